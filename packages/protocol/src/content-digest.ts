@@ -1,0 +1,19 @@
+import { parseBase64, toBase64 } from './bytes.ts'
+import { MalformedError } from './malformed-error.ts'
+
+/** The Content-Digest field (RFC 9530, section 2) with the one algorithm that we use. */
+export function formatContentDigest(sha256: Uint8Array): string {
+  if (sha256.length !== 32) throw new TypeError('a SHA-256 digest is 32 bytes')
+  return `sha-256=:${toBase64(sha256)}:`
+}
+
+/**
+ * The SHA-256 digest. Throws a MalformedError on every other form, a second algorithm included:
+ * two digests in one field are two answers to the question what was signed.
+ */
+export function parseContentDigest(value: string): Uint8Array {
+  const match = /^sha-256=:([A-Za-z0-9+/=]{44}):$/.exec(value)
+  const digest = parseBase64(match?.[1] ?? '')
+  if (digest?.length !== 32) throw new MalformedError('the content digest is malformed')
+  return digest
+}

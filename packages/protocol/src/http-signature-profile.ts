@@ -1,0 +1,148 @@
+import {
+  createSignatureInput,
+  requestSignatureTag,
+  responseSignatureTag,
+  type SignatureInputDraft,
+  type SignedRequest,
+  type SignedResponse,
+} from './http-signature.ts'
+import {
+  type Answer,
+  createSignatureBase,
+  fieldValues,
+  type HeaderList,
+  type SignableRequest,
+} from './http-signature-base.ts'
+
+/** Names the agent or channel that a request is meant for, whatever route it takes. */
+export const receiverHeader = 'countersign-to'
+
+/** What our profile covers of a request; those of `requestComponentsIfPresent` where they exist. */
+export const requestProfileComponents = ['"@method"', '"@path"'] as const
+export const requestComponentsIfPresent = [
+  '"@query"',
+  '"content-digest"',
+  '"content-type"',
+  '"countersign-to"',
+] as const
+
+/** What our profile covers of a response: its request's signature makes it a countersignature. */
+export const responseProfileComponents = [
+  '"@status"',
+  '"content-digest"',
+  '"content-type"',
+  '"@method";req',
+  '"@path";req',
+  '"signature";req',
+] as const
+
+export interface ProfileDraft {
+  /** Unix seconds. */
+  readonly created: number
+  readonly keyId: string
+  /** Unique per request; a response needs none, its request's signature makes it unique. */
+  readonly nonce?: string
+  readonly expires?: number
+}
+
+/** The member of Signature-Input and the text to sign over it. */
+export interface PreparedSignature {
+  readonly input: string
+  readonly base: string
+}
+
+/** The components that our profile covers of this request. */
+export function profileRequestComponents(request: SignableRequest): readonly string[] {
+  const components: string[] = [...requestProfileComponents]
+  if (request.path.includes('?')) components.push('"@query"')
+  for (const name of ['content-digest', 'content-type', receiverHeader]) {
+    if (hasField(name, request.headers)) components.push(`"${name}"`)
+  }
+  // Something has to say whom the request is for, or it could be replayed to another receiver.
+  if (!hasField(receiverHeader, request.headers)) components.push('"@authority"')
+  return components
+}
+
+/** The components that our profile covers of this response; content-type only where it exists. */
+export function profileResponseComponents({ response, request }: Answer): readonly string[] {
+  return responseProfileComponents.filter((component) => {
+    if (component === '"content-type"') return hasField('content-type', response.headers)
+    if (component === '"signature";req') {
+      return request !== null && hasField('signature', request.headers)
+    }
+    return true
+  })
+}
+
+export function prepareRequestSignature(
+  request: SignableRequest,
+  draft: ProfileDraft,
+): PreparedSignature {
+  const components = profileRequestComponents(request)
+  return prepare({ ...draft, components, tag: requestSignatureTag }, request)
+}
+
+export function prepareResponseSignature(answer: Answer, draft: ProfileDraft): PreparedSignature {
+  const components = profileResponseComponents(answer)
+  return prepare({ ...draft, components, tag: responseSignatureTag }, answer)
+}
+
+function prepare(draft: SignatureInputDraft, message: SignableRequest | Answer): PreparedSignature {
+  const input = createSignatureInput(draft)
+  return { input, base: createSignatureBase(input, message) }
+}
+
+/**
+ * Why the signature covers too little of `request` to stand for it, as a sentence for operators, or
+ * null when it is enough.
+ */
+export function requestProfileFault(
+  signed: SignedRequest,
+  request: SignableRequest,
+): string | null {
+  const covers = (name: string) => signed.components.includes(`"${name}"`)
+  if (!covers('@method')) return 'the signature does not cover the method'
+  if (!covers('@target-uri')) {
+    if (!covers('@path')) return 'the signature does not cover the path'
+    if (request.path.includes('?') && !covers('@query')) {
+      return 'the signature does not cover the query'
+    }
+  }
+  if (hasBody(request) && !covers('content-digest')) {
+    return 'the signature does not cover the digest of the content'
+  }
+  if (!covers(receiverHeader) && !covers('@authority') && !covers('@target-uri')) {
+    return 'the signature does not cover whom the request is for'
+  }
+  // A field that says whom the request is for, but is not signed, could be added on the way.
+  if (hasField(receiverHeader, request.headers) && !covers(receiverHeader)) {
+    return `the signature does not cover ${receiverHeader}`
+  }
+  return null
+}
+
+/** As `requestProfileFault`, for a response to a request that was signed. */
+export function responseProfileFault(signed: SignedResponse): string | null {
+  for (const component of ['"@status"', '"content-digest"', '"signature";req']) {
+    const byLabel = signed.components.some((id) => id.startsWith(`${component};key=`))
+    if (!signed.components.includes(component) && !byLabel) {
+      return `the signature does not cover ${component}`
+    }
+  }
+  return null
+}
+
+function hasBody(request: SignableRequest): boolean {
+  if (request.hasBody !== undefined) return request.hasBody
+  const [length] = fieldValues('content-length', request.headers)
+  return (
+    (length !== undefined && length !== '0') ||
+    ['transfer-encoding', 'content-digest', 'content-type'].some((name) =>
+      hasField(name, request.headers),
+    )
+  )
+}
+
+function hasField(name: string, headers: HeaderList): boolean {
+  return fieldValues(name, headers).length > 0
+}

@@ -1,0 +1,67 @@
+/** Prefixed, time-ordered ids: `<prefix>_<UUIDv7 in 32 lower-case hex digits>` (RFC 9562, section 5.7). */
+export type Id<Prefix extends string> = `${Prefix}_${string}`
+export type DecisionId = Id<'dec'>
+export type MessageId = Id<'msg'>
+
+const uuid7Hex = /^[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}$/
+
+/** `random` is ten bytes from a cryptographic source; `unixMs` the time of creation. */
+export function createId<Prefix extends string>(
+  prefix: Prefix,
+  unixMs: number,
+  random: Uint8Array,
+): Id<Prefix> {
+  if (random.length !== 10) throw new TypeError('an id needs ten random bytes')
+  const time = Math.floor(unixMs).toString(16).padStart(12, '0')
+  const tail = [...random]
+  tail[0] = 0x70 | ((tail[0] ?? 0) & 0x0f)
+  tail[2] = 0x80 | ((tail[2] ?? 0) & 0x3f)
+  const hex = tail.map((byte) => byte.toString(16).padStart(2, '0')).join('')
+  return `${prefix}_${time}${hex}`
+}
+
+export function isId<Prefix extends string>(prefix: Prefix, value: unknown): value is Id<Prefix> {
+  return (
+    typeof value === 'string' &&
+    value.startsWith(`${prefix}_`) &&
+    uuid7Hex.test(value.slice(prefix.length + 1))
+  )
+}
+
+/** An agent's name is one SPIFFE path segment (SPIFFE ID, section 2.2), at most 63 bytes, lower case. */
+const agentName = /^[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?$/
+
+export function isAgentName(value: unknown): value is string {
+  return typeof value === 'string' && agentName.test(value)
+}
+
+/** SPIFFE ID, section 2: lower case, no port, no user information, at most 255 bytes. */
+const trustDomainName = /^[a-z0-9](?:[a-z0-9._-]{0,253}[a-z0-9])?$/
+
+export function isTrustDomain(value: unknown): value is string {
+  return typeof value === 'string' && trustDomainName.test(value)
+}
+
+/** `spiffe://<trust domain>/<kind>/<name>`, optionally with `/<instance>` after an agent's name. */
+export interface SpiffeId {
+  readonly trustDomain: string
+  readonly kind: 'agent' | 'user' | 'fabric'
+  readonly name: string
+  readonly instance: string | null
+}
+
+export function formatSpiffeId(id: SpiffeId): string {
+  const base = `spiffe://${id.trustDomain}/${id.kind}/${id.name}`
+  return id.instance === null ? base : `${base}/${id.instance}`
+}
+
+/** The parsed id, or null for anything that is not exactly one of ours. */
+export function parseSpiffeId(text: string): SpiffeId | null {
+  const match = /^spiffe:\/\/([^/]+)\/(agent|user|fabric)\/([^/]+)(?:\/([^/]+))?$/.exec(text)
+  if (match === null) return null
+  const [, trustDomain, kind, name, instance] = match
+  if (!isTrustDomain(trustDomain) || !isAgentName(name)) return null
+  if (instance !== undefined && !isAgentName(instance)) return null
+  if (kind !== 'agent' && kind !== 'user' && kind !== 'fabric') return null
+  return { trustDomain, kind, name, instance: instance ?? null }
+}

@@ -1,0 +1,164 @@
+import { parseBase64, toBase64 } from './bytes.ts'
+import { isAgentName, isId } from './ids.ts'
+import { MalformedError } from './malformed-error.ts'
+
+/** What a connector may ask to have recorded: the ends of exchanges that it decided itself. */
+export const MESH_ENTRY_KINDS = ['intent', 'outcome', 'refusal', 'indeterminate'] as const
+export type MeshEntryKind = (typeof MESH_ENTRY_KINDS)[number]
+
+export type MeshFact = string | number | boolean | Uint8Array
+
+export interface MeshEntry {
+  readonly kind: MeshEntryKind
+  readonly exchange: string
+  /** Unix milliseconds. */
+  readonly at: number
+  readonly facts: Readonly<Record<string, MeshFact>>
+}
+
+export const meshEntriesMax = 256
+export const meshFactsMax = 48
+
+/** Body of `POST /v1/mesh/entries`. Byte strings travel as `{ "b64": … }`. */
+export function formatMeshEntries(entries: readonly MeshEntry[]): string {
+  return JSON.stringify({
+    entries: entries.map((entry) => ({
+      ...entry,
+      facts: Object.fromEntries(
+        Object.entries(entry.facts).map(([name, value]) => [
+          name,
+          value instanceof Uint8Array ? { b64: toBase64(value) } : value,
+        ]),
+      ),
+    })),
+  })
+}
+
+/** Throws a MalformedError on anything that `formatMeshEntries` does not write. */
+export function parseMeshEntries(value: unknown): readonly MeshEntry[] {
+  const { entries } = record(value, ['entries'])
+  if (!Array.isArray(entries) || entries.length === 0 || entries.length > meshEntriesMax) {
+    throw new MalformedError(`1 to ${meshEntriesMax} entries are expected`)
+  }
+  return entries.map(parseEntry)
+}
+
+function parseEntry(value: unknown): MeshEntry {
+  const { kind, exchange, at, facts } = record(value, ['kind', 'exchange', 'at', 'facts'])
+  const known = MESH_ENTRY_KINDS.find((each) => each === kind)
+  if (known === undefined) throw new MalformedError('the kind of an entry is unknown')
+  if (!isId('dec', exchange)) throw new MalformedError('the exchange of an entry is no id')
+  if (typeof at !== 'number' || !Number.isSafeInteger(at) || at < 0) {
+    throw new MalformedError('the time of an entry is no time')
+  }
+  if (typeof facts !== 'object' || facts === null || Array.isArray(facts)) {
+    throw new MalformedError('the facts of an entry are no object')
+  }
+  const pairs = Object.entries(facts)
+  if (pairs.length > meshFactsMax) throw new MalformedError('an entry has too many facts')
+  return {
+    kind: known,
+    exchange,
+    at,
+    facts: Object.fromEntries(pairs.map(([name, fact]) => [name, parseFact(fact)])),
+  }
+}
+
+function parseFact(value: unknown): MeshFact {
+  if (typeof value === 'string' || typeof value === 'boolean') return value
+  if (typeof value === 'number' && Number.isSafeInteger(value)) return value
+  const { b64 } = record(value, ['b64'])
+  const bytes = typeof b64 === 'string' ? parseBase64(b64) : null
+  if (bytes === null) throw new MalformedError('a fact is of no known type')
+  return bytes
+}
+
+export interface MeshEndpoint {
+  readonly url: string
+  readonly protocol: 'a2a' | 'mcp' | 'http' | 'auto'
+}
+
+export interface MeshRegistration {
+  readonly endpoints: readonly MeshEndpoint[]
+  readonly ttlSeconds: number
+}
+
+const protocols: readonly string[] = ['a2a', 'mcp', 'http', 'auto']
+export const meshTtlSecondsMax = 3600
+export const meshEndpointsMax = 16
+
+/** Body of `POST /v1/mesh/endpoints`. Throws a MalformedError on anything else. */
+export function parseMeshRegistration(value: unknown): MeshRegistration {
+  const { endpoints, ttlSeconds } = record(value, ['endpoints', 'ttlSeconds'])
+  const isTtl =
+    typeof ttlSeconds === 'number' &&
+    Number.isSafeInteger(ttlSeconds) &&
+    ttlSeconds >= 1 &&
+    ttlSeconds <= meshTtlSecondsMax
+  if (!isTtl) throw new MalformedError(`ttlSeconds is 1 to ${meshTtlSecondsMax}`)
+  if (!Array.isArray(endpoints) || endpoints.length > meshEndpointsMax) {
+    throw new MalformedError(`at most ${meshEndpointsMax} endpoints are expected`)
+  }
+  return { ttlSeconds, endpoints: endpoints.map(parseEndpoint) }
+}
+
+function parseEndpoint(value: unknown): MeshEndpoint {
+  const { url, protocol } = record(value, ['url', 'protocol'])
+  if (typeof url !== 'string' || url.length > 2048 || !URL.canParse(url)) {
+    throw new MalformedError('an endpoint has no URL')
+  }
+  // Anything but mutual TLS would leave the receiver's identity to whoever holds the address.
+  if (new URL(url).protocol !== 'https:') throw new MalformedError('an endpoint is not https')
+  if (typeof protocol !== 'string' || !protocols.includes(protocol)) {
+    throw new MalformedError('the protocol of an endpoint is unknown')
+  }
+  return { url, protocol: protocol as MeshEndpoint['protocol'] }
+}
+
+/** One agent as connectors know it. Keys are base64; see the directory of the fabric. */
+export interface MeshAgent {
+  readonly name: string
+  readonly kind: 'agent' | 'user'
+  readonly roles: readonly string[]
+  readonly segment: string
+  readonly attributes: Readonly<Record<string, string | number | boolean>>
+  readonly status: 'active' | 'quarantined' | 'revoked'
+  readonly statusReason: string
+  readonly createdAt: number
+  readonly signing: { readonly keyId: string; readonly publicKey: string } | null
+  readonly sealing: { readonly keyId: string; readonly publicKey: string } | null
+}
+
+/** Answer of `GET /v1/mesh/state`: everything that a connector decides by, whole each time. */
+export interface MeshState {
+  readonly sequence: number
+  readonly policies: readonly { readonly name: string; readonly text: string }[]
+  readonly agents: readonly MeshAgent[]
+  readonly endpoints: readonly (MeshEndpoint & { readonly name: string })[]
+  readonly bundles: Readonly<Record<string, { sequence: number; roots: readonly string[] }>>
+}
+
+/** Checks the frame only: the fabric is authenticated by its certificate before it is read. */
+export function parseMeshState(value: unknown): MeshState {
+  const fields = ['sequence', 'policies', 'agents', 'endpoints', 'bundles']
+  const { sequence, policies, agents, endpoints, bundles } = record(value, fields)
+  if (typeof sequence !== 'number' || !Array.isArray(policies) || !Array.isArray(agents)) {
+    throw new MalformedError('the mesh state is malformed')
+  }
+  if (!Array.isArray(endpoints) || typeof bundles !== 'object' || bundles === null) {
+    throw new MalformedError('the mesh state is malformed')
+  }
+  for (const agent of agents as MeshAgent[]) {
+    if (!isAgentName(agent.name)) throw new MalformedError('the mesh state names no agent')
+  }
+  return value as MeshState
+}
+
+function record(value: unknown, names: readonly string[]): Readonly<Record<string, unknown>> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new MalformedError('an object is expected')
+  }
+  const unknown = Object.keys(value).filter((name) => !names.includes(name))
+  if (unknown.length > 0) throw new MalformedError(`unknown member ${unknown.join(', ')}`)
+  return value as Readonly<Record<string, unknown>>
+}

@@ -1,0 +1,387 @@
+import { createPublicKey, hash, type KeyObject, verify } from 'node:crypto'
+import { equalBytes } from './bytes.ts'
+import { type ClaimedCertificate, parseCertificate } from './certificate.ts'
+import { DerError } from './der.ts'
+import { isTrustDomain } from './ids.ts'
+
+/** Who a certificate proves its holder to be. */
+export interface PeerIdentity {
+  /** Exactly as in the certificate; lower case up to the path. */
+  readonly spiffeId: string
+  readonly trustDomain: string
+  /** SHA-256 of the leaf: lower-case hex, and the base64url of RFC 8705, section 3.1. */
+  readonly fingerprint: string
+  readonly thumbprint: string
+  /** Unix milliseconds: the narrowest window of the whole path, widened by the clock skew. */
+  readonly validFrom: number
+  readonly expiresAt: number
+}
+
+export type PeerFaultCode =
+  | 'CERTIFICATE_MISSING'
+  | 'CERTIFICATE_MALFORMED'
+  | 'CERTIFICATE_EXPIRED'
+  | 'CERTIFICATE_NOT_YET_VALID'
+  | 'CERTIFICATE_UNSUITABLE'
+  | 'IDENTITY_MISSING'
+  | 'IDENTITY_AMBIGUOUS'
+  | 'TRUST_DOMAIN_UNKNOWN'
+  | 'CHAIN_UNTRUSTED'
+  | 'PEER_UNEXPECTED'
+
+/** Why a peer is nobody. Returned, never thrown. */
+export class PeerFault {
+  readonly code: PeerFaultCode
+  readonly detail: string
+
+  constructor(code: PeerFaultCode, detail: string) {
+    this.code = code
+    this.detail = detail
+  }
+}
+
+/** How far two honest clocks may differ. Linkerd allows the same. */
+export const clockSkewMs = 20_000
+
+/** A leaf, its authorities and a root that some servers send along. */
+const chainMax = 6
+
+/** Signatures verified for one peer at most; no honest chain comes near. */
+const checksMax = 24
+
+const rootsMax = 64
+
+/** One entry is about 500 bytes; a fabric of that many live peers has other worries. */
+const verdictsMax = 8192
+
+/** Intermediates that recur in the chains of many peers. */
+const authoritiesMax = 256
+
+/** An authority that may issue, with its key; whether anybody trusts it is not said here. */
+interface Authority {
+  readonly certificate: ClaimedCertificate
+  readonly key: KeyObject
+  /** The keys that its signature was verified with: a fact of mathematics, which never ends. */
+  readonly signedBy: Set<KeyObject>
+}
+
+interface Bundle {
+  readonly sequence: number
+  readonly roots: readonly Uint8Array[]
+  readonly anchors: readonly Authority[]
+}
+
+interface Verdict {
+  readonly identity: PeerIdentity
+  readonly sequence: number
+}
+
+/** The roots of each trust domain, kept apart: no domain's authority speaks for another. */
+export class TrustBundles {
+  readonly #bundles = new Map<string, Bundle>()
+  readonly #verdicts = new Map<string, Verdict>()
+  readonly #authorities = new Map<string, Authority>()
+
+  /**
+   * Replaces the bundle of one domain. An empty list of roots revokes everything that it issued.
+   *
+   * Throws a TypeError when a root is no usable authority, and a RangeError when `sequence` is
+   * behind the present one or repeats it with other roots: an old bundle must not come back.
+   */
+  set(trustDomain: string, bundle: { sequence: number; roots: readonly Uint8Array[] }): void {
+    if (!isTrustDomain(trustDomain)) throw new TypeError('not a trust domain')
+    if (bundle.roots.length > rootsMax) throw new TypeError(`at most ${rootsMax} roots`)
+    const present = this.#bundles.get(trustDomain)
+    if (present !== undefined && bundle.sequence <= present.sequence) {
+      const same =
+        bundle.sequence === present.sequence &&
+        bundle.roots.length === present.roots.length &&
+        bundle.roots.every((root, i) => equalBytes(root, present.roots[i] ?? new Uint8Array()))
+      if (same) return
+      throw new RangeError(`bundle ${bundle.sequence} of ${trustDomain} is not newer`)
+    }
+    const anchors = bundle.roots.map((root) => {
+      const authority = authorityOf(parseCertificate(root))
+      if (authority === null) throw new TypeError('a root is not a usable authority')
+      return authority
+    })
+    const roots = anchors.map(({ certificate }) => certificate.encoded)
+    this.#bundles.set(trustDomain, { sequence: bundle.sequence, roots, anchors })
+    this.#verdicts.clear()
+    this.#authorities.clear()
+  }
+
+  remove(trustDomain: string): void {
+    this.#bundles.delete(trustDomain)
+    this.#verdicts.clear()
+  }
+
+  domains(): readonly string[] {
+    return [...this.#bundles.keys()]
+  }
+
+  find(trustDomain: string): { sequence: number; roots: readonly Uint8Array[] } | null {
+    return this.#bundles.get(trustDomain) ?? null
+  }
+
+  /** For `peerIdentity` only: who holds this chain, or why nobody does. */
+  identify(chain: readonly Uint8Array[], now: number): PeerIdentity | PeerFault {
+    const [leafBytes, ...others] = chain
+    if (leafBytes === undefined) return new PeerFault('CERTIFICATE_MISSING', 'no certificate')
+    if (chain.length > chainMax) return new PeerFault('CERTIFICATE_MALFORMED', 'chain too long')
+    const fingerprint = hash('sha256', leafBytes, 'hex')
+    const known = this.#findVerdict(fingerprint)
+    if (known !== null && timeFault(known, now) === null) return known
+    const identity = this.#verify({ leafBytes, others, fingerprint, now })
+    if (!(identity instanceof PeerFault)) this.#remember(identity)
+    return identity
+  }
+
+  // Only good verdicts are kept: they hold whatever else the peer sends along. Time is not part
+  // of a verdict and is compared on every use (the first trap of resumed and long connections).
+  #findVerdict(fingerprint: string): PeerIdentity | null {
+    const verdict = this.#verdicts.get(fingerprint)
+    if (verdict === undefined) return null
+    const bundle = this.#bundles.get(verdict.identity.trustDomain)
+    return bundle?.sequence === verdict.sequence ? verdict.identity : null
+  }
+
+  #remember(identity: PeerIdentity): void {
+    if (this.#verdicts.size >= verdictsMax) {
+      const oldest = this.#verdicts.keys().next()
+      if (oldest.done !== true) this.#verdicts.delete(oldest.value)
+    }
+    const sequence = this.#bundles.get(identity.trustDomain)?.sequence ?? 0
+    this.#verdicts.set(identity.fingerprint, { identity, sequence })
+  }
+
+  #verify(peer: {
+    leafBytes: Uint8Array
+    others: readonly Uint8Array[]
+    fingerprint: string
+    now: number
+  }): PeerIdentity | PeerFault {
+    const leaf = parseOrFault(peer.leafBytes)
+    if (leaf instanceof PeerFault) return leaf
+    const subject = subjectOf(leaf)
+    if (subject instanceof PeerFault) return subject
+    const unsuitable = checkLeaf(leaf)
+    if (unsuitable !== null) return unsuitable
+    const untimely = timeFault(windowOf([leaf]), peer.now)
+    if (untimely !== null) return untimely
+    // The domain comes from the leaf, the roots from that domain alone: an authority of a
+    // federated domain that issues our names finds no root here (the fourth trap).
+    const bundle = this.#bundles.get(subject.trustDomain)
+    if (bundle === undefined) {
+      return new PeerFault('TRUST_DOMAIN_UNKNOWN', `no bundle for ${subject.trustDomain}`)
+    }
+    const authorities: Authority[] = []
+    for (const bytes of peer.others) {
+      const authority = this.#admitAuthority(bytes)
+      if (authority instanceof PeerFault) return authority
+      if (authority !== null) authorities.push(authority)
+    }
+    const search = { authorities, anchors: bundle.anchors, now: peer.now, checksLeft: checksMax }
+    const path = findPath(search, leaf)
+    if (path === null) {
+      return new PeerFault('CHAIN_UNTRUSTED', `no path to a root of ${subject.trustDomain}`)
+    }
+    return {
+      ...subject,
+      fingerprint: peer.fingerprint,
+      thumbprint: Buffer.from(peer.fingerprint, 'hex').toString('base64url'),
+      ...windowOf([leaf, ...path.map((each) => each.certificate)]),
+    }
+  }
+
+  // Kept by hash, so that the next peer with the same intermediate costs one signature, not two.
+  #admitAuthority(bytes: Uint8Array): Authority | PeerFault | null {
+    const fingerprint = hash('sha256', bytes, 'hex')
+    const known = this.#authorities.get(fingerprint)
+    if (known !== undefined) return known
+    const certificate = parseOrFault(bytes)
+    if (certificate instanceof PeerFault) return certificate
+    const authority = authorityOf(certificate)
+    if (authority === null) return null
+    if (this.#authorities.size >= authoritiesMax) this.#authorities.clear()
+    this.#authorities.set(fingerprint, authority)
+    return authority
+  }
+}
+
+function authorityOf(certificate: ClaimedCertificate): Authority | null {
+  const key = mayIssue(certificate) ? publicKeyOf(certificate) : null
+  return key === null ? null : { certificate, key, signedBy: new Set() }
+}
+
+function parseOrFault(bytes: Uint8Array): ClaimedCertificate | PeerFault {
+  try {
+    return parseCertificate(bytes)
+  } catch (error) {
+    if (error instanceof DerError) return new PeerFault('CERTIFICATE_MALFORMED', error.message)
+    throw error
+  }
+}
+
+const spiffeSegment = '(?!\\.{1,2}(?:/|$))[A-Za-z0-9._-]+'
+const spiffeUri = new RegExp(`^spiffe://([a-z0-9._-]{1,255})((?:/${spiffeSegment})*)$`)
+
+/** SPIFFE ID, section 2, of any trust domain; `path` is empty or starts with a slash. */
+export function parseSpiffeUri(text: string): { trustDomain: string; path: string } | null {
+  if (text.length > 2048) return null
+  const [, trustDomain, path] = spiffeUri.exec(text) ?? []
+  return trustDomain === undefined || path === undefined ? null : { trustDomain, path }
+}
+
+function subjectOf(
+  leaf: ClaimedCertificate,
+): { spiffeId: string; trustDomain: string } | PeerFault {
+  const [spiffeId, ...others] = leaf.alternativeNames?.uris ?? []
+  if (spiffeId === undefined) return new PeerFault('IDENTITY_MISSING', 'no URI name')
+  // X509-SVID, section 2: more than one URI must be refused, whatever the others say.
+  if (others.length > 0) return new PeerFault('IDENTITY_AMBIGUOUS', 'more than one URI name')
+  const parsed = parseSpiffeUri(spiffeId)
+  if (parsed === null || parsed.path === '') {
+    return new PeerFault('IDENTITY_MISSING', 'the URI name is no SPIFFE ID of a workload')
+  }
+  return { spiffeId, trustDomain: parsed.trustDomain }
+}
+
+const serverAuth = '1.3.6.1.5.5.7.3.1'
+const clientAuth = '1.3.6.1.5.5.7.3.2'
+
+/** X509-SVID, sections 4 and 5.2. */
+function checkLeaf(leaf: ClaimedCertificate): PeerFault | null {
+  const no = (detail: string): PeerFault => new PeerFault('CERTIFICATE_UNSUITABLE', detail)
+  if (leaf.isAuthority) return no('an authority presents itself as a workload')
+  const usage = leaf.keyUsage
+  if (usage === null || !usage.critical) return no('key usage is absent or not critical')
+  if (!usage.digitalSignature) return no('the key may not sign')
+  if (usage.certificateSign || usage.crlSign) return no('a workload key may sign certificates')
+  const purposes = leaf.extendedKeyUsage
+  if (purposes !== null && !(purposes.includes(serverAuth) && purposes.includes(clientAuth))) {
+    return no('extended key usage lacks serverAuth or clientAuth')
+  }
+  if (leaf.subjectIsEmpty && leaf.alternativeNames?.critical === false) {
+    return no('with an empty subject the names must be critical')
+  }
+  if (leaf.unknownCritical.length > 0) return no(`critical: ${leaf.unknownCritical.join(' ')}`)
+  return publicKeyOf(leaf) === null ? no('the key is of a kind or size not accepted') : null
+}
+
+function mayIssue(certificate: ClaimedCertificate): boolean {
+  return (
+    certificate.isAuthority &&
+    certificate.keyUsage?.certificateSign === true &&
+    certificate.unknownCritical.length === 0 &&
+    // An authority may name its trust domain, but an identity with a path belongs to workloads.
+    (certificate.alternativeNames?.uris ?? []).every((uri) => parseSpiffeUri(uri)?.path === '')
+  )
+}
+
+interface Search {
+  readonly authorities: readonly Authority[]
+  readonly anchors: readonly Authority[]
+  readonly now: number
+  checksLeft: number
+}
+
+/**
+ * The authorities from the issuer of `leaf` to a root, each signed by the next, or null. They may
+ * have come in any order; each is used once.
+ */
+function findPath(
+  search: Search,
+  leaf: ClaimedCertificate,
+  path: readonly Authority[] = [],
+): readonly Authority[] | null {
+  const subject: Authority | ClaimedCertificate = path.at(-1) ?? leaf
+  for (const issuer of search.anchors) {
+    if (fits(search, { issuer, leaf, path }) && isSignedBy(search, subject, issuer)) {
+      return [...path, issuer]
+    }
+  }
+  for (const issuer of search.authorities) {
+    if (path.includes(issuer) || !fits(search, { issuer, leaf, path })) continue
+    if (!isSignedBy(search, subject, issuer)) continue
+    const whole = findPath(search, leaf, [...path, issuer])
+    if (whole !== null) return whole
+  }
+  return null
+}
+
+function fits(
+  search: Search,
+  step: { issuer: Authority; leaf: ClaimedCertificate; path: readonly Authority[] },
+): boolean {
+  const issuer = step.issuer.certificate
+  const below = step.path.map((each) => each.certificate)
+  if (!equalBytes((below.at(-1) ?? step.leaf).issuer, issuer.subject)) return false
+  if (timeFault(windowOf([issuer]), search.now) !== null) return false
+  // RFC 5280, section 6.1.4 (l): authorities that issued themselves do not count.
+  const counted = below.filter((each) => !equalBytes(each.issuer, each.subject)).length
+  return issuer.pathLengthMax === null || counted <= issuer.pathLengthMax
+}
+
+/** AlgorithmIdentifier, hex: which key signs so, and with which hash. SHA-1 has no row. */
+const signatureAlgorithms: Readonly<Record<string, { keyType: string; hash: string | null }>> = {
+  '300a06082a8648ce3d040302': { keyType: 'ec', hash: 'sha256' },
+  '300a06082a8648ce3d040303': { keyType: 'ec', hash: 'sha384' },
+  '300a06082a8648ce3d040304': { keyType: 'ec', hash: 'sha512' },
+  '300506032b6570': { keyType: 'ed25519', hash: null },
+  '300d06092a864886f70d01010b0500': { keyType: 'rsa', hash: 'sha256' },
+  '300d06092a864886f70d01010c0500': { keyType: 'rsa', hash: 'sha384' },
+  '300d06092a864886f70d01010d0500': { keyType: 'rsa', hash: 'sha512' },
+}
+
+function isSignedBy(
+  search: Search,
+  subject: Authority | ClaimedCertificate,
+  issuer: Authority,
+): boolean {
+  const authority = 'signedBy' in subject ? subject : null
+  if (authority?.signedBy.has(issuer.key)) return true
+  const certificate = 'signedBy' in subject ? subject.certificate : subject
+  const algorithm = signatureAlgorithms[certificate.signatureAlgorithm]
+  if (algorithm === undefined || algorithm.keyType !== issuer.key.asymmetricKeyType) return false
+  if (search.checksLeft-- <= 0) return false
+  const { signedBytes, signature } = certificate
+  const signed = verify(algorithm.hash, signedBytes, issuer.key, signature)
+  if (signed) authority?.signedBy.add(issuer.key)
+  return signed
+}
+
+/** Null for a kind or size that we do not accept, and for bytes that are no key. */
+function publicKeyOf(certificate: ClaimedCertificate): KeyObject | null {
+  let key: KeyObject
+  try {
+    key = createPublicKey({ key: Buffer.from(certificate.publicKey), format: 'der', type: 'spki' })
+  } catch {
+    return null
+  }
+  return isAcceptedKey(key) ? key : null
+}
+
+function isAcceptedKey(key: KeyObject): boolean {
+  const { namedCurve, modulusLength = 0 } = key.asymmetricKeyDetails ?? {}
+  if (key.asymmetricKeyType === 'ec') return ['prime256v1', 'secp384r1'].includes(namedCurve ?? '')
+  // SPIRE caps at 8192 as well: a huge modulus is a cheap way to burn our processor.
+  if (key.asymmetricKeyType === 'rsa') return modulusLength >= 2048 && modulusLength <= 8192
+  return key.asymmetricKeyType === 'ed25519'
+}
+
+function windowOf(path: readonly ClaimedCertificate[]): { validFrom: number; expiresAt: number } {
+  return {
+    validFrom: Math.max(...path.map((each) => each.notBefore)) - clockSkewMs,
+    expiresAt: Math.min(...path.map((each) => each.notAfter)) + clockSkewMs,
+  }
+}
+
+function timeFault(
+  window: { validFrom: number; expiresAt: number },
+  now: number,
+): PeerFault | null {
+  if (now < window.validFrom) return new PeerFault('CERTIFICATE_NOT_YET_VALID', 'not valid yet')
+  if (now > window.expiresAt) return new PeerFault('CERTIFICATE_EXPIRED', 'expired')
+  return null
+}

@@ -1,0 +1,40 @@
+/** Every way a receipt fails, and the sentence that a reader gets. */
+export const RECEIPT_FAULTS = {
+  RECEIPT_MALFORMED: 'the file is not a receipt',
+  RECEIPT_NOT_CANONICAL: 'the file is not in the one form that a receipt has',
+  ORIGIN_UNTRUSTED: 'the receipt is of another log than the trusted one',
+  STATEMENT_MALFORMED: 'a statement of the receipt could not be read',
+  STATEMENT_KEY_UNTRUSTED: 'a statement names another key or issuer than the trusted one',
+  STATEMENT_REJECTED: 'the signature of a statement is wrong',
+  EXCHANGE_MISMATCHED: 'the statements are not about the exchange that the receipt names',
+  KINDS_DISORDERED: 'the statements do not make one closed exchange',
+  PROOF_MALFORMED: 'a proof of the receipt could not be read',
+  CHECKPOINTS_DIFFERENT: 'the proofs lead to different checkpoints',
+  CHECKPOINT_REJECTED: 'the checkpoint is not signed by the trusted log',
+  INCLUSION_REJECTED: 'a statement is not in the log where the receipt says it is',
+  FACT_UNKNOWN: 'a disclosed fact is not one that its statement commits to',
+  FACT_REJECTED: 'a disclosed fact is not what was committed to',
+  FACT_MISPLACED: 'a fact about one half of the exchange stands in the other half',
+  FACT_MISTYPED: 'a fact does not have the type that its name demands',
+  ATTESTATION_CONTRADICTED: 'who attested a half does not agree with the signatures present',
+  REQUEST_SIGNATURE_REJECTED: 'the signature of the request is wrong',
+  RESPONSE_SIGNATURE_REJECTED: 'the countersignature of the response is wrong',
+  COUNTERSIGNATURE_UNLINKED: 'the countersignature does not cover the signature of the request',
+  DIGEST_MISMATCHED: 'a signature covers other content than the ledger recorded',
+} as const
+
+export type ReceiptFault = keyof typeof RECEIPT_FAULTS
+
+/** The receipt must not be relied on. The message is the fixed sentence of the code. */
+export class ReceiptError extends Error {
+  override readonly name = 'ReceiptError'
+  readonly code: ReceiptFault
+  /** Which part failed, for whoever looks into it; empty when the code says it all. */
+  readonly detail: string
+
+  constructor(code: ReceiptFault, detail = '') {
+    super(RECEIPT_FAULTS[code])
+    this.code = code
+    this.detail = detail
+  }
+}

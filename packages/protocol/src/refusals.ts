@@ -1,0 +1,45 @@
+/**
+ * Every way this fabric says no.
+ *
+ * `says` is the one fixed sentence that a caller hears; `retry` tells whether the same message may
+ * be tried again unchanged; `means` and `next` are for the operator and the reference page.
+ */
+export const REFUSALS = {
+  CREDENTIAL_MISSING: { retry: false, says: 'no credential was presented' },
+  CREDENTIAL_REJECTED: { retry: false, says: 'the credential was not accepted' },
+  CREDENTIAL_EXPIRED: { retry: false, says: 'the credential has expired' },
+  CREDENTIALS_CONFLICTING: { retry: false, says: 'the credentials name different callers' },
+  AGENT_QUARANTINED: { retry: false, says: 'this agent is quarantined' },
+  AGENT_REVOKED: { retry: false, says: 'this agent has been revoked' },
+  SIGNATURE_MISSING: { retry: false, says: 'policy requires a signed request' },
+  SIGNATURE_REJECTED: { retry: false, says: 'the message signature was not accepted' },
+  MESSAGE_REPLAYED: { retry: false, says: 'this message was seen before' },
+  MESSAGE_MALFORMED: { retry: false, says: 'the message could not be parsed' },
+  MESSAGE_TOO_LARGE: { retry: false, says: 'the message exceeds a size limit' },
+  CONTENT_UNSUPPORTED: { retry: false, says: 'this kind of content cannot be inspected' },
+  CONTENT_BLOCKED: { retry: false, says: 'inspection stopped this message' },
+  OPERATION_UNKNOWN: { retry: false, says: 'the operation is not known here' },
+  VERSION_UNSUPPORTED: { retry: false, says: 'the protocol version is not supported' },
+  NOT_PERMITTED: { retry: false, says: 'policy does not allow this' },
+  APPROVAL_REQUIRED: { retry: false, says: 'policy requires an approval first' },
+  RATE_LIMITED: { retry: true, says: 'the rate limit is exhausted' },
+  RECEIVER_UNKNOWN: { retry: false, says: 'no such receiver is known' },
+  RECEIVER_UNREACHABLE: { retry: true, says: 'the receiver could not be reached' },
+  RECEIVER_TIMED_OUT: { retry: true, says: 'the receiver did not answer in time' },
+  RESPONSE_REJECTED: { retry: false, says: 'the response of the receiver was not acceptable' },
+  COUNTERSIGNATURE_MISSING: { retry: false, says: 'policy requires a countersigned response' },
+  COUNTERSIGNATURE_REJECTED: { retry: false, says: 'the countersignature was not accepted' },
+  WITHDRAWN: { retry: false, says: 'the right to go on was withdrawn' },
+  EPOCH_STALE: { retry: true, says: 'the channel has moved to a newer epoch' },
+  CHANNEL_FULL: { retry: true, says: 'the channel has reached its limit' },
+  LEASE_LOST: { retry: false, says: 'the lease is no longer held' },
+  IDEMPOTENCY_CONFLICT: { retry: false, says: 'the idempotency key was used for another message' },
+  LEDGER_UNAVAILABLE: { retry: true, says: 'the exchange could not be recorded' },
+  UNDECIDED: { retry: true, says: 'no decision could be made' },
+} as const satisfies Record<string, { readonly retry: boolean; readonly says: string }>
+
+export type RefusalCode = keyof typeof REFUSALS
+
+export function isRefusalCode(value: unknown): value is RefusalCode {
+  return typeof value === 'string' && Object.hasOwn(REFUSALS, value)
+}

@@ -1,0 +1,307 @@
+import { constants, type KeyObject } from 'node:crypto'
+import type { Server as NetServer } from 'node:net'
+import {
+  type ConnectionOptions,
+  connect,
+  type PeerCertificate,
+  type Server,
+  TLSSocket,
+  type TlsOptions,
+} from 'node:tls'
+import { toBase64 } from './bytes.ts'
+import { PeerFault, type PeerIdentity, type TrustBundles } from './peer-identity.ts'
+
+/**
+ * The one TLS module: every listener and every client takes its options and its peers from here.
+ *
+ * Node's own verdict (`authorized`) is never read. It survives resumption after expiry, appears on
+ * resumed sessions that carried no certificate, and mixes the authorities of all trust domains.
+ * The identity of a peer is derived from the bytes of its certificate, after every handshake.
+ */
+
+export * from './certificate.ts'
+export * from './peer-identity.ts'
+
+/** A certificate chain with its key: what one side of a connection shows of itself. */
+export interface TlsCredential {
+  /** DER, leaf first. */
+  readonly certificateChain: readonly Uint8Array[]
+  /** A private key object, or PKCS #8 in PEM. */
+  readonly privateKey: KeyObject | string
+}
+
+export type KeyExchange = 'hybrid-preferred' | 'hybrid-required'
+
+/**
+ * Who must be at the other end: one SPIFFE ID, or anybody of one trust domain. The second is for
+ * meeting strangers; with it, any agent of the domain may stand in for any other.
+ */
+export type ExpectedPeer = string | { readonly trustDomain: string }
+
+export interface PeerTrust {
+  readonly bundles: TrustBundles
+  /** Unix milliseconds. */
+  readonly now: () => number
+}
+
+/** As OpenSSL names them; the first is ML-KEM-768 with X25519. P-256 is for FIPS-bound clients. */
+const groups = {
+  'hybrid-preferred': 'X25519MLKEM768:X25519:P-256',
+  'hybrid-required': 'X25519MLKEM768',
+} as const satisfies Record<KeyExchange, string>
+
+/** A handshake of one round trip, with generous room for a slow radio link. */
+const handshakeTimeoutMsDefault = 10_000
+
+/** Timers longer than this drift and sleep through a suspended machine; look again that often. */
+const expiryLookMsMax = 60_000
+
+/** `none` asks for no certificate. The other two ask, and differ in what `guardPeers` does. */
+export type PeerRequest = 'none' | 'optional' | 'required'
+
+/**
+ * Options for a listener (`node:tls`, `node:https`, `node:http2`). TLS 1.3 only; sessions are never
+ * resumed, because a resumed session skips the checks that give a peer its identity.
+ *
+ * Node is told not to reject certificates, since it would do so by the wrong rules: the listener
+ * must take the caller from `peerIdentity`, and with `required` must also call `guardPeers`.
+ */
+export function serverTlsOptions(
+  options: TlsCredential & {
+    readonly requestPeer: PeerRequest
+    readonly alpn?: readonly ('h2' | 'http/1.1')[]
+    readonly keyExchange?: KeyExchange
+  },
+): TlsOptions {
+  return {
+    ...credentialOptions(options),
+    ...versionOptions(options.keyExchange),
+    requestCert: options.requestPeer !== 'none',
+    rejectUnauthorized: false,
+    handshakeTimeout: handshakeTimeoutMsDefault,
+    // Tickets become references into a cache that does not exist: nothing to resume from.
+    secureOptions: constants.SSL_OP_NO_TICKET | constants.SSL_OP_NO_RENEGOTIATION,
+    ...(options.alpn === undefined ? {} : { ALPNProtocols: [...options.alpn] }),
+  }
+}
+
+export interface ClientTls extends PeerTrust {
+  readonly expected: ExpectedPeer
+  readonly credential?: TlsCredential
+  readonly alpn?: readonly ('h2' | 'http/1.1')[]
+  readonly keyExchange?: KeyExchange
+}
+
+/** What `clientTlsOptions` gives: members of `tls.connect`, `https.Agent` and undici's `connect`. */
+export type ClientTlsOptions = ConnectionOptions & { readonly maxCachedSessions: 0 }
+
+/**
+ * Options for a client. Safe alone, since nothing is cached: without a resumed session Node always
+ * verifies the chain and calls our identity check. Call `verifyPeer` after `secureConnect` all the
+ * same, and build new options (and a new pool) when bundles or credentials change. One agent or
+ * pool per expected peer: the options of an `https.Agent` win over those of a request.
+ */
+export function clientTlsOptions(client: ClientTls): ClientTlsOptions {
+  const trustDomain = domainOf(client.expected)
+  const roots = client.bundles.find(trustDomain)?.roots ?? []
+  return {
+    ...(client.credential === undefined ? {} : credentialOptions(client.credential)),
+    ...versionOptions(client.keyExchange),
+    // An empty list would mean "none", an absent one Node's own public authorities.
+    ca: roots.map((root) => toPem(root)),
+    rejectUnauthorized: true,
+    checkServerIdentity: (_host: string, certificate: PeerCertificate) =>
+      toError(matchPeer(client.bundles.identify(chainOf(certificate), client.now()), client)),
+    // The https.Agent of Node and the connector of undici share this name. A ticket earned from
+    // one server must not open a connection where another was expected (the second trap).
+    maxCachedSessions: 0,
+    ...(client.alpn === undefined ? {} : { ALPNProtocols: [...client.alpn] }),
+  }
+}
+
+function versionOptions(keyExchange: KeyExchange = 'hybrid-preferred') {
+  return {
+    minVersion: 'TLSv1.3',
+    maxVersion: 'TLSv1.3',
+    ecdhCurve: groups[keyExchange],
+  } as const
+}
+
+function credentialOptions(credential: TlsCredential): { cert: string; key: string } {
+  const { privateKey } = credential
+  return {
+    cert: credential.certificateChain.map((each) => toPem(each)).join(''),
+    key:
+      typeof privateKey === 'string'
+        ? privateKey
+        : privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
+  }
+}
+
+/** One certificate as text (RFC 7468). */
+export function toPem(certificate: Uint8Array): string {
+  const lines = toBase64(certificate).match(/.{1,64}/g) ?? []
+  return `-----BEGIN CERTIFICATE-----\n${lines.join('\n')}\n-----END CERTIFICATE-----\n`
+}
+
+/** Our own bound is lower; this one only stops a chain that never ends. */
+const chainMax = 10
+
+/** The chain that the peer sent, DER, leaf first, none of it verified; null when it sent none. */
+export function peerChain(socket: TLSSocket): readonly Uint8Array[] | null {
+  const chain: Uint8Array[] = []
+  // Not getPeerCertificate(true): on the side that accepts, it leaves out the authorities.
+  let next = socket.getPeerX509Certificate()
+  while (next !== undefined && chain.length < chainMax) {
+    chain.push(new Uint8Array(next.raw))
+    next = next.issuerCertificate
+  }
+  return chain.length === 0 ? null : chain
+}
+
+/** The same from the older form, which is all that `checkServerIdentity` is handed. */
+function chainOf(certificate: PeerCertificate): readonly Uint8Array[] {
+  const chain: Uint8Array[] = []
+  let next: Partial<PeerCertificate> & { issuerCertificate?: PeerCertificate } = certificate
+  // Node gives an empty object when there is no certificate, and ties a root to itself.
+  while (next.raw !== undefined && chain.length < chainMax) {
+    chain.push(new Uint8Array(next.raw))
+    if (next.issuerCertificate === undefined || next.issuerCertificate === next) break
+    next = next.issuerCertificate
+  }
+  return chain
+}
+
+/** Who is at the other end, from certificate bytes alone; `peer` is a socket or a chain in DER. */
+export function peerIdentity(
+  peer: TLSSocket | readonly Uint8Array[],
+  bundles: TrustBundles,
+  now: number,
+): PeerIdentity | PeerFault {
+  const chain = peer instanceof TLSSocket ? (peerChain(peer) ?? []) : peer
+  return bundles.identify(chain, now)
+}
+
+/** As `peerIdentity`, and a fault as well when it is not the expected one. */
+export function verifyPeer(
+  socket: TLSSocket,
+  trust: PeerTrust & { readonly expected: ExpectedPeer },
+): PeerIdentity | PeerFault {
+  return matchPeer(peerIdentity(socket, trust.bundles, trust.now()), trust)
+}
+
+function matchPeer(
+  peer: PeerIdentity | PeerFault,
+  { expected }: { readonly expected: ExpectedPeer },
+): PeerIdentity | PeerFault {
+  if (peer instanceof PeerFault) return peer
+  const matches =
+    typeof expected === 'string'
+      ? peer.spiffeId === expected
+      : peer.trustDomain === expected.trustDomain
+  return matches ? peer : new PeerFault('PEER_UNEXPECTED', `the peer is ${peer.spiffeId}`)
+}
+
+function domainOf(expected: ExpectedPeer): string {
+  if (typeof expected !== 'string') return expected.trustDomain
+  const [, trustDomain] = /^spiffe:\/\/([^/]+)\/./.exec(expected) ?? []
+  if (trustDomain === undefined) throw new TypeError('the expected peer is no SPIFFE ID')
+  return trustDomain
+}
+
+/** A handshake that ended without the expected peer; `fault` is null when there was no handshake. */
+export class PeerError extends Error {
+  override readonly name = 'PeerError'
+  readonly fault: PeerFault | null
+
+  constructor(message: string, fault: PeerFault | null, cause?: unknown) {
+    super(message, cause === undefined ? {} : { cause })
+    this.fault = fault
+  }
+}
+
+function toError(peer: PeerIdentity | PeerFault): PeerError | undefined {
+  if (!(peer instanceof PeerFault)) return undefined
+  return new PeerError(`${peer.code}: ${peer.detail}`, peer)
+}
+
+/**
+ * Connects, and resolves once the peer is proved to be the expected one. Rejects with a PeerError,
+ * the socket destroyed, in every other case. The connection closes itself when the peer's
+ * certificate expires.
+ */
+export function connectTls(
+  client: ClientTls & {
+    readonly host: string
+    readonly port: number
+    readonly handshakeTimeoutMs?: number
+  },
+): Promise<{ readonly socket: TLSSocket; readonly peer: PeerIdentity }> {
+  const { host, port } = client
+  return new Promise((resolve, reject) => {
+    const socket = connect({ ...clientTlsOptions(client), host, port })
+    const fail = (error: PeerError): void => {
+      socket.destroy()
+      reject(error)
+    }
+    const timeoutMs = client.handshakeTimeoutMs ?? handshakeTimeoutMsDefault
+    socket.setTimeout(timeoutMs, () => fail(new PeerError('the handshake took too long', null)))
+    const onError = (cause: Error): void =>
+      fail(cause instanceof PeerError ? cause : new PeerError('no TLS connection', null, cause))
+    socket.once('error', onError)
+    socket.once('secureConnect', () => {
+      const peer = verifyPeer(socket, client)
+      if (peer instanceof PeerFault) return fail(new PeerError(peer.detail, peer))
+      socket.off('error', onError)
+      socket.setTimeout(0)
+      socket.removeAllListeners('timeout')
+      watchExpiry(socket, peer.expiresAt, client)
+      resolve({ socket, peer })
+    })
+  })
+}
+
+/**
+ * Destroys a live connection once `expiresAt` (Unix milliseconds) has passed: Node looks at a
+ * certificate only during the handshake. Stops by itself when the socket closes.
+ */
+export function watchExpiry(
+  socket: TLSSocket,
+  expiresAt: number,
+  clock: { readonly now: () => number },
+): void {
+  let timer: NodeJS.Timeout | undefined
+  const look = (): void => {
+    const leftMs = expiresAt - clock.now()
+    if (leftMs < 0) {
+      socket.destroy()
+      return
+    }
+    timer = setTimeout(look, Math.min(leftMs + 1, expiryLookMsMax))
+    timer.unref()
+  }
+  socket.once('close', () => clearTimeout(timer))
+  look()
+}
+
+/**
+ * Puts the identity check in front of a listener. A connection whose peer has no good identity is
+ * closed when one is `required`; otherwise it stays, so that the request can be refused and
+ * recorded. One that has, closes at its expiry.
+ */
+export function guardPeers(
+  server: NetServer,
+  trust: PeerTrust & { readonly requestPeer: PeerRequest },
+): void {
+  // First in line: HTTP servers attach their parser to the same event.
+  server.prependListener('secureConnection', (socket: TLSSocket) => {
+    const peer = peerIdentity(socket, trust.bundles, trust.now())
+    if (!(peer instanceof PeerFault)) watchExpiry(socket, peer.expiresAt, trust)
+    else if (trust.requestPeer === 'required') socket.destroy()
+  })
+}
+
+/** Gives a listener a new certificate; connections that stand keep theirs, none is dropped. */
+export function rotateServer(server: Server, options: TlsOptions): void {
+  server.setSecureContext(options)
+}

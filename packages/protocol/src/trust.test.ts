@@ -1,0 +1,43 @@
+import { describe, expect, test } from 'vitest'
+import vector from '../vectors/receipt.json' with { type: 'json' }
+import { toBase64 } from './bytes.ts'
+import { MalformedError } from './malformed-error.ts'
+import { formatVkey, noteKeyType, parseVkey } from './note.ts'
+import { formatTrust, parseTrust } from './trust.ts'
+
+const trust = parseTrust(vector.trust)
+
+describe('a trust file', () => {
+  test('parses to what was formatted', () => {
+    expect(formatTrust(trust)).toBe(vector.trust)
+    expect(parseTrust(formatTrust(trust))).toEqual(trust)
+  })
+
+  test('is refused with a member missing, added or malformed', () => {
+    const text = vector.trust
+    const fabricKey = toBase64(trust.fabricKey)
+    const bad = [
+      '',
+      '{}',
+      '[]',
+      text.replace('"v": 1', '"v": 2'),
+      text.replace('"v": 1', '"v": 1, "v": 1'),
+      text.replace('{', '{"extra":1,'),
+      text.replace('"trustDomain"', '"trustdomain"'),
+      text.replace('"acme.test"', '"Acme.test"'),
+      text.replace('"origin": "log.acme.test"', '"origin": "log.other.test"'),
+      text.replace(fabricKey, 'AAAA'),
+      text.replace(fabricKey, fabricKey.replace('=', '')),
+      text.replace(fabricKey, toBase64(new Uint8Array(32))),
+      text.replace(toBase64(trust.statementKey.keyId), ''),
+      text.replace('"vkey": "log', '"vkey": "'),
+      ' '.repeat(20_000) + text,
+    ]
+    for (const given of bad) expect(() => parseTrust(given), given).toThrow(MalformedError)
+  })
+
+  test('pins the key of a log, not that of a witness', () => {
+    const vkey = formatVkey({ ...parseVkey(trust.vkey), type: noteKeyType.cosignatureEd25519 })
+    expect(() => parseTrust(formatTrust({ ...trust, vkey }))).toThrow(MalformedError)
+  })
+})

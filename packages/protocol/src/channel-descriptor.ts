@@ -2,6 +2,7 @@ import { concat, parseBase64Url, parseUtf8, toBase64Url, utf8 } from './bytes.ts
 import { isAgentName, isTrustDomain } from './ids.ts'
 import { KEY_MEMBERS_MAX } from './sealed-key.ts'
 import { isKeyId } from './sealed-message.ts'
+import { parseStrictJson } from './strict-json.ts'
 
 /** One member's public keys, as they were when the epoch began. */
 export interface ChannelMember {
@@ -138,8 +139,7 @@ function toMember(value: unknown): ChannelMember | null {
 
 function parseJson(bytes: Uint8Array): unknown {
   try {
-    const value: unknown = JSON.parse(parseUtf8(bytes))
-    return value
+    return parseStrictJson(parseUtf8(bytes))
   } catch {
     return null
   }

@@ -4,6 +4,7 @@ import { type ByteReader, ByteWriter, check, parsedOrNull } from './sealed-bytes
 import { KEY_MESSAGE_BYTES_MAX } from './sealed-key.ts'
 import { isKeyId, SEALED_BATCH_MAX, SEALED_BYTES_MAX } from './sealed-message.ts'
 import { ACK_VERDICTS, type AckVerdict } from './sealed-proof.ts'
+import { parseStrictJson } from './strict-json.ts'
 
 /**
  * The bodies of the queue's HTTP interface. Bulk is binary (big-endian, length-prefixed), the rest
@@ -276,8 +277,7 @@ function json(value: unknown): Uint8Array {
 function parseJson(body: Uint8Array): unknown {
   if (body.length > requestBytesMax) return null
   try {
-    const value: unknown = JSON.parse(parseUtf8(body))
-    return value
+    return parseStrictJson(parseUtf8(body))
   } catch {
     return null
   }

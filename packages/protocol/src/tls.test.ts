@@ -8,6 +8,7 @@ import {
   type Socket,
 } from 'node:net'
 import { createServer, type Server, TLSSocket } from 'node:tls'
+import { request, Agent as UndiciAgent } from 'undici'
 import { afterEach, describe, expect, test } from 'vitest'
 import { type Forged, forge, forgeDomain, forgedAt } from '../../../test/hostile/tls-forge.ts'
 import {
@@ -21,6 +22,7 @@ import {
   rotateServer,
   serverTlsOptions,
   TrustBundles,
+  tlsSocketOf,
   toPem,
   verifyPeer,
   watchExpiry,
@@ -182,6 +184,24 @@ describe('the options fit', () => {
     expect(await fetchWith('spiffe://a.test/fabric/other')).toMatch('PEER_UNEXPECTED')
   })
 
+  test('undici', async () => {
+    const server = createHttpsServer(
+      serverTlsOptions({ ...own, requestPeer: 'required', alpn: ['http/1.1'] }),
+      (_request, response) => response.end('answered'),
+    )
+    guardPeers(server, { bundles, now, requestPeer: 'required' })
+    const port = await listen(server)
+    const ask = async (expected: string): Promise<string> => {
+      const pool = new UndiciAgent({ connect: clientTlsOptions({ ...client, expected }) })
+      const answer = request(`https://localhost:${port}/`, { dispatcher: pool })
+      const text = await answer.then(({ body }) => body.text()).catch(String)
+      await pool.destroy()
+      return text
+    }
+    expect(await ask(gateway)).toBe('answered')
+    expect(await ask('spiffe://a.test/fabric/other')).toMatch('PEER_UNEXPECTED')
+  })
+
   test('node:http2, whose streams know their peer', async () => {
     const server = createSecureServer(
       serverTlsOptions({ ...own, requestPeer: 'required', alpn: ['h2'] }),
@@ -207,6 +227,31 @@ describe('the options fit', () => {
     expect(bytes.toString()).toBe('spiffe://a.test/agent/alice')
     session.destroy()
   })
+})
+
+test('a request knows its TLS connection over HTTP/1.1 and HTTP/2', async () => {
+  const server = createSecureServer(
+    { ...serverTlsOptions({ ...own, requestPeer: 'required' }), allowHTTP1: true },
+    (request, response) => {
+      const socket = tlsSocketOf(request)
+      const peer = socket === null ? null : peerIdentity(socket, bundles, now())
+      response.end(peer instanceof PeerFault || peer === null ? 'nobody' : peer.spiffeId)
+    },
+  )
+  const port = await listen(server)
+  const session = connectHttp2(
+    `https://localhost:${port}`,
+    clientTlsOptions({ ...client, alpn: ['h2'] }),
+  )
+  const [bytes] = (await once(session.request({ ':path': '/' }), 'data')) as [Buffer]
+  session.destroy()
+  const pool = new UndiciAgent({ connect: clientTlsOptions(client), allowH2: false })
+  const { body } = await request(`https://localhost:${port}/`, { dispatcher: pool })
+  expect([bytes.toString(), await body.text()]).toEqual(
+    Array(2).fill('spiffe://a.test/agent/alice'),
+  )
+  await pool.destroy()
+  expect(tlsSocketOf({})).toBeNull()
 })
 
 describe('a live connection', () => {

@@ -1,13 +1,6 @@
 import { constants, type KeyObject } from 'node:crypto'
 import type { Server as NetServer } from 'node:net'
-import {
-  type ConnectionOptions,
-  connect,
-  type PeerCertificate,
-  type Server,
-  TLSSocket,
-  type TlsOptions,
-} from 'node:tls'
+import { connect, type PeerCertificate, type Server, TLSSocket, type TlsOptions } from 'node:tls'
 import { toBase64 } from './bytes.ts'
 import { PeerFault, type PeerIdentity, type TrustBundles } from './peer-identity.ts'
 
@@ -93,7 +86,18 @@ export interface ClientTls extends PeerTrust {
 }
 
 /** What `clientTlsOptions` gives: members of `tls.connect`, `https.Agent` and undici's `connect`. */
-export type ClientTlsOptions = ConnectionOptions & { readonly maxCachedSessions: 0 }
+export interface ClientTlsOptions {
+  readonly minVersion: 'TLSv1.3'
+  readonly maxVersion: 'TLSv1.3'
+  readonly ecdhCurve: string
+  readonly ca: string[]
+  readonly cert?: string
+  readonly key?: string
+  readonly rejectUnauthorized: true
+  readonly checkServerIdentity: (host: string, certificate: PeerCertificate) => Error | undefined
+  readonly maxCachedSessions: 0
+  readonly ALPNProtocols?: string[]
+}
 
 /**
  * Options for a client. Safe alone, since nothing is cached: without a resumed session Node always
@@ -142,6 +146,18 @@ function credentialOptions(credential: TlsCredential): { cert: string; key: stri
 export function toPem(certificate: Uint8Array): string {
   const lines = toBase64(certificate).match(/.{1,64}/g) ?? []
   return `-----BEGIN CERTIFICATE-----\n${lines.join('\n')}\n-----END CERTIFICATE-----\n`
+}
+
+/**
+ * The TLS connection below a request of `node:http`, `node:https` or `node:http2`; null when there is
+ * none. The `socket` of an HTTP/2 request is a stand-in, which has no certificate.
+ */
+export function tlsSocketOf(request: {
+  readonly socket?: unknown
+  readonly stream?: { readonly session?: { readonly socket?: unknown } | undefined }
+}): TLSSocket | null {
+  const socket = request.stream?.session?.socket ?? request.socket
+  return socket instanceof TLSSocket ? socket : null
 }
 
 /** Our own bound is lower; this one only stops a chain that never ends. */

@@ -1,0 +1,103 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { openFabric } from '../packages/fabric/src/compose.ts'
+import { dangerouslyReplaceRooms } from '../packages/fabric/src/compose-stores.ts'
+import { parseConfig } from '../packages/fabric/src/config/config.ts'
+import { readEnvironment } from '../packages/fabric/src/config/read.ts'
+import { systemClock } from '../packages/fabric/src/lib/clock.ts'
+import { systemRandom } from '../packages/fabric/src/lib/random.ts'
+import type { Rooms } from '../packages/fabric/src/pipeline/enforce.ts'
+import { toPem } from '../packages/protocol/src/tls.ts'
+import { askControl, openIdentity } from '../packages/sdk/src/index.ts'
+
+export interface FabricReady {
+  readonly origin: string
+  readonly ca: string
+  readonly cert: string
+  readonly key: string
+  readonly apiKey: string
+}
+
+/** What can be taken out, one at a time, to show what it costs. */
+const without: Readonly<Record<string, (rooms: Rooms) => Rooms>> = {
+  nothing: (rooms) => rooms,
+  ledger: (rooms) => ({
+    ...rooms,
+    append: ({ exchange, kind }) =>
+      Promise.resolve({ exchange, kind, index: 0, leafHash: new Uint8Array(32) }),
+  }),
+  redaction: (rooms) => ({ ...rooms, redactor: { redact: (body) => ({ body, findings: [] }) } }),
+  detection: (rooms) => ({ ...rooms, detection: { observe: () => [] } }),
+  'rate-limit': (rooms) => ({
+    ...rooms,
+    authorization: {
+      ...rooms.authorization,
+      limits: {
+        spend: () => Promise.resolve({ limit: 1, remaining: 1, resetMs: 0, exhausted: false }),
+      },
+    },
+  }),
+}
+
+const [dir = '', removed = 'nothing', upstream = ''] = process.argv.slice(2)
+const config = parseConfig(
+  { path: 'bench', text: 'limits: { requestsPerMinute: 10000000 }\n' },
+  readEnvironment(),
+  { dataDir: dir, port: 0 },
+)
+const fabric = await openFabric({
+  config,
+  clock: systemClock,
+  random: systemRandom,
+  log: () => undefined,
+  onFatal: (reason, cause) => {
+    process.stderr.write(`${reason}: ${String(cause)}\n`)
+    process.exit(1)
+  },
+  [dangerouslyReplaceRooms]: without[removed] ?? ((rooms) => rooms),
+})
+const order = { segment: '', attributes: {}, ttlSeconds: 900 }
+const enrol = async (name: string, kind: 'agent' | 'user', roles: string[]) => {
+  const { join: line } = await fabric.invite({ ...order, name, kind, roles })
+  const onFault = (): void => undefined
+  return openIdentity({ join: line, dir: join(dir, name), clock: systemClock, onFault })
+}
+const operator = await enrol('operator', 'user', ['operator'])
+const caller = await enrol('caller', 'agent', [])
+const admin = (operation: string, args: object) =>
+  askControl(operator.line, { method: 'POST', path: '/v1/admin', value: { operation, args } })
+await admin('route.put', { name: 'echo', upstream, protocol: 'a2a' })
+const put = (await admin('policy.put', {
+  name: 'bench.cedar',
+  text: `@mask("card,email,iban,ssn,phone,credential")
+permit(principal == Agent::"caller", action == Action::"call", resource == Agent::"echo");`,
+})) as { result: { taken: boolean; problems: readonly string[] } }
+if (!put.result.taken) throw new Error(put.result.problems.join('\n'))
+const { key: apiKey } = (
+  (await admin('key.create', { agent: 'caller' })) as { result: { key: string } }
+).result
+const credential = caller.credential()
+const file = (name: string, text: string): string => {
+  writeFileSync(join(dir, name), text, { mode: 0o600 })
+  return join(dir, name)
+}
+const { privateKey } = credential
+const ready: FabricReady = {
+  origin: fabric.origin,
+  ca: file('bench-ca.pem', fabric.rootPem),
+  cert: file('bench-cert.pem', credential.certificateChain.map((each) => toPem(each)).join('')),
+  key: file(
+    'bench-key.pem',
+    typeof privateKey === 'string'
+      ? privateKey
+      : privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
+  ),
+  apiKey,
+}
+process.on('SIGTERM', () => {
+  fabric.close(500).then(
+    () => process.exit(0),
+    () => process.exit(1),
+  )
+})
+process.send?.(ready)

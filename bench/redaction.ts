@@ -1,0 +1,102 @@
+import { createRedactor } from '../packages/fabric/src/redaction/create-redactor.ts'
+import { DATA_CLASSES } from '../packages/fabric/src/redaction/redactor.ts'
+
+/** Long enough for the optimizer to settle and the clock to matter; short beside the other benches. */
+const warmUpMs = 150
+const measureMs = 500
+
+const words =
+  'the customer asked whether invoice could be sent again because account was moved last week please check order status and reply with summary of open items then close ticket'.split(
+    ' ',
+  )
+
+/** Numbers that look random and are the same in every run. */
+function createSequence(seed: number): (below: number) => number {
+  let state = seed
+  return (below) => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
+    return Math.floor((state / 2 ** 32) * below)
+  }
+}
+
+/** A tool call as agents send it: prose, identifiers, numbers, times; nothing sensitive. */
+function createCall(id: number, below: (limit: number) => number): unknown {
+  const hex = (count: number) =>
+    Array.from({ length: count }, () => below(16).toString(16)).join('')
+  const prose = (count: number) =>
+    Array.from({ length: count }, () => words[below(words.length)]).join(' ')
+  return {
+    jsonrpc: '2.0',
+    id,
+    method: 'tools/call',
+    params: {
+      name: 'crm.lookup',
+      arguments: {
+        customer: `cus_${hex(14)}`,
+        request: `${hex(8)}-${hex(4)}-4${hex(3)}-a${hex(3)}-${hex(12)}`,
+        at: '2026-03-04T05:06:07.089Z',
+        amount: below(100_000) / 100,
+        count: below(50),
+        note: `${prose(24)}.\n${prose(12)}`,
+        tags: [prose(1), prose(1)],
+        active: true,
+      },
+    },
+  }
+}
+
+/** `sensitive` of ten calls carry an address, a card and a key. */
+function createBody(bytes: number, sensitive: number): Uint8Array {
+  const below = createSequence(bytes + sensitive)
+  const calls: unknown[] = []
+  let text = ''
+  for (let id = 0; text.length < bytes; id++) {
+    const call = createCall(id, below) as { params: { arguments: Record<string, unknown> } }
+    if (id % 10 < sensitive) {
+      call.params.arguments['contact'] = `person${id}@example.org`
+      call.params.arguments['payment'] = 'card 4111 1111 1111 1111, expires soon'
+    }
+    calls.push(call)
+    text = JSON.stringify(calls)
+  }
+  return new TextEncoder().encode(text)
+}
+
+/**
+ * Megabytes of JSON inspected per second by one core, all classes on, by size of the body; `masked`
+ * has something to mask in every tenth call and is spliced again.
+ */
+export function measureRedaction(): Promise<{ mbPerSecond: Record<string, number> }> {
+  const redactor = createRedactor({ hashKey: new Uint8Array(32).fill(1) })
+  const order = { mask: DATA_CLASSES, block: [] }
+  const bodies: Record<string, Uint8Array> = {
+    'clean 1 KB': createBody(1_000, 0),
+    'clean 8 KB': createBody(8_000, 0),
+    'clean 64 KB': createBody(64_000, 0),
+    'masked 1 KB': createBody(1_000, 1),
+    'masked 8 KB': createBody(8_000, 1),
+    'masked 64 KB': createBody(64_000, 1),
+  }
+  const mbPerSecond: Record<string, number> = {}
+  for (const body of Object.values(bodies))
+    runFor(warmUpMs, () => redactor.redact(body, json, order))
+  for (const [name, body] of Object.entries(bodies)) {
+    const rate = runFor(measureMs, () => redactor.redact(body, json, order))
+    mbPerSecond[name] = Math.round((rate * body.length) / 1e5) / 10
+  }
+  return Promise.resolve({ mbPerSecond })
+}
+const json = 'application/json'
+
+/** Calls per second. */
+function runFor(ms: number, call: () => unknown): number {
+  const start = performance.now()
+  let calls = 0
+  let elapsed = 0
+  while (elapsed < ms) {
+    for (let i = 0; i < 10; i++) call()
+    calls += 10
+    elapsed = performance.now() - start
+  }
+  return (calls * 1000) / elapsed
+}

@@ -1,0 +1,148 @@
+import { type AgentView, type Decision, type EntryView, mergeDecision } from './decisions.ts'
+import { ask, NotAdmitted, watch } from './fabric.ts'
+
+/** As many rows as a person scrolls; older decisions are in the ledger. */
+const decisionsMax = 200
+const agentsEveryMs = 5_000
+const retryMs = 2_000
+const keySlot = 'countersign-key'
+
+const element = (id: string): HTMLElement => {
+  const found = document.getElementById(id)
+  if (found === null) throw new Error(`the page has lost ${id}`)
+  return found
+}
+
+let decisions: readonly Decision[] = []
+
+/** The link that `countersign up` prints carries a key in its fragment, which no server ever sees. */
+function takeKey(): string | null {
+  const fragment = new URLSearchParams(location.hash.slice(1)).get('key')
+  if (fragment !== null) {
+    sessionStorage.setItem(keySlot, fragment)
+    history.replaceState(null, '', location.pathname)
+  }
+  return sessionStorage.getItem(keySlot)
+}
+
+function signIn(fault: string): void {
+  sessionStorage.removeItem(keySlot)
+  element('main').hidden = true
+  element('sign-in').hidden = false
+  element('sign-in-fault').textContent = fault
+}
+
+async function open(key: string): Promise<void> {
+  try {
+    await showStatus(key)
+    await showAgents(key)
+    const recent = (await ask(key, 'ledger.recent', { countMax: 100 })) as readonly EntryView[]
+    for (const entry of [...recent].reverse()) take(entry)
+    element('sign-in').hidden = true
+    element('main').hidden = false
+    setInterval(() => void showAgents(key).catch(() => undefined), agentsEveryMs)
+    await follow(key)
+  } catch (fault) {
+    if (fault instanceof NotAdmitted) signIn('The fabric did not accept this key.')
+    else signIn(`The fabric could not be reached: ${String(fault)}`)
+  }
+}
+
+async function follow(key: string): Promise<void> {
+  for (;;) {
+    try {
+      live('on', 'live')
+      await watch(key, (entry) => take(entry as EntryView))
+    } catch (fault) {
+      if (fault instanceof NotAdmitted) throw fault
+    }
+    live('off', 'reconnecting')
+    await new Promise((resolve) => setTimeout(resolve, retryMs))
+  }
+}
+
+function live(state: 'on' | 'off', text: string): void {
+  element('live').className = `live ${state}`
+  element('live').textContent = text
+}
+
+async function showStatus(key: string): Promise<void> {
+  const status = (await ask(key, 'status', {})) as {
+    readonly trustDomain: string
+    readonly version: string
+    readonly ledger: { readonly size: number }
+  }
+  element('status').textContent =
+    `${status.trustDomain} · version ${status.version} · ${status.ledger.size} entries`
+}
+
+async function showAgents(key: string): Promise<void> {
+  const agents = (await ask(key, 'agent.list', {})) as readonly AgentView[]
+  element('agents').replaceChildren(
+    ...(agents.length === 0 ? [text('li', 'none', 'No agent yet.')] : agents.map(agentRow)),
+  )
+}
+
+function agentRow(agent: AgentView): HTMLElement {
+  const row = document.createElement('li')
+  const tone = agent.status === 'active' ? 'good' : 'bad'
+  row.append(
+    text('span', `status ${tone}`, agent.status),
+    text('b', '', agent.name),
+    text('small', '', [agent.kind, ...agent.roles, agent.segment].filter(Boolean).join(' · ')),
+  )
+  if (agent.statusReason !== '') row.append(text('small', 'bad', agent.statusReason))
+  if (agent.risk > 0) {
+    const bar = document.createElement('div')
+    bar.className = 'risk'
+    bar.title = `risk ${Math.round(agent.risk)} of 100`
+    const filled = document.createElement('i')
+    filled.style.width = `${Math.min(100, agent.risk)}%`
+    bar.append(filled)
+    row.append(bar)
+  }
+  return row
+}
+
+function take(entry: EntryView): void {
+  decisions = mergeDecision(decisions, entry).slice(0, decisionsMax)
+  element('decisions').replaceChildren(...decisions.map(decisionRow))
+}
+
+function decisionRow(decision: Decision): HTMLElement {
+  const row = document.createElement('tr')
+  const time = new Date(decision.at).toLocaleTimeString()
+  const outcome = text('td', decision.tone, decision.outcome)
+  if (decision.masked !== '') outcome.append(text('small', 'warn', ` masked ${decision.masked}`))
+  const exchange = text('td', 'wide', '')
+  exchange.append(text('code', '', decision.exchange))
+  row.append(
+    text('td', 'time', time),
+    text('td', '', decision.caller),
+    text('td', '', decision.receiver),
+    text('td', '', decision.operation),
+    text('td', 'wide', decision.transport),
+    outcome,
+    exchange,
+  )
+  return row
+}
+
+/** Always as text: names and operations come from agents, and an agent may be hostile. */
+function text(tag: string, className: string, content: string): HTMLElement {
+  const made = document.createElement(tag)
+  made.className = className
+  made.textContent = content
+  return made
+}
+
+element('sign-in').addEventListener('submit', (event) => {
+  event.preventDefault()
+  const { value } = element('key') as HTMLInputElement
+  sessionStorage.setItem(keySlot, value.trim())
+  void open(value.trim())
+})
+
+const key = takeKey()
+if (key === null) signIn('')
+else void open(key)

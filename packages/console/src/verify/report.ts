@@ -1,0 +1,215 @@
+import type {
+  Attestation,
+  FactValue,
+  ReceiptError,
+  ReceiptFault,
+  VerifiedReceipt,
+} from '@countersign/protocol'
+
+/** What a verification comes to, in sentences; the page only lays it out. */
+export interface Report {
+  readonly verified: boolean
+  readonly title: string
+  readonly sentence: string
+  readonly checks: readonly Check[]
+  readonly sections: readonly Section[]
+}
+
+export interface Check {
+  readonly name: string
+  readonly state: 'passed' | 'failed' | 'void'
+}
+
+export interface Section {
+  readonly title: string
+  readonly lines: readonly Line[]
+}
+
+export interface Line {
+  readonly label: string
+  readonly value: string
+}
+
+const CHECKS = {
+  form: 'The file is a receipt in its one form',
+  fabric: 'The statements are the trusted fabric’s, about one closed exchange',
+  log: 'Every statement is in the log, under a checkpoint that the log signed',
+  facts: 'Every disclosed fact is the one that was committed to',
+  parties: 'The signatures of caller and receiver are theirs, and belong together',
+} as const
+type CheckName = keyof typeof CHECKS
+
+const CHECK_OF: Readonly<Record<ReceiptFault, CheckName>> = {
+  RECEIPT_MALFORMED: 'form',
+  RECEIPT_NOT_CANONICAL: 'form',
+  ORIGIN_UNTRUSTED: 'fabric',
+  STATEMENT_MALFORMED: 'fabric',
+  STATEMENT_KEY_UNTRUSTED: 'fabric',
+  STATEMENT_REJECTED: 'fabric',
+  EXCHANGE_MISMATCHED: 'fabric',
+  KINDS_DISORDERED: 'fabric',
+  PROOF_MALFORMED: 'log',
+  CHECKPOINTS_DIFFERENT: 'log',
+  CHECKPOINT_REJECTED: 'log',
+  INCLUSION_REJECTED: 'log',
+  FACT_UNKNOWN: 'facts',
+  FACT_REJECTED: 'facts',
+  FACT_MISPLACED: 'parties',
+  FACT_MISTYPED: 'parties',
+  ATTESTATION_CONTRADICTED: 'parties',
+  REQUEST_SIGNATURE_REJECTED: 'parties',
+  RESPONSE_SIGNATURE_REJECTED: 'parties',
+  COUNTERSIGNATURE_UNLINKED: 'parties',
+  DIGEST_MISMATCHED: 'parties',
+}
+
+export function reportVerified(receipt: VerifiedReceipt): Report {
+  const countersigned = receipt.request.by === 'caller' && receipt.response.by === 'callee'
+  return {
+    verified: true,
+    title: countersigned ? 'Verified and countersigned' : 'Verified',
+    sentence: summary(receipt),
+    checks: Object.values(CHECKS).map((name) => ({ name, state: 'passed' })),
+    sections: [exchangeSection(receipt), attestationSection(receipt), logSection(receipt)].concat(
+      receipt.entries.map((entry) => ({
+        title: `Facts of the ${entry.kind}`,
+        lines: factLines(entry.facts, entry.withheld),
+      })),
+    ),
+  }
+}
+
+/** Nothing is claimed of the other checks: one failure makes the whole receipt worthless. */
+export function reportFault(fault: ReceiptError): Report {
+  const failed = CHECK_OF[fault.code]
+  const lines: Line[] = [{ label: 'Code', value: fault.code }]
+  if (fault.detail !== '') lines.push({ label: 'Detail', value: visible(fault.detail) })
+  return {
+    verified: false,
+    title: 'Not verified',
+    sentence: `Do not rely on this receipt: ${fault.message}.`,
+    checks: Object.entries(CHECKS).map(([key, name]) => ({
+      name,
+      state: key === failed ? 'failed' : 'void',
+    })),
+    sections: [{ title: 'What failed', lines }],
+  }
+}
+
+/** The files could not even be read, or this browser cannot decide. */
+export function reportUnreadable(sentence: string): Report {
+  return { verified: false, title: 'Not verified', sentence, checks: [], sections: [] }
+}
+
+function summary(receipt: VerifiedReceipt): string {
+  const caller = visible(receipt.caller ?? 'An undisclosed caller')
+  const receiver = visible(receipt.receiver ?? 'an undisclosed receiver')
+  const operation = receipt.operation === null ? 'a message' : visible(receipt.operation)
+  const at = time(receipt.at)
+  switch (receipt.kinds.at(-1)) {
+    case 'refusal':
+      return `${caller} asked ${receiver} for ${operation} on ${at}, and was refused.`
+    case 'indeterminate':
+      return `${caller} asked ${receiver} for ${operation} on ${at}; how it ended is not known.`
+    case 'genesis':
+    case 'intent':
+    case 'outcome':
+    case 'lifecycle':
+    case undefined:
+      return `${caller} asked ${receiver} for ${operation} on ${at}, and the outcome is on record.`
+  }
+}
+
+function exchangeSection(receipt: VerifiedReceipt): Section {
+  const lines = [
+    { label: 'Caller', value: disclosed(receipt.caller) },
+    { label: 'Receiver', value: disclosed(receipt.receiver) },
+    { label: 'Operation', value: disclosed(receipt.operation) },
+    { label: 'Result', value: disclosed(receipt.result) },
+    { label: 'Began', value: time(receipt.at) },
+    { label: 'Closed', value: time(receipt.closedAt) },
+    { label: 'Exchange', value: receipt.exchange },
+  ]
+  return { title: 'The exchange', lines }
+}
+
+function attestationSection(receipt: VerifiedReceipt): Section {
+  return {
+    title: 'Who stands behind it',
+    lines: [
+      { label: 'Request', value: attestedBy(receipt.request, 'the caller') },
+      { label: 'Response', value: attestedBy(receipt.response, 'the receiver') },
+      ...signedLines(receipt.request, 'Request'),
+      ...signedLines(receipt.response, 'Response'),
+    ],
+  }
+}
+
+function attestedBy(attestation: Attestation, party: string): string {
+  switch (attestation.by) {
+    case 'caller':
+    case 'callee':
+      return `Signed by ${party}, with a key of their own`
+    case 'fabric':
+      return `Attested by the fabric alone, not by ${party}`
+    case null:
+      return 'Not attested in this receipt'
+  }
+}
+
+function signedLines({ signature }: Attestation, half: string): readonly Line[] {
+  if (signature === null) return []
+  return [
+    { label: `${half} key`, value: visible(signature.keyId) },
+    { label: `${half} signed`, value: time(signature.created * 1000) },
+    { label: `${half} covers`, value: [...signature.covered.keys()].join(' ') },
+  ]
+}
+
+function logSection(receipt: VerifiedReceipt): Section {
+  const positions = receipt.entries.map(({ kind, index }) => `${kind} at ${index}`)
+  return {
+    title: 'The log',
+    lines: [
+      { label: 'Log', value: visible(receipt.origin) },
+      { label: 'Trust domain', value: receipt.trustDomain },
+      { label: 'Entries', value: positions.join(', ') },
+      { label: 'Checkpoint', value: `${receipt.checkpointSize} entries` },
+      { label: 'Facts', value: `${receipt.factsOpened} opened, ${receipt.factsWithheld} withheld` },
+    ],
+  }
+}
+
+function factLines(
+  facts: Readonly<Record<string, FactValue>>,
+  withheld: readonly string[],
+): readonly Line[] {
+  const opened = Object.entries(facts).map(([label, value]) => ({ label, value: factText(value) }))
+  const closed = withheld.map((label) => ({ label, value: '(withheld)' }))
+  return [...opened, ...closed].sort((a, b) => (a.label < b.label ? -1 : 1))
+}
+
+function factText(value: FactValue): string {
+  if (!(value instanceof Uint8Array)) return visible(String(value))
+  return Array.from(value, (byte) => byte.toString(16).padStart(2, '0')).join('')
+}
+
+function disclosed(text: string | null): string {
+  return text === null ? '(not disclosed)' : visible(text)
+}
+
+function time(unixMs: number): string {
+  const date = new Date(unixMs)
+  if (Number.isNaN(date.getTime())) return `${unixMs} ms after 1970`
+  return `${date.toISOString().slice(0, 19).replace('T', ' ')} UTC`
+}
+
+/**
+ * Text from a receipt with everything escaped that could make it look like other text: controls,
+ * invisible characters and those that turn the direction of writing. Line breaks stay.
+ */
+export function visible(text: string): string {
+  return text.replaceAll(/[\p{C}\p{Zl}\p{Zp}]/gu, (character) =>
+    character === '\n' ? character : `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`,
+  )
+}

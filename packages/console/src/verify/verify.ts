@@ -1,0 +1,155 @@
+import {
+  parseTrust,
+  parseUtf8,
+  ReceiptError,
+  type Trust,
+  verifyReceipt,
+} from '@countersign/protocol'
+import {
+  type Report,
+  reportFault,
+  reportUnreadable,
+  reportVerified,
+  type Section,
+} from './report.ts'
+
+type Role = 'receipt' | 'trust'
+
+/** No receipt and no trust file is longer; a mistaken drop of a film must not fill the memory. */
+const fileBytesMax = 2 * 1024 * 1024
+
+const chosen = new Map<Role, { readonly name: string; readonly bytes: Uint8Array }>()
+
+function element<T extends HTMLElement>(id: string, kind: new () => T): T {
+  const found = document.getElementById(id)
+  if (!(found instanceof kind)) throw new TypeError(`the page has no ${id}`)
+  return found
+}
+
+const page = {
+  verdict: element('verdict', HTMLElement),
+  details: element('details', HTMLElement),
+  drop: element('drop', HTMLElement),
+  receipt: element('receipt', HTMLInputElement),
+  trust: element('trust', HTMLInputElement),
+  receiptName: element('receipt-name', HTMLElement),
+  trustName: element('trust-name', HTMLElement),
+  fingerprint: element('fingerprint', HTMLElement),
+}
+
+async function take(file: File, given: Role | null): Promise<void> {
+  if (file.size > fileBytesMax) {
+    return show(reportUnreadable(`${file.name} is too large to be a receipt or a trust file.`))
+  }
+  const bytes = new Uint8Array(await file.arrayBuffer())
+  const role = given ?? roleOf(bytes)
+  chosen.set(role, { name: file.name, bytes })
+  const name = role === 'receipt' ? page.receiptName : page.trustName
+  name.textContent = file.name
+  if (role === 'trust') page.fingerprint.textContent = await fingerprint(bytes)
+  await judge()
+}
+
+/** Only to spare the reader a question: a file in the wrong place fails there. */
+function roleOf(bytes: Uint8Array): Role {
+  return new TextDecoder().decode(bytes.subarray(0, 4096)).includes('"vkey"') ? 'trust' : 'receipt'
+}
+
+async function fingerprint(bytes: Uint8Array): Promise<string> {
+  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', new Uint8Array(bytes)))
+  const hex = Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('')
+  return `SHA-256 ${hex.replaceAll(/.{8}(?=.)/g, '$& ')}`
+}
+
+/** The latest judgement wins: an older one that ends later must not overwrite it. */
+let judgements = 0
+
+async function judge(): Promise<void> {
+  const receipt = chosen.get('receipt')
+  const trustFile = chosen.get('trust')
+  const judgement = ++judgements
+  page.verdict.replaceChildren()
+  page.details.replaceChildren()
+  if (receipt === undefined || trustFile === undefined) return
+  const report = await reportOf(receipt.bytes, trustFile.bytes)
+  if (judgement === judgements) show(report)
+}
+
+async function reportOf(receipt: Uint8Array, trustFile: Uint8Array): Promise<Report> {
+  let trust: Trust
+  try {
+    trust = parseTrust(parseUtf8(trustFile))
+  } catch {
+    return reportUnreadable(
+      'The trust file could not be read, so nothing can be checked against it.',
+    )
+  }
+  try {
+    return reportVerified(await verifyReceipt(receipt, trust))
+  } catch (error) {
+    if (error instanceof ReceiptError) return reportFault(error)
+    return reportUnreadable(
+      'This browser could not decide. It may lack Ed25519; try a current one.',
+    )
+  }
+}
+
+const marks = { passed: 'Passed', failed: 'Failed', void: 'Not relied on' } as const
+
+/** Everything from a file enters the page as text, never as markup. */
+function show(report: Report): void {
+  const verdict = document.createElement('div')
+  verdict.className = report.verified ? 'verdict good' : 'verdict bad'
+  verdict.append(text('h2', report.title), text('p', report.sentence))
+  const checks = document.createElement('ul')
+  checks.className = 'checks'
+  for (const { name, state } of report.checks) {
+    const item = document.createElement('li')
+    item.className = state
+    item.append(text('span', name), text('strong', marks[state]))
+    checks.append(item)
+  }
+  page.verdict.replaceChildren(verdict)
+  page.details.replaceChildren(checks, ...report.sections.map(section))
+}
+
+function section({ title, lines }: Section): HTMLElement {
+  const list = document.createElement('dl')
+  for (const { label, value } of lines) {
+    list.append(text('dt', label), text('dd', value))
+  }
+  const whole = document.createElement('section')
+  whole.append(text('h3', title), list)
+  return whole
+}
+
+function text(tag: string, content: string): HTMLElement {
+  const created = document.createElement(tag)
+  created.dir = 'auto'
+  created.textContent = content
+  return created
+}
+
+function takeAll(files: Iterable<File>, role: Role | null): void {
+  void (async () => {
+    for (const file of files) await take(file, role)
+  })().catch(() => show(reportUnreadable('The file could not be read.')))
+}
+
+page.receipt.addEventListener('change', () => takeAll(page.receipt.files ?? [], 'receipt'))
+page.trust.addEventListener('change', () => takeAll(page.trust.files ?? [], 'trust'))
+
+for (const type of ['dragenter', 'dragover'] as const) {
+  document.addEventListener(type, (event) => {
+    event.preventDefault()
+    page.drop.classList.add('over')
+  })
+}
+document.addEventListener('dragleave', (event) => {
+  if (event.relatedTarget === null) page.drop.classList.remove('over')
+})
+document.addEventListener('drop', (event) => {
+  event.preventDefault()
+  page.drop.classList.remove('over')
+  takeAll(event.dataTransfer?.files ?? [], null)
+})

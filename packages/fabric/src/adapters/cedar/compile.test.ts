@@ -1,0 +1,336 @@
+import { readdir, readFile } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
+import * as cedar from '@cedar-policy/cedar-wasm/nodejs'
+import { describe, expect, test } from 'vitest'
+import { parse as parseYaml } from 'yaml'
+import { compilePolicies, PoliciesRejected } from '../../policy/compile-policies.ts'
+import { explainDecision } from '../../policy/explain-decision.ts'
+import type { PolicyParser } from '../../policy/parser.ts'
+import type { PolicyRequest } from '../../policy/policy.ts'
+import { readPolicyFolder } from '../../policy/policy-folder.ts'
+import { loadPolicyTests, parsePolicyTests, testPolicies } from '../../policy/policy-tests.ts'
+import { POLICY_SCHEMA } from '../../policy/schema.ts'
+import { createCedarParser } from './cedar-parser.ts'
+import { parseInWasm } from './parse-in-wasm.ts'
+
+/** In this thread: starting a process for every test would only take time. */
+const parser: PolicyParser = {
+  parse: async (schema, texts) => parseInWasm(cedar, schema, texts),
+}
+
+const compilation = {
+  parser,
+  dataClasses: ['card', 'credential', 'email', 'iban'],
+}
+
+function compile(text: string, name = 'a.cedar') {
+  return compilePolicies([{ name, text }], compilation)
+}
+
+async function problemsOf(text: string) {
+  try {
+    await compile(text)
+  } catch (error) {
+    if (error instanceof PoliciesRejected) return error.problems
+    throw error
+  }
+  return []
+}
+
+const request: PolicyRequest = {
+  principal: {
+    kind: 'agent',
+    name: 'planner',
+    roles: ['planner'],
+    segment: 'blue',
+    attributes: { team: 'a', level: 2, half: 0.5, vip: true },
+  },
+  action: 'call',
+  resource: { kind: 'agent', name: 'billing', roles: ['api'], segment: 'red', attributes: {} },
+  context: {
+    transport: 'gateway',
+    protocol: 'mcp',
+    operation: 'tools/call',
+    tool: 'refund',
+    method: 'token',
+    signed: false,
+    risk: 73,
+    labels: ['order'],
+    time: 1_767_276_000,
+  },
+}
+
+describe('loading policies', () => {
+  test('ids come from @id or from file and number, and the version from names and texts', async () => {
+    const text =
+      '@id("x") permit(principal, action, resource);\nforbid(principal, action, resource);'
+    const set = await compile(text, '10-a.cedar')
+    expect(set.policies.map(({ id }) => id)).toEqual(['x', '10-a#2'])
+    expect(set.version).toMatch(/^[0-9a-f]{64}$/)
+    expect((await compile(text, '11-a.cedar')).version).not.toBe(set.version)
+    expect((await compile(text, '10-a.cedar')).version).toBe(set.version)
+  })
+
+  test.each([
+    [
+      'a syntax error',
+      'permit(principal, action, resource);\npermit(principal, actio, resource);',
+      2,
+      19,
+      'action',
+    ],
+    [
+      'an unknown action',
+      'permit(principal, action == Action::"cal", resource);',
+      1,
+      29,
+      'did you mean',
+    ],
+    [
+      'a type error behind characters of several bytes',
+      'permit(principal is Agent, action, resource)\nwhen { "ü𝄞" == principal.foo };',
+      2,
+      17,
+      'foo',
+    ],
+    [
+      'an unguarded tag',
+      'permit(principal is User, action, resource)\n when { principal.getTag("a") == "b" };',
+      2,
+      9,
+      'hasTag',
+    ],
+    ['a template', 'permit(principal == ?principal, action, resource);', 1, 21, 'template'],
+    [
+      'a rounded number',
+      'permit(principal, action, resource) when { context.time < 9007199254740993 };',
+      1,
+      1,
+      '9007199254740991',
+    ],
+    [
+      'a number beyond 64 bits',
+      'permit(principal, action, resource) when { context.time < 9223372036854775808 };',
+      1,
+      59,
+      '9223372036854775808',
+    ],
+    ['an unfinished policy', 'permit(principal, action, resource)', 1, 36, 'end of input'],
+    [
+      'a repeated id',
+      '@id("a") permit(principal, action, resource);\n@id("a") permit(principal, action, resource);',
+      2,
+      1,
+      'taken',
+    ],
+    [
+      'a partial-evaluation function',
+      'permit(principal, action, resource) when { unknown("x") };',
+      1,
+      1,
+      'unknown',
+    ],
+  ])('%s is refused with its place and a hint', async (_, text, line, column, hint) => {
+    const problems = await problemsOf(text)
+    expect(problems).toHaveLength(1)
+    expect(problems[0]).toMatchObject({ file: 'a.cedar', line, column })
+    expect(`${problems[0]?.message} ${problems[0]?.help}`).toContain(hint)
+  })
+
+  test('what the parser process reads is what the wasm reads', async () => {
+    const texts = [
+      'permit(principal, action, resource) when { "ü" like "*" };',
+      'permit(',
+      'forbid(principal, action == Action::"x", resource);',
+    ]
+    const parsed = await createCedarParser().parse(POLICY_SCHEMA, texts)
+    expect(parsed).toEqual(parseInWasm(cedar, POLICY_SCHEMA, texts))
+    expect(parsed.map(({ faults }) => faults.length)).toEqual([0, 1, 1])
+  })
+
+  test('a parser that breaks rejects, and gives no policies', async () => {
+    await expect(createCedarParser().parse('nonsense', [])).rejects.toThrow('validated')
+  })
+
+  test('a policy that can never match is taken with a warning', async () => {
+    const set = await compile('permit(principal, action, resource) when { 1 == 2 };')
+    expect(set.warnings[0]?.message).toContain('impossible')
+  })
+
+  test('__proto__ is an attribute name like any other', async () => {
+    const set = await compile(
+      'permit(principal, action, resource) when { {"__proto__": 1} == {"__proto__": 1} };\n' +
+        'forbid(principal, action, resource) when { {"__proto__": 1} == {"__proto__": 2} };',
+    )
+    expect(set.decide(request).policies).toEqual(['a#1'])
+  })
+})
+
+describe('deciding', () => {
+  test('a forbid that fails denies, although Cedar would skip it', async () => {
+    const set = await compile(
+      'permit(principal, action, resource);\nforbid(principal, action, resource)\n' +
+        'when { principal.numbers.hasTag("half") && principal.numbers.getTag("half") > 3 };',
+    )
+    const decision = set.decide(request)
+    expect(decision).toMatchObject({ effect: 'deny', policies: ['a#2'] })
+    expect(decision.errors).toEqual([
+      { policy: 'a#2', message: 'attribute "half" is not a whole number' },
+    ])
+  })
+
+  test('risk is rounded up and time down', async () => {
+    const set = await compile(
+      'permit(principal, action, resource) when { context.risk == 74 && context.time == 5 };',
+    )
+    const context = { ...request.context, risk: 73.1, time: 5.9 }
+    expect(set.decide({ ...request, context }).effect).toBe('permit')
+  })
+
+  test('a combination that the schema lacks is denied whatever the policies say', async () => {
+    const set = await compile('permit(principal, action, resource);')
+    const resource = { ...request.resource, kind: 'channel' } as const
+    expect(set.decide({ ...request, resource })).toMatchObject({ effect: 'deny', policies: [] })
+  })
+
+  test.each([
+    ['when { a && b }', 'when { context.signed && context.risk > 0 }', false],
+    ['unless { a && b }', 'unless { context.signed && context.risk > 0 }', true],
+    ['unless { a || b }', 'unless { context.signed || context.risk > 0 }', false],
+    ['two clauses', 'when { context.risk > 0 } unless { context.signed }', true],
+  ])('%s is taken apart rightly', async (_, clauses, permitted) => {
+    const set = await compile(`permit(principal, action, resource) ${clauses};`)
+    expect(set.decide(request).effect).toBe(permitted ? 'permit' : 'deny')
+    const unmet = explainDecision(request, set).nearest.flatMap(({ requirements }) =>
+      requirements.filter(({ met }) => !met),
+    )
+    expect(unmet.length > 0).toBe(!permitted)
+  })
+
+  test('several permits unite their demands', async () => {
+    const set = await compile(
+      '@mask("card") permit(principal, action, resource);\n@mask("email") @sign("request") permit(principal, action, resource);\npermit(principal, action, resource);',
+    )
+    expect(set.decide(request)).toMatchObject({
+      effect: 'permit',
+      policies: ['a#1', 'a#2', 'a#3'],
+      obligations: { mask: ['card', 'email'], signedRequest: true, signedResponse: false },
+    })
+  })
+})
+
+describe('explaining', () => {
+  test('a default denial names the nearest permit first and what it lacks', async () => {
+    const set = await compile(
+      `@id("far") permit(principal in Role::"auditor", action == Action::"read", resource) when { context.signed };
+@id("near") permit(principal in Role::"billing-reader", action == Action::"call", resource == Agent::"billing")
+when { context.signed && context.tool == "refund" } unless { context.risk > 50 || context.method == "api-key" };`,
+    )
+    const { nearest, text, determining } = explainDecision(request, set)
+    expect(determining).toEqual([])
+    expect(nearest.map(({ policy }) => policy)[0]).toBe('near')
+    expect(nearest[0]?.requirements.filter(({ met }) => !met).map(({ says }) => says)).toEqual([
+      'principal would have to be in Role::"billing-reader" (it is Agent::"planner" with roles planner, in segment "blue")',
+      'context.signed would have to be true (context.signed is false)',
+      'context.risk would have to be at most 50 (context.risk is 73)',
+    ])
+    expect(text).toContain('No policy permits this')
+  })
+
+  test('a forbid that fired shows its conditions, its advice and what it overrode', async () => {
+    const set = await compile(
+      `permit(principal, action, resource);
+@id("risk") @advice("Wait.") forbid(principal, action, resource) when { context.risk >= 70 };`,
+    )
+    const { determining, text } = explainDecision(request, set)
+    expect(determining[0]).toMatchObject({
+      policy: 'risk',
+      file: 'a.cedar',
+      line: 2,
+      advice: 'Wait.',
+    })
+    expect(text.split('\n')).toEqual([
+      'Denied: agent "planner" asks to call agent "billing".',
+      'Policy "risk" (a.cedar:2) forbids it:',
+      '  because context.risk >= 70',
+      '  Advice: Wait.',
+      'Policy "a#1" (a.cedar:1) would permit it, were it not forbidden.',
+    ])
+  })
+
+  test('a negated condition is put the other way round', async () => {
+    const set = await compile(
+      'permit(principal, action, resource) when { !(context.tool == "refund") };',
+    )
+    const [requirement] = explainDecision(request, set).nearest[0]?.requirements ?? []
+    expect(requirement?.says).toBe(
+      'context.tool would have to be other than "refund" (context.tool is "refund")',
+    )
+  })
+
+  test('the spelling of an explanation parses as the same condition again', async () => {
+    const body =
+      '(if context.signed then 1 else -(context.risk)) + 3 * 2 < 9 || principal is Agent in Role::"planner" && ' +
+      '{ "a b": decimal("1.5") }["a b"].lessThan(decimal("2.0")) && principal has segment.name && ' +
+      'context.tool like "re*\\*" && [1, 2].containsAny([2]) && ![].isEmpty() && !(principal.hasTag("ü"))'
+    const first = await compile(`permit(principal, action, resource) when { ${body} };`)
+    const [spelled] = explainDecision(request, first).determining
+    const cedar = spelled?.requirements.map((requirement) => requirement.cedar).join(' && ') ?? body
+    const [policy] = (await compile(`permit(principal, action, resource) when { ${cedar} };`))
+      .policies
+    expect(policy?.cedar.conditions).toEqual(first.policies[0]?.cedar.conditions)
+  })
+})
+
+const folder = fileURLToPath(new URL('../../../policies/', import.meta.url))
+const guide = fileURLToPath(new URL('../../../../../docs/policy.md', import.meta.url))
+
+describe('what is shipped', () => {
+  test('the installed policies pass the tests beside them', async () => {
+    const set = await compilePolicies(await readPolicyFolder(folder), compilation)
+    const cases = await loadPolicyTests(folder, parseYaml)
+    expect(testPolicies(cases, set).filter(({ passed }) => !passed)).toEqual([])
+    expect(cases.length).toBeGreaterThan(10)
+    expect(set.warnings).toEqual([])
+    expect((await readdir(folder)).filter((name) => name.endsWith('.cedar'))).toHaveLength(
+      set.sources.length,
+    )
+  })
+
+  test('every example in the guide is valid, and its tests hold', async () => {
+    const text = await readFile(guide, 'utf8')
+    const blocks = (language: string) =>
+      [...text.matchAll(new RegExp(`\`\`\`${language}\\n([^]*?)\`\`\``, 'g'))].map(
+        ([, block]) => block ?? '',
+      )
+    const sources = blocks('cedar').map((block, i) => ({
+      name: `example-${i + 1}.cedar`,
+      text: block,
+    }))
+    const set = await compilePolicies(sources, compilation)
+    expect(set.warnings).toEqual([])
+    expect(set.policies.length).toBeGreaterThan(15)
+    const cases = blocks('yaml').flatMap((block) => parsePolicyTests(parseYaml(block), 'guide'))
+    expect(testPolicies(cases, set).filter(({ passed }) => !passed)).toEqual([])
+    expect(cases).toHaveLength(2)
+  })
+
+  test('a case that is not met says what was decided instead', async () => {
+    const set = await compile('permit(principal, action, resource);')
+    const [result] = testPolicies(
+      [{ name: 'n', file: 'f', request, expect: 'deny', policies: null }],
+      set,
+    )
+    expect(result).toMatchObject({ passed: false })
+    expect(result?.detail).toContain('expected deny')
+  })
+
+  test.each([
+    ['a case without principal', [{}]],
+    ['an unknown key', [{ principal: { kind: 'agent', name: 'a' }, actions: 'call' }]],
+    ['an unknown action', [{ principal: { kind: 'agent', name: 'a' }, action: 'cal' }]],
+    ['something that is no list', { name: 'x' }],
+  ])('a test file with %s is refused by name', (_, content) => {
+    expect(() => parsePolicyTests(content, 'x.test.yaml')).toThrow('x.test.yaml')
+  })
+})

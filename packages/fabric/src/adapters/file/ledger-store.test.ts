@@ -1,0 +1,129 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, expect, test } from 'vitest'
+import { ledgerStoreContract } from '../../../../../test/contracts/ledger-store.ts'
+import { LossyDisk } from '../../../../../tools/crash/lossy-files.ts'
+import { lockFile } from './ledger-lock.ts'
+import { openFileLedgerStore } from './ledger-store.ts'
+import { FileWriteAheadLog, WalDamage } from './ledger-wal.ts'
+
+const made: string[] = []
+
+async function temporaryDirectory(): Promise<string> {
+  const directory = await mkdtemp(join(tmpdir(), 'countersign-ledger-'))
+  made.push(directory)
+  return directory
+}
+
+afterAll(async () => {
+  for (const directory of made) await rm(directory, { recursive: true })
+})
+
+ledgerStoreContract('files', async () => {
+  const directory = `${await temporaryDirectory()}/made/on/first/use`
+  return () => openFileLedgerStore({ directory })
+})
+
+ledgerStoreContract('files with the head elsewhere', async () => {
+  const directory = await temporaryDirectory()
+  const headDirectory = await temporaryDirectory()
+  return () => openFileLedgerStore({ directory, headDirectory })
+})
+
+ledgerStoreContract('a lossy disk', async () => {
+  const files = new LossyDisk()
+  return () => openFileLedgerStore({ directory: '/ledger', files, lock: files.lock })
+})
+
+test('another process cannot take the lock, and a killed one does not keep it', async () => {
+  const path = `${await temporaryDirectory()}/lock`
+  const script = `
+    const { lockFile } = await import(${JSON.stringify(new URL('./ledger-lock.ts', import.meta.url).href)})
+    lockFile(${JSON.stringify(path)})
+    process.stdout.write('locked')
+    setInterval(() => undefined, 1000)`
+  const holder = spawn(process.execPath, ['--input-type=module', '-e', script])
+  await once(holder.stdout, 'data')
+  expect(() => lockFile(path)).toThrow('another process')
+  holder.kill('SIGKILL')
+  await once(holder, 'exit')
+  lockFile(path)()
+})
+
+test('the second store of one head directory is refused and lets go of its own lock', async () => {
+  const [one, two, headDirectory] = [
+    await temporaryDirectory(),
+    await temporaryDirectory(),
+    await temporaryDirectory(),
+  ]
+  const store = await openFileLedgerStore({ directory: one, headDirectory })
+  await expect(openFileLedgerStore({ directory: two, headDirectory })).rejects.toThrow()
+  await store.close()
+  await (await openFileLedgerStore({ directory: two, headDirectory })).close()
+})
+
+async function walOf(records: readonly string[]): Promise<{ disk: LossyDisk; path: string }> {
+  const disk = new LossyDisk()
+  await disk.makeDirectory('/wal')
+  const wal = new FileWriteAheadLog(disk, '/wal')
+  for (const [i, record] of records.entries()) await wal.append(i, 1, [Buffer.from(record)])
+  await wal.close()
+  return { disk, path: '/wal/0000000001' }
+}
+
+async function replayed(disk: LossyDisk): Promise<readonly string[]> {
+  const found: string[] = []
+  await new FileWriteAheadLog(disk, '/wal').replay(({ body }) => {
+    found.push(Buffer.from(body).toString())
+  })
+  return found
+}
+
+test('the last record torn at any byte is left out; the records before it are not', async () => {
+  const { disk, path } = await walOf(['first', 'second', 'third'])
+  const whole = disk.readWhole(path)
+  const recordBytes = 20 + 'third'.length
+  for (let cut = 1; cut <= recordBytes; cut++) {
+    disk.overwrite(path, whole.subarray(0, whole.length - cut))
+    expect(await replayed(disk)).toEqual(['first', 'second'])
+  }
+})
+
+test('a damaged record before a whole one is damage, not a torn tail', async () => {
+  const { disk, path } = await walOf(['first', 'second', 'third'])
+  const whole = disk.readWhole(path)
+  const untouched = 20 + 'first'.length + 20 + 'second'.length
+  for (let bit = 0; bit < untouched * 8; bit++) {
+    const flipped = Buffer.from(whole)
+    flipped[bit >> 3] = (flipped[bit >> 3] ?? 0) ^ (1 << (bit & 7))
+    disk.overwrite(path, flipped)
+    await expect(replayed(disk), `bit ${bit}`).rejects.toThrow(WalDamage)
+  }
+})
+
+test('one readable copy of the head is enough, and it says that the other is not', async () => {
+  const files = new LossyDisk()
+  const open = () => openFileLedgerStore({ directory: '/ledger', files, lock: files.lock })
+  const store = await open()
+  const head = (size: number) => ({ size, at: size, checkpoint: `head ${size}` })
+  await store.heads.swap(null, head(0))
+  await store.heads.swap(0, head(1))
+  await store.heads.swap(1, head(2))
+  await store.close()
+  const whole = files.readWhole('/ledger/head')
+  const sizes = new Set<number>()
+  for (const at of [100, 5000]) {
+    const torn = Buffer.from(whole)
+    torn.fill(0xee, at, at + 50)
+    files.overwrite('/ledger/head', torn)
+    const again = await open()
+    const loaded = await again.heads.load()
+    expect(loaded?.intact).toBe(false)
+    sizes.add(loaded?.head.size ?? -1)
+    await again.close()
+  }
+  expect(sizes).toEqual(new Set([1, 2]))
+})

@@ -1,0 +1,67 @@
+import type { LedgerStore } from '../../ledger/store.ts'
+import { type FileLayer, systemFiles } from '../../lib/durable-file.ts'
+import { FileHeadStore } from './ledger-heads.ts'
+import { lockFile, type Unlock } from './ledger-lock.ts'
+import { FileResourceStore } from './ledger-resources.ts'
+import { FileWriteAheadLog } from './ledger-wal.ts'
+
+export interface FileLedgerOptions {
+  /** Absolute; made, with its parents, where it is missing. */
+  readonly directory: string
+  /**
+   * For the stored head. On another disk, or at least outside what is backed up and restored with
+   * `directory`, it makes a restored old copy of the ledger refuse to start.
+   */
+  readonly headDirectory?: string
+  readonly files?: FileLayer
+  /** Takes an exclusive lock on a path, or throws. */
+  readonly lock?: (path: string) => Unlock
+}
+
+/**
+ * `log/` (what a static server may show: checkpoint and tiles, with details and index beside them),
+ * `wal/`, `head`, `lock`. Rejects when another process holds the lock.
+ */
+export async function openFileLedgerStore(options: FileLedgerOptions): Promise<LedgerStore> {
+  const { directory, headDirectory = directory, files = systemFiles, lock = lockFile } = options
+  for (const path of [directory, headDirectory, `${directory}/wal`, `${directory}/log`]) {
+    await ensureDirectory(files, path)
+  }
+  const locks = [lock(`${directory}/lock`)]
+  try {
+    // Two directories may share one head store by mistake; two logs would then undo each other.
+    if (headDirectory !== directory) locks.push(lock(`${headDirectory}/lock`))
+  } catch (cause) {
+    for (const unlock of locks) unlock()
+    throw cause
+  }
+  const wal = new FileWriteAheadLog(files, `${directory}/wal`)
+  const heads = new FileHeadStore(files, headDirectory)
+  return {
+    wal,
+    heads,
+    resources: new FileResourceStore(files, `${directory}/log`),
+    async freeBytes() {
+      return Math.min(await files.freeBytes(directory), await files.freeBytes(headDirectory))
+    },
+    async close() {
+      try {
+        await wal.close()
+        await heads.close()
+      } finally {
+        for (const unlock of locks.splice(0)) unlock()
+      }
+    },
+  }
+}
+
+/** The name is durable on resolve, also where a process that died had made it. */
+async function ensureDirectory(files: FileLayer, path: string): Promise<void> {
+  const cut = path.lastIndexOf('/')
+  const parent = cut === 0 ? '/' : path.slice(0, cut)
+  if (!(await files.list(parent)).includes(path.slice(cut + 1))) {
+    if (cut > 0) await ensureDirectory(files, parent)
+    await files.makeDirectory(path)
+  }
+  await files.syncDirectory(parent)
+}

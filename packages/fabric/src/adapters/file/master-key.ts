@@ -1,0 +1,98 @@
+import { mkdir, readdir } from 'node:fs/promises'
+import { dirname, join, relative, sep } from 'node:path'
+import { parseBase64, toBase64 } from '@countersign/protocol'
+import type { Random } from '../../lib/random.ts'
+import type { Keyring, MasterKeyPlace } from '../../secrets/master-key.ts'
+import { openOsKeyring } from '../keyring/os-keyring.ts'
+import { stretchPassphrase } from './secret-passphrase.ts'
+import { readPrivateFile, UnusableKeyFile, writePrivateFile } from './secret-private-file.ts'
+
+const keyBytes = 32
+
+/**
+ * The master key from the configured place.
+ *
+ * On the very first start a key file or keyring entry is made. Later a missing one is an error: a
+ * fresh key would open none of the secrets that are already there. Rejects with a sentence that says
+ * what to do.
+ */
+export async function openConfiguredMasterKey(
+  place: MasterKeyPlace,
+  dataDir: string,
+  random: Random,
+  openKeyring: () => Promise<Keyring> = openOsKeyring,
+): Promise<Uint8Array> {
+  switch (place.from) {
+    case 'environment':
+      return parseKey(place.value, 'the environment')
+    case 'key-file':
+      return openKeyFile(place.path, dataDir, random)
+    case 'passphrase-file': {
+      const passphrase = await readPrivateFile(place.path)
+      if (passphrase === null) throw new UnusableKeyFile(`${place.path} does not exist`)
+      return stretchPassphrase(passphrase, dataDir, random)
+    }
+    case 'keyring':
+      return openKeyringEntry(place.account, { dataDir, random, keyring: await openKeyring() })
+  }
+}
+
+async function openKeyFile(path: string, dataDir: string, random: Random): Promise<Uint8Array> {
+  const stored = await readPrivateFile(path)
+  if (stored !== null) {
+    if (stored.length === keyBytes) return stored
+    const key = parseKey(Buffer.from(stored).toString('latin1').trim(), path)
+    stored.fill(0)
+    return key
+  }
+  await assertFirstStart(dataDir, `${path} does not exist`)
+  assertOutside(path, dataDir)
+  const key = random(keyBytes)
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 })
+  await writePrivateFile(path, Buffer.from(`${toBase64(key)}\n`))
+  return key
+}
+
+async function openKeyringEntry(
+  account: string,
+  { dataDir, random, keyring }: { dataDir: string; random: Random; keyring: Keyring },
+): Promise<Uint8Array> {
+  const stored = await keyring.find(account)
+  if (stored !== null) {
+    if (stored.length !== keyBytes) throw new UnusableKeyFile('the keyring entry is no master key')
+    return stored
+  }
+  await assertFirstStart(dataDir, `the keyring has no entry ${account}`)
+  const key = random(keyBytes)
+  await keyring.put(account, key)
+  return key
+}
+
+/** A key beside the data would be copied with every backup of what it protects. */
+function assertOutside(path: string, dataDir: string): void {
+  const inside = relative(dataDir, path)
+  if (inside !== '..' && !inside.startsWith(`..${sep}`)) {
+    throw new UnusableKeyFile(`${path} is inside the data folder; choose a place outside of it`)
+  }
+}
+
+async function assertFirstStart(dataDir: string, what: string): Promise<void> {
+  const secrets = await readdir(join(dataDir, 'secrets')).catch(ignoreAbsence)
+  if (secrets.length === 0) return
+  throw new UnusableKeyFile(
+    `${what}, but there are secrets already; restore the key from where you keep it`,
+  )
+}
+
+function ignoreAbsence(error: unknown): readonly string[] {
+  if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return []
+  throw error
+}
+
+function parseKey(text: string, origin: string): Uint8Array {
+  const key = parseBase64(text)
+  if (key === null || key.length !== keyBytes) {
+    throw new UnusableKeyFile(`the master key from ${origin} must be 32 bytes in base64`)
+  }
+  return key
+}

@@ -1,0 +1,66 @@
+import { constants } from 'node:fs'
+import { open } from 'node:fs/promises'
+import { dirname } from 'node:path'
+
+/** A key file that must not be used, and what to do about it. */
+export class UnusableKeyFile extends Error {
+  override readonly name = 'UnusableKeyFile'
+}
+
+/** Larger files are not keys. */
+const bytesMax = 4096
+
+/**
+ * The bytes of a file that only its owner can read; null where there is none.
+ *
+ * Checked on the open descriptor, so that the file that was checked is the one that is read, and
+ * without following a link, which someone else may have laid.
+ */
+export async function readPrivateFile(path: string): Promise<Uint8Array | null> {
+  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW).catch(
+    (error: unknown) => {
+      if (codeOf(error) === 'ENOENT') return null
+      if (codeOf(error) === 'ELOOP')
+        throw new UnusableKeyFile(`${path} is a link; name the file itself`)
+      throw error
+    },
+  )
+  if (file === null) return null
+  try {
+    const { mode, size, uid } = await file.stat()
+    if ((mode & constants.S_IFMT) !== constants.S_IFREG || size > bytesMax) {
+      throw new UnusableKeyFile(`${path} is no key file`)
+    }
+    if ((mode & 0o077) !== 0) {
+      throw new UnusableKeyFile(`others can read ${path}; run: chmod 600 ${path}`)
+    }
+    const own = process.getuid?.()
+    if (own !== undefined && uid !== own) {
+      throw new UnusableKeyFile(`${path} belongs to another user; the fabric's user must own it`)
+    }
+    return new Uint8Array(await file.readFile())
+  } finally {
+    await file.close()
+  }
+}
+
+/** Writes a file that did not exist, for its owner only. Durable when it resolves. */
+export async function writePrivateFile(path: string, bytes: Uint8Array): Promise<void> {
+  const file = await open(path, 'wx', 0o600)
+  try {
+    await file.writeFile(bytes)
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+  const folder = await open(dirname(path), constants.O_RDONLY)
+  try {
+    await folder.sync()
+  } finally {
+    await folder.close()
+  }
+}
+
+function codeOf(error: unknown): unknown {
+  return error instanceof Error && 'code' in error ? error.code : null
+}

@@ -1,0 +1,6 @@
+import { directoryContract } from '../../../../../test/contracts/directory.ts'
+import { stateStoreContract } from '../../../../../test/contracts/state-store.ts'
+import { memoryStateStore } from './state-store.ts'
+
+stateStoreContract('memory', async () => ({ store: memoryStateStore(), reopen: null }))
+directoryContract('memory', async () => memoryStateStore())

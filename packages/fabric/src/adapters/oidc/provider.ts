@@ -1,0 +1,217 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { isAgentName, parseSpiffeId, toBase64Url } from '@countersign/protocol'
+import {
+  PeerFault,
+  type PeerIdentity,
+  peerChain,
+  peerIdentity,
+  tlsSocketOf,
+  toPem,
+} from '@countersign/protocol/tls'
+import {
+  type Adapter,
+  type AdapterPayload,
+  type Configuration,
+  errors,
+  type KoaContextWithOIDC,
+  Provider,
+} from 'oidc-provider'
+import type { AgentRecord } from '../../identity/directory.ts'
+import type { TokenServerOptions } from '../../identity/token-server.ts'
+import type { TokenKey } from './token-key.ts'
+
+/** RFC 9068 tokens are checked without asking us: short enough that nobody has to. */
+const tokenSeconds = 300
+
+/** RFC 7523, section 3: an assertion is for one use, now. */
+const assertionSecondsMax = 300
+
+/** Assertions are remembered a little longer than the oldest one that would be accepted. */
+const assertionReplayMs = (assertionSecondsMax + 60) * 1000
+
+const scopesMax = 32
+
+/** The authorization server: client credentials for enrolled agents, and nothing else. */
+export function createProvider(
+  options: TokenServerOptions,
+  key: TokenKey,
+): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
+  const provider = new Provider(options.issuer(), configurationOf(options, key))
+  return provider.callback()
+}
+
+function configurationOf(options: TokenServerOptions, key: TokenKey): Configuration {
+  return {
+    adapter: (model) => adapterOf(model, options),
+    jwks: { keys: [key.privateJwk] },
+    clientAuthMethods: ['private_key_jwt', 'tls_client_auth'],
+    clientDefaults: {
+      grant_types: ['client_credentials'],
+      response_types: [],
+      redirect_uris: [],
+      id_token_signed_response_alg: 'ES256',
+    },
+    responseTypes: [],
+    scopes: [],
+    enabledJWA: {
+      clientAuthSigningAlgValues: ['EdDSA', 'Ed25519'],
+      idTokenSigningAlgValues: ['ES256'],
+    },
+    ttl: { ClientCredentials: tokenSeconds },
+    features: featuresOf(options),
+    formats: {
+      customizers: {
+        jwt: (_ctx, token, parts) => {
+          const client = 'clientId' in token ? token.clientId : undefined
+          const record = findRecord(options, client ?? '')
+          if (record === null) throw new errors.InvalidClient('client is gone')
+          parts.payload = { ...parts.payload, sub: spiffeIdOf(options, record) }
+        },
+      },
+    },
+    assertJwtClientAuthClaimsAndHeader: (_ctx, claims) => assertAssertion(options, claims),
+    renderError: (ctx, out) => {
+      ctx.type = 'json'
+      ctx.body = out
+    },
+  }
+}
+
+function featuresOf(options: TokenServerOptions): Configuration['features'] {
+  const disabled = { enabled: false } as const
+  return {
+    clientCredentials: { enabled: true },
+    devInteractions: disabled,
+    dPoP: disabled,
+    userinfo: disabled,
+    rpInitiatedLogout: disabled,
+    pushedAuthorizationRequests: disabled,
+    resourceIndicators: {
+      enabled: true,
+      defaultResource: () => options.audience(),
+      useGrantedResource: () => true,
+      getResourceServerInfo: (ctx, resource) => {
+        // Tokens are for this fabric alone; another audience would be somebody else's authority.
+        if (resource !== options.audience()) throw new errors.InvalidTarget()
+        return {
+          scope: requestedScopes(ctx).join(' '),
+          audience: options.audience(),
+          accessTokenTTL: tokenSeconds,
+          accessTokenFormat: 'jwt',
+          jwt: { sign: { alg: 'ES256' } },
+        }
+      },
+    },
+    mTLS: {
+      enabled: true,
+      certificateBoundAccessTokens: true,
+      tlsClientAuth: true,
+      getCertificate: (ctx) => {
+        const peer = peerOf(options, ctx)
+        return peer === null ? undefined : toPem(peer.leaf)
+      },
+      certificateAuthorized: (ctx) => peerOf(options, ctx) !== null,
+      certificateSubjectMatches: (ctx, property, expected) =>
+        property === 'tls_client_auth_san_uri' &&
+        peerOf(options, ctx)?.identity.spiffeId === expected,
+    },
+  }
+}
+
+/** Scopes are names of agents and channels: a token narrowed to them reaches nothing else. */
+function requestedScopes(ctx: KoaContextWithOIDC): readonly string[] {
+  const { scope } = ctx.oidc.params ?? {}
+  const scopes = typeof scope === 'string' ? scope.split(' ').filter((each) => each !== '') : []
+  if (scopes.length > scopesMax || !scopes.every(isAgentName)) {
+    throw new errors.InvalidScope('scopes are names of agents or channels', String(scope))
+  }
+  return scopes
+}
+
+/** The peer of the connection by our own rules, never by the vendor's or Node's. */
+function peerOf(
+  options: TokenServerOptions,
+  ctx: KoaContextWithOIDC,
+): { identity: PeerIdentity; leaf: Uint8Array } | null {
+  const socket = tlsSocketOf(ctx.req)
+  const chain = socket === null ? null : peerChain(socket)
+  const leaf = chain?.[0]
+  if (chain === null || leaf === undefined) return null
+  const identity = peerIdentity(chain, options.bundles, options.clock.now())
+  return identity instanceof PeerFault ? null : { identity, leaf }
+}
+
+function assertAssertion(
+  options: TokenServerOptions,
+  claims: { aud?: unknown; exp?: unknown },
+): Promise<void> {
+  const issuer = options.issuer()
+  const audience: unknown[] = Array.isArray(claims.aud) ? claims.aud : [claims.aud]
+  // One audience, and it is us: an assertion also meant for others could be replayed by them.
+  const forUs = audience.length === 1 && [issuer, `${issuer}/token`].includes(String(audience[0]))
+  const latest = options.clock.now() / 1000 + assertionSecondsMax
+  if (!forUs || typeof claims.exp !== 'number' || claims.exp > latest) {
+    return Promise.reject(new errors.InvalidClient('the assertion is for others or lives too long'))
+  }
+  return Promise.resolve()
+}
+
+/**
+ * Clients are the agents of the directory, under two names: by their own name they authenticate
+ * with the signing key (`private_key_jwt`), by their SPIFFE ID with the certificate
+ * (`tls_client_auth`), which then binds the token.
+ */
+function clientOf(options: TokenServerOptions, clientId: string): AdapterPayload | undefined {
+  const record = findRecord(options, clientId)
+  if (!record?.keys || record.status !== 'active') return undefined
+  if (clientId !== record.name) {
+    return {
+      client_id: clientId,
+      token_endpoint_auth_method: 'tls_client_auth',
+      tls_client_auth_san_uri: clientId,
+      tls_client_certificate_bound_access_tokens: true,
+    }
+  }
+  const { keyId, publicKey } = record.keys.signing
+  const jwk = { kty: 'OKP', crv: 'Ed25519', x: toBase64Url(publicKey), kid: keyId, use: 'sig' }
+  return {
+    client_id: clientId,
+    token_endpoint_auth_method: 'private_key_jwt',
+    jwks: { keys: [jwk] },
+  }
+}
+
+function findRecord(options: TokenServerOptions, clientId: string): AgentRecord | null {
+  if (isAgentName(clientId)) return options.directory.find(clientId)
+  const id = parseSpiffeId(clientId)
+  if (id === null || id.trustDomain !== options.trustDomain || id.instance !== null) return null
+  const record = options.directory.find(id.name)
+  return record?.kind === id.kind ? record : null
+}
+
+function spiffeIdOf({ trustDomain }: TokenServerOptions, { kind, name }: AgentRecord): string {
+  return `spiffe://${trustDomain}/${kind}/${name}`
+}
+
+/**
+ * What the vendor keeps: nothing. Clients come from the directory, tokens are signed and not
+ * stored, and used assertions go to the replay guard, where asking is claiming.
+ */
+function adapterOf(model: string, options: TokenServerOptions): Adapter {
+  const none = async (): Promise<undefined> => undefined
+  const find = async (id: string): Promise<AdapterPayload | undefined> => {
+    if (model === 'Client') return clientOf(options, id)
+    if (model !== 'ReplayDetection') return undefined
+    const fresh = await options.replayGuard.claim(`assertion:${id}`, assertionReplayMs)
+    return fresh ? undefined : { jti: id }
+  }
+  return {
+    find,
+    upsert: none,
+    findByUserCode: none,
+    findByUid: none,
+    consume: none,
+    destroy: none,
+    revokeByGrantId: none,
+  }
+}

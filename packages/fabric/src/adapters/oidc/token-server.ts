@@ -1,0 +1,63 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { TokenServer, TokenServerOptions } from '../../identity/token-server.ts'
+import { openTokenKey, type TokenKey } from './token-key.ts'
+import { verifyAccessToken } from './verify-token.ts'
+
+type Callback = (request: IncomingMessage, response: ServerResponse) => Promise<void>
+
+/**
+ * Access tokens by `oidc-provider`, which is loaded with the first request below the issuer: the
+ * fabric starts, and checks tokens, without it.
+ */
+export function oidcTokenServer(options: TokenServerOptions): TokenServer {
+  let opening: Promise<TokenKey> | null = null
+  let starting: Promise<Callback> | null = null
+
+  const tokenKey = (): Promise<TokenKey> => {
+    opening ??= openTokenKey(options.secrets).catch((error: unknown) => {
+      opening = null
+      throw error
+    })
+    return opening
+  }
+  const start = async (): Promise<Callback> => {
+    const { createProvider } = await import('./provider.ts')
+    return createProvider(options, await tokenKey())
+  }
+
+  return {
+    handle: async (request, response) => {
+      starting ??= start().catch((error: unknown) => {
+        starting = null
+        throw error
+      })
+      const answer = await starting
+      rebase(request, new URL(options.issuer()))
+      await answer(request, response)
+    },
+    verify: async (token) =>
+      verifyAccessToken(token, {
+        key: await tokenKey(),
+        issuer: options.issuer(),
+        audience: options.audience(),
+        now: options.clock.now(),
+      }),
+  }
+}
+
+/**
+ * The vendor builds addresses, and accepted audiences among them, from the Host header. They come
+ * from configuration instead: otherwise a caller could choose for whom an assertion was meant.
+ */
+function rebase(request: IncomingMessage, issuer: URL): void {
+  const path = request.url ?? '/'
+  const mount = issuer.pathname.replace(/\/$/, '')
+  const inside = path === mount || path.startsWith(`${mount}/`) || path.startsWith(`${mount}?`)
+  const shortened = inside ? path.slice(mount.length) : path
+  const url = shortened.startsWith('/') ? shortened : `/${shortened}`
+  Object.assign(request, { originalUrl: `${mount}${url}`, url })
+  request.headers.host = issuer.host
+  if (request.httpVersionMajor >= 2) request.headers[':authority'] = issuer.host
+  delete request.headers['x-forwarded-host']
+  delete request.headers['x-forwarded-proto']
+}

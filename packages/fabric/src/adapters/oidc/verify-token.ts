@@ -1,0 +1,69 @@
+import { createPublicKey, type KeyObject } from 'node:crypto'
+import type { VerifiedToken } from '../../identity/token-server.ts'
+import { Refusal } from '../../lib/refusal.ts'
+import type { TokenKey } from './token-key.ts'
+
+/** All of these must be present (RFC 9068, section 2.2). */
+const requiredClaims = ['iss', 'exp', 'aud', 'sub', 'client_id', 'iat', 'jti']
+
+/** Verifies one access token of ours (RFC 9068, section 4), by `jose`, loaded on first use. */
+export async function verifyAccessToken(
+  token: string,
+  expected: { key: TokenKey; issuer: string; audience: string; now: number },
+): Promise<VerifiedToken | Refusal> {
+  const { errors, jwtVerify } = await import('jose')
+  const findKey = (header: { kid?: string }): KeyObject => {
+    if (header.kid !== expected.key.kid) throw new errors.JWKSNoMatchingKey()
+    return publicKeyOf(expected.key)
+  }
+  try {
+    const { payload } = await jwtVerify(token, findKey, {
+      algorithms: ['ES256'],
+      typ: 'at+jwt',
+      issuer: expected.issuer,
+      audience: expected.audience,
+      requiredClaims,
+      currentDate: new Date(expected.now),
+    })
+    return claimsOf(payload)
+  } catch (error) {
+    if (error instanceof errors.JWTExpired) {
+      return new Refusal('CREDENTIAL_EXPIRED', 'the token has expired')
+    }
+    if (error instanceof errors.JOSEError) return new Refusal('CREDENTIAL_REJECTED', error.code)
+    throw error
+  }
+}
+
+const publicKeys = new WeakMap<TokenKey, KeyObject>()
+
+function publicKeyOf(key: TokenKey): KeyObject {
+  const known = publicKeys.get(key) ?? createPublicKey(key.privateKey)
+  publicKeys.set(key, known)
+  return known
+}
+
+function claimsOf(payload: {
+  sub?: string
+  jti?: string
+  exp?: number
+  [claim: string]: unknown
+}): VerifiedToken | Refusal {
+  const { sub, jti, exp, cnf, scope } = payload
+  const thumbprint = thumbprintOf(cnf)
+  const malformed = new Refusal('CREDENTIAL_REJECTED', 'a claim of the token is malformed')
+  if (sub === undefined || jti === undefined || exp === undefined) return malformed
+  if (thumbprint === undefined || (scope !== undefined && typeof scope !== 'string')) {
+    return malformed
+  }
+  const scopes = scope === undefined ? null : scope.split(' ').filter((each) => each !== '')
+  return { tokenId: jti, subject: sub, scopes, expiresAt: exp * 1000, thumbprint }
+}
+
+/** Undefined for a binding that we cannot check: a token bound to who knows what is refused. */
+function thumbprintOf(cnf: unknown): string | null | undefined {
+  if (cnf === undefined) return null
+  if (typeof cnf !== 'object' || cnf === null || Object.keys(cnf).length !== 1) return undefined
+  const thumbprint = 'x5t#S256' in cnf ? cnf['x5t#S256'] : undefined
+  return typeof thumbprint === 'string' ? thumbprint : undefined
+}

@@ -1,0 +1,61 @@
+import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible'
+import type { Clock } from '../../lib/clock.ts'
+import type { Quota, RateLimits } from '../../pipeline/quota.ts'
+
+const windowSeconds = 60
+
+/** Counters in memory, one per caller and receiver, in windows of one minute. */
+export function memoryRateLimits(requestsPerMinute: number): RateLimits {
+  const limiter = new RateLimiterMemory({ points: requestsPerMinute, duration: windowSeconds })
+  return {
+    async spend(caller, receiver) {
+      try {
+        return toQuota(await limiter.consume(`${caller}\n${receiver}`), requestsPerMinute, false)
+      } catch (answer) {
+        // The library rejects with its result when the allowance is used up, and with an error
+        // when it cannot tell; the second must stay an error, so that it means no.
+        if (answer instanceof RateLimiterRes) return toQuota(answer, requestsPerMinute, true)
+        throw answer
+      }
+    },
+  }
+}
+
+function toQuota(state: RateLimiterRes, limit: number, exhausted: boolean): Quota {
+  return {
+    limit,
+    remaining: Math.max(0, state.remainingPoints),
+    resetMs: Math.max(0, state.msBeforeNext),
+    exhausted,
+  }
+}
+
+/** How many unauthenticated attempts an address has left; beyond the bound, none are admitted. */
+export interface StrangerLimits {
+  admits(address: string): boolean
+  count(address: string, status: number): void
+}
+
+/** Statuses with which a caller that proved nothing is answered. */
+const strangerStatuses: ReadonlySet<number> = new Set([400, 401])
+
+export function memoryStrangerLimits(refusalsPerMinute: number, clock: Clock): StrangerLimits {
+  const limiter = new RateLimiterMemory({ points: refusalsPerMinute, duration: windowSeconds })
+  const exhausted = new Map<string, number>()
+  return {
+    admits(address) {
+      const until = exhausted.get(address)
+      if (until === undefined) return true
+      if (clock.monotonic() < until) return false
+      exhausted.delete(address)
+      return true
+    },
+    count(address, status) {
+      if (!strangerStatuses.has(status)) return
+      limiter.consume(address).catch((answer: unknown) => {
+        const waitMs = answer instanceof RateLimiterRes ? answer.msBeforeNext : 1000
+        exhausted.set(address, clock.monotonic() + waitMs)
+      })
+    },
+  }
+}

@@ -1,0 +1,98 @@
+import type {
+  ChannelStats,
+  DeadLetter,
+  LeaseOrder,
+  PublishOrder,
+  PublishResult,
+  Settle,
+} from '../../transports/queue/channel-store.ts'
+
+/** Bounds of one channel. They travel with each command, so that a change counts from the next one. */
+export interface ChannelLimits {
+  readonly messagesMax: number
+  readonly bytesMax: number
+  /** Leases of one message in one group, after which it is dead. */
+  readonly attemptsMax: number
+  readonly dedupMs: number
+}
+
+/** A stretch of the buffer that travels beside the commands, by transfer and not by copy. */
+export interface Span {
+  readonly at: number
+  readonly length: number
+}
+
+export interface PublishItem extends Omit<PublishOrder, 'sealed'> {
+  readonly sealed: Span
+  readonly limits: ChannelLimits
+}
+
+export interface LeasedItem {
+  readonly offset: number
+  readonly messageId: string
+  readonly storedAt: number
+  readonly expiresAt: number
+  readonly attempt: number
+  readonly sealed: Span
+}
+
+export type Command =
+  | { readonly kind: 'publish'; readonly items: readonly PublishItem[] }
+  | {
+      readonly kind: 'lease'
+      readonly order: LeaseOrder
+      readonly token: string
+      readonly limits: ChannelLimits
+    }
+  | {
+      readonly kind: 'settle'
+      readonly items: readonly (Settle & { readonly attemptsMax: number })[]
+    }
+  | { readonly kind: 'dead'; readonly channel: string; readonly countMax: number }
+  | { readonly kind: 'find'; readonly channel: string; readonly offset: number }
+  | {
+      readonly kind: 'redrive'
+      readonly channel: string
+      readonly group: string
+      readonly offset: number
+      readonly now: number
+    }
+  | { readonly kind: 'stats' }
+  | { readonly kind: 'sweep'; readonly now: number; readonly deadRetentionMs: number }
+  | { readonly kind: 'close' }
+
+/** What each kind of command answers. */
+export interface Answers {
+  readonly publish: readonly PublishResult[]
+  readonly lease: readonly LeasedItem[]
+  readonly settle: readonly boolean[]
+  readonly dead: readonly DeadLetter[]
+  readonly find: Omit<LeasedItem, 'attempt'> | null
+  readonly redrive: boolean
+  readonly stats: readonly ChannelStats[]
+  readonly sweep: SweepReport
+  readonly close: null
+}
+
+export interface SweepReport {
+  readonly removed: number
+  readonly commits: number
+  readonly checkpoints: number
+}
+
+/** Main thread to worker. Answers come back in the order of the commands. */
+export interface Batch {
+  readonly commands: readonly Command[]
+  readonly blob: ArrayBuffer
+}
+
+/** Worker to main thread, once per transaction, after its COMMIT. */
+export type Reply =
+  | { readonly ready: true }
+  | { readonly answers: readonly Answers[keyof Answers][]; readonly blob: ArrayBuffer }
+  | { readonly fatal: string }
+
+export interface WorkerSettings {
+  readonly path: string
+  readonly synchronous: 'FULL' | 'NORMAL'
+}

@@ -1,0 +1,436 @@
+import type { DatabaseSync, StatementSync } from 'node:sqlite'
+import type {
+  ChannelStats,
+  DeadLetter,
+  LeaseOrder,
+  PublishOrder,
+  PublishResult,
+  Settle,
+} from '../../transports/queue/channel-store.ts'
+import type { ChannelLimits, LeasedItem } from './channel-command.ts'
+import { CHANNELS_MAX, NEVER, OFFSETS_PER_CHANNEL } from './channel-schema.ts'
+
+/** Rows that one lease may look at before it gives what it has: parked messages make it look further. */
+const leaseScanMax = 1024
+/** Rows that are read at once; each may hold a message of the largest size. */
+const leaseChunk = 64
+/** One lease gives at least one message, and otherwise no more than this. */
+const leaseBytesMax = 8 * 1024 * 1024
+
+/** Groups of one channel: each keeps what it has not settled from being swept. */
+const groupsMax = 256
+
+/** Rows of `channel` and `consumer_group` as they will be after the open transaction. */
+interface Channel {
+  readonly id: number
+  readonly name: string
+  readonly groups: Map<string, Group>
+  lastOffset: number
+  messages: number
+  bytes: number
+}
+
+interface Group {
+  readonly id: number
+  readonly name: string
+  /** Every offset up to here was leased at least once, parked or dead-lettered. */
+  cursor: number
+}
+
+interface MessageRow {
+  readonly key: number
+  readonly stored_at: number
+  readonly expires_at: number
+  readonly size: number
+  readonly message_id: string
+  readonly ordering: string | null
+  readonly sealed: Uint8Array
+}
+
+interface DeliveryRow {
+  readonly offset: number
+  readonly due: number
+  readonly token: string | null
+  readonly attempts: number
+  readonly ordering: string | null
+}
+
+export interface LeasedMessage extends Omit<LeasedItem, 'sealed'> {
+  readonly sealed: Uint8Array
+}
+
+/**
+ * The log and its delivery state, in SQL. Runs in one thread, inside of transactions that its
+ * caller opens and commits; whatever it throws means that the file can no longer be trusted to
+ * this process. Times come in with every call.
+ */
+export class ChannelLog {
+  readonly #sql: Statements
+  readonly #channels = new Map<string, Channel>()
+  /** Written back by `flush`, just before the commit. */
+  readonly #dirtyChannels = new Set<Channel>()
+  readonly #dirtyGroups = new Set<Group>()
+
+  constructor(database: DatabaseSync) {
+    this.#sql = prepareStatements(database)
+    const byId = new Map<number, Channel>()
+    for (const row of this.#sql.channels.all()) {
+      const { id, name, last_offset, messages, bytes } = row as unknown as ChannelRow
+      const channel = { id, name, groups: new Map(), lastOffset: last_offset, messages, bytes }
+      byId.set(id, channel)
+      this.#channels.set(name, channel)
+    }
+    for (const row of this.#sql.groups.all()) {
+      const { id, channel, name, cursor } = row as unknown as GroupRow
+      byId.get(channel)?.groups.set(name, { id, name, cursor })
+    }
+  }
+
+  publish(order: PublishOrder, limits: ChannelLimits): PublishResult {
+    const channel = this.#channelOf(order.channel)
+    const { id } = channel
+    const seen = this.#sql.findDedup.get(id, order.idempotencyHash, order.now)
+    if (seen !== undefined) {
+      const { content, offset } = seen as unknown as { content: string; offset: number }
+      return content === order.contentHash ? { state: 'duplicate', offset } : { state: 'conflict' }
+    }
+    const size = order.sealed.length
+    if (channel.messages >= limits.messagesMax || channel.bytes + size > limits.bytesMax) {
+      return { state: 'full' }
+    }
+    const offset = channel.lastOffset + 1
+    if (offset >= OFFSETS_PER_CHANNEL) throw new Error('the channel has no offsets left')
+    const { now, expiresAt, messageId, orderingHash } = order
+    const key = keyOf(id, offset)
+    this.#sql.putMessage.run(key, now, expiresAt, size, messageId, orderingHash, order.sealed)
+    const until = now + limits.dedupMs
+    this.#sql.putDedup.run(id, order.idempotencyHash, order.contentHash, offset, until)
+    channel.lastOffset = offset
+    channel.messages += 1
+    channel.bytes += size
+    this.#dirtyChannels.add(channel)
+    return { state: 'stored', offset }
+  }
+
+  /** Overdue deliveries first, then what the group has not seen; every attempt is counted here. */
+  lease(order: LeaseOrder, token: string, limits: ChannelLimits): readonly LeasedMessage[] {
+    const channel = this.#channelOf(order.channel)
+    const group = this.#groupOf(channel, order.group)
+    if (group === null) return []
+    const leased = new LeaseBasket(order.countMax)
+    const until = order.now + order.leaseMs
+    for (const row of this.#sql.dueDeliveries.all(group.id, order.now, order.countMax)) {
+      if (leased.left === 0) break
+      const delivery = row as unknown as DeliveryRow
+      const { offset } = delivery
+      const message = this.#findMessage(channel, offset)
+      if (message === null) {
+        this.#release(group, delivery, order.now)
+      } else if (message.expires_at <= order.now) {
+        this.#bury(channel, group, { delivery, message, reason: 'EXPIRED', now: order.now })
+      } else if (delivery.attempts >= limits.attemptsMax) {
+        this.#bury(channel, group, {
+          delivery,
+          message,
+          reason: 'ATTEMPTS_EXHAUSTED',
+          now: order.now,
+        })
+      } else {
+        this.#sql.updateDelivery.run(until, token, delivery.attempts + 1, group.id, offset)
+        leased.add(toLeased(message, offset, delivery.attempts + 1))
+      }
+    }
+    this.#leaseNew(channel, group, { order, token, leased })
+    return leased.messages
+  }
+
+  #leaseNew(
+    channel: Channel,
+    group: Group,
+    { order, token, leased }: { order: LeaseOrder; token: string; leased: LeaseBasket },
+  ): void {
+    const { now } = order
+    const last = keyOf(channel.id, channel.lastOffset)
+    let scanned = 0
+    while (leased.left > 0 && scanned < leaseScanMax) {
+      const missing = Math.min(leased.left, leaseChunk)
+      const rows = this.#sql.messagesAfter.all(keyOf(channel.id, group.cursor), last, missing)
+      for (const row of rows) {
+        if (leased.left === 0) break
+        const message = row as unknown as MessageRow
+        const offset = message.key - keyOf(channel.id, 0)
+        const { ordering } = message
+        const fresh = { offset, due: NEVER, token: null, attempts: 0, ordering }
+        if (message.expires_at <= now) {
+          this.#bury(channel, group, { delivery: fresh, message, reason: 'EXPIRED', now })
+        } else if (
+          ordering !== null &&
+          this.#sql.findOrdering.get(group.id, ordering) !== undefined
+        ) {
+          this.#sql.putDelivery.run(group.id, offset, NEVER, null, 0, ordering)
+        } else {
+          this.#sql.putDelivery.run(group.id, offset, now + order.leaseMs, token, 1, ordering)
+          leased.add(toLeased(message, offset, 1))
+        }
+        group.cursor = offset
+      }
+      scanned += rows.length
+      if (rows.length > 0) this.#dirtyGroups.add(group)
+      if (rows.length < missing) return
+    }
+  }
+
+  settle(order: Settle, attemptsMax: number): boolean {
+    const channel = this.#channels.get(order.channel)
+    const group = channel?.groups.get(order.group)
+    if (channel === undefined || group === undefined) return false
+    const row = this.#sql.findDelivery.get(group.id, order.offset)
+    const delivery = row === undefined ? null : (row as unknown as DeliveryRow)
+    // Fencing: only the present holder, and only while its time lasts, may say what becomes of it.
+    if (delivery === null || delivery.token !== order.leaseToken) return false
+    if (delivery.due <= order.now) return false
+    if (order.verdict === 'done') {
+      this.#release(group, delivery, order.now)
+    } else if (order.verdict === 'retry' && delivery.attempts < attemptsMax) {
+      const due = order.now + order.delayMs
+      this.#sql.updateDelivery.run(due, null, delivery.attempts, group.id, order.offset)
+    } else {
+      const reason = order.verdict === 'dead' ? order.reason : 'ATTEMPTS_EXHAUSTED'
+      const message = this.#findMessage(channel, order.offset)
+      this.#bury(channel, group, { delivery, message, reason, now: order.now })
+    }
+    return true
+  }
+
+  dead(name: string, countMax: number): readonly DeadLetter[] {
+    const channel = this.#channels.get(name)
+    if (channel === undefined) return []
+    return this.#sql.deadLetters.all(channel.id, countMax).map((row) => {
+      const letter = row as unknown as Omit<DeadLetter, 'channel' | 'messageId'> & {
+        message_id: string
+      }
+      const { group, offset, message_id: messageId, attempts, reason, at } = letter
+      return { channel: name, group, offset, messageId, attempts, reason, at }
+    })
+  }
+
+  redrive({ channel: name, group: groupName, offset, now }: Redrive): boolean {
+    const channel = this.#channels.get(name)
+    const group = channel?.groups.get(groupName)
+    if (channel === undefined || group === undefined) return false
+    const message = this.#findMessage(channel, offset)
+    if (message === null) return false
+    if (this.#sql.dropDead.run(channel.id, offset, group.id).changes === 0) return false
+    this.#sql.putDelivery.run(group.id, offset, now, null, 0, message.ordering)
+    return true
+  }
+
+  find(name: string, offset: number): LeasedMessage | null {
+    const channel = this.#channels.get(name)
+    const message = channel === undefined ? null : this.#findMessage(channel, offset)
+    return message === null ? null : toLeased(message, offset, 0)
+  }
+
+  stats(): readonly ChannelStats[] {
+    return [...this.#channels.values()].map(({ id, name, messages, bytes, lastOffset }) => {
+      const dead = Number(this.#sql.countDead.get(id)?.['count'])
+      return { channel: name, messages, bytes, dead, lastOffset }
+    })
+  }
+
+  /** Writes the counters back; the caller commits right after it. */
+  flush(): void {
+    for (const { id, lastOffset, messages, bytes } of this.#dirtyChannels) {
+      this.#sql.saveChannel.run(lastOffset, messages, bytes, id)
+    }
+    for (const { id, cursor } of this.#dirtyGroups) this.#sql.saveGroup.run(cursor, id)
+    this.#dirtyChannels.clear()
+    this.#dirtyGroups.clear()
+  }
+
+  /** For the sweeper: the channels with their groups, live. */
+  get channels(): Iterable<Readonly<Channel>> {
+    return this.#channels.values()
+  }
+
+  /** The sweeper removed that much. */
+  forget(name: string, messages: number, bytes: number): void {
+    const channel = this.#channels.get(name)
+    if (channel === undefined) return
+    channel.messages -= messages
+    channel.bytes -= bytes
+    this.#dirtyChannels.add(channel)
+  }
+
+  /** Removes a message whose time is over; where a group never settled it, it is a dead letter. */
+  expire(name: string, offset: number, now: number): void {
+    const channel = this.#channels.get(name)
+    const message = channel === undefined ? null : this.#findMessage(channel, offset)
+    if (channel === undefined || message === null) return
+    this.#buryEverywhere(channel, message, { offset, now })
+    this.#sql.dropMessage.run(message.key)
+    this.forget(name, 1, message.size)
+  }
+
+  #buryEverywhere(
+    channel: Channel,
+    message: MessageRow,
+    { offset, now }: { offset: number; now: number },
+  ): void {
+    for (const group of channel.groups.values()) {
+      const row = this.#sql.findDelivery.get(group.id, offset)
+      if (row === undefined && offset <= group.cursor) continue
+      const { ordering } = message
+      const fresh = { offset, due: NEVER, token: null, attempts: 0, ordering }
+      const delivery = row === undefined ? fresh : (row as unknown as DeliveryRow)
+      this.#bury(channel, group, { delivery, message, reason: 'EXPIRED', now })
+    }
+  }
+
+  /** Takes it out of the group's work and into the dead letters, in the one open transaction. */
+  #bury(channel: Channel, group: Group, { delivery, message, reason, now }: Burial): void {
+    const { offset, attempts } = delivery
+    const messageId = message?.message_id ?? ''
+    this.#sql.putDead.run(channel.id, group.id, offset, messageId, attempts, reason, now)
+    this.#release(group, delivery, now)
+  }
+
+  /** Removes a delivery; the next message of the same ordering key, if one is parked, becomes due. */
+  #release(group: Group, delivery: DeliveryRow, now: number): void {
+    this.#sql.dropDelivery.run(group.id, delivery.offset)
+    if (delivery.ordering !== null) this.#sql.unpark.run(now, group.id, delivery.ordering, NEVER)
+  }
+
+  #findMessage(channel: Channel, offset: number): MessageRow | null {
+    if (offset < 1 || offset > channel.lastOffset) return null
+    const row = this.#sql.findMessage.get(keyOf(channel.id, offset))
+    return row === undefined ? null : (row as unknown as MessageRow)
+  }
+
+  #channelOf(name: string): Channel {
+    const known = this.#channels.get(name)
+    if (known !== undefined) return known
+    if (this.#channels.size >= CHANNELS_MAX) throw new Error('too many channels')
+    const id = Number(this.#sql.putChannel.run(name).lastInsertRowid)
+    const channel = { id, name, groups: new Map(), lastOffset: 0, messages: 0, bytes: 0 }
+    this.#channels.set(name, channel)
+    return channel
+  }
+
+  #groupOf(channel: Channel, name: string): Group | null {
+    const known = channel.groups.get(name)
+    if (known !== undefined) return known
+    if (channel.groups.size >= groupsMax) return null
+    const id = Number(this.#sql.putGroup.run(channel.id, name).lastInsertRowid)
+    const group = { id, name, cursor: 0 }
+    channel.groups.set(name, group)
+    return group
+  }
+}
+
+/** What one lease has so far, and how many more it may take. */
+class LeaseBasket {
+  readonly messages: LeasedMessage[] = []
+  readonly #countMax: number
+  #bytes = 0
+
+  constructor(countMax: number) {
+    this.#countMax = countMax
+  }
+
+  get left(): number {
+    return this.#bytes >= leaseBytesMax ? 0 : this.#countMax - this.messages.length
+  }
+
+  add(message: LeasedMessage): void {
+    this.messages.push(message)
+    this.#bytes += message.sealed.length
+  }
+}
+
+interface Redrive {
+  readonly channel: string
+  readonly group: string
+  readonly offset: number
+  readonly now: number
+}
+
+interface Burial {
+  readonly delivery: DeliveryRow
+  readonly message: MessageRow | null
+  readonly reason: string
+  readonly now: number
+}
+
+interface ChannelRow {
+  readonly id: number
+  readonly name: string
+  readonly last_offset: number
+  readonly messages: number
+  readonly bytes: number
+}
+
+interface GroupRow {
+  readonly id: number
+  readonly channel: number
+  readonly name: string
+  readonly cursor: number
+}
+
+export function keyOf(channel: number, offset: number): number {
+  return channel * OFFSETS_PER_CHANNEL + offset
+}
+
+function toLeased(message: MessageRow, offset: number, attempt: number): LeasedMessage {
+  const { message_id: messageId, stored_at: storedAt, expires_at: expiresAt, sealed } = message
+  return { offset, messageId, storedAt, expiresAt, attempt, sealed }
+}
+
+type Statements = ReturnType<typeof prepareStatements>
+
+function prepareStatements(database: DatabaseSync) {
+  const prepare = (sql: string): StatementSync => database.prepare(sql)
+  const deliveryColumns = 'offset, due, token, attempts, ordering'
+  return {
+    channels: prepare('SELECT id, name, last_offset, messages, bytes FROM channel'),
+    groups: prepare('SELECT id, channel, name, cursor FROM consumer_group'),
+    putChannel: prepare(
+      'INSERT INTO channel (name, last_offset, messages, bytes) VALUES (?, 0, 0, 0)',
+    ),
+    saveChannel: prepare(
+      'UPDATE channel SET last_offset = ?, messages = ?, bytes = ? WHERE id = ?',
+    ),
+    putGroup: prepare('INSERT INTO consumer_group (channel, name, cursor) VALUES (?, ?, 0)'),
+    saveGroup: prepare('UPDATE consumer_group SET cursor = ? WHERE id = ?'),
+    findDedup: prepare(
+      'SELECT content, offset FROM dedup WHERE channel = ? AND hash = ? AND expires_at > ?',
+    ),
+    putDedup: prepare('INSERT OR REPLACE INTO dedup VALUES (?, ?, ?, ?, ?)'),
+    putMessage: prepare('INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?)'),
+    findMessage: prepare('SELECT * FROM message WHERE key = ?'),
+    dropMessage: prepare('DELETE FROM message WHERE key = ?'),
+    messagesAfter: prepare('SELECT * FROM message WHERE key > ? AND key <= ? ORDER BY key LIMIT ?'),
+    dueDeliveries: prepare(
+      `SELECT ${deliveryColumns} FROM delivery WHERE grp = ? AND due <= ? ORDER BY due LIMIT ?`,
+    ),
+    findDelivery: prepare(`SELECT ${deliveryColumns} FROM delivery WHERE grp = ? AND offset = ?`),
+    findOrdering: prepare('SELECT 1 FROM delivery WHERE grp = ? AND ordering = ? LIMIT 1'),
+    putDelivery: prepare('INSERT INTO delivery VALUES (?, ?, ?, ?, ?, ?)'),
+    updateDelivery: prepare(
+      'UPDATE delivery SET due = ?, token = ?, attempts = ? WHERE grp = ? AND offset = ?',
+    ),
+    dropDelivery: prepare('DELETE FROM delivery WHERE grp = ? AND offset = ?'),
+    unpark: prepare(
+      `UPDATE delivery SET due = ?1 WHERE grp = ?2 AND due = ?4 AND offset =
+        (SELECT min(offset) FROM delivery WHERE grp = ?2 AND ordering = ?3)`,
+    ),
+    putDead: prepare('INSERT OR REPLACE INTO dead_letter VALUES (?, ?, ?, ?, ?, ?, ?)'),
+    dropDead: prepare('DELETE FROM dead_letter WHERE channel = ? AND offset = ? AND grp = ?'),
+    countDead: prepare('SELECT count(*) AS count FROM dead_letter WHERE channel = ?'),
+    deadLetters: prepare(
+      `SELECT g.name AS "group", d.offset, d.message_id, d.attempts, d.reason, d.at
+        FROM dead_letter d JOIN consumer_group g ON g.id = d.grp
+        WHERE d.channel = ? ORDER BY d.offset LIMIT ?`,
+    ),
+  }
+}

@@ -1,0 +1,158 @@
+import type { DatabaseSync } from 'node:sqlite'
+import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
+import type { Answers, Batch, Command, Reply, Span, WorkerSettings } from './channel-command.ts'
+import { ChannelLog, type LeasedMessage } from './channel-log.ts'
+import { closeChannelDatabase, openChannelDatabase } from './channel-schema.ts'
+import { ChannelSweep } from './channel-sweep.ts'
+
+/** Batches that one transaction takes: it bounds how long the first one waits for the others. */
+const batchesMax = 64
+/** Written since the last checkpoint; above it the log is copied without waiting for the timer. */
+const walBytesMax = 64 * 1024 * 1024
+
+/**
+ * The writer's thread. It takes everything that waits at its port into one transaction and answers
+ * all of it after the COMMIT, so that one fsync serves however many asked. Any error ends it: after
+ * a failed write or fsync nobody knows what the file holds, and only a new start may look.
+ */
+class ChannelWriter {
+  readonly #port: MessagePort
+  readonly #database: DatabaseSync
+  readonly #log: ChannelLog
+  readonly #sweep: ChannelSweep
+  readonly #packer = new Packer()
+  #bytesSinceCheckpoint = 0
+  #commits = 0
+  #checkpoints = 0
+  #closing = false
+
+  constructor(port: MessagePort, settings: WorkerSettings) {
+    this.#port = port
+    this.#database = openChannelDatabase(settings)
+    this.#log = new ChannelLog(this.#database)
+    this.#sweep = new ChannelSweep(this.#database, this.#log)
+  }
+
+  take(first: Batch): void {
+    const batches = [first]
+    while (batches.length < batchesMax) {
+      const next = receiveMessageOnPort(this.#port)
+      if (next === undefined) break
+      batches.push(next.message as Batch)
+    }
+    const answers: Answers[keyof Answers][] = []
+    let swept = false
+    this.#database.exec('BEGIN IMMEDIATE')
+    for (const { commands, blob } of batches) {
+      this.#bytesSinceCheckpoint += blob.byteLength
+      for (const command of commands) {
+        answers.push(this.#carryOut(command, blob))
+        swept ||= command.kind === 'sweep'
+      }
+    }
+    this.#log.flush()
+    this.#database.exec('COMMIT')
+    this.#commits++
+    // Nothing is answered before this line, and everything answered after it is on the disk.
+    const blob = this.#packer.take()
+    if (this.#closing) closeChannelDatabase(this.#database)
+    this.#port.postMessage({ answers, blob } satisfies Reply, [blob])
+    if (this.#closing) this.#port.close()
+    else if (swept || this.#bytesSinceCheckpoint > walBytesMax) this.#checkpoint()
+  }
+
+  #carryOut(command: Command, blob: ArrayBuffer): Answers[keyof Answers] {
+    switch (command.kind) {
+      case 'publish':
+        return command.items.map(({ limits, sealed, ...order }) =>
+          this.#log.publish({ ...order, sealed: view(blob, sealed) }, limits),
+        )
+      case 'lease':
+        return this.#log
+          .lease(command.order, command.token, command.limits)
+          .map((message) => this.#packer.pack(message))
+      case 'settle':
+        return command.items.map(({ attemptsMax, ...item }) => this.#log.settle(item, attemptsMax))
+      case 'dead':
+        return this.#log.dead(command.channel, command.countMax)
+      case 'find': {
+        const found = this.#log.find(command.channel, command.offset)
+        return found === null ? null : this.#packer.pack(found)
+      }
+      case 'redrive':
+        return this.#log.redrive(command)
+      case 'stats':
+        return this.#log.stats()
+      case 'sweep': {
+        const removed = this.#sweep.run(command)
+        return { removed, commits: this.#commits, checkpoints: this.#checkpoints }
+      }
+      case 'close':
+        this.#closing = true
+        return null
+    }
+  }
+
+  #checkpoint(): void {
+    if (this.#bytesSinceCheckpoint === 0) return
+    const mode = this.#bytesSinceCheckpoint > walBytesMax ? 'TRUNCATE' : 'PASSIVE'
+    this.#database.exec(`PRAGMA wal_checkpoint(${mode})`)
+    this.#bytesSinceCheckpoint = 0
+    this.#checkpoints++
+  }
+}
+
+/** Gathers the bytes of all answers in one buffer, which then changes hands without a copy. */
+class Packer {
+  #parts: Uint8Array[] = []
+  #length = 0
+
+  pack(message: LeasedMessage): Omit<LeasedMessage, 'sealed'> & { readonly sealed: Span } {
+    const { sealed, ...rest } = message
+    const span = { at: this.#length, length: sealed.length }
+    this.#parts.push(sealed)
+    this.#length += sealed.length
+    return { ...rest, sealed: span }
+  }
+
+  take(): ArrayBuffer {
+    const bytes = new Uint8Array(this.#length)
+    let at = 0
+    for (const part of this.#parts) {
+      bytes.set(part, at)
+      at += part.length
+    }
+    this.#parts = []
+    this.#length = 0
+    return bytes.buffer
+  }
+}
+
+function view(blob: ArrayBuffer, { at, length }: Span): Uint8Array {
+  return new Uint8Array(blob, at, length)
+}
+
+function start(port: MessagePort, settings: WorkerSettings): void {
+  const fail = (error: unknown) => {
+    port.postMessage({
+      fatal: error instanceof Error ? error.message : String(error),
+    } satisfies Reply)
+    port.close()
+  }
+  try {
+    const writer = new ChannelWriter(port, settings)
+    port.on('message', (batch: Batch) => {
+      try {
+        writer.take(batch)
+      } catch (error) {
+        fail(error)
+      }
+    })
+    port.postMessage({ ready: true } satisfies Reply)
+  } catch (error) {
+    fail(error)
+  }
+}
+
+if (parentPort === null) throw new Error('the channel writer runs in a worker thread')
+start(parentPort, workerData as WorkerSettings)

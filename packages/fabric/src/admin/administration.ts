@@ -1,0 +1,100 @@
+import { utf8 } from '@countersign/protocol'
+import type { OpenedEntry } from '../ledger/ledger.ts'
+import { Refusal } from '../lib/refusal.ts'
+import { entryView, OPERATIONS, WATCH_OPERATION } from './operations.ts'
+import type { AdminRooms } from './ports.ts'
+
+/** One event of the answer to `decisions.watch`. */
+interface WatchEvent {
+  readonly data: Uint8Array
+  readonly contentType: 'application/json'
+  readonly frame: readonly (readonly [string, string])[]
+}
+
+/** What an operation answers, in the shape that the pipeline expects of any receiver. */
+interface AdminAnswer {
+  readonly status: number
+  readonly headers: readonly (readonly [string, string])[]
+  readonly contentType: string
+  readonly body: Uint8Array | AsyncIterable<WatchEvent>
+  readonly countersignature: null
+  readonly facts: Readonly<Record<string, string>>
+}
+
+/** The receiver named `fabric`: carries out administrative requests that the pipeline let through. */
+export function createAdministration(rooms: AdminRooms) {
+  return {
+    actionOf(operation: string): 'read' | 'administer' | null {
+      if (operation === WATCH_OPERATION) return 'read'
+      return isOperation(operation) ? OPERATIONS[operation].action : null
+    },
+    courier(operation: string, args: unknown): () => Promise<AdminAnswer | Refusal> {
+      if (operation === WATCH_OPERATION) return () => Promise.resolve(watch(rooms))
+      return () => carryOut(rooms, operation, args)
+    },
+  }
+}
+
+function isOperation(operation: string): operation is keyof typeof OPERATIONS {
+  return Object.hasOwn(OPERATIONS, operation)
+}
+
+async function carryOut(
+  rooms: AdminRooms,
+  operation: string,
+  args: unknown,
+): Promise<AdminAnswer | Refusal> {
+  if (!isOperation(operation)) return new Refusal('OPERATION_UNKNOWN', operation)
+  const { args: schema, run } = OPERATIONS[operation]
+  const parsed = schema.safeParse(args)
+  if (!parsed.success) {
+    const faults = parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`)
+    return new Refusal('MESSAGE_MALFORMED', faults.join('; '))
+  }
+  // Each row pairs its own schema with its own function; the union of rows forgets that they match.
+  const result = await (run as (rooms: AdminRooms, args: unknown) => unknown)(rooms, parsed.data)
+  if (result instanceof Refusal) return result
+  return {
+    status: 200,
+    headers: [['content-type', 'application/json']],
+    contentType: 'application/json',
+    body: utf8(JSON.stringify({ result })),
+    countersignature: null,
+    facts: {},
+  }
+}
+
+/** A console that falls this far behind skips to the present instead of filling our memory. */
+const watchQueueMax = 1000
+
+function watch(rooms: AdminRooms): AdminAnswer {
+  const headers = [['content-type', 'text/event-stream']] as const
+  const head = { status: 200, headers, contentType: 'text/event-stream', countersignature: null }
+  return { ...head, facts: {}, body: { [Symbol.asyncIterator]: () => watchEvents(rooms) } }
+}
+
+function watchEvents(rooms: AdminRooms): AsyncIterator<WatchEvent> {
+  const queue: OpenedEntry[] = []
+  let wake = Promise.withResolvers<void>()
+  const stop = rooms.watchDecisions((entry) => {
+    if (queue.length >= watchQueueMax) queue.shift()
+    queue.push(entry)
+    wake.resolve()
+  })
+  return {
+    async next() {
+      while (queue.length === 0) {
+        await wake.promise
+        wake = Promise.withResolvers<void>()
+      }
+      const entry = queue.shift()
+      if (entry === undefined) return { done: true, value: undefined }
+      const data = utf8(JSON.stringify(entryView(entry)))
+      return { done: false, value: { data, contentType: 'application/json', frame: [] } }
+    },
+    return() {
+      stop()
+      return Promise.resolve({ done: true, value: undefined })
+    },
+  }
+}

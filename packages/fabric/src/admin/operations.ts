@@ -1,0 +1,218 @@
+import { isAgentName, parseSpiffeId } from '@countersign/protocol'
+import { z } from 'zod'
+import type { FactValue, OpenedEntry } from '../ledger/ledger.ts'
+import { Refusal } from '../lib/refusal.ts'
+import type { AdminRooms } from './ports.ts'
+
+/** One administrative operation: what it needs, what it takes, what it does. */
+interface Operation<Args extends z.ZodType> {
+  readonly action: 'read' | 'administer'
+  readonly args: Args
+  run(rooms: AdminRooms, args: z.infer<Args>): unknown
+}
+
+const name = z.string().refine(isAgentName, 'not a name')
+const upstream = z.url({ protocol: /^https?$/ }).refine(isReachable, 'plain http is for loopback')
+const secondsMax = 10 * 365 * 24 * 3600
+const countMax = z.int().min(1).max(500).default(50)
+
+function operation<Args extends z.ZodType>(each: Operation<Args>): Operation<Args> {
+  return each
+}
+
+/** Every operation. A name that is not here does not exist; there is no other way in. */
+export const OPERATIONS = {
+  status: operation({
+    action: 'read',
+    args: z.strictObject({}),
+    run: (rooms) => rooms.status(),
+  }),
+  'agent.list': operation({
+    action: 'read',
+    args: z.strictObject({}),
+    run: (rooms) => rooms.agents.list().map(agentView),
+  }),
+  'agent.show': operation({
+    action: 'read',
+    args: z.strictObject({ name }),
+    run: (rooms, { name: agent }) => {
+      const found = rooms.agents.find(agent)
+      return found === null ? unknownAgent(agent) : agentView(found)
+    },
+  }),
+  'agent.enroll': operation({
+    action: 'administer',
+    args: z.strictObject({
+      name,
+      kind: z.enum(['agent', 'user']).default('agent'),
+      roles: z.array(name).max(32).default([]),
+      segment: z.union([name, z.literal('')]).default(''),
+      attributes: z
+        .record(z.string().max(64), z.union([z.string().max(256), z.int(), z.boolean()]))
+        .default({}),
+      ttlSeconds: z.int().min(10).max(900).default(900),
+    }),
+    run: (rooms, order) => rooms.agents.invite(order),
+  }),
+  'agent.quarantine': statusOperation('quarantined'),
+  'agent.restore': statusOperation('active'),
+  'agent.revoke': statusOperation('revoked'),
+  'key.create': operation({
+    action: 'administer',
+    args: z.strictObject({
+      agent: name,
+      scopes: z.array(name).min(1).max(64).nullable().default(null),
+      ttlSeconds: z
+        .int()
+        .min(60)
+        .max(secondsMax)
+        .default(90 * 24 * 3600),
+    }),
+    run: (rooms, order) => rooms.keys.create(order),
+  }),
+  'key.list': operation({
+    action: 'read',
+    args: z.strictObject({}),
+    run: (rooms) => rooms.keys.list(),
+  }),
+  'key.revoke': operation({
+    action: 'administer',
+    args: z.strictObject({ prefix: z.string().min(4).max(32) }),
+    run: async (rooms, { prefix }) =>
+      (await rooms.keys.revoke(prefix))
+        ? { prefix, revoked: true }
+        : new Refusal('RECEIVER_UNKNOWN', `no key ${prefix}`),
+  }),
+  'policy.show': operation({
+    action: 'read',
+    args: z.strictObject({}),
+    run: (rooms) => rooms.policies.show(),
+  }),
+  'policy.put': operation({
+    action: 'administer',
+    args: z.strictObject({
+      name: z.string().regex(/^[a-z0-9][a-z0-9._-]{0,62}\.cedar$/),
+      text: z.string().max(256 * 1024),
+    }),
+    run: (rooms, order) => rooms.policies.put(order.name, order.text),
+  }),
+  'policy.explain': operation({
+    action: 'read',
+    args: z.strictObject({ exchange: z.string() }),
+    run: (rooms, { exchange }) => explain(rooms, exchange),
+  }),
+  'channel.list': operation({
+    action: 'read',
+    args: z.strictObject({}),
+    run: (rooms) => rooms.channels.list(),
+  }),
+  'channel.create': operation({
+    action: 'administer',
+    args: z.strictObject({ name, members: z.array(name).min(1).max(1000) }),
+    run: (rooms, order) => rooms.channels.create(order.name, order.members),
+  }),
+  'channel.members': operation({
+    action: 'administer',
+    args: z.strictObject({ name, members: z.array(name).max(1000) }),
+    run: (rooms, order) => rooms.channels.setMembers(order.name, order.members),
+  }),
+  'channel.dead': operation({
+    action: 'read',
+    args: z.strictObject({ name }),
+    run: (rooms, order) => rooms.channels.dead(order.name),
+  }),
+  'channel.redrive': operation({
+    action: 'administer',
+    args: z.strictObject({ name, group: name, offset: z.int().min(1) }),
+    run: async (rooms, order) => ({
+      redriven: await rooms.channels.redrive(order.name, order.group, order.offset),
+    }),
+  }),
+  'ledger.recent': operation({
+    action: 'read',
+    args: z.strictObject({ countMax }),
+    run: async (rooms, args) => (await rooms.ledger.recent(args.countMax)).map(entryView),
+  }),
+  'ledger.check': operation({
+    action: 'read',
+    args: z.strictObject({}),
+    run: (rooms) => rooms.ledger.check(),
+  }),
+  'route.list': operation({
+    action: 'read',
+    args: z.strictObject({}),
+    run: (rooms) => rooms.routes.list(),
+  }),
+  'route.put': operation({
+    action: 'administer',
+    args: z.strictObject({
+      name,
+      upstream,
+      protocol: z.enum(['a2a', 'mcp', 'http', 'auto']).default('auto'),
+    }),
+    run: async (rooms, order) => {
+      await rooms.routes.put(order.name, order.upstream, order.protocol)
+      return order
+    },
+  }),
+  'route.delete': operation({
+    action: 'administer',
+    args: z.strictObject({ name }),
+    run: async (rooms, order) => ({ removed: await rooms.routes.remove(order.name) }),
+  }),
+} as const
+
+/** Answered as a stream of its own rather than as one value. */
+export const WATCH_OPERATION = 'decisions.watch'
+
+function statusOperation(status: 'active' | 'quarantined' | 'revoked') {
+  return operation({
+    action: 'administer',
+    args: z.strictObject({ name, reason: z.string().min(1).max(500) }),
+    run: async (rooms, { name: agent, reason }) =>
+      (await rooms.agents.setStatus(agent, status, reason))
+        ? { name: agent, status, reason }
+        : unknownAgent(agent),
+  })
+}
+
+function unknownAgent(agent: string): Refusal {
+  return new Refusal('RECEIVER_UNKNOWN', `no agent is named ${agent}`)
+}
+
+function agentView<T extends { readonly keys: unknown }>({ keys, ...rest }: T) {
+  return { ...rest, enrolled: keys !== null }
+}
+
+/** An entry as JSON: byte strings become hex, and the principal's short name stands beside its id. */
+export function entryView(entry: OpenedEntry) {
+  const facts = Object.fromEntries(
+    Object.entries(entry.facts).map(([fact, value]) => [fact, factView(value)]),
+  )
+  const { caller } = entry.facts
+  const id = typeof caller === 'string' ? parseSpiffeId(caller) : null
+  return { ...entry, facts, caller: id?.name ?? null }
+}
+
+function factView(value: FactValue): string | number | boolean {
+  return value instanceof Uint8Array ? Buffer.from(value).toString('hex') : value
+}
+
+async function explain(rooms: AdminRooms, exchange: string): Promise<unknown> {
+  const entries = await rooms.ledger.explain(exchange)
+  if (entries.length === 0) return new Refusal('RECEIVER_UNKNOWN', `${exchange} is not recorded`)
+  const asked = entries
+    .map(({ facts }) => facts['private.request'])
+    .find((fact) => fact !== undefined)
+  return {
+    exchange,
+    entries: entries.map(entryView),
+    policy: typeof asked === 'string' ? rooms.policies.explain(asked) : null,
+  }
+}
+
+function isReachable(text: string): boolean {
+  if (!URL.canParse(text)) return false
+  const { protocol, hostname } = new URL(text)
+  return protocol === 'https:' || ['localhost', '127.0.0.1', '[::1]'].includes(hostname)
+}

@@ -1,0 +1,118 @@
+import type { Signal } from '../detection/detector.ts'
+import type { AgentRecord } from '../identity/directory.ts'
+import type { LedgerCheck, OpenedEntry } from '../ledger/ledger.ts'
+
+/** What administration asks of the rooms. `compose.ts` gathers it. */
+export interface AdminRooms {
+  readonly agents: AgentAdmin
+  readonly keys: KeyAdmin
+  readonly policies: PolicyAdmin
+  readonly channels: ChannelAdmin
+  readonly ledger: LedgerAdmin
+  readonly routes: RouteAdmin
+  status(): Promise<FabricStatus>
+  /** Every decision as it is recorded. Returns what stops it. */
+  watchDecisions(listener: (entry: OpenedEntry) => void): () => void
+}
+
+export interface AgentAdmin {
+  list(): readonly AgentView[]
+  find(name: string): AgentView | null
+  /** A one-time join string for an agent with these attributes. */
+  invite(order: InviteOrder): Promise<{ readonly join: string; readonly expiresAt: number }>
+  setStatus(name: string, status: AgentRecord['status'], reason: string): Promise<boolean>
+}
+
+export interface AgentView extends AgentRecord {
+  readonly risk: number
+  readonly signals: readonly Signal[]
+}
+
+export interface InviteOrder {
+  readonly name: string
+  readonly kind: 'agent' | 'user'
+  readonly roles: readonly string[]
+  readonly segment: string
+  readonly attributes: AgentRecord['attributes']
+  readonly ttlSeconds: number
+}
+
+export interface KeyAdmin {
+  create(
+    order: KeyOrder,
+  ): Promise<{ readonly key: string; readonly prefix: string; readonly expiresAt: number }>
+  list(): readonly KeyView[]
+  revoke(prefix: string): Promise<boolean>
+}
+
+export interface KeyOrder {
+  /** The principal that the key speaks for; made when it does not exist yet. */
+  readonly agent: string
+  /** Receivers it reaches; null for all that policy allows. */
+  readonly scopes: readonly string[] | null
+  readonly ttlSeconds: number
+}
+
+export interface KeyView {
+  readonly prefix: string
+  readonly agent: string
+  readonly scopes: readonly string[] | null
+  readonly createdAt: number
+  readonly expiresAt: number
+}
+
+export interface PolicyAdmin {
+  show(): { readonly version: string; readonly sources: readonly { name: string; text: string }[] }
+  /**
+   * Validates the whole set with this file in it; stores and loads it only when it is valid. An
+   * invalid one changes nothing, and `problems` says where and why, a line each.
+   */
+  put(name: string, text: string): Promise<PolicyPut>
+  explain(request: string): unknown
+}
+
+export interface PolicyPut {
+  /** The version in force afterwards. */
+  readonly version: string
+  readonly taken: boolean
+  readonly problems: readonly string[]
+}
+
+export interface ChannelAdmin {
+  list(): Promise<readonly unknown[]>
+  create(name: string, members: readonly string[]): Promise<unknown>
+  setMembers(name: string, members: readonly string[]): Promise<unknown>
+  dead(name: string): Promise<readonly unknown[]>
+  redrive(name: string, group: string, offset: number): Promise<boolean>
+}
+
+export interface LedgerAdmin {
+  recent(countMax: number): Promise<readonly OpenedEntry[]>
+  explain(exchange: string): Promise<readonly OpenedEntry[]>
+  check(): Promise<LedgerCheck>
+}
+
+export interface RouteAdmin {
+  list(): readonly RouteView[]
+  /** Durable when it resolves. */
+  put(name: string, upstream: string, protocol: RouteView['protocol']): Promise<void>
+  remove(name: string): Promise<boolean>
+}
+
+export interface RouteView {
+  readonly name: string
+  readonly urls: readonly string[]
+  readonly protocol: 'a2a' | 'mcp' | 'http' | 'auto'
+  readonly source: 'configured' | 'registered'
+}
+
+export interface FabricStatus {
+  readonly version: string
+  readonly trustDomain: string
+  readonly origin: string
+  readonly ledger: { readonly size: number; readonly vkey: string }
+  readonly policyVersion: string
+  readonly agents: number
+  readonly memoryBytes: number
+  readonly uptimeMs: number
+}

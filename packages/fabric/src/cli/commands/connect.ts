@@ -1,0 +1,152 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { type Identity, openIdentity } from '@countersign/sdk'
+import { type Command, Option } from 'commander'
+import { connectorAgent } from '../connector-agent.ts'
+import { addCommonOptions, type CliContext, type CommonOptions, outputOf } from '../context.ts'
+import { findDataFolder, findRunning } from '../data-folder.ts'
+import { withFabric } from '../fabric-client.ts'
+import { Failure } from '../failure.ts'
+import { untilAborted, watchInterruption } from '../interruption.ts'
+import { parseHostPort, parseHttpUrl, parseName } from '../option-values.ts'
+import { legible } from '../output/display-width.ts'
+import type { Output } from '../output/output.ts'
+import { formatTime } from '../output/quantities.ts'
+
+interface Address {
+  readonly host: string
+  readonly port: number
+}
+
+interface ConnectOptions extends CommonOptions {
+  readonly as: string
+  readonly expose?: string
+  readonly protocol: 'auto' | 'a2a' | 'mcp' | 'http'
+  readonly listen: Address
+  readonly meshListen: Address
+  readonly advertise?: string
+  readonly join?: string
+}
+
+export function addConnectCommand(program: Command, context: CliContext): void {
+  addCommonOptions(
+    program
+      .command('connect')
+      .description('run a connector beside one agent: it calls and is called over mutual TLS')
+      .requiredOption('--as <name>', 'the agent’s enrolled name', parseName)
+      .option('--expose <url>', 'where the agent itself listens, on loopback', parseHttpUrl)
+      .addOption(
+        new Option('--protocol <name>', 'what the agent speaks')
+          .choices(['auto', 'a2a', 'mcp', 'http'])
+          .default('auto'),
+      )
+      .addOption(addressOption('--listen <host:port>', 'where the agent calls others'))
+      .addOption(addressOption('--mesh-listen <host:port>', 'where others call the agent'))
+      .option('--advertise <url>', 'how others reach --mesh-listen, when by another address')
+      .option('--join <string>', 'from `countersign agent enroll`; needed the first time'),
+  ).action((options: ConnectOptions) => runConnector(context, options))
+}
+
+function addressOption(flags: string, description: string): Option {
+  const free: Address = { host: '127.0.0.1', port: 0 }
+  return new Option(flags, description).argParser(parseHostPort).default(free, 'a free local port')
+}
+
+async function runConnector(context: CliContext, options: ConnectOptions): Promise<void> {
+  const output = outputOf(context, options)
+  const { clock, random } = context
+  const progress = output.progress(`Connecting ${options.as}`)
+  const identity = await openAgentIdentity(context, options).catch((error: unknown) => {
+    progress.stop()
+    throw error
+  })
+  const interruption = watchInterruption(() =>
+    output.note('\nStopping; once more to stop at once.'),
+  )
+  try {
+    const { openConnector } = await import('../../compose-connector.ts')
+    const connector = await openConnector({
+      agent: connectorAgent(identity, clock),
+      gateway: {
+        url: identity.url,
+        spiffeId: `spiffe://${identity.trustDomain}/fabric/gateway`,
+      },
+      expose: options.expose ?? null,
+      protocol: options.protocol,
+      listen: options.listen,
+      meshListen: { ...options.meshListen, advertise: options.advertise ?? null },
+      clock,
+      random,
+      log: (event, facts = {}) => {
+        const pairs = Object.entries(facts).map(([name, value]) => `${name}=${value}`)
+        output.note(legible([formatTime(clock.now()), event, ...pairs].join(' ')))
+      },
+    }).finally(() => progress.stop())
+    showConnected({ ...connector, name: identity.name, spiffeId: identity.spiffeId }, output)
+    await untilAborted(interruption.signal)
+    await connector.close()
+  } finally {
+    interruption.stop()
+    identity.close()
+  }
+}
+
+/** The stored identity, or one made with the join string, or with one asked of a fabric here. */
+async function openAgentIdentity(context: CliContext, options: ConnectOptions): Promise<Identity> {
+  const dataDir = findDataFolder(options, context.environment)
+  const dir = join(dataDir, 'agents', options.as)
+  const stored = existsSync(dir)
+  const invitation =
+    options.join ?? (stored ? undefined : await inviteHere(context, options, dataDir))
+  const { clock } = context
+  const identity = await openIdentity({ dir, join: invitation, clock, onFault: () => undefined })
+  if (identity.name === options.as) return identity
+  identity.close()
+  const next = `connect it as ${identity.name}, or ask for a join string for ${options.as}`
+  throw new Failure(
+    'usage',
+    `this identity is that of ${identity.name}, not of ${options.as}`,
+    next,
+  )
+}
+
+/** On the machine of the fabric its operator is here too, and hands the join string over itself. */
+async function inviteHere(
+  context: CliContext,
+  options: ConnectOptions,
+  dataDir: string,
+): Promise<string> {
+  if ((await findRunning(dataDir)) === null) {
+    const next = `ask the operator for \`countersign agent enroll ${options.as}\` and pass it by --join`
+    throw new Failure('usage', `${options.as} has no identity in ${dataDir} yet`, next)
+  }
+  return withFabric(context, options, async (fabric) => {
+    const { join: invitation } = await fabric.admin<{ join: string }>('agent.enroll', {
+      name: options.as,
+    })
+    return invitation
+  })
+}
+
+interface Connected {
+  readonly name: string
+  readonly spiffeId: string
+  readonly loopbackUrl: string
+  readonly meshUrl: string | null
+}
+
+function showConnected(connected: Connected, output: Output): void {
+  const { name, spiffeId, loopbackUrl, meshUrl } = connected
+  output.line({ event: 'ready', name, spiffeId, loopbackUrl, meshUrl }, () => {
+    const { paint, facts } = output.terminal
+    return [
+      `${paint('bold', `${name} is connected.`)}\n`,
+      facts([
+        ['identity', spiffeId],
+        ['it calls others at', { text: `${loopbackUrl}/<name>/`, style: 'cyan' }],
+        ['others reach it at', meshUrl ?? '(it exposes nothing)'],
+      ]),
+      '\nStop with Ctrl-C.',
+    ].join('\n')
+  })
+}

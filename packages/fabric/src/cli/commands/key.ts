@@ -1,0 +1,93 @@
+import type { Command } from 'commander'
+import { addClientOptions, type CliContext, type ClientOptions, outputOf } from '../context.ts'
+import { withFabric } from '../fabric-client.ts'
+import { collectNames, parseName, parseSeconds } from '../option-values.ts'
+import { formatTime } from '../output/quantities.ts'
+
+interface KeyView {
+  readonly prefix: string
+  readonly agent: string
+  readonly scopes: readonly string[] | null
+  readonly createdAt: number
+  readonly expiresAt: number
+}
+
+interface CreateOptions extends ClientOptions {
+  readonly scope?: readonly string[]
+  readonly ttl: number
+}
+
+const ninetyDays = 90 * 24 * 3600
+
+export function addKeyCommands(program: Command, context: CliContext): void {
+  const key = program
+    .command('key')
+    .description('API keys, for callers that cannot hold certificates')
+  addClientOptions(
+    key
+      .command('create')
+      .argument('<agent>', 'whose key it is', parseName)
+      .description('make a key; it is the only thing on stdout, and is shown this once')
+      .option(
+        '--scope <name>',
+        'reach only this agent or channel; may be given again',
+        collectNames,
+      )
+      .option('--ttl <time>', 'how long it is good', parseSeconds, ninetyDays),
+  ).action((agent: string, options: CreateOptions) => createKey(context, agent, options))
+  addClientOptions(key.command('list').description('every key, without its secret')).action(
+    (options: ClientOptions) => listKeys(context, options),
+  )
+  addClientOptions(
+    key
+      .command('revoke')
+      .argument('<prefix>', 'the characters that `key list` shows')
+      .description('end a key at once'),
+  ).action(async (prefix: string, options: ClientOptions) => {
+    const output = outputOf(context, options)
+    await withFabric(context, options, async (fabric) => {
+      output.show(await fabric.admin('key.revoke', { prefix }), () => `key ${prefix} is revoked`)
+    })
+  })
+}
+
+async function createKey(
+  context: CliContext,
+  agent: string,
+  { scope, ttl, ...options }: CreateOptions,
+): Promise<void> {
+  const output = outputOf(context, options)
+  await withFabric(context, options, async (fabric) => {
+    const order = { agent, scopes: scope ?? null, ttlSeconds: ttl }
+    const made = await fabric.admin<{ key: string; expiresAt: number }>('key.create', order)
+    output.show(made, ({ key }) => key)
+    const reach = scope === undefined ? 'whatever policy permits it' : scope.join(', ')
+    output.note(`\n${agent} reaches ${reach} with it until ${formatTime(made.expiresAt)}.`)
+  })
+}
+
+async function listKeys(context: CliContext, options: ClientOptions): Promise<void> {
+  const output = outputOf(context, options)
+  await withFabric(context, options, async (fabric) => {
+    const keys = await fabric.admin<readonly KeyView[]>('key.list')
+    const now = context.clock.now()
+    output.show(keys, () =>
+      output.terminal.table({
+        columns: [
+          { title: 'prefix', whole: true },
+          { title: 'agent' },
+          { title: 'reaches' },
+          { title: 'made' },
+          { title: 'until' },
+        ],
+        rows: keys.map(({ prefix, agent, scopes, createdAt, expiresAt }) => [
+          prefix,
+          agent,
+          scopes === null ? 'what policy permits' : scopes.join(' '),
+          formatTime(createdAt),
+          { text: formatTime(expiresAt), style: expiresAt <= now ? 'red' : 'green' },
+        ]),
+      }),
+    )
+  })
+}

@@ -1,0 +1,96 @@
+import type { Command } from 'commander'
+import { addClientOptions, type CliContext, type ClientOptions, outputOf } from '../context.ts'
+import { ENTRY_COLUMNS, type EntryView, entryRow } from '../entry-view.ts'
+import { type FabricClient, withFabric } from '../fabric-client.ts'
+import { watchInterruption } from '../interruption.ts'
+import { parseCount } from '../option-values.ts'
+import type { Output } from '../output/output.ts'
+import { formatCount } from '../output/quantities.ts'
+import { formatStreamLine } from '../output/stream-lines.ts'
+
+interface LedgerCheck {
+  readonly entries: number
+  readonly tiles: number
+  readonly root: string
+  readonly unclosed: number
+}
+
+interface RecentOptions extends ClientOptions {
+  readonly count: number
+}
+
+export function addLedgerCommands(program: Command, context: CliContext): void {
+  const ledger = program.command('ledger').description('what was recorded')
+  addClientOptions(
+    ledger.command('check').description('derive the whole ledger anew from its files'),
+  ).action((options: ClientOptions) => checkLedger(context, options))
+  addClientOptions(
+    ledger
+      .command('recent')
+      .description('the newest entries, oldest first')
+      .option('-n, --count <number>', 'how many, 500 at most', parseCount, 20),
+  ).action((options: RecentOptions) => showRecent(context, options))
+  addClientOptions(
+    ledger.command('watch').description('every decision as it is recorded, until interrupted'),
+  ).action((options: ClientOptions) => watchLedger(context, options))
+}
+
+async function checkLedger(context: CliContext, options: ClientOptions): Promise<void> {
+  const output = outputOf(context, options)
+  await withFabric(context, options, async (fabric) => {
+    const progress = output.progress('Deriving the ledger from its files')
+    const checked = await fabric.admin<LedgerCheck>('ledger.check').finally(() => progress.stop())
+    output.show(checked, ({ entries, tiles, root, unclosed }) => {
+      const { paint, facts } = output.terminal
+      return [
+        `${paint('green', 'sound')}: every entry, tile and signature is what it was`,
+        facts([
+          ['entries', entries],
+          ['tiles', tiles],
+          ['under way', formatCount(unclosed, 'exchange')],
+          ['root', root],
+        ]),
+      ].join('\n')
+    })
+  })
+}
+
+async function showRecent(
+  context: CliContext,
+  { count, ...options }: RecentOptions,
+): Promise<void> {
+  const output = outputOf(context, options)
+  await withFabric(context, options, async (fabric) => {
+    const entries = await recentEntries(fabric, count)
+    output.show(entries, () =>
+      output.terminal.table({ columns: ENTRY_COLUMNS, rows: entries.map(entryRow) }),
+    )
+  })
+}
+
+async function recentEntries(fabric: FabricClient, count: number): Promise<readonly EntryView[]> {
+  const order = { countMax: Math.min(count, 500) }
+  return (await fabric.admin<readonly EntryView[]>('ledger.recent', order)).toReversed()
+}
+
+async function watchLedger(context: CliContext, options: ClientOptions): Promise<void> {
+  const output = outputOf(context, options)
+  const interruption = watchInterruption()
+  try {
+    await withFabric(context, options, async (fabric) => {
+      output.note('Watching; stop with Ctrl-C.')
+      for await (const entry of fabric.watch(interruption.signal)) {
+        output.line(entry as EntryView, (each) => formatWatched(each, output))
+      }
+    })
+  } finally {
+    interruption.stop()
+  }
+}
+
+/** Widths that hold most names; a stream cannot know what will come. */
+const watchWidths = [6, 8, 8, 14, 14, 20, 18]
+
+function formatWatched(entry: EntryView, { terminal }: Output): string {
+  return formatStreamLine(entryRow(entry), { widths: watchWidths, paint: terminal.paint })
+}

@@ -1,0 +1,34 @@
+import { writeFile } from 'node:fs/promises'
+import type { Command } from 'commander'
+import { addClientOptions, type CliContext, type ClientOptions, outputOf } from '../context.ts'
+import { fetchBytes, withFabric } from '../fabric-client.ts'
+import { Failure } from '../failure.ts'
+
+interface ReceiptOptions extends ClientOptions {
+  readonly out?: string
+}
+
+export function addReceiptCommand(program: Command, context: CliContext): void {
+  addClientOptions(
+    program
+      .command('receipt')
+      .argument('<exchange>', 'the decision id, dec_…')
+      .description('fetch the receipt of an exchange, for `verify` and for whoever asks')
+      .option('-o, --out <file>', 'write it there instead of to stdout'),
+  ).action(async (exchange: string, { out, ...options }: ReceiptOptions) => {
+    if (!/^dec_[0-9a-f]{32}$/.test(exchange)) {
+      throw new Failure('usage', 'that is not the id of an exchange', 'ids start with dec_')
+    }
+    const output = outputOf(context, options)
+    await withFabric(context, options, async (fabric) => {
+      const bytes = await fetchBytes(fabric, `/v1/receipts/${exchange}`)
+      if (out === undefined) {
+        // The bytes as they are: a receipt has one form, and a line break at its end is another.
+        output.terminal.write(bytes)
+        return
+      }
+      await writeFile(out, bytes)
+      output.show({ exchange, file: out, bytes: bytes.length }, ({ file }) => `wrote ${file}`)
+    })
+  })
+}

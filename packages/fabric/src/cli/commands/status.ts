@@ -1,0 +1,38 @@
+import type { Command } from 'commander'
+import { addClientOptions, type CliContext, type ClientOptions, outputOf } from '../context.ts'
+import { withFabric } from '../fabric-client.ts'
+import { formatDuration, formatMebibytes } from '../output/quantities.ts'
+
+interface FabricStatus {
+  readonly version: string
+  readonly trustDomain: string
+  readonly origin: string
+  readonly ledger: { readonly size: number; readonly vkey: string }
+  readonly policyVersion: string
+  readonly agents: number
+  readonly memoryBytes: number
+  readonly uptimeMs: number
+}
+
+export function addStatusCommand(program: Command, context: CliContext): void {
+  const command = program.command('status').description('what the running fabric says of itself')
+  addClientOptions(command).action(async (options: ClientOptions) => {
+    const output = outputOf(context, options)
+    await withFabric(context, options, async (fabric) => {
+      const status = await fabric.admin<FabricStatus>('status')
+      output.show(status, () =>
+        output.terminal.facts([
+          ['fabric', status.origin],
+          ['version', status.version],
+          ['trust domain', status.trustDomain],
+          ['up for', formatDuration(status.uptimeMs)],
+          ['memory', formatMebibytes(status.memoryBytes)],
+          ['agents', status.agents],
+          ['ledger entries', status.ledger.size],
+          ['ledger key', status.ledger.vkey],
+          ['policy version', status.policyVersion],
+        ]),
+      )
+    })
+  })
+}

@@ -1,0 +1,125 @@
+import { existsSync } from 'node:fs'
+import { join, relative } from 'node:path'
+import type { Command } from 'commander'
+import { addCommonOptions, type CliContext, outputOf } from '../context.ts'
+import { DATA_FILES, replaceFile } from '../data-folder.ts'
+import { untilAborted, watchInterruption } from '../interruption.ts'
+import { parsePort } from '../option-values.ts'
+import { legible } from '../output/display-width.ts'
+import type { Output } from '../output/output.ts'
+import { formatTime } from '../output/quantities.ts'
+import {
+  configOf,
+  type FabricLog,
+  type StartedFabric,
+  type StartOptions,
+  startFabric,
+} from '../running-fabric.ts'
+import { tellStory } from '../story-teller.ts'
+
+interface UpOptions extends StartOptions {
+  readonly demo?: boolean
+  readonly exitAfterDemo?: boolean
+}
+
+export function addUpCommand(program: Command, context: CliContext): void {
+  addCommonOptions(
+    program
+      .command('up')
+      .description('start the fabric and keep it running until interrupted')
+      .option('--port <number>', 'listen there; 0 takes a free port', parsePort)
+      .option('--demo', 'the first time in a data folder, tell the demo story as well')
+      .option('--exit-after-demo', 'stop when the story has been told'),
+  ).action((options: UpOptions) => up(context, options))
+}
+
+async function up(context: CliContext, options: UpOptions): Promise<void> {
+  const output = outputOf(context, options)
+  await runFabric(context, { options, output }, async (fabric) => {
+    showReady(fabric, output)
+    if (options.demo !== true && options.exitAfterDemo !== true) return true
+    const held = await tellOnce(fabric, output)
+    if (options.exitAfterDemo !== true) return true
+    if (!held) context.end('no')
+    return false
+  })
+}
+
+export interface RunOrder {
+  readonly options: StartOptions
+  readonly output: Output
+}
+
+/** Starts a fabric, does `then`, and keeps it running for as long as that resolves to true for. */
+export async function runFabric(
+  context: CliContext,
+  { options, output }: RunOrder,
+  then: (fabric: StartedFabric) => Promise<boolean>,
+): Promise<void> {
+  const config = configOf(context, options)
+  const progress = output.progress('Starting the fabric')
+  const log = logTo(context, output)
+  const fabric = await startFabric(context, config, log).finally(() => progress.stop())
+  const interruption = watchInterruption(() =>
+    output.note('\nStopping; once more to stop at once.'),
+  )
+  const ending = AbortSignal.any([interruption.signal, fabric.fatal])
+  try {
+    if (await then(fabric)) await untilAborted(ending)
+  } finally {
+    await fabric.close()
+    interruption.stop()
+  }
+  fabric.fatal.throwIfAborted()
+}
+
+function logTo({ clock }: CliContext, output: Output): FabricLog {
+  return (event, facts) => {
+    const at = clock.now()
+    const { paint } = output.terminal
+    if (output.json) {
+      output.line({ event: 'log', at, says: event, ...facts }, () => '')
+      return
+    }
+    const pairs = Object.entries(facts).map(([name, value]) => `${name}=${legible(String(value))}`)
+    output.note(paint('dim', [formatTime(at), legible(event), ...pairs].join(' ')))
+  }
+}
+
+function showReady({ origin, dataDir, rootFile }: StartedFabric, output: Output): void {
+  const ready = { event: 'ready', origin, pid: process.pid, dataDir, rootFile }
+  output.line(ready, () => {
+    const { paint, facts } = output.terminal
+    const here = (path: string): string => {
+      const short = relative('.', path)
+      return short.startsWith('..') ? path : short || '.'
+    }
+    const steps = [
+      ['countersign protect http://127.0.0.1:9000 --as my-agent', 'put it in front of an agent'],
+      ['countersign agent enroll planner', 'hand an agent its identity'],
+      ['countersign ledger watch', 'see every decision'],
+    ] as const
+    const width = Math.max(...steps.map(([command]) => command.length))
+    return [
+      `\n${paint('bold', 'Countersign is running.')}\n`,
+      facts([
+        ['gateway', { text: origin, style: 'cyan' }],
+        ['console', { text: `${origin}/console`, style: 'cyan' }],
+        ['data', here(dataDir)],
+        ['root', here(rootFile)],
+      ]),
+      '\nNext, in another terminal:',
+      ...steps.map(([command, why]) => `  ${command.padEnd(width)}  ${paint('dim', why)}`),
+      '\nStop with Ctrl-C.',
+    ].join('\n')
+  })
+}
+
+/** Once in a data folder: the second time, its agents are there already. */
+async function tellOnce(fabric: StartedFabric, output: Output): Promise<boolean> {
+  const marker = join(fabric.dataDir, DATA_FILES.demoDone)
+  if (existsSync(marker)) return true
+  const held = await tellStory(fabric, output)
+  if (held) await replaceFile(marker, '')
+  return held
+}

@@ -1,0 +1,100 @@
+import { readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import { parseConfig } from '../config/config.ts'
+import { type Environment, readConfigText } from '../config/read.ts'
+import type { CommonOptions } from './context.ts'
+import { Failure } from './failure.ts'
+
+/** What a running fabric leaves in its data folder for commands to find it by. */
+export interface RunningFabric {
+  readonly origin: string
+  readonly pid: number
+}
+
+/** Names inside a data folder, beside those that the fabric itself keeps there. */
+export const DATA_FILES = {
+  running: 'fabric.json',
+  trust: 'trust.json',
+  root: 'ca.pem',
+  operator: 'operator',
+  demoDone: 'demo-done',
+} as const
+
+/** `--data`, else COUNTERSIGN_DATA, else what the configuration says, else `.countersign`. */
+export function findDataFolder(options: CommonOptions, environment: Environment): string {
+  const named = options.data ?? environment.dataDir
+  if (named !== null) return resolve(named)
+  const file = readConfigText(environment, options.config ?? null)
+  // A client opens no secrets, so it must not ask for the key that the server needs.
+  return parseConfig(file, { ...environment, masterKey: environment.masterKey ?? '' }).dataDir
+}
+
+/** The fabric that runs on this folder, or null. A file left behind by a crash is none. */
+export async function findRunning(dataDir: string): Promise<RunningFabric | null> {
+  const stated = await readStated(dataDir)
+  return stated !== null && isAlive(stated.pid) ? stated : null
+}
+
+/** Throws a Failure that says how to start one. */
+export async function requireRunning(dataDir: string): Promise<RunningFabric> {
+  const stated = await readStated(dataDir)
+  const next = `start one with \`countersign up --data ${dataDir}\`, or name another folder by --data`
+  if (stated === null) throw new Failure('unreachable', `no fabric is running on ${dataDir}`, next)
+  if (isAlive(stated.pid)) return stated
+  const gone = `the fabric on ${dataDir} is not running: its process ${stated.pid} is gone`
+  throw new Failure('unreachable', gone, next)
+}
+
+export async function stateRunning(dataDir: string, fabric: RunningFabric): Promise<void> {
+  await replaceFile(join(dataDir, DATA_FILES.running), `${JSON.stringify({ v: 1, ...fabric })}\n`)
+}
+
+/** Only our own: another fabric may have taken the folder over meanwhile. */
+export async function unstateRunning(dataDir: string, pid: number): Promise<void> {
+  const stated = await readStated(dataDir)
+  if (stated?.pid === pid) await rm(join(dataDir, DATA_FILES.running), { force: true })
+}
+
+/** Whole or not at all: readers never see half of it. */
+export async function replaceFile(path: string, text: string): Promise<void> {
+  await writeFile(`${path}.new`, text, { mode: 0o600 })
+  await rename(`${path}.new`, path)
+}
+
+async function readStated(dataDir: string): Promise<RunningFabric | null> {
+  const text = await readIfPresent(join(dataDir, DATA_FILES.running))
+  if (text === null) return null
+  const stated: unknown = parseJson(text)
+  if (typeof stated !== 'object' || stated === null) return null
+  const { origin, pid } = stated as { readonly origin?: unknown; readonly pid?: unknown }
+  const isPid = typeof pid === 'number' && Number.isSafeInteger(pid) && pid > 0
+  return typeof origin === 'string' && URL.canParse(origin) && isPid ? { origin, pid } : null
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    // Signal 0 asks without doing anything.
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    // Somebody else's process is alive all the same.
+    return error instanceof Error && 'code' in error && error.code === 'EPERM'
+  }
+}
+
+export async function readIfPresent(path: string): Promise<string | null> {
+  try {
+    return await readFile(path, 'utf8')
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null
+    throw error
+  }
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return null
+  }
+}

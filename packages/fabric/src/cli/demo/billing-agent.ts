@@ -1,0 +1,114 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { AgentCard, Message, Task, TaskStatusUpdateEvent } from '@a2a-js/sdk'
+import {
+  AgentEvent,
+  type AgentExecutor,
+  DefaultRequestHandler,
+  type ExecutionEventBus,
+  InMemoryTaskStore,
+  type RequestContext,
+} from '@a2a-js/sdk/server'
+import { type Agent, openAgent } from '@countersign/sdk'
+import { answerA2a } from './a2a-answer.ts'
+import { obey } from './orders.ts'
+
+/** How often the long answer says something, and how often at most: eight seconds in all. */
+const updateMs = 100
+const updatesMax = 80
+
+export interface Enrolment {
+  /** Null when `dir` holds an identity already. */
+  readonly join: string | null
+  readonly dir: string
+}
+
+export type BillingOrders = {
+  /** Enrols, and serves A2A; countersigns what it answers. */
+  readonly serve: (enrolment: Enrolment) => Promise<{ readonly url: string }>
+  /** Every text that reached this agent, as it arrived. */
+  readonly tellHeard: () => Promise<readonly string[]>
+}
+
+const heard: string[] = []
+let agent: Agent | null = null
+
+async function serve({ join, dir }: Enrolment): Promise<{ readonly url: string }> {
+  agent = await openAgent(join === null ? { dir } : { dir, join })
+  // The card holds the address, which is known only after listening; requests wait for it.
+  const { promise: card, resolve } = Promise.withResolvers<AgentCard>()
+  const handler = card.then(
+    (known) => new DefaultRequestHandler(known, new InMemoryTaskStore(), billing),
+  )
+  const answer = async (request: Request): Promise<Response> => answerA2a(await handler, request)
+  const { url } = await agent.serve(({ request }) => answer(request), { protocol: 'a2a' })
+  resolve(describe(agent.name, url))
+  return { url }
+}
+
+const billing: AgentExecutor = {
+  async execute(context, bus) {
+    const text = textOf(context)
+    heard.push(text)
+    if (text.startsWith('watch')) await reportProgress(context, bus)
+    else bus.publish(AgentEvent.message(reply(context, `Noted: ${text}`)))
+    bus.finished()
+  },
+  cancelTask: (_, bus) => Promise.resolve(bus.finished()),
+}
+
+/** A stream that is long enough for somebody to lose the right to it. */
+async function reportProgress(context: RequestContext, bus: ExecutionEventBus): Promise<void> {
+  const { taskId, contextId } = context
+  const status = { state: 'TASK_STATE_WORKING' }
+  bus.publish(AgentEvent.task(Task.fromJSON({ id: taskId, contextId, status })))
+  for (let count = 1; count <= updatesMax; count += 1) {
+    await sleep(updateMs)
+    const message = Message.toJSON(
+      reply(context, `payment run: ${count} of ${updatesMax} invoices`),
+    )
+    bus.publish(
+      AgentEvent.statusUpdate(
+        TaskStatusUpdateEvent.fromJSON({ taskId, contextId, status: { ...status, message } }),
+      ),
+    )
+  }
+  const done = { taskId, contextId, status: { state: 'TASK_STATE_COMPLETED' } }
+  bus.publish(AgentEvent.statusUpdate(TaskStatusUpdateEvent.fromJSON(done)))
+}
+
+function reply({ contextId, userMessage }: RequestContext, text: string): Message {
+  const messageId = `re-${userMessage.messageId}`
+  return Message.fromJSON({ messageId, contextId, role: 'ROLE_AGENT', parts: [{ text }] })
+}
+
+function textOf({ userMessage }: RequestContext): string {
+  return userMessage.parts
+    .map(({ content }) => (content?.$case === 'text' ? content.value : ''))
+    .join(' ')
+}
+
+function describe(name: string, url: string): AgentCard {
+  return AgentCard.fromJSON({
+    name,
+    description: 'Takes notes on invoices (a part of the Countersign demo).',
+    version: '1.0.0',
+    supportedInterfaces: [{ url: `${url}/`, protocolBinding: 'JSONRPC', protocolVersion: '1.0' }],
+    capabilities: { streaming: true },
+    defaultInputModes: ['text/plain'],
+    defaultOutputModes: ['text/plain'],
+    skills: [
+      {
+        id: 'note',
+        name: 'Take a note',
+        description: 'Notes a text on an invoice.',
+        tags: ['billing'],
+      },
+    ],
+  })
+}
+
+obey({ serve, tellHeard: () => Promise.resolve(heard) } satisfies BillingOrders)
+process.once('SIGTERM', () => {
+  const closed = agent?.close() ?? Promise.resolve()
+  closed.finally(() => process.exit(0)).catch(() => process.exit(1))
+})

@@ -1,0 +1,140 @@
+import { legible } from '../output/display-width.ts'
+import type { Terminal } from '../output/terminal.ts'
+import { CAST } from './demo-policy.ts'
+import type { Played } from './scene.ts'
+
+export interface StepReport extends Played {
+  readonly step: string
+  readonly title: string
+  readonly ok: boolean
+  readonly ms: number
+}
+
+export interface StoryReport {
+  readonly ok: boolean
+  readonly ms: number
+  /** Entries in the log afterwards; null when the fabric did not say. */
+  readonly logSize: number | null
+  readonly steps: readonly StepReport[]
+}
+
+/** Tells the story as it happens: to a person, or as one JSON line a step. */
+export interface Narrator {
+  begin(): void
+  introduce(pids: readonly number[]): void
+  step(report: StepReport): void
+  end(report: StoryReport): void
+}
+
+export interface NarratorOptions {
+  readonly out: Terminal
+  readonly json: boolean
+  readonly origin: string
+}
+
+export function createNarrator({ out, json, origin }: NarratorOptions): Narrator {
+  return json ? jsonNarrator(out) : new Storyteller(out, origin)
+}
+
+function jsonNarrator(out: Terminal): Narrator {
+  const tenths = (ms: number): number => Math.round(ms * 10) / 10
+  return {
+    begin: () => undefined,
+    introduce: () => undefined,
+    step({ step, ok, ms, checks, facts }) {
+      out.print(JSON.stringify({ step, ok, ms: tenths(ms), checks, ...facts }))
+    },
+    end({ ok, ms, logSize, steps }) {
+      const held = steps.filter((step) => step.ok).length
+      const summary = { step: 'summary', ok, ms: tenths(ms), steps: steps.length, held, logSize }
+      out.print(JSON.stringify(summary))
+    },
+  }
+}
+
+const labelWidth = 13
+/** Label, text and the blanks around them fill one line of a common terminal. */
+const textWidth = 100
+
+class Storyteller implements Narrator {
+  readonly #out: Terminal
+  readonly #origin: string
+  #count = 0
+
+  constructor(out: Terminal, origin: string) {
+    this.#out = out
+    this.#origin = origin
+  }
+
+  begin(): void {
+    const { paint, print } = this.#out
+    print(`\n${paint('bold', 'Three agents, three ways across, one set of rules')}`)
+  }
+
+  introduce(pids: readonly number[]): void {
+    const { paint, print } = this.#out
+    const names = Object.values(CAST)
+    const cast = names.map((name, at) => `${name} (process ${pids[at] ?? '?'})`)
+    print(paint('dim', `  ${cast.join(', ')}; official SDKs, unmodified.`))
+  }
+
+  step({ step, title, ok, ms, checks, seen }: StepReport): void {
+    const { paint, print } = this.#out
+    this.#count += 1
+    const mark = ok ? paint('green', '✓') : paint('red', '✗')
+    const head = `${mark} ${this.#count}. ${paint('bold', step)}: ${title}`
+    const lines = seen.flatMap(([label, text]) => this.#labelled(label, text))
+    const marks = checks.map((check) => this.#check(check))
+    print([`\n${head}  ${paint('dim', `${ms.toFixed(0)} ms`)}`, ...lines, ...marks].join('\n'))
+  }
+
+  #labelled(label: string, text: string): readonly string[] {
+    const { paint } = this.#out
+    const blank = ' '.repeat(labelWidth)
+    return wrap(legible(text), textWidth - labelWidth).map((line, at) => {
+      const name = at === 0 ? label.padEnd(labelWidth) : blank
+      return `    ${paint('dim', name)}${line}`
+    })
+  }
+
+  #check({ says, ok }: StepReport['checks'][number]): string {
+    const { paint } = this.#out
+    return ok ? `    ${paint('green', '✓')} ${legible(says)}` : `    ${paint('red', `✗ ${legible(says)}`)}`
+  }
+
+  end({ ok, ms, logSize, steps }: StoryReport): void {
+    const { paint, print } = this.#out
+    const held = steps.filter((step) => step.ok).length
+    const size = logSize === null ? '' : `, ${logSize} entries in the log`
+    const figures = `${held} of ${steps.length} steps held, ${(ms / 1000).toFixed(1)} s${size}`
+    const verdict = ok ? paint('green', 'All of it held') : paint('red', 'Not all of it held')
+    print(`\n${verdict}: ${figures}. The agents’ processes have ended; they stay enrolled.`)
+    if (ok) print(`\n${this.#next(steps)}`)
+  }
+
+  #next(steps: readonly StepReport[]): string {
+    const { paint } = this.#out
+    const exchange = steps.map(({ facts }) => facts['exchange']).find((id) => typeof id === 'string')
+    const rows: readonly (readonly [string, string])[] = [
+      [`${this.#origin}/console`, 'watch decisions as they are made'],
+      ['countersign protect http://127.0.0.1:9000 --as billing', 'put your own agent behind it'],
+      [`countersign explain ${exchange ?? '<exchange>'}`, 'why it was decided so'],
+    ]
+    const width = Math.max(...rows.map(([command]) => command.length))
+    const lines = rows.map(([command, why]) => `  ${command.padEnd(width)}  ${paint('dim', why)}`)
+    return [paint('bold', 'Where to go next'), ...lines].join('\n')
+  }
+}
+
+/** Lines of at most `columns`, broken at blanks; what has none stays whole. */
+function wrap(text: string, columns: number): readonly string[] {
+  const lines: string[] = []
+  let line = ''
+  for (const word of text.split(' ')) {
+    if (line !== '' && line.length + 1 + word.length > columns) {
+      lines.push(line)
+      line = word
+    } else line = line === '' ? word : `${line} ${word}`
+  }
+  return [...lines, line]
+}

@@ -1,0 +1,201 @@
+import { mkdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type Identity, openIdentity } from '@countersign/sdk'
+import { type Connector, openConnector } from '../../compose-connector.ts'
+import { systemClock } from '../../lib/clock.ts'
+import { systemRandom } from '../../lib/random.ts'
+import { connectorAgent } from '../connector-agent.ts'
+import type { FabricClient } from '../fabric-client.ts'
+import { type AgentProcess, startAgentProcess } from './agent-process.ts'
+import type { BillingOrders } from './billing-agent.ts'
+import { CAST, DEMO_POLICY, DEMO_POLICY_FILE } from './demo-policy.ts'
+import type { RecordsOrders } from './records-agent.ts'
+import type { SupportOrders } from './support-agent.ts'
+import { within } from './within.ts'
+
+export interface StageOptions {
+  readonly origin: string
+  readonly dataDir: string
+  readonly operator: FabricClient
+}
+
+/** The three agents, ready, with what stands around them. */
+export interface Stage {
+  readonly origin: string
+  readonly operator: FabricClient
+  readonly support: AgentProcess<SupportOrders>
+  readonly billing: AgentProcess<BillingOrders>
+  readonly records: AgentProcess<RecordsOrders>
+  /** Where support calls others by name, without a credential of its own. */
+  readonly supportUrl: string
+  readonly pids: readonly number[]
+  /** Ends every process that the demo started; the agents stay enrolled. */
+  close(): Promise<void>
+}
+
+/** For everything that has to happen before the first scene, on a machine that is busy. */
+const openingMsMax = 20_000
+
+/** Installs the demo's policies, enrols its agents, starts their processes and connectors. */
+export async function openStage(options: StageOptions): Promise<Stage> {
+  const props = new Props()
+  try {
+    return await within(setUp(options, props), openingMsMax, 'the agents did not get ready')
+  } catch (error) {
+    await props.clear()
+    throw error
+  }
+}
+
+async function setUp(options: StageOptions, props: Props): Promise<Stage> {
+  const { operator } = options
+  const started = {
+    support: startAgentProcess<SupportOrders>(CAST.support, agentFile('support-agent')),
+    billing: startAgentProcess<BillingOrders>(CAST.billing, agentFile('billing-agent')),
+    records: startAgentProcess<RecordsOrders>(CAST.records, agentFile('records-agent')),
+  }
+  const all = Object.values(started)
+  props.add(async () => {
+    await Promise.all(all.map((each) => each.stop()))
+  })
+  await Promise.all([installPolicy(operator), restoreAll(operator)])
+  const [supportUrl] = await Promise.all([
+    readySupport(options, props, started.support),
+    readyRecords(options, props, started.records),
+    enrolBilling(options, started.billing),
+  ])
+  return {
+    ...started,
+    ...options,
+    supportUrl,
+    pids: all.map(({ pid }) => pid),
+    close: () => props.clear(),
+  }
+}
+
+/** The sources run as they are; the published package holds the compiled twins beside this file. */
+function agentFile(name: 'support-agent' | 'billing-agent' | 'records-agent'): URL {
+  const isSource = import.meta.url.endsWith('.ts')
+  switch (name) {
+    case 'support-agent':
+      return new URL(isSource ? './support-agent.ts' : './support-agent.js', import.meta.url)
+    case 'billing-agent':
+      return new URL(isSource ? './billing-agent.ts' : './billing-agent.js', import.meta.url)
+    case 'records-agent':
+      return new URL(isSource ? './records-agent.ts' : './records-agent.js', import.meta.url)
+  }
+}
+
+interface PolicyPut {
+  readonly taken: boolean
+  readonly problems: readonly string[]
+}
+
+async function installPolicy(operator: FabricClient): Promise<void> {
+  const file = { name: DEMO_POLICY_FILE, text: DEMO_POLICY }
+  const { taken, problems } = await operator.admin<PolicyPut>('policy.put', file)
+  if (!taken) throw new Error(`the demo's policies were not taken: ${problems.join('; ')}`)
+}
+
+interface ListedAgent {
+  readonly name: string
+  readonly status: string
+}
+
+/** A story that was broken off may have left an agent in quarantine, where it could not enrol. */
+async function restoreAll(operator: FabricClient): Promise<void> {
+  const cast: readonly string[] = Object.values(CAST)
+  const agents = await operator.admin<readonly ListedAgent[]>('agent.list')
+  const left = agents.filter(({ name, status }) => cast.includes(name) && status === 'quarantined')
+  for (const { name } of left) {
+    await operator.admin('agent.restore', { name, reason: 'the demo begins again' })
+  }
+}
+
+/** A folder and a join string of its own for each agent, anew for each story. */
+async function invite(
+  { operator, dataDir }: StageOptions,
+  name: string,
+): Promise<{ readonly join: string; readonly dir: string }> {
+  const dir = join(dataDir, 'demo', name)
+  await rm(dir, { recursive: true, force: true })
+  await mkdir(join(dataDir, 'demo'), { recursive: true, mode: 0o700 })
+  const order = { name, roles: ['demo'], segment: 'demo', ttlSeconds: 60 }
+  const invitation = await operator.admin<{ join: string }>('agent.enroll', order)
+  return { join: invitation.join, dir }
+}
+
+async function enrolBilling(
+  options: StageOptions,
+  billing: AgentProcess<BillingOrders>,
+): Promise<void> {
+  await billing.order('serve', await invite(options, CAST.billing))
+}
+
+/** Support signs for itself at the gateway; at the mesh a connector with the same identity does. */
+async function readySupport(
+  options: StageOptions,
+  props: Props,
+  support: AgentProcess<SupportOrders>,
+): Promise<string> {
+  const { join: invitation, dir } = await invite(options, CAST.support)
+  const connector = await connect(props, { dir, join: invitation }, null)
+  await support.order('enrol', { dir, join: null })
+  return connector.loopbackUrl
+}
+
+async function readyRecords(
+  options: StageOptions,
+  props: Props,
+  records: AgentProcess<RecordsOrders>,
+): Promise<void> {
+  const [{ url }, invited] = await Promise.all([
+    records.order('serve'),
+    invite(options, CAST.records),
+  ])
+  await connect(props, invited, url)
+}
+
+async function connect(
+  props: Props,
+  invited: { readonly join: string; readonly dir: string },
+  expose: string | null,
+): Promise<Connector> {
+  const clock = systemClock
+  const identity: Identity = await openIdentity({ ...invited, clock, onFault: () => undefined })
+  props.add(() => Promise.resolve(identity.close()))
+  const here = { host: '127.0.0.1', port: 0 }
+  const connector = await openConnector({
+    agent: connectorAgent(identity, clock),
+    gateway: {
+      url: identity.url,
+      spiffeId: `spiffe://${identity.trustDomain}/fabric/gateway`,
+    },
+    expose,
+    protocol: expose === null ? 'auto' : 'mcp',
+    listen: here,
+    meshListen: { ...here, advertise: null },
+    clock,
+    random: systemRandom,
+    log: () => undefined,
+  })
+  props.add(() => connector.close())
+  return connector
+}
+
+/** What has to be taken down again, in the opposite order of its setting up. */
+class Props {
+  readonly #takeDown: (() => Promise<void>)[] = []
+  #cleared = false
+
+  /** What is set up after the clearing, by work that was given up on, does not stay either. */
+  add(takeDown: () => Promise<void>): void {
+    if (this.#cleared) takeDown().catch(() => undefined)
+    else this.#takeDown.unshift(takeDown)
+  }
+
+  async clear(): Promise<void> {
+    this.#cleared = true
+    for (const takeDown of this.#takeDown.splice(0)) await takeDown().catch(() => undefined)
+  }
+}

@@ -1,0 +1,15 @@
+/** How a command ends, for scripts. `docs/cli.md` and `countersign help exit-codes` print this table. */
+export const EXIT_CODES = [
+  { code: 0, name: 'ok', means: 'it worked, and the answer is yes where there was a question' },
+  { code: 1, name: 'no', means: 'the answer is no: a verification failed, a check found a fault' },
+  { code: 2, name: 'usage', means: 'the command line or a file that it names cannot be used' },
+  { code: 3, name: 'unreachable', means: 'no fabric is running there, or it cannot be reached' },
+  { code: 4, name: 'refused', means: 'the fabric refused; its refusal code is printed' },
+  { code: 70, name: 'internal', means: 'a fault of countersign itself' },
+] as const
+
+export type ExitName = (typeof EXIT_CODES)[number]['name']
+
+export function exitCode(name: ExitName): number {
+  return EXIT_CODES.find((row) => row.name === name)?.code ?? 70
+}

@@ -1,0 +1,59 @@
+import { isRefusalCode, REFUSALS } from '@countersign/protocol'
+import { type EntryView, receiverOf, resultOf, styleOfResult } from './entry-view.ts'
+import { legible } from './output/display-width.ts'
+import { formatTime } from './output/quantities.ts'
+import type { Terminal } from './output/terminal.ts'
+
+/** What `policy.explain` answers. */
+export interface Explained {
+  readonly exchange: string
+  readonly entries: readonly EntryView[]
+  /** Null when the exchange never came to policy. */
+  readonly policy: { readonly text: string } | null
+}
+
+/** Facts that stand in the head line already, or that no person reads. */
+const boring = /^(private\.request|request\.|response\.|transcript$|caller$|receiver$|operation$)/
+
+/** One exchange for a person: what was asked, what became of it, which policy decided and why. */
+export function explain({ exchange, entries, policy }: Explained, terminal: Terminal): string {
+  const { paint } = terminal
+  const [opening] = entries
+  const closing = entries.at(-1)
+  if (opening === undefined || closing === undefined) return `${exchange} has no entries`
+  const { facts } = opening
+  const asked = [facts['protocol'], facts['operation'], facts['tool']].filter((word) => word !== '')
+  const result = resultOf(closing)
+  const head = terminal.facts([
+    ['exchange', exchange],
+    ['at', formatTime(opening.at)],
+    ['caller', opening.caller ?? '(not authenticated)'],
+    ['receiver', receiverOf(opening)],
+    ['asked', asked.join(' ')],
+    ['ended', { text: result, style: styleOfResult(result) }],
+    ...detailsOf(entries),
+  ])
+  const parts = [head]
+  const code = facts['code']
+  if (isRefusalCode(code)) parts.push(`${paint('red', code)}: ${REFUSALS[code].says}`)
+  if (policy === null) parts.push('It was decided before policy was asked.')
+  else parts.push(`${paint('bold', 'By the policies in force now')}\n${formatLines(policy.text)}`)
+  return parts.join('\n\n')
+}
+
+function detailsOf(entries: readonly EntryView[]): readonly (readonly [string, string])[] {
+  return entries.flatMap(({ facts }) =>
+    Object.entries(facts)
+      .filter(([name, value]) => !boring.test(name) && value !== '' && !headNames.has(name))
+      .map(([name, value]) => [name.replace(/^private\./, ''), String(value)] as const),
+  )
+}
+
+const headNames: ReadonlySet<string> = new Set(['protocol', 'tool', 'code', 'result'])
+
+function formatLines(text: string): string {
+  return text
+    .split('\n')
+    .map((line) => `  ${legible(line)}`)
+    .join('\n')
+}

@@ -1,0 +1,141 @@
+import { join, resolve } from 'node:path'
+import { parseUtf8, utf8 } from '@countersign/protocol'
+import {
+  AgentError,
+  askControl,
+  EventParser,
+  findRefusal,
+  type Identity,
+  type LineResponse,
+  openIdentity,
+} from '@countersign/sdk'
+import type { CliContext, ClientOptions } from './context.ts'
+import { DATA_FILES, findDataFolder, requireRunning } from './data-folder.ts'
+import { Failure } from './failure.ts'
+
+/** A running fabric, as one enrolled identity reaches it. */
+export interface FabricClient {
+  readonly origin: string
+  readonly identity: Identity
+  /** Null when only an identity was named, which may be of a fabric elsewhere. */
+  readonly dataDir: string | null
+  /** One administrative operation; its result is what the fabric says it is. */
+  admin<Result>(operation: string, args?: object): Promise<Result>
+  /** Every decision from now on, until `signal`. */
+  watch(signal: AbortSignal): AsyncGenerator<unknown>
+}
+
+/** An event is one ledger entry; the facts of an entry are bounded to less than this. */
+const eventBytesMax = 1024 * 1024
+
+/** Opens the operator's identity, or the one that `--identity` names, and closes it afterwards. */
+export async function withFabric<T>(
+  context: CliContext,
+  options: ClientOptions,
+  use: (client: FabricClient) => Promise<T>,
+): Promise<T> {
+  const dataDir =
+    options.identity === undefined ? findDataFolder(options, context.environment) : null
+  const running = dataDir === null ? null : await requireRunning(dataDir)
+  const dir =
+    dataDir === null ? resolve(options.identity ?? '') : join(dataDir, DATA_FILES.operator)
+  const identity = await openStored(context, dir)
+  try {
+    return await use(clientOf(identity, running?.origin ?? identity.url, dataDir))
+  } finally {
+    identity.close()
+  }
+}
+
+async function openStored({ clock }: CliContext, dir: string): Promise<Identity> {
+  try {
+    return await openIdentity({ join: undefined, dir, clock, onFault: () => undefined })
+  } catch (error) {
+    if (!(error instanceof AgentError) || error.code !== 'JOIN_MISSING') throw error
+    const next =
+      'the first `countersign up` makes the operator; it writes this folder when it is ready'
+    throw new Failure('unreachable', `${dir} holds no identity`, next)
+  }
+}
+
+export function clientOf(identity: Identity, origin: string, dataDir: string | null): FabricClient {
+  const { line } = identity
+  return {
+    origin,
+    identity,
+    dataDir,
+    async admin<Result>(operation: string, args: object = {}) {
+      const path = '/v1/admin'
+      const answer = await askControl(line, { method: 'POST', path, value: { operation, args } })
+      if (typeof answer === 'object' && answer !== null && 'result' in answer) {
+        return answer.result as Result
+      }
+      throw new AgentError('ANSWER_MALFORMED', `${operation} has no result`)
+    },
+    async *watch(signal) {
+      const response = await line.request({
+        method: 'POST',
+        path: '/v1/admin',
+        headers: [
+          ['accept', 'text/event-stream'],
+          ['content-type', 'application/json'],
+        ],
+        body: utf8(JSON.stringify({ operation: 'decisions.watch', args: {} })),
+        signal,
+        repeatable: false,
+      })
+      try {
+        const refusal = findRefusal(response.status, (name) => headerOf(response, name))
+        if (refusal !== null) throw refusal
+        yield* readEvents(response)
+      } catch (error) {
+        if (!signal.aborted) throw error
+      } finally {
+        response.discard()
+      }
+    },
+  }
+}
+
+async function* readEvents(response: LineResponse): AsyncGenerator<unknown> {
+  const parser = new EventParser(eventBytesMax)
+  for await (const chunk of response.body) {
+    for (const { event } of parser.read(chunk)) {
+      if (event === null) continue
+      if (event.event === 'countersign-refusal') throw withdrawn(event.data)
+      yield JSON.parse(event.data) as unknown
+    }
+  }
+}
+
+function withdrawn(data: string): Failure {
+  const next = 'read `countersign agent show` of this identity, or ask another operator'
+  return new Failure('refused', `the fabric ended the stream: ${data}`, next)
+}
+
+function headerOf({ headers }: LineResponse, wanted: string): string | null {
+  return headers.find(([name]) => name === wanted)?.[1] ?? null
+}
+
+/** The body of one request that is not JSON, such as a receipt. Throws the refusal it carries. */
+export async function fetchBytes(client: FabricClient, path: string): Promise<Uint8Array> {
+  const response = await client.identity.line.request({
+    method: 'GET',
+    path,
+    headers: [],
+    body: new Uint8Array(0),
+    repeatable: true,
+  })
+  const chunks: Uint8Array[] = []
+  let length = 0
+  for await (const chunk of response.body) {
+    length += chunk.length
+    if (length > eventBytesMax) throw new AgentError('ANSWER_TOO_LARGE', path)
+    chunks.push(chunk)
+  }
+  const refusal = findRefusal(response.status, (name) => headerOf(response, name))
+  if (refusal !== null) throw refusal
+  const bytes = Buffer.concat(chunks)
+  if (response.status === 200) return new Uint8Array(bytes)
+  throw new AgentError('ANSWER_MALFORMED', `status ${response.status}: ${parseUtf8(bytes)}`)
+}

@@ -1,0 +1,55 @@
+import { AgentError, findRefusal } from '@countersign/sdk'
+import { describe, expect, test } from 'vitest'
+import { ConfigError } from '../config/config.ts'
+import { EXIT_CODES, exitCode } from './exit-codes.ts'
+import { Failure, toFailure } from './failure.ts'
+
+describe('every error becomes a failure with its exit code', () => {
+  test('a refusal keeps its code, its exchange and the next step', () => {
+    const headers = new Headers({
+      'countersign-refusal': 'NOT_PERMITTED',
+      'countersign-exchange': 'dec_1',
+    })
+    const failure = toFailure(findRefusal(403, (name) => headers.get(name)))
+    expect(failure.exit).toBe('refused')
+    expect(failure.message).toContain('NOT_PERMITTED')
+    expect(failure.message).toContain('dec_1')
+    expect(failure.next).not.toBe('')
+  })
+
+  test('a fault of this side says its next step once', () => {
+    const failure = toFailure(new AgentError('FABRIC_UNREACHABLE', 'ECONNREFUSED'))
+    expect(failure.exit).toBe('unreachable')
+    expect(failure.message).not.toContain('Next')
+    expect(failure.next).toContain('try again')
+  })
+
+  test('a receipt that does not verify is a no, not an accident', () => {
+    expect(toFailure(new AgentError('RECEIPT_REJECTED')).exit).toBe('no')
+  })
+
+  test('a configuration or a file that cannot be used is a matter of usage', () => {
+    expect(toFailure(new ConfigError('listen.port: too big')).exit).toBe('usage')
+    const missing = Object.assign(new Error('ENOENT'), { code: 'ENOENT', path: '/x' })
+    expect(toFailure(missing)).toMatchObject({ exit: 'usage', message: '/x does not exist' })
+  })
+
+  test('what nobody expected is internal, and keeps its stack', () => {
+    const failure = toFailure(new TypeError('x is not a function'))
+    expect(failure.exit).toBe('internal')
+    expect(failure.message).toContain('failure.test.ts')
+    expect(toFailure('thrown text').exit).toBe('internal')
+  })
+
+  test('a failure stays what it is', () => {
+    const failure = new Failure('no', 'it is not so')
+    expect(toFailure(failure)).toBe(failure)
+  })
+})
+
+test('exit codes are distinct, and zero is the only success', () => {
+  const codes = EXIT_CODES.map(({ code }) => code)
+  expect(new Set(codes).size).toBe(codes.length)
+  expect(EXIT_CODES.filter(({ code }) => code === 0).map(({ name }) => name)).toEqual(['ok'])
+  expect(exitCode('internal')).toBe(70)
+})

@@ -1,0 +1,88 @@
+import { AgentError, type FaultCode, RefusedError } from '@countersign/sdk'
+import { CommanderError } from 'commander'
+import { ConfigError } from '../config/config.ts'
+import type { ExitName } from './exit-codes.ts'
+
+/** Why a command could not do its work: what happened, and what its reader can do next. */
+export class Failure extends Error {
+  override readonly name = 'Failure'
+  readonly exit: ExitName
+  /** One sentence, or empty. */
+  readonly next: string
+
+  constructor(exit: ExitName, message: string, next = '') {
+    super(message)
+    this.exit = exit
+    this.next = next
+  }
+}
+
+/** Faults of our own end of the wire that are not ours, by what they mean to a script. */
+const exitOfFault: Readonly<Partial<Record<FaultCode, ExitName>>> = {
+  JOIN_MALFORMED: 'usage',
+  JOIN_MISSING: 'usage',
+  REQUEST_MALFORMED: 'usage',
+  REQUEST_TOO_LARGE: 'usage',
+  FABRIC_UNREACHABLE: 'unreachable',
+  IDENTITY_EXPIRED: 'unreachable',
+  SERVER_UNAVAILABLE: 'unreachable',
+  ROOT_MISMATCHED: 'no',
+  RECEIPT_PENDING: 'no',
+  RECEIPT_REJECTED: 'no',
+  RECEIPT_MISMATCHED: 'no',
+}
+
+/** Every error as one of ours; what nobody expected is internal, and keeps its stack. */
+export function toFailure(error: unknown): Failure {
+  if (error instanceof Failure) return error
+  if (error instanceof RefusedError) {
+    const where = error.exchange === null ? '' : ` (exchange ${error.exchange})`
+    return new Failure('refused', `${error.code}: ${error.says}${where}`, error.next)
+  }
+  if (error instanceof AgentError) {
+    const [what = error.message] = error.message.split('. Next: ')
+    return new Failure(exitOfFault[error.code] ?? 'internal', what, error.next)
+  }
+  if (error instanceof ConfigError) {
+    return new Failure(
+      'usage',
+      error.message,
+      'correct the configuration; docs/cli.md lists its keys',
+    )
+  }
+  if (error instanceof CommanderError) {
+    return new Failure(
+      'usage',
+      error.message.replace(/^error: /, ''),
+      'add --help to see its options',
+    )
+  }
+  const file = fileFault(error)
+  if (file !== null) return file
+  const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
+  return new Failure(
+    'internal',
+    text,
+    'this is a fault of countersign: please report the text above',
+  )
+}
+
+const fileFaults: Readonly<Record<string, string>> = {
+  ENOENT: 'does not exist',
+  EACCES: 'may not be used by this user',
+  EPERM: 'may not be used by this user',
+  EISDIR: 'is a folder',
+  ENOTDIR: 'is not a folder',
+  EADDRINUSE: 'is in use by another process',
+  ENOSPC: 'is on a full disk',
+}
+
+function fileFault(error: unknown): Failure | null {
+  if (!(error instanceof Error) || !('code' in error)) return null
+  const says = fileFaults[String(error.code)]
+  if (says === undefined) return null
+  const path = 'path' in error && typeof error.path === 'string' ? error.path : null
+  const port = 'port' in error && typeof error.port === 'number' ? `port ${error.port}` : null
+  const what = path ?? port
+  return what === null ? null : new Failure('usage', `${what} ${says}`, 'choose another one')
+}

@@ -1,0 +1,227 @@
+import { X509Certificate } from 'node:crypto'
+import { readdir, readFile, stat } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { homedir } from 'node:os'
+import { dirname, join } from 'node:path'
+import type { Config, MasterKeyPlace } from '../config/config.ts'
+import type { Clock } from '../lib/clock.ts'
+import { DATA_FILES, findRunning, readIfPresent } from './data-folder.ts'
+import { formatCount, formatTime } from './output/quantities.ts'
+
+/** What `doctor` found about one thing. */
+export interface Finding {
+  readonly name: string
+  readonly state: 'ok' | 'warn' | 'fail'
+  readonly says: string
+  /** What to do; empty when all is well. */
+  readonly next: string
+}
+
+type Verdict = Omit<Finding, 'name'>
+
+const ok = (says: string): Verdict => ({ state: 'ok', says, next: '' })
+const warn = (says: string, next: string): Verdict => ({ state: 'warn', says, next })
+const fail = (says: string, next: string): Verdict => ({ state: 'fail', says, next })
+
+export interface Patient {
+  readonly config: Config
+  readonly clock: Clock
+}
+
+/** Each looks at one thing and changes nothing. What throws could not be looked at. */
+export const HEALTH_CHECKS: readonly (readonly [
+  name: string,
+  check: (patient: Patient) => Verdict | Promise<Verdict>,
+])[] = [
+  ['node', checkNode],
+  ['data folder', ({ config }) => checkDataFolder(config.dataDir)],
+  ['master key', ({ config }) => checkMasterKey(config.masterKey, config.dataDir)],
+  ['fabric', ({ config }) => checkRunning(config.dataDir)],
+  ['ledger lock', ({ config }) => checkLedgerLock(config.dataDir)],
+  ['port', ({ config }) => checkPort(config)],
+  ['clock', checkClock],
+  ['policies', ({ config }) => checkPolicies(config.policyDir)],
+  ['root certificate', checkRoot],
+  ['optional engines', checkEngines],
+]
+
+export async function examine(patient: Patient): Promise<readonly Finding[]> {
+  const findings: Finding[] = []
+  for (const [name, check] of HEALTH_CHECKS) {
+    try {
+      findings.push({ name, ...(await check(patient)) })
+    } catch (error) {
+      const says = error instanceof Error ? error.message : String(error)
+      findings.push({ name, ...fail(says, 'look into it by hand; the check itself failed') })
+    }
+  }
+  return findings
+}
+
+function checkNode(): Verdict {
+  const { node, openssl } = process.versions
+  const [major = 0] = node.split('.').map(Number)
+  if (major < 24) return fail(`${node} is too old`, 'install Node 24 or newer')
+  const [opensslMajor = 0, opensslMinor = 0] = openssl.split('.').map(Number)
+  if (opensslMajor > 3 || (opensslMajor === 3 && opensslMinor >= 5)) {
+    return ok(`${node} with OpenSSL ${openssl}`)
+  }
+  const next = 'use a Node built with OpenSSL 3.5 or newer'
+  return warn(`OpenSSL ${openssl} has no hybrid post-quantum key exchange`, next)
+}
+
+async function checkDataFolder(dataDir: string): Promise<Verdict> {
+  const found = await stat(dataDir).catch(() => null)
+  if (found === null) return ok(`${dataDir} will be made by \`countersign up\``)
+  if (!found.isDirectory()) return fail(`${dataDir} is no folder`, 'name another one by --data')
+  if (process.platform === 'win32' || (found.mode & 0o077) === 0) {
+    return ok(`${dataDir}, for this user alone`)
+  }
+  return fail(`other users can look into ${dataDir}`, `chmod 700 ${dataDir}`)
+}
+
+async function checkMasterKey(place: MasterKeyPlace, dataDir: string): Promise<Verdict> {
+  if (place.from === 'environment') return ok('from the environment')
+  if (place.from === 'keyring') return ok(`in the keyring of the system, as ${place.account}`)
+  const found = await stat(place.path).catch(() => null)
+  if (found === null) {
+    const kept = await readdir(join(dataDir, 'secrets')).catch(() => [])
+    if (kept.length > 0) {
+      const next = 'restore it from where you keep it; without it the secrets here cannot be opened'
+      return fail(`${place.path} is missing`, next)
+    }
+    if (place.from === 'key-file') return ok(`${place.path} will be made by \`countersign up\``)
+    return fail(`${place.path} does not exist`, 'write the passphrase there, readable by you alone')
+  }
+  if (process.platform !== 'win32' && (found.mode & 0o077) !== 0) {
+    return fail(`other users can read ${place.path}`, `chmod 600 ${place.path}`)
+  }
+  if (place.path.startsWith(`${dataDir}/`)) {
+    const next = 'move it out of the data folder: every backup carries the key of what it protects'
+    return fail(`${place.path} lies beside what it protects`, next)
+  }
+  return ok(place.path.replace(homedir(), '~'))
+}
+
+async function checkRunning(dataDir: string): Promise<Verdict> {
+  const running = await findRunning(dataDir)
+  if (running !== null) return ok(`running at ${running.origin}, process ${running.pid}`)
+  if ((await readIfPresent(join(dataDir, DATA_FILES.running))) === null) return ok('not running')
+  return warn('it ended without stopping in order', 'start it again; it closes what was under way')
+}
+
+/** The lock ends with its process, so one that is held is held by somebody who is alive. */
+async function checkLedgerLock(dataDir: string): Promise<Verdict> {
+  const path = join(dataDir, 'ledger', 'lock')
+  if ((await stat(path).catch(() => null)) === null) return ok('there is no ledger yet')
+  const { DatabaseSync } = await import('node:sqlite')
+  const database = new DatabaseSync(path)
+  let free = true
+  try {
+    database.exec('PRAGMA busy_timeout = 0; BEGIN EXCLUSIVE; ROLLBACK')
+  } catch {
+    free = false
+  } finally {
+    database.close()
+  }
+  const running = await findRunning(dataDir)
+  if (running !== null) {
+    if (!free) return ok(`held by process ${running.pid}`)
+    return fail('the fabric runs without it', `stop process ${running.pid} and start it again`)
+  }
+  if (free) return ok('free')
+  return fail('another process holds the ledger', 'find it (`lsof` on that file) and stop it')
+}
+
+async function checkPort({ dataDir, listen }: Config): Promise<Verdict> {
+  const where = `${listen.host}:${listen.port}`
+  const running = await findRunning(dataDir)
+  if (running !== null && new URL(running.origin).port === String(listen.port)) {
+    return ok(`${where} is held by this fabric`)
+  }
+  const code = await new Promise<string | null>((resolve) => {
+    const server = createServer()
+    server.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message))
+    server.listen(listen.port, listen.host, () => server.close(() => resolve(null)))
+  })
+  if (code === null) return ok(`${where} is free`)
+  return fail(`${where} cannot be listened on (${code})`, 'stop what holds it, or use --port')
+}
+
+/** Certificates live minutes; a day into the future and nothing verifies any more. */
+const skewMsMax = 60_000
+
+async function checkClock({ config: { dataDir }, clock }: Patient): Promise<Verdict> {
+  const now = clock.now()
+  const names = await readdir(dataDir).catch(() => [])
+  const times = await Promise.all(
+    names.map(async (name) => (await stat(join(dataDir, name))).mtimeMs),
+  )
+  const newest = Math.max(0, ...times)
+  if (newest <= now + skewMsMax) return ok(formatTime(now))
+  const says = `it says ${formatTime(now)}, but files here are of ${formatTime(newest)}`
+  return fail(says, 'set the clock of this machine, best by NTP')
+}
+
+async function checkPolicies(policyDir: string): Promise<Verdict> {
+  if ((await stat(policyDir).catch(() => null)) === null) {
+    return ok(`${policyDir} will be made with the default policies`)
+  }
+  const { checkPolicyFolder } = await import('./policy-files.ts')
+  const { policies, problems, warnings } = await checkPolicyFolder(policyDir)
+  const [problem] = problems
+  if (problem !== undefined) {
+    return fail(
+      `${formatCount(problems.length, 'problem')}: ${problem}`,
+      'see `countersign policy check`',
+    )
+  }
+  if (policies === 0) return warn('there is none, so everything is denied', 'see docs/policy.md')
+  const count = formatCount(policies, 'policy', 'policies')
+  if (warnings.length === 0) return ok(`${count}, all valid`)
+  return warn(
+    `${count}, with ${formatCount(warnings.length, 'warning')}`,
+    'see `countersign policy check`',
+  )
+}
+
+const dayMs = 86_400_000
+/** Time to roll a root over without hurry. */
+const rootDaysMin = 90
+
+async function checkRoot({ config: { dataDir }, clock }: Patient): Promise<Verdict> {
+  const pem = await readIfPresent(join(dataDir, DATA_FILES.root))
+  if (pem === null) return ok('will be made by `countersign up`')
+  const expiresAt = Date.parse(new X509Certificate(pem).validTo)
+  const days = Math.floor((expiresAt - clock.now()) / dayMs)
+  if (days < 0)
+    return fail(`expired ${-days} days ago`, 'start a new data folder, or restore the clock')
+  const says = `good for ${formatCount(days, 'day')}, until ${formatTime(expiresAt)}`
+  return days < rootDaysMin ? warn(says, 'plan its rotation; see docs/operate') : ok(says)
+}
+
+/** Engines beyond the embedded ones are optional peers of the package. */
+async function checkEngines(): Promise<Verdict> {
+  const manifest = new URL('../../package.json', import.meta.url)
+  const parsed: unknown = JSON.parse(await readFile(manifest, 'utf8'))
+  const { peerDependencies = {} } = parsed as {
+    peerDependencies?: Readonly<Record<string, string>>
+  }
+  const names = Object.keys(peerDependencies)
+  if (names.length === 0) return ok('none are needed: state, channels and ledger are embedded')
+  const present = names.filter((name) => isInstalled(name))
+  const missing = names.filter((name) => !present.includes(name))
+  const says = [
+    present.length === 0 ? '' : `installed: ${present.join(', ')}`,
+    missing.length === 0 ? '' : `not installed: ${missing.join(', ')}`,
+  ]
+  return ok(says.filter((part) => part !== '').join('; '))
+}
+
+function isInstalled(name: string): boolean {
+  try {
+    return dirname(import.meta.resolve(name)) !== ''
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,67 @@
+import { isAgentName } from '@countersign/protocol'
+import { InvalidArgumentError } from 'commander'
+
+const units = { s: 1, m: 60, h: 3_600, d: 86_400 } as const
+
+/** `90`, `90s`, `15m`, `12h` or `30d`, in seconds. */
+export function parseSeconds(text: string): number {
+  const [, count = '', unit = 's'] = /^(\d{1,9})([smhd])?$/.exec(text) ?? []
+  if (count === '') throw new InvalidArgumentError('A duration is a number with s, m, h or d.')
+  return Number(count) * units[unit as keyof typeof units]
+}
+
+export function parsePort(text: string): number {
+  const port = /^\d{1,5}$/.test(text) ? Number(text) : -1
+  if (port < 0 || port > 65_535) throw new InvalidArgumentError('A port is between 0 and 65535.')
+  return port
+}
+
+export function parseCount(text: string): number {
+  const count = /^\d{1,15}$/.test(text) ? Number(text) : 0
+  if (count < 1) throw new InvalidArgumentError('A whole number from 1 is expected.')
+  return count
+}
+
+/** Names of agents, channels, roles and segments. */
+export function parseName(text: string): string {
+  if (isAgentName(text)) return text
+  throw new InvalidArgumentError(
+    'A name has lower-case letters, digits, dot, dash and underscore, 63 at most.',
+  )
+}
+
+/** For options that may be given more than once. */
+export function collectNames(text: string, before: readonly string[] = []): readonly string[] {
+  return [...before, parseName(text)]
+}
+
+export type AttributeValue = string | number | boolean
+
+/** `team=payments`, `clearance=3`, `external=true`: whole numbers and flags become such. */
+export function collectAttributes(
+  text: string,
+  before: Readonly<Record<string, AttributeValue>> = {},
+): Readonly<Record<string, AttributeValue>> {
+  const at = text.indexOf('=')
+  if (at < 1) throw new InvalidArgumentError('An attribute is written as name=value.')
+  return { ...before, [text.slice(0, at)]: attributeValue(text.slice(at + 1)) }
+}
+
+function attributeValue(text: string): AttributeValue {
+  if (text === 'true' || text === 'false') return text === 'true'
+  const number = /^-?\d{1,15}$/.test(text) ? Number(text) : Number.NaN
+  return Number.isNaN(number) ? text : number
+}
+
+/** `127.0.0.1:9000`, `localhost:9000` or `[::1]:9000`. */
+export function parseHostPort(text: string): { readonly host: string; readonly port: number } {
+  const [, host = '', port = ''] = /^(\[[0-9a-f:.]+\]|[^\s:/]+):(\d{1,5})$/i.exec(text) ?? []
+  if (host === '') throw new InvalidArgumentError('An address is written as host:port.')
+  return { host: host.replace(/^\[|\]$/g, ''), port: parsePort(port) }
+}
+
+export function parseHttpUrl(text: string): string {
+  const url = URL.canParse(text) ? new URL(text) : null
+  if (url?.protocol === 'http:' || url?.protocol === 'https:') return url.href
+  throw new InvalidArgumentError('A URL starts with http:// or https://.')
+}

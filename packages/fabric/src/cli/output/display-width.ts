@@ -1,0 +1,45 @@
+const graphemes = new Intl.Segmenter('en', { granularity: 'grapheme' })
+
+/** East Asian wide and full-width ranges, and what terminals draw as emoji (UAX 11). */
+const wide =
+  /\p{Emoji_Presentation}|[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\ua960-\ua97f\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\u{20000}-\u{3fffd}]/u
+
+/** Terminal columns that `text` fills. It must be `legible`: control characters have no width. */
+export function displayWidth(text: string): number {
+  let width = 0
+  for (const { segment } of graphemes.segment(text)) width += segmentWidth(segment)
+  return width
+}
+
+/** `text` in at most `columns`, with an ellipsis in place of what is cut. */
+export function fitText(text: string, columns: number): string {
+  if (columns <= 0) return ''
+  if (displayWidth(text) <= columns) return text
+  let kept = ''
+  let width = 1
+  for (const { segment } of graphemes.segment(text)) {
+    width += segmentWidth(segment)
+    if (width > columns) break
+    kept += segment
+  }
+  return `${kept.trimEnd()}…`
+}
+
+function segmentWidth(segment: string): number {
+  if (/^\p{M}/u.test(segment)) return 0
+  return wide.test(segment) ? 2 : 1
+}
+
+/**
+ * Line breaks, escape sequences and direction marks as visible text. Names, reasons and operations
+ * come from whoever called: printed raw, they could move the cursor, rewrite a verdict above them or
+ * turn the reading order of a line around.
+ */
+export function legible(text: string): string {
+  return text.replace(unprintable, (character) => {
+    const code = character.codePointAt(0) ?? 0
+    return code === 0x09 ? ' ' : `\\u{${code.toString(16)}}`
+  })
+}
+
+const unprintable = /[\p{Cc}\p{Zl}\p{Zp}\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]/gu

@@ -1,0 +1,44 @@
+import type { Progress } from './progress.ts'
+import { silentProgress } from './progress.ts'
+import type { Terminal } from './terminal.ts'
+
+/** Where one command puts its answer: chosen once, by `--json`. */
+export interface Output {
+  readonly json: boolean
+  readonly terminal: Terminal
+  /** The whole answer: one JSON document, or what `render` makes of it. */
+  show<T>(value: T, render: (value: T) => string): void
+  /** One element of a stream: a line of JSON, or what `render` makes of it. */
+  line<T>(value: T, render: (value: T) => string): void
+  /** For people only, beside the answer. */
+  note(text: string): void
+  progress(text: string): Progress
+}
+
+export function createOutput(terminal: Terminal, json: boolean): Output {
+  return {
+    json,
+    terminal,
+    show(value, render) {
+      terminal.print(json ? formatJson(value, 2) : render(value))
+    },
+    line(value, render) {
+      terminal.print(json ? formatJson(value, 0) : render(value))
+    },
+    note(text) {
+      if (!json) terminal.note(text)
+    },
+    progress: (text) => (json ? silentProgress : terminal.progress(text)),
+  }
+}
+
+/** Byte strings become hex, maps objects, and what JSON has no word for becomes text. */
+function formatJson(value: unknown, indent: number): string {
+  return JSON.stringify(value ?? null, jsonForm, indent)
+}
+
+function jsonForm(_: string, value: unknown): unknown {
+  if (value instanceof Uint8Array) return Buffer.from(value).toString('hex')
+  if (value instanceof Map) return Object.fromEntries(value)
+  return typeof value === 'bigint' ? value.toString() : value
+}

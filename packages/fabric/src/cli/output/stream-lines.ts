@@ -1,0 +1,19 @@
+import { displayWidth, fitText, legible } from './display-width.ts'
+import type { Paint } from './paint.ts'
+import type { Cell } from './table.ts'
+
+/** One line of a stream: fixed widths, since nobody knows what will come; the last cell is whole. */
+export function formatStreamLine(
+  cells: readonly Cell[],
+  { widths, paint }: { readonly widths: readonly number[]; readonly paint: Paint },
+): string {
+  const padded = cells.map((cell, i) => {
+    const text = legible(typeof cell === 'object' ? cell.text : String(cell))
+    const width = widths[i]
+    const fitted = width === undefined ? text : fitText(text, width)
+    const blank = ' '.repeat(Math.max(0, (width ?? 0) - displayWidth(fitted)))
+    const painted = typeof cell === 'object' ? paint(cell.style, fitted) : fitted
+    return typeof cell === 'number' ? blank + painted : painted + blank
+  })
+  return padded.join('  ')
+}

@@ -1,0 +1,128 @@
+import { displayWidth, fitText, legible } from './display-width.ts'
+import { type Paint, type Style } from './paint.ts'
+
+export interface Column {
+  readonly title: string
+  /** Numbers stand under one another by their last digit. */
+  readonly align?: 'left' | 'right'
+  /** Never cut: for what people copy, such as ids. */
+  readonly whole?: boolean
+  /** Left out where the terminal is too narrow for all columns. */
+  readonly spare?: boolean
+}
+
+export type Cell = string | number | { readonly text: string; readonly style: Style }
+
+export interface Table {
+  readonly columns: readonly Column[]
+  readonly rows: readonly (readonly Cell[])[]
+}
+
+export interface TableLayout {
+  /** Terminal columns; infinite for a pipe, which nobody reads by eye. */
+  readonly width: number
+  readonly paint: Paint
+}
+
+const gap = '  '
+/** A narrower column says nothing any more; below it a table is wider than the terminal instead. */
+const columnWidthMin = 6
+
+/** Title line and rows. Cells are made legible, and the widest columns are cut until all fits. */
+export function formatTable(table: Table, { width, paint }: TableLayout): string {
+  const { columns, rows } = withoutSpare(table, width)
+  const texts = rows.map((row) => columns.map((_, i) => legible(textOf(row[i] ?? ''))))
+  const natural = naturalWidths({ columns, rows })
+  const widths = shrink(natural, columns, width - gap.length * (columns.length - 1))
+  const format = (cells: readonly string[], styleOf: (i: number) => Style | null): string => {
+    const last = cells.length - 1
+    const padded = cells.map((text, i) => {
+      const column = columns[i] ?? { title: '' }
+      const fitted = column.whole === true ? text : fitText(text, widths[i] ?? 0)
+      const style = styleOf(i)
+      const painted = style === null ? fitted : paint(style, fitted)
+      const blank = ' '.repeat(Math.max(0, (widths[i] ?? 0) - displayWidth(fitted)))
+      if (column.align === 'right') return blank + painted
+      // Blanks at the end of a line would only make it wrap.
+      return i === last ? painted : painted + blank
+    })
+    return padded.join(gap)
+  }
+  const head = format(
+    columns.map(({ title }) => title),
+    () => 'bold',
+  )
+  const body = texts.map((cells, r) => format(cells, (i) => styleOf(rows[r]?.[i])))
+  return [head, ...(body.length === 0 ? [paint('dim', '(none)')] : body)].join('\n')
+}
+
+function naturalWidths({ columns, rows }: Table): readonly number[] {
+  return columns.map(({ title }, i) =>
+    Math.max(
+      displayWidth(title),
+      ...rows.map((row) => displayWidth(legible(textOf(row[i] ?? '')))),
+    ),
+  )
+}
+
+/** Leaves spare columns out, first ones first, until the narrowest form of the rest fits. */
+function withoutSpare(table: Table, width: number): Table {
+  const { columns, rows } = table
+  const narrowest = naturalWidths(table).reduce(
+    (sum, natural, i) =>
+      sum + gap.length + (columns[i]?.whole === true ? natural : Math.min(natural, columnWidthMin)),
+    -gap.length,
+  )
+  const spare = columns.findIndex((column) => column.spare === true)
+  if (narrowest <= width || spare === -1) return table
+  const others = {
+    columns: columns.toSpliced(spare, 1),
+    rows: rows.map((row) => row.toSpliced(spare, 1)),
+  }
+  return withoutSpare(others, width)
+}
+
+function textOf(cell: Cell): string {
+  return typeof cell === 'object' ? cell.text : String(cell)
+}
+
+function styleOf(cell: Cell | undefined): Style | null {
+  return typeof cell === 'object' ? cell.style : null
+}
+
+/** Takes from the widest column first, so that short ones stay readable for longest. */
+function shrink(
+  natural: readonly number[],
+  columns: readonly Column[],
+  available: number,
+): readonly number[] {
+  const widths = [...natural]
+  let excess = widths.reduce((sum, width) => sum + width, 0) - available
+  while (excess > 0) {
+    let widest = -1
+    for (const [i, width] of widths.entries()) {
+      if (columns[i]?.whole === true || width <= columnWidthMin) continue
+      if (widest === -1 || width > (widths[widest] ?? 0)) widest = i
+    }
+    if (widest === -1) return widths
+    widths[widest] = (widths[widest] ?? 0) - 1
+    excess -= 1
+  }
+  return widths
+}
+
+/** `name  value` lines under one another, for one thing with several facts. */
+export function formatFacts(
+  facts: readonly (readonly [name: string, value: Cell])[],
+  { width, paint }: TableLayout,
+): string {
+  const nameWidth = Math.max(0, ...facts.map(([name]) => displayWidth(name)))
+  return facts
+    .map(([name, value]) => {
+      const label = name + ' '.repeat(nameWidth - displayWidth(name))
+      const text = fitText(legible(textOf(value)), Math.max(width - nameWidth - gap.length, 20))
+      const style = styleOf(value)
+      return `${paint('dim', label)}${gap}${style === null ? text : paint(style, text)}`
+    })
+    .join('\n')
+}

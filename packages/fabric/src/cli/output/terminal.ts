@@ -1,0 +1,70 @@
+import type { Clock } from '../../lib/clock.ts'
+import { colourPaint, type Paint, plainPaint } from './paint.ts'
+import { type Progress, silentProgress, startProgress } from './progress.ts'
+import { type Cell, formatFacts, formatTable, type Table } from './table.ts'
+
+/** One of the two streams, as far as the command line uses it. */
+export interface Screen {
+  readonly isTTY?: boolean
+  readonly columns?: number
+  write(text: string | Uint8Array): unknown
+}
+
+export interface TerminalOptions {
+  readonly stdout: Screen
+  readonly stderr: Screen
+  readonly colours: boolean
+  readonly clock: Clock
+}
+
+/** What a command writes to: text for people, or JSON for programs, never both. */
+export interface Terminal {
+  readonly paint: Paint
+  /** Whether a person is there to watch; then long work shows progress. */
+  readonly watched: boolean
+  /** One line or more on stdout. */
+  print(text: string): void
+  /** Bytes on stdout, exactly. */
+  write(bytes: Uint8Array): void
+  /** One line or more on stderr: what is not the answer itself. */
+  note(text: string): void
+  readonly table: (table: Table) => string
+  readonly facts: (facts: readonly (readonly [name: string, value: Cell])[]) => string
+  progress(text: string): Progress
+  /** On stderr, in its own colours. */
+  fault(message: string, next: string): void
+}
+
+const columnsDefault = 80
+
+export function createTerminal({ stdout, stderr, colours, clock }: TerminalOptions): Terminal {
+  const paintFor = (screen: Screen): Paint =>
+    colours && screen.isTTY === true ? colourPaint : plainPaint
+  const paint = paintFor(stdout)
+  const errorPaint = paintFor(stderr)
+  const layout = () => ({
+    width: stdout.isTTY === true ? (stdout.columns ?? columnsDefault) : Number.POSITIVE_INFINITY,
+    paint,
+  })
+  return {
+    paint,
+    watched: stderr.isTTY === true,
+    print: (text) => void stdout.write(`${text}\n`),
+    write: (bytes) => void stdout.write(bytes),
+    note: (text) => void stderr.write(`${text}\n`),
+    table: (table) => formatTable(table, layout()),
+    facts: (facts) => formatFacts(facts, layout()),
+    progress(text) {
+      if (stderr.isTTY !== true) return silentProgress
+      return startProgress(text, {
+        stream: stderr,
+        columns: stderr.columns ?? columnsDefault,
+        clock,
+      })
+    },
+    fault(message, next) {
+      stderr.write(`${errorPaint('red', 'error:')} ${message}\n`)
+      if (next !== '') stderr.write(`${errorPaint('cyan', 'next:')} ${next}\n`)
+    },
+  }
+}

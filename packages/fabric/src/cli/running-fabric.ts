@@ -1,0 +1,153 @@
+import { mkdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { formatTrust } from '@countersign/protocol'
+import {
+  AgentError,
+  type Identity,
+  openIdentity,
+  parseTrustDocument,
+  RefusedError,
+} from '@countersign/sdk'
+import { type Config, parseConfig } from '../config/config.ts'
+import { readConfigText } from '../config/read.ts'
+import type { CliContext, CommonOptions } from './context.ts'
+import {
+  DATA_FILES,
+  findRunning,
+  replaceFile,
+  stateRunning,
+  unstateRunning,
+} from './data-folder.ts'
+import { clientOf, type FabricClient } from './fabric-client.ts'
+import { Failure, toFailure } from './failure.ts'
+
+export interface StartOptions extends CommonOptions {
+  readonly port?: number
+}
+
+/** A fabric in this process, with its operator. */
+export interface StartedFabric {
+  readonly origin: string
+  readonly dataDir: string
+  /** Path of the root certificate, for clients that verify by a file. */
+  readonly rootFile: string
+  readonly operator: FabricClient
+  /** Aborted when the fabric can no longer keep a promise; `reason` is a Failure. */
+  readonly fatal: AbortSignal
+  /** Stops accepting, lets what is under way end, and leaves the folder ready for the next start. */
+  close(): Promise<void>
+}
+
+/** Hears one event a line: what the fabric tells its operator while it runs. */
+export type FabricLog = (event: string, facts: Readonly<Record<string, string | number>>) => void
+
+/** What is under way when a fabric is stopped has this long to end. */
+const graceMs = 10_000
+
+export function configOf({ environment }: CliContext, options: StartOptions): Config {
+  const file = readConfigText(environment, options.config ?? null)
+  return parseConfig(file, environment, { dataDir: options.data, port: options.port })
+}
+
+/** Starts a fabric on its data folder, and enrols its operator the first time. */
+export async function startFabric(
+  context: CliContext,
+  config: Config,
+  log: FabricLog,
+): Promise<StartedFabric> {
+  const { dataDir } = config
+  await refuseSecond(dataDir)
+  await mkdir(dataDir, { recursive: true, mode: 0o700 })
+  const failing = new AbortController()
+  const { openFabric } = await import('../compose.ts')
+  const { clock, random } = context
+  const opening = openFabric({
+    config,
+    clock,
+    random,
+    log: (event, facts = {}) => log(event, facts),
+    onFatal: (reason, cause) => {
+      const next =
+        'free space or repair the disk, then start again; nothing undecided was delivered'
+      failing.abort(new Failure('internal', `${reason}: ${String(cause)}`, next))
+    },
+  })
+  const fabric = await opening.catch((error: unknown) => Promise.reject(notStarted(error)))
+  try {
+    const rootFile = join(dataDir, DATA_FILES.root)
+    await replaceFile(rootFile, fabric.rootPem)
+    const trust = parseTrustDocument(JSON.parse(fabric.trust))
+    await replaceFile(join(dataDir, DATA_FILES.trust), formatTrust(trust))
+    const identity = await openOperator(context, { dataDir, origin: fabric.origin }, () =>
+      fabric.invite(operatorOrder),
+    )
+    // Last: whoever finds the file finds a fabric that answers, and an operator to ask it as.
+    await stateRunning(dataDir, { origin: fabric.origin, pid: process.pid })
+    const operator = clientOf(identity, fabric.origin, dataDir)
+    return {
+      origin: fabric.origin,
+      dataDir,
+      rootFile,
+      operator,
+      fatal: failing.signal,
+      async close() {
+        await unstateRunning(dataDir, process.pid)
+        identity.close()
+        await fabric.close(graceMs)
+      },
+    }
+  } catch (error) {
+    await fabric.close(0)
+    throw error
+  }
+}
+
+/** Keys, policies, ledger, port: whatever is wrong with them says so in its own words. */
+function notStarted(error: unknown): Error {
+  const known = toFailure(error)
+  // A mistake of ours keeps its stack.
+  const isOurs = error instanceof TypeError || error instanceof ReferenceError
+  if (known.exit !== 'internal' || isOurs || !(error instanceof Error)) return known
+  const next = '`countersign doctor` looks at keys, policies, ledger and port'
+  return new Failure('unreachable', `the fabric did not start: ${error.message}`, next)
+}
+
+async function refuseSecond(dataDir: string): Promise<void> {
+  const running = await findRunning(dataDir)
+  if (running === null || running.pid === process.pid) return
+  const { origin, pid } = running
+  const next = 'use it, stop it, or start another one with --data and --port'
+  throw new Failure('usage', `a fabric runs on ${dataDir} already: ${origin}, process ${pid}`, next)
+}
+
+const operatorOrder = {
+  name: 'operator',
+  kind: 'user',
+  roles: ['operator'],
+  segment: '',
+  attributes: {},
+  ttlSeconds: 60,
+} as const
+
+/**
+ * The operator that is stored, while its certificate stands and it knows the fabric under this
+ * address. Otherwise a new one: whoever starts the fabric owns its folder, and so its operator.
+ */
+async function openOperator(
+  { clock }: CliContext,
+  { dataDir, origin }: { readonly dataDir: string; readonly origin: string },
+  invite: () => Promise<{ readonly join: string }>,
+): Promise<Identity> {
+  const dir = join(dataDir, DATA_FILES.operator)
+  const options = { dir, clock, onFault: () => undefined }
+  try {
+    const stored = await openIdentity({ ...options, join: undefined })
+    if (stored.url === origin) return stored
+    stored.close()
+  } catch (error) {
+    if (!(error instanceof AgentError) && !(error instanceof RefusedError)) throw error
+  }
+  const { join: invitation } = await invite()
+  await rm(dir, { recursive: true, force: true })
+  return openIdentity({ ...options, join: invitation })
+}

@@ -1,0 +1,45 @@
+import { Buffer } from 'node:buffer'
+import { parseTrust, RECEIPT_FAULTS } from '@countersign/protocol'
+import { describe, expect, test } from 'vitest'
+import vector from '../../../protocol/vectors/receipt.json' with { type: 'json' }
+import { createTerminal } from './output/terminal.ts'
+import { formatVerification, verifyInSteps } from './verification.ts'
+
+const trust = parseTrust(vector.trust)
+const receipt = new Uint8Array(Buffer.from(vector.receipt, 'base64'))
+const screen = { write: () => undefined }
+const clock = { now: () => 0, monotonic: () => 0 }
+const terminal = createTerminal({ stdout: screen, stderr: screen, colours: false, clock })
+
+describe('the report about a receipt', () => {
+  test('says who answered whom when all of it holds', async () => {
+    const report = formatVerification(await verifyInSteps(receipt, trust), terminal)
+    expect(report).toContain('spiffe://acme.test/agent/invoice')
+    expect(report).toContain('signed by the callee')
+    expect(report.match(/✓/g)).toHaveLength(11)
+    expect(report.endsWith('verified')).toBe(true)
+  })
+
+  test('stops at what failed, and claims nothing about what was not reached', async () => {
+    const otherLog = { ...trust, origin: 'other.test' }
+    const verification = await verifyInSteps(receipt, otherLog)
+    expect(verification.failure?.code).toBe('ORIGIN_UNTRUSTED')
+    expect(verification.steps.map(({ outcome }) => outcome)).toEqual([
+      'passed',
+      'failed',
+      ...Array.from({ length: 9 }, () => 'not reached'),
+    ])
+    const report = formatVerification(verification, terminal)
+    expect(report).toContain(`not verified: ORIGIN_UNTRUSTED: ${RECEIPT_FAULTS.ORIGIN_UNTRUSTED}`)
+    expect(report).not.toContain('\nverified')
+  })
+
+  test('finds a step for whatever was changed in the file', async () => {
+    for (let at = 0; at < receipt.length; at += 97) {
+      const changed = receipt.with(at, (receipt[at] ?? 0) ^ 1)
+      const { verified, steps } = await verifyInSteps(changed, trust)
+      expect(verified, `byte ${at}`).toBeNull()
+      expect(steps.filter(({ outcome }) => outcome === 'failed')).toHaveLength(1)
+    }
+  })
+})

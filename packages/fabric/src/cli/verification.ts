@@ -1,0 +1,139 @@
+import {
+  type Attestation,
+  ReceiptError,
+  type ReceiptFault,
+  type Trust,
+  type VerifiedReceipt,
+  verifyReceipt,
+} from '@countersign/protocol'
+import { formatTime } from './output/quantities.ts'
+import type { Terminal } from './output/terminal.ts'
+
+/** What verification checks, in its order, with the faults that end it at each step. */
+const STEPS = [
+  {
+    says: 'the file has the one form of a receipt',
+    faults: ['RECEIPT_MALFORMED', 'RECEIPT_NOT_CANONICAL'],
+  },
+  { says: 'it is of the trusted log', faults: ['ORIGIN_UNTRUSTED'] },
+  {
+    says: 'its statements and proofs can be read',
+    faults: ['STATEMENT_MALFORMED', 'PROOF_MALFORMED'],
+  },
+  { says: 'they make one closed exchange', faults: ['EXCHANGE_MISMATCHED', 'KINDS_DISORDERED'] },
+  { says: 'they name the trusted fabric and key', faults: ['STATEMENT_KEY_UNTRUSTED'] },
+  { says: 'they lead to one checkpoint', faults: ['CHECKPOINTS_DIFFERENT'] },
+  { says: 'every statement is in the log', faults: ['INCLUSION_REJECTED'] },
+  {
+    says: 'every disclosed fact is what was committed to',
+    faults: ['FACT_UNKNOWN', 'FACT_REJECTED'],
+  },
+  { says: 'the log signed the checkpoint', faults: ['CHECKPOINT_REJECTED'] },
+  { says: 'the fabric signed every statement', faults: ['STATEMENT_REJECTED'] },
+  {
+    says: 'whatever caller and callee signed holds, and belongs together',
+    faults: [
+      'FACT_MISPLACED',
+      'FACT_MISTYPED',
+      'ATTESTATION_CONTRADICTED',
+      'REQUEST_SIGNATURE_REJECTED',
+      'RESPONSE_SIGNATURE_REJECTED',
+      'COUNTERSIGNATURE_UNLINKED',
+      'DIGEST_MISMATCHED',
+    ],
+  },
+] as const satisfies readonly { readonly says: string; readonly faults: readonly ReceiptFault[] }[]
+
+/** A fault without a step does not compile. */
+const stepOfFault: Readonly<Record<ReceiptFault, (typeof STEPS)[number]['says']>> =
+  Object.fromEntries(
+    STEPS.flatMap(({ says, faults }) => faults.map((fault) => [fault, says] as const)),
+  ) as Record<(typeof STEPS)[number]['faults'][number], (typeof STEPS)[number]['says']>
+
+export interface Verification {
+  /** Null when anything is wrong. */
+  readonly verified: VerifiedReceipt | null
+  readonly failure: {
+    readonly code: ReceiptFault
+    readonly says: string
+    readonly detail: string
+  } | null
+  /** `passed` only for what certainly was checked. */
+  readonly steps: readonly {
+    readonly says: string
+    readonly outcome: 'passed' | 'failed' | 'not reached'
+  }[]
+}
+
+export async function verifyInSteps(bytes: Uint8Array, trust: Trust): Promise<Verification> {
+  try {
+    const verified = await verifyReceipt(bytes, trust)
+    const steps = STEPS.map(({ says }) => ({ says, outcome: 'passed' as const }))
+    return { verified, failure: null, steps }
+  } catch (error) {
+    if (!(error instanceof ReceiptError)) throw error
+    const { code, message, detail } = error
+    const failed = failedStep(error)
+    const steps = STEPS.map(
+      ({ says }, i) =>
+        ({
+          says,
+          outcome: i < failed ? 'passed' : i === failed ? 'failed' : 'not reached',
+        }) as const,
+    )
+    return { verified: null, failure: { code, says: message, detail }, steps }
+  }
+}
+
+function failedStep({ code, detail }: ReceiptError): number {
+  // A checkpoint with more than one signature fails before inclusion is looked at; only the later
+  // failure, of the signature itself, comes without detail.
+  const early = code === 'CHECKPOINT_REJECTED' && detail !== ''
+  const says = stepOfFault[early ? 'CHECKPOINTS_DIFFERENT' : code]
+  return STEPS.findIndex((step) => step.says === says)
+}
+
+const marks = { passed: '✓', failed: '✗', 'not reached': '·' } as const
+const styles = { passed: 'green', failed: 'red', 'not reached': 'dim' } as const
+
+export function formatVerification(verification: Verification, terminal: Terminal): string {
+  const { paint } = terminal
+  const { verified, failure, steps } = verification
+  const lines = steps.map(({ says, outcome }) => {
+    const text = outcome === 'not reached' ? paint('dim', `${says} (not reached)`) : says
+    return `${paint(styles[outcome], marks[outcome])} ${text}`
+  })
+  if (verified !== null) {
+    return `${formatReceipt(verified, terminal)}\n\n${lines.join('\n')}\n\n${paint('green', 'verified')}`
+  }
+  const detail = failure === null || failure.detail === '' ? '' : ` (${failure.detail})`
+  const verdict = `${paint('red', 'not verified')}: ${failure?.code}: ${failure?.says}${detail}`
+  return `${lines.join('\n')}\n\n${verdict}`
+}
+
+function formatReceipt(receipt: VerifiedReceipt, terminal: Terminal): string {
+  return terminal.facts([
+    ['exchange', receipt.exchange],
+    ['log', receipt.origin],
+    ['caller', receipt.caller ?? '(withheld)'],
+    ['receiver', receipt.receiver ?? '(withheld)'],
+    ['operation', receipt.operation ?? '(withheld)'],
+    ['result', receipt.result ?? '(withheld)'],
+    ['recorded', `${formatTime(receipt.at)} to ${formatTime(receipt.closedAt)}`],
+    ['request', formatAttestation(receipt.request, 'caller')],
+    ['response', formatAttestation(receipt.response, 'callee')],
+    ['in the log', placeOf(receipt)],
+    ['facts', `${receipt.factsOpened} opened, ${receipt.factsWithheld} withheld`],
+  ])
+}
+
+function placeOf({ entries, checkpointSize }: VerifiedReceipt): string {
+  const indexes = entries.map(({ index }) => index).join(' and ')
+  return `${entries.length === 1 ? 'entry' : 'entries'} ${indexes} of ${checkpointSize}`
+}
+
+function formatAttestation({ by, signature }: Attestation, party: 'caller' | 'callee'): string {
+  if (by === null) return 'not attested'
+  if (signature === null) return `attested by the ${by}, without a signature of the ${party}`
+  return `signed by the ${by} at ${formatTime(signature.created * 1000)}, key ${signature.keyId}`
+}

@@ -1,0 +1,202 @@
+import { createHash } from 'node:crypto'
+import { mkdir, rename, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { toBase64Url } from '@countersign/protocol'
+import type { AdminRooms, AgentView, FabricStatus } from './admin/ports.ts'
+import type { EntryFeed } from './compose-rooms.ts'
+import type { Stores, Surroundings } from './compose-stores.ts'
+import type { Detection } from './detection/detector.ts'
+import type { AgentRecord } from './identity/directory.ts'
+import { formatProblem, PoliciesRejected } from './policy/compile-policies.ts'
+import { explainDecision } from './policy/explain-decision.ts'
+import type { PolicyRequest } from './policy/policy.ts'
+import type { EndpointRegistry } from './transports/http/endpoint-registry.ts'
+
+export interface AdminOptions {
+  readonly stores: Stores
+  readonly around: Surroundings
+  readonly feed: EntryFeed
+  readonly detection: Detection
+  readonly endpoints: EndpointRegistry
+  readonly version: string
+  origin(): string
+}
+
+/** Fits the rooms to what administration asks of them. */
+export function composeAdminRooms(options: AdminOptions): AdminRooms {
+  const { stores, feed } = options
+  const { ledger } = stores
+  return {
+    agents: agentAdmin(options),
+    keys: keyAdmin(options),
+    policies: policyAdmin(options),
+    channels: channelAdmin(options),
+    ledger: {
+      recent: (countMax) => ledger.recent(countMax),
+      explain: (exchange) => ledger.explain(exchange),
+      check: () => ledger.check(),
+    },
+    routes: routeAdmin(options),
+    status: () => Promise.resolve(status(options)),
+    watchDecisions: (listener) => feed.onEntry(listener),
+  }
+}
+
+function agentAdmin({ stores, around, detection, origin }: AdminOptions): AdminRooms['agents'] {
+  const { identity } = stores
+  const view = (record: AgentRecord): AgentView => {
+    const { score, signals } = detection.riskOf(record.name, around.clock.now())
+    return { ...record, risk: score, signals }
+  }
+  return {
+    list: () => identity.directory.list().map(view),
+    find: (name) => {
+      const record = identity.directory.find(name)
+      return record === null ? null : view(record)
+    },
+    async invite({ ttlSeconds, ...terms }) {
+      const { text, token } = await identity.joinTokens.create({
+        ...terms,
+        ttlMs: ttlSeconds * 1000,
+      })
+      return { join: `${origin()}/#${text}.${rootFingerprint(stores)}`, expiresAt: token.expiresAt }
+    },
+    async setStatus(name, status, reason) {
+      return (await identity.setStatus(name, status, reason)) !== null
+    },
+  }
+}
+
+/** What a join string pins: the agent believes a fabric that shows exactly this root. */
+function rootFingerprint({ identity }: Stores): string {
+  const [root] = identity.bundles.find(identity.trustDomain)?.roots ?? []
+  if (root === undefined) throw new Error('the trust domain has no root')
+  return toBase64Url(createHash('sha256').update(root).digest())
+}
+
+function keyAdmin({ stores, around }: AdminOptions): AdminRooms['keys'] {
+  const { directory, apiKeys } = stores.identity
+  return {
+    async create({ agent, scopes, ttlSeconds }) {
+      if (directory.find(agent) === null)
+        await directory.put(keyOnlyAgent(agent, around.clock.now()))
+      const { text, key } = await apiKeys.create({ owner: agent, scopes, ttlMs: ttlSeconds * 1000 })
+      return { key: text, prefix: key.id, expiresAt: key.expiresAt }
+    },
+    list: () =>
+      apiKeys.list().map(({ id, owner, ...rest }) => ({ prefix: id, agent: owner, ...rest })),
+    revoke: (prefix) => apiKeys.remove(prefix),
+  }
+}
+
+/** A caller that holds nothing but a key: it can neither sign nor be called. */
+function keyOnlyAgent(name: string, createdAt: number): AgentRecord {
+  return {
+    name,
+    kind: 'agent',
+    roles: [],
+    segment: '',
+    attributes: {},
+    status: 'active',
+    statusReason: '',
+    keys: null,
+    createdAt,
+  }
+}
+
+function policyAdmin({ stores, around }: AdminOptions): AdminRooms['policies'] {
+  const { policy } = stores
+  const { policyDir } = around.config
+  return {
+    show: () => ({ version: policy.current.version, sources: policy.policySources() }),
+    async put(name, text) {
+      const path = join(policyDir, name)
+      const before = policy.policySources().find((source) => source.name === name)
+      await replaceFile(policyDir, path, text)
+      try {
+        return { version: (await policy.reload()).version, taken: true, problems: [] }
+      } catch (cause) {
+        // The folder must stay a set that the next start can load.
+        if (before === undefined) await rm(path, { force: true })
+        else await replaceFile(policyDir, path, before.text)
+        if (!(cause instanceof PoliciesRejected)) throw cause
+        const problems = cause.problems.map(formatProblem)
+        return { version: policy.current.version, taken: false, problems }
+      }
+    },
+    explain: (request) => explainDecision(JSON.parse(request) as PolicyRequest, policy.current),
+  }
+}
+
+async function replaceFile(dir: string, path: string, text: string): Promise<void> {
+  await mkdir(dir, { recursive: true, mode: 0o700 })
+  await writeFile(`${path}.new`, text, { mode: 0o600, flush: true })
+  await rename(`${path}.new`, path)
+}
+
+function channelAdmin({ stores, around }: AdminOptions): AdminRooms['channels'] {
+  const { channelAuthority: authority, channelStore: store } = stores
+  return {
+    async list() {
+      const stats = await store.stats()
+      return authority.list().map(({ name, members, epoch, floor }) => ({
+        ...{ name, members, epoch, floor },
+        ...{ messages: 0, bytes: 0, dead: 0, lastOffset: 0 },
+        ...stats.find(({ channel }) => channel === name),
+      }))
+    },
+    create: (name, members) => authority.create({ name, members }),
+    setMembers: (name, members) => authority.setMembers(name, members),
+    dead: (name) => store.dead(name, deadLettersMax),
+    redrive: (name, group, offset) => store.redrive(name, group, offset, around.clock.now()),
+  }
+}
+
+/** As many as one answer holds; the oldest first, so that redriving them shows the next. */
+const deadLettersMax = 200
+
+function routeAdmin({ stores, endpoints }: AdminOptions): AdminRooms['routes'] {
+  return {
+    list: () => [
+      ...endpoints.configured().map(({ name, protocol, endpoints: places }) => ({
+        name,
+        protocol,
+        urls: places.map(({ url }) => url),
+        source: 'configured' as const,
+      })),
+      ...endpoints.list().map(({ name, url, protocol }) => ({
+        name,
+        protocol,
+        urls: [url],
+        source: 'registered' as const,
+      })),
+    ],
+    async put(name, upstream, protocol) {
+      const value = JSON.stringify({ upstream, protocol })
+      await stores.state.commit([{ table: 'settings', key: `${routePrefix}${name}`, value }])
+      endpoints.configure(name, { name, protocol, endpoints: [{ url: upstream, spiffeId: null }] })
+    },
+    async remove(name) {
+      const known = endpoints.configured().some((route) => route.name === name)
+      await stores.state.commit([{ table: 'settings', key: `${routePrefix}${name}`, value: null }])
+      endpoints.configure(name, null)
+      return known
+    },
+  }
+}
+
+export const routePrefix = 'route/'
+
+function status({ stores, around, version, origin }: AdminOptions): FabricStatus {
+  const { ledger, policy, identity } = stores
+  return {
+    version,
+    trustDomain: around.config.trustDomain,
+    origin: origin(),
+    ledger: { size: ledger.size, vkey: ledger.vkey },
+    policyVersion: policy.current.version,
+    agents: identity.directory.list().length,
+    memoryBytes: process.memoryUsage.rss(),
+    uptimeMs: Math.round(process.uptime() * 1000),
+  }
+}

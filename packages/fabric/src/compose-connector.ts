@@ -1,0 +1,273 @@
+import { type MeshAgent, type MeshState, parseBase64 } from '@countersign/protocol'
+import { clientTlsOptions, type TrustBundles } from '@countersign/protocol/tls'
+import { createCedarParser } from './adapters/cedar/cedar-parser.ts'
+import { memoryReplayGuard } from './adapters/memory/replay-guard.ts'
+import { memoryRateLimits } from './adapters/rate-limiter/rate-limits.ts'
+import { undiciUpstream } from './adapters/undici/upstream.ts'
+import { authenticateByCertificate } from './identity/authenticate-by-certificate.ts'
+import type { AgentRecord, Directory } from './identity/directory.ts'
+import { createMessageSignatures } from './identity/message-signature.ts'
+import type { Clock } from './lib/clock.ts'
+import type { Random } from './lib/random.ts'
+import type { Rooms } from './pipeline/enforce.ts'
+import { compilePolicies } from './policy/compile-policies.ts'
+import type { PolicySet } from './policy/policy.ts'
+import { createRedactor } from './redaction/create-redactor.ts'
+import { DATA_CLASSES } from './redaction/redactor.ts'
+import type { RouteProtocol } from './transports/http/classify.ts'
+import { createMcpSessions } from './transports/http/mcp-sessions.ts'
+import { createBalancer } from './transports/mesh/balancer.ts'
+import type { ConnectorAgent } from './transports/mesh/connector-agent.ts'
+import { openInbound } from './transports/mesh/inbound.ts'
+import { type OutboundRoute, openOutbound } from './transports/mesh/outbound.ts'
+import { remoteLedger } from './transports/mesh/remote-ledger.ts'
+import { followMeshState, type StateFollower } from './transports/mesh/state-follower.ts'
+
+export type { ConnectorAgent } from './transports/mesh/connector-agent.ts'
+
+export interface ConnectorOptions {
+  readonly agent: ConnectorAgent & { readonly trust: { readonly bundles: TrustBundles } }
+  /** The fabric's gateway, for agents that have no connector of their own. */
+  readonly gateway: { readonly url: string; readonly spiffeId: string }
+  /** Where the agent itself listens, on loopback; null for one that only calls. */
+  readonly expose: string | null
+  readonly protocol: RouteProtocol
+  readonly listen: Address
+  readonly meshListen: Address & { readonly advertise: string | null }
+  readonly clock: Clock
+  readonly random: Random
+  log(event: string, facts?: Readonly<Record<string, string | number>>): void
+}
+
+export interface Address {
+  readonly host: string
+  readonly port: number
+}
+
+export interface Connector {
+  /** Where the agent calls others: `<loopbackUrl>/<name>/…`. */
+  readonly loopbackUrl: string
+  /** Where others call the agent; null when it exposes nothing. */
+  readonly meshUrl: string | null
+  close(): Promise<void>
+}
+
+const bodyBytesMax = 4 * 1024 * 1024
+const upstreamTimeoutMs = 120_000
+const requestsPerMinute = 60_000
+const registrationTtlSeconds = 60
+const withdrawTimeoutMs = 2_000
+
+/** Opens a connector beside one agent: the same pipeline as the gateway, fed by the fabric. */
+export async function openConnector(options: ConnectorOptions): Promise<Connector> {
+  const { agent, clock, random } = options
+  const known = new FollowedState()
+  const follower = await followMeshState(agent, clock, (state) => known.apply(state))
+  const rooms = composeConnectorRooms(options, known, follower)
+  const upstream = undiciUpstream({
+    tlsFor: (spiffeId) =>
+      clientTlsOptions({ ...agent.trust, expected: spiffeId, credential: agent.credential() }),
+    connectTimeoutMs: 5_000,
+    headersTimeoutMs: upstreamTimeoutMs,
+    connectionsPerEndpointMax: 64,
+  })
+  const stopRotation = agent.onRotate(() => upstream.refresh())
+  const outbound = await openOutbound({
+    ...{ agent, rooms, upstream, clock, random, bodyBytesMax },
+    ...options.listen,
+    balancer: createBalancer(random, () => clock.monotonic()),
+    findRoute: (name) => findOutboundRoute(options, follower.current(), name),
+  })
+  const exposed = options.expose === null ? null : await exposeAgent(options, rooms, upstream)
+  return {
+    loopbackUrl: `http://${options.listen.host}:${outbound.port}`,
+    meshUrl: exposed?.url ?? null,
+    async close() {
+      stopRotation()
+      await exposed?.close()
+      await outbound.close()
+      follower.close()
+      await upstream.close()
+    },
+  }
+}
+
+type ConnectorUpstream = ReturnType<typeof undiciUpstream>
+
+async function exposeAgent(
+  options: ConnectorOptions,
+  rooms: Rooms,
+  upstream: ConnectorUpstream,
+): Promise<{ readonly url: string; close(): Promise<void> }> {
+  const { agent, clock, random, expose, protocol, meshListen } = options
+  const endpoints = [{ url: expose ?? '', spiffeId: null }]
+  const inbound = await openInbound({
+    ...{ agent, rooms, upstream, clock, random, bodyBytesMax },
+    route: { name: agent.name, protocol, endpoints },
+    sessions: createMcpSessions(),
+    host: meshListen.host,
+    port: meshListen.port,
+    timeoutMs: upstreamTimeoutMs,
+  })
+  const url = meshListen.advertise ?? `https://${meshListen.host}:${inbound.port}`
+  const withdraw = await registerEndpoint(options, url).catch(async (cause: unknown) => {
+    await inbound.close()
+    throw cause
+  })
+  return {
+    url,
+    async close() {
+      await withdraw()
+      await inbound.close()
+    },
+  }
+}
+
+/** Tells the fabric where the agent is reached, and keeps telling it. Returns what takes it back. */
+async function registerEndpoint(
+  { agent, protocol, log }: ConnectorOptions,
+  url: string,
+): Promise<() => Promise<void>> {
+  const say = async (endpoints: readonly object[], signal: AbortSignal | null): Promise<void> => {
+    const body = { endpoints, ttlSeconds: registrationTtlSeconds }
+    const answer = await agent.request({
+      method: 'POST',
+      path: '/v1/mesh/endpoints',
+      body: new TextEncoder().encode(JSON.stringify(body)),
+      signal,
+    })
+    if (answer.status !== 200) throw new Error(`the fabric answered ${answer.status}`)
+  }
+  const register = (): Promise<void> => say([{ url, protocol }], null)
+  await register()
+  // Thrice in the lifetime of a registration, so that one lost message does not unlist the agent.
+  const timer = setInterval(
+    () => {
+      register().catch((cause: unknown) => log('registration failed', { error: String(cause) }))
+    },
+    (registrationTtlSeconds * 1000) / 3,
+  )
+  return async () => {
+    clearInterval(timer)
+    // A fabric that does not hear it forgets the registration when its time is up.
+    await say([], AbortSignal.timeout(withdrawTimeoutMs)).catch(() => undefined)
+  }
+}
+
+function findOutboundRoute(
+  { agent, gateway }: ConnectorOptions,
+  state: MeshState,
+  name: string,
+): OutboundRoute | null {
+  const found = state.endpoints.filter((endpoint) => endpoint.name === name)
+  const [first] = found
+  if (first !== undefined) {
+    const spiffeId = `spiffe://${agent.trustDomain}/agent/${name}`
+    const endpoints = found.map(({ url }) => ({ url, spiffeId }))
+    const cardUrls = [`https://${name}.mesh`]
+    return { name, protocol: first.protocol, endpoints, prefix: '', cardUrls }
+  }
+  const prefix = `/agents/${name}`
+  const cardUrls = [`${gateway.url}${prefix}`]
+  return { name, protocol: 'auto', endpoints: [gateway], prefix, cardUrls }
+}
+
+function composeConnectorRooms(
+  { agent, clock, random }: ConnectorOptions,
+  known: FollowedState,
+  follower: StateFollower,
+): Rooms {
+  const { trustDomain, trust } = agent
+  const replayGuard = memoryReplayGuard({ clock })
+  const { directory } = known
+  return {
+    authenticators: [
+      authenticateByCertificate({ trustDomain, bundles: trust.bundles, directory, clock }),
+    ],
+    signatures: createMessageSignatures({ directory, replayGuard, clock }),
+    authorization: {
+      policy: () => {
+        // Throws when the fabric has been out of reach for too long: undecided, and so refused.
+        follower.current()
+        return known.policy
+      },
+      riskOf: () => 0,
+      findReceiver: (kind, name) => known.findReceiver(kind, name),
+      findPrincipal: (name) => directory.find(name),
+      limits: memoryRateLimits(requestsPerMinute),
+      now: () => clock.now(),
+    },
+    // Only the fabric can compare hashes of masked values, so a connector's key need not outlive it.
+    redactor: createRedactor({ hashKey: random(32) }),
+    detection: { observe: () => [] },
+    standing: { onChange: (listener) => known.onChange(listener) },
+    now: () => clock.now(),
+    append: remoteLedger(agent).append,
+  }
+}
+
+/** The fabric's state as the stages read it. Replaced whole, and only by a state that compiles. */
+class FollowedState {
+  readonly #parser = createCedarParser()
+  readonly #listeners = new Set<() => void>()
+  #agents: ReadonlyMap<string, AgentRecord> = new Map()
+  #byKey: ReadonlyMap<string, AgentRecord> = new Map()
+  #policy: PolicySet | null = null
+  #policyText = ''
+
+  get policy(): PolicySet {
+    if (this.#policy === null) throw new Error('no policy has been received')
+    return this.#policy
+  }
+
+  readonly directory: Pick<Directory, 'find' | 'findBySigningKey'> & Directory = {
+    find: (name) => this.#agents.get(name) ?? null,
+    findBySigningKey: (keyId) => this.#byKey.get(keyId) ?? null,
+    list: () => [...this.#agents.values()],
+    put: () => Promise.reject(new Error('the directory is the fabric’s to change')),
+    onChange: () => () => undefined,
+  }
+
+  async apply(state: MeshState): Promise<void> {
+    const text = JSON.stringify(state.policies)
+    if (text !== this.#policyText) {
+      const compilation = { parser: this.#parser, dataClasses: DATA_CLASSES }
+      this.#policy = await compilePolicies(state.policies, compilation)
+      this.#policyText = text
+    }
+    const records = state.agents.map(toRecord)
+    this.#agents = new Map(records.map((record) => [record.name, record]))
+    this.#byKey = new Map(
+      records.flatMap((record) =>
+        record.keys === null ? [] : [[record.keys.signing.keyId, record] as const],
+      ),
+    )
+    for (const listener of this.#listeners) listener()
+  }
+
+  findReceiver(kind: 'agent' | 'channel' | 'fabric', name: string) {
+    const record = kind === 'agent' ? (this.#agents.get(name) ?? null) : null
+    if (record === null || record.status !== 'active') return null
+    const { roles, segment, attributes } = record
+    return { kind, name, roles, segment, attributes }
+  }
+
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+}
+
+function toRecord({ signing, sealing, ...rest }: MeshAgent): AgentRecord {
+  const keys =
+    signing === null || sealing === null
+      ? null
+      : { signing: toKey(signing), sealing: toKey(sealing) }
+  return { ...rest, keys }
+}
+
+function toKey(key: { readonly keyId: string; readonly publicKey: string }) {
+  const publicKey = parseBase64(key.publicKey)
+  if (publicKey === null) throw new Error(`the key ${key.keyId} is malformed`)
+  return { keyId: key.keyId, publicKey }
+}

@@ -1,0 +1,95 @@
+import { memoryRateLimits } from './adapters/rate-limiter/rate-limits.ts'
+import type { Stores, Surroundings } from './compose-stores.ts'
+import type { Detection } from './detection/detector.ts'
+import type { EntryDraft, OpenedEntry } from './ledger/ledger.ts'
+import type { AuthorizeRoom, Receiver } from './pipeline/authorize.ts'
+import type { Rooms } from './pipeline/enforce.ts'
+import type { StandingChanges } from './pipeline/standing.ts'
+import type { Redactor } from './redaction/redactor.ts'
+import type { Routes } from './transports/http/routes.ts'
+
+/** Told of every entry, opened, once it is durable. */
+export interface EntryFeed {
+  onEntry(listener: (entry: OpenedEntry) => void): () => void
+}
+
+export interface RoomsOptions {
+  readonly stores: Stores
+  readonly around: Surroundings
+  readonly redactor: Redactor
+  readonly detection: Detection
+  readonly routes: Routes
+  /** Whether a channel of that name exists. */
+  hasChannel(name: string): boolean
+}
+
+/** Gathers what the pipeline's stages ask for. */
+export function composeRooms(options: RoomsOptions): Rooms & EntryFeed {
+  const { stores, around, redactor, detection } = options
+  const { identity, policy, ledger } = stores
+  const standing = standingChanges(stores)
+  const listeners = new Set<(entry: OpenedEntry) => void>()
+  const authorization: AuthorizeRoom = {
+    policy: () => policy.current,
+    riskOf: (agent, now) => detection.riskOf(agent, now).score,
+    findReceiver: (kind, name) => findReceiver(options, kind, name),
+    findPrincipal: (name) => identity.directory.find(name),
+    limits: memoryRateLimits(around.config.limits.requestsPerMinute),
+    now: () => around.clock.now(),
+  }
+  return {
+    authenticators: identity.authenticators,
+    signatures: identity.signatures,
+    authorization,
+    redactor,
+    detection,
+    standing,
+    now: () => around.clock.now(),
+    async append(draft: EntryDraft) {
+      const committed = await ledger.append(draft)
+      for (const listener of listeners) listener({ ...draft, index: committed.index })
+      return committed
+    },
+    onEntry(listener) {
+      listeners.add(listener)
+      return () => listeners.delete(listener)
+    },
+  }
+}
+
+/** The same listener for whatever can take away the right to go on. */
+function standingChanges({ identity, policy }: Stores): StandingChanges {
+  return {
+    onChange(listener) {
+      const stops = [
+        identity.directory.onChange(() => listener()),
+        policy.onChange(() => listener()),
+      ]
+      return () => {
+        for (const stop of stops) stop()
+      }
+    },
+  }
+}
+
+const fabric: Receiver = { kind: 'fabric', name: 'fabric', roles: [], segment: '', attributes: {} }
+
+function findReceiver(
+  options: RoomsOptions,
+  kind: Receiver['kind'],
+  name: string,
+): Receiver | null {
+  if (kind === 'fabric') return fabric
+  if (kind === 'channel') {
+    if (!options.hasChannel(name)) return null
+    return { kind, name, roles: [], segment: '', attributes: {} }
+  }
+  const record = options.stores.identity.directory.find(name)
+  const configured = options.around.config.agents[name]
+  const described = record ?? configured ?? null
+  if (described === null && options.routes.find(name) === null) return null
+  // A receiver that misbehaves is cut off as well: nobody talks to a quarantined agent.
+  if (record !== null && record.status !== 'active') return null
+  const { roles, segment, attributes } = described ?? fabric
+  return { kind, name, roles, segment, attributes }
+}

@@ -1,0 +1,160 @@
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { createCedarParser } from './adapters/cedar/cedar-parser.ts'
+import { openFileLedgerStore } from './adapters/file/ledger-store.ts'
+import { openConfiguredMasterKey } from './adapters/file/master-key.ts'
+import { openFileSecretStore } from './adapters/file/secret-store.ts'
+import { memoryReplayGuard } from './adapters/memory/replay-guard.ts'
+import { oidcTokenServer } from './adapters/oidc/token-server.ts'
+import { openSqliteChannelRecords } from './adapters/sqlite/channel-records.ts'
+import { openSqliteChannelStore } from './adapters/sqlite/channel-store.ts'
+import { openSqliteStateStore } from './adapters/sqlite/state-store.ts'
+import { derCertificateWriter } from './adapters/x509/der-certificate-writer.ts'
+import { type FabricKeys, openFabricKeys } from './compose-keys.ts'
+import type { Config } from './config/config.ts'
+import { type Identity, openIdentity } from './identity/identity.ts'
+import type { StateStore } from './identity/state-store.ts'
+import type { Ledger } from './ledger/ledger.ts'
+import { openLedger } from './ledger/open-ledger.ts'
+import type { Clock } from './lib/clock.ts'
+import type { Random } from './lib/random.ts'
+import type { Rooms } from './pipeline/enforce.ts'
+import { type OpenPolicyRoom, openPolicyRoom } from './policy/policy-room.ts'
+import { DATA_CLASSES } from './redaction/redactor.ts'
+import { ChannelAuthority } from './transports/queue/channel-authority.ts'
+import type { ChannelStore } from './transports/queue/channel-store.ts'
+import { Channels } from './transports/queue/channels.ts'
+
+/**
+ * Replaces stages of the pipeline after it was composed. A measurement can take a control out to
+ * show what it costs; nothing else may, so it is a symbol and no setting can reach it.
+ */
+export const dangerouslyReplaceRooms: unique symbol = Symbol('replace rooms')
+
+/** What the whole of a fabric is given, beside its configuration. */
+export interface Surroundings {
+  readonly config: Config
+  readonly clock: Clock
+  readonly random: Random
+  /** One event a line for the operator; never a secret, never a body. */
+  log(event: string, facts?: Readonly<Record<string, string | number>>): void
+  /** The fabric can no longer keep a promise and must end; called once. */
+  onFatal(reason: string, cause: unknown): void
+  readonly [dangerouslyReplaceRooms]?: (rooms: Rooms) => Rooms
+}
+
+/** Everything durable, opened in order: nothing serves before all of it stands. */
+export interface Stores {
+  readonly keys: FabricKeys
+  readonly identity: Identity
+  readonly state: StateStore
+  readonly policy: OpenPolicyRoom
+  readonly ledger: Ledger
+  readonly channels: Channels
+  readonly channelAuthority: ChannelAuthority
+  readonly channelStore: ChannelStore
+  close(): Promise<void>
+}
+
+/**
+ * Opens keys, identity, policy and ledger. Rejects, with what was open closed again, when any of
+ * them is in doubt: a fabric without one of them would have to guess, and it never does.
+ */
+export async function openStores(around: Surroundings, origin: () => string): Promise<Stores> {
+  const { config, clock, random } = around
+  const closers: (() => Promise<void> | void)[] = []
+  const close = async (): Promise<void> => {
+    for (const closer of closers.splice(0).reverse()) await closer()
+  }
+  try {
+    await mkdir(config.dataDir, { recursive: true, mode: 0o700 })
+    const masterKey = await openConfiguredMasterKey(config.masterKey, config.dataDir, random)
+    const dir = (name: string) => join(config.dataDir, name)
+    const secrets = await openFileSecretStore({ dir: dir('secrets'), masterKey, random })
+    const keys = await openFabricKeys(secrets, random)
+    const state = openSqliteStateStore(dir('state.db'))
+    const identity = await openIdentity({
+      trustDomain: config.trustDomain,
+      store: state,
+      secrets,
+      rootSecrets: secrets,
+      certificateWriter: derCertificateWriter(),
+      replayGuard: memoryReplayGuard({ clock }),
+      openTokenServer: oidcTokenServer,
+      clock,
+      random,
+      server: { name: 'gateway', names: config.listen.names },
+      issuer: () => `${origin()}/oauth`,
+      audience: origin,
+      onFailure: (error) => around.log('certificate rotation failed', { error: String(error) }),
+    })
+    closers.push(() => identity.close())
+    const policy = await openPolicyRoom({
+      dir: config.policyDir,
+      parser: createCedarParser(),
+      dataClasses: DATA_CLASSES,
+      watch: true,
+      onRejected: (error) => around.log('policies not taken', { error: String(error) }),
+    })
+    closers.push(() => policy.close())
+    const ledger = await openLedger({
+      store: await openFileLedgerStore({ directory: dir('ledger') }),
+      origin: `${config.trustDomain}/ledger`,
+      issuer: `spiffe://${config.trustDomain}/fabric/gateway`,
+      logKey: keys.log,
+      statementKey: keys.statement,
+      detailKey: keys.detail,
+      clock,
+      random,
+      onFatal: (cause) => around.onFatal('the ledger cannot record', cause),
+    })
+    closers.push(() => ledger.close())
+    const queue = await openQueue(around, identity, keys, dir('channels'))
+    closers.push(queue.close)
+    const { channels, channelAuthority, channelStore } = queue
+    return {
+      ...{ keys, identity, state, policy, ledger },
+      ...{ channels, channelAuthority, channelStore, close },
+    }
+  } catch (cause) {
+    await close()
+    throw cause
+  }
+}
+
+async function openQueue(
+  around: Surroundings,
+  { directory: agents, trustDomain }: Identity,
+  { forward }: FabricKeys,
+  directory: string,
+) {
+  const { clock, random } = around
+  const findAgent = (name: string) => agents.find(name)
+  const records = openSqliteChannelRecords(directory)
+  const store = await openSqliteChannelStore({
+    ...{ directory, clock, random },
+    onFatal: (error) => around.onFatal('the channels cannot be kept', error),
+  })
+  const authority = await ChannelAuthority.open({
+    ...{ records, findAgent, trustDomain, clock },
+    signer: forward,
+  })
+  // A quarantined member loses its part: the next message is sealed without it.
+  const stop = agents.onChange((record) => {
+    authority.agentChanged(record.name).catch((error: unknown) => {
+      around.onFatal('a channel could not change its members', error)
+    })
+  })
+  const channels = new Channels({ store, records, authority, findAgent, trustDomain, clock })
+  return {
+    channels,
+    channelAuthority: authority,
+    channelStore: store,
+    async close() {
+      stop()
+      channels.close()
+      await store.close()
+      records.close()
+    },
+  }
+}

@@ -1,0 +1,328 @@
+import { existsSync } from 'node:fs'
+import { copyFile, mkdir, readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { createId, type MeshAgent, type MeshState, toBase64 } from '@countersign/protocol'
+import { clientTlsOptions, serverTlsOptions } from '@countersign/protocol/tls'
+import { memoryStrangerLimits } from './adapters/rate-limiter/rate-limits.ts'
+import { undiciUpstream } from './adapters/undici/upstream.ts'
+import { createAdministration } from './admin/administration.ts'
+import type { InviteOrder } from './admin/ports.ts'
+import { composeAdminRooms, routePrefix } from './compose-admin.ts'
+import { composeRooms, type EntryFeed } from './compose-rooms.ts'
+import {
+  dangerouslyReplaceRooms,
+  openStores,
+  type Stores,
+  type Surroundings,
+} from './compose-stores.ts'
+import { createDetection } from './detection/create-detection.ts'
+import type { AgentRecord } from './identity/directory.ts'
+import type { OpenedEntry } from './ledger/ledger.ts'
+import { Refusal } from './lib/refusal.ts'
+import { type Rooms } from './pipeline/enforce.ts'
+import { recordRefusal } from './pipeline/record.ts'
+import { createRedactor } from './redaction/create-redactor.ts'
+import { adminSurface } from './transports/gateway/admin-surface.ts'
+import { agentsSurface } from './transports/gateway/agents-surface.ts'
+import { channelsSurface } from './transports/gateway/channels-surface.ts'
+import {
+  type ControlOptions,
+  meshSurface,
+  receiptsSurface,
+} from './transports/gateway/control-surface.ts'
+import { type Gateway, openGateway } from './transports/gateway/gateway.ts'
+import { publicSurfaces } from './transports/gateway/public-surface.ts'
+import { problemReply, type Surface } from './transports/gateway/visit.ts'
+import {
+  createEndpointRegistry,
+  type EndpointRegistry,
+} from './transports/http/endpoint-registry.ts'
+import { createMcpSessions } from './transports/http/mcp-sessions.ts'
+import { createMeshStateFeed } from './transports/mesh/mesh-state.ts'
+
+export type { Surroundings } from './compose-stores.ts'
+
+/** A running fabric. */
+export interface Fabric {
+  /** `https://host:port`, as callers reach the gateway. */
+  readonly origin: string
+  readonly port: number
+  /** The root certificate as PEM, for clients that verify by an authorities file. */
+  readonly rootPem: string
+  /** The document of `GET /v1/trust`, which agents and auditors pin. */
+  readonly trust: string
+  /** A one-time join string; the first operator has nobody to ask for it but the process itself. */
+  invite(order: InviteOrder): Promise<{ readonly join: string; readonly expiresAt: number }>
+  /** Every entry as it becomes durable. */
+  onEntry(listener: (entry: OpenedEntry) => void): () => void
+  /** Stops accepting, lets what is under way end for `graceMs`, then closes everything in order. */
+  close(graceMs: number): Promise<void>
+}
+
+export const fabricVersion = '0.1.0'
+
+/** Builds and starts a fabric from one configuration. Rejects, with nothing left open, if any part is in doubt. */
+export async function openFabric(around: Surroundings): Promise<Fabric> {
+  await installDefaultPolicies(around.config.policyDir)
+  let origin = ''
+  const stores = await openStores(around, () => origin)
+  try {
+    const parts = composeParts(around, stores, () => origin)
+    const gateway = await openListener(around, stores, parts)
+    origin = `https://${hostOf(around.config.listen.host)}:${gateway.port}`
+    const stopRotation = followRotation(stores, gateway, parts)
+    await recordLifecycle(around, stores, parts.rooms, 'started')
+    return {
+      origin,
+      port: gateway.port,
+      rootPem: stores.identity.authority.rootPem,
+      trust: trustDocument(stores),
+      invite: (order) => parts.admin.agents.invite(order),
+      onEntry: (listener) => parts.rooms.onEntry(listener),
+      async close(graceMs) {
+        stopRotation()
+        await gateway.close(graceMs)
+        await recordLifecycle(around, stores, parts.rooms, 'stopped')
+        await parts.close()
+        await stores.close()
+      },
+    }
+  } catch (cause) {
+    await stores.close()
+    throw cause
+  }
+}
+
+type Parts = ReturnType<typeof composeParts>
+
+function composeParts(around: Surroundings, stores: Stores, origin: () => string) {
+  const { config, clock } = around
+  const { identity, keys } = stores
+  const redactor = createRedactor({ hashKey: keys.mask })
+  const detection = createDetection({ clock })
+  const endpoints = createEndpointRegistry(config.trustDomain, clock)
+  const upstream = undiciUpstream({
+    tlsFor: (spiffeId) =>
+      clientTlsOptions({
+        bundles: identity.bundles,
+        now: clock.now,
+        expected: spiffeId,
+        credential: identity.server.current(),
+      }),
+    connectTimeoutMs: 5_000,
+    headersTimeoutMs: config.limits.upstreamTimeoutMs,
+    connectionsPerEndpointMax: 64,
+  })
+  const rooms = composeRooms({
+    stores,
+    around,
+    redactor,
+    detection,
+    routes: endpoints,
+    hasChannel: (name) => stores.channelAuthority.find(name) !== null,
+  })
+  const enforced = around[dangerouslyReplaceRooms]?.(rooms) ?? rooms
+  const admin = composeAdminRooms({
+    stores,
+    around,
+    feed: rooms,
+    detection,
+    endpoints,
+    version: fabricVersion,
+    origin,
+  })
+  const mesh = createMeshStateFeed(
+    {
+      read: () => readMeshState(stores, endpoints),
+      onChange: (listener) => onMeshChange(stores, endpoints, listener),
+    },
+    clock.now(),
+  )
+  const control: ControlOptions = {
+    rooms,
+    ledger: {
+      append: (draft) => rooms.append(draft),
+      findReceipt: (exchange) => stores.ledger.findReceipt(exchange),
+      explain: (exchange) => stores.ledger.explain(exchange),
+    },
+    endpoints,
+    meshState: (after, waitMs, signal) => mesh.wait(after, waitMs, signal),
+  }
+  const surfaces = new Map<string, Surface>([
+    [
+      'agents',
+      agentsSurface({
+        rooms: enforced,
+        routes: endpoints,
+        upstream,
+        signer: keys.forward,
+        sessions: createMcpSessions(),
+        trustDomain: config.trustDomain,
+        origin,
+        bodyBytesMax: config.limits.bodyBytes,
+        timeoutMs: config.limits.upstreamTimeoutMs,
+      }),
+    ],
+    ['v1/admin', adminSurface(rooms, createAdministration(admin))],
+    ['v1/receipts', receiptsSurface(control)],
+    ['v1/mesh', meshSurface(control)],
+    ['v1/channels', channelsSurface({ rooms: enforced, channels: stores.channels })],
+  ])
+  configureRoutes(around, endpoints)
+  const close = async (): Promise<void> => {
+    mesh.close()
+    await upstream.close()
+  }
+  return { rooms, admin, endpoints, upstream, surfaces, origin, close }
+}
+
+async function openListener(around: Surroundings, stores: Stores, parts: Parts): Promise<Gateway> {
+  const { config, clock, random } = around
+  const { identity } = stores
+  const { listen, limits } = config
+  await restoreRoutes(stores, parts.endpoints)
+  const strangers = memoryStrangerLimits(limits.refusalsPerMinute, clock)
+  return openGateway({
+    tls: serverTlsOptions({ ...identity.server.current(), requestPeer: 'optional' }),
+    trust: { bundles: identity.bundles, now: clock.now },
+    host: listen.host,
+    port: listen.port,
+    bodyBytesMax: limits.bodyBytes,
+    connectionsMax: limits.connections,
+    surfaces: parts.surfaces,
+    publicSurfaces: publicSurfaces({
+      trust: () => trustDocument(stores),
+      enroll: (body) => identity.enrollment.enroll(body),
+      renew: async (presented, body) => {
+        const [byCertificate] = identity.authenticators
+        const caller = (await byCertificate?.({ ...presented, bearer: null, apiKey: null })) ?? null
+        if (caller === null) return new Refusal('CREDENTIAL_MISSING', 'renewal needs a certificate')
+        return caller instanceof Refusal ? caller : identity.enrollment.renew(caller, body)
+      },
+      findLogResource: (path) => stores.ledger.findResource(path),
+      findPage,
+      handleTokens: (request, response) =>
+        identity.handleTokens(request as never, response as never),
+      origin: parts.origin,
+    }),
+    async refuse(arrival, refusal) {
+      await recordRefusal(arrival, refusal, null, parts.rooms)
+      return problemReply(refusal, arrival.exchange)
+    },
+    admitsStranger: (address) => strangers.admits(address),
+    countRefusal: (address, status) => strangers.count(address, status),
+    clock,
+    random,
+  })
+}
+
+function followRotation({ identity }: Stores, gateway: Gateway, { upstream }: Parts): () => void {
+  return identity.server.onRotate((credential) => {
+    gateway.rotate(serverTlsOptions({ ...credential, requestPeer: 'optional' }))
+    upstream.refresh()
+  })
+}
+
+/** Policies that only let operators in and agents find each other; existing files are left alone. */
+async function installDefaultPolicies(policyDir: string): Promise<void> {
+  if (existsSync(policyDir)) return
+  await mkdir(policyDir, { recursive: true, mode: 0o700 })
+  const shipped = new URL('../policies/', import.meta.url)
+  for (const name of await readdir(shipped)) {
+    await copyFile(new URL(name, shipped), join(policyDir, name))
+  }
+}
+
+async function recordLifecycle(
+  { clock, random }: Surroundings,
+  { policy }: Stores,
+  rooms: Rooms & EntryFeed,
+  event: 'started' | 'stopped',
+): Promise<void> {
+  const at = clock.now()
+  const facts = { event, version: fabricVersion, 'policy.version': policy.current.version }
+  await rooms.append({ kind: 'lifecycle', exchange: createId('dec', at, random(10)), at, facts })
+}
+
+function configureRoutes({ config }: Surroundings, endpoints: EndpointRegistry): void {
+  for (const [name, { upstream, protocol }] of Object.entries(config.agents)) {
+    endpoints.configure(name, { name, protocol, endpoints: [{ url: upstream, spiffeId: null }] })
+  }
+}
+
+/** Routes that an operator made on the running fabric; the configuration file wins over them. */
+async function restoreRoutes({ state }: Stores, endpoints: EndpointRegistry): Promise<void> {
+  for (const { key, value } of await state.load('settings')) {
+    if (!key.startsWith(routePrefix)) continue
+    const name = key.slice(routePrefix.length)
+    if (endpoints.configured().some((route) => route.name === name)) continue
+    const { upstream, protocol } = JSON.parse(value) as { upstream: string; protocol: 'auto' }
+    endpoints.configure(name, { name, protocol, endpoints: [{ url: upstream, spiffeId: null }] })
+  }
+}
+
+function trustDocument({ identity, keys, ledger }: Stores): string {
+  const { trustDomain, bundles } = identity
+  return JSON.stringify({
+    v: 1,
+    trustDomain,
+    bundle: (bundles.find(trustDomain)?.roots ?? []).map((root) => toBase64(root)),
+    origin: ledger.origin,
+    vkey: ledger.vkey,
+    statementKey: {
+      keyId: toBase64(keys.statement.keyId),
+      publicKey: toBase64(keys.statement.publicKey),
+    },
+    fabricKey: { keyId: keys.forward.keyId, publicKey: toBase64(keys.forward.publicKey) },
+  })
+}
+
+function readMeshState(stores: Stores, endpoints: EndpointRegistry): Omit<MeshState, 'sequence'> {
+  const { identity, policy } = stores
+  const bundle = identity.bundles.find(identity.trustDomain)
+  return {
+    policies: policy.policySources(),
+    agents: identity.directory.list().map(toMeshAgent),
+    endpoints: endpoints.list().map(({ name, url, protocol }) => ({ name, url, protocol })),
+    bundles: {
+      [identity.trustDomain]: {
+        sequence: bundle?.sequence ?? 0,
+        roots: (bundle?.roots ?? []).map((root) => toBase64(root)),
+      },
+    },
+  }
+}
+
+function toMeshAgent({ keys, ...record }: AgentRecord): MeshAgent {
+  const key = (of: { keyId: string; publicKey: Uint8Array } | undefined) =>
+    of === undefined ? null : { keyId: of.keyId, publicKey: toBase64(of.publicKey) }
+  return { ...record, signing: key(keys?.signing), sealing: key(keys?.sealing) }
+}
+
+function onMeshChange(
+  { identity, policy }: Stores,
+  endpoints: EndpointRegistry,
+  listener: () => void,
+): () => void {
+  const stops = [
+    identity.directory.onChange(() => listener()),
+    policy.onChange(() => listener()),
+    endpoints.onChange(listener),
+  ]
+  return () => {
+    for (const stop of stops) stop()
+  }
+}
+
+const pages = { verify: 'verify.html', console: 'console.html' } as const
+
+/** Pages are built into the package; a checkout that was never built has none. */
+async function findPage(name: keyof typeof pages): Promise<string | null> {
+  const file = new URL(`../pages/${pages[name]}`, import.meta.url)
+  return existsSync(file) ? readFile(file, 'utf8') : null
+}
+
+function hostOf(host: string): string {
+  if (host === '0.0.0.0' || host === '::') return 'localhost'
+  return host.includes(':') ? `[${host}]` : host
+}

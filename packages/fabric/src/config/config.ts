@@ -1,0 +1,95 @@
+import { createHash } from 'node:crypto'
+import { resolve } from 'node:path'
+import { parseDocument } from 'yaml'
+import { type ConfigText, type Environment } from './read.ts'
+import { type ConfigDocument, configSchema } from './schema.ts'
+
+/** One frozen, validated configuration; everything in it is absolute and decided. */
+export type Config = Readonly<
+  Omit<ConfigDocument, 'dataDir' | 'policyDir' | 'masterKey'> & {
+    dataDir: string
+    policyDir: string
+    masterKey: MasterKeyPlace
+  }
+>
+
+export type MasterKeyPlace =
+  | { readonly from: 'key-file'; readonly path: string }
+  | { readonly from: 'passphrase-file'; readonly path: string }
+  | { readonly from: 'environment'; readonly value: string }
+  | { readonly from: 'keyring'; readonly account: string }
+
+/** A configuration that cannot be used. The message names the key and what to do. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError'
+}
+
+export interface ConfigOverrides {
+  readonly dataDir?: string | undefined
+  readonly port?: number | undefined
+}
+
+/** Parses, applies safe defaults, resolves paths, freezes. Throws `ConfigError` on anything else. */
+export function parseConfig(
+  file: ConfigText | null,
+  environment: Environment,
+  overrides: ConfigOverrides = {},
+): Config {
+  const document = parseDocumentText(file)
+  const dataDir = resolve(overrides.dataDir ?? environment.dataDir ?? document.dataDir)
+  const listen = { ...document.listen, port: overrides.port ?? document.listen.port }
+  return deepFreeze({
+    ...document,
+    listen,
+    dataDir,
+    policyDir: resolve(document.policyDir ?? resolve(dataDir, 'policies')),
+    masterKey: placeMasterKey(document, environment, dataDir),
+  })
+}
+
+function parseDocumentText(file: ConfigText | null): ConfigDocument {
+  if (file === null) return configSchema.parse({})
+  const yaml = parseDocument(file.text, { uniqueKeys: true })
+  const [fault] = yaml.errors
+  if (fault !== undefined) throw new ConfigError(`${file.path}: ${fault.message}`)
+  const parsed = configSchema.safeParse(yaml.toJS() ?? {})
+  if (parsed.success) return parsed.data
+  const faults = parsed.error.issues.map(
+    (issue) => `  ${issue.path.join('.') || '(top level)'}: ${issue.message}`,
+  )
+  throw new ConfigError(`${file.path} cannot be used:\n${faults.join('\n')}`)
+}
+
+function placeMasterKey(
+  document: ConfigDocument,
+  environment: Environment,
+  dataDir: string,
+): MasterKeyPlace {
+  const asked = document.masterKey
+  // The account ties a key to its data folder, so that two fabrics of one user do not share one.
+  const account = createHash('sha256').update(dataDir).digest('hex').slice(0, 16)
+  switch (asked.from) {
+    case 'key-file': {
+      // Beside the data the key would be copied with every backup of what it protects.
+      const path = asked.path ?? resolve(environment.userConfigDir, 'countersign', `${account}.key`)
+      return { from: 'key-file', path: resolve(path) }
+    }
+    case 'passphrase-file':
+      return { from: 'passphrase-file', path: resolve(asked.path) }
+    case 'environment':
+      if (environment.masterKey === null) {
+        throw new ConfigError('masterKey is to come from COUNTERSIGN_MASTER_KEY, which is not set')
+      }
+      return { from: 'environment', value: environment.masterKey }
+    case 'keyring':
+      return { from: 'keyring', account }
+  }
+}
+
+function deepFreeze<T>(value: T): T {
+  if (typeof value === 'object' && value !== null && !Object.isFrozen(value)) {
+    Object.freeze(value)
+    for (const inner of Object.values(value)) deepFreeze(inner)
+  }
+  return value
+}

@@ -1,0 +1,93 @@
+import { isAgentName, isTrustDomain } from '@countersign/protocol'
+import { z } from 'zod'
+
+const agentName = z
+  .string()
+  .refine(isAgentName, 'lower-case letters, digits, dot, dash and underscore, at most 63')
+
+const duration = (minimum: number, maximum: number, byDefault: number) =>
+  z.int().min(minimum).max(maximum).default(byDefault)
+
+const upstreamUrl = z
+  .url({ protocol: /^https?$/ })
+  .describe('Where the agent listens. Plain http is accepted for loopback addresses only.')
+  .refine((text) => {
+    const { protocol, hostname } = new URL(text)
+    return protocol === 'https:' || ['localhost', '127.0.0.1', '[::1]'].includes(hostname)
+  }, 'plain http leaves the machine in the clear; use https, or a connector beside the agent')
+
+const agent = z.strictObject({
+  upstream: upstreamUrl,
+  protocol: z
+    .enum(['a2a', 'mcp', 'http', 'auto'])
+    .default('auto')
+    .describe('What the agent speaks; on a fixed protocol, unknown operations are refused.'),
+  roles: z.array(agentName).default([]),
+  segment: z.union([agentName, z.literal('')]).default(''),
+  attributes: z
+    .record(z.string(), z.union([z.string(), z.int(), z.boolean()]))
+    .default({})
+    .describe('Facts that policies may compare, such as team or environment.'),
+})
+
+const listen = z
+  .strictObject({
+    host: z.string().min(1).default('127.0.0.1'),
+    port: z.int().min(0).max(65_535).default(8443),
+    names: z
+      .array(z.string().min(1))
+      .default([])
+      .describe('Further DNS names and addresses that the server certificate answers to.'),
+  })
+  .prefault({})
+
+const masterKey = z
+  .discriminatedUnion('from', [
+    z.strictObject({ from: z.literal('key-file'), path: z.string().min(1).optional() }),
+    z.strictObject({ from: z.literal('passphrase-file'), path: z.string().min(1) }),
+    z.strictObject({ from: z.literal('environment') }),
+    z.strictObject({ from: z.literal('keyring') }),
+  ])
+  .default({ from: 'key-file' })
+  .describe('What seals the fabric’s own keys. There is no default key, only a default place.')
+
+const limits = z
+  .strictObject({
+    bodyBytes: z
+      .int()
+      .min(1024)
+      .max(64 * 1024 * 1024)
+      .default(4 * 1024 * 1024),
+    requestsPerMinute: z.int().min(1).max(10_000_000).default(6_000),
+    refusalsPerMinute: z
+      .int()
+      .min(1)
+      .max(100_000)
+      .default(600)
+      .describe('Unauthenticated attempts recorded per address; beyond that, connections close.'),
+    connections: z.int().min(1).max(100_000).default(4_096),
+    upstreamTimeoutMs: duration(100, 3_600_000, 120_000),
+    streamMs: duration(1_000, 86_400_000, 3_600_000),
+  })
+  .prefault({})
+
+/** `countersign.yaml`. Unknown keys are refused; leaving everything out gives a safe local fabric. */
+export const configSchema = z.strictObject({
+  trustDomain: z
+    .string()
+    .refine(isTrustDomain, 'a lower-case DNS-like name without port')
+    .default('countersign.local'),
+  dataDir: z.string().min(1).default('.countersign'),
+  policyDir: z.string().min(1).optional().describe('Default: the folder `policies` in dataDir.'),
+  listen,
+  masterKey,
+  limits,
+  agents: z.record(agentName, agent).default({}),
+})
+
+export type ConfigDocument = z.infer<typeof configSchema>
+
+/** JSON Schema (2020-12) of the file, for editors. */
+export function configJsonSchema(): object {
+  return z.toJSONSchema(configSchema, { io: 'input' })
+}

@@ -1,0 +1,137 @@
+import type { Observation, Risk, Signal } from './detector.ts'
+import { DETECTORS, halfLifeOf } from './detectors.ts'
+import { createEdgeState, type EdgeState, noteEdge } from './edge-watch.ts'
+import { countRate, createRateState, type RateLimits, type RateState } from './rate-watch.ts'
+
+export interface AgentLimits {
+  readonly edgesMax: number
+  readonly signalsMax: number
+}
+
+/** Everything that is known of the behaviour of one agent. */
+export interface AgentWatch {
+  /** Time of the latest observation: time never runs backwards for a watch. */
+  at: number
+  readonly edges: EdgeState
+  readonly rates: Record<RateName, RateState>
+  credentialsHeldUntil: number
+  /** Oldest first. */
+  signals: Signal[]
+}
+
+/** The counts that are watched per minute. */
+const RATES = {
+  rate: { deviationMin: 3, countMin: 30 },
+  refusals: { deviationMin: 1, countMin: 8 },
+  findings: { deviationMin: 2, countMin: 20 },
+  volume: { deviationMin: 64, countMin: 2_048 },
+} as const satisfies Record<string, RateLimits>
+type RateName = keyof typeof RATES
+const RATE_NAMES = ['rate', 'refusals', 'findings', 'volume'] as const satisfies RateName[]
+
+/** A refused first time is somebody trying doors. */
+const refusedFactor = 1.5
+/** One leaking job sends the same credential again and again. */
+const credentialHoldMs = 5 * 60_000
+/** Signals that have faded below this are dropped. */
+const weightMin = 0.5
+
+export function createAgentWatch(at: number): AgentWatch {
+  return {
+    at,
+    edges: createEdgeState(),
+    rates: {
+      rate: createRateState(at),
+      refusals: createRateState(at),
+      findings: createRateState(at),
+      volume: createRateState(at),
+    },
+    credentialsHeldUntil: 0,
+    signals: [],
+  }
+}
+
+/** Notes one exchange and gives the signals that it raised, which are already counted. */
+export function observeAgent(
+  watch: AgentWatch,
+  observation: Observation,
+  limits: AgentLimits,
+): readonly Signal[] {
+  const at = Math.max(watch.at, observation.at)
+  watch.at = at
+  const raised = [
+    ...observeRates(watch, observation, at),
+    ...observeEdge(watch, observation, { at, limits }),
+    ...observeCredentials(watch, observation, at),
+  ]
+  for (const signal of raised) addSignal(watch, signal, limits)
+  return raised
+}
+
+function observeRates(watch: AgentWatch, observation: Observation, at: number): Signal[] {
+  const amounts: Record<RateName, number> = {
+    rate: 1,
+    refusals: observation.outcome === 'refused' ? 1 : 0,
+    findings: observation.findings,
+    volume: observation.bytes / 1024,
+  }
+  return RATE_NAMES.flatMap((name) => {
+    const alarm = countRate(watch.rates[name], { at, amount: amounts[name] }, RATES[name])
+    if (alarm === null) return []
+    const { weight, says } = DETECTORS[name]
+    return [
+      {
+        detector: name,
+        agent: observation.caller,
+        at,
+        weight,
+        says: says(alarm.seen, alarm.usual),
+      },
+    ]
+  })
+}
+
+function observeEdge(
+  watch: AgentWatch,
+  observation: Observation,
+  { at, limits }: { at: number; limits: AgentLimits },
+): Signal[] {
+  const { receiver, action, caller, outcome } = observation
+  const surprise = noteEdge(watch.edges, { receiver, action, at }, limits)
+  const row = DETECTORS['new-edge']
+  const factor = outcome === 'refused' ? refusedFactor : 1
+  const weight = Math.round(row.weight * surprise * factor)
+  if (weight === 0) return []
+  return [{ detector: 'new-edge', agent: caller, at, weight, says: row.says(receiver, action) }]
+}
+
+function observeCredentials(watch: AgentWatch, observation: Observation, at: number): Signal[] {
+  const count = observation.credentials ?? 0
+  if (count === 0 || at < watch.credentialsHeldUntil) return []
+  watch.credentialsHeldUntil = at + credentialHoldMs
+  const { weight, says } = DETECTORS.credential
+  return [{ detector: 'credential', agent: observation.caller, at, weight, says: says(count) }]
+}
+
+/** Keeps the newest signals; what is dropped is the oldest, and has faded most. */
+export function addSignal(watch: AgentWatch, signal: Signal, limits: AgentLimits): void {
+  watch.signals.push(signal)
+  if (watch.signals.length > limits.signalsMax) watch.signals.shift()
+}
+
+/** The score at `now`, a whole number, because policies compare it with whole numbers. */
+export function riskOfAgent(watch: AgentWatch, now: number): Risk {
+  let score = 0
+  const signals = watch.signals.filter((signal) => {
+    const weight = fadedWeight(signal, now)
+    if (weight < weightMin) return false
+    score += weight
+    return true
+  })
+  return { score: Math.min(100, Math.round(score)), signals }
+}
+
+function fadedWeight(signal: Signal, now: number): number {
+  const age = Math.max(0, now - signal.at)
+  return signal.weight * 2 ** (-age / halfLifeOf(signal.detector))
+}

@@ -1,0 +1,266 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { createDetection, type RestorableDetection } from './create-detection.ts'
+import type { Observation, Signal } from './detector.ts'
+import { DETECTORS } from './detectors.ts'
+
+const minute = 60_000
+const hour = 60 * minute
+const start = Date.UTC(2026, 2, 2)
+
+/** A clock that stands wherever the last event put it. */
+function openDetection(limits = {}) {
+  let now = start
+  const clock = { now: () => now, monotonic: () => now - start }
+  const detection = createDetection({ clock, limits })
+  const observe = (observation: Partial<Observation> & { at: number }): readonly Signal[] => {
+    now = Math.max(now, observation.at)
+    return detection.observe({
+      caller: 'shop',
+      receiver: 'billing',
+      action: 'call:charge',
+      outcome: 'permitted',
+      bytes: 800,
+      findings: 0,
+      ...observation,
+    })
+  }
+  return { detection, observe, clock, setNow: (at: number) => (now = at) }
+}
+
+/** Random, but the same in every run (mulberry32). */
+function createDice(seed: number): () => number {
+  let state = seed
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
+  }
+}
+
+function poisson(dice: () => number, mean: number): number {
+  const limit = Math.exp(-mean)
+  let product = dice()
+  let count = 0
+  while (product > limit) {
+    product *= dice()
+    count++
+  }
+  return count
+}
+
+/** Messages a minute over a day: quiet at night, two humps, and a job on the hour. */
+function usualRate(agent: number, minuteOfDay: number): number {
+  const day = Math.max(0, Math.sin(((minuteOfDay - 360) / 1080) * Math.PI))
+  const job = agent % 3 === 0 && minuteOfDay % 60 === 0 ? 25 : 0
+  return 0.1 + day * (3 + agent * 1.5) + job
+}
+
+/** Runs days of ordinary traffic and gives every signal that it raised, and the highest score. */
+function runUsual(
+  room: ReturnType<typeof openDetection>,
+  options: { days: number; seed: number; agents?: number },
+) {
+  const dice = createDice(options.seed)
+  const signals: Signal[] = []
+  let highest = 0
+  const agents = options.agents ?? 6
+  for (let i = 0; i < options.days * 1440; i++) {
+    for (let agent = 0; agent < agents; agent++) {
+      const caller = `agent-${agent}`
+      const count = poisson(dice, usualRate(agent, i % 1440))
+      for (let k = 0; k < count; k++) {
+        const at = start + i * minute + Math.floor((k / count) * minute)
+        const receiver = `tool-${Math.floor(dice() ** 3 * (3 + agent))}`
+        const outcome = dice() < 0.01 ? 'refused' : 'permitted'
+        const findings = dice() < 0.05 ? 1 + Math.floor(dice() * 3) : 0
+        const bytes = 300 + Math.floor(dice() ** 4 * 40_000)
+        const observation = { at, caller, receiver, outcome, findings, bytes } as const
+        signals.push(...room.observe(observation))
+      }
+      const now = start + i * minute
+      highest = Math.max(highest, room.detection.riskOf(caller, now).score)
+    }
+  }
+  return { signals, highest, end: start + options.days * 1440 * minute }
+}
+
+describe('a clean day', () => {
+  test.each([1, 2, 3, 4, 5, 6, 7, 8])('raises no agent to 50, and hardly any alarm (seed %d)', (seed) => {
+    const { signals, highest } = runUsual(openDetection(), { days: 1, seed })
+    expect(highest).toBeLessThan(50)
+    // The published aim is 0.05 alarms for an agent and day; six agents may have one.
+    expect(signals.length, JSON.stringify(signals)).toBeLessThanOrEqual(1)
+  })
+
+  test('raises nothing at all on the very first exchanges of a fresh fabric', () => {
+    const { observe } = openDetection()
+    const raised = Array.from({ length: 100 }, (_, i) =>
+      observe({ at: start + i * 200, receiver: `tool-${i}` }),
+    )
+    expect(raised.flat()).toEqual([])
+  })
+})
+
+/** An agent that has behaved for a day, and when its day ended. */
+function openKnown() {
+  const room = openDetection()
+  const { end } = runUsual(room, { days: 1, seed: 11, agents: 2 })
+  const noon = end + 12 * hour
+  // The next morning as usual, so that the attack stands out against traffic and not against the gap.
+  const dice = createDice(5)
+  for (let i = 0; i < 60; i++) {
+    for (let k = poisson(dice, 4); k > 0; k--) {
+      room.observe({ at: noon - hour + i * minute, caller: 'agent-1', receiver: 'tool-0' })
+    }
+  }
+  return { ...room, noon }
+}
+
+describe('an attack', () => {
+  const attacker = 'agent-1'
+  const attacks: Record<string, (at: number, i: number) => Partial<Observation>> = {
+    rate: () => ({ receiver: 'tool-0' }),
+    refusals: () => ({ receiver: 'tool-0', outcome: 'refused' }),
+    findings: () => ({ receiver: 'tool-0', findings: 5 }),
+    volume: () => ({ receiver: 'tool-0', bytes: 1_000_000 }),
+    credential: () => ({ receiver: 'tool-0', credentials: 1 }),
+    'new-edge': (_, i) => ({ receiver: `vault-${i}`, outcome: 'refused' }),
+  }
+  const counts: Record<string, number> = { rate: 400, refusals: 20, credential: 1, 'new-edge': 4 }
+
+  test.each(Object.keys(attacks))('by %s raises its signal and the score', (name) => {
+    const { detection, observe, noon } = openKnown()
+    expect(detection.riskOf(attacker, noon).score).toBeLessThan(5)
+    const raised: Signal[] = []
+    const count = counts[name] ?? 12
+    for (let i = 0; i < count; i++) {
+      const at = noon + Math.floor((i / count) * 40_000)
+      raised.push(...observe({ at, caller: attacker, ...attacks[name]?.(at, i) }))
+    }
+    expect(raised.map((signal) => signal.detector)).toContain(name)
+    const { score, signals } = detection.riskOf(attacker, noon + minute)
+    expect(score).toBeGreaterThanOrEqual(20)
+    expect(signals.every((signal) => signal.agent === attacker)).toBe(true)
+    expect(detection.riskOf('agent-0', noon + minute).score).toBeLessThan(20)
+  })
+
+  test('that goes on is one alarm for each hold, not one for each message', () => {
+    const { observe, noon } = openKnown()
+    const raised: Signal[] = []
+    for (let i = 0; i < 1200; i++) {
+      raised.push(...observe({ at: noon + i * 1000, caller: attacker, receiver: 'tool-0' }))
+    }
+    const rates = raised.filter((signal) => signal.detector === 'rate')
+    expect(rates.length).toBeGreaterThanOrEqual(1)
+    expect(rates.length).toBeLessThanOrEqual(2)
+  })
+
+  test('that combines two kinds reaches 50', () => {
+    const { detection, observe, noon } = openKnown()
+    for (let i = 0; i < 40; i++) {
+      const at = noon + i * 1000
+      observe({ at, caller: attacker, receiver: `vault-${i % 8}`, outcome: 'refused' })
+    }
+    expect(detection.riskOf(attacker, noon + minute).score).toBeGreaterThanOrEqual(50)
+  })
+})
+
+describe('the score', () => {
+  test('is halved after each half-life of its signal, and forgotten in the end', () => {
+    const { detection } = openDetection()
+    detection.raise({ detector: 'rate', agent: 'shop', at: start, weight: 80, says: 'x' })
+    const { halfLifeMs } = DETECTORS.rate
+    expect(detection.riskOf('shop', start).score).toBe(80)
+    expect(detection.riskOf('shop', start + halfLifeMs).score).toBe(40)
+    expect(detection.riskOf('shop', start + 2 * halfLifeMs).score).toBe(20)
+    expect(detection.riskOf('shop', start + 20 * halfLifeMs)).toEqual({ score: 0, signals: [] })
+  })
+
+  test('never leaves 0 to 100, whatever is raised', () => {
+    const weight = fc.oneof(fc.double(), fc.constantFrom(Number.NaN, Number.POSITIVE_INFINITY, -5))
+    fc.assert(
+      fc.property(fc.array(fc.tuple(weight, fc.integer())), fc.integer(), (raised, later) => {
+        const { detection } = openDetection()
+        for (const [value, offset] of raised) {
+          const at = start + offset
+          detection.raise({ detector: 'guardduty', agent: 'shop', at, weight: value, says: 'x' })
+        }
+        const { score } = detection.riskOf('shop', start + later)
+        expect(Number.isInteger(score)).toBe(true)
+        expect(score).toBeGreaterThanOrEqual(0)
+        expect(score).toBeLessThanOrEqual(100)
+      }),
+    )
+  })
+
+  test('fades also for a signal that claims to come from the future', () => {
+    const { detection } = openDetection()
+    const far = start + 1e12
+    detection.raise({ detector: 'soc', agent: 'shop', at: far, weight: 90, says: 'x' })
+    expect(detection.riskOf('shop', start + 7 * 24 * hour).score).toBe(0)
+  })
+})
+
+describe('memory', () => {
+  test('holds a bounded number of agents, and keeps those under suspicion', () => {
+    const { detection, observe } = openDetection({ agentsMax: 50 })
+    detection.raise({ detector: 'soc', agent: 'suspect', at: start, weight: 90, says: 'x' })
+    for (let i = 0; i < 500; i++) observe({ at: start + i, caller: `flood-${i}` })
+    expect(detection.riskOf('suspect', start).score).toBe(90)
+    expect(agentsIn(detection)).toBe(50)
+  })
+
+  test('holds a bounded number of edges and signals for an agent', () => {
+    const { detection, observe } = openDetection({ edgesMax: 20, signalsMax: 5 })
+    for (let i = 0; i < 5_000; i++) observe({ at: start + i * 100, receiver: `r-${i}` })
+    const { signals } = detection.riskOf('shop', start + 500_000)
+    expect(signals.length).toBeLessThanOrEqual(5)
+    expect(detection.snapshot().length).toBeLessThan(64 * 1024)
+  })
+
+  test('is not touched by callers without a name', () => {
+    const { detection, observe } = openDetection()
+    for (let i = 0; i < 10; i++) observe({ at: start + i, caller: '' })
+    expect(agentsIn(detection)).toBe(0)
+  })
+})
+
+describe('a snapshot', () => {
+  test('makes a restart unnoticeable', () => {
+    const first = openDetection()
+    runUsual(first, { days: 0.5, seed: 3, agents: 2 })
+    const now = start + 12 * hour
+    const clock = { now: () => now + hour, monotonic: () => 0 }
+    const restored = createDetection({ clock, snapshot: first.detection.snapshot() })
+    first.setNow(now + hour)
+    for (let i = 0; i < 300; i++) {
+      const observation: Observation = {
+        at: now + i * 100,
+        caller: 'agent-1',
+        receiver: `tool-${i % 40}`,
+        action: 'call',
+        outcome: i % 7 === 0 ? 'refused' : 'permitted',
+        bytes: 5_000,
+        findings: i % 3,
+      }
+      expect(restored.observe(observation)).toEqual(first.detection.observe(observation))
+    }
+    expect(restored.snapshot()).toEqual(first.detection.snapshot())
+  })
+
+  test.each(['', '{}', '[]', '{"format":"countersign-detection-1","agents":[{}]}', 'null'])(
+    'that is none of ours (%s) is refused',
+    (text) => {
+      const clock = { now: () => start, monotonic: () => 0 }
+      const snapshot = new TextEncoder().encode(text)
+      expect(() => createDetection({ clock, snapshot })).toThrow()
+    },
+  )
+})
+
+function agentsIn(detection: RestorableDetection): number {
+  const text = new TextDecoder().decode(detection.snapshot())
+  return (JSON.parse(text) as { agents: unknown[] }).agents.length
+}

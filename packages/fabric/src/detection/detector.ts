@@ -1,0 +1,36 @@
+/** One exchange, or one refusal of it, as detection sees it. */
+export interface Observation {
+  readonly at: number
+  readonly caller: string
+  readonly receiver: string
+  readonly action: string
+  readonly outcome: 'permitted' | 'refused'
+  readonly bytes: number
+  readonly findings: number
+  /** How many of the findings are credentials; left out where nobody counted them. */
+  readonly credentials?: number
+}
+
+export interface Signal {
+  readonly detector: string
+  readonly agent: string
+  readonly at: number
+  /** What this signal adds to the risk score, 0 to 100. */
+  readonly weight: number
+  /** One sentence for a person. */
+  readonly says: string
+}
+
+export interface Risk {
+  /** 0 to 100, decaying. */
+  readonly score: number
+  readonly signals: readonly Signal[]
+}
+
+/** Watches exchanges and keeps a decaying risk score for each agent. Bounded in memory. */
+export interface Detection {
+  observe(observation: Observation): readonly Signal[]
+  /** Takes a signal from outside (another detector, an operator, a cloud service). */
+  raise(signal: Signal): void
+  riskOf(agent: string, now: number): Risk
+}

@@ -1,0 +1,55 @@
+/** What one caller has done before: receiver and action, with counts that fade. */
+export interface EdgeState {
+  /** Edges by `receiver action`, least recently used first. */
+  edges: Map<string, { count: number; at: number }>
+  observations: number
+  /** How many edges were new when they were seen, ever. */
+  novelties: number
+}
+
+export interface EdgeLimits {
+  readonly edgesMax: number
+}
+
+/** Exchanges before a first time means anything: a fresh fabric sees only first times. */
+const observationsLearnt = 100
+/** An edge unused for this many half-lives is forgotten, and new again. */
+const countHalfLifeMs = 7 * 24 * 60 * 60_000
+const forgottenBelow = 0.02
+
+export function createEdgeState(): EdgeState {
+  return { edges: new Map(), observations: 0, novelties: 0 }
+}
+
+/**
+ * Notes one exchange at `at` and gives how surprising it is: 0 for an edge that is known, or while the
+ * agent is being learnt; up to 1 for the first new edge of an agent that always does the same. An agent
+ * that finds new receivers every day surprises little.
+ */
+export function noteEdge(
+  state: EdgeState,
+  edge: { readonly receiver: string; readonly action: string; readonly at: number },
+  limits: EdgeLimits,
+): number {
+  const key = `${edge.receiver} ${edge.action}`
+  const known = state.edges.get(key)
+  const fade = known === undefined ? 0 : 2 ** (-(edge.at - known.at) / countHalfLifeMs)
+  const count = (known?.count ?? 0) * fade
+  state.edges.delete(key)
+  state.edges.set(key, { count: count + 1, at: edge.at })
+  if (state.edges.size > limits.edgesMax) forgetOldest(state)
+  state.observations++
+  if (count >= forgottenBelow) return 0
+  const learning = state.observations <= observationsLearnt
+  const share = (state.novelties + 1) / (state.observations + 1)
+  if (!learning) state.novelties++
+  // While learning, new edges are not counted as a habit: they say nothing about the agent.
+  return learning ? 0 : Math.min(1, -Math.log(share) / Math.log(observationsLearnt))
+}
+
+function forgetOldest(state: EdgeState): void {
+  for (const key of state.edges.keys()) {
+    state.edges.delete(key)
+    return
+  }
+}

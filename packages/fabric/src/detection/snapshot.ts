@@ -1,0 +1,84 @@
+import { parseUtf8, utf8 } from '@countersign/protocol'
+import { type AgentWatch, createAgentWatch } from './agent-watch.ts'
+import type { Signal } from './detector.ts'
+import type { RateState } from './rate-watch.ts'
+
+const format = 'countersign-detection-1'
+
+/** All watches as bytes, in the order in which they were last seen. */
+export function writeSnapshot(watches: ReadonlyMap<string, AgentWatch>): Uint8Array {
+  const agents = [...watches].map(([agent, watch]) => ({
+    ...watch,
+    agent,
+    edges: { ...watch.edges, edges: [...watch.edges.edges] },
+  }))
+  return utf8(JSON.stringify({ format, agents }))
+}
+
+/** Throws a TypeError on anything but what `writeSnapshot` gave. */
+export function parseSnapshot(bytes: Uint8Array): [string, AgentWatch][] {
+  const document = asRecord(JSON.parse(parseUtf8(bytes)))
+  if (document['format'] !== format) throw damaged()
+  return asList(document['agents']).map((value) => {
+    const fields = asRecord(value)
+    return [asText(fields['agent']), parseWatch(fields)]
+  })
+}
+
+function parseWatch(fields: Record<string, unknown>): AgentWatch {
+  const watch = createAgentWatch(asNumber(fields['at']))
+  const rates = asRecord(fields['rates'])
+  for (const name of ['rate', 'refusals', 'findings', 'volume'] as const) {
+    fillRate(watch.rates[name], asRecord(rates[name]))
+  }
+  const edges = asRecord(fields['edges'])
+  watch.edges.observations = asNumber(edges['observations'])
+  watch.edges.novelties = asNumber(edges['novelties'])
+  for (const pair of asList(edges['edges'])) {
+    const [key, value] = asList(pair)
+    const edge = asRecord(value)
+    watch.edges.edges.set(asText(key), { count: asNumber(edge['count']), at: asNumber(edge['at']) })
+  }
+  watch.credentialsHeldUntil = asNumber(fields['credentialsHeldUntil'])
+  watch.signals = asList(fields['signals']).map(parseSignal)
+  return watch
+}
+
+function fillRate(state: RateState, fields: Record<string, unknown>): void {
+  for (const key of Object.keys(state) as (keyof RateState)[]) state[key] = asNumber(fields[key])
+}
+
+function parseSignal(value: unknown): Signal {
+  const fields = asRecord(value)
+  return {
+    detector: asText(fields['detector']),
+    agent: asText(fields['agent']),
+    at: asNumber(fields['at']),
+    weight: asNumber(fields['weight']),
+    says: asText(fields['says']),
+  }
+}
+
+function damaged(): TypeError {
+  return new TypeError('this is no snapshot of detection')
+}
+
+function asRecord(value: unknown): Record<string, unknown> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw damaged()
+  return { ...value }
+}
+
+function asList(value: unknown): readonly unknown[] {
+  if (!Array.isArray(value)) throw damaged()
+  return value
+}
+
+function asText(value: unknown): string {
+  if (typeof value !== 'string') throw damaged()
+  return value
+}
+
+function asNumber(value: unknown): number {
+  if (typeof value !== 'number') throw damaged()
+  return value
+}

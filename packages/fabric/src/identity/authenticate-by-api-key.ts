@@ -1,0 +1,43 @@
+import { formatSpiffeId } from '@countersign/protocol'
+import type { Clock } from '../lib/clock.ts'
+import { Refusal } from '../lib/refusal.ts'
+import { type ApiKeys, looksLikeApiKey } from './api-keys.ts'
+import type { Authenticator, Presented } from './caller.ts'
+import type { Directory } from './directory.ts'
+import { callerOf } from './standing.ts'
+
+/** The caller is the owner of the API key, in `X-Api-Key` or where a bearer token belongs. */
+export function authenticateByApiKey(room: {
+  readonly trustDomain: string
+  readonly apiKeys: ApiKeys
+  readonly directory: Directory
+  readonly clock: Clock
+}): Authenticator {
+  return async (presented) => {
+    const text = presentedKey(presented)
+    if (text === null || text instanceof Refusal) return text
+    const key = room.apiKeys.find(text)
+    if (key === null) return new Refusal('CREDENTIAL_REJECTED', 'no such API key')
+    if (room.clock.now() > key.expiresAt) {
+      return new Refusal('CREDENTIAL_EXPIRED', `API key ${key.id} has expired`)
+    }
+    const record = room.directory.find(key.owner)
+    const { trustDomain } = room
+    const id = { trustDomain, kind: record?.kind ?? 'agent', name: key.owner, instance: null }
+    return callerOf(record, {
+      spiffeId: formatSpiffeId(id),
+      method: 'api-key',
+      credentialId: key.id,
+      scopes: key.scopes,
+      expiresAt: key.expiresAt,
+    })
+  }
+}
+
+function presentedKey({ apiKey, bearer }: Presented): string | Refusal | null {
+  const inBearer = bearer !== null && looksLikeApiKey(bearer) ? bearer : null
+  if (apiKey !== null && inBearer !== null && apiKey !== inBearer) {
+    return new Refusal('CREDENTIALS_CONFLICTING', 'two API keys were presented')
+  }
+  return apiKey ?? inBearer
+}

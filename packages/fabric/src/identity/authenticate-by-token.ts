@@ -1,0 +1,71 @@
+import { hash } from 'node:crypto'
+import { parseSpiffeId } from '@countersign/protocol'
+import type { Clock } from '../lib/clock.ts'
+import { Refusal } from '../lib/refusal.ts'
+import { looksLikeApiKey } from './api-keys.ts'
+import type { Authenticator, Presented } from './caller.ts'
+import type { Directory } from './directory.ts'
+import { callerOf } from './standing.ts'
+import type { TokenServer, VerifiedToken } from './token-server.ts'
+
+/** Tokens live five minutes; this many agents may use one each before verification is repeated. */
+const tokensMax = 10_000
+
+/** A token of ours takes about 600 characters. */
+const tokenLengthMax = 4_096
+
+/** The caller is the agent to which an access token was given (RFC 9068). */
+export function authenticateByToken(room: {
+  readonly trustDomain: string
+  readonly tokens: TokenServer
+  readonly directory: Directory
+  readonly clock: Clock
+}): Authenticator {
+  // By hash, so that a copy of this process's memory holds no token that could be used.
+  const verified = new Map<string, VerifiedToken>()
+
+  const verify = async (token: string): Promise<VerifiedToken | Refusal> => {
+    const key = hash('sha256', token, 'base64url')
+    const known = verified.get(key)
+    if (known !== undefined && known.expiresAt > room.clock.now()) return known
+    verified.delete(key)
+    const answer = await room.tokens.verify(token)
+    if (answer instanceof Refusal) return answer
+    if (verified.size >= tokensMax) verified.clear()
+    verified.set(key, answer)
+    return answer
+  }
+
+  return async (presented) => {
+    const { bearer } = presented
+    if (bearer === null || looksLikeApiKey(bearer)) return null
+    if (bearer.length > tokenLengthMax) {
+      return new Refusal('CREDENTIAL_REJECTED', 'the token is too long')
+    }
+    const token = await verify(bearer)
+    if (token instanceof Refusal) return token
+    if (!isBoundTo(token, presented)) {
+      return new Refusal('CREDENTIAL_REJECTED', 'the token is bound to another certificate')
+    }
+    const id = parseSpiffeId(token.subject)
+    const record = id?.trustDomain === room.trustDomain ? room.directory.find(id.name) : null
+    if (id === null || record?.kind !== id.kind) {
+      return new Refusal('CREDENTIAL_REJECTED', `${token.subject} is not in the directory`)
+    }
+    // Asked anew for every request: quarantine must not wait for a token to expire.
+    return callerOf(record, {
+      spiffeId: token.subject,
+      method: 'token',
+      credentialId: token.tokenId,
+      scopes: token.scopes,
+      expiresAt: token.expiresAt,
+    })
+  }
+}
+
+/** RFC 8705, section 3: a bound token is worth nothing without its certificate. */
+function isBoundTo({ thumbprint }: VerifiedToken, { certificateChain }: Presented): boolean {
+  if (thumbprint === null) return true
+  const leaf = certificateChain?.[0]
+  return leaf !== undefined && hash('sha256', leaf, 'base64url') === thumbprint
+}

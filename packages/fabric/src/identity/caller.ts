@@ -1,0 +1,41 @@
+import type { Refusal } from '../lib/refusal.ts'
+
+/** What a peer put forward, none of it checked except that `peer` completed a TLS handshake. */
+export interface Presented {
+  /** The certificate chain of the TLS peer, DER, leaf first; null when it sent none. */
+  readonly certificateChain: readonly Uint8Array[] | null
+  /** The token of one `Authorization: Bearer` header; null when there was none. */
+  readonly bearer: string | null
+  /** The value of one `X-Api-Key` header; null when there was none. */
+  readonly apiKey: string | null
+}
+
+/** Scalars only, so that a policy can compare them without surprises. */
+export type Attributes = Readonly<Record<string, string | number | boolean>>
+
+/** A verified principal, as one credential proved it. */
+export interface Caller {
+  readonly spiffeId: string
+  readonly kind: 'agent' | 'user'
+  readonly name: string
+  /** How this request proved it. */
+  readonly method: 'certificate' | 'token' | 'api-key'
+  /** Names the credential (certificate SHA-256, token id, key prefix) without revealing it. */
+  readonly credentialId: string
+  readonly roles: readonly string[]
+  readonly segment: string
+  readonly attributes: Attributes
+  /** Null: everything that policy allows. Otherwise only these targets (agent or channel names). */
+  readonly scopes: readonly string[] | null
+  /** Unix milliseconds after which this proof is worth nothing, streams included. */
+  readonly expiresAt: number
+}
+
+/**
+ * Knows one kind of credential.
+ *
+ * Resolves to the caller when the credential is of this kind and good, to a refusal when it is of
+ * this kind and bad, and to null when none of this kind was presented. Rejects only when it cannot
+ * tell; that, too, means no.
+ */
+export type Authenticator = (presented: Presented) => Promise<Caller | Refusal | null>

@@ -1,0 +1,40 @@
+import type { Attributes } from './caller.ts'
+
+export type AgentStatus = 'active' | 'quarantined' | 'revoked'
+
+/** One key that an agent proved possession of at enrolment. Keys are raw 32-byte public keys. */
+export interface AgentKeys {
+  /** Ed25519, for message signatures and countersignatures. */
+  readonly signing: { readonly keyId: string; readonly publicKey: Uint8Array }
+  /** X25519, for sealing (HPKE). */
+  readonly sealing: { readonly keyId: string; readonly publicKey: Uint8Array }
+}
+
+/** What the fabric knows of one principal. */
+export interface AgentRecord {
+  readonly name: string
+  readonly kind: 'agent' | 'user'
+  readonly roles: readonly string[]
+  readonly segment: string
+  readonly attributes: Attributes
+  readonly status: AgentStatus
+  /** Why the status is what it is, for `explain`; empty while active. */
+  readonly statusReason: string
+  /** Null until the agent enrolled: a record may exist for a key-only caller. */
+  readonly keys: AgentKeys | null
+  readonly createdAt: number
+}
+
+/**
+ * Every principal the fabric knows. Reads are synchronous and come from memory: they stand on the
+ * path of every request. Writes are durable when they resolve, and only then visible.
+ */
+export interface Directory {
+  find(name: string): AgentRecord | null
+  findBySigningKey(keyId: string): AgentRecord | null
+  list(): readonly AgentRecord[]
+  /** Creates or replaces the record of that name, then tells every listener. */
+  put(record: AgentRecord): Promise<void>
+  /** Called after every durable change, in order. Returns the function that stops it. */
+  onChange(listener: (record: AgentRecord) => void): () => void
+}

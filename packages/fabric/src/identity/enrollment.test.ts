@@ -1,0 +1,265 @@
+import { generateKeyPairSync } from 'node:crypto'
+import { beforeEach, describe, expect, test } from 'vitest'
+import {
+  authenticatorOf,
+  chainOf,
+  enrollAgent,
+  enrollmentRequest,
+  newAgentSecrets,
+  openTestIdentity,
+  renewalRequest,
+} from '../../../../test/contracts/identity-lab.ts'
+import { systemRandom } from '../lib/random.ts'
+import { Refusal } from '../lib/refusal.ts'
+import type { Caller } from './caller.ts'
+import { createEnrollment } from './enrollment.ts'
+import { openJoinTokens } from './join-tokens.ts'
+import { openDirectory } from './stored-directory.ts'
+
+let room: Awaited<ReturnType<typeof openTestIdentity>>
+beforeEach(async () => {
+  room = await openTestIdentity()
+})
+
+async function callerWith(chain: readonly Uint8Array[] | null): Promise<Caller | Refusal | null> {
+  return authenticatorOf(
+    room.identity,
+    'certificate',
+  )({ certificateChain: chain, bearer: null, apiKey: null })
+}
+
+async function certificateCaller(chain: readonly Uint8Array[]): Promise<Caller> {
+  const caller = await callerWith(chain)
+  if (caller === null || caller instanceof Refusal) throw new Error('not a caller')
+  return caller
+}
+
+describe('enrolment', () => {
+  test('gives whoever holds a join token a certificate, and the record that the token says', async () => {
+    const alice = await enrollAgent(room.identity, {
+      name: 'alice',
+      roles: ['writer'],
+      segment: 'lab',
+      attributes: { team: 'blue' },
+    })
+    expect(alice.grant.spiffeId).toBe('spiffe://a.test/agent/alice')
+    expect(await callerWith(alice.certificateChain)).toMatchObject({
+      name: 'alice',
+      kind: 'agent',
+      method: 'certificate',
+      roles: ['writer'],
+      segment: 'lab',
+      attributes: { team: 'blue' },
+      scopes: null,
+    })
+    expect(room.identity.directory.findBySigningKey(alice.grant.signingKeyId)?.name).toBe('alice')
+  })
+
+  test('uses a token up: of many at once, one enrols', async () => {
+    const { text } = await room.identity.joinTokens.create({ name: 'alice' })
+    const requests = await Promise.all(
+      Array.from({ length: 5 }, () => enrollmentRequest(text, newAgentSecrets())),
+    )
+    const answers = await Promise.all(requests.map((each) => room.identity.enrollment.enroll(each)))
+    const refusals = answers.filter((answer) => answer instanceof Refusal)
+    const [winner, ...others] = answers.flatMap((answer) =>
+      answer instanceof Refusal ? [] : [answer],
+    )
+    expect(others).toEqual([])
+    expect(refusals.map(({ code }) => code)).toEqual(Array(4).fill('CREDENTIAL_REJECTED'))
+    expect(room.identity.directory.find('alice')?.keys?.signing.keyId).toBe(winner?.signingKeyId)
+  })
+
+  test('forgets no used token: it is used after a restart as well', async () => {
+    const { text } = await room.identity.joinTokens.create({ name: 'alice' })
+    await room.identity.enrollment.enroll(await enrollmentRequest(text, newAgentSecrets()))
+    const rows = await room.store.load('join-tokens')
+    expect(rows.map((row): unknown => JSON.parse(row.value))).toMatchObject([
+      { usedAt: room.clock.now() },
+    ])
+    expect(rows[0]?.value).not.toContain(text.slice(-43))
+  })
+
+  test('goes on after a restart with the tokens and records that were there', async () => {
+    const { text } = await room.identity.joinTokens.create({
+      name: 'alice',
+      attributes: { b: 1, a: true },
+    })
+    const { store, clock, identity } = room
+    const joinTokens = await openJoinTokens({ store, clock, random: systemRandom })
+    const directory = await openDirectory(store)
+    const { authority } = identity
+    const reopened = createEnrollment({ authority, directory, joinTokens, clock })
+    expect(
+      await reopened.enroll(await enrollmentRequest(text, newAgentSecrets())),
+    ).not.toBeInstanceOf(Refusal)
+    expect(await reopened.enroll(await enrollmentRequest(text, newAgentSecrets()))).toBeInstanceOf(
+      Refusal,
+    )
+    // The process that ran before has not seen it, and loses all the same.
+    expect(
+      await identity.enrollment.enroll(await enrollmentRequest(text, newAgentSecrets())),
+    ).toBeInstanceOf(Refusal)
+    await (await openDirectory(store)).update(
+      'alice',
+      (record) => record && { ...record, roles: ['x'] },
+    )
+    expect((await openDirectory(store)).find('alice')?.roles).toEqual(['x'])
+  })
+
+  test('refuses an unknown, a changed and an expired token', async () => {
+    const { text } = await room.identity.joinTokens.create({ name: 'alice', ttlMs: 60_000 })
+    const last = text.endsWith('0') ? '1' : '0'
+    for (const wrong of [`${text.slice(0, -1)}${last}`, 'csj_x', `csk${text.slice(3)}`]) {
+      expect(
+        await room.identity.enrollment.enroll(await enrollmentRequest(wrong, newAgentSecrets())),
+      ).toMatchObject({ code: 'CREDENTIAL_REJECTED' })
+    }
+    room.clock.advance(60_001)
+    expect(
+      await room.identity.enrollment.enroll(await enrollmentRequest(text, newAgentSecrets())),
+    ).toMatchObject({ code: 'CREDENTIAL_EXPIRED' })
+  })
+
+  test('refuses keys that the caller does not hold, and the token stays good', async () => {
+    const { text } = await room.identity.joinTokens.create({ name: 'alice' })
+    const honest = await enrollmentRequest(text, newAgentSecrets())
+    const other = await enrollmentRequest(text, newAgentSecrets())
+    for (const swapped of [
+      { ...honest, tlsKey: other.tlsKey },
+      { ...honest, signingKey: other.signingKey },
+      { ...honest, sealingKey: other.sealingKey },
+      { ...honest, tlsProof: other.tlsProof },
+      { ...honest, signingProof: other.signingProof },
+    ]) {
+      expect(await room.identity.enrollment.enroll(swapped)).toMatchObject({
+        code: 'CREDENTIAL_REJECTED',
+      })
+    }
+    expect(await room.identity.enrollment.enroll(honest)).not.toBeInstanceOf(Refusal)
+  })
+
+  test('refuses a proof made for another token', async () => {
+    const secrets = newAgentSecrets()
+    const first = await room.identity.joinTokens.create({ name: 'alice' })
+    const second = await room.identity.joinTokens.create({ name: 'admin', roles: ['admin'] })
+    const request = await enrollmentRequest(first.text, secrets)
+    expect(await room.identity.enrollment.enroll({ ...request, token: second.text })).toMatchObject(
+      { code: 'CREDENTIAL_REJECTED' },
+    )
+  })
+
+  test('refuses TLS keys of another kind, and keys whose signatures prove nothing', async () => {
+    const { text } = await room.identity.joinTokens.create({ name: 'alice' })
+    const honest = await enrollmentRequest(text, newAgentSecrets())
+    const p384 = generateKeyPairSync('ec', { namedCurve: 'P-384' }).publicKey.export({
+      type: 'spki',
+      format: 'der',
+    })
+    const neutral = Buffer.alloc(32)
+    neutral[0] = 1
+    for (const change of [
+      { tlsKey: p384.toString('base64url') },
+      { tlsKey: 'AAAA' },
+      { signingKey: neutral.toString('base64url') },
+    ]) {
+      expect(await room.identity.enrollment.enroll({ ...honest, ...change })).toMatchObject({
+        code: 'CREDENTIAL_REJECTED',
+      })
+    }
+  })
+
+  test('refuses a signing key that is already the key of another agent', async () => {
+    const secrets = newAgentSecrets()
+    const enroll = async (name: string) => {
+      const { text } = await room.identity.joinTokens.create({ name })
+      return room.identity.enrollment.enroll(await enrollmentRequest(text, secrets))
+    }
+    expect(await enroll('alice')).not.toBeInstanceOf(Refusal)
+    expect(await enroll('bob')).toMatchObject({ code: 'CREDENTIAL_REJECTED' })
+    expect(room.identity.directory.find('bob')).toBeNull()
+  })
+
+  test('does not bring a quarantined agent back', async () => {
+    await enrollAgent(room.identity, { name: 'alice' })
+    await room.identity.setStatus('alice', 'quarantined', 'odd')
+    const { text } = await room.identity.joinTokens.create({ name: 'alice' })
+    expect(
+      await room.identity.enrollment.enroll(await enrollmentRequest(text, newAgentSecrets())),
+    ).toMatchObject({ code: 'AGENT_QUARANTINED' })
+    expect(room.identity.directory.find('alice')?.status).toBe('quarantined')
+  })
+
+  test('answers a body that is no request with a refusal', async () => {
+    for (const body of [null, 7, {}, [], { version: 1, token: 'x' }]) {
+      expect(await room.identity.enrollment.enroll(body)).toMatchObject({
+        code: 'MESSAGE_MALFORMED',
+      })
+    }
+  })
+})
+
+describe('renewal', () => {
+  test('gives a new certificate of the same identity to the holder of a live one', async () => {
+    const alice = await enrollAgent(room.identity, { name: 'alice' })
+    const caller = await certificateCaller(alice.certificateChain)
+    room.clock.advance(1_800_000)
+    const grant = await room.identity.enrollment.renew(
+      caller,
+      renewalRequest(caller.credentialId, newAgentSecrets().tls),
+    )
+    if (grant instanceof Refusal) throw new Error(grant.detail)
+    expect(grant.expiresAt - alice.grant.expiresAt).toBe(1_800_000)
+    expect(await certificateCaller(chainOf(grant))).toMatchObject({ spiffeId: caller.spiffeId })
+  })
+
+  test('refuses proofs for another certificate, other methods, and agents out of standing', async () => {
+    const alice = await enrollAgent(room.identity, { name: 'alice' })
+    const caller = await certificateCaller(alice.certificateChain)
+    const { tls } = newAgentSecrets()
+    const good = renewalRequest(caller.credentialId, tls)
+    const renew = (who: Caller, body: unknown) => room.identity.enrollment.renew(who, body)
+    expect(await renew(caller, renewalRequest('00'.repeat(32), tls))).toMatchObject({
+      code: 'CREDENTIAL_REJECTED',
+    })
+    expect(await renew({ ...caller, method: 'token' }, good)).toMatchObject({
+      code: 'CREDENTIAL_REJECTED',
+    })
+    await room.identity.setStatus('alice', 'revoked', 'stolen')
+    expect(await renew(caller, good)).toMatchObject({ code: 'AGENT_REVOKED' })
+  })
+})
+
+describe('a certificate', () => {
+  test('is worth nothing in quarantine, after revocation and after its time', async () => {
+    const alice = await enrollAgent(room.identity, { name: 'alice' })
+    await room.identity.setStatus('alice', 'quarantined', 'odd')
+    expect(await callerWith(alice.certificateChain)).toMatchObject({ code: 'AGENT_QUARANTINED' })
+    await room.identity.setStatus('alice', 'revoked', 'stolen')
+    expect(await callerWith(alice.certificateChain)).toMatchObject({ code: 'AGENT_REVOKED' })
+    await room.identity.setStatus('alice', 'active', 'again')
+    expect(await callerWith(alice.certificateChain)).toMatchObject({ name: 'alice' })
+    room.clock.advance(3_600_000 + 21_000)
+    expect(await callerWith(alice.certificateChain)).toMatchObject({ code: 'CREDENTIAL_EXPIRED' })
+  })
+
+  test('of the fabric, of a user by an agent’s name, or of nobody known is no caller', async () => {
+    await enrollAgent(room.identity, { name: 'alice' })
+    for (const spiffeId of [
+      'spiffe://a.test/fabric/gateway',
+      'spiffe://a.test/user/alice',
+      'spiffe://a.test/agent/eve',
+    ]) {
+      const tlsPublicKey = Buffer.from(
+        (await enrollmentRequest('t', newAgentSecrets())).tlsKey,
+        'base64url',
+      )
+      const { certificateChain } = await room.identity.authority.issue({
+        spiffeId,
+        tlsPublicKey: new Uint8Array(tlsPublicKey),
+      })
+      expect(await callerWith(certificateChain)).toMatchObject({ code: 'CREDENTIAL_REJECTED' })
+    }
+    expect(await callerWith(null)).toBeNull()
+  })
+})

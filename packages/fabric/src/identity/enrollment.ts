@@ -1,0 +1,215 @@
+import {
+  type EnrollmentGrant,
+  type EnrollmentRequest,
+  enrollmentProofBytes,
+  formatSpiffeId,
+  keyThumbprint,
+  parseBase64Url,
+  parseEnrollmentRequest,
+  parseRenewalRequest,
+  renewalProofBytes,
+  toBase64Url,
+} from '@countersign/protocol'
+import type { Clock } from '../lib/clock.ts'
+import { Refusal } from '../lib/refusal.ts'
+import type { Caller } from './caller.ts'
+import { type Authority, assertP256, type IssuedCertificate } from './certificate-authority.ts'
+import type { AgentKeys, AgentRecord } from './directory.ts'
+import type { JoinToken, JoinTokens } from './join-tokens.ts'
+import { provesEd25519, provesP256 } from './possession.ts'
+import { checkStanding } from './standing.ts'
+import type { StoredDirectory } from './stored-directory.ts'
+
+/** How an agent becomes known, and stays known. Bodies are parsed JSON, unchecked. */
+export interface Enrollment {
+  /**
+   * Admits whoever shows an unused join token and holds the keys it names. The record and the end
+   * of the token are one durable write: of two callers with one token, one is refused.
+   */
+  enroll(body: unknown): Promise<EnrollmentGrant | Refusal>
+  /** A new certificate for the holder of a live one; `caller` proved itself by certificate. */
+  renew(caller: Caller, body: unknown): Promise<EnrollmentGrant | Refusal>
+}
+
+interface Ports {
+  readonly authority: Authority
+  readonly directory: StoredDirectory
+  readonly joinTokens: JoinTokens
+  readonly clock: Clock
+}
+
+export function createEnrollment(ports: Ports): Enrollment {
+  return {
+    enroll: async (body) => {
+      const request = parseOrRefuse(parseEnrollmentRequest, body)
+      return request instanceof Refusal ? request : enroll(ports, request)
+    },
+    renew: async (caller, body) => {
+      const request = parseOrRefuse(parseRenewalRequest, body)
+      return request instanceof Refusal ? request : renew(ports, caller, request)
+    },
+  }
+}
+
+async function enroll(
+  ports: Ports,
+  request: EnrollmentRequest,
+): Promise<EnrollmentGrant | Refusal> {
+  const token = ports.joinTokens.find(request.token)
+  if (token === null) return new Refusal('CREDENTIAL_REJECTED', 'no such join token')
+  const spent = checkToken(token, ports.clock.now())
+  if (spent !== null) return spent
+  const keys = await proveKeys(request)
+  if (keys instanceof Refusal) return keys
+  const { trustDomain } = ports.authority
+  const { kind, name } = token
+  const spiffeId = formatSpiffeId({ trustDomain, kind, name, instance: null })
+  // Issue, then use up the token: a crash between the two leaves a certificate that nobody has,
+  // where the other order would leave an agent that can never enrol.
+  const issued = await ports.authority.issue({ spiffeId, tlsPublicKey: keys.tls })
+  const record = await admit(ports, token, keys.agent)
+  return record instanceof Refusal ? record : grantOf(ports.authority, record, issued)
+}
+
+function checkToken(token: JoinToken, now: number): Refusal | null {
+  if (token.usedAt !== null) {
+    return new Refusal('CREDENTIAL_REJECTED', `join token ${token.id} was used before`)
+  }
+  return now > token.expiresAt
+    ? new Refusal('CREDENTIAL_EXPIRED', `join token ${token.id} has expired`)
+    : null
+}
+
+async function admit(
+  { directory, joinTokens, clock }: Ports,
+  token: JoinToken,
+  keys: AgentKeys,
+): Promise<AgentRecord | Refusal> {
+  let refusal: Refusal | null = null
+  const change = (present: AgentRecord | null): AgentRecord | null => {
+    refusal = present === null ? null : checkStanding(present)
+    const holder = directory.findBySigningKey(keys.signing.keyId)
+    if (holder !== null && holder.name !== token.name) {
+      refusal ??= new Refusal('CREDENTIAL_REJECTED', `the signing key is that of ${holder.name}`)
+    }
+    if (present !== null && present.kind !== token.kind) {
+      refusal ??= new Refusal('CREDENTIAL_REJECTED', `${token.name} is a ${present.kind}`)
+    }
+    if (refusal !== null) return null
+    const { name, kind, roles, segment, attributes } = token
+    const createdAt = present?.createdAt ?? clock.now()
+    const standing = { status: 'active', statusReason: '' } as const
+    return { name, kind, roles, segment, attributes, ...standing, keys, createdAt }
+  }
+  const durable = await directory.updateTogether(token.name, change, [
+    joinTokens.consumption(token.id),
+  ])
+  if (refusal !== null) return refusal
+  if (!durable) return new Refusal('CREDENTIAL_REJECTED', `join token ${token.id} was used before`)
+  joinTokens.consumed(token.id)
+  const record = directory.find(token.name)
+  return record ?? new Refusal('UNDECIDED', 'the record vanished')
+}
+
+async function proveKeys(
+  request: EnrollmentRequest,
+): Promise<{ tls: Uint8Array; agent: AgentKeys } | Refusal> {
+  const tls = p256OrRefuse(request.tlsKey)
+  if (tls instanceof Refusal) return tls
+  const signingKey = bytesOf(request.signingKey)
+  const sealingKey = bytesOf(request.sealingKey)
+  const bytes = await enrollmentProofBytes({
+    token: request.token,
+    tlsKey: tls,
+    signingKey,
+    sealingKey,
+  })
+  if (!provesP256(tls, bytes, bytesOf(request.tlsProof))) {
+    return new Refusal('CREDENTIAL_REJECTED', 'possession of the TLS key is not proved')
+  }
+  if (!provesEd25519(signingKey, bytes, bytesOf(request.signingProof))) {
+    return new Refusal('CREDENTIAL_REJECTED', 'possession of the signing key is not proved')
+  }
+  const [signingId, sealingId] = await Promise.all([
+    keyThumbprint('Ed25519', signingKey),
+    keyThumbprint('X25519', sealingKey),
+  ])
+  return {
+    tls,
+    agent: {
+      signing: { keyId: signingId, publicKey: signingKey },
+      sealing: { keyId: sealingId, publicKey: sealingKey },
+    },
+  }
+}
+
+async function renew(
+  { authority, directory }: Ports,
+  caller: Caller,
+  request: { readonly tlsKey: string; readonly tlsProof: string },
+): Promise<EnrollmentGrant | Refusal> {
+  // Only a live certificate renews itself: a stolen token or key must not grow into one.
+  if (caller.method !== 'certificate') {
+    return new Refusal('CREDENTIAL_REJECTED', `renewal over ${caller.method}`)
+  }
+  const record = directory.find(caller.name)
+  if (record === null) return new Refusal('CREDENTIAL_REJECTED', 'no such agent')
+  const standing = checkStanding(record)
+  if (standing !== null) return standing
+  const tls = p256OrRefuse(request.tlsKey)
+  if (tls instanceof Refusal) return tls
+  const fingerprint = new Uint8Array(Buffer.from(caller.credentialId, 'hex'))
+  const bytes = renewalProofBytes(fingerprint, tls)
+  if (!provesP256(tls, bytes, bytesOf(request.tlsProof))) {
+    return new Refusal('CREDENTIAL_REJECTED', 'possession of the TLS key is not proved')
+  }
+  const issued = await authority.issue({ spiffeId: caller.spiffeId, tlsPublicKey: tls })
+  return grantOf(authority, record, issued)
+}
+
+function grantOf(
+  { bundles }: Authority,
+  record: AgentRecord,
+  issued: IssuedCertificate,
+): EnrollmentGrant | Refusal {
+  if (record.keys === null) return new Refusal('CREDENTIAL_REJECTED', 'the agent never enrolled')
+  const entries = bundles.domains().flatMap((trustDomain) => {
+    const bundle = bundles.find(trustDomain)
+    if (bundle === null || bundle.roots.length === 0) return []
+    const { sequence } = bundle
+    return [[trustDomain, { sequence, roots: bundle.roots.map(toBase64Url) }] as const]
+  })
+  return {
+    version: 1,
+    spiffeId: issued.spiffeId,
+    name: record.name,
+    signingKeyId: record.keys.signing.keyId,
+    sealingKeyId: record.keys.sealing.keyId,
+    certificateChain: issued.certificateChain.map(toBase64Url),
+    bundles: Object.fromEntries(entries),
+    expiresAt: issued.expiresAt,
+  }
+}
+
+function parseOrRefuse<Request>(
+  parse: (body: unknown) => Request,
+  body: unknown,
+): Request | Refusal {
+  try {
+    return parse(body)
+  } catch (error) {
+    return new Refusal('MESSAGE_MALFORMED', error instanceof Error ? error.message : 'no request')
+  }
+}
+
+function p256OrRefuse(text: string): Uint8Array | Refusal {
+  try {
+    return assertP256(bytesOf(text))
+  } catch {
+    return new Refusal('CREDENTIAL_REJECTED', 'the TLS key is no canonical ECDSA P-256 key')
+  }
+}
+
+function bytesOf(text: string): Uint8Array {
+  return parseBase64Url(text) ?? new Uint8Array()
+}

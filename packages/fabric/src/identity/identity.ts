@@ -1,0 +1,105 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { TrustBundles } from '@countersign/protocol/tls'
+import type { Clock } from '../lib/clock.ts'
+import type { Random } from '../lib/random.ts'
+import { type ApiKeys, openApiKeys } from './api-keys.ts'
+import { authenticateByApiKey } from './authenticate-by-api-key.ts'
+import { authenticateByCertificate } from './authenticate-by-certificate.ts'
+import { authenticateByToken } from './authenticate-by-token.ts'
+import type { Authenticator } from './caller.ts'
+import { type Authority, type IdentitySecrets, openAuthority } from './certificate-authority.ts'
+import type { CertificateWriter } from './certificate-writer.ts'
+import type { AgentRecord, AgentStatus } from './directory.ts'
+import { createEnrollment, type Enrollment } from './enrollment.ts'
+import { type JoinTokens, openJoinTokens } from './join-tokens.ts'
+import { createMessageSignatures } from './message-signature.ts'
+import type { MessageSignatures } from './message-signatures.ts'
+import type { ReplayGuard } from './replay-guard.ts'
+import { openServerIdentity, type ServerIdentity } from './server-identity.ts'
+import type { StateStore } from './state-store.ts'
+import { openDirectory, type StoredDirectory } from './stored-directory.ts'
+import type { OpenTokenServer } from './token-server.ts'
+
+export interface IdentityOptions {
+  readonly trustDomain: string
+  readonly store: StateStore
+  readonly secrets: IdentitySecrets
+  /** Null keeps the root's key offline; see `openAuthority`. */
+  readonly rootSecrets: IdentitySecrets | null
+  readonly certificateWriter: CertificateWriter
+  readonly replayGuard: ReplayGuard
+  readonly openTokenServer: OpenTokenServer
+  readonly clock: Clock
+  readonly random: Random
+  /** The fabric's own certificate: last part of its SPIFFE ID, further DNS names and addresses. */
+  readonly server: { readonly name: string; readonly names: readonly string[] }
+  /** `https://host:port/oauth`; asked for when a token is made or checked. */
+  readonly issuer: () => string
+  /** The resource that tokens are for, usually `https://host:port`. */
+  readonly audience: () => string
+  /** Hears of a failed rotation of the server's certificate, which is tried again. */
+  readonly onFailure?: (error: unknown) => void
+}
+
+/** Who is calling: everything that the rest of the fabric asks of this room. */
+export interface Identity {
+  readonly trustDomain: string
+  readonly directory: StoredDirectory
+  readonly authority: Authority
+  readonly bundles: TrustBundles
+  readonly server: ServerIdentity
+  readonly joinTokens: JoinTokens
+  readonly enrollment: Enrollment
+  readonly apiKeys: ApiKeys
+  /** Answers everything below the issuer's path. */
+  readonly handleTokens: (request: IncomingMessage, response: ServerResponse) => Promise<void>
+  /** In the order in which the pipeline asks them. */
+  readonly authenticators: readonly Authenticator[]
+  readonly signatures: MessageSignatures
+  /** Quarantines, revokes or restores; the new record, or null when there is none of that name. */
+  setStatus(name: string, status: AgentStatus, reason: string): Promise<AgentRecord | null>
+  close(): Promise<void>
+}
+
+/** Opens the room, creating keys and certificates at the first start. The caller must close it. */
+export async function openIdentity(options: IdentityOptions): Promise<Identity> {
+  const { trustDomain, store, clock, random, replayGuard } = options
+  const directory = await openDirectory(store)
+  const authority = await openAuthority({ ...options, writer: options.certificateWriter })
+  const { bundles } = authority
+  const [joinTokens, apiKeys, server] = await Promise.all([
+    openJoinTokens({ store, clock, random }),
+    openApiKeys({ store, directory, clock, random }),
+    openServerIdentity({ ...options, ...options.server, authority }),
+  ])
+  const tokens = options.openTokenServer({ ...options, directory, bundles })
+  const room = { trustDomain, directory, clock, bundles, apiKeys, tokens }
+  return {
+    trustDomain,
+    directory,
+    authority,
+    bundles,
+    server,
+    joinTokens,
+    enrollment: createEnrollment({ authority, directory, joinTokens, clock }),
+    apiKeys,
+    handleTokens: (request, response) => tokens.handle(request, response),
+    // Certificates first: a caller that holds several must not choose the weakest.
+    authenticators: [
+      authenticateByCertificate(room),
+      authenticateByToken(room),
+      authenticateByApiKey(room),
+    ],
+    signatures: createMessageSignatures({ directory, replayGuard, clock }),
+    setStatus: (name, status, reason) =>
+      directory.update(name, (record) =>
+        record === null
+          ? null
+          : { ...record, status, statusReason: status === 'active' ? '' : reason },
+      ),
+    close: async () => {
+      server.close()
+      await store.close()
+    },
+  }
+}

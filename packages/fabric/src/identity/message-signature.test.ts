@@ -1,0 +1,154 @@
+import { sign } from 'node:crypto'
+import {
+  prepareRequestSignature,
+  readSignedRequest,
+  type SignedRequest,
+  toBase64,
+} from '@countersign/protocol'
+import { beforeEach, expect, test } from 'vitest'
+import {
+  type EnrolledAgent,
+  enrollAgent,
+  openTestIdentity,
+} from '../../../../test/contracts/identity-lab.ts'
+import type { Caller } from './caller.ts'
+
+let room: Awaited<ReturnType<typeof openTestIdentity>>
+let alice: EnrolledAgent
+let bob: EnrolledAgent
+beforeEach(async () => {
+  room = await openTestIdentity()
+  alice = await enrollAgent(room.identity, { name: 'alice' })
+  bob = await enrollAgent(room.identity, { name: 'bob' })
+})
+
+let nonces = 0
+
+function signedBy(
+  signer: EnrolledAgent,
+  changes: { created?: number; nonce?: string; keyId?: string; expires?: number } = {},
+): SignedRequest {
+  const headers: [string, string][] = [['countersign-to', 'bob']]
+  const request = {
+    method: 'POST',
+    scheme: 'https',
+    authority: 'localhost',
+    path: '/x',
+    headers,
+    hasBody: false,
+  } as const
+  const { input, base } = prepareRequestSignature(request, {
+    created: Math.floor(room.clock.now() / 1000),
+    keyId: signer.grant.signingKeyId,
+    nonce: `nonce-${nonces++}`.padEnd(22, '_'),
+    ...changes,
+  })
+  const signature = sign(null, Buffer.from(base), signer.secrets.signing)
+  const signed = readSignedRequest({
+    ...request,
+    headers: [
+      ...headers,
+      ['signature-input', `sig=${input}`],
+      ['signature', `sig=:${toBase64(signature)}:`],
+    ],
+  })
+  if (signed === null) throw new Error('no signature was read')
+  return signed
+}
+
+function callerOf(agent: EnrolledAgent): Caller {
+  return {
+    spiffeId: agent.grant.spiffeId,
+    kind: 'agent',
+    name: agent.grant.name,
+    method: 'certificate',
+    credentialId: '',
+    roles: [],
+    segment: '',
+    attributes: {},
+    scopes: null,
+    expiresAt: 0,
+  }
+}
+
+test('a signature by the caller’s own key is accepted once', async () => {
+  const signed = signedBy(alice)
+  expect(await room.identity.signatures.checkRequest(signed, callerOf(alice))).toBeNull()
+  expect(await room.identity.signatures.checkRequest(signed, callerOf(alice))).toMatchObject({
+    code: 'MESSAGE_REPLAYED',
+  })
+  expect(await room.identity.signatures.checkRequest(signedBy(alice), callerOf(alice))).toBeNull()
+})
+
+test('a replay is refused for as long as the signature itself would be good', async () => {
+  const created = Math.floor(room.clock.now() / 1000) + 59
+  const signed = signedBy(alice, { created })
+  const check = () => room.identity.signatures.checkRequest(signed, callerOf(alice))
+  expect(await check()).toBeNull()
+  room.clock.advance(118_000)
+  expect(await check()).toMatchObject({ code: 'MESSAGE_REPLAYED' })
+  room.clock.advance(3_000)
+  expect(await check()).toMatchObject({ code: 'SIGNATURE_REJECTED' })
+})
+
+test('two agents may use the same nonce', async () => {
+  const nonce = 'n'.repeat(22)
+  expect(
+    await room.identity.signatures.checkRequest(signedBy(alice, { nonce }), callerOf(alice)),
+  ).toBeNull()
+  expect(
+    await room.identity.signatures.checkRequest(signedBy(bob, { nonce }), callerOf(bob)),
+  ).toBeNull()
+})
+
+test('signatures that are old, early, expired, unsigned for, or of another are refused', async () => {
+  const now = Math.floor(room.clock.now() / 1000)
+  const good = signedBy(alice)
+  const { nonce: _, ...rest } = good
+  for (const signed of [
+    signedBy(alice, { created: now - 61 }),
+    signedBy(alice, { created: now + 61 }),
+    signedBy(alice, { expires: now - 1 }),
+    signedBy(alice, { nonce: 'short' }),
+    { ...rest, nonce: null },
+    signedBy(bob),
+    signedBy(bob, { keyId: alice.grant.signingKeyId }),
+    signedBy(alice, { keyId: 'unknown' }),
+    { ...good, base: `${good.base} ` },
+    { ...good, signature: new Uint8Array(64) },
+  ]) {
+    expect(await room.identity.signatures.checkRequest(signed, callerOf(alice))).toMatchObject({
+      code: 'SIGNATURE_REJECTED',
+    })
+  }
+})
+
+test('a bad signature uses up no nonce', async () => {
+  const good = signedBy(alice)
+  const forged = { ...good, signature: new Uint8Array(64) }
+  expect(await room.identity.signatures.checkRequest(forged, callerOf(alice))).not.toBeNull()
+  expect(await room.identity.signatures.checkRequest(good, callerOf(alice))).toBeNull()
+})
+
+test('a countersignature must be by the key of the receiver', () => {
+  const { signatures } = room.identity
+  expect(signatures.checkResponse(signedBy(bob), 'bob')).toBeNull()
+  for (const [signed, receiver] of [
+    [signedBy(alice), 'bob'],
+    [signedBy(bob), 'alice'],
+    [signedBy(bob), 'eve'],
+  ] as const) {
+    expect(signatures.checkResponse(signed, receiver)).toMatchObject({
+      code: 'COUNTERSIGNATURE_REJECTED',
+    })
+  }
+})
+
+test('public keys are found by their id', () => {
+  const { signatures } = room.identity
+  const x = alice.secrets.signing.export({ format: 'jwk' }).x ?? ''
+  expect(signatures.findPublicKey(alice.grant.signingKeyId)).toEqual(
+    new Uint8Array(Buffer.from(x, 'base64url')),
+  )
+  expect(signatures.findPublicKey('unknown')).toBeNull()
+})

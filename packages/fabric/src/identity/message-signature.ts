@@ -1,0 +1,83 @@
+import { createPublicKey, type KeyObject, verify } from 'node:crypto'
+import type { SignedRequest, SignedResponse } from '@countersign/protocol'
+import { toBase64Url, utf8 } from '@countersign/protocol'
+import type { Clock } from '../lib/clock.ts'
+import { Refusal } from '../lib/refusal.ts'
+import type { Caller } from './caller.ts'
+import type { AgentRecord, Directory } from './directory.ts'
+import type { MessageSignatures } from './message-signatures.ts'
+import type { ReplayGuard } from './replay-guard.ts'
+
+/** How far `created` may be from our clock, either way: transit, queues and clock skew. */
+const createdWindowMs = 60_000
+
+/** 96 random bits are 16 characters; nobody needs more than a few hundred bits. */
+const nonceLengthMax = 128
+const nonceLengthMin = 16
+
+/** Checks message signatures against the keys of the directory. */
+export function createMessageSignatures(room: {
+  readonly directory: Directory
+  readonly replayGuard: ReplayGuard
+  readonly clock: Clock
+}): MessageSignatures {
+  const { directory, replayGuard, clock } = room
+  const keyObjects = new WeakMap<Uint8Array, KeyObject>()
+  const keyObjectOf = (publicKey: Uint8Array): KeyObject => {
+    const known = keyObjects.get(publicKey)
+    if (known !== undefined) return known
+    const jwk = { kty: 'OKP', crv: 'Ed25519', x: toBase64Url(publicKey) }
+    const key = createPublicKey({ key: jwk, format: 'jwk' })
+    keyObjects.set(publicKey, key)
+    return key
+  }
+  const verifies = (signed: SignedResponse, signer: AgentRecord): boolean => {
+    const key = signer.keys?.signing
+    if (key === undefined || key.keyId !== signed.keyId) return false
+    return verify(null, utf8(signed.base), keyObjectOf(key.publicKey), signed.signature)
+  }
+
+  return {
+    checkRequest: async (signed, caller) => {
+      const now = clock.now()
+      const signer = directory.findBySigningKey(signed.keyId)
+      const fault = faultOfRequest(signed, now) ?? faultOfSigner(signer, caller)
+      if (fault !== null) return new Refusal('SIGNATURE_REJECTED', fault)
+      if (signer === null || !verifies(signed, signer)) {
+        return new Refusal('SIGNATURE_REJECTED', `the signature of ${signed.keyId} does not verify`)
+      }
+      // Verified first: otherwise anybody could use up another agent's nonces, or fill the guard.
+      const claimMs = signed.created * 1000 + createdWindowMs - now + 1_000
+      const fresh = await replayGuard.claim(`${signed.keyId}:${signed.nonce}`, claimMs)
+      return fresh ? null : new Refusal('MESSAGE_REPLAYED', `nonce of ${signed.keyId} seen before`)
+    },
+    checkResponse: (signed, receiver) => {
+      const signer = directory.find(receiver)
+      if (!signer?.keys) {
+        return new Refusal('COUNTERSIGNATURE_REJECTED', `${receiver} has no key`)
+      }
+      return verifies(signed, signer)
+        ? null
+        : new Refusal('COUNTERSIGNATURE_REJECTED', `not signed with the key of ${receiver}`)
+    },
+    findPublicKey: (keyId) =>
+      directory.findBySigningKey(keyId)?.keys?.signing.publicKey.slice() ?? null,
+  }
+}
+
+function faultOfRequest(signed: SignedRequest, now: number): string | null {
+  const createdMs = signed.created * 1000
+  if (Math.abs(now - createdMs) > createdWindowMs) return 'created is not within a minute of now'
+  if (signed.expires !== null && signed.expires * 1000 < now) return 'the signature has expired'
+  const length = signed.nonce?.length ?? 0
+  if (length < nonceLengthMin || length > nonceLengthMax) return 'the nonce is missing or absurd'
+  return null
+}
+
+function faultOfSigner(signer: AgentRecord | null, caller: Caller): string | null {
+  if (signer === null) return 'the key is not in the directory'
+  // A caller may only speak for itself, whoever else's signature it came by.
+  return signer.name === caller.name && signer.kind === caller.kind
+    ? null
+    : `the key is that of ${signer.name}, the caller is ${caller.name}`
+}

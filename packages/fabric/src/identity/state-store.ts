@@ -1,0 +1,31 @@
+/** What the identity room keeps. Each table maps a key to a text, by convention JSON. */
+export type StateTable = 'agents' | 'join-tokens' | 'api-keys' | 'settings'
+
+export interface StateRow {
+  readonly key: string
+  readonly value: string
+}
+
+export interface StateChange {
+  readonly table: StateTable
+  readonly key: string
+  /** Null removes the row. */
+  readonly value: string | null
+  /**
+   * When given, the whole commit fails unless the row holds exactly this text now; null demands
+   * that there is no such row. This is how one of two racing writers loses.
+   */
+  readonly expected?: string | null
+}
+
+/** Where the identity room's state lives: few rows, read once at start, written rarely. */
+export interface StateStore {
+  /** Every row of `table`, by key. Rejects when the store cannot be read. */
+  load(table: StateTable): Promise<readonly StateRow[]>
+  /**
+   * Applies all changes or none. Resolves to true once they would survive a crash, and to false,
+   * with nothing written, when an expectation failed. Rejects only when the store cannot tell.
+   */
+  commit(changes: readonly StateChange[]): Promise<boolean>
+  close(): Promise<void>
+}

@@ -1,0 +1,158 @@
+import { isAgentName, parseBase64Url, toBase64Url } from '@countersign/protocol'
+import { z } from 'zod'
+import type { AgentRecord, Directory } from './directory.ts'
+import type { StateChange, StateStore } from './state-store.ts'
+
+/** The directory as the identity room itself uses it. */
+export interface StoredDirectory extends Directory {
+  /**
+   * Replaces the record of `name` with `change` of the present one (null when there is none), after
+   * all earlier writes. `change` may give null to leave things as they are.
+   */
+  update(
+    name: string,
+    change: (present: AgentRecord | null) => AgentRecord | null,
+  ): Promise<AgentRecord | null>
+  /**
+   * As `update`, durable together with other changes: all or none. False when one of their
+   * expectations failed, or when `change` gave null.
+   */
+  updateTogether(
+    name: string,
+    change: (present: AgentRecord | null) => AgentRecord | null,
+    others: readonly StateChange[],
+  ): Promise<boolean>
+}
+
+/** A fabric of more agents than this needs another store than one that reads from memory. */
+const agentsMax = 100_000
+
+/** Reads every record, then answers from memory. Rejects when a stored record makes no sense. */
+export async function openDirectory(store: StateStore): Promise<StoredDirectory> {
+  const records = new Map<string, AgentRecord>()
+  const namesByKey = new Map<string, string>()
+  const listeners = new Set<(record: AgentRecord) => void>()
+
+  const admit = (record: AgentRecord): void => {
+    const before = records.get(record.name)?.keys
+    if (before) namesByKey.delete(before.signing.keyId)
+    records.set(record.name, record)
+    if (record.keys) namesByKey.set(record.keys.signing.keyId, record.name)
+  }
+  for (const row of await store.load('agents')) admit(parseRecord(row.value))
+
+  // One write at a time, so that listeners hear changes in the order in which they became durable.
+  let last: Promise<unknown> = Promise.resolve()
+  const inTurn = <Result>(write: () => Promise<Result>): Promise<Result> => {
+    const turn = last.then(write)
+    last = turn.catch(() => undefined)
+    return turn
+  }
+
+  const write = async (record: AgentRecord, others: readonly StateChange[]): Promise<boolean> => {
+    assertAdmissible(record, records, namesByKey)
+    const own = freeze(record)
+    const present = records.get(own.name)
+    const durable = await store.commit([
+      {
+        table: 'agents',
+        key: own.name,
+        value: formatRecord(own),
+        // Another process with the same store must not be overwritten unseen.
+        expected: present === undefined ? null : formatRecord(present),
+      },
+      ...others,
+    ])
+    if (!durable) return false
+    admit(own)
+    for (const listener of listeners) listener(own)
+    return true
+  }
+
+  const updateTogether: StoredDirectory['updateTogether'] = (name, change, others) =>
+    inTurn(async () => {
+      const next = change(records.get(name) ?? null)
+      return next === null ? false : write(next, others)
+    })
+
+  return {
+    find: (name) => records.get(name) ?? null,
+    findBySigningKey: (keyId) => records.get(namesByKey.get(keyId) ?? '') ?? null,
+    list: () => [...records.values()],
+    put: (record) =>
+      inTurn(async () => {
+        if (!(await write(record, []))) throw new Error(`the record of ${record.name} moved on`)
+      }),
+    update: (name, change) =>
+      inTurn(async () => {
+        const next = change(records.get(name) ?? null)
+        if (next === null) return null
+        if (!(await write(next, []))) throw new Error(`the record of ${name} moved on`)
+        return records.get(name) ?? null
+      }),
+    updateTogether,
+    onChange: (listener) => {
+      listeners.add(listener)
+      return () => listeners.delete(listener)
+    },
+  }
+}
+
+function assertAdmissible(
+  record: AgentRecord,
+  records: ReadonlyMap<string, AgentRecord>,
+  namesByKey: ReadonlyMap<string, string>,
+): void {
+  if (!isAgentName(record.name)) throw new TypeError('not an agent name')
+  if (!records.has(record.name) && records.size >= agentsMax) throw new Error('directory is full')
+  const holder = namesByKey.get(record.keys?.signing.keyId ?? '')
+  // Two owners of one key could each disown what the other signed.
+  if (holder !== undefined && holder !== record.name) {
+    throw new TypeError(`the signing key belongs to ${holder}`)
+  }
+}
+
+/** Own copies of the key bytes: the caller's buffers may be reused. */
+function freeze(record: AgentRecord): AgentRecord {
+  return parseRecord(formatRecord(record))
+}
+
+const keySchema = z.strictObject({ keyId: z.string().min(1), publicKey: z.string() })
+const recordSchema = z.strictObject({
+  name: z.string().refine((text) => isAgentName(text)),
+  kind: z.enum(['agent', 'user']),
+  roles: z.array(z.string()),
+  segment: z.string(),
+  attributes: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
+  status: z.enum(['active', 'quarantined', 'revoked']),
+  statusReason: z.string(),
+  keys: z.strictObject({ signing: keySchema, sealing: keySchema }).nullable(),
+  createdAt: z.number(),
+})
+
+function formatRecord(record: AgentRecord): string {
+  const { name, kind, roles, segment, attributes, status, statusReason, keys, createdAt } = record
+  const format = (key: { keyId: string; publicKey: Uint8Array }) => ({
+    keyId: key.keyId,
+    publicKey: toBase64Url(key.publicKey),
+  })
+  const formattedKeys =
+    keys === null ? null : { signing: format(keys.signing), sealing: format(keys.sealing) }
+  const fields = { name, kind, roles, segment, attributes, status, statusReason }
+  return JSON.stringify({ ...fields, keys: formattedKeys, createdAt })
+}
+
+function parseRecord(text: string): AgentRecord {
+  const fields = recordSchema.parse(JSON.parse(text))
+  const { keys } = fields
+  return Object.freeze({
+    ...fields,
+    keys: keys && { signing: parseKey(keys.signing), sealing: parseKey(keys.sealing) },
+  })
+}
+
+function parseKey(key: { keyId: string; publicKey: string }) {
+  const publicKey = parseBase64Url(key.publicKey)
+  if (publicKey?.length !== 32) throw new TypeError('a stored public key is not 32 bytes')
+  return { keyId: key.keyId, publicKey }
+}

@@ -1,0 +1,46 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { TrustBundles } from '@countersign/protocol/tls'
+import type { Clock } from '../lib/clock.ts'
+import type { Refusal } from '../lib/refusal.ts'
+import type { IdentitySecrets } from './certificate-authority.ts'
+import type { Directory } from './directory.ts'
+import type { ReplayGuard } from './replay-guard.ts'
+
+/** What a good access token (RFC 9068) says. Whether its subject may act is not in it. */
+export interface VerifiedToken {
+  readonly tokenId: string
+  /** The SPIFFE ID in `sub`. */
+  readonly subject: string
+  /** Agents and channels; null when the token is not narrowed. */
+  readonly scopes: readonly string[] | null
+  /** Unix milliseconds. */
+  readonly expiresAt: number
+  /** SHA-256 of the certificate that the token is bound to (RFC 8705), base64url. */
+  readonly thumbprint: string | null
+}
+
+export interface TokenServerOptions {
+  readonly trustDomain: string
+  /** `https://host:port/oauth`, asked for on first use: a listener may not have its port before. */
+  readonly issuer: () => string
+  /** What `aud` must say: the resource that this fabric is (RFC 8707). */
+  readonly audience: () => string
+  readonly secrets: IdentitySecrets
+  readonly directory: Directory
+  readonly bundles: TrustBundles
+  readonly replayGuard: ReplayGuard
+  readonly clock: Clock
+}
+
+/** An OAuth authorization server for enrolled agents, and the check of what it gives out. */
+export interface TokenServer {
+  /**
+   * Answers everything below the issuer's path. Rejects when the server cannot start; after that
+   * every failure is an answer.
+   */
+  handle(request: IncomingMessage, response: ServerResponse): Promise<void>
+  /** The token's claims, or why it is not one of ours; rejects only when it cannot tell. */
+  verify(token: string): Promise<VerifiedToken | Refusal>
+}
+
+export type OpenTokenServer = (options: TokenServerOptions) => TokenServer

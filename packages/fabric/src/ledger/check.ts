@@ -1,0 +1,233 @@
+import { createPublicKey, type KeyObject, verify } from 'node:crypto'
+import {
+  type EntryPayload,
+  equalBytes,
+  MalformedError,
+  noPreviousLeaf,
+  parseEntryPayload,
+  parseStatement,
+  parseUtf8,
+  type Statement,
+  statementContentType,
+  statementToBeSigned,
+  toBase64,
+} from '@countersign/protocol'
+import { checkOlderBundles, checkTiles } from './check-tiles.ts'
+import type { CheckpointKey } from './checkpoint.ts'
+import type { DetailVault } from './details.ts'
+import { closesExchange, segmentPath } from './exchange-index.ts'
+import { encodeSegment } from './exchange-segment.ts'
+import { openFacts } from './facts.ts'
+import { leafHash } from './hash.ts'
+import type { LedgerLimits } from './limits.ts'
+import { findPublicResource } from './resources.ts'
+import type { ProducerKey } from './statement-writer.ts'
+import { LedgerDamage, type LedgerStore, type StoredHead } from './store.ts'
+import { parseBundle, parseDetails, tilePath, tileWidth } from './tiles.ts'
+import { Tree } from './tree.ts'
+
+export interface CheckParts {
+  readonly store: LedgerStore
+  readonly key: CheckpointKey
+  readonly vault: DetailVault
+  readonly issuer: string
+  readonly statementKeys: readonly ProducerKey[]
+  readonly limits: LedgerLimits
+  /** Everything up to here is in files. */
+  readonly published: StoredHead
+}
+
+export interface Checked {
+  readonly tiles: number
+  /** Base64. */
+  readonly root: string
+  /** Exchanges whose intent nothing closes within the checked size. */
+  readonly unclosed: readonly string[]
+}
+
+/**
+ * Re-derives the published log from its bundles alone, one bundle in memory at a time: bundles hold
+ * exactly their entries; each statement is signed, in its producer's order, and opened by its own
+ * detail; the hashes make every tile and the root that was signed; the exchange index says the same.
+ * Rejects with LedgerDamage on the first difference.
+ */
+export async function checkLedger(parts: CheckParts): Promise<Checked> {
+  const { store, published } = parts
+  const signed = await checkHeads(parts)
+  const tree = new Tree(() => Promise.reject(new LedgerDamage('a tile was asked for twice')))
+  const entries = new EntryCheck(parts)
+  let tiles = 0
+  for (let first = 0; first < published.size; first += tileWidth) {
+    const width = Math.min(tileWidth, published.size - first)
+    const statements = await loadBundle(store, first / tileWidth, width)
+    for (const statement of statements.entries) tree.append(leafHash(statement))
+    await entries.visit(first, statements)
+    tiles += await checkTiles(store.resources, tree, { first, width })
+    if (width < tileWidth) {
+      await checkOlderBundles(store.resources, first / tileWidth, statements.entries)
+    }
+    tree.release(tree.size)
+  }
+  if (!equalBytes(tree.root(), signed.root)) {
+    throw new LedgerDamage('the entries do not lead to the root of the checkpoint')
+  }
+  return { tiles, root: toBase64(tree.root()), unclosed: entries.unclosed }
+}
+
+async function checkHeads({ store, key, published }: CheckParts) {
+  const bytes = await store.resources.read('checkpoint')
+  if (bytes === null) throw new LedgerDamage('the checkpoint is missing')
+  const served = key.parseSigned(parseUtf8(bytes))
+  const signed = key.parseSigned(published.checkpoint)
+  const stored = await store.heads.load()
+  if (stored === null || !stored.intact) throw new LedgerDamage('the stored head is damaged')
+  if (served.size < signed.size || stored.head.size < served.size) {
+    throw new LedgerDamage('the checkpoint and the stored head went back')
+  }
+  if (served.size === signed.size && !equalBytes(served.root, signed.root)) {
+    throw new LedgerDamage('the checkpoint has another root at the same size')
+  }
+  return signed
+}
+
+interface Bundle {
+  readonly entries: readonly Uint8Array[]
+  readonly details: readonly Uint8Array[]
+}
+
+async function loadBundle(store: LedgerStore, tile: number, width: number): Promise<Bundle> {
+  const path = tilePath('entries', tile, width)
+  const entries = await findPublicResource(store.resources, path)
+  if (entries === null) throw new LedgerDamage(`${path} is missing`)
+  return { entries: parseBundle(entries, width), details: await loadDetails(store, tile, width) }
+}
+
+/** The publisher replaces a partial detail bundle with a wider one; each look may come too late. */
+const looksMax = 16
+
+async function loadDetails(
+  { resources }: LedgerStore,
+  tile: number,
+  width: number,
+): Promise<readonly Uint8Array[]> {
+  for (let look = 0; look < looksMax; look++) {
+    const partials = (await resources.list(`${tilePath('detail', tile)}.p`)).map(Number)
+    for (const wider of [width, tileWidth, ...partials.filter((other) => other > width)]) {
+      const bytes = await resources.read(tilePath('detail', tile, wider))
+      if (bytes !== null) return parseDetails(bytes, wider).slice(0, width)
+    }
+  }
+  throw new LedgerDamage(`${tilePath('detail', tile, width)} is missing`)
+}
+
+interface Producer {
+  readonly key: KeyObject
+  n: number
+  prev: Uint8Array
+}
+
+/** What is said in the statements, in order. */
+class EntryCheck {
+  readonly #parts: CheckParts
+  readonly #producers = new Map<string, Producer>()
+  readonly #open = new Map<string, number>()
+  #positions = new Map<string, number[]>()
+
+  constructor(parts: CheckParts) {
+    this.#parts = parts
+    for (const { keyId, publicKey } of parts.statementKeys) {
+      const x = Buffer.from(publicKey).toString('base64url')
+      const key = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' })
+      this.#producers.set(toBase64(keyId), { key, n: 0, prev: noPreviousLeaf })
+    }
+  }
+
+  get unclosed(): readonly string[] {
+    return [...this.#open.keys()]
+  }
+
+  async visit(first: number, { entries, details }: Bundle): Promise<void> {
+    const signatures: Promise<Error | null>[] = []
+    for (const [i, bytes] of entries.entries()) {
+      const index = first + i
+      const { statement, payload } = parseEntry(bytes, index)
+      signatures.push(this.#checkProducer(bytes, statement, payload))
+      const detail = details[i] ?? new Uint8Array(0)
+      openFacts(this.#parts.vault.unseal(index, detail), payload.facts)
+      this.#checkExchange(payload, index)
+      if ((index + 1) % this.#parts.limits.segmentEntries === 0) await this.#checkSegment(index)
+    }
+    for (const fault of await Promise.all(signatures)) if (fault !== null) throw fault
+  }
+
+  /** Counter and link at once; the signature on another thread, awaited with those of the bundle. */
+  #checkProducer(
+    bytes: Uint8Array,
+    statement: Statement,
+    payload: EntryPayload,
+  ): Promise<Error | null> {
+    const producer = this.#producers.get(toBase64(statement.keyId))
+    if (producer === undefined || statement.issuer !== this.#parts.issuer) {
+      throw new LedgerDamage('a statement names an unknown producer')
+    }
+    if (statement.contentType !== statementContentType) {
+      throw new LedgerDamage('a statement is of another type')
+    }
+    if (payload.n !== producer.n || !equalBytes(payload.prev, producer.prev)) {
+      throw new LedgerDamage('a statement does not follow the last of its producer')
+    }
+    producer.n += 1
+    producer.prev = leafHash(bytes)
+    return verifyOnThread(producer.key, statement)
+  }
+
+  #checkExchange({ kind, exchange }: EntryPayload, index: number): void {
+    if ((kind === 'genesis') !== (index === 0)) {
+      throw new LedgerDamage('the genesis is the first entry and no other')
+    }
+    const isOpen = this.#open.has(exchange)
+    if (kind === 'intent' && isOpen) throw new LedgerDamage('an exchange has two open intents')
+    if ((kind === 'outcome' || kind === 'indeterminate') && !isOpen) {
+      throw new LedgerDamage('an outcome has no intent')
+    }
+    if (kind === 'intent') this.#open.set(exchange, index)
+    if (closesExchange(kind)) this.#open.delete(exchange)
+    const position = index % this.#parts.limits.segmentEntries
+    const positions = this.#positions.get(exchange)
+    if (positions === undefined) this.#positions.set(exchange, [position])
+    else positions.push(position)
+  }
+
+  async #checkSegment(last: number): Promise<void> {
+    const { store, limits } = this.#parts
+    const segment = Math.floor(last / limits.segmentEntries)
+    const expected = encodeSegment(this.#positions, this.#open)
+    this.#positions = new Map()
+    const bytes = await store.resources.read(segmentPath(segment))
+    // A segment that is not written yet is not wrong.
+    if (bytes !== null && !equalBytes(bytes, expected)) {
+      throw new LedgerDamage(`segment ${segment} of the exchange index differs from the entries`)
+    }
+  }
+}
+
+function parseEntry(bytes: Uint8Array, index: number) {
+  try {
+    const statement = parseStatement(bytes)
+    return { statement, payload: parseEntryPayload(statement.payload) }
+  } catch (cause) {
+    if (!(cause instanceof MalformedError)) throw cause
+    throw new LedgerDamage(`the statement of entry ${index} is malformed`, { cause })
+  }
+}
+
+/** Resolves to what is wrong: a rejection would be nobody's when the bundle fails before it. */
+function verifyOnThread(key: KeyObject, statement: Statement): Promise<Error | null> {
+  return new Promise((resolve) => {
+    const signed = statementToBeSigned(statement)
+    verify(null, signed, key, statement.signature, (error, valid) => {
+      if (error !== null) resolve(error)
+      else resolve(valid ? null : new LedgerDamage('the signature of a statement is wrong'))
+    })
+  })
+}

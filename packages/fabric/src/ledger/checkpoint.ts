@@ -1,0 +1,75 @@
+import { createPublicKey, hash, type KeyObject, sign, verify } from 'node:crypto'
+import {
+  type Checkpoint,
+  equalBytes,
+  formatCheckpoint,
+  formatNote,
+  formatVkey,
+  noteKeyIdWith,
+  noteKeyType,
+  parseCheckpoint,
+  parseNote,
+  utf8,
+} from '@countersign/protocol'
+import { LedgerDamage } from './store.ts'
+
+/** Signs and checks the log's own heads (C2SP tlog-checkpoint, signed-note). */
+export class CheckpointKey {
+  readonly vkey: string
+  readonly publicKey: Uint8Array
+  readonly #origin: string
+  readonly #keyId: Uint8Array
+  readonly #private: KeyObject
+  readonly #public: KeyObject
+
+  constructor(origin: string, logKey: KeyObject) {
+    this.#origin = origin
+    this.#private = logKey
+    this.#public = createPublicKey(logKey)
+    this.publicKey = rawPublicKey(this.#public)
+    const key = { name: origin, type: noteKeyType.ed25519, publicKey: this.publicKey }
+    this.#keyId = noteKeyIdWith((bytes) => hash('sha256', bytes, 'buffer'), key)
+    this.vkey = formatVkey({ ...key, keyId: this.#keyId })
+  }
+
+  /** Raw Ed25519 over any bytes: the receipts of COSE are signed by the same key. */
+  sign(bytes: Uint8Array): Uint8Array {
+    return new Uint8Array(sign(null, bytes, this.#private))
+  }
+
+  signCheckpoint(size: number, root: Uint8Array): string {
+    const text = formatCheckpoint({ origin: this.#origin, size, root })
+    const signature = this.sign(utf8(text))
+    return formatNote(text, [{ name: this.#origin, keyId: this.#keyId, signature }])
+  }
+
+  /** Throws LedgerDamage unless the note is a head of this log under this key. */
+  parseSigned(note: string): Checkpoint {
+    try {
+      const { text, signatures } = parseNote(note)
+      const checkpoint = parseCheckpoint(text)
+      const own = signatures.find(({ keyId }) => equalBytes(keyId, this.#keyId))
+      if (checkpoint.origin !== this.#origin || own?.name !== this.#origin) {
+        throw new LedgerDamage('the checkpoint is that of another log')
+      }
+      if (!verify(null, utf8(text), this.#public, own.signature)) {
+        throw new LedgerDamage('the signature of the checkpoint is wrong')
+      }
+      return checkpoint
+    } catch (cause) {
+      if (cause instanceof LedgerDamage) throw cause
+      throw new LedgerDamage('the checkpoint is malformed', { cause })
+    }
+  }
+}
+
+/** The 32 bytes of an Ed25519 key, private or public. */
+export function rawPublicKey(key: KeyObject): Uint8Array {
+  const { kty, crv, x } = (key.type === 'private' ? createPublicKey(key) : key).export({
+    format: 'jwk',
+  })
+  if (kty !== 'OKP' || crv !== 'Ed25519' || x === undefined) {
+    throw new TypeError('the key is not an Ed25519 key')
+  }
+  return new Uint8Array(Buffer.from(x, 'base64url'))
+}

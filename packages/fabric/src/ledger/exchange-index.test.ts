@@ -1,0 +1,142 @@
+import * as fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { ExchangeIndex, segmentPath } from './exchange-index.ts'
+import { encodeSegment, exchangeKey, rowsPerPage, searchPage } from './exchange-segment.ts'
+import type { EntryKind } from './ledger.ts'
+import type { Resource, ResourceStore } from './store.ts'
+
+class MemoryResources implements ResourceStore {
+  readonly files = new Map<string, Uint8Array>()
+
+  async read(path: string) {
+    return this.files.get(path) ?? null
+  }
+
+  async readPart(path: string, position: number, length: number) {
+    return this.files.get(path)?.subarray(position, position + length) ?? null
+  }
+
+  async write(resources: readonly Resource[]) {
+    for (const { path, bytes } of resources) this.files.set(path, bytes)
+  }
+
+  async remove(paths: readonly string[]) {
+    for (const path of paths) this.files.delete(path)
+  }
+
+  async list() {
+    return [...this.files.keys()]
+  }
+}
+
+interface Step {
+  readonly exchange: string
+  readonly kind: EntryKind
+}
+
+/** Exchanges that open, and mostly close, in some interleaving. */
+const history = fc
+  .array(fc.tuple(fc.nat(40), fc.constantFrom<EntryKind>('outcome', 'refusal', 'lifecycle')), {
+    maxLength: 120,
+  })
+  .map((draws) => {
+    const open = new Set<number>()
+    return draws.map(([number, wish]): Step => {
+      const exchange = `exchange-${number}`
+      if (open.delete(number))
+        return { exchange, kind: wish === 'lifecycle' ? 'indeterminate' : wish }
+      if (wish !== 'outcome') return { exchange, kind: wish }
+      open.add(number)
+      return { exchange, kind: 'intent' }
+    })
+  })
+
+function openAfter(steps: readonly Step[]): readonly string[] {
+  const open = new Set<string>()
+  for (const { exchange, kind } of steps) {
+    if (kind === 'intent') open.add(exchange)
+    else if (kind !== 'lifecycle') open.delete(exchange)
+  }
+  return [...open].sort()
+}
+
+test('open intents and entries are the same from memory, from files and after a restart', async () => {
+  await fc.assert(
+    fc.asyncProperty(history, fc.integer({ min: 1, max: 30 }), async (steps, segmentEntries) => {
+      const resources = new MemoryResources()
+      const index = new ExchangeIndex(resources, segmentEntries)
+      for (const [at, step] of steps.entries()) {
+        index.add({ ...step, index: at })
+        if (at % 7 === 0) await index.store(at)
+      }
+      await index.store(steps.length)
+      const restarted = new ExchangeIndex(resources, segmentEntries)
+      const from = await restarted.restore(steps.length)
+      expect(from).toBe(Math.floor(steps.length / segmentEntries) * segmentEntries)
+      for (const [at, step] of steps.entries())
+        if (at >= from) restarted.add({ ...step, index: at })
+      for (const one of [index, restarted]) {
+        expect([...one.open.keys()].sort()).toEqual(openAfter(steps))
+        for (const exchange of new Set(steps.map((step) => step.exchange))) {
+          await checkFound(one, steps, exchange)
+        }
+      }
+    }),
+  )
+})
+
+/** The closing entry and its intent always; the rest of an id that was used again, in files only. */
+async function checkFound(index: ExchangeIndex, steps: readonly Step[], exchange: string) {
+  const found = await index.find(exchange)
+  for (const at of found) expect(steps[at]?.exchange).toBe(exchange)
+  const last = steps.findLastIndex((step) => step.exchange === exchange)
+  expect(found).toContain(last)
+  if (steps[last]?.kind !== 'intent' && steps[last]?.kind !== 'lifecycle') {
+    const before = steps.slice(0, last)
+    const intent = before.findLastIndex(
+      (step) => step.exchange === exchange && step.kind === 'intent',
+    )
+    if (openAfter(before).includes(exchange)) expect(found).toContain(intent)
+  }
+}
+
+test('an id is found among many, on every page', async () => {
+  const resources = new MemoryResources()
+  const count = rowsPerPage * 3 + 10
+  const index = new ExchangeIndex(resources, count)
+  for (let at = 0; at < count; at++) {
+    index.add({ exchange: `id-${at}`, kind: 'refusal', index: at })
+  }
+  await index.store(count)
+  const restarted = new ExchangeIndex(resources, count)
+  await restarted.restore(count)
+  for (let at = 0; at < count; at += 13) expect(await restarted.find(`id-${at}`)).toEqual([at])
+  expect(await restarted.find('id-none')).toEqual([])
+})
+
+test('one key on several pages is found whole', async () => {
+  const resources = new MemoryResources()
+  const count = rowsPerPage * 2 + 5
+  const index = new ExchangeIndex(resources, count)
+  for (let at = 0; at < count; at++) index.add({ exchange: 'life', kind: 'lifecycle', index: at })
+  await index.store(count)
+  expect(await index.find('life')).toHaveLength(count)
+})
+
+test('a damaged page is never searched, and a damaged header or list is rebuilt', async () => {
+  const page = encodeSegment(new Map([['a', [0]]]), new Map()).subarray(16, 16 + 4096)
+  expect(searchPage(page, exchangeKey('a')).positions).toEqual([0])
+  for (const at of [0, 5, 2000, 4088, 4095]) {
+    const damaged = Buffer.from(page)
+    damaged[at] = (damaged[at] ?? 0) ^ 4
+    expect(() => searchPage(damaged, exchangeKey('a'))).toThrow('damaged')
+  }
+  const resources = new MemoryResources()
+  for (const at of [1, 5, -1]) {
+    const segment = encodeSegment(new Map([['a', [0]]]), new Map([['a', 0]]))
+    const where = at < 0 ? segment.length + at : at
+    segment[where] = (segment[where] ?? 0) ^ 1
+    resources.files.set(segmentPath(0), segment)
+    expect(await new ExchangeIndex(resources, 1).restore(1)).toBe(0)
+  }
+})

@@ -1,0 +1,205 @@
+import {
+  encodeSegment,
+  exchangeKey,
+  type OpenIntents,
+  pageBytes,
+  parseOpenIntents,
+  parseSegmentHeader,
+  searchPage,
+  segmentEntriesMax,
+  segmentHeaderBytes,
+} from './exchange-segment.ts'
+import type { EntryKind } from './ledger.ts'
+import { LedgerDamage, type ResourceStore } from './store.ts'
+
+/** What the index knows of an entry. */
+export interface IndexedEntry {
+  readonly exchange: string
+  readonly kind: EntryKind
+  readonly index: number
+}
+
+/** What memory knows of an exchange. */
+interface Recent {
+  readonly indexes: number[]
+  /** Then `indexes` is all there is: a closing entry brings the index of its intent along. */
+  closed: boolean
+}
+
+/** Index entries of one segment that is not in a file yet. */
+interface Tail {
+  readonly exchanges: Map<string, Recent>
+  /** Positions within the segment, as its file will hold them. */
+  readonly positions: Map<string, number[]>
+  /** Set when the segment is complete. */
+  open: OpenIntents | null
+}
+
+const closingKinds: ReadonlySet<EntryKind> = new Set(['outcome', 'refusal', 'indeterminate'])
+
+export function closesExchange(kind: EntryKind): boolean {
+  return closingKinds.has(kind)
+}
+
+/** Segments that are asked at once; each is one small read. */
+const lookupsAtOnce = 8
+
+/**
+ * Which entries belong to an exchange, and which intents are open. Memory for the newest entries,
+ * sorted files for the rest. Nothing here is evidence: what it finds is read and compared, and the
+ * files can be deleted.
+ */
+export class ExchangeIndex {
+  readonly #resources: ResourceStore
+  readonly #segmentEntries: number
+  readonly #open = new Map<string, number>()
+  /** By segment number, oldest first. */
+  readonly #tails = new Map<number, Tail>()
+  readonly #pages = new Map<number, number>()
+  #stored = 0
+
+  constructor(resources: ResourceStore, segmentEntries: number) {
+    if (segmentEntries > segmentEntriesMax) throw new RangeError('a segment has too many entries')
+    this.#resources = resources
+    this.#segmentEntries = segmentEntries
+  }
+
+  /** Intents that nothing has closed yet, with their indexes. */
+  get open(): OpenIntents {
+    return this.#open
+  }
+
+  /** Loads the last whole segment within `size` entries; gives the index from which entries must be added. */
+  async restore(size: number): Promise<number> {
+    for (let count = Math.floor(size / this.#segmentEntries); count > 0; count--) {
+      const open = await this.#loadOpen(count - 1)
+      if (open === null) continue
+      for (const [exchange, index] of open) this.#open.set(exchange, index)
+      this.#stored = count
+      return count * this.#segmentEntries
+    }
+    return 0
+  }
+
+  /** Entries come in order. Before durability, so that a second intent is refused at once. */
+  add({ exchange, kind, index }: IndexedEntry): void {
+    const segment = Math.floor(index / this.#segmentEntries)
+    const tail = this.#tail(segment)
+    push(tail.positions, exchange, index % this.#segmentEntries)
+    let recent = tail.exchanges.get(exchange)
+    if (recent === undefined) {
+      recent = { indexes: [], closed: false }
+      tail.exchanges.set(exchange, recent)
+    }
+    if (kind === 'intent') this.#open.set(exchange, index)
+    if (closesExchange(kind)) {
+      const intent = this.#open.get(exchange)
+      if (intent !== undefined && !recent.indexes.includes(intent)) recent.indexes.push(intent)
+      this.#open.delete(exchange)
+      recent.closed = true
+    }
+    recent.indexes.push(index)
+    if ((index + 1) % this.#segmentEntries === 0) tail.open = new Map(this.#open)
+  }
+
+  /** The entries of an exchange, in order; a hash decides, so some may be of another one. */
+  async find(exchange: string): Promise<readonly number[]> {
+    const found = new Set<number>()
+    for (const tail of [...this.#tails.values()].reverse()) {
+      const recent = tail.exchanges.get(exchange)
+      for (const index of recent?.indexes ?? []) found.add(index)
+      if (recent?.closed === true) return ascending(found)
+    }
+    const key = exchangeKey(exchange)
+    for (let first = 0; first < this.#stored; first += lookupsAtOnce) {
+      const count = Math.min(lookupsAtOnce, this.#stored - first)
+      const segments = Array.from({ length: count }, (_, i) => this.#search(first + i, key))
+      for (const indexes of await Promise.all(segments)) {
+        for (const index of indexes) found.add(index)
+      }
+    }
+    return ascending(found)
+  }
+
+  /** Moves complete segments whose entries are all in tiles to files. */
+  async store(published: number): Promise<void> {
+    for (const [segment, { positions, open }] of this.#tails) {
+      if (open === null || (segment + 1) * this.#segmentEntries > published) return
+      const bytes = encodeSegment(positions, open)
+      await this.#resources.write([{ path: segmentPath(segment), bytes }])
+      // The file answers from here on; between the two lines both do, with the same indexes.
+      this.#stored = segment + 1
+      this.#tails.delete(segment)
+    }
+  }
+
+  #tail(segment: number): Tail {
+    let tail = this.#tails.get(segment)
+    if (tail === undefined) {
+      tail = { exchanges: new Map(), positions: new Map(), open: null }
+      this.#tails.set(segment, tail)
+    }
+    return tail
+  }
+
+  async #search(segment: number, key: number): Promise<readonly number[]> {
+    const pages = await this.#pageCount(segment)
+    const first = Math.min(pages - 1, Math.floor((key / 2 ** 48) * pages))
+    const found: number[] = []
+    const look = async (page: number) => {
+      const position = segmentHeaderBytes + page * pageBytes
+      const bytes = await this.#resources.readPart(segmentPath(segment), position, pageBytes)
+      const answer = searchPage(bytes, key)
+      for (const at of answer.positions) found.push(segment * this.#segmentEntries + at)
+      return answer
+    }
+    const guess = await look(first)
+    for (let page = first - 1, more = guess.before; more && page >= 0; page--) {
+      more = (await look(page)).before
+    }
+    for (let page = first + 1, more = guess.after; more && page < pages; page++) {
+      more = (await look(page)).after
+    }
+    return found
+  }
+
+  async #pageCount(segment: number): Promise<number> {
+    const known = this.#pages.get(segment)
+    if (known !== undefined) return known
+    const header = await this.#header(segment)
+    if (header === null)
+      throw new LedgerDamage(`segment ${segment} of the exchange index is damaged`)
+    this.#pages.set(segment, header.pages)
+    return header.pages
+  }
+
+  async #header(segment: number) {
+    const path = segmentPath(segment)
+    return parseSegmentHeader(await this.#resources.readPart(path, 0, segmentHeaderBytes))
+  }
+
+  async #loadOpen(segment: number): Promise<Map<string, number> | null> {
+    const header = await this.#header(segment)
+    if (header === null) return null
+    const position = segmentHeaderBytes + header.pages * pageBytes
+    const path = segmentPath(segment)
+    return parseOpenIntents(
+      await this.#resources.readPart(path, position, header.openBytes + 4),
+      header,
+    )
+  }
+}
+
+export function segmentPath(segment: number): string {
+  return `index/${segment}`
+}
+
+function push(map: Map<string, number[]>, exchange: string, position: number): void {
+  const positions = map.get(exchange)
+  if (positions === undefined) map.set(exchange, [position])
+  else positions.push(position)
+}
+
+function ascending(indexes: ReadonlySet<number>): readonly number[] {
+  return [...indexes].sort((a, b) => a - b)
+}

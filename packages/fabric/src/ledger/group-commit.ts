@@ -1,0 +1,147 @@
+import type { Clock } from '../lib/clock.ts'
+import type { CheckpointKey } from './checkpoint.ts'
+import type { LedgerLimits } from './limits.ts'
+import { encodeRecord } from './record.ts'
+import type { WrittenEntry } from './statement-writer.ts'
+import type { LedgerStore, StoredHead } from './store.ts'
+import type { Tree } from './tree.ts'
+
+interface Waiting {
+  readonly index: number
+  readonly entry: WrittenEntry
+  readonly resolve: () => void
+  readonly reject: (cause: unknown) => void
+}
+
+export interface GroupCommitParts {
+  readonly store: LedgerStore
+  readonly tree: Tree
+  readonly key: CheckpointKey
+  readonly clock: Clock
+  readonly limits: LedgerLimits
+  readonly head: StoredHead
+  /** Resolves when the backlog of unpublished entries has room for a group. */
+  readonly room: () => Promise<void>
+  /** Called between durability and acknowledgement. */
+  readonly committed: (group: readonly WrittenEntry[], head: StoredHead) => void
+  readonly fatal: (cause: unknown) => void
+}
+
+/**
+ * Makes entries durable, many per sync: whatever arrives while one group is on its way to the disk
+ * is the next group.
+ */
+export class GroupCommit {
+  readonly #parts: GroupCommitParts
+  /** Written only by `#commit`, which runs one at a time; readers see acknowledged heads only. */
+  #head: StoredHead
+  #queue: Waiting[] = []
+  #running: Promise<void> | null = null
+  #stopped: { readonly cause: unknown } | null = null
+
+  constructor(parts: GroupCommitParts) {
+    this.#parts = parts
+    this.#head = parts.head
+  }
+
+  get head(): StoredHead {
+    return this.#head
+  }
+
+  get waiting(): number {
+    return this.#queue.length
+  }
+
+  /** Resolves once the entry would survive a power loss. Indexes come in order, without gaps. */
+  add(index: number, entry: WrittenEntry): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.#stopped !== null) return reject(this.#stopped.cause)
+      this.#queue.push({ index, entry, resolve, reject })
+      this.#running ??= this.#run()
+    })
+  }
+
+  /** Resolves when nothing waits any more. */
+  async drain(): Promise<void> {
+    while (this.#running !== null) await this.#running
+  }
+
+  /** Nothing is acknowledged after this. */
+  stop(cause: unknown): void {
+    this.#stopped ??= { cause }
+    for (const { reject } of this.#queue.splice(0)) reject(cause)
+  }
+
+  async #run(): Promise<void> {
+    try {
+      do {
+        // One turn of the event loop: callers that were just answered can join this group.
+        await new Promise(setImmediate)
+        await this.#parts.room()
+        await this.#commit(this.#take())
+      } while (this.#queue.length > 0)
+    } catch (cause) {
+      this.#parts.fatal(cause)
+    } finally {
+      this.#running = null
+    }
+  }
+
+  #take(): readonly Waiting[] {
+    const { groupEntriesMax, groupBytesMax } = this.#parts.limits
+    let count = 0
+    let bytes = 0
+    for (const { entry } of this.#queue) {
+      const more = entry.statement.length + entry.detail.length
+      if (count > 0 && (count === groupEntriesMax || bytes + more > groupBytesMax)) break
+      count++
+      bytes += more
+    }
+    return this.#queue.splice(0, count)
+  }
+
+  /**
+   * 1. The record, entries and signed head together, is durable in the write-ahead log.
+   * 2. The head is durable in the head store.
+   * 3. The callers hear of it, and only now may the signature leave this process.
+   *
+   * A crash before 1 leaves a torn tail at worst: nobody was told, it is discarded. A crash between
+   * 1 and 2 leaves one record beyond the head: start-up moves the head on to that same signature, so
+   * no second head of its size is ever signed. A head stored first would, after such a crash, promise
+   * entries that nobody has, and that looks the same as an attacker who cut them off.
+   */
+  async #commit(group: readonly Waiting[]): Promise<void> {
+    const first = group[0]
+    if (first === undefined) return
+    try {
+      const { store, tree, key, clock, committed } = this.#parts
+      if (first.index !== tree.size) throw new Error('the group does not continue the tree')
+      for (const { entry } of group) tree.append(entry.leafHash)
+      const entries = group.map(({ entry }) => entry)
+      const checkpoint = key.signCheckpoint(tree.size, tree.root())
+      const at = Math.max(clock.now(), this.#head.at)
+      const head = { size: tree.size, at, checkpoint }
+
+      await store.wal.append(first.index, group.length, encodeRecord({ entries, head }))
+      await store.heads.swap(this.#head.size, head)
+
+      if (this.#stopped !== null) throw this.#stopped.cause
+      this.#head = head
+      committed(entries, head)
+    } catch (cause) {
+      for (const { reject } of group) reject(cause)
+      throw cause
+    }
+    await acknowledge(group)
+  }
+}
+
+/** What callers do next, such as signing their next entries, must not hold up everything else. */
+const acknowledgedAtOnce = 64
+
+async function acknowledge(group: readonly Waiting[]): Promise<void> {
+  for (const [i, { resolve }] of group.entries()) {
+    if (i > 0 && i % acknowledgedAtOnce === 0) await new Promise(setImmediate)
+    resolve()
+  }
+}

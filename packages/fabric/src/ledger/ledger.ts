@@ -1,0 +1,70 @@
+/** The kinds of statement the ledger holds. */
+export const ENTRY_KINDS = [
+  'genesis',
+  'intent',
+  'outcome',
+  'refusal',
+  'indeterminate',
+  'lifecycle',
+] as const
+export type EntryKind = (typeof ENTRY_KINDS)[number]
+
+/**
+ * What is to be recorded. `facts` are never written in clear: each becomes a salted commitment in
+ * the leaf, and the value with its salt is kept, encrypted, beside the log.
+ */
+export interface EntryDraft {
+  readonly kind: EntryKind
+  /** The decision (exchange) that the entry belongs to; an intent and its outcome share it. */
+  readonly exchange: string
+  /** Unix milliseconds. */
+  readonly at: number
+  readonly facts: Readonly<Record<string, FactValue>>
+}
+/** Byte strings, text, integers and flags; the commitment covers the type as well. */
+export type FactValue = string | number | boolean | Uint8Array
+
+/** A durable entry. */
+export interface Committed {
+  readonly exchange: string
+  readonly kind: EntryKind
+  readonly index: number
+  /** SHA-256 of the statement as the tree hashes it. */
+  readonly leafHash: Uint8Array
+}
+
+export interface Ledger {
+  readonly origin: string
+  /** The public key of the log as a C2SP vkey, for receipts and trust files. */
+  readonly vkey: string
+  /** Resolves once the entry would survive a power loss. Rejects when it cannot promise that. */
+  append(draft: EntryDraft): Promise<Committed>
+  /** The receipt of an exchange, or null while no outcome, refusal or indeterminate closes it. */
+  findReceipt(exchange: string): Promise<Uint8Array | null>
+  /** Facts of every entry of one exchange, opened: for `explain`, which policy guards. */
+  explain(exchange: string): Promise<readonly OpenedEntry[]>
+  /** The newest entries, opened, newest first, at most `countMax`. */
+  recent(countMax: number): Promise<readonly OpenedEntry[]>
+  /** The bytes of a C2SP tlog-tiles resource (`checkpoint`, `tile/…`), or null. */
+  findResource(path: string): Promise<Uint8Array | null>
+  /** Re-derives everything from the files; resolves to what it checked, rejects on the first fault. */
+  check(): Promise<LedgerCheck>
+  readonly size: number
+  /** Waits for everything acknowledged to be in tiles, then releases files and lock. */
+  close(): Promise<void>
+}
+
+export interface OpenedEntry {
+  readonly kind: EntryKind
+  readonly exchange: string
+  readonly index: number
+  readonly at: number
+  readonly facts: Readonly<Record<string, FactValue>>
+}
+
+export interface LedgerCheck {
+  readonly entries: number
+  readonly tiles: number
+  readonly root: string
+  readonly unclosed: number
+}

@@ -1,0 +1,142 @@
+import { type KeyObject } from 'node:crypto'
+import { parseStatement } from '@countersign/protocol'
+import type { Clock } from '../lib/clock.ts'
+import type { Random } from '../lib/random.ts'
+import { CheckpointKey, rawPublicKey } from './checkpoint.ts'
+import { DetailVault } from './details.ts'
+import { EntryReader, parsePayload } from './entry-reader.ts'
+import { ExchangeIndex } from './exchange-index.ts'
+import { leafHash } from './hash.ts'
+import type { Ledger } from './ledger.ts'
+import { type LedgerLimits, ledgerLimits } from './limits.ts'
+import { type Recovered, recover } from './recovery.ts'
+import { SpaceGuard } from './space-guard.ts'
+import {
+  newProducer,
+  type ProducerKey,
+  type ProducerState,
+  type StatementKey,
+  StatementWriter,
+} from './statement-writer.ts'
+import { LedgerDamage, type LedgerStore } from './store.ts'
+import { TiledLedger } from './tiled-ledger.ts'
+import { parseBundle, tilePath, tileWidth } from './tiles.ts'
+
+export interface LedgerOptions {
+  /** Open, and closed by the ledger. */
+  readonly store: LedgerStore
+  /** The log's name, `<host>/<path>` without a scheme (C2SP tlog-checkpoint). */
+  readonly origin: string
+  /** `spiffe://<trust domain>/fabric/<name>`: who the statements are by. */
+  readonly issuer: string
+  /** Ed25519, private: signs checkpoints and nothing else. */
+  readonly logKey: KeyObject
+  readonly statementKey: StatementKey
+  /** Keys that signed earlier statements, for `check`. A retired key never comes back. */
+  readonly retiredStatementKeys?: readonly ProducerKey[]
+  /** 32 bytes for AES-256-GCM: facts and salts. */
+  readonly detailKey: Uint8Array
+  readonly clock: Clock
+  readonly random: Random
+  readonly limits?: Partial<LedgerLimits>
+  /** Called once, when the ledger stopped for good: an error of the disk is never retried. */
+  readonly onFatal?: (cause: unknown) => void
+}
+
+/**
+ * Opens the ledger in this order: state recovered and compared with the promised head, everything
+ * published, the write-ahead log emptied, a genesis entry if there is none, open intents closed as
+ * indeterminate. Rejects, with the store closed, when any of it is in doubt.
+ */
+export async function openLedger(options: LedgerOptions): Promise<Ledger> {
+  try {
+    return await open(options)
+  } catch (cause) {
+    await options.store.close()
+    throw cause
+  }
+}
+
+async function open(options: LedgerOptions): Promise<Ledger> {
+  const { store, origin, clock, random } = options
+  const limits = { ...ledgerLimits, ...options.limits }
+  const key = new CheckpointKey(origin, options.logKey)
+  const vault = new DetailVault(options.detailKey, origin, random)
+  const space = new SpaceGuard(() => store.freeBytes(), limits.freeBytesMin, clock)
+  await space.measure()
+
+  const recovered = await recover({ store, key, clock, limits })
+  const index = new ExchangeIndex(store.resources, limits.segmentEntries)
+  await restoreIndex(index, recovered, store)
+  const { tree, window } = recovered
+  const reader = new EntryReader({ resources: store.resources, window, tree, vault })
+  const writer = new StatementWriter({
+    issuer: options.issuer,
+    key: options.statementKey,
+    vault,
+    random,
+    detailBytesMax: limits.detailBytesMax,
+    after: await lastOfProducer(recovered, reader, options.statementKey),
+  })
+  const ledger = new TiledLedger({
+    store,
+    origin,
+    key,
+    vault,
+    limits,
+    clock,
+    index,
+    reader,
+    writer,
+    recovered,
+    space,
+    issuer: options.issuer,
+    statementKeys: [
+      {
+        keyId: options.statementKey.keyId,
+        publicKey: rawPublicKey(options.statementKey.privateKey),
+      },
+      ...(options.retiredStatementKeys ?? []),
+    ],
+    onFatal: options.onFatal ?? (() => undefined),
+  })
+  await ledger.start()
+  return ledger
+}
+
+/** Reads what no index file covers: at most one segment of bundles, and the replayed records. */
+async function restoreIndex(
+  index: ExchangeIndex,
+  { published, head, window }: Recovered,
+  store: LedgerStore,
+): Promise<void> {
+  let at = await index.restore(published.size)
+  const add = (statement: Uint8Array) => {
+    const { exchange, kind } = parsePayload(statement)
+    index.add({ exchange, kind, index: at++ })
+  }
+  // The last, partial bundle is in the window.
+  for (let tile = Math.floor(at / tileWidth); (tile + 1) * tileWidth <= published.size; tile++) {
+    const bundle = await store.resources.read(tilePath('entries', tile))
+    if (bundle === null) throw new LedgerDamage(`entry bundle ${tile} is missing`)
+    for (const statement of parseBundle(bundle, tileWidth).slice(at % tileWidth)) add(statement)
+    await index.store(at)
+  }
+  while (at < head.size) {
+    const entry = window.find(at)
+    if (entry === undefined) throw new LedgerDamage(`entry ${at} is missing`)
+    add(entry.statement)
+  }
+}
+
+/** Where the producer's chain goes on: a new key begins a new one. */
+async function lastOfProducer(
+  { head }: Recovered,
+  reader: EntryReader,
+  { keyId }: StatementKey,
+): Promise<ProducerState> {
+  if (head.size === 0) return newProducer
+  const { statement, payload } = await reader.read(head.size - 1)
+  if (!Buffer.from(keyId).equals(parseStatement(statement).keyId)) return newProducer
+  return { n: payload.n + 1, prev: leafHash(statement) }
+}

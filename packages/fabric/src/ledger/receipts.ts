@@ -1,0 +1,64 @@
+import {
+  createReceipt,
+  type DisclosedFact,
+  formatTlogProof,
+  isId,
+  type ReceiptEntry,
+} from '@countersign/protocol'
+import type { EntryReader, ReadEntry } from './entry-reader.ts'
+import { closesExchange } from './exchange-index.ts'
+import type { StoredHead } from './store.ts'
+import type { Tree } from './tree.ts'
+
+export interface ReceiptParts {
+  readonly origin: string
+  readonly tree: Tree
+  /** Acknowledged, so its signature may leave. */
+  readonly head: StoredHead
+}
+
+/** What the operator's side keeps to itself; the receipt shows that it exists, and no more. */
+const privatePrefix = 'private.'
+
+/**
+ * The receipt over what closed the exchange, and the intent before it, or null while it is open.
+ * Both proofs lead to one signed checkpoint.
+ */
+export async function findReceipt(
+  exchange: string,
+  entries: readonly ReadEntry[],
+  parts: ReceiptParts,
+): Promise<Uint8Array | null> {
+  if (!isId('dec', exchange)) return null
+  const closing = entries.findLast(({ payload }) => closesExchange(payload.kind))
+  if (closing === undefined) return null
+  const intent = entries.find(({ payload }) => payload.kind === 'intent')
+  const chosen = intent === undefined ? [closing] : [intent, closing]
+  const shown: ReceiptEntry[] = []
+  for (const entry of chosen) shown.push(await receiptEntry(entry, parts))
+  return createReceipt({ exchange, origin: parts.origin, entries: shown })
+}
+
+async function receiptEntry(entry: ReadEntry, { tree, head }: ReceiptParts): Promise<ReceiptEntry> {
+  const path = await tree.inclusionPath(entry.index, head.size)
+  const facts: Record<string, DisclosedFact> = {}
+  for (const { name, salt, value } of entry.facts) {
+    if (!name.startsWith(privatePrefix)) facts[name] = { salt, value }
+  }
+  const proof = formatTlogProof({ index: entry.index, path, checkpoint: head.checkpoint })
+  return { statement: entry.statement, proof, facts }
+}
+
+/** The entries of `indexes` that are acknowledged and truly about the exchange. */
+export async function readExchange(
+  exchange: string,
+  indexes: readonly number[],
+  reader: EntryReader,
+): Promise<readonly ReadEntry[]> {
+  const entries: ReadEntry[] = []
+  for (const index of indexes) {
+    const entry = await reader.read(index)
+    if (entry.payload.exchange === exchange) entries.push(entry)
+  }
+  return entries
+}

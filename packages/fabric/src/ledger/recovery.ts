@@ -1,0 +1,189 @@
+import { equalBytes, parseUtf8 } from '@countersign/protocol'
+import type { Clock } from '../lib/clock.ts'
+import type { CheckpointKey } from './checkpoint.ts'
+import { leafHash } from './hash.ts'
+import type { LedgerLimits } from './limits.ts'
+import { type LoggedEntry, parseRecord } from './record.ts'
+import { LedgerDamage, type LedgerStore, type StoredHead, type WalRecord } from './store.ts'
+import { emptyRoot } from './tile-nodes.ts'
+import { hashBytes, parseBundle, parseDetails, tilePath, tileWidth } from './tiles.ts'
+import { type ReadTile, Tree } from './tree.ts'
+import { Window } from './window.ts'
+
+export interface RecoveryParts {
+  readonly store: LedgerStore
+  readonly key: CheckpointKey
+  readonly clock: Clock
+  readonly limits: LedgerLimits
+}
+
+export interface Recovered {
+  readonly tree: Tree
+  readonly window: Window
+  /** What tiles are published for. */
+  readonly published: StoredHead
+  /** The newest head; everything between the two is in the window and the tree. */
+  readonly head: StoredHead
+}
+
+/**
+ * Brings back the one state that every acknowledged entry is in, or refuses. The head store says
+ * how far the log was promised; tiles and write-ahead records must lead exactly there, or one
+ * record beyond, whose callers never heard of it.
+ */
+export async function recover(parts: RecoveryParts): Promise<Recovered> {
+  const { store, key, clock, limits } = parts
+  const { head, intact } = await loadHead(parts)
+  if (clock.now() < head.at - limits.clockBehindMaxMs) {
+    throw new Error('the clock is far behind the last signed head')
+  }
+  const published = await loadPublished(parts, head)
+  const tree = await restoreTree(parts, published)
+  const window = new Window(published.size, limits.windowBytesMax)
+  for (const entry of await loadPartialBundle(parts, tree)) window.add(entry.index, entry)
+
+  const replay = new Replay({ tree, window, key, published, promised: head })
+  await store.wal.replay((record) => replay.visit(record))
+  const reached = replay.finish()
+
+  if (reached.size === head.size && !intact) {
+    throw new LedgerDamage('one copy of the stored head is damaged')
+  }
+  if (reached.size > head.size) await store.heads.swap(head.size, reached)
+  return { tree, window, published, head: reached }
+}
+
+async function loadHead({ store, clock }: RecoveryParts) {
+  const loaded = await store.heads.load()
+  if (loaded !== null) return loaded
+  let records = 0
+  await store.wal.replay(() => records++)
+  if (records > 0 || (await store.resources.read('checkpoint')) !== null) {
+    throw new LedgerDamage('there are entries, but no stored head')
+  }
+  // Before the first entry, so that from then on a missing head store is never taken for a new log.
+  const head: StoredHead = { size: 0, at: clock.now(), checkpoint: '' }
+  await store.heads.swap(null, head)
+  return { head, intact: true }
+}
+
+async function loadPublished({ store, key }: RecoveryParts, head: StoredHead): Promise<StoredHead> {
+  if (head.size > 0) key.parseSigned(head.checkpoint)
+  const bytes = await store.resources.read('checkpoint')
+  if (bytes === null) return { size: 0, at: head.at, checkpoint: '' }
+  const checkpoint = readText(bytes)
+  const { size } = key.parseSigned(checkpoint)
+  if (size > head.size) throw new LedgerDamage('the storage is ahead of the stored head')
+  return { size, at: head.at, checkpoint }
+}
+
+function readText(bytes: Uint8Array): string {
+  try {
+    return parseUtf8(bytes)
+  } catch (cause) {
+    throw new LedgerDamage('the checkpoint is not text', { cause })
+  }
+}
+
+export function tileReader({ store }: Pick<RecoveryParts, 'store'>): ReadTile {
+  return async (level, tile, width) => {
+    const bytes = await store.resources.read(tilePath(level, tile, width))
+    if (bytes?.length !== width * hashBytes) {
+      throw new LedgerDamage(`tile ${level}/${tile} is missing or of another width`)
+    }
+    return bytes
+  }
+}
+
+async function restoreTree(parts: RecoveryParts, published: StoredHead): Promise<Tree> {
+  const tree = await Tree.restore(published.size, tileReader(parts))
+  const root = published.size === 0 ? emptyRoot : parts.key.parseSigned(published.checkpoint).root
+  if (!equalBytes(tree.root(), root)) {
+    throw new LedgerDamage('the tiles do not lead to the root of the checkpoint')
+  }
+  return tree
+}
+
+/** The entries that the next bundle will repeat, each found to be what the tree has. */
+async function loadPartialBundle(
+  { store }: RecoveryParts,
+  tree: Tree,
+): Promise<readonly (LoggedEntry & { index: number })[]> {
+  const width = tree.size % tileWidth
+  if (width === 0) return []
+  const tile = Math.floor(tree.size / tileWidth)
+  const bundle = await store.resources.read(tilePath('entries', tile, width))
+  const detailBundle = await store.resources.read(tilePath('detail', tile, width))
+  if (bundle === null || detailBundle === null) throw new LedgerDamage('the last bundle is missing')
+  const details = parseDetails(detailBundle, width)
+  const entries: (LoggedEntry & { index: number })[] = []
+  for (const [i, statement] of parseBundle(bundle, width).entries()) {
+    const index = tile * tileWidth + i
+    if (!(await tree.leafHash(index)).equals(leafHash(statement))) {
+      throw new LedgerDamage(`entry ${index} is not the one that was hashed`)
+    }
+    entries.push({ index, statement, detail: details[i] ?? new Uint8Array(0) })
+  }
+  return entries
+}
+
+interface ReplayParts {
+  readonly tree: Tree
+  readonly window: Window
+  readonly key: CheckpointKey
+  readonly published: StoredHead
+  readonly promised: StoredHead
+}
+
+/** Grows the tree by what is in no tile yet. */
+class Replay {
+  readonly #parts: ReplayParts
+  #reached: StoredHead
+  #beyond = 0
+
+  constructor(parts: ReplayParts) {
+    this.#parts = parts
+    this.#reached = parts.published
+    this.#checkPromise(parts.published)
+  }
+
+  visit({ firstIndex, body }: WalRecord): void {
+    const { tree, window, key, published, promised } = this.#parts
+    const { entries, head } = parseRecord(body)
+    const size = firstIndex + entries.length
+    // In tiles already: a crash came between the checkpoint and the trimming of the log.
+    if (size <= published.size) return
+    if (firstIndex !== tree.size) throw new LedgerDamage('the write-ahead log has a gap')
+    if (tree.size >= promised.size) this.#beyond += 1
+    if (this.#beyond > 1) throw new LedgerDamage('the storage is ahead of the stored head')
+    for (const [i, entry] of entries.entries()) {
+      tree.append(leafHash(entry.statement))
+      window.add(firstIndex + i, entry)
+    }
+    const signed = key.parseSigned(head.checkpoint)
+    if (signed.size !== size || !equalBytes(signed.root, tree.root())) {
+      throw new LedgerDamage('a write-ahead record does not lead to its own checkpoint')
+    }
+    this.#reached = { size, at: head.at, checkpoint: head.checkpoint }
+    this.#checkPromise(this.#reached)
+  }
+
+  finish(): StoredHead {
+    if (this.#reached.size < this.#parts.promised.size) {
+      throw new LedgerDamage('the stored head is ahead of the storage: entries are missing')
+    }
+    return this.#reached
+  }
+
+  /** At the promised size there is one root, and no record may leap over it. */
+  #checkPromise(head: StoredHead): void {
+    const { key, promised } = this.#parts
+    if (head.size < promised.size || promised.size === 0) return
+    if (head.size > promised.size && this.#beyond === 1) return
+    if (head.size > promised.size) throw new LedgerDamage('the stored head was never committed')
+    const { root } = key.parseSigned(promised.checkpoint)
+    if (!equalBytes(root, key.parseSigned(head.checkpoint).root)) {
+      throw new LedgerDamage('another root was promised at this size')
+    }
+  }
+}

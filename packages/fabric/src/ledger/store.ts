@@ -1,0 +1,90 @@
+/** The newest tree head that the ledger ever promised to anyone. */
+export interface StoredHead {
+  /** Leaves of the tree; 0 before the genesis entry. */
+  readonly size: number
+  /** Unix milliseconds when it was signed. */
+  readonly at: number
+  /** The signed note (C2SP tlog-checkpoint); empty at size 0. */
+  readonly checkpoint: string
+}
+
+export interface LoadedHead {
+  readonly head: StoredHead
+  /**
+   * False when one copy of two is unreadable. Only a crash between a write-ahead record and its
+   * head explains that, so it is damage wherever no record lies beyond the head.
+   */
+  readonly intact: boolean
+}
+
+/** Where the ledger keeps what it must never sign twice. Best on another disk than the rest. */
+export interface HeadStore {
+  /**
+   * The newest head, durable from here on, or null where none was ever stored. Rejects when no copy
+   * is readable.
+   */
+  load(): Promise<LoadedHead | null>
+  /**
+   * Replaces the head of `previousSize` (null: none was ever stored), durable on resolve. Rejects,
+   * with nothing changed, when the stored head is another one: a second writer is at work.
+   */
+  swap(previousSize: number | null, next: StoredHead): Promise<void>
+}
+
+export interface WalRecord {
+  readonly firstIndex: number
+  readonly body: Uint8Array
+}
+
+/** Entries on their way into tiles. One caller at a time. */
+export interface WriteAheadLog {
+  /** Durable on resolve. `count` entries from `firstIndex`, encoded in the concatenated `body`. */
+  append(firstIndex: number, count: number, body: readonly Uint8Array[]): Promise<void>
+  /**
+   * Every whole record, oldest first, durable from here on even where the process that wrote it
+   * died before its sync. Stops at a torn tail, which was never acknowledged; rejects on damage
+   * anywhere else.
+   */
+  replay(visit: (record: WalRecord) => void): Promise<void>
+  /** May forget records whose entries all lie below `size`. */
+  trim(size: number): Promise<void>
+  /** Forgets every record and any torn tail. */
+  reset(): Promise<void>
+}
+
+export interface Resource {
+  /** Relative, with slashes: `checkpoint`, `tile/…`, `detail/…`, `index/…`. */
+  readonly path: string
+  readonly bytes: Uint8Array
+}
+
+/** Whole files by name. */
+export interface ResourceStore {
+  read(path: string): Promise<Uint8Array | null>
+  /** Up to `length` bytes from `position`, or null where there is no such file. */
+  readPart(path: string, position: number, length: number): Promise<Uint8Array | null>
+  /**
+   * Writes all, replacing what was there. On resolve all are durable. A crash leaves any of them
+   * old, new or absent, but none in part.
+   */
+  write(resources: readonly Resource[]): Promise<void>
+  /** Removes files, and directories that became empty. Not durable: they may come back. */
+  remove(paths: readonly string[]): Promise<void>
+  /** The names directly below `directory`, in no order. */
+  list(directory: string): Promise<readonly string[]>
+}
+
+/** All of one ledger. Holds the exclusive lock from opening until `close`. */
+export interface LedgerStore {
+  readonly heads: HeadStore
+  readonly wal: WriteAheadLog
+  readonly resources: ResourceStore
+  /** On the fullest of the volumes. */
+  freeBytes(): Promise<number>
+  close(): Promise<void>
+}
+
+/** What is stored contradicts itself, or the head that was promised. Nothing is repaired silently. */
+export class LedgerDamage extends Error {
+  override readonly name = 'LedgerDamage'
+}

@@ -1,0 +1,257 @@
+import { utf8 } from '@countersign/protocol'
+import type { Clock } from '../lib/clock.ts'
+import { checkLedger } from './check.ts'
+import type { CheckpointKey } from './checkpoint.ts'
+import type { DetailVault } from './details.ts'
+import { type EntryReader, openedEntry } from './entry-reader.ts'
+import type { ExchangeIndex } from './exchange-index.ts'
+import { GroupCommit } from './group-commit.ts'
+import type { Committed, EntryDraft, Ledger, LedgerCheck, OpenedEntry } from './ledger.ts'
+import type { LedgerLimits } from './limits.ts'
+import { Publisher } from './publisher.ts'
+import { findReceipt, readExchange } from './receipts.ts'
+import type { Recovered } from './recovery.ts'
+import { findPublicResource } from './resources.ts'
+import type { SpaceGuard } from './space-guard.ts'
+import type { ProducerKey, StatementWriter } from './statement-writer.ts'
+import { LedgerDamage, type LedgerStore } from './store.ts'
+
+export interface TiledLedgerParts {
+  readonly store: LedgerStore
+  readonly origin: string
+  readonly issuer: string
+  readonly key: CheckpointKey
+  readonly statementKeys: readonly ProducerKey[]
+  readonly vault: DetailVault
+  readonly limits: LedgerLimits
+  readonly clock: Clock
+  readonly index: ExchangeIndex
+  readonly reader: EntryReader
+  readonly writer: StatementWriter
+  readonly recovered: Recovered
+  readonly space: SpaceGuard
+  readonly onFatal: (cause: unknown) => void
+}
+
+/** The ledger cannot promise durability now. */
+export class LedgerUnavailable extends Error {
+  override readonly name = 'LedgerUnavailable'
+}
+
+/** Nobody reads more of the newest entries at once. */
+const recentMax = 1000
+
+export class TiledLedger implements Ledger {
+  readonly #parts: TiledLedgerParts
+  readonly #commit: GroupCommit
+  readonly #publisher: Publisher
+  /** Where the next draft will stand; drafts keep the order in which `append` was called. */
+  #nextIndex: number
+  #stopped: LedgerUnavailable | null = null
+  #closing: Promise<void> | null = null
+
+  constructor(parts: TiledLedgerParts) {
+    const { store, key, clock, limits, index, recovered } = parts
+    const { tree, window, published, head } = recovered
+    this.#parts = parts
+    this.#nextIndex = head.size
+    const fatal = (cause: unknown) => this.#fail(cause)
+    this.#publisher = new Publisher({
+      store,
+      tree,
+      window,
+      limits,
+      published,
+      fatal,
+      after: (size) => index.store(size),
+    })
+    this.#commit = new GroupCommit({
+      store,
+      tree,
+      key,
+      clock,
+      limits,
+      head,
+      fatal,
+      room: () => this.#publisher.room(),
+      committed: (group, reached) => {
+        const first = reached.size - group.length
+        for (const [i, { statement, detail }] of group.entries()) {
+          window.add(first + i, { statement, detail })
+        }
+        this.#publisher.announce(reached)
+      },
+    })
+  }
+
+  get origin(): string {
+    return this.#parts.origin
+  }
+
+  get vkey(): string {
+    return this.#parts.key.vkey
+  }
+
+  get size(): number {
+    return this.#commit.head.size
+  }
+
+  /** Called once, by `openLedger`. */
+  async start(): Promise<void> {
+    const { store, clock, index, key, origin, statementKeys } = this.#parts
+    this.#publisher.announce(this.#commit.head)
+    await this.#publisher.flush()
+    this.#assertServing()
+    await this.#confirmPublished()
+    // Everything is in tiles; what remains is a torn tail, or records that are tiles already.
+    await store.wal.reset()
+    const at = clock.now()
+    if (this.#nextIndex === 0) {
+      const facts = { origin, 'log.key': key.publicKey, ...firstKey(statementKeys) }
+      await this.#append({ kind: 'genesis', exchange: 'genesis', at, facts })
+    }
+    const facts = { result: 'unknown', 'private.detail': 'the ledger stopped before the outcome' }
+    const open = [...index.open.keys()]
+    await Promise.all(
+      open.map((exchange) => this.#append({ kind: 'indeterminate', exchange, at, facts })),
+    )
+  }
+
+  /**
+   * A process that died between renaming the checkpoint and syncing its directory left a name that
+   * we can read and a power loss would take back, with the records that it stands for gone by then.
+   */
+  async #confirmPublished(): Promise<void> {
+    const { checkpoint } = this.#publisher.published
+    if (checkpoint === '') return
+    await this.#parts.store.resources.write([{ path: 'checkpoint', bytes: utf8(checkpoint) }])
+  }
+
+  async append(draft: EntryDraft): Promise<Committed> {
+    if (draft.kind === 'genesis') throw new TypeError('only the ledger writes its genesis')
+    const { open } = this.#parts.index
+    if (draft.kind === 'intent' && open.has(draft.exchange)) {
+      throw new TypeError('the exchange has an intent already')
+    }
+    const closesIntent = draft.kind === 'outcome' || draft.kind === 'indeterminate'
+    if (closesIntent && !open.has(draft.exchange)) {
+      throw new TypeError('the exchange has no open intent')
+    }
+    if (this.#closing !== null) throw new LedgerUnavailable('the ledger is closing')
+    return this.#append(draft)
+  }
+
+  /** Everything up to the queue happens in one go, so that index, counter and order agree. */
+  async #append(draft: EntryDraft): Promise<Committed> {
+    this.#assertServing()
+    const { writer, index, limits, space } = this.#parts
+    if (!space.enough) throw new LedgerUnavailable('the disk is nearly full')
+    if (this.#commit.waiting >= limits.queueEntriesMax) {
+      throw new LedgerUnavailable('too many entries wait to be written')
+    }
+    const at = this.#nextIndex
+    const entry = writer.write(draft, at)
+    this.#nextIndex += 1
+    index.add({ exchange: draft.exchange, kind: draft.kind, index: at })
+    await this.#commit.add(at, entry)
+    const { exchange, kind } = draft
+    return { exchange, kind, index: at, leafHash: entry.leafHash }
+  }
+
+  async findReceipt(exchange: string): Promise<Uint8Array | null> {
+    const { origin, recovered } = this.#parts
+    const { head } = this.#commit
+    const entries = await this.#entriesOf(exchange)
+    return findReceipt(exchange, entries, { origin, tree: recovered.tree, head })
+  }
+
+  async explain(exchange: string): Promise<readonly OpenedEntry[]> {
+    return (await this.#entriesOf(exchange)).map(openedEntry)
+  }
+
+  async recent(countMax: number): Promise<readonly OpenedEntry[]> {
+    this.#assertServing()
+    const { size } = this
+    const entries: OpenedEntry[] = []
+    for (let i = 1; i <= Math.min(countMax, recentMax, size); i++) {
+      entries.push(openedEntry(await this.#parts.reader.read(size - i)))
+    }
+    return entries
+  }
+
+  async findResource(path: string): Promise<Uint8Array | null> {
+    this.#assertServing()
+    return findPublicResource(this.#parts.store.resources, path)
+  }
+
+  async check(): Promise<LedgerCheck> {
+    this.#assertServing()
+    await this.#publisher.flush()
+    this.#assertServing()
+    const { published } = this.#publisher
+    const checked = await checkLedger({ ...this.#parts, published })
+    for (const exchange of checked.unclosed) await this.#checkInFlight(exchange, published.size)
+    return {
+      entries: published.size,
+      tiles: checked.tiles,
+      root: checked.root,
+      unclosed: checked.unclosed.length,
+    }
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    const { store } = this.#parts
+    try {
+      await this.#commit.drain()
+      await this.#publisher.flush()
+      await this.#publisher.stop()
+      if (this.#stopped === null) await store.wal.reset()
+    } finally {
+      this.#stopped ??= new LedgerUnavailable('the ledger is closed')
+      await store.close()
+    }
+  }
+
+  async #entriesOf(exchange: string) {
+    this.#assertServing()
+    const { index, reader } = this.#parts
+    const { size } = this
+    const indexes = (await index.find(exchange)).filter((at) => at < size)
+    return readExchange(exchange, indexes, reader)
+  }
+
+  /** An intent without an end is right only while somebody still works on the exchange. */
+  async #checkInFlight(exchange: string, checkedSize: number): Promise<void> {
+    const { index } = this.#parts
+    if (index.open.has(exchange)) return
+    const newer = (await index.find(exchange)).some((at) => at >= checkedSize)
+    if (!newer) throw new LedgerDamage(`nothing closes the intent of ${exchange}`)
+  }
+
+  #assertServing(): void {
+    if (this.#stopped !== null) throw this.#stopped
+  }
+
+  /**
+   * After a failed write or sync the page cache may show what the disk does not have: no answer of
+   * this process can be trusted any more, so it gives none.
+   */
+  #fail(cause: unknown): void {
+    if (this.#stopped !== null) return
+    this.#stopped = new LedgerUnavailable('the ledger stopped for good', { cause })
+    this.#commit.stop(this.#stopped)
+    void this.#publisher.stop()
+    this.#parts.onFatal(cause)
+  }
+}
+
+function firstKey(keys: readonly ProducerKey[]) {
+  const [key] = keys
+  if (key === undefined) throw new TypeError('a ledger has a statement key')
+  return { 'statement.key-id': key.keyId, 'statement.key': key.publicKey }
+}

@@ -1,0 +1,231 @@
+import { nodeHash } from './hash.ts'
+import { LedgerDamage } from './store.ts'
+import { emptyRoot, TileNodes } from './tile-nodes.ts'
+import { levelWidth, tileHeight, tileLevelsMax, tileWidth } from './tiles.ts'
+
+/** Reads the file of a tile; rejects where it is missing or of another width. */
+export type ReadTile = (level: number, tile: number, width: number) => Promise<Uint8Array>
+
+/** A complete subtree: the node `index` at `level` above the leaves. */
+interface Subtree {
+  readonly level: number
+  readonly index: number
+}
+
+/** 64 tiles of 16 KiB: proofs of the last 16,384 entries touch no file. */
+const cachedTilesMax = 64
+
+/** A proof touches two tiles a level at most; the rest is room for others that load meanwhile. */
+const loadsMax = 64
+
+/**
+ * The RFC 6962 tree in memory: the right edge, every full tile that is in no file yet, and a
+ * bounded cache of others. Grows by `append` alone; whatever it says about a size that it has
+ * reached stays true.
+ */
+export class Tree {
+  #size = 0
+  readonly #edge: TileNodes[] = []
+  /** Full tiles that the publisher still needs; it releases them. */
+  readonly #unpublished = new Map<number, TileNodes>()
+  readonly #cache = new Map<number, TileNodes>()
+  readonly #readTile: ReadTile
+  /** Incomplete subtrees at the right edge of one size; each proof at that size needs one of them. */
+  #rangesSize = -1
+  readonly #ranges = new Map<number, Buffer>()
+
+  constructor(readTile: ReadTile) {
+    this.#readTile = readTile
+  }
+
+  /** The tree of the first `size` leaves, from the partial tiles that its checkpoint published. */
+  static async restore(size: number, readTile: ReadTile): Promise<Tree> {
+    const tree = new Tree(readTile)
+    tree.#size = size
+    for (let level = 0; level <= tileLevelsMax; level++) {
+      const hashes = levelWidth(level, size)
+      if (hashes === 0) break
+      const width = hashes % tileWidth
+      const tile = Math.floor(hashes / tileWidth)
+      tree.#edge[level] =
+        width === 0 ? new TileNodes() : TileNodes.parse(await readTile(level, tile, width))
+    }
+    return tree
+  }
+
+  get size(): number {
+    return this.#size
+  }
+
+  append(leaf: Uint8Array): void {
+    this.#size += 1
+    let hash = leaf
+    for (let level = 0; level <= tileLevelsMax; level++) {
+      const edge = (this.#edge[level] ??= new TileNodes())
+      edge.push(hash)
+      if (!edge.full) return
+      const tile = levelWidth(level + 1, this.#size) - 1
+      this.#unpublished.set(tileKey(level, tile), edge)
+      this.#edge[level] = new TileNodes()
+      hash = edge.node(tileHeight, 0)
+    }
+  }
+
+  root(): Buffer {
+    return this.#size === 0 ? emptyRoot : this.#rangeHash(0, this.#size)
+  }
+
+  /** The bytes of a tile that no file holds yet. */
+  unpublishedTile(level: number, tile: number, width: number): Buffer {
+    const nodes = this.#held(level, tile)
+    if (nodes === undefined) throw new RangeError('the tile is not held')
+    return nodes.bytes(width)
+  }
+
+  /** Full tiles that lie wholly within `size` leaves are in files now. */
+  release(size: number): void {
+    for (const [key, nodes] of this.#unpublished) {
+      const { level, tile } = parseTileKey(key)
+      if (tile >= levelWidth(level + 1, size)) continue
+      this.#unpublished.delete(key)
+      this.#remember(key, nodes)
+    }
+  }
+
+  /** The inclusion path of leaf `index` in the tree of `size` leaves, from the leaf to the root. */
+  async inclusionPath(index: number, size: number): Promise<readonly Uint8Array[]> {
+    if (size > this.#size || index >= size) throw new RangeError('the tree is not that large')
+    const siblings = siblingsOf(index, size)
+    await this.#hold(siblings.flatMap(([low, high]) => subtreesOf(low, high)))
+    return siblings.map(([low, high]) =>
+      high === size ? this.#edgeRange(low, size) : Buffer.from(this.#rangeHash(low, high)),
+    )
+  }
+
+  async leafHash(index: number): Promise<Buffer> {
+    await this.#hold([{ level: 0, index }])
+    return Buffer.from(this.#node({ level: 0, index }))
+  }
+
+  /** A copy that lasts, made once for all proofs against this size. */
+  #edgeRange(low: number, size: number): Buffer {
+    if (this.#rangesSize !== size) {
+      this.#ranges.clear()
+      this.#rangesSize = size
+    }
+    let hash = this.#ranges.get(low)
+    if (hash === undefined) {
+      hash = Buffer.from(this.#rangeHash(low, size))
+      this.#ranges.set(low, hash)
+    }
+    return hash
+  }
+
+  #rangeHash(low: number, high: number): Buffer {
+    const parts = subtreesOf(low, high).map((subtree) => this.#node(subtree))
+    return parts.reduceRight((right, left) => nodeHash(left, right))
+  }
+
+  #node({ level, index }: Subtree): Buffer {
+    const { tileLevel, tile, height, within } = locate({ level, index })
+    const nodes = this.#held(tileLevel, tile)
+    if (nodes === undefined) throw new RangeError('the tile is not held')
+    return nodes.node(height, within)
+  }
+
+  #held(level: number, tile: number): TileNodes | undefined {
+    const edgeTile = levelWidth(level + 1, this.#size)
+    if (tile === edgeTile) return this.#edge[level]
+    const key = tileKey(level, tile)
+    return this.#unpublished.get(key) ?? this.#cache.get(key)
+  }
+
+  async #hold(subtrees: readonly Subtree[]): Promise<void> {
+    // Another proof's tiles may push out one of ours while we wait for the next: look again.
+    for (let loads = 0; loads < loadsMax; loads++) {
+      const missing = subtrees
+        .map(locate)
+        .find((at) => this.#held(at.tileLevel, at.tile) === undefined)
+      if (missing === undefined) return
+      await this.#load(missing.tileLevel, missing.tile)
+    }
+    throw new Error('the tiles of one proof do not fit the cache')
+  }
+
+  /**
+   * A tile from a file is believed only when its root is what the tile above says: a proof built
+   * on a damaged file would convince nobody, and nobody would know why.
+   */
+  async #load(level: number, tile: number): Promise<void> {
+    const nodes = TileNodes.parse(await this.#readTile(level, tile, tileWidth))
+    const above = { level: (level + 1) * tileHeight, index: tile }
+    await this.#hold([above])
+    if (!this.#node(above).equals(nodes.node(tileHeight, 0))) {
+      throw new LedgerDamage(`tile ${level}/${tile} is not the one that was hashed`)
+    }
+    this.#remember(tileKey(level, tile), nodes)
+  }
+
+  #remember(key: number, nodes: TileNodes): void {
+    this.#cache.set(key, nodes)
+    for (const oldest of this.#cache.keys()) {
+      if (this.#cache.size <= cachedTilesMax) break
+      this.#cache.delete(oldest)
+    }
+  }
+}
+
+/** The siblings on the way from the leaf to the root, as ranges of leaves (RFC 6962, section 2.1.1). */
+function siblingsOf(index: number, size: number): readonly (readonly [number, number])[] {
+  const siblings: [number, number][] = []
+  let low = 0
+  let high = size
+  while (high - low > 1) {
+    const middle = low + largestPowerBelow(high - low)
+    if (index < middle) {
+      siblings.push([middle, high])
+      high = middle
+    } else {
+      siblings.push([low, middle])
+      low = middle
+    }
+  }
+  return siblings.reverse()
+}
+
+/** The complete subtrees that a range falls into, left to right; `low` is aligned as siblings are. */
+function subtreesOf(low: number, high: number): readonly Subtree[] {
+  const subtrees: Subtree[] = []
+  for (let at = low; at < high; ) {
+    let level = 0
+    // Multiplication, because shifts end at 31 bits.
+    while (at % 2 ** (level + 1) === 0 && at + 2 ** (level + 1) <= high) level++
+    subtrees.push({ level, index: at / 2 ** level })
+    at += 2 ** level
+  }
+  return subtrees
+}
+
+function largestPowerBelow(count: number): number {
+  let power = 1
+  while (power * 2 < count) power *= 2
+  return power
+}
+
+function locate({ level, index }: Subtree) {
+  const height = level % tileHeight
+  const first = index * 2 ** height
+  const tile = Math.floor(first / tileWidth)
+  const within = index - (tile * tileWidth) / 2 ** height
+  return { tileLevel: (level - height) / tileHeight, tile, height, within }
+}
+
+/** Levels are few, tile numbers below 2^45. */
+function tileKey(level: number, tile: number): number {
+  return tile * (tileLevelsMax + 1) + level
+}
+
+function parseTileKey(key: number) {
+  const level = key % (tileLevelsMax + 1)
+  return { level, tile: (key - level) / (tileLevelsMax + 1) }
+}

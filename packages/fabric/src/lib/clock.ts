@@ -1,0 +1,12 @@
+/** The only source of time: passed in, so that no test sleeps or stubs a global. */
+export interface Clock {
+  /** Wall-clock time, Unix milliseconds. */
+  now(): number
+  /** Monotonic milliseconds, for durations and leases. */
+  monotonic(): number
+}
+
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  monotonic: () => performance.now(),
+}

@@ -1,0 +1,75 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, test } from 'vitest'
+import { LossyDisk } from '../../../../tools/crash/lossy-files.ts'
+import { type FileLayer, systemFiles } from './durable-file.ts'
+
+const made: string[] = []
+
+afterAll(async () => {
+  for (const directory of made) await rm(directory, { recursive: true })
+})
+
+const layers: readonly (readonly [string, () => Promise<{ files: FileLayer; root: string }>])[] = [
+  [
+    'the system',
+    async () => {
+      const root = await mkdtemp(join(tmpdir(), 'countersign-files-'))
+      made.push(root)
+      return { files: systemFiles, root }
+    },
+  ],
+  [
+    'the lossy disk',
+    async () => {
+      const files = new LossyDisk()
+      await files.makeDirectory('/root')
+      return { files, root: '/root' }
+    },
+  ],
+]
+
+for (const [name, open] of layers) {
+  describe(`files on ${name}`, () => {
+    test('bytes are read where they were written, and no further than the end', async () => {
+      const { files, root } = await open()
+      const file = await files.open(`${root}/a`, 'create')
+      await file.write(3, Buffer.from('hello'))
+      await file.write(0, Buffer.from('abc'))
+      await file.sync()
+      expect(await file.size()).toBe(8)
+      expect(Buffer.from(await file.read(2, 100)).toString()).toBe('chello')
+      await file.close()
+      const again = await files.open(`${root}/a`, 'create')
+      expect(await again.size()).toBe(0)
+      await again.close()
+    })
+
+    test('what is not there is null, an empty list, or nothing to remove', async () => {
+      const { files, root } = await open()
+      expect(await files.open(`${root}/none`, 'read')).toBeNull()
+      expect(await files.open(`${root}/none`, 'update')).toBeNull()
+      expect(await files.list(`${root}/none`)).toEqual([])
+      await files.remove(`${root}/none`)
+      await expect(files.rename(`${root}/none`, `${root}/other`)).rejects.toThrow('ENOENT')
+      await expect(files.makeDirectory(`${root}/none/below`)).rejects.toThrow('ENOENT')
+    })
+
+    test('directories are made once, listed, and removed only when empty', async () => {
+      const { files, root } = await open()
+      expect(await files.makeDirectory(`${root}/d`)).toBe(true)
+      expect(await files.makeDirectory(`${root}/d`)).toBe(false)
+      await (await files.open(`${root}/d/one`, 'create')).close()
+      await (await files.open(`${root}/d/two`, 'create')).close()
+      await files.rename(`${root}/d/one`, `${root}/d/two`)
+      await files.syncDirectory(`${root}/d`)
+      expect(await files.list(`${root}/d`)).toEqual(['two'])
+      await expect(files.remove(`${root}/d`)).rejects.toThrow('ENOTEMPTY')
+      await files.remove(`${root}/d/two`)
+      await files.remove(`${root}/d`)
+      expect(await files.list(root)).not.toContain('d')
+      expect(await files.freeBytes(root)).toBeGreaterThan(0)
+    })
+  })
+}

@@ -1,0 +1,16 @@
+import type { RefusalCode } from '@countersign/protocol'
+
+/** An answer, not an accident: refusals are returned, and only failures are thrown. */
+export class Refusal {
+  readonly code: RefusalCode
+  /** For operators and the ledger. A transport never sends it. */
+  readonly detail: string
+  /** Milliseconds after which the caller may try again, where the refusing stage knows it. */
+  readonly retryAfterMs: number | null
+
+  constructor(code: RefusalCode, detail: string, retryAfterMs: number | null = null) {
+    this.code = code
+    this.detail = detail
+    this.retryAfterMs = retryAfterMs
+  }
+}

@@ -1,0 +1,24 @@
+#!/usr/bin/env node
+const nodeMajorMin = 24
+const [major = 0] = process.versions.node.split('.').map(Number)
+
+if (major < nodeMajorMin) {
+  process.stderr.write(
+    `error: countersign needs Node ${nodeMajorMin} or newer; this is ${process.versions.node}\n` +
+      'next: install it, or run the one that `npm ci` brings along in a checkout\n',
+  )
+  process.exitCode = 70
+} else {
+  // What Node itself calls experimental is for us to know, not for whoever reads an answer.
+  process.removeAllListeners('warning')
+  process.on('warning', ({ name, message }) => {
+    if (name !== 'ExperimentalWarning') process.stderr.write(`${name}: ${message}\n`)
+  })
+  // A reader that has seen enough closes the pipe; that is no failure of ours.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    process.exit(error.code === 'EPIPE' ? 0 : 70)
+  })
+  // Only now: older runtimes fail on what this imports before they can say why.
+  const { run } = await import('./cli/run.ts')
+  process.exitCode = await run(process.argv.slice(2))
+}

@@ -1,0 +1,49 @@
+import type { DecisionId, SignableRequest, SignedRequest } from '@countersign/protocol'
+import type { Presented } from '../identity/caller.ts'
+import type { Refusal } from '../lib/refusal.ts'
+import type { PolicyAction, PolicyContext } from '../policy/policy.ts'
+
+export type Transport = PolicyContext['transport']
+
+/** Whom a message is for, and what it asks, as the transport decoded it. */
+export interface Target {
+  readonly kind: 'agent' | 'channel' | 'fabric'
+  readonly name: string
+  readonly action: PolicyAction
+  readonly protocol: PolicyContext['protocol']
+  readonly operation: string
+  readonly tool: string
+  readonly labels: readonly string[]
+}
+
+/** One message as it came in, parsed once; nothing downstream sees the raw bytes of the request head. */
+export interface Message {
+  readonly method: string
+  /** Path and query as they will be authorized and forwarded: normalized, without the route's prefix. */
+  readonly path: string
+  /** Lower-case names; security-relevant names occur once; hop-by-hop and identity names are gone. */
+  readonly headers: readonly (readonly [string, string])[]
+  readonly contentType: string
+  readonly body: Uint8Array
+}
+
+/** A decoded, entirely unchecked request. Only `authenticate` turns it into something more. */
+export interface Arrival {
+  readonly exchange: DecisionId
+  readonly at: number
+  readonly transport: Transport
+  /** Null when the head of the request could not be read; `fault` then says why. */
+  readonly presented: Presented | null
+  /** What the transport could not decode. The caller is still identified, then refused. */
+  readonly fault: Refusal | null
+  readonly target: Target
+  readonly message: Message
+  /** The caller's RFC 9421 signature with what it covers; null when the request carried none. */
+  readonly signature: PresentedSignature | null
+}
+
+/** A signature with the request as its signer saw it, prefix and all. */
+export interface PresentedSignature {
+  readonly signed: SignedRequest
+  readonly request: SignableRequest
+}

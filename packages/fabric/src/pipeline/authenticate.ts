@@ -1,0 +1,102 @@
+import { createHash } from 'node:crypto'
+import {
+  equalBytes,
+  parseContentDigest,
+  parseSpiffeId,
+  requestProfileFault,
+} from '@countersign/protocol'
+import type { Authenticator, Caller } from '../identity/caller.ts'
+import type { MessageSignatures } from '../identity/message-signatures.ts'
+import { Refusal } from '../lib/refusal.ts'
+import type { Arrival, PresentedSignature } from './arrival.ts'
+
+/** What the stage asks of identity. */
+export interface AuthenticateRoom {
+  readonly authenticators: readonly Authenticator[]
+  readonly signatures: MessageSignatures
+}
+
+/**
+ * Proof that authentication ran. The constructor stays in this file and the caller stays in a
+ * private field, so no other module can make one, copy one with a change, or dress one up.
+ */
+class Authenticated {
+  readonly arrival: Arrival
+  readonly #caller: Caller
+  readonly #signed: boolean
+
+  constructor(arrival: Arrival, caller: Caller, signed: boolean) {
+    this.arrival = arrival
+    this.#caller = caller
+    this.#signed = signed
+  }
+
+  get caller(): Caller {
+    return this.#caller
+  }
+
+  /** Whether the caller's own signature over this very request was verified. */
+  get signed(): boolean {
+    return this.#signed
+  }
+}
+
+export type { Authenticated }
+
+export async function authenticate(
+  arrival: Arrival,
+  room: AuthenticateRoom,
+): Promise<Authenticated | Refusal> {
+  const { presented } = arrival
+  if (presented === null) {
+    return arrival.fault ?? new Refusal('MESSAGE_MALFORMED', 'the head could not be read')
+  }
+  let caller: Caller | null = null
+  for (const identify of room.authenticators) {
+    const answer = await identify(presented)
+    if (answer instanceof Refusal) return answer
+    if (answer === null) continue
+    // Two credentials for two principals is how a confused deputy is made; neither is believed.
+    if (caller !== null && caller.spiffeId !== answer.spiffeId) {
+      return new Refusal(
+        'CREDENTIALS_CONFLICTING',
+        `${caller.method} names ${caller.spiffeId}, ${answer.method} names ${answer.spiffeId}`,
+      )
+    }
+    // The narrower proof wins: a scoped token beside a certificate means its holder wants less.
+    if (caller === null || (caller.scopes === null && answer.scopes !== null)) caller = answer
+  }
+  if (caller === null) {
+    return new Refusal('CREDENTIAL_MISSING', `nothing presented on ${arrival.transport}`)
+  }
+  if (arrival.signature === null) return new Authenticated(arrival, caller, false)
+  const uncovered = coverageFault(arrival, arrival.signature)
+  if (uncovered !== null) return new Refusal('SIGNATURE_REJECTED', uncovered)
+  const fault = await room.signatures.checkRequest(arrival.signature.signed, caller)
+  return fault ?? new Authenticated(arrival, caller, true)
+}
+
+/** A signature that leaves out the body or the receiver proves too little to be called one. */
+function coverageFault({ message, target }: Arrival, signature: PresentedSignature): string | null {
+  const { signed, request } = signature
+  const hasBody = message.body.length > 0
+  const fault = requestProfileFault(signed, { ...request, hasBody })
+  if (fault !== null) return fault
+  const field = (name: string) => request.headers.find(([header]) => header === name)?.[1]
+  const to = field('countersign-to')
+  // Otherwise a request signed for one receiver could be replayed to another of the same path.
+  if (to !== undefined && parseSpiffeId(to)?.name !== target.name) {
+    return `it was signed for ${to}, not for ${target.name}`
+  }
+  return hasBody ? digestFault(field('content-digest') ?? '', message.body) : null
+}
+
+/** Null when `field` is the digest of `body` (RFC 9530). */
+export function digestFault(field: string, body: Uint8Array): string | null {
+  try {
+    const actual = createHash('sha256').update(body).digest()
+    return equalBytes(parseContentDigest(field), actual) ? null : 'Content-Digest does not match'
+  } catch (cause) {
+    return `Content-Digest cannot be read: ${String(cause)}`
+  }
+}

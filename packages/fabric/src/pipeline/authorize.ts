@@ -1,0 +1,199 @@
+import type { RefusalCode } from '@countersign/protocol'
+import type { AgentRecord } from '../identity/directory.ts'
+import { Refusal } from '../lib/refusal.ts'
+import type { Decision, PolicyRequest, PolicySet } from '../policy/policy.ts'
+import type { Target } from './arrival.ts'
+import type { Authenticated } from './authenticate.ts'
+import type { Quota, RateLimits } from './quota.ts'
+
+/** Whom the target's name stands for, with the attributes that policy may read. */
+export type Receiver = PolicyRequest['resource']
+
+/** What the stage asks of policy, detection and whoever knows the receivers. */
+export interface AuthorizeRoom {
+  /** The set in force now; read once per decision, so that a reload never splits one. */
+  policy(): PolicySet
+  riskOf(agent: string, now: number): number
+  /** The receiver of that kind and name, or null when there is none. */
+  findReceiver(kind: Receiver['kind'], name: string): Receiver | null
+  /** The record that the caller's standing is re-checked against. */
+  findPrincipal(name: string): AgentRecord | null
+  readonly limits: RateLimits
+  now(): number
+}
+
+/** Proof that policy permitted this request, with what it obliges. Made in this file only. */
+class Authorized {
+  readonly authenticated: Authenticated
+  readonly #decision: Decision
+  readonly #request: PolicyRequest
+  readonly #policyVersion: string
+  readonly quota: Quota
+
+  constructor(authenticated: Authenticated, made: DecisionMade, quota: Quota) {
+    this.authenticated = authenticated
+    this.#decision = made.decision
+    this.#request = made.request
+    this.#policyVersion = made.policyVersion
+    this.quota = quota
+  }
+
+  get decision(): Decision {
+    return this.#decision
+  }
+
+  get request(): PolicyRequest {
+    return this.#request
+  }
+
+  get policyVersion(): string {
+    return this.#policyVersion
+  }
+}
+
+export type { Authorized }
+
+interface DecisionMade {
+  readonly decision: Decision
+  readonly request: PolicyRequest
+  readonly policyVersion: string
+}
+
+/** A refusal that remembers the question, so that `explain` can answer it later. */
+export class PolicyRefusal extends Refusal {
+  readonly made: DecisionMade
+
+  constructor(code: RefusalCode, detail: string, made: DecisionMade) {
+    super(code, detail)
+    this.made = made
+  }
+}
+
+export async function authorize(
+  authenticated: Authenticated,
+  room: AuthorizeRoom,
+): Promise<Authorized | Refusal> {
+  const { caller, arrival } = authenticated
+  const { target } = arrival
+  // Spent before policy is asked: a caller that is denied in a loop must run dry as well.
+  const quota = await room.limits.spend(caller.name, target.name)
+  if (quota.exhausted) {
+    const detail = `${caller.name} used up ${quota.limit} on ${target.name}`
+    return new QuotaRefusal('RATE_LIMITED', detail, quota)
+  }
+  const receiver = room.findReceiver(target.kind, target.name)
+  // Strangers to a receiver and receivers that do not exist look alike to policy below; only a
+  // caller that could be permitted learns the difference.
+  const resource = receiver ?? unknownReceiver(target.kind, target.name)
+  const request = policyRequest(authenticated, resource, room)
+  const policy = room.policy()
+  const decision = policy.decide(request)
+  const made = { decision, request, policyVersion: policy.version }
+  if (outOfScope(caller.scopes, target)) {
+    return new PolicyRefusal(
+      'NOT_PERMITTED',
+      `the credential is not scoped to ${target.name}`,
+      made,
+    )
+  }
+  if (decision.effect !== 'permit') {
+    return new PolicyRefusal('NOT_PERMITTED', denialDetail(decision), made)
+  }
+  if (receiver === null) {
+    return new PolicyRefusal('RECEIVER_UNKNOWN', `no ${target.kind} is named ${target.name}`, made)
+  }
+  if (decision.obligations.approval !== null) {
+    return new PolicyRefusal('APPROVAL_REQUIRED', decision.obligations.approval, made)
+  }
+  if (decision.obligations.signedRequest && !authenticated.signed) {
+    return new PolicyRefusal(
+      'SIGNATURE_MISSING',
+      `${decision.policies.join(', ')} obliges one`,
+      made,
+    )
+  }
+  return new Authorized(authenticated, made, quota)
+}
+
+/** A refusal that remembers the allowance it ran into, for the `RateLimit` field of the response. */
+export class QuotaRefusal extends Refusal {
+  readonly quota: Quota
+
+  constructor(code: RefusalCode, detail: string, quota: Quota) {
+    super(code, detail, quota.resetMs)
+    this.quota = quota
+  }
+}
+
+/**
+ * Whether the same question would still be permitted, now: for streams and leases that outlive
+ * their first decision. Obligations must not have grown either, since what has already passed was
+ * inspected under the old ones.
+ */
+export function recheck(authorized: Authorized, room: AuthorizeRoom): Refusal | null {
+  const { caller, arrival } = authorized.authenticated
+  const now = room.now()
+  if (now >= caller.expiresAt) return new Refusal('WITHDRAWN', 'the credential has expired')
+  const record = room.findPrincipal(caller.name)
+  if (record === null || record.status !== 'active') {
+    return new Refusal('WITHDRAWN', `${caller.name} is ${record?.status ?? 'unknown'}`)
+  }
+  const receiver = room.findReceiver(arrival.target.kind, arrival.target.name)
+  if (receiver === null) return new Refusal('WITHDRAWN', 'the receiver is gone')
+  const before = authorized.decision.obligations
+  const request = policyRequest(authorized.authenticated, receiver, room)
+  const { effect, obligations } = room.policy().decide(request)
+  if (effect !== 'permit') return new Refusal('WITHDRAWN', 'policy no longer permits this')
+  const grown =
+    obligations.mask.some((name) => !before.mask.includes(name)) ||
+    obligations.block.some((name) => !before.block.includes(name)) ||
+    obligations.approval !== null
+  return grown ? new Refusal('WITHDRAWN', 'policy now obliges more than it did') : null
+}
+
+/** A scoped credential reaches its targets, and of the fabric only what every call needs beside. */
+function outOfScope(scopes: readonly string[] | null, target: Target): boolean {
+  if (scopes === null) return false
+  if (target.kind === 'fabric') {
+    return target.action !== 'discover' && !target.operation.startsWith('own.')
+  }
+  return !scopes.includes(target.name)
+}
+
+function policyRequest(
+  authenticated: Authenticated,
+  resource: Receiver,
+  room: AuthorizeRoom,
+): PolicyRequest {
+  const { caller, arrival, signed } = authenticated
+  const { target, transport } = arrival
+  const now = room.now()
+  return {
+    principal: caller,
+    action: target.action,
+    resource,
+    context: {
+      transport,
+      protocol: target.protocol,
+      operation: target.operation,
+      tool: target.tool,
+      method: caller.method,
+      signed,
+      risk: room.riskOf(caller.name, now),
+      labels: target.labels,
+      time: Math.floor(now / 1000),
+    },
+  }
+}
+
+function unknownReceiver(kind: Receiver['kind'], name: string): Receiver {
+  return { kind, name, roles: [], segment: '', attributes: {} }
+}
+
+function denialDetail(decision: Decision): string {
+  if (decision.policies.length > 0) return `forbidden by ${decision.policies.join(', ')}`
+  if (decision.errors.length > 0) {
+    return `undecidable: ${decision.errors.map((error) => error.policy).join(', ')} failed`
+  }
+  return 'no policy permits it'
+}

@@ -1,0 +1,30 @@
+import { Refusal } from '../lib/refusal.ts'
+import type { Arrival } from './arrival.ts'
+import { authenticate } from './authenticate.ts'
+import { type Authorized, authorize } from './authorize.ts'
+import type { Rooms } from './enforce.ts'
+import { recordRefusal } from './record.ts'
+
+/**
+ * Lets a caller at the fabric's own machinery: receipts of its exchanges, discovery, a connector's
+ * entries. Identified and permitted like everything else, and refusals are recorded; what is let
+ * through is not, because it carries no message: it reads what the ledger already holds, or is
+ * itself what goes into the ledger. Recording it would make every receipt beget two more.
+ */
+export async function admitControl(rooms: Rooms, arrival: Arrival): Promise<Authorized | Refusal> {
+  const authenticated = await authenticate(arrival, rooms).catch(undecided)
+  if (authenticated instanceof Refusal) {
+    await recordRefusal(arrival, authenticated, null, rooms)
+    return authenticated
+  }
+  const authorized =
+    arrival.fault ?? (await authorize(authenticated, rooms.authorization).catch(undecided))
+  if (authorized instanceof Refusal) {
+    await recordRefusal(arrival, authorized, authenticated.caller, rooms)
+  }
+  return authorized
+}
+
+function undecided(cause: unknown): Refusal {
+  return new Refusal('UNDECIDED', String(cause))
+}

@@ -1,0 +1,139 @@
+import type { SignedResponse } from '@countersign/protocol'
+import type { MessageSignatures } from '../identity/message-signatures.ts'
+import type { FactValue } from '../ledger/ledger.ts'
+import { Refusal } from '../lib/refusal.ts'
+import type { Finding } from '../redaction/redactor.ts'
+import { digestFault } from './authenticate.ts'
+import type { Courier, Delivered, StreamEvent } from './delivery.ts'
+import type { InspectRoom } from './inspect.ts'
+import type { Quota } from './quota.ts'
+import { type Intended, maskedSummary, sha256 } from './record.ts'
+
+export interface DeliverRoom extends InspectRoom {
+  readonly signatures: MessageSignatures
+}
+
+/**
+ * Proof that an answer belongs to a recorded intent and was checked and inspected; a stream's
+ * events are still to be inspected, one by one. Made in this file only.
+ */
+class Answered {
+  readonly #intended: Intended
+  readonly status: number
+  readonly headers: Delivered['headers']
+  readonly contentType: string
+  readonly body: Uint8Array | AsyncIterable<StreamEvent>
+  readonly facts: Readonly<Record<string, FactValue>>
+  readonly findings: readonly Finding[]
+  /** Whether inspection changed the body, so that what the callee said of it no longer holds. */
+  readonly masked: boolean
+
+  constructor(intended: Intended, delivered: Delivered, checked: Checked) {
+    this.#intended = intended
+    this.status = delivered.status
+    this.headers = delivered.headers
+    this.contentType = delivered.contentType
+    this.body = checked.body
+    this.facts = checked.facts
+    this.findings = checked.findings
+    this.masked = checked.body !== delivered.body
+  }
+
+  get quota(): Quota {
+    return this.#intended.inspected.authorized.quota
+  }
+}
+
+export type { Answered }
+
+interface Checked {
+  readonly body: Uint8Array | AsyncIterable<StreamEvent>
+  readonly facts: Readonly<Record<string, FactValue>>
+  readonly findings: readonly Finding[]
+}
+
+/** Carries what is on record, then holds the answer to the same rules as the request. */
+export async function deliver(
+  intended: Intended,
+  courier: Courier,
+  room: DeliverRoom,
+): Promise<Answered | Refusal> {
+  const delivered = await courier(intended)
+  if (delivered instanceof Refusal) return delivered
+  const { authorized } = intended.inspected
+  const { target } = authorized.authenticated.arrival
+  const { obligations } = authorized.decision
+
+  const fault = countersignatureFault(delivered, target.name, room.signatures)
+  if (fault !== null) return fault
+  const signed = delivered.countersignature
+  if (signed === null && obligations.signedResponse) {
+    return new Refusal('COUNTERSIGNATURE_MISSING', `${target.name} did not sign its response`)
+  }
+  const facts = { ...delivered.facts, ...countersignatureFacts(delivered, room.signatures) }
+  if (!(delivered.body instanceof Uint8Array) || target.protocol === 'queue') {
+    const unread = { body: delivered.body, facts, findings: [] }
+    return new Answered(intended, delivered, unread)
+  }
+  const rewritten = delivered.rewrite?.(delivered.body) ?? delivered.body
+  if (rewritten instanceof Refusal) return rewritten
+  const redacted = room.redactor.redact(rewritten, delivered.contentType, obligations)
+  if (redacted instanceof Refusal) {
+    return new Refusal('RESPONSE_REJECTED', `${redacted.code}: ${redacted.detail}`)
+  }
+  const forwarded = {
+    'response.forwarded-digest': sha256(redacted.body),
+    'response.masked': maskedSummary(redacted.findings),
+  }
+  const { body, findings } = redacted
+  const checked = { body, findings, facts: { ...facts, ...forwarded } }
+  return new Answered(intended, delivered, checked)
+}
+
+/** A wrong countersignature is worse than none: somebody tried. It never passes as unsigned. */
+function countersignatureFault(
+  delivered: Delivered,
+  receiver: string,
+  signatures: MessageSignatures,
+): Refusal | null {
+  const signed = delivered.countersignature
+  if (signed === null) return null
+  const refused = (detail: string) => new Refusal('COUNTERSIGNATURE_REJECTED', detail)
+  if (!coversRequest(signed)) return refused('it does not cover the signature of the request')
+  if (delivered.body instanceof Uint8Array) {
+    const field = delivered.headers.find(([name]) => name === 'content-digest')?.[1]
+    if (!signed.components.includes('"content-digest"')) {
+      return refused('it does not cover the digest of the response')
+    }
+    const fault = digestFault(field ?? '', delivered.body)
+    if (fault !== null) return refused(fault)
+  }
+  const fault = signatures.checkResponse(signed, receiver)
+  return fault === null ? null : refused(fault.detail)
+}
+
+/** RFC 9421, section 2.4: without it, one signed answer could be moved to another question. */
+const own = '"signature";req'
+
+function coversRequest(signed: SignedResponse): boolean {
+  return signed.components.some((id) => id === own || id.startsWith(`${own};key=`))
+}
+
+function countersignatureFacts(
+  delivered: Delivered,
+  signatures: MessageSignatures,
+): Record<string, FactValue> {
+  const signed = delivered.countersignature
+  const facts: Record<string, FactValue> = {
+    status: delivered.status,
+    'attested.response': signed === null ? 'fabric' : 'callee',
+  }
+  if (delivered.body instanceof Uint8Array) facts['response.digest'] = sha256(delivered.body)
+  if (signed !== null) {
+    facts['response.signature'] = signed.signature
+    facts['response.signature-base'] = signed.base
+    const key = signatures.findPublicKey(signed.keyId)
+    if (key !== null) facts['response.key'] = key
+  }
+  return facts
+}

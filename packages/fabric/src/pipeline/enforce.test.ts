@@ -1,0 +1,365 @@
+import { type DecisionId, parseUtf8, utf8 } from '@countersign/protocol'
+import { describe, expect, test } from 'vitest'
+import type { Caller } from '../identity/caller.ts'
+import type { AgentRecord } from '../identity/directory.ts'
+import type { EntryDraft } from '../ledger/ledger.ts'
+import { Refusal } from '../lib/refusal.ts'
+import type { Decision, Obligations } from '../policy/policy.ts'
+import type { Arrival } from './arrival.ts'
+import type { Courier, Delivered, StreamEvent } from './delivery.ts'
+import { enforce, type Outcome, type Rooms } from './enforce.ts'
+
+const caller: Caller = {
+  spiffeId: 'spiffe://a.test/agent/support',
+  kind: 'agent',
+  name: 'support',
+  method: 'certificate',
+  credentialId: 'c1',
+  roles: [],
+  segment: '',
+  attributes: {},
+  scopes: null,
+  expiresAt: 10_000,
+}
+
+const arrival: Arrival = {
+  exchange: `dec_${'0'.repeat(32)}` as DecisionId,
+  at: 1_000,
+  transport: 'gateway',
+  presented: { certificateChain: [], bearer: null, apiKey: null },
+  fault: null,
+  signature: null,
+  target: {
+    kind: 'agent',
+    name: 'billing',
+    action: 'call',
+    protocol: 'http',
+    operation: 'POST',
+    tool: '',
+    labels: [],
+  },
+  message: {
+    method: 'POST',
+    path: '/',
+    headers: [],
+    contentType: 'text/plain',
+    body: utf8('card 4111'),
+  },
+}
+
+const noObligations: Obligations = {
+  mask: [],
+  block: [],
+  signedRequest: false,
+  signedResponse: false,
+  assurance: 'durable',
+  approval: null,
+}
+
+const permit: Decision = {
+  effect: 'permit',
+  policies: ['p'],
+  errors: [],
+  obligations: noObligations,
+}
+const deny: Decision = { ...permit, effect: 'deny', policies: [] }
+
+/** What happened, in order: entries as they became durable, and `deliver` when the courier ran. */
+class World {
+  readonly events: string[] = []
+  readonly entries: EntryDraft[] = []
+  decision = permit
+  now = 1_000
+  status: AgentRecord['status'] = 'active'
+  identify: () => Promise<Caller | Refusal | null> = () => Promise.resolve(caller)
+  ledgerFails: (draft: EntryDraft) => boolean = () => false
+  readonly #listeners = new Set<() => void>()
+
+  change(): void {
+    for (const listener of this.#listeners) listener()
+  }
+
+  rooms(): Rooms {
+    return {
+      authenticators: [() => this.identify()],
+      signatures: {
+        checkRequest: () => Promise.resolve(null),
+        checkResponse: () => null,
+        findPublicKey: () => null,
+      },
+      authorization: {
+        policy: () => ({ version: 'v', decide: () => this.decision }),
+        riskOf: () => 0,
+        findReceiver: (kind, name) => ({ kind, name, roles: [], segment: '', attributes: {} }),
+        findPrincipal: () => ({ ...record, status: this.status }),
+        limits: {
+          spend: () => Promise.resolve({ limit: 9, remaining: 8, resetMs: 1, exhausted: false }),
+        },
+        now: () => this.now,
+      },
+      redactor: {
+        redact: (body, _, { mask }) =>
+          mask.length === 0
+            ? { body, findings: [] }
+            : { body: utf8(parseUtf8(body).replace(/4\d+/, '[CARD]')), findings: [] },
+      },
+      detection: { observe: () => [] },
+      standing: {
+        onChange: (listener) => {
+          this.#listeners.add(listener)
+          return () => this.#listeners.delete(listener)
+        },
+      },
+      now: () => this.now,
+      append: async (draft) => {
+        await Promise.resolve()
+        if (this.ledgerFails(draft)) throw new Error('disk full')
+        this.events.push(draft.kind)
+        this.entries.push(draft)
+        const { exchange, kind } = draft
+        return { exchange, kind, index: this.entries.length, leafHash: new Uint8Array(32) }
+      },
+    }
+  }
+
+  readonly courier: Courier = (intended) => {
+    this.events.push(`deliver ${parseUtf8(intended.inspected.body)}`)
+    return Promise.resolve(this.answer)
+  }
+
+  answer: Delivered | Refusal = delivered(utf8('ok 4222'))
+
+  enforce(given: Arrival = arrival): Promise<Outcome> {
+    return enforce(this.rooms(), given, this.courier)
+  }
+}
+
+const record: AgentRecord = {
+  name: 'support',
+  kind: 'agent',
+  roles: [],
+  segment: '',
+  attributes: {},
+  status: 'active',
+  statusReason: '',
+  keys: null,
+  createdAt: 0,
+}
+
+function delivered(body: Delivered['body']): Delivered {
+  const contentType = 'text/plain'
+  return { status: 200, headers: [], contentType, body, countersignature: null, facts: {} }
+}
+
+function event(text: string): StreamEvent {
+  return { data: utf8(text), contentType: 'text/plain', frame: [] }
+}
+
+/** A source that stays silent after its events until it is let go. */
+function streamOf(...texts: readonly string[]) {
+  const { promise: held, resolve: release } = Promise.withResolvers<void>()
+  let ended = false
+  async function* events(): AsyncGenerator<StreamEvent> {
+    for (const text of texts) yield event(text)
+    await held
+  }
+  const source = events()
+  return {
+    release,
+    wasEnded: () => ended,
+    body: {
+      [Symbol.asyncIterator]: () => ({
+        next: () => source.next(),
+        return: () => {
+          ended = true
+          return Promise.resolve({ done: true as const, value: undefined })
+        },
+      }),
+    },
+  }
+}
+
+function eventsOf(outcome: Outcome) {
+  if (outcome.refusal !== null || outcome.body instanceof Uint8Array) throw new Error('no stream')
+  return outcome.body
+}
+
+describe('enforce', () => {
+  test('the intent is durable before anything leaves, the outcome follows [record:intent-first]', async () => {
+    const world = new World()
+    const outcome = await world.enforce()
+    expect(outcome.refusal).toBeNull()
+    expect(world.events).toEqual(['intent', 'deliver card 4111', 'outcome'])
+  })
+
+  test('a refusal is on record before it is answered [record:refusals-too]', async () => {
+    const world = new World()
+    world.decision = deny
+    expect((await world.enforce()).refusal?.code).toBe('NOT_PERMITTED')
+    expect(world.events).toEqual(['refusal'])
+    expect(world.entries[0]?.facts['code']).toBe('NOT_PERMITTED')
+  })
+
+  test('without a credential nobody gets further [authenticate:someone]', async () => {
+    const world = new World()
+    world.identify = () => Promise.resolve(null)
+    expect((await world.enforce()).refusal?.code).toBe('CREDENTIAL_MISSING')
+    expect(world.events).toEqual(['refusal'])
+  })
+
+  test('credentials of two callers are both refused [authenticate:conflicting]', async () => {
+    const world = new World()
+    const rooms = world.rooms()
+    const other = { ...caller, spiffeId: 'spiffe://a.test/agent/other', name: 'other' }
+    const authenticators = [() => Promise.resolve(caller), () => Promise.resolve(other)]
+    const outcome = await enforce({ ...rooms, authenticators }, arrival, world.courier)
+    expect(outcome.refusal?.code).toBe('CREDENTIALS_CONFLICTING')
+  })
+
+  test.each(['authenticator', 'policy', 'limits', 'redactor'] as const)(
+    'a broken %s means no [operate:fail-closed]',
+    async (part) => {
+      const world = new World()
+      const rooms = world.rooms()
+      const broken = () => {
+        throw new Error('broken')
+      }
+      const { authorization } = rooms
+      const replaced: Rooms = {
+        authenticator: { ...rooms, authenticators: [broken] },
+        policy: { ...rooms, authorization: { ...authorization, policy: broken } },
+        limits: { ...rooms, authorization: { ...authorization, limits: { spend: broken } } },
+        redactor: { ...rooms, redactor: { redact: broken } },
+      }[part]
+      const outcome = await enforce(replaced, arrival, world.courier)
+      expect(outcome.refusal?.code).toBe('UNDECIDED')
+      expect(world.events).toEqual(['refusal'])
+    },
+  )
+
+  test('a ledger that cannot write delivers nothing and acknowledges nothing [record:ledger-failure]', async () => {
+    const world = new World()
+    world.ledgerFails = () => true
+    await expect(world.enforce()).rejects.toThrow('disk full')
+    expect(world.events).toEqual([])
+  })
+
+  test('an answer whose outcome cannot be recorded is withheld [record:ledger-failure]', async () => {
+    const world = new World()
+    world.ledgerFails = ({ kind }) => kind === 'outcome'
+    await expect(world.enforce()).rejects.toThrow('disk full')
+    expect(world.events).toEqual(['intent', 'deliver card 4111'])
+  })
+
+  test('a delivery that breaks is recorded as indeterminate, never as refused', async () => {
+    const world = new World()
+    const broken: Courier = () => Promise.reject(new Error('reset by peer'))
+    const outcome = await enforce(world.rooms(), arrival, broken)
+    expect(outcome.refusal?.code).toBe('UNDECIDED')
+    expect(world.events).toEqual(['intent', 'indeterminate'])
+  })
+
+  test('an approval that is obliged and absent stops the request [authorize:approval]', async () => {
+    const world = new World()
+    world.decision = { ...permit, obligations: { ...noObligations, approval: 'two people' } }
+    expect((await world.enforce()).refusal?.code).toBe('APPROVAL_REQUIRED')
+    expect(world.events).toEqual(['refusal'])
+  })
+
+  test('request and response are masked alike [inspect:mask] [inspect:response]', async () => {
+    const world = new World()
+    world.decision = { ...permit, obligations: { ...noObligations, mask: ['card'] } }
+    const outcome = await world.enforce()
+    expect(world.events[1]).toBe('deliver card [CARD]')
+    const body = outcome.refusal === null ? outcome.body : null
+    expect(body instanceof Uint8Array ? parseUtf8(body) : null).toBe('ok [CARD]')
+  })
+
+  test('an unsigned answer does not pass where policy wants a countersignature [countersign:required]', async () => {
+    const world = new World()
+    world.decision = { ...permit, obligations: { ...noObligations, signedResponse: true } }
+    expect((await world.enforce()).refusal?.code).toBe('COUNTERSIGNATURE_MISSING')
+    expect(world.entries.at(-1)?.facts['result']).toBe('refused')
+  })
+
+  test('a sealed message without the labels that policy asks for is refused [inspect:labels]', async () => {
+    const world = new World()
+    world.decision = { ...permit, obligations: { ...noObligations, mask: ['card'] } }
+    const target = { ...arrival.target, protocol: 'queue' as const, kind: 'channel' as const }
+    const bare = { ...arrival, transport: 'queue' as const, target }
+    expect((await world.enforce(bare)).refusal?.code).toBe('CONTENT_UNSUPPORTED')
+    const labelled = { ...bare, target: { ...target, labels: ['no-card'] } }
+    expect((await world.enforce(labelled)).refusal).toBeNull()
+  })
+})
+
+describe('a stream', () => {
+  test('passes event by event, each masked, and is hashed into the outcome [inspect:stream-events]', async () => {
+    const world = new World()
+    world.decision = { ...permit, obligations: { ...noObligations, mask: ['card'] } }
+    const stream = streamOf('a 4111', 'b')
+    world.answer = delivered(stream.body)
+    const events = eventsOf(await world.enforce())
+    const first = await events.next()
+    expect(first.done ? null : parseUtf8(first.value.data)).toBe('a [CARD]')
+    expect(world.events).toEqual(['intent', 'deliver card [CARD]'])
+    await events.next()
+    stream.release()
+    expect(await events.next()).toEqual({ done: true, value: null })
+    expect(world.entries.at(-1)?.facts).toMatchObject({ result: 'completed', events: 2 })
+  })
+
+  test.each([
+    ['the caller is quarantined', (world: World) => void (world.status = 'quarantined')],
+    ['policy stops permitting it', (world: World) => void (world.decision = deny)],
+    ['the credential runs out', (world: World) => void (world.now = 10_000)],
+    [
+      'policy obliges more than it did',
+      (world: World) =>
+        void (world.decision = { ...permit, obligations: { ...noObligations, block: ['card'] } }),
+    ],
+  ])('is cut while it is silent when %s [revoke:live]', async (_, happens) => {
+    const world = new World()
+    const stream = streamOf('a')
+    world.answer = delivered(stream.body)
+    const events = eventsOf(await world.enforce())
+    await events.next()
+    const next = events.next()
+    happens(world)
+    world.change()
+    const last = await next
+    expect(last.done === true ? last.value?.code : null).toBe('WITHDRAWN')
+    expect(world.entries.at(-1)?.facts).toMatchObject({ result: 'cut', code: 'WITHDRAWN' })
+    expect(stream.wasEnded()).toBe(true)
+  })
+
+  test('an event that is ready together with the loss of standing does not pass [revoke:live]', async () => {
+    const world = new World()
+    world.answer = delivered(streamOf('a', 'b').body)
+    const events = eventsOf(await world.enforce())
+    await events.next()
+    world.status = 'revoked'
+    const last = await events.next()
+    expect(last.done).toBe(true)
+  })
+
+  test('a caller that leaves ends the receiver’s side, and the outcome says so [deliver:cancel]', async () => {
+    const world = new World()
+    const stream = streamOf('a')
+    world.answer = delivered(stream.body)
+    const events = eventsOf(await world.enforce())
+    await events.next()
+    const pending = events.next()
+    await events.abandon()
+    expect((await pending).done).toBe(true)
+    expect(world.entries.at(-1)?.facts['result']).toBe('abandoned')
+    expect(stream.wasEnded()).toBe(true)
+  })
+
+  test('a caller that leaves before the first event is on record as well', async () => {
+    const world = new World()
+    world.answer = delivered(streamOf('a').body)
+    await eventsOf(await world.enforce()).abandon()
+    expect(world.entries.at(-1)?.facts['result']).toBe('abandoned')
+  })
+})

@@ -1,0 +1,181 @@
+import { createHash } from 'node:crypto'
+import type { Detection } from '../detection/detector.ts'
+import type { Caller } from '../identity/caller.ts'
+import type { MessageSignatures } from '../identity/message-signatures.ts'
+import type { Committed, EntryDraft, FactValue } from '../ledger/ledger.ts'
+import type { Refusal } from '../lib/refusal.ts'
+import type { Finding } from '../redaction/redactor.ts'
+import type { Arrival } from './arrival.ts'
+import { PolicyRefusal } from './authorize.ts'
+import type { Inspected } from './inspect.ts'
+
+/** What the stage asks of the ledger and of detection. */
+export interface RecordRoom {
+  /** Resolves once the entry would survive a power loss; rejects when it cannot promise that. */
+  append(draft: EntryDraft): Promise<Committed>
+  readonly detection: Pick<Detection, 'observe'>
+  readonly signatures: Pick<MessageSignatures, 'findPublicKey'>
+  now(): number
+}
+
+/** Proof that the intent is durable: the only thing that can be delivered. Made in this file only. */
+class Intended {
+  readonly inspected: Inspected
+  readonly #committed: Committed
+
+  constructor(inspected: Inspected, committed: Committed) {
+    this.inspected = inspected
+    this.#committed = committed
+  }
+
+  get committed(): Committed {
+    return this.#committed
+  }
+}
+
+export type { Intended }
+
+export async function recordIntent(inspected: Inspected, room: RecordRoom): Promise<Intended> {
+  const { arrival } = inspected.authorized.authenticated
+  const committed = await room.append({
+    kind: 'intent',
+    exchange: arrival.exchange,
+    at: arrival.at,
+    facts: intentFacts(inspected, room),
+  })
+  return new Intended(inspected, committed)
+}
+
+/** Recorded before the caller hears it, so that no probing goes unseen. */
+export async function recordRefusal(
+  arrival: Arrival,
+  refusal: Refusal,
+  caller: Caller | null,
+  room: RecordRoom,
+): Promise<void> {
+  const { target, transport } = arrival
+  const asked = refusal instanceof PolicyRefusal ? refusal.made : null
+  // Nobody is blamed for what an unauthenticated peer did in their name.
+  if (caller !== null) {
+    observe(room, arrival, { caller: caller.name, outcome: 'refused', findings: 0 })
+  }
+  await room.append({
+    kind: 'refusal',
+    exchange: arrival.exchange,
+    at: arrival.at,
+    facts: {
+      code: refusal.code,
+      transport,
+      protocol: target.protocol,
+      operation: target.operation,
+      tool: target.tool,
+      receiver: target.name,
+      'request.digest': sha256(arrival.message.body),
+      'private.detail': refusal.detail,
+      ...(caller === null ? {} : { caller: caller.spiffeId, 'caller.method': caller.method }),
+      ...(asked === null
+        ? {}
+        : {
+            'policy.version': asked.policyVersion,
+            'policy.rules': asked.decision.policies.join(' '),
+            'private.request': JSON.stringify(asked.request),
+          }),
+    },
+  })
+}
+
+/** How an exchange ended, once it was intended. */
+export interface Ending {
+  readonly result:
+    | 'delivered'
+    | 'refused'
+    | 'completed'
+    | 'cut'
+    | 'abandoned'
+    | 'broken'
+    | 'unknown'
+  readonly facts: Readonly<Record<string, FactValue>>
+  readonly findings: readonly Finding[]
+}
+
+export async function recordOutcome(
+  intended: Intended,
+  ending: Ending,
+  room: RecordRoom,
+): Promise<void> {
+  const { authorized, findings } = intended.inspected
+  const { arrival, caller } = authorized.authenticated
+  observe(room, arrival, {
+    caller: caller.name,
+    outcome: ending.result === 'refused' ? 'refused' : 'permitted',
+    findings: findings.length + ending.findings.length,
+  })
+  await room.append({
+    kind: ending.result === 'unknown' ? 'indeterminate' : 'outcome',
+    exchange: arrival.exchange,
+    at: room.now(),
+    facts: { result: ending.result, ...ending.facts },
+  })
+}
+
+function intentFacts(inspected: Inspected, room: RecordRoom): Record<string, FactValue> {
+  const { authorized } = inspected
+  const { arrival, caller, signed } = authorized.authenticated
+  const { target, transport, message, signature } = arrival
+  const digest = sha256(message.body)
+  const facts: Record<string, FactValue> = {
+    transport,
+    protocol: target.protocol,
+    operation: target.operation,
+    tool: target.tool,
+    caller: caller.spiffeId,
+    'caller.method': caller.method,
+    'caller.credential': caller.credentialId,
+    receiver: target.name,
+    'policy.version': authorized.policyVersion,
+    'policy.rules': authorized.decision.policies.join(' '),
+    'request.digest': digest,
+    'request.forwarded-digest': inspected.body === message.body ? digest : sha256(inspected.body),
+    masked: maskedSummary(inspected.findings),
+    'attested.request': signed ? 'caller' : 'fabric',
+    'private.request': JSON.stringify(authorized.request),
+  }
+  if (signature !== null && signed) {
+    facts['request.signature'] = signature.signed.signature
+    facts['request.signature-base'] = signature.signed.base
+    const key = room.signatures.findPublicKey(signature.signed.keyId)
+    if (key !== null) facts['request.key'] = key
+  }
+  return facts
+}
+
+/** `card:1 email:2`: what was masked, by class; the values are nowhere. */
+export function maskedSummary(findings: readonly Finding[]): string {
+  const counts = new Map<string, number>()
+  for (const { dataClass, operator } of findings) {
+    if (operator !== 'none') counts.set(dataClass, (counts.get(dataClass) ?? 0) + 1)
+  }
+  return [...counts].map(([name, count]) => `${name}:${count}`).join(' ')
+}
+
+export function sha256(bytes: Uint8Array): Uint8Array {
+  return createHash('sha256').update(bytes).digest()
+}
+
+interface Seen {
+  readonly caller: string
+  readonly outcome: 'permitted' | 'refused'
+  readonly findings: number
+}
+
+function observe(room: RecordRoom, arrival: Arrival, seen: Seen): void {
+  room.detection.observe({
+    at: arrival.at,
+    caller: seen.caller,
+    receiver: arrival.target.name,
+    action: `${arrival.target.action}:${arrival.target.operation}`,
+    outcome: seen.outcome,
+    bytes: arrival.message.body.length,
+    findings: seen.findings,
+  })
+}

@@ -1,0 +1,142 @@
+import { createHash } from 'node:crypto'
+import { Refusal } from '../lib/refusal.ts'
+import type { Finding } from '../redaction/redactor.ts'
+import type { AuthorizeRoom } from './authorize.ts'
+import type { Answered } from './deliver.ts'
+import type { StreamEvent } from './delivery.ts'
+import type { InspectRoom } from './inspect.ts'
+import {
+  type Ending,
+  type Intended,
+  maskedSummary,
+  type RecordRoom,
+  recordOutcome,
+} from './record.ts'
+import { type StandingChanges, watchStanding } from './standing.ts'
+
+export interface StreamRoom extends InspectRoom, RecordRoom {
+  readonly authorization: AuthorizeRoom
+  readonly standing: StandingChanges
+}
+
+/**
+ * Inspected events in order; `next` ends with null, or with the refusal that cut the stream short.
+ * Whoever reads must either read to the end or call `abandon`, also while a `next` is pending.
+ */
+export interface InspectedEvents {
+  next(): Promise<IteratorResult<StreamEvent, Refusal | null>>
+  /** The caller left. Resolves when the outcome is on record. */
+  abandon(): Promise<void>
+}
+
+/** A stream of more events than this is an agent out of control, not a conversation. */
+const eventsMax = 1_000_000
+
+/**
+ * Passes a stream on, event by event: each is inspected whole before it is forwarded, what was
+ * forwarded is hashed into the outcome, and the stream is cut when the right to go on is lost,
+ * also between events. The outcome is recorded however the stream ends: by itself, by a cut, by
+ * the receiver breaking off, or by the caller walking away.
+ */
+export function inspectedEvents(
+  intended: Intended,
+  answered: Answered,
+  source: AsyncIterable<StreamEvent>,
+  room: StreamRoom,
+): InspectedEvents {
+  const { promise: left, resolve: leave } = Promise.withResolvers<'left'>()
+  const generator = pass(intended, answered, { source, left }, room)
+  return {
+    next: () => generator.next(),
+    async abandon() {
+      leave('left')
+      // A generator that never started would skip its `finally`, and with it the outcome.
+      while ((await generator.next()).done !== true);
+    },
+  }
+}
+
+interface Flow {
+  readonly source: AsyncIterable<StreamEvent>
+  readonly left: Promise<'left'>
+}
+
+async function* pass(
+  intended: Intended,
+  answered: Answered,
+  flow: Flow,
+  room: StreamRoom,
+): AsyncGenerator<StreamEvent, Refusal | null, undefined> {
+  const { authorized } = intended.inspected
+  const watch = watchStanding(authorized, room.authorization, room.standing)
+  const transcript = new Transcript()
+  const iterator = flow.source[Symbol.asyncIterator]()
+  let result: Ending['result'] = 'abandoned'
+  let refusal: Refusal | null = null
+  try {
+    while (refusal === null) {
+      const next = await Promise.race([flow.left, watch.lost, iterator.next()])
+      if (next === 'left') return null
+      // Events and the loss of standing can become ready together; the loss must win.
+      refusal = next instanceof Refusal ? next : watch.check()
+      if (refusal !== null || next instanceof Refusal) break
+      if (next.done === true) {
+        result = 'completed'
+        return null
+      }
+      const event = transcript.take(next.value, room, authorized.decision.obligations)
+      if (event instanceof Refusal) refusal = event
+      else yield event
+    }
+    result = 'cut'
+    return refusal
+  } catch (cause) {
+    result = 'broken'
+    return new Refusal('RECEIVER_UNREACHABLE', `the stream broke: ${String(cause)}`)
+  } finally {
+    watch.close()
+    // A receiver that ignores the return must not hold up the record of what happened.
+    iterator.return?.().then(undefined, () => undefined)
+    await recordOutcome(intended, transcript.ending(result, answered, refusal), room)
+  }
+}
+
+/** What has been forwarded so far. Owned by one stream. */
+class Transcript {
+  readonly #hash = createHash('sha256')
+  readonly #findings: Finding[] = []
+  #events = 0
+
+  take(
+    event: StreamEvent,
+    room: InspectRoom,
+    order: { mask: readonly string[]; block: readonly string[] },
+  ): StreamEvent | Refusal {
+    if (this.#events >= eventsMax) {
+      return new Refusal('MESSAGE_TOO_LARGE', `the stream exceeds ${eventsMax} events`)
+    }
+    const redacted = room.redactor.redact(event.data, event.contentType, order)
+    if (redacted instanceof Refusal) return redacted
+    // Findings are only counted by class; keeping every one of a long stream would grow without end.
+    if (this.#findings.length < 1000) this.#findings.push(...redacted.findings)
+    const length = new Uint8Array(4)
+    new DataView(length.buffer).setUint32(0, redacted.body.length)
+    this.#hash.update(length).update(redacted.body)
+    this.#events += 1
+    return redacted.body === event.data ? event : { ...event, data: redacted.body }
+  }
+
+  ending(result: Ending['result'], answered: Answered, refusal: Refusal | null): Ending {
+    return {
+      result,
+      findings: this.#findings,
+      facts: {
+        ...answered.facts,
+        transcript: this.#hash.digest(),
+        events: this.#events,
+        'response.masked': maskedSummary(this.#findings),
+        ...(refusal === null ? {} : { code: refusal.code, 'private.detail': refusal.detail }),
+      },
+    }
+  }
+}

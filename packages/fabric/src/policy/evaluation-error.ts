@@ -1,0 +1,2 @@
+/** One policy could not be evaluated for one request. Says why, for the operator. */
+export class EvaluationError extends Error {}

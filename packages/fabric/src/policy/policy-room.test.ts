@@ -1,0 +1,161 @@
+import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import type { CedarPolicy } from './cedar-json.ts'
+import { PoliciesRejected } from './compile-policies.ts'
+import type { PolicyParser } from './parser.ts'
+import { type OpenPolicyRoom, openPolicyRoom } from './policy-room.ts'
+
+const all = { op: 'All' }
+
+/** Knows two policies and nothing else; `permit;` and `forbid;` stand for them. */
+const parser: PolicyParser = {
+  parse: async (_, texts) =>
+    texts.map((text) => {
+      const effect = text.replace(';', '').trim()
+      if (effect !== 'permit' && effect !== 'forbid') {
+        return { policy: null, faults: [{ start: 0, message: 'nonsense', help: '' }], warnings: [] }
+      }
+      const policy: CedarPolicy = {
+        effect,
+        principal: all,
+        action: all,
+        resource: all,
+        conditions: [],
+      }
+      return { policy, faults: [], warnings: [] }
+    }),
+}
+
+let parent: string
+let dir: string
+let room: OpenPolicyRoom | null
+let rejections: unknown[]
+
+beforeEach(async () => {
+  parent = await mkdtemp(join(tmpdir(), 'policy-room-'))
+  dir = join(parent, 'policies')
+  await mkdir(dir)
+  room = null
+  rejections = []
+})
+
+afterEach(async () => {
+  room?.close()
+  await rm(parent, { recursive: true })
+})
+
+async function open(watch: boolean): Promise<OpenPolicyRoom> {
+  const onRejected = (error: unknown) => rejections.push(error)
+  room = await openPolicyRoom({ dir, parser, dataClasses: [], watch, onRejected })
+  return room
+}
+
+function effectOf({ current }: OpenPolicyRoom): string {
+  const nobody = { name: 'a', roles: [], segment: '', attributes: {} }
+  return current.decide({
+    principal: { kind: 'agent', ...nobody },
+    action: 'call',
+    resource: { kind: 'agent', ...nobody },
+    context: {
+      transport: 'mesh',
+      protocol: 'http',
+      operation: 'GET',
+      tool: '',
+      method: 'certificate',
+      signed: false,
+      risk: 0,
+      labels: [],
+      time: 0,
+    },
+  }).effect
+}
+
+describe('the policy room', () => {
+  test('an empty folder and a missing one deny everything', async () => {
+    expect(effectOf(await open(false))).toBe('deny')
+    await rm(dir, { recursive: true })
+    expect(effectOf(await open(false))).toBe('deny')
+  })
+
+  test('an invalid folder does not open', async () => {
+    await writeFile(join(dir, 'a.cedar'), 'nonsense;')
+    await expect(open(false)).rejects.toThrow(PoliciesRejected)
+    await writeFile(join(dir, 'a.cedar'), new Uint8Array([0xff, 0xfe]))
+    await expect(open(false)).rejects.toThrow('UTF-8')
+  })
+
+  test('files that are not policies are left alone', async () => {
+    await writeFile(join(dir, 'a.cedar'), 'permit;')
+    await writeFile(join(dir, 'b.cedar.bak'), 'nonsense')
+    const opened = await open(false)
+    expect(opened.policySources()).toEqual([{ name: 'a.cedar', text: 'permit;' }])
+    expect(effectOf(opened)).toBe('permit')
+  })
+
+  test('one bad file keeps the whole old set in force', async () => {
+    await writeFile(join(dir, 'a.cedar'), 'permit;')
+    const opened = await open(false)
+    const before = opened.current
+    await writeFile(join(dir, 'b.cedar'), 'forbid;')
+    await writeFile(join(dir, 'c.cedar'), 'forbid;\nnonsense;')
+    await expect(opened.reload()).rejects.toMatchObject({
+      problems: [{ file: 'c.cedar', line: 2 }],
+    })
+    expect(opened.current).toBe(before)
+    await rm(join(dir, 'c.cedar'))
+    await opened.reload()
+    expect(effectOf(opened)).toBe('deny')
+  })
+
+  test('listeners hear of a new set once, after it took force, and not of none', async () => {
+    const opened = await open(false)
+    const heard: string[] = []
+    const stop = opened.onChange((set) =>
+      heard.push(`${set === opened.current} ${effectOf(opened)}`),
+    )
+    await opened.reload()
+    await writeFile(join(dir, 'a.cedar'), 'permit;')
+    await Promise.all([opened.reload(), opened.reload()])
+    expect(heard).toEqual(['true permit'])
+    stop()
+    await writeFile(join(dir, 'b.cedar'), 'forbid;')
+    await opened.reload()
+    expect(heard).toHaveLength(1)
+  })
+
+  test('a folder that keeps changing while it is read is not taken', async () => {
+    let n = 0
+    const busy: PolicyParser = {
+      parse: async (schema, texts) => {
+        await writeFile(join(dir, 'b.cedar'), `permit; // ${n++}`)
+        return parser.parse(schema, texts)
+      },
+    }
+    room = await openPolicyRoom({
+      dir,
+      parser: busy,
+      dataClasses: [],
+      watch: false,
+      onRejected: () => {},
+    })
+    await writeFile(join(dir, 'a.cedar'), 'permit;')
+    await expect(room.reload()).rejects.toThrow('changed during')
+    expect(effectOf(room)).toBe('deny')
+  })
+
+  test('a watched folder takes force by itself, and a bad one is reported once', async () => {
+    const opened = await open(true)
+    await writeFile(join(parent, 'next'), 'permit;')
+    await rename(join(parent, 'next'), join(dir, 'a.cedar'))
+    await vi.waitFor(() => expect(effectOf(opened)).toBe('permit'), 10_000)
+    await writeFile(join(dir, 'b.cedar'), 'nonsense;')
+    await vi.waitFor(() => expect(rejections).toHaveLength(1), 10_000)
+    expect(effectOf(opened)).toBe('permit')
+    await writeFile(join(dir, 'c.txt'), 'touches the folder')
+    await writeFile(join(dir, 'b.cedar'), 'forbid;')
+    await vi.waitFor(() => expect(effectOf(opened)).toBe('deny'), 10_000)
+    expect(rejections).toHaveLength(1)
+  })
+})

@@ -1,0 +1,51 @@
+/** The text of one policy and where it stands in its file. */
+export interface PolicyText {
+  readonly text: string
+  /** UTF-16 offset of the first character in the whole text. */
+  readonly start: number
+}
+
+/**
+ * Cuts a file at the semicolons that end policies. Semicolons occur nowhere else in Cedar but in
+ * strings and comments. Each piece must still parse as exactly one policy, so that a wrong cut is
+ * an error and never another policy. What is left behind the last semicolon is a piece as well.
+ */
+export function splitPolicies(source: string): readonly PolicyText[] {
+  const pieces: PolicyText[] = []
+  let start = -1
+  for (let at = 0; at < source.length; at++) {
+    const character = source[at]
+    if (character === '/' && source[at + 1] === '/') {
+      at = endOfLine(source, at)
+      continue
+    }
+    if (start < 0 && character !== undefined && character.trim() !== '') start = at
+    if (character === '"') at = endOfString(source, at)
+    if (character === ';') {
+      pieces.push({ text: source.slice(start, at + 1), start })
+      start = -1
+    }
+  }
+  if (start >= 0) pieces.push({ text: source.slice(start), start })
+  return pieces
+}
+
+function endOfLine(source: string, from: number): number {
+  const end = source.indexOf('\n', from)
+  return end < 0 ? source.length : end
+}
+
+function endOfString(source: string, from: number): number {
+  let at = from + 1
+  while (at < source.length && source[at] !== '"') at += source[at] === '\\' ? 2 : 1
+  return at
+}
+
+/** One-based line and column of an offset; columns count UTF-16 code units, as editors do. */
+export function positionOf(
+  source: string,
+  offset: number,
+): { readonly line: number; readonly column: number } {
+  const before = source.slice(0, offset)
+  return { line: before.split('\n').length, column: offset - before.lastIndexOf('\n') }
+}

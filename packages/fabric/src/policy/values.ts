@@ -1,0 +1,102 @@
+import { type ExtensionValue, equalExtensions, isExtension } from './extension-values.ts'
+import type { Long } from './long.ts'
+import type { SubjectKind } from './schema.ts'
+
+/** A principal or resource as the request describes it. */
+export interface Subject {
+  readonly kind: SubjectKind
+  readonly name: string
+  readonly roles: readonly string[]
+  readonly segment: string
+  readonly attributes: Readonly<Record<string, string | number | boolean>>
+}
+
+export type Value = boolean | string | Long | CedarSet | CedarRecord | EntityValue | ExtensionValue
+
+/** An entity by its uid. `subject` is what is known of it; null where the frame must look it up. */
+export class EntityValue {
+  readonly type: string
+  readonly id: string
+  readonly subject: Subject | null
+
+  constructor(type: string, id: string, subject: Subject | null = null) {
+    this.type = type
+    this.id = id
+    this.subject = subject
+  }
+}
+
+export class CedarRecord {
+  readonly fields: ReadonlyMap<string, Value>
+
+  constructor(fields: ReadonlyMap<string, Value>) {
+    this.fields = fields
+  }
+}
+
+function isPrimitive(value: Value): value is boolean | string | Long {
+  return typeof value !== 'object'
+}
+
+/** Elements without repeats. A set of primitives answers `has` in constant time. */
+export class CedarSet {
+  readonly items: readonly Value[]
+  readonly #primitives: ReadonlySet<Value> | null
+
+  constructor(elements: readonly Value[]) {
+    if (elements.every(isPrimitive)) {
+      this.#primitives = new Set(elements)
+      this.items = [...this.#primitives]
+      return
+    }
+    this.#primitives = null
+    const items: Value[] = []
+    for (const element of elements) {
+      if (!items.some((item) => equalValues(item, element))) items.push(element)
+    }
+    this.items = items
+  }
+
+  has(value: Value): boolean {
+    if (this.#primitives !== null) return this.#primitives.has(value)
+    return this.items.some((item) => equalValues(item, value))
+  }
+}
+
+/** Cedar's `==`: values of different types are unequal, never an error. */
+export function equalValues(a: Value, b: Value): boolean {
+  if (a === b) return true
+  if (isPrimitive(a) || isPrimitive(b)) return false
+  if (a instanceof EntityValue) {
+    return b instanceof EntityValue && a.id === b.id && a.type === b.type
+  }
+  if (a instanceof CedarSet) {
+    return (
+      b instanceof CedarSet &&
+      a.items.length === b.items.length &&
+      a.items.every((item) => b.has(item))
+    )
+  }
+  if (a instanceof CedarRecord) return b instanceof CedarRecord && equalRecords(a, b)
+  return isExtension(b) && equalExtensions(a, b)
+}
+
+function equalRecords(a: CedarRecord, b: CedarRecord): boolean {
+  if (a.fields.size !== b.fields.size) return false
+  for (const [name, value] of a.fields) {
+    const other = b.fields.get(name)
+    if (other === undefined || !equalValues(value, other)) return false
+  }
+  return true
+}
+
+/** The type of a value, in Cedar's words, for messages. */
+export function typeOfValue(value: Value): string {
+  if (typeof value === 'boolean') return 'bool'
+  if (typeof value === 'string') return 'string'
+  if (typeof value === 'number' || typeof value === 'bigint') return 'long'
+  if (value instanceof EntityValue) return `entity of type ${value.type}`
+  if (value instanceof CedarSet) return 'set'
+  if (value instanceof CedarRecord) return 'record'
+  return value.extension
+}

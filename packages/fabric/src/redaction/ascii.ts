@@ -1,0 +1,76 @@
+/** Character classes of single bytes, as bits, so that every hot loop asks one table once. */
+export const DIGIT = 1
+export const UPPER = 2
+export const LOWER = 4
+/** `-` and `_`, which base64url adds to letters and digits. */
+export const URL_SAFE = 8
+/** `+` and `/`, which base64 adds. */
+export const STANDARD = 16
+/** Bytes that start an escape: `%`, `\`, `&`. */
+export const ESCAPE = 32
+export const NON_ASCII = 64
+/** What a domain name or the local part of an address may hold besides letters and digits. */
+export const MAIL_PUNCTUATION = 128
+
+export const LETTER = UPPER | LOWER
+export const ALNUM = DIGIT | LETTER
+export const BASE64_URL = ALNUM | URL_SAFE
+export const BASE64 = BASE64_URL | STANDARD
+
+export const KIND: Uint8Array = buildKinds()
+
+function buildKinds(): Uint8Array {
+  const kinds = new Uint8Array(256)
+  for (let byte = 0; byte < 256; byte++) {
+    if (byte >= 0x30 && byte <= 0x39) kinds[byte] = DIGIT
+    else if (byte >= 0x41 && byte <= 0x5a) kinds[byte] = UPPER
+    else if (byte >= 0x61 && byte <= 0x7a) kinds[byte] = LOWER
+    else if (byte >= 0x80) kinds[byte] = NON_ASCII
+  }
+  const add = (text: string, bit: number): void => {
+    for (const character of text) {
+      const code = character.charCodeAt(0)
+      kinds[code] = (kinds[code] as number) | bit
+    }
+  }
+  add('-_', URL_SAFE)
+  add('+/', STANDARD)
+  add('%\\&', ESCAPE)
+  add("._%+-'", MAIL_PUNCTUATION)
+  return kinds
+}
+
+export function kindOf(bytes: Uint8Array, at: number): number {
+  return KIND[bytes[at] as number] as number
+}
+
+/**
+ * Whether a token may begin at `at`: nothing alphanumeric touches it from the left. The letter of an
+ * escape such as `\n` does not count: text inside JSON inside JSON still carries its escapes.
+ */
+export function isLeftEdge(bytes: Uint8Array, from: number, at: number): boolean {
+  if (at <= from) return true
+  if ((kindOf(bytes, at - 1) & ALNUM) === 0) return true
+  return isEscapeLetter(bytes, from, at - 1)
+}
+
+/** Whether `at` is the letter of `\n`, `\r`, `\t`, `\b` or `\f` written out. */
+export function isEscapeLetter(bytes: Uint8Array, from: number, at: number): boolean {
+  if (at <= from || bytes[at - 1] !== 0x5c) return false
+  const letter = bytes[at]
+  return letter === 0x6e || letter === 0x72 || letter === 0x74 || letter === 0x62 || letter === 0x66
+}
+
+/** The end of the run of bytes of the kinds in `mask` that begins at `at`. */
+export function runEnd(bytes: Uint8Array, at: number, limit: { to: number; mask: number }): number {
+  let i = at
+  while (i < limit.to && ((KIND[bytes[i] as number] as number) & limit.mask) !== 0) i++
+  return i
+}
+
+/** The bytes as text, one character per byte; for short excerpts that are only compared. */
+export function latin1(bytes: Uint8Array, from: number, to: number): string {
+  let text = ''
+  for (let i = from; i < to; i++) text += String.fromCharCode(bytes[i] as number)
+  return text
+}

@@ -1,0 +1,140 @@
+import { isUtf8 } from 'node:buffer'
+import { createSecretKey, type KeyObject } from 'node:crypto'
+import { Refusal } from '../lib/refusal.ts'
+import { inspectForm } from './inspect-form.ts'
+import { inspectJson } from './inspect-json.ts'
+import { type Cut, Inspection, type LeafPlace, planCuts, TooManyFindings } from './inspection.ts'
+import { JsonFault } from './json-string.ts'
+import { type Reading, readingOf } from './media-type.ts'
+import { OPERATORS_DEFAULT, type Operator } from './operators.ts'
+import {
+  type DataClass,
+  isDataClass,
+  type Redacted,
+  type RedactionOrder,
+  type Redactor,
+} from './redactor.ts'
+import { scanView } from './scan-view.ts'
+
+export interface RedactionLimits {
+  readonly bodyBytesMax: number
+  /** Arrays and objects inside one another. */
+  readonly depthMax: number
+  readonly findingsMax: number
+}
+
+export const REDACTION_LIMITS_DEFAULT: RedactionLimits = {
+  /** The same as `parseStrictJson` takes. */
+  bodyBytesMax: 16 * 1024 * 1024,
+  /** A2A and MCP messages nest less than twenty deep. */
+  depthMax: 64,
+  /** A page of a customer list has hundreds; more than this is an export, not a message. */
+  findingsMax: 20_000,
+}
+
+export interface RedactorOptions {
+  /** Keys the `hash` operator; at least 32 bytes. Whoever has it can look values up by trying. */
+  readonly hashKey: Uint8Array
+  readonly limits?: Partial<RedactionLimits>
+  readonly operators?: Partial<Record<DataClass, Operator>>
+}
+
+interface Settings {
+  readonly hashKey: KeyObject
+  readonly limits: RedactionLimits
+  readonly operators: Readonly<Record<DataClass, Operator>>
+}
+
+/** The redactor that the fabric runs. Holds no state between bodies. */
+export function createRedactor(options: RedactorOptions): Redactor {
+  if (options.hashKey.length < 32) throw new TypeError('the hash key needs at least 32 bytes')
+  const settings: Settings = {
+    hashKey: createSecretKey(options.hashKey),
+    limits: { ...REDACTION_LIMITS_DEFAULT, ...options.limits },
+    operators: { ...OPERATORS_DEFAULT, ...options.operators },
+  }
+  return { redact: (body, contentType, order) => redact(settings, { body, contentType }, order) }
+}
+
+function redact(
+  settings: Settings,
+  message: { body: Uint8Array; contentType: string },
+  order: RedactionOrder,
+): Redacted | Refusal {
+  const { body, contentType } = message
+  const unknown = [...order.mask, ...order.block].find((name) => !isDataClass(name))
+  // A class that nobody can detect would pass unmasked; policy asked for more than we can do.
+  if (unknown !== undefined) return new Refusal('UNDECIDED', `data class ${unknown} is unknown`)
+  if (body.length === 0) return { body, findings: [] }
+  if (body.length > settings.limits.bodyBytesMax) {
+    return new Refusal('MESSAGE_TOO_LARGE', `${body.length} bytes cannot be inspected at once`)
+  }
+  const reading = readingOf(contentType)
+  if (reading === null) {
+    return new Refusal('CONTENT_UNSUPPORTED', 'no detector reads this media type')
+  }
+  if (!isUtf8(body)) return new Refusal('MESSAGE_MALFORMED', 'the body is not UTF-8')
+  const mask = new Set(order.mask.filter(isDataClass))
+  const { findingsMax } = settings.limits
+  const inspection = new Inspection({ ...settings, body, mask, findingsMax })
+  const refusal = inspect(body, reading, { inspection, depthMax: settings.limits.depthMax })
+  return refusal ?? conclude(body, reading, { inspection, order })
+}
+
+function inspect(
+  body: Uint8Array,
+  reading: Reading,
+  { inspection, depthMax }: { inspection: Inspection; depthMax: number },
+): Refusal | null {
+  try {
+    if (reading === 'json') inspectJson(body, inspection, depthMax)
+    else if (reading === 'form') inspectForm(body, inspection)
+    else {
+      const view = { bytes: body, from: 0, to: body.length, map: null, whole: null }
+      scanView(view, (part) => inspection.open(part, textPlace))
+    }
+    return null
+  } catch (error) {
+    if (error instanceof JsonFault) return new Refusal('MESSAGE_MALFORMED', error.message)
+    if (error instanceof TooManyFindings) {
+      return new Refusal('MESSAGE_TOO_LARGE', 'the body holds more findings than a message may')
+    }
+    throw error
+  }
+}
+
+const textPlace: LeafPlace = { kind: 'text', path: () => 'text', fieldName: () => null }
+
+function conclude(
+  body: Uint8Array,
+  reading: Reading,
+  { inspection, order }: { inspection: Inspection; order: RedactionOrder },
+): Redacted | Refusal {
+  if (inspection.count === 0) return { body, findings: [] }
+  const hits = inspection.hits()
+  const blocked = hits.find(({ finding }) => order.block.includes(finding.dataClass))
+  if (blocked !== undefined) {
+    const { dataClass, detector, path } = blocked.finding
+    return new Refusal('CONTENT_BLOCKED', `${dataClass} (${detector}) at ${path}`)
+  }
+  const cuts = planCuts(hits)
+  const findings = hits.map(({ finding }) => finding)
+  return { body: cuts.length === 0 ? body : splice(body, reading, cuts), findings }
+}
+
+/**
+ * The body with every cut replaced and every other byte as it was: big numbers, `1.0`, escapes and
+ * white space survive. A number that is cut becomes a string, so its marker brings quotes.
+ */
+function splice(body: Uint8Array, reading: Reading, cuts: readonly Cut[]): Uint8Array {
+  const parts: Uint8Array[] = []
+  let at = 0
+  for (const { start, end, marker, isNumber } of cuts) {
+    parts.push(body.subarray(at, start))
+    const text = isNumber ? `"${marker}"` : marker
+    parts.push(Buffer.from(reading === 'form' ? encodeURIComponent(text) : text))
+    at = end
+  }
+  parts.push(body.subarray(at))
+  return new Uint8Array(Buffer.concat(parts))
+}

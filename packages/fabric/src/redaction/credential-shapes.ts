@@ -1,0 +1,300 @@
+import { ALNUM, kindOf } from './ascii.ts'
+import {
+  ALPHABETS,
+  type CredentialRule,
+  isPlausible,
+  isTokenStart,
+  tokenEnd,
+} from './credential-rule.ts'
+import { decodeBase64 } from './decode.ts'
+import type { Scan } from './view.ts'
+
+/** What may stand between a name and its value: `name = "value"`, `name": "value`, `name=value`. */
+const assignmentBytesMax = 8
+/** RFC 3986 sets no limit on user information; passwords of cloud databases stay far below this. */
+const userInfoBytesMax = 512
+/** `PGP PRIVATE KEY BLOCK` and `ENCRYPTED PRIVATE KEY` are the longest labels in use. */
+const pemLabelBytesMax = 40
+
+function found(scan: Scan, detector: string, start: number, end: number): void {
+  scan.found({ dataClass: 'credential', detector, start, end })
+}
+
+/** RFC 7515, section 7.1 and RFC 7516, section 7.1: `eyJ` is `{"` in base64url, the start of every header. */
+function scanJwt(scan: Scan, at: number): void {
+  const { bytes, to } = scan.view
+  if (!isTokenStart(scan, at, ALPHABETS.dotted)) return
+  let segments = 1
+  let end = at
+  let last = at
+  // Each run of the alphabet is entered from its first byte only, so all calls together are linear.
+  for (; end < to && ALPHABETS.dotted[bytes[end] as number] === 1; end++) {
+    if (bytes[end] !== 0x2e) continue
+    if (end - last < 2 && segments !== 2) break
+    segments++
+    last = end + 1
+    if (segments > 5) break
+  }
+  if (segments < 3 || end - at < 40) return
+  found(scan, 'jwt', at, end)
+}
+
+/** `scheme://user:password@host`: the password is masked, the rest stays readable. */
+function scanUrl(scan: Scan, at: number): void {
+  const { bytes, to } = scan.view
+  const start = at + 3
+  const limit = Math.min(to, start + userInfoBytesMax)
+  let colon = 0
+  let sign = 0
+  for (let i = start; i < limit; i++) {
+    const byte = bytes[i] as number
+    if (byte <= 0x20 || byte === 0x2f || byte === 0x22 || byte === 0x3c || byte === 0x3e) break
+    // After a port, a comma starts the next item of a list: `http://host:80,someone@example.org`.
+    if (byte === 0x2c && colon > 0 && sign === 0 && isPort(scan, colon + 1, i)) break
+    if (byte === 0x3a && colon === 0) colon = i
+    // The last sign before the path counts: parsers disagree about passwords that hold one.
+    if (byte === 0x40) sign = i
+  }
+  if (colon === 0 || sign <= colon + 1 || isPlaceholder(scan, colon + 1, sign)) return
+  found(scan, 'url-password', colon + 1, sign)
+}
+
+function isPort(scan: Scan, start: number, end: number): boolean {
+  if (end - start > 5) return false
+  for (let i = start; i < end; i++) {
+    if (ALPHABETS.digits[scan.view.bytes[i] as number] !== 1) return false
+  }
+  return true
+}
+
+/** `***`, `${PASSWORD}`, `{password}`, `[CREDENTIAL]`: templates, documentation, our own marks. */
+function isPlaceholder(scan: Scan, start: number, end: number): boolean {
+  const { bytes } = scan.view
+  const first = bytes[start]
+  const last = bytes[end - 1]
+  if (first === 0x5b && last === 0x5d) return true
+  if (last === 0x7d && (first === 0x7b || (first === 0x24 && bytes[start + 1] === 0x7b)))
+    return true
+  for (let i = start; i < end; i++) if (bytes[i] !== first) return false
+  return true
+}
+
+/** PEM (RFC 7468): from BEGIN to END, or to the end of the base64 where the end was cut off. */
+function scanPem(scan: Scan, at: number): void {
+  const { bytes, to } = scan.view
+  const label = at + 11
+  let i = label
+  while (i < to && i - label < pemLabelBytesMax && bytes[i] !== 0x2d) i++
+  const text = String.fromCharCode(...bytes.subarray(label, i))
+  if (!text.includes('PRIVATE KEY')) return
+  while (i < to && bytes[i] === 0x2d) i++
+  const end = pemEnd(scan, i)
+  if (end - i < 32) return
+  found(scan, 'private-key', at, end)
+}
+
+/**
+ * Base64, white space, written-out escapes and the header lines of encrypted keys; then the END line.
+ * A hyphen ends it, and the next BEGIN starts after one: no byte is read twice.
+ */
+function pemEnd(scan: Scan, from: number): number {
+  const { bytes, to } = scan.view
+  let i = from
+  while (i < to && isPemByte(bytes[i] as number)) i++
+  if (i + 9 > to || String.fromCharCode(...bytes.subarray(i, i + 9)) !== '-----END ') return i
+  const limit = Math.min(to, i + pemLabelBytesMax + 14)
+  i += 9
+  while (i < limit && (bytes[i] === 0x20 || (kindOf(bytes, i) & ALNUM) !== 0)) i++
+  while (i < limit && bytes[i] === 0x2d) i++
+  return i
+}
+
+function isPemByte(byte: number): boolean {
+  return (
+    ALPHABETS.base64[byte] === 1 ||
+    byte === 0x3d ||
+    byte <= 0x20 ||
+    byte === 0x5c ||
+    byte === 0x3a ||
+    byte === 0x2c
+  )
+}
+
+/** The value after a telling name, when it is a run of `length` bytes of `alphabet`. */
+function assigned(
+  id: string,
+  shape: { alphabet: Uint8Array; min: number; max: number },
+): (scan: Scan, at: number, keyword: string) => void {
+  return (scan, at, keyword) => {
+    const { bytes, to } = scan.view
+    let start = at + keyword.length
+    const limit = Math.min(to, start + assignmentBytesMax)
+    while (start < limit && isAssignment(bytes[start] as number)) start++
+    let end = tokenEnd(scan, start, shape.alphabet)
+    while (end < to && bytes[end] === 0x3d && end - start < shape.max) end++
+    if (end - start < shape.min || end - start > shape.max) return
+    if (isPlausible(scan, start, end)) found(scan, id, start, end)
+  }
+}
+
+function isAssignment(byte: number): boolean {
+  // Space, tab, quotes, colon, equals, greater-than, backslash.
+  return (
+    byte === 0x20 ||
+    byte === 0x09 ||
+    byte === 0x22 ||
+    byte === 0x27 ||
+    byte === 0x3a ||
+    byte === 0x3d ||
+    byte === 0x3e ||
+    byte === 0x5c
+  )
+}
+
+/** RFC 6750, section 2.1. Prose after the word has no digits, a token has some. */
+function scanBearer(scan: Scan, at: number, keyword: string): void {
+  const start = at + keyword.length
+  const end = tokenEnd(scan, start, ALPHABETS.token68)
+  if (end - start < 20 || !isPlausible(scan, start, end)) return
+  let digits = 0
+  for (let i = start; i < end; i++)
+    if (ALPHABETS.digits[scan.view.bytes[i] as number] === 1) digits++
+  if (digits >= 2) found(scan, 'bearer-token', start, end)
+}
+
+/** RFC 7617, section 2: base64 of `user:password`. */
+function scanBasic(scan: Scan, at: number, keyword: string): void {
+  const { bytes, to } = scan.view
+  const start = at + keyword.length
+  let end = tokenEnd(scan, start, ALPHABETS.base64)
+  while (end < to && bytes[end] === 0x3d && end - start < 1024) end++
+  if (end - start < 8) return
+  const decoded = decodeBase64(bytes, start, end)
+  if (decoded === null || !decoded.includes(0x3a)) return
+  found(scan, 'basic-credentials', start, end)
+}
+
+/** Microsoft Entra client secrets: three characters, a digit, `Q~`, 31 to 34 more. */
+function scanEntra(scan: Scan, at: number): void {
+  const { bytes, from } = scan.view
+  const start = at - 4
+  if (start < from || ALPHABETS.digits[bytes[at - 1] as number] !== 1) return
+  const end = tokenEnd(scan, at + 2, ALPHABETS.token68)
+  if (end - at - 2 < 31 || end - at - 2 > 34 || !isTokenStart(scan, start, ALPHABETS.alnum)) return
+  found(scan, 'azure-client-secret', start, end)
+}
+
+/** `https://hooks.slack.com/services/T…/B…/…`: whoever has the address may post. */
+function scanWebhook(scan: Scan, at: number, keyword: string): void {
+  const start = at + keyword.length
+  const end = tokenEnd(scan, start, SLASHED)
+  if (end - start >= 40 && isPlausible(scan, start, end)) found(scan, 'webhook-url', start, end)
+}
+const SLASHED = ALPHABETS.url.map((value, byte) => (byte === 0x2f ? 1 : value))
+
+/** `<bot number>:AA…`, as Telegram issues them. */
+function scanTelegram(scan: Scan, at: number): void {
+  const { bytes, from } = scan.view
+  let start = at
+  while (start > from && at - start < 11 && ALPHABETS.digits[bytes[start - 1] as number] === 1)
+    start--
+  const end = tokenEnd(scan, at + 1, ALPHABETS.url)
+  if (at - start >= 8 && at - start <= 10 && end - at - 1 === 35)
+    found(scan, 'telegram-token', start, end)
+}
+
+/** Base64 as it stands in a query string, percent signs included. */
+const base64InUrls = ALPHABETS.base64.map((value, byte) => (byte === 0x25 ? 1 : value))
+
+/** Formats that need more than a prefix. */
+export const SHAPE_RULES: readonly CredentialRule[] = [
+  {
+    id: 'jwt',
+    keywords: ['eyJ'],
+    scan: scanJwt,
+    positives: ['eyJ{20}.eyJ{40}.{43}', 'Token eyJ{30}.{20}.{16}.{40}.{22}'],
+    negatives: ['eyJ{40}', 'keyJ{20}.{40}.{43}'],
+  },
+  {
+    id: 'private-key',
+    keywords: ['-----BEGIN '],
+    scan: scanPem,
+    positives: [
+      '-----BEGIN PRIVATE KEY-----\n{64}\n{64}\n-----END PRIVATE KEY-----',
+      '-----BEGIN RSA PRIVATE KEY-----\\n{64}\\n{64}',
+    ],
+    negatives: [
+      '-----BEGIN CERTIFICATE-----\n{64}\n-----END CERTIFICATE-----',
+      '-----BEGIN PRIVATE KEY-----\n...',
+    ],
+  },
+  {
+    id: 'url-password',
+    keywords: ['://'],
+    scan: scanUrl,
+    positives: ['postgres://app:{20}@db.internal:5432/orders', 'https://user:p%40ss{4}@host/path'],
+    negatives: ['https://host:8443/a@b', 'postgres://app:***@db/orders', 'redis://user@host'],
+  },
+  {
+    id: 'aws-secret-access-key',
+    keywords: ['ecret_access_key', 'ecretAccessKey', 'SECRET_ACCESS_KEY'],
+    scan: assigned('aws-secret-access-key', { alphabet: ALPHABETS.base64, min: 40, max: 40 }),
+    positives: ['aws_secret_access_key = {40}', '"SecretAccessKey": "{40}"'],
+    negatives: [
+      'aws_secret_access_key = {20}',
+      'AWS_SECRET_ACCESS_KEY is not set in this environment',
+    ],
+  },
+  {
+    id: 'azure-storage-key',
+    keywords: ['AccountKey='],
+    scan: assigned('azure-storage-key', { alphabet: ALPHABETS.base64, min: 86, max: 88 }),
+    positives: ['AccountName=a;AccountKey={86}==;', 'AccountKey={86}=='],
+    negatives: ['AccountKey={20}', 'AccountKey=<key>'],
+  },
+  {
+    id: 'azure-shared-access-key',
+    keywords: ['SharedAccessKey=', 'sig='],
+    scan: assigned('azure-shared-access-key', { alphabet: base64InUrls, min: 43, max: 64 }),
+    positives: ['SharedAccessKeyName=root;SharedAccessKey={43}=', '&sig={40}%2F{4}%3D'],
+    negatives: ['SharedAccessKey={12}', 'sig=valid'],
+  },
+  {
+    id: 'azure-client-secret',
+    keywords: ['Q~'],
+    scan: scanEntra,
+    positives: ['abC8Q~{34}', 'secret: xYz7Q~{31}'],
+    negatives: ['abC8Q~{10}', 'abCdQ~{34}'],
+  },
+  {
+    id: 'bearer-token',
+    keywords: ['Bearer ', 'bearer '],
+    scan: scanBearer,
+    positives: ['Authorization: Bearer {40}', 'bearer {32h}'],
+    negatives: ['Bearer authentication is required', 'Bearer <token>'],
+  },
+  {
+    id: 'basic-credentials',
+    keywords: ['Basic ', 'basic '],
+    scan: scanBasic,
+    positives: ['Authorization: Basic dXNlcjpwYXNzd29yZDE=', 'Basic YWRtaW46aHVudGVyMg=='],
+    negatives: ['Basic authentication', 'basic understanding'],
+  },
+  {
+    id: 'webhook-url',
+    keywords: ['hooks.slack.com/services/', 'discord.com/api/webhooks/'],
+    scan: scanWebhook,
+    positives: [
+      'https://hooks.slack.com/services/T{10U}/B{10U}/{24}',
+      'https://discord.com/api/webhooks/{18d}/{68}',
+    ],
+    negatives: ['https://hooks.slack.com/services/', 'https://discord.com/api/webhooks/{6d}'],
+  },
+  {
+    id: 'telegram-token',
+    keywords: [':AA'],
+    scan: scanTelegram,
+    positives: ['{9d}:AA{33}', 'bot{10d}:AA{33}'],
+    negatives: ['12:AA{33}', '{9d}:AA{10}'],
+  },
+]

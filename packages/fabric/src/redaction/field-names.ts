@@ -1,0 +1,134 @@
+import { ALNUM, KIND } from './ascii.ts'
+import type { DataClass } from './redactor.ts'
+
+/**
+ * Names whose value is a secret whatever it looks like, without separators and in lower case. A name
+ * matches that is one of them, or ends in one: `db_password`, `x-api-key`, `stripeSecretKey`.
+ */
+const ENDINGS = [
+  'password',
+  'passwd',
+  'passphrase',
+  'passcode',
+  'pwd',
+  'secret',
+  'secretkey',
+  'apikey',
+  'accesskey',
+  'privatekey',
+  'signingkey',
+  'encryptionkey',
+  'masterkey',
+  'accesstoken',
+  'refreshtoken',
+  'authtoken',
+  'sessiontoken',
+  'bearertoken',
+  'idtoken',
+  'apitoken',
+  'clientsecret',
+  'connectionstring',
+  'sharedkey',
+  'secretaccesskey',
+  'accountkey',
+  'credentials',
+  'credential',
+  'authorization',
+  'webhooksecret',
+]
+/** Names that are secrets only by themselves; as endings they would catch `pageToken` and the like. */
+const EXACT: ReadonlyMap<string, FieldRule> = new Map<string, FieldRule>([
+  ['token', { dataClass: 'credential', detector: 'field-token', lengthMin: 16 }],
+  ['jwt', { dataClass: 'credential', detector: 'field-token', lengthMin: 16 }],
+  ['pass', { dataClass: 'credential', detector: 'field-password', lengthMin: 4 }],
+  ['pin', { dataClass: 'credential', detector: 'field-password', lengthMin: 4 }],
+  ['cookie', { dataClass: 'credential', detector: 'field-token', lengthMin: 16 }],
+  ['setcookie', { dataClass: 'credential', detector: 'field-token', lengthMin: 16 }],
+  ['cvv', { dataClass: 'card', detector: 'card-verification-code', lengthMin: 3 }],
+  ['cvv2', { dataClass: 'card', detector: 'card-verification-code', lengthMin: 3 }],
+  ['cvc', { dataClass: 'card', detector: 'card-verification-code', lengthMin: 3 }],
+  ['cvc2', { dataClass: 'card', detector: 'card-verification-code', lengthMin: 3 }],
+  ['securitycode', { dataClass: 'card', detector: 'card-verification-code', lengthMin: 3 }],
+])
+
+export interface FieldRule {
+  readonly dataClass: DataClass
+  readonly detector: string
+  /** Shorter values are states and flags ("set", "no"), not secrets. */
+  readonly lengthMin: number
+}
+
+const secretRule: FieldRule = { dataClass: 'credential', detector: 'field-secret', lengthMin: 4 }
+
+/** Values that describe a secret instead of being one, as schemas and settings hold them. */
+const DESCRIPTIONS = new Set(
+  'string number integer boolean object array null none true false required optional hidden redacted masked unset missing invalid valid expired changeme example placeholder password secret token apikey undefined empty unknown enabled disabled bearer basic'.split(
+    ' ',
+  ),
+)
+
+/** How many letters at the end of a name tell that it may be one of the above. */
+const tailLetters = 4
+/** The last letters of every name above and of its plural, five bits each; all of a shorter name. */
+const TAILS: ReadonlySet<number> = buildTails()
+
+function buildTails(): Set<number> {
+  const tails = new Set<number>()
+  for (const name of [...ENDINGS, ...EXACT.keys()]) {
+    for (const form of [name, `${name}s`]) {
+      let tail = 0
+      for (const letter of form.slice(-tailLetters))
+        tail = (tail << 5) | (letter.charCodeAt(0) & 31)
+      tails.add(tail)
+      // `pwd` and `jwt` have fewer letters: as the end of a longer name they match by what they have.
+      if (form.length < tailLetters) {
+        for (let letter = 0; letter < 32; letter++) tails.add((letter << (5 * form.length)) | tail)
+      }
+    }
+  }
+  return tails
+}
+
+/** The last letters alone, by five bits. */
+const LAST_LETTERS = new Uint8Array(32)
+for (const tail of TAILS) LAST_LETTERS[tail & 31] = 1
+
+/** Turns most names away by their last letters, before anything is made of them. */
+export function mayNameSecret(bytes: Uint8Array, from: number, to: number): boolean {
+  const last = bytes[to - 1] ?? 0
+  if (LAST_LETTERS[last & 31] === 0 && ((KIND[last] as number) & ALNUM) !== 0) return false
+  let tail = 0
+  for (let i = Math.max(from, to - tailLetters); i < to; i++) {
+    const byte = bytes[i] as number
+    // A separator among the last letters hides the others: look closer.
+    if (((KIND[byte] as number) & ALNUM) === 0) return to - from > 2
+    tail = (tail << 5) | (byte & 31)
+  }
+  return TAILS.has(tail)
+}
+
+/** The rule for a field of this name, or null. A plural names a list of the same. */
+export function findFieldRule(name: string): FieldRule | null {
+  const plain = name.toLowerCase().replaceAll(/[^a-z0-9]/g, '')
+  const single = plain.endsWith('s') ? plain.slice(0, -1) : plain
+  const exact = EXACT.get(plain) ?? EXACT.get(single)
+  if (exact !== undefined) return exact
+  const isSecret = ENDINGS.some((ending) => plain.endsWith(ending) || single.endsWith(ending))
+  return isSecret ? secretRule : null
+}
+
+/**
+ * Whether `value` is what the rule is about. Our own markers are left alone, so that a second pass
+ * changes nothing, and so are templates and words that describe.
+ */
+export function isFieldValue(rule: FieldRule, value: string): boolean {
+  if (value.length < rule.lengthMin) return false
+  if (rule.dataClass === 'card') return /^\d{3,4}$/.test(value)
+  if (rule.detector === 'field-token' && !/\d/.test(value)) return false
+  // Anchored, without nested repetition: linear.
+  if (/^\[[A-Z]+(?:[: ][*a-z0-9A-Z]{0,16})?\]$/.test(value)) return false
+  if (/^(?:<[^<>]*>|\$\{[^{}]*\}|\{\{[^{}]*\}\}|\*+|•+|x+)$/.test(value)) return false
+  // A reference to a secret is how a secret ought to be written.
+  if (/^(?:secret|vault|file|env):/.test(value)) return false
+  return !DESCRIPTIONS.has(value.toLowerCase())
+}

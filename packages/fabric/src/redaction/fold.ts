@@ -1,0 +1,85 @@
+import { Decoded, originOf } from './decode.ts'
+import type { View } from './view.ts'
+
+/** First digit of the decimal digits in scripts that numbers are written or disguised in (Unicode, Nd). */
+const DIGIT_ZEROS = [
+  0x0660, 0x06f0, 0x07c0, 0x0966, 0x09e6, 0x0a66, 0x0ae6, 0x0b66, 0x0be6, 0x0c66, 0x0ce6, 0x0d66,
+  0x0de6, 0x0e50, 0x0ed0, 0x0f20, 0x1040, 0x17e0, 0x1810, 0x19d0, 0xa8d0, 0xa9d0, 0xaa50, 0xabf0,
+  0xff10, 0x1d7ce, 0x1d7d8, 0x1d7e2, 0x1d7ec, 0x1d7f6, 0x1fbf0,
+]
+
+/**
+ * Letters and signs of other scripts that look like Latin ones (a selection of Unicode's confusables,
+ * UTS 39), as code point and ASCII form; written in hexadecimal because nobody could review the glyphs.
+ */
+const LOOK_ALIKES =
+  '0430a 0435e 043eo 0440p 0441c 0445x 0443y 0456i 0458j 0455s 04bbh 0501d 051bq 051dw 0410A 0412B 0415E 041aK 041cM 041dH 041eO 0420P 0421C 0422T 0425X 0406I 0408J 0405S 0391A 0392B 0395E 0396Z 0397H 0399I 039aK 039cM 039dN 039fO 03a1P 03a4T 03a5Y 03a7X 03bfo 03bdv 2024. 3002. fe52. fe6b@ 2044/ 2215/'
+
+const FOLDED: ReadonlyMap<number, number> = buildFolded()
+
+function buildFolded(): Map<number, number> {
+  const folded = new Map<number, number>()
+  for (const pair of LOOK_ALIKES.split(' ')) {
+    folded.set(Number.parseInt(pair.slice(0, 4), 16), pair.charCodeAt(4))
+  }
+  for (const zero of DIGIT_ZEROS) {
+    for (let digit = 0; digit < 10; digit++) folded.set(zero + digit, 0x30 + digit)
+  }
+  for (let code = 0xff01; code <= 0xff5e; code++) folded.set(code, code - 0xfee0)
+  for (const space of [0xa0, 0x1680, 0x202f, 0x205f, 0x3000]) folded.set(space, 0x20)
+  for (let space = 0x2000; space <= 0x200a; space++) folded.set(space, 0x20)
+  for (const dash of [0x2212, 0xfe58, 0xfe63]) folded.set(dash, 0x2d)
+  for (let dash = 0x2010; dash <= 0x2015; dash++) folded.set(dash, 0x2d)
+  for (const digit of [0xb9, 0xb2, 0xb3]) folded.set(digit, digit === 0xb9 ? 0x31 : digit - 0x80)
+  return folded
+}
+
+/** Code points that show nothing: zero-width marks, direction controls, variation selectors, tags. */
+function isInvisible(code: number): boolean {
+  return (
+    code === 0xad ||
+    code === 0x034f ||
+    code === 0x061c ||
+    code === 0x180e ||
+    (code >= 0x200b && code <= 0x200f) ||
+    (code >= 0x202a && code <= 0x202e) ||
+    (code >= 0x2060 && code <= 0x206f) ||
+    (code >= 0xfe00 && code <= 0xfe0f) ||
+    code === 0xfeff ||
+    (code >= 0xe0000 && code <= 0xe01ef)
+  )
+}
+
+/**
+ * The view with invisible characters dropped and look-alikes written as the ASCII they look like, or
+ * null when nothing changes. `bytes` is valid UTF-8, because the body was checked to be.
+ */
+export function fold(view: View): View | null {
+  const { bytes, from, to } = view
+  const folded = new Decoded(to - from)
+  let changed = false
+  for (let i = from; i < to; ) {
+    const lead = bytes[i] as number
+    if (lead < 0x80) {
+      folded.add(lead, originOf(view, i))
+      i++
+      continue
+    }
+    const length = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2
+    const code = readCodePoint(bytes, i, length)
+    if (isInvisible(code)) changed = true
+    else {
+      const ascii = FOLDED.get(code)
+      if (ascii !== undefined) changed = true
+      folded.addCodePoint(ascii ?? code, originOf(view, i))
+    }
+    i += length
+  }
+  return changed ? folded.view(originOf(view, to), view.whole) : null
+}
+
+function readCodePoint(bytes: Uint8Array, at: number, length: number): number {
+  let code = (bytes[at] as number) & (0xff >> (length + 1))
+  for (let i = at + 1; i < at + length; i++) code = (code << 6) | ((bytes[i] ?? 0x80) & 63)
+  return code
+}

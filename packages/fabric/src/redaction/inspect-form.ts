@@ -1,0 +1,62 @@
+import { latin1 } from './ascii.ts'
+import { Decoded } from './decode.ts'
+import { findFieldRule, isFieldValue } from './field-names.ts'
+import type { Inspection, LeafPlace } from './inspection.ts'
+import { scanView } from './scan-view.ts'
+import type { View } from './view.ts'
+
+/** Reads `name=value&…` (WHATWG URL, section 5.1) and reports into `inspection`; names are searched too. */
+export function inspectForm(body: Uint8Array, inspection: Inspection): void {
+  let start = 0
+  for (let i = 0; i <= body.length; i++) {
+    if (i < body.length && body[i] !== 0x26) continue
+    inspectPair(body, inspection, { start, end: i })
+    start = i + 1
+  }
+}
+
+function inspectPair(
+  body: Uint8Array,
+  inspection: Inspection,
+  pair: { start: number; end: number },
+): void {
+  if (pair.start === pair.end) return
+  const equals = body.subarray(pair.start, pair.end).indexOf(0x3d)
+  const nameEnd = equals < 0 ? pair.end : pair.start + equals
+  const name = spacesForPluses(body, pair.start, nameEnd)
+  const fieldName = decodeName(body, pair.start, nameEnd)
+  let path = '/'
+  const place = (kind: 'key' | 'text'): LeafPlace => ({
+    kind,
+    path: () => (kind === 'key' ? '' : path),
+    fieldName: () => (kind === 'key' ? null : name),
+  })
+  const before = inspection.count
+  scanView(name, (part) => inspection.open(part, place('key')))
+  const concealed = inspection.hitFrom(before)?.finding.dataClass
+  path += concealed === undefined ? fieldName : `[${concealed.toUpperCase()}]`
+  if (equals < 0) return
+  const value = spacesForPluses(body, nameEnd + 1, pair.end)
+  const rule = findFieldRule(fieldName)
+  if (rule !== null && isFieldValue(rule, decodeName(body, nameEnd + 1, pair.end))) {
+    const { dataClass, detector } = rule
+    inspection.add(value, place('text'), { dataClass, detector, start: value.from, end: value.to })
+  }
+  scanView(value, (part) => inspection.open(part, place('text')))
+}
+
+/** Percent signs stay: decoding them is the scanner's own step, which maps back to the body. */
+function spacesForPluses(body: Uint8Array, start: number, end: number): View {
+  const decoded = new Decoded(end - start)
+  for (let i = start; i < end; i++) decoded.add(body[i] === 0x2b ? 0x20 : (body[i] as number), i)
+  return decoded.view(end, null)
+}
+
+function decodeName(body: Uint8Array, start: number, end: number): string {
+  const text = latin1(body, start, end).replaceAll('+', ' ')
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
+}

@@ -1,0 +1,151 @@
+import type { KeyObject } from 'node:crypto'
+import { type ContextIndex, indexContext, NO_CONTEXT } from './context.ts'
+import { createMarker, type Operator } from './operators.ts'
+import { DATA_CLASSES, type DataClass, type Finding } from './redactor.ts'
+import { type Found, inBody, type Scan, type Span, type View } from './view.ts'
+
+/** A finding with what is to stand in its place; null where the order leaves it alone. */
+export interface Hit {
+  readonly finding: Finding
+  readonly marker: string | null
+  readonly isNumber: boolean
+}
+
+/** More findings than this are no message; the body is refused instead of carrying on. */
+export class TooManyFindings extends Error {}
+
+export interface InspectionOptions {
+  readonly body: Uint8Array
+  readonly mask: ReadonlySet<DataClass>
+  readonly operators: Readonly<Record<DataClass, Operator>>
+  readonly hashKey: KeyObject
+  readonly findingsMax: number
+}
+
+/** Where a leaf is and what it is called; both are only worked out when something is found. */
+export interface LeafPlace {
+  path(): string
+  /** The field's name, or the nearest one above; null where there is none. */
+  fieldName(): View | null
+  /**
+   * In a key only a hash can stand: two keys that become one marker would become one key. A number
+   * needs quotes around its marker.
+   */
+  readonly kind: 'key' | 'string' | 'number' | 'text'
+}
+
+class LeafScan implements Scan {
+  readonly view: View
+  readonly #inspection: Inspection
+  readonly #place: LeafPlace
+  #fieldContext: ContextIndex | null = null
+  #context: ContextIndex | null = null
+
+  constructor(inspection: Inspection, view: View, place: LeafPlace) {
+    this.view = view
+    this.#inspection = inspection
+    this.#place = place
+  }
+
+  fieldContext(): ContextIndex {
+    if (this.#fieldContext === null) {
+      const name = this.#place.fieldName()
+      this.#fieldContext = name === null ? NO_CONTEXT : indexContext(name)
+    }
+    return this.#fieldContext
+  }
+
+  context(): ContextIndex {
+    this.#context ??= indexContext(this.view)
+    return this.#context
+  }
+
+  found(what: Found): void {
+    this.#inspection.add(this.view, this.#place, what)
+  }
+}
+
+/** Collects what the detectors report in one body. Values are turned into markers at once and forgotten. */
+export class Inspection {
+  readonly #options: InspectionOptions
+  readonly #hits: Hit[] = []
+  readonly #seen = new Set<string>()
+
+  constructor(options: InspectionOptions) {
+    this.#options = options
+  }
+
+  get count(): number {
+    return this.#hits.length
+  }
+
+  hitFrom(index: number): Hit | undefined {
+    return this.#hits[index]
+  }
+
+  /** The scan for one view of the leaf at `place`. */
+  open(view: View, place: LeafPlace): Scan {
+    return new LeafScan(this, view, place)
+  }
+
+  add(view: View, place: LeafPlace, found: Found): void {
+    const { body, mask, operators, hashKey, findingsMax } = this.#options
+    const span = inBody(body, view, found)
+    // The same thing is seen again in every decoded form of its leaf.
+    const identity = `${span.start}:${span.end}:${found.dataClass}`
+    if (this.#seen.has(identity)) return
+    if (this.#hits.length >= findingsMax) throw new TooManyFindings()
+    this.#seen.add(identity)
+    const { dataClass, detector } = found
+    const chosen = place.kind === 'key' ? 'hash' : operators[dataClass]
+    const operator = mask.has(dataClass) ? chosen : 'none'
+    const value = view.bytes.subarray(found.start, found.end)
+    const marker =
+      operator === 'none' ? null : createMarker(operator, { dataClass, value, hashKey })
+    this.#hits.push({
+      finding: { dataClass, detector, path: place.path(), ...span, operator },
+      marker,
+      isNumber: place.kind === 'number',
+    })
+  }
+
+  /** Every hit, in the order of the body. */
+  hits(): readonly Hit[] {
+    return this.#hits.toSorted(
+      (a, b) => a.finding.start - b.finding.start || b.finding.end - a.finding.end,
+    )
+  }
+}
+
+/** What is cut out of the body, and what takes its place. */
+export interface Cut extends Span {
+  readonly marker: string
+  readonly isNumber: boolean
+}
+
+/** The more specific class names the marker where findings overlap. */
+const RANK: ReadonlyMap<DataClass, number> = new Map(
+  (['credential', 'card', 'iban', 'ssn', 'email', 'phone'] satisfies DataClass[]).map(
+    (dataClass, rank) => [dataClass, rank],
+  ),
+)
+
+/** Cuts for the hits that the order masks; what overlaps becomes one cut, so nothing of either is left. */
+export function planCuts(hits: readonly Hit[]): readonly Cut[] {
+  const cuts: { start: number; end: number; marker: string; isNumber: boolean; rank: number }[] = []
+  for (const { finding, marker, isNumber } of hits) {
+    if (marker === null) continue
+    const rank = RANK.get(finding.dataClass) ?? DATA_CLASSES.length
+    const last = cuts.at(-1)
+    if (last === undefined || finding.start >= last.end) {
+      cuts.push({ start: finding.start, end: finding.end, marker, isNumber, rank })
+      continue
+    }
+    last.end = Math.max(last.end, finding.end)
+    if (rank < last.rank) {
+      last.rank = rank
+      last.marker = marker
+    }
+  }
+  return cuts
+}

@@ -1,0 +1,114 @@
+import { ESCAPE } from './ascii.ts'
+import { Decoded } from './decode.ts'
+import { type Survey, surveyStretch } from './survey.ts'
+import type { View } from './view.ts'
+
+/** The text is not JSON as RFC 8259 and RFC 7493 have it; the message says where. */
+export class JsonFault extends Error {
+  constructor(what: string, at: number) {
+    super(`${what} at byte ${at}`)
+  }
+}
+
+/** A string of a JSON text, by its place in the body; the quotes are outside. */
+export interface JsonString {
+  readonly from: number
+  readonly to: number
+  /** Whether it holds escapes, so that the bytes are not the value. */
+  readonly escaped: boolean
+}
+
+/**
+ * Reads the string whose first byte is at `from` and gives the offset of its closing quote. Adds to
+ * `seen` what its bytes are. Throws `JsonFault` where it is not a string.
+ *
+ * `\n` and its kin stand for bytes that no keyword holds, so a survey that starts afresh after them
+ * misses nothing. `\u` and `\/` may stand for any: then `seen` counts as having escapes.
+ */
+export function readJsonString(bytes: Uint8Array, from: number, seen: Survey): number {
+  let at = from
+  for (;;) {
+    at = surveyStretch(bytes, at, bytes.length, seen)
+    const stop = bytes[at]
+    if (stop === 0x22) return at
+    if (stop !== 0x5c) throw new JsonFault('a string does not end', at)
+    seen.escaped = true
+    const letter = bytes[at + 1]
+    // A backslash in the value may start an escape of another kind; the view decides.
+    if (letter === 0x75 || letter === 0x2f || letter === 0x5c) seen.kinds |= ESCAPE
+    at = afterEscape(bytes, at)
+  }
+}
+
+/** The offset after the escape at `at`; a surrogate must be one of a pair (RFC 7493, section 2.1). */
+function afterEscape(bytes: Uint8Array, at: number): number {
+  const letter = bytes[at + 1]
+  if (letter !== 0x75) {
+    if (letter === undefined || !SIMPLE.has(letter)) throw new JsonFault('an escape is unknown', at)
+    return at + 2
+  }
+  const code = readHex4(bytes, at + 2)
+  if (code < 0) throw new JsonFault('an escape is unknown', at)
+  if (code < 0xd800 || code > 0xdfff) return at + 6
+  const isPair = code < 0xdc00 && bytes[at + 6] === 0x5c && bytes[at + 7] === 0x75
+  const low = isPair ? readHex4(bytes, at + 8) : -1
+  if (low < 0xdc00 || low > 0xdfff) throw new JsonFault('a surrogate stands alone', at)
+  return at + 12
+}
+
+/** `"`, `\`, `/`, b, f, n, r, t (RFC 8259, section 7). */
+const SIMPLE: ReadonlySet<number> = new Set([0x22, 0x5c, 0x2f, 0x62, 0x66, 0x6e, 0x72, 0x74])
+
+function readHex4(bytes: Uint8Array, at: number): number {
+  let code = 0
+  for (let i = at; i < at + 4; i++) {
+    const byte = (bytes[i] ?? 0) | 0x20
+    const isDigit = byte >= 0x30 && byte <= 0x39 && (bytes[i] ?? 0) >= 0x30
+    if (!isDigit && (byte < 0x61 || byte > 0x66)) return -1
+    code = code * 16 + (isDigit ? byte - 0x30 : byte - 0x57)
+  }
+  return code
+}
+
+/** The text of a key as a string. */
+export function nameOf(bytes: Uint8Array, leaf: JsonString): string {
+  const view = viewOf(bytes, leaf)
+  return Buffer.from(
+    view.bytes.buffer,
+    view.bytes.byteOffset + view.from,
+    view.to - view.from,
+  ).toString()
+}
+
+const ESCAPED: ReadonlyMap<number, number> = new Map([
+  [0x62, 0x08],
+  [0x66, 0x0c],
+  [0x6e, 0x0a],
+  [0x72, 0x0d],
+  [0x74, 0x09],
+])
+
+/** What the detectors see of a leaf: the body itself, or the value behind the escapes. */
+export function viewOf(bytes: Uint8Array, leaf: JsonString): View {
+  if (!leaf.escaped) return { bytes, from: leaf.from, to: leaf.to, map: null, whole: null }
+  const decoded = new Decoded(leaf.to - leaf.from)
+  for (let i = leaf.from; i < leaf.to; ) {
+    const byte = bytes[i] as number
+    if (byte !== 0x5c) {
+      decoded.add(byte, i++)
+      continue
+    }
+    const letter = bytes[i + 1] as number
+    if (letter !== 0x75) {
+      decoded.add(ESCAPED.get(letter) ?? letter, i)
+      i += 2
+      continue
+    }
+    const code = readHex4(bytes, i + 2)
+    const isPair = code >= 0xd800 && code <= 0xdbff
+    const low = isPair ? readHex4(bytes, i + 8) : 0
+    decoded.addCodePoint(isPair ? (code - 0xd800) * 0x400 + low - 0xdc00 + 0x10000 : code, i)
+    i += isPair ? 12 : 6
+  }
+  return decoded.view(leaf.to, null)
+}

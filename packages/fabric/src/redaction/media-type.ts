@@ -1,0 +1,23 @@
+/** How a body of some media type is read, or null for one that cannot be inspected. */
+export type Reading = 'json' | 'text' | 'form'
+
+/**
+ * RFC 9110, section 8.3.1. Only UTF-8 (and ASCII, which it contains) can be inspected: in another
+ * charset the receiver would read other characters than the detectors did. Events of a stream are
+ * handed over one by one by whoever reads the stream, as the media type of their data.
+ */
+export function readingOf(contentType: string): Reading | null {
+  const [essence = '', ...parameters] = contentType.split(';')
+  for (const parameter of parameters) {
+    const [name = '', value = ''] = parameter.split('=')
+    if (name.trim().toLowerCase() !== 'charset') continue
+    const charset = value.trim().replaceAll('"', '').toLowerCase()
+    if (charset !== 'utf-8' && charset !== 'utf8' && charset !== 'us-ascii') return null
+  }
+  const type = essence.trim().toLowerCase()
+  if (type === 'application/json' || type === 'text/json') return 'json'
+  if (type === 'application/x-www-form-urlencoded') return 'form'
+  if (type === 'text/event-stream') return null
+  if (/^application\/[a-z0-9.!#$&^_-]{1,100}\+json$/.test(type)) return 'json'
+  return /^text\/[a-z0-9.!#$&^_+-]{1,100}$/.test(type) ? 'text' : null
+}

@@ -1,0 +1,44 @@
+import type { Refusal } from '../lib/refusal.ts'
+
+/** The data classes that a policy can name in `@mask` and `@block`. */
+export const DATA_CLASSES = ['card', 'iban', 'email', 'ssn', 'phone', 'credential'] as const
+export type DataClass = (typeof DATA_CLASSES)[number]
+
+export function isDataClass(value: string): value is DataClass {
+  return (DATA_CLASSES as readonly string[]).includes(value)
+}
+
+/** One thing that was found. The value itself never appears in it. */
+export interface Finding {
+  readonly dataClass: DataClass
+  /** Which detector found it, such as `github-token`. */
+  readonly detector: string
+  /** JSON Pointer (RFC 6901) of the leaf, or `text` in content that is not JSON. */
+  readonly path: string
+  readonly start: number
+  readonly end: number
+  readonly operator: 'redact' | 'replace' | 'mask' | 'hash' | 'none'
+}
+
+export interface Redacted {
+  /** The bytes to forward; the very same object as came in when nothing was changed. */
+  readonly body: Uint8Array
+  readonly findings: readonly Finding[]
+}
+
+export interface RedactionOrder {
+  readonly mask: readonly string[]
+  readonly block: readonly string[]
+}
+
+/**
+ * Parses a body, finds what is sensitive and masks what the order names.
+ *
+ * JSON is parsed strictly (no duplicate keys, no `__proto__`, bounded depth, valid UTF-8) and
+ * walked leaf by leaf; text is scanned whole. Gives MESSAGE_MALFORMED for what does not parse,
+ * CONTENT_UNSUPPORTED for a media type that cannot be inspected, CONTENT_BLOCKED for a class in
+ * `block`. Linear in the size of the body.
+ */
+export interface Redactor {
+  redact(body: Uint8Array, contentType: string, order: RedactionOrder): Redacted | Refusal
+}

@@ -1,0 +1,61 @@
+import { decodeEscapes, eachBase64 } from './decode.ts'
+import { scanKeywords } from './detector-gate.ts'
+import { scanDigits } from './digits.ts'
+import { fold } from './fold.ts'
+import { hasBase64, hasDigits, hasEscapes, hasNonAscii, type Survey, surveyText } from './survey.ts'
+import type { Scan, View } from './view.ts'
+
+/** Encodings are peeled off this many times, such as base64 of percent-encoded text. */
+export const decodeDepthMax = 2
+
+/** Gives the scan that reports for a view; the detectors of one leaf share everything else. */
+export type OpenScan = (view: View) => Scan
+
+/**
+ * Runs every detector over a view and over its decoded forms.
+ *
+ * One pass tells what kinds of bytes and which keywords are there; detectors run only where that gave
+ * them a reason. Every decoded form is no longer than its source and there are at most two from each,
+ * so the work is linear in the length.
+ */
+export function scanView(view: View, open: OpenScan): void {
+  scanSurveyed(view, surveyText(view.bytes, view.from, view.to), { open, depth: 0 })
+}
+
+/** As `scanView`, for a view that is already surveyed. */
+export function scanSurveyed(
+  view: View,
+  seen: Survey,
+  { open, depth }: { readonly open: OpenScan; readonly depth: number },
+): void {
+  scanPlain(view, open, seen)
+  let plain = view
+  let plainSeen = seen
+  if (hasNonAscii(seen)) {
+    const folded = fold(view)
+    if (folded !== null) {
+      plain = folded
+      plainSeen = surveyText(folded.bytes, folded.from, folded.to)
+      scanPlain(folded, open, plainSeen)
+    }
+  }
+  if (depth >= decodeDepthMax) return
+  const scanDeeper = (decoded: View): void => {
+    const survey = surveyText(decoded.bytes, decoded.from, decoded.to)
+    scanSurveyed(decoded, survey, { open, depth: depth + 1 })
+  }
+  if (hasEscapes(plainSeen)) {
+    const decoded = decodeEscapes(plain)
+    if (decoded !== null) scanDeeper(decoded)
+  }
+  if (hasBase64(plainSeen)) {
+    eachBase64(plain, scanDeeper)
+  }
+}
+
+function scanPlain(view: View, open: OpenScan, seen: Survey): void {
+  if (!seen.keyword && !hasDigits(seen)) return
+  const scan = open(view)
+  if (hasDigits(seen)) scanDigits(scan)
+  if (seen.keyword) scanKeywords(scan)
+}

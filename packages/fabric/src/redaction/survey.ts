@@ -1,0 +1,107 @@
+import { BASE64, DIGIT, ESCAPE, KIND, NON_ASCII } from './ascii.ts'
+import { detectorGate } from './detector-gate.ts'
+import { DIGIT_BYTE, digitsMin, GAP_BYTE, NUMBER_KIND } from './digit-run.ts'
+
+/** Twelve decoded bytes hold the shortest thing worth finding behind base64. */
+const base64RunMin = 16
+
+/** What one pass over some text says about which detectors have a reason to run. */
+export interface Survey {
+  /** All kinds of bytes that occur, as bits. */
+  kinds: number
+  /**
+   * One more than the digits in every run of digits and gaps so far, or-ed: 8 or more exactly when one
+   * run has seven digits. Identifiers and times have many digits, but few in a row.
+   */
+  digitRuns: number
+  /** Lengths of all runs of base64 so far, or-ed: 16 or more exactly when one run reached 16. */
+  base64Runs: number
+  keyword: boolean
+  /** Of a JSON string: whether it holds escapes. */
+  escaped: boolean
+}
+
+export function createSurvey(): Survey {
+  return { kinds: 0, digitRuns: 0, base64Runs: 0, keyword: false, escaped: false }
+}
+
+export function clearSurvey(seen: Survey): void {
+  seen.kinds = seen.digitRuns = seen.base64Runs = 0
+  seen.keyword = seen.escaped = false
+}
+
+export const hasDigits = (seen: Survey): boolean => seen.digitRuns > digitsMin
+export const hasBase64 = (seen: Survey): boolean => seen.base64Runs >= base64RunMin
+export const hasEscapes = (seen: Survey): boolean => (seen.kinds & ESCAPE) !== 0
+export const hasNonAscii = (seen: Survey): boolean => (seen.kinds & NON_ASCII) !== 0
+
+/** Whether no detector and no decoder has anything to do. */
+export function isQuiet(seen: Survey): boolean {
+  return (
+    !seen.keyword &&
+    seen.digitRuns <= digitsMin &&
+    seen.base64Runs < base64RunMin &&
+    (seen.kinds & (ESCAPE | NON_ASCII)) === 0
+  )
+}
+
+/**
+ * All that the loop needs of a byte, in one word: its kind in the low byte, then whether it ends a
+ * stretch (quote, backslash, control characters), then its class in the gate; the sign says that it
+ * is base64, the bit below that it continues a number.
+ */
+const STOP = 1 << 8
+const CLASS_SHIFT = 16
+const CLASS_MASK = 0xff
+const BYTES = Int32Array.from(KIND, (kind, byte) => {
+  const stops = byte === 0x22 || byte === 0x5c || byte < 0x20
+  const gateClass = (detectorGate.classes[byte] as number) << CLASS_SHIFT
+  const isBase64 = (kind & BASE64) !== 0 ? 1 << 31 : 0
+  const isNumber = ((NUMBER_KIND[byte] as number) & (DIGIT_BYTE | GAP_BYTE)) !== 0 ? 1 << 30 : 0
+  return kind | (stops ? STOP : 0) | gateClass | isBase64 | isNumber
+})
+const { next, outputsFrom } = detectorGate
+
+/**
+ * Surveys `bytes` from `from` to the first quote, backslash or control character, or to `to`; adds
+ * what it sees to `seen` and gives the offset where it stopped.
+ *
+ * This loop sees every byte of every message once: the one place where its shape matters.
+ */
+export function surveyStretch(bytes: Uint8Array, from: number, to: number, seen: Survey): number {
+  let kinds = 0
+  let digits = 0
+  let digitRuns = 0
+  let run = 0
+  let runs = 0
+  let state = 0
+  let i = from
+  for (; i < to; i++) {
+    const info = BYTES[bytes[i] as number] as number
+    if ((info & STOP) !== 0) break
+    kinds |= info
+    // A flag, spread over the word, keeps a count going or clears it without a branch.
+    digits = (digits + (info & DIGIT)) & ((info << 1) >> 31)
+    digitRuns |= digits + 1
+    run = (run + 1) & (info >> 31)
+    runs |= run
+    state = next[state + ((info >>> CLASS_SHIFT) & CLASS_MASK)] as number
+    if (state >= outputsFrom) seen.keyword = true
+  }
+  seen.kinds |= kinds & 0xff
+  seen.digitRuns |= digitRuns
+  seen.base64Runs |= runs
+  return i
+}
+
+/** Surveys all of a text. No keyword holds a byte that ends a stretch, so nothing is missed between two. */
+export function surveyText(bytes: Uint8Array, from: number, to: number): Survey {
+  const seen = createSurvey()
+  let at = from
+  while (at < to) {
+    at = surveyStretch(bytes, at, to, seen)
+    if (at < to) seen.kinds |= KIND[bytes[at] as number] as number
+    at++
+  }
+  return seen
+}

@@ -1,0 +1,14 @@
+/**
+ * Where the fabric keeps its own keys, sealed under the master key.
+ *
+ * Names are path-like (`ca/intermediate`, `ledger/signing`). A value is durable when `put`
+ * resolves. `find` gives null for a name never stored, and rejects when a stored value does not
+ * authenticate: a wrong master key or a changed file is a failure, never an absence.
+ */
+export interface SecretStore {
+  find(name: string): Promise<Uint8Array | null>
+  put(name: string, value: Uint8Array): Promise<void>
+  list(): Promise<readonly string[]>
+  /** Re-wraps every data key under a new master key; the old one opens nothing afterwards. */
+  rotate(newMasterKey: Uint8Array): Promise<void>
+}

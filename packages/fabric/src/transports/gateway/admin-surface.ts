@@ -1,0 +1,71 @@
+import { parseStrictJson, parseUtf8 } from '@countersign/protocol'
+import { Refusal } from '../../lib/refusal.ts'
+import type { Courier } from '../../pipeline/delivery.ts'
+import { enforce, type Rooms } from '../../pipeline/enforce.ts'
+import { exchangeHeaders, problem } from '../http/call.ts'
+import { arrivalOf, problemReply, type Surface } from './visit.ts'
+
+/** The built-in receiver that administrative requests are delivered to. */
+export interface Administration {
+  /** What the operation needs, or null when there is no such operation. */
+  actionOf(operation: string): 'read' | 'administer' | null
+  courier(operation: string, args: unknown): Courier
+}
+
+/** `POST /v1/admin`: an ordinary exchange whose receiver is the fabric itself. */
+export function adminSurface(rooms: Rooms, administration: Administration): Surface {
+  return async (visit) => {
+    const request = readRequest(visit.incoming.body)
+    const fault = request instanceof Refusal ? request : null
+    const { operation, args } = request instanceof Refusal ? unread : request
+    const action = administration.actionOf(operation)
+    const unknown =
+      action === null ? new Refusal('OPERATION_UNKNOWN', `no operation ${operation}`) : null
+    const target = {
+      kind: 'fabric',
+      name: 'fabric',
+      action: action ?? 'administer',
+      protocol: 'admin',
+      operation,
+      tool: '',
+    } as const
+    const arrival = arrivalOf(visit, target, fault ?? unknown)
+    const outcome = await enforce(rooms, arrival, administration.courier(operation, args))
+    if (outcome.refusal !== null) return problemReply(outcome.refusal, visit.exchange)
+    const headers: [string, string][] = [
+      ...outcome.answer.headers.map(pair),
+      ...exchangeHeaders(visit.exchange),
+    ]
+    if (outcome.body instanceof Uint8Array) {
+      return { status: outcome.answer.status, headers, body: outcome.body }
+    }
+    const farewell = (refusal: Refusal) => ({
+      data: new TextEncoder().encode(problem(refusal, visit.exchange, 403)),
+      contentType: 'application/json' as const,
+      frame: [['event', 'countersign-refusal']] as const,
+    })
+    return { status: 200, headers, body: { events: outcome.body, farewell } }
+  }
+}
+
+const unread = { operation: 'unread', args: {} }
+
+function pair([name, value]: readonly [string, string]): [string, string] {
+  return [name, value]
+}
+
+function readRequest(body: Uint8Array): { operation: string; args: unknown } | Refusal {
+  try {
+    const value = parseStrictJson(parseUtf8(body))
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+      return new Refusal('MESSAGE_MALFORMED', 'an object is expected')
+    }
+    const { operation, args, ...rest } = value as Record<string, unknown>
+    if (typeof operation !== 'string' || operation.length > 64 || Object.keys(rest).length > 0) {
+      return new Refusal('MESSAGE_MALFORMED', 'operation and args are expected, nothing else')
+    }
+    return { operation, args: args ?? {} }
+  } catch (cause) {
+    return new Refusal('MESSAGE_MALFORMED', String(cause))
+  }
+}

@@ -1,0 +1,62 @@
+import { formatSpiffeId, isAgentName } from '@countersign/protocol'
+import type { Refusal } from '../../lib/refusal.ts'
+import type { Rooms } from '../../pipeline/enforce.ts'
+import { answerCall } from '../http/call.ts'
+import type { ForwardSigner } from '../http/forward-signature.ts'
+import type { McpSessions } from '../http/mcp-sessions.ts'
+import type { Routes } from '../http/routes.ts'
+import type { Upstream } from '../http/upstream.ts'
+import type { Surface } from './visit.ts'
+import { GATEWAY_WIRE } from './wire.ts'
+
+export interface AgentsSurfaceOptions {
+  readonly rooms: Rooms
+  readonly routes: Routes
+  readonly upstream: Upstream
+  readonly signer: ForwardSigner
+  readonly sessions: McpSessions
+  readonly trustDomain: string
+  /** `https://host:port` of this gateway, as callers reach it. */
+  origin(): string
+  readonly bodyBytesMax: number
+  readonly timeoutMs: number
+}
+
+/** `/agents/<name>/…`: calls to agents. */
+export function agentsSurface(options: AgentsSurfaceOptions): Surface {
+  return (visit) => {
+    const [, , claimed = '', ...rest] = visit.path.split('/')
+    const name = isAgentName(claimed) ? claimed : 'unknown'
+    const route = options.routes.find(name) ?? { name, protocol: 'auto', endpoints: [] }
+    const query = visit.incoming.head.path.slice(visit.path.length)
+    return answerCall(options.rooms, {
+      exchange: visit.exchange,
+      at: visit.at,
+      transport: 'gateway',
+      incoming: visit.incoming,
+      path: `/${rest.join('/')}${query}`,
+      sessions: options.sessions,
+      wireOf: (refusal: Refusal) => GATEWAY_WIRE[refusal.code],
+      courier: {
+        route,
+        upstream: options.upstream,
+        signer: options.signer,
+        receiverId: formatSpiffeId({
+          trustDomain: options.trustDomain,
+          kind: 'agent',
+          name,
+          instance: null,
+        }),
+        bodyBytesMax: options.bodyBytesMax,
+        timeoutMs: options.timeoutMs,
+        signal: visit.signal,
+        card: {
+          baseUrl: `${options.origin()}/agents/${name}`,
+          upstreamUrls: route.endpoints.map(({ url }) => url),
+          signer: options.signer,
+          credentialsRequired: true,
+        },
+      },
+    })
+  }
+}

@@ -1,0 +1,199 @@
+import {
+  CHANNEL_FRAMES_TYPE,
+  encodeFrames,
+  encodeLeases,
+  encodePublishAnswer,
+  encodeSettlementAnswer,
+  encodeSignedDescriptor,
+  isAgentName,
+  parseLeaseRequest,
+  parseSettlement,
+} from '@countersign/protocol'
+import type { FactValue } from '../../ledger/ledger.ts'
+import { Refusal } from '../../lib/refusal.ts'
+import type { Target } from '../../pipeline/arrival.ts'
+import { admitControl } from '../../pipeline/control.ts'
+import type { Courier, Delivered } from '../../pipeline/delivery.ts'
+import { enforce, type Rooms } from '../../pipeline/enforce.ts'
+import type { PolicyAction } from '../../policy/policy.ts'
+import { exchangeHeaders, quotaHeaders } from '../http/call.ts'
+import type { Reply } from '../http/respond.ts'
+import type { ChannelCall, Channels } from '../queue/channels.ts'
+import { decodePublish } from '../queue/publish-decoding.ts'
+import { arrivalOf, jsonReply, problemReply, type Surface, type Visit } from './visit.ts'
+
+export interface ChannelsSurfaceOptions {
+  readonly rooms: Rooms
+  readonly channels: Channels
+}
+
+type Answer = (options: ChannelsSurfaceOptions, visit: Visit, channel: string) => Promise<Reply>
+
+/** `/v1/channels/<name>/…`: sealed messages in and out. What is sealed stays sealed here. */
+export function channelsSurface(options: ChannelsSurfaceOptions): Surface {
+  return (visit) => {
+    const [, , , claimed = '', what = '', ...rest] = visit.path.split('/')
+    const answer = answers[`${visit.incoming.head.method} ${what}`]
+    if (!isAgentName(claimed) || answer === undefined || rest.length > 0) {
+      const refusal = new Refusal('OPERATION_UNKNOWN', visit.path)
+      const target = targetOf('unknown', 'discover', 'unread')
+      return admitControl(options.rooms, arrivalOf(visit, target, refusal)).then(() =>
+        problemReply(refusal, visit.exchange),
+      )
+    }
+    return answer(options, visit, claimed)
+  }
+}
+
+const answers: Readonly<Record<string, Answer>> = {
+  'POST messages': publish,
+  'POST leases': lease,
+  'POST settlements': settle,
+  'GET ': describe,
+  'GET keys': keys,
+  'POST keys': putKey,
+}
+
+function publish({ rooms, channels }: ChannelsSurfaceOptions, visit: Visit, channel: string) {
+  const decoded = decodePublish(visit.incoming.body)
+  const target = targetOf(channel, 'publish', 'publish')
+  if (decoded instanceof Refusal) return exchange(rooms, visit, target, decoded)
+  return exchange(rooms, visit, { ...target, labels: decoded.labels }, async (intended) => {
+    const { caller } = intended.inspected.authorized.authenticated
+    const answer = await channels.publish({ channel, caller: caller.name }, decoded)
+    if (answer instanceof Refusal) return answer
+    const stored = answer.results.filter(({ state }) => state === 'stored').length
+    return delivered(encodePublishAnswer(answer), 'application/json', {
+      messages: decoded.messages.length,
+      stored,
+      epoch: answer.epoch,
+    })
+  })
+}
+
+function lease({ rooms, channels }: ChannelsSurfaceOptions, visit: Visit, channel: string) {
+  const request = parseLeaseRequest(visit.incoming.body)
+  const target = targetOf(channel, 'consume', 'lease')
+  if (request === null) return exchange(rooms, visit, target, malformed('lease'))
+  return exchange(rooms, visit, target, async (intended) => {
+    const { caller } = intended.inspected.authorized.authenticated
+    const leased = await channels.lease({ channel, caller: caller.name }, request, visit.signal)
+    if (leased instanceof Refusal) return leased
+    const frames = leased.map(({ message, ...rest }) => ({ ...rest, ...message }))
+    return delivered(encodeLeases(frames), CHANNEL_FRAMES_TYPE, {
+      messages: leased.length,
+      offsets: leased.map(({ message }) => message.offset).join(' '),
+    })
+  })
+}
+
+function settle({ rooms, channels }: ChannelsSurfaceOptions, visit: Visit, channel: string) {
+  const settlement = parseSettlement(visit.incoming.body)
+  const target = targetOf(channel, 'consume', 'settle')
+  if (settlement === null) return exchange(rooms, visit, target, malformed('settlement'))
+  return exchange(rooms, visit, target, async (intended) => {
+    const { caller } = intended.inspected.authorized.authenticated
+    const answer = await channels.settle({ channel, caller: caller.name }, settlement)
+    if (answer instanceof Refusal) return answer
+    // The receiver's word for having opened the messages, bound to the senders' signatures.
+    return delivered(encodeSettlementAnswer(answer.settled), 'application/json', {
+      messages: settlement.items.length,
+      settled: answer.settled.filter(Boolean).length,
+      'ack.countersignature': settlement.countersignature,
+      'ack.countersigned': answer.countersigned,
+      'ack.key-id': settlement.signingKeyId,
+    })
+  })
+}
+
+async function describe(options: ChannelsSurfaceOptions, visit: Visit, channel: string) {
+  const epoch = epochOf(visit)
+  return control(options, visit, { channel, action: 'discover' }, async (call) => {
+    const signed = await options.channels.describe(call, epoch)
+    if (signed instanceof Refusal) return signed
+    return bytesReply(encodeSignedDescriptor(signed), 'application/json')
+  })
+}
+
+async function keys(options: ChannelsSurfaceOptions, visit: Visit, channel: string) {
+  const epoch = epochOf(visit)
+  return control(options, visit, { channel, action: 'discover' }, async (call) => {
+    const logged = await options.channels.keys(call, epoch ?? 0)
+    if (logged instanceof Refusal) return logged
+    return bytesReply(encodeFrames(logged), CHANNEL_FRAMES_TYPE)
+  })
+}
+
+async function putKey(options: ChannelsSurfaceOptions, visit: Visit, channel: string) {
+  return control(options, visit, { channel, action: 'publish' }, async (call) => {
+    const refusal = await options.channels.putKey(call, visit.incoming.body)
+    return refusal ?? jsonReply({})
+  })
+}
+
+function epochOf(visit: Visit): number | null {
+  const epoch = Number(visit.query.get('epoch') ?? Number.NaN)
+  return Number.isSafeInteger(epoch) && epoch > 0 ? epoch : null
+}
+
+/** Descriptors and wrapped keys carry no message: permitted like the rest, recorded when refused. */
+async function control(
+  { rooms }: ChannelsSurfaceOptions,
+  visit: Visit,
+  { channel, action }: { readonly channel: string; readonly action: PolicyAction },
+  carryOut: (call: ChannelCall) => Promise<Reply | Refusal>,
+): Promise<Reply> {
+  const arrival = arrivalOf(visit, targetOf(channel, action, `${action}.channel`))
+  const admitted = await admitControl(rooms, arrival)
+  if (admitted instanceof Refusal) return problemReply(admitted, visit.exchange)
+  const reply = await carryOut({ channel, caller: admitted.authenticated.caller.name })
+  return reply instanceof Refusal ? problemReply(reply, visit.exchange) : reply
+}
+
+async function exchange(
+  rooms: Rooms,
+  visit: Visit,
+  target: Target,
+  courier: Courier | Refusal,
+): Promise<Reply> {
+  const fault = courier instanceof Refusal ? courier : null
+  const carry = courier instanceof Refusal ? () => Promise.resolve(courier) : courier
+  const outcome = await enforce(rooms, arrivalOf(visit, target, fault), carry)
+  if (outcome.refusal !== null) return problemReply(outcome.refusal, visit.exchange)
+  const { answer, body } = outcome
+  if (!(body instanceof Uint8Array)) throw new TypeError('a channel answers whole')
+  const headers = [
+    ...answer.headers,
+    ...exchangeHeaders(visit.exchange),
+    ...quotaHeaders(answer.quota),
+  ]
+  return { status: answer.status, headers, body }
+}
+
+function targetOf(name: string, action: PolicyAction, operation: string): Target {
+  return { kind: 'channel', name, action, protocol: 'queue', operation, tool: '', labels: [] }
+}
+
+function delivered(
+  body: Uint8Array,
+  contentType: string,
+  facts: Readonly<Record<string, FactValue>>,
+): Delivered {
+  const headers = [['content-type', contentType]] as const
+  return { status: 200, headers, contentType, body, countersignature: null, facts }
+}
+
+function bytesReply(body: Uint8Array, contentType: string): Reply {
+  return {
+    status: 200,
+    headers: [
+      ['content-type', contentType],
+      ['cache-control', 'no-store'],
+    ],
+    body,
+  }
+}
+
+function malformed(what: string): Refusal {
+  return new Refusal('MESSAGE_MALFORMED', `not a ${what} request`)
+}

@@ -1,0 +1,188 @@
+import {
+  isId,
+  type MeshEntry,
+  type MeshState,
+  parseMeshEntries,
+  parseMeshRegistration,
+  parseStrictJson,
+  parseUtf8,
+} from '@countersign/protocol'
+import type { Caller } from '../../identity/caller.ts'
+import type { Committed, EntryDraft, OpenedEntry } from '../../ledger/ledger.ts'
+import { Refusal } from '../../lib/refusal.ts'
+import { admitControl } from '../../pipeline/control.ts'
+import type { Rooms } from '../../pipeline/enforce.ts'
+import type { PolicyAction } from '../../policy/policy.ts'
+import type { EndpointRegistry } from '../http/endpoint-registry.ts'
+import type { Reply } from '../http/respond.ts'
+import { arrivalOf, jsonReply, problemReply, type Surface, type Visit } from './visit.ts'
+
+export interface ControlOptions {
+  readonly rooms: Rooms
+  readonly ledger: {
+    append(draft: EntryDraft): Promise<Committed>
+    findReceipt(exchange: string): Promise<Uint8Array | null>
+    explain(exchange: string): Promise<readonly OpenedEntry[]>
+  }
+  readonly endpoints: EndpointRegistry
+  /** The state, once it is newer than `after`; after `waitMs` at the latest, whatever it is. */
+  meshState(after: number, waitMs: number, signal: AbortSignal): Promise<MeshState>
+}
+
+const longPollMs = 25_000
+
+/** `/v1/receipts/<exchange>`: to the two ends of an exchange, and to whoever may read all. */
+export function receiptsSurface(options: ControlOptions): Surface {
+  return async (visit) => {
+    const exchange = visit.path.slice('/v1/receipts/'.length)
+    const malformed = isId('dec', exchange)
+      ? null
+      : new Refusal('MESSAGE_MALFORMED', `${exchange} is no exchange`)
+    const admitted = await admit(options, visit, 'read', 'own.receipt', malformed)
+    if (admitted instanceof Refusal) return problemReply(admitted, visit.exchange)
+    const entries = await options.ledger.explain(exchange)
+    if (!isOwn(entries, admitted)) {
+      const wider = await admit(options, visit, 'read', 'receipt.read')
+      if (wider instanceof Refusal) return problemReply(wider, visit.exchange)
+    }
+    const receipt = await options.ledger.findReceipt(exchange)
+    if (receipt === null) {
+      const refusal = new Refusal('RECEIVER_UNKNOWN', `${exchange} has no receipt yet`)
+      return problemReply(refusal, visit.exchange)
+    }
+    const type = 'application/vnd.countersign.receipt+json'
+    return { status: 200, headers: [['content-type', type]], body: receipt }
+  }
+}
+
+function isOwn(entries: readonly OpenedEntry[], caller: Caller): boolean {
+  return entries.some(
+    ({ facts }) => facts['caller'] === caller.spiffeId || facts['receiver'] === caller.name,
+  )
+}
+
+/** `/v1/mesh/…`: what connectors and serving agents need of the fabric. */
+export function meshSurface(options: ControlOptions): Surface {
+  const owners = new ExchangeOwners()
+  return async (visit) => {
+    const key = `${visit.incoming.head.method} ${visit.path}`
+    const answer = meshAnswers[key]
+    const reply =
+      answer === undefined ? unknownOperation(key) : await answer(options, visit, owners)
+    return reply instanceof Refusal ? problemReply(reply, visit.exchange) : reply
+  }
+}
+
+type MeshAnswer = (
+  options: ControlOptions,
+  visit: Visit,
+  owners: ExchangeOwners,
+) => Promise<Reply | Refusal>
+
+const meshAnswers: Readonly<Record<string, MeshAnswer>> = {
+  'GET /v1/mesh/state': async (options, visit) => {
+    const admitted = await admit(options, visit, 'discover', 'mesh.state')
+    if (admitted instanceof Refusal) return admitted
+    const after = Number(visit.query.get('after') ?? '-1')
+    const beyond = Number.isSafeInteger(after) ? after : -1
+    return jsonReply(await options.meshState(beyond, longPollMs, visit.signal))
+  },
+  'POST /v1/mesh/endpoints': async (options, visit) => {
+    const admitted = await admit(options, visit, 'discover', 'mesh.register')
+    if (admitted instanceof Refusal) return admitted
+    const registration = parse(visit, parseMeshRegistration)
+    if (registration instanceof Refusal) return registration
+    const expiresAt = visit.at + registration.ttlSeconds * 1000
+    const endpoints = registration.endpoints.map(({ url, protocol }) => ({
+      name: admitted.name,
+      url,
+      protocol,
+      expiresAt,
+    }))
+    options.endpoints.register(admitted.name, endpoints)
+    return jsonReply({ expiresAt })
+  },
+  'POST /v1/mesh/entries': async (options, visit, owners) => {
+    const admitted = await admit(options, visit, 'record', 'mesh.entries')
+    if (admitted instanceof Refusal) return admitted
+    const entries = parse(visit, parseMeshEntries)
+    if (entries instanceof Refusal) return entries
+    const foreign = owners.claim(entries, admitted)
+    if (foreign !== null) return foreign
+    const facts = { transport: 'mesh', producer: admitted.spiffeId }
+    const committed = await Promise.all(
+      entries.map((entry) =>
+        options.ledger.append({ ...entry, facts: { ...entry.facts, ...facts } }),
+      ),
+    )
+    return jsonReply({ indexes: committed.map(({ index }) => index) })
+  },
+}
+
+function unknownOperation(key: string): Refusal {
+  return new Refusal('OPERATION_UNKNOWN', key)
+}
+
+async function admit(
+  { rooms }: ControlOptions,
+  visit: Visit,
+  action: PolicyAction,
+  operation: string,
+  fault: Refusal | null = null,
+): Promise<Caller | Refusal> {
+  const target = { kind: 'fabric', name: 'fabric', protocol: 'admin', tool: '' } as const
+  const arrival = arrivalOf(visit, { ...target, action, operation }, fault)
+  const admitted = await admitControl(rooms, arrival)
+  return admitted instanceof Refusal ? admitted : admitted.authenticated.caller
+}
+
+function parse<T>(visit: Visit, read: (value: unknown) => T): T | Refusal {
+  try {
+    return read(parseStrictJson(parseUtf8(visit.incoming.body)))
+  } catch (cause) {
+    return new Refusal('MESSAGE_MALFORMED', String(cause))
+  }
+}
+
+/** Exchanges under way at connectors; beyond this the oldest can no longer be closed by them. */
+const openExchangesMax = 100_000
+
+/**
+ * Which connector opened which exchange: only the one that recorded an intent may record how it
+ * ended, and nobody may record an exchange in which it is not the receiver, but for what it refused
+ * its own agent.
+ */
+class ExchangeOwners {
+  readonly #owners = new Map<string, string>()
+
+  claim(entries: readonly MeshEntry[], connector: Caller): Refusal | null {
+    for (const entry of entries) {
+      const fault = this.#fault(entry, connector)
+      if (fault !== null) return new Refusal('NOT_PERMITTED', fault)
+    }
+    for (const { kind, exchange } of entries) {
+      if (kind === 'intent') this.#open(exchange, connector.spiffeId)
+      else this.#owners.delete(exchange)
+    }
+    return null
+  }
+
+  #fault({ kind, exchange, facts }: MeshEntry, connector: Caller): string | null {
+    const owner = this.#owners.get(exchange)
+    if (kind === 'intent' || kind === 'refusal') {
+      if (owner !== undefined) return `${exchange} is open already`
+      const isOwnRefusal = kind === 'refusal' && facts['caller'] === connector.spiffeId
+      return isOwnRefusal || facts['receiver'] === connector.name
+        ? null
+        : `${connector.name} is not the receiver of ${exchange}`
+    }
+    return owner === connector.spiffeId ? null : `${exchange} is not open at ${connector.name}`
+  }
+
+  #open(exchange: string, owner: string): void {
+    this.#owners.set(exchange, owner)
+    if (this.#owners.size <= openExchangesMax) return
+    const [oldest] = this.#owners.keys()
+    if (oldest !== undefined) this.#owners.delete(oldest)
+  }
+}

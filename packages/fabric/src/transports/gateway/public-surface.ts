@@ -1,0 +1,154 @@
+import type { ServerResponse } from 'node:http'
+import { parseStrictJson, parseUtf8, utf8 } from '@countersign/protocol'
+import type { Presented } from '../../identity/caller.ts'
+import { Refusal } from '../../lib/refusal.ts'
+import { problem } from '../http/call.ts'
+import { type NodeRequest, readIncoming } from '../http/incoming.ts'
+import type { NodeResponse } from '../http/respond.ts'
+import type { PublicSurface } from './gateway.ts'
+import { GATEWAY_WIRE } from './wire.ts'
+
+export interface PublicOptions {
+  /** The trust document that agents and auditors pin, as JSON. */
+  trust(): string
+  enroll(body: unknown): Promise<object | Refusal>
+  /** `presented` proves the caller by the certificate that is to be renewed. */
+  renew(presented: Presented, body: unknown): Promise<object | Refusal>
+  findLogResource(path: string): Promise<Uint8Array | null>
+  /** A page as HTML, or null. */
+  findPage(name: 'verify' | 'console'): Promise<string | null>
+  handleTokens(request: NodeRequest, response: NodeResponse): Promise<void>
+  /** `https://host:port`. */
+  origin(): string
+}
+
+const enrollmentBytesMax = 16 * 1024
+
+/** Everything that answers without a credential, and nothing that needs one. */
+export function publicSurfaces(options: PublicOptions): ReadonlyMap<string, PublicSurface> {
+  return new Map<string, PublicSurface>([
+    ['', home],
+    ['v1/trust', (_, response) => send(response, json(options.trust()))],
+    [
+      'v1/enroll',
+      (request, response) => exchangeJson(request, response, (_, body) => options.enroll(body)),
+    ],
+    ['v1/renew', (request, response) => exchangeJson(request, response, options.renew)],
+    ['log', (request, response) => logResource(options, request, response)],
+    ['verify', (_, response) => page(options, 'verify', response)],
+    ['console', (_, response) => page(options, 'console', response)],
+    ['oauth', options.handleTokens],
+    [
+      '.well-known/oauth-protected-resource',
+      (_, response) => send(response, json(protectedResource(options.origin()))),
+    ],
+  ])
+}
+
+interface Answer {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: Uint8Array
+}
+
+async function send(response: NodeResponse, { status, headers, body }: Answer): Promise<void> {
+  const out = response as ServerResponse
+  out.writeHead(status, {
+    ...headers,
+    'content-length': body.length,
+    'x-content-type-options': 'nosniff',
+  })
+  out.end(body)
+}
+
+function json(text: string, status = 200): Answer {
+  const headers = { 'content-type': 'application/json', 'cache-control': 'no-store' }
+  return { status, headers, body: utf8(text) }
+}
+
+function home(_: NodeRequest, response: NodeResponse): Promise<void> {
+  const headers = { location: '/console', 'cache-control': 'no-store' }
+  return send(response, { status: 302, headers, body: new Uint8Array(0) })
+}
+
+/** Protected resource metadata (RFC 9728), by which an OAuth client finds the token server. */
+function protectedResource(origin: string): string {
+  return JSON.stringify({
+    resource: origin,
+    authorization_servers: [`${origin}/oauth`],
+    bearer_methods_supported: ['header'],
+    tls_client_certificate_bound_access_tokens: true,
+  })
+}
+
+async function exchangeJson(
+  request: NodeRequest,
+  response: NodeResponse,
+  answer: (presented: Presented, body: unknown) => Promise<object | Refusal>,
+): Promise<void> {
+  const incoming = await readIncoming(request, enrollmentBytesMax)
+  if (incoming instanceof Refusal) return sendRefusal(response, incoming)
+  let body: unknown
+  try {
+    body = parseStrictJson(parseUtf8(incoming.body))
+  } catch (cause) {
+    return sendRefusal(response, new Refusal('MESSAGE_MALFORMED', String(cause)))
+  }
+  const result = await answer(incoming.presented, body).catch(
+    (cause: unknown) => new Refusal('UNDECIDED', String(cause)),
+  )
+  return result instanceof Refusal
+    ? sendRefusal(response, result)
+    : send(response, json(JSON.stringify(result)))
+}
+
+function sendRefusal(response: NodeResponse, refusal: Refusal): Promise<void> {
+  const { status } = GATEWAY_WIRE[refusal.code]
+  const answer = json(problem(refusal, '', status), status)
+  const headers = { ...answer.headers, 'countersign-refusal': refusal.code }
+  return send(response, { ...answer, headers })
+}
+
+/** C2SP tlog-tiles, section "Parameters": tiles never change, the checkpoint does. */
+async function logResource(
+  options: PublicOptions,
+  request: NodeRequest,
+  response: NodeResponse,
+): Promise<void> {
+  const path = (request.url ?? '').split('?', 1)[0]?.slice('/log/'.length) ?? ''
+  const body = await options.findLogResource(path)
+  if (body === null) {
+    return send(response, { status: 404, headers: {}, body: utf8('no such resource\n') })
+  }
+  const headers: Record<string, string> =
+    path === 'checkpoint'
+      ? { 'content-type': 'text/plain; charset=utf-8', 'cache-control': 'max-age=1' }
+      : {
+          'content-type': 'application/octet-stream',
+          'cache-control': 'public, max-age=31536000, immutable',
+        }
+  return send(response, { status: 200, headers, body })
+}
+
+/** Pages carry their own script and style and may load, send and be framed by nothing else. */
+const pagePolicy =
+  "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; " +
+  "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+async function page(
+  options: PublicOptions,
+  name: 'verify' | 'console',
+  response: NodeResponse,
+): Promise<void> {
+  const html = await options.findPage(name)
+  if (html === null) {
+    return send(response, { status: 404, headers: {}, body: utf8('this build has no such page\n') })
+  }
+  const headers = {
+    'content-type': 'text/html; charset=utf-8',
+    'content-security-policy': pagePolicy,
+    'referrer-policy': 'no-referrer',
+    'cache-control': 'no-cache',
+  }
+  return send(response, { status: 200, headers, body: utf8(html) })
+}

@@ -1,0 +1,67 @@
+import type { DecisionId } from '@countersign/protocol'
+import type { Refusal } from '../../lib/refusal.ts'
+import type { Arrival, Target } from '../../pipeline/arrival.ts'
+import { exchangeHeaders, problem, quotaHeadersOf } from '../http/call.ts'
+import type { Incoming } from '../http/incoming.ts'
+import type { Reply } from '../http/respond.ts'
+import { GATEWAY_WIRE } from './wire.ts'
+
+/** One request at the gateway, on its way through the surface that its path belongs to. */
+export interface Visit {
+  readonly exchange: DecisionId
+  readonly at: number
+  readonly incoming: Incoming
+  /** Path without query, and the query. */
+  readonly path: string
+  readonly query: URLSearchParams
+  /** Aborted when the caller leaves. */
+  readonly signal: AbortSignal
+}
+
+/** Answers the requests below one path prefix. */
+export type Surface = (visit: Visit) => Promise<Reply>
+
+/** An arrival for the fabric itself or for a channel. */
+export function arrivalOf(
+  visit: Visit,
+  target: Omit<Target, 'labels'> & { readonly labels?: readonly string[] },
+  fault: Refusal | null = null,
+): Arrival {
+  const { head, presented, signature, body } = visit.incoming
+  return {
+    exchange: visit.exchange,
+    at: visit.at,
+    transport: target.kind === 'channel' ? 'queue' : 'gateway',
+    presented,
+    fault,
+    signature,
+    target: { labels: [], ...target },
+    message: {
+      method: head.method,
+      path: head.path,
+      headers: [],
+      contentType: head.headers.get('content-type') ?? '',
+      body,
+    },
+  }
+}
+
+export function problemReply(refusal: Refusal, exchange: string): Reply {
+  const { status } = GATEWAY_WIRE[refusal.code]
+  const headers: [string, string][] = [
+    ['content-type', 'application/problem+json'],
+    ['countersign-refusal', refusal.code],
+    ['cache-control', 'no-store'],
+    ...exchangeHeaders(exchange),
+    ...quotaHeadersOf(refusal),
+  ]
+  return { status, headers, body: new TextEncoder().encode(problem(refusal, exchange, status)) }
+}
+
+export function jsonReply(value: unknown, headers: Reply['headers'] = []): Reply {
+  return {
+    status: 200,
+    headers: [['content-type', 'application/json'], ['cache-control', 'no-store'], ...headers],
+    body: new TextEncoder().encode(JSON.stringify(value)),
+  }
+}

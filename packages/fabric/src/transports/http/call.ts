@@ -1,0 +1,190 @@
+import { type DecisionId, parseStrictJson, parseUtf8, REFUSALS, utf8 } from '@countersign/protocol'
+import { Refusal } from '../../lib/refusal.ts'
+import type { Arrival, Transport } from '../../pipeline/arrival.ts'
+import { QuotaRefusal } from '../../pipeline/authorize.ts'
+import type { Courier, StreamEvent } from '../../pipeline/delivery.ts'
+import { enforce, type Outcome, type Rooms } from '../../pipeline/enforce.ts'
+import type { Quota } from '../../pipeline/quota.ts'
+import { type Classified, classify } from './classify.ts'
+import { type CallCourierOptions, callCourier } from './courier.ts'
+import { forwardedHeaders } from './head.ts'
+import type { Incoming } from './incoming.ts'
+import { type McpSessions, withSessions } from './mcp-sessions.ts'
+import type { Reply } from './respond.ts'
+
+/** How one transport words a refusal. */
+export interface Wire {
+  readonly status: number
+  readonly jsonRpc: number
+}
+
+export interface Call {
+  readonly exchange: DecisionId
+  readonly at: number
+  readonly transport: Transport
+  readonly incoming: Incoming
+  /** Path and query under the route, starting with a slash. */
+  readonly path: string
+  readonly courier: CallCourierOptions
+  readonly sessions: McpSessions
+  /** What the transport adds around the courier; nothing where it is absent. */
+  readonly wrap?: (courier: Courier) => Courier
+  wireOf(refusal: Refusal): Wire
+}
+
+/** Decodes a call to an agent, enforces, encodes the outcome. */
+export async function answerCall(rooms: Rooms, call: Call): Promise<Reply> {
+  const read = classifyCall(call)
+  // What could not be read is still an exchange: identified, refused, recorded.
+  const fault = read instanceof Refusal ? read : null
+  const classified = read instanceof Refusal ? unclassified : read
+  const arrival = toArrival(call, classified, fault)
+  const courier = withSessions(callCourier(call.courier), call.sessions)
+  const outcome = await enforce(rooms, arrival, call.wrap?.(courier) ?? courier)
+  return outcome.refusal === null
+    ? answerReply(outcome, call, classified)
+    : refusalReply(outcome.refusal, call, classified)
+}
+
+const unclassified: Classified = {
+  protocol: 'http',
+  operation: 'unread',
+  tool: '',
+  rpcId: undefined,
+}
+
+function classifyCall(call: Call): Classified | Refusal {
+  const { head, body } = call.incoming
+  let parsed: unknown
+  const contentType = head.headers.get('content-type') ?? ''
+  if (body.length > 0 && /^application\/(?:json|[a-z0-9.+-]+\+json)\b/i.test(contentType)) {
+    try {
+      parsed = parseStrictJson(parseUtf8(body))
+    } catch (cause) {
+      return new Refusal('MESSAGE_MALFORMED', String(cause))
+    }
+  }
+  return classify(head, call.path.split('?', 1)[0] ?? '', parsed, call.courier.route.protocol)
+}
+
+function toArrival(call: Call, classified: Classified, fault: Refusal | null): Arrival {
+  const { head, body, presented, signature } = call.incoming
+  return {
+    exchange: call.exchange,
+    at: call.at,
+    transport: call.transport,
+    presented,
+    fault,
+    signature,
+    target: {
+      kind: 'agent',
+      name: call.courier.route.name,
+      action: 'call',
+      protocol: classified.protocol,
+      operation: classified.operation,
+      tool: classified.tool,
+      labels: [],
+    },
+    message: {
+      method: head.method,
+      path: call.path,
+      headers: forwardedHeaders(head),
+      contentType: head.headers.get('content-type') ?? '',
+      body,
+    },
+  }
+}
+
+function answerReply(
+  { answer, body }: Extract<Outcome, { refusal: null }>,
+  call: Call,
+  classified: Classified,
+): Reply {
+  const headers = [
+    ...answer.headers,
+    ...exchangeHeaders(call.exchange),
+    ...quotaHeaders(answer.quota),
+  ]
+  if (body instanceof Uint8Array) {
+    // A masked body is no longer what its digest and signature speak of; the receipt tells both.
+    const kept = answer.masked ? headers.filter(([name]) => !ofBody.has(name)) : headers
+    return { status: answer.status, headers: kept, body }
+  }
+  const farewell = (refusal: Refusal): StreamEvent => farewellEvent(refusal, call, classified)
+  return { status: answer.status, headers, body: { events: body, farewell } }
+}
+
+const ofBody: ReadonlySet<string> = new Set([
+  'content-digest',
+  'etag',
+  'signature',
+  'signature-input',
+])
+
+export function refusalReply(refusal: Refusal, call: Call, classified: Classified): Reply {
+  const wire = call.wireOf(refusal)
+  const headers: [string, string][] = [
+    ...exchangeHeaders(call.exchange),
+    ['countersign-refusal', refusal.code],
+    ['cache-control', 'no-store'],
+  ]
+  headers.push(...quotaHeadersOf(refusal))
+  if (classified.rpcId !== undefined) {
+    headers.push(['content-type', 'application/json'])
+    return { status: wire.status, headers, body: utf8(rpcError(refusal, call, classified)) }
+  }
+  headers.push(['content-type', 'application/problem+json'])
+  return { status: wire.status, headers, body: utf8(problem(refusal, call.exchange, wire.status)) }
+}
+
+/** Problem Details (RFC 9457). The sentence is the fixed one; the detail is for the ledger alone. */
+export function problem(refusal: Refusal, exchange: string, status: number): string {
+  const { says, retry } = REFUSALS[refusal.code]
+  const type = `urn:countersign:refusal:${refusal.code.toLowerCase().replaceAll('_', '-')}`
+  return JSON.stringify({ type, title: says, status, code: refusal.code, retry, exchange })
+}
+
+function rpcError(refusal: Refusal, call: Call, classified: Classified): string {
+  const { says, retry } = REFUSALS[refusal.code]
+  const data = { code: refusal.code, retry, exchange: call.exchange }
+  const error = { code: call.wireOf(refusal).jsonRpc, message: says, data }
+  return JSON.stringify({ jsonrpc: '2.0', id: classified.rpcId ?? null, error })
+}
+
+function farewellEvent(refusal: Refusal, call: Call, classified: Classified): StreamEvent {
+  const isRpc = classified.rpcId !== undefined
+  const status = call.wireOf(refusal).status
+  return {
+    data: utf8(
+      isRpc ? rpcError(refusal, call, classified) : problem(refusal, call.exchange, status),
+    ),
+    contentType: 'application/json',
+    frame: isRpc ? [] : [['event', 'countersign-refusal']],
+  }
+}
+
+export function exchangeHeaders(exchange: string): [string, string][] {
+  return [
+    ['countersign-exchange', exchange],
+    ['countersign-receipt', `/v1/receipts/${exchange}`],
+  ]
+}
+
+/** When to come back, and what the allowance was, as far as the refusal knows. */
+export function quotaHeadersOf(refusal: Refusal): [string, string][] {
+  const headers: [string, string][] = []
+  if (refusal.retryAfterMs !== null) {
+    headers.push(['retry-after', String(Math.ceil(refusal.retryAfterMs / 1000))])
+  }
+  if (refusal instanceof QuotaRefusal) headers.push(...quotaHeaders(refusal.quota))
+  return headers
+}
+
+/** draft-ietf-httpapi-ratelimit-headers: what is left and when the window ends, in seconds. */
+export function quotaHeaders(quota: Quota): [string, string][] {
+  const reset = Math.ceil(quota.resetMs / 1000)
+  return [
+    ['ratelimit-policy', `"agent-route";q=${quota.limit};w=60`],
+    ['ratelimit', `"agent-route";r=${quota.remaining};t=${reset}`],
+  ]
+}

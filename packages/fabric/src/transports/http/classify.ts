@@ -1,0 +1,175 @@
+import { Refusal } from '../../lib/refusal.ts'
+import type { PolicyContext } from '../../policy/policy.ts'
+import type { Head } from './head.ts'
+
+export type RouteProtocol = 'a2a' | 'mcp' | 'http' | 'auto'
+
+/** What a request asks of its receiver, in its own protocol's words. */
+export interface Classified {
+  readonly protocol: PolicyContext['protocol']
+  readonly operation: string
+  readonly tool: string
+  /** The JSON-RPC id to answer under; undefined where there is none to answer. */
+  readonly rpcId: string | number | null | undefined
+}
+
+/** A2A 1.0 (section 9.4) and, on the right, what 0.3 called the same operations. */
+const a2aOperations: ReadonlyMap<string, string> = new Map([
+  ['SendMessage', 'SendMessage'],
+  ['SendStreamingMessage', 'SendStreamingMessage'],
+  ['GetTask', 'GetTask'],
+  ['ListTasks', 'ListTasks'],
+  ['CancelTask', 'CancelTask'],
+  ['SubscribeToTask', 'SubscribeToTask'],
+  ['GetExtendedAgentCard', 'GetExtendedAgentCard'],
+  ['message/send', 'SendMessage'],
+  ['message/stream', 'SendStreamingMessage'],
+  ['tasks/get', 'GetTask'],
+  ['tasks/cancel', 'CancelTask'],
+  ['tasks/resubscribe', 'SubscribeToTask'],
+  ['agent/getAuthenticatedExtendedCard', 'GetExtendedAgentCard'],
+])
+
+/**
+ * Push notification registration hands the receiver an address to call; until a relay stands in
+ * between, the receiver would call it unseen, so those operations are not carried.
+ */
+const mcpMethods: ReadonlySet<string> = new Set([
+  'initialize',
+  'ping',
+  'server/discover',
+  'tools/list',
+  'tools/call',
+  'resources/list',
+  'resources/templates/list',
+  'resources/read',
+  'resources/subscribe',
+  'resources/unsubscribe',
+  'prompts/list',
+  'prompts/get',
+  'completion/complete',
+  'logging/setLevel',
+  'subscriptions/listen',
+])
+
+/** MCP 2026-07-28: the version from which the mirrored headers are part of the protocol. */
+const mcpMirroredVersions: ReadonlySet<string> = new Set(['2026-07-28'])
+
+const versionsOfA2a: ReadonlySet<string> = new Set(['', '0.3', '1.0'])
+
+/**
+ * Names the operation. `body` is the parsed JSON of the request, or undefined where it has none.
+ * On a route of a fixed protocol anything unknown is refused; on an `auto` route what is neither
+ * A2A nor MCP is plain HTTP, which policy has to permit under that name.
+ */
+export function classify(
+  head: Head,
+  pathInRoute: string,
+  body: unknown,
+  protocol: RouteProtocol,
+): Classified | Refusal {
+  if (isAgentCard(pathInRoute) && head.method === 'GET' && protocol !== 'mcp') {
+    return { protocol: 'a2a', operation: 'GetAgentCard', tool: '', rpcId: undefined }
+  }
+  if (protocol === 'http') return plain(head)
+  if (Array.isArray(body)) {
+    return new Refusal('MESSAGE_MALFORMED', 'JSON-RPC batches hide calls from each other')
+  }
+  const call = readCall(body)
+  if (call !== null) {
+    const a2a = protocol === 'mcp' ? undefined : a2aOperations.get(call.method)
+    if (a2a !== undefined) return classifyA2a(head, call, a2a)
+    const isMcp = mcpMethods.has(call.method) || call.method.startsWith('notifications/')
+    if (isMcp && protocol !== 'a2a') return classifyMcp(head, call)
+    if (protocol === 'auto') return plain(head)
+    return new Refusal('OPERATION_UNKNOWN', `${protocol} method ${call.method}`)
+  }
+  if (protocol === 'auto') {
+    const session = head.headers.has('mcp-session-id') || head.headers.has('mcp-protocol-version')
+    return session ? classifyMcpWithoutCall(head, body) : plain(head)
+  }
+  if (protocol === 'mcp') return classifyMcpWithoutCall(head, body)
+  return new Refusal('OPERATION_UNKNOWN', `${head.method} is no A2A JSON-RPC request`)
+}
+
+export function isAgentCard(pathInRoute: string): boolean {
+  return pathInRoute === '/.well-known/agent-card.json' || pathInRoute === '/.well-known/agent.json'
+}
+
+function plain(head: Head): Classified {
+  return { protocol: 'http', operation: head.method, tool: '', rpcId: undefined }
+}
+
+interface Call {
+  readonly method: string
+  readonly params: Readonly<Record<string, unknown>>
+  readonly id: string | number | null | undefined
+}
+
+function readCall(body: unknown): Call | null {
+  if (!isRecord(body) || body['jsonrpc'] !== '2.0') return null
+  const { method, params, id } = body
+  if (typeof method !== 'string') return null
+  const known = typeof id === 'string' || typeof id === 'number' || id === null
+  return { method, params: isRecord(params) ? params : {}, id: known ? id : undefined }
+}
+
+function classifyA2a(head: Head, call: Call, operation: string): Classified | Refusal {
+  const version = head.headers.get('a2a-version') ?? ''
+  if (!versionsOfA2a.has(version)) {
+    return new Refusal('VERSION_UNSUPPORTED', `A2A-Version ${version}`)
+  }
+  const configuration = call.params['configuration']
+  if (isRecord(configuration)) {
+    const push =
+      configuration['taskPushNotificationConfig'] ?? configuration['pushNotificationConfig']
+    // The second door to push registration: inline in a send.
+    if (push !== undefined) return new Refusal('OPERATION_UNKNOWN', 'push notifications')
+  }
+  return { protocol: 'a2a', operation, tool: '', rpcId: call.id }
+}
+
+function classifyMcp(head: Head, call: Call): Classified | Refusal {
+  const name = call.params['name'] ?? call.params['uri']
+  const tool = typeof name === 'string' ? name : ''
+  const declared = head.headers.get('mcp-method')
+  const mirrored = head.headers.get('mcp-name')
+  const version = head.headers.get('mcp-protocol-version') ?? ''
+  // An intermediary that decides on headers the receiver does not compare would decide on lies.
+  if (declared !== undefined && declared !== call.method) {
+    return new Refusal('MESSAGE_MALFORMED', 'Mcp-Method differs from the method in the body')
+  }
+  if (mirrored !== undefined && decodeMirrored(mirrored) !== tool) {
+    return new Refusal('MESSAGE_MALFORMED', 'Mcp-Name differs from the name in the body')
+  }
+  if (mcpMirroredVersions.has(version) && declared === undefined) {
+    return new Refusal('MESSAGE_MALFORMED', `Mcp-Method is missing, which ${version} requires`)
+  }
+  return { protocol: 'mcp', operation: call.method, tool, rpcId: call.id }
+}
+
+/** A stream to listen on, the end of a session, or an answer to what the server asked. */
+function classifyMcpWithoutCall(head: Head, body: unknown): Classified | Refusal {
+  const make = (operation: string): Classified => ({
+    protocol: 'mcp',
+    operation,
+    tool: '',
+    rpcId: undefined,
+  })
+  if (head.method === 'GET' && body === undefined) return make('stream')
+  if (head.method === 'DELETE' && body === undefined) return make('session/end')
+  if (head.method === 'POST' && isRecord(body) && ('result' in body || 'error' in body)) {
+    return make('response')
+  }
+  return new Refusal('OPERATION_UNKNOWN', `${head.method} is no MCP request`)
+}
+
+/** MCP 2026-07-28: values outside safe ASCII travel as `=?base64?…?=`. */
+function decodeMirrored(value: string): string {
+  const match = /^=\?base64\?([A-Za-z0-9+/=]*)\?=$/.exec(value)
+  return match === null ? value : Buffer.from(match[1] ?? '', 'base64').toString('utf8')
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}

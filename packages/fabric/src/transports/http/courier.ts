@@ -1,0 +1,175 @@
+import { type Answer, readSignedResponse, type SignedResponse } from '@countersign/protocol'
+import { Refusal } from '../../lib/refusal.ts'
+import { UpstreamError } from '../../lib/upstream-error.ts'
+import type { Courier, Delivered, StreamEvent } from '../../pipeline/delivery.ts'
+import type { Intended } from '../../pipeline/record.ts'
+import type { CardMediation } from './agent-card.ts'
+import { mediateCard } from './agent-card.ts'
+import { type Forwarded, type ForwardSigner, forwardedRequest } from './forward-signature.ts'
+import type { Route } from './routes.ts'
+import { parseEvents } from './sse.ts'
+import type { Upstream, UpstreamResponse } from './upstream.ts'
+
+export interface CallCourierOptions {
+  readonly upstream: Upstream
+  readonly signer: ForwardSigner
+  readonly route: Route
+  readonly receiverId: string
+  readonly bodyBytesMax: number
+  readonly timeoutMs: number
+  readonly card: CardMediation
+  /** Aborted when the caller leaves. */
+  readonly signal: AbortSignal
+}
+
+/** What a receiver may say to a caller; everything else stays behind. */
+const returnedNames: ReadonlySet<string> = new Set([
+  'a2a-extensions',
+  'a2a-version',
+  'allow',
+  'content-language',
+  'content-type',
+  'content-digest',
+  'etag',
+  'last-modified',
+  'mcp-protocol-version',
+  'mcp-session-id',
+  'retry-after',
+  'signature',
+  'signature-input',
+  'vary',
+])
+
+/** Carries an exchange to an agent over HTTP: rebuilt from the parsed model, never raw. */
+export function callCourier(options: CallCourierOptions): Courier {
+  return async (intended) => {
+    const { arrival } = intended.inspected.authorized.authenticated
+    const [endpoint] = options.route.endpoints
+    if (endpoint === undefined) {
+      return new Refusal('RECEIVER_UNREACHABLE', `${options.route.name} has no endpoint`)
+    }
+    const { signer, receiverId } = options
+    const forwarded = forwardedRequest(intended, arrival.message, signer, receiverId)
+    const timeout = AbortSignal.timeout(options.timeoutMs)
+    try {
+      const response = await options.upstream.request(endpoint, {
+        ...forwarded.request,
+        body: intended.inspected.body,
+        signal: AbortSignal.any([options.signal, timeout]),
+      })
+      return await readResponse(response, forwarded, intended, options)
+    } catch (cause) {
+      return toRefusal(cause, timeout.aborted)
+    }
+  }
+}
+
+async function readResponse(
+  response: UpstreamResponse,
+  forwarded: Forwarded,
+  intended: Intended,
+  options: CallCourierOptions,
+): Promise<Delivered | Refusal> {
+  const headers = readHeaders(response)
+  if (headers instanceof Refusal) return reject(response, headers)
+  if (response.status >= 300 && response.status < 400 && response.status !== 304) {
+    return reject(response, new Refusal('RESPONSE_REJECTED', 'a redirect leads past the fabric'))
+  }
+  const { request } = forwarded
+  const countersignature = readCountersignature({ response: { ...response, headers }, request })
+  if (countersignature instanceof Refusal) return reject(response, countersignature)
+  const contentType = headers.find(([name]) => name === 'content-type')?.[1] ?? ''
+  const facts = countersignature === null ? {} : forwarded.facts
+  const head = { status: response.status, headers, contentType, countersignature, facts }
+  if (contentType.toLowerCase().startsWith('text/event-stream')) {
+    return { ...head, body: cancellable(response) }
+  }
+  const body = await readAll(response, options.bodyBytesMax)
+  if (body instanceof Refusal) return body
+  const { target } = intended.inspected.authorized.authenticated.arrival
+  if (target.operation === 'GetAgentCard' && response.status === 200) {
+    return {
+      ...head,
+      body,
+      contentType: 'application/json',
+      headers: [...headers, ['cache-control', 'private, max-age=60']],
+      rewrite: (card) => mediateCard(card, options.card),
+    }
+  }
+  return { ...head, body }
+}
+
+function readHeaders(response: UpstreamResponse): [string, string][] | Refusal {
+  const headers: [string, string][] = []
+  for (const [given, value] of response.headers) {
+    const name = given.toLowerCase()
+    if (name === 'content-encoding' && value !== 'identity') {
+      return new Refusal('RESPONSE_REJECTED', `content-encoding ${value} was not asked for`)
+    }
+    if (!returnedNames.has(name)) continue
+    if (headers.some(([known]) => known === name)) {
+      return new Refusal('RESPONSE_REJECTED', `the response repeats ${name}`)
+    }
+    headers.push([name, value])
+  }
+  return headers
+}
+
+function readCountersignature(answer: Answer): SignedResponse | null | Refusal {
+  try {
+    return readSignedResponse(answer.response, answer.request)
+  } catch (cause) {
+    return new Refusal('COUNTERSIGNATURE_REJECTED', String(cause))
+  }
+}
+
+function reject(response: UpstreamResponse, refusal: Refusal): Refusal {
+  response.discard()
+  return refusal
+}
+
+async function readAll(
+  response: UpstreamResponse,
+  bodyBytesMax: number,
+): Promise<Uint8Array | Refusal> {
+  const chunks: Uint8Array[] = []
+  let length = 0
+  for await (const chunk of response.body) {
+    length += chunk.length
+    if (length > bodyBytesMax) {
+      const refusal = new Refusal('RESPONSE_REJECTED', `it exceeds ${bodyBytesMax} bytes`)
+      return reject(response, refusal)
+    }
+    chunks.push(chunk)
+  }
+  return new Uint8Array(Buffer.concat(chunks))
+}
+
+/** Events of the response; to stop reading cancels the request (MCP 2026-07-28) or detaches (A2A). */
+function cancellable(response: UpstreamResponse): AsyncIterable<StreamEvent> {
+  return {
+    [Symbol.asyncIterator]() {
+      const events = parseEvents(response.body)
+      return {
+        next: () => events.next(),
+        return: () => {
+          response.discard()
+          return Promise.resolve({ done: true, value: undefined })
+        },
+      }
+    },
+  }
+}
+
+/**
+ * Only a receiver that cannot have seen the request is a refusal; any other break is thrown, and
+ * recorded as what it is: nobody knows whether the receiver acted.
+ */
+function toRefusal(cause: unknown, timedOut: boolean): Refusal {
+  if (timedOut) return new Refusal('RECEIVER_TIMED_OUT', 'no answer within the limit')
+  if (cause instanceof UpstreamError) {
+    if (cause.timedOut) return new Refusal('RECEIVER_TIMED_OUT', cause.message)
+    if (cause.unsent) return new Refusal('RECEIVER_UNREACHABLE', cause.message)
+  }
+  throw cause
+}

@@ -1,0 +1,110 @@
+import { createHash } from 'node:crypto'
+import {
+  createSignatureBase,
+  createSignatureInput,
+  formatContentDigest,
+  formatMember,
+  parseSignatures,
+  type SignableRequest,
+  toBase64,
+  utf8,
+} from '@countersign/protocol'
+import type { FactValue } from '../../ledger/ledger.ts'
+import type { Intended } from '../../pipeline/record.ts'
+import type { UpstreamRequest } from './upstream.ts'
+
+/** The key with which this hop signs what it forwards: the fabric's, or a connector's. */
+export interface ForwardSigner {
+  readonly keyId: string
+  /** Raw Ed25519 over the bytes, 64 bytes. */
+  sign(bytes: Uint8Array): Uint8Array
+}
+
+/** What leaves, and what the outcome has to hold so that a countersignature over it can be checked. */
+export interface Forwarded {
+  readonly request: SignableRequest
+  readonly facts: Readonly<Record<string, FactValue>>
+}
+
+const forwardTag = 'countersign-forward'
+
+/**
+ * The request as the receiver gets it: identity headers that only we may set, the caller's own
+ * signature where there was one, and ours over everything that the receiver may rely on.
+ */
+export function forwardedRequest(
+  intended: Intended,
+  base: Pick<UpstreamRequest, 'method' | 'path' | 'headers'>,
+  signer: ForwardSigner,
+  receiverId: string,
+): Forwarded {
+  const { arrival, caller } = intended.inspected.authorized.authenticated
+  const { body } = intended.inspected
+  const headers: [string, string][] = [
+    ...base.headers.map(([name, value]): [string, string] => [name, value]),
+    ['countersign-exchange', arrival.exchange],
+    ['countersign-from', caller.spiffeId],
+    ['countersign-to', receiverId],
+  ]
+  if (body.length > 0) {
+    const digest = createHash('sha256').update(body).digest()
+    headers.push(['content-digest', formatContentDigest(digest)])
+  }
+  const callers = callerSignature(intended)
+  const components = ['"@method"', '"@path"']
+  if (base.path.includes('?')) components.push('"@query"')
+  if (body.length > 0) components.push('"content-digest"')
+  components.push('"countersign-exchange"', '"countersign-from"', '"countersign-to"')
+  if (callers !== null) {
+    headers.push(['signature-input', callers.input], ['signature', callers.signature])
+    components.push(`"signature";key="caller"`)
+  }
+  const input = createSignatureInput({
+    components,
+    created: Math.floor(arrival.at / 1000),
+    keyId: signer.keyId,
+    nonce: arrival.exchange,
+    tag: forwardTag,
+  })
+  const unsigned: SignableRequest = { method: base.method, path: base.path, authority: '', headers }
+  const signatureBase = createSignatureBase(input, unsigned)
+  const signature = signer.sign(utf8(signatureBase))
+  return {
+    request: { ...unsigned, headers: withSignature(headers, input, signature) },
+    // Where the caller signed, the callee covers that; else ours is what ties the two together.
+    facts:
+      callers === null
+        ? { 'forwarded.signature': signature, 'forwarded.signature-base': signatureBase }
+        : {},
+  }
+}
+
+function callerSignature(intended: Intended): { input: string; signature: string } | null {
+  const { arrival, signed } = intended.inspected.authorized.authenticated
+  if (arrival.signature === null || !signed) return null
+  const { label } = arrival.signature.signed
+  const found = parseSignatures(arrival.signature.request.headers).find((s) => s.label === label)
+  if (found === undefined) return null
+  // Relabelled: a label is a name on one hop only, and ours must be the one nobody else used.
+  return {
+    input: `caller=${formatMember(found.list)}`,
+    signature: `caller=:${toBase64(found.signature)}:`,
+  }
+}
+
+function withSignature(
+  headers: readonly [string, string][],
+  input: string,
+  signature: Uint8Array,
+): [string, string][] {
+  const ours = {
+    'signature-input': `fabric=${input}`,
+    signature: `fabric=:${toBase64(signature)}:`,
+  }
+  const rest = headers.filter(([name]) => !Object.hasOwn(ours, name))
+  const join = (name: keyof typeof ours): [string, string] => {
+    const callers = headers.find(([header]) => header === name)?.[1]
+    return [name, callers === undefined ? ours[name] : `${callers}, ${ours[name]}`]
+  }
+  return [...rest, join('signature-input'), join('signature')]
+}

@@ -1,0 +1,137 @@
+import { Refusal } from '../../lib/refusal.ts'
+
+/** What may be forwarded to a receiver. Everything else a caller sends is left behind. */
+const forwardedNames: ReadonlySet<string> = new Set([
+  'accept',
+  'accept-language',
+  'a2a-version',
+  'a2a-extensions',
+  'cache-control',
+  'content-type',
+  'idempotency-key',
+  'if-match',
+  'if-none-match',
+  'last-event-id',
+  'mcp-method',
+  'mcp-name',
+  'mcp-protocol-version',
+  'mcp-session-id',
+  'prefer',
+  'traceparent',
+  'tracestate',
+  'user-agent',
+  'x-a2a-extensions',
+  'x-request-id',
+])
+
+/** Read by us, once each: a second value is how one parser is set against another. */
+const singleNames: ReadonlySet<string> = new Set([
+  ...forwardedNames,
+  'authorization',
+  'content-digest',
+  'content-encoding',
+  'content-length',
+  'countersign-to',
+  'host',
+  'origin',
+  'signature',
+  'signature-input',
+  'transfer-encoding',
+  'x-api-key',
+])
+
+/** As many fields as any sane client sends, several times over. */
+const headerCountMax = 100
+
+export interface Head {
+  readonly method: string
+  /** Path with query, exactly as it will be authorized and, without its prefix, forwarded. */
+  readonly path: string
+  readonly authority: string
+  /** Every field that any part of the fabric reads, lower-case names, each at most once. */
+  readonly headers: ReadonlyMap<string, string>
+}
+
+export interface RawHead {
+  readonly method: string
+  readonly url: string
+  /** Name, value, name, value …, as the parser saw them. */
+  readonly rawHeaders: readonly string[]
+  readonly authority: string
+}
+
+const methods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'])
+
+/**
+ * Reads a request head once, strictly. Node joins or drops repeated fields by name; here a
+ * repeated field that anybody decides on is refused instead, so that no two readers can disagree.
+ */
+export function readHead(raw: RawHead): Head | Refusal {
+  if (!methods.has(raw.method)) {
+    return new Refusal('OPERATION_UNKNOWN', `method ${raw.method}`)
+  }
+  const fault = pathFault(raw.url)
+  if (fault !== null) return new Refusal('MESSAGE_MALFORMED', fault)
+  if (raw.rawHeaders.length > headerCountMax * 2) {
+    return new Refusal('MESSAGE_TOO_LARGE', `more than ${headerCountMax} header fields`)
+  }
+  const headers = new Map<string, string>()
+  for (let i = 0; i + 1 < raw.rawHeaders.length; i += 2) {
+    const name = (raw.rawHeaders[i] ?? '').toLowerCase()
+    if (!singleNames.has(name)) {
+      // Mcp-Param-* mirror arguments of the body (MCP 2026-07-28); the receiver compares them.
+      if (!name.startsWith('mcp-param-')) continue
+    }
+    if (headers.has(name)) return new Refusal('MESSAGE_MALFORMED', `${name} occurs twice`)
+    headers.set(name, raw.rawHeaders[i + 1] ?? '')
+  }
+  const host = headers.get('host')
+  if (host !== undefined && raw.authority !== '' && host !== raw.authority) {
+    return new Refusal(
+      'MESSAGE_MALFORMED',
+      'Host and the request target name different authorities',
+    )
+  }
+  const encoding = headers.get('content-encoding')
+  if (encoding !== undefined && encoding !== 'identity') {
+    return new Refusal('CONTENT_UNSUPPORTED', `content-encoding ${encoding}`)
+  }
+  return {
+    method: raw.method,
+    path: raw.url,
+    authority: host ?? raw.authority,
+    headers,
+  }
+}
+
+/** The fields of a head that travel on to a receiver. */
+export function forwardedHeaders(head: Head): [string, string][] {
+  return [...head.headers].filter(
+    ([name]) => forwardedNames.has(name) || name.startsWith('mcp-param-'),
+  )
+}
+
+const pathBytesMax = 8192
+
+/**
+ * Only one spelling of a path is let in, so what is authorized is what is forwarded: no dot
+ * segments, no empty segments, no encoded slash, backslash, dot or control character (the ways
+ * round an authorizer that normalizes differently than its upstream).
+ */
+function pathFault(url: string): string | null {
+  if (url.length > pathBytesMax) return `the path exceeds ${pathBytesMax} bytes`
+  if (!url.startsWith('/')) return 'the request target is not a path'
+  const path = url.split('?', 1)[0] ?? ''
+  if (/[^\x21-\x7e]|[\\#]/.test(url)) return 'the path has a character that must be encoded'
+  if (/%(?![0-9A-Fa-f]{2})/.test(url)) return 'the path has a broken percent-encoding'
+  if (/%(?:2f|5c|2e|25|0[0-9a-f]|1[0-9a-f]|7f)/i.test(path)) {
+    return 'the path encodes a separator, a dot, a percent sign or a control character'
+  }
+  const segments = path.slice(1).split('/')
+  const inner = segments.slice(0, -1)
+  if (inner.includes('')) return 'the path has an empty segment'
+  if (segments.some((segment) => segment === '.' || segment === '..')) {
+    return 'the path has a dot segment'
+  }
+  return null
+}

@@ -1,0 +1,53 @@
+import { Refusal } from '../../lib/refusal.ts'
+import type { Courier } from '../../pipeline/delivery.ts'
+
+/**
+ * Which caller an MCP session (up to 2025-11-25) belongs to. A session id is no credential: whoever
+ * learned one could otherwise speak in another caller's session.
+ */
+export interface McpSessions {
+  owner(receiver: string, sessionId: string): string | null
+  bind(receiver: string, sessionId: string, caller: string): void
+  end(receiver: string, sessionId: string): void
+}
+
+/** Beyond this the oldest session is forgotten; its client is told so and starts a new one. */
+const sessionsMax = 100_000
+
+export function createMcpSessions(): McpSessions {
+  const owners = new Map<string, string>()
+  const keyOf = (receiver: string, sessionId: string) => `${receiver}\n${sessionId}`
+  return {
+    owner: (receiver, sessionId) => owners.get(keyOf(receiver, sessionId)) ?? null,
+    bind(receiver, sessionId, caller) {
+      owners.set(keyOf(receiver, sessionId), caller)
+      if (owners.size <= sessionsMax) return
+      const [oldest] = owners.keys()
+      if (oldest !== undefined) owners.delete(oldest)
+    },
+    end: (receiver, sessionId) => void owners.delete(keyOf(receiver, sessionId)),
+  }
+}
+
+/** Guards a courier: another's session looks like one that never was, and new ones are bound. */
+export function withSessions(courier: Courier, sessions: McpSessions): Courier {
+  return async (intended) => {
+    const { arrival, caller } = intended.inspected.authorized.authenticated
+    if (arrival.target.protocol !== 'mcp') return courier(intended)
+    const receiver = arrival.target.name
+    const sessionId = arrival.message.headers.find(([name]) => name === 'mcp-session-id')?.[1]
+    if (sessionId !== undefined && sessions.owner(receiver, sessionId) !== caller.spiffeId) {
+      return new Refusal('RECEIVER_UNKNOWN', 'the MCP session is not one of this caller')
+    }
+    const delivered = await courier(intended)
+    if (delivered instanceof Refusal) return delivered
+    if (sessionId !== undefined && arrival.target.operation === 'session/end') {
+      sessions.end(receiver, sessionId)
+    }
+    const opened = delivered.headers.find(([name]) => name === 'mcp-session-id')?.[1]
+    if (opened !== undefined && arrival.target.operation === 'initialize') {
+      sessions.bind(receiver, opened, caller.spiffeId)
+    }
+    return delivered
+  }
+}

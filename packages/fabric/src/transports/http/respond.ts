@@ -1,0 +1,71 @@
+import type { ServerResponse } from 'node:http'
+import type { Http2ServerResponse } from 'node:http2'
+import { utf8 } from '@countersign/protocol'
+import type { Refusal } from '../../lib/refusal.ts'
+import type { StreamEvent } from '../../pipeline/delivery.ts'
+import type { InspectedEvents } from '../../pipeline/stream.ts'
+import { formatEvent } from './sse.ts'
+
+export type NodeResponse = ServerResponse | Http2ServerResponse
+
+/** What a transport answers, ready to be written. */
+export interface Reply {
+  readonly status: number
+  readonly headers: readonly (readonly [string, string])[]
+  readonly body: Uint8Array | ReplyEvents
+}
+
+export interface ReplyEvents {
+  readonly events: InspectedEvents
+  /** The last event of a stream that was cut, in the caller's own protocol. */
+  farewell(refusal: Refusal): StreamEvent
+}
+
+/** Longer silence makes intermediaries and clients give a stream up. */
+const keepAliveMs = 15_000
+const keepAlive = utf8(': keep-alive\n\n')
+
+/**
+ * Writes a reply. For a stream it pulls one event at a time and waits for the socket to drain, so
+ * a slow caller slows its receiver and never fills our memory; a caller that leaves ends the
+ * stream, and with it the exchange.
+ */
+export async function writeReply(response: NodeResponse, reply: Reply): Promise<void> {
+  const out = response as ServerResponse
+  out.statusCode = reply.status
+  for (const [name, value] of reply.headers) out.setHeader(name, value)
+  if (reply.body instanceof Uint8Array) {
+    out.setHeader('content-length', reply.body.length)
+    out.end(reply.body)
+    return
+  }
+  out.setHeader('cache-control', 'no-cache, no-transform')
+  out.setHeader('x-accel-buffering', 'no')
+  out.flushHeaders()
+  await writeEvents(out, reply.body)
+}
+
+async function writeEvents(out: ServerResponse, { events, farewell }: ReplyEvents): Promise<void> {
+  const { promise: gone, resolve } = Promise.withResolvers<'gone'>()
+  out.once('close', () => resolve('gone'))
+  const timer = setInterval(() => out.write(keepAlive), keepAliveMs)
+  try {
+    for (;;) {
+      const next = await Promise.race([events.next(), gone])
+      if (next === 'gone' || out.destroyed) break
+      if (next.done === true) {
+        if (next.value !== null) out.write(formatEvent(farewell(next.value)))
+        break
+      }
+      if (!out.write(formatEvent(next.value))) {
+        const drained = new Promise<void>((done) => out.once('drain', done))
+        await Promise.race([drained, gone])
+      }
+    }
+  } finally {
+    clearInterval(timer)
+    out.end()
+    // Ends the exchange when the caller left first; one that has already ended ignores it.
+    await events.abandon()
+  }
+}

@@ -1,0 +1,33 @@
+/** Where a receiver listens. */
+export interface Endpoint {
+  /** `http:` only for loopback or where the operator says so; `https:` elsewhere. */
+  readonly url: string
+  /** The SPIFFE ID that the peer's certificate must prove; null on plain HTTP and public TLS. */
+  readonly spiffeId: string | null
+}
+
+export interface UpstreamRequest {
+  readonly method: string
+  /** Path with query, to be appended to the endpoint's own path. */
+  readonly path: string
+  readonly headers: readonly (readonly [string, string])[]
+  readonly body: Uint8Array
+  readonly signal: AbortSignal
+}
+
+export interface UpstreamResponse {
+  readonly status: number
+  readonly headers: readonly (readonly [string, string])[]
+  readonly body: AsyncIterable<Uint8Array>
+  /** Gives up the rest of the body and frees the connection. */
+  discard(): void
+}
+
+/**
+ * Sends rebuilt requests to receivers. Resolves with the head and an unread body; rejects with
+ * `UpstreamError` only. Never follows a redirect, never retries, never pipelines.
+ */
+export interface Upstream {
+  request(endpoint: Endpoint, request: UpstreamRequest): Promise<UpstreamResponse>
+  close(): Promise<void>
+}

@@ -1,0 +1,190 @@
+import type { Server as PlainServer } from 'node:http'
+import { createServer, type Server } from 'node:https'
+import type { TlsOptions } from 'node:tls'
+import {
+  createId,
+  formatContentDigest,
+  formatSignedResponseHeaders,
+  prepareResponseSignature,
+  readSignedResponse,
+  utf8,
+} from '@countersign/protocol'
+import { guardPeers, rotateServer, serverTlsOptions } from '@countersign/protocol/tls'
+import type { Clock } from '../../lib/clock.ts'
+import type { Random } from '../../lib/random.ts'
+import { Refusal } from '../../lib/refusal.ts'
+import type { Courier, Delivered } from '../../pipeline/delivery.ts'
+import type { Rooms } from '../../pipeline/enforce.ts'
+import { sha256 } from '../../pipeline/record.ts'
+import { answerCall, problem } from '../http/call.ts'
+import { type Incoming, readIncoming } from '../http/incoming.ts'
+import type { McpSessions } from '../http/mcp-sessions.ts'
+import { type NodeResponse, type Reply, writeReply } from '../http/respond.ts'
+import type { Route } from '../http/routes.ts'
+import type { Upstream } from '../http/upstream.ts'
+import type { ConnectorAgent } from './connector-agent.ts'
+import { MESH_WIRE } from './wire.ts'
+
+export interface InboundOptions {
+  readonly agent: ConnectorAgent
+  readonly rooms: Rooms
+  /** The agent that this connector stands in front of, on loopback. */
+  readonly route: Route
+  readonly upstream: Upstream
+  readonly sessions: McpSessions
+  readonly host: string
+  readonly port: number
+  readonly bodyBytesMax: number
+  readonly timeoutMs: number
+  readonly clock: Clock
+  readonly random: Random
+}
+
+export interface Listener {
+  readonly port: number
+  close(): Promise<void>
+}
+
+/** The callee's side of the mesh: mutual TLS in, the same pipeline, the agent's own address out. */
+export async function openInbound(options: InboundOptions): Promise<Listener> {
+  const { agent } = options
+  const tlsOf = (): TlsOptions =>
+    serverTlsOptions({ ...agent.credential(), requestPeer: 'required', alpn: ['http/1.1'] })
+  const server = createServer({ ...tlsOf(), headersTimeout: 10_000, requestTimeout: 60_000 })
+  guardPeers(server, { ...agent.trust, requestPeer: 'required' })
+  server.on('tlsClientError', () => undefined)
+  server.on('request', (request, response) => {
+    const leaving = new AbortController()
+    response.once('close', () => leaving.abort())
+    readIncoming(request, options.bodyBytesMax)
+      .then((incoming) => answer(options, incoming, leaving.signal))
+      .then((reply) => writeMeshReply(response, reply))
+      .catch(() => response.destroy())
+  })
+  const stop = agent.onRotate(() => rotateServer(server, tlsOf()))
+  const port = await listen(server, options)
+  return {
+    port,
+    close: () => {
+      stop()
+      server.closeAllConnections()
+      return new Promise((resolve) => server.close(() => resolve()))
+    },
+  }
+}
+
+function answer(
+  options: InboundOptions,
+  incoming: Incoming | Refusal,
+  signal: AbortSignal,
+): Promise<Reply> {
+  const { agent, clock, random } = options
+  const at = clock.now()
+  const exchange = createId('dec', at, random(10))
+  if (incoming instanceof Refusal) return Promise.resolve(unreadable(incoming, exchange))
+  return answerCall(options.rooms, {
+    exchange,
+    at,
+    transport: 'mesh',
+    incoming,
+    path: incoming.head.path,
+    sessions: options.sessions,
+    wireOf: (refusal) => MESH_WIRE[refusal.code],
+    wrap: (courier) => countersigning(courier, incoming, agent, clock),
+    courier: {
+      route: options.route,
+      upstream: options.upstream,
+      signer: agent.signer,
+      receiverId: agent.spiffeId,
+      bodyBytesMax: options.bodyBytesMax,
+      timeoutMs: options.timeoutMs,
+      signal,
+      card: {
+        baseUrl: `https://${agent.name}.mesh`,
+        upstreamUrls: options.route.endpoints.map(({ url }) => url),
+        signer: agent.signer,
+        credentialsRequired: true,
+      },
+    },
+  }).catch((cause: unknown) =>
+    unreadable(new Refusal('LEDGER_UNAVAILABLE', String(cause)), exchange),
+  )
+}
+
+function unreadable(refusal: Refusal, exchange: string): Reply {
+  const { status } = MESH_WIRE[refusal.code]
+  const headers: [string, string][] = [
+    ['content-type', 'application/problem+json'],
+    ['countersign-refusal', refusal.code],
+  ]
+  return { status, headers, body: utf8(problem(refusal, exchange, status)) }
+}
+
+/** Some refusals end the connection: what its peer proved at the handshake no longer holds. */
+async function writeMeshReply(response: NodeResponse, reply: Reply): Promise<void> {
+  const code = reply.headers.find(([name]) => name === 'countersign-refusal')?.[1] ?? ''
+  const closes = Object.hasOwn(MESH_WIRE, code) && MESH_WIRE[code as keyof typeof MESH_WIRE].closes
+  const headers = closes ? [...reply.headers, ['connection', 'close'] as const] : reply.headers
+  await writeReply(response, { ...reply, headers })
+}
+
+/** The connector holds the agent's key, so the agent's answer is countersigned here, on its behalf. */
+function countersigning(
+  courier: Courier,
+  incoming: Incoming,
+  agent: ConnectorAgent,
+  clock: Clock,
+): Courier {
+  return async (intended) => {
+    const delivered = await courier(intended)
+    if (delivered instanceof Refusal) return delivered
+    const final = rewritten(delivered)
+    return final instanceof Refusal ? final : countersign(final, incoming, agent, clock)
+  }
+}
+
+/** The connector signs what its agent's caller will see. */
+function rewritten({ rewrite, ...delivered }: Delivered): Delivered | Refusal {
+  if (rewrite === undefined || !(delivered.body instanceof Uint8Array)) return delivered
+  const body = rewrite(delivered.body)
+  return body instanceof Refusal ? body : { ...delivered, body }
+}
+
+function countersign(
+  delivered: Delivered,
+  incoming: Incoming,
+  agent: ConnectorAgent,
+  clock: Clock,
+): Delivered {
+  if (incoming.signature === null) return { ...delivered, countersignature: null }
+  const { request } = incoming.signature
+  const bare = delivered.headers.filter(
+    ([name]) => !['content-digest', 'signature', 'signature-input'].includes(name),
+  )
+  const headers =
+    delivered.body instanceof Uint8Array
+      ? [...bare, ['content-digest', formatContentDigest(sha256(delivered.body))] as const]
+      : bare
+  const response = { status: delivered.status, headers }
+  const prepared = prepareResponseSignature(
+    { response, request },
+    { created: Math.floor(clock.now() / 1000), keyId: agent.signer.keyId },
+  )
+  const signature = agent.signer.sign(utf8(prepared.base))
+  const signed = [...headers, ...formatSignedResponseHeaders('callee', prepared.input, signature)]
+  const countersignature = readSignedResponse({ ...response, headers: signed }, request)
+  return { ...delivered, headers: signed, countersignature }
+}
+
+export function listen(
+  server: Server | PlainServer,
+  { host, port }: { readonly host: string; readonly port: number },
+): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(port, host, () => {
+      const address = server.address()
+      resolve(typeof address === 'object' && address !== null ? address.port : port)
+    })
+  })
+}

@@ -1,0 +1,43 @@
+import type { MeshState } from '@countersign/protocol'
+
+export interface MeshStateSource {
+  read(): Omit<MeshState, 'sequence'>
+  /** Called whenever anything that connectors decide by has changed. */
+  onChange(listener: () => void): () => void
+}
+
+/** Hands connectors the state they decide by, and the next one the moment it exists. */
+export interface MeshStateFeed {
+  /** The state, once its sequence exceeds `after`; after `waitMs` at the latest, as it is. */
+  wait(after: number, waitMs: number, signal: AbortSignal): Promise<MeshState>
+  close(): void
+}
+
+/** `sequence` starts at the wall clock, so that a restarted fabric is always newer than before. */
+export function createMeshStateFeed(source: MeshStateSource, startedAt: number): MeshStateFeed {
+  let sequence = startedAt
+  let snapshot: MeshState | null = null
+  let changed = Promise.withResolvers<void>()
+  const stop = source.onChange(() => {
+    sequence += 1
+    snapshot = null
+    changed.resolve()
+    changed = Promise.withResolvers<void>()
+  })
+  const read = (): MeshState => {
+    snapshot ??= { sequence, ...source.read() }
+    return snapshot
+  }
+  return {
+    async wait(after, waitMs, signal) {
+      if (sequence > after) return read()
+      const { promise, resolve } = Promise.withResolvers<void>()
+      const timer = setTimeout(resolve, waitMs)
+      signal.addEventListener('abort', () => resolve(), { once: true })
+      await Promise.race([changed.promise, promise])
+      clearTimeout(timer)
+      return read()
+    },
+    close: stop,
+  }
+}

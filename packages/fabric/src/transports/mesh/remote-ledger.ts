@@ -1,0 +1,86 @@
+import {
+  formatMeshEntries,
+  type MeshEntry,
+  meshEntriesMax,
+  parseUtf8,
+  utf8,
+} from '@countersign/protocol'
+import type { Committed, EntryDraft } from '../../ledger/ledger.ts'
+import type { ConnectorAgent } from './connector-agent.ts'
+
+/** Entries that wait while a batch is under way; beyond it exchanges are refused, not queued. */
+const waitingMax = 4096
+
+interface Waiting {
+  readonly entry: MeshEntry
+  resolve(committed: Committed): void
+  reject(cause: unknown): void
+}
+
+/**
+ * The fabric's ledger as a connector appends to it: batches gather while the one before is under
+ * way, as in the ledger's own group commit, so that many exchanges share one round trip. An entry
+ * is durable at the fabric when its promise resolves.
+ */
+export function remoteLedger(agent: Pick<ConnectorAgent, 'request'>): {
+  append(draft: EntryDraft): Promise<Committed>
+} {
+  let waiting: Waiting[] = []
+  let sending = false
+
+  async function drain(): Promise<void> {
+    sending = true
+    while (waiting.length > 0) {
+      const batch = waiting.slice(0, meshEntriesMax)
+      waiting = waiting.slice(batch.length)
+      await send(agent, batch)
+    }
+    sending = false
+  }
+
+  return {
+    append(draft) {
+      const entry = toMeshEntry(draft)
+      return new Promise((resolve, reject) => {
+        if (waiting.length >= waitingMax) {
+          reject(new Error('too many entries wait for the ledger'))
+          return
+        }
+        waiting.push({ entry, resolve, reject })
+        if (!sending) void drain()
+      })
+    },
+  }
+}
+
+async function send(
+  agent: Pick<ConnectorAgent, 'request'>,
+  batch: readonly Waiting[],
+): Promise<void> {
+  try {
+    const answer = await agent.request({
+      method: 'POST',
+      path: '/v1/mesh/entries',
+      body: utf8(formatMeshEntries(batch.map(({ entry }) => entry))),
+      signal: AbortSignal.timeout(appendTimeoutMs),
+    })
+    if (answer.status !== 200) throw new Error(`the fabric answered ${answer.status}`)
+    const { indexes } = JSON.parse(parseUtf8(answer.body)) as { indexes: readonly number[] }
+    for (const [at, { entry, resolve }] of batch.entries()) {
+      const index = indexes[at]
+      if (index === undefined) throw new Error('the fabric answered for fewer entries')
+      resolve({ exchange: entry.exchange, kind: entry.kind, index, leafHash: new Uint8Array(0) })
+    }
+  } catch (cause) {
+    for (const { reject } of batch) reject(cause)
+  }
+}
+
+/** Beyond it nobody knows whether the entries were recorded, and nothing may be delivered. */
+const appendTimeoutMs = 10_000
+
+function toMeshEntry({ kind, exchange, at, facts }: EntryDraft): MeshEntry {
+  if (kind === 'genesis' || kind === 'lifecycle')
+    throw new TypeError(`a connector records no ${kind}`)
+  return { kind, exchange, at, facts }
+}

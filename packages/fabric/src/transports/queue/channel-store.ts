@@ -1,0 +1,100 @@
+/** One sealed message as the store keeps it. The store reads nothing inside `sealed`. */
+export interface StoredMessage {
+  readonly channel: string
+  /** Per channel, from 1, without gaps. */
+  readonly offset: number
+  readonly messageId: string
+  readonly sealed: Uint8Array
+  readonly storedAt: number
+  readonly expiresAt: number
+}
+
+export interface Leased {
+  readonly message: StoredMessage
+  readonly attempt: number
+  /** Fences the acknowledgement: a later lease of the same message makes this token worthless. */
+  readonly leaseToken: string
+  readonly leaseUntil: number
+}
+
+export interface PublishOrder {
+  readonly channel: string
+  readonly messageId: string
+  /** Hex; the same hash within the channel's window is the same message or a conflict. */
+  readonly idempotencyHash: string
+  /** Hex; tells which: a retry has the same, another message under the same key has another. */
+  readonly contentHash: string
+  /** Hex, or null; a group is given only the oldest unsettled message of each. */
+  readonly orderingHash: string | null
+  readonly sealed: Uint8Array
+  readonly now: number
+  readonly expiresAt: number
+}
+
+export type PublishResult =
+  | { readonly state: 'stored'; readonly offset: number }
+  | { readonly state: 'duplicate'; readonly offset: number }
+  | { readonly state: 'conflict' }
+  | { readonly state: 'full' }
+
+export interface LeaseOrder {
+  readonly channel: string
+  /** Competing consumers share a group; every group sees every message. */
+  readonly group: string
+  readonly countMax: number
+  readonly now: number
+  readonly leaseMs: number
+}
+
+export interface Settle {
+  readonly channel: string
+  readonly group: string
+  readonly offset: number
+  readonly leaseToken: string
+  readonly now: number
+  /** done: never again · retry: after `delayMs` · dead: to the dead letters with `reason`. */
+  readonly verdict: 'done' | 'retry' | 'dead'
+  readonly delayMs: number
+  readonly reason: string
+}
+
+export interface DeadLetter {
+  readonly channel: string
+  readonly group: string
+  readonly offset: number
+  readonly messageId: string
+  readonly attempts: number
+  readonly reason: string
+  readonly at: number
+}
+
+export interface ChannelStats {
+  readonly channel: string
+  readonly messages: number
+  readonly bytes: number
+  readonly dead: number
+  readonly lastOffset: number
+}
+
+/**
+ * Durable channels, at least once.
+ *
+ * Every method resolves after its effect would survive a power loss and rejects when it cannot
+ * promise that. `publish` answers in the order of its arguments. An attempt counts at lease, so a
+ * consumer that crashes in a loop reaches the cap; at the cap the message becomes a dead letter in
+ * the same transaction. An engine may bound the groups of a channel; a group above it is given
+ * nothing. `settle` gives false, and changes nothing, when the token is not the
+ * current one or the lease has run out.
+ */
+export interface ChannelStore {
+  publish(orders: readonly PublishOrder[]): Promise<readonly PublishResult[]>
+  lease(order: LeaseOrder): Promise<readonly Leased[]>
+  settle(orders: readonly Settle[]): Promise<readonly boolean[]>
+  dead(channel: string, countMax: number): Promise<readonly DeadLetter[]>
+  /** Null when nothing was stored there, or it was swept after all groups were done with it. */
+  find(channel: string, offset: number): Promise<StoredMessage | null>
+  /** Puts a dead letter back with its attempts at zero; false when there is none. */
+  redrive(channel: string, group: string, offset: number, now: number): Promise<boolean>
+  stats(): Promise<readonly ChannelStats[]>
+  close(): Promise<void>
+}

@@ -1,0 +1,63 @@
+import { utf8 } from '@countersign/protocol'
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { EventParser, Transcript } from './events.ts'
+
+function eventsOf(text: string, cuts: readonly number[] = []) {
+  const bytes = utf8(text)
+  const parser = new EventParser(1000)
+  const edges = [
+    0,
+    ...cuts.map((cut) => cut % (bytes.length + 1)).sort((a, b) => a - b),
+    bytes.length,
+  ]
+  return edges
+    .slice(1)
+    .flatMap((end, at) => parser.read(bytes.subarray(edges[at], end)))
+    .flatMap(({ event }) => (event === null ? [] : [event]))
+}
+
+describe('the event parser', () => {
+  test('reads fields, comments, several data lines and all three line endings', () => {
+    const text =
+      '\ufeffid: 7\r\nevent: tick\rdata: a\ndata:b\n:comment\n\ndata\n\nretry: 5\n\ndata: cut'
+    expect(eventsOf(text)).toEqual([
+      { event: 'tick', data: 'a\nb', id: '7' },
+      { event: 'message', data: '', id: '7' },
+    ])
+  })
+
+  test('gives the same events wherever the bytes are cut', () => {
+    const text = 'data: ä€😀\r\n\r\nevent: x\rdata: 1\rdata: 2\r\rdata: end\n\n'
+    const whole = eventsOf(text)
+    expect(whole).toHaveLength(3)
+    fc.assert(
+      fc.property(fc.array(fc.nat(), { maxLength: 8 }), (cuts) => {
+        expect(eventsOf(text, cuts)).toEqual(whole)
+      }),
+    )
+  })
+
+  test('does not hold more than its limit, whether in one line or in many', () => {
+    expect(() => eventsOf(`data: ${'x'.repeat(1001)}`)).toThrow('ANSWER_TOO_LARGE')
+    expect(() => eventsOf('data\n'.repeat(300))).toThrow('ANSWER_TOO_LARGE')
+    expect(eventsOf(`data: ${'x'.repeat(900)}\n\n`.repeat(5))).toHaveLength(5)
+  })
+
+  test('refuses bytes that are not UTF-8', () => {
+    const bad = Uint8Array.of(...utf8('data: '), 0xff, 0x0a)
+    expect(() => new EventParser(100).read(bad)).toThrow('ANSWER_MALFORMED')
+  })
+})
+
+test('a transcript knows the stream with and without its last block', () => {
+  const block = (data: string) => ({ data, event: null })
+  const [short, long] = [new Transcript(), new Transcript()]
+  for (const data of ['a', 'b']) short.take(block(data))
+  for (const data of ['a', 'b', 'c']) long.take(block(data))
+  expect(long.digests().beforeLast).toEqual(short.digests().whole)
+  expect(long.digests().whole).not.toEqual(short.digests().whole)
+  const joined = new Transcript()
+  joined.take(block('ab'))
+  expect(joined.digests().whole).not.toEqual(short.digests().whole)
+})

@@ -1,0 +1,95 @@
+/**
+ * What can go wrong on this side of the wire: `says` what happened, `next` what its reader can do.
+ * What the fabric refuses is a `RefusedError` instead.
+ */
+export const FAULTS = {
+  JOIN_MALFORMED: {
+    says: 'the join string could not be parsed',
+    next: 'ask the operator for a new one: `countersign agent enroll <name>` prints it as one line',
+  },
+  JOIN_MISSING: {
+    says: 'this directory holds no identity and no join string was given',
+    next: 'pass `join` once, with the line that the operator handed out',
+  },
+  ROOT_MISMATCHED: {
+    says: 'the fabric at this address does not have the root certificate that the join string names',
+    next: 'do not retry: compare the join string with the operator; this may be an interception',
+  },
+  TRUST_MALFORMED: {
+    says: 'the trust document is not acceptable',
+    next: 'check that the address is a fabric of the same version',
+  },
+  FABRIC_UNREACHABLE: {
+    says: 'the fabric could not be reached',
+    next: 'check address, port and firewall, then try again',
+  },
+  ANSWER_MALFORMED: {
+    says: 'the answer could not be parsed',
+    next: 'read `cause`; the other side may speak another version',
+  },
+  ANSWER_TOO_LARGE: {
+    says: 'the answer exceeds a size limit',
+    next: 'ask for less, or read the answer as events',
+  },
+  REQUEST_MALFORMED: {
+    says: 'the request cannot be sent as given',
+    next: 'correct the argument that the message names',
+  },
+  REQUEST_TOO_LARGE: {
+    says: 'the request exceeds a size limit',
+    next: 'send less, or raise `bodyBytesMax` on both sides',
+  },
+  BODY_CONSUMED: {
+    says: 'the body of this reply was already read in another form',
+    next: 'read a reply once: as bytes, text or json, or else as events',
+  },
+  BODY_UNFINISHED: {
+    says: 'the body ended before it was complete',
+    next: 'what arrived proves nothing; check the receipt for the outcome before repeating the call',
+  },
+  IDENTITY_DAMAGED: {
+    says: 'the stored identity could not be read',
+    next: 'remove the file and enrol again with a new join string',
+  },
+  IDENTITY_EXPIRED: {
+    says: 'the certificate of this agent has expired and could not be renewed',
+    next: 'read `cause`, or enrol again with a new join string in an empty directory',
+  },
+  RECEIPT_PENDING: {
+    says: 'the fabric has not closed this exchange yet',
+    next: 'ask again later; the exchange stays recorded',
+  },
+  RECEIPT_REJECTED: {
+    says: 'the receipt does not verify against the pinned trust',
+    next: 'keep the receipt as evidence and show it to an auditor: the ledger is not as it was pinned',
+  },
+  RECEIPT_MISMATCHED: {
+    says: 'the receipt verifies, but it is not about this exchange',
+    next: 'keep receipt and exchange id as evidence: someone answered with another exchange',
+  },
+  SERVER_UNAVAILABLE: {
+    says: 'the agent could not listen',
+    next: 'choose another port (0 takes a free one) or stop what holds it',
+  },
+  AGENT_CLOSED: {
+    says: 'this agent was closed',
+    next: 'open it again with `openAgent`',
+  },
+} as const satisfies Record<string, { readonly says: string; readonly next: string }>
+
+export type FaultCode = keyof typeof FAULTS
+
+/** A failure on this side of the wire. `message` holds code, sentence, detail and the next step. */
+export class AgentError extends Error {
+  readonly code: FaultCode
+  /** What the reader can do about it, as one sentence. */
+  readonly next: string
+
+  constructor(code: FaultCode, detail = '', options: ErrorOptions = {}) {
+    const { says, next } = FAULTS[code]
+    super(`${code}: ${says}${detail === '' ? '' : ` (${detail})`}. Next: ${next}.`, options)
+    this.name = 'AgentError'
+    this.code = code
+    this.next = next
+  }
+}

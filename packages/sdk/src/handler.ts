@@ -1,0 +1,71 @@
+import { once } from 'node:events'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { type AgentHandler, incomingOf, type NodeListener } from './serve.ts'
+
+/** A Node listener that answers by a handler of `Request` and `Response`. */
+export function listenerOf(handler: AgentHandler): NodeListener {
+  return async (raw, response) => {
+    const forwarded = incomingOf(raw)
+    if (forwarded === null) {
+      response.destroy()
+      return
+    }
+    const gone = new AbortController()
+    response.once('close', () => {
+      if (!response.writableFinished) gone.abort()
+    })
+    let answer: Response
+    try {
+      answer = await handler({ ...forwarded, request: await toRequest(raw, gone.signal) })
+    } catch {
+      // The message of an error may hold anything; nobody but this process may read it.
+      answer = Response.json({ title: 'the agent failed', status: 500 }, { status: 500 })
+    }
+    await write(answer, response)
+  }
+}
+
+async function toRequest(raw: IncomingMessage, signal: AbortSignal): Promise<Request> {
+  const chunks: Uint8Array[] = []
+  for await (const chunk of raw as AsyncIterable<Uint8Array>) chunks.push(chunk)
+  const headers = new Headers()
+  for (let at = 0; at + 1 < raw.rawHeaders.length; at += 2) {
+    headers.append(raw.rawHeaders[at] ?? '', raw.rawHeaders[at + 1] ?? '')
+  }
+  const method = raw.method ?? 'GET'
+  const url = new URL(raw.url ?? '/', `https://${raw.headers.host ?? 'agent.invalid'}`)
+  const hasBody = method !== 'GET' && method !== 'HEAD' && chunks.length > 0
+  return new Request(url, { method, headers, signal, body: hasBody ? Buffer.concat(chunks) : null })
+}
+
+async function write(answer: Response, response: ServerResponse): Promise<void> {
+  response.statusCode = answer.status
+  for (const [name, value] of answer.headers) {
+    if (name === 'set-cookie') response.appendHeader(name, value)
+    else response.setHeader(name, value)
+  }
+  response.flushHeaders()
+  if (answer.body !== null) {
+    try {
+      for await (const chunk of answer.body) {
+        if (response.destroyed) return
+        if (!response.write(chunk)) await drained(response)
+      }
+    } catch {
+      // Half an answer must not look like a whole one.
+      response.destroy()
+      return
+    }
+  }
+  response.end()
+}
+
+async function drained(response: ServerResponse): Promise<void> {
+  const given = new AbortController()
+  const { signal } = given
+  try {
+    await Promise.race([once(response, 'drain', { signal }), once(response, 'close', { signal })])
+  } finally {
+    given.abort()
+  }
+}

@@ -1,0 +1,26 @@
+/** Bounds that hold for every call and every served request; an option may lower some of them. */
+export const LIMITS = {
+  /** Node's own parser bound, stated so that both directions agree on it. */
+  headerBytesMax: 16 * 1024,
+  /** One message, buffered to be hashed before a byte of it is trusted. */
+  bodyBytesMax: 10 * 1024 * 1024,
+  /** One server-sent event. */
+  eventBytesMax: 1024 * 1024,
+  /** A trust document, an enrolment answer, a refusal, an endpoint list. */
+  controlBytesMax: 1024 * 1024,
+  receiptBytesMax: 1024 * 1024,
+  /** Attempts at one control request before its failure is reported. */
+  attemptsMax: 5,
+  /** No peer can make a caller wait longer than a day. */
+  retryAfterMsMax: 86_400_000,
+  /** How long a receipt may take after the response: the outcome is written after delivery. */
+  receiptWaitMsMax: 10_000,
+  /** Silence on a connection that is not an event stream. */
+  idleMsMax: 300_000,
+  connectMsMax: 10_000,
+  /** Nonces remembered by a serving agent; older than the signature window they are refused anyway. */
+  noncesMax: 500_000,
+  nonceLengthMax: 128,
+  /** Requests that one serving agent works on at a time. */
+  concurrentMax: 256,
+} as const

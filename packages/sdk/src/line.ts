@@ -1,0 +1,276 @@
+import type { ClientRequest, IncomingMessage, OutgoingHttpHeaders } from 'node:http'
+import { Agent, request as httpsRequest } from 'node:https'
+import { TLSSocket } from 'node:tls'
+import { type HeaderList, parseSpiffeId } from '@countersign/protocol'
+import {
+  type ClientTlsOptions,
+  clientTlsOptions,
+  PeerError,
+  PeerFault,
+  parseCertificate,
+  type TlsCredential,
+  type TrustBundles,
+  verifyPeer,
+  watchExpiry,
+} from '@countersign/protocol/tls'
+import type { Clock } from './clock.ts'
+import { AgentError } from './fault.ts'
+import { LIMITS } from './limits.ts'
+
+export interface LineRequest {
+  readonly method: string
+  /** Path and query, as they stand in the request line. */
+  readonly path: string
+  readonly headers: HeaderList
+  readonly body: Uint8Array
+  readonly signal?: AbortSignal | undefined
+  /** The same bytes may arrive twice without being acted on twice. */
+  readonly repeatable: boolean
+}
+
+/** A response head, and a body that nobody has read yet. */
+export interface LineResponse {
+  readonly status: number
+  /** Lower-case names; a repeated name is several pairs. */
+  readonly headers: HeaderList
+  /** Ends with BODY_UNFINISHED when the connection broke first. */
+  readonly body: AsyncIterable<Uint8Array>
+  /** Gives up the rest of the body and the connection with it. */
+  discard(): void
+}
+
+/** Connections to one fabric, kept alive, each proved to be the fabric of the trust domain. */
+export interface Line {
+  /** Host and port, as they stand in the Host field. */
+  readonly authority: string
+  /** Rejects with FABRIC_UNREACHABLE, with the reason of `signal`, or with ROOT_MISMATCHED. */
+  request(request: LineRequest): Promise<LineResponse>
+  /** New connections show `credential`; those that stand finish what they carry. */
+  renew(credential: TlsCredential): void
+  close(): void
+}
+
+export interface LineOptions {
+  /** Origin of the fabric. */
+  readonly url: string
+  readonly trustDomain: string
+  readonly bundles: TrustBundles
+  readonly clock: Clock
+  readonly credential?: TlsCredential
+}
+
+/** Connections at once; more calls wait for one of them. */
+const socketsMax = 128
+
+export function openLine(options: LineOptions): Line {
+  const { hostname, port, host } = new URL(options.url)
+  const target = { host: hostname.replace(/^\[|\]$/g, ''), port: port === '' ? 443 : Number(port) }
+  let agent = createAgent(options, options.credential)
+  let closed = false
+  const once = (request: LineRequest): Promise<LineResponse> => {
+    if (closed) return Promise.reject(new AgentError('AGENT_CLOSED'))
+    return send(request, { ...target, authority: host, agent, options })
+  }
+  return {
+    authority: host,
+    async request(request) {
+      try {
+        return await once(request)
+      } catch (error) {
+        // The server closed an idle connection just as it was taken into use again.
+        if (!request.repeatable || !(error instanceof StaleConnection)) throw unwrap(error)
+        return once(request).catch((second: unknown) => Promise.reject(unwrap(second)))
+      }
+    },
+    renew(credential) {
+      // Sockets in use finish what they carry, and then have nobody who keeps them.
+      agent.keepAlive = false
+      for (const idle of Object.values(agent.freeSockets)) {
+        for (const socket of idle ?? []) socket.destroy()
+      }
+      agent = createAgent(options, credential)
+    },
+    close() {
+      closed = true
+      agent.destroy()
+    },
+  }
+}
+
+/** Carries a failure that happened before the server can have seen the request. */
+class StaleConnection extends Error {
+  readonly failure: AgentError
+
+  constructor(failure: AgentError) {
+    super(failure.message)
+    this.failure = failure
+  }
+}
+
+function unwrap(error: unknown): Error {
+  if (error instanceof StaleConnection) return error.failure
+  return error instanceof Error ? error : new AgentError('FABRIC_UNREACHABLE', String(error))
+}
+
+interface KeptAgent extends Agent {
+  keepAlive: boolean
+}
+
+function createAgent(options: LineOptions, credential: TlsCredential | undefined): KeptAgent {
+  return new Agent({
+    ...fabricTlsOptions(options, credential),
+    keepAlive: true,
+    maxSockets: socketsMax,
+    maxFreeSockets: 16,
+    timeout: LIMITS.idleMsMax,
+  }) as KeptAgent
+}
+
+/** Any agent of the domain holds a certificate of the domain; only a fabric may be the fabric. */
+function fabricTlsOptions(
+  { bundles, trustDomain, clock }: LineOptions,
+  credential: TlsCredential | undefined,
+): ClientTlsOptions {
+  const tls = clientTlsOptions({
+    bundles,
+    now: () => clock.now(),
+    expected: { trustDomain },
+    alpn: ['http/1.1'],
+    ...(credential === undefined ? {} : { credential }),
+  })
+  return {
+    ...tls,
+    checkServerIdentity(host, certificate) {
+      const fault = tls.checkServerIdentity?.(host, certificate)
+      if (fault !== undefined) return fault
+      const [uri = ''] = parseCertificate(certificate.raw).alternativeNames?.uris ?? []
+      if (parseSpiffeId(uri)?.kind === 'fabric') return undefined
+      return new PeerError('the server is no fabric', new PeerFault('PEER_UNEXPECTED', uri))
+    },
+  }
+}
+
+interface Target {
+  readonly host: string
+  readonly port: number
+  readonly authority: string
+  readonly agent: Agent
+  readonly options: LineOptions
+}
+
+function send(request: LineRequest, target: Target): Promise<LineResponse> {
+  request.signal?.throwIfAborted()
+  return new Promise((resolve, reject) => {
+    const out = httpsRequest({
+      agent: target.agent,
+      host: target.host,
+      port: target.port,
+      method: request.method,
+      path: request.path,
+      headers: outgoingHeaders(request, target.authority),
+      maxHeaderSize: LIMITS.headerBytesMax,
+      setHost: false,
+    })
+    const onAbort = (): void => {
+      out.destroy(abortReason(request.signal))
+    }
+    request.signal?.addEventListener('abort', onAbort, { once: true })
+    out.once('close', () => request.signal?.removeEventListener('abort', onAbort))
+    out.once('timeout', () => out.destroy(new AgentError('FABRIC_UNREACHABLE', 'it fell silent')))
+    out.once('socket', (socket) => guardSocket(socket, out, target.options))
+    out.once('error', (error) => {
+      if (request.signal?.aborted === true) reject(abortReason(request.signal))
+      else reject(toFault(error, out.reusedSocket))
+    })
+    out.once('response', (response) => {
+      response.once('close', () => request.signal?.removeEventListener('abort', onAbort))
+      resolve(toResponse(response))
+    })
+    out.end(request.body.length === 0 ? undefined : request.body)
+  })
+}
+
+function outgoingHeaders(request: LineRequest, authority: string): OutgoingHttpHeaders {
+  const headers: Record<string, string | string[]> = { host: authority }
+  for (const [name, value] of request.headers) {
+    const present = headers[name]
+    headers[name] = present === undefined ? value : [present, value].flat()
+  }
+  if (request.body.length > 0 || !['GET', 'HEAD', 'DELETE'].includes(request.method)) {
+    headers['content-length'] = String(request.body.length)
+  }
+  return headers
+}
+
+const guarded = new WeakSet<TLSSocket>()
+
+/** Node looked at the certificate during the handshake; from here on somebody has to. */
+function guardSocket(socket: unknown, out: ClientRequest, options: LineOptions): void {
+  if (!(socket instanceof TLSSocket) || guarded.has(socket)) return
+  guarded.add(socket)
+  const now = (): number => options.clock.now()
+  const connecting = setTimeout(() => {
+    out.destroy(new AgentError('FABRIC_UNREACHABLE', 'no connection in time'))
+  }, LIMITS.connectMsMax)
+  socket.once('close', () => clearTimeout(connecting))
+  socket.once('secureConnect', () => {
+    clearTimeout(connecting)
+    const { bundles, trustDomain } = options
+    const peer = verifyPeer(socket, { bundles, now, expected: { trustDomain } })
+    if (peer instanceof PeerFault) socket.destroy(new PeerError(peer.detail, peer))
+    else watchExpiry(socket, peer.expiresAt, { now })
+  })
+}
+
+function toFault(error: Error, reused: boolean): Error {
+  if (error instanceof AgentError) return error
+  const code = 'code' in error ? String(error.code) : ''
+  if (error instanceof PeerError || certificateFaults.has(code)) {
+    return new AgentError('ROOT_MISMATCHED', error.message, { cause: error })
+  }
+  const fault = new AgentError('FABRIC_UNREACHABLE', code || error.message, { cause: error })
+  return reused && (code === 'ECONNRESET' || code === 'EPIPE') ? new StaleConnection(fault) : fault
+}
+
+/** How OpenSSL words a chain that does not lead to the roots that we pinned. */
+const certificateFaults: ReadonlySet<string> = new Set([
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'UNABLE_TO_GET_ISSUER_CERT',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+  'CERT_SIGNATURE_FAILURE',
+  'CERT_UNTRUSTED',
+])
+
+function toResponse(response: IncomingMessage): LineResponse {
+  const headers: [string, string][] = []
+  for (let at = 0; at + 1 < response.rawHeaders.length; at += 2) {
+    headers.push([(response.rawHeaders[at] ?? '').toLowerCase(), response.rawHeaders[at + 1] ?? ''])
+  }
+  return {
+    status: response.statusCode ?? 0,
+    headers,
+    body: readBody(response),
+    discard: () => {
+      response.on('error', () => undefined)
+      response.destroy()
+    },
+  }
+}
+
+async function* readBody(response: IncomingMessage): AsyncGenerator<Uint8Array> {
+  try {
+    for await (const chunk of response as AsyncIterable<Uint8Array>) yield chunk
+  } catch (cause) {
+    throw cause instanceof Error && cause.name === 'AbortError'
+      ? cause
+      : new AgentError('BODY_UNFINISHED', '', { cause })
+  }
+  if (!response.complete) throw new AgentError('BODY_UNFINISHED')
+}
+
+function abortReason(signal: AbortSignal | undefined): Error {
+  const reason: unknown = signal?.reason
+  return reason instanceof Error ? reason : new DOMException('the call was aborted', 'AbortError')
+}

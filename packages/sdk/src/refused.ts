@@ -1,0 +1,113 @@
+import { isRefusalCode, REFUSALS, type RefusalCode } from '@countersign/protocol'
+import { LIMITS } from './limits.ts'
+
+/** What the author of the calling agent can do about each refusal. */
+const NEXT: Readonly<Record<RefusalCode, string>> = {
+  CREDENTIAL_MISSING: 'open the agent with `openAgent` and call through it',
+  CREDENTIAL_REJECTED: 'check that this identity belongs to this fabric; otherwise enrol again',
+  CREDENTIAL_EXPIRED: 'check the clock of this machine, then enrol again',
+  CREDENTIALS_CONFLICTING: 'do not send another credential beside the certificate',
+  AGENT_QUARANTINED: 'ask the operator why; `countersign explain <exchange>` tells',
+  AGENT_REVOKED: 'ask the operator; a revoked identity never comes back, a new one can be enrolled',
+  SIGNATURE_MISSING: 'call with signing on, which is the default',
+  SIGNATURE_REJECTED: 'check the clock of this machine and that nothing between rewrites requests',
+  MESSAGE_REPLAYED: 'make a new call; a signed request is good once',
+  MESSAGE_MALFORMED: 'check the body against the protocol it claims to be',
+  MESSAGE_TOO_LARGE: 'send less',
+  CONTENT_UNSUPPORTED: 'send JSON or text, without content encoding',
+  CONTENT_BLOCKED: 'remove the sensitive content; `countersign explain <exchange>` names its class',
+  OPERATION_UNKNOWN: 'check the name of the operation',
+  VERSION_UNSUPPORTED: 'use a protocol version that the fabric carries',
+  NOT_PERMITTED:
+    'ask for a policy that permits it; `countersign explain <exchange>` says what decided',
+  APPROVAL_REQUIRED: 'have the exchange approved, then call again',
+  RATE_LIMITED: 'wait for `retryAfterMs`, then call again',
+  RECEIVER_UNKNOWN: 'check the name: `countersign agent list`',
+  RECEIVER_UNREACHABLE: 'check that the receiver serves and is registered, then call again',
+  RECEIVER_TIMED_OUT: 'call again if the operation may happen twice',
+  RESPONSE_REJECTED: 'tell the author of the receiver; `countersign explain <exchange>` says why',
+  COUNTERSIGNATURE_MISSING: 'the receiver has to serve through the SDK or a connector',
+  COUNTERSIGNATURE_REJECTED: 'tell the operator: the response was changed on its way',
+  WITHDRAWN: 'ask the operator what changed while the call was running',
+  EPOCH_STALE: 'open the channel again, which fetches the new epoch',
+  CHANNEL_FULL: 'wait until consumers caught up, then send again',
+  LEASE_LOST: 'take the message again; another consumer may have it',
+  IDEMPOTENCY_CONFLICT: 'use a new idempotency key for a new message',
+  LEDGER_UNAVAILABLE: 'nothing was delivered; call again later',
+  UNDECIDED: 'nothing was delivered; call again later, and tell the operator if it persists',
+}
+
+/** The fabric, or a serving agent, said no. Nothing about it is an accident: act on `code`. */
+export class RefusedError extends Error {
+  readonly code: RefusalCode
+  /** The one fixed sentence of this code. */
+  readonly says: string
+  /** The decision to quote to the operator; null when the refusal came before there was one. */
+  readonly exchange: string | null
+  /** Whether the same message may be tried again unchanged. */
+  readonly retry: boolean
+  /** Milliseconds after which it may be, where the refusing side told. */
+  readonly retryAfterMs: number | null
+  /** What the reader can do about it, as one sentence. */
+  readonly next: string
+  /** The HTTP status that carried it. */
+  readonly status: number
+
+  constructor(code: RefusalCode, told: Told) {
+    const { says } = REFUSALS[code]
+    const where = told.exchange === null ? '' : ` (exchange ${told.exchange})`
+    super(`${code}: ${says}${where}. Next: ${NEXT[code]}.`)
+    this.name = 'RefusedError'
+    this.code = code
+    this.says = says
+    this.retry = told.known && REFUSALS[code].retry
+    this.exchange = told.exchange
+    this.retryAfterMs = told.retryAfterMs
+    this.next = NEXT[code]
+    this.status = told.status
+  }
+}
+
+interface Told {
+  /** False for a code of a newer version: it counts as undecided, and is never tried again. */
+  readonly known: boolean
+  readonly status: number
+  readonly exchange: string | null
+  readonly retryAfterMs: number | null
+}
+
+/** The refusal that a response head carries, or null: the header decides, never the body. */
+export function findRefusal(
+  status: number,
+  header: (name: string) => string | null,
+): RefusedError | null {
+  const code = header('countersign-refusal')
+  if (code === null) return null
+  const seconds = header('retry-after')
+  return new RefusedError(isRefusalCode(code) ? code : 'UNDECIDED', {
+    known: isRefusalCode(code),
+    status,
+    exchange: header('countersign-exchange'),
+    retryAfterMs:
+      seconds !== null && /^\d{1,6}$/.test(seconds)
+        ? Math.min(Number(seconds) * 1000, LIMITS.retryAfterMsMax)
+        : null,
+  })
+}
+
+/** The event with which the fabric ends a stream that may not go on; null for every other. */
+export function parseRefusalEvent(
+  event: { readonly event: string; readonly data: string },
+  { status, id }: { readonly status: number; readonly id: string | null },
+): RefusedError | null {
+  if (event.event !== 'countersign-refusal') return null
+  let code: unknown
+  try {
+    const told: unknown = JSON.parse(event.data)
+    code = typeof told === 'object' && told !== null && 'code' in told ? told.code : null
+  } catch {
+    code = null
+  }
+  const told = { known: isRefusalCode(code), status, exchange: id, retryAfterMs: null }
+  return new RefusedError(isRefusalCode(code) ? code : 'UNDECIDED', told)
+}

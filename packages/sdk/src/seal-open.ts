@@ -1,0 +1,158 @@
+import { verify } from 'node:crypto'
+import {
+  equalBytes,
+  messageDigest,
+  parseSealedContent,
+  parseSealedMessage,
+  type SealedHeader,
+  type SealedMessage,
+  signedBytesOf,
+} from '@countersign/protocol'
+import type { Clock } from './clock.ts'
+import { isSealSuite } from './hpke.ts'
+import { SealFailure } from './seal-failure.ts'
+import { KeyBook, type KeySource, sessionName } from './seal-key-book.ts'
+import { decrypt, type MessageKey, type SealingIdentity, sha256 } from './seal-keys.ts'
+import { REPLAY_WINDOW_DEFAULT, ReplayWindow } from './seal-window.ts'
+
+/** Sessions whose keys and windows are kept; the oldest goes first, its key is then fetched again. */
+const sessionsMax = 4096
+/** Batches whose signature was verified lately: the other messages of one cost only their hashes. */
+const batchesMax = 256
+
+export interface OpenerOptions {
+  readonly identity: SealingIdentity
+  readonly channel: string
+  readonly source: KeySource
+  readonly clock: Clock
+  /** Bits per session, at least `REPLAY_WINDOW_MIN`. */
+  readonly replayWindow?: number
+}
+
+export interface Opened {
+  readonly header: SealedHeader
+  readonly body: Uint8Array
+  /** The digest by which the sender's next message names this one. */
+  readonly digest: Uint8Array
+  readonly signature: Uint8Array
+}
+
+/**
+ * Opens what members sealed for this receiver. Verifies first and decrypts last, so that nothing
+ * that an unauthenticated sender wrote reaches the cipher.
+ */
+export interface Opener {
+  /** The content, or the reason why not. Rejects only when `source` does: nothing is decided then. */
+  open(sealed: Uint8Array): Promise<Opened | SealFailure>
+  /**
+   * The receiver is done with it. Only from here on is a second copy a replay: a redelivery of
+   * something unfinished is not. The memory of it ends with the process.
+   */
+  complete(opened: Opened): void
+}
+
+export function createOpener(options: OpenerOptions): Opener {
+  return new ChannelOpener(options)
+}
+
+interface Session {
+  readonly key: MessageKey
+  readonly window: ReplayWindow
+}
+
+class ChannelOpener implements Opener {
+  readonly #options: OpenerOptions
+  readonly #book: KeyBook
+  readonly #sessions = new Map<string, Session>()
+  readonly #batches = new Map<string, true>()
+
+  constructor(options: OpenerOptions) {
+    this.#options = options
+    this.#book = new KeyBook(options.identity, options.source)
+  }
+
+  async open(sealed: Uint8Array): Promise<Opened | SealFailure> {
+    const message = parseSealedMessage(sealed)
+    if (message === null) return new SealFailure('MALFORMED', '')
+    const { header } = message
+    const { channel, identity, clock } = this.#options
+    if (header.channel !== channel || header.trustDomain !== identity.trustDomain) {
+      return new SealFailure('BAD_SIGNATURE', 'sealed for another channel')
+    }
+    const descriptor = await this.#book.findDescriptor(header.epoch)
+    if (descriptor === null) return new SealFailure('WRONG_EPOCH', `epoch ${header.epoch}`)
+    if (!isSealSuite(header.suite) || !descriptor.suites.includes(header.suite)) {
+      return new SealFailure('SUITE_REFUSED', `suite ${header.suite}`)
+    }
+    const digest = messageDigest(message.core, sha256)
+    if (!this.#isSigned(message, digest)) return new SealFailure('BAD_SIGNATURE', header.sender)
+    if (clock.now() > header.notAfter) return new SealFailure('EXPIRED', '')
+    const session = await this.#findSession(header)
+    if (session instanceof SealFailure) return session
+    if (session.window.isCompleted(header.sequence)) return new SealFailure('REPLAYED', '')
+    const body = unseal(message, session.key)
+    if (body instanceof SealFailure) return body
+    return { header, body, digest, signature: message.signature }
+  }
+
+  complete({ header }: Opened): void {
+    this.#sessions.get(sessionName(header))?.window.complete(header.sequence)
+  }
+
+  #isSigned(message: SealedMessage, digest: Uint8Array): boolean {
+    const { header, signature } = message
+    const key = this.#book.findSigningKey(header)
+    if (key === null) return false
+    const signedBytes = signedBytesOf(message, digest, sha256)
+    if (message.batch === null) return verify(null, signedBytes, key, signature)
+    // Who signed is part of the entry: a batch of one member proves nothing about another.
+    const signer = `${header.epoch} ${header.sender} ${header.signingKeyId}`
+    const name = `${signer} ${latin1(signedBytes)}${latin1(signature)}`
+    if (this.#batches.has(name)) return true
+    if (!verify(null, signedBytes, key, signature)) return false
+    keep(this.#batches, name, true, batchesMax)
+    return true
+  }
+
+  async #findSession(header: SealedHeader): Promise<Session | SealFailure> {
+    const name = sessionName(header)
+    const known = this.#sessions.get(name)
+    if (known !== undefined) return known
+    const key = await this.#book.findMessageKey(header)
+    if (key instanceof SealFailure) return key
+    // While the key was unwrapped, another message of the session may have come this far.
+    const raced = this.#sessions.get(name)
+    if (raced !== undefined) return raced
+    const bits = this.#options.replayWindow ?? REPLAY_WINDOW_DEFAULT
+    const session = { key, window: new ReplayWindow(bits) }
+    keep(this.#sessions, name, session, sessionsMax)
+    return session
+  }
+}
+
+function unseal(message: SealedMessage, key: MessageKey): Uint8Array | SealFailure {
+  const { header } = message
+  if (!equalBytes(message.commitment, key.commitment)) {
+    return new SealFailure('UNDECRYPTABLE', 'sealed under another key')
+  }
+  const plaintext = decrypt(message, key, header.sequence)
+  const content = plaintext === null ? null : parseSealedContent(plaintext)
+  if (content === null) return new SealFailure('UNDECRYPTABLE', '')
+  const agrees =
+    content.sender === header.sender &&
+    content.channel === header.channel &&
+    content.trustDomain === header.trustDomain &&
+    content.contentType === header.contentType
+  return agrees ? content.body : new SealFailure('UNDECRYPTABLE', 'header and content differ')
+}
+
+function latin1(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1')
+}
+
+/** A map keeps the order of insertion, so its first key is the oldest. */
+function keep<V>(map: Map<string, V>, key: string, value: V, max: number): void {
+  const oldest = map.keys().next()
+  if (map.size >= max && oldest.done === false) map.delete(oldest.value)
+  map.set(key, value)
+}

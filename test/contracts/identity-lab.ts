@@ -1,0 +1,152 @@
+import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
+import {
+  type EnrollmentGrant,
+  type EnrollmentRequest,
+  enrollmentProofBytes,
+  parseBase64Url,
+  renewalProofBytes,
+  toBase64Url,
+} from '@countersign/protocol'
+import type { TlsCredential } from '@countersign/protocol/tls'
+import { memoryReplayGuard } from '../../packages/fabric/src/adapters/memory/replay-guard.ts'
+import { memoryStateStore } from '../../packages/fabric/src/adapters/memory/state-store.ts'
+import { oidcTokenServer } from '../../packages/fabric/src/adapters/oidc/token-server.ts'
+import { derCertificateWriter } from '../../packages/fabric/src/adapters/x509/der-certificate-writer.ts'
+import type { Authenticator } from '../../packages/fabric/src/identity/caller.ts'
+import type { IdentitySecrets } from '../../packages/fabric/src/identity/certificate-authority.ts'
+import { type Identity, openIdentity } from '../../packages/fabric/src/identity/identity.ts'
+import type { JoinTerms } from '../../packages/fabric/src/identity/join-tokens.ts'
+import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
+import { Refusal } from '../../packages/fabric/src/lib/refusal.ts'
+
+export function memorySecrets(): IdentitySecrets & { readonly names: () => readonly string[] } {
+  const values = new Map<string, Uint8Array>()
+  return {
+    find: async (name) => values.get(name) ?? null,
+    put: async (name, value) => {
+      values.set(name, value)
+    },
+    names: () => [...values.keys()].toSorted(),
+  }
+}
+
+/** A clock that stands still until it is moved. */
+export function testClock() {
+  let offsetMs = 0
+  const start = Math.floor(Date.now() / 1000) * 1000
+  return {
+    now: () => start + offsetMs,
+    monotonic: () => offsetMs,
+    advance: (ms: number) => {
+      offsetMs += ms
+    },
+  }
+}
+
+/** The identity room on memory adapters. `url` is asked for late, as with a real listener. */
+export async function openTestIdentity(url = () => 'https://localhost:8443') {
+  const clock = testClock()
+  const store = memoryStateStore()
+  const identity = await openIdentity({
+    trustDomain: 'a.test',
+    store,
+    secrets: memorySecrets(),
+    rootSecrets: memorySecrets(),
+    certificateWriter: derCertificateWriter(),
+    replayGuard: memoryReplayGuard({ clock }),
+    openTokenServer: oidcTokenServer,
+    clock,
+    random: systemRandom,
+    server: { name: 'gateway', names: [] },
+    issuer: () => `${url()}/oauth`,
+    audience: url,
+  })
+  return { identity, clock, store }
+}
+
+/** What an agent holds before it is anybody. */
+export interface AgentSecrets {
+  readonly tls: KeyObject
+  readonly signing: KeyObject
+  readonly sealing: Uint8Array
+}
+
+export function newAgentSecrets(): AgentSecrets {
+  const sealing = generateKeyPairSync('x25519').publicKey.export({ format: 'jwk' }).x ?? ''
+  return {
+    tls: generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey,
+    signing: generateKeyPairSync('ed25519').privateKey,
+    sealing: new Uint8Array(Buffer.from(sealing, 'base64url')),
+  }
+}
+
+export function publicTlsKey(key: KeyObject): Uint8Array {
+  const jwk = key.export({ format: 'jwk' })
+  const point = Buffer.concat([jwk.x, jwk.y].map((part) => Buffer.from(part ?? '', 'base64url')))
+  const head = '3059301306072a8648ce3d020106082a8648ce3d03010703420004'
+  return new Uint8Array(Buffer.concat([Buffer.from(head, 'hex'), point]))
+}
+
+export async function enrollmentRequest(
+  token: string,
+  secrets: AgentSecrets,
+): Promise<EnrollmentRequest> {
+  const tlsKey = publicTlsKey(secrets.tls)
+  const x = secrets.signing.export({ format: 'jwk' }).x ?? ''
+  const signingKey = new Uint8Array(Buffer.from(x, 'base64url'))
+  const bytes = await enrollmentProofBytes({
+    token,
+    tlsKey,
+    signingKey,
+    sealingKey: secrets.sealing,
+  })
+  return {
+    version: 1,
+    token,
+    tlsKey: toBase64Url(tlsKey),
+    signingKey: toBase64Url(signingKey),
+    sealingKey: toBase64Url(secrets.sealing),
+    tlsProof: toBase64Url(p1363(secrets.tls, bytes)),
+    signingProof: toBase64Url(sign(null, bytes, secrets.signing)),
+  }
+}
+
+export function renewalRequest(fingerprint: string, tls: KeyObject) {
+  const tlsKey = publicTlsKey(tls)
+  const bytes = renewalProofBytes(new Uint8Array(Buffer.from(fingerprint, 'hex')), tlsKey)
+  return { version: 1, tlsKey: toBase64Url(tlsKey), tlsProof: toBase64Url(p1363(tls, bytes)) }
+}
+
+function p1363(key: KeyObject, bytes: Uint8Array): Uint8Array {
+  return sign('sha256', bytes, { key, dsaEncoding: 'ieee-p1363' })
+}
+
+export interface EnrolledAgent extends TlsCredential {
+  readonly grant: EnrollmentGrant
+  readonly secrets: AgentSecrets
+}
+
+export async function enrollAgent(
+  { joinTokens, enrollment }: Identity,
+  terms: JoinTerms,
+): Promise<EnrolledAgent> {
+  const { text } = await joinTokens.create(terms)
+  const secrets = newAgentSecrets()
+  const grant = await enrollment.enroll(await enrollmentRequest(text, secrets))
+  if (grant instanceof Refusal) throw new Error(grant.detail)
+  return { grant, secrets, certificateChain: chainOf(grant), privateKey: secrets.tls }
+}
+
+export function chainOf(grant: EnrollmentGrant): readonly Uint8Array[] {
+  return grant.certificateChain.map((each) => parseBase64Url(each) ?? new Uint8Array())
+}
+
+/** The authenticator of one kind; the order is the order of the pipeline. */
+export function authenticatorOf(
+  { authenticators }: Identity,
+  method: 'certificate' | 'token' | 'api-key',
+): Authenticator {
+  const found = authenticators[['certificate', 'token', 'api-key'].indexOf(method)]
+  if (found === undefined) throw new Error(`nothing authenticates by ${method}`)
+  return found
+}

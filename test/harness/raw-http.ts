@@ -1,0 +1,155 @@
+import { connect as connectPlain, type Socket } from 'node:net'
+import { connect } from 'node:tls'
+import { type TlsCredential, toPem } from '@countersign/protocol/tls'
+
+/** One response, as its bytes said. */
+export interface Heard {
+  readonly status: number
+  /** Lower-case names. */
+  readonly headers: ReadonlyMap<string, readonly string[]>
+  readonly body: Buffer
+}
+
+export interface Place {
+  readonly port: number
+  /** Null for plain HTTP, undefined for a TLS peer without a certificate. */
+  readonly credential?: TlsCredential | null | undefined
+  readonly session?: Buffer
+}
+
+/** Longer silence means that the peer neither answers nor hangs up. */
+const silenceMsMax = 15_000
+
+/**
+ * Writes exactly these bytes on a connection of their own, and gives every whole response that came
+ * back before the peer hung up, or before `wanted` responses were complete.
+ */
+export async function talk(
+  place: Place,
+  parts: readonly (string | Uint8Array)[],
+  wanted: number = 1,
+): Promise<readonly Heard[]> {
+  const socket = await dial(place)
+  return new Promise((resolve, reject) => {
+    let bytes = Buffer.alloc(0)
+    let ended = false
+    const finish = (): void => {
+      if (ended) return
+      ended = true
+      clearTimeout(timer)
+      socket.destroy()
+      resolve(parseResponses(bytes, true))
+    }
+    const timer = setTimeout(() => {
+      ended = true
+      socket.destroy()
+      reject(new Error(`the peer fell silent after ${bytes.toString('latin1').slice(0, 200)}`))
+    }, silenceMsMax)
+    socket.on('data', (chunk: Buffer) => {
+      bytes = Buffer.concat([bytes, chunk])
+      if (parseResponses(bytes, false).length >= wanted) finish()
+    })
+    socket.on('error', () => undefined)
+    socket.on('close', finish)
+    for (const part of parts) socket.write(part)
+  })
+}
+
+/** A connection that is up; for a TLS peer that hangs up at once, one that is about to close. */
+export function dial({ port, credential, session }: Place): Promise<Socket> {
+  const host = '127.0.0.1'
+  return new Promise((resolve, reject) => {
+    if (credential === null) {
+      const plain = connectPlain(port, host, () => resolve(plain))
+      plain.once('error', reject)
+      return
+    }
+    const secure = connect({
+      host,
+      port,
+      rejectUnauthorized: false,
+      ALPNProtocols: ['http/1.1'],
+      ...(session === undefined ? {} : { session }),
+      ...(credential === undefined ? {} : pemOf(credential)),
+    })
+    secure.once('secureConnect', () => resolve(secure))
+    secure.once('error', reject)
+  })
+}
+
+export function pemOf(credential: TlsCredential): { cert: string; key: string } {
+  const { certificateChain, privateKey } = credential
+  return {
+    cert: certificateChain.map((each) => toPem(each)).join(''),
+    key:
+      typeof privateKey === 'string'
+        ? privateKey
+        : privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
+  }
+}
+
+/** Every whole response; with `ended`, one without a length is whole as well. */
+export function parseResponses(bytes: Buffer, ended: boolean): readonly Heard[] {
+  const heard: Heard[] = []
+  let at = 0
+  for (;;) {
+    const end = bytes.indexOf('\r\n\r\n', at, 'latin1')
+    if (end < 0) return heard
+    const [first = '', ...lines] = bytes.subarray(at, end).toString('latin1').split('\r\n')
+    const status = Number(first.split(' ')[1])
+    const headers = parseFields(lines)
+    const body = bodyAt(bytes, end + 4, { headers, ended })
+    if (body === null) return heard
+    at = body.next
+    if (status >= 200) heard.push({ status, headers, body: body.bytes })
+  }
+}
+
+function parseFields(lines: readonly string[]): Map<string, string[]> {
+  const headers = new Map<string, string[]>()
+  for (const line of lines) {
+    const colon = line.indexOf(':')
+    const name = line.slice(0, colon).toLowerCase()
+    headers.set(name, [...(headers.get(name) ?? []), line.slice(colon + 1).trim()])
+  }
+  return headers
+}
+
+interface BodyRules {
+  readonly headers: ReadonlyMap<string, readonly string[]>
+  readonly ended: boolean
+}
+
+function bodyAt(
+  bytes: Buffer,
+  from: number,
+  { headers, ended }: BodyRules,
+): { bytes: Buffer; next: number } | null {
+  const length = headers.get('content-length')?.[0]
+  if (length !== undefined) {
+    const next = from + Number(length)
+    return next > bytes.length ? null : { bytes: bytes.subarray(from, next), next }
+  }
+  if (headers.get('transfer-encoding')?.[0] === 'chunked') return chunkedBody(bytes, from, ended)
+  return ended ? { bytes: bytes.subarray(from), next: bytes.length } : null
+}
+
+function chunkedBody(
+  bytes: Buffer,
+  from: number,
+  ended: boolean,
+): { bytes: Buffer; next: number } | null {
+  const chunks: Buffer[] = []
+  let at = from
+  for (;;) {
+    const line = bytes.indexOf('\r\n', at, 'latin1')
+    const size = line < 0 ? Number.NaN : Number.parseInt(bytes.toString('latin1', at, line), 16)
+    if (Number.isNaN(size)) return ended ? { bytes: Buffer.concat(chunks), next: bytes.length } : null
+    if (size === 0) return { bytes: Buffer.concat(chunks), next: line + 4 }
+    if (line + 2 + size > bytes.length) {
+      return ended ? { bytes: Buffer.concat(chunks), next: bytes.length } : null
+    }
+    chunks.push(bytes.subarray(line + 2, line + 2 + size))
+    at = line + 2 + size + 2
+  }
+}

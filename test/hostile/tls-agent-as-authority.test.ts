@@ -1,0 +1,20 @@
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { forge } from './tls-forge.ts'
+import { type Lab, openLab } from './tls-lab.ts'
+
+let lab: Lab
+beforeEach(async () => {
+  lab = await openLab()
+})
+afterEach(() => lab.close())
+
+test('an agent cannot issue the name of another', async () => {
+  const credential = forge({
+    issuer: forge({ issuer: lab.intermediate }),
+    uris: ['spiffe://a.test/agent/admin'],
+  })
+  expect(await lab.attempt({ credential })).toMatchObject({
+    accepted: false,
+    heard: 'CHAIN_UNTRUSTED',
+  })
+})

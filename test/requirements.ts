@@ -1,0 +1,420 @@
+/**
+ * Every promise this project makes, one row each. A test cites a row by naming it in its title,
+ * `[record:refusals-too]`, or through `verifies`; `test/requirements/coverage.test.ts` fails on rows
+ * that nobody cites and on ids that do not exist.
+ */
+
+export const TRANSPORTS = ['gateway', 'mesh', 'queue'] as const
+export type Transport = (typeof TRANSPORTS)[number]
+
+interface Requirement {
+  readonly promise: string
+  /** Where it is kept; `fabric` for what belongs to no transport. */
+  readonly on: readonly (Transport | 'fabric')[]
+  /** Why a transport need not keep it. A row names all three transports, in one place or the other. */
+  readonly notOn?: Readonly<Partial<Record<Transport, string>>>
+  /** Files of `test/hostile` that tell the lie which this promise withstands. */
+  readonly lies?: readonly string[]
+}
+
+const everywhere = ['gateway', 'mesh', 'queue'] as const
+const fabric = ['fabric'] as const
+const queueOnly = (what: string) => ({ gateway: what, mesh: what })
+const noStreams = { queue: 'a channel hands over whole messages' } as const
+
+export const REQUIREMENTS = {
+  'authenticate:someone': {
+    promise: 'A request without a credential is refused; there is no anonymous caller.',
+    on: everywhere,
+    lies: ['missing-credential'],
+  },
+  'authenticate:certificate': {
+    promise:
+      'A client certificate is accepted only from the trust domain’s own issuer, while it is valid.',
+    on: everywhere,
+    lies: ['expired-certificate', 'foreign-trust-domain'],
+  },
+  'authenticate:token': {
+    promise: 'A token is accepted only with our issuer, our audience and a known key.',
+    on: ['gateway', 'queue'],
+    notOn: { mesh: 'the mesh knows callers by certificate only' },
+    lies: ['forged-token', 'token-for-another-audience'],
+  },
+  'authenticate:api-key': {
+    promise: 'An API key is kept as a hash, and is worthless once it is revoked.',
+    on: ['gateway'],
+    notOn: { mesh: 'certificates only', queue: 'members hold certificates or tokens' },
+  },
+  'authenticate:key-bound': {
+    promise: 'A token that is bound to a key is refused from whoever does not hold the key.',
+    on: ['gateway', 'queue'],
+    notOn: { mesh: 'the certificate is the key' },
+    lies: ['stolen-token'],
+  },
+  'authenticate:conflicting': {
+    promise: 'Two credentials that name different callers are both refused.',
+    on: ['gateway', 'queue'],
+    notOn: { mesh: 'only one kind of credential is read' },
+    lies: ['conflicting-credentials'],
+  },
+  'authenticate:expiry': {
+    promise: 'What expires during a connection ends the right to use that connection.',
+    on: everywhere,
+    lies: ['expired-during-connection'],
+  },
+  'authenticate:no-resumption': {
+    promise: 'No TLS session is resumed into an identity that was not proved again.',
+    on: everywhere,
+    lies: ['resumed-session-after-revocation'],
+  },
+  'authenticate:signature': {
+    promise: 'A request signature that does not cover what it must, or fails, refuses the request.',
+    on: everywhere,
+    lies: ['swapped-body', 'swapped-path'],
+  },
+  'authenticate:replay': {
+    promise: 'A signed request is accepted once.',
+    on: everywhere,
+    lies: ['replayed-nonce'],
+  },
+  'authenticate:identity-headers': {
+    promise: 'Identity headers that a caller sends are dropped, never believed.',
+    on: ['gateway', 'mesh'],
+    notOn: { queue: 'the sender is in the signed header of the sealed message' },
+    lies: ['forged-identity-header'],
+  },
+  'authenticate:quarantine': {
+    promise: 'A quarantined agent is refused at once, with credentials that are otherwise good.',
+    on: everywhere,
+  },
+  'authenticate:join-once': {
+    promise: 'A join token enrols one agent once, into the name it was made for.',
+    on: fabric,
+    lies: ['reused-join-token'],
+  },
+  'authenticate:rotation': {
+    promise: 'An agent renews its certificate before it ends, and no exchange notices.',
+    on: fabric,
+  },
+  'revoke:live': {
+    promise: 'Revocation, quarantine or a policy change cuts live streams, and says so.',
+    on: ['gateway', 'mesh'],
+    notOn: noStreams,
+  },
+  'revoke:lease': {
+    promise: 'A member that lost its right is handed no further message, and its leases end.',
+    on: ['queue'],
+    notOn: queueOnly('leases exist on channels only'),
+  },
+  'authorize:default-deny': {
+    promise: 'What no policy permits is refused.',
+    on: everywhere,
+  },
+  'authorize:forbid-wins': {
+    promise: 'One forbid outweighs any number of permits.',
+    on: everywhere,
+  },
+  'authorize:attributes': {
+    promise: 'Policy decides on roles, segments, attributes, risk and time, as they are now.',
+    on: everywhere,
+  },
+  'authorize:operation': {
+    promise:
+      'Policy decides on the operation and tool that the receiver will carry out, as parsed once.',
+    on: ['gateway', 'mesh'],
+    notOn: { queue: 'the fabric cannot read sealed operations' },
+    lies: ['mismatched-operation-header'],
+  },
+  'authorize:reload': {
+    promise: 'A policy set is replaced whole or not at all, and a broken one changes nothing.',
+    on: fabric,
+  },
+  'authorize:no-policy': {
+    promise: 'A fabric without a valid policy refuses to serve, and says which part is missing.',
+    on: fabric,
+  },
+  'authorize:same-as-cedar': {
+    promise: 'Our evaluator and the reference one give the same decision for the same question.',
+    on: fabric,
+  },
+  'authorize:scoped-token': {
+    promise: 'A scoped token opens no more than its scope, whatever policy permits its holder.',
+    on: ['gateway', 'queue'],
+    notOn: { mesh: 'certificates carry no scope' },
+    lies: ['widened-scope'],
+  },
+  'authorize:rate': {
+    promise: 'A caller over its rate is refused with the time to wait, and others are not.',
+    on: everywhere,
+  },
+  'authorize:approval': {
+    promise: 'What needs an approval does not pass without one for exactly this request.',
+    on: ['gateway', 'mesh'],
+    notOn: { queue: 'approvals are asked for requests that wait for an answer' },
+  },
+  'inspect:mask': {
+    promise: 'Data that policy masks reaches neither the receiver nor the ledger.',
+    on: ['gateway', 'mesh'],
+    notOn: { queue: 'the sender masks before it seals' },
+  },
+  'inspect:block': {
+    promise: 'A message with data that policy blocks is not delivered.',
+    on: ['gateway', 'mesh'],
+    notOn: { queue: 'the fabric cannot read sealed content' },
+  },
+  'inspect:response': {
+    promise: 'Responses are held to the same rules as requests.',
+    on: ['gateway', 'mesh'],
+    notOn: { queue: 'an acknowledgement carries no content' },
+  },
+  'inspect:malformed': {
+    promise: 'A message that parsers could read in two ways is refused.',
+    on: ['gateway', 'mesh'],
+    notOn: { queue: 'sealed messages have one form' },
+    lies: ['duplicate-json-keys', 'malformed-json'],
+  },
+  'inspect:unsupported': {
+    promise: 'Content that cannot be inspected does not pass.',
+    on: ['gateway', 'mesh'],
+    notOn: { queue: 'the fabric cannot read sealed content' },
+    lies: ['disguised-content-type'],
+  },
+  'inspect:labels': {
+    promise: 'A sealed message passes only with the signed labels that policy asks for.',
+    on: ['queue'],
+    notOn: queueOnly('the content itself is inspected'),
+  },
+  'inspect:stream-events': {
+    promise: 'Each event of a stream is inspected whole before any of it is forwarded.',
+    on: ['gateway', 'mesh'],
+    notOn: noStreams,
+    lies: ['secret-split-over-chunks'],
+  },
+  'inspect:bounds': {
+    promise: 'Heads, bodies, events and nesting have limits, and what exceeds one is refused.',
+    on: everywhere,
+    lies: ['endless-body', 'deep-nesting'],
+  },
+  'record:intent-first': {
+    promise: 'The intent is durable before anything leaves for the receiver.',
+    on: everywhere,
+  },
+  'record:refusals-too': {
+    promise: 'A refused message is recorded before its sender hears the refusal.',
+    on: everywhere,
+  },
+  'record:ledger-failure': {
+    promise: 'If the ledger cannot write, nothing is delivered and nothing is acknowledged.',
+    on: everywhere,
+  },
+  'record:indeterminate': {
+    promise: 'An intent without an outcome is closed as indeterminate at the next start.',
+    on: fabric,
+  },
+  'record:acknowledged-survives': {
+    promise:
+      'What was acknowledged survives a crash at any write, and the loss of unsynced writes.',
+    on: fabric,
+  },
+  'record:no-bodies': {
+    promise: 'The ledger holds commitments, never bodies, masked values or credentials.',
+    on: fabric,
+  },
+  'record:append-only': {
+    promise: 'Every later checkpoint is provably an extension of every earlier one.',
+    on: fabric,
+    lies: ['rewritten-history'],
+  },
+  'record:outside-tools': {
+    promise: 'Checkpoints and proofs verify with the published formats alone.',
+    on: fabric,
+  },
+  'record:explain': {
+    promise: 'For every exchange, whoever may ask learns who, what, which policy and why.',
+    on: fabric,
+  },
+  'deliver:rebuilt': {
+    promise: 'What leaves is rebuilt from what was parsed, never forwarded raw.',
+    on: ['gateway', 'mesh'],
+    notOn: { queue: 'sealed bytes are passed on unread' },
+    lies: ['smuggled-request', 'duplicate-security-header'],
+  },
+  'deliver:hop-by-hop': {
+    promise: 'Hop-by-hop fields and the fields they name end here, in both directions.',
+    on: ['gateway', 'mesh'],
+    notOn: { queue: 'no fields are forwarded' },
+  },
+  'deliver:events': {
+    promise:
+      'Events of a stream reach the caller one by one, in order, as the receiver sends them.',
+    on: ['gateway', 'mesh'],
+    notOn: noStreams,
+  },
+  'deliver:cancel': {
+    promise: 'When the caller hangs up, the receiver’s side is ended and the outcome says so.',
+    on: ['gateway', 'mesh'],
+    notOn: noStreams,
+  },
+  'deliver:no-silent-repeat': {
+    promise: 'What the receiver may have acted on is never sent again without saying so.',
+    on: ['gateway', 'mesh'],
+    notOn: { queue: 'at least once is what a channel promises' },
+  },
+  'deliver:behind-firewall': {
+    promise: 'An agent that accepts no connection is reached through the one its connector made.',
+    on: ['mesh'],
+    notOn: {
+      gateway: 'the gateway dials its upstreams',
+      queue: 'members fetch their messages',
+    },
+  },
+  'deliver:balance': {
+    promise: 'Exchanges are spread over healthy instances, and a failed one is left out.',
+    on: ['mesh'],
+    notOn: {
+      gateway: 'a route has one upstream',
+      queue: 'consumers compete for messages',
+    },
+  },
+  'deliver:rate-of-writing': {
+    promise: 'A slow reader slows its writer and holds a bounded amount of memory.',
+    on: ['gateway', 'mesh'],
+    notOn: noStreams,
+  },
+  'countersign:request': {
+    promise: 'The caller’s signature covers method, target, receiver and body digest.',
+    on: ['gateway', 'mesh'],
+    notOn: { queue: 'the sealed message is signed as a whole' },
+  },
+  'countersign:response': {
+    promise:
+      'The callee’s signature covers the request’s signature, so no answer fits another question.',
+    on: ['gateway', 'mesh'],
+    notOn: { queue: 'the acknowledgement is what is countersigned' },
+    lies: ['moved-countersignature', 'swapped-response'],
+  },
+  'countersign:required': {
+    promise:
+      'Where policy asks for it, a response without a countersignature does not reach the caller.',
+    on: ['gateway', 'mesh'],
+    notOn: { queue: 'an acknowledgement without one is never accepted' },
+  },
+  'receipt:offline': {
+    promise: 'A receipt verifies without a network, against keys that its holder already has.',
+    on: everywhere,
+  },
+  'receipt:any-bit': {
+    promise: 'A receipt with any bit changed does not verify.',
+    on: fabric,
+    lies: ['altered-receipt'],
+  },
+  'receipt:witnessed': {
+    promise: 'A receipt’s checkpoint carries the cosignature of a witness that saw it grow.',
+    on: fabric,
+  },
+  'queue:ciphertext-only': {
+    promise: 'Neither the fabric nor its disk ever holds the plaintext of a sealed message.',
+    on: ['queue'],
+    notOn: queueOnly('the gateway and the mesh inspect content'),
+    lies: ['curious-broker'],
+  },
+  'queue:sender-proved': {
+    promise: 'A receiver opens only what a member of the epoch sealed and signed.',
+    on: ['queue'],
+    notOn: queueOnly('sealing belongs to channels'),
+    lies: ['forged-sender', 'swapped-ciphertext'],
+  },
+  'queue:epochs': {
+    promise:
+      'Whoever leaves a channel cannot open what is sealed after, nor a newcomer what came before.',
+    on: ['queue'],
+    notOn: queueOnly('epochs belong to channels'),
+    lies: ['removed-member'],
+  },
+  'queue:at-least-once': {
+    promise: 'An accepted message is handed out until it is acknowledged, over restarts too.',
+    on: ['queue'],
+    notOn: queueOnly('there is nothing stored to hand out again'),
+  },
+  'queue:fenced-acknowledgement': {
+    promise: 'An acknowledgement under a lost lease changes nothing.',
+    on: ['queue'],
+    notOn: queueOnly('leases exist on channels only'),
+    lies: ['late-acknowledgement'],
+  },
+  'queue:dead-letter': {
+    promise:
+      'A message that fails too often becomes a dead letter, and is never lost or retried for ever.',
+    on: ['queue'],
+    notOn: queueOnly('there is nothing stored to set aside'),
+  },
+  'queue:acknowledgement-countersigned': {
+    promise: 'An acknowledgement is signed by the consumer over the message it settles.',
+    on: ['queue'],
+    notOn: queueOnly('responses are countersigned there'),
+    lies: ['forged-acknowledgement'],
+  },
+  'queue:idempotent': {
+    promise: 'A repeated publish is stored once; the same key with other content is refused.',
+    on: ['queue'],
+    notOn: queueOnly('idempotency belongs to the receiver there'),
+  },
+  'queue:bounded': {
+    promise: 'A full channel refuses; it drops nothing to make room.',
+    on: ['queue'],
+    notOn: queueOnly('nothing is stored'),
+  },
+  'secrets:encrypted': {
+    promise: 'Secrets lie encrypted on disk, bound to their names, and are never logged or listed.',
+    on: fabric,
+    lies: ['swapped-secret'],
+  },
+  'secrets:injected': {
+    promise: 'A receiver’s credential is added at the last step, and the caller never sees it.',
+    on: ['gateway'],
+    notOn: {
+      mesh: 'the connector’s certificate is the credential',
+      queue: 'nothing is presented to a receiver',
+    },
+  },
+  'detection:risk': {
+    promise: 'Behaviour that looks wrong raises the caller’s risk, and policy acts on it at once.',
+    on: everywhere,
+  },
+  'admin:same-pipeline': {
+    promise: 'Administrative requests are authenticated, authorized and recorded like any other.',
+    on: fabric,
+    lies: ['administrator-without-a-role'],
+  },
+  'admin:last-administrator': {
+    promise: 'No change can leave a fabric that nobody may administer without being told so.',
+    on: fabric,
+  },
+  'operate:fail-closed': {
+    promise: 'A room that cannot answer refuses the exchange; nothing passes undecided.',
+    on: everywhere,
+  },
+  'operate:clean-stop': {
+    promise: 'A stop finishes or records what is under way, and leaves nothing half written.',
+    on: fabric,
+  },
+} as const satisfies Readonly<Record<string, Requirement>>
+
+export type RequirementId = keyof typeof REQUIREMENTS
+
+/** A citation of one promise, on all of its transports or, with `@`, on one of them. */
+export type Citation = RequirementId | `${RequirementId}@${Transport}`
+
+/** The title of a test that verifies these promises: `test(verifies(['a:b'], 'a sentence'), …)`. */
+export function verifies(ids: readonly [Citation, ...Citation[]], sentence: string): string {
+  return `${sentence} ${ids.map((id) => `[${id}]`).join(' ')}`
+}
+
+/** Every lie that some promise withstands; each is a file of `test/hostile`. */
+export const LIES: ReadonlySet<string> = new Set(
+  Object.values<Requirement>(REQUIREMENTS).flatMap(({ lies = [] }) => lies),
+)
+
+export function findRequirement(id: string): Requirement | null {
+  return Object.entries<Requirement>(REQUIREMENTS).find(([known]) => known === id)?.[1] ?? null
+}

@@ -1,0 +1,121 @@
+/**
+ * Every way to get a message across without a stage, none of which compiles. `npm run check` fails
+ * when one of these lines stops being an error, and `skip-a-stage.test.ts` when it becomes another
+ * error than the one that is named here. Nothing in this file ever runs.
+ */
+import type { Arrival } from '../../packages/fabric/src/pipeline/arrival.ts'
+import {
+  type Authenticated,
+  type AuthenticateRoom,
+  authenticate,
+} from '../../packages/fabric/src/pipeline/authenticate.ts'
+import {
+  type Authorized,
+  type AuthorizeRoom,
+  authorize,
+} from '../../packages/fabric/src/pipeline/authorize.ts'
+import { type DeliverRoom, deliver } from '../../packages/fabric/src/pipeline/deliver.ts'
+import type { Courier } from '../../packages/fabric/src/pipeline/delivery.ts'
+import {
+  type Inspected,
+  type InspectRoom,
+  inspect,
+} from '../../packages/fabric/src/pipeline/inspect.ts'
+import {
+  type Intended,
+  type RecordRoom,
+  recordIntent,
+} from '../../packages/fabric/src/pipeline/record.ts'
+
+export interface Given {
+  readonly arrival: Arrival
+  readonly authenticated: Authenticated
+  readonly authorized: Authorized
+  readonly inspected: Inspected
+  readonly intended: Intended
+  readonly courier: Courier
+  readonly rooms: AuthenticateRoom & InspectRoom & RecordRoom & DeliverRoom
+  readonly authorization: AuthorizeRoom
+}
+
+/** The whole way compiles, so that the errors below are about what is missing and nothing else. */
+export async function wholeWay({
+  arrival,
+  courier,
+  rooms,
+  authorization,
+}: Given): Promise<boolean> {
+  const authenticated = await authenticate(arrival, rooms)
+  if ('code' in authenticated) return false
+  const authorized = await authorize(authenticated, authorization)
+  if ('code' in authorized) return false
+  const inspected = inspect(authorized, rooms)
+  if ('code' in inspected) return false
+  await deliver(await recordIntent(inspected, rooms), courier, rooms)
+  return true
+}
+
+export async function skipping(given: Given): Promise<void> {
+  const { arrival, authenticated, authorized, inspected, courier, rooms, authorization } = given
+  // @ts-expect-error wrong type: authorizes what nobody authenticated
+  await authorize(arrival, authorization)
+  // @ts-expect-error wrong type: inspects what policy did not permit
+  inspect(authenticated, rooms)
+  // @ts-expect-error wrong type: records an intent for what was not inspected
+  await recordIntent(authorized, rooms)
+  // @ts-expect-error wrong type: delivers what is not on record
+  await deliver(inspected, courier, rooms)
+  // @ts-expect-error wrong type: hands what is not on record to the courier
+  await courier(inspected)
+}
+
+export async function ignoringRefusals(given: Given): Promise<void> {
+  const { arrival, authenticated, authorized, rooms, authorization } = given
+  // @ts-expect-error wrong type: goes on after a refused authentication
+  await authorize(await authenticate(arrival, rooms), authorization)
+  // @ts-expect-error wrong type: goes on after a refused authorization
+  inspect(await authorize(authenticated, authorization), rooms)
+  // @ts-expect-error wrong type: goes on after a refused inspection
+  await recordIntent(inspect(authorized, rooms), rooms)
+}
+
+export function forging(given: Given): readonly unknown[] {
+  const { arrival, authenticated, authorized, inspected, intended } = given
+  const { caller, signed } = authenticated
+  // @ts-expect-error wrong type: writes down an authentication that never ran
+  const written: Authenticated = { arrival, caller, signed }
+  // @ts-expect-error wrong type: copies one with another caller
+  const other: Authenticated = { ...authenticated, caller: { ...caller, name: 'somebody-else' } }
+  // @ts-expect-error wrong type: copies a decision with fewer obligations
+  const eased: Authorized = { ...authorized, decision: authorized.decision }
+  // @ts-expect-error wrong type: copies an inspection with another body
+  const swapped: Inspected = { ...inspected, body: new Uint8Array() }
+  // @ts-expect-error wrong type: copies an intent for another message
+  const moved: Intended = { ...intended, committed: intended.committed }
+  // @ts-expect-error wrong type: dresses up a class of its own
+  const dressed: Authenticated = new DressedUp(arrival, caller)
+  // @ts-expect-error read-only: changes the caller of a true one
+  authenticated.caller = caller
+  return [written, other, eased, swapped, moved, dressed]
+}
+
+class DressedUp {
+  readonly arrival: Arrival
+  readonly #caller: Authenticated['caller']
+  readonly signed = true
+
+  constructor(arrival: Arrival, caller: Authenticated['caller']) {
+    this.arrival = arrival
+    this.#caller = caller
+  }
+
+  get caller(): Authenticated['caller'] {
+    return this.#caller
+  }
+}
+
+export async function constructing({ arrival, authenticated }: Given): Promise<unknown> {
+  const stage = await import('../../packages/fabric/src/pipeline/authenticate.ts')
+  // @ts-expect-error not exported: constructs what only its stage may
+  return new stage.Authenticated(arrival, authenticated.caller, true)
+}

@@ -1,0 +1,77 @@
+import { spawnSync } from 'node:child_process'
+import path from 'node:path'
+
+/** Everything that can be said of the repository without running the product; CI runs the same. */
+const root = path.resolve(import.meta.dirname, '..')
+const module = (file: string): string => path.join(root, 'node_modules', file)
+
+interface Step {
+  readonly name: string
+  readonly commands: readonly (readonly [script: string, ...args: string[]])[]
+}
+
+const STEPS: readonly Step[] = [
+  { name: 'format', commands: [[module('@biomejs/biome/bin/biome'), 'check', '.']] },
+  {
+    name: 'lint',
+    commands: [[module('oxlint/bin/oxlint'), '--type-aware', '--deny-warnings', '.']],
+  },
+  {
+    // The packages as they are published, with their own libraries; then everything that uses them.
+    name: 'types',
+    commands: [
+      [module('typescript/bin/tsc'), '-b'],
+      [module('typescript/bin/tsc'), '-p', 'test/tsconfig.json'],
+    ],
+  },
+  {
+    name: 'tidy',
+    commands: [[module('vitest/vitest.mjs'), 'run', '--reporter=dot', 'test/tidy']],
+  },
+]
+
+const colored = process.stdout.isTTY && !process.env['NO_COLOR'] && process.env['TERM'] !== 'dumb'
+const paint = (code: number, text: string): string =>
+  colored ? `\u001b[${code}m${text}\u001b[0m` : text
+
+/** The output of the commands that failed; empty when none did. */
+function run({ commands }: Step): readonly string[] {
+  return commands.flatMap(([script, ...args]) => {
+    const { status, stdout, stderr, error } = spawnSync(process.execPath, [script, ...args], {
+      cwd: root,
+      encoding: 'utf8',
+      maxBuffer: 64 * 1024 * 1024,
+      env: colored ? process.env : { ...process.env, NO_COLOR: '1' },
+    })
+    if (status === 0) return []
+    return [`${stdout}${stderr}${error === undefined ? '' : String(error)}`.trim()]
+  })
+}
+
+const seconds = (since: number): string => `${((performance.now() - since) / 1000).toFixed(1)} s`
+
+function check(): boolean {
+  const start = performance.now()
+  const failed = STEPS.filter((step) => {
+    const began = performance.now()
+    const output = run(step)
+    const verdict = output.length === 0 ? paint(32, 'ok    ') : paint(31, 'FAILED')
+    process.stdout.write(`${verdict} ${step.name.padEnd(7)} ${seconds(began).padStart(7)}\n`)
+    for (const text of output) process.stdout.write(`\n${text}\n\n`)
+    return output.length > 0
+  })
+  const names = failed.map(({ name }) => name).join(', ')
+  const summary = failed.length === 0 ? 'all checks passed' : `failed: ${names}`
+  process.stdout.write(`check: ${summary} (${STEPS.length} steps, ${seconds(start)})\n`)
+  return failed.length === 0
+}
+
+const nodeMajor = Number(process.versions.node.split('.')[0])
+if (nodeMajor < 24) {
+  process.stderr.write(
+    `Node ${process.versions.node} is too old; "npm run check" brings its own.\n`,
+  )
+  process.exitCode = 1
+} else if (!check()) {
+  process.exitCode = 1
+}

@@ -1,0 +1,67 @@
+import { generateKeyPairSync, type KeyObject } from 'node:crypto'
+import { openFileLedgerStore } from '../../packages/fabric/src/adapters/file/ledger-store.ts'
+import { rawPublicKey } from '../../packages/fabric/src/ledger/checkpoint.ts'
+import type { Ledger } from '../../packages/fabric/src/ledger/ledger.ts'
+import { type LedgerOptions, openLedger } from '../../packages/fabric/src/ledger/open-ledger.ts'
+import { systemClock } from '../../packages/fabric/src/lib/clock.ts'
+import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
+import { formatTrust, parseTrust, type Trust } from '../../packages/protocol/src/index.ts'
+import type { LossyDisk } from './lossy-files.ts'
+
+/** The keys that one ledger keeps over all its restarts. */
+export interface LedgerKeys {
+  readonly logKey: KeyObject
+  readonly statementKey: { readonly keyId: Uint8Array; readonly privateKey: KeyObject }
+  readonly detailKey: Uint8Array
+}
+
+export const testOrigin = 'ledger.test/log'
+export const testIssuer = 'spiffe://ledger.test/fabric/main'
+
+export function createLedgerKeys(): LedgerKeys {
+  const key = () => generateKeyPairSync('ed25519').privateKey
+  return {
+    logKey: key(),
+    statementKey: { keyId: Buffer.from('statement-key-1'), privateKey: key() },
+    detailKey: systemRandom(32),
+  }
+}
+
+/** What an auditor of such a ledger pins. */
+export function trustOf(ledger: Ledger, keys: LedgerKeys): Trust {
+  const fabricKey = rawPublicKey(generateKeyPairSync('ed25519').publicKey)
+  const { keyId, privateKey } = keys.statementKey
+  return parseTrust(
+    formatTrust({
+      origin: testOrigin,
+      vkey: ledger.vkey,
+      statementKey: { keyId, publicKey: rawPublicKey(privateKey) },
+      trustDomain: 'ledger.test',
+      fabricKey,
+    }),
+  )
+}
+
+export async function openLossyLedger(
+  disk: LossyDisk,
+  keys: LedgerKeys,
+  options: Partial<LedgerOptions> & { readonly headDirectory?: string } = {},
+): Promise<Ledger> {
+  const { headDirectory, ...rest } = options
+  const directory = '/ledger'
+  const store = await openFileLedgerStore({
+    directory,
+    files: disk,
+    lock: disk.lock,
+    ...(headDirectory === undefined ? {} : { headDirectory }),
+  })
+  return openLedger({
+    store,
+    origin: testOrigin,
+    issuer: testIssuer,
+    clock: systemClock,
+    random: systemRandom,
+    ...keys,
+    ...rest,
+  })
+}

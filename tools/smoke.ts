@@ -1,0 +1,132 @@
+import { spawnSync } from 'node:child_process'
+import {
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+
+/**
+ * Installs what would be published, away from the sources, and runs the quick start from it: a file
+ * that `files` forgot or a development dependency that the product needs shows only here.
+ */
+const root = path.resolve(import.meta.dirname, '..')
+const PACKAGES = ['protocol', 'sdk', 'fabric'] as const
+
+/** The budget of the blueprint; the runtime itself is not counted, operators bring their own. */
+const installedMegabytesMax = 60
+const MEGABYTE = 1_000_000
+const demoTimeoutMs = 120_000
+
+interface Ran {
+  readonly stdout: string
+}
+
+interface Where {
+  readonly cwd: string
+  readonly env?: NodeJS.ProcessEnv
+  readonly timeout?: number
+}
+
+/** Throws with the output when the command fails, since nothing after it would mean anything. */
+function run(command: string, args: readonly string[], where: Where): Ran {
+  const { status, stdout, stderr, error } = spawnSync(command, args, {
+    encoding: 'utf8',
+    maxBuffer: 64 * 1024 * 1024,
+    ...where,
+  })
+  if (status === 0) return { stdout }
+  const why = error === undefined ? `exit code ${String(status)}` : error.message
+  throw new Error(`${command} ${args.join(' ')}: ${why}\n${stdout}${stderr}`)
+}
+
+/** Builds from nothing: outputs of sources that are gone would be packed as well. */
+function build(): void {
+  for (const name of [...PACKAGES, 'console']) {
+    rmSync(path.join(root, 'packages', name, 'dist'), { recursive: true, force: true })
+    rmSync(path.join(root, 'packages', name, 'tsconfig.tsbuildinfo'), { force: true })
+  }
+  run('npm', ['run', 'build'], { cwd: root })
+}
+
+function pack(folder: string): readonly string[] {
+  const workspaces = PACKAGES.flatMap((name) => ['--workspace', `packages/${name}`])
+  const before = new Set(readdirSync(folder))
+  run('npm', ['pack', ...workspaces, '--pack-destination', folder], { cwd: root })
+  return readdirSync(folder).filter((file) => file.endsWith('.tgz') && !before.has(file))
+}
+
+function install(folder: string, tarballs: readonly string[]): void {
+  const manifest = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'))
+  const { devDependencies, allowScripts } = manifest
+  const dependencies = {
+    node: devDependencies.node,
+    ...Object.fromEntries(tarballs.map((file) => [nameOf(file), `file:${file}`])),
+  }
+  const app = { name: 'smoke', private: true, type: 'module', allowScripts, dependencies }
+  writeFileSync(path.join(folder, 'package.json'), JSON.stringify(app, null, 2))
+  run('npm', ['install', '--omit=dev', '--no-audit', '--no-fund'], { cwd: folder })
+}
+
+/** `countersign-sdk-0.1.0.tgz` holds `@countersign/sdk`; `countersign-0.1.0.tgz` the server. */
+function nameOf(tarball: string): string {
+  const scoped = tarball.match(/^countersign-([a-z]+)-\d/)?.[1]
+  return scoped === undefined ? 'countersign' : `@countersign/${scoped}`
+}
+
+/** Bytes on disk, in whole blocks as the file system hands them out. */
+function diskBytes(target: string): number {
+  const found = lstatSync(target)
+  const own = found.blocks * 512
+  if (!found.isDirectory()) return own
+  return readdirSync(target).reduce((sum, name) => sum + diskBytes(path.join(target, name)), own)
+}
+
+function installedBytes(folder: string): number {
+  const modules = path.join(folder, 'node_modules')
+  return readdirSync(modules)
+    .filter((name) => name !== 'node' && !name.startsWith('node-bin-') && name !== '.bin')
+    .reduce((sum, name) => sum + diskBytes(path.join(modules, name)), 0)
+}
+
+/** The quick start prints one JSON document, and says in it whether its receipt verified. */
+function demo(folder: string): string {
+  const bin = path.join(folder, 'node_modules/.bin')
+  const env: NodeJS.ProcessEnv = {
+    ...process.env,
+    PATH: `${bin}${path.delimiter}${process.env['PATH'] ?? ''}`,
+  }
+  // The sources' condition must not leak in: what runs here is what is published.
+  delete env['NODE_OPTIONS']
+  const home = path.join(folder, 'home')
+  mkdirSync(home)
+  const where = { cwd: home, env, timeout: demoTimeoutMs }
+  const { stdout } = run(path.join(bin, 'countersign'), ['demo', '--json'], where)
+  JSON.parse(stdout)
+  return stdout.trim()
+}
+
+function smoke(folder: string): void {
+  build()
+  const tarballs = pack(folder)
+  process.stdout.write(`packed ${tarballs.join(', ')}\n`)
+  install(folder, tarballs)
+  const megabytes = installedBytes(folder) / MEGABYTE
+  const budget = `${megabytes.toFixed(1)} MB installed of ${installedMegabytesMax} MB`
+  process.stdout.write(`${budget} (without the runtime)\n`)
+  process.stdout.write(`demo: ${demo(folder)}\n`)
+  if (megabytes > installedMegabytesMax) throw new Error(`too much to install: ${budget}`)
+  process.stdout.write('smoke: the packed packages install and run\n')
+}
+
+const folder = mkdtempSync(path.join(tmpdir(), 'countersign-smoke-'))
+try {
+  smoke(folder)
+} finally {
+  rmSync(folder, { recursive: true, force: true })
+}

@@ -138,7 +138,7 @@ async function registerEndpoint(
     })
     if (answer.status !== 200) throw new Error(`the fabric answered ${answer.status}`)
   }
-  const register = (): Promise<void> => say([{ url, protocol }], null)
+  const register = (): Promise<void> => say([{ url, protocol, connector: true }], null)
   await register()
   // Thrice in the lifetime of a registration, so that one lost message does not unlist the agent.
   const timer = setInterval(
@@ -159,7 +159,7 @@ function findOutboundRoute(
   state: MeshState,
   name: string,
 ): OutboundRoute | null {
-  const found = state.endpoints.filter((endpoint) => endpoint.name === name)
+  const found = state.endpoints.filter((endpoint) => endpoint.name === name && endpoint.connector)
   const [first] = found
   if (first !== undefined) {
     const spiffeId = `spiffe://${agent.trustDomain}/agent/${name}`

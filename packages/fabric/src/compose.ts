@@ -283,7 +283,7 @@ function readMeshState(stores: Stores, endpoints: EndpointRegistry): Omit<MeshSt
   return {
     policies: policy.policySources(),
     agents: identity.directory.list().map(toMeshAgent),
-    endpoints: endpoints.list().map(({ name, url, protocol }) => ({ name, url, protocol })),
+    endpoints: endpoints.list().map(({ expiresAt: _, ...endpoint }) => endpoint),
     bundles: {
       [identity.trustDomain]: {
         sequence: bundle?.sequence ?? 0,

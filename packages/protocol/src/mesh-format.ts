@@ -76,6 +76,11 @@ function parseFact(value: unknown): MeshFact {
 export interface MeshEndpoint {
   readonly url: string
   readonly protocol: 'a2a' | 'mcp' | 'http' | 'auto'
+  /**
+   * Whether a connector listens there, which decides and records by itself. Anything else is reached
+   * by way of the fabric, so that no exchange goes unrecorded.
+   */
+  readonly connector: boolean
 }
 
 export interface MeshRegistration {
@@ -103,7 +108,7 @@ export function parseMeshRegistration(value: unknown): MeshRegistration {
 }
 
 function parseEndpoint(value: unknown): MeshEndpoint {
-  const { url, protocol } = record(value, ['url', 'protocol'])
+  const { url, protocol, connector = false } = record(value, ['url', 'protocol', 'connector'])
   if (typeof url !== 'string' || url.length > 2048 || !URL.canParse(url)) {
     throw new MalformedError('an endpoint has no URL')
   }
@@ -112,7 +117,8 @@ function parseEndpoint(value: unknown): MeshEndpoint {
   if (typeof protocol !== 'string' || !protocols.includes(protocol)) {
     throw new MalformedError('the protocol of an endpoint is unknown')
   }
-  return { url, protocol: protocol as MeshEndpoint['protocol'] }
+  if (typeof connector !== 'boolean') throw new MalformedError('connector is a flag')
+  return { url, protocol: protocol as MeshEndpoint['protocol'], connector }
 }
 
 /** One agent as connectors know it. Keys are base64; see the directory of the fabric. */

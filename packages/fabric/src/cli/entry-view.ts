@@ -48,14 +48,39 @@ export function operationOf({ facts }: EntryView): string {
   return tool === '' || tool === '-' ? operation : `${operation} ${tool}`
 }
 
-/** `delivered`, a refusal code, the event of a lifecycle entry, or nothing yet. */
-export function resultOf({ facts }: EntryView): string {
+/** `delivered`, a refusal code, the event of a lifecycle entry; an intent was permitted. */
+export function resultOf({ kind, facts }: EntryView): string {
+  if (kind === 'intent') return 'permitted'
   return textOf(facts['code'] ?? facts['result'] ?? facts['event'])
 }
 
 export function styleOfResult(result: string): Style {
   if (/^[A-Z_]+$/.test(result)) return 'red'
+  if (result === 'permitted') return 'dim'
   return ['delivered', 'completed'].includes(result) ? 'green' : 'yellow'
+}
+
+/** Exchanges under way that are remembered, so that how they end can be said of somebody. */
+const openMax = 1_000
+
+/**
+ * Says of a closing entry who asked what of whom, which the ledger holds once, in the intent. What
+ * was opened before the listening began stays unknown.
+ */
+export function createEntryCompletion(): (entry: EntryView) => EntryView {
+  const opened = new Map<string, EntryView>()
+  return (entry) => {
+    if (entry.kind === 'intent') {
+      opened.set(entry.exchange, entry)
+      const [oldest] = opened.keys()
+      if (opened.size > openMax && oldest !== undefined) opened.delete(oldest)
+      return entry
+    }
+    const intent = opened.get(entry.exchange)
+    if (intent === undefined) return entry
+    opened.delete(entry.exchange)
+    return { ...entry, caller: intent.caller, facts: { ...intent.facts, ...entry.facts } }
+  }
 }
 
 function textOf(fact: string | number | boolean | undefined): string {

@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import { addClientOptions, type CliContext, type ClientOptions, outputOf } from '../context.ts'
-import { ENTRY_COLUMNS, type EntryView, entryRow } from '../entry-view.ts'
+import { createEntryCompletion, ENTRY_COLUMNS, type EntryView, entryRow } from '../entry-view.ts'
 import { type FabricClient, withFabric } from '../fabric-client.ts'
 import { watchInterruption } from '../interruption.ts'
 import { parseCount } from '../option-values.ts'
@@ -63,7 +63,10 @@ async function showRecent(
   await withFabric(context, options, async (fabric) => {
     const entries = await recentEntries(fabric, count)
     output.show(entries, () =>
-      output.terminal.table({ columns: ENTRY_COLUMNS, rows: entries.map(entryRow) }),
+      output.terminal.table({
+        columns: ENTRY_COLUMNS,
+        rows: entries.map(createEntryCompletion()).map(entryRow),
+      }),
     )
   })
 }
@@ -78,9 +81,10 @@ async function watchLedger(context: CliContext, options: ClientOptions): Promise
   const interruption = watchInterruption()
   try {
     await withFabric(context, options, async (fabric) => {
+      const complete = createEntryCompletion()
       output.note('Watching; stop with Ctrl-C.')
       for await (const entry of fabric.watch(interruption.signal)) {
-        output.line(entry as EntryView, (each) => formatWatched(each, output))
+        output.line(entry as EntryView, (each) => formatWatched(complete(each), output))
       }
     })
   } finally {

@@ -93,10 +93,9 @@ const meshAnswers: Readonly<Record<string, MeshAnswer>> = {
     const registration = parse(visit, parseMeshRegistration)
     if (registration instanceof Refusal) return registration
     const expiresAt = visit.at + registration.ttlSeconds * 1000
-    const endpoints = registration.endpoints.map(({ url, protocol }) => ({
+    const endpoints = registration.endpoints.map((endpoint) => ({
+      ...endpoint,
       name: admitted.name,
-      url,
-      protocol,
       expiresAt,
     }))
     options.endpoints.register(admitted.name, endpoints)

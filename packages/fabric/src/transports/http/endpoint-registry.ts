@@ -7,6 +7,8 @@ export interface RegisteredEndpoint {
   readonly name: string
   readonly url: string
   readonly protocol: RouteProtocol
+  /** Whether a connector listens there; others are called by the fabric alone. */
+  readonly connector: boolean
   readonly expiresAt: number
 }
 

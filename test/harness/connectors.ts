@@ -1,0 +1,69 @@
+import type { Identity } from '@countersign/sdk'
+import { connectorAgent } from '../../packages/fabric/src/cli/connector-agent.ts'
+import { type Connector, openConnector } from '../../packages/fabric/src/compose-connector.ts'
+import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
+import type { ShiftedClock } from './clock.ts'
+import type { Place } from './doors.ts'
+import type { Echo } from './echo.ts'
+import { RECEIVERS } from './world.ts'
+
+/** One connector beside each agent, opened when it is first needed. */
+export interface Connectors {
+  of(name: string): Promise<Connector>
+  /** The callee's side: where others reach `to`. */
+  place(to: string, path: string): Promise<Place>
+  /** The caller's side: where the agent `name` reaches `to` on its own machine, in plain HTTP. */
+  loopback(name: string, to: string, path: string): Promise<Place>
+  close(): Promise<void>
+}
+
+export function openConnectors(around: {
+  readonly clock: ShiftedClock
+  readonly echo: Echo
+  readonly origin: string
+  agent(name: string): Promise<Identity>
+}): Connectors {
+  const opened = new Map<string, Promise<Connector>>()
+  const connect = async (name: string): Promise<Connector> => {
+    const { clock, echo, origin } = around
+    const identity = await around.agent(name)
+    const { trustDomain } = identity
+    const isReceiver = Object.hasOwn(RECEIVERS, name)
+    return openConnector({
+      agent: connectorAgent(identity, clock),
+      gateway: { url: origin, spiffeId: `spiffe://${trustDomain}/fabric/gateway` },
+      expose: isReceiver ? echo.url : null,
+      protocol: isReceiver ? RECEIVERS[name as keyof typeof RECEIVERS].protocol : 'auto',
+      listen: { host: '127.0.0.1', port: 0 },
+      meshListen: { host: '127.0.0.1', port: 0, advertise: null },
+      clock,
+      random: systemRandom,
+      log: () => undefined,
+    })
+  }
+  const of = (name: string): Promise<Connector> => {
+    const known = opened.get(name)
+    if (known !== undefined) return known
+    const opening = connect(name)
+    opened.set(name, opening)
+    return opening
+  }
+  return {
+    of,
+    async place(to, path) {
+      const { meshUrl } = await of(to)
+      if (meshUrl === null) throw new Error(`${to} exposes nothing`)
+      const { host, port } = new URL(meshUrl)
+      return { authority: host, port: Number(port), path }
+    },
+    async loopback(name, to, path) {
+      const { loopbackUrl } = await of(name)
+      const { host, port } = new URL(loopbackUrl)
+      return { authority: host, port: Number(port), path: `/${to}${path}` }
+    },
+    async close() {
+      for (const connector of await Promise.all(opened.values())) await connector.close()
+    },
+  }
+}
+

@@ -1,0 +1,96 @@
+import { formatSpiffeId } from '@countersign/protocol'
+import type { TlsCredential } from '@countersign/protocol/tls'
+import { type Heard, talk } from './raw-http.ts'
+
+export type HeaderList = readonly (readonly [string, string])[]
+
+/** A request as a caller would make it, and the ways in which it may lie. */
+export interface Draft {
+  /** The receiver's name; `echo` unless said otherwise. */
+  readonly to?: string
+  /** POST unless said otherwise. */
+  readonly method?: string
+  /** Path and query at the receiver. */
+  readonly path?: string
+  readonly headers?: HeaderList
+  /** `{"hello":"world"}` as JSON unless said otherwise; null for none. */
+  readonly body?: string | Uint8Array | null
+  readonly contentType?: string
+  /** Whose certificate is shown; that of `caller` unless said otherwise, none when null. */
+  readonly as?: TlsCredential | null
+  /** The lines of the head, just before they leave. */
+  readonly edit?: (lines: readonly string[]) => readonly string[]
+  /** What follows the head instead of the body. */
+  readonly payload?: readonly (string | Uint8Array)[]
+}
+
+/** A way to a receiver over which callers and liars come. */
+export interface Door {
+  readonly transport: 'gateway' | 'mesh'
+  /** Where `to` is reached, and what its own `path` is called there. */
+  place(to: string, path: string): Promise<Place>
+  /** The certificate that is shown when a draft names none. */
+  credential(): TlsCredential
+}
+
+export interface Place {
+  readonly port: number
+  readonly authority: string
+  readonly path: string
+}
+
+export const trustDomain = 'countersign.local'
+
+export function agentId(name: string): string {
+  return formatSpiffeId({ trustDomain, kind: 'agent', name, instance: null })
+}
+
+export const defaultBody = '{"hello":"world"}'
+
+export function bodyOf({ body = defaultBody }: Draft): Uint8Array {
+  return typeof body === 'string' ? Buffer.from(body) : (body ?? new Uint8Array(0))
+}
+
+/** The bytes of a draft on their way to `place`: head, then body. */
+export function bytesOf(draft: Draft, place: Place): readonly (string | Uint8Array)[] {
+  const body = bodyOf(draft)
+  const head: string[] = [
+    `${draft.method ?? 'POST'} ${place.path} HTTP/1.1`,
+    `Host: ${place.authority}`,
+    ...(draft.headers ?? []).map(([name, value]) => `${name}: ${value}`),
+  ]
+  if (body.length > 0) {
+    head.push(`Content-Type: ${draft.contentType ?? 'application/json'}`)
+    head.push(`Content-Length: ${body.length}`)
+  }
+  const lines = draft.edit?.(head) ?? head
+  return [Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1'), ...(draft.payload ?? [body])]
+}
+
+/** Every answer to the bytes of a draft, on a connection of its own. */
+export async function sendAll(
+  door: Door,
+  draft: Draft,
+  wanted: number = 1,
+): Promise<readonly Heard[]> {
+  const place = await door.place(draft.to ?? 'echo', draft.path ?? '/')
+  const credential = draft.as === null ? undefined : (draft.as ?? door.credential())
+  return talk({ port: place.port, credential }, bytesOf(draft, place), wanted)
+}
+
+export async function send(door: Door, draft: Draft = {}): Promise<Heard> {
+  const [heard] = await sendAll(door, draft)
+  if (heard === undefined) throw new Error('the peer hung up without an answer')
+  return heard
+}
+
+/** The one value of a field; null when it is absent. */
+export function field(heard: Heard, name: string): string | null {
+  const values = heard.headers.get(name) ?? []
+  if (values.length > 1) throw new Error(`${name} occurs twice`)
+  return values[0] ?? null
+}
+
+export function refusalOf(heard: Heard): string | null {
+  return field(heard, 'countersign-refusal')
+}

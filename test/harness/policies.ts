@@ -1,0 +1,34 @@
+/**
+ * What callers may do in the world of the hostile tests: call receivers by role, each role with
+ * obligations of its own. Whatever is refused there is refused although policy would permit it.
+ */
+export const WORLD_POLICIES = `
+@id("open")
+permit(principal in Role::"caller", action == Action::"call", resource in Role::"open");
+
+@id("masked")
+@mask("card,email,credential")
+permit(principal in Role::"caller", action == Action::"call", resource in Role::"masked");
+
+@id("blocked")
+@block("card,credential")
+permit(principal in Role::"caller", action == Action::"call", resource in Role::"blocked");
+
+@id("signed")
+@sign("request")
+permit(principal in Role::"caller", action == Action::"call", resource in Role::"signed");
+
+@id("countersigned")
+@sign("response")
+permit(principal in Role::"caller", action == Action::"call", resource in Role::"countersigned");
+
+@id("no-deleting")
+forbid(principal, action == Action::"call", resource) when { context.tool == "delete" };
+
+@id("channels")
+permit(
+  principal in Role::"caller",
+  action in [Action::"publish", Action::"consume"],
+  resource is Channel
+);
+`

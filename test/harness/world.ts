@@ -1,0 +1,179 @@
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { askControl, type Identity, openIdentity } from '@countersign/sdk'
+import { type Fabric, openFabric } from '../../packages/fabric/src/compose.ts'
+import { parseConfig } from '../../packages/fabric/src/config/config.ts'
+import { readEnvironment } from '../../packages/fabric/src/config/read.ts'
+import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
+import { ShiftedClock } from './clock.ts'
+import { type Connectors, openConnectors } from './connectors.ts'
+import type { Door } from './doors.ts'
+import { type Echo, openEcho } from './echo.ts'
+import { WORLD_POLICIES } from './policies.ts'
+
+/** One entry of the ledger, as administration shows it. */
+export interface Told {
+  readonly kind: string
+  readonly exchange: string
+  readonly facts: Readonly<Record<string, string | number | boolean>>
+}
+
+/** A whole fabric with an operator, callers, receivers and connectors, in this process. */
+export interface World {
+  readonly dir: string
+  readonly clock: ShiftedClock
+  readonly fabric: Fabric
+  readonly echo: Echo
+  readonly operator: Identity
+  /** May call every receiver of the world. */
+  readonly caller: Identity
+  readonly gateway: Door
+  readonly mesh: Door
+  readonly connectors: Connectors
+  /** An administrative operation, as the operator. */
+  admin(operation: string, args?: object): Promise<unknown>
+  /** Enrols an agent of that name once; later calls give the same one. */
+  agent(name: string, roles?: readonly string[]): Promise<Identity>
+  /** What the ledger holds of an exchange, as `countersign explain` shows it. */
+  explain(exchange: string): Promise<readonly Told[]>
+  close(): Promise<void>
+}
+
+/** Receivers by name: the role that policy permits them by, and what their route speaks. */
+export const RECEIVERS = {
+  echo: { role: 'open', protocol: 'auto' },
+  other: { role: 'open', protocol: 'auto' },
+  a2a: { role: 'open', protocol: 'a2a' },
+  mcp: { role: 'open', protocol: 'mcp' },
+  masked: { role: 'masked', protocol: 'auto' },
+  blocked: { role: 'blocked', protocol: 'auto' },
+  strict: { role: 'signed', protocol: 'auto' },
+  countersigned: { role: 'countersigned', protocol: 'auto' },
+} as const
+
+export interface WorldOptions {
+  /** Further lines of `countersign.yaml`. */
+  readonly limits?: Readonly<Record<string, number>>
+}
+
+/** High enough that no lie is refused for being one of many, unless it is told about that. */
+const limitsDefault = { requestsPerMinute: 100_000, refusalsPerMinute: 100_000, bodyBytes: 65_536 }
+
+export async function openWorld({ limits = {} }: WorldOptions = {}): Promise<World> {
+  const dir = mkdtempSync(join(tmpdir(), 'countersign-world-'))
+  const clock = new ShiftedClock()
+  const echo = await openEcho()
+  const fabric = await openTestFabric(dir, clock, { ...limitsDefault, ...limits })
+  const people = new Map<string, Promise<Identity>>()
+  const enrol = (name: string, kind: 'agent' | 'user', roles: readonly string[]) => {
+    const known = people.get(name)
+    if (known !== undefined) return known
+    const enrolled = enrolIdentity({ fabric, clock, dir }, { name, kind, roles })
+    people.set(name, enrolled)
+    return enrolled
+  }
+  const operator = await enrol('operator', 'user', ['operator'])
+  const admin = adminOf(operator)
+  const caller = await enrol('caller', 'agent', ['caller'])
+  await openReceivers(admin, echo, (name, role) => enrol(name, 'agent', [role]))
+  const credential = () => caller.credential()
+  const connectors = openConnectors({
+    clock,
+    echo,
+    origin: fabric.origin,
+    agent: (name) => enrol(name, 'agent', ['caller']),
+  })
+  return {
+    ...{ dir, clock, fabric, echo, operator, caller, connectors, admin },
+    gateway: {
+      transport: 'gateway',
+      credential,
+      place: (to, path) => {
+        const { host, port } = new URL(fabric.origin)
+        return Promise.resolve({
+          authority: host,
+          port: Number(port),
+          path: `/agents/${to}${path}`,
+        })
+      },
+    },
+    mesh: { transport: 'mesh', credential, place: (to, path) => connectors.place(to, path) },
+    agent: (name, roles = []) => enrol(name, 'agent', roles),
+    explain: (exchange) => explain(admin, exchange),
+    async close() {
+      await connectors.close()
+      for (const identity of await Promise.all(people.values())) identity.close()
+      await fabric.close(0)
+      await echo.close()
+      rmSync(dir, { recursive: true, force: true })
+    },
+  }
+}
+
+export type Admin = World['admin']
+
+async function openTestFabric(
+  dir: string,
+  clock: ShiftedClock,
+  limits: Readonly<Record<string, number>>,
+): Promise<Fabric> {
+  const text = JSON.stringify({
+    masterKey: { from: 'key-file', path: join(dir, 'master.key') },
+    limits,
+  })
+  const file = { path: 'countersign.yaml', text }
+  return openFabric({
+    config: parseConfig(file, readEnvironment(), { dataDir: join(dir, 'data'), port: 0 }),
+    clock,
+    random: systemRandom,
+    log: () => undefined,
+    onFatal: (reason, cause) => {
+      throw new Error(reason, { cause })
+    },
+  })
+}
+
+interface Surroundings {
+  readonly fabric: Fabric
+  readonly clock: ShiftedClock
+  readonly dir: string
+}
+
+async function enrolIdentity(
+  { fabric, clock, dir }: Surroundings,
+  who: { readonly name: string; readonly kind: 'agent' | 'user'; readonly roles: readonly string[] },
+): Promise<Identity> {
+  const order = { ...who, segment: '', attributes: {}, ttlSeconds: 900 }
+  const { join: line } = await fabric.invite(order)
+  const own = join(dir, who.name)
+  mkdirSync(own, { recursive: true, mode: 0o700 })
+  return openIdentity({ join: line, dir: own, clock, onFault: () => undefined })
+}
+
+function adminOf(operator: Identity): Admin {
+  return async (operation, args = {}) => {
+    const value = { operation, args }
+    const answer = await askControl(operator.line, { method: 'POST', path: '/v1/admin', value })
+    return (answer as { result: unknown }).result
+  }
+}
+
+async function openReceivers(
+  admin: Admin,
+  echo: Echo,
+  enrol: (name: string, role: string) => Promise<Identity>,
+): Promise<void> {
+  const put = await admin('policy.put', { name: 'world.cedar', text: WORLD_POLICIES })
+  const { taken, problems } = put as { taken: boolean; problems: readonly string[] }
+  if (!taken) throw new Error(problems.join('\n'))
+  for (const [name, { role, protocol }] of Object.entries(RECEIVERS)) {
+    await enrol(name, role)
+    await admin('route.put', { name, upstream: echo.url, protocol })
+  }
+}
+
+async function explain(admin: Admin, exchange: string): Promise<readonly Told[]> {
+  const told = await admin('policy.explain', { exchange })
+  return (told as { entries: readonly Told[] }).entries
+}

@@ -1,23 +1,39 @@
 import { defineConfig } from 'vitest/config'
 
-// Without 'import': vitest hands these to Node, where it would apply to require() as well.
-const conditions = ['countersign-source', 'node', 'default']
+const conditions = ['countersign-source', 'node', 'import', 'default']
+const elsewhere = ['**/node_modules/**', '**/dist/**']
 
 // `npm run test:engines` asks for the other half: tests that need servers a laptop may not have.
+const engines = [{ extends: true, test: { name: 'engines', include: ['test/engines/**/*.test.ts'] } }]
+
+const everywhere = [
+  {
+    extends: true,
+    test: {
+      name: 'unit',
+      include: ['packages/*/src/**/*.test.ts', 'test/**/*.test.ts'],
+      exclude: ['test/engines/**', 'test/hostile/**', ...elsewhere],
+    },
+  },
+  {
+    extends: true,
+    test: {
+      name: 'hostile',
+      include: ['test/hostile/**/*.test.ts'],
+      // The lies of one worker are told in one world: opening a fabric costs more than most of them.
+      isolate: false,
+    },
+  },
+]
+
 export default defineConfig(({ mode }) => ({
   resolve: { conditions },
   ssr: { resolve: { conditions, externalConditions: conditions } },
   test: {
-    include:
-      mode === 'engines'
-        ? ['test/engines/**/*.test.ts']
-        : ['packages/*/src/**/*.test.ts', 'test/**/*.test.ts'],
-    exclude:
-      mode === 'engines'
-        ? ['**/node_modules/**']
-        : ['test/engines/**', '**/node_modules/**', '**/dist/**'],
+    projects: mode === 'engines' ? engines : everywhere,
     // Child processes and key generation dominate; two workers fill the smallest machine we promise.
     maxWorkers: 2,
+    globalSetup: ['test/harness/worlds-folder.ts'],
     testTimeout: 60_000,
     hookTimeout: 60_000,
     execArgv: ['--conditions=countersign-source'],

@@ -15,7 +15,10 @@ export interface FabricReady {
   readonly ca: string
   readonly cert: string
   readonly key: string
-  readonly apiKey: string
+  readonly trustDomain: string
+  /** Join strings for the two ends of the mesh. */
+  readonly echoJoin: string
+  readonly peerJoin: string
 }
 
 /** What can be taken out, one at a time, to show what it costs. */
@@ -70,12 +73,12 @@ await admin('route.put', { name: 'echo', upstream, protocol: 'a2a' })
 const put = (await admin('policy.put', {
   name: 'bench.cedar',
   text: `@mask("card,email,iban,ssn,phone,credential")
-permit(principal == Agent::"caller", action == Action::"call", resource == Agent::"echo");`,
+permit(principal, action == Action::"call", resource == Agent::"echo")
+when { principal == Agent::"caller" || principal == Agent::"peer" };`,
 })) as { result: { taken: boolean; problems: readonly string[] } }
 if (!put.result.taken) throw new Error(put.result.problems.join('\n'))
-const { key: apiKey } = (
-  (await admin('key.create', { agent: 'caller' })) as { result: { key: string } }
-).result
+const echoOrder = { ...order, name: 'echo', kind: 'agent', roles: [] } as const
+const peerOrder = { ...order, name: 'peer', kind: 'agent', roles: [] } as const
 const credential = caller.credential()
 const file = (name: string, text: string): string => {
   writeFileSync(join(dir, name), text, { mode: 0o600 })
@@ -92,7 +95,9 @@ const ready: FabricReady = {
       ? privateKey
       : privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
   ),
-  apiKey,
+  trustDomain: config.trustDomain,
+  echoJoin: (await fabric.invite(echoOrder)).join,
+  peerJoin: (await fabric.invite(peerOrder)).join,
 }
 process.on('SIGTERM', () => {
   fabric.close(500).then(

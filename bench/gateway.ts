@@ -94,7 +94,7 @@ async function measureNginx(
   }
 }
 
-async function closed(
+export async function closed(
   load: Child<object>,
   order: LoadOrder,
   measured: { cpuUs(): number },

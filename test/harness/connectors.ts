@@ -5,7 +5,7 @@ import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
 import type { ShiftedClock } from './clock.ts'
 import type { Place } from './doors.ts'
 import type { Echo } from './echo.ts'
-import { RECEIVERS } from './world.ts'
+import { RECEIVERS } from './policies.ts'
 
 /** One connector beside each agent, opened when it is first needed. */
 export interface Connectors {
@@ -66,4 +66,3 @@ export function openConnectors(around: {
     },
   }
 }
-

@@ -1,3 +1,15 @@
+/** Receivers by name: the role that policy permits them by, and what their route speaks. */
+export const RECEIVERS = {
+  echo: { role: 'open', protocol: 'auto' },
+  other: { role: 'open', protocol: 'auto' },
+  a2a: { role: 'open', protocol: 'a2a' },
+  mcp: { role: 'open', protocol: 'mcp' },
+  masked: { role: 'masked', protocol: 'auto' },
+  blocked: { role: 'blocked', protocol: 'auto' },
+  strict: { role: 'signed', protocol: 'auto' },
+  countersigned: { role: 'countersigned', protocol: 'auto' },
+} as const
+
 /**
  * What callers may do in the world of the hostile tests: call receivers by role, each role with
  * obligations of its own. Whatever is refused there is refused although policy would permit it.

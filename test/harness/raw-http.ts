@@ -144,7 +144,8 @@ function chunkedBody(
   for (;;) {
     const line = bytes.indexOf('\r\n', at, 'latin1')
     const size = line < 0 ? Number.NaN : Number.parseInt(bytes.toString('latin1', at, line), 16)
-    if (Number.isNaN(size)) return ended ? { bytes: Buffer.concat(chunks), next: bytes.length } : null
+    if (Number.isNaN(size))
+      return ended ? { bytes: Buffer.concat(chunks), next: bytes.length } : null
     if (size === 0) return { bytes: Buffer.concat(chunks), next: line + 4 }
     if (line + 2 + size > bytes.length) {
       return ended ? { bytes: Buffer.concat(chunks), next: bytes.length } : null

@@ -1,7 +1,7 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { askControl, type Identity, openIdentity } from '@countersign/sdk'
+import { inject } from 'vitest'
 import { type Fabric, openFabric } from '../../packages/fabric/src/compose.ts'
 import { parseConfig } from '../../packages/fabric/src/config/config.ts'
 import { readEnvironment } from '../../packages/fabric/src/config/read.ts'
@@ -10,7 +10,7 @@ import { ShiftedClock } from './clock.ts'
 import { type Connectors, openConnectors } from './connectors.ts'
 import type { Door } from './doors.ts'
 import { type Echo, openEcho } from './echo.ts'
-import { WORLD_POLICIES } from './policies.ts'
+import { RECEIVERS, WORLD_POLICIES } from './policies.ts'
 
 /** One entry of the ledger, as administration shows it. */
 export interface Told {
@@ -40,18 +40,6 @@ export interface World {
   close(): Promise<void>
 }
 
-/** Receivers by name: the role that policy permits them by, and what their route speaks. */
-export const RECEIVERS = {
-  echo: { role: 'open', protocol: 'auto' },
-  other: { role: 'open', protocol: 'auto' },
-  a2a: { role: 'open', protocol: 'a2a' },
-  mcp: { role: 'open', protocol: 'mcp' },
-  masked: { role: 'masked', protocol: 'auto' },
-  blocked: { role: 'blocked', protocol: 'auto' },
-  strict: { role: 'signed', protocol: 'auto' },
-  countersigned: { role: 'countersigned', protocol: 'auto' },
-} as const
-
 export interface WorldOptions {
   /** Further lines of `countersign.yaml`. */
   readonly limits?: Readonly<Record<string, number>>
@@ -61,7 +49,7 @@ export interface WorldOptions {
 const limitsDefault = { requestsPerMinute: 100_000, refusalsPerMinute: 100_000, bodyBytes: 65_536 }
 
 export async function openWorld({ limits = {} }: WorldOptions = {}): Promise<World> {
-  const dir = mkdtempSync(join(tmpdir(), 'countersign-world-'))
+  const dir = mkdtempSync(join(inject('worldsDir'), 'world-'))
   const clock = new ShiftedClock()
   const echo = await openEcho()
   const fabric = await openTestFabric(dir, clock, { ...limitsDefault, ...limits })
@@ -142,7 +130,11 @@ interface Surroundings {
 
 async function enrolIdentity(
   { fabric, clock, dir }: Surroundings,
-  who: { readonly name: string; readonly kind: 'agent' | 'user'; readonly roles: readonly string[] },
+  who: {
+    readonly name: string
+    readonly kind: 'agent' | 'user'
+    readonly roles: readonly string[]
+  },
 ): Promise<Identity> {
   const order = { ...who, segment: '', attributes: {}, ttlSeconds: 900 }
   const { join: line } = await fabric.invite(order)

@@ -15,7 +15,7 @@ export interface EntryView {
 
 export const ENTRY_COLUMNS: readonly Column[] = [
   { title: 'index', align: 'right', spare: true },
-  { title: 'time' },
+  { title: 'time', spare: true },
   { title: 'kind', spare: true },
   { title: 'caller' },
   { title: 'receiver' },

@@ -42,11 +42,13 @@ export function explain({ exchange, entries, policy }: Explained, terminal: Term
 }
 
 function detailsOf(entries: readonly EntryView[]): readonly (readonly [string, string])[] {
-  return entries.flatMap(({ facts }) =>
+  const details = entries.flatMap(({ facts }) =>
     Object.entries(facts)
       .filter(([name, value]) => !boring.test(name) && value !== '' && !headNames.has(name))
       .map(([name, value]) => [name.replace(/^private\./, ''), String(value)] as const),
   )
+  // Both entries of an exchange repeat what they have in common.
+  return [...new Map(details.map((detail) => [detail.join(' '), detail])).values()]
 }
 
 const headNames: ReadonlySet<string> = new Set(['protocol', 'tool', 'code', 'result'])

@@ -87,12 +87,15 @@ function runUsual(
 }
 
 describe('a clean day', () => {
-  test.each([1, 2, 3, 4, 5, 6, 7, 8])('raises no agent to 50, and hardly any alarm (seed %d)', (seed) => {
-    const { signals, highest } = runUsual(openDetection(), { days: 1, seed })
-    expect(highest).toBeLessThan(50)
-    // The published aim is 0.05 alarms for an agent and day; six agents may have one.
-    expect(signals.length, JSON.stringify(signals)).toBeLessThanOrEqual(1)
-  })
+  test.each([1, 2, 3, 4, 5, 6, 7, 8])(
+    'raises no agent to 50, and hardly any alarm (seed %d)',
+    (seed) => {
+      const { signals, highest } = runUsual(openDetection(), { days: 1, seed })
+      expect(highest).toBeLessThan(50)
+      // The published aim is 0.05 alarms for an agent and day; six agents may have one.
+      expect(signals.length, JSON.stringify(signals)).toBeLessThanOrEqual(1)
+    },
+  )
 
   test('raises nothing at all on the very first exchanges of a fresh fabric', () => {
     const { observe } = openDetection()

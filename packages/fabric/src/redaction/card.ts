@@ -30,17 +30,6 @@ const ISSUERS: readonly { from: number; to: number; lengths: readonly number[] }
 export const cardDigitsMin = 12
 export const cardDigitsMax = 19
 
-/**
- * Whether `digits` could be a card number: issuer, length and check digit agree. `usual` is true for
- * the lengths that people meet (14 to 16); the others collide with order and message numbers, so a
- * bare one needs a word beside it that says "card".
- */
-export function judgeCard(digits: readonly number[]): { valid: boolean; usual: boolean } {
-  const count = digits.length
-  const usual = count >= 14 && count <= 16
-  return { valid: hasIssuer(digits) && luhn(digits) && !isUniform(digits), usual }
-}
-
 /** Accepted lengths by the first four digits, one bit per length. */
 const LENGTHS: Int32Array = buildLengths()
 
@@ -56,23 +45,52 @@ function buildLengths(): Int32Array {
   return lengths
 }
 
-function hasIssuer(digits: readonly number[]): boolean {
-  const [a = 0, b = 0, c = 0, d = 0] = digits
-  return (((LENGTHS[a * 1000 + b * 100 + c * 10 + d] as number) >> digits.length) & 1) === 1
-}
+/**
+ * Takes the digits of a would-be card number one by one, and says after each whether what it has seen
+ * so far is one: issuer, length and check digit agree. One step costs the same whatever came before,
+ * so trying every start of a long row of digits stays linear.
+ */
+export class CardDigits {
+  count = 0
+  #head = 0
+  #first = 0
+  #uniform = true
+  /** Sums with every second digit doubled, for an even and for an odd number of digits in all. */
+  #evenSum = 0
+  #oddSum = 0
 
-/** ISO/IEC 7812-1, annex B. */
-export function luhn(digits: readonly number[]): boolean {
-  let sum = 0
-  for (let i = digits.length - 1, double = false; i >= 0; i--, double = !double) {
-    const digit = digits[i] as number
-    if (!double) sum += digit
-    else sum += digit > 4 ? digit * 2 - 9 : digit * 2
+  start(): void {
+    this.count = this.#head = this.#evenSum = this.#oddSum = 0
+    this.#uniform = true
   }
-  return sum % 10 === 0
-}
 
-/** One digit over and over is a placeholder. */
-function isUniform(digits: readonly number[]): boolean {
-  return digits.every((digit) => digit === digits[0])
+  add(digit: number): void {
+    if (this.count === 0) this.#first = digit
+    else if (digit !== this.#first) this.#uniform = false
+    if (this.count < 4) this.#head = this.#head * 10 + digit
+    const doubled = digit > 4 ? digit * 2 - 9 : digit * 2
+    const isEvenPlace = (this.count & 1) === 0
+    this.#evenSum += isEvenPlace ? doubled : digit
+    this.#oddSum += isEvenPlace ? digit : doubled
+    this.count++
+  }
+
+  /** Whether any issuer starts like this; asked after the fourth digit. */
+  get hasIssuer(): boolean {
+    return LENGTHS[this.#head] !== 0
+  }
+
+  /** ISO/IEC 7812-1, annex B (Luhn). One digit over and over is a placeholder. */
+  get isCard(): boolean {
+    if ((((LENGTHS[this.#head] as number) >> this.count) & 1) === 0 || this.#uniform) return false
+    return ((this.count & 1) === 0 ? this.#evenSum : this.#oddSum) % 10 === 0
+  }
+
+  /**
+   * The lengths that people meet. The others collide with order and message numbers, so a bare one
+   * needs a word beside it that says "card".
+   */
+  get isUsual(): boolean {
+    return this.count >= 14 && this.count <= 16
+  }
 }

@@ -57,6 +57,8 @@ function isWord(view: View, start: number, end: number): boolean {
     at < from || at >= to ? 0 : (KIND[bytes[at] as number] as number)
   const hump = (left: number, right: number): boolean =>
     (left & LOWER) !== 0 && (right & UPPER) !== 0
+  // `[PHONE *0123]` is our own marker, and says nothing about what follows it.
+  if (bytes[start - 1] === 0x5b && start > from) return false
   const opens = (kind(start - 1) & LETTER) === 0 || hump(kind(start - 1), kind(start))
   const closes = (kind(end) & LETTER) === 0 || hump(kind(end - 1), kind(end))
   return opens && closes
@@ -64,11 +66,12 @@ function isWord(view: View, start: number, end: number): boolean {
 
 /**
  * Whether the field's name, or the text shortly before `at`, speaks of `kind`. Looking back stops at
- * a bracket, because our own markers end in one and must not become the context of what follows.
+ * a bracket: what is masked in between has changed its length, and a second pass must not see further.
  */
 export function hasContext(scan: Scan, at: number, kind: ContextKind): boolean {
   if (scan.fieldContext()[kind].length > 0) return true
   const ends = scan.context()[kind]
+  if (ends.length === 0) return false
   let low = 0
   let high = ends.length
   while (low < high) {

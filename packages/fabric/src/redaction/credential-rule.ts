@@ -49,10 +49,15 @@ function setOf(list: string): Uint8Array {
 /** Longer runs than this are data, not a token; it also bounds the work per keyword. */
 export const tokenBytesMax = 1024
 
-/** The end of the run of `alphabet` from `at`; reads at most one byte more than a token may have. */
-export function tokenEnd(scan: Scan, at: number, alphabet: Uint8Array): number {
+/** The end of the run of `alphabet` from `at`; reads at most one byte more than `max`. */
+export function tokenEnd(
+  scan: Scan,
+  at: number,
+  alphabet: Uint8Array,
+  max: number = tokenBytesMax,
+): number {
   const { bytes, to } = scan.view
-  const limit = Math.min(to, at + tokenBytesMax + 1)
+  const limit = Math.min(to, at + max + 1)
   let i = at
   while (i < limit && alphabet[bytes[i] as number] === 1) i++
   return i
@@ -111,7 +116,7 @@ export function prefixed(
     scan: (scan, at, keyword) => {
       if (!isTokenStart(scan, at, alphabet)) return
       const body = at + keyword.length
-      const end = tokenEnd(scan, body, alphabet)
+      const end = tokenEnd(scan, body, alphabet, max)
       if (end - body < shape.min || end - body > max) return
       if (!isPlausible(scan, body, end)) return
       if (shape.contains !== undefined) {

@@ -130,7 +130,7 @@ function assigned(
     let start = at + keyword.length
     const limit = Math.min(to, start + assignmentBytesMax)
     while (start < limit && isAssignment(bytes[start] as number)) start++
-    let end = tokenEnd(scan, start, shape.alphabet)
+    let end = tokenEnd(scan, start, shape.alphabet, shape.max)
     while (end < to && bytes[end] === 0x3d && end - start < shape.max) end++
     if (end - start < shape.min || end - start > shape.max) return
     if (isPlausible(scan, start, end)) found(scan, id, start, end)
@@ -179,7 +179,7 @@ function scanEntra(scan: Scan, at: number): void {
   const { bytes, from } = scan.view
   const start = at - 4
   if (start < from || ALPHABETS.digits[bytes[at - 1] as number] !== 1) return
-  const end = tokenEnd(scan, at + 2, ALPHABETS.token68)
+  const end = tokenEnd(scan, at + 2, ALPHABETS.token68, 34)
   if (end - at - 2 < 31 || end - at - 2 > 34 || !isTokenStart(scan, start, ALPHABETS.alnum)) return
   found(scan, 'azure-client-secret', start, end)
 }
@@ -198,7 +198,7 @@ function scanTelegram(scan: Scan, at: number): void {
   let start = at
   while (start > from && at - start < 11 && ALPHABETS.digits[bytes[start - 1] as number] === 1)
     start--
-  const end = tokenEnd(scan, at + 1, ALPHABETS.url)
+  const end = tokenEnd(scan, at + 1, ALPHABETS.url, 35)
   if (at - start >= 8 && at - start <= 10 && end - at - 1 === 35)
     found(scan, 'telegram-token', start, end)
 }

@@ -1,5 +1,5 @@
 import { isLeftEdge, KIND, LETTER } from './ascii.ts'
-import { cardDigitsMax, cardDigitsMin, judgeCard } from './card.ts'
+import { CardDigits, cardDigitsMax, cardDigitsMin } from './card.ts'
 import { hasContext } from './context.ts'
 import {
   DIGIT_BYTE,
@@ -135,28 +135,23 @@ function phoneStart(scan: Scan, digit: number): number {
   return at
 }
 
-/** First digits of the issuers in `card.ts`. */
-const CARD_STARTS: ReadonlySet<number> = new Set([2, 3, 4, 5, 6, 8, 9].map((digit) => 0x30 + digit))
+const digits = new CardDigits()
 
 /** The last group of a card number that begins with group `i`, or -1. The longest one wins. */
 function findCard(scan: Scan, i: number): number {
   const { bytes, from } = scan.view
   const start = run.starts[i] as number
-  // Half of all groups begin with a digit that no issuer has.
-  if (!CARD_STARTS.has(bytes[start] as number)) return -1
   if (run.gaps[i] === GAP.dot || (i === 0 && !isLeftEdge(bytes, from, start))) return -1
-  const digits: number[] = []
   let found = -1
+  digits.start()
   for (let j = i; j < run.count; j++) {
-    if (digits.length + groupSize(run, j) > cardDigitsMax) break
-    for (let k = run.starts[j] as number; k < (run.ends[j] as number); k++) {
-      digits.push((bytes[k] as number) - 0x30)
-    }
-    if (digits.length < cardDigitsMin) continue
-    const verdict = judgeCard(digits)
-    if (!verdict.valid || !endsCleanly(scan, i, j)) continue
-    const plain = verdict.usual && isCardLayout(i, j)
-    if (plain || hasContext(scan, start, 'card')) found = j
+    if (digits.count + groupSize(run, j) > cardDigitsMax) break
+    const end = run.ends[j] as number
+    for (let k = run.starts[j] as number; k < end; k++) digits.add((bytes[k] as number) - 0x30)
+    if (digits.count >= 4 && !digits.hasIssuer) break
+    if (digits.count < cardDigitsMin || !digits.isCard || !endsCleanly(scan, i, j)) continue
+    const isPlain = digits.isUsual && isCardLayout(i, j)
+    if (isPlain || hasContext(scan, start, 'card')) found = j
   }
   return found
 }

@@ -14,7 +14,10 @@ const FILE_ENDINGS = new Set(
 
 /** Reports the address around the `@` at `at`. Both directions are bounded, so a row of `@` is linear. */
 export function scanEmail(scan: Scan, at: number): void {
-  const { bytes, from } = scan.view
+  const { bytes, from, to } = scan.view
+  // Most signs that are no address fail here: mentions, decorators, rows of them.
+  if (at <= from || at + 1 >= to || !isMail(bytes[at - 1] as number)) return
+  if (((KIND[bytes[at + 1] as number] as number) & (ALNUM | NON_ASCII)) === 0) return
   const start = localStart(scan, at)
   if (start >= at) return
   const end = domainEnd(scan, at + 1)

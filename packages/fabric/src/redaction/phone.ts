@@ -134,10 +134,11 @@ function isPairs(scan: Scan, run: DigitRun, candidate: Candidate): boolean {
 }
 
 function findInContext(scan: Scan, run: DigitRun, candidate: Candidate): number {
+  // Asked first: most text has no such word at all, and then nothing needs to be counted.
+  if (!hasContext(scan, run.starts[candidate.at] as number, 'phone')) return -1
   const last = lastGroup(run, candidate, digitsMax)
   if (last < 0 || digitsBetween(run, candidate.at, last) < digitsMinInContext) return -1
-  if (isDate(run, candidate.at, last)) return -1
-  return hasContext(scan, run.starts[candidate.at] as number, 'phone') ? last : -1
+  return isDate(run, candidate.at, last) ? -1 : last
 }
 
 /** `2024-01-15` and `15.01.2024`, which stand beside telephone numbers in every contact record. */

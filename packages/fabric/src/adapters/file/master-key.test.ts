@@ -17,8 +17,10 @@ beforeEach(async () => {
 })
 afterEach(() => rm(root, { recursive: true }))
 
-const open = (place: Parameters<typeof openConfiguredMasterKey>[0], keyring?: () => Promise<Keyring>) =>
-  openConfiguredMasterKey(place, dataDir, systemRandom, keyring)
+const open = (
+  place: Parameters<typeof openConfiguredMasterKey>[0],
+  keyring?: () => Promise<Keyring>,
+) => openConfiguredMasterKey(place, dataDir, systemRandom, keyring)
 
 async function fillStore(): Promise<void> {
   await mkdir(join(dataDir, 'secrets'))
@@ -65,7 +67,9 @@ describe('a key file', () => {
     const link = join(root, 'link.key')
     await symlink(place().path, link)
     await expect(open({ from: 'key-file', path: link })).rejects.toThrow('link')
-    await expect(open({ from: 'key-file', path: join(root, 'keys') })).rejects.toThrow('no key file')
+    await expect(open({ from: 'key-file', path: join(root, 'keys') })).rejects.toThrow(
+      'no key file',
+    )
     await writeFile(place().path, 'secret\n')
     await expect(open(place())).rejects.toThrow('32 bytes in base64')
   })

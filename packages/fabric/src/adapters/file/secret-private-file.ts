@@ -1,5 +1,5 @@
 import { constants } from 'node:fs'
-import { open } from 'node:fs/promises'
+import { link, open, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 
 /** A key file that must not be used, and what to do about it. */
@@ -44,15 +44,23 @@ export async function readPrivateFile(path: string): Promise<Uint8Array | null> 
   }
 }
 
-/** Writes a file that did not exist, for its owner only. Durable when it resolves. */
+/**
+ * Writes a file that did not exist, for its owner only. Durable and whole when it resolves; a crash
+ * leaves either nothing under that name or all of it. Of two writers one is refused.
+ */
 export async function writePrivateFile(path: string, bytes: Uint8Array): Promise<void> {
-  const file = await open(path, 'wx', 0o600)
+  const temporary = `${path}.${process.pid}.new`
+  await rm(temporary, { force: true })
+  const file = await open(temporary, 'wx', 0o600)
   try {
     await file.writeFile(bytes)
     await file.sync()
   } finally {
     await file.close()
   }
+  // A link, unlike a rename, never replaces a key that somebody else made in between.
+  await link(temporary, path)
+  await rm(temporary)
   const folder = await open(dirname(path), constants.O_RDONLY)
   try {
     await folder.sync()

@@ -190,7 +190,13 @@ describe('a rotation', () => {
     expect(await readAll(await open(disk, keyB))).toEqual(secrets)
     await expect(open(disk, keyA)).rejects.toThrow('master key')
     for (const path of disk.paths()) {
-      expect(disk.readWhole(path).toString().match(/"key":/g), path).toHaveLength(1)
+      expect(
+        disk
+          .readWhole(path)
+          .toString()
+          .match(/"key":/g),
+        path,
+      ).toHaveLength(1)
     }
   })
 
@@ -289,7 +295,13 @@ async function finishes(disk: LossyDisk, key: Uint8Array): Promise<void> {
   const other = key === keyA ? keyB : keyA
   await expect(open(disk, other)).rejects.toThrow('master key')
   for (const path of disk.paths()) {
-    expect(disk.readWhole(path).toString().match(/"key":/g), path).toHaveLength(1)
+    expect(
+      disk
+        .readWhole(path)
+        .toString()
+        .match(/"key":/g),
+      path,
+    ).toHaveLength(1)
   }
 }
 

@@ -2,9 +2,10 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Command } from 'commander'
+import { type Config, parseConfig } from '../../config/config.ts'
 import { addCommonOptions, type CliContext, outputOf } from '../context.ts'
 import { parsePort } from '../option-values.ts'
-import type { StartOptions } from '../running-fabric.ts'
+import { configOf, type StartOptions } from '../running-fabric.ts'
 import { tellStory } from '../story-teller.ts'
 import { runFabric } from './up.ts'
 
@@ -16,16 +17,28 @@ export function addDemoCommand(program: Command, context: CliContext): void {
       .option('--port <number>', 'listen there instead of on a free port', parsePort),
   ).action(async (options: StartOptions) => {
     const output = outputOf(context, options)
-    const data = options.data ?? (await mkdtemp(join(tmpdir(), 'countersign-demo-')))
+    const folder =
+      options.data === undefined ? await mkdtemp(join(tmpdir(), 'countersign-demo-')) : null
+    const config =
+      folder === null
+        ? configOf(context, { ...options, port: options.port ?? 0 })
+        : throwawayConfig(context, folder, options.port ?? 0)
     try {
-      const order = { options: { ...options, data, port: options.port ?? 0 }, output }
-      await runFabric(context, order, async (fabric) => {
+      await runFabric(context, { config, output }, async (fabric) => {
         if (!(await tellStory(fabric, output))) context.end('no')
         return false
       })
     } finally {
       // A folder that somebody named is theirs to look into.
-      if (options.data === undefined) await rm(data, { recursive: true, force: true })
+      if (folder !== null) await rm(folder, { recursive: true, force: true })
     }
   })
+}
+
+/** Everything in one folder, the master key beside the data, so that nothing stays behind. */
+function throwawayConfig({ environment }: CliContext, folder: string, port: number): Config {
+  const masterKey = { from: 'key-file', path: join(folder, 'master.key') }
+  // YAML holds JSON.
+  const file = { path: 'the demo', text: JSON.stringify({ masterKey }) }
+  return parseConfig(file, environment, { dataDir: join(folder, 'data'), port })
 }

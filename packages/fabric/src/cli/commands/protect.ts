@@ -10,7 +10,7 @@ import { parseHttpUrl, parseName, parsePort, parseSeconds } from '../option-valu
 import { legible } from '../output/display-width.ts'
 import type { Output } from '../output/output.ts'
 import { formatTime } from '../output/quantities.ts'
-import type { StartOptions } from '../running-fabric.ts'
+import { configOf, type StartOptions } from '../running-fabric.ts'
 import { runFabric } from './up.ts'
 
 const PROTOCOLS = ['auto', 'a2a', 'mcp', 'http'] as const
@@ -51,7 +51,8 @@ async function runProtect(
   const output = outputOf(context, options)
   const order = orderOf(url, options)
   if (options.up === true && (await isDown(context, options))) {
-    await runFabric(context, { options, output }, async ({ operator }) => {
+    const config = configOf(context, options)
+    await runFabric(context, { config, output }, async ({ operator }) => {
       await protect(operator, order, output)
       output.note('\nStop with Ctrl-C.')
       return true

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import type { Command } from 'commander'
+import type { Config } from '../../config/config.ts'
 import { addCommonOptions, type CliContext, outputOf } from '../context.ts'
 import { DATA_FILES, replaceFile } from '../data-folder.ts'
 import { untilAborted, watchInterruption } from '../interruption.ts'
@@ -35,7 +36,8 @@ export function addUpCommand(program: Command, context: CliContext): void {
 
 async function up(context: CliContext, options: UpOptions): Promise<void> {
   const output = outputOf(context, options)
-  await runFabric(context, { options, output }, async (fabric) => {
+  const config = configOf(context, options)
+  await runFabric(context, { config, output }, async (fabric) => {
     showReady(fabric, output)
     if (options.demo !== true && options.exitAfterDemo !== true) return true
     const held = await tellOnce(fabric, output)
@@ -46,17 +48,16 @@ async function up(context: CliContext, options: UpOptions): Promise<void> {
 }
 
 export interface RunOrder {
-  readonly options: StartOptions
+  readonly config: Config
   readonly output: Output
 }
 
 /** Starts a fabric, does `then`, and keeps it running for as long as that resolves to true for. */
 export async function runFabric(
   context: CliContext,
-  { options, output }: RunOrder,
+  { config, output }: RunOrder,
   then: (fabric: StartedFabric) => Promise<boolean>,
 ): Promise<void> {
-  const config = configOf(context, options)
   const progress = output.progress('Starting the fabric')
   const log = logTo(context, output)
   const fabric = await startFabric(context, config, log).finally(() => progress.stop())

@@ -8,6 +8,7 @@ import {
   InMemoryTaskStore,
   type RequestContext,
 } from '@a2a-js/sdk/server'
+import { parseUtf8 } from '@countersign/protocol'
 import { type Agent, openAgent } from '@countersign/sdk'
 import { answerA2a } from './a2a-answer.ts'
 import { obey } from './orders.ts'
@@ -22,9 +23,20 @@ export interface Enrolment {
   readonly dir: string
 }
 
+export interface Collected {
+  readonly text: string
+  /** The name of the agent that sealed it, as verified by the SDK. */
+  readonly sender: string
+  readonly attempt: number
+}
+
 export type BillingOrders = {
   /** Enrols, and serves A2A; countersigns what it answers. */
   readonly serve: (enrolment: Enrolment) => Promise<{ readonly url: string }>
+  /** Takes the next sealed message of a channel, opens it, and countersigns that it has it. */
+  readonly collect: (channel: string) => Promise<Collected>
+  /** The receipt of an exchange by its id, verified offline by the SDK. */
+  readonly fetchReceipt: (exchange: string) => Promise<Uint8Array>
   /** Every text that reached this agent, as it arrived. */
   readonly tellHeard: () => Promise<readonly string[]>
 }
@@ -87,6 +99,24 @@ function textOf({ userMessage }: RequestContext): string {
     .join(' ')
 }
 
+/** The message is there already; waiting is for a fabric that is busy. */
+const collectMsMax = 5_000
+
+async function collect(channel: string): Promise<Collected> {
+  const group = 'demo'
+  const messages = await enrolled().channel(channel).receive({ group, countMax: 1, waitMs: collectMsMax })
+  const [message] = messages
+  if (message === undefined) throw new Error(`nothing arrived on ${channel}`)
+  const { body, sender, attempt } = message
+  await message.ack()
+  return { text: parseUtf8(body), sender, attempt }
+}
+
+function enrolled(): Agent {
+  if (agent === null) throw new Error('serve comes first')
+  return agent
+}
+
 function describe(name: string, url: string): AgentCard {
   return AgentCard.fromJSON({
     name,
@@ -107,7 +137,12 @@ function describe(name: string, url: string): AgentCard {
   })
 }
 
-obey({ serve, tellHeard: () => Promise.resolve(heard) } satisfies BillingOrders)
+obey({
+  serve,
+  collect,
+  fetchReceipt: async (exchange) => (await enrolled().receipt(exchange)).bytes,
+  tellHeard: () => Promise.resolve(heard),
+} satisfies BillingOrders)
 process.once('SIGTERM', () => {
   const closed = agent?.close() ?? Promise.resolve()
   closed.finally(() => process.exit(0)).catch(() => process.exit(1))

@@ -2,6 +2,7 @@ import { REFUSALS } from '@countersign/protocol'
 import { systemClock } from '../../lib/clock.ts'
 import type { Explained } from '../explain.ts'
 import { CAST, MASKED_CLASSES } from './demo-policy.ts'
+import { queue } from './queue-scene.ts'
 import { proveReceipt, type Scene } from './scene.ts'
 import type { Stage } from './stage.ts'
 
@@ -147,5 +148,5 @@ const quarantine: Scene = {
 }
 
 /** The story, in its order. */
-export const SCENES: readonly Scene[] = [gateway, mesh, denied, quarantine]
+export const SCENES: readonly Scene[] = [gateway, mesh, denied, queue, quarantine]
 

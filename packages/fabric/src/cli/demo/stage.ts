@@ -22,10 +22,14 @@ export interface StageOptions {
 /** The three agents, ready, with what stands around them. */
 export interface Stage {
   readonly origin: string
+  readonly dataDir: string
   readonly operator: FabricClient
   readonly support: AgentProcess<SupportOrders>
+  /** The present process of billing, which can be taken down and brought up again. */
   readonly billing: AgentProcess<BillingOrders>
   readonly records: AgentProcess<RecordsOrders>
+  /** Starts billing's process anew, with the identity that it enrolled before. */
+  restartBilling(): Promise<void>
   /** Where support calls others by name, without a credential of its own. */
   readonly supportUrl: string
   readonly pids: readonly number[]
@@ -48,27 +52,33 @@ export async function openStage(options: StageOptions): Promise<Stage> {
 }
 
 async function setUp(options: StageOptions, props: Props): Promise<Stage> {
-  const { operator } = options
-  const started = {
-    support: startAgentProcess<SupportOrders>(CAST.support, agentFile('support-agent')),
-    billing: startAgentProcess<BillingOrders>(CAST.billing, agentFile('billing-agent')),
-    records: startAgentProcess<RecordsOrders>(CAST.records, agentFile('records-agent')),
-  }
-  const all = Object.values(started)
+  const { operator, dataDir } = options
+  const startBilling = () =>
+    startAgentProcess<BillingOrders>(CAST.billing, agentFile('billing-agent'))
+  const support = startAgentProcess<SupportOrders>(CAST.support, agentFile('support-agent'))
+  const records = startAgentProcess<RecordsOrders>(CAST.records, agentFile('records-agent'))
+  let billing = startBilling()
   props.add(async () => {
-    await Promise.all(all.map((each) => each.stop()))
+    await Promise.all([support.stop(), billing.stop(), records.stop()])
   })
   await Promise.all([installPolicy(operator), restoreAll(operator)])
   const [supportUrl] = await Promise.all([
-    readySupport(options, props, started.support),
-    readyRecords(options, props, started.records),
-    enrolBilling(options, started.billing),
+    readySupport(options, props, support),
+    readyRecords(options, props, records),
+    enrolBilling(options, billing),
   ])
   return {
-    ...started,
     ...options,
-    supportUrl,
-    pids: all.map(({ pid }) => pid),
+    ...{ support, records, supportUrl },
+    pids: [support.pid, billing.pid, records.pid],
+    get billing() {
+      return billing
+    },
+    async restartBilling() {
+      await billing.stop()
+      billing = startBilling()
+      await billing.order('serve', { join: null, dir: identityDir(dataDir, CAST.billing) })
+    },
     close: () => props.clear(),
   }
 }
@@ -117,12 +127,16 @@ async function invite(
   { operator, dataDir }: StageOptions,
   name: string,
 ): Promise<{ readonly join: string; readonly dir: string }> {
-  const dir = join(dataDir, 'demo', name)
+  const dir = identityDir(dataDir, name)
   await rm(dir, { recursive: true, force: true })
   await mkdir(join(dataDir, 'demo'), { recursive: true, mode: 0o700 })
   const order = { name, roles: ['demo'], segment: 'demo', ttlSeconds: 60 }
   const invitation = await operator.admin<{ join: string }>('agent.enroll', order)
   return { join: invitation.join, dir }
+}
+
+function identityDir(dataDir: string, name: string): string {
+  return join(dataDir, 'demo', name)
 }
 
 async function enrolBilling(

@@ -50,11 +50,24 @@ export type SupportOrders = {
   readonly callTool: (call: ToolCall) => Promise<ToolAnswer>
   /** The receipt of an exchange by its id, verified offline by the SDK. */
   readonly fetchReceipt: (exchange: string) => Promise<Uint8Array>
+  /** Seals a text for the members of a channel and publishes it. */
+  readonly handOver: (sealed: HandOver) => Promise<HandedOver>
   /** Resolves when the first events of a stream have arrived; it goes on. */
   readonly openStream: (text: string) => Promise<{ readonly events: number }>
   readonly awaitStreamEnd: () => Promise<StreamEnd>
   /** The receipt of the stream, once it has ended and this agent may ask again. */
   readonly fetchStreamReceipt: () => Promise<Exchanged>
+}
+
+export interface HandOver {
+  readonly channel: string
+  readonly text: string
+}
+
+export interface HandedOver {
+  readonly messageId: string
+  readonly offset: number
+  readonly exchange: string
 }
 
 export interface ToolCall {
@@ -155,6 +168,12 @@ async function callTool({ url, tool, customer }: ToolCall): Promise<ToolAnswer> 
   }
 }
 
+async function handOver({ channel, text }: HandOver): Promise<HandedOver> {
+  const sealed = await present(agent, 'enrol').channel(channel).send(text, { labels: ['payroll'] })
+  const { messageId, offset, exchange } = sealed
+  return { messageId, offset, exchange: exchange ?? '' }
+}
+
 async function openStream(text: string): Promise<{ readonly events: number }> {
   const events = present(billing, 'meet').sendMessageStream(compose(text))
   let count = 0
@@ -182,6 +201,7 @@ obey({
   meet,
   ask,
   callTool,
+  handOver,
   fetchReceipt: async (exchange) => (await present(agent, 'enrol').receipt(exchange)).bytes,
   openStream,
   awaitStreamEnd: () => present(stream, 'openStream').end,

@@ -25,6 +25,8 @@ export interface TableLayout {
 }
 
 const gap = '  '
+/** A column that is cut further is hard to read, so that spare ones make room for it. */
+const columnWidthReadable = 10
 /** A narrower column says nothing any more; below it a table is wider than the terminal instead. */
 const columnWidthMin = 6
 
@@ -65,16 +67,18 @@ function naturalWidths({ columns, rows }: Table): readonly number[] {
   )
 }
 
-/** Leaves spare columns out, first ones first, until the narrowest form of the rest fits. */
+/** Leaves spare columns out, first ones first, until a readable form of the rest fits. */
 function withoutSpare(table: Table, width: number): Table {
   const { columns, rows } = table
-  const narrowest = naturalWidths(table).reduce(
+  const readable = naturalWidths(table).reduce(
     (sum, natural, i) =>
-      sum + gap.length + (columns[i]?.whole === true ? natural : Math.min(natural, columnWidthMin)),
+      sum +
+      gap.length +
+      (columns[i]?.whole === true ? natural : Math.min(natural, columnWidthReadable)),
     -gap.length,
   )
   const spare = columns.findIndex((column) => column.spare === true)
-  if (narrowest <= width || spare === -1) return table
+  if (readable <= width || spare === -1) return table
   const others = {
     columns: columns.toSpliced(spare, 1),
     rows: rows.map((row) => row.toSpliced(spare, 1)),

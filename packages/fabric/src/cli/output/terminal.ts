@@ -23,16 +23,16 @@ export interface Terminal {
   /** Whether a person is there to watch; then long work shows progress. */
   readonly watched: boolean
   /** One line or more on stdout. */
-  print(text: string): void
+  readonly print: (text: string) => void
   /** Bytes on stdout, exactly. */
-  write(bytes: Uint8Array): void
+  readonly write: (bytes: Uint8Array) => void
   /** One line or more on stderr: what is not the answer itself. */
-  note(text: string): void
+  readonly note: (text: string) => void
   readonly table: (table: Table) => string
   readonly facts: (facts: readonly (readonly [name: string, value: Cell])[]) => string
-  progress(text: string): Progress
+  readonly progress: (text: string) => Progress
   /** On stderr, in its own colours. */
-  fault(message: string, next: string): void
+  readonly fault: (message: string, next: string) => void
 }
 
 const columnsDefault = 80

@@ -1,0 +1,111 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { measureGateway } from './gateway.ts'
+import { measureLedger } from './ledger.ts'
+import { measureMesh } from './mesh.ts'
+import { measurePolicy } from './policy.ts'
+import { measureQueueRows } from './queue-rows.ts'
+import { measureRedaction } from './redaction.ts'
+import { type Row, row } from './row.ts'
+import { measureStart } from './start.ts'
+
+type Group = (dir: string) => Promise<readonly Row[]>
+
+/** Each group measures us and its baseline in one run; figures of two runs compare only as ratios. */
+const groups: Readonly<Record<string, Group>> = {
+  start: measureStart,
+  policy: policyRows,
+  redaction: redactionRows,
+  ledger: ledgerRows,
+  queue: measureQueueRows,
+  gateway: measureGateway,
+  mesh: measureMesh,
+}
+
+async function policyRows(): Promise<readonly Row[]> {
+  const { decisionsPerSecond10, decisionsPerSecond1000, wasmPerSecond10 } = await measurePolicy()
+  const baseline = 'cedar-wasm'
+  const ratio = decisionsPerSecond10 / wasmPerSecond10
+  return [
+    row('policy.decisions-per-s', decisionsPerSecond10, '1/s', {
+      baseline,
+      ratio,
+      note: '10 policies, one core',
+    }),
+    row('policy.decisions-per-s-1000', decisionsPerSecond1000, '1/s', {
+      note: '1,000 policies, one core',
+    }),
+  ]
+}
+
+async function redactionRows(): Promise<readonly Row[]> {
+  const { mbPerSecond } = await measureRedaction()
+  const slowest = Math.min(...Object.values(mbPerSecond))
+  return [
+    row('redaction.mb-per-s', mbPerSecond['clean 8 KB'] ?? slowest, 'MB/s', {
+      note: 'JSON of 8 KB, all classes, nothing to mask',
+    }),
+    ...Object.entries(mbPerSecond).map(([body, value]) =>
+      row(`redaction.mb-per-s ${body}`, value, 'MB/s'),
+    ),
+  ]
+}
+
+async function ledgerRows(dir: string): Promise<readonly Row[]> {
+  const figures = await measureLedger(join(dir, 'ledger'))
+  return figures.flatMap((figure) => {
+    const at = `${figure.inFlight} in flight`
+    const main = figure.inFlight === 256
+    const name = (metric: string) => (main ? `ledger.${metric}` : `ledger.${metric} ${at}`)
+    return [
+      row(name('entries-per-s'), figure.entriesPerSecond, '1/s', {
+        note: `${at}, ${Math.round(figure.fsyncsPer1000)} syncs per 1,000 acknowledgements`,
+      }),
+      row(name('p99-ms'), figure.p99Ms, 'ms', { note: `${at}, p50 ${figure.p50Ms.toFixed(1)} ms` }),
+      row(name('cpu-us-per-entry'), figure.cpuUsPerEntry, 'µs', { note: at }),
+    ]
+  })
+}
+
+function print(rows: readonly Row[]): void {
+  const cells = rows.map(({ name, value, unit, baseline, ratio, note }) => [
+    name,
+    value.toLocaleString('en'),
+    unit,
+    ratio === null ? '' : `${ratio}× ${baseline ?? ''}`,
+    note,
+  ])
+  const widths = [0, 1, 2, 3].map((at) =>
+    Math.max(0, ...cells.map((cell) => cell[at]?.length ?? 0)),
+  )
+  for (const cell of cells) {
+    const padded = cell.map((text, at) =>
+      at === 1 ? text.padStart(widths[at] ?? 0) : text.padEnd(widths[at] ?? 0),
+    )
+    console.log(padded.join('  ').trimEnd())
+  }
+}
+
+const wanted = process.argv.slice(2)
+const unknown = wanted.filter((name) => !Object.hasOwn(groups, name))
+if (unknown.length > 0) {
+  console.error(`no group ${unknown.join(', ')}; the groups are ${Object.keys(groups).join(', ')}`)
+  process.exit(2)
+}
+const dir = await mkdtemp(join(tmpdir(), 'countersign-bench-'))
+const rows: Row[] = []
+try {
+  for (const [name, measure] of Object.entries(groups)) {
+    if (wanted.length > 0 && !wanted.includes(name)) continue
+    console.log(`\n${name}`)
+    const taken = await measure(dir)
+    print(taken)
+    rows.push(...taken)
+  }
+} finally {
+  await rm(dir, { recursive: true, force: true })
+}
+const published = rows.map(({ note: _, ...rest }) => rest)
+await writeFile(new URL('results.json', import.meta.url), `${JSON.stringify(published, null, 2)}\n`)
+process.exit(0)

@@ -1,0 +1,160 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { createServer, type Server } from 'node:http'
+import { request as httpsRequest } from 'node:https'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { run } from '../run.ts'
+
+const dir = mkdtempSync(join(tmpdir(), 'countersign-up-'))
+const data = join(dir, 'data')
+let fabric: ChildProcess
+let ended: Promise<number | null>
+let upstream: Server
+let upstreamUrl = ''
+
+beforeAll(async () => {
+  upstream = createServer((request, response) => {
+    response.setHeader('content-type', 'application/json')
+    response.end(JSON.stringify({ from: request.headers['countersign-from'] }))
+  })
+  upstreamUrl = await new Promise<string>((resolve) => {
+    upstream.listen(0, '127.0.0.1', () => {
+      const address = upstream.address()
+      const port = typeof address === 'object' && address !== null ? address.port : 0
+      resolve(`http://127.0.0.1:${port}`)
+    })
+  })
+  const main = join(import.meta.dirname, '../../main.ts')
+  const flags = ['--conditions=countersign-source', main, 'up', '--json', '--port', '0']
+  fabric = spawn(process.execPath, [...flags, '--data', data], {
+    cwd: dir,
+    env: { PATH: process.env['PATH'], XDG_CONFIG_HOME: join(dir, 'config') },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  ended = new Promise((resolve) => {
+    fabric.once('exit', resolve)
+  })
+  await new Promise<void>((resolve, reject) => {
+    fabric.stdout?.on('data', (text: Buffer) => {
+      if (text.includes('"event":"ready"')) resolve()
+    })
+    void ended.then((code) => reject(new Error(`the fabric ended with ${code}`)))
+  })
+})
+
+afterAll(() => {
+  fabric.kill('SIGKILL')
+  upstream.close()
+  rmSync(dir, { recursive: true, force: true })
+})
+
+async function countersign(...args: readonly string[]) {
+  const written = { stdout: '', stderr: '' }
+  const screen = (to: 'stdout' | 'stderr') => ({
+    write: (text: string | Uint8Array) => {
+      written[to] += typeof text === 'string' ? text : Buffer.from(text).toString('utf8')
+    },
+  })
+  const command = [...args, '--data', data]
+  const status = await run(command, { stdout: screen('stdout'), stderr: screen('stderr') })
+  return { status, ...written }
+}
+
+interface Answer {
+  readonly status: number | undefined
+  readonly exchange: string
+  readonly body: string
+}
+
+/** What `curl --cacert <data>/ca.pem -H 'X-Api-Key: …'` does. */
+function curl(url: string, key: string): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const options = { ca: readFileSync(join(data, 'ca.pem')), headers: { 'x-api-key': key } }
+    const request = httpsRequest(url, { ...options, agent: false }, (response) => {
+      let body = ''
+      response.setEncoding('utf8')
+      response.on('data', (text: string) => {
+        body += text
+      })
+      response.on('end', () => {
+        const exchange = String(response.headers['countersign-exchange'])
+        resolve({ status: response.statusCode, exchange, body })
+      })
+    })
+    request.once('error', reject).end()
+  })
+}
+
+let url = ''
+let answered: Answer
+
+test('a protected agent answers the caller that got the key', async () => {
+  const protect = await countersign('protect', upstreamUrl, '--as', 'echo', '--json')
+  expect(protect.status).toBe(0)
+  const made = JSON.parse(protect.stdout) as { url: string; key: string; example: string }
+  expect(made.example).toContain(`X-Api-Key: ${made.key}`)
+  url = made.url
+  answered = await curl(made.url, made.key)
+  expect(answered.status).toBe(200)
+  expect(JSON.parse(answered.body)).toEqual({
+    from: 'spiffe://countersign.local/agent/echo-caller',
+  })
+})
+
+test('the receipt of that call verifies, and fails with one byte changed', async () => {
+  const file = join(dir, 'receipt')
+  expect((await countersign('receipt', answered.exchange, '--out', file)).status).toBe(0)
+  expect((await countersign('verify', file)).status).toBe(0)
+  const bytes = readFileSync(file)
+  writeFileSync(file, bytes.with(40, (bytes[40] ?? 0) ^ 1))
+  expect((await countersign('verify', file)).status).toBe(1)
+})
+
+test('another caller is denied, and the denial is explained', async () => {
+  const key = (await countersign('key', 'create', 'stranger')).stdout.trim()
+  const denied = await curl(url, key)
+  expect(denied.status).toBe(403)
+  const { status, stdout } = await countersign('explain', denied.exchange)
+  expect(status).toBe(0)
+  expect(stdout).toContain('Denied: agent "stranger" asks to call agent "echo"')
+  expect(stdout).toContain('Policy "protect-echo"')
+})
+
+test('what the fabric refuses ends with 4 and its code', async () => {
+  const { status, stdout, stderr } = await countersign('agent', 'show', 'nobody')
+  expect({ status, stdout }).toEqual({ status: 4, stdout: '' })
+  expect(stderr).toContain('error: RECEIVER_UNKNOWN')
+})
+
+test('the operator lists, enrols, and takes a token', async () => {
+  expect((await countersign('agent', 'enroll', 'planner')).stdout).toMatch(
+    /^https:\/\/127\.0\.0\.1:\d+\/#[\w-]+\.[\w-]{43}\n$/,
+  )
+  const agents = JSON.parse((await countersign('agent', 'list', '--json')).stdout) as {
+    name: string
+  }[]
+  expect(agents.map(({ name }) => name)).toEqual(
+    expect.arrayContaining(['operator', 'echo-caller', 'stranger']),
+  )
+  expect((await countersign('token')).stdout.split('.')).toHaveLength(3)
+  expect(JSON.parse((await countersign('ledger', 'check', '--json')).stdout)).toMatchObject({
+    entries: expect.any(Number),
+  })
+})
+
+test('a second fabric on the same folder is refused', async () => {
+  const { status, stderr } = await countersign('up', '--port', '0')
+  expect(status).toBe(2)
+  expect(stderr).toContain('already')
+})
+
+test('the folder is for its owner alone, and says no longer that it runs once it was stopped', async () => {
+  for (const name of ['', 'operator', 'trust.json', 'fabric.json']) {
+    expect(statSync(join(data, name)).mode & 0o077, name).toBe(0)
+  }
+  fabric.kill('SIGTERM')
+  expect(await ended).toBe(0)
+  expect((await countersign('status')).status).toBe(3)
+})

@@ -1,0 +1,96 @@
+import { describe, expect, test } from 'vitest'
+import { Refusal } from '../lib/refusal.ts'
+import { createRedactor } from './create-redactor.ts'
+import { DATA_CLASSES } from './redactor.ts'
+
+const redactor = createRedactor({ hashKey: new Uint8Array(32).fill(9) })
+
+function codeOf(text: string, contentType = 'application/json'): string {
+  const order = { mask: DATA_CLASSES, block: [] }
+  const answer = redactor.redact(new TextEncoder().encode(text), contentType, order)
+  return answer instanceof Refusal ? answer.code : 'passed'
+}
+
+/**
+ * Each of these makes some detector start as often as it can. Anything worse than linear work would
+ * run for minutes here, and into the time limit of the runner.
+ */
+describe('a megabyte that is made to be slow', () => {
+  const size = 1_000_000
+  const fill = (unit: string, length = size): string => unit.repeat(Math.ceil(length / unit.length))
+  const hostile = [
+    'a',
+    '@',
+    'a@',
+    'a@b.',
+    'a.',
+    '4',
+    '4 ',
+    '4-',
+    '1 2 3 4 5 6 7 ',
+    '4111 ',
+    '0',
+    '00 ',
+    '+1',
+    '(',
+    '%',
+    '%25',
+    '%34',
+    '\\u0034',
+    '&#52;',
+    '://',
+    '://a:',
+    'https://a:b@',
+    'eyJ',
+    'eyJ.',
+    'eyJaa.',
+    'sk-',
+    'sk-ant-',
+    'ghp_',
+    'xoxb-',
+    '-----BEGIN ',
+    '-----BEGIN PRIVATE KEY-----',
+    '-----BEGIN PRIVATE KEY-----A',
+    'Bearer ',
+    'AKIA',
+    'QUJD',
+    'DE89 ',
+    'DE89370400440532013',
+    'card 4 ',
+    'phone ',
+    'phone 1 ',
+    '\u200b',
+    '４',
+    'é',
+    ':AA',
+    '1:AA',
+    'Q~',
+    '1Q~',
+    'AccountKey=',
+    'secret_access_key ',
+    'ssn 1',
+    '555-',
+    '212-555-',
+    '06 12 ',
+    'password',
+    '[',
+  ]
+  test.each(hostile)('%j, as text and as a JSON string, is inspected to the end', (unit) => {
+    const body = fill(unit)
+    expect(codeOf(body, 'text/plain')).toMatch(/passed|MESSAGE_TOO_LARGE/)
+    expect(codeOf(JSON.stringify(fill(unit, size / 5)))).toMatch(/passed|MESSAGE_TOO_LARGE/)
+  })
+
+  test.each(['{"a":', '[', '"', '[1,', '{"a":1,', '1', '-', '\\'])(
+    '%j as JSON is refused',
+    (unit) => {
+      expect(codeOf(fill(unit))).toBe('MESSAGE_MALFORMED')
+    },
+  )
+
+  test('many names in one object are read to the end', () => {
+    const names = Array.from({ length: 60_000 }, (_, i) => `"${i}@example.org":0`)
+    expect(codeOf(`{${names.join(',')}}`)).toBe('MESSAGE_TOO_LARGE')
+    expect(codeOf(`{${names.map((name) => name.replace('@', '-')).join(',')}}`)).toBe('passed')
+  })
+})

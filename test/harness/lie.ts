@@ -1,0 +1,54 @@
+import { describe, test } from 'vitest'
+import type { Transport } from '../requirements.ts'
+import { openWorld, type World } from './world.ts'
+
+/** Tells the lie in a world, and fails when it is believed. */
+export type Telling = (world: World) => Promise<void>
+
+/** How a lie is told on each transport, or why it cannot be told there. */
+export type Told = Readonly<Record<Transport, Telling | Readonly<Record<string, Telling>> | string>>
+
+/**
+ * One lie, on every transport to which it applies. `promise` is what the liar tries, with the
+ * promises that withstand it; a transport on which nobody can tell the lie says why.
+ */
+export function lie(promise: string, told: Told): void {
+  describe(promise, () => {
+    for (const [transport, telling] of Object.entries(told)) {
+      if (typeof telling === 'string') continue
+      if (typeof telling === 'function') {
+        test(`on the ${transport}`, async () => telling(await sharedWorld()))
+        continue
+      }
+      for (const [way, each] of Object.entries(telling)) {
+        test(`on the ${transport}: ${way}`, async () => each(await sharedWorld()))
+      }
+    }
+  })
+}
+
+const place = Symbol.for('countersign.test.world')
+const shared = globalThis as { [place]?: Promise<World> }
+
+/**
+ * The world of this worker process: opened with the first lie, and closed by the end of the process,
+ * since opening one costs more than most lies. Whoever spoils something in it (an agent's standing,
+ * an allowance) does so under a name of its own.
+ */
+export function sharedWorld(): Promise<World> {
+  shared[place] ??= openWorld()
+  return shared[place]
+}
+
+/** Runs `scene` in a world of its own, for lies that would spoil the shared one. */
+export async function inOwnWorld(
+  options: Parameters<typeof openWorld>[0],
+  scene: Telling,
+): Promise<void> {
+  const world = await openWorld(options)
+  try {
+    await scene(world)
+  } finally {
+    await world.close()
+  }
+}

@@ -1,0 +1,95 @@
+import type { RefusalCode } from '@countersign/protocol'
+import { expect } from 'vitest'
+import { GATEWAY_WIRE } from '../../packages/fabric/src/transports/gateway/wire.ts'
+import { MESH_WIRE } from '../../packages/fabric/src/transports/mesh/wire.ts'
+import { type Door, type Draft, field, refusalOf, send } from './doors.ts'
+import type { Telling } from './lie.ts'
+import type { Heard } from './raw-http.ts'
+import type { Told, World } from './world.ts'
+
+export type DraftOf = (world: World, door: Door) => Draft | Promise<Draft>
+
+/** A lie that is one request: refused with `code`, on record, and unseen by the receiver. */
+export function refused(
+  transport: Door['transport'],
+  code: RefusalCode,
+  draftOf: DraftOf,
+): Telling {
+  return async (world) => {
+    const door = world[transport]
+    const draft = await draftOf(world, door)
+    await expectRefused(world, transport, { code, tell: () => send(door, draft) })
+  }
+}
+
+/** The same request at the gateway and at the receiver's connector. */
+export function refusedOnBoth(
+  code: RefusalCode,
+  draftOf: DraftOf,
+): { readonly gateway: Telling; readonly mesh: Telling } {
+  return { gateway: refused('gateway', code, draftOf), mesh: refused('mesh', code, draftOf) }
+}
+
+/** Several ways to tell one lie, each at the gateway and at the receiver's connector. */
+export function eachRefusedOnBoth(
+  code: RefusalCode,
+  drafts: Readonly<Record<string, DraftOf | Draft>>,
+): Record<'gateway' | 'mesh', Record<string, Telling>> {
+  const tellings = (transport: Door['transport']): Record<string, Telling> =>
+    Object.fromEntries(
+      Object.entries(drafts).map(([way, draft]) => {
+        const draftOf = typeof draft === 'function' ? draft : () => draft
+        return [way, refused(transport, code, draftOf)]
+      }),
+    )
+  return { gateway: tellings('gateway'), mesh: tellings('mesh') }
+}
+
+export interface ExpectedRefusal {
+  readonly code: RefusalCode
+  readonly tell: () => Promise<Heard>
+}
+
+export async function expectRefused(
+  world: World,
+  transport: Door['transport'],
+  { code, tell }: ExpectedRefusal,
+): Promise<void> {
+  const before = world.echo.reached.length
+  const heard = await tell()
+  expectHeard(heard, transport, code)
+  expect(world.echo.reached.slice(before)).toEqual([])
+  const entries = await world.explain(exchangeOf(heard))
+  expect(entries.map(({ kind, facts }) => [kind, facts['code']])).toEqual([['refusal', code]])
+}
+
+/** The receiver acted, and its answer was held back: the outcome says why. */
+export async function expectAnswerRefused(
+  world: World,
+  transport: Door['transport'],
+  { code, tell }: ExpectedRefusal,
+): Promise<void> {
+  const heard = await tell()
+  expectHeard(heard, transport, code)
+  expectOutcome(await world.explain(exchangeOf(heard)), code)
+}
+
+export function expectOutcome(entries: readonly Told[], code: RefusalCode): void {
+  expect(entries.map(({ kind }) => kind)).toEqual(['intent', 'outcome'])
+  expect(entries.at(-1)?.facts).toMatchObject({ code })
+}
+
+/** What the liar hears: the documented status, code and nothing of the reason. */
+export function expectHeard(heard: Heard, transport: Door['transport'], code: RefusalCode): void {
+  expect({ refusal: refusalOf(heard), body: heard.body.toString() }).toMatchObject({
+    refusal: code,
+  })
+  const wire = transport === 'gateway' ? GATEWAY_WIRE : MESH_WIRE
+  expect(heard.status).toBe(wire[code].status)
+}
+
+export function exchangeOf(heard: Heard): string {
+  const exchange = field(heard, 'countersign-exchange')
+  if (exchange === null) throw new Error('the answer names no exchange')
+  return exchange
+}

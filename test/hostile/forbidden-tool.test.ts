@@ -1,0 +1,26 @@
+import { lie } from '../harness/lie.ts'
+import { eachRefusedOnBoth } from '../harness/refusals.ts'
+import { verifies } from '../requirements.ts'
+
+const call = (name: string) =>
+  JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name } })
+
+lie(
+  verifies(
+    ['authorize:operation', 'authorize:forbid-wins@gateway', 'authorize:forbid-wins@mesh'],
+    'a tool that a policy forbids is refused, whatever else permits the call',
+  ),
+  {
+    ...eachRefusedOnBoth('NOT_PERMITTED', {
+      'by its name': { to: 'mcp', body: call('delete') },
+      'in escapes': { to: 'mcp', body: call('delete').replace('delete', 'd\\u0065lete') },
+      'where the protocol is open': { to: 'echo', body: call('delete') },
+      'with the headers of another protocol': {
+        to: 'echo',
+        body: call('delete'),
+        headers: [['A2A-Version', '1.0']],
+      },
+    }),
+    queue: 'the fabric cannot read sealed operations',
+  },
+)

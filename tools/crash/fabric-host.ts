@@ -1,0 +1,141 @@
+import { type ChildProcess, fork } from 'node:child_process'
+import { once } from 'node:events'
+import { createServer } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { InviteOrder } from '../../packages/fabric/src/admin/ports.ts'
+import type { Answer, Question } from './fabric-process.ts'
+
+/** Generous: on a busy machine with a large ledger a start may take a while, and is still a start. */
+const readyMsMax = 60_000
+const stderrCharsMax = 16_384
+
+/** The fabric refused to run, or ended by itself: the one thing that no crash may lead to. */
+export class FabricEnded extends Error {
+  override readonly name = 'FabricEnded'
+}
+
+export interface HostOptions {
+  /** Holds the data folder and, beside it, the master key. */
+  readonly root: string
+  readonly port: number
+  /** Set for the child alone, such as a library that loses what was not synced. */
+  readonly environment?: Readonly<Record<string, string>>
+}
+
+/** One fabric over all its lives: always the same folder and port, each time another process. */
+export class FabricHost {
+  readonly #options: HostOptions
+  #child: ChildProcess | null = null
+  #stderr = ''
+
+  constructor(options: HostOptions) {
+    this.#options = options
+  }
+
+  get origin(): string {
+    return `https://127.0.0.1:${this.#options.port}`
+  }
+
+  /** Resolves when it serves. Throws FabricEnded, with what it said, when it does not come to that. */
+  async start(): Promise<void> {
+    const child = this.spawn()
+    const answer = await this.#answerOf(child)
+    if (!('ready' in answer)) throw new FabricEnded('the fabric said something else than ready')
+  }
+
+  /** Starts it without waiting, to be killed while it starts. */
+  spawn(): ChildProcess {
+    if (this.#child !== null) throw new TypeError('the fabric runs already')
+    const { root, port, environment } = this.#options
+    const child = fork(new URL('./fabric-process.ts', import.meta.url), [root, String(port)], {
+      execArgv: ['--conditions=countersign-source', '--disable-warning=ExperimentalWarning'],
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+      env: { ...process.env, ...environment },
+    })
+    this.#child = child
+    this.#stderr = ''
+    child.stderr?.on('data', (chunk: Buffer) => {
+      this.#stderr = (this.#stderr + chunk.toString()).slice(-stderrCharsMax)
+    })
+    return child
+  }
+
+  /** No signal is further from an orderly end. */
+  async kill(): Promise<void> {
+    const child = this.#child
+    if (child === null) return
+    this.#child = null
+    if (child.exitCode !== null || child.signalCode !== null) {
+      if (child.exitCode !== 0) throw this.#ended(child)
+      return
+    }
+    const exited = once(child, 'exit')
+    child.kill('SIGKILL')
+    await exited
+    // It was faster than the signal: then it has to have had a reason.
+    if (child.signalCode !== 'SIGKILL' && child.exitCode !== 0) throw this.#ended(child)
+  }
+
+  /** Asks for an orderly end, and waits `patienceMs` for it at most; then `kill` comes. */
+  async stop(patienceMs: number): Promise<void> {
+    const child = this.#child
+    if (child === null) return
+    const exited = once(child, 'exit')
+    child.kill('SIGTERM')
+    await Promise.race([exited, sleep(patienceMs, undefined, { ref: false })])
+    await this.kill()
+  }
+
+  async invite(order: InviteOrder): Promise<string> {
+    const child = this.#child
+    if (child === null) throw new TypeError('the fabric does not run')
+    const answer = this.#answerOf(child)
+    child.send({ invite: order } satisfies Question)
+    const said = await answer
+    if ('invitation' in said) return said.invitation
+    throw new FabricEnded(`no invitation: ${JSON.stringify(said)}`)
+  }
+
+  #answerOf(child: ChildProcess): Promise<Answer> {
+    return new Promise((resolve, reject) => {
+      const settle = (act: () => void) => {
+        clearTimeout(timer)
+        child.off('exit', onExit)
+        child.off('message', onMessage)
+        act()
+      }
+      const onExit = () => settle(() => reject(this.#ended(child)))
+      const onMessage = (message: unknown) => settle(() => resolve(message as Answer))
+      const timer = setTimeout(
+        () => settle(() => reject(new FabricEnded(`no answer in ${readyMsMax} ms`))),
+        readyMsMax,
+      )
+      child.once('exit', onExit)
+      child.once('message', onMessage)
+    })
+  }
+
+  #ended({ exitCode, signalCode }: ChildProcess): FabricEnded {
+    return new FabricEnded(
+      `the fabric ended with ${String(exitCode ?? signalCode)}, and said:\n${this.#stderr}`,
+    )
+  }
+}
+
+/**
+ * A port below the ephemeral range: while the fabric is down, clients dial it again and again, and
+ * the kernel could give one of them that very port as its own, so that it reaches itself.
+ */
+export async function findFreePort(random: () => number): Promise<number> {
+  for (let attempt = 0; attempt < 100; attempt++) {
+    const port = 20_000 + Math.floor(random() * 10_000)
+    const server = createServer().listen(port, '127.0.0.1')
+    const free = await Promise.race([
+      once(server, 'listening').then(() => true),
+      once(server, 'error').then(() => false),
+    ])
+    server.close()
+    if (free) return port
+  }
+  throw new Error('no free port')
+}

@@ -4,7 +4,9 @@ const conditions = ['countersign-source', 'node', 'import', 'default']
 const elsewhere = ['**/node_modules/**', '**/dist/**']
 
 // `npm run test:engines` asks for the other half: tests that need servers a laptop may not have.
-const engines = [{ extends: true, test: { name: 'engines', include: ['test/engines/**/*.test.ts'] } }]
+const engines = [
+  { extends: true, test: { name: 'engines', include: ['test/engines/**/*.test.ts'] } },
+]
 
 const everywhere = [
   {

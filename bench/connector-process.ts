@@ -24,6 +24,6 @@ const connector = await openConnector({
   log: () => undefined,
 })
 process.on('SIGTERM', () => {
-  connector.close().finally(() => process.exit(0))
+  void connector.close().finally(() => process.exit(0))
 })
 process.send?.({ loopbackUrl: connector.loopbackUrl } satisfies ConnectorReady)

@@ -75,7 +75,13 @@ describe('imports', () => {
     const entries = ['protocol', 'sdk', 'fabric', 'console'].flatMap((name) =>
       ['index.ts', 'main.ts', 'main.tsx', 'tls.ts'].map((file) => `packages/${name}/src/${file}`),
     )
-    expectNone(unreached(sources(), entries))
+    // Pages are bundled from their scripts, and the memory adapters are what contracts start from.
+    const others = [
+      'packages/console/src/verify/verify.ts',
+      'packages/console/src/dashboard/dashboard.ts',
+      'packages/fabric/src/adapters/memory/state-store.ts',
+    ]
+    expectNone(unreached(sources(), [...entries, ...others]))
   })
 })
 

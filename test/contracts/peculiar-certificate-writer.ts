@@ -5,7 +5,8 @@ import type {
   CertificateWriter,
 } from '../../packages/fabric/src/identity/certificate-writer.ts'
 
-type SigningKey = ReturnType<KeyObject['toCryptoKey']>
+// Node's own type of a key and the DOM's differ in the names of usages only.
+type SigningKey = CryptoKey
 
 const p256 = { name: 'ECDSA', namedCurve: 'P-256' } as const
 const ecdsaSha256 = { name: 'ECDSA', hash: 'SHA-256' } as const
@@ -16,9 +17,11 @@ export function x509CertificateWriter(): CertificateWriter {
   const signingKeys = new WeakMap<KeyObject, SigningKey>()
 
   const cryptoKeyOf = (key: KeyObject): SigningKey => {
-    const known = signingKeys.get(key) ?? key.toCryptoKey(p256, false, ['sign'])
-    signingKeys.set(key, known)
-    return known
+    const known = signingKeys.get(key)
+    if (known !== undefined) return known
+    const made = key.toCryptoKey(p256, false, ['sign']) as SigningKey
+    signingKeys.set(key, made)
+    return made
   }
 
   return {

@@ -20,7 +20,7 @@ const FABRIC: Readonly<Record<string, readonly string[]>> = {
   admin: ROOMS,
   adapters: [],
   config: [],
-  cli: ['compose', 'compose-connector', 'config'],
+  cli: ['compose', 'compose-connector', 'compose-policies', 'config'],
   main: ['cli', 'compose', 'config'],
 }
 
@@ -39,6 +39,8 @@ const KNOWS_ALL = new Set([
   'compose-admin',
   'compose-connector',
   'compose-keys',
+  'compose-mesh',
+  'compose-policies',
   'compose-rooms',
   'compose-stores',
   'index',

@@ -27,7 +27,9 @@ limits: { requestsPerMinute: 10000000, refusalsPerMinute: 100000 }
 `
 const say = (answer: Answer): void => void process.send?.(answer)
 const fatal = (reason: string, cause: unknown): void => {
-  process.stderr.write(`${reason}: ${cause instanceof Error ? (cause.stack ?? '') : String(cause)}\n`)
+  process.stderr.write(
+    `${reason}: ${cause instanceof Error ? (cause.stack ?? '') : String(cause)}\n`,
+  )
   process.exit(70)
 }
 

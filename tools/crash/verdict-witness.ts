@@ -14,8 +14,8 @@ export interface HandedExchange {
   readonly call: string
 }
 
-/** One acknowledged send: `n` counts per ordering key, from 1, without gaps. */
-export interface SentMessage {
+/** A message of the load: `n` counts per ordering key, from 1, without gaps. */
+export interface LoadMessage {
   readonly key: string
   readonly n: number
 }
@@ -40,6 +40,9 @@ export class Witness {
   readonly #received = new Map<string, { readonly messageId: string; settled: boolean }>()
   /** By ordering key: the last `n` that was received. */
   readonly #progress = new Map<string, number>()
+  /** Stored and never received, while a later one of the same key was: each has to be a dead letter. */
+  readonly #skipped = new Set<string>()
+  readonly #byOffset = new Map<number, string>()
 
   readonly totals: Record<Transport, number> = { gateway: 0, mesh: 0, queue: 0 }
   messages = 0
@@ -66,17 +69,23 @@ export class Witness {
     this.#handed.push({ transport, exchange, call })
   }
 
-  begin({ key, n }: SentMessage): void {
+  begin({ key, n }: LoadMessage): void {
     this.#begun.set(key, n)
   }
 
-  send({ key, n }: SentMessage): void {
+  send({ key, n }: LoadMessage, offset: number): void {
+    const name = `${key}/${n}`
+    const before = this.#byOffset.get(offset)
+    if (before !== undefined) {
+      this.violations.push(`offset ${offset} was acknowledged for ${before} and for ${name}`)
+    }
+    this.#byOffset.set(offset, name)
     this.#sent.set(key, n)
     this.messages += 1
   }
 
   /** What was received may be more than what was acknowledged, but never more than what was sent. */
-  receive({ key, n }: SentMessage, messageId: string): void {
+  receive({ key, n }: LoadMessage, messageId: string): void {
     const name = `message ${key}/${n}`
     if (n > (this.#begun.get(key) ?? 0)) {
       this.violations.push(`${name} was received and never sent`)
@@ -90,13 +99,28 @@ export class Witness {
     }
     const last = this.#progress.get(key) ?? 0
     if (n < last) this.violations.push(`${name} came after ${key}/${last}`)
-    if (n > last + 1) this.violations.push(`${name} came before ${key}/${last + 1}`)
+    for (let skipped = last + 1; skipped < n; skipped++) this.#skipped.add(`${key}/${skipped}`)
     this.#progress.set(key, Math.max(n, last))
   }
 
-  settle({ key, n }: SentMessage): void {
+  settle({ key, n }: LoadMessage): void {
     const known = this.#received.get(`${key}/${n}`)
     if (known !== undefined) known.settled = true
+  }
+
+  /** A message may be given up after its last attempt, and for no other reason. */
+  bury({ offset, reason }: { readonly offset: number; readonly reason: string }): void {
+    const name = this.#byOffset.get(offset)
+    if (name === undefined) return
+    if (reason !== 'ATTEMPTS_EXHAUSTED') {
+      this.violations.push(`message ${name} became a dead letter: ${reason}`)
+    }
+    this.#skipped.delete(name)
+  }
+
+  /** Passed over for good: a later one of the same key was given out before them. */
+  get skipped(): readonly string[] {
+    return [...this.#skipped]
   }
 
   /** Acknowledged sends that no receiver has seen. */

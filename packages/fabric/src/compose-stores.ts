@@ -4,6 +4,7 @@ import { createCedarParser } from './adapters/cedar/cedar-parser.ts'
 import { openFileLedgerStore } from './adapters/file/ledger-store.ts'
 import { openConfiguredMasterKey } from './adapters/file/master-key.ts'
 import { openFileSecretStore } from './adapters/file/secret-store.ts'
+import { openOsKeyring } from './adapters/keyring/os-keyring.ts'
 import { memoryReplayGuard } from './adapters/memory/replay-guard.ts'
 import { oidcTokenServer } from './adapters/oidc/token-server.ts'
 import { openSqliteChannelRecords } from './adapters/sqlite/channel-records.ts'
@@ -68,7 +69,12 @@ export async function openStores(around: Surroundings, origin: () => string): Pr
   }
   try {
     await mkdir(config.dataDir, { recursive: true, mode: 0o700 })
-    const masterKey = await openConfiguredMasterKey(config.masterKey, config.dataDir, random)
+    const masterKey = await openConfiguredMasterKey(
+      config.masterKey,
+      config.dataDir,
+      random,
+      openOsKeyring,
+    )
     const dir = (name: string) => join(config.dataDir, name)
     const secrets = await openFileSecretStore({ dir: dir('secrets'), masterKey, random })
     const keys = await openFabricKeys(secrets, random)
@@ -154,7 +160,7 @@ async function openQueue(
       stop()
       channels.close()
       await store.close()
-      records.close()
+      await records.close()
     },
   }
 }

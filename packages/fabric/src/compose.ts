@@ -1,13 +1,14 @@
 import { existsSync } from 'node:fs'
 import { copyFile, mkdir, readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { createId, type MeshAgent, type MeshState, toBase64 } from '@countersign/protocol'
+import { createId, toBase64 } from '@countersign/protocol'
 import { clientTlsOptions, serverTlsOptions } from '@countersign/protocol/tls'
 import { memoryStrangerLimits } from './adapters/rate-limiter/rate-limits.ts'
 import { undiciUpstream } from './adapters/undici/upstream.ts'
 import { createAdministration } from './admin/administration.ts'
 import type { InviteOrder } from './admin/ports.ts'
 import { composeAdminRooms, routePrefix } from './compose-admin.ts'
+import { composeMeshState } from './compose-mesh.ts'
 import { composeRooms, type EntryFeed } from './compose-rooms.ts'
 import {
   dangerouslyReplaceRooms,
@@ -16,7 +17,6 @@ import {
   type Surroundings,
 } from './compose-stores.ts'
 import { createDetection } from './detection/create-detection.ts'
-import type { AgentRecord } from './identity/directory.ts'
 import type { OpenedEntry } from './ledger/ledger.ts'
 import { Refusal } from './lib/refusal.ts'
 import { type Rooms } from './pipeline/enforce.ts'
@@ -38,7 +38,6 @@ import {
   type EndpointRegistry,
 } from './transports/http/endpoint-registry.ts'
 import { createMcpSessions } from './transports/http/mcp-sessions.ts'
-import { createMeshStateFeed } from './transports/mesh/mesh-state.ts'
 
 export type { Surroundings } from './compose-stores.ts'
 
@@ -97,22 +96,11 @@ type Parts = ReturnType<typeof composeParts>
 
 function composeParts(around: Surroundings, stores: Stores, origin: () => string) {
   const { config, clock } = around
-  const { identity, keys } = stores
+  const { keys } = stores
   const redactor = createRedactor({ hashKey: keys.mask })
   const detection = createDetection({ clock })
   const endpoints = createEndpointRegistry(config.trustDomain, clock)
-  const upstream = undiciUpstream({
-    tlsFor: (spiffeId) =>
-      clientTlsOptions({
-        bundles: identity.bundles,
-        now: clock.now,
-        expected: spiffeId,
-        credential: identity.server.current(),
-      }),
-    connectTimeoutMs: 5_000,
-    headersTimeoutMs: config.limits.upstreamTimeoutMs,
-    connectionsPerEndpointMax: 64,
-  })
+  const upstream = composeUpstream(around, stores)
   const rooms = composeRooms({
     stores,
     around,
@@ -131,13 +119,7 @@ function composeParts(around: Surroundings, stores: Stores, origin: () => string
     version: fabricVersion,
     origin,
   })
-  const mesh = createMeshStateFeed(
-    {
-      read: () => readMeshState(stores, endpoints),
-      onChange: (listener) => onMeshChange(stores, endpoints, listener),
-    },
-    clock.now(),
-  )
+  const mesh = composeMeshState(around, stores, endpoints)
   const control: ControlOptions = {
     rooms,
     ledger: {
@@ -174,6 +156,22 @@ function composeParts(around: Surroundings, stores: Stores, origin: () => string
     await upstream.close()
   }
   return { rooms, admin, endpoints, upstream, surfaces, origin, close }
+}
+
+/** Receivers that prove a SPIFFE ID are reached with the fabric's own certificate. */
+function composeUpstream({ config, clock }: Surroundings, { identity }: Stores) {
+  return undiciUpstream({
+    tlsFor: (spiffeId) =>
+      clientTlsOptions({
+        bundles: identity.bundles,
+        now: clock.now,
+        expected: spiffeId,
+        credential: identity.server.current(),
+      }),
+    connectTimeoutMs: 5_000,
+    headersTimeoutMs: config.limits.upstreamTimeoutMs,
+    connectionsPerEndpointMax: 64,
+  })
 }
 
 async function openListener(around: Surroundings, stores: Stores, parts: Parts): Promise<Gateway> {
@@ -275,43 +273,6 @@ function trustDocument({ identity, keys, ledger }: Stores): string {
     },
     fabricKey: { keyId: keys.forward.keyId, publicKey: toBase64(keys.forward.publicKey) },
   })
-}
-
-function readMeshState(stores: Stores, endpoints: EndpointRegistry): Omit<MeshState, 'sequence'> {
-  const { identity, policy } = stores
-  const bundle = identity.bundles.find(identity.trustDomain)
-  return {
-    policies: policy.policySources(),
-    agents: identity.directory.list().map(toMeshAgent),
-    endpoints: endpoints.list().map(({ expiresAt: _, ...endpoint }) => endpoint),
-    bundles: {
-      [identity.trustDomain]: {
-        sequence: bundle?.sequence ?? 0,
-        roots: (bundle?.roots ?? []).map((root) => toBase64(root)),
-      },
-    },
-  }
-}
-
-function toMeshAgent({ keys, ...record }: AgentRecord): MeshAgent {
-  const key = (of: { keyId: string; publicKey: Uint8Array } | undefined) =>
-    of === undefined ? null : { keyId: of.keyId, publicKey: toBase64(of.publicKey) }
-  return { ...record, signing: key(keys?.signing), sealing: key(keys?.sealing) }
-}
-
-function onMeshChange(
-  { identity, policy }: Stores,
-  endpoints: EndpointRegistry,
-  listener: () => void,
-): () => void {
-  const stops = [
-    identity.directory.onChange(() => listener()),
-    policy.onChange(() => listener()),
-    endpoints.onChange(listener),
-  ]
-  return () => {
-    for (const stop of stops) stop()
-  }
 }
 
 const pages = { verify: 'verify.html', console: 'console.html' } as const

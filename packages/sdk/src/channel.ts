@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import {
   isChannelName,
   isContentType,
@@ -18,6 +17,7 @@ import { ChannelReceiver, type ReceivedMessage, type ReceiveOptions } from './ch
 import { ChannelSender, type SentMessage } from './channel-sender.ts'
 import { type Clock, systemClock } from './clock.ts'
 import { AgentError } from './fault.ts'
+import { systemRandom } from './random.ts'
 import type { RefusedError } from './refused.ts'
 import type { Random, SealOrder } from './seal.ts'
 import type { SealingIdentity } from './seal-keys.ts'
@@ -73,7 +73,7 @@ export function openChannel(options: ChannelOptions): Channel {
   const { name, identity, request, authority } = options
   if (!isChannelName(name)) throw new AgentError('REQUEST_MALFORMED', 'the name of the channel')
   const clock = options.clock ?? systemClock
-  const random = options.random ?? ((count: number) => new Uint8Array(randomBytes(count)))
+  const { random = systemRandom } = options
   const padding = options.padding ?? 'block'
   const { trustDomain } = identity
   const calls = new ChannelCalls({ request, channel: name, trustDomain, authority })

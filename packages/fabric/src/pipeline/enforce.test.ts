@@ -1,4 +1,4 @@
-import { type DecisionId, parseUtf8, utf8 } from '@countersign/protocol'
+import { parseUtf8, utf8 } from '@countersign/protocol'
 import { describe, expect, test } from 'vitest'
 import type { Caller } from '../identity/caller.ts'
 import type { AgentRecord } from '../identity/directory.ts'
@@ -23,7 +23,7 @@ const caller: Caller = {
 }
 
 const arrival: Arrival = {
-  exchange: `dec_${'0'.repeat(32)}` as DecisionId,
+  exchange: `dec_${'0'.repeat(32)}`,
   at: 1_000,
   transport: 'gateway',
   presented: { certificateChain: [], bearer: null, apiKey: null },

@@ -15,6 +15,7 @@ import {
   type Redactor,
 } from './redactor.ts'
 import { scanView } from './scan-view.ts'
+import { settleLeaf } from './settle.ts'
 
 export interface RedactionLimits {
   readonly bodyBytesMax: number
@@ -92,6 +93,8 @@ function inspect(
     else {
       const view = { bytes: body, from: 0, to: body.length, map: null, whole: null }
       scanView(view, (part) => inspection.open(part, textPlace))
+      const leaf = { body, start: 0, end: body.length, place: textPlace }
+      settleLeaf({ ...leaf, decode: (masked) => masked }, inspection, 0)
     }
     return null
   } catch (error) {
@@ -111,7 +114,7 @@ function conclude(
   { inspection, order }: { inspection: Inspection; order: RedactionOrder },
 ): Redacted | Refusal {
   if (inspection.count === 0) return { body, findings: [] }
-  const hits = inspection.hits()
+  const hits = inspection.hitsSince(0)
   const blocked = hits.find(({ finding }) => order.block.includes(finding.dataClass))
   if (blocked !== undefined) {
     const { dataClass, detector, path } = blocked.finding

@@ -117,16 +117,18 @@ export function findFieldRule(name: string): FieldRule | null {
   return isSecret ? secretRule : null
 }
 
+/** Our own markers. Without nested repetition, hence linear. */
+const MARKERS = /\[[A-Z]{3,10}(?:[: ]\*?[A-Za-z0-9]{0,16})?\]/g
+
 /**
- * Whether `value` is what the rule is about. Our own markers are left alone, so that a second pass
- * changes nothing, and so are templates and words that describe.
+ * Whether `given` is what the rule is about. What is masked already does not count, so that a second
+ * pass changes nothing; templates, references and words that describe are left alone.
  */
-export function isFieldValue(rule: FieldRule, value: string): boolean {
+export function isFieldValue(rule: FieldRule, given: string): boolean {
+  const value = given.replaceAll(MARKERS, '')
   if (value.length < rule.lengthMin) return false
   if (rule.dataClass === 'card') return /^\d{3,4}$/.test(value)
   if (rule.detector === 'field-token' && !/\d/.test(value)) return false
-  // Anchored, without nested repetition: linear.
-  if (/^\[[A-Z]+(?:[: ][*a-z0-9A-Z]{0,16})?\]$/.test(value)) return false
   if (/^(?:<[^<>]*>|\$\{[^{}]*\}|\{\{[^{}]*\}\}|\*+|•+|x+)$/.test(value)) return false
   // A reference to a secret is how a secret ought to be written.
   if (/^(?:secret|vault|file|env):/.test(value)) return false

@@ -1,8 +1,9 @@
 import { latin1 } from './ascii.ts'
-import { Decoded } from './decode.ts'
+import { Decoded, originOf } from './decode.ts'
 import { findFieldRule, isFieldValue } from './field-names.ts'
 import type { Inspection, LeafPlace } from './inspection.ts'
 import { scanView } from './scan-view.ts'
+import { settleLeaf } from './settle.ts'
 import type { View } from './view.ts'
 
 /** Reads `name=value&…` (WHATWG URL, section 5.1) and reports into `inspection`; names are searched too. */
@@ -23,7 +24,7 @@ function inspectPair(
   if (pair.start === pair.end) return
   const equals = body.subarray(pair.start, pair.end).indexOf(0x3d)
   const nameEnd = equals < 0 ? pair.end : pair.start + equals
-  const name = spacesForPluses(body, pair.start, nameEnd)
+  const name = spacesForPluses(plainView(body, pair.start, nameEnd))
   const fieldName = decodeName(body, pair.start, nameEnd)
   let path = '/'
   const place = (kind: 'key' | 'text'): LeafPlace => ({
@@ -33,23 +34,35 @@ function inspectPair(
   })
   const before = inspection.count
   scanView(name, (part) => inspection.open(part, place('key')))
-  const concealed = inspection.hitFrom(before)?.finding.dataClass
+  const nameText = { body, start: pair.start, end: nameEnd, place: place('key') }
+  settleLeaf({ ...nameText, decode: spacesForPluses }, inspection, before)
+  const concealed = inspection.hitsSince(before)[0]?.finding.dataClass
   path += concealed === undefined ? fieldName : `[${concealed.toUpperCase()}]`
   if (equals < 0) return
-  const value = spacesForPluses(body, nameEnd + 1, pair.end)
+  const beforeValue = inspection.count
+  const value = spacesForPluses(plainView(body, nameEnd + 1, pair.end))
   const rule = findFieldRule(fieldName)
   if (rule !== null && isFieldValue(rule, decodeName(body, nameEnd + 1, pair.end))) {
     const { dataClass, detector } = rule
     inspection.add(value, place('text'), { dataClass, detector, start: value.from, end: value.to })
   }
   scanView(value, (part) => inspection.open(part, place('text')))
+  const valueText = { body, start: nameEnd + 1, end: pair.end, place: place('text') }
+  settleLeaf({ ...valueText, decode: spacesForPluses }, inspection, beforeValue)
+}
+
+function plainView(body: Uint8Array, from: number, to: number): View {
+  return { bytes: body, from, to, map: null, whole: null }
 }
 
 /** Percent signs stay: decoding them is the scanner's own step, which maps back to the body. */
-function spacesForPluses(body: Uint8Array, start: number, end: number): View {
-  const decoded = new Decoded(end - start)
-  for (let i = start; i < end; i++) decoded.add(body[i] === 0x2b ? 0x20 : (body[i] as number), i)
-  return decoded.view(end, null)
+function spacesForPluses(view: View): View {
+  const { bytes, from, to } = view
+  const decoded = new Decoded(to - from)
+  for (let i = from; i < to; i++) {
+    decoded.add(bytes[i] === 0x2b ? 0x20 : (bytes[i] as number), originOf(view, i))
+  }
+  return decoded.view(originOf(view, to), null)
 }
 
 function decodeName(body: Uint8Array, start: number, end: number): string {

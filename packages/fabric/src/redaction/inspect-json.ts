@@ -2,9 +2,10 @@ import { latin1 } from './ascii.ts'
 import { findFieldRule, isFieldValue, mayNameSecret } from './field-names.ts'
 import type { Inspection, LeafPlace } from './inspection.ts'
 import { isPlainInteger } from './json-number.ts'
-import { nameOf, viewOf } from './json-string.ts'
+import { nameOf, unescapeJson, viewOf } from './json-string.ts'
 import { type JsonLeaf, type JsonStep, JsonWalk } from './json-walk.ts'
 import { scanSurveyed, scanView } from './scan-view.ts'
+import { settleLeaf } from './settle.ts'
 import type { Scan, View } from './view.ts'
 
 /** Walks a JSON body and reports into `inspection`. Throws `JsonFault` for what is not strict JSON. */
@@ -35,10 +36,14 @@ export function inspectJson(body: Uint8Array, inspection: Inspection, depthMax: 
     // The walk has surveyed the bytes of the body; only of other bytes nothing is known yet.
     if (leaf.kind === 'number' || leaf.escaped) scanView(view, open)
     else scanSurveyed(view, leaf.seen, { open, depth: 0 })
-    if (leaf.kind === 'key' && inspection.count > before) {
-      const dataClass = inspection.hitFrom(before)?.finding.dataClass ?? ''
-      concealed.set(leaf.from, `[${dataClass.toUpperCase()}]`)
+    if (inspection.count === before) return
+    if (leaf.kind !== 'number') {
+      const decode = leaf.escaped ? unescapeJson : (masked: View): View => masked
+      settleLeaf({ body, start: leaf.from, end: leaf.to, place, decode }, inspection, before)
     }
+    if (leaf.kind !== 'key') return
+    const dataClass = inspection.hitsSince(before)[0]?.finding.dataClass ?? ''
+    concealed.set(leaf.from, `[${dataClass.toUpperCase()}]`)
   }
   const inspectField = (leaf: JsonLeaf): void => {
     const key = walk.nearestKey

@@ -79,8 +79,11 @@ export class Inspection {
     return this.#hits.length
   }
 
-  hitFrom(index: number): Hit | undefined {
-    return this.#hits[index]
+  /** What was found since there were `count` hits, in the order of the body. */
+  hitsSince(count: number): readonly Hit[] {
+    return this.#hits
+      .slice(count)
+      .sort((a, b) => a.finding.start - b.finding.start || b.finding.end - a.finding.end)
   }
 
   /** The scan for one view of the leaf at `place`. */
@@ -107,13 +110,6 @@ export class Inspection {
       marker,
       isNumber: place.kind === 'number',
     })
-  }
-
-  /** Every hit, in the order of the body. */
-  hits(): readonly Hit[] {
-    return this.#hits.toSorted(
-      (a, b) => a.finding.start - b.finding.start || b.finding.end - a.finding.end,
-    )
   }
 }
 

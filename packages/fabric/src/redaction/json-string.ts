@@ -1,5 +1,5 @@
 import { ESCAPE } from './ascii.ts'
-import { Decoded } from './decode.ts'
+import { Decoded, originOf } from './decode.ts'
 import { type Survey, surveyStretch } from './survey.ts'
 import type { View } from './view.ts'
 
@@ -90,25 +90,33 @@ const ESCAPED: ReadonlyMap<number, number> = new Map([
 
 /** What the detectors see of a leaf: the body itself, or the value behind the escapes. */
 export function viewOf(bytes: Uint8Array, leaf: JsonString): View {
-  if (!leaf.escaped) return { bytes, from: leaf.from, to: leaf.to, map: null, whole: null }
-  const decoded = new Decoded(leaf.to - leaf.from)
-  for (let i = leaf.from; i < leaf.to; ) {
+  const view = { bytes, from: leaf.from, to: leaf.to, map: null, whole: null }
+  return leaf.escaped ? unescapeJson(view) : view
+}
+
+/** The value behind the escapes of a view of a JSON string that was read before. */
+export function unescapeJson(view: View): View {
+  const { bytes, from, to } = view
+  const decoded = new Decoded(to - from)
+  for (let i = from; i < to; ) {
+    const origin = originOf(view, i)
     const byte = bytes[i] as number
     if (byte !== 0x5c) {
-      decoded.add(byte, i++)
+      decoded.add(byte, origin)
+      i++
       continue
     }
     const letter = bytes[i + 1] as number
     if (letter !== 0x75) {
-      decoded.add(ESCAPED.get(letter) ?? letter, i)
+      decoded.add(ESCAPED.get(letter) ?? letter, origin)
       i += 2
       continue
     }
     const code = readHex4(bytes, i + 2)
     const isPair = code >= 0xd800 && code <= 0xdbff
     const low = isPair ? readHex4(bytes, i + 8) : 0
-    decoded.addCodePoint(isPair ? (code - 0xd800) * 0x400 + low - 0xdc00 + 0x10000 : code, i)
+    decoded.addCodePoint(isPair ? (code - 0xd800) * 0x400 + low - 0xdc00 + 0x10000 : code, origin)
     i += isPair ? 12 : 6
   }
-  return decoded.view(leaf.to, null)
+  return decoded.view(originOf(view, to), null)
 }

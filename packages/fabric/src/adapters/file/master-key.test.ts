@@ -19,7 +19,7 @@ afterEach(() => rm(root, { recursive: true }))
 
 const open = (
   place: Parameters<typeof openConfiguredMasterKey>[0],
-  keyring?: () => Promise<Keyring>,
+  keyring: () => Promise<Keyring> = () => Promise.reject(new Error('no keyring here')),
 ) => openConfiguredMasterKey(place, dataDir, systemRandom, keyring)
 
 async function fillStore(): Promise<void> {

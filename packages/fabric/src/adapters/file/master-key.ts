@@ -3,7 +3,6 @@ import { dirname, join, relative, sep } from 'node:path'
 import { parseBase64, toBase64 } from '@countersign/protocol'
 import type { Random } from '../../lib/random.ts'
 import type { Keyring, MasterKeyPlace } from '../../secrets/master-key.ts'
-import { openOsKeyring } from '../keyring/os-keyring.ts'
 import { stretchPassphrase } from './secret-passphrase.ts'
 import { readPrivateFile, UnusableKeyFile, writePrivateFile } from './secret-private-file.ts'
 
@@ -20,7 +19,7 @@ export async function openConfiguredMasterKey(
   place: MasterKeyPlace,
   dataDir: string,
   random: Random,
-  openKeyring: () => Promise<Keyring> = openOsKeyring,
+  openKeyring: () => Promise<Keyring>,
 ): Promise<Uint8Array> {
   switch (place.from) {
     case 'environment':

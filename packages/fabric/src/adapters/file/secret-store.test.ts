@@ -133,12 +133,11 @@ describe('a lie on disk', () => {
 
   test('two secrets that changed places are noticed', async () => {
     const disk = await createFilled()
-    const [a, b] = [fileOf('ca/intermediate'), fileOf('ledger/log')].map((path) => ({
-      path,
-      bytes: disk.readWhole(path),
-    }))
-    disk.overwrite(a!.path, b!.bytes)
-    disk.overwrite(b!.path, a!.bytes)
+    const a = fileOf('ca/intermediate')
+    const b = fileOf('ledger/log')
+    const first = disk.readWhole(a)
+    disk.overwrite(a, disk.readWhole(b))
+    disk.overwrite(b, first)
     await expect(open(disk).then(readAll)).rejects.toThrow('swapped')
   })
 
@@ -290,7 +289,7 @@ describe.each(endings)('a crash after which %s (%s)', (ending) => {
 })
 
 /** Whoever opens finishes: afterwards exactly that key opens, and no file holds another wrap. */
-async function finishes(disk: LossyDisk, key: Uint8Array): Promise<void> {
+async function finishes(disk: LossyDisk, key: typeof keyA): Promise<void> {
   await open(disk, key)
   const other = key === keyA ? keyB : keyA
   await expect(open(disk, other)).rejects.toThrow('master key')

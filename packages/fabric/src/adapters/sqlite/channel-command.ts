@@ -76,6 +76,7 @@ export interface Answers {
 
 export interface SweepReport {
   readonly removed: number
+  /** Since the start: transactions that wrote (one fsync each) and checkpoints (two). */
   readonly commits: number
   readonly checkpoints: number
 }

@@ -175,10 +175,9 @@ class WriterThread {
     onFatal: (error: Error) => void,
   ): Promise<WriterThread> {
     const fromSource = import.meta.url.endsWith('.ts')
-    const file = new URL(
-      fromSource ? './channel-worker.ts' : './channel-worker.js',
-      import.meta.url,
-    )
+    const file = fromSource
+      ? new URL('./channel-worker.ts', import.meta.url)
+      : new URL('./channel-worker.js', import.meta.url)
     const worker = new Worker(file, {
       workerData: settings,
       execArgv: fromSource ? ['--conditions=countersign-source'] : [],

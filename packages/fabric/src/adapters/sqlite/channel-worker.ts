@@ -1,4 +1,4 @@
-import type { DatabaseSync } from 'node:sqlite'
+import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import type { Answers, Batch, Command, Reply, Span, WorkerSettings } from './channel-command.ts'
 import { ChannelLog, type LeasedMessage } from './channel-log.ts'
@@ -22,7 +22,10 @@ class ChannelWriter {
   readonly #sweep: ChannelSweep
   readonly #packer = new Packer()
   #bytesSinceCheckpoint = 0
+  /** Transactions that wrote: one fsync each. */
   #commits = 0
+  #changes = 0
+  readonly #totalChanges: StatementSync
   #checkpoints = 0
   #closing = false
 
@@ -31,6 +34,7 @@ class ChannelWriter {
     this.#database = openChannelDatabase(settings)
     this.#log = new ChannelLog(this.#database)
     this.#sweep = new ChannelSweep(this.#database, this.#log)
+    this.#totalChanges = this.#database.prepare('SELECT total_changes() AS changes')
   }
 
   take(first: Batch): void {
@@ -52,7 +56,9 @@ class ChannelWriter {
     }
     this.#log.flush()
     this.#database.exec('COMMIT')
-    this.#commits++
+    const changes = Number(this.#totalChanges.get()?.['changes'])
+    if (changes !== this.#changes) this.#commits++
+    this.#changes = changes
     // Nothing is answered before this line, and everything answered after it is on the disk.
     const blob = this.#packer.take()
     if (this.#closing) closeChannelDatabase(this.#database)

@@ -4,15 +4,15 @@ import { withFabric } from '../fabric-client.ts'
 import { Failure } from '../failure.ts'
 import { collectNames, parseCount, parseName } from '../option-values.ts'
 import { formatMebibytes, formatTime } from '../output/quantities.ts'
+import { addMessageCommands } from './channel-messages.ts'
 
 interface ChannelView {
-  readonly name?: string
-  readonly channel?: string
-  readonly epoch?: number
-  readonly members?: readonly string[]
-  readonly messages?: number
-  readonly bytes?: number
-  readonly dead?: number
+  readonly name: string
+  readonly epoch: number
+  readonly members: readonly (string | { readonly name: string })[]
+  readonly messages: number
+  readonly bytes: number
+  readonly dead: number
 }
 
 interface DeadLetter {
@@ -51,6 +51,7 @@ export function addChannelCommands(program: Command, context: CliContext): void 
       .description('messages that no consumer could take'),
   ).action((name: string, options: ClientOptions) => listDead(context, name, options))
   addRedriveCommand(channel, context)
+  addMessageCommands(channel, context)
 }
 
 function withMembers(command: Command, description: string): Command {
@@ -74,13 +75,13 @@ async function listChannels(context: CliContext, options: ClientOptions): Promis
           { title: 'dead', align: 'right' },
           { title: 'members' },
         ],
-        rows: channels.map(({ name, channel, epoch, messages, bytes, dead, members }) => [
-          name ?? channel ?? '-',
-          epoch ?? '-',
-          messages ?? 0,
-          formatMebibytes(bytes ?? 0),
-          (dead ?? 0) > 0 ? { text: String(dead), style: 'red' } : 0,
-          (members ?? []).join(' '),
+        rows: channels.map(({ name, epoch, messages, bytes, dead, members }) => [
+          name,
+          epoch,
+          messages,
+          formatMebibytes(bytes),
+          dead > 0 ? { text: String(dead), style: 'red' } : 0,
+          members.map((member) => (typeof member === 'string' ? member : member.name)).join(' '),
         ]),
       }),
     )

@@ -96,8 +96,8 @@ function showReady({ origin, dataDir, rootFile }: StartedFabric, output: Output)
       return short.startsWith('..') ? path : short || '.'
     }
     const steps = [
-      ['countersign protect http://127.0.0.1:9000 --as my-agent', 'put it in front of an agent'],
-      ['countersign agent enroll planner', 'hand an agent its identity'],
+      ['countersign protect http://127.0.0.1:9000 --as shop', 'guard an agent'],
+      ['countersign agent enroll planner', 'invite an agent'],
       ['countersign ledger watch', 'see every decision'],
     ] as const
     const width = Math.max(...steps.map(([command]) => command.length))

@@ -6,6 +6,7 @@ import type { Command } from 'commander'
 import { addCommonOptions, type CliContext, type CommonOptions, outputOf } from '../context.ts'
 import { DATA_FILES, findDataFolder } from '../data-folder.ts'
 import { Failure } from '../failure.ts'
+import { readStdin } from '../stdin.ts'
 import { formatVerification, verifyInSteps } from '../verification.ts'
 
 interface VerifyOptions extends CommonOptions {
@@ -57,19 +58,12 @@ function parseDocument(text: string, path: string): Trust {
 }
 
 async function readReceipt(file: string): Promise<Uint8Array> {
-  if (file === '-') return readStdin()
+  if (file === '-') {
+    const bytes = await readStdin(receiptBytesMax)
+    if (bytes === null) throw new Failure('no', 'stdin is too long to be a receipt')
+    return bytes
+  }
   const { size } = await stat(file)
   if (size > receiptBytesMax) throw new Failure('no', `${file} is too long to be a receipt`)
   return new Uint8Array(await readFile(file))
-}
-
-async function readStdin(): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = []
-  let length = 0
-  for await (const chunk of process.stdin as AsyncIterable<Uint8Array>) {
-    length += chunk.length
-    if (length > receiptBytesMax) throw new Failure('no', 'stdin is too long to be a receipt')
-    chunks.push(chunk)
-  }
-  return new Uint8Array(Buffer.concat(chunks))
 }

@@ -104,7 +104,9 @@ const collectMsMax = 5_000
 
 async function collect(channel: string): Promise<Collected> {
   const group = 'demo'
-  const messages = await enrolled().channel(channel).receive({ group, countMax: 1, waitMs: collectMsMax })
+  const messages = await enrolled()
+    .channel(channel)
+    .receive({ group, countMax: 1, waitMs: collectMsMax })
   const [message] = messages
   if (message === undefined) throw new Error(`nothing arrived on ${channel}`)
   const { body, sender, attempt } = message

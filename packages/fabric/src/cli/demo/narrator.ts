@@ -1,4 +1,5 @@
 import { legible } from '../output/display-width.ts'
+import { silentProgress } from '../output/progress.ts'
 import type { Terminal } from '../output/terminal.ts'
 import { CAST } from './demo-policy.ts'
 import type { Played } from './scene.ts'
@@ -30,10 +31,13 @@ export interface NarratorOptions {
   readonly out: Terminal
   readonly json: boolean
   readonly origin: string
+  /** Whether the fabric is still there afterwards, for its reader to use. */
+  readonly keepsRunning: boolean
 }
 
-export function createNarrator({ out, json, origin }: NarratorOptions): Narrator {
-  return json ? jsonNarrator(out) : new Storyteller(out, origin)
+export function createNarrator(options: NarratorOptions): Narrator {
+  const { out, json } = options
+  return json ? jsonNarrator(out) : new Storyteller(options)
 }
 
 function jsonNarrator(out: Terminal): Narrator {
@@ -59,20 +63,25 @@ const textWidth = 100
 class Storyteller implements Narrator {
   readonly #out: Terminal
   readonly #origin: string
+  readonly #keepsRunning: boolean
+  #progress = silentProgress
   #count = 0
 
-  constructor(out: Terminal, origin: string) {
+  constructor({ out, origin, keepsRunning }: NarratorOptions) {
     this.#out = out
     this.#origin = origin
+    this.#keepsRunning = keepsRunning
   }
 
   begin(): void {
-    const { paint, print } = this.#out
+    const { paint, print, progress } = this.#out
     print(`\n${paint('bold', 'Three agents, three ways across, one set of rules')}`)
+    this.#progress = progress('The agents are getting ready')
   }
 
   introduce(pids: readonly number[]): void {
     const { paint, print } = this.#out
+    this.#progress.stop()
     const names = Object.values(CAST)
     const cast = names.map((name, at) => `${name} (process ${pids[at] ?? '?'})`)
     print(paint('dim', `  ${cast.join(', ')}; official SDKs, unmodified.`))
@@ -84,8 +93,8 @@ class Storyteller implements Narrator {
     const mark = ok ? paint('green', '✓') : paint('red', '✗')
     const head = `${mark} ${this.#count}. ${paint('bold', step)}: ${title}`
     const lines = seen.flatMap(([label, text]) => this.#labelled(label, text))
-    const marks = checks.map((check) => this.#check(check))
-    print([`\n${head}  ${paint('dim', `${ms.toFixed(0)} ms`)}`, ...lines, ...marks].join('\n'))
+    const took = paint('dim', `${ms.toFixed(0)} ms`)
+    print([`\n${head}  ${took}`, ...lines, ...this.#checked(checks)].join('\n'))
   }
 
   #labelled(label: string, text: string): readonly string[] {
@@ -97,29 +106,53 @@ class Storyteller implements Narrator {
     })
   }
 
-  #check({ says, ok }: StepReport['checks'][number]): string {
+  /** What held, as many to a line as fit; what did not hold, on lines of its own. */
+  #checked(checks: StepReport['checks']): readonly string[] {
     const { paint } = this.#out
-    return ok ? `    ${paint('green', '✓')} ${legible(says)}` : `    ${paint('red', `✗ ${legible(says)}`)}`
+    const held = checks
+      .filter(({ ok }) => ok)
+      .map(({ says }) => `✓ ${legible(says).replaceAll(' ', '\u00a0')}`)
+    const lines = held.length === 0 ? [] : wrap(held.join('  '), textWidth)
+    const faults = checks.filter(({ ok }) => !ok).map(({ says }) => `✗ ${legible(says)}`)
+    return [
+      ...lines.map(
+        (line) => `    ${line.replaceAll('\u00a0', ' ').replaceAll('✓', paint('green', '✓'))}`,
+      ),
+      ...faults.map((fault) => `    ${paint('red', fault)}`),
+    ]
   }
 
   end({ ok, ms, logSize, steps }: StoryReport): void {
     const { paint, print } = this.#out
+    this.#progress.stop()
     const held = steps.filter((step) => step.ok).length
     const size = logSize === null ? '' : `, ${logSize} entries in the log`
     const figures = `${held} of ${steps.length} steps held, ${(ms / 1000).toFixed(1)} s${size}`
     const verdict = ok ? paint('green', 'All of it held') : paint('red', 'Not all of it held')
     print(`\n${verdict}: ${figures}. The agents’ processes have ended; they stay enrolled.`)
-    if (ok) print(`\n${this.#next(steps)}`)
+    if (ok) print(`\n${this.#keepsRunning ? this.#next(steps) : this.#start()}`)
+  }
+
+  #start(): string {
+    return this.#rows([
+      ['countersign up', 'start a fabric of your own, in this folder'],
+      ['countersign protect http://127.0.0.1:9000 --as billing', 'put your own agent behind it'],
+    ])
   }
 
   #next(steps: readonly StepReport[]): string {
-    const { paint } = this.#out
-    const exchange = steps.map(({ facts }) => facts['exchange']).find((id) => typeof id === 'string')
-    const rows: readonly (readonly [string, string])[] = [
+    const exchange = steps
+      .map(({ facts }) => facts['exchange'])
+      .find((id) => typeof id === 'string')
+    return this.#rows([
       [`${this.#origin}/console`, 'watch decisions as they are made'],
       ['countersign protect http://127.0.0.1:9000 --as billing', 'put your own agent behind it'],
       [`countersign explain ${exchange ?? '<exchange>'}`, 'why it was decided so'],
-    ]
+    ])
+  }
+
+  #rows(rows: readonly (readonly [command: string, why: string])[]): string {
+    const { paint } = this.#out
     const width = Math.max(...rows.map(([command]) => command.length))
     const lines = rows.map(([command, why]) => `  ${command.padEnd(width)}  ${paint('dim', why)}`)
     return [paint('bold', 'Where to go next'), ...lines].join('\n')

@@ -28,7 +28,10 @@ export const queue: Scene = {
     return {
       checks: [
         { says: 'billing’s process was gone when support sent', ok: isDown },
-        { says: 'what the fabric stored is this channel’s, and holds no plaintext', ok: stored.sealed },
+        {
+          says: 'what the fabric stored is this channel’s, and holds no plaintext',
+          ok: stored.sealed,
+        },
         { says: 'billing opened it once it was back', ok: collected.text === SECRET },
         { says: 'the sender was proved, not claimed', ok: collected.sender === CAST.support },
         { says: 'billing countersigned the acknowledgement', ok: settled.countersigned },
@@ -40,7 +43,7 @@ export const queue: Scene = {
         ['stored', `${stored.bytes} bytes on disk, searched for the text in three encodings`],
         ['opened', `“${collected.text}” from ${collected.sender}, attempt ${collected.attempt}`],
         ...handed.seen,
-        ...settled.proof.seen,
+        ...settled.proof.seen.map(([label, text]) => [`ack ${label}`, text] as const),
       ],
       facts: {
         ...handed.facts,

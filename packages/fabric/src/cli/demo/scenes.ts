@@ -38,7 +38,10 @@ const gateway: Scene = {
         { says: 'billing saw none of the four values', ok: heard !== '' && leaked.length === 0 },
         { says: 'the rest of the note arrived', ok: heard.startsWith('Invoice 2107: refund to') },
         { says: 'the ledger names the four classes', ok: classes.length === MASKED_CLASSES.length },
-        { says: 'caller and callee both signed', ok: request.by === 'caller' && response.by === 'callee' },
+        {
+          says: 'caller and callee both signed',
+          ok: request.by === 'caller' && response.by === 'callee',
+        },
         ...proof.checks,
       ],
       seen: [
@@ -97,17 +100,30 @@ const denied: Scene = {
     return {
       checks: [
         { says: 'refused with NOT_PERMITTED', ok: answer.refusal === 'NOT_PERMITTED' },
-        { says: 'records never heard of it', ok: !calls.some((call) => call.startsWith('delete_record')) },
-        { says: 'the ledger can say what would have to be true', ok: why.some((line) => line.includes('find_record')) },
+        {
+          says: 'records never heard of it',
+          ok: !calls.some((call) => call.startsWith('delete_record')),
+        },
+        {
+          says: 'the ledger can say what would have to be true',
+          ok: why.some((line) => line.includes('find_record')),
+        },
       ],
       seen: [
         ['refused', `${answer.refusal}: ${REFUSALS.NOT_PERMITTED.says}`],
-        ...why.map((line, at) => [at === 0 ? 'why' : '', line] as const),
+        ...nearest(why).map((line, at) => [at === 0 ? 'why' : '', line] as const),
         ['exchange', answer.exchange],
       ],
       facts: { exchange: answer.exchange, refusal: answer.refusal, why },
     }
   },
+}
+
+/** The verdict, and of the policies that came near only the nearest. */
+function nearest(why: readonly string[]): readonly string[] {
+  const isHead = (line: string): boolean => line.startsWith('Policy ')
+  const second = why.findIndex((line, at) => isHead(line) && why.slice(0, at).some(isHead))
+  return second === -1 ? why : why.slice(0, second)
 }
 
 /** What the fabric promises (docs/refusals.md): the last byte of a withdrawn stream, at the latest. */
@@ -119,9 +135,14 @@ const quarantine: Scene = {
   async play(stage) {
     const { support, operator } = stage
     await support.order('openStream', 'watch the payment run')
-    const ended = support.order('awaitStreamEnd').then((end) => ({ end, at: systemClock.monotonic() }))
+    const ended = support
+      .order('awaitStreamEnd')
+      .then((end) => ({ end, at: systemClock.monotonic() }))
     const orderedAt = systemClock.monotonic()
-    await operator.admin('agent.quarantine', { name: CAST.support, reason: 'demo: it behaves oddly' })
+    await operator.admin('agent.quarantine', {
+      name: CAST.support,
+      reason: 'demo: it behaves oddly',
+    })
     const { end, at } = await ended
     const cutMs = at - orderedAt
     await operator.admin('agent.restore', { name: CAST.support, reason: 'demo: it was a drill' })
@@ -132,21 +153,23 @@ const quarantine: Scene = {
     return {
       checks: [
         { says: `the stream was cut within ${cutMsMax} ms`, ok: cutMs <= cutMsMax },
-        { says: 'it ended with the refusal', ok: end.fault.includes(REFUSALS.WITHDRAWN.says) },
+        { says: 'it ended with the refusal', ok: end.refusal === 'WITHDRAWN' },
         ...proof.checks,
-        { says: 'once restored, support is answered again', ok: again.text.includes('Invoice 2108') },
+        {
+          says: 'once restored, support is answered again',
+          ok: again.text.includes('Invoice 2108'),
+        },
       ],
       seen: [
         ['events', `${end.events} before the cut`],
         ['cut after', `${cutMs.toFixed(1)} ms, counted from the operator’s order to the last byte`],
-        ['refused', end.fault],
+        ['refused', `${end.refusal}: ${REFUSALS.WITHDRAWN.says}`],
         ...proof.seen,
       ],
-      facts: { ...proof.facts, events: end.events, cutMs, fault: end.fault },
+      facts: { ...proof.facts, events: end.events, cutMs, refusal: end.refusal },
     }
   },
 }
 
 /** The story, in its order. */
 export const SCENES: readonly Scene[] = [gateway, mesh, denied, queue, quarantine]
-

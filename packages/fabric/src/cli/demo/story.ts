@@ -13,6 +13,8 @@ export interface DemoOptions {
   readonly operator: FabricClient
   readonly out: Terminal
   readonly json: boolean
+  /** False when the fabric ends with the story; then it says how to start one instead. */
+  readonly keepsRunning?: boolean
 }
 
 /** The slowest scene has two waits of its own; one that needs longer hangs. */
@@ -24,7 +26,7 @@ const sceneMsMax = 20_000
  * agents stay enrolled, and the demo's policies stay in force.
  */
 export async function runDemo(options: DemoOptions): Promise<boolean> {
-  const narrator = createNarrator(options)
+  const narrator = createNarrator({ keepsRunning: true, ...options })
   const startedAt = systemClock.monotonic()
   const reports: StepReport[] = []
   narrator.begin()

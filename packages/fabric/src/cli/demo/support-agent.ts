@@ -37,8 +37,8 @@ export interface ToolAnswer {
 
 export interface StreamEnd {
   readonly events: number
-  /** What the official client threw; empty for a stream that ended by itself. */
-  readonly fault: string
+  /** The code in the error that the official client threw; null for a stream that just ended. */
+  readonly refusal: string | null
 }
 
 export type SupportOrders = {
@@ -169,7 +169,9 @@ async function callTool({ url, tool, customer }: ToolCall): Promise<ToolAnswer> 
 }
 
 async function handOver({ channel, text }: HandOver): Promise<HandedOver> {
-  const sealed = await present(agent, 'enrol').channel(channel).send(text, { labels: ['payroll'] })
+  const sealed = await present(agent, 'enrol')
+    .channel(channel)
+    .send(text, { labels: ['payroll'] })
   const { messageId, offset, exchange } = sealed
   return { messageId, offset, exchange: exchange ?? '' }
 }
@@ -190,9 +192,11 @@ async function readToEnd(events: AsyncGenerator<unknown>, before: number): Promi
   let count = before
   try {
     for await (const _ of events) count += 1
-    return { events: count, fault: '' }
+    return { events: count, refusal: null }
   } catch (error) {
-    return { events: count, fault: String(error) }
+    // The last event is a JSON-RPC error with our data in it, which the client tells as text.
+    const [, code] = /"code":"([A-Z_]+)"/.exec(String(error)) ?? []
+    return { events: count, refusal: code ?? String(error) }
   }
 }
 
@@ -207,6 +211,6 @@ obey({
   awaitStreamEnd: () => present(stream, 'openStream').end,
   async fetchStreamReceipt() {
     const { end, response } = present(stream, 'openStream')
-    return { text: (await end).fault, ...(await prove(response)) }
+    return { text: (await end).refusal ?? '', ...(await prove(response)) }
   },
 } satisfies SupportOrders)

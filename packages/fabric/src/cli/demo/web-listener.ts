@@ -1,5 +1,5 @@
-import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import { once } from 'node:events'
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 
 /** More than any message of the demo, and little enough to hold in memory. */
 const bodyBytesMax = 256 * 1024

@@ -28,6 +28,8 @@ export interface Terminal {
   readonly write: (bytes: Uint8Array) => void
   /** One line or more on stderr: what is not the answer itself. */
   readonly note: (text: string) => void
+  /** Columns of stdout; infinite for a pipe. */
+  readonly width: () => number
   readonly table: (table: Table) => string
   readonly facts: (facts: readonly (readonly [name: string, value: Cell])[]) => string
   readonly progress: (text: string) => Progress
@@ -42,13 +44,13 @@ export function createTerminal({ stdout, stderr, colours, clock }: TerminalOptio
     colours && screen.isTTY === true ? colourPaint : plainPaint
   const paint = paintFor(stdout)
   const errorPaint = paintFor(stderr)
-  const layout = () => ({
-    width: stdout.isTTY === true ? (stdout.columns ?? columnsDefault) : Number.POSITIVE_INFINITY,
-    paint,
-  })
+  const width = (): number =>
+    stdout.isTTY === true ? (stdout.columns ?? columnsDefault) : Number.POSITIVE_INFINITY
+  const layout = () => ({ width: width(), paint })
   return {
     paint,
     watched: stderr.isTTY === true,
+    width,
     print: (text) => void stdout.write(`${text}\n`),
     write: (bytes) => void stdout.write(bytes),
     note: (text) => void stderr.write(`${text}\n`),

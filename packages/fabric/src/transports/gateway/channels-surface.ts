@@ -20,6 +20,7 @@ import { exchangeHeaders, quotaHeaders } from '../http/call.ts'
 import type { Reply } from '../http/respond.ts'
 import type { ChannelCall, Channels } from '../queue/channels.ts'
 import { decodePublish } from '../queue/publish-decoding.ts'
+import { QUEUE_WIRE } from '../queue/wire.ts'
 import { arrivalOf, jsonReply, problemReply, type Surface, type Visit } from './visit.ts'
 
 export interface ChannelsSurfaceOptions {
@@ -38,7 +39,7 @@ export function channelsSurface(options: ChannelsSurfaceOptions): Surface {
       const refusal = new Refusal('OPERATION_UNKNOWN', visit.path)
       const target = targetOf('unknown', 'discover', 'unread')
       return admitControl(options.rooms, arrivalOf(visit, target, refusal)).then(() =>
-        problemReply(refusal, visit.exchange),
+        refused(refusal, visit.exchange),
       )
     }
     return answer(options, visit, claimed)
@@ -145,9 +146,9 @@ async function control(
 ): Promise<Reply> {
   const arrival = arrivalOf(visit, targetOf(channel, action, `${action}.channel`))
   const admitted = await admitControl(rooms, arrival)
-  if (admitted instanceof Refusal) return problemReply(admitted, visit.exchange)
+  if (admitted instanceof Refusal) return refused(admitted, visit.exchange)
   const reply = await carryOut({ channel, caller: admitted.authenticated.caller.name })
-  return reply instanceof Refusal ? problemReply(reply, visit.exchange) : reply
+  return reply instanceof Refusal ? refused(reply, visit.exchange) : reply
 }
 
 async function exchange(
@@ -159,7 +160,7 @@ async function exchange(
   const fault = courier instanceof Refusal ? courier : null
   const carry = courier instanceof Refusal ? () => Promise.resolve(courier) : courier
   const outcome = await enforce(rooms, arrivalOf(visit, target, fault), carry)
-  if (outcome.refusal !== null) return problemReply(outcome.refusal, visit.exchange)
+  if (outcome.refusal !== null) return refused(outcome.refusal, visit.exchange)
   const { answer, body } = outcome
   if (!(body instanceof Uint8Array)) throw new TypeError('a channel answers whole')
   const headers = [
@@ -192,6 +193,13 @@ function bytesReply(body: Uint8Array, contentType: string): Reply {
     ],
     body,
   }
+}
+
+/** A refusal in the queue's own words: what becomes of the message stands in a header. */
+function refused(refusal: Refusal, exchange: string): Reply {
+  const { status, disposition } = QUEUE_WIRE[refusal.code]
+  const reply = problemReply(refusal, exchange)
+  return { ...reply, status, headers: [...reply.headers, ['countersign-disposition', disposition]] }
 }
 
 function malformed(what: string): Refusal {

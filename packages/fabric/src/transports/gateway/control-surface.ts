@@ -38,11 +38,16 @@ export function receiptsSurface(options: ControlOptions): Surface {
     const malformed = isId('dec', exchange)
       ? null
       : new Refusal('MESSAGE_MALFORMED', `${exchange} is no exchange`)
-    const admitted = await admit(options, visit, 'read', 'own.receipt', malformed)
+    const admitted = await admit(
+      options,
+      visit,
+      { action: 'read', operation: 'own.receipt' },
+      malformed,
+    )
     if (admitted instanceof Refusal) return problemReply(admitted, visit.exchange)
     const entries = await options.ledger.explain(exchange)
     if (!isOwn(entries, admitted)) {
-      const wider = await admit(options, visit, 'read', 'receipt.read')
+      const wider = await admit(options, visit, { action: 'read', operation: 'receipt.read' })
       if (wider instanceof Refusal) return problemReply(wider, visit.exchange)
     }
     const receipt = await options.ledger.findReceipt(exchange)
@@ -81,14 +86,14 @@ type MeshAnswer = (
 
 const meshAnswers: Readonly<Record<string, MeshAnswer>> = {
   'GET /v1/mesh/state': async (options, visit) => {
-    const admitted = await admit(options, visit, 'discover', 'mesh.state')
+    const admitted = await admit(options, visit, { action: 'discover', operation: 'mesh.state' })
     if (admitted instanceof Refusal) return admitted
     const after = Number(visit.query.get('after') ?? '-1')
     const beyond = Number.isSafeInteger(after) ? after : -1
     return jsonReply(await options.meshState(beyond, longPollMs, visit.signal))
   },
   'POST /v1/mesh/endpoints': async (options, visit) => {
-    const admitted = await admit(options, visit, 'discover', 'mesh.register')
+    const admitted = await admit(options, visit, { action: 'discover', operation: 'mesh.register' })
     if (admitted instanceof Refusal) return admitted
     const registration = parse(visit, parseMeshRegistration)
     if (registration instanceof Refusal) return registration
@@ -102,7 +107,7 @@ const meshAnswers: Readonly<Record<string, MeshAnswer>> = {
     return jsonReply({ expiresAt })
   },
   'POST /v1/mesh/entries': async (options, visit, owners) => {
-    const admitted = await admit(options, visit, 'record', 'mesh.entries')
+    const admitted = await admit(options, visit, { action: 'record', operation: 'mesh.entries' })
     if (admitted instanceof Refusal) return admitted
     const entries = parse(visit, parseMeshEntries)
     if (entries instanceof Refusal) return entries
@@ -125,10 +130,10 @@ function unknownOperation(key: string): Refusal {
 async function admit(
   { rooms }: ControlOptions,
   visit: Visit,
-  action: PolicyAction,
-  operation: string,
+  asked: { readonly action: PolicyAction; readonly operation: string },
   fault: Refusal | null = null,
 ): Promise<Caller | Refusal> {
+  const { action, operation } = asked
   const target = { kind: 'fabric', name: 'fabric', protocol: 'admin', tool: '' } as const
   const arrival = arrivalOf(visit, { ...target, action, operation }, fault)
   const admitted = await admitControl(rooms, arrival)

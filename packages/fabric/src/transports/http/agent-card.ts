@@ -73,10 +73,11 @@ export function mediateCard(body: Uint8Array, mediation: CardMediation): Uint8Ar
 
 function rewriteCard(card: JsonObject, mediation: CardMediation): JsonObject {
   const kept = Object.entries(card).filter(([name]) => cardFields.includes(name))
-  const isOld = typeof card['url'] === 'string'
+  const { url: oldUrl } = card
+  const isOld = typeof oldUrl === 'string'
   const known = isOld ? kept : kept.map(([name, value]) => [name, onlyKnown(name, value)] as const)
   const rewritten: Record<string, JsonValue> = Object.fromEntries(known)
-  if (isOld) rewritten['url'] = rewriteUrl(String(card['url']), mediation) ?? mediation.baseUrl
+  if (isOld) rewritten['url'] = rewriteUrl(oldUrl, mediation) ?? mediation.baseUrl
   for (const field of ['supportedInterfaces', 'additionalInterfaces']) {
     const listed = rewritten[field]
     if (!Array.isArray(listed)) continue
@@ -100,7 +101,9 @@ function onlyKnown(name: string, value: JsonValue): JsonValue {
   if (!isObject(value)) return value
   const kept = Object.entries(value)
     // `required` is the one flag whose default is written like its absence.
-    .filter(([field, inner]) => fields.includes(field) && !(field === 'required' && inner === false))
+    .filter(
+      ([field, inner]) => fields.includes(field) && !(field === 'required' && inner === false),
+    )
     .map(([field, inner]) => [field, onlyKnown(field, inner)] as const)
   return Object.fromEntries(kept)
 }
@@ -175,7 +178,9 @@ function withoutDefaults(card: JsonObject): JsonObject {
 function presentOrNull(value: JsonValue): JsonValue {
   if (value === '') return null
   if (Array.isArray(value)) {
-    const items = value.map((item: JsonValue) => presentOrNull(item)).filter((item) => item !== null)
+    const items = value
+      .map((item: JsonValue) => presentOrNull(item))
+      .filter((item) => item !== null)
     return items.length === 0 ? null : items
   }
   if (!isObject(value)) return value

@@ -117,7 +117,7 @@ async function carry(
   if (incoming instanceof Refusal) return incoming
   const [path = ''] = incoming.head.path.split('?', 1)
   const [, name = '', ...rest] = path.split('/')
-  if (!isAgentName(name)) return new Refusal('RECEIVER_UNKNOWN', `${name} is no agent`)
+  if (!isAgentName(name)) return new Refusal('RECEIVER_UNKNOWN', `${path} names no agent`)
   const route = options.findRoute(name)
   if (route === null) return new Refusal('RECEIVER_UNKNOWN', `${name} is not in the directory`)
   const inner = `/${rest.join('/')}`

@@ -1,10 +1,10 @@
 import { parse as parseYaml } from 'yaml'
-import { createCedarParser } from '../adapters/cedar/cedar-parser.ts'
-import { compilePolicies, formatProblem, PoliciesRejected } from '../policy/compile-policies.ts'
-import { readPolicyFolder } from '../policy/policy-folder.ts'
-import type { CompiledPolicySet } from '../policy/policy-set.ts'
-import { loadPolicyTests, type PolicyTestResult, testPolicies } from '../policy/policy-tests.ts'
-import { DATA_CLASSES } from '../redaction/redactor.ts'
+import { createCedarParser } from './adapters/cedar/cedar-parser.ts'
+import { compilePolicies, formatProblem, PoliciesRejected } from './policy/compile-policies.ts'
+import { readPolicyFolder } from './policy/policy-folder.ts'
+import type { CompiledPolicySet } from './policy/policy-set.ts'
+import { loadPolicyTests, type PolicyTestResult, testPolicies } from './policy/policy-tests.ts'
+import { DATA_CLASSES } from './redaction/redactor.ts'
 
 export interface CheckedFolder {
   readonly policies: number

@@ -1,0 +1,54 @@
+import { Decoded } from './decode.ts'
+import { type Cut, type Inspection, type LeafPlace, planCuts } from './inspection.ts'
+import { scanView } from './scan-view.ts'
+import type { Span, View } from './view.ts'
+
+/** What is left after this many rounds was built to go on for ever, and is cut out whole. */
+const roundsMax = 4
+
+export interface LeafText extends Span {
+  readonly body: Uint8Array
+  readonly place: LeafPlace
+  /** The value behind the bytes of the leaf, where that is something else. */
+  readonly decode: (view: View) => View
+}
+
+/**
+ * Looks at a leaf again as it will be once masked, until nothing more is found.
+ *
+ * Taking something out brings its neighbours together: the digits before an address are part of it,
+ * and a number of their own once it is gone. Without this, a message that passes two fabrics would
+ * leave the second one masked further than the first. `before` is how many hits there were before
+ * this leaf.
+ */
+export function settleLeaf(leaf: LeafText, inspection: Inspection, before: number): void {
+  let seen = before
+  for (let round = 0; round < roundsMax; round++) {
+    const fresh = inspection.hitsSince(seen)
+    if (!fresh.some((hit) => hit.marker !== null)) return
+    seen = inspection.count
+    const cuts = planCuts(inspection.hitsSince(before))
+    const view = leaf.decode(maskedView(leaf, cuts))
+    scanView(view, (part) => inspection.open(part, leaf.place))
+  }
+  const [first] = inspection.hitsSince(before).filter((hit) => hit.marker !== null)
+  if (first === undefined || inspection.count === seen) return
+  const { dataClass, detector } = first.finding
+  const whole = { bytes: leaf.body, from: leaf.start, to: leaf.end, map: null, whole: null }
+  const found = { dataClass, detector, start: leaf.start, end: leaf.end }
+  inspection.add(whole, leaf.place, found)
+}
+
+/** The leaf with its cuts made; every byte of a marker stands for where the cut begins. */
+function maskedView(leaf: LeafText, cuts: readonly Cut[]): View {
+  const markers = cuts.reduce((sum, cut) => sum + cut.marker.length, 0)
+  const masked = new Decoded(leaf.end - leaf.start + markers)
+  let at = leaf.start
+  for (const { start, end, marker } of cuts) {
+    for (; at < start; at++) masked.add(leaf.body[at] as number, at)
+    for (let i = 0; i < marker.length; i++) masked.add(marker.charCodeAt(i), start)
+    at = end
+  }
+  for (; at < leaf.end; at++) masked.add(leaf.body[at] as number, at)
+  return masked.view(leaf.end, null)
+}

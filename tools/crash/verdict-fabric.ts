@@ -1,0 +1,154 @@
+import type { Agent, Identity, Receipt } from '../../packages/sdk/src/index.ts'
+import { fetchReceipt } from '../../packages/sdk/src/receipt.ts'
+import { CHANNEL, type Parties } from './load-parties.ts'
+import type { AcknowledgedExchange, HandedExchange, Witness } from './verdict-witness.ts'
+
+export interface Verdict {
+  readonly violations: readonly string[]
+  readonly exchanges: number
+  readonly entries: number
+  /** Exchanges that receivers were handed and nobody was answered for. */
+  readonly indeterminate: number
+  readonly deadLetters: number
+}
+
+interface Explained {
+  readonly entries: readonly { readonly kind: string }[]
+}
+
+const atOnce = 12
+/** Of earlier rounds, read again each time: an old entry can be lost by a later crash. */
+const samplesPerRound = 8
+const receiptWaitMs = 5_000
+
+/** Compares what the witness saw with what the fabric holds after a restart. The load stands still. */
+export class FabricVerdict {
+  readonly #parties: Parties
+  readonly #witness: Witness
+  readonly #random: () => number
+  readonly #earlier: AcknowledgedExchange[] = []
+  #entries = 0
+
+  constructor(parties: Parties, witness: Witness, random: () => number) {
+    this.#parties = parties
+    this.#witness = witness
+    this.#random = random
+  }
+
+  /** Asks only about what is new since it was called before, and about a sample of the rest. */
+  async round(): Promise<Verdict> {
+    const violations = this.#witness.violations.splice(0)
+    const fault = (text: string): void => void violations.push(text)
+    const entries = await this.#checkLedger(fault)
+    const acknowledged = this.#witness.takeAcknowledged()
+    const handed = this.#witness.takeHanded()
+    const answered = new Set(acknowledged.map(({ exchange }) => exchange))
+    const unanswered = handed.filter(({ exchange }) => !answered.has(exchange))
+    const sample = this.#sample()
+    await eachOf([...acknowledged, ...sample], (each) => this.#checkReceipt(each, fault))
+    await eachOf(unanswered, (each) => this.#checkIntent(each, fault))
+    const deadLetters = await this.#checkDeadLetters(fault)
+    this.#earlier.push(...acknowledged)
+    return {
+      violations,
+      entries,
+      deadLetters,
+      exchanges: acknowledged.length,
+      indeterminate: unanswered.length,
+    }
+  }
+
+  async #checkLedger(fault: (text: string) => void): Promise<number> {
+    try {
+      const checked = await this.#parties.admin<{ entries: number; unclosed: number }>(
+        'ledger.check',
+      )
+      const { entries, unclosed } = checked
+      if (unclosed > 0) fault(`${unclosed} intents are open, and nothing is under way`)
+      if (entries < this.#entries) fault(`the ledger went back: ${this.#entries} to ${entries}`)
+      this.#entries = entries
+    } catch (error) {
+      fault(`ledger check: ${String(error)}`)
+    }
+    return this.#entries
+  }
+
+  /** What was answered has a receipt that verifies offline, from its intent to its outcome. */
+  async #checkReceipt(
+    { transport, exchange, what }: AcknowledgedExchange,
+    fault: (text: string) => void,
+  ): Promise<void> {
+    const lost = `${exchange} (${what}) was acknowledged`
+    try {
+      const { entries } = await this.#receiptOf(transport, exchange, what)
+      const kinds = entries.map(({ kind }) => kind).join(' ')
+      if (kinds !== 'intent outcome') fault(`${lost}, and its receipt holds: ${kinds}`)
+      const result = entries.at(-1)?.facts['result']
+      if (result !== 'delivered') fault(`${lost}, and its outcome is ${String(result)}`)
+    } catch (error) {
+      fault(`${lost}, and has no receipt: ${String(error)}`)
+    }
+  }
+
+  #receiptOf(
+    transport: AcknowledgedExchange['transport'],
+    exchange: string,
+    what: string,
+  ): Promise<Receipt> {
+    const { caller, identities } = this.#parties
+    const asker: Agent | Identity =
+      transport === 'gateway'
+        ? caller
+        : transport === 'mesh'
+          ? identities.meshCaller
+          : what.startsWith('sender')
+            ? identities.sender
+            : identities.receiver
+    if ('receipt' in asker) return asker.receipt(exchange)
+    return fetchReceipt(asker, exchange, receiptWaitMs)
+  }
+
+  /** What was delivered was recorded first; and what nobody knows the end of is recorded as that. */
+  async #checkIntent(
+    { transport, exchange, call }: HandedExchange,
+    fault: (text: string) => void,
+  ): Promise<void> {
+    const handed = `${transport}: ${exchange} (${call}) was delivered`
+    try {
+      const { entries } = await this.#parties.admin<Explained>('policy.explain', { exchange })
+      const kinds = entries.map(({ kind }) => kind).sort()
+      if (!kinds.includes('intent')) fault(`${handed}, and has no intent: ${kinds.join(' ')}`)
+      if (kinds.length !== 2) fault(`${handed}, and is recorded as: ${kinds.join(' ')}`)
+    } catch (error) {
+      fault(`${handed}, and is not recorded: ${String(error)}`)
+    }
+  }
+
+  async #checkDeadLetters(fault: (text: string) => void): Promise<number> {
+    const letters = await this.#parties.admin<readonly { offset: number; reason: string }[]>(
+      'channel.dead',
+      { name: CHANNEL },
+    )
+    for (const letter of letters) this.#witness.bury(letter)
+    for (const name of this.#witness.skipped) {
+      fault(`message ${name} was never given out, and a later one of its key was`)
+    }
+    return letters.length
+  }
+
+  #sample(): readonly AcknowledgedExchange[] {
+    if (this.#earlier.length === 0) return []
+    return Array.from({ length: samplesPerRound }, () => {
+      const at = Math.floor(this.#random() * this.#earlier.length)
+      return this.#earlier[at]
+    }).filter((each) => each !== undefined)
+  }
+}
+
+async function eachOf<T>(items: readonly T[], act: (item: T) => Promise<void>): Promise<void> {
+  let next = 0
+  const worker = async (): Promise<void> => {
+    for (let item = items[next++]; item !== undefined; item = items[next++]) await act(item)
+  }
+  await Promise.all(Array.from({ length: atOnce }, worker))
+}

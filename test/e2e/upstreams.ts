@@ -9,12 +9,12 @@ import {
   InMemoryTaskStore,
   type RequestContext,
 } from '@a2a-js/sdk/server'
-import { agentCardHandler, jsonRpcHandler, UserBuilder } from '@a2a-js/sdk/server/express'
 import { toNodeHandler } from '@modelcontextprotocol/node'
 import { McpServer as McpServerV1 } from '@modelcontextprotocol/sdk/server/mcp.js'
 import { StreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/streamableHttp.js'
 import { createMcpHandler, fromJsonSchema, McpServer } from '@modelcontextprotocol/server'
-import express from 'express'
+import { answerA2a } from '../../packages/fabric/src/cli/demo/a2a-answer.ts'
+import { webListener } from '../../packages/fabric/src/cli/demo/web-listener.ts'
 
 /** An agent as its author wrote it, with an official server and nothing of ours. */
 export interface Upstream {
@@ -62,16 +62,24 @@ async function serve(listener: RequestListener): Promise<Upstream> {
 export const UPDATES = 3
 
 export async function openA2aAgent(pace: Pace): Promise<Upstream> {
-  const app = express()
-  const upstream = await serve(app)
+  const { promise: ready, resolve } = Promise.withResolvers<Answer>()
+  const upstream = await serve(webListener(async (request) => (await ready)(request)))
+  resolve(createA2aAnswer(upstream.url, pace))
+  return upstream
+}
+
+type Answer = (request: Request) => Promise<Response>
+
+/** An A2A server on the official SDK, reached under `url`. */
+export function createA2aAnswer(url: string, pace: Pace): Answer {
   const card = AgentCard.fromJSON({
     name: 'clerk',
     description: 'Repeats what it hears.',
     version: '1.0.0',
     supportedInterfaces: [
-      { url: `${upstream.url}/rpc`, protocolBinding: 'JSONRPC', protocolVersion: '1.0' },
+      { url: `${url}/`, protocolBinding: 'JSONRPC', protocolVersion: '1.0' },
       { url: 'https://elsewhere.example/rpc', protocolBinding: 'JSONRPC', protocolVersion: '1.0' },
-      { url: `${upstream.url}/rest`, protocolBinding: 'HTTP+JSON', protocolVersion: '1.0' },
+      { url: `${url}/rest`, protocolBinding: 'HTTP+JSON', protocolVersion: '1.0' },
     ],
     provider: { organization: 'Example', url: 'https://example.com' },
     capabilities: {
@@ -81,17 +89,10 @@ export async function openA2aAgent(pace: Pace): Promise<Upstream> {
     },
     defaultInputModes: ['text/plain'],
     defaultOutputModes: ['text/plain'],
-    skills: [
-      { id: 'echo', name: 'Echo', description: 'Repeats.', tags: ['text'], examples: [''] },
-    ],
+    skills: [{ id: 'echo', name: 'Echo', description: 'Repeats.', tags: ['text'], examples: [''] }],
   })
-  const requestHandler = new DefaultRequestHandler(card, new InMemoryTaskStore(), clerk(pace))
-  app.use(
-    '/.well-known/agent-card.json',
-    agentCardHandler({ agentCardProvider: () => Promise.resolve(card) }),
-  )
-  app.use('/rpc', jsonRpcHandler({ requestHandler, userBuilder: UserBuilder.noAuthentication }))
-  return upstream
+  const handler = new DefaultRequestHandler(card, new InMemoryTaskStore(), clerk(pace))
+  return (request) => answerA2a(handler, request)
 }
 
 function clerk(pace: Pace): AgentExecutor {

@@ -75,7 +75,8 @@ export async function sendAll(
 ): Promise<readonly Heard[]> {
   const place = await door.place(draft.to ?? 'echo', draft.path ?? '/')
   const credential = draft.as === null ? undefined : (draft.as ?? door.credential())
-  return talk({ port: place.port, credential }, bytesOf(draft, place), wanted)
+  const isBodiless = draft.method === 'HEAD'
+  return talk({ port: place.port, credential, isBodiless }, bytesOf(draft, place), wanted)
 }
 
 export async function send(door: Door, draft: Draft = {}): Promise<Heard> {

@@ -15,6 +15,8 @@ export interface Place {
   /** Null for plain HTTP, undefined for a TLS peer without a certificate. */
   readonly credential?: TlsCredential | null | undefined
   readonly session?: Buffer
+  /** Answers to HEAD say how long a body would be, and have none. */
+  readonly isBodiless?: boolean
 }
 
 /** Longer silence means that the peer neither answers nor hangs up. */
@@ -30,6 +32,7 @@ export async function talk(
   wanted: number = 1,
 ): Promise<readonly Heard[]> {
   const socket = await dial(place)
+  const { isBodiless = false } = place
   return new Promise((resolve, reject) => {
     let bytes = Buffer.alloc(0)
     let ended = false
@@ -38,7 +41,7 @@ export async function talk(
       ended = true
       clearTimeout(timer)
       socket.destroy()
-      resolve(parseResponses(bytes, true))
+      resolve(parseResponses(bytes, { ended: true, isBodiless }))
     }
     const timer = setTimeout(() => {
       ended = true
@@ -47,7 +50,7 @@ export async function talk(
     }, silenceMsMax)
     socket.on('data', (chunk: Buffer) => {
       bytes = Buffer.concat([bytes, chunk])
-      if (parseResponses(bytes, false).length >= wanted) finish()
+      if (parseResponses(bytes, { ended: false, isBodiless }).length >= wanted) finish()
     })
     socket.on('error', () => undefined)
     socket.on('close', finish)
@@ -89,7 +92,10 @@ export function pemOf(credential: TlsCredential): { cert: string; key: string } 
 }
 
 /** Every whole response; with `ended`, one without a length is whole as well. */
-export function parseResponses(bytes: Buffer, ended: boolean): readonly Heard[] {
+function parseResponses(
+  bytes: Buffer,
+  { ended, isBodiless }: { readonly ended: boolean; readonly isBodiless: boolean },
+): readonly Heard[] {
   const heard: Heard[] = []
   let at = 0
   for (;;) {
@@ -98,7 +104,9 @@ export function parseResponses(bytes: Buffer, ended: boolean): readonly Heard[] 
     const [first = '', ...lines] = bytes.subarray(at, end).toString('latin1').split('\r\n')
     const status = Number(first.split(' ')[1])
     const headers = parseFields(lines)
-    const body = bodyAt(bytes, end + 4, { headers, ended })
+    const body = isBodiless
+      ? { bytes: Buffer.alloc(0), next: end + 4 }
+      : bodyAt(bytes, end + 4, { headers, ended })
     if (body === null) return heard
     at = body.next
     if (status >= 200) heard.push({ status, headers, body: body.bytes })

@@ -13,7 +13,12 @@ lie(verifies(['inspect:unsupported'], 'content under a type that nobody inspects
     'in another charset': {
       to: 'masked',
       body: Buffer.from(secret, 'utf16le'),
-      contentType: 'application/json; charset=utf-16le',
+      contentType: 'text/plain; charset=utf-16le',
+    },
+    'in a charset that is only claimed': {
+      to: 'masked',
+      body: secret,
+      contentType: 'application/json; charset=utf-16',
     },
     'in UTF-7': { to: 'masked', body: secret, contentType: 'text/plain; charset=utf-7' },
     'without a type': {

@@ -15,11 +15,18 @@ export class FabricEnded extends Error {
 }
 
 export interface HostOptions {
-  /** Holds the data folder and, beside it, the master key. */
+  /** Holds the data folder and, beside it, the master key: everything that the fabric writes. */
   readonly root: string
   readonly port: number
-  /** Set for the child alone, such as a library that loses what was not synced. */
-  readonly environment?: Readonly<Record<string, string>>
+  readonly power: Power | null
+}
+
+/** What a power failure does to the files of the fabric. */
+export interface Power {
+  /** Set for the child alone; asked for anew for each life. */
+  environment(): Readonly<Record<string, string>>
+  /** After each death, orderly or not, before the next life. */
+  fail(): void
 }
 
 /** One fabric over all its lives: always the same folder and port, each time another process. */
@@ -28,8 +35,12 @@ export class FabricHost {
   #child: ChildProcess | null = null
   #stderr = ''
 
+  /** Replaced for an experiment in which syncs do nothing, for one life. */
+  power: Power | null
+
   constructor(options: HostOptions) {
     this.#options = options
+    this.power = options.power
   }
 
   get origin(): string {
@@ -46,11 +57,11 @@ export class FabricHost {
   /** Starts it without waiting, to be killed while it starts. */
   spawn(): ChildProcess {
     if (this.#child !== null) throw new TypeError('the fabric runs already')
-    const { root, port, environment } = this.#options
+    const { root, port } = this.#options
     const child = fork(new URL('./fabric-process.ts', import.meta.url), [root, String(port)], {
       execArgv: ['--conditions=countersign-source', '--disable-warning=ExperimentalWarning'],
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
-      env: { ...process.env, ...environment },
+      env: { ...process.env, ...this.power?.environment() },
     })
     this.#child = child
     this.#stderr = ''
@@ -65,14 +76,13 @@ export class FabricHost {
     const child = this.#child
     if (child === null) return
     this.#child = null
-    if (child.exitCode !== null || child.signalCode !== null) {
-      if (child.exitCode !== 0) throw this.#ended(child)
-      return
+    if (child.exitCode === null && child.signalCode === null) {
+      const exited = once(child, 'exit')
+      child.kill('SIGKILL')
+      await exited
     }
-    const exited = once(child, 'exit')
-    child.kill('SIGKILL')
-    await exited
-    // It was faster than the signal: then it has to have had a reason.
+    this.power?.fail()
+    // An orderly end was asked for; any other before the signal is a defect.
     if (child.signalCode !== 'SIGKILL' && child.exitCode !== 0) throw this.#ended(child)
   }
 

@@ -151,9 +151,11 @@ class Gate {
   }
 
   async close(): Promise<void> {
-    this.#isOpen = false
-    this.#open = Promise.withResolvers()
-    this.#empty = Promise.withResolvers()
+    if (this.#isOpen) {
+      this.#isOpen = false
+      this.#open = Promise.withResolvers()
+      this.#empty = Promise.withResolvers()
+    }
     if (this.#inside > 0) await this.#empty.promise
   }
 }

@@ -29,7 +29,7 @@ const report = await runFabricRounds({
   random,
   onRound: (r: Round) =>
     console.log(
-      `round ${r.round}/${rounds} ${r.death}: ${r.exchanges} exchanges, ${r.messages} messages, ${r.indeterminate} indeterminate, ledger ${r.entries} entries, ${r.violations.length === 0 ? 'ok' : 'LOST'}`,
+      `round ${r.round}/${rounds} ${r.death}: ${r.exchanges} exchanges, ${r.messages} messages, ${r.indeterminate} indeterminate, ledger ${r.entries} entries, ${r.violations.length === 0 ? 'ok' : r.violations.join('; ')}`,
       Math.round(performance.now() - t0),
     ),
 })

@@ -16,6 +16,15 @@ interface Explained {
   readonly entries: readonly { readonly kind: string }[]
 }
 
+interface OpenEntry {
+  readonly kind: string
+  readonly exchange: string
+  readonly index: number
+  readonly facts: Readonly<Record<string, string | number | boolean>>
+}
+
+/** The check is an exchange too, and still under way when it counts. */
+const ownIntents = 1
 const atOnce = 12
 /** Of earlier rounds, read again each time: an old entry can be lost by a later crash. */
 const samplesPerRound = 8
@@ -64,13 +73,29 @@ export class FabricVerdict {
         'ledger.check',
       )
       const { entries, unclosed } = checked
-      if (unclosed > 0) fault(`${unclosed} intents are open, and nothing is under way`)
+      if (unclosed > ownIntents) {
+        const open = await this.#openIntents()
+        fault(`${unclosed} intents are open, and nothing is under way: ${open.join('; ')}`)
+      }
       if (entries < this.#entries) fault(`the ledger went back: ${this.#entries} to ${entries}`)
       this.#entries = entries
     } catch (error) {
       fault(`ledger check: ${String(error)}`)
     }
     return this.#entries
+  }
+
+  /** Of the newest entries, for the report. */
+  async #openIntents(): Promise<readonly string[]> {
+    const entries = await this.#parties.admin<readonly OpenEntry[]>('ledger.recent', {
+      countMax: 500,
+    })
+    const closed = new Set(
+      entries.filter(({ kind }) => kind !== 'intent').map(({ exchange }) => exchange),
+    )
+    return entries
+      .filter(({ kind, exchange }) => kind === 'intent' && !closed.has(exchange))
+      .map(({ exchange, index, facts }) => `${index} ${exchange} ${JSON.stringify(facts)}`)
   }
 
   /** What was answered has a receipt that verifies offline, from its intent to its outcome. */

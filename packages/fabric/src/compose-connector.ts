@@ -20,6 +20,7 @@ import { createBalancer } from './transports/mesh/balancer.ts'
 import type { ConnectorAgent } from './transports/mesh/connector-agent.ts'
 import { openInbound } from './transports/mesh/inbound.ts'
 import { type OutboundRoute, openOutbound } from './transports/mesh/outbound.ts'
+import { openRegistration } from './transports/mesh/registration.ts'
 import { remoteLedger } from './transports/mesh/remote-ledger.ts'
 import { followMeshState, type StateFollower } from './transports/mesh/state-follower.ts'
 
@@ -55,8 +56,6 @@ export interface Connector {
 const bodyBytesMax = 4 * 1024 * 1024
 const upstreamTimeoutMs = 120_000
 const requestsPerMinute = 60_000
-const registrationTtlSeconds = 60
-const withdrawTimeoutMs = 2_000
 
 /** Opens a connector beside one agent: the same pipeline as the gateway, fed by the fabric. */
 export async function openConnector(options: ConnectorOptions): Promise<Connector> {
@@ -78,7 +77,8 @@ export async function openConnector(options: ConnectorOptions): Promise<Connecto
     balancer: createBalancer(random, () => clock.monotonic()),
     findRoute: (name) => findOutboundRoute(options, follower.current(), name),
   })
-  const exposed = options.expose === null ? null : await exposeAgent(options, rooms, upstream)
+  const exposed =
+    options.expose === null ? null : await exposeAgent(options, { rooms, upstream, known })
   return {
     loopbackUrl: `http://${options.listen.host}:${outbound.port}`,
     meshUrl: exposed?.url ?? null,
@@ -92,12 +92,15 @@ export async function openConnector(options: ConnectorOptions): Promise<Connecto
   }
 }
 
-type ConnectorUpstream = ReturnType<typeof undiciUpstream>
+interface ConnectorParts {
+  readonly rooms: Rooms
+  readonly upstream: ReturnType<typeof undiciUpstream>
+  readonly known: FollowedState
+}
 
 async function exposeAgent(
   options: ConnectorOptions,
-  rooms: Rooms,
-  upstream: ConnectorUpstream,
+  { rooms, upstream, known }: ConnectorParts,
 ): Promise<{ readonly url: string; close(): Promise<void> }> {
   const { agent, clock, random, expose, protocol, meshListen } = options
   const endpoints = [{ url: expose ?? '', spiffeId: null }]
@@ -110,47 +113,22 @@ async function exposeAgent(
     timeoutMs: upstreamTimeoutMs,
   })
   const url = meshListen.advertise ?? `https://${meshListen.host}:${inbound.port}`
-  const withdraw = await registerEndpoint(options, url).catch(async (cause: unknown) => {
+  const registration = await openRegistration({
+    ...{ agent, clock },
+    endpoint: { url, protocol, connector: true },
+    log: (event, facts) => options.log(event, facts),
+  }).catch(async (cause: unknown) => {
     await inbound.close()
     throw cause
   })
+  const unfollow = known.onChange(() => registration.follow(known))
   return {
     url,
     async close() {
-      await withdraw()
+      unfollow()
+      await registration.withdraw()
       await inbound.close()
     },
-  }
-}
-
-/** Tells the fabric where the agent is reached, and keeps telling it. Returns what takes it back. */
-async function registerEndpoint(
-  { agent, protocol, log }: ConnectorOptions,
-  url: string,
-): Promise<() => Promise<void>> {
-  const say = async (endpoints: readonly object[], signal: AbortSignal | null): Promise<void> => {
-    const body = { endpoints, ttlSeconds: registrationTtlSeconds }
-    const answer = await agent.request({
-      method: 'POST',
-      path: '/v1/mesh/endpoints',
-      body: new TextEncoder().encode(JSON.stringify(body)),
-      signal,
-    })
-    if (answer.status !== 200) throw new Error(`the fabric answered ${answer.status}`)
-  }
-  const register = (): Promise<void> => say([{ url, protocol, connector: true }], null)
-  await register()
-  // Thrice in the lifetime of a registration, so that one lost message does not unlist the agent.
-  const timer = setInterval(
-    () => {
-      register().catch((cause: unknown) => log('registration failed', { error: String(cause) }))
-    },
-    (registrationTtlSeconds * 1000) / 3,
-  )
-  return async () => {
-    clearInterval(timer)
-    // A fabric that does not hear it forgets the registration when its time is up.
-    await say([], AbortSignal.timeout(withdrawTimeoutMs)).catch(() => undefined)
   }
 }
 
@@ -214,6 +192,11 @@ class FollowedState {
   #byKey: ReadonlyMap<string, AgentRecord> = new Map()
   #policy: PolicySet | null = null
   #policyText = ''
+  #endpoints: MeshState['endpoints'] = []
+
+  get endpoints(): MeshState['endpoints'] {
+    return this.#endpoints
+  }
 
   get policy(): PolicySet {
     if (this.#policy === null) throw new Error('no policy has been received')
@@ -242,6 +225,7 @@ class FollowedState {
         record.keys === null ? [] : [[record.keys.signing.keyId, record] as const],
       ),
     )
+    this.#endpoints = state.endpoints
     for (const listener of this.#listeners) listener()
   }
 

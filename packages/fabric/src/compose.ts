@@ -19,8 +19,8 @@ import {
 import { createDetection } from './detection/create-detection.ts'
 import type { OpenedEntry } from './ledger/ledger.ts'
 import { Refusal } from './lib/refusal.ts'
+import { refuseUnread } from './pipeline/control.ts'
 import { type Rooms } from './pipeline/enforce.ts'
-import { recordRefusal } from './pipeline/record.ts'
 import { createRedactor } from './redaction/create-redactor.ts'
 import { adminSurface } from './transports/gateway/admin-surface.ts'
 import { agentsSurface } from './transports/gateway/agents-surface.ts'
@@ -204,11 +204,12 @@ async function openListener(around: Surroundings, stores: Stores, parts: Parts):
       origin: parts.origin,
     }),
     async refuse(arrival, refusal) {
-      await recordRefusal(arrival, refusal, null, parts.rooms)
-      return problemReply(refusal, arrival.exchange)
+      const caller = await refuseUnread(parts.rooms, arrival, refusal)
+      return { reply: problemReply(refusal, arrival.exchange), isStranger: caller === null }
     },
     admitsStranger: (address) => strangers.admits(address),
-    countRefusal: (address, status) => strangers.count(address, status),
+    countStranger: (address) => strangers.count(address),
+    origin: parts.origin,
     clock,
     random,
   })

@@ -63,10 +63,15 @@ export function profileRequestComponents(request: SignableRequest): readonly str
   return components
 }
 
-/** The components that our profile covers of this response; content-type only where it exists. */
+/**
+ * The components that our profile covers of this response; content-type only where it exists, and
+ * content-digest too, since the head of a stream is signed before there is anything to digest. Who
+ * verifies a whole body asks for its digest.
+ */
 export function profileResponseComponents({ response, request }: Answer): readonly string[] {
   return responseProfileComponents.filter((component) => {
     if (component === '"content-type"') return hasField('content-type', response.headers)
+    if (component === '"content-digest"') return hasField('content-digest', response.headers)
     if (component === '"signature";req') {
       return request !== null && hasField('signature', request.headers)
     }

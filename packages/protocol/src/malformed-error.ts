@@ -1,4 +1,9 @@
 /** The input is not in the one accepted form. The message is for operators; no peer hears it. */
 export class MalformedError extends Error {
-  override readonly name = 'MalformedError'
+  override readonly name: string = 'MalformedError'
+}
+
+/** The input is larger, or nests deeper, than its limit; whether it is well formed was not asked. */
+export class OverLimitError extends MalformedError {
+  override readonly name = 'OverLimitError'
 }

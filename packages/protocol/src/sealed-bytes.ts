@@ -56,7 +56,9 @@ export class ByteWriter {
     this.#length += value.length
   }
 
+  /** What was written. Without a copy where the capacity was exact; nothing may be written after it. */
   finish(): Uint8Array<ArrayBuffer> {
+    if (this.#length === this.#bytes.length) return this.#bytes
     return this.#bytes.slice(0, this.#length)
   }
 

@@ -17,6 +17,7 @@ import {
 import {
   ackDigest,
   ackSignatureInput,
+  BatchProofs,
   batchRootOf,
   batchTree,
   type Sha256,
@@ -159,6 +160,46 @@ describe('batch proof', () => {
         expect(batchRootOf(leaf, { ...proof, index: elsewhere }, sha256)).not.toEqual(root)
       }),
     )
+  })
+
+  test('proving together accepts exactly what proving alone accepts, in any order', () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 20 }),
+        fc.array(fc.record({ at: fc.nat(), as: fc.nat(), broken: fc.option(fc.nat()) }), {
+          maxLength: 40,
+        }),
+        (count, tries) => {
+          const leaves = Array.from({ length: count }, (_, i) => sha256(new Uint8Array([i])))
+          const { root, proofs } = batchTree(leaves, sha256)
+          const together = new BatchProofs(sha256)
+          for (const { at, as, broken } of tries) {
+            const leaf = leaves[at % count]
+            const proof = proofs[as % count]
+            if (leaf === undefined || proof === undefined) throw new Error('no proof')
+            const path = proof.path.map((node, i) => {
+              const swap = broken !== null && i === broken % proof.path.length
+              return swap ? sha256(node) : node
+            })
+            const claimed = { ...proof, path }
+            const alone = equalBytes(batchRootOf(leaf, claimed, sha256), root)
+            expect(together.prove(leaf, claimed, (found) => equalBytes(found, root))).toBe(alone)
+          }
+        },
+      ),
+      { numRuns: 300 },
+    )
+  })
+
+  test('a batch whose signature is not good proves nothing, and learns nothing from it', () => {
+    const leaves = [0, 1].map((i) => sha256(new Uint8Array([i])))
+    const { proofs } = batchTree(leaves, sha256)
+    const together = new BatchProofs(sha256)
+    for (const i of [0, 1, 0]) {
+      const [leaf, proof] = [leaves[i], proofs[i]]
+      if (leaf === undefined || proof === undefined) throw new Error('no proof')
+      expect(together.prove(leaf, proof, () => false)).toBe(false)
+    }
   })
 
   test('an inner node does not pass for a message', () => {

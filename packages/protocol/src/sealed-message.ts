@@ -160,7 +160,9 @@ export function encodeSealedMessage(
   signature: Uint8Array,
   batch: BatchProof | null,
 ): Uint8Array<ArrayBuffer> {
-  const writer = new ByteWriter(core.length + 68 + (batch === null ? 0 : batch.path.length * 32))
+  const writer = new ByteWriter(
+    core.length + 64 + (batch === null ? 0 : 4 + batch.path.length * 32),
+  )
   writer.raw(core)
   writer.raw(signature)
   if (batch !== null) {

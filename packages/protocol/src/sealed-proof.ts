@@ -1,11 +1,6 @@
 import { concat, equalBytes, utf8 } from './bytes.ts'
 import { ByteWriter, hexBytes } from './sealed-bytes.ts'
-import {
-  type BatchProof,
-  batchPathLength,
-  SEALED_BATCH_MAX,
-  type SealedMessage,
-} from './sealed-message.ts'
+import { type BatchProof, batchPathLength, SEALED_BATCH_MAX } from './sealed-message.ts'
 
 /** SHA-256 over the concatenation, given by the caller: this package does no cryptography of its own. */
 export type Sha256 = (...parts: readonly Uint8Array[]) => Uint8Array
@@ -31,17 +26,6 @@ export function messageSignatureInput(digest: Uint8Array): Uint8Array {
 /** What the sender signs for `count` messages at once. */
 export function batchSignatureInput(count: number, root: Uint8Array): Uint8Array {
   return concat(batchContext, new Uint8Array([count >> 8, count & 0xff]), root)
-}
-
-/** What `message.signature` has to verify over; `digest` is the message's own. */
-export function signedBytesOf(
-  message: SealedMessage,
-  digest: Uint8Array,
-  sha256: Sha256,
-): Uint8Array {
-  const { batch } = message
-  if (batch === null) return messageSignatureInput(digest)
-  return batchSignatureInput(batch.count, batchRootOf(digest, batch, sha256))
 }
 
 /** The root over `leaves` and, for each leaf, its path (RFC 9162, section 2.1, with our contexts). */
@@ -79,6 +63,73 @@ export function batchRootOf(leaf: Uint8Array, proof: BatchProof, sha256: Sha256)
   return node
 }
 
+/**
+ * The messages of one signature, each proved for the price of the hashes that no other one has
+ * computed yet. Make one for each signature, signing key and count.
+ */
+export class BatchProofs {
+  readonly #sha256: Sha256
+  /** Nodes that are known to lead to the signed root, by level and index. */
+  readonly #nodes = new Map<number, Uint8Array>()
+
+  constructor(sha256: Sha256) {
+    this.#sha256 = sha256
+  }
+
+  /**
+   * True when `leaf` stands at its place under the root that `isSigned` accepted, and every node of
+   * its path is the right one. `isSigned` is asked until it has said yes once.
+   */
+  prove(leaf: Uint8Array, proof: BatchProof, isSigned: (root: Uint8Array) => boolean): boolean {
+    const climbed: [number, Uint8Array][] = []
+    let node = leaf
+    let taken = 0
+    let level = 0
+    for (let at = proof.index, width = proof.count; ; at >>= 1, width = (width + 1) >> 1) {
+      const known = this.#nodes.get(nodeName(level, at))
+      // From here up everything is known, the siblings too: they only have to be the same ones.
+      if (known !== undefined) {
+        return equalBytes(known, node) && this.#hasPath(proof, level, taken) && this.#learn(climbed)
+      }
+      climbed.push([nodeName(level, at), node])
+      if (width === 1) break
+      level++
+      const right = at % 2 === 1
+      if (!right && at + 1 >= width) continue
+      const sibling = proof.path[taken++]
+      if (sibling === undefined) return false
+      climbed.push([nodeName(level - 1, at ^ 1), sibling])
+      node = right
+        ? this.#sha256(nodeContext, sibling, node)
+        : this.#sha256(nodeContext, node, sibling)
+    }
+    return taken === proof.path.length && isSigned(node) && this.#learn(climbed)
+  }
+
+  /** Copies, because a view would keep the request alive that it came with. */
+  #learn(climbed: readonly (readonly [number, Uint8Array])[]): true {
+    for (const [name, bytes] of climbed) this.#nodes.set(name, bytes.slice())
+    return true
+  }
+
+  #hasPath({ index, count, path }: BatchProof, from: number, taken: number): boolean {
+    let next = taken
+    let level = 0
+    for (let at = index, width = count; width > 1; at >>= 1, width = (width + 1) >> 1, level++) {
+      if (level < from || (at % 2 === 0 && at + 1 >= width)) continue
+      const known = this.#nodes.get(nodeName(level, at ^ 1))
+      const claimed = path[next++]
+      if (known === undefined || claimed === undefined || !equalBytes(known, claimed)) return false
+    }
+    return next === path.length
+  }
+}
+
+/** Levels count from the leaves; no batch has more than `SEALED_BATCH_MAX` of those. */
+function nodeName(level: number, index: number): number {
+  return level * (SEALED_BATCH_MAX + 1) + index
+}
+
 export const ACK_VERDICTS = { done: 1, retry: 2, dead: 3 } as const
 export type AckVerdict = keyof typeof ACK_VERDICTS
 
@@ -114,11 +165,6 @@ export function ackSignatureInput(digests: readonly Uint8Array[], sha256: Sha256
   const count = digests.length
   const { root } = batchTree(digests, sha256)
   return concat(ackBatchContext, new Uint8Array([count >> 8, count & 0xff]), root)
-}
-
-/** True when `next` says that it directly follows the message with `digest` in its session. */
-export function followsMessage(next: SealedMessage, digest: Uint8Array): boolean {
-  return equalBytes(next.header.previous, digest)
 }
 
 function parents(level: readonly Uint8Array[], sha256: Sha256): readonly Uint8Array[] {

@@ -1,5 +1,5 @@
 import type { JsonValue } from './canonical.ts'
-import { MalformedError } from './malformed-error.ts'
+import { MalformedError, OverLimitError } from './malformed-error.ts'
 
 export interface StrictJsonLimits {
   /** Arrays and objects inside one another; a scalar has depth 0. */
@@ -18,7 +18,7 @@ const colon = 0x3a
 /**
  * Parses JSON of which every parser in the path of a message makes the same: no duplicate member,
  * no `__proto__` member, no lone surrogate, no number beyond a double, bounded depth (RFC 7493).
- * Throws a MalformedError. Linear in the text.
+ * Throws a MalformedError, beyond a limit an OverLimitError. Linear in the text.
  *
  * JSON.parse keeps one of two equal members. So there are no duplicates exactly when the text has
  * as many colons outside of strings as the result has members: two fast passes, and no parser of
@@ -26,7 +26,7 @@ const colon = 0x3a
  */
 export function parseStrictJson(text: string, limits: StrictJsonLimits = {}): JsonValue {
   if (text.length > (limits.charactersMax ?? charactersMaxDefault)) {
-    throw new MalformedError('JSON is larger than its limit')
+    throw new OverLimitError('JSON is larger than its limit')
   }
   if (!text.isWellFormed()) throw new MalformedError('JSON with a lone surrogate')
   const value = parse(text)
@@ -63,7 +63,7 @@ class Walk {
       return
     }
     if (value === null || typeof value === 'boolean') return
-    if (depth <= 0) throw new MalformedError('JSON nests deeper than its limit')
+    if (depth <= 0) throw new OverLimitError('JSON nests deeper than its limit')
     if (Array.isArray(value)) {
       for (let i = 0; i < value.length; i++) this.visit(value[i] as JsonValue, depth - 1)
       return

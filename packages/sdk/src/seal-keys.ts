@@ -4,6 +4,7 @@ import {
   createHash,
   createHmac,
   createPublicKey,
+  createSecretKey,
   hkdfSync,
   type KeyObject,
 } from 'node:crypto'
@@ -59,7 +60,8 @@ export interface KeyScope {
 
 /** Everything that one session of one sender seals and opens with. */
 export interface MessageKey {
-  readonly key: Uint8Array
+  /** A key object: with raw bytes, Node 24 spends five times as long on one cipher as on its work. */
+  readonly key: KeyObject
   /** Four bytes before the sequence number in every nonce. */
   readonly noncePrefix: Uint8Array
   /** AES-GCM does not commit to its key; these 32 bytes do, and stand in every message. */
@@ -78,7 +80,7 @@ export function deriveMessageKey(secret: Uint8Array, scope: KeyScope): MessageKe
   const info = concat(keyContext, numbers, names)
   const bytes = new Uint8Array(hkdfSync('sha256', secret, scope.session, info, 68))
   return {
-    key: bytes.subarray(0, 32),
+    key: createSecretKey(bytes.subarray(0, 32)),
     noncePrefix: bytes.subarray(32, 36),
     commitment: bytes.subarray(36, 68),
   }
@@ -141,7 +143,8 @@ export type ChannelHash = (
 export function createChannelHash(identity: SealingIdentity, channel: string): ChannelHash {
   const place = utf8(['countersign-channel-hash-v1', identity.trustDomain, channel].join('\0'))
   const raw = rawSealingKey(identity.sealing.privateKey).privateKey
-  const key = new Uint8Array(hkdfSync('sha256', raw, new Uint8Array(32), place, 32))
+  const derived = hkdfSync('sha256', raw, new Uint8Array(32), place, 32)
+  const key = createSecretKey(new Uint8Array(derived))
   return (purpose, ...parts) => {
     const mac = createHmac('sha256', key).update(purpose).update('\0')
     for (const part of parts) {

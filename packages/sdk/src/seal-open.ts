@@ -1,12 +1,14 @@
 import { verify } from 'node:crypto'
 import {
+  BatchProofs,
+  batchSignatureInput,
   equalBytes,
   messageDigest,
+  messageSignatureInput,
   parseSealedContent,
   parseSealedMessage,
   type SealedHeader,
   type SealedMessage,
-  signedBytesOf,
 } from '@countersign/protocol'
 import type { Clock } from './clock.ts'
 import { isSealSuite } from './hpke.ts'
@@ -17,8 +19,8 @@ import { REPLAY_WINDOW_DEFAULT, ReplayWindow } from './seal-window.ts'
 
 /** Sessions whose keys and windows are kept; the oldest goes first, its key is then fetched again. */
 const sessionsMax = 4096
-/** Batches whose signature was verified lately: the other messages of one cost only their hashes. */
-const batchesMax = 256
+/** Batches whose signature was verified lately: the other messages of one cost only a hash or two. */
+const batchesMax = 64
 
 export interface OpenerOptions {
   readonly identity: SealingIdentity
@@ -64,7 +66,7 @@ class ChannelOpener implements Opener {
   readonly #options: OpenerOptions
   readonly #book: KeyBook
   readonly #sessions = new Map<string, Session>()
-  readonly #batches = new Map<string, true>()
+  readonly #batches = new Map<string, BatchProofs>()
 
   constructor(options: OpenerOptions) {
     this.#options = options
@@ -103,15 +105,19 @@ class ChannelOpener implements Opener {
     const { header, signature } = message
     const key = this.#book.findSigningKey(header)
     if (key === null) return false
-    const signedBytes = signedBytesOf(message, digest, sha256)
-    if (message.batch === null) return verify(null, signedBytes, key, signature)
-    // Who signed is part of the entry: a batch of one member proves nothing about another.
-    const signer = `${header.epoch} ${header.sender} ${header.signingKeyId}`
-    const name = `${signer} ${latin1(signedBytes)}${latin1(signature)}`
-    if (this.#batches.has(name)) return true
-    if (!verify(null, signedBytes, key, signature)) return false
-    keep(this.#batches, name, true, batchesMax)
-    return true
+    const { batch } = message
+    if (batch === null) return verify(null, messageSignatureInput(digest), key, signature)
+    // Who signed is part of the name: a batch of one member proves nothing about another.
+    const signer = `${header.epoch} ${header.sender} ${header.signingKeyId} ${batch.count}`
+    const name = `${signer} ${Buffer.from(signature).toString('latin1')}`
+    const known = this.#batches.get(name)
+    const proofs = known ?? new BatchProofs(sha256)
+    const proved = proofs.prove(digest, batch, (root) =>
+      verify(null, batchSignatureInput(batch.count, root), key, signature),
+    )
+    // Kept only once it was signed, so that forgeries push nothing out.
+    if (proved && known === undefined) keep(this.#batches, name, proofs, batchesMax)
+    return proved
   }
 
   async #findSession(header: SealedHeader): Promise<Session | SealFailure> {
@@ -144,10 +150,6 @@ function unseal(message: SealedMessage, key: MessageKey): Uint8Array | SealFailu
     content.trustDomain === header.trustDomain &&
     content.contentType === header.contentType
   return agrees ? content.body : new SealFailure('UNDECRYPTABLE', 'header and content differ')
-}
-
-function latin1(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1')
 }
 
 /** A map keeps the order of insertion, so its first key is the oldest. */

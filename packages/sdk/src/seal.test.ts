@@ -1,4 +1,4 @@
-import { createHash, generateKeyPairSync, sign } from 'node:crypto'
+import { createHash, createSecretKey, generateKeyPairSync, sign } from 'node:crypto'
 import {
   type ChannelDescriptor,
   concat,
@@ -214,7 +214,11 @@ describe('nonces', () => {
   })
 
   test('a nonce is the prefix of the key and the sequence', () => {
-    const key = { key: random(32), noncePrefix: Uint8Array.of(1, 2, 3, 4), commitment: random(32) }
+    const key = {
+      key: createSecretKey(random(32)),
+      noncePrefix: Uint8Array.of(1, 2, 3, 4),
+      commitment: random(32),
+    }
     expect([...messageNonce(key, 258)]).toEqual([1, 2, 3, 4, 0, 0, 0, 0, 0, 0, 1, 2])
   })
 

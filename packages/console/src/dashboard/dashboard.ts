@@ -3,7 +3,8 @@ import { ask, NotAdmitted, watch } from './fabric.ts'
 
 /** As many rows as a person scrolls; older decisions are in the ledger. */
 const decisionsMax = 200
-const agentsEveryMs = 5_000
+/** Reading the list is an exchange like any other and goes on record, so it is not read idly. */
+const agentsEveryMs = 300_000
 const retryMs = 2_000
 const keySlot = 'countersign-key'
 
@@ -15,7 +16,7 @@ const element = (id: string): HTMLElement => {
 
 let decisions: readonly Decision[] = []
 
-/** The link that `countersign up` prints carries a key in its fragment, which no server ever sees. */
+/** The link that `countersign console` prints carries a key in its fragment, which no server ever sees. */
 function takeKey(): string | null {
   const fragment = new URLSearchParams(location.hash.slice(1)).get('key')
   if (fragment !== null) {
@@ -52,13 +53,25 @@ async function follow(key: string): Promise<void> {
   for (;;) {
     try {
       live('on', 'live')
-      await watch(key, (entry) => take(entry as EntryView))
+      await watch(key, (entry) => {
+        take(entry as EntryView)
+        if (changesAgents(entry as EntryView)) void showAgents(key).catch(() => undefined)
+      })
     } catch (fault) {
       if (fault instanceof NotAdmitted) throw fault
     }
     live('off', 'reconnecting')
     await new Promise((resolve) => setTimeout(resolve, retryMs))
   }
+}
+
+/** Whether an entry tells of a change that the list of agents would show. */
+function changesAgents({ kind, facts }: EntryView): boolean {
+  if (kind === 'lifecycle') return true
+  return (
+    kind === 'intent' &&
+    /^agent\.(?:quarantine|restore|revoke|enroll)$/.test(String(facts['operation']))
+  )
 }
 
 function live(state: 'on' | 'off', text: string): void {
@@ -106,7 +119,16 @@ function agentRow(agent: AgentView): HTMLElement {
 
 function take(entry: EntryView): void {
   decisions = mergeDecision(decisions, entry).slice(0, decisionsMax)
-  element('decisions').replaceChildren(...decisions.map(decisionRow))
+  showDecisions()
+}
+
+/** Administration that went well is most of what a quiet fabric does, and least of what it is for. */
+function showDecisions(): void {
+  const all = (element('administration') as HTMLInputElement).checked
+  const shown = decisions.filter(
+    ({ receiver, tone }) => all || receiver !== 'fabric' || tone === 'bad',
+  )
+  element('decisions').replaceChildren(...shown.map(decisionRow))
 }
 
 function decisionRow(decision: Decision): HTMLElement {
@@ -115,7 +137,9 @@ function decisionRow(decision: Decision): HTMLElement {
   const outcome = text('td', decision.tone, decision.outcome)
   if (decision.masked !== '') outcome.append(text('small', 'warn', ` masked ${decision.masked}`))
   const exchange = text('td', 'wide', '')
-  exchange.append(text('code', '', decision.exchange))
+  const id = text('code', '', `${decision.exchange.slice(0, 16)}…`)
+  id.title = decision.exchange
+  exchange.append(id)
   row.append(
     text('td', 'time', time),
     text('td', '', decision.caller),
@@ -135,6 +159,8 @@ function text(tag: string, className: string, content: string): HTMLElement {
   made.textContent = content
   return made
 }
+
+element('administration').addEventListener('change', showDecisions)
 
 element('sign-in').addEventListener('submit', (event) => {
   event.preventDefault()

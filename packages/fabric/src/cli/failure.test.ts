@@ -34,6 +34,13 @@ describe('every error becomes a failure with its exit code', () => {
     expect(toFailure(missing)).toMatchObject({ exit: 'usage', message: '/x does not exist' })
   })
 
+  test('a port that is taken is named, with the way to a free one', () => {
+    const taken = Object.assign(new Error('listen'), { code: 'EADDRINUSE', port: 8443 })
+    const failure = toFailure(taken)
+    expect(failure.message).toBe('port 8443 is in use by another process')
+    expect(failure.next).toContain('--port 0')
+  })
+
   test('what nobody expected is internal, and keeps its stack', () => {
     const failure = toFailure(new TypeError('x is not a function'))
     expect(failure.exit).toBe('internal')

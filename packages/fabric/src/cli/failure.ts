@@ -83,6 +83,12 @@ function fileFault(error: unknown): Failure | null {
   if (says === undefined) return null
   const path = 'path' in error && typeof error.path === 'string' ? error.path : null
   const port = 'port' in error && typeof error.port === 'number' ? `port ${error.port}` : null
-  const what = path ?? port
-  return what === null ? null : new Failure('usage', `${what} ${says}`, 'choose another one')
+  if (port !== null) {
+    return new Failure(
+      'usage',
+      `${port} ${says}`,
+      'stop what holds it; `--port 0` takes a free one',
+    )
+  }
+  return path === null ? null : new Failure('usage', `${path} ${says}`, 'choose another one')
 }

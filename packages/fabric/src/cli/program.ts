@@ -3,6 +3,7 @@ import { Command } from 'commander'
 import { addAgentCommands } from './commands/agent.ts'
 import { addChannelCommands } from './commands/channel.ts'
 import { addConnectCommand } from './commands/connect.ts'
+import { addConsoleCommand } from './commands/console.ts'
 import { addDemoCommand } from './commands/demo.ts'
 import { addDoctorCommand } from './commands/doctor.ts'
 import { addKeyCommands } from './commands/key.ts'
@@ -43,6 +44,7 @@ export function createProgram(context: CliContext): Command {
   addStatusCommand(program, context)
   addAgentCommands(program, context)
   addKeyCommands(program, context)
+  addConsoleCommand(program, context)
   addRouteCommands(program, context)
   addPolicyCommands(program, context)
   addChannelCommands(program, context)

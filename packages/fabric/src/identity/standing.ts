@@ -24,7 +24,10 @@ export function callerOf(record: AgentRecord | null, proof: Proof): Caller | Ref
     return new Refusal('CREDENTIAL_REJECTED', `${proof.spiffeId} is not in the directory`)
   }
   const refusal = checkStanding(record)
-  if (refusal !== null) return refusal
+  if (refusal !== null) {
+    // Named, so that the ledger shows who keeps trying.
+    return new Refusal(refusal.code, refusal.detail, null, proof.spiffeId)
+  }
   const { name, kind, roles, segment } = record
   const attributes: Attributes = record.attributes
   return { ...proof, kind, name, roles, segment, attributes }

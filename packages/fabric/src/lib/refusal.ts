@@ -7,10 +7,18 @@ export class Refusal {
   readonly detail: string
   /** Milliseconds after which the caller may try again, where the refusing stage knows it. */
   readonly retryAfterMs: number | null
+  /** SPIFFE ID of a caller that proved itself and may not act all the same; null when unknown. */
+  readonly caller: string | null
 
-  constructor(code: RefusalCode, detail: string, retryAfterMs: number | null = null) {
+  constructor(
+    code: RefusalCode,
+    detail: string,
+    retryAfterMs: number | null = null,
+    caller: string | null = null,
+  ) {
     this.code = code
     this.detail = detail
     this.retryAfterMs = retryAfterMs
+    this.caller = caller
   }
 }

@@ -1,3 +1,4 @@
+import type { Caller } from '../identity/caller.ts'
 import { Refusal } from '../lib/refusal.ts'
 import type { Arrival } from './arrival.ts'
 import { authenticate } from './authenticate.ts'
@@ -23,6 +24,23 @@ export async function admitControl(rooms: Rooms, arrival: Arrival): Promise<Auth
     await recordRefusal(arrival, authorized, authenticated.caller, rooms)
   }
   return authorized
+}
+
+/**
+ * Records what could not be read, under the name of whoever the connection proved; null for a
+ * stranger. Nothing is decided here: whoever it was, the answer is no.
+ */
+export async function refuseUnread(
+  rooms: Rooms,
+  arrival: Arrival,
+  refusal: Refusal,
+): Promise<Caller | null> {
+  const authenticated =
+    arrival.presented === null ? null : await authenticate(arrival, rooms).catch(undecided)
+  const isKnown = authenticated !== null && !(authenticated instanceof Refusal)
+  const caller = isKnown ? authenticated.caller : null
+  await recordRefusal(arrival, refusal, caller, rooms)
+  return caller
 }
 
 function undecided(cause: unknown): Refusal {

@@ -84,6 +84,10 @@ export async function recordRefusal(
   })
 }
 
+function knownCaller({ caller }: Refusal): { caller?: string } {
+  return caller === null ? {} : { caller }
+}
+
 /** How an exchange ended, once it was intended. */
 export interface Ending {
   readonly result:

@@ -2,7 +2,7 @@ import { isUtf8 } from 'node:buffer'
 import { createSecretKey, type KeyObject } from 'node:crypto'
 import { Refusal } from '../lib/refusal.ts'
 import { inspectForm } from './inspect-form.ts'
-import { inspectJson } from './inspect-json.ts'
+import { inspectJson, inspectNested } from './inspect-json.ts'
 import { type Cut, Inspection, type LeafPlace, planCuts, TooManyFindings } from './inspection.ts'
 import { JsonFault } from './json-string.ts'
 import { type Reading, readingOf } from './media-type.ts'
@@ -93,6 +93,7 @@ function inspect(
     else {
       const view = { bytes: body, from: 0, to: body.length, map: null, whole: null }
       scanView(view, (part) => inspection.open(part, textPlace))
+      inspectNested(view, textPlace, inspection)
       const leaf = { body, start: 0, end: body.length, place: textPlace }
       settleLeaf({ ...leaf, decode: (masked) => masked }, inspection, 0)
     }

@@ -1,12 +1,15 @@
 import { latin1 } from './ascii.ts'
-import { findFieldRule, isFieldValue, mayNameSecret } from './field-names.ts'
+import { type FieldRule, findFieldRule, isFieldValue, mayNameSecret } from './field-names.ts'
 import type { Inspection, LeafPlace } from './inspection.ts'
 import { isPlainInteger } from './json-number.ts'
-import { nameOf, unescapeJson, viewOf } from './json-string.ts'
+import { JsonFault, type JsonString, nameOf, unescapeJson, viewOf } from './json-string.ts'
 import { type JsonLeaf, type JsonStep, JsonWalk } from './json-walk.ts'
 import { scanSurveyed, scanView } from './scan-view.ts'
 import { settleLeaf } from './settle.ts'
 import type { Scan, View } from './view.ts'
+
+/** JSON inside JSON is a tool's answer: flat. */
+const nestedDepthMax = 32
 
 /** Walks a JSON body and reports into `inspection`. Throws `JsonFault` for what is not strict JSON. */
 export function inspectJson(body: Uint8Array, inspection: Inspection, depthMax: number): void {
@@ -30,12 +33,13 @@ export function inspectJson(body: Uint8Array, inspection: Inspection, depthMax: 
     place.kind = leaf.kind
     const before = inspection.count
     if (leaf.kind !== 'key') inspectField(leaf)
-    if (leaf.quiet) return
+    if (leaf.quiet && !isNested(body, leaf)) return
     const view = leaf.kind === 'number' ? numberView(body, leaf) : viewOf(body, leaf)
     const open = (part: View): Scan => inspection.open(part, place)
     // The walk has surveyed the bytes of the body; only of other bytes nothing is known yet.
     if (leaf.kind === 'number' || leaf.escaped) scanView(view, open)
     else scanSurveyed(view, leaf.seen, { open, depth: 0 })
+    if (leaf.kind === 'string') inspectNested(view, place, inspection)
     if (inspection.count === before) return
     if (leaf.kind !== 'number') {
       const decode = leaf.escaped ? unescapeJson : (masked: View): View => masked
@@ -48,8 +52,7 @@ export function inspectJson(body: Uint8Array, inspection: Inspection, depthMax: 
   const inspectField = (leaf: JsonLeaf): void => {
     const key = walk.nearestKey
     if (key === null || leaf.to === leaf.from) return
-    if (!key.escaped && !mayNameSecret(body, key.from, key.to)) return
-    const rule = findFieldRule(nameOf(body, key))
+    const rule = findRule(body, key)
     if (rule === null) return
     const view = viewOf(body, leaf)
     const value = Buffer.from(view.bytes.subarray(view.from, view.to)).toString()
@@ -58,6 +61,43 @@ export function inspectJson(body: Uint8Array, inspection: Inspection, depthMax: 
     inspection.add(view, place, { dataClass, detector, start: view.from, end: view.to })
   }
   walk.walk()
+}
+
+function isNested(body: Uint8Array, leaf: JsonLeaf): boolean {
+  return leaf.kind === 'string' && (body[leaf.from] === 0x7b || body[leaf.from] === 0x5b)
+}
+
+/**
+ * Tools answer with JSON inside a JSON string. Its text is searched like any other; here only its
+ * fields are looked at by name. Text that is no strict JSON has no fields, and that is no fault.
+ */
+export function inspectNested(view: View, place: LeafPlace, inspection: Inspection): void {
+  const first = view.bytes[view.from]
+  if (view.whole !== null || (first !== 0x7b && first !== 0x5b)) return
+  const text = view.bytes.subarray(view.from, view.to)
+  const walk = new JsonWalk(text, {
+    depthMax: nestedDepthMax,
+    visit: (leaf) => {
+      const key = walk.nearestKey
+      // A marker for a number would need quotes, which would need escapes: numbers stay.
+      if (leaf.kind !== 'string' || key === null || leaf.from === leaf.to) return
+      const rule = findRule(text, key)
+      if (rule === null || !isFieldValue(rule, nameOf(text, leaf))) return
+      const { dataClass, detector } = rule
+      const start = view.from + leaf.from
+      inspection.add(view, place, { dataClass, detector, start, end: view.from + leaf.to })
+    },
+  })
+  try {
+    walk.walk()
+  } catch (error) {
+    if (!(error instanceof JsonFault)) throw error
+  }
+}
+
+function findRule(bytes: Uint8Array, key: JsonString): FieldRule | null {
+  if (!key.escaped && !mayNameSecret(bytes, key.from, key.to)) return null
+  return findFieldRule(nameOf(bytes, key))
 }
 
 /**

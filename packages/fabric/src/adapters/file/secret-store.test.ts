@@ -304,6 +304,13 @@ async function finishes(disk: LossyDisk, key: typeof keyA): Promise<void> {
   }
 }
 
+test('the first secret of a new store survives a power loss, folder and all', async () => {
+  const disk = new LossyDisk()
+  await (await open(disk)).put('ledger/log', Uint8Array.of(1))
+  disk.powerLoss('synced')
+  expect(await (await open(disk)).find('ledger/log')).toEqual(Uint8Array.of(1))
+})
+
 test('a write that failed stops the store until it is opened again', async () => {
   const disk = await createFilled()
   const store = await open(disk)

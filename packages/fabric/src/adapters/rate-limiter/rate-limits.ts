@@ -33,11 +33,8 @@ function toQuota(state: RateLimiterRes, limit: number, exhausted: boolean): Quot
 /** How many unauthenticated attempts an address has left; beyond the bound, none are admitted. */
 export interface StrangerLimits {
   admits(address: string): boolean
-  count(address: string, status: number): void
+  count(address: string): void
 }
-
-/** Statuses with which a caller that proved nothing is answered. */
-const strangerStatuses: ReadonlySet<number> = new Set([400, 401])
 
 export function memoryStrangerLimits(refusalsPerMinute: number, clock: Clock): StrangerLimits {
   const limiter = new RateLimiterMemory({ points: refusalsPerMinute, duration: windowSeconds })
@@ -50,8 +47,7 @@ export function memoryStrangerLimits(refusalsPerMinute: number, clock: Clock): S
       exhausted.delete(address)
       return true
     },
-    count(address, status) {
-      if (!strangerStatuses.has(status)) return
+    count(address) {
       limiter.consume(address).catch((answer: unknown) => {
         const waitMs = answer instanceof RateLimiterRes ? answer.msBeforeNext : 1000
         exhausted.set(address, clock.monotonic() + waitMs)

@@ -79,11 +79,17 @@ export function undiciUpstream(options: UpstreamOptions): Upstream & { refresh()
 function toDispatch(prefix: string, request: UpstreamRequest): Dispatcher.RequestOptions {
   return {
     method: request.method,
-    path: `${prefix}${request.path}`,
+    path: joinPath(prefix, request.path),
     headers: request.headers.flatMap(([name, value]) => [name, value]),
     body: request.body.length === 0 ? null : request.body,
     signal: request.signal,
   }
+}
+
+/** A request for the route itself goes to the endpoint's own path, without a slash made up. */
+function joinPath(prefix: string, path: string): string {
+  const bare = prefix !== '' && (path === '/' || path.startsWith('/?'))
+  return bare ? `${prefix}${path.slice(1)}` : `${prefix}${path}`
 }
 
 function toResponse(data: Dispatcher.ResponseData): UpstreamResponse {

@@ -1,13 +1,19 @@
 import { legible } from '../output/display-width.ts'
 import { silentProgress } from '../output/progress.ts'
 import type { Terminal } from '../output/terminal.ts'
-import { CAST } from './demo-policy.ts'
 import type { Played } from './scene.ts'
 
 export interface StepReport extends Played {
   readonly step: string
   readonly title: string
   readonly ok: boolean
+  readonly ms: number
+}
+
+/** The agents are ready. */
+export interface Introduction {
+  /** Process ids by the names of the agents. */
+  readonly processes: Readonly<Record<string, number>>
   readonly ms: number
 }
 
@@ -22,7 +28,7 @@ export interface StoryReport {
 /** Tells the story as it happens: to a person, or as one JSON line a step. */
 export interface Narrator {
   begin(): void
-  introduce(pids: readonly number[]): void
+  introduce(cast: Introduction): void
   step(report: StepReport): void
   end(report: StoryReport): void
 }
@@ -44,7 +50,9 @@ function jsonNarrator(out: Terminal): Narrator {
   const tenths = (ms: number): number => Math.round(ms * 10) / 10
   return {
     begin: () => undefined,
-    introduce: () => undefined,
+    introduce({ processes, ms }) {
+      out.print(JSON.stringify({ step: 'setup', ok: true, ms: tenths(ms), processes }))
+    },
     step({ step, ok, ms, checks, facts }) {
       out.print(JSON.stringify({ step, ok, ms: tenths(ms), checks, ...facts }))
     },
@@ -79,12 +87,11 @@ class Storyteller implements Narrator {
     this.#progress = progress('The agents are getting ready')
   }
 
-  introduce(pids: readonly number[]): void {
+  introduce({ processes, ms }: Introduction): void {
     const { paint, print } = this.#out
     this.#progress.stop()
-    const names = Object.values(CAST)
-    const cast = names.map((name, at) => `${name} (process ${pids[at] ?? '?'})`)
-    print(paint('dim', `  ${cast.join(', ')}; official SDKs, unmodified.`))
+    const cast = Object.entries(processes).map(([name, pid]) => `${name} (process ${pid})`)
+    print(paint('dim', `  ${cast.join(', ')}: on the official SDKs, ready in ${ms.toFixed(0)} ms`))
   }
 
   step({ step, title, ok, ms, checks, seen }: StepReport): void {
@@ -111,13 +118,11 @@ class Storyteller implements Narrator {
     const { paint } = this.#out
     const held = checks
       .filter(({ ok }) => ok)
-      .map(({ says }) => `✓ ${legible(says).replaceAll(' ', '\u00a0')}`)
-    const lines = held.length === 0 ? [] : wrap(held.join('  '), textWidth)
+      .map(({ says }) => keptTogether(`✓ ${legible(says)} `))
+    const lines = held.length === 0 ? [] : wrap(held.join(' '), textWidth)
     const faults = checks.filter(({ ok }) => !ok).map(({ says }) => `✗ ${legible(says)}`)
     return [
-      ...lines.map(
-        (line) => `    ${line.replaceAll('\u00a0', ' ').replaceAll('✓', paint('green', '✓'))}`,
-      ),
+      ...lines.map((line) => `    ${separated(line).replaceAll('✓', paint('green', '✓'))}`),
       ...faults.map((fault) => `    ${paint('red', fault)}`),
     ]
   }
@@ -171,3 +176,7 @@ function wrap(text: string, columns: number): readonly string[] {
   }
   return [...lines, line]
 }
+
+/** Blanks that `wrap` does not break at, and back. */
+const keptTogether = (text: string): string => text.replaceAll(' ', '\u00a0')
+const separated = (text: string): string => text.replaceAll('\u00a0', ' ').trimEnd()

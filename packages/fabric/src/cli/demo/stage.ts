@@ -32,7 +32,8 @@ export interface Stage {
   restartBilling(): Promise<void>
   /** Where support calls others by name, without a credential of its own. */
   readonly supportUrl: string
-  readonly pids: readonly number[]
+  /** Process ids by the names of the agents, as they were first started. */
+  readonly processes: Readonly<Record<string, number>>
   /** Ends every process that the demo started; the agents stay enrolled. */
   close(): Promise<void>
 }
@@ -70,7 +71,11 @@ async function setUp(options: StageOptions, props: Props): Promise<Stage> {
   return {
     ...options,
     ...{ support, records, supportUrl },
-    pids: [support.pid, billing.pid, records.pid],
+    processes: {
+      [CAST.support]: support.pid,
+      [CAST.billing]: billing.pid,
+      [CAST.records]: records.pid,
+    },
     get billing() {
       return billing
     },

@@ -35,7 +35,10 @@ export async function runDemo(options: DemoOptions): Promise<boolean> {
     return null
   })
   if (stage === null) reports.forEach((report) => narrator.step(report))
-  else await playAll(stage, narrator, reports)
+  else {
+    narrator.introduce({ processes: stage.processes, ms: systemClock.monotonic() - startedAt })
+    await playAll(stage, narrator, reports)
+  }
   const ok = reports.every((report) => report.ok)
   const { operator } = options
   const logSize = await operator.admin<{ ledger: { size: number } }>('status').then(
@@ -47,7 +50,6 @@ export async function runDemo(options: DemoOptions): Promise<boolean> {
 }
 
 async function playAll(stage: Stage, narrator: Narrator, reports: StepReport[]): Promise<void> {
-  narrator.introduce(stage.pids)
   try {
     for (const scene of SCENES) {
       const report = await playScene(scene, stage)

@@ -31,8 +31,8 @@ describe('the width of text', () => {
 /** Ordinary characters, and those with which a terminal is steered or a reader misled. */
 const steering = fc.string({
   unit: fc.constantFrom(
-    ...'a é日👩',
-    ...'\u0000\u0007\u001b\u007f\u009b\r\n\t\u200b\u200f\u202e\u2028\u2066\ufeff\u061c',
+    ...['a', ' ', 'é', '日', '👩', '\u0000', '\u0007', '\u001b', '\u007f', '\u009b', '\r', '\n'],
+    ...['\t', '\u200b', '\u200f', '\u202e', '\u2028', '\u2066', '\ufeff', '\u061c'],
   ),
 })
 

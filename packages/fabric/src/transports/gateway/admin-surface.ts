@@ -1,8 +1,8 @@
-import { parseStrictJson, parseUtf8 } from '@countersign/protocol'
 import { Refusal } from '../../lib/refusal.ts'
 import type { Courier } from '../../pipeline/delivery.ts'
 import { enforce, type Rooms } from '../../pipeline/enforce.ts'
 import { exchangeHeaders, problem } from '../http/call.ts'
+import { parseJsonBody } from '../http/json-body.ts'
 import { arrivalOf, problemReply, type Surface } from './visit.ts'
 
 /** The built-in receiver that administrative requests are delivered to. */
@@ -55,17 +55,14 @@ function pair([name, value]: readonly [string, string]): [string, string] {
 }
 
 function readRequest(body: Uint8Array): { operation: string; args: unknown } | Refusal {
-  try {
-    const value = parseStrictJson(parseUtf8(body))
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-      return new Refusal('MESSAGE_MALFORMED', 'an object is expected')
-    }
-    const { operation, args, ...rest } = value as Record<string, unknown>
-    if (typeof operation !== 'string' || operation.length > 64 || Object.keys(rest).length > 0) {
-      return new Refusal('MESSAGE_MALFORMED', 'operation and args are expected, nothing else')
-    }
-    return { operation, args: args ?? {} }
-  } catch (cause) {
-    return new Refusal('MESSAGE_MALFORMED', String(cause))
+  const value = parseJsonBody(body)
+  if (value instanceof Refusal) return value
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    return new Refusal('MESSAGE_MALFORMED', 'an object is expected')
   }
+  const { operation, args, ...rest } = value as Record<string, unknown>
+  if (typeof operation !== 'string' || operation.length > 64 || Object.keys(rest).length > 0) {
+    return new Refusal('MESSAGE_MALFORMED', 'operation and args are expected, nothing else')
+  }
+  return { operation, args: args ?? {} }
 }

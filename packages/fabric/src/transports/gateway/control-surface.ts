@@ -4,16 +4,15 @@ import {
   type MeshState,
   parseMeshEntries,
   parseMeshRegistration,
-  parseStrictJson,
-  parseUtf8,
 } from '@countersign/protocol'
 import type { Caller } from '../../identity/caller.ts'
 import type { Committed, EntryDraft, OpenedEntry } from '../../ledger/ledger.ts'
 import { Refusal } from '../../lib/refusal.ts'
-import { admitControl } from '../../pipeline/control.ts'
+import { admitControl, refuseUnread } from '../../pipeline/control.ts'
 import type { Rooms } from '../../pipeline/enforce.ts'
 import type { PolicyAction } from '../../policy/policy.ts'
 import type { EndpointRegistry } from '../http/endpoint-registry.ts'
+import { parseJsonBody } from '../http/json-body.ts'
 import type { Reply } from '../http/respond.ts'
 import { arrivalOf, jsonReply, problemReply, type Surface, type Visit } from './visit.ts'
 
@@ -72,11 +71,17 @@ export function meshSurface(options: ControlOptions): Surface {
   return async (visit) => {
     const key = `${visit.incoming.head.method} ${visit.path}`
     const answer = meshAnswers[key]
-    const reply =
-      answer === undefined ? unknownOperation(key) : await answer(options, visit, owners)
+    if (answer === undefined) {
+      const unknown = new Refusal('OPERATION_UNKNOWN', key)
+      const refused = await admit(options, visit, unread, unknown)
+      return problemReply(refused instanceof Refusal ? refused : unknown, visit.exchange)
+    }
+    const reply = await answer(options, visit, owners)
     return reply instanceof Refusal ? problemReply(reply, visit.exchange) : reply
   }
 }
+
+const unread = { action: 'discover', operation: 'unread' } as const
 
 type MeshAnswer = (
   options: ControlOptions,
@@ -96,7 +101,7 @@ const meshAnswers: Readonly<Record<string, MeshAnswer>> = {
     const admitted = await admit(options, visit, { action: 'discover', operation: 'mesh.register' })
     if (admitted instanceof Refusal) return admitted
     const registration = parse(visit, parseMeshRegistration)
-    if (registration instanceof Refusal) return registration
+    if (registration instanceof Refusal) return refuse(options, visit, registration)
     const expiresAt = visit.at + registration.ttlSeconds * 1000
     const endpoints = registration.endpoints.map((endpoint) => ({
       ...endpoint,
@@ -110,9 +115,9 @@ const meshAnswers: Readonly<Record<string, MeshAnswer>> = {
     const admitted = await admit(options, visit, { action: 'record', operation: 'mesh.entries' })
     if (admitted instanceof Refusal) return admitted
     const entries = parse(visit, parseMeshEntries)
-    if (entries instanceof Refusal) return entries
-    const foreign = owners.claim(entries, admitted)
-    if (foreign !== null) return foreign
+    if (entries instanceof Refusal) return refuse(options, visit, entries)
+    const foreign = (await findKnown(options, entries)) ?? owners.claim(entries, admitted)
+    if (foreign !== null) return refuse(options, visit, foreign)
     const facts = { transport: 'mesh', producer: admitted.spiffeId }
     const committed = await Promise.all(
       entries.map((entry) =>
@@ -123,8 +128,13 @@ const meshAnswers: Readonly<Record<string, MeshAnswer>> = {
   },
 }
 
-function unknownOperation(key: string): Refusal {
-  return new Refusal('OPERATION_UNKNOWN', key)
+/** For what an admitted caller may not do after all: on record, as every refusal is. */
+async function refuse({ rooms }: ControlOptions, visit: Visit, refusal: Refusal): Promise<Refusal> {
+  const target = { kind: 'fabric', name: 'fabric', protocol: 'admin', tool: '' } as const
+  const operation = visit.path.slice('/v1/'.length).replace('/', '.')
+  const arrival = arrivalOf(visit, { ...target, action: 'record', operation }, refusal)
+  await refuseUnread(rooms, arrival, refusal)
+  return refusal
 }
 
 async function admit(
@@ -141,11 +151,29 @@ async function admit(
 }
 
 function parse<T>(visit: Visit, read: (value: unknown) => T): T | Refusal {
+  const value = parseJsonBody(visit.incoming.body)
+  if (value instanceof Refusal) return value
   try {
-    return read(parseStrictJson(parseUtf8(visit.incoming.body)))
+    return read(value)
   } catch (cause) {
     return new Refusal('MESSAGE_MALFORMED', String(cause))
   }
+}
+
+/**
+ * Whoever could add an entry to an exchange that is on record would become one of its two ends, and
+ * could then read its receipt.
+ */
+async function findKnown(
+  { ledger }: ControlOptions,
+  entries: readonly MeshEntry[],
+): Promise<Refusal | null> {
+  for (const { kind, exchange } of entries) {
+    const opens = kind === 'intent' || kind === 'refusal'
+    if (!opens || (await ledger.explain(exchange)).length === 0) continue
+    return new Refusal('NOT_PERMITTED', `${exchange} is on record already`)
+  }
+  return null
 }
 
 /** Exchanges under way at connectors; beyond this the oldest can no longer be closed by them. */

@@ -1,20 +1,27 @@
 import { createSecureServer, type Http2SecureServer } from 'node:http2'
-import type { TlsOptions } from 'node:tls'
+import type { TLSSocket, TlsOptions } from 'node:tls'
 import { createId } from '@countersign/protocol'
-import { guardPeers, type PeerTrust, rotateServer } from '@countersign/protocol/tls'
-import type { Clock } from '../../lib/clock.ts'
-import type { Random } from '../../lib/random.ts'
+import { guardPeers, rotateServer, tlsSocketOf } from '@countersign/protocol/tls'
 import { Refusal } from '../../lib/refusal.ts'
+import { comesFromForeignPage } from '../http/foreign-page.ts'
 import { type NodeRequest, readIncoming } from '../http/incoming.ts'
 import { type NodeResponse, type Reply, writeReply } from '../http/respond.ts'
+import { refuseUnparsed } from '../http/unparsed.ts'
+import { challenged } from './challenge.ts'
+import {
+  floodReply,
+  refuseArrival,
+  refuseUnread,
+  type UnreadOptions,
+  unreadTarget,
+} from './unread.ts'
 import { arrivalOf, problemReply, type Surface, type Visit } from './visit.ts'
 
 /** Answers what needs no credential; it sees the raw request and writes the response itself. */
 export type PublicSurface = (request: NodeRequest, response: NodeResponse) => Promise<void>
 
-export interface GatewayOptions {
+export interface GatewayOptions extends UnreadOptions {
   readonly tls: TlsOptions
-  readonly trust: PeerTrust
   readonly host: string
   readonly port: number
   readonly bodyBytesMax: number
@@ -22,13 +29,8 @@ export interface GatewayOptions {
   /** By first path segment, or first two under `/v1`. */
   readonly surfaces: ReadonlyMap<string, Surface>
   readonly publicSurfaces: ReadonlyMap<string, PublicSurface>
-  /** Records a request that no surface could read, and says how to answer it. */
-  refuse(arrival: ReturnType<typeof arrivalOf>, refusal: Refusal): Promise<Reply>
-  /** False once an address has spent its allowance of unauthenticated attempts. */
-  admitsStranger(address: string): boolean
-  countRefusal(address: string, status: number): void
-  readonly clock: Clock
-  readonly random: Random
+  /** `https://host:port`, as callers reach it. */
+  origin(): string
 }
 
 export interface Gateway {
@@ -53,6 +55,8 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
     maxHeaderListPairs: 128,
     settings: { maxConcurrentStreams: streamsPerConnectionMax, maxHeaderListSize: headBytesMax },
     maxHeaderSize: headBytesMax,
+    // Refused by us, so that it is on record.
+    requireHostHeader: false,
     headersTimeout: headTimeoutMs,
     requestTimeout: requestTimeoutMs,
   } as Parameters<typeof createSecureServer>[0])
@@ -61,6 +65,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   // Errors of single connections are the peer's affair; unhandled, they would end the process.
   server.on('sessionError', () => undefined)
   server.on('tlsClientError', () => undefined)
+  refuseUnparsed(server, (socket, refusal) => refuseUnread(socket as TLSSocket, refusal, options))
   const sockets = trackSockets(server)
   server.on('request', (request, response) => {
     serve(request, response, options).catch(() => response.destroy())
@@ -82,86 +87,83 @@ async function serve(
   response: NodeResponse,
   options: GatewayOptions,
 ): Promise<void> {
-  const url = request.url ?? ''
-  const key = surfaceKey(url)
+  const key = surfaceKey(request.url ?? '')
   const open = options.publicSurfaces.get(key)
   if (open !== undefined) return open(request, response)
 
-  const address = request.socket.remoteAddress ?? ''
+  const socket = tlsSocketOf(request)
+  if (socket === null) return void response.destroy()
   const leaving = new AbortController()
   response.once('close', () => leaving.abort())
-  const { clock, random } = options
-  const at = clock.now()
-  const exchange = createId('dec', at, random(10))
-  if (!options.admitsStranger(address)) {
-    // Not recorded one by one: a flood of strangers must not be able to fill the ledger.
-    const refusal = new Refusal('RATE_LIMITED', 'too many refused attempts', 60_000)
-    await writeReply(response, problemReply(refusal, exchange))
-    request.socket.destroySoon()
+  const flood = floodReply(socket, options)
+  if (flood !== null) {
+    await writeReply(response, flood)
+    socket.destroySoon()
     return
   }
+  const at = options.clock.now()
+  const exchange = createId('dec', at, options.random(10))
   const incoming = await readIncoming(request, options.bodyBytesMax)
   const reply =
     incoming instanceof Refusal
-      ? await options.refuse(unreadable({ exchange, at }, incoming, request), incoming)
-      : await answer({ exchange, at, incoming, signal: leaving.signal }, key, options)
-  options.countRefusal(address, reply.status)
-  await writeReply(response, reply)
+      ? await refuseUnread(socket, incoming, options)
+      : await answer({ exchange, at, incoming, signal: leaving.signal }, key, { socket, options })
+  await writeReply(response, challenged(reply, options.origin()))
 }
 
-function answer(
+interface Place {
+  readonly socket: TLSSocket
+  readonly options: GatewayOptions
+}
+
+async function answer(
   visit: Pick<Visit, 'exchange' | 'at' | 'incoming' | 'signal'>,
   key: string,
-  options: GatewayOptions,
+  { socket, options }: Place,
 ): Promise<Reply> {
   const [path = '', query = ''] = visit.incoming.head.path.split('?', 2)
   const whole = { ...visit, path, query: new URLSearchParams(query) }
+  const fault = pageFault(visit.incoming)
   const surface = options.surfaces.get(key)
-  if (surface === undefined) {
-    const refusal = new Refusal('OPERATION_UNKNOWN', `nothing answers at ${path}`)
-    const arrival = arrivalOf(whole, unknownTarget, refusal)
-    return options.refuse(arrival, refusal)
+  if (surface === undefined || fault !== null) {
+    const unknown = new Refusal('OPERATION_UNKNOWN', `nothing answers at ${path}`)
+    return refuseArrival(socket, arrivalOf(whole, unreadTarget, fault ?? unknown), options)
   }
-  return surface(whole).catch((cause: unknown) => {
+  const reply = await surface(whole).catch((cause: unknown) => {
     // Only a ledger that cannot record rejects this far; the caller hears nothing but that.
     return problemReply(new Refusal('LEDGER_UNAVAILABLE', String(cause)), visit.exchange)
   })
+  const code = reply.headers.find(([name]) => name === 'countersign-refusal')?.[1] ?? ''
+  if (strangerCodes.has(code)) options.countStranger(socket.remoteAddress ?? '')
+  return reply
 }
 
-const unknownTarget = {
-  kind: 'fabric',
-  name: 'fabric',
-  action: 'discover',
-  protocol: 'http',
-  operation: 'unread',
-  tool: '',
-} as const
+/** What a caller hears that has not shown who it is, or is nobody here at present. */
+const strangerCodes: ReadonlySet<string> = new Set([
+  'CREDENTIAL_MISSING',
+  'CREDENTIAL_REJECTED',
+  'CREDENTIAL_EXPIRED',
+  'CREDENTIALS_CONFLICTING',
+  'AGENT_QUARANTINED',
+  'AGENT_REVOKED',
+])
 
-function unreadable(
-  visit: { readonly exchange: Visit['exchange']; readonly at: number },
-  fault: Refusal,
-  request: NodeRequest,
-): ReturnType<typeof arrivalOf> {
-  return {
-    ...visit,
-    transport: 'gateway',
-    presented: null,
-    fault,
-    signature: null,
-    target: { ...unknownTarget, labels: [] },
-    message: {
-      method: request.method ?? '',
-      path: '',
-      headers: [],
-      contentType: '',
-      body: new Uint8Array(0),
-    },
-  }
+function pageFault({ head, presented }: Visit['incoming']): Refusal | null {
+  const { certificateChain, bearer, apiKey } = presented
+  const isAmbient = certificateChain !== null && bearer === null && apiKey === null
+  return isAmbient && comesFromForeignPage(head)
+    ? new Refusal('CREDENTIAL_REJECTED', 'a page from elsewhere may not use a certificate')
+    : null
 }
+
+const unreadable = '//'
 
 /** `/agents/billing/x` → `agents`; `/v1/receipts/…` → `v1/receipts`. */
 function surfaceKey(url: string): string {
-  const [, first = '', second = ''] = (url.split('?', 1)[0] ?? '').split('/', 3)
+  const [path = ''] = url.split('?', 1)
+  const [before = '', first = '', second = ''] = path.split('/', 3)
+  // A target in another form, or with an empty segment, is for no surface to read.
+  if (before !== '' || (first === '' && path !== '/')) return unreadable
   return first === 'v1' || first === '.well-known' ? `${first}/${second}` : first
 }
 

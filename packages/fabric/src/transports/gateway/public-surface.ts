@@ -1,9 +1,10 @@
 import type { ServerResponse } from 'node:http'
-import { parseStrictJson, parseUtf8, utf8 } from '@countersign/protocol'
+import { utf8 } from '@countersign/protocol'
 import type { Presented } from '../../identity/caller.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import { problem } from '../http/call.ts'
 import { type NodeRequest, readIncoming } from '../http/incoming.ts'
+import { parseJsonBody } from '../http/json-body.ts'
 import type { NodeResponse } from '../http/respond.ts'
 import type { PublicSurface } from './gateway.ts'
 import { GATEWAY_WIRE } from './wire.ts'
@@ -88,12 +89,8 @@ async function exchangeJson(
 ): Promise<void> {
   const incoming = await readIncoming(request, enrollmentBytesMax)
   if (incoming instanceof Refusal) return sendRefusal(response, incoming)
-  let body: unknown
-  try {
-    body = parseStrictJson(parseUtf8(incoming.body))
-  } catch (cause) {
-    return sendRefusal(response, new Refusal('MESSAGE_MALFORMED', String(cause)))
-  }
+  const body = parseJsonBody(incoming.body)
+  if (body instanceof Refusal) return sendRefusal(response, body)
   const result = await answer(incoming.presented, body).catch(
     (cause: unknown) => new Refusal('UNDECIDED', String(cause)),
   )

@@ -1,11 +1,11 @@
-import { type DecisionId, parseStrictJson, parseUtf8, REFUSALS, utf8 } from '@countersign/protocol'
+import { type DecisionId, REFUSALS, utf8 } from '@countersign/protocol'
 import { Refusal } from '../../lib/refusal.ts'
 import type { Arrival, Transport } from '../../pipeline/arrival.ts'
 import { QuotaRefusal } from '../../pipeline/authorize.ts'
 import type { Courier, StreamEvent } from '../../pipeline/delivery.ts'
 import { enforce, type Outcome, type Rooms } from '../../pipeline/enforce.ts'
 import type { Quota } from '../../pipeline/quota.ts'
-import { type Classified, classify } from './classify.ts'
+import { type Classified, classifyIncoming } from './classify.ts'
 import { type CallCourierOptions, callCourier } from './courier.ts'
 import { forwardedHeaders } from './head.ts'
 import type { Incoming } from './incoming.ts'
@@ -34,7 +34,8 @@ export interface Call {
 
 /** Decodes a call to an agent, enforces, encodes the outcome. */
 export async function answerCall(rooms: Rooms, call: Call): Promise<Reply> {
-  const read = classifyCall(call)
+  const inRoute = call.path.split('?', 1)[0] ?? ''
+  const read = classifyIncoming(call.incoming, inRoute, call.courier.route.protocol)
   // What could not be read is still an exchange: identified, refused, recorded.
   const fault = read instanceof Refusal ? read : null
   const classified = read instanceof Refusal ? unclassified : read
@@ -51,20 +52,6 @@ const unclassified: Classified = {
   operation: 'unread',
   tool: '',
   rpcId: undefined,
-}
-
-function classifyCall(call: Call): Classified | Refusal {
-  const { head, body } = call.incoming
-  let parsed: unknown
-  const contentType = head.headers.get('content-type') ?? ''
-  if (body.length > 0 && /^application\/(?:json|[a-z0-9.+-]+\+json)\b/i.test(contentType)) {
-    try {
-      parsed = parseStrictJson(parseUtf8(body))
-    } catch (cause) {
-      return new Refusal('MESSAGE_MALFORMED', String(cause))
-    }
-  }
-  return classify(head, call.path.split('?', 1)[0] ?? '', parsed, call.courier.route.protocol)
 }
 
 function toArrival(call: Call, classified: Classified, fault: Refusal | null): Arrival {
@@ -121,7 +108,11 @@ const ofBody: ReadonlySet<string> = new Set([
   'signature-input',
 ])
 
-export function refusalReply(refusal: Refusal, call: Call, classified: Classified): Reply {
+export function refusalReply(
+  refusal: Refusal,
+  call: Pick<Call, 'exchange' | 'wireOf'>,
+  classified: Pick<Classified, 'rpcId'>,
+): Reply {
   const wire = call.wireOf(refusal)
   const headers: [string, string][] = [
     ...exchangeHeaders(call.exchange),
@@ -144,7 +135,11 @@ export function problem(refusal: Refusal, exchange: string, status: number): str
   return JSON.stringify({ type, title: says, status, code: refusal.code, retry, exchange })
 }
 
-function rpcError(refusal: Refusal, call: Call, classified: Classified): string {
+function rpcError(
+  refusal: Refusal,
+  call: Pick<Call, 'exchange' | 'wireOf'>,
+  classified: Pick<Classified, 'rpcId'>,
+): string {
   const { says, retry } = REFUSALS[refusal.code]
   const data = { code: refusal.code, retry, exchange: call.exchange }
   const error = { code: call.wireOf(refusal).jsonRpc, message: says, data }

@@ -1,6 +1,8 @@
 import { Refusal } from '../../lib/refusal.ts'
 import type { PolicyContext } from '../../policy/policy.ts'
 import type { Head } from './head.ts'
+import type { Incoming } from './incoming.ts'
+import { isDisguisedCall, isJsonType, parseJsonBody } from './json-body.ts'
 
 export type RouteProtocol = 'a2a' | 'mcp' | 'http' | 'auto'
 
@@ -34,6 +36,8 @@ const a2aOperations: ReadonlyMap<string, string> = new Map([
  * Push notification registration hands the receiver an address to call; until a relay stands in
  * between, the receiver would call it unseen, so those operations are not carried.
  */
+const pushOperation = /pushnotificationconfig/i
+
 const mcpMethods: ReadonlySet<string> = new Set([
   'initialize',
   'ping',
@@ -57,6 +61,23 @@ const mcpMirroredVersions: ReadonlySet<string> = new Set(['2026-07-28'])
 
 const versionsOfA2a: ReadonlySet<string> = new Set(['', '0.3', '1.0'])
 
+/** Parses the body as what it claims to be, and names the operation. */
+export function classifyIncoming(
+  { head, body }: Pick<Incoming, 'head' | 'body'>,
+  pathInRoute: string,
+  protocol: RouteProtocol,
+): Classified | Refusal {
+  if (body.length === 0) return classify(head, pathInRoute, undefined, protocol)
+  if (isJsonType(head.headers.get('content-type') ?? '')) {
+    const parsed = parseJsonBody(body)
+    return parsed instanceof Refusal ? parsed : classify(head, pathInRoute, parsed, protocol)
+  }
+  if (protocol !== 'http' && isDisguisedCall(body)) {
+    return new Refusal('CONTENT_UNSUPPORTED', 'a JSON-RPC call under another media type')
+  }
+  return classify(head, pathInRoute, undefined, protocol)
+}
+
 /**
  * Names the operation. `body` is the parsed JSON of the request, or undefined where it has none.
  * On a route of a fixed protocol anything unknown is refused; on an `auto` route what is neither
@@ -79,6 +100,9 @@ export function classify(
   if (call !== null) {
     const a2a = protocol === 'mcp' ? undefined : a2aOperations.get(call.method)
     if (a2a !== undefined) return classifyA2a(head, call, a2a)
+    if (pushOperation.test(call.method)) {
+      return new Refusal('OPERATION_UNKNOWN', `push notifications: ${call.method}`)
+    }
     const isMcp = mcpMethods.has(call.method) || call.method.startsWith('notifications/')
     if (isMcp && protocol !== 'a2a') return classifyMcp(head, call)
     if (protocol === 'auto') return plain(head)

@@ -34,6 +34,7 @@ const singleNames: ReadonlySet<string> = new Set([
   'countersign-to',
   'host',
   'origin',
+  'sec-fetch-site',
   'signature',
   'signature-input',
   'transfer-encoding',
@@ -58,6 +59,7 @@ export interface RawHead {
   /** Name, value, name, value …, as the parser saw them. */
   readonly rawHeaders: readonly string[]
   readonly authority: string
+  readonly httpVersion?: string
 }
 
 const methods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'])
@@ -69,6 +71,9 @@ const methods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PAT
 export function readHead(raw: RawHead): Head | Refusal {
   if (!methods.has(raw.method)) {
     return new Refusal('OPERATION_UNKNOWN', `method ${raw.method}`)
+  }
+  if (raw.url.length > pathBytesMax) {
+    return new Refusal('MESSAGE_TOO_LARGE', `the path exceeds ${pathBytesMax} bytes`)
   }
   const fault = pathFault(raw.url)
   if (fault !== null) return new Refusal('MESSAGE_MALFORMED', fault)
@@ -86,11 +91,21 @@ export function readHead(raw: RawHead): Head | Refusal {
     headers.set(name, raw.rawHeaders[i + 1] ?? '')
   }
   const host = headers.get('host')
+  if (host === undefined && raw.authority === '') {
+    return new Refusal('MESSAGE_MALFORMED', 'no Host')
+  }
   if (host !== undefined && raw.authority !== '' && host !== raw.authority) {
     return new Refusal(
       'MESSAGE_MALFORMED',
       'Host and the request target name different authorities',
     )
+  }
+  const coding = headers.get('transfer-encoding')
+  if (coding !== undefined && coding.toLowerCase() !== 'chunked') {
+    return new Refusal('MESSAGE_MALFORMED', `transfer-encoding ${coding}`)
+  }
+  if (coding !== undefined && raw.httpVersion === '1.0') {
+    return new Refusal('MESSAGE_MALFORMED', 'HTTP/1.0 has no transfer codings')
   }
   const encoding = headers.get('content-encoding')
   if (encoding !== undefined && encoding !== 'identity') {
@@ -119,7 +134,6 @@ const pathBytesMax = 8192
  * round an authorizer that normalizes differently than its upstream).
  */
 function pathFault(url: string): string | null {
-  if (url.length > pathBytesMax) return `the path exceeds ${pathBytesMax} bytes`
   if (!url.startsWith('/')) return 'the request target is not a path'
   const path = url.split('?', 1)[0] ?? ''
   if (/[^\x21-\x7e]|[\\#]/.test(url)) return 'the path has a character that must be encoded'

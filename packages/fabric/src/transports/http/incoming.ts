@@ -32,6 +32,7 @@ export async function readIncoming(
     url: request.url ?? '',
     rawHeaders: request.rawHeaders,
     authority: 'authority' in request ? request.authority : '',
+    httpVersion: request.httpVersion,
   })
   if (head instanceof Refusal) return head
   const presented = present(request, head)
@@ -75,7 +76,8 @@ function readSignature(head: Head): PresentedSignature | null | Refusal {
 /** The chain costs a copy of every certificate, and a connection's peer cannot change (TLS 1.3). */
 const chains = new WeakMap<TLSSocket, readonly Uint8Array[] | null>()
 
-function certificateChainOf(socket: TLSSocket | null): readonly Uint8Array[] | null {
+/** As the peer of this connection sent it; null when it sent none. */
+export function certificateChainOf(socket: TLSSocket | null): readonly Uint8Array[] | null {
   if (socket === null) return null
   const known = chains.get(socket)
   if (known !== undefined) return known

@@ -33,8 +33,8 @@ export function createMcpSessions(): McpSessions {
 export function withSessions(courier: Courier, sessions: McpSessions): Courier {
   return async (intended) => {
     const { arrival, caller } = intended.inspected.authorized.authenticated
-    if (arrival.target.protocol !== 'mcp') return courier(intended)
     const receiver = arrival.target.name
+    // Whatever the request was taken for: the receiver goes by the header alone.
     const sessionId = arrival.message.headers.find(([name]) => name === 'mcp-session-id')?.[1]
     if (sessionId !== undefined && sessions.owner(receiver, sessionId) !== caller.spiffeId) {
       return new Refusal('RECEIVER_UNKNOWN', 'the MCP session is not one of this caller')
@@ -45,7 +45,7 @@ export function withSessions(courier: Courier, sessions: McpSessions): Courier {
       sessions.end(receiver, sessionId)
     }
     const opened = delivered.headers.find(([name]) => name === 'mcp-session-id')?.[1]
-    if (opened !== undefined && arrival.target.operation === 'initialize') {
+    if (opened !== undefined && sessions.owner(receiver, opened) === null) {
       sessions.bind(receiver, opened, caller.spiffeId)
     }
     return delivered

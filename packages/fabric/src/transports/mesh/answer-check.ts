@@ -4,6 +4,15 @@ import { Refusal } from '../../lib/refusal.ts'
 import { digestFault } from '../../pipeline/authenticate.ts'
 import type { UpstreamResponse } from '../http/upstream.ts'
 
+export interface ArrivedAnswer {
+  readonly response: UpstreamResponse
+  readonly request: SignableRequest
+  /** Null for a stream: only its head is signed. */
+  readonly body: Uint8Array | null
+  /** Whether policy obliges the receiver to countersign. */
+  readonly isRequired: boolean
+}
+
 /**
  * Checks the countersignature of an answer that came straight from the receiver's connector: it
  * must be made by the receiver's key, over this body, in answer to this very request. Answers of
@@ -12,25 +21,27 @@ import type { UpstreamResponse } from '../http/upstream.ts'
 export function checkAnswer(
   signatures: Pick<MessageSignatures, 'checkResponse'>,
   receiver: string,
-  answer: {
-    readonly response: UpstreamResponse
-    readonly request: SignableRequest
-    readonly body: Uint8Array
-  },
+  { response, request, body, isRequired }: ArrivedAnswer,
 ): Refusal | null {
-  const { response, request, body } = answer
   const headers = response.headers.map(([name, value]) => [name.toLowerCase(), value] as const)
+  const rejected = (detail: string) => new Refusal('COUNTERSIGNATURE_REJECTED', detail)
   try {
     const signed = readSignedResponse({ status: response.status, headers }, request)
-    if (signed === null) return null
-    if (!signed.components.includes('"signature";req')) {
-      return new Refusal('COUNTERSIGNATURE_REJECTED', 'it does not cover our signature')
+    if (signed === null) {
+      return isRequired
+        ? new Refusal('COUNTERSIGNATURE_MISSING', `${receiver} did not sign its response`)
+        : null
     }
-    const digest = headers.find(([name]) => name === 'content-digest')?.[1] ?? ''
-    const fault = digestFault(digest, body)
-    if (fault !== null) return new Refusal('COUNTERSIGNATURE_REJECTED', fault)
+    const needed = ['"@status"', '"signature";req', ...(body === null ? [] : ['"content-digest"'])]
+    const missing = needed.filter((component) => !signed.components.includes(component))
+    if (missing.length > 0) return rejected(`it does not cover ${missing.join(', ')}`)
+    if (body !== null) {
+      const digest = headers.find(([name]) => name === 'content-digest')?.[1] ?? ''
+      const fault = digestFault(digest, body)
+      if (fault !== null) return rejected(fault)
+    }
     return signatures.checkResponse(signed, receiver)
   } catch (cause) {
-    return new Refusal('COUNTERSIGNATURE_REJECTED', String(cause))
+    return rejected(String(cause))
   }
 }

@@ -1,6 +1,6 @@
 import type { Server as PlainServer } from 'node:http'
 import { createServer, type Server } from 'node:https'
-import type { TlsOptions } from 'node:tls'
+import type { TLSSocket, TlsOptions } from 'node:tls'
 import {
   createId,
   formatContentDigest,
@@ -13,14 +13,17 @@ import { guardPeers, rotateServer, serverTlsOptions } from '@countersign/protoco
 import type { Clock } from '../../lib/clock.ts'
 import type { Random } from '../../lib/random.ts'
 import { Refusal } from '../../lib/refusal.ts'
+import type { Arrival } from '../../pipeline/arrival.ts'
+import { refuseUnread } from '../../pipeline/control.ts'
 import type { Courier, Delivered } from '../../pipeline/delivery.ts'
 import type { Rooms } from '../../pipeline/enforce.ts'
 import { sha256 } from '../../pipeline/record.ts'
-import { answerCall, problem } from '../http/call.ts'
-import { type Incoming, readIncoming } from '../http/incoming.ts'
+import { answerCall, exchangeHeaders, problem } from '../http/call.ts'
+import { certificateChainOf, type Incoming, readIncoming } from '../http/incoming.ts'
 import type { McpSessions } from '../http/mcp-sessions.ts'
 import { type NodeResponse, type Reply, writeReply } from '../http/respond.ts'
 import type { Route } from '../http/routes.ts'
+import { refuseUnparsed } from '../http/unparsed.ts'
 import type { Upstream } from '../http/upstream.ts'
 import type { ConnectorAgent } from './connector-agent.ts'
 import { MESH_WIRE } from './wire.ts'
@@ -50,14 +53,25 @@ export async function openInbound(options: InboundOptions): Promise<Listener> {
   const { agent } = options
   const tlsOf = (): TlsOptions =>
     serverTlsOptions({ ...agent.credential(), requestPeer: 'required', alpn: ['http/1.1'] })
-  const server = createServer({ ...tlsOf(), headersTimeout: 10_000, requestTimeout: 60_000 })
+  const server = createServer({
+    ...tlsOf(),
+    headersTimeout: 10_000,
+    requestTimeout: 60_000,
+    // Refused by us, so that it is on record.
+    requireHostHeader: false,
+  })
   guardPeers(server, { ...agent.trust, requestPeer: 'required' })
   server.on('tlsClientError', () => undefined)
+  refuseUnparsed(server, (socket, refusal) => refuse(options, socket as TLSSocket, refusal))
   server.on('request', (request, response) => {
     const leaving = new AbortController()
     response.once('close', () => leaving.abort())
     readIncoming(request, options.bodyBytesMax)
-      .then((incoming) => answer(options, incoming, leaving.signal))
+      .then((incoming) =>
+        incoming instanceof Refusal
+          ? refuse(options, request.socket as TLSSocket, incoming)
+          : answer(options, incoming, leaving.signal),
+      )
       .then((reply) => writeMeshReply(response, reply))
       .catch(() => response.destroy())
   })
@@ -73,15 +87,10 @@ export async function openInbound(options: InboundOptions): Promise<Listener> {
   }
 }
 
-function answer(
-  options: InboundOptions,
-  incoming: Incoming | Refusal,
-  signal: AbortSignal,
-): Promise<Reply> {
+function answer(options: InboundOptions, incoming: Incoming, signal: AbortSignal): Promise<Reply> {
   const { agent, clock, random } = options
   const at = clock.now()
   const exchange = createId('dec', at, random(10))
-  if (incoming instanceof Refusal) return Promise.resolve(unreadable(incoming, exchange))
   return answerCall(options.rooms, {
     exchange,
     at,
@@ -107,15 +116,44 @@ function answer(
       },
     },
   }).catch((cause: unknown) =>
-    unreadable(new Refusal('LEDGER_UNAVAILABLE', String(cause)), exchange),
+    refusalReply(new Refusal('LEDGER_UNAVAILABLE', String(cause)), exchange),
   )
 }
 
-function unreadable(refusal: Refusal, exchange: string): Reply {
+/** Records what could not be read under the name that the connection proved, and answers it. */
+async function refuse(
+  { agent, rooms, clock, random }: InboundOptions,
+  socket: TLSSocket,
+  refusal: Refusal,
+): Promise<Reply> {
+  const at = clock.now()
+  const exchange = createId('dec', at, random(10))
+  const { name } = agent
+  const call = {
+    kind: 'agent',
+    name,
+    action: 'call',
+    protocol: 'http',
+    operation: 'unread',
+  } as const
+  const arrival: Arrival = {
+    ...{ at, exchange, transport: 'mesh', fault: refusal, signature: null },
+    presented: { certificateChain: certificateChainOf(socket), bearer: null, apiKey: null },
+    target: { ...call, tool: '', labels: [] },
+    message: { method: '', path: '', headers: [], contentType: '', body: new Uint8Array(0) },
+  }
+  return refuseUnread(rooms, arrival, refusal).then(
+    () => refusalReply(refusal, exchange),
+    (cause: unknown) => refusalReply(new Refusal('LEDGER_UNAVAILABLE', String(cause)), exchange),
+  )
+}
+
+function refusalReply(refusal: Refusal, exchange: string): Reply {
   const { status } = MESH_WIRE[refusal.code]
   const headers: [string, string][] = [
     ['content-type', 'application/problem+json'],
     ['countersign-refusal', refusal.code],
+    ...exchangeHeaders(exchange),
   ]
   return { status, headers, body: utf8(problem(refusal, exchange, status)) }
 }

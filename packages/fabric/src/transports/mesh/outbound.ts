@@ -5,9 +5,8 @@ import {
   formatSignedRequestHeaders,
   formatSpiffeId,
   isAgentName,
-  parseStrictJson,
-  parseUtf8,
   prepareRequestSignature,
+  readSignedRequest,
   type SignableRequest,
   toBase64Url,
   utf8,
@@ -16,21 +15,24 @@ import type { Clock } from '../../lib/clock.ts'
 import type { Random } from '../../lib/random.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import type { Arrival } from '../../pipeline/arrival.ts'
+import type { Authorized } from '../../pipeline/authorize.ts'
 import { admitControl } from '../../pipeline/control.ts'
 import type { Rooms } from '../../pipeline/enforce.ts'
 import { sha256 } from '../../pipeline/record.ts'
-import { mediateCard } from '../http/agent-card.ts'
-import { problem } from '../http/call.ts'
-import { type Classified, classify } from '../http/classify.ts'
+import { refusalReply } from '../http/call.ts'
+import { type Classified, classifyIncoming } from '../http/classify.ts'
 import { forwardedHeaders, type Head } from '../http/head.ts'
 import { type Incoming, type NodeRequest, readIncoming } from '../http/incoming.ts'
-import type { Route } from '../http/routes.ts'
-import type { Upstream, UpstreamResponse } from '../http/upstream.ts'
-import { checkAnswer } from './answer-check.ts'
+import { type Reply, writeReply } from '../http/respond.ts'
+import { refuseUnparsed } from '../http/unparsed.ts'
+import type { Upstream } from '../http/upstream.ts'
 import { type Balancer, requestBalanced } from './balancer.ts'
 import type { ConnectorAgent } from './connector-agent.ts'
 import { type Listener, listen } from './inbound.ts'
+import { type Answer, type OutboundRoute, readAnswer } from './outbound-answer.ts'
 import { MESH_WIRE } from './wire.ts'
+
+export type { OutboundRoute } from './outbound-answer.ts'
 
 export interface OutboundOptions {
   readonly agent: ConnectorAgent
@@ -47,13 +49,6 @@ export interface OutboundOptions {
   readonly random: Random
 }
 
-export interface OutboundRoute extends Route {
-  /** What stands before the path: empty at a connector, `/agents/<name>` at the gateway. */
-  readonly prefix: string
-  /** The base URLs that the agent's card may show on this route. */
-  readonly cardUrls: readonly string[]
-}
-
 const loopbackNames: ReadonlySet<string> = new Set(['localhost', '127.0.0.1', '[::1]'])
 
 /**
@@ -64,17 +59,29 @@ export async function openOutbound(options: OutboundOptions): Promise<Listener> 
   if (!loopbackNames.has(options.host)) {
     throw new Error(`a connector listens on loopback only, not on ${options.host}`)
   }
-  const server = createServer({ headersTimeout: 10_000, requestTimeout: 60_000 })
+  const server = createServer({
+    headersTimeout: 10_000,
+    requestTimeout: 60_000,
+    // Refused by us, so that it is on record.
+    requireHostHeader: false,
+  })
+  const begin = (signal: AbortSignal): OutboundCall => {
+    const at = options.clock.now()
+    return { at, exchange: createId('dec', at, options.random(10)), signal }
+  }
+  refuseUnparsed(server, async (_, refusal) => {
+    const call = begin(AbortSignal.abort())
+    return replyTo(await refuse(options, call, refusal), call)
+  })
   server.on('request', (request, response) => {
     const leaving = new AbortController()
     response.once('close', () => leaving.abort())
-    const at = options.clock.now()
-    const call = { at, exchange: createId('dec', at, options.random(10)), signal: leaving.signal }
+    const call = begin(leaving.signal)
     const present = (_: NodeRequest, head: Head) => presentOwn(options, head)
     readIncoming(request, options.bodyBytesMax, present)
       .then((incoming) => carry({ ...options, port }, call, incoming))
       .catch((cause: unknown) => new Refusal('UNDECIDED', String(cause)))
-      .then((answer) => write(response, answer, call.exchange))
+      .then((answer) => write(response, answer, call))
       .catch(() => response.destroy())
   })
   const port = await listen(server, options)
@@ -93,20 +100,37 @@ interface OutboundCall {
   readonly signal: AbortSignal
 }
 
-interface Answer {
-  readonly status: number
-  readonly headers: readonly (readonly [string, string])[]
-  readonly body: Uint8Array | AsyncIterable<Uint8Array>
+/** A refusal with the JSON-RPC id that its caller waits for. */
+class RefusedCall extends Refusal {
+  readonly rpcId: Classified['rpcId']
+
+  constructor({ code, detail, retryAfterMs }: Refusal, rpcId: Classified['rpcId']) {
+    super(code, detail, retryAfterMs)
+    this.rpcId = rpcId
+  }
 }
 
 /** Web pages can reach loopback too: by a name that resolves to it, or by a cross-origin request. */
 function presentOwn({ agent }: OutboundOptions, head: Head) {
   const name = head.authority.replace(/:\d+$/, '')
-  if (!loopbackNames.has(name) || head.headers.has('origin')) {
+  const isPage = head.headers.has('origin') || head.headers.has('sec-fetch-site')
+  if (!loopbackNames.has(name) || isPage) {
     return new Refusal('CREDENTIAL_REJECTED', 'only local programs may speak as this agent')
   }
-  const { certificateChain } = agent.credential()
-  return { certificateChain, bearer: null, apiKey: null }
+  return presentedBy(agent)
+}
+
+function presentedBy(agent: ConnectorAgent): Incoming['presented'] {
+  return { certificateChain: agent.credential().certificateChain, bearer: null, apiKey: null }
+}
+
+/** One readable call: whom it is for, and what it asks. */
+interface Order {
+  readonly name: string
+  /** Path and query at the receiver. */
+  readonly inner: string
+  readonly route: OutboundRoute
+  readonly classified: Classified
 }
 
 async function carry(
@@ -114,61 +138,82 @@ async function carry(
   call: OutboundCall,
   incoming: Incoming | Refusal,
 ): Promise<Answer | Refusal> {
-  if (incoming instanceof Refusal) return incoming
-  const [path = ''] = incoming.head.path.split('?', 1)
-  const [, name = '', ...rest] = path.split('/')
-  if (!isAgentName(name)) return new Refusal('RECEIVER_UNKNOWN', `${path} names no agent`)
-  const route = options.findRoute(name)
-  if (route === null) return new Refusal('RECEIVER_UNKNOWN', `${name} is not in the directory`)
-  const inner = `/${rest.join('/')}`
-  const classified = classifyCall(incoming, inner, route)
-  if (classified instanceof Refusal) return classified
-
-  const arrival = toArrival(call, incoming, { name, inner, classified })
-  const admitted = await admitControl(options.rooms, arrival)
-  if (admitted instanceof Refusal) return admitted
-
-  const query = incoming.head.path.slice(path.length)
-  const request = sign(options, call, incoming, { name, path: `${route.prefix}${inner}${query}` })
-  const response = await requestBalanced(options.upstream, options.balancer, route, {
+  const order = incoming instanceof Refusal ? incoming : readOrder(options, incoming)
+  if (incoming instanceof Refusal || order instanceof Refusal) {
+    return refuse(options, call, order as Refusal)
+  }
+  const { rpcId } = order.classified
+  const refused = (refusal: Refusal) => new RefusedCall(refusal, rpcId)
+  const request = sign(options, call, incoming, order)
+  const admitted = await admit(options, toArrival(call, incoming, order, request))
+  if (admitted instanceof Refusal) return refused(admitted)
+  const response = await requestBalanced(options.upstream, options.balancer, order.route, {
     ...request,
     body: incoming.body,
     signal: call.signal,
   })
-  if (response instanceof Refusal) return response
-  return readAnswer(options, response, request, { name, classified })
+  if (response instanceof Refusal) return refused(response)
+  const answered = { route: order.route, classified: order.classified, admitted }
+  const answer = await readAnswer(options, { response, request }, answered)
+  return answer instanceof Refusal ? refused(answer) : answer
 }
 
-function classifyCall(incoming: Incoming, inner: string, route: Route): Classified | Refusal {
-  const { head, body } = incoming
-  let parsed: unknown
-  if (body.length > 0 && /^application\/json\b/i.test(head.headers.get('content-type') ?? '')) {
-    try {
-      parsed = parseStrictJson(parseUtf8(body))
-    } catch (cause) {
-      return new Refusal('MESSAGE_MALFORMED', String(cause))
-    }
-  }
-  return classify(head, inner, parsed, route.protocol)
+function readOrder(options: OutboundOptions, incoming: Incoming): Order | Refusal {
+  const { path: target } = incoming.head
+  const [path = ''] = target.split('?', 1)
+  const [, name = '', ...rest] = path.split('/')
+  if (!isAgentName(name)) return new Refusal('RECEIVER_UNKNOWN', `${name} is no agent`)
+  const route = options.findRoute(name)
+  if (route === null) return new Refusal('RECEIVER_UNKNOWN', `${name} is not in the directory`)
+  const inner = `/${rest.join('/')}`
+  const classified = classifyIncoming(incoming, inner, route.protocol)
+  if (classified instanceof Refusal) return classified
+  return { name, inner: `${inner}${target.slice(path.length)}`, route, classified }
+}
+
+/** Records what was not even carried to policy, and gives what the caller hears. */
+async function refuse(
+  options: OutboundOptions,
+  call: OutboundCall,
+  fault: Refusal,
+): Promise<Refusal> {
+  const unread = { protocol: 'http', operation: 'unread', tool: '' } as const
+  const answer = await admit(options, {
+    ...{ exchange: call.exchange, at: call.at, transport: 'mesh', signature: null, fault },
+    presented: presentedBy(options.agent),
+    target: { kind: 'agent', name: 'unknown', action: 'call', ...unread, labels: [] },
+    message: { method: '', path: '', headers: [], contentType: '', body: new Uint8Array(0) },
+  })
+  return answer instanceof Refusal ? answer : fault
+}
+
+/** Policy is asked on the caller's side too; what it refuses is recorded under the caller. */
+function admit(options: OutboundOptions, arrival: Arrival): Promise<Authorized | Refusal> {
+  return admitControl(options.rooms, arrival).catch(
+    (cause: unknown) => new Refusal('LEDGER_UNAVAILABLE', String(cause)),
+  )
 }
 
 function toArrival(
   call: OutboundCall,
   { head, presented, body }: Incoming,
-  to: { readonly name: string; readonly inner: string; readonly classified: Classified },
+  { name, inner, classified }: Order,
+  request: SignableRequest,
 ): Arrival {
-  const { protocol, operation, tool } = to.classified
+  const { protocol, operation, tool } = classified
+  const signed = readSignedRequest(request)
   return {
     exchange: call.exchange,
     at: call.at,
     transport: 'mesh',
     presented,
     fault: null,
-    signature: null,
-    target: { kind: 'agent', name: to.name, action: 'call', protocol, operation, tool, labels: [] },
+    // Our own, by which policy sees that the receiver will get a signed request.
+    signature: signed === null ? null : { signed, request },
+    target: { kind: 'agent', name, action: 'call', protocol, operation, tool, labels: [] },
     message: {
       method: head.method,
-      path: to.inner,
+      path: inner,
       headers: [],
       contentType: head.headers.get('content-type') ?? '',
       body,
@@ -181,10 +226,10 @@ function sign(
   { agent, random }: OutboundOptions,
   call: OutboundCall,
   incoming: Incoming,
-  to: { readonly name: string; readonly path: string },
+  { name, inner, route }: Order,
 ): SignableRequest {
   const { trustDomain } = agent
-  const receiver = formatSpiffeId({ trustDomain, kind: 'agent', name: to.name, instance: null })
+  const receiver = formatSpiffeId({ trustDomain, kind: 'agent', name, instance: null })
   const headers: [string, string][] = [
     ...forwardedHeaders(incoming.head),
     ['countersign-to', receiver],
@@ -192,7 +237,8 @@ function sign(
   if (incoming.body.length > 0) {
     headers.push(['content-digest', formatContentDigest(sha256(incoming.body))])
   }
-  const request = { method: incoming.head.method, path: to.path, authority: '', headers }
+  const path = `${route.prefix}${inner}`
+  const request = { method: incoming.head.method, path, authority: '', headers }
   const { input, base } = prepareRequestSignature(request, {
     created: Math.floor(call.at / 1000),
     keyId: agent.signer.keyId,
@@ -203,99 +249,17 @@ function sign(
   return { ...request, headers: [...headers, ...signed] }
 }
 
-const answeredNames: ReadonlySet<string> = new Set([
-  'content-type',
-  'content-digest',
-  'cache-control',
-  'countersign-exchange',
-  'countersign-receipt',
-  'countersign-refusal',
-  'etag',
-  'mcp-protocol-version',
-  'mcp-session-id',
-  'ratelimit',
-  'ratelimit-policy',
-  'retry-after',
-  'a2a-version',
-])
-
-async function readAnswer(
-  options: OutboundOptions,
-  response: UpstreamResponse,
-  request: SignableRequest,
-  to: { readonly name: string; readonly classified: Classified },
-): Promise<Answer | Refusal> {
-  const headers = response.headers
-    .map(([name, value]): [string, string] => [name.toLowerCase(), value])
-    .filter(([name]) => answeredNames.has(name))
-  const contentType = headers.find(([name]) => name === 'content-type')?.[1] ?? ''
-  if (contentType.startsWith('text/event-stream')) {
-    return { status: response.status, headers, body: response.body }
-  }
-  const body = await readAll(response, options.bodyBytesMax)
-  if (body instanceof Refusal) return body
-  const fault = checkAnswer(options.rooms.signatures, to.name, {
-    response,
-    request,
-    body,
-  })
-  if (fault !== null) return fault
-  if (to.classified.operation !== 'GetAgentCard' || response.status !== 200) {
-    return { status: response.status, headers, body }
-  }
-  return rewriteCard(options, { status: response.status, headers, body }, to.name)
-}
-
-/** The card leads to this very connector, where the agent needs no credential at all. */
-function rewriteCard(
-  options: OutboundOptions,
-  answer: Answer & { readonly body: Uint8Array },
-  name: string,
-): Answer | Refusal {
-  const card = mediateCard(answer.body, {
-    baseUrl: `http://${options.host}:${options.port}/${name}`,
-    upstreamUrls: options.findRoute(name)?.cardUrls ?? [],
-    signer: options.agent.signer,
-    credentialsRequired: false,
-  })
-  if (card instanceof Refusal) return card
-  // What others said of their bytes does not hold for ours.
-  const headers = answer.headers.filter(([field]) => !['content-digest', 'etag'].includes(field))
-  return { status: answer.status, headers, body: card }
-}
-
-async function readAll(
-  response: UpstreamResponse,
-  bodyBytesMax: number,
-): Promise<Uint8Array | Refusal> {
-  const chunks: Uint8Array[] = []
-  let length = 0
-  for await (const chunk of response.body) {
-    length += chunk.length
-    if (length > bodyBytesMax) {
-      response.discard()
-      return new Refusal('RESPONSE_REJECTED', `it exceeds ${bodyBytesMax} bytes`)
-    }
-    chunks.push(chunk)
-  }
-  return new Uint8Array(Buffer.concat(chunks))
+function replyTo(refusal: Refusal, { exchange }: OutboundCall): Reply {
+  const rpcId = refusal instanceof RefusedCall ? refusal.rpcId : undefined
+  return refusalReply(refusal, { exchange, wireOf: ({ code }) => MESH_WIRE[code] }, { rpcId })
 }
 
 async function write(
   response: ServerResponse,
   answer: Answer | Refusal,
-  exchange: string,
+  call: OutboundCall,
 ): Promise<void> {
-  if (answer instanceof Refusal) {
-    const { status } = MESH_WIRE[answer.code]
-    response.writeHead(status, {
-      'content-type': 'application/problem+json',
-      'countersign-refusal': answer.code,
-      'countersign-exchange': exchange,
-    })
-    response.end(problem(answer, exchange, status))
-    return
-  }
+  if (answer instanceof Refusal) return writeReply(response, replyTo(answer, call))
   response.writeHead(answer.status, answer.headers.flat())
   if (answer.body instanceof Uint8Array) {
     response.end(answer.body)

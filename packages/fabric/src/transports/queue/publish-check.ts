@@ -1,10 +1,12 @@
 import { createHash, type KeyObject, verify } from 'node:crypto'
 import {
+  BatchProofs,
+  batchSignatureInput,
   messageDigest,
+  messageSignatureInput,
   type SealedHeader,
   type SealedMessage,
   type Sha256,
-  signedBytesOf,
 } from '@countersign/protocol'
 import { Refusal } from '../../lib/refusal.ts'
 import type { ChannelRecord } from './channel-records.ts'
@@ -87,22 +89,20 @@ function checkHeader(
 /** Verifies each signature once, however many messages of the request it covers. */
 class BatchSignatures {
   readonly #key: KeyObject
-  readonly #verified = new Set<string>()
+  readonly #batches = new Map<string, BatchProofs>()
 
   constructor(key: KeyObject) {
     this.#key = key
   }
 
-  isSigned(message: SealedMessage): boolean {
-    const signed = signedBytesOf(message, messageDigest(message.core, sha256), sha256)
-    const name = `${latin1(signed)}${latin1(message.signature)}`
-    if (this.#verified.has(name)) return true
-    if (!verify(null, signed, this.#key, message.signature)) return false
-    this.#verified.add(name)
-    return true
+  isSigned({ core, batch, signature }: SealedMessage): boolean {
+    const digest = messageDigest(core, sha256)
+    if (batch === null) return verify(null, messageSignatureInput(digest), this.#key, signature)
+    const name = `${batch.count} ${Buffer.from(signature).toString('latin1')}`
+    const proofs = this.#batches.get(name) ?? new BatchProofs(sha256)
+    this.#batches.set(name, proofs)
+    return proofs.prove(digest, batch, (root) =>
+      verify(null, batchSignatureInput(batch.count, root), this.#key, signature),
+    )
   }
-}
-
-function latin1(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1')
 }

@@ -1,0 +1,27 @@
+import { join } from 'node:path'
+import { measureQueue } from './queue.ts'
+import { measureRabbitMq } from './rabbitmq-baseline.ts'
+import { type Row, row } from './row.ts'
+
+/** Sealed channels, send to acknowledgement, beside RabbitMQ's quorum queues where installed. */
+export async function measureQueueRows(dir: string): Promise<readonly Row[]> {
+  const figures = await measureQueue(join(dir, 'queue'))
+  const rabbit = await measureRabbitMq()
+  const baseline =
+    rabbit === null ? {} : { baseline: 'RabbitMQ quorum queue, nothing sealed or signed' }
+  return figures.map((figure) => {
+    const ratio =
+      rabbit === null ? {} : { ratio: figure.messagesPerSecond / rabbit.messagesPerSecond }
+    const main = figure.name === 'a signature each, 128 in flight'
+    return row(
+      main ? 'queue.messages-per-s' : `queue.messages-per-s ${figure.name}`,
+      figure.messagesPerSecond,
+      '1/s',
+      {
+        ...baseline,
+        ...ratio,
+        note: `${figure.name}, ${Math.round(figure.fsyncsPer1000)} syncs per 1,000 acknowledgements, ${Math.round(figure.cpuUsPerMessage)} µs a message`,
+      },
+    )
+  })
+}

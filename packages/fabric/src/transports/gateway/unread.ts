@@ -1,0 +1,86 @@
+import type { TLSSocket } from 'node:tls'
+import { createId } from '@countersign/protocol'
+import { PeerFault, type PeerTrust, peerIdentity } from '@countersign/protocol/tls'
+import type { Clock } from '../../lib/clock.ts'
+import type { Random } from '../../lib/random.ts'
+import { Refusal } from '../../lib/refusal.ts'
+import type { Arrival } from '../../pipeline/arrival.ts'
+import { certificateChainOf } from '../http/incoming.ts'
+import type { Reply } from '../http/respond.ts'
+import { problemReply } from './visit.ts'
+
+export interface RefusedUnread {
+  readonly reply: Reply
+  /** Whether the connection proved nobody. */
+  readonly isStranger: boolean
+}
+
+export interface UnreadOptions {
+  readonly trust: PeerTrust
+  /** Records a request that no surface could read, and says how to answer it and whom it was from. */
+  refuse(arrival: Arrival, refusal: Refusal): Promise<RefusedUnread>
+  /** False once an address has spent its allowance of unauthenticated attempts. */
+  admitsStranger(address: string): boolean
+  countStranger(address: string): void
+  readonly clock: Clock
+  readonly random: Random
+}
+
+/** Not recorded one by one: a flood of strangers must not be able to fill the ledger. */
+const tooMany = new Refusal('RATE_LIMITED', 'too many refused attempts', 60_000)
+
+/** Null while more of this connection is heard; an agent is not locked out by who shares its address. */
+export function floodReply(socket: TLSSocket, options: UnreadOptions): Reply | null {
+  const { admitsStranger, trust, clock, random } = options
+  if (admitsStranger(socket.remoteAddress ?? '')) return null
+  const chain = certificateChainOf(socket) ?? []
+  const peer = peerIdentity(chain, trust.bundles, trust.now())
+  if (!(peer instanceof PeerFault)) return null
+  const at = clock.now()
+  return problemReply(tooMany, createId('dec', at, random(10)))
+}
+
+/** Refuses what was not read: by the parser, by the rules of the head, or for the body's size. */
+export async function refuseUnread(
+  socket: TLSSocket,
+  refusal: Refusal,
+  options: UnreadOptions,
+): Promise<Reply> {
+  const flood = floodReply(socket, options)
+  if (flood !== null) return flood
+  const { clock, random } = options
+  const at = clock.now()
+  const certificateChain = certificateChainOf(socket)
+  const arrival: Arrival = {
+    at,
+    exchange: createId('dec', at, random(10)),
+    transport: 'gateway',
+    presented: certificateChain && { certificateChain, bearer: null, apiKey: null },
+    fault: refusal,
+    signature: null,
+    target: { ...unreadTarget, labels: [] },
+    message: { method: '', path: '', headers: [], contentType: '', body: new Uint8Array(0) },
+  }
+  return refuseArrival(socket, arrival, options)
+}
+
+/** Refuses `arrival` for its fault, and counts it when nobody stands behind it. */
+export async function refuseArrival(
+  socket: TLSSocket,
+  arrival: Arrival,
+  options: UnreadOptions,
+): Promise<Reply> {
+  const fault = arrival.fault ?? new Refusal('UNDECIDED', 'nothing is at fault')
+  const { reply, isStranger } = await options.refuse(arrival, fault)
+  if (isStranger) options.countStranger(socket.remoteAddress ?? '')
+  return reply
+}
+
+export const unreadTarget = {
+  kind: 'fabric',
+  name: 'fabric',
+  action: 'discover',
+  protocol: 'http',
+  operation: 'unread',
+  tool: '',
+} as const

@@ -1,0 +1,129 @@
+import type { SignableRequest } from '@countersign/protocol'
+import { Refusal } from '../../lib/refusal.ts'
+import type { Authorized } from '../../pipeline/authorize.ts'
+import type { Rooms } from '../../pipeline/enforce.ts'
+import { mediateCard } from '../http/agent-card.ts'
+import type { Classified } from '../http/classify.ts'
+import type { ForwardSigner } from '../http/forward-signature.ts'
+import type { Route } from '../http/routes.ts'
+import type { UpstreamResponse } from '../http/upstream.ts'
+import { checkAnswer } from './answer-check.ts'
+
+export interface OutboundRoute extends Route {
+  /** What stands before the path: empty at a connector, `/agents/<name>` at the gateway. */
+  readonly prefix: string
+  /** The base URLs that the agent's card may show on this route. */
+  readonly cardUrls: readonly string[]
+}
+
+export interface AnswerOptions {
+  readonly rooms: Pick<Rooms, 'signatures'>
+  readonly agent: { readonly signer: ForwardSigner }
+  /** Where the connector itself listens for its agent. */
+  readonly host: string
+  readonly port: number
+  readonly bodyBytesMax: number
+}
+
+/** The call that is answered, as policy let it through. */
+export interface AnsweredCall {
+  readonly route: OutboundRoute
+  readonly classified: Classified
+  readonly admitted: Authorized
+}
+
+export interface Answer {
+  readonly status: number
+  readonly headers: readonly (readonly [string, string])[]
+  readonly body: Uint8Array | AsyncIterable<Uint8Array>
+}
+
+const answeredNames: ReadonlySet<string> = new Set([
+  'content-type',
+  'content-digest',
+  'cache-control',
+  'countersign-exchange',
+  'countersign-receipt',
+  'countersign-refusal',
+  'etag',
+  'mcp-protocol-version',
+  'mcp-session-id',
+  'ratelimit',
+  'ratelimit-policy',
+  'retry-after',
+  'a2a-version',
+])
+
+/** Reads and checks what the receiver's connector, or the gateway for it, answered. */
+export async function readAnswer(
+  options: AnswerOptions,
+  { response, request }: { readonly response: UpstreamResponse; readonly request: SignableRequest },
+  { route, classified, admitted }: AnsweredCall,
+): Promise<Answer | Refusal> {
+  const headers = response.headers
+    .map(([name, value]): [string, string] => [name.toLowerCase(), value])
+    .filter(([name]) => answeredNames.has(name))
+  const contentType = headers.find(([name]) => name === 'content-type')?.[1] ?? ''
+  const isStream = contentType.toLowerCase().startsWith('text/event-stream')
+  const body = isStream ? null : await readAll(response, options.bodyBytesMax)
+  if (body instanceof Refusal) return body
+  const isRefusal = headers.some(([name]) => name === 'countersign-refusal')
+  const isRequired = !isRefusal && isCountersigned({ route, classified, admitted })
+  const { signatures } = options.rooms
+  const fault = checkAnswer(signatures, route.name, { response, request, body, isRequired })
+  if (fault !== null) {
+    response.discard()
+    return fault
+  }
+  const { status } = response
+  if (body === null) return { status, headers, body: response.body }
+  if (classified.operation !== 'GetAgentCard' || status !== 200) {
+    return { status, headers, body }
+  }
+  return rewriteCard(options, { status, headers, body }, route)
+}
+
+/**
+ * Whether the answer must carry the receiver's own signature as it arrives here. The gateway checks
+ * for us what came by it; what was masked or rewritten on the way is no longer what was signed.
+ */
+function isCountersigned({ route, classified, admitted }: AnsweredCall): boolean {
+  const { signedResponse, mask } = admitted.decision.obligations
+  const isRewritten = mask.length > 0 || classified.operation === 'GetAgentCard'
+  return signedResponse && route.prefix === '' && !isRewritten
+}
+
+/** The card leads to this very connector, where the agent needs no credential at all. */
+function rewriteCard(
+  options: AnswerOptions,
+  answer: Answer & { readonly body: Uint8Array },
+  { name, cardUrls }: OutboundRoute,
+): Answer | Refusal {
+  const card = mediateCard(answer.body, {
+    baseUrl: `http://${options.host}:${options.port}/${name}`,
+    upstreamUrls: cardUrls,
+    signer: options.agent.signer,
+    credentialsRequired: false,
+  })
+  if (card instanceof Refusal) return card
+  // What others said of their bytes does not hold for ours.
+  const headers = answer.headers.filter(([field]) => !['content-digest', 'etag'].includes(field))
+  return { status: answer.status, headers, body: card }
+}
+
+async function readAll(
+  response: UpstreamResponse,
+  bodyBytesMax: number,
+): Promise<Uint8Array | Refusal> {
+  const chunks: Uint8Array[] = []
+  let length = 0
+  for await (const chunk of response.body) {
+    length += chunk.length
+    if (length > bodyBytesMax) {
+      response.discard()
+      return new Refusal('RESPONSE_REJECTED', `it exceeds ${bodyBytesMax} bytes`)
+    }
+    chunks.push(chunk)
+  }
+  return new Uint8Array(Buffer.concat(chunks))
+}

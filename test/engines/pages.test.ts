@@ -1,0 +1,176 @@
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { formatTrust } from '@countersign/protocol'
+import { type Agent, askControl, type Identity, openAgent, openIdentity } from '@countersign/sdk'
+import { type Browser, chromium, type Page } from 'playwright-core'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { type Fabric, openFabric } from '../../packages/fabric/src/compose.ts'
+import { parseConfig } from '../../packages/fabric/src/config/config.ts'
+import { readEnvironment } from '../../packages/fabric/src/config/read.ts'
+import { systemClock } from '../../packages/fabric/src/lib/clock.ts'
+import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
+
+const executablePath = '/usr/bin/chromium'
+const hasChromium = existsSync(executablePath)
+
+/** A browser that speaks to loopback and to nobody else. */
+const quietArguments = [
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+]
+
+let dir = ''
+let fabric: Fabric
+let receiver: Server
+let operator: Identity
+let caller: Agent
+let browser: Browser
+let receipt: Uint8Array
+
+const admin = async (operation: string, args: object = {}): Promise<Record<string, string>> => {
+  const request = { method: 'POST', path: '/v1/admin', value: { operation, args } } as const
+  const { result } = (await askControl(operator.line, request)) as {
+    result: Record<string, string>
+  }
+  return result
+}
+
+beforeAll(async () => {
+  if (!hasChromium) return
+  dir = mkdtempSync(join(tmpdir(), 'countersign-pages-'))
+  const text = JSON.stringify({ masterKey: { from: 'key-file', path: join(dir, 'master.key') } })
+  fabric = await openFabric({
+    config: parseConfig({ path: 'test', text }, readEnvironment(), {
+      dataDir: join(dir, 'data'),
+      port: 0,
+    }),
+    clock: systemClock,
+    random: systemRandom,
+    log: () => undefined,
+    onFatal: (reason, cause) => {
+      throw new Error(reason, { cause })
+    },
+  })
+  const order = { segment: '', attributes: {}, ttlSeconds: 900 }
+  const people = { ...order, name: 'operator', kind: 'user', roles: ['operator'] } as const
+  operator = await openIdentity({
+    join: (await fabric.invite(people)).join,
+    dir: join(dir, 'operator'),
+    clock: systemClock,
+    onFault: () => undefined,
+  })
+  receiver = createServer((_, response) => {
+    response.setHeader('content-type', 'application/json')
+    response.end('{"paid":true}')
+  }).listen(0, '127.0.0.1')
+  await new Promise((resolve) => receiver.once('listening', resolve))
+  const { port } = receiver.address() as AddressInfo
+  await admin('route.put', { name: 'billing', upstream: `http://127.0.0.1:${port}` })
+  await admin('policy.put', {
+    name: 'test.cedar',
+    text: 'permit(principal == Agent::"support", action == Action::"call", resource == Agent::"billing");',
+  })
+  const { join: line } = await fabric.invite({
+    ...order,
+    name: 'support',
+    kind: 'agent',
+    roles: [],
+  })
+  caller = await openAgent({ join: line, dir: join(dir, 'support') })
+  const reply = await caller.call('billing', { method: 'POST', path: '/', json: { pay: 'now' } })
+  await reply.text()
+  receipt = (await reply.receipt()).bytes
+  browser = await chromium.launch({ executablePath, args: quietArguments })
+})
+
+afterAll(async () => {
+  if (!hasChromium) return
+  await browser.close()
+  await caller.close()
+  operator.close()
+  receiver.close()
+  await fabric.close(0)
+  rmSync(dir, { recursive: true, force: true })
+})
+
+async function openPage(path: string): Promise<Page> {
+  const context = await browser.newContext({ ignoreHTTPSErrors: true })
+  const page = await context.newPage()
+  await page.goto(`${fabric.origin}${path}`)
+  return page
+}
+
+async function judge(page: Page, bytes: Uint8Array): Promise<string> {
+  const file = (name: string, buffer: Uint8Array) => ({
+    name,
+    mimeType: 'application/json',
+    buffer: Buffer.from(buffer),
+  })
+  await page.setInputFiles('#trust', file('trust.json', Buffer.from(formatTrust(caller.trust))))
+  await page.setInputFiles('#receipt', file('receipt.json', bytes))
+  const verdict = page.locator('#verdict .verdict')
+  await verdict.waitFor()
+  return (await verdict.getAttribute('class')) ?? ''
+}
+
+// `skipIf` names the test as skipped where there is no browser; in CI that fails the run.
+describe.skipIf(!hasChromium)('pages in Chromium', () => {
+  test('a receipt verifies in the browser, offline [receipt:offline]', async () => {
+    const page = await openPage('/verify')
+    await page.context().setOffline(true)
+    expect(await judge(page, receipt)).toContain('good')
+    const text = (await page.locator('main').textContent()) ?? ''
+    expect(text).toContain('support')
+    expect(text).toContain('billing')
+    await page.context().close()
+  })
+
+  test('a receipt with one bit flipped does not [receipt:any-bit]', async () => {
+    // One bit in each part: the frame, a statement, a proof, a salt, a signature, the end.
+    const parts = [0, 0.13, 0.29, 0.47, 0.61, 0.78, 0.93, 1]
+    const page = await openPage('/verify')
+    for (const part of parts) {
+      const at = Math.min(receipt.length - 1, Math.floor(receipt.length * part))
+      const flipped = receipt.slice()
+      flipped[at] = (flipped[at] ?? 0) ^ 1
+      expect(await judge(page, flipped)).toContain('bad')
+      await page.reload()
+    }
+    await page.context().close()
+  })
+
+  test('the console shows agents, and decisions as they happen', async () => {
+    const { key } = await admin('key.create', { agent: 'operator', ttlSeconds: 600 })
+    const page = await openPage(`/console#key=${key}`)
+    await page.getByText('live', { exact: true }).waitFor()
+    await page.locator('#agents').getByText('support').waitFor()
+    const before = await page.locator('#decisions tr').count()
+    const reply = await caller.call('billing', {
+      method: 'POST',
+      path: '/',
+      json: { pay: 'twice' },
+    })
+    await reply.text()
+    await page
+      .locator('#decisions code', { hasText: (reply.exchange ?? '').slice(0, 16) })
+      .waitFor()
+    expect(await page.locator('#decisions tr').count()).toBeGreaterThan(before)
+    expect(page.url()).not.toContain('key=')
+    await page.context().close()
+  })
+
+  test('the console refuses a key that the fabric does not know', async () => {
+    const page = await openPage('/console#key=csk_aaaaaaaa_wrong')
+    await page.getByRole('alert').getByText('did not accept').waitFor()
+    expect(await page.locator('#main').isVisible()).toBe(false)
+    await page.context().close()
+  })
+})

@@ -51,8 +51,8 @@ export async function measureQueue(dir: string): Promise<readonly QueueFigures[]
   const measures = [
     () => measureStore(join(dir, 'store-1'), 1, 2000),
     () => measureStore(join(dir, 'store-64'), batch, 60_000),
-    () => measureSealed(join(dir, 'each'), 20_000, sendEach),
-    () => measureSealed(join(dir, 'batch'), 60_000, sendBatches),
+    () => measureSealed(join(dir, 'each'), 12_000, sendEach),
+    () => measureSealed(join(dir, 'batch'), 40_000, sendBatches),
     () => measureSealed(join(dir, 'one'), 1000, sendOneByOne),
   ]
   for (const measure of measures) figures.push(await measure())

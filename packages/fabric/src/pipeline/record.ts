@@ -72,7 +72,9 @@ export async function recordRefusal(
       receiver: target.name,
       'request.digest': sha256(arrival.message.body),
       'private.detail': refusal.detail,
-      ...(caller === null ? {} : { caller: caller.spiffeId, 'caller.method': caller.method }),
+      ...(caller === null
+        ? knownCaller(refusal)
+        : { caller: caller.spiffeId, 'caller.method': caller.method }),
       ...(asked === null
         ? {}
         : {

@@ -13,8 +13,12 @@ export interface Finding {
   readonly dataClass: DataClass
   /** Which detector found it, such as `github-token`. */
   readonly detector: string
-  /** JSON Pointer (RFC 6901) of the leaf, or `text` in content that is not JSON. */
+  /**
+   * JSON Pointer (RFC 6901) of the leaf, or `text` in content that is not JSON. Names that hold
+   * something sensitive themselves appear as their class.
+   */
   readonly path: string
+  /** Byte offsets in the body as it came in. */
   readonly start: number
   readonly end: number
   readonly operator: 'redact' | 'replace' | 'mask' | 'hash' | 'none'
@@ -37,7 +41,9 @@ export interface RedactionOrder {
  * JSON is parsed strictly (no duplicate keys, no `__proto__`, bounded depth, valid UTF-8) and
  * walked leaf by leaf; text is scanned whole. Gives MESSAGE_MALFORMED for what does not parse,
  * CONTENT_UNSUPPORTED for a media type that cannot be inspected, CONTENT_BLOCKED for a class in
- * `block`. Linear in the size of the body.
+ * `block`, MESSAGE_TOO_LARGE beyond the limits, UNDECIDED for an order with an unknown class. Only
+ * UTF-8 is read; a stream's events are handed over one by one. Masking what is masked already changes
+ * nothing. Linear in the size of the body.
  */
 export interface Redactor {
   redact(body: Uint8Array, contentType: string, order: RedactionOrder): Redacted | Refusal

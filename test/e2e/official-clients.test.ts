@@ -46,7 +46,7 @@ permit(
 /** The notary serves through our SDK; the others know nothing of us, and have a connector each. */
 const receivers = { clerk: 'a2a', archive: 'mcp', counter: 'mcp' } as const
 type Receiver = keyof typeof receivers | 'notary'
-const callers = ['anna', 'bert'] as const
+const callers = ['anna', 'bert', 'carl'] as const
 type CallerName = (typeof callers)[number]
 
 let world: World
@@ -76,12 +76,13 @@ beforeAll(async () => {
     await world.admin('route.put', { name, upstream, protocol: receivers[name] })
   }
   notary = await openNotary()
-  const [anna, bert] = callers
+  const [anna, bert, carl] = callers
   loopbacks = {
     anna: await connect(anna, ['official-caller'], null),
     bert: await connect(bert, ['official-caller'], null),
+    carl: await connect(carl, ['official-caller'], null),
   }
-  keys = { anna: await createKey(anna), bert: await createKey(bert) }
+  keys = { anna: await createKey(anna), bert: await createKey(bert), carl: await createKey(carl) }
   dispatcher = new Agent({ connect: { ca: world.fabric.rootPem } })
 })
 
@@ -106,6 +107,8 @@ async function openNotary(): Promise<SdkAgent> {
 
 afterAll(async () => {
   vi.restoreAllMocks()
+  const dbg = (await world.admin('ledger.recent', { countMax: 400 })) as any[]
+  for (const e of dbg) if (e.facts['private.detail']) console.log(e.kind, e.facts.operation, e.facts.code, e.facts['private.detail'])
   await dispatcher.destroy()
   await notary.close()
   for (const connector of connectors) await connector.close()
@@ -177,13 +180,13 @@ async function cardKey(way: Way): Promise<{ readonly kid: string; readonly key: 
 }
 
 describe('the official A2A client', () => {
-  const clientOf = (way: Way, receiver: Receiver = 'clerk') => {
-    const fetchImpl = fetchOf(way, 'anna')
+  const clientOf = (way: Way, receiver: Receiver = 'clerk', caller: CallerName = 'anna') => {
+    const fetchImpl = fetchOf(way, caller)
     const factory = new ClientFactory({
       transports: [new JsonRpcTransportFactory({ fetchImpl })],
       cardResolver: new DefaultAgentCardResolver({ fetchImpl }),
     })
-    const base = baseOf(way, receiver, 'anna')
+    const base = baseOf(way, receiver, caller)
     return factory.createFromUrl(`${base}/.well-known/agent-card.json`, '')
   }
   const saying = (text: string) =>
@@ -253,15 +256,11 @@ describe('the official A2A client', () => {
   })
 
   test('is told the refusal as an error of its own protocol [authenticate:quarantine@gateway]', async () => {
-    const stranger = await clientOf('gateway')
-    await world.admin('agent.quarantine', { name: 'anna', reason: 'test' })
-    try {
-      await expect(stranger.sendMessage(saying('hello'))).rejects.toThrow(
-        REFUSALS.AGENT_QUARANTINED.says,
-      )
-    } finally {
-      await world.admin('agent.restore', { name: 'anna', reason: 'test' })
-    }
+    const client = await clientOf('gateway', 'clerk', 'carl')
+    await world.admin('agent.quarantine', { name: 'carl', reason: 'test' })
+    await expect(client.sendMessage(saying('hello'))).rejects.toThrow(
+      REFUSALS.AGENT_QUARANTINED.says,
+    )
   })
 })
 
@@ -320,7 +319,7 @@ describe('the first generation of the official MCP client', () => {
     const client = new ClientV1({ name: 'test', version: '1' })
     const url = new URL(`${baseOf(way, 'counter', caller)}/mcp`)
     const transport = new TransportV1(url, { fetch: fetchOf(way, caller) })
-    await client.connect(transport as Parameters<ClientV1['connect']>[0])
+    await client.connect(transport)
     return { client, transport }
   }
   const next = async (client: ClientV1): Promise<unknown> => {

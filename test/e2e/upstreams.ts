@@ -170,7 +170,7 @@ export function openSessionAgent(): Promise<Upstream> {
       calls += 1
       return { content: [{ type: 'text', text: String(calls) }] }
     })
-    await server.connect(transport as Parameters<McpServerV1['connect']>[0])
+    await server.connect(transport)
     return transport
   }
   return serve((request, response) => {

@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { InviteOrder } from '../../packages/fabric/src/admin/ports.ts'
+import type { Dice } from './fabric-dice.ts'
 import type { Answer, Question } from './fabric-process.ts'
 
 /** Generous: on a busy machine with a large ledger a start may take a while, and is still a start. */
@@ -50,7 +51,11 @@ export class FabricHost {
   /** Resolves when it serves. Throws FabricEnded, with what it said, when it does not come to that. */
   async start(): Promise<void> {
     const child = this.spawn()
-    const answer = await this.#answerOf(child)
+    const answer = await this.#answerOf(child).catch((cause: unknown) => {
+      this.#child = null
+      child.kill('SIGKILL')
+      throw cause
+    })
     if (!('ready' in answer)) throw new FabricEnded('the fabric said something else than ready')
   }
 
@@ -136,9 +141,9 @@ export class FabricHost {
  * A port below the ephemeral range: while the fabric is down, clients dial it again and again, and
  * the kernel could give one of them that very port as its own, so that it reaches itself.
  */
-export async function findFreePort(random: () => number): Promise<number> {
+export async function findFreePort(dice: Dice): Promise<number> {
   for (let attempt = 0; attempt < 100; attempt++) {
-    const port = 20_000 + Math.floor(random() * 10_000)
+    const port = dice.between(20_000, 30_000)
     const server = createServer().listen(port, '127.0.0.1')
     const free = await Promise.race([
       once(server, 'listening').then(() => true),

@@ -1,7 +1,10 @@
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { FabricHost, findFreePort } from './fabric-host.ts'
+import type { Dice } from './fabric-dice.ts'
+import { FabricEnded, FabricHost, findFreePort, type Power } from './fabric-host.ts'
 import { drain, type Load, startLoad } from './load-loops.ts'
-import { openParties } from './load-parties.ts'
+import { openParties, type Parties } from './load-parties.ts'
 import { FabricVerdict, type Verdict } from './verdict-fabric.ts'
 import { type Transport, Witness } from './verdict-witness.ts'
 
@@ -15,104 +18,143 @@ export interface Round extends Verdict {
 export interface RoundsOptions {
   readonly root: string
   readonly rounds: number
-  readonly random: () => number
+  readonly dice: Dice
+  /** Null when only the process dies and the page cache survives. */
+  readonly power: Power | null
   onRound(round: Round): void
 }
 
 export interface RoundsReport {
   readonly rounds: number
-  readonly totals: Readonly<Record<Transport, number>>
+  readonly acknowledged: Readonly<Record<Transport, number>>
   readonly messages: number
   readonly indeterminate: number
   readonly entries: number
   readonly deadLetters: number
+  /** What clients heard in place of an answer, and how often. */
+  readonly unanswered: Readonly<Record<string, number>>
   readonly violations: readonly string[]
 }
 
 const loadMsMin = 50
 const loadMsMax = 1_500
-/** Longer than a start takes here, so that some deaths come after it, and most come during it. */
-const startMsMax = 1_200
 const stopMsMax = 250
 
+/** A fabric with everyone who talks through it, on one folder over all of its lives. */
+export interface Session {
+  readonly host: FabricHost
+  readonly parties: Parties
+  readonly witness: Witness
+  readonly load: Load
+  readonly verdict: FabricVerdict
+  /** How long the first start took here. */
+  readonly startMs: number
+  close(): Promise<void>
+}
+
+export async function openSession({
+  root,
+  dice,
+  power,
+}: Pick<RoundsOptions, 'root' | 'dice' | 'power'>): Promise<Session> {
+  const home = fabricHome(root)
+  mkdirSync(home, { recursive: true })
+  const host = new FabricHost({ root: home, port: await findFreePort(dice), power })
+  const startedAt = performance.now()
+  await host.start()
+  const startMs = performance.now() - startedAt
+  const witness = new Witness()
+  try {
+    const parties = await openParties(host, root, witness)
+    const load = startLoad(parties, witness)
+    const verdict = new FabricVerdict(parties, witness, dice)
+    return {
+      ...{ host, parties, witness, load, verdict, startMs },
+      async close() {
+        await load.close()
+        await parties.close()
+        await host.stop(stopPatienceMs)
+      },
+    }
+  } catch (cause) {
+    await host.kill()
+    throw cause
+  }
+}
+
+export const fabricHome = (root: string): string => join(root, 'fabric')
+const stopPatienceMs = 10_000
+
 /**
- * Part A: one fabric, one folder, killed at random moments while calls, mesh calls and messages are
- * under way, started again, and compared with what its clients saw. Ends at the first round that
- * lost anything.
+ * One fabric, one folder, killed at random moments while calls, mesh calls and messages are under
+ * way, started again, and compared with what its clients saw. Ends at the first round that lost
+ * anything.
  */
 export async function runFabricRounds(options: RoundsOptions): Promise<RoundsReport> {
-  const { root, random } = options
-  const host = new FabricHost({ root, port: await findFreePort(random) })
-  const witness = new Witness()
-  await host.start()
-  const parties = await openParties(host, root, witness)
-  const load = startLoad(parties, witness)
-  const verdict = new FabricVerdict(parties, witness, random)
+  const session = await openSession(options)
+  const { witness, load, verdict } = session
+  const sum = { rounds: 0, indeterminate: 0, entries: 0, deadLetters: 0 }
+  const violations: string[] = []
   try {
-    const violations: string[] = []
-    let last: Round | null = null
-    let indeterminate = 0
-    for (let round = 1; round <= options.rounds && violations.length === 0; round++) {
+    while (sum.rounds < options.rounds && violations.length === 0) {
       const before = witness.messages
-      const death = await dieAndReturn(host, load, random)
-      last = { round, death, messages: witness.messages - before, ...(await verdict.round()) }
-      indeterminate += last.indeterminate
-      violations.push(...last.violations)
-      options.onRound(last)
+      const death = await dieAndReturn(session, options.dice)
+      const found = await verdict.round()
+      const round = { ...found, round: ++sum.rounds, death, messages: witness.messages - before }
+      sum.indeterminate += found.indeterminate
+      sum.entries = found.entries
+      sum.deadLetters = found.deadLetters
+      violations.push(...found.violations)
+      options.onRound(round)
     }
-    if (violations.length === 0) violations.push(...(await settleUp(parties, witness, verdict)))
-    return {
-      rounds: last?.round ?? 0,
-      totals: witness.totals,
-      messages: witness.messages,
-      indeterminate,
-      entries: last?.entries ?? 0,
-      deadLetters: last?.deadLetters ?? 0,
-      violations,
-    }
+    if (violations.length === 0) violations.push(...(await settleUp(session)))
+  } catch (cause) {
+    if (!(cause instanceof FabricEnded)) throw cause
+    violations.push(`after ${sum.rounds} rounds: ${cause.message}`)
   } finally {
-    await load.close()
-    await parties.close()
-    await host.stop(10_000)
+    await session.close().catch((cause: unknown) => violations.push(String(cause)))
+  }
+  return {
+    ...sum,
+    acknowledged: witness.totals,
+    messages: witness.messages,
+    unanswered: Object.fromEntries([...load.faults].toSorted(([, a], [, b]) => b - a)),
+    violations,
   }
 }
 
 /** Everything that was acknowledged has to come out of the channel in the end. */
-async function settleUp(
-  parties: Awaited<ReturnType<typeof openParties>>,
-  witness: Witness,
-  verdict: FabricVerdict,
-): Promise<readonly string[]> {
+async function settleUp({ parties, witness, verdict }: Session): Promise<readonly string[]> {
   await drain(parties.receiving, witness)
   const { violations } = await verdict.round()
   const missing = witness.missing().map((range) => `acknowledged and never received: ${range}`)
   return [...violations, ...missing]
 }
 
-/** Most deaths come under load; some come while it starts, and some while it stops. */
-async function dieAndReturn(host: FabricHost, load: Load, random: () => number): Promise<string> {
-  const loadMs = Math.round(loadMsMin + random() * (loadMsMax - loadMsMin))
-  const kind = random()
-  const staysUnderLoad = random() < 0.5
+/**
+ * Most deaths come under load, some while it stops, some again while it starts. In half of them the
+ * clients go on asking all the while, so that the first requests are there before it is ready.
+ */
+async function dieAndReturn(session: Session, dice: Dice): Promise<string> {
+  const { host, load, startMs } = session
+  const loadMs = dice.between(loadMsMin, loadMsMax)
+  const stops = dice.chance(0.12)
+  const stopMs = dice.between(0, stopMsMax)
+  const startsTwice = dice.chance(0.15)
+  const bootMs = dice.between(0, Math.ceil(startMs))
+  const goesOnAsking = dice.chance(0.5)
   load.resume()
   await sleep(loadMs)
-  let death = `killed after ${loadMs} ms`
-  if (kind < 0.12) {
-    const stopMs = Math.round(random() * stopMsMax)
-    await host.stop(stopMs)
-    death = `killed ${stopMs} ms into its shutdown`
-  } else {
-    await host.kill()
-  }
-  if (!staysUnderLoad) await load.pause()
-  if (kind > 0.85) {
-    const startMs = Math.round(random() * startMsMax)
+  if (stops) await host.stop(stopMs)
+  else await host.kill()
+  if (!goesOnAsking) await load.pause()
+  if (startsTwice) {
     host.spawn()
-    await sleep(startMs)
+    await sleep(bootMs)
     await host.kill()
-    death += `, again ${startMs} ms into its start`
   }
   await host.start()
   await load.pause()
-  return death
+  const death = stops ? `${stopMs} ms into its shutdown` : `after ${loadMs} ms`
+  return startsTwice ? `killed ${death}, again ${bootMs} ms into its start` : `killed ${death}`
 }

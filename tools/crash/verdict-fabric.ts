@@ -1,5 +1,6 @@
 import type { Agent, Identity, Receipt } from '../../packages/sdk/src/index.ts'
 import { fetchReceipt } from '../../packages/sdk/src/receipt.ts'
+import type { Dice } from './fabric-dice.ts'
 import { CHANNEL, type Parties } from './load-parties.ts'
 import type { AcknowledgedExchange, HandedExchange, Witness } from './verdict-witness.ts'
 
@@ -34,14 +35,14 @@ const receiptWaitMs = 5_000
 export class FabricVerdict {
   readonly #parties: Parties
   readonly #witness: Witness
-  readonly #random: () => number
+  readonly #dice: Dice
   readonly #earlier: AcknowledgedExchange[] = []
   #entries = 0
 
-  constructor(parties: Parties, witness: Witness, random: () => number) {
+  constructor(parties: Parties, witness: Witness, dice: Dice) {
     this.#parties = parties
     this.#witness = witness
-    this.#random = random
+    this.#dice = dice
   }
 
   /** Asks only about what is new since it was called before, and about a sample of the rest. */
@@ -164,8 +165,7 @@ export class FabricVerdict {
   #sample(): readonly AcknowledgedExchange[] {
     if (this.#earlier.length === 0) return []
     return Array.from({ length: samplesPerRound }, () => {
-      const at = Math.floor(this.#random() * this.#earlier.length)
-      return this.#earlier[at]
+      return this.#earlier[this.#dice.between(0, this.#earlier.length - 1)]
     }).filter((each) => each !== undefined)
   }
 }

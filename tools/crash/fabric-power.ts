@@ -1,0 +1,78 @@
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import {
+  type Agent,
+  askControl,
+  openAgent,
+  openIdentity,
+} from '../../packages/sdk/src/index.ts'
+import { systemClock } from '../../packages/fabric/src/lib/clock.ts'
+import type { Dice } from './fabric-dice.ts'
+import { FabricEnded, FabricHost, findFreePort, type Power } from './fabric-host.ts'
+import { fabricHome, openSession } from './fabric-rounds.ts'
+import { buildLossyDisk, type LossyDisk } from './queue-power-loss.ts'
+
+/** A disk under `root` on which an unsynced write survives a power failure by luck, or not at all. */
+export function createPower(root: string, dice: Dice): Power {
+  const disk = buildLossyDisk(join(root, 'disk'))
+  const home = fabricHome(root)
+  return {
+    environment: () => disk.environment(home),
+    fail: () => disk.loseUnsynced(home, survival(dice)),
+  }
+}
+
+/** Half of the failures take everything; the others leave the first of each file's writes. */
+function survival(dice: Dice): Parameters<LossyDisk['loseUnsynced']>[1] {
+  const total = dice.chance(0.5)
+  return (count) => (total ? 0 : dice.between(0, count))
+}
+
+/** Makes syncs do nothing, for the experiment that shows what the rounds would see then. */
+const noSync = `int fsync(int fd) { (void)fd; return 0; }
+int fdatasync(int fd) { (void)fd; return 0; }
+`
+
+/**
+ * The control experiment: the same fabric and the same verdict, but for one life no sync reaches the
+ * disk. Gives what the verdict says, which has to be that something is lost.
+ */
+export async function loseWithoutSync(root: string, dice: Dice): Promise<readonly string[]> {
+  const disk = buildLossyDisk(join(root, 'disk'))
+  const source = join(root, 'no-sync.c')
+  const library = join(root, 'no-sync.so')
+  writeFileSync(source, noSync)
+  execFileSync('gcc', ['-O2', '-shared', '-fPIC', '-o', library, source])
+  const home = fabricHome(root)
+  const fail = () => void disk.loseUnsynced(home, () => 0)
+  const honest: Power = { environment: () => disk.environment(home), fail }
+  const session = await openSession({ root, dice, power: honest })
+  const { host, load, verdict } = session
+  try {
+    await host.kill()
+    host.power = {
+      environment: () => {
+        const environment = disk.environment(home)
+        return { ...environment, LD_PRELOAD: `${library} ${environment['LD_PRELOAD'] ?? ''}` }
+      },
+      fail,
+    }
+    await host.start()
+    load.resume()
+    await sleep(controlLoadMs)
+    await host.kill()
+    await load.pause()
+    host.power = honest
+    await host.start()
+    return (await verdict.round()).violations
+  } catch (cause) {
+    if (!(cause instanceof FabricEnded)) throw cause
+    return [cause.message]
+  } finally {
+    await session.close().catch(() => undefined)
+  }
+}
+
+const controlLoadMs = 1_500

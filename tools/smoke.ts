@@ -1,4 +1,4 @@
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import {
   lstatSync,
   mkdirSync,
@@ -22,6 +22,9 @@ const PACKAGES = ['protocol', 'sdk', 'fabric'] as const
 const installedMegabytesMax = 60
 const MEGABYTE = 1_000_000
 const demoTimeoutMs = 120_000
+const idleMegabytesMax = 150
+/** Long enough for the garbage of the start to be collected. */
+const settleMs = 8_000
 
 interface Ran {
   readonly stdout: string
@@ -94,24 +97,59 @@ function installedBytes(folder: string): number {
     .reduce((sum, name) => sum + diskBytes(path.join(modules, name)), 0)
 }
 
-/** The quick start prints one JSON document, and says in it whether its receipt verified. */
-function demo(folder: string): string {
+/** Published code alone: the condition that runs sources must not leak in from the caller. */
+function environment(folder: string): NodeJS.ProcessEnv {
   const bin = path.join(folder, 'node_modules/.bin')
   const env: NodeJS.ProcessEnv = {
     ...process.env,
     PATH: `${bin}${path.delimiter}${process.env['PATH'] ?? ''}`,
+    XDG_CONFIG_HOME: path.join(folder, 'config'),
   }
-  // The sources' condition must not leak in: what runs here is what is published.
   delete env['NODE_OPTIONS']
-  const home = path.join(folder, 'home')
-  mkdirSync(home)
-  const where = { cwd: home, env, timeout: demoTimeoutMs }
-  const { stdout } = run(path.join(bin, 'countersign'), ['demo', '--json'], where)
-  JSON.parse(stdout)
-  return stdout.trim()
+  return env
 }
 
-function smoke(folder: string): void {
+/** One JSON line a step and one at the end; each says whether it held, receipts included. */
+function demo(folder: string): string {
+  const home = path.join(folder, 'home')
+  mkdirSync(home)
+  const where = { cwd: home, env: environment(folder), timeout: demoTimeoutMs }
+  const { stdout } = run(
+    path.join(folder, 'node_modules/.bin/countersign'),
+    ['demo', '--json'],
+    where,
+  )
+  const lines = stdout
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as { ok?: boolean })
+  const held = lines.filter(({ ok }) => ok === true).length
+  if (lines.length < 2 || held !== lines.length)
+    throw new Error(`the demo did not hold:\n${stdout}`)
+  return `${held} of ${lines.length} lines held`
+}
+
+/** What an operator sees of an idle server: its resident memory once it has settled. */
+async function idleMegabytes(folder: string): Promise<number> {
+  const args = ['up', '--data', path.join(folder, 'idle'), '--port', '0', '--json']
+  const server = spawn(path.join(folder, 'node_modules/.bin/countersign'), args, {
+    env: environment(folder),
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  try {
+    await new Promise((resolve, reject) => {
+      server.stdout.once('data', resolve)
+      server.once('exit', () => reject(new Error('the server ended')))
+    })
+    await new Promise((resolve) => setTimeout(resolve, settleMs))
+    const status = readFileSync(`/proc/${server.pid}/status`, 'utf8')
+    return (Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) * 1024) / MEGABYTE
+  } finally {
+    server.kill('SIGTERM')
+  }
+}
+
+async function smoke(folder: string): Promise<void> {
   build()
   const tarballs = pack(folder)
   process.stdout.write(`packed ${tarballs.join(', ')}\n`)
@@ -120,13 +158,16 @@ function smoke(folder: string): void {
   const budget = `${megabytes.toFixed(1)} MB installed of ${installedMegabytesMax} MB`
   process.stdout.write(`${budget} (without the runtime)\n`)
   process.stdout.write(`demo: ${demo(folder)}\n`)
+  const resident = await idleMegabytes(folder)
+  process.stdout.write(`idle: ${resident.toFixed(0)} MB resident of ${idleMegabytesMax} MB\n`)
+  if (resident > idleMegabytesMax) throw new Error('too much memory for an idle server')
   if (megabytes > installedMegabytesMax) throw new Error(`too much to install: ${budget}`)
   process.stdout.write('smoke: the packed packages install and run\n')
 }
 
 const folder = mkdtempSync(path.join(tmpdir(), 'countersign-smoke-'))
 try {
-  smoke(folder)
+  await smoke(folder)
 } finally {
   rmSync(folder, { recursive: true, force: true })
 }

@@ -107,8 +107,6 @@ async function openNotary(): Promise<SdkAgent> {
 
 afterAll(async () => {
   vi.restoreAllMocks()
-  const dbg = (await world.admin('ledger.recent', { countMax: 400 })) as any[]
-  for (const e of dbg) if (e.facts['private.detail']) console.log(e.kind, e.facts.operation, e.facts.code, e.facts['private.detail'])
   await dispatcher.destroy()
   await notary.close()
   for (const connector of connectors) await connector.close()

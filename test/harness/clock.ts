@@ -3,11 +3,12 @@ import type { Clock } from '../../packages/fabric/src/lib/clock.ts'
 /** Real time, which a test may shift: certificates and tokens of the world then age with it. */
 export class ShiftedClock implements Clock {
   #offsetMs = 0
+  #skippedMs = 0
 
   readonly now = (): number => Date.now() + this.#offsetMs
-  readonly monotonic = (): number => performance.now() + this.#offsetMs
+  readonly monotonic = (): number => performance.now() + this.#skippedMs
 
-  /** Runs `scene` in a world that is `ms` older, and comes back whatever happens. */
+  /** Runs `scene` at a wall clock that shows `ms` later, and comes back whatever happens. */
   async later<T>(ms: number, scene: () => Promise<T>): Promise<T> {
     this.#offsetMs += ms
     try {
@@ -15,5 +16,10 @@ export class ShiftedClock implements Clock {
     } finally {
       this.#offsetMs -= ms
     }
+  }
+
+  /** Lets `ms` pass on the monotonic clock. There is no way back. */
+  skip(ms: number): void {
+    this.#skippedMs += ms
   }
 }

@@ -43,16 +43,18 @@ export interface World {
 export interface WorldOptions {
   /** Further lines of `countersign.yaml`. */
   readonly limits?: Readonly<Record<string, number>>
+  /** Which receivers there are; all of them unless said otherwise. */
+  readonly receivers?: readonly (keyof typeof RECEIVERS)[]
 }
 
 /** High enough that no lie is refused for being one of many, unless it is told about that. */
 const limitsDefault = { requestsPerMinute: 100_000, refusalsPerMinute: 100_000, bodyBytes: 65_536 }
 
-export async function openWorld({ limits = {} }: WorldOptions = {}): Promise<World> {
+export async function openWorld(options: WorldOptions = {}): Promise<World> {
   const dir = mkdtempSync(join(inject('worldsDir'), 'world-'))
   const clock = new ShiftedClock()
   const echo = await openEcho()
-  const fabric = await openTestFabric(dir, clock, { ...limitsDefault, ...limits })
+  const fabric = await openTestFabric(dir, clock, { ...limitsDefault, ...options.limits })
   const people = new Map<string, Promise<Identity>>()
   const enrol = (name: string, kind: 'agent' | 'user', roles: readonly string[]) => {
     const known = people.get(name)
@@ -64,7 +66,13 @@ export async function openWorld({ limits = {} }: WorldOptions = {}): Promise<Wor
   const operator = await enrol('operator', 'user', ['operator'])
   const admin = adminOf(operator)
   const caller = await enrol('caller', 'agent', ['caller'])
-  await openReceivers(admin, echo, (name, role) => enrol(name, 'agent', [role]))
+  const receivers = options.receivers ?? (Object.keys(RECEIVERS) as (keyof typeof RECEIVERS)[])
+  await putPolicies(admin)
+  for (const name of receivers) {
+    const { role, protocol } = RECEIVERS[name]
+    await enrol(name, 'agent', [role])
+    await admin('route.put', { name, upstream: echo.url, protocol })
+  }
   const credential = () => caller.credential()
   const connectors = openConnectors({
     clock,
@@ -151,18 +159,10 @@ function adminOf(operator: Identity): Admin {
   }
 }
 
-async function openReceivers(
-  admin: Admin,
-  echo: Echo,
-  enrol: (name: string, role: string) => Promise<Identity>,
-): Promise<void> {
+async function putPolicies(admin: Admin): Promise<void> {
   const put = await admin('policy.put', { name: 'world.cedar', text: WORLD_POLICIES })
   const { taken, problems } = put as { taken: boolean; problems: readonly string[] }
   if (!taken) throw new Error(problems.join('\n'))
-  for (const [name, { role, protocol }] of Object.entries(RECEIVERS)) {
-    await enrol(name, role)
-    await admin('route.put', { name, upstream: echo.url, protocol })
-  }
 }
 
 async function explain(admin: Admin, exchange: string): Promise<readonly Told[]> {

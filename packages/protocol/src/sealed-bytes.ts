@@ -4,30 +4,29 @@ export class Malformed extends Error {}
 /** Writes the big-endian fields of our binary formats; grows by doubling, never past `bytesMax`. */
 export class ByteWriter {
   #bytes: Uint8Array<ArrayBuffer>
-  #view: DataView<ArrayBuffer>
   #length = 0
 
   constructor(capacity: number) {
     this.#bytes = new Uint8Array(capacity)
-    this.#view = new DataView(this.#bytes.buffer)
   }
 
   u8(value: number): void {
     this.#reserve(1)
-    this.#view.setUint8(this.#length, value)
-    this.#length += 1
+    this.#bytes[this.#length++] = value
   }
 
   u16(value: number): void {
     this.#reserve(2)
-    this.#view.setUint16(this.#length, value)
-    this.#length += 2
+    this.#bytes[this.#length++] = value >>> 8
+    this.#bytes[this.#length++] = value
   }
 
   u32(value: number): void {
     this.#reserve(4)
-    this.#view.setUint32(this.#length, value)
-    this.#length += 4
+    this.#bytes[this.#length++] = value >>> 24
+    this.#bytes[this.#length++] = value >>> 16
+    this.#bytes[this.#length++] = value >>> 8
+    this.#bytes[this.#length++] = value
   }
 
   /** Eight bytes that hold a safe integer, so that every runtime reads the number that was written. */
@@ -68,7 +67,6 @@ export class ByteWriter {
     const larger = new Uint8Array(Math.max(needed, this.#bytes.length * 2))
     larger.set(this.#bytes)
     this.#bytes = larger
-    this.#view = new DataView(larger.buffer)
   }
 }
 

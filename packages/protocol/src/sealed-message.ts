@@ -54,9 +54,15 @@ export interface SealedHeader {
   readonly createdAt: number
   /** Unix milliseconds after which no receiver opens it. */
   readonly notAfter: number
-  /** 16 bytes: a keyed hash, so that the broker can compare idempotency keys but not guess them. */
+  /**
+   * 16 bytes: a keyed hash, so that the broker can compare idempotency keys but not guess them; the
+   * message id itself where the sender gave no key.
+   */
   readonly idempotencyHash: Uint8Array
-  /** 16 bytes: a keyed hash over idempotency key and body; tells a retry from a different message. */
+  /**
+   * 16 bytes: a keyed hash over idempotency key and body, which tells a retry from a different
+   * message; zeros where the sender gave no key.
+   */
   readonly contentHash: Uint8Array
   /** SHA-256 digest of the session's previous core; zeros exactly at sequence 0. */
   readonly previous: Uint8Array
@@ -91,6 +97,11 @@ export interface SealedMessage {
   readonly batch: BatchProof | null
 }
 
+/** The 16 bytes of the UUIDv7 in a message id. */
+export function messageIdBytes(messageId: MessageId): Uint8Array<ArrayBuffer> {
+  return hexBytes(messageId.slice(4))
+}
+
 export function isSealedLabel(value: unknown): value is string {
   return typeof value === 'string' && labelPattern.test(value)
 }
@@ -113,7 +124,7 @@ export function encodeSealedHeader(header: SealedHeader): Uint8Array<ArrayBuffer
   writer.u8(
     (header.batchSigned ? flagBatch : 0) | (header.orderingHash === null ? 0 : flagOrdering),
   )
-  writer.raw(hexBytes(header.messageId.slice(4)))
+  writer.raw(messageIdBytes(header.messageId))
   writer.raw(header.session)
   writer.u32(header.epoch)
   writer.u64(header.sequence)

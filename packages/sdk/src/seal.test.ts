@@ -27,7 +27,7 @@ const clock = { now: () => now }
 // Not secret and not random, but never the same twice: what a test has to reproduce.
 let drawn = 0
 const random = (count: number) =>
-  new Uint8Array(createHash('sha512').update(`seed ${drawn++}`).digest()).slice(0, count)
+  new Uint8Array(createHash('shake256', { outputLength: count }).update(`seed ${drawn++}`).digest())
 
 function createIdentity(name: string): SealingIdentity {
   return {

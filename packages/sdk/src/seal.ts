@@ -14,6 +14,7 @@ import {
   keyWrapInfo,
   type MessageId,
   messageDigest,
+  messageIdBytes,
   messageSignatureInput,
   SEALED_BATCH_MAX,
   SEALED_SEQUENCE_MAX,
@@ -88,6 +89,9 @@ export function createSealer(options: SealerOptions): Sealer {
   return new SessionSealer(options, { session: options.random(16), secret: options.random(32) })
 }
 
+const idBytes = 10
+const idsDrawn = 64
+
 class SessionSealer implements Sealer {
   readonly #options: SealerOptions
   readonly #secret: Uint8Array
@@ -97,6 +101,7 @@ class SessionSealer implements Sealer {
   /** The next message's; written only by `#sealCore`, which is synchronous: no two calls see the same. */
   #sequence = 0
   #previous: Uint8Array = new Uint8Array(32)
+  #idBytes: Uint8Array = new Uint8Array(0)
 
   constructor(
     options: SealerOptions,
@@ -171,7 +176,7 @@ class SessionSealer implements Sealer {
     const { identity, channel, clock, padding } = this.#options
     if (this.left === 0) throw new RangeError('this session is used up')
     const createdAt = clock.now()
-    const messageId = order.messageId ?? createId('msg', createdAt, this.#options.random(10))
+    const messageId = order.messageId ?? createId('msg', createdAt, this.#drawIdBytes())
     const header = this.#encodeHeader(order, { batchSigned, messageId, createdAt })
     const { contentType, body } = order
     const { trustDomain, name: sender } = identity
@@ -197,20 +202,33 @@ class SessionSealer implements Sealer {
     made: Pick<SealedHeader, 'batchSigned' | 'messageId' | 'createdAt'>,
   ): Uint8Array {
     const { orderingKey, body } = order
-    const idempotencyKey = utf8(order.idempotencyKey ?? made.messageId)
+    const idempotencyKey = order.idempotencyKey === null ? null : utf8(order.idempotencyKey)
     return encodeSealedHeader({
       ...this.#scope,
       ...made,
       sequence: this.#sequence,
       notAfter: made.createdAt + order.lifetimeMs,
-      idempotencyHash: this.#keyedHash('idempotency', idempotencyKey),
-      contentHash: this.#keyedHash('content', idempotencyKey, body),
+      // An id of its own needs no hiding and no comparing of bodies.
+      ...(idempotencyKey === null
+        ? { idempotencyHash: messageIdBytes(made.messageId), contentHash: new Uint8Array(16) }
+        : {
+            idempotencyHash: this.#keyedHash('idempotency', idempotencyKey),
+            contentHash: this.#keyedHash('content', idempotencyKey, body),
+          }),
       previous: this.#previous,
       orderingHash: orderingKey === null ? null : this.#keyedHash('ordering', utf8(orderingKey)),
       signingKeyId: this.#options.identity.signing.keyId,
       contentType: order.contentType,
       labels: order.labels,
     })
+  }
+
+  /** Drawn for many ids at once: one call for each costs as much as the cipher. */
+  #drawIdBytes(): Uint8Array {
+    if (this.#idBytes.length === 0) this.#idBytes = this.#options.random(idBytes * idsDrawn)
+    const drawn = this.#idBytes.subarray(0, idBytes)
+    this.#idBytes = this.#idBytes.subarray(idBytes)
+    return drawn
   }
 
   #sign(bytes: Uint8Array): Uint8Array {

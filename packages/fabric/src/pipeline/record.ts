@@ -57,7 +57,7 @@ export async function recordRefusal(
   const asked = refusal instanceof PolicyRefusal ? refusal.made : null
   // Nobody is blamed for what an unauthenticated peer did in their name.
   if (caller !== null) {
-    observe(room, arrival, { caller: caller.name, outcome: 'refused', findings: 0 })
+    observe(room, arrival, { caller: caller.name, outcome: 'refused', findings: [] })
   }
   await room.append({
     kind: 'refusal',
@@ -114,7 +114,7 @@ export async function recordOutcome(
   observe(room, arrival, {
     caller: caller.name,
     outcome: ending.result === 'refused' ? 'refused' : 'permitted',
-    findings: findings.length + ending.findings.length,
+    findings: [...findings, ...ending.findings],
   })
   await room.append({
     kind: ending.result === 'unknown' ? 'indeterminate' : 'outcome',
@@ -171,7 +171,7 @@ export function sha256(bytes: Uint8Array): Uint8Array {
 interface Seen {
   readonly caller: string
   readonly outcome: 'permitted' | 'refused'
-  readonly findings: number
+  readonly findings: readonly Finding[]
 }
 
 function observe(room: RecordRoom, arrival: Arrival, seen: Seen): void {
@@ -182,6 +182,7 @@ function observe(room: RecordRoom, arrival: Arrival, seen: Seen): void {
     action: `${arrival.target.action}:${arrival.target.operation}`,
     outcome: seen.outcome,
     bytes: arrival.message.body.length,
-    findings: seen.findings,
+    findings: seen.findings.length,
+    credentials: seen.findings.filter(({ dataClass }) => dataClass === 'credential').length,
   })
 }

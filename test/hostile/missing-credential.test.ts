@@ -1,0 +1,28 @@
+import { expect } from 'vitest'
+import { sendAll } from '../harness/doors.ts'
+import { lie } from '../harness/lie.ts'
+import { refused } from '../harness/refusals.ts'
+import { verifies } from '../requirements.ts'
+
+lie(
+  verifies(
+    ['authenticate:someone', 'record:refusals-too'],
+    'a caller that shows nothing is refused',
+  ),
+  {
+    gateway: {
+      'calling an agent': refused('gateway', 'CREDENTIAL_MISSING', () => ({ as: null })),
+      'with an empty key': refused('gateway', 'CREDENTIAL_REJECTED', () => ({
+        as: null,
+        headers: [['X-Api-Key', '']],
+      })),
+    },
+    mesh: async (world) => {
+      const before = world.echo.reached.length
+      // The handshake itself asks for a certificate, so there is no request to answer.
+      expect(await sendAll(world.mesh, { as: null })).toEqual([])
+      expect(world.echo.reached.slice(before)).toEqual([])
+    },
+    queue: 'TODO',
+  },
+)

@@ -1,0 +1,39 @@
+import { lie } from '../harness/lie.ts'
+import { refused } from '../harness/refusals.ts'
+import { tokenFor } from '../harness/tokens.ts'
+import { verifies } from '../requirements.ts'
+
+const bearer = (token: string) => [['Authorization', `Bearer ${token}`]] as const
+
+lie(
+  verifies(
+    ['authenticate:key-bound', 'authenticate:conflicting'],
+    'a token is refused from whoever is not the one that it was bound to',
+  ),
+  {
+    gateway: {
+      'without the certificate': refused('gateway', 'CREDENTIAL_REJECTED', async (world) => ({
+        as: null,
+        headers: bearer(await tokenFor(world.caller, { isBound: true })),
+      })),
+      'with the certificate of the thief': refused(
+        'gateway',
+        'CREDENTIAL_REJECTED',
+        async (world) => ({
+          as: (await world.agent('thief', ['caller'])).credential(),
+          headers: bearer(await tokenFor(world.caller, { isBound: true })),
+        }),
+      ),
+      'unbound, beside the certificate of the thief': refused(
+        'gateway',
+        'CREDENTIALS_CONFLICTING',
+        async (world) => ({
+          as: (await world.agent('thief', ['caller'])).credential(),
+          headers: bearer(await tokenFor(world.caller)),
+        }),
+      ),
+    },
+    mesh: 'the certificate is the key',
+    queue: 'members come in by the gateway',
+  },
+)

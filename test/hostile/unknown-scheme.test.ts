@@ -1,0 +1,28 @@
+import { lie, type Telling } from '../harness/lie.ts'
+import { refused } from '../harness/refusals.ts'
+import { verifies } from '../requirements.ts'
+
+const schemes = {
+  Basic: 'Basic Y2FsbGVyOnNlY3JldA==',
+  Digest: 'Digest username="caller"',
+  'Bearer without a token': 'Bearer',
+  'Bearer with two tokens': 'Bearer a.b.c d.e.f',
+  'Bearer with a list': 'Bearer a.b.c, Basic Y2FsbGVyOnNlY3JldA==',
+  'a token without a scheme': 'a.b.c',
+  nothing: '',
+}
+
+/** Beside a good certificate, too: what nobody understands must not be passed over. */
+const onEach = (transport: 'gateway' | 'mesh'): Record<string, Telling> =>
+  Object.fromEntries(
+    Object.entries(schemes).map(([way, value]) => [
+      way,
+      refused(transport, 'CREDENTIAL_REJECTED', () => ({ headers: [['Authorization', value]] })),
+    ]),
+  )
+
+lie(verifies(['authenticate:someone'], 'a credential of a kind that nobody knows is refused'), {
+  gateway: onEach('gateway'),
+  mesh: onEach('mesh'),
+  queue: 'members come in by the gateway',
+})

@@ -1,0 +1,47 @@
+import { expect } from 'vitest'
+import { type HeaderList, send } from '../harness/doors.ts'
+import { lie } from '../harness/lie.ts'
+import { refused } from '../harness/refusals.ts'
+import { tokenFor } from '../harness/tokens.ts'
+import type { World } from '../harness/world.ts'
+import { verifies } from '../requirements.ts'
+
+const byToken = async (world: World): Promise<HeaderList> => [
+  ['Authorization', `Bearer ${await tokenFor(world.caller, { scope: 'other' })}`],
+]
+
+const byKey = async (world: World): Promise<HeaderList> => {
+  const made = await world.admin('key.create', { agent: 'caller', scopes: ['other'] })
+  return [['X-Api-Key', (made as { key: string }).key]]
+}
+
+const widened = (headersOf: (world: World) => Promise<HeaderList>) => ({
+  'reaches what it names': async (world: World) => {
+    const heard = await send(world.gateway, {
+      to: 'other',
+      as: null,
+      headers: await headersOf(world),
+    })
+    expect(heard.status).toBe(200)
+  },
+  'reaches nothing else': refused('gateway', 'NOT_PERMITTED', async (world) => ({
+    as: null,
+    headers: await headersOf(world),
+  })),
+  'is not widened by a certificate beside it': refused(
+    'gateway',
+    'NOT_PERMITTED',
+    async (world) => ({
+      headers: await headersOf(world),
+    }),
+  ),
+})
+
+const named = (what: string, each: ReturnType<typeof widened>) =>
+  Object.fromEntries(Object.entries(each).map(([way, telling]) => [`${what} ${way}`, telling]))
+
+lie(verifies(['authorize:scoped-token'], 'a credential opens no more than its scope'), {
+  gateway: { ...named('a token', widened(byToken)), ...named('a key', widened(byKey)) },
+  mesh: 'certificates carry no scope',
+  queue: 'TODO',
+})

@@ -10,6 +10,8 @@ import { RECEIVERS } from './policies.ts'
 /** One connector beside each agent, opened when it is first needed. */
 export interface Connectors {
   of(name: string): Promise<Connector>
+  /** Another one beside `name`, with a clock of its own; closed with the rest. */
+  beside(name: string, clock: ShiftedClock): Promise<Connector>
   /** The callee's side: where others reach `to`. */
   place(to: string, path: string): Promise<Place>
   /** The caller's side: where the agent `name` reaches `to` on its own machine, in plain HTTP. */
@@ -24,8 +26,9 @@ export function openConnectors(around: {
   agent(name: string): Promise<Identity>
 }): Connectors {
   const opened = new Map<string, Promise<Connector>>()
-  const connect = async (name: string): Promise<Connector> => {
-    const { clock, echo, origin } = around
+  const others: Promise<Connector>[] = []
+  const connect = async (name: string, clock: ShiftedClock): Promise<Connector> => {
+    const { echo, origin } = around
     const identity = await around.agent(name)
     const { trustDomain } = identity
     const isReceiver = Object.hasOwn(RECEIVERS, name)
@@ -44,12 +47,17 @@ export function openConnectors(around: {
   const of = (name: string): Promise<Connector> => {
     const known = opened.get(name)
     if (known !== undefined) return known
-    const opening = connect(name)
+    const opening = connect(name, around.clock)
     opened.set(name, opening)
     return opening
   }
   return {
     of,
+    beside(name, clock) {
+      const opening = connect(name, clock)
+      others.push(opening)
+      return opening
+    },
     async place(to, path) {
       const { meshUrl } = await of(to)
       if (meshUrl === null) throw new Error(`${to} exposes nothing`)
@@ -62,7 +70,9 @@ export function openConnectors(around: {
       return { authority: host, port: Number(port), path: `/${to}${path}` }
     },
     async close() {
-      for (const connector of await Promise.all(opened.values())) await connector.close()
+      for (const connector of await Promise.all([...opened.values(), ...others])) {
+        await connector.close()
+      }
     },
   }
 }

@@ -1,5 +1,5 @@
 import type { RefusalCode } from '@countersign/protocol'
-import { expect } from 'vitest'
+import { expect, vi } from 'vitest'
 import { GATEWAY_WIRE } from '../../packages/fabric/src/transports/gateway/wire.ts'
 import { MESH_WIRE } from '../../packages/fabric/src/transports/mesh/wire.ts'
 import { type Door, type Draft, field, refusalOf, send } from './doors.ts'
@@ -92,4 +92,12 @@ export function exchangeOf(heard: Heard): string {
   const exchange = field(heard, 'countersign-exchange')
   if (exchange === null) throw new Error('the answer names no exchange')
   return exchange
+}
+
+/** Asks until the answer is a refusal, which a change that has to travel brings about. */
+export async function untilRefused(ask: () => Promise<Heard>): Promise<void> {
+  await vi.waitFor(async () => expect(refusalOf(await ask())).not.toBeNull(), {
+    timeout: 10_000,
+    interval: 20,
+  })
 }

@@ -1,6 +1,8 @@
 import { expect } from 'vitest'
-import { send, sendAll } from '../harness/doors.ts'
+import { ShiftedClock } from '../harness/clock.ts'
+import { bytesOf, send } from '../harness/doors.ts'
 import { lie } from '../harness/lie.ts'
+import { talk } from '../harness/raw-http.ts'
 import { expectRefused } from '../harness/refusals.ts'
 import { verifies } from '../requirements.ts'
 
@@ -14,10 +16,18 @@ lie(verifies(['authenticate:certificate'], 'a certificate that has ended is refu
       tell: () => world.clock.later(laterMs, () => send(world.gateway)),
     }),
   mesh: async (world) => {
-    await world.mesh.place('echo', '/')
+    // A clock of its own: the connector's own certificate has to stay good.
+    const clock = new ShiftedClock()
+    const { meshUrl } = await world.connectors.beside('other', clock)
+    const { host, port } = new URL(meshUrl ?? '')
+    const place = { authority: host, port: Number(port), path: '/' }
+    const credential = world.caller.credential()
     const before = world.echo.reached.length
-    expect(await world.clock.later(laterMs, () => sendAll(world.mesh, {}))).toEqual([])
-    expect(world.echo.reached.slice(before)).toEqual([])
+    const tell = () => talk({ port: place.port, credential }, bytesOf({}, place))
+    expect(await tell()).toMatchObject([{ status: 200 }])
+    // The handshake itself fails, so there is no request to answer.
+    expect(await clock.later(laterMs, tell)).toEqual([])
+    expect(world.echo.reached.length).toBe(before + 1)
   },
   queue: 'members come in by the gateway',
 })

@@ -7,8 +7,8 @@
  * the file always holds what was written. lossy-disk.ts then plays the logs backwards, all of each or
  * the end of it. A file that was created stands in `names` until its directory is synced.
  *
- * Not modelled: renames, unlinks and writes through shared memory maps, which count as durable at
- * once; asynchronous submission (run with UV_USE_IO_URING=0).
+ * Not modelled: renames, unlinks, copies inside of the kernel and writes through shared memory maps,
+ * which count as durable at once; asynchronous submission (run with UV_USE_IO_URING=0).
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -32,6 +32,8 @@ struct undo { uint64_t offset, old_size, length; };
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 /* The undo log of each tracked descriptor, plus one; 0 for the others, -1 for directories. */
 static int logs[DESCRIPTORS_MAX];
+/* What each tracked descriptor was opened on. */
+static struct { dev_t dev; ino_t ino; } files[DESCRIPTORS_MAX];
 static const char *root, *undo_root;
 
 #define REAL(name, type, ...) \
@@ -58,6 +60,11 @@ static int real_open(const char *path, int flags, mode_t mode) {
   return real(path, flags, mode);
 }
 
+static int real_close(int fd) {
+  REAL("close", int, int);
+  return real(fd);
+}
+
 /* The harness must not go on with a log that has a hole in it. */
 static void must(int held) {
   if (!held) abort();
@@ -75,37 +82,74 @@ static void note_name(const char *path) {
   snprintf(file, sizeof file, "%s/names", undo_root);
   int fd = real_open(file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
   must(fd >= 0 && real_write(fd, path, strlen(path)) > 0 && real_write(fd, "\n", 1) == 1);
-  close(fd);
+  real_close(fd);
 }
 
 static void forget_names(void) {
   char file[PATH_MAX];
   snprintf(file, sizeof file, "%s/names", undo_root);
   int fd = real_open(file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-  if (fd >= 0) close(fd);
+  if (fd >= 0) real_close(fd);
+}
+
+static void forget(int fd) {
+  if (logs[fd] > 0) real_close(logs[fd] - 1);
+  logs[fd] = 0;
+}
+
+/*
+ * The first bytes of a log name its file. They are written anew when the inode belongs to another
+ * file by now, whose past is not undone with what was remembered of the one before; and when the file
+ * has another name.
+ */
+static void name_log(const char *file, const char *path, int created) {
+  char name[PATH_MAX] = {0}, known[PATH_MAX];
+  strncpy(name, path, sizeof name - 1);
+  int log = real_open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  must(log >= 0);
+  if (created) must(real_truncate(log, 0) == 0);
+  if (pread(log, known, sizeof known, 0) != (ssize_t)sizeof known || strcmp(known, name) != 0) {
+    must(real_pwrite(log, name, sizeof name, 0) == (ssize_t)sizeof name);
+  }
+  real_close(log);
 }
 
 static void track(int fd, const char *path, int created) {
   struct stat info;
-  if (fd < 0 || fd >= DESCRIPTORS_MAX || fstat(fd, &info) != 0) return;
+  if (fd < 0 || fd >= DESCRIPTORS_MAX) return;
+  forget(fd);
+  if (fstat(fd, &info) != 0) return;
+  files[fd].dev = info.st_dev;
+  files[fd].ino = info.st_ino;
   if (S_ISDIR(info.st_mode)) { logs[fd] = -1; return; }
   if (!S_ISREG(info.st_mode)) return;
   char file[PATH_MAX];
   snprintf(file, sizeof file, "%s/%llu.undo", undo_root, (unsigned long long)info.st_ino);
-  int log = real_open(file, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+  name_log(file, path, created);
+  int log = real_open(file, O_RDWR | O_APPEND | O_CLOEXEC, 0600);
   must(log >= 0);
-  if (lseek(log, 0, SEEK_END) == 0) {
-    /* The first line names the file; it stays when the log is emptied. */
-    char name[PATH_MAX] = {0};
-    strncpy(name, path, sizeof name - 1);
-    must(real_write(log, name, sizeof name) == (ssize_t)sizeof name);
-  }
   logs[fd] = log + 1;
   if (created) note_name(path);
 }
 
+static int is_known(int fd) { return fd >= 0 && fd < DESCRIPTORS_MAX && logs[fd] != 0; }
+
+/*
+ * libuv closes descriptors by a system call that passes us by, so that the number may be that of a
+ * socket by now. Called under the lock; 0 for what is not tracked (any more).
+ */
+static int state_of(int fd) {
+  struct stat info;
+  if (!is_known(fd)) return 0;
+  if (fstat(fd, &info) != 0 || info.st_dev != files[fd].dev || info.st_ino != files[fd].ino) {
+    forget(fd);
+  }
+  return logs[fd];
+}
+
 static int log_of(int fd) {
-  return fd >= 0 && fd < DESCRIPTORS_MAX && logs[fd] > 0 ? logs[fd] - 1 : -1;
+  int state = state_of(fd);
+  return state > 0 ? state - 1 : -1;
 }
 
 /* Appends what [offset, offset + length) holds now, and how long the file is. */
@@ -141,6 +185,8 @@ static int lossy_open(const char *path, int flags, mode_t mode) {
   struct stat info;
   int created = (flags & O_CREAT) && stat(path, &info) != 0;
   int truncates = !created && (flags & O_TRUNC);
+  /* What a write replaces has to be read first, even where the program itself only writes. */
+  if ((flags & O_ACCMODE) == O_WRONLY) flags = (flags & ~O_ACCMODE) | O_RDWR;
   int fd = real_open(path, flags & ~O_TRUNC, mode);
   track(fd, path, created);
   int log = log_of(fd);
@@ -167,21 +213,20 @@ OPEN(open)
 OPEN(open64)
 
 int close(int fd) {
-  REAL("close", int, int);
-  if (fd >= 0 && fd < DESCRIPTORS_MAX && logs[fd] != 0) {
+  if (is_known(fd)) {
     pthread_mutex_lock(&lock);
-    int log = log_of(fd);
-    logs[fd] = 0;
-    if (log >= 0) real(log);
+    forget(fd);
     pthread_mutex_unlock(&lock);
   }
-  return real(fd);
+  return real_close(fd);
 }
 
 #define LOGGED(fd, offset, length, call) \
-  int log = log_of(fd); \
-  if (log < 0) return call; \
+  if (!is_known(fd)) return call; \
   pthread_mutex_lock(&lock); \
+  int log = log_of(fd); \
+  /* Never under the lock: a pipe may make its writer wait. */ \
+  if (log < 0) { pthread_mutex_unlock(&lock); return call; } \
   remember(fd, log, offset, length); \
   ssize_t result = call; \
   pthread_mutex_unlock(&lock); \
@@ -210,9 +255,10 @@ ssize_t pwritev64(int fd, const struct iovec *parts, int count, off64_t at) {
 }
 
 static int lossy_truncate(int fd, off_t length) {
-  int log = log_of(fd);
-  if (log < 0) return real_truncate(fd, length);
+  if (!is_known(fd)) return real_truncate(fd, length);
   pthread_mutex_lock(&lock);
+  int log = log_of(fd);
+  if (log < 0) { pthread_mutex_unlock(&lock); return real_truncate(fd, length); }
   struct stat info;
   must(fstat(fd, &info) == 0);
   remember(fd, log, length, length < info.st_size ? (size_t)(info.st_size - length) : 0);
@@ -234,20 +280,15 @@ static void count_sync(void) {
 }
 
 static int sync_file(int fd, int (*real)(int)) {
-  int log = log_of(fd);
-  if (fd >= 0 && fd < DESCRIPTORS_MAX && logs[fd] != 0) count_sync();
-  if (fd >= 0 && fd < DESCRIPTORS_MAX && logs[fd] == -1) {
-    pthread_mutex_lock(&lock);
-    forget_names();
-    pthread_mutex_unlock(&lock);
-    return 0;
-  }
-  if (log < 0) return real(fd);
+  if (!is_known(fd)) return real(fd);
   pthread_mutex_lock(&lock);
+  int state = state_of(fd), result = 0;
+  if (state != 0) count_sync();
+  if (state < 0) forget_names();
   /* A kill before this line loses what a sync that never returned had promised to nobody. */
-  int result = real_truncate(log, PATH_MAX);
+  if (state > 0) result = real_truncate(state - 1, PATH_MAX);
   pthread_mutex_unlock(&lock);
-  return result;
+  return state == 0 ? real(fd) : result;
 }
 
 int fsync(int fd) { REAL("fsync", int, int); return sync_file(fd, real); }

@@ -112,8 +112,14 @@ export class FabricVerdict {
       const result = entries.at(-1)?.facts['result']
       if (result !== 'delivered') fault(`${lost}, and its outcome is ${String(result)}`)
     } catch (error) {
-      fault(`${lost}, and has no receipt: ${String(error)}`)
+      const held = await this.#kindsOf(exchange).catch(String)
+      fault(`${lost}, and has no receipt: ${String(error)} The ledger holds of it: ${held}`)
     }
+  }
+
+  async #kindsOf(exchange: string): Promise<string> {
+    const { entries } = await this.#parties.admin<Explained>('policy.explain', { exchange })
+    return entries.map(({ kind }) => kind).join(' ')
   }
 
   #receiptOf(
@@ -141,10 +147,10 @@ export class FabricVerdict {
   ): Promise<void> {
     const handed = `${transport}: ${exchange} (${call}) was delivered`
     try {
-      const { entries } = await this.#parties.admin<Explained>('policy.explain', { exchange })
-      const kinds = entries.map(({ kind }) => kind).sort()
-      if (!kinds.includes('intent')) fault(`${handed}, and has no intent: ${kinds.join(' ')}`)
-      if (kinds.length !== 2) fault(`${handed}, and is recorded as: ${kinds.join(' ')}`)
+      const kinds = await this.#kindsOf(exchange)
+      if (!/^intent (?:outcome|indeterminate)$/.test(kinds)) {
+        fault(`${handed}, and is recorded as: ${kinds}`)
+      }
     } catch (error) {
       fault(`${handed}, and is not recorded: ${String(error)}`)
     }

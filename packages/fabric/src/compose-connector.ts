@@ -106,6 +106,7 @@ async function exposeAgent(
   const endpoints = [{ url: expose ?? '', spiffeId: null }]
   const inbound = await openInbound({
     ...{ agent, rooms, upstream, clock, random, bodyBytesMax },
+    gatewayId: options.gateway.spiffeId,
     route: { name: agent.name, protocol, endpoints },
     sessions: createMcpSessions(),
     host: meshListen.host,

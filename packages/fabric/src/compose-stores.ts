@@ -8,7 +8,7 @@ import { openOsKeyring } from './adapters/keyring/os-keyring.ts'
 import { memoryReplayGuard } from './adapters/memory/replay-guard.ts'
 import { oidcTokenServer } from './adapters/oidc/token-server.ts'
 import { openSqliteChannelRecords } from './adapters/sqlite/channel-records.ts'
-import { openSqliteChannelStore } from './adapters/sqlite/channel-store.ts'
+import { CHANNEL_LIMITS_DEFAULT, openSqliteChannelStore } from './adapters/sqlite/channel-store.ts'
 import { openSqliteStateStore } from './adapters/sqlite/state-store.ts'
 import { derCertificateWriter } from './adapters/x509/der-certificate-writer.ts'
 import { type FabricKeys, openFabricKeys } from './compose-keys.ts'
@@ -137,13 +137,14 @@ async function openQueue(
   const { clock, random } = around
   const findAgent = (name: string) => agents.find(name)
   const records = openSqliteChannelRecords(directory)
-  const store = await openSqliteChannelStore({
-    ...{ directory, clock, random },
-    onFatal: (error) => around.onFatal('the channels cannot be kept', error),
-  })
   const authority = await ChannelAuthority.open({
     ...{ records, findAgent, trustDomain, clock },
     signer: forward,
+  })
+  const store = await openSqliteChannelStore({
+    ...{ directory, clock, random },
+    onFatal: (error) => around.onFatal('the channels cannot be kept', error),
+    limitsOf: (name) => authority.find(name)?.bounds ?? CHANNEL_LIMITS_DEFAULT,
   })
   // A quarantined member loses its part: the next message is sealed without it.
   const stop = agents.onChange((record) => {

@@ -67,7 +67,9 @@ async function conclude(
 ): Promise<Outcome> {
   if (answer instanceof Refusal) {
     const facts = { code: answer.code, 'private.detail': answer.detail }
-    const result = answer.code === 'UNDECIDED' ? 'unknown' : 'refused'
+    // A receiver that was silent for too long may have acted all the same.
+    const unknown = answer.code === 'UNDECIDED' || answer.code === 'RECEIVER_TIMED_OUT'
+    const result = unknown ? 'unknown' : 'refused'
     await recordOutcome(intended, { result, facts, findings: [] }, rooms)
     return { refusal: answer }
   }

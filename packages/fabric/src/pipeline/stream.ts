@@ -92,7 +92,9 @@ async function* pass(
     return refusal
   } catch (cause) {
     result = 'broken'
-    return new Refusal('RECEIVER_UNREACHABLE', `the stream broke: ${String(cause)}`)
+    // The receiver has acted, so this must not look like one that was never reached.
+    refusal = new Refusal('RESPONSE_REJECTED', `the stream broke: ${String(cause)}`)
+    return refusal
   } finally {
     watch.close()
     // A receiver that ignores the return must not hold up the record of what happened.
@@ -113,10 +115,12 @@ class Transcript {
     order: { mask: readonly string[]; block: readonly string[] },
   ): StreamEvent | Refusal {
     if (this.#events >= eventsMax) {
-      return new Refusal('MESSAGE_TOO_LARGE', `the stream exceeds ${eventsMax} events`)
+      return new Refusal('RESPONSE_REJECTED', `the stream exceeds ${eventsMax} events`)
     }
     const redacted = room.redactor.redact(event.data, event.contentType, order)
-    if (redacted instanceof Refusal) return redacted
+    if (redacted instanceof Refusal) {
+      return new Refusal('RESPONSE_REJECTED', `${redacted.code}: ${redacted.detail}`)
+    }
     // Findings are only counted by class; keeping every one of a long stream would grow without end.
     if (this.#findings.length < 1000) this.#findings.push(...redacted.findings)
     const length = new Uint8Array(4)

@@ -31,6 +31,8 @@ const singleNames: ReadonlySet<string> = new Set([
   'content-digest',
   'content-encoding',
   'content-length',
+  'countersign-exchange',
+  'countersign-from',
   'countersign-to',
   'host',
   'origin',

@@ -9,7 +9,13 @@ import {
   readSignedResponse,
   utf8,
 } from '@countersign/protocol'
-import { guardPeers, rotateServer, serverTlsOptions } from '@countersign/protocol/tls'
+import {
+  guardPeers,
+  PeerFault,
+  peerIdentity,
+  rotateServer,
+  serverTlsOptions,
+} from '@countersign/protocol/tls'
 import type { Clock } from '../../lib/clock.ts'
 import type { Random } from '../../lib/random.ts'
 import { Refusal } from '../../lib/refusal.ts'
@@ -26,10 +32,13 @@ import type { Route } from '../http/routes.ts'
 import { refuseUnparsed } from '../http/unparsed.ts'
 import type { Upstream } from '../http/upstream.ts'
 import type { ConnectorAgent } from './connector-agent.ts'
+import { relayForwarded } from './relay.ts'
 import { MESH_WIRE } from './wire.ts'
 
 export interface InboundOptions {
   readonly agent: ConnectorAgent
+  /** The gateway's SPIFFE ID: what it forwards was enforced there. */
+  readonly gatewayId: string
   readonly rooms: Rooms
   /** The agent that this connector stands in front of, on loopback. */
   readonly route: Route
@@ -67,12 +76,14 @@ export async function openInbound(options: InboundOptions): Promise<Listener> {
     const leaving = new AbortController()
     response.once('close', () => leaving.abort())
     readIncoming(request, options.bodyBytesMax)
-      .then((incoming) =>
-        incoming instanceof Refusal
-          ? refuse(options, request.socket as TLSSocket, incoming)
-          : answer(options, incoming, leaving.signal),
-      )
-      .then((reply) => writeMeshReply(response, reply))
+      .then((incoming) => {
+        if (!(incoming instanceof Refusal) && isFromGateway(options, incoming)) {
+          return relayForwarded(options, incoming, response, leaving.signal)
+        }
+        return reply(options, request.socket as TLSSocket, incoming, leaving.signal).then((made) =>
+          writeMeshReply(response, made),
+        )
+      })
       .catch(() => response.destroy())
   })
   const stop = agent.onRotate(() => rotateServer(server, tlsOf()))
@@ -85,6 +96,24 @@ export async function openInbound(options: InboundOptions): Promise<Listener> {
       return new Promise((resolve) => server.close(() => resolve()))
     },
   }
+}
+
+/** By the certificate of this very connection, and by nothing that the request says. */
+function isFromGateway({ agent, gatewayId }: InboundOptions, { presented }: Incoming): boolean {
+  const { bundles, now } = agent.trust
+  const peer = peerIdentity(presented.certificateChain ?? [], bundles, now())
+  return !(peer instanceof PeerFault) && peer.spiffeId === gatewayId
+}
+
+function reply(
+  options: InboundOptions,
+  socket: TLSSocket,
+  incoming: Incoming | Refusal,
+  signal: AbortSignal,
+): Promise<Reply> {
+  return incoming instanceof Refusal
+    ? refuse(options, socket, incoming)
+    : answer(options, incoming, signal)
 }
 
 function answer(options: InboundOptions, incoming: Incoming, signal: AbortSignal): Promise<Reply> {

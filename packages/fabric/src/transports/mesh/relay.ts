@@ -1,0 +1,163 @@
+import type { ServerResponse } from 'node:http'
+import {
+  formatContentDigest,
+  formatSignedResponseHeaders,
+  prepareResponseSignature,
+  type SignableRequest,
+  utf8,
+} from '@countersign/protocol'
+import type { Clock } from '../../lib/clock.ts'
+import { Refusal } from '../../lib/refusal.ts'
+import { UpstreamError } from '../../lib/upstream-error.ts'
+import { sha256 } from '../../pipeline/record.ts'
+import { mediateCard } from '../http/agent-card.ts'
+import { isAgentCard } from '../http/classify.ts'
+import { forwardedHeaders } from '../http/head.ts'
+import type { Incoming } from '../http/incoming.ts'
+import type { NodeResponse } from '../http/respond.ts'
+import type { Route } from '../http/routes.ts'
+import type { Upstream, UpstreamResponse } from '../http/upstream.ts'
+import type { ConnectorAgent } from './connector-agent.ts'
+
+export interface RelayOptions {
+  readonly agent: ConnectorAgent
+  readonly route: Route
+  readonly upstream: Upstream
+  readonly bodyBytesMax: number
+  readonly timeoutMs: number
+  readonly clock: Clock
+}
+
+type Headers = readonly (readonly [string, string])[]
+
+/** What an agent's answer may carry past its connector; the gateway has its own, stricter list. */
+const answeredNames: ReadonlySet<string> = new Set([
+  'a2a-extensions',
+  'a2a-version',
+  'content-type',
+  'etag',
+  'last-modified',
+  'mcp-protocol-version',
+  'mcp-session-id',
+  'retry-after',
+])
+
+/**
+ * Hands the agent what the fabric's gateway forwarded. The gateway has identified, permitted,
+ * inspected and recorded the exchange; to do it again here would record it twice. What is added is
+ * the agent's countersignature over the forwarded request. Only a peer whose certificate proves it
+ * to be the fabric may come this way.
+ */
+export async function relayForwarded(
+  options: RelayOptions,
+  incoming: Incoming,
+  response: NodeResponse,
+  signal: AbortSignal,
+): Promise<void> {
+  const { head, body } = incoming
+  const [endpoint] = options.route.endpoints
+  if (endpoint === undefined) throw new Error('a connector without an agent relays nothing')
+  const timeout = AbortSignal.timeout(options.timeoutMs)
+  const answer = await options.upstream
+    .request(endpoint, {
+      method: head.method,
+      path: head.path,
+      headers: [...forwardedHeaders(head), ...identityHeaders(incoming)],
+      body,
+      signal: AbortSignal.any([signal, timeout]),
+    })
+    .catch((cause: unknown) => {
+      if (cause instanceof UpstreamError && cause.unsent) return null
+      throw cause
+    })
+  const out = response as ServerResponse
+  if (answer === null) {
+    // The gateway tells its caller that the receiver could not be reached.
+    out.destroy()
+    return
+  }
+  const headers = answer.headers
+    .map(([name, value]) => [name.toLowerCase(), value] as const)
+    .filter(([name]) => answeredNames.has(name))
+  const contentType = headers.find(([name]) => name === 'content-type')?.[1] ?? ''
+  if (contentType.toLowerCase().startsWith('text/event-stream')) {
+    out.writeHead(answer.status, countersign(options, incoming, answer.status, headers).flat())
+    await pour(answer, out)
+    return
+  }
+  const whole = await readWhole(options, incoming, answer)
+  const digested = [...headers, ['content-digest', formatContentDigest(sha256(whole))] as const]
+  out.writeHead(answer.status, [
+    ...countersign(options, incoming, answer.status, digested).flat(),
+    ...['content-length', String(whole.length)],
+  ])
+  out.end(whole)
+}
+
+/** Whom the fabric says the request is from: for agents that look at it. */
+function identityHeaders({ head }: Incoming): [string, string][] {
+  return ['countersign-exchange', 'countersign-from'].flatMap((name): [string, string][] => {
+    const value = head.headers.get(name)
+    return value === undefined ? [] : [[name, value]]
+  })
+}
+
+function countersign(
+  { agent, clock }: RelayOptions,
+  { head }: Incoming,
+  status: number,
+  headers: Headers,
+): Headers {
+  const { method, path, authority } = head
+  const request: SignableRequest = { method, path, authority, headers: [...head.headers] }
+  const { input, base } = prepareResponseSignature(
+    { response: { status, headers }, request },
+    { created: Math.floor(clock.now() / 1000), keyId: agent.signer.keyId },
+  )
+  return [
+    ...headers,
+    ...formatSignedResponseHeaders('callee', input, agent.signer.sign(utf8(base))),
+  ]
+}
+
+async function readWhole(
+  options: RelayOptions,
+  { head }: Incoming,
+  answer: UpstreamResponse,
+): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = []
+  let length = 0
+  for await (const chunk of answer.body) {
+    length += chunk.length
+    if (length > options.bodyBytesMax) {
+      answer.discard()
+      throw new Error(`the answer exceeds ${options.bodyBytesMax} bytes`)
+    }
+    chunks.push(chunk)
+  }
+  const body = new Uint8Array(Buffer.concat(chunks))
+  if (answer.status !== 200 || !isAgentCard(head.path.split('?', 1)[0] ?? '')) return body
+  const card = mediateCard(body, {
+    // The card has to lead to the address that the gateway knows; it rewrites the card once more.
+    baseUrl: `https://${head.authority}`,
+    upstreamUrls: options.route.endpoints.map(({ url }) => url),
+    signer: options.agent.signer,
+    credentialsRequired: true,
+  })
+  if (card instanceof Refusal) throw new Error(card.detail)
+  return card
+}
+
+/** The gateway parses and inspects the events; they pass here as they come, at its pace. */
+async function pour(answer: UpstreamResponse, out: ServerResponse): Promise<void> {
+  out.flushHeaders()
+  const gone = new Promise<void>((resolve) => out.once('close', resolve))
+  for await (const chunk of answer.body) {
+    if (out.destroyed) break
+    if (!out.write(chunk)) {
+      await Promise.race([gone, new Promise<void>((resolve) => out.once('drain', resolve))])
+    }
+  }
+  answer.discard()
+  out.end()
+}

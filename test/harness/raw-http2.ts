@@ -1,0 +1,109 @@
+import { connect, type TLSSocket } from 'node:tls'
+import type { TlsCredential } from '@countersign/protocol/tls'
+import { pemOf } from './raw-http.ts'
+
+/** What became of one HTTP/2 stream; `reset` is the error code of the stream or the connection. */
+export interface HeardStream {
+  readonly body: Buffer
+  readonly reset: number | null
+}
+
+export interface RawStream {
+  readonly port: number
+  readonly credential: TlsCredential
+  /** Pseudo-header fields included, in this order, as they are. */
+  readonly fields: readonly (readonly [string, string])[]
+  readonly body?: string
+}
+
+const frame = { data: 0, headers: 1, reset: 3, settings: 4, goAway: 7 } as const
+const flag = { endStream: 0x1, endHeaders: 0x4 } as const
+const preface = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'
+const silenceMsMax = 15_000
+
+/** Sends one request in frames of our own making, which no client library would agree to send. */
+export async function streamOf({
+  port,
+  credential,
+  fields,
+  body,
+}: RawStream): Promise<HeardStream> {
+  const socket = connect({
+    host: '127.0.0.1',
+    port,
+    rejectUnauthorized: false,
+    ALPNProtocols: ['h2'],
+    ...pemOf(credential),
+  })
+  const block = Buffer.concat(fields.map(([name, value]) => literal(name, value)))
+  const bytes = Buffer.from(body ?? '')
+  const end = bytes.length === 0 ? flag.endStream : 0
+  socket.write(
+    Buffer.concat([
+      Buffer.from(preface),
+      frameOf(frame.settings, 0, 0, Buffer.alloc(0)),
+      frameOf(frame.headers, flag.endHeaders | end, 1, block),
+      ...(end === 0 ? [frameOf(frame.data, flag.endStream, 1, bytes)] : []),
+    ]),
+  )
+  return hear(socket)
+}
+
+function hear(socket: TLSSocket): Promise<HeardStream> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      socket.destroy()
+      reject(new Error('the peer fell silent'))
+    }, silenceMsMax)
+    let pending = Buffer.alloc(0)
+    const body: Buffer[] = []
+    const finish = (reset: number | null): void => {
+      clearTimeout(timer)
+      socket.destroy()
+      resolve({ body: Buffer.concat(body), reset })
+    }
+    socket.on('error', () => undefined)
+    socket.on('close', () => finish(-1))
+    socket.on('data', (chunk: Buffer) => {
+      pending = Buffer.concat([pending, chunk])
+      while (pending.length >= 9 && pending.length >= 9 + pending.readUIntBE(0, 3)) {
+        const length = pending.readUIntBE(0, 3)
+        const [type, flags] = [pending[3] ?? 0, pending[4] ?? 0]
+        const payload = pending.subarray(9, 9 + length)
+        pending = pending.subarray(9 + length)
+        if (type === frame.reset) return finish(payload.readUInt32BE(0))
+        if (type === frame.goAway) return finish(payload.readUInt32BE(4))
+        if (type === frame.data) body.push(payload)
+        const isContent = type === frame.data || type === frame.headers
+        if (isContent && (flags & flag.endStream) !== 0) return finish(null)
+      }
+    })
+  })
+}
+
+function frameOf(type: number, flags: number, stream: number, payload: Buffer): Buffer {
+  const head = Buffer.alloc(9)
+  head.writeUIntBE(payload.length, 0, 3)
+  head[3] = type
+  head[4] = flags
+  head.writeUInt32BE(stream, 5)
+  return Buffer.concat([head, payload])
+}
+
+/** A field that is never indexed, with a new name (RFC 7541, section 6.2.3). */
+function literal(name: string, value: string): Buffer {
+  return Buffer.concat([Buffer.of(0x10), text(name), text(value)])
+}
+
+function text(value: string): Buffer {
+  const bytes = Buffer.from(value, 'latin1')
+  const prefix: number[] = []
+  if (bytes.length < 127) prefix.push(bytes.length)
+  else {
+    prefix.push(127)
+    let rest = bytes.length - 127
+    for (; rest >= 128; rest = Math.floor(rest / 128)) prefix.push((rest % 128) + 128)
+    prefix.push(rest)
+  }
+  return Buffer.concat([Buffer.from(prefix), bytes])
+}

@@ -1,0 +1,33 @@
+import { send } from '../harness/doors.ts'
+import { answering } from '../harness/echo.ts'
+import { lie, type Telling } from '../harness/lie.ts'
+import { expectAnswerRefused, refused } from '../harness/refusals.ts'
+import { verifies } from '../requirements.ts'
+
+const body = '{"note":"4111 1111 1111 1111"}'
+
+const asked = (transport: 'gateway' | 'mesh') =>
+  refused(transport, 'CONTENT_BLOCKED', () => ({ to: 'blocked', body }))
+
+const answered =
+  (transport: 'gateway' | 'mesh'): Telling =>
+  async (world) =>
+    expectAnswerRefused(world, transport, {
+      code: 'RESPONSE_REJECTED',
+      tell: () =>
+        world.echo.during(answering({ note: '4111 1111 1111 1111' }), () =>
+          send(world[transport], { to: 'blocked' }),
+        ),
+    })
+
+lie(
+  verifies(
+    ['inspect:block', 'inspect:response'],
+    'data that policy blocks does not pass, either way',
+  ),
+  {
+    gateway: { 'in a request': asked('gateway'), 'in a response': answered('gateway') },
+    mesh: { 'in a request': asked('mesh'), 'in a response': answered('mesh') },
+    queue: 'the fabric cannot read sealed content',
+  },
+)

@@ -1,0 +1,45 @@
+import { expect } from 'vitest'
+import { lie, type Telling } from '../harness/lie.ts'
+import { expectOutcome } from '../harness/refusals.ts'
+import { openStream, streaming } from '../harness/streams.ts'
+import { verifies } from '../requirements.ts'
+
+const mebibyte = 'x'.repeat(1024 * 1024)
+
+const streams: Readonly<Record<string, readonly (string | Uint8Array)[]>> = {
+  'of one line': ['data: {"a":1}\n\n', `data: ${mebibyte}`, mebibyte],
+  'of many lines': ['data: {"a":1}\n\n', `data: x\n`.repeat(300_000)],
+  'in bytes that are no text': ['data: {"a":1}\n\n', Buffer.from('646174613a20ff0a0a', 'hex')],
+  'of JSON that names a member twice': ['data: {"a":1}\n\n', 'data: {"b":1,"b":2}\n\n'],
+}
+
+const cut =
+  (transport: 'gateway' | 'mesh', chunks: readonly (string | Uint8Array)[]): Telling =>
+  async (world) => {
+    const heard = await world.echo.during(streaming(chunks, true), async () => {
+      const stream = await openStream(world[transport], { to: 'masked' })
+      const text = await stream.ended()
+      stream.close()
+      return text
+    })
+    expect(heard).toContain('data: {"a":1}')
+    expect(heard).toContain('"code":"RESPONSE_REJECTED"')
+    expect(heard.length).toBeLessThan(10_000)
+    const [, exchange = ''] = /countersign-exchange: (\S+)/.exec(heard) ?? []
+    expectOutcome(await world.explain(exchange), 'RESPONSE_REJECTED')
+  }
+
+const onEach = (transport: 'gateway' | 'mesh') =>
+  Object.fromEntries(Object.entries(streams).map(([way, each]) => [way, cut(transport, each)]))
+
+lie(
+  verifies(
+    ['inspect:bounds@gateway', 'inspect:bounds@mesh', 'inspect:response'],
+    'an event that cannot be inspected cuts the stream',
+  ),
+  {
+    gateway: onEach('gateway'),
+    mesh: onEach('mesh'),
+    queue: 'a channel hands over whole messages',
+  },
+)

@@ -1,0 +1,94 @@
+import { expect } from 'vitest'
+import { send } from '../harness/doors.ts'
+import { lie, type Telling } from '../harness/lie.ts'
+import { verifies } from '../requirements.ts'
+
+const card = '4111111111111111'
+const spaced = '4111 1111 1111 1111'
+const base64 = Buffer.from(`card ${spaced}`).toString('base64')
+
+interface Hiding {
+  readonly body: string
+  readonly contentType?: string
+}
+
+const hidings: Readonly<Record<string, Hiding>> = {
+  'in plain sight': { body: `{"a":"${card}"}` },
+  'as a number': { body: `{"a":${card}}` },
+  'between spaces': { body: `{"a":"${spaced}"}` },
+  'between dashes': { body: '{"a":"4111-1111-1111-1111"}' },
+  'in JSON escapes': { body: `{"a":"${escaped(card)}"}` },
+  'in percent-encoding': { body: `{"a":"${percent(card)}"}` },
+  'in base64': { body: `{"a":"${base64}"}` },
+  'in full-width digits': { body: `{"a":"${wide(card)}"}` },
+  'among zero-width spaces': { body: `{"a":"${[...card].join('\u200b')}"}` },
+  'in a key': { body: `{"${spaced}":1}` },
+  'in JSON inside JSON': { body: JSON.stringify({ a: JSON.stringify({ b: spaced }) }) },
+  'deep inside': { body: `${'{"a":['.repeat(20)}"${card}"${']}'.repeat(20)}` },
+  'in text': { body: `pay ${spaced} now`, contentType: 'text/plain' },
+  'in a form': { body: `a=${percent(spaced)}`, contentType: 'application/x-www-form-urlencoded' },
+  'in an MCP argument': {
+    body: `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"pay","arguments":{"to":"${spaced}"}}}`,
+  },
+}
+
+function escaped(digits: string): string {
+  return [...digits].map((digit) => `\\u003${digit}`).join('')
+}
+
+function percent(text: string): string {
+  return [...text].map((each) => `%${each.charCodeAt(0).toString(16)}`).join('')
+}
+
+function wide(digits: string): string {
+  return [...digits].map((digit) => String.fromCharCode(0xff10 + Number(digit))).join('')
+}
+
+/** Every way in which somebody could get the digits back out of these bytes. */
+function digitsIn(bytes: Buffer): string {
+  const text = bytes.toString('utf8')
+  const decoded = [text, decodeEscapes(text), decodePercent(text)]
+  const words = text.match(/[A-Za-z0-9+/=]{16,}/g) ?? []
+  decoded.push(...words.map((word) => Buffer.from(word, 'base64').toString('utf8')))
+  return decoded.map((each) => each.normalize('NFKC').replace(/[^0-9]/g, '')).join(' ')
+}
+
+function decodeEscapes(text: string): string {
+  return text.replace(/\\u([0-9a-f]{4})/gi, (_, hex: string) =>
+    String.fromCharCode(Number.parseInt(hex, 16)),
+  )
+}
+
+function decodePercent(text: string): string {
+  return text.replace(/%([0-9a-f]{2})/gi, (_, hex: string) =>
+    String.fromCharCode(Number.parseInt(hex, 16)),
+  )
+}
+
+const hide =
+  (transport: 'gateway' | 'mesh', hiding: Hiding): Telling =>
+  async (world) => {
+    expect(digitsIn(Buffer.from(hiding.body)), 'the lie itself').toContain(card)
+    const asked = await send(world[transport], { to: 'masked', ...hiding })
+    expect(asked.status).toBe(200)
+    expect(digitsIn(world.echo.reached.at(-1)?.body ?? Buffer.alloc(0))).not.toContain(card)
+    const { body, contentType = 'application/json' } = hiding
+    const answered = await world.echo.during(
+      (_, response) => response.writeHead(200, { 'content-type': contentType }).end(body),
+      () => send(world[transport], { to: 'masked' }),
+    )
+    expect(answered.status).toBe(200)
+    expect(digitsIn(answered.body)).not.toContain(card)
+  }
+
+const onEach = (transport: 'gateway' | 'mesh') =>
+  Object.fromEntries(Object.entries(hidings).map(([way, each]) => [way, hide(transport, each)]))
+
+lie(
+  verifies(['inspect:mask', 'inspect:response'], 'a card number in disguise is masked, both ways'),
+  {
+    gateway: onEach('gateway'),
+    mesh: onEach('mesh'),
+    queue: 'the sender masks before it seals',
+  },
+)

@@ -1,0 +1,64 @@
+import { expect } from 'vitest'
+import { field, send } from '../harness/doors.ts'
+import { lie, type Telling } from '../harness/lie.ts'
+import { expectRefused, untilRefused } from '../harness/refusals.ts'
+import { tokenFor } from '../harness/tokens.ts'
+import { verifies } from '../requirements.ts'
+
+const suspended =
+  (status: 'quarantine' | 'revoke', transport: 'gateway' | 'mesh'): Telling =>
+  async (world) => {
+    const name = `${status}d-on-${transport}`
+    const agent = await world.agent(name, ['caller'])
+    const code = status === 'quarantine' ? 'AGENT_QUARANTINED' : 'AGENT_REVOKED'
+    const draft = { as: agent.credential() }
+    const door = world[transport]
+    expect((await send(door, draft)).status).toBe(200)
+    await world.admin(`agent.${status}`, { name, reason: 'told to' })
+    // The connector hears of it a moment later; from then on it is as strict as the gateway.
+    await untilRefused(() => send(door, draft))
+    await expectRefused(world, transport, {
+      code,
+      tell: async () => {
+        const heard = await send(door, draft)
+        expect(field(heard, 'connection')).toBe(transport === 'mesh' ? 'close' : 'keep-alive')
+        return heard
+      },
+    })
+  }
+
+const byOtherProof: Telling = async (world) => {
+  const agent = await world.agent('quarantined-with-proofs', ['caller'])
+  const made = await world.admin('key.create', { agent: agent.name })
+  const proofs = [
+    ['Authorization', `Bearer ${await tokenFor(agent)}`],
+    ['X-Api-Key', (made as { key: string }).key],
+  ] as const
+  await world.admin('agent.quarantine', { name: agent.name, reason: 'told to' })
+  for (const proof of proofs) {
+    const draft = { as: null, headers: [proof] }
+    await expectRefused(world, 'gateway', {
+      code: 'AGENT_QUARANTINED',
+      tell: () => send(world.gateway, draft),
+    })
+  }
+}
+
+lie(
+  verifies(
+    ['authenticate:quarantine@gateway', 'authenticate:quarantine@mesh'],
+    'an agent out of standing is refused, with credentials that are otherwise good',
+  ),
+  {
+    gateway: {
+      quarantined: suspended('quarantine', 'gateway'),
+      revoked: suspended('revoke', 'gateway'),
+      'quarantined, with a token and a key': byOtherProof,
+    },
+    mesh: {
+      quarantined: suspended('quarantine', 'mesh'),
+      revoked: suspended('revoke', 'mesh'),
+    },
+    queue: 'TODO',
+  },
+)

@@ -1,0 +1,33 @@
+import { lie } from '../harness/lie.ts'
+import { refused, refusedOnBoth } from '../harness/refusals.ts'
+import { signed } from '../harness/signed.ts'
+import { verifies } from '../requirements.ts'
+
+const bare = refusedOnBoth('SIGNATURE_MISSING', () => ({ to: 'strict' }))
+const cut = (transport: 'gateway' | 'mesh', field: string) =>
+  refused(transport, 'SIGNATURE_REJECTED', async (world, door) => {
+    const draft = await signed(door, world.caller, { to: 'strict' })
+    return { ...draft, headers: (draft.headers ?? []).filter(([name]) => name !== field) }
+  })
+
+lie(
+  verifies(
+    ['countersign:request', 'authenticate:signature'],
+    'a request without the signature that policy asks for is refused',
+  ),
+  {
+    gateway: {
+      'without any of it': bare.gateway,
+      'without the signature': cut('gateway', 'signature'),
+      'without what it covers': cut('gateway', 'signature-input'),
+      'without the digest that it covers': cut('gateway', 'content-digest'),
+    },
+    mesh: {
+      'without any of it': bare.mesh,
+      'without the signature': cut('mesh', 'signature'),
+      'without what it covers': cut('mesh', 'signature-input'),
+      'without the digest that it covers': cut('mesh', 'content-digest'),
+    },
+    queue: 'an unsigned sealed message has no form',
+  },
+)

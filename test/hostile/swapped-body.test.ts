@@ -1,0 +1,51 @@
+import { formatContentDigest } from '@countersign/protocol'
+import { lie } from '../harness/lie.ts'
+import { eachRefusedOnBoth } from '../harness/refusals.ts'
+import { sha256, signed } from '../harness/signed.ts'
+import { verifies } from '../requirements.ts'
+
+const honest = '{"pay":10}'
+const swapped = '{"pay":99}'
+
+lie(
+  verifies(
+    ['authenticate:signature', 'countersign:request'],
+    'a body that was swapped after it was signed is refused',
+  ),
+  {
+    ...eachRefusedOnBoth('SIGNATURE_REJECTED', {
+      'under the digest of the old one': async (world, door) => ({
+        ...(await signed(door, world.caller, { body: honest })),
+        body: swapped,
+      }),
+      'with its own digest': async (world, door) => {
+        const draft = await signed(door, world.caller, { body: honest })
+        const digest = formatContentDigest(sha256(Buffer.from(swapped)))
+        const headers = (draft.headers ?? []).map(([name, value]): [string, string] =>
+          name === 'content-digest' ? [name, digest] : [name, value],
+        )
+        return { ...draft, headers, body: swapped }
+      },
+      'where none was signed': async (world, door) => ({
+        ...(await signed(door, world.caller, { body: null })),
+        body: swapped,
+      }),
+      'by nothing': async (world, door) => ({
+        ...(await signed(door, world.caller, { body: honest })),
+        body: null,
+      }),
+      'under another type': async (world, door) => ({
+        ...(await signed(door, world.caller, { body: honest })),
+        contentType: 'text/plain',
+      }),
+      'under a digest of a kind that nobody checks': async (world, door) => {
+        const draft = await signed(door, world.caller, { body: honest })
+        const headers = (draft.headers ?? []).map(([name, value]): [string, string] =>
+          name === 'content-digest' ? [name, value.replace('sha-256', 'md5')] : [name, value],
+        )
+        return { ...draft, headers, body: swapped }
+      },
+    }),
+    queue: 'told of sealed messages by swapped-ciphertext',
+  },
+)

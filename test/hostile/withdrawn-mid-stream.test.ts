@@ -1,0 +1,75 @@
+import { expect } from 'vitest'
+import { lie, type Telling } from '../harness/lie.ts'
+import { expectOutcome } from '../harness/refusals.ts'
+import { openStream, streaming } from '../harness/streams.ts'
+import type { World } from '../harness/world.ts'
+import { verifies } from '../requirements.ts'
+
+const taken: Readonly<Record<string, (world: World, name: string) => Promise<unknown>>> = {
+  quarantined: (world, name) => world.admin('agent.quarantine', { name, reason: 'told to' }),
+  revoked: (world, name) => world.admin('agent.revoke', { name, reason: 'told to' }),
+  'forbidden by a new policy': (world, name) =>
+    world.admin('policy.put', {
+      name: `${name}.cedar`,
+      text: `@id("${name}")\nforbid(principal == Agent::"${name}", action, resource);`,
+    }),
+}
+
+const withdraw =
+  (transport: 'gateway' | 'mesh', way: string): Telling =>
+  async (world) => {
+    const name = `${way.replaceAll(' ', '-')}-${transport}`
+    const agent = await world.agent(name, ['caller'])
+    // The receiver has nothing more to say, so nothing but the withdrawal can end the stream.
+    const heard = await world.echo.during(streaming(['data: {"a":1}\n\n'], true), async () => {
+      const stream = await openStream(world[transport], { as: agent.credential() })
+      expect(await stream.until(/"a":1/)).toContain('data: {"a":1}')
+      await taken[way]?.(world, name)
+      const text = await stream.ended()
+      stream.close()
+      return text
+    })
+    expect(heard).toContain('"code":"WITHDRAWN"')
+    const [, exchange = ''] = /countersign-exchange: (\S+)/.exec(heard) ?? []
+    expectOutcome(await world.explain(exchange), 'WITHDRAWN')
+  }
+
+const onEach = (transport: 'gateway' | 'mesh') =>
+  Object.fromEntries(Object.keys(taken).map((way) => [way, withdraw(transport, way)]))
+
+lie(
+  verifies(
+    ['revoke:live', 'authenticate:quarantine@gateway', 'authenticate:quarantine@mesh'],
+    'a stream does not outlive the right to it',
+  ),
+  {
+    gateway: {
+      ...onEach('gateway'),
+      'with a token that ends': async (world) => {
+        const agent = await world.agent('expiring-stream', ['caller'])
+        const more = Promise.withResolvers<void>()
+        const heard = await world.echo.during(
+          (_, response) => {
+            response.writeHead(200, { 'content-type': 'text/event-stream' })
+            response.write('data: {"a":1}\n\n')
+            more.promise.then(() => response.write('data: {"b":2}\n\n')).catch(() => undefined)
+          },
+          async () => {
+            const stream = await openStream(world.gateway, { as: agent.credential() })
+            await stream.until(/"a":1/)
+            const text = await world.clock.later(8 * 86_400_000, () => {
+              more.resolve()
+              return stream.ended()
+            })
+            stream.close()
+            return text
+          },
+        )
+        expect(heard).not.toContain('"b":2')
+        expect(heard).toContain('"code":"WITHDRAWN"')
+      },
+    },
+    mesh: onEach('mesh'),
+    queue: 'a channel hands over whole messages',
+  },
+)

@@ -19,7 +19,7 @@ export const VENDORS: Readonly<Record<string, Exceptions>> = {
   ],
   yaml: [
     { where: 'packages/fabric/src/config/', reason: 'the one file of settings is YAML' },
-    { where: 'packages/fabric/src/compose-policies.ts', reason: 'policy tests are YAML' },
+    { where: 'packages/fabric/src/compose-policy-check.ts', reason: 'policy tests are YAML' },
   ],
   ...Object.fromEntries(
     ['@a2a-js/sdk', '@modelcontextprotocol/server', '@modelcontextprotocol/client'].map(

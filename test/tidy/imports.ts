@@ -20,7 +20,7 @@ const FABRIC: Readonly<Record<string, readonly string[]>> = {
   admin: ROOMS,
   adapters: [],
   config: [],
-  cli: ['compose', 'compose-connector', 'compose-policies', 'config'],
+  cli: ['compose', 'compose-connector', 'compose-policies', 'compose-policy-check', 'config'],
   main: ['cli', 'compose', 'config'],
 }
 
@@ -41,6 +41,7 @@ const KNOWS_ALL = new Set([
   'compose-keys',
   'compose-mesh',
   'compose-policies',
+  'compose-policy-check',
   'compose-rooms',
   'compose-stores',
   'index',

@@ -1,8 +1,7 @@
 import { createHash } from 'node:crypto'
-import { mkdir, rename, rm, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { toBase64Url } from '@countersign/protocol'
 import type { AdminRooms, AgentView, FabricStatus } from './admin/ports.ts'
+import { replacePolicyFile } from './compose-policy-folder.ts'
 import type { EntryFeed } from './compose-rooms.ts'
 import type { Stores, Surroundings } from './compose-stores.ts'
 import type { Detection } from './detection/detector.ts'
@@ -110,15 +109,13 @@ function policyAdmin({ stores, around }: AdminOptions): AdminRooms['policies'] {
   return {
     show: () => ({ version: policy.current.version, sources: policy.policySources() }),
     async put(name, text) {
-      const path = join(policyDir, name)
-      const before = policy.policySources().find((source) => source.name === name)
-      await replaceFile(policyDir, path, text)
+      const others = policy.policySources().filter((source) => source.name !== name)
       try {
+        // Before anything is written: the folder must stay a set that the next start can load.
+        await policy.check([...others, { name, text }])
+        await replacePolicyFile(policyDir, name, text)
         return { version: (await policy.reload()).version, taken: true, problems: [] }
       } catch (cause) {
-        // The folder must stay a set that the next start can load.
-        if (before === undefined) await rm(path, { force: true })
-        else await replaceFile(policyDir, path, before.text)
         if (!(cause instanceof PoliciesRejected)) throw cause
         const problems = cause.problems.map(formatProblem)
         return { version: policy.current.version, taken: false, problems }
@@ -126,12 +123,6 @@ function policyAdmin({ stores, around }: AdminOptions): AdminRooms['policies'] {
     },
     explain: (request) => explainDecision(JSON.parse(request) as PolicyRequest, policy.current),
   }
-}
-
-async function replaceFile(dir: string, path: string, text: string): Promise<void> {
-  await mkdir(dir, { recursive: true, mode: 0o700 })
-  await writeFile(`${path}.new`, text, { mode: 0o600, flush: true })
-  await rename(`${path}.new`, path)
 }
 
 function channelAdmin({ stores, around }: AdminOptions): AdminRooms['channels'] {

@@ -1,6 +1,5 @@
 import { existsSync } from 'node:fs'
-import { copyFile, mkdir, readdir, readFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { readFile } from 'node:fs/promises'
 import { createId, toBase64 } from '@countersign/protocol'
 import { clientTlsOptions, serverTlsOptions } from '@countersign/protocol/tls'
 import { memoryStrangerLimits } from './adapters/rate-limiter/rate-limits.ts'
@@ -9,6 +8,7 @@ import { createAdministration } from './admin/administration.ts'
 import type { InviteOrder } from './admin/ports.ts'
 import { composeAdminRooms, routePrefix } from './compose-admin.ts'
 import { composeMeshState } from './compose-mesh.ts'
+import { installDefaultPolicies } from './compose-policy-folder.ts'
 import { composeRooms, type EntryFeed } from './compose-rooms.ts'
 import {
   dangerouslyReplaceRooms,
@@ -220,16 +220,6 @@ function followRotation({ identity }: Stores, gateway: Gateway, { upstream }: Pa
     gateway.rotate(serverTlsOptions({ ...credential, requestPeer: 'optional' }))
     upstream.refresh()
   })
-}
-
-/** Policies that only let operators in and agents find each other; existing files are left alone. */
-async function installDefaultPolicies(policyDir: string): Promise<void> {
-  if (existsSync(policyDir)) return
-  await mkdir(policyDir, { recursive: true, mode: 0o700 })
-  const shipped = new URL('../policies/', import.meta.url)
-  for (const name of await readdir(shipped)) {
-    await copyFile(new URL(name, shipped), join(policyDir, name))
-  }
 }
 
 async function recordLifecycle(

@@ -167,7 +167,7 @@ async function checkPolicies(policyDir: string): Promise<Verdict> {
   if ((await stat(policyDir).catch(() => null)) === null) {
     return ok(`${policyDir} will be made with the default policies`)
   }
-  const { checkPolicyFolder } = await import('../compose-policies.ts')
+  const { checkPolicyFolder } = await import('../compose-policy-check.ts')
   const { policies, problems, warnings } = await checkPolicyFolder(policyDir)
   const [problem] = problems
   if (problem !== undefined) {

@@ -6,6 +6,7 @@ import type { Finding } from '../redaction/redactor.ts'
 import { digestFault } from './authenticate.ts'
 import type { Courier, Delivered, StreamEvent } from './delivery.ts'
 import type { InspectRoom } from './inspect.ts'
+import { inspectFields } from './inspect-fields.ts'
 import type { Quota } from './quota.ts'
 import { type Intended, maskedSummary, sha256 } from './record.ts'
 
@@ -31,7 +32,7 @@ class Answered {
   constructor(intended: Intended, delivered: Delivered, checked: Checked) {
     this.#intended = intended
     this.status = delivered.status
-    this.headers = delivered.headers
+    this.headers = checked.headers
     this.contentType = delivered.contentType
     this.body = checked.body
     this.facts = checked.facts
@@ -47,6 +48,7 @@ class Answered {
 export type { Answered }
 
 interface Checked {
+  readonly headers: Delivered['headers']
   readonly body: Uint8Array | AsyncIterable<StreamEvent>
   readonly facts: Readonly<Record<string, FactValue>>
   readonly findings: readonly Finding[]
@@ -71,9 +73,15 @@ export async function deliver(
     return new Refusal('COUNTERSIGNATURE_MISSING', `${target.name} did not sign its response`)
   }
   const facts = { ...delivered.facts, ...countersignatureFacts(delivered, room.signatures) }
-  if (!(delivered.body instanceof Uint8Array) || target.protocol === 'queue') {
-    const unread = { body: delivered.body, facts, findings: [] }
-    return new Answered(intended, delivered, unread)
+  if (target.protocol === 'queue') {
+    const { body, headers } = delivered
+    return new Answered(intended, delivered, { body, headers, facts, findings: [] })
+  }
+  const head = inspectFields(delivered.headers, obligations, room.redactor)
+  const { fields: headers } = head
+  if (!(delivered.body instanceof Uint8Array)) {
+    const { body } = delivered
+    return new Answered(intended, delivered, { body, headers, facts, findings: head.findings })
   }
   const rewritten = delivered.rewrite?.(delivered.body) ?? delivered.body
   if (rewritten instanceof Refusal) return rewritten
@@ -81,12 +89,12 @@ export async function deliver(
   if (redacted instanceof Refusal) {
     return new Refusal('RESPONSE_REJECTED', `${redacted.code}: ${redacted.detail}`)
   }
+  const findings = [...head.findings, ...redacted.findings]
   const forwarded = {
     'response.forwarded-digest': sha256(redacted.body),
-    'response.masked': maskedSummary(redacted.findings),
+    'response.masked': maskedSummary(findings),
   }
-  const { body, findings } = redacted
-  const checked = { body, findings, facts: { ...facts, ...forwarded } }
+  const checked = { body: redacted.body, headers, findings, facts: { ...facts, ...forwarded } }
   return new Answered(intended, delivered, checked)
 }
 
@@ -100,6 +108,7 @@ function countersignatureFault(
   if (signed === null) return null
   const refused = (detail: string) => new Refusal('COUNTERSIGNATURE_REJECTED', detail)
   if (!coversRequest(signed)) return refused('it does not cover the signature of the request')
+  if (!signed.components.includes('"@status"')) return refused('it does not cover the status')
   if (delivered.body instanceof Uint8Array) {
     const field = delivered.headers.find(([name]) => name === 'content-digest')?.[1]
     if (!signed.components.includes('"content-digest"')) {

@@ -1,27 +1,41 @@
 import { Refusal } from '../lib/refusal.ts'
 import type { Finding, Redactor } from '../redaction/redactor.ts'
 import type { Authorized } from './authorize.ts'
+import { type Fields, inspectFields, inspectPath } from './inspect-fields.ts'
 
 /** What the stage asks of redaction. Sealed messages have their own, which reads no plaintext. */
 export interface InspectRoom {
   readonly redactor: Redactor
 }
 
-/** Proof that the body was inspected whole, with what may be forwarded. Made in this file only. */
+interface Forwardable {
+  readonly body: Uint8Array
+  readonly headers: Fields
+  readonly findings: readonly Finding[]
+}
+
+/** Proof that the message was inspected whole, with what may be forwarded. Made in this file only. */
 class Inspected {
   readonly authorized: Authorized
   readonly #body: Uint8Array
+  readonly #headers: Fields
   readonly #findings: readonly Finding[]
 
-  constructor(authorized: Authorized, body: Uint8Array, findings: readonly Finding[]) {
+  constructor(authorized: Authorized, { body, headers, findings }: Forwardable) {
     this.authorized = authorized
     this.#body = body
+    this.#headers = headers
     this.#findings = findings
   }
 
   /** The bytes that may leave: masked as policy obliges. */
   get body(): Uint8Array {
     return this.#body
+  }
+
+  /** The fields that may leave. */
+  get headers(): Fields {
+    return this.#headers
   }
 
   get findings(): readonly Finding[] {
@@ -39,10 +53,15 @@ export function inspect(authorized: Authorized, room: InspectRoom): Inspected | 
   if (target.protocol === 'queue') {
     const missing = [...mask, ...block].filter((name) => !target.labels.includes(`no-${name}`))
     return missing.length === 0
-      ? new Inspected(authorized, message.body, [])
+      ? new Inspected(authorized, { ...message, findings: [] })
       : new Refusal('CONTENT_UNSUPPORTED', `the sealed message lacks no-${missing.join(', no-')}`)
   }
-  const redacted = room.redactor.redact(message.body, message.contentType, { mask, block })
+  const order = { mask, block }
+  const inPath = inspectPath(message.path, order, room.redactor)
+  if (inPath !== null) return inPath
+  const head = inspectFields(message.headers, order, room.redactor)
+  const redacted = room.redactor.redact(message.body, message.contentType, order)
   if (redacted instanceof Refusal) return redacted
-  return new Inspected(authorized, redacted.body, redacted.findings)
+  const findings = [...head.findings, ...redacted.findings]
+  return new Inspected(authorized, { body: redacted.body, headers: head.fields, findings })
 }

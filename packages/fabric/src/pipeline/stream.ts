@@ -5,6 +5,7 @@ import type { AuthorizeRoom } from './authorize.ts'
 import type { Answered } from './deliver.ts'
 import type { StreamEvent } from './delivery.ts'
 import type { InspectRoom } from './inspect.ts'
+import { maskFrame } from './inspect-fields.ts'
 import {
   type Ending,
   type Intended,
@@ -121,13 +122,19 @@ class Transcript {
     if (redacted instanceof Refusal) {
       return new Refusal('RESPONSE_REJECTED', `${redacted.code}: ${redacted.detail}`)
     }
+    const frame = maskFrame(event.frame, order, room.redactor)
+    if (frame instanceof Refusal) {
+      return new Refusal('RESPONSE_REJECTED', `${frame.code}: ${frame.detail}`)
+    }
     // Findings are only counted by class; keeping every one of a long stream would grow without end.
-    if (this.#findings.length < 1000) this.#findings.push(...redacted.findings)
+    if (this.#findings.length < 1000) {
+      this.#findings.push(...redacted.findings, ...frame.findings)
+    }
     const length = new Uint8Array(4)
     new DataView(length.buffer).setUint32(0, redacted.body.length)
     this.#hash.update(length).update(redacted.body)
     this.#events += 1
-    return redacted.body === event.data ? event : { ...event, data: redacted.body }
+    return { ...event, data: redacted.body, frame: frame.fields }
   }
 
   ending(result: Ending['result'], answered: Answered, refusal: Refusal | null): Ending {

@@ -21,6 +21,8 @@ export interface OpenPolicyRoom extends PolicyRoom {
    * not be read. Calls run one after the other.
    */
   reload(): Promise<CompiledPolicySet>
+  /** Rejects with `PoliciesRejected` when `sources` are not a valid set; changes nothing. */
+  check(sources: readonly PolicySource[]): Promise<void>
   /** The texts in force, for connectors that decide by themselves. */
   policySources(): readonly PolicySource[]
   /** Stops watching. The set in force can still be asked. */
@@ -90,6 +92,9 @@ export async function openPolicyRoom(options: PolicyRoomOptions): Promise<OpenPo
       return () => listeners.delete(listener)
     },
     reload: () => inTurn(false),
+    async check(sources) {
+      await compilePolicies(sources, options)
+    },
     policySources: () => current.sources,
     close: stopWatching,
   }

@@ -25,7 +25,7 @@ export function addDemoCommand(program: Command, context: CliContext): void {
         : throwawayConfig(context, folder, options.port ?? 0)
     try {
       await runFabric(context, { config, output }, async (fabric) => {
-        if (!(await tellStory(fabric, output))) context.end('no')
+        if (!(await tellStory(fabric, output, false))) context.end('no')
         return false
       })
     } finally {

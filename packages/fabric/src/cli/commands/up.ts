@@ -40,7 +40,7 @@ async function up(context: CliContext, options: UpOptions): Promise<void> {
   await runFabric(context, { config, output }, async (fabric) => {
     showReady(fabric, output)
     if (options.demo !== true && options.exitAfterDemo !== true) return true
-    const held = await tellOnce(fabric, output)
+    const held = await tellOnce(fabric, output, options.exitAfterDemo !== true)
     if (options.exitAfterDemo !== true) return true
     if (!held) context.end('no')
     return false
@@ -96,9 +96,9 @@ function showReady({ origin, dataDir, rootFile }: StartedFabric, output: Output)
       return short.startsWith('..') ? path : short || '.'
     }
     const steps = [
-      ['countersign protect http://127.0.0.1:9000 --as shop', 'guard an agent'],
-      ['countersign agent enroll planner', 'invite an agent'],
-      ['countersign ledger watch', 'see every decision'],
+      ['npx countersign protect http://127.0.0.1:9000 --as shop', 'guard an agent'],
+      ['npx countersign agent enroll planner', 'invite an agent'],
+      ['npx countersign ledger watch', 'see every decision'],
     ] as const
     const width = Math.max(...steps.map(([command]) => command.length))
     return [
@@ -117,10 +117,14 @@ function showReady({ origin, dataDir, rootFile }: StartedFabric, output: Output)
 }
 
 /** Once in a data folder: the second time, its agents are there already. */
-async function tellOnce(fabric: StartedFabric, output: Output): Promise<boolean> {
+async function tellOnce(
+  fabric: StartedFabric,
+  output: Output,
+  keepsRunning: boolean,
+): Promise<boolean> {
   const marker = join(fabric.dataDir, DATA_FILES.demoDone)
   if (existsSync(marker)) return true
-  const held = await tellStory(fabric, output)
+  const held = await tellStory(fabric, output, keepsRunning)
   if (held) await replaceFile(marker, '')
   return held
 }

@@ -140,8 +140,11 @@ class Storyteller implements Narrator {
 
   #start(): string {
     return this.#rows([
-      ['countersign up', 'start a fabric of your own, in this folder'],
-      ['countersign protect http://127.0.0.1:9000 --as billing', 'put your own agent behind it'],
+      ['npx countersign up', 'start a fabric of your own, in this folder'],
+      [
+        'npx countersign protect http://127.0.0.1:9000 --as billing',
+        'put your own agent behind it',
+      ],
     ])
   }
 
@@ -150,9 +153,12 @@ class Storyteller implements Narrator {
       .map(({ facts }) => facts['exchange'])
       .find((id) => typeof id === 'string')
     return this.#rows([
-      [`${this.#origin}/console`, 'watch decisions as they are made'],
-      ['countersign protect http://127.0.0.1:9000 --as billing', 'put your own agent behind it'],
-      [`countersign explain ${exchange ?? '<exchange>'}`, 'why it was decided so'],
+      ['npx countersign console', 'watch decisions as they are made'],
+      [
+        'npx countersign protect http://127.0.0.1:9000 --as billing',
+        'put your own agent behind it',
+      ],
+      [`npx countersign explain ${exchange ?? '<exchange>'}`, 'why it was decided so'],
     ])
   }
 

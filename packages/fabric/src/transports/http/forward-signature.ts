@@ -34,14 +34,14 @@ const forwardTag = 'countersign-forward'
  */
 export function forwardedRequest(
   intended: Intended,
-  base: Pick<UpstreamRequest, 'method' | 'path' | 'headers'>,
+  base: Pick<UpstreamRequest, 'method' | 'path'>,
   signer: ForwardSigner,
   receiverId: string,
 ): Forwarded {
   const { arrival, caller } = intended.inspected.authorized.authenticated
-  const { body } = intended.inspected
+  const { body, headers: inspected } = intended.inspected
   const headers: [string, string][] = [
-    ...base.headers.map(([name, value]): [string, string] => [name, value]),
+    ...inspected.map(([name, value]): [string, string] => [name, value]),
     ['countersign-exchange', arrival.exchange],
     ['countersign-from', caller.spiffeId],
     ['countersign-to', receiverId],

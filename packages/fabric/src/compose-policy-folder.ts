@@ -1,0 +1,46 @@
+import { existsSync } from 'node:fs'
+import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { systemFiles } from './lib/durable-file.ts'
+
+/**
+ * Policies that only let operators in and agents find each other; a folder that exists is left
+ * alone. It appears whole and durable, or not at all: the next start would take half of it for the
+ * operator's own choice, and the half that lets the operator in could be the other one.
+ */
+export async function installDefaultPolicies(policyDir: string): Promise<void> {
+  if (existsSync(policyDir)) return
+  const beside = `${policyDir}.new`
+  await rm(beside, { recursive: true, force: true })
+  await mkdir(beside, { recursive: true, mode: 0o700 })
+  const shipped = new URL('../policies/', import.meta.url)
+  for (const name of await readdir(shipped)) {
+    await writeDurably(join(beside, name), await readFile(new URL(name, shipped)))
+  }
+  await systemFiles.syncDirectory(beside)
+  await rename(beside, policyDir)
+  await systemFiles.syncDirectory(dirname(policyDir))
+}
+
+/** Replaces one policy file. Durable when it resolves; a crash leaves the old text or the new one. */
+export async function replacePolicyFile(
+  policyDir: string,
+  name: string,
+  text: string,
+): Promise<void> {
+  await mkdir(policyDir, { recursive: true, mode: 0o700 })
+  const path = join(policyDir, name)
+  await writeDurably(`${path}.new`, Buffer.from(text))
+  await rename(`${path}.new`, path)
+  await systemFiles.syncDirectory(policyDir)
+}
+
+async function writeDurably(path: string, bytes: Uint8Array): Promise<void> {
+  const file = await open(path, 'w', 0o600)
+  try {
+    await file.writeFile(bytes)
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+}

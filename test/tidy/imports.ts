@@ -20,7 +20,7 @@ const FABRIC: Readonly<Record<string, readonly string[]>> = {
   admin: ROOMS,
   adapters: [],
   config: [],
-  cli: ['compose', 'compose-connector', 'compose-policies', 'compose-policy-check', 'config'],
+  cli: ['compose', 'compose-connector', 'compose-policy-check', 'config'],
   main: ['cli', 'compose', 'config'],
 }
 

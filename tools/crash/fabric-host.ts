@@ -48,6 +48,11 @@ export class FabricHost {
     return `https://127.0.0.1:${this.#options.port}`
   }
 
+  /** The end of what the present, or else the last, life said. */
+  get said(): string {
+    return this.#stderr
+  }
+
   /** Resolves when it serves. Throws FabricEnded, with what it said, when it does not come to that. */
   async start(): Promise<void> {
     const child = this.spawn()

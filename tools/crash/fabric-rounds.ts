@@ -109,8 +109,7 @@ export async function runFabricRounds(options: RoundsOptions): Promise<RoundsRep
     }
     if (violations.length === 0) violations.push(...(await settleUp(session)))
   } catch (cause) {
-    if (!(cause instanceof FabricEnded)) throw cause
-    violations.push(`after ${sum.rounds} rounds: ${cause.message}`)
+    violations.push(`after ${sum.rounds} rounds: ${reasonOf(cause, session.host)}`)
   } finally {
     await session.close().catch((cause: unknown) => violations.push(String(cause)))
   }
@@ -121,6 +120,13 @@ export async function runFabricRounds(options: RoundsOptions): Promise<RoundsRep
     unanswered: Object.fromEntries([...load.faults].toSorted(([, a], [, b]) => b - a)),
     violations,
   }
+}
+
+/** A fabric that cannot be asked is as bad as one that lost something. */
+function reasonOf(cause: unknown, host: FabricHost): string {
+  if (cause instanceof FabricEnded) return cause.message
+  const stack = cause instanceof Error ? cause.stack : String(cause)
+  return `${stack}\nThe fabric said:\n${host.said}`
 }
 
 /** Everything that was acknowledged has to come out of the channel in the end. */

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { toBase64Url } from '@countersign/protocol'
 import type { AdminRooms, AgentView, FabricStatus } from './admin/ports.ts'
-import { replacePolicyFile } from './compose-policy-folder.ts'
+import { replacePolicyFile } from './compose-policies.ts'
 import type { EntryFeed } from './compose-rooms.ts'
 import type { Stores, Surroundings } from './compose-stores.ts'
 import type { Detection } from './detection/detector.ts'

@@ -1,57 +1,46 @@
-import { parse as parseYaml } from 'yaml'
-import { createCedarParser } from './adapters/cedar/cedar-parser.ts'
-import { compilePolicies, formatProblem, PoliciesRejected } from './policy/compile-policies.ts'
-import { readPolicyFolder } from './policy/policy-folder.ts'
-import type { CompiledPolicySet } from './policy/policy-set.ts'
-import { loadPolicyTests, type PolicyTestResult, testPolicies } from './policy/policy-tests.ts'
-import { DATA_CLASSES } from './redaction/redactor.ts'
+import { existsSync } from 'node:fs'
+import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { systemFiles } from './lib/durable-file.ts'
 
-export interface CheckedFolder {
-  readonly policies: number
-  /** Empty when the folder is not a valid set. */
-  readonly version: string
-  /** `file:line:column: what; what to do`, each of which keeps the whole folder from loading. */
-  readonly problems: readonly string[]
-  readonly warnings: readonly string[]
-}
-
-/** Validates a folder as the fabric would, without one running. */
-export async function checkPolicyFolder(dir: string): Promise<CheckedFolder> {
-  const set = await compileFolder(dir)
-  if (set instanceof PoliciesRejected) return rejected(set)
-  const { policies, version, warnings } = set
-  return {
-    policies: policies.length,
-    version,
-    problems: [],
-    warnings: warnings.map((warning) => formatProblem(warning)),
+/**
+ * Policies that only let operators in and agents find each other; a folder that exists is left
+ * alone. It appears whole and durable, or not at all: the next start would take half of it for the
+ * operator's own choice, and the half that lets the operator in could be the other one.
+ */
+export async function installDefaultPolicies(policyDir: string): Promise<void> {
+  if (existsSync(policyDir)) return
+  const beside = `${policyDir}.new`
+  await rm(beside, { recursive: true, force: true })
+  await mkdir(beside, { recursive: true, mode: 0o700 })
+  const shipped = new URL('../policies/', import.meta.url)
+  for (const name of await readdir(shipped)) {
+    await writeDurably(join(beside, name), await readFile(new URL(name, shipped)))
   }
+  await systemFiles.syncDirectory(beside)
+  await rename(beside, policyDir)
+  await systemFiles.syncDirectory(dirname(policyDir))
 }
 
-export interface TestedFolder extends CheckedFolder {
-  readonly results: readonly PolicyTestResult[]
+/** Replaces one policy file. Durable when it resolves; a crash leaves the old text or the new one. */
+export async function replacePolicyFile(
+  policyDir: string,
+  name: string,
+  text: string,
+): Promise<void> {
+  await mkdir(policyDir, { recursive: true, mode: 0o700 })
+  const path = join(policyDir, name)
+  await writeDurably(`${path}.new`, Buffer.from(text))
+  await rename(`${path}.new`, path)
+  await systemFiles.syncDirectory(policyDir)
 }
 
-/** Runs every `*.test.yaml` of the folder against its policies. */
-export async function testPolicyFolder(dir: string): Promise<TestedFolder> {
-  const set = await compileFolder(dir)
-  if (set instanceof PoliciesRejected) return { ...rejected(set), results: [] }
-  const cases = await loadPolicyTests(dir, (text) => parseYaml(text) as unknown)
-  const { policies, version } = set
-  const results = testPolicies(cases, set)
-  return { policies: policies.length, version, problems: [], warnings: [], results }
-}
-
-async function compileFolder(dir: string): Promise<CompiledPolicySet | PoliciesRejected> {
+async function writeDurably(path: string, bytes: Uint8Array): Promise<void> {
+  const file = await open(path, 'w', 0o600)
   try {
-    const compilation = { parser: createCedarParser(), dataClasses: DATA_CLASSES }
-    return await compilePolicies(await readPolicyFolder(dir), compilation)
-  } catch (error) {
-    if (error instanceof PoliciesRejected) return error
-    throw error
+    await file.writeFile(bytes)
+    await file.sync()
+  } finally {
+    await file.close()
   }
-}
-
-function rejected(error: PoliciesRejected): CheckedFolder {
-  return { policies: 0, version: '', problems: error.problems.map(formatProblem), warnings: [] }
 }

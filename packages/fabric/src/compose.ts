@@ -8,7 +8,7 @@ import { createAdministration } from './admin/administration.ts'
 import type { InviteOrder } from './admin/ports.ts'
 import { composeAdminRooms, routePrefix } from './compose-admin.ts'
 import { composeMeshState } from './compose-mesh.ts'
-import { installDefaultPolicies } from './compose-policy-folder.ts'
+import { installDefaultPolicies } from './compose-policies.ts'
 import { composeRooms, type EntryFeed } from './compose-rooms.ts'
 import {
   dangerouslyReplaceRooms,

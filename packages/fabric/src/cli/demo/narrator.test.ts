@@ -30,7 +30,7 @@ function tell(json: boolean, steps: readonly StepReport[], keepsRunning = true):
   const stdout = { write: (chunk: string) => void (text += chunk) }
   const silent = { write: () => undefined }
   const out = createTerminal({ stdout, stderr: silent, colours: false, clock: systemClock })
-  const narrator = createNarrator({ out, json, origin: 'https://127.0.0.1:1', keepsRunning })
+  const narrator = createNarrator({ out, json, keepsRunning })
   narrator.begin()
   narrator.introduce({ processes: { 'demo-a': 17 }, ms: 100 })
   for (const step of steps) narrator.step(step)

@@ -36,7 +36,6 @@ export interface Narrator {
 export interface NarratorOptions {
   readonly out: Terminal
   readonly json: boolean
-  readonly origin: string
   /** Whether the fabric is still there afterwards, for its reader to use. */
   readonly keepsRunning: boolean
 }
@@ -70,14 +69,12 @@ const textWidth = 100
 
 class Storyteller implements Narrator {
   readonly #out: Terminal
-  readonly #origin: string
   readonly #keepsRunning: boolean
   #progress = silentProgress
   #count = 0
 
-  constructor({ out, origin, keepsRunning }: NarratorOptions) {
+  constructor({ out, keepsRunning }: NarratorOptions) {
     this.#out = out
-    this.#origin = origin
     this.#keepsRunning = keepsRunning
   }
 

@@ -60,9 +60,10 @@ async function read(request: IncomingMessage): Promise<Buffer> {
   return Buffer.concat(chunks)
 }
 
-function echo({ body }: Reached, response: ServerResponse): void {
+function echo({ body, headers }: Reached, response: ServerResponse): void {
   const bytes = body.length > 0 ? body : Buffer.from('{}')
-  response.writeHead(200, { 'content-type': 'application/json', 'content-length': bytes.length })
+  const type = headers['content-type'] ?? 'application/json'
+  response.writeHead(200, { 'content-type': type, 'content-length': bytes.length })
   response.end(bytes)
 }
 

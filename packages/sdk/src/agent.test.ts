@@ -627,7 +627,7 @@ class TestFabric {
       facts[name] = { salt, value }
     }
     const payload = encodeEntryPayload({
-      exchange: entry.exchange as `dec_${string}`,
+      exchange: entry.exchange,
       kind: entry.kind,
       at: Date.now() + n,
       n,

@@ -70,7 +70,7 @@ async function* pass(
 ): AsyncGenerator<StreamEvent, Refusal | null, undefined> {
   const { authorized } = intended.inspected
   const watch = watchStanding(authorized, room.authorization, room.standing)
-  const transcript = new Transcript()
+  const transcript = new Transcript(answered.findings)
   const iterator = flow.source[Symbol.asyncIterator]()
   let result: Ending['result'] = 'abandoned'
   let refusal: Refusal | null = null
@@ -107,8 +107,13 @@ async function* pass(
 /** What has been forwarded so far. Owned by one stream. */
 class Transcript {
   readonly #hash = createHash('sha256')
-  readonly #findings: Finding[] = []
+  readonly #findings: Finding[]
   #events = 0
+
+  /** `findings` are those of the head, which came before any event. */
+  constructor(findings: readonly Finding[]) {
+    this.#findings = [...findings]
+  }
 
   take(
     event: StreamEvent,

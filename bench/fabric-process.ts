@@ -45,7 +45,7 @@ const without: Readonly<Record<string, (rooms: Rooms) => Rooms>> = {
 const [dir = '', removed = 'nothing', upstream = ''] = process.argv.slice(2)
 const config = parseConfig(
   { path: 'bench', text: 'limits: { requestsPerMinute: 10000000 }\n' },
-  readEnvironment(),
+  { ...readEnvironment(), userConfigDir: `${dir}-config` },
   { dataDir: dir, port: 0 },
 )
 const fabric = await openFabric({

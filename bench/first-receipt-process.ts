@@ -8,7 +8,7 @@ import { systemRandom } from '../packages/fabric/src/lib/random.ts'
 import { askControl, openAgent, openIdentity } from '../packages/sdk/src/index.ts'
 
 const [dir = ''] = process.argv.slice(2)
-const environment = { ...readEnvironment(), userConfigDir: join(dir, 'config') }
+const environment = { ...readEnvironment(), userConfigDir: `${dir}-config` }
 const config = parseConfig(null, environment, { dataDir: dir, port: 0 })
 const fabric = await openFabric({
   config,

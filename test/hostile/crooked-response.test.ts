@@ -1,0 +1,54 @@
+import { gzipSync } from 'node:zlib'
+import { send } from '../harness/doors.ts'
+import type { Answering } from '../harness/echo.ts'
+import { lie, type Telling } from '../harness/lie.ts'
+import { expectAnswerRefused } from '../harness/refusals.ts'
+import { verifies } from '../requirements.ts'
+
+const json =
+  (body: string | Uint8Array, ...fields: string[]): Answering =>
+  (_, response) => {
+    response.writeHead(200, ['content-type', 'application/json', ...fields]).end(body)
+  }
+
+const answers: Readonly<Record<string, Answering>> = {
+  'compressed though nobody asked': json(gzipSync('{}'), 'content-encoding', 'gzip'),
+  'in an unknown coding': json('{}', 'content-encoding', 'rot13'),
+  'with two types': json('{}', 'content-type', 'text/html'),
+  'with two digests': json('{}', 'content-digest', 'sha-256=:AA==:', 'content-digest', 'a=:AA==:'),
+  'with two sessions': json('{}', 'mcp-session-id', 'a', 'mcp-session-id', 'b'),
+  'that names a member twice': json('{"a":1,"a":2}'),
+  'that is no JSON': json('<html>'),
+  'that is no text': json(Buffer.from([0x22, 0xff, 0x22])),
+  'that nests too deep': json('['.repeat(100) + ']'.repeat(100)),
+  'of a type that nobody inspects': (_, response) => {
+    response.writeHead(200, { 'content-type': 'application/pdf' }).end('%PDF')
+  },
+  'without a type': (_, response) => {
+    response.writeHead(200).end('{}')
+  },
+  'that does not end': json(`"${'x'.repeat(5 * 1024 * 1024)}"`),
+}
+
+const answer =
+  (transport: 'gateway' | 'mesh', answering: Answering): Telling =>
+  async (world) =>
+    expectAnswerRefused(world, transport, {
+      code: 'RESPONSE_REJECTED',
+      tell: () => world.echo.during(answering, () => send(world[transport])),
+    })
+
+const onEach = (transport: 'gateway' | 'mesh') =>
+  Object.fromEntries(Object.entries(answers).map(([way, each]) => [way, answer(transport, each)]))
+
+lie(
+  verifies(
+    ['inspect:response'],
+    'an answer that a request would be refused for does not reach the caller',
+  ),
+  {
+    gateway: onEach('gateway'),
+    mesh: onEach('mesh'),
+    queue: 'an acknowledgement carries no content',
+  },
+)

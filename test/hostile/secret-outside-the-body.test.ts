@@ -1,0 +1,48 @@
+import { expect } from 'vitest'
+import { send } from '../harness/doors.ts'
+import { answering } from '../harness/echo.ts'
+import { lie, type Telling } from '../harness/lie.ts'
+import { eachRefusedOnBoth } from '../harness/refusals.ts'
+import { verifies } from '../requirements.ts'
+
+const card = '4111111111111111'
+const paths = {
+  'in the query': { path: `/pay?card=${card}` },
+  'in the query, with pluses': { path: '/pay?card=4111+1111+1111+1111' },
+  'in the query, percent-encoded': { path: '/pay?card=%34%31%31%31111111111111' },
+  'in the path': { path: `/cards/${card}` },
+  'in the path of a GET': { path: `/cards/${card}`, method: 'GET', body: null },
+}
+const refused = eachRefusedOnBoth('CONTENT_BLOCKED', {
+  ...Object.fromEntries(
+    Object.entries(paths).map(([way, each]) => [way, { to: 'masked', ...each }]),
+  ),
+  'where policy blocks': { to: 'blocked', path: `/pay?card=${card}` },
+})
+
+const names = ['Idempotency-Key', 'X-Request-Id', 'User-Agent', 'Mcp-Param-Card', 'Prefer']
+
+const inFields =
+  (transport: 'gateway' | 'mesh'): Telling =>
+  async (world) => {
+    const headers = names.map((name) => [name, card] as const)
+    const heard = await world.echo.during(answering({}, { etag: card, vary: 'accept' }), () =>
+      send(world[transport], { to: 'masked', headers }),
+    )
+    expect(heard.status).toBe(200)
+    expect(world.echo.reached.at(-1)?.rawHeaders.join('\n')).not.toContain(card)
+    expect([...heard.headers].flat(2).join('\n')).not.toContain(card)
+    expect(heard.headers.get('vary')).toEqual(['accept'])
+  }
+
+lie(
+  verifies(
+    ['inspect:mask', 'inspect:block', 'inspect:response'],
+    'a secret outside of the body does not pass',
+  ),
+  {
+    gateway: { ...refused.gateway, 'in fields, both ways': inFields('gateway') },
+    mesh: { ...refused.mesh, 'in fields, both ways': inFields('mesh') },
+    queue: 'the sender masks before it seals',
+  },
+)

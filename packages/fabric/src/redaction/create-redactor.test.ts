@@ -1,4 +1,4 @@
-import { parseStrictJson } from '@countersign/protocol'
+import { parseStrictJson, parseUtf8, utf8 } from '@countersign/protocol'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { Refusal } from '../lib/refusal.ts'
@@ -127,6 +127,19 @@ describe('findings', () => {
   })
 })
 
+describe('a body without a media type', () => {
+  test('is inspected as what a receiver would take it for', () => {
+    const order = { mask: ['card'], block: [] }
+    const masked = (text: string) => {
+      const answer = redactor.redact(utf8(text), '', order)
+      return answer instanceof Refusal ? answer.code : parseUtf8(answer.body)
+    }
+    expect(masked('pay 4111 1111 1111 1111')).toBe('pay [CARD *1111]')
+    expect(masked(' {"a":"4111111111111111"}')).toBe(' {"a":"[CARD *1111]"}')
+    expect(masked('{"a":1,"a":2}')).toBe('MESSAGE_MALFORMED')
+  })
+})
+
 describe('what cannot be inspected is refused', () => {
   test.each([
     'multipart/form-data; boundary=x',
@@ -140,7 +153,6 @@ describe('what cannot be inspected is refused', () => {
     'text/plain; charset=iso-8859-1',
     'text/',
     'json',
-    '',
     'application/+json',
     'application/a/b+json',
   ])('the media type %j', (type) => {

@@ -5,7 +5,7 @@ import { inspectForm } from './inspect-form.ts'
 import { inspectJson, inspectNested } from './inspect-json.ts'
 import { type Cut, Inspection, type LeafPlace, planCuts, TooManyFindings } from './inspection.ts'
 import { JsonFault } from './json-string.ts'
-import { type Reading, readingOf } from './media-type.ts'
+import { type Reading, readingOf, readingOfUntyped } from './media-type.ts'
 import { OPERATORS_DEFAULT, type Operator } from './operators.ts'
 import {
   type DataClass,
@@ -70,7 +70,7 @@ function redact(
   if (body.length > settings.limits.bodyBytesMax) {
     return new Refusal('MESSAGE_TOO_LARGE', `${body.length} bytes cannot be inspected at once`)
   }
-  const reading = readingOf(contentType)
+  const reading = contentType === '' ? readingOfUntyped(body) : readingOf(contentType)
   if (reading === null) {
     return new Refusal('CONTENT_UNSUPPORTED', 'no detector reads this media type')
   }

@@ -21,3 +21,15 @@ export function readingOf(contentType: string): Reading | null {
   if (/^application\/[a-z0-9.!#$&^_-]{1,100}\+json$/.test(type)) return 'json'
   return /^text\/[a-z0-9.!#$&^_+-]{1,100}$/.test(type) ? 'text' : null
 }
+
+const whiteSpace: ReadonlySet<number | undefined> = new Set([0x20, 0x09, 0x0a, 0x0d])
+
+/**
+ * A body without a media type is whatever its receiver takes it for (RFC 9110, section 8.3): what
+ * starts like JSON could be parsed as JSON and so has to be; anything else is inspected as text.
+ */
+export function readingOfUntyped(body: Uint8Array): Reading {
+  let start = 0
+  while (whiteSpace.has(body[start])) start += 1
+  return body[start] === 0x7b || body[start] === 0x5b ? 'json' : 'text'
+}

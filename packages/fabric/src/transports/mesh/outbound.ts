@@ -18,7 +18,7 @@ import type { Arrival } from '../../pipeline/arrival.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
 import { admitControl } from '../../pipeline/control.ts'
 import type { Rooms } from '../../pipeline/enforce.ts'
-import { sha256 } from '../../pipeline/record.ts'
+import { recordRefusal, sha256 } from '../../pipeline/record.ts'
 import { refusalReply } from '../http/call.ts'
 import { type Classified, classifyIncoming } from '../http/classify.ts'
 import { forwardedHeaders, type Head } from '../http/head.ts'
@@ -143,10 +143,15 @@ async function carry(
     return refuse(options, call, order as Refusal)
   }
   const { rpcId } = order.classified
-  const refused = (refusal: Refusal) => new RefusedCall(refusal, rpcId)
   const request = sign(options, call, incoming, order)
-  const admitted = await admit(options, toArrival(call, incoming, order, request))
-  if (admitted instanceof Refusal) return refused(admitted)
+  const arrival = toArrival(call, incoming, order, request)
+  const admitted = await admit(options, arrival)
+  if (admitted instanceof Refusal) return new RefusedCall(admitted, rpcId)
+  const refused = async (refusal: Refusal) => {
+    const { caller } = admitted.authenticated
+    await recordRefusal(arrival, refusal, caller, options.rooms)
+    return new RefusedCall(refusal, rpcId)
+  }
   const response = await requestBalanced(options.upstream, options.balancer, order.route, {
     ...request,
     body: incoming.body,

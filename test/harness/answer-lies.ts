@@ -1,0 +1,97 @@
+import type { RefusalCode } from '@countersign/protocol'
+import type { Identity } from '@countersign/sdk'
+import { expect, vi } from 'vitest'
+import type { HeaderList } from './doors.ts'
+import { refusalOf, send } from './doors.ts'
+import type { Reached } from './echo.ts'
+import { type LyingAnswer, openLiar } from './liar.ts'
+import type { Telling } from './lie.ts'
+import { type Heard, talk } from './raw-http.ts'
+import { exchangeOf, expectAnswerRefused, expectHeard } from './refusals.ts'
+import type { World } from './world.ts'
+
+/** Given what reached the receiver and its identity, how it answers. */
+export type Answer = (reached: Reached, receiver: Identity, world: World) => LyingAnswer
+
+export interface AnswerLie {
+  readonly code: RefusalCode
+  readonly answer: Answer
+  /** The role of the receiver, by which policy may oblige it to countersign. */
+  readonly role?: 'open' | 'countersigned'
+}
+
+/** The gateway delivered the question; the answer is held back there, and the outcome says why. */
+export function answeredAtGateway({ code, answer, role = 'countersigned' }: AnswerLie): Telling {
+  return async (world) => {
+    const to = role === 'open' ? 'echo' : 'countersigned'
+    const receiver = await world.agent(to)
+    await expectAnswerRefused(world, 'gateway', {
+      code,
+      tell: () =>
+        world.echo.during(
+          (reached, response) => {
+            const { status, headers, body } = answer(reached, receiver, world)
+            response.writeHead(status, headers.flat()).end(body)
+          },
+          () => send(world.gateway, { to }),
+        ),
+    })
+  }
+}
+
+let liars = 0
+
+/** The caller's connector asked a receiver that has none: the answer is held back on the caller's side. */
+export function answeredOnMesh({ code, answer, role = 'countersigned' }: AnswerLie): Telling {
+  return async (world) => {
+    const name = `liar-${liars++}`
+    const receiver = await world.agent(name, [role])
+    const liar = await openLiar(receiver, (reached) => answer(reached, receiver, world))
+    try {
+      const heard = await askThroughConnector(world, name)
+      expectHeard(heard, 'mesh', code)
+      const entries = await world.explain(exchangeOf(heard))
+      expect(entries.map(({ kind, facts }) => [kind, facts['code']])).toEqual([['refusal', code]])
+    } finally {
+      await liar.close()
+    }
+  }
+}
+
+/** Asks `to` from the loopback of the caller's connector, once the connector knows of it. */
+export async function askThroughConnector(world: World, to: string): Promise<Heard> {
+  const { port, authority, path } = await world.connectors.loopback('caller', to, '/')
+  const body = '{"pay":10}'
+  const lines = [
+    `POST ${path} HTTP/1.1`,
+    `Host: ${authority}`,
+    'Content-Type: application/json',
+    `Content-Length: ${body.length}`,
+  ]
+  return vi.waitFor(
+    async () => {
+      const [heard] = await talk({ port, credential: null }, [
+        `${lines.join('\r\n')}\r\n\r\n`,
+        body,
+      ])
+      if (heard === undefined) throw new Error('the connector hung up')
+      // Until the state with the new agent arrives, it is unknown or leads to the gateway.
+      expect(refusalOf(heard)).not.toMatch(/NOT_PERMITTED|RECEIVER_UNREACHABLE|RECEIVER_UNKNOWN/)
+      return heard
+    },
+    { timeout: 10_000, interval: 20 },
+  )
+}
+
+/** As both: at the gateway, and on the caller's side of the mesh. */
+export function eachAnswered(lies: Readonly<Record<string, AnswerLie>>) {
+  const all = Object.entries(lies)
+  return {
+    gateway: Object.fromEntries(all.map(([way, each]) => [way, answeredAtGateway(each)])),
+    mesh: Object.fromEntries(all.map(([way, each]) => [way, answeredOnMesh(each)])),
+  }
+}
+
+export function answerWith(headers: HeaderList, body: string, status = 200): LyingAnswer {
+  return { status, headers, body }
+}

@@ -1,0 +1,61 @@
+import { sign } from 'node:crypto'
+import {
+  createSignatureBase,
+  createSignatureInput,
+  formatContentDigest,
+  formatSignedResponseHeaders,
+  profileResponseComponents,
+  responseSignatureTag,
+  type SignableRequest,
+  utf8,
+} from '@countersign/protocol'
+import type { Identity } from '@countersign/sdk'
+import type { HeaderList } from './doors.ts'
+import type { Reached } from './echo.ts'
+import { sha256 } from './signed.ts'
+
+/** How a countersignature may differ from an honest one. */
+export interface Countersigning {
+  readonly status?: number
+  readonly body?: string
+  readonly keyId?: string
+  readonly cover?: (honest: readonly string[]) => readonly string[]
+}
+
+export const answerBody = '{"paid":true}'
+
+/** The fields of a countersigned answer to what reached a receiver, over what `how` says. */
+export function countersignatureOf(
+  reached: Pick<Reached, 'method' | 'url' | 'rawHeaders'>,
+  { signing }: Identity,
+  how: Countersigning = {},
+): HeaderList {
+  const fields: [string, string][] = [
+    ['content-type', 'application/json'],
+    ['content-digest', formatContentDigest(sha256(utf8(how.body ?? answerBody)))],
+  ]
+  const response = { status: how.status ?? 200, headers: fields }
+  const answer = { response, request: requestOf(reached) }
+  const honest = profileResponseComponents(answer)
+  const input = createSignatureInput({
+    components: how.cover?.(honest) ?? honest,
+    created: Math.floor(Date.now() / 1000),
+    keyId: how.keyId ?? signing.keyId,
+    tag: responseSignatureTag,
+  })
+  const base = createSignatureBase(input, answer)
+  const signature = new Uint8Array(sign(null, utf8(base), signing.privateKey))
+  return [...fields, ...formatSignedResponseHeaders('callee', input, signature)]
+}
+
+function requestOf({
+  method,
+  url,
+  rawHeaders,
+}: Pick<Reached, 'method' | 'url' | 'rawHeaders'>): SignableRequest {
+  const headers: [string, string][] = []
+  for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
+    headers.push([(rawHeaders[at] ?? '').toLowerCase(), rawHeaders[at + 1] ?? ''])
+  }
+  return { method, path: url, authority: '', headers }
+}

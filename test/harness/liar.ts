@@ -1,0 +1,49 @@
+import { createServer } from 'node:https'
+import type { AddressInfo } from 'node:net'
+import { serverTlsOptions, type TlsCredential } from '@countersign/protocol/tls'
+import { askControl, type Identity } from '@countersign/sdk'
+import type { HeaderList } from './doors.ts'
+import type { Reached } from './echo.ts'
+
+export interface LyingAnswer {
+  readonly status: number
+  readonly headers: HeaderList
+  readonly body: string
+}
+
+/**
+ * A receiver that terminates the mesh by itself, without a connector to keep it honest, and is
+ * registered under its own name. `credential` is what it shows; its own unless said otherwise.
+ */
+export async function openLiar(
+  identity: Identity,
+  answer: (reached: Reached) => LyingAnswer,
+  credential: TlsCredential = identity.credential(),
+): Promise<{ close(): Promise<void> }> {
+  const options = serverTlsOptions({ ...credential, requestPeer: 'required', alpn: ['http/1.1'] })
+  const server = createServer(options, (request, response) => {
+    const chunks: Buffer[] = []
+    request.on('data', (chunk: Buffer) => chunks.push(chunk))
+    request.on('end', () => {
+      const { method = '', url = '', rawHeaders, headers } = request
+      const told = answer({ method, url, rawHeaders, headers, body: Buffer.concat(chunks) })
+      response.writeHead(told.status, told.headers.flat())
+      response.end(told.body)
+    })
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const url = `https://127.0.0.1:${(server.address() as AddressInfo).port}`
+  await register(identity, [{ url, protocol: 'auto' }])
+  return {
+    async close() {
+      await register(identity, [])
+      server.closeAllConnections()
+      await new Promise((resolve) => server.close(resolve))
+    },
+  }
+}
+
+async function register(identity: Identity, endpoints: readonly object[]): Promise<void> {
+  const value = { endpoints, ttlSeconds: 60 }
+  await askControl(identity.line, { method: 'POST', path: '/v1/mesh/endpoints', value })
+}

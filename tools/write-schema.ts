@@ -35,7 +35,7 @@ const meanings: Readonly<Record<string, string>> = {
   'limits.bodyBytes': 'Largest body of a request or answer through the gateway.',
   'limits.requestsPerMinute': 'Of one caller to one receiver.',
   'limits.connections': 'Open at once.',
-  'limits.upstreamTimeoutMs': 'How long a receiver may take to begin its answer.',
+  'limits.upstreamTimeoutMs': 'How long an answer may take, all events of a stream included.',
   'limits.streamMs': 'Meant for the longest stream. Accepted, and not used yet.',
   'agents.<name>.roles': 'Roles of a receiver that never enrolled.',
   'agents.<name>.segment': 'Segment of a receiver that never enrolled.',
@@ -54,7 +54,7 @@ export function formatSchema(): string {
 
 /** One row for each key that the file may hold. Throws on a key that nobody has explained. */
 export function formatTable(): string {
-  const rows = rowsOf(configJsonSchema() as Node, '')
+  const rows = rowsOf(configJsonSchema(), '')
   const lines = rows.map(
     ({ key, kind, byDefault, says }) => `| \`${key}\` | ${kind} | ${byDefault} | ${says} |`,
   )

@@ -62,7 +62,7 @@ async function read(request: IncomingMessage): Promise<Buffer> {
 
 function echo({ body, headers }: Reached, response: ServerResponse): void {
   const bytes = body.length > 0 ? body : Buffer.from('{}')
-  const type = headers['content-type'] ?? 'application/json'
+  const type = String(headers['content-type'] ?? 'application/json')
   response.writeHead(200, { 'content-type': type, 'content-length': bytes.length })
   response.end(bytes)
 }

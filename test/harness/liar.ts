@@ -33,7 +33,7 @@ export async function openLiar(
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const url = `https://127.0.0.1:${(server.address() as AddressInfo).port}`
-  await register(identity, [{ url, protocol: 'auto' }])
+  await register(identity, [{ url, protocol: 'auto', connector: true }])
   return {
     async close() {
       await register(identity, [])

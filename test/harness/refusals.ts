@@ -101,3 +101,14 @@ export async function untilRefused(ask: () => Promise<Heard>): Promise<void> {
     interval: 20,
   })
 }
+
+/** As `refused`, for requests to the fabric itself. */
+export function refusedByFabric(
+  code: RefusalCode,
+  draftOf: (world: World) => Draft | Promise<Draft>,
+): Telling {
+  return async (world) => {
+    const draft = await draftOf(world)
+    await expectRefused(world, 'gateway', { code, tell: () => send(world.control, draft) })
+  }
+}

@@ -29,6 +29,8 @@ export interface World {
   /** May call every receiver of the world. */
   readonly caller: Identity
   readonly gateway: Door
+  /** The same listener, where a path is not an agent's but the fabric's own. */
+  readonly control: Door
   readonly mesh: Door
   readonly connectors: Connectors
   /** An administrative operation, as the operator. */
@@ -80,20 +82,16 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
     origin: fabric.origin,
     agent: (name) => enrol(name, 'agent', ['caller']),
   })
+  const { host: authority, port } = new URL(fabric.origin)
+  const gatewayAt = (pathOf: (to: string, path: string) => string): Door => ({
+    transport: 'gateway',
+    credential,
+    place: (to, path) => Promise.resolve({ authority, port: Number(port), path: pathOf(to, path) }),
+  })
   return {
     ...{ dir, clock, fabric, echo, operator, caller, connectors, admin },
-    gateway: {
-      transport: 'gateway',
-      credential,
-      place: (to, path) => {
-        const { host, port } = new URL(fabric.origin)
-        return Promise.resolve({
-          authority: host,
-          port: Number(port),
-          path: `/agents/${to}${path}`,
-        })
-      },
-    },
+    gateway: gatewayAt((to, path) => `/agents/${to}${path}`),
+    control: gatewayAt((_, path) => path),
     mesh: { transport: 'mesh', credential, place: (to, path) => connectors.place(to, path) },
     agent: (name, roles = []) => enrol(name, 'agent', roles),
     explain: (exchange) => explain(admin, exchange),

@@ -86,6 +86,8 @@ async function wholeFabric({ root, rounds, seed, step }: PartOptions): Promise<P
     onRound: (round) => step(describe('power failure', rounds, round)),
   })
   const violations = [...report.violations]
+  // What was lost is told at once; a control experiment would only bury it.
+  if (violations.length > 0) return { violations, figures: figuresOf(report) }
   const control = join(root, 'control')
   mkdirSync(control)
   const lost = await loseWithoutSync(control, dice)

@@ -34,6 +34,8 @@ export function composeRooms(options: RoomsOptions): Rooms & EntryFeed {
     riskOf: (agent, now) => detection.riskOf(agent, now).score,
     findReceiver: (kind, name) => findReceiver(options, kind, name),
     findPrincipal: (name) => identity.directory.find(name),
+    credentialStands: ({ method, credentialId }) =>
+      method !== 'api-key' || identity.apiKeys.stands(credentialId),
     limits: memoryRateLimits(around.config.limits.requestsPerMinute),
     now: () => around.clock.now(),
   }
@@ -64,6 +66,7 @@ function standingChanges({ identity, policy }: Stores): StandingChanges {
       const stops = [
         identity.directory.onChange(() => listener()),
         policy.onChange(() => listener()),
+        identity.apiKeys.onRemove(() => listener()),
       ]
       return () => {
         for (const stop of stops) stop()
@@ -85,7 +88,9 @@ function findReceiver(
     return { kind, name, roles: [], segment: '', attributes: {} }
   }
   const record = options.stores.identity.directory.find(name)
-  const configured = options.around.config.agents[name]
+  const { agents } = options.around.config
+  // An agent may be named like a member that every object has.
+  const configured = Object.hasOwn(agents, name) ? agents[name] : undefined
   const described = record ?? configured ?? null
   if (described === null && options.routes.find(name) === null) return null
   // A receiver that misbehaves is cut off as well: nobody talks to a quarantined agent.

@@ -30,6 +30,11 @@ export class CborWriter {
     return this.#bytes.slice(0, this.#at)
   }
 
+  /** Forgets what was written and keeps the memory. */
+  reset(): void {
+    this.#at = 0
+  }
+
   head(major: number, argument: number): void {
     this.#reserve(9)
     const bytes = this.#bytes

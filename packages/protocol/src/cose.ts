@@ -146,15 +146,17 @@ function toBeSignedPrefix(protectedHeader: Uint8Array): Uint8Array {
   return writer.finish()
 }
 
+const heads = new CborWriter(16)
+
 /** `prefix`, the payload as a byte string, and the signature as one unless it is empty. */
 function append(prefix: Uint8Array, payload: Uint8Array, signature: Uint8Array): Uint8Array {
   const tail = signature.length === 0 ? 0 : 2 + signature.length
   const start = prefix.length + headLength(payload.length)
   const whole = new Uint8Array(start + payload.length + tail)
   whole.set(prefix)
-  const head = new CborWriter(9)
-  head.head(2, payload.length)
-  whole.set(head.finish(), prefix.length)
+  heads.reset()
+  heads.head(2, payload.length)
+  whole.set(heads.finish(), prefix.length)
   whole.set(payload, start)
   if (tail !== 0) {
     whole[start + payload.length] = 0x58

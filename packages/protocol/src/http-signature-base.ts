@@ -70,6 +70,38 @@ export function baseOfList(list: InnerList, message: SignableRequest | Answer): 
   return `${base}"@signature-params": ${formatMember(list)}`
 }
 
+/** As `createSignatureBase`, for an `input` that was made of `components`. */
+export function baseOfComponents(
+  components: readonly string[],
+  input: string,
+  message: SignableRequest | Answer,
+): string {
+  const { items } = listOf(components)
+  let base = ''
+  for (const [i, item] of items.entries()) {
+    base += `${components[i]}: ${componentValue(item, message)}\n`
+  }
+  return `${base}"@signature-params": ${input}`
+}
+
+/** A signer covers one of a few lists of components, over and over. */
+const listsMax = 256
+const lists = new Map<string, InnerList>()
+
+function listOf(components: readonly string[]): InnerList {
+  const text = components.join(' ')
+  const known = lists.get(text)
+  if (known !== undefined) return known
+  const list = parseSignatureInput(`(${text})`)
+  // Identifiers enter the base as they are given, so they must be given in their one form.
+  if (list.items.length !== components.length || formatMember(list) !== `(${text})`) {
+    throw new MalformedError('a component is not named in its one form')
+  }
+  if (lists.size >= listsMax) lists.clear()
+  lists.set(text, list)
+  return list
+}
+
 /** The components and parameters of one signature, every identifier supported and unique. */
 export function parseSignatureInput(input: string): InnerList {
   const list = parseInnerList(input)
@@ -239,10 +271,23 @@ export function fieldValues(name: string, headers: HeaderList): readonly string[
   const values: string[] = []
   for (const [header, value] of headers) {
     if (header === name || (header.length === name.length && header.toLowerCase() === name)) {
-      values.push(value.replace(/^[\t ]+|[\t ]+$/g, ''))
+      values.push(trimmed(value))
     }
   }
   return values
+}
+
+/** Spaces and tabs only: what else `trim` takes away would be refused as content. */
+function trimmed(value: string): string {
+  let start = 0
+  let end = value.length
+  while (start < end && isBlank(value.charCodeAt(start))) start++
+  while (end > start && isBlank(value.charCodeAt(end - 1))) end--
+  return value.slice(start, end)
+}
+
+function isBlank(code: number): boolean {
+  return code === 0x20 || code === 0x09
 }
 
 function isRequestComponent(name: string): name is RequestComponent {

@@ -67,7 +67,9 @@ export function formatBareItem(value: BareItem): string {
   }
   if (value instanceof Uint8Array) return `:${toBase64(value)}:`
   if (!/^[\x20-\x7e]*$/.test(value)) throw new TypeError('a structured string is printable ASCII')
-  return `"${value.replaceAll(/["\\]/g, '\\$&')}"`
+  // Nearly every value has nothing to escape, and to look for it costs less than to replace it.
+  const escaped = /["\\]/.test(value) ? value.replaceAll(/["\\]/g, '\\$&') : value
+  return `"${escaped}"`
 }
 
 function isInteger(value: number): boolean {

@@ -1,5 +1,6 @@
 import {
   type Answer,
+  baseOfComponents,
   baseOfList,
   checkComponents,
   fieldValues,
@@ -79,6 +80,19 @@ export function createSignatureInput(draft: SignatureInputDraft): string {
   input += `;alg="${signatureAlgorithm}"`
   if (draft.tag !== undefined) input += `;tag=${formatBareItem(draft.tag)}`
   return input
+}
+
+/**
+ * The inner list with parameters and the base over `message`, for whoever is about to sign: what
+ * `createSignatureBase` gives for `createSignatureInput`, without parsing the input again. Throws a
+ * MalformedError when a component is not supported, occurs twice or cannot be derived.
+ */
+export function draftSignature(
+  draft: SignatureInputDraft,
+  message: SignableRequest | Answer,
+): { readonly input: string; readonly base: string } {
+  const input = createSignatureInput(draft)
+  return { input, base: baseOfComponents(draft.components, input, message) }
 }
 
 /**

@@ -1,3 +1,5 @@
+import { toHex } from './bytes.ts'
+
 /** Prefixed, time-ordered ids: `<prefix>_<UUIDv7 in 32 lower-case hex digits>` (RFC 9562, section 5.7). */
 export type Id<Prefix extends string> = `${Prefix}_${string}`
 export type DecisionId = Id<'dec'>
@@ -13,11 +15,10 @@ export function createId<Prefix extends string>(
 ): Id<Prefix> {
   if (random.length !== 10) throw new TypeError('an id needs ten random bytes')
   const time = Math.floor(unixMs).toString(16).padStart(12, '0')
-  const tail = [...random]
+  const tail = new Uint8Array(random)
   tail[0] = 0x70 | ((tail[0] ?? 0) & 0x0f)
   tail[2] = 0x80 | ((tail[2] ?? 0) & 0x3f)
-  const hex = tail.map((byte) => byte.toString(16).padStart(2, '0')).join('')
-  return `${prefix}_${time}${hex}`
+  return `${prefix}_${time}${toHex(tail)}`
 }
 
 export function isId<Prefix extends string>(prefix: Prefix, value: unknown): value is Id<Prefix> {

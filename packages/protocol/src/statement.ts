@@ -62,8 +62,15 @@ const key = {
 } as const
 const membersCount = 8
 
+/** A producer writes a few dozen names, thrice in every entry. */
+const knownNamesMax = 256
+const knownNames = new Set<unknown>()
+
 export function isFactName(value: unknown): value is string {
-  return typeof value === 'string' && factName.test(value)
+  if (knownNames.has(value)) return true
+  if (typeof value !== 'string' || !factName.test(value)) return false
+  if (knownNames.size < knownNamesMax) knownNames.add(value)
+  return true
 }
 
 export function isStatementKind(value: unknown): value is StatementKind {
@@ -89,7 +96,8 @@ export function encodeFact(name: string, value: FactValue): Uint8Array {
 export function encodeEntryPayload(payload: EntryPayload): Uint8Array {
   assertPayload(payload)
   const names = [...payload.facts.keys()].sort(byEncodedName)
-  const writer = new CborWriter(256 + names.length * 64)
+  const writer = reused
+  writer.reset()
   writer.head(5, membersCount)
   writer.raw(key.n)
   writer.integer(payload.n)
@@ -177,6 +185,9 @@ function byEncodedName(a: string, b: string): number {
   if (a.length !== b.length) return a.length - b.length
   return a < b ? -1 : 1
 }
+
+/** Grows to the largest payload, a few kilobytes: a new one for each entry would be freed by a thread. */
+const reused = new CborWriter(4096)
 
 function encodedText(text: string): Uint8Array {
   const writer = new CborWriter(16)

@@ -39,6 +39,10 @@ export interface ApiKeys {
   list(): readonly ApiKey[]
   /** True when there was one of that id; it opens nothing from then on. */
   remove(id: string): Promise<boolean>
+  /** Whether there is one of that id, expired or not: what it opened before must end with it. */
+  stands(id: string): boolean
+  /** Called after every durable removal. Returns the function that stops it. */
+  onRemove(listener: () => void): () => void
   /** The key whose secret `text` shows, expired ones included; null for any other text. */
   find(text: string): ApiKey | null
 }
@@ -75,6 +79,7 @@ export async function openApiKeys(options: {
 }): Promise<ApiKeys> {
   const { store, directory, clock, random } = options
   const keys = new Map<string, KeptKey>()
+  const listeners = new Set<() => void>()
   for (const { key, value } of await store.load('api-keys')) {
     keys.set(key, keySchema.parse(JSON.parse(value)))
   }
@@ -106,7 +111,14 @@ export async function openApiKeys(options: {
       if (!keys.has(id)) return false
       // Durable first: a key must not come back with the next start after it was said to be gone.
       await store.commit([{ table: 'api-keys', key: id, value: null }])
-      return keys.delete(id)
+      const removed = keys.delete(id)
+      for (const listener of listeners) listener()
+      return removed
+    },
+    stands: (id) => keys.has(id),
+    onRemove: (listener) => {
+      listeners.add(listener)
+      return () => listeners.delete(listener)
     },
     find: (text) => {
       const parsed = parseSecretText(kind, idLength, text)

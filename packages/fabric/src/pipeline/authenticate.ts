@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import {
   equalBytes,
   parseContentDigest,
@@ -8,6 +7,7 @@ import {
 import type { Authenticator, Caller } from '../identity/caller.ts'
 import type { MessageSignatures } from '../identity/message-signatures.ts'
 import { Refusal } from '../lib/refusal.ts'
+import { sha256 } from '../lib/sha256.ts'
 import type { Arrival, PresentedSignature } from './arrival.ts'
 
 /** What the stage asks of identity. */
@@ -94,8 +94,7 @@ function coverageFault({ message, target }: Arrival, signature: PresentedSignatu
 /** Null when `field` is the digest of `body` (RFC 9530). */
 export function digestFault(field: string, body: Uint8Array): string | null {
   try {
-    const actual = createHash('sha256').update(body).digest()
-    return equalBytes(parseContentDigest(field), actual) ? null : 'Content-Digest does not match'
+    return equalBytes(parseContentDigest(field), sha256(body)) ? null : 'Content-Digest does not match'
   } catch (cause) {
     return `Content-Digest cannot be read: ${String(cause)}`
   }

@@ -18,6 +18,8 @@ export interface AuthorizeRoom {
   findReceiver(kind: Receiver['kind'], name: string): Receiver | null
   /** The record that the caller's standing is re-checked against. */
   findPrincipal(name: string): AgentRecord | null
+  /** False once the credential was taken back before its time; absent where none can be. */
+  credentialStands?(caller: Caller): boolean
   readonly limits: RateLimits
   now(): number
 }
@@ -75,13 +77,14 @@ export async function authorize(
 ): Promise<Authorized | Refusal> {
   const { caller, arrival } = authenticated
   const { target } = arrival
-  // Spent before policy is asked: a caller that is denied in a loop must run dry as well.
-  const quota = await room.limits.spend(caller.name, target.name)
+  const receiver = room.findReceiver(target.kind, target.name)
+  // Spent before policy is asked: a caller that is denied in a loop must run dry as well. Names that
+  // nobody bears share one allowance, or a caller would have as many as it can make up.
+  const quota = await room.limits.spend(caller.name, receiver === null ? '' : target.name)
   if (quota.exhausted) {
     const detail = `${caller.name} used up ${quota.limit} on ${target.name}`
     return new QuotaRefusal('RATE_LIMITED', detail, quota)
   }
-  const receiver = room.findReceiver(target.kind, target.name)
   // Strangers to a receiver and receivers that do not exist look alike to policy below; only a
   // caller that could be permitted learns the difference.
   const resource = receiver ?? unknownReceiver(target.kind, target.name)
@@ -137,6 +140,9 @@ export function recheck(authorized: Authorized, room: AuthorizeRoom): Refusal | 
   const record = room.findPrincipal(caller.name)
   if (record === null || record.status !== 'active') {
     return new Refusal('WITHDRAWN', `${caller.name} is ${record?.status ?? 'unknown'}`)
+  }
+  if (room.credentialStands?.(caller) === false) {
+    return new Refusal('WITHDRAWN', `the ${caller.method} ${caller.credentialId} was taken back`)
   }
   const receiver = room.findReceiver(arrival.target.kind, arrival.target.name)
   if (receiver === null) return new Refusal('WITHDRAWN', 'the receiver is gone')

@@ -2,13 +2,14 @@ import type { SignedResponse } from '@countersign/protocol'
 import type { MessageSignatures } from '../identity/message-signatures.ts'
 import type { FactValue } from '../ledger/ledger.ts'
 import { Refusal } from '../lib/refusal.ts'
+import { sha256 } from '../lib/sha256.ts'
 import type { Finding } from '../redaction/redactor.ts'
 import { digestFault } from './authenticate.ts'
 import type { Courier, Delivered, StreamEvent } from './delivery.ts'
 import type { InspectRoom } from './inspect.ts'
 import { inspectFields } from './inspect-fields.ts'
 import type { Quota } from './quota.ts'
-import { type Intended, maskedSummary, sha256 } from './record.ts'
+import { type Intended, maskedSummary } from './record.ts'
 
 export interface DeliverRoom extends InspectRoom {
   readonly signatures: MessageSignatures
@@ -72,7 +73,11 @@ export async function deliver(
   if (signed === null && obligations.signedResponse) {
     return new Refusal('COUNTERSIGNATURE_MISSING', `${target.name} did not sign its response`)
   }
-  const facts = { ...delivered.facts, ...countersignatureFacts(delivered, room.signatures) }
+  const digest = delivered.body instanceof Uint8Array ? sha256(delivered.body) : null
+  const facts = {
+    ...delivered.facts,
+    ...countersignatureFacts(delivered, digest, room.signatures),
+  }
   if (target.protocol === 'queue') {
     const { body, headers } = delivered
     return new Answered(intended, delivered, { body, headers, facts, findings: [] })
@@ -91,7 +96,8 @@ export async function deliver(
   }
   const findings = [...head.findings, ...redacted.findings]
   const forwarded = {
-    'response.forwarded-digest': sha256(redacted.body),
+    'response.forwarded-digest':
+      digest !== null && redacted.body === delivered.body ? digest : sha256(redacted.body),
     'response.masked': maskedSummary(findings),
   }
   const checked = { body: redacted.body, headers, findings, facts: { ...facts, ...forwarded } }
@@ -107,7 +113,7 @@ function countersignatureFault(
   const signed = delivered.countersignature
   if (signed === null) return null
   const refused = (detail: string) => new Refusal('COUNTERSIGNATURE_REJECTED', detail)
-  if (!coversRequest(signed)) return refused('it does not cover the signature of the request')
+  if (!coversRequest(signed, isSigned)) return refused('it does not cover the signature of the request')
   if (!signed.components.includes('"@status"')) return refused('it does not cover the status')
   if (delivered.body instanceof Uint8Array) {
     const field = delivered.headers.find(([name]) => name === 'content-digest')?.[1]
@@ -124,12 +130,15 @@ function countersignatureFault(
 /** RFC 9421, section 2.4: without it, one signed answer could be moved to another question. */
 const own = '"signature";req'
 
-function coversRequest(signed: SignedResponse): boolean {
-  return signed.components.some((id) => id === own || id.startsWith(`${own};key=`))
+/** Where the caller signed, its own signature: a receipt takes no other link between the two ends. */
+function coversRequest({ components }: SignedResponse, isSigned: boolean): boolean {
+  const label = isSigned ? 'caller' : 'fabric'
+  return components.some((id) => id === own || id === `${own};key="${label}"`)
 }
 
 function countersignatureFacts(
   delivered: Delivered,
+  digest: Uint8Array | null,
   signatures: MessageSignatures,
 ): Record<string, FactValue> {
   const signed = delivered.countersignature
@@ -137,7 +146,7 @@ function countersignatureFacts(
     status: delivered.status,
     'attested.response': signed === null ? 'fabric' : 'callee',
   }
-  if (delivered.body instanceof Uint8Array) facts['response.digest'] = sha256(delivered.body)
+  if (digest !== null) facts['response.digest'] = digest
   if (signed !== null) {
     facts['response.signature'] = signed.signature
     facts['response.signature-base'] = signed.base

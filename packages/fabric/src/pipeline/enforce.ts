@@ -6,7 +6,7 @@ import { authorize } from './authorize.ts'
 import { type Answered, type DeliverRoom, deliver } from './deliver.ts'
 import type { Courier } from './delivery.ts'
 import { inspect } from './inspect.ts'
-import { type Intended, recordIntent, recordOutcome, recordRefusal } from './record.ts'
+import { type Intended, recordIntent, recordOutcome, recordRefusal, writable } from './record.ts'
 import { type InspectedEvents, inspectedEvents, type StreamRoom } from './stream.ts'
 
 /** Everything the stages ask for; `compose.ts` is the only place that gathers it. */
@@ -66,7 +66,7 @@ async function conclude(
   answer: Answered | Refusal,
 ): Promise<Outcome> {
   if (answer instanceof Refusal) {
-    const facts = { code: answer.code, 'private.detail': answer.detail }
+    const facts = { code: answer.code, 'private.detail': writable(answer.detail) }
     // A receiver that was silent for too long may have acted all the same.
     const unknown = answer.code === 'UNDECIDED' || answer.code === 'RECEIVER_TIMED_OUT'
     const result = unknown ? 'unknown' : 'refused'

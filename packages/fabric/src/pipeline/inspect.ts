@@ -1,4 +1,5 @@
 import { Refusal } from '../lib/refusal.ts'
+import { sha256 } from '../lib/sha256.ts'
 import type { Finding, Redactor } from '../redaction/redactor.ts'
 import type { Authorized } from './authorize.ts'
 import { type Fields, inspectFields, inspectPath } from './inspect-fields.ts'
@@ -20,6 +21,7 @@ class Inspected {
   readonly #body: Uint8Array
   readonly #headers: Fields
   readonly #findings: readonly Finding[]
+  #digest: Uint8Array | null = null
 
   constructor(authorized: Authorized, { body, headers, findings }: Forwardable) {
     this.authorized = authorized
@@ -36,6 +38,12 @@ class Inspected {
   /** The fields that may leave. */
   get headers(): Fields {
     return this.#headers
+  }
+
+  /** SHA-256 of the body, computed once for the record, the signature and the receiver. */
+  get digest(): Uint8Array {
+    this.#digest ??= sha256(this.#body)
+    return this.#digest
   }
 
   get findings(): readonly Finding[] {

@@ -1,9 +1,9 @@
-import { createHash } from 'node:crypto'
 import type { Detection } from '../detection/detector.ts'
 import type { Caller } from '../identity/caller.ts'
 import type { MessageSignatures } from '../identity/message-signatures.ts'
 import type { Committed, EntryDraft, FactValue } from '../ledger/ledger.ts'
 import type { Refusal } from '../lib/refusal.ts'
+import { sha256 } from '../lib/sha256.ts'
 import type { Finding } from '../redaction/redactor.ts'
 import type { Arrival } from './arrival.ts'
 import { PolicyRefusal } from './authorize.ts'
@@ -34,6 +34,7 @@ class Intended {
 }
 
 export type { Intended }
+export { sha256 }
 
 export async function recordIntent(inspected: Inspected, room: RecordRoom): Promise<Intended> {
   const { arrival } = inspected.authorized.authenticated
@@ -67,11 +68,11 @@ export async function recordRefusal(
       code: refusal.code,
       transport,
       protocol: target.protocol,
-      operation: target.operation,
-      tool: target.tool,
+      operation: writable(target.operation),
+      tool: writable(target.tool),
       receiver: target.name,
       'request.digest': sha256(arrival.message.body),
-      'private.detail': refusal.detail,
+      'private.detail': writable(refusal.detail),
       ...(caller === null
         ? knownCaller(refusal)
         : { caller: caller.spiffeId, 'caller.method': caller.method }),
@@ -86,6 +87,14 @@ export async function recordRefusal(
   })
 }
 
+const wordsLengthMax = 2048
+/**
+ * What callers worded, in a form that every entry can hold. The ledger takes no lone surrogate and no
+ * fact without end, and a refusal that could not be recorded would be one that nobody counts.
+ */
+export function writable(words: string): string {
+  return words.slice(0, wordsLengthMax).toWellFormed()
+}
 function knownCaller({ caller }: Refusal): { caller?: string } {
   return caller === null ? {} : { caller }
 }
@@ -128,7 +137,7 @@ function intentFacts(inspected: Inspected, room: RecordRoom): Record<string, Fac
   const { authorized } = inspected
   const { arrival, caller, signed } = authorized.authenticated
   const { target, transport, message, signature } = arrival
-  const digest = sha256(message.body)
+  const digest = inspected.body === message.body ? inspected.digest : sha256(message.body)
   const facts: Record<string, FactValue> = {
     transport,
     protocol: target.protocol,
@@ -141,7 +150,7 @@ function intentFacts(inspected: Inspected, room: RecordRoom): Record<string, Fac
     'policy.version': authorized.policyVersion,
     'policy.rules': authorized.decision.policies.join(' '),
     'request.digest': digest,
-    'request.forwarded-digest': inspected.body === message.body ? digest : sha256(inspected.body),
+    'request.forwarded-digest': inspected.digest,
     masked: maskedSummary(inspected.findings),
     'attested.request': signed ? 'caller' : 'fabric',
     'private.request': JSON.stringify(authorized.request),
@@ -162,10 +171,6 @@ export function maskedSummary(findings: readonly Finding[]): string {
     if (operator !== 'none') counts.set(dataClass, (counts.get(dataClass) ?? 0) + 1)
   }
   return [...counts].map(([name, count]) => `${name}:${count}`).join(' ')
-}
-
-export function sha256(bytes: Uint8Array): Uint8Array {
-  return createHash('sha256').update(bytes).digest()
 }
 
 interface Seen {

@@ -12,6 +12,7 @@ import {
   maskedSummary,
   type RecordRoom,
   recordOutcome,
+  writable,
 } from './record.ts'
 import { type StandingChanges, watchStanding } from './standing.ts'
 
@@ -151,7 +152,7 @@ class Transcript {
         transcript: this.#hash.digest(),
         events: this.#events,
         'response.masked': maskedSummary(this.#findings),
-        ...(refusal === null ? {} : { code: refusal.code, 'private.detail': refusal.detail }),
+        ...(refusal === null ? {} : { code: refusal.code, 'private.detail': writable(refusal.detail) }),
       },
     }
   }

@@ -1,12 +1,8 @@
 import type { ConnectionOptions } from 'node:tls'
 import { type buildConnector, type Dispatcher, errors, Pool } from 'undici'
 import { UpstreamError } from '../../lib/upstream-error.ts'
-import type {
-  Endpoint,
-  Upstream,
-  UpstreamRequest,
-  UpstreamResponse,
-} from '../../transports/http/upstream.ts'
+import type { Upstream, UpstreamRequest } from '../../transports/http/upstream.ts'
+import { Dispatched } from './dispatched.ts'
 
 export interface UpstreamOptions {
   /** TLS options for a peer that must prove `spiffeId`, from the one TLS module. */
@@ -22,10 +18,20 @@ const poolsMax = 256
 /** Receivers over HTTP/1.1, with undici's pools; TLS identity comes from `tlsFor` and nowhere else. */
 export function undiciUpstream(options: UpstreamOptions): Upstream & { refresh(): void } {
   const pools = new Map<string, Pool>()
+  const places = new Map<string, Place>()
 
-  function poolFor(endpoint: Endpoint): Pool {
-    const { origin } = new URL(endpoint.url)
-    const key = `${origin} ${endpoint.spiffeId ?? ''}`
+  function placeOf(url: string): Place {
+    const known = places.get(url)
+    if (known !== undefined) return known
+    const { origin, pathname } = new URL(url)
+    const place = { origin, prefix: pathname.replace(/\/$/, '') }
+    if (places.size >= poolsMax) places.clear()
+    places.set(url, place)
+    return place
+  }
+
+  function poolFor(origin: string, spiffeId: string | null): Pool {
+    const key = `${origin} ${spiffeId ?? ''}`
     const found = pools.get(key)
     if (found !== undefined) {
       pools.delete(key)
@@ -42,7 +48,7 @@ export function undiciUpstream(options: UpstreamOptions): Upstream & { refresh()
       keepAliveTimeout: 4_000,
       connect: {
         timeout: options.connectTimeoutMs,
-        ...(endpoint.spiffeId === null ? {} : tlsOf(options, endpoint.spiffeId)),
+        ...(spiffeId === null ? {} : tlsOf(options, spiffeId)),
       },
     })
     pools.set(key, pool)
@@ -57,8 +63,10 @@ export function undiciUpstream(options: UpstreamOptions): Upstream & { refresh()
   return {
     async request(endpoint, request) {
       try {
-        const prefix = new URL(endpoint.url).pathname.replace(/\/$/, '')
-        return toResponse(await poolFor(endpoint).request(toDispatch(prefix, request)))
+        const { origin, prefix } = placeOf(endpoint.url)
+        const dispatched = new Dispatched(request.signal)
+        poolFor(origin, endpoint.spiffeId).dispatch(toDispatch(prefix, request), dispatched)
+        return await dispatched.response
       } catch (cause) {
         throw toUpstreamError(cause)
       }
@@ -76,13 +84,20 @@ export function undiciUpstream(options: UpstreamOptions): Upstream & { refresh()
   }
 }
 
-function toDispatch(prefix: string, request: UpstreamRequest): Dispatcher.RequestOptions {
+interface Place {
+  readonly origin: string
+  /** The path of the endpoint, without a slash at its end. */
+  readonly prefix: string
+}
+
+function toDispatch(prefix: string, request: UpstreamRequest): Dispatcher.DispatchOptions {
+  const headers: string[] = []
+  for (const [name, value] of request.headers) headers.push(name, value)
   return {
     method: request.method,
     path: joinPath(prefix, request.path),
-    headers: request.headers.flatMap(([name, value]) => [name, value]),
+    headers,
     body: request.body.length === 0 ? null : request.body,
-    signal: request.signal,
   }
 }
 
@@ -90,23 +105,6 @@ function toDispatch(prefix: string, request: UpstreamRequest): Dispatcher.Reques
 function joinPath(prefix: string, path: string): string {
   const bare = prefix !== '' && (path === '/' || path.startsWith('/?'))
   return bare ? `${prefix}${path.slice(1)}` : `${prefix}${path}`
-}
-
-function toResponse(data: Dispatcher.ResponseData): UpstreamResponse {
-  const headers: [string, string][] = []
-  for (const [name, value] of Object.entries(data.headers)) {
-    if (typeof value === 'string') headers.push([name, value])
-    else if (Array.isArray(value)) for (const one of value) headers.push([name, one])
-  }
-  return {
-    status: data.statusCode,
-    headers,
-    body: data.body,
-    discard: () => {
-      data.body.on('error', () => undefined)
-      data.body.destroy()
-    },
-  }
 }
 
 const unsentCodes: ReadonlySet<string> = new Set([

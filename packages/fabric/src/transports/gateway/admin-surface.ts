@@ -3,7 +3,7 @@ import type { Courier } from '../../pipeline/delivery.ts'
 import { enforce, type Rooms } from '../../pipeline/enforce.ts'
 import { exchangeHeaders, problem } from '../http/call.ts'
 import { parseJsonBody } from '../http/json-body.ts'
-import { arrivalOf, problemReply, type Surface } from './visit.ts'
+import { arrivalOf, problemReply, type Surface, type Visit } from './visit.ts'
 
 /** The built-in receiver that administrative requests are delivered to. */
 export interface Administration {
@@ -15,7 +15,7 @@ export interface Administration {
 /** `POST /v1/admin`: an ordinary exchange whose receiver is the fabric itself. */
 export function adminSurface(rooms: Rooms, administration: Administration): Surface {
   return async (visit) => {
-    const request = readRequest(visit.incoming.body)
+    const request = readRequest(visit)
     const fault = request instanceof Refusal ? request : null
     const { operation, args } = request instanceof Refusal ? unread : request
     const action = administration.actionOf(operation)
@@ -54,8 +54,13 @@ function pair([name, value]: readonly [string, string]): [string, string] {
   return [name, value]
 }
 
-function readRequest(body: Uint8Array): { operation: string; args: unknown } | Refusal {
-  const value = parseJsonBody(body)
+function readRequest({ incoming, path }: Visit): { operation: string; args: unknown } | Refusal {
+  const { method } = incoming.head
+  // One spelling of the one door, so that whoever watches it from outside sees everything.
+  if (method !== 'POST' || path !== '/v1/admin') {
+    return new Refusal('OPERATION_UNKNOWN', `${method} ${path}`)
+  }
+  const value = parseJsonBody(incoming.body)
   if (value instanceof Refusal) return value
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     return new Refusal('MESSAGE_MALFORMED', 'an object is expected')

@@ -1,9 +1,11 @@
 import {
+  equalBytes,
   isId,
   type MeshEntry,
   type MeshState,
   parseMeshEntries,
   parseMeshRegistration,
+  parseSpiffeId,
 } from '@countersign/protocol'
 import type { Caller } from '../../identity/caller.ts'
 import type { Committed, EntryDraft, OpenedEntry } from '../../ledger/ledger.ts'
@@ -59,10 +61,12 @@ export function receiptsSurface(options: ControlOptions): Surface {
   }
 }
 
-function isOwn(entries: readonly OpenedEntry[], caller: Caller): boolean {
-  return entries.some(
-    ({ facts }) => facts['caller'] === caller.spiffeId || facts['receiver'] === caller.name,
-  )
+/** The receiver is a bare name: what a channel or the fabric received is nobody's by that name. */
+function isOwn(entries: readonly OpenedEntry[], { spiffeId, name }: Caller): boolean {
+  return entries.some(({ facts }) => {
+    const isToAgent = facts['protocol'] !== 'queue' && facts['protocol'] !== 'admin'
+    return facts['caller'] === spiffeId || (isToAgent && facts['receiver'] === name)
+  })
 }
 
 /** `/v1/mesh/…`: what connectors and serving agents need of the fabric. */
@@ -98,7 +102,9 @@ const meshAnswers: Readonly<Record<string, MeshAnswer>> = {
     return jsonReply(await options.meshState(beyond, longPollMs, visit.signal))
   },
   'POST /v1/mesh/endpoints': async (options, visit) => {
-    const admitted = await admit(options, visit, { action: 'discover', operation: 'mesh.register' })
+    // Where a name is reached is written for others to go by: a key or a token that may find agents,
+    // narrowed or stolen, must not move one.
+    const admitted = await admit(options, visit, { action: 'record', operation: 'mesh.register' })
     if (admitted instanceof Refusal) return admitted
     const registration = parse(visit, parseMeshRegistration)
     if (registration instanceof Refusal) return refuse(options, visit, registration)
@@ -116,7 +122,9 @@ const meshAnswers: Readonly<Record<string, MeshAnswer>> = {
     if (admitted instanceof Refusal) return admitted
     const entries = parse(visit, parseMeshEntries)
     if (entries instanceof Refusal) return refuse(options, visit, entries)
-    const foreign = (await findKnown(options, entries)) ?? owners.claim(entries, admitted)
+    const forged = findForgedKey(options, entries, admitted)
+    const foreign =
+      forged ?? (await findKnown(options, entries)) ?? owners.claim(entries, admitted)
     if (foreign !== null) return refuse(options, visit, foreign)
     const facts = { transport: 'mesh', producer: admitted.spiffeId }
     const committed = await Promise.all(
@@ -176,8 +184,34 @@ async function findKnown(
   return null
 }
 
-/** Exchanges under way at connectors; beyond this the oldest can no longer be closed by them. */
-const openExchangesMax = 100_000
+/**
+ * A receipt says that a caller attested when a key beside the caller's name verifies. Which keys are
+ * whose is for the directory to say: a connector could name anybody over a key that it made up.
+ */
+function findForgedKey(
+  { rooms }: ControlOptions,
+  entries: readonly MeshEntry[],
+  { spiffeId }: Caller,
+): Refusal | null {
+  for (const { facts } of entries) {
+    const owners = { 'request.key': facts['caller'], 'response.key': spiffeId }
+    for (const [fact, owner] of Object.entries(owners)) {
+      const key = facts[fact]
+      if (key === undefined) continue
+      const id = typeof owner === 'string' ? parseSpiffeId(owner) : null
+      const known = id === null ? null : rooms.authorization.findPrincipal(id.name)
+      const isOwned =
+        key instanceof Uint8Array &&
+        known?.kind === id?.kind &&
+        id?.trustDomain === parseSpiffeId(spiffeId)?.trustDomain &&
+        equalBytes(key, known?.keys?.signing.publicKey ?? new Uint8Array(0))
+      if (!isOwned) return new Refusal('NOT_PERMITTED', `${fact} is not the key of ${String(owner)}`)
+    }
+  }
+  return null
+}
+/** Exchanges under way at one connector; beyond this it can no longer close its oldest. */
+const openExchangesMax = 10_000
 
 /**
  * Which connector opened which exchange: only the one that recorded an intent may record how it
@@ -186,6 +220,8 @@ const openExchangesMax = 100_000
  */
 class ExchangeOwners {
   readonly #owners = new Map<string, string>()
+  /** By connector, so that none can push out what is open at another. */
+  readonly #open = new Map<string, Set<string>>()
 
   claim(entries: readonly MeshEntry[], connector: Caller): Refusal | null {
     for (const entry of entries) {
@@ -193,8 +229,8 @@ class ExchangeOwners {
       if (fault !== null) return new Refusal('NOT_PERMITTED', fault)
     }
     for (const { kind, exchange } of entries) {
-      if (kind === 'intent') this.#open(exchange, connector.spiffeId)
-      else this.#owners.delete(exchange)
+      if (kind === 'intent') this.#take(exchange, connector.spiffeId)
+      else this.#leave(exchange)
     }
     return null
   }
@@ -211,10 +247,18 @@ class ExchangeOwners {
     return owner === connector.spiffeId ? null : `${exchange} is not open at ${connector.name}`
   }
 
-  #open(exchange: string, owner: string): void {
+  #take(exchange: string, owner: string): void {
+    const open = this.#open.get(owner) ?? new Set()
+    this.#open.set(owner, open.add(exchange))
     this.#owners.set(exchange, owner)
-    if (this.#owners.size <= openExchangesMax) return
-    const [oldest] = this.#owners.keys()
-    if (oldest !== undefined) this.#owners.delete(oldest)
+    const [oldest] = open
+    if (open.size > openExchangesMax && oldest !== undefined) this.#leave(oldest)
+  }
+  #leave(exchange: string): void {
+    const owner = this.#owners.get(exchange) ?? ''
+    const open = this.#open.get(owner)
+    open?.delete(exchange)
+    if (open?.size === 0) this.#open.delete(owner)
+    this.#owners.delete(exchange)
   }
 }

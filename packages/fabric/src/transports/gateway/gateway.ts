@@ -4,9 +4,10 @@ import { createId } from '@countersign/protocol'
 import { guardPeers, rotateServer, tlsSocketOf } from '@countersign/protocol/tls'
 import { Refusal } from '../../lib/refusal.ts'
 import { comesFromForeignPage } from '../http/foreign-page.ts'
-import { type NodeRequest, readIncoming } from '../http/incoming.ts'
+import { certificateChainOf, type NodeRequest, readIncoming } from '../http/incoming.ts'
 import { type NodeResponse, type Reply, writeReply } from '../http/respond.ts'
 import { refuseUnparsed } from '../http/unparsed.ts'
+import { ArrivingBodies } from './arriving-bodies.ts'
 import { challenged } from './challenge.ts'
 import {
   floodReply,
@@ -45,6 +46,10 @@ const headTimeoutMs = 10_000
 const requestTimeoutMs = 60_000
 const headBytesMax = 32 * 1024
 const streamsPerConnectionMax = 256
+/** HTTP/2 connections that carry nothing for this long are asked to end; HTTP/1.1 ends sooner. */
+const idleConnectionMs = 120_000
+/** Enough for sixty-four of the largest bodies by default, and no more than a small server can give. */
+const strangerBytesMax = 256 * 1024 * 1024
 
 /** Opens the one HTTPS listener (TLS 1.3, HTTP/1.1 and HTTP/2) of a fabric. */
 export async function openGateway(options: GatewayOptions): Promise<Gateway> {
@@ -65,13 +70,18 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   // Errors of single connections are the peer's affair; unhandled, they would end the process.
   server.on('sessionError', () => undefined)
   server.on('tlsClientError', () => undefined)
+  server.on('session', (session) => {
+    session.setTimeout(idleConnectionMs, () => session.close())
+  })
   refuseUnparsed(server, (socket, refusal) => refuseUnread(socket as TLSSocket, refusal, options))
   const sockets = trackSockets(server)
+  const bodies = new ArrivingBodies({ strangerBytesMax, timeoutMs: requestTimeoutMs })
   server.on('request', (request, response) => {
-    serve(request, response, options).catch(() => response.destroy())
+    serve(request, response, { options, bodies }).catch(() => response.destroy())
   })
   await new Promise<void>((resolve, reject) => {
-    server.once('error', reject)
+    // Stays after the start: a connection that could not be accepted must not end the process.
+    server.on('error', reject)
     server.listen(options.port, options.host, resolve)
   })
   const address = server.address()
@@ -82,28 +92,38 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   }
 }
 
+interface Served {
+  readonly options: GatewayOptions
+  readonly bodies: ArrivingBodies
+}
+
 async function serve(
   request: NodeRequest,
   response: NodeResponse,
-  options: GatewayOptions,
+  { options, bodies }: Served,
 ): Promise<void> {
   const key = surfaceKey(request.url ?? '')
-  const open = options.publicSurfaces.get(key)
-  if (open !== undefined) return open(request, response)
-
   const socket = tlsSocketOf(request)
   if (socket === null) return void response.destroy()
+  const open = options.publicSurfaces.get(key)
+  // These read little or nothing, and some only later: nobody else may start the body flowing.
+  if (open !== undefined) return open(request, response).finally(bodies.watch(request, false))
+  const read = bodies.watch(request, certificateChainOf(socket) === null)
   const leaving = new AbortController()
-  response.once('close', () => leaving.abort())
+  response.once('close', () => {
+    // An answered request closes as well; an abort that nobody waits for costs a stack trace.
+    if (!response.writableEnded) leaving.abort()
+  })
   const flood = floodReply(socket, options)
   if (flood !== null) {
+    read()
     await writeReply(response, flood)
     socket.destroySoon()
     return
   }
   const at = options.clock.now()
   const exchange = createId('dec', at, options.random(10))
-  const incoming = await readIncoming(request, options.bodyBytesMax)
+  const incoming = await readIncoming(request, options.bodyBytesMax).finally(read)
   const reply =
     incoming instanceof Refusal
       ? await refuseUnread(socket, incoming, options)

@@ -28,22 +28,32 @@ const enrollmentBytesMax = 16 * 1024
 /** Everything that answers without a credential, and nothing that needs one. */
 export function publicSurfaces(options: PublicOptions): ReadonlyMap<string, PublicSurface> {
   return new Map<string, PublicSurface>([
-    ['', home],
-    ['v1/trust', (_, response) => send(response, json(options.trust()))],
-    [
-      'v1/enroll',
-      (request, response) => exchangeJson(request, response, (_, body) => options.enroll(body)),
-    ],
-    ['v1/renew', (request, response) => exchangeJson(request, response, options.renew)],
     ['log', (request, response) => logResource(options, request, response)],
-    ['verify', (_, response) => page(options, 'verify', response)],
-    ['console', (_, response) => page(options, 'console', response)],
     ['oauth', options.handleTokens],
-    [
-      '.well-known/oauth-protected-resource',
-      (_, response) => send(response, json(protectedResource(options.origin()))),
-    ],
+    exactly('', home),
+    exactly('v1/trust', (_, response) => send(response, json(options.trust()))),
+    exactly('v1/enroll', (request, response) =>
+      exchangeJson(request, response, (_, body) => options.enroll(body)),
+    ),
+    exactly('v1/renew', (request, response) => exchangeJson(request, response, options.renew)),
+    exactly('verify', (_, response) => page(options, 'verify', response)),
+    exactly('console', (_, response) => page(options, 'console', response)),
+    exactly('.well-known/oauth-protected-resource', (_, response) =>
+      send(response, json(protectedResource(options.origin()))),
+    ),
   ])
+}
+
+/** Answers at this path alone; what lies below it, or leads out of it, is nothing. */
+function exactly(path: string, surface: PublicSurface): [string, PublicSurface] {
+  return [
+    path,
+    (request, response) => {
+      const [asked = ''] = (request.url ?? '').split('?', 1)
+      if (asked === `/${path}`) return surface(request, response)
+      return sendRefusal(response, new Refusal('OPERATION_UNKNOWN', asked))
+    },
+  ]
 }
 
 interface Answer {

@@ -56,6 +56,20 @@ const mcpMethods: ReadonlySet<string> = new Set([
   'subscriptions/listen',
 ])
 
+/**
+ * Which parameter says what a call is about. The receiver goes by this one alone: a call that carried
+ * another beside it would be decided on as one thing, and carried out as the other.
+ */
+const mcpSubjects: ReadonlyMap<string, 'name' | 'uri'> = new Map([
+  ['tools/call', 'name'],
+  ['prompts/get', 'name'],
+  ['resources/read', 'uri'],
+  ['resources/subscribe', 'uri'],
+  ['resources/unsubscribe', 'uri'],
+])
+/** Both are recorded with every decision, refused ones and those of strangers included. */
+const methodLengthMax = 256
+const subjectLengthMax = 2048
 /** MCP 2026-07-28: the version from which the mirrored headers are part of the protocol. */
 const mcpMirroredVersions: ReadonlySet<string> = new Set(['2026-07-28'])
 
@@ -98,6 +112,9 @@ export function classify(
   }
   const call = readCall(body)
   if (call !== null) {
+    if (call.method.length > methodLengthMax) {
+      return new Refusal('MESSAGE_TOO_LARGE', `a method of ${call.method.length} characters`)
+    }
     const a2a = protocol === 'mcp' ? undefined : a2aOperations.get(call.method)
     if (a2a !== undefined) return classifyA2a(head, call, a2a)
     if (pushOperation.test(call.method)) {
@@ -107,6 +124,10 @@ export function classify(
     if (isMcp && protocol !== 'a2a') return classifyMcp(head, call)
     if (protocol === 'auto') return plain(head)
     return new Refusal('OPERATION_UNKNOWN', `${protocol} method ${call.method}`)
+  }
+  // Receivers that are not so strict about the version would carry it out as the call that it is.
+  if (isRecord(body) && 'jsonrpc' in body && 'method' in body) {
+    return new Refusal('MESSAGE_MALFORMED', 'a call of another version than JSON-RPC 2.0')
   }
   if (protocol === 'auto') {
     const session = head.headers.has('mcp-session-id') || head.headers.has('mcp-protocol-version')
@@ -154,8 +175,15 @@ function classifyA2a(head: Head, call: Call, operation: string): Classified | Re
 }
 
 function classifyMcp(head: Head, call: Call): Classified | Refusal {
-  const name = call.params['name'] ?? call.params['uri']
-  const tool = typeof name === 'string' ? name : ''
+  const subject = mcpSubjects.get(call.method)
+  const named = subject === undefined ? '' : call.params[subject]
+  if (typeof named !== 'string') {
+    return new Refusal('MESSAGE_MALFORMED', `${call.method} without ${subject ?? ''}`)
+  }
+  if (named.length > subjectLengthMax) {
+    return new Refusal('MESSAGE_TOO_LARGE', `${call.method} of ${named.length} characters`)
+  }
+  const tool = named
   const declared = head.headers.get('mcp-method')
   const mirrored = head.headers.get('mcp-name')
   const version = head.headers.get('mcp-protocol-version') ?? ''

@@ -50,17 +50,50 @@ export function callCourier(options: CallCourierOptions): Courier {
     }
     const { signer, receiverId } = options
     const forwarded = forwardedRequest(intended, arrival.message, signer, receiverId)
-    const timeout = AbortSignal.timeout(options.timeoutMs)
+    const patience = createPatience(options.signal, options.timeoutMs)
     try {
       const response = await options.upstream.request(endpoint, {
         ...forwarded.request,
         body: intended.inspected.body,
-        signal: AbortSignal.any([options.signal, timeout]),
+        signal: patience.signal,
       })
-      return await readResponse(response, forwarded, intended, options)
+      const delivered = await readResponse(response, forwarded, intended, options)
+      // The events of a stream are still to come, within the same limit.
+      if (delivered instanceof Refusal || delivered.body instanceof Uint8Array) patience.end()
+      return delivered
     } catch (cause) {
-      return toRefusal(cause, timeout.aborted)
+      patience.end()
+      return toRefusal(cause, patience.timedOut())
     }
+  }
+}
+
+interface Patience {
+  /** Aborted when the caller leaves, or the time is up. */
+  readonly signal: AbortSignal
+  timedOut(): boolean
+  /** Nothing is waited for any more. */
+  end(): void
+}
+
+/** As `AbortSignal.any` of both, which costs several times as much and is left to the collector. */
+function createPatience(caller: AbortSignal, timeoutMs: number): Patience {
+  const controller = new AbortController()
+  let timedOut = false
+  const leave = (): void => controller.abort(caller.reason)
+  const timer = setTimeout(() => {
+    timedOut = true
+    controller.abort(new DOMException('no answer within the limit', 'TimeoutError'))
+  }, timeoutMs).unref()
+  if (caller.aborted) leave()
+  else caller.addEventListener('abort', leave, { once: true })
+  return {
+    signal: controller.signal,
+    timedOut: () => timedOut,
+    end() {
+      clearTimeout(timer)
+      caller.removeEventListener('abort', leave)
+    },
   }
 }
 
@@ -142,7 +175,8 @@ async function readAll(
     }
     chunks.push(chunk)
   }
-  return new Uint8Array(Buffer.concat(chunks))
+  const [only] = chunks
+  return chunks.length === 1 && only !== undefined ? only : Buffer.concat(chunks)
 }
 
 /** Events of the response; to stop reading cancels the request (MCP 2026-07-28) or detaches (A2A). */

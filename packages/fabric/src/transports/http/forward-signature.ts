@@ -1,7 +1,5 @@
-import { createHash } from 'node:crypto'
 import {
-  createSignatureBase,
-  createSignatureInput,
+  draftSignature,
   formatContentDigest,
   formatMember,
   parseSignatures,
@@ -47,8 +45,7 @@ export function forwardedRequest(
     ['countersign-to', receiverId],
   ]
   if (body.length > 0) {
-    const digest = createHash('sha256').update(body).digest()
-    headers.push(['content-digest', formatContentDigest(digest)])
+    headers.push(['content-digest', formatContentDigest(intended.inspected.digest)])
   }
   const callers = callerSignature(intended)
   const components = ['"@method"', '"@path"']
@@ -59,15 +56,15 @@ export function forwardedRequest(
     headers.push(['signature-input', callers.input], ['signature', callers.signature])
     components.push(`"signature";key="caller"`)
   }
-  const input = createSignatureInput({
+  const unsigned: SignableRequest = { method: base.method, path: base.path, authority: '', headers }
+  const draft = {
     components,
     created: Math.floor(arrival.at / 1000),
     keyId: signer.keyId,
     nonce: arrival.exchange,
     tag: forwardTag,
-  })
-  const unsigned: SignableRequest = { method: base.method, path: base.path, authority: '', headers }
-  const signatureBase = createSignatureBase(input, unsigned)
+  }
+  const { input, base: signatureBase } = draftSignature(draft, unsigned)
   const signature = signer.sign(utf8(signatureBase))
   return {
     request: { ...unsigned, headers: withSignature(headers, input, signature) },

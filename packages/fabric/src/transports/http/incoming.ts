@@ -94,16 +94,35 @@ async function readBody(
   const tooLarge = () => new Refusal('MESSAGE_TOO_LARGE', `the body exceeds ${bodyBytesMax} bytes`)
   const declared = head.headers.get('content-length')
   if (declared !== undefined && Number(declared) > bodyBytesMax) return tooLarge()
-  const chunks: Uint8Array[] = []
-  let length = 0
-  for await (const chunk of request as AsyncIterable<Uint8Array>) {
-    length += chunk.length
-    if (length > bodyBytesMax) return tooLarge()
-    chunks.push(chunk)
-  }
-  if (length > 0 && (head.method === 'GET' || head.method === 'HEAD')) {
+  const body = await readAll(request, bodyBytesMax)
+  if (body === null) return tooLarge()
+  if (body.length > 0 && (head.method === 'GET' || head.method === 'HEAD')) {
     return new Refusal('MESSAGE_MALFORMED', `${head.method} with a body`)
   }
-  const [only] = chunks
-  return chunks.length === 1 && only !== undefined ? only : Buffer.concat(chunks)
+  return body
+}
+
+/**
+ * Null beyond `bytesMax`, with the rest of the request given up; rejects when it breaks off. Read
+ * by its events: an async iterator costs several times as much, and most bodies are one chunk.
+ */
+function readAll(request: NodeRequest, bytesMax: number): Promise<Uint8Array | null> {
+  return new Promise((resolve, reject) => {
+    const chunks: Uint8Array[] = []
+    let length = 0
+    request.on('data', (chunk: Uint8Array) => {
+      length += chunk.length
+      if (length <= bytesMax) return void chunks.push(chunk)
+      request.destroy()
+      resolve(null)
+    })
+    request.once('end', () => {
+      const [only] = chunks
+      resolve(chunks.length === 1 && only !== undefined ? only : Buffer.concat(chunks))
+    })
+    request.on('error', reject)
+    request.once('close', () => {
+      if (!request.readableEnded) reject(new Error('the request broke off'))
+    })
+  })
 }

@@ -32,17 +32,34 @@ const keepAlive = utf8(': keep-alive\n\n')
  */
 export async function writeReply(response: NodeResponse, reply: Reply): Promise<void> {
   const out = response as ServerResponse
-  out.statusCode = reply.status
-  for (const [name, value] of reply.headers) out.setHeader(name, value)
   if (reply.body instanceof Uint8Array) {
+    writeHead(out, reply)
     out.setHeader('content-length', reply.body.length)
     out.end(reply.body)
     return
   }
-  out.setHeader('cache-control', 'no-cache, no-transform')
-  out.setHeader('x-accel-buffering', 'no')
-  out.flushHeaders()
-  await writeEvents(out, reply.body)
+  try {
+    writeHead(out, reply)
+    out.setHeader('cache-control', 'no-cache, no-transform')
+    out.setHeader('x-accel-buffering', 'no')
+    out.flushHeaders()
+    // A caller that left before there was anything to write says so no second time.
+    if (!isClosed(out)) await writeEvents(out, reply.body)
+  } finally {
+    // Ends the exchange when the caller left first; one that has already ended ignores it.
+    await reply.body.events.abandon()
+  }
+}
+
+function writeHead(out: ServerResponse, { status, headers }: Reply): void {
+  out.statusCode = status
+  for (const [name, value] of headers) out.setHeader(name, value)
+}
+
+/** A response of HTTP/2 does not tell; the stream below it does. */
+function isClosed(out: ServerResponse): boolean {
+  const { stream } = out as { readonly stream?: { readonly destroyed: boolean } }
+  return stream?.destroyed ?? out.destroyed
 }
 
 async function writeEvents(out: ServerResponse, { events, farewell }: ReplyEvents): Promise<void> {
@@ -52,7 +69,7 @@ async function writeEvents(out: ServerResponse, { events, farewell }: ReplyEvent
   try {
     for (;;) {
       const next = await Promise.race([events.next(), gone])
-      if (next === 'gone' || out.destroyed) break
+      if (next === 'gone' || isClosed(out)) break
       if (next.done === true) {
         if (next.value !== null) out.write(formatEvent(farewell(next.value)))
         break
@@ -65,7 +82,5 @@ async function writeEvents(out: ServerResponse, { events, farewell }: ReplyEvent
   } finally {
     clearInterval(timer)
     out.end()
-    // Ends the exchange when the caller left first; one that has already ended ignores it.
-    await events.abandon()
   }
 }

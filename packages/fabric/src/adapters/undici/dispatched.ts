@@ -1,0 +1,123 @@
+import { type Dispatcher, errors } from 'undici'
+import type { UpstreamResponse } from '../../transports/http/upstream.ts'
+
+/** More than this waits for no reader: the socket is read no further until it is taken. */
+const waitingBytesMax = 64 * 1024
+
+type Controller = Pick<Dispatcher.DispatchController, 'abort' | 'pause' | 'resume'>
+type Head = Parameters<NonNullable<Dispatcher.DispatchHandler['onResponseStart']>>[2]
+type Step = IteratorResult<Uint8Array, undefined>
+
+/**
+ * One request on its way through a pool, and the body that comes back, as undici reports them:
+ * without the stream, its iterator and the asynchronous resource that undici's own `request` puts
+ * around the same events. The body is read once, by one reader.
+ */
+export class Dispatched implements Dispatcher.DispatchHandler, AsyncIterator<Uint8Array, undefined> {
+  readonly response: Promise<UpstreamResponse>
+  readonly #signal: AbortSignal
+  readonly #answer: (response: UpstreamResponse) => void
+  readonly #refuse: (cause: unknown) => void
+  readonly #leave = (): void => this.#abort(this.#signal.reason)
+  readonly #chunks: Uint8Array[] = []
+  #waitingBytes = 0
+  #controller: Controller | null = null
+  #reader: { resolve(step: Step): void; reject(cause: unknown): void } | null = null
+  #ended = false
+  #failure: { readonly cause: unknown } | null = null
+
+  constructor(signal: AbortSignal) {
+    const { promise, resolve, reject } = Promise.withResolvers<UpstreamResponse>()
+    this.response = promise
+    this.#answer = resolve
+    this.#refuse = reject
+    this.#signal = signal
+    signal.addEventListener('abort', this.#leave, { once: true })
+  }
+
+  onRequestStart(controller: Controller): void {
+    if (this.#signal.aborted) return controller.abort(this.#signal.reason as Error)
+    this.#controller = controller
+  }
+
+  onResponseStart(_: unknown, status: number, head: Head): void {
+    // 100 to 103 announce an answer; undici refuses an unasked-for 101 itself.
+    if (status < 200) return
+    const body = { [Symbol.asyncIterator]: () => this }
+    this.#answer({ status, headers: pairsOf(head), body, discard: () => this.#discard() })
+  }
+
+  onResponseData(controller: Controller, chunk: Uint8Array): void {
+    if (this.#failure !== null) return
+    if (this.#reader !== null) {
+      this.#take()?.resolve({ done: false, value: chunk })
+      return
+    }
+    this.#chunks.push(chunk)
+    this.#waitingBytes += chunk.length
+    if (this.#waitingBytes >= waitingBytesMax) controller.pause()
+  }
+
+  onResponseEnd(): void {
+    this.#ended = true
+    this.#signal.removeEventListener('abort', this.#leave)
+    this.#take()?.resolve({ done: true, value: undefined })
+  }
+
+  onResponseError(_: unknown, cause: unknown): void {
+    this.#fail(cause)
+    this.#refuse(cause)
+  }
+
+  next(): Promise<Step> {
+    if (this.#failure !== null) return Promise.reject(this.#failure.cause)
+    const value = this.#chunks.shift()
+    if (value !== undefined) {
+      this.#waitingBytes -= value.length
+      if (this.#waitingBytes < waitingBytesMax) this.#controller?.resume()
+      return Promise.resolve({ done: false, value })
+    }
+    if (this.#ended) return Promise.resolve({ done: true, value: undefined })
+    return new Promise((resolve, reject) => {
+      this.#reader = { resolve, reject }
+    })
+  }
+
+  return(): Promise<Step> {
+    this.#discard()
+    return Promise.resolve({ done: true, value: undefined })
+  }
+
+  #discard(): void {
+    if (!this.#ended) this.#abort(new errors.RequestAbortedError())
+  }
+
+  /** Before the request started there is nothing to end yet; `onRequestStart` looks again. */
+  #abort(cause: unknown): void {
+    this.#fail(cause)
+    this.#controller?.abort(cause as Error)
+  }
+
+  #fail(cause: unknown): void {
+    this.#failure ??= { cause }
+    this.#chunks.length = 0
+    this.#signal.removeEventListener('abort', this.#leave)
+    this.#take()?.reject(cause)
+  }
+
+  #take() {
+    const reader = this.#reader
+    this.#reader = null
+    return reader
+  }
+}
+
+function pairsOf(head: Head): [string, string][] {
+  const headers: [string, string][] = []
+  for (const name in head) {
+    const value = head[name]
+    if (typeof value === 'string') headers.push([name, value])
+    else if (Array.isArray(value)) for (const one of value) headers.push([name, one])
+  }
+  return headers
+}

@@ -1,0 +1,100 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { join } from 'node:path'
+import { type Identity, openIdentity, parseJoin } from '@countersign/sdk'
+import { expect } from 'vitest'
+import { send } from '../harness/doors.ts'
+import { lie, type Telling } from '../harness/lie.ts'
+import { expectHeard } from '../harness/refusals.ts'
+import type { World } from '../harness/world.ts'
+import { verifies } from '../requirements.ts'
+
+const terms = { kind: 'agent', roles: [], segment: '', attributes: {}, ttlSeconds: 60 } as const
+
+function enrol(world: World, line: string): Promise<Identity> {
+  const dir = join(world.dir, `joining-${randomBytes(4).toString('hex')}`)
+  return openIdentity({ join: line, dir, clock: world.clock, onFault: () => undefined })
+}
+
+async function invite(world: World, name: string): Promise<string> {
+  return (await world.fabric.invite({ ...terms, name })).join
+}
+
+const joins: Readonly<Record<string, Telling>> = {
+  'a second time': async (world) => {
+    const line = await invite(world, 'joined-once')
+    const first = await enrol(world, line)
+    await expect(enrol(world, line)).rejects.toMatchObject({ code: 'CREDENTIAL_REJECTED' })
+    const shown = await world.admin('agent.show', { name: 'joined-once' })
+    expect(shown).toMatchObject({ enrolled: true })
+    await first.renew()
+    first.close()
+  },
+  'twice at once': async (world) => {
+    const line = await invite(world, 'joined-twice')
+    const all = await Promise.allSettled([enrol(world, line), enrol(world, line)])
+    expect(all.map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'rejected'])
+    for (const one of all) if (one.status === 'fulfilled') one.value.close()
+  },
+  'after its time': async (world) => {
+    const line = await invite(world, 'joined-late')
+    await expect(world.clock.later(61_000, () => enrol(world, line))).rejects.toMatchObject({
+      code: 'CREDENTIAL_EXPIRED',
+    })
+  },
+  'with another secret': async (world) => {
+    const line = await invite(world, 'guessed')
+    const guessed = line.replace(
+      /(csj_[^_.]+_)(.)/,
+      (_, head: string, first: string) => `${head}${first === 'A' ? 'B' : 'A'}`,
+    )
+    expect(guessed).not.toBe(line)
+    await expect(enrol(world, guessed)).rejects.toMatchObject({ code: 'CREDENTIAL_REJECTED' })
+  },
+  'at a fabric with another root': async (world) => {
+    const line = await invite(world, 'misled')
+    const root = createHash('sha256').update('another').digest('base64url')
+    const misled = line.replace(/\.[^.]*$/, `.${root}`)
+    await expect(enrol(world, misled)).rejects.toMatchObject({ code: 'ROOT_MISMATCHED' })
+    expect(parseJoin(line).token).toBe(parseJoin(misled).token)
+  },
+}
+
+/** What the token holder may not choose: the name, the keys of others, the proof. */
+const forms: Readonly<Record<string, (token: string) => object>> = {
+  'into another name': (token) => ({ ...blank(token), name: 'operator' }),
+  'as another kind': (token) => ({ ...blank(token), kind: 'user', roles: ['operator'] }),
+  'without a proof': (token) => blank(token),
+}
+
+function blank(token: string): object {
+  const bytes = (count: number) => randomBytes(count).toString('base64url')
+  return {
+    ...{ version: 1, token, tlsKey: bytes(91), signingKey: bytes(32), sealingKey: bytes(32) },
+    ...{ tlsProof: bytes(64), signingProof: bytes(64) },
+  }
+}
+
+const formed = (way: string, form: (token: string) => object): Telling => {
+  const code = way === 'without a proof' ? 'CREDENTIAL_REJECTED' : 'MESSAGE_MALFORMED'
+  return async (world) => {
+    const { token } = parseJoin(await invite(world, 'formed'))
+    const body = JSON.stringify(form(token))
+    const heard = await send(world.control, { path: '/v1/enroll', body, as: null })
+    expectHeard(heard, 'gateway', code)
+  }
+}
+
+lie(
+  verifies(
+    ['authenticate:join-once'],
+    'a join token that is spent, late, guessed or stretched is refused',
+  ),
+  {
+    gateway: {
+      ...joins,
+      ...Object.fromEntries(Object.entries(forms).map(([way, form]) => [way, formed(way, form)])),
+    },
+    mesh: 'agents enrol at the fabric',
+    queue: 'agents enrol at the fabric',
+  },
+)

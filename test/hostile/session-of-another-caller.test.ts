@@ -1,0 +1,64 @@
+import { randomBytes } from 'node:crypto'
+import { expect } from 'vitest'
+import { type Door, type Draft, send } from '../harness/doors.ts'
+import { answering } from '../harness/echo.ts'
+import { lie, type Telling } from '../harness/lie.ts'
+import { exchangeOf, expectHeard, expectOutcome } from '../harness/refusals.ts'
+import type { World } from '../harness/world.ts'
+import { verifies } from '../requirements.ts'
+
+const rpc = (method: string) => JSON.stringify({ jsonrpc: '2.0', id: 1, method, params: {} })
+
+/** Starts a session as the caller, and gives its id. */
+async function sessionOf(world: World, door: Door, to: string): Promise<string> {
+  const id = randomBytes(16).toString('hex')
+  const heard = await world.echo.during(answering({}, { 'mcp-session-id': id }), () =>
+    send(door, { to, body: rpc('initialize') }),
+  )
+  expect(heard.headers.get('mcp-session-id')).toEqual([id])
+  const again = await send(door, { to, body: rpc('ping'), headers: [['Mcp-Session-Id', id]] })
+  expect(again.status).toBe(200)
+  return id
+}
+
+const thefts: Readonly<Record<string, Draft>> = {
+  'to call a tool': { to: 'mcp', body: rpc('tools/list') },
+  'to listen': { to: 'mcp', method: 'GET', body: null },
+  'to end it': { to: 'mcp', method: 'DELETE', body: null },
+  'where the protocol is open': { to: 'echo', body: rpc('tools/list') },
+  'under an operation of A2A': { to: 'echo', body: rpc('tasks/get') },
+  'under an operation that nobody knows': { to: 'echo', body: rpc('tasks/result') },
+  'under plain HTTP': { to: 'echo', body: '{"a":1}' },
+}
+
+const steal =
+  (transport: 'gateway' | 'mesh', draft: Draft): Telling =>
+  async (world) => {
+    const door = world[transport]
+    const id = await sessionOf(world, door, draft.to ?? '')
+    const thief = await world.agent('thief', ['caller'])
+    const before = world.echo.reached.length
+    const headers = [['Mcp-Session-Id', id]] as const
+    const heard = await send(door, { ...draft, headers, as: thief.credential() })
+    // The same as for a session that never was: whoever guesses learns nothing.
+    expect(world.echo.reached.slice(before)).toEqual([])
+    const isSession = heard.headers.get('countersign-refusal')?.[0] === 'RECEIVER_UNKNOWN'
+    if (!isSession) return expectHeard(heard, transport, 'OPERATION_UNKNOWN')
+    expectHeard(heard, transport, 'RECEIVER_UNKNOWN')
+    expectOutcome(await world.explain(exchangeOf(heard)), 'RECEIVER_UNKNOWN')
+  }
+
+const onEach = (transport: 'gateway' | 'mesh') =>
+  Object.fromEntries(Object.entries(thefts).map(([way, draft]) => [way, steal(transport, draft)]))
+
+lie(
+  verifies(
+    ['authenticate:someone@gateway', 'authenticate:someone@mesh'],
+    'a session id is no credential',
+  ),
+  {
+    gateway: onEach('gateway'),
+    mesh: onEach('mesh'),
+    queue: 'channels know no sessions of the protocols above',
+  },
+)

@@ -1,5 +1,6 @@
-import type { Draft } from '../harness/doors.ts'
-import { lie } from '../harness/lie.ts'
+import { expect } from 'vitest'
+import { type Draft, refusalOf, sendAll } from '../harness/doors.ts'
+import { lie, type Telling } from '../harness/lie.ts'
 import { eachRefusedOnBoth } from '../harness/refusals.ts'
 import { verifies } from '../requirements.ts'
 
@@ -14,22 +15,35 @@ const inChunks: Draft['edit'] = (lines) => [
   'Transfer-Encoding: chunked',
 ]
 
+const alone = eachRefusedOnBoth('MESSAGE_TOO_LARGE', {
+  'that says how large it is': { body: big },
+  'that says so and never comes': {
+    edit: (lines) => [
+      ...lines.filter((line) => !line.startsWith('Content-Length')),
+      'Content-Length: 99999999999',
+    ],
+    payload: [],
+  },
+  'in chunks that end': {
+    edit: inChunks,
+    payload: ['1\r\n"\r\n', ...chunks, '1\r\n"\r\n0\r\n\r\n'],
+  },
+  'in chunks that never end': { edit: inChunks, payload: chunks },
+  'in chunks, to a masking policy': { to: 'masked', edit: inChunks, payload: chunks },
+})
+
+/** What was not waited for must not be taken for the next request. */
+const thenAnother =
+  (transport: 'gateway' | 'mesh'): Telling =>
+  async (world) => {
+    const hidden = 'GET /hidden HTTP/1.1\r\nHost: hidden\r\n\r\n'
+    const draft = { edit: inChunks, payload: [...chunks, '0\r\n\r\n', hidden] }
+    const answers = await sendAll(world[transport], draft, 2)
+    expect(answers.map(refusalOf)).toEqual(['MESSAGE_TOO_LARGE'])
+  }
+
 lie(verifies(['inspect:bounds@gateway', 'inspect:bounds@mesh'], 'a body without end is refused'), {
-  ...eachRefusedOnBoth('MESSAGE_TOO_LARGE', {
-    'that says how large it is': { body: big },
-    'that says so and never comes': {
-      edit: (lines) => [
-        ...lines.filter((line) => !line.startsWith('Content-Length')),
-        'Content-Length: 99999999999',
-      ],
-      payload: [],
-    },
-    'in chunks that end': {
-      edit: inChunks,
-      payload: ['1\r\n"\r\n', ...chunks, '1\r\n"\r\n0\r\n\r\n'],
-    },
-    'in chunks that never end': { edit: inChunks, payload: chunks },
-    'in chunks, to a masking policy': { to: 'masked', edit: inChunks, payload: chunks },
-  }),
+  gateway: { ...alone.gateway, 'with a request behind it': thenAnother('gateway') },
+  mesh: { ...alone.mesh, 'with a request behind it': thenAnother('mesh') },
   queue: 'told by oversized messages of its own format',
 })

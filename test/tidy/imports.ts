@@ -38,6 +38,7 @@ const KNOWS_ALL = new Set([
   'compose',
   'compose-admin',
   'compose-connector',
+  'compose-detection',
   'compose-keys',
   'compose-mesh',
   'compose-policies',

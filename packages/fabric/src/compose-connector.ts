@@ -170,7 +170,7 @@ function composeConnectorRooms(
         follower.current()
         return known.policy
       },
-      riskOf: () => 0,
+      riskOf: (name) => known.riskOf(name),
       findReceiver: (kind, name) => known.findReceiver(kind, name),
       findPrincipal: (name) => directory.find(name),
       limits: memoryRateLimits(requestsPerMinute),
@@ -191,6 +191,7 @@ class FollowedState {
   readonly #listeners = new Set<() => void>()
   #agents: ReadonlyMap<string, AgentRecord> = new Map()
   #byKey: ReadonlyMap<string, AgentRecord> = new Map()
+  #risks: ReadonlyMap<string, number> = new Map()
   #policy: PolicySet | null = null
   #policyText = ''
   #endpoints: MeshState['endpoints'] = []
@@ -220,6 +221,7 @@ class FollowedState {
       this.#policyText = text
     }
     const records = state.agents.map(toRecord)
+    this.#risks = new Map(state.agents.map(({ name, risk }) => [name, risk]))
     this.#agents = new Map(records.map((record) => [record.name, record]))
     this.#byKey = new Map(
       records.flatMap((record) =>
@@ -228,6 +230,11 @@ class FollowedState {
     )
     this.#endpoints = state.endpoints
     for (const listener of this.#listeners) listener()
+  }
+
+  /** A caller that the fabric does not know is as risky as can be. */
+  riskOf(name: string): number {
+    return this.#risks.get(name) ?? 100
   }
 
   findReceiver(kind: 'agent' | 'channel' | 'fabric', name: string) {
@@ -243,7 +250,7 @@ class FollowedState {
   }
 }
 
-function toRecord({ signing, sealing, ...rest }: MeshAgent): AgentRecord {
+function toRecord({ signing, sealing, risk: _, ...rest }: MeshAgent): AgentRecord {
   const keys =
     signing === null || sealing === null
       ? null

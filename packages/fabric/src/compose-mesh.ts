@@ -1,30 +1,47 @@
 import { type MeshAgent, type MeshState, toBase64 } from '@countersign/protocol'
+import type { WatchedDetection } from './compose-detection.ts'
 import type { Stores, Surroundings } from './compose-stores.ts'
 import type { AgentRecord } from './identity/directory.ts'
+import type { Clock } from './lib/clock.ts'
 import type { EndpointRegistry } from './transports/http/endpoint-registry.ts'
 import { createMeshStateFeed, type MeshStateFeed } from './transports/mesh/mesh-state.ts'
+
+/** What else than the stores connectors decide by. */
+interface MeshSources {
+  readonly endpoints: EndpointRegistry
+  readonly detection: WatchedDetection
+}
+
+/** Risk decays by itself, which nobody announces; while there is any, connectors hear it this often. */
+const riskEveryMs = 15_000
 
 /** What connectors decide by, gathered from the rooms that know it. */
 export function composeMeshState(
   { clock }: Surroundings,
   stores: Stores,
-  endpoints: EndpointRegistry,
+  sources: MeshSources,
 ): MeshStateFeed {
   return createMeshStateFeed(
     {
-      read: () => readMeshState(stores, endpoints),
-      onChange: (listener) => onMeshChange(stores, endpoints, listener),
+      read: () => readMeshState(stores, sources, clock.now()),
+      onChange: (listener) => onMeshChange(stores, sources, { clock, listener }),
     },
     clock.now(),
   )
 }
 
-function readMeshState(stores: Stores, endpoints: EndpointRegistry): Omit<MeshState, 'sequence'> {
+function readMeshState(
+  stores: Stores,
+  { endpoints, detection }: MeshSources,
+  now: number,
+): Omit<MeshState, 'sequence'> {
   const { identity, policy } = stores
   const bundle = identity.bundles.find(identity.trustDomain)
   return {
     policies: policy.policySources(),
-    agents: identity.directory.list().map(toMeshAgent),
+    agents: identity.directory
+      .list()
+      .map((record) => toMeshAgent(record, detection.riskOf(record.name, now).score)),
     endpoints: endpoints.list().map(({ expiresAt: _, ...endpoint }) => endpoint),
     bundles: {
       [identity.trustDomain]: {
@@ -35,21 +52,29 @@ function readMeshState(stores: Stores, endpoints: EndpointRegistry): Omit<MeshSt
   }
 }
 
-function toMeshAgent({ keys, ...record }: AgentRecord): MeshAgent {
+function toMeshAgent({ keys, ...record }: AgentRecord, risk: number): MeshAgent {
   const key = (of: { keyId: string; publicKey: Uint8Array } | undefined) =>
     of === undefined ? null : { keyId: of.keyId, publicKey: toBase64(of.publicKey) }
-  return { ...record, signing: key(keys?.signing), sealing: key(keys?.sealing) }
+  return { ...record, risk, signing: key(keys?.signing), sealing: key(keys?.sealing) }
 }
 
 function onMeshChange(
   { identity, policy }: Stores,
-  endpoints: EndpointRegistry,
-  listener: () => void,
+  { endpoints, detection }: MeshSources,
+  { clock, listener }: { readonly clock: Clock; readonly listener: () => void },
 ): () => void {
+  const isAnyoneRisky = () =>
+    identity.directory.list().some(({ name }) => detection.riskOf(name, clock.now()).score > 0)
+  const timer = setInterval(() => {
+    if (isAnyoneRisky()) listener()
+  }, riskEveryMs)
+  timer.unref()
   const stops = [
+    () => clearInterval(timer),
     identity.directory.onChange(() => listener()),
     policy.onChange(() => listener()),
     endpoints.onChange(listener),
+    detection.onSignal(listener),
   ]
   return () => {
     for (const stop of stops) stop()

@@ -1,6 +1,6 @@
 import { memoryRateLimits } from './adapters/rate-limiter/rate-limits.ts'
+import type { WatchedDetection } from './compose-detection.ts'
 import type { Stores, Surroundings } from './compose-stores.ts'
-import type { Detection } from './detection/detector.ts'
 import type { EntryDraft, OpenedEntry } from './ledger/ledger.ts'
 import type { AuthorizeRoom, Receiver } from './pipeline/authorize.ts'
 import type { Rooms } from './pipeline/enforce.ts'
@@ -17,7 +17,7 @@ export interface RoomsOptions {
   readonly stores: Stores
   readonly around: Surroundings
   readonly redactor: Redactor
-  readonly detection: Detection
+  readonly detection: WatchedDetection
   readonly routes: Routes
   /** Whether a channel of that name exists. */
   hasChannel(name: string): boolean
@@ -27,7 +27,7 @@ export interface RoomsOptions {
 export function composeRooms(options: RoomsOptions): Rooms & EntryFeed {
   const { stores, around, redactor, detection } = options
   const { identity, policy, ledger } = stores
-  const standing = standingChanges(stores)
+  const standing = standingChanges(stores, detection)
   const listeners = new Set<(entry: OpenedEntry) => void>()
   const authorization: AuthorizeRoom = {
     policy: () => policy.current,
@@ -60,12 +60,16 @@ export function composeRooms(options: RoomsOptions): Rooms & EntryFeed {
 }
 
 /** The same listener for whatever can take away the right to go on. */
-function standingChanges({ identity, policy }: Stores): StandingChanges {
+function standingChanges(
+  { identity, policy }: Stores,
+  detection: WatchedDetection,
+): StandingChanges {
   return {
     onChange(listener) {
       const stops = [
         identity.directory.onChange(() => listener()),
         policy.onChange(() => listener()),
+        detection.onSignal(listener),
         identity.apiKeys.onRemove(() => listener()),
       ]
       return () => {

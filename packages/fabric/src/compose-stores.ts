@@ -1,4 +1,5 @@
-import { mkdir } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { mkdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createCedarParser } from './adapters/cedar/cedar-parser.ts'
 import { openFileLedgerStore } from './adapters/file/ledger-store.ts'
@@ -69,6 +70,7 @@ export async function openStores(around: Surroundings, origin: () => string): Pr
   }
   try {
     await mkdir(config.dataDir, { recursive: true, mode: 0o700 })
+    for (const dir of [config.dataDir, config.policyDir]) await assertNotShared(dir)
     const masterKey = await openConfiguredMasterKey(
       config.masterKey,
       config.dataDir,
@@ -89,7 +91,7 @@ export async function openStores(around: Surroundings, origin: () => string): Pr
       openTokenServer: oidcTokenServer,
       clock,
       random,
-      server: { name: 'gateway', names: config.listen.names },
+      server: { name: 'gateway', names: namesOf(config) },
       issuer: () => `${origin()}/oauth`,
       audience: origin,
       onFailure: (error) => around.log('certificate rotation failed', { error: String(error) }),
@@ -104,7 +106,10 @@ export async function openStores(around: Surroundings, origin: () => string): Pr
     })
     closers.push(() => policy.close())
     const ledger = await openLedger({
-      store: await openFileLedgerStore({ directory: dir('ledger') }),
+      store: await openFileLedgerStore({
+        directory: dir('ledger'),
+        ...(config.ledger.headDir === undefined ? {} : { headDirectory: config.ledger.headDir }),
+      }),
       origin: `${config.trustDomain}/ledger`,
       issuer: `spiffe://${config.trustDomain}/fabric/gateway`,
       logKey: keys.log,
@@ -126,6 +131,20 @@ export async function openStores(around: Surroundings, origin: () => string): Pr
     await close()
     throw cause
   }
+}
+
+/** Every name that a caller may expect in the certificate: the public address is one of them. */
+function namesOf({ listen }: Config): readonly string[] {
+  const { names, publicUrl } = listen
+  return publicUrl === undefined ? names : [...names, new URL(publicUrl).hostname]
+}
+
+/** Who can put files there can put in policies, or another fabric's identities. */
+async function assertNotShared(dir: string): Promise<void> {
+  // Windows has no such bits, and reports them as if everybody might.
+  if (process.getuid === undefined || !existsSync(dir)) return
+  const { mode } = await stat(dir)
+  if ((mode & 0o002) !== 0) throw new Error(`everybody can write to ${dir}; run: chmod o-w ${dir}`)
 }
 
 async function openQueue(

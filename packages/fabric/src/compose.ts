@@ -7,6 +7,7 @@ import { undiciUpstream } from './adapters/undici/upstream.ts'
 import { createAdministration } from './admin/administration.ts'
 import type { InviteOrder } from './admin/ports.ts'
 import { composeAdminRooms, routePrefix } from './compose-admin.ts'
+import { composeDetection, observeEntry } from './compose-detection.ts'
 import { composeMeshState } from './compose-mesh.ts'
 import { installDefaultPolicies } from './compose-policies.ts'
 import { composeRooms, type EntryFeed } from './compose-rooms.ts'
@@ -16,7 +17,6 @@ import {
   type Stores,
   type Surroundings,
 } from './compose-stores.ts'
-import { createDetection } from './detection/create-detection.ts'
 import type { OpenedEntry } from './ledger/ledger.ts'
 import { Refusal } from './lib/refusal.ts'
 import { refuseUnread } from './pipeline/control.ts'
@@ -68,7 +68,8 @@ export async function openFabric(around: Surroundings): Promise<Fabric> {
   try {
     const parts = composeParts(around, stores, () => origin)
     const gateway = await openListener(around, stores, parts)
-    origin = `https://${hostOf(around.config.listen.host)}:${gateway.port}`
+    const { host, publicUrl } = around.config.listen
+    origin = publicUrl ?? `https://${hostOf(host)}:${gateway.port}`
     const stopRotation = followRotation(stores, gateway, parts)
     await recordLifecycle(around, stores, parts.rooms, 'started')
     return {
@@ -98,7 +99,7 @@ function composeParts(around: Surroundings, stores: Stores, origin: () => string
   const { config, clock } = around
   const { keys } = stores
   const redactor = createRedactor({ hashKey: keys.mask })
-  const detection = createDetection({ clock })
+  const detection = composeDetection(clock)
   const endpoints = createEndpointRegistry(config.trustDomain, clock)
   const upstream = composeUpstream(around, stores)
   const rooms = composeRooms({
@@ -119,11 +120,15 @@ function composeParts(around: Surroundings, stores: Stores, origin: () => string
     version: fabricVersion,
     origin,
   })
-  const mesh = composeMeshState(around, stores, endpoints)
+  const mesh = composeMeshState(around, stores, { endpoints, detection })
   const control: ControlOptions = {
     rooms,
     ledger: {
-      append: (draft) => rooms.append(draft),
+      async append(draft) {
+        const committed = await rooms.append(draft)
+        observeEntry(detection, draft)
+        return committed
+      },
       findReceipt: (exchange) => stores.ledger.findReceipt(exchange),
       explain: (exchange) => stores.ledger.explain(exchange),
     },

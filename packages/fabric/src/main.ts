@@ -9,6 +9,8 @@ if (major < nodeMajorMin) {
   )
   process.exitCode = 70
 } else {
+  // Keys, identities, hashes of secrets: no file of ours is for anybody but the user who made it.
+  process.umask(0o077)
   // What Node itself calls experimental is for us to know, not for whoever reads an answer.
   process.removeAllListeners('warning')
   process.on('warning', ({ name, message }) => {

@@ -16,7 +16,7 @@ import { parseStrictJson } from './strict-json.ts'
  * | POST /v1/channels/:name/leases         | `encodeLeaseRequest`| `encodeLeases`                |
  * | POST /v1/channels/:name/settlements    | `encodeSettlement`  | `encodeSettlementAnswer`      |
  * | GET  /v1/channels/:name[?epoch=n]      |                     | `encodeSignedDescriptor`      |
- * | POST /v1/channels/:name/keys           | one key message     | 204                           |
+ * | POST /v1/channels/:name/keys           | one key message     | `{}`                          |
  * | GET  /v1/channels/:name/keys?epoch=n   |                     | `encodeFrames`                |
  */
 export const CHANNEL_FRAMES_TYPE = 'application/vnd.countersign.frames'

@@ -36,6 +36,16 @@ export function isAgentName(value: unknown): value is string {
   return typeof value === 'string' && agentName.test(value)
 }
 
+/**
+ * What entries name as receiver where there is none: the fabric itself, and a name that could not be
+ * read. No principal may bear one, or it would pass for the receiver of what was never meant for it.
+ */
+const reservedNames: ReadonlySet<string> = new Set(['fabric', 'unknown'])
+
+export function isReservedName(name: string): boolean {
+  return reservedNames.has(name)
+}
+
 /** SPIFFE ID, section 2: lower case, no port, no user information, at most 255 bytes. */
 const trustDomainName = /^[a-z0-9](?:[a-z0-9._-]{0,253}[a-z0-9])?$/
 

@@ -130,6 +130,8 @@ export interface MeshAgent {
   readonly attributes: Readonly<Record<string, string | number | boolean>>
   readonly status: 'active' | 'quarantined' | 'revoked'
   readonly statusReason: string
+  /** 0 to 100, as of this state. */
+  readonly risk: number
   readonly createdAt: number
   readonly signing: { readonly keyId: string; readonly publicKey: string } | null
   readonly sealing: { readonly keyId: string; readonly publicKey: string } | null

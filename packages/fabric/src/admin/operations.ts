@@ -1,4 +1,4 @@
-import { isAgentName, parseSpiffeId } from '@countersign/protocol'
+import { isAgentName, isReservedName, parseSpiffeId } from '@countersign/protocol'
 import { z } from 'zod'
 import type { FactValue, OpenedEntry } from '../ledger/ledger.ts'
 import { Refusal } from '../lib/refusal.ts'
@@ -12,8 +12,11 @@ interface Operation<Args extends z.ZodType> {
 }
 
 const name = z.string().refine(isAgentName, 'not a name')
+/** Of whoever enrols or gets a key. */
+const principal = name.refine((each) => !isReservedName(each), 'a reserved name')
 const upstream = z.url({ protocol: /^https?$/ }).refine(isReachable, 'plain http is for loopback')
-const secondsMax = 10 * 365 * 24 * 3600
+/** As long as the room lets a key live. */
+const secondsMax = 366 * 24 * 3600
 const countMax = z.int().min(1).max(500).default(50)
 
 function operation<Args extends z.ZodType>(each: Operation<Args>): Operation<Args> {
@@ -43,7 +46,7 @@ export const OPERATIONS = {
   'agent.enroll': operation({
     action: 'administer',
     args: z.strictObject({
-      name,
+      name: principal,
       kind: z.enum(['agent', 'user']).default('agent'),
       roles: z.array(name).max(32).default([]),
       segment: z.union([name, z.literal('')]).default(''),
@@ -60,7 +63,7 @@ export const OPERATIONS = {
   'key.create': operation({
     action: 'administer',
     args: z.strictObject({
-      agent: name,
+      agent: principal,
       scopes: z.array(name).min(1).max(64).nullable().default(null),
       ttlSeconds: z
         .int()

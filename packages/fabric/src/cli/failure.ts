@@ -47,7 +47,7 @@ export function toFailure(error: unknown): Failure {
     return new Failure(
       'usage',
       error.message,
-      'correct the configuration; docs/cli.md lists its keys',
+      'correct the configuration; docs/operate/configure.md lists its keys',
     )
   }
   if (error instanceof CommanderError) {

@@ -43,6 +43,8 @@ export function parseConfig(
     listen,
     dataDir,
     policyDir: resolve(document.policyDir ?? resolve(dataDir, 'policies')),
+    ledger:
+      document.ledger.headDir === undefined ? {} : { headDir: resolve(document.ledger.headDir) },
     masterKey: placeMasterKey(document, environment, dataDir),
   })
 }

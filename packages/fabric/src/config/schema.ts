@@ -34,6 +34,11 @@ const listen = z
   .strictObject({
     host: z.string().min(1).default('127.0.0.1'),
     port: z.int().min(0).max(65_535).default(8443),
+    publicUrl: z
+      .url({ protocol: /^https$/ })
+      .refine((text) => text === new URL(text).origin, 'scheme, host and port only, no path')
+      .optional()
+      .describe('How others reach the gateway, where that is not the address it listens on.'),
     names: z
       .array(z.string().min(1))
       .default([])
@@ -82,6 +87,18 @@ export const configSchema = z.strictObject({
   listen,
   masterKey,
   limits,
+  ledger: z
+    .strictObject({
+      headDir: z
+        .string()
+        .min(1)
+        .optional()
+        .describe(
+          'Where the last signed head is kept. Outside dataDir, and outside what is backed up with ' +
+            'it, a restored old copy of the ledger refuses to start instead of forking the log.',
+        ),
+    })
+    .prefault({}),
   agents: z.record(agentName, agent).default({}),
 })
 

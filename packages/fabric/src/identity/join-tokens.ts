@@ -1,4 +1,4 @@
-import { isAgentName } from '@countersign/protocol'
+import { isAgentName, isReservedName } from '@countersign/protocol'
 import { z } from 'zod'
 import type { Clock } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
@@ -149,6 +149,7 @@ function tokenOf(
 ): KeptToken {
   const ttlMs = terms.ttlMs ?? ttlMsDefault
   if (!isAgentName(terms.name)) throw new TypeError('not an agent name')
+  if (isReservedName(terms.name)) throw new TypeError(`${terms.name} is reserved`)
   if (!(ttlMs > 0 && ttlMs <= ttlMsMax)) throw new RangeError('a join token lives up to a day')
   return tokenSchema.parse({
     id: made.secret.id,

@@ -1,4 +1,4 @@
-import { isAgentName, parseBase64Url, toBase64Url } from '@countersign/protocol'
+import { isAgentName, isReservedName, parseBase64Url, toBase64Url } from '@countersign/protocol'
 import { z } from 'zod'
 import type { AgentRecord, Directory } from './directory.ts'
 import type { StateChange, StateStore } from './state-store.ts'
@@ -104,6 +104,7 @@ function assertAdmissible(
   namesByKey: ReadonlyMap<string, string>,
 ): void {
   if (!isAgentName(record.name)) throw new TypeError('not an agent name')
+  if (isReservedName(record.name)) throw new TypeError(`${record.name} is reserved`)
   if (!records.has(record.name) && records.size >= agentsMax) throw new Error('directory is full')
   const holder = namesByKey.get(record.keys?.signing.keyId ?? '')
   // Two owners of one key could each disown what the other signed.

@@ -94,7 +94,9 @@ function coverageFault({ message, target }: Arrival, signature: PresentedSignatu
 /** Null when `field` is the digest of `body` (RFC 9530). */
 export function digestFault(field: string, body: Uint8Array): string | null {
   try {
-    return equalBytes(parseContentDigest(field), sha256(body)) ? null : 'Content-Digest does not match'
+    return equalBytes(parseContentDigest(field), sha256(body))
+      ? null
+      : 'Content-Digest does not match'
   } catch (cause) {
     return `Content-Digest cannot be read: ${String(cause)}`
   }

@@ -1,4 +1,5 @@
 import type { RefusalCode } from '@countersign/protocol'
+import type { Caller } from '../identity/caller.ts'
 import type { AgentRecord } from '../identity/directory.ts'
 import { Refusal } from '../lib/refusal.ts'
 import type { Decision, PolicyRequest, PolicySet } from '../policy/policy.ts'

@@ -67,7 +67,8 @@ export async function deliver(
   const { target } = authorized.authenticated.arrival
   const { obligations } = authorized.decision
 
-  const fault = countersignatureFault(delivered, target.name, room.signatures)
+  const asked = { receiver: target.name, isSigned: authorized.authenticated.signed }
+  const fault = countersignatureFault(delivered, asked, room.signatures)
   if (fault !== null) return fault
   const signed = delivered.countersignature
   if (signed === null && obligations.signedResponse) {
@@ -107,13 +108,14 @@ export async function deliver(
 /** A wrong countersignature is worse than none: somebody tried. It never passes as unsigned. */
 function countersignatureFault(
   delivered: Delivered,
-  receiver: string,
+  { receiver, isSigned }: { readonly receiver: string; readonly isSigned: boolean },
   signatures: MessageSignatures,
 ): Refusal | null {
   const signed = delivered.countersignature
   if (signed === null) return null
   const refused = (detail: string) => new Refusal('COUNTERSIGNATURE_REJECTED', detail)
-  if (!coversRequest(signed, isSigned)) return refused('it does not cover the signature of the request')
+  if (!coversRequest(signed, isSigned))
+    return refused('it does not cover the signature of the request')
   if (!signed.components.includes('"@status"')) return refused('it does not cover the status')
   if (delivered.body instanceof Uint8Array) {
     const field = delivered.headers.find(([name]) => name === 'content-digest')?.[1]

@@ -152,7 +152,9 @@ class Transcript {
         transcript: this.#hash.digest(),
         events: this.#events,
         'response.masked': maskedSummary(this.#findings),
-        ...(refusal === null ? {} : { code: refusal.code, 'private.detail': writable(refusal.detail) }),
+        ...(refusal === null
+          ? {}
+          : { code: refusal.code, 'private.detail': writable(refusal.detail) }),
       },
     }
   }

@@ -30,6 +30,23 @@ function toQuota(state: RateLimiterRes, limit: number, exhausted: boolean): Quot
   }
 }
 
+/** A network of IPv6 is one place: whoever has it has 2^64 addresses (RFC 4291, section 2.5.4). */
+function placeOf(address: string): string {
+  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1]
+  if (mapped !== undefined || !address.includes(':')) return mapped ?? address
+  const [before = '', after] = address.split('%', 1)[0]?.split('::') ?? []
+  const groups = before === '' ? [] : before.split(':')
+  if (after !== undefined) {
+    const tail = after === '' ? [] : after.split(':')
+    while (groups.length + tail.length < 8) groups.push('0')
+    groups.push(...tail)
+  }
+  return `${groups.slice(0, 4).join(':')}::/64`
+}
+
+/** Places that ran out and have not come back; beyond it the oldest is given another try. */
+const exhaustedMax = 100_000
+
 /** How many unauthenticated attempts an address has left; beyond the bound, none are admitted. */
 export interface StrangerLimits {
   admits(address: string): boolean
@@ -41,16 +58,21 @@ export function memoryStrangerLimits(refusalsPerMinute: number, clock: Clock): S
   const exhausted = new Map<string, number>()
   return {
     admits(address) {
-      const until = exhausted.get(address)
+      if (exhausted.size === 0) return true
+      const place = placeOf(address)
+      const until = exhausted.get(place)
       if (until === undefined) return true
       if (clock.monotonic() < until) return false
-      exhausted.delete(address)
+      exhausted.delete(place)
       return true
     },
     count(address) {
-      limiter.consume(address).catch((answer: unknown) => {
+      const place = placeOf(address)
+      limiter.consume(place).catch((answer: unknown) => {
         const waitMs = answer instanceof RateLimiterRes ? answer.msBeforeNext : 1000
-        exhausted.set(address, clock.monotonic() + waitMs)
+        const [oldest] = exhausted.keys()
+        if (exhausted.size >= exhaustedMax && oldest !== undefined) exhausted.delete(oldest)
+        exhausted.set(place, clock.monotonic() + waitMs)
       })
     },
   }

@@ -13,7 +13,9 @@ type Step = IteratorResult<Uint8Array, undefined>
  * without the stream, its iterator and the asynchronous resource that undici's own `request` puts
  * around the same events. The body is read once, by one reader.
  */
-export class Dispatched implements Dispatcher.DispatchHandler, AsyncIterator<Uint8Array, undefined> {
+export class Dispatched
+  implements Dispatcher.DispatchHandler, AsyncIterator<Uint8Array, undefined>
+{
   readonly response: Promise<UpstreamResponse>
   readonly #signal: AbortSignal
   readonly #answer: (response: UpstreamResponse) => void
@@ -95,7 +97,9 @@ export class Dispatched implements Dispatcher.DispatchHandler, AsyncIterator<Uin
   /** Before the request started there is nothing to end yet; `onRequestStart` looks again. */
   #abort(cause: unknown): void {
     this.#fail(cause)
-    this.#controller?.abort(cause as Error)
+    // Still waiting for a connection, which may never become free: nobody else would say so.
+    if (this.#controller === null) this.#refuse(cause)
+    else this.#controller.abort(cause as Error)
   }
 
   #fail(cause: unknown): void {

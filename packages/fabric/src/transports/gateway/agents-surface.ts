@@ -4,6 +4,7 @@ import type { Rooms } from '../../pipeline/enforce.ts'
 import { answerCall } from '../http/call.ts'
 import type { ForwardSigner } from '../http/forward-signature.ts'
 import type { McpSessions } from '../http/mcp-sessions.ts'
+import type { Reply } from '../http/respond.ts'
 import type { Routes } from '../http/routes.ts'
 import type { Upstream } from '../http/upstream.ts'
 import type { Surface } from './visit.ts'
@@ -24,12 +25,12 @@ export interface AgentsSurfaceOptions {
 
 /** `/agents/<name>/…`: calls to agents. */
 export function agentsSurface(options: AgentsSurfaceOptions): Surface {
-  return (visit) => {
+  return async (visit) => {
     const [, , claimed = '', ...rest] = visit.path.split('/')
     const name = isAgentName(claimed) ? claimed : 'unknown'
     const route = options.routes.find(name) ?? { name, protocol: 'auto', endpoints: [] }
     const query = visit.incoming.head.path.slice(visit.path.length)
-    return answerCall(options.rooms, {
+    const reply = await answerCall(options.rooms, {
       exchange: visit.exchange,
       at: visit.at,
       transport: 'gateway',
@@ -58,5 +59,23 @@ export function agentsSurface(options: AgentsSurfaceOptions): Surface {
         },
       },
     })
+    return withoutPages(reply)
   }
+}
+
+/** What no browser takes for a page; everything else might be one, or be made out to be. */
+const noPage = /^(?:application\/(?:[a-z0-9.+-]+\+)?json|text\/event-stream)\s*(?:;|$)/i
+
+/**
+ * What agents answer shares its origin with the console, which keeps an operator's key there, and
+ * with whatever a certificate in that browser may do. It is shown, but nothing in it may run.
+ */
+function withoutPages(reply: Reply): Reply {
+  const type = reply.headers.find(([name]) => name === 'content-type')?.[1] ?? ''
+  if (noPage.test(type)) return reply
+  const fields = [
+    ['content-security-policy', "sandbox; default-src 'none'; frame-ancestors 'none'"],
+    ['x-content-type-options', 'nosniff'],
+  ] as const
+  return { ...reply, headers: [...reply.headers, ...fields] }
 }

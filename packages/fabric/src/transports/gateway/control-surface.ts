@@ -123,8 +123,7 @@ const meshAnswers: Readonly<Record<string, MeshAnswer>> = {
     const entries = parse(visit, parseMeshEntries)
     if (entries instanceof Refusal) return refuse(options, visit, entries)
     const forged = findForgedKey(options, entries, admitted)
-    const foreign =
-      forged ?? (await findKnown(options, entries)) ?? owners.claim(entries, admitted)
+    const foreign = forged ?? (await findKnown(options, entries)) ?? owners.claim(entries, admitted)
     if (foreign !== null) return refuse(options, visit, foreign)
     const facts = { transport: 'mesh', producer: admitted.spiffeId }
     const committed = await Promise.all(
@@ -205,7 +204,8 @@ function findForgedKey(
         known?.kind === id?.kind &&
         id?.trustDomain === parseSpiffeId(spiffeId)?.trustDomain &&
         equalBytes(key, known?.keys?.signing.publicKey ?? new Uint8Array(0))
-      if (!isOwned) return new Refusal('NOT_PERMITTED', `${fact} is not the key of ${String(owner)}`)
+      if (!isOwned)
+        return new Refusal('NOT_PERMITTED', `${fact} is not the key of ${String(owner)}`)
     }
   }
   return null

@@ -92,6 +92,9 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   }
 }
 
+/** Open to everybody, but not to everybody who keeps guessing: each attempt costs a signature check. */
+const provingSurfaces: ReadonlySet<string> = new Set(['v1/enroll', 'v1/renew', 'oauth'])
+
 interface Served {
   readonly options: GatewayOptions
   readonly bodies: ArrivingBodies
@@ -106,21 +109,27 @@ async function serve(
   const socket = tlsSocketOf(request)
   if (socket === null) return void response.destroy()
   const open = options.publicSurfaces.get(key)
-  // These read little or nothing, and some only later: nobody else may start the body flowing.
-  if (open !== undefined) return open(request, response).finally(bodies.watch(request, false))
-  const read = bodies.watch(request, certificateChainOf(socket) === null)
+  const isProving = open === undefined || provingSurfaces.has(key)
+  const flood = isProving ? floodReply(socket, options) : null
+  if (flood !== null) {
+    await writeReply(response, flood)
+    socket.destroySoon()
+    return
+  }
+  const isStranger = certificateChainOf(socket) === null
+  if (open !== undefined) {
+    // These read little or nothing, and some only later: nobody else may start the body flowing.
+    await open(request, response).finally(bodies.watch(request, false))
+    const isRefused = isProving && [400, 401, 403].includes(response.statusCode)
+    if (isStranger && isRefused) options.countStranger(socket.remoteAddress ?? '')
+    return
+  }
+  const read = bodies.watch(request, isStranger)
   const leaving = new AbortController()
   response.once('close', () => {
     // An answered request closes as well; an abort that nobody waits for costs a stack trace.
     if (!response.writableEnded) leaving.abort()
   })
-  const flood = floodReply(socket, options)
-  if (flood !== null) {
-    read()
-    await writeReply(response, flood)
-    socket.destroySoon()
-    return
-  }
   const at = options.clock.now()
   const exchange = createId('dec', at, options.random(10))
   const incoming = await readIncoming(request, options.bodyBytesMax).finally(read)

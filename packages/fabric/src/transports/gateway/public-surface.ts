@@ -30,6 +30,14 @@ export function publicSurfaces(options: PublicOptions): ReadonlyMap<string, Publ
   return new Map<string, PublicSurface>([
     ['log', (request, response) => logResource(options, request, response)],
     ['oauth', options.handleTokens],
+    // RFC 8414, section 3.1: the issuer's path comes after the well-known part.
+    [
+      '.well-known/oauth-authorization-server',
+      (request, response) => {
+        request.url = '/oauth/.well-known/oauth-authorization-server'
+        return options.handleTokens(request, response)
+      },
+    ],
     exactly('', home),
     exactly('v1/trust', (_, response) => send(response, json(options.trust()))),
     exactly('v1/enroll', (request, response) =>

@@ -40,6 +40,8 @@ const returnedNames: ReadonlySet<string> = new Set([
   'vary',
 ])
 
+/** Each is kept for as long as its session; a UUID has 36, a signed token some hundreds. */
+const sessionIdLengthMax = 1024
 /** Carries an exchange to an agent over HTTP: rebuilt from the parsed model, never raw. */
 export function callCourier(options: CallCourierOptions): Courier {
   return async (intended) => {
@@ -142,6 +144,13 @@ function readHeaders(response: UpstreamResponse): [string, string][] | Refusal {
     if (!returnedNames.has(name)) continue
     if (headers.some(([known]) => known === name)) {
       return new Refusal('RESPONSE_REJECTED', `the response repeats ${name}`)
+    }
+    // RFC 9110, section 5.5. Node would refuse to send it on, when the outcome is already on record.
+    if (/[^\t\x20-\x7e\x80-\xff]/.test(value)) {
+      return new Refusal('RESPONSE_REJECTED', `${name} has a character that no field may have`)
+    }
+    if (name === 'mcp-session-id' && value.length > sessionIdLengthMax) {
+      return new Refusal('RESPONSE_REJECTED', `a session id of ${value.length} characters`)
     }
     headers.push([name, value])
   }

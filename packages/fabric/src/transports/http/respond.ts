@@ -32,6 +32,7 @@ const keepAlive = utf8(': keep-alive\n\n')
  */
 export async function writeReply(response: NodeResponse, reply: Reply): Promise<void> {
   const out = response as ServerResponse
+  if (leavesUnread(reply)) closeAfter(response)
   if (reply.body instanceof Uint8Array) {
     writeHead(out, reply)
     out.setHeader('content-length', reply.body.length)
@@ -49,6 +50,22 @@ export async function writeReply(response: NodeResponse, reply: Reply): Promise<
     // Ends the exchange when the caller left first; one that has already ended ignores it.
     await reply.body.events.abandon()
   }
+}
+
+/** More of the request may be on its way than anybody wants to wait for. */
+function leavesUnread({ headers }: Reply): boolean {
+  return headers.some(
+    ([name, value]) => name === 'countersign-refusal' && value === 'MESSAGE_TOO_LARGE',
+  )
+}
+
+function closeAfter(response: NodeResponse): void {
+  if (!('stream' in response)) {
+    response.setHeader('connection', 'close')
+    return
+  }
+  // RFC 9113, section 8.1: a whole response may come before the end of the request.
+  response.once('finish', () => response.stream.close())
 }
 
 function writeHead(out: ServerResponse, { status, headers }: Reply): void {

@@ -52,6 +52,8 @@ export interface InboundOptions {
   readonly random: Random
 }
 
+/** As many as the gateway takes by default; strangers are gone after the handshake. */
+const connectionsMax = 4_096
 export interface Listener {
   readonly port: number
   close(): Promise<void>
@@ -69,6 +71,7 @@ export async function openInbound(options: InboundOptions): Promise<Listener> {
     // Refused by us, so that it is on record.
     requireHostHeader: false,
   })
+  server.maxConnections = connectionsMax
   guardPeers(server, { ...agent.trust, requestPeer: 'required' })
   server.on('tlsClientError', () => undefined)
   refuseUnparsed(server, (socket, refusal) => refuse(options, socket as TLSSocket, refusal))
@@ -248,7 +251,8 @@ export function listen(
   { host, port }: { readonly host: string; readonly port: number },
 ): Promise<number> {
   return new Promise((resolve, reject) => {
-    server.once('error', reject)
+    // Stays after the start: a connection that could not be accepted must not end the process.
+    server.on('error', reject)
     server.listen(port, host, () => {
       const address = server.address()
       resolve(typeof address === 'object' && address !== null ? address.port : port)

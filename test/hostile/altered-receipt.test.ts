@@ -1,0 +1,65 @@
+import { verify } from '@countersign/sdk'
+import { expect } from 'vitest'
+import { fetchReceipt } from '../../packages/sdk/src/receipt.ts'
+import { type Door, send } from '../harness/doors.ts'
+import { lie, type Telling } from '../harness/lie.ts'
+import { exchangeOf } from '../harness/refusals.ts'
+import { signed } from '../harness/signed.ts'
+import type { World } from '../harness/world.ts'
+import { verifies } from '../requirements.ts'
+
+async function receiptOf(world: World, door: Door): Promise<string> {
+  const exchange = exchangeOf(await send(door, await signed(door, world.caller)))
+  const path = `/v1/receipts/${exchange}`
+  return (await send(world.control, { method: 'GET', path, body: null })).body.toString()
+}
+
+const alter =
+  (transport: 'gateway' | 'mesh'): Telling =>
+  async (world) => {
+    const text = await receiptOf(world, world[transport])
+    const trust = JSON.parse(world.fabric.trust) as Parameters<typeof verify>[1]
+    await verify(JSON.parse(text), trust)
+    // Every seventh character is enough here; each single bit is flipped beside the verifier.
+    for (let at = 0; at < text.length; at += 7) {
+      const other = text[at] === 'A' ? 'B' : 'A'
+      const altered = text.slice(0, at) + other + text.slice(at + 1)
+      await expect(checked(altered, trust), `character ${at} of ${text}`).rejects.toThrow()
+    }
+  }
+
+async function checked(text: string, trust: Parameters<typeof verify>[1]): Promise<unknown> {
+  return verify(JSON.parse(text), trust)
+}
+
+const swap: Telling = async (world) => {
+  const first = await receiptOf(world, world.gateway)
+  const second = exchangeOf(await send(world.gateway))
+  // A fabric, or somebody before it, that answers with another good receipt.
+  const line = {
+    ...world.caller.line,
+    request: () =>
+      Promise.resolve({
+        status: 200,
+        headers: [['content-type', 'application/vnd.countersign.receipt+json']] as const,
+        body: (async function* () {
+          yield Buffer.from(first)
+        })(),
+        discard: () => undefined,
+      }),
+  }
+  const misled = Object.create(world.caller, { line: { value: line } }) as typeof world.caller
+  await expect(fetchReceipt(misled, second)).rejects.toMatchObject({ name: 'AgentError' })
+}
+
+lie(
+  verifies(
+    ['receipt:any-bit', 'receipt:offline@gateway', 'receipt:offline@mesh'],
+    'a receipt that was altered, or is another’s, does not verify',
+  ),
+  {
+    gateway: { altered: alter('gateway'), 'of another exchange': swap },
+    mesh: { altered: alter('mesh') },
+    queue: 'TODO',
+  },
+)

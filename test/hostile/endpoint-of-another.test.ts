@@ -1,0 +1,69 @@
+import { expect } from 'vitest'
+import { refusalOf, send } from '../harness/doors.ts'
+import { openLiar } from '../harness/liar.ts'
+import { lie } from '../harness/lie.ts'
+import { exchangeOf, refusedByFabric } from '../harness/refusals.ts'
+import type { World } from '../harness/world.ts'
+import { verifies } from '../requirements.ts'
+
+const registration = (endpoint: object) => async (world: World) => ({
+  ...{ path: '/v1/mesh/endpoints', as: (await world.agent('thief', ['caller'])).credential() },
+  body: JSON.stringify({ endpoints: [endpoint], ttlSeconds: 60 }),
+})
+const url = 'https://127.0.0.1:1'
+
+lie(
+  verifies(
+    ['authenticate:certificate@gateway', 'authenticate:certificate@mesh', 'inspect:malformed@mesh'],
+    'an address at which another agent answers is not believed',
+  ),
+  {
+    gateway: async (world) => {
+      // The agent's own word leads to a place where somebody else holds the certificate.
+      const lost = await world.agent('lost', ['open'])
+      const thief = await world.agent('thief', ['caller'])
+      let reached = 0
+      const answer = () => {
+        reached += 1
+        return { status: 200, headers: [], body: '{}' }
+      }
+      const liar = await openLiar(lost, answer, thief.credential())
+      try {
+        const heard = await send(world.gateway, { to: 'lost' })
+        expect(refusalOf(heard)).toBe('RECEIVER_UNREACHABLE')
+        expect(reached).toBe(0)
+        const entries = await world.explain(exchangeOf(heard))
+        expect(entries.at(-1)?.facts).toMatchObject({ code: 'RECEIVER_UNREACHABLE' })
+      } finally {
+        await liar.close()
+      }
+    },
+    mesh: {
+      'under another name': refusedByFabric(
+        'MESSAGE_MALFORMED',
+        registration({ url, protocol: 'auto', name: 'echo' }),
+      ),
+      'in plain HTTP': refusedByFabric(
+        'MESSAGE_MALFORMED',
+        registration({ url: 'http://127.0.0.1:1', protocol: 'auto' }),
+      ),
+      'at no address': refusedByFabric(
+        'MESSAGE_MALFORMED',
+        registration({ url: 'nowhere', protocol: 'auto' }),
+      ),
+      'in a protocol that nobody speaks': refusedByFabric(
+        'MESSAGE_MALFORMED',
+        registration({ url, protocol: 'smtp' }),
+      ),
+      'for ever': refusedByFabric('MESSAGE_MALFORMED', async (world) => ({
+        ...(await registration({})(world)),
+        body: JSON.stringify({ endpoints: [], ttlSeconds: 1e9 }),
+      })),
+      'by nobody': refusedByFabric('CREDENTIAL_MISSING', async (world) => ({
+        ...(await registration({ url, protocol: 'auto' })(world)),
+        as: null,
+      })),
+    },
+    queue: 'members fetch their messages',
+  },
+)

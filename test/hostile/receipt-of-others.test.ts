@@ -1,0 +1,43 @@
+import { expect } from 'vitest'
+import { send } from '../harness/doors.ts'
+import { lie } from '../harness/lie.ts'
+import { exchangeOf, refusedByFabric } from '../harness/refusals.ts'
+import type { World } from '../harness/world.ts'
+import { verifies } from '../requirements.ts'
+
+async function exchange(world: World): Promise<string> {
+  return exchangeOf(await send(world.gateway))
+}
+
+lie(
+  verifies(
+    ['record:explain', 'authorize:default-deny@gateway'],
+    'a receipt of others is not handed out',
+  ),
+  {
+    gateway: {
+      'to its own caller it is': async (world) => {
+        const path = `/v1/receipts/${await exchange(world)}`
+        const heard = await send(world.control, { method: 'GET', path, body: null })
+        expect(heard.status).toBe(200)
+      },
+      'to a third agent': refusedByFabric('NOT_PERMITTED', async (world) => ({
+        ...{ method: 'GET', body: null, path: `/v1/receipts/${await exchange(world)}` },
+        as: (await world.agent('thief', ['caller'])).credential(),
+      })),
+      'to a stranger': refusedByFabric('CREDENTIAL_MISSING', async (world) => ({
+        ...{ method: 'GET', body: null, path: `/v1/receipts/${await exchange(world)}` },
+        as: null,
+      })),
+      'under a made-up exchange': refusedByFabric('NOT_PERMITTED', () => ({
+        ...{ method: 'GET', body: null },
+        path: '/v1/receipts/dec_01890000000070008000000000000000',
+      })),
+      'under a path': refusedByFabric('MESSAGE_MALFORMED', () => ({
+        ...{ method: 'GET', body: null, path: '/v1/receipts/x/../y' },
+      })),
+    },
+    mesh: 'receipts are fetched from the fabric',
+    queue: 'receipts are fetched from the fabric',
+  },
+)

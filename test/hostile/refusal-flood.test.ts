@@ -1,0 +1,58 @@
+import { expect } from 'vitest'
+import { type Draft, refusalOf, send } from '../harness/doors.ts'
+import { inOwnWorld, lie } from '../harness/lie.ts'
+import type { World } from '../harness/world.ts'
+import { verifies } from '../requirements.ts'
+
+const allowed = 20
+const attempts = 120
+
+async function sizeOf(world: World): Promise<number> {
+  const { ledger } = (await world.admin('status')) as { ledger: { size: number } }
+  return ledger.size
+}
+
+/** Whatever a stranger does wrong, only so many of its attempts can reach the disk. */
+const floods: Readonly<Record<string, Draft>> = {
+  'without a credential': { as: null },
+  'with a key that was never made': { as: null, headers: [['X-Api-Key', 'csk_guess']] },
+  'at a path that nobody answers': { as: null, path: '/nowhere', to: '' },
+  'by a method that nobody takes': { as: null, method: 'PURGE' },
+  'in a coding that nobody inspects': { as: null, headers: [['Content-Encoding', 'gzip']] },
+  'in bytes that are no HTTP': { as: null, edit: () => ['NOT HTTP'] },
+  'in a head without end': { as: null, headers: [['X-A', 'a'.repeat(40_000)]] },
+  'below the mesh': { as: null, path: '/v1/mesh/nothing', to: 'control' },
+  'at channels': { as: null, path: '/v1/channels/none/messages', to: 'control' },
+}
+
+lie(
+  verifies(
+    ['authorize:rate@gateway', 'record:refusals-too@gateway'],
+    'a flood of refused strangers neither fills the ledger nor locks agents out',
+  ),
+  {
+    gateway: Object.fromEntries(
+      Object.entries(floods).map(([way, draft]) => [
+        way,
+        () =>
+          inOwnWorld(
+            { limits: { refusalsPerMinute: allowed }, receivers: ['echo'] },
+            async (world) => {
+              const before = await sizeOf(world)
+              const door = draft.to === 'control' ? world.control : world.gateway
+              for (let done = 0; done < attempts; done++) await send(door, draft)
+              expect((await send(door, draft)).headers.get('retry-after')?.[0]).toMatch(/^\d+$/)
+              expect(refusalOf(await send(door, draft))).toBe('RATE_LIMITED')
+              // The counter itself is asynchronous, so a few more than allowed may slip in.
+              const grown = (await sizeOf(world)) - before
+              expect(grown).toBeLessThan(allowed + 15)
+              // The agent next door shares the flooder's address, not its fate.
+              expect((await send(world.gateway)).status).toBe(200)
+            },
+          ),
+      ]),
+    ),
+    mesh: 'a connector speaks with nobody who shows no certificate',
+    queue: 'members come in by the gateway',
+  },
+)

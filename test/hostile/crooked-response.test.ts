@@ -24,8 +24,8 @@ const answers: Readonly<Record<string, Answering>> = {
   'of a type that nobody inspects': (_, response) => {
     response.writeHead(200, { 'content-type': 'application/pdf' }).end('%PDF')
   },
-  'without a type': (_, response) => {
-    response.writeHead(200).end('{}')
+  'without a type, and not as JSON although it starts so': (_, response) => {
+    response.writeHead(200).end('{"a":1,"a":2}')
   },
   'that does not end': json(`"${'x'.repeat(5 * 1024 * 1024)}"`),
 }

@@ -76,30 +76,31 @@ export function baseOfComponents(
   input: string,
   message: SignableRequest | Answer,
 ): string {
-  const { items } = listOf(components)
   let base = ''
-  for (const [i, item] of items.entries()) {
-    base += `${components[i]}: ${componentValue(item, message)}\n`
+  for (const [identifier, item] of coveredOf(components)) {
+    base += `${identifier}: ${componentValue(item, message)}\n`
   }
   return `${base}"@signature-params": ${input}`
 }
 
 /** A signer covers one of a few lists of components, over and over. */
 const listsMax = 256
-const lists = new Map<string, InnerList>()
+const lists = new Map<string, Covered>()
+type Covered = readonly (readonly [identifier: string, Item])[]
 
-function listOf(components: readonly string[]): InnerList {
+function coveredOf(components: readonly string[]): Covered {
   const text = components.join(' ')
   const known = lists.get(text)
   if (known !== undefined) return known
   const list = parseSignatureInput(`(${text})`)
-  // Identifiers enter the base as they are given, so they must be given in their one form.
-  if (list.items.length !== components.length || formatMember(list) !== `(${text})`) {
+  // The input repeats the components as they are given, so they must be given in their one form.
+  if (formatMember(list) !== `(${text})`) {
     throw new MalformedError('a component is not named in its one form')
   }
+  const covered = list.items.map((item) => [formatItem(item), item] as const)
   if (lists.size >= listsMax) lists.clear()
-  lists.set(text, list)
-  return list
+  lists.set(text, covered)
+  return covered
 }
 
 /** The components and parameters of one signature, every identifier supported and unique. */

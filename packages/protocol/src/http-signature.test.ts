@@ -6,6 +6,7 @@ import { parseBase64, utf8 } from './bytes.ts'
 import { formatContentDigest } from './content-digest.ts'
 import {
   createSignatureInput,
+  draftSignature,
   formatSignedRequestHeaders,
   formatSignedResponseHeaders,
   parseSignatures,
@@ -276,6 +277,10 @@ describe('a signature base', () => {
         const components = fields.map((name) => `"${name}"`)
         const input = createSignatureInput({ ...draft, components })
         const base = createSignatureBase(input, { ...bare, headers })
+        expect(draftSignature({ ...draft, components }, { ...bare, headers })).toEqual({
+          input,
+          base,
+        })
         const parsed = parseSignatureBase(base)
         expect([...parsed.values]).toEqual(headers.map(([name, given]) => [`"${name}"`, given]))
         expect(parsed.params).toEqual({
@@ -287,6 +292,18 @@ describe('a signature base', () => {
         })
       }),
     )
+  })
+
+  test('is drafted only of components that are supported and named in their one form', () => {
+    const headers: HeaderList = [['x-a', ' \tone\t ']]
+    const drafted = (...components: string[]) =>
+      draftSignature({ ...draft, components }, { ...bare, headers }).base
+    expect(drafted('"@method"', '"x-a"').split('\n')[1]).toBe('"x-a": one')
+    const bad = [['"x-a"', '"x-a"'], ['"@nothing"'], ['"x-b"'], ['"x-a" ']]
+    const worse = [['"x-a");created=1;keyid="k"'], ['"x-a";key="m'], ['("x-a")'], ['x-a']]
+    for (const components of [...bad, ...worse]) {
+      expect(() => drafted(...components), components.join()).toThrow(MalformedError)
+    }
   })
 
   test('is refused when lines and parameters disagree', () => {

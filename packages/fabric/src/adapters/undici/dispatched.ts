@@ -75,8 +75,9 @@ export class Dispatched
     if (this.#failure !== null) return Promise.reject(this.#failure.cause)
     const value = this.#chunks.shift()
     if (value !== undefined) {
+      const wasFull = this.#waitingBytes >= waitingBytesMax
       this.#waitingBytes -= value.length
-      if (this.#waitingBytes < waitingBytesMax) this.#controller?.resume()
+      if (wasFull && this.#waitingBytes < waitingBytesMax) this.#controller?.resume()
       return Promise.resolve({ done: false, value })
     }
     if (this.#ended) return Promise.resolve({ done: true, value: undefined })

@@ -1,4 +1,5 @@
 import type { ConnectionOptions } from 'node:tls'
+import { PeerError } from '@countersign/protocol/tls'
 import { type buildConnector, type Dispatcher, errors, Pool } from 'undici'
 import { UpstreamError } from '../../lib/upstream-error.ts'
 import type { Upstream, UpstreamRequest } from '../../transports/http/upstream.ts'
@@ -114,6 +115,16 @@ const unsentCodes: ReadonlySet<string> = new Set([
   'EHOSTUNREACH',
   'ENETUNREACH',
   'UND_ERR_CONNECT_TIMEOUT',
+  // How OpenSSL words a server that is not the one we asked for; the handshake ends before any byte.
+  'CERT_HAS_EXPIRED',
+  'CERT_NOT_YET_VALID',
+  'CERT_SIGNATURE_FAILURE',
+  'CERT_UNTRUSTED',
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'UNABLE_TO_GET_ISSUER_CERT',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
 ])
 
 function toUpstreamError(cause: unknown): UpstreamError {
@@ -121,7 +132,8 @@ function toUpstreamError(cause: unknown): UpstreamError {
   const timedOut =
     cause instanceof errors.HeadersTimeoutError || cause instanceof errors.ConnectTimeoutError
   const message = cause instanceof Error ? cause.message : String(cause)
-  return new UpstreamError(message, { unsent: unsentCodes.has(code), timedOut, cause })
+  const unsent = cause instanceof PeerError || unsentCodes.has(code)
+  return new UpstreamError(message, { unsent, timedOut, cause })
 }
 
 /** undici passes these on to `tls.connect` as they are; only its types are narrower. */

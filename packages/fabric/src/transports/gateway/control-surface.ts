@@ -224,9 +224,13 @@ class ExchangeOwners {
   readonly #open = new Map<string, Set<string>>()
 
   claim(entries: readonly MeshEntry[], connector: Caller): Refusal | null {
+    const opened = new Set<string>()
     for (const entry of entries) {
-      const fault = this.#fault(entry, connector)
+      const fault = opened.has(entry.exchange)
+        ? `${entry.exchange} occurs twice`
+        : this.#fault(entry, connector)
       if (fault !== null) return new Refusal('NOT_PERMITTED', fault)
+      opened.add(entry.exchange)
     }
     for (const { kind, exchange } of entries) {
       if (kind === 'intent') this.#take(exchange, connector.spiffeId)

@@ -260,14 +260,6 @@ export const REQUIREMENTS = {
     on: ['gateway', 'mesh'],
     notOn: { queue: 'at least once is what a channel promises' },
   },
-  'deliver:behind-firewall': {
-    promise: 'An agent that accepts no connection is reached through the one its connector made.',
-    on: ['mesh'],
-    notOn: {
-      gateway: 'the gateway dials its upstreams',
-      queue: 'members fetch their messages',
-    },
-  },
   'deliver:balance': {
     promise: 'Exchanges are spread over healthy instances, and a failed one is left out.',
     on: ['mesh'],
@@ -307,10 +299,6 @@ export const REQUIREMENTS = {
     promise: 'A receipt with any bit changed does not verify.',
     on: fabric,
     lies: ['altered-receipt'],
-  },
-  'receipt:witnessed': {
-    promise: 'A receipt’s checkpoint carries the cosignature of a witness that saw it grow.',
-    on: fabric,
   },
   'queue:ciphertext-only': {
     promise: 'Neither the fabric nor its disk ever holds the plaintext of a sealed message.',
@@ -369,14 +357,6 @@ export const REQUIREMENTS = {
     on: fabric,
     lies: ['swapped-secret'],
   },
-  'secrets:injected': {
-    promise: 'A receiver’s credential is added at the last step, and the caller never sees it.',
-    on: ['gateway'],
-    notOn: {
-      mesh: 'the connector’s certificate is the credential',
-      queue: 'nothing is presented to a receiver',
-    },
-  },
   'detection:risk': {
     promise: 'Behaviour that looks wrong raises the caller’s risk, and policy acts on it at once.',
     on: everywhere,
@@ -385,10 +365,6 @@ export const REQUIREMENTS = {
     promise: 'Administrative requests are authenticated, authorized and recorded like any other.',
     on: fabric,
     lies: ['administrator-without-a-role'],
-  },
-  'admin:last-administrator': {
-    promise: 'No change can leave a fabric that nobody may administer without being told so.',
-    on: fabric,
   },
   'operate:fail-closed': {
     promise: 'A room that cannot answer refuses the exchange; nothing passes undecided.',

@@ -8,6 +8,7 @@ import { type LyingAnswer, openLiar } from './liar.ts'
 import type { Telling } from './lie.ts'
 import { type Heard, talk } from './raw-http.ts'
 import { exchangeOf, expectAnswerRefused, expectHeard } from './refusals.ts'
+import { signed } from './signed.ts'
 import type { World } from './world.ts'
 
 /** Given what reached the receiver and its identity, how it answers. */
@@ -18,13 +19,17 @@ export interface AnswerLie {
   readonly answer: Answer
   /** The role of the receiver, by which policy may oblige it to countersign. */
   readonly role?: 'open' | 'countersigned'
+  /** Whether the caller signs at the gateway, too; a connector always does. */
+  readonly isSigned?: boolean
 }
 
 /** The gateway delivered the question; the answer is held back there, and the outcome says why. */
-export function answeredAtGateway({ code, answer, role = 'countersigned' }: AnswerLie): Telling {
+export function answeredAtGateway(lie: AnswerLie): Telling {
+  const { code, answer, role = 'countersigned', isSigned = false } = lie
   return async (world) => {
     const to = role === 'open' ? 'echo' : 'countersigned'
     const receiver = await world.agent(to)
+    const draft = isSigned ? await signed(world.gateway, world.caller, { to }) : { to }
     await expectAnswerRefused(world, 'gateway', {
       code,
       tell: () =>
@@ -33,7 +38,7 @@ export function answeredAtGateway({ code, answer, role = 'countersigned' }: Answ
             const { status, headers, body } = answer(reached, receiver, world)
             response.writeHead(status, headers.flat()).end(body)
           },
-          () => send(world.gateway, { to }),
+          () => send(world.gateway, draft),
         ),
     })
   }

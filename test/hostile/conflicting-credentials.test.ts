@@ -1,3 +1,4 @@
+import { refusedOnQueue } from '../harness/channels.ts'
 import { lie } from '../harness/lie.ts'
 import { refused } from '../harness/refusals.ts'
 import { tokenFor } from '../harness/tokens.ts'
@@ -31,5 +32,7 @@ lie(verifies(['authenticate:conflicting'], 'credentials of two callers are both 
     }),
   },
   mesh: 'only one kind of credential is read',
-  queue: 'members come in by the gateway',
+  queue: refusedOnQueue('CREDENTIALS_CONFLICTING', async (world) => ({
+    headers: [['Authorization', `Bearer ${await tokenFor(await world.agent('other'))}`]],
+  })),
 })

@@ -17,6 +17,7 @@ const answers: Readonly<Record<string, Answering>> = {
   'with two types': json('{}', 'content-type', 'text/html'),
   'with two digests': json('{}', 'content-digest', 'sha-256=:AA==:', 'content-digest', 'a=:AA==:'),
   'with two sessions': json('{}', 'mcp-session-id', 'a', 'mcp-session-id', 'b'),
+  'with a session id without end': json('{}', 'mcp-session-id', 'a'.repeat(8_000)),
   'that names a member twice': json('{"a":1,"a":2}'),
   'that is no JSON': json('<html>'),
   'that is no text': json(Buffer.from([0x22, 0xff, 0x22])),

@@ -19,6 +19,6 @@ lie(
       }),
     },
     mesh: 'a connector stands before one receiver only',
-    queue: 'TODO',
+    queue: 'told of channels by outsider',
   },
 )

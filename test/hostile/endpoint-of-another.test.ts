@@ -59,6 +59,17 @@ lie(
         ...(await registration({})(world)),
         body: JSON.stringify({ endpoints: [], ttlSeconds: 1e9 }),
       })),
+      'by a key, which may find agents and not move them': refusedByFabric(
+        'NOT_PERMITTED',
+        async (world) => {
+          const agent = (await world.agent('thief', ['caller'])).name
+          const made = await world.admin('key.create', { agent, scopes: ['echo'] })
+          return {
+            ...(await registration({ url, protocol: 'auto' })(world)),
+            ...{ as: null, headers: [['X-Api-Key', (made as { key: string }).key]] as const },
+          }
+        },
+      ),
       'by nobody': refusedByFabric('CREDENTIAL_MISSING', async (world) => ({
         ...(await registration({ url, protocol: 'auto' })(world)),
         as: null,

@@ -23,6 +23,7 @@ const claim = (entriesOf: (world: World) => Promise<readonly Partial<MeshEntry>[
     body: formatMeshEntries((await entriesOf(world)).map(entry)),
   }))
 
+const own = { receiver: 'thief', caller: agentId('caller') }
 const foreign = { receiver: 'echo', caller: agentId('caller') }
 const taken = async (world: World) => ({ exchange: exchangeOf(await send(world.gateway)) })
 
@@ -46,6 +47,15 @@ lie(
       ]),
       'an intent in an exchange at the gateway': claim(async (world) => [await taken(world)]),
       'one of its own, and one of another': claim(async () => [{}, { facts: foreign }]),
+      'a request that its caller signed, over a key that was made up': claim(async () => [
+        { facts: { ...own, 'attested.request': 'caller', 'request.key': randomBytes(32) } },
+      ]),
+      'a request of nobody, over a key': claim(async () => [
+        { facts: { receiver: 'thief', 'request.key': randomBytes(32) } },
+      ]),
+      'an answer over a key that is not its own': claim(async () => [
+        { facts: { ...own, 'response.key': randomBytes(32) } },
+      ]),
       'an intent twice': claim(async () => {
         const exchange = newExchange()
         return [{ exchange }, { exchange }]

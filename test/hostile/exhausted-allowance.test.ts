@@ -1,5 +1,5 @@
 import { expect } from 'vitest'
-import { field, send } from '../harness/doors.ts'
+import { field, refusalOf, send } from '../harness/doors.ts'
 import { inOwnWorld, lie } from '../harness/lie.ts'
 import { expectRefused } from '../harness/refusals.ts'
 import { verifies } from '../requirements.ts'
@@ -10,27 +10,39 @@ lie(
     'a caller over its allowance is refused, told when to come back, and alone',
   ),
   {
-    gateway: () =>
-      inOwnWorld(
-        { limits: { requestsPerMinute: 5 }, receivers: ['echo', 'other'] },
-        async (world) => {
-          for (let asked = 0; asked < 5; asked++)
-            expect((await send(world.gateway)).status).toBe(200)
-          await expectRefused(world, 'gateway', {
-            code: 'RATE_LIMITED',
-            tell: async () => {
-              const heard = await send(world.gateway)
-              expect(Number(field(heard, 'retry-after'))).toBeGreaterThan(0)
-              expect(field(heard, 'ratelimit')).toMatch(/^"agent-route";r=0;t=\d+$/)
-              expect(field(heard, 'ratelimit-policy')).toBe('"agent-route";q=5;w=60')
-              return heard
-            },
-          })
-          const neighbour = await world.agent('neighbour', ['caller'])
-          expect((await send(world.gateway, { as: neighbour.credential() })).status).toBe(200)
-          expect((await send(world.gateway, { to: 'other' })).status).toBe(200)
-        },
-      ),
+    gateway: {
+      'at receivers that it makes up': () =>
+        inOwnWorld({ limits: { requestsPerMinute: 5 }, receivers: ['echo'] }, async (world) => {
+          for (let asked = 0; asked < 5; asked++) {
+            const heard = await send(world.gateway, { to: `made-up-${asked}` })
+            expect(refusalOf(heard)).toBe('NOT_PERMITTED')
+          }
+          const last = await send(world.gateway, { to: 'made-up-last' })
+          expect(refusalOf(last)).toBe('RATE_LIMITED')
+          expect((await send(world.gateway)).status).toBe(200)
+        }),
+      'at one receiver': () =>
+        inOwnWorld(
+          { limits: { requestsPerMinute: 5 }, receivers: ['echo', 'other'] },
+          async (world) => {
+            for (let asked = 0; asked < 5; asked++)
+              expect((await send(world.gateway)).status).toBe(200)
+            await expectRefused(world, 'gateway', {
+              code: 'RATE_LIMITED',
+              tell: async () => {
+                const heard = await send(world.gateway)
+                expect(Number(field(heard, 'retry-after'))).toBeGreaterThan(0)
+                expect(field(heard, 'ratelimit')).toMatch(/^"agent-route";r=0;t=\d+$/)
+                expect(field(heard, 'ratelimit-policy')).toBe('"agent-route";q=5;w=60')
+                return heard
+              },
+            })
+            const neighbour = await world.agent('neighbour', ['caller'])
+            expect((await send(world.gateway, { as: neighbour.credential() })).status).toBe(200)
+            expect((await send(world.gateway, { to: 'other' })).status).toBe(200)
+          },
+        ),
+    },
     mesh: 'a connector’s allowance is too large to be used up here; it is counted by the same room',
     queue: 'told of channels by full-channel',
   },

@@ -15,6 +15,13 @@ lie(
       'by its name': { to: 'mcp', body: call('delete') },
       'in escapes': { to: 'mcp', body: call('delete').replace('delete', 'd\\u0065lete') },
       'where the protocol is open': { to: 'echo', body: call('delete') },
+      'as a resource that bears another name': {
+        to: 'mcp',
+        body: JSON.stringify({
+          ...{ jsonrpc: '2.0', id: 1, method: 'resources/read' },
+          params: { name: 'read', uri: 'delete' },
+        }),
+      },
       'with the headers of another protocol': {
         to: 'echo',
         body: call('delete'),

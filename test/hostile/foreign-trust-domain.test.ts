@@ -1,4 +1,5 @@
 import { expect } from 'vitest'
+import { refusedOnQueue } from '../harness/channels.ts'
 import { sendAll } from '../harness/doors.ts'
 import { lie, type Telling } from '../harness/lie.ts'
 import { refused } from '../harness/refusals.ts'
@@ -42,6 +43,11 @@ lie(
   {
     gateway: onGateway,
     mesh: onMesh,
-    queue: 'members come in by the gateway',
+    queue: Object.fromEntries(
+      Object.entries(forgeries).map(([way, make]) => [
+        way,
+        refusedOnQueue('CREDENTIAL_REJECTED', () => ({ as: make() })),
+      ]),
+    ),
   },
 )

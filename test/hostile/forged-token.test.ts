@@ -1,5 +1,6 @@
 import { createHmac, createPublicKey, generateKeyPairSync } from 'node:crypto'
 import { SignJWT } from 'jose'
+import { refusedOnQueue } from '../harness/channels.ts'
 import { lie, type Telling } from '../harness/lie.ts'
 import { refused } from '../harness/refusals.ts'
 import { base64UrlJson, partsOf, tokenFor } from '../harness/tokens.ts'
@@ -84,5 +85,8 @@ const onGateway: Record<string, Telling> = Object.fromEntries(
 lie(verifies(['authenticate:token'], 'a token that our server did not sign is refused'), {
   gateway: onGateway,
   mesh: 'the mesh knows callers by certificate only',
-  queue: 'members come in by the gateway',
+  queue: refusedOnQueue('CREDENTIAL_REJECTED', async (world) => {
+    const token = await resigned({})(await tokenFor(world.caller), world)
+    return { as: null, headers: [['Authorization', `Bearer ${token}`]] }
+  }),
 })

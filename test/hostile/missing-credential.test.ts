@@ -1,4 +1,5 @@
 import { expect } from 'vitest'
+import { refusedOnQueue } from '../harness/channels.ts'
 import { sendAll } from '../harness/doors.ts'
 import { lie } from '../harness/lie.ts'
 import { refused } from '../harness/refusals.ts'
@@ -23,6 +24,6 @@ lie(
       expect(await sendAll(world.mesh, { as: null })).toEqual([])
       expect(world.echo.reached.slice(before)).toEqual([])
     },
-    queue: 'TODO',
+    queue: refusedOnQueue('CREDENTIAL_MISSING', () => ({ as: null })),
   },
 )

@@ -1,4 +1,4 @@
-import { type Answer, answerWith, eachAnswered } from '../harness/answer-lies.ts'
+import { type Answer, answeredAtGateway, answerWith, eachAnswered } from '../harness/answer-lies.ts'
 import { answerBody, countersignatureOf } from '../harness/countersigned.ts'
 import { lie } from '../harness/lie.ts'
 import { verifies } from '../requirements.ts'
@@ -16,17 +16,34 @@ const moved =
 const ofAnother = (rawHeaders: readonly string[]): readonly string[] =>
   rawHeaders.map((value) => value.replace(/(fabric|caller)=:..../g, '$1=:AAAA'))
 
+/** The hop's signature instead of all of them: it would not tie the answer to what the caller signed. */
+const onlyForwarding = (honest: readonly string[]): readonly string[] =>
+  honest.map((component) =>
+    component === '"signature";req' ? '"signature";req;key="fabric"' : component,
+  )
+
 const code = 'COUNTERSIGNATURE_REJECTED'
 
+const each = eachAnswered({
+  'to the same question, asked before': { code, answer: moved(ofAnother) },
+  'to the same question, where none is asked for': {
+    code,
+    role: 'open',
+    answer: moved(ofAnother),
+  },
+  'to another question': { code, answer: moved((same) => same, '/other') },
+})
+
 lie(verifies(['countersign:response'], 'a countersignature of another exchange is refused'), {
-  ...eachAnswered({
-    'to the same question, asked before': { code, answer: moved(ofAnother) },
-    'to the same question, where none is asked for': {
+  ...each,
+  gateway: {
+    ...each.gateway,
+    'to the forwarding, where the caller signed': answeredAtGateway({
       code,
-      role: 'open',
-      answer: moved(ofAnother),
-    },
-    'to another question': { code, answer: moved((same) => same, '/other') },
-  }),
+      isSigned: true,
+      answer: (reached, receiver) =>
+        answerWith(countersignatureOf(reached, receiver, { cover: onlyForwarding }), answerBody),
+    }),
+  },
   queue: 'told of acknowledgements by forged-acknowledgement',
 })

@@ -1,4 +1,5 @@
 import { expect } from 'vitest'
+import { refusedOnQueue } from '../harness/channels.ts'
 import { field, send } from '../harness/doors.ts'
 import { lie, type Telling } from '../harness/lie.ts'
 import { expectRefused, untilRefused } from '../harness/refusals.ts'
@@ -27,6 +28,13 @@ const suspended =
     })
   }
 
+const onChannel = (status: 'quarantine' | 'revoke'): Telling =>
+  refusedOnQueue(status === 'quarantine' ? 'AGENT_QUARANTINED' : 'AGENT_REVOKED', async (world) => {
+    const agent = await world.agent(`${status}d-on-queue`, ['caller'])
+    await world.admin(`agent.${status}`, { name: agent.name, reason: 'told to' })
+    return { as: agent.credential() }
+  })
+
 const byOtherProof: Telling = async (world) => {
   const agent = await world.agent('quarantined-with-proofs', ['caller'])
   const made = await world.admin('key.create', { agent: agent.name })
@@ -46,7 +54,7 @@ const byOtherProof: Telling = async (world) => {
 
 lie(
   verifies(
-    ['authenticate:quarantine@gateway', 'authenticate:quarantine@mesh'],
+    ['authenticate:quarantine'],
     'an agent out of standing is refused, with credentials that are otherwise good',
   ),
   {
@@ -59,6 +67,9 @@ lie(
       quarantined: suspended('quarantine', 'mesh'),
       revoked: suspended('revoke', 'mesh'),
     },
-    queue: 'TODO',
+    queue: {
+      quarantined: onChannel('quarantine'),
+      revoked: onChannel('revoke'),
+    },
   },
 )

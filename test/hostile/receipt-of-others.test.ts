@@ -21,6 +21,15 @@ lie(
         const heard = await send(world.control, { method: 'GET', path, body: null })
         expect(heard.status).toBe(200)
       },
+      'to an agent named like the fabric, which nobody may be': async (world) => {
+        for (const name of ['fabric', 'unknown']) {
+          await expect(world.admin('agent.enroll', { name })).rejects.toThrow()
+          await expect(world.admin('key.create', { agent: name })).rejects.toThrow()
+          const order = { kind: 'agent', roles: [], segment: '', attributes: {} } as const
+          const invited = world.fabric.invite({ ...order, name, ttlSeconds: 60 })
+          await expect(invited).rejects.toThrow('reserved')
+        }
+      },
       'to a third agent': refusedByFabric('NOT_PERMITTED', async (world) => ({
         ...{ method: 'GET', body: null, path: `/v1/receipts/${await exchange(world)}` },
         as: (await world.agent('thief', ['caller'])).credential(),

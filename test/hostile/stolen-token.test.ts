@@ -1,3 +1,4 @@
+import { refusedOnQueue } from '../harness/channels.ts'
 import { lie } from '../harness/lie.ts'
 import { refused } from '../harness/refusals.ts'
 import { tokenFor } from '../harness/tokens.ts'
@@ -34,6 +35,15 @@ lie(
       ),
     },
     mesh: 'the certificate is the key',
-    queue: 'members come in by the gateway',
+    queue: {
+      'without the certificate': refusedOnQueue('CREDENTIAL_REJECTED', async (world) => ({
+        as: null,
+        headers: bearer(await tokenFor(world.caller, { isBound: true })),
+      })),
+      'with the certificate of the thief': refusedOnQueue('CREDENTIAL_REJECTED', async (world) => ({
+        as: (await world.agent('thief', ['caller'])).credential(),
+        headers: bearer(await tokenFor(world.caller, { isBound: true })),
+      })),
+    },
   },
 )

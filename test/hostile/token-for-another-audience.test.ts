@@ -1,3 +1,4 @@
+import { refusedOnQueue } from '../harness/channels.ts'
 import { inOwnWorld, lie } from '../harness/lie.ts'
 import { refused } from '../harness/refusals.ts'
 import { tokenFor } from '../harness/tokens.ts'
@@ -14,5 +15,12 @@ lie(verifies(['authenticate:token'], 'a token of another fabric is refused'), {
       }))(world)
     }),
   mesh: 'the mesh knows callers by certificate only',
-  queue: 'members come in by the gateway',
+  queue: async (world) =>
+    inOwnWorld({ receivers: [] }, async (other) => {
+      const token = await tokenFor(other.caller)
+      await refusedOnQueue('CREDENTIAL_REJECTED', () => ({
+        as: null,
+        headers: [['Authorization', `Bearer ${token}`]],
+      }))(world)
+    }),
 })

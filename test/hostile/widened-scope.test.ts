@@ -1,4 +1,5 @@
 import { expect } from 'vitest'
+import { refusedOnQueue } from '../harness/channels.ts'
 import { type HeaderList, send } from '../harness/doors.ts'
 import { lie } from '../harness/lie.ts'
 import { refused } from '../harness/refusals.ts'
@@ -43,5 +44,12 @@ const named = (what: string, each: ReturnType<typeof widened>) =>
 lie(verifies(['authorize:scoped-token'], 'a credential opens no more than its scope'), {
   gateway: { ...named('a token', widened(byToken)), ...named('a key', widened(byKey)) },
   mesh: 'certificates carry no scope',
-  queue: 'TODO',
+  queue: {
+    'of a token': refusedOnQueue('NOT_PERMITTED', async (world) => ({
+      ...{ as: null, headers: await byToken(world) },
+    })),
+    'of a key': refusedOnQueue('NOT_PERMITTED', async (world) => ({
+      ...{ as: null, headers: await byKey(world) },
+    })),
+  },
 })

@@ -45,6 +45,21 @@ lie(
   {
     gateway: {
       ...onEach('gateway'),
+      'with a key that is revoked': async (world) => {
+        const { name: agent } = await world.agent('keyed-stream', ['caller'])
+        const made = await world.admin('key.create', { agent })
+        const { key, prefix } = made as { key: string; prefix: string }
+        const heard = await world.echo.during(streaming(['data: {"a":1}\n\n'], true), async () => {
+          const headers = [['X-Api-Key', key]] as const
+          const stream = await openStream(world.gateway, { as: null, headers })
+          await stream.until(/"a":1/)
+          await world.admin('key.revoke', { prefix })
+          const text = await stream.ended()
+          stream.close()
+          return text
+        })
+        expect(heard).toContain('"code":"WITHDRAWN"')
+      },
       'with a token that ends': async (world) => {
         const agent = await world.agent('expiring-stream', ['caller'])
         const more = Promise.withResolvers<void>()

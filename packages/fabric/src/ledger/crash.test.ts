@@ -11,6 +11,6 @@ test('a first start survives the failure of its operations', async () => {
   expect(await sweep(await createBase(0), sample(6))).toBeGreaterThan(100)
 })
 
-test('a crossing into a full tile survives the failure of its operations', async () => {
+test('a crossing into a full tile survives the failure of its operations [record:acknowledged-survives]', async () => {
   expect(await sweep(await createBase(252), sample(25))).toBeGreaterThan(100)
 })

@@ -85,7 +85,7 @@ test('entries stand in the order in which they were appended, and are explained 
   await ledger.close()
 })
 
-test('an intent that nobody closed is closed as indeterminate by the next start, once', async () => {
+test('an intent that nobody closed is closed as indeterminate by the next start, once [record:indeterminate]', async () => {
   const disk = new LossyDisk()
   const first = await openLossyLedger(disk, keys)
   const [open, closed] = [newExchange(), await closeExchange(first)]
@@ -132,7 +132,7 @@ test('a draft that cannot be a leaf leaves no gap in the log', async () => {
   await ledger.close()
 })
 
-test('published resources follow the checkpoint, and older partial tiles stay available', async () => {
+test('published resources follow the checkpoint, and older partial tiles stay available [record:outside-tools]', async () => {
   const ledger = await openLossyLedger(new LossyDisk(), keys, { limits: { publishEntries: 1 } })
   await Promise.all(Array.from({ length: 20 }, () => closeExchange(ledger)))
   await ledger.check()

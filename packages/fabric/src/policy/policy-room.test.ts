@@ -79,7 +79,7 @@ describe('the policy room', () => {
     expect(effectOf(await open(false))).toBe('deny')
   })
 
-  test('an invalid folder does not open', async () => {
+  test('an invalid folder does not open [authorize:no-policy]', async () => {
     await writeFile(join(dir, 'a.cedar'), 'nonsense;')
     await expect(open(false)).rejects.toThrow(PoliciesRejected)
     await writeFile(join(dir, 'a.cedar'), new Uint8Array([0xff, 0xfe]))
@@ -94,7 +94,7 @@ describe('the policy room', () => {
     expect(effectOf(opened)).toBe('permit')
   })
 
-  test('one bad file keeps the whole old set in force', async () => {
+  test('one bad file keeps the whole old set in force [authorize:reload]', async () => {
     await writeFile(join(dir, 'a.cedar'), 'permit;')
     const opened = await open(false)
     const before = opened.current

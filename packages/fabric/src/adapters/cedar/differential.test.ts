@@ -569,7 +569,7 @@ describe('our compiler beside cedar-wasm', () => {
     )
   })
 
-  test('gives the same effect, the same determining policies and the same failing policies', () => {
+  test('gives the same effect, the same determining policies and the same failing policies [authorize:same-as-cedar]', () => {
     const seen = { permit: 0, deny: 0, errors: 0 }
     fc.assert(
       fc.property(

@@ -64,7 +64,7 @@ describe('a secret store', () => {
     expect(disk.readWhole(fileOf('ledger/log')).equals(before)).toBe(false)
   })
 
-  test('writes neither values nor the master key in clear, and no nonce twice', async () => {
+  test('writes neither values nor the master key in clear, and no nonce twice [secrets:encrypted]', async () => {
     const disk = await createFilled()
     const texts = disk.paths().map((path) => disk.readWhole(path))
     for (const bytes of texts) {

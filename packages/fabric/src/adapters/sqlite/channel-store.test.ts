@@ -31,7 +31,7 @@ const openAt = (
     ...changes,
   })
 
-channelStoreContract('sqlite', async () => {
+channelStoreContract('sqlite [queue:fenced-acknowledgement] [queue:bounded]', async () => {
   const directory = freshDirectory()
   return { store: await openAt(directory), reopen: () => openAt(directory) }
 })

@@ -15,6 +15,7 @@ import type { Target } from '../../pipeline/arrival.ts'
 import { admitControl } from '../../pipeline/control.ts'
 import type { Courier, Delivered } from '../../pipeline/delivery.ts'
 import { enforce, type Rooms } from '../../pipeline/enforce.ts'
+import { recordRefusal } from '../../pipeline/record.ts'
 import type { PolicyAction } from '../../policy/policy.ts'
 import { exchangeHeaders, quotaHeaders } from '../http/call.ts'
 import type { Reply } from '../http/respond.ts'
@@ -38,8 +39,8 @@ export function channelsSurface(options: ChannelsSurfaceOptions): Surface {
     if (!isAgentName(claimed) || answer === undefined || rest.length > 0) {
       const refusal = new Refusal('OPERATION_UNKNOWN', visit.path)
       const target = targetOf('unknown', 'discover', 'unread')
-      return admitControl(options.rooms, arrivalOf(visit, target, refusal)).then(() =>
-        refused(refusal, visit.exchange),
+      return admitControl(options.rooms, arrivalOf(visit, target, refusal)).then((answer) =>
+        refused(answer instanceof Refusal ? answer : refusal, visit.exchange),
       )
     }
     return answer(options, visit, claimed)
@@ -147,8 +148,11 @@ async function control(
   const arrival = arrivalOf(visit, targetOf(channel, action, `${action}.channel`))
   const admitted = await admitControl(rooms, arrival)
   if (admitted instanceof Refusal) return refused(admitted, visit.exchange)
-  const reply = await carryOut({ channel, caller: admitted.authenticated.caller.name })
-  return reply instanceof Refusal ? refused(reply, visit.exchange) : reply
+  const { caller } = admitted.authenticated
+  const reply = await carryOut({ channel, caller: caller.name })
+  if (!(reply instanceof Refusal)) return reply
+  await recordRefusal(arrival, reply, caller, rooms)
+  return refused(reply, visit.exchange)
 }
 
 async function exchange(

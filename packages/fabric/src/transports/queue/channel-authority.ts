@@ -7,6 +7,7 @@ import {
   KEY_MEMBERS_MAX,
   parseDescriptor,
   type SignedDescriptor,
+  utf8,
 } from '@countersign/protocol'
 import type { AgentRecord } from '../../identity/directory.ts'
 import type { Clock } from '../../lib/clock.ts'
@@ -24,6 +25,8 @@ export const CHANNEL_BOUNDS_DEFAULT: ChannelBounds = {
   dedupMs: 10 * 60 * 1000,
   retentionMs: 7 * 24 * 60 * 60 * 1000,
 }
+
+const leaseKeyContext = utf8('countersign-lease-key-v1\0')
 
 /** Suite 1 only, until every enrolled agent has a key of another one. */
 const suites: readonly number[] = [1]
@@ -108,6 +111,12 @@ export class ChannelAuthority {
   async agentChanged(agent: string): Promise<void> {
     const concerned = this.list().filter(({ members }) => members.includes(agent))
     for (const { name } of concerned) await this.#refresh(name)
+  }
+
+  /** Known to the fabric alone, and the same after a restart: leases outlive one. */
+  leaseKey(): Uint8Array {
+    // Ed25519 signs the same bytes alike (RFC 8032), and nobody else can sign these.
+    return this.#options.signer.sign(leaseKeyContext)
   }
 
   findDescriptor(name: string, epoch: number): Promise<SignedDescriptor | null> {

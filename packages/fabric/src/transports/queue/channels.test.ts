@@ -248,7 +248,7 @@ describe('a channel', () => {
     }
   })
 
-  test('brings back what was not acknowledged, with the next attempt', async () => {
+  test('brings back what was not acknowledged, with the next attempt [queue:at-least-once]', async () => {
     await create(alice, bob)
     await channelOf(alice).send('x')
     const [first] = await channelOf(bob).receive({ ...now, leaseMs: 1000 })
@@ -271,7 +271,7 @@ describe('a channel', () => {
     expect(received.map(({ body }) => text(body))).toEqual(['after'])
   })
 
-  test('stores a retried send once, and refuses another body under the same key', async () => {
+  test('stores a retried send once, and refuses another body under the same key [queue:idempotent]', async () => {
     await create(alice, bob)
     const sending = { idempotencyKey: 'order-7' }
     await channelOf(alice).send('7 apples', sending)
@@ -297,7 +297,7 @@ describe('a channel', () => {
 })
 
 describe('membership', () => {
-  test('a removed member can neither publish nor receive, and the next message is closed to it', async () => {
+  test('a removed member can neither publish nor receive, and the next message is closed to it [queue:epochs]', async () => {
     await create(alice, bob, carol)
     const sender = channelOf(alice)
     const outsider = channelOf(carol)
@@ -334,7 +334,7 @@ describe('membership', () => {
     expect(received.map(({ header }) => header.epoch)).toEqual([1, 2])
   })
 
-  test('a quarantined member is left out of the next epoch, and back in after its release', async () => {
+  test('a quarantined member is left out of the next epoch, and back in after its release [revoke:lease]', async () => {
     await create(alice, bob)
     const epochOf = () => open.authority.find('orders')?.epoch
     open.queue.agents.set('bob', { ...bob.record, status: 'quarantined' })
@@ -438,7 +438,7 @@ describe('lies', () => {
     return answer instanceof Refusal ? answer.code : 'PUBLISHED'
   }
 
-  test('a message of another sender, channel, epoch, suite or time is refused', async () => {
+  test('a message of another sender, channel, epoch, suite or time is refused [queue:sender-proved]', async () => {
     await create(alice, bob)
     expect(await publishAs('alice', sealAs(alice).bytes)).toBe('PUBLISHED')
     expect(await publishAs('bob', sealAs(alice).bytes)).toBe('SIGNATURE_REJECTED')
@@ -536,7 +536,7 @@ describe('lies', () => {
     expect(text(again?.body)).toBe('ten')
   })
 
-  test('what a receiver cannot open goes to the dead letters with its reason', async () => {
+  test('what a receiver cannot open goes to the dead letters with its reason [queue:dead-letter]', async () => {
     await create(alice, bob)
     // No key message was ever put in the log.
     expect(await publishAs('alice', sealAs(alice).bytes)).toBe('PUBLISHED')

@@ -19,6 +19,7 @@ import { Refusal } from '../../lib/refusal.ts'
 import type { ChannelAuthority } from './channel-authority.ts'
 import type { ChannelRecord, ChannelRecords } from './channel-records.ts'
 import type { ChannelStore, Leased, PublishResult } from './channel-store.ts'
+import { LeaseTokens } from './lease-tokens.ts'
 import { LeaseWaiters } from './lease-waiters.ts'
 import { checkPublish, type Publisher, sha256 } from './publish-check.ts'
 import type { DecodedPublish } from './publish-decoding.ts'
@@ -66,10 +67,12 @@ export class Channels {
   /** By channel and offset; the oldest goes first, and is read back from the store when it is missed. */
   readonly #held = new Map<string, Held>()
   readonly #keys = new Map<string, KeyObject>()
+  readonly #tokens: LeaseTokens
   #closing = false
 
   constructor(options: ChannelsOptions) {
     this.#options = options
+    this.#tokens = new LeaseTokens(options.authority.leaseKey())
   }
 
   async publish(call: ChannelCall, { messages }: DecodedPublish): Promise<PublishAnswer | Refusal> {
@@ -122,7 +125,13 @@ export class Channels {
       const leased = await store.lease({ channel, group, countMax: count, now, leaseMs })
       for (const { message } of leased) this.#hold(channel, message.offset, message.sealed)
       const left = endsAt - clock.monotonic()
-      if (leased.length > 0 || left <= 0 || this.#closing || signal?.aborted === true) return leased
+      if (leased.length > 0 || left <= 0 || this.#closing || signal?.aborted === true) {
+        const place = { channel, group, caller: call.caller }
+        return leased.map((one) => ({
+          ...one,
+          leaseToken: this.#tokens.bind(one.leaseToken, place),
+        }))
+      }
       await this.#waiters.wait(channel, Math.min(left, lookAgainMs), signal)
     }
   }
@@ -148,7 +157,11 @@ export class Channels {
       return new Refusal('COUNTERSIGNATURE_REJECTED', `${call.caller} on ${channel.name}`)
     }
     const now = this.#options.clock.now()
-    const orders = items.map((item) => ({ ...item, channel: channel.name, group, now }))
+    const place = { channel: channel.name, group, caller: call.caller }
+    const orders = items.map((item) => ({
+      ...{ ...item, channel: channel.name, group, now },
+      leaseToken: this.#tokens.unbind(item.leaseToken, place),
+    }))
     const settled = await this.#options.store.settle(orders)
     for (const [i, { offset, verdict }] of items.entries()) {
       if (settled[i] === true && verdict !== 'retry') this.#held.delete(`${channel.name} ${offset}`)

@@ -1,0 +1,87 @@
+import { createServer, get, type IncomingMessage, type ServerResponse } from 'node:http'
+import { connect as connectHttp2, createServer as createHttp2 } from 'node:http2'
+import type { AddressInfo, Server } from 'node:net'
+import { expect, test } from 'vitest'
+import { type NodeResponse, type Reply, writeReply } from './respond.ts'
+
+/** A stream that never says anything, and whether it was let go. */
+function silentReply(headers: Reply['headers'] = []) {
+  const abandoned = Promise.withResolvers<void>()
+  const events = {
+    next: () => new Promise<never>(() => undefined),
+    abandon: () => {
+      abandoned.resolve()
+      return Promise.resolve()
+    },
+  }
+  const farewell = () => ({
+    data: new Uint8Array(0),
+    contentType: 'text/plain' as const,
+    frame: [],
+  })
+  const reply: Reply = { status: 200, headers, body: { events, farewell } }
+  return { reply, abandoned: abandoned.promise }
+}
+
+async function listen(server: Server): Promise<number> {
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  return (server.address() as AddressInfo).port
+}
+
+/** Writes the reply only after its caller has left. */
+async function writeLate(response: NodeResponse, reply: Reply): Promise<void> {
+  await new Promise((resolve) => response.once('close', resolve))
+  await writeReply(response, reply)
+}
+
+test('a stream whose caller left before its head was written is let go', async () => {
+  const { reply, abandoned } = silentReply()
+  const arrived = Promise.withResolvers<void>()
+  const server = createServer((_: IncomingMessage, response: ServerResponse) => {
+    arrived.resolve()
+    writeLate(response, reply).catch(() => undefined)
+  })
+  const request = get({ port: await listen(server), host: '127.0.0.1' }).on(
+    'error',
+    () => undefined,
+  )
+  await arrived.promise
+  request.destroy()
+  await abandoned
+  server.close()
+})
+
+test('over HTTP/2 as well', async () => {
+  const { reply, abandoned } = silentReply()
+  const arrived = Promise.withResolvers<void>()
+  const server = createHttp2((_, response) => {
+    arrived.resolve()
+    writeLate(response, reply).catch(() => undefined)
+  })
+  const client = connectHttp2(`http://127.0.0.1:${await listen(server)}`)
+  const stream = client.request({ ':path': '/' })
+  stream.on('error', () => undefined)
+  await arrived.promise
+  stream.close()
+  await abandoned
+  client.destroy()
+  server.close()
+})
+
+test('a stream whose head cannot be written is let go', async () => {
+  const { reply, abandoned } = silentReply([['etag', '\u4e2d']])
+  const failed = Promise.withResolvers<void>()
+  const server = createServer((_: IncomingMessage, response: ServerResponse) => {
+    writeReply(response, reply).catch(() => {
+      failed.resolve()
+      response.destroy()
+    })
+  })
+  const request = get({ port: await listen(server), host: '127.0.0.1' }).on(
+    'error',
+    () => undefined,
+  )
+  await Promise.all([abandoned, failed.promise])
+  request.destroy()
+  server.close()
+})

@@ -1,0 +1,45 @@
+import { expect } from 'vitest'
+import {
+  expectQueueRefused,
+  lease,
+  openHall,
+  openSealer,
+  orderOf,
+  publish,
+} from '../harness/channels.ts'
+import { lie, type Telling } from '../harness/lie.ts'
+import { verifies } from '../requirements.ts'
+
+/** Sealed by a clock that is `ms` off. */
+const sealedAt =
+  (ms: number, lifetimeMs = 600_000): Telling =>
+  async (world) => {
+    const { name } = await openHall(world)
+    const clock = { now: () => world.clock.now() + ms, monotonic: world.clock.monotonic }
+    const sealer = await openSealer(world, name, world.caller, { clock })
+    const heard = await publish(world, name, [sealer.seal(orderOf({ lifetimeMs })).bytes])
+    await expectQueueRefused(world, heard, 'MESSAGE_MALFORMED')
+    expect(await lease(world, name, world.caller)).toEqual([])
+  }
+
+lie(
+  verifies(
+    ['authenticate:expiry@queue', 'inspect:bounds@queue'],
+    'a message of another time is refused',
+  ),
+  {
+    gateway: 'told of requests by stale-signature',
+    mesh: 'told of requests by stale-signature',
+    queue: {
+      'that has ended': sealedAt(-3_600_000),
+      'of tomorrow': sealedAt(86_400_000),
+      'that ends while it waits': async (world) => {
+        const { name } = await openHall(world)
+        const sealer = await openSealer(world, name, world.caller)
+        await publish(world, name, [sealer.seal(orderOf({ lifetimeMs: 60_000 })).bytes])
+        const leased = await world.clock.later(61_000, () => lease(world, name, world.caller))
+        expect(leased).toEqual([])
+      },
+    },
+  },
+)

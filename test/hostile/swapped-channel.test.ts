@@ -1,0 +1,34 @@
+import { expect } from 'vitest'
+import {
+  expectQueueRefused,
+  lease,
+  openHall,
+  openSealer,
+  orderOf,
+  publish,
+} from '../harness/channels.ts'
+import { lie } from '../harness/lie.ts'
+import { verifies } from '../requirements.ts'
+
+lie(
+  verifies(
+    ['queue:sender-proved', 'authenticate:signature@queue'],
+    'a message that was sealed for another channel is refused',
+  ),
+  {
+    gateway: 'told of requests by swapped-path',
+    mesh: 'told of requests by swapped-path',
+    queue: async (world) => {
+      const [meant, other] = [await openHall(world), await openHall(world)]
+      const sealer = await openSealer(world, meant.name, world.caller)
+      const { bytes } = sealer.seal(orderOf())
+      await expectQueueRefused(
+        world,
+        await publish(world, other.name, [bytes]),
+        'SIGNATURE_REJECTED',
+      )
+      expect(await lease(world, other.name, world.caller)).toEqual([])
+      expect((await publish(world, meant.name, [bytes])).status).toBe(200)
+    },
+  },
+)

@@ -123,7 +123,7 @@ export const REQUIREMENTS = {
       'Policy decides on the operation and tool that the receiver will carry out, as parsed once.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'the fabric cannot read sealed operations' },
-    lies: ['mismatched-operation-header'],
+    lies: ['mismatched-operation-header', 'nameless-tool'],
   },
   'authorize:reload': {
     promise: 'A policy set is replaced whole or not at all, and a broken one changes nothing.',
@@ -193,7 +193,7 @@ export const REQUIREMENTS = {
   'inspect:bounds': {
     promise: 'Heads, bodies, events and nesting have limits, and what exceeds one is refused.',
     on: everywhere,
-    lies: ['endless-body', 'deep-nesting'],
+    lies: ['endless-body', 'deep-nesting', 'endless-name'],
   },
   'record:intent-first': {
     promise: 'The intent is durable before anything leaves for the receiver.',
@@ -364,7 +364,7 @@ export const REQUIREMENTS = {
   'admin:same-pipeline': {
     promise: 'Administrative requests are authenticated, authorized and recorded like any other.',
     on: fabric,
-    lies: ['administrator-without-a-role'],
+    lies: ['administrator-without-a-role', 'page-of-an-agent'],
   },
   'operate:fail-closed': {
     promise: 'A room that cannot answer refuses the exchange; nothing passes undecided.',

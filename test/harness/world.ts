@@ -107,7 +107,8 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
 
 export type Admin = World['admin']
 
-async function openTestFabric(
+/** A fabric on `dir`, or once more on what an earlier one left there. */
+export async function openTestFabric(
   dir: string,
   clock: ShiftedClock,
   limits: Readonly<Record<string, number>>,

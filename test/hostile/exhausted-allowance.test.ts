@@ -1,4 +1,5 @@
 import { expect } from 'vitest'
+import { draftTo, expectQueueRefused, leaseBody, openHall } from '../harness/channels.ts'
 import { field, refusalOf, send } from '../harness/doors.ts'
 import { inOwnWorld, lie } from '../harness/lie.ts'
 import { expectRefused } from '../harness/refusals.ts'
@@ -6,7 +7,7 @@ import { verifies } from '../requirements.ts'
 
 lie(
   verifies(
-    ['authorize:rate@gateway'],
+    ['authorize:rate@gateway', 'authorize:rate@queue'],
     'a caller over its allowance is refused, told when to come back, and alone',
   ),
   {
@@ -44,6 +45,14 @@ lie(
         ),
     },
     mesh: 'a connector’s allowance is too large to be used up here; it is counted by the same room',
-    queue: 'told of channels by full-channel',
+    queue: () =>
+      inOwnWorld({ limits: { requestsPerMinute: 4 }, receivers: [] }, async (world) => {
+        const { name } = await openHall(world)
+        const ask = () => send(world.control, draftTo(name, 'leases', { body: leaseBody() }))
+        for (let asked = 0; asked < 4; asked++) expect((await ask()).status).toBe(200)
+        const heard = await ask()
+        expect(Number(field(heard, 'retry-after'))).toBeGreaterThan(0)
+        await expectQueueRefused(world, heard, 'RATE_LIMITED')
+      }),
   },
 )

@@ -92,7 +92,10 @@ async function wholeFabric({ root, rounds, seed, step }: PartOptions): Promise<P
   mkdirSync(control)
   const lost = await loseWithoutSync(control, dice)
   if (lost.length === 0) violations.push(blind('a fabric'))
-  return { violations, figures: { ...figuresOf(report), lostByControl: lost.length } }
+  return {
+    violations,
+    figures: { ...figuresOf(report), control: lost[0]?.slice(0, controlCharsMax) },
+  }
 }
 
 async function births({ root, rounds, seed, powerMissing, step }: PartOptions): Promise<Part> {
@@ -105,6 +108,9 @@ async function births({ root, rounds, seed, powerMissing, step }: PartOptions): 
   })
   return { violations, figures: { rounds, powerFailures: powerMissing === null } }
 }
+
+/** Enough to see that the control experiment failed for the right reason. */
+const controlCharsMax = 160
 
 const blind = (what: string): string =>
   `control: ${what} without syncs lost nothing, so that it lost nothing before proves nothing`

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Channel } from '../../packages/sdk/src/channel.ts'
 import type { ReceivedMessage } from '../../packages/sdk/src/channel-receiver.ts'
+import { AgentError, RefusedError } from '../../packages/sdk/src/index.ts'
 import type { Parties } from './load-parties.ts'
 import type { LoadMessage, Witness } from './verdict-witness.ts'
 
@@ -29,10 +30,7 @@ export function startLoad(parties: Parties, witness: Witness): Load {
   const run = async (step: () => Promise<void>): Promise<void> => {
     while (!ended) {
       await gate.enter()
-      const failed = await step().then(
-        () => null,
-        (error: unknown) => String(error),
-      )
+      const failed = await step().then(() => null, toReason)
       if (failed !== null) faults.set(failed, (faults.get(failed) ?? 0) + 1)
       await sleep(failed === null ? pauseMs : failedPauseMs)
       gate.leave()
@@ -55,6 +53,12 @@ export function startLoad(parties: Parties, witness: Witness): Load {
       await Promise.all(workers)
     },
   }
+}
+
+/** Its code, so that the same failure is counted as one. */
+function toReason(error: unknown): string {
+  const isCoded = error instanceof RefusedError || error instanceof AgentError
+  return isCoded ? error.code : String(error)
 }
 
 async function callGateway({ caller }: Parties, witness: Witness, number: number): Promise<void> {

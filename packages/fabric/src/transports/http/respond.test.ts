@@ -6,11 +6,11 @@ import { type NodeResponse, type Reply, writeReply } from './respond.ts'
 
 /** A stream that never says anything, and whether it was let go. */
 function silentReply(headers: Reply['headers'] = []) {
-  const abandoned = Promise.withResolvers<void>()
+  const abandoned = Promise.withResolvers<'let go'>()
   const events = {
     next: () => new Promise<never>(() => undefined),
     abandon: () => {
-      abandoned.resolve()
+      abandoned.resolve('let go')
       return Promise.resolve()
     },
   }
@@ -47,7 +47,7 @@ test('a stream whose caller left before its head was written is let go', async (
   )
   await arrived.promise
   request.destroy()
-  await abandoned
+  expect(await abandoned).toBe('let go')
   server.close()
 })
 
@@ -63,7 +63,7 @@ test('over HTTP/2 as well', async () => {
   stream.on('error', () => undefined)
   await arrived.promise
   stream.close()
-  await abandoned
+  expect(await abandoned).toBe('let go')
   client.destroy()
   server.close()
 })
@@ -81,7 +81,8 @@ test('a stream whose head cannot be written is let go', async () => {
     'error',
     () => undefined,
   )
-  await Promise.all([abandoned, failed.promise])
+  expect(await abandoned).toBe('let go')
+  await failed.promise
   request.destroy()
   server.close()
 })

@@ -1,0 +1,102 @@
+import { join } from 'node:path'
+import { type Agent, openAgent, RefusedError } from '@countersign/sdk'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { openWorld, type World } from '../harness/world.ts'
+
+let world: World
+const agents: Agent[] = []
+
+const policies = `
+@id("blue-is-out")
+forbid(principal, action in [Action::"call", Action::"publish", Action::"consume"], resource)
+when { principal.hasTag("team") && principal.getTag("team") == "blue" };
+
+@id("risky-is-out")
+forbid(principal, action in [Action::"call", Action::"publish", Action::"consume"], resource)
+when { context.risk >= 20 };
+`
+
+async function enrol(name: string, team: string, roles = ['caller']): Promise<Agent> {
+  const terms = { name, kind: 'agent', roles, segment: '', ttlSeconds: 900 } as const
+  const { join: line } = await world.fabric.invite({ ...terms, attributes: { team } })
+  const agent = await openAgent({ join: line, dir: join(world.dir, name) })
+  agents.push(agent)
+  return agent
+}
+
+/** What became of an attempt: `ok`, or the code of its refusal. */
+async function codeOf(attempt: Promise<unknown>): Promise<string> {
+  try {
+    await attempt
+    return 'ok'
+  } catch (cause) {
+    if (cause instanceof RefusedError) return cause.code
+    throw cause
+  }
+}
+
+const call = (agent: Agent, to = 'echo') =>
+  codeOf(
+    agent.call(to, { method: 'POST', path: '/', json: { a: 1 } }).then((reply) => reply.text()),
+  )
+
+const publish = (agent: Agent, channel: string) => codeOf(agent.channel(channel).send('sealed'))
+
+async function callOverMesh(name: string, to = 'echo', value: object = { a: 1 }): Promise<string> {
+  const { authority, path } = await world.connectors.loopback(name, to, '/')
+  const response = await fetch(`http://${authority}${path}`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(value),
+  })
+  await response.arrayBuffer()
+  return response.headers.get('countersign-refusal') ?? 'ok'
+}
+
+beforeAll(async () => {
+  world = await openWorld()
+  await world.admin('policy.put', { name: 'ways.cedar', text: policies })
+  await world.connectors.of('echo')
+  await world.connectors.of('masked')
+})
+
+afterAll(async () => {
+  for (const agent of agents) await agent.close()
+  await world.close()
+})
+
+describe('policy', () => {
+  test('decides on attributes, and one forbid outweighs the permit [authorize:attributes] [authorize:forbid-wins@queue]', async () => {
+    const green = await enrol('green', 'green')
+    const blue = await enrol('blue', 'blue')
+    await world.admin('channel.create', { name: 'colours', members: ['green', 'blue'] })
+    expect(await call(green)).toBe('ok')
+    expect(await call(blue)).toBe('NOT_PERMITTED')
+    expect(await publish(green, 'colours')).toBe('ok')
+    expect(await publish(blue, 'colours')).toBe('NOT_PERMITTED')
+  })
+
+  test('permits nothing on a channel that it does not name [authorize:default-deny@queue]', async () => {
+    const stranger = await enrol('stranger', 'green', [])
+    await world.admin('channel.create', { name: 'strangers', members: ['stranger'] })
+    expect(await publish(stranger, 'strangers')).toBe('NOT_PERMITTED')
+  })
+
+  test('acts on risk as soon as behaviour raises it, on every way [detection:risk]', async () => {
+    const prober = await enrol('prober', 'green')
+    const meshed = await world.agent('meshed', ['caller'])
+    await world.admin('channel.create', { name: 'probes', members: ['prober'] })
+    expect(await call(prober)).toBe('ok')
+    expect(await callOverMesh(meshed.name)).toBe('ok')
+    expect(await publish(prober, 'probes')).toBe('ok')
+    // What a compromised agent does: it carries a credential out.
+    const { key } = (await world.admin('key.create', { agent: 'prober' })) as { key: string }
+    const note = { note: `take this: ${key}` }
+    await prober.call('masked', { method: 'POST', path: '/', json: note }).then((r) => r.text())
+    expect(await call(prober)).toBe('NOT_PERMITTED')
+    expect(await publish(prober, 'probes')).toBe('NOT_PERMITTED')
+    expect(await callOverMesh('meshed', 'masked', note)).toBe('ok')
+    await expect.poll(() => callOverMesh('meshed'), { timeout: 10_000 }).toBe('NOT_PERMITTED')
+    expect(await call(await enrol('bystander', 'green'))).toBe('ok')
+  })
+})

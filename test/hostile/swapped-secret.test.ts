@@ -1,0 +1,50 @@
+import { copyFileSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect } from 'vitest'
+import { lie, type Telling } from '../harness/lie.ts'
+import { withStoppedFabric } from '../harness/stopped-fabric.ts'
+import { verifies } from '../requirements.ts'
+
+const forward = 'gateway+forward.secret'
+const statement = 'ledger+statement.secret'
+
+const changes: Readonly<Record<string, (dir: string) => void>> = {
+  'one secret under the name of another': (dir) =>
+    copyFileSync(join(dir, statement), join(dir, forward)),
+  'one bit of a secret': (dir) => {
+    const bytes = readFileSync(join(dir, forward))
+    bytes[bytes.length - 1] = (bytes[bytes.length - 1] ?? 0) ^ 1
+    writeFileSync(join(dir, forward), bytes)
+  },
+  'a secret cut short': (dir) => {
+    const bytes = readFileSync(join(dir, forward))
+    writeFileSync(join(dir, forward), bytes.subarray(0, -4))
+  },
+  'a secret taken away': (dir) => rmSync(join(dir, forward)),
+  'the index taken away': (dir) => {
+    const index = readdirSync(dir).find((name) => name.startsWith('.index')) ?? ''
+    rmSync(join(dir, index))
+  },
+  'a key in the clear': (dir) => writeFileSync(join(dir, forward), 'x'.repeat(48)),
+}
+
+const change =
+  (edit: (dir: string) => void): Telling =>
+  () =>
+    withStoppedFabric(async ({ dir, startAndCheck }) => {
+      edit(join(dir, 'secrets'))
+      // A fabric that made itself a new key would be believed by nobody, and by everybody who asks.
+      await expect(startAndCheck()).rejects.toThrow()
+    })
+
+lie(
+  verifies(
+    ['secrets:encrypted', 'operate:fail-closed'],
+    'a secret that was changed on disk is not used',
+  ),
+  {
+    gateway: Object.fromEntries(Object.entries(changes).map(([way, edit]) => [way, change(edit)])),
+    mesh: 'all transports share the secrets of one fabric',
+    queue: 'all transports share the secrets of one fabric',
+  },
+)

@@ -26,24 +26,25 @@ export const REQUIREMENTS = {
   'authenticate:someone': {
     promise: 'A request without a credential is refused; there is no anonymous caller.',
     on: everywhere,
-    lies: ['missing-credential'],
+    lies: ['missing-credential', 'unknown-scheme', 'cross-site-page'],
   },
   'authenticate:certificate': {
     promise:
       'A client certificate is accepted only from the trust domain’s own issuer, while it is valid.',
     on: everywhere,
-    lies: ['expired-certificate', 'foreign-trust-domain'],
+    lies: ['expired-certificate', 'foreign-trust-domain', 'endpoint-of-another'],
   },
   'authenticate:token': {
     promise: 'A token is accepted only with our issuer, our audience and a known key.',
     on: ['gateway', 'queue'],
     notOn: { mesh: 'the mesh knows callers by certificate only' },
-    lies: ['forged-token', 'token-for-another-audience'],
+    lies: ['forged-token', 'token-for-another-audience', 'expired-token'],
   },
   'authenticate:api-key': {
     promise: 'An API key is kept as a hash, and is worthless once it is revoked.',
     on: ['gateway'],
     notOn: { mesh: 'certificates only', queue: 'members hold certificates or tokens' },
+    lies: ['worthless-api-key'],
   },
   'authenticate:key-bound': {
     promise: 'A token that is bound to a key is refused from whoever does not hold the key.',
@@ -60,7 +61,7 @@ export const REQUIREMENTS = {
   'authenticate:expiry': {
     promise: 'What expires during a connection ends the right to use that connection.',
     on: everywhere,
-    lies: ['expired-during-connection'],
+    lies: ['expired-during-connection', 'expired-message'],
   },
   'authenticate:no-resumption': {
     promise: 'No TLS session is resumed into an identity that was not proved again.',
@@ -70,22 +71,31 @@ export const REQUIREMENTS = {
   'authenticate:signature': {
     promise: 'A request signature that does not cover what it must, or fails, refuses the request.',
     on: everywhere,
-    lies: ['swapped-body', 'swapped-path'],
+    lies: [
+      'swapped-body',
+      'swapped-path',
+      'signature-of-another-agent',
+      'stale-signature',
+      'partial-signature',
+      'ambiguous-signature',
+      'stripped-signature',
+    ],
   },
   'authenticate:replay': {
     promise: 'A signed request is accepted once.',
     on: everywhere,
-    lies: ['replayed-nonce'],
+    lies: ['replayed-nonce', 'replayed-message'],
   },
   'authenticate:identity-headers': {
     promise: 'Identity headers that a caller sends are dropped, never believed.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'the sender is in the signed header of the sealed message' },
-    lies: ['forged-identity-header'],
+    lies: ['forged-identity-header', 'forged-forwarding'],
   },
   'authenticate:quarantine': {
     promise: 'A quarantined agent is refused at once, with credentials that are otherwise good.',
     on: everywhere,
+    lies: ['quarantined-agent', 'renewal-in-quarantine', 'dismissed-receiver'],
   },
   'authenticate:join-once': {
     promise: 'A join token enrols one agent once, into the name it was made for.',
@@ -100,19 +110,23 @@ export const REQUIREMENTS = {
     promise: 'Revocation, quarantine or a policy change cuts live streams, and says so.',
     on: ['gateway', 'mesh'],
     notOn: noStreams,
+    lies: ['withdrawn-mid-stream'],
   },
   'revoke:lease': {
     promise: 'A member that lost its right is handed no further message, and its leases end.',
     on: ['queue'],
     notOn: queueOnly('leases exist on channels only'),
+    lies: ['removed-member'],
   },
   'authorize:default-deny': {
     promise: 'What no policy permits is refused.',
     on: everywhere,
+    lies: ['outsider', 'receipt-of-others'],
   },
   'authorize:forbid-wins': {
     promise: 'One forbid outweighs any number of permits.',
     on: everywhere,
+    lies: ['forbidden-tool'],
   },
   'authorize:attributes': {
     promise: 'Policy decides on roles, segments, attributes, risk and time, as they are now.',
@@ -123,7 +137,13 @@ export const REQUIREMENTS = {
       'Policy decides on the operation and tool that the receiver will carry out, as parsed once.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'the fabric cannot read sealed operations' },
-    lies: ['mismatched-operation-header', 'nameless-tool'],
+    lies: [
+      'mismatched-operation-header',
+      'unknown-operation',
+      'unsupported-version',
+      'push-address',
+      'session-of-another-caller',
+    ],
   },
   'authorize:reload': {
     promise: 'A policy set is replaced whole or not at all, and a broken one changes nothing.',
@@ -146,6 +166,7 @@ export const REQUIREMENTS = {
   'authorize:rate': {
     promise: 'A caller over its rate is refused with the time to wait, and others are not.',
     on: everywhere,
+    lies: ['exhausted-allowance', 'refusal-flood'],
   },
   'authorize:approval': {
     promise: 'What needs an approval does not pass without one for exactly this request.',
@@ -156,28 +177,40 @@ export const REQUIREMENTS = {
     promise: 'Data that policy masks reaches neither the receiver nor the ledger.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'the sender masks before it seals' },
+    lies: ['hidden-card-number', 'secret-outside-the-body'],
   },
   'inspect:block': {
     promise: 'A message with data that policy blocks is not delivered.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'the fabric cannot read sealed content' },
+    lies: ['blocked-data'],
   },
   'inspect:response': {
     promise: 'Responses are held to the same rules as requests.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'an acknowledgement carries no content' },
+    lies: ['crooked-response', 'redirecting-receiver', 'smuggled-response'],
   },
   'inspect:malformed': {
     promise: 'A message that parsers could read in two ways is refused.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'sealed messages have one form' },
-    lies: ['duplicate-json-keys', 'malformed-json'],
+    lies: [
+      'duplicate-json-keys',
+      'malformed-json',
+      'prototype-member',
+      'json-rpc-batch',
+      'crooked-path',
+      'foreign-authority',
+      'body-of-a-get',
+      'crooked-http2-field',
+    ],
   },
   'inspect:unsupported': {
     promise: 'Content that cannot be inspected does not pass.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'the fabric cannot read sealed content' },
-    lies: ['disguised-content-type'],
+    lies: ['disguised-content-type', 'compressed-body'],
   },
   'inspect:labels': {
     promise: 'A sealed message passes only with the signed labels that policy asks for.',
@@ -193,7 +226,7 @@ export const REQUIREMENTS = {
   'inspect:bounds': {
     promise: 'Heads, bodies, events and nesting have limits, and what exceeds one is refused.',
     on: everywhere,
-    lies: ['endless-body', 'deep-nesting', 'endless-name'],
+    lies: ['endless-body', 'endless-head', 'endless-event', 'deep-nesting'],
   },
   'record:intent-first': {
     promise: 'The intent is durable before anything leaves for the receiver.',
@@ -219,11 +252,12 @@ export const REQUIREMENTS = {
   'record:no-bodies': {
     promise: 'The ledger holds commitments, never bodies, masked values or credentials.',
     on: fabric,
+    lies: ['stray-file'],
   },
   'record:append-only': {
     promise: 'Every later checkpoint is provably an extension of every earlier one.',
     on: fabric,
-    lies: ['rewritten-history'],
+    lies: ['rewritten-history', 'entries-of-others'],
   },
   'record:outside-tools': {
     promise: 'Checkpoints and proofs verify with the published formats alone.',
@@ -237,7 +271,7 @@ export const REQUIREMENTS = {
     promise: 'What leaves is rebuilt from what was parsed, never forwarded raw.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'sealed bytes are passed on unread' },
-    lies: ['smuggled-request', 'duplicate-security-header'],
+    lies: ['smuggled-request', 'duplicate-security-header', 'chunk-extension'],
   },
   'deliver:hop-by-hop': {
     promise: 'Hop-by-hop fields and the fields they name end here, in both directions.',
@@ -283,13 +317,14 @@ export const REQUIREMENTS = {
       'The callee’s signature covers the request’s signature, so no answer fits another question.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'the acknowledgement is what is countersigned' },
-    lies: ['moved-countersignature', 'swapped-response'],
+    lies: ['moved-countersignature', 'swapped-response', 'forged-countersignature'],
   },
   'countersign:required': {
     promise:
       'Where policy asks for it, a response without a countersignature does not reach the caller.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'an acknowledgement without one is never accepted' },
+    lies: ['missing-countersignature'],
   },
   'receipt:offline': {
     promise: 'A receipt verifies without a network, against keys that its holder already has.',
@@ -310,7 +345,7 @@ export const REQUIREMENTS = {
     promise: 'A receiver opens only what a member of the epoch sealed and signed.',
     on: ['queue'],
     notOn: queueOnly('sealing belongs to channels'),
-    lies: ['forged-sender', 'swapped-ciphertext'],
+    lies: ['forged-sender', 'swapped-ciphertext', 'swapped-channel'],
   },
   'queue:epochs': {
     promise:
@@ -364,11 +399,12 @@ export const REQUIREMENTS = {
   'admin:same-pipeline': {
     promise: 'Administrative requests are authenticated, authorized and recorded like any other.',
     on: fabric,
-    lies: ['administrator-without-a-role', 'page-of-an-agent'],
+    lies: ['administrator-without-a-role', 'second-door'],
   },
   'operate:fail-closed': {
     promise: 'A room that cannot answer refuses the exchange; nothing passes undecided.',
     on: everywhere,
+    lies: ['stale-mesh-state'],
   },
   'operate:clean-stop': {
     promise: 'A stop finishes or records what is under way, and leaves nothing half written.',

@@ -1,4 +1,5 @@
 import type { RefusalCode } from '@countersign/protocol'
+import { RefusedError } from '@countersign/sdk'
 import { expect, vi } from 'vitest'
 import { GATEWAY_WIRE } from '../../packages/fabric/src/transports/gateway/wire.ts'
 import { MESH_WIRE } from '../../packages/fabric/src/transports/mesh/wire.ts'
@@ -60,6 +61,22 @@ export async function expectRefused(
   expectHeard(heard, transport, code)
   expect(world.echo.reached.slice(before)).toEqual([])
   const entries = await world.explain(exchangeOf(heard))
+  expect(entries.map(({ kind, facts }) => [kind, facts['code']])).toEqual([['refusal', code]])
+}
+
+/** As `expectRefused`, for what the SDK asks: it throws the refusal that it hears. */
+export async function expectRefusal(
+  world: World,
+  code: RefusalCode,
+  ask: () => Promise<unknown>,
+): Promise<void> {
+  const heard: unknown = await ask().then(
+    () => null,
+    (error: unknown) => error,
+  )
+  if (!(heard instanceof RefusedError)) throw new Error(`no refusal, but ${String(heard)}`)
+  expect(heard.code).toBe(code)
+  const entries = await world.explain(heard.exchange ?? '')
   expect(entries.map(({ kind, facts }) => [kind, facts['code']])).toEqual([['refusal', code]])
 }
 

@@ -1,7 +1,6 @@
-import { expect } from 'vitest'
 import { send } from '../harness/doors.ts'
 import { lie } from '../harness/lie.ts'
-import { expectHeard } from '../harness/refusals.ts'
+import { expectHeard, expectRefusal, expectRefused } from '../harness/refusals.ts'
 import { tokenFor } from '../harness/tokens.ts'
 import { verifies } from '../requirements.ts'
 
@@ -18,12 +17,12 @@ lie(
         const agent = await world.agent('renewing-in-quarantine')
         await agent.renew()
         await world.admin('agent.quarantine', { name: agent.name, reason: 'told to' })
-        await expect(agent.renew()).rejects.toMatchObject({ code })
+        await expectRefusal(world, code, () => agent.renew())
       },
       'of a revoked agent': async (world) => {
         const agent = await world.agent('renewing-when-revoked')
         await world.admin('agent.revoke', { name: agent.name, reason: 'told to' })
-        await expect(agent.renew()).rejects.toMatchObject({ code: 'AGENT_REVOKED' })
+        await expectRefusal(world, 'AGENT_REVOKED', () => agent.renew())
       },
       'that has ended': async (world) => {
         const agent = await world.agent('renewing-too-late')

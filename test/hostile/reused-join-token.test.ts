@@ -4,7 +4,7 @@ import { type Identity, openIdentity, parseJoin } from '@countersign/sdk'
 import { expect } from 'vitest'
 import { send } from '../harness/doors.ts'
 import { lie, type Telling } from '../harness/lie.ts'
-import { expectHeard } from '../harness/refusals.ts'
+import { expectRefusal, expectRefused } from '../harness/refusals.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
@@ -23,7 +23,7 @@ const joins: Readonly<Record<string, Telling>> = {
   'a second time': async (world) => {
     const line = await invite(world, 'joined-once')
     const first = await enrol(world, line)
-    await expect(enrol(world, line)).rejects.toMatchObject({ code: 'CREDENTIAL_REJECTED' })
+    await expectRefusal(world, 'CREDENTIAL_REJECTED', () => enrol(world, line))
     const shown = await world.admin('agent.show', { name: 'joined-once' })
     expect(shown).toMatchObject({ enrolled: true })
     await first.renew()
@@ -37,9 +37,9 @@ const joins: Readonly<Record<string, Telling>> = {
   },
   'after its time': async (world) => {
     const line = await invite(world, 'joined-late')
-    await expect(world.clock.later(61_000, () => enrol(world, line))).rejects.toMatchObject({
-      code: 'CREDENTIAL_EXPIRED',
-    })
+    await expectRefusal(world, 'CREDENTIAL_EXPIRED', () =>
+      world.clock.later(61_000, () => enrol(world, line)),
+    )
   },
   'with another secret': async (world) => {
     const line = await invite(world, 'guessed')
@@ -48,7 +48,7 @@ const joins: Readonly<Record<string, Telling>> = {
       (_, head: string, first: string) => `${head}${first === 'A' ? 'B' : 'A'}`,
     )
     expect(guessed).not.toBe(line)
-    await expect(enrol(world, guessed)).rejects.toMatchObject({ code: 'CREDENTIAL_REJECTED' })
+    await expectRefusal(world, 'CREDENTIAL_REJECTED', () => enrol(world, guessed))
   },
   'at a fabric with another root': async (world) => {
     const line = await invite(world, 'misled')
@@ -79,8 +79,8 @@ const formed = (way: string, form: (token: string) => object): Telling => {
   return async (world) => {
     const { token } = parseJoin(await invite(world, 'formed'))
     const body = JSON.stringify(form(token))
-    const heard = await send(world.control, { path: '/v1/enroll', body, as: null })
-    expectHeard(heard, 'gateway', code)
+    const tell = () => send(world.control, { path: '/v1/enroll', body, as: null })
+    await expectRefused(world, 'gateway', { code, tell })
   }
 }
 

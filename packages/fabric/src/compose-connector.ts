@@ -10,6 +10,7 @@ import { createMessageSignatures } from './identity/message-signature.ts'
 import type { Clock } from './lib/clock.ts'
 import type { Random } from './lib/random.ts'
 import type { Rooms } from './pipeline/enforce.ts'
+import type { RateLimits } from './pipeline/quota.ts'
 import { compilePolicies } from './policy/compile-policies.ts'
 import type { PolicySet } from './policy/policy.ts'
 import { createRedactor } from './redaction/create-redactor.ts'
@@ -55,7 +56,6 @@ export interface Connector {
 
 const bodyBytesMax = 4 * 1024 * 1024
 const upstreamTimeoutMs = 120_000
-const requestsPerMinute = 60_000
 
 /** Opens a connector beside one agent: the same pipeline as the gateway, fed by the fabric. */
 export async function openConnector(options: ConnectorOptions): Promise<Connector> {
@@ -173,7 +173,7 @@ function composeConnectorRooms(
       riskOf: (name) => known.riskOf(name),
       findReceiver: (kind, name) => known.findReceiver(kind, name),
       findPrincipal: (name) => directory.find(name),
-      limits: memoryRateLimits(requestsPerMinute),
+      limits: { spend: (caller, receiver) => known.limits.spend(caller, receiver) },
       now: () => clock.now(),
     },
     // Only the fabric can compare hashes of masked values, so a connector's key need not outlive it.
@@ -192,12 +192,19 @@ class FollowedState {
   #agents: ReadonlyMap<string, AgentRecord> = new Map()
   #byKey: ReadonlyMap<string, AgentRecord> = new Map()
   #risks: ReadonlyMap<string, number> = new Map()
+  #limits: { readonly perMinute: number; readonly rates: RateLimits } | null = null
   #policy: PolicySet | null = null
   #policyText = ''
   #endpoints: MeshState['endpoints'] = []
 
   get endpoints(): MeshState['endpoints'] {
     return this.#endpoints
+  }
+
+  /** The fabric's own limit; counted here, since here is where the exchange is decided. */
+  get limits(): RateLimits {
+    if (this.#limits === null) throw new Error('no limit has been received')
+    return this.#limits.rates
   }
 
   get policy(): PolicySet {
@@ -219,6 +226,10 @@ class FollowedState {
       const compilation = { parser: this.#parser, dataClasses: DATA_CLASSES }
       this.#policy = await compilePolicies(state.policies, compilation)
       this.#policyText = text
+    }
+    const perMinute = state.requestsPerMinute
+    if (this.#limits?.perMinute !== perMinute) {
+      this.#limits = { perMinute, rates: memoryRateLimits(perMinute) }
     }
     const records = state.agents.map(toRecord)
     this.#risks = new Map(state.agents.map(({ name, risk }) => [name, risk]))

@@ -17,13 +17,16 @@ const riskEveryMs = 15_000
 
 /** What connectors decide by, gathered from the rooms that know it. */
 export function composeMeshState(
-  { clock }: Surroundings,
+  { clock, config }: Surroundings,
   stores: Stores,
   sources: MeshSources,
 ): MeshStateFeed {
   return createMeshStateFeed(
     {
-      read: () => readMeshState(stores, sources, clock.now()),
+      read: () => ({
+        requestsPerMinute: config.limits.requestsPerMinute,
+        ...readMeshState(stores, sources, clock.now()),
+      }),
       onChange: (listener) => onMeshChange(stores, sources, { clock, listener }),
     },
     clock.now(),
@@ -34,7 +37,7 @@ function readMeshState(
   stores: Stores,
   { endpoints, detection }: MeshSources,
   now: number,
-): Omit<MeshState, 'sequence'> {
+): Omit<MeshState, 'sequence' | 'requestsPerMinute'> {
   const { identity, policy } = stores
   const bundle = identity.bundles.find(identity.trustDomain)
   return {

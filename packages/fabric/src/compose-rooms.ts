@@ -4,6 +4,7 @@ import type { Stores, Surroundings } from './compose-stores.ts'
 import type { EntryDraft, OpenedEntry } from './ledger/ledger.ts'
 import type { AuthorizeRoom, Receiver } from './pipeline/authorize.ts'
 import type { Rooms } from './pipeline/enforce.ts'
+import type { RateLimits } from './pipeline/quota.ts'
 import type { StandingChanges } from './pipeline/standing.ts'
 import type { Redactor } from './redaction/redactor.ts'
 import type { Routes } from './transports/http/routes.ts'
@@ -36,7 +37,7 @@ export function composeRooms(options: RoomsOptions): Rooms & EntryFeed {
     findPrincipal: (name) => identity.directory.find(name),
     credentialStands: ({ method, credentialId }) =>
       method !== 'api-key' || identity.apiKeys.stands(credentialId),
-    limits: memoryRateLimits(around.config.limits.requestsPerMinute),
+    limits: rateLimits(around.config.limits.requestsPerMinute),
     now: () => around.clock.now(),
   }
   return {
@@ -76,6 +77,17 @@ function standingChanges(
         for (const stop of stops) stop()
       }
     },
+  }
+}
+
+/** One connector records for all of its agent's callers, in batches, and they are limited themselves. */
+const recordsPerRequest = 100
+
+function rateLimits(requestsPerMinute: number): RateLimits {
+  const requests = memoryRateLimits(requestsPerMinute)
+  const records = memoryRateLimits(requestsPerMinute * recordsPerRequest)
+  return {
+    spend: (caller, what) => (what === 'fabric record' ? records : requests).spend(caller, what),
   }
 }
 

@@ -7,7 +7,7 @@ import { undiciUpstream } from './adapters/undici/upstream.ts'
 import { createAdministration } from './admin/administration.ts'
 import type { InviteOrder } from './admin/ports.ts'
 import { composeAdminRooms, routePrefix } from './compose-admin.ts'
-import { composeDetection, observeEntry } from './compose-detection.ts'
+import { composeDetection, isDoingOfCaller, observeEntry } from './compose-detection.ts'
 import { composeMeshState } from './compose-mesh.ts'
 import { installDefaultPolicies } from './compose-policies.ts'
 import { composeRooms, type EntryFeed } from './compose-rooms.ts'
@@ -32,6 +32,7 @@ import {
 } from './transports/gateway/control-surface.ts'
 import { type Gateway, openGateway } from './transports/gateway/gateway.ts'
 import { publicSurfaces } from './transports/gateway/public-surface.ts'
+import { refuseAsked, type UnreadOptions } from './transports/gateway/unread.ts'
 import { problemReply, type Surface } from './transports/gateway/visit.ts'
 import {
   createEndpointRegistry,
@@ -121,12 +122,15 @@ function composeParts(around: Surroundings, stores: Stores, origin: () => string
     origin,
   })
   const mesh = composeMeshState(around, stores, { endpoints, detection })
+  const { signatures, directory } = stores.identity
+  const proofs = { signatures, findAgent: directory.find }
   const control: ControlOptions = {
     rooms,
     ledger: {
       async append(draft) {
         const committed = await rooms.append(draft)
-        observeEntry(detection, draft)
+        const producer = String(draft.facts['producer'])
+        if (await isDoingOfCaller(draft, producer, proofs)) observeEntry(detection, draft)
         return committed
       },
       findReceipt: (exchange) => stores.ledger.findReceipt(exchange),
@@ -185,9 +189,20 @@ async function openListener(around: Surroundings, stores: Stores, parts: Parts):
   const { listen, limits } = config
   await restoreRoutes(stores, parts.endpoints)
   const strangers = memoryStrangerLimits(limits.refusalsPerMinute, clock)
-  return openGateway({
-    tls: serverTlsOptions({ ...identity.server.current(), requestPeer: 'optional' }),
+  const unread: UnreadOptions = {
     trust: { bundles: identity.bundles, now: clock.now },
+    async refuse(arrival, refusal) {
+      const caller = await refuseUnread(parts.rooms, arrival, refusal)
+      return { reply: problemReply(refusal, arrival.exchange), isStranger: caller === null }
+    },
+    admitsStranger: (address) => strangers.admits(address),
+    countStranger: (address) => strangers.count(address),
+    clock,
+    random,
+  }
+  return openGateway({
+    ...unread,
+    tls: serverTlsOptions({ ...identity.server.current(), requestPeer: 'optional' }),
     host: listen.host,
     port: listen.port,
     bodyBytesMax: limits.bodyBytes,
@@ -202,21 +217,15 @@ async function openListener(around: Surroundings, stores: Stores, parts: Parts):
         if (caller === null) return new Refusal('CREDENTIAL_MISSING', 'renewal needs a certificate')
         return caller instanceof Refusal ? caller : identity.enrollment.renew(caller, body)
       },
+      refuse: (request, refusal, operation) =>
+        refuseAsked(request, refusal, { ...unread, operation }),
       findLogResource: (path) => stores.ledger.findResource(path),
       findPage,
       handleTokens: (request, response) =>
         identity.handleTokens(request as never, response as never),
       origin: parts.origin,
     }),
-    async refuse(arrival, refusal) {
-      const caller = await refuseUnread(parts.rooms, arrival, refusal)
-      return { reply: problemReply(refusal, arrival.exchange), isStranger: caller === null }
-    },
-    admitsStranger: (address) => strangers.admits(address),
-    countStranger: (address) => strangers.count(address),
     origin: parts.origin,
-    clock,
-    random,
   })
 }
 

@@ -140,6 +140,8 @@ export interface MeshAgent {
 /** Answer of `GET /v1/mesh/state`: everything that a connector decides by, whole each time. */
 export interface MeshState {
   readonly sequence: number
+  /** Of one caller to one receiver, as the fabric is configured. */
+  readonly requestsPerMinute: number
   readonly policies: readonly { readonly name: string; readonly text: string }[]
   readonly agents: readonly MeshAgent[]
   readonly endpoints: readonly (MeshEndpoint & { readonly name: string })[]
@@ -148,8 +150,14 @@ export interface MeshState {
 
 /** Checks the frame only: the fabric is authenticated by its certificate before it is read. */
 export function parseMeshState(value: unknown): MeshState {
-  const fields = ['sequence', 'policies', 'agents', 'endpoints', 'bundles']
-  const { sequence, policies, agents, endpoints, bundles } = record(value, fields)
+  const fields = ['sequence', 'requestsPerMinute', 'policies', 'agents', 'endpoints', 'bundles']
+  const { sequence, requestsPerMinute, policies, agents, endpoints, bundles } = record(
+    value,
+    fields,
+  )
+  if (typeof requestsPerMinute !== 'number' || !(requestsPerMinute >= 1)) {
+    throw new MalformedError('the mesh state is malformed')
+  }
   if (typeof sequence !== 'number' || !Array.isArray(policies) || !Array.isArray(agents)) {
     throw new MalformedError('the mesh state is malformed')
   }

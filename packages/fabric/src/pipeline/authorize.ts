@@ -81,7 +81,7 @@ export async function authorize(
   const receiver = room.findReceiver(target.kind, target.name)
   // Spent before policy is asked: a caller that is denied in a loop must run dry as well. Names that
   // nobody bears share one allowance, or a caller would have as many as it can make up.
-  const quota = await room.limits.spend(caller.name, receiver === null ? '' : target.name)
+  const quota = await room.limits.spend(caller.name, receiver === null ? '' : countedAs(target))
   if (quota.exhausted) {
     const detail = `${caller.name} used up ${quota.limit} on ${target.name}`
     return new QuotaRefusal('RATE_LIMITED', detail, quota)
@@ -156,6 +156,14 @@ export function recheck(authorized: Authorized, room: AuthorizeRoom): Refusal | 
     obligations.block.some((name) => !before.block.includes(name)) ||
     obligations.approval !== null
   return grown ? new Refusal('WITHDRAWN', 'policy now obliges more than it did') : null
+}
+
+/**
+ * What an allowance is for. No agent's name holds a blank, so what a caller asks of the fabric itself
+ * is counted apart from its calls, and a connector's records apart from both.
+ */
+function countedAs({ kind, name, action }: Target): string {
+  return kind === 'fabric' ? `${name} ${action}` : name
 }
 
 /** A scoped credential reaches its targets, and of the fabric only what every call needs beside. */

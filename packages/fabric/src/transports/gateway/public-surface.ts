@@ -2,12 +2,10 @@ import type { ServerResponse } from 'node:http'
 import { utf8 } from '@countersign/protocol'
 import type { Presented } from '../../identity/caller.ts'
 import { Refusal } from '../../lib/refusal.ts'
-import { problem } from '../http/call.ts'
 import { type NodeRequest, readIncoming } from '../http/incoming.ts'
 import { parseJsonBody } from '../http/json-body.ts'
-import type { NodeResponse } from '../http/respond.ts'
+import { type NodeResponse, type Reply, writeReply } from '../http/respond.ts'
 import type { PublicSurface } from './gateway.ts'
-import { GATEWAY_WIRE } from './wire.ts'
 
 export interface PublicOptions {
   /** The trust document that agents and auditors pin, as JSON. */
@@ -15,6 +13,8 @@ export interface PublicOptions {
   enroll(body: unknown): Promise<object | Refusal>
   /** `presented` proves the caller by the certificate that is to be renewed. */
   renew(presented: Presented, body: unknown): Promise<object | Refusal>
+  /** Records a refusal of `operation`, and says how to answer it. */
+  refuse(request: NodeRequest, refusal: Refusal, operation: string): Promise<Reply>
   findLogResource(path: string): Promise<Uint8Array | null>
   /** A page as HTML, or null. */
   findPage(name: 'verify' | 'console'): Promise<string | null>
@@ -27,6 +27,7 @@ const enrollmentBytesMax = 16 * 1024
 
 /** Everything that answers without a credential, and nothing that needs one. */
 export function publicSurfaces(options: PublicOptions): ReadonlyMap<string, PublicSurface> {
+  const exactly = (path: string, surface: PublicSurface) => only(path, surface, options)
   return new Map<string, PublicSurface>([
     ['log', (request, response) => logResource(options, request, response)],
     ['oauth', options.handleTokens],
@@ -41,9 +42,17 @@ export function publicSurfaces(options: PublicOptions): ReadonlyMap<string, Publ
     exactly('', home),
     exactly('v1/trust', (_, response) => send(response, json(options.trust()))),
     exactly('v1/enroll', (request, response) =>
-      exchangeJson(request, response, (_, body) => options.enroll(body)),
+      exchangeJson(request, response, {
+        answer: (_, body) => options.enroll(body),
+        refuse: (refusal) => options.refuse(request, refusal, 'enroll'),
+      }),
     ),
-    exactly('v1/renew', (request, response) => exchangeJson(request, response, options.renew)),
+    exactly('v1/renew', (request, response) =>
+      exchangeJson(request, response, {
+        answer: options.renew,
+        refuse: (refusal) => options.refuse(request, refusal, 'renew'),
+      }),
+    ),
     exactly('verify', (_, response) => page(options, 'verify', response)),
     exactly('console', (_, response) => page(options, 'console', response)),
     exactly('.well-known/oauth-protected-resource', (_, response) =>
@@ -53,13 +62,18 @@ export function publicSurfaces(options: PublicOptions): ReadonlyMap<string, Publ
 }
 
 /** Answers at this path alone; what lies below it, or leads out of it, is nothing. */
-function exactly(path: string, surface: PublicSurface): [string, PublicSurface] {
+function only(
+  path: string,
+  surface: PublicSurface,
+  options: Pick<PublicOptions, 'refuse'>,
+): [string, PublicSurface] {
   return [
     path,
-    (request, response) => {
+    async (request, response) => {
       const [asked = ''] = (request.url ?? '').split('?', 1)
       if (asked === `/${path}`) return surface(request, response)
-      return sendRefusal(response, new Refusal('OPERATION_UNKNOWN', asked))
+      const unknown = new Refusal('OPERATION_UNKNOWN', asked)
+      await writeReply(response, await options.refuse(request, unknown, 'unread'))
     },
   ]
 }
@@ -80,9 +94,9 @@ async function send(response: NodeResponse, { status, headers, body }: Answer): 
   out.end(body)
 }
 
-function json(text: string, status = 200): Answer {
+function json(text: string): Answer {
   const headers = { 'content-type': 'application/json', 'cache-control': 'no-store' }
-  return { status, headers, body: utf8(text) }
+  return { status: 200, headers, body: utf8(text) }
 }
 
 function home(_: NodeRequest, response: NodeResponse): Promise<void> {
@@ -103,25 +117,23 @@ function protectedResource(origin: string): string {
 async function exchangeJson(
   request: NodeRequest,
   response: NodeResponse,
-  answer: (presented: Presented, body: unknown) => Promise<object | Refusal>,
+  { answer, refuse }: Asked,
 ): Promise<void> {
   const incoming = await readIncoming(request, enrollmentBytesMax)
-  if (incoming instanceof Refusal) return sendRefusal(response, incoming)
-  const body = parseJsonBody(incoming.body)
-  if (body instanceof Refusal) return sendRefusal(response, body)
-  const result = await answer(incoming.presented, body).catch(
-    (cause: unknown) => new Refusal('UNDECIDED', String(cause)),
-  )
-  return result instanceof Refusal
-    ? sendRefusal(response, result)
-    : send(response, json(JSON.stringify(result)))
+  const body = incoming instanceof Refusal ? incoming : parseJsonBody(incoming.body)
+  const result =
+    incoming instanceof Refusal || body instanceof Refusal
+      ? (body as Refusal)
+      : await answer(incoming.presented, body).catch(
+          (cause: unknown) => new Refusal('UNDECIDED', String(cause)),
+        )
+  if (result instanceof Refusal) return writeReply(response, await refuse(result))
+  return send(response, json(JSON.stringify(result)))
 }
 
-function sendRefusal(response: NodeResponse, refusal: Refusal): Promise<void> {
-  const { status } = GATEWAY_WIRE[refusal.code]
-  const answer = json(problem(refusal, '', status), status)
-  const headers = { ...answer.headers, 'countersign-refusal': refusal.code }
-  return send(response, { ...answer, headers })
+interface Asked {
+  answer(presented: Presented, body: unknown): Promise<object | Refusal>
+  refuse(refusal: Refusal): Promise<Reply>
 }
 
 /** C2SP tlog-tiles, section "Parameters": tiles never change, the checkpoint does. */

@@ -1,11 +1,11 @@
 import type { TLSSocket } from 'node:tls'
 import { createId } from '@countersign/protocol'
-import { PeerFault, type PeerTrust, peerIdentity } from '@countersign/protocol/tls'
+import { PeerFault, type PeerTrust, peerIdentity, tlsSocketOf } from '@countersign/protocol/tls'
 import type { Clock } from '../../lib/clock.ts'
 import type { Random } from '../../lib/random.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import type { Arrival } from '../../pipeline/arrival.ts'
-import { certificateChainOf } from '../http/incoming.ts'
+import { certificateChainOf, type NodeRequest } from '../http/incoming.ts'
 import type { Reply } from '../http/respond.ts'
 import { problemReply } from './visit.ts'
 
@@ -40,15 +40,18 @@ export function floodReply(socket: TLSSocket, options: UnreadOptions): Reply | n
   return problemReply(tooMany, createId('dec', at, random(10)))
 }
 
-/** Refuses what was not read: by the parser, by the rules of the head, or for the body's size. */
+/**
+ * Refuses what was not read: by the parser, by the rules of the head, or for the body's size; and
+ * what was asked for without a credential, such as an enrolment, under the name of that operation.
+ */
 export async function refuseUnread(
   socket: TLSSocket,
   refusal: Refusal,
-  options: UnreadOptions,
+  options: UnreadOptions & { readonly operation?: string },
 ): Promise<Reply> {
   const flood = floodReply(socket, options)
   if (flood !== null) return flood
-  const { clock, random } = options
+  const { clock, random, operation = 'unread' } = options
   const at = clock.now()
   const certificateChain = certificateChainOf(socket)
   const arrival: Arrival = {
@@ -58,10 +61,21 @@ export async function refuseUnread(
     presented: certificateChain && { certificateChain, bearer: null, apiKey: null },
     fault: refusal,
     signature: null,
-    target: { ...unreadTarget, labels: [] },
+    target: { ...unreadTarget, operation, labels: [] },
     message: { method: '', path: '', headers: [], contentType: '', body: new Uint8Array(0) },
   }
   return refuseArrival(socket, arrival, options)
+}
+
+/** As `refuseUnread`, for a request whose connection is still to be found. */
+export async function refuseAsked(
+  request: NodeRequest,
+  refusal: Refusal,
+  options: UnreadOptions & { readonly operation: string },
+): Promise<Reply> {
+  const socket = tlsSocketOf(request)
+  if (socket === null) throw new Error('the connection is gone')
+  return refuseUnread(socket, refusal, options)
 }
 
 /** Refuses `arrival` for its fault, and counts it when nobody stands behind it. */

@@ -143,6 +143,7 @@ export const REQUIREMENTS = {
       'unsupported-version',
       'push-address',
       'session-of-another-caller',
+      'nameless-tool',
     ],
   },
   'authorize:reload': {
@@ -226,7 +227,7 @@ export const REQUIREMENTS = {
   'inspect:bounds': {
     promise: 'Heads, bodies, events and nesting have limits, and what exceeds one is refused.',
     on: everywhere,
-    lies: ['endless-body', 'endless-head', 'endless-event', 'deep-nesting'],
+    lies: ['endless-body', 'endless-head', 'endless-event', 'deep-nesting', 'endless-name'],
   },
   'record:intent-first': {
     promise: 'The intent is durable before anything leaves for the receiver.',
@@ -363,7 +364,7 @@ export const REQUIREMENTS = {
     promise: 'An acknowledgement under a lost lease changes nothing.',
     on: ['queue'],
     notOn: queueOnly('leases exist on channels only'),
-    lies: ['late-acknowledgement'],
+    lies: ['late-acknowledgement', 'stolen-lease'],
   },
   'queue:dead-letter': {
     promise:
@@ -399,7 +400,7 @@ export const REQUIREMENTS = {
   'admin:same-pipeline': {
     promise: 'Administrative requests are authenticated, authorized and recorded like any other.',
     on: fabric,
-    lies: ['administrator-without-a-role', 'second-door'],
+    lies: ['administrator-without-a-role', 'second-door', 'page-of-an-agent'],
   },
   'operate:fail-closed': {
     promise: 'A room that cannot answer refuses the exchange; nothing passes undecided.',

@@ -8,7 +8,7 @@ import { verifies } from '../requirements.ts'
 
 const registration = (endpoint: object) => async (world: World) => ({
   ...{ path: '/v1/mesh/endpoints', as: (await world.agent('thief', ['caller'])).credential() },
-  body: JSON.stringify({ endpoints: [endpoint], ttlSeconds: 60 }),
+  body: JSON.stringify({ instance: 'thief', endpoints: [endpoint], ttlSeconds: 60 }),
 })
 const url = 'https://127.0.0.1:1'
 

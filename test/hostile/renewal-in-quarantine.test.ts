@@ -33,8 +33,8 @@ lie(
       },
       'without a certificate': async (world) => {
         const headers = [['Authorization', `Bearer ${await tokenFor(world.caller)}`]] as const
-        const heard = await send(world.control, { path: '/v1/renew', as: null, headers })
-        expectHeard(heard, 'gateway', 'CREDENTIAL_MISSING')
+        const tell = () => send(world.control, { path: '/v1/renew', as: null, headers })
+        await expectRefused(world, 'gateway', { code: 'CREDENTIAL_MISSING', tell })
       },
     },
     mesh: 'agents renew at the fabric',

@@ -84,6 +84,11 @@ export interface MeshEndpoint {
 }
 
 export interface MeshRegistration {
+  /**
+   * Which of the agent's instances speaks: each replaces its own endpoints and nobody else's. Any text
+   * that only this instance uses, such as its own address.
+   */
+  readonly instance: string
   readonly endpoints: readonly MeshEndpoint[]
   readonly ttlSeconds: number
 }
@@ -94,7 +99,10 @@ export const meshEndpointsMax = 16
 
 /** Body of `POST /v1/mesh/endpoints`. Throws a MalformedError on anything else. */
 export function parseMeshRegistration(value: unknown): MeshRegistration {
-  const { endpoints, ttlSeconds } = record(value, ['endpoints', 'ttlSeconds'])
+  const { instance, endpoints, ttlSeconds } = record(value, ['instance', 'endpoints', 'ttlSeconds'])
+  if (typeof instance !== 'string' || instance === '' || instance.length > 2048) {
+    throw new MalformedError('a registration names its instance')
+  }
   const isTtl =
     typeof ttlSeconds === 'number' &&
     Number.isSafeInteger(ttlSeconds) &&
@@ -104,7 +112,7 @@ export function parseMeshRegistration(value: unknown): MeshRegistration {
   if (!Array.isArray(endpoints) || endpoints.length > meshEndpointsMax) {
     throw new MalformedError(`at most ${meshEndpointsMax} endpoints are expected`)
   }
-  return { ttlSeconds, endpoints: endpoints.map(parseEndpoint) }
+  return { instance, ttlSeconds, endpoints: endpoints.map(parseEndpoint) }
 }
 
 function parseEndpoint(value: unknown): MeshEndpoint {

@@ -30,7 +30,7 @@ export async function registerEndpoint(
     askControl(identity.line, {
       method: 'POST',
       path: '/v1/mesh/endpoints',
-      value: { endpoints, ttlSeconds },
+      value: { instance: endpoint.url, endpoints, ttlSeconds },
       signal: until,
     })
   await retrying(() => say([endpoint], signal), signal)

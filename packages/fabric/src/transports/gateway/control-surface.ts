@@ -114,7 +114,7 @@ const meshAnswers: Readonly<Record<string, MeshAnswer>> = {
       name: admitted.name,
       expiresAt,
     }))
-    options.endpoints.register(admitted.name, endpoints)
+    options.endpoints.register(admitted.name, registration.instance, endpoints)
     return jsonReply({ expiresAt })
   },
   'POST /v1/mesh/entries': async (options, visit, owners) => {

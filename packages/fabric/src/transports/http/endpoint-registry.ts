@@ -17,8 +17,11 @@ export interface RegisteredEndpoint {
  * themselves. A registration is a lease; an agent that stops renewing it is no longer routed to.
  */
 export interface EndpointRegistry extends Routes {
-  /** Replaces the registrations of `name`. The name is the authenticated caller's own. */
-  register(name: string, endpoints: readonly RegisteredEndpoint[]): void
+  /**
+   * Replaces what one instance of `name` registered. The name is the authenticated caller's own; the
+   * instance is its word, and reaches no further than that name.
+   */
+  register(name: string, instance: string, endpoints: readonly RegisteredEndpoint[]): void
   /** The operator's own word for `name`; null takes it back. */
   configure(name: string, route: Route | null): void
   configured(): readonly Route[]
@@ -26,18 +29,22 @@ export interface EndpointRegistry extends Routes {
   onChange(listener: () => void): () => void
 }
 
-export const endpointsPerAgentMax = 16
+export const endpointsPerInstanceMax = 16
+/** More instances than this of one agent, and the one that was heard of longest ago is forgotten. */
+export const instancesPerAgentMax = 64
 export const endpointTtlSecondsMax = 3600
 
 export function createEndpointRegistry(trustDomain: string, clock: Clock): EndpointRegistry {
   const fixed = new Map<string, Route>()
-  const leased = new Map<string, readonly RegisteredEndpoint[]>()
+  const leased = new Map<string, Map<string, readonly RegisteredEndpoint[]>>()
   const listeners = new Set<() => void>()
   const changed = () => {
     for (const listener of listeners) listener()
   }
   const live = (name: string) =>
-    (leased.get(name) ?? []).filter(({ expiresAt }) => expiresAt > clock.now())
+    [...(leased.get(name)?.values() ?? [])]
+      .flat()
+      .filter(({ expiresAt }) => expiresAt > clock.now())
   return {
     find(name) {
       const configured = fixed.get(name)
@@ -50,11 +57,17 @@ export function createEndpointRegistry(trustDomain: string, clock: Clock): Endpo
       const endpoints = registered.map(({ url }) => ({ url, spiffeId }))
       return { name, protocol: first.protocol, endpoints }
     },
-    register(name, endpoints) {
-      const before = JSON.stringify(live(name).map(({ url, protocol }) => [url, protocol]))
-      leased.set(name, endpoints.slice(0, endpointsPerAgentMax))
-      const after = JSON.stringify(live(name).map(({ url, protocol }) => [url, protocol]))
-      if (before !== after) changed()
+    register(name, instance, endpoints) {
+      const instances = leased.get(name) ?? new Map<string, readonly RegisteredEndpoint[]>()
+      leased.set(name, instances)
+      const before = pictureOf(live(name))
+      instances.delete(instance)
+      if (endpoints.length > 0) {
+        instances.set(instance, endpoints.slice(0, endpointsPerInstanceMax))
+      }
+      const [oldest] = instances.keys()
+      if (instances.size > instancesPerAgentMax && oldest !== undefined) instances.delete(oldest)
+      if (before !== pictureOf(live(name))) changed()
     },
     configure(name, route) {
       if (route === null) fixed.delete(name)
@@ -68,4 +81,12 @@ export function createEndpointRegistry(trustDomain: string, clock: Clock): Endpo
       return () => listeners.delete(listener)
     },
   }
+}
+
+/** What connectors would see of these endpoints; in whatever order they were renewed. */
+function pictureOf(endpoints: readonly RegisteredEndpoint[]): string {
+  return endpoints
+    .map(({ url, protocol }) => `${protocol} ${url}`)
+    .toSorted()
+    .join('\n')
 }

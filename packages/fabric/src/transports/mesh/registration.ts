@@ -18,10 +18,7 @@ export interface Registration {
 
 const ttlSeconds = 60
 const withdrawTimeoutMs = 2_000
-/**
- * Two connectors of one agent that unlist each other, or a fabric that does not list what it took,
- * must not become a storm.
- */
+/** A fabric that does not list what it took must not become a storm. */
 const againMsMin = 1_000
 
 /**
@@ -39,7 +36,7 @@ export async function openRegistration(options: RegistrationOptions): Promise<Re
 
   const register = (): Promise<void> => {
     saidAt = clock.monotonic()
-    return say(agent, [endpoint], closing.signal)
+    return say(agent, { instance: endpoint.url, endpoints: [endpoint] }, closing.signal)
   }
   const soon = (): void => {
     if (again !== null || closing.signal.aborted) return
@@ -69,17 +66,18 @@ export async function openRegistration(options: RegistrationOptions): Promise<Re
       // Or one that is still under way could arrive after the withdrawal.
       closing.abort()
       // A fabric that does not hear it forgets the registration when its time is up.
-      await say(agent, [], AbortSignal.timeout(withdrawTimeoutMs)).catch(() => undefined)
+      const nothing = { instance: endpoint.url, endpoints: [] }
+      await say(agent, nothing, AbortSignal.timeout(withdrawTimeoutMs)).catch(() => undefined)
     },
   }
 }
 
 async function say(
   agent: RegistrationOptions['agent'],
-  endpoints: readonly MeshEndpoint[],
+  what: { readonly instance: string; readonly endpoints: readonly MeshEndpoint[] },
   signal: AbortSignal,
 ): Promise<void> {
-  const body = utf8(JSON.stringify({ endpoints, ttlSeconds }))
+  const body = utf8(JSON.stringify({ ...what, ttlSeconds }))
   const path = '/v1/mesh/endpoints'
   const answer = await agent.request({ method: 'POST', path, body, signal })
   if (answer.status !== 200) throw new Error(`the fabric answered ${answer.status}`)

@@ -32,7 +32,24 @@ export const REQUIREMENTS = {
     promise:
       'A client certificate is accepted only from the trust domain’s own issuer, while it is valid.',
     on: everywhere,
-    lies: ['expired-certificate', 'foreign-trust-domain', 'endpoint-of-another'],
+    lies: [
+      'expired-certificate',
+      'foreign-trust-domain',
+      'endpoint-of-another',
+      'tls-agent-as-authority',
+      'tls-authority-as-agent',
+      'tls-certificate-of-tomorrow',
+      'tls-expired-certificate',
+      'tls-federated-authority',
+      'tls-missing-key-usage',
+      'tls-no-identity',
+      'tls-old-version',
+      'tls-plain-http',
+      'tls-self-signed',
+      'tls-shuffled-chain',
+      'tls-two-identities',
+      'tls-unknown-trust-domain',
+    ],
   },
   'authenticate:token': {
     promise: 'A token is accepted only with our issuer, our audience and a known key.',
@@ -66,7 +83,12 @@ export const REQUIREMENTS = {
   'authenticate:no-resumption': {
     promise: 'No TLS session is resumed into an identity that was not proved again.',
     on: everywhere,
-    lies: ['resumed-session-after-revocation'],
+    lies: [
+      'resumed-session-after-revocation',
+      'tls-resumed-after-expiry',
+      'tls-resumed-without-certificate',
+      'tls-ticket-of-another-peer',
+    ],
   },
   'authenticate:signature': {
     promise: 'A request signature that does not cover what it must, or fails, refuses the request.',

@@ -35,8 +35,9 @@ const meanings: Readonly<Record<string, string>> = {
   'limits.bodyBytes': 'Largest body of a request or answer through the gateway.',
   'limits.requestsPerMinute': 'Of one caller to one receiver.',
   'limits.connections': 'Open at once.',
-  'limits.upstreamTimeoutMs': 'How long an answer may take, all events of a stream included.',
-  'limits.streamMs': 'Meant for the longest stream. Accepted, and not used yet.',
+  'limits.upstreamTimeoutMs':
+    'How long an answer may take to begin, and to end when it is no stream.',
+  'limits.streamMs': 'How long the events of one stream may go on.',
   'agents.<name>.roles': 'Roles of a receiver that never enrolled.',
   'agents.<name>.segment': 'Segment of a receiver that never enrolled.',
 }

@@ -7,7 +7,7 @@ import { verifies } from '../requirements.ts'
 
 lie(
   verifies(
-    ['authorize:rate@gateway', 'authorize:rate@queue'],
+    ['authorize:rate'],
     'a caller over its allowance is refused, told when to come back, and alone',
   ),
   {
@@ -44,7 +44,19 @@ lie(
           },
         ),
     },
-    mesh: 'a connector’s allowance is too large to be used up here; it is counted by the same room',
+    mesh: () =>
+      inOwnWorld({ limits: { requestsPerMinute: 40 }, receivers: ['echo'] }, async (world) => {
+        for (let asked = 0; asked < 40; asked++) expect((await send(world.mesh)).status).toBe(200)
+        await expectRefused(world, 'mesh', {
+          code: 'RATE_LIMITED',
+          tell: async () => {
+            const heard = await send(world.mesh)
+            expect(Number(field(heard, 'retry-after'))).toBeGreaterThan(0)
+            expect(field(heard, 'ratelimit-policy')).toBe('"agent-route";q=40;w=60')
+            return heard
+          },
+        })
+      }),
     queue: () =>
       inOwnWorld({ limits: { requestsPerMinute: 4 }, receivers: [] }, async (world) => {
         const { name } = await openHall(world)

@@ -21,7 +21,7 @@ const hidings: Readonly<Record<string, Hiding>> = {
   'in percent-encoding': { body: `{"a":"${percent(card)}"}` },
   'in base64': { body: `{"a":"${base64}"}` },
   'in full-width digits': { body: `{"a":"${wide(card)}"}` },
-  'among zero-width spaces': { body: `{"a":"${[...card].join('\u200b')}"}` },
+  'among zero-width spaces': { body: `{"a":"${Array.from(card).join('\u200b')}"}` },
   'in a key': { body: `{"${spaced}":1}` },
   'in JSON inside JSON': { body: JSON.stringify({ a: JSON.stringify({ b: spaced }) }) },
   'deep inside': { body: `${'{"a":['.repeat(20)}"${card}"${']}'.repeat(20)}` },
@@ -33,15 +33,21 @@ const hidings: Readonly<Record<string, Hiding>> = {
 }
 
 function escaped(digits: string): string {
-  return [...digits].map((digit) => `\\u003${digit}`).join('')
+  return Array.from(digits)
+    .map((digit) => `\\u003${digit}`)
+    .join('')
 }
 
 function percent(text: string): string {
-  return [...text].map((each) => `%${each.charCodeAt(0).toString(16)}`).join('')
+  return Array.from(text)
+    .map((each) => `%${each.charCodeAt(0).toString(16)}`)
+    .join('')
 }
 
 function wide(digits: string): string {
-  return [...digits].map((digit) => String.fromCharCode(0xff10 + Number(digit))).join('')
+  return Array.from(digits)
+    .map((digit) => String.fromCharCode(0xff10 + Number(digit)))
+    .join('')
 }
 
 /** Every way in which somebody could get the digits back out of these bytes. */

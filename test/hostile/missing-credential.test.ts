@@ -1,6 +1,6 @@
 import { expect } from 'vitest'
 import { refusedOnQueue } from '../harness/channels.ts'
-import { sendAll } from '../harness/doors.ts'
+import { field, send, sendAll } from '../harness/doors.ts'
 import { lie } from '../harness/lie.ts'
 import { refused } from '../harness/refusals.ts'
 import { verifies } from '../requirements.ts'
@@ -13,6 +13,10 @@ lie(
   {
     gateway: {
       'calling an agent': refused('gateway', 'CREDENTIAL_MISSING', () => ({ as: null })),
+      'and is told where to get one': async (world) => {
+        const heard = await send(world.gateway, { as: null })
+        expect(field(heard, 'www-authenticate')).toContain(world.fabric.origin)
+      },
       'with an empty key': refused('gateway', 'CREDENTIAL_REJECTED', () => ({
         as: null,
         headers: [['X-Api-Key', '']],

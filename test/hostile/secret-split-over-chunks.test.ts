@@ -9,7 +9,7 @@ const event = `id: 7\ndata: {"pay":"${card}"}\n\n`
 const splits: Readonly<Record<string, readonly (string | Uint8Array)[]>> = {
   'in one chunk': [event],
   'in two': [event.slice(0, 25), event.slice(25)],
-  'byte by byte': [...event],
+  'byte by byte': Array.from(event),
   'over several data lines': [`data: {"pay":\ndata: "${card}"}\n\n`],
   'behind carriage returns': [event.replaceAll('\n', '\r\n')],
   'behind a comment': [`: ${card}\n${event}`],
@@ -37,7 +37,7 @@ const split =
 const blocked =
   (transport: 'gateway' | 'mesh'): Telling =>
   async (world) => {
-    const chunks = ['data: {"a":1}\n\n', ...event, 'data: {"b":2}\n\n']
+    const chunks = ['data: {"a":1}\n\n', ...Array.from(event), 'data: {"b":2}\n\n']
     const heard = await world.echo.during(streaming(chunks), async () => {
       const stream = await openStream(world[transport], { to: 'blocked' })
       const text = await stream.ended()

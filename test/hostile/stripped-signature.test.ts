@@ -1,3 +1,5 @@
+import { expect } from 'vitest'
+import { field, send } from '../harness/doors.ts'
 import { lie } from '../harness/lie.ts'
 import { refused, refusedOnBoth } from '../harness/refusals.ts'
 import { signed } from '../harness/signed.ts'
@@ -18,6 +20,10 @@ lie(
   {
     gateway: {
       'without any of it': bare.gateway,
+      'and is told what to sign': async (world) => {
+        const heard = await send(world.gateway, { to: 'strict' })
+        expect(field(heard, 'accept-signature')).toContain('"content-digest"')
+      },
       'without the signature': cut('gateway', 'signature'),
       'without what it covers': cut('gateway', 'signature-input'),
       'without the digest that it covers': cut('gateway', 'content-digest'),

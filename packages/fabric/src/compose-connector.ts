@@ -56,6 +56,7 @@ export interface Connector {
 
 const bodyBytesMax = 4 * 1024 * 1024
 const upstreamTimeoutMs = 120_000
+const streamMs = 3_600_000
 
 /** Opens a connector beside one agent: the same pipeline as the gateway, fed by the fabric. */
 export async function openConnector(options: ConnectorOptions): Promise<Connector> {
@@ -112,6 +113,7 @@ async function exposeAgent(
     host: meshListen.host,
     port: meshListen.port,
     timeoutMs: upstreamTimeoutMs,
+    streamMs,
   })
   const url = meshListen.advertise ?? `https://${meshListen.host}:${inbound.port}`
   const registration = await openRegistration({

@@ -152,6 +152,7 @@ function composeParts(around: Surroundings, stores: Stores, origin: () => string
         origin,
         bodyBytesMax: config.limits.bodyBytes,
         timeoutMs: config.limits.upstreamTimeoutMs,
+        streamMs: config.limits.streamMs,
       }),
     ],
     ['v1/admin', adminSurface(rooms, createAdministration(admin))],

@@ -21,6 +21,7 @@ export interface AgentsSurfaceOptions {
   origin(): string
   readonly bodyBytesMax: number
   readonly timeoutMs: number
+  readonly streamMs: number
 }
 
 /** `/agents/<name>/…`: calls to agents. */
@@ -50,6 +51,7 @@ export function agentsSurface(options: AgentsSurfaceOptions): Surface {
         }),
         bodyBytesMax: options.bodyBytesMax,
         timeoutMs: options.timeoutMs,
+        streamMs: options.streamMs,
         signal: visit.signal,
         card: {
           baseUrl: `${options.origin()}/agents/${name}`,

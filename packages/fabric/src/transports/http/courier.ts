@@ -6,6 +6,7 @@ import type { Intended } from '../../pipeline/record.ts'
 import type { CardMediation } from './agent-card.ts'
 import { mediateCard } from './agent-card.ts'
 import { type Forwarded, type ForwardSigner, forwardedRequest } from './forward-signature.ts'
+import { createPatience } from './patience.ts'
 import type { Route } from './routes.ts'
 import { parseEvents } from './sse.ts'
 import type { Upstream, UpstreamResponse } from './upstream.ts'
@@ -16,7 +17,10 @@ export interface CallCourierOptions {
   readonly route: Route
   readonly receiverId: string
   readonly bodyBytesMax: number
+  /** Until an answer begins, and all of it when it is no stream. */
   readonly timeoutMs: number
+  /** How long the events of a stream may go on. */
+  readonly streamMs: number
   readonly card: CardMediation
   /** Aborted when the caller leaves. */
   readonly signal: AbortSignal
@@ -60,42 +64,13 @@ export function callCourier(options: CallCourierOptions): Courier {
         signal: patience.signal,
       })
       const delivered = await readResponse(response, forwarded, intended, options)
-      // The events of a stream are still to come, within the same limit.
       if (delivered instanceof Refusal || delivered.body instanceof Uint8Array) patience.end()
+      else patience.allow(options.streamMs)
       return delivered
     } catch (cause) {
       patience.end()
       return toRefusal(cause, patience.timedOut())
     }
-  }
-}
-
-interface Patience {
-  /** Aborted when the caller leaves, or the time is up. */
-  readonly signal: AbortSignal
-  timedOut(): boolean
-  /** Nothing is waited for any more. */
-  end(): void
-}
-
-/** As `AbortSignal.any` of both, which costs several times as much and is left to the collector. */
-function createPatience(caller: AbortSignal, timeoutMs: number): Patience {
-  const controller = new AbortController()
-  let timedOut = false
-  const leave = (): void => controller.abort(caller.reason)
-  const timer = setTimeout(() => {
-    timedOut = true
-    controller.abort(new DOMException('no answer within the limit', 'TimeoutError'))
-  }, timeoutMs).unref()
-  if (caller.aborted) leave()
-  else caller.addEventListener('abort', leave, { once: true })
-  return {
-    signal: controller.signal,
-    timedOut: () => timedOut,
-    end() {
-      clearTimeout(timer)
-      caller.removeEventListener('abort', leave)
-    },
   }
 }
 

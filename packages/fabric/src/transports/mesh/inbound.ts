@@ -48,6 +48,7 @@ export interface InboundOptions {
   readonly port: number
   readonly bodyBytesMax: number
   readonly timeoutMs: number
+  readonly streamMs: number
   readonly clock: Clock
   readonly random: Random
 }
@@ -139,6 +140,7 @@ function answer(options: InboundOptions, incoming: Incoming, signal: AbortSignal
       receiverId: agent.spiffeId,
       bodyBytesMax: options.bodyBytesMax,
       timeoutMs: options.timeoutMs,
+      streamMs: options.streamMs,
       signal,
       card: {
         baseUrl: `https://${agent.name}.mesh`,

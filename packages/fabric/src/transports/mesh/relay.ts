@@ -14,6 +14,7 @@ import { mediateCard } from '../http/agent-card.ts'
 import { isAgentCard } from '../http/classify.ts'
 import { forwardedHeaders } from '../http/head.ts'
 import type { Incoming } from '../http/incoming.ts'
+import { createPatience } from '../http/patience.ts'
 import type { NodeResponse } from '../http/respond.ts'
 import type { Route } from '../http/routes.ts'
 import type { Upstream, UpstreamResponse } from '../http/upstream.ts'
@@ -25,6 +26,7 @@ export interface RelayOptions {
   readonly upstream: Upstream
   readonly bodyBytesMax: number
   readonly timeoutMs: number
+  readonly streamMs: number
   readonly clock: Clock
 }
 
@@ -57,14 +59,14 @@ export async function relayForwarded(
   const { head, body } = incoming
   const [endpoint] = options.route.endpoints
   if (endpoint === undefined) throw new Error('a connector without an agent relays nothing')
-  const timeout = AbortSignal.timeout(options.timeoutMs)
+  const patience = createPatience(signal, options.timeoutMs)
   const answer = await options.upstream
     .request(endpoint, {
       method: head.method,
       path: head.path,
       headers: [...forwardedHeaders(head), ...identityHeaders(incoming)],
       body,
-      signal: AbortSignal.any([signal, timeout]),
+      signal: patience.signal,
     })
     .catch((cause: unknown) => {
       if (cause instanceof UpstreamError && cause.unsent) return null
@@ -82,7 +84,8 @@ export async function relayForwarded(
   const contentType = headers.find(([name]) => name === 'content-type')?.[1] ?? ''
   if (contentType.toLowerCase().startsWith('text/event-stream')) {
     out.writeHead(answer.status, countersign(options, incoming, answer.status, headers).flat())
-    await pour(answer, out)
+    patience.allow(options.streamMs)
+    await pour(answer, out).finally(() => patience.end())
     return
   }
   const whole = await readWhole(options, incoming, answer)
@@ -92,6 +95,7 @@ export async function relayForwarded(
     ...['content-length', String(whole.length)],
   ])
   out.end(whole)
+  patience.end()
 }
 
 /** Whom the fabric says the request is from: for agents that look at it. */

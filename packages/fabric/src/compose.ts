@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
-import { createId, toBase64 } from '@countersign/protocol'
+import { createId, type EnrollmentGrant, toBase64 } from '@countersign/protocol'
 import { clientTlsOptions, serverTlsOptions } from '@countersign/protocol/tls'
 import { memoryStrangerLimits } from './adapters/rate-limiter/rate-limits.ts'
 import { undiciUpstream } from './adapters/undici/upstream.ts'
@@ -211,12 +211,15 @@ async function openListener(around: Surroundings, stores: Stores, parts: Parts):
     surfaces: parts.surfaces,
     publicSurfaces: publicSurfaces({
       trust: () => trustDocument(stores),
-      enroll: (body) => identity.enrollment.enroll(body),
+      enroll: async (body) =>
+        recordMembership(around, parts.rooms, 'enrolled', await identity.enrollment.enroll(body)),
       renew: async (presented, body) => {
         const [byCertificate] = identity.authenticators
         const caller = (await byCertificate?.({ ...presented, bearer: null, apiKey: null })) ?? null
         if (caller === null) return new Refusal('CREDENTIAL_MISSING', 'renewal needs a certificate')
-        return caller instanceof Refusal ? caller : identity.enrollment.renew(caller, body)
+        const answer =
+          caller instanceof Refusal ? caller : await identity.enrollment.renew(caller, body)
+        return recordMembership(around, parts.rooms, 'renewed', answer)
       },
       refuse: (request, refusal, operation) =>
         refuseAsked(request, refusal, { ...unread, operation }),
@@ -235,6 +238,22 @@ function followRotation({ identity }: Stores, gateway: Gateway, { upstream }: Pa
     gateway.rotate(serverTlsOptions({ ...credential, requestPeer: 'optional' }))
     upstream.refresh()
   })
+}
+
+/** Who came in and who stayed: on record before they hear it, like every decision. */
+async function recordMembership(
+  { clock, random }: Surroundings,
+  rooms: Rooms,
+  event: 'enrolled' | 'renewed',
+  answer: EnrollmentGrant | Refusal,
+): Promise<EnrollmentGrant | Refusal> {
+  const at = clock.now()
+  const head = { exchange: createId('dec', at, random(10)), at }
+  // A refusal is recorded where it is answered.
+  if (answer instanceof Refusal) return answer
+  const { spiffeId, expiresAt } = answer
+  await rooms.append({ ...head, kind: 'lifecycle', facts: { event, agent: spiffeId, expiresAt } })
+  return answer
 }
 
 async function recordLifecycle(

@@ -25,7 +25,7 @@ export const REFUSALS = {
   RATE_LIMITED: { retry: true, says: 'the rate limit is exhausted' },
   RECEIVER_UNKNOWN: { retry: false, says: 'no such receiver is known' },
   RECEIVER_UNREACHABLE: { retry: true, says: 'the receiver could not be reached' },
-  RECEIVER_TIMED_OUT: { retry: true, says: 'the receiver did not answer in time' },
+  RECEIVER_TIMED_OUT: { retry: false, says: 'the receiver did not answer in time' },
   RESPONSE_REJECTED: { retry: false, says: 'the response of the receiver was not acceptable' },
   COUNTERSIGNATURE_MISSING: { retry: false, says: 'policy requires a countersigned response' },
   COUNTERSIGNATURE_REJECTED: { retry: false, says: 'the countersignature was not accepted' },

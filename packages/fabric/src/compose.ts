@@ -99,14 +99,13 @@ type Parts = ReturnType<typeof composeParts>
 function composeParts(around: Surroundings, stores: Stores, origin: () => string) {
   const { config, clock } = around
   const { keys } = stores
-  const redactor = createRedactor({ hashKey: keys.mask })
   const detection = composeDetection(clock)
   const endpoints = createEndpointRegistry(config.trustDomain, clock)
   const upstream = composeUpstream(around, stores)
   const rooms = composeRooms({
     stores,
     around,
-    redactor,
+    redactor: createRedactor({ hashKey: keys.mask }),
     detection,
     routes: endpoints,
     hasChannel: (name) => stores.channelAuthority.find(name) !== null,
@@ -161,9 +160,9 @@ function composeParts(around: Surroundings, stores: Stores, origin: () => string
     ['v1/channels', channelsSurface({ rooms: enforced, channels: stores.channels })],
   ])
   configureRoutes(around, endpoints)
-  const close = async (): Promise<void> => {
+  const close = (): Promise<void> => {
     mesh.close()
-    await upstream.close()
+    return upstream.close()
   }
   return { rooms, admin, endpoints, upstream, surfaces, origin, close }
 }
@@ -251,8 +250,8 @@ async function recordMembership(
   const head = { exchange: createId('dec', at, random(10)), at }
   // A refusal is recorded where it is answered.
   if (answer instanceof Refusal) return answer
-  const { spiffeId, expiresAt } = answer
-  await rooms.append({ ...head, kind: 'lifecycle', facts: { event, agent: spiffeId, expiresAt } })
+  const facts = { event, agent: answer.spiffeId, 'expires-at': answer.expiresAt }
+  await rooms.append({ ...head, kind: 'lifecycle', facts })
   return answer
 }
 

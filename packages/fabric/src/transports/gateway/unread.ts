@@ -64,7 +64,7 @@ export async function refuseUnread(
     target: { ...unreadTarget, operation, labels: [] },
     message: { method: '', path: '', headers: [], contentType: '', body: new Uint8Array(0) },
   }
-  return refuseArrival(socket, arrival, options)
+  return { ...(await refuseArrival(socket, arrival, options)), closes: true }
 }
 
 /** As `refuseUnread`, for a request whose connection is still to be found. */

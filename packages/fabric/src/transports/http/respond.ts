@@ -13,6 +13,8 @@ export interface Reply {
   readonly status: number
   readonly headers: readonly (readonly [string, string])[]
   readonly body: Uint8Array | ReplyEvents
+  /** The request was not read to its end: nobody knows what its next bytes would mean. */
+  readonly closes?: boolean
 }
 
 export interface ReplyEvents {
@@ -53,7 +55,8 @@ export async function writeReply(response: NodeResponse, reply: Reply): Promise<
 }
 
 /** More of the request may be on its way than anybody wants to wait for. */
-function leavesUnread({ headers }: Reply): boolean {
+function leavesUnread({ headers, closes = false }: Reply): boolean {
+  if (closes) return true
   return headers.some(
     ([name, value]) => name === 'countersign-refusal' && value === 'MESSAGE_TOO_LARGE',
   )

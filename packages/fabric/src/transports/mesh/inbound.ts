@@ -177,7 +177,7 @@ async function refuse(
     message: { method: '', path: '', headers: [], contentType: '', body: new Uint8Array(0) },
   }
   return refuseUnread(rooms, arrival, refusal).then(
-    () => refusalReply(refusal, exchange),
+    () => ({ ...refusalReply(refusal, exchange), closes: true }),
     (cause: unknown) => refusalReply(new Refusal('LEDGER_UNAVAILABLE', String(cause)), exchange),
   )
 }

@@ -101,8 +101,11 @@ afterAll(async () => {
   rmSync(dir, { recursive: true, force: true })
 })
 
+// The console shows the exchange's id only where there is room for it, above 1,280 px.
+const wideScreen = { width: 1440, height: 900 }
+
 async function openPage(path: string): Promise<Page> {
-  const context = await browser.newContext({ ignoreHTTPSErrors: true })
+  const context = await browser.newContext({ ignoreHTTPSErrors: true, viewport: wideScreen })
   const page = await context.newPage()
   await page.goto(`${fabric.origin}${path}`)
   return page

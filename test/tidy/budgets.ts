@@ -52,6 +52,9 @@ export function nameFaults(files: readonly string[]): readonly string[] {
   return code.flatMap((file) => {
     const name = file.split('/').at(-1) ?? ''
     if (DRAWER.test(name)) return [`${file} is a drawer; name it for the one thing it holds`]
+    if (file.endsWith('.js') && files.includes(file.replace(/\.js$/, '.ts'))) {
+      return [`${file} was generated from its .ts; remove it`]
+    }
     if (!KEBAB.test(name)) return [`${file} is not kebab-case`]
     if (name === 'index.ts' && !/^packages\/[^/]+\/src\/index\.ts$/.test(file)) {
       return [`${file}: an index exists only at a package's entry`]

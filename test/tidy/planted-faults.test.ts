@@ -152,8 +152,10 @@ describe('a planted fault is found:', () => {
       'packages/sdk/src/Clock.ts',
       'packages/fabric/src/ledger/index.ts',
       'packages/sdk/src/index.ts',
+      'packages/sdk/src/clock.ts',
+      'packages/sdk/src/clock.js',
     ])
-    expect(faults).toHaveLength(3)
+    expect(faults).toHaveLength(4)
     expect(deepFiles(['packages/fabric/src/a/b/c/d/e.ts'])).toHaveLength(1)
     const lib = Array.from({ length: 11 }, (_, n) => `packages/fabric/src/lib/a${n}.ts`)
     expect(crowdedLib(lib)).toHaveLength(1)

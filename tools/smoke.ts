@@ -1,4 +1,5 @@
 import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import {
   lstatSync,
   mkdirSync,
@@ -145,7 +146,10 @@ async function idleMegabytes(folder: string): Promise<number> {
     const status = readFileSync(`/proc/${server.pid}/status`, 'utf8')
     return (Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) * 1024) / MEGABYTE
   } finally {
+    // The folder goes next: a server still closing its ledger would call that a broken disk.
+    const ended = server.exitCode === null ? once(server, 'exit') : null
     server.kill('SIGTERM')
+    await ended
   }
 }
 

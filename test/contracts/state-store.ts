@@ -2,24 +2,21 @@ import fc from 'fast-check'
 import { afterEach, describe, expect, test } from 'vitest'
 import type { StateStore } from '../../packages/fabric/src/identity/state-store.ts'
 
-/** What every state store promises. `reopen` gives the same store as after a restart, or null. */
-export function stateStoreContract(
-  engine: string,
-  open: () => Promise<{ store: StateStore; reopen: (() => Promise<StateStore>) | null }>,
-): void {
+/** What every state store promises; surviving a restart is promised by the durable ones alone. */
+export function stateStoreContract(engine: string, open: () => Promise<StateStore>): void {
   describe(`state store on ${engine}`, () => {
     const opened: StateStore[] = []
     const openOne = async () => {
-      const one = await open()
-      opened.push(one.store)
-      return one
+      const store = await open()
+      opened.push(store)
+      return store
     }
     afterEach(async () => {
       for (const store of opened.splice(0)) await store.close()
     })
 
     test('gives back what was written, by key, table by table', async () => {
-      const { store } = await openOne()
+      const store = await openOne()
       await store.commit([
         { table: 'agents', key: 'b', value: '2' },
         { table: 'agents', key: 'a', value: '1' },
@@ -35,7 +32,7 @@ export function stateStoreContract(
     })
 
     test('writes all changes of a commit or none', async () => {
-      const { store } = await openOne()
+      const store = await openOne()
       await store.commit([{ table: 'agents', key: 'a', value: '1' }])
       const refused = await store.commit([
         { table: 'agents', key: 'b', value: '1' },
@@ -47,7 +44,7 @@ export function stateStoreContract(
     })
 
     test('lets one of many racing writers win', async () => {
-      const { store } = await openOne()
+      const store = await openOne()
       await store.commit([{ table: 'join-tokens', key: 't', value: 'unused' }])
       const won = await Promise.all(
         Array.from({ length: 8 }, (_, i) =>
@@ -68,7 +65,7 @@ export function stateStoreContract(
       })
       await fc.assert(
         fc.asyncProperty(fc.array(change, { maxLength: 6 }), async (changes) => {
-          const { store } = await openOne()
+          const store = await openOne()
           const model = new Map<string, string>()
           for (const { key, value } of changes) {
             const expected = model.get(key) ?? null
@@ -81,15 +78,6 @@ export function stateStoreContract(
         }),
         { numRuns: 15 },
       )
-    })
-
-    test('still has it after a restart', async ({ skip }) => {
-      const { store, reopen } = await openOne()
-      if (reopen === null) return skip('this engine forgets by design')
-      await store.commit([{ table: 'agents', key: 'a', value: '1' }])
-      const again = await reopen()
-      opened.push(again)
-      expect(await again.load('agents')).toEqual([{ key: 'a', value: '1' }])
     })
   })
 }

@@ -3,10 +3,10 @@ import type { Clock } from '../../packages/fabric/src/lib/clock.ts'
 /** Real time, which a test may shift: certificates and tokens of the world then age with it. */
 export class ShiftedClock implements Clock {
   #offsetMs = 0
-  #skippedMs = 0
+  #advancedMs = 0
 
   readonly now = (): number => Date.now() + this.#offsetMs
-  readonly monotonic = (): number => performance.now() + this.#skippedMs
+  readonly monotonic = (): number => performance.now() + this.#advancedMs
 
   /** Runs `scene` at a wall clock that shows `ms` later, and comes back whatever happens. */
   async later<T>(ms: number, scene: () => Promise<T>): Promise<T> {
@@ -19,7 +19,7 @@ export class ShiftedClock implements Clock {
   }
 
   /** Lets `ms` pass on the monotonic clock. There is no way back. */
-  skip(ms: number): void {
-    this.#skippedMs += ms
+  advance(ms: number): void {
+    this.#advancedMs += ms
   }
 }

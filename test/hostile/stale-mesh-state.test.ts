@@ -40,7 +40,7 @@ lie(
         const ask = () => talk({ port: place.port, credential }, bytesOf({}, place))
         expect(await ask()).toMatchObject([{ status: 200 }])
         isCut = true
-        clock.skip(91_000)
+        clock.advance(91_000)
         const before = world.echo.reached.length
         const [heard] = await ask()
         if (heard === undefined) throw new Error('the connector hung up')

@@ -12,11 +12,18 @@ let files = 0
 const newPath = () => join(folder, `state-${files++}.db`)
 afterAll(() => rmSync(folder, { recursive: true }))
 
-stateStoreContract('SQLite', async () => {
-  const path = newPath()
-  return { store: openSqliteStateStore(path), reopen: async () => openSqliteStateStore(path) }
-})
+stateStoreContract('SQLite', async () => openSqliteStateStore(newPath()))
 directoryContract('SQLite', async () => openSqliteStateStore(newPath()))
+
+test('what was written outlives a restart', async () => {
+  const path = newPath()
+  const before = openSqliteStateStore(path)
+  await before.commit([{ table: 'agents', key: 'a', value: '1' }])
+  await before.close()
+  const after = openSqliteStateStore(path)
+  expect(await after.load('agents')).toEqual([{ key: 'a', value: '1' }])
+  await after.close()
+})
 
 test('a file of a newer format is not touched', () => {
   const path = newPath()

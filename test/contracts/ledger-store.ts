@@ -14,6 +14,19 @@ async function records(store: LedgerStore): Promise<readonly { at: number; text:
   return found
 }
 
+/** Entries up to `first + count`, under the head that the store then promises. */
+async function commit(store: LedgerStore, first: number, count: number, body: readonly string[]) {
+  const previousSize = first
+  if (first === 0) await store.heads.swap(null, head(0))
+  await store.commit({
+    firstIndex: first,
+    count,
+    body: body.map((part) => Buffer.from(part)),
+    previousSize,
+    head: head(first + count),
+  })
+}
+
 const text = (bytes: Uint8Array | null) => (bytes === null ? null : Buffer.from(bytes).toString())
 
 /** What every ledger store promises. `createPlace` gives a fresh, empty place each time. */
@@ -48,7 +61,7 @@ export function ledgerStoreContract(engine: string, createPlace: () => Promise<O
     test('records come back whole and in order, after one start and after two', async () => {
       const open = await createPlace()
       const append = (store: LedgerStore, at: number) =>
-        store.wal.append(at, 2, [Buffer.from('record '), Buffer.from(String(at))])
+        commit(store, at, 2, ['record ', String(at)])
       const second = await reopened(open, async (store) => {
         await append(store, 0)
         await append(store, 2)
@@ -57,6 +70,7 @@ export function ledgerStoreContract(engine: string, createPlace: () => Promise<O
         { at: 0, text: 'record 0' },
         { at: 2, text: 'record 2' },
       ])
+      expect((await second.heads.load())?.head).toEqual(head(4))
       await append(second, 4)
       await second.close()
       const third = await open()
@@ -64,9 +78,19 @@ export function ledgerStoreContract(engine: string, createPlace: () => Promise<O
       await third.close()
     })
 
+    test('a commit under a head that is not the stored one is refused', async () => {
+      const store = await (await createPlace())()
+      await commit(store, 0, 2, ['one'])
+      const body = [Buffer.from('two')]
+      const stale = { firstIndex: 2, count: 1, body, previousSize: 1, head: head(3) }
+      await expect(store.commit(stale)).rejects.toThrow()
+      expect((await store.heads.load())?.head).toEqual(head(2))
+      await store.close()
+    })
+
     test('trimming keeps every record that reaches beyond the size', async () => {
       const store = await reopened(await createPlace(), async (first) => {
-        for (let at = 0; at < 10; at += 2) await first.wal.append(at, 2, [Buffer.from('x')])
+        for (let at = 0; at < 10; at += 2) await commit(first, at, 2, ['x'])
         await first.wal.trim(5)
       })
       const kept = (await records(store)).map(({ at }) => at)
@@ -76,11 +100,12 @@ export function ledgerStoreContract(engine: string, createPlace: () => Promise<O
 
     test('after a reset there are no records, and new ones can follow', async () => {
       const store = await reopened(await createPlace(), async (first) => {
-        await first.wal.append(0, 1, [Buffer.from('old')])
+        await commit(first, 0, 1, ['old'])
         await first.wal.reset()
       })
       expect(await records(store)).toEqual([])
-      await store.wal.append(1, 1, [Buffer.from('new')])
+      await store.heads.load()
+      await commit(store, 1, 1, ['new'])
       expect(await records(store)).toEqual([{ at: 1, text: 'new' }])
       await store.close()
     })

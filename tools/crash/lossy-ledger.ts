@@ -65,3 +65,12 @@ export async function openLossyLedger(
     ...rest,
   })
 }
+
+/** The records of a segment of the write-ahead log, without the zeros that it grew by. */
+export function recordsOf(segment: Buffer): Buffer {
+  let end = 0
+  while (segment.toString('latin1', end, end + 4) === 'CSWR') {
+    end += 16 + segment.readUInt32BE(end + 4) + 4
+  }
+  return segment.subarray(0, end)
+}

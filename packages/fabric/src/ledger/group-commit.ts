@@ -122,8 +122,13 @@ export class GroupCommit {
       const at = Math.max(clock.now(), this.#head.at)
       const head = { size: tree.size, at, checkpoint }
 
-      await store.wal.append(first.index, group.length, encodeRecord({ entries, head }))
-      await store.heads.swap(this.#head.size, head)
+      await store.commit({
+        firstIndex: first.index,
+        count: group.length,
+        body: encodeRecord({ entries, head }),
+        previousSize: this.#head.size,
+        head,
+      })
 
       if (this.#stopped !== null) throw this.#stopped.cause
       this.#head = head

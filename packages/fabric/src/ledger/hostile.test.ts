@@ -2,7 +2,12 @@ import { createReceipt, parseReceipt, ReceiptError, verifyReceipt } from '@count
 import * as fc from 'fast-check'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { LossyDisk } from '../../../../tools/crash/lossy-files.ts'
-import { createLedgerKeys, openLossyLedger, trustOf } from '../../../../tools/crash/lossy-ledger.ts'
+import {
+  createLedgerKeys,
+  openLossyLedger,
+  recordsOf,
+  trustOf,
+} from '../../../../tools/crash/lossy-ledger.ts'
 import { newExchange } from '../../../../tools/crash/lossy-matrix.ts'
 import type { Ledger } from './ledger.ts'
 import { encodeBundle, encodeDetails, parseBundle, parseDetails } from './tiles.ts'
@@ -215,7 +220,7 @@ describe('the write-ahead log', () => {
 
   test('cut by a single byte, it lacks what was promised', async () => {
     const { disk, path } = await died()
-    const whole = disk.readWhole(path)
+    const whole = recordsOf(disk.readWhole(path))
     for (let cut = 1; cut < whole.length; cut += 97) {
       const copy = disk.copy()
       copy.overwrite(path, whole.subarray(0, whole.length - cut))
@@ -225,7 +230,7 @@ describe('the write-ahead log', () => {
 
   test('with a flipped bit in any record, it is refused', async () => {
     const { disk, path } = await died()
-    const bits = disk.readWhole(path).length * 8
+    const bits = recordsOf(disk.readWhole(path)).length * 8
     for (let bit = 3; bit < bits; bit += 501) {
       const copy = disk.copy()
       flip(copy, path, bit)
@@ -235,7 +240,7 @@ describe('the write-ahead log', () => {
 
   test('torn at any byte of a record that nobody heard of, it opens without that record', async () => {
     const { disk, path, written, size } = await died()
-    const acknowledged = disk.readWhole(path)
+    const acknowledged = recordsOf(disk.readWhole(path))
     const longer = disk.copy()
     const more = await openUnheard(longer, path)
     for (let cut = acknowledged.length; cut < more.length; cut += 41) {
@@ -262,13 +267,13 @@ describe('the write-ahead log', () => {
   /** The bytes of the log with one record more, as a crash before the head store leaves them. */
   async function openUnheard(disk: LossyDisk, path: string): Promise<Buffer> {
     const head = disk.readWhole('/ledger/head')
-    const before = disk.readWhole(path)
+    const before = recordsOf(disk.readWhole(path))
     const ledger = await openLossyLedger(disk, keys, { limits: lazy })
     await fill(ledger, 1)
     disk.restart()
     expect(disk.readWhole('/ledger/head')).not.toEqual(head)
     const [newest = ''] = disk.paths().filter((name) => name.includes('/wal/'))
-    return Buffer.concat([before, disk.readWhole(newest)])
+    return Buffer.concat([before, recordsOf(disk.readWhole(newest))])
   }
 })
 

@@ -38,8 +38,6 @@ export interface WalRecord {
 
 /** Entries on their way into tiles. One caller at a time. */
 export interface WriteAheadLog {
-  /** Durable on resolve. `count` entries from `firstIndex`, encoded in the concatenated `body`. */
-  append(firstIndex: number, count: number, body: readonly Uint8Array[]): Promise<void>
   /**
    * Every whole record, oldest first, durable from here on even where the process that wrote it
    * died before its sync. Stops at a torn tail, which was never acknowledged; rejects on damage
@@ -50,6 +48,17 @@ export interface WriteAheadLog {
   trim(size: number): Promise<void>
   /** Forgets every record and any torn tail. */
   reset(): Promise<void>
+}
+
+/** One group of entries with the head that covers them. */
+export interface LedgerCommit {
+  readonly firstIndex: number
+  readonly count: number
+  /** The record of the write-ahead log, in parts. */
+  readonly body: readonly Uint8Array[]
+  /** Of the head that `head` replaces. */
+  readonly previousSize: number
+  readonly head: StoredHead
 }
 
 export interface Resource {
@@ -79,6 +88,12 @@ export interface LedgerStore {
   readonly heads: HeadStore
   readonly wal: WriteAheadLog
   readonly resources: ResourceStore
+  /**
+   * Appends the record to the write-ahead log, then swaps the head: on resolve both are durable. A
+   * crash leaves neither, a torn record that `replay` leaves out, or the record without its head;
+   * never the head without its record. One caller at a time; after a rejection nobody knows.
+   */
+  commit(commit: LedgerCommit): Promise<void>
   /** On the fullest of the volumes. */
   freeBytes(): Promise<number>
   close(): Promise<void>

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { LossyDisk } from '../../../../tools/crash/lossy-files.ts'
-import { type FileLayer, systemFiles } from './durable-file.ts'
+import { blockingFiles, type FileLayer, systemFiles } from './durable-file.ts'
 
 const made: string[] = []
 
@@ -12,14 +12,8 @@ afterAll(async () => {
 })
 
 const layers: readonly (readonly [string, () => Promise<{ files: FileLayer; root: string }>])[] = [
-  [
-    'the system',
-    async () => {
-      const root = await mkdtemp(join(tmpdir(), 'countersign-files-'))
-      made.push(root)
-      return { files: systemFiles, root }
-    },
-  ],
+  ['the system', () => onTheSystem(systemFiles)],
+  ['the system without a thread pool', () => onTheSystem(blockingFiles)],
   [
     'the lossy disk',
     async () => {
@@ -29,6 +23,12 @@ const layers: readonly (readonly [string, () => Promise<{ files: FileLayer; root
     },
   ],
 ]
+
+async function onTheSystem(files: FileLayer) {
+  const root = await mkdtemp(join(tmpdir(), 'countersign-files-'))
+  made.push(root)
+  return { files, root }
+}
 
 for (const [name, open] of layers) {
   describe(`files on ${name}`, () => {

@@ -33,10 +33,38 @@ export interface FileLayer {
   freeBytes(directory: string): Promise<number>
 }
 
-const call = {
+/** The system calls that a file layer makes. */
+interface SystemCalls {
+  readonly open: (path: string, flags: number, mode?: number) => Promise<number>
+  /** Gives how many bytes the system took or gave, from the first one on. */
+  readonly read: Transfer
+  readonly write: Transfer
+  readonly fdatasync: (descriptor: number) => Promise<void>
+  readonly fsync: (descriptor: number) => Promise<void>
+  readonly fstat: (descriptor: number) => Promise<{ readonly size: number }>
+  readonly close: (descriptor: number) => Promise<void>
+  readonly rename: (from: string, to: string) => Promise<void>
+  readonly unlink: (path: string) => Promise<void>
+  readonly rmdir: (path: string) => Promise<void>
+  readonly lstat: (path: string) => Promise<{ isDirectory(): boolean }>
+  readonly readdir: (path: string) => Promise<readonly string[]>
+  readonly mkdir: (path: string, mode: number) => Promise<unknown>
+  readonly statfs: (path: string) => Promise<{ readonly bavail: number; readonly bsize: number }>
+}
+
+type Transfer = (descriptor: number, bytes: Uint8Array, position: number) => Promise<number>
+
+const pooledRead = promisify(fs.read)
+const pooledWrite = promisify(fs.write)
+
+const threadPool: SystemCalls = {
   open: promisify(fs.open),
-  read: promisify(fs.read),
-  write: promisify(fs.write),
+  async read(descriptor, bytes, position) {
+    return (await pooledRead(descriptor, bytes, 0, bytes.length, position)).bytesRead
+  },
+  async write(descriptor, bytes, position) {
+    return (await pooledWrite(descriptor, bytes, 0, bytes.length, position)).bytesWritten
+  },
   fdatasync: promisify(fs.fdatasync),
   fsync: promisify(fs.fsync),
   fstat: promisify(fs.fstat),
@@ -48,16 +76,38 @@ const call = {
   readdir: promisify(fs.readdir),
   mkdir: promisify(fs.mkdir),
   statfs: promisify(fs.statfs),
-} as const
+}
+
+/** Each call returns when the system has answered; its promise is settled by then. */
+const blocking: SystemCalls = {
+  open: async (path, flags, mode) => fs.openSync(path, flags, mode),
+  read: async (descriptor, bytes, position) =>
+    fs.readSync(descriptor, bytes, 0, bytes.length, position),
+  write: async (descriptor, bytes, position) =>
+    fs.writeSync(descriptor, bytes, 0, bytes.length, position),
+  fdatasync: async (descriptor) => fs.fdatasyncSync(descriptor),
+  fsync: async (descriptor) => fs.fsyncSync(descriptor),
+  fstat: async (descriptor) => fs.fstatSync(descriptor),
+  close: async (descriptor) => fs.closeSync(descriptor),
+  rename: async (from, to) => fs.renameSync(from, to),
+  unlink: async (path) => fs.unlinkSync(path),
+  rmdir: async (path) => fs.rmdirSync(path),
+  lstat: async (path) => fs.lstatSync(path),
+  readdir: async (path) => fs.readdirSync(path),
+  mkdir: async (path, mode) => fs.mkdirSync(path, mode),
+  statfs: async (path) => fs.statfsSync(path),
+}
 
 /** Records of the fabric are for its own user only. */
 const fileMode = 0o600
 const directoryMode = 0o700
 
 class SystemFile implements DurableFile {
+  readonly #call: SystemCalls
   readonly #descriptor: number
 
-  constructor(descriptor: number) {
+  constructor(call: SystemCalls, descriptor: number) {
+    this.#call = call
     this.#descriptor = descriptor
   }
 
@@ -65,9 +115,9 @@ class SystemFile implements DurableFile {
     const bytes = Buffer.allocUnsafeSlow(length)
     let at = 0
     while (at < length) {
-      const { bytesRead } = await call.read(this.#descriptor, bytes, at, length - at, position + at)
-      if (bytesRead === 0) break
-      at += bytesRead
+      const count = await this.#call.read(this.#descriptor, bytes.subarray(at), position + at)
+      if (count === 0) break
+      at += count
     }
     return bytes.subarray(0, at)
   }
@@ -75,23 +125,22 @@ class SystemFile implements DurableFile {
   async write(position: number, bytes: Uint8Array): Promise<void> {
     let at = 0
     while (at < bytes.length) {
-      const left = bytes.length - at
-      const { bytesWritten } = await call.write(this.#descriptor, bytes, at, left, position + at)
-      if (bytesWritten === 0) throw new Error('the system wrote nothing')
-      at += bytesWritten
+      const count = await this.#call.write(this.#descriptor, bytes.subarray(at), position + at)
+      if (count === 0) throw new Error('the system wrote nothing')
+      at += count
     }
   }
 
   sync(): Promise<void> {
-    return call.fdatasync(this.#descriptor)
+    return this.#call.fdatasync(this.#descriptor)
   }
 
   async size(): Promise<number> {
-    return (await call.fstat(this.#descriptor)).size
+    return (await this.#call.fstat(this.#descriptor)).size
   }
 
   close(): Promise<void> {
-    return call.close(this.#descriptor)
+    return this.#call.close(this.#descriptor)
   }
 }
 
@@ -101,64 +150,71 @@ const flags = {
   update: fs.constants.O_RDWR,
 } as const
 
-function openSystemFile(path: string, mode: 'create'): Promise<DurableFile>
-function openSystemFile(path: string, mode: 'read' | 'update'): Promise<DurableFile | null>
-async function openSystemFile(path: string, mode: keyof typeof flags): Promise<DurableFile | null> {
-  try {
-    return new SystemFile(await call.open(path, flags[mode], fileMode))
-  } catch (error) {
-    if (mode !== 'create' && isAbsence(error)) return null
-    throw error
+function createFileLayer(call: SystemCalls): FileLayer {
+  function open(path: string, mode: 'create'): Promise<DurableFile>
+  function open(path: string, mode: 'read' | 'update'): Promise<DurableFile | null>
+  async function open(path: string, mode: keyof typeof flags): Promise<DurableFile | null> {
+    try {
+      return new SystemFile(call, await call.open(path, flags[mode], fileMode))
+    } catch (error) {
+      if (mode !== 'create' && isAbsence(error)) return null
+      throw error
+    }
+  }
+
+  return {
+    open,
+    rename: call.rename,
+
+    async remove(path) {
+      try {
+        const found = await call.lstat(path)
+        await (found.isDirectory() ? call.rmdir(path) : call.unlink(path))
+      } catch (error) {
+        if (!isAbsence(error)) throw error
+      }
+    },
+
+    async list(directory) {
+      try {
+        return await call.readdir(directory)
+      } catch (error) {
+        if (isAbsence(error)) return []
+        throw error
+      }
+    },
+
+    async makeDirectory(path) {
+      try {
+        await call.mkdir(path, directoryMode)
+        return true
+      } catch (error) {
+        if (codeOf(error) === 'EEXIST') return false
+        throw error
+      }
+    },
+
+    async syncDirectory(path) {
+      const descriptor = await call.open(path, fs.constants.O_RDONLY)
+      try {
+        await call.fsync(descriptor)
+      } finally {
+        await call.close(descriptor)
+      }
+    },
+
+    async freeBytes(directory) {
+      const { bavail, bsize } = await call.statfs(directory)
+      return bavail * bsize
+    },
   }
 }
 
-/** The machine's own files. */
-export const systemFiles: FileLayer = {
-  open: openSystemFile,
-  rename: call.rename,
+/** The machine's own files; whoever waits for a disk waits in the thread pool. */
+export const systemFiles: FileLayer = createFileLayer(threadPool)
 
-  async remove(path) {
-    try {
-      const found = await call.lstat(path)
-      await (found.isDirectory() ? call.rmdir(path) : call.unlink(path))
-    } catch (error) {
-      if (!isAbsence(error)) throw error
-    }
-  },
-
-  async list(directory) {
-    try {
-      return await call.readdir(directory)
-    } catch (error) {
-      if (isAbsence(error)) return []
-      throw error
-    }
-  },
-
-  async makeDirectory(path) {
-    try {
-      await call.mkdir(path, directoryMode)
-      return true
-    } catch (error) {
-      if (codeOf(error) === 'EEXIST') return false
-      throw error
-    }
-  },
-
-  async syncDirectory(path) {
-    const descriptor = await call.open(path, fs.constants.O_RDONLY)
-    try {
-      await call.fsync(descriptor)
-    } finally {
-      await call.close(descriptor)
-    }
-  },
-
-  async freeBytes(directory) {
-    const { bavail, bsize } = await call.statfs(directory)
-    return bavail * bsize
-  },
-}
+/** The same for a thread that has nothing else to do: a wait for the disk holds up all of it. */
+export const blockingFiles: FileLayer = createFileLayer(blocking)
 
 function isAbsence(error: unknown): boolean {
   return codeOf(error) === 'ENOENT'

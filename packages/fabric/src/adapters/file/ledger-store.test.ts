@@ -6,6 +6,8 @@ import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
 import { ledgerStoreContract } from '../../../../../test/contracts/ledger-store.ts'
 import { LossyDisk } from '../../../../../tools/crash/lossy-files.ts'
+import { recordsOf } from '../../../../../tools/crash/lossy-ledger.ts'
+import { systemFiles } from '../../lib/durable-file.ts'
 import { lockFile } from './ledger-lock.ts'
 import { openFileLedgerStore } from './ledger-store.ts'
 import { FileWriteAheadLog, WalDamage } from './ledger-wal.ts'
@@ -31,6 +33,11 @@ ledgerStoreContract('files with the head elsewhere', async () => {
   const directory = await temporaryDirectory()
   const headDirectory = await temporaryDirectory()
   return () => openFileLedgerStore({ directory, headDirectory })
+})
+
+ledgerStoreContract('files without a thread', async () => {
+  const directory = await temporaryDirectory()
+  return () => openFileLedgerStore({ directory, files: systemFiles })
 })
 
 ledgerStoreContract('a lossy disk', async () => {
@@ -65,6 +72,19 @@ test('the second store of one head directory is refused and lets go of its own l
   await (await openFileLedgerStore({ directory: two, headDirectory })).close()
 })
 
+test('what the thread cannot write, it says; what comes after its end is refused', async () => {
+  const directory = await temporaryDirectory()
+  const store = await openFileLedgerStore({ directory })
+  await store.heads.swap(null, { size: 0, at: 0, checkpoint: '' })
+  await rm(`${directory}/wal`, { recursive: true })
+  const head = { size: 1, at: 1, checkpoint: 'one' }
+  const commit = { firstIndex: 0, count: 1, body: [Buffer.from('one')], previousSize: 0, head }
+  await expect(store.commit(commit)).rejects.toThrow('ENOENT')
+  expect((await store.heads.load())?.head.size).toBe(0)
+  await store.close()
+  await expect(store.commit(commit)).rejects.toThrow('closed')
+})
+
 async function walOf(records: readonly string[]): Promise<{ disk: LossyDisk; path: string }> {
   const disk = new LossyDisk()
   await disk.makeDirectory('/wal')
@@ -84,7 +104,7 @@ async function replayed(disk: LossyDisk): Promise<readonly string[]> {
 
 test('the last record torn at any byte is left out; the records before it are not', async () => {
   const { disk, path } = await walOf(['first', 'second', 'third'])
-  const whole = disk.readWhole(path)
+  const whole = recordsOf(disk.readWhole(path))
   const recordBytes = 20 + 'third'.length
   for (let cut = 1; cut <= recordBytes; cut++) {
     disk.overwrite(path, whole.subarray(0, whole.length - cut))
@@ -101,6 +121,21 @@ test('a damaged record before a whole one is damage, not a torn tail', async () 
     flipped[bit >> 3] = (flipped[bit >> 3] ?? 0) ^ (1 << (bit & 7))
     disk.overwrite(path, flipped)
     await expect(replayed(disk), `bit ${bit}`).rejects.toThrow(WalDamage)
+  }
+})
+
+test('a segment that is followed by another one ends in zeros, or is damaged', async () => {
+  const { disk, path } = await walOf(['first'])
+  const next = new FileWriteAheadLog(disk, '/wal')
+  await next.append(1, 1, [Buffer.from('second')])
+  await next.close()
+  expect(await replayed(disk)).toEqual(['first', 'second'])
+  const whole = disk.readWhole(path)
+  for (const at of [recordsOf(whole).length, whole.length - 1]) {
+    const spoilt = Buffer.from(whole)
+    spoilt[at] = 1
+    disk.overwrite(path, spoilt)
+    await expect(replayed(disk), `byte ${at}`).rejects.toThrow(WalDamage)
   }
 })
 

@@ -1,9 +1,9 @@
 import type { LedgerStore } from '../../ledger/store.ts'
 import { type FileLayer, systemFiles } from '../../lib/durable-file.ts'
-import { FileHeadStore } from './ledger-heads.ts'
+import { startJournalThread } from './journal-thread.ts'
+import { type JournalPlaces, type LedgerJournal, openJournal } from './ledger-journal.ts'
 import { lockFile, type Unlock } from './ledger-lock.ts'
 import { FileResourceStore } from './ledger-resources.ts'
-import { FileWriteAheadLog } from './ledger-wal.ts'
 
 export interface FileLedgerOptions {
   /** Absolute; made, with its parents, where it is missing. */
@@ -14,6 +14,8 @@ export interface FileLedgerOptions {
    */
   readonly headDirectory?: string
   readonly files?: FileLayer
+  /** Opens what commits pass; by default a thread on the machine's files, or `files` where given. */
+  readonly journal?: (places: JournalPlaces) => LedgerJournal
   /** Takes an exclusive lock on a path, or throws. */
   readonly lock?: (path: string) => Unlock
 }
@@ -35,24 +37,28 @@ export async function openFileLedgerStore(options: FileLedgerOptions): Promise<L
     for (const unlock of locks) unlock()
     throw cause
   }
-  const wal = new FileWriteAheadLog(files, `${directory}/wal`)
-  const heads = new FileHeadStore(files, headDirectory)
+  const places = { walDirectory: `${directory}/wal`, headDirectory }
+  const { wal, heads, commit, close } = (options.journal ?? journalOn(options.files))(places)
   return {
     wal,
     heads,
+    commit,
     resources: new FileResourceStore(files, `${directory}/log`),
     async freeBytes() {
       return Math.min(await files.freeBytes(directory), await files.freeBytes(headDirectory))
     },
     async close() {
       try {
-        await wal.close()
-        await heads.close()
+        await close()
       } finally {
         for (const unlock of locks.splice(0)) unlock()
       }
     },
   }
+}
+
+function journalOn(files: FileLayer | undefined): (places: JournalPlaces) => LedgerJournal {
+  return files === undefined ? startJournalThread : (places) => openJournal(files, places)
 }
 
 /** The name is durable on resolve, also where a process that died had made it. */

@@ -1,8 +1,9 @@
 import { closeSync, fsyncSync, mkdirSync, openSync, statfsSync } from 'node:fs'
 import { join } from 'node:path'
-import { Worker } from 'node:worker_threads'
+import type { Worker } from 'node:worker_threads'
 import type { Clock } from '../../lib/clock.ts'
 import type { Random } from '../../lib/random.ts'
+import { startWorker } from '../../lib/start-worker.ts'
 import type {
   ChannelStore,
   PublishOrder,
@@ -174,15 +175,8 @@ class WriterThread {
     settings: WorkerSettings,
     onFatal: (error: Error) => void,
   ): Promise<WriterThread> {
-    const fromSource = import.meta.url.endsWith('.ts')
-    const file = fromSource
-      ? new URL('./channel-worker.ts', import.meta.url)
-      : new URL('./channel-worker.js', import.meta.url)
-    const worker = new Worker(file, {
-      workerData: settings,
-      execArgv: fromSource ? ['--conditions=countersign-source'] : [],
-      name: 'channel-writer',
-    })
+    const file = new URL('./channel-worker.ts', import.meta.url)
+    const worker = startWorker(file, 'channel-writer', settings)
     const writer = new WriterThread(worker)
     await writer.#ready.promise
     writer.#onFatal = onFatal

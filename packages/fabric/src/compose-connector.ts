@@ -1,4 +1,9 @@
-import { type MeshAgent, type MeshState, parseBase64 } from '@countersign/protocol'
+import {
+  type MeshAgent,
+  type MeshState,
+  parseBase64,
+  type SignedMessage,
+} from '@countersign/protocol'
 import { clientTlsOptions, type TrustBundles } from '@countersign/protocol/tls'
 import { createCedarParser } from './adapters/cedar/cedar-parser.ts'
 import { memoryReplayGuard } from './adapters/memory/replay-guard.ts'
@@ -63,7 +68,8 @@ export async function openConnector(options: ConnectorOptions): Promise<Connecto
   const { agent, clock, random } = options
   const known = new FollowedState()
   const follower = await followMeshState(agent, clock, (state) => known.apply(state))
-  const rooms = composeConnectorRooms(options, known, follower)
+  const made = new WeakSet<SignedMessage>()
+  const rooms = composeConnectorRooms(options, { known, follower, made })
   const upstream = undiciUpstream({
     tlsFor: (spiffeId) =>
       clientTlsOptions({ ...agent.trust, expected: spiffeId, credential: agent.credential() }),
@@ -73,13 +79,13 @@ export async function openConnector(options: ConnectorOptions): Promise<Connecto
   })
   const stopRotation = agent.onRotate(() => upstream.refresh())
   const outbound = await openOutbound({
-    ...{ agent, rooms, upstream, clock, random, bodyBytesMax },
+    ...{ agent, rooms, upstream, clock, random, made, bodyBytesMax },
     ...options.listen,
     balancer: createBalancer(random, () => clock.monotonic()),
     findRoute: (name) => findOutboundRoute(options, follower.current(), name),
   })
   const exposed =
-    options.expose === null ? null : await exposeAgent(options, { rooms, upstream, known })
+    options.expose === null ? null : await exposeAgent(options, { rooms, upstream, known, made })
   return {
     loopbackUrl: `http://${options.listen.host}:${outbound.port}`,
     meshUrl: exposed?.url ?? null,
@@ -97,16 +103,18 @@ interface ConnectorParts {
   readonly rooms: Rooms
   readonly upstream: ReturnType<typeof undiciUpstream>
   readonly known: FollowedState
+  /** The signatures of this connector's own making. */
+  readonly made: WeakSet<SignedMessage>
 }
 
 async function exposeAgent(
   options: ConnectorOptions,
-  { rooms, upstream, known }: ConnectorParts,
+  { rooms, upstream, known, made }: ConnectorParts,
 ): Promise<{ readonly url: string; close(): Promise<void> }> {
   const { agent, clock, random, expose, protocol, meshListen } = options
   const endpoints = [{ url: expose ?? '', spiffeId: null }]
   const inbound = await openInbound({
-    ...{ agent, rooms, upstream, clock, random, bodyBytesMax },
+    ...{ agent, rooms, upstream, clock, random, made, bodyBytesMax },
     gatewayId: options.gateway.spiffeId,
     route: { name: agent.name, protocol, endpoints },
     sessions: createMcpSessions(),
@@ -155,8 +163,11 @@ function findOutboundRoute(
 
 function composeConnectorRooms(
   { agent, clock, random }: ConnectorOptions,
-  known: FollowedState,
-  follower: StateFollower,
+  {
+    known,
+    follower,
+    made,
+  }: Pick<ConnectorParts, 'known' | 'made'> & { readonly follower: StateFollower },
 ): Rooms {
   const { trustDomain, trust } = agent
   const replayGuard = memoryReplayGuard({ clock })
@@ -165,7 +176,7 @@ function composeConnectorRooms(
     authenticators: [
       authenticateByCertificate({ trustDomain, bundles: trust.bundles, directory, clock }),
     ],
-    signatures: createMessageSignatures({ directory, replayGuard, clock }),
+    signatures: createMessageSignatures({ directory, replayGuard, clock, own: made }),
     authorization: {
       policy: () => {
         // Throws when the fabric has been out of reach for too long: undecided, and so refused.

@@ -1,14 +1,14 @@
 import {
-  createSignatureInput,
+  draftSignature,
   requestSignatureTag,
   responseSignatureTag,
   type SignatureInputDraft,
+  type SignedMessage,
   type SignedRequest,
   type SignedResponse,
 } from './http-signature.ts'
 import {
   type Answer,
-  createSignatureBase,
   fieldValues,
   type HeaderList,
   type SignableRequest,
@@ -47,8 +47,19 @@ export interface ProfileDraft {
 
 /** The member of Signature-Input and the text to sign over it. */
 export interface PreparedSignature {
+  readonly draft: SignatureInputDraft
   readonly input: string
   readonly base: string
+}
+
+/** What a reader finds in a message that carries `signature` under `label`. */
+export function signedMessage(
+  label: string,
+  { draft, base }: PreparedSignature,
+  signature: Uint8Array,
+): SignedMessage {
+  const { components, created, keyId, nonce = null, expires = null, tag = null } = draft
+  return { label, components, created, keyId, nonce, expires, tag, signature, base }
 }
 
 /** The components that our profile covers of this request. */
@@ -93,8 +104,7 @@ export function prepareResponseSignature(answer: Answer, draft: ProfileDraft): P
 }
 
 function prepare(draft: SignatureInputDraft, message: SignableRequest | Answer): PreparedSignature {
-  const input = createSignatureInput(draft)
-  return { input, base: createSignatureBase(input, message) }
+  return { draft, ...draftSignature(draft, message) }
 }
 
 /**

@@ -5,7 +5,7 @@ import { guardPeers, rotateServer, tlsSocketOf } from '@countersign/protocol/tls
 import { Refusal } from '../../lib/refusal.ts'
 import { comesFromForeignPage } from '../http/foreign-page.ts'
 import { certificateChainOf, type NodeRequest, readIncoming } from '../http/incoming.ts'
-import { type NodeResponse, type Reply, writeReply } from '../http/respond.ts'
+import { leavingSignal, type NodeResponse, type Reply, writeReply } from '../http/respond.ts'
 import { refuseUnparsed } from '../http/unparsed.ts'
 import { ArrivingBodies } from './arriving-bodies.ts'
 import { challenged } from './challenge.ts'
@@ -125,18 +125,14 @@ async function serve(
     return
   }
   const read = bodies.watch(request, isStranger)
-  const leaving = new AbortController()
-  response.once('close', () => {
-    // An answered request closes as well; an abort that nobody waits for costs a stack trace.
-    if (!response.writableEnded) leaving.abort()
-  })
+  const signal = leavingSignal(response)
   const at = options.clock.now()
   const exchange = createId('dec', at, options.random(10))
   const incoming = await readIncoming(request, options.bodyBytesMax).finally(read)
   const reply =
     incoming instanceof Refusal
       ? await refuseUnread(socket, incoming, options)
-      : await answer({ exchange, at, incoming, signal: leaving.signal }, key, { socket, options })
+      : await answer({ exchange, at, incoming, signal }, key, { socket, options })
   await writeReply(response, challenged(reply, options.origin()))
 }
 

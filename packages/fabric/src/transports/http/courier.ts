@@ -13,7 +13,8 @@ import type { Upstream, UpstreamResponse } from './upstream.ts'
 
 export interface CallCourierOptions {
   readonly upstream: Upstream
-  readonly signer: ForwardSigner
+  /** Null where the receiver could not tell our signature from anybody's. */
+  readonly signer: ForwardSigner | null
   readonly route: Route
   readonly receiverId: string
   readonly bodyBytesMax: number

@@ -33,7 +33,7 @@ const forwardTag = 'countersign-forward'
 export function forwardedRequest(
   intended: Intended,
   base: Pick<UpstreamRequest, 'method' | 'path'>,
-  signer: ForwardSigner,
+  signer: ForwardSigner | null,
   receiverId: string,
 ): Forwarded {
   const { arrival, caller } = intended.inspected.authorized.authenticated
@@ -46,6 +46,12 @@ export function forwardedRequest(
   ]
   if (body.length > 0) {
     headers.push(['content-digest', formatContentDigest(intended.inspected.digest)])
+  }
+  if (signer === null) {
+    return {
+      request: { method: base.method, path: base.path, authority: '', headers },
+      facts: {},
+    }
   }
   const callers = callerSignature(intended)
   const components = ['"@method"', '"@path"']

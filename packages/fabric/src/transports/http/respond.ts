@@ -54,6 +54,18 @@ export async function writeReply(response: NodeResponse, reply: Reply): Promise<
   }
 }
 
+/**
+ * Aborted when the caller leaves before its answer was written. An answered request closes as well;
+ * an abort that nobody waits for costs a stack trace.
+ */
+export function leavingSignal(response: NodeResponse): AbortSignal {
+  const leaving = new AbortController()
+  response.once('close', () => {
+    if (!response.writableEnded) leaving.abort()
+  })
+  return leaving.signal
+}
+
 /** More of the request may be on its way than anybody wants to wait for. */
 function leavesUnread({ headers, closes = false }: Reply): boolean {
   if (closes) return true

@@ -6,7 +6,8 @@ import {
   formatContentDigest,
   formatSignedResponseHeaders,
   prepareResponseSignature,
-  readSignedResponse,
+  type SignedMessage,
+  signedMessage,
   utf8,
 } from '@countersign/protocol'
 import {
@@ -27,7 +28,7 @@ import { sha256 } from '../../pipeline/record.ts'
 import { answerCall, exchangeHeaders, problem } from '../http/call.ts'
 import { certificateChainOf, type Incoming, readIncoming } from '../http/incoming.ts'
 import type { McpSessions } from '../http/mcp-sessions.ts'
-import { type NodeResponse, type Reply, writeReply } from '../http/respond.ts'
+import { leavingSignal, type NodeResponse, type Reply, writeReply } from '../http/respond.ts'
 import type { Route } from '../http/routes.ts'
 import { refuseUnparsed } from '../http/unparsed.ts'
 import type { Upstream } from '../http/upstream.ts'
@@ -46,6 +47,8 @@ export interface InboundOptions {
   readonly sessions: McpSessions
   readonly host: string
   readonly port: number
+  /** Told of every signature that is made here, so that nobody computes it again. */
+  readonly made: WeakSet<SignedMessage>
   readonly bodyBytesMax: number
   readonly timeoutMs: number
   readonly streamMs: number
@@ -77,14 +80,13 @@ export async function openInbound(options: InboundOptions): Promise<Listener> {
   server.on('tlsClientError', () => undefined)
   refuseUnparsed(server, (socket, refusal) => refuse(options, socket as TLSSocket, refusal))
   server.on('request', (request, response) => {
-    const leaving = new AbortController()
-    response.once('close', () => leaving.abort())
+    const leaving = leavingSignal(response)
     readIncoming(request, options.bodyBytesMax)
       .then((incoming) => {
         if (!(incoming instanceof Refusal) && isFromGateway(options, incoming)) {
-          return relayForwarded(options, incoming, response, leaving.signal)
+          return relayForwarded(options, incoming, response, leaving)
         }
-        return reply(options, request.socket as TLSSocket, incoming, leaving.signal).then((made) =>
+        return reply(options, request.socket as TLSSocket, incoming, leaving).then((made) =>
           writeMeshReply(response, made),
         )
       })
@@ -132,11 +134,12 @@ function answer(options: InboundOptions, incoming: Incoming, signal: AbortSignal
     path: incoming.head.path,
     sessions: options.sessions,
     wireOf: (refusal) => MESH_WIRE[refusal.code],
-    wrap: (courier) => countersigning(courier, incoming, agent, clock),
+    wrap: (courier) => countersigning(courier, incoming, options),
     courier: {
       route: options.route,
       upstream: options.upstream,
-      signer: agent.signer,
+      // The agent has nothing but its loopback address to know us by, and no use for our signature.
+      signer: null,
       receiverId: agent.spiffeId,
       bodyBytesMax: options.bodyBytesMax,
       timeoutMs: options.timeoutMs,
@@ -201,17 +204,12 @@ async function writeMeshReply(response: NodeResponse, reply: Reply): Promise<voi
 }
 
 /** The connector holds the agent's key, so the agent's answer is countersigned here, on its behalf. */
-function countersigning(
-  courier: Courier,
-  incoming: Incoming,
-  agent: ConnectorAgent,
-  clock: Clock,
-): Courier {
+function countersigning(courier: Courier, incoming: Incoming, options: InboundOptions): Courier {
   return async (intended) => {
     const delivered = await courier(intended)
     if (delivered instanceof Refusal) return delivered
     const final = rewritten(delivered)
-    return final instanceof Refusal ? final : countersign(final, incoming, agent, clock)
+    return final instanceof Refusal ? final : countersign(final, incoming, options)
   }
 }
 
@@ -225,8 +223,7 @@ function rewritten({ rewrite, ...delivered }: Delivered): Delivered | Refusal {
 function countersign(
   delivered: Delivered,
   incoming: Incoming,
-  agent: ConnectorAgent,
-  clock: Clock,
+  { agent, clock, made }: InboundOptions,
 ): Delivered {
   if (incoming.signature === null) return { ...delivered, countersignature: null }
   const { request } = incoming.signature
@@ -244,7 +241,8 @@ function countersign(
   )
   const signature = agent.signer.sign(utf8(prepared.base))
   const signed = [...headers, ...formatSignedResponseHeaders('callee', prepared.input, signature)]
-  const countersignature = readSignedResponse({ ...response, headers: signed }, request)
+  const countersignature = signedMessage('callee', prepared, signature)
+  made.add(countersignature)
   return { ...delivered, headers: signed, countersignature }
 }
 

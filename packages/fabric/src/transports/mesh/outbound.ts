@@ -6,15 +6,15 @@ import {
   formatSpiffeId,
   isAgentName,
   prepareRequestSignature,
-  readSignedRequest,
-  type SignableRequest,
+  type SignedMessage,
+  signedMessage,
   toBase64Url,
   utf8,
 } from '@countersign/protocol'
 import type { Clock } from '../../lib/clock.ts'
 import type { Random } from '../../lib/random.ts'
 import { Refusal } from '../../lib/refusal.ts'
-import type { Arrival } from '../../pipeline/arrival.ts'
+import type { Arrival, PresentedSignature } from '../../pipeline/arrival.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
 import { admitControl } from '../../pipeline/control.ts'
 import type { Rooms } from '../../pipeline/enforce.ts'
@@ -23,7 +23,7 @@ import { refusalReply } from '../http/call.ts'
 import { type Classified, classifyIncoming } from '../http/classify.ts'
 import { forwardedHeaders, type Head } from '../http/head.ts'
 import { type Incoming, type NodeRequest, readIncoming } from '../http/incoming.ts'
-import { type Reply, writeReply } from '../http/respond.ts'
+import { leavingSignal, type Reply, writeReply } from '../http/respond.ts'
 import { refuseUnparsed } from '../http/unparsed.ts'
 import type { Upstream } from '../http/upstream.ts'
 import { type Balancer, requestBalanced } from './balancer.ts'
@@ -44,6 +44,8 @@ export interface OutboundOptions {
   /** Loopback only: whoever can reach this address speaks as the agent. */
   readonly host: string
   readonly port: number
+  /** Told of every signature that is made here, so that nobody computes it again. */
+  readonly made: WeakSet<SignedMessage>
   readonly bodyBytesMax: number
   readonly clock: Clock
   readonly random: Random
@@ -74,9 +76,7 @@ export async function openOutbound(options: OutboundOptions): Promise<Listener> 
     return replyTo(await refuse(options, call, refusal), call)
   })
   server.on('request', (request, response) => {
-    const leaving = new AbortController()
-    response.once('close', () => leaving.abort())
-    const call = begin(leaving.signal)
+    const call = begin(leavingSignal(response))
     const present = (_: NodeRequest, head: Head) => presentOwn(options, head)
     readIncoming(request, options.bodyBytesMax, present)
       .then((incoming) => carry({ ...options, port }, call, incoming))
@@ -143,8 +143,9 @@ async function carry(
     return refuse(options, call, order as Refusal)
   }
   const { rpcId } = order.classified
-  const request = sign(options, call, incoming, order)
-  const arrival = toArrival(call, incoming, order, request)
+  const signature = sign(options, call, incoming, order)
+  const { request } = signature
+  const arrival = toArrival(call, incoming, order, signature)
   const admitted = await admit(options, arrival)
   if (admitted instanceof Refusal) return new RefusedCall(admitted, rpcId)
   const refused = async (refusal: Refusal) => {
@@ -203,10 +204,9 @@ function toArrival(
   call: OutboundCall,
   { head, presented, body }: Incoming,
   { name, inner, classified }: Order,
-  request: SignableRequest,
+  signature: PresentedSignature,
 ): Arrival {
   const { protocol, operation, tool } = classified
-  const signed = readSignedRequest(request)
   return {
     exchange: call.exchange,
     at: call.at,
@@ -214,7 +214,7 @@ function toArrival(
     presented,
     fault: null,
     // Our own, by which policy sees that the receiver will get a signed request.
-    signature: signed === null ? null : { signed, request },
+    signature,
     target: { kind: 'agent', name, action: 'call', protocol, operation, tool, labels: [] },
     message: {
       method: head.method,
@@ -228,11 +228,11 @@ function toArrival(
 
 /** What travels is rebuilt, and signed with the agent's own key. */
 function sign(
-  { agent, random }: OutboundOptions,
+  { agent, random, made }: OutboundOptions,
   call: OutboundCall,
   incoming: Incoming,
   { name, inner, route }: Order,
-): SignableRequest {
+): PresentedSignature {
   const { trustDomain } = agent
   const receiver = formatSpiffeId({ trustDomain, kind: 'agent', name, instance: null })
   const headers: [string, string][] = [
@@ -244,14 +244,16 @@ function sign(
   }
   const path = `${route.prefix}${inner}`
   const request = { method: incoming.head.method, path, authority: '', headers }
-  const { input, base } = prepareRequestSignature(request, {
+  const prepared = prepareRequestSignature(request, {
     created: Math.floor(call.at / 1000),
     keyId: agent.signer.keyId,
     nonce: toBase64Url(random(16)),
   })
-  const signature = agent.signer.sign(utf8(base))
-  const signed = formatSignedRequestHeaders('caller', input, signature)
-  return { ...request, headers: [...headers, ...signed] }
+  const signature = agent.signer.sign(utf8(prepared.base))
+  const fields = formatSignedRequestHeaders('caller', prepared.input, signature)
+  const signed = signedMessage('caller', prepared, signature)
+  made.add(signed)
+  return { signed, request: { ...request, headers: [...headers, ...fields] } }
 }
 
 function replyTo(refusal: Refusal, { exchange }: OutboundCall): Reply {

@@ -29,6 +29,11 @@ export function isId<Prefix extends string>(prefix: Prefix, value: unknown): val
   )
 }
 
+/** When the id says that it was made, in Unix milliseconds; null for what is no id of that kind. */
+export function timeOfId(prefix: string, value: string): number | null {
+  return isId(prefix, value) ? Number.parseInt(value.slice(prefix.length + 1, -20), 16) : null
+}
+
 /** An agent's name is one SPIFFE path segment (SPIFFE ID, section 2.2), at most 63 bytes, lower case. */
 const agentName = /^[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?$/
 

@@ -201,7 +201,7 @@ class EntryCheck {
   async #checkSegment(last: number): Promise<void> {
     const { store, limits } = this.#parts
     const segment = Math.floor(last / limits.segmentEntries)
-    const expected = encodeSegment(this.#positions, this.#open)
+    const expected = encodeSegment({ positions: this.#positions, open: this.#open })
     this.#positions = new Map()
     const bytes = await store.resources.read(segmentPath(segment))
     // A segment that is not written yet is not wrong.

@@ -1,3 +1,4 @@
+import { createId } from '@countersign/protocol'
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { ExchangeIndex, segmentPath } from './exchange-index.ts'
@@ -12,7 +13,10 @@ class MemoryResources implements ResourceStore {
     return this.files.get(path) ?? null
   }
 
+  reads = 0
+
   async readPart(path: string, position: number, length: number) {
+    this.reads += 1
     return this.files.get(path)?.subarray(position, position + length) ?? null
   }
 
@@ -123,8 +127,28 @@ test('one key on several pages is found whole', async () => {
   expect(await index.find('life')).toHaveLength(count)
 })
 
+test('an exchange is sought only where one as new as it is recorded', async () => {
+  const resources = new MemoryResources()
+  const index = new ExchangeIndex(resources, 2)
+  const id = (at: number) => createId('dec', 1_800_000_000_000 + at, new Uint8Array(10).fill(at))
+  // A connector's clock may be ahead: its exchange is older than its id says.
+  const times = [1, 2, 99, 4, 5, 6, 7, 8]
+  for (const [at, time] of times.entries()) {
+    index.add({ exchange: id(time), kind: 'refusal', index: at })
+  }
+  await index.store(times.length)
+  for (const [at, time] of times.entries()) expect(await index.find(id(time))).toEqual([at])
+  resources.reads = 0
+  expect(await index.find(id(100))).toEqual([])
+  expect(resources.reads).toBe(0)
+  expect(await index.find(id(98))).toEqual([])
+  expect(resources.reads).toBe(1)
+})
+
+const one = { positions: new Map([['a', [0]]]) }
+
 test('a damaged page is never searched, and a damaged header or list is rebuilt', async () => {
-  const page = encodeSegment(new Map([['a', [0]]]), new Map()).subarray(16, 16 + 4096)
+  const page = encodeSegment({ ...one, open: new Map() }).subarray(24, 24 + 4096)
   expect(searchPage(page, exchangeKey('a')).positions).toEqual([0])
   for (const at of [0, 5, 2000, 4088, 4095]) {
     const damaged = Buffer.from(page)
@@ -133,7 +157,7 @@ test('a damaged page is never searched, and a damaged header or list is rebuilt'
   }
   const resources = new MemoryResources()
   for (const at of [1, 5, -1]) {
-    const segment = encodeSegment(new Map([['a', [0]]]), new Map([['a', 0]]))
+    const segment = encodeSegment({ ...one, open: new Map([['a', 0]]) })
     const where = at < 0 ? segment.length + at : at
     segment[where] = (segment[where] ?? 0) ^ 1
     resources.files.set(segmentPath(0), segment)

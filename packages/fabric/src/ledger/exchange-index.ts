@@ -1,10 +1,12 @@
 import {
+  begunAt,
   encodeSegment,
   exchangeKey,
   type OpenIntents,
   pageBytes,
   parseOpenIntents,
   parseSegmentHeader,
+  type SegmentHeader,
   searchPage,
   segmentEntriesMax,
   segmentHeaderBytes,
@@ -55,7 +57,7 @@ export class ExchangeIndex {
   readonly #open = new Map<string, number>()
   /** By segment number, oldest first. */
   readonly #tails = new Map<number, Tail>()
-  readonly #pages = new Map<number, number>()
+  readonly #headers = new Map<number, SegmentHeader>()
   #stored = 0
 
   constructor(resources: ResourceStore, segmentEntries: number) {
@@ -110,13 +112,11 @@ export class ExchangeIndex {
       for (const index of recent?.indexes ?? []) found.add(index)
       if (recent?.closed === true) return ascending(found)
     }
-    const key = exchangeKey(exchange)
-    for (let first = 0; first < this.#stored; first += lookupsAtOnce) {
-      const count = Math.min(lookupsAtOnce, this.#stored - first)
-      const segments = Array.from({ length: count }, (_, i) => this.#search(first + i, key))
-      for (const indexes of await Promise.all(segments)) {
-        for (const index of indexes) found.add(index)
-      }
+    const sought = { key: exchangeKey(exchange), begun: begunAt(exchange) ?? 0 }
+    for (let end = this.#stored; end > 0; end -= lookupsAtOnce) {
+      const count = Math.min(lookupsAtOnce, end)
+      const segments = Array.from({ length: count }, (_, i) => this.#search(end - 1 - i, sought))
+      for (const index of (await Promise.all(segments)).flat()) found.add(index)
     }
     return ascending(found)
   }
@@ -125,7 +125,7 @@ export class ExchangeIndex {
   async store(published: number): Promise<void> {
     for (const [segment, { positions, open }] of this.#tails) {
       if (open === null || (segment + 1) * this.#segmentEntries > published) return
-      const bytes = encodeSegment(positions, open)
+      const bytes = encodeSegment({ positions, open })
       await this.#resources.write([{ path: segmentPath(segment), bytes }])
       // The file answers from here on; between the two lines both do, with the same indexes.
       this.#stored = segment + 1
@@ -142,8 +142,13 @@ export class ExchangeIndex {
     return tail
   }
 
-  async #search(segment: number, key: number): Promise<readonly number[]> {
-    const pages = await this.#pageCount(segment)
+  /** Only those of a new exchange are few: what lies before it is passed over without reading. */
+  async #search(
+    segment: number,
+    { key, begun }: { readonly key: number; readonly begun: number },
+  ): Promise<readonly number[]> {
+    const { pages, begunLast } = await this.#knownHeader(segment)
+    if (begunLast < begun) return []
     const first = Math.min(pages - 1, Math.floor((key / 2 ** 48) * pages))
     const found: number[] = []
     const look = async (page: number) => {
@@ -163,14 +168,14 @@ export class ExchangeIndex {
     return found
   }
 
-  async #pageCount(segment: number): Promise<number> {
-    const known = this.#pages.get(segment)
+  async #knownHeader(segment: number): Promise<SegmentHeader> {
+    const known = this.#headers.get(segment)
     if (known !== undefined) return known
     const header = await this.#header(segment)
     if (header === null)
       throw new LedgerDamage(`segment ${segment} of the exchange index is damaged`)
-    this.#pages.set(segment, header.pages)
-    return header.pages
+    this.#headers.set(segment, header)
+    return header
   }
 
   async #header(segment: number) {

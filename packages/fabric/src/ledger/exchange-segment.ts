@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto'
+import { timeOfId } from '@countersign/protocol'
 import { crc32c } from '../lib/crc32c.ts'
 import { LedgerDamage } from './store.ts'
 
@@ -9,13 +10,15 @@ import { LedgerDamage } from './store.ts'
 export interface SegmentHeader {
   readonly pages: number
   readonly openBytes: number
+  /** No exchange in it began later, as far as its id tells. Unix milliseconds. */
+  readonly begunLast: number
 }
 
 /** An intent that nothing had closed when the segment ended. */
 export type OpenIntents = ReadonlyMap<string, number>
 
-const magic = 0x43_53_49_58
-export const segmentHeaderBytes = 16
+const magic = 0x43_53_49_59
+export const segmentHeaderBytes = 24
 export const pageBytes = 4096
 const rowBytes = 8
 const pageTrailerBytes = 8
@@ -28,26 +31,36 @@ export function exchangeKey(exchange: string): number {
   return hash('sha256', exchange, 'buffer').readUIntBE(0, 6)
 }
 
-/** `positions`: where the entries of an exchange stand, counted from the segment's first entry. */
-export function encodeSegment(
-  positions: ReadonlyMap<string, readonly number[]>,
-  open: OpenIntents,
-): Buffer {
-  const rows: [number, number][] = []
-  for (const [exchange, at] of positions) {
-    const key = exchangeKey(exchange)
-    for (const position of at) rows.push([key, position])
-  }
-  rows.sort((a, b) => a[0] - b[0] || a[1] - b[1])
+/** When an exchange began, as far as its id tells; null where it does not. */
+export function begunAt(exchange: string): number | null {
+  return timeOfId('dec', exchange)
+}
+
+export interface Segment {
+  /** Where the entries of an exchange stand, counted from the segment's first entry. */
+  readonly positions: ReadonlyMap<string, readonly number[]>
+  readonly open: OpenIntents
+}
+
+export function encodeSegment({ positions, open }: Segment): Buffer {
+  const rows = sortedRows(positions)
+  let begunLast = 0
+  for (const exchange of positions.keys()) begunLast = Math.max(begunLast, begunAt(exchange) ?? 0)
   const pages = Math.ceil(rows.length / rowsPerPage)
   const names = Buffer.from([...open].map(([exchange, index]) => `${index} ${exchange}\n`).join(''))
   const bytes = Buffer.alloc(segmentHeaderBytes + pages * pageBytes + names.length + 4)
   let at = bytes.writeUInt32BE(magic, 0)
   at = bytes.writeUInt32BE(pages, at)
   at = bytes.writeUInt32BE(names.length, at)
+  at = bytes.writeBigUInt64BE(BigInt(begunLast), at)
   bytes.writeUInt32BE(crc32c(bytes.subarray(0, at)), at)
   for (let page = 0; page < pages; page++) {
-    writePage(bytes, segmentHeaderBytes + page * pageBytes, rows.slice(page * rowsPerPage))
+    const first = page * rowsPerPage
+    writePage(
+      bytes,
+      segmentHeaderBytes + page * pageBytes,
+      rows.subarray(first, first + rowsPerPage),
+    )
   }
   at = segmentHeaderBytes + pages * pageBytes
   bytes.set(names, at)
@@ -55,15 +68,20 @@ export function encodeSegment(
   return bytes
 }
 
-function writePage(bytes: Buffer, start: number, rows: readonly (readonly [number, number])[]) {
-  const count = Math.min(rows.length, rowsPerPage)
-  for (let row = 0; row < count; row++) {
-    const [key, position] = rows[row] ?? [0, 0]
-    bytes.writeUIntBE(key, start + row * rowBytes, 6)
-    bytes.writeUInt16BE(position, start + row * rowBytes + 6)
+/** Key and position as one number each: numbers are sorted in a tenth of the time that pairs take. */
+function sortedRows(positions: Segment['positions']): BigUint64Array {
+  const rows: bigint[] = []
+  for (const [exchange, at] of positions) {
+    const key = BigInt(exchangeKey(exchange)) << 16n
+    for (const position of at) rows.push(key | BigInt(position))
   }
+  return new BigUint64Array(rows).sort()
+}
+
+function writePage(bytes: Buffer, start: number, rows: BigUint64Array): void {
+  for (const [row, value] of rows.entries()) bytes.writeBigUInt64BE(value, start + row * rowBytes)
   const trailer = start + pageBytes - pageTrailerBytes
-  bytes.writeUInt32BE(count, trailer)
+  bytes.writeUInt32BE(rows.length, trailer)
   bytes.writeUInt32BE(crc32c(bytes.subarray(start, trailer + 4)), trailer + 4)
 }
 
@@ -72,8 +90,13 @@ export function parseSegmentHeader(bytes: Uint8Array | null): SegmentHeader | nu
   if (bytes === null || bytes.length < segmentHeaderBytes) return null
   const buffer = Buffer.from(bytes)
   if (buffer.readUInt32BE(0) !== magic) return null
-  if (buffer.readUInt32BE(12) !== crc32c(buffer.subarray(0, 12))) return null
-  return { pages: buffer.readUInt32BE(4), openBytes: buffer.readUInt32BE(8) }
+  const sumAt = segmentHeaderBytes - 4
+  if (buffer.readUInt32BE(sumAt) !== crc32c(buffer.subarray(0, sumAt))) return null
+  return {
+    pages: buffer.readUInt32BE(4),
+    openBytes: buffer.readUInt32BE(8),
+    begunLast: Number(buffer.readBigUInt64BE(12)),
+  }
 }
 
 /** `bytes` is what follows the pages; null as for the header. */

@@ -55,6 +55,19 @@ export class ByteWriter {
     this.#length += value.length
   }
 
+  /** A copy of what was written, after which the same memory serves again. */
+  take(): Uint8Array<ArrayBuffer> {
+    const taken = this.#bytes.slice(0, this.#length)
+    this.#length = 0
+    return taken
+  }
+
+  /** Begins anew: what an encoder wrote before it threw is nobody's. */
+  reset(): this {
+    this.#length = 0
+    return this
+  }
+
   /** What was written. Without a copy where the capacity was exact; nothing may be written after it. */
   finish(): Uint8Array<ArrayBuffer> {
     if (this.#length === this.#bytes.length) return this.#bytes
@@ -69,6 +82,8 @@ export class ByteWriter {
     this.#bytes = larger
   }
 }
+
+const asciiOf = Array.from({ length: 128 }, (_, code) => String.fromCharCode(code))
 
 /** Reads what `ByteWriter` writes. Every method throws `Malformed` rather than read past the end. */
 export class ByteReader {
@@ -114,9 +129,12 @@ export class ByteReader {
   }
 
   text(): string {
-    const bytes = this.raw(this.u8())
-    for (const byte of bytes) if (byte < 0x20 || byte > 0x7e) throw new Malformed('not ASCII')
-    return String.fromCharCode(...bytes)
+    let text = ''
+    for (const byte of this.raw(this.u8())) {
+      if (byte < 0x20 || byte > 0x7e) throw new Malformed('not ASCII')
+      text += asciiOf[byte] ?? ''
+    }
+    return text
   }
 
   end(): void {

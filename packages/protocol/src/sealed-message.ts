@@ -114,11 +114,14 @@ export function isContentType(value: unknown): value is string {
   return typeof value === 'string' && contentTypePattern.test(value)
 }
 
+/** Memory for one header at a time, since fresh memory costs each message as much as its cipher. */
+const headers = new ByteWriter(512)
+
 /** Throws a TypeError on a header that `parseSealedMessage` would not take back. */
 export function encodeSealedHeader(header: SealedHeader): Uint8Array<ArrayBuffer> {
   const fault = headerFault(header)
   if (fault !== null) throw new TypeError(`sealed header: ${fault}`)
-  const writer = new ByteWriter(512)
+  const writer = headers.reset()
   writer.raw(SEALED_MAGIC)
   writer.u16(header.suite)
   writer.u8(
@@ -141,7 +144,7 @@ export function encodeSealedHeader(header: SealedHeader): Uint8Array<ArrayBuffer
   writer.text(header.contentType)
   writer.u8(header.labels.length)
   for (const label of header.labels) writer.text(label)
-  return writer.finish()
+  return writer.take()
 }
 
 /** What stands between the header and the signature. */

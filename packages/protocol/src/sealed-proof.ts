@@ -146,15 +146,17 @@ export interface AckStatement {
   readonly reason: string
 }
 
+const acks = new ByteWriter(256)
+
 export function ackDigest(ack: AckStatement, sha256: Sha256): Uint8Array {
-  const writer = new ByteWriter(256)
+  const writer = acks.reset()
   writer.raw(hexBytes(ack.messageId.slice(4)))
   writer.raw(ack.sealedHash)
   writer.raw(ack.senderSignature)
   writer.text(ack.group)
   writer.u8(ACK_VERDICTS[ack.verdict])
   writer.text(ack.reason)
-  return sha256(ackContext, writer.finish())
+  return sha256(ackContext, writer.take())
 }
 
 /**

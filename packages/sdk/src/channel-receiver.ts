@@ -97,8 +97,10 @@ export class ChannelReceiver {
     const frames = await calls.lease({ group, count: countMax, leaseMs, waitMs })
     const received: ReceivedMessage[] = []
     const failed: Promise<void>[] = []
-    for (const frame of frames) {
-      const opened = await this.#opener.open(frame.sealed)
+    const answers = await Promise.all(frames.map(({ sealed }) => this.#opener.open(sealed)))
+    for (const [i, frame] of frames.entries()) {
+      const opened = answers[i]
+      if (opened === undefined) continue
       if (opened instanceof SealFailure) failed.push(this.#discard(frame, opened))
       else received.push(this.#toReceived(frame, opened))
     }

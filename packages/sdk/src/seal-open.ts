@@ -1,4 +1,4 @@
-import { verify } from 'node:crypto'
+import { type KeyObject, verify } from 'node:crypto'
 import {
   BatchProofs,
   batchSignatureInput,
@@ -44,7 +44,8 @@ export interface Opened {
  * that an unauthenticated sender wrote reaches the cipher.
  */
 export interface Opener {
-  /** The content, or the reason why not. Rejects only when `source` does: nothing is decided then. */
+  /** The content, or the reason why not. Rejects when `source` does, or when
+   * a signature could not be computed: nothing is decided then. */
   open(sealed: Uint8Array): Promise<Opened | SealFailure>
   /**
    * The receiver is done with it. Only from here on is a second copy a replay: a redelivery of
@@ -87,7 +88,8 @@ class ChannelOpener implements Opener {
       return new SealFailure('SUITE_REFUSED', `suite ${header.suite}`)
     }
     const digest = messageDigest(message.core, sha256)
-    if (!this.#isSigned(message, digest)) return new SealFailure('BAD_SIGNATURE', header.sender)
+    if (!(await this.#isSigned(message, digest)))
+      return new SealFailure('BAD_SIGNATURE', header.sender)
     if (clock.now() > header.notAfter) return new SealFailure('EXPIRED', '')
     const session = await this.#findSession(header)
     if (session instanceof SealFailure) return session
@@ -101,12 +103,12 @@ class ChannelOpener implements Opener {
     this.#sessions.get(sessionName(header))?.window.complete(header.sequence)
   }
 
-  #isSigned(message: SealedMessage, digest: Uint8Array): boolean {
+  #isSigned(message: SealedMessage, digest: Uint8Array): boolean | Promise<boolean> {
     const { header, signature } = message
     const key = this.#book.findSigningKey(header)
     if (key === null) return false
     const { batch } = message
-    if (batch === null) return verify(null, messageSignatureInput(digest), key, signature)
+    if (batch === null) return verifyInPool(messageSignatureInput(digest), key, signature)
     // Who signed is part of the name: a batch of one member proves nothing about another.
     const signer = `${header.epoch} ${header.sender} ${header.signingKeyId} ${batch.count}`
     const name = `${signer} ${Buffer.from(signature).toString('latin1')}`
@@ -134,6 +136,19 @@ class ChannelOpener implements Opener {
     keep(this.#sessions, name, session, sessionsMax)
     return session
   }
+}
+
+/**
+ * In a thread of libuv's pool: the signature costs more than all else that is done for a message.
+ * Rejects when it could not be computed; then nothing is decided.
+ */
+function verifyInPool(input: Uint8Array, key: KeyObject, signature: Uint8Array): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    verify(null, input, key, signature, (error, isValid) => {
+      if (error === null) resolve(isValid)
+      else reject(error)
+    })
+  })
 }
 
 function unseal(message: SealedMessage, key: MessageKey): Uint8Array | SealFailure {

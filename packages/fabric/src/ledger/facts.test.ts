@@ -1,10 +1,10 @@
 import { encodeFact } from '@countersign/protocol'
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { hmacSha256 } from '../lib/hmac.ts'
 import { systemRandom } from '../lib/random.ts'
 import { DetailVault } from './details.ts'
 import { commitFacts, openFacts } from './facts.ts'
-import { hmacSha256 } from './hash.ts'
 import { LedgerDamage } from './store.ts'
 
 const value = fc.oneof(

@@ -1,6 +1,6 @@
 import { decodeCbor, equalBytes, saltBytes } from '@countersign/protocol'
+import { hmacInto, hmacSha256 } from '../lib/hmac.ts'
 import { factBytesBound, writeFact } from './fact-encoding.ts'
-import { hmacInto, hmacSha256 } from './hash.ts'
 import type { FactValue } from './ledger.ts'
 import { LedgerDamage } from './store.ts'
 

@@ -1,20 +1,10 @@
-import { createHash, createHmac } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { hmacSha256, leafHash, nodeHash, pairHashInto } from './hash.ts'
+import { leafHash, nodeHash, pairHashInto } from './hash.ts'
 
 const bytes = fc.uint8Array({ maxLength: 300 })
 const hash32 = fc.uint8Array({ minLength: 32, maxLength: 32 })
-
-test('the commitment is the HMAC that everybody else computes', () => {
-  fc.assert(
-    fc.property(fc.uint8Array({ maxLength: 64 }), bytes, (key, message) => {
-      const theirs = createHmac('sha256', key).update(message).digest()
-      expect(hmacSha256(key, message)).toEqual(theirs)
-    }),
-  )
-  expect(() => hmacSha256(new Uint8Array(65), new Uint8Array(0))).toThrow(TypeError)
-})
 
 test('leaves and nodes are hashed under different prefixes (RFC 6962, section 2.1)', () => {
   fc.assert(

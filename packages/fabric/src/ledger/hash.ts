@@ -1,12 +1,4 @@
-import { hash } from 'node:crypto'
-
-/**
- * SHA-256 of `bytes`, written to `target` at `offset`. The detour through a binary string costs a
- * third of what a fresh Buffer for every digest does.
- */
-export function sha256Into(target: Buffer, offset: number, bytes: Uint8Array): void {
-  target.write(hash('sha256', bytes, 'binary'), offset, 'binary')
-}
+import { sha256Into } from '../lib/sha256.ts'
 
 /** An entry is at most 65,535 bytes (C2SP tlog-tiles). Its first byte stays 0. */
 const leaf = Buffer.alloc(1 + 65_535)
@@ -34,34 +26,4 @@ export function nodeHash(left: Uint8Array, right: Uint8Array): Buffer {
 export function pairHashInto(target: Buffer, offset: number, pairs: Buffer, at: number): void {
   pairs.copy(node, 1, at, at + 64)
   sha256Into(target, offset, node)
-}
-
-const blockBytes = 64
-/** A fact of the largest size fits; what is longer gets memory of its own. */
-const innerBytes = blockBytes + 64 * 1024 + 128
-const inner = Buffer.alloc(innerBytes)
-const outer = Buffer.alloc(blockBytes + 32)
-
-/**
- * HMAC-SHA-256 (RFC 2104) with a key of at most 64 bytes, written to `target` at `offset`. An Hmac
- * object of Node costs more than the statement's signature leaves for a dozen commitments.
- */
-export function hmacInto(target: Buffer, offset: number, key: Uint8Array, bytes: Uint8Array): void {
-  if (key.length > blockBytes) throw new TypeError('the key is longer than a block')
-  const end = blockBytes + bytes.length
-  const whole = end <= innerBytes ? inner : Buffer.alloc(end)
-  for (let i = 0; i < blockBytes; i++) {
-    const byte = i < key.length ? (key[i] as number) : 0
-    whole[i] = byte ^ 0x36
-    outer[i] = byte ^ 0x5c
-  }
-  whole.set(bytes, blockBytes)
-  sha256Into(outer, blockBytes, new Uint8Array(whole.buffer, whole.byteOffset, end))
-  sha256Into(target, offset, outer)
-}
-
-export function hmacSha256(key: Uint8Array, bytes: Uint8Array): Buffer {
-  const code = Buffer.allocUnsafe(32)
-  hmacInto(code, 0, key, bytes)
-  return code
 }

@@ -1,4 +1,5 @@
-import { pairHashInto, sha256Into } from './hash.ts'
+import { sha256Into } from '../lib/sha256.ts'
+import { pairHashInto } from './hash.ts'
 import { hashBytes, tileHeight, tileWidth } from './tiles.ts'
 
 /** Where each height of the small tree inside a tile begins, in hashes. */

@@ -4,3 +4,17 @@ import { hash } from 'node:crypto'
 export function sha256(bytes: Uint8Array): Uint8Array {
   return Buffer.from(hash('sha256', bytes, 'binary'), 'binary')
 }
+
+/**
+ * SHA-256 of `bytes`, written to `target` at `offset`. The detour through a binary string costs a
+ * third of what a fresh Buffer for every digest does.
+ */
+export function sha256Into(target: Buffer, offset: number, bytes: Uint8Array): void {
+  target.write(hash('sha256', bytes, 'binary'), offset, 'binary')
+}
+
+/** Of the concatenation. One call over a copy costs less than a Hash object does for its life. */
+export function sha256OfParts(...parts: readonly Uint8Array[]): Uint8Array {
+  const [only] = parts
+  return sha256(parts.length === 1 && only !== undefined ? only : Buffer.concat(parts))
+}

@@ -16,12 +16,13 @@ import {
 import type { AgentRecord } from '../../identity/directory.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { Refusal } from '../../lib/refusal.ts'
+import { sha256OfParts } from '../../lib/sha256.ts'
 import type { ChannelAuthority } from './channel-authority.ts'
 import type { ChannelRecord, ChannelRecords } from './channel-records.ts'
 import type { ChannelStore, Leased, PublishResult } from './channel-store.ts'
 import { LeaseTokens } from './lease-tokens.ts'
 import { LeaseWaiters } from './lease-waiters.ts'
-import { checkPublish, type Publisher, sha256 } from './publish-check.ts'
+import { checkPublish, type Publisher } from './publish-check.ts'
 import type { DecodedPublish } from './publish-decoding.ts'
 
 /** While a request is held open, leases of others run out and delays pass: it looks this often. */
@@ -81,7 +82,7 @@ export class Channels {
     const { channel, publisher } = taken
     const { trustDomain, clock, store } = this.#options
     const now = clock.now()
-    const refusal = checkPublish(messages, publisher, { trustDomain, channel, now })
+    const refusal = await checkPublish(messages, publisher, { trustDomain, channel, now })
     if (refusal !== null) return refusal
     const orders = messages.map(({ sealed, message: { header } }) => ({
       channel: channel.name,
@@ -147,9 +148,9 @@ export class Channels {
       const held = await this.#findHeld(channel.name, item)
       if (held === null) return new Refusal('LEASE_LOST', `${channel.name} ${item.offset} is gone`)
       const { verdict, reason } = item
-      digests.push(ackDigest({ ...held, group, verdict, reason }, sha256))
+      digests.push(ackDigest({ ...held, group, verdict, reason }, sha256OfParts))
     }
-    const countersigned = ackSignatureInput(digests, sha256)
+    const countersigned = ackSignatureInput(digests, sha256OfParts)
     if (
       settlement.signingKeyId !== publisher.signingKeyId ||
       !verify(null, countersigned, publisher.signingKey, settlement.countersignature)
@@ -265,8 +266,8 @@ export class Channels {
     if (message === null) return null
     const held = {
       messageId: message.header.messageId,
-      sealedHash: sha256(sealed),
-      // A copy: the view would keep the whole lease's buffer alive.
+      // Copies: the views would keep the buffers alive that they lie in.
+      sealedHash: new Uint8Array(sha256OfParts(sealed)),
       senderSignature: message.signature.slice(),
     }
     const oldest = this.#held.keys().next()

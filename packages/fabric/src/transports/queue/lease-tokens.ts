@@ -1,5 +1,6 @@
-import { createHmac, timingSafeEqual } from 'node:crypto'
+import { timingSafeEqual } from 'node:crypto'
 import { utf8 } from '@countersign/protocol'
+import { hmacSha256 } from '../../lib/hmac.ts'
 
 /** To whom a lease was given. */
 export interface LeasePlace {
@@ -40,6 +41,6 @@ export class LeaseTokens {
   #seal(token: string, { channel, group, caller }: LeasePlace): string {
     // No name holds a zero byte, so the joined names cannot be read in two ways.
     const names = [channel, group, caller, token].join('\0')
-    return createHmac('sha256', this.#key).update(names).digest('base64url').slice(0, sealLength)
+    return hmacSha256(this.#key, utf8(names)).toString('base64url').slice(0, sealLength)
   }
 }

@@ -1,4 +1,4 @@
-import { createHash, type KeyObject, verify } from 'node:crypto'
+import { type KeyObject, verify } from 'node:crypto'
 import {
   BatchProofs,
   batchSignatureInput,
@@ -6,20 +6,14 @@ import {
   messageSignatureInput,
   type SealedHeader,
   type SealedMessage,
-  type Sha256,
 } from '@countersign/protocol'
 import { Refusal } from '../../lib/refusal.ts'
+import { sha256OfParts } from '../../lib/sha256.ts'
 import type { ChannelRecord } from './channel-records.ts'
 import type { ClaimedMessage } from './publish-decoding.ts'
 
 /** How far a sender's clock may run ahead of ours. */
 const clockSkewMs = 5 * 60 * 1000
-
-export const sha256: Sha256 = (...parts) => {
-  const hash = createHash('sha256')
-  for (const part of parts) hash.update(part)
-  return hash.digest()
-}
 
 /** The authenticated sender, with the key it enrolled. */
 export interface Publisher {
@@ -38,12 +32,11 @@ interface PublishPlace {
  * Null when every message was sealed by `publisher` for this channel, now, and says so under its
  * signature. One bad message refuses the request: its sender is either broken or not who it says.
  */
-export function checkPublish(
+export async function checkPublish(
   messages: readonly ClaimedMessage[],
   publisher: Publisher,
   place: PublishPlace,
-): Refusal | null {
-  const batches = new BatchSignatures(publisher.signingKey)
+): Promise<Refusal | null> {
   for (const { sealed, message } of messages) {
     if (sealed.length > place.channel.bounds.messageBytesMax) {
       return new Refusal(
@@ -53,11 +46,13 @@ export function checkPublish(
     }
     const refusal = checkHeader(message.header, publisher, place)
     if (refusal !== null) return refusal
-    if (!batches.isSigned(message)) {
-      return new Refusal('SIGNATURE_REJECTED', `${message.header.messageId} of ${publisher.name}`)
-    }
   }
-  return null
+  const batches = new BatchSignatures(publisher.signingKey)
+  const signed = await Promise.all(messages.map(async ({ message }) => batches.isSigned(message)))
+  const unsigned = messages[signed.indexOf(false)]
+  return unsigned === undefined
+    ? null
+    : new Refusal('SIGNATURE_REJECTED', `${unsigned.message.header.messageId} of ${publisher.name}`)
 }
 
 function checkHeader(
@@ -95,14 +90,27 @@ class BatchSignatures {
     this.#key = key
   }
 
-  isSigned({ core, batch, signature }: SealedMessage): boolean {
-    const digest = messageDigest(core, sha256)
-    if (batch === null) return verify(null, messageSignatureInput(digest), this.#key, signature)
+  isSigned({ core, batch, signature }: SealedMessage): boolean | Promise<boolean> {
+    const digest = messageDigest(core, sha256OfParts)
+    if (batch === null) return verifyInPool(messageSignatureInput(digest), this.#key, signature)
     const name = `${batch.count} ${Buffer.from(signature).toString('latin1')}`
-    const proofs = this.#batches.get(name) ?? new BatchProofs(sha256)
+    const proofs = this.#batches.get(name) ?? new BatchProofs(sha256OfParts)
     this.#batches.set(name, proofs)
     return proofs.prove(digest, batch, (root) =>
       verify(null, batchSignatureInput(batch.count, root), this.#key, signature),
     )
   }
+}
+
+/**
+ * In a thread of libuv's pool: a signature of its own costs a message more than all else that is done
+ * for it, and the event loop has other callers. Rejects when it could not be computed.
+ */
+function verifyInPool(input: Uint8Array, key: KeyObject, signature: Uint8Array): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    verify(null, input, key, signature, (error, isValid) => {
+      if (error === null) resolve(isValid)
+      else reject(error)
+    })
+  })
 }

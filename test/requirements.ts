@@ -319,11 +319,8 @@ export const REQUIREMENTS = {
   },
   'deliver:balance': {
     promise: 'Exchanges are spread over healthy instances, and a failed one is left out.',
-    on: ['mesh'],
-    notOn: {
-      gateway: 'a route has one upstream',
-      queue: 'consumers compete for messages',
-    },
+    on: ['gateway', 'mesh'],
+    notOn: { queue: 'consumers compete for messages' },
   },
   'deliver:rate-of-writing': {
     promise: 'A slow reader slows its writer and holds a bounded amount of memory.',

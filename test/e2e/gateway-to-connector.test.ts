@@ -1,7 +1,7 @@
-import { createServer, type Server } from 'node:http'
+import { createServer, type RequestListener, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
-import { type Agent, openAgent } from '@countersign/sdk'
+import { type Agent, askControl, type Identity, openAgent } from '@countersign/sdk'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { connectorAgent } from '../../packages/fabric/src/cli/connector-agent.ts'
 import { type Connector, openConnector } from '../../packages/fabric/src/compose-connector.ts'
@@ -12,10 +12,52 @@ let world: World
 let agent: Server
 let connector: Connector
 let caller: Agent
+let hidden: Identity
+
+async function listen(handler: RequestListener): Promise<Server> {
+  const server = createServer(handler).listen(0, '127.0.0.1')
+  await new Promise((resolve) => server.once('listening', resolve))
+  return server
+}
+
+const portOf = (server: Server): number => (server.address() as AddressInfo).port
+
+/** Nobody listens there any more. */
+async function closedPort(): Promise<number> {
+  const server = await listen(() => undefined)
+  const port = portOf(server)
+  await new Promise((resolve) => server.close(resolve))
+  return port
+}
+
+/** One more instance of the hidden agent, with a connector of its own. */
+function connect(instance: Server): Promise<Connector> {
+  return openConnector({
+    agent: connectorAgent(hidden, world.clock),
+    gateway: {
+      url: world.fabric.origin,
+      spiffeId: `spiffe://${hidden.trustDomain}/fabric/gateway`,
+    },
+    expose: `http://127.0.0.1:${portOf(instance)}`,
+    protocol: 'http',
+    listen: { host: '127.0.0.1', port: 0 },
+    meshListen: { host: '127.0.0.1', port: 0, advertise: null },
+    clock: world.clock,
+    random: systemRandom,
+    log: () => undefined,
+  })
+}
+
+const register = (registration: object) =>
+  askControl(hidden.line, {
+    method: 'POST',
+    path: '/v1/mesh/endpoints',
+    value: { ...registration, ttlSeconds: 60 },
+  })
 
 beforeAll(async () => {
   world = await openWorld()
-  agent = createServer((request, response) => {
+  agent = await listen((request, response) => {
     if (request.url === '/stream') {
       response.setHeader('content-type', 'text/event-stream')
       response.write('data: one\n\n')
@@ -24,23 +66,9 @@ beforeAll(async () => {
     }
     response.setHeader('content-type', 'application/json')
     response.end(JSON.stringify({ from: request.headers['countersign-from'], url: request.url }))
-  }).listen(0, '127.0.0.1')
-  await new Promise((resolve) => agent.once('listening', resolve))
-  const identity = await world.agent('hidden', ['countersigned'])
-  connector = await openConnector({
-    agent: connectorAgent(identity, world.clock),
-    gateway: {
-      url: world.fabric.origin,
-      spiffeId: `spiffe://${identity.trustDomain}/fabric/gateway`,
-    },
-    expose: `http://127.0.0.1:${(agent.address() as AddressInfo).port}`,
-    protocol: 'http',
-    listen: { host: '127.0.0.1', port: 0 },
-    meshListen: { host: '127.0.0.1', port: 0, advertise: null },
-    clock: world.clock,
-    random: systemRandom,
-    log: () => undefined,
   })
+  hidden = await world.agent('hidden', ['countersigned'])
+  connector = await connect(agent)
   const order = { segment: '', attributes: {}, ttlSeconds: 900 }
   const terms = { ...order, name: 'outside', kind: 'agent', roles: ['caller'] } as const
   const { join: line } = await world.fabric.invite(terms)
@@ -68,6 +96,24 @@ describe('an agent behind a connector, called through the gateway', () => {
     const events: string[] = []
     for await (const event of reply.events()) events.push(event.data)
     expect(events).toEqual(['one', 'two'])
+  })
+
+  test('is reached at each instance that stands, and at none that is gone [deliver:balance@gateway]', async () => {
+    const other = await listen((_, response) => response.end('other'))
+    const second = await connect(other)
+    const url = `https://127.0.0.1:${await closedPort()}`
+    const endpoints = [{ url, protocol: 'http', connector: true }]
+    await register({ instance: url, endpoints })
+    const answers = new Set<string>()
+    for (let i = 0; i < 60; i++) {
+      const reply = await caller.call('hidden', { method: 'GET', path: '/' })
+      expect(reply.status).toBe(200)
+      answers.add((await reply.text()).slice(0, 5))
+    }
+    expect(answers).toEqual(new Set(['other', '{"fro']))
+    await register({ instance: url, endpoints: [] })
+    await second.close()
+    other.close()
   })
 
   test('is recorded once, by the gateway', async () => {

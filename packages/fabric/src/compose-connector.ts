@@ -20,9 +20,9 @@ import { compilePolicies } from './policy/compile-policies.ts'
 import type { PolicySet } from './policy/policy.ts'
 import { createRedactor } from './redaction/create-redactor.ts'
 import { DATA_CLASSES } from './redaction/redactor.ts'
+import { type Balancer, createBalancer } from './transports/http/balancer.ts'
 import type { RouteProtocol } from './transports/http/classify.ts'
 import { createMcpSessions } from './transports/http/mcp-sessions.ts'
-import { createBalancer } from './transports/mesh/balancer.ts'
 import type { ConnectorAgent } from './transports/mesh/connector-agent.ts'
 import { openInbound } from './transports/mesh/inbound.ts'
 import { type OutboundRoute, openOutbound } from './transports/mesh/outbound.ts'
@@ -77,15 +77,18 @@ export async function openConnector(options: ConnectorOptions): Promise<Connecto
     headersTimeoutMs: upstreamTimeoutMs,
     connectionsPerEndpointMax: 64,
   })
+  const balancer = createBalancer(upstream, random, () => clock.monotonic())
   const stopRotation = agent.onRotate(() => upstream.refresh())
   const outbound = await openOutbound({
-    ...{ agent, rooms, upstream, clock, random, made, bodyBytesMax },
+    ...{ agent, rooms, clock, random, made, bodyBytesMax },
     ...options.listen,
-    balancer: createBalancer(random, () => clock.monotonic()),
+    upstream: balancer,
     findRoute: (name) => findOutboundRoute(options, follower.current(), name),
   })
   const exposed =
-    options.expose === null ? null : await exposeAgent(options, { rooms, upstream, known, made })
+    options.expose === null
+      ? null
+      : await exposeAgent(options, { rooms, upstream, balancer, known, made })
   return {
     loopbackUrl: `http://${options.listen.host}:${outbound.port}`,
     meshUrl: exposed?.url ?? null,
@@ -102,6 +105,7 @@ export async function openConnector(options: ConnectorOptions): Promise<Connecto
 interface ConnectorParts {
   readonly rooms: Rooms
   readonly upstream: ReturnType<typeof undiciUpstream>
+  readonly balancer: Balancer
   readonly known: FollowedState
   /** The signatures of this connector's own making. */
   readonly made: WeakSet<SignedMessage>
@@ -109,12 +113,12 @@ interface ConnectorParts {
 
 async function exposeAgent(
   options: ConnectorOptions,
-  { rooms, upstream, known, made }: ConnectorParts,
+  { rooms, upstream, balancer, known, made }: ConnectorParts,
 ): Promise<{ readonly url: string; close(): Promise<void> }> {
   const { agent, clock, random, expose, protocol, meshListen } = options
   const endpoints = [{ url: expose ?? '', spiffeId: null }]
   const inbound = await openInbound({
-    ...{ agent, rooms, upstream, clock, random, made, bodyBytesMax },
+    ...{ agent, rooms, upstream, balancer, clock, random, made, bodyBytesMax },
     gatewayId: options.gateway.spiffeId,
     route: { name: agent.name, protocol, endpoints },
     sessions: createMcpSessions(),

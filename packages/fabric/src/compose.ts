@@ -34,6 +34,7 @@ import { type Gateway, openGateway } from './transports/gateway/gateway.ts'
 import { publicSurfaces } from './transports/gateway/public-surface.ts'
 import { refuseAsked, type UnreadOptions } from './transports/gateway/unread.ts'
 import { problemReply, type Surface } from './transports/gateway/visit.ts'
+import { createBalancer } from './transports/http/balancer.ts'
 import {
   createEndpointRegistry,
   type EndpointRegistry,
@@ -144,7 +145,7 @@ function composeParts(around: Surroundings, stores: Stores, origin: () => string
       agentsSurface({
         rooms: enforced,
         routes: endpoints,
-        upstream,
+        upstream: createBalancer(upstream, around.random, () => around.clock.monotonic()),
         signer: keys.forward,
         sessions: createMcpSessions(),
         trustDomain: config.trustDomain,

@@ -1,19 +1,19 @@
 import { formatSpiffeId, isAgentName } from '@countersign/protocol'
 import type { Refusal } from '../../lib/refusal.ts'
 import type { Rooms } from '../../pipeline/enforce.ts'
+import type { Balancer } from '../http/balancer.ts'
 import { answerCall } from '../http/call.ts'
 import type { ForwardSigner } from '../http/forward-signature.ts'
 import type { McpSessions } from '../http/mcp-sessions.ts'
 import type { Reply } from '../http/respond.ts'
 import type { Routes } from '../http/routes.ts'
-import type { Upstream } from '../http/upstream.ts'
 import type { Surface } from './visit.ts'
 import { GATEWAY_WIRE } from './wire.ts'
 
 export interface AgentsSurfaceOptions {
   readonly rooms: Rooms
   readonly routes: Routes
-  readonly upstream: Upstream
+  readonly upstream: Balancer
   readonly signer: ForwardSigner
   readonly sessions: McpSessions
   readonly trustDomain: string

@@ -5,14 +5,15 @@ import type { Courier, Delivered, StreamEvent } from '../../pipeline/delivery.ts
 import type { Intended } from '../../pipeline/record.ts'
 import type { CardMediation } from './agent-card.ts'
 import { mediateCard } from './agent-card.ts'
+import { type Balancer, sessionIdLengthMax } from './balancer.ts'
 import { type Forwarded, type ForwardSigner, forwardedRequest } from './forward-signature.ts'
 import { createPatience } from './patience.ts'
 import type { Route } from './routes.ts'
 import { parseEvents } from './sse.ts'
-import type { Upstream, UpstreamResponse } from './upstream.ts'
+import type { UpstreamResponse } from './upstream.ts'
 
 export interface CallCourierOptions {
-  readonly upstream: Upstream
+  readonly upstream: Balancer
   /** Null where the receiver could not tell our signature from anybody's. */
   readonly signer: ForwardSigner | null
   readonly route: Route
@@ -45,21 +46,15 @@ const returnedNames: ReadonlySet<string> = new Set([
   'vary',
 ])
 
-/** Each is kept for as long as its session; a UUID has 36, a signed token some hundreds. */
-const sessionIdLengthMax = 1024
 /** Carries an exchange to an agent over HTTP: rebuilt from the parsed model, never raw. */
 export function callCourier(options: CallCourierOptions): Courier {
   return async (intended) => {
     const { arrival } = intended.inspected.authorized.authenticated
-    const [endpoint] = options.route.endpoints
-    if (endpoint === undefined) {
-      return new Refusal('RECEIVER_UNREACHABLE', `${options.route.name} has no endpoint`)
-    }
     const { signer, receiverId } = options
     const forwarded = forwardedRequest(intended, arrival.message, signer, receiverId)
     const patience = createPatience(options.signal, options.timeoutMs)
     try {
-      const response = await options.upstream.request(endpoint, {
+      const response = await options.upstream.request(options.route, {
         ...forwarded.request,
         body: intended.inspected.body,
         signal: patience.signal,

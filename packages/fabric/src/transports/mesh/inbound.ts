@@ -25,6 +25,7 @@ import { refuseUnread } from '../../pipeline/control.ts'
 import type { Courier, Delivered } from '../../pipeline/delivery.ts'
 import type { Rooms } from '../../pipeline/enforce.ts'
 import { sha256 } from '../../pipeline/record.ts'
+import type { Balancer } from '../http/balancer.ts'
 import { answerCall, exchangeHeaders, problem } from '../http/call.ts'
 import { certificateChainOf, type Incoming, readIncoming } from '../http/incoming.ts'
 import type { McpSessions } from '../http/mcp-sessions.ts'
@@ -44,6 +45,7 @@ export interface InboundOptions {
   /** The agent that this connector stands in front of, on loopback. */
   readonly route: Route
   readonly upstream: Upstream
+  readonly balancer: Balancer
   readonly sessions: McpSessions
   readonly host: string
   readonly port: number
@@ -137,7 +139,7 @@ function answer(options: InboundOptions, incoming: Incoming, signal: AbortSignal
     wrap: (courier) => countersigning(courier, incoming, options),
     courier: {
       route: options.route,
-      upstream: options.upstream,
+      upstream: options.balancer,
       // The agent has nothing but its loopback address to know us by, and no use for our signature.
       signer: null,
       receiverId: agent.spiffeId,

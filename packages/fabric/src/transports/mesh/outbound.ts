@@ -14,19 +14,19 @@ import {
 import type { Clock } from '../../lib/clock.ts'
 import type { Random } from '../../lib/random.ts'
 import { Refusal } from '../../lib/refusal.ts'
+import { UpstreamError } from '../../lib/upstream-error.ts'
 import type { Arrival, PresentedSignature } from '../../pipeline/arrival.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
 import { admitControl } from '../../pipeline/control.ts'
 import type { Rooms } from '../../pipeline/enforce.ts'
 import { recordRefusal, sha256 } from '../../pipeline/record.ts'
+import type { Balancer } from '../http/balancer.ts'
 import { refusalReply } from '../http/call.ts'
 import { type Classified, classifyIncoming } from '../http/classify.ts'
 import { forwardedHeaders, type Head } from '../http/head.ts'
 import { type Incoming, type NodeRequest, readIncoming } from '../http/incoming.ts'
 import { leavingSignal, type Reply, writeReply } from '../http/respond.ts'
 import { refuseUnparsed } from '../http/unparsed.ts'
-import type { Upstream } from '../http/upstream.ts'
-import { type Balancer, requestBalanced } from './balancer.ts'
 import type { ConnectorAgent } from './connector-agent.ts'
 import { type Listener, listen } from './inbound.ts'
 import { type Answer, type OutboundRoute, readAnswer } from './outbound-answer.ts'
@@ -37,8 +37,7 @@ export type { OutboundRoute } from './outbound-answer.ts'
 export interface OutboundOptions {
   readonly agent: ConnectorAgent
   readonly rooms: Rooms
-  readonly upstream: Upstream
-  readonly balancer: Balancer
+  readonly upstream: Balancer
   /** How `name` is reached from here: its own connectors, or the gateway when it has none. */
   findRoute(name: string): OutboundRoute | null
   /** Loopback only: whoever can reach this address speaks as the agent. */
@@ -153,15 +152,20 @@ async function carry(
     await recordRefusal(arrival, refusal, caller, options.rooms)
     return new RefusedCall(refusal, rpcId)
   }
-  const response = await requestBalanced(options.upstream, options.balancer, order.route, {
-    ...request,
-    body: incoming.body,
-    signal: call.signal,
-  })
+  const response = await options.upstream
+    .request(order.route, { ...request, body: incoming.body, signal: call.signal })
+    .catch(toRefusal)
   if (response instanceof Refusal) return refused(response)
   const answered = { route: order.route, classified: order.classified, admitted }
   const answer = await readAnswer(options, { response, request }, answered)
   return answer instanceof Refusal ? refused(answer) : answer
+}
+
+function toRefusal(cause: unknown): Refusal {
+  if (!(cause instanceof UpstreamError)) throw cause
+  if (cause.timedOut) return new Refusal('RECEIVER_TIMED_OUT', cause.message)
+  const detail = cause.unsent ? cause.message : `indeterminate: ${cause.message}`
+  return new Refusal('RECEIVER_UNREACHABLE', detail)
 }
 
 function readOrder(options: OutboundOptions, incoming: Incoming): Order | Refusal {

@@ -1,0 +1,155 @@
+import type { Random } from '../../lib/random.ts'
+import { UpstreamError } from '../../lib/upstream-error.ts'
+import type { Route } from './routes.ts'
+import type { Endpoint, Upstream, UpstreamRequest, UpstreamResponse } from './upstream.ts'
+
+/** Tries at most so many endpoints, and only when the one before cannot have seen the request. */
+const attemptsMax = 3
+/** An endpoint that could not be reached is left alone for this long, doubling up to the maximum. */
+const ejectMsMin = 1_000
+const ejectMsMax = 60_000
+const endpointsTrackedMax = 10_000
+/** Beyond this the oldest session is forgotten; its next request goes to any endpoint. */
+const sessionsMax = 100_000
+
+interface Health {
+  pending: number
+  failures: number
+  ejectedUntil: number
+}
+
+/** Sends to agents, each of which may listen at several endpoints. */
+export interface Balancer {
+  /**
+   * Sends to the less busy of two endpoints at random, the unreachable ones last; a request in an MCP
+   * session to the endpoint that opened the session. Tries another one only when the first cannot
+   * have seen the request: a tool call that may have acted is never sent twice. Rejects with the last
+   * `UpstreamError`.
+   */
+  request(route: Route, request: UpstreamRequest): Promise<UpstreamResponse>
+}
+
+export function createBalancer(
+  upstream: Upstream,
+  random: Random,
+  monotonic: () => number,
+): Balancer {
+  const health = new EndpointHealth(random, monotonic)
+  const sessions = new SessionPlaces()
+
+  async function attempt(endpoint: Endpoint, request: UpstreamRequest): Promise<UpstreamResponse> {
+    health.started(endpoint)
+    try {
+      const response = await upstream.request(endpoint, request)
+      health.ended(endpoint, true)
+      return response
+    } catch (cause) {
+      health.ended(endpoint, !(cause instanceof UpstreamError && cause.unsent))
+      throw cause
+    }
+  }
+
+  return {
+    async request(route, request) {
+      const place = sessions.find(route, request)
+      const tried = new Set<string>()
+      let last: unknown = unreachable(`${route.name} has no endpoint`)
+      while (tried.size < attemptsMax) {
+        // Elsewhere nobody knows the session, so there is no use in trying elsewhere.
+        const endpoint =
+          tried.size > 0 && place !== null ? null : health.choose(route, place, tried)
+        if (endpoint === null) break
+        tried.add(endpoint.url)
+        try {
+          const response = await attempt(endpoint, request)
+          sessions.learn(route, endpoint, response)
+          return response
+        } catch (cause) {
+          if (!(cause instanceof UpstreamError) || !cause.unsent) throw cause
+          last = cause
+        }
+      }
+      throw last
+    },
+  }
+}
+
+function unreachable(message: string): UpstreamError {
+  return new UpstreamError(message, { unsent: true, timedOut: false, cause: null })
+}
+
+class EndpointHealth {
+  readonly #health = new Map<string, Health>()
+  readonly #random: Random
+  readonly #monotonic: () => number
+
+  constructor(random: Random, monotonic: () => number) {
+    this.#random = random
+    this.#monotonic = monotonic
+  }
+
+  choose({ endpoints }: Route, place: string | null, tried: ReadonlySet<string>): Endpoint | null {
+    const left = endpoints.filter(({ url }) => (place === null || url === place) && !tried.has(url))
+    if (left.length < 2) return left[0] ?? null
+    const now = this.#monotonic()
+    const healthy = left.filter((endpoint) => this.#of(endpoint).ejectedUntil <= now)
+    return this.#pick(healthy.length > 0 ? healthy : left)
+  }
+
+  started(endpoint: Endpoint): void {
+    this.#of(endpoint).pending += 1
+  }
+
+  ended(endpoint: Endpoint, reached: boolean): void {
+    const state = this.#of(endpoint)
+    state.pending -= 1
+    state.failures = reached ? 0 : state.failures + 1
+    const waitMs = Math.min(ejectMsMin * 2 ** (state.failures - 1), ejectMsMax)
+    state.ejectedUntil = reached ? 0 : this.#monotonic() + waitMs
+  }
+
+  #pick(from: readonly Endpoint[]): Endpoint | null {
+    const bytes = this.#random(2)
+    const a = from[(bytes[0] ?? 0) % from.length]
+    const b = from[(bytes[1] ?? 0) % from.length]
+    if (a === undefined || b === undefined) return null
+    return this.#of(b).pending < this.#of(a).pending ? b : a
+  }
+
+  #of({ url }: Endpoint): Health {
+    const known = this.#health.get(url)
+    if (known !== undefined) return known
+    const fresh = { pending: 0, failures: 0, ejectedUntil: 0 }
+    this.#health.set(url, fresh)
+    const [oldest] = this.#health.keys()
+    if (this.#health.size > endpointsTrackedMax && oldest !== undefined) this.#health.delete(oldest)
+    return fresh
+  }
+}
+
+const sessionHeader = 'mcp-session-id'
+
+/** Which endpoint opened which MCP session (up to 2025-11-25): its others know nothing of it. */
+class SessionPlaces {
+  readonly #places = new Map<string, string>()
+
+  /** Null where there is no session, or where its endpoint is no longer one of the route's. */
+  find({ name, endpoints }: Route, { headers }: UpstreamRequest): string | null {
+    if (endpoints.length < 2) return null
+    const session = headers.find(([field]) => field === sessionHeader)?.[1]
+    const place = session === undefined ? undefined : this.#places.get(`${name}\n${session}`)
+    return place !== undefined && endpoints.some(({ url }) => url === place) ? place : null
+  }
+
+  learn({ name, endpoints }: Route, { url }: Endpoint, { headers }: UpstreamResponse): void {
+    if (endpoints.length < 2) return
+    const session = headers.find(([field]) => field.toLowerCase() === sessionHeader)?.[1]
+    if (session === undefined || session.length > sessionIdLengthMax) return
+    this.#places.set(`${name}\n${session}`, url)
+    const [oldest] = this.#places.keys()
+    if (this.#places.size > sessionsMax && oldest !== undefined) this.#places.delete(oldest)
+  }
+}
+
+/** A UUID has 36, a signed token some hundreds; each is kept for as long as its session. */
+export const sessionIdLengthMax = 1024

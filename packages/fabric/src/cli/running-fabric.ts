@@ -10,6 +10,7 @@ import {
 } from '@countersign/sdk'
 import { type Config, parseConfig } from '../config/config.ts'
 import { readConfigText } from '../config/read.ts'
+import { giveBackGarbage } from '../lib/heap.ts'
 import type { CliContext, CommonOptions } from './context.ts'
 import {
   DATA_FILES,
@@ -81,6 +82,7 @@ export async function startFabric(
     const identity = await openOperator(context, { dataDir, origin: fabric.origin }, () =>
       fabric.invite(operatorOrder),
     )
+    await giveBackGarbage()
     // Last: whoever finds the file finds a fabric that answers, and an operator to ask it as.
     await stateRunning(dataDir, { origin: fabric.origin, pid: process.pid })
     const operator = clientOf(identity, fabric.origin, dataDir)

@@ -19,6 +19,7 @@ import {
   type SealingIdentity,
   signingPublicKey,
 } from './seal-keys.ts'
+import { SharedAnswers } from './shared-answers.ts'
 
 const epochsMax = 64
 
@@ -49,6 +50,7 @@ export class KeyBook {
   readonly #source: KeySource
   /** At most `epochsMax`; the oldest goes first and is fetched again when it is needed. */
   readonly #epochs = new Map<number, Epoch>()
+  readonly #arriving = new SharedAnswers<number, Epoch | null>()
 
   constructor(identity: SealingIdentity, source: KeySource) {
     this.#identity = identity
@@ -82,7 +84,10 @@ export class KeyBook {
 
   async #findEpoch(number: number): Promise<Epoch | null> {
     const known = this.#epochs.get(number)
-    if (known !== undefined) return known
+    return known ?? this.#arriving.ask(number, () => this.#fetchEpoch(number))
+  }
+
+  async #fetchEpoch(number: number): Promise<Epoch | null> {
     const descriptor = await this.#source.findDescriptor(number)
     if (descriptor === null || descriptor.epoch !== number) return null
     if (!descriptor.members.some(({ name }) => name === this.#identity.name)) return null

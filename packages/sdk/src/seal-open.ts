@@ -16,6 +16,7 @@ import { SealFailure } from './seal-failure.ts'
 import { KeyBook, type KeySource, sessionName } from './seal-key-book.ts'
 import { decrypt, type MessageKey, type SealingIdentity, sha256 } from './seal-keys.ts'
 import { REPLAY_WINDOW_DEFAULT, ReplayWindow } from './seal-window.ts'
+import { SharedAnswers } from './shared-answers.ts'
 
 /** Sessions whose keys and windows are kept; the oldest goes first, its key is then fetched again. */
 const sessionsMax = 4096
@@ -67,6 +68,7 @@ class ChannelOpener implements Opener {
   readonly #options: OpenerOptions
   readonly #book: KeyBook
   readonly #sessions = new Map<string, Session>()
+  readonly #arriving = new SharedAnswers<string, Session | SealFailure>()
   readonly #batches = new Map<string, BatchProofs>()
 
   constructor(options: OpenerOptions) {
@@ -126,11 +128,14 @@ class ChannelOpener implements Opener {
     const name = sessionName(header)
     const known = this.#sessions.get(name)
     if (known !== undefined) return known
+    // With the suite: a header that lies about it must fail by itself, not with the session's others.
+    const question = `${header.suite} ${name}`
+    return this.#arriving.ask(question, () => this.#beginSession(name, header))
+  }
+
+  async #beginSession(name: string, header: SealedHeader): Promise<Session | SealFailure> {
     const key = await this.#book.findMessageKey(header)
     if (key instanceof SealFailure) return key
-    // While the key was unwrapped, another message of the session may have come this far.
-    const raced = this.#sessions.get(name)
-    if (raced !== undefined) return raced
     const bits = this.#options.replayWindow ?? REPLAY_WINDOW_DEFAULT
     const session = { key, window: new ReplayWindow(bits) }
     keep(this.#sessions, name, session, sessionsMax)

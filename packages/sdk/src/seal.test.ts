@@ -159,6 +159,49 @@ describe('sealing', () => {
     }
   })
 
+  test('messages that are opened at once ask once for the epoch, and once for the session’s key', async () => {
+    const { place, sealer } = await meet()
+    const asked: string[] = []
+    const opener = createOpener({
+      ...{ identity: bob, channel: 'orders', clock },
+      source: {
+        async findDescriptor(epoch) {
+          asked.push('descriptor')
+          return place.descriptors.get(epoch) ?? null
+        },
+        async keyMessages() {
+          asked.push('keys')
+          return place.log
+        },
+      },
+    })
+    const sealed = Array.from({ length: 20 }, (_, i) => sealer.seal(order(String(i))))
+    const opened = await Promise.all(sealed.map(({ bytes }) => opener.open(bytes)))
+    expect(opened.map(bodyOf)).toEqual(sealed.map((_, i) => utf8(String(i))))
+    expect(asked).toEqual(['descriptor', 'keys'])
+    for (const answer of opened) if (!(answer instanceof SealFailure)) opener.complete(answer)
+    for (const { bytes } of sealed) expect(codeOf(await opener.open(bytes))).toBe('REPLAYED')
+  })
+
+  test('a question that failed is asked again', async () => {
+    const { place, sealer } = await meet()
+    let isAway = true
+    const opener = createOpener({
+      ...{ identity: bob, channel: 'orders', clock },
+      source: {
+        async findDescriptor(epoch) {
+          if (isAway) throw new Error('the fabric is away')
+          return place.descriptors.get(epoch) ?? null
+        },
+        keyMessages: async () => place.log,
+      },
+    })
+    const { bytes } = sealer.seal(order('later'))
+    await expect(Promise.all([opener.open(bytes), opener.open(bytes)])).rejects.toThrow('away')
+    isAway = false
+    expect(bodyOf(await opener.open(bytes))).toEqual(utf8('later'))
+  })
+
   test('the plaintext is nowhere in what is sent, and equal bodies look different', async () => {
     const { place, sealer } = await meet()
     const secret = 'the launch code is 4711, do not tell'

@@ -286,6 +286,14 @@ export const REQUIREMENTS = {
     promise: 'Checkpoints and proofs verify with the published formats alone.',
     on: fabric,
   },
+  'record:policies': {
+    promise: 'A change of the policies is on record with their new version, whoever made it.',
+    on: fabric,
+  },
+  'record:tokens': {
+    promise: 'Every access token, and every refusal of one, is on record before its client hears.',
+    on: fabric,
+  },
   'record:explain': {
     promise: 'For every exchange, whoever may ask learns who, what, which policy and why.',
     on: fabric,

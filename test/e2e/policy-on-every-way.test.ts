@@ -1,3 +1,4 @@
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Agent, openAgent, RefusedError } from '@countersign/sdk'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -74,6 +75,26 @@ describe('policy', () => {
     expect(await call(blue)).toBe('NOT_PERMITTED')
     expect(await publish(green, 'colours')).toBe('ok')
     expect(await publish(blue, 'colours')).toBe('NOT_PERMITTED')
+  })
+
+  test('is on record whenever it changes, also by a file that nobody announced [record:policies]', async () => {
+    const versions: unknown[] = []
+    const stop = world.fabric.onEntry(({ kind, facts }) => {
+      if (kind === 'lifecycle' && facts['event'] === 'policies-changed') {
+        versions.push(facts['policy.version'])
+      }
+    })
+    const folder = join(world.dir, 'data/policies')
+    await writeFile(
+      join(folder, 'unannounced.cedar'),
+      'forbid(principal == Agent::"nobody", action, resource);',
+    )
+    await expect.poll(() => versions.length, { timeout: 10_000 }).toBe(1)
+    stop()
+    const reader = await enrol('reader', 'green')
+    const { exchange } = await reader.call('echo', { method: 'GET', path: '/' })
+    const [intent] = await world.explain(String(exchange))
+    expect(intent?.facts['policy.version']).toBe(versions[0])
   })
 
   test('permits nothing on a channel that it does not name [authorize:default-deny@queue]', async () => {

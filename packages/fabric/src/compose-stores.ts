@@ -103,22 +103,10 @@ export async function openStores(around: Surroundings, origin: () => string): Pr
       dataClasses: DATA_CLASSES,
       watch: true,
       onRejected: (error) => around.log('policies not taken', { error: String(error) }),
+      onRepaired: ({ version }) => around.log('policies taken', { version }),
     })
     closers.push(() => policy.close())
-    const ledger = await openLedger({
-      store: await openFileLedgerStore({
-        directory: dir('ledger'),
-        ...(config.ledger.headDir === undefined ? {} : { headDirectory: config.ledger.headDir }),
-      }),
-      origin: `${config.trustDomain}/ledger`,
-      issuer: `spiffe://${config.trustDomain}/fabric/gateway`,
-      logKey: keys.log,
-      statementKey: keys.statement,
-      detailKey: keys.detail,
-      clock,
-      random,
-      onFatal: (cause) => around.onFatal('the ledger cannot record', cause),
-    })
+    const ledger = await openRecord(around, keys)
     closers.push(() => ledger.close())
     const queue = await openQueue(around, identity, keys, dir('channels'))
     closers.push(queue.close)
@@ -145,6 +133,24 @@ async function assertNotShared(dir: string): Promise<void> {
   if (process.getuid === undefined || !existsSync(dir)) return
   const { mode } = await stat(dir)
   if ((mode & 0o002) !== 0) throw new Error(`everybody can write to ${dir}; run: chmod o-w ${dir}`)
+}
+
+async function openRecord(around: Surroundings, keys: FabricKeys): Promise<Ledger> {
+  const { config, clock, random } = around
+  return openLedger({
+    store: await openFileLedgerStore({
+      directory: join(config.dataDir, 'ledger'),
+      ...(config.ledger.headDir === undefined ? {} : { headDirectory: config.ledger.headDir }),
+    }),
+    origin: `${config.trustDomain}/ledger`,
+    issuer: `spiffe://${config.trustDomain}/fabric/gateway`,
+    logKey: keys.log,
+    statementKey: keys.statement,
+    detailKey: keys.detail,
+    clock,
+    random,
+    onFatal: (cause) => around.onFatal('the ledger cannot record', cause),
+  })
 }
 
 async function openQueue(

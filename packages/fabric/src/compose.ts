@@ -73,6 +73,7 @@ export async function openFabric(around: Surroundings): Promise<Fabric> {
     const { host, publicUrl } = around.config.listen
     origin = publicUrl ?? `https://${hostOf(host)}:${gateway.port}`
     const stopRotation = followRotation(stores, gateway, parts)
+    const stopPolicies = followPolicies(around, stores, parts)
     await recordLifecycle(around, stores, parts.rooms, 'started')
     return {
       origin,
@@ -83,6 +84,7 @@ export async function openFabric(around: Surroundings): Promise<Fabric> {
       onEntry: (listener) => parts.rooms.onEntry(listener),
       async close(graceMs) {
         stopRotation()
+        stopPolicies()
         await gateway.close(graceMs)
         await recordLifecycle(around, stores, parts.rooms, 'stopped')
         await parts.close()
@@ -212,21 +214,32 @@ async function openListener(around: Surroundings, stores: Stores, parts: Parts):
     publicSurfaces: publicSurfaces({
       trust: () => trustDocument(stores),
       enroll: async (body) =>
-        recordMembership(around, parts.rooms, 'enrolled', await identity.enrollment.enroll(body)),
+        recordGrant(around, parts.rooms, 'enrolled', await identity.enrollment.enroll(body)),
       renew: async (presented, body) => {
         const [byCertificate] = identity.authenticators
         const caller = (await byCertificate?.({ ...presented, bearer: null, apiKey: null })) ?? null
         if (caller === null) return new Refusal('CREDENTIAL_MISSING', 'renewal needs a certificate')
         const answer =
           caller instanceof Refusal ? caller : await identity.enrollment.renew(caller, body)
-        return recordMembership(around, parts.rooms, 'renewed', answer)
+        return recordGrant(around, parts.rooms, 'renewed', answer)
       },
       refuse: (request, refusal, operation) =>
         refuseAsked(request, refusal, { ...unread, operation }),
       findLogResource: (path) => stores.ledger.findResource(path),
       findPage,
       handleTokens: (request, response) =>
-        identity.handleTokens(request as never, response as never),
+        identity.handleTokens(request as never, response as never, {
+          issued: ({ subject, tokenId, scopes, expiresAt }) =>
+            recordMember(around, parts.rooms, 'token-issued', {
+              agent: subject,
+              'expires-at': expiresAt,
+              'token.id': tokenId,
+              'token.scopes': scopes?.join(' ') ?? '',
+            }),
+          async refused(refusal) {
+            await refuseAsked(request, refusal, { ...unread, operation: 'token' })
+          },
+        }),
       origin: parts.origin,
     }),
     origin: parts.origin,
@@ -240,19 +253,37 @@ function followRotation({ identity }: Stores, gateway: Gateway, { upstream }: Pa
   })
 }
 
-/** Who came in and who stayed: on record before they hear it, like every decision. */
-async function recordMembership(
+/** What decides is on record like what it decided: files change without anybody to ask. */
+function followPolicies(around: Surroundings, stores: Stores, { rooms }: Parts): () => void {
+  return stores.policy.onChange(() => {
+    recordLifecycle(around, stores, rooms, 'policies-changed').catch((error: unknown) => {
+      around.log('a change of policies is not on record', { error: String(error) })
+    })
+  })
+}
+
+/** Who came in, who stayed, and who may speak for it: on record before they hear it, like every decision. */
+async function recordMember(
   { clock, random }: Surroundings,
+  rooms: Rooms,
+  event: 'enrolled' | 'renewed' | 'token-issued',
+  facts: Readonly<Record<string, string | number>>,
+): Promise<void> {
+  const at = clock.now()
+  const exchange = createId('dec', at, random(10))
+  await rooms.append({ exchange, at, kind: 'lifecycle', facts: { event, ...facts } })
+}
+
+async function recordGrant(
+  around: Surroundings,
   rooms: Rooms,
   event: 'enrolled' | 'renewed',
   answer: EnrollmentGrant | Refusal,
 ): Promise<EnrollmentGrant | Refusal> {
-  const at = clock.now()
-  const head = { exchange: createId('dec', at, random(10)), at }
   // A refusal is recorded where it is answered.
   if (answer instanceof Refusal) return answer
-  const facts = { event, agent: answer.spiffeId, 'expires-at': answer.expiresAt }
-  await rooms.append({ ...head, kind: 'lifecycle', facts })
+  const { spiffeId, expiresAt } = answer
+  await recordMember(around, rooms, event, { agent: spiffeId, 'expires-at': expiresAt })
   return answer
 }
 
@@ -260,7 +291,7 @@ async function recordLifecycle(
   { clock, random }: Surroundings,
   { policy }: Stores,
   rooms: Rooms & EntryFeed,
-  event: 'started' | 'stopped',
+  event: 'started' | 'policies-changed' | 'stopped',
 ): Promise<void> {
   const at = clock.now()
   const facts = { event, version: fabricVersion, 'policy.version': policy.current.version }

@@ -1,4 +1,3 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { TrustBundles } from '@countersign/protocol/tls'
 import type { Clock } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
@@ -18,7 +17,7 @@ import type { ReplayGuard } from './replay-guard.ts'
 import { openServerIdentity, type ServerIdentity } from './server-identity.ts'
 import type { StateStore } from './state-store.ts'
 import { openDirectory, type StoredDirectory } from './stored-directory.ts'
-import type { OpenTokenServer } from './token-server.ts'
+import type { OpenTokenServer, TokenServer } from './token-server.ts'
 
 export interface IdentityOptions {
   readonly trustDomain: string
@@ -52,7 +51,7 @@ export interface Identity {
   readonly enrollment: Enrollment
   readonly apiKeys: ApiKeys
   /** Answers everything below the issuer's path. */
-  readonly handleTokens: (request: IncomingMessage, response: ServerResponse) => Promise<void>
+  readonly handleTokens: TokenServer['handle']
   /** In the order in which the pipeline asks them. */
   readonly authenticators: readonly Authenticator[]
   readonly signatures: MessageSignatures
@@ -83,7 +82,7 @@ export async function openIdentity(options: IdentityOptions): Promise<Identity> 
     joinTokens,
     enrollment: createEnrollment({ authority, directory, joinTokens, clock }),
     apiKeys,
-    handleTokens: (request, response) => tokens.handle(request, response),
+    handleTokens: tokens.handle,
     // Certificates first: a caller that holds several must not choose the weakest.
     authenticators: [
       authenticateByCertificate(room),

@@ -32,13 +32,23 @@ export interface TokenServerOptions {
   readonly clock: Clock
 }
 
+/** Hears what becomes of one request for a token, before its client does; when it rejects, there is no token. */
+export interface TokenRecord {
+  issued(token: VerifiedToken): Promise<void>
+  refused(refusal: Refusal): Promise<void>
+}
+
 /** An OAuth authorization server for enrolled agents, and the check of what it gives out. */
 export interface TokenServer {
   /**
    * Answers everything below the issuer's path. Rejects when the server cannot start; after that
    * every failure is an answer.
    */
-  handle(request: IncomingMessage, response: ServerResponse): Promise<void>
+  readonly handle: (
+    request: IncomingMessage,
+    response: ServerResponse,
+    record: TokenRecord,
+  ) => Promise<void>
   /** The token's claims, or why it is not one of ours; rejects only when it cannot tell. */
   verify(token: string): Promise<VerifiedToken | Refusal>
 }

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { CedarPolicy } from './cedar-json.ts'
 import { PoliciesRejected } from './compile-policies.ts'
 import type { PolicyParser } from './parser.ts'
+import type { PolicySet } from './policy.ts'
 import { type OpenPolicyRoom, openPolicyRoom } from './policy-room.ts'
 
 const all = { op: 'All' }
@@ -32,6 +33,8 @@ let parent: string
 let dir: string
 let room: OpenPolicyRoom | null
 let rejections: unknown[]
+/** The version in force at each repair. */
+let repairs: string[]
 
 beforeEach(async () => {
   parent = await mkdtemp(join(tmpdir(), 'policy-room-'))
@@ -39,6 +42,7 @@ beforeEach(async () => {
   await mkdir(dir)
   room = null
   rejections = []
+  repairs = []
 })
 
 afterEach(async () => {
@@ -48,7 +52,8 @@ afterEach(async () => {
 
 async function open(watch: boolean): Promise<OpenPolicyRoom> {
   const onRejected = (error: unknown) => rejections.push(error)
-  room = await openPolicyRoom({ dir, parser, dataClasses: [], watch, onRejected })
+  const onRepaired = ({ version }: PolicySet) => repairs.push(version)
+  room = await openPolicyRoom({ dir, parser, dataClasses: [], watch, onRejected, onRepaired })
   return room
 }
 
@@ -139,6 +144,7 @@ describe('the policy room', () => {
       dataClasses: [],
       watch: false,
       onRejected: () => {},
+      onRepaired: () => {},
     })
     await writeFile(join(dir, 'a.cedar'), 'permit;')
     await expect(room.reload()).rejects.toThrow('changed during')
@@ -157,5 +163,6 @@ describe('the policy room', () => {
     await writeFile(join(dir, 'b.cedar'), 'forbid;')
     await vi.waitFor(() => expect(effectOf(opened)).toBe('deny'), 10_000)
     expect(rejections).toHaveLength(1)
+    await vi.waitFor(() => expect(repairs).toEqual([opened.current.version]), 10_000)
   })
 })

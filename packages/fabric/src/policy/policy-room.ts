@@ -11,6 +11,8 @@ export interface PolicyRoomOptions extends PolicyCompilation {
   readonly watch: boolean
   /** Told once why a changed folder was not taken; the set in force stays in force. */
   readonly onRejected: (error: unknown) => void
+  /** Told when the folder is good again after that. */
+  readonly onRepaired: (set: PolicySet) => void
 }
 
 export interface OpenPolicyRoom extends PolicyRoom {
@@ -72,8 +74,10 @@ export async function openPolicyRoom(options: PolicyRoomOptions): Promise<OpenPo
 
   async function followFolder(): Promise<void> {
     try {
-      await inTurn(true)
-      if (rejected === null) complaint = ''
+      const set = await inTurn(true)
+      if (rejected !== null) return
+      if (complaint !== '') options.onRepaired(set)
+      complaint = ''
     } catch (error) {
       if (String(error) !== complaint) options.onRejected(error)
       complaint = String(error)

@@ -19,6 +19,8 @@ import {
 import type { AgentRecord } from '../../identity/directory.ts'
 import type { TokenServerOptions } from '../../identity/token-server.ts'
 import type { TokenKey } from './token-key.ts'
+import { recordTokens, type TokenRecords } from './token-record.ts'
+import { verifyAccessToken } from './verify-token.ts'
 
 /** RFC 9068 tokens are checked without asking us: short enough that nobody has to. */
 const tokenSeconds = 300
@@ -35,8 +37,10 @@ const scopesMax = 32
 export function createProvider(
   options: TokenServerOptions,
   key: TokenKey,
+  records: TokenRecords,
 ): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
   const provider = new Provider(options.issuer(), configurationOf(options, key))
+  provider.use(recordTokens(records, (token) => verifyAccessToken(token, key, options)))
   return provider.callback()
 }
 

@@ -11,17 +11,34 @@ import {
   openTestIdentity,
 } from '../../../../../test/contracts/identity-lab.ts'
 import type { Presented } from '../../identity/caller.ts'
+import type { TokenRecord, VerifiedToken } from '../../identity/token-server.ts'
+import type { Refusal } from '../../lib/refusal.ts'
 
 let url = ''
 let room: Awaited<ReturnType<typeof openTestIdentity>>
 let server: ReturnType<typeof createServer>
 let alice: EnrolledAgent
+let issued: VerifiedToken[] = []
+let refused: Refusal[] = []
+/** Whether the ledger can write. */
+let records = true
+
+const record: TokenRecord = {
+  async issued(token) {
+    if (!records) throw new Error('the disk is full')
+    issued.push(token)
+  },
+  async refused(refusal) {
+    if (!records) throw new Error('the disk is full')
+    refused.push(refusal)
+  },
+}
 
 beforeAll(async () => {
   room = await openTestIdentity(() => url)
   const options = serverTlsOptions({ ...room.identity.server.current(), requestPeer: 'optional' })
   server = createServer(options, (request, response) => {
-    room.identity.handleTokens(request, response).catch(() => response.destroy())
+    room.identity.handleTokens(request, response, record).catch(() => response.destroy())
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   url = `https://localhost:${(server.address() as AddressInfo).port}`
@@ -216,6 +233,28 @@ test('no other grant is given', async () => {
     const { status } = await send('/oauth/token', { ...(await assertion()), grant_type })
     expect(status).toBe(400)
   }
+})
+
+test('what becomes of a request is recorded before its client hears it, or there is no token [record:tokens]', async () => {
+  issued = []
+  refused = []
+  const token = decodeJwt(await tokenBySignature({ scope: 'bob' }))
+  expect(issued).toMatchObject([{ subject: token.sub, tokenId: token.jti, scopes: ['bob'] }])
+  await send('/oauth/token', await assertion({ exp: 1 }))
+  await send('/oauth/token', { ...(await assertion()), grant_type: 'password' })
+  await send('/oauth/token', { nothing: 'known' })
+  expect(refused.map(({ code }) => code)).toEqual([
+    'CREDENTIAL_REJECTED',
+    'MESSAGE_MALFORMED',
+    'MESSAGE_MALFORMED',
+  ])
+  records = false
+  for (const form of [await assertion(), await assertion({ exp: 1 })]) {
+    const { status, body } = await send('/oauth/token', form)
+    expect(status).toBe(503)
+    expect(body).toEqual({ error: 'temporarily_unavailable', error_description: 'not on record' })
+  }
+  records = true
 })
 
 test('an agent out of standing gets no token, and one that it has is worth nothing at once', async () => {

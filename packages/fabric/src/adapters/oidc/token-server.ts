@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { TokenServer, TokenServerOptions } from '../../identity/token-server.ts'
 import { openTokenKey, type TokenKey } from './token-key.ts'
+import type { TokenRecords } from './token-record.ts'
 import { verifyAccessToken } from './verify-token.ts'
 
 type Callback = (request: IncomingMessage, response: ServerResponse) => Promise<void>
@@ -12,6 +13,7 @@ type Callback = (request: IncomingMessage, response: ServerResponse) => Promise<
 export function oidcTokenServer(options: TokenServerOptions): TokenServer {
   let opening: Promise<TokenKey> | null = null
   let starting: Promise<Callback> | null = null
+  const records: TokenRecords = new WeakMap()
 
   const tokenKey = (): Promise<TokenKey> => {
     opening ??= openTokenKey(options.secrets).catch((error: unknown) => {
@@ -22,26 +24,21 @@ export function oidcTokenServer(options: TokenServerOptions): TokenServer {
   }
   const start = async (): Promise<Callback> => {
     const { createProvider } = await import('./provider.ts')
-    return createProvider(options, await tokenKey())
+    return createProvider(options, await tokenKey(), records)
   }
 
   return {
-    handle: async (request, response) => {
+    handle: async (request, response, record) => {
       starting ??= start().catch((error: unknown) => {
         starting = null
         throw error
       })
       const answer = await starting
       rebase(request, new URL(options.issuer()))
+      records.set(request, record)
       await answer(request, response)
     },
-    verify: async (token) =>
-      verifyAccessToken(token, {
-        key: await tokenKey(),
-        issuer: options.issuer(),
-        audience: options.audience(),
-        now: options.clock.now(),
-      }),
+    verify: async (token) => verifyAccessToken(token, await tokenKey(), options),
   }
 }
 

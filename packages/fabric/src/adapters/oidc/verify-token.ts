@@ -1,5 +1,5 @@
 import { createPublicKey, type KeyObject } from 'node:crypto'
-import type { VerifiedToken } from '../../identity/token-server.ts'
+import type { TokenServerOptions, VerifiedToken } from '../../identity/token-server.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import type { TokenKey } from './token-key.ts'
 
@@ -9,21 +9,22 @@ const requiredClaims = ['iss', 'exp', 'aud', 'sub', 'client_id', 'iat', 'jti']
 /** Verifies one access token of ours (RFC 9068, section 4), by `jose`, loaded on first use. */
 export async function verifyAccessToken(
   token: string,
-  expected: { key: TokenKey; issuer: string; audience: string; now: number },
+  key: TokenKey,
+  { issuer, audience, clock }: Pick<TokenServerOptions, 'issuer' | 'audience' | 'clock'>,
 ): Promise<VerifiedToken | Refusal> {
   const { errors, jwtVerify } = await import('jose')
   const findKey = (header: { kid?: string }): KeyObject => {
-    if (header.kid !== expected.key.kid) throw new errors.JWKSNoMatchingKey()
-    return publicKeyOf(expected.key)
+    if (header.kid !== key.kid) throw new errors.JWKSNoMatchingKey()
+    return publicKeyOf(key)
   }
   try {
     const { payload } = await jwtVerify(token, findKey, {
       algorithms: ['ES256'],
       typ: 'at+jwt',
-      issuer: expected.issuer,
-      audience: expected.audience,
+      issuer: issuer(),
+      audience: audience(),
       requiredClaims,
-      currentDate: new Date(expected.now),
+      currentDate: new Date(clock.now()),
     })
     return claimsOf(payload)
   } catch (error) {

@@ -116,14 +116,11 @@ async function serve(
     socket.destroySoon()
     return
   }
-  const isStranger = certificateChainOf(socket) === null
   if (open !== undefined) {
     // These read little or nothing, and some only later: nobody else may start the body flowing.
-    await open(request, response).finally(bodies.watch(request, false))
-    const isRefused = isProving && [400, 401, 403].includes(response.statusCode)
-    if (isStranger && isRefused) options.countStranger(socket.remoteAddress ?? '')
-    return
+    return await open(request, response).finally(bodies.watch(request, false))
   }
+  const isStranger = certificateChainOf(socket) === null
   const read = bodies.watch(request, isStranger)
   const signal = leavingSignal(response)
   const at = options.clock.now()

@@ -34,15 +34,23 @@ export async function openOsKeyring(load: LoadModule = loadModule): Promise<Keyr
   const entry = (account: string): Entry => new client.AsyncEntry(service, account)
   return {
     find: async (account) => {
-      const text = (await entry(account).getPassword()) ?? null
+      const text = (await entry(account).getPassword().catch(unusable)) ?? null
       if (text === null) return null
       const key = parseBase64(text)
       // An entry that is there but unreadable must not be taken for absent and then replaced.
       if (key === null) throw new Error(`the keyring entry ${account} is no master key`)
       return key
     },
-    put: (account, key) => entry(account).setPassword(toBase64(key)),
+    put: (account, key) => entry(account).setPassword(toBase64(key)).catch(unusable),
   }
+}
+
+function unusable(cause: unknown): never {
+  const why = cause instanceof Error ? cause.message : String(cause)
+  throw new Error(
+    `the keyring of this system cannot be used: ${why}; unlock it, or choose another \`masterKey.from\``,
+    { cause },
+  )
 }
 
 function isClient(value: unknown): value is Client {

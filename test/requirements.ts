@@ -166,6 +166,7 @@ export const REQUIREMENTS = {
       'push-address',
       'session-of-another-caller',
       'nameless-tool',
+      'lookalike-member',
     ],
   },
   'authorize:reload': {

@@ -16,6 +16,9 @@ lie(
     ...eachRefusedOnBoth('OPERATION_UNKNOWN', {
       'inside a message': { to: 'a2a', body: send({ taskPushNotificationConfig: { url } }) },
       'in the older form': { to: 'a2a', body: send({ pushNotificationConfig: { url } }) },
+      'in snake case': { to: 'a2a', body: send({ task_push_notification_config: { url } }) },
+      'in capitals': { to: 'a2a', body: send({ PushNotificationConfig: { url } }) },
+      'over plain HTTP': { to: 'echo', body: '{"configuration":{"push_notification_config":{}}}' },
       'registered by itself': { to: 'a2a', body: rpc('CreateTaskPushNotificationConfig') },
       'registered in the older form': { to: 'a2a', body: rpc('tasks/pushNotificationConfig/set') },
       'where the protocol is open': { to: 'echo', body: send({ pushNotificationConfig: { url } }) },

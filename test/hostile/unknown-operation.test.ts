@@ -10,7 +10,6 @@ lie(verifies(['authorize:operation'], 'an operation that the protocol does not h
     'of A2A': { to: 'a2a', body: rpc('SendMoney') },
     'of the other protocol': { to: 'a2a', body: rpc('tools/call') },
     'in other letters': { to: 'mcp', body: rpc('Tools/Call') },
-    'without JSON-RPC': { to: 'a2a', body: '{"method":"SendMessage"}' },
     'by another HTTP method': { method: 'PURGE' },
     'by TRACE': { method: 'TRACE', body: null },
     'by OPTIONS': { method: 'OPTIONS', body: null },

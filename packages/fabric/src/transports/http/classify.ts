@@ -1,8 +1,11 @@
 import { Refusal } from '../../lib/refusal.ts'
 import type { PolicyContext } from '../../policy/policy.ts'
+import { foldedName } from './folded-name.ts'
 import type { Head } from './head.ts'
 import type { Incoming } from './incoming.ts'
 import { isDisguisedCall, isJsonType, parseJsonBody } from './json-body.ts'
+import { a2aOperations, isMcpMethod, namesPush } from './operations.ts'
+import { findRpcFault, isRecord, isRpcMessage } from './rpc-message.ts'
 
 export type RouteProtocol = 'a2a' | 'mcp' | 'http' | 'auto'
 
@@ -14,47 +17,6 @@ export interface Classified {
   /** The JSON-RPC id to answer under; undefined where there is none to answer. */
   readonly rpcId: string | number | null | undefined
 }
-
-/** A2A 1.0 (section 9.4) and, on the right, what 0.3 called the same operations. */
-const a2aOperations: ReadonlyMap<string, string> = new Map([
-  ['SendMessage', 'SendMessage'],
-  ['SendStreamingMessage', 'SendStreamingMessage'],
-  ['GetTask', 'GetTask'],
-  ['ListTasks', 'ListTasks'],
-  ['CancelTask', 'CancelTask'],
-  ['SubscribeToTask', 'SubscribeToTask'],
-  ['GetExtendedAgentCard', 'GetExtendedAgentCard'],
-  ['message/send', 'SendMessage'],
-  ['message/stream', 'SendStreamingMessage'],
-  ['tasks/get', 'GetTask'],
-  ['tasks/cancel', 'CancelTask'],
-  ['tasks/resubscribe', 'SubscribeToTask'],
-  ['agent/getAuthenticatedExtendedCard', 'GetExtendedAgentCard'],
-])
-
-/**
- * Push notification registration hands the receiver an address to call; until a relay stands in
- * between, the receiver would call it unseen, so those operations are not carried.
- */
-const pushOperation = /pushnotificationconfig/i
-
-const mcpMethods: ReadonlySet<string> = new Set([
-  'initialize',
-  'ping',
-  'server/discover',
-  'tools/list',
-  'tools/call',
-  'resources/list',
-  'resources/templates/list',
-  'resources/read',
-  'resources/subscribe',
-  'resources/unsubscribe',
-  'prompts/list',
-  'prompts/get',
-  'completion/complete',
-  'logging/setLevel',
-  'subscriptions/listen',
-])
 
 /**
  * Which parameter says what a call is about. The receiver goes by this one alone: a call that carried
@@ -110,35 +72,65 @@ export function classify(
   if (Array.isArray(body)) {
     return new Refusal('MESSAGE_MALFORMED', 'JSON-RPC batches hide calls from each other')
   }
+  // What a receiver may read as another call than we do must not be decided on as either.
+  const fault = isRpcMessage(body) ? findRpcFault(body) : null
+  if (fault !== null) return new Refusal('MESSAGE_MALFORMED', fault)
   const call = readCall(body)
-  if (call !== null) {
-    if (call.method.length > methodLengthMax) {
-      return new Refusal('MESSAGE_TOO_LARGE', `a method of ${call.method.length} characters`)
-    }
-    const a2a = protocol === 'mcp' ? undefined : a2aOperations.get(call.method)
-    if (a2a !== undefined) return classifyA2a(head, call, a2a)
-    if (pushOperation.test(call.method)) {
-      return new Refusal('OPERATION_UNKNOWN', `push notifications: ${call.method}`)
-    }
-    const isMcp = mcpMethods.has(call.method) || call.method.startsWith('notifications/')
-    if (isMcp && protocol !== 'a2a') return classifyMcp(head, call)
-    if (protocol === 'auto') return plain(head)
-    return new Refusal('OPERATION_UNKNOWN', `${protocol} method ${call.method}`)
-  }
-  // Receivers that are not so strict about the version would carry it out as the call that it is.
-  if (isRecord(body) && 'jsonrpc' in body && 'method' in body) {
-    return new Refusal('MESSAGE_MALFORMED', 'a call of another version than JSON-RPC 2.0')
-  }
+  if (call !== null) return classifyCall(head, call, { pathInRoute, protocol })
   if (protocol === 'auto') {
     const session = head.headers.has('mcp-session-id') || head.headers.has('mcp-protocol-version')
-    return session ? classifyMcpWithoutCall(head, body) : plain(head)
+    return session ? classifyMcpWithoutCall(head, body) : classifyPlain(head, pathInRoute, body)
   }
   if (protocol === 'mcp') return classifyMcpWithoutCall(head, body)
   return new Refusal('OPERATION_UNKNOWN', `${head.method} is no A2A JSON-RPC request`)
 }
 
+function classifyCall(
+  head: Head,
+  call: Call,
+  { pathInRoute, protocol }: { readonly pathInRoute: string; readonly protocol: RouteProtocol },
+): Classified | Refusal {
+  if (call.method.length > methodLengthMax) {
+    return new Refusal('MESSAGE_TOO_LARGE', `a method of ${call.method.length} characters`)
+  }
+  const a2a = protocol === 'mcp' ? undefined : a2aOperations.get(call.method)
+  if (a2a !== undefined) return classifyA2a(head, call, a2a)
+  if (namesPush(call.method)) {
+    return new Refusal('OPERATION_UNKNOWN', `push notifications: ${call.method}`)
+  }
+  if (isMcpMethod(call.method) && protocol !== 'a2a') return classifyMcp(head, call)
+  if (protocol === 'auto') return classifyPlain(head, pathInRoute, call.params)
+  return new Refusal('OPERATION_UNKNOWN', `${protocol} method ${call.method}`)
+}
+
 export function isAgentCard(pathInRoute: string): boolean {
   return pathInRoute === '/.well-known/agent-card.json' || pathInRoute === '/.well-known/agent.json'
+}
+
+/** On an `auto` route the receiver may speak A2A over plain HTTP as well, pushes included. */
+function classifyPlain(head: Head, pathInRoute: string, body: unknown): Classified | Refusal {
+  if (namesPush(decoded(pathInRoute)) || registersPush(body)) {
+    return new Refusal('OPERATION_UNKNOWN', 'push notifications')
+  }
+  return plain(head)
+}
+
+function decoded(path: string): string {
+  try {
+    return decodeURIComponent(path)
+  } catch {
+    // Nor does a receiver decode it.
+    return path
+  }
+}
+
+/** The second door to push registration: inline in a send. */
+function registersPush(params: unknown): boolean {
+  if (!isRecord(params)) return false
+  return Object.entries(params)
+    .filter(([name]) => foldedName(name) === 'configuration')
+    .flatMap(([, configuration]) => (isRecord(configuration) ? Object.entries(configuration) : []))
+    .some(([name, value]) => value !== null && namesPush(name))
 }
 
 function plain(head: Head): Classified {
@@ -164,13 +156,7 @@ function classifyA2a(head: Head, call: Call, operation: string): Classified | Re
   if (!versionsOfA2a.has(version)) {
     return new Refusal('VERSION_UNSUPPORTED', `A2A-Version ${version}`)
   }
-  const configuration = call.params['configuration']
-  if (isRecord(configuration)) {
-    const push =
-      configuration['taskPushNotificationConfig'] ?? configuration['pushNotificationConfig']
-    // The second door to push registration: inline in a send.
-    if (push !== undefined) return new Refusal('OPERATION_UNKNOWN', 'push notifications')
-  }
+  if (registersPush(call.params)) return new Refusal('OPERATION_UNKNOWN', 'push notifications')
   return { protocol: 'a2a', operation, tool: '', rpcId: call.id }
 }
 
@@ -210,9 +196,8 @@ function classifyMcpWithoutCall(head: Head, body: unknown): Classified | Refusal
   })
   if (head.method === 'GET' && body === undefined) return make('stream')
   if (head.method === 'DELETE' && body === undefined) return make('session/end')
-  if (head.method === 'POST' && isRecord(body) && ('result' in body || 'error' in body)) {
-    return make('response')
-  }
+  const isAnswer = isRpcMessage(body) && ('result' in body || 'error' in body)
+  if (head.method === 'POST' && isAnswer) return make('response')
   return new Refusal('OPERATION_UNKNOWN', `${head.method} is no MCP request`)
 }
 
@@ -220,8 +205,4 @@ function classifyMcpWithoutCall(head: Head, body: unknown): Classified | Refusal
 function decodeMirrored(value: string): string {
   const match = /^=\?base64\?([A-Za-z0-9+/=]*)\?=$/.exec(value)
   return match === null ? value : Buffer.from(match[1] ?? '', 'base64').toString('utf8')
-}
-
-function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

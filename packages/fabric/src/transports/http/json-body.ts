@@ -1,5 +1,7 @@
 import { type JsonValue, OverLimitError, parseStrictJson, parseUtf8 } from '@countersign/protocol'
 import { Refusal } from '../../lib/refusal.ts'
+import { foldedName } from './folded-name.ts'
+import { isRpcMessage } from './rpc-message.ts'
 
 /** The media types that a receiver parses as JSON (RFC 8259, section 11; RFC 6839, section 3.1). */
 const jsonType = /^(?:application|text)\/(?:json|[a-z0-9.+_-]+\+json)\b/i
@@ -18,6 +20,8 @@ export function parseJsonBody(body: Uint8Array): JsonValue | Refusal {
   }
 }
 
+const asking: ReadonlySet<string> = new Set(['method', 'result', 'error'])
+
 /**
  * Whether a body under another type is a JSON-RPC call after all. Many receivers parse whatever
  * comes; what they would carry out as a call must not be decided on as a piece of text.
@@ -33,6 +37,6 @@ export function isDisguisedCall(body: Uint8Array): boolean {
     return false
   }
   return (Array.isArray(value) ? value : [value]).some(
-    (one) => typeof one === 'object' && one !== null && 'jsonrpc' in one && 'method' in one,
+    (one) => isRpcMessage(one) && Object.keys(one).some((name) => asking.has(foldedName(name))),
   )
 }

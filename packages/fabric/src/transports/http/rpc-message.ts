@@ -1,0 +1,46 @@
+import { findLookalike, foldedName } from './folded-name.ts'
+import { a2aOperations, isMcpMethod, namesPush } from './operations.ts'
+
+const envelopeNames: ReadonlySet<string> = new Set([
+  'jsonrpc',
+  'method',
+  'params',
+  'id',
+  'result',
+  'error',
+])
+/** What decides beside the method: the tool, prompt or resource, and where pushes are registered. */
+const subjectNames: ReadonlySet<string> = new Set(['name', 'uri', 'configuration'])
+
+/** Whether `value` is a JSON-RPC message to some reader, a lax one included. */
+export function isRpcMessage(value: unknown): value is Readonly<Record<string, unknown>> {
+  if (!isRecord(value)) return false
+  return Object.entries(value).some(([name, member]) => {
+    const folded = foldedName(name)
+    if (folded === 'jsonrpc') return true
+    return folded === 'method' && typeof member === 'string' && isOperation(member)
+  })
+}
+
+function isOperation(method: string): boolean {
+  return a2aOperations.has(method) || isMcpMethod(method) || namesPush(method)
+}
+
+/** Why readers would differ over what `message` asks for; null when all of them read it alike. */
+export function findRpcFault(message: Readonly<Record<string, unknown>>): string | null {
+  const { params } = message
+  const lookalike =
+    findLookalike(message, envelopeNames) ??
+    (isRecord(params) ? findLookalike(params, subjectNames) : null)
+  if (lookalike !== null) return `some receivers read ${lookalike} as another name`
+  if (message['jsonrpc'] !== '2.0') return 'a message of another version than JSON-RPC 2.0'
+  if (!('method' in message)) return null
+  if (typeof message['method'] !== 'string') return 'the method is no text'
+  if ('result' in message || 'error' in message) return 'a call and an answer in one message'
+  const isNamed = params === undefined || params === null || isRecord(params)
+  return isNamed ? null : 'parameters by position'
+}
+
+export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}

@@ -1,7 +1,7 @@
 import type { NodeRequest } from '../http/incoming.ts'
 
 export interface ArrivingBodiesOptions {
-  /** What bodies of strangers may take up together while they arrive. */
+  /** Bytes that strangers may have sent together of bodies that are not whole yet. */
   readonly strangerBytesMax: number
   /** A body that takes longer is never read to its end. */
   readonly timeoutMs: number
@@ -11,6 +11,7 @@ export interface ArrivingBodiesOptions {
  * Bounds what has not arrived yet. Bodies are read before their sender is known, and Node puts a
  * time limit on requests of HTTP/1.1 only: over HTTP/2 a stranger could keep any number of bodies
  * half sent, for as long as it likes. Whoever shows a certificate is known, and takes no share.
+ * What is counted is what was sent; `ArrivingBytes` keeps what it takes up within twice of that.
  */
 export class ArrivingBodies {
   readonly #options: ArrivingBodiesOptions
@@ -20,7 +21,7 @@ export class ArrivingBodies {
     this.#options = options
   }
 
-  /** Bytes of strangers that are held at this moment. */
+  /** Bytes of strangers that have arrived, of bodies that are not whole yet. */
   get strangerBytes(): number {
     return this.#strangerBytes
   }

@@ -5,6 +5,7 @@ import type { Courier, Delivered, StreamEvent } from '../../pipeline/delivery.ts
 import type { Intended } from '../../pipeline/record.ts'
 import type { CardMediation } from './agent-card.ts'
 import { mediateCard } from './agent-card.ts'
+import { readBodyOf } from './arriving-bytes.ts'
 import { type Balancer, sessionIdLengthMax } from './balancer.ts'
 import { type Forwarded, type ForwardSigner, forwardedRequest } from './forward-signature.ts'
 import { createPatience } from './patience.ts'
@@ -90,8 +91,10 @@ async function readResponse(
   if (contentType.toLowerCase().startsWith('text/event-stream')) {
     return { ...head, body: cancellable(response) }
   }
-  const body = await readAll(response, options.bodyBytesMax)
-  if (body instanceof Refusal) return body
+  const body = await readBodyOf(response, options.bodyBytesMax)
+  if (body === null) {
+    return new Refusal('RESPONSE_REJECTED', `it exceeds ${options.bodyBytesMax} bytes`)
+  }
   const { target } = intended.inspected.authorized.authenticated.arrival
   if (target.operation === 'GetAgentCard' && response.status === 200) {
     return {
@@ -139,24 +142,6 @@ function readCountersignature(answer: Answer): SignedResponse | null | Refusal {
 function reject(response: UpstreamResponse, refusal: Refusal): Refusal {
   response.discard()
   return refusal
-}
-
-async function readAll(
-  response: UpstreamResponse,
-  bodyBytesMax: number,
-): Promise<Uint8Array | Refusal> {
-  const chunks: Uint8Array[] = []
-  let length = 0
-  for await (const chunk of response.body) {
-    length += chunk.length
-    if (length > bodyBytesMax) {
-      const refusal = new Refusal('RESPONSE_REJECTED', `it exceeds ${bodyBytesMax} bytes`)
-      return reject(response, refusal)
-    }
-    chunks.push(chunk)
-  }
-  const [only] = chunks
-  return chunks.length === 1 && only !== undefined ? only : Buffer.concat(chunks)
 }
 
 /** Events of the response; to stop reading cancels the request (MCP 2026-07-28) or detaches (A2A). */

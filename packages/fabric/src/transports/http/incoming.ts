@@ -6,6 +6,7 @@ import { peerChain, tlsSocketOf } from '@countersign/protocol/tls'
 import type { Presented } from '../../identity/caller.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import type { PresentedSignature } from '../../pipeline/arrival.ts'
+import { ArrivingBytes } from './arriving-bytes.ts'
 import { type Head, readHead } from './head.ts'
 
 export type NodeRequest = IncomingMessage | Http2ServerRequest
@@ -108,18 +109,11 @@ async function readBody(
  */
 function readAll(request: NodeRequest, bytesMax: number): Promise<Uint8Array | null> {
   return new Promise((resolve, reject) => {
-    const chunks: Uint8Array[] = []
-    let length = 0
+    const body = new ArrivingBytes(bytesMax)
     request.on('data', (chunk: Uint8Array) => {
-      length += chunk.length
-      if (length <= bytesMax) return void chunks.push(chunk)
-      chunks.length = 0
-      resolve(null)
+      if (!body.add(chunk)) resolve(null)
     })
-    request.once('end', () => {
-      const [only] = chunks
-      resolve(chunks.length === 1 && only !== undefined ? only : Buffer.concat(chunks))
-    })
+    request.once('end', () => resolve(body.take()))
     request.on('error', reject)
     request.once('close', () => {
       if (!request.readableEnded) reject(new Error('the request broke off'))

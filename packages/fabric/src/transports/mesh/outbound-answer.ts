@@ -3,6 +3,7 @@ import { Refusal } from '../../lib/refusal.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
 import type { Rooms } from '../../pipeline/enforce.ts'
 import { mediateCard } from '../http/agent-card.ts'
+import { readBodyOf } from '../http/arriving-bytes.ts'
 import type { Classified } from '../http/classify.ts'
 import type { ForwardSigner } from '../http/forward-signature.ts'
 import type { Route } from '../http/routes.ts'
@@ -65,8 +66,10 @@ export async function readAnswer(
     .filter(([name]) => answeredNames.has(name))
   const contentType = headers.find(([name]) => name === 'content-type')?.[1] ?? ''
   const isStream = contentType.toLowerCase().startsWith('text/event-stream')
-  const body = isStream ? null : await readAll(response, options.bodyBytesMax)
-  if (body instanceof Refusal) return body
+  const body = isStream ? null : await readBodyOf(response, options.bodyBytesMax)
+  if (body === null && !isStream) {
+    return new Refusal('RESPONSE_REJECTED', `it exceeds ${options.bodyBytesMax} bytes`)
+  }
   const isRefusal = headers.some(([name]) => name === 'countersign-refusal')
   const isRequired = !isRefusal && isCountersigned({ route, classified, admitted })
   const { signatures } = options.rooms
@@ -112,21 +115,4 @@ function rewriteCard(
   // What others said of their bytes does not hold for ours.
   const headers = answer.headers.filter(([field]) => !['content-digest', 'etag'].includes(field))
   return { status: answer.status, headers, body: card }
-}
-
-async function readAll(
-  response: UpstreamResponse,
-  bodyBytesMax: number,
-): Promise<Uint8Array | Refusal> {
-  const chunks: Uint8Array[] = []
-  let length = 0
-  for await (const chunk of response.body) {
-    length += chunk.length
-    if (length > bodyBytesMax) {
-      response.discard()
-      return new Refusal('RESPONSE_REJECTED', `it exceeds ${bodyBytesMax} bytes`)
-    }
-    chunks.push(chunk)
-  }
-  return new Uint8Array(Buffer.concat(chunks))
 }

@@ -11,6 +11,7 @@ import { Refusal } from '../../lib/refusal.ts'
 import { UpstreamError } from '../../lib/upstream-error.ts'
 import { sha256 } from '../../pipeline/record.ts'
 import { mediateCard } from '../http/agent-card.ts'
+import { readBodyOf } from '../http/arriving-bytes.ts'
 import { isAgentCard } from '../http/classify.ts'
 import { forwardedHeaders } from '../http/head.ts'
 import type { Incoming } from '../http/incoming.ts'
@@ -129,17 +130,8 @@ async function readWhole(
   { head }: Incoming,
   answer: UpstreamResponse,
 ): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = []
-  let length = 0
-  for await (const chunk of answer.body) {
-    length += chunk.length
-    if (length > options.bodyBytesMax) {
-      answer.discard()
-      throw new Error(`the answer exceeds ${options.bodyBytesMax} bytes`)
-    }
-    chunks.push(chunk)
-  }
-  const body = new Uint8Array(Buffer.concat(chunks))
+  const body = await readBodyOf(answer, options.bodyBytesMax)
+  if (body === null) throw new Error(`the answer exceeds ${options.bodyBytesMax} bytes`)
   if (answer.status !== 200 || !isAgentCard(head.path.split('?', 1)[0] ?? '')) return body
   const card = mediateCard(body, {
     // The card has to lead to the address that the gateway knows; it rewrites the card once more.

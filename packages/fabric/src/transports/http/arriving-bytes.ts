@@ -1,0 +1,74 @@
+import type { UpstreamResponse } from './upstream.ts'
+
+/**
+ * Bytes that arrive in pieces of the sender's choosing, held as one. A piece that is kept costs some
+ * 200 bytes besides its own, so a sender of single bytes would take up 200 times its limit. Held
+ * like this, no cut takes more than about twice what was sent.
+ */
+export class ArrivingBytes {
+  readonly #bytesMax: number
+  /** Longer than what has come, but for a first piece: that is not ours to write to. */
+  #held: Uint8Array = new Uint8Array(0)
+  #length = 0
+
+  constructor(bytesMax: number) {
+    this.#bytesMax = bytesMax
+  }
+
+  get length(): number {
+    return this.#length
+  }
+
+  /** False once more than `bytesMax` have come; from then on nothing is held. */
+  add(piece: Uint8Array): boolean {
+    const at = this.#length
+    this.#length += piece.length
+    if (this.#length > this.#bytesMax) {
+      this.#held = new Uint8Array(0)
+      return false
+    }
+    // Most bodies are one piece, and need no copy.
+    if (at === 0 && fillsItsMemory(piece)) {
+      this.#held = piece
+      return true
+    }
+    if (this.#length > this.#held.length) this.#grow(at)
+    this.#held.set(piece, at)
+    return true
+  }
+
+  /** What has come so far. The next piece begins anew. */
+  take(): Uint8Array {
+    const whole = this.#held.subarray(0, this.#length)
+    this.#held = new Uint8Array(0)
+    this.#length = 0
+    return whole
+  }
+
+  /** Doubled, so that each byte is moved about twice, however many pieces there are. */
+  #grow(filled: number): void {
+    const doubled = Math.min(2 * this.#held.length, this.#bytesMax)
+    const wider = new Uint8Array(Math.max(doubled, this.#length))
+    wider.set(this.#held.subarray(0, filled))
+    this.#held = wider
+  }
+}
+
+/** A view keeps all of its memory alive: one byte may hold a whole read of 64 KiB that nobody counts. */
+function fillsItsMemory({ length, buffer }: Uint8Array): boolean {
+  return 2 * length >= buffer.byteLength
+}
+
+/** The body of an answer. Null, and the rest is given up, beyond `bytesMax`. */
+export async function readBodyOf(
+  response: UpstreamResponse,
+  bytesMax: number,
+): Promise<Uint8Array | null> {
+  const body = new ArrivingBytes(bytesMax)
+  for await (const chunk of response.body) {
+    if (body.add(chunk)) continue
+    response.discard()
+    return null
+  }
+  return body.take()
+}

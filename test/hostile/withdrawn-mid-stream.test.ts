@@ -1,4 +1,4 @@
-import { expect } from 'vitest'
+import { expect, vi } from 'vitest'
 import { lie, type Telling } from '../harness/lie.ts'
 import { expectOutcome } from '../harness/refusals.ts'
 import { openStream, streaming } from '../harness/streams.ts'
@@ -22,8 +22,12 @@ const withdraw =
     const agent = await world.agent(name, ['caller'])
     // The receiver has nothing more to say, so nothing but the withdrawal can end the stream.
     const heard = await world.echo.during(streaming(['data: {"a":1}\n\n'], true), async () => {
-      const stream = await openStream(world[transport], { as: agent.credential() })
-      expect(await stream.until(/"a":1/)).toContain('data: {"a":1}')
+      // A connector hears of a new agent by its long poll, and refuses it until then.
+      const stream = await vi.waitFor(async () => {
+        const opened = await openStream(world[transport], { as: agent.credential() })
+        expect(await opened.until(/"a":1|refusal/)).toContain('data: {"a":1}')
+        return opened
+      }, 10_000)
       await taken[way]?.(world, name)
       const text = await stream.ended()
       stream.close()

@@ -61,14 +61,45 @@ const innerFields: Readonly<Record<string, readonly string[]>> = {
  * caller has to trust ours (A2A 1.0, section 8.4).
  */
 export function mediateCard(body: Uint8Array, mediation: CardMediation): Uint8Array | Refusal {
-  let card: JsonValue
+  const card = parseObject(body)
+  return card instanceof Refusal ? card : utf8(JSON.stringify(mediated(card, mediation)))
+}
+
+/** As `mediateCard`, for the card in a JSON-RPC answer to `GetExtendedAgentCard`; an error has none. */
+function mediateAnswer(body: Uint8Array, mediation: CardMediation): Uint8Array | Refusal {
+  const answer = parseObject(body)
+  if (answer instanceof Refusal) return answer
+  const { jsonrpc, id = null, result, error } = answer
+  const kept = { jsonrpc: jsonrpc ?? '2.0', id }
+  if (error !== undefined) return utf8(JSON.stringify({ ...kept, error }))
+  if (!isObject(result)) return new Refusal('RESPONSE_REJECTED', 'the agent card is no object')
+  return utf8(JSON.stringify({ ...kept, result: mediated(result, mediation) }))
+}
+
+/**
+ * What makes of an answer to `operation` one whose card leads through us; null where it holds no
+ * card. Any status that a client takes for success counts, and a stream of events is none.
+ */
+export function cardMediator(
+  operation: string,
+  status: number,
+): ((body: Uint8Array, mediation: CardMediation) => Uint8Array | Refusal) | null {
+  if (status < 200 || status > 299) return null
+  if (operation === 'GetAgentCard') return mediateCard
+  return operation === 'GetExtendedAgentCard' ? mediateAnswer : null
+}
+
+function parseObject(body: Uint8Array): JsonObject | Refusal {
   try {
-    card = parseStrictJson(parseUtf8(body))
+    const value = parseStrictJson(parseUtf8(body))
+    return isObject(value) ? value : new Refusal('RESPONSE_REJECTED', 'the agent card is no object')
   } catch (cause) {
     return new Refusal('RESPONSE_REJECTED', `the agent card does not parse: ${String(cause)}`)
   }
-  if (!isObject(card)) return new Refusal('RESPONSE_REJECTED', 'the agent card is no object')
-  return utf8(JSON.stringify(signCard(rewriteCard(card, mediation), mediation.signer)))
+}
+
+function mediated(card: JsonObject, mediation: CardMediation): JsonObject {
+  return signCard(rewriteCard(card, mediation), mediation.signer)
 }
 
 function rewriteCard(card: JsonObject, mediation: CardMediation): JsonObject {

@@ -4,7 +4,7 @@ import { UpstreamError } from '../../lib/upstream-error.ts'
 import type { Courier, Delivered, StreamEvent } from '../../pipeline/delivery.ts'
 import type { Intended } from '../../pipeline/record.ts'
 import type { CardMediation } from './agent-card.ts'
-import { mediateCard } from './agent-card.ts'
+import { cardMediator } from './agent-card.ts'
 import { readBodyOf } from './arriving-bytes.ts'
 import { type Balancer, sessionIdLengthMax } from './balancer.ts'
 import { type Forwarded, type ForwardSigner, forwardedRequest } from './forward-signature.ts'
@@ -88,21 +88,26 @@ async function readResponse(
   const contentType = headers.find(([name]) => name === 'content-type')?.[1] ?? ''
   const facts = countersignature === null ? {} : forwarded.facts
   const head = { status: response.status, headers, contentType, countersignature, facts }
+  const { target } = intended.inspected.authorized.authenticated.arrival
+  const mediate = cardMediator(target.operation, response.status)
   if (contentType.toLowerCase().startsWith('text/event-stream')) {
-    return { ...head, body: cancellable(response) }
+    const unread = new Refusal(
+      'RESPONSE_REJECTED',
+      'an agent card in a stream leads past the fabric',
+    )
+    return mediate === null ? { ...head, body: cancellable(response) } : reject(response, unread)
   }
   const body = await readBodyOf(response, options.bodyBytesMax)
   if (body === null) {
     return new Refusal('RESPONSE_REJECTED', `it exceeds ${options.bodyBytesMax} bytes`)
   }
-  const { target } = intended.inspected.authorized.authenticated.arrival
-  if (target.operation === 'GetAgentCard' && response.status === 200) {
+  if (mediate !== null) {
     return {
       ...head,
       body,
       contentType: 'application/json',
       headers: [...headers, ['cache-control', 'private, max-age=60']],
-      rewrite: (card) => mediateCard(card, options.card),
+      rewrite: (card) => mediate(card, options.card),
     }
   }
   return { ...head, body }

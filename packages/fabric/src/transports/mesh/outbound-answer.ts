@@ -1,14 +1,16 @@
-import type { SignableRequest } from '@countersign/protocol'
+import { isId, isRefusalCode, type SignableRequest } from '@countersign/protocol'
 import { Refusal } from '../../lib/refusal.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
 import type { Rooms } from '../../pipeline/enforce.ts'
-import { mediateCard } from '../http/agent-card.ts'
+import { cardMediator } from '../http/agent-card.ts'
 import { readBodyOf } from '../http/arriving-bytes.ts'
+import { refusalReply } from '../http/call.ts'
 import type { Classified } from '../http/classify.ts'
 import type { ForwardSigner } from '../http/forward-signature.ts'
 import type { Route } from '../http/routes.ts'
 import type { UpstreamResponse } from '../http/upstream.ts'
 import { checkAnswer } from './answer-check.ts'
+import { MESH_WIRE } from './wire.ts'
 
 export interface OutboundRoute extends Route {
   /** What stands before the path: empty at a connector, `/agents/<name>` at the gateway. */
@@ -70,8 +72,14 @@ export async function readAnswer(
   if (body === null && !isStream) {
     return new Refusal('RESPONSE_REJECTED', `it exceeds ${options.bodyBytesMax} bytes`)
   }
-  const isRefusal = headers.some(([name]) => name === 'countersign-refusal')
-  const isRequired = !isRefusal && isCountersigned({ route, classified, admitted })
+  const { status } = response
+  const refused =
+    route.prefix === '' ? refusedAnswer(headers, { status, isStream }, classified) : null
+  if (refused !== null) {
+    response.discard()
+    return refused
+  }
+  const isRequired = isCountersigned({ route, classified, admitted })
   const { signatures } = options.rooms
   const arrived = { response, request, body, isRequired }
   // The gateway has checked what came by it, against the request as it was forwarded; a signature
@@ -81,12 +89,35 @@ export async function readAnswer(
     response.discard()
     return fault
   }
-  const { status } = response
-  if (body === null) return { status, headers, body: response.body }
-  if (classified.operation !== 'GetAgentCard' || status !== 200) {
-    return { status, headers, body }
+  const mediate = cardMediator(classified.operation, status)
+  if (mediate === null) return { status, headers, body: body ?? response.body }
+  if (body !== null) return rewriteCard(options, { status, headers, body }, { route, mediate })
+  response.discard()
+  return new Refusal('RESPONSE_REJECTED', 'an agent card in a stream leads past the fabric')
+}
+
+/**
+ * A refusal by the receiver's connector, which nobody countersigns, in our words: what a receiver
+ * writes there unsigned is not handed on. Null for an answer; what only calls itself a refusal, to
+ * pass unsigned, is neither.
+ */
+function refusedAnswer(
+  headers: readonly (readonly [string, string])[],
+  { status, isStream }: { readonly status: number; readonly isStream: boolean },
+  { rpcId }: Classified,
+): Answer | Refusal | null {
+  const code = headers.find(([name]) => name === 'countersign-refusal')?.[1]
+  if (code === undefined) return null
+  const exchange = headers.find(([name]) => name === 'countersign-exchange')?.[1]
+  const isRefusal = isRefusalCode(code) && MESH_WIRE[code].status === status && !isStream
+  if (!isRefusal || !isId('dec', exchange)) {
+    return new Refusal('RESPONSE_REJECTED', `${status} is no refusal of the code ${code}`)
   }
-  return rewriteCard(options, { status, headers, body }, route)
+  const wireOf = () => MESH_WIRE[code]
+  const reply = refusalReply(new Refusal(code, ''), { exchange, wireOf }, { rpcId })
+  const kept = headers.filter(([name]) => name === 'retry-after' || name.startsWith('ratelimit'))
+  const body = reply.body instanceof Uint8Array ? reply.body : new Uint8Array(0)
+  return { status, headers: [...reply.headers, ...kept], body }
 }
 
 /**
@@ -95,7 +126,7 @@ export async function readAnswer(
  */
 function isCountersigned({ route, classified, admitted }: AnsweredCall): boolean {
   const { signedResponse, mask } = admitted.decision.obligations
-  const isRewritten = mask.length > 0 || classified.operation === 'GetAgentCard'
+  const isRewritten = mask.length > 0 || cardMediator(classified.operation, 200) !== null
   return signedResponse && route.prefix === '' && !isRewritten
 }
 
@@ -103,9 +134,15 @@ function isCountersigned({ route, classified, admitted }: AnsweredCall): boolean
 function rewriteCard(
   options: AnswerOptions,
   answer: Answer & { readonly body: Uint8Array },
-  { name, cardUrls }: OutboundRoute,
+  {
+    route: { name, cardUrls },
+    mediate,
+  }: {
+    readonly route: OutboundRoute
+    readonly mediate: NonNullable<ReturnType<typeof cardMediator>>
+  },
 ): Answer | Refusal {
-  const card = mediateCard(answer.body, {
+  const card = mediate(answer.body, {
     baseUrl: `http://${options.host}:${options.port}/${name}`,
     upstreamUrls: cardUrls,
     signer: options.agent.signer,

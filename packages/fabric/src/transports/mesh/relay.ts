@@ -10,9 +10,9 @@ import type { Clock } from '../../lib/clock.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import { UpstreamError } from '../../lib/upstream-error.ts'
 import { sha256 } from '../../pipeline/record.ts'
-import { mediateCard } from '../http/agent-card.ts'
+import { cardMediator } from '../http/agent-card.ts'
 import { readBodyOf } from '../http/arriving-bytes.ts'
-import { isAgentCard } from '../http/classify.ts'
+import { classifyIncoming } from '../http/classify.ts'
 import { forwardedHeaders } from '../http/head.ts'
 import type { Incoming } from '../http/incoming.ts'
 import { createPatience } from '../http/patience.ts'
@@ -127,21 +127,29 @@ function countersign(
 
 async function readWhole(
   options: RelayOptions,
-  { head }: Incoming,
+  incoming: Incoming,
   answer: UpstreamResponse,
 ): Promise<Uint8Array> {
   const body = await readBodyOf(answer, options.bodyBytesMax)
   if (body === null) throw new Error(`the answer exceeds ${options.bodyBytesMax} bytes`)
-  if (answer.status !== 200 || !isAgentCard(head.path.split('?', 1)[0] ?? '')) return body
-  const card = mediateCard(body, {
+  const mediate = cardMediator(operationOf(incoming, options.route), answer.status)
+  if (mediate === null) return body
+  const card = mediate(body, {
     // The card has to lead to the address that the gateway knows; it rewrites the card once more.
-    baseUrl: `https://${head.authority}`,
+    baseUrl: `https://${incoming.head.authority}`,
     upstreamUrls: options.route.endpoints.map(({ url }) => url),
     signer: options.agent.signer,
     credentialsRequired: true,
   })
   if (card instanceof Refusal) throw new Error(card.detail)
   return card
+}
+
+/** The gateway has let it through under that name; here only cards matter. */
+function operationOf(incoming: Incoming, { protocol }: Route): string {
+  const [path = ''] = incoming.head.path.split('?', 1)
+  const classified = classifyIncoming(incoming, path, protocol)
+  return classified instanceof Refusal ? '' : classified.operation
 }
 
 /** The gateway parses and inspects the events; they pass here as they come, at its pace. */

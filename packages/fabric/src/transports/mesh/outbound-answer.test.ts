@@ -1,0 +1,92 @@
+import { createId, utf8 } from '@countersign/protocol'
+import { expect, test } from 'vitest'
+import { Refusal } from '../../lib/refusal.ts'
+import type { Authorized } from '../../pipeline/authorize.ts'
+import type { UpstreamResponse } from '../http/upstream.ts'
+import { readAnswer } from './outbound-answer.ts'
+
+const exchange = createId('dec', 1_700_000_000_000, new Uint8Array(10))
+const json = ['content-type', 'application/json'] as const
+
+/** What an agent hears of `answer`, which came from a connector where policy demands a countersignature. */
+async function hear(
+  status: number,
+  headers: readonly (readonly [string, string])[],
+  body: string,
+  operation = 'SendMessage',
+) {
+  const response: UpstreamResponse = {
+    status,
+    headers: [...headers],
+    body: (async function* () {
+      yield utf8(body)
+    })(),
+    discard: () => undefined,
+  }
+  const decision = { obligations: { signedResponse: operation === 'SendMessage', mask: [] } }
+  const heard = await readAnswer(
+    {
+      rooms: { signatures: { checkResponse: () => null } as never },
+      agent: { signer: { keyId: 'k', sign: () => new Uint8Array(64) } },
+      ...{ host: '127.0.0.1', port: 7000, bodyBytesMax: 10_000 },
+    },
+    { response, request: { method: 'POST', path: '/', authority: '', headers: [] } },
+    {
+      route: { name: 'shop', protocol: 'a2a', endpoints: [], prefix: '', cardUrls: [] },
+      classified: { protocol: 'a2a', operation, tool: '', rpcId: 1 },
+      admitted: { decision } as unknown as Authorized,
+    },
+  )
+  if (heard instanceof Refusal) return heard.code
+  const text = Buffer.from(heard.body as Uint8Array).toString()
+  return { status: heard.status, body: JSON.parse(text) as Record<string, unknown> }
+}
+
+test('an answer without a countersignature is not let through for calling itself a refusal', async () => {
+  const named = ['countersign-exchange', exchange] as const
+  expect(await hear(200, [json], '{"ok":1}')).toBe('COUNTERSIGNATURE_MISSING')
+  for (const code of ['x', 'NOT_PERMITTED', '__proto__']) {
+    const refusal = ['countersign-refusal', code] as const
+    expect(await hear(200, [json, named, refusal], '{"ok":1}')).toBe('RESPONSE_REJECTED')
+  }
+  const stream = ['content-type', 'text/event-stream'] as const
+  const refusal = ['countersign-refusal', 'NOT_PERMITTED'] as const
+  expect(await hear(403, [stream, named, refusal], 'data: 1\n\n')).toBe('RESPONSE_REJECTED')
+  expect(await hear(403, [json, refusal], '{"ok":1}')).toBe('RESPONSE_REJECTED')
+})
+
+test('a refusal is told in our words, whatever stands in it', async () => {
+  const headers = [
+    json,
+    ['countersign-exchange', exchange],
+    ['countersign-refusal', 'NOT_PERMITTED'],
+  ] as const
+  expect(await hear(403, headers, '{"result":"done all the same"}')).toMatchObject({
+    status: 403,
+    body: { id: 1, error: { data: { code: 'NOT_PERMITTED', exchange } } },
+  })
+})
+
+const card = {
+  name: 'shop',
+  supportedInterfaces: [{ url: 'https://direct.example/a2a', protocolBinding: 'JSONRPC' }],
+}
+
+test.each([200, 203, 299])('a card under the status %d leads through us', async (status) => {
+  const plain = await hear(status, [json], JSON.stringify(card), 'GetAgentCard')
+  expect(plain).toMatchObject({ body: { name: 'shop', supportedInterfaces: [] } })
+  const answer = JSON.stringify({ jsonrpc: '2.0', id: 1, result: card, extra: card })
+  const extended = await hear(status, [json], answer, 'GetExtendedAgentCard')
+  expect(extended).toMatchObject({ body: { id: 1, result: { supportedInterfaces: [] } } })
+  expect(JSON.stringify([plain, extended])).not.toContain('direct.example')
+})
+
+test('a card in a stream, and one that cannot be read, is refused', async () => {
+  const stream = ['content-type', 'text/event-stream'] as const
+  expect(await hear(200, [stream], 'data: {}\n\n', 'GetExtendedAgentCard')).toBe(
+    'RESPONSE_REJECTED',
+  )
+  expect(await hear(200, [json], '[]', 'GetAgentCard')).toBe('RESPONSE_REJECTED')
+  const none = '{"jsonrpc":"2.0","id":1,"result":null}'
+  expect(await hear(200, [json], none, 'GetExtendedAgentCard')).toBe('RESPONSE_REJECTED')
+})

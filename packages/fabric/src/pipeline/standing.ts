@@ -1,5 +1,6 @@
 import { Refusal } from '../lib/refusal.ts'
 import { type Authorized, type AuthorizeRoom, recheck } from './authorize.ts'
+import { Interruption } from './interruption.ts'
 
 /** Tells that policy, an identity or a risk score changed, so that long exchanges look again. */
 export interface StandingChanges {
@@ -10,18 +11,18 @@ export interface StandingChanges {
 const timerMsMax = 2_147_483_647
 
 /**
- * Watches one exchange's right to go on. `lost` becomes the refusal the moment the right is gone,
+ * Watches one exchange's right to go on. `lost` comes with the refusal the moment the right is gone,
  * also while nothing flows. The watcher must be closed.
  */
 export function watchStanding(
   authorized: Authorized,
   room: AuthorizeRoom,
   changes: StandingChanges,
-): { readonly lost: Promise<Refusal>; check(): Refusal | null; close(): void } {
-  const { promise, resolve } = Promise.withResolvers<Refusal>()
+): { readonly lost: Interruption<Refusal>; check(): Refusal | null; close(): void } {
+  const lost = new Interruption<Refusal>()
   const look = (): Refusal | null => {
     const refusal = recheckOrRefuse(authorized, room)
-    if (refusal !== null) resolve(refusal)
+    if (refusal !== null) lost.come(refusal)
     return refusal
   }
   const stop = changes.onChange(look)
@@ -29,7 +30,7 @@ export function watchStanding(
   const timer = setTimeout(look, Math.min(Math.max(remainingMs, 0), timerMsMax))
   timer.unref()
   return {
-    lost: promise,
+    lost,
     check: look,
     close: () => {
       stop()

@@ -6,6 +6,7 @@ import type { Answered } from './deliver.ts'
 import type { StreamEvent } from './delivery.ts'
 import type { InspectRoom } from './inspect.ts'
 import { maskFrame } from './inspect-fields.ts'
+import { Interruption } from './interruption.ts'
 import {
   type Ending,
   type Intended,
@@ -46,12 +47,12 @@ export function inspectedEvents(
   source: AsyncIterable<StreamEvent>,
   room: StreamRoom,
 ): InspectedEvents {
-  const { promise: left, resolve: leave } = Promise.withResolvers<'left'>()
+  const left = new Interruption<'left'>()
   const generator = pass(intended, answered, { source, left }, room)
   return {
     next: () => generator.next(),
     async abandon() {
-      leave('left')
+      left.come('left')
       // A generator that never started would skip its `finally`, and with it the outcome.
       while ((await generator.next()).done !== true);
     },
@@ -60,7 +61,7 @@ export function inspectedEvents(
 
 interface Flow {
   readonly source: AsyncIterable<StreamEvent>
-  readonly left: Promise<'left'>
+  readonly left: Interruption<'left'>
 }
 
 async function* pass(
@@ -77,7 +78,7 @@ async function* pass(
   let refusal: Refusal | null = null
   try {
     while (refusal === null) {
-      const next = await Promise.race([flow.left, watch.lost, iterator.next()])
+      const next = await flow.left.or(watch.lost.or(iterator.next()))
       if (next === 'left') return null
       // Events and the loss of standing can become ready together; the loss must win.
       refusal = next instanceof Refusal ? next : watch.check()

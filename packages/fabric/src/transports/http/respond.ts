@@ -3,6 +3,7 @@ import type { Http2ServerResponse } from 'node:http2'
 import { utf8 } from '@countersign/protocol'
 import type { Refusal } from '../../lib/refusal.ts'
 import type { StreamEvent } from '../../pipeline/delivery.ts'
+import { Interruption } from '../../pipeline/interruption.ts'
 import type { InspectedEvents } from '../../pipeline/stream.ts'
 import { formatEvent } from './sse.ts'
 
@@ -95,20 +96,19 @@ function isClosed(out: ServerResponse): boolean {
 }
 
 async function writeEvents(out: ServerResponse, { events, farewell }: ReplyEvents): Promise<void> {
-  const { promise: gone, resolve } = Promise.withResolvers<'gone'>()
-  out.once('close', () => resolve('gone'))
+  const gone = new Interruption<'gone'>()
+  out.once('close', () => gone.come('gone'))
   const timer = setInterval(() => out.write(keepAlive), keepAliveMs)
   try {
     for (;;) {
-      const next = await Promise.race([events.next(), gone])
+      const next = await gone.or(events.next())
       if (next === 'gone' || isClosed(out)) break
       if (next.done === true) {
         if (next.value !== null) out.write(formatEvent(farewell(next.value)))
         break
       }
       if (!out.write(formatEvent(next.value))) {
-        const drained = new Promise<void>((done) => out.once('drain', done))
-        await Promise.race([drained, gone])
+        await gone.or(new Promise<void>((drained) => out.once('drain', drained)))
       }
     }
   } finally {

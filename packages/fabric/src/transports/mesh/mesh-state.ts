@@ -17,12 +17,12 @@ export interface MeshStateFeed {
 export function createMeshStateFeed(source: MeshStateSource, startedAt: number): MeshStateFeed {
   let sequence = startedAt
   let snapshot: MeshState | null = null
-  let changed = Promise.withResolvers<void>()
+  // Those who wait, not a promise of the next change: that would keep a record of every wait until then.
+  const waiting = new Set<() => void>()
   const stop = source.onChange(() => {
     sequence += 1
     snapshot = null
-    changed.resolve()
-    changed = Promise.withResolvers<void>()
+    for (const end of waiting) end()
   })
   const read = (): MeshState => {
     snapshot ??= { sequence, ...source.read() }
@@ -34,7 +34,9 @@ export function createMeshStateFeed(source: MeshStateSource, startedAt: number):
       const { promise, resolve } = Promise.withResolvers<void>()
       const timer = setTimeout(resolve, waitMs)
       signal.addEventListener('abort', () => resolve(), { once: true })
-      await Promise.race([changed.promise, promise])
+      waiting.add(resolve)
+      await promise
+      waiting.delete(resolve)
       clearTimeout(timer)
       return read()
     },

@@ -19,6 +19,7 @@ import type { Arrival, PresentedSignature } from '../../pipeline/arrival.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
 import { admitControl } from '../../pipeline/control.ts'
 import type { Rooms } from '../../pipeline/enforce.ts'
+import { Interruption } from '../../pipeline/interruption.ts'
 import { recordRefusal, sha256 } from '../../pipeline/record.ts'
 import type { Balancer } from '../http/balancer.ts'
 import { refusalReply } from '../http/call.ts'
@@ -277,12 +278,11 @@ async function write(
     return
   }
   response.flushHeaders()
+  const gone = new Interruption<void>()
+  response.once('close', () => gone.come())
   for await (const chunk of answer.body) {
     if (!response.write(chunk)) {
-      await new Promise<void>((resolve) => {
-        response.once('drain', resolve)
-        response.once('close', resolve)
-      })
+      await gone.or(new Promise<void>((drained) => response.once('drain', drained)))
     }
     if (response.destroyed) break
   }

@@ -9,6 +9,7 @@ import {
 import type { Clock } from '../../lib/clock.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import { UpstreamError } from '../../lib/upstream-error.ts'
+import { Interruption } from '../../pipeline/interruption.ts'
 import { sha256 } from '../../pipeline/record.ts'
 import { cardMediator } from '../http/agent-card.ts'
 import { readBodyOf } from '../http/arriving-bytes.ts'
@@ -155,11 +156,12 @@ function operationOf(incoming: Incoming, { protocol }: Route): string {
 /** The gateway parses and inspects the events; they pass here as they come, at its pace. */
 async function pour(answer: UpstreamResponse, out: ServerResponse): Promise<void> {
   out.flushHeaders()
-  const gone = new Promise<void>((resolve) => out.once('close', resolve))
+  const gone = new Interruption<void>()
+  out.once('close', () => gone.come())
   for await (const chunk of answer.body) {
     if (out.destroyed) break
     if (!out.write(chunk)) {
-      await Promise.race([gone, new Promise<void>((resolve) => out.once('drain', resolve))])
+      await gone.or(new Promise<void>((drained) => out.once('drain', drained)))
     }
   }
   answer.discard()

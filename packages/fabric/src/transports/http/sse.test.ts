@@ -1,6 +1,6 @@
 import { parseUtf8, utf8 } from '@countersign/protocol'
 import fc from 'fast-check'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import type { StreamEvent } from '../../pipeline/delivery.ts'
 import { eventBytesMax, formatEvent, parseEvents } from './sse.ts'
 
@@ -71,6 +71,18 @@ describe('parseEvents', () => {
   test('an event above the limit breaks the stream instead of passing in parts', async () => {
     const endless = `data: ${'x'.repeat(eventBytesMax + 1)}`
     await expect(collect(endless, [65_536])).rejects.toThrow(/exceeds/)
+  })
+
+  test('an event in single bytes is moved a few times, not once for each byte that follows', async () => {
+    const set = vi.spyOn(Uint8Array.prototype, 'set')
+    const sent = 64 * 1024
+    try {
+      expect(await collect(`data: ${'x'.repeat(sent)}\r\n\r\n`, [1])).toHaveLength(1)
+      const moved = set.mock.calls.reduce((sum, [bytes]) => sum + bytes.length, 0)
+      expect(moved).toBeLessThan(4 * sent)
+    } finally {
+      set.mockRestore()
+    }
   })
 
   test('bytes that are not UTF-8 break the stream', async () => {

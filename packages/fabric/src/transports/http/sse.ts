@@ -1,5 +1,6 @@
-import { concat, parseUtf8, utf8 } from '@countersign/protocol'
+import { parseUtf8, utf8 } from '@countersign/protocol'
 import type { StreamEvent } from '../../pipeline/delivery.ts'
+import { ArrivingBytes } from './arriving-bytes.ts'
 
 /** One event larger than this is refused: it has to be held whole before it may pass. */
 export const eventBytesMax = 1024 * 1024
@@ -14,30 +15,29 @@ const carriageReturn = 0x0d
  * not UTF-8; a last event without its blank line is not an event and is dropped.
  */
 export async function* parseEvents(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<StreamEvent> {
-  let pending: Uint8Array<ArrayBufferLike> = new Uint8Array(0)
+  // What came of a line that has not ended. Each byte is looked at once, in whatever pieces it comes.
+  const begun = new ArrivingBytes(eventBytesMax)
   let fields: (readonly [string, string])[] = []
   let eventBytes = 0
   let first = true
-  let skipLineFeed = false
+  let endedByReturn = false
   for await (const chunk of chunks) {
-    pending = pending.length === 0 ? chunk : concat(pending, chunk)
-    let start = 0
-    for (let at = 0; at < pending.length; at++) {
-      const byte = pending[at]
-      if (skipLineFeed && at === start && byte === lineFeed) {
-        start = at + 1
-        skipLineFeed = false
-        continue
-      }
-      skipLineFeed = false
+    if (chunk.length === 0) continue
+    let start: number = endedByReturn && chunk[0] === lineFeed ? 1 : 0
+    endedByReturn = false
+    for (let at = start; at < chunk.length; at++) {
+      const byte = chunk[at]
       if (byte !== lineFeed && byte !== carriageReturn) continue
-      let line = parseUtf8(pending.subarray(start, at))
+      const bytes =
+        begun.length === 0 ? chunk.subarray(start, at) : wholeOf(begun, chunk, start, at)
+      let line = parseUtf8(bytes)
       if (first) line = line.replace(/^\ufeff/, '')
       first = false
-      eventBytes += at - start
-      if (eventBytes > eventBytesMax) throw new Error(`an event exceeds ${eventBytesMax} bytes`)
+      eventBytes += bytes.length
+      if (eventBytes > eventBytesMax) throw tooLarge()
+      if (byte === carriageReturn && chunk[at + 1] === lineFeed) at += 1
       start = at + 1
-      skipLineFeed = byte === carriageReturn
+      endedByReturn = byte === carriageReturn && start === chunk.length
       if (line !== '') {
         const field = parseField(line)
         if (field !== null) fields.push(field)
@@ -48,11 +48,18 @@ export async function* parseEvents(chunks: AsyncIterable<Uint8Array>): AsyncGene
       eventBytes = 0
       if (event !== null) yield event
     }
-    pending = pending.subarray(start)
-    if (eventBytes + pending.length > eventBytesMax) {
-      throw new Error(`an event exceeds ${eventBytesMax} bytes`)
-    }
+    begun.add(chunk.subarray(start))
+    if (eventBytes + begun.length > eventBytesMax) throw tooLarge()
   }
+}
+
+function wholeOf(begun: ArrivingBytes, chunk: Uint8Array, start: number, end: number): Uint8Array {
+  if (!begun.add(chunk.subarray(start, end))) throw tooLarge()
+  return begun.take()
+}
+
+function tooLarge(): Error {
+  return new Error(`an event exceeds ${eventBytesMax} bytes`)
 }
 
 function parseField(line: string): readonly [string, string] | null {

@@ -84,6 +84,9 @@ export class Channels {
     const now = clock.now()
     const refusal = await checkPublish(messages, publisher, { trustDomain, channel, now })
     if (refusal !== null) return refusal
+    // Asked anew: who was removed while its signatures were checked stores nothing.
+    const still = this.#takePart(call)
+    if (still instanceof Refusal) return still
     const orders = messages.map(({ sealed, message: { header } }) => ({
       channel: channel.name,
       messageId: header.messageId,
@@ -133,7 +136,8 @@ export class Channels {
           leaseToken: this.#tokens.bind(one.leaseToken, place),
         }))
       }
-      await this.#waiters.wait(channel, Math.min(left, lookAgainMs), signal)
+      const waited = await this.#waiters.wait(channel, Math.min(left, lookAgainMs), signal)
+      if (!waited) return []
     }
   }
 

@@ -6,9 +6,18 @@ export class LeaseWaiters {
   readonly #waiting = new Map<string, Set<() => void>>()
   #count = 0
 
-  /** Resolves at the next `wake` of the channel, after `timeoutMs`, or when `signal` fires. */
-  wait(channel: string, timeoutMs: number, signal: AbortSignal | null): Promise<void> {
-    if (this.#count >= waitersMax || signal?.aborted === true) return Promise.resolve()
+  readonly #countMax: number
+
+  constructor(countMax = waitersMax) {
+    this.#countMax = countMax
+  }
+
+  /**
+   * Resolves at the next `wake` of the channel, after `timeoutMs`, or when `signal` fires; to false,
+   * at once, when nobody may wait. Whoever then looked again without waiting would do nothing else.
+   */
+  wait(channel: string, timeoutMs: number, signal: AbortSignal | null): Promise<boolean> {
+    if (this.#count >= this.#countMax || signal?.aborted === true) return Promise.resolve(false)
     return new Promise((resolve) => {
       const waiting = this.#waiting.get(channel) ?? new Set()
       const end = () => {
@@ -17,7 +26,7 @@ export class LeaseWaiters {
         if (waiting.size === 0) this.#waiting.delete(channel)
         clearTimeout(timer)
         signal?.removeEventListener('abort', end)
-        resolve()
+        resolve(true)
       }
       const timer = setTimeout(end, timeoutMs)
       signal?.addEventListener('abort', end)

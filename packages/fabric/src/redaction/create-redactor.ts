@@ -1,6 +1,7 @@
 import { isUtf8 } from 'node:buffer'
 import { createSecretKey, type KeyObject } from 'node:crypto'
 import { Refusal } from '../lib/refusal.ts'
+import { NO_CONTEXT } from './context.ts'
 import { inspectForm } from './inspect-form.ts'
 import { inspectJson, inspectNested } from './inspect-json.ts'
 import { type Cut, Inspection, type LeafPlace, planCuts, TooManyFindings } from './inspection.ts'
@@ -107,7 +108,7 @@ function inspect(
   }
 }
 
-const textPlace: LeafPlace = { kind: 'text', path: () => 'text', fieldName: () => null }
+const textPlace: LeafPlace = { kind: 'text', path: () => 'text', fieldContext: () => NO_CONTEXT }
 
 function conclude(
   body: Uint8Array,

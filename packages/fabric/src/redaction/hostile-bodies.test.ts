@@ -67,3 +67,46 @@ describe('a megabyte that is made to be slow', () => {
     expect(codeOf(`{${names.map((name) => name.replace('@', '-')).join(',')}}`)).toBe('passed')
   })
 })
+
+describe('a name of half a megabyte with a hundred thousand values below', () => {
+  const numbers = Array.from({ length: 100_000 }, (_, i) => 2_345_600 + i).join(',')
+  const texts = Array.from({ length: 20_000 }, (_, i) => `"value ${i}"`).join(',')
+  const objects = Array.from(
+    { length: 20_000 },
+    (_, i) => `{"n":${2_345_600 + i}},1${i}00000`,
+  ).join(',')
+  const long = 'k'.repeat(500_000)
+  const escaped = '\\u006b'.repeat(80_000)
+  test.each([
+    ['numbers', `{"${long}":[${numbers}]}`],
+    ['numbers under an escaped name', `{"${escaped}":[${numbers}]}`],
+    ['numbers between objects', `{"${long}":[${objects}]}`],
+    ['text under the name of a secret', `{"${long}password":[${texts}]}`],
+    ['text under an escaped name of a secret', `{"${escaped}password":[${texts}]}`],
+    ['the same inside a string', JSON.stringify({ a: `{"${long}password":[${texts}]}` })],
+  ])('%s is inspected to the end', (_, text) => {
+    expect(codeOf(text)).toMatch(/passed|MESSAGE_TOO_LARGE/)
+  })
+})
+
+test('a finding below a long name keeps neither the name nor a long path', () => {
+  const name = 'x'.repeat(100_000)
+  const text = `{"${name}":[${'{"deep":'.repeat(50)}"someone@example.org"${'}'.repeat(50)}]}`
+  const order = { mask: DATA_CLASSES, block: [] }
+  const answer = redactor.redact(new TextEncoder().encode(text), 'application/json', order)
+  if (answer instanceof Refusal) throw new Error(answer.detail)
+  expect(answer.findings.map(({ path }) => path.length < 300 && path)).toEqual([
+    expect.stringMatching(/^\/\[100000 bytes\]\/0\/deep\/.*\/…$/),
+  ])
+})
+
+test('the end of a long name still says what its value is', () => {
+  for (const name of [`${'x'.repeat(1000)} password`, `${'\\\\'.repeat(500)}password`]) {
+    const body = new TextEncoder().encode(
+      `{"${name}":"hunter2hunter2","${'x'.repeat(999)} phone":2125550123}`,
+    )
+    const answer = redactor.redact(body, 'application/json', { mask: DATA_CLASSES, block: [] })
+    if (answer instanceof Refusal) throw new Error(answer.detail)
+    expect(answer.findings.map(({ dataClass }) => dataClass)).toEqual(['credential', 'phone'])
+  }
+})

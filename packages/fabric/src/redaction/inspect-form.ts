@@ -1,4 +1,5 @@
 import { latin1 } from './ascii.ts'
+import { indexContext, NO_CONTEXT } from './context.ts'
 import { Decoded, originOf } from './decode.ts'
 import { findFieldRule, isFieldValue } from './field-names.ts'
 import type { Inspection, LeafPlace } from './inspection.ts'
@@ -30,7 +31,7 @@ function inspectPair(
   const place = (kind: 'key' | 'text'): LeafPlace => ({
     kind,
     path: () => (kind === 'key' ? '' : path),
-    fieldName: () => (kind === 'key' ? null : name),
+    fieldContext: () => (kind === 'key' ? NO_CONTEXT : indexContext(name)),
   })
   const before = inspection.count
   scanView(name, (part) => inspection.open(part, place('key')))

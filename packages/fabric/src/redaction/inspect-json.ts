@@ -1,5 +1,6 @@
 import { latin1 } from './ascii.ts'
-import { type FieldRule, findFieldRule, isFieldValue, mayNameSecret } from './field-names.ts'
+import { EnclosingKey } from './enclosing-key.ts'
+import { isFieldValue } from './field-names.ts'
 import type { Inspection, LeafPlace } from './inspection.ts'
 import { isPlainInteger } from './json-number.ts'
 import { JsonFault, type JsonString, nameOf, unescapeJson, viewOf } from './json-string.ts'
@@ -15,6 +16,7 @@ const nestedDepthMax = 32
 export function inspectJson(body: Uint8Array, inspection: Inspection, depthMax: number): void {
   /** Names that hold a finding, with what the path says instead. */
   const concealed = new Map<number, string>()
+  const names = new EnclosingKey(body)
   const walk = new JsonWalk(body, {
     depthMax,
     visit: (leaf) => {
@@ -24,10 +26,7 @@ export function inspectJson(body: Uint8Array, inspection: Inspection, depthMax: 
   const place: LeafPlace & { kind: LeafPlace['kind'] } = {
     kind: 'string',
     path: () => pointerTo(body, walk.steps, concealed),
-    fieldName: () => {
-      const key = walk.nearestKey
-      return key === null ? null : viewOf(body, key)
-    },
+    fieldContext: () => names.context(walk.nearestKey),
   }
   const inspectLeaf = (leaf: JsonLeaf): void => {
     place.kind = leaf.kind
@@ -52,7 +51,7 @@ export function inspectJson(body: Uint8Array, inspection: Inspection, depthMax: 
   const inspectField = (leaf: JsonLeaf): void => {
     const key = walk.nearestKey
     if (key === null || leaf.to === leaf.from) return
-    const rule = findRule(body, key)
+    const rule = names.rule(key)
     if (rule === null) return
     const view = viewOf(body, leaf)
     const value = Buffer.from(view.bytes.subarray(view.from, view.to)).toString()
@@ -75,13 +74,14 @@ export function inspectNested(view: View, place: LeafPlace, inspection: Inspecti
   const first = view.bytes[view.from]
   if (view.whole !== null || (first !== 0x7b && first !== 0x5b)) return
   const text = view.bytes.subarray(view.from, view.to)
+  const names = new EnclosingKey(text)
   const walk = new JsonWalk(text, {
     depthMax: nestedDepthMax,
     visit: (leaf) => {
       const key = walk.nearestKey
       // A marker for a number would need quotes, which would need escapes: numbers stay.
       if (leaf.kind !== 'string' || key === null || leaf.from === leaf.to) return
-      const rule = findRule(text, key)
+      const rule = names.rule(key)
       if (rule === null || !isFieldValue(rule, nameOf(text, leaf))) return
       const { dataClass, detector } = rule
       const start = view.from + leaf.from
@@ -93,11 +93,6 @@ export function inspectNested(view: View, place: LeafPlace, inspection: Inspecti
   } catch (error) {
     if (!(error instanceof JsonFault)) throw error
   }
-}
-
-function findRule(bytes: Uint8Array, key: JsonString): FieldRule | null {
-  if (!key.escaped && !mayNameSecret(bytes, key.from, key.to)) return null
-  return findFieldRule(nameOf(bytes, key))
 }
 
 /**
@@ -116,7 +111,14 @@ function numberView(body: Uint8Array, leaf: JsonLeaf): View {
   return { bytes, from: 0, to: bytes.length, map: null, whole }
 }
 
-/** RFC 6901, section 3. A name that holds something sensitive appears as its class. */
+/** A path is kept with every finding, and names are as long as their sender likes. */
+const pathLengthMax = 256
+const pathNameBytesMax = 64
+
+/**
+ * RFC 6901, section 3. A name that holds something sensitive appears as its class, a long one as its
+ * length, and a long path without its end.
+ */
 function pointerTo(
   body: Uint8Array,
   steps: readonly JsonStep[],
@@ -124,11 +126,17 @@ function pointerTo(
 ): string {
   let path = ''
   for (const step of steps) {
+    if (path.length > pathLengthMax) return `${path}/…`
     if (!step.isObject) path += `/${step.index}`
     else if (step.key !== null) {
-      const name = concealed.get(step.key.from) ?? nameOf(body, step.key)
+      const name = concealed.get(step.key.from) ?? shortName(body, step.key)
       path += `/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`
     }
   }
   return path
+}
+
+function shortName(body: Uint8Array, key: JsonString): string {
+  const length = key.to - key.from
+  return length > pathNameBytesMax ? `[${length} bytes]` : nameOf(body, key)
 }

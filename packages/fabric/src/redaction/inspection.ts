@@ -1,5 +1,5 @@
 import type { KeyObject } from 'node:crypto'
-import { type ContextIndex, indexContext, NO_CONTEXT } from './context.ts'
+import { type ContextIndex, indexContext } from './context.ts'
 import { createMarker, type Operator } from './operators.ts'
 import { DATA_CLASSES, type DataClass, type Finding } from './redactor.ts'
 import { type Found, inBody, type Scan, type Span, type View } from './view.ts'
@@ -25,8 +25,8 @@ export interface InspectionOptions {
 /** Where a leaf is and what it is called; both are only worked out when something is found. */
 export interface LeafPlace {
   path(): string
-  /** The field's name, or the nearest one above; null where there is none. */
-  fieldName(): View | null
+  /** What the field's name, or the nearest one above, says of the leaf. */
+  fieldContext(): ContextIndex
   /**
    * In a key only a hash can stand: two keys that become one marker would become one key. A number
    * needs quotes around its marker.
@@ -48,10 +48,7 @@ class LeafScan implements Scan {
   }
 
   fieldContext(): ContextIndex {
-    if (this.#fieldContext === null) {
-      const name = this.#place.fieldName()
-      this.#fieldContext = name === null ? NO_CONTEXT : indexContext(name)
-    }
+    this.#fieldContext ??= this.#place.fieldContext()
     return this.#fieldContext
   }
 

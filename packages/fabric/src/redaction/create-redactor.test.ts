@@ -366,8 +366,11 @@ describe('for any body', () => {
         const { body, findings } = redact(text)
         const shape = (node: unknown): unknown => {
           if (Array.isArray(node)) return node.map(shape)
-          if (typeof node === 'object' && node !== null) return Object.values(node).map(shape)
-          return 0
+          if (typeof node !== 'object' || node === null) return 0
+          // A name of digits stands before all others in an object of the engine's; its marker does not.
+          return Object.values(node)
+            .map((child) => JSON.stringify(shape(child)))
+            .toSorted()
         }
         expect(shape(parseStrictJson(decode(body)))).toEqual(shape(parseStrictJson(text)))
         // Two more for the quotes of a number that became a string.

@@ -110,3 +110,13 @@ test('the end of a long name still says what its value is', () => {
     expect(answer.findings.map(({ dataClass }) => dataClass)).toEqual(['credential', 'phone'])
   }
 })
+
+test('names that hold one value in two encodings stay two names', () => {
+  const text = '{"4111 1111 1111 1111":1,"4111111111111111":2,"cGF5IDQxMTExMTExMTExMTExMTE=":3}'
+  const order = { mask: DATA_CLASSES, block: [] }
+  const answer = redactor.redact(new TextEncoder().encode(text), 'application/json', order)
+  if (answer instanceof Refusal) throw new Error(answer.detail)
+  const masked = Buffer.from(answer.body).toString()
+  expect(masked).not.toContain('1111')
+  expect(Object.values(JSON.parse(masked) as object)).toEqual([1, 2, 3])
+})

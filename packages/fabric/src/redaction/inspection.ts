@@ -99,9 +99,13 @@ export class Inspection {
     const { dataClass, detector } = found
     const chosen = place.kind === 'key' ? 'hash' : operators[dataClass]
     const operator = mask.has(dataClass) ? chosen : 'none'
-    const value = view.bytes.subarray(found.start, found.end)
+    // Two names can spell one value in two ways, and must not become one name.
+    const isExact = place.kind === 'key'
+    const value = isExact
+      ? body.subarray(span.start, span.end)
+      : view.bytes.subarray(found.start, found.end)
     const marker =
-      operator === 'none' ? null : createMarker(operator, { dataClass, value, hashKey })
+      operator === 'none' ? null : createMarker(operator, { dataClass, value, hashKey, isExact })
     this.#hits.push({
       finding: { dataClass, detector, path: place.path(), ...span, operator },
       marker,

@@ -20,6 +20,15 @@ export const OPERATORS_DEFAULT: Readonly<Record<DataClass, Operator>> = {
   credential: 'replace',
 }
 
+/** What a marker stands for. */
+export interface Masked {
+  readonly dataClass: DataClass
+  readonly value: Uint8Array
+  readonly hashKey: KeyObject
+  /** The hash tells two spellings of one value apart. */
+  readonly isExact: boolean
+}
+
 /** The longest marker is `[CREDENTIAL:` with a hash and the bracket: no leaf grows by more per finding. */
 export const markerBytesMax = 28
 
@@ -30,10 +39,7 @@ const hashLetters = 15
  * What stands in the place of `value`. Markers hold no quote, backslash, `@` or run of digits, so they
  * fit into a JSON string as they are and no detector finds anything in them.
  */
-export function createMarker(
-  operator: Operator,
-  what: { readonly dataClass: DataClass; readonly value: Uint8Array; readonly hashKey: KeyObject },
-): string {
+export function createMarker(operator: Operator, what: Masked): string {
   const type = what.dataClass.toUpperCase()
   if (operator === 'redact') return ''
   if (operator === 'replace') return `[${type}]`
@@ -51,17 +57,22 @@ function lastFour(value: Uint8Array): string {
   return value.length >= 8 ? kept : ''
 }
 
+/** Lower case, and separators gone where they say nothing. */
+function plainForm(dataClass: DataClass, value: Uint8Array): string {
+  const text = Buffer.from(value).toString('utf8').toLowerCase()
+  return dataClass === 'email' ? text : text.replaceAll(/[^\p{L}\p{N}]/gu, '')
+}
+
 /** Letters only, so that no hash can look like a number; one per half byte. */
 const ALPHABET = 'bcdfghjkmnpqrstv'
 
 /**
- * HMAC-SHA-256 (RFC 2104) over the class and the value in its plain form: separators gone, lower case.
+ * HMAC-SHA-256 (RFC 2104) over the class and the value, by its plain form unless it is to be exact.
  * Keyed, because the space of cards and telephone numbers is small enough to hash in an afternoon.
  */
-function hash(what: { dataClass: DataClass; value: Uint8Array; hashKey: KeyObject }): string {
-  const text = Buffer.from(what.value).toString('utf8').toLowerCase()
-  const plain = what.dataClass === 'email' ? text : text.replaceAll(/[^\p{L}\p{N}]/gu, '')
-  const digest = createHmac('sha256', what.hashKey).update(`${what.dataClass}\0${plain}`).digest()
+function hash({ dataClass, value, hashKey, isExact }: Masked): string {
+  const hmac = createHmac('sha256', hashKey).update(`${dataClass}\0`)
+  const digest = hmac.update(isExact ? value : plainForm(dataClass, value)).digest()
   let letters = ''
   for (let i = 0; i < hashLetters; i++) {
     const byte = digest[i >> 1] as number

@@ -74,3 +74,12 @@ export function latin1(bytes: Uint8Array, from: number, to: number): string {
   for (let i = from; i < to; i++) text += String.fromCharCode(bytes[i] as number)
   return text
 }
+
+/** The value of every byte that is a digit in one of the alphabets, and -1 for the others. */
+export function buildDigits(...alphabets: readonly string[]): Int8Array {
+  const digits = new Int8Array(256).fill(-1)
+  for (const alphabet of alphabets) {
+    for (let i = 0; i < alphabet.length; i++) digits[alphabet.charCodeAt(i)] = i
+  }
+  return digits
+}

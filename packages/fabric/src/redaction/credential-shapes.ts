@@ -1,4 +1,5 @@
 import { ALNUM, kindOf } from './ascii.ts'
+import { decodeBase64 } from './base64.ts'
 import {
   ALPHABETS,
   type CredentialRule,
@@ -6,7 +7,6 @@ import {
   isTokenStart,
   tokenEnd,
 } from './credential-rule.ts'
-import { decodeBase64 } from './decode.ts'
 import type { Scan } from './view.ts'
 
 /** What may stand between a name and its value: `name = "value"`, `name": "value`, `name=value`. */

@@ -1,19 +1,7 @@
-import { BASE64, ESCAPE, KIND, runEnd } from './ascii.ts'
+import { buildDigits, ESCAPE, KIND } from './ascii.ts'
 import type { View } from './view.ts'
 
 const HEX: Int8Array = buildDigits('0123456789abcdef', '0123456789ABCDEF')
-const SIX_BITS: Int8Array = buildDigits(
-  'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/',
-  'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_',
-)
-
-function buildDigits(...alphabets: readonly string[]): Int8Array {
-  const digits = new Int8Array(256).fill(-1)
-  for (const alphabet of alphabets) {
-    for (let i = 0; i < alphabet.length; i++) digits[alphabet.charCodeAt(i)] = i
-  }
-  return digits
-}
 
 /** Bytes of a decoded view, with the offset in the body that each of them came from. */
 export class Decoded {
@@ -142,78 +130,3 @@ function readEntity(
   // Three digits or more always leave room for the UTF-8 form; a shorter one is ASCII or Latin-1.
   return { code, length }
 }
-
-/** The bytes behind base64 or base64url between `start` and `end`, padding optional; null if it is neither. */
-export function decodeBase64(bytes: Uint8Array, start: number, end: number): Uint8Array | null {
-  let last = end
-  while (last > start && bytes[last - 1] === 0x3d) last--
-  if ((last - start) % 4 === 1) return null
-  const decoded = new Uint8Array(Math.floor(((last - start) * 3) / 4))
-  let bits = 0
-  let held = 0
-  let length = 0
-  for (let i = start; i < last; i++) {
-    const six = SIX_BITS[bytes[i] as number] as number
-    if (six < 0) return null
-    bits = ((bits << 6) | six) & 0xffffff
-    held += 6
-    if (held < 8) continue
-    held -= 8
-    decoded[length++] = (bits >> held) & 0xff
-  }
-  return decoded
-}
-
-/** Twelve decoded bytes hold the shortest thing worth finding, an address. */
-const base64BytesMin = 16
-/** How much of a run is decoded to see whether text is behind it at all. */
-const sampleBytes = 64
-
-/**
- * Calls `visit` with the decoded form of every run of base64 that text is behind. Pictures, hashes
- * and identifiers are told from text by the first 48 decoded bytes and left alone.
- */
-export function eachBase64(view: View, visit: (decoded: View) => void): void {
-  const { bytes, to } = view
-  let i = view.from
-  while (i < to) {
-    if (((KIND[bytes[i] as number] as number) & BASE64) === 0) {
-      i++
-      continue
-    }
-    const start = i
-    i = runEnd(bytes, i, { to, mask: BASE64 })
-    const bare = i
-    while (i < to && i - bare < 2 && bytes[i] === 0x3d) i++
-    if (bare - start < base64BytesMin || !hidesText(bytes, start, bare)) continue
-    // A length that cannot be base64 has lost or gained a character; what precedes it still decodes.
-    const usable = (bare - start) % 4 === 1 ? bare - 1 : bare
-    const decoded = decodeBase64(bytes, start, usable)
-    if (decoded === null) continue
-    const whole = view.whole ?? { start: originOf(view, start), end: originOf(view, i) }
-    visit({ bytes: decoded, from: 0, to: decoded.length, map: null, whole })
-  }
-}
-
-/** Whether at least seven of ten of the first decoded bytes are readable. Allocates nothing. */
-function hidesText(bytes: Uint8Array, start: number, end: number): boolean {
-  const last = start + Math.min(sampleBytes, (end - start) & ~3)
-  const decoded = ((last - start) / 4) * 3
-  let unreadable = decoded * 0.3
-  for (let i = start; i < last; i += 4) {
-    const word =
-      ((SIX_BITS[bytes[i] as number] as number) << 18) |
-      ((SIX_BITS[bytes[i + 1] as number] as number) << 12) |
-      ((SIX_BITS[bytes[i + 2] as number] as number) << 6) |
-      (SIX_BITS[bytes[i + 3] as number] as number)
-    unreadable -= UNREADABLE[(word >> 16) & 0xff] as number
-    unreadable -= UNREADABLE[(word >> 8) & 0xff] as number
-    unreadable -= UNREADABLE[word & 0xff] as number
-    if (unreadable < 0) return false
-  }
-  return true
-}
-
-const UNREADABLE = Uint8Array.from({ length: 256 }, (_, byte) =>
-  (byte >= 0x20 && byte < 0x7f) || byte === 0x0a || byte === 0x0d || byte === 0x09 ? 0 : 1,
-)

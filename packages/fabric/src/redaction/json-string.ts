@@ -34,6 +34,7 @@ export function readJsonString(bytes: Uint8Array, from: number, seen: Survey): n
     if (stop !== 0x5c) throw new JsonFault('a string does not end', at)
     seen.escaped = true
     const letter = bytes[at + 1]
+    if (letter !== 0x6e && letter !== 0x72) seen.openRun = 0
     // A backslash in the value may start an escape of another kind; the view decides.
     if (letter === 0x75 || letter === 0x2f || letter === 0x5c) seen.kinds |= ESCAPE
     at = afterEscape(bytes, at)

@@ -1,4 +1,5 @@
-import { decodeEscapes, eachBase64 } from './decode.ts'
+import { eachBase64 } from './base64.ts'
+import { decodeEscapes } from './decode.ts'
 import { scanKeywords } from './detector-gate.ts'
 import { scanDigits } from './digits.ts'
 import { fold } from './fold.ts'
@@ -15,8 +16,8 @@ export type OpenScan = (view: View) => Scan
  * Runs every detector over a view and over its decoded forms.
  *
  * One pass tells what kinds of bytes and which keywords are there; detectors run only where that gave
- * them a reason. Every decoded form is no longer than its source and there are at most two from each,
- * so the work is linear in the length.
+ * them a reason. Decoded forms are at most half as long again as their source, and there are no more
+ * from each than its encodings have alignments, so the work is linear in the length.
  */
 export function scanView(view: View, open: OpenScan): void {
   scanSurveyed(view, surveyText(view.bytes, view.from, view.to), { open, depth: 0 })

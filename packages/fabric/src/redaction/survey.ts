@@ -1,9 +1,7 @@
 import { BASE64, DIGIT, ESCAPE, KIND, NON_ASCII } from './ascii.ts'
+import { base64RunMin } from './base64.ts'
 import { detectorGate } from './detector-gate.ts'
 import { DIGIT_BYTE, digitsMin, GAP_BYTE, NUMBER_KIND } from './digit-run.ts'
-
-/** Twelve decoded bytes hold the shortest thing worth finding behind base64. */
-const base64RunMin = 16
 
 /** What one pass over some text says about which detectors have a reason to run. */
 export interface Survey {
@@ -16,17 +14,19 @@ export interface Survey {
   digitRuns: number
   /** Lengths of all runs of base64 so far, or-ed: 16 or more exactly when one run reached 16. */
   base64Runs: number
+  /** Length of the run of base64 that the last stretch ended with; it goes on after a line break. */
+  openRun: number
   keyword: boolean
   /** Of a JSON string: whether it holds escapes. */
   escaped: boolean
 }
 
 export function createSurvey(): Survey {
-  return { kinds: 0, digitRuns: 0, base64Runs: 0, keyword: false, escaped: false }
+  return { kinds: 0, digitRuns: 0, base64Runs: 0, openRun: 0, keyword: false, escaped: false }
 }
 
 export function clearSurvey(seen: Survey): void {
-  seen.kinds = seen.digitRuns = seen.base64Runs = 0
+  seen.kinds = seen.digitRuns = seen.base64Runs = seen.openRun = 0
   seen.keyword = seen.escaped = false
 }
 
@@ -72,7 +72,7 @@ export function surveyStretch(bytes: Uint8Array, from: number, to: number, seen:
   let kinds = 0
   let digits = 0
   let digitRuns = 0
-  let run = 0
+  let run = seen.openRun
   let runs = 0
   let state = 0
   let i = from
@@ -91,6 +91,7 @@ export function surveyStretch(bytes: Uint8Array, from: number, to: number, seen:
   seen.kinds |= kinds & 0xff
   seen.digitRuns |= digitRuns
   seen.base64Runs |= runs
+  seen.openRun = run
   return i
 }
 
@@ -101,6 +102,7 @@ export function surveyText(bytes: Uint8Array, from: number, to: number): Survey 
   while (at < to) {
     at = surveyStretch(bytes, at, to, seen)
     if (at < to) seen.kinds |= KIND[bytes[at] as number] as number
+    if (bytes[at] !== 0x0a && bytes[at] !== 0x0d) seen.openRun = 0
     at++
   }
   return seen

@@ -30,6 +30,39 @@ test('fields that only machines read stay, and so does everything that no policy
   expect(inspectFields(worded, nothing, redactor).fields).toBe(worded)
 })
 
+test.each([
+  ['mcp-param-password', 'hunter2hunter2'],
+  ['mcp-param-note', card],
+  ['x-note', '{"password":"hunter2hunter2"}'],
+])('the field %s is read with the names in it', (name, value) => {
+  const fields = [
+    ['user-agent', 'a/1'],
+    [name, value],
+    ['x-last', '{"a":1}'],
+  ] as const
+  const order = { mask: ['card', 'credential'], block: [] }
+  const kept = inspectFields(fields, order, redactor)
+  expect(kept.fields.map(([left]) => left)).toEqual(['user-agent', 'x-last'])
+  expect(kept.findings.map(({ path }) => path)).toEqual([`header ${name}`])
+})
+
+test('the name of an argument is no place for a card either, and no path repeats it', () => {
+  const kept = inspectFields([[`mcp-param-${card}`, 'a']], masked, redactor)
+  expect(kept.fields).toEqual([])
+  expect(new Set(kept.findings.map(({ path }) => path))).toEqual(
+    new Set(['header mcp-param-[CARD]']),
+  )
+})
+
+test.each(['/a?password=hunter2hunter2', '/a?x=1&api_key=hunter2hunter2'])(
+  'what the query of %s names as a secret is one',
+  (path) => {
+    const secrets = { mask: ['credential'], block: [] }
+    expect(inspectPath(path, secrets, redactor)).toMatchObject({ code: 'CONTENT_BLOCKED' })
+    expect(inspectPath('/a?page=hunter2hunter2', secrets, redactor)).toBeNull()
+  },
+)
+
 test.each([`/a/${card}`, `/a?b=${card}`, '/a?b=4111+1111+1111+1111', '/a?b=%34111111111111111'])(
   'the path %s is refused, since a marker in it would lead elsewhere',
   (path) => {

@@ -22,6 +22,9 @@ const opaqueNames: ReadonlySet<string> = new Set([
   'tracestate',
 ])
 
+/** Fields that repeat arguments of a call under the argument's name (MCP 2026-07-28). */
+const argumentPrefix = 'mcp-param-'
+
 /**
  * Leaves out every field in which something is found that policy masks or blocks. A head has no
  * place for a marker that both ends would understand, and a field that nobody sees harms nobody.
@@ -31,16 +34,42 @@ export function inspectFields(
   order: RedactionOrder,
   redactor: Redactor,
 ): InspectedFields {
-  const text = fields.flatMap(([name, value]) => (opaqueNames.has(name) ? [] : [value])).join('\n')
-  if (found(text, order, redactor).length === 0) return { fields, findings: [] }
+  const worded = fields.filter(([name]) => !opaqueNames.has(name))
+  // One look at all of them, with bytes between them that join nothing, spares the usual head a look
+  // at each; a field with names in it has to be read as a whole.
+  const text = worded.map(([, value]) => value).join('\0')
+  const isClean = !worded.some(hasNames) && found(text, order, redactor).length === 0
+  if (isClean) return { fields, findings: [] }
   const findings: Finding[] = []
-  const kept = fields.filter(([name, value]) => {
-    if (opaqueNames.has(name)) return true
-    const here = found(value, order, redactor)
-    findings.push(...here.map((finding) => ({ ...finding, path: `header ${name}` })))
+  const kept = fields.filter((field) => {
+    if (opaqueNames.has(field[0])) return true
+    const here = findingsOf(field, order, redactor)
+    findings.push(...here)
     return here.length === 0
   })
   return { fields: kept, findings }
+}
+
+const hasNames = ([name, value]: Fields[number]): boolean =>
+  name.startsWith(argumentPrefix) || /^\s*[[{]/.test(value)
+
+function findingsOf(
+  [name, value]: Fields[number],
+  order: RedactionOrder,
+  redactor: Redactor,
+): readonly Finding[] {
+  if (!name.startsWith(argumentPrefix)) {
+    return found(value, order, redactor).map((finding) => ({ ...finding, path: `header ${name}` }))
+  }
+  const argument = name.slice(argumentPrefix.length)
+  const inName = found(argument, order, redactor)
+  const inValue = found(value, order, redactor)
+  // The name says what the value is, as that of a form's field does.
+  const pair = `${encodeURIComponent(argument)}=${encodeURIComponent(value)}`
+  const byName = inValue.length > 0 ? [] : found(pair, order, redactor, form)
+  const shown = inName[0] === undefined ? argument : `[${inName[0].dataClass.toUpperCase()}]`
+  const path = `header ${argumentPrefix}${shown}`
+  return [...inName, ...inValue, ...byName].map((finding) => ({ ...finding, path }))
 }
 
 /** A path means something to its receiver as a whole: what may not be in it refuses the request. */
@@ -49,7 +78,11 @@ export function inspectPath(
   order: RedactionOrder,
   redactor: Redactor,
 ): Refusal | null {
-  const [finding] = found(path.replaceAll('+', ' '), order, redactor)
+  const query = path.includes('?') ? path.slice(path.indexOf('?') + 1) : ''
+  const [finding] = [
+    ...found(path.replaceAll('+', ' '), order, redactor),
+    ...found(query, order, redactor, form),
+  ]
   if (finding === undefined) return null
   const { dataClass, detector } = finding
   return new Refusal('CONTENT_BLOCKED', `${dataClass} (${detector}) in the path`)
@@ -72,15 +105,18 @@ export function maskFrame(
   return { fields, findings }
 }
 
+const form = 'application/x-www-form-urlencoded'
+
 /** What of `text` policy masks or blocks. Throws when the redactor cannot tell. */
 function found(
   text: string,
   { mask, block }: RedactionOrder,
   redactor: Redactor,
+  contentType = 'text/plain',
 ): readonly Finding[] {
   if (text === '' || (mask.length === 0 && block.length === 0)) return []
   const order = { mask: [...mask, ...block], block: [] }
-  const redacted = redactor.redact(utf8(text), 'text/plain', order)
+  const redacted = redactor.redact(utf8(text), contentType, order)
   if (redacted instanceof Refusal) throw new Error(`${redacted.code}: ${redacted.detail}`)
   return redacted.findings.filter(({ operator }) => operator !== 'none')
 }

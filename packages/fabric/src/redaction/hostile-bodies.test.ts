@@ -125,3 +125,23 @@ test('names that hold one value in two encodings stay two names', () => {
   expect(masked).not.toContain('1111')
   expect(Object.values(JSON.parse(masked) as object)).toEqual([1, 2, 3])
 })
+
+test.each(['', ' ', '\n', '\r\n\t ', '\\u0020', '\\u007b'])(
+  'JSON in a string is read by its names after %j',
+  (before) => {
+    const inner =
+      before === '\\u007b' ? '"password":"hunter2hunter2"}' : '{"password":"hunter2hunter2"}'
+    const nested = JSON.stringify(inner).slice(1, -1)
+    const written = before.startsWith('\\') ? before : JSON.stringify(before).slice(1, -1)
+    for (const [type, text] of [
+      ['application/json', `{"content":"${written}${nested}"}`],
+      ['text/x+json', `{"content":"${written}${nested}"}`],
+      ...(before.startsWith('\\') ? [] : [['text/plain', `${before}${inner}`] as const]),
+    ] as const) {
+      const order = { mask: DATA_CLASSES, block: [] }
+      const answer = redactor.redact(new TextEncoder().encode(text), type, order)
+      if (answer instanceof Refusal) throw new Error(answer.detail)
+      expect(Buffer.from(answer.body).toString()).not.toContain('hunter2')
+    }
+  },
+)

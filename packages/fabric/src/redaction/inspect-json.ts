@@ -5,6 +5,7 @@ import type { Inspection, LeafPlace } from './inspection.ts'
 import { isPlainInteger } from './json-number.ts'
 import { JsonFault, type JsonString, nameOf, unescapeJson, viewOf } from './json-string.ts'
 import { type JsonLeaf, type JsonStep, JsonWalk } from './json-walk.ts'
+import { afterWhiteSpace } from './json-white-space.ts'
 import { scanSurveyed, scanView } from './scan-view.ts'
 import { settleLeaf } from './settle.ts'
 import type { Scan, View } from './view.ts'
@@ -62,17 +63,30 @@ export function inspectJson(body: Uint8Array, inspection: Inspection, depthMax: 
   walk.walk()
 }
 
+/** Whether the string begins as an object or an array does, white space and its escapes aside. */
 function isNested(body: Uint8Array, leaf: JsonLeaf): boolean {
-  return leaf.kind === 'string' && (body[leaf.from] === 0x7b || body[leaf.from] === 0x5b)
+  if (leaf.kind !== 'string') return false
+  let at = leaf.from
+  for (;;) {
+    at = afterWhiteSpace(body, at, leaf.to)
+    if (body[at] !== 0x5c || !WHITE_SPACE_LETTERS.has(body[at + 1])) break
+    at += 2
+  }
+  return isOpening(body[at])
 }
+
+/** n, r, t */
+const WHITE_SPACE_LETTERS: ReadonlySet<number | undefined> = new Set([0x6e, 0x72, 0x74])
+
+const isOpening = (byte: number | undefined): boolean => byte === 0x7b || byte === 0x5b
 
 /**
  * Tools answer with JSON inside a JSON string. Its text is searched like any other; here only its
  * fields are looked at by name. Text that is no strict JSON has no fields, and that is no fault.
  */
 export function inspectNested(view: View, place: LeafPlace, inspection: Inspection): void {
-  const first = view.bytes[view.from]
-  if (view.whole !== null || (first !== 0x7b && first !== 0x5b)) return
+  const first = view.bytes[afterWhiteSpace(view.bytes, view.from, view.to)]
+  if (view.whole !== null || !isOpening(first)) return
   const text = view.bytes.subarray(view.from, view.to)
   const names = new EnclosingKey(text)
   const walk = new JsonWalk(text, {

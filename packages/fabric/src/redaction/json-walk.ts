@@ -1,5 +1,6 @@
 import { jsonNumberEnd } from './json-number.ts'
 import { JsonFault, type JsonString, nameOf, readJsonString } from './json-string.ts'
+import { afterWhiteSpace } from './json-white-space.ts'
 import { clearSurvey, createSurvey, isQuiet, type Survey } from './survey.ts'
 
 /** One key, string or number of a JSON text, by its place in the body; quotes are outside. */
@@ -84,12 +85,12 @@ export class JsonWalk {
 
   walk(): void {
     const bytes = this.#bytes
-    let at = this.#afterSpace(0)
+    let at = afterWhiteSpace(bytes, 0, bytes.length)
     for (;;) {
       const byte = bytes[at]
       if (byte === 0x7b || byte === 0x5b) {
         this.#open(byte === 0x7b, at)
-        at = this.#afterSpace(at + 1)
+        at = afterWhiteSpace(bytes, at + 1, bytes.length)
         if (bytes[at] !== byte + 2) {
           if (byte === 0x7b) at = this.#key(at)
           continue
@@ -107,7 +108,7 @@ export class JsonWalk {
     const bytes = this.#bytes
     let at = from
     for (;;) {
-      at = this.#afterSpace(at)
+      at = afterWhiteSpace(bytes, at, bytes.length)
       if (this.#depth === 0) {
         if (at !== bytes.length) throw new JsonFault('text after the end', at)
         return -1
@@ -115,7 +116,7 @@ export class JsonWalk {
       const frame = this.#frames[this.#depth - 1] as Frame
       const byte = bytes[at]
       if (byte === 0x2c) {
-        at = this.#afterSpace(at + 1)
+        at = afterWhiteSpace(bytes, at + 1, bytes.length)
         if (frame.isObject) return this.#key(at)
         frame.index++
         return at
@@ -155,9 +156,10 @@ export class JsonWalk {
       this.#show('key', at + 1, to)
     }
     frame.key = key
-    const colon = this.#afterSpace(key.to + 1)
-    if (this.#bytes[colon] !== 0x3a) throw new JsonFault('a colon is missing', colon)
-    return this.#afterSpace(colon + 1)
+    const bytes = this.#bytes
+    const colon = afterWhiteSpace(bytes, key.to + 1, bytes.length)
+    if (bytes[colon] !== 0x3a) throw new JsonFault('a colon is missing', colon)
+    return afterWhiteSpace(bytes, colon + 1, bytes.length)
   }
 
   #claimName(frame: Frame, key: JsonString): void {
@@ -220,14 +222,6 @@ export class JsonWalk {
     leaf.quiet = to - from < numberBytesMin
     this.#visit(leaf)
     return to
-  }
-
-  #afterSpace(from: number): number {
-    const bytes = this.#bytes
-    let at = from
-    let byte = bytes[at]
-    while (byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09) byte = bytes[++at]
-    return at
   }
 }
 

@@ -1,3 +1,5 @@
+import { afterWhiteSpace } from './json-white-space.ts'
+
 /** How a body of some media type is read, or null for one that cannot be inspected. */
 export type Reading = 'json' | 'text' | 'form'
 
@@ -18,18 +20,15 @@ export function readingOf(contentType: string): Reading | null {
   if (type === 'application/json' || type === 'text/json') return 'json'
   if (type === 'application/x-www-form-urlencoded') return 'form'
   if (type === 'text/event-stream') return null
-  if (/^application\/[a-z0-9.!#$&^_-]{1,100}\+json$/.test(type)) return 'json'
+  if (/^(?:application|text)\/[a-z0-9.!#$&^_-]{1,100}\+json$/.test(type)) return 'json'
   return /^text\/[a-z0-9.!#$&^_+-]{1,100}$/.test(type) ? 'text' : null
 }
-
-const whiteSpace: ReadonlySet<number | undefined> = new Set([0x20, 0x09, 0x0a, 0x0d])
 
 /**
  * A body without a media type is whatever its receiver takes it for (RFC 9110, section 8.3): what
  * starts like JSON could be parsed as JSON and so has to be; anything else is inspected as text.
  */
 export function readingOfUntyped(body: Uint8Array): Reading {
-  let start = 0
-  while (whiteSpace.has(body[start])) start += 1
-  return body[start] === 0x7b || body[start] === 0x5b ? 'json' : 'text'
+  const first = body[afterWhiteSpace(body, 0, body.length)]
+  return first === 0x7b || first === 0x5b ? 'json' : 'text'
 }

@@ -22,6 +22,7 @@ import { createRedactor } from './redaction/create-redactor.ts'
 import { DATA_CLASSES } from './redaction/redactor.ts'
 import { type Balancer, createBalancer } from './transports/http/balancer.ts'
 import type { RouteProtocol } from './transports/http/classify.ts'
+import { ofOneProtocol } from './transports/http/endpoint-registry.ts'
 import { createMcpSessions } from './transports/http/mcp-sessions.ts'
 import type { ConnectorAgent } from './transports/mesh/connector-agent.ts'
 import { openInbound } from './transports/mesh/inbound.ts'
@@ -152,13 +153,14 @@ function findOutboundRoute(
   state: MeshState,
   name: string,
 ): OutboundRoute | null {
-  const found = state.endpoints.filter((endpoint) => endpoint.name === name && endpoint.connector)
-  const [first] = found
-  if (first !== undefined) {
+  const spoken = ofOneProtocol(
+    state.endpoints.filter((endpoint) => endpoint.name === name && endpoint.connector),
+  )
+  if (spoken !== null) {
     const spiffeId = `spiffe://${agent.trustDomain}/agent/${name}`
-    const endpoints = found.map(({ url }) => ({ url, spiffeId }))
+    const endpoints = spoken.endpoints.map(({ url }) => ({ url, spiffeId }))
     const cardUrls = [`https://${name}.mesh`]
-    return { name, protocol: first.protocol, endpoints, prefix: '', cardUrls }
+    return { name, protocol: spoken.protocol, endpoints, prefix: '', cardUrls }
   }
   const prefix = `/agents/${name}`
   const cardUrls = [`${gateway.url}${prefix}`]

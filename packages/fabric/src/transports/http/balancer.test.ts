@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { systemRandom } from '../../lib/random.ts'
 import { UpstreamError } from '../../lib/upstream-error.ts'
 import { createBalancer } from './balancer.ts'
+import { endpointsPerInstanceMax, instancesPerAgentMax } from './endpoint-registry.ts'
 import type { Endpoint, Upstream, UpstreamResponse } from './upstream.ts'
 
 const endpoints: readonly Endpoint[] = ['a', 'b', 'c'].map((name) => ({
@@ -70,6 +71,18 @@ describe('requests over several endpoints', () => {
     const balancer = createBalancer(upstream, systemRandom, () => 0)
     await expect(balancer.request(route, request)).rejects.toMatchObject({ unsent: true })
     expect(tried).toHaveLength(3)
+  })
+
+  test('reach each of the most that one agent can have', async () => {
+    const { upstream, tried } = upstreamWith(new Set(), true)
+    const balancer = createBalancer(upstream, systemRandom, () => 0)
+    const most = Array.from({ length: endpointsPerInstanceMax * instancesPerAgentMax }, (_, i) => ({
+      url: `https://i${i}.test`,
+      spiffeId: null,
+    }))
+    const wide = { ...route, endpoints: most }
+    for (let i = 0; i < 400; i++) await balancer.request(wide, request)
+    expect(tried.some((url) => Number(/\d+/.exec(url)) > 255)).toBe(true)
   })
 
   test('without any endpoint reach nobody, and say so', async () => {

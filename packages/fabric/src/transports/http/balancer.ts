@@ -38,13 +38,13 @@ export function createBalancer(
   const sessions = new SessionPlaces()
 
   async function attempt(endpoint: Endpoint, request: UpstreamRequest): Promise<UpstreamResponse> {
-    health.started(endpoint)
+    const state = health.started(endpoint)
     try {
       const response = await upstream.request(endpoint, request)
-      health.ended(endpoint, true)
+      health.ended(state, true)
       return response
     } catch (cause) {
-      health.ended(endpoint, !(cause instanceof UpstreamError && cause.unsent))
+      health.ended(state, !(cause instanceof UpstreamError && cause.unsent))
       throw cause
     }
   }
@@ -96,12 +96,14 @@ class EndpointHealth {
     return this.#pick(healthy.length > 0 ? healthy : left)
   }
 
-  started(endpoint: Endpoint): void {
-    this.#of(endpoint).pending += 1
+  /** What `ended` is told of; the endpoint can have been forgotten by then. */
+  started(endpoint: Endpoint): Health {
+    const state = this.#of(endpoint)
+    state.pending += 1
+    return state
   }
 
-  ended(endpoint: Endpoint, reached: boolean): void {
-    const state = this.#of(endpoint)
+  ended(state: Health, reached: boolean): void {
     state.pending -= 1
     state.failures = reached ? 0 : state.failures + 1
     const waitMs = Math.min(ejectMsMin * 2 ** (state.failures - 1), ejectMsMax)
@@ -109,9 +111,9 @@ class EndpointHealth {
   }
 
   #pick(from: readonly Endpoint[]): Endpoint | null {
-    const bytes = this.#random(2)
-    const a = from[(bytes[0] ?? 0) % from.length]
-    const b = from[(bytes[1] ?? 0) % from.length]
+    const bytes = Buffer.from(this.#random(8))
+    const a = from[bytes.readUInt32BE(0) % from.length]
+    const b = from[bytes.readUInt32BE(4) % from.length]
     if (a === undefined || b === undefined) return null
     return this.#of(b).pending < this.#of(a).pending ? b : a
   }

@@ -53,6 +53,21 @@ describe('registrations of one agent', () => {
     expect(urls()).not.toContain('https://i0.test')
   })
 
+  test('that speak several protocols are reached in one, whoever renewed last', () => {
+    const { registry } = openRegistry()
+    const say = (instance: string, protocol: 'mcp' | 'a2a') =>
+      registry.register('billing', instance, [
+        { name: 'billing', url: `https://${instance}`, protocol, connector: true, expiresAt: 9 },
+      ])
+    say('one.test', 'mcp')
+    say('two.test', 'a2a')
+    say('three.test', 'a2a')
+    say('two.test', 'a2a')
+    const { protocol, endpoints } = registry.find('billing') ?? {}
+    expect(protocol).toBe('a2a')
+    expect(endpoints?.map(({ url }) => url)).toEqual(['https://three.test', 'https://two.test'])
+  })
+
   test('prove the name by certificate, whatever address they give', () => {
     const { say, registry } = openRegistry()
     say('one', 'https://a.test')

@@ -49,13 +49,12 @@ export function createEndpointRegistry(trustDomain: string, clock: Clock): Endpo
     find(name) {
       const configured = fixed.get(name)
       if (configured !== undefined) return configured
-      const registered = live(name)
-      const [first] = registered
-      if (first === undefined) return null
+      const spoken = ofOneProtocol(live(name))
+      if (spoken === null) return null
       // The certificate must prove the very agent: an address is a claim, a name is not.
       const spiffeId = `spiffe://${trustDomain}/agent/${name}`
-      const endpoints = registered.map(({ url }) => ({ url, spiffeId }))
-      return { name, protocol: first.protocol, endpoints }
+      const endpoints = spoken.endpoints.map(({ url }) => ({ url, spiffeId }))
+      return { name, protocol: spoken.protocol, endpoints }
     },
     register(name, instance, endpoints) {
       const instances = leased.get(name) ?? new Map<string, readonly RegisteredEndpoint[]>()
@@ -81,6 +80,18 @@ export function createEndpointRegistry(trustDomain: string, clock: Clock): Endpo
       return () => listeners.delete(listener)
     },
   }
+}
+
+/**
+ * The endpoints that speak one protocol: what is decided on in its words must not reach a listener
+ * that reads it in another's. Of several, always the same one, whoever renewed last.
+ */
+export function ofOneProtocol<T extends { readonly protocol: RouteProtocol }>(
+  endpoints: readonly T[],
+): { readonly protocol: RouteProtocol; readonly endpoints: readonly T[] } | null {
+  const [protocol] = endpoints.map((endpoint) => endpoint.protocol).toSorted()
+  if (protocol === undefined) return null
+  return { protocol, endpoints: endpoints.filter((endpoint) => endpoint.protocol === protocol) }
 }
 
 /** What connectors would see of these endpoints; in whatever order they were renewed. */

@@ -1,5 +1,13 @@
-import { randomBytes } from 'node:crypto'
-import { createId, formatMeshEntries, type MeshEntry } from '@countersign/protocol'
+import { createPublicKey, randomBytes, sign } from 'node:crypto'
+import {
+  createId,
+  createSignatureBase,
+  createSignatureInput,
+  formatMeshEntries,
+  type MeshEntry,
+  requestSignatureTag,
+  utf8,
+} from '@countersign/protocol'
 import { expect } from 'vitest'
 import { agentId, send } from '../harness/doors.ts'
 import { lie } from '../harness/lie.ts'
@@ -7,10 +15,11 @@ import { exchangeOf, refusedByFabric } from '../harness/refusals.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
-const newExchange = () => createId('dec', Date.now(), new Uint8Array(randomBytes(10)))
+const tenBytes = () => new Uint8Array(randomBytes(10))
+const newExchange = () => createId('dec', Date.now(), tenBytes())
 
 const entry = (change: Partial<MeshEntry>): MeshEntry => ({
-  ...{ kind: 'intent', exchange: newExchange(), at: Date.now() },
+  ...{ kind: 'intent', exchange: newExchange() },
   facts: { receiver: 'thief', caller: agentId('caller') },
   ...change,
 })
@@ -24,6 +33,27 @@ const claim = (entriesOf: (world: World) => Promise<readonly Partial<MeshEntry>[
   }))
 
 const own = { receiver: 'thief', caller: agentId('caller') }
+/** What an honest connector records of a request that the caller signed for `to`. */
+function attested({ caller }: World, to = 'thief'): MeshEntry['facts'] {
+  const { keyId, privateKey } = caller.signing
+  const input = createSignatureInput({
+    components: ['"@method"', '"@path"', '"countersign-to"'],
+    created: Math.floor(Date.now() / 1000),
+    nonce: randomBytes(18).toString('base64url'),
+    ...{ keyId, tag: requestSignatureTag },
+  })
+  const headers = [['countersign-to', agentId(to)]] as const
+  const base = createSignatureBase(input, { method: 'POST', path: '/', authority: '', headers })
+  const spki = createPublicKey(privateKey).export({ format: 'der', type: 'spki' })
+  return {
+    ...own,
+    'attested.request': 'caller',
+    'request.key': new Uint8Array(spki.subarray(-32)),
+    'request.signature': new Uint8Array(sign(null, utf8(base), privateKey)),
+    'request.signature-base': base,
+  }
+}
+
 const foreign = { receiver: 'echo', caller: agentId('caller') }
 const taken = async (world: World) => ({ exchange: exchangeOf(await send(world.gateway)) })
 
@@ -49,6 +79,49 @@ lie(
       'one of its own, and one of another': claim(async () => [{}, { facts: foreign }]),
       'a request that its caller signed, over a key that was made up': claim(async () => [
         { facts: { ...own, 'attested.request': 'caller', 'request.key': randomBytes(32) } },
+      ]),
+      'a request that its caller signed, without a key or a signature': claim(async () => [
+        { facts: { ...own, 'attested.request': 'caller' } },
+      ]),
+      'a request that its caller signed, over other bytes': claim(async (world) => [
+        { facts: { ...attested(world), 'request.signature-base': 'x' } },
+      ]),
+      'a request that its caller signed for another': claim(async (world) => [
+        { facts: attested(world, 'echo') },
+      ]),
+      'a refusal with the caller’s signature': claim(async (world) => [
+        { kind: 'refusal', facts: attested(world) },
+      ]),
+      'one signed request, as two exchanges': async (world) => {
+        const thief = await world.agent('thief', ['caller'])
+        const facts = attested(world)
+        const record = () =>
+          send(world.control, {
+            ...{ path: '/v1/mesh/entries', as: thief.credential() },
+            body: formatMeshEntries([entry({ facts })]),
+          })
+        expect((await record()).status).toBe(200)
+        expect((await record()).status).toBe(403)
+      },
+      'an exchange that another request is just recording': async (world) => {
+        const thief = await world.agent('thief', ['caller'])
+        const body = formatMeshEntries([entry({})])
+        const record = () =>
+          send(world.control, { path: '/v1/mesh/entries', as: thief.credential(), body })
+        const statuses = (await Promise.all([record(), record()])).map(({ status }) => status)
+        expect(statuses.toSorted((a, b) => a - b)).toEqual([200, 403])
+      },
+      'a signature that nobody is said to have made': claim(async () => [
+        { facts: { ...own, 'request.signature': randomBytes(64) } },
+      ]),
+      'an answer that its own agent signed, without a signature': claim(async () => [
+        { facts: { ...own, 'attested.response': 'callee' } },
+      ]),
+      'what the fabric signs': claim(async () => [
+        { facts: { ...own, 'forwarded.signature': randomBytes(64) } },
+      ]),
+      'an exchange of last year': claim(async () => [
+        { exchange: createId('dec', Date.now() - 365 * 86_400_000, tenBytes()) },
       ]),
       'a request of nobody, over a key': claim(async () => [
         { facts: { receiver: 'thief', 'request.key': randomBytes(32) } },

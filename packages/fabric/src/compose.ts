@@ -7,7 +7,7 @@ import { undiciUpstream } from './adapters/undici/upstream.ts'
 import { createAdministration } from './admin/administration.ts'
 import type { InviteOrder } from './admin/ports.ts'
 import { composeAdminRooms, routePrefix } from './compose-admin.ts'
-import { composeDetection, isDoingOfCaller, observeEntry } from './compose-detection.ts'
+import { composeDetection, observeEntry } from './compose-detection.ts'
 import { composeMeshState } from './compose-mesh.ts'
 import { installDefaultPolicies } from './compose-policies.ts'
 import { composeRooms, type EntryFeed } from './compose-rooms.ts'
@@ -17,6 +17,7 @@ import {
   type Stores,
   type Surroundings,
 } from './compose-stores.ts'
+import { isProvenRequest } from './identity/caller-proof.ts'
 import type { OpenedEntry } from './ledger/ledger.ts'
 import { Refusal } from './lib/refusal.ts'
 import { refuseUnread } from './pipeline/control.ts'
@@ -125,19 +126,19 @@ function composeParts(around: Surroundings, stores: Stores, origin: () => string
   })
   const mesh = composeMeshState(around, stores, { endpoints, detection })
   const { signatures, directory } = stores.identity
-  const proofs = { signatures, findAgent: directory.find }
+  const proofs = { signatures, find: directory.find }
   const control: ControlOptions = {
     rooms,
     ledger: {
       async append(draft) {
         const committed = await rooms.append(draft)
-        const producer = String(draft.facts['producer'])
-        if (await isDoingOfCaller(draft, producer, proofs)) observeEntry(detection, draft)
+        observeEntry(detection, draft)
         return committed
       },
       findReceipt: (exchange) => stores.ledger.findReceipt(exchange),
       explain: (exchange) => stores.ledger.explain(exchange),
     },
+    isProvenRequest: (facts, producer) => isProvenRequest(facts, producer, proofs),
     endpoints,
     meshState: (after, waitMs, signal) => mesh.wait(after, waitMs, signal),
   }

@@ -11,8 +11,6 @@ export type MeshFact = string | number | boolean | Uint8Array
 export interface MeshEntry {
   readonly kind: MeshEntryKind
   readonly exchange: string
-  /** Unix milliseconds. */
-  readonly at: number
   readonly facts: Readonly<Record<string, MeshFact>>
 }
 
@@ -44,13 +42,10 @@ export function parseMeshEntries(value: unknown): readonly MeshEntry[] {
 }
 
 function parseEntry(value: unknown): MeshEntry {
-  const { kind, exchange, at, facts } = record(value, ['kind', 'exchange', 'at', 'facts'])
+  const { kind, exchange, facts } = record(value, ['kind', 'exchange', 'facts'])
   const known = MESH_ENTRY_KINDS.find((each) => each === kind)
   if (known === undefined) throw new MalformedError('the kind of an entry is unknown')
   if (!isId('dec', exchange)) throw new MalformedError('the exchange of an entry is no id')
-  if (typeof at !== 'number' || !Number.isSafeInteger(at) || at < 0) {
-    throw new MalformedError('the time of an entry is no time')
-  }
   if (typeof facts !== 'object' || facts === null || Array.isArray(facts)) {
     throw new MalformedError('the facts of an entry are no object')
   }
@@ -59,7 +54,6 @@ function parseEntry(value: unknown): MeshEntry {
   return {
     kind: known,
     exchange,
-    at,
     facts: Object.fromEntries(pairs.map(([name, fact]) => [name, parseFact(fact)])),
   }
 }

@@ -1,11 +1,8 @@
 import {
-  equalBytes,
   isId,
-  type MeshEntry,
   type MeshState,
   parseMeshEntries,
   parseMeshRegistration,
-  parseSpiffeId,
 } from '@countersign/protocol'
 import type { Caller } from '../../identity/caller.ts'
 import type { Committed, EntryDraft, OpenedEntry } from '../../ledger/ledger.ts'
@@ -16,9 +13,10 @@ import type { PolicyAction } from '../../policy/policy.ts'
 import type { EndpointRegistry } from '../http/endpoint-registry.ts'
 import { parseJsonBody } from '../http/json-body.ts'
 import type { Reply } from '../http/respond.ts'
+import { createEntryChecks, type EntryChecks, type EntryChecksOptions } from './entry-checks.ts'
 import { arrivalOf, jsonReply, problemReply, type Surface, type Visit } from './visit.ts'
 
-export interface ControlOptions {
+export interface ControlOptions extends EntryChecksOptions {
   readonly rooms: Rooms
   readonly ledger: {
     append(draft: EntryDraft): Promise<Committed>
@@ -71,7 +69,7 @@ function isOwn(entries: readonly OpenedEntry[], { spiffeId, name }: Caller): boo
 
 /** `/v1/mesh/…`: what connectors and serving agents need of the fabric. */
 export function meshSurface(options: ControlOptions): Surface {
-  const owners = new ExchangeOwners()
+  const checks = createEntryChecks(options)
   return async (visit) => {
     const key = `${visit.incoming.head.method} ${visit.path}`
     const answer = meshAnswers[key]
@@ -80,7 +78,7 @@ export function meshSurface(options: ControlOptions): Surface {
       const refused = await admit(options, visit, unread, unknown)
       return problemReply(refused instanceof Refusal ? refused : unknown, visit.exchange)
     }
-    const reply = await answer(options, visit, owners)
+    const reply = await answer(options, visit, checks)
     return reply instanceof Refusal ? problemReply(reply, visit.exchange) : reply
   }
 }
@@ -90,7 +88,7 @@ const unread = { action: 'discover', operation: 'unread' } as const
 type MeshAnswer = (
   options: ControlOptions,
   visit: Visit,
-  owners: ExchangeOwners,
+  checks: EntryChecks,
 ) => Promise<Reply | Refusal>
 
 const meshAnswers: Readonly<Record<string, MeshAnswer>> = {
@@ -117,21 +115,28 @@ const meshAnswers: Readonly<Record<string, MeshAnswer>> = {
     options.endpoints.register(admitted.name, registration.instance, endpoints)
     return jsonReply({ expiresAt })
   },
-  'POST /v1/mesh/entries': async (options, visit, owners) => {
+  'POST /v1/mesh/entries': async (options, visit, checks) => {
     const admitted = await admit(options, visit, { action: 'record', operation: 'mesh.entries' })
     if (admitted instanceof Refusal) return admitted
     const entries = parse(visit, parseMeshEntries)
     if (entries instanceof Refusal) return refuse(options, visit, entries)
-    const forged = findForgedKey(options, entries, admitted)
-    const foreign = forged ?? (await findKnown(options, entries)) ?? owners.claim(entries, admitted)
-    if (foreign !== null) return refuse(options, visit, foreign)
+    const settle = await checks.claim(entries, admitted, visit.at)
+    if (settle instanceof Refusal) return refuse(options, visit, settle)
+    // When it happened is for the fabric's clock to say: nobody writes among the entries of last year.
+    const { at } = visit
     const facts = { transport: 'mesh', producer: admitted.spiffeId }
-    const committed = await Promise.all(
-      entries.map((entry) =>
-        options.ledger.append({ ...entry, facts: { ...entry.facts, ...facts } }),
-      ),
-    )
-    return jsonReply({ indexes: committed.map(({ index }) => index) })
+    let recorded = false
+    try {
+      const committed = await Promise.all(
+        entries.map((entry) =>
+          options.ledger.append({ ...entry, at, facts: { ...entry.facts, ...facts } }),
+        ),
+      )
+      recorded = true
+      return jsonReply({ indexes: committed.map(({ index }) => index) })
+    } finally {
+      settle(recorded)
+    }
   },
 }
 
@@ -164,105 +169,5 @@ function parse<T>(visit: Visit, read: (value: unknown) => T): T | Refusal {
     return read(value)
   } catch (cause) {
     return new Refusal('MESSAGE_MALFORMED', String(cause))
-  }
-}
-
-/**
- * Whoever could add an entry to an exchange that is on record would become one of its two ends, and
- * could then read its receipt.
- */
-async function findKnown(
-  { ledger }: ControlOptions,
-  entries: readonly MeshEntry[],
-): Promise<Refusal | null> {
-  for (const { kind, exchange } of entries) {
-    const opens = kind === 'intent' || kind === 'refusal'
-    if (!opens || (await ledger.explain(exchange)).length === 0) continue
-    return new Refusal('NOT_PERMITTED', `${exchange} is on record already`)
-  }
-  return null
-}
-
-/**
- * A receipt says that a caller attested when a key beside the caller's name verifies. Which keys are
- * whose is for the directory to say: a connector could name anybody over a key that it made up.
- */
-function findForgedKey(
-  { rooms }: ControlOptions,
-  entries: readonly MeshEntry[],
-  { spiffeId }: Caller,
-): Refusal | null {
-  for (const { facts } of entries) {
-    const owners = { 'request.key': facts['caller'], 'response.key': spiffeId }
-    for (const [fact, owner] of Object.entries(owners)) {
-      const key = facts[fact]
-      if (key === undefined) continue
-      const id = typeof owner === 'string' ? parseSpiffeId(owner) : null
-      const known = id === null ? null : rooms.authorization.findPrincipal(id.name)
-      const isOwned =
-        key instanceof Uint8Array &&
-        known?.kind === id?.kind &&
-        id?.trustDomain === parseSpiffeId(spiffeId)?.trustDomain &&
-        equalBytes(key, known?.keys?.signing.publicKey ?? new Uint8Array(0))
-      if (!isOwned)
-        return new Refusal('NOT_PERMITTED', `${fact} is not the key of ${String(owner)}`)
-    }
-  }
-  return null
-}
-/** Exchanges under way at one connector; beyond this it can no longer close its oldest. */
-const openExchangesMax = 10_000
-
-/**
- * Which connector opened which exchange: only the one that recorded an intent may record how it
- * ended, and nobody may record an exchange in which it is not the receiver, but for what it refused
- * its own agent.
- */
-class ExchangeOwners {
-  readonly #owners = new Map<string, string>()
-  /** By connector, so that none can push out what is open at another. */
-  readonly #open = new Map<string, Set<string>>()
-
-  claim(entries: readonly MeshEntry[], connector: Caller): Refusal | null {
-    const opened = new Set<string>()
-    for (const entry of entries) {
-      const fault = opened.has(entry.exchange)
-        ? `${entry.exchange} occurs twice`
-        : this.#fault(entry, connector)
-      if (fault !== null) return new Refusal('NOT_PERMITTED', fault)
-      opened.add(entry.exchange)
-    }
-    for (const { kind, exchange } of entries) {
-      if (kind === 'intent') this.#take(exchange, connector.spiffeId)
-      else this.#leave(exchange)
-    }
-    return null
-  }
-
-  #fault({ kind, exchange, facts }: MeshEntry, connector: Caller): string | null {
-    const owner = this.#owners.get(exchange)
-    if (kind === 'intent' || kind === 'refusal') {
-      if (owner !== undefined) return `${exchange} is open already`
-      const isOwnRefusal = kind === 'refusal' && facts['caller'] === connector.spiffeId
-      return isOwnRefusal || facts['receiver'] === connector.name
-        ? null
-        : `${connector.name} is not the receiver of ${exchange}`
-    }
-    return owner === connector.spiffeId ? null : `${exchange} is not open at ${connector.name}`
-  }
-
-  #take(exchange: string, owner: string): void {
-    const open = this.#open.get(owner) ?? new Set()
-    this.#open.set(owner, open.add(exchange))
-    this.#owners.set(exchange, owner)
-    const [oldest] = open
-    if (open.size > openExchangesMax && oldest !== undefined) this.#leave(oldest)
-  }
-  #leave(exchange: string): void {
-    const owner = this.#owners.get(exchange) ?? ''
-    const open = this.#open.get(owner)
-    open?.delete(exchange)
-    if (open?.size === 0) this.#open.delete(owner)
-    this.#owners.delete(exchange)
   }
 }

@@ -79,8 +79,8 @@ async function send(
 /** Beyond it nobody knows whether the entries were recorded, and nothing may be delivered. */
 const appendTimeoutMs = 10_000
 
-function toMeshEntry({ kind, exchange, at, facts }: EntryDraft): MeshEntry {
+function toMeshEntry({ kind, exchange, facts }: EntryDraft): MeshEntry {
   if (kind === 'genesis' || kind === 'lifecycle')
     throw new TypeError(`a connector records no ${kind}`)
-  return { kind, exchange, at, facts }
+  return { kind, exchange, facts }
 }

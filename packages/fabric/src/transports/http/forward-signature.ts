@@ -28,7 +28,8 @@ const forwardTag = 'countersign-forward'
 
 /**
  * The request as the receiver gets it: identity headers that only we may set, the caller's own
- * signature where there was one, and ours over everything that the receiver may rely on.
+ * signature where there was one, and ours over everything that the receiver may rely on. Without a
+ * signer the identity headers alone: so an agent gets it from its own connector, which checked it all.
  */
 export function forwardedRequest(
   intended: Intended,

@@ -103,6 +103,20 @@ lie(
         expect((await record()).status).toBe(200)
         expect((await record()).status).toBe(403)
       },
+      'one request that its caller did not sign, beside one that nobody claims to be signed':
+        async (world) => {
+          const thief = await world.agent('thief', ['caller'])
+          const [honest, forged] = [entry({}), entry({ facts: attested(world, 'echo') })]
+          const heard = await send(world.control, {
+            ...{ path: '/v1/mesh/entries', as: thief.credential() },
+            body: formatMeshEntries([forged, honest]),
+          })
+          expect(JSON.parse(heard.body.toString())).toEqual({ indexes: [null, expect.any(Number)] })
+          await expect(world.explain(forged.exchange)).rejects.toThrow('RECEIVER_UNKNOWN')
+          expect((await world.explain(honest.exchange)).map(({ kind }) => kind)).toEqual(['intent'])
+          const [refusal] = await world.explain(exchangeOf(heard))
+          expect(refusal?.facts).toMatchObject({ code: 'NOT_PERMITTED', caller: agentId('thief') })
+        },
       'an exchange that another request is just recording': async (world) => {
         const thief = await world.agent('thief', ['caller'])
         const body = formatMeshEntries([entry({})])

@@ -10,6 +10,7 @@ import { Refusal } from '../../lib/refusal.ts'
 import { admitControl, refuseUnread } from '../../pipeline/control.ts'
 import type { Rooms } from '../../pipeline/enforce.ts'
 import type { PolicyAction } from '../../policy/policy.ts'
+import { exchangeHeaders } from '../http/call.ts'
 import type { EndpointRegistry } from '../http/endpoint-registry.ts'
 import { parseJsonBody } from '../http/json-body.ts'
 import type { Reply } from '../http/respond.ts'
@@ -120,22 +121,26 @@ const meshAnswers: Readonly<Record<string, MeshAnswer>> = {
     if (admitted instanceof Refusal) return admitted
     const entries = parse(visit, parseMeshEntries)
     if (entries instanceof Refusal) return refuse(options, visit, entries)
-    const settle = await checks.claim(entries, admitted, visit.at)
-    if (settle instanceof Refusal) return refuse(options, visit, settle)
+    const claim = await checks.claim(entries, admitted, visit.at)
+    if (claim instanceof Refusal) return refuse(options, visit, claim)
     // When it happened is for the fabric's clock to say: nobody writes among the entries of last year.
     const { at } = visit
     const facts = { transport: 'mesh', producer: admitted.spiffeId }
-    let recorded = false
+    let recorded: typeof claim.admitted = new Set()
     try {
-      const committed = await Promise.all(
-        entries.map((entry) =>
-          options.ledger.append({ ...entry, at, facts: { ...entry.facts, ...facts } }),
-        ),
+      const indexes = await Promise.all(
+        entries.map(async (entry) => {
+          if (!claim.admitted.has(entry)) return null
+          const whole = { ...entry, at, facts: { ...entry.facts, ...facts } }
+          return (await options.ledger.append(whole)).index
+        }),
       )
-      recorded = true
-      return jsonReply({ indexes: committed.map(({ index }) => index) })
+      recorded = claim.admitted
+      if (claim.refusal === null) return jsonReply({ indexes })
+      await refuse(options, visit, claim.refusal)
+      return jsonReply({ indexes }, exchangeHeaders(visit.exchange))
     } finally {
-      settle(recorded)
+      claim.settle(recorded)
     }
   },
 }

@@ -6,8 +6,8 @@ import type { Rooms } from '../../pipeline/enforce.ts'
 
 /** Exchanges under way at one connector; beyond this it can no longer close its oldest. */
 const openExchangesMax = 10_000
-/** As far as a signature's `created` may be from our clock: an exchange is recorded as it begins. */
-const begunWindowMs = 60_000
+/** An exchange is recorded as it begins: a request may take a minute to arrive, and clocks differ. */
+const begunWindowMs = 300_000
 
 export interface EntryChecksOptions {
   readonly rooms: Pick<Rooms, 'authorization'>
@@ -19,32 +19,39 @@ export interface EntryChecksOptions {
 /** What a connector may put on record (docs/protocol.md, "Mesh"). */
 export interface EntryChecks {
   /**
-   * Holds the exchanges of all entries for `connector` until the result is told whether the entries
-   * were recorded; or refuses all entries.
+   * Holds the exchanges of all entries for `connector` until `settle` is told what was recorded.
+   * Refuses all entries for what no honest connector sends, and single ones for what a caller, a
+   * clock or a directory that has just changed can bring about: nobody whose call waits in the same
+   * batch may suffer from it.
    */
-  claim(entries: readonly MeshEntry[], connector: Caller, now: number): Promise<Settle | Refusal>
+  claim(entries: readonly MeshEntry[], connector: Caller, now: number): Promise<Claim | Refusal>
 }
 
-export type Settle = (recorded: boolean) => void
+export interface Claim {
+  /** What may be recorded; at least one entry. */
+  readonly admitted: ReadonlySet<MeshEntry>
+  /** Why not all of them. */
+  readonly refusal: Refusal | null
+  settle(recorded: ReadonlySet<MeshEntry>): void
+}
 
 export function createEntryChecks(options: EntryChecksOptions): EntryChecks {
   const owners = new ExchangeOwners()
   return {
     async claim(entries, connector, now) {
       // Held before anything is waited for, so that two claims cannot both find an exchange free.
-      const fault =
-        findFault(options, entries, { connector, now }) ?? owners.hold(entries, connector)
+      const fault = findPretence(entries) ?? owners.hold(entries, connector)
       if (fault !== null) return new Refusal('NOT_PERMITTED', fault)
-      const settle: Settle = (recorded) => {
+      const settle = (recorded: ReadonlySet<MeshEntry>): void => {
         owners.settle(entries, connector, recorded)
       }
       try {
-        const unproven = await findUnproven(options, entries, connector)
-        if (unproven === null) return settle
-        settle(false)
-        return new Refusal('NOT_PERMITTED', unproven)
+        const claim = await examine(options, entries, { connector, now })
+        if (claim.admitted.size > 0 || claim.refusal === null) return { ...claim, settle }
+        settle(claim.admitted)
+        return claim.refusal
       } catch (cause) {
-        settle(false)
+        settle(new Set())
         throw cause
       }
     },
@@ -56,16 +63,22 @@ interface Recording {
   readonly now: number
 }
 
-function findFault(
+async function examine(
   options: EntryChecksOptions,
   entries: readonly MeshEntry[],
   recording: Recording,
-): string | null {
+): Promise<Omit<Claim, 'settle'>> {
+  const admitted = new Set<MeshEntry>()
+  let refusal: Refusal | null = null
   for (const entry of entries) {
-    const fault = timeFault(entry, recording) ?? attestationFault(options, entry, recording)
-    if (fault !== null) return fault
+    const fault =
+      timeFault(entry, recording) ??
+      keyFault(options, entry, recording) ??
+      (await findUnproven(options, entry, recording))
+    if (fault === null) admitted.add(entry)
+    else refusal ??= new Refusal('NOT_PERMITTED', fault)
   }
-  return null
+  return { admitted, refusal }
 }
 
 /** By the time in its id an exchange is looked for, and sorted by whoever reads the ledger. */
@@ -73,7 +86,7 @@ function timeFault({ kind, exchange }: MeshEntry, { now }: Recording): string | 
   const begun = timeOfId('dec', exchange) ?? 0
   return kind !== 'intent' || Math.abs(now - begun) <= begunWindowMs
     ? null
-    : `${exchange} did not begin within a minute of now`
+    : `${exchange} did not begin within five minutes of now`
 }
 
 const isOpening = (kind: MeshEntry['kind']): boolean => kind === 'intent' || kind === 'refusal'
@@ -84,27 +97,39 @@ const HALVES = [
 ] as const
 
 /**
- * An entry says that a party attested exactly when it holds that party's key with a signature. Which
- * keys are whose is for the directory to say: a connector could name anybody over a key that it made
- * up. What the fabric signs towards receivers, it records itself.
+ * An entry says that a party attested exactly when it holds a key and a signature. What the fabric signs
+ * towards receivers, it records itself.
  */
-function attestationFault(
+function findPretence(entries: readonly MeshEntry[]): string | null {
+  for (const { kind, facts } of entries) {
+    const ofFabric = Object.keys(facts).find((name) => name.startsWith('forwarded.'))
+    if (ofFabric !== undefined) return `${ofFabric} is for the fabric to record`
+    for (const { half, party, kinds } of HALVES) {
+      const parts = ['key', 'signature', 'signature-base'].map((part) => facts[`${half}.${part}`])
+      const claims = facts[`attested.${half}`] === party
+      if (!claims && parts.every((part) => part === undefined)) continue
+      if (!claims || parts.includes(undefined)) return `the ${half} is attested by half`
+      if (!kinds.some((each) => each === kind)) return `an entry of kind ${kind} has no ${half}`
+    }
+  }
+  return null
+}
+
+/**
+ * Which keys are whose is for the directory to say: a connector could name anybody over a key that
+ * it made up.
+ */
+function keyFault(
   { rooms }: EntryChecksOptions,
-  { kind, facts }: MeshEntry,
+  { facts }: MeshEntry,
   { connector }: Recording,
 ): string | null {
-  const ofFabric = Object.keys(facts).find((name) => name.startsWith('forwarded.'))
-  if (ofFabric !== undefined) return `${ofFabric} is for the fabric to record`
-  for (const { half, party, kinds } of HALVES) {
-    const parts = ['key', 'signature', 'signature-base'].map((part) => facts[`${half}.${part}`])
-    const claims = facts[`attested.${half}`] === party
-    if (!claims && parts.every((part) => part === undefined)) continue
-    if (!claims || parts.includes(undefined)) return `the ${half} is attested by half`
-    if (!kinds.some((each) => each === kind)) return `an entry of kind ${kind} has no ${half}`
+  const trustDomain = trustDomainOf(connector.spiffeId)
+  for (const { half } of HALVES) {
+    const key = facts[`${half}.key`]
     const owner = half === 'request' ? facts['caller'] : connector.spiffeId
-    if (!isKeyOf(rooms, parts[0], { owner, trustDomain: trustDomainOf(connector.spiffeId) })) {
-      return `${half}.key is not the key of ${String(owner)}`
-    }
+    if (key === undefined || isKeyOf(rooms, key, { owner, trustDomain })) continue
+    return `${half}.key is not the key of ${String(owner)}`
   }
   return null
 }
@@ -126,21 +151,18 @@ function isKeyOf(
 
 async function findUnproven(
   { ledger, isProvenRequest }: EntryChecksOptions,
-  entries: readonly MeshEntry[],
-  { spiffeId }: Caller,
+  { kind, exchange, facts }: MeshEntry,
+  { connector }: Recording,
 ): Promise<string | null> {
-  for (const entry of entries) {
-    // Whoever could add an entry to an exchange that is on record would become one of its two ends,
-    // and could then read its receipt.
-    if (isOpening(entry.kind) && (await ledger.explain(entry.exchange)).length > 0) {
-      return `${entry.exchange} is on record already`
-    }
-    const isClaimed = entry.facts['attested.request'] === 'caller'
-    if (isClaimed && !(await isProvenRequest(entry.facts, spiffeId))) {
-      return `${String(entry.facts['caller'])} did not just sign the request of ${entry.exchange}`
-    }
+  // Whoever could add an entry to an exchange that is on record would become one of its two ends,
+  // and could then read its receipt.
+  if (isOpening(kind) && (await ledger.explain(exchange)).length > 0) {
+    return `${exchange} is on record already`
   }
-  return null
+  const isClaimed = facts['attested.request'] === 'caller'
+  return isClaimed && !(await isProvenRequest(facts, connector.spiffeId))
+    ? `${String(facts['caller'])} did not just sign the request of ${exchange}`
+    : null
 }
 
 /**
@@ -168,10 +190,15 @@ class ExchangeOwners {
     return null
   }
 
-  settle(entries: readonly MeshEntry[], { spiffeId }: Caller, recorded: boolean): void {
-    for (const { kind, exchange } of entries) {
+  settle(
+    entries: readonly MeshEntry[],
+    { spiffeId }: Caller,
+    recorded: ReadonlySet<MeshEntry>,
+  ): void {
+    for (const entry of entries) {
+      const { kind, exchange } = entry
       this.#held.delete(exchange)
-      if (!recorded) continue
+      if (!recorded.has(entry)) continue
       if (kind === 'intent') this.#take(exchange, spiffeId)
       else this.#leave(exchange)
     }

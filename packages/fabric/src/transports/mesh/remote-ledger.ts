@@ -65,11 +65,15 @@ async function send(
       signal: AbortSignal.timeout(appendTimeoutMs),
     })
     if (answer.status !== 200) throw new Error(`the fabric answered ${answer.status}`)
-    const { indexes } = JSON.parse(parseUtf8(answer.body)) as { indexes: readonly number[] }
-    for (const [at, { entry, resolve }] of batch.entries()) {
+    const { indexes } = JSON.parse(parseUtf8(answer.body)) as {
+      indexes: readonly (number | null)[]
+    }
+    for (const [at, { entry, resolve, reject }] of batch.entries()) {
       const index = indexes[at]
       if (index === undefined) throw new Error('the fabric answered for fewer entries')
-      resolve({ exchange: entry.exchange, kind: entry.kind, index, leafHash: new Uint8Array(0) })
+      if (index === null) reject(new Error(`the fabric did not record ${entry.exchange}`))
+      else
+        resolve({ exchange: entry.exchange, kind: entry.kind, index, leafHash: new Uint8Array(0) })
     }
   } catch (cause) {
     for (const { reject } of batch) reject(cause)

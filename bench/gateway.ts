@@ -13,6 +13,8 @@ const connections = 32
 interface Taken {
   readonly perSecond: number
   readonly cpuUs: number
+  /** What the process beside the measured one spent on each request; 0 where there is none. */
+  readonly besideUs: number
   readonly p50Ms: number
   readonly p99Ms: number
 }
@@ -99,16 +101,18 @@ async function measureNginx(
 export async function closed(
   load: Child<object>,
   order: LoadOrder,
-  measured: { cpuUs(): number },
+  measured: { cpuUs(): number; besideUs?(): number },
 ): Promise<Taken> {
   await ask(load, { ...order, seconds: warmSeconds })
   const before = measured.cpuUs()
+  const besideBefore = measured.besideUs?.() ?? 0
   const answer = await ask(load, order)
   // The generator warms up with 25 requests a connection, which cost time as well.
   const requests = answer.requests + connections * 25
   return {
     perSecond: answer.requests / answer.seconds,
     cpuUs: (measured.cpuUs() - before) / requests,
+    besideUs: ((measured.besideUs?.() ?? 0) - besideBefore) / requests,
     p50Ms: answer.p50Ms,
     p99Ms: answer.p99Ms,
   }

@@ -20,10 +20,11 @@ export async function measureMesh(dir: string): Promise<readonly Row[]> {
   const caller = await start<ConnectorReady>('./connector-process.ts', callers)
   try {
     const bare = await closed(load, plain(upstream), echo)
-    const both = { cpuUs: () => callee.cpuUs() + caller.cpuUs() }
-    const ledgerBefore = fabric.cpuUs()
+    const both = {
+      cpuUs: () => callee.cpuUs() + caller.cpuUs(),
+      besideUs: () => fabric.cpuUs(),
+    }
     const taken = await closed(load, plain(`${caller.ready.loopbackUrl}/echo/`), both)
-    const ledgerUs = (fabric.cpuUs() - ledgerBefore) / (taken.perSecond * 5)
     const nginx = await startNginx(join(dir, 'mesh-nginx'), upstream)
     const baseline =
       nginx === null ? null : await closed(load, { ...plain(nginx.url), ca: nginx.ca }, nginx)
@@ -32,7 +33,7 @@ export async function measureMesh(dir: string): Promise<readonly Row[]> {
     return [
       row('mesh.cpu-us-per-hop', perHop, 'µs', {
         ...(baseline === null ? {} : { baseline: 'nginx TLS hop', ratio: perHop / baseline.cpuUs }),
-        note: `half of both connectors; the fabric spends ${Math.round(ledgerUs)} µs more to record`,
+        note: `half of both connectors; the fabric spends ${Math.round(taken.besideUs)} µs more to record`,
       }),
       row('mesh.requests-per-s', taken.perSecond, 'requests/s', {
         baseline: 'direct call',

@@ -6,6 +6,9 @@ import { verifies } from '../requirements.ts'
 const card = '4111111111111111'
 const spaced = '4111 1111 1111 1111'
 const base64 = Buffer.from(`card ${spaced}`).toString('base64')
+const inLines = Buffer.from(`the customer pays with ${spaced} this time`)
+  .toString('base64')
+  .replaceAll(/.{20}/g, '$&\n')
 
 interface Hiding {
   readonly body: string
@@ -20,6 +23,23 @@ const hidings: Readonly<Record<string, Hiding>> = {
   'in JSON escapes': { body: `{"a":"${escaped(card)}"}` },
   'in percent-encoding': { body: `{"a":"${percent(card)}"}` },
   'in base64': { body: `{"a":"${base64}"}` },
+  'in base64 of Cyrillic text': {
+    body: JSON.stringify({ a: Buffer.from(`Клиент платит картой ${spaced}`).toString('base64') }),
+  },
+  'in base64 of UTF-16': {
+    body: JSON.stringify({ a: Buffer.from(`card ${spaced}`, 'utf16le').toString('base64') }),
+  },
+  'in base64 behind other bytes': {
+    body: JSON.stringify({
+      a: Buffer.concat([Buffer.from('89504e470d0a1a0aff', 'hex'), Buffer.from(spaced)]).toString(
+        'base64',
+      ),
+    }),
+  },
+  'in lines of base64': { body: JSON.stringify({ a: inLines }) },
+  'in lines of base64 in JSON inside JSON': {
+    body: JSON.stringify({ a: JSON.stringify({ b: inLines }) }),
+  },
   'in full-width digits': { body: `{"a":"${wide(card)}"}` },
   'among zero-width spaces': { body: `{"a":"${Array.from(card).join('\u200b')}"}` },
   'in a key': { body: `{"${spaced}":1}` },
@@ -54,8 +74,11 @@ function wide(digits: string): string {
 function digitsIn(bytes: Buffer): string {
   const text = bytes.toString('utf8')
   const decoded = [text, decodeEscapes(text), decodePercent(text)]
-  const words = text.match(/[A-Za-z0-9+/=]{16,}/g) ?? []
-  decoded.push(...words.map((word) => Buffer.from(word, 'base64').toString('utf8')))
+  const joined = text.replaceAll(/\\+n/g, '')
+  for (const word of joined.match(/[A-Za-z0-9+/=]{16,}/g) ?? []) {
+    const bytesBehind = Buffer.from(word, 'base64')
+    decoded.push(bytesBehind.toString('utf8'), bytesBehind.toString('utf16le'))
+  }
   return decoded.map((each) => each.normalize('NFKC').replace(/[^0-9]/g, '')).join(' ')
 }
 

@@ -17,6 +17,7 @@ const refused = eachRefusedOnBoth('CONTENT_BLOCKED', {
   ...Object.fromEntries(
     Object.entries(paths).map(([way, each]) => [way, { to: 'masked', ...each }]),
   ),
+  'by its name in the query': { to: 'masked', path: '/pay?api_key=hunter2hunter2' },
   'where policy blocks': { to: 'blocked', path: `/pay?card=${card}` },
 })
 

@@ -11,8 +11,8 @@ export interface CallerProofs {
 }
 
 /**
- * Whether the caller that the facts of an entry name signed the request, for this connector, just now and for the
- * first time. Claims the nonce, so it must be asked once for each entry.
+ * Whether the caller that the facts of an entry name signed the request, for this connector, just now
+ * and for the first time. Claims the nonce, so it must be asked once for each entry.
  */
 export async function isProvenRequest(
   facts: Readonly<Record<string, unknown>>,

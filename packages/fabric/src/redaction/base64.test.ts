@@ -42,6 +42,7 @@ const HIDDEN: Record<string, string> = {
   ...Object.fromEntries(
     [76, 75, 13, 12, 4, 1].map((columns) => [`lines of ${columns}`, lines(prose, columns)]),
   ),
+  'bytes that base64 writes with slashes': Buffer.from(`??? ${card} ???o??~???`).toString('base64'),
   'lines as mail has them': lines(prose, 76, '\r\n'),
   'indented lines': lines(prose, 20, '\n    '),
   'one token on each line': [`a ${card} b`, `c ${card} ddd`]
@@ -49,11 +50,16 @@ const HIDDEN: Record<string, string> = {
     .join('\n'),
 }
 
+/** As some writers of JSON escape them. */
+const slashes = (json: string): string => json.replaceAll('/', '\\/')
+
 test.each(Object.entries(HIDDEN))('a card behind base64 is found in %s', (_, hidden) => {
   for (const [type, body] of [
     ['text/plain', hidden],
     ['text/plain', `before ${hidden} after`],
     ['application/json', JSON.stringify({ note: hidden })],
+    ['application/json', JSON.stringify({ text: JSON.stringify({ note: hidden }) })],
+    ['application/json', JSON.stringify({ text: slashes(JSON.stringify({ note: hidden })) })],
     ['application/x-www-form-urlencoded', `note=${encodeURIComponent(hidden)}`],
   ] as const) {
     const { findings, text } = redact(body, type)

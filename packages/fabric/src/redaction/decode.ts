@@ -48,7 +48,8 @@ export function originOf(view: View, at: number): number {
 }
 
 /**
- * The view with `%41`, `\u0041`, `\x41`, `&#65;` and `&#x41;` decoded, or null when it holds none. A
+ * The view with `%41`, `\u0041`, `\x41`, `\n`, `\/`, `&#65;` and `&#x41;` decoded, or null when it holds
+ * none: text inside JSON inside JSON still carries its escapes, which cut base64 into pieces. A
  * percent sign that starts no escape stays as it is.
  */
 export function decodeEscapes(view: View): View | null {
@@ -72,6 +73,14 @@ export function decodeEscapes(view: View): View | null {
   return changed ? decoded.view(originOf(view, to), view.whole) : null
 }
 
+/** `\/`, `\n`, `\r` and `\t` (RFC 8259, section 7). */
+const SIMPLE_ESCAPES: ReadonlyMap<number, number> = new Map([
+  [0x2f, 0x2f],
+  [0x6e, 0x0a],
+  [0x72, 0x0d],
+  [0x74, 0x09],
+])
+
 function nextEscape(bytes: Uint8Array, from: number, to: number): number {
   let i = from
   while (i < to && ((KIND[bytes[i] as number] as number) & ESCAPE) === 0) i++
@@ -88,7 +97,8 @@ function readEscape(
   if (lead === 0x5c) {
     if (bytes[at + 1] === 0x75) return readHex(bytes, at + 2, { digits: 4, to, taken: 2 })
     if (bytes[at + 1] === 0x78) return readHex(bytes, at + 2, { digits: 2, to, taken: 2 })
-    return null
+    const code = at + 1 < to ? SIMPLE_ESCAPES.get(bytes[at + 1] as number) : undefined
+    return code === undefined ? null : { code, length: 2 }
   }
   if (lead === 0x26 && bytes[at + 1] === 0x23) return readEntity(bytes, at + 2, to)
   return null

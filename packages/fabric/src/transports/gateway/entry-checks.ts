@@ -16,7 +16,7 @@ export interface EntryChecksOptions {
   readonly ledger: { explain(exchange: string): Promise<readonly OpenedEntry[]> }
 }
 
-/** What a connector may put on record (docs/protocol.md, "Mesh"). */
+/** What a connector may put on record (docs/protocol.md, "Mesh control"). */
 export interface EntryChecks {
   /**
    * Holds the exchanges of all entries for `connector` until `settle` is told what was recorded.

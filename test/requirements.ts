@@ -435,6 +435,11 @@ export const REQUIREMENTS = {
     on: everywhere,
     lies: ['stale-mesh-state'],
   },
+  'operate:no-debugger': {
+    promise: 'No signal makes the server open a debugger, through which its keys could be read.',
+    on: fabric,
+    lies: ['debugger-by-signal'],
+  },
   'operate:clean-stop': {
     promise: 'A stop finishes or records what is under way, and leaves nothing half written.',
     on: fabric,

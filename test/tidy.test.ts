@@ -7,6 +7,7 @@ import { crowdedLib, deepFiles, longFiles, longFunctions, nameFaults } from './t
 import { documents, linkFaults, pathFaults, scriptFaults } from './tidy/documents.ts'
 import {
   leftoverFaults,
+  lockFaults,
   machineFaults,
   personFaults,
   thisMachine,
@@ -204,6 +205,10 @@ describe('hygiene', () => {
     expectNone(
       versionFaults(names.map((name) => JSON.parse(read(`packages/${name}/package.json`)))),
     )
+  })
+
+  test('the lock file pins every package by hash, and none runs an install script', () => {
+    expectNone(lockFaults(JSON.parse(read('package-lock.json')).packages))
   })
 })
 

@@ -67,14 +67,15 @@ function pack(folder: string): readonly string[] {
 
 function install(folder: string, tarballs: readonly string[]): void {
   const manifest = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'))
-  const { devDependencies, allowScripts } = manifest
   const dependencies = {
-    node: devDependencies.node,
     ...Object.fromEntries(tarballs.map((file) => [nameOf(file), `file:${file}`])),
   }
-  const app = { name: 'smoke', private: true, type: 'module', allowScripts, dependencies }
+  const { optionalDependencies } = manifest
+  const app = { name: 'smoke', private: true, type: 'module', dependencies, optionalDependencies }
   writeFileSync(path.join(folder, 'package.json'), JSON.stringify(app, null, 2))
-  run('npm', ['install', '--omit=dev', '--no-audit', '--no-fund'], { cwd: folder })
+  run('npm', ['install', '--omit=dev', '--ignore-scripts', '--no-audit', '--no-fund'], {
+    cwd: folder,
+  })
 }
 
 /** `countersign-sdk-0.1.0.tgz` holds `@countersign/sdk`; `countersign-0.1.0.tgz` the server. */
@@ -94,7 +95,7 @@ function diskBytes(target: string): number {
 function installedBytes(folder: string): number {
   const modules = path.join(folder, 'node_modules')
   return readdirSync(modules)
-    .filter((name) => name !== 'node' && !name.startsWith('node-bin-') && name !== '.bin')
+    .filter((name) => !/^node-(?:linux|darwin|win)-/.test(name) && name !== '.bin')
     .reduce((sum, name) => sum + diskBytes(path.join(modules, name)), 0)
 }
 

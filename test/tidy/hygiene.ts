@@ -82,4 +82,23 @@ export function versionFaults(manifests: readonly Manifest[]): readonly string[]
   ])
 }
 
+interface LockedPackage {
+  readonly integrity?: string
+  readonly hasInstallScript?: boolean
+  readonly link?: boolean
+}
+
+/**
+ * What the lock file does not pin, a compromised registry can replace: each installed package has a
+ * hash, and none runs code of its own that would fetch more.
+ */
+export function lockFaults(packages: Readonly<Record<string, LockedPackage>>): readonly string[] {
+  return Object.entries(packages)
+    .filter(([place, { link }]) => place.includes('node_modules/') && link !== true)
+    .flatMap(([place, { integrity, hasInstallScript }]) => [
+      ...(integrity === undefined ? [`${place} has no integrity hash`] : []),
+      ...(hasInstallScript === true ? [`${place} runs an install script`] : []),
+    ])
+}
+
 const escape = (text: string): string => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')

@@ -3,6 +3,7 @@ import { crowdedLib, deepFiles, longFiles, longFunctions, nameFaults } from './b
 import { linkFaults, pathFaults, scriptFaults } from './documents.ts'
 import {
   leftoverFaults,
+  lockFaults,
   machineFaults,
   personFaults,
   thisMachine,
@@ -211,5 +212,8 @@ describe('a planted fault is found:', () => {
     expect(leftoverFaults('a.ts', `// TO${'DO'}(#7): later`)).toEqual([])
     const apart = { name: 'b', version: '2', dependencies: { a: '^1' } }
     expect(versionFaults([{ name: 'a', version: '1' }, apart])).toHaveLength(2)
+    const scripted = { integrity: 'sha512-AA==', hasInstallScript: true }
+    expect(lockFaults({ '': {}, 'node_modules/a': scripted })).toHaveLength(1)
+    expect(lockFaults({ 'node_modules/b': {}, 'node_modules/c': { link: true } })).toHaveLength(1)
   })
 })

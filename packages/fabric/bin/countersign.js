@@ -1,11 +1,11 @@
 #!/usr/bin/env node
-// Starts the command line under a Node that can run it: the one that calls, or the one that the
-// `node` package brought. Plain JavaScript that old versions understand, and nothing else in it.
+// Starts the command line under a Node that can run it: the one that calls, or the one that a
+// package of this platform brought. Plain JavaScript that old versions understand, nothing else.
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { constants } from 'node:os'
-import { fileURLToPath } from 'node:url'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 
 const majorMin = 24
 const built = fileURLToPath(new URL('../dist/main.js', import.meta.url))
@@ -13,17 +13,26 @@ const built = fileURLToPath(new URL('../dist/main.js', import.meta.url))
 const source = fileURLToPath(new URL('../src/main.ts', import.meta.url))
 const isCheckout = existsSync(source)
 
+// Named directly, so that the lock file pins its hash. The package `node` would fetch the same file
+// from an install script, which no lock file covers.
+const platform = process.platform === 'win32' ? 'win' : process.platform
+const runtimePackage = `node-${platform}-${process.arch}`
+
 const runtime = findRuntime()
 if (runtime === null) {
   console.error(`error: countersign needs Node ${majorMin} or newer; this is ${process.version}`)
-  console.error('next: install a newer Node, or add it here with: npm install node@24')
+  console.error(`next: install a newer Node, or add it here: npm install ${runtimePackage}@24`)
   process.exit(2)
 }
-if (runtime === process.execPath && !isCheckout) {
-  await import('../dist/main.js')
+// A signal must not open a debugger: whoever reaches its port reads every key in the process.
+const flags = ['--disable-sigusr1', ...(isCheckout ? ['--conditions=countersign-source'] : [])]
+const command = [...flags, isCheckout ? source : built, ...process.argv.slice(2)]
+if (runtime === process.execPath && typeof process.execve === 'function') {
+  // Replaces this process, so that a supervisor's signals and its process id stay what they were.
+  process.removeAllListeners('warning')
+  process.execve(runtime, [runtime, ...command], process.env)
 } else {
-  const entry = isCheckout ? ['--conditions=countersign-source', source] : [built]
-  const child = spawn(runtime, [...entry, ...process.argv.slice(2)], { stdio: 'inherit' })
+  const child = spawn(runtime, command, { stdio: 'inherit' })
   // The child hears Ctrl-C itself; a signal that only reaches us is passed on.
   process.on('SIGINT', () => undefined)
   process.on('SIGTERM', () => child.kill('SIGTERM'))
@@ -35,8 +44,9 @@ if (runtime === process.execPath && !isCheckout) {
 function findRuntime() {
   if (Number(process.versions.node.split('.')[0]) >= majorMin) return process.execPath
   try {
-    const manifest = createRequire(import.meta.url).resolve('node/package.json')
-    const binary = fileURLToPath(new URL('bin/node', `file://${manifest}`))
+    const manifest = createRequire(import.meta.url).resolve(`${runtimePackage}/package.json`)
+    const name = platform === 'win' ? 'bin/node.exe' : 'bin/node'
+    const binary = fileURLToPath(new URL(name, pathToFileURL(manifest)))
     return existsSync(binary) ? binary : null
   } catch {
     return null

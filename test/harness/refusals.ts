@@ -1,4 +1,4 @@
-import type { RefusalCode } from '@countersign/protocol'
+import { parseLimitText, type RefusalCode } from '@countersign/protocol'
 import { RefusedError } from '@countersign/sdk'
 import { expect, vi } from 'vitest'
 import { GATEWAY_WIRE } from '../../packages/fabric/src/transports/gateway/wire.ts'
@@ -103,6 +103,18 @@ export function expectHeard(heard: Heard, transport: Door['transport'], code: Re
   })
   const wire = transport === 'gateway' ? GATEWAY_WIRE : MESH_WIRE
   expect(heard.status).toBe(wire[code].status)
+  if (code === 'MESSAGE_TOO_LARGE') expectLimit(heard)
+}
+
+/** A caller that is over a limit receives its name and value, in the header and in the body. */
+function expectLimit(heard: Heard): void {
+  const limit = field(heard, 'countersign-limit') ?? ''
+  expect(parseLimitText(limit)).toBe(limit)
+  const told = JSON.parse(heard.body.toString()) as {
+    readonly limit?: string
+    readonly error?: { readonly data: { readonly limit?: string } }
+  }
+  expect(told.error?.data.limit ?? told.limit).toBe(limit)
 }
 
 export function exchangeOf(heard: Heard): string {

@@ -201,6 +201,7 @@ async function openListener(around: Surroundings, stores: Stores, parts: Parts):
     },
     admitsStranger: (address) => strangers.admits(address),
     countStranger: (address) => strangers.count(address),
+    refusalsPerMinute: limits.refusalsPerMinute,
     clock,
     random,
   }

@@ -43,3 +43,11 @@ export type RefusalCode = keyof typeof REFUSALS
 export function isRefusalCode(value: unknown): value is RefusalCode {
   return typeof value === 'string' && Object.hasOwn(REFUSALS, value)
 }
+
+/**
+ * The limit that a refusal names, such as `limits.bodyBytes, 4 MiB`, as a peer sent it. Null in any
+ * other form: people read it in messages and logs.
+ */
+export function parseLimitText(text: string): string | null {
+  return /^[a-z]+\.[A-Za-z]{1,40}, \d{1,16}(?: [A-Za-z ]{1,12})?$/.test(text) ? text : null
+}

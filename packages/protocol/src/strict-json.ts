@@ -8,7 +8,7 @@ export interface StrictJsonLimits {
 }
 
 /** A2A and MCP messages nest less than twenty deep. */
-const depthMaxDefault = 64
+export const STRICT_JSON_DEPTH_MAX = 64
 const charactersMaxDefault = 16 * 1024 * 1024
 
 const quote = 0x22
@@ -32,7 +32,7 @@ export function parseStrictJson(text: string, limits: StrictJsonLimits = {}): Js
   const value = parse(text)
   // Only an escape can put a lone surrogate into well-formed text.
   const walk = new Walk(text.includes('\\u'))
-  walk.visit(value, limits.depthMax ?? depthMaxDefault)
+  walk.visit(value, limits.depthMax ?? STRICT_JSON_DEPTH_MAX)
   if (walk.members !== countColons(text)) throw new MalformedError('JSON with a duplicate member')
   return value
 }

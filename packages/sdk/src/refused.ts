@@ -1,4 +1,4 @@
-import { isRefusalCode, REFUSALS, type RefusalCode } from '@countersign/protocol'
+import { isRefusalCode, parseLimitText, REFUSALS, type RefusalCode } from '@countersign/protocol'
 import { LIMITS } from './limits.ts'
 
 /** What the author of the calling agent can do about each refusal. */
@@ -13,7 +13,7 @@ const NEXT: Readonly<Record<RefusalCode, string>> = {
   SIGNATURE_REJECTED: 'check the clock of this machine and that nothing between rewrites requests',
   MESSAGE_REPLAYED: 'make a new call; a signed request is good once',
   MESSAGE_MALFORMED: 'check the body against the protocol it claims to be',
-  MESSAGE_TOO_LARGE: 'send less',
+  MESSAGE_TOO_LARGE: 'send less; `limit` names the bound',
   CONTENT_UNSUPPORTED: 'send JSON or text, without content encoding',
   CONTENT_BLOCKED: 'remove the sensitive content; `countersign explain <exchange>` names its class',
   OPERATION_UNKNOWN: 'check the name of the operation',
@@ -48,6 +48,8 @@ export class RefusedError extends Error {
   readonly retry: boolean
   /** Milliseconds after which it may be, where the refusing side told. */
   readonly retryAfterMs: number | null
+  /** The limit that was reached, such as `limits.bodyBytes, 4 MiB`; null for other refusals. */
+  readonly limit: string | null
   /** What the reader can do about it, as one sentence. */
   readonly next: string
   /** The HTTP status that carried it. */
@@ -56,13 +58,15 @@ export class RefusedError extends Error {
   constructor(code: RefusalCode, told: Told) {
     const { says } = REFUSALS[code]
     const where = told.exchange === null ? '' : ` (exchange ${told.exchange})`
-    super(`${code}: ${says}${where}. Next: ${NEXT[code]}.`)
+    const limit = told.limit === undefined || told.limit === null ? '' : ` (${told.limit})`
+    super(`${code}: ${says}${limit}${where}. Next: ${NEXT[code]}.`)
     this.name = 'RefusedError'
     this.code = code
     this.says = says
     this.retry = told.known && REFUSALS[code].retry
     this.exchange = told.exchange
     this.retryAfterMs = told.retryAfterMs
+    this.limit = told.limit ?? null
     this.next = NEXT[code]
     this.status = told.status
   }
@@ -74,6 +78,7 @@ interface Told {
   readonly status: number
   readonly exchange: string | null
   readonly retryAfterMs: number | null
+  readonly limit?: string | null
 }
 
 /** The refusal that a response head carries, or null: the header decides, never the body. */
@@ -92,6 +97,7 @@ export function findRefusal(
       seconds !== null && /^\d{1,6}$/.test(seconds)
         ? Math.min(Number(seconds) * 1000, LIMITS.retryAfterMsMax)
         : null,
+    limit: parseLimitText(header('countersign-limit') ?? ''),
   })
 }
 

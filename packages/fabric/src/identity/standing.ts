@@ -26,7 +26,7 @@ export function callerOf(record: AgentRecord | null, proof: Proof): Caller | Ref
   const refusal = checkStanding(record)
   if (refusal !== null) {
     // Named, so that the ledger shows who keeps trying.
-    return new Refusal(refusal.code, refusal.detail, null, proof.spiffeId)
+    return new Refusal(refusal.code, refusal.detail, null, { caller: proof.spiffeId })
   }
   const { name, kind, roles, segment } = record
   const attributes: Attributes = record.attributes

@@ -1,5 +1,11 @@
 import type { RefusalCode } from '@countersign/protocol'
 
+/** Known of some refusals only. */
+export interface RefusalFacts {
+  readonly caller?: string | null
+  readonly limit?: string | null
+}
+
 /** An answer, not an accident: refusals are returned, and only failures are thrown. */
 export class Refusal {
   readonly code: RefusalCode
@@ -9,16 +15,19 @@ export class Refusal {
   readonly retryAfterMs: number | null
   /** SPIFFE ID of a caller that proved itself and may not act all the same; null when unknown. */
   readonly caller: string | null
+  /** The limit that was reached, as `lib/limits.ts` writes it; a transport sends it. */
+  readonly limit: string | null
 
   constructor(
     code: RefusalCode,
     detail: string,
     retryAfterMs: number | null = null,
-    caller: string | null = null,
+    { caller = null, limit = null }: RefusalFacts = {},
   ) {
     this.code = code
     this.detail = detail
     this.retryAfterMs = retryAfterMs
     this.caller = caller
+    this.limit = limit
   }
 }

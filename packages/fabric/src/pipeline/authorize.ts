@@ -1,6 +1,7 @@
 import type { RefusalCode } from '@countersign/protocol'
 import type { Caller } from '../identity/caller.ts'
 import type { AgentRecord } from '../identity/directory.ts'
+import { formatLimit } from '../lib/limits.ts'
 import { Refusal } from '../lib/refusal.ts'
 import type { Decision, PolicyRequest, PolicySet } from '../policy/policy.ts'
 import type { Target } from './arrival.ts'
@@ -124,7 +125,12 @@ export class QuotaRefusal extends Refusal {
   readonly quota: Quota
 
   constructor(code: RefusalCode, detail: string, quota: Quota) {
-    super(code, detail, quota.resetMs)
+    const limit = {
+      name: 'limits.requestsPerMinute',
+      value: quota.limit,
+      unit: 'per-minute',
+    } as const
+    super(code, detail, quota.resetMs, { limit: formatLimit(limit) })
     this.quota = quota
   }
 }

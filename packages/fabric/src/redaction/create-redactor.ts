@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer'
 import { createSecretKey, type KeyObject } from 'node:crypto'
+import { overLimit } from '../lib/limits.ts'
 import { Refusal } from '../lib/refusal.ts'
 import { NO_CONTEXT } from './context.ts'
 import { inspectForm } from './inspect-form.ts'
@@ -69,7 +70,12 @@ function redact(
   if (unknown !== undefined) return new Refusal('UNDECIDED', `data class ${unknown} is unknown`)
   if (body.length === 0) return { body, findings: [] }
   if (body.length > settings.limits.bodyBytesMax) {
-    return new Refusal('MESSAGE_TOO_LARGE', `${body.length} bytes cannot be inspected at once`)
+    const limit = {
+      name: 'inspect.bodyBytes',
+      value: settings.limits.bodyBytesMax,
+      unit: 'bytes',
+    } as const
+    return overLimit('MESSAGE_TOO_LARGE', limit, `${body.length} bytes`)
   }
   const reading = contentType === '' ? readingOfUntyped(body) : readingOf(contentType)
   if (reading === null) {
@@ -79,17 +85,17 @@ function redact(
   const mask = new Set(order.mask.filter(isDataClass))
   const { findingsMax } = settings.limits
   const inspection = new Inspection({ ...settings, body, mask, findingsMax })
-  const refusal = inspect(body, reading, { inspection, depthMax: settings.limits.depthMax })
+  const refusal = inspect(body, reading, { inspection, limits: settings.limits })
   return refusal ?? conclude(body, reading, { inspection, order })
 }
 
 function inspect(
   body: Uint8Array,
   reading: Reading,
-  { inspection, depthMax }: { inspection: Inspection; depthMax: number },
+  { inspection, limits }: { inspection: Inspection; limits: RedactionLimits },
 ): Refusal | null {
   try {
-    if (reading === 'json') inspectJson(body, inspection, depthMax)
+    if (reading === 'json') inspectJson(body, inspection, limits.depthMax)
     else if (reading === 'form') inspectForm(body, inspection)
     else {
       const view = { bytes: body, from: 0, to: body.length, map: null, whole: null }
@@ -102,7 +108,8 @@ function inspect(
   } catch (error) {
     if (error instanceof JsonFault) return new Refusal('MESSAGE_MALFORMED', error.message)
     if (error instanceof TooManyFindings) {
-      return new Refusal('MESSAGE_TOO_LARGE', 'the body holds more findings than a message may')
+      const value = limits.findingsMax
+      return overLimit('MESSAGE_TOO_LARGE', { name: 'inspect.findings', value, unit: 'count' })
     }
     throw error
   }

@@ -2,6 +2,7 @@ import type { TLSSocket } from 'node:tls'
 import { createId } from '@countersign/protocol'
 import { PeerFault, type PeerTrust, peerIdentity, tlsSocketOf } from '@countersign/protocol/tls'
 import type { Clock } from '../../lib/clock.ts'
+import { overLimit } from '../../lib/limits.ts'
 import type { Random } from '../../lib/random.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import type { Arrival } from '../../pipeline/arrival.ts'
@@ -22,12 +23,16 @@ export interface UnreadOptions {
   /** False once an address has spent its allowance of unauthenticated attempts. */
   admitsStranger(address: string): boolean
   countStranger(address: string): void
+  readonly refusalsPerMinute: number
   readonly clock: Clock
   readonly random: Random
 }
 
 /** Not recorded one by one: a flood of strangers must not be able to fill the ledger. */
-const tooMany = new Refusal('RATE_LIMITED', 'too many refused attempts', 60_000)
+function tooMany(perMinute: number): Refusal {
+  const limit = { name: 'limits.refusalsPerMinute', value: perMinute, unit: 'per-minute' } as const
+  return overLimit('RATE_LIMITED', limit, '', 60_000)
+}
 
 /** Null while more of this connection is heard; an agent is not locked out by who shares its address. */
 export function floodReply(socket: TLSSocket, options: UnreadOptions): Reply | null {
@@ -37,7 +42,7 @@ export function floodReply(socket: TLSSocket, options: UnreadOptions): Reply | n
   const peer = peerIdentity(chain, trust.bundles, trust.now())
   if (!(peer instanceof PeerFault)) return null
   const at = clock.now()
-  return problemReply(tooMany, createId('dec', at, random(10)))
+  return problemReply(tooMany(options.refusalsPerMinute), createId('dec', at, random(10)))
 }
 
 /**

@@ -132,7 +132,15 @@ export function refusalReply(
 export function problem(refusal: Refusal, exchange: string, status: number): string {
   const { says, retry } = REFUSALS[refusal.code]
   const type = `urn:countersign:refusal:${refusal.code.toLowerCase().replaceAll('_', '-')}`
-  return JSON.stringify({ type, title: says, status, code: refusal.code, retry, exchange })
+  return JSON.stringify({
+    ...{ type, title: says, status, code: refusal.code, retry, exchange },
+    ...limitMember(refusal),
+  })
+}
+
+/** Absent unless a limit was reached: most refusals have none. */
+function limitMember({ limit }: Refusal): { readonly limit?: string } {
+  return limit === null ? {} : { limit }
 }
 
 function rpcError(
@@ -141,7 +149,7 @@ function rpcError(
   classified: Pick<Classified, 'rpcId'>,
 ): string {
   const { says, retry } = REFUSALS[refusal.code]
-  const data = { code: refusal.code, retry, exchange: call.exchange }
+  const data = { code: refusal.code, retry, exchange: call.exchange, ...limitMember(refusal) }
   const error = { code: call.wireOf(refusal).jsonRpc, message: says, data }
   return JSON.stringify({ jsonrpc: '2.0', id: classified.rpcId ?? null, error })
 }
@@ -165,12 +173,13 @@ export function exchangeHeaders(exchange: string): [string, string][] {
   ]
 }
 
-/** When to come back, and what the allowance was, as far as the refusal knows. */
+/** When to come back, which limit was reached, and what the allowance was, where known. */
 export function quotaHeadersOf(refusal: Refusal): [string, string][] {
   const headers: [string, string][] = []
   if (refusal.retryAfterMs !== null) {
     headers.push(['retry-after', String(Math.ceil(refusal.retryAfterMs / 1000))])
   }
+  if (refusal.limit !== null) headers.push(['countersign-limit', refusal.limit])
   if (refusal instanceof QuotaRefusal) headers.push(...quotaHeaders(refusal.quota))
   return headers
 }

@@ -1,3 +1,4 @@
+import { overLimit } from '../../lib/limits.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import type { PolicyContext } from '../../policy/policy.ts'
 import { foldedName } from './folded-name.ts'
@@ -31,7 +32,9 @@ const mcpSubjects: ReadonlyMap<string, 'name' | 'uri'> = new Map([
 ])
 /** Both are recorded with every decision, refused ones and those of strangers included. */
 const methodLengthMax = 256
+const methodLimit = { name: 'rpc.methodLength', value: methodLengthMax, unit: 'count' } as const
 const subjectLengthMax = 2048
+const subjectLimit = { name: 'rpc.subjectLength', value: subjectLengthMax, unit: 'count' } as const
 /** MCP 2026-07-28: the version from which the mirrored headers are part of the protocol. */
 const mcpMirroredVersions: ReadonlySet<string> = new Set(['2026-07-28'])
 
@@ -91,7 +94,7 @@ function classifyCall(
   { pathInRoute, protocol }: { readonly pathInRoute: string; readonly protocol: RouteProtocol },
 ): Classified | Refusal {
   if (call.method.length > methodLengthMax) {
-    return new Refusal('MESSAGE_TOO_LARGE', `a method of ${call.method.length} characters`)
+    return overLimit('MESSAGE_TOO_LARGE', methodLimit, `${call.method.length} characters`)
   }
   const a2a = protocol === 'mcp' ? undefined : a2aOperations.get(call.method)
   if (a2a !== undefined) return classifyA2a(head, call, a2a)
@@ -167,7 +170,8 @@ function classifyMcp(head: Head, call: Call): Classified | Refusal {
     return new Refusal('MESSAGE_MALFORMED', `${call.method} without ${subject ?? ''}`)
   }
   if (named.length > subjectLengthMax) {
-    return new Refusal('MESSAGE_TOO_LARGE', `${call.method} of ${named.length} characters`)
+    const detail = `${call.method} of ${named.length} characters`
+    return overLimit('MESSAGE_TOO_LARGE', subjectLimit, detail)
   }
   const tool = named
   const declared = head.headers.get('mcp-method')

@@ -1,3 +1,4 @@
+import { overLimit } from '../../lib/limits.ts'
 import { Refusal } from '../../lib/refusal.ts'
 
 /** What may be forwarded to a receiver. Everything else a caller sends is left behind. */
@@ -45,6 +46,7 @@ const singleNames: ReadonlySet<string> = new Set([
 
 /** As many fields as any sane client sends, several times over. */
 const headerCountMax = 100
+const fieldsLimit = { name: 'http.headerFields', value: headerCountMax, unit: 'count' } as const
 
 export interface Head {
   readonly method: string
@@ -75,12 +77,12 @@ export function readHead(raw: RawHead): Head | Refusal {
     return new Refusal('OPERATION_UNKNOWN', `method ${raw.method}`)
   }
   if (raw.url.length > pathBytesMax) {
-    return new Refusal('MESSAGE_TOO_LARGE', `the path exceeds ${pathBytesMax} bytes`)
+    return overLimit('MESSAGE_TOO_LARGE', pathLimit)
   }
   const fault = pathFault(raw.url)
   if (fault !== null) return new Refusal('MESSAGE_MALFORMED', fault)
   if (raw.rawHeaders.length > headerCountMax * 2) {
-    return new Refusal('MESSAGE_TOO_LARGE', `more than ${headerCountMax} header fields`)
+    return overLimit('MESSAGE_TOO_LARGE', fieldsLimit)
   }
   const headers = new Map<string, string>()
   for (let i = 0; i + 1 < raw.rawHeaders.length; i += 2) {
@@ -129,6 +131,7 @@ export function forwardedHeaders(head: Head): [string, string][] {
 }
 
 const pathBytesMax = 8192
+const pathLimit = { name: 'http.pathBytes', value: pathBytesMax, unit: 'bytes' } as const
 
 /**
  * Only one spelling of a path is let in, so what is authorized is what is forwarded: no dot

@@ -4,6 +4,7 @@ import type { TLSSocket } from 'node:tls'
 import { readSignedRequest, type SignableRequest } from '@countersign/protocol'
 import { peerChain, tlsSocketOf } from '@countersign/protocol/tls'
 import type { Presented } from '../../identity/caller.ts'
+import { overLimit } from '../../lib/limits.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import type { PresentedSignature } from '../../pipeline/arrival.ts'
 import { ArrivingBytes } from './arriving-bytes.ts'
@@ -92,7 +93,8 @@ async function readBody(
   head: Head,
   bodyBytesMax: number,
 ): Promise<Uint8Array | Refusal> {
-  const tooLarge = () => new Refusal('MESSAGE_TOO_LARGE', `the body exceeds ${bodyBytesMax} bytes`)
+  const limit = { name: 'limits.bodyBytes', value: bodyBytesMax, unit: 'bytes' } as const
+  const tooLarge = () => overLimit('MESSAGE_TOO_LARGE', limit)
   const declared = head.headers.get('content-length')
   if (declared !== undefined && Number(declared) > bodyBytesMax) return tooLarge()
   const body = await readAll(request, bodyBytesMax)

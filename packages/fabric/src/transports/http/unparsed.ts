@@ -2,6 +2,7 @@ import { type Server, STATUS_CODES } from 'node:http'
 import type { Http2SecureServer } from 'node:http2'
 import type { Server as SecureServer } from 'node:https'
 import type { Duplex } from 'node:stream'
+import { overLimit } from '../../lib/limits.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import type { Reply } from './respond.ts'
 
@@ -31,10 +32,13 @@ export function refuseUnparsed(
   })
 }
 
+/** The gateway's own bound; a connector keeps Node's, which is half of it. */
+const headLimit = { name: 'http.headBytes', value: 32 * 1024, unit: 'bytes' } as const
+
 /** Null when the peer went away or fell silent: then nobody listens for an answer. */
 function toRefusal(code: string): Refusal | null {
   if (code === 'HPE_HEADER_OVERFLOW' || code === 'HPE_CHUNK_EXTENSIONS_OVERFLOW') {
-    return new Refusal('MESSAGE_TOO_LARGE', code)
+    return overLimit('MESSAGE_TOO_LARGE', headLimit, code)
   }
   if (code === 'HPE_INVALID_EOF_STATE' || !code.startsWith('HPE_')) return null
   return new Refusal('MESSAGE_MALFORMED', code)

@@ -26,7 +26,7 @@ import type { Courier, Delivered } from '../../pipeline/delivery.ts'
 import type { Rooms } from '../../pipeline/enforce.ts'
 import { sha256 } from '../../pipeline/record.ts'
 import type { Balancer } from '../http/balancer.ts'
-import { answerCall, exchangeHeaders, problem } from '../http/call.ts'
+import { answerCall, exchangeHeaders, problem, quotaHeadersOf } from '../http/call.ts'
 import { certificateChainOf, type Incoming, readIncoming } from '../http/incoming.ts'
 import type { McpSessions } from '../http/mcp-sessions.ts'
 import { leavingSignal, type NodeResponse, type Reply, writeReply } from '../http/respond.ts'
@@ -193,6 +193,7 @@ function refusalReply(refusal: Refusal, exchange: string): Reply {
     ['content-type', 'application/problem+json'],
     ['countersign-refusal', refusal.code],
     ...exchangeHeaders(exchange),
+    ...quotaHeadersOf(refusal),
   ]
   return { status, headers, body: utf8(problem(refusal, exchange, status)) }
 }

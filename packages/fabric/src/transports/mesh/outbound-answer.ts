@@ -1,4 +1,4 @@
-import { isId, isRefusalCode, type SignableRequest } from '@countersign/protocol'
+import { isId, isRefusalCode, parseLimitText, type SignableRequest } from '@countersign/protocol'
 import { Refusal } from '../../lib/refusal.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
 import type { Rooms } from '../../pipeline/enforce.ts'
@@ -46,6 +46,7 @@ const answeredNames: ReadonlySet<string> = new Set([
   'content-digest',
   'cache-control',
   'countersign-exchange',
+  'countersign-limit',
   'countersign-receipt',
   'countersign-refusal',
   'etag',
@@ -114,7 +115,9 @@ function refusedAnswer(
     return new Refusal('RESPONSE_REJECTED', `${status} is no refusal of the code ${code}`)
   }
   const wireOf = () => MESH_WIRE[code]
-  const reply = refusalReply(new Refusal(code, ''), { exchange, wireOf }, { rpcId })
+  const limit = parseLimitText(headers.find(([name]) => name === 'countersign-limit')?.[1] ?? '')
+  const refusal = new Refusal(code, '', null, { limit })
+  const reply = refusalReply(refusal, { exchange, wireOf }, { rpcId })
   const kept = headers.filter(([name]) => name === 'retry-after' || name.startsWith('ratelimit'))
   const body = reply.body instanceof Uint8Array ? reply.body : new Uint8Array(0)
   return { status, headers: [...reply.headers, ...kept], body }

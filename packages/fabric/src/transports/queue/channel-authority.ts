@@ -11,11 +11,13 @@ import {
 } from '@countersign/protocol'
 import type { AgentRecord } from '../../identity/directory.ts'
 import type { Clock } from '../../lib/clock.ts'
+import { overLimit } from '../../lib/limits.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import type { ChannelBounds, ChannelRecord, ChannelRecords } from './channel-records.ts'
 
 /** Below what the store numbers, so that no request can meet that bound. */
 const channelsMax = 10_000
+const channelsLimit = { name: 'queue.channels', value: channelsMax, unit: 'count' } as const
 
 export const CHANNEL_BOUNDS_DEFAULT: ChannelBounds = {
   messagesMax: 1_000_000,
@@ -81,7 +83,7 @@ export class ChannelAuthority {
     return this.#inTurn(async () => {
       if (!isChannelName(name)) return new Refusal('MESSAGE_MALFORMED', 'the name of a channel')
       if (this.#records.has(name)) return new Refusal('IDEMPOTENCY_CONFLICT', `${name} exists`)
-      if (this.#records.size >= channelsMax) return new Refusal('RATE_LIMITED', 'too many channels')
+      if (this.#records.size >= channelsMax) return overLimit('RATE_LIMITED', channelsLimit)
       const refusal = this.#checkMembers(members)
       if (refusal !== null) return refusal
       return this.#commit({

@@ -7,6 +7,7 @@ import {
   type SealedHeader,
   type SealedMessage,
 } from '@countersign/protocol'
+import { overLimit } from '../../lib/limits.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import { sha256OfParts } from '../../lib/sha256.ts'
 import type { ChannelRecord } from './channel-records.ts'
@@ -38,11 +39,11 @@ export async function checkPublish(
   place: PublishPlace,
 ): Promise<Refusal | null> {
   for (const { sealed, message } of messages) {
-    if (sealed.length > place.channel.bounds.messageBytesMax) {
-      return new Refusal(
-        'MESSAGE_TOO_LARGE',
-        `${message.header.messageId} in ${place.channel.name}`,
-      )
+    const { messageBytesMax } = place.channel.bounds
+    if (sealed.length > messageBytesMax) {
+      const limit = { name: 'channel.messageBytes', value: messageBytesMax, unit: 'bytes' } as const
+      const detail = `${message.header.messageId} in ${place.channel.name}`
+      return overLimit('MESSAGE_TOO_LARGE', limit, detail)
     }
     const refusal = checkHeader(message.header, publisher, place)
     if (refusal !== null) return refusal

@@ -4,6 +4,7 @@ import {
   parseSealedMessage,
   type SealedMessage,
 } from '@countersign/protocol'
+import { overLimit } from '../../lib/limits.ts'
 import { Refusal } from '../../lib/refusal.ts'
 
 /** One message of a publish request: parsed, and nothing in it verified. */
@@ -18,10 +19,16 @@ export interface DecodedPublish {
   readonly labels: readonly string[]
 }
 
+const publishLimit = {
+  name: 'queue.publishBytes',
+  value: PUBLISH_LIMITS.bytesMax,
+  unit: 'bytes',
+} as const
+
 /** The body of `POST /v1/channels/:name/messages`. Views into `body`, which must stay as it is. */
 export function decodePublish(body: Uint8Array): DecodedPublish | Refusal {
   if (body.length > PUBLISH_LIMITS.bytesMax) {
-    return new Refusal('MESSAGE_TOO_LARGE', `${body.length} bytes in one publish request`)
+    return overLimit('MESSAGE_TOO_LARGE', publishLimit, `${body.length} bytes`)
   }
   const frames = parseFrames(body, PUBLISH_LIMITS)
   if (frames === null || frames.length === 0) {

@@ -1,0 +1,43 @@
+import { describe, expect, test } from 'vitest'
+import { configSchema } from '../packages/fabric/src/config/schema.ts'
+import { files, read } from './tidy/source.ts'
+
+const table = [...read('docs/operate/limits.md').matchAll(/^\| (.+) \|$/gm)]
+  .map(([, row = '']) => row.split(' | '))
+  .filter(([name = '']) => name.startsWith('`'))
+
+const names = table.map(([name = '']) => name.slice(1, -1))
+
+/** Each limit is written as one object: its name, then its value. */
+function limitsOf(text: string): readonly string[] {
+  return [...text.matchAll(/\bname: '([a-z]+\.\w+)',\s*value\b/g)].map(([, name = '']) => name)
+}
+
+const sources = files.filter((file) => /^packages\/\w+\/src\/.*(?<!\.test)\.ts$/.test(file))
+
+describe('the table of limits', () => {
+  test('each row has five cells and a name of its own', () => {
+    expect(table.filter((row) => row.length !== 5)).toEqual([])
+    expect(names).toEqual([...new Set(names)])
+  })
+
+  test('has every limit that a file can set, with its key', () => {
+    const keys = Object.keys(configSchema.parse({}).limits).map((key) => `limits.${key}`)
+    expect(keys.length).toBeGreaterThan(0)
+    expect(keys.filter((key) => !names.includes(key))).toEqual([])
+    const settable = table.filter(([name = '', , , , setting = '']) => setting.startsWith(name))
+    expect(settable.map(([name = '']) => name.slice(1, -1)).toSorted()).toEqual(keys.toSorted())
+  })
+
+  test('has every limit that a refusal can name', () => {
+    const used = sources.flatMap((file) => limitsOf(read(file)).map((name) => ({ file, name })))
+    expect(used.length).toBeGreaterThan(10)
+    expect(used.filter(({ name }) => !names.includes(name))).toEqual([])
+  })
+
+  test('is read from the code as the code is written', () => {
+    expect(limitsOf(`overLimit('X', { name: 'limits.none', value: 1, unit: 'count' })`)).toEqual([
+      'limits.none',
+    ])
+  })
+})

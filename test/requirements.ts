@@ -42,6 +42,7 @@ export const REQUIREMENTS = {
       'tls-expired-certificate',
       'tls-federated-authority',
       'tls-missing-key-usage',
+      'tls-name-constraints',
       'tls-no-identity',
       'tls-old-version',
       'tls-plain-http',
@@ -50,6 +51,11 @@ export const REQUIREMENTS = {
       'tls-two-identities',
       'tls-unknown-trust-domain',
     ],
+  },
+  'authenticate:possession': {
+    promise: 'No key enters the directory before its holder proved possession of it.',
+    on: fabric,
+    lies: ['unproved-sealing-key'],
   },
   'authenticate:token': {
     promise: 'A token is accepted only with our issuer, our audience and a known key.',

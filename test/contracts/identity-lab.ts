@@ -1,10 +1,17 @@
-import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
+import {
+  createPublicKey,
+  diffieHellman,
+  generateKeyPairSync,
+  type KeyObject,
+  sign,
+} from 'node:crypto'
 import {
   type EnrollmentGrant,
   type EnrollmentRequest,
   enrollmentProofBytes,
   parseBase64Url,
   renewalProofBytes,
+  sealingProof,
   toBase64Url,
 } from '@countersign/protocol'
 import type { TlsCredential } from '@countersign/protocol/tls'
@@ -18,6 +25,9 @@ import { type Identity, openIdentity } from '../../packages/fabric/src/identity/
 import type { JoinTerms } from '../../packages/fabric/src/identity/join-tokens.ts'
 import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
 import { Refusal } from '../../packages/fabric/src/lib/refusal.ts'
+
+/** Of every fabric of the lab, so that a request can be made before any is open. */
+export const enrollmentKey = generateKeyPairSync('x25519')
 
 export function memorySecrets(): IdentitySecrets & { readonly names: () => readonly string[] } {
   const values = new Map<string, Uint8Array>()
@@ -47,10 +57,13 @@ export function testClock() {
 export async function openTestIdentity(url = () => 'https://localhost:8443') {
   const clock = testClock()
   const store = memoryStateStore()
+  const secrets = memorySecrets()
+  const enrollmentSecret = enrollmentKey.privateKey.export({ format: 'der', type: 'pkcs8' })
+  await secrets.put('identity/enrollment', new Uint8Array(enrollmentSecret))
   const identity = await openIdentity({
     trustDomain: 'a.test',
     store,
-    secrets: memorySecrets(),
+    secrets,
     rootSecrets: memorySecrets(),
     certificateWriter: derCertificateWriter(),
     replayGuard: memoryReplayGuard({ clock }),
@@ -68,15 +81,14 @@ export async function openTestIdentity(url = () => 'https://localhost:8443') {
 export interface AgentSecrets {
   readonly tls: KeyObject
   readonly signing: KeyObject
-  readonly sealing: Uint8Array
+  readonly sealing: KeyObject
 }
 
 export function newAgentSecrets(): AgentSecrets {
-  const sealing = generateKeyPairSync('x25519').publicKey.export({ format: 'jwk' }).x ?? ''
   return {
     tls: generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey,
     signing: generateKeyPairSync('ed25519').privateKey,
-    sealing: new Uint8Array(Buffer.from(sealing, 'base64url')),
+    sealing: generateKeyPairSync('x25519').privateKey,
   }
 }
 
@@ -92,23 +104,40 @@ export async function enrollmentRequest(
   secrets: AgentSecrets,
 ): Promise<EnrollmentRequest> {
   const tlsKey = publicTlsKey(secrets.tls)
-  const x = secrets.signing.export({ format: 'jwk' }).x ?? ''
-  const signingKey = new Uint8Array(Buffer.from(x, 'base64url'))
+  const signingKey = rawKey(secrets.signing)
+  const sealingKey = rawKey(secrets.sealing)
   const bytes = await enrollmentProofBytes({
     token,
     tlsKey,
     signingKey,
-    sealingKey: secrets.sealing,
+    sealingKey,
   })
   return {
     version: 1,
     token,
     tlsKey: toBase64Url(tlsKey),
     signingKey: toBase64Url(signingKey),
-    sealingKey: toBase64Url(secrets.sealing),
+    sealingKey: toBase64Url(sealingKey),
     tlsProof: toBase64Url(p1363(secrets.tls, bytes)),
     signingProof: toBase64Url(sign(null, bytes, secrets.signing)),
+    sealingProof: toBase64Url(await sealingProofOf(secrets.sealing, sealingKey, bytes)),
   }
+}
+
+/** As the holder of `privateKey` proves it to hold `sealingKey`, which need not be its own. */
+export function sealingProofOf(
+  privateKey: KeyObject,
+  sealingKey: Uint8Array,
+  bytes: Uint8Array,
+): Promise<Uint8Array> {
+  const agreed = diffieHellman({ privateKey, publicKey: enrollmentKey.publicKey })
+  const keys = { sealingKey, enrollmentKey: rawKey(enrollmentKey.privateKey) }
+  return sealingProof(agreed, keys, bytes)
+}
+
+function rawKey(privateKey: KeyObject): Uint8Array {
+  const { x = '' } = createPublicKey(privateKey).export({ format: 'jwk' })
+  return new Uint8Array(Buffer.from(x, 'base64url'))
 }
 
 export function renewalRequest(fingerprint: string, tls: KeyObject) {

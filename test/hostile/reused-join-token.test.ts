@@ -70,7 +70,7 @@ function blank(token: string): object {
   const bytes = (count: number) => randomBytes(count).toString('base64url')
   return {
     ...{ version: 1, token, tlsKey: bytes(91), signingKey: bytes(32), sealingKey: bytes(32) },
-    ...{ tlsProof: bytes(64), signingProof: bytes(64) },
+    ...{ tlsProof: bytes(64), signingProof: bytes(64), sealingProof: bytes(32) },
   }
 }
 

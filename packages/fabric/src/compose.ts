@@ -330,6 +330,7 @@ function trustDocument({ identity, keys, ledger }: Stores): string {
       publicKey: toBase64(keys.statement.publicKey),
     },
     fabricKey: { keyId: keys.forward.keyId, publicKey: toBase64(keys.forward.publicKey) },
+    enrollmentKey: toBase64(identity.enrollmentKey),
   })
 }
 

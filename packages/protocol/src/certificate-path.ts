@@ -36,7 +36,7 @@ function mayIssue(certificate: ClaimedCertificate): boolean {
   return (
     certificate.isAuthority &&
     certificate.keyUsage?.certificateSign === true &&
-    certificate.unknownCritical.length === 0 &&
+    certificate.unprocessed.length === 0 &&
     // An authority may name its trust domain, but an identity with a path belongs to workloads.
     (certificate.alternativeNames?.uris ?? []).every((uri) => parseSpiffeUri(uri)?.path === '')
   )

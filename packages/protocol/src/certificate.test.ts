@@ -120,10 +120,22 @@ describe('the certificate reader', () => {
     expect(() => parseCertificate(certificate)).toThrow(DerError)
   })
 
-  test('names the critical extensions that it does not know', () => {
-    const odd = extension('2.5.29.30', true, Uint8Array.of(0x30, 0x00))
+  test.each([
+    ['a critical extension that it does not know', '1.2.3.4', true],
+    ['critical name constraints', '2.5.29.30', true],
+    ['name constraints that are not marked critical', '2.5.29.30', false],
+    ['policy mappings that are not marked critical', '2.5.29.33', false],
+    ['policy constraints that are not marked critical', '2.5.29.36', false],
+    ['an inhibited anyPolicy that is not marked critical', '2.5.29.54', false],
+  ])('lists %s as not processed', (_, id, critical) => {
+    const odd = extension(id, critical, Uint8Array.of(0x30, 0x00))
     const { certificate } = forge({ extraExtensions: [odd], notAfter: forgedAt + dayMs })
-    expect(parseCertificate(certificate).unknownCritical).toEqual(['2.5.29.30'])
+    expect(parseCertificate(certificate).unprocessed).toEqual([id])
+  })
+
+  test('passes over an unknown extension that is not critical', () => {
+    const odd = extension('1.2.3.4', false, Uint8Array.of(0x30, 0x00))
+    expect(parseCertificate(forge({ extraExtensions: [odd] }).certificate).unprocessed).toEqual([])
   })
 
   test('keeps its own copy of the bytes', () => {

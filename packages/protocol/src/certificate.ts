@@ -41,8 +41,8 @@ export interface ClaimedCertificate {
   /** Object identifiers; null when any purpose is allowed. */
   readonly extendedKeyUsage: readonly string[] | null
   readonly alternativeNames: AlternativeNames | null
-  /** Object identifiers of extensions that a verifier must not ignore and this one does not know. */
-  readonly unknownCritical: readonly string[]
+  /** Object identifiers of extensions that a verifier must process and this one does not. */
+  readonly unprocessed: readonly string[]
 }
 
 export interface KeyUsage {
@@ -131,6 +131,17 @@ const extensionIds = {
   extendedKeyUsage: '2.5.29.37',
 } as const
 
+/**
+ * Extensions that narrow what an authority may issue. RFC 5280 has them marked critical, but an
+ * authority that forgot the mark is still not to be believed beyond them.
+ */
+const constraints: ReadonlySet<string> = new Set([
+  '2.5.29.30', // name constraints, section 4.2.1.10
+  '2.5.29.33', // policy mappings, section 4.2.1.5
+  '2.5.29.36', // policy constraints, section 4.2.1.11
+  '2.5.29.54', // inhibit anyPolicy, section 4.2.1.14
+])
+
 function parseExtensions(wrapper: DerElement | undefined) {
   const found = new Map<string, Extension>()
   if (wrapper !== undefined) {
@@ -139,13 +150,15 @@ function parseExtensions(wrapper: DerElement | undefined) {
     for (const each of derMembers(expectDer(list, DER.sequence))) addExtension(found, each)
   }
   const known: readonly string[] = Object.values(extensionIds)
-  const unknown = [...found].filter(([id, { critical }]) => critical && !known.includes(id))
+  const unknown = [...found].filter(
+    ([id, { critical }]) => (critical && !known.includes(id)) || constraints.has(id),
+  )
   return {
     ...parseBasicConstraints(found.get(extensionIds.basicConstraints)),
     keyUsage: parseKeyUsage(found.get(extensionIds.keyUsage)),
     extendedKeyUsage: parseExtendedKeyUsage(found.get(extensionIds.extendedKeyUsage)),
     alternativeNames: parseAlternativeNames(found.get(extensionIds.alternativeNames)),
-    unknownCritical: unknown.map(([id]) => id),
+    unprocessed: unknown.map(([id]) => id),
   }
 }
 

@@ -22,6 +22,7 @@ const request: EnrollmentRequest = {
   sealingKey: text(32),
   tlsProof: text(64),
   signingProof: text(64),
+  sealingProof: text(32),
 }
 
 const grant: EnrollmentGrant = {

@@ -22,6 +22,8 @@ export interface EnrollmentRequest {
   readonly tlsProof: string
   /** By the signing key over `enrollmentProofBytes`: Ed25519, 64 bytes. */
   readonly signingProof: string
+  /** `sealingProof` over `enrollmentProofBytes`, 32 bytes. */
+  readonly sealingProof: string
 }
 
 export interface RenewalRequest {
@@ -82,6 +84,31 @@ export async function enrollmentProofBytes(keys: {
 }
 
 /**
+ * Proves possession of a sealing key, which cannot sign: a MAC under what it agrees on with the
+ * fabric's enrolment key (static Diffie-Hellman, as in RFC 6955, section 4). `agreed` is X25519 of
+ * the two keys; the MAC is HMAC-SHA-256 over `bytes` under HKDF-SHA-256 of it, without salt, with
+ * `countersign-enroll-sealing-v1`, a line feed and both public keys as info.
+ */
+export async function sealingProof(
+  agreed: Uint8Array,
+  keys: { readonly sealingKey: Uint8Array; readonly enrollmentKey: Uint8Array },
+  bytes: Uint8Array,
+): Promise<Uint8Array> {
+  const info = concat(utf8('countersign-enroll-sealing-v1\n'), keys.sealingKey, keys.enrollmentKey)
+  const secret = await crypto.subtle.importKey('raw', new Uint8Array(agreed), 'HKDF', false, [
+    'deriveKey',
+  ])
+  const key = await crypto.subtle.deriveKey(
+    { name: 'HKDF', hash: 'SHA-256', salt: new Uint8Array(0), info: new Uint8Array(info) },
+    secret,
+    { name: 'HMAC', hash: 'SHA-256', length: 256 },
+    false,
+    ['sign'],
+  )
+  return new Uint8Array(await crypto.subtle.sign('HMAC', key, new Uint8Array(bytes)))
+}
+
+/**
  * What the proof of a renewal signs: `countersign-renew-v1`, a line feed, SHA-256 of the present
  * leaf certificate (DER), the new TLS key with its length as two bytes.
  */
@@ -113,6 +140,7 @@ export function parseEnrollmentRequest(value: unknown): EnrollmentRequest {
     'sealingKey',
     'tlsProof',
     'signingProof',
+    'sealingProof',
   ]
   const object = objectOf(value, members)
   return {
@@ -123,6 +151,7 @@ export function parseEnrollmentRequest(value: unknown): EnrollmentRequest {
     sealingKey: binaryOf(object, 'sealingKey', [32, 32]),
     tlsProof: binaryOf(object, 'tlsProof', [64, 64]),
     signingProof: binaryOf(object, 'signingProof', [64, 64]),
+    sealingProof: binaryOf(object, 'sealingProof', [32, 32]),
   }
 }
 

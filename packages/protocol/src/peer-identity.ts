@@ -246,7 +246,8 @@ function checkLeaf(leaf: ClaimedCertificate): PeerFault | null {
   if (leaf.subjectIsEmpty && leaf.alternativeNames?.critical === false) {
     return no('with an empty subject the names must be critical')
   }
-  if (leaf.unknownCritical.length > 0) return no(`critical: ${leaf.unknownCritical.join(' ')}`)
+  if (leaf.unprocessed.length > 0)
+    return no(`extensions not processed: ${leaf.unprocessed.join(' ')}`)
   return publicKeyOf(leaf) === null ? no('the key is of a kind or size not accepted') : null
 }
 

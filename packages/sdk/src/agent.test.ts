@@ -283,6 +283,7 @@ class TestFabric {
         publicKey: toBase64(this.#statement.publicKey),
       },
       fabricKey: { keyId: 'fabric-1', publicKey: toBase64(this.#forward.publicKey) },
+      enrollmentKey: toBase64(Uint8Array.of(9, ...new Uint8Array(31))),
     }
     this.lies.trust?.(document)
     return document

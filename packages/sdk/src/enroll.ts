@@ -1,4 +1,4 @@
-import { createHash, createPublicKey, sign } from 'node:crypto'
+import { createHash, createPublicKey, diffieHellman, sign } from 'node:crypto'
 import {
   type EnrollmentGrant,
   enrollmentProofBytes,
@@ -8,6 +8,7 @@ import {
   parseEnrollmentGrant,
   parseSpiffeId,
   renewalProofBytes,
+  sealingProof,
   toBase64Url,
 } from '@countersign/protocol'
 import {
@@ -36,8 +37,19 @@ export interface Granted {
   readonly expiresAt: number
 }
 
-/** Proves possession of the keys and takes a certificate for them; `token` is spent by it. */
-export async function enroll(line: Line, keys: AgentPrivateKeys, token: string): Promise<unknown> {
+/** What the join string and the trust document say about one enrolment. */
+export interface EnrollmentTerms {
+  readonly token: string
+  /** Raw X25519 public key of the fabric. */
+  readonly enrollmentKey: Uint8Array
+}
+
+/** Proves possession of the keys and takes a certificate for them; the token is spent by it. */
+export async function enroll(
+  line: Line,
+  keys: AgentPrivateKeys,
+  { token, enrollmentKey }: EnrollmentTerms,
+): Promise<unknown> {
   const tlsKey = publicTlsKey(keys)
   const signingKey = rawPublicKey(keys.signing)
   const sealingKey = rawPublicKey(keys.sealing)
@@ -53,6 +65,7 @@ export async function enroll(line: Line, keys: AgentPrivateKeys, token: string):
       sealingKey: toBase64Url(sealingKey),
       tlsProof: toBase64Url(signByTlsKey(keys, proof)),
       signingProof: toBase64Url(new Uint8Array(sign(null, proof, keys.signing))),
+      sealingProof: toBase64Url(await proveSealingKey(keys, enrollmentKey, proof)),
     },
   })
 }
@@ -70,6 +83,17 @@ export async function renew(
   const tlsProof = toBase64Url(signByTlsKey(keys, renewalProofBytes(presentSha256, tlsKey)))
   const value = { version: 1, tlsKey: toBase64Url(tlsKey), tlsProof }
   return askControl(line, { method: 'POST', path: '/v1/renew', value, signal })
+}
+
+async function proveSealingKey(
+  { sealing }: AgentPrivateKeys,
+  enrollmentKey: Uint8Array,
+  bytes: Uint8Array,
+): Promise<Uint8Array> {
+  const jwk = { kty: 'OKP', crv: 'X25519', x: toBase64Url(enrollmentKey) }
+  const publicKey = createPublicKey({ key: jwk, format: 'jwk' })
+  const agreed = diffieHellman({ privateKey: sealing, publicKey })
+  return sealingProof(agreed, { sealingKey: rawPublicKey(sealing), enrollmentKey }, bytes)
 }
 
 function publicTlsKey(keys: AgentPrivateKeys): Uint8Array {

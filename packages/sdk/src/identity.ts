@@ -86,7 +86,8 @@ async function enrolled(
   { dir, clock }: IdentityOptions,
 ): Promise<StoredIdentity> {
   const { document } = await fetchTrust(join, clock)
-  const { trustDomain, roots } = parseTrustDocument(document)
+  const { trustDomain, roots, enrollmentKey } = parseTrustDocument(document)
+  if (enrollmentKey === null) throw new AgentError('TRUST_MALFORMED', 'enrollmentKey is missing')
   const keys = found === null ? generateKeys() : readKeys(found)
   const draft: StoredIdentity = {
     v: 1,
@@ -102,7 +103,7 @@ async function enrolled(
   pinned.set(trustDomain, { sequence: 0, roots: roots.filter((root) => isPinned(root, join)) })
   const line = openLine({ url: join.url, trustDomain, bundles: pinned, clock })
   try {
-    const answer = await enroll(line, keys, join.token)
+    const answer = await enroll(line, keys, { token: join.token, enrollmentKey })
     const { bundles } = await acceptGrant(answer, { keys, trustDomain, clock })
     if (bundles.find(trustDomain)?.roots.some((root) => isPinned(root, join)) !== true) {
       throw new AgentError('ROOT_MISMATCHED', 'the grant does not lead to it')

@@ -24,6 +24,8 @@ export interface FabricTrust extends Trust {
   readonly roots: readonly Uint8Array[]
   /** The `keyid` under which the fabric signs what it forwards. */
   readonly fabricKeyId: string
+  /** Raw X25519 public key that an enrolment proves its sealing key against; a trust file has none. */
+  readonly enrollmentKey: Uint8Array | null
 }
 
 const rootsMax = 64
@@ -31,7 +33,8 @@ const rootsMax = 64
 /** The document of `GET /v1/trust`. Throws TRUST_MALFORMED; says nothing about where it came from. */
 export function parseTrustDocument(document: unknown): FabricTrust {
   try {
-    const { v, trustDomain, bundle, origin, vkey, statementKey, fabricKey } = members(document)
+    const { v, trustDomain, bundle, origin, vkey, statementKey, ...keys } = members(document)
+    const { fabricKey, enrollmentKey } = keys
     const { keyId, publicKey } = members(fabricKey)
     if (typeof keyId !== 'string' || keyId === '' || keyId.length > 256)
       throw new TypeError('keyId')
@@ -44,6 +47,7 @@ export function parseTrustDocument(document: unknown): FabricTrust {
       ...parseTrust(JSON.stringify(file)),
       roots: bundle.map((root: unknown) => parseRoot(root)),
       fabricKeyId: keyId,
+      enrollmentKey: enrollmentKey === undefined ? null : parseRawKey(enrollmentKey),
     }
   } catch (cause) {
     throw new AgentError('TRUST_MALFORMED', cause instanceof Error ? cause.message : '', { cause })
@@ -140,6 +144,12 @@ function parseRoot(value: unknown): Uint8Array {
   return root
 }
 
+function parseRawKey(value: unknown): Uint8Array {
+  const key = typeof value === 'string' ? parseBase64(value) : null
+  if (key?.length !== 32) throw new TypeError('enrollmentKey')
+  return key
+}
+
 function members(value: unknown): { readonly [member: string]: unknown } & TrustMembers {
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
     return value as TrustMembers
@@ -156,6 +166,7 @@ interface TrustMembers {
   readonly vkey?: unknown
   readonly statementKey?: unknown
   readonly fabricKey?: unknown
+  readonly enrollmentKey?: unknown
   readonly keyId?: unknown
   readonly publicKey?: unknown
 }

@@ -4,6 +4,7 @@ import {
   authenticatorOf,
   chainOf,
   enrollAgent,
+  enrollmentKey,
   enrollmentRequest,
   newAgentSecrets,
   openTestIdentity,
@@ -89,7 +90,9 @@ describe('enrolment', () => {
     const joinTokens = await openJoinTokens({ store, clock, random: systemRandom })
     const directory = await openDirectory(store)
     const { authority } = identity
-    const reopened = createEnrollment({ authority, directory, joinTokens, clock })
+    const { privateKey } = enrollmentKey
+    const ports = { authority, directory, joinTokens, clock, enrollmentKey: privateKey }
+    const reopened = createEnrollment(ports)
     expect(
       await reopened.enroll(await enrollmentRequest(text, newAgentSecrets())),
     ).not.toBeInstanceOf(Refusal)
@@ -131,6 +134,7 @@ describe('enrolment', () => {
       { ...honest, sealingKey: other.sealingKey },
       { ...honest, tlsProof: other.tlsProof },
       { ...honest, signingProof: other.signingProof },
+      { ...honest, sealingProof: other.sealingProof },
     ]) {
       expect(await room.identity.enrollment.enroll(swapped)).toMatchObject({
         code: 'CREDENTIAL_REJECTED',

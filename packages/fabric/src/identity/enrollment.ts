@@ -1,3 +1,4 @@
+import type { KeyObject } from 'node:crypto'
 import {
   type EnrollmentGrant,
   type EnrollmentRequest,
@@ -16,7 +17,7 @@ import type { Caller } from './caller.ts'
 import { type Authority, assertP256, type IssuedCertificate } from './certificate-authority.ts'
 import type { AgentKeys, AgentRecord } from './directory.ts'
 import type { JoinToken, JoinTokens } from './join-tokens.ts'
-import { provesEd25519, provesP256 } from './possession.ts'
+import { provesEd25519, provesP256, provesX25519 } from './possession.ts'
 import { checkStanding } from './standing.ts'
 import type { StoredDirectory } from './stored-directory.ts'
 
@@ -35,6 +36,8 @@ interface Ports {
   readonly authority: Authority
   readonly directory: StoredDirectory
   readonly joinTokens: JoinTokens
+  /** X25519: what sealing keys are proved against. */
+  readonly enrollmentKey: KeyObject
   readonly clock: Clock
 }
 
@@ -59,7 +62,7 @@ async function enroll(
   if (token === null) return new Refusal('CREDENTIAL_REJECTED', 'no such join token')
   const spent = checkToken(token, ports.clock.now())
   if (spent !== null) return spent
-  const keys = await proveKeys(request)
+  const keys = await proveKeys(request, ports.enrollmentKey)
   if (keys instanceof Refusal) return keys
   const { trustDomain } = ports.authority
   const { kind, name } = token
@@ -113,6 +116,7 @@ async function admit(
 
 async function proveKeys(
   request: EnrollmentRequest,
+  enrollmentKey: KeyObject,
 ): Promise<{ tls: Uint8Array; agent: AgentKeys } | Refusal> {
   const tls = p256OrRefuse(request.tlsKey)
   if (tls instanceof Refusal) return tls
@@ -129,6 +133,10 @@ async function proveKeys(
   }
   if (!provesEd25519(signingKey, bytes, bytesOf(request.signingProof))) {
     return new Refusal('CREDENTIAL_REJECTED', 'possession of the signing key is not proved')
+  }
+  const sealingProof = { bytes, proof: bytesOf(request.sealingProof) }
+  if (!(await provesX25519(sealingKey, enrollmentKey, sealingProof))) {
+    return new Refusal('CREDENTIAL_REJECTED', 'possession of the sealing key is not proved')
   }
   const [signingId, sealingId] = await Promise.all([
     keyThumbprint('Ed25519', signingKey),

@@ -1,3 +1,4 @@
+import { createPrivateKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
 import type { TrustBundles } from '@countersign/protocol/tls'
 import type { Clock } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
@@ -13,6 +14,7 @@ import { createEnrollment, type Enrollment } from './enrollment.ts'
 import { type JoinTokens, openJoinTokens } from './join-tokens.ts'
 import { createMessageSignatures } from './message-signature.ts'
 import type { MessageSignatures } from './message-signatures.ts'
+import { rawPublicKey } from './possession.ts'
 import type { ReplayGuard } from './replay-guard.ts'
 import { openServerIdentity, type ServerIdentity } from './server-identity.ts'
 import type { StateStore } from './state-store.ts'
@@ -49,6 +51,8 @@ export interface Identity {
   readonly server: ServerIdentity
   readonly joinTokens: JoinTokens
   readonly enrollment: Enrollment
+  /** Raw X25519 public key, which new agents prove their sealing keys against. */
+  readonly enrollmentKey: Uint8Array
   readonly apiKeys: ApiKeys
   /** Answers everything below the issuer's path. */
   readonly handleTokens: TokenServer['handle']
@@ -71,6 +75,7 @@ export async function openIdentity(options: IdentityOptions): Promise<Identity> 
     openApiKeys({ store, directory, clock, random }),
     openServerIdentity({ ...options, ...options.server, authority }),
   ])
+  const enrollmentKey = await openEnrollmentKey(options.secrets)
   const tokens = options.openTokenServer({ ...options, directory, bundles })
   const room = { trustDomain, directory, clock, bundles, apiKeys, tokens }
   return {
@@ -80,7 +85,8 @@ export async function openIdentity(options: IdentityOptions): Promise<Identity> 
     bundles,
     server,
     joinTokens,
-    enrollment: createEnrollment({ authority, directory, joinTokens, clock }),
+    enrollment: createEnrollment({ authority, directory, joinTokens, enrollmentKey, clock }),
+    enrollmentKey: rawPublicKey(enrollmentKey),
     apiKeys,
     handleTokens: tokens.handle,
     // Certificates first: a caller that holds several must not choose the weakest.
@@ -101,4 +107,15 @@ export async function openIdentity(options: IdentityOptions): Promise<Identity> 
       await store.close()
     },
   }
+}
+
+async function openEnrollmentKey(secrets: IdentitySecrets): Promise<KeyObject> {
+  const name = 'identity/enrollment'
+  const stored = await secrets.find(name)
+  if (stored !== null) {
+    return createPrivateKey({ key: Buffer.from(stored), format: 'der', type: 'pkcs8' })
+  }
+  const { privateKey } = generateKeyPairSync('x25519')
+  await secrets.put(name, new Uint8Array(privateKey.export({ format: 'der', type: 'pkcs8' })))
+  return privateKey
 }

@@ -1,5 +1,5 @@
-import { createPublicKey, verify } from 'node:crypto'
-import { toBase64Url, toHex } from '@countersign/protocol'
+import { createPublicKey, diffieHellman, type KeyObject, verify } from 'node:crypto'
+import { equalBytes, sealingProof, toBase64Url, toHex } from '@countersign/protocol'
 
 /** Whether `proof` (`r ‖ s`) was made over `bytes` by the holder of this ECDSA P-256 key. */
 export function provesP256(spki: Uint8Array, bytes: Uint8Array, proof: Uint8Array): boolean {
@@ -16,6 +16,50 @@ export function provesEd25519(
   if (isSmallOrder(publicKey)) return false
   const jwk = { kty: 'OKP', crv: 'Ed25519', x: toBase64Url(publicKey) }
   return verify(null, bytes, createPublicKey({ key: jwk, format: 'jwk' }), proof)
+}
+
+/**
+ * Whether `proof` was made over `bytes` by the holder of this raw X25519 key. A key on a point of
+ * small order agrees on zero with every other one: its holder need not exist, and no member could
+ * seal to it. A second encoding of a point would be a second key id for one key.
+ */
+export async function provesX25519(
+  publicKey: Uint8Array,
+  enrollmentKey: KeyObject,
+  { bytes, proof }: { readonly bytes: Uint8Array; readonly proof: Uint8Array },
+): Promise<boolean> {
+  const agreed = isCanonicalX25519(publicKey) ? agreeX25519(enrollmentKey, publicKey) : null
+  if (agreed === null) return false
+  const keys = { sealingKey: publicKey, enrollmentKey: rawPublicKey(enrollmentKey) }
+  return equalBytes(await sealingProof(agreed, keys, bytes), proof)
+}
+
+/** Null where the result is zero (RFC 7748, section 6.1). */
+function agreeX25519(privateKey: KeyObject, publicKey: Uint8Array): Uint8Array | null {
+  const jwk = { kty: 'OKP', crv: 'X25519', x: toBase64Url(publicKey) }
+  try {
+    const agreed = diffieHellman({
+      privateKey,
+      publicKey: createPublicKey({ key: jwk, format: 'jwk' }),
+    })
+    return agreed.some((byte) => byte !== 0) ? agreed : null
+  } catch {
+    // OpenSSL refuses points of small order by itself.
+    return null
+  }
+}
+
+/** Below 2^255 - 19, so that each point has one encoding. */
+function isCanonicalX25519(publicKey: Uint8Array): boolean {
+  if (publicKey.length !== 32) return false
+  const value = BigInt(`0x${toHex(publicKey.toReversed())}`)
+  return value < 2n ** 255n - 19n
+}
+
+/** The raw half that others see of an X25519 private key (RFC 8410, section 4). */
+export function rawPublicKey(privateKey: KeyObject): Uint8Array {
+  const spki = createPublicKey(privateKey).export({ format: 'der', type: 'spki' })
+  return new Uint8Array(spki.subarray(-32))
 }
 
 /**

@@ -153,6 +153,7 @@ describe.skipIf(!hasChromium)('pages in Chromium', () => {
   test('the console shows agents, and decisions as they happen', async () => {
     const { key } = await admin('key.create', { agent: 'operator', ttlSeconds: 600 })
     const page = await openPage(`/console#key=${key}`)
+    await page.getByRole('button', { name: 'Open the console' }).click()
     await page.getByText('live', { exact: true }).waitFor()
     await page.locator('#agents').getByText('support').waitFor()
     const before = await page.locator('#decisions tr').count()
@@ -170,8 +171,29 @@ describe.skipIf(!hasChromium)('pages in Chromium', () => {
     await page.context().close()
   })
 
+  test('a link with another key does not replace the one that the operator holds', async () => {
+    const { key } = await admin('key.create', { agent: 'operator', ttlSeconds: 600 })
+    const page = await openPage(`/console#key=${key}`)
+    const held = () => page.evaluate(() => sessionStorage.getItem('countersign-key'))
+    expect(await held()).toBeNull()
+    await page.getByRole('button', { name: 'Open the console' }).click()
+    await page.getByText('live', { exact: true }).waitFor()
+    // Followed in the tab that is open, and loaded anew.
+    for (const load of [false, true]) {
+      await page.goto(`${fabric.origin}/console${load ? '?' : ''}#key=csk_aaaaaaaa_attacker`)
+      await page.getByText('live', { exact: true }).waitFor()
+      expect(await held()).toBe(key)
+      expect(page.url()).not.toContain('key=')
+    }
+    await page.getByRole('button', { name: 'Sign out' }).click()
+    await page.locator('#sign-in').waitFor()
+    expect(await held()).toBeNull()
+    await page.context().close()
+  })
+
   test('the console refuses a key that the fabric does not know', async () => {
     const page = await openPage('/console#key=csk_aaaaaaaa_wrong')
+    await page.getByRole('button', { name: 'Open the console' }).click()
     await page.getByRole('alert').getByText('did not accept').waitFor()
     expect(await page.locator('#main').isVisible()).toBe(false)
     await page.context().close()

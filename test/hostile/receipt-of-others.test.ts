@@ -22,12 +22,27 @@ lie(
         expect(heard.status).toBe(200)
       },
       'to an agent named like the fabric, which nobody may be': async (world) => {
-        for (const name of ['fabric', 'unknown']) {
-          await expect(world.admin('agent.enroll', { name })).rejects.toThrow()
-          await expect(world.admin('key.create', { agent: name })).rejects.toThrow()
+        const upstream = 'http://127.0.0.1:9'
+        for (const name of ['fabric', 'gateway', 'unknown']) {
+          for (const [operation, args] of [
+            ['agent.enroll', { name }],
+            ['key.create', { agent: name }],
+            ['route.put', { name, upstream }],
+            ['channel.create', { name, members: ['caller'] }],
+            ['channel.create', { name: 'for-reserved', members: [name] }],
+          ] as const) {
+            await expect(world.admin(operation, args)).rejects.toThrow('MESSAGE_MALFORMED')
+          }
           const order = { kind: 'agent', roles: [], segment: '', attributes: {} } as const
           const invited = world.fabric.invite({ ...order, name, ttlSeconds: 60 })
           await expect(invited).rejects.toThrow('reserved')
+        }
+      },
+      'of a call to a reserved name, which entries call unknown': async (world) => {
+        for (const to of ['fabric', 'gateway']) {
+          const heard = await send(world.gateway, { to })
+          const [entry] = await world.explain(exchangeOf(heard))
+          expect(entry?.facts['receiver']).toBe('unknown')
         }
       },
       'to a third agent': refusedByFabric('NOT_PERMITTED', async (world) => ({

@@ -10,9 +10,10 @@ import { verifies } from '../requirements.ts'
 
 const terms = { kind: 'agent', roles: [], segment: '', attributes: {}, ttlSeconds: 60 } as const
 
-function enrol(world: World, line: string): Promise<Identity> {
+function enrol(world: World, line: string, name?: string): Promise<Identity> {
   const dir = join(world.dir, `joining-${randomBytes(4).toString('hex')}`)
-  return openIdentity({ join: line, dir, clock: world.clock, onFault: () => undefined })
+  const named = name === undefined ? {} : { name }
+  return openIdentity({ join: line, dir, ...named, clock: world.clock, onFault: () => undefined })
 }
 
 async function invite(world: World, name: string): Promise<string> {
@@ -41,6 +42,13 @@ const joins: Readonly<Record<string, Telling>> = {
       world.clock.later(61_000, () => enrol(world, line)),
     )
   },
+  'under another name, which leaves it good': async (world) => {
+    const line = await invite(world, 'joined-by-name')
+    await expectRefusal(world, 'CREDENTIAL_REJECTED', () => enrol(world, line, 'joined-by-nane'))
+    const identity = await enrol(world, line, 'joined-by-name')
+    expect(identity.name).toBe('joined-by-name')
+    identity.close()
+  },
   'with another secret': async (world) => {
     const line = await invite(world, 'guessed')
     const guessed = line.replace(
@@ -62,6 +70,7 @@ const joins: Readonly<Record<string, Telling>> = {
 /** What the token holder may not choose: the name, the keys of others, the proof. */
 const forms: Readonly<Record<string, (token: string) => object>> = {
   'into another name': (token) => ({ ...blank(token), name: 'operator' }),
+  'into a name that is none': (token) => ({ ...blank(token), name: 'Operator!' }),
   'as another kind': (token) => ({ ...blank(token), kind: 'user', roles: ['operator'] }),
   'without a proof': (token) => blank(token),
 }
@@ -75,7 +84,8 @@ function blank(token: string): object {
 }
 
 const formed = (way: string, form: (token: string) => object): Telling => {
-  const code = way === 'without a proof' ? 'CREDENTIAL_REJECTED' : 'MESSAGE_MALFORMED'
+  const isRead = way === 'without a proof' || way === 'into another name'
+  const code = isRead ? 'CREDENTIAL_REJECTED' : 'MESSAGE_MALFORMED'
   return async (world) => {
     const { token } = parseJoin(await invite(world, 'formed'))
     const body = JSON.stringify(form(token))

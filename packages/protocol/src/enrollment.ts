@@ -12,6 +12,8 @@ export interface EnrollmentRequest {
   readonly version: 1
   /** The one-time join token, `csj_<id>_<secret>`. */
   readonly token: string
+  /** Whom the caller expects to become; a token for another name is refused and stays good. */
+  readonly name?: string
   /** SubjectPublicKeyInfo, DER, of an ECDSA P-256 key with an uncompressed point (91 bytes). */
   readonly tlsKey: string
   /** Raw Ed25519 public key, 32 bytes (RFC 8032). */
@@ -135,6 +137,7 @@ export function parseEnrollmentRequest(value: unknown): EnrollmentRequest {
   const members = [
     'version',
     'token',
+    'name',
     'tlsKey',
     'signingKey',
     'sealingKey',
@@ -146,6 +149,7 @@ export function parseEnrollmentRequest(value: unknown): EnrollmentRequest {
   return {
     version: versionOf(object),
     token: textOf(object, 'token', tokenLengthMax),
+    ...(object['name'] === undefined ? {} : { name: nameOf(object) }),
     tlsKey: binaryOf(object, 'tlsKey', [1, keyBytesMax]),
     signingKey: binaryOf(object, 'signingKey', [32, 32]),
     sealingKey: binaryOf(object, 'sealingKey', [32, 32]),
@@ -169,8 +173,7 @@ export function parseRenewalRequest(value: unknown): RenewalRequest {
 export function parseEnrollmentGrant(value: unknown): EnrollmentGrant {
   const members = ['version', 'spiffeId', 'name', 'signingKeyId', 'sealingKeyId']
   const object = objectOf(value, [...members, 'certificateChain', 'bundles', 'expiresAt'])
-  const name = textOf(object, 'name', 63)
-  if (!isAgentName(name)) throw new TypeError('name is not an agent name')
+  const name = nameOf(object)
   const expiresAt = object['expiresAt']
   if (typeof expiresAt !== 'number' || !Number.isSafeInteger(expiresAt)) {
     throw new TypeError('expiresAt is not a time')
@@ -216,6 +219,12 @@ function objectOf(value: unknown, members: readonly string[]): Readonly<Record<s
 function versionOf(object: Readonly<Record<string, unknown>>): 1 {
   if (object['version'] !== 1) throw new TypeError('version is not 1')
   return 1
+}
+
+function nameOf(object: Readonly<Record<string, unknown>>): string {
+  const name = textOf(object, 'name', 63)
+  if (!isAgentName(name)) throw new TypeError('name is not an agent name')
+  return name
 }
 
 function textOf(

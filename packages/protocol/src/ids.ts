@@ -42,13 +42,18 @@ export function isAgentName(value: unknown): value is string {
 }
 
 /**
- * What entries name as receiver where there is none: the fabric itself, and a name that could not be
- * read. No principal may bear one, or it would pass for the receiver of what was never meant for it.
+ * Names in entries that belong to no agent: the fabric itself, its gateway, and a receiver that could
+ * not be read. A principal, route or channel of that name would pass for them in every view.
  */
-const reservedNames: ReadonlySet<string> = new Set(['fabric', 'unknown'])
+const reservedNames: ReadonlySet<string> = new Set(['fabric', 'gateway', 'unknown'])
 
 export function isReservedName(name: string): boolean {
   return reservedNames.has(name)
+}
+
+/** Whether a principal, route or channel may be given this name. */
+export function isAssignableName(name: string): boolean {
+  return isAgentName(name) && !isReservedName(name)
 }
 
 /** SPIFFE ID, section 2: lower case, no port, no user information, at most 255 bytes. */

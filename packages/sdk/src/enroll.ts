@@ -40,6 +40,8 @@ export interface Granted {
 /** What the join string and the trust document say about one enrolment. */
 export interface EnrollmentTerms {
   readonly token: string
+  /** Refused without spending the token when it is for another name. */
+  readonly name: string | undefined
   /** Raw X25519 public key of the fabric. */
   readonly enrollmentKey: Uint8Array
 }
@@ -48,7 +50,7 @@ export interface EnrollmentTerms {
 export async function enroll(
   line: Line,
   keys: AgentPrivateKeys,
-  { token, enrollmentKey }: EnrollmentTerms,
+  { token, name, enrollmentKey }: EnrollmentTerms,
 ): Promise<unknown> {
   const tlsKey = publicTlsKey(keys)
   const signingKey = rawPublicKey(keys.signing)
@@ -60,6 +62,7 @@ export async function enroll(
     value: {
       version: 1,
       token,
+      ...(name === undefined ? {} : { name }),
       tlsKey: toBase64Url(tlsKey),
       signingKey: toBase64Url(signingKey),
       sealingKey: toBase64Url(sealingKey),

@@ -40,6 +40,8 @@ export interface Identity {
 
 export interface IdentityOptions {
   readonly join: string | undefined
+  /** Enrols under this name only: a join string for another one is refused, and stays good. */
+  readonly name?: string
   readonly dir: string
   readonly clock: Clock
   /** Hears what fails in the background; it is tried again while the certificate lasts. */
@@ -83,7 +85,7 @@ function moved(stored: StoredIdentity, text: string): StoredIdentity {
 async function enrolled(
   join: Join,
   found: StoredIdentity | null,
-  { dir, clock }: IdentityOptions,
+  { dir, name, clock }: IdentityOptions,
 ): Promise<StoredIdentity> {
   const { document } = await fetchTrust(join, clock)
   const { trustDomain, roots, enrollmentKey } = parseTrustDocument(document)
@@ -103,7 +105,7 @@ async function enrolled(
   pinned.set(trustDomain, { sequence: 0, roots: roots.filter((root) => isPinned(root, join)) })
   const line = openLine({ url: join.url, trustDomain, bundles: pinned, clock })
   try {
-    const answer = await enroll(line, keys, { token: join.token, enrollmentKey })
+    const answer = await enroll(line, keys, { token: join.token, name, enrollmentKey })
     const { bundles } = await acceptGrant(answer, { keys, trustDomain, clock })
     if (bundles.find(trustDomain)?.roots.some((root) => isPinned(root, join)) !== true) {
       throw new AgentError('ROOT_MISMATCHED', 'the grant does not lead to it')

@@ -16,19 +16,28 @@ const element = (id: string): HTMLElement => {
 
 let decisions: readonly Decision[] = []
 
-/** The link that `countersign console` prints carries a key in its fragment, which no server ever sees. */
-function takeKey(): string | null {
-  const fragment = new URLSearchParams(location.hash.slice(1)).get('key')
-  if (fragment !== null) {
-    sessionStorage.setItem(keySlot, fragment)
-    history.replaceState(null, '', location.pathname)
-  }
-  return sessionStorage.getItem(keySlot)
+/**
+ * The key in the fragment of a link, as `countersign console` prints it; no server ever receives it.
+ * Any page can link here with a key of its own, so that what the operator then does is done under
+ * another principal: such a key is only proposed, and never replaces the one that this tab holds.
+ */
+function takeProposedKey(): string | null {
+  const proposed = new URLSearchParams(location.hash.slice(1)).get('key')
+  if (location.hash !== '') history.replaceState(null, '', location.pathname)
+  return proposed
+}
+
+function propose(key: string): void {
+  const input = element('key') as HTMLInputElement
+  input.value = key
+  element('sign-in-linked').hidden = false
+  signIn('')
 }
 
 function signIn(fault: string): void {
   sessionStorage.removeItem(keySlot)
   element('main').hidden = true
+  element('sign-out').hidden = true
   element('sign-in').hidden = false
   element('sign-in-fault').textContent = fault
 }
@@ -41,6 +50,7 @@ async function open(key: string): Promise<void> {
     for (const entry of [...recent].reverse()) take(entry)
     element('sign-in').hidden = true
     element('main').hidden = false
+    element('sign-out').hidden = false
     setInterval(() => void showAgents(key).catch(() => undefined), agentsEveryMs)
     await follow(key)
   } catch (fault) {
@@ -169,6 +179,19 @@ element('sign-in').addEventListener('submit', (event) => {
   void open(value.trim())
 })
 
-const key = takeKey()
-if (key === null) signIn('')
-else void open(key)
+element('sign-out').addEventListener('click', () => {
+  sessionStorage.removeItem(keySlot)
+  location.reload()
+})
+
+// A link followed in this tab changes the fragment alone, and loads nothing.
+addEventListener('hashchange', () => {
+  const proposed = takeProposedKey()
+  if (proposed !== null && sessionStorage.getItem(keySlot) === null) propose(proposed)
+})
+
+const proposed = takeProposedKey()
+const held = sessionStorage.getItem(keySlot)
+if (held !== null) void open(held)
+else if (proposed === null) signIn('')
+else propose(proposed)

@@ -1,4 +1,4 @@
-import { isAgentName, isReservedName, parseSpiffeId } from '@countersign/protocol'
+import { isAgentName, isAssignableName, parseSpiffeId } from '@countersign/protocol'
 import { z } from 'zod'
 import type { FactValue, OpenedEntry } from '../ledger/ledger.ts'
 import { Refusal } from '../lib/refusal.ts'
@@ -12,8 +12,8 @@ interface Operation<Args extends z.ZodType> {
 }
 
 const name = z.string().refine(isAgentName, 'not a name')
-/** Of whoever enrols or gets a key. */
-const principal = name.refine((each) => !isReservedName(each), 'a reserved name')
+/** Of what an operation creates: a principal, a route, a channel. */
+const assignable = name.refine(isAssignableName, 'a reserved name')
 const upstream = z.url({ protocol: /^https?$/ }).refine(isReachable, 'plain http is for loopback')
 /** As long as the room lets a key live. */
 const secondsMax = 366 * 24 * 3600
@@ -46,7 +46,7 @@ export const OPERATIONS = {
   'agent.enroll': operation({
     action: 'administer',
     args: z.strictObject({
-      name: principal,
+      name: assignable,
       kind: z.enum(['agent', 'user']).default('agent'),
       roles: z.array(name).max(32).default([]),
       segment: z.union([name, z.literal('')]).default(''),
@@ -63,7 +63,7 @@ export const OPERATIONS = {
   'key.create': operation({
     action: 'administer',
     args: z.strictObject({
-      agent: principal,
+      agent: assignable,
       scopes: z.array(name).min(1).max(64).nullable().default(null),
       ttlSeconds: z
         .int()
@@ -111,12 +111,12 @@ export const OPERATIONS = {
   }),
   'channel.create': operation({
     action: 'administer',
-    args: z.strictObject({ name, members: z.array(name).min(1).max(1000) }),
+    args: z.strictObject({ name: assignable, members: z.array(assignable).min(1).max(1000) }),
     run: (rooms, order) => rooms.channels.create(order.name, order.members),
   }),
   'channel.members': operation({
     action: 'administer',
-    args: z.strictObject({ name, members: z.array(name).max(1000) }),
+    args: z.strictObject({ name, members: z.array(assignable).max(1000) }),
     run: (rooms, order) => rooms.channels.setMembers(order.name, order.members),
   }),
   'channel.dead': operation({
@@ -149,7 +149,7 @@ export const OPERATIONS = {
   'route.put': operation({
     action: 'administer',
     args: z.strictObject({
-      name,
+      name: assignable,
       upstream,
       protocol: z.enum(['a2a', 'mcp', 'http', 'auto']).default('auto'),
     }),

@@ -1,4 +1,4 @@
-import { isAgentName } from '@countersign/protocol'
+import { isAgentName, isReservedName } from '@countersign/protocol'
 import { InvalidArgumentError } from 'commander'
 
 const units = { s: 1, m: 60, h: 3_600, d: 86_400 } as const
@@ -28,6 +28,12 @@ export function parseName(text: string): string {
   throw new InvalidArgumentError(
     'A name has lower-case letters, digits, dot, dash and underscore, 63 at most.',
   )
+}
+
+/** The name of a principal, route or channel that is to be made or spoken for. */
+export function parseAssignableName(text: string): string {
+  if (!isReservedName(text)) return parseName(text)
+  throw new InvalidArgumentError(`${text} is reserved for the fabric; choose another name.`)
 }
 
 /** For options that may be given more than once. */

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { resolve } from 'node:path'
 import { parseDocument } from 'yaml'
+import type { z } from 'zod'
 import { type ConfigText, type Environment } from './read.ts'
 import { type ConfigDocument, configSchema } from './schema.ts'
 
@@ -56,10 +57,24 @@ function parseDocumentText(file: ConfigText | null): ConfigDocument {
   if (fault !== undefined) throw new ConfigError(`${file.path}: ${fault.message}`)
   const parsed = configSchema.safeParse(yaml.toJS() ?? {})
   if (parsed.success) return parsed.data
-  const faults = parsed.error.issues.map(
-    (issue) => `  ${issue.path.join('.') || '(top level)'}: ${issue.message}`,
-  )
+  const faults = parsed.error.issues.flatMap((issue) => faultLines(issue, []))
   throw new ConfigError(`${file.path} cannot be used:\n${faults.join('\n')}`)
+}
+
+type Issue = z.core.$ZodIssue
+
+/** The faults within a key or an alternative, which the issue around them does not name. */
+function faultLines(issue: Issue, above: readonly PropertyKey[]): readonly string[] {
+  const path = [...above, ...issue.path]
+  const inner =
+    issue.code === 'invalid_key'
+      ? issue.issues.map((each) => ({ ...each, path: [] }))
+      : issue.code === 'invalid_union'
+        ? // The alternative whose `from` was meant; without one, all are at fault.
+          (issue.errors.find((each) => each.every(({ path: [at] }) => at !== 'from')) ?? [])
+        : []
+  if (inner.length > 0) return inner.flatMap((each) => faultLines(each, path))
+  return [`  ${path.map(String).join('.') || '(top level)'}: ${issue.message}`]
 }
 
 function placeMasterKey(

@@ -1,4 +1,4 @@
-import { isAgentName, isTrustDomain } from '@countersign/protocol'
+import { isAgentName, isAssignableName, isTrustDomain } from '@countersign/protocol'
 import { z } from 'zod'
 
 const agentName = z
@@ -47,8 +47,11 @@ const listen = z
   .prefault({})
 
 const masterKey = z
-  .discriminatedUnion('from', [
-    z.strictObject({ from: z.literal('key-file'), path: z.string().min(1).optional() }),
+  .union([
+    z.strictObject({
+      from: z.literal('key-file').default('key-file'),
+      path: z.string().min(1).optional(),
+    }),
     z.strictObject({ from: z.literal('passphrase-file'), path: z.string().min(1) }),
     z.strictObject({ from: z.literal('environment') }),
     z.strictObject({ from: z.literal('keyring') }),
@@ -99,7 +102,7 @@ export const configSchema = z.strictObject({
         ),
     })
     .prefault({}),
-  agents: z.record(agentName, agent).default({}),
+  agents: z.record(agentName.refine(isAssignableName, 'a reserved name'), agent).default({}),
 })
 
 export type ConfigDocument = z.infer<typeof configSchema>

@@ -62,6 +62,9 @@ async function enroll(
   if (token === null) return new Refusal('CREDENTIAL_REJECTED', 'no such join token')
   const spent = checkToken(token, ports.clock.now())
   if (spent !== null) return spent
+  if (request.name !== undefined && request.name !== token.name) {
+    return new Refusal('CREDENTIAL_REJECTED', `the join token is for ${token.name}`)
+  }
   const keys = await proveKeys(request, ports.enrollmentKey)
   if (keys instanceof Refusal) return keys
   const { trustDomain } = ports.authority

@@ -5,6 +5,7 @@ import {
   type AttributeValue,
   collectAttributes,
   collectNames,
+  parseAssignableName,
   parseName,
   parseSeconds,
 } from '../option-values.ts'
@@ -53,7 +54,7 @@ export function addAgentCommands(program: Command, context: CliContext): void {
     agent
       .command('enroll')
       .alias('invite')
-      .argument('<name>', 'what it will be called', parseName)
+      .argument('<name>', 'what it will be called', parseAssignableName)
       .description('make a one-time join string; it is the only thing on stdout')
       .option('--kind <kind>', 'agent or user', 'agent')
       .option('--role <name>', 'a role; may be given again', collectNames)

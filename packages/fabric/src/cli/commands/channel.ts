@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 import { addClientOptions, type CliContext, type ClientOptions, outputOf } from '../context.ts'
 import { withFabric } from '../fabric-client.ts'
 import { Failure } from '../failure.ts'
-import { collectNames, parseCount, parseName } from '../option-values.ts'
+import { collectNames, parseAssignableName, parseCount, parseName } from '../option-values.ts'
 import { formatMebibytes, formatTime } from '../output/quantities.ts'
 import { addMessageCommands } from './channel-messages.ts'
 
@@ -56,7 +56,7 @@ export function addChannelCommands(program: Command, context: CliContext): void 
 
 function withMembers(command: Command, description: string): Command {
   return command
-    .argument('<name>', 'the channel', parseName)
+    .argument('<name>', 'the channel', parseAssignableName)
     .description(description)
     .requiredOption('--member <name>', 'a member; given once for each', collectNames)
 }

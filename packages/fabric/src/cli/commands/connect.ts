@@ -1,6 +1,5 @@
-import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { type Identity, openIdentity } from '@countersign/sdk'
+import { AgentError, type Identity, openIdentity, RefusedError } from '@countersign/sdk'
 import { type Command, Option } from 'commander'
 import { connectorAgent } from '../connector-agent.ts'
 import { addCommonOptions, type CliContext, type CommonOptions, outputOf } from '../context.ts'
@@ -8,7 +7,7 @@ import { findDataFolder, findRunning } from '../data-folder.ts'
 import { withFabric } from '../fabric-client.ts'
 import { Failure } from '../failure.ts'
 import { untilAborted, watchInterruption } from '../interruption.ts'
-import { parseHostPort, parseHttpUrl, parseName } from '../option-values.ts'
+import { parseAssignableName, parseHostPort, parseHttpUrl } from '../option-values.ts'
 import { legible } from '../output/display-width.ts'
 import type { Output } from '../output/output.ts'
 import { formatTime } from '../output/quantities.ts'
@@ -33,7 +32,7 @@ export function addConnectCommand(program: Command, context: CliContext): void {
     program
       .command('connect')
       .description('run a connector beside one agent: it calls and is called over mutual TLS')
-      .requiredOption('--as <name>', 'the agent’s enrolled name', parseName)
+      .requiredOption('--as <name>', 'the agent’s enrolled name', parseAssignableName)
       .option('--expose <url>', 'where the agent itself listens, on loopback', parseHttpUrl)
       .addOption(
         new Option('--protocol <name>', 'what the agent speaks')
@@ -95,11 +94,16 @@ async function runConnector(context: CliContext, options: ConnectOptions): Promi
 async function openAgentIdentity(context: CliContext, options: ConnectOptions): Promise<Identity> {
   const dataDir = findDataFolder(options, context.environment)
   const dir = join(dataDir, 'agents', options.as)
-  const stored = existsSync(dir)
-  const invitation =
-    options.join ?? (stored ? undefined : await inviteHere(context, options, dataDir))
   const { clock } = context
-  const identity = await openIdentity({ dir, join: invitation, clock, onFault: () => undefined })
+  // The name goes along, so that a join string for another agent is not spent on a misspelt --as.
+  const order = { dir, name: options.as, clock, onFault: () => undefined }
+  const identity = await openIdentity({ ...order, join: options.join }).catch(
+    async (error: unknown) => {
+      if (isRefusedJoin(error)) throw joinFailure(options.as, error)
+      if (!(error instanceof AgentError && error.code === 'JOIN_MISSING')) throw error
+      return openIdentity({ ...order, join: await inviteHere(context, options, dataDir) })
+    },
+  )
   if (identity.name === options.as) return identity
   identity.close()
   const next = `connect it as ${identity.name}, or ask for a join string for ${options.as}`
@@ -107,6 +111,18 @@ async function openAgentIdentity(context: CliContext, options: ConnectOptions): 
     'usage',
     `this identity is that of ${identity.name}, not of ${options.as}`,
     next,
+  )
+}
+
+function isRefusedJoin(error: unknown): error is RefusedError {
+  return error instanceof RefusedError && error.code === 'CREDENTIAL_REJECTED'
+}
+
+function joinFailure(name: string, cause: RefusedError): Failure {
+  return new Failure(
+    'no',
+    `the fabric refused this join string for ${name} (${cause.code})`,
+    `check --as: a string for another agent is still good for that one; or ask for a new one with \`countersign agent enroll ${name}\``,
   )
 }
 

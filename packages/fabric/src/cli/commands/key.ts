@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import { addClientOptions, type CliContext, type ClientOptions, outputOf } from '../context.ts'
 import { withFabric } from '../fabric-client.ts'
-import { collectNames, parseName, parseSeconds } from '../option-values.ts'
+import { collectNames, parseAssignableName, parseSeconds } from '../option-values.ts'
 import { formatTime } from '../output/quantities.ts'
 
 interface KeyView {
@@ -26,7 +26,7 @@ export function addKeyCommands(program: Command, context: CliContext): void {
   addClientOptions(
     key
       .command('create')
-      .argument('<agent>', 'whose key it is', parseName)
+      .argument('<agent>', 'whose key it is', parseAssignableName)
       .description('make a key; it is the only thing on stdout, and is shown this once')
       .option(
         '--scope <name>',

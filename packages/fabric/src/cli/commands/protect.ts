@@ -6,7 +6,7 @@ import { DATA_FILES, findDataFolder, findRunning } from '../data-folder.ts'
 import { exampleCall } from '../example-call.ts'
 import { type FabricClient, withFabric } from '../fabric-client.ts'
 import { Failure } from '../failure.ts'
-import { parseHttpUrl, parseName, parsePort, parseSeconds } from '../option-values.ts'
+import { parseAssignableName, parseHttpUrl, parsePort, parseSeconds } from '../option-values.ts'
 import { legible } from '../output/display-width.ts'
 import type { Output } from '../output/output.ts'
 import { formatTime } from '../output/quantities.ts'
@@ -32,11 +32,11 @@ export function addProtectCommand(program: Command, context: CliContext): void {
       .command('protect')
       .argument('<url>', 'where the agent or tool listens', parseHttpUrl)
       .description('put the gateway in front of an agent, with a key for one caller')
-      .requiredOption('--as <name>', 'what it is called from now on', parseName)
+      .requiredOption('--as <name>', 'what it is called from now on', parseAssignableName)
       .addOption(
         new Option('--protocol <name>', 'what it speaks').choices(PROTOCOLS).default('auto'),
       )
-      .option('--caller <name>', 'who may call it; <name>-caller without it', parseName)
+      .option('--caller <name>', 'who may call it; <name>-caller without it', parseAssignableName)
       .option('--ttl <time>', 'how long the key is good', parseSeconds, ninetyDays)
       .option('--up', 'start a fabric in the foreground when none is running')
       .option('--port <number>', 'with --up: listen there', parsePort),

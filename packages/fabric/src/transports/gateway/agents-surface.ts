@@ -1,4 +1,4 @@
-import { formatSpiffeId, isAgentName } from '@countersign/protocol'
+import { formatSpiffeId, isAssignableName } from '@countersign/protocol'
 import type { Refusal } from '../../lib/refusal.ts'
 import type { Rooms } from '../../pipeline/enforce.ts'
 import type { Balancer } from '../http/balancer.ts'
@@ -28,7 +28,7 @@ export interface AgentsSurfaceOptions {
 export function agentsSurface(options: AgentsSurfaceOptions): Surface {
   return async (visit) => {
     const [, , claimed = '', ...rest] = visit.path.split('/')
-    const name = isAgentName(claimed) ? claimed : 'unknown'
+    const name = isAssignableName(claimed) ? claimed : 'unknown'
     const route = options.routes.find(name) ?? { name, protocol: 'auto', endpoints: [] }
     const query = visit.incoming.head.path.slice(visit.path.length)
     const reply = await answerCall(options.rooms, {

@@ -5,7 +5,7 @@ import {
   encodePublishAnswer,
   encodeSettlementAnswer,
   encodeSignedDescriptor,
-  isAgentName,
+  isAssignableName,
   parseLeaseRequest,
   parseSettlement,
 } from '@countersign/protocol'
@@ -36,7 +36,7 @@ export function channelsSurface(options: ChannelsSurfaceOptions): Surface {
   return (visit) => {
     const [, , , claimed = '', what = '', ...rest] = visit.path.split('/')
     const answer = answers[`${visit.incoming.head.method} ${what}`]
-    if (!isAgentName(claimed) || answer === undefined || rest.length > 0) {
+    if (!isAssignableName(claimed) || answer === undefined || rest.length > 0) {
       const refusal = new Refusal('OPERATION_UNKNOWN', visit.path)
       const target = targetOf('unknown', 'discover', 'unread')
       return admitControl(options.rooms, arrivalOf(visit, target, refusal)).then((answer) =>

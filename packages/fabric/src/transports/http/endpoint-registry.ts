@@ -1,3 +1,4 @@
+import { isAssignableName } from '@countersign/protocol'
 import type { Clock } from '../../lib/clock.ts'
 import type { RouteProtocol } from './classify.ts'
 import type { Route, Routes } from './routes.ts'
@@ -69,6 +70,7 @@ export function createEndpointRegistry(trustDomain: string, clock: Clock): Endpo
       if (before !== pictureOf(live(name))) changed()
     },
     configure(name, route) {
+      if (!isAssignableName(name)) throw new TypeError(`${name} is reserved, or not a name`)
       if (route === null) fixed.delete(name)
       else fixed.set(name, route)
       changed()

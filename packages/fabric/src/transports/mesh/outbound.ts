@@ -4,7 +4,7 @@ import {
   formatContentDigest,
   formatSignedRequestHeaders,
   formatSpiffeId,
-  isAgentName,
+  isAssignableName,
   prepareRequestSignature,
   type SignedMessage,
   signedMessage,
@@ -173,7 +173,7 @@ function readOrder(options: OutboundOptions, incoming: Incoming): Order | Refusa
   const { path: target } = incoming.head
   const [path = ''] = target.split('?', 1)
   const [, name = '', ...rest] = path.split('/')
-  if (!isAgentName(name)) return new Refusal('RECEIVER_UNKNOWN', 'the path names no agent')
+  if (!isAssignableName(name)) return new Refusal('RECEIVER_UNKNOWN', 'the path names no agent')
   const route = options.findRoute(name)
   if (route === null) return new Refusal('RECEIVER_UNKNOWN', `${name} is not in the directory`)
   const inner = `/${rest.join('/')}`

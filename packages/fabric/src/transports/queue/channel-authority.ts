@@ -4,6 +4,7 @@ import {
   encodeDescriptor,
   equalBytes,
   isChannelName,
+  isReservedName,
   KEY_MEMBERS_MAX,
   parseDescriptor,
   type SignedDescriptor,
@@ -81,7 +82,8 @@ export class ChannelAuthority {
 
   create({ name, members, bounds }: CreateChannel): Promise<ChannelRecord | Refusal> {
     return this.#inTurn(async () => {
-      if (!isChannelName(name)) return new Refusal('MESSAGE_MALFORMED', 'the name of a channel')
+      if (!isChannelName(name) || isReservedName(name))
+        return new Refusal('MESSAGE_MALFORMED', 'the name of a channel')
       if (this.#records.has(name)) return new Refusal('IDEMPOTENCY_CONFLICT', `${name} exists`)
       if (this.#records.size >= channelsMax) return overLimit('RATE_LIMITED', channelsLimit)
       const refusal = this.#checkMembers(members)

@@ -13,6 +13,7 @@ import { authenticateByCertificate } from './identity/authenticate-by-certificat
 import type { AgentRecord, Directory } from './identity/directory.ts'
 import { createMessageSignatures } from './identity/message-signature.ts'
 import type { Clock } from './lib/clock.ts'
+import { type ClosingFault, closeInOrder } from './lib/closing.ts'
 import type { Random } from './lib/random.ts'
 import type { Rooms } from './pipeline/enforce.ts'
 import type { RateLimits } from './pipeline/quota.ts'
@@ -57,7 +58,8 @@ export interface Connector {
   readonly loopbackUrl: string
   /** Where others call the agent; null when it exposes nothing. */
   readonly meshUrl: string | null
-  close(): Promise<void>
+  /** As that of a fabric: lets what is under way end for `graceMs`, and never rejects. */
+  close(graceMs?: number): Promise<readonly ClosingFault[]>
 }
 
 const bodyBytesMax = 4 * 1024 * 1024
@@ -93,12 +95,23 @@ export async function openConnector(options: ConnectorOptions): Promise<Connecto
   return {
     loopbackUrl: `http://${options.listen.host}:${outbound.port}`,
     meshUrl: exposed?.url ?? null,
-    async close() {
-      stopRotation()
-      await exposed?.close()
-      await outbound.close()
-      follower.close()
-      await upstream.close()
+    async close(graceMs = 0) {
+      const boundMs = graceMs + 2_000
+      const faults = await closeInOrder([
+        { name: 'registration', close: () => exposed?.withdraw() },
+        {
+          name: 'listeners',
+          boundMs,
+          close: () => Promise.all([exposed?.close(graceMs), outbound.close(graceMs)]),
+        },
+        { name: 'rotation', close: stopRotation },
+        { name: 'state', close: () => follower.close() },
+        { name: 'upstream', close: () => upstream.close() },
+      ])
+      for (const { name, cause } of faults) {
+        options.log('not closed in order', { part: name, error: String(cause) })
+      }
+      return faults
     },
   }
 }
@@ -112,10 +125,17 @@ interface ConnectorParts {
   readonly made: WeakSet<SignedMessage>
 }
 
+interface ExposedAgent {
+  readonly url: string
+  /** No caller is sent here any more. */
+  withdraw(): Promise<void>
+  close(graceMs: number): Promise<void>
+}
+
 async function exposeAgent(
   options: ConnectorOptions,
   { rooms, upstream, balancer, known, made }: ConnectorParts,
-): Promise<{ readonly url: string; close(): Promise<void> }> {
+): Promise<ExposedAgent> {
   const { agent, clock, random, expose, protocol, meshListen } = options
   const endpoints = [{ url: expose ?? '', spiffeId: null }]
   const inbound = await openInbound({
@@ -134,17 +154,17 @@ async function exposeAgent(
     endpoint: { url, protocol, connector: true },
     log: (event, facts) => options.log(event, facts),
   }).catch(async (cause: unknown) => {
-    await inbound.close()
+    await inbound.close(0)
     throw cause
   })
   const unfollow = known.onChange(() => registration.follow(known))
   return {
     url,
-    async close() {
+    withdraw() {
       unfollow()
-      await registration.withdraw()
-      await inbound.close()
+      return registration.withdraw()
     },
+    close: (graceMs) => inbound.close(graceMs),
   }
 }
 

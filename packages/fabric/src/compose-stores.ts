@@ -19,6 +19,7 @@ import type { StateStore } from './identity/state-store.ts'
 import type { Ledger } from './ledger/ledger.ts'
 import { openLedger } from './ledger/open-ledger.ts'
 import type { Clock } from './lib/clock.ts'
+import { type Closer, closeInOrder } from './lib/closing.ts'
 import type { Random } from './lib/random.ts'
 import type { Rooms } from './pipeline/enforce.ts'
 import { type OpenPolicyRoom, openPolicyRoom } from './policy/policy-room.ts'
@@ -64,9 +65,11 @@ export interface Stores {
  */
 export async function openStores(around: Surroundings, origin: () => string): Promise<Stores> {
   const { config, clock, random } = around
-  const closers: (() => Promise<void> | void)[] = []
+  const closers: Closer[] = []
   const close = async (): Promise<void> => {
-    for (const closer of closers.splice(0).reverse()) await closer()
+    const faults = await closeInOrder(closers.splice(0).reverse())
+    if (faults.length === 0) return
+    throw new Error(faults.map(({ name, cause }) => `${name}: ${String(cause)}`).join('; '))
   }
   try {
     await mkdir(config.dataDir, { recursive: true, mode: 0o700 })
@@ -81,6 +84,7 @@ export async function openStores(around: Surroundings, origin: () => string): Pr
     const secrets = await openFileSecretStore({ dir: dir('secrets'), masterKey, random })
     const keys = await openFabricKeys(secrets, random)
     const state = openSqliteStateStore(dir('state.db'))
+    closers.push({ name: 'state', close: () => state.close() })
     const identity = await openIdentity({
       trustDomain: config.trustDomain,
       store: state,
@@ -96,7 +100,7 @@ export async function openStores(around: Surroundings, origin: () => string): Pr
       audience: origin,
       onFailure: (error) => around.log('certificate rotation failed', { error: String(error) }),
     })
-    closers.push(() => identity.close())
+    closers.push({ name: 'identity', close: () => identity.close() })
     const policy = await openPolicyRoom({
       dir: config.policyDir,
       parser: createCedarParser(),
@@ -105,18 +109,19 @@ export async function openStores(around: Surroundings, origin: () => string): Pr
       onRejected: (error) => around.log('policies not taken', { error: String(error) }),
       onRepaired: ({ version }) => around.log('policies taken', { version }),
     })
-    closers.push(() => policy.close())
+    closers.push({ name: 'policies', close: () => policy.close() })
     const ledger = await openRecord(around, keys)
-    closers.push(() => ledger.close())
+    closers.push({ name: 'ledger', close: () => ledger.close() })
     const queue = await openQueue(around, identity, keys, dir('channels'))
-    closers.push(queue.close)
+    closers.push({ name: 'channels', close: queue.close })
     const { channels, channelAuthority, channelStore } = queue
     return {
       ...{ keys, identity, state, policy, ledger },
       ...{ channels, channelAuthority, channelStore, close },
     }
   } catch (cause) {
-    await close()
+    // The first fault is the one to report; what closes badly after it is its consequence.
+    await close().catch(() => undefined)
     throw cause
   }
 }

@@ -19,6 +19,7 @@ import {
 } from './compose-stores.ts'
 import { isProvenRequest } from './identity/caller-proof.ts'
 import type { OpenedEntry } from './ledger/ledger.ts'
+import { type Closer, type ClosingFault, closeInOrder } from './lib/closing.ts'
 import { Refusal } from './lib/refusal.ts'
 import { refuseUnread } from './pipeline/control.ts'
 import { type Rooms } from './pipeline/enforce.ts'
@@ -57,8 +58,11 @@ export interface Fabric {
   invite(order: InviteOrder): Promise<{ readonly join: string; readonly expiresAt: number }>
   /** Every entry as it becomes durable. */
   onEntry(listener: (entry: OpenedEntry) => void): () => void
-  /** Stops accepting, lets what is under way end for `graceMs`, then closes everything in order. */
-  close(graceMs: number): Promise<void>
+  /**
+   * Stops accepting, lets what is under way end for `graceMs`, then closes everything in order.
+   * Never rejects: resolves with the parts that did not close, empty after a stop in order.
+   */
+  close(graceMs: number): Promise<readonly ClosingFault[]>
 }
 
 export const fabricVersion = '0.1.0'
@@ -67,15 +71,43 @@ export const fabricVersion = '0.1.0'
 export async function openFabric(around: Surroundings): Promise<Fabric> {
   await installDefaultPolicies(around.config.policyDir)
   let origin = ''
+  const closers: Closer[] = []
+  const closeAll = async (): Promise<readonly ClosingFault[]> => {
+    const faults = await closeInOrder(closers.splice(0).reverse())
+    for (const { name, cause } of faults) {
+      around.log('not closed in order', { part: name, error: String(cause) })
+    }
+    return faults
+  }
   const stores = await openStores(around, () => origin)
+  closers.push({ name: 'stores', boundMs: storesCloseMs, close: () => stores.close() })
   try {
     const parts = composeParts(around, stores, () => origin)
+    closers.push({ name: 'upstream', close: () => parts.close() })
     const gateway = await openListener(around, stores, parts)
+    let graceMs = 0
+    closers.push({
+      name: 'listener',
+      // It ends what is left by itself when the grace is over.
+      get boundMs() {
+        return graceMs + 2_000
+      },
+      close: () => gateway.close(graceMs),
+    })
     const { host, publicUrl } = around.config.listen
     origin = publicUrl ?? `https://${hostOf(host)}:${gateway.port}`
-    const stopRotation = followRotation(stores, gateway, parts)
-    const stopPolicies = followPolicies(around, stores, parts)
+    closers.push({ name: 'rotation', close: followRotation(stores, gateway, parts) })
+    closers.push({ name: 'policies', close: followPolicies(around, stores, parts) })
     await recordLifecycle(around, stores, parts.rooms, 'started')
+    // Behind the listener, so that it stands behind every exchange that the listener let end.
+    closers.splice(
+      closers.findIndex(({ name }) => name === 'listener'),
+      0,
+      {
+        name: 'the entry of the stop',
+        close: () => recordLifecycle(around, stores, parts.rooms, 'stopped'),
+      },
+    )
     return {
       origin,
       port: gateway.port,
@@ -83,20 +115,19 @@ export async function openFabric(around: Surroundings): Promise<Fabric> {
       trust: trustDocument(stores),
       invite: (order) => parts.admin.agents.invite(order),
       onEntry: (listener) => parts.rooms.onEntry(listener),
-      async close(graceMs) {
-        stopRotation()
-        stopPolicies()
-        await gateway.close(graceMs)
-        await recordLifecycle(around, stores, parts.rooms, 'stopped')
-        await parts.close()
-        await stores.close()
+      close(forMs) {
+        graceMs = forMs
+        return closeAll()
       },
     }
   } catch (cause) {
-    await stores.close()
+    await closeAll()
     throw cause
   }
 }
+
+/** Each store has its own bound; together they may take longer than any other part. */
+const storesCloseMs = 15_000
 
 type Parts = ReturnType<typeof composeParts>
 

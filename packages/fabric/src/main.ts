@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 const nodeMajorMin = 24
+const endedMs = 1_000
 const [major = 0] = process.versions.node.split('.').map(Number)
 
 if (major < nodeMajorMin) {
@@ -26,4 +27,10 @@ if (major < nodeMajorMin) {
   // Only now: older runtimes fail on what this imports before they can say why.
   const { run } = await import('./cli/run.ts')
   process.exitCode = await run(process.argv.slice(2))
+  // A handle that something forgot must not keep a process alive whose work is done. The timer is
+  // not one itself; output that a reader has not taken yet gets its time.
+  const end = setInterval(() => {
+    if (process.stdout.writableLength === 0) process.exit()
+  }, endedMs)
+  end.unref()
 }

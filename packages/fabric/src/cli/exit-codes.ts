@@ -6,6 +6,12 @@ export const EXIT_CODES = [
   { code: 3, name: 'unreachable', means: 'no fabric is running there, or it cannot be reached' },
   { code: 4, name: 'refused', means: 'the fabric refused; its refusal code is printed' },
   { code: 70, name: 'internal', means: 'a fault of countersign itself' },
+  {
+    code: 74,
+    name: 'broken',
+    means: 'a server lost what it depends on: a full or faulty disk, a file, a thread',
+  },
+  { code: 75, name: 'cut', means: 'it was stopped before it had ended in order' },
 ] as const
 
 export type ExitName = (typeof EXIT_CODES)[number]['name']

@@ -13,7 +13,7 @@ const signals = ['SIGINT', 'SIGTERM'] as const
 export function watchInterruption(onFirst: () => void = () => undefined): Interruption {
   const controller = new AbortController()
   const interrupt = (): void => {
-    if (controller.signal.aborted) process.exit(exitCode('internal'))
+    if (controller.signal.aborted) process.exit(exitCode('cut'))
     onFirst()
     controller.abort()
   }

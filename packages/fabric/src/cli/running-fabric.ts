@@ -10,6 +10,7 @@ import {
 } from '@countersign/sdk'
 import { type Config, parseConfig } from '../config/config.ts'
 import { readConfigText } from '../config/read.ts'
+import { type ClosingFault, closeInOrder } from '../lib/closing.ts'
 import { giveBackGarbage } from '../lib/heap.ts'
 import type { CliContext, CommonOptions } from './context.ts'
 import {
@@ -21,6 +22,7 @@ import {
 } from './data-folder.ts'
 import { clientOf, type FabricClient } from './fabric-client.ts'
 import { Failure, toFailure } from './failure.ts'
+import { brokenFailure, machineFailure } from './machine-fault.ts'
 
 export interface StartOptions extends CommonOptions {
   readonly port?: number
@@ -33,17 +35,24 @@ export interface StartedFabric {
   /** Path of the root certificate, for clients that verify by a file. */
   readonly rootFile: string
   readonly operator: FabricClient
-  /** Aborted when the fabric can no longer keep a promise; `reason` is a Failure. */
-  readonly fatal: AbortSignal
-  /** Stops accepting, lets what is under way end, and leaves the folder ready for the next start. */
-  close(): Promise<void>
+  /**
+   * Stops accepting, lets what is under way end for `graceMs`, and leaves the folder ready for the
+   * next start. Resolves with the parts that did not close in order.
+   */
+  close(graceMs: number): Promise<readonly ClosingFault[]>
+}
+
+export interface FabricEvents {
+  readonly log: FabricLog
+  /** The fabric can no longer keep a promise, and its process has to end. */
+  onFatal(failure: Failure): void
 }
 
 /** Hears one event a line: what the fabric tells its operator while it runs. */
 export type FabricLog = (event: string, facts: Readonly<Record<string, string | number>>) => void
 
 /** What is under way when a fabric is stopped has this long to end. */
-const graceMs = 10_000
+export const graceMs = 10_000
 
 export function configOf({ environment }: CliContext, options: StartOptions): Config {
   const file = readConfigText(environment, options.config ?? null)
@@ -54,12 +63,11 @@ export function configOf({ environment }: CliContext, options: StartOptions): Co
 export async function startFabric(
   context: CliContext,
   config: Config,
-  log: FabricLog,
+  { log, onFatal }: FabricEvents,
 ): Promise<StartedFabric> {
   const { dataDir } = config
   await refuseSecond(dataDir)
   await mkdir(dataDir, { recursive: true, mode: 0o700 })
-  const failing = new AbortController()
   const { openFabric } = await import('../compose.ts')
   const { clock, random } = context
   const opening = openFabric({
@@ -67,11 +75,7 @@ export async function startFabric(
     clock,
     random,
     log: (event, facts = {}) => log(event, facts),
-    onFatal: (reason, cause) => {
-      const next =
-        'free space or repair the disk, then start again; nothing undecided was delivered'
-      failing.abort(new Failure('internal', `${reason}: ${String(cause)}`, next))
-    },
+    onFatal: (reason, cause) => onFatal(brokenFailure(reason, cause)),
   })
   const fabric = await opening.catch((error: unknown) => Promise.reject(notStarted(error)))
   try {
@@ -91,11 +95,12 @@ export async function startFabric(
       dataDir,
       rootFile,
       operator,
-      fatal: failing.signal,
-      async close() {
-        await unstateRunning(dataDir, process.pid)
-        identity.close()
-        await fabric.close(graceMs)
+      async close(forMs) {
+        const faults = await closeInOrder([
+          { name: DATA_FILES.running, close: () => unstateRunning(dataDir, process.pid) },
+          { name: 'the operator', close: () => identity.close() },
+        ])
+        return [...faults, ...(await fabric.close(forMs))]
       },
     }
   } catch (error) {
@@ -106,10 +111,12 @@ export async function startFabric(
 
 /** Keys, policies, ledger, port: whatever is wrong with them says so in its own words. */
 function notStarted(error: unknown): Error {
+  const machine = machineFailure('unreachable', 'the fabric did not start', error)
   const known = toFailure(error)
   // A mistake of ours keeps its stack.
   const isOurs = error instanceof TypeError || error instanceof ReferenceError
   if (known.exit !== 'internal' || isOurs || !(error instanceof Error)) return known
+  if (machine !== null) return machine
   const next = '`countersign doctor` looks at keys, policies, ledger and port'
   return new Failure('unreachable', `the fabric did not start: ${error.message}`, next)
 }

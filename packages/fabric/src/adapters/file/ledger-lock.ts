@@ -20,7 +20,9 @@ export function lockFile(path: string): Unlock {
     database.exec('PRAGMA busy_timeout = 0; BEGIN EXCLUSIVE')
   } catch (cause) {
     database.close()
-    throw new Error('another process has the ledger open', { cause })
+    const isHeld = cause instanceof Error && cause.message.includes('locked')
+    const says = isHeld ? 'another process has the ledger open' : 'the ledger cannot be locked'
+    throw new Error(says, { cause })
   }
   return () => database.close()
 }

@@ -62,7 +62,9 @@ export function openSqliteStateStore(path: string): StateStore {
     load: async (table) =>
       list.all(table).map((row) => ({ key: String(row['key']), value: String(row['value']) })),
     commit: async (changes) => apply(changes),
-    close: async () => database.close(),
+    async close() {
+      if (database.isOpen) database.close()
+    },
   }
 }
 

@@ -4,13 +4,15 @@ import { type Command, Option } from 'commander'
 import { connectorAgent } from '../connector-agent.ts'
 import { addCommonOptions, type CliContext, type CommonOptions, outputOf } from '../context.ts'
 import { findDataFolder, findRunning } from '../data-folder.ts'
+import { openEnding } from '../ending.ts'
 import { withFabric } from '../fabric-client.ts'
 import { Failure } from '../failure.ts'
-import { untilAborted, watchInterruption } from '../interruption.ts'
+import { untilAborted } from '../interruption.ts'
 import { parseAssignableName, parseHostPort, parseHttpUrl } from '../option-values.ts'
 import { legible } from '../output/display-width.ts'
 import type { Output } from '../output/output.ts'
 import { formatTime } from '../output/quantities.ts'
+import { graceMs } from '../running-fabric.ts'
 
 interface Address {
   readonly host: string
@@ -59,9 +61,7 @@ async function runConnector(context: CliContext, options: ConnectOptions): Promi
     progress.stop()
     throw error
   })
-  const interruption = watchInterruption(() =>
-    output.note('\nStopping; once more to stop at once.'),
-  )
+  const ending = openEnding(context)
   try {
     const { openConnector } = await import('../../compose-connector.ts')
     const connector = await openConnector({
@@ -82,11 +82,13 @@ async function runConnector(context: CliContext, options: ConnectOptions): Promi
       },
     }).finally(() => progress.stop())
     showConnected({ ...connector, name: identity.name, spiffeId: identity.spiffeId }, output)
-    await untilAborted(interruption.signal)
-    await connector.close()
+    ending.acceptSignals(graceMs, () => output.note('\nStopping; once more to stop at once.'))
+    await untilAborted(ending.signal)
+    const faults = await connector.close(ending.isFatal ? 0 : graceMs)
+    if (faults.length > 0) context.end('cut')
   } finally {
-    interruption.stop()
     identity.close()
+    ending.finish()
   }
 }
 

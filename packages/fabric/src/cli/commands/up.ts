@@ -4,7 +4,8 @@ import type { Command } from 'commander'
 import type { Config } from '../../config/config.ts'
 import { addCommonOptions, type CliContext, outputOf } from '../context.ts'
 import { DATA_FILES, replaceFile } from '../data-folder.ts'
-import { untilAborted, watchInterruption } from '../interruption.ts'
+import { openEnding } from '../ending.ts'
+import { untilAborted } from '../interruption.ts'
 import { parsePort } from '../option-values.ts'
 import { legible } from '../output/display-width.ts'
 import type { Output } from '../output/output.ts'
@@ -12,6 +13,7 @@ import { formatTime } from '../output/quantities.ts'
 import {
   configOf,
   type FabricLog,
+  graceMs,
   type StartedFabric,
   type StartOptions,
   startFabric,
@@ -59,19 +61,22 @@ export async function runFabric(
   then: (fabric: StartedFabric) => Promise<boolean>,
 ): Promise<void> {
   const progress = output.progress('Starting the fabric')
-  const log = logTo(context, output)
-  const fabric = await startFabric(context, config, log).finally(() => progress.stop())
-  const interruption = watchInterruption(() =>
-    output.note('\nStopping; once more to stop at once.'),
-  )
-  const ending = AbortSignal.any([interruption.signal, fabric.fatal])
+  const ending = openEnding(context)
+  const events = { log: logTo(context, output), onFatal: ending.fatal }
   try {
-    if (await then(fabric)) await untilAborted(ending)
+    const fabric = await startFabric(context, config, events).finally(() => progress.stop())
+    ending.acceptSignals(graceMs, () => output.note('\nStopping; once more to stop at once.'))
+    try {
+      // A signal does not wait for what a command does on its fabric.
+      const stays = await Promise.race([then(fabric), untilAborted(ending.signal)])
+      if (stays === true) await untilAborted(ending.signal)
+    } finally {
+      const faults = await fabric.close(ending.isFatal ? 0 : graceMs)
+      if (faults.length > 0) context.end('cut')
+    }
   } finally {
-    await fabric.close()
-    interruption.stop()
+    ending.finish()
   }
-  fabric.fatal.throwIfAborted()
 }
 
 function logTo({ clock }: CliContext, output: Output): FabricLog {

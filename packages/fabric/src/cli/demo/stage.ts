@@ -198,7 +198,7 @@ async function connect(
     random: systemRandom,
     log: () => undefined,
   })
-  props.add(() => connector.close())
+  props.add(async () => void (await connector.close()))
   return connector
 }
 

@@ -62,7 +62,8 @@ export interface InboundOptions {
 const connectionsMax = 4_096
 export interface Listener {
   readonly port: number
-  close(): Promise<void>
+  /** Stops accepting, lets what is under way end for `graceMs`, then closes the rest. */
+  close(graceMs: number): Promise<void>
 }
 
 /** The callee's side of the mesh: mutual TLS in, the same pipeline, the agent's own address out. */
@@ -98,10 +99,9 @@ export async function openInbound(options: InboundOptions): Promise<Listener> {
   const port = await listen(server, options)
   return {
     port,
-    close: () => {
+    close: (graceMs) => {
       stop()
-      server.closeAllConnections()
-      return new Promise((resolve) => server.close(() => resolve()))
+      return closeListener(server, graceMs)
     },
   }
 }
@@ -247,6 +247,17 @@ function countersign(
   const countersignature = signedMessage('callee', prepared, signature)
   made.add(countersignature)
   return { ...delivered, headers: signed, countersignature }
+}
+
+export function closeListener(server: Server | PlainServer, graceMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => server.closeAllConnections(), graceMs)
+    server.close(() => {
+      clearTimeout(timer)
+      resolve()
+    })
+    server.closeIdleConnections()
+  })
 }
 
 export function listen(

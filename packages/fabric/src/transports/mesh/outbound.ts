@@ -29,7 +29,7 @@ import { type Incoming, type NodeRequest, readIncoming } from '../http/incoming.
 import { leavingSignal, type Reply, writeReply } from '../http/respond.ts'
 import { refuseUnparsed } from '../http/unparsed.ts'
 import type { ConnectorAgent } from './connector-agent.ts'
-import { type Listener, listen } from './inbound.ts'
+import { closeListener, type Listener, listen } from './inbound.ts'
 import { type Answer, type OutboundRoute, readAnswer } from './outbound-answer.ts'
 import { MESH_WIRE } from './wire.ts'
 
@@ -87,10 +87,7 @@ export async function openOutbound(options: OutboundOptions): Promise<Listener> 
   const port = await listen(server, options)
   return {
     port,
-    close: () => {
-      server.closeAllConnections()
-      return new Promise((resolve) => server.close(() => resolve()))
-    },
+    close: (graceMs) => closeListener(server, graceMs),
   }
 }
 
@@ -104,8 +101,8 @@ interface OutboundCall {
 class RefusedCall extends Refusal {
   readonly rpcId: Classified['rpcId']
 
-  constructor({ code, detail, retryAfterMs }: Refusal, rpcId: Classified['rpcId']) {
-    super(code, detail, retryAfterMs)
+  constructor({ code, detail, retryAfterMs, limit }: Refusal, rpcId: Classified['rpcId']) {
+    super(code, detail, retryAfterMs, { limit })
     this.rpcId = rpcId
   }
 }

@@ -1,0 +1,116 @@
+import { describe, expect, test, vi } from 'vitest'
+import { type EndingParts, watchEnding } from './ending.ts'
+import { Failure } from './failure.ts'
+import { brokenFailure, machineFailure } from './machine-fault.ts'
+
+function watched() {
+  const parts = {
+    report: vi.fn<EndingParts['report']>(),
+    exit: vi.fn<EndingParts['exit']>(),
+    lastResort: vi.fn<EndingParts['lastResort']>(() => () => undefined),
+  }
+  return { parts, ending: watchEnding(parts) }
+}
+
+const full = new Failure('broken', 'the disk is full', 'free space')
+
+describe('a fatal error', () => {
+  test('is reported at once, asks for the end, and ends the process within two seconds', async () => {
+    vi.useFakeTimers()
+    const { ending, parts } = watched()
+    ending.fatal(full)
+    expect(parts.report).toHaveBeenCalledExactlyOnceWith(full)
+    expect(ending.signal.aborted).toBe(true)
+    expect(parts.exit).not.toHaveBeenCalled()
+    await vi.advanceTimersByTimeAsync(2_000)
+    expect(parts.exit).toHaveBeenCalledExactlyOnceWith(74)
+    // The thread that kills comes later than the exit code, and soon enough.
+    expect(parts.lastResort.mock.calls[0]?.[0]).toBeLessThanOrEqual(2_000)
+    ending.finish()
+    vi.useRealTimers()
+  })
+
+  test('keeps its own exit code, whatever fails after it', () => {
+    const { ending, parts } = watched()
+    ending.fatal(full)
+    ending.fatal(new Failure('internal', 'its consequence'))
+    ending.finish()
+    expect(parts.report).toHaveBeenCalledOnce()
+    expect(parts.exit).toHaveBeenCalledExactlyOnceWith(74)
+  })
+})
+
+describe('a signal', () => {
+  const interrupt = (): boolean => process.emit('SIGTERM')
+
+  test('asks for a stop in order, and a second one ends at once', () => {
+    const { ending, parts } = watched()
+    const first = vi.fn<() => void>()
+    ending.acceptSignals(10_000, first)
+    interrupt()
+    expect(first).toHaveBeenCalledOnce()
+    expect(ending.signal.aborted).toBe(true)
+    expect(parts.exit).not.toHaveBeenCalled()
+    interrupt()
+    expect(parts.exit).toHaveBeenCalledExactlyOnceWith(75)
+    ending.finish()
+  })
+
+  test('ends at once after a fatal error, with the code of the error', () => {
+    const { ending, parts } = watched()
+    ending.acceptSignals(10_000, () => undefined)
+    ending.fatal(full)
+    interrupt()
+    expect(parts.exit).toHaveBeenCalledExactlyOnceWith(74)
+    ending.finish()
+  })
+
+  test('starts a stop that ends, also where parts hang', async () => {
+    vi.useFakeTimers()
+    const { ending, parts } = watched()
+    ending.acceptSignals(10_000, () => undefined)
+    interrupt()
+    await vi.advanceTimersByTimeAsync(20_000)
+    expect(parts.exit).toHaveBeenCalledExactlyOnceWith(75)
+    ending.finish()
+    vi.useRealTimers()
+  })
+
+  test('is given back when the server has ended', () => {
+    const before = process.listenerCount('SIGTERM')
+    const { ending } = watched()
+    ending.acceptSignals(10_000, () => undefined)
+    ending.finish()
+    expect(process.listenerCount('SIGTERM')).toBe(before)
+  })
+})
+
+describe('a fault of the machine', () => {
+  test.each([
+    ['ENOSPC: no space left on device, write', 'the disk is full'],
+    ['database or disk is full', 'the disk is full'],
+    ['EIO: i/o error, fdatasync', 'the disk reports an error'],
+    ['disk I/O error', 'the disk reports an error'],
+    ['EMFILE: too many open files, open', 'there are no file descriptors left'],
+    ['EROFS: read-only file system, open', 'the file system is read-only'],
+    ['ENOENT: no such file or directory, open', 'files of the data folder are gone'],
+    ['database disk image is malformed', 'a database is damaged'],
+    ['database is locked', 'another process holds a database'],
+  ])('%s says what to do', (text, means) => {
+    const failure = brokenFailure('the ledger cannot record', new Error(text))
+    expect(failure.exit).toBe('broken')
+    expect(failure.message).toBe(`the ledger cannot record: ${means} (${text})`)
+    expect(failure.next).not.toBe('')
+  })
+
+  test('is found behind the error that reports it', () => {
+    const cause = new Error('the channel store failed', { cause: new Error('disk I/O error') })
+    expect(brokenFailure('the channels cannot be kept', cause).next).toContain('look at the disk')
+  })
+
+  test('is not blamed for an error of ours, which keeps its stack', () => {
+    const error = new TypeError('x is not a function')
+    expect(machineFailure('broken', 'y', error)).toBeNull()
+    expect(brokenFailure('y', error).message).toContain('ending.test.ts')
+  })
+})

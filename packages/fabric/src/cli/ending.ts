@@ -1,0 +1,138 @@
+import { Worker } from 'node:worker_threads'
+import type { CliContext } from './context.ts'
+import { exitCode } from './exit-codes.ts'
+import { type Failure, toFailure } from './failure.ts'
+
+/**
+ * How a server (fabric or connector) ends. Every way out is bounded: a supervisor restarts a process
+ * that has ended, and can do nothing with one that only stopped serving.
+ */
+export interface Ending {
+  /** Aborted when the server has to end: by the first signal, or by a fatal error. */
+  readonly signal: AbortSignal
+  readonly isFatal: boolean
+  /** Reports the failure at once, and ends the process within two seconds with its exit code. */
+  fatal(failure: Failure): void
+  /** From now on the first SIGINT or SIGTERM asks for a stop in order, and the second ends at once. */
+  acceptSignals(graceMs: number, onFirst: () => void): void
+  /** The server has ended. Does not return after a fatal error; gives signals back otherwise. */
+  finish(): void
+}
+
+export interface EndingParts {
+  report(failure: Pick<Failure, 'message' | 'next'>): void
+  readonly exit: (code: number) => void
+  /** Kills the process from outside of its event loop, unless it is called off. */
+  readonly lastResort: (afterMs: number) => () => void
+}
+
+/** After a fatal error, for whatever can still be closed. */
+const fatalGraceMs = 1_500
+/** Beyond the grace of a stop, for parts that write when they are closed. */
+const closeGraceMs = 10_000
+/** For an event loop that hangs, where no timer of ours comes. */
+const lastResortMs = 400
+
+const signals = ['SIGINT', 'SIGTERM'] as const
+
+/** That of this process, whose terminal shows why. */
+export function openEnding({ terminal }: CliContext): Ending {
+  return watchEnding({
+    report: ({ message, next }) => terminal.fault(message, next),
+    exit: process.exit,
+    lastResort: killLater,
+  })
+}
+
+export function watchEnding(parts: EndingParts): Ending {
+  const { report, exit, lastResort } = parts
+  const controller = new AbortController()
+  let failed: Failure | null = null
+  let callOff: () => void = () => undefined
+  const restore: (() => void)[] = []
+
+  const endBy = (afterMs: number, end: () => void): void => {
+    callOff()
+    const timer = setTimeout(end, afterMs)
+    const callOffKill = lastResort(afterMs + lastResortMs)
+    callOff = () => {
+      clearTimeout(timer)
+      callOffKill()
+    }
+  }
+  const fatal = (failure: Failure): void => {
+    // The first cause; what follows from it is noise.
+    if (failed !== null) return
+    failed = failure
+    const code = exitCode(failure.exit)
+    endBy(fatalGraceMs, () => exit(code))
+    report(failure)
+    controller.abort()
+  }
+  const crash = (error: unknown): void => fatal(toFailure(error))
+  process.on('uncaughtException', crash)
+  restore.push(() => process.off('uncaughtException', crash))
+  restore.push(...outlivePipes())
+
+  return {
+    signal: controller.signal,
+    get isFatal() {
+      return failed !== null
+    },
+    fatal,
+    acceptSignals(graceMs, onFirst) {
+      const interrupt = (): void => {
+        if (controller.signal.aborted) {
+          exit(exitCode(failed?.exit ?? 'cut'))
+          return
+        }
+        endBy(graceMs + closeGraceMs, () => {
+          report({ message: 'the stop did not end in time', next: 'the next start recovers' })
+          exit(exitCode('cut'))
+        })
+        onFirst()
+        controller.abort()
+      }
+      for (const name of signals) {
+        process.on(name, interrupt)
+        restore.push(() => process.off(name, interrupt))
+      }
+    },
+    finish() {
+      if (failed !== null) exit(exitCode(failed.exit))
+      callOff()
+      for (const undo of restore.splice(0)) undo()
+    },
+  }
+}
+
+/**
+ * A reader of our output that went away must not end a server: a command may end with its reader,
+ * a server keeps serving those who never looked at its output.
+ */
+function outlivePipes(): readonly (() => void)[] {
+  return [process.stdout, process.stderr].map((stream) => {
+    const before = stream.listeners('error') as ((error: Error) => void)[]
+    const ignore = (): void => undefined
+    stream.removeAllListeners('error')
+    stream.on('error', ignore)
+    return () => {
+      stream.off('error', ignore)
+      for (const listener of before) stream.on('error', listener)
+    }
+  })
+}
+
+/** A thread runs also where the event loop hangs, and only the kernel is left to end such a process. */
+export function killLater(afterMs: number): () => void {
+  const kill = `setTimeout(() => process.kill(process.pid, 'SIGKILL'), ${afterMs})`
+  try {
+    const thread = new Worker(kill, { eval: true, name: 'last-resort', env: {} })
+    thread.on('error', () => undefined)
+    thread.unref()
+    return () => void thread.terminate()
+  } catch {
+    // No threads left. The timers of the event loop still end the process, unless it hangs.
+    return () => undefined
+  }
+}

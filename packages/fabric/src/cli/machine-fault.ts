@@ -1,0 +1,88 @@
+import { type ExitName } from './exit-codes.ts'
+import { Failure } from './failure.ts'
+
+/**
+ * Faults of the machine rather than of the program, by what Node and SQLite write of them: the
+ * threads that hold files send the text of an error, and SQLite has words for every code.
+ */
+const machineFaults: readonly {
+  readonly says: RegExp
+  readonly means: string
+  readonly next: string
+}[] = [
+  {
+    says: /ENOSPC|EDQUOT|disk is full|disk is nearly full|ledger\.freeBytes/,
+    means: 'the disk is full',
+    next: 'free at least 512 MiB on it, then start again; nothing that was acknowledged is lost',
+  },
+  {
+    says: /EROFS|readonly database|read-only file system/i,
+    means: 'the file system is read-only',
+    next: 'look for the cause in the kernel log, mount it writable, then start again',
+  },
+  {
+    says: /EMFILE|ENFILE|too many open files/i,
+    means: 'there are no file descriptors left',
+    next: 'raise the limit of open files (LimitNOFILE= in the unit), then start again',
+  },
+  {
+    says: /\bEIO\b|disk I\/O error/,
+    means: 'the disk reports an error',
+    next: 'look at the disk and the kernel log, then start again; the next start checks what it finds',
+  },
+  {
+    says: /ENOMEM|ERR_WORKER_OUT_OF_MEMORY|ENOBUFS|EAGAIN|ERR_WORKER_INIT_FAILED/,
+    means: 'the machine gives no more memory or threads',
+    next: 'give the process more, or lower `limits`, then start again',
+  },
+  {
+    says: /not a database|disk image is malformed/,
+    means: 'a database is damaged',
+    next: 'restore it from a backup; docs/operate/recover.md says which files belong together',
+  },
+  {
+    says: /database is locked/,
+    means: 'another process holds a database',
+    next: 'stop the other process, then start again',
+  },
+  {
+    says: /ENOENT|ENOTDIR|ESTALE|data folder/,
+    means: 'files of the data folder are gone',
+    next: 'stop what removes them, restore the folder from a backup, then start again',
+  },
+  {
+    says: /EACCES|EPERM/,
+    means: 'this user may not use a file of the data folder',
+    next: 'give the folder back to the user that runs the fabric, then start again',
+  },
+]
+
+/** A Failure that says what the operator can do about the machine; null for any other error. */
+export function machineFailure(exit: ExitName, what: string, cause: unknown): Failure | null {
+  const text = textOf(cause)
+  const fault = machineFaults.find(({ says }) => says.test(text))
+  return fault === undefined
+    ? null
+    : new Failure(exit, `${what}: ${fault.means} (${text})`, fault.next)
+}
+
+/** The messages of an error and of its causes. */
+function textOf(error: unknown): string {
+  const texts: string[] = []
+  let at = error
+  while (at instanceof Error && texts.length < 5) {
+    texts.push(at.message)
+    at = at.cause
+  }
+  if (texts.length === 0) texts.push(String(error))
+  return texts.join(': ')
+}
+
+/** Why a running server has to end. What the machine is not to blame for keeps its stack. */
+export function brokenFailure(what: string, cause: unknown): Failure {
+  const known = machineFailure('broken', what, cause)
+  if (known !== null) return known
+  const text = cause instanceof Error ? (cause.stack ?? cause.message) : String(cause)
+  const next = 'start again, and please report the text above'
+  return new Failure('broken', `${what}: ${text}`, next)
+}

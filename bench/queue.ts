@@ -241,7 +241,7 @@ function createAgent(name: string) {
 }
 
 function requestAs(caller: string, channels: Channels): ChannelRequest {
-  const call = { channel: 'bench', caller }
+  const call = { channel: 'bench', caller, still: () => null, mayReceive: () => true }
   const routes: Readonly<
     Record<string, (body: Uint8Array, epoch: number | null) => Promise<Uint8Array>>
   > = {
@@ -250,8 +250,9 @@ function requestAs(caller: string, channels: Channels): ChannelRequest {
       return encodePublishAnswer(accepted(await channels.publish(call, decoded)))
     },
     'POST leases': async (bytes) => {
-      const leased = accepted(await channels.lease(call, present(parseLeaseRequest(bytes))))
-      return encodeLeases(leased.map(({ message, ...rest }) => ({ ...rest, ...message })))
+      const request = present(parseLeaseRequest(bytes))
+      const { messages } = accepted(await channels.lease(call, request))
+      return encodeLeases(messages.map(({ message, ...rest }) => ({ ...rest, ...message })))
     },
     'POST settlements': async (bytes) => {
       const { settled } = accepted(await channels.settle(call, present(parseSettlement(bytes))))

@@ -146,6 +146,11 @@ export const REQUIREMENTS = {
     notOn: queueOnly('leases exist on channels only'),
     lies: ['removed-member'],
   },
+  'authorize:every-delivery': {
+    promise: 'A decision is made again after every wait, and before anything is handed over.',
+    on: everywhere,
+    lies: ['stale-decision'],
+  },
   'authorize:default-deny': {
     promise: 'What no policy permits is refused.',
     on: everywhere,
@@ -220,6 +225,13 @@ export const REQUIREMENTS = {
     on: ['gateway', 'mesh'],
     notOn: { queue: 'an acknowledgement carries no content' },
     lies: ['crooked-response', 'redirecting-receiver', 'smuggled-response'],
+  },
+  'inspect:refusals-are-ours': {
+    promise:
+      'No receiver can give its response a name, field or event that means a refusal of ours.',
+    on: ['gateway', 'mesh'],
+    notOn: { queue: 'the fabric itself answers on a channel' },
+    lies: ['imitated-refusal'],
   },
   'inspect:malformed': {
     promise: 'A message that parsers could read in two ways is refused.',

@@ -76,6 +76,17 @@ export function channelStoreContract(
       ).toEqual([1, 2, 3, 4, 5, 6])
     })
 
+    test('what was never handed over is due again, and its attempt does not count', async () => {
+      const { store } = await openStore()
+      await store.publish([message(1), message(2)])
+      const [first, second] = await store.lease(lease)
+      if (first === undefined || second === undefined) throw new Error('nothing was leased')
+      const back = { ...settle(first), verdict: 'return' } as const
+      expect(await store.settle([back, { ...back, leaseToken: 'another' }])).toEqual([true, false])
+      const again = await store.lease({ ...lease, now: lease.now + 1 })
+      expect(again.map((one) => [bodyOf(one), one.attempt])).toEqual([[1, 1]])
+    })
+
     test('every group sees every message', async () => {
       const { store } = await openStore()
       await store.publish([message(1), message(2)])

@@ -51,3 +51,26 @@ export function isRefusalCode(value: unknown): value is RefusalCode {
 export function parseLimitText(text: string): string | null {
   return /^[a-z]+\.[A-Za-z]{1,40}, \d{1,16}(?: [A-Za-z ]{1,12})?$/.test(text) ? text : null
 }
+
+/**
+ * Why a right that was good at the start of an exchange ended before its end, and whether the same
+ * caller may begin again: with a newer credential, or under the stricter policy. A closed set, since
+ * callers are told it; the details are for the ledger.
+ */
+export const WITHDRAWALS = {
+  'credential-expired': { reconnect: true },
+  'credential-revoked': { reconnect: false },
+  'caller-quarantined': { reconnect: false },
+  'caller-revoked': { reconnect: false },
+  'caller-unknown': { reconnect: false },
+  'receiver-gone': { reconnect: false },
+  'policy-denies': { reconnect: false },
+  'policy-tightened': { reconnect: true },
+  undecided: { reconnect: true },
+} as const satisfies Record<string, { readonly reconnect: boolean }>
+
+export type WithdrawalReason = keyof typeof WITHDRAWALS
+
+export function isWithdrawalReason(value: unknown): value is WithdrawalReason {
+  return typeof value === 'string' && Object.hasOwn(WITHDRAWALS, value)
+}

@@ -115,25 +115,28 @@ function decode(line: Uint8Array): string {
 
 /**
  * The hash that the fabric commits to for a stream: over the data of each block, with its length as
- * four bytes before it. A stream that was cut ends in a block of the fabric itself, which is not in
- * its transcript; hence the second hash.
+ * four bytes before it. A stream that was cut ends in blocks of the fabric itself, which are not in
+ * its transcript: its terminal event, and before it an error for a JSON-RPC client.
  */
 export class Transcript {
   #hash = createHash('sha256')
   #beforeLast: Hash = createHash('sha256')
+  #beforeLastTwo: Hash = createHash('sha256')
 
   take(block: EventBlock): void {
     const bytes = utf8(block.data)
     const length = new Uint8Array(4)
     new DataView(length.buffer).setUint32(0, bytes.length)
+    this.#beforeLastTwo = this.#beforeLast
     this.#beforeLast = this.#hash.copy()
     this.#hash.update(length).update(bytes)
   }
 
-  digests(): { readonly whole: Uint8Array; readonly beforeLast: Uint8Array } {
+  digests(): Record<'whole' | 'beforeLast' | 'beforeLastTwo', Uint8Array> {
     return {
       whole: new Uint8Array(this.#hash.copy().digest()),
       beforeLast: new Uint8Array(this.#beforeLast.copy().digest()),
+      beforeLastTwo: new Uint8Array(this.#beforeLastTwo.copy().digest()),
     }
   }
 }

@@ -32,7 +32,7 @@ export interface OutgoingCall {
 /** What was received of a body, for the comparison with a receipt. */
 export type BodyProof =
   | { readonly kind: 'whole'; readonly digest: Uint8Array }
-  | { readonly kind: 'events'; readonly whole: Uint8Array; readonly beforeLast: Uint8Array }
+  | ({ readonly kind: 'events' } & Readonly<ReturnType<Transcript['digests']>>)
   | { readonly kind: 'unfinished' }
 
 /** One exchange as the caller saw it: what it sent, and what came back. */

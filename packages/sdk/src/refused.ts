@@ -1,4 +1,12 @@
-import { isRefusalCode, parseLimitText, REFUSALS, type RefusalCode } from '@countersign/protocol'
+import {
+  isRefusalCode,
+  isWithdrawalReason,
+  parseLimitText,
+  REFUSALS,
+  type RefusalCode,
+  WITHDRAWALS,
+  type WithdrawalReason,
+} from '@countersign/protocol'
 import { LIMITS } from './limits.ts'
 
 /** What the author of the calling agent can do about each refusal. */
@@ -52,6 +60,10 @@ export class RefusedError extends Error {
   readonly limit: string | null
   /** What the reader can do about it, as one sentence. */
   readonly next: string
+  /** Why a right ended that was good at first; null for every other refusal. */
+  readonly reason: WithdrawalReason | null
+  /** Whether to begin again, with a new exchange: after a credential ended that has been renewed, say. */
+  readonly reconnect: boolean
   /** The HTTP status that carried it. */
   readonly status: number
 
@@ -69,6 +81,8 @@ export class RefusedError extends Error {
     this.limit = told.limit ?? null
     this.next = NEXT[code]
     this.status = told.status
+    this.reason = code === 'WITHDRAWN' ? (told.reason ?? null) : null
+    this.reconnect = this.reason !== null && WITHDRAWALS[this.reason].reconnect
   }
 }
 
@@ -79,6 +93,7 @@ interface Told {
   readonly exchange: string | null
   readonly retryAfterMs: number | null
   readonly limit?: string | null
+  readonly reason?: WithdrawalReason | null
 }
 
 /** The refusal that a response head carries, or null: the header decides, never the body. */
@@ -89,10 +104,12 @@ export function findRefusal(
   const code = header('countersign-refusal')
   if (code === null) return null
   const seconds = header('retry-after')
+  const reason = header('countersign-withdrawal')
   return new RefusedError(isRefusalCode(code) ? code : 'UNDECIDED', {
     known: isRefusalCode(code),
     status,
     exchange: header('countersign-exchange'),
+    reason: isWithdrawalReason(reason) ? reason : null,
     retryAfterMs:
       seconds !== null && /^\d{1,6}$/.test(seconds)
         ? Math.min(Number(seconds) * 1000, LIMITS.retryAfterMsMax)
@@ -107,13 +124,22 @@ export function parseRefusalEvent(
   { status, id }: { readonly status: number; readonly id: string | null },
 ): RefusedError | null {
   if (event.event !== 'countersign-refusal') return null
-  let code: unknown
-  try {
-    const told: unknown = JSON.parse(event.data)
-    code = typeof told === 'object' && told !== null && 'code' in told ? told.code : null
-  } catch {
-    code = null
+  const { code, reason } = membersOf(event.data)
+  const told = {
+    known: isRefusalCode(code),
+    status,
+    exchange: id,
+    retryAfterMs: null,
+    reason: isWithdrawalReason(reason) ? reason : null,
   }
-  const told = { known: isRefusalCode(code), status, exchange: id, retryAfterMs: null }
   return new RefusedError(isRefusalCode(code) ? code : 'UNDECIDED', told)
+}
+
+function membersOf(data: string): Readonly<Record<string, unknown>> {
+  try {
+    const told: unknown = JSON.parse(data)
+    return typeof told === 'object' && told !== null ? { ...told } : {}
+  } catch {
+    return {}
+  }
 }

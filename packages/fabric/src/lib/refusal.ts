@@ -1,4 +1,4 @@
-import type { RefusalCode } from '@countersign/protocol'
+import type { RefusalCode, WithdrawalReason } from '@countersign/protocol'
 
 /** Known of some refusals only. */
 export interface RefusalFacts {
@@ -29,5 +29,15 @@ export class Refusal {
     this.retryAfterMs = retryAfterMs
     this.caller = caller
     this.limit = limit
+  }
+}
+
+/** The right to go on ended after it was granted. Callers learn the reason, and whether to begin again. */
+export class Withdrawal extends Refusal {
+  readonly reason: WithdrawalReason
+
+  constructor(reason: WithdrawalReason, detail: string) {
+    super('WITHDRAWN', detail)
+    this.reason = reason
   }
 }

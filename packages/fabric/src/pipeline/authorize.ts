@@ -22,6 +22,11 @@ export interface AuthorizeRoom {
   findPrincipal(name: string): AgentRecord | null
   /** False once the credential was taken back before its time; absent where none can be. */
   credentialStands?(caller: Caller): boolean
+  /**
+   * Unix milliseconds until which the caller's credential was renewed; 0 where it was not. Absent
+   * where credentials are not renewed.
+   */
+  continuesUntil?(caller: Caller): number
   readonly limits: RateLimits
   now(): number
 }
@@ -90,7 +95,7 @@ export async function authorize(
   // Strangers to a receiver and receivers that do not exist look alike to policy below; only a
   // caller that could be permitted learns the difference.
   const resource = receiver ?? unknownReceiver(target.kind, target.name)
-  const request = policyRequest(authenticated, resource, room)
+  const request = policyRequest(authenticated, { principal: caller, resource }, room)
   const policy = room.policy()
   const decision = policy.decide(request)
   const made = { decision, request, policyVersion: policy.version }
@@ -136,35 +141,6 @@ export class QuotaRefusal extends Refusal {
 }
 
 /**
- * Whether the same question would still be permitted, now: for streams and leases that outlive
- * their first decision. Obligations must not have grown either, since what has already passed was
- * inspected under the old ones.
- */
-export function recheck(authorized: Authorized, room: AuthorizeRoom): Refusal | null {
-  const { caller, arrival } = authorized.authenticated
-  const now = room.now()
-  if (now >= caller.expiresAt) return new Refusal('WITHDRAWN', 'the credential has expired')
-  const record = room.findPrincipal(caller.name)
-  if (record === null || record.status !== 'active') {
-    return new Refusal('WITHDRAWN', `${caller.name} is ${record?.status ?? 'unknown'}`)
-  }
-  if (room.credentialStands?.(caller) === false) {
-    return new Refusal('WITHDRAWN', `the ${caller.method} ${caller.credentialId} was taken back`)
-  }
-  const receiver = room.findReceiver(arrival.target.kind, arrival.target.name)
-  if (receiver === null) return new Refusal('WITHDRAWN', 'the receiver is gone')
-  const before = authorized.decision.obligations
-  const request = policyRequest(authorized.authenticated, receiver, room)
-  const { effect, obligations } = room.policy().decide(request)
-  if (effect !== 'permit') return new Refusal('WITHDRAWN', 'policy no longer permits this')
-  const grown =
-    obligations.mask.some((name) => !before.mask.includes(name)) ||
-    obligations.block.some((name) => !before.block.includes(name)) ||
-    obligations.approval !== null
-  return grown ? new Refusal('WITHDRAWN', 'policy now obliges more than it did') : null
-}
-
-/**
  * What an allowance is for. No agent's name holds a blank, so what a caller asks of the fabric itself
  * is counted apart from its calls, and a connector's records apart from both.
  */
@@ -172,25 +148,30 @@ function countedAs({ kind, name, action }: Target): string {
   return kind === 'fabric' ? `${name} ${action}` : name
 }
 
-/** A scoped credential reaches its targets, and of the fabric only what every call needs beside. */
-function outOfScope(scopes: readonly string[] | null, target: Target): boolean {
+/**
+ * Operations of the fabric that answer within a credential's scopes. All others (state, discovery,
+ * ledger, administration, whatever is added) tell or change more than the scopes name.
+ */
+export const SCOPED_OPERATIONS: ReadonlySet<string> = new Set(['own.receipt'])
+
+/** A scoped credential reaches its targets, and of the fabric only what is narrowed to them. */
+export function outOfScope(scopes: readonly string[] | null, target: Target): boolean {
   if (scopes === null) return false
-  if (target.kind === 'fabric') {
-    return target.action !== 'discover' && !target.operation.startsWith('own.')
-  }
+  if (target.kind === 'fabric') return !SCOPED_OPERATIONS.has(target.operation)
   return !scopes.includes(target.name)
 }
 
-function policyRequest(
+/** The question as it stands now: about `principal` as the directory describes it at this moment. */
+export function policyRequest(
   authenticated: Authenticated,
-  resource: Receiver,
-  room: AuthorizeRoom,
+  { principal, resource }: Pick<PolicyRequest, 'principal' | 'resource'>,
+  room: Pick<AuthorizeRoom, 'now' | 'riskOf'>,
 ): PolicyRequest {
   const { caller, arrival, signed } = authenticated
   const { target, transport } = arrival
   const now = room.now()
   return {
-    principal: caller,
+    principal,
     action: target.action,
     resource,
     context: {

@@ -3,7 +3,9 @@ import { Refusal } from '../lib/refusal.ts'
 import type { Arrival } from './arrival.ts'
 import { authenticate } from './authenticate.ts'
 import { type Authorized, authorize } from './authorize.ts'
+import type { StillPermitted } from './delivery.ts'
 import type { Rooms } from './enforce.ts'
+import { recheck } from './recheck.ts'
 import { recordRefusal } from './record.ts'
 
 /**
@@ -24,6 +26,34 @@ export async function admitControl(rooms: Rooms, arrival: Arrival): Promise<Auth
     await recordRefusal(arrival, authorized, authenticated.caller, rooms)
   }
   return authorized
+}
+
+/** An admitted request for the fabric's own machinery. */
+export interface ControlRequest {
+  readonly caller: Caller
+  readonly authorized: Authorized
+  /** To be asked after every wait, before anything is changed. */
+  readonly still: StillPermitted
+}
+
+/**
+ * Admits a request, carries it out, and asks the question again before anything is handed over:
+ * `work` may have waited for a disk, or for half a minute. Refusals of `work` are recorded as well.
+ */
+export async function answerControl<Value>(
+  rooms: Rooms,
+  arrival: Arrival,
+  work: (request: ControlRequest) => Promise<Value | Refusal>,
+): Promise<Value | Refusal> {
+  const authorized = await admitControl(rooms, arrival)
+  if (authorized instanceof Refusal) return authorized
+  const { caller } = authorized.authenticated
+  const still = () => recheck(authorized, rooms.authorization)
+  const value = await work({ caller, authorized, still })
+  const refusal = value instanceof Refusal ? value : still()
+  if (refusal === null) return value
+  await recordRefusal(arrival, refusal, caller, rooms)
+  return refusal
 }
 
 /**

@@ -1,18 +1,21 @@
 import type { SignedResponse } from '@countersign/protocol'
 import type { MessageSignatures } from '../identity/message-signatures.ts'
 import type { FactValue } from '../ledger/ledger.ts'
-import { Refusal } from '../lib/refusal.ts'
+import { Refusal, type Withdrawal } from '../lib/refusal.ts'
 import { sha256 } from '../lib/sha256.ts'
 import type { Finding } from '../redaction/redactor.ts'
 import { digestFault } from './authenticate.ts'
+import type { AuthorizeRoom } from './authorize.ts'
 import type { Courier, Delivered, StreamEvent } from './delivery.ts'
 import type { InspectRoom } from './inspect.ts'
 import { inspectFields } from './inspect-fields.ts'
 import type { Quota } from './quota.ts'
+import { recheck } from './recheck.ts'
 import { type Intended, maskedSummary } from './record.ts'
 
 export interface DeliverRoom extends InspectRoom {
   readonly signatures: MessageSignatures
+  readonly authorization: AuthorizeRoom
 }
 
 /**
@@ -24,7 +27,8 @@ class Answered {
   readonly status: number
   readonly headers: Delivered['headers']
   readonly contentType: string
-  readonly body: Uint8Array | AsyncIterable<StreamEvent>
+  readonly #body: Body
+  readonly #withheld: (() => Promise<void>) | undefined
   readonly facts: Readonly<Record<string, FactValue>>
   readonly findings: readonly Finding[]
   /** Whether inspection changed the body, so that what the callee said of it no longer holds. */
@@ -35,7 +39,8 @@ class Answered {
     this.status = delivered.status
     this.headers = checked.headers
     this.contentType = delivered.contentType
-    this.body = checked.body
+    this.#body = checked.body
+    this.#withheld = delivered.withheld
     this.facts = checked.facts
     this.findings = checked.findings
     this.masked = checked.body !== delivered.body
@@ -44,7 +49,20 @@ class Answered {
   get quota(): Quota {
     return this.#intended.inspected.authorized.quota
   }
+
+  /** The body, if its caller may still have it at this moment. There is no other way to get it. */
+  handOver(room: AuthorizeRoom): Body | Withdrawal {
+    return recheck(this.#intended.inspected.authorized, room) ?? this.#body
+  }
+
+  /** Ends what the receiver holds open, or handed out, for a caller that may not have it. */
+  async withhold(): Promise<void> {
+    if (this.#body instanceof Uint8Array) await this.#withheld?.()
+    else await this.#body[Symbol.asyncIterator]().return?.()
+  }
 }
+
+type Body = Uint8Array | AsyncIterable<StreamEvent>
 
 export type { Answered }
 
@@ -55,15 +73,21 @@ interface Checked {
   readonly findings: readonly Finding[]
 }
 
-/** Carries what is on record, then holds the answer to the same rules as the request. */
+/**
+ * Carries what is on record, then holds the answer to the same rules as the request. The decision was
+ * made before the intent became durable, which takes time; it is made again before anything leaves.
+ */
 export async function deliver(
   intended: Intended,
   courier: Courier,
   room: DeliverRoom,
 ): Promise<Answered | Refusal> {
-  const delivered = await courier(intended)
-  if (delivered instanceof Refusal) return delivered
   const { authorized } = intended.inspected
+  const still = () => recheck(authorized, room.authorization)
+  const lost = still()
+  if (lost !== null) return lost
+  const delivered = await courier(intended, still)
+  if (delivered instanceof Refusal) return delivered
   const { target } = authorized.authenticated.arrival
   const { obligations } = authorized.decision
 

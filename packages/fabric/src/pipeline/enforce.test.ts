@@ -251,6 +251,58 @@ describe('enforce', () => {
     expect(world.events).toEqual(['intent', 'deliver card 4111'])
   })
 
+  test('a right that ends while the intent is written sends nothing [authorize:every-delivery]', async () => {
+    const world = new World()
+    world.ledgerFails = ({ kind }) => {
+      if (kind === 'intent') world.status = 'quarantined'
+      return false
+    }
+    expect((await world.enforce()).refusal?.code).toBe('WITHDRAWN')
+    expect(world.events).toEqual(['intent', 'outcome'])
+    expect(world.entries.at(-1)?.facts).toMatchObject({ result: 'refused', code: 'WITHDRAWN' })
+  })
+
+  test('a right that ends while the outcome is written gets no response [authorize:every-delivery]', async () => {
+    const world = new World()
+    let withheld = 0
+    const handedOut = { ...delivered(utf8('ok')), withheld: async () => void (withheld += 1) }
+    world.answer = handedOut
+    world.ledgerFails = ({ kind }) => {
+      if (kind === 'outcome') world.decision = deny
+      return false
+    }
+    expect((await world.enforce()).refusal?.code).toBe('WITHDRAWN')
+    expect(withheld).toBe(1)
+    expect(world.events).toEqual(['intent', 'deliver card 4111', 'outcome', 'refusal'])
+    const [, outcome, late] = world.entries
+    expect(late?.exchange).not.toBe(outcome?.exchange)
+    expect(String(late?.facts['private.detail'])).toContain(String(outcome?.exchange))
+  })
+
+  test('roles that were taken in the meantime no longer count [authorize:every-delivery]', async () => {
+    const world = new World()
+    const asked: (readonly string[])[] = []
+    const rooms = world.rooms()
+    const decide = ({
+      principal,
+    }: {
+      readonly principal: { readonly roles: readonly string[] }
+    }) => {
+      asked.push(principal.roles)
+      return principal.roles.includes('reader') ? permit : deny
+    }
+    const authorization = { ...rooms.authorization, policy: () => ({ version: 'v', decide }) }
+    const authenticators = [() => Promise.resolve({ ...caller, roles: ['reader'] })]
+    const outcome = await enforce(
+      { ...rooms, authenticators, authorization },
+      arrival,
+      world.courier,
+    )
+    expect(outcome.refusal?.code).toBe('WITHDRAWN')
+    expect(asked).toEqual([['reader'], []])
+    expect(world.events).toEqual(['intent', 'outcome'])
+  })
+
   test('a delivery that breaks is recorded as indeterminate, never as refused', async () => {
     const world = new World()
     const broken: Courier = () => Promise.reject(new Error('reset by peer'))

@@ -6,7 +6,14 @@ import { authorize } from './authorize.ts'
 import { type Answered, type DeliverRoom, deliver } from './deliver.ts'
 import type { Courier } from './delivery.ts'
 import { inspect } from './inspect.ts'
-import { type Intended, recordIntent, recordOutcome, recordRefusal, writable } from './record.ts'
+import {
+  type Intended,
+  recordIntent,
+  recordLateWithdrawal,
+  recordOutcome,
+  recordRefusal,
+  writable,
+} from './record.ts'
 import { type InspectedEvents, inspectedEvents, type StreamRoom } from './stream.ts'
 
 /** Everything the stages ask for; `compose.ts` is the only place that gathers it. */
@@ -73,13 +80,38 @@ async function conclude(
     await recordOutcome(intended, { result, facts, findings: [] }, rooms)
     return { refusal: answer }
   }
-  if (!(answer.body instanceof Uint8Array)) {
-    const events = inspectedEvents(intended, answer, answer.body, rooms)
+  const first = answer.handOver(rooms.authorization)
+  if (first instanceof Refusal) return withhold(rooms, intended, { answer, refusal: first })
+  if (!(first instanceof Uint8Array)) {
+    const events = inspectedEvents(intended, answer, first, rooms)
     return { refusal: null, answer, body: events }
   }
   const { facts, findings } = answer
-  await recordOutcome(intended, { result: 'delivered', facts, findings }, rooms)
-  return { refusal: null, answer, body: answer.body }
+  const ending = { result: 'delivered', facts, findings } as const
+  await recordOutcome(intended, ending, rooms).catch(async (cause: unknown) => {
+    await answer.withhold().catch(() => undefined)
+    throw cause
+  })
+  // The disk took its time: what the caller gets is decided after it, not before.
+  const body = answer.handOver(rooms.authorization)
+  if (!(body instanceof Refusal)) return { refusal: null, answer, body: first }
+  await answer.withhold().catch(() => undefined)
+  await recordLateWithdrawal(intended, body, rooms).catch(() => undefined)
+  return { refusal: body }
+}
+
+/** The receiver acted, and its response is not handed over. Neither may be told as anything else. */
+async function withhold(
+  rooms: Rooms,
+  intended: Intended,
+  { answer, refusal }: { readonly answer: Answered; readonly refusal: Refusal },
+): Promise<Outcome> {
+  await answer.withhold().catch(() => undefined)
+  const { findings } = answer
+  const why = { code: refusal.code, 'private.detail': writable(refusal.detail) }
+  const facts = { ...answer.facts, ...why }
+  await recordOutcome(intended, { result: 'withheld', facts, findings }, rooms)
+  return { refusal }
 }
 
 /** A stage that could not decide has decided no. */

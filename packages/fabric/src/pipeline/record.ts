@@ -1,8 +1,10 @@
+import { createId } from '@countersign/protocol'
 import type { Detection } from '../detection/detector.ts'
 import type { Caller } from '../identity/caller.ts'
 import type { MessageSignatures } from '../identity/message-signatures.ts'
 import type { Committed, EntryDraft, FactValue } from '../ledger/ledger.ts'
-import type { Refusal } from '../lib/refusal.ts'
+import { systemRandom } from '../lib/random.ts'
+import { Refusal } from '../lib/refusal.ts'
 import { sha256 } from '../lib/sha256.ts'
 import type { Finding } from '../redaction/redactor.ts'
 import type { Arrival } from './arrival.ts'
@@ -103,6 +105,8 @@ function knownCaller({ caller }: Refusal): { caller?: string } {
 export interface Ending {
   readonly result:
     | 'delivered'
+    /** The receiver acted, but the right to its response ended first: the caller did not get it. */
+    | 'withheld'
     | 'refused'
     | 'completed'
     | 'cut'
@@ -131,6 +135,23 @@ export async function recordOutcome(
     at: room.now(),
     facts: { result: ending.result, ...ending.facts },
   })
+}
+
+/**
+ * The right to a response ended while its outcome became durable. That exchange is closed, so the
+ * withdrawal is an entry of its own, which names it.
+ */
+export async function recordLateWithdrawal(
+  intended: Intended,
+  refusal: Refusal,
+  room: RecordRoom,
+): Promise<void> {
+  const { arrival, caller } = intended.inspected.authorized.authenticated
+  const at = room.now()
+  const exchange = createId('dec', at, systemRandom(10))
+  const detail = `the response of ${arrival.exchange} was withheld: ${refusal.detail}`
+  const late = new Refusal(refusal.code, detail)
+  await recordRefusal({ ...arrival, exchange, at }, late, caller, room)
 }
 
 function intentFacts(inspected: Inspected, room: RecordRoom): Record<string, FactValue> {

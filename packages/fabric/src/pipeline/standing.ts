@@ -1,6 +1,7 @@
-import { Refusal } from '../lib/refusal.ts'
-import { type Authorized, type AuthorizeRoom, recheck } from './authorize.ts'
+import type { Refusal } from '../lib/refusal.ts'
+import type { Authorized, AuthorizeRoom } from './authorize.ts'
 import { Interruption } from './interruption.ts'
+import { endOf, recheck } from './recheck.ts'
 
 /** Tells that policy, an identity or a risk score changed, so that long exchanges look again. */
 export interface StandingChanges {
@@ -9,6 +10,8 @@ export interface StandingChanges {
 
 /** setTimeout cannot wait longer (2^31 - 1 ms); a stream that lives that long is checked again then. */
 const timerMsMax = 2_147_483_647
+/** A timer may fire a little early, and a clock may be set back. */
+const lookAgainMsMin = 1
 
 /**
  * Watches one exchange's right to go on. `lost` comes with the refusal the moment the right is gone,
@@ -20,15 +23,25 @@ export function watchStanding(
   changes: StandingChanges,
 ): { readonly lost: Interruption<Refusal>; check(): Refusal | null; close(): void } {
   const lost = new Interruption<Refusal>()
+  let timer: NodeJS.Timeout | undefined
   const look = (): Refusal | null => {
-    const refusal = recheckOrRefuse(authorized, room)
+    const refusal = recheck(authorized, room)
     if (refusal !== null) lost.come(refusal)
     return refusal
   }
+  // Set again each time, because a renewed credential ends later than the one that began.
+  const lookAtEnd = (): void => {
+    const remainingMs = endOf(authorized.authenticated, room) - room.now()
+    timer = setTimeout(
+      () => {
+        if (look() === null) lookAtEnd()
+      },
+      Math.min(Math.max(remainingMs, lookAgainMsMin), timerMsMax),
+    )
+    timer.unref()
+  }
   const stop = changes.onChange(look)
-  const remainingMs = authorized.authenticated.caller.expiresAt - room.now()
-  const timer = setTimeout(look, Math.min(Math.max(remainingMs, 0), timerMsMax))
-  timer.unref()
+  lookAtEnd()
   return {
     lost,
     check: look,
@@ -36,14 +49,5 @@ export function watchStanding(
       stop()
       clearTimeout(timer)
     },
-  }
-}
-
-/** A standing that cannot be re-established is a standing that is lost. */
-function recheckOrRefuse(authorized: Authorized, room: AuthorizeRoom): Refusal | null {
-  try {
-    return recheck(authorized, room)
-  } catch (cause) {
-    return new Refusal('WITHDRAWN', `could not be re-checked: ${String(cause)}`)
   }
 }

@@ -4,6 +4,7 @@ import type { Finding } from '../redaction/redactor.ts'
 import type { AuthorizeRoom } from './authorize.ts'
 import type { Answered } from './deliver.ts'
 import type { StreamEvent } from './delivery.ts'
+import { isFabricName } from './fabric-name.ts'
 import type { InspectRoom } from './inspect.ts'
 import { maskFrame } from './inspect-fields.ts'
 import { Interruption } from './interruption.ts'
@@ -124,6 +125,10 @@ class Transcript {
   ): StreamEvent | Refusal {
     if (this.#events >= eventsMax) {
       return new Refusal('RESPONSE_REJECTED', `the stream exceeds ${eventsMax} events`)
+    }
+    // Otherwise a receiver could end its stream as if the fabric had: never acted, say, or to be retried.
+    if (event.frame.some(([, value]) => isFabricName(value))) {
+      return new Refusal('RESPONSE_REJECTED', 'the receiver imitates an event of the fabric')
     }
     const redacted = room.redactor.redact(event.data, event.contentType, order)
     if (redacted instanceof Refusal) {

@@ -181,6 +181,15 @@ export class ChannelLog {
     if (delivery.due <= order.now) return false
     if (order.verdict === 'done') {
       this.#release(group, delivery, order.now)
+    } else if (order.verdict === 'return') {
+      const attempts = Math.max(delivery.attempts - 1, 0)
+      this.#sql.updateDelivery.run(
+        order.now + order.delayMs,
+        null,
+        attempts,
+        group.id,
+        order.offset,
+      )
     } else if (order.verdict === 'retry' && delivery.attempts < attemptsMax) {
       const due = order.now + order.delayMs
       this.#sql.updateDelivery.run(due, null, delivery.attempts, group.id, order.offset)

@@ -1,5 +1,6 @@
 import { type Dispatcher, errors } from 'undici'
-import type { UpstreamResponse } from '../../transports/http/upstream.ts'
+import { WithdrawnError } from '../../lib/upstream-error.ts'
+import type { UpstreamRequest, UpstreamResponse } from '../../transports/http/upstream.ts'
 
 /** More than this waits for no reader: the socket is read no further until it is taken. */
 const waitingBytesMax = 64 * 1024
@@ -18,6 +19,7 @@ export class Dispatched
 {
   readonly response: Promise<UpstreamResponse>
   readonly #signal: AbortSignal
+  readonly #still: UpstreamRequest['still']
   readonly #answer: (response: UpstreamResponse) => void
   readonly #refuse: (cause: unknown) => void
   readonly #leave = (): void => this.#abort(this.#signal.reason)
@@ -28,7 +30,8 @@ export class Dispatched
   #ended = false
   #failure: { readonly cause: unknown } | null = null
 
-  constructor(signal: AbortSignal) {
+  constructor(signal: AbortSignal, still?: UpstreamRequest['still']) {
+    this.#still = still
     const { promise, resolve, reject } = Promise.withResolvers<UpstreamResponse>()
     this.response = promise
     this.#answer = resolve
@@ -39,6 +42,9 @@ export class Dispatched
 
   onRequestStart(controller: Controller): void {
     if (this.#signal.aborted) return controller.abort(this.#signal.reason as Error)
+    // The request may have waited for this connection much longer than a decision is good for.
+    const refusal = this.#still?.() ?? null
+    if (refusal !== null) return controller.abort(new WithdrawnError(refusal))
     this.#controller = controller
   }
 

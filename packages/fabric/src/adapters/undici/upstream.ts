@@ -1,7 +1,7 @@
 import type { ConnectionOptions } from 'node:tls'
 import { PeerError } from '@countersign/protocol/tls'
 import { type buildConnector, type Dispatcher, errors, Pool } from 'undici'
-import { UpstreamError } from '../../lib/upstream-error.ts'
+import { UpstreamError, WithdrawnError } from '../../lib/upstream-error.ts'
 import type { Upstream, UpstreamRequest } from '../../transports/http/upstream.ts'
 import { Dispatched } from './dispatched.ts'
 
@@ -65,7 +65,7 @@ export function undiciUpstream(options: UpstreamOptions): Upstream & { refresh()
     async request(endpoint, request) {
       try {
         const { origin, prefix } = placeOf(endpoint.url)
-        const dispatched = new Dispatched(request.signal)
+        const dispatched = new Dispatched(request.signal, request.still)
         poolFor(origin, endpoint.spiffeId).dispatch(toDispatch(prefix, request), dispatched)
         return await dispatched.response
       } catch (cause) {
@@ -127,7 +127,8 @@ const unsentCodes: ReadonlySet<string> = new Set([
   'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
 ])
 
-function toUpstreamError(cause: unknown): UpstreamError {
+function toUpstreamError(cause: unknown): UpstreamError | WithdrawnError {
+  if (cause instanceof WithdrawnError) return cause
   const code = cause instanceof Error && 'code' in cause ? String(cause.code) : ''
   const timedOut =
     cause instanceof errors.HeadersTimeoutError || cause instanceof errors.ConnectTimeoutError

@@ -1,7 +1,7 @@
 import { Refusal } from '../../lib/refusal.ts'
 import type { Courier } from '../../pipeline/delivery.ts'
 import { enforce, type Rooms } from '../../pipeline/enforce.ts'
-import { exchangeHeaders, problem } from '../http/call.ts'
+import { exchangeHeaders, refusalEvent } from '../http/call.ts'
 import { parseJsonBody } from '../http/json-body.ts'
 import { arrivalOf, problemReply, type Surface, type Visit } from './visit.ts'
 
@@ -39,11 +39,7 @@ export function adminSurface(rooms: Rooms, administration: Administration): Surf
     if (outcome.body instanceof Uint8Array) {
       return { status: outcome.answer.status, headers, body: outcome.body }
     }
-    const farewell = (refusal: Refusal) => ({
-      data: new TextEncoder().encode(problem(refusal, visit.exchange, 403)),
-      contentType: 'application/json' as const,
-      frame: [['event', 'countersign-refusal']] as const,
-    })
+    const farewell = (refusal: Refusal) => [refusalEvent(refusal, visit.exchange, 403)]
     return { status: 200, headers, body: { events: outcome.body, farewell } }
   }
 }

@@ -12,10 +12,10 @@ import {
 import type { FactValue } from '../../ledger/ledger.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import type { Target } from '../../pipeline/arrival.ts'
-import { admitControl } from '../../pipeline/control.ts'
+import { admitControl, answerControl } from '../../pipeline/control.ts'
 import type { Courier, Delivered } from '../../pipeline/delivery.ts'
 import { enforce, type Rooms } from '../../pipeline/enforce.ts'
-import { recordRefusal } from '../../pipeline/record.ts'
+import { mayReceive } from '../../pipeline/recheck.ts'
 import type { PolicyAction } from '../../policy/policy.ts'
 import { exchangeHeaders, quotaHeaders } from '../http/call.ts'
 import type { Reply } from '../http/respond.ts'
@@ -60,9 +60,9 @@ function publish({ rooms, channels }: ChannelsSurfaceOptions, visit: Visit, chan
   const decoded = decodePublish(visit.incoming.body)
   const target = targetOf(channel, 'publish', 'publish')
   if (decoded instanceof Refusal) return exchange(rooms, visit, target, decoded)
-  return exchange(rooms, visit, { ...target, labels: decoded.labels }, async (intended) => {
+  return exchange(rooms, visit, { ...target, labels: decoded.labels }, async (intended, still) => {
     const { caller } = intended.inspected.authorized.authenticated
-    const answer = await channels.publish({ channel, caller: caller.name }, decoded)
+    const answer = await channels.publish({ channel, caller: caller.name, still }, decoded)
     if (answer instanceof Refusal) return answer
     const stored = answer.results.filter(({ state }) => state === 'stored').length
     return delivered(encodePublishAnswer(answer), 'application/json', {
@@ -77,15 +77,23 @@ function lease({ rooms, channels }: ChannelsSurfaceOptions, visit: Visit, channe
   const request = parseLeaseRequest(visit.incoming.body)
   const target = targetOf(channel, 'consume', 'lease')
   if (request === null) return exchange(rooms, visit, target, malformed('lease'))
-  return exchange(rooms, visit, target, async (intended) => {
-    const { caller } = intended.inspected.authorized.authenticated
-    const leased = await channels.lease({ channel, caller: caller.name }, request, visit.signal)
+  return exchange(rooms, visit, target, async (intended, still) => {
+    const { authorized } = intended.inspected
+    const call = {
+      ...{ channel, still, caller: authorized.authenticated.caller.name },
+      mayReceive: (labels: readonly string[]) =>
+        mayReceive(authorized, labels, rooms.authorization),
+    }
+    const leased = await channels.lease(call, request, visit.signal)
     if (leased instanceof Refusal) return leased
-    const frames = leased.map(({ message, ...rest }) => ({ ...rest, ...message }))
-    return delivered(encodeLeases(frames), CHANNEL_FRAMES_TYPE, {
-      messages: leased.length,
-      offsets: leased.map(({ message }) => message.offset).join(' '),
-    })
+    const { messages } = leased
+    const frames = messages.map(({ message, ...rest }) => ({ ...rest, ...message }))
+    const facts = {
+      messages: messages.length,
+      offsets: messages.map(({ message }) => message.offset).join(' '),
+    }
+    const answer = delivered(encodeLeases(frames), CHANNEL_FRAMES_TYPE, facts)
+    return { ...answer, withheld: () => leased.giveBack() }
   })
 }
 
@@ -93,9 +101,9 @@ function settle({ rooms, channels }: ChannelsSurfaceOptions, visit: Visit, chann
   const settlement = parseSettlement(visit.incoming.body)
   const target = targetOf(channel, 'consume', 'settle')
   if (settlement === null) return exchange(rooms, visit, target, malformed('settlement'))
-  return exchange(rooms, visit, target, async (intended) => {
+  return exchange(rooms, visit, target, async (intended, still) => {
     const { caller } = intended.inspected.authorized.authenticated
-    const answer = await channels.settle({ channel, caller: caller.name }, settlement)
+    const answer = await channels.settle({ channel, caller: caller.name, still }, settlement)
     if (answer instanceof Refusal) return answer
     // The receiver's word for having opened the messages, bound to the senders' signatures.
     return delivered(encodeSettlementAnswer(answer.settled), 'application/json', {
@@ -146,13 +154,10 @@ async function control(
   carryOut: (call: ChannelCall) => Promise<Reply | Refusal>,
 ): Promise<Reply> {
   const arrival = arrivalOf(visit, targetOf(channel, action, `${action}.channel`))
-  const admitted = await admitControl(rooms, arrival)
-  if (admitted instanceof Refusal) return refused(admitted, visit.exchange)
-  const { caller } = admitted.authenticated
-  const reply = await carryOut({ channel, caller: caller.name })
-  if (!(reply instanceof Refusal)) return reply
-  await recordRefusal(arrival, reply, caller, rooms)
-  return refused(reply, visit.exchange)
+  const reply = await answerControl(rooms, arrival, ({ caller, still }) =>
+    carryOut({ channel, caller: caller.name, still }),
+  )
+  return reply instanceof Refusal ? refused(reply, visit.exchange) : reply
 }
 
 async function exchange(

@@ -7,8 +7,11 @@ import {
 import type { Caller } from '../../identity/caller.ts'
 import type { Committed, EntryDraft, OpenedEntry } from '../../ledger/ledger.ts'
 import { Refusal } from '../../lib/refusal.ts'
-import { admitControl, refuseUnread } from '../../pipeline/control.ts'
+import type { Arrival } from '../../pipeline/arrival.ts'
+import type { Authorized } from '../../pipeline/authorize.ts'
+import { admitControl, answerControl, refuseUnread } from '../../pipeline/control.ts'
 import type { Rooms } from '../../pipeline/enforce.ts'
+import { recheck } from '../../pipeline/recheck.ts'
 import type { PolicyAction } from '../../policy/policy.ts'
 import { exchangeHeaders } from '../http/call.ts'
 import type { EndpointRegistry } from '../http/endpoint-registry.ts'
@@ -38,33 +41,39 @@ export function receiptsSurface(options: ControlOptions): Surface {
     const malformed = isId('dec', exchange)
       ? null
       : new Refusal('MESSAGE_MALFORMED', `${exchange} is no exchange`)
-    const admitted = await admit(
-      options,
-      visit,
-      { action: 'read', operation: 'own.receipt' },
-      malformed,
+    const { rooms, ledger } = options
+    const own = arrivalFor(visit, { action: 'read', operation: 'own.receipt' }, malformed)
+    const found = await answerControl(rooms, own, async ({ caller }) =>
+      isOwn(await ledger.explain(exchange), caller)
+        ? { receipt: await ledger.findReceipt(exchange) }
+        : null,
     )
-    if (admitted instanceof Refusal) return problemReply(admitted, visit.exchange)
-    const entries = await options.ledger.explain(exchange)
-    if (!isOwn(entries, admitted)) {
-      const wider = await admit(options, visit, { action: 'read', operation: 'receipt.read' })
-      if (wider instanceof Refusal) return problemReply(wider, visit.exchange)
-    }
-    const receipt = await options.ledger.findReceipt(exchange)
-    if (receipt === null) {
+    const wider = arrivalFor(visit, { action: 'read', operation: 'receipt.read' })
+    const answer =
+      found ??
+      (await answerControl(rooms, wider, async () => ({
+        receipt: await ledger.findReceipt(exchange),
+      })))
+    if (answer instanceof Refusal) return problemReply(answer, visit.exchange)
+    if (answer.receipt === null) {
       const refusal = new Refusal('RECEIVER_UNKNOWN', `${exchange} has no receipt yet`)
       return problemReply(refusal, visit.exchange)
     }
     const type = 'application/vnd.countersign.receipt+json'
-    return { status: 200, headers: [['content-type', type]], body: receipt }
+    return { status: 200, headers: [['content-type', type]], body: answer.receipt }
   }
 }
 
-/** The receiver is a bare name: what a channel or the fabric received is nobody's by that name. */
-function isOwn(entries: readonly OpenedEntry[], { spiffeId, name }: Caller): boolean {
+/**
+ * The receiver is a bare name: what a channel or the fabric received is nobody's by that name. A
+ * scoped credential reads what went to its targets, and not what else its holder exchanged.
+ */
+function isOwn(entries: readonly OpenedEntry[], { spiffeId, name, scopes }: Caller): boolean {
   return entries.some(({ facts }) => {
+    const isInScope = scopes === null || scopes.some((scope) => scope === facts['receiver'])
     const isToAgent = facts['protocol'] !== 'queue' && facts['protocol'] !== 'admin'
-    return facts['caller'] === spiffeId || (isToAgent && facts['receiver'] === name)
+    const isEnd = facts['caller'] === spiffeId || (isToAgent && facts['receiver'] === name)
+    return isInScope && isEnd
   })
 }
 
@@ -94,17 +103,19 @@ type MeshAnswer = (
 
 const meshAnswers: Readonly<Record<string, MeshAnswer>> = {
   'GET /v1/mesh/state': async (options, visit) => {
-    const admitted = await admit(options, visit, { action: 'discover', operation: 'mesh.state' })
-    if (admitted instanceof Refusal) return admitted
     const after = Number(visit.query.get('after') ?? '-1')
     const beyond = Number.isSafeInteger(after) ? after : -1
-    return jsonReply(await options.meshState(beyond, longPollMs, visit.signal))
+    const arrival = arrivalFor(visit, { action: 'discover', operation: 'mesh.state' })
+    return answerControl(options.rooms, arrival, async () =>
+      jsonReply(await options.meshState(beyond, longPollMs, visit.signal)),
+    )
   },
   'POST /v1/mesh/endpoints': async (options, visit) => {
     // Where a name is reached is written for others to go by: a key or a token that may find agents,
     // narrowed or stolen, must not move one.
-    const admitted = await admit(options, visit, { action: 'record', operation: 'mesh.register' })
-    if (admitted instanceof Refusal) return admitted
+    const request = await admit(options, visit, { action: 'record', operation: 'mesh.register' })
+    if (request instanceof Refusal) return request
+    const { caller: admitted } = request.authenticated
     const registration = parse(visit, parseMeshRegistration)
     if (registration instanceof Refusal) return refuse(options, visit, registration)
     const expiresAt = visit.at + registration.ttlSeconds * 1000
@@ -117,12 +128,19 @@ const meshAnswers: Readonly<Record<string, MeshAnswer>> = {
     return jsonReply({ expiresAt })
   },
   'POST /v1/mesh/entries': async (options, visit, checks) => {
-    const admitted = await admit(options, visit, { action: 'record', operation: 'mesh.entries' })
-    if (admitted instanceof Refusal) return admitted
+    const request = await admit(options, visit, { action: 'record', operation: 'mesh.entries' })
+    if (request instanceof Refusal) return request
+    const { caller: admitted } = request.authenticated
     const entries = parse(visit, parseMeshEntries)
     if (entries instanceof Refusal) return refuse(options, visit, entries)
     const claim = await checks.claim(entries, admitted, visit.at)
     if (claim instanceof Refusal) return refuse(options, visit, claim)
+    // Claims are checked against the disk and by signatures, during which a connector can lose its right.
+    const lost = recheck(request, options.rooms.authorization)
+    if (lost !== null) {
+      claim.settle(new Set())
+      return refuse(options, visit, lost)
+    }
     // When it happened is for the fabric's clock to say: nobody writes among the entries of last year.
     const { at } = visit
     const facts = { transport: 'mesh', producer: admitted.spiffeId }
@@ -154,17 +172,23 @@ async function refuse({ rooms }: ControlOptions, visit: Visit, refusal: Refusal)
   return refusal
 }
 
-async function admit(
+function admit(
   { rooms }: ControlOptions,
   visit: Visit,
-  asked: { readonly action: PolicyAction; readonly operation: string },
+  asked: Asked,
   fault: Refusal | null = null,
-): Promise<Caller | Refusal> {
-  const { action, operation } = asked
+): Promise<Authorized | Refusal> {
+  return admitControl(rooms, arrivalFor(visit, asked, fault))
+}
+
+interface Asked {
+  readonly action: PolicyAction
+  readonly operation: string
+}
+
+function arrivalFor(visit: Visit, asked: Asked, fault: Refusal | null = null): Arrival {
   const target = { kind: 'fabric', name: 'fabric', protocol: 'admin', tool: '' } as const
-  const arrival = arrivalOf(visit, { ...target, action, operation }, fault)
-  const admitted = await admitControl(rooms, arrival)
-  return admitted instanceof Refusal ? admitted : admitted.authenticated.caller
+  return arrivalOf(visit, { ...target, ...asked }, fault)
 }
 
 function parse<T>(visit: Visit, read: (value: unknown) => T): T | Refusal {

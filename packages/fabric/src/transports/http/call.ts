@@ -1,5 +1,5 @@
-import { type DecisionId, REFUSALS, utf8 } from '@countersign/protocol'
-import { Refusal } from '../../lib/refusal.ts'
+import { type DecisionId, REFUSALS, utf8, WITHDRAWALS } from '@countersign/protocol'
+import { Refusal, Withdrawal } from '../../lib/refusal.ts'
 import type { Arrival, Transport } from '../../pipeline/arrival.ts'
 import { QuotaRefusal } from '../../pipeline/authorize.ts'
 import type { Courier, StreamEvent } from '../../pipeline/delivery.ts'
@@ -97,7 +97,7 @@ function answerReply(
     const kept = answer.masked ? headers.filter(([name]) => !ofBody.has(name)) : headers
     return { status: answer.status, headers: kept, body }
   }
-  const farewell = (refusal: Refusal): StreamEvent => farewellEvent(refusal, call, classified)
+  const farewell = (refusal: Refusal) => terminalEvents(refusal, call, classified)
   return { status: answer.status, headers, body: { events: body, farewell } }
 }
 
@@ -117,6 +117,7 @@ export function refusalReply(
   const headers: [string, string][] = [
     ...exchangeHeaders(call.exchange),
     ['countersign-refusal', refusal.code],
+    ...withdrawalHeaders(refusal),
     ['cache-control', 'no-store'],
   ]
   headers.push(...quotaHeadersOf(refusal))
@@ -131,10 +132,12 @@ export function refusalReply(
 /** Problem Details (RFC 9457). The sentence is the fixed one; the detail is for the ledger alone. */
 export function problem(refusal: Refusal, exchange: string, status: number): string {
   const { says, retry } = REFUSALS[refusal.code]
+  const ended = withdrawalMembers(refusal)
   const type = `urn:countersign:refusal:${refusal.code.toLowerCase().replaceAll('_', '-')}`
   return JSON.stringify({
     ...{ type, title: says, status, code: refusal.code, retry, exchange },
     ...limitMember(refusal),
+    ...ended,
   })
 }
 
@@ -143,26 +146,51 @@ function limitMember({ limit }: Refusal): { readonly limit?: string } {
   return limit === null ? {} : { limit }
 }
 
+/** The reason beside the code, where only the head of a response is believed. */
+export function withdrawalHeaders(refusal: Refusal): [string, string][] {
+  return refusal instanceof Withdrawal ? [['countersign-withdrawal', refusal.reason]] : []
+}
+
+/** Why a right ended, and whether its holder may begin again: with a newer credential, say. */
+function withdrawalMembers(refusal: Refusal): object {
+  if (!(refusal instanceof Withdrawal)) return {}
+  const { reason } = refusal
+  return { reason, reconnect: WITHDRAWALS[reason].reconnect }
+}
+
 function rpcError(
   refusal: Refusal,
   call: Pick<Call, 'exchange' | 'wireOf'>,
   classified: Pick<Classified, 'rpcId'>,
 ): string {
   const { says, retry } = REFUSALS[refusal.code]
-  const data = { code: refusal.code, retry, exchange: call.exchange, ...limitMember(refusal) }
+  const ended = { ...limitMember(refusal), ...withdrawalMembers(refusal) }
+  const data = { code: refusal.code, retry, exchange: call.exchange, ...ended }
   const error = { code: call.wireOf(refusal).jsonRpc, message: says, data }
   return JSON.stringify({ jsonrpc: '2.0', id: classified.rpcId ?? null, error })
 }
 
-function farewellEvent(refusal: Refusal, call: Call, classified: Classified): StreamEvent {
-  const isRpc = classified.rpcId !== undefined
-  const status = call.wireOf(refusal).status
+/**
+ * The end of a stream that was cut. A JSON-RPC client is given an error that it understands, which a
+ * receiver could have written as well; the event after it can come from the fabric alone.
+ */
+export function terminalEvents(
+  refusal: Refusal,
+  call: Pick<Call, 'exchange' | 'wireOf'>,
+  classified: Pick<Classified, 'rpcId'>,
+): StreamEvent[] {
+  const marked = refusalEvent(refusal, call.exchange, call.wireOf(refusal).status)
+  if (classified.rpcId === undefined) return [marked]
+  const error = utf8(rpcError(refusal, call, classified))
+  return [{ data: error, contentType: 'application/json', frame: [] }, marked]
+}
+
+/** No event of a receiver gets past inspection under this name. */
+export function refusalEvent(refusal: Refusal, exchange: string, status: number): StreamEvent {
   return {
-    data: utf8(
-      isRpc ? rpcError(refusal, call, classified) : problem(refusal, call.exchange, status),
-    ),
+    data: utf8(problem(refusal, exchange, status)),
     contentType: 'application/json',
-    frame: isRpc ? [] : [['event', 'countersign-refusal']],
+    frame: [['event', 'countersign-refusal']],
   }
 }
 

@@ -1,6 +1,6 @@
 import { type Answer, readSignedResponse, type SignedResponse } from '@countersign/protocol'
 import { Refusal } from '../../lib/refusal.ts'
-import { UpstreamError } from '../../lib/upstream-error.ts'
+import { UpstreamError, WithdrawnError } from '../../lib/upstream-error.ts'
 import type { Courier, Delivered, StreamEvent } from '../../pipeline/delivery.ts'
 import type { Intended } from '../../pipeline/record.ts'
 import type { CardMediation } from './agent-card.ts'
@@ -49,7 +49,7 @@ const returnedNames: ReadonlySet<string> = new Set([
 
 /** Carries an exchange to an agent over HTTP: rebuilt from the parsed model, never raw. */
 export function callCourier(options: CallCourierOptions): Courier {
-  return async (intended) => {
+  return async (intended, still) => {
     const { arrival } = intended.inspected.authorized.authenticated
     const { signer, receiverId } = options
     const forwarded = forwardedRequest(intended, arrival.message, signer, receiverId)
@@ -59,6 +59,7 @@ export function callCourier(options: CallCourierOptions): Courier {
         ...forwarded.request,
         body: intended.inspected.body,
         signal: patience.signal,
+        still,
       })
       const delivered = await readResponse(response, forwarded, intended, options)
       if (delivered instanceof Refusal || delivered.body instanceof Uint8Array) patience.end()
@@ -171,6 +172,7 @@ function cancellable(response: UpstreamResponse): AsyncIterable<StreamEvent> {
  */
 function toRefusal(cause: unknown, timedOut: boolean): Refusal {
   if (timedOut) return new Refusal('RECEIVER_TIMED_OUT', 'no answer within the limit')
+  if (cause instanceof WithdrawnError) return cause.refusal
   if (cause instanceof UpstreamError) {
     if (cause.timedOut) return new Refusal('RECEIVER_TIMED_OUT', cause.message)
     if (cause.unsent) return new Refusal('RECEIVER_UNREACHABLE', cause.message)

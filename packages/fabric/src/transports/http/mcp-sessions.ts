@@ -31,7 +31,7 @@ export function createMcpSessions(): McpSessions {
 
 /** Guards a courier: another's session looks like one that never was, and new ones are bound. */
 export function withSessions(courier: Courier, sessions: McpSessions): Courier {
-  return async (intended) => {
+  return async (intended, still) => {
     const { arrival, caller } = intended.inspected.authorized.authenticated
     const receiver = arrival.target.name
     // Whatever the request was taken for: the receiver goes by the header alone.
@@ -39,7 +39,7 @@ export function withSessions(courier: Courier, sessions: McpSessions): Courier {
     if (sessionId !== undefined && sessions.owner(receiver, sessionId) !== caller.spiffeId) {
       return new Refusal('RECEIVER_UNKNOWN', 'the MCP session is not one of this caller')
     }
-    const delivered = await courier(intended)
+    const delivered = await courier(intended, still)
     if (delivered instanceof Refusal) return delivered
     if (sessionId !== undefined && arrival.target.operation === 'session/end') {
       sessions.end(receiver, sessionId)

@@ -14,11 +14,13 @@ function silentReply(headers: Reply['headers'] = []) {
       return Promise.resolve()
     },
   }
-  const farewell = () => ({
-    data: new Uint8Array(0),
-    contentType: 'text/plain' as const,
-    frame: [],
-  })
+  const farewell = () => [
+    {
+      data: new Uint8Array(0),
+      contentType: 'text/plain' as const,
+      frame: [],
+    },
+  ]
   const reply: Reply = { status: 200, headers, body: { events, farewell } }
   return { reply, abandoned: abandoned.promise }
 }

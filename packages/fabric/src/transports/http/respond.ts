@@ -20,8 +20,8 @@ export interface Reply {
 
 export interface ReplyEvents {
   readonly events: InspectedEvents
-  /** The last event of a stream that was cut, in the caller's own protocol. */
-  farewell(refusal: Refusal): StreamEvent
+  /** The last events of a stream that was cut, in the caller's own protocol. */
+  farewell(refusal: Refusal): readonly StreamEvent[]
 }
 
 /** Longer silence makes intermediaries and clients give a stream up. */
@@ -104,7 +104,9 @@ async function writeEvents(out: ServerResponse, { events, farewell }: ReplyEvent
       const next = await gone.or(events.next())
       if (next === 'gone' || isClosed(out)) break
       if (next.done === true) {
-        if (next.value !== null) out.write(formatEvent(farewell(next.value)))
+        for (const event of next.value === null ? [] : farewell(next.value)) {
+          out.write(formatEvent(event))
+        }
         break
       }
       if (!out.write(formatEvent(next.value))) {

@@ -95,6 +95,6 @@ export function formatEvent(event: StreamEvent): Uint8Array {
   const frame = event.frame.map(([name, value]) => `${name}: ${value}\n`).join('')
   const data = parseUtf8(event.data)
   if (data === '' && event.frame.length > 0) return utf8(`${frame}\n`)
-  const lines = data.split('\n').map((line) => `data: ${line}\n`)
+  const lines = data.split(/\r\n?|\n/).map((line) => `data: ${line}\n`)
   return utf8(`${frame}${lines.join('')}\n`)
 }

@@ -1,3 +1,5 @@
+import type { StillPermitted } from '../../pipeline/delivery.ts'
+
 /** Where a receiver listens. */
 export interface Endpoint {
   /** `http:` only for loopback or where the operator says so; `https:` elsewhere. */
@@ -13,6 +15,8 @@ export interface UpstreamRequest {
   readonly headers: readonly (readonly [string, string])[]
   readonly body: Uint8Array
   readonly signal: AbortSignal
+  /** Asked when a connection is free, just before the first byte leaves; absent where nothing waits. */
+  readonly still?: StillPermitted
 }
 
 export interface UpstreamResponse {
@@ -25,7 +29,7 @@ export interface UpstreamResponse {
 
 /**
  * Sends rebuilt requests to receivers. Resolves with the head and an unread body; rejects with
- * `UpstreamError` only. Never follows a redirect, never retries, never pipelines.
+ * `UpstreamError`, or with `WithdrawnError` where `still` gave a refusal. Never follows a redirect, never retries, never pipelines.
  */
 export interface Upstream {
   request(endpoint: Endpoint, request: UpstreamRequest): Promise<UpstreamResponse>

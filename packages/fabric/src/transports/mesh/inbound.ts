@@ -208,8 +208,8 @@ async function writeMeshReply(response: NodeResponse, reply: Reply): Promise<voi
 
 /** The connector holds the agent's key, so the agent's answer is countersigned here, on its behalf. */
 function countersigning(courier: Courier, incoming: Incoming, options: InboundOptions): Courier {
-  return async (intended) => {
-    const delivered = await courier(intended)
+  return async (intended, still) => {
+    const delivered = await courier(intended, still)
     if (delivered instanceof Refusal) return delivered
     const final = rewritten(delivered)
     return final instanceof Refusal ? final : countersign(final, incoming, options)

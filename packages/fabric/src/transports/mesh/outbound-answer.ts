@@ -1,5 +1,11 @@
-import { isId, isRefusalCode, parseLimitText, type SignableRequest } from '@countersign/protocol'
-import { Refusal } from '../../lib/refusal.ts'
+import {
+  isId,
+  isRefusalCode,
+  isWithdrawalReason,
+  parseLimitText,
+  type SignableRequest,
+} from '@countersign/protocol'
+import { Refusal, Withdrawal } from '../../lib/refusal.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
 import type { Rooms } from '../../pipeline/enforce.ts'
 import { cardMediator } from '../http/agent-card.ts'
@@ -49,6 +55,7 @@ const answeredNames: ReadonlySet<string> = new Set([
   'countersign-limit',
   'countersign-receipt',
   'countersign-refusal',
+  'countersign-withdrawal',
   'etag',
   'mcp-protocol-version',
   'mcp-session-id',
@@ -66,7 +73,7 @@ export async function readAnswer(
 ): Promise<Answer | Refusal> {
   const headers = response.headers
     .map(([name, value]): [string, string] => [name.toLowerCase(), value])
-    .filter(([name]) => answeredNames.has(name))
+    .filter(([name, value]) => answeredNames.has(name) && isOurs(name, value))
   const contentType = headers.find(([name]) => name === 'content-type')?.[1] ?? ''
   const isStream = contentType.toLowerCase().startsWith('text/event-stream')
   const body = isStream ? null : await readBodyOf(response, options.bodyBytesMax)
@@ -97,6 +104,12 @@ export async function readAnswer(
   return new Refusal('RESPONSE_REJECTED', 'an agent card in a stream leads past the fabric')
 }
 
+/** What speaks of an exchange has the one form that a fabric gives it. */
+function isOurs(name: string, value: string): boolean {
+  if (name === 'countersign-exchange') return isId('dec', value)
+  return name !== 'countersign-receipt' || isId('dec', value.replace(/^\/v1\/receipts\//, ''))
+}
+
 /**
  * A refusal by the receiver's connector, which nobody countersigns, in our words: what a receiver
  * writes there unsigned is not handed on. Null for an answer; what only calls itself a refusal, to
@@ -116,7 +129,9 @@ function refusedAnswer(
   }
   const wireOf = () => MESH_WIRE[code]
   const limit = parseLimitText(headers.find(([name]) => name === 'countersign-limit')?.[1] ?? '')
-  const refusal = new Refusal(code, '', null, { limit })
+  const reason = headers.find(([name]) => name === 'countersign-withdrawal')?.[1]
+  const isWithdrawal = code === 'WITHDRAWN' && isWithdrawalReason(reason)
+  const refusal = isWithdrawal ? new Withdrawal(reason, '') : new Refusal(code, '', null, { limit })
   const reply = refusalReply(refusal, { exchange, wireOf }, { rpcId })
   const kept = headers.filter(([name]) => name === 'retry-after' || name.startsWith('ratelimit'))
   const body = reply.body instanceof Uint8Array ? reply.body : new Uint8Array(0)

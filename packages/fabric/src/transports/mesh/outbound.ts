@@ -14,23 +14,25 @@ import {
 import type { Clock } from '../../lib/clock.ts'
 import type { Random } from '../../lib/random.ts'
 import { Refusal } from '../../lib/refusal.ts'
-import { UpstreamError } from '../../lib/upstream-error.ts'
+import { UpstreamError, WithdrawnError } from '../../lib/upstream-error.ts'
 import type { Arrival, PresentedSignature } from '../../pipeline/arrival.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
 import { admitControl } from '../../pipeline/control.ts'
 import type { Rooms } from '../../pipeline/enforce.ts'
-import { Interruption } from '../../pipeline/interruption.ts'
+import { recheck } from '../../pipeline/recheck.ts'
 import { recordRefusal, sha256 } from '../../pipeline/record.ts'
 import type { Balancer } from '../http/balancer.ts'
-import { refusalReply } from '../http/call.ts'
+import { refusalEvent, refusalReply, terminalEvents } from '../http/call.ts'
 import { type Classified, classifyIncoming } from '../http/classify.ts'
 import { forwardedHeaders, type Head } from '../http/head.ts'
 import { type Incoming, type NodeRequest, readIncoming } from '../http/incoming.ts'
 import { leavingSignal, type Reply, writeReply } from '../http/respond.ts'
 import { refuseUnparsed } from '../http/unparsed.ts'
+import type { UpstreamResponse } from '../http/upstream.ts'
 import type { ConnectorAgent } from './connector-agent.ts'
 import { closeListener, type Listener, listen } from './inbound.ts'
 import { type Answer, type OutboundRoute, readAnswer } from './outbound-answer.ts'
+import { outboundEvents, type ToldRefusal } from './outbound-stream.ts'
 import { MESH_WIRE } from './wire.ts'
 
 export type { OutboundRoute } from './outbound-answer.ts'
@@ -134,7 +136,7 @@ async function carry(
   options: OutboundOptions,
   call: OutboundCall,
   incoming: Incoming | Refusal,
-): Promise<Answer | Refusal> {
+): Promise<Reply | Refusal> {
   const order = incoming instanceof Refusal ? incoming : readOrder(options, incoming)
   if (incoming instanceof Refusal || order instanceof Refusal) {
     return refuse(options, call, order as Refusal)
@@ -150,16 +152,59 @@ async function carry(
     await recordRefusal(arrival, refusal, caller, options.rooms)
     return new RefusedCall(refusal, rpcId)
   }
+  const still = () => recheck(admitted, options.rooms.authorization)
   const response = await options.upstream
-    .request(order.route, { ...request, body: incoming.body, signal: call.signal })
+    .request(order.route, { ...request, body: incoming.body, signal: call.signal, still })
     .catch(toRefusal)
   if (response instanceof Refusal) return refused(response)
   const answered = { route: order.route, classified: order.classified, admitted }
   const answer = await readAnswer(options, { response, request }, answered)
-  return answer instanceof Refusal ? refused(answer) : answer
+  if (answer instanceof Refusal) return refused(answer)
+  // The answer took its time: what the agent gets is decided after it, not before.
+  const lost = still()
+  if (lost !== null) response.discard()
+  if (lost !== null) return refused(lost)
+  if (answer.body instanceof Uint8Array) return { ...answer, body: answer.body }
+  return streamed(options, { answer, response, admitted, arrival, order }, call)
+}
+
+interface Streamed {
+  readonly answer: Answer
+  readonly response: UpstreamResponse
+  readonly admitted: Authorized
+  readonly arrival: Arrival
+  readonly order: Order
+}
+
+function streamed(
+  { rooms }: OutboundOptions,
+  { answer, response, admitted, arrival, order }: Streamed,
+  { exchange }: OutboundCall,
+): Reply {
+  let told: ToldRefusal | null = null
+  const isFromFabric = order.route.prefix !== ''
+  const { caller } = admitted.authenticated
+  const record = (refusal: Refusal) => recordRefusal(arrival, refusal, caller, rooms)
+  const events = outboundEvents({ rooms, admitted, response, isFromFabric, record }, (ended) => {
+    told = ended
+  })
+  const wireOf = ({ code }: Refusal) => MESH_WIRE[code]
+  const theirs = answer.headers.find(([name]) => name === 'countersign-exchange')?.[1] ?? exchange
+  return {
+    status: answer.status,
+    headers: answer.headers,
+    body: {
+      events,
+      farewell: (refusal) =>
+        told === null
+          ? terminalEvents(refusal, { exchange, wireOf }, order.classified)
+          : [refusalEvent(refusal, theirs, wireOf(refusal).status)],
+    },
+  }
 }
 
 function toRefusal(cause: unknown): Refusal {
+  if (cause instanceof WithdrawnError) return cause.refusal
   if (!(cause instanceof UpstreamError)) throw cause
   if (cause.timedOut) return new Refusal('RECEIVER_TIMED_OUT', cause.message)
   const detail = cause.unsent ? cause.message : `indeterminate: ${cause.message}`
@@ -265,23 +310,9 @@ function replyTo(refusal: Refusal, { exchange }: OutboundCall): Reply {
 
 async function write(
   response: ServerResponse,
-  answer: Answer | Refusal,
+  answer: Reply | Refusal,
   call: OutboundCall,
 ): Promise<void> {
   if (answer instanceof Refusal) return writeReply(response, replyTo(answer, call))
-  response.writeHead(answer.status, answer.headers.flat())
-  if (answer.body instanceof Uint8Array) {
-    response.end(answer.body)
-    return
-  }
-  response.flushHeaders()
-  const gone = new Interruption<void>()
-  response.once('close', () => gone.come())
-  for await (const chunk of answer.body) {
-    if (!response.write(chunk)) {
-      await gone.or(new Promise<void>((drained) => response.once('drain', drained)))
-    }
-    if (response.destroyed) break
-  }
-  response.end()
+  return writeReply(response, answer)
 }

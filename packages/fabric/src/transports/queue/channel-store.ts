@@ -52,8 +52,11 @@ export interface Settle {
   readonly offset: number
   readonly leaseToken: string
   readonly now: number
-  /** done: never again · retry: after `delayMs` · dead: to the dead letters with `reason`. */
-  readonly verdict: 'done' | 'retry' | 'dead'
+  /**
+   * done: never again · retry: after `delayMs` · dead: to the dead letters with `reason` · return: it
+   * was never handed over, so it is due after `delayMs` and the attempt does not count.
+   */
+  readonly verdict: 'done' | 'retry' | 'dead' | 'return'
   readonly delayMs: number
   readonly reason: string
 }

@@ -127,13 +127,16 @@ interface OpenQueue {
   readonly channels: Channels
 }
 
+/** A right that nobody takes away. */
+const entitled = { still: () => null, mayReceive: () => true }
+
 /** What the routes of a transport do, for one authenticated caller. */
 function requestAs(caller: string, open: () => OpenQueue): ChannelRequest {
   return async (method, path, _headers, body) => {
     const { channels } = open()
     const { pathname, searchParams } = new URL(path, 'https://fabric.example')
     const [, , , channel = '', what = ''] = pathname.split('/')
-    const call = { channel, caller }
+    const call = { channel, caller, ...entitled }
     const epoch = searchParams.get('epoch')
     const bytes = body ?? new Uint8Array()
     const answer = async (): Promise<Uint8Array | Refusal> => {
@@ -150,7 +153,11 @@ function requestAs(caller: string, open: () => OpenQueue): ChannelRequest {
           const leased = await channels.lease(call, request)
           if (leased instanceof Refusal) return leased
           return encodeLeases(
-            leased.map(({ message: { offset, sealed }, ...rest }) => ({ offset, sealed, ...rest })),
+            leased.messages.map(({ message: { offset, sealed }, ...rest }) => ({
+              offset,
+              sealed,
+              ...rest,
+            })),
           )
         }
         case 'POST settlements': {
@@ -434,7 +441,7 @@ describe('lies', () => {
   const publishAs = async (caller: string, ...sealed: Uint8Array[]) => {
     const decoded = decodePublish(encodeFrames(sealed))
     if (decoded instanceof Refusal) return decoded.code
-    const answer = await open.channels.publish({ channel: 'orders', caller }, decoded)
+    const answer = await open.channels.publish({ channel: 'orders', caller, ...entitled }, decoded)
     return answer instanceof Refusal ? answer.code : 'PUBLISHED'
   }
 
@@ -473,7 +480,8 @@ describe('lies', () => {
     const members = parseDescriptor(signed?.payload ?? new Uint8Array())?.members ?? []
     const { sealer } = sealAs(alice)
     const put = async (caller: string, bytes: Uint8Array) =>
-      (await open.channels.putKey({ channel: 'orders', caller }, bytes))?.code ?? 'TAKEN'
+      (await open.channels.putKey({ channel: 'orders', caller, ...entitled }, bytes))?.code ??
+      'TAKEN'
     const complete = await sealer.keyMessage(members)
     const outsider = { ...carol.record.keys, name: 'carol' }
     const third = { ...outsider, sealing: { ...outsider.sealing, suite: 1 } }
@@ -505,7 +513,7 @@ describe('lies', () => {
     const settle = async (caller: string, changed: typeof settlement) => {
       const parsed = parseSettlement(encodeSettlement(changed))
       if (parsed === null) throw new Error('did not parse')
-      const answer = await open.channels.settle({ channel: 'orders', caller }, parsed)
+      const answer = await open.channels.settle({ channel: 'orders', caller, ...entitled }, parsed)
       return answer instanceof Refusal ? answer.code : answer.settled
     }
     const dead = [{ ...item, verdict: 'dead' as const, reason: 'no' }]

@@ -17,16 +17,19 @@ import type { AgentRecord } from '../../identity/directory.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import { sha256OfParts } from '../../lib/sha256.ts'
+import type { StillPermitted } from '../../pipeline/delivery.ts'
 import type { ChannelAuthority } from './channel-authority.ts'
 import type { ChannelRecord, ChannelRecords } from './channel-records.ts'
 import type { ChannelStore, Leased, PublishResult } from './channel-store.ts'
-import { LeaseTokens } from './lease-tokens.ts'
+import { type LeasePlace, LeaseTokens } from './lease-tokens.ts'
 import { LeaseWaiters } from './lease-waiters.ts'
 import { checkPublish, type Publisher } from './publish-check.ts'
 import type { DecodedPublish } from './publish-decoding.ts'
 
 /** While a request is held open, leases of others run out and delays pass: it looks this often. */
 const lookAgainMs = 1000
+/** Times that one request looks behind messages which its receiver may not have, before it waits. */
+const passedOverMax = 8
 /** What receivers countersign, kept from lease to settlement so that settling reads nothing back. */
 const heldMax = 65_536
 const keyCacheMax = 4096
@@ -44,6 +47,19 @@ export interface ChannelsOptions {
 export interface ChannelCall {
   readonly channel: string
   readonly caller: string
+  /** Asked after every wait: the decision of the pipeline is as old as the request. */
+  readonly still: StillPermitted
+}
+
+/** A call that takes messages: each of them is decided on by its own labels. */
+export interface ReceiverCall extends ChannelCall {
+  mayReceive(labels: readonly string[]): boolean
+}
+
+/** What was leased, and how to put it back when it cannot be handed over after all. */
+export interface LeasedMessages {
+  readonly messages: readonly Leased[]
+  giveBack(): Promise<void>
 }
 
 /** What one settlement did, with the root that the receiver countersigned, for the ledger. */
@@ -112,33 +128,80 @@ export class Channels {
     }
   }
 
-  /** At most `waitMs` long; empty when there was nothing. `signal` fires when the receiver is gone. */
+  /**
+   * At most `waitMs` long; empty when there was nothing. `signal` fires when the receiver is gone.
+   * What this receiver may not have goes back unharmed: it is due again, and no attempt was counted.
+   */
   async lease(
-    call: ChannelCall,
+    call: ReceiverCall,
     { group, count, leaseMs, waitMs }: LeaseRequest,
     signal: AbortSignal | null = null,
-  ): Promise<readonly Leased[] | Refusal> {
-    const { clock, store } = this.#options
+  ): Promise<LeasedMessages | Refusal> {
+    const { clock } = this.#options
     const endsAt = clock.monotonic() + waitMs
-    for (;;) {
+    for (let passedOver = 0; ; ) {
       // Asked anew each time: a receiver that was removed while it waited gets nothing.
       const taken = this.#takePart(call)
       if (taken instanceof Refusal) return taken
-      const channel = taken.channel.name
+      const place = { channel: taken.channel.name, group, caller: call.caller }
       const now = clock.now()
-      const leased = await store.lease({ channel, group, countMax: count, now, leaseMs })
-      for (const { message } of leased) this.#hold(channel, message.offset, message.sealed)
+      const { channel } = place
+      const leased = await this.#options.store.lease({
+        ...{ channel, group, countMax: count, now, leaseMs },
+      })
+      const { kept, returned, refusal } = await this.#sift(call, place, { leased, signal })
+      if (refusal !== null) return refusal
+      if (returned > 0) passedOver++
       const left = endsAt - clock.monotonic()
-      if (leased.length > 0 || left <= 0 || this.#closing || signal?.aborted === true) {
-        const place = { channel, group, caller: call.caller }
-        return leased.map((one) => ({
-          ...one,
-          leaseToken: this.#tokens.bind(one.leaseToken, place),
-        }))
+      if (kept.length > 0 || left <= 0 || this.#closing || signal?.aborted === true) {
+        return this.#handOut(place, kept)
       }
-      const waited = await this.#waiters.wait(channel, Math.min(left, lookAgainMs), signal)
-      if (!waited) return []
+      // Others may wait behind those that were passed over, but not without end.
+      if (returned > 0 && passedOver < passedOverMax) continue
+      const waited = await this.#waiters.wait(place.channel, Math.min(left, lookAgainMs), signal)
+      if (!waited) return this.#handOut(place, [])
     }
+  }
+
+  /** Keeps what the receiver may have at this moment, and puts the rest back. */
+  async #sift(
+    call: ReceiverCall,
+    place: LeasePlace,
+    { leased, signal }: { readonly leased: readonly Leased[]; readonly signal: AbortSignal | null },
+  ): Promise<Sifted> {
+    const taken = this.#takePart(call)
+    const refusal = taken instanceof Refusal ? taken : null
+    const isGone = refusal !== null || signal?.aborted === true
+    const kept = isGone ? [] : leased.filter(({ message }) => mayHave(call, message.sealed))
+    const back = leased.filter((one) => !kept.includes(one))
+    // A receiver that is permitted more gets at them at once; this one looks past them for a moment.
+    if (back.length > 0) await this.#giveBack(place, back, isGone ? 0 : lookAgainMs)
+    return { kept, returned: back.length, refusal }
+  }
+
+  #handOut(place: LeasePlace, leased: readonly Leased[]): LeasedMessages {
+    for (const { message } of leased) this.#hold(place.channel, message.offset, message.sealed)
+    return {
+      messages: leased.map((one) => ({
+        ...one,
+        leaseToken: this.#tokens.bind(one.leaseToken, place),
+      })),
+      giveBack: () => this.#giveBack(place, leased, 0),
+    }
+  }
+
+  async #giveBack(
+    { channel, group }: LeasePlace,
+    leased: readonly Leased[],
+    delayMs: number,
+  ): Promise<void> {
+    if (leased.length === 0) return
+    const now = this.#options.clock.now()
+    const common = { channel, group, now, verdict: 'return', delayMs, reason: '' } as const
+    await this.#options.store.settle(
+      leased.map(({ message, leaseToken }) => ({ ...common, offset: message.offset, leaseToken })),
+    )
+    this.#waiters.wake(channel)
   }
 
   /** Each verdict holds only under the receiver's countersignature over message and sender's signature. */
@@ -161,6 +224,9 @@ export class Channels {
     ) {
       return new Refusal('COUNTERSIGNATURE_REJECTED', `${call.caller} on ${channel.name}`)
     }
+    // Asked anew: messages may have been read back from the disk.
+    const still = this.#takePart(call)
+    if (still instanceof Refusal) return still
     const now = this.#options.clock.now()
     const place = { channel: channel.name, group, caller: call.caller }
     const orders = items.map((item) => ({
@@ -241,7 +307,9 @@ export class Channels {
   }
 
   /** Membership stands beside policy, not behind it: both have to say yes. */
-  #takePart({ channel: name, caller }: ChannelCall): TakingPart | Refusal {
+  #takePart({ channel: name, caller, still }: ChannelCall): TakingPart | Refusal {
+    const lost = still()
+    if (lost !== null) return lost
     const channel = this.#options.authority.find(name)
     if (channel === null) return new Refusal('RECEIVER_UNKNOWN', `channel ${name}`)
     const agent = this.#options.findAgent(caller)
@@ -286,6 +354,18 @@ export class Channels {
     const stored = await this.#options.store.find(channel, offset)
     return stored === null ? null : this.#hold(channel, offset, stored.sealed)
   }
+}
+
+interface Sifted {
+  readonly kept: readonly Leased[]
+  readonly returned: number
+  readonly refusal: Refusal | null
+}
+
+/** By the labels that the sender signed. What cannot be read was never published through here. */
+function mayHave(call: ReceiverCall, sealed: Uint8Array): boolean {
+  const message = parseSealedMessage(sealed)
+  return message !== null && call.mayReceive(message.header.labels)
 }
 
 interface TakingPart {

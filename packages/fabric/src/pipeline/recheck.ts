@@ -1,0 +1,102 @@
+import type { WithdrawalReason } from '@countersign/protocol'
+import type { AgentRecord, AgentStatus } from '../identity/directory.ts'
+import { Withdrawal } from '../lib/refusal.ts'
+import type { Decision, PolicyRequest } from '../policy/policy.ts'
+import { type Authorized, type AuthorizeRoom, policyRequest } from './authorize.ts'
+
+/** A status added without deciding what its bearer is told does not compile. */
+const reasonOfStatus = {
+  active: null,
+  quarantined: 'caller-quarantined',
+  revoked: 'caller-revoked',
+} as const satisfies Record<AgentStatus, WithdrawalReason | null>
+
+/**
+ * Asks the question of the first decision again, at this moment. Called after every wait and before
+ * every delivery; a check that cannot be made is a right that is lost. Obligations must not have
+ * grown either, because what has already passed was inspected under the earlier ones.
+ */
+export function recheck(authorized: Authorized, room: AuthorizeRoom): Withdrawal | null {
+  try {
+    const decision = decideAgain(authorized, room, null)
+    if (decision instanceof Withdrawal) return decision
+    return hasGrown(authorized, decision)
+      ? new Withdrawal('policy-tightened', 'policy now obliges more than it did')
+      : null
+  } catch (cause) {
+    return new Withdrawal('undecided', `could not be re-checked: ${String(cause)}`)
+  }
+}
+
+/**
+ * Whether one message of a channel may be handed to this receiver now. The lease was decided without
+ * knowing what it would find; this decision sees the labels of the message.
+ */
+export function mayReceive(
+  authorized: Authorized,
+  labels: readonly string[],
+  room: AuthorizeRoom,
+): boolean {
+  try {
+    const decision = decideAgain(authorized, room, labels)
+    if (decision instanceof Withdrawal) return false
+    const { mask, block, approval, signedRequest } = decision.obligations
+    if (approval !== null || (signedRequest && !authorized.authenticated.signed)) return false
+    return [...mask, ...block].every((name) => labels.includes(`no-${name}`))
+  } catch {
+    return false
+  }
+}
+
+function decideAgain(
+  { authenticated }: Authorized,
+  room: AuthorizeRoom,
+  labels: readonly string[] | null,
+): Decision | Withdrawal {
+  const { caller, arrival } = authenticated
+  const { target } = arrival
+  if (room.now() >= endOf(authenticated, room)) {
+    return new Withdrawal('credential-expired', 'the credential has expired')
+  }
+  const record = room.findPrincipal(caller.name)
+  if (record === null) return new Withdrawal('caller-unknown', `${caller.name} is unknown`)
+  const reason = reasonOfStatus[record.status]
+  if (reason !== null) return new Withdrawal(reason, `${caller.name} is ${record.status}`)
+  if (room.credentialStands?.(caller) === false) {
+    const detail = `the ${caller.method} ${caller.credentialId} was taken back`
+    return new Withdrawal('credential-revoked', detail)
+  }
+  const resource = room.findReceiver(target.kind, target.name)
+  if (resource === null) return new Withdrawal('receiver-gone', 'the receiver is gone')
+  const asked = policyRequest(authenticated, { principal: principalOf(record), resource }, room)
+  const request = labels === null ? asked : { ...asked, context: { ...asked.context, labels } }
+  const decision = room.policy().decide(request)
+  return decision.effect === 'permit'
+    ? decision
+    : new Withdrawal('policy-denies', 'policy no longer permits this')
+}
+
+/** Unix milliseconds until which the caller's proof, or what it was renewed to, is good. */
+export function endOf(
+  { caller }: Authorized['authenticated'],
+  room: Pick<AuthorizeRoom, 'continuesUntil'>,
+): number {
+  return Math.max(caller.expiresAt, room.continuesUntil?.(caller) ?? 0)
+}
+
+/** Roles and attributes as they are now: they may have been taken since the caller was identified. */
+function principalOf(record: AgentRecord): PolicyRequest['principal'] {
+  const { kind, name, roles, segment, attributes } = record
+  return { kind, name, roles, segment, attributes }
+}
+
+function hasGrown({ authenticated, decision }: Authorized, { obligations }: Decision): boolean {
+  const before = decision.obligations
+  return (
+    obligations.mask.some((name) => !before.mask.includes(name)) ||
+    obligations.block.some((name) => !before.block.includes(name)) ||
+    obligations.approval !== null ||
+    (obligations.signedRequest && !authenticated.signed) ||
+    (obligations.signedResponse && !before.signedResponse)
+  )
+}

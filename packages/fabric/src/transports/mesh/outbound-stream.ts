@@ -1,0 +1,120 @@
+import {
+  isRefusalCode,
+  isWithdrawalReason,
+  parseUtf8,
+  REFUSALS,
+  type RefusalCode,
+} from '@countersign/protocol'
+import { Refusal, Withdrawal } from '../../lib/refusal.ts'
+import type { Authorized } from '../../pipeline/authorize.ts'
+import type { StreamEvent } from '../../pipeline/delivery.ts'
+import type { Rooms } from '../../pipeline/enforce.ts'
+import { isFabricName } from '../../pipeline/fabric-name.ts'
+import { Interruption } from '../../pipeline/interruption.ts'
+import { watchStanding } from '../../pipeline/standing.ts'
+import type { InspectedEvents } from '../../pipeline/stream.ts'
+import { parseEvents } from '../http/sse.ts'
+import type { UpstreamResponse } from '../http/upstream.ts'
+
+/** How the other side said that it cut the stream; it has told its JSON-RPC client already. */
+export class ToldRefusal {
+  readonly refusal: Refusal
+
+  constructor(refusal: Refusal) {
+    this.refusal = refusal
+  }
+}
+
+export interface OutboundStream {
+  readonly rooms: Pick<Rooms, 'authorization' | 'standing'>
+  readonly admitted: Authorized
+  readonly response: UpstreamResponse
+  /** Whether the gateway sent it, and not a connector that belongs to the receiver. */
+  readonly isFromFabric: boolean
+  /** Puts a cut of this side on record. */
+  record(refusal: Refusal): Promise<void>
+}
+
+/**
+ * The events of a stream on their way to the agent that called. They were inspected on the other side;
+ * here the right to go on is re-checked with each of them, and an event in the name of the fabric is
+ * told in our own words or not at all. `ended` is called with a refusal that the other side told.
+ */
+export function outboundEvents(
+  stream: OutboundStream,
+  ended: (told: ToldRefusal) => void,
+): InspectedEvents {
+  const left = new Interruption<'left'>()
+  const generator = pass(stream, left, ended)
+  return {
+    next: () => generator.next(),
+    async abandon() {
+      left.come('left')
+      while ((await generator.next()).done !== true);
+    },
+  }
+}
+
+async function* pass(
+  { rooms, admitted, response, isFromFabric, record }: OutboundStream,
+  left: Interruption<'left'>,
+  ended: (told: ToldRefusal) => void,
+): AsyncGenerator<StreamEvent, Refusal | null, undefined> {
+  const watch = watchStanding(admitted, rooms.authorization, rooms.standing)
+  const iterator = parseEvents(response.body)
+  const cut = async (refusal: Refusal): Promise<Refusal> => {
+    await record(refusal)
+    return refusal
+  }
+  try {
+    for (;;) {
+      const next = await left.or(watch.lost.or(iterator.next()))
+      if (next === 'left') return null
+      const lost = next instanceof Refusal ? next : watch.check()
+      if (lost !== null) return await cut(lost)
+      if (next instanceof Refusal || next.done === true) return null
+      const told = readRefusal(next.value, isFromFabric)
+      if (told === null) {
+        yield next.value
+        continue
+      }
+      if (told.code === 'RESPONSE_REJECTED' && !isFromFabric) return await cut(told)
+      ended(new ToldRefusal(told))
+      return told
+    }
+  } catch (cause) {
+    return await cut(new Refusal('RESPONSE_REJECTED', `the stream broke: ${String(cause)}`))
+  } finally {
+    watch.close()
+    response.discard()
+  }
+}
+
+/** Null for an event of the receiver. What only imitates a refusal is refused itself. */
+function readRefusal(event: StreamEvent, isFromFabric: boolean): Refusal | null {
+  if (!event.frame.some(([, value]) => isFabricName(value))) return null
+  const rejected = new Refusal('RESPONSE_REJECTED', 'the receiver imitates an event of the fabric')
+  const [frame, ...others] = event.frame
+  if (others.length > 0 || frame?.join(':') !== 'event:countersign-refusal') return rejected
+  const { code, reason } = membersOf(event)
+  if (!isRefusalCode(code)) return rejected
+  // The receiver had the request when its stream began; nothing it says makes that undone.
+  if (!isFromFabric && isRepeatable(code)) return rejected
+  const detail = 'told by the other side'
+  return code === 'WITHDRAWN' && isWithdrawalReason(reason)
+    ? new Withdrawal(reason, detail)
+    : new Refusal(code, detail)
+}
+
+function isRepeatable(code: RefusalCode): boolean {
+  return REFUSALS[code].retry
+}
+
+function membersOf(event: StreamEvent): Readonly<Record<string, unknown>> {
+  try {
+    const value: unknown = JSON.parse(parseUtf8(event.data))
+    return typeof value === 'object' && value !== null ? { ...value } : {}
+  } catch {
+    return {}
+  }
+}

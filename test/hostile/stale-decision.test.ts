@@ -1,0 +1,218 @@
+import { parseLeases } from '@countersign/protocol'
+import type { Identity } from '@countersign/sdk'
+import { expect, vi } from 'vitest'
+import {
+  draftTo,
+  expectQueueRefused,
+  lease,
+  leaseBody,
+  openHall,
+  openSealer,
+  orderOf,
+  publish,
+} from '../harness/channels.ts'
+import { type Draft, field, refusalOf, send } from '../harness/doors.ts'
+import { lie, type Telling } from '../harness/lie.ts'
+import { exchangeOf, expectHeard, untilRefused } from '../harness/refusals.ts'
+import { tokenFor } from '../harness/tokens.ts'
+import type { World } from '../harness/world.ts'
+import { verifies } from '../requirements.ts'
+
+const forbid = (world: World, name: string) =>
+  world.admin('policy.put', {
+    name: `${name}.cedar`,
+    text: `@id("${name}")\nforbid(principal == Agent::"${name}", action, resource);`,
+  })
+
+/** How a right ends while its holder waits, and the reason that it is told. */
+const endings: Readonly<Record<string, readonly [string, (w: World, n: string) => unknown]>> = {
+  quarantine: [
+    'caller-quarantined',
+    (world, name) => world.admin('agent.quarantine', { name, reason: 'told to' }),
+  ],
+  revocation: [
+    'caller-revoked',
+    (world, name) => world.admin('agent.revoke', { name, reason: 'told to' }),
+  ],
+  'a new policy': ['policy-denies', forbid],
+}
+
+/** Sends `draft`, and has the receiver answer only after the right to the answer has ended. */
+async function overtaken(
+  world: World,
+  transport: 'gateway' | 'mesh',
+  { draft, end }: { readonly draft: Draft; readonly end: () => unknown },
+) {
+  let asked = 0
+  const door = world[transport]
+  const heard = await world.echo.during(
+    (_, response) => {
+      const answer = (text: string) => {
+        response.writeHead(200, { 'content-type': 'application/json' })
+        response.end(text)
+      }
+      // Further requests ask only whether the change has arrived: a connector is told by a long poll.
+      if (asked++ > 0) return answer('{}')
+      Promise.resolve(end())
+        .then(() => untilRefused(() => send(door, draft)))
+        .then(() => answer('{"secret":"for those who may"}'))
+        .catch(() => response.destroy())
+    },
+    () => send(door, draft),
+  )
+  expect(heard.body.toString()).not.toContain('secret')
+  expectHeard(heard, transport, 'WITHDRAWN')
+  const entries = await world.explain(exchangeOf(heard))
+  // The receiver did act: the record says so, and that its answer was not handed over.
+  expect(entries.map(({ kind }) => kind)).toEqual(['intent', 'outcome'])
+  expect(entries.at(-1)?.facts).toMatchObject({
+    result: 'withheld',
+    code: 'WITHDRAWN',
+    status: 200,
+  })
+  return heard
+}
+
+const buffered =
+  (transport: 'gateway' | 'mesh', way: string): Telling =>
+  async (world) => {
+    const [reason, end] = endings[way] ?? ['', forbid]
+    const name = `overtaken-${way.replaceAll(' ', '-')}-${transport}`
+    const agent = await world.agent(name, ['caller'])
+    const draft = { as: agent.credential() }
+    // A connector hears of a new agent by its long poll, and refuses it until then.
+    await vi.waitFor(async () => {
+      expect((await send(world[transport], draft)).status).toBe(200)
+    }, 10_000)
+    const heard = await overtaken(world, transport, { draft, end: () => end(world, name) })
+    expect(field(heard, 'countersign-withdrawal')).toBe(reason)
+    expect(JSON.parse(heard.body.toString())).toMatchObject({
+      ...{ retry: false, reconnect: false, reason },
+    })
+  }
+
+const onEach = (transport: 'gateway' | 'mesh') =>
+  Object.fromEntries(
+    Object.keys(endings).map((way) => [`a response after ${way}`, buffered(transport, way)]),
+  )
+
+/** A lease that is held open; the request is under way when this resolves. */
+async function waitingLease(world: World, channel: string, as: Identity) {
+  const body = Buffer.from(
+    JSON.stringify({ group: 'workers', count: 10, leaseMs: 30_000, waitMs: 20_000 }),
+  )
+  const asking = send(world.control, {
+    ...draftTo(channel, 'leases', { body }),
+    as: as.credential(),
+  })
+  await new Promise((resolve) => setTimeout(resolve, 300))
+  return asking
+}
+
+lie(
+  verifies(
+    ['authorize:every-delivery', 'revoke:lease'],
+    'what was permitted when it was asked for is not handed over once it no longer is',
+  ),
+  {
+    gateway: {
+      ...onEach('gateway'),
+      'a response after its key was revoked': async (world) => {
+        const { name: agent } = await world.agent('overtaken-key', ['caller'])
+        const made = await world.admin('key.create', { agent })
+        const { key, prefix } = made as { key: string; prefix: string }
+        const draft = { as: null, headers: [['X-Api-Key', key]] as const }
+        const end = () => world.admin('key.revoke', { prefix })
+        const heard = await overtaken(world, 'gateway', { draft, end })
+        expect(field(heard, 'countersign-withdrawal')).toBe('credential-revoked')
+      },
+      'a response after its token has ended': async (world) => {
+        const token = await tokenFor(world.caller)
+        const headers = [['Authorization', `Bearer ${token}`]] as const
+        const arrived = Promise.withResolvers<void>()
+        const heard = await world.echo.during(
+          (_, response) => {
+            // Past the end of the token; the certificates of the world outlive it.
+            const later = world.clock.later(400_000, async () => {
+              response.end('{"secret":1}')
+              await arrived.promise
+            })
+            later.catch(() => response.destroy())
+          },
+          () => send(world.gateway, { as: null, headers }).finally(() => arrived.resolve()),
+        )
+        expectHeard(heard, 'gateway', 'WITHDRAWN')
+        expect(JSON.parse(heard.body.toString())).toMatchObject({
+          ...{ reason: 'credential-expired', reconnect: true },
+        })
+      },
+      'the state of the fabric after quarantine': async (world) => {
+        const name = 'overtaken-state'
+        const agent = await world.agent(name, ['caller'])
+        const get = { method: 'GET', body: null, as: agent.credential() }
+        const path = '/v1/mesh/state'
+        const now = await send(world.control, { ...get, path })
+        const { sequence } = JSON.parse(now.body.toString()) as { sequence: number }
+        const asking = send(world.control, { ...get, path: `${path}?after=${sequence}` })
+        await new Promise((resolve) => setTimeout(resolve, 200))
+        await world.admin('agent.quarantine', { name, reason: 'told to' })
+        const heard = await asking
+        expect(heard.body.toString()).not.toContain('"agents"')
+        expect(['WITHDRAWN', 'AGENT_QUARANTINED']).toContain(refusalOf(heard))
+      },
+    },
+    mesh: onEach('mesh'),
+    queue: {
+      'a message that came after policy said no': async (world) => {
+        const reader = await world.agent('overtaken-reader', ['caller'])
+        const hall = await openHall(world, ['overtaken-reader', 'patient-reader'])
+        const sealer = await openSealer(world, hall.name, world.caller)
+        const asking = waitingLease(world, hall.name, reader)
+        await new Promise((resolve) => setTimeout(resolve, 300))
+        await forbid(world, 'overtaken-reader')
+        await publish(world, hall.name, [sealer.seal(orderOf()).bytes])
+        const heard = await asking
+        await expectQueueRefused(world, heard, 'WITHDRAWN')
+        // Unharmed: another reader of the group gets it at once, for the first time.
+        const other = await world.agent('patient-reader')
+        const frames = await lease(world, hall.name, other)
+        expect(frames.map(({ attempt }) => attempt)).toEqual([1])
+      },
+      'a message whose label its receiver may not have': async (world) => {
+        const reader = await world.agent('labelled-reader', ['caller'])
+        const hall = await openHall(world, ['labelled-reader'])
+        await world.admin('policy.put', {
+          name: 'labelled-reader.cedar',
+          text: `@id("labelled-reader")
+forbid(principal == Agent::"labelled-reader", action == Action::"consume", resource)
+when { context.labels.contains("restricted") };`,
+        })
+        const sealer = await openSealer(world, hall.name, world.caller)
+        const sealed = [
+          ...Array.from({ length: 3 }, () => sealer.seal(orderOf({ labels: ['restricted'] }))),
+          sealer.seal(orderOf()),
+        ]
+        await publish(
+          world,
+          hall.name,
+          sealed.map(({ bytes }) => bytes),
+        )
+        const one = Buffer.from(
+          JSON.stringify({ group: 'workers', count: 2, leaseMs: 30_000, waitMs: 2_000 }),
+        )
+        const draft = { ...draftTo(hall.name, 'leases', { body: one }), as: reader.credential() }
+        const frames = parseLeases((await send(world.control, draft)).body)
+        expect(frames?.map(({ offset, attempt }) => [offset, attempt])).toEqual([[4, 1]])
+        // What it was passed over for waits for those who may have it.
+        const rest = await vi.waitFor(async () => {
+          const body = leaseBody()
+          const heard = await send(world.control, draftTo(hall.name, 'leases', { body }))
+          const leased = parseLeases(heard.body) ?? []
+          expect(leased.length).toBeGreaterThan(0)
+          return leased
+        }, 10_000)
+        expect(rest.every(({ attempt }) => attempt === 1)).toBe(true)
+      },
+    },
+  },
+)

@@ -283,8 +283,15 @@ export const REQUIREMENTS = {
     on: everywhere,
   },
   'record:indeterminate': {
-    promise: 'An intent without an outcome is closed as indeterminate at the next start.',
-    on: fabric,
+    promise:
+      'Intents without an outcome are closed as indeterminate by the next start, however many.',
+    on: everywhere,
+  },
+  'record:open-exchanges': {
+    promise:
+      'No caller leaves more exchanges open than its share, and none stays open without end.',
+    on: everywhere,
+    lies: ['abandoned-exchanges'],
   },
   'record:acknowledged-survives': {
     promise:

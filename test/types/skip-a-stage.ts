@@ -51,7 +51,9 @@ export async function wholeWay({
   if ('code' in authorized) return false
   const inspected = inspect(authorized, rooms)
   if ('code' in inspected) return false
-  await deliver(await recordIntent(inspected, rooms), courier, rooms)
+  const intended = await recordIntent(inspected, rooms)
+  if ('code' in intended) return false
+  await deliver(intended, courier, rooms)
   return true
 }
 

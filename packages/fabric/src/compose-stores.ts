@@ -140,8 +140,12 @@ async function assertNotShared(dir: string): Promise<void> {
   if ((mode & 0o002) !== 0) throw new Error(`everybody can write to ${dir}; run: chmod o-w ${dir}`)
 }
 
+/** For reading a body, waiting for the ledger and writing the answer, besides the stated times. */
+const openSlackMs = 3_600_000
+
 async function openRecord(around: Surroundings, keys: FabricKeys): Promise<Ledger> {
   const { config, clock, random } = around
+  const { limits } = config
   return openLedger({
     store: await openFileLedgerStore({
       directory: join(config.dataDir, 'ledger'),
@@ -154,6 +158,12 @@ async function openRecord(around: Surroundings, keys: FabricKeys): Promise<Ledge
     detailKey: keys.detail,
     clock,
     random,
+    limits: {
+      openIntentsPerOwnerMax: limits.openExchanges,
+      // Nothing that is still under way may be closed.
+      openIntentMs: limits.streamMs + limits.upstreamTimeoutMs + openSlackMs,
+    },
+    log: around.log,
     onFatal: (cause) => around.onFatal('the ledger cannot record', cause),
   })
 }

@@ -7,7 +7,7 @@ import { undiciUpstream } from './adapters/undici/upstream.ts'
 import { createAdministration } from './admin/administration.ts'
 import type { InviteOrder } from './admin/ports.ts'
 import { composeAdminRooms, routePrefix } from './compose-admin.ts'
-import { composeDetection, observeEntry } from './compose-detection.ts'
+import { composeDetection, observeEntry, type WatchedDetection } from './compose-detection.ts'
 import { composeMeshState } from './compose-mesh.ts'
 import { installDefaultPolicies } from './compose-policies.ts'
 import { composeRooms, type EntryFeed } from './compose-rooms.ts'
@@ -160,15 +160,7 @@ function composeParts(around: Surroundings, stores: Stores, origin: () => string
   const proofs = { signatures, find: directory.find }
   const control: ControlOptions = {
     rooms,
-    ledger: {
-      async append(draft) {
-        const committed = await rooms.append(draft)
-        observeEntry(detection, draft)
-        return committed
-      },
-      findReceipt: (exchange) => stores.ledger.findReceipt(exchange),
-      explain: (exchange) => stores.ledger.explain(exchange),
-    },
+    ledger: controlLedger(stores, rooms, detection),
     isProvenRequest: (facts, producer) => isProvenRequest(facts, producer, proofs),
     endpoints,
     meshState: (after, waitMs, signal) => mesh.wait(after, waitMs, signal),
@@ -200,6 +192,24 @@ function composeParts(around: Surroundings, stores: Stores, origin: () => string
     return upstream.close()
   }
   return { rooms, admin, endpoints, upstream, surfaces, origin, close }
+}
+
+/** The ledger as connectors and readers of receipts use it. */
+function controlLedger(
+  { ledger }: Stores,
+  rooms: Rooms,
+  detection: WatchedDetection,
+): ControlOptions['ledger'] {
+  return {
+    async append(draft) {
+      const committed = await rooms.append(draft)
+      observeEntry(detection, draft)
+      return committed
+    },
+    findReceipt: (exchange) => ledger.findReceipt(exchange),
+    explain: (exchange) => ledger.explain(exchange),
+    openProducer: (exchange) => ledger.openProducer(exchange),
+  }
 }
 
 /** Receivers that prove a SPIFFE ID are reached with the fabric's own certificate. */

@@ -74,6 +74,12 @@ const limits = z
       .default(600)
       .describe('Unauthenticated attempts recorded per address; beyond that, connections close.'),
     connections: z.int().min(1).max(100_000).default(4_096),
+    openExchanges: z
+      .int()
+      .min(1)
+      .max(65_536)
+      .default(8_192)
+      .describe('Exchanges that one caller, or one connector, may have under way at a time.'),
     upstreamTimeoutMs: duration(100, 3_600_000, 120_000),
     streamMs: duration(1_000, 86_400_000, 3_600_000),
   })

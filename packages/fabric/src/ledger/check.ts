@@ -15,8 +15,8 @@ import {
 import { checkOlderBundles, checkTiles } from './check-tiles.ts'
 import type { CheckpointKey } from './checkpoint.ts'
 import type { DetailVault } from './details.ts'
-import { closesExchange, segmentPath } from './exchange-index.ts'
-import { encodeSegment } from './exchange-segment.ts'
+import { closesExchange, openSince, segmentPath } from './exchange-index.ts'
+import { encodeSegment, OpenChanges } from './exchange-segment.ts'
 import { openFacts } from './facts.ts'
 import { leafHash } from './hash.ts'
 import type { LedgerLimits } from './limits.ts'
@@ -132,6 +132,7 @@ class EntryCheck {
   readonly #producers = new Map<string, Producer>()
   readonly #open = new Map<string, number>()
   #positions = new Map<string, number[]>()
+  #changes = new OpenChanges()
 
   constructor(parts: CheckParts) {
     this.#parts = parts
@@ -190,8 +191,15 @@ class EntryCheck {
     if ((kind === 'outcome' || kind === 'indeterminate') && !isOpen) {
       throw new LedgerDamage('an outcome has no intent')
     }
-    if (kind === 'intent') this.#open.set(exchange, index)
-    if (closesExchange(kind)) this.#open.delete(exchange)
+    if (kind === 'intent') {
+      this.#open.set(exchange, index)
+      this.#changes.open(exchange, index)
+    }
+    const intent = closesExchange(kind) ? this.#open.get(exchange) : undefined
+    if (intent !== undefined) {
+      this.#open.delete(exchange)
+      this.#changes.close(exchange, intent)
+    }
     const position = index % this.#parts.limits.segmentEntries
     const positions = this.#positions.get(exchange)
     if (positions === undefined) this.#positions.set(exchange, [position])
@@ -201,8 +209,13 @@ class EntryCheck {
   async #checkSegment(last: number): Promise<void> {
     const { store, limits } = this.#parts
     const segment = Math.floor(last / limits.segmentEntries)
-    const expected = encodeSegment({ positions: this.#positions, open: this.#open })
+    const expected = encodeSegment({
+      positions: this.#positions,
+      changes: this.#changes,
+      openSince: openSince(this.#open, last + 1),
+    })
     this.#positions = new Map()
+    this.#changes = new OpenChanges()
     const bytes = await store.resources.read(segmentPath(segment))
     // A segment that is not written yet is not wrong.
     if (bytes !== null && !equalBytes(bytes, expected)) {

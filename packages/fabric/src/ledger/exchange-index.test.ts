@@ -2,7 +2,14 @@ import { createId } from '@countersign/protocol'
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { ExchangeIndex, segmentPath } from './exchange-index.ts'
-import { encodeSegment, exchangeKey, rowsPerPage, searchPage } from './exchange-segment.ts'
+import {
+  encodeSegment,
+  exchangeKey,
+  OpenChanges,
+  rowsPerPage,
+  searchPage,
+  segmentHeaderBytes,
+} from './exchange-segment.ts'
 import type { EntryKind } from './ledger.ts'
 import type { Resource, ResourceStore } from './store.ts'
 
@@ -145,10 +152,14 @@ test('an exchange is sought only where one as new as it is recorded', async () =
   expect(resources.reads).toBe(1)
 })
 
-const one = { positions: new Map([['a', [0]]]) }
+function openSegment(): Buffer {
+  const changes = new OpenChanges()
+  changes.open('a', 0)
+  return encodeSegment({ positions: new Map([['a', [0]]]), changes, openSince: 0 })
+}
 
 test('a damaged page is never searched, and a damaged header or list is rebuilt', async () => {
-  const page = encodeSegment({ ...one, open: new Map() }).subarray(24, 24 + 4096)
+  const page = openSegment().subarray(segmentHeaderBytes, segmentHeaderBytes + 4096)
   expect(searchPage(page, exchangeKey('a')).positions).toEqual([0])
   for (const at of [0, 5, 2000, 4088, 4095]) {
     const damaged = Buffer.from(page)
@@ -157,10 +168,53 @@ test('a damaged page is never searched, and a damaged header or list is rebuilt'
   }
   const resources = new MemoryResources()
   for (const at of [1, 5, -1]) {
-    const segment = encodeSegment({ ...one, open: new Map([['a', 0]]) })
+    const segment = openSegment()
     const where = at < 0 ? segment.length + at : at
     segment[where] = (segment[where] ?? 0) ^ 1
     resources.files.set(segmentPath(0), segment)
     expect(await new ExchangeIndex(resources, 1).restore(1)).toBe(0)
   }
+})
+
+test('what stays open is written once, however many segments follow', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.nat(200), fc.integer({ min: 1, max: 30 }), async (open, segmentEntries) => {
+      const resources = new MemoryResources()
+      const index = new ExchangeIndex(resources, segmentEntries)
+      const count = open + 20 * segmentEntries
+      for (let at = 0; at < count; at++) {
+        index.add({ exchange: `exchange-${at}`, kind: at < open ? 'intent' : 'refusal', index: at })
+        await index.store(at + 1)
+      }
+      const text = [...resources.files.values()].map((bytes) =>
+        Buffer.from(bytes).toString('latin1'),
+      )
+      const named = text.join('').match(/\+[0-9]+ exchange-/g) ?? []
+      expect(named).toHaveLength(Math.min(open, count - (count % segmentEntries)))
+      const restarted = new ExchangeIndex(resources, segmentEntries)
+      await restarted.restore(count)
+      expect(restarted.open.size).toBe(named.length)
+    }),
+  )
+})
+
+test('a start reads no segment before the oldest open intent', async () => {
+  const resources = new MemoryResources()
+  const index = new ExchangeIndex(resources, 4)
+  for (let at = 0; at < 400; at++) {
+    const [number, kind] = [Math.floor(at / 2), at % 2 === 0 ? 'intent' : 'outcome'] as const
+    index.add({ exchange: `exchange-${number}`, kind, index: at })
+  }
+  await index.store(400)
+  resources.reads = 0
+  expect(await new ExchangeIndex(resources, 4).restore(400)).toBe(400)
+  expect(resources.reads).toBe(1)
+})
+
+test('segments of the first format are rebuilt', async () => {
+  const resources = new MemoryResources()
+  const old = Buffer.from(openSegment())
+  old.write('CSIY')
+  resources.files.set(segmentPath(0), old)
+  expect(await new ExchangeIndex(resources, 1).restore(1)).toBe(0)
 })

@@ -1,10 +1,11 @@
 import {
+  applyChanges,
   begunAt,
   encodeSegment,
   exchangeKey,
+  OpenChanges,
   type OpenIntents,
   pageBytes,
-  parseOpenIntents,
   parseSegmentHeader,
   type SegmentHeader,
   searchPage,
@@ -33,8 +34,9 @@ interface Tail {
   readonly exchanges: Map<string, Recent>
   /** Positions within the segment, as its file will hold them. */
   readonly positions: Map<string, number[]>
+  readonly changes: OpenChanges
   /** Set when the segment is complete. */
-  open: OpenIntents | null
+  openSince: number | null
 }
 
 const closingKinds: ReadonlySet<EntryKind> = new Set(['outcome', 'refusal', 'indeterminate'])
@@ -71,16 +73,39 @@ export class ExchangeIndex {
     return this.#open
   }
 
-  /** Loads the last whole segment within `size` entries; gives the index from which entries must be added. */
+  /**
+   * Loads the open intents at the end of the last whole segment within `size` entries; gives the
+   * index from which entries must be added.
+   */
   async restore(size: number): Promise<number> {
-    for (let count = Math.floor(size / this.#segmentEntries); count > 0; count--) {
-      const open = await this.#loadOpen(count - 1)
-      if (open === null) continue
-      for (const [exchange, index] of open) this.#open.set(exchange, index)
-      this.#stored = count
-      return count * this.#segmentEntries
+    let count = Math.floor(size / this.#segmentEntries)
+    while (count > 0) {
+      const usable = await this.#restoreOpen(count)
+      if (usable === count) {
+        this.#stored = count
+        return count * this.#segmentEntries
+      }
+      count = usable
     }
     return 0
+  }
+
+  /**
+   * Fills `open` from the first `count` segments and gives `count`, or the number of segments before
+   * the newest one that cannot be used. Reads from the segment of the oldest open intent onwards.
+   */
+  async #restoreOpen(count: number): Promise<number> {
+    const last = await this.#header(count - 1)
+    if (last === null) return count - 1
+    const open = new Map<number, string>()
+    for (let at = Math.floor(last.openSince / this.#segmentEntries); at < count; at++) {
+      if (!(await this.#applyChanges(at, open))) return at
+    }
+    this.#open.clear()
+    for (const [index, exchange] of open) {
+      if (index >= last.openSince) this.#open.set(exchange, index)
+    }
+    return count
   }
 
   /** Entries come in order. Before durability, so that a second intent is refused at once. */
@@ -93,15 +118,21 @@ export class ExchangeIndex {
       recent = { indexes: [], closed: false }
       tail.exchanges.set(exchange, recent)
     }
-    if (kind === 'intent') this.#open.set(exchange, index)
+    if (kind === 'intent') {
+      this.#open.set(exchange, index)
+      tail.changes.open(exchange, index)
+    }
     if (closesExchange(kind)) {
       const intent = this.#open.get(exchange)
-      if (intent !== undefined && !recent.indexes.includes(intent)) recent.indexes.push(intent)
+      if (intent !== undefined) {
+        if (!recent.indexes.includes(intent)) recent.indexes.push(intent)
+        tail.changes.close(exchange, intent)
+      }
       this.#open.delete(exchange)
       recent.closed = true
     }
     recent.indexes.push(index)
-    if ((index + 1) % this.#segmentEntries === 0) tail.open = new Map(this.#open)
+    if ((index + 1) % this.#segmentEntries === 0) tail.openSince = openSince(this.#open, index + 1)
   }
 
   /** The entries of an exchange, in order; a hash decides, so some may be of another one. */
@@ -123,9 +154,9 @@ export class ExchangeIndex {
 
   /** Moves complete segments whose entries are all in tiles to files. */
   async store(published: number): Promise<void> {
-    for (const [segment, { positions, open }] of this.#tails) {
-      if (open === null || (segment + 1) * this.#segmentEntries > published) return
-      const bytes = encodeSegment({ positions, open })
+    for (const [segment, { positions, changes, openSince: since }] of this.#tails) {
+      if (since === null || (segment + 1) * this.#segmentEntries > published) return
+      const bytes = encodeSegment({ positions, changes, openSince: since })
       await this.#resources.write([{ path: segmentPath(segment), bytes }])
       // The file answers from here on; between the two lines both do, with the same indexes.
       this.#stored = segment + 1
@@ -136,7 +167,12 @@ export class ExchangeIndex {
   #tail(segment: number): Tail {
     let tail = this.#tails.get(segment)
     if (tail === undefined) {
-      tail = { exchanges: new Map(), positions: new Map(), open: null }
+      tail = {
+        exchanges: new Map(),
+        positions: new Map(),
+        changes: new OpenChanges(),
+        openSince: null,
+      }
       this.#tails.set(segment, tail)
     }
     return tail
@@ -183,16 +219,20 @@ export class ExchangeIndex {
     return parseSegmentHeader(await this.#resources.readPart(path, 0, segmentHeaderBytes))
   }
 
-  async #loadOpen(segment: number): Promise<Map<string, number> | null> {
+  async #applyChanges(segment: number, open: Map<number, string>): Promise<boolean> {
     const header = await this.#header(segment)
-    if (header === null) return null
+    if (header === null) return false
     const position = segmentHeaderBytes + header.pages * pageBytes
-    const path = segmentPath(segment)
-    return parseOpenIntents(
-      await this.#resources.readPart(path, position, header.openBytes + 4),
-      header,
-    )
+    const length = header.changesBytes + 4
+    const bytes = await this.#resources.readPart(segmentPath(segment), position, length)
+    return applyChanges(bytes, header, open)
   }
+}
+
+/** Intents are opened in the order of their indexes, so the first is the oldest. */
+export function openSince(open: OpenIntents, end: number): number {
+  for (const index of open.values()) return index
+  return end
 }
 
 export function segmentPath(segment: number): string {

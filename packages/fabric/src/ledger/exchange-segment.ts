@@ -5,20 +5,44 @@ import { LedgerDamage } from './store.ts'
 
 /**
  * One file of the exchange index, rebuildable from the entries:
- * `header ‖ pages of (key48, position16) in ascending order ‖ the intents open at its end`.
+ * `header ‖ pages of (key48, position16) in ascending order ‖ changes of the open intents`.
  */
 export interface SegmentHeader {
   readonly pages: number
-  readonly openBytes: number
+  readonly changesBytes: number
   /** No exchange in it began later, as far as its id tells. Unix milliseconds. */
   readonly begunLast: number
+  /**
+   * Every intent that was open at its end has this index or a higher one; the index after its last
+   * entry when none was open. Start-up reads no segment before it.
+   */
+  readonly openSince: number
 }
 
-/** An intent that nothing had closed when the segment ended. */
+/** Intents that nothing has closed, with their indexes. */
 export type OpenIntents = ReadonlyMap<string, number>
 
-const magic = 0x43_53_49_59
-export const segmentHeaderBytes = 24
+/**
+ * Collects how one segment changes the set of open intents. A segment states its own changes only:
+ * a copy of the whole set in each segment would multiply what one client leaves open.
+ */
+export class OpenChanges {
+  /** Opened in the segment and open at its end. */
+  readonly opened = new Map<string, number>()
+  /** Indexes of intents that an earlier segment opened and this one closed. */
+  readonly closed: number[] = []
+
+  open(exchange: string, index: number): void {
+    this.opened.set(exchange, index)
+  }
+
+  close(exchange: string, index: number): void {
+    if (!this.opened.delete(exchange)) this.closed.push(index)
+  }
+}
+
+const magic = 0x43_53_49_32
+export const segmentHeaderBytes = 32
 export const pageBytes = 4096
 const rowBytes = 8
 const pageTrailerBytes = 8
@@ -39,20 +63,22 @@ export function begunAt(exchange: string): number | null {
 export interface Segment {
   /** Where the entries of an exchange stand, counted from the segment's first entry. */
   readonly positions: ReadonlyMap<string, readonly number[]>
-  readonly open: OpenIntents
+  readonly changes: OpenChanges
+  readonly openSince: number
 }
 
-export function encodeSegment({ positions, open }: Segment): Buffer {
+export function encodeSegment({ positions, changes, openSince }: Segment): Buffer {
   const rows = sortedRows(positions)
   let begunLast = 0
   for (const exchange of positions.keys()) begunLast = Math.max(begunLast, begunAt(exchange) ?? 0)
   const pages = Math.ceil(rows.length / rowsPerPage)
-  const names = Buffer.from([...open].map(([exchange, index]) => `${index} ${exchange}\n`).join(''))
-  const bytes = Buffer.alloc(segmentHeaderBytes + pages * pageBytes + names.length + 4)
+  const lines = encodeChanges(changes)
+  const bytes = Buffer.alloc(segmentHeaderBytes + pages * pageBytes + lines.length + 4)
   let at = bytes.writeUInt32BE(magic, 0)
   at = bytes.writeUInt32BE(pages, at)
-  at = bytes.writeUInt32BE(names.length, at)
+  at = bytes.writeUInt32BE(lines.length, at)
   at = bytes.writeBigUInt64BE(BigInt(begunLast), at)
+  at = bytes.writeBigUInt64BE(BigInt(openSince), at)
   bytes.writeUInt32BE(crc32c(bytes.subarray(0, at)), at)
   for (let page = 0; page < pages; page++) {
     const first = page * rowsPerPage
@@ -63,9 +89,16 @@ export function encodeSegment({ positions, open }: Segment): Buffer {
     )
   }
   at = segmentHeaderBytes + pages * pageBytes
-  bytes.set(names, at)
-  bytes.writeUInt32BE(crc32c(names), at + names.length)
+  bytes.set(lines, at)
+  bytes.writeUInt32BE(crc32c(lines), at + lines.length)
   return bytes
+}
+
+/** `+<index> <exchange>` for each intent that it opens, `-<index>` for each that it closes. */
+function encodeChanges({ opened, closed }: OpenChanges): Buffer {
+  const lines = [...opened].map(([exchange, index]) => `+${index} ${exchange}\n`)
+  for (const index of closed) lines.push(`-${index}\n`)
+  return Buffer.from(lines.join(''))
 }
 
 /** Key and position as one number each: numbers are sorted in a tenth of the time that pairs take. */
@@ -94,25 +127,31 @@ export function parseSegmentHeader(bytes: Uint8Array | null): SegmentHeader | nu
   if (buffer.readUInt32BE(sumAt) !== crc32c(buffer.subarray(0, sumAt))) return null
   return {
     pages: buffer.readUInt32BE(4),
-    openBytes: buffer.readUInt32BE(8),
+    changesBytes: buffer.readUInt32BE(8),
     begunLast: Number(buffer.readBigUInt64BE(12)),
+    openSince: Number(buffer.readBigUInt64BE(20)),
   }
 }
 
-/** `bytes` is what follows the pages; null as for the header. */
-export function parseOpenIntents(
+/**
+ * Applies what follows the pages of a segment to `open`, which maps indexes to exchanges. False when
+ * the bytes are damaged: the segment is to be rebuilt.
+ */
+export function applyChanges(
   bytes: Uint8Array | null,
-  { openBytes }: SegmentHeader,
-): Map<string, number> | null {
-  if (bytes?.length !== openBytes + 4) return null
-  const buffer = Buffer.from(bytes)
-  if (buffer.readUInt32BE(openBytes) !== crc32c(buffer.subarray(0, openBytes))) return null
-  const open = new Map<string, number>()
-  for (const line of buffer.toString('latin1', 0, openBytes).split('\n')) {
+  { changesBytes }: SegmentHeader,
+  open: Map<number, string>,
+): boolean {
+  if (bytes?.length !== changesBytes + 4) return false
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
+  const sum = crc32c(buffer.subarray(0, changesBytes))
+  if (buffer.readUInt32BE(changesBytes) !== sum) return false
+  for (const line of buffer.toString('latin1', 0, changesBytes).split('\n')) {
     const space = line.indexOf(' ')
-    if (space > 0) open.set(line.slice(space + 1), Number(line.slice(0, space)))
+    if (line.startsWith('+')) open.set(Number(line.slice(1, space)), line.slice(space + 1))
+    else if (line.startsWith('-')) open.delete(Number(line.slice(1)))
   }
-  return open
+  return true
 }
 
 /** The rows of one page with this key, and whether they may go on in the page before or after it. */

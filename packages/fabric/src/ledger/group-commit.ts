@@ -38,6 +38,7 @@ export class GroupCommit {
   #queue: Waiting[] = []
   #running: Promise<void> | null = null
   #stopped: { readonly cause: unknown } | null = null
+  #lastCommitMs: number | null = null
 
   constructor(parts: GroupCommitParts) {
     this.#parts = parts
@@ -48,8 +49,8 @@ export class GroupCommit {
     return this.#head
   }
 
-  get waiting(): number {
-    return this.#queue.length
+  get lastCommitMs(): number | null {
+    return this.#lastCommitMs
   }
 
   /** Resolves once the entry would survive a power loss. Indexes come in order, without gaps. */
@@ -122,6 +123,7 @@ export class GroupCommit {
       const at = Math.max(clock.now(), this.#head.at)
       const head = { size: tree.size, at, checkpoint }
 
+      const began = clock.monotonic()
       await store.commit({
         firstIndex: first.index,
         count: group.length,
@@ -129,6 +131,7 @@ export class GroupCommit {
         previousSize: this.#head.size,
         head,
       })
+      this.#lastCommitMs = clock.monotonic() - began
 
       if (this.#stopped !== null) throw this.#stopped.cause
       this.#head = head

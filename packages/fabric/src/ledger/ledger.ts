@@ -1,3 +1,5 @@
+import type { SpaceState } from './space-guard.ts'
+
 /** The kinds of statement the ledger holds. */
 export const ENTRY_KINDS = [
   'genesis',
@@ -37,7 +39,11 @@ export interface Ledger {
   readonly origin: string
   /** The public key of the log as a C2SP vkey, for receipts and trust files. */
   readonly vkey: string
-  /** Resolves once the entry would survive a power loss. Rejects when it cannot promise that. */
+  /**
+   * Resolves once the entry would survive a power loss; under load it waits. Rejects when the ledger
+   * cannot promise that: with LedgerBusy, nothing being recorded, where a named limit is reached, and
+   * with ExchangeNotOpen for an outcome of an exchange that is closed.
+   */
   append(draft: EntryDraft): Promise<Committed>
   /** The receipt of an exchange, or null while no outcome, refusal or indeterminate closes it. */
   findReceipt(exchange: string): Promise<Uint8Array | null>
@@ -50,8 +56,30 @@ export interface Ledger {
   /** Re-derives everything from the files; resolves to what it checked, rejects on the first fault. */
   check(): Promise<LedgerCheck>
   readonly size: number
+  /** Costs little, at any time. */
+  readonly state: LedgerState
+  /** The connector whose intent is open in this exchange; null where there is none. */
+  openProducer(exchange: string): string | null
   /** Waits for everything acknowledged to be in tiles, then releases files and lock. */
   close(): Promise<void>
+}
+
+/** How the ledger is, for health checks and metrics. */
+export interface LedgerState {
+  readonly size: number
+  readonly publishedSize: number
+  /** Entries that wait for their commit, and callers that wait for room among them. */
+  readonly queueDepth: number
+  readonly openIntents: number
+  /** The most that one caller or connector has open; walks all owners. */
+  readonly openIntentsLargest: number
+  /** Of the newest commit; null before the first one. */
+  readonly lastCommitMs: number | null
+  /** Durable, and in no tile yet. */
+  readonly unpublishedBytes: number
+  readonly space: SpaceState
+  /** Unix milliseconds of the newest head; a clock far behind it keeps the ledger from starting. */
+  readonly headAt: number
 }
 
 export interface OpenedEntry {

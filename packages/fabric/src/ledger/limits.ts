@@ -3,8 +3,17 @@ export interface LedgerLimits {
   /** Entries and bytes of one write-ahead record: what one group shares its two syncs with. */
   readonly groupEntriesMax: number
   readonly groupBytesMax: number
-  /** Appends that wait for their group; more are refused at once. */
+  /** Entries and bytes that wait for their group. Further callers wait until there is room. */
   readonly queueEntriesMax: number
+  readonly queueBytesMax: number
+  /** Callers that wait for room in the queue, and how long each does. Beyond it they are refused. */
+  readonly waitingEntriesMax: number
+  readonly waitMsMax: number
+  /** Exchanges under way: what the next start would have to close. In total, and for one owner. */
+  readonly openIntentsMax: number
+  readonly openIntentsPerOwnerMax: number
+  /** An exchange that is open for longer is closed as indeterminate. */
+  readonly openIntentMs: number
   /** Acknowledged but in no tile yet. Appends wait at this bound: it is also what start-up replays. */
   readonly unpublishedBytesMax: number
   /** Recent entries kept for receipts after they are in tiles. */
@@ -16,6 +25,8 @@ export interface LedgerLimits {
   readonly detailBytesMax: number
   /** Below this much free space appends are refused, long before a write could fail. */
   readonly freeBytesMin: number
+  /** Below this much the operator is warned, while entries are still taken. */
+  readonly freeBytesWarn: number
   /** How far the clock may be behind the last signed head at start. */
   readonly clockBehindMaxMs: number
   /** Entries of one file of the exchange index; what start-up reads at most to complete it. */
@@ -26,12 +37,19 @@ export const ledgerLimits: LedgerLimits = {
   groupEntriesMax: 1024,
   groupBytesMax: 4 * 1024 * 1024,
   queueEntriesMax: 16_384,
+  queueBytesMax: 64 * 1024 * 1024,
+  waitingEntriesMax: 16_384,
+  waitMsMax: 5_000,
+  openIntentsMax: 65_536,
+  openIntentsPerOwnerMax: 8_192,
+  openIntentMs: 2 * 3_600_000,
   unpublishedBytesMax: 32 * 1024 * 1024,
   windowBytesMax: 4 * 1024 * 1024,
   publishDelayMs: 250,
   publishEntries: 4096,
   detailBytesMax: 512 * 1024,
   freeBytesMin: 256 * 1024 * 1024,
+  freeBytesWarn: 1024 * 1024 * 1024,
   clockBehindMaxMs: 60_000,
   segmentEntries: 16_384,
 }

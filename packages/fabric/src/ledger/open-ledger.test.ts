@@ -6,7 +6,7 @@ import { newExchange } from '../../../../tools/crash/lossy-matrix.ts'
 import { systemClock } from '../lib/clock.ts'
 import type { EntryKind, FactValue, Ledger } from './ledger.ts'
 import type { LedgerLimits } from './limits.ts'
-import { LedgerUnavailable } from './tiled-ledger.ts'
+import { LedgerUnavailable } from './unavailable.ts'
 
 const keys = createLedgerKeys()
 
@@ -205,7 +205,12 @@ test('a nearly full disk refuses entries before a write fails, and accepts again
 
 test('a flood waits or is refused, and what was acknowledged is all there', async () => {
   const disk = new LossyDisk()
-  const limits = { queueEntriesMax: 50, unpublishedBytesMax: 20_000, groupEntriesMax: 7 }
+  const limits = {
+    queueEntriesMax: 50,
+    waitingEntriesMax: 50,
+    unpublishedBytesMax: 20_000,
+    groupEntriesMax: 7,
+  }
   const ledger = await openLossyLedger(disk, keys, { limits })
   const flood = Array.from({ length: 300 }, () => ledger.append(draft('refusal', newExchange())))
   const results = await Promise.allSettled(flood)

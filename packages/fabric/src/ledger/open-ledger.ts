@@ -39,6 +39,8 @@ export interface LedgerOptions {
   readonly clock: Clock
   readonly random: Random
   readonly limits?: Partial<LedgerLimits>
+  /** Receives what an operator should know: long work at start, little space. */
+  readonly log?: (event: string, facts: Readonly<Record<string, string | number>>) => void
   /** Called once, when the ledger stopped for good: an error of the disk is never retried. */
   readonly onFatal?: (cause: unknown) => void
 }
@@ -62,12 +64,20 @@ async function open(options: LedgerOptions): Promise<Ledger> {
   const limits = { ...ledgerLimits, ...options.limits }
   const key = new CheckpointKey(origin, options.logKey)
   const vault = new DetailVault(options.detailKey, origin, random)
-  const space = new SpaceGuard(() => store.freeBytes(), limits.freeBytesMin, clock)
+  const log = options.log ?? (() => undefined)
+  const space = new SpaceGuard({
+    freeBytes: () => store.freeBytes(),
+    refuseBytes: limits.freeBytesMin,
+    warnBytes: limits.freeBytesWarn,
+    clock,
+    changed: (now) =>
+      log(spaceEvents[now.state], { ...now, freeBytes: now.freeBytes ?? 'unknown' }),
+  })
   await space.measure()
 
   const recovered = await recover({ store, key, clock, limits })
   const index = new ExchangeIndex(store.resources, limits.segmentEntries)
-  await restoreIndex(index, recovered, store)
+  await restoreIndex(index, recovered, { store, clock, log })
   const { tree, window } = recovered
   const reader = new EntryReader({ resources: store.resources, window, tree, vault })
   const writer = new StatementWriter({
@@ -98,18 +108,38 @@ async function open(options: LedgerOptions): Promise<Ledger> {
       },
       ...(options.retiredStatementKeys ?? []),
     ],
+    log,
     onFatal: options.onFatal ?? (() => undefined),
   })
-  await ledger.start()
+  try {
+    await ledger.start()
+  } catch (cause) {
+    // Nothing of it may still write when the store is closed, and opened again.
+    await ledger.close().catch(() => undefined)
+    throw cause
+  }
   return ledger
 }
 
-/** Reads what no index file covers: at most one segment of bundles, and the replayed records. */
+const spaceEvents = {
+  ok: 'the disk of the ledger has room again',
+  low: 'the disk of the ledger is filling up; free space before entries are refused',
+  full: 'the disk of the ledger is nearly full; nothing is recorded or delivered until there is space',
+} as const
+
+/** Between two lines of the log while an index is made anew. */
+const progressEveryMs = 2_000
+
+/**
+ * Reads what no index file covers: at most one segment of bundles, and the replayed records. The
+ * whole log where the files are missing, damaged or of an older format; one bundle at a time.
+ */
 async function restoreIndex(
   index: ExchangeIndex,
   { published, head, window }: Recovered,
-  store: LedgerStore,
+  { store, clock, log }: Required<Pick<LedgerOptions, 'store' | 'clock' | 'log'>>,
 ): Promise<void> {
+  let loggedAt = clock.monotonic()
   let at = await index.restore(published.size)
   const add = (statement: Uint8Array) => {
     const { exchange, kind } = parsePayload(statement)
@@ -121,6 +151,10 @@ async function restoreIndex(
     if (bundle === null) throw new LedgerDamage(`entry bundle ${tile} is missing`)
     for (const statement of parseBundle(bundle, tileWidth).slice(at % tileWidth)) add(statement)
     await index.store(at)
+    if (clock.monotonic() - loggedAt >= progressEveryMs) {
+      loggedAt = clock.monotonic()
+      log('reading the ledger for its index', { entries: at, total: head.size })
+    }
   }
   while (at < head.size) {
     const entry = window.find(at)

@@ -1,13 +1,23 @@
 import { utf8 } from '@countersign/protocol'
 import type { Clock } from '../lib/clock.ts'
+import { AppendQueue } from './append-queue.ts'
 import { checkLedger } from './check.ts'
 import type { CheckpointKey } from './checkpoint.ts'
+import { type CloseReason, closeIntents, IntentExpiry } from './close-intents.ts'
 import type { DetailVault } from './details.ts'
 import { type EntryReader, openedEntry } from './entry-reader.ts'
-import type { ExchangeIndex } from './exchange-index.ts'
+import { closesExchange, type ExchangeIndex } from './exchange-index.ts'
 import { GroupCommit } from './group-commit.ts'
-import type { Committed, EntryDraft, Ledger, LedgerCheck, OpenedEntry } from './ledger.ts'
+import type {
+  Committed,
+  EntryDraft,
+  Ledger,
+  LedgerCheck,
+  LedgerState,
+  OpenedEntry,
+} from './ledger.ts'
 import type { LedgerLimits } from './limits.ts'
+import { OpenIntentTable, ownerOf } from './open-intents.ts'
 import { Publisher } from './publisher.ts'
 import { findReceipt, readExchange } from './receipts.ts'
 import type { Recovered } from './recovery.ts'
@@ -15,6 +25,7 @@ import { findPublicResource } from './resources.ts'
 import type { SpaceGuard } from './space-guard.ts'
 import type { ProducerKey, StatementWriter } from './statement-writer.ts'
 import { LedgerDamage, type LedgerStore } from './store.ts'
+import { ExchangeNotOpen, LedgerUnavailable } from './unavailable.ts'
 
 export interface TiledLedgerParts {
   readonly store: LedgerStore
@@ -30,12 +41,8 @@ export interface TiledLedgerParts {
   readonly writer: StatementWriter
   readonly recovered: Recovered
   readonly space: SpaceGuard
+  readonly log: (event: string, facts: Readonly<Record<string, string | number>>) => void
   readonly onFatal: (cause: unknown) => void
-}
-
-/** The ledger cannot promise durability now. */
-export class LedgerUnavailable extends Error {
-  override readonly name = 'LedgerUnavailable'
 }
 
 /** Nobody reads more of the newest entries at once. */
@@ -45,6 +52,9 @@ export class TiledLedger implements Ledger {
   readonly #parts: TiledLedgerParts
   readonly #commit: GroupCommit
   readonly #publisher: Publisher
+  readonly #queue: AppendQueue
+  readonly #intents: OpenIntentTable
+  readonly #expiry: IntentExpiry
   /** Where the next draft will stand; drafts keep the order in which `append` was called. */
   #nextIndex: number
   #stopped: LedgerUnavailable | null = null
@@ -55,6 +65,9 @@ export class TiledLedger implements Ledger {
     const { tree, window, published, head } = recovered
     this.#parts = parts
     this.#nextIndex = head.size
+    this.#queue = new AppendQueue(limits, clock)
+    this.#intents = new OpenIntentTable(limits)
+    this.#expiry = new IntentExpiry(limits.openIntentMs, clock, () => this.#closeTooOld())
     const fatal = (cause: unknown) => this.#fail(cause)
     this.#publisher = new Publisher({
       store,
@@ -96,6 +109,25 @@ export class TiledLedger implements Ledger {
     return this.#commit.head.size
   }
 
+  get state(): LedgerState {
+    const { recovered, space } = this.#parts
+    return {
+      size: this.size,
+      publishedSize: this.#publisher.published.size,
+      queueDepth: this.#queue.depth,
+      openIntents: this.#intents.total,
+      openIntentsLargest: this.#intents.largest,
+      lastCommitMs: this.#commit.lastCommitMs,
+      unpublishedBytes: recovered.window.unpublishedBytes,
+      space: space.space,
+      headAt: this.#commit.head.at,
+    }
+  }
+
+  openProducer(exchange: string): string | null {
+    return this.#intents.producerOf(exchange)
+  }
+
   /** Called once, by `openLedger`. */
   async start(): Promise<void> {
     const { store, clock, index, key, origin, statementKeys } = this.#parts
@@ -105,16 +137,34 @@ export class TiledLedger implements Ledger {
     await this.#confirmPublished()
     // Everything is in tiles; what remains is a torn tail, or records that are tiles already.
     await store.wal.reset()
-    const at = clock.now()
     if (this.#nextIndex === 0) {
       const facts = { origin, 'log.key': key.publicKey, ...firstKey(statementKeys) }
-      await this.#append({ kind: 'genesis', exchange: 'genesis', at, facts })
+      await this.#record({ kind: 'genesis', exchange: 'genesis', at: clock.now(), facts })
     }
-    const facts = { result: 'unknown', 'private.detail': 'the ledger stopped before the outcome' }
-    const open = [...index.open.keys()]
-    await Promise.all(
-      open.map((exchange) => this.#append({ kind: 'indeterminate', exchange, at, facts })),
-    )
+    await this.#closeAll([...index.open.keys()], 'restart')
+    this.#expiry.start()
+  }
+
+  #closeAll(exchanges: readonly string[], reason: CloseReason): Promise<void> {
+    const { clock, index, limits, log } = this.#parts
+    return closeIntents(exchanges, reason, {
+      clock,
+      log,
+      atOnce: Math.min(limits.groupEntriesMax, limits.queueEntriesMax),
+      isOpen: (exchange) => index.open.has(exchange),
+      append: (draft) => this.#record(draft),
+    })
+  }
+
+  async #closeTooOld(): Promise<void> {
+    const { clock, log } = this.#parts
+    const exchanges = [...this.#intents.tooOld(clock.monotonic())]
+    try {
+      await this.#closeAll(exchanges, 'too-old')
+    } catch (cause) {
+      // The next round tries again, unless the ledger has stopped.
+      log('exchanges that are open for too long could not be closed', { error: String(cause) })
+    }
   }
 
   /**
@@ -128,34 +178,65 @@ export class TiledLedger implements Ledger {
   }
 
   async append(draft: EntryDraft): Promise<Committed> {
+    this.#assertAppendable(draft)
+    this.#expiry.poke(this.#parts.clock.monotonic())
+    if (closesIntent(draft)) return this.#record(draft)
+    const owner = ownerOf(draft)
+    const turn = this.#queue.enter(owner)
+    if (turn === null) return this.#write(draft, owner)
+    await turn
+    try {
+      // What was true before the wait may not be true now.
+      this.#assertAppendable(draft)
+    } catch (cause) {
+      this.#queue.leave(owner, 0)
+      throw cause
+    }
+    return this.#write(draft, owner)
+  }
+
+  #assertAppendable(draft: EntryDraft): void {
     if (draft.kind === 'genesis') throw new TypeError('only the ledger writes its genesis')
-    const { open } = this.#parts.index
-    if (draft.kind === 'intent' && open.has(draft.exchange)) {
+    const isOpen = this.#parts.index.open.has(draft.exchange)
+    if (draft.kind === 'intent' && isOpen) {
       throw new TypeError('the exchange has an intent already')
     }
-    const closesIntent = draft.kind === 'outcome' || draft.kind === 'indeterminate'
-    if (closesIntent && !open.has(draft.exchange)) {
-      throw new TypeError('the exchange has no open intent')
+    if (closesIntent(draft) && !isOpen) {
+      throw new ExchangeNotOpen('the exchange has no open intent')
     }
     if (this.#closing !== null) throw new LedgerUnavailable('the ledger is closing')
-    return this.#append(draft)
+    this.#assertServing()
+    this.#parts.space.assertRoom()
+    if (draft.kind === 'intent') this.#intents.assertRoom(ownerOf(draft))
+  }
+
+  /** For an entry that must not wait behind others: what closes an exchange, or the genesis. */
+  async #record(draft: EntryDraft): Promise<Committed> {
+    this.#assertServing()
+    this.#parts.space.assertRoom()
+    this.#queue.pass()
+    return this.#write(draft, null)
   }
 
   /** Everything up to the queue happens in one go, so that index, counter and order agree. */
-  async #append(draft: EntryDraft): Promise<Committed> {
-    this.#assertServing()
-    const { writer, index, limits, space } = this.#parts
-    if (!space.enough) throw new LedgerUnavailable('the disk is nearly full')
-    if (this.#commit.waiting >= limits.queueEntriesMax) {
-      throw new LedgerUnavailable('too many entries wait to be written')
-    }
-    const at = this.#nextIndex
-    const entry = writer.write(draft, at)
-    this.#nextIndex += 1
-    index.add({ exchange: draft.exchange, kind: draft.kind, index: at })
-    await this.#commit.add(at, entry)
+  async #write(draft: EntryDraft, owner: string | null): Promise<Committed> {
+    const { writer, index, clock } = this.#parts
     const { exchange, kind } = draft
-    return { exchange, kind, index: at, leafHash: entry.leafHash }
+    let bytes = 0
+    try {
+      const at = this.#nextIndex
+      const entry = writer.write(draft, at)
+      this.#nextIndex += 1
+      bytes = entry.statement.length + entry.detail.length
+      this.#queue.wrote(bytes)
+      index.add({ exchange, kind, index: at })
+      if (kind === 'intent') this.#intents.add(draft, clock.monotonic())
+      else if (closesExchange(kind)) this.#intents.remove(exchange)
+      await this.#commit.add(at, entry)
+      return { exchange, kind, index: at, leafHash: entry.leafHash }
+    } finally {
+      this.#queue.leave(owner, bytes)
+    }
   }
 
   async findReceipt(exchange: string): Promise<Uint8Array | null> {
@@ -207,6 +288,8 @@ export class TiledLedger implements Ledger {
   async #close(): Promise<void> {
     const { store } = this.#parts
     try {
+      await this.#expiry.stop()
+      this.#queue.stop(new LedgerUnavailable('the ledger is closing'))
       await this.#commit.drain()
       await this.#publisher.flush()
       await this.#publisher.stop()
@@ -245,9 +328,15 @@ export class TiledLedger implements Ledger {
     if (this.#stopped !== null) return
     this.#stopped = new LedgerUnavailable('the ledger stopped for good', { cause })
     this.#commit.stop(this.#stopped)
+    this.#queue.stop(this.#stopped)
     void this.#publisher.stop()
+    void this.#expiry.stop()
     this.#parts.onFatal(cause)
   }
+}
+
+function closesIntent({ kind }: EntryDraft): boolean {
+  return kind === 'outcome' || kind === 'indeterminate'
 }
 
 function firstKey(keys: readonly ProducerKey[]) {

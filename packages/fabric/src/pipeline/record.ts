@@ -3,6 +3,8 @@ import type { Detection } from '../detection/detector.ts'
 import type { Caller } from '../identity/caller.ts'
 import type { MessageSignatures } from '../identity/message-signatures.ts'
 import type { Committed, EntryDraft, FactValue } from '../ledger/ledger.ts'
+import { ExchangeNotOpen, LedgerBusy } from '../ledger/unavailable.ts'
+import { formatLimit } from '../lib/limits.ts'
 import { systemRandom } from '../lib/random.ts'
 import { Refusal } from '../lib/refusal.ts'
 import { sha256 } from '../lib/sha256.ts'
@@ -38,15 +40,45 @@ class Intended {
 export type { Intended }
 export { sha256 }
 
-export async function recordIntent(inspected: Inspected, room: RecordRoom): Promise<Intended> {
+export async function recordIntent(
+  inspected: Inspected,
+  room: RecordRoom,
+): Promise<Intended | Refusal> {
   const { arrival } = inspected.authorized.authenticated
-  const committed = await room.append({
+  const draft = {
     kind: 'intent',
     exchange: arrival.exchange,
     at: arrival.at,
     facts: intentFacts(inspected, room),
-  })
-  return new Intended(inspected, committed)
+  } as const
+  try {
+    return new Intended(inspected, await room.append(draft))
+  } catch (cause) {
+    if (cause instanceof LedgerBusy) return refusalOfBusy(cause)
+    throw cause
+  }
+}
+
+const retryAfterMs = 1000
+
+/** Nothing was recorded, and so nothing delivered: the same message may be sent again later. */
+function refusalOfBusy({ limit, message }: LedgerBusy): Refusal {
+  // One limit is the caller's own share; the others are the fabric's.
+  const code = limit.name === 'limits.openExchanges' ? 'RATE_LIMITED' : 'LEDGER_UNAVAILABLE'
+  return new Refusal(code, message, retryAfterMs, { limit: formatLimit(limit) })
+}
+
+/** For an entry that the ledger does not take; null when it failed to record what it should. */
+export function refusalOfEntry(cause: unknown): Refusal | null {
+  if (cause instanceof LedgerBusy) return refusalOfBusy(cause)
+  return cause instanceof ExchangeNotOpen ? new Refusal('NOT_PERMITTED', cause.message) : null
+}
+
+/** For a refusal or an outcome that could not be recorded. */
+export function refusalOfFailure(cause: unknown): Refusal {
+  return cause instanceof LedgerBusy
+    ? refusalOfBusy(cause)
+    : new Refusal('LEDGER_UNAVAILABLE', String(cause))
 }
 
 /** Recorded before the caller hears it, so that no probing goes unseen. */

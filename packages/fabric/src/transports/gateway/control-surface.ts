@@ -12,6 +12,7 @@ import type { Authorized } from '../../pipeline/authorize.ts'
 import { admitControl, answerControl, refuseUnread } from '../../pipeline/control.ts'
 import type { Rooms } from '../../pipeline/enforce.ts'
 import { recheck } from '../../pipeline/recheck.ts'
+import { refusalOfEntry } from '../../pipeline/record.ts'
 import type { PolicyAction } from '../../policy/policy.ts'
 import { exchangeHeaders } from '../http/call.ts'
 import type { EndpointRegistry } from '../http/endpoint-registry.ts'
@@ -26,6 +27,7 @@ export interface ControlOptions extends EntryChecksOptions {
     append(draft: EntryDraft): Promise<Committed>
     findReceipt(exchange: string): Promise<Uint8Array | null>
     explain(exchange: string): Promise<readonly OpenedEntry[]>
+    openProducer(exchange: string): string | null
   }
   readonly endpoints: EndpointRegistry
   /** The state, once it is newer than `after`; after `waitMs` at the latest, whatever it is. */
@@ -138,29 +140,40 @@ const meshAnswers: Readonly<Record<string, MeshAnswer>> = {
     // Claims are checked against the disk and by signatures, during which a connector can lose its right.
     const lost = recheck(request, options.rooms.authorization)
     if (lost !== null) {
-      claim.settle(new Set())
+      claim.release()
       return refuse(options, visit, lost)
     }
     // When it happened is for the fabric's clock to say: nobody writes among the entries of last year.
     const { at } = visit
     const facts = { transport: 'mesh', producer: admitted.spiffeId }
-    let recorded: typeof claim.admitted = new Set()
     try {
-      const indexes = await Promise.all(
-        entries.map(async (entry) => {
-          if (!claim.admitted.has(entry)) return null
-          const whole = { ...entry, at, facts: { ...entry.facts, ...facts } }
-          return (await options.ledger.append(whole)).index
-        }),
-      )
-      recorded = claim.admitted
-      if (claim.refusal === null) return jsonReply({ indexes })
-      await refuse(options, visit, claim.refusal)
+      const appending = entries.map(async (entry) => {
+        if (!claim.admitted.has(entry)) return null
+        return append(options, { ...entry, at, facts: { ...entry.facts, ...facts } })
+      })
+      const settled = await Promise.all(appending)
+      const busy = settled.find((each) => each instanceof Refusal) ?? null
+      const indexes = settled.map((each) => (each instanceof Refusal ? null : each))
+      const refusal = claim.refusal ?? busy
+      if (refusal === null) return jsonReply({ indexes })
+      await refuse(options, visit, refusal)
+      if (indexes.every((index) => index === null)) return refusal
       return jsonReply({ indexes }, exchangeHeaders(visit.exchange))
     } finally {
-      claim.settle(recorded)
+      claim.release()
     }
   },
+}
+
+/** One entry that meets a limit must not take along the others of its batch. */
+async function append({ ledger }: ControlOptions, draft: EntryDraft): Promise<number | Refusal> {
+  try {
+    return (await ledger.append(draft)).index
+  } catch (cause) {
+    const refusal = refusalOfEntry(cause)
+    if (refusal === null) throw cause
+    return refusal
+  }
 }
 
 /** For what an admitted caller may not do after all: on record, as every refusal is. */

@@ -3,9 +3,8 @@ import type { Caller } from '../../identity/caller.ts'
 import type { OpenedEntry } from '../../ledger/ledger.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import type { Rooms } from '../../pipeline/enforce.ts'
+import { ExchangeClaims, isOpening } from './exchange-claims.ts'
 
-/** Exchanges under way at one connector; beyond this it can no longer close its oldest. */
-const openExchangesMax = 10_000
 /** An exchange is recorded as it begins: a request may take a minute to arrive, and clocks differ. */
 const begunWindowMs = 300_000
 
@@ -13,13 +12,16 @@ export interface EntryChecksOptions {
   readonly rooms: Pick<Rooms, 'authorization'>
   /** Whether the caller that `facts` name signed this request for `producer`; once for each entry. */
   isProvenRequest(facts: MeshEntry['facts'], producer: string): Promise<boolean>
-  readonly ledger: { explain(exchange: string): Promise<readonly OpenedEntry[]> }
+  readonly ledger: {
+    explain(exchange: string): Promise<readonly OpenedEntry[]>
+    openProducer(exchange: string): string | null
+  }
 }
 
 /** What a connector may put on record (docs/protocol.md, "Mesh control"). */
 export interface EntryChecks {
   /**
-   * Holds the exchanges of all entries for `connector` until `settle` is told what was recorded.
+   * Holds the exchanges of all entries for `connector` until `release`.
    * Refuses all entries for what no honest connector sends, and single ones for what a caller, a
    * clock or a directory that has just changed can bring about: nobody whose call waits in the same
    * batch may suffer from it.
@@ -32,26 +34,25 @@ export interface Claim {
   readonly admitted: ReadonlySet<MeshEntry>
   /** Why not all of them. */
   readonly refusal: Refusal | null
-  settle(recorded: ReadonlySet<MeshEntry>): void
+  /** Called once the admitted entries are durable, or will never be. */
+  release(): void
 }
 
 export function createEntryChecks(options: EntryChecksOptions): EntryChecks {
-  const owners = new ExchangeOwners()
+  const claims = new ExchangeClaims((exchange) => options.ledger.openProducer(exchange))
   return {
     async claim(entries, connector, now) {
       // Held before anything is waited for, so that two claims cannot both find an exchange free.
-      const fault = findPretence(entries) ?? owners.hold(entries, connector)
+      const fault = findPretence(entries) ?? claims.hold(entries, connector)
       if (fault !== null) return new Refusal('NOT_PERMITTED', fault)
-      const settle = (recorded: ReadonlySet<MeshEntry>): void => {
-        owners.settle(entries, connector, recorded)
-      }
+      const release = (): void => claims.release(entries)
       try {
-        const claim = await examine(options, entries, { connector, now })
-        if (claim.admitted.size > 0 || claim.refusal === null) return { ...claim, settle }
-        settle(claim.admitted)
+        const claim = await examine({ ...options, claims }, entries, { connector, now })
+        if (claim.admitted.size > 0 || claim.refusal === null) return { ...claim, release }
+        release()
         return claim.refusal
       } catch (cause) {
-        settle(new Set())
+        release()
         throw cause
       }
     },
@@ -64,15 +65,16 @@ interface Recording {
 }
 
 async function examine(
-  options: EntryChecksOptions,
+  options: EntryChecksOptions & { readonly claims: ExchangeClaims },
   entries: readonly MeshEntry[],
   recording: Recording,
-): Promise<Omit<Claim, 'settle'>> {
+): Promise<Omit<Claim, 'release'>> {
   const admitted = new Set<MeshEntry>()
   let refusal: Refusal | null = null
   for (const entry of entries) {
     const fault =
       timeFault(entry, recording) ??
+      options.claims.closingFault(entry, recording.connector) ??
       keyFault(options, entry, recording) ??
       (await findUnproven(options, entry, recording))
     if (fault === null) admitted.add(entry)
@@ -88,8 +90,6 @@ function timeFault({ kind, exchange }: MeshEntry, { now }: Recording): string | 
     ? null
     : `${exchange} did not begin within five minutes of now`
 }
-
-const isOpening = (kind: MeshEntry['kind']): boolean => kind === 'intent' || kind === 'refusal'
 
 const HALVES = [
   { half: 'request', party: 'caller', kinds: ['intent'] },
@@ -163,73 +163,4 @@ async function findUnproven(
   return isClaimed && !(await isProvenRequest(facts, connector.spiffeId))
     ? `${String(facts['caller'])} did not just sign the request of ${exchange}`
     : null
-}
-
-/**
- * Which connector opened which exchange: only the one that recorded an intent may record how it
- * ended, and nobody may record an exchange in which it is not the receiver, but for what it refused
- * its own agent.
- */
-class ExchangeOwners {
-  readonly #owners = new Map<string, string>()
-  /** By connector, so that none can push out what is open at another. */
-  readonly #open = new Map<string, Set<string>>()
-  /** Exchanges of entries that are being recorded. */
-  readonly #held = new Set<string>()
-
-  hold(entries: readonly MeshEntry[], connector: Caller): string | null {
-    const seen = new Set<string>()
-    for (const entry of entries) {
-      const fault = seen.has(entry.exchange)
-        ? `${entry.exchange} occurs twice`
-        : this.#fault(entry, connector)
-      if (fault !== null) return fault
-      seen.add(entry.exchange)
-    }
-    for (const exchange of seen) this.#held.add(exchange)
-    return null
-  }
-
-  settle(
-    entries: readonly MeshEntry[],
-    { spiffeId }: Caller,
-    recorded: ReadonlySet<MeshEntry>,
-  ): void {
-    for (const entry of entries) {
-      const { kind, exchange } = entry
-      this.#held.delete(exchange)
-      if (!recorded.has(entry)) continue
-      if (kind === 'intent') this.#take(exchange, spiffeId)
-      else this.#leave(exchange)
-    }
-  }
-
-  #fault({ kind, exchange, facts }: MeshEntry, connector: Caller): string | null {
-    const owner = this.#owners.get(exchange)
-    if (this.#held.has(exchange)) return `${exchange} is being recorded`
-    if (isOpening(kind)) {
-      if (owner !== undefined) return `${exchange} is open already`
-      const isOwnRefusal = kind === 'refusal' && facts['caller'] === connector.spiffeId
-      return isOwnRefusal || facts['receiver'] === connector.name
-        ? null
-        : `${connector.name} is not the receiver of ${exchange}`
-    }
-    return owner === connector.spiffeId ? null : `${exchange} is not open at ${connector.name}`
-  }
-
-  #take(exchange: string, owner: string): void {
-    const open = this.#open.get(owner) ?? new Set()
-    this.#open.set(owner, open.add(exchange))
-    this.#owners.set(exchange, owner)
-    const [oldest] = open
-    if (open.size > openExchangesMax && oldest !== undefined) this.#leave(oldest)
-  }
-
-  #leave(exchange: string): void {
-    const owner = this.#owners.get(exchange) ?? ''
-    const open = this.#open.get(owner)
-    open?.delete(exchange)
-    if (open?.size === 0) this.#open.delete(owner)
-    this.#owners.delete(exchange)
-  }
 }

@@ -3,6 +3,7 @@ import type { TLSSocket, TlsOptions } from 'node:tls'
 import { createId } from '@countersign/protocol'
 import { guardPeers, rotateServer, tlsSocketOf } from '@countersign/protocol/tls'
 import { Refusal } from '../../lib/refusal.ts'
+import { refusalOfFailure } from '../../pipeline/record.ts'
 import { comesFromForeignPage } from '../http/foreign-page.ts'
 import { certificateChainOf, type NodeRequest, readIncoming } from '../http/incoming.ts'
 import { leavingSignal, type NodeResponse, type Reply, writeReply } from '../http/respond.ts'
@@ -153,7 +154,7 @@ async function answer(
   }
   const reply = await surface(whole).catch((cause: unknown) => {
     // Only a ledger that cannot record rejects this far; the caller hears nothing but that.
-    return problemReply(new Refusal('LEDGER_UNAVAILABLE', String(cause)), visit.exchange)
+    return problemReply(refusalOfFailure(cause), visit.exchange)
   })
   const code = reply.headers.find(([name]) => name === 'countersign-refusal')?.[1] ?? ''
   if (strangerCodes.has(code)) options.countStranger(socket.remoteAddress ?? '')

@@ -1,0 +1,86 @@
+import type { EntryDraft } from './ledger.ts'
+import type { LedgerLimits } from './limits.ts'
+import { Shares } from './shares.ts'
+import { LedgerBusy } from './unavailable.ts'
+
+/**
+ * Gives whose share an entry counts against: the connector that recorded it, or the caller at the
+ * gateway or of a channel. Empty for an unauthenticated client; all of those share one share.
+ */
+export function ownerOf({ facts }: Pick<EntryDraft, 'facts'>): string {
+  const owner = facts['producer'] ?? facts['caller']
+  return typeof owner === 'string' ? owner : ''
+}
+
+interface OpenIntent {
+  readonly owner: string
+  /** The connector that recorded it; null for one of the gateway or a channel. */
+  readonly producer: string | null
+  /** Monotonic milliseconds. */
+  readonly since: number
+}
+
+type Bounds = Pick<LedgerLimits, 'openIntentsMax' | 'openIntentsPerOwnerMax' | 'openIntentMs'>
+
+/**
+ * Intents of this process that nothing has closed. Each is work for the next start if the process
+ * dies now, so their number is bounded in total and per owner, and their age by `openIntentMs`.
+ */
+export class OpenIntentTable {
+  readonly #bounds: Bounds
+  readonly #shares: Shares
+  /** Oldest first. */
+  readonly #intents = new Map<string, OpenIntent>()
+
+  constructor(bounds: Bounds) {
+    this.#bounds = bounds
+    this.#shares = new Shares(bounds.openIntentsMax, bounds.openIntentsPerOwnerMax)
+  }
+
+  get total(): number {
+    return this.#shares.total
+  }
+
+  get largest(): number {
+    return this.#shares.largest
+  }
+
+  producerOf(exchange: string): string | null {
+    return this.#intents.get(exchange)?.producer ?? null
+  }
+
+  /** Throws LedgerBusy when the owner has as many open exchanges as it may have. */
+  assertRoom(owner: string): void {
+    if (this.#shares.hasRoom(owner)) return
+    const { openIntentsMax, openIntentsPerOwnerMax } = this.#bounds
+    const ofOwner = this.#shares.share === openIntentsPerOwnerMax
+    const limit = ofOwner
+      ? ({ name: 'limits.openExchanges', value: openIntentsPerOwnerMax } as const)
+      : ({ name: 'ledger.openExchanges', value: openIntentsMax } as const)
+    const whose = ofOwner ? 'this caller has' : 'all callers together have'
+    throw new LedgerBusy({ ...limit, unit: 'count' }, `${whose} too many exchanges under way`)
+  }
+
+  add(draft: Pick<EntryDraft, 'exchange' | 'facts'>, now: number): void {
+    const owner = ownerOf(draft)
+    const { producer } = draft.facts
+    const intent = { owner, producer: typeof producer === 'string' ? producer : null, since: now }
+    this.#intents.set(draft.exchange, intent)
+    this.#shares.take(owner)
+  }
+
+  remove(exchange: string): void {
+    const intent = this.#intents.get(exchange)
+    if (intent === undefined) return
+    this.#intents.delete(exchange)
+    this.#shares.give(intent.owner)
+  }
+
+  /** Exchanges that have been open for longer than `openIntentMs`, oldest first. */
+  *tooOld(now: number): Generator<string> {
+    for (const [exchange, { since }] of this.#intents) {
+      if (now - since <= this.#bounds.openIntentMs) return
+      yield exchange
+    }
+  }
+}

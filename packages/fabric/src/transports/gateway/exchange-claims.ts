@@ -1,0 +1,58 @@
+import type { MeshEntry } from '@countersign/protocol'
+import type { Caller } from '../../identity/caller.ts'
+
+export const isOpening = (kind: MeshEntry['kind']): boolean =>
+  kind === 'intent' || kind === 'refusal'
+
+/**
+ * Which exchanges a connector may add to: only the one that recorded an intent may record how it
+ * ended, and none may record an exchange in which it is not the receiver, except what it refused its
+ * own agent. The ledger knows who opened what; entries on their way there are held here.
+ */
+export class ExchangeClaims {
+  readonly #openProducer: (exchange: string) => string | null
+  /** Exchanges of entries that are being recorded. */
+  readonly #held = new Set<string>()
+
+  constructor(openProducer: (exchange: string) => string | null) {
+    this.#openProducer = openProducer
+  }
+
+  /** Holds all of them and gives null, or gives what no honest connector sends and holds none. */
+  hold(entries: readonly MeshEntry[], connector: Caller): string | null {
+    const seen = new Set<string>()
+    for (const entry of entries) {
+      const fault = seen.has(entry.exchange)
+        ? `${entry.exchange} occurs twice`
+        : this.#fault(entry, connector)
+      if (fault !== null) return fault
+      seen.add(entry.exchange)
+    }
+    for (const exchange of seen) this.#held.add(exchange)
+    return null
+  }
+
+  release(entries: readonly MeshEntry[]): void {
+    for (const { exchange } of entries) this.#held.delete(exchange)
+  }
+
+  /**
+   * An outcome may come too late from an honest connector: its exchange was open for so long that
+   * the fabric closed it, or the fabric was restarted. Only that entry is refused.
+   */
+  closingFault({ kind, exchange }: MeshEntry, connector: Caller): string | null {
+    return isOpening(kind) || this.#openProducer(exchange) === connector.spiffeId
+      ? null
+      : `${exchange} is not open at ${connector.name}`
+  }
+
+  #fault({ kind, exchange, facts }: MeshEntry, connector: Caller): string | null {
+    if (this.#held.has(exchange)) return `${exchange} is being recorded`
+    if (!isOpening(kind)) return null
+    if (this.#openProducer(exchange) !== null) return `${exchange} is open already`
+    const isOwnRefusal = kind === 'refusal' && facts['caller'] === connector.spiffeId
+    return isOwnRefusal || facts['receiver'] === connector.name
+      ? null
+      : `${connector.name} is not the receiver of ${exchange}`
+  }
+}

@@ -114,11 +114,12 @@ function policyAdmin({ stores, around }: AdminOptions): AdminRooms['policies'] {
         // Before anything is written: the folder must stay a set that the next start can load.
         await policy.check([...others, { name, text }])
         await replacePolicyFile(policyDir, name, text)
-        return { version: (await policy.reload()).version, taken: true, problems: [] }
+        const { version, warnings } = await policy.reload()
+        return { version, taken: true, problems: [], warnings: warnings.map(formatProblem) }
       } catch (cause) {
         if (!(cause instanceof PoliciesRejected)) throw cause
         const problems = cause.problems.map(formatProblem)
-        return { version: policy.current.version, taken: false, problems }
+        return { version: policy.current.version, taken: false, problems, warnings: [] }
       }
     },
     explain: (request) => explainDecision(JSON.parse(request) as PolicyRequest, policy.current),

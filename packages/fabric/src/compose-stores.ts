@@ -13,6 +13,7 @@ import { CHANNEL_LIMITS_DEFAULT, openSqliteChannelStore } from './adapters/sqlit
 import { openSqliteStateStore } from './adapters/sqlite/state-store.ts'
 import { derCertificateWriter } from './adapters/x509/der-certificate-writer.ts'
 import { type FabricKeys, openFabricKeys } from './compose-keys.ts'
+import { OPERATION_NAMES } from './compose-policies.ts'
 import type { Config } from './config/config.ts'
 import { type Identity, openIdentity } from './identity/identity.ts'
 import type { StateStore } from './identity/state-store.ts'
@@ -105,6 +106,7 @@ export async function openStores(around: Surroundings, origin: () => string): Pr
       dir: config.policyDir,
       parser: createCedarParser(),
       dataClasses: DATA_CLASSES,
+      operations: OPERATION_NAMES,
       watch: true,
       onRejected: (error) => around.log('policies not taken', { error: String(error) }),
       onRepaired: ({ version }) => around.log('policies taken', { version }),

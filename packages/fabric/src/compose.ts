@@ -23,6 +23,7 @@ import { type Closer, type ClosingFault, closeInOrder } from './lib/closing.ts'
 import { Refusal } from './lib/refusal.ts'
 import { refuseUnread } from './pipeline/control.ts'
 import { type Rooms } from './pipeline/enforce.ts'
+import { formatProblem } from './policy/compile-policies.ts'
 import { createRedactor } from './redaction/create-redactor.ts'
 import { adminSurface } from './transports/gateway/admin-surface.ts'
 import { agentsSurface } from './transports/gateway/agents-surface.ts'
@@ -298,7 +299,14 @@ function followRotation({ identity }: Stores, gateway: Gateway, { upstream }: Pa
 
 /** What decides is on record like what it decided: files change without anybody to ask. */
 function followPolicies(around: Surroundings, stores: Stores, { rooms }: Parts): () => void {
+  const warn = (): void => {
+    for (const warning of stores.policy.current.warnings) {
+      around.log('a policy is doubtful', { warning: formatProblem(warning) })
+    }
+  }
+  warn()
   return stores.policy.onChange(() => {
+    warn()
     recordLifecycle(around, stores, rooms, 'policies-changed').catch((error: unknown) => {
       around.log('a change of policies is not on record', { error: String(error) })
     })

@@ -76,6 +76,8 @@ export interface PolicyPut {
   readonly version: string
   readonly taken: boolean
   readonly problems: readonly string[]
+  /** Of the set in force: what is valid and cannot mean what it was written for. */
+  readonly warnings: readonly string[]
 }
 
 export interface ChannelAdmin {

@@ -2,7 +2,7 @@ import type { RefusalCode } from '@countersign/protocol'
 import type { Caller } from '../identity/caller.ts'
 import type { AgentRecord } from '../identity/directory.ts'
 import { formatLimit } from '../lib/limits.ts'
-import { Refusal } from '../lib/refusal.ts'
+import { Refusal, type RefusalFacts } from '../lib/refusal.ts'
 import type { Decision, PolicyRequest, PolicySet } from '../policy/policy.ts'
 import type { Target } from './arrival.ts'
 import type { Authenticated } from './authenticate.ts'
@@ -72,9 +72,20 @@ interface DecisionMade {
 export class PolicyRefusal extends Refusal {
   readonly made: DecisionMade
 
-  constructor(code: RefusalCode, detail: string, made: DecisionMade) {
-    super(code, detail)
+  constructor(
+    code: RefusalCode,
+    detail: string,
+    made: DecisionMade,
+    { retryAfterMs, ...facts }: RefusalFacts & { readonly retryAfterMs?: number | null } = {},
+  ) {
+    super(code, detail, retryAfterMs, facts)
     this.made = made
+  }
+
+  /** `refusal` of a later stage, with the decision that it enforces. */
+  static after({ decision, request, policyVersion }: Authorized, refusal: Refusal): PolicyRefusal {
+    const made = { decision, request, policyVersion }
+    return new PolicyRefusal(refusal.code, refusal.detail, made, refusal)
   }
 }
 

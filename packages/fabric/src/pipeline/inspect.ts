@@ -1,7 +1,7 @@
 import { Refusal } from '../lib/refusal.ts'
 import { sha256 } from '../lib/sha256.ts'
 import type { Finding, Redactor } from '../redaction/redactor.ts'
-import type { Authorized } from './authorize.ts'
+import { type Authorized, PolicyRefusal } from './authorize.ts'
 import { type Fields, inspectFields, inspectPath } from './inspect-fields.ts'
 
 /** What the stage asks of redaction. Sealed messages have their own, which reads no plaintext. */
@@ -54,6 +54,12 @@ class Inspected {
 export type { Inspected }
 
 export function inspect(authorized: Authorized, room: InspectRoom): Inspected | Refusal {
+  const inspected = inspectMessage(authorized, room)
+  // What stopped the message is what policy obliged, so the decision goes on record with it.
+  return inspected instanceof Refusal ? PolicyRefusal.after(authorized, inspected) : inspected
+}
+
+function inspectMessage(authorized: Authorized, room: InspectRoom): Inspected | Refusal {
   const { message, target } = authorized.authenticated.arrival
   const { mask, block } = authorized.decision.obligations
   // The fabric holds no key for a sealed message. Its sender masked before sealing and says so in

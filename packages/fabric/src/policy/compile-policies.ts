@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { PolicyUnsupported } from './cedar-json.ts'
 import { type CompiledPolicy, compilePolicy } from './compile-policy.ts'
+import { lintPolicy, type OperationNames } from './lint-policy.ts'
 import type { ParsedPolicy, ParserFault, PolicyParser } from './parser.ts'
 import { assertReadable } from './policy-bounds.ts'
 import {
@@ -16,6 +17,8 @@ export interface PolicyCompilation {
   readonly parser: PolicyParser
   /** The data classes that `@mask` and `@block` may name. */
   readonly dataClasses: readonly string[]
+  /** Every operation that a request can name; without it, names are not checked. */
+  readonly operations?: OperationNames
 }
 
 /** Far above what people maintain by hand; past it, a set is a mistake or an attack on memory. */
@@ -52,7 +55,7 @@ interface Piece {
  */
 export async function compilePolicies(
   sources: readonly PolicySource[],
-  { parser, dataClasses }: PolicyCompilation,
+  { parser, dataClasses, operations }: PolicyCompilation,
 ): Promise<CompiledPolicySet> {
   const sorted = sources.toSorted(byName)
   assertBounded(sorted)
@@ -81,10 +84,19 @@ export async function compilePolicies(
     )
   }
   if (problems.length > 0) throw new PoliciesRejected(problems)
-  const warnings = pieces.flatMap((piece, i) =>
-    (parsed[i]?.warnings ?? []).map((warning) => toProblem(piece, warning)),
-  )
+  const warnings = pieces.flatMap((piece, i) => warningsOf(piece, parsed[i], operations ?? null))
   return createPolicySet({ version: versionOf(sorted), policies, sources: sorted, warnings })
+}
+
+function warningsOf(
+  piece: Piece,
+  parsed: ParsedPolicy | undefined,
+  operations: OperationNames | null,
+): readonly PolicyProblem[] {
+  const policy = parsed?.policy ?? null
+  const lints = policy === null ? [] : lintPolicy(policy, operations)
+  const found = lints.map((lint) => toProblem(piece, { start: 0, ...lint }))
+  return [...(parsed?.warnings ?? []).map((warning) => toProblem(piece, warning)), ...found]
 }
 
 function unreadable(piece: Piece): readonly PolicyProblem[] {

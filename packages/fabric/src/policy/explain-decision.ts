@@ -1,4 +1,6 @@
+import type { CedarPolicy } from './cedar-json.ts'
 import type { CompiledPolicy } from './compile-policy.ts'
+import { isDemand } from './obligations.ts'
 import type { Decision, PolicyRequest } from './policy.ts'
 import type { CompiledPolicySet } from './policy-set.ts'
 import { type Requirement, requirementsOf } from './requirement.ts'
@@ -12,6 +14,8 @@ export interface ExplainedPolicy {
   readonly text: string
   /** What `@advice` says, for the one who was denied; null without. */
   readonly advice: string | null
+  /** As annotations, such as `@block("credential")`. */
+  readonly demands: readonly string[]
   /** In the order of the policy: principal, action, resource, then each condition. */
   readonly requirements: readonly Requirement[]
 }
@@ -47,7 +51,14 @@ export function explainDecision(request: PolicyRequest, set: CompiledPolicySet):
 function explainPolicy(policy: CompiledPolicy, request: PolicyRequest): ExplainedPolicy {
   const { id, effect, origin, cedar } = policy
   const advice = cedar.annotations?.['advice'] ?? null
-  return { policy: id, effect, ...origin, advice, requirements: requirementsOf(cedar, request) }
+  const requirements = requirementsOf(cedar, request)
+  return { policy: id, effect, ...origin, advice, demands: demandsOf(cedar), requirements }
+}
+
+function demandsOf({ annotations }: CedarPolicy): readonly string[] {
+  return Object.entries(annotations ?? {})
+    .filter(([name]) => isDemand(name))
+    .map(([name, value]) => (value === null ? `@${name}` : `@${name}(${JSON.stringify(value)})`))
 }
 
 /** A permit for another action is hardly what the asker meant, so that counts for several. */
@@ -106,7 +117,9 @@ function determiningLines(policy: ExplainedPolicy): readonly string[] {
   const met = policy.requirements.filter((requirement) => requirement.met)
   const asked = met.map(({ cedar }) => `  because ${cedar}`)
   const advice = policy.advice === null ? [] : [`  Advice: ${policy.advice}`]
-  return [head, ...(asked.length === 0 ? ['  because it asks for nothing'] : asked), ...advice]
+  const demands = policy.demands.map((demand) => `  and demands ${demand}`)
+  const because = asked.length === 0 ? ['  because it asks for nothing'] : asked
+  return [head, ...because, ...demands, ...advice]
 }
 
 function nearestLines(policy: ExplainedPolicy, forbidden: boolean): readonly string[] {

@@ -40,6 +40,11 @@ const readers: Readonly<Record<string, Reader>> = {
   },
 }
 
+/** Whether the annotation obliges the fabric to something. */
+export function isDemand(annotation: string): boolean {
+  return Object.hasOwn(readers, annotation)
+}
+
 /** Annotations for people; they demand nothing. */
 const remarks: readonly string[] = ['id', 'advice', 'description']
 

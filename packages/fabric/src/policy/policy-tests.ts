@@ -1,5 +1,6 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { PoliciesRejected } from './compile-policies.ts'
 import { explainDecision } from './explain-decision.ts'
 import {
   POLICY_ACTIONS,
@@ -7,7 +8,7 @@ import {
   type PolicyContext,
   type PolicyRequest,
 } from './policy.ts'
-import type { CompiledPolicySet } from './policy-set.ts'
+import type { CompiledPolicySet, PolicyProblem } from './policy-set.ts'
 
 /** One expectation of an operator about the policies, as a `*.test.yaml` file states it. */
 export interface PolicyTestCase {
@@ -46,37 +47,76 @@ function sameWords(a: readonly string[], b: readonly string[]): boolean {
   return JSON.stringify(a.toSorted()) === JSON.stringify(b.toSorted())
 }
 
-/** All cases of every `*.test.yaml` in `dir`, in order of the names. `parseYaml` is the caller's. */
+/** A test file as its parser read it. */
+export interface TestDocument {
+  readonly content: unknown
+  /** Where the value at `path` stands, counted from one; the nearest that exists. */
+  placeOf(path: readonly (string | number)[]): { readonly line: number; readonly column: number }
+}
+
+/** Reads YAML; throws a `PoliciesRejected` with the place of what is no YAML. */
+export type ReadTestDocument = (text: string, file: string) => TestDocument
+
+/**
+ * All cases of every `*.test.yaml` in `dir`, in order of the names. Rejects with `PoliciesRejected`,
+ * which lists what is wrong in all of them.
+ */
 export async function loadPolicyTests(
   dir: string,
-  parseYaml: (text: string) => unknown,
+  read: ReadTestDocument,
 ): Promise<readonly PolicyTestCase[]> {
   const names = (await readdir(dir)).filter((name) => name.endsWith('.test.yaml')).toSorted()
-  const files = await Promise.all(
-    names.map(async (name) => {
-      const text = await readFile(join(dir, name), 'utf8')
-      return parsePolicyTests(parseYaml(text), name)
-    }),
-  )
-  return files.flat()
+  const cases: PolicyTestCase[] = []
+  const problems: PolicyProblem[] = []
+  for (const name of names) {
+    const text = await readFile(join(dir, name), 'utf8')
+    try {
+      cases.push(...parsePolicyTests(read(text, name), name))
+    } catch (error) {
+      if (!(error instanceof PoliciesRejected)) throw error
+      problems.push(...error.problems)
+    }
+  }
+  if (problems.length > 0) throw new PoliciesRejected(problems)
+  return cases
 }
 
 /**
- * The cases in a parsed test file: a list of
+ * The cases in a test file: a list of
  * `{ name, principal, action, resource, context?, expect, policies? }`, where everything that is
- * left out of a principal, resource or context has the harmless default below. Throws a `TypeError`
- * naming the file and case for anything else, unknown keys included.
+ * left out of a principal, resource or context has the harmless default below. Throws a
+ * `PoliciesRejected` with the place of anything else, unknown keys included.
  */
-export function parsePolicyTests(content: unknown, file: string): readonly PolicyTestCase[] {
-  if (!Array.isArray(content)) throw new TypeError(`${file}: a list of cases was expected`)
-  return content.map((entry: unknown, i) => {
+export function parsePolicyTests(document: TestDocument, file: string): readonly PolicyTestCase[] {
+  const { content } = document
+  const problemAt = (path: readonly (string | number)[], message: string): PolicyProblem => {
+    return { file, ...document.placeOf(path), message, help: '' }
+  }
+  if (!Array.isArray(content)) {
+    throw new PoliciesRejected([problemAt([], 'a list of cases was expected')])
+  }
+  const problems: PolicyProblem[] = []
+  const cases = content.flatMap((entry: unknown, i) => {
     try {
-      return parseCase(entry, file, i)
+      return [parseCase(entry, file, i)]
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error)
-      throw new TypeError(`${file}: case ${i + 1}: ${reason}`, { cause: error })
+      if (!(error instanceof CaseFault)) throw error
+      problems.push(problemAt([i, ...error.path], `case ${i + 1}: ${error.message}`))
+      return []
     }
   })
+  if (problems.length > 0) throw new PoliciesRejected(problems)
+  return cases
+}
+
+/** Something in a case that was not expected, with the way to it from the case. */
+class CaseFault extends Error {
+  readonly path: readonly string[]
+
+  constructor(path: readonly string[], message: string) {
+    super(message)
+    this.path = path
+  }
 }
 
 const harmlessContext: PolicyContext = {
@@ -92,48 +132,47 @@ const harmlessContext: PolicyContext = {
 }
 
 function parseCase(entry: unknown, file: string, i: number): PolicyTestCase {
-  const fields = parseFields(entry, [
-    'name',
-    'principal',
-    'action',
-    'resource',
-    'context',
-    'expect',
-    'policies',
-  ])
+  const fields = parseFields(entry, [], caseFields)
   return {
-    name: fields['name'] === undefined ? `case ${i + 1}` : parseText(fields['name'], 'name'),
+    name: fields['name'] === undefined ? `case ${i + 1}` : parseText(fields['name'], ['name']),
     file,
     request: {
-      principal: parseSubject(fields['principal'], ['agent', 'user']),
-      action: parseWord<PolicyAction>(fields['action'], 'action', POLICY_ACTIONS),
-      resource: parseSubject(fields['resource'], ['agent', 'channel', 'fabric']),
+      principal: parseSubject(fields['principal'], 'principal', ['agent', 'user']),
+      action: parseWord<PolicyAction>(fields['action'], ['action'], POLICY_ACTIONS),
+      resource: parseSubject(fields['resource'], 'resource', ['agent', 'channel', 'fabric']),
       context: parseContext(fields['context'] ?? {}),
     },
-    expect: parseWord(fields['expect'], 'expect', ['permit', 'deny'] as const),
-    policies: fields['policies'] === undefined ? null : parseTexts(fields['policies'], 'policies'),
+    expect: parseWord(fields['expect'], ['expect'], ['permit', 'deny'] as const),
+    policies:
+      fields['policies'] === undefined ? null : parseTexts(fields['policies'], ['policies']),
   }
 }
 
-function parseSubject<Kind extends string>(value: unknown, kinds: readonly Kind[]) {
-  const fields = parseFields(value, ['kind', 'name', 'roles', 'segment', 'attributes'])
+const caseFields = ['name', 'principal', 'action', 'resource', 'context', 'expect', 'policies']
+const subjectFields = ['kind', 'name', 'roles', 'segment', 'attributes']
+
+function parseSubject<Kind extends string>(value: unknown, part: string, kinds: readonly Kind[]) {
+  const fields = parseFields(value, [part], subjectFields)
   return {
-    kind: parseWord(fields['kind'], 'kind', kinds),
-    name: parseText(fields['name'], 'name'),
-    roles: parseTexts(fields['roles'] ?? [], 'roles'),
-    segment: parseText(fields['segment'] ?? '', 'segment'),
-    attributes: parseAttributes(fields['attributes'] ?? {}),
+    kind: parseWord(fields['kind'], [part, 'kind'], kinds),
+    name: parseText(fields['name'], [part, 'name']),
+    roles: parseTexts(fields['roles'] ?? [], [part, 'roles']),
+    segment: parseText(fields['segment'] ?? '', [part, 'segment']),
+    attributes: parseAttributes(fields['attributes'] ?? {}, [part, 'attributes']),
   }
 }
 
-function parseAttributes(value: unknown): Readonly<Record<string, string | number | boolean>> {
-  const attributes = Object.entries(parseFields(value, null)).map(([name, attribute]) => {
+function parseAttributes(
+  value: unknown,
+  path: Path,
+): Readonly<Record<string, string | number | boolean>> {
+  const attributes = Object.entries(parseFields(value, path, null)).map(([name, attribute]) => {
     if (
       typeof attribute !== 'string' &&
       typeof attribute !== 'number' &&
       typeof attribute !== 'boolean'
     ) {
-      throw new TypeError(`the attribute "${name}" must be text, a number or a flag`)
+      throw new CaseFault([...path, name], `"${name}" must be text, a number or a flag`)
     }
     return [name, attribute] as const
   })
@@ -141,62 +180,63 @@ function parseAttributes(value: unknown): Readonly<Record<string, string | numbe
 }
 
 function parseContext(value: unknown): PolicyContext {
-  const fields = parseFields(value, Object.keys(harmlessContext))
+  const fields = parseFields(value, ['context'], Object.keys(harmlessContext))
   const given = { ...harmlessContext, ...fields }
+  const at = (field: keyof PolicyContext): Path => ['context', field]
   return {
-    transport: parseWord(given.transport, 'transport', ['gateway', 'mesh', 'queue'] as const),
-    protocol: parseWord(given.protocol, 'protocol', [
-      'a2a',
-      'mcp',
-      'http',
-      'queue',
-      'admin',
-    ] as const),
-    operation: parseText(given.operation, 'operation'),
-    tool: parseText(given.tool, 'tool'),
-    method: parseWord(given.method, 'method', ['certificate', 'token', 'api-key'] as const),
-    signed: parseOf<boolean>(given.signed, 'signed', 'boolean'),
-    risk: parseOf<number>(given.risk, 'risk', 'number'),
-    labels: parseTexts(given.labels, 'labels'),
-    time: parseOf<number>(given.time, 'time', 'number'),
+    transport: parseWord(given.transport, at('transport'), transports),
+    protocol: parseWord(given.protocol, at('protocol'), protocols),
+    operation: parseText(given.operation, at('operation')),
+    tool: parseText(given.tool, at('tool')),
+    method: parseWord(given.method, at('method'), methods),
+    signed: parseOf<boolean>(given.signed, at('signed'), 'boolean'),
+    risk: parseOf<number>(given.risk, at('risk'), 'number'),
+    labels: parseTexts(given.labels, at('labels')),
+    time: parseOf<number>(given.time, at('time'), 'number'),
   }
 }
 
+const transports = ['gateway', 'mesh', 'queue'] as const
+const protocols = ['a2a', 'mcp', 'http', 'queue', 'admin'] as const
+const methods = ['certificate', 'token', 'api-key'] as const
+
+type Path = readonly string[]
+
 function parseFields(
   value: unknown,
+  path: Path,
   known: readonly string[] | null,
 ): Readonly<Record<string, unknown>> {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new TypeError('an object was expected')
+    throw new CaseFault(path, `${path.at(-1) ?? 'a case'} must be an object`)
   }
   for (const name of Object.keys(value)) {
     if (known !== null && !known.includes(name)) {
-      throw new TypeError(`"${name}" is not known; known are ${known.join(', ')}`)
+      throw new CaseFault([...path, name], `"${name}" is not known; known are ${known.join(', ')}`)
     }
   }
   return value as Readonly<Record<string, unknown>>
 }
 
-function parseOf<Type>(value: unknown, field: string, type: 'string' | 'number' | 'boolean'): Type {
-  if (typeof value !== type) throw new TypeError(`"${field}" must be a ${type}`)
+function parseOf<Type>(value: unknown, path: Path, type: 'string' | 'number' | 'boolean'): Type {
+  const word = type === 'string' ? 'text' : type === 'number' ? 'a number' : 'true or false'
+  if (typeof value !== type) throw new CaseFault(path, `"${path.at(-1)}" must be ${word}`)
   return value as Type
 }
 
-function parseText(value: unknown, field: string): string {
-  return parseOf<string>(value, field, 'string')
+function parseText(value: unknown, path: Path): string {
+  return parseOf<string>(value, path, 'string')
 }
 
-function parseTexts(value: unknown, field: string): readonly string[] {
-  if (!Array.isArray(value)) throw new TypeError(`"${field}" must be a list`)
-  return value.map((text) => parseText(text, field))
+function parseTexts(value: unknown, path: Path): readonly string[] {
+  if (!Array.isArray(value)) throw new CaseFault(path, `"${path.at(-1)}" must be a list`)
+  return value.map((text) => parseText(text, path))
 }
 
-function parseWord<Word extends string>(
-  value: unknown,
-  field: string,
-  words: readonly Word[],
-): Word {
+function parseWord<Word extends string>(value: unknown, path: Path, words: readonly Word[]): Word {
   const word = words.find((known) => known === value)
-  if (word === undefined) throw new TypeError(`"${field}" must be one of ${words.join(', ')}`)
+  if (word === undefined) {
+    throw new CaseFault(path, `"${path.at(-1)}" must be one of ${words.join(', ')}`)
+  }
   return word
 }

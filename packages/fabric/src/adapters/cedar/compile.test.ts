@@ -2,7 +2,7 @@ import { readdir, readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import * as cedar from '@cedar-policy/cedar-wasm/nodejs'
 import { describe, expect, test } from 'vitest'
-import { parse as parseYaml } from 'yaml'
+import { readTestDocument } from '../../compose-policy-check.ts'
 import { compilePolicies, PoliciesRejected } from '../../policy/compile-policies.ts'
 import { explainDecision } from '../../policy/explain-decision.ts'
 import type { PolicyParser } from '../../policy/parser.ts'
@@ -288,7 +288,7 @@ const guide = fileURLToPath(new URL('../../../../../docs/policy.md', import.meta
 describe('what is shipped', () => {
   test('the installed policies pass the tests beside them', async () => {
     const set = await compilePolicies(await readPolicyFolder(folder), compilation)
-    const cases = await loadPolicyTests(folder, parseYaml)
+    const cases = await loadPolicyTests(folder, readTestDocument)
     expect(testPolicies(cases, set).filter(({ passed }) => !passed)).toEqual([])
     expect(cases.length).toBeGreaterThan(10)
     expect(set.warnings).toEqual([])
@@ -310,7 +310,9 @@ describe('what is shipped', () => {
     const set = await compilePolicies(sources, compilation)
     expect(set.warnings).toEqual([])
     expect(set.policies.length).toBeGreaterThan(15)
-    const cases = blocks('yaml').flatMap((block) => parsePolicyTests(parseYaml(block), 'guide'))
+    const cases = blocks('yaml').flatMap((block) =>
+      parsePolicyTests(readTestDocument(block, 'guide'), 'guide'),
+    )
     expect(testPolicies(cases, set).filter(({ passed }) => !passed)).toEqual([])
     expect(cases).toHaveLength(2)
   })
@@ -325,12 +327,49 @@ describe('what is shipped', () => {
     expect(result?.detail).toContain('expected deny')
   })
 
+  const whole = [
+    '- name: the planner calls billing',
+    '  principal: { kind: agent, name: planner }',
+    '  action: call',
+    '  resource:',
+    '    kind: agent',
+    '    name: billing',
+    '  context:',
+    '    risk: 3',
+    '  expect: deny',
+  ].join('\n')
+  const read = (text: string) =>
+    parsePolicyTests(readTestDocument(text, 'x.test.yaml'), 'x.test.yaml')
+
   test.each([
-    ['a case without principal', [{}]],
-    ['an unknown key', [{ principal: { kind: 'agent', name: 'a' }, actions: 'call' }]],
-    ['an unknown action', [{ principal: { kind: 'agent', name: 'a' }, action: 'cal' }]],
-    ['something that is no list', { name: 'x' }],
-  ])('a test file with %s is refused by name', (_, content) => {
-    expect(() => parsePolicyTests(content, 'x.test.yaml')).toThrow('x.test.yaml')
+    ['a misspelt key', ['action: call', 'actoin: call'], '3:3', '"actoin" is not known'],
+    ['a misspelt action', ['action: call', 'action: cal'], '3:3', '"action" must be one of'],
+    ['a misspelt key of the resource', ['    kind:', '    kin:'], '5:5', '"kin" is not known'],
+    ['a misspelt field of the context', ['risk: 3', 'riks: 3'], '8:5', '"riks" is not known'],
+    ['text for a number', ['risk: 3', 'risk: high'], '8:5', '"risk" must be a number'],
+    ['a misspelt expectation', ['expect: deny', 'expect: denied'], '9:3', 'permit, deny'],
+    ['an expectation that is missing', ['expect: deny', 'name2: x'], '9:3', '"name2"'],
+    ['a key that occurs twice', ['  expect: deny', '  action: call'], '9:3', 'unique'],
+    ['YAML that ends too early', ['kind: agent, name', '[kind: agent, name'], '2:', ''],
+    ['something that is not a list', [whole, 'name: x'], '1:1', 'a list of cases'],
+    ['aliases without end', [whole, bomb()], '1:1', 'alias'],
+  ])('a test file with %s is refused at its line', (_, [from, to], place, says) => {
+    const text = whole.replace(from ?? '', to ?? '')
+    expect(text).not.toBe(whole)
+    expect(() => read(text)).toThrow(`x.test.yaml:${place}`)
+    expect(() => read(text)).toThrow(says)
+  })
+
+  test('every fault of a test file is listed, not only the first', () => {
+    const text = `${whole}\n${whole}`.replaceAll('expect: deny', 'expect: perhaps')
+    expect(() => read(text)).toThrow(/x\.test\.yaml:9:3[^]*x\.test\.yaml:18:3/)
   })
 })
+
+/** A document of a few lines that would be a million values. */
+function bomb(): string {
+  const levels = Array.from({ length: 7 }, (_, i) =>
+    i === 0 ? 'l0: &l0 [x, x, x, x, x, x, x, x]' : `l${i}: &l${i} [${`*l${i - 1}, `.repeat(8)}]`,
+  )
+  return levels.join('\n')
+}

@@ -180,6 +180,13 @@ export const REQUIREMENTS = {
       'lookalike-member',
     ],
   },
+  'authorize:task-owner': {
+    promise:
+      'A task, conversation or resumable stream is open to its creator, unless policy permits more.',
+    on: ['gateway', 'mesh'],
+    notOn: { queue: 'the fabric cannot read sealed operations' },
+    lies: ['task-of-another'],
+  },
   'authorize:reload': {
     promise: 'A policy set is replaced whole or not at all, and a broken one changes nothing.',
     on: fabric,

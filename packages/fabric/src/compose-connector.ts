@@ -25,6 +25,7 @@ import { type Balancer, createBalancer } from './transports/http/balancer.ts'
 import type { RouteProtocol } from './transports/http/classify.ts'
 import { ofOneProtocol } from './transports/http/endpoint-registry.ts'
 import { createMcpSessions } from './transports/http/mcp-sessions.ts'
+import { createTaskOwners } from './transports/http/task-guard.ts'
 import type { ConnectorAgent } from './transports/mesh/connector-agent.ts'
 import { openInbound } from './transports/mesh/inbound.ts'
 import { type OutboundRoute, openOutbound } from './transports/mesh/outbound.ts'
@@ -143,6 +144,7 @@ async function exposeAgent(
     gatewayId: options.gateway.spiffeId,
     route: { name: agent.name, protocol, endpoints },
     sessions: createMcpSessions(),
+    tasks: createTaskOwners(),
     host: meshListen.host,
     port: meshListen.port,
     timeoutMs: upstreamTimeoutMs,

@@ -48,6 +48,36 @@ export function mayReceive(
   }
 }
 
+/**
+ * Whether policy lets this caller at tasks of `taskOwner` at the receiver: it must be permitted to
+ * `administer` the receiver, in a question that names the owner. A permit to `call` is not enough.
+ */
+export function mayReachTask(
+  { authenticated }: Authorized,
+  taskOwner: string,
+  room: AuthorizeRoom,
+): boolean {
+  const { caller, arrival } = authenticated
+  try {
+    const principal = room.findPrincipal(caller.name)
+    const resource = room.findReceiver(arrival.target.kind, arrival.target.name)
+    if (principal === null || resource === null) return false
+    const asked = policyRequest(
+      authenticated,
+      { principal: principalOf(principal), resource },
+      room,
+    )
+    const context = { ...asked.context, taskOwner }
+    const { effect, obligations } = room
+      .policy()
+      .decide({ ...asked, action: 'administer', context })
+    const isOpen = obligations.approval === null
+    return effect === 'permit' && isOpen && (!obligations.signedRequest || authenticated.signed)
+  } catch {
+    return false
+  }
+}
+
 function decideAgain(
   { authenticated }: Authorized,
   room: AuthorizeRoom,

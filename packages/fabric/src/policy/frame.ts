@@ -100,6 +100,7 @@ export const CONTEXT_FIELDS: ReadonlyMap<string, Run> = new Map<string, Run>([
   ['signed', ({ request }) => request.context.signed],
   ['risk', ({ request }) => toInteger(Math.ceil(request.context.risk), 'context.risk')],
   ['labels', (frame) => frame.labels],
+  ['taskOwner', ({ request }) => request.context.taskOwner ?? ''],
   ['time', ({ request }) => unixSeconds(request.context)],
   [
     'now',

@@ -48,6 +48,8 @@ export interface PolicyContext {
   readonly risk: number
   /** Labels of the signed clear header of a sealed message; empty elsewhere. */
   readonly labels: readonly string[]
+  /** Whose task is asked for, where it is another principal's; empty or absent elsewhere. */
+  readonly taskOwner?: string
   /** Unix seconds. */
   readonly time: number
 }

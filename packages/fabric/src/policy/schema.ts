@@ -26,6 +26,7 @@ type Circumstances = {
   signed: Bool,
   risk: Long,
   labels: Set<String>,
+  taskOwner: String,
   time: Long,
   now: datetime,
   weekday: Long,

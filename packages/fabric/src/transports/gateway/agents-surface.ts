@@ -7,6 +7,7 @@ import type { ForwardSigner } from '../http/forward-signature.ts'
 import type { McpSessions } from '../http/mcp-sessions.ts'
 import type { Reply } from '../http/respond.ts'
 import type { Routes } from '../http/routes.ts'
+import { createTaskOwners } from '../http/task-guard.ts'
 import type { Surface } from './visit.ts'
 import { GATEWAY_WIRE } from './wire.ts'
 
@@ -26,6 +27,7 @@ export interface AgentsSurfaceOptions {
 
 /** `/agents/<name>/…`: calls to agents. */
 export function agentsSurface(options: AgentsSurfaceOptions): Surface {
+  const tasks = createTaskOwners()
   return async (visit) => {
     const [, , claimed = '', ...rest] = visit.path.split('/')
     const name = isAssignableName(claimed) ? claimed : 'unknown'
@@ -38,6 +40,7 @@ export function agentsSurface(options: AgentsSurfaceOptions): Surface {
       incoming: visit.incoming,
       path: `/${rest.join('/')}${query}`,
       sessions: options.sessions,
+      tasks,
       wireOf: (refusal: Refusal) => GATEWAY_WIRE[refusal.code],
       courier: {
         route,

@@ -5,12 +5,15 @@ import { QuotaRefusal } from '../../pipeline/authorize.ts'
 import type { Courier, StreamEvent } from '../../pipeline/delivery.ts'
 import { enforce, type Outcome, type Rooms } from '../../pipeline/enforce.ts'
 import type { Quota } from '../../pipeline/quota.ts'
+import { mayReachTask } from '../../pipeline/recheck.ts'
 import { type Classified, classifyIncoming } from './classify.ts'
 import { type CallCourierOptions, callCourier } from './courier.ts'
 import { forwardedHeaders } from './head.ts'
 import type { Incoming } from './incoming.ts'
 import { type McpSessions, withSessions } from './mcp-sessions.ts'
 import type { Reply } from './respond.ts'
+import { type TaskOwners, withTasks } from './task-guard.ts'
+import { noTasks } from './task-references.ts'
 
 /** How one transport words a refusal. */
 export interface Wire {
@@ -27,6 +30,7 @@ export interface Call {
   readonly path: string
   readonly courier: CallCourierOptions
   readonly sessions: McpSessions
+  readonly tasks: TaskOwners
   /** What the transport adds around the courier; nothing where it is absent. */
   readonly wrap?: (courier: Courier) => Courier
   wireOf(refusal: Refusal): Wire
@@ -40,11 +44,24 @@ export async function answerCall(rooms: Rooms, call: Call): Promise<Reply> {
   const fault = read instanceof Refusal ? read : null
   const classified = read instanceof Refusal ? unclassified : read
   const arrival = toArrival(call, classified, fault)
-  const courier = withSessions(callCourier(call.courier), call.sessions)
+  const guarded = withTasks(callCourier(call.courier), {
+    owners: call.tasks,
+    references: classified.tasks,
+    resumesAfter: resumesAfter(call),
+    ownsEvents: call.courier.route.protocol !== 'http',
+    mayReach: (authorized, owner) => mayReachTask(authorized, owner, rooms.authorization),
+  })
+  const courier = withSessions(guarded, call.sessions)
   const outcome = await enforce(rooms, arrival, call.wrap?.(courier) ?? courier)
   return outcome.refusal === null
     ? answerReply(outcome, call, classified)
     : refusalReply(outcome.refusal, call, classified)
+}
+
+/** Plain HTTP has feeds whose event ids are everyone's; those of A2A and MCP are of one caller. */
+function resumesAfter({ incoming, courier }: Call): string | null {
+  if (courier.route.protocol === 'http') return null
+  return incoming.head.headers.get('last-event-id') ?? null
 }
 
 const unclassified: Classified = {
@@ -52,6 +69,7 @@ const unclassified: Classified = {
   operation: 'unread',
   tool: '',
   rpcId: undefined,
+  tasks: noTasks,
 }
 
 function toArrival(call: Call, classified: Classified, fault: Refusal | null): Arrival {

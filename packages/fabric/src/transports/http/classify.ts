@@ -7,6 +7,14 @@ import type { Incoming } from './incoming.ts'
 import { isDisguisedCall, isJsonType, parseJsonBody } from './json-body.ts'
 import { a2aOperations, isMcpMethod, namesPush } from './operations.ts'
 import { findRpcFault, isRecord, isRpcMessage } from './rpc-message.ts'
+import {
+  isAboutTasks,
+  joinTasks,
+  noTasks,
+  type TaskReferences,
+  tasksOfCall,
+  tasksOfPath,
+} from './task-references.ts'
 
 export type RouteProtocol = 'a2a' | 'mcp' | 'http' | 'auto'
 
@@ -17,7 +25,11 @@ export interface Classified {
   readonly tool: string
   /** The JSON-RPC id to answer under; undefined where there is none to answer. */
   readonly rpcId: string | number | null | undefined
+  /** Tasks and conversations that the request names, or that its response may create or list. */
+  readonly tasks: TaskReferences
 }
+
+type Named = Omit<Classified, 'tasks'>
 
 /**
  * Which parameter says what a call is about. The receiver goes by this one alone: a call that carried
@@ -51,6 +63,9 @@ export function classifyIncoming(
     const parsed = parseJsonBody(body)
     return parsed instanceof Refusal ? parsed : classify(head, pathInRoute, parsed, protocol)
   }
+  if (protocol !== 'http' && isAboutTasks(pathInRoute)) {
+    return new Refusal('CONTENT_UNSUPPORTED', 'a request about tasks that is not JSON')
+  }
   if (protocol !== 'http' && isDisguisedCall(body)) {
     return new Refusal('CONTENT_UNSUPPORTED', 'a JSON-RPC call under another media type')
   }
@@ -68,6 +83,27 @@ export function classify(
   body: unknown,
   protocol: RouteProtocol,
 ): Classified | Refusal {
+  const named = nameOperation(head, pathInRoute, { body, protocol })
+  if (named instanceof Refusal) return named
+  const tasks = protocol === 'http' ? noTasks : readTasks(head, pathInRoute, body)
+  return tasks instanceof Refusal ? tasks : { ...named, tasks }
+}
+
+/** By call and by path together: which of the two the receiver goes by is for the receiver to know. */
+function readTasks(head: Head, pathInRoute: string, body: unknown): TaskReferences | Refusal {
+  const call = readCall(body)
+  const inCall = call === null ? noTasks : tasksOfCall(call.method, call.params)
+  if (inCall instanceof Refusal) return inCall
+  const query = head.path.slice(head.path.indexOf('?') + 1 || head.path.length)
+  const inPath = tasksOfPath(`${pathInRoute}?${query}`, body)
+  return inPath instanceof Refusal ? inPath : joinTasks(inCall, inPath)
+}
+
+function nameOperation(
+  head: Head,
+  pathInRoute: string,
+  { body, protocol }: { readonly body: unknown; readonly protocol: RouteProtocol },
+): Named | Refusal {
   if (isAgentCard(pathInRoute) && head.method === 'GET' && protocol !== 'mcp') {
     return { protocol: 'a2a', operation: 'GetAgentCard', tool: '', rpcId: undefined }
   }
@@ -92,7 +128,7 @@ function classifyCall(
   head: Head,
   call: Call,
   { pathInRoute, protocol }: { readonly pathInRoute: string; readonly protocol: RouteProtocol },
-): Classified | Refusal {
+): Named | Refusal {
   if (call.method.length > methodLengthMax) {
     return overLimit('MESSAGE_TOO_LARGE', methodLimit, `${call.method.length} characters`)
   }
@@ -111,7 +147,7 @@ export function isAgentCard(pathInRoute: string): boolean {
 }
 
 /** On an `auto` route the receiver may speak A2A over plain HTTP as well, pushes included. */
-function classifyPlain(head: Head, pathInRoute: string, body: unknown): Classified | Refusal {
+function classifyPlain(head: Head, pathInRoute: string, body: unknown): Named | Refusal {
   if (namesPush(decoded(pathInRoute)) || registersPush(body)) {
     return new Refusal('OPERATION_UNKNOWN', 'push notifications')
   }
@@ -136,7 +172,7 @@ function registersPush(params: unknown): boolean {
     .some(([name, value]) => value !== null && namesPush(name))
 }
 
-function plain(head: Head): Classified {
+function plain(head: Head): Named {
   return { protocol: 'http', operation: head.method, tool: '', rpcId: undefined }
 }
 
@@ -154,7 +190,7 @@ function readCall(body: unknown): Call | null {
   return { method, params: isRecord(params) ? params : {}, id: known ? id : undefined }
 }
 
-function classifyA2a(head: Head, call: Call, operation: string): Classified | Refusal {
+function classifyA2a(head: Head, call: Call, operation: string): Named | Refusal {
   const version = head.headers.get('a2a-version') ?? ''
   if (!versionsOfA2a.has(version)) {
     return new Refusal('VERSION_UNSUPPORTED', `A2A-Version ${version}`)
@@ -163,7 +199,7 @@ function classifyA2a(head: Head, call: Call, operation: string): Classified | Re
   return { protocol: 'a2a', operation, tool: '', rpcId: call.id }
 }
 
-function classifyMcp(head: Head, call: Call): Classified | Refusal {
+function classifyMcp(head: Head, call: Call): Named | Refusal {
   const subject = mcpSubjects.get(call.method)
   const named = subject === undefined ? '' : call.params[subject]
   if (typeof named !== 'string') {
@@ -181,7 +217,8 @@ function classifyMcp(head: Head, call: Call): Classified | Refusal {
   if (declared !== undefined && declared !== call.method) {
     return new Refusal('MESSAGE_MALFORMED', 'Mcp-Method differs from the method in the body')
   }
-  if (mirrored !== undefined && decodeMirrored(mirrored) !== tool) {
+  const mirrorable = subject === undefined ? call.params['taskId'] : tool
+  if (mirrored !== undefined && decodeMirrored(mirrored) !== (mirrorable ?? '')) {
     return new Refusal('MESSAGE_MALFORMED', 'Mcp-Name differs from the name in the body')
   }
   if (mcpMirroredVersions.has(version) && declared === undefined) {
@@ -191,8 +228,8 @@ function classifyMcp(head: Head, call: Call): Classified | Refusal {
 }
 
 /** A stream to listen on, the end of a session, or an answer to what the server asked. */
-function classifyMcpWithoutCall(head: Head, body: unknown): Classified | Refusal {
-  const make = (operation: string): Classified => ({
+function classifyMcpWithoutCall(head: Head, body: unknown): Named | Refusal {
+  const make = (operation: string): Named => ({
     protocol: 'mcp',
     operation,
     tool: '',

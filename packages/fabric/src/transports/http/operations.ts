@@ -42,6 +42,11 @@ export const mcpMethods: ReadonlySet<string> = new Set([
   'completion/complete',
   'logging/setLevel',
   'subscriptions/listen',
+  'tasks/get',
+  'tasks/result',
+  'tasks/list',
+  'tasks/cancel',
+  'tasks/update',
 ])
 
 export function isMcpMethod(method: string): boolean {

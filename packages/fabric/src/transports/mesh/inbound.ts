@@ -31,6 +31,7 @@ import { certificateChainOf, type Incoming, readIncoming } from '../http/incomin
 import type { McpSessions } from '../http/mcp-sessions.ts'
 import { leavingSignal, type NodeResponse, type Reply, writeReply } from '../http/respond.ts'
 import type { Route } from '../http/routes.ts'
+import type { TaskOwners } from '../http/task-guard.ts'
 import { refuseUnparsed } from '../http/unparsed.ts'
 import type { Upstream } from '../http/upstream.ts'
 import type { ConnectorAgent } from './connector-agent.ts'
@@ -47,6 +48,7 @@ export interface InboundOptions {
   readonly upstream: Upstream
   readonly balancer: Balancer
   readonly sessions: McpSessions
+  readonly tasks: TaskOwners
   readonly host: string
   readonly port: number
   /** Told of every signature that is made here, so that nobody computes it again. */
@@ -135,6 +137,7 @@ function answer(options: InboundOptions, incoming: Incoming, signal: AbortSignal
     incoming,
     path: incoming.head.path,
     sessions: options.sessions,
+    tasks: options.tasks,
     wireOf: (refusal) => MESH_WIRE[refusal.code],
     wrap: (courier) => countersigning(courier, incoming, options),
     courier: {

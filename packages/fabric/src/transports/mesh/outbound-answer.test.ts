@@ -2,6 +2,7 @@ import { createId, utf8 } from '@countersign/protocol'
 import { expect, test } from 'vitest'
 import { Refusal } from '../../lib/refusal.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
+import { noTasks } from '../http/task-references.ts'
 import type { UpstreamResponse } from '../http/upstream.ts'
 import { readAnswer } from './outbound-answer.ts'
 
@@ -33,7 +34,7 @@ async function hear(
     { response, request: { method: 'POST', path: '/', authority: '', headers: [] } },
     {
       route: { name: 'shop', protocol: 'a2a', endpoints: [], prefix: '', cardUrls: [] },
-      classified: { protocol: 'a2a', operation, tool: '', rpcId: 1 },
+      classified: { protocol: 'a2a', operation, tool: '', rpcId: 1, tasks: noTasks },
       admitted: { decision } as unknown as Authorized,
     },
   )

@@ -1,0 +1,65 @@
+/** How many ids are remembered, in all and for one caller and receiver. */
+export interface OwnedIdsLimits {
+  readonly totalMax: number
+  readonly perOwnerMax: number
+}
+
+/** A longer id is not remembered, and so belongs to no one. */
+const idLengthMax = 256
+
+/**
+ * Which caller an id of a receiver belongs to: a task, a conversation, an event of a stream. The first
+ * caller keeps it. Each caller has a share of its own, whose least recently used id is forgotten
+ * first; in all, the caller that holds the most loses one. What is forgotten belongs to no one.
+ */
+export class OwnedIds {
+  readonly #limits: OwnedIdsLimits
+  readonly #owners = new Map<string, string>()
+  /** By owner and receiver, so that no caller can push out what belongs to another. */
+  readonly #shares = new Map<string, Set<string>>()
+
+  constructor(limits: OwnedIdsLimits) {
+    this.#limits = limits
+  }
+
+  find(receiver: string, id: string): string | null {
+    const key = `${receiver}\n${id}`
+    const owner = this.#owners.get(key)
+    if (owner === undefined) return null
+    const share = this.#shares.get(`${receiver}\n${owner}`)
+    // Used just now, so the last to be forgotten.
+    if (share?.delete(key) === true) share.add(key)
+    return owner
+  }
+
+  claim(receiver: string, id: string, owner: string): void {
+    const key = `${receiver}\n${id}`
+    if (id === '' || id.length > idLengthMax || this.#owners.has(key)) return
+    const shareKey = `${receiver}\n${owner}`
+    const share = this.#shares.get(shareKey) ?? new Set()
+    this.#shares.set(shareKey, share.add(key))
+    this.#owners.set(key, owner)
+    if (share.size > this.#limits.perOwnerMax) this.#forgetOldest(shareKey)
+    if (this.#owners.size > this.#limits.totalMax) this.#forgetOldest(this.#largest())
+  }
+
+  #largest(): string {
+    let found = ''
+    let size = 0
+    for (const [key, share] of this.#shares) {
+      if (share.size <= size) continue
+      found = key
+      size = share.size
+    }
+    return found
+  }
+
+  #forgetOldest(shareKey: string): void {
+    const share = this.#shares.get(shareKey)
+    const [oldest] = share ?? []
+    if (share === undefined || oldest === undefined) return
+    share.delete(oldest)
+    if (share.size === 0) this.#shares.delete(shareKey)
+    this.#owners.delete(oldest)
+  }
+}

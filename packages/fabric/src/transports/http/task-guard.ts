@@ -1,0 +1,166 @@
+import { parseUtf8, utf8 } from '@countersign/protocol'
+import { Refusal, Withdrawal } from '../../lib/refusal.ts'
+import type { Authorized } from '../../pipeline/authorize.ts'
+import type { Courier, Delivered, StreamEvent } from '../../pipeline/delivery.ts'
+import type { Intended } from '../../pipeline/record.ts'
+import { OwnedIds } from './owned-ids.ts'
+import { createdIn, filterListed, type TaskReferences } from './task-references.ts'
+
+const taskLimits = { totalMax: 200_000, perOwnerMax: 10_000 }
+const eventLimits = { totalMax: 200_000, perOwnerMax: 2_000 }
+
+/** Whose tasks, conversations and resumable streams are whose, at one gateway or connector. */
+export interface TaskOwners {
+  readonly tasks: OwnedIds
+  readonly events: OwnedIds
+}
+
+export function createTaskOwners(): TaskOwners {
+  return { tasks: new OwnedIds(taskLimits), events: new OwnedIds(eventLimits) }
+}
+
+export interface TaskGuard {
+  readonly owners: TaskOwners
+  readonly references: TaskReferences
+  /** The id of an event after which the caller wants a stream to go on; null where it is no such request. */
+  readonly resumesAfter: string | null
+  /** Whether ids of events are of one caller, as in A2A and MCP, and not of a feed for everyone. */
+  readonly ownsEvents: boolean
+  /** Whether policy lets this caller at tasks of `owner`; empty where it is not known. */
+  mayReach(authorized: Authorized, owner: string): boolean
+}
+
+/**
+ * Guards a courier: a task belongs to the caller whose request created it. Another's task looks like one
+ * that never was, in every operation; lists are cut down to the caller's own; and what a response
+ * creates is remembered as its caller's.
+ */
+export function withTasks(courier: Courier, guard: TaskGuard): Courier {
+  return async (intended, still) => {
+    const { authorized } = intended.inspected
+    const { arrival } = authorized.authenticated
+    const receiver = arrival.target.name
+    const owner = authorized.authenticated.caller.name
+    const strange = strangersOf(guard, receiver, owner)
+    const mayGo = () => strange.every((each) => guard.mayReach(authorized, each))
+    if (!mayGo()) return new Refusal('RECEIVER_UNKNOWN', 'the task is not one of this caller')
+    const { resumesAfter } = guard
+    if (resumesAfter !== null && guard.owners.events.find(receiver, resumesAfter) !== owner) {
+      return new Refusal('RECEIVER_UNKNOWN', 'the stream to go on with is not one of this caller')
+    }
+    const delivered = await courier(intended, still)
+    if (delivered instanceof Refusal) return delivered
+    if (!mayGo()) return withheld(delivered)
+    return watched(delivered, intended, { ...guard, mayGo })
+  }
+}
+
+/** The owners, other than the caller, of what the request names; empty for one that is not known. */
+function strangersOf(
+  { owners, references }: TaskGuard,
+  receiver: string,
+  caller: string,
+): readonly string[] {
+  const found = references.ids.map((id) => owners.tasks.find(receiver, id) ?? '')
+  return [...new Set(found.filter((owner) => owner !== caller))]
+}
+
+function withheld({ body }: Delivered): Refusal {
+  if (!(body instanceof Uint8Array)) void body[Symbol.asyncIterator]().return?.()
+  return new Withdrawal('policy-denies', 'policy no longer permits tasks of others')
+}
+
+type Watch = TaskGuard & { mayGo(): boolean }
+
+function watched(delivered: Delivered, intended: Intended, watch: Watch): Delivered {
+  const { body } = delivered
+  const seen = createSight(intended, watch)
+  if (!(body instanceof Uint8Array)) return { ...delivered, body: eventsOf(body, seen) }
+  if (watch.references.creates) seen.learn(body)
+  // An error lists nothing.
+  if (!watch.references.lists || delivered.status >= 400) return delivered
+  const { rewrite } = delivered
+  return {
+    ...delivered,
+    rewrite: (bytes) => {
+      const given = rewrite?.(bytes) ?? bytes
+      return given instanceof Refusal ? given : seen.filter(given)
+    },
+  }
+}
+
+interface Sight {
+  learn(data: Uint8Array): void
+  filter(data: Uint8Array): Uint8Array | Refusal
+  /** One event as it may pass. Throws when the stream may not go on. */
+  pass(event: StreamEvent): StreamEvent
+}
+
+function createSight(intended: Intended, watch: Watch): Sight {
+  const { authorized } = intended.inspected
+  const receiver = authorized.authenticated.arrival.target.name
+  const { name: owner } = authorized.authenticated.caller
+  const { tasks, events } = watch.owners
+  const isOwn = (id: string): boolean => {
+    const found = tasks.find(receiver, id) ?? ''
+    return found === owner || watch.mayReach(authorized, found)
+  }
+  const sight: Sight = {
+    learn(data) {
+      const text = Buffer.from(data.buffer, data.byteOffset, data.length).toString('latin1')
+      // Parsed only where it can speak of a task: most responses do not.
+      if (!mentionsTask.test(text)) return
+      for (const id of createdIn(parsed(data))) tasks.claim(receiver, id, owner)
+    },
+    filter(data) {
+      const filtered = filterListed(parsed(data), isOwn)
+      if (filtered !== null) return utf8(JSON.stringify(filtered))
+      // An error lists nothing; anything else might list tasks in a form that is not read here.
+      return isError(parsed(data))
+        ? data
+        : new Refusal('RESPONSE_REJECTED', 'a list of tasks that could not be read')
+    },
+    pass(event) {
+      if (!watch.mayGo()) throw new Error('policy no longer permits tasks of others')
+      const id = event.frame.findLast(([field]) => field === 'id')?.[1]
+      if (id !== undefined && watch.ownsEvents) events.claim(receiver, id, owner)
+      if (watch.references.creates) sight.learn(event.data)
+      if (!watch.references.lists || event.data.length === 0) return event
+      const data = sight.filter(event.data)
+      if (data instanceof Refusal) throw new Error(data.detail)
+      return { ...event, data }
+    },
+  }
+  return sight
+}
+
+const mentionsTask = /(?:task|context)_?id|"status"|"kind"/i
+
+function eventsOf(source: AsyncIterable<StreamEvent>, sight: Sight): AsyncIterable<StreamEvent> {
+  return {
+    [Symbol.asyncIterator]() {
+      const iterator = source[Symbol.asyncIterator]()
+      return {
+        async next() {
+          const next = await iterator.next()
+          return next.done === true ? next : { done: false, value: sight.pass(next.value) }
+        },
+        return: () => iterator.return?.() ?? Promise.resolve({ done: true, value: undefined }),
+      }
+    },
+  }
+}
+
+function parsed(data: Uint8Array): unknown {
+  try {
+    return JSON.parse(parseUtf8(data)) as unknown
+  } catch {
+    // Of what is not JSON nothing is learnt, and nothing of it passes where a list is expected.
+    return null
+  }
+}
+
+function isError(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  return 'error' in value || ('method' in value && !('result' in value))
+}

@@ -28,6 +28,18 @@ export const REQUIREMENTS = {
     on: everywhere,
     lies: ['missing-credential', 'unknown-scheme', 'cross-site-page'],
   },
+  'authenticate:before-body': {
+    promise:
+      'Credentials are verified from the head before a byte of the body is read, and again once it is whole.',
+    on: everywhere,
+    lies: ['body-before-credential', 'revoked-while-arriving'],
+  },
+  'authenticate:own-host': {
+    promise: 'A request names a host that the listener is known by, or is refused.',
+    on: ['gateway', 'mesh'],
+    notOn: { queue: 'members come in by the gateway' },
+    lies: ['foreign-host'],
+  },
   'authenticate:certificate': {
     promise:
       'A client certificate is accepted only from the trust domain’s own issuer, while it is valid.',
@@ -461,6 +473,13 @@ export const REQUIREMENTS = {
     promise: 'Administrative requests are authenticated, authorized and recorded like any other.',
     on: fabric,
     lies: ['administrator-without-a-role', 'second-door', 'page-of-an-agent'],
+  },
+  'operate:memory-share': {
+    promise:
+      'Request bodies occupy bounded memory, per identity, per address and in total; a client that goes over its share loses its own requests.',
+    on: ['gateway', 'mesh'],
+    notOn: { queue: 'members come in by the gateway' },
+    lies: ['hoarded-memory'],
   },
   'operate:fail-closed': {
     promise: 'A room that cannot answer refuses the exchange; nothing passes undecided.',

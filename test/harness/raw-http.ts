@@ -91,6 +91,11 @@ export function pemOf(credential: TlsCredential): { cert: string; key: string } 
   }
 }
 
+/** The first whole response of these bytes, or null. */
+export function parseHeard(bytes: Buffer, ended: boolean): Heard | null {
+  return parseResponses(bytes, { ended, isBodiless: false })[0] ?? null
+}
+
 /** Every whole response; with `ended`, one without a length is whole as well. */
 function parseResponses(
   bytes: Buffer,

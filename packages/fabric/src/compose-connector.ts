@@ -147,6 +147,7 @@ async function exposeAgent(
     tasks: createTaskOwners(),
     host: meshListen.host,
     port: meshListen.port,
+    names: meshListen.advertise === null ? [] : [new URL(meshListen.advertise).hostname],
     timeoutMs: upstreamTimeoutMs,
     streamMs,
   })

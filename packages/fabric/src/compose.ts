@@ -18,9 +18,11 @@ import {
   type Surroundings,
 } from './compose-stores.ts'
 import { isProvenRequest } from './identity/caller-proof.ts'
+import type { TokenRecord } from './identity/token-server.ts'
 import type { OpenedEntry } from './ledger/ledger.ts'
 import { type Closer, type ClosingFault, closeInOrder } from './lib/closing.ts'
 import { Refusal } from './lib/refusal.ts'
+import { identify } from './pipeline/authenticate.ts'
 import { refuseUnread } from './pipeline/control.ts'
 import { type Rooms } from './pipeline/enforce.ts'
 import { formatProblem } from './policy/compile-policies.ts'
@@ -37,6 +39,7 @@ import { type Gateway, openGateway } from './transports/gateway/gateway.ts'
 import { publicSurfaces } from './transports/gateway/public-surface.ts'
 import { refuseAsked, type UnreadOptions } from './transports/gateway/unread.ts'
 import { problemReply, type Surface } from './transports/gateway/visit.ts'
+import { Authorities } from './transports/http/authorities.ts'
 import { createBalancer } from './transports/http/balancer.ts'
 import {
   createEndpointRegistry,
@@ -253,6 +256,9 @@ async function openListener(around: Surroundings, stores: Stores, parts: Parts):
     host: listen.host,
     port: listen.port,
     bodyBytesMax: limits.bodyBytes,
+    requestMemoryBytesMax: limits.requestMemoryBytes,
+    authorities: authoritiesOf(around),
+    identify: (presented) => identify(presented, 'gateway', parts.rooms),
     connectionsMax: limits.connections,
     surfaces: parts.surfaces,
     publicSurfaces: publicSurfaces({
@@ -271,8 +277,8 @@ async function openListener(around: Surroundings, stores: Stores, parts: Parts):
         refuseAsked(request, refusal, { ...unread, operation }),
       findLogResource: (path) => stores.ledger.findResource(path),
       findPage,
-      handleTokens: (request, response) =>
-        identity.handleTokens(request as never, response as never, {
+      handleTokens: (request, response, body) => {
+        const record: TokenRecord = {
           issued: ({ subject, tokenId, scopes, expiresAt }) =>
             recordMember(around, parts.rooms, 'token-issued', {
               agent: subject,
@@ -283,7 +289,9 @@ async function openListener(around: Surroundings, stores: Stores, parts: Parts):
           async refused(refusal) {
             await refuseAsked(request, refusal, { ...unread, operation: 'token' })
           },
-        }),
+        }
+        return identity.handleTokens(request as never, response as never, { body, record })
+      },
       origin: parts.origin,
     }),
     origin: parts.origin,
@@ -389,6 +397,13 @@ const pages = { verify: 'verify.html', console: 'console.html' } as const
 async function findPage(name: keyof typeof pages): Promise<string | null> {
   const file = new URL(`../pages/${pages[name]}`, import.meta.url)
   return existsSync(file) ? readFile(file, 'utf8') : null
+}
+
+/** The names under which clients may ask for the gateway. */
+function authoritiesOf({ config }: Surroundings): Authorities {
+  const { host, names, publicUrl } = config.listen
+  const published = publicUrl === undefined ? [] : [new URL(publicUrl).hostname]
+  return new Authorities([host, ...names, ...published])
 }
 
 function hostOf(host: string): string {

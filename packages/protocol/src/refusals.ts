@@ -23,6 +23,7 @@ export const REFUSALS = {
   NOT_PERMITTED: { retry: false, says: 'policy does not allow this' },
   APPROVAL_REQUIRED: { retry: false, says: 'policy requires an approval first' },
   RATE_LIMITED: { retry: true, says: 'the rate limit is exhausted' },
+  OVERLOADED: { retry: true, says: 'the fabric has no room for this request now' },
   RECEIVER_UNKNOWN: { retry: false, says: 'no such receiver is known' },
   RECEIVER_UNREACHABLE: { retry: true, says: 'the receiver could not be reached' },
   RECEIVER_TIMED_OUT: { retry: false, says: 'the receiver did not answer in time' },

@@ -30,6 +30,7 @@ const NEXT: Readonly<Record<RefusalCode, string>> = {
     'ask for a policy that permits it; `countersign explain <exchange>` says what decided',
   APPROVAL_REQUIRED: 'have the exchange approved, then call again',
   RATE_LIMITED: 'wait for `retryAfterMs`, then call again',
+  OVERLOADED: 'nothing was delivered; wait for `retryAfterMs`, then call again',
   RECEIVER_UNKNOWN: 'check the name: `countersign agent list`',
   RECEIVER_UNREACHABLE: 'check that the receiver serves and is registered, then call again',
   RECEIVER_TIMED_OUT: 'call again if the operation may happen twice',

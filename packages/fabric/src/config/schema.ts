@@ -66,6 +66,15 @@ const limits = z
       .min(1024)
       .max(64 * 1024 * 1024)
       .default(4 * 1024 * 1024),
+    requestMemoryBytes: z
+      .int()
+      .min(1024 * 1024)
+      .max(64 * 1024 * 1024 * 1024)
+      .default(256 * 1024 * 1024)
+      .describe(
+        'Request bodies of all clients together, while they arrive and are worked on: a quarter for ' +
+          'one identity, half for one address, and never less than four of the largest bodies.',
+      ),
     requestsPerMinute: z.int().min(1).max(10_000_000).default(6_000),
     refusalsPerMinute: z
       .int()

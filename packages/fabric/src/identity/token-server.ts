@@ -41,13 +41,13 @@ export interface TokenRecord {
 /** An OAuth authorization server for enrolled agents, and the check of what it gives out. */
 export interface TokenServer {
   /**
-   * Answers everything below the issuer's path. Rejects when the server cannot start; after that
+   * Answers everything below the issuer's path; the body has been read. Rejects when the server cannot start; after that
    * every failure is an answer.
    */
   readonly handle: (
     request: IncomingMessage,
     response: ServerResponse,
-    record: TokenRecord,
+    asked: { readonly body: Uint8Array; readonly record: TokenRecord },
   ) => Promise<void>
   /** The token's claims, or why it is not one of ours; rejects only when it cannot tell. */
   verify(token: string): Promise<VerifiedToken | Refusal>

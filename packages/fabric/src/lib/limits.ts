@@ -58,3 +58,20 @@ export function overLimit(
   const full = detail === '' ? `over ${text}` : `${detail}; over ${text}`
   return new Refusal(code, full, retryAfterMs, { limit: text })
 }
+
+/**
+ * The network that limits count an address under: an IPv4 address itself, an IPv6 address by its
+ * first 64 bits, since one subscriber holds 2^64 addresses (RFC 4291, section 2.5.4).
+ */
+export function networkOf(address: string): string {
+  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1]
+  if (mapped !== undefined || !address.includes(':')) return mapped ?? address
+  const [before = '', after] = address.split('%', 1)[0]?.split('::') ?? []
+  const groups = before === '' ? [] : before.split(':')
+  if (after !== undefined) {
+    const tail = after === '' ? [] : after.split(':')
+    while (groups.length + tail.length < 8) groups.push('0')
+    groups.push(...tail)
+  }
+  return `${groups.slice(0, 4).join(':')}::/64`
+}

@@ -34,6 +34,11 @@ export interface Arrival {
   readonly transport: Transport
   /** Null when the head of the request could not be read; `fault` then says why. */
   readonly presented: Presented | null
+  /**
+   * Why the head did not identify its sender. Such a request is refused for this reason, and its body
+   * has not been read.
+   */
+  readonly refused?: Refusal | null
   /** What the transport could not decode. The caller is still identified, then refused. */
   readonly fault: Refusal | null
   readonly target: Target

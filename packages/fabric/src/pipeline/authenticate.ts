@@ -4,7 +4,7 @@ import {
   parseSpiffeId,
   requestProfileFault,
 } from '@countersign/protocol'
-import type { Authenticator, Caller } from '../identity/caller.ts'
+import type { Authenticator, Caller, Presented } from '../identity/caller.ts'
 import type { MessageSignatures } from '../identity/message-signatures.ts'
 import { Refusal } from '../lib/refusal.ts'
 import { sha256 } from '../lib/sha256.ts'
@@ -43,14 +43,42 @@ class Authenticated {
 
 export type { Authenticated }
 
-export async function authenticate(
-  arrival: Arrival,
-  room: AuthenticateRoom,
-): Promise<Authenticated | Refusal> {
-  const { presented } = arrival
-  if (presented === null) {
-    return arrival.fault ?? new Refusal('MESSAGE_MALFORMED', 'the head could not be read')
+/**
+ * Proof that the credentials of a request head name an active principal. Reading a body requires
+ * one. Made in this file only.
+ */
+class Identified {
+  readonly #caller: Caller
+
+  constructor(caller: Caller) {
+    this.#caller = caller
   }
+
+  get caller(): Caller {
+    return this.#caller
+  }
+}
+
+export type { Identified }
+
+/**
+ * Identifies the sender from the head, before its body may cost anything. The credential is looked
+ * up again by `authenticate`, since it can be revoked while the body arrives.
+ */
+export async function identify(
+  presented: Presented,
+  transport: Arrival['transport'],
+  room: Pick<AuthenticateRoom, 'authenticators'>,
+): Promise<Identified | Refusal> {
+  const caller = await callerOf(presented, transport, room)
+  return caller instanceof Refusal ? caller : new Identified(caller)
+}
+
+async function callerOf(
+  presented: Presented,
+  transport: Arrival['transport'],
+  room: Pick<AuthenticateRoom, 'authenticators'>,
+): Promise<Caller | Refusal> {
   let caller: Caller | null = null
   for (const identify of room.authenticators) {
     const answer = await identify(presented)
@@ -66,9 +94,20 @@ export async function authenticate(
     // The narrower proof wins: a scoped token beside a certificate means its holder wants less.
     if (caller === null || (caller.scopes === null && answer.scopes !== null)) caller = answer
   }
-  if (caller === null) {
-    return new Refusal('CREDENTIAL_MISSING', `nothing presented on ${arrival.transport}`)
+  return caller ?? new Refusal('CREDENTIAL_MISSING', `nothing presented on ${transport}`)
+}
+
+export async function authenticate(
+  arrival: Arrival,
+  room: AuthenticateRoom,
+): Promise<Authenticated | Refusal> {
+  const { presented, refused = null } = arrival
+  if (refused !== null) return refused
+  if (presented === null) {
+    return arrival.fault ?? new Refusal('MESSAGE_MALFORMED', 'the head could not be read')
   }
+  const caller = await callerOf(presented, arrival.transport, room)
+  if (caller instanceof Refusal) return caller
   if (arrival.signature === null) return new Authenticated(arrival, caller, false)
   const uncovered = coverageFault(arrival, arrival.signature)
   if (uncovered !== null) return new Refusal('SIGNATURE_REJECTED', uncovered)

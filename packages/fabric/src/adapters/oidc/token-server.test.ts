@@ -1,6 +1,7 @@
 import { createHash, createPrivateKey, randomUUID } from 'node:crypto'
 import { Agent, createServer, request as httpsRequest } from 'node:https'
 import type { AddressInfo } from 'node:net'
+import { buffer } from 'node:stream/consumers'
 import { clientTlsOptions, serverTlsOptions } from '@countersign/protocol/tls'
 import { decodeJwt, decodeProtectedHeader, SignJWT } from 'jose'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -38,7 +39,9 @@ beforeAll(async () => {
   room = await openTestIdentity(() => url)
   const options = serverTlsOptions({ ...room.identity.server.current(), requestPeer: 'optional' })
   server = createServer(options, (request, response) => {
-    room.identity.handleTokens(request, response, record).catch(() => response.destroy())
+    buffer(request)
+      .then((body) => room.identity.handleTokens(request, response, { body, record }))
+      .catch(() => response.destroy())
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   url = `https://localhost:${(server.address() as AddressInfo).port}`

@@ -1,5 +1,6 @@
 import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible'
 import type { Clock } from '../../lib/clock.ts'
+import { networkOf } from '../../lib/limits.ts'
 import type { Quota, RateLimits } from '../../pipeline/quota.ts'
 
 const windowSeconds = 60
@@ -30,20 +31,6 @@ function toQuota(state: RateLimiterRes, limit: number, exhausted: boolean): Quot
   }
 }
 
-/** A network of IPv6 is one place: whoever has it has 2^64 addresses (RFC 4291, section 2.5.4). */
-function placeOf(address: string): string {
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1]
-  if (mapped !== undefined || !address.includes(':')) return mapped ?? address
-  const [before = '', after] = address.split('%', 1)[0]?.split('::') ?? []
-  const groups = before === '' ? [] : before.split(':')
-  if (after !== undefined) {
-    const tail = after === '' ? [] : after.split(':')
-    while (groups.length + tail.length < 8) groups.push('0')
-    groups.push(...tail)
-  }
-  return `${groups.slice(0, 4).join(':')}::/64`
-}
-
 /** Places that ran out and have not come back; beyond it the oldest is given another try. */
 const exhaustedMax = 100_000
 
@@ -59,7 +46,7 @@ export function memoryStrangerLimits(refusalsPerMinute: number, clock: Clock): S
   return {
     admits(address) {
       if (exhausted.size === 0) return true
-      const place = placeOf(address)
+      const place = networkOf(address)
       const until = exhausted.get(place)
       if (until === undefined) return true
       if (clock.monotonic() < until) return false
@@ -67,7 +54,7 @@ export function memoryStrangerLimits(refusalsPerMinute: number, clock: Clock): S
       return true
     },
     count(address) {
-      const place = placeOf(address)
+      const place = networkOf(address)
       limiter.consume(place).catch((answer: unknown) => {
         const waitMs = answer instanceof RateLimiterRes ? answer.msBeforeNext : 1000
         const [oldest] = exhausted.keys()

@@ -2,13 +2,19 @@ import { createSecureServer, type Http2SecureServer } from 'node:http2'
 import type { TLSSocket, TlsOptions } from 'node:tls'
 import { createId } from '@countersign/protocol'
 import { guardPeers, rotateServer, tlsSocketOf } from '@countersign/protocol/tls'
+import type { Presented } from '../../identity/caller.ts'
+import { networkOf } from '../../lib/limits.ts'
 import { Refusal } from '../../lib/refusal.ts'
+import type { Identified } from '../../pipeline/authenticate.ts'
 import { refusalOfFailure } from '../../pipeline/record.ts'
+import { admitAnonymous, admitCaller } from '../http/admission.ts'
+import { ArrivingBody } from '../http/arriving-body.ts'
+import { type Authorities, authorityOf } from '../http/authorities.ts'
+import { BodyBudget } from '../http/body-budget.ts'
 import { comesFromForeignPage } from '../http/foreign-page.ts'
-import { certificateChainOf, type NodeRequest, readIncoming } from '../http/incoming.ts'
+import { type Incoming, type JudgedHead, type NodeRequest, readIncoming } from '../http/incoming.ts'
 import { leavingSignal, type NodeResponse, type Reply, writeReply } from '../http/respond.ts'
 import { refuseUnparsed } from '../http/unparsed.ts'
-import { ArrivingBodies } from './arriving-bodies.ts'
 import { challenged } from './challenge.ts'
 import {
   floodReply,
@@ -17,16 +23,28 @@ import {
   type UnreadOptions,
   unreadTarget,
 } from './unread.ts'
-import { arrivalOf, problemReply, type Surface, type Visit } from './visit.ts'
+import { arrivalOf, problemReply, type Surface } from './visit.ts'
 
-/** Answers what needs no credential; it sees the raw request and writes the response itself. */
-export type PublicSurface = (request: NodeRequest, response: NodeResponse) => Promise<void>
+/**
+ * Answers what needs no credential; it sees the raw request and writes the response itself. `read`
+ * gives the request with its body, within the budget of unauthenticated requests.
+ */
+export type PublicSurface = (
+  request: NodeRequest,
+  response: NodeResponse,
+  read: () => Promise<Incoming | Refusal>,
+) => Promise<void>
 
 export interface GatewayOptions extends UnreadOptions {
   readonly tls: TlsOptions
   readonly host: string
   readonly port: number
   readonly bodyBytesMax: number
+  /** Of the bodies of all identified senders together. */
+  readonly requestMemoryBytesMax: number
+  readonly authorities: Authorities
+  /** Identifies the sender of a request from the credentials of its head. */
+  identify(presented: Presented): Promise<Identified | Refusal>
   readonly connectionsMax: number
   /** By first path segment, or first two under `/v1`. */
   readonly surfaces: ReadonlyMap<string, Surface>
@@ -49,8 +67,13 @@ const headBytesMax = 32 * 1024
 const streamsPerConnectionMax = 256
 /** HTTP/2 connections that carry nothing for this long are asked to end; HTTP/1.1 ends sooner. */
 const idleConnectionMs = 120_000
-/** Enough for sixty-four of the largest bodies by default, and no more than a small server can give. */
-const strangerBytesMax = 256 * 1024 * 1024
+/** An identity that occupies no more than this is never evicted for the sake of others. */
+const floorBytes = 64 * 1024
+/** An enrolment, a renewal or a request for a token takes less than 4 KiB. */
+const publicBodyBytesMax = 16 * 1024
+const publicTotalBytesMax = 8 * 1024 * 1024
+const publicAddressBytesMax = 512 * 1024
+const publicTimeoutMs = 10_000
 
 /** Opens the one HTTPS listener (TLS 1.3, HTTP/1.1 and HTTP/2) of a fabric. */
 export async function openGateway(options: GatewayOptions): Promise<Gateway> {
@@ -76,9 +99,9 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   })
   refuseUnparsed(server, (socket, refusal) => refuseUnread(socket as TLSSocket, refusal, options))
   const sockets = trackSockets(server)
-  const bodies = new ArrivingBodies({ strangerBytesMax, timeoutMs: requestTimeoutMs })
+  const budgets = budgetsOf(options)
   server.on('request', (request, response) => {
-    serve(request, response, { options, bodies }).catch(() => response.destroy())
+    serve(request, response, { options, ...budgets }).catch(() => response.destroy())
   })
   await new Promise<void>((resolve, reject) => {
     // Stays after the start: a connection that could not be accepted must not end the process.
@@ -98,63 +121,144 @@ const provingSurfaces: ReadonlySet<string> = new Set(['v1/enroll', 'v1/renew', '
 
 interface Served {
   readonly options: GatewayOptions
-  readonly bodies: ArrivingBodies
+  /** Bodies of identified senders. */
+  readonly bodies: BodyBudget
+  /** Bodies of requests that need no credential: no one else's room is at stake. */
+  readonly publicBodies: BodyBudget
 }
 
-async function serve(
-  request: NodeRequest,
-  response: NodeResponse,
-  { options, bodies }: Served,
-): Promise<void> {
-  const key = surfaceKey(request.url ?? '')
+function budgetsOf({ requestMemoryBytesMax, bodyBytesMax, clock }: GatewayOptions) {
+  const now = (): number => clock.monotonic()
+  const totalBytesMax = Math.max(requestMemoryBytesMax, 4 * bodyBytesMax)
+  return {
+    bodies: new BodyBudget({
+      name: 'limits.requestMemoryBytes',
+      totalBytesMax,
+      identityBytesMax: totalBytesMax / 4,
+      addressBytesMax: totalBytesMax / 2,
+      floorBytes,
+      timeoutMs: requestTimeoutMs,
+      now,
+    }),
+    publicBodies: new BodyBudget({
+      name: 'http.publicBytes',
+      totalBytesMax: publicTotalBytesMax,
+      identityBytesMax: publicAddressBytesMax,
+      addressBytesMax: publicAddressBytesMax,
+      floorBytes: 0,
+      timeoutMs: publicTimeoutMs,
+      now,
+    }),
+  }
+}
+
+async function serve(request: NodeRequest, response: NodeResponse, served: Served): Promise<void> {
+  const { options } = served
+  const body = new ArrivingBody(request)
   const socket = tlsSocketOf(request)
   if (socket === null) return void response.destroy()
+  const key = surfaceKey(request.url ?? '')
+  const foreign = options.authorities.fault(authorityOf(request), socket.localAddress)
   const open = options.publicSurfaces.get(key)
-  const isProving = open === undefined || provingSurfaces.has(key)
-  const flood = isProving ? floodReply(socket, options) : null
+  if (foreign === null && open !== undefined) {
+    return await servePublic(open, { request, response, body, key, socket }, served)
+  }
+  const place = { socket, options, key }
+  const incoming = foreign ?? (await readRequest(request, body, place, served))
+  try {
+    const reply =
+      incoming instanceof Refusal
+        ? await refuseUnread(socket, incoming, options)
+        : await answer(incoming, place, leavingSignal(response))
+    const closes = reply.closes === true || (isUnread(incoming) && body.endsConnection)
+    await writeReply(response, challenged({ ...reply, closes }, options.origin()))
+  } finally {
+    if (!(incoming instanceof Refusal)) incoming.release()
+  }
+}
+
+const isUnread = (incoming: Incoming | Refusal): boolean =>
+  incoming instanceof Refusal || incoming.refused !== null || incoming.fault !== null
+
+interface PublicRequest {
+  readonly request: NodeRequest
+  readonly response: NodeResponse
+  readonly body: ArrivingBody
+  readonly key: string
+  readonly socket: TLSSocket
+}
+
+async function servePublic(
+  open: PublicSurface,
+  { request, response, body, key, socket }: PublicRequest,
+  { options, publicBodies: budget }: Served,
+): Promise<void> {
+  const flood = provingSurfaces.has(key) ? floodReply(socket, options) : null
   if (flood !== null) {
     await writeReply(response, flood)
     socket.destroySoon()
     return
   }
-  if (open !== undefined) {
-    // These read little or nothing, and some only later: nobody else may start the body flowing.
-    return await open(request, response).finally(bodies.watch(request, false))
-  }
-  const isStranger = certificateChainOf(socket) === null
-  const read = bodies.watch(request, isStranger)
-  const signal = leavingSignal(response)
-  const at = options.clock.now()
-  const exchange = createId('dec', at, options.random(10))
-  const incoming = await readIncoming(request, options.bodyBytesMax).finally(read)
-  const reply =
-    incoming instanceof Refusal
-      ? await refuseUnread(socket, incoming, options)
-      : await answer({ exchange, at, incoming, signal }, key, { socket, options })
-  await writeReply(response, challenged(reply, options.origin()))
+  let release = (): void => undefined
+  const address = networkOf(socket.remoteAddress ?? '')
+  await open(request, response, async () => {
+    const admit = () =>
+      Promise.resolve(admitAnonymous({ budget, bodyBytesMax: publicBodyBytesMax, address }))
+    const incoming = await readIncoming(request, body, { admit })
+    if (incoming instanceof Refusal) return incoming
+    release = incoming.release
+    return incoming.fault ?? incoming
+  }).finally(() => release())
 }
 
 interface Place {
   readonly socket: TLSSocket
   readonly options: GatewayOptions
+  readonly key: string
+}
+
+/** The head decides who sends, and whether anything answers at all, before the body is read. */
+function readRequest(
+  request: NodeRequest,
+  body: ArrivingBody,
+  { socket, options, key }: Place,
+  { bodies: budget }: Served,
+): Promise<Incoming | Refusal> {
+  const address = networkOf(socket.remoteAddress ?? '')
+  const { bodyBytesMax } = options
+  return readIncoming(request, body, {
+    async admit({ presented }) {
+      const identified = await options
+        .identify(presented)
+        .catch((cause: unknown) => new Refusal('UNDECIDED', String(cause)))
+      return identified instanceof Refusal
+        ? identified
+        : admitCaller(identified, { budget, bodyBytesMax, address })
+    },
+    faultOf: (judged) =>
+      pageFault(judged) ??
+      (options.surfaces.has(key)
+        ? null
+        : new Refusal('OPERATION_UNKNOWN', `nothing answers at ${judged.head.path}`)),
+  })
 }
 
 async function answer(
-  visit: Pick<Visit, 'exchange' | 'at' | 'incoming' | 'signal'>,
-  key: string,
-  { socket, options }: Place,
+  incoming: Incoming,
+  { socket, options, key }: Place,
+  signal: AbortSignal,
 ): Promise<Reply> {
-  const [path = '', query = ''] = visit.incoming.head.path.split('?', 2)
-  const whole = { ...visit, path, query: new URLSearchParams(query) }
-  const fault = pageFault(visit.incoming)
+  const flood = incoming.refused === null ? null : floodReply(socket, options)
+  if (flood !== null) return { ...flood, closes: true }
+  const at = options.clock.now()
+  const exchange = createId('dec', at, options.random(10))
+  const [path = '', query = ''] = incoming.head.path.split('?', 2)
+  const visit = { exchange, at, incoming, signal, path, query: new URLSearchParams(query) }
   const surface = options.surfaces.get(key)
-  if (surface === undefined || fault !== null) {
-    const unknown = new Refusal('OPERATION_UNKNOWN', `nothing answers at ${path}`)
-    return refuseArrival(socket, arrivalOf(whole, unreadTarget, fault ?? unknown), options)
-  }
-  const reply = await surface(whole).catch((cause: unknown) => {
+  if (surface === undefined) return refuseArrival(socket, arrivalOf(visit, unreadTarget), options)
+  const reply = await surface(visit).catch((cause: unknown) => {
     // Only a ledger that cannot record rejects this far; the caller hears nothing but that.
-    return problemReply(refusalOfFailure(cause), visit.exchange)
+    return problemReply(refusalOfFailure(cause), exchange)
   })
   const code = reply.headers.find(([name]) => name === 'countersign-refusal')?.[1] ?? ''
   if (strangerCodes.has(code)) options.countStranger(socket.remoteAddress ?? '')
@@ -171,7 +275,7 @@ const strangerCodes: ReadonlySet<string> = new Set([
   'AGENT_REVOKED',
 ])
 
-function pageFault({ head, presented }: Visit['incoming']): Refusal | null {
+function pageFault({ head, presented }: JudgedHead): Refusal | null {
   const { certificateChain, bearer, apiKey } = presented
   const isAmbient = certificateChain !== null && bearer === null && apiKey === null
   return isAmbient && comesFromForeignPage(head)

@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http'
 import { utf8 } from '@countersign/protocol'
 import type { Presented } from '../../identity/caller.ts'
 import { Refusal } from '../../lib/refusal.ts'
-import { type NodeRequest, readIncoming } from '../http/incoming.ts'
+import type { Incoming, NodeRequest } from '../http/incoming.ts'
 import { parseJsonBody } from '../http/json-body.ts'
 import { type NodeResponse, type Reply, writeReply } from '../http/respond.ts'
 import type { PublicSurface } from './gateway.ts'
@@ -18,37 +18,35 @@ export interface PublicOptions {
   findLogResource(path: string): Promise<Uint8Array | null>
   /** A page as HTML, or null. */
   findPage(name: 'verify' | 'console'): Promise<string | null>
-  handleTokens(request: NodeRequest, response: NodeResponse): Promise<void>
+  handleTokens(request: NodeRequest, response: NodeResponse, body: Uint8Array): Promise<void>
   /** `https://host:port`. */
   origin(): string
 }
-
-const enrollmentBytesMax = 16 * 1024
 
 /** Everything that answers without a credential, and nothing that needs one. */
 export function publicSurfaces(options: PublicOptions): ReadonlyMap<string, PublicSurface> {
   const exactly = (path: string, surface: PublicSurface) => only(path, surface, options)
   return new Map<string, PublicSurface>([
     ['log', (request, response) => logResource(options, request, response)],
-    ['oauth', options.handleTokens],
+    ['oauth', (request, response, read) => tokens(options, request, response, read)],
     // RFC 8414, section 3.1: the issuer's path comes after the well-known part.
     [
       '.well-known/oauth-authorization-server',
-      (request, response) => {
+      (request, response, read) => {
         request.url = '/oauth/.well-known/oauth-authorization-server'
-        return options.handleTokens(request, response)
+        return tokens(options, request, response, read)
       },
     ],
     exactly('', home),
     exactly('v1/trust', (_, response) => send(response, json(options.trust()))),
-    exactly('v1/enroll', (request, response) =>
-      exchangeJson(request, response, {
+    exactly('v1/enroll', (request, response, read) =>
+      exchangeJson(response, read, {
         answer: (_, body) => options.enroll(body),
         refuse: (refusal) => options.refuse(request, refusal, 'enroll'),
       }),
     ),
-    exactly('v1/renew', (request, response) =>
-      exchangeJson(request, response, {
+    exactly('v1/renew', (request, response, read) =>
+      exchangeJson(response, read, {
         answer: options.renew,
         refuse: (refusal) => options.refuse(request, refusal, 'renew'),
       }),
@@ -69,9 +67,9 @@ function only(
 ): [string, PublicSurface] {
   return [
     path,
-    async (request, response) => {
+    async (request, response, read) => {
       const [asked = ''] = (request.url ?? '').split('?', 1)
-      if (asked === `/${path}`) return surface(request, response)
+      if (asked === `/${path}`) return surface(request, response, read)
       const unknown = new Refusal('OPERATION_UNKNOWN', asked)
       await writeReply(response, await options.refuse(request, unknown, 'unread'))
     },
@@ -114,12 +112,29 @@ function protectedResource(origin: string): string {
   })
 }
 
-async function exchangeJson(
+type Read = () => Promise<Incoming | Refusal>
+
+/** The vendor's server reads no body itself: what it is given has been bounded and counted. */
+async function tokens(
+  options: PublicOptions,
   request: NodeRequest,
   response: NodeResponse,
+  read: Read,
+): Promise<void> {
+  const incoming = await read()
+  if (!(incoming instanceof Refusal)) {
+    return options.handleTokens(request, response, incoming.body)
+  }
+  const reply = await options.refuse(request, incoming, 'token')
+  return writeReply(response, { ...reply, closes: true })
+}
+
+async function exchangeJson(
+  response: NodeResponse,
+  read: Read,
   { answer, refuse }: Asked,
 ): Promise<void> {
-  const incoming = await readIncoming(request, enrollmentBytesMax)
+  const incoming = await read()
   const body = incoming instanceof Refusal ? incoming : parseJsonBody(incoming.body)
   const result =
     incoming instanceof Refusal || body instanceof Refusal

@@ -89,7 +89,7 @@ export async function refuseArrival(
   arrival: Arrival,
   options: UnreadOptions,
 ): Promise<Reply> {
-  const fault = arrival.fault ?? new Refusal('UNDECIDED', 'nothing is at fault')
+  const fault = arrival.refused ?? arrival.fault ?? new Refusal('UNDECIDED', 'nothing is at fault')
   const { reply, isStranger } = await options.refuse(arrival, fault)
   if (isStranger) options.countStranger(socket.remoteAddress ?? '')
   return reply

@@ -27,13 +27,14 @@ export function arrivalOf(
   target: Omit<Target, 'labels'> & { readonly labels?: readonly string[] },
   fault: Refusal | null = null,
 ): Arrival {
-  const { head, presented, signature, body } = visit.incoming
+  const { head, presented, signature, body, refused } = visit.incoming
   return {
     exchange: visit.exchange,
     at: visit.at,
     transport: target.kind === 'channel' ? 'queue' : 'gateway',
     presented,
-    fault,
+    refused,
+    fault: visit.incoming.fault ?? fault,
     signature,
     target: { labels: [], ...target },
     message: {

@@ -39,4 +39,5 @@ export const GATEWAY_WIRE = {
   IDEMPOTENCY_CONFLICT: { status: 409, jsonRpc: -31029 },
   LEDGER_UNAVAILABLE: { status: 503, jsonRpc: -31030 },
   UNDECIDED: { status: 503, jsonRpc: -31031 },
+  OVERLOADED: { status: 503, jsonRpc: -31033 },
 } as const satisfies Record<RefusalCode, { readonly status: number; readonly jsonRpc: number }>

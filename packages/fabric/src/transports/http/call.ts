@@ -39,7 +39,8 @@ export interface Call {
 /** Decodes a call to an agent, enforces, encodes the outcome. */
 export async function answerCall(rooms: Rooms, call: Call): Promise<Reply> {
   const inRoute = call.path.split('?', 1)[0] ?? ''
-  const read = classifyIncoming(call.incoming, inRoute, call.courier.route.protocol)
+  const unread = call.incoming.refused ?? call.incoming.fault
+  const read = unread ?? classifyIncoming(call.incoming, inRoute, call.courier.route.protocol)
   // What could not be read is still an exchange: identified, refused, recorded.
   const fault = read instanceof Refusal ? read : null
   const classified = read instanceof Refusal ? unclassified : read
@@ -73,12 +74,13 @@ const unclassified: Classified = {
 }
 
 function toArrival(call: Call, classified: Classified, fault: Refusal | null): Arrival {
-  const { head, body, presented, signature } = call.incoming
+  const { head, body, presented, signature, refused } = call.incoming
   return {
     exchange: call.exchange,
     at: call.at,
     transport: call.transport,
     presented,
+    refused,
     fault,
     signature,
     target: {

@@ -1,22 +1,52 @@
 import { EventEmitter } from 'node:events'
 import { expect, test } from 'vitest'
 import { giveBackGarbage } from '../../lib/heap.ts'
+import { Refusal } from '../../lib/refusal.ts'
+import { admitAnonymous } from './admission.ts'
+import { ArrivingBody } from './arriving-body.ts'
+import { BodyBudget } from './body-budget.ts'
 import { type Incoming, type NodeRequest, readIncoming } from './incoming.ts'
 
-/** A request whose body comes as the test says. */
-function arriving() {
-  const request = new EventEmitter()
+const bytesMax = 1_000_000
+
+function budgetOf(options: Partial<ConstructorParameters<typeof BodyBudget>[0]> = {}): BodyBudget {
+  return new BodyBudget({
+    name: 'limits.requestMemoryBytes',
+    totalBytesMax: bytesMax,
+    identityBytesMax: bytesMax,
+    addressBytesMax: bytesMax,
+    floorBytes: 0,
+    timeoutMs: 60_000,
+    now: () => 0,
+    ...options,
+  })
+}
+
+/** A request whose body arrives as the test says; the head identifies its sender unless refused. */
+function arriving(budget = budgetOf(), refused: Refusal | null = null) {
+  const request = new EventEmitter() as EventEmitter & { resumed: boolean }
   Object.assign(request, {
     method: 'POST',
     url: '/',
+    headers: {},
     rawHeaders: ['host', 'a.test'],
     httpVersion: '1.1',
-    readableEnded: false,
+    resumed: false,
+    resume: () => {
+      request.resumed = true
+    },
   })
   const nobody = { certificateChain: null, bearer: null, apiKey: null }
-  const incoming = readIncoming(request as NodeRequest, 10_000, () => nobody)
-  return { request, incoming }
+  const body = new ArrivingBody(request as unknown as NodeRequest)
+  const incoming = readIncoming(request as unknown as NodeRequest, body, {
+    present: () => nobody,
+    admit: async () =>
+      refused ?? admitAnonymous({ budget, bodyBytesMax: 10_000, address: '192.0.2.1' }),
+  })
+  return { request, incoming, body }
 }
+
+const turn = () => new Promise((resolve) => setImmediate(resolve))
 
 function sendByByte(request: EventEmitter, count: number): readonly WeakRef<Buffer>[] {
   return Array.from({ length: count }, () => {
@@ -28,9 +58,10 @@ function sendByByte(request: EventEmitter, count: number): readonly WeakRef<Buff
 
 test('a body that comes byte by byte takes up its bytes, not a buffer for each', async () => {
   const { request, incoming } = arriving()
+  await turn()
   const chunks = sendByByte(request, 5000)
   // A weak reference holds what it points to until the turn that made it is over.
-  await new Promise((resolve) => setImmediate(resolve))
+  await turn()
   await giveBackGarbage()
   expect(chunks.filter((chunk) => chunk.deref() !== undefined).length).toBeLessThan(10)
   request.emit('end')
@@ -41,6 +72,66 @@ test('a body that comes byte by byte takes up its bytes, not a buffer for each',
 
 test('a body beyond the limit is refused while it still arrives', async () => {
   const { request, incoming } = arriving()
+  await turn()
   sendByByte(request, 10_001)
-  expect(await incoming).toMatchObject({ code: 'MESSAGE_TOO_LARGE' })
+  expect(await incoming).toMatchObject({ fault: { code: 'MESSAGE_TOO_LARGE' }, refused: null })
+})
+
+test('no byte is read of a request whose head identifies no one', async () => {
+  const budget = budgetOf()
+  const missing = new Refusal('CREDENTIAL_MISSING', 'nothing presented')
+  const { request, incoming } = arriving(budget, missing)
+  expect(await incoming).toMatchObject({ refused: { code: 'CREDENTIAL_MISSING' }, fault: null })
+  expect(request.listenerCount('data')).toBe(0)
+  expect(budget.totalBytes).toBe(0)
+})
+
+test('a body that broke off before it was read is not taken for a whole one', async () => {
+  const { request, incoming } = arriving()
+  request.emit('aborted')
+  request.emit('close')
+  request.emit('end')
+  await expect(incoming).rejects.toThrow('broke off')
+})
+
+test('a body is accounted for until its exchange has ended', async () => {
+  const budget = budgetOf()
+  const { request, incoming } = arriving(budget)
+  await turn()
+  sendByByte(request, 100)
+  const held = budget.totalBytes
+  expect(held).toBeGreaterThan(100)
+  request.emit('end')
+  const { release } = (await incoming) as Incoming
+  expect(budget.totalBytes).toBe(held)
+  release()
+  release()
+  expect(budget.totalBytes).toBe(0)
+})
+
+test('a body that breaks off leaves nothing on the account', async () => {
+  const budget = budgetOf()
+  const { request, incoming } = arriving(budget)
+  await turn()
+  sendByByte(request, 100)
+  request.emit('close')
+  await expect(incoming).rejects.toThrow('broke off')
+  expect(budget.totalBytes).toBe(0)
+})
+
+test('a body that is evicted is refused with the limit, and the rest is discarded', async () => {
+  const budget = budgetOf({ totalBytesMax: 4096 + 50 })
+  const { request, incoming } = arriving(budget)
+  await turn()
+  sendByByte(request, 100)
+  expect(await incoming).toMatchObject({ fault: { code: 'OVERLOADED' } })
+  expect(request.resumed).toBe(true)
+  expect(budget.totalBytes).toBe(0)
+})
+
+test('a body that takes too long is refused', async () => {
+  const { incoming } = arriving(budgetOf({ timeoutMs: 1 }))
+  expect(await incoming).toMatchObject({
+    fault: { code: 'OVERLOADED', limit: 'http.bodyMs, 1 ms' },
+  })
 })

@@ -4,30 +4,52 @@ import type { TLSSocket } from 'node:tls'
 import { readSignedRequest, type SignableRequest } from '@countersign/protocol'
 import { peerChain, tlsSocketOf } from '@countersign/protocol/tls'
 import type { Presented } from '../../identity/caller.ts'
-import { overLimit } from '../../lib/limits.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import type { PresentedSignature } from '../../pipeline/arrival.ts'
-import { ArrivingBytes } from './arriving-bytes.ts'
+import type { Admission } from './admission.ts'
+import type { ArrivingBody } from './arriving-body.ts'
 import { type Head, readHead } from './head.ts'
 
 export type NodeRequest = IncomingMessage | Http2ServerRequest
 
-/** One request, parsed once and bounded; nothing about its sender is verified. */
+/** One request, parsed once and bounded. */
 export interface Incoming {
   readonly head: Head
   readonly presented: Presented
   readonly signature: PresentedSignature | null
+  /** Empty when `refused` or `fault` says that it was not read. */
   readonly body: Uint8Array
+  /** Why the head identifies no one; the body was not read. */
+  readonly refused: Refusal | null
+  /** Why an identified sender's body was not read to its end. */
+  readonly fault: Refusal | null
+  /** Ends the account of the body; to be called when the exchange has ended. */
+  release(): void
+}
+
+/** A head that was read, and nothing else of its request. */
+export interface JudgedHead {
+  readonly head: Head
+  readonly presented: Presented
+}
+
+export interface Reading {
+  /** Identifies the sender from its head. Nothing else makes the admission that the body needs. */
+  admit(judged: JudgedHead): Promise<Admission | Refusal>
+  /** Refuses an identified sender's request for its head, before the body is read. */
+  faultOf?(judged: JudgedHead): Refusal | null
+  /** Gives what the peer put forward; by default its certificate, token and API key. */
+  readonly present?: (request: NodeRequest, head: Head) => Presented | Refusal
 }
 
 /**
- * Reads a request whole. The head is judged before a byte of the body is accepted. `present` says
- * what the peer put forward; by default its certificate, token and API key.
+ * Reads a request: first its head, then, once the head has identified its sender, its body. Gives a
+ * refusal when the head itself cannot be read.
  */
 export async function readIncoming(
   request: NodeRequest,
-  bodyBytesMax: number,
-  present: (request: NodeRequest, head: Head) => Presented | Refusal = readPresented,
+  body: ArrivingBody,
+  { admit, faultOf, present = readPresented }: Reading,
 ): Promise<Incoming | Refusal> {
   const head = readHead({
     method: request.method ?? '',
@@ -39,11 +61,23 @@ export async function readIncoming(
   if (head instanceof Refusal) return head
   const presented = present(request, head)
   if (presented instanceof Refusal) return presented
-  const signature = readSignature(head)
-  if (signature instanceof Refusal) return signature
-  const body = await readBody(request, head, bodyBytesMax)
-  if (body instanceof Refusal) return body
-  return { head, presented, signature, body }
+  const unread = { head, presented, signature: null, body: new Uint8Array(0), fault: null }
+  const admission = await admit({ head, presented })
+  if (admission instanceof Refusal) return { ...unread, refused: admission, release: () => {} }
+  const release = (): void => admission.share.close()
+  try {
+    const refusedRead = (fault: Refusal): Incoming => ({ ...unread, fault, refused: null, release })
+    const fault = faultOf?.({ head, presented }) ?? null
+    if (fault !== null) return refusedRead(fault)
+    const signature = readSignature(head)
+    if (signature instanceof Refusal) return refusedRead(signature)
+    const read = await body.read(admission, head)
+    if (read instanceof Refusal) return refusedRead(read)
+    return { ...unread, signature, body: read, refused: null, release }
+  } catch (cause) {
+    release()
+    throw cause
+  }
 }
 
 function readPresented(request: NodeRequest, head: Head): Presented | Refusal {
@@ -86,39 +120,4 @@ export function certificateChainOf(socket: TLSSocket | null): readonly Uint8Arra
   const chain = peerChain(socket)
   chains.set(socket, chain)
   return chain
-}
-
-async function readBody(
-  request: NodeRequest,
-  head: Head,
-  bodyBytesMax: number,
-): Promise<Uint8Array | Refusal> {
-  const limit = { name: 'limits.bodyBytes', value: bodyBytesMax, unit: 'bytes' } as const
-  const tooLarge = () => overLimit('MESSAGE_TOO_LARGE', limit)
-  const declared = head.headers.get('content-length')
-  if (declared !== undefined && Number(declared) > bodyBytesMax) return tooLarge()
-  const body = await readAll(request, bodyBytesMax)
-  if (body === null) return tooLarge()
-  if (body.length > 0 && (head.method === 'GET' || head.method === 'HEAD')) {
-    return new Refusal('MESSAGE_MALFORMED', `${head.method} with a body`)
-  }
-  return body
-}
-
-/**
- * Null beyond `bytesMax`; rejects when it breaks off. What comes after is thrown away until the
- * refusal is out, since a connection that is cut at once takes the refusal with it. Read by its events: an async iterator costs several times as much, and most bodies are one chunk.
- */
-function readAll(request: NodeRequest, bytesMax: number): Promise<Uint8Array | null> {
-  return new Promise((resolve, reject) => {
-    const body = new ArrivingBytes(bytesMax)
-    request.on('data', (chunk: Uint8Array) => {
-      if (!body.add(chunk)) resolve(null)
-    })
-    request.once('end', () => resolve(body.take()))
-    request.on('error', reject)
-    request.once('close', () => {
-      if (!request.readableEnded) reject(new Error('the request broke off'))
-    })
-  })
 }

@@ -1,4 +1,4 @@
-import type { Server as PlainServer } from 'node:http'
+import type { IncomingMessage, Server as PlainServer } from 'node:http'
 import { createServer, type Server } from 'node:https'
 import type { TLSSocket, TlsOptions } from 'node:tls'
 import {
@@ -13,21 +13,33 @@ import {
 import {
   guardPeers,
   PeerFault,
+  type PeerIdentity,
   peerIdentity,
   rotateServer,
   serverTlsOptions,
 } from '@countersign/protocol/tls'
 import type { Clock } from '../../lib/clock.ts'
+import { networkOf } from '../../lib/limits.ts'
 import type { Random } from '../../lib/random.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import type { Arrival } from '../../pipeline/arrival.ts'
+import { identify } from '../../pipeline/authenticate.ts'
 import { refuseUnread } from '../../pipeline/control.ts'
 import type { Courier, Delivered } from '../../pipeline/delivery.ts'
 import type { Rooms } from '../../pipeline/enforce.ts'
 import { sha256 } from '../../pipeline/record.ts'
+import { admitCaller, admitGateway } from '../http/admission.ts'
+import { ArrivingBody } from '../http/arriving-body.ts'
+import { Authorities, authorityOf } from '../http/authorities.ts'
 import type { Balancer } from '../http/balancer.ts'
+import type { BodyBudget } from '../http/body-budget.ts'
 import { answerCall, exchangeHeaders, problem, quotaHeadersOf } from '../http/call.ts'
-import { certificateChainOf, type Incoming, readIncoming } from '../http/incoming.ts'
+import {
+  certificateChainOf,
+  type Incoming,
+  type NodeRequest,
+  readIncoming,
+} from '../http/incoming.ts'
 import type { McpSessions } from '../http/mcp-sessions.ts'
 import { leavingSignal, type NodeResponse, type Reply, writeReply } from '../http/respond.ts'
 import type { Route } from '../http/routes.ts'
@@ -35,6 +47,7 @@ import type { TaskOwners } from '../http/task-guard.ts'
 import { refuseUnparsed } from '../http/unparsed.ts'
 import type { Upstream } from '../http/upstream.ts'
 import type { ConnectorAgent } from './connector-agent.ts'
+import { connectorBudget } from './connector-budget.ts'
 import { relayForwarded } from './relay.ts'
 import { MESH_WIRE } from './wire.ts'
 
@@ -51,6 +64,8 @@ export interface InboundOptions {
   readonly tasks: TaskOwners
   readonly host: string
   readonly port: number
+  /** Further host names that others reach this connector by. */
+  readonly names: readonly string[]
   /** Told of every signature that is made here, so that nobody computes it again. */
   readonly made: WeakSet<SignedMessage>
   readonly bodyBytesMax: number
@@ -70,7 +85,7 @@ export interface Listener {
 
 /** The callee's side of the mesh: mutual TLS in, the same pipeline, the agent's own address out. */
 export async function openInbound(options: InboundOptions): Promise<Listener> {
-  const { agent } = options
+  const { agent, host } = options
   const tlsOf = (): TlsOptions =>
     serverTlsOptions({ ...agent.credential(), requestPeer: 'required', alpn: ['http/1.1'] })
   const server = createServer({
@@ -84,18 +99,13 @@ export async function openInbound(options: InboundOptions): Promise<Listener> {
   guardPeers(server, { ...agent.trust, requestPeer: 'required' })
   server.on('tlsClientError', () => undefined)
   refuseUnparsed(server, (socket, refusal) => refuse(options, socket as TLSSocket, refusal))
+  const serving: Serving = {
+    ...options,
+    authorities: new Authorities([host, `${agent.name}.mesh`, ...options.names]),
+    bodies: connectorBudget(options.bodyBytesMax, options.clock),
+  }
   server.on('request', (request, response) => {
-    const leaving = leavingSignal(response)
-    readIncoming(request, options.bodyBytesMax)
-      .then((incoming) => {
-        if (!(incoming instanceof Refusal) && isFromGateway(options, incoming)) {
-          return relayForwarded(options, incoming, response, leaving)
-        }
-        return reply(options, request.socket as TLSSocket, incoming, leaving).then((made) =>
-          writeMeshReply(response, made),
-        )
-      })
-      .catch(() => response.destroy())
+    serve(serving, request, response).catch(() => response.destroy())
   })
   const stop = agent.onRotate(() => rotateServer(server, tlsOf()))
   const port = await listen(server, options)
@@ -108,22 +118,62 @@ export async function openInbound(options: InboundOptions): Promise<Listener> {
   }
 }
 
-/** By the certificate of this very connection, and by nothing that the request says. */
-function isFromGateway({ agent, gatewayId }: InboundOptions, { presented }: Incoming): boolean {
-  const { bundles, now } = agent.trust
-  const peer = peerIdentity(presented.certificateChain ?? [], bundles, now())
-  return !(peer instanceof PeerFault) && peer.spiffeId === gatewayId
+interface Serving extends InboundOptions {
+  readonly authorities: Authorities
+  readonly bodies: BodyBudget
 }
 
-function reply(
-  options: InboundOptions,
-  socket: TLSSocket,
-  incoming: Incoming | Refusal,
-  signal: AbortSignal,
-): Promise<Reply> {
-  return incoming instanceof Refusal
-    ? refuse(options, socket, incoming)
-    : answer(options, incoming, signal)
+async function serve(
+  serving: Serving,
+  request: NodeRequest & IncomingMessage,
+  response: NodeResponse,
+): Promise<void> {
+  const body = new ArrivingBody(request)
+  const leaving = leavingSignal(response)
+  const socket = request.socket as TLSSocket
+  const gateway = findGateway(serving, socket)
+  const foreign = serving.authorities.fault(authorityOf(request), socket.localAddress)
+  const incoming = foreign ?? (await readRequest(serving, request, body, { socket, gateway }))
+  try {
+    if (incoming instanceof Refusal) {
+      return await writeMeshReply(response, await refuse(serving, socket, incoming))
+    }
+    const unread = incoming.refused ?? incoming.fault
+    if (gateway !== null) {
+      if (unread === null) return await relayForwarded(serving, incoming, response, leaving)
+      return await writeMeshReply(response, await refuse(serving, socket, unread))
+    }
+    const reply = await answer(serving, incoming, leaving)
+    const closes = unread !== null && body.endsConnection
+    await writeMeshReply(response, closes ? { ...reply, closes } : reply)
+  } finally {
+    if (!(incoming instanceof Refusal)) incoming.release()
+  }
+}
+
+function readRequest(
+  { rooms, bodies: budget, bodyBytesMax }: Serving,
+  request: NodeRequest,
+  body: ArrivingBody,
+  { socket, gateway }: { readonly socket: TLSSocket; readonly gateway: PeerIdentity | null },
+): Promise<Incoming | Refusal> {
+  const counted = { budget, bodyBytesMax, address: networkOf(socket.remoteAddress ?? '') }
+  return readIncoming(request, body, {
+    async admit({ presented }) {
+      if (gateway !== null) return admitGateway(gateway, counted)
+      const identified = await identify(presented, 'mesh', rooms).catch(
+        (cause: unknown) => new Refusal('UNDECIDED', String(cause)),
+      )
+      return identified instanceof Refusal ? identified : admitCaller(identified, counted)
+    },
+  })
+}
+
+/** By the certificate of this very connection, and by nothing that the request says. */
+function findGateway({ agent, gatewayId }: InboundOptions, socket: TLSSocket): PeerIdentity | null {
+  const { bundles, now } = agent.trust
+  const peer = peerIdentity(certificateChainOf(socket) ?? [], bundles, now())
+  return !(peer instanceof PeerFault) && peer.spiffeId === gatewayId ? peer : null
 }
 
 function answer(options: InboundOptions, incoming: Incoming, signal: AbortSignal): Promise<Reply> {

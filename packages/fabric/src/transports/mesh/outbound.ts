@@ -1,4 +1,4 @@
-import { createServer, type ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import {
   createId,
   formatContentDigest,
@@ -16,20 +16,25 @@ import type { Random } from '../../lib/random.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import { UpstreamError, WithdrawnError } from '../../lib/upstream-error.ts'
 import type { Arrival, PresentedSignature } from '../../pipeline/arrival.ts'
+import { identify } from '../../pipeline/authenticate.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
 import { admitControl } from '../../pipeline/control.ts'
 import type { Rooms } from '../../pipeline/enforce.ts'
 import { recheck } from '../../pipeline/recheck.ts'
 import { recordRefusal, sha256 } from '../../pipeline/record.ts'
+import { admitCaller } from '../http/admission.ts'
+import { ArrivingBody } from '../http/arriving-body.ts'
 import type { Balancer } from '../http/balancer.ts'
+import type { BodyBudget } from '../http/body-budget.ts'
 import { refusalEvent, refusalReply, terminalEvents } from '../http/call.ts'
 import { type Classified, classifyIncoming } from '../http/classify.ts'
 import { forwardedHeaders, type Head } from '../http/head.ts'
-import { type Incoming, type NodeRequest, readIncoming } from '../http/incoming.ts'
+import { type Incoming, readIncoming } from '../http/incoming.ts'
 import { leavingSignal, type Reply, writeReply } from '../http/respond.ts'
 import { refuseUnparsed } from '../http/unparsed.ts'
 import type { UpstreamResponse } from '../http/upstream.ts'
 import type { ConnectorAgent } from './connector-agent.ts'
+import { connectorBudget } from './connector-budget.ts'
 import { closeListener, type Listener, listen } from './inbound.ts'
 import { type Answer, type OutboundRoute, readAnswer } from './outbound-answer.ts'
 import { outboundEvents, type ToldRefusal } from './outbound-stream.ts'
@@ -79,13 +84,9 @@ export async function openOutbound(options: OutboundOptions): Promise<Listener> 
   })
   server.on('request', (request, response) => {
     const call = begin(leavingSignal(response))
-    const present = (_: NodeRequest, head: Head) => presentOwn(options, head)
-    readIncoming(request, options.bodyBytesMax, present)
-      .then((incoming) => carry({ ...options, port }, call, incoming))
-      .catch((cause: unknown) => new Refusal('UNDECIDED', String(cause)))
-      .then((answer) => write(response, answer, call))
-      .catch(() => response.destroy())
+    serve({ ...options, port, bodies }, request, response, call).catch(() => response.destroy())
   })
+  const bodies = connectorBudget(options.bodyBytesMax, options.clock)
   const port = await listen(server, options)
   return {
     port,
@@ -98,6 +99,39 @@ interface OutboundCall {
   readonly exchange: Arrival['exchange']
   readonly signal: AbortSignal
 }
+
+async function serve(
+  serving: OutboundOptions & { readonly bodies: BodyBudget },
+  request: IncomingMessage,
+  response: ServerResponse,
+  call: OutboundCall,
+): Promise<void> {
+  const body = new ArrivingBody(request)
+  const { agent, bodies: budget, bodyBytesMax, rooms } = serving
+  const incoming = await readIncoming(request, body, {
+    present: (_, head) => presentOwn(serving, head),
+    async admit({ presented }) {
+      // The agent's own standing: in quarantine it may not fill its connector either.
+      const identified = await identify(presented, 'mesh', rooms).catch(
+        (cause: unknown) => new Refusal('UNDECIDED', String(cause)),
+      )
+      if (identified instanceof Refusal) return identified
+      return admitCaller(identified, { budget, bodyBytesMax, address: agent.name })
+    },
+  })
+  try {
+    const answer = await carry(serving, call, incoming).catch(
+      (cause: unknown) => new Refusal('UNDECIDED', String(cause)),
+    )
+    if (isUnread(incoming) && body.endsConnection) response.setHeader('connection', 'close')
+    await write(response, answer, call)
+  } finally {
+    if (!(incoming instanceof Refusal)) incoming.release()
+  }
+}
+
+const isUnread = (incoming: Incoming | Refusal): boolean =>
+  incoming instanceof Refusal || incoming.refused !== null || incoming.fault !== null
 
 /** A refusal with the JSON-RPC id that its caller waits for. */
 class RefusedCall extends Refusal {
@@ -212,6 +246,8 @@ function toRefusal(cause: unknown): Refusal {
 }
 
 function readOrder(options: OutboundOptions, incoming: Incoming): Order | Refusal {
+  const unread = incoming.refused ?? incoming.fault
+  if (unread !== null) return unread
   const { path: target } = incoming.head
   const [path = ''] = target.split('?', 1)
   const [, name = '', ...rest] = path.split('/')

@@ -36,6 +36,7 @@ export const MESH_WIRE = {
   IDEMPOTENCY_CONFLICT: { status: 409, jsonRpc: -31029, closes: false },
   LEDGER_UNAVAILABLE: { status: 503, jsonRpc: -31030, closes: false },
   UNDECIDED: { status: 503, jsonRpc: -31031, closes: false },
+  OVERLOADED: { status: 503, jsonRpc: -31033, closes: false },
 } as const satisfies Record<
   RefusalCode,
   { readonly status: number; readonly jsonRpc: number; readonly closes: boolean }

@@ -36,6 +36,7 @@ export const QUEUE_WIRE = {
   IDEMPOTENCY_CONFLICT: { status: 409, disposition: 'reject' },
   LEDGER_UNAVAILABLE: { status: 503, disposition: 'retry' },
   UNDECIDED: { status: 503, disposition: 'retry' },
+  OVERLOADED: { status: 503, disposition: 'retry' },
 } as const satisfies Record<
   RefusalCode,
   { readonly status: number; readonly disposition: 'reject' | 'retry' | 'dead-letter' }

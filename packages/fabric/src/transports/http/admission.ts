@@ -1,0 +1,62 @@
+import type { PeerIdentity } from '@countersign/protocol/tls'
+import type { Limit } from '../../lib/limits.ts'
+import type { Identified } from '../../pipeline/authenticate.ts'
+import type { BodyBudget, BodyShare } from './body-budget.ts'
+
+/**
+ * Permission to read one request body, with the account that its bytes are counted under. Made in
+ * this file only, and for nobody whom the head has not identified: to read a body before its head
+ * was judged does not compile.
+ */
+class Admission {
+  readonly share: BodyShare
+  readonly bodyBytesMax: number
+  readonly #limit: Limit['name']
+
+  constructor(share: BodyShare, bodyBytesMax: number, limit: Limit['name']) {
+    this.share = share
+    this.bodyBytesMax = bodyBytesMax
+    this.#limit = limit
+  }
+
+  /** The name of the bound on this one body. */
+  get limit(): Limit['name'] {
+    return this.#limit
+  }
+}
+
+export type { Admission }
+
+export interface AdmissionOptions {
+  readonly budget: BodyBudget
+  readonly bodyBytesMax: number
+  /** The network that the connection came from. */
+  readonly address: string
+}
+
+/** Counted per principal: an agent's instances, keys and tokens share one account. */
+export function admitCaller(identified: Identified, options: AdmissionOptions): Admission {
+  const { kind, name } = identified.caller
+  return admit(`${kind}/${name}`, options)
+}
+
+/** The fabric's own gateway, at a connector, by the certificate of the connection. */
+export function admitGateway({ spiffeId }: PeerIdentity, options: AdmissionOptions): Admission {
+  return admit(spiffeId, options)
+}
+
+/**
+ * A request for what needs no credential, such as an enrolment. The budget has to be one that no
+ * identified client shares.
+ */
+export function admitAnonymous(options: AdmissionOptions): Admission {
+  return admit(options.address, options, 'http.enrollmentBytes')
+}
+
+function admit(
+  identity: string,
+  { budget, bodyBytesMax, address }: AdmissionOptions,
+  limit: Limit['name'] = 'limits.bodyBytes',
+): Admission {
+  return new Admission(budget.open(identity, address), bodyBytesMax, limit)
+}

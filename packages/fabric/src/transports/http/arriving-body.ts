@@ -1,0 +1,109 @@
+import { overLimit } from '../../lib/limits.ts'
+import { Refusal } from '../../lib/refusal.ts'
+import type { Admission } from './admission.ts'
+import { ArrivingBytes } from './arriving-bytes.ts'
+import type { Head } from './head.ts'
+import type { NodeRequest } from './incoming.ts'
+
+/** A refused request's body up to this size is discarded; beyond it the connection ends instead. */
+const discardedBytesMax = 64 * 1024
+
+/**
+ * The body of a request before anyone may read it. To be made in the turn in which the request comes
+ * in: a stream that broke off earlier would otherwise look like one that has ended.
+ */
+export class ArrivingBody {
+  readonly #request: NodeRequest
+  #broken = false
+  #ended = false
+
+  constructor(request: NodeRequest) {
+    this.#request = request
+    request.once('end', () => {
+      this.#ended = true
+    })
+    request.once('aborted', () => {
+      this.#broken = true
+    })
+    request.once('close', () => {
+      if (!this.#ended) this.#broken = true
+    })
+    // Without a listener the error of a peer that left would end the process.
+    request.on('error', () => {
+      this.#broken = true
+    })
+  }
+
+  /** Whether a refusal has to end the connection: more may be on its way than is worth discarding. */
+  get endsConnection(): boolean {
+    if (this.#ended) return false
+    const { 'content-length': length, 'transfer-encoding': coding } = this.#request.headers
+    if (this.#request.httpVersionMajor >= 2) return length === undefined || !isSmall(length)
+    return coding !== undefined || (length !== undefined && !isSmall(length))
+  }
+
+  /**
+   * Reads the body whole, within the bounds of its admission. Gives a refusal when it is too large,
+   * too slow or evicted; rejects when it breaks off.
+   */
+  async read(admission: Admission, head: Head): Promise<Uint8Array | Refusal> {
+    const { bodyBytesMax, share } = admission
+    const limit = { name: admission.limit, value: bodyBytesMax, unit: 'bytes' } as const
+    const tooLarge = () => overLimit('MESSAGE_TOO_LARGE', limit)
+    const declared = head.headers.get('content-length')
+    if (declared !== undefined && Number(declared) > bodyBytesMax) return tooLarge()
+    const body = await this.#readAll(admission)
+    if (body instanceof Refusal) return body
+    if (body === null) return tooLarge()
+    share.arrived()
+    if (body.length > 0 && (head.method === 'GET' || head.method === 'HEAD')) {
+      return new Refusal('MESSAGE_MALFORMED', `${head.method} with a body`)
+    }
+    return body
+  }
+
+  /**
+   * Null beyond the bound. The rest of a refused body is discarded until the refusal is out, since a
+   * connection that is cut at once takes the refusal with it. Read by its events: an async iterator
+   * costs several times as much, and most bodies are one chunk.
+   */
+  #readAll({ bodyBytesMax, share }: Admission): Promise<Uint8Array | Refusal | null> {
+    const request = this.#request
+    if (this.#broken) return Promise.reject(brokenOff())
+    return new Promise<Uint8Array | Refusal | null>((resolve, reject) => {
+      const body = new ArrivingBytes(bodyBytesMax)
+      const timer = setTimeout(() => {
+        const late = { name: 'http.bodyMs', value: share.timeoutMs, unit: 'ms' } as const
+        share.evict(overLimit('OVERLOADED', late, 'the body is not whole', 0))
+      }, share.timeoutMs)
+      timer.unref()
+      const settle = (outcome: Uint8Array | Refusal | null): void => {
+        clearTimeout(timer)
+        request.off('data', add)
+        if (!this.#ended) request.resume()
+        resolve(outcome)
+      }
+      const fail = (): void => {
+        clearTimeout(timer)
+        reject(brokenOff())
+      }
+      const add = (chunk: Uint8Array): void => {
+        if (!body.add(chunk)) settle(null)
+        else share.take(chunk.length)
+      }
+      share.onEvicted((refusal) => settle(refusal))
+      request.on('data', add)
+      request.once('end', () => (this.#broken ? fail() : settle(body.take())))
+      request.once('error', fail)
+      request.once('close', fail)
+    })
+  }
+}
+
+function isSmall(length: string): boolean {
+  return Number(length) <= discardedBytesMax
+}
+
+function brokenOff(): Error {
+  return new Error('the request broke off')
+}

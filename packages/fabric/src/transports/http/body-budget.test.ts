@@ -1,0 +1,113 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { BodyBudget, type BodyShare, bodyOverheadBytes } from './body-budget.ts'
+
+const kib = 1024
+let time = 0
+
+function open(options: Partial<ConstructorParameters<typeof BodyBudget>[0]> = {}): BodyBudget {
+  time = 0
+  return new BodyBudget({
+    name: 'limits.requestMemoryBytes',
+    totalBytesMax: 400 * kib,
+    identityBytesMax: 100 * kib,
+    addressBytesMax: 200 * kib,
+    floorBytes: 16 * kib,
+    timeoutMs: 60_000,
+    now: () => time,
+    ...options,
+  })
+}
+
+test('beyond its own share an identity loses its own body, and no one else does', () => {
+  const budget = open()
+  const other = budget.open('agent/other', 'b')
+  other.take(50 * kib)
+  const bodies = [budget.open('agent/greedy', 'a'), budget.open('agent/greedy', 'a')]
+  for (const body of bodies) body.take(60 * kib)
+  expect(bodies.filter(({ evicted }) => evicted !== null)).toHaveLength(1)
+  expect(other.evicted).toBeNull()
+  expect(budget.bytesOf('agent/greedy')).toBeLessThanOrEqual(100 * kib)
+})
+
+test('among bodies of one identity the largest and slowest goes first', () => {
+  const budget = open()
+  const slow = budget.open('agent/a', 'a')
+  slow.take(45 * kib)
+  time = 10_000
+  const fast = budget.open('agent/a', 'a')
+  fast.take(60 * kib)
+  expect(slow.evicted).toMatchObject({ code: 'OVERLOADED', retryAfterMs: 1000 })
+  expect(fast.evicted).toBeNull()
+})
+
+test('beyond the total the identity that occupies most makes room', () => {
+  const budget = open({ identityBytesMax: 350 * kib, addressBytesMax: 400 * kib })
+  const large = Array.from({ length: 30 }, () => budget.open('agent/large', 'a'))
+  for (const body of large) body.take(6 * kib)
+  const small = budget.open('agent/small', 'b')
+  small.take(99 * kib)
+  expect(small.evicted).toBeNull()
+  expect(large.some(({ evicted }) => evicted !== null)).toBe(true)
+  expect(budget.totalBytes).toBeLessThanOrEqual(400 * kib)
+})
+
+test('many identities of one address cannot occupy the room of others', () => {
+  const budget = open()
+  const neighbour = budget.open('agent/neighbour', 'b')
+  neighbour.take(60 * kib)
+  const crowd = Array.from({ length: 10 }, (_, i) => budget.open(`agent/${i}`, 'a'))
+  for (const body of crowd) body.take(60 * kib)
+  expect(neighbour.evicted).toBeNull()
+  expect(budget.totalBytes).toBeLessThanOrEqual(300 * kib)
+})
+
+test('an identity that occupies little is never evicted for others', () => {
+  const budget = open({ totalBytesMax: 50 * kib })
+  const small = Array.from({ length: 20 }, (_, i) => budget.open(`agent/${i}`, `${i}`))
+  for (const body of small) body.take(8 * kib)
+  expect(small.every(({ evicted }) => evicted === null)).toBe(true)
+})
+
+test('a body that has arrived stays accounted for and is not evicted', () => {
+  const budget = open()
+  const whole = budget.open('agent/a', 'a')
+  whole.take(80 * kib)
+  whole.arrived()
+  const next = budget.open('agent/a', 'a')
+  next.take(40 * kib)
+  expect(whole.evicted).toBeNull()
+  expect(next.evicted).not.toBeNull()
+  whole.close()
+  expect(budget.totalBytes).toBe(0)
+})
+
+test('whatever arrives, every bound holds and everything is given back', () => {
+  const step = fc.record({
+    identity: fc.integer({ min: 0, max: 5 }),
+    address: fc.integer({ min: 0, max: 2 }),
+    kib: fc.integer({ min: 0, max: 120 }),
+    end: fc.constantFrom('arriving', 'whole', 'closed'),
+  })
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+      const budget = open()
+      const shares: BodyShare[] = []
+      for (const { identity, address, kib: size, end } of steps) {
+        time += 10
+        const share = budget.open(`agent/${identity}`, `${address}`)
+        shares.push(share)
+        share.take(size * kib)
+        if (end === 'whole') share.arrived()
+        if (end === 'closed') share.close()
+        expect(budget.totalBytes).toBeLessThanOrEqual(400 * kib + 6 * 16 * kib)
+        for (let i = 0; i < 6; i++) {
+          // What has arrived whole is not evicted, so one more body may stand beside it.
+          expect(budget.bytesOf(`agent/${i}`)).toBeLessThanOrEqual(100 * kib + bodyOverheadBytes)
+        }
+      }
+      for (const share of shares) share.close()
+      expect(budget.totalBytes).toBe(0)
+    }),
+  )
+})

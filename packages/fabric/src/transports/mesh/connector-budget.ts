@@ -1,0 +1,25 @@
+import type { Clock } from '../../lib/clock.ts'
+import { BodyBudget } from '../http/body-budget.ts'
+
+/** Request bodies at one side of a connector, which is a small process beside one agent. */
+const totalBytesMax = 64 * 1024 * 1024
+/** An identity that occupies no more than this is never evicted for the sake of others. */
+const floorBytes = 64 * 1024
+const timeoutMs = 60_000
+
+/**
+ * Half of the budget is for one identity: the gateway forwards for many callers, and on loopback
+ * there is only one.
+ */
+export function connectorBudget(bodyBytesMax: number, clock: Clock): BodyBudget {
+  const total = Math.max(totalBytesMax, 4 * bodyBytesMax)
+  return new BodyBudget({
+    name: 'mesh.requestMemoryBytes',
+    totalBytesMax: total,
+    identityBytesMax: total / 2,
+    addressBytesMax: total,
+    floorBytes,
+    timeoutMs,
+    now: () => clock.monotonic(),
+  })
+}

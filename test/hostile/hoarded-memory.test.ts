@@ -1,0 +1,125 @@
+import { expect } from 'vitest'
+import { type Place, refusalOf, send } from '../harness/doors.ts'
+import { sendHalf, type Unfinished } from '../harness/half-sent.ts'
+import { inOwnWorld, lie, type Telling } from '../harness/lie.ts'
+import { exchangeOf } from '../harness/refusals.ts'
+import type { World } from '../harness/world.ts'
+import { verifies } from '../requirements.ts'
+
+const bodyBytes = 65_536
+const limits = { bodyBytes, requestMemoryBytes: 1024 * 1024 }
+const most = Buffer.alloc(bodyBytes - 1, 0x20)
+const bodies = 40
+
+async function hoard(count: number, open: () => Promise<Unfinished>): Promise<Unfinished[]> {
+  const hoarded: Unfinished[] = []
+  for (let i = 0; i < count; i++) hoarded.push(await open())
+  return hoarded
+}
+
+/** Resolves once `many` of them have been answered. */
+async function refusedOf(hoarded: readonly Unfinished[], many: number): Promise<Unfinished[]> {
+  const refused: Unfinished[] = []
+  await new Promise<void>((resolve) => {
+    for (const each of hoarded) {
+      void each.answer().then(() => {
+        if (refused.push(each) >= many) resolve()
+      })
+    }
+  })
+  return refused
+}
+
+async function inHoard(
+  open: () => Promise<Unfinished>,
+  scene: (hoarded: readonly Unfinished[]) => Promise<void>,
+): Promise<void> {
+  const hoarded = await hoard(bodies, open)
+  try {
+    await scene(hoarded)
+  } finally {
+    for (const each of hoarded) each.close()
+  }
+}
+
+/** A certificate of the trust domain is no licence to occupy the memory of all. */
+const byOneAgent: Telling = () =>
+  inOwnWorld({ limits, receivers: ['echo'] }, async (world) => {
+    const greedy = await world.agent('greedy', ['caller'])
+    const made = (await world.admin('key.create', { agent: 'caller' })) as { key: string }
+    const place = await world.gateway.place('echo', '/')
+    const half = { length: bodyBytes, sent: most, credential: greedy.credential() }
+    await inHoard(
+      () => sendHalf(place, half),
+      async (hoarded) => {
+        // Its share is a quarter of 1 MiB: at most four bodies of 64 KiB less one byte, and overhead.
+        const [first] = await refusedOf(hoarded, bodies - 4)
+        const heard = first?.heard() ?? null
+        if (heard === null) throw new Error('evicted without an answer')
+        expect([heard.status, refusalOf(heard)]).toEqual([503, 'OVERLOADED'])
+        expect(heard.headers.get('retry-after')).toEqual(['1'])
+        const [entry] = await world.explain(exchangeOf(heard))
+        expect(entry?.facts).toMatchObject({ code: 'OVERLOADED', caller: greedy.spiffeId })
+        const whole = JSON.stringify('x'.repeat(bodyBytes - 100))
+        for (const headers of [[], [['X-Api-Key', made.key]]] as const) {
+          const as = headers.length === 0 ? world.caller.credential() : null
+          expect((await send(world.gateway, { as, headers, body: whole })).status).toBe(200)
+        }
+      },
+    )
+  })
+
+const connectorBody = Buffer.alloc(4 * 1024 * 1024 - 1, 0x20)
+
+/** 64 MiB at each side of a connector, half of it for one identity: seven such bodies. */
+const atSideOf =
+  (place: (world: World) => Promise<Place>, isLoopback: boolean): Telling =>
+  () =>
+    inOwnWorld({ receivers: ['echo'] }, async (world) => {
+      const greedy = await world.agent('greedy', ['caller'])
+      const credential = isLoopback ? null : greedy.credential()
+      const at = await place(world)
+      const half = { length: connectorBody.length + 1, sent: connectorBody, credential }
+      const hoarded = await hoard(12, () => sendHalf(at, half))
+      try {
+        const [first] = await refusedOf(hoarded, 12 - 8)
+        const heard = first?.heard() ?? null
+        if (heard !== null) expect(refusalOf(heard)).toBe('OVERLOADED')
+        expect((await send(world.mesh)).status).toBe(200)
+      } finally {
+        for (const each of hoarded) each.close()
+      }
+    })
+
+const atConnector = atSideOf((world) => world.mesh.place('echo', '/'), false)
+const onLoopback = atSideOf((world) => world.connectors.loopback('greedy', 'echo', '/'), true)
+
+/** Enrolments have a small budget of their own, per address. */
+const byEnrolments: Telling = () =>
+  inOwnWorld({ limits, receivers: ['echo'] }, async (world) => {
+    const place = await world.control.place('control', '/v1/enroll')
+    const half = { length: 16_384, sent: Buffer.alloc(16_000, 0x20) }
+    await inHoard(
+      () => sendHalf(place, half),
+      async (hoarded) => {
+        // 512 KiB for one address: 25 such bodies with their overhead.
+        const [first] = await refusedOf(hoarded, bodies - 26)
+        const heard = first?.heard() ?? null
+        if (heard !== null) expect(refusalOf(heard)).toBe('OVERLOADED')
+        expect((await send(world.gateway)).status).toBe(200)
+        expect((await world.agent('late')).spiffeId).toContain('/agent/late')
+      },
+    )
+  })
+
+lie(
+  verifies(
+    ['operate:memory-share'],
+    'who leaves bodies half sent loses its own requests, and no one else’s',
+  ),
+  {
+    gateway: { 'as one agent': byOneAgent, 'with enrolments': byEnrolments },
+    mesh: { 'at the callee’s side': atConnector, 'at the caller’s side': onLoopback },
+    queue: 'members come in by the gateway',
+  },
+)

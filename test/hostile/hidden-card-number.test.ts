@@ -40,6 +40,15 @@ const hidings: Readonly<Record<string, Hiding>> = {
   'in lines of base64 in JSON inside JSON': {
     body: JSON.stringify({ a: JSON.stringify({ b: inLines }) }),
   },
+  'between commas': { body: '{"a":"4111,1111,1111,1111"}' },
+  'between underscores': { body: '{"a":"4111_1111_1111_1111"}' },
+  'between spaced dashes': { body: '{"a":"4111 - 1111 - 1111 - 1111"}' },
+  'between tabs and line feeds': { body: '{"a":"4111\\t1111\\n1111\\t1111"}' },
+  'in pairs': { body: '{"a":"41:11:11:11:11:11:11:11"}' },
+  'between letters': { body: '{"a":"ref4111111111111111x"}' },
+  'in circled digits': { body: JSON.stringify({ a: circled(card) }) },
+  'as a number with a fraction': { body: `{"a":${card}.0}` },
+  'as a number with an exponent': { body: '{"a":4.111111111111111e15}' },
   'in full-width digits': { body: `{"a":"${wide(card)}"}` },
   'among zero-width spaces': { body: `{"a":"${Array.from(card).join('\u200b')}"}` },
   'in a key': { body: `{"${spaced}":1}` },
@@ -67,6 +76,12 @@ function percent(text: string): string {
 function wide(digits: string): string {
   return Array.from(digits)
     .map((digit) => String.fromCharCode(0xff10 + Number(digit)))
+    .join('')
+}
+
+function circled(digits: string): string {
+  return Array.from(digits)
+    .map((digit) => '⓪①②③④⑤⑥⑦⑧⑨'.charAt(Number(digit)))
     .join('')
 }
 

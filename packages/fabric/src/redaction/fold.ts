@@ -1,12 +1,6 @@
 import { Decoded, originOf } from './decode.ts'
+import { numberForms } from './number-forms.ts'
 import type { View } from './view.ts'
-
-/** First digit of the decimal digits in scripts that numbers are written or disguised in (Unicode, Nd). */
-const DIGIT_ZEROS = [
-  0x0660, 0x06f0, 0x07c0, 0x0966, 0x09e6, 0x0a66, 0x0ae6, 0x0b66, 0x0be6, 0x0c66, 0x0ce6, 0x0d66,
-  0x0de6, 0x0e50, 0x0ed0, 0x0f20, 0x1040, 0x17e0, 0x1810, 0x19d0, 0xa8d0, 0xa9d0, 0xaa50, 0xabf0,
-  0xff10, 0x1d7ce, 0x1d7d8, 0x1d7e2, 0x1d7ec, 0x1d7f6, 0x1fbf0,
-]
 
 /**
  * Letters and signs of other scripts that look like Latin ones (a selection of Unicode's confusables,
@@ -22,25 +16,36 @@ function buildFolded(): Map<number, number> {
   for (const pair of LOOK_ALIKES.split(' ')) {
     folded.set(Number.parseInt(pair.slice(0, 4), 16), pair.charCodeAt(4))
   }
-  for (const zero of DIGIT_ZEROS) {
-    for (let digit = 0; digit < 10; digit++) folded.set(zero + digit, 0x30 + digit)
-  }
   for (let code = 0xff01; code <= 0xff5e; code++) folded.set(code, code - 0xfee0)
   for (const space of [0xa0, 0x1680, 0x202f, 0x205f, 0x3000]) folded.set(space, 0x20)
   for (let space = 0x2000; space <= 0x200a; space++) folded.set(space, 0x20)
   for (const dash of [0x2212, 0xfe58, 0xfe63]) folded.set(dash, 0x2d)
   for (let dash = 0x2010; dash <= 0x2015; dash++) folded.set(dash, 0x2d)
-  for (const digit of [0xb9, 0xb2, 0xb3]) folded.set(digit, digit === 0xb9 ? 0x31 : digit - 0x80)
   return folded
 }
 
-/** Code points that show nothing: zero-width marks, direction controls, variation selectors, tags. */
+/**
+ * Code points that show nothing or only something around their neighbour: zero-width marks, direction
+ * controls, variation selectors, tags, fillers, combining marks such as strokes and keycaps.
+ */
 function isInvisible(code: number): boolean {
   return (
     code === 0xad ||
-    code === 0x034f ||
+    (code >= 0x0300 && code <= 0x036f) ||
     code === 0x061c ||
-    code === 0x180e ||
+    code === 0x115f ||
+    code === 0x1160 ||
+    code === 0x17b4 ||
+    code === 0x17b5 ||
+    (code >= 0x180b && code <= 0x180f) ||
+    (code >= 0x1ab0 && code <= 0x1aff) ||
+    (code >= 0x1dc0 && code <= 0x1dff) ||
+    (code >= 0x20d0 && code <= 0x20ff) ||
+    code === 0x2800 ||
+    code === 0x3164 ||
+    (code >= 0xfe20 && code <= 0xfe2f) ||
+    code === 0xffa0 ||
+    (code >= 0xfff9 && code <= 0xfffb) ||
     (code >= 0x200b && code <= 0x200f) ||
     (code >= 0x202a && code <= 0x202e) ||
     (code >= 0x2060 && code <= 0x206f) ||
@@ -57,6 +62,7 @@ function isInvisible(code: number): boolean {
 export function fold(view: View): View | null {
   const { bytes, from, to } = view
   const folded = new Decoded(to - from)
+  const digits = numberForms()
   let changed = false
   for (let i = from; i < to; ) {
     const lead = bytes[i] as number
@@ -70,8 +76,11 @@ export function fold(view: View): View | null {
     if (isInvisible(code)) changed = true
     else {
       const ascii = FOLDED.get(code)
-      if (ascii !== undefined) changed = true
-      folded.addCodePoint(ascii ?? code, originOf(view, i))
+      const form = ascii === undefined ? digits.get(code) : undefined
+      if (ascii !== undefined || form !== undefined) changed = true
+      if (form === undefined) folded.addCodePoint(ascii ?? code, originOf(view, i))
+      // No sign holds more than two digits, and none is shorter than two bytes.
+      else for (const digit of form) folded.add(digit.charCodeAt(0), originOf(view, i))
     }
     i += length
   }

@@ -2,7 +2,7 @@ import { latin1 } from './ascii.ts'
 import { EnclosingKey } from './enclosing-key.ts'
 import { isFieldValue } from './field-names.ts'
 import type { Inspection, LeafPlace } from './inspection.ts'
-import { isPlainInteger } from './json-number.ts'
+import { isPlainInteger, wholeDigits } from './json-number.ts'
 import { JsonFault, type JsonString, nameOf, unescapeJson, viewOf } from './json-string.ts'
 import { type JsonLeaf, type JsonStep, JsonWalk } from './json-walk.ts'
 import { afterWhiteSpace } from './json-white-space.ts'
@@ -111,17 +111,15 @@ export function inspectNested(view: View, place: LeafPlace, inspection: Inspecti
 
 /**
  * A number is replaced whole, because half a number is another one. Where it is written with an
- * exponent or a fraction of zero, its digits are written out, as the receiver will read them.
+ * exponent or a fraction, its whole part is written out, as the receiver will read it.
  */
 function numberView(body: Uint8Array, leaf: JsonLeaf): View {
   const whole = { start: leaf.from, end: leaf.to }
-  const value = isPlainInteger(body, leaf.from, leaf.to)
-    ? Number.NaN
-    : Number(latin1(body, leaf.from, leaf.to))
-  if (!Number.isSafeInteger(value)) {
-    return { bytes: body, from: leaf.from, to: leaf.to, map: null, whole }
-  }
-  const bytes = new TextEncoder().encode(String(value))
+  const digits = isPlainInteger(body, leaf.from, leaf.to)
+    ? null
+    : wholeDigits(latin1(body, leaf.from, leaf.to))
+  if (digits === null) return { bytes: body, from: leaf.from, to: leaf.to, map: null, whole }
+  const bytes = new TextEncoder().encode(digits)
   return { bytes, from: 0, to: bytes.length, map: null, whole }
 }
 

@@ -34,6 +34,23 @@ function digitsEnd(bytes: Uint8Array, from: number): number {
   return i
 }
 
+/** More digits than any number that is looked for; an exponent can ask for a billion of them. */
+const writtenDigitsMax = 64
+
+/**
+ * The whole part of the number as its receiver reads it, in digits without exponent; null where it
+ * has none, or far too many. What is left of a fraction is not part of it.
+ */
+export function wholeDigits(text: string): string | null {
+  const [, whole = '', fraction = '', power = '0'] =
+    /^-?(\d+)(?:\.(\d*))?(?:[eE]([+-]?\d+))?$/.exec(text) ?? []
+  const exponent = Number(power)
+  const length = whole.length + exponent
+  if (whole === '' || length <= 0 || length > writtenDigitsMax) return null
+  const digits = `${whole}${fraction}`.slice(0, length).padEnd(length, '0')
+  return digits.replace(/^0+(?=\d)/, '')
+}
+
 /** Whether the number between `from` and `to` is written without fraction and exponent. */
 export function isPlainInteger(bytes: Uint8Array, from: number, to: number): boolean {
   for (let i = from; i < to; i++) {

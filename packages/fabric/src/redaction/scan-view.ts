@@ -2,8 +2,17 @@ import { eachBase64 } from './base64.ts'
 import { decodeEscapes } from './decode.ts'
 import { scanKeywords } from './detector-gate.ts'
 import { scanDigits } from './digits.ts'
+import { scanDisguisedCards } from './disguised-card.ts'
 import { fold } from './fold.ts'
-import { hasBase64, hasDigits, hasEscapes, hasNonAscii, type Survey, surveyText } from './survey.ts'
+import {
+  hasBase64,
+  hasCardDigits,
+  hasDigits,
+  hasEscapes,
+  hasNonAscii,
+  type Survey,
+  surveyText,
+} from './survey.ts'
 import type { Scan, View } from './view.ts'
 
 /** Encodings are peeled off this many times, such as base64 of percent-encoded text. */
@@ -55,8 +64,9 @@ export function scanSurveyed(
 }
 
 function scanPlain(view: View, open: OpenScan, seen: Survey): void {
-  if (!seen.keyword && !hasDigits(seen)) return
+  if (!seen.keyword && !hasDigits(seen) && !hasCardDigits(seen)) return
   const scan = open(view)
+  if (hasCardDigits(seen)) scanDisguisedCards(scan)
   if (hasDigits(seen)) scanDigits(scan)
   if (seen.keyword) scanKeywords(scan)
 }

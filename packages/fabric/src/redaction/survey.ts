@@ -1,5 +1,6 @@
 import { BASE64, DIGIT, ESCAPE, KIND, NON_ASCII } from './ascii.ts'
 import { base64RunMin } from './base64.ts'
+import { cardDigitsMin } from './card.ts'
 import { detectorGate } from './detector-gate.ts'
 import { DIGIT_BYTE, digitsMin, GAP_BYTE, NUMBER_KIND } from './digit-run.ts'
 
@@ -12,6 +13,8 @@ export interface Survey {
    * run has seven digits. Identifiers and times have many digits, but few in a row.
    */
   digitRuns: number
+  /** All digits so far. A number in disguise has them with anything between. */
+  digits: number
   /** Lengths of all runs of base64 so far, or-ed: 16 or more exactly when one run reached 16. */
   base64Runs: number
   /** Length of the run of base64 that the last stretch ended with; it goes on after a line break. */
@@ -22,15 +25,24 @@ export interface Survey {
 }
 
 export function createSurvey(): Survey {
-  return { kinds: 0, digitRuns: 0, base64Runs: 0, openRun: 0, keyword: false, escaped: false }
+  return {
+    kinds: 0,
+    digitRuns: 0,
+    digits: 0,
+    base64Runs: 0,
+    openRun: 0,
+    keyword: false,
+    escaped: false,
+  }
 }
 
 export function clearSurvey(seen: Survey): void {
-  seen.kinds = seen.digitRuns = seen.base64Runs = seen.openRun = 0
+  seen.kinds = seen.digitRuns = seen.digits = seen.base64Runs = seen.openRun = 0
   seen.keyword = seen.escaped = false
 }
 
 export const hasDigits = (seen: Survey): boolean => seen.digitRuns > digitsMin
+export const hasCardDigits = (seen: Survey): boolean => seen.digits >= cardDigitsMin
 export const hasBase64 = (seen: Survey): boolean => seen.base64Runs >= base64RunMin
 export const hasEscapes = (seen: Survey): boolean => (seen.kinds & ESCAPE) !== 0
 export const hasNonAscii = (seen: Survey): boolean => (seen.kinds & NON_ASCII) !== 0
@@ -40,6 +52,7 @@ export function isQuiet(seen: Survey): boolean {
   return (
     !seen.keyword &&
     seen.digitRuns <= digitsMin &&
+    seen.digits < cardDigitsMin &&
     seen.base64Runs < base64RunMin &&
     (seen.kinds & (ESCAPE | NON_ASCII)) === 0
   )
@@ -72,6 +85,7 @@ export function surveyStretch(bytes: Uint8Array, from: number, to: number, seen:
   let kinds = 0
   let digits = 0
   let digitRuns = 0
+  let total = 0
   let run = seen.openRun
   let runs = 0
   let state = 0
@@ -83,6 +97,7 @@ export function surveyStretch(bytes: Uint8Array, from: number, to: number, seen:
     // A flag, spread over the word, keeps a count going or clears it without a branch.
     digits = (digits + (info & DIGIT)) & ((info << 1) >> 31)
     digitRuns |= digits + 1
+    total += info & DIGIT
     run = (run + 1) & (info >> 31)
     runs |= run
     state = next[state + ((info >>> CLASS_SHIFT) & CLASS_MASK)] as number
@@ -90,6 +105,7 @@ export function surveyStretch(bytes: Uint8Array, from: number, to: number, seen:
   }
   seen.kinds |= kinds & 0xff
   seen.digitRuns |= digitRuns
+  seen.digits += total
   seen.base64Runs |= runs
   seen.openRun = run
   return i

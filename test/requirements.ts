@@ -370,6 +370,12 @@ export const REQUIREMENTS = {
     on: ['gateway', 'mesh'],
     notOn: { queue: 'at least once is what a channel promises' },
   },
+  'deliver:unknown-outcome': {
+    promise:
+      'Once a receiver may have acted, no refusal says that it has not, and none asks to try again.',
+    on: everywhere,
+    lies: ['receiver-that-breaks-off', 'lost-response'],
+  },
   'deliver:balance': {
     promise: 'Exchanges are spread over healthy instances, and a failed one is left out.',
     on: ['gateway', 'mesh'],

@@ -10,6 +10,8 @@ import { RECEIVERS } from './policies.ts'
 /** One connector beside each agent, opened when it is first needed. */
 export interface Connectors {
   of(name: string): Promise<Connector>
+  /** One beside `name`, in front of whatever answers at `url`; closed with the rest. */
+  exposing(name: string, url: string): Promise<Connector>
   /** Another one beside `name`, with a clock of its own; closed with the rest. */
   beside(name: string, clock: ShiftedClock): Promise<Connector>
   /** The callee's side: where others reach `to`. */
@@ -27,7 +29,11 @@ export function openConnectors(around: {
 }): Connectors {
   const opened = new Map<string, Promise<Connector>>()
   const others: Promise<Connector>[] = []
-  const connect = async (name: string, clock: ShiftedClock): Promise<Connector> => {
+  const connect = async (
+    name: string,
+    clock: ShiftedClock,
+    url: string | null = null,
+  ): Promise<Connector> => {
     const { echo, origin } = around
     const identity = await around.agent(name)
     const { trustDomain } = identity
@@ -35,7 +41,7 @@ export function openConnectors(around: {
     return openConnector({
       agent: connectorAgent(identity, clock),
       gateway: { url: origin, spiffeId: `spiffe://${trustDomain}/fabric/gateway` },
-      expose: isReceiver ? echo.url : null,
+      expose: url ?? (isReceiver ? echo.url : null),
       protocol: isReceiver ? RECEIVERS[name as keyof typeof RECEIVERS].protocol : 'auto',
       listen: { host: '127.0.0.1', port: 0 },
       meshListen: { host: '127.0.0.1', port: 0, advertise: null },
@@ -53,6 +59,11 @@ export function openConnectors(around: {
   }
   return {
     of,
+    exposing(name, url) {
+      const opening = connect(name, around.clock, url)
+      others.push(opening)
+      return opening
+    },
     beside(name, clock) {
       const opening = connect(name, clock)
       others.push(opening)

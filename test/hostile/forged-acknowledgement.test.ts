@@ -13,7 +13,7 @@ const forged =
   async (world) => {
     const scene = await leaseTwo(world)
     const heard = await acknowledge(world, scene, signingOf(world, scene))
-    await expectQueueRefused(world, heard, 'COUNTERSIGNATURE_REJECTED')
+    await expectQueueRefused(world, heard, 'SIGNATURE_REJECTED')
     // What nobody acknowledged is handed out again.
     const again = await world.clock.later(31_000, () => lease(world, scene.channel, scene.listener))
     expect(again.map(({ offset }) => offset)).toContain(scene.frame.offset)

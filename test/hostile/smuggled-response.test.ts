@@ -36,7 +36,7 @@ async function inWorld(world: World, bytes: string): Promise<void> {
   try {
     const heard = await send(world.gateway, { to: 'crooked' })
     // Nobody can say whether the receiver acted, and the record says just that.
-    expect(refusalOf(heard)).toBe('UNDECIDED')
+    expect(refusalOf(heard)).toBe('OUTCOME_UNKNOWN')
     const entries = await world.explain(exchangeOf(heard))
     expect(entries.map(({ kind }) => kind)).toEqual(['intent', 'indeterminate'])
     expect(heard.body.toString()).not.toMatch(/"[ab]":/)

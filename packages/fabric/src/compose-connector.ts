@@ -84,15 +84,14 @@ export async function openConnector(options: ConnectorOptions): Promise<Connecto
   const balancer = createBalancer(upstream, random, () => clock.monotonic())
   const stopRotation = agent.onRotate(() => upstream.refresh())
   const outbound = await openOutbound({
-    ...{ agent, rooms, clock, random, made, bodyBytesMax },
+    ...{ agent, rooms, clock, random, made, bodyBytesMax, streamMs },
     ...options.listen,
+    timeoutMs: upstreamTimeoutMs,
     upstream: balancer,
     findRoute: (name) => findOutboundRoute(options, follower.current(), name),
   })
   const exposed =
-    options.expose === null
-      ? null
-      : await exposeAgent(options, { rooms, upstream, balancer, known, made })
+    options.expose === null ? null : await exposeAgent(options, { rooms, balancer, known, made })
   return {
     loopbackUrl: `http://${options.listen.host}:${outbound.port}`,
     meshUrl: exposed?.url ?? null,
@@ -119,7 +118,6 @@ export async function openConnector(options: ConnectorOptions): Promise<Connecto
 
 interface ConnectorParts {
   readonly rooms: Rooms
-  readonly upstream: ReturnType<typeof undiciUpstream>
   readonly balancer: Balancer
   readonly known: FollowedState
   /** The signatures of this connector's own making. */
@@ -135,12 +133,12 @@ interface ExposedAgent {
 
 async function exposeAgent(
   options: ConnectorOptions,
-  { rooms, upstream, balancer, known, made }: ConnectorParts,
+  { rooms, balancer, known, made }: ConnectorParts,
 ): Promise<ExposedAgent> {
   const { agent, clock, random, expose, protocol, meshListen } = options
   const endpoints = [{ url: expose ?? '', spiffeId: null }]
   const inbound = await openInbound({
-    ...{ agent, rooms, upstream, balancer, clock, random, made, bodyBytesMax },
+    ...{ agent, rooms, balancer, clock, random, made, bodyBytesMax },
     gatewayId: options.gateway.spiffeId,
     route: { name: agent.name, protocol, endpoints },
     sessions: createMcpSessions(),

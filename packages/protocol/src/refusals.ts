@@ -26,10 +26,19 @@ export const REFUSALS = {
   OVERLOADED: { retry: true, says: 'the fabric has no room for this request now' },
   RECEIVER_UNKNOWN: { retry: false, says: 'no such receiver is known' },
   RECEIVER_UNREACHABLE: { retry: true, says: 'the receiver could not be reached' },
-  RECEIVER_TIMED_OUT: { retry: false, says: 'the receiver did not answer in time' },
-  RESPONSE_REJECTED: { retry: false, says: 'the response of the receiver was not acceptable' },
-  COUNTERSIGNATURE_MISSING: { retry: false, says: 'policy requires a countersigned response' },
-  COUNTERSIGNATURE_REJECTED: { retry: false, says: 'the countersignature was not accepted' },
+  OUTCOME_UNKNOWN: { retry: false, says: 'the outcome is unknown: the receiver may have acted' },
+  RESPONSE_REJECTED: {
+    retry: false,
+    says: 'the receiver acted, but its response was not acceptable',
+  },
+  COUNTERSIGNATURE_MISSING: {
+    retry: false,
+    says: 'the receiver acted, but policy requires a countersigned response',
+  },
+  COUNTERSIGNATURE_REJECTED: {
+    retry: false,
+    says: 'the receiver acted, but its countersignature was not accepted',
+  },
   WITHDRAWN: { retry: false, says: 'the right to go on was withdrawn' },
   EPOCH_STALE: { retry: true, says: 'the channel has moved to a newer epoch' },
   CHANNEL_FULL: { retry: true, says: 'the channel has reached its limit' },
@@ -74,4 +83,21 @@ export type WithdrawalReason = keyof typeof WITHDRAWALS
 
 export function isWithdrawalReason(value: unknown): value is WithdrawalReason {
   return typeof value === 'string' && Object.hasOwn(WITHDRAWALS, value)
+}
+
+/**
+ * Refusals that reach a caller after its message left for the receiver. Every other code means that
+ * the receiver has done nothing.
+ */
+const AFTER_DELIVERY: ReadonlySet<RefusalCode> = new Set([
+  'OUTCOME_UNKNOWN',
+  'RESPONSE_REJECTED',
+  'COUNTERSIGNATURE_MISSING',
+  'COUNTERSIGNATURE_REJECTED',
+  'WITHDRAWN',
+])
+
+/** Whether the receiver acted or may have acted, so that a second message could act twice. */
+export function mayHaveActed(code: RefusalCode): boolean {
+  return AFTER_DELIVERY.has(code)
 }

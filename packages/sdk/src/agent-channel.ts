@@ -46,8 +46,10 @@ function channelRequest(identity: Identity, clock: Clock): ChannelRequest {
       headers: Object.entries(headers),
       body: content ?? new Uint8Array(0),
     }
-    const { headers: signed } = signRequest(unsigned, { signer, receiverId: null, clock })
-    const response = await line.request({ ...unsigned, headers: signed, repeatable: true })
+    const signAgain = () => signRequest(unsigned, { signer, receiverId: null, clock }).headers
+    const repeatable = method === 'GET'
+    const signed = { ...unsigned, headers: signAgain(), repeatable, signAgain }
+    const response = await line.request(signed)
     return {
       status: response.status,
       headers: Object.fromEntries(response.headers),

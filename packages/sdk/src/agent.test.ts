@@ -949,7 +949,7 @@ describe('a call', () => {
     await echo()
     fabric.lies.refuseCall = 'SOMETHING_NEW'
     const error = await caller.call('pay', { body: 'x' }).catch((cause: unknown) => cause)
-    expect(error).toMatchObject({ code: 'UNDECIDED', retry: false })
+    expect(error).toMatchObject({ code: 'OUTCOME_UNKNOWN', retry: false, mayHaveActed: true })
   })
 
   test('that cannot be sent as given is refused before anything leaves', async () => {

@@ -93,7 +93,9 @@ export class ChannelCalls {
   }
 
   async publish(sealed: readonly Uint8Array[]): Promise<Published> {
-    const reply = await this.#post('/messages', CHANNEL_FRAMES_TYPE, encodeFrames(sealed))
+    const frames = encodeFrames(sealed)
+    // Each message has an idempotency key: a second copy is answered as a duplicate, and not stored.
+    const reply = await repeating(() => this.#post('/messages', CHANNEL_FRAMES_TYPE, frames))
     const answer = parsed(parsePublishAnswer(reply.body), 'the answer to a publish request')
     if (answer.results.length !== sealed.length) {
       throw new AgentError('ANSWER_MALFORMED', 'another number of results than of messages')
@@ -102,7 +104,9 @@ export class ChannelCalls {
   }
 
   async lease(request: LeaseRequest): Promise<readonly LeasedFrame[]> {
-    const { body } = await this.#post('/leases', 'application/json', encodeLeaseRequest(request))
+    const asked = encodeLeaseRequest(request)
+    // What a lost response leased comes again when that lease runs out.
+    const { body } = await repeating(() => this.#post('/leases', 'application/json', asked))
     return parsed(parseLeases(body), 'a lease')
   }
 
@@ -150,6 +154,21 @@ export class ChannelCalls {
     }
     return descriptor
   }
+}
+
+/** Sends once more, newly signed, when it is unknown whether the first request took effect. */
+async function repeating(send: () => Promise<ChannelReply>): Promise<ChannelReply> {
+  try {
+    return await send()
+  } catch (error) {
+    if (!isUnknown(error)) throw error
+    return send()
+  }
+}
+
+function isUnknown(error: unknown): boolean {
+  if (error instanceof RefusedError) return error.code === 'OUTCOME_UNKNOWN'
+  return error instanceof AgentError && ['OUTCOME_UNKNOWN', 'BODY_UNFINISHED'].includes(error.code)
 }
 
 export interface Published extends PublishAnswer {

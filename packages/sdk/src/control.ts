@@ -7,7 +7,7 @@ import {
   utf8,
 } from '@countersign/protocol'
 import { readAll } from './body.ts'
-import { AgentError } from './fault.ts'
+import { AgentError, type FaultCode } from './fault.ts'
 import { LIMITS } from './limits.ts'
 import type { Line, LineResponse } from './line.ts'
 import { randomBelow } from './random.ts'
@@ -63,7 +63,7 @@ export function headerReader(headers: HeaderList): (name: string) => string | nu
 const firstPauseMs = 200
 
 /**
- * Tries `attempt` until it succeeds, is refused for good, or has failed `attemptsMax` times; between
+ * For what may happen twice, such as a renewal. Tries `attempt` until it succeeds, is refused for good, or has failed `attemptsMax` times; between
  * tries it waits twice as long each time, with jitter, so that agents do not return all at once.
  */
 export async function retrying<T>(
@@ -83,9 +83,13 @@ export async function retrying<T>(
   }
 }
 
+const passingFaults: ReadonlySet<FaultCode> = new Set([
+  'FABRIC_UNREACHABLE',
+  'OUTCOME_UNKNOWN',
+  'BODY_UNFINISHED',
+])
+
 export function isPassing(error: unknown): boolean {
-  if (error instanceof RefusedError) return error.retry
-  return (
-    error instanceof AgentError && ['FABRIC_UNREACHABLE', 'BODY_UNFINISHED'].includes(error.code)
-  )
+  if (error instanceof RefusedError) return error.retry || error.code === 'OUTCOME_UNKNOWN'
+  return error instanceof AgentError && passingFaults.has(error.code)
 }

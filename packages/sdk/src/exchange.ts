@@ -64,6 +64,9 @@ const droppedNames: ReadonlySet<string> = new Set([
   'upgrade',
 ])
 
+/** Methods that ask for no effect (RFC 9110, section 9.2.1). */
+const safeMethods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
+
 const reservedName = /^(?:countersign-.*|content-digest|signature|signature-input)$/
 
 /** Signs and sends. Rejects before anything leaves when the call cannot be sent as it is. */
@@ -79,13 +82,18 @@ export async function exchange(
   const headers: HeaderList = [...outgoing(call.headers), ['accept-encoding', 'identity']]
   const unsigned = { method: call.method, path, authority, headers, body: call.body }
   const signer = identity.signing
-  const sent = signRequest(unsigned, { signer, receiverId: receiver.spiffeId, clock })
+  const sign = (): SentRequest =>
+    signRequest(unsigned, { signer, receiverId: receiver.spiffeId, clock })
+  let sent = sign()
   const response = await identity.line.request({
     ...unsigned,
     headers: sent.headers,
     signal: call.signal,
-    // The nonce of the signature makes the fabric refuse a second copy.
-    repeatable: true,
+    repeatable: safeMethods.has(call.method),
+    signAgain: () => {
+      sent = sign()
+      return sent.headers
+    },
   })
   return received(response, sent, receiver.name)
 }

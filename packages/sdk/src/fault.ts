@@ -20,8 +20,12 @@ export const FAULTS = {
     next: 'check that the address is a fabric of the same version',
   },
   FABRIC_UNREACHABLE: {
-    says: 'the fabric could not be reached',
+    says: 'the fabric could not be reached, and nothing was sent',
     next: 'check address, port and firewall, then try again',
+  },
+  OUTCOME_UNKNOWN: {
+    says: 'the request was sent and no response came back: the receiver may have acted',
+    next: 'ask the receiver, or look the exchange up, before the call is repeated',
   },
   ANSWER_MALFORMED: {
     says: 'the answer could not be parsed',
@@ -45,7 +49,7 @@ export const FAULTS = {
   },
   BODY_UNFINISHED: {
     says: 'the body ended before it was complete',
-    next: 'what arrived proves nothing; check the receipt for the outcome before repeating the call',
+    next: 'the receiver may have acted; check the receipt for the outcome before repeating the call',
   },
   IDENTITY_DAMAGED: {
     says: 'the stored identity could not be read',
@@ -79,11 +83,23 @@ export const FAULTS = {
 
 export type FaultCode = keyof typeof FAULTS
 
+/** Faults after a request left: the other side may have acted on it. */
+const AFTER_SENDING: ReadonlySet<FaultCode> = new Set([
+  'OUTCOME_UNKNOWN',
+  'ANSWER_MALFORMED',
+  'ANSWER_TOO_LARGE',
+  'BODY_UNFINISHED',
+])
+
 /** A failure on this side of the wire. `message` holds code, sentence, detail and the next step. */
 export class AgentError extends Error {
   readonly code: FaultCode
   /** What the reader can do about it, as one sentence. */
   readonly next: string
+  /** Whether the receiver may have acted, so that a second call could act twice. */
+  readonly mayHaveActed: boolean
+  /** Whether the same call may be tried again unchanged. */
+  readonly retry: boolean
 
   constructor(code: FaultCode, detail = '', options: ErrorOptions = {}) {
     const { says, next } = FAULTS[code]
@@ -91,5 +107,7 @@ export class AgentError extends Error {
     this.name = 'AgentError'
     this.code = code
     this.next = next
+    this.mayHaveActed = AFTER_SENDING.has(code)
+    this.retry = code === 'FABRIC_UNREACHABLE'
   }
 }

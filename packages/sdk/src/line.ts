@@ -1,5 +1,6 @@
 import type { ClientRequest, IncomingMessage, OutgoingHttpHeaders } from 'node:http'
 import { Agent, request as httpsRequest } from 'node:https'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { TLSSocket } from 'node:tls'
 import { type HeaderList, parseSpiffeId } from '@countersign/protocol'
 import {
@@ -24,8 +25,13 @@ export interface LineRequest {
   readonly headers: HeaderList
   readonly body: Uint8Array
   readonly signal?: AbortSignal | undefined
-  /** The same bytes may arrive twice without being acted on twice. */
+  /** The request may arrive twice without being acted on twice, as one of a safe method may. */
   readonly repeatable: boolean
+  /**
+   * The headers of a second copy, newly signed: one with the nonce of the first would be refused, and
+   * its refusal would hide what became of the first. Absent for what is not signed.
+   */
+  readonly signAgain?: () => HeaderList
 }
 
 /** A response head, and a body that nobody has read yet. */
@@ -43,7 +49,10 @@ export interface LineResponse {
 export interface Line {
   /** Host and port, as they stand in the Host field. */
   readonly authority: string
-  /** Rejects with FABRIC_UNREACHABLE, with the reason of `signal`, or with ROOT_MISMATCHED. */
+  /**
+   * Rejects with FABRIC_UNREACHABLE when nothing was sent, with OUTCOME_UNKNOWN when something was,
+   * with the reason of `signal`, or with ROOT_MISMATCHED.
+   */
   request(request: LineRequest): Promise<LineResponse>
   /** New connections show `credential`; those that stand finish what they carry. */
   renew(credential: TlsCredential): void
@@ -67,8 +76,10 @@ export function openLine(options: LineOptions): Line {
   const target = { host: hostname.replace(/^\[|\]$/g, ''), port: port === '' ? 443 : Number(port) }
   let agent = createAgent(options, options.credential)
   let closed = false
-  const once = (request: LineRequest): Promise<LineResponse> => {
-    if (closed) return Promise.reject(new AgentError('AGENT_CLOSED'))
+  const once = async (request: LineRequest): Promise<LineResponse> => {
+    // Lets the end of an idle connection that has arrived already be noticed before it is reused.
+    if (Object.keys(agent.freeSockets).length > 0) await nextTurn()
+    if (closed) throw new AgentError('AGENT_CLOSED')
     return send(request, { ...target, authority: host, agent, options })
   }
   return {
@@ -77,9 +88,10 @@ export function openLine(options: LineOptions): Line {
       try {
         return await once(request)
       } catch (error) {
-        // The server closed an idle connection just as it was taken into use again.
+        // Most likely the server closed an idle connection just as it was taken into use again.
         if (!request.repeatable || !(error instanceof StaleConnection)) throw unwrap(error)
-        return once(request).catch((second: unknown) => Promise.reject(unwrap(second)))
+        const copy = { ...request, headers: request.signAgain?.() ?? request.headers }
+        return once(copy).catch((second: unknown) => Promise.reject(unwrap(second)))
       }
     },
     renew(credential) {
@@ -97,7 +109,7 @@ export function openLine(options: LineOptions): Line {
   }
 }
 
-/** Carries a failure that happened before the server can have seen the request. */
+/** Carries a failure of a reused connection, over which no byte of a response came. */
 class StaleConnection extends Error {
   readonly failure: AgentError
 
@@ -176,11 +188,16 @@ function send(request: LineRequest, target: Target): Promise<LineResponse> {
     }
     request.signal?.addEventListener('abort', onAbort, { once: true })
     out.once('close', () => request.signal?.removeEventListener('abort', onAbort))
-    out.once('timeout', () => out.destroy(new AgentError('FABRIC_UNREACHABLE', 'it fell silent')))
-    out.once('socket', (socket) => guardSocket(socket, out, target.options))
+    const progress = watchProgress(out)
+    out.once('timeout', () => out.destroy(new Error('it fell silent')))
+    out.once('socket', (socket) => {
+      // Node leaves the short timeout of an idle connection on it, and would end a slow response.
+      socket.setTimeout(LIMITS.idleMsMax)
+      guardSocket(socket, out, target.options)
+    })
     out.once('error', (error) => {
       if (request.signal?.aborted === true) reject(abortReason(request.signal))
-      else reject(toFault(error, out.reusedSocket))
+      else reject(toFault(error, progress))
     })
     out.once('response', (response) => {
       response.once('close', () => request.signal?.removeEventListener('abort', onAbort))
@@ -222,14 +239,40 @@ function guardSocket(socket: unknown, out: ClientRequest, options: LineOptions):
   })
 }
 
-function toFault(error: Error, reused: boolean): Error {
+/** How far a request came, by its connection. */
+interface Progress {
+  /** Whether the handshake was over, after which its bytes are written at once. */
+  isSent(): boolean
+  /** Whether the connection had carried a request before, and brought nothing back for this one. */
+  isStale(): boolean
+}
+
+function watchProgress(out: ClientRequest): Progress {
+  let isSent = false
+  let isSilent = true
+  const onData = (): void => {
+    isSilent = false
+  }
+  out.once('socket', (socket) => {
+    socket.once('data', onData)
+    out.once('close', () => socket.off('data', onData))
+    if (out.reusedSocket) isSent = true
+    else socket.once('secureConnect', () => (isSent = true))
+  })
+  return { isSent: () => isSent, isStale: () => out.reusedSocket && isSilent }
+}
+
+function toFault(error: Error, progress: Progress): Error {
   if (error instanceof AgentError) return error
   const code = 'code' in error ? String(error.code) : ''
   if (error instanceof PeerError || certificateFaults.has(code)) {
     return new AgentError('ROOT_MISMATCHED', error.message, { cause: error })
   }
-  const fault = new AgentError('FABRIC_UNREACHABLE', code || error.message, { cause: error })
-  return reused && (code === 'ECONNRESET' || code === 'EPIPE') ? new StaleConnection(fault) : fault
+  const given = { cause: error }
+  if (!progress.isSent()) return new AgentError('FABRIC_UNREACHABLE', code || error.message, given)
+  const fault = new AgentError('OUTCOME_UNKNOWN', code || error.message, given)
+  const isReset = code === 'ECONNRESET' || code === 'EPIPE'
+  return isReset && progress.isStale() ? new StaleConnection(fault) : fault
 }
 
 /** How OpenSSL words a chain that does not lead to the roots that we pinned. */

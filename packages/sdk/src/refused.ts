@@ -1,6 +1,7 @@
 import {
   isRefusalCode,
   isWithdrawalReason,
+  mayHaveActed,
   parseLimitText,
   REFUSALS,
   type RefusalCode,
@@ -33,10 +34,14 @@ const NEXT: Readonly<Record<RefusalCode, string>> = {
   OVERLOADED: 'nothing was delivered; wait for `retryAfterMs`, then call again',
   RECEIVER_UNKNOWN: 'check the name: `countersign agent list`',
   RECEIVER_UNREACHABLE: 'check that the receiver serves and is registered, then call again',
-  RECEIVER_TIMED_OUT: 'call again if the operation may happen twice',
-  RESPONSE_REJECTED: 'tell the author of the receiver; `countersign explain <exchange>` says why',
-  COUNTERSIGNATURE_MISSING: 'the receiver has to serve through the SDK or a connector',
-  COUNTERSIGNATURE_REJECTED: 'tell the operator: the response was changed on its way',
+  OUTCOME_UNKNOWN:
+    'ask the receiver what became of it; call again only if it may happen twice, or with an idempotency key that the receiver honours',
+  RESPONSE_REJECTED:
+    'do not call again, the receiver acted; tell the author of the receiver; `countersign explain <exchange>` says why',
+  COUNTERSIGNATURE_MISSING:
+    'do not call again, the receiver acted; the receiver has to serve through the SDK or a connector',
+  COUNTERSIGNATURE_REJECTED:
+    'do not call again, the receiver acted; tell the operator: the response was changed on its way',
   WITHDRAWN: 'ask the operator what changed while the call was running',
   EPOCH_STALE: 'open the channel again, which fetches the new epoch',
   CHANNEL_FULL: 'wait until consumers caught up, then send again',
@@ -55,6 +60,11 @@ export class RefusedError extends Error {
   readonly exchange: string | null
   /** Whether the same message may be tried again unchanged. */
   readonly retry: boolean
+  /**
+   * Whether the receiver acted or may have acted, so that a second call could act twice. False means
+   * that the receiver has done nothing.
+   */
+  readonly mayHaveActed: boolean
   /** Milliseconds after which it may be, where the refusing side told. */
   readonly retryAfterMs: number | null
   /** The limit that was reached, such as `limits.bodyBytes, 4 MiB`; null for other refusals. */
@@ -76,7 +86,8 @@ export class RefusedError extends Error {
     this.name = 'RefusedError'
     this.code = code
     this.says = says
-    this.retry = told.known && REFUSALS[code].retry
+    this.mayHaveActed = told.begun === true || !told.known || mayHaveActed(code)
+    this.retry = told.known && !this.mayHaveActed && REFUSALS[code].retry
     this.exchange = told.exchange
     this.retryAfterMs = told.retryAfterMs
     this.limit = told.limit ?? null
@@ -88,13 +99,15 @@ export class RefusedError extends Error {
 }
 
 interface Told {
-  /** False for a code of a newer version: it counts as undecided, and is never tried again. */
+  /** False for a code of a newer version: its outcome counts as unknown, and it is never tried again. */
   readonly known: boolean
   readonly status: number
   readonly exchange: string | null
   readonly retryAfterMs: number | null
   readonly limit?: string | null
   readonly reason?: WithdrawalReason | null
+  /** True when part of the response had arrived already. */
+  readonly begun?: boolean
 }
 
 /** The refusal that a response head carries, or null: the header decides, never the body. */
@@ -106,7 +119,7 @@ export function findRefusal(
   if (code === null) return null
   const seconds = header('retry-after')
   const reason = header('countersign-withdrawal')
-  return new RefusedError(isRefusalCode(code) ? code : 'UNDECIDED', {
+  return new RefusedError(isRefusalCode(code) ? code : 'OUTCOME_UNKNOWN', {
     known: isRefusalCode(code),
     status,
     exchange: header('countersign-exchange'),
@@ -132,8 +145,9 @@ export function parseRefusalEvent(
     exchange: id,
     retryAfterMs: null,
     reason: isWithdrawalReason(reason) ? reason : null,
+    begun: true,
   }
-  return new RefusedError(isRefusalCode(code) ? code : 'UNDECIDED', told)
+  return new RefusedError(isRefusalCode(code) ? code : 'OUTCOME_UNKNOWN', told)
 }
 
 function membersOf(data: string): Readonly<Record<string, unknown>> {

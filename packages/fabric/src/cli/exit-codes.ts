@@ -5,6 +5,11 @@ export const EXIT_CODES = [
   { code: 2, name: 'usage', means: 'the command line or a file that it names cannot be used' },
   { code: 3, name: 'unreachable', means: 'no fabric is running there, or it cannot be reached' },
   { code: 4, name: 'refused', means: 'the fabric refused; its refusal code is printed' },
+  {
+    code: 5,
+    name: 'unknown',
+    means: 'it was sent, and whether it took effect is unknown: do not repeat it blindly',
+  },
   { code: 70, name: 'internal', means: 'a fault of countersign itself' },
   {
     code: 74,

@@ -25,6 +25,8 @@ const exitOfFault: Readonly<Partial<Record<FaultCode, ExitName>>> = {
   REQUEST_TOO_LARGE: 'usage',
   FABRIC_UNREACHABLE: 'unreachable',
   IDENTITY_EXPIRED: 'unreachable',
+  OUTCOME_UNKNOWN: 'unknown',
+  BODY_UNFINISHED: 'unknown',
   SERVER_UNAVAILABLE: 'unreachable',
   ROOT_MISMATCHED: 'no',
   RECEIPT_PENDING: 'no',
@@ -37,7 +39,8 @@ export function toFailure(error: unknown): Failure {
   if (error instanceof Failure) return error
   if (error instanceof RefusedError) {
     const where = error.exchange === null ? '' : ` (exchange ${error.exchange})`
-    return new Failure('refused', `${error.code}: ${error.says}${where}`, error.next)
+    const exit = error.code === 'OUTCOME_UNKNOWN' ? 'unknown' : 'refused'
+    return new Failure(exit, `${error.code}: ${error.says}${where}`, error.next)
   }
   if (error instanceof AgentError) {
     const [what = error.message] = error.message.split('. Next: ')

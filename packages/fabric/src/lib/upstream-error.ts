@@ -1,16 +1,36 @@
 import type { Withdrawal } from './refusal.ts'
 
-/** How an attempt failed, so that the courier knows what the receiver can have seen. */
-export class UpstreamError extends Error {
-  /** True when no byte of the request reached the receiver: it cannot have acted. */
-  readonly unsent: boolean
-  readonly timedOut: boolean
+/** How far a request came before it failed. */
+export type SendProgress =
+  /** No byte of it was written to the receiver. */
+  | 'not-sent'
+  /** At least one byte was written: the receiver may have read all of it, and may have acted. */
+  | 'sent'
 
-  constructor(message: string, kind: { unsent: boolean; timedOut: boolean; cause: unknown }) {
-    super(message, { cause: kind.cause })
+export interface SendFailure {
+  readonly progress: SendProgress
+  /**
+   * The connection had carried a request before and ended without a byte of a response: most likely
+   * the receiver closed it as the request was written (RFC 9112, section 9.3.1).
+   */
+  readonly stale?: boolean
+  /** How many times the request was sent, or tried to be. */
+  readonly attempts?: number
+  readonly cause: unknown
+}
+
+/** How an attempt failed, so that the caller learns what the receiver can have seen. */
+export class UpstreamError extends Error {
+  readonly progress: SendProgress
+  readonly stale: boolean
+  readonly attempts: number
+
+  constructor(message: string, { progress, stale = false, attempts = 1, cause }: SendFailure) {
+    super(message, { cause })
     this.name = 'UpstreamError'
-    this.unsent = kind.unsent
-    this.timedOut = kind.timedOut
+    this.progress = progress
+    this.stale = stale
+    this.attempts = attempts
   }
 }
 

@@ -6,7 +6,14 @@ import { sha256 } from '../lib/sha256.ts'
 import type { Finding } from '../redaction/redactor.ts'
 import { digestFault } from './authenticate.ts'
 import type { AuthorizeRoom } from './authorize.ts'
-import type { Courier, Delivered, StreamEvent } from './delivery.ts'
+import {
+  type Courier,
+  type Delivered,
+  declinedBy,
+  type StreamEvent,
+  Undelivered,
+  withheld,
+} from './delivery.ts'
 import type { InspectRoom } from './inspect.ts'
 import { inspectFields } from './inspect-fields.ts'
 import type { Quota } from './quota.ts'
@@ -31,6 +38,8 @@ class Answered {
   readonly #withheld: (() => Promise<void>) | undefined
   readonly facts: Readonly<Record<string, FactValue>>
   readonly findings: readonly Finding[]
+  /** Size of the body as the receiver sent it; 0 for a stream, whose events are counted. */
+  readonly receivedBytes: number
   /** Whether inspection changed the body, so that what the callee said of it no longer holds. */
   readonly masked: boolean
 
@@ -43,6 +52,7 @@ class Answered {
     this.#withheld = delivered.withheld
     this.facts = checked.facts
     this.findings = checked.findings
+    this.receivedBytes = delivered.body instanceof Uint8Array ? delivered.body.length : 0
     this.masked = checked.body !== delivered.body
   }
 
@@ -76,18 +86,44 @@ interface Checked {
 /**
  * Carries what is on record, then holds the answer to the same rules as the request. The decision was
  * made before the intent became durable, which takes time; it is made again before anything leaves.
+ * Never rejects: each failure states how far the message came.
  */
 export async function deliver(
   intended: Intended,
   courier: Courier,
   room: DeliverRoom,
+): Promise<Answered | Undelivered> {
+  const still = () => recheck(intended.inspected.authorized, room.authorization)
+  const delivered =
+    still() ??
+    (await courier(intended, still).catch(
+      (cause: unknown) => new Undelivered({ progress: 'sent', detail: String(cause) }),
+    ))
+  if (delivered instanceof Undelivered) return delivered
+  if (delivered instanceof Refusal) return declinedBy(delivered)
+  // Inspection that throws could not decide; the receiver has acted all the same.
+  const undecided = (cause: unknown) => new Refusal('RESPONSE_REJECTED', String(cause))
+  const answered = await check(intended, delivered, room).catch(undecided)
+  if (!(answered instanceof Refusal)) return answered
+  discard(delivered)
+  return withheld(answered)
+}
+
+/** A stream that nobody reads would hold its connection open; what was handed out goes back. */
+function discard({ body, withheld: takeBack }: Delivered): void {
+  takeBack?.().catch(() => undefined)
+  if (body instanceof Uint8Array) return
+  body[Symbol.asyncIterator]()
+    .return?.()
+    .then(undefined, () => undefined)
+}
+
+async function check(
+  intended: Intended,
+  delivered: Delivered,
+  room: DeliverRoom,
 ): Promise<Answered | Refusal> {
   const { authorized } = intended.inspected
-  const still = () => recheck(authorized, room.authorization)
-  const lost = still()
-  if (lost !== null) return lost
-  const delivered = await courier(intended, still)
-  if (delivered instanceof Refusal) return delivered
   const { target } = authorized.authenticated.arrival
   const { obligations } = authorized.decision
 

@@ -1,6 +1,6 @@
-import type { SignedResponse } from '@countersign/protocol'
+import { mayHaveActed, type RefusalCode, type SignedResponse } from '@countersign/protocol'
 import type { FactValue } from '../ledger/ledger.ts'
-import type { Refusal, Withdrawal } from '../lib/refusal.ts'
+import { Refusal, Withdrawal } from '../lib/refusal.ts'
 import type { Intended } from './record.ts'
 
 /** One whole event of a streamed response; only `data` is content, `frame` carries id, event, retry. */
@@ -32,11 +32,91 @@ export interface Delivered {
 /** Asks the question of the decision again; null while the exchange may go on. */
 export type StillPermitted = () => Withdrawal | null
 
+/** How far a delivery came that ended without an acceptable response. */
+export type Progress =
+  /** No byte reached the receiver, or the fabric itself is the receiver and declined. */
+  | 'not-sent'
+  /** A byte was written and no whole response came back: the receiver may have acted. */
+  | 'sent'
+  /** The receiver answered, so it acted, and its response is withheld. */
+  | 'answered'
+
+/** The codes that say: the receiver acted, and its response did not pass. */
+export type WithheldCode = Extract<
+  RefusalCode,
+  'RESPONSE_REJECTED' | 'COUNTERSIGNATURE_MISSING' | 'COUNTERSIGNATURE_REJECTED' | 'WITHDRAWN'
+>
+
+/** How a delivery failed; each kind of progress carries what `refusalOf` needs for its code. */
+export type Failure =
+  | { readonly progress: 'not-sent'; readonly detail: string; readonly declined?: Refusal }
+  | { readonly progress: 'sent'; readonly detail: string }
+  | { readonly progress: 'answered'; readonly refusal: Refusal & { readonly code: WithheldCode } }
+
+/** A delivery that ended without an acceptable response. */
+export class Undelivered {
+  readonly failure: Failure
+  /** How many times the message was sent, or tried to be. */
+  readonly attempts: number
+
+  constructor(failure: Failure, attempts: number = 1) {
+    this.failure = failure
+    this.attempts = attempts
+  }
+}
+
+/**
+ * The only translation of a failed delivery into the code that its caller receives. A retryable code
+ * exists for `not-sent` alone: a message that may have been acted on is never reported as unsent.
+ */
+export function refusalOf({ failure }: Undelivered): Refusal {
+  switch (failure.progress) {
+    case 'not-sent': {
+      const declined = failure.declined ?? new Refusal('RECEIVER_UNREACHABLE', failure.detail)
+      // A right that was withdrawn in time is said to be so; no other code contradicts its progress.
+      return mayHaveActed(declined.code) && !(declined instanceof Withdrawal)
+        ? new Refusal('OUTCOME_UNKNOWN', declined.detail)
+        : declined
+    }
+    case 'sent':
+      return new Refusal('OUTCOME_UNKNOWN', failure.detail)
+    case 'answered':
+      return failure.refusal
+  }
+}
+
+/** The fabric is the receiver, or stands before it, and declined: nothing was done. */
+export function declinedBy(refusal: Refusal): Undelivered {
+  return new Undelivered({ progress: 'not-sent', detail: refusal.detail, declined: refusal })
+}
+
+const withheldCodes: ReadonlySet<RefusalCode> = new Set<WithheldCode>([
+  'RESPONSE_REJECTED',
+  'COUNTERSIGNATURE_MISSING',
+  'COUNTERSIGNATURE_REJECTED',
+  'WITHDRAWN',
+])
+
+function isWithheld(refusal: Refusal): refusal is Refusal & { readonly code: WithheldCode } {
+  return withheldCodes.has(refusal.code)
+}
+
+/** The receiver answered, and its response is withheld for the reason of `given`. */
+export function withheld(given: Refusal, attempts: number = 1): Undelivered {
+  if (isWithheld(given)) return new Undelivered({ progress: 'answered', refusal: given }, attempts)
+  // Another code would say that the receiver has done nothing.
+  return withheld(new Refusal('RESPONSE_REJECTED', `${given.code}: ${given.detail}`), attempts)
+}
+
 /**
  * Carries what was intended to its receiver, and comes back with the answer.
  *
- * Takes an `Intended`, so nothing can be carried that is not on record. Gives a refusal when the
- * receiver certainly did not act or its answer cannot be used; throws when it cannot tell, and the
- * outcome is then recorded as indeterminate. A courier that waits before it acts asks `still` first.
+ * Takes an `Intended`, so nothing can be carried that is not on record. Returns a plain `Refusal`
+ * when the receiver is part of this process and declined, having done nothing; `Undelivered` when a
+ * receiver outside gave no acceptable response. A throw counts as sent: the receiver may have acted.
+ * A courier that waits before it acts asks `still` first.
  */
-export type Courier = (intended: Intended, still: StillPermitted) => Promise<Delivered | Refusal>
+export type Courier = (
+  intended: Intended,
+  still: StillPermitted,
+) => Promise<Delivered | Refusal | Undelivered>

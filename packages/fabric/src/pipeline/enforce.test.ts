@@ -247,7 +247,7 @@ describe('enforce', () => {
   test('an answer whose outcome cannot be recorded is withheld [record:ledger-failure]', async () => {
     const world = new World()
     world.ledgerFails = ({ kind }) => kind === 'outcome'
-    await expect(world.enforce()).rejects.toThrow('disk full')
+    expect((await world.enforce()).refusal?.code).toBe('OUTCOME_UNKNOWN')
     expect(world.events).toEqual(['intent', 'deliver card 4111'])
   })
 
@@ -307,8 +307,9 @@ describe('enforce', () => {
     const world = new World()
     const broken: Courier = () => Promise.reject(new Error('reset by peer'))
     const outcome = await enforce(world.rooms(), arrival, broken)
-    expect(outcome.refusal?.code).toBe('UNDECIDED')
+    expect(outcome.refusal?.code).toBe('OUTCOME_UNKNOWN')
     expect(world.events).toEqual(['intent', 'indeterminate'])
+    expect(world.entries.at(-1)?.facts).toMatchObject({ result: 'unknown', progress: 'sent' })
   })
 
   test('an approval that is obliged and absent stops the request [authorize:approval]', async () => {
@@ -331,7 +332,7 @@ describe('enforce', () => {
     const world = new World()
     world.decision = { ...permit, obligations: { ...noObligations, signedResponse: true } }
     expect((await world.enforce()).refusal?.code).toBe('COUNTERSIGNATURE_MISSING')
-    expect(world.entries.at(-1)?.facts['result']).toBe('refused')
+    expect(world.entries.at(-1)?.facts).toMatchObject({ result: 'withheld', progress: 'answered' })
   })
 
   test('a sealed message without the labels that policy asks for is refused [inspect:labels]', async () => {

@@ -1,10 +1,11 @@
+import { mayHaveActed } from '@countersign/protocol'
 import type { Caller } from '../identity/caller.ts'
 import { Refusal } from '../lib/refusal.ts'
 import type { Arrival } from './arrival.ts'
 import { type Authenticated, type AuthenticateRoom, authenticate } from './authenticate.ts'
 import { authorize } from './authorize.ts'
 import { type Answered, type DeliverRoom, deliver } from './deliver.ts'
-import type { Courier } from './delivery.ts'
+import { type Courier, refusalOf, Undelivered } from './delivery.ts'
 import { inspect } from './inspect.ts'
 import {
   type Intended,
@@ -31,7 +32,8 @@ export type Outcome =
 /**
  * The one way across: authenticate, authorize, inspect, record the intent, deliver, record the
  * outcome. Nothing is delivered before its intent is durable, and nothing is answered before the
- * outcome is. Rejects only when the ledger cannot record: then the caller hears nothing but that.
+ * outcome is. Rejects only when the ledger cannot record and the receiver has done nothing. Once it
+ * may have acted, an outcome that cannot be recorded is the refusal `OUTCOME_UNKNOWN`.
  */
 export async function enforce(rooms: Rooms, arrival: Arrival, courier: Courier): Promise<Outcome> {
   const authenticated = await authenticate(arrival, rooms).catch(undecided)
@@ -40,7 +42,7 @@ export async function enforce(rooms: Rooms, arrival: Arrival, courier: Courier):
   const intended = await admit(rooms, authenticated).catch(undecided)
   if (intended instanceof Refusal) return refuse(rooms, arrival, intended, authenticated.caller)
 
-  const answer = await deliver(intended, courier, rooms).catch(indeterminate)
+  const answer = await deliver(intended, courier, rooms)
   return conclude(rooms, intended, answer)
 }
 
@@ -70,16 +72,9 @@ async function refuse(
 async function conclude(
   rooms: Rooms,
   intended: Intended,
-  answer: Answered | Refusal,
+  answer: Answered | Undelivered,
 ): Promise<Outcome> {
-  if (answer instanceof Refusal) {
-    const facts = { code: answer.code, 'private.detail': writable(answer.detail) }
-    // A receiver that was silent for too long may have acted all the same.
-    const unknown = answer.code === 'UNDECIDED' || answer.code === 'RECEIVER_TIMED_OUT'
-    const result = unknown ? 'unknown' : 'refused'
-    await recordOutcome(intended, { result, facts, findings: [] }, rooms)
-    return { refusal: answer }
-  }
+  if (answer instanceof Undelivered) return concludeUndelivered(rooms, intended, answer)
   const first = answer.handOver(rooms.authorization)
   if (first instanceof Refusal) return withhold(rooms, intended, { answer, refusal: first })
   if (!(first instanceof Uint8Array)) {
@@ -87,11 +82,12 @@ async function conclude(
     return { refusal: null, answer, body: events }
   }
   const { facts, findings } = answer
-  const ending = { result: 'delivered', facts, findings } as const
-  await recordOutcome(intended, ending, rooms).catch(async (cause: unknown) => {
+  const ending = { result: 'delivered', facts, findings, bytes: answer.receivedBytes } as const
+  const fault = await recordOutcome(intended, ending, rooms).then(recorded, unrecorded)
+  if (fault !== null) {
     await answer.withhold().catch(() => undefined)
-    throw cause
-  })
+    return { refusal: fault }
+  }
   // The disk took its time: what the caller gets is decided after it, not before.
   const body = answer.handOver(rooms.authorization)
   if (!(body instanceof Refusal)) return { refusal: null, answer, body: first }
@@ -107,19 +103,52 @@ async function withhold(
   { answer, refusal }: { readonly answer: Answered; readonly refusal: Refusal },
 ): Promise<Outcome> {
   await answer.withhold().catch(() => undefined)
-  const { findings } = answer
+  const { findings, receivedBytes: bytes } = answer
   const why = { code: refusal.code, 'private.detail': writable(refusal.detail) }
-  const facts = { ...answer.facts, ...why }
-  await recordOutcome(intended, { result: 'withheld', facts, findings }, rooms)
+  const ending = {
+    result: 'withheld',
+    facts: { ...answer.facts, ...why },
+    findings,
+    bytes,
+  } as const
+  const fault = await recordOutcome(intended, ending, rooms).then(recorded, unrecorded)
+  return { refusal: fault ?? refusal }
+}
+
+async function concludeUndelivered(
+  rooms: Rooms,
+  intended: Intended,
+  undelivered: Undelivered,
+): Promise<Outcome> {
+  const refusal = refusalOf(undelivered)
+  const { failure, attempts } = undelivered
+  const isUnknown = refusal.code === 'OUTCOME_UNKNOWN'
+  const facts = {
+    code: refusal.code,
+    ...('declined' in failure ? {} : { progress: failure.progress }),
+    ...(attempts > 1 ? { attempts } : {}),
+    'private.detail': writable(refusal.detail),
+  }
+  const ended = failure.progress === 'answered' ? 'withheld' : 'refused'
+  const result = isUnknown ? 'unknown' : ended
+  try {
+    await recordOutcome(intended, { result, facts, findings: [], bytes: 0 }, rooms)
+  } catch (cause) {
+    // Nothing was delivered, so this is as when the intent could not be recorded.
+    if (!mayHaveActed(refusal.code)) throw cause
+    return { refusal: unrecorded(cause) }
+  }
   return { refusal }
+}
+
+const recorded = (): null => null
+
+/** The receiver acted, and no entry says so: the caller must not take this for a failure. */
+function unrecorded(cause: unknown): Refusal {
+  return new Refusal('OUTCOME_UNKNOWN', `the outcome could not be recorded: ${String(cause)}`)
 }
 
 /** A stage that could not decide has decided no. */
 function undecided(cause: unknown): Refusal {
   return new Refusal('UNDECIDED', String(cause))
-}
-
-/** The courier broke and cannot say whether the receiver acted; neither can we. */
-function indeterminate(cause: unknown): Refusal {
-  return new Refusal('UNDECIDED', `delivery is indeterminate: ${String(cause)}`)
 }

@@ -146,7 +146,10 @@ export interface Ending {
     | 'broken'
     | 'unknown'
   readonly facts: Readonly<Record<string, FactValue>>
+  /** Of the response. */
   readonly findings: readonly Finding[]
+  /** How much the receiver sent. */
+  readonly bytes: number
 }
 
 export async function recordOutcome(

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { Refusal } from '../lib/refusal.ts'
+import { UpstreamError } from '../lib/upstream-error.ts'
 import type { Finding } from '../redaction/redactor.ts'
 import type { AuthorizeRoom } from './authorize.ts'
 import type { Answered } from './deliver.ts'
@@ -50,12 +51,14 @@ export function inspectedEvents(
 ): InspectedEvents {
   const left = new Interruption<'left'>()
   const generator = pass(intended, answered, { source, left }, room)
+  const next = (): Promise<IteratorResult<StreamEvent, Refusal | null>> =>
+    generator.next().catch((cause: unknown) => ({ done: true, value: unrecorded(cause) }))
   return {
-    next: () => generator.next(),
+    next,
     async abandon() {
       left.come('left')
       // A generator that never started would skip its `finally`, and with it the outcome.
-      while ((await generator.next()).done !== true);
+      while ((await next()).done !== true);
     },
   }
 }
@@ -96,8 +99,7 @@ async function* pass(
     return refusal
   } catch (cause) {
     result = 'broken'
-    // The receiver has acted, so this must not look like one that was never reached.
-    refusal = new Refusal('RESPONSE_REJECTED', `the stream broke: ${String(cause)}`)
+    refusal = brokenOff(cause)
     return refusal
   } finally {
     watch.close()
@@ -107,11 +109,23 @@ async function* pass(
   }
 }
 
+/** Only the record of the outcome throws: a stream without one must not end as if it were whole. */
+function unrecorded(cause: unknown): Refusal {
+  return new Refusal('OUTCOME_UNKNOWN', `the outcome could not be recorded: ${String(cause)}`)
+}
+
+/** The receiver has acted: it broke off, or what it sent could not be read. */
+export function brokenOff(cause: unknown): Refusal {
+  const code = cause instanceof UpstreamError ? 'OUTCOME_UNKNOWN' : 'RESPONSE_REJECTED'
+  return new Refusal(code, `the stream broke: ${String(cause)}`)
+}
+
 /** What has been forwarded so far. Owned by one stream. */
 class Transcript {
   readonly #hash = createHash('sha256')
   readonly #findings: Finding[]
   #events = 0
+  #bytes = 0
 
   /** `findings` are those of the head, which came before any event. */
   constructor(findings: readonly Finding[]) {
@@ -146,6 +160,7 @@ class Transcript {
     new DataView(length.buffer).setUint32(0, redacted.body.length)
     this.#hash.update(length).update(redacted.body)
     this.#events += 1
+    this.#bytes += event.data.length
     return { ...event, data: redacted.body, frame: frame.fields }
   }
 
@@ -153,6 +168,7 @@ class Transcript {
     return {
       result,
       findings: this.#findings,
+      bytes: this.#bytes,
       facts: {
         ...answered.facts,
         transcript: this.#hash.digest(),

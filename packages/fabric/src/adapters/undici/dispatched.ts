@@ -1,9 +1,20 @@
 import { type Dispatcher, errors } from 'undici'
-import { WithdrawnError } from '../../lib/upstream-error.ts'
+import { UpstreamError, WithdrawnError } from '../../lib/upstream-error.ts'
 import type { UpstreamRequest, UpstreamResponse } from '../../transports/http/upstream.ts'
 
 /** More than this waits for no reader: the socket is read no further until it is taken. */
 const waitingBytesMax = 64 * 1024
+
+/** Responses of 100 to 103 before the final one: a receiver that sends more never means to end. */
+const announcementsMax = 16
+
+/** The connection that carries a request, as far as it tells what can have reached the receiver. */
+export interface Lane {
+  /** Requests that were written to this connection. */
+  requests: number
+  /** Bytes that the receiver sent over it, decrypted. */
+  bytesRead: number
+}
 
 type Controller = Pick<Dispatcher.DispatchController, 'abort' | 'pause' | 'resume'>
 type Head = Parameters<NonNullable<Dispatcher.DispatchHandler['onResponseStart']>>[2]
@@ -26,9 +37,15 @@ export class Dispatched
   readonly #chunks: Uint8Array[] = []
   #waitingBytes = 0
   #controller: Controller | null = null
+  /** Null until the pool has a connection; what is not started is not written. */
+  #findLane: () => Lane | null = () => null
+  #started: { readonly lane: Lane; readonly isReused: boolean; readonly bytesRead: number } | null =
+    null
+  #isSent = false
+  #announcements = 0
   #reader: { resolve(step: Step): void; reject(cause: unknown): void } | null = null
   #ended = false
-  #failure: { readonly cause: unknown } | null = null
+  #failure: { readonly cause: UpstreamError | WithdrawnError } | null = null
 
   constructor(signal: AbortSignal, still?: UpstreamRequest['still']) {
     this.#still = still
@@ -40,17 +57,34 @@ export class Dispatched
     signal.addEventListener('abort', this.#leave, { once: true })
   }
 
+  /** Where to look for the connection, once the request starts. */
+  takeLane(findLane: () => Lane | null): void {
+    this.#findLane = findLane
+  }
+
+  /** The last moment before the first byte is written. */
   onRequestStart(controller: Controller): void {
     if (this.#signal.aborted) return controller.abort(this.#signal.reason as Error)
     // The request may have waited for this connection much longer than a decision is good for.
     const refusal = this.#still?.() ?? null
     if (refusal !== null) return controller.abort(new WithdrawnError(refusal))
     this.#controller = controller
+    this.#isSent = true
+    const lane = this.#findLane()
+    if (lane === null) return
+    this.#started = { lane, isReused: lane.requests > 0, bytesRead: lane.bytesRead }
+    lane.requests += 1
   }
 
-  onResponseStart(_: unknown, status: number, head: Head): void {
+  onResponseStart(controller: Controller, status: number, head: Head): void {
     // 100 to 103 announce an answer; undici refuses an unasked-for 101 itself.
-    if (status < 200) return
+    if (status < 200) {
+      this.#announcements += 1
+      if (this.#announcements > announcementsMax) {
+        controller.abort(new Error(`more than ${announcementsMax} announcements of a response`))
+      }
+      return
+    }
     const body = { [Symbol.asyncIterator]: () => this }
     this.#answer({ status, headers: pairsOf(head), body, discard: () => this.#discard() })
   }
@@ -73,8 +107,7 @@ export class Dispatched
   }
 
   onResponseError(_: unknown, cause: unknown): void {
-    this.#fail(cause)
-    this.#refuse(cause)
+    this.#refuse(this.#fail(cause))
   }
 
   next(): Promise<Step> {
@@ -103,17 +136,35 @@ export class Dispatched
 
   /** Before the request started there is nothing to end yet; `onRequestStart` looks again. */
   #abort(cause: unknown): void {
-    this.#fail(cause)
+    const failure = this.#fail(cause)
     // Still waiting for a connection, which may never become free: nobody else would say so.
-    if (this.#controller === null) this.#refuse(cause)
+    if (this.#controller === null) this.#refuse(failure)
     else this.#controller.abort(cause as Error)
   }
 
-  #fail(cause: unknown): void {
-    this.#failure ??= { cause }
+  #fail(given: unknown): UpstreamError | WithdrawnError {
+    this.#failure ??= { cause: this.#toError(given) }
+    const { cause } = this.#failure
     this.#chunks.length = 0
     this.#signal.removeEventListener('abort', this.#leave)
     this.#take()?.reject(cause)
+    return cause
+  }
+
+  /** What the receiver can have seen is a fact about the connection, and never read off a message. */
+  #toError(cause: unknown): UpstreamError | WithdrawnError {
+    if (cause instanceof WithdrawnError) return cause
+    const message = cause instanceof Error ? cause.message : String(cause)
+    if (!this.#isSent) return new UpstreamError(message, { progress: 'not-sent', cause })
+    const stale = isReset(cause) && this.#isSilent()
+    return new UpstreamError(message, { progress: 'sent', stale, cause })
+  }
+
+  /** Whether an earlier request went over this connection, and nothing came back for this one. */
+  #isSilent(): boolean {
+    if (this.#started === null) return false
+    const { lane, isReused, bytesRead } = this.#started
+    return isReused && lane.bytesRead === bytesRead
   }
 
   #take() {
@@ -121,6 +172,12 @@ export class Dispatched
     this.#reader = null
     return reader
   }
+}
+
+const resetCodes: ReadonlySet<unknown> = new Set(['ECONNRESET', 'EPIPE', 'UND_ERR_SOCKET'])
+
+function isReset(cause: unknown): boolean {
+  return cause instanceof Error && 'code' in cause && resetCodes.has(cause.code)
 }
 
 function pairsOf(head: Head): [string, string][] {

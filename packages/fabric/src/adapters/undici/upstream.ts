@@ -1,9 +1,8 @@
+import type { Socket } from 'node:net'
 import type { ConnectionOptions } from 'node:tls'
-import { PeerError } from '@countersign/protocol/tls'
-import { type buildConnector, type Dispatcher, errors, Pool } from 'undici'
-import { UpstreamError, WithdrawnError } from '../../lib/upstream-error.ts'
+import { type buildConnector, Client, type Dispatcher, Pool } from 'undici'
 import type { Upstream, UpstreamRequest } from '../../transports/http/upstream.ts'
-import { Dispatched } from './dispatched.ts'
+import { Dispatched, type Lane } from './dispatched.ts'
 
 export interface UpstreamOptions {
   /** TLS options for a peer that must prove `spiffeId`, from the one TLS module. */
@@ -42,6 +41,8 @@ export function undiciUpstream(options: UpstreamOptions): Upstream & { refresh()
     const pool = new Pool(origin, {
       connections: options.connectionsPerEndpointMax,
       pipelining: 1,
+      allowH2: false,
+      factory: laneClient,
       // Silence is normal on event streams; the exchange's own signal ends them.
       bodyTimeout: 0,
       headersTimeout: options.headersTimeoutMs,
@@ -63,14 +64,10 @@ export function undiciUpstream(options: UpstreamOptions): Upstream & { refresh()
 
   return {
     async request(endpoint, request) {
-      try {
-        const { origin, prefix } = placeOf(endpoint.url)
-        const dispatched = new Dispatched(request.signal, request.still)
-        poolFor(origin, endpoint.spiffeId).dispatch(toDispatch(prefix, request), dispatched)
-        return await dispatched.response
-      } catch (cause) {
-        throw toUpstreamError(cause)
-      }
+      const { origin, prefix } = placeOf(endpoint.url)
+      const dispatched = new Dispatched(request.signal, request.still)
+      poolFor(origin, endpoint.spiffeId).dispatch(toDispatch(prefix, request), dispatched)
+      return await dispatched.response
     },
     /** After a certificate rotation: new connections prove the new identity, old ones drain. */
     refresh() {
@@ -108,33 +105,44 @@ function joinPath(prefix: string, path: string): string {
   return bare ? `${prefix}${path.slice(1)}` : `${prefix}${path}`
 }
 
-const unsentCodes: ReadonlySet<string> = new Set([
-  'ECONNREFUSED',
-  'ENOTFOUND',
-  'EAI_AGAIN',
-  'EHOSTUNREACH',
-  'ENETUNREACH',
-  'UND_ERR_CONNECT_TIMEOUT',
-  // How OpenSSL words a server that is not the one we asked for; the handshake ends before any byte.
-  'CERT_HAS_EXPIRED',
-  'CERT_NOT_YET_VALID',
-  'CERT_SIGNATURE_FAILURE',
-  'CERT_UNTRUSTED',
-  'DEPTH_ZERO_SELF_SIGNED_CERT',
-  'SELF_SIGNED_CERT_IN_CHAIN',
-  'UNABLE_TO_GET_ISSUER_CERT',
-  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
-  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
-])
+/** One connection after another of a pool; each tells what its receiver can have seen. */
+class LaneClient extends Client {
+  readonly #findLane: () => Lane | null
 
-function toUpstreamError(cause: unknown): UpstreamError | WithdrawnError {
-  if (cause instanceof WithdrawnError) return cause
-  const code = cause instanceof Error && 'code' in cause ? String(cause.code) : ''
-  const timedOut =
-    cause instanceof errors.HeadersTimeoutError || cause instanceof errors.ConnectTimeoutError
-  const message = cause instanceof Error ? cause.message : String(cause)
-  const unsent = cause instanceof PeerError || unsentCodes.has(code)
-  return new UpstreamError(message, { unsent, timedOut, cause })
+  constructor(origin: URL, options: Client.Options, findLane: () => Lane | null) {
+    super(origin, options)
+    this.#findLane = findLane
+  }
+
+  override dispatch(
+    options: Dispatcher.DispatchOptions,
+    handler: Dispatcher.DispatchHandler,
+  ): boolean {
+    if (handler instanceof Dispatched) handler.takeLane(this.#findLane)
+    return super.dispatch(options, handler)
+  }
+}
+
+function laneClient(origin: URL, options: object): Dispatcher {
+  // The pool has made the connector already, so that all clients share it.
+  const { connect } = options as { readonly connect: buildConnector.connector }
+  let lane: Lane | null = null
+  const connected: buildConnector.connector = (target, done) => {
+    connect(target, (...result) => {
+      const [fault, socket] = result
+      lane = fault === null && socket !== null ? laneOf(socket) : null
+      done(...result)
+    })
+  }
+  return new LaneClient(origin, { ...options, connect: connected }, () => lane)
+}
+
+function laneOf(socket: Socket): Lane {
+  const lane = { requests: 0, bytesRead: 0 }
+  socket.on('data', ({ length }: Uint8Array) => {
+    lane.bytesRead += length
+  })
+  return lane
 }
 
 /** undici passes these on to `tls.connect` as they are; only its types are narrower. */

@@ -28,7 +28,7 @@ export const GATEWAY_WIRE = {
   RATE_LIMITED: { status: 429, jsonRpc: -31018 },
   RECEIVER_UNKNOWN: { status: 404, jsonRpc: -31019 },
   RECEIVER_UNREACHABLE: { status: 502, jsonRpc: -31020 },
-  RECEIVER_TIMED_OUT: { status: 504, jsonRpc: -31021 },
+  OUTCOME_UNKNOWN: { status: 504, jsonRpc: -31021 },
   RESPONSE_REJECTED: { status: 502, jsonRpc: -31022 },
   COUNTERSIGNATURE_MISSING: { status: 502, jsonRpc: -31023 },
   COUNTERSIGNATURE_REJECTED: { status: 502, jsonRpc: -31024 },

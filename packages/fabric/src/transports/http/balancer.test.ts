@@ -27,7 +27,7 @@ const answer: UpstreamResponse = {
 /** Fails at the endpoints in `down` in the given way, and says who was tried. */
 function upstreamWith(
   down: ReadonlySet<string>,
-  unsent: boolean,
+  progress: 'not-sent' | 'sent',
   headers: UpstreamResponse['headers'] = [],
 ) {
   const tried: string[] = []
@@ -37,8 +37,7 @@ function upstreamWith(
       if (!down.has(url)) {
         return Promise.resolve(headers.length === 0 ? answer : { ...answer, headers })
       }
-      const failure = { unsent, timedOut: false, cause: null }
-      return Promise.reject(new UpstreamError('down', failure))
+      return Promise.reject(new UpstreamError('down', { progress, cause: null }))
     },
     close: () => Promise.resolve(),
   }
@@ -48,7 +47,7 @@ function upstreamWith(
 describe('requests over several endpoints', () => {
   test('reach every healthy one, and leave out one that failed [deliver:balance@mesh]', async () => {
     const now = { ms: 0 }
-    const { upstream, tried } = upstreamWith(new Set(['https://a.test']), true)
+    const { upstream, tried } = upstreamWith(new Set(['https://a.test']), 'not-sent')
     const balancer = createBalancer(upstream, systemRandom, () => now.ms)
     for (let i = 0; i < 60; i++) expect(await balancer.request(route, request)).toBe(answer)
     expect(tried.filter((url) => url === 'https://a.test')).toHaveLength(1)
@@ -60,21 +59,21 @@ describe('requests over several endpoints', () => {
   })
 
   test('are never repeated once a receiver may have acted [deliver:no-silent-repeat]', async () => {
-    const { upstream, tried } = upstreamWith(new Set(endpoints.map(({ url }) => url)), false)
+    const { upstream, tried } = upstreamWith(new Set(endpoints.map(({ url }) => url)), 'sent')
     const balancer = createBalancer(upstream, systemRandom, () => 0)
-    await expect(balancer.request(route, request)).rejects.toMatchObject({ unsent: false })
+    await expect(balancer.request(route, request)).rejects.toMatchObject({ progress: 'sent' })
     expect(tried).toHaveLength(1)
   })
 
   test('end after a bounded number of endpoints that cannot be reached', async () => {
-    const { upstream, tried } = upstreamWith(new Set(endpoints.map(({ url }) => url)), true)
+    const { upstream, tried } = upstreamWith(new Set(endpoints.map(({ url }) => url)), 'not-sent')
     const balancer = createBalancer(upstream, systemRandom, () => 0)
-    await expect(balancer.request(route, request)).rejects.toMatchObject({ unsent: true })
+    await expect(balancer.request(route, request)).rejects.toMatchObject({ progress: 'not-sent' })
     expect(tried).toHaveLength(3)
   })
 
   test('reach each of the most that one agent can have', async () => {
-    const { upstream, tried } = upstreamWith(new Set(), true)
+    const { upstream, tried } = upstreamWith(new Set(), 'not-sent')
     const balancer = createBalancer(upstream, systemRandom, () => 0)
     const most = Array.from({ length: endpointsPerInstanceMax * instancesPerAgentMax }, (_, i) => ({
       url: `https://i${i}.test`,
@@ -86,16 +85,16 @@ describe('requests over several endpoints', () => {
   })
 
   test('without any endpoint reach nobody, and say so', async () => {
-    const { upstream, tried } = upstreamWith(new Set(), false)
+    const { upstream, tried } = upstreamWith(new Set(), 'sent')
     const balancer = createBalancer(upstream, systemRandom, () => 0)
     const none = { ...route, endpoints: [] }
-    await expect(balancer.request(none, request)).rejects.toMatchObject({ unsent: true })
+    await expect(balancer.request(none, request)).rejects.toMatchObject({ progress: 'not-sent' })
     expect(tried).toEqual([])
   })
 
   test('go on in an MCP session where it was opened, and nowhere else while it stands', async () => {
     const down = new Set<string>()
-    const { upstream, tried } = upstreamWith(down, true, [['Mcp-Session-Id', 'one']])
+    const { upstream, tried } = upstreamWith(down, 'not-sent', [['Mcp-Session-Id', 'one']])
     const balancer = createBalancer(upstream, systemRandom, () => 0)
     await balancer.request(route, request)
     const [opener = ''] = tried
@@ -104,7 +103,7 @@ describe('requests over several endpoints', () => {
     expect(new Set(tried)).toEqual(new Set([opener]))
     down.add(opener)
     tried.length = 0
-    await expect(balancer.request(route, inSession)).rejects.toMatchObject({ unsent: true })
+    await expect(balancer.request(route, inSession)).rejects.toMatchObject({ progress: 'not-sent' })
     expect(tried).toEqual([opener])
     // An instance that is gone for good takes its sessions along; the next one says so itself.
     const left = { ...route, endpoints: endpoints.filter(({ url }) => url !== opener) }
@@ -112,7 +111,7 @@ describe('requests over several endpoints', () => {
   })
 
   test('know an MCP session by its agent, too: another agent may give out the same id', async () => {
-    const { upstream, tried } = upstreamWith(new Set(), true, [['mcp-session-id', 'one']])
+    const { upstream, tried } = upstreamWith(new Set(), 'not-sent', [['mcp-session-id', 'one']])
     const balancer = createBalancer(upstream, systemRandom, () => 0)
     const inSession = { ...request, headers: [['mcp-session-id', 'one']] } as const
     await balancer.request(route, request)

@@ -1,10 +1,21 @@
 import type { Random } from '../../lib/random.ts'
-import { UpstreamError } from '../../lib/upstream-error.ts'
+import { type SendProgress, UpstreamError } from '../../lib/upstream-error.ts'
 import type { Route } from './routes.ts'
-import type { Endpoint, Upstream, UpstreamRequest, UpstreamResponse } from './upstream.ts'
+import type {
+  BalancedResponse,
+  Endpoint,
+  Upstream,
+  UpstreamRequest,
+  UpstreamResponse,
+} from './upstream.ts'
 
-/** Tries at most so many endpoints, and only when the one before cannot have seen the request. */
+/** Tries at most so many endpoints, and another one only when the one before has done nothing. */
 const attemptsMax = 3
+/**
+ * Methods that are sent once more when a reused connection ended without a byte of a response (RFC
+ * 9110, section 9.2.1). PUT and DELETE are idempotent by the standard and not always by the agent.
+ */
+const safeMethods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
 /** An endpoint that could not be reached is left alone for this long, doubling up to the maximum. */
 const ejectMsMin = 1_000
 const ejectMsMax = 60_000
@@ -23,10 +34,10 @@ export interface Balancer {
   /**
    * Sends to the less busy of two endpoints at random, the unreachable ones last; a request in an MCP
    * session to the endpoint that opened the session. Tries another one only when the first cannot
-   * have seen the request: a tool call that may have acted is never sent twice. Rejects with the last
-   * `UpstreamError`.
+   * have seen the request, or once for a safe method on a connection that had gone stale: a tool call
+   * that may have acted is never sent twice. Rejects with an `UpstreamError` for all attempts.
    */
-  request(route: Route, request: UpstreamRequest): Promise<UpstreamResponse>
+  request(route: Route, request: UpstreamRequest): Promise<BalancedResponse>
 }
 
 export function createBalancer(
@@ -44,7 +55,7 @@ export function createBalancer(
       health.ended(state, true)
       return response
     } catch (cause) {
-      health.ended(state, !(cause instanceof UpstreamError && cause.unsent))
+      health.ended(state, !(cause instanceof UpstreamError && cause.progress === 'not-sent'))
       throw cause
     }
   }
@@ -53,29 +64,60 @@ export function createBalancer(
     async request(route, request) {
       const place = sessions.find(route, request)
       const tried = new Set<string>()
-      let last: unknown = unreachable(`${route.name} has no endpoint`)
-      while (tried.size < attemptsMax) {
+      let mayRepeat = safeMethods.has(request.method)
+      let failure = unreachable(`${route.name} has no endpoint`)
+      let attempts = 0
+      while (attempts < attemptsMax) {
         // Elsewhere nobody knows the session, so there is no use in trying elsewhere.
-        const endpoint =
+        const elsewhere =
           tried.size > 0 && place !== null ? null : health.choose(route, place, tried)
+        const endpoint = elsewhere ?? (failure.stale ? find(route, failure.url) : null)
         if (endpoint === null) break
+        attempts += 1
         tried.add(endpoint.url)
         try {
           const response = await attempt(endpoint, request)
           sessions.learn(route, endpoint, response)
-          return response
+          return Object.assign(response, { attempts, isProved: endpoint.spiffeId !== null })
         } catch (cause) {
-          if (!(cause instanceof UpstreamError) || !cause.unsent) throw cause
-          last = cause
+          if (!(cause instanceof UpstreamError)) throw cause
+          failure = failed(cause, { before: failure, url: endpoint.url, mayRepeat })
+          if (failure.progress === 'sent' && !failure.stale) break
+          if (failure.stale) mayRepeat = false
         }
       }
-      throw last
+      throw new UpstreamError(failure.cause.message, {
+        ...failure,
+        attempts: Math.max(attempts, 1),
+      })
     },
   }
 }
 
-function unreachable(message: string): UpstreamError {
-  return new UpstreamError(message, { unsent: true, timedOut: false, cause: null })
+interface Failed {
+  readonly progress: SendProgress
+  readonly stale: boolean
+  /** Where it was tried last. */
+  readonly url: string
+  readonly cause: UpstreamError
+}
+
+function unreachable(message: string): Failed {
+  const cause = new UpstreamError(message, { progress: 'not-sent', cause: null })
+  return { progress: 'not-sent', stale: false, url: '', cause }
+}
+
+/** What all attempts so far come to: what one may have delivered, a later one cannot take back. */
+function failed(
+  cause: UpstreamError,
+  { before, url, mayRepeat }: { before: Failed; url: string; mayRepeat: boolean },
+): Failed {
+  const progress = before.progress === 'sent' ? 'sent' : cause.progress
+  return { progress, stale: cause.stale && mayRepeat, url, cause }
+}
+
+function find({ endpoints }: Route, url: string): Endpoint | null {
+  return endpoints.find((endpoint) => endpoint.url === url) ?? null
 }
 
 class EndpointHealth {

@@ -1,4 +1,11 @@
-import { type DecisionId, REFUSALS, utf8, WITHDRAWALS } from '@countersign/protocol'
+import {
+  type DecisionId,
+  mayHaveActed,
+  REFUSALS,
+  type RefusalCode,
+  utf8,
+  WITHDRAWALS,
+} from '@countersign/protocol'
 import { Refusal, Withdrawal } from '../../lib/refusal.ts'
 import type { Arrival, Transport } from '../../pipeline/arrival.ts'
 import { QuotaRefusal } from '../../pipeline/authorize.ts'
@@ -149,13 +156,18 @@ export function refusalReply(
   return { status: wire.status, headers, body: utf8(problem(refusal, call.exchange, wire.status)) }
 }
 
+/** What a client needs to decide whether to send again, also one without a table of the codes. */
+function again(code: RefusalCode) {
+  return { code, retry: REFUSALS[code].retry, mayHaveActed: mayHaveActed(code) }
+}
+
 /** Problem Details (RFC 9457). The sentence is the fixed one; the detail is for the ledger alone. */
 export function problem(refusal: Refusal, exchange: string, status: number): string {
-  const { says, retry } = REFUSALS[refusal.code]
+  const { says } = REFUSALS[refusal.code]
   const ended = withdrawalMembers(refusal)
   const type = `urn:countersign:refusal:${refusal.code.toLowerCase().replaceAll('_', '-')}`
   return JSON.stringify({
-    ...{ type, title: says, status, code: refusal.code, retry, exchange },
+    ...{ type, title: says, status, ...again(refusal.code), exchange },
     ...limitMember(refusal),
     ...ended,
   })

@@ -1,7 +1,14 @@
 import { type Answer, readSignedResponse, type SignedResponse } from '@countersign/protocol'
 import { Refusal } from '../../lib/refusal.ts'
 import { UpstreamError, WithdrawnError } from '../../lib/upstream-error.ts'
-import type { Courier, Delivered, StreamEvent } from '../../pipeline/delivery.ts'
+import {
+  type Courier,
+  type Delivered,
+  declinedBy,
+  type StreamEvent,
+  Undelivered,
+  withheld,
+} from '../../pipeline/delivery.ts'
 import type { Intended } from '../../pipeline/record.ts'
 import type { CardMediation } from './agent-card.ts'
 import { cardMediator } from './agent-card.ts'
@@ -11,7 +18,7 @@ import { type Forwarded, type ForwardSigner, forwardedRequest } from './forward-
 import { createPatience } from './patience.ts'
 import type { Route } from './routes.ts'
 import { parseEvents } from './sse.ts'
-import type { UpstreamResponse } from './upstream.ts'
+import type { BalancedResponse, UpstreamResponse } from './upstream.ts'
 
 export interface CallCourierOptions {
   readonly upstream: Balancer
@@ -61,13 +68,26 @@ export function callCourier(options: CallCourierOptions): Courier {
         signal: patience.signal,
         still,
       })
-      const delivered = await readResponse(response, forwarded, intended, options)
-      if (delivered instanceof Refusal || delivered.body instanceof Uint8Array) patience.end()
+      const { attempts } = response
+      const delivered =
+        declinedByReceiver(response) ?? (await readResponse(response, forwarded, intended, options))
+      if (delivered instanceof Undelivered) {
+        response.discard()
+        patience.end()
+        return delivered
+      }
+      if (delivered instanceof Refusal) {
+        patience.end()
+        return withheld(delivered, attempts)
+      }
+      if (delivered.body instanceof Uint8Array) patience.end()
       else patience.allow(options.streamMs)
-      return delivered
+      if (attempts === 1) return delivered
+      return { ...delivered, facts: { ...delivered.facts, attempts } }
     } catch (cause) {
       patience.end()
-      return toRefusal(cause, patience.timedOut())
+      const silent = patience.timedOut() ? `no response within ${options.timeoutMs} ms: ` : ''
+      return undelivered(cause, silent)
     }
   }
 }
@@ -166,16 +186,49 @@ function cancellable(response: UpstreamResponse): AsyncIterable<StreamEvent> {
   }
 }
 
-/**
- * Only a receiver that cannot have seen the request is a refusal; any other break is thrown, and
- * recorded as what it is: nobody knows whether the receiver acted.
- */
-function toRefusal(cause: unknown, timedOut: boolean): Refusal {
-  if (timedOut) return new Refusal('RECEIVER_TIMED_OUT', 'no answer within the limit')
-  if (cause instanceof WithdrawnError) return cause.refusal
-  if (cause instanceof UpstreamError) {
-    if (cause.timedOut) return new Refusal('RECEIVER_TIMED_OUT', cause.message)
-    if (cause.unsent) return new Refusal('RECEIVER_UNREACHABLE', cause.message)
+/** Every failure of a request, by how far the request came. */
+export function undelivered(cause: unknown, context: string = ''): Undelivered {
+  if (cause instanceof WithdrawnError) return declinedBy(cause.refusal)
+  if (!(cause instanceof UpstreamError)) {
+    return new Undelivered({ progress: 'sent', detail: `${context}${String(cause)}` })
   }
-  throw cause
+  const { progress, attempts, message } = cause
+  return new Undelivered({ progress, detail: `${context}${message}` }, attempts)
+}
+
+/**
+ * The refusal of a receiver's own connector, which had no response to countersign. Believed from a
+ * peer alone that proved to be the receiver: it is the receiver's word for what its agent did.
+ */
+function declinedByReceiver(response: BalancedResponse): Undelivered | null {
+  const { isProved, attempts } = response
+  const code = response.headers.find(([name]) => name.toLowerCase() === 'countersign-refusal')?.[1]
+  if (!isProved || code === undefined) return null
+  const detail = `the receiver answered ${code}`
+  switch (code) {
+    case 'RECEIVER_UNREACHABLE':
+    case 'OVERLOADED':
+    case 'RATE_LIMITED':
+    case 'UNDECIDED':
+      return new Undelivered({ progress: 'not-sent', detail }, attempts)
+    case 'OUTCOME_UNKNOWN':
+      return new Undelivered({ progress: 'sent', detail }, attempts)
+    case 'RESPONSE_REJECTED':
+      return withheld(new Refusal(code, detail), attempts)
+    default:
+      return isRefusedCopy(response)
+        ? new Undelivered({ progress: 'sent', detail }, attempts)
+        : null
+  }
+}
+
+/** The second copy of a request was refused as a replay: the first had arrived, and may be done. */
+export function isRefusedCopy({ headers, attempts }: BalancedResponse): boolean {
+  return (
+    attempts > 1 &&
+    headers.some(
+      ([name, value]) =>
+        name.toLowerCase() === 'countersign-refusal' && value === 'MESSAGE_REPLAYED',
+    )
+  )
 }

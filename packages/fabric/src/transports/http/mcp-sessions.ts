@@ -1,5 +1,5 @@
 import { Refusal } from '../../lib/refusal.ts'
-import type { Courier } from '../../pipeline/delivery.ts'
+import { type Courier, Undelivered } from '../../pipeline/delivery.ts'
 
 /**
  * Which caller an MCP session (up to 2025-11-25) belongs to. A session id is no credential: whoever
@@ -40,7 +40,7 @@ export function withSessions(courier: Courier, sessions: McpSessions): Courier {
       return new Refusal('RECEIVER_UNKNOWN', 'the MCP session is not one of this caller')
     }
     const delivered = await courier(intended, still)
-    if (delivered instanceof Refusal) return delivered
+    if (delivered instanceof Refusal || delivered instanceof Undelivered) return delivered
     if (sessionId !== undefined && arrival.target.operation === 'session/end') {
       sessions.end(receiver, sessionId)
     }

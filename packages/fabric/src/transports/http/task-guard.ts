@@ -1,7 +1,13 @@
 import { parseUtf8, utf8 } from '@countersign/protocol'
 import { Refusal, Withdrawal } from '../../lib/refusal.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
-import type { Courier, Delivered, StreamEvent } from '../../pipeline/delivery.ts'
+import {
+  type Courier,
+  type Delivered,
+  type StreamEvent,
+  Undelivered,
+  withheld,
+} from '../../pipeline/delivery.ts'
 import type { Intended } from '../../pipeline/record.ts'
 import { OwnedIds } from './owned-ids.ts'
 import { createdIn, filterListed, type TaskReferences } from './task-references.ts'
@@ -49,8 +55,8 @@ export function withTasks(courier: Courier, guard: TaskGuard): Courier {
       return new Refusal('RECEIVER_UNKNOWN', 'the stream to go on with is not one of this caller')
     }
     const delivered = await courier(intended, still)
-    if (delivered instanceof Refusal) return delivered
-    if (!mayGo()) return withheld(delivered)
+    if (delivered instanceof Refusal || delivered instanceof Undelivered) return delivered
+    if (!mayGo()) return tooLate(delivered)
     return watched(delivered, intended, { ...guard, mayGo })
   }
 }
@@ -65,9 +71,9 @@ function strangersOf(
   return [...new Set(found.filter((owner) => owner !== caller))]
 }
 
-function withheld({ body }: Delivered): Refusal {
+function tooLate({ body }: Delivered): Undelivered {
   if (!(body instanceof Uint8Array)) void body[Symbol.asyncIterator]().return?.()
-  return new Withdrawal('policy-denies', 'policy no longer permits tasks of others')
+  return withheld(new Withdrawal('policy-denies', 'policy no longer permits tasks of others'))
 }
 
 type Watch = TaskGuard & { mayGo(): boolean }

@@ -27,9 +27,18 @@ export interface UpstreamResponse {
   discard(): void
 }
 
+/** A response, and how it was obtained. */
+export interface BalancedResponse extends UpstreamResponse {
+  /** How many times the request was sent; more than one for safe methods only. */
+  readonly attempts: number
+  /** Whether a certificate proved that the response is the receiver's own. */
+  readonly isProved: boolean
+}
+
 /**
  * Sends rebuilt requests to receivers. Resolves with the head and an unread body; rejects with
- * `UpstreamError`, or with `WithdrawnError` where `still` gave a refusal. Never follows a redirect, never retries, never pipelines.
+ * `UpstreamError`, and so does the body once its connection breaks, or with `WithdrawnError` where
+ * `still` gave a refusal. Never follows a redirect, never retries, never pipelines.
  */
 export interface Upstream {
   request(endpoint: Endpoint, request: UpstreamRequest): Promise<UpstreamResponse>

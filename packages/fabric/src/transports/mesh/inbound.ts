@@ -25,7 +25,7 @@ import { Refusal } from '../../lib/refusal.ts'
 import type { Arrival } from '../../pipeline/arrival.ts'
 import { identify } from '../../pipeline/authenticate.ts'
 import { refuseUnread } from '../../pipeline/control.ts'
-import type { Courier, Delivered } from '../../pipeline/delivery.ts'
+import { type Courier, type Delivered, Undelivered, withheld } from '../../pipeline/delivery.ts'
 import type { Rooms } from '../../pipeline/enforce.ts'
 import { sha256 } from '../../pipeline/record.ts'
 import { admitCaller, admitGateway } from '../http/admission.ts'
@@ -45,7 +45,6 @@ import { leavingSignal, type NodeResponse, type Reply, writeReply } from '../htt
 import type { Route } from '../http/routes.ts'
 import type { TaskOwners } from '../http/task-guard.ts'
 import { refuseUnparsed } from '../http/unparsed.ts'
-import type { Upstream } from '../http/upstream.ts'
 import type { ConnectorAgent } from './connector-agent.ts'
 import { connectorBudget } from './connector-budget.ts'
 import { relayForwarded } from './relay.ts'
@@ -58,7 +57,6 @@ export interface InboundOptions {
   readonly rooms: Rooms
   /** The agent that this connector stands in front of, on loopback. */
   readonly route: Route
-  readonly upstream: Upstream
   readonly balancer: Balancer
   readonly sessions: McpSessions
   readonly tasks: TaskOwners
@@ -140,7 +138,10 @@ async function serve(
     }
     const unread = incoming.refused ?? incoming.fault
     if (gateway !== null) {
-      if (unread === null) return await relayForwarded(serving, incoming, response, leaving)
+      if (unread === null) {
+        const relay = { ...serving, upstream: serving.balancer }
+        return await relayForwarded(relay, incoming, response, leaving)
+      }
       return await writeMeshReply(response, await refuse(serving, socket, unread))
     }
     const reply = await answer(serving, incoming, leaving)
@@ -263,9 +264,9 @@ async function writeMeshReply(response: NodeResponse, reply: Reply): Promise<voi
 function countersigning(courier: Courier, incoming: Incoming, options: InboundOptions): Courier {
   return async (intended, still) => {
     const delivered = await courier(intended, still)
-    if (delivered instanceof Refusal) return delivered
+    if (delivered instanceof Refusal || delivered instanceof Undelivered) return delivered
     const final = rewritten(delivered)
-    return final instanceof Refusal ? final : countersign(final, incoming, options)
+    return final instanceof Refusal ? withheld(final) : countersign(final, incoming, options)
   }
 }
 

@@ -12,7 +12,7 @@ import type { Rooms } from '../../pipeline/enforce.ts'
 import { isFabricName } from '../../pipeline/fabric-name.ts'
 import { Interruption } from '../../pipeline/interruption.ts'
 import { watchStanding } from '../../pipeline/standing.ts'
-import type { InspectedEvents } from '../../pipeline/stream.ts'
+import { brokenOff, type InspectedEvents } from '../../pipeline/stream.ts'
 import { parseEvents } from '../http/sse.ts'
 import type { UpstreamResponse } from '../http/upstream.ts'
 
@@ -33,6 +33,8 @@ export interface OutboundStream {
   readonly isFromFabric: boolean
   /** Puts a cut of this side on record. */
   record(refusal: Refusal): Promise<void>
+  /** The stream is over, however it ended. */
+  ended(): void
 }
 
 /**
@@ -56,14 +58,15 @@ export function outboundEvents(
 }
 
 async function* pass(
-  { rooms, admitted, response, isFromFabric, record }: OutboundStream,
+  { rooms, admitted, response, isFromFabric, record, ended: over }: OutboundStream,
   left: Interruption<'left'>,
   ended: (told: ToldRefusal) => void,
 ): AsyncGenerator<StreamEvent, Refusal | null, undefined> {
   const watch = watchStanding(admitted, rooms.authorization, rooms.standing)
   const iterator = parseEvents(response.body)
   const cut = async (refusal: Refusal): Promise<Refusal> => {
-    await record(refusal)
+    // Without a record there is still an end: the stream must not look whole.
+    await record(refusal).catch(() => undefined)
     return refusal
   }
   try {
@@ -83,10 +86,11 @@ async function* pass(
       return told
     }
   } catch (cause) {
-    return await cut(new Refusal('RESPONSE_REJECTED', `the stream broke: ${String(cause)}`))
+    return await cut(brokenOff(cause))
   } finally {
     watch.close()
     response.discard()
+    over()
   }
 }
 

@@ -5,7 +5,10 @@ import {
   formatSignedRequestHeaders,
   formatSpiffeId,
   isAssignableName,
+  mayHaveActed,
   prepareRequestSignature,
+  type RefusalCode,
+  type SignableRequest,
   type SignedMessage,
   signedMessage,
   toBase64Url,
@@ -14,11 +17,11 @@ import {
 import type { Clock } from '../../lib/clock.ts'
 import type { Random } from '../../lib/random.ts'
 import { Refusal } from '../../lib/refusal.ts'
-import { UpstreamError, WithdrawnError } from '../../lib/upstream-error.ts'
 import type { Arrival, PresentedSignature } from '../../pipeline/arrival.ts'
 import { identify } from '../../pipeline/authenticate.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
 import { admitControl } from '../../pipeline/control.ts'
+import { refusalOf, Undelivered, withheld } from '../../pipeline/delivery.ts'
 import type { Rooms } from '../../pipeline/enforce.ts'
 import { recheck } from '../../pipeline/recheck.ts'
 import { recordRefusal, sha256 } from '../../pipeline/record.ts'
@@ -28,11 +31,13 @@ import type { Balancer } from '../http/balancer.ts'
 import type { BodyBudget } from '../http/body-budget.ts'
 import { refusalEvent, refusalReply, terminalEvents } from '../http/call.ts'
 import { type Classified, classifyIncoming } from '../http/classify.ts'
+import { isRefusedCopy, undelivered } from '../http/courier.ts'
 import { forwardedHeaders, type Head } from '../http/head.ts'
 import { type Incoming, readIncoming } from '../http/incoming.ts'
+import { createPatience, type Patience } from '../http/patience.ts'
 import { leavingSignal, type Reply, writeReply } from '../http/respond.ts'
 import { refuseUnparsed } from '../http/unparsed.ts'
-import type { UpstreamResponse } from '../http/upstream.ts'
+import type { BalancedResponse, UpstreamRequest, UpstreamResponse } from '../http/upstream.ts'
 import type { ConnectorAgent } from './connector-agent.ts'
 import { connectorBudget } from './connector-budget.ts'
 import { closeListener, type Listener, listen } from './inbound.ts'
@@ -54,6 +59,10 @@ export interface OutboundOptions {
   /** Told of every signature that is made here, so that nobody computes it again. */
   readonly made: WeakSet<SignedMessage>
   readonly bodyBytesMax: number
+  /** Until an answer begins, and all of it when it is no stream. */
+  readonly timeoutMs: number
+  /** How long a stream may go on. */
+  readonly streamMs: number
   readonly clock: Clock
   readonly random: Random
 }
@@ -120,6 +129,7 @@ async function serve(
     },
   })
   try {
+    // Rejects only before anything is sent.
     const answer = await carry(serving, call, incoming).catch(
       (cause: unknown) => new Refusal('UNDECIDED', String(cause)),
     )
@@ -181,25 +191,70 @@ async function carry(
   const arrival = toArrival(call, incoming, order, signature)
   const admitted = await admit(options, arrival)
   if (admitted instanceof Refusal) return new RefusedCall(admitted, rpcId)
-  const refused = async (refusal: Refusal) => {
-    const { caller } = admitted.authenticated
-    await recordRefusal(arrival, refusal, caller, options.rooms)
-    return new RefusedCall(refusal, rpcId)
-  }
   const still = () => recheck(admitted, options.rooms.authorization)
-  const response = await options.upstream
-    .request(order.route, { ...request, body: incoming.body, signal: call.signal, still })
-    .catch(toRefusal)
-  if (response instanceof Refusal) return refused(response)
-  const answered = { route: order.route, classified: order.classified, admitted }
-  const answer = await readAnswer(options, { response, request }, answered)
-  if (answer instanceof Refusal) return refused(answer)
+  const { caller } = admitted.authenticated
+  const refused = async (refusal: Refusal) => {
+    const unrecorded = await recordRefusal(arrival, refusal, caller, options.rooms).then(
+      () => null,
+      (cause: unknown) => new Refusal(unrecordedCode(refusal), String(cause)),
+    )
+    return new RefusedCall(unrecorded ?? refusal, rpcId)
+  }
+  const sent = { ...request, body: incoming.body, still }
+  const asked = await ask(options, sent, { order, admitted, signal: call.signal })
+  if (asked instanceof Undelivered) return refused(refusalOf(asked))
+  const { answer, response, patience } = asked
   // The answer took its time: what the agent gets is decided after it, not before.
   const lost = still()
-  if (lost !== null) response.discard()
-  if (lost !== null) return refused(lost)
-  if (answer.body instanceof Uint8Array) return { ...answer, body: answer.body }
-  return streamed(options, { answer, response, admitted, arrival, order }, call)
+  if (lost !== null) {
+    response.discard()
+    patience.end()
+    return refused(lost)
+  }
+  if (answer.body instanceof Uint8Array) {
+    patience.end()
+    return { ...answer, body: answer.body }
+  }
+  patience.allow(options.streamMs)
+  return streamed(options, { answer, response, admitted, arrival, order, patience }, call)
+}
+
+function unrecordedCode({ code }: Refusal): RefusalCode {
+  return mayHaveActed(code) ? 'OUTCOME_UNKNOWN' : 'LEDGER_UNAVAILABLE'
+}
+
+interface Asked {
+  readonly answer: Answer
+  readonly response: BalancedResponse
+  /** Still running: it ends with the body. */
+  readonly patience: Patience
+}
+
+/** Sends the call, and reads and checks what comes back. Never rejects: the request may have left. */
+async function ask(
+  options: OutboundOptions,
+  request: SignableRequest & Omit<UpstreamRequest, 'signal'>,
+  asking: { readonly order: Order; readonly admitted: Authorized; readonly signal: AbortSignal },
+): Promise<Asked | Undelivered> {
+  const { order, admitted, signal } = asking
+  const { route, classified } = order
+  const patience = createPatience(signal, options.timeoutMs)
+  const failed = (failure: Undelivered): Undelivered => {
+    patience.end()
+    return failure
+  }
+  try {
+    const response = await options.upstream.request(route, { ...request, signal: patience.signal })
+    if (isRefusedCopy(response)) {
+      response.discard()
+      return failed(undelivered('the first copy of the request had arrived'))
+    }
+    const answered = { route, classified, admitted }
+    const answer = await readAnswer(options, { response, request }, answered)
+    return answer instanceof Refusal ? failed(withheld(answer)) : { answer, response, patience }
+  } catch (cause) {
+    return failed(undelivered(cause))
+  }
 }
 
 interface Streamed {
@@ -208,19 +263,22 @@ interface Streamed {
   readonly admitted: Authorized
   readonly arrival: Arrival
   readonly order: Order
+  readonly patience: Patience
 }
 
 function streamed(
   { rooms }: OutboundOptions,
-  { answer, response, admitted, arrival, order }: Streamed,
+  { answer, response, admitted, arrival, order, patience }: Streamed,
   { exchange }: OutboundCall,
 ): Reply {
   let told: ToldRefusal | null = null
   const isFromFabric = order.route.prefix !== ''
   const { caller } = admitted.authenticated
   const record = (refusal: Refusal) => recordRefusal(arrival, refusal, caller, rooms)
-  const events = outboundEvents({ rooms, admitted, response, isFromFabric, record }, (ended) => {
-    told = ended
+  const ended = () => patience.end()
+  const stream = { rooms, admitted, response, isFromFabric, record, ended }
+  const events = outboundEvents(stream, (given) => {
+    told = given
   })
   const wireOf = ({ code }: Refusal) => MESH_WIRE[code]
   const theirs = answer.headers.find(([name]) => name === 'countersign-exchange')?.[1] ?? exchange
@@ -235,14 +293,6 @@ function streamed(
           : [refusalEvent(refusal, theirs, wireOf(refusal).status)],
     },
   }
-}
-
-function toRefusal(cause: unknown): Refusal {
-  if (cause instanceof WithdrawnError) return cause.refusal
-  if (!(cause instanceof UpstreamError)) throw cause
-  if (cause.timedOut) return new Refusal('RECEIVER_TIMED_OUT', cause.message)
-  const detail = cause.unsent ? cause.message : `indeterminate: ${cause.message}`
-  return new Refusal('RECEIVER_UNREACHABLE', detail)
 }
 
 function readOrder(options: OutboundOptions, incoming: Incoming): Order | Refusal {

@@ -8,24 +8,28 @@ import {
 } from '@countersign/protocol'
 import type { Clock } from '../../lib/clock.ts'
 import { Refusal } from '../../lib/refusal.ts'
-import { UpstreamError } from '../../lib/upstream-error.ts'
+import { refusalOf, type Undelivered, withheld } from '../../pipeline/delivery.ts'
 import { Interruption } from '../../pipeline/interruption.ts'
 import { sha256 } from '../../pipeline/record.ts'
 import { cardMediator } from '../http/agent-card.ts'
 import { readBodyOf } from '../http/arriving-bytes.ts'
+import type { Balancer } from '../http/balancer.ts'
+import { refusalReply } from '../http/call.ts'
 import { classifyIncoming } from '../http/classify.ts'
+import { undelivered } from '../http/courier.ts'
 import { forwardedHeaders } from '../http/head.ts'
 import type { Incoming } from '../http/incoming.ts'
-import { createPatience } from '../http/patience.ts'
-import type { NodeResponse } from '../http/respond.ts'
+import { createPatience, type Patience } from '../http/patience.ts'
+import { type NodeResponse, writeReply } from '../http/respond.ts'
 import type { Route } from '../http/routes.ts'
-import type { Upstream, UpstreamResponse } from '../http/upstream.ts'
+import type { UpstreamResponse } from '../http/upstream.ts'
 import type { ConnectorAgent } from './connector-agent.ts'
+import { MESH_WIRE } from './wire.ts'
 
 export interface RelayOptions {
   readonly agent: ConnectorAgent
   readonly route: Route
-  readonly upstream: Upstream
+  readonly upstream: Balancer
   readonly bodyBytesMax: number
   readonly timeoutMs: number
   readonly streamMs: number
@@ -59,27 +63,58 @@ export async function relayForwarded(
   signal: AbortSignal,
 ): Promise<void> {
   const { head, body } = incoming
-  const [endpoint] = options.route.endpoints
-  if (endpoint === undefined) throw new Error('a connector without an agent relays nothing')
   const patience = createPatience(signal, options.timeoutMs)
-  const answer = await options.upstream
-    .request(endpoint, {
+  const out = response as ServerResponse
+  try {
+    const answer = await options.upstream.request(options.route, {
       method: head.method,
       path: head.path,
       headers: [...forwardedHeaders(head), ...identityHeaders(incoming)],
       body,
       signal: patience.signal,
     })
-    .catch((cause: unknown) => {
-      if (cause instanceof UpstreamError && cause.unsent) return null
-      throw cause
-    })
-  const out = response as ServerResponse
-  if (answer === null) {
-    // The gateway tells its caller that the receiver could not be reached.
-    out.destroy()
-    return
+    await pass(options, incoming, { answer, out, patience })
+  } catch (cause) {
+    // A stream that has begun breaks off, which the gateway knows from an end.
+    if (out.headersSent) return void out.destroy()
+    await refuse(out, cause instanceof Withheld ? cause.undelivered : undelivered(cause), incoming)
+  } finally {
+    patience.end()
   }
+}
+
+/** The agent answered, and what it answered cannot be handed on. */
+class Withheld extends Error {
+  readonly undelivered: Undelivered
+
+  constructor(detail: string) {
+    super(detail)
+    this.undelivered = withheld(new Refusal('RESPONSE_REJECTED', detail))
+  }
+}
+
+/**
+ * Answers the gateway for an agent that gave no acceptable response. The connection proves that this
+ * is the receiver's connector; only it knows whether its agent has seen the request.
+ */
+function refuse(out: ServerResponse, failure: Undelivered, { head }: Incoming): Promise<void> {
+  const exchange = head.headers.get('countersign-exchange') ?? ''
+  const wireOf = ({ code }: Refusal) => MESH_WIRE[code]
+  const call = { exchange, wireOf } as Parameters<typeof refusalReply>[1]
+  return writeReply(out, refusalReply(refusalOf(failure), call, { rpcId: undefined }))
+}
+
+interface Passing {
+  readonly answer: UpstreamResponse
+  readonly out: ServerResponse
+  readonly patience: Patience
+}
+
+async function pass(
+  options: RelayOptions,
+  incoming: Incoming,
+  { answer, out, patience }: Passing,
+): Promise<void> {
   const headers = answer.headers
     .map(([name, value]) => [name.toLowerCase(), value] as const)
     .filter(([name]) => answeredNames.has(name))
@@ -87,7 +122,7 @@ export async function relayForwarded(
   if (contentType.toLowerCase().startsWith('text/event-stream')) {
     out.writeHead(answer.status, countersign(options, incoming, answer.status, headers).flat())
     patience.allow(options.streamMs)
-    await pour(answer, out).finally(() => patience.end())
+    await pour(answer, out)
     return
   }
   const whole = await readWhole(options, incoming, answer)
@@ -97,7 +132,6 @@ export async function relayForwarded(
     ...['content-length', String(whole.length)],
   ])
   out.end(whole)
-  patience.end()
 }
 
 /** Whom the fabric says the request is from: for agents that look at it. */
@@ -132,7 +166,7 @@ async function readWhole(
   answer: UpstreamResponse,
 ): Promise<Uint8Array> {
   const body = await readBodyOf(answer, options.bodyBytesMax)
-  if (body === null) throw new Error(`the answer exceeds ${options.bodyBytesMax} bytes`)
+  if (body === null) throw new Withheld(`the answer exceeds ${options.bodyBytesMax} bytes`)
   const mediate = cardMediator(operationOf(incoming, options.route), answer.status)
   if (mediate === null) return body
   const card = mediate(body, {
@@ -142,7 +176,7 @@ async function readWhole(
     signer: options.agent.signer,
     credentialsRequired: true,
   })
-  if (card instanceof Refusal) throw new Error(card.detail)
+  if (card instanceof Refusal) throw new Withheld(card.detail)
   return card
 }
 

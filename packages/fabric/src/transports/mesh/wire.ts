@@ -25,7 +25,7 @@ export const MESH_WIRE = {
   RATE_LIMITED: { status: 429, jsonRpc: -31018, closes: false },
   RECEIVER_UNKNOWN: { status: 404, jsonRpc: -31019, closes: false },
   RECEIVER_UNREACHABLE: { status: 502, jsonRpc: -31020, closes: false },
-  RECEIVER_TIMED_OUT: { status: 504, jsonRpc: -31021, closes: false },
+  OUTCOME_UNKNOWN: { status: 504, jsonRpc: -31021, closes: false },
   RESPONSE_REJECTED: { status: 502, jsonRpc: -31022, closes: false },
   COUNTERSIGNATURE_MISSING: { status: 502, jsonRpc: -31023, closes: false },
   COUNTERSIGNATURE_REJECTED: { status: 502, jsonRpc: -31024, closes: false },

@@ -517,9 +517,9 @@ describe('lies', () => {
       return answer instanceof Refusal ? answer.code : answer.settled
     }
     const dead = [{ ...item, verdict: 'dead' as const, reason: 'no' }]
-    expect(await settle('bob', { ...settlement, items: dead })).toBe('COUNTERSIGNATURE_REJECTED')
-    expect(await settle('bob', { ...settlement, group: 'h' })).toBe('COUNTERSIGNATURE_REJECTED')
-    expect(await settle('carol', settlement)).toBe('COUNTERSIGNATURE_REJECTED')
+    expect(await settle('bob', { ...settlement, items: dead })).toBe('SIGNATURE_REJECTED')
+    expect(await settle('bob', { ...settlement, group: 'h' })).toBe('SIGNATURE_REJECTED')
+    expect(await settle('carol', settlement)).toBe('SIGNATURE_REJECTED')
     expect(await settle('bob', { ...settlement, items: [{ ...item, offset: 9 }] })).toBe(
       'LEASE_LOST',
     )

@@ -222,7 +222,7 @@ export class Channels {
       settlement.signingKeyId !== publisher.signingKeyId ||
       !verify(null, countersigned, publisher.signingKey, settlement.countersignature)
     ) {
-      return new Refusal('COUNTERSIGNATURE_REJECTED', `${call.caller} on ${channel.name}`)
+      return new Refusal('SIGNATURE_REJECTED', `${call.caller} on ${channel.name}`)
     }
     // Asked anew: messages may have been read back from the disk.
     const still = this.#takePart(call)

@@ -25,7 +25,8 @@ export const QUEUE_WIRE = {
   RATE_LIMITED: { status: 429, disposition: 'retry' },
   RECEIVER_UNKNOWN: { status: 404, disposition: 'reject' },
   RECEIVER_UNREACHABLE: { status: 502, disposition: 'retry' },
-  RECEIVER_TIMED_OUT: { status: 504, disposition: 'reject' },
+  // Each sealed message has an idempotency key, so the same bytes are stored once.
+  OUTCOME_UNKNOWN: { status: 504, disposition: 'retry' },
   RESPONSE_REJECTED: { status: 502, disposition: 'reject' },
   COUNTERSIGNATURE_MISSING: { status: 502, disposition: 'reject' },
   COUNTERSIGNATURE_REJECTED: { status: 502, disposition: 'reject' },

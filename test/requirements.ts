@@ -497,6 +497,11 @@ export const REQUIREMENTS = {
     on: fabric,
     lies: ['debugger-by-signal'],
   },
+  'operate:fatal-ends': {
+    promise:
+      'After a fatal error the process ends within two seconds with a documented code, and can start again.',
+    on: fabric,
+  },
   'operate:clean-stop': {
     promise: 'A stop finishes or records what is under way, and leaves nothing half written.',
     on: fabric,

@@ -20,7 +20,8 @@ const FABRIC: Readonly<Record<string, readonly string[]>> = {
   admin: ROOMS,
   adapters: [],
   config: [],
-  cli: ['compose', 'compose-connector', 'compose-policy-check', 'config'],
+  observe: [],
+  cli: ['compose', 'compose-connector', 'compose-policy-check', 'config', 'observe'],
   main: ['cli', 'compose', 'config'],
 }
 
@@ -41,6 +42,7 @@ const KNOWS_ALL = new Set([
   'compose-detection',
   'compose-keys',
   'compose-mesh',
+  'compose-observe',
   'compose-policies',
   'compose-policy-check',
   'compose-rooms',

@@ -11,6 +11,7 @@ import { oidcTokenServer } from './adapters/oidc/token-server.ts'
 import { openSqliteChannelRecords } from './adapters/sqlite/channel-records.ts'
 import { CHANNEL_LIMITS_DEFAULT, openSqliteChannelStore } from './adapters/sqlite/channel-store.ts'
 import { openSqliteStateStore } from './adapters/sqlite/state-store.ts'
+import { watchStorage } from './adapters/sqlite/storage-fault.ts'
 import { derCertificateWriter } from './adapters/x509/der-certificate-writer.ts'
 import { type FabricKeys, openFabricKeys } from './compose-keys.ts'
 import { OPERATION_NAMES } from './compose-policies.ts'
@@ -84,7 +85,9 @@ export async function openStores(around: Surroundings, origin: () => string): Pr
     const dir = (name: string) => join(config.dataDir, name)
     const secrets = await openFileSecretStore({ dir: dir('secrets'), masterKey, random })
     const keys = await openFabricKeys(secrets, random)
-    const state = openSqliteStateStore(dir('state.db'))
+    const state = watchStorage(openSqliteStateStore(dir('state.db')), (cause) =>
+      around.onFatal('the state cannot be kept', cause),
+    )
     closers.push({ name: 'state', close: () => state.close() })
     const identity = await openIdentity({
       trustDomain: config.trustDomain,
@@ -152,6 +155,7 @@ async function openRecord(around: Surroundings, keys: FabricKeys): Promise<Ledge
     store: await openFileLedgerStore({
       directory: join(config.dataDir, 'ledger'),
       ...(config.ledger.headDir === undefined ? {} : { headDirectory: config.ledger.headDir }),
+      onFail: (cause) => around.onFatal('the ledger cannot record', cause),
     }),
     origin: `${config.trustDomain}/ledger`,
     issuer: `spiffe://${config.trustDomain}/fabric/gateway`,
@@ -178,7 +182,9 @@ async function openQueue(
 ) {
   const { clock, random } = around
   const findAgent = (name: string) => agents.find(name)
-  const records = openSqliteChannelRecords(directory)
+  const records = watchStorage(openSqliteChannelRecords(directory), (cause) =>
+    around.onFatal('the channels cannot be kept', cause),
+  )
   const authority = await ChannelAuthority.open({
     ...{ records, findAgent, trustDomain, clock },
     signer: forward,

@@ -9,6 +9,7 @@ import type { InviteOrder } from './admin/ports.ts'
 import { composeAdminRooms, routePrefix } from './compose-admin.ts'
 import { composeDetection, observeEntry, type WatchedDetection } from './compose-detection.ts'
 import { composeMeshState } from './compose-mesh.ts'
+import { connectionsMax, openDiskWatch } from './compose-observe.ts'
 import { installDefaultPolicies } from './compose-policies.ts'
 import { composeRooms, type EntryFeed } from './compose-rooms.ts'
 import {
@@ -86,6 +87,8 @@ export async function openFabric(around: Surroundings): Promise<Fabric> {
   const stores = await openStores(around, () => origin)
   closers.push({ name: 'stores', boundMs: storesCloseMs, close: () => stores.close() })
   try {
+    const disk = await openDiskWatch(around)
+    closers.push({ name: 'disk', close: () => disk.close() })
     const parts = composeParts(around, stores, () => origin)
     closers.push({ name: 'upstream', close: () => parts.close() })
     const gateway = await openListener(around, stores, parts)
@@ -259,7 +262,7 @@ async function openListener(around: Surroundings, stores: Stores, parts: Parts):
     requestMemoryBytesMax: limits.requestMemoryBytes,
     authorities: authoritiesOf(around),
     identify: (presented) => identify(presented, 'gateway', parts.rooms),
-    connectionsMax: limits.connections,
+    connectionsMax: await connectionsMax(around),
     surfaces: parts.surfaces,
     publicSurfaces: publicSurfaces({
       trust: () => trustDocument(stores),

@@ -1,3 +1,4 @@
+import { tmpdir } from 'node:os'
 import { describe, expect, test, vi } from 'vitest'
 import { type EndingParts, watchEnding } from './ending.ts'
 import { Failure } from './failure.ts'
@@ -12,6 +13,7 @@ function watched() {
   return { parts, ending: watchEnding(parts) }
 }
 
+const dataDir = tmpdir()
 const full = new Failure('broken', 'the disk is full', 'free space')
 
 describe('a fatal error', () => {
@@ -97,7 +99,7 @@ describe('a fault of the machine', () => {
     ['database disk image is malformed', 'a database is damaged'],
     ['database is locked', 'another process holds a database'],
   ])('%s says what to do', (text, means) => {
-    const failure = brokenFailure('the ledger cannot record', new Error(text))
+    const failure = brokenFailure({ what: 'the ledger cannot record', dataDir }, new Error(text))
     expect(failure.exit).toBe('broken')
     expect(failure.message).toBe(`the ledger cannot record: ${means} (${text})`)
     expect(failure.next).not.toBe('')
@@ -105,12 +107,14 @@ describe('a fault of the machine', () => {
 
   test('is found behind the error that reports it', () => {
     const cause = new Error('the channel store failed', { cause: new Error('disk I/O error') })
-    expect(brokenFailure('the channels cannot be kept', cause).next).toContain('look at the disk')
+    expect(brokenFailure({ what: 'the channels cannot be kept', dataDir }, cause).next).toContain(
+      'look at the disk',
+    )
   })
 
   test('is not blamed for an error of ours, which keeps its stack', () => {
     const error = new TypeError('x is not a function')
-    expect(machineFailure('broken', 'y', error)).toBeNull()
-    expect(brokenFailure('y', error).message).toContain('ending.test.ts')
+    expect(machineFailure('broken', { what: 'y', dataDir }, error)).toBeNull()
+    expect(brokenFailure({ what: 'y', dataDir }, error).message).toContain('ending.test.ts')
   })
 })

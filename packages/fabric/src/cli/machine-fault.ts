@@ -1,3 +1,4 @@
+import { accessSync, constants, statfsSync } from 'node:fs'
 import { type ExitName } from './exit-codes.ts'
 import { Failure } from './failure.ts'
 
@@ -57,14 +58,42 @@ const machineFaults: readonly {
   },
 ]
 
+export interface WhatFailed {
+  readonly what: string
+  readonly dataDir: string
+}
+
 /** A Failure that says what the operator can do about the machine; null for any other error. */
-export function machineFailure(exit: ExitName, what: string, cause: unknown): Failure | null {
+export function machineFailure(
+  exit: ExitName,
+  { what, dataDir }: WhatFailed,
+  cause: unknown,
+): Failure | null {
   const text = textOf(cause)
-  const fault = machineFaults.find(({ says }) => says.test(text))
+  const seen = machineFaults.some(({ says }) => says.test(text)) || ofDatabase.test(text)
+  const known = seen ? `${folderFault(dataDir)} ${text}` : text
+  const fault = machineFaults.find(({ says }) => says.test(known))
   return fault === undefined
     ? null
     : new Failure(exit, `${what}: ${fault.means} (${text})`, fault.next)
 }
+
+/** SQLite has these few words for a full disk and for a read-only one as well. */
+const ofDatabase = /unable to open database file/
+
+/** The code of what can be seen to be wrong with the folder itself, or nothing. */
+function folderFault(dataDir: string): string {
+  try {
+    accessSync(dataDir, constants.W_OK)
+    const { bavail, bsize } = statfsSync(dataDir)
+    return bavail * bsize < fullBytes ? 'ENOSPC' : ''
+  } catch (error) {
+    return error instanceof Error && 'code' in error && error.code === 'EROFS' ? 'EROFS' : ''
+  }
+}
+
+/** Less than one write of a database takes. */
+const fullBytes = 1024 * 1024
 
 /** The messages of an error and of its causes. */
 function textOf(error: unknown): string {
@@ -79,10 +108,10 @@ function textOf(error: unknown): string {
 }
 
 /** Why a running server has to end. What the machine is not to blame for keeps its stack. */
-export function brokenFailure(what: string, cause: unknown): Failure {
-  const known = machineFailure('broken', what, cause)
+export function brokenFailure(failed: WhatFailed, cause: unknown): Failure {
+  const known = machineFailure('broken', failed, cause)
   if (known !== null) return known
   const text = cause instanceof Error ? (cause.stack ?? cause.message) : String(cause)
   const next = 'start again, and please report the text above'
-  return new Failure('broken', `${what}: ${text}`, next)
+  return new Failure('broken', `${failed.what}: ${text}`, next)
 }

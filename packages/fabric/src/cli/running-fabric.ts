@@ -75,9 +75,9 @@ export async function startFabric(
     clock,
     random,
     log: (event, facts = {}) => log(event, facts),
-    onFatal: (reason, cause) => onFatal(brokenFailure(reason, cause)),
+    onFatal: (reason, cause) => onFatal(brokenFailure({ what: reason, dataDir }, cause)),
   })
-  const fabric = await opening.catch((error: unknown) => Promise.reject(notStarted(error)))
+  const fabric = await opening.catch((error: unknown) => Promise.reject(notStarted(error, dataDir)))
   try {
     const rootFile = join(dataDir, DATA_FILES.root)
     await replaceFile(rootFile, fabric.rootPem)
@@ -110,8 +110,12 @@ export async function startFabric(
 }
 
 /** Keys, policies, ledger, port: whatever is wrong with them says so in its own words. */
-function notStarted(error: unknown): Error {
-  const machine = machineFailure('unreachable', 'the fabric did not start', error)
+function notStarted(error: unknown, dataDir: string): Error {
+  const machine = machineFailure(
+    'unreachable',
+    { what: 'the fabric did not start', dataDir },
+    error,
+  )
   const known = toFailure(error)
   // A mistake of ours keeps its stack.
   const isOurs = error instanceof TypeError || error instanceof ReferenceError

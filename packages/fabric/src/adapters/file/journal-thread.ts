@@ -23,10 +23,12 @@ interface Waiting {
  * pool each of them would wait for the event loop to ask for the next one, twice as long as the disk
  * needs on a busy server.
  */
-export function startJournalThread(places: JournalPlaces): LedgerJournal {
-  const thread = new JournalThread(
-    startWorker(new URL('./journal-worker.ts', import.meta.url), 'ledger-journal', places),
-  )
+export function startJournalThread(
+  places: JournalPlaces,
+  onFail: (cause: Error) => void = () => undefined,
+): LedgerJournal {
+  const file = new URL('./journal-worker.ts', import.meta.url)
+  const thread = new JournalThread(startWorker(file, 'ledger-journal', places), onFail)
   return {
     wal: {
       async replay(visit) {
@@ -52,10 +54,12 @@ class JournalThread {
   readonly #worker: Worker
   /** Unanswered calls, oldest first. */
   readonly #waiting: Waiting[] = []
+  readonly #onFail: (cause: Error) => void
   #ended: Error | null = null
 
-  constructor(worker: Worker) {
+  constructor(worker: Worker, onFail: (cause: Error) => void) {
     this.#worker = worker
+    this.#onFail = onFail
     worker.on('message', (reply: JournalReply) => this.#settle(reply))
     worker.on('error', (cause: Error) => this.#end(cause))
     worker.on('exit', () => this.#end(new Error('the thread of the ledger ended')))
@@ -90,8 +94,10 @@ class JournalThread {
   }
 
   #end(cause: Error): void {
+    const isExpected = this.#ended !== null
     this.#ended ??= cause
     for (const { reject } of this.#waiting.splice(0)) reject(cause)
+    if (!isExpected) this.#onFail(cause)
   }
 }
 

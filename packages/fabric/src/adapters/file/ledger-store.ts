@@ -16,6 +16,8 @@ export interface FileLedgerOptions {
   readonly files?: FileLayer
   /** Opens what commits pass; by default a thread on the machine's files, or `files` where given. */
   readonly journal?: (places: JournalPlaces) => LedgerJournal
+  /** The thread that commits ended by itself; called once, also where nothing is being written. */
+  readonly onFail?: (cause: Error) => void
   /** Takes an exclusive lock on a path, or throws. */
   readonly lock?: (path: string) => Unlock
 }
@@ -38,7 +40,7 @@ export async function openFileLedgerStore(options: FileLedgerOptions): Promise<L
     throw cause
   }
   const places = { walDirectory: `${directory}/wal`, headDirectory }
-  const { wal, heads, commit, close } = (options.journal ?? journalOn(options.files))(places)
+  const { wal, heads, commit, close } = (options.journal ?? journalOn(options))(places)
   return {
     wal,
     heads,
@@ -57,8 +59,13 @@ export async function openFileLedgerStore(options: FileLedgerOptions): Promise<L
   }
 }
 
-function journalOn(files: FileLayer | undefined): (places: JournalPlaces) => LedgerJournal {
-  return files === undefined ? startJournalThread : (places) => openJournal(files, places)
+function journalOn({
+  files,
+  onFail = () => undefined,
+}: FileLedgerOptions): (places: JournalPlaces) => LedgerJournal {
+  return files === undefined
+    ? (places) => startJournalThread(places, onFail)
+    : (places) => openJournal(files, places)
 }
 
 /** The name is durable on resolve, also where a process that died had made it. */

@@ -81,8 +81,8 @@ async function runConnector(context: CliContext, options: ConnectOptions): Promi
         output.note(legible([formatTime(clock.now()), event, ...pairs].join(' ')))
       },
     }).finally(() => progress.stop())
-    showConnected({ ...connector, name: identity.name, spiffeId: identity.spiffeId }, output)
     ending.acceptSignals(graceMs, () => output.note('\nStopping; once more to stop at once.'))
+    showConnected({ ...connector, name: identity.name, spiffeId: identity.spiffeId }, output)
     await untilAborted(ending.signal)
     const faults = await connector.close(ending.isFatal ? 0 : graceMs)
     if (faults.length > 0) context.end('cut')

@@ -1,0 +1,14 @@
+import { expect, test } from 'vitest'
+import { fittingConnections, openFiles, openFilesMax } from './open-files.ts'
+
+test('connections leave the files that the stores need', () => {
+  expect(fittingConnections(4096, 1_048_576)).toBe(4096)
+  expect(fittingConnections(4096, 1024)).toBe(448)
+  expect(fittingConnections(4096, 64)).toBe(1)
+  expect(fittingConnections(4096, null)).toBe(4096)
+})
+
+test.runIf(process.platform === 'linux')('the system says how many files there are', async () => {
+  expect(await openFilesMax()).toBeGreaterThan(0)
+  expect(await openFiles()).toBeGreaterThan(2)
+})

@@ -1,0 +1,27 @@
+import { readdir, readFile } from 'node:fs/promises'
+
+/** How many files and sockets this process may have open; null where the system does not say. */
+export async function openFilesMax(): Promise<number | null> {
+  const text = await readFile('/proc/self/limits', 'utf8').catch(() => '')
+  const found = /^Max open files\s+(\d+)/m.exec(text)?.[1]
+  return found === undefined ? null : Number(found)
+}
+
+export async function openFiles(): Promise<number | null> {
+  const names = await readdir('/proc/self/fd').catch(() => null)
+  // One of them is the folder that was just read.
+  return names === null ? null : names.length - 1
+}
+
+/** For files of the stores, threads, and connections to receivers that no caller waits for. */
+const reserved = 128
+
+/**
+ * The connections that can be accepted: each may need a second descriptor, for the receiver. Without
+ * this bound a flood of connections takes the descriptors that the ledger needs for its next file,
+ * and ends the process.
+ */
+export function fittingConnections(asked: number, filesMax: number | null): number {
+  if (filesMax === null) return asked
+  return Math.max(1, Math.min(asked, Math.floor((filesMax - reserved) / 2)))
+}

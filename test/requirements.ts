@@ -190,6 +190,8 @@ export const REQUIREMENTS = {
       'session-of-another-caller',
       'nameless-tool',
       'lookalike-member',
+      'lax-call',
+      'spelled-agent-card',
     ],
   },
   'authorize:task-owner': {
@@ -198,6 +200,13 @@ export const REQUIREMENTS = {
     on: ['gateway', 'mesh'],
     notOn: { queue: 'the fabric cannot read sealed operations' },
     lies: ['task-of-another'],
+  },
+  'authorize:lax-reader': {
+    promise:
+      'What a lax reader could take for an A2A or MCP call passes as that call, or not at all.',
+    on: ['gateway', 'mesh'],
+    notOn: { queue: 'the fabric cannot read sealed operations' },
+    lies: ['lax-call'],
   },
   'authorize:reload': {
     promise: 'A policy set is replaced whole or not at all, and a broken one changes nothing.',
@@ -232,6 +241,12 @@ export const REQUIREMENTS = {
     on: ['gateway', 'mesh'],
     notOn: { queue: 'the sender masks before it seals' },
     lies: ['hidden-card-number', 'secret-outside-the-body'],
+  },
+  'inspect:charset': {
+    promise: 'A body is inspected as the text that its receiver decodes, or does not pass.',
+    on: ['gateway', 'mesh'],
+    notOn: { queue: 'the fabric cannot read sealed content' },
+    lies: ['other-charset'],
   },
   'inspect:block': {
     promise: 'A message with data that policy blocks is not delivered.',
@@ -348,6 +363,12 @@ export const REQUIREMENTS = {
     on: ['gateway', 'mesh'],
     notOn: { queue: 'sealed bytes are passed on unread' },
     lies: ['smuggled-request', 'duplicate-security-header', 'chunk-extension'],
+  },
+  'deliver:cards': {
+    promise: 'An agent card that passes leads through the fabric and states its security.',
+    on: ['gateway', 'mesh'],
+    notOn: { queue: 'agents on a channel publish no card' },
+    lies: ['spelled-agent-card'],
   },
   'deliver:hop-by-hop': {
     promise: 'Hop-by-hop fields and the fields they name end here, in both directions.',

@@ -101,9 +101,6 @@ const thefts: Readonly<Record<string, (created: Created) => Draft>> = {
     ...{ to: 'echo', method: 'GET', path: `/v1/tasks/${task}`, body: null },
     headers: [['MCP-Protocol-Version', '2025-11-25']],
   }),
-  'behind another call': ({ task }) => ({
-    ...{ to: 'echo', path: `/v1/tasks/${task}:cancel`, body: rpc('ping') },
-  }),
   'by sending over plain HTTP': ({ task }) => ({
     ...{ to: 'echo', path: '/v1/message:send' },
     body: JSON.stringify({ message: { taskId: task } }),

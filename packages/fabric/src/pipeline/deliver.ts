@@ -15,7 +15,12 @@ import {
   withheld,
 } from './delivery.ts'
 import type { InspectRoom } from './inspect.ts'
-import { inspectFields } from './inspect-fields.ts'
+import {
+  inspectFields,
+  inspectSignature,
+  withContentType,
+  withoutForeignDigest,
+} from './inspect-fields.ts'
 import type { Quota } from './quota.ts'
 import { recheck } from './recheck.ts'
 import { type Intended, maskedSummary } from './record.ts'
@@ -143,11 +148,13 @@ async function check(
     const { body, headers } = delivered
     return new Answered(intended, delivered, { body, headers, facts, findings: [] })
   }
-  const head = inspectFields(delivered.headers, obligations, room.redactor)
-  const { fields: headers } = head
+  const inSignature = signed === null ? null : inspectSignature(signed, obligations, room.redactor)
+  if (inSignature !== null) return new Refusal('RESPONSE_REJECTED', inSignature)
+  const own = withoutForeignDigest(delivered.headers, digest)
+  const head = inspectFields(own, obligations, room.redactor)
   if (!(delivered.body instanceof Uint8Array)) {
-    const { body } = delivered
-    return new Answered(intended, delivered, { body, headers, facts, findings: head.findings })
+    const checked = { body: delivered.body, headers: head.fields, facts, findings: head.findings }
+    return new Answered(intended, delivered, checked)
   }
   const rewritten = delivered.rewrite?.(delivered.body) ?? delivered.body
   if (rewritten instanceof Refusal) return rewritten
@@ -161,6 +168,7 @@ async function check(
       digest !== null && redacted.body === delivered.body ? digest : sha256(redacted.body),
     'response.masked': maskedSummary(findings),
   }
+  const headers = withContentType(head.fields, redacted.contentType)
   const checked = { body: redacted.body, headers, findings, facts: { ...facts, ...forwarded } }
   return new Answered(intended, delivered, checked)
 }

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { Refusal } from '../lib/refusal.ts'
 import { createRedactor } from '../redaction/create-redactor.ts'
-import { inspectFields, inspectPath, maskFrame } from './inspect-fields.ts'
+import { inspectFields, inspectPath, inspectSignature, maskFrame } from './inspect-fields.ts'
 
 const redactor = createRedactor({ hashKey: new Uint8Array(32) })
 const card = '4111111111111111'
@@ -20,14 +20,54 @@ test.each([masked, blocked])('a field with what policy names is left out: %j', (
   expect(kept.findings.map(({ path }) => path)).toEqual(['header x-request-id', 'header etag'])
 })
 
-test('fields that only machines read stay, and so does everything that no policy names', () => {
+test('what machines make up stays, and so does everything that no policy names', () => {
   const fields = [
-    ['mcp-session-id', card],
-    ['traceparent', card],
+    ['mcp-session-id', '41111111-1111-4111-8111-111111111111'],
+    ['traceparent', '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'],
   ] as const
   expect(inspectFields(fields, masked, redactor).fields).toBe(fields)
   const worded = [['x-request-id', card]] as const
   expect(inspectFields(worded, nothing, redactor).fields).toBe(worded)
+})
+
+test.each([
+  ['mcp-session-id', card],
+  ['traceparent', card],
+  ['tracestate', `a=${card}`],
+  ['accept', `text/plain;x=${card}`],
+  ['mcp-name', `=?base64?${Buffer.from(card).toString('base64')}?=`],
+  ['mcp-param-a', `=?base64?${Buffer.from(card).toString('base64')}?=`],
+])('the field %s is no place for a card: %s', (name, value) => {
+  expect(inspectFields([[name, value]], masked, redactor).fields).toEqual([])
+})
+
+test.each([
+  ['user-agent', 'Mozilla/5.0 \u00e9'],
+  ['x-request-id', '=?utf-8?Q?=34=31=31=31?='],
+  ['mcp-param-a', '=?base64?gA==?='],
+  ['mcp-param-a', '=?base64?NB?='],
+  ['mcp-param-a', '=?base64?AA==?='],
+  ['traceparent', '00-zz'],
+])('the field %s of %j, which readers decode in different ways, is left out', (name, value) => {
+  expect(inspectFields([[name, value]], nothing, redactor).fields).toEqual([])
+})
+
+test('a type with a finding in its parameters keeps its essence', () => {
+  const fields = [['content-type', `text/plain; charset=utf-8; x=${card}`]] as const
+  const kept = inspectFields(fields, masked, redactor)
+  expect(kept.fields).toEqual([['content-type', 'text/plain']])
+  expect(kept.findings.map(({ path }) => path)).toEqual(['header content-type'])
+})
+
+test('a signature is no place for a card: neither its nonce nor the names that it covers', () => {
+  const components = ['"@method"', '"@path"']
+  const drawn = '4bf92f3577b34da6a3ce929d0e0e4736'
+  const inspected = (names: readonly string[], nonce: string | null) =>
+    inspectSignature({ components: names, nonce }, masked, redactor)
+  expect(inspected(components, drawn)).toBeNull()
+  expect(inspected(components, null)).toBeNull()
+  expect(inspected(components, card)).toContain('card')
+  expect(inspected([...components, `"x-${card}"`], drawn)).toContain('card')
 })
 
 test.each([

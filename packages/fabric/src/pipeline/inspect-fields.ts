@@ -1,4 +1,11 @@
-import { parseUtf8, utf8 } from '@countersign/protocol'
+import {
+  controlAt,
+  formatContentDigest,
+  parseBase64,
+  parseUtf8,
+  type SignedMessage,
+  utf8,
+} from '@countersign/protocol'
 import { Refusal } from '../lib/refusal.ts'
 import type { Finding, RedactionOrder, Redactor } from '../redaction/redactor.ts'
 
@@ -9,17 +16,12 @@ export interface InspectedFields {
   readonly findings: readonly Finding[]
 }
 
-/** Machines make these up; nobody's words are in them, and without them nothing works. */
-const opaqueNames: ReadonlySet<string> = new Set([
-  'accept',
+/** Computed here or checked against the body, and rebuilt from one form. */
+const rebuiltNames: ReadonlySet<string> = new Set([
   'content-digest',
   'content-length',
-  'content-type',
-  'mcp-session-id',
   'signature',
   'signature-input',
-  'traceparent',
-  'tracestate',
 ])
 
 /** Fields that repeat arguments of a call under the argument's name (MCP 2026-07-28). */
@@ -28,36 +30,65 @@ const argumentPrefix = 'mcp-param-'
 /**
  * Leaves out every field in which something is found that policy masks or blocks. A head has no
  * place for a marker that both ends would understand, and a field that nobody sees harms nobody.
+ * Left out as well is what readers do not decode alike: bytes beyond ASCII, encoded words.
  */
 export function inspectFields(
   fields: Fields,
   order: RedactionOrder,
   redactor: Redactor,
 ): InspectedFields {
-  const worded = fields.filter(([name]) => !opaqueNames.has(name))
-  // One look at all of them, with bytes between them that join nothing, spares the usual head a look
-  // at each; a field with names in it has to be read as a whole.
-  const text = worded.map(([, value]) => value).join('\0')
+  const plain = fields.every(isPlain) ? fields : fields.filter(isPlain)
+  const worded = plain.filter(isWorded)
+  // One look at all of them spares the usual head a look at each: what two values make together is
+  // looked for again in each alone. A field with names in it has to be read as a whole.
+  const text = worded.map(([, value]) => value).join('\n\n')
   const isClean = !worded.some(hasNames) && found(text, order, redactor).length === 0
-  if (isClean) return { fields, findings: [] }
+  if (isClean) return { fields: plain, findings: [] }
   const findings: Finding[] = []
-  const kept = fields.filter((field) => {
-    if (opaqueNames.has(field[0])) return true
+  const kept = plain.flatMap((field): Fields => {
+    if (!isWorded(field)) return [field]
     const here = findingsOf(field, order, redactor)
     findings.push(...here)
-    return here.length === 0
+    return here.length === 0 ? [field] : withoutParameters(field)
   })
   return { fields: kept, findings }
 }
 
+/** What machines make up, so that no number is meant by it: a UUID, or hexadecimal of that length. */
+const machineId =
+  /^(?:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{32,128})$/i
+/** Trace Context, level 1, section 3.2. */
+const traceParent = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/
+
+function isWorded([name, value]: Fields[number]): boolean {
+  if (rebuiltNames.has(name)) return false
+  if (name === 'mcp-session-id') return !machineId.test(value)
+  return true
+}
+
+/** `=?base64?…?=` is MCP's, and is decoded before it is inspected. */
+function isPlain([name, value]: Fields[number]): boolean {
+  if (/[^\t\x20-\x7e]/.test(value)) return false
+  if (name === 'traceparent') return traceParent.test(value)
+  return !value.includes('=?') || (name.startsWith('mcp-') && decodeMirrored(value) !== null)
+}
+
+/** A body without its type would be read as something else; its parameters say nothing about that. */
+function withoutParameters([name, value]: Fields[number]): Fields {
+  if (name !== 'content-type') return []
+  const [essence = ''] = value.split(';', 1)
+  return [[name, essence.trim()]]
+}
+
 const hasNames = ([name, value]: Fields[number]): boolean =>
-  name.startsWith(argumentPrefix) || /^\s*[[{]/.test(value)
+  name.startsWith('mcp-') || /^\s*[[{]/.test(value)
 
 function findingsOf(
-  [name, value]: Fields[number],
+  [name, given]: Fields[number],
   order: RedactionOrder,
   redactor: Redactor,
 ): readonly Finding[] {
+  const value = name.startsWith('mcp-') ? (decodeMirrored(given) ?? given) : given
   if (!name.startsWith(argumentPrefix)) {
     return found(value, order, redactor).map((finding) => ({ ...finding, path: `header ${name}` }))
   }
@@ -70,6 +101,51 @@ function findingsOf(
   const shown = inName[0] === undefined ? argument : `[${inName[0].dataClass.toUpperCase()}]`
   const path = `header ${argumentPrefix}${shown}`
   return [...inName, ...inValue, ...byName].map((finding) => ({ ...finding, path }))
+}
+
+/**
+ * MCP 2026-07-28: values outside safe ASCII travel as `=?base64?…?=`. Null for one that decoders
+ * would not agree on: other base64, bytes that are not UTF-8, control characters.
+ */
+export function decodeMirrored(value: string): string | null {
+  const match = /^=\?base64\?(.*)\?=$/.exec(value)
+  if (match === null) return value.startsWith('=?') ? null : value
+  const bytes = parseBase64(match[1] ?? '')
+  if (bytes === null || controlAt(bytes) >= 0) return null
+  try {
+    return parseUtf8(bytes)
+  } catch {
+    return null
+  }
+}
+
+/** The fields of a body that was decoded to `contentType`; as they are where it is undefined. */
+export function withContentType(fields: Fields, contentType: string | undefined): Fields {
+  if (contentType === undefined) return fields
+  const rest = fields.filter(([name]) => name !== 'content-type')
+  return contentType === '' ? rest : [...rest, ['content-type', contentType]]
+}
+
+/**
+ * What the signer chose freely in a signature that is handed on: the names that it covers and its
+ * nonce. A signature cannot lose a part, so what is found there stops the message.
+ */
+export function inspectSignature(
+  { components, nonce }: Pick<SignedMessage, 'components' | 'nonce'>,
+  order: RedactionOrder,
+  redactor: Redactor,
+): string | null {
+  const drawn = nonce === null || machineId.test(nonce) ? '' : nonce
+  const [finding] = found(`${components.join('\n')}\n${drawn}`, order, redactor)
+  if (finding === undefined) return null
+  return `${finding.dataClass} (${finding.detector}) in the parameters of the signature`
+}
+
+/** The fields without a digest that is not that of the body; null where the body is a stream. */
+export function withoutForeignDigest(fields: Fields, digest: Uint8Array | null): Fields {
+  const own = digest === null ? null : formatContentDigest(digest)
+  const isForeign = ([name, value]: Fields[number]) => name === 'content-digest' && value !== own
+  return fields.some(isForeign) ? fields.filter((field) => !isForeign(field)) : fields
 }
 
 /** A path means something to its receiver as a whole: what may not be in it refuses the request. */

@@ -2,7 +2,13 @@ import { Refusal } from '../lib/refusal.ts'
 import { sha256 } from '../lib/sha256.ts'
 import type { Finding, Redactor } from '../redaction/redactor.ts'
 import { type Authorized, PolicyRefusal } from './authorize.ts'
-import { type Fields, inspectFields, inspectPath } from './inspect-fields.ts'
+import {
+  type Fields,
+  inspectFields,
+  inspectPath,
+  inspectSignature,
+  withContentType,
+} from './inspect-fields.ts'
 
 /** What the stage asks of redaction. Sealed messages have their own, which reads no plaintext. */
 export interface InspectRoom {
@@ -60,7 +66,7 @@ export function inspect(authorized: Authorized, room: InspectRoom): Inspected | 
 }
 
 function inspectMessage(authorized: Authorized, room: InspectRoom): Inspected | Refusal {
-  const { message, target } = authorized.authenticated.arrival
+  const { message, target, signature } = authorized.authenticated.arrival
   const { mask, block } = authorized.decision.obligations
   // The fabric holds no key for a sealed message. Its sender masked before sealing and says so in
   // the signed labels, on which policy has just decided; what cannot be honoured is refused.
@@ -73,9 +79,13 @@ function inspectMessage(authorized: Authorized, room: InspectRoom): Inspected | 
   const order = { mask, block }
   const inPath = inspectPath(message.path, order, room.redactor)
   if (inPath !== null) return inPath
+  const inSignature =
+    signature === null ? null : inspectSignature(signature.signed, order, room.redactor)
+  if (inSignature !== null) return new Refusal('CONTENT_BLOCKED', inSignature)
   const head = inspectFields(message.headers, order, room.redactor)
   const redacted = room.redactor.redact(message.body, message.contentType, order)
   if (redacted instanceof Refusal) return redacted
   const findings = [...head.findings, ...redacted.findings]
-  return new Inspected(authorized, { body: redacted.body, headers: head.fields, findings })
+  const headers = withContentType(head.fields, redacted.contentType)
+  return new Inspected(authorized, { body: redacted.body, headers, findings })
 }

@@ -8,6 +8,7 @@ export const URL_SAFE = 8
 export const STANDARD = 16
 /** Bytes that start an escape: `%`, `\`, `&`. */
 export const ESCAPE = 32
+/** Bytes beyond ASCII, and DEL. A survey counts other control characters among them. */
 export const NON_ASCII = 64
 /** What a domain name or the local part of an address may hold besides letters and digits. */
 export const MAIL_PUNCTUATION = 128
@@ -25,7 +26,7 @@ function buildKinds(): Uint8Array {
     if (byte >= 0x30 && byte <= 0x39) kinds[byte] = DIGIT
     else if (byte >= 0x41 && byte <= 0x5a) kinds[byte] = UPPER
     else if (byte >= 0x61 && byte <= 0x7a) kinds[byte] = LOWER
-    else if (byte >= 0x80) kinds[byte] = NON_ASCII
+    else if (byte >= 0x7f) kinds[byte] = NON_ASCII
   }
   const add = (text: string, bit: number): void => {
     for (const character of text) {

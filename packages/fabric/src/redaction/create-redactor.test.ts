@@ -150,7 +150,7 @@ describe('what cannot be inspected is refused', () => {
     'application/xml',
     'text/event-stream',
     'application/json; charset=utf-16',
-    'text/plain; charset=iso-8859-1',
+    'text/plain; charset=iso-8859-2',
     'text/',
     'json',
     'application/+json',

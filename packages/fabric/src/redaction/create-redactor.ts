@@ -1,13 +1,13 @@
-import { isUtf8 } from 'node:buffer'
 import { createSecretKey, type KeyObject } from 'node:crypto'
 import { overLimit } from '../lib/limits.ts'
 import { Refusal } from '../lib/refusal.ts'
 import { NO_CONTEXT } from './context.ts'
+import { decodeBody } from './decode-body.ts'
 import { inspectForm } from './inspect-form.ts'
 import { inspectJson, inspectNested } from './inspect-json.ts'
 import { type Cut, Inspection, type LeafPlace, planCuts, TooManyFindings } from './inspection.ts'
 import { JsonFault } from './json-string.ts'
-import { type Reading, readingOf, readingOfUntyped } from './media-type.ts'
+import { bodyFormOf, bodyFormOfUntyped, type Reading } from './media-type.ts'
 import { OPERATORS_DEFAULT, type Operator } from './operators.ts'
 import {
   type DataClass,
@@ -64,29 +64,34 @@ function redact(
   message: { body: Uint8Array; contentType: string },
   order: RedactionOrder,
 ): Redacted | Refusal {
-  const { body, contentType } = message
+  const { body: given, contentType } = message
   const unknown = [...order.mask, ...order.block].find((name) => !isDataClass(name))
   // A class that nobody can detect would pass unmasked; policy asked for more than we can do.
   if (unknown !== undefined) return new Refusal('UNDECIDED', `data class ${unknown} is unknown`)
-  if (body.length === 0) return { body, findings: [] }
-  if (body.length > settings.limits.bodyBytesMax) {
+  if (given.length === 0) return { body: given, findings: [] }
+  if (given.length > settings.limits.bodyBytesMax) {
     const limit = {
       name: 'inspect.bodyBytes',
       value: settings.limits.bodyBytesMax,
       unit: 'bytes',
     } as const
-    return overLimit('MESSAGE_TOO_LARGE', limit, `${body.length} bytes`)
+    return overLimit('MESSAGE_TOO_LARGE', limit, `${given.length} bytes`)
   }
-  const reading = contentType === '' ? readingOfUntyped(body) : readingOf(contentType)
-  if (reading === null) {
+  const form = contentType === '' ? bodyFormOfUntyped(given) : bodyFormOf(contentType)
+  if (form === null) {
     return new Refusal('CONTENT_UNSUPPORTED', 'no detector reads this media type')
   }
-  if (!isUtf8(body)) return new Refusal('MESSAGE_MALFORMED', 'the body is not UTF-8')
+  const body = decodeBody(given, form)
+  if (body instanceof Refusal) return body
   const mask = new Set(order.mask.filter(isDataClass))
   const { findingsMax } = settings.limits
   const inspection = new Inspection({ ...settings, body, mask, findingsMax })
-  const refusal = inspect(body, reading, { inspection, limits: settings.limits })
-  return refusal ?? conclude(body, reading, { inspection, order })
+  const refusal = inspect(body, form.reading, { inspection, limits: settings.limits })
+  const redacted = refusal ?? conclude(body, form.reading, { inspection, order })
+  // What was decoded leaves as UTF-8, and says so: the receiver reads what was inspected.
+  return redacted instanceof Refusal || body === given
+    ? redacted
+    : { ...redacted, contentType: form.essence === '' ? '' : `${form.essence}; charset=utf-8` }
 }
 
 function inspect(

@@ -1,3 +1,4 @@
+import { isControlByte } from '@countersign/protocol'
 import { Decoded, originOf } from './decode.ts'
 import { numberForms } from './number-forms.ts'
 import type { View } from './view.ts'
@@ -25,11 +26,13 @@ function buildFolded(): Map<number, number> {
 }
 
 /**
- * Code points that show nothing or only something around their neighbour: zero-width marks, direction
- * controls, variation selectors, tags, fillers, combining marks such as strokes and keycaps.
+ * Code points that show nothing or only something around their neighbour: control characters,
+ * zero-width marks, direction controls, variation selectors, tags, fillers, combining marks such as
+ * strokes and keycaps.
  */
 function isInvisible(code: number): boolean {
   return (
+    (code >= 0x80 && code <= 0x9f) ||
     code === 0xad ||
     (code >= 0x0300 && code <= 0x036f) ||
     code === 0x061c ||
@@ -67,7 +70,9 @@ export function fold(view: View): View | null {
   for (let i = from; i < to; ) {
     const lead = bytes[i] as number
     if (lead < 0x80) {
-      folded.add(lead, originOf(view, i))
+      // `\u0000` between two digits: some receivers drop it, others show nothing.
+      if (isControlByte(lead)) changed = true
+      else folded.add(lead, originOf(view, i))
       i++
       continue
     }

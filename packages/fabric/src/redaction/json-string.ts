@@ -23,7 +23,8 @@ export interface JsonString {
  * `seen` what its bytes are. Throws `JsonFault` where it is not a string.
  *
  * `\n` and its kin stand for bytes that no keyword holds, so a survey that starts afresh after them
- * misses nothing. `\u` and `\/` may stand for any: then `seen` counts as having escapes.
+ * misses nothing. `\u` and `\/` may stand for any, and `\b` and `\f` for nothing that is seen: then
+ * `seen` counts as having escapes.
  */
 export function readJsonString(bytes: Uint8Array, from: number, seen: Survey): number {
   let at = from
@@ -36,10 +37,13 @@ export function readJsonString(bytes: Uint8Array, from: number, seen: Survey): n
     const letter = bytes[at + 1]
     if (letter !== 0x6e && letter !== 0x72) seen.openRun = 0
     // A backslash in the value may start an escape of another kind; the view decides.
-    if (letter === 0x75 || letter === 0x2f || letter === 0x5c) seen.kinds |= ESCAPE
+    if (MAY_HIDE.has(letter)) seen.kinds |= ESCAPE
     at = afterEscape(bytes, at)
   }
 }
+
+/** u, /, \, b, f */
+const MAY_HIDE: ReadonlySet<number | undefined> = new Set([0x75, 0x2f, 0x5c, 0x62, 0x66])
 
 /** The offset after the escape at `at`; a surrogate must be one of a pair (RFC 7493, section 2.1). */
 function afterEscape(bytes: Uint8Array, at: number): number {

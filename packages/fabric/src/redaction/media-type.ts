@@ -1,34 +1,60 @@
+import { isJsonEssence, parseMediaType } from '@countersign/protocol'
 import { afterWhiteSpace } from './json-white-space.ts'
 
-/** How a body of some media type is read, or null for one that cannot be inspected. */
+/** How a body of some media type is read. */
 export type Reading = 'json' | 'text' | 'form'
 
+/** The charsets whose text is inspected; all of them hold ASCII as it is. */
+export type Charset = 'utf-8' | 'us-ascii' | 'iso-8859-1' | 'windows-1252'
+
+export interface BodyForm {
+  readonly reading: Reading
+  readonly charset: Charset
+  /** `type/subtype`, in lower case; empty for a body without a media type. */
+  readonly essence: string
+}
+
+/** Every label under which common readers know these charsets alike (IANA, WHATWG Encoding). */
+const charsets: ReadonlyMap<string, Charset> = new Map([
+  ['utf-8', 'utf-8'],
+  ['utf8', 'utf-8'],
+  ['us-ascii', 'us-ascii'],
+  ['ascii', 'us-ascii'],
+  ['iso-8859-1', 'iso-8859-1'],
+  ['iso8859-1', 'iso-8859-1'],
+  ['latin1', 'iso-8859-1'],
+  ['windows-1252', 'windows-1252'],
+  ['cp1252', 'windows-1252'],
+])
+
+const textForm = /^text\/[a-z0-9.!#$&^_+-]{1,100}$/
+const formEssence = 'application/x-www-form-urlencoded'
+
 /**
- * RFC 9110, section 8.3.1. Only UTF-8 (and ASCII, which it contains) can be inspected: in another
- * charset the receiver would read other characters than the detectors did. Events of a stream are
- * handed over one by one by whoever reads the stream, as the media type of their data.
+ * How content of this type is read, or null where it cannot be inspected. In a charset that is not
+ * in the table the receiver would read other characters than the detectors did. JSON is UTF-8 (RFC
+ * 8259, section 8.1) and so is a form (WHATWG URL, section 5). Events of a stream are handed over
+ * one by one, as the media type of their data.
  */
-export function readingOf(contentType: string): Reading | null {
-  const [essence = '', ...parameters] = contentType.split(';')
-  for (const parameter of parameters) {
-    const [name = '', value = ''] = parameter.split('=')
-    if (name.trim().toLowerCase() !== 'charset') continue
-    const charset = value.trim().replaceAll('"', '').toLowerCase()
-    if (charset !== 'utf-8' && charset !== 'utf8' && charset !== 'us-ascii') return null
+export function bodyFormOf(contentType: string): BodyForm | null {
+  const media = parseMediaType(contentType)
+  if (media === null) return null
+  const { essence } = media
+  const charset = charsets.get(media.charset ?? 'utf-8')
+  if (charset === undefined || essence === 'text/event-stream') return null
+  if (isJsonEssence(essence) || essence === formEssence) {
+    const reading = essence === formEssence ? 'form' : 'json'
+    return charset === 'utf-8' ? { reading, charset, essence } : null
   }
-  const type = essence.trim().toLowerCase()
-  if (type === 'application/json' || type === 'text/json') return 'json'
-  if (type === 'application/x-www-form-urlencoded') return 'form'
-  if (type === 'text/event-stream') return null
-  if (/^(?:application|text)\/[a-z0-9.!#$&^_-]{1,100}\+json$/.test(type)) return 'json'
-  return /^text\/[a-z0-9.!#$&^_+-]{1,100}$/.test(type) ? 'text' : null
+  return textForm.test(essence) ? { reading: 'text', charset, essence } : null
 }
 
 /**
  * A body without a media type is whatever its receiver takes it for (RFC 9110, section 8.3): what
  * starts like JSON could be parsed as JSON and so has to be; anything else is inspected as text.
  */
-export function readingOfUntyped(body: Uint8Array): Reading {
+export function bodyFormOfUntyped(body: Uint8Array): BodyForm {
   const first = body[afterWhiteSpace(body, 0, body.length)]
-  return first === 0x7b || first === 0x5b ? 'json' : 'text'
+  const reading = first === 0x7b || first === 0x5b ? 'json' : 'text'
+  return { reading, charset: 'utf-8', essence: '' }
 }

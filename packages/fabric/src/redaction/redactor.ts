@@ -28,6 +28,8 @@ export interface Redacted {
   /** The bytes to forward; the very same object as came in when nothing was changed. */
   readonly body: Uint8Array
   readonly findings: readonly Finding[]
+  /** Present where the body came in another form than UTF-8: the type that `body` now has. */
+  readonly contentType?: string
 }
 
 export interface RedactionOrder {
@@ -41,9 +43,11 @@ export interface RedactionOrder {
  * JSON is parsed strictly (no duplicate keys, no `__proto__`, bounded depth, valid UTF-8) and
  * walked leaf by leaf; text is scanned whole. Gives MESSAGE_MALFORMED for what does not parse,
  * CONTENT_UNSUPPORTED for a media type that cannot be inspected, CONTENT_BLOCKED for a class in
- * `block`, MESSAGE_TOO_LARGE beyond the limits, UNDECIDED for an order with an unknown class. Only
- * UTF-8 is read; a stream's events are handed over one by one. Masking what is masked already changes
- * nothing. Linear in the size of the body.
+ * `block`, MESSAGE_TOO_LARGE beyond the limits, UNDECIDED for an order with an unknown class. A body
+ * is what its receiver will decode: text in a declared ISO-8859-1 or Windows-1252 leaves as UTF-8,
+ * other charsets are refused, and so are control characters in text and forms. A stream's events are
+ * handed over one by one. Masking what is masked already changes nothing. Linear in the size of the
+ * body.
  */
 export interface Redactor {
   redact(body: Uint8Array, contentType: string, order: RedactionOrder): Redacted | Refusal

@@ -1,3 +1,4 @@
+import { isControlByte } from '@countersign/protocol'
 import { BASE64, DIGIT, ESCAPE, KIND, NON_ASCII } from './ascii.ts'
 import { base64RunMin } from './base64.ts'
 import { cardDigitsMin } from './card.ts'
@@ -117,7 +118,11 @@ export function surveyText(bytes: Uint8Array, from: number, to: number): Survey 
   let at = from
   while (at < to) {
     at = surveyStretch(bytes, at, to, seen)
-    if (at < to) seen.kinds |= KIND[bytes[at] as number] as number
+    if (at < to) {
+      const stop = bytes[at] as number
+      // Folding takes it out: `4111\u00001111` is one number to whoever drops it.
+      seen.kinds |= isControlByte(stop) ? NON_ASCII : (KIND[stop] as number)
+    }
     if (bytes[at] !== 0x0a && bytes[at] !== 0x0d) seen.openRun = 0
     at++
   }

@@ -1,10 +1,14 @@
+import { isJsonEssence, parseMediaType } from '@countersign/protocol'
 import { overLimit } from '../../lib/limits.ts'
 import { Refusal } from '../../lib/refusal.ts'
+import { decodeMirrored } from '../../pipeline/inspect-fields.ts'
 import type { PolicyContext } from '../../policy/policy.ts'
-import { foldedName } from './folded-name.ts'
+import { isCardPath, isExactCardPath, restOperation } from './agent-path.ts'
+import { foldedName, isAmbiguousWord } from './folded-name.ts'
 import type { Head } from './head.ts'
 import type { Incoming } from './incoming.ts'
-import { isDisguisedCall, isJsonType, parseJsonBody } from './json-body.ts'
+import { parseJsonBody } from './json-body.ts'
+import { mayHoldCall } from './lax-call.ts'
 import { a2aOperations, isMcpMethod, namesPush } from './operations.ts'
 import { findRpcFault, isRecord, isRpcMessage } from './rpc-message.ts'
 import {
@@ -59,18 +63,30 @@ export function classifyIncoming(
   protocol: RouteProtocol,
 ): Classified | Refusal {
   if (body.length === 0) return classify(head, pathInRoute, undefined, protocol)
-  if (isJsonType(head.headers.get('content-type') ?? '')) {
+  const contentType = head.headers.get('content-type')
+  const media = contentType === undefined ? null : parseMediaType(contentType)
+  if (contentType !== undefined && media === null) {
+    return new Refusal('CONTENT_UNSUPPORTED', 'the Content-Type can be read in two ways')
+  }
+  if (media !== null && isJsonEssence(media.essence)) {
     const parsed = parseJsonBody(body)
-    return parsed instanceof Refusal ? parsed : classify(head, pathInRoute, parsed, protocol)
+    if (parsed instanceof Refusal) return parsed
+    const isDisguised = typeof parsed === 'string' && protocol !== 'http' && mayHoldCall(parsed)
+    return isDisguised ? disguised() : classify(head, pathInRoute, parsed, protocol)
   }
   if (protocol !== 'http' && isAboutTasks(pathInRoute)) {
     return new Refusal('CONTENT_UNSUPPORTED', 'a request about tasks that is not JSON')
   }
-  if (protocol !== 'http' && isDisguisedCall(body)) {
-    return new Refusal('CONTENT_UNSUPPORTED', 'a JSON-RPC call under another media type')
-  }
+  if (protocol !== 'http' && mayHoldCall(laxDecoder.decode(body))) return disguised()
   return classify(head, pathInRoute, undefined, protocol)
 }
+
+/** Receivers parse whatever comes (Python's `json` looks at no media type). */
+function disguised(): Refusal {
+  return new Refusal('CONTENT_UNSUPPORTED', 'a JSON-RPC call under another media type or notation')
+}
+
+const laxDecoder = new TextDecoder()
 
 /**
  * Names the operation. `body` is the parsed JSON of the request, or undefined where it has none.
@@ -104,9 +120,7 @@ function nameOperation(
   pathInRoute: string,
   { body, protocol }: { readonly body: unknown; readonly protocol: RouteProtocol },
 ): Named | Refusal {
-  if (isAgentCard(pathInRoute) && head.method === 'GET' && protocol !== 'mcp') {
-    return { protocol: 'a2a', operation: 'GetAgentCard', tool: '', rpcId: undefined }
-  }
+  if (isCardPath(pathInRoute)) return classifyCard(head, pathInRoute, protocol)
   if (protocol === 'http') return plain(head)
   if (Array.isArray(body)) {
     return new Refusal('MESSAGE_MALFORMED', 'JSON-RPC batches hide calls from each other')
@@ -115,7 +129,14 @@ function nameOperation(
   const fault = isRpcMessage(body) ? findRpcFault(body) : null
   if (fault !== null) return new Refusal('MESSAGE_MALFORMED', fault)
   const call = readCall(body)
-  if (call !== null) return classifyCall(head, call, { pathInRoute, protocol })
+  const byPath = protocol === 'auto' ? restOperation(head.method, pathInRoute) : null
+  if (call !== null) {
+    if (byPath?.isCertain === true) {
+      return new Refusal('MESSAGE_MALFORMED', 'the path names one operation, the body another')
+    }
+    return classifyCall(head, call, { pathInRoute, protocol })
+  }
+  if (byPath !== null) return classifyRest(head, byPath.operation, body)
   if (protocol === 'auto') {
     const session = head.headers.has('mcp-session-id') || head.headers.has('mcp-protocol-version')
     return session ? classifyMcpWithoutCall(head, body) : classifyPlain(head, pathInRoute, body)
@@ -142,14 +163,39 @@ function classifyCall(
   return new Refusal('OPERATION_UNKNOWN', `${protocol} method ${call.method}`)
 }
 
-export function isAgentCard(pathInRoute: string): boolean {
-  return pathInRoute === '/.well-known/agent-card.json' || pathInRoute === '/.well-known/agent.json'
+/** A receiver that knows another spelling of the path would hand out a card that leads past us. */
+function classifyCard(head: Head, pathInRoute: string, protocol: RouteProtocol): Named | Refusal {
+  if (!isExactCardPath(pathInRoute)) {
+    return new Refusal('MESSAGE_MALFORMED', 'another spelling of the path of an agent card')
+  }
+  if (head.method !== 'GET' || protocol === 'mcp') {
+    return new Refusal('OPERATION_UNKNOWN', `${head.method} of an agent card`)
+  }
+  return { protocol: 'a2a', operation: 'GetAgentCard', tool: '', rpcId: undefined }
+}
+
+/** A2A's HTTP+JSON binding: decided on as the operation that the receiver carries out. */
+function classifyRest(head: Head, operation: string, body: unknown): Named | Refusal {
+  const version = head.headers.get('a2a-version') ?? ''
+  if (!versionsOfA2a.has(version)) {
+    return new Refusal('VERSION_UNSUPPORTED', `A2A-Version ${version}`)
+  }
+  if (registersPush(body)) return new Refusal('OPERATION_UNKNOWN', 'push notifications')
+  if (operation === 'GetExtendedAgentCard') {
+    return new Refusal('OPERATION_UNKNOWN', 'an extended agent card over plain HTTP')
+  }
+  return { protocol: 'a2a', operation, tool: '', rpcId: undefined }
 }
 
 /** On an `auto` route the receiver may speak A2A over plain HTTP as well, pushes included. */
 function classifyPlain(head: Head, pathInRoute: string, body: unknown): Named | Refusal {
   if (namesPush(decoded(pathInRoute)) || registersPush(body)) {
     return new Refusal('OPERATION_UNKNOWN', 'push notifications')
+  }
+  const [, query = ''] = head.path.split('?', 2)
+  if (query !== '' && mayHoldCall(query)) return disguised()
+  if (head.headers.has('mcp-method') || head.headers.has('mcp-name')) {
+    return new Refusal('MESSAGE_MALFORMED', 'Mcp-Method or Mcp-Name without an MCP call')
   }
   return plain(head)
 }
@@ -209,6 +255,9 @@ function classifyMcp(head: Head, call: Call): Named | Refusal {
     const detail = `${call.method} of ${named.length} characters`
     return overLimit('MESSAGE_TOO_LARGE', subjectLimit, detail)
   }
+  if (isAmbiguousWord(named)) {
+    return new Refusal('MESSAGE_MALFORMED', 'a name with characters that some readers drop')
+  }
   const tool = named
   const declared = head.headers.get('mcp-method')
   const mirrored = head.headers.get('mcp-name')
@@ -240,10 +289,4 @@ function classifyMcpWithoutCall(head: Head, body: unknown): Named | Refusal {
   const isAnswer = isRpcMessage(body) && ('result' in body || 'error' in body)
   if (head.method === 'POST' && isAnswer) return make('response')
   return new Refusal('OPERATION_UNKNOWN', `${head.method} is no MCP request`)
-}
-
-/** MCP 2026-07-28: values outside safe ASCII travel as `=?base64?…?=`. */
-function decodeMirrored(value: string): string {
-  const match = /^=\?base64\?([A-Za-z0-9+/=]*)\?=$/.exec(value)
-  return match === null ? value : Buffer.from(match[1] ?? '', 'base64').toString('utf8')
 }

@@ -13,9 +13,11 @@ import type { Intended } from '../../pipeline/record.ts'
 import type { CardMediation } from './agent-card.ts'
 import { cardMediator } from './agent-card.ts'
 import { readBodyOf } from './arriving-bytes.ts'
-import { type Balancer, sessionIdLengthMax } from './balancer.ts'
+import type { Balancer } from './balancer.ts'
+import { holdsCard } from './card-content.ts'
 import { type Forwarded, type ForwardSigner, forwardedRequest } from './forward-signature.ts'
 import { createPatience } from './patience.ts'
+import { readResponseHead, withOwnSignature } from './response-head.ts'
 import type { Route } from './routes.ts'
 import { parseEvents } from './sse.ts'
 import type { BalancedResponse, UpstreamResponse } from './upstream.ts'
@@ -35,24 +37,6 @@ export interface CallCourierOptions {
   /** Aborted when the caller leaves. */
   readonly signal: AbortSignal
 }
-
-/** What a receiver may say to a caller; everything else stays behind. */
-const returnedNames: ReadonlySet<string> = new Set([
-  'a2a-extensions',
-  'a2a-version',
-  'allow',
-  'content-language',
-  'content-type',
-  'content-digest',
-  'etag',
-  'last-modified',
-  'mcp-protocol-version',
-  'mcp-session-id',
-  'retry-after',
-  'signature',
-  'signature-input',
-  'vary',
-])
 
 /** Carries an exchange to an agent over HTTP: rebuilt from the parsed model, never raw. */
 export function callCourier(options: CallCourierOptions): Courier {
@@ -98,63 +82,48 @@ async function readResponse(
   intended: Intended,
   options: CallCourierOptions,
 ): Promise<Delivered | Refusal> {
-  const headers = readHeaders(response)
-  if (headers instanceof Refusal) return reject(response, headers)
+  const read = readResponseHead(response)
+  if (read instanceof Refusal) return reject(response, read)
   if (response.status >= 300 && response.status < 400 && response.status !== 304) {
     return reject(response, new Refusal('RESPONSE_REJECTED', 'a redirect leads past the fabric'))
   }
+  const { contentType, isStream } = read
   const { request } = forwarded
-  const countersignature = readCountersignature({ response: { ...response, headers }, request })
+  const signedHead = { response: { ...response, headers: read.headers }, request }
+  const countersignature = readCountersignature(signedHead)
   if (countersignature instanceof Refusal) return reject(response, countersignature)
-  const contentType = headers.find(([name]) => name === 'content-type')?.[1] ?? ''
   const facts = countersignature === null ? {} : forwarded.facts
+  const headers = withOwnSignature(read.headers, countersignature)
   const head = { status: response.status, headers, contentType, countersignature, facts }
   const { target } = intended.inspected.authorized.authenticated.arrival
   const mediate = cardMediator(target.operation, response.status)
-  if (contentType.toLowerCase().startsWith('text/event-stream')) {
-    const unread = new Refusal(
-      'RESPONSE_REJECTED',
-      'an agent card in a stream leads past the fabric',
-    )
-    return mediate === null ? { ...head, body: cancellable(response) } : reject(response, unread)
+  if (isStream) {
+    return mediate === null
+      ? { ...head, body: cancellable(response) }
+      : reject(response, cardRefusal('in a stream'))
   }
   const body = await readBodyOf(response, options.bodyBytesMax)
   if (body === null) {
     return new Refusal('RESPONSE_REJECTED', `it exceeds ${options.bodyBytesMax} bytes`)
   }
-  if (mediate !== null) {
-    return {
-      ...head,
-      body,
-      contentType: 'application/json',
-      headers: [...headers, ['cache-control', 'private, max-age=60']],
-      rewrite: (card) => mediate(card, options.card),
-    }
+  if (mediate === null)
+    return holdsCard(body) ? cardRefusal('that was not asked for') : { ...head, body }
+  const own = headers.filter(([name]) => name !== 'content-type')
+  return {
+    ...head,
+    body,
+    contentType: 'application/json',
+    headers: [
+      ...own,
+      ['content-type', 'application/json'],
+      ['cache-control', 'private, max-age=60'],
+    ],
+    rewrite: (card) => mediate(card, options.card),
   }
-  return { ...head, body }
 }
 
-function readHeaders(response: UpstreamResponse): [string, string][] | Refusal {
-  const headers: [string, string][] = []
-  for (const [given, value] of response.headers) {
-    const name = given.toLowerCase()
-    if (name === 'content-encoding' && value !== 'identity') {
-      return new Refusal('RESPONSE_REJECTED', `content-encoding ${value} was not asked for`)
-    }
-    if (!returnedNames.has(name)) continue
-    if (headers.some(([known]) => known === name)) {
-      return new Refusal('RESPONSE_REJECTED', `the response repeats ${name}`)
-    }
-    // RFC 9110, section 5.5. Node would refuse to send it on, when the outcome is already on record.
-    if (/[^\t\x20-\x7e\x80-\xff]/.test(value)) {
-      return new Refusal('RESPONSE_REJECTED', `${name} has a character that no field may have`)
-    }
-    if (name === 'mcp-session-id' && value.length > sessionIdLengthMax) {
-      return new Refusal('RESPONSE_REJECTED', `a session id of ${value.length} characters`)
-    }
-    headers.push([name, value])
-  }
-  return headers
+function cardRefusal(where: string): Refusal {
+  return new Refusal('RESPONSE_REJECTED', `an agent card ${where} leads past the fabric`)
 }
 
 function readCountersignature(answer: Answer): SignedResponse | null | Refusal {
@@ -176,7 +145,13 @@ function cancellable(response: UpstreamResponse): AsyncIterable<StreamEvent> {
     [Symbol.asyncIterator]() {
       const events = parseEvents(response.body)
       return {
-        next: () => events.next(),
+        async next() {
+          const next = await events.next()
+          if (next.done !== true && holdsCard(next.value.data)) {
+            throw new Error('an agent card in an event leads past the fabric')
+          }
+          return next
+        },
         return: () => {
           response.discard()
           return Promise.resolve({ done: true, value: undefined })

@@ -1,10 +1,25 @@
+/** Control characters and what shows nothing: zero-width marks, direction controls, tags. */
+const unseen = /[\p{Cc}\p{Cf}\p{Variation_Selector}]/gu
+const control = /\p{Cc}/u
+
 /**
  * A member's name as the laxest reader takes it. Go's `encoding/json` and .NET's web defaults do not
  * look at case, Go folds `ſ` and the Kelvin sign as well, and protobuf's JSON takes the snake-case
- * spelling of every name. What they read as a name that policy decides by, we must not read past.
+ * spelling of every name; a reader in C ends a name at its first NUL. What they read as a name that
+ * policy decides by, we must not read past.
  */
 export function foldedName(name: string): string {
-  return name.normalize('NFKC').toLowerCase().replaceAll('_', '')
+  const [beforeNul = ''] = name.split('\0', 1)
+  return beforeNul.normalize('NFKC').replaceAll(unseen, '').toLowerCase().replaceAll('_', '')
+}
+
+/** Text in which names are to be found as `foldedName` gives them; line ends stay. */
+export function foldedText(text: string): string {
+  const plain = /^[\t\n\r\x20-\x7e]*$/.test(text)
+  const seen = plain
+    ? text
+    : text.normalize('NFKC').replaceAll(unseen, (one) => (/\s/.test(one) ? one : ''))
+  return seen.toLowerCase().replaceAll('_', '')
 }
 
 /** A member of `record` that some reader takes for one of `names` and others do not; null if none. */
@@ -13,7 +28,13 @@ export function findLookalike(
   names: ReadonlySet<string>,
 ): string | null {
   for (const name of Object.keys(record)) {
-    if (!names.has(name) && names.has(foldedName(name))) return name
+    if (names.has(name)) continue
+    if (names.has(foldedName(name)) || names.has(foldedName(name.replaceAll('\0', '')))) return name
   }
   return null
+}
+
+/** Whether readers may differ over which words these are: some cut or drop what others keep. */
+export function isAmbiguousWord(words: string): boolean {
+  return control.test(words) || words !== words.trim() || words.replaceAll(unseen, '') !== words
 }

@@ -1,3 +1,4 @@
+import { percentFault, utf8 } from '@countersign/protocol'
 import { overLimit } from '../../lib/limits.ts'
 import { Refusal } from '../../lib/refusal.ts'
 
@@ -146,6 +147,8 @@ function pathFault(url: string): string | null {
   if (/%(?:2f|5c|2e|25|0[0-9a-f]|1[0-9a-f]|7f)/i.test(path)) {
     return 'the path encodes a separator, a dot, a percent sign or a control character'
   }
+  const inPercents = url.includes('%') ? percentFault(utf8(url)) : null
+  if (inPercents !== null) return inPercents
   const segments = path.slice(1).split('/')
   const inner = segments.slice(0, -1)
   if (inner.includes('')) return 'the path has an empty segment'

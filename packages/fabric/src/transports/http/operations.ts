@@ -52,3 +52,16 @@ export const mcpMethods: ReadonlySet<string> = new Set([
 export function isMcpMethod(method: string): boolean {
   return mcpMethods.has(method) || method.startsWith('notifications/')
 }
+
+const foldedOperations: ReadonlySet<string> = new Set(
+  [...a2aOperations.keys(), ...mcpMethods].map(foldedName),
+)
+
+/** Whether `folded`, as `foldedName` gives it, is an operation of A2A or MCP. */
+export function isOperationName(folded: string): boolean {
+  return (
+    foldedOperations.has(folded) ||
+    folded.startsWith('notifications/') ||
+    folded.includes('pushnotification')
+  )
+}

@@ -1,5 +1,5 @@
-import { findLookalike, foldedName } from './folded-name.ts'
-import { a2aOperations, isMcpMethod, namesPush } from './operations.ts'
+import { findLookalike, foldedName, isAmbiguousWord } from './folded-name.ts'
+import { isOperationName } from './operations.ts'
 
 const envelopeNames: ReadonlySet<string> = new Set([
   'jsonrpc',
@@ -18,12 +18,8 @@ export function isRpcMessage(value: unknown): value is Readonly<Record<string, u
   return Object.entries(value).some(([name, member]) => {
     const folded = foldedName(name)
     if (folded === 'jsonrpc') return true
-    return folded === 'method' && typeof member === 'string' && isOperation(member)
+    return folded === 'method' && typeof member === 'string' && isOperationName(foldedName(member))
   })
-}
-
-function isOperation(method: string): boolean {
-  return a2aOperations.has(method) || isMcpMethod(method) || namesPush(method)
 }
 
 /** Why readers would differ over what `message` asks for; null when all of them read it alike. */
@@ -36,6 +32,7 @@ export function findRpcFault(message: Readonly<Record<string, unknown>>): string
   if (message['jsonrpc'] !== '2.0') return 'a message of another version than JSON-RPC 2.0'
   if (!('method' in message)) return null
   if (typeof message['method'] !== 'string') return 'the method is no text'
+  if (isAmbiguousWord(message['method'])) return 'the method has characters that some readers drop'
   if ('result' in message || 'error' in message) return 'a call and an answer in one message'
   const isNamed = params === undefined || params === null || isRecord(params)
   return isNamed ? null : 'parameters by position'

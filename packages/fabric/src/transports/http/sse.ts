@@ -71,10 +71,12 @@ function parseField(line: string): readonly [string, string] | null {
 }
 
 const frameFields: readonly string[] = ['event', 'id', 'retry']
+/** Ends a stream in the fabric's own name; from a receiver it would be a forgery. */
+const reservedEvent = /^\s*countersign-/i
 
 function toEvent(fields: readonly (readonly [string, string])[]): StreamEvent | null {
   const data = fields.filter(([name]) => name === 'data').map(([, value]) => value)
-  const frame = fields.filter(([name]) => frameFields.includes(name))
+  const frame = frameFields.flatMap((name) => frameField(name, fields))
   if (data.length === 0 && frame.length === 0) return null
   const text = data.join('\n')
   return {
@@ -82,6 +84,19 @@ function toEvent(fields: readonly (readonly [string, string])[]): StreamEvent | 
     contentType: looksLikeJson(text) ? 'application/json' : 'text/plain',
     frame,
   }
+}
+
+/** The field as clients keep it: the last one of its name, and a delay in digits only. */
+function frameField(
+  name: string,
+  fields: readonly (readonly [string, string])[],
+): readonly (readonly [string, string])[] {
+  const value = fields.findLast(([each]) => each === name)?.[1]
+  if (value === undefined) return []
+  if (name === 'event' && reservedEvent.test(value)) {
+    throw new Error(`the receiver sent an event named ${value.slice(0, 40)}`)
+  }
+  return name === 'retry' && !/^[0-9]{1,7}$/.test(value) ? [] : [[name, value]]
 }
 
 /** A client parses what looks like JSON as JSON, so it has to be inspected as JSON. */

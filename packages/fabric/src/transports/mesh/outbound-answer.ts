@@ -3,6 +3,7 @@ import {
   isRefusalCode,
   isWithdrawalReason,
   parseLimitText,
+  parseMediaType,
   type SignableRequest,
 } from '@countersign/protocol'
 import { Refusal, Withdrawal } from '../../lib/refusal.ts'
@@ -11,6 +12,7 @@ import type { Rooms } from '../../pipeline/enforce.ts'
 import { cardMediator } from '../http/agent-card.ts'
 import { readBodyOf } from '../http/arriving-bytes.ts'
 import { refusalReply } from '../http/call.ts'
+import { holdsCard } from '../http/card-content.ts'
 import type { Classified } from '../http/classify.ts'
 import type { ForwardSigner } from '../http/forward-signature.ts'
 import type { Route } from '../http/routes.ts'
@@ -75,7 +77,12 @@ export async function readAnswer(
     .map(([name, value]): [string, string] => [name.toLowerCase(), value])
     .filter(([name, value]) => answeredNames.has(name) && isOurs(name, value))
   const contentType = headers.find(([name]) => name === 'content-type')?.[1] ?? ''
-  const isStream = contentType.toLowerCase().startsWith('text/event-stream')
+  const media = parseMediaType(contentType)
+  if (media === null && contentType !== '') {
+    response.discard()
+    return new Refusal('RESPONSE_REJECTED', 'the Content-Type can be read in two ways')
+  }
+  const isStream = media?.essence === 'text/event-stream'
   const body = isStream ? null : await readBodyOf(response, options.bodyBytesMax)
   if (body === null && !isStream) {
     return new Refusal('RESPONSE_REJECTED', `it exceeds ${options.bodyBytesMax} bytes`)
@@ -98,6 +105,9 @@ export async function readAnswer(
     return fault
   }
   const mediate = cardMediator(classified.operation, status)
+  if (mediate === null && body !== null && holdsCard(body)) {
+    return new Refusal('RESPONSE_REJECTED', 'an agent card that was not asked for leads past us')
+  }
   if (mediate === null) return { status, headers, body: body ?? response.body }
   if (body !== null) return rewriteCard(options, { status, headers, body }, { route, mediate })
   response.discard()

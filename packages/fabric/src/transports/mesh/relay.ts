@@ -2,6 +2,7 @@ import type { ServerResponse } from 'node:http'
 import {
   formatContentDigest,
   formatSignedResponseHeaders,
+  parseMediaType,
   prepareResponseSignature,
   type SignableRequest,
   utf8,
@@ -119,7 +120,7 @@ async function pass(
     .map(([name, value]) => [name.toLowerCase(), value] as const)
     .filter(([name]) => answeredNames.has(name))
   const contentType = headers.find(([name]) => name === 'content-type')?.[1] ?? ''
-  if (contentType.toLowerCase().startsWith('text/event-stream')) {
+  if (parseMediaType(contentType)?.essence === 'text/event-stream') {
     out.writeHead(answer.status, countersign(options, incoming, answer.status, headers).flat())
     patience.allow(options.streamMs)
     await pour(answer, out)

@@ -1,0 +1,53 @@
+import { Refusal } from '../lib/refusal.ts'
+
+/** Where XML, CSS and source files declare their encoding; HTML does anywhere before its text. */
+const headBytes = 1024
+
+const xmlForm = /<\?xml[^>]*?\bencoding\s*=\s*["']([^"'>]*)/i
+const cssForm = /@charset\s+["']([^"']*)/i
+/** A comment in the first two lines (PEP 263). */
+const commentForm = /^[ \t]*#.*?coding[:=][ \t]*([-\w.]+)/
+const metaForm = /<meta/i
+const metaCharsetForm = /charset\s{0,8}=\s{0,8}["']?\s{0,8}([\w:.+-]{0,40})/gi
+const formCharsetForm = /_charset_=?([^&]{0,40})/gi
+
+/**
+ * The refusal of text that declares inside itself another charset than it was inspected in: its
+ * receiver may go by that. The body is UTF-8 by now, whatever it came in.
+ */
+export function declaredCharsetFault(body: Uint8Array, essence: string): Refusal | null {
+  const head = latin1Of(body.subarray(0, headBytes))
+  const comments = head.split(/\r\n?|\n/, 2).map((line) => commentForm.exec(line))
+  for (const found of [xmlForm.exec(head), cssForm.exec(head), ...comments]) {
+    if (found !== null && !isUtf8Label(found[1])) return declaredOther(found[1])
+  }
+  // A page declares itself by its type or by how it begins.
+  if (!/html|xml/.test(essence) && !metaForm.test(head)) return null
+  const text = latin1Of(body)
+  return metaForm.test(text) ? firstOther(text, metaCharsetForm) : null
+}
+
+/** `_charset_` (WHATWG HTML, form submission) names the charset that a form's bytes are in. */
+export function formCharsetFault(decoded: Uint8Array): Refusal | null {
+  return firstOther(latin1Of(decoded), formCharsetForm)
+}
+
+function firstOther(text: string, form: RegExp): Refusal | null {
+  for (const [, declared] of text.matchAll(form)) {
+    if (!isUtf8Label(declared)) return declaredOther(declared)
+  }
+  return null
+}
+
+function isUtf8Label(label: string = ''): boolean {
+  return /^(?:utf-?8|us-ascii|ascii)$/i.test(label.trim())
+}
+
+function declaredOther(label: string = ''): Refusal {
+  return new Refusal('CONTENT_UNSUPPORTED', `the body declares the charset ${label.slice(0, 40)}`)
+}
+
+/** All names of charsets are ASCII, whatever is around them. */
+function latin1Of(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1')
+}

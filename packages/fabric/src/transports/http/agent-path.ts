@@ -1,0 +1,70 @@
+/** Where agents publish their card (A2A 1.0, section 8.2; before 0.3 the second one). */
+const cardPaths: readonly string[] = ['/.well-known/agent-card.json', '/.well-known/agent.json']
+
+/** Operations of A2A's HTTP+JSON binding (1.0, section 11; 0.3 under /v1), by the end of the path. */
+const restForms: readonly (readonly [RegExp, operation: string])[] = [
+  [/\/message:send$/, 'SendMessage'],
+  [/\/message:stream$/, 'SendStreamingMessage'],
+  [/\/tasks\/[^/]+:cancel$/, 'CancelTask'],
+  [/\/tasks\/[^/]+:subscribe$/, 'SubscribeToTask'],
+  [/\/(?:extendedagentcard|v1\/card)$/, 'GetExtendedAgentCard'],
+]
+/** Below at most a version and a tenant; other applications have tasks as well. */
+const restReads: readonly (readonly [RegExp, operation: string])[] = [
+  [/^(?:\/[^/]+){0,2}\/tasks\/[^/]+$/, 'GetTask'],
+  [/^(?:\/[^/]+){0,2}\/tasks$/, 'ListTasks'],
+]
+
+export function isExactCardPath(path: string): boolean {
+  return cardPaths.some((card) => path.endsWith(card))
+}
+
+/** Whether some receiver takes `path` for that of an agent card, at whatever depth. */
+export function isCardPath(path: string): boolean {
+  // Ordinary paths hold none of these in any spelling.
+  if (!/ag|%|[^\x20-\x7e]/i.test(path)) return false
+  const seen = laxPath(path)
+  return cardPaths.some((card) => seen.endsWith(card))
+}
+
+export interface RestOperation {
+  readonly operation: string
+  /** Whether no other application is likely to have such a path. */
+  readonly isCertain: boolean
+}
+
+/** The operation of A2A that some receiver takes `path` for; null for none. */
+export function restOperation(method: string, path: string): RestOperation | null {
+  const seen = laxPath(path)
+  const found = restForms.find(([form]) => form.test(seen))
+  if (found !== undefined) return { operation: found[1], isCertain: true }
+  if (method !== 'GET' && method !== 'HEAD') return null
+  const read = restReads.find(([form]) => form.test(seen))
+  return read === undefined ? null : { operation: read[1], isCertain: false }
+}
+
+/** More layers of percent-encoding than any receiver undoes. */
+const layersMax = 3
+
+/**
+ * The path as the laxest receiver sees it: decoded, in one case, without path parameters (`;x=1`),
+ * trailing dots and blanks, and with empty and dot segments resolved.
+ */
+function laxPath(path: string): string {
+  let decoded = path
+  for (let i = 0; i < layersMax && decoded.includes('%'); i++) decoded = undoPercent(decoded)
+  const segments: string[] = []
+  for (const given of decoded.normalize('NFKC').toLowerCase().split(/[/\\]/)) {
+    const [name = ''] = given.split(/[;\0]/, 1)
+    if (name.trim() === '..') segments.pop()
+    const plain = name.trim().replace(/[. ]+$/, '')
+    if (plain !== '') segments.push(plain)
+  }
+  return `/${segments.join('/')}`
+}
+
+function undoPercent(path: string): string {
+  return path.replaceAll(/(?:%[0-9a-fA-F]{2})+/g, (run) =>
+    Buffer.from(run.replaceAll('%', ''), 'hex').toString('utf8'),
+  )
+}

@@ -1,0 +1,49 @@
+/** A Content-Type of which every reader makes the same. */
+export interface MediaType {
+  /** `type/subtype`, in lower case. */
+  readonly essence: string
+  /** In lower case; null where the field names none. */
+  readonly charset: string | null
+  /** Name in lower case and value without quotes, in order. `charset` is among them. */
+  readonly parameters: readonly (readonly [string, string])[]
+}
+
+const essenceForm =
+  /^[ \t]*([A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}\/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126})[ \t]*/
+/** Without `*`, `%` and `'`: some readers join and decode such parameters (RFC 2231). */
+const parameterForm =
+  /;[ \t]*([A-Za-z0-9_.-]{1,64})=(?:([A-Za-z0-9!#$&^_.+~-]{1,256})|"([ \x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]{0,256})")[ \t]*/y
+const parametersMax = 8
+
+/**
+ * Parses a Content-Type (RFC 9110, section 8.3.1), or gives null for one that two readers could take
+ * for two types: a second `charset` or any other parameter twice, a parameter that only some would
+ * find (`x-charset=`, `charset*=`, or one inside a quoted value), text that is not a parameter.
+ */
+export function parseMediaType(field: string): MediaType | null {
+  const match = essenceForm.exec(field)
+  if (match === null || /charset/i.test(match[0])) return null
+  const parameters: (readonly [string, string])[] = []
+  let at = match[0].length
+  while (at < field.length) {
+    parameterForm.lastIndex = at
+    const found = parameterForm.exec(field)
+    if (found === null || parameters.length === parametersMax) return null
+    const name = (found[1] ?? '').toLowerCase()
+    const value = found[2] ?? found[3] ?? ''
+    if (parameters.some(([known]) => known === name)) return null
+    // A reader that looks for the word anywhere in the field would find another charset than we do.
+    if (name === 'charset' ? value === '' : /charset/i.test(name + value)) return null
+    parameters.push([name, value])
+    at += found[0].length
+  }
+  const charset = parameters.find(([name]) => name === 'charset')?.[1].toLowerCase() ?? null
+  return { essence: (match[1] ?? '').toLowerCase(), charset, parameters }
+}
+
+const jsonForm = /^(?:application|text)\/(?:json|[a-z0-9!#$&^_.+-]+\+json)$/
+
+/** Whether receivers parse content of this type as JSON (RFC 8259, section 11; RFC 6839, section 3.1). */
+export function isJsonEssence(essence: string): boolean {
+  return jsonForm.test(essence)
+}

@@ -224,7 +224,7 @@ export const REQUIREMENTS = {
     promise: 'A scoped token opens no more than its scope, whatever policy permits its holder.',
     on: ['gateway', 'queue'],
     notOn: { mesh: 'certificates carry no scope' },
-    lies: ['widened-scope'],
+    lies: ['widened-scope', 'scoped-control'],
   },
   'authorize:rate': {
     promise: 'A caller over its rate is refused with the time to wait, and others are not.',

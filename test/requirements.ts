@@ -152,6 +152,12 @@ export const REQUIREMENTS = {
     notOn: noStreams,
     lies: ['withdrawn-mid-stream'],
   },
+  'revoke:follows-renewal': {
+    promise: 'A stream goes on under a renewed certificate, and ends with the last of them.',
+    on: ['gateway', 'mesh'],
+    notOn: noStreams,
+    lies: ['renewed-mid-stream'],
+  },
   'revoke:lease': {
     promise: 'A member that lost its right is handed no further message, and its leases end.',
     on: ['queue'],

@@ -4,7 +4,12 @@ import {
   parseBase64,
   type SignedMessage,
 } from '@countersign/protocol'
-import { clientTlsOptions, type TrustBundles } from '@countersign/protocol/tls'
+import {
+  clientTlsOptions,
+  PeerFault,
+  peerIdentity,
+  type TrustBundles,
+} from '@countersign/protocol/tls'
 import { createCedarParser } from './adapters/cedar/cedar-parser.ts'
 import { memoryReplayGuard } from './adapters/memory/replay-guard.ts'
 import { memoryRateLimits } from './adapters/rate-limiter/rate-limits.ts'
@@ -141,6 +146,7 @@ async function exposeAgent(
     ...{ agent, rooms, balancer, clock, random, made, bodyBytesMax },
     gatewayId: options.gateway.spiffeId,
     route: { name: agent.name, protocol, endpoints },
+    continuesUntil: ({ fingerprint }) => known.renewedUntil(fingerprint),
     sessions: createMcpSessions(),
     tasks: createTaskOwners(),
     host: meshListen.host,
@@ -197,6 +203,11 @@ function composeConnectorRooms(
   }: Pick<ConnectorParts, 'known' | 'made'> & { readonly follower: StateFollower },
 ): Rooms {
   const { trustDomain, trust } = agent
+  // Its own streams go on with its own new certificate, of which it need not be told.
+  const ownEnd = (): number => {
+    const peer = peerIdentity(agent.credential().certificateChain, trust.bundles, clock.now())
+    return peer instanceof PeerFault ? 0 : peer.expiresAt
+  }
   const replayGuard = memoryReplayGuard({ clock })
   const { directory } = known
   return {
@@ -213,6 +224,8 @@ function composeConnectorRooms(
       riskOf: (name) => known.riskOf(name),
       findReceiver: (kind, name) => known.findReceiver(kind, name),
       findPrincipal: (name) => directory.find(name),
+      continuesUntil: ({ spiffeId, credentialId }) =>
+        Math.max(known.renewedUntil(credentialId), spiffeId === agent.spiffeId ? ownEnd() : 0),
       limits: { spend: (caller, receiver) => known.limits.spend(caller, receiver) },
       now: () => clock.now(),
     },
@@ -236,6 +249,7 @@ class FollowedState {
   #policy: PolicySet | null = null
   #policyText = ''
   #endpoints: MeshState['endpoints'] = []
+  #renewals: ReadonlyMap<string, number> = new Map()
 
   get endpoints(): MeshState['endpoints'] {
     return this.#endpoints
@@ -280,7 +294,13 @@ class FollowedState {
       ),
     )
     this.#endpoints = state.endpoints
+    this.#renewals = new Map(Object.entries(state.renewals))
     for (const listener of this.#listeners) listener()
+  }
+
+  /** Unix milliseconds; 0 for a certificate of whose renewal nothing was heard. */
+  renewedUntil(fingerprint: string): number {
+    return this.#renewals.get(fingerprint) ?? 0
   }
 
   /** A caller that the fabric does not know is as risky as can be. */

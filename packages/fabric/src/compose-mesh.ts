@@ -14,6 +14,8 @@ interface MeshSources {
 
 /** Risk decays by itself, which nobody announces; while there is any, connectors hear it this often. */
 const riskEveryMs = 15_000
+/** Certificates are renewed half an hour before their end, so connectors hear of it in time. */
+const renewalsEveryMs = 5 * 60_000
 
 /** What connectors decide by, gathered from the rooms that know it. */
 export function composeMeshState(
@@ -52,6 +54,7 @@ function readMeshState(
         roots: (bundle?.roots ?? []).map((root) => toBase64(root)),
       },
     },
+    renewals: identity.renewals.announced(now),
   }
 }
 
@@ -72,8 +75,17 @@ function onMeshChange(
     if (isAnyoneRisky()) listener()
   }, riskEveryMs)
   timer.unref()
+  let passedOn = identity.renewals.changes
+  // Together, not one by one: each agent renews twice an hour, and every connector gets all of it.
+  const renewalTimer = setInterval(() => {
+    if (identity.renewals.changes === passedOn) return
+    passedOn = identity.renewals.changes
+    listener()
+  }, renewalsEveryMs)
+  renewalTimer.unref()
   const stops = [
     () => clearInterval(timer),
+    () => clearInterval(renewalTimer),
     identity.directory.onChange(() => listener()),
     policy.onChange(() => listener()),
     endpoints.onChange(listener),

@@ -37,6 +37,8 @@ export function composeRooms(options: RoomsOptions): Rooms & EntryFeed {
     findPrincipal: (name) => identity.directory.find(name),
     credentialStands: ({ method, credentialId }) =>
       method !== 'api-key' || identity.apiKeys.stands(credentialId),
+    continuesUntil: ({ method, spiffeId, credentialId }) =>
+      method === 'certificate' ? identity.renewals.untilOf(spiffeId, credentialId) : 0,
     limits: rateLimits(around.config.limits.requestsPerMinute),
     now: () => around.clock.now(),
   }

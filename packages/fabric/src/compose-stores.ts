@@ -62,6 +62,12 @@ export interface Stores {
 }
 
 /**
+ * Rotated at half of it: a connection that is opened just before has as long again, which no stream
+ * needs. Its peers end a connection with the certificate that they met on it.
+ */
+const serverLifetimeMs = 4 * 3_600_000
+
+/**
  * Opens keys, identity, policy and ledger. Rejects, with what was open closed again, when any of
  * them is in doubt: a fabric without one of them would have to guess, and it never does.
  */
@@ -99,7 +105,7 @@ export async function openStores(around: Surroundings, origin: () => string): Pr
       openTokenServer: oidcTokenServer,
       clock,
       random,
-      server: { name: 'gateway', names: namesOf(config) },
+      server: { name: 'gateway', names: namesOf(config), lifetimeMs: serverLifetimeMs },
       issuer: () => `${origin()}/oauth`,
       audience: origin,
       onFailure: (error) => around.log('certificate rotation failed', { error: String(error) }),

@@ -258,6 +258,7 @@ async function openListener(around: Surroundings, stores: Stores, parts: Parts):
     tls: serverTlsOptions({ ...identity.server.current(), requestPeer: 'optional' }),
     host: listen.host,
     port: listen.port,
+    continuesUntil: ({ spiffeId, fingerprint }) => identity.renewals.untilOf(spiffeId, fingerprint),
     bodyBytesMax: limits.bodyBytes,
     requestMemoryBytesMax: limits.requestMemoryBytes,
     authorities: authoritiesOf(around),

@@ -148,15 +148,15 @@ export interface MeshState {
   readonly agents: readonly MeshAgent[]
   readonly endpoints: readonly (MeshEndpoint & { readonly name: string })[]
   readonly bundles: Readonly<Record<string, { sequence: number; roots: readonly string[] }>>
+  /** Certificates that were renewed, by hex SHA-256, with the end of what each was renewed to. */
+  readonly renewals: Readonly<Record<string, number>>
 }
 
 /** Checks the frame only: the fabric is authenticated by its certificate before it is read. */
 export function parseMeshState(value: unknown): MeshState {
   const fields = ['sequence', 'requestsPerMinute', 'policies', 'agents', 'endpoints', 'bundles']
-  const { sequence, requestsPerMinute, policies, agents, endpoints, bundles } = record(
-    value,
-    fields,
-  )
+  const state = record(value, [...fields, 'renewals'])
+  const { sequence, requestsPerMinute, policies, agents, endpoints, bundles, renewals } = state
   if (typeof requestsPerMinute !== 'number' || !(requestsPerMinute >= 1)) {
     throw new MalformedError('the mesh state is malformed')
   }
@@ -164,6 +164,9 @@ export function parseMeshState(value: unknown): MeshState {
     throw new MalformedError('the mesh state is malformed')
   }
   if (!Array.isArray(endpoints) || typeof bundles !== 'object' || bundles === null) {
+    throw new MalformedError('the mesh state is malformed')
+  }
+  if (typeof renewals !== 'object' || renewals === null) {
     throw new MalformedError('the mesh state is malformed')
   }
   for (const agent of agents as MeshAgent[]) {

@@ -279,16 +279,18 @@ export function connectTls(
 
 /**
  * Destroys a live connection once `expiresAt` (Unix milliseconds) has passed: Node looks at a
- * certificate only during the handshake. Stops by itself when the socket closes.
+ * certificate only during the handshake. `continuesUntil` gives the end of what the certificate was
+ * renewed to, 0 for nothing. Stops by itself when the socket closes.
  */
 export function watchExpiry(
   socket: TLSSocket,
   expiresAt: number,
   clock: { readonly now: () => number },
+  continuesUntil: () => number = () => 0,
 ): void {
   let timer: NodeJS.Timeout | undefined
   const look = (): void => {
-    const leftMs = expiresAt - clock.now()
+    const leftMs = Math.max(expiresAt, continuesUntil()) - clock.now()
     if (leftMs < 0) {
       socket.destroy()
       return
@@ -303,17 +305,23 @@ export function watchExpiry(
 /**
  * Puts the identity check in front of a listener. A connection whose peer has no good identity is
  * closed when one is `required`; otherwise it stays, so that the request can be refused and
- * recorded. One that has, closes at its expiry.
+ * recorded. One that has, closes at its expiry, or at that of what it was renewed to: then it carries
+ * what is under way, and whoever reads a new request from it must look at the certificate again.
  */
 export function guardPeers(
   server: NetServer,
-  trust: PeerTrust & { readonly requestPeer: PeerRequest },
+  trust: PeerTrust & {
+    readonly requestPeer: PeerRequest
+    readonly continuesUntil?: ((peer: PeerIdentity) => number) | undefined
+  },
 ): void {
   // First in line: HTTP servers attach their parser to the same event.
   server.prependListener('secureConnection', (socket: TLSSocket) => {
     const peer = peerIdentity(socket, trust.bundles, trust.now())
-    if (!(peer instanceof PeerFault)) watchExpiry(socket, peer.expiresAt, trust)
-    else if (trust.requestPeer === 'required') socket.destroy()
+    if (!(peer instanceof PeerFault)) {
+      const continuesUntil = () => trust.continuesUntil?.(peer) ?? 0
+      watchExpiry(socket, peer.expiresAt, trust, continuesUntil)
+    } else if (trust.requestPeer === 'required') socket.destroy()
   })
 }
 

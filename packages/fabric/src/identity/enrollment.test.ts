@@ -15,6 +15,7 @@ import { Refusal } from '../lib/refusal.ts'
 import type { Caller } from './caller.ts'
 import { createEnrollment } from './enrollment.ts'
 import { openJoinTokens } from './join-tokens.ts'
+import { Renewals } from './renewals.ts'
 import { openDirectory } from './stored-directory.ts'
 
 let room: Awaited<ReturnType<typeof openTestIdentity>>
@@ -91,7 +92,8 @@ describe('enrolment', () => {
     const directory = await openDirectory(store)
     const { authority } = identity
     const { privateKey } = enrollmentKey
-    const ports = { authority, directory, joinTokens, clock, enrollmentKey: privateKey }
+    const renewals = new Renewals()
+    const ports = { authority, directory, joinTokens, clock, renewals, enrollmentKey: privateKey }
     const reopened = createEnrollment(ports)
     expect(
       await reopened.enroll(await enrollmentRequest(text, newAgentSecrets())),

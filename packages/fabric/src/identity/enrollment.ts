@@ -18,6 +18,7 @@ import { type Authority, assertP256, type IssuedCertificate } from './certificat
 import type { AgentKeys, AgentRecord } from './directory.ts'
 import type { JoinToken, JoinTokens } from './join-tokens.ts'
 import { provesEd25519, provesP256, provesX25519 } from './possession.ts'
+import { fingerprintOf, type IssuedLeaf, type Renewals } from './renewals.ts'
 import { checkStanding } from './standing.ts'
 import type { StoredDirectory } from './stored-directory.ts'
 
@@ -38,6 +39,7 @@ interface Ports {
   readonly joinTokens: JoinTokens
   /** X25519: what sealing keys are proved against. */
   readonly enrollmentKey: KeyObject
+  readonly renewals: Renewals
   readonly clock: Clock
 }
 
@@ -74,7 +76,9 @@ async function enroll(
   // where the other order would leave an agent that can never enrol.
   const issued = await ports.authority.issue({ spiffeId, tlsPublicKey: keys.tls })
   const record = await admit(ports, token, keys.agent)
-  return record instanceof Refusal ? record : grantOf(ports.authority, record, issued)
+  if (record instanceof Refusal) return record
+  ports.renewals.enrolled(spiffeId, leafOf(issued))
+  return grantOf(ports.authority, record, issued)
 }
 
 function checkToken(token: JoinToken, now: number): Refusal | null {
@@ -154,8 +158,12 @@ async function proveKeys(
   }
 }
 
+function leafOf({ certificateChain: [leaf], expiresAt }: IssuedCertificate): IssuedLeaf {
+  return { fingerprint: fingerprintOf(leaf ?? new Uint8Array(0)), expiresAt }
+}
+
 async function renew(
-  { authority, directory }: Ports,
+  { authority, directory, renewals }: Ports,
   caller: Caller,
   request: { readonly tlsKey: string; readonly tlsProof: string },
 ): Promise<EnrollmentGrant | Refusal> {
@@ -175,6 +183,12 @@ async function renew(
     return new Refusal('CREDENTIAL_REJECTED', 'possession of the TLS key is not proved')
   }
   const issued = await authority.issue({ spiffeId: caller.spiffeId, tlsPublicKey: tls })
+  // Issuing takes a while, in which the agent can have been quarantined.
+  const present = directory.find(caller.name)
+  const lost = present === null ? standing : checkStanding(present)
+  if (lost !== null) return lost
+  const from = { fingerprint: caller.credentialId, expiresAt: caller.expiresAt }
+  renewals.renewed(caller.spiffeId, from, leafOf(issued))
   return grantOf(authority, record, issued)
 }
 

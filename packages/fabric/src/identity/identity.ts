@@ -15,6 +15,7 @@ import { type JoinTokens, openJoinTokens } from './join-tokens.ts'
 import { createMessageSignatures } from './message-signature.ts'
 import type { MessageSignatures } from './message-signatures.ts'
 import { rawPublicKey } from './possession.ts'
+import { Renewals } from './renewals.ts'
 import type { ReplayGuard } from './replay-guard.ts'
 import { openServerIdentity, type ServerIdentity } from './server-identity.ts'
 import type { StateStore } from './state-store.ts'
@@ -33,7 +34,11 @@ export interface IdentityOptions {
   readonly clock: Clock
   readonly random: Random
   /** The fabric's own certificate: last part of its SPIFFE ID, further DNS names and addresses. */
-  readonly server: { readonly name: string; readonly names: readonly string[] }
+  readonly server: {
+    readonly name: string
+    readonly names: readonly string[]
+    readonly lifetimeMs?: number
+  }
   /** `https://host:port/oauth`; asked for when a token is made or checked. */
   readonly issuer: () => string
   /** The resource that tokens are for, usually `https://host:port`. */
@@ -51,6 +56,8 @@ export interface Identity {
   readonly server: ServerIdentity
   readonly joinTokens: JoinTokens
   readonly enrollment: Enrollment
+  /** What certificates were renewed to, by which streams go on. */
+  readonly renewals: Renewals
   /** Raw X25519 public key, which new agents prove their sealing keys against. */
   readonly enrollmentKey: Uint8Array
   readonly apiKeys: ApiKeys
@@ -75,6 +82,7 @@ export async function openIdentity(options: IdentityOptions): Promise<Identity> 
     openApiKeys({ store, directory, clock, random }),
     openServerIdentity({ ...options, ...options.server, authority }),
   ])
+  const renewals = new Renewals()
   const enrollmentKey = await openEnrollmentKey(options.secrets)
   const tokens = options.openTokenServer({ ...options, directory, bundles })
   const room = { trustDomain, directory, clock, bundles, apiKeys, tokens }
@@ -85,7 +93,10 @@ export async function openIdentity(options: IdentityOptions): Promise<Identity> 
     bundles,
     server,
     joinTokens,
-    enrollment: createEnrollment({ authority, directory, joinTokens, enrollmentKey, clock }),
+    enrollment: createEnrollment({
+      ...{ authority, directory, joinTokens, enrollmentKey, renewals, clock },
+    }),
+    renewals,
     enrollmentKey: rawPublicKey(enrollmentKey),
     apiKeys,
     handleTokens: tokens.handle,

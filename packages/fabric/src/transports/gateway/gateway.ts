@@ -1,7 +1,7 @@
 import { createSecureServer, type Http2SecureServer } from 'node:http2'
 import type { TLSSocket, TlsOptions } from 'node:tls'
 import { createId } from '@countersign/protocol'
-import { guardPeers, rotateServer, tlsSocketOf } from '@countersign/protocol/tls'
+import { guardPeers, type PeerIdentity, rotateServer, tlsSocketOf } from '@countersign/protocol/tls'
 import type { Presented } from '../../identity/caller.ts'
 import { networkOf } from '../../lib/limits.ts'
 import { Refusal } from '../../lib/refusal.ts'
@@ -39,6 +39,8 @@ export interface GatewayOptions extends UnreadOptions {
   readonly tls: TlsOptions
   readonly host: string
   readonly port: number
+  /** The end of what a caller's certificate was renewed to; 0 for nothing. */
+  continuesUntil(peer: PeerIdentity): number
   readonly bodyBytesMax: number
   /** Of the bodies of all identified senders together. */
   readonly requestMemoryBytesMax: number
@@ -90,7 +92,10 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
     requestTimeout: requestTimeoutMs,
   } as Parameters<typeof createSecureServer>[0])
   server.maxConnections = options.connectionsMax
-  guardPeers(server, { ...options.trust, requestPeer: 'optional' })
+  guardPeers(server, {
+    ...{ ...options.trust, requestPeer: 'optional' },
+    continuesUntil: (peer) => options.continuesUntil(peer),
+  })
   // Errors of single connections are the peer's affair; unhandled, they would end the process.
   server.on('sessionError', () => undefined)
   server.on('tlsClientError', () => undefined)

@@ -58,6 +58,8 @@ export interface InboundOptions {
   /** The agent that this connector stands in front of, on loopback. */
   readonly route: Route
   readonly balancer: Balancer
+  /** The end of what a caller's certificate was renewed to; 0 for nothing. */
+  continuesUntil(peer: PeerIdentity): number
   readonly sessions: McpSessions
   readonly tasks: TaskOwners
   readonly host: string
@@ -94,7 +96,10 @@ export async function openInbound(options: InboundOptions): Promise<Listener> {
     requireHostHeader: false,
   })
   server.maxConnections = connectionsMax
-  guardPeers(server, { ...agent.trust, requestPeer: 'required' })
+  guardPeers(server, {
+    ...{ ...agent.trust, requestPeer: 'required' },
+    continuesUntil: (peer) => options.continuesUntil(peer),
+  })
   server.on('tlsClientError', () => undefined)
   refuseUnparsed(server, (socket, refusal) => refuse(options, socket as TLSSocket, refusal))
   const serving: Serving = {

@@ -333,6 +333,11 @@ export const REQUIREMENTS = {
     on: everywhere,
     lies: ['abandoned-exchanges'],
   },
+  'start:clock': {
+    promise:
+      'A clock that is far behind the ledger is refused until the operator accepts it, on record.',
+    on: fabric,
+  },
   'record:acknowledged-survives': {
     promise:
       'What was acknowledged survives a crash at any write, and the loss of unsynced writes.',

@@ -112,6 +112,7 @@ export async function openTestFabric(
   dir: string,
   clock: ShiftedClock,
   limits: Readonly<Record<string, number>>,
+  once: Pick<Parameters<typeof openFabric>[0], 'acceptClock'> = {},
 ): Promise<Fabric> {
   const text = JSON.stringify({
     masterKey: { from: 'key-file', path: join(dir, 'master.key') },
@@ -122,6 +123,7 @@ export async function openTestFabric(
     config: parseConfig(file, readEnvironment(), { dataDir: join(dir, 'data'), port: 0 }),
     clock,
     random: systemRandom,
+    ...once,
     log: () => undefined,
     onFatal: (reason, cause) => {
       throw new Error(reason, { cause })

@@ -21,7 +21,14 @@ const FABRIC: Readonly<Record<string, readonly string[]>> = {
   adapters: [],
   config: [],
   observe: [],
-  cli: ['compose', 'compose-connector', 'compose-policy-check', 'config', 'observe'],
+  cli: [
+    'compose',
+    'compose-connector',
+    'compose-ledger-check',
+    'compose-policy-check',
+    'config',
+    'observe',
+  ],
   main: ['cli', 'compose', 'config'],
 }
 
@@ -41,6 +48,7 @@ const KNOWS_ALL = new Set([
   'compose-connector',
   'compose-detection',
   'compose-keys',
+  'compose-ledger-check',
   'compose-mesh',
   'compose-observe',
   'compose-policies',

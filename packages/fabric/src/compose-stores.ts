@@ -41,6 +41,8 @@ export interface Surroundings {
   readonly config: Config
   readonly clock: Clock
   readonly random: Random
+  /** The time of the ledger's newest head, from which the operator lets the clock go back once. */
+  readonly acceptClock?: number
   /** One event a line for the operator; never a secret, never a body. */
   log(event: string, facts?: Readonly<Record<string, string | number>>): void
   /** The fabric can no longer keep a promise and must end; called once. */
@@ -175,6 +177,7 @@ async function openRecord(around: Surroundings, keys: FabricKeys): Promise<Ledge
       // Nothing that is still under way may be closed.
       openIntentMs: limits.streamMs + limits.upstreamTimeoutMs + openSlackMs,
     },
+    ...(around.acceptClock === undefined ? {} : { acceptClock: around.acceptClock }),
     log: around.log,
     onFatal: (cause) => around.onFatal('the ledger cannot record', cause),
   })

@@ -10,6 +10,14 @@ export function parseSeconds(text: string): number {
   return Number(count) * units[unit as keyof typeof units]
 }
 
+/** `2026-11-29T03:00:00.123Z`, in Unix milliseconds. */
+export function parseTime(text: string): number {
+  const isTime = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,3})?Z$/.test(text)
+  const time = isTime ? Date.parse(text) : Number.NaN
+  if (!Number.isNaN(time)) return time
+  throw new InvalidArgumentError('A time is written as 2026-11-29T03:00:00.123Z.')
+}
+
 export function parsePort(text: string): number {
   const port = /^\d{1,5}$/.test(text) ? Number(text) : -1
   if (port < 0 || port > 65_535) throw new InvalidArgumentError('A port is between 0 and 65535.')

@@ -59,11 +59,18 @@ export function configOf({ environment }: CliContext, options: StartOptions): Co
   return parseConfig(file, environment, { dataDir: options.data, port: options.port })
 }
 
+/** What holds for one start only, so it is an option and never a setting. */
+export interface StartOnce {
+  /** See `countersign up --accept-clock`. */
+  readonly acceptClock?: number | undefined
+}
+
 /** Starts a fabric on its data folder, and enrols its operator the first time. */
 export async function startFabric(
   context: CliContext,
   config: Config,
   { log, onFatal }: FabricEvents,
+  { acceptClock }: StartOnce = {},
 ): Promise<StartedFabric> {
   const { dataDir } = config
   await refuseSecond(dataDir)
@@ -74,6 +81,7 @@ export async function startFabric(
     config,
     clock,
     random,
+    ...(acceptClock === undefined ? {} : { acceptClock }),
     log: (event, facts = {}) => log(event, facts),
     onFatal: (reason, cause) => onFatal(brokenFailure({ what: reason, dataDir }, cause)),
   })

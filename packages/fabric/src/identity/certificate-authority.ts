@@ -84,6 +84,11 @@ const leafLifetimeMsDefault = hourMs
 const leafLifetimeMsMax = dayMs
 /** Peers whose clocks run behind must accept a certificate at once; more than the allowed skew. */
 const backdatedMs = 30_000
+/**
+ * Root and intermediates are valid from here on, whenever they were made: their own beginning guards
+ * nothing, and one made by a clock that was ahead would be refused until the real time has caught up.
+ */
+const authorityBeginMs = Date.UTC(2025, 0, 1)
 
 const rootKeyName = 'ca/root/key'
 const rootCertificateName = 'ca/root/certificate'
@@ -95,7 +100,13 @@ interface Signer {
   /** DER. */
   readonly subject: Uint8Array
   readonly publicKey: Uint8Array
+  readonly notBefore: number
   readonly notAfter: number
+}
+
+/** The clock of this machine is outside of what certificates can be issued for. */
+export class ClockFault extends Error {
+  override readonly name = 'ClockFault'
 }
 
 /**
@@ -106,6 +117,7 @@ export async function openAuthority(options: AuthorityOptions): Promise<Authorit
   const { trustDomain, clock } = options
   if (!isTrustDomain(trustDomain)) throw new TypeError('not a trust domain')
   const root = await findOrCreateRoot(options)
+  checkClock(root, clock.now())
   const bundles = new TrustBundles()
   bundles.set(trustDomain, { sequence: 1, roots: [root] })
 
@@ -132,6 +144,17 @@ export async function openAuthority(options: AuthorityOptions): Promise<Authorit
       return issueLeaf({ options, bundles, signer: intermediate }, request)
     },
   }
+}
+
+/** Before anything is issued: an intermediate that ends with an ended root would replace a good one. */
+function checkClock(root: Uint8Array, now: number): void {
+  const { notBefore, notAfter } = parseCertificate(root)
+  if (now >= notBefore - backdatedMs && now < notAfter) return
+  const time = (at: number) => new Date(at).toISOString()
+  throw new ClockFault(
+    `the clock says ${time(now)}, but the root certificate is valid from ${time(notBefore)} to ` +
+      `${time(notAfter)}; set the clock of this machine, best by NTP`,
+  )
 }
 
 async function issueLeaf(
@@ -206,8 +229,8 @@ async function findOrCreateRoot(options: AuthorityOptions): Promise<Uint8Array> 
     ...authorityTerms(options, { publicKey, pathLengthMax: 1 }),
     subjectName: nameOf('root', publicKey),
     issuer: null,
-    notBefore: now - backdatedMs,
-    notAfter: now + rootLifetimeMs,
+    notBefore: authorityBeginMs,
+    notAfter: Math.max(now, authorityBeginMs) + rootLifetimeMs,
     issuerPublicKey: publicKey,
     signingKey: key,
   })
@@ -229,7 +252,10 @@ const intermediateSchema = z.strictObject({ certificate: z.base64(), key: z.base
 async function currentIntermediate(options: AuthorityOptions, root: Uint8Array): Promise<Signer> {
   const stored = await options.secrets.find(intermediateName)
   const present = stored === null ? null : parseIntermediate(stored, root)
-  const leftMs = present === null ? 0 : present.notAfter - options.clock.now()
+  const now = options.clock.now()
+  // One of an earlier version may begin later than now: made by a clock that was ahead.
+  const isValid = present !== null && present.notBefore - backdatedMs <= now
+  const leftMs = isValid ? present.notAfter - now : 0
   if (present !== null && leftMs > intermediateRenewalMs) return present
   if (options.rootSecrets !== null) return createIntermediate(options, options.rootSecrets, root)
   if (present !== null && leftMs > 0) return present
@@ -266,8 +292,8 @@ async function createIntermediate(
     ...authorityTerms(options, { publicKey, pathLengthMax: 0 }),
     subjectName: nameOf('intermediate', publicKey),
     issuer: subject,
-    notBefore: now - backdatedMs,
-    notAfter: Math.min(now + intermediateLifetimeMs, notAfter),
+    notBefore: authorityBeginMs,
+    notAfter: Math.min(Math.max(now, authorityBeginMs) + intermediateLifetimeMs, notAfter),
     issuerPublicKey: rootPublicKey,
     signingKey: rootKey,
   })
@@ -299,8 +325,8 @@ function authorityTerms(
 }
 
 function signerOf(certificate: Uint8Array, key: KeyObject): Signer {
-  const { subject, publicKey, notAfter } = parseCertificate(certificate)
-  return { certificate, key, subject, publicKey, notAfter }
+  const { subject, publicKey, notBefore, notAfter } = parseCertificate(certificate)
+  return { certificate, key, subject, publicKey, notBefore, notAfter }
 }
 
 /** Unique for every key, so that the subject alone finds the issuer. */

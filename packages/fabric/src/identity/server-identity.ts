@@ -32,6 +32,14 @@ const loopback = { dnsNames: ['localhost'], ipAddresses: ['127.0.0.1', '::1'] }
 /** Between tries after a failed rotation: often enough to use what is left of half an hour. */
 const retryMs = 30_000
 
+/** Between two looks at the clock. */
+const lookMs = 30_000
+
+interface Issued extends TlsCredential {
+  readonly issuedAt: number
+  readonly expiresAt: number
+}
+
 const address = /^[0-9.]+$|:/
 
 export async function openServerIdentity(options: ServerIdentityOptions): Promise<ServerIdentity> {
@@ -47,46 +55,39 @@ export async function openServerIdentity(options: ServerIdentityOptions): Promis
   let timer: NodeJS.Timeout | undefined
   let closed = false
 
-  const issue = async (): Promise<TlsCredential & { expiresAt: number }> => {
-    const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
-    const issued = await authority.issue({
-      spiffeId,
-      tlsPublicKey: new Uint8Array(publicKey.export({ type: 'spki', format: 'der' })),
-      dnsNames: distinct(
-        loopback.dnsNames,
-        options.names.filter((each) => !address.test(each)),
-      ),
-      ipAddresses: distinct(
-        loopback.ipAddresses,
-        options.names.filter((each) => address.test(each)),
-      ),
-      ...(options.lifetimeMs === undefined ? {} : { lifetimeMs: options.lifetimeMs }),
-    })
-    const { certificateChain, expiresAt } = issued
-    return { certificateChain, expiresAt, privateKey }
-  }
-
   const waitFor = (delayMs: number): void => {
     clearTimeout(timer)
     if (closed) return
     timer = setTimeout(() => {
-      rotate().catch((error: unknown) => {
+      lookAgain().catch((error: unknown) => {
         options.onFailure?.(error)
         waitFor(retryMs)
       })
     }, delayMs)
     timer.unref()
   }
-  const halfLife = (): number => Math.max(0, (current.expiresAt - clock.now()) / 2)
-
+  const nextLook = (): void => {
+    const delayMs = Math.min(leftMs, lookMs)
+    leftMs -= delayMs
+    waitFor(delayMs)
+  }
+  const lookAgain = async (): Promise<void> => {
+    const now = clock.now()
+    // A clock that was set, forwards or back, makes a certificate useless long before a timer ends.
+    const isOfNow = now >= current.issuedAt - lookMs && now < halfTime(current)
+    if (leftMs > 0 && isOfNow) nextLook()
+    else await rotate()
+  }
   const rotate = async (): Promise<void> => {
-    current = await issue()
+    current = await issue(options, spiffeId)
+    leftMs = halfTime(current) - current.issuedAt
     for (const listener of listeners) listener(current)
-    waitFor(halfLife())
+    nextLook()
   }
 
-  let current = await issue()
-  waitFor(halfLife())
+  let current = await issue(options, spiffeId)
+  let leftMs = halfTime(current) - current.issuedAt
+  nextLook()
   return {
     spiffeId,
     current: () => current,
@@ -100,6 +101,30 @@ export async function openServerIdentity(options: ServerIdentityOptions): Promis
       clearTimeout(timer)
     },
   }
+}
+
+function halfTime({ issuedAt, expiresAt }: Issued): number {
+  return (issuedAt + expiresAt) / 2
+}
+
+async function issue(options: ServerIdentityOptions, spiffeId: string): Promise<Issued> {
+  const { authority, clock, names, lifetimeMs } = options
+  const issuedAt = clock.now()
+  const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  const { certificateChain, expiresAt } = await authority.issue({
+    spiffeId,
+    tlsPublicKey: new Uint8Array(publicKey.export({ type: 'spki', format: 'der' })),
+    dnsNames: distinct(
+      loopback.dnsNames,
+      names.filter((each) => !address.test(each)),
+    ),
+    ipAddresses: distinct(
+      loopback.ipAddresses,
+      names.filter((each) => address.test(each)),
+    ),
+    ...(lifetimeMs === undefined ? {} : { lifetimeMs }),
+  })
+  return { certificateChain, issuedAt, expiresAt, privateKey }
 }
 
 function distinct(...lists: readonly (readonly string[])[]): readonly string[] {

@@ -13,34 +13,21 @@ import {
 } from '@countersign/protocol'
 import { LedgerDamage } from './store.ts'
 
-/** Signs and checks the log's own heads (C2SP tlog-checkpoint, signed-note). */
-export class CheckpointKey {
+/** Checks the log's own heads (C2SP tlog-checkpoint, signed-note). */
+export class CheckpointVerifier {
   readonly vkey: string
   readonly publicKey: Uint8Array
-  readonly #origin: string
-  readonly #keyId: Uint8Array
-  readonly #private: KeyObject
+  protected readonly origin: string
+  protected readonly keyId: Uint8Array
   readonly #public: KeyObject
 
-  constructor(origin: string, logKey: KeyObject) {
-    this.#origin = origin
-    this.#private = logKey
-    this.#public = createPublicKey(logKey)
-    this.publicKey = rawPublicKey(this.#public)
+  constructor(origin: string, publicKey: KeyObject) {
+    this.origin = origin
+    this.#public = publicKey
+    this.publicKey = rawPublicKey(publicKey)
     const key = { name: origin, type: noteKeyType.ed25519, publicKey: this.publicKey }
-    this.#keyId = noteKeyIdWith((bytes) => hash('sha256', bytes, 'buffer'), key)
-    this.vkey = formatVkey({ ...key, keyId: this.#keyId })
-  }
-
-  /** Raw Ed25519 over any bytes: the receipts of COSE are signed by the same key. */
-  sign(bytes: Uint8Array): Uint8Array {
-    return new Uint8Array(sign(null, bytes, this.#private))
-  }
-
-  signCheckpoint(size: number, root: Uint8Array): string {
-    const text = formatCheckpoint({ origin: this.#origin, size, root })
-    const signature = this.sign(utf8(text))
-    return formatNote(text, [{ name: this.#origin, keyId: this.#keyId, signature }])
+    this.keyId = noteKeyIdWith((bytes) => hash('sha256', bytes, 'buffer'), key)
+    this.vkey = formatVkey({ ...key, keyId: this.keyId })
   }
 
   /** Throws LedgerDamage unless the note is a head of this log under this key. */
@@ -48,8 +35,8 @@ export class CheckpointKey {
     try {
       const { text, signatures } = parseNote(note)
       const checkpoint = parseCheckpoint(text)
-      const own = signatures.find(({ keyId }) => equalBytes(keyId, this.#keyId))
-      if (checkpoint.origin !== this.#origin || own?.name !== this.#origin) {
+      const own = signatures.find(({ keyId }) => equalBytes(keyId, this.keyId))
+      if (checkpoint.origin !== this.origin || own?.name !== this.origin) {
         throw new LedgerDamage('the checkpoint is that of another log')
       }
       if (!verify(null, utf8(text), this.#public, own.signature)) {
@@ -60,6 +47,27 @@ export class CheckpointKey {
       if (cause instanceof LedgerDamage) throw cause
       throw new LedgerDamage('the checkpoint is malformed', { cause })
     }
+  }
+}
+
+/** Signs the log's own heads as well. */
+export class CheckpointKey extends CheckpointVerifier {
+  readonly #private: KeyObject
+
+  constructor(origin: string, logKey: KeyObject) {
+    super(origin, createPublicKey(logKey))
+    this.#private = logKey
+  }
+
+  /** Raw Ed25519 over any bytes: the receipts of COSE are signed by the same key. */
+  sign(bytes: Uint8Array): Uint8Array {
+    return new Uint8Array(sign(null, bytes, this.#private))
+  }
+
+  signCheckpoint(size: number, root: Uint8Array): string {
+    const text = formatCheckpoint({ origin: this.origin, size, root })
+    const signature = this.sign(utf8(text))
+    return formatNote(text, [{ name: this.origin, keyId: this.keyId, signature }])
   }
 }
 

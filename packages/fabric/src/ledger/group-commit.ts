@@ -20,6 +20,8 @@ export interface GroupCommitParts {
   readonly clock: Clock
   readonly limits: LedgerLimits
   readonly head: StoredHead
+  /** Unix milliseconds for the next head. */
+  readonly headTime: () => number
   /** Resolves when the backlog of unpublished entries has room for a group. */
   readonly room: () => Promise<void>
   /** Called between durability and acknowledgement. */
@@ -115,12 +117,12 @@ export class GroupCommit {
     const first = group[0]
     if (first === undefined) return
     try {
-      const { store, tree, key, clock, committed } = this.#parts
+      const { store, tree, key, clock, committed, headTime } = this.#parts
       if (first.index !== tree.size) throw new Error('the group does not continue the tree')
       for (const { entry } of group) tree.append(entry.leafHash)
       const entries = group.map(({ entry }) => entry)
       const checkpoint = key.signCheckpoint(tree.size, tree.root())
-      const at = Math.max(clock.now(), this.#head.at)
+      const at = Math.max(headTime(), this.#head.at)
       const head = { size: tree.size, at, checkpoint }
 
       const began = clock.monotonic()

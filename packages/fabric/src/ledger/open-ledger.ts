@@ -1,5 +1,5 @@
 import { type KeyObject } from 'node:crypto'
-import { parseStatement } from '@countersign/protocol'
+import { createId, parseStatement } from '@countersign/protocol'
 import type { Clock } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
 import { CheckpointKey, rawPublicKey } from './checkpoint.ts'
@@ -41,6 +41,8 @@ export interface LedgerOptions {
   readonly limits?: Partial<LedgerLimits>
   /** Receives what an operator should know: long work at start, little space. */
   readonly log?: (event: string, facts: Readonly<Record<string, string | number>>) => void
+  /** The time of the newest head, from which the operator lets the clock go back at this start. */
+  readonly acceptClock?: number
   /** Called once, when the ledger stopped for good: an error of the disk is never retried. */
   readonly onFatal?: (cause: unknown) => void
 }
@@ -75,7 +77,10 @@ async function open(options: LedgerOptions): Promise<Ledger> {
   })
   await space.measure()
 
-  const recovered = await recover({ store, key, clock, limits })
+  const recovered = await recover({
+    ...{ store, key, clock, limits },
+    acceptClock: options.acceptClock ?? null,
+  })
   const index = new ExchangeIndex(store.resources, limits.segmentEntries)
   await restoreIndex(index, recovered, { store, clock, log })
   const { tree, window } = recovered
@@ -100,6 +105,7 @@ async function open(options: LedgerOptions): Promise<Ledger> {
     writer,
     recovered,
     space,
+    newId: () => createId('dec', clock.now(), random(10)),
     issuer: options.issuer,
     statementKeys: [
       {
@@ -132,15 +138,17 @@ const progressEveryMs = 2_000
 
 /**
  * Reads what no index file covers: at most one segment of bundles, and the replayed records. The
- * whole log where the files are missing, damaged or of an older format; one bundle at a time.
+ * whole log where the files are missing, damaged or of an older format; one bundle at a time. Gives the
+ * index of the first entry that it read.
  */
-async function restoreIndex(
+export async function restoreIndex(
   index: ExchangeIndex,
   { published, head, window }: Recovered,
   { store, clock, log }: Required<Pick<LedgerOptions, 'store' | 'clock' | 'log'>>,
-): Promise<void> {
+): Promise<number> {
   let loggedAt = clock.monotonic()
   let at = await index.restore(published.size)
+  const from = at
   const add = (statement: Uint8Array) => {
     const { exchange, kind } = parsePayload(statement)
     index.add({ exchange, kind, index: at++ })
@@ -161,6 +169,7 @@ async function restoreIndex(
     if (entry === undefined) throw new LedgerDamage(`entry ${at} is missing`)
     add(entry.statement)
   }
+  return from
 }
 
 /** Where the producer's chain goes on: a new key begins a new one. */

@@ -1,6 +1,7 @@
 import { equalBytes, parseUtf8 } from '@countersign/protocol'
 import type { Clock } from '../lib/clock.ts'
-import type { CheckpointKey } from './checkpoint.ts'
+import type { CheckpointVerifier } from './checkpoint.ts'
+import { type ClockStep, checkClock } from './clock-watch.ts'
 import { leafHash } from './hash.ts'
 import type { LedgerLimits } from './limits.ts'
 import { type LoggedEntry, parseRecord } from './record.ts'
@@ -12,9 +13,10 @@ import { Window } from './window.ts'
 
 export interface RecoveryParts {
   readonly store: LedgerStore
-  readonly key: CheckpointKey
+  readonly key: CheckpointVerifier
   readonly clock: Clock
   readonly limits: LedgerLimits
+  readonly acceptClock: number | null
 }
 
 export interface Recovered {
@@ -24,6 +26,8 @@ export interface Recovered {
   readonly published: StoredHead
   /** The newest head; everything between the two is in the window and the tree. */
   readonly head: StoredHead
+  /** How far the clock went back since that head, where the operator accepted it. */
+  readonly clockStep: ClockStep | null
 }
 
 /**
@@ -32,11 +36,9 @@ export interface Recovered {
  * record beyond, whose callers never heard of it.
  */
 export async function recover(parts: RecoveryParts): Promise<Recovered> {
-  const { store, key, clock, limits } = parts
+  const { store, key, limits } = parts
   const { head, intact } = await loadHead(parts)
-  if (clock.now() < head.at - limits.clockBehindMaxMs) {
-    throw new Error('the clock is far behind the last signed head')
-  }
+  const clockStep = checkClock(head, { ...parts, clockBehindMaxMs: limits.clockBehindMaxMs })
   const published = await loadPublished(parts, head)
   const tree = await restoreTree(parts, published)
   const window = new Window(published.size, limits.windowBytesMax)
@@ -50,7 +52,9 @@ export async function recover(parts: RecoveryParts): Promise<Recovered> {
     throw new LedgerDamage('one copy of the stored head is damaged')
   }
   if (reached.size > head.size) await store.heads.swap(head.size, reached)
-  return { tree, window, published, head: reached }
+  // From here on heads are of the accepted time.
+  const newest = clockStep === null ? reached : { ...reached, at: clockStep.after }
+  return { tree, window, published, head: newest, clockStep }
 }
 
 async function loadHead({ store, clock }: RecoveryParts) {
@@ -130,7 +134,7 @@ async function loadPartialBundle(
 interface ReplayParts {
   readonly tree: Tree
   readonly window: Window
-  readonly key: CheckpointKey
+  readonly key: CheckpointVerifier
   readonly published: StoredHead
   readonly promised: StoredHead
 }

@@ -3,6 +3,7 @@ import type { Clock } from '../lib/clock.ts'
 import { AppendQueue } from './append-queue.ts'
 import { checkLedger } from './check.ts'
 import type { CheckpointKey } from './checkpoint.ts'
+import { type ClockStep, ClockWatch } from './clock-watch.ts'
 import { type CloseReason, closeIntents, IntentExpiry } from './close-intents.ts'
 import type { DetailVault } from './details.ts'
 import { type EntryReader, openedEntry } from './entry-reader.ts'
@@ -41,6 +42,8 @@ export interface TiledLedgerParts {
   readonly writer: StatementWriter
   readonly recovered: Recovered
   readonly space: SpaceGuard
+  /** For an entry of the ledger's own. */
+  newId(): string
   readonly log: (event: string, facts: Readonly<Record<string, string | number>>) => void
   readonly onFatal: (cause: unknown) => void
 }
@@ -55,6 +58,7 @@ export class TiledLedger implements Ledger {
   readonly #queue: AppendQueue
   readonly #intents: OpenIntentTable
   readonly #expiry: IntentExpiry
+  readonly #watch: ClockWatch
   /** Where the next draft will stand; drafts keep the order in which `append` was called. */
   #nextIndex: number
   #stopped: LedgerUnavailable | null = null
@@ -65,6 +69,7 @@ export class TiledLedger implements Ledger {
     const { tree, window, published, head } = recovered
     this.#parts = parts
     this.#nextIndex = head.size
+    this.#watch = new ClockWatch(clock, limits.clockBehindMaxMs)
     this.#queue = new AppendQueue(limits, clock)
     this.#intents = new OpenIntentTable(limits)
     this.#expiry = new IntentExpiry(limits.openIntentMs, clock, () => this.#closeTooOld())
@@ -85,6 +90,7 @@ export class TiledLedger implements Ledger {
       clock,
       limits,
       head,
+      headTime: () => this.#watch.headTime(),
       fatal,
       room: () => this.#publisher.room(),
       committed: (group, reached) => {
@@ -141,8 +147,28 @@ export class TiledLedger implements Ledger {
       const facts = { origin, 'log.key': key.publicKey, ...firstKey(statementKeys) }
       await this.#record({ kind: 'genesis', exchange: 'genesis', at: clock.now(), facts })
     }
+    const { clockStep } = this.#parts.recovered
+    // First of all that is of the accepted time.
+    if (clockStep !== null) await this.#recordStep('clock-accepted', clockStep)
     await this.#closeAll([...index.open.keys()], 'restart')
     this.#expiry.start()
+  }
+
+  /** A jump of the clock is on record before the first entry that is of the new time. */
+  #lookAtClock(): void {
+    const step = this.#watch.look()
+    if (step === null) return
+    const { before, after } = step
+    this.#parts.log('the clock of this machine was set', { before, after })
+    this.#recordStep('clock-stepped', step).catch((cause: unknown) => {
+      this.#parts.log('a jump of the clock is not on record', { error: String(cause) })
+    })
+  }
+
+  #recordStep(event: string, { before, after }: ClockStep): Promise<Committed> {
+    const facts = { event, 'clock.before': before, 'clock.after': after }
+    const exchange = this.#parts.newId()
+    return this.#record({ kind: 'lifecycle', exchange, at: after, facts })
   }
 
   #closeAll(exchanges: readonly string[], reason: CloseReason): Promise<void> {
@@ -180,6 +206,7 @@ export class TiledLedger implements Ledger {
   async append(draft: EntryDraft): Promise<Committed> {
     this.#assertAppendable(draft)
     this.#expiry.poke(this.#parts.clock.monotonic())
+    this.#lookAtClock()
     if (closesIntent(draft)) return this.#record(draft)
     const owner = ownerOf(draft)
     const turn = this.#queue.enter(owner)

@@ -6,7 +6,7 @@ import { addCommonOptions, type CliContext, outputOf } from '../context.ts'
 import { DATA_FILES, replaceFile } from '../data-folder.ts'
 import { openEnding } from '../ending.ts'
 import { untilAborted } from '../interruption.ts'
-import { parsePort } from '../option-values.ts'
+import { parsePort, parseTime } from '../option-values.ts'
 import { legible } from '../output/display-width.ts'
 import type { Output } from '../output/output.ts'
 import { formatTime } from '../output/quantities.ts'
@@ -21,6 +21,7 @@ import {
 import { tellStory } from '../story-teller.ts'
 
 interface UpOptions extends StartOptions {
+  readonly acceptClock?: number
   readonly demo?: boolean
   readonly exitAfterDemo?: boolean
 }
@@ -31,6 +32,11 @@ export function addUpCommand(program: Command, context: CliContext): void {
       .command('up')
       .description('start the fabric and keep it running until interrupted')
       .option('--port <number>', 'listen there; 0 takes a free port', parsePort)
+      .option(
+        '--accept-clock <time>',
+        'for this start, let the clock be behind the ledger: the time of its newest entry',
+        parseTime,
+      )
       .option('--demo', 'the first time in a data folder, tell the demo story as well')
       .option('--exit-after-demo', 'stop when the story has been told'),
   ).action((options: UpOptions) => up(context, options))
@@ -39,7 +45,8 @@ export function addUpCommand(program: Command, context: CliContext): void {
 async function up(context: CliContext, options: UpOptions): Promise<void> {
   const output = outputOf(context, options)
   const config = configOf(context, options)
-  await runFabric(context, { config, output }, async (fabric) => {
+  const { acceptClock } = options
+  await runFabric(context, { config, output, acceptClock }, async (fabric) => {
     showReady(fabric, output)
     if (options.demo !== true && options.exitAfterDemo !== true) return true
     const held = await tellOnce(fabric, output, options.exitAfterDemo !== true)
@@ -52,19 +59,21 @@ async function up(context: CliContext, options: UpOptions): Promise<void> {
 export interface RunOrder {
   readonly config: Config
   readonly output: Output
+  readonly acceptClock?: number | undefined
 }
 
 /** Starts a fabric, does `then`, and keeps it running for as long as that resolves to true for. */
 export async function runFabric(
   context: CliContext,
-  { config, output }: RunOrder,
+  { config, output, acceptClock }: RunOrder,
   then: (fabric: StartedFabric) => Promise<boolean>,
 ): Promise<void> {
   const progress = output.progress('Starting the fabric')
   const ending = openEnding(context)
   const events = { log: logTo(context, output), onFatal: ending.fatal }
   try {
-    const fabric = await startFabric(context, config, events).finally(() => progress.stop())
+    const starting = startFabric(context, config, events, { acceptClock })
+    const fabric = await starting.finally(() => progress.stop())
     ending.acceptSignals(graceMs, () => output.note('\nStopping; once more to stop at once.'))
     try {
       // A signal does not wait for what a command does on its fabric.

@@ -1,0 +1,62 @@
+import type { Clock } from '../lib/clock.ts'
+import type { CheckpointVerifier } from './checkpoint.ts'
+import { ExchangeIndex } from './exchange-index.ts'
+import type { LedgerLimits } from './limits.ts'
+import { restoreIndex } from './open-ledger.ts'
+import { recover } from './recovery.ts'
+import type { LedgerStore } from './store.ts'
+
+/** What the next start of a ledger will find. */
+export interface LedgerOutlook {
+  readonly entries: number
+  /** Exchanges that it will close as indeterminate. */
+  readonly open: number
+  /** Entries that it will read for the exchange index. */
+  readonly toIndex: number
+  readonly freeBytes: number
+}
+
+export interface InspectOptions {
+  /** Open; nothing is written to it. */
+  readonly store: LedgerStore
+  readonly key: CheckpointVerifier
+  readonly clock: Clock
+  readonly limits: LedgerLimits
+}
+
+/**
+ * Does what a start does, without a change: rejects with what would keep the ledger from starting.
+ * Everything is verified by the public key of the log.
+ */
+export async function inspectLedger(options: InspectOptions): Promise<LedgerOutlook> {
+  const { key, clock, limits } = options
+  const store = readOnly(options.store)
+  const recovered = await recover({ store, key, clock, limits, acceptClock: null })
+  const index = new ExchangeIndex(store.resources, limits.segmentEntries)
+  const from = await restoreIndex(index, recovered, { store, clock, log: () => undefined })
+  return {
+    entries: recovered.head.size,
+    open: index.open.size,
+    toIndex: recovered.head.size - from,
+    freeBytes: await store.freeBytes(),
+  }
+}
+
+function readOnly(store: LedgerStore): LedgerStore {
+  const { heads, wal, resources } = store
+  const nothing = () => Promise.resolve()
+  return {
+    heads: { load: () => heads.load(), swap: nothing },
+    wal: { replay: (visit) => wal.replay(visit), trim: nothing, reset: nothing },
+    resources: {
+      read: (path) => resources.read(path),
+      readPart: (path, position, length) => resources.readPart(path, position, length),
+      list: (directory) => resources.list(directory),
+      write: nothing,
+      remove: nothing,
+    },
+    commit: () => Promise.reject(new Error('an inspection writes nothing')),
+    freeBytes: () => store.freeBytes(),
+    close: nothing,
+  }
+}

@@ -353,6 +353,26 @@ export const REQUIREMENTS = {
     on: fabric,
     lies: ['rewritten-history', 'entries-of-others'],
   },
+  'record:attestor': {
+    promise:
+      'A connector attests only for principals that the fabric knows, now, in its own name, and never as the fabric.',
+    on: ['mesh'],
+    notOn: {
+      gateway: 'the fabric attests what it saw itself',
+      queue: 'the fabric attests what it saw itself',
+    },
+    lies: ['forged-caller-in-entry', 'back-dated-entry', 'unknown-attestation'],
+  },
+  'record:one-bad-entry': {
+    promise:
+      'An entry that cannot be recorded is refused alone; whatever is on record can be shown.',
+    on: ['mesh'],
+    notOn: {
+      gateway: 'the fabric makes its own entries',
+      queue: 'the fabric makes its own entries',
+    },
+    lies: ['poisoned-fact'],
+  },
   'record:outside-tools': {
     promise: 'Checkpoints and proofs verify with the published formats alone.',
     on: fabric,
@@ -445,6 +465,11 @@ export const REQUIREMENTS = {
     promise: 'A receipt with any bit changed does not verify.',
     on: fabric,
     lies: ['altered-receipt'],
+  },
+  'receipt:disclosure': {
+    promise: 'A receipt that withholds or lacks a fact which decides what it says does not verify.',
+    on: everywhere,
+    lies: ['withheld-facts', 'unknown-attestation'],
   },
   'queue:ciphertext-only': {
     promise: 'Neither the fabric nor its disk ever holds the plaintext of a sealed message.',

@@ -1,38 +1,31 @@
 import { createPublicKey, randomBytes, sign } from 'node:crypto'
 import {
-  createId,
   createSignatureBase,
   createSignatureInput,
   formatMeshEntries,
   type MeshEntry,
+  type RefusalCode,
   requestSignatureTag,
   utf8,
 } from '@countersign/protocol'
 import { expect } from 'vitest'
 import { agentId, send } from '../harness/doors.ts'
+import { indexesOf, meshEntry, newExchange, record } from '../harness/entries.ts'
 import { lie } from '../harness/lie.ts'
 import { exchangeOf, refusedByFabric } from '../harness/refusals.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
-const tenBytes = () => new Uint8Array(randomBytes(10))
-const newExchange = () => createId('dec', Date.now(), tenBytes())
-
-const entry = (change: Partial<MeshEntry>): MeshEntry => ({
-  ...{ kind: 'intent', exchange: newExchange() },
-  facts: { receiver: 'thief', caller: agentId('caller') },
-  ...change,
-})
+type Change = NonNullable<Parameters<typeof meshEntry>[0]>
 
 /** Entries that the connector of the agent `thief` claims to have decided. */
-const claim = (entriesOf: (world: World) => Promise<readonly Partial<MeshEntry>[]>) =>
-  refusedByFabric('NOT_PERMITTED', async (world) => ({
+const claim = (entriesOf: (world: World) => Promise<readonly Change[]>, code?: RefusalCode) =>
+  refusedByFabric(code ?? 'NOT_PERMITTED', async (world) => ({
     path: '/v1/mesh/entries',
     as: (await world.agent('thief', ['caller'])).credential(),
-    body: formatMeshEntries((await entriesOf(world)).map(entry)),
+    body: formatMeshEntries((await entriesOf(world)).map(meshEntry)),
   }))
 
-const own = { receiver: 'thief', caller: agentId('caller') }
 /** What an honest connector records of a request that the caller signed for `to`. */
 function attested({ caller }: World, to = 'thief'): MeshEntry['facts'] {
   const { keyId, privateKey } = caller.signing
@@ -46,7 +39,6 @@ function attested({ caller }: World, to = 'thief'): MeshEntry['facts'] {
   const base = createSignatureBase(input, { method: 'POST', path: '/', authority: '', headers })
   const spki = createPublicKey(privateKey).export({ format: 'der', type: 'spki' })
   return {
-    ...own,
     'attested.request': 'caller',
     'request.key': new Uint8Array(spki.subarray(-32)),
     'request.signature': new Uint8Array(sign(null, utf8(base), privateKey)),
@@ -54,7 +46,14 @@ function attested({ caller }: World, to = 'thief'): MeshEntry['facts'] {
   }
 }
 
-const foreign = { receiver: 'echo', caller: agentId('caller') }
+const foreign = { receiver: 'echo' }
+/** An exchange that the connector of `thief` opened, to be closed. */
+async function opened(world: World) {
+  const { exchange } = meshEntry()
+  await record(world, [meshEntry({ exchange })])
+  return { exchange, kind: 'outcome' as const }
+}
+
 const taken = async (world: World) => ({ exchange: exchangeOf(await send(world.gateway)) })
 
 lie(
@@ -67,7 +66,10 @@ lie(
     mesh: {
       'an intent of another receiver': claim(async () => [{ facts: foreign }]),
       'a refusal of another receiver': claim(async () => [{ kind: 'refusal', facts: foreign }]),
-      'an intent without a receiver': claim(async () => [{ facts: {} }]),
+      'an intent without a receiver': claim(
+        async () => [{ facts: { receiver: null } }],
+        'MESSAGE_MALFORMED',
+      ),
       'an outcome without an intent': claim(async () => [{ kind: 'outcome' }]),
       'an outcome of an exchange at the gateway': claim(async (world) => [
         { ...(await taken(world)), kind: 'outcome' },
@@ -76,12 +78,16 @@ lie(
         { ...(await taken(world)), kind: 'refusal' },
       ]),
       'an intent in an exchange at the gateway': claim(async (world) => [await taken(world)]),
-      'one of its own, and one of another': claim(async () => [{}, { facts: foreign }]),
+      'one of another, which does not take along one of its own': async (world) => {
+        const [own, other] = [meshEntry(), meshEntry({ facts: foreign })]
+        expect(await indexesOf(world, [other, own])).toEqual([null, expect.any(Number)])
+        await expect(world.explain(other.exchange)).rejects.toThrow('RECEIVER_UNKNOWN')
+      },
       'a request that its caller signed, over a key that was made up': claim(async () => [
-        { facts: { ...own, 'attested.request': 'caller', 'request.key': randomBytes(32) } },
+        { facts: { 'attested.request': 'caller', 'request.key': randomBytes(32) } },
       ]),
       'a request that its caller signed, without a key or a signature': claim(async () => [
-        { facts: { ...own, 'attested.request': 'caller' } },
+        { facts: { 'attested.request': 'caller' } },
       ]),
       'a request that its caller signed, over other bytes': claim(async (world) => [
         { facts: { ...attested(world), 'request.signature-base': 'x' } },
@@ -89,28 +95,19 @@ lie(
       'a request that its caller signed for another': claim(async (world) => [
         { facts: attested(world, 'echo') },
       ]),
-      'a refusal with the caller’s signature': claim(async (world) => [
-        { kind: 'refusal', facts: attested(world) },
-      ]),
+      'a refusal with the caller’s signature': claim(
+        async (world) => [{ kind: 'refusal', facts: attested(world) }],
+        'MESSAGE_MALFORMED',
+      ),
       'one signed request, as two exchanges': async (world) => {
-        const thief = await world.agent('thief', ['caller'])
         const facts = attested(world)
-        const record = () =>
-          send(world.control, {
-            ...{ path: '/v1/mesh/entries', as: thief.credential() },
-            body: formatMeshEntries([entry({ facts })]),
-          })
-        expect((await record()).status).toBe(200)
-        expect((await record()).status).toBe(403)
+        expect((await record(world, [meshEntry({ facts })])).status).toBe(200)
+        expect((await record(world, [meshEntry({ facts })])).status).toBe(403)
       },
       'one request that its caller did not sign, beside one that nobody claims to be signed':
         async (world) => {
-          const thief = await world.agent('thief', ['caller'])
-          const [honest, forged] = [entry({}), entry({ facts: attested(world, 'echo') })]
-          const heard = await send(world.control, {
-            ...{ path: '/v1/mesh/entries', as: thief.credential() },
-            body: formatMeshEntries([forged, honest]),
-          })
+          const [honest, forged] = [meshEntry(), meshEntry({ facts: attested(world, 'echo') })]
+          const heard = await record(world, [forged, honest])
           expect(JSON.parse(heard.body.toString())).toEqual({ indexes: [null, expect.any(Number)] })
           await expect(world.explain(forged.exchange)).rejects.toThrow('RECEIVER_UNKNOWN')
           expect((await world.explain(honest.exchange)).map(({ kind }) => kind)).toEqual(['intent'])
@@ -118,53 +115,62 @@ lie(
           expect(refusal?.facts).toMatchObject({ code: 'NOT_PERMITTED', caller: agentId('thief') })
         },
       'an exchange that another request is just recording': async (world) => {
-        const thief = await world.agent('thief', ['caller'])
-        const body = formatMeshEntries([entry({})])
-        const record = () =>
-          send(world.control, { path: '/v1/mesh/entries', as: thief.credential(), body })
-        const statuses = (await Promise.all([record(), record()])).map(({ status }) => status)
+        const entries = [meshEntry()]
+        const answers = await Promise.all([record(world, entries), record(world, entries)])
+        const statuses = answers.map(({ status }) => status)
         expect(statuses.toSorted((a, b) => a - b)).toEqual([200, 403])
       },
       'a signature that nobody is said to have made': claim(async () => [
-        { facts: { ...own, 'request.signature': randomBytes(64) } },
+        { facts: { 'request.signature': randomBytes(64) } },
       ]),
-      'an answer that its own agent signed, without a signature': claim(async () => [
-        { facts: { ...own, 'attested.response': 'callee' } },
+      'an answer that its own agent signed, without a signature': claim(async (world) => [
+        { ...(await opened(world)), facts: { 'attested.response': 'callee' } },
       ]),
-      'what the fabric signs': claim(async () => [
-        { facts: { ...own, 'forwarded.signature': randomBytes(64) } },
-      ]),
+      'what the fabric signs': claim(
+        async () => [{ facts: { 'forwarded.signature': randomBytes(64) } }],
+        'MESSAGE_MALFORMED',
+      ),
       'an exchange of last year': claim(async () => [
-        { exchange: createId('dec', Date.now() - 365 * 86_400_000, tenBytes()) },
+        { exchange: newExchange(Date.now() - 365 * 86_400_000) },
       ]),
-      'a request of nobody, over a key': claim(async () => [
-        { facts: { receiver: 'thief', 'request.key': randomBytes(32) } },
+      'a request of nobody, over a key': claim(
+        async () => [{ facts: { caller: null, 'request.key': randomBytes(32) } }],
+        'MESSAGE_MALFORMED',
+      ),
+      'an answer over a key that is not its own': claim(async (world) => [
+        {
+          ...(await opened(world)),
+          facts: {
+            'attested.response': 'callee',
+            'response.key': randomBytes(32),
+            'response.signature': randomBytes(64),
+            'response.signature-base': 'x',
+          },
+        },
       ]),
-      'an answer over a key that is not its own': claim(async () => [
-        { facts: { ...own, 'response.key': randomBytes(32) } },
-      ]),
-      'an intent twice': claim(async () => {
+      'an intent twice': async (world) => {
         const exchange = newExchange()
-        return [{ exchange }, { exchange }]
-      }),
+        const indexes = await indexesOf(world, [meshEntry({ exchange }), meshEntry({ exchange })])
+        expect(indexes).toEqual([expect.any(Number), null])
+        expect((await world.explain(exchange)).map(({ kind }) => kind)).toEqual(['intent'])
+      },
       'by a token, which is no certificate': refusedByFabric('NOT_PERMITTED', async (world) => {
         const made = await world.admin('key.create', {
           agent: (await world.agent('thief', ['caller'])).name,
         })
         return {
-          ...{ path: '/v1/mesh/entries', as: null, body: formatMeshEntries([entry({})]) },
+          ...{ path: '/v1/mesh/entries', as: null, body: formatMeshEntries([meshEntry()]) },
           headers: [['X-Api-Key', (made as { key: string }).key]],
         }
       }),
       'a kind that only the fabric writes': refusedByFabric('MESSAGE_MALFORMED', async (world) => ({
         ...{ path: '/v1/mesh/entries', as: (await world.agent('thief', ['caller'])).credential() },
-        body: formatMeshEntries([entry({ kind: 'genesis' as 'intent' })]),
+        body: formatMeshEntries([{ ...meshEntry(), kind: 'genesis' as 'intent' }]),
       })),
       'and nobody becomes a party to what it claims': async (world) => {
         const { exchange } = await taken(world)
         const thief = await world.agent('thief', ['caller'])
-        const body = formatMeshEntries([entry({ exchange, kind: 'refusal' })])
-        await send(world.control, { path: '/v1/mesh/entries', as: thief.credential(), body })
+        await record(world, [meshEntry({ exchange, kind: 'refusal' })])
         const path = `/v1/receipts/${exchange}`
         const heard = await send(world.control, {
           ...{ method: 'GET', path, body: null, as: thief.credential() },

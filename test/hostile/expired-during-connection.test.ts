@@ -1,14 +1,16 @@
 import type { Socket } from 'node:net'
 import { expect } from 'vitest'
-import { ShiftedClock } from '../harness/clock.ts'
 import { bytesOf, type Draft, type Place } from '../harness/doors.ts'
-import { lie } from '../harness/lie.ts'
+import { inOwnWorld, lie } from '../harness/lie.ts'
+import { RECEIVERS } from '../harness/policies.ts'
 import { dial } from '../harness/raw-http.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
 /** Longer than any agent's certificate lives. */
 const laterMs = 8 * 86_400_000
+/** Half of an hour, for which a certificate lives, and a little. */
+const halfMs = 31 * 60_000
 
 /** One more request on a connection that stands; null when the peer hung up instead. */
 function ask(socket: Socket, draft: Draft, place: Place): Promise<string | null> {
@@ -19,11 +21,16 @@ function ask(socket: Socket, draft: Draft, place: Place): Promise<string | null>
   })
 }
 
-async function outlive(world: World, place: Place, clock: ShiftedClock): Promise<void> {
+interface Outliving {
+  readonly place: Place
+  readonly ms: number
+}
+
+async function outlive(world: World, { place, ms }: Outliving): Promise<void> {
   const socket = await dial({ port: place.port, credential: world.caller.credential() })
   expect(await ask(socket, {}, place)).toMatch(/^HTTP\/1.1 200/)
   const before = world.echo.reached.length
-  const heard = await clock.later(laterMs, () => ask(socket, {}, place))
+  const heard = await world.clock.later(ms, () => ask(socket, {}, place))
   socket.destroy()
   expect(heard).toMatch(/countersign-refusal: CREDENTIAL_EXPIRED/)
   expect(world.echo.reached.slice(before)).toEqual([])
@@ -32,14 +39,18 @@ async function outlive(world: World, place: Place, clock: ShiftedClock): Promise
 lie(
   verifies(['authenticate:expiry'], 'a connection does not outlive the certificate that opened it'),
   {
-    gateway: async (world) => outlive(world, await world.gateway.place('echo', '/'), world.clock),
-    mesh: async (world) => {
-      // A clock of its own: the connector's own certificate has to stay good.
-      const clock = new ShiftedClock()
-      const { meshUrl } = await world.connectors.beside('other', clock)
-      const { host, port } = new URL(meshUrl ?? '')
-      await outlive(world, { authority: host, port: Number(port), path: '/' }, clock)
-    },
+    gateway: async (world) =>
+      outlive(world, { place: await world.gateway.place('echo', '/'), ms: laterMs }),
+    // A connector records under the fabric's clock, with a certificate that has to stay good: it is
+    // enrolled when that of the caller is half an hour old.
+    mesh: () =>
+      inOwnWorld({ receivers: ['echo'] }, (world) =>
+        world.clock.later(halfMs, async () => {
+          await world.agent('other', [RECEIVERS.other.role])
+          const place = await world.mesh.place('other', '/')
+          await outlive(world, { place, ms: halfMs })
+        }),
+      ),
     queue: 'members come in by the gateway',
   },
 )

@@ -8,7 +8,7 @@ import type { Detection } from './detection/detector.ts'
 import type { AgentRecord } from './identity/directory.ts'
 import { formatProblem, PoliciesRejected } from './policy/compile-policies.ts'
 import { explainDecision } from './policy/explain-decision.ts'
-import type { PolicyRequest } from './policy/policy.ts'
+import { readPolicyRequest } from './policy/policy-request.ts'
 import type { EndpointRegistry } from './transports/http/endpoint-registry.ts'
 
 export interface AdminOptions {
@@ -122,7 +122,10 @@ function policyAdmin({ stores, around }: AdminOptions): AdminRooms['policies'] {
         return { version: policy.current.version, taken: false, problems, warnings: [] }
       }
     },
-    explain: (request) => explainDecision(JSON.parse(request) as PolicyRequest, policy.current),
+    explain(text) {
+      const request = readPolicyRequest(text)
+      return request === null ? null : explainDecision(request, policy.current)
+    },
   }
 }
 

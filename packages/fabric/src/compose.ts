@@ -27,6 +27,7 @@ import { identify } from './pipeline/authenticate.ts'
 import { refuseUnread } from './pipeline/control.ts'
 import { type Rooms } from './pipeline/enforce.ts'
 import { formatProblem } from './policy/compile-policies.ts'
+import { requestFault } from './policy/policy-request.ts'
 import { createRedactor } from './redaction/create-redactor.ts'
 import { adminSurface } from './transports/gateway/admin-surface.ts'
 import { agentsSurface } from './transports/gateway/agents-surface.ts'
@@ -169,6 +170,7 @@ function composeParts(around: Surroundings, stores: Stores, origin: () => string
     rooms,
     ledger: controlLedger(stores, rooms, detection),
     isProvenRequest: (facts, producer) => isProvenRequest(facts, producer, proofs),
+    requestFault,
     endpoints,
     meshState: (after, waitMs, signal) => mesh.wait(after, waitMs, signal),
   }

@@ -11,16 +11,28 @@ export * from './http-signature-base.ts'
 export { formatMember } from './http-signature-fields.ts'
 export * from './http-signature-profile.ts'
 export * from './ids.ts'
+export * from './legible.ts'
 export * from './malformed-error.ts'
 export * from './media-type.ts'
 export * from './merkle.ts'
+export { meshFactsFault, meshTextBytesMax } from './mesh-facts.ts'
 export * from './mesh-format.ts'
 export * from './note.ts'
 export * from './plain-text.ts'
 export * from './receipt.ts'
 export * from './receipt-attestation.ts'
+export {
+  ATTESTORS,
+  type Attestor,
+  CONTENT_FACTS,
+  EXCHANGE_RESULTS,
+  type ExchangeResult,
+  isExchangeResult,
+  isWithholdable,
+} from './receipt-claims.ts'
 export * from './receipt-document.ts'
 export * from './receipt-error.ts'
+export * from './receipt-message.ts'
 export * from './refusals.ts'
 export * from './sealed-content.ts'
 export * from './sealed-key.ts'

@@ -1,6 +1,7 @@
 import { parseBase64, toBase64 } from './bytes.ts'
 import { isAgentName, isId } from './ids.ts'
 import { MalformedError } from './malformed-error.ts'
+import { meshFactsFault } from './mesh-facts.ts'
 
 /** What a connector may ask to have recorded: the ends of exchanges that it decided itself. */
 export const MESH_ENTRY_KINDS = ['intent', 'outcome', 'refusal', 'indeterminate'] as const
@@ -17,28 +18,42 @@ export interface MeshEntry {
 export const meshEntriesMax = 256
 export const meshFactsMax = 48
 
-/** Body of `POST /v1/mesh/entries`. Byte strings travel as `{ "b64": … }`. */
+/** Body of `POST /v1/mesh/entries`. */
 export function formatMeshEntries(entries: readonly MeshEntry[]): string {
-  return JSON.stringify({
-    entries: entries.map((entry) => ({
-      ...entry,
-      facts: Object.fromEntries(
-        Object.entries(entry.facts).map(([name, value]) => [
-          name,
-          value instanceof Uint8Array ? { b64: toBase64(value) } : value,
-        ]),
-      ),
-    })),
-  })
+  return joinMeshEntries(entries.map(formatMeshEntry))
 }
 
-/** Throws a MalformedError on anything that `formatMeshEntries` does not write. */
-export function parseMeshEntries(value: unknown): readonly MeshEntry[] {
+/** One entry of the body. Byte strings travel as `{ "b64": … }`. */
+export function formatMeshEntry(entry: MeshEntry): string {
+  const facts = Object.entries(entry.facts).map(([name, value]) => [
+    name,
+    value instanceof Uint8Array ? { b64: toBase64(value) } : value,
+  ])
+  return JSON.stringify({ ...entry, facts: Object.fromEntries(facts) })
+}
+
+/** The body from entries that `formatMeshEntry` wrote. */
+export function joinMeshEntries(entries: readonly string[]): string {
+  return `{"entries":[${entries.join(',')}]}`
+}
+
+/**
+ * One element for each entry, so that one which is malformed is refused alone: other exchanges wait
+ * in the same batch. Throws a MalformedError on what is not a batch at all.
+ */
+export function parseMeshEntries(value: unknown): readonly (MeshEntry | MalformedError)[] {
   const { entries } = record(value, ['entries'])
   if (!Array.isArray(entries) || entries.length === 0 || entries.length > meshEntriesMax) {
     throw new MalformedError(`1 to ${meshEntriesMax} entries are expected`)
   }
-  return entries.map(parseEntry)
+  return entries.map((entry: unknown) => {
+    try {
+      return parseEntry(entry)
+    } catch (cause) {
+      if (cause instanceof MalformedError) return cause
+      throw cause
+    }
+  })
 }
 
 function parseEntry(value: unknown): MeshEntry {
@@ -51,11 +66,10 @@ function parseEntry(value: unknown): MeshEntry {
   }
   const pairs = Object.entries(facts)
   if (pairs.length > meshFactsMax) throw new MalformedError('an entry has too many facts')
-  return {
-    kind: known,
-    exchange,
-    facts: Object.fromEntries(pairs.map(([name, fact]) => [name, parseFact(fact)])),
-  }
+  const parsed = Object.fromEntries(pairs.map(([name, fact]) => [name, parseFact(fact)]))
+  const fault = meshFactsFault({ kind: known, facts: parsed })
+  if (fault !== null) throw new MalformedError(fault)
+  return { kind: known, exchange, facts: parsed }
 }
 
 function parseFact(value: unknown): MeshFact {

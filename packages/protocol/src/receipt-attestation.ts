@@ -3,18 +3,24 @@ import { parseContentDigest } from './content-digest.ts'
 import { type ParsedSignatureBase, parseSignatureBase } from './http-signature-base.ts'
 import { isInnerList, parseDictionary } from './http-signature-fields.ts'
 import { MalformedError } from './malformed-error.ts'
+import { ATTESTORS, type Attestor } from './receipt-claims.ts'
 import { ReceiptError } from './receipt-error.ts'
 import type { FactValue } from './statement.ts'
 import { sha256, verifyEd25519 } from './web-crypto.ts'
 
-type Half = 'request' | 'response'
+export type Half = 'request' | 'response'
 
 export type Facts = Readonly<Record<string, FactValue>>
 
 /** Who stands behind one half of the exchange with a signature of their own. */
 export interface Attestation {
-  /** Null when the receipt does not say: the fact was withheld, or the half never came to be. */
-  readonly by: 'caller' | 'callee' | 'fabric' | null
+  /**
+   * `fabric` and `connector` attest on their own word, without a signature of the party. Null when
+   * the half never came to be.
+   */
+  readonly by: Attestor | null
+  /** SPIFFE ID of the agent whose connector recorded this half; null when the fabric did. */
+  readonly producer: string | null
   /** Of the message signature that was verified; null when there is none. */
   readonly signature: {
     readonly keyId: string
@@ -186,17 +192,20 @@ interface Signers {
 function attestation(facts: Facts, half: Half, { signed, fabricKey }: Signers): Attestation {
   const party = partyOf[half]
   const by = readTextFact(facts, `attested.${half}`)
-  if (by !== null && by !== party && by !== 'fabric') {
-    throw new ReceiptError('FACT_MISTYPED', `attested.${half}`)
-  }
+  if (!isAttestor(by, half)) throw new ReceiptError('VALUE_UNKNOWN', `attested.${half}`)
   const signedByParty = signed !== null && !equalBytes(signed.key, fabricKey)
   if ((by === party) !== signedByParty || (signed !== null && by === null)) {
     throw new ReceiptError('ATTESTATION_CONTRADICTED', `attested.${half}`)
   }
-  if (signed === null) return { by, signature: null }
+  const producer = readTextFact(facts, 'producer')
+  if (signed === null) return { by, producer: by === null ? null : producer, signature: null }
   const { keyId, created } = signed.parsed.params
   const covered = signed.parsed.values
-  return { by, signature: { keyId, created, publicKey: signed.key, covered } }
+  return { by, producer, signature: { keyId, created, publicKey: signed.key, covered } }
+}
+
+function isAttestor(value: string | null, half: Half): value is Attestor | null {
+  return value === null || ATTESTORS[half].some((known) => known === value)
 }
 
 function readBytesFact(facts: Facts, name: string, length: number): Uint8Array | null {

@@ -109,6 +109,8 @@ function signedFacts(asker: typeof caller, answerer: typeof caller, answerTo = r
 }
 
 const who: FactSet = {
+  transport: 'gateway',
+  protocol: 'a2a',
   caller: 'spiffe://acme.test/agent/invoice',
   receiver: 'pay',
   operation: 'SendMessage',
@@ -181,7 +183,11 @@ const outcome: EntrySpec = {
   kind: 'outcome',
   facts: { result: 'delivered', status: 200, ...halves.outcome },
 }
-const refusal: EntrySpec = { kind: 'refusal', facts: { code: 'NOT_PERMITTED' } }
+const refused: FactSet = {
+  ...{ code: 'NOT_PERMITTED', transport: 'gateway', protocol: 'a2a' },
+  ...{ operation: 'SendMessage', receiver: 'pay' },
+}
+const refusal: EntrySpec = { kind: 'refusal', facts: refused }
 const good = createReceipt(receiptOf([{ ...intent, withheld: ['private.x'] }, outcome]))
 
 async function faultOf(bytes: Uint8Array, pinned: Trust = trust): Promise<ReceiptFault | null> {
@@ -222,7 +228,7 @@ describe('a countersigned receipt', () => {
       request: { by: 'caller', signature: { keyId: 'k', created: 1_760_000_000 } },
       response: { by: 'callee', signature: { keyId: 'k2', created: 1_760_000_001 } },
       checkpointSize: 4,
-      factsOpened: 15,
+      factsOpened: 17,
       factsWithheld: 1,
     })
     expect(verified.entries[0]?.withheld).toEqual(['private.x'])
@@ -254,11 +260,11 @@ describe('a countersigned receipt', () => {
       { kind: 'outcome', facts: { result: 'delivered', 'attested.response': 'fabric' } },
     ] as const
     const verified = await verifyReceipt(createReceipt(receiptOf(unsigned)), trust)
-    expect(verified.request).toEqual({ by: 'fabric', signature: null })
+    expect(verified.request).toEqual({ by: 'fabric', producer: null, signature: null })
     const byFabric = signedFacts(fabric, callee)
     const mixed = [
       { kind: 'intent', facts: { ...who, ...byFabric.intent } },
-      { kind: 'outcome', facts: byFabric.outcome },
+      { kind: 'outcome', facts: { result: 'delivered', ...byFabric.outcome } },
     ] as const
     const half = await verifyReceipt(createReceipt(receiptOf(mixed)), trust)
     expect([half.request.by, half.response.by]).toEqual(['fabric', 'callee'])
@@ -267,10 +273,12 @@ describe('a countersigned receipt', () => {
   test('verifies for a lone refusal, and for what a crash left open', async () => {
     const refused = await verifyReceipt(createReceipt(receiptOf([refusal])), trust)
     expect(refused).toMatchObject({ kinds: ['refusal'], result: 'NOT_PERMITTED', caller: null })
-    expect(refused.response).toEqual({ by: null, signature: null })
+    expect(refused.response).toEqual({ by: null, producer: null, signature: null })
+    expect(refused.ending).toEqual({ result: 'refused', code: 'NOT_PERMITTED' })
     const open = { kind: 'indeterminate', facts: { result: 'unknown' } } as const
     const closed = await verifyReceipt(createReceipt(receiptOf([intent, open])), trust)
     expect(closed.response.by).toBeNull()
+    expect(closed.ending).toEqual({ result: 'unknown', code: null })
   })
 })
 
@@ -354,7 +362,7 @@ describe('a receipt is refused', () => {
     expect(await faultOf(createReceipt({ ...swapped, entries: crossed }))).toBe(
       'INCLUSION_REJECTED',
     )
-    const elsewhere = receiptOf([intent, { ...outcome, facts: { result: 'x' } }]).entries[1]
+    const elsewhere = receiptOf([intent, { ...outcome, facts: { result: 'refused' } }]).entries[1]
     const mixed = [first, { ...second, proof: elsewhere?.proof ?? '' }]
     expect(await faultOf(createReceipt({ ...swapped, entries: mixed }))).toBe(
       'CHECKPOINTS_DIFFERENT',
@@ -418,7 +426,7 @@ describe('signatures of the parties', () => {
       expect(await faultWith({}, [name]), name).toBe('RESPONSE_SIGNATURE_REJECTED')
     }
     const withheld = ['request.key', 'request.signature', 'request.signature-base']
-    expect(await faultOfSpecs([{ ...intent, withheld }, outcome])).toBe('COUNTERSIGNATURE_UNLINKED')
+    expect(await faultOfSpecs([{ ...intent, withheld }, outcome])).toBe('FACT_WITHHELD')
   })
 
   test('must be linked: the answer to another request is no countersignature', async () => {
@@ -443,6 +451,7 @@ describe('signatures of the parties', () => {
         draft,
       )
       const facts = {
+        result: 'delivered',
         'forwarded.signature': forwarded,
         'forwarded.signature-base': base,
         'response.signature': callee.sign(utf8(back.base)),
@@ -453,7 +462,7 @@ describe('signatures of the parties', () => {
       }
       return { kind: 'outcome', facts }
     }
-    const unsigned: EntrySpec = { kind: 'intent', facts: { 'attested.request': 'fabric' } }
+    const unsigned: EntrySpec = { kind: 'intent', facts: { ...who, 'attested.request': 'fabric' } }
     const other = 'dec_0197b0d2c00070008000000000000b0b'
     expect(await faultOfSpecs([unsigned, outcomeOf(exchange)])).toBeNull()
     expect(await faultOfSpecs([unsigned, outcomeOf(other)])).toBe('REQUEST_SIGNATURE_REJECTED')
@@ -461,7 +470,7 @@ describe('signatures of the parties', () => {
     expect(await faultOfSpecs([unsigned, forged])).toBe('REQUEST_SIGNATURE_REJECTED')
     const withheld = ['forwarded.signature', 'forwarded.signature-base']
     const hidden = { ...outcomeOf(exchange), withheld }
-    expect(await faultOfSpecs([unsigned, hidden])).toBe('COUNTERSIGNATURE_UNLINKED')
+    expect(await faultOfSpecs([unsigned, hidden])).toBe('FACT_WITHHELD')
     // A caller who signed is owed an answer to that signature, not to the fabric's.
     expect(await faultOfSpecs([intent, outcomeOf(exchange)])).toBe('COUNTERSIGNATURE_UNLINKED')
   })
@@ -479,20 +488,20 @@ describe('signatures of the parties', () => {
       { outcome: { 'attested.response': 'fabric' } },
     ]
     for (const claim of claims) expect(await faultWith(claim)).toBe('ATTESTATION_CONTRADICTED')
-    expect(await faultWith({}, ['attested.request'])).toBe('ATTESTATION_CONTRADICTED')
+    expect(await faultWith({}, ['attested.request'])).toBe('FACT_MISSING')
     const posing = signedFacts(fabric, callee)
     const claimed = { ...posing.intent, 'attested.request': 'caller' }
     expect(await faultWith({ intent: claimed, outcome: posing.outcome })).toBe(
       'ATTESTATION_CONTRADICTED',
     )
-    const unsigned: EntrySpec = { kind: 'intent', facts: { 'attested.request': 'caller' } }
-    const bare: EntrySpec = { kind: 'outcome', facts: {} }
+    const unsigned: EntrySpec = { kind: 'intent', facts: { ...who, 'attested.request': 'caller' } }
+    const bare: EntrySpec = { kind: 'outcome', facts: { result: 'refused' } }
     expect(await faultOfSpecs([unsigned, bare])).toBe('ATTESTATION_CONTRADICTED')
   })
 
   test('must have the right types and stand in their own half', async () => {
     expect(await faultWith({ intent: { 'request.key': 'text' } })).toBe('FACT_MISTYPED')
-    expect(await faultWith({ intent: { 'attested.request': 'callee' } })).toBe('FACT_MISTYPED')
+    expect(await faultWith({ intent: { 'attested.request': 'callee' } })).toBe('VALUE_UNKNOWN')
     expect(await faultWith({ intent: { caller: 7 } })).toBe('FACT_MISTYPED')
     expect(await faultWith({ intent: { 'response.key': callee.publicKey } })).toBe('FACT_MISPLACED')
     expect(await faultWith({ outcome: { 'attested.request': 'caller' } })).toBe('FACT_MISPLACED')

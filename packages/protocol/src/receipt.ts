@@ -5,6 +5,7 @@ import { MalformedError } from './malformed-error.ts'
 import { hashLeaf, parseTlogProof, type TlogProof, verifyInclusion } from './merkle.ts'
 import { type Checkpoint, parseCheckpoint, parseNote, verifyNote } from './note.ts'
 import { type Attestation, readTextFact, verifyAttestations } from './receipt-attestation.ts'
+import { checkClaims, type ExchangeResult, isExchangeResult } from './receipt-claims.ts'
 import { parseReceipt, type Receipt, type ReceiptEntry } from './receipt-document.ts'
 import { ReceiptError, type ReceiptFault } from './receipt-error.ts'
 import {
@@ -26,10 +27,18 @@ export interface VerifiedEntry {
   readonly at: number
   readonly index: number
   readonly issuer: string
+  /** SPIFFE ID of the agent on whose connector's word it was recorded; null for the fabric's own. */
+  readonly producer: string | null
   /** The facts that were opened, each found to be what was committed to. */
   readonly facts: Readonly<Record<string, FactValue>>
   /** Names of facts that the statement commits to and the receipt does not open. */
   readonly withheld: readonly string[]
+}
+
+/** How the exchange ended, and the refusal code where a rule ended it. */
+export interface Ending {
+  readonly result: ExchangeResult
+  readonly code: string | null
 }
 
 /** What a receipt proves. What it does not disclose is null. */
@@ -47,6 +56,7 @@ export interface VerifiedReceipt {
   readonly operation: string | null
   /** The result of the outcome, or the code of the refusal. */
   readonly result: string | null
+  readonly ending: Ending
   readonly request: Attestation
   readonly response: Attestation
   readonly checkpointSize: number
@@ -64,8 +74,8 @@ interface ReadEntry {
 /**
  * Verifies a receipt offline against pinned keys, in this order: its form; that its statements are
  * the trusted fabric's and make one closed exchange; that each is in the log; that every disclosed
- * fact is what was committed to; the signatures of log and statements; the signatures of caller
- * and callee. Throws a ReceiptError on the first failure; a changed bit anywhere is one.
+ * fact is what was committed to; the signatures of log and statements; that nothing is withheld
+ * which decides what the receipt says; the signatures of caller and callee. Throws a ReceiptError on the first failure; a changed bit anywhere is one.
  */
 export async function verifyReceipt(bytes: Uint8Array, trust: Trust): Promise<VerifiedReceipt> {
   const receipt = parseReceipt(bytes)
@@ -80,6 +90,7 @@ export async function verifyReceipt(bytes: Uint8Array, trust: Trust): Promise<Ve
   for (const one of read) await checkFacts(one)
   await checkSignatures(read, trust)
   const entries = read.map(verifiedEntry)
+  checkClaims(entries, trust.trustDomain)
   const opening = openedFacts(first)
   const closing = first === last ? opening : openedFacts(last)
   const attestations = await verifyAttestations({
@@ -100,11 +111,21 @@ export async function verifyReceipt(bytes: Uint8Array, trust: Trust): Promise<Ve
     receiver: readTextFact(opening, 'receiver'),
     operation: readTextFact(opening, 'operation'),
     result: readTextFact(closing, 'result') ?? readTextFact(closing, 'code'),
+    ending: endingOf(closing),
     request: attestations.request,
     response: attestations.response,
     checkpointSize: checkpoint.size,
     factsOpened: entries.reduce((sum, { facts }) => sum + Object.keys(facts).length, 0),
     factsWithheld: entries.reduce((sum, { withheld }) => sum + withheld.length, 0),
+  }
+}
+
+/** A lone refusal has no result: it says so by its code. `checkClaims` has seen the values. */
+function endingOf(closing: Readonly<Record<string, FactValue>>): Ending {
+  const result = readTextFact(closing, 'result')
+  return {
+    result: isExchangeResult(result) ? result : 'refused',
+    code: readTextFact(closing, 'code'),
   }
 }
 
@@ -216,6 +237,7 @@ function verifiedEntry(one: ReadEntry): VerifiedEntry {
     at: payload.at,
     index: proof.index,
     issuer: statement.issuer,
+    producer: readTextFact(openedFacts(one), 'producer'),
     facts: openedFacts(one),
     withheld: [...payload.facts.keys()].filter((name) => !Object.hasOwn(entry.facts, name)),
   }

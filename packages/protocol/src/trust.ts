@@ -1,9 +1,10 @@
-import { equalBytes, parseBase64, toBase64 } from './bytes.ts'
-import type { JsonValue } from './canonical.ts'
+import { equalBytes, parseBase64, toBase64, utf8 } from './bytes.ts'
+import { canonicalJson, type JsonValue } from './canonical.ts'
 import { isTrustDomain } from './ids.ts'
 import { MalformedError } from './malformed-error.ts'
 import { isNoteKeyName, noteKeyType, parseVkey } from './note.ts'
 import { parseStrictJson } from './strict-json.ts'
+import { sha256 } from './web-crypto.ts'
 
 /** What an auditor pins, once, out of band: all that a receipt is verified against. */
 export interface Trust {
@@ -23,7 +24,21 @@ const trustCharactersMax = 16_384
 const trustVersion = 1
 
 export function formatTrust(trust: Trust): string {
-  const document = {
+  return `${JSON.stringify(trustJson(trust), null, 2)}\n`
+}
+
+/**
+ * What two people compare out of band: SHA-256 over the trust file's members as canonical JSON
+ * (RFC 8785), so that neither white space nor the longer document of `GET /v1/trust` changes it.
+ * Written as OpenSSH writes the fingerprint of a key: `SHA256:` and unpadded base64.
+ */
+export async function trustFingerprint(trust: Trust): Promise<string> {
+  const digest = await sha256(utf8(canonicalJson(trustJson(trust))))
+  return `SHA256:${toBase64(digest).replaceAll('=', '')}`
+}
+
+function trustJson(trust: Trust) {
+  return {
     v: trustVersion,
     origin: trust.origin,
     vkey: trust.vkey,
@@ -34,7 +49,6 @@ export function formatTrust(trust: Trust): string {
     trustDomain: trust.trustDomain,
     fabricKey: toBase64(trust.fabricKey),
   }
-  return `${JSON.stringify(document, null, 2)}\n`
 }
 
 /** Throws a MalformedError on an unknown or missing member, and on keys that are none. */

@@ -422,6 +422,7 @@ class TestFabric {
     const url = this.endpoints.get(name)
     if (url === undefined) return refuse(response, 'RECEIVER_UNREACHABLE', 502, id)
     this.#record(id, 'intent', {
+      ...{ transport: 'gateway', protocol: 'http' },
       caller,
       receiver: name,
       operation: 'POST',

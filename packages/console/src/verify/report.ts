@@ -1,9 +1,11 @@
-import type {
-  Attestation,
-  FactValue,
-  ReceiptError,
-  ReceiptFault,
-  VerifiedReceipt,
+import {
+  type Attestation,
+  type FactValue,
+  legibleLines,
+  legibleValue,
+  type ReceiptError,
+  type ReceiptFault,
+  type VerifiedReceipt,
 } from '@countersign/protocol'
 
 /** What a verification comes to, in sentences; the page only lays it out. */
@@ -35,6 +37,7 @@ const CHECKS = {
   fabric: 'The statements are the trusted fabric’s, about one closed exchange',
   log: 'Every statement is in the log, under a checkpoint that the log signed',
   facts: 'Every disclosed fact is the one that was committed to',
+  claims: 'Nothing that decides what it says is withheld, missing or unknown',
   parties: 'The signatures of caller and receiver are theirs, and belong together',
 } as const
 type CheckName = keyof typeof CHECKS
@@ -54,6 +57,10 @@ const CHECK_OF: Readonly<Record<ReceiptFault, CheckName>> = {
   INCLUSION_REJECTED: 'log',
   FACT_UNKNOWN: 'facts',
   FACT_REJECTED: 'facts',
+  FACT_WITHHELD: 'claims',
+  FACT_MISSING: 'claims',
+  VALUE_UNKNOWN: 'claims',
+  PRODUCER_CONTRADICTED: 'claims',
   FACT_MISPLACED: 'parties',
   FACT_MISTYPED: 'parties',
   ATTESTATION_CONTRADICTED: 'parties',
@@ -152,9 +159,15 @@ function attestedBy(attestation: Attestation, party: string): string {
       return `Signed by ${party}, with a key of their own`
     case 'fabric':
       return `Attested by the fabric alone, not by ${party}`
+    case 'connector':
+      return `Attested by the connector of ${agentOf(attestation)} alone, not by ${party}`
     case null:
       return 'Not attested in this receipt'
   }
+}
+
+function agentOf({ producer }: Pick<Attestation, 'producer'>): string {
+  return legibleValue(producer ?? 'an agent')
 }
 
 function signedLines({ signature }: Attestation, half: string): readonly Line[] {
@@ -190,7 +203,7 @@ function factLines(
 }
 
 function factText(value: FactValue): string {
-  if (!(value instanceof Uint8Array)) return visible(String(value))
+  if (!(value instanceof Uint8Array)) return legibleLines(String(value))
   return Array.from(value, (byte) => byte.toString(16).padStart(2, '0')).join('')
 }
 
@@ -204,12 +217,7 @@ function time(unixMs: number): string {
   return `${date.toISOString().slice(0, 19).replace('T', ' ')} UTC`
 }
 
-/**
- * Text from a receipt with everything escaped that could make it look like other text: controls,
- * invisible characters and those that turn the direction of writing. Line breaks stay.
- */
-export function visible(text: string): string {
-  return text.replaceAll(/[\p{C}\p{Zl}\p{Zp}]/gu, (character) =>
-    character === '\n' ? character : `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`,
-  )
+/** A value in a sentence or a list, so that none can pass for the words around it. */
+function visible(text: string): string {
+  return legibleValue(text)
 }

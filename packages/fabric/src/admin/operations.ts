@@ -210,8 +210,13 @@ async function explain(rooms: AdminRooms, exchange: string): Promise<unknown> {
   return {
     exchange,
     entries: entries.map(entryView),
-    policy: typeof asked === 'string' ? rooms.policies.explain(asked) : null,
+    policy: typeof asked === 'string' ? (rooms.policies.explain(asked) ?? unreadable) : null,
   }
+}
+
+/** Whatever was recorded can be shown, if not explained. */
+const unreadable = {
+  text: 'The recorded request to policy cannot be read, so it is not explained.',
 }
 
 function isReachable(text: string): boolean {

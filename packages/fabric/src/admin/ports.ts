@@ -68,6 +68,7 @@ export interface PolicyAdmin {
    * invalid one changes nothing, and `problems` says where and why, a line each.
    */
   put(name: string, text: string): Promise<PolicyPut>
+  /** Null when the recorded text is not a request to policy. */
   explain(request: string): unknown
 }
 

@@ -16,7 +16,7 @@ describe('the report about a receipt', () => {
     const report = formatVerification(await verifyInSteps(receipt, trust), terminal)
     expect(report).toContain('spiffe://acme.test/agent/invoice')
     expect(report).toContain('signed by the callee')
-    expect(report.match(/✓/g)).toHaveLength(11)
+    expect(report.match(/✓/g)).toHaveLength(12)
     expect(report.endsWith('verified')).toBe(true)
   })
 
@@ -27,7 +27,7 @@ describe('the report about a receipt', () => {
     expect(verification.steps.map(({ outcome }) => outcome)).toEqual([
       'passed',
       'failed',
-      ...Array.from({ length: 9 }, () => 'not reached'),
+      ...Array.from({ length: 10 }, () => 'not reached'),
     ])
     const report = formatVerification(verification, terminal)
     expect(report).toContain(`not verified: ORIGIN_UNTRUSTED: ${RECEIPT_FAULTS.ORIGIN_UNTRUSTED}`)

@@ -31,6 +31,10 @@ const STEPS = [
   { says: 'the log signed the checkpoint', faults: ['CHECKPOINT_REJECTED'] },
   { says: 'the fabric signed every statement', faults: ['STATEMENT_REJECTED'] },
   {
+    says: 'nothing that decides what it says is withheld, missing or unknown',
+    faults: ['FACT_WITHHELD', 'FACT_MISSING', 'VALUE_UNKNOWN', 'PRODUCER_CONTRADICTED'],
+  },
+  {
     says: 'whatever caller and callee signed holds, and belongs together',
     faults: [
       'FACT_MISPLACED',

@@ -4,6 +4,7 @@ import type { FactValue } from '../ledger/ledger.ts'
 import { Refusal, type Withdrawal } from '../lib/refusal.ts'
 import { sha256 } from '../lib/sha256.ts'
 import type { Finding } from '../redaction/redactor.ts'
+import type { Arrival } from './arrival.ts'
 import { digestFault } from './authenticate.ts'
 import type { AuthorizeRoom } from './authorize.ts'
 import {
@@ -23,7 +24,7 @@ import {
 } from './inspect-fields.ts'
 import type { Quota } from './quota.ts'
 import { recheck } from './recheck.ts'
-import { type Intended, maskedSummary } from './record.ts'
+import { attestorOf, type Intended, maskedSummary } from './record.ts'
 
 export interface DeliverRoom extends InspectRoom {
   readonly signatures: MessageSignatures
@@ -129,7 +130,7 @@ async function check(
   room: DeliverRoom,
 ): Promise<Answered | Refusal> {
   const { authorized } = intended.inspected
-  const { target } = authorized.authenticated.arrival
+  const { target, transport } = authorized.authenticated.arrival
   const { obligations } = authorized.decision
 
   const asked = { receiver: target.name, isSigned: authorized.authenticated.signed }
@@ -142,7 +143,7 @@ async function check(
   const digest = delivered.body instanceof Uint8Array ? sha256(delivered.body) : null
   const facts = {
     ...delivered.facts,
-    ...countersignatureFacts(delivered, digest, room.signatures),
+    ...countersignatureFacts(delivered, digest, { transport, signatures: room.signatures }),
   }
   if (target.protocol === 'queue') {
     const { body, headers } = delivered
@@ -209,12 +210,12 @@ function coversRequest({ components }: SignedResponse, isSigned: boolean): boole
 function countersignatureFacts(
   delivered: Delivered,
   digest: Uint8Array | null,
-  signatures: MessageSignatures,
+  { transport, signatures }: Pick<DeliverRoom, 'signatures'> & Pick<Arrival, 'transport'>,
 ): Record<string, FactValue> {
   const signed = delivered.countersignature
   const facts: Record<string, FactValue> = {
     status: delivered.status,
-    'attested.response': signed === null ? 'fabric' : 'callee',
+    'attested.response': signed === null ? attestorOf(transport) : 'callee',
   }
   if (digest !== null) facts['response.digest'] = digest
   if (signed !== null) {

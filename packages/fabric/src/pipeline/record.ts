@@ -208,7 +208,7 @@ function intentFacts(inspected: Inspected, room: RecordRoom): Record<string, Fac
     'request.digest': digest,
     'request.forwarded-digest': inspected.digest,
     masked: maskedSummary(inspected.findings),
-    'attested.request': signed ? 'caller' : 'fabric',
+    'attested.request': signed ? 'caller' : attestorOf(transport),
     'private.request': JSON.stringify(authorized.request),
   }
   if (signature !== null && signed) {
@@ -218,6 +218,14 @@ function intentFacts(inspected: Inspected, room: RecordRoom): Record<string, Fac
     if (key !== null) facts['request.key'] = key
   }
   return facts
+}
+
+/**
+ * Who vouches for a half that its party did not sign. The mesh is recorded by connectors, which never
+ * attest as the fabric.
+ */
+export function attestorOf(transport: Arrival['transport']): 'fabric' | 'connector' {
+  return transport === 'mesh' ? 'connector' : 'fabric'
 }
 
 /** `card:1 email:2`: what was masked, by class; the values are nowhere. */

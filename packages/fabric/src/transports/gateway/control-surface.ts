@@ -1,5 +1,7 @@
 import {
   isId,
+  MalformedError,
+  type MeshEntry,
   type MeshState,
   parseMeshEntries,
   parseMeshRegistration,
@@ -18,7 +20,12 @@ import { exchangeHeaders } from '../http/call.ts'
 import type { EndpointRegistry } from '../http/endpoint-registry.ts'
 import { parseJsonBody } from '../http/json-body.ts'
 import type { Reply } from '../http/respond.ts'
-import { createEntryChecks, type EntryChecks, type EntryChecksOptions } from './entry-checks.ts'
+import {
+  type Claim,
+  createEntryChecks,
+  type EntryChecks,
+  type EntryChecksOptions,
+} from './entry-checks.ts'
 import { arrivalOf, jsonReply, problemReply, type Surface, type Visit } from './visit.ts'
 
 export interface ControlOptions extends EntryChecksOptions {
@@ -143,37 +150,60 @@ const meshAnswers: Readonly<Record<string, MeshAnswer>> = {
       claim.release()
       return refuse(options, visit, lost)
     }
-    // When it happened is for the fabric's clock to say: nobody writes among the entries of last year.
-    const { at } = visit
-    const facts = { transport: 'mesh', producer: admitted.spiffeId }
-    try {
-      const appending = entries.map(async (entry) => {
-        if (!claim.admitted.has(entry)) return null
-        return append(options, { ...entry, at, facts: { ...entry.facts, ...facts } })
-      })
-      const settled = await Promise.all(appending)
-      const busy = settled.find((each) => each instanceof Refusal) ?? null
-      const indexes = settled.map((each) => (each instanceof Refusal ? null : each))
-      const refusal = claim.refusal ?? busy
-      if (refusal === null) return jsonReply({ indexes })
-      await refuse(options, visit, refusal)
-      if (indexes.every((index) => index === null)) return refusal
-      return jsonReply({ indexes }, exchangeHeaders(visit.exchange))
-    } finally {
-      claim.release()
-    }
+    const { indexes, failure } = await appendClaimed(options, entries, {
+      admitted: claim.admitted,
+      at: visit.at,
+      producer: admitted.spiffeId,
+    }).finally(() => claim.release())
+    const isNothing = indexes.every((index) => index === null)
+    // Nothing is on record: the connector receives the cause, and not a list of nulls.
+    if (isNothing && failure !== null && failure.refusal === null) throw failure.cause
+    const refusal = claim.refusal ?? (failure === null ? null : refusalOf(failure))
+    if (refusal === null) return jsonReply({ indexes })
+    await refuse(options, visit, refusal)
+    return isNothing ? refusal : jsonReply({ indexes }, exchangeHeaders(visit.exchange))
   },
 }
 
-/** One entry that meets a limit must not take along the others of its batch. */
-async function append({ ledger }: ControlOptions, draft: EntryDraft): Promise<number | Refusal> {
-  try {
-    return (await ledger.append(draft)).index
-  } catch (cause) {
-    const refusal = refusalOfEntry(cause)
-    if (refusal === null) throw cause
-    return refusal
+interface Failure {
+  readonly cause: unknown
+  /** Null when the ledger could not say more. */
+  readonly refusal: Refusal | null
+}
+
+function refusalOf({ cause, refusal }: Failure): Refusal {
+  return refusal ?? new Refusal('LEDGER_UNAVAILABLE', String(cause))
+}
+
+interface Appending {
+  readonly admitted: Claim['admitted']
+  readonly at: number
+  readonly producer: string
+}
+
+/**
+ * Records what was admitted, each entry by itself, so that exchanges of the others are not left open
+ * when one meets a limit or cannot be written. The time is the fabric's: a connector cannot write
+ * among the entries of last year.
+ */
+async function appendClaimed(
+  { ledger }: ControlOptions,
+  entries: readonly (MeshEntry | MalformedError)[],
+  { admitted, at, producer }: Appending,
+): Promise<{ readonly indexes: readonly (number | null)[]; readonly failure: Failure | null }> {
+  const failures: Failure[] = []
+  const append = async (entry: MeshEntry | MalformedError): Promise<number | null> => {
+    if (entry instanceof MalformedError || !admitted.has(entry)) return null
+    const facts = { ...entry.facts, transport: 'mesh', producer }
+    try {
+      return (await ledger.append({ ...entry, at, facts })).index
+    } catch (cause) {
+      failures.push({ cause, refusal: refusalOfEntry(cause) })
+      return null
+    }
   }
+  const indexes = await Promise.all(entries.map(append))
+  return { indexes, failure: failures[0] ?? null }
 }
 
 /** For what an admitted caller may not do after all: on record, as every refusal is. */

@@ -1,4 +1,11 @@
-import { equalBytes, type MeshEntry, parseSpiffeId, timeOfId } from '@countersign/protocol'
+import {
+  equalBytes,
+  MalformedError,
+  type MeshEntry,
+  parseSpiffeId,
+  type SpiffeId,
+  timeOfId,
+} from '@countersign/protocol'
 import type { Caller } from '../../identity/caller.ts'
 import type { OpenedEntry } from '../../ledger/ledger.ts'
 import { Refusal } from '../../lib/refusal.ts'
@@ -7,32 +14,39 @@ import { ExchangeClaims, isOpening } from './exchange-claims.ts'
 
 /** An exchange is recorded as it begins: a request may take a minute to arrive, and clocks differ. */
 const begunWindowMs = 300_000
+/** An exchange ends within the longest stream of a connector, which is an hour, and as much again. */
+const endedWindowMs = 2 * 3_600_000
 
 export interface EntryChecksOptions {
   readonly rooms: Pick<Rooms, 'authorization'>
   /** Whether the caller that `facts` name signed this request for `producer`; once for each entry. */
   isProvenRequest(facts: MeshEntry['facts'], producer: string): Promise<boolean>
+  /** Why an entry's `private.request` is not the request to policy that the entry is about, or null. */
+  requestFault(facts: MeshEntry['facts']): string | null
   readonly ledger: {
     explain(exchange: string): Promise<readonly OpenedEntry[]>
     openProducer(exchange: string): string | null
   }
 }
 
-/** What a connector may put on record (docs/protocol.md, "Mesh control"). */
+/** The entries that a connector may record (docs/protocol.md, "Mesh control"). */
 export interface EntryChecks {
   /**
-   * Holds the exchanges of all entries for `connector` until `release`.
-   * Refuses all entries for what no honest connector sends, and single ones for what a caller, a
-   * clock or a directory that has just changed can bring about: nobody whose call waits in the same
-   * batch may suffer from it.
+   * Checks every entry before anything is recorded, each by itself: other exchanges wait in the same
+   * batch, and must not stay open because of one entry. Holds the exchanges of those that are
+   * admitted until `release`. A refusal when none is admitted.
    */
-  claim(entries: readonly MeshEntry[], connector: Caller, now: number): Promise<Claim | Refusal>
+  claim(
+    entries: readonly (MeshEntry | MalformedError)[],
+    connector: Caller,
+    now: number,
+  ): Promise<Claim | Refusal>
 }
 
 export interface Claim {
-  /** What may be recorded; at least one entry. */
-  readonly admitted: ReadonlySet<MeshEntry>
-  /** Why not all of them. */
+  /** The entries that may be recorded; at least one. */
+  readonly admitted: ReadonlySet<MeshEntry | MalformedError>
+  /** Of the first entry that was not admitted. */
   readonly refusal: Refusal | null
   /** Called once the admitted entries are durable, or will never be. */
   release(): void
@@ -42,15 +56,35 @@ export function createEntryChecks(options: EntryChecksOptions): EntryChecks {
   const claims = new ExchangeClaims((exchange) => options.ledger.openProducer(exchange))
   return {
     async claim(entries, connector, now) {
-      // Held before anything is waited for, so that two claims cannot both find an exchange free.
-      const fault = findPretence(entries) ?? claims.hold(entries, connector)
-      if (fault !== null) return new Refusal('NOT_PERMITTED', fault)
-      const release = (): void => claims.release(entries)
+      const refusals: Refusal[] = []
+      const held: MeshEntry[] = []
+      const refuse = (detail: string): void => {
+        refusals.push(new Refusal('NOT_PERMITTED', detail))
+      }
+      // Held before anything is awaited, so that two claims cannot both find an exchange free.
+      for (const entry of entries) {
+        if (entry instanceof MalformedError) {
+          refusals.push(new Refusal('MESSAGE_MALFORMED', entry.message))
+          continue
+        }
+        const fault = entryFault(options, entry, { connector, now })
+        const taken = fault ?? claims.hold([entry], connector)
+        if (taken === null) held.push(entry)
+        else refuse(taken)
+      }
+      const release = (): void => claims.release(held)
       try {
-        const claim = await examine({ ...options, claims }, entries, { connector, now })
-        if (claim.admitted.size > 0 || claim.refusal === null) return { ...claim, release }
+        const admitted = new Set<MeshEntry>()
+        for (const entry of held) {
+          const fault =
+            claims.closingFault(entry, connector) ?? (await findUnproven(options, entry, connector))
+          if (fault === null) admitted.add(entry)
+          else refuse(fault)
+        }
+        const [refusal = null] = refusals
+        if (admitted.size > 0 || refusal === null) return { admitted, refusal, release }
         release()
-        return claim.refusal
+        return refusal
       } catch (cause) {
         release()
         throw cause
@@ -64,97 +98,113 @@ interface Recording {
   readonly now: number
 }
 
-async function examine(
-  options: EntryChecksOptions & { readonly claims: ExchangeClaims },
-  entries: readonly MeshEntry[],
+/** The first fault that shows without waiting for anything. */
+function entryFault(
+  options: EntryChecksOptions,
+  entry: MeshEntry,
   recording: Recording,
-): Promise<Omit<Claim, 'release'>> {
-  const admitted = new Set<MeshEntry>()
-  let refusal: Refusal | null = null
-  for (const entry of entries) {
-    const fault =
-      timeFault(entry, recording) ??
-      options.claims.closingFault(entry, recording.connector) ??
-      keyFault(options, entry, recording) ??
-      (await findUnproven(options, entry, recording))
-    if (fault === null) admitted.add(entry)
-    else refusal ??= new Refusal('NOT_PERMITTED', fault)
-  }
-  return { admitted, refusal }
+): string | null {
+  return (
+    timeFault(entry, recording) ??
+    attestationFault(entry) ??
+    callerFault(options, entry, recording) ??
+    keyFault(options, entry, recording) ??
+    (Object.hasOwn(entry.facts, 'private.request') ? options.requestFault(entry.facts) : null)
+  )
 }
 
-/** By the time in its id an exchange is looked for, and sorted by whoever reads the ledger. */
+/**
+ * The ledger is searched and sorted by the time in an exchange's id, so nobody opens an exchange of
+ * last month, and nobody ends one that cannot be under way any more.
+ */
 function timeFault({ kind, exchange }: MeshEntry, { now }: Recording): string | null {
-  const begun = timeOfId('dec', exchange) ?? 0
-  return kind !== 'intent' || Math.abs(now - begun) <= begunWindowMs
-    ? null
-    : `${exchange} did not begin within five minutes of now`
+  const age = now - (timeOfId('dec', exchange) ?? 0)
+  if (age < -begunWindowMs) return `${exchange} begins in the future`
+  if (isOpening(kind)) {
+    return age <= begunWindowMs ? null : `${exchange} did not begin within five minutes of now`
+  }
+  return age <= endedWindowMs ? null : `${exchange} began more than two hours ago`
 }
 
 const HALVES = [
-  { half: 'request', party: 'caller', kinds: ['intent'] },
-  { half: 'response', party: 'callee', kinds: ['outcome', 'indeterminate'] },
+  { half: 'request', party: 'caller' },
+  { half: 'response', party: 'callee' },
 ] as const
 
-/**
- * An entry says that a party attested exactly when it holds a key and a signature. What the fabric signs
- * towards receivers, it records itself.
- */
-function findPretence(entries: readonly MeshEntry[]): string | null {
-  for (const { kind, facts } of entries) {
-    const ofFabric = Object.keys(facts).find((name) => name.startsWith('forwarded.'))
-    if (ofFabric !== undefined) return `${ofFabric} is for the fabric to record`
-    for (const { half, party, kinds } of HALVES) {
-      const parts = ['key', 'signature', 'signature-base'].map((part) => facts[`${half}.${part}`])
-      const claims = facts[`attested.${half}`] === party
-      if (!claims && parts.every((part) => part === undefined)) continue
-      if (!claims || parts.includes(undefined)) return `the ${half} is attested by half`
-      if (!kinds.some((each) => each === kind)) return `an entry of kind ${kind} has no ${half}`
-    }
+/** An entry says that a party attested exactly when it holds a key and a signature. */
+function attestationFault({ facts }: MeshEntry): string | null {
+  for (const { half, party } of HALVES) {
+    const parts = ['key', 'signature', 'signature-base'].map((part) => facts[`${half}.${part}`])
+    const isClaimed = facts[`attested.${half}`] === party
+    if (!isClaimed && parts.every((part) => part === undefined)) continue
+    if (!isClaimed || parts.includes(undefined)) return `the ${half} is attested by half`
   }
   return null
 }
 
 /**
- * Which keys are whose is for the directory to say: a connector could name anybody over a key that
- * it made up.
+ * A connector proves its callers by their certificates, and only principals of the directory have
+ * one. Without this check it could record a caller that does not exist, or the fabric, and so obtain
+ * a receipt about it.
+ */
+function callerFault(
+  { rooms }: EntryChecksOptions,
+  { kind, facts }: MeshEntry,
+  { connector }: Recording,
+): string | null {
+  const caller = facts['caller']
+  if (caller === undefined) return null
+  const known = findPrincipal(rooms, caller, connector)
+  if (known === null) return `${String(caller)} is not a principal of this fabric`
+  // What is let through is re-evaluated here: the connector's copy of the directory may be stale.
+  return kind === 'intent' && known.status !== 'active'
+    ? `${String(caller)} is ${known.status}`
+    : null
+}
+
+/**
+ * The directory says which keys are whose: a connector could name any agent over a key that it made
+ * up.
  */
 function keyFault(
   { rooms }: EntryChecksOptions,
   { facts }: MeshEntry,
   { connector }: Recording,
 ): string | null {
-  const trustDomain = trustDomainOf(connector.spiffeId)
   for (const { half } of HALVES) {
     const key = facts[`${half}.key`]
+    if (!(key instanceof Uint8Array)) continue
     const owner = half === 'request' ? facts['caller'] : connector.spiffeId
-    if (key === undefined || isKeyOf(rooms, key, { owner, trustDomain })) continue
-    return `${half}.key is not the key of ${String(owner)}`
+    const enrolled = findPrincipal(rooms, owner, connector)?.keys?.signing.publicKey
+    if (enrolled === undefined || !equalBytes(key, enrolled)) {
+      return `${half}.key is not the key of ${String(owner)}`
+    }
   }
   return null
 }
 
-const trustDomainOf = (spiffeId: string): string | undefined => parseSpiffeId(spiffeId)?.trustDomain
-
-function isKeyOf(
+/** The principal of exactly that SPIFFE ID: its trust domain, kind and name. */
+function findPrincipal(
   { authorization }: EntryChecksOptions['rooms'],
-  key: unknown,
-  { owner, trustDomain }: { readonly owner: unknown; readonly trustDomain: string | undefined },
-): boolean {
-  const id = typeof owner === 'string' ? parseSpiffeId(owner) : null
-  if (id === null || id.trustDomain !== trustDomain || !(key instanceof Uint8Array)) return false
+  spiffeId: unknown,
+  connector: Caller,
+) {
+  const id = idOf(spiffeId)
+  if (id === null || id.trustDomain !== idOf(connector.spiffeId)?.trustDomain) return null
   const known = authorization.findPrincipal(id.name)
-  return (
-    known?.kind === id.kind && equalBytes(key, known.keys?.signing.publicKey ?? new Uint8Array(0))
-  )
+  return known?.kind === id.kind ? known : null
+}
+
+function idOf(spiffeId: unknown): SpiffeId | null {
+  return typeof spiffeId === 'string' ? parseSpiffeId(spiffeId) : null
 }
 
 async function findUnproven(
   { ledger, isProvenRequest }: EntryChecksOptions,
   { kind, exchange, facts }: MeshEntry,
-  { connector }: Recording,
+  connector: Caller,
 ): Promise<string | null> {
-  // Whoever could add an entry to an exchange that is on record would become one of its two ends,
+  // A connector that could add an entry to an exchange on record would become one of its two ends,
   // and could then read its receipt.
   if (isOpening(kind) && (await ledger.explain(exchange)).length > 0) {
     return `${exchange} is on record already`

@@ -1,4 +1,4 @@
-import { isJsonEssence, parseMediaType } from '@countersign/protocol'
+import { isJsonEssence, isLegible, parseMediaType } from '@countersign/protocol'
 import { overLimit } from '../../lib/limits.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import { decodeMirrored } from '../../pipeline/inspect-fields.ts'
@@ -257,6 +257,10 @@ function classifyMcp(head: Head, call: Call): Named | Refusal {
   }
   if (isAmbiguousWord(named)) {
     return new Refusal('MESSAGE_MALFORMED', 'a name with characters that some readers drop')
+  }
+  // Both are recorded and shown to people: blanks, controls and directions could imitate other lines.
+  if (!isLegible(call.method) || !isLegible(named)) {
+    return new Refusal('MESSAGE_MALFORMED', 'a name with characters that are not shown as they are')
   }
   const tool = named
   const declared = head.headers.get('mcp-method')

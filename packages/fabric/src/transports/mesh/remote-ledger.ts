@@ -1,7 +1,9 @@
 import {
-  formatMeshEntries,
+  formatMeshEntry,
+  joinMeshEntries,
   type MeshEntry,
   meshEntriesMax,
+  meshFactsFault,
   parseUtf8,
   utf8,
 } from '@countersign/protocol'
@@ -11,8 +13,13 @@ import type { ConnectorAgent } from './connector-agent.ts'
 /** Entries that wait while a batch is under way; beyond it exchanges are refused, not queued. */
 const waitingMax = 4096
 
+/** Of one request: well below the body limit that a fabric has by default. */
+const batchBytesMax = 1024 * 1024
+
 interface Waiting {
   readonly entry: MeshEntry
+  /** As it is sent. */
+  readonly text: string
   resolve(committed: Committed): void
   reject(cause: unknown): void
 }
@@ -31,7 +38,7 @@ export function remoteLedger(agent: Pick<ConnectorAgent, 'request'>): {
   async function drain(): Promise<void> {
     sending = true
     while (waiting.length > 0) {
-      const batch = waiting.slice(0, meshEntriesMax)
+      const batch = nextBatch(waiting)
       waiting = waiting.slice(batch.length)
       await send(agent, batch)
     }
@@ -41,16 +48,29 @@ export function remoteLedger(agent: Pick<ConnectorAgent, 'request'>): {
   return {
     append(draft) {
       const entry = toMeshEntry(draft)
+      // Alone, before it can spoil the batch that it would wait in.
+      const fault = meshFactsFault(entry)
+      if (fault !== null) return Promise.reject(new Error(`it cannot be recorded: ${fault}`))
+      const text = formatMeshEntry(entry)
       return new Promise((resolve, reject) => {
         if (waiting.length >= waitingMax) {
           reject(new Error('too many entries wait for the ledger'))
           return
         }
-        waiting.push({ entry, resolve, reject })
+        waiting.push({ entry, text, resolve, reject })
         if (!sending) void drain()
       })
     },
   }
+}
+
+function nextBatch(waiting: readonly Waiting[]): readonly Waiting[] {
+  let bytes = 0
+  const end = waiting.findIndex((each, at) => {
+    bytes += each.text.length
+    return at === meshEntriesMax || (at > 0 && bytes > batchBytesMax)
+  })
+  return end === -1 ? waiting : waiting.slice(0, end)
 }
 
 async function send(
@@ -61,9 +81,16 @@ async function send(
     const answer = await agent.request({
       method: 'POST',
       path: '/v1/mesh/entries',
-      body: utf8(formatMeshEntries(batch.map(({ entry }) => entry))),
+      body: utf8(joinMeshEntries(batch.map(({ text }) => text))),
       signal: AbortSignal.timeout(appendTimeoutMs),
     })
+    if (answer.status === tooLarge && batch.length > 1) {
+      // Nothing was recorded; a large entry must not take along those beside it.
+      const middle = batch.length >> 1
+      await send(agent, batch.slice(0, middle))
+      await send(agent, batch.slice(middle))
+      return
+    }
     if (answer.status !== 200) throw new Error(`the fabric answered ${answer.status}`)
     const { indexes } = JSON.parse(parseUtf8(answer.body)) as {
       indexes: readonly (number | null)[]
@@ -79,6 +106,8 @@ async function send(
     for (const { reject } of batch) reject(cause)
   }
 }
+
+const tooLarge = 413
 
 /** Beyond it nobody knows whether the entries were recorded, and nothing may be delivered. */
 const appendTimeoutMs = 10_000

@@ -1,0 +1,132 @@
+import { utf8 } from './bytes.ts'
+import { isAgentName, parseSpiffeId } from './ids.ts'
+import { isLegible } from './legible.ts'
+import type { MeshEntry, MeshEntryKind, MeshFact } from './mesh-format.ts'
+import { isExchangeResult } from './receipt-claims.ts'
+import { isRefusalCode } from './refusals.ts'
+
+type Rule = (value: MeshFact) => boolean
+
+/** Bytes of UTF-8 of one text fact; with its name and head it stays below `factBytesMax`. */
+export const meshTextBytesMax = 60_000
+
+const wordsLengthMax = 2048
+const rulesLengthMax = 16_384
+
+/** Text that is shown as it is, of at most `max` UTF-16 units. */
+const name =
+  (max: number, min = 1): Rule =>
+  (value) =>
+    typeof value === 'string' && value.length >= min && value.length <= max && isLegible(value)
+
+/** Text of any characters, which every view escapes. */
+const words =
+  (max: number): Rule =>
+  (value) =>
+    typeof value === 'string' && value.length <= max && value.isWellFormed() && fits(value)
+
+/** No UTF-16 unit takes more than three bytes, so that most texts need not be encoded. */
+const fits = (text: string): boolean =>
+  text.length * 3 <= meshTextBytesMax || utf8(text).length <= meshTextBytesMax
+
+const oneOf =
+  (...values: readonly string[]): Rule =>
+  (value) =>
+    typeof value === 'string' && values.includes(value)
+
+const matching =
+  (pattern: RegExp): Rule =>
+  (value) =>
+    typeof value === 'string' && pattern.test(value)
+
+const bytes =
+  (length: number): Rule =>
+  (value) =>
+    value instanceof Uint8Array && value.length === length
+
+const between =
+  (min: number, max: number): Rule =>
+  (value) =>
+    Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max
+
+const isPrincipal: Rule = (value) => {
+  const id = typeof value === 'string' ? parseSpiffeId(value) : null
+  return id !== null && id.kind !== 'fabric'
+}
+
+/** `card:1 email:2`, as inspection counts what it masked. */
+const maskedCounts = matching(/^(?:[a-z][a-z0-9-]{0,31}:\d{1,9}(?: (?=[a-z])|$)){0,64}$/)
+
+/** What both kinds of opening entry say of what was asked. */
+const asked = {
+  transport: oneOf('mesh'),
+  protocol: oneOf('a2a', 'mcp', 'http'),
+  operation: name(256),
+  tool: name(wordsLengthMax, 0),
+  caller: isPrincipal,
+  'caller.method': oneOf('certificate'),
+  receiver: isAgentName,
+  'policy.version': matching(/^[0-9a-f]{64}$/),
+  'policy.rules': words(rulesLengthMax),
+  'request.digest': bytes(32),
+  'private.request': words(meshTextBytesMax),
+} satisfies Record<string, Rule>
+
+const ended = {
+  transport: oneOf('mesh'),
+  result: isExchangeResult,
+  code: isRefusalCode,
+  progress: oneOf('not-sent', 'sent', 'answered'),
+  attempts: between(1, 100),
+  status: between(100, 599),
+  'attested.response': oneOf('callee', 'connector'),
+  'response.digest': bytes(32),
+  'response.forwarded-digest': bytes(32),
+  'response.masked': maskedCounts,
+  'response.key': bytes(32),
+  'response.signature': bytes(64),
+  'response.signature-base': words(meshTextBytesMax),
+  transcript: bytes(32),
+  events: between(0, Number.MAX_SAFE_INTEGER),
+  'private.detail': words(wordsLengthMax),
+} satisfies Record<string, Rule>
+
+/**
+ * Every fact that a connector may record, with its type and size. The fabric adds `producer` and
+ * records `forwarded.*`, so no connector may name them.
+ */
+const rules: Readonly<Record<MeshEntryKind, Readonly<Record<string, Rule>>>> = {
+  intent: {
+    ...asked,
+    'caller.credential': matching(/^[A-Za-z0-9:._=+/-]{1,128}$/),
+    'request.forwarded-digest': bytes(32),
+    masked: maskedCounts,
+    'attested.request': oneOf('caller', 'connector'),
+    'request.key': bytes(32),
+    'request.signature': bytes(64),
+    'request.signature-base': words(meshTextBytesMax),
+  },
+  refusal: { ...asked, code: isRefusalCode, 'private.detail': words(wordsLengthMax) },
+  outcome: ended,
+  indeterminate: { ...ended, result: oneOf('unknown') },
+}
+
+const needed: Readonly<Record<MeshEntryKind, readonly string[]>> = {
+  intent: ['protocol', 'operation', 'caller', 'receiver', 'attested.request'],
+  refusal: ['code', 'protocol', 'operation', 'receiver'],
+  outcome: ['result'],
+  indeterminate: ['result'],
+}
+
+/** Why the facts of an entry are not what a connector records; null when they are. */
+export function meshFactsFault({ kind, facts }: Pick<MeshEntry, 'kind' | 'facts'>): string | null {
+  for (const [fact, value] of Object.entries(facts)) {
+    const rule = Object.hasOwn(rules[kind], fact) ? rules[kind][fact] : undefined
+    if (rule === undefined) return `an entry of kind ${kind} has no fact of that name`
+    if (!rule(value)) return `${fact} has a value that it cannot have`
+  }
+  const isAnswered = facts['result'] === 'delivered' || facts['result'] === 'completed'
+  const names = [...needed[kind], ...(isAnswered ? ['attested.response'] : [])]
+  const missing = names.find((fact) => !Object.hasOwn(facts, fact))
+  return missing === undefined ? null : `an entry of kind ${kind} needs ${missing}`
+}

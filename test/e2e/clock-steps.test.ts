@@ -11,8 +11,9 @@ import { readEnvironment } from '../../packages/fabric/src/config/read.ts'
 import { ClockFault } from '../../packages/fabric/src/identity/certificate-authority.ts'
 import { ClockBehind } from '../../packages/fabric/src/ledger/clock-watch.ts'
 import { ShiftedClock } from '../harness/clock.ts'
-import { send } from '../harness/doors.ts'
+import { refusalOf, send } from '../harness/doors.ts'
 import { inOwnWorld } from '../harness/lie.ts'
+import { tokenFor } from '../harness/tokens.ts'
 import { openTestFabric } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
@@ -122,6 +123,35 @@ test(`${promise}: a day behind is refused by what it is`, () =>
       })
     }
     await runOnce(folder)
+  }))
+
+test(`${promise}: what it gave out while it was ahead does not outlive it`, () =>
+  inOwnWorld({ receivers: ['echo'] }, async (world) => {
+    const headers = [['Authorization', `Bearer ${await tokenFor(world.caller)}`]] as const
+    const ask = () => send(world.gateway, { as: null, headers })
+    expect((await ask()).status).toBe(200)
+    const order = {
+      name: 'planner',
+      kind: 'agent',
+      roles: [],
+      segment: '',
+      attributes: {},
+    } as const
+    // Two days earlier by this clock, the token is of a clock that was ahead.
+    await world.clock.later(-2 * dayMs, async () => {
+      expect(refusalOf(await ask())).toBe('CREDENTIAL_REJECTED')
+    })
+    const { join: later } = await world.clock.later(2 * dayMs, () =>
+      world.fabric.invite({ ...order, ttlSeconds: 900 }),
+    )
+    const enrolWith = (text: string) =>
+      openIdentity({
+        ...{ join: text, dir: join(world.dir, 'planner'), clock: world.clock },
+        onFault: () => undefined,
+      })
+    await expect(enrolWith(later)).rejects.toMatchObject({ code: 'CREDENTIAL_REJECTED' })
+    const { join: line } = await world.fabric.invite({ ...order, ttlSeconds: 900 })
+    ;(await enrolWith(line)).close()
   }))
 
 test(`${promise}: ahead and back while it runs`, () =>

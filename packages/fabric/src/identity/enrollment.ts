@@ -81,9 +81,15 @@ async function enroll(
   return grantOf(ports.authority, record, issued)
 }
 
+/** The clock of this machine may have been corrected a little since a token was made. */
+const clockSkewMs = 60_000
+
 function checkToken(token: JoinToken, now: number): Refusal | null {
   if (token.usedAt !== null) {
     return new Refusal('CREDENTIAL_REJECTED', `join token ${token.id} was used before`)
+  }
+  if (token.createdAt > now + clockSkewMs) {
+    return new Refusal('CREDENTIAL_REJECTED', `join token ${token.id} is of a clock that was ahead`)
   }
   return now > token.expiresAt
     ? new Refusal('CREDENTIAL_EXPIRED', `join token ${token.id} has expired`)

@@ -6,6 +6,8 @@ import type { TokenKey } from './token-key.ts'
 /** All of these must be present (RFC 9068, section 2.2). */
 const requiredClaims = ['iss', 'exp', 'aud', 'sub', 'client_id', 'iat', 'jti']
 
+const clockSkewMs = 60_000
+
 /** Verifies one access token of ours (RFC 9068, section 4), by `jose`, loaded on first use. */
 export async function verifyAccessToken(
   token: string,
@@ -26,6 +28,10 @@ export async function verifyAccessToken(
       requiredClaims,
       currentDate: new Date(clock.now()),
     })
+    // It would outlive its five minutes by as much as the clock was ahead.
+    if (Number(payload.iat) * 1000 > clock.now() + clockSkewMs) {
+      return new Refusal('CREDENTIAL_REJECTED', 'the token was issued by a clock that was ahead')
+    }
     return claimsOf(payload)
   } catch (error) {
     if (error instanceof errors.JWTExpired) {

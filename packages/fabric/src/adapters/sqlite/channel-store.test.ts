@@ -69,6 +69,25 @@ test('the sweeper makes room once every group is done, and not before', async ()
   await store.close()
 })
 
+test('a lease of a clock that was ahead ends when the clock is right again', async () => {
+  const ahead = 48 * 3_600_000
+  let now = time + ahead
+  const store = await openAt(freshDirectory(), { clock: { now: () => now, monotonic: () => 0 } })
+  await store.publish([{ ...message(1), expiresAt: time + 2 * ahead }])
+  const held = await store.lease({ ...lease, now })
+  expect(held).toHaveLength(1)
+  now = time
+  expect(await store.lease(lease)).toEqual([])
+  await store.sweep()
+  const again = await store.lease(lease)
+  expect(again.map((item) => item.message.offset)).toEqual([1])
+  expect(await store.settle(held.map(settleOf))).toEqual([false])
+  // A lease of now is not touched.
+  await store.sweep()
+  expect(await store.lease(lease)).toEqual([])
+  await store.close()
+})
+
 test('the sweeper keeps what a dead letter can bring back', async () => {
   const store = await openAt(freshDirectory())
   await store.publish([message(1), message(2)])

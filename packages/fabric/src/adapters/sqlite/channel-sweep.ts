@@ -1,5 +1,7 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
+import { RETRY_DELAY_MS_MAX } from '@countersign/protocol'
 import { type ChannelLog, keyOf } from './channel-log.ts'
+import { NEVER } from './channel-schema.ts'
 
 /** One sweep looks at this many rows of each kind, so that no transaction holds the store for long. */
 const rowsMax = 2000
@@ -17,7 +19,9 @@ interface SweepOrder {
  */
 export class ChannelSweep {
   readonly #log: ChannelLog
-  readonly #sql: Readonly<Record<'dedup' | 'oldDead' | 'floor' | 'settled' | 'scan', StatementSync>>
+  readonly #sql: Readonly<
+    Record<'dedup' | 'oldDead' | 'floor' | 'settled' | 'scan' | 'clamp', StatementSync>
+  >
   /** Where the search for expired messages goes on, by channel. */
   readonly #positions = new Map<number, number>()
 
@@ -31,6 +35,7 @@ export class ChannelSweep {
           (SELECT channel, hash FROM dedup WHERE expires_at <= ? LIMIT ${rowsMax})`,
       ),
       oldDead: database.prepare('DELETE FROM dead_letter WHERE at <= ?'),
+      clamp: database.prepare('UPDATE delivery SET due = ? WHERE grp = ? AND due > ? AND due < ?'),
       floor: database.prepare('SELECT min(offset) AS floor FROM delivery WHERE grp = ?'),
       settled: database.prepare(
         `DELETE FROM message WHERE key IN
@@ -50,6 +55,7 @@ export class ChannelSweep {
     this.#sql.oldDead.run(now - deadRetentionMs)
     let removed = 0
     for (const channel of this.#log.channels) {
+      this.#endLeasesOfAnotherClock(channel, now)
       const sizes = this.#dropSettled(channel)
       const bytes = sizes.reduce((sum, size) => sum + size, 0)
       if (sizes.length > 0) this.#log.forget(channel.name, sizes.length, bytes)
@@ -58,6 +64,16 @@ export class ChannelSweep {
       removed += sizes.length + expired.length
     }
     return removed
+  }
+
+  /**
+   * No lease and no delay is as long as this: the clock was ahead when it was given. Without this the
+   * messages would come back only when the real time has caught up.
+   */
+  #endLeasesOfAnotherClock(channel: SweptChannel, now: number): void {
+    for (const group of channel.groups.values()) {
+      this.#sql.clamp.run(now, group.id, now + RETRY_DELAY_MS_MAX, NEVER)
+    }
   }
 
   #dropSettled(channel: SweptChannel): readonly number[] {

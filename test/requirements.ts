@@ -308,7 +308,14 @@ export const REQUIREMENTS = {
   'inspect:bounds': {
     promise: 'Heads, bodies, events and nesting have limits, and what exceeds one is refused.',
     on: everywhere,
-    lies: ['endless-body', 'endless-head', 'endless-event', 'deep-nesting', 'endless-name'],
+    lies: [
+      'endless-body',
+      'endless-head',
+      'endless-event',
+      'deep-nesting',
+      'endless-name',
+      'laborious-body',
+    ],
   },
   'record:intent-first': {
     promise: 'The intent is durable before anything leaves for the receiver.',

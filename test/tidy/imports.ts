@@ -45,6 +45,8 @@ const FABRIC_TYPES: Readonly<Record<string, readonly string[]>> = {
 const KNOWS_ALL = new Set([
   'compose',
   'compose-admin',
+  'compose-bodies',
+  'compose-body-worker',
   'compose-connector',
   'compose-detection',
   'compose-keys',

@@ -3,6 +3,8 @@
  * when one of these lines stops being an error, and `skip-a-stage.test.ts` when it becomes another
  * error than the one that is named here. Nothing in this file ever runs.
  */
+
+import type { Presented } from '../../packages/fabric/src/identity/caller.ts'
 import type { Arrival } from '../../packages/fabric/src/pipeline/arrival.ts'
 import {
   type Authenticated,
@@ -26,6 +28,13 @@ import {
   type RecordRoom,
   recordIntent,
 } from '../../packages/fabric/src/pipeline/record.ts'
+import {
+  type Admission,
+  type AdmissionOptions,
+  admitCaller,
+} from '../../packages/fabric/src/transports/http/admission.ts'
+import type { ArrivingBody } from '../../packages/fabric/src/transports/http/arriving-body.ts'
+import type { Head } from '../../packages/fabric/src/transports/http/head.ts'
 
 export interface Given {
   readonly arrival: Arrival
@@ -49,7 +58,7 @@ export async function wholeWay({
   if ('code' in authenticated) return false
   const authorized = await authorize(authenticated, authorization)
   if ('code' in authorized) return false
-  const inspected = inspect(authorized, rooms)
+  const inspected = await inspect(authorized, rooms)
   if ('code' in inspected) return false
   const intended = await recordIntent(inspected, rooms)
   if ('code' in intended) return false
@@ -62,13 +71,13 @@ export async function skipping(given: Given): Promise<void> {
   // @ts-expect-error wrong type: authorizes what nobody authenticated
   await authorize(arrival, authorization)
   // @ts-expect-error wrong type: inspects what policy did not permit
-  inspect(authenticated, rooms)
+  await inspect(authenticated, rooms)
   // @ts-expect-error wrong type: records an intent for what was not inspected
   await recordIntent(authorized, rooms)
   // @ts-expect-error wrong type: delivers what is not on record
   await deliver(inspected, courier, rooms)
   // @ts-expect-error wrong type: hands what is not on record to the courier
-  await courier(inspected)
+  await courier(inspected, () => null)
 }
 
 export async function ignoringRefusals(given: Given): Promise<void> {
@@ -76,9 +85,29 @@ export async function ignoringRefusals(given: Given): Promise<void> {
   // @ts-expect-error wrong type: goes on after a refused authentication
   await authorize(await authenticate(arrival, rooms), authorization)
   // @ts-expect-error wrong type: goes on after a refused authorization
-  inspect(await authorize(authenticated, authorization), rooms)
+  await inspect(await authorize(authenticated, authorization), rooms)
   // @ts-expect-error wrong type: goes on after a refused inspection
-  await recordIntent(inspect(authorized, rooms), rooms)
+  await recordIntent(await inspect(authorized, rooms), rooms)
+}
+
+interface Request {
+  readonly body: ArrivingBody
+  readonly head: Head
+  readonly admission: Admission
+  readonly options: AdmissionOptions
+  readonly presented: Presented
+}
+
+/** A body is read with what the judged head gives, and with nothing else. */
+export async function readingEarly(request: Request): Promise<void> {
+  const { body, head, admission, options, presented } = request
+  await body.read(admission, head)
+  // @ts-expect-error wrong type: reads a body on the word of its sender
+  await body.read(presented, head)
+  // @ts-expect-error wrong type: writes down an admission that no head gave
+  await body.read({ share: admission.share, bodyBytesMax: 1 }, head)
+  // @ts-expect-error wrong type: admits a caller that was not identified
+  admitCaller(presented, options)
 }
 
 export function forging(given: Given): readonly unknown[] {

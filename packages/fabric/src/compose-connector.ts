@@ -14,6 +14,7 @@ import { createCedarParser } from './adapters/cedar/cedar-parser.ts'
 import { memoryReplayGuard } from './adapters/memory/replay-guard.ts'
 import { memoryRateLimits } from './adapters/rate-limiter/rate-limits.ts'
 import { undiciUpstream } from './adapters/undici/upstream.ts'
+import { composeBodies } from './compose-bodies.ts'
 import { authenticateByCertificate } from './identity/authenticate-by-certificate.ts'
 import type { AgentRecord, Directory } from './identity/directory.ts'
 import { createMessageSignatures } from './identity/message-signature.ts'
@@ -27,6 +28,7 @@ import type { PolicySet } from './policy/policy.ts'
 import { createRedactor } from './redaction/create-redactor.ts'
 import { DATA_CLASSES } from './redaction/redactor.ts'
 import { type Balancer, createBalancer } from './transports/http/balancer.ts'
+import type { BodyThread } from './transports/http/body-thread.ts'
 import type { RouteProtocol } from './transports/http/classify.ts'
 import { ofOneProtocol } from './transports/http/endpoint-registry.ts'
 import { createMcpSessions } from './transports/http/mcp-sessions.ts'
@@ -78,7 +80,14 @@ export async function openConnector(options: ConnectorOptions): Promise<Connecto
   const known = new FollowedState()
   const follower = await followMeshState(agent, clock, (state) => known.apply(state))
   const made = new WeakSet<SignedMessage>()
-  const rooms = composeConnectorRooms(options, { known, follower, made })
+  // Only the fabric can compare hashes of masked values, so a connector's key need not outlive it.
+  const hashKey = random(32)
+  const bodies = composeBodies(hashKey)
+  const rooms = {
+    ...composeConnectorRooms(options, { known, follower, made }),
+    redactor: createRedactor({ hashKey }),
+    largeBodies: bodies,
+  }
   const upstream = undiciUpstream({
     tlsFor: (spiffeId) =>
       clientTlsOptions({ ...agent.trust, expected: spiffeId, credential: agent.credential() }),
@@ -90,13 +99,16 @@ export async function openConnector(options: ConnectorOptions): Promise<Connecto
   const stopRotation = agent.onRotate(() => upstream.refresh())
   const outbound = await openOutbound({
     ...{ agent, rooms, clock, random, made, bodyBytesMax, streamMs },
+    classify: bodies.classify,
     ...options.listen,
     timeoutMs: upstreamTimeoutMs,
     upstream: balancer,
     findRoute: (name) => findOutboundRoute(options, follower.current(), name),
   })
   const exposed =
-    options.expose === null ? null : await exposeAgent(options, { rooms, balancer, known, made })
+    options.expose === null
+      ? null
+      : await exposeAgent(options, { rooms, balancer, known, made, bodies })
   return {
     loopbackUrl: `http://${options.listen.host}:${outbound.port}`,
     meshUrl: exposed?.url ?? null,
@@ -112,6 +124,7 @@ export async function openConnector(options: ConnectorOptions): Promise<Connecto
         { name: 'rotation', close: stopRotation },
         { name: 'state', close: () => follower.close() },
         { name: 'upstream', close: () => upstream.close() },
+        { name: 'bodies', close: () => bodies.close() },
       ])
       for (const { name, cause } of faults) {
         options.log('not closed in order', { part: name, error: String(cause) })
@@ -125,6 +138,7 @@ interface ConnectorParts {
   readonly rooms: Rooms
   readonly balancer: Balancer
   readonly known: FollowedState
+  readonly bodies: BodyThread
   /** The signatures of this connector's own making. */
   readonly made: WeakSet<SignedMessage>
 }
@@ -138,12 +152,13 @@ interface ExposedAgent {
 
 async function exposeAgent(
   options: ConnectorOptions,
-  { rooms, balancer, known, made }: ConnectorParts,
+  { rooms, balancer, known, made, bodies }: ConnectorParts,
 ): Promise<ExposedAgent> {
   const { agent, clock, random, expose, protocol, meshListen } = options
   const endpoints = [{ url: expose ?? '', spiffeId: null }]
   const inbound = await openInbound({
     ...{ agent, rooms, balancer, clock, random, made, bodyBytesMax },
+    classify: bodies.classify,
     gatewayId: options.gateway.spiffeId,
     route: { name: agent.name, protocol, endpoints },
     continuesUntil: ({ fingerprint }) => known.renewedUntil(fingerprint),
@@ -195,13 +210,13 @@ function findOutboundRoute(
 }
 
 function composeConnectorRooms(
-  { agent, clock, random }: ConnectorOptions,
+  { agent, clock }: ConnectorOptions,
   {
     known,
     follower,
     made,
   }: Pick<ConnectorParts, 'known' | 'made'> & { readonly follower: StateFollower },
-): Rooms {
+): Omit<Rooms, 'redactor'> {
   const { trustDomain, trust } = agent
   // Its own streams go on with its own new certificate, of which it need not be told.
   const ownEnd = (): number => {
@@ -229,8 +244,6 @@ function composeConnectorRooms(
       limits: { spend: (caller, receiver) => known.limits.spend(caller, receiver) },
       now: () => clock.now(),
     },
-    // Only the fabric can compare hashes of masked values, so a connector's key need not outlive it.
-    redactor: createRedactor({ hashKey: random(32) }),
     detection: { observe: () => [] },
     standing: { onChange: (listener) => known.onChange(listener) },
     now: () => clock.now(),

@@ -4,6 +4,7 @@ import type { Stores, Surroundings } from './compose-stores.ts'
 import type { EntryDraft, OpenedEntry } from './ledger/ledger.ts'
 import type { AuthorizeRoom, Receiver } from './pipeline/authorize.ts'
 import type { Rooms } from './pipeline/enforce.ts'
+import type { LargeBodies } from './pipeline/large-bodies.ts'
 import type { RateLimits } from './pipeline/quota.ts'
 import type { StandingChanges } from './pipeline/standing.ts'
 import type { Redactor } from './redaction/redactor.ts'
@@ -18,6 +19,7 @@ export interface RoomsOptions {
   readonly stores: Stores
   readonly around: Surroundings
   readonly redactor: Redactor
+  readonly largeBodies: LargeBodies
   readonly detection: WatchedDetection
   readonly routes: Routes
   /** Whether a channel of that name exists. */
@@ -26,7 +28,7 @@ export interface RoomsOptions {
 
 /** Gathers what the pipeline's stages ask for. */
 export function composeRooms(options: RoomsOptions): Rooms & EntryFeed {
-  const { stores, around, redactor, detection } = options
+  const { stores, around, redactor, largeBodies, detection } = options
   const { identity, policy, ledger } = stores
   const standing = standingChanges(stores, detection)
   const listeners = new Set<(entry: OpenedEntry) => void>()
@@ -47,6 +49,7 @@ export function composeRooms(options: RoomsOptions): Rooms & EntryFeed {
     signatures: identity.signatures,
     authorization,
     redactor,
+    largeBodies,
     detection,
     standing,
     now: () => around.clock.now(),

@@ -7,6 +7,7 @@ import { undiciUpstream } from './adapters/undici/upstream.ts'
 import { createAdministration } from './admin/administration.ts'
 import type { InviteOrder } from './admin/ports.ts'
 import { composeAdminRooms, routePrefix } from './compose-admin.ts'
+import { composeBodies } from './compose-bodies.ts'
 import { composeDetection, observeEntry, type WatchedDetection } from './compose-detection.ts'
 import { composeMeshState } from './compose-mesh.ts'
 import { connectionsMax, openDiskWatch } from './compose-observe.ts'
@@ -145,10 +146,12 @@ function composeParts(around: Surroundings, stores: Stores, origin: () => string
   const detection = composeDetection(clock)
   const endpoints = createEndpointRegistry(config.trustDomain, clock)
   const upstream = composeUpstream(around, stores)
+  const bodies = composeBodies(keys.mask)
   const rooms = composeRooms({
     stores,
     around,
     redactor: createRedactor({ hashKey: keys.mask }),
+    largeBodies: bodies,
     detection,
     routes: endpoints,
     hasChannel: (name) => stores.channelAuthority.find(name) !== null,
@@ -183,6 +186,7 @@ function composeParts(around: Surroundings, stores: Stores, origin: () => string
         upstream: createBalancer(upstream, around.random, () => around.clock.monotonic()),
         signer: keys.forward,
         sessions: createMcpSessions(),
+        classify: bodies.classify,
         trustDomain: config.trustDomain,
         origin,
         bodyBytesMax: config.limits.bodyBytes,
@@ -198,7 +202,7 @@ function composeParts(around: Surroundings, stores: Stores, origin: () => string
   configureRoutes(around, endpoints)
   const close = (): Promise<void> => {
     mesh.close()
-    return upstream.close()
+    return Promise.all([upstream.close(), bodies.close()]).then(() => undefined)
   }
   return { rooms, admin, endpoints, upstream, surfaces, origin, close }
 }

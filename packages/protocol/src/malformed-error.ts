@@ -6,4 +6,11 @@ export class MalformedError extends Error {
 /** The input is larger, or nests deeper, than its limit; whether it is well formed was not asked. */
 export class OverLimitError extends MalformedError {
   override readonly name = 'OverLimitError'
+  /** Which bound of `parseStrictJson`; null for depth and length. */
+  readonly bound: 'names' | 'values' | 'digits' | null
+
+  constructor(message: string, bound: OverLimitError['bound'] = null) {
+    super(message)
+    this.bound = bound
+  }
 }

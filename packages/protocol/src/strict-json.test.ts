@@ -1,8 +1,13 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { canonicalJson, type JsonValue } from './canonical.ts'
-import { MalformedError } from './malformed-error.ts'
-import { parseStrictJson } from './strict-json.ts'
+import { MalformedError, OverLimitError } from './malformed-error.ts'
+import {
+  parseStrictJson,
+  STRICT_JSON_DIGITS_MAX,
+  STRICT_JSON_NAMES_MAX,
+  STRICT_JSON_VALUES_MAX,
+} from './strict-json.ts'
 
 const json = fc.jsonValue({ maxDepth: 5, stringUnit: 'grapheme' }) as fc.Arbitrary<JsonValue>
 
@@ -174,5 +179,28 @@ describe('canonical JSON', () => {
     for (const value of [...foreign, '\ud800', { a: undefined }, { '\udc00': 1 }, new Date(0)]) {
       expect(() => canonicalJson(value as JsonValue)).toThrow(TypeError)
     }
+  })
+})
+
+describe('work before a message is understood', () => {
+  const many = (count: number, one: (i: number) => string) =>
+    Array.from({ length: count }, (_, i) => one(i)).join(',')
+  const over: Readonly<Record<string, string>> = {
+    'more members than any message has': `{${many(STRICT_JSON_NAMES_MAX + 1, (i) => `"${i}":1`)}}`,
+    'more values than any message has': `[${many(STRICT_JSON_VALUES_MAX + 2, () => '1')}]`,
+    'a number without end': `[${'1'.repeat(STRICT_JSON_DIGITS_MAX + 1)}]`,
+    'a fraction without end': `[0.${'1'.repeat(STRICT_JSON_DIGITS_MAX + 1)}]`,
+    'an exponent without end': `[1e${'0'.repeat(STRICT_JSON_DIGITS_MAX + 1)}]`,
+  }
+  for (const [what, text] of Object.entries(over)) {
+    test(`stops at ${what}, valid or not`, () => {
+      expect(() => parseStrictJson(text)).toThrow(OverLimitError)
+      expect(() => parseStrictJson(`${text} and no JSON`)).toThrow(OverLimitError)
+    })
+  }
+
+  test('does not count what stands in a string', () => {
+    const text = JSON.stringify([':,'.repeat(400_000), '1'.repeat(5_000)])
+    expect(() => parseStrictJson(text, { namesMax: 0, valuesMax: 1 })).not.toThrow()
   })
 })

@@ -5,7 +5,20 @@ export interface StrictJsonLimits {
   /** Arrays and objects inside one another; a scalar has depth 0. */
   readonly depthMax?: number
   readonly charactersMax?: number
+  /** Members of all objects together. */
+  readonly namesMax?: number
+  /** Commas, hence about the number of values. */
+  readonly valuesMax?: number
 }
+
+/**
+ * What an engine spends on JSON follows the number of names and values, not of bytes: 2.9 MB of
+ * short distinct names take seconds, the same bytes in one string a few milliseconds.
+ */
+export const STRICT_JSON_NAMES_MAX = 200_000
+export const STRICT_JSON_VALUES_MAX = 500_000
+/** In one row: no number that a double tells apart needs more than 800 or so. */
+export const STRICT_JSON_DIGITS_MAX = 1_024
 
 /** A2A and MCP messages nest less than twenty deep. */
 export const STRICT_JSON_DEPTH_MAX = 64
@@ -14,6 +27,9 @@ const charactersMaxDefault = 16 * 1024 * 1024
 const quote = 0x22
 const backslash = 0x5c
 const colon = 0x3a
+const comma = 0x2c
+const zero = 0x30
+const nine = 0x39
 
 /**
  * Parses JSON of which every parser in the path of a message makes the same: no duplicate member,
@@ -29,11 +45,12 @@ export function parseStrictJson(text: string, limits: StrictJsonLimits = {}): Js
     throw new OverLimitError('JSON is larger than its limit')
   }
   if (!text.isWellFormed()) throw new MalformedError('JSON with a lone surrogate')
+  const colons = countColons(text, limits)
   const value = parse(text)
   // Only an escape can put a lone surrogate into well-formed text.
   const walk = new Walk(text.includes('\\u'))
   walk.visit(value, limits.depthMax ?? STRICT_JSON_DEPTH_MAX)
-  if (walk.members !== countColons(text)) throw new MalformedError('JSON with a duplicate member')
+  if (walk.members !== colons) throw new MalformedError('JSON with a duplicate member')
   return value
 }
 
@@ -82,13 +99,25 @@ function checkWellFormed(text: string): void {
   if (!text.isWellFormed()) throw new MalformedError('JSON with a lone surrogate')
 }
 
-/** The text is valid JSON, so that outside of strings a colon only ever ends a member's name. */
-function countColons(text: string): number {
-  let count = 0
+/**
+ * Counts the colons outside of strings, which in valid JSON only ever end a member's name, and
+ * holds the bounds on names, values, depth and digits before the engine builds anything.
+ */
+function countColons(text: string, limits: StrictJsonLimits): number {
+  const namesMax = limits.namesMax ?? STRICT_JSON_NAMES_MAX
+  const valuesMax = limits.valuesMax ?? STRICT_JSON_VALUES_MAX
+  let [colons, commas, digits] = [0, 0, 0]
   const length = text.length
   for (let i = 0; i < length; i++) {
     const code = text.charCodeAt(i)
-    if (code === colon) count++
+    if (code >= zero && code <= nine) {
+      if (++digits > STRICT_JSON_DIGITS_MAX)
+        throw new OverLimitError('JSON with a number too long', 'digits')
+      continue
+    }
+    digits = 0
+    if (code === colon) colons++
+    else if (code === comma) commas++
     else if (code === quote) {
       for (i++; i < length; i++) {
         const inside = text.charCodeAt(i)
@@ -96,6 +125,10 @@ function countColons(text: string): number {
         if (inside === backslash) i++
       }
     }
+    if (colons > namesMax)
+      throw new OverLimitError('JSON with more members than its limit', 'names')
+    if (commas > valuesMax)
+      throw new OverLimitError('JSON with more values than its limit', 'values')
   }
-  return count
+  return colons
 }

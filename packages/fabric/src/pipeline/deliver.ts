@@ -22,6 +22,7 @@ import {
   withContentType,
   withoutForeignDigest,
 } from './inspect-fields.ts'
+import { redactBody } from './large-bodies.ts'
 import type { Quota } from './quota.ts'
 import { recheck } from './recheck.ts'
 import { attestorOf, type Intended, maskedSummary } from './record.ts'
@@ -159,7 +160,8 @@ async function check(
   }
   const rewritten = delivered.rewrite?.(delivered.body) ?? delivered.body
   if (rewritten instanceof Refusal) return rewritten
-  const redacted = room.redactor.redact(rewritten, delivered.contentType, obligations)
+  const message = { body: rewritten, contentType: delivered.contentType }
+  const redacted = await redactBody(room, message, obligations, target.name)
   if (redacted instanceof Refusal) {
     return new Refusal('RESPONSE_REJECTED', `${redacted.code}: ${redacted.detail}`)
   }

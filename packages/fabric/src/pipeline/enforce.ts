@@ -53,7 +53,7 @@ async function admit(rooms: Rooms, authenticated: Authenticated): Promise<Intend
   const authorized = await authorize(authenticated, rooms.authorization)
   if (authorized instanceof Refusal) return authorized
 
-  const inspected = inspect(authorized, rooms)
+  const inspected = await inspect(authorized, rooms)
   if (inspected instanceof Refusal) return inspected
 
   return recordIntent(inspected, rooms)

@@ -9,9 +9,10 @@ import {
   inspectSignature,
   withContentType,
 } from './inspect-fields.ts'
+import { type BodyRedaction, redactBody } from './large-bodies.ts'
 
 /** What the stage asks of redaction. Sealed messages have their own, which reads no plaintext. */
-export interface InspectRoom {
+export interface InspectRoom extends BodyRedaction {
   readonly redactor: Redactor
 }
 
@@ -59,14 +60,21 @@ class Inspected {
 
 export type { Inspected }
 
-export function inspect(authorized: Authorized, room: InspectRoom): Inspected | Refusal {
-  const inspected = inspectMessage(authorized, room)
+export async function inspect(
+  authorized: Authorized,
+  room: InspectRoom,
+): Promise<Inspected | Refusal> {
+  const inspected = await inspectMessage(authorized, room)
   // What stopped the message is what policy obliged, so the decision goes on record with it.
   return inspected instanceof Refusal ? PolicyRefusal.after(authorized, inspected) : inspected
 }
 
-function inspectMessage(authorized: Authorized, room: InspectRoom): Inspected | Refusal {
-  const { message, target, signature } = authorized.authenticated.arrival
+async function inspectMessage(
+  authorized: Authorized,
+  room: InspectRoom,
+): Promise<Inspected | Refusal> {
+  const { arrival, caller } = authorized.authenticated
+  const { message, target, signature } = arrival
   const { mask, block } = authorized.decision.obligations
   // The fabric holds no key for a sealed message. Its sender masked before sealing and says so in
   // the signed labels, on which policy has just decided; what cannot be honoured is refused.
@@ -83,7 +91,7 @@ function inspectMessage(authorized: Authorized, room: InspectRoom): Inspected | 
     signature === null ? null : inspectSignature(signature.signed, order, room.redactor)
   if (inSignature !== null) return new Refusal('CONTENT_BLOCKED', inSignature)
   const head = inspectFields(message.headers, order, room.redactor)
-  const redacted = room.redactor.redact(message.body, message.contentType, order)
+  const redacted = await redactBody(room, message, order, caller.name)
   if (redacted instanceof Refusal) return redacted
   const findings = [...head.findings, ...redacted.findings]
   const headers = withContentType(head.fields, redacted.contentType)

@@ -2,13 +2,14 @@ import { createHash } from 'node:crypto'
 import { Refusal } from '../lib/refusal.ts'
 import { UpstreamError } from '../lib/upstream-error.ts'
 import type { Finding } from '../redaction/redactor.ts'
-import type { AuthorizeRoom } from './authorize.ts'
+import type { Authorized, AuthorizeRoom } from './authorize.ts'
 import type { Answered } from './deliver.ts'
 import type { StreamEvent } from './delivery.ts'
 import { isFabricName } from './fabric-name.ts'
 import type { InspectRoom } from './inspect.ts'
 import { maskFrame } from './inspect-fields.ts'
 import { Interruption } from './interruption.ts'
+import { redactBody } from './large-bodies.ts'
 import {
   type Ending,
   type Intended,
@@ -91,7 +92,10 @@ async function* pass(
         result = 'completed'
         return null
       }
-      const event = transcript.take(next.value, room, authorized.decision.obligations)
+      const event = await transcript.take(next.value, room, authorized)
+      // Inspection of a large event takes its time; the right to go on can be lost meanwhile.
+      refusal = watch.check()
+      if (refusal !== null) break
       if (event instanceof Refusal) refusal = event
       else yield event
     }
@@ -132,11 +136,11 @@ class Transcript {
     this.#findings = [...findings]
   }
 
-  take(
+  async take(
     event: StreamEvent,
     room: InspectRoom,
-    order: { mask: readonly string[]; block: readonly string[] },
-  ): StreamEvent | Refusal {
+    { decision: { obligations: order }, authenticated }: Authorized,
+  ): Promise<StreamEvent | Refusal> {
     if (this.#events >= eventsMax) {
       return new Refusal('RESPONSE_REJECTED', `the stream exceeds ${eventsMax} events`)
     }
@@ -144,7 +148,9 @@ class Transcript {
     if (event.frame.some(([, value]) => isFabricName(value))) {
       return new Refusal('RESPONSE_REJECTED', 'the receiver imitates an event of the fabric')
     }
-    const redacted = room.redactor.redact(event.data, event.contentType, order)
+    const message = { body: event.data, contentType: event.contentType }
+    const client = authenticated.arrival.target.name
+    const redacted = await redactBody(room, message, order, client)
     if (redacted instanceof Refusal) {
       return new Refusal('RESPONSE_REJECTED', `${redacted.code}: ${redacted.detail}`)
     }

@@ -2,7 +2,7 @@ import { Refusal } from '../../lib/refusal.ts'
 import type { Courier } from '../../pipeline/delivery.ts'
 import { enforce, type Rooms } from '../../pipeline/enforce.ts'
 import { exchangeHeaders, refusalEvent } from '../http/call.ts'
-import { parseJsonBody } from '../http/json-body.ts'
+import { CONTROL_JSON_LIMITS, parseJsonBody } from '../http/json-body.ts'
 import { arrivalOf, problemReply, type Surface, type Visit } from './visit.ts'
 
 /** The built-in receiver that administrative requests are delivered to. */
@@ -56,7 +56,7 @@ function readRequest({ incoming, path }: Visit): { operation: string; args: unkn
   if (method !== 'POST' || path !== '/v1/admin') {
     return new Refusal('OPERATION_UNKNOWN', `${method} ${path}`)
   }
-  const value = parseJsonBody(incoming.body)
+  const value = parseJsonBody(incoming.body, CONTROL_JSON_LIMITS)
   if (value instanceof Refusal) return value
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     return new Refusal('MESSAGE_MALFORMED', 'an object is expected')

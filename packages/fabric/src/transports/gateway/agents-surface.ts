@@ -3,6 +3,7 @@ import type { Refusal } from '../../lib/refusal.ts'
 import type { Rooms } from '../../pipeline/enforce.ts'
 import type { Balancer } from '../http/balancer.ts'
 import { answerCall } from '../http/call.ts'
+import type { Classify } from '../http/classify.ts'
 import type { ForwardSigner } from '../http/forward-signature.ts'
 import type { McpSessions } from '../http/mcp-sessions.ts'
 import type { Reply } from '../http/respond.ts'
@@ -17,6 +18,7 @@ export interface AgentsSurfaceOptions {
   readonly upstream: Balancer
   readonly signer: ForwardSigner
   readonly sessions: McpSessions
+  readonly classify: Classify
   readonly trustDomain: string
   /** `https://host:port` of this gateway, as callers reach it. */
   origin(): string
@@ -40,6 +42,7 @@ export function agentsSurface(options: AgentsSurfaceOptions): Surface {
       incoming: visit.incoming,
       path: `/${rest.join('/')}${query}`,
       sessions: options.sessions,
+      classify: options.classify,
       tasks,
       wireOf: (refusal: Refusal) => GATEWAY_WIRE[refusal.code],
       courier: {

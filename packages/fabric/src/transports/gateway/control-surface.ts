@@ -18,7 +18,7 @@ import { refusalOfEntry } from '../../pipeline/record.ts'
 import type { PolicyAction } from '../../policy/policy.ts'
 import { exchangeHeaders } from '../http/call.ts'
 import type { EndpointRegistry } from '../http/endpoint-registry.ts'
-import { parseJsonBody } from '../http/json-body.ts'
+import { CONTROL_JSON_LIMITS, parseJsonBody } from '../http/json-body.ts'
 import type { Reply } from '../http/respond.ts'
 import {
   type Claim,
@@ -235,7 +235,7 @@ function arrivalFor(visit: Visit, asked: Asked, fault: Refusal | null = null): A
 }
 
 function parse<T>(visit: Visit, read: (value: unknown) => T): T | Refusal {
-  const value = parseJsonBody(visit.incoming.body)
+  const value = parseJsonBody(visit.incoming.body, CONTROL_JSON_LIMITS)
   if (value instanceof Refusal) return value
   try {
     return read(value)

@@ -3,7 +3,7 @@ import { utf8 } from '@countersign/protocol'
 import type { Presented } from '../../identity/caller.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import type { Incoming, NodeRequest } from '../http/incoming.ts'
-import { parseJsonBody } from '../http/json-body.ts'
+import { CONTROL_JSON_LIMITS, parseJsonBody } from '../http/json-body.ts'
 import { type NodeResponse, type Reply, writeReply } from '../http/respond.ts'
 import type { PublicSurface } from './gateway.ts'
 
@@ -135,7 +135,8 @@ async function exchangeJson(
   { answer, refuse }: Asked,
 ): Promise<void> {
   const incoming = await read()
-  const body = incoming instanceof Refusal ? incoming : parseJsonBody(incoming.body)
+  const body =
+    incoming instanceof Refusal ? incoming : parseJsonBody(incoming.body, CONTROL_JSON_LIMITS)
   const result =
     incoming instanceof Refusal || body instanceof Refusal
       ? (body as Refusal)

@@ -13,7 +13,7 @@ import type { Courier, StreamEvent } from '../../pipeline/delivery.ts'
 import { enforce, type Outcome, type Rooms } from '../../pipeline/enforce.ts'
 import type { Quota } from '../../pipeline/quota.ts'
 import { mayReachTask } from '../../pipeline/recheck.ts'
-import { type Classified, classifyIncoming } from './classify.ts'
+import type { Classified, Classify } from './classify.ts'
 import { type CallCourierOptions, callCourier } from './courier.ts'
 import { forwardedHeaders } from './head.ts'
 import type { Incoming } from './incoming.ts'
@@ -38,6 +38,7 @@ export interface Call {
   readonly courier: CallCourierOptions
   readonly sessions: McpSessions
   readonly tasks: TaskOwners
+  readonly classify: Classify
   /** What the transport adds around the courier; nothing where it is absent. */
   readonly wrap?: (courier: Courier) => Courier
   wireOf(refusal: Refusal): Wire
@@ -47,7 +48,8 @@ export interface Call {
 export async function answerCall(rooms: Rooms, call: Call): Promise<Reply> {
   const inRoute = call.path.split('?', 1)[0] ?? ''
   const unread = call.incoming.refused ?? call.incoming.fault
-  const read = unread ?? classifyIncoming(call.incoming, inRoute, call.courier.route.protocol)
+  const { protocol } = call.courier.route
+  const read = unread ?? (await call.classify(call.incoming, inRoute, protocol))
   // What could not be read is still an exchange: identified, refused, recorded.
   const fault = read instanceof Refusal ? read : null
   const classified = read instanceof Refusal ? unclassified : read

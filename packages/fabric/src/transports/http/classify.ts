@@ -56,6 +56,13 @@ const mcpMirroredVersions: ReadonlySet<string> = new Set(['2026-07-28'])
 
 const versionsOfA2a: ReadonlySet<string> = new Set(['', '0.3', '1.0'])
 
+/** As `classifyIncoming`, for bodies of any size. */
+export type Classify = (
+  incoming: Incoming,
+  pathInRoute: string,
+  protocol: RouteProtocol,
+) => Classified | Refusal | Promise<Classified | Refusal>
+
 /** Parses the body as what it claims to be, and names the operation. */
 export function classifyIncoming(
   { head, body }: Pick<Incoming, 'head' | 'body'>,

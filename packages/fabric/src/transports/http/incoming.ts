@@ -23,6 +23,8 @@ export interface Incoming {
   readonly refused: Refusal | null
   /** Why an identified sender's body was not read to its end. */
   readonly fault: Refusal | null
+  /** The account that its body is counted under; empty when `refused`. */
+  readonly client: string
   /** Ends the account of the body; to be called when the exchange has ended. */
   release(): void
 }
@@ -63,17 +65,25 @@ export async function readIncoming(
   if (presented instanceof Refusal) return presented
   const unread = { head, presented, signature: null, body: new Uint8Array(0), fault: null }
   const admission = await admit({ head, presented })
-  if (admission instanceof Refusal) return { ...unread, refused: admission, release: () => {} }
+  if (admission instanceof Refusal)
+    return { ...unread, refused: admission, client: '', release: () => {} }
+  const client = admission.share.identity
   const release = (): void => admission.share.close()
   try {
-    const refusedRead = (fault: Refusal): Incoming => ({ ...unread, fault, refused: null, release })
+    const refusedRead = (fault: Refusal): Incoming => ({
+      ...unread,
+      fault,
+      refused: null,
+      client,
+      release,
+    })
     const fault = faultOf?.({ head, presented }) ?? null
     if (fault !== null) return refusedRead(fault)
     const signature = readSignature(head)
     if (signature instanceof Refusal) return refusedRead(signature)
     const read = await body.read(admission, head)
     if (read instanceof Refusal) return refusedRead(read)
-    return { ...unread, signature, body: read, refused: null, release }
+    return { ...unread, signature, body: read, refused: null, client, release }
   } catch (cause) {
     release()
     throw cause

@@ -34,6 +34,7 @@ import { Authorities, authorityOf } from '../http/authorities.ts'
 import type { Balancer } from '../http/balancer.ts'
 import type { BodyBudget } from '../http/body-budget.ts'
 import { answerCall, exchangeHeaders, problem, quotaHeadersOf } from '../http/call.ts'
+import type { Classify } from '../http/classify.ts'
 import {
   certificateChainOf,
   type Incoming,
@@ -61,6 +62,7 @@ export interface InboundOptions {
   /** The end of what a caller's certificate was renewed to; 0 for nothing. */
   continuesUntil(peer: PeerIdentity): number
   readonly sessions: McpSessions
+  readonly classify: Classify
   readonly tasks: TaskOwners
   readonly host: string
   readonly port: number
@@ -193,6 +195,7 @@ function answer(options: InboundOptions, incoming: Incoming, signal: AbortSignal
     incoming,
     path: incoming.head.path,
     sessions: options.sessions,
+    classify: options.classify,
     tasks: options.tasks,
     wireOf: (refusal) => MESH_WIRE[refusal.code],
     wrap: (courier) => countersigning(courier, incoming, options),

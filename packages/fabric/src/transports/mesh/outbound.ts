@@ -30,7 +30,7 @@ import { ArrivingBody } from '../http/arriving-body.ts'
 import type { Balancer } from '../http/balancer.ts'
 import type { BodyBudget } from '../http/body-budget.ts'
 import { refusalEvent, refusalReply, terminalEvents } from '../http/call.ts'
-import { type Classified, classifyIncoming } from '../http/classify.ts'
+import type { Classified, Classify } from '../http/classify.ts'
 import { isRefusedCopy, undelivered } from '../http/courier.ts'
 import { forwardedHeaders, type Head } from '../http/head.ts'
 import { type Incoming, readIncoming } from '../http/incoming.ts'
@@ -51,6 +51,7 @@ export interface OutboundOptions {
   readonly agent: ConnectorAgent
   readonly rooms: Rooms
   readonly upstream: Balancer
+  readonly classify: Classify
   /** How `name` is reached from here: its own connectors, or the gateway when it has none. */
   findRoute(name: string): OutboundRoute | null
   /** Loopback only: whoever can reach this address speaks as the agent. */
@@ -181,7 +182,7 @@ async function carry(
   call: OutboundCall,
   incoming: Incoming | Refusal,
 ): Promise<Reply | Refusal> {
-  const order = incoming instanceof Refusal ? incoming : readOrder(options, incoming)
+  const order = incoming instanceof Refusal ? incoming : await readOrder(options, incoming)
   if (incoming instanceof Refusal || order instanceof Refusal) {
     return refuse(options, call, order as Refusal)
   }
@@ -295,7 +296,7 @@ function streamed(
   }
 }
 
-function readOrder(options: OutboundOptions, incoming: Incoming): Order | Refusal {
+async function readOrder(options: OutboundOptions, incoming: Incoming): Promise<Order | Refusal> {
   const unread = incoming.refused ?? incoming.fault
   if (unread !== null) return unread
   const { path: target } = incoming.head
@@ -305,7 +306,7 @@ function readOrder(options: OutboundOptions, incoming: Incoming): Order | Refusa
   const route = options.findRoute(name)
   if (route === null) return new Refusal('RECEIVER_UNKNOWN', `${name} is not in the directory`)
   const inner = `/${rest.join('/')}`
-  const classified = classifyIncoming(incoming, inner, route.protocol)
+  const classified = await options.classify(incoming, inner, route.protocol)
   if (classified instanceof Refusal) return classified
   return { name, inner: `${inner}${target.slice(path.length)}`, route, classified }
 }

@@ -16,7 +16,7 @@ import { cardMediator } from '../http/agent-card.ts'
 import { readBodyOf } from '../http/arriving-bytes.ts'
 import type { Balancer } from '../http/balancer.ts'
 import { refusalReply } from '../http/call.ts'
-import { classifyIncoming } from '../http/classify.ts'
+import type { Classify } from '../http/classify.ts'
 import { undelivered } from '../http/courier.ts'
 import { forwardedHeaders } from '../http/head.ts'
 import type { Incoming } from '../http/incoming.ts'
@@ -31,6 +31,7 @@ export interface RelayOptions {
   readonly agent: ConnectorAgent
   readonly route: Route
   readonly upstream: Balancer
+  readonly classify: Classify
   readonly bodyBytesMax: number
   readonly timeoutMs: number
   readonly streamMs: number
@@ -168,7 +169,7 @@ async function readWhole(
 ): Promise<Uint8Array> {
   const body = await readBodyOf(answer, options.bodyBytesMax)
   if (body === null) throw new Withheld(`the answer exceeds ${options.bodyBytesMax} bytes`)
-  const mediate = cardMediator(operationOf(incoming, options.route), answer.status)
+  const mediate = cardMediator(await operationOf(options, incoming), answer.status)
   if (mediate === null) return body
   const card = mediate(body, {
     // The card has to lead to the address that the gateway knows; it rewrites the card once more.
@@ -182,9 +183,12 @@ async function readWhole(
 }
 
 /** The gateway has let it through under that name; here only cards matter. */
-function operationOf(incoming: Incoming, { protocol }: Route): string {
+async function operationOf(
+  { classify, route: { protocol } }: RelayOptions,
+  incoming: Incoming,
+): Promise<string> {
   const [path = ''] = incoming.head.path.split('?', 1)
-  const classified = classifyIncoming(incoming, path, protocol)
+  const classified = await classify(incoming, path, protocol)
   return classified instanceof Refusal ? '' : classified.operation
 }
 

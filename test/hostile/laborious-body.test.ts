@@ -1,0 +1,69 @@
+import { expect } from 'vitest'
+import { type Draft, refusalOf, send } from '../harness/doors.ts'
+import { inOwnWorld, lie, type Telling } from '../harness/lie.ts'
+import { verifies } from '../requirements.ts'
+
+const bodyBytes = 4 * 1024 * 1024
+const many = (count: number, one: (i: number) => string): string =>
+  Array.from({ length: count }, (_, i) => one(i)).join(',')
+
+/** Each is a few megabytes that cost an engine seconds, or would be built into a million objects. */
+const laborious: Readonly<Record<string, () => string>> = {
+  'of names': () => `{${many(250_000, (i) => `"${i.toString(36)}":1`)}}`,
+  'of names that look like indexes': () => `{${many(210_000, (i) => `"${4_294_967_294 - i}":1`)}}`,
+  'of values': () => `[${many(600_000, () => '1')}]`,
+  'of empty objects': () => `[${many(600_000, () => '{}')}]`,
+  'of digits': () => `[${'1'.repeat(1_000_000)}]`,
+  'of digits behind a point': () => `[0.${'1'.repeat(1_000_000)}]`,
+}
+
+/** Refused by their counts, before an engine builds anything. */
+const refusedByCount = (transport: 'gateway' | 'mesh'): Record<string, Telling> =>
+  Object.fromEntries(
+    Object.entries(laborious).map(([name, text]): [string, Telling] => [
+      name,
+      () =>
+        inOwnWorld({ limits: { bodyBytes }, receivers: ['echo'] }, async (world) => {
+          const heard = await send(world[transport], { body: text() })
+          expect(refusalOf(heard)).toBe('MESSAGE_TOO_LARGE')
+          expect(heard.body.toString()).toContain('json.')
+        }),
+    ]),
+  )
+
+/** Within the bounds: parsed and inspected in a thread, and delivered with the same masks. */
+const large: Draft = {
+  body: JSON.stringify({ filler: '1-'.repeat(100_000), card: '4111 1111 1111 1111' }),
+}
+
+const answeredMeanwhile: Telling = () =>
+  inOwnWorld({ limits: { bodyBytes }, receivers: ['echo', 'masked'] }, async (world) => {
+    let areDone = false
+    const heavy = Promise.all(
+      Array.from({ length: 6 }, () => send(world.gateway, { ...large, to: 'masked' })),
+    ).then((all) => {
+      areDone = true
+      return all
+    })
+    // Answered while the large ones are worked on, and not after them.
+    expect((await send(world.gateway)).status).toBe(200)
+    expect(areDone).toBe(false)
+    for (const { status } of await heavy) expect(status).toBe(200)
+    const text = Buffer.from(world.echo.reached.at(-1)?.body ?? '').toString()
+    expect(text).not.toContain('4111 1111')
+  })
+
+lie(
+  verifies(
+    ['inspect:bounds@gateway', 'inspect:bounds@mesh'],
+    'a body that costs more than it weighs stops neither others nor itself for long',
+  ),
+  {
+    gateway: {
+      ...refusedByCount('gateway'),
+      'and others are answered meanwhile': answeredMeanwhile,
+    },
+    mesh: refusedByCount('mesh'),
+    queue: 'told by oversized messages of its own format',
+  },
+)

@@ -56,6 +56,7 @@ test('a transcript knows the stream with and without its last block', () => {
   for (const data of ['a', 'b']) short.take(block(data))
   for (const data of ['a', 'b', 'c']) long.take(block(data))
   expect(long.digests().beforeLast).toEqual(short.digests().whole)
+  expect(long.digests().beforeLastTwo).toEqual(short.digests().beforeLast)
   expect(long.digests().whole).not.toEqual(short.digests().whole)
   const joined = new Transcript()
   joined.take(block('ab'))

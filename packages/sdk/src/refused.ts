@@ -51,6 +51,9 @@ const NEXT: Readonly<Record<RefusalCode, string>> = {
   UNDECIDED: 'nothing was delivered; call again later, and tell the operator if it persists',
 }
 
+/** For a right that ended with its credential, or under a policy that is stricter now. */
+const BEGIN_AGAIN = 'begin again with a new call; the receiver may have acted on this one'
+
 /** The fabric, or a serving agent, said no. Nothing about it is an accident: act on `code`. */
 export class RefusedError extends Error {
   readonly code: RefusalCode
@@ -82,7 +85,10 @@ export class RefusedError extends Error {
     const { says } = REFUSALS[code]
     const where = told.exchange === null ? '' : ` (exchange ${told.exchange})`
     const limit = told.limit === undefined || told.limit === null ? '' : ` (${told.limit})`
-    super(`${code}: ${says}${limit}${where}. Next: ${NEXT[code]}.`)
+    const reason = code === 'WITHDRAWN' ? (told.reason ?? null) : null
+    const reconnect = reason !== null && WITHDRAWALS[reason].reconnect
+    const next = reconnect ? BEGIN_AGAIN : NEXT[code]
+    super(`${code}: ${says}${limit}${where}. Next: ${next}.`)
     this.name = 'RefusedError'
     this.code = code
     this.says = says
@@ -91,10 +97,10 @@ export class RefusedError extends Error {
     this.exchange = told.exchange
     this.retryAfterMs = told.retryAfterMs
     this.limit = told.limit ?? null
-    this.next = NEXT[code]
+    this.next = next
     this.status = told.status
-    this.reason = code === 'WITHDRAWN' ? (told.reason ?? null) : null
-    this.reconnect = this.reason !== null && WITHDRAWALS[this.reason].reconnect
+    this.reason = reason
+    this.reconnect = reconnect
   }
 }
 

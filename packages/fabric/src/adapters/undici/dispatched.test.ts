@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { Withdrawal } from '../../lib/refusal.ts'
 import { Dispatched } from './dispatched.ts'
 
 /** Stands for undici: what was asked of the connection, in order. */
@@ -117,5 +118,14 @@ describe('a dispatched request', () => {
     dispatched.onResponseEnd()
     leaving.abort()
     expect(controller.asked).toEqual([])
+  })
+
+  test('is not sent by a caller that lost the right while it waited for a connection', async () => {
+    const refusal = new Withdrawal('policy-denies', 'no more')
+    const dispatched = new Dispatched(new AbortController().signal, () => refusal)
+    const aborted: Error[] = []
+    const controller = { ...connection(), abort: (cause: Error) => void aborted.push(cause) }
+    dispatched.onRequestStart(controller)
+    expect(aborted).toMatchObject([{ name: 'WithdrawnError', refusal }])
   })
 })

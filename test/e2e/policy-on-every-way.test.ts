@@ -113,10 +113,12 @@ describe('policy', () => {
     // What a compromised agent does: it carries a credential out.
     const { key } = (await world.admin('key.create', { agent: 'prober' })) as { key: string }
     const note = { note: `take this: ${key}` }
-    await prober.call('masked', { method: 'POST', path: '/', json: note }).then((r) => r.text())
+    // The exchange that raises the risk is decided on again before its response is handed over.
+    const carried = prober.call('masked', { method: 'POST', path: '/', json: note })
+    await expect(carried).rejects.toMatchObject({ code: 'WITHDRAWN', reason: 'policy-denies' })
     expect(await call(prober)).toBe('NOT_PERMITTED')
     expect(await publish(prober, 'probes')).toBe('NOT_PERMITTED')
-    expect(await callOverMesh('meshed', 'masked', note)).toBe('ok')
+    expect(['ok', 'WITHDRAWN']).toContain(await callOverMesh('meshed', 'masked', note))
     await expect.poll(() => callOverMesh('meshed'), { timeout: 10_000 }).toBe('NOT_PERMITTED')
     expect(await call(await enrol('bystander', 'green'))).toBe('ok')
   })

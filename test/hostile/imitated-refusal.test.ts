@@ -16,7 +16,6 @@ const events: Readonly<Record<string, string>> = {
   'in wide letters': `event: ｃountersign-refusal\ndata: ${lying}\n\n`,
   'with something invisible': `event: counter\u200bsign-refusal\ndata: ${lying}\n\n`,
   'after another name': `event: message\nevent: countersign-refusal\ndata: ${lying}\n\n`,
-  'before another name': `event: countersign-refusal\nevent: message\ndata: ${lying}\n\n`,
   'as an id': `id: countersign-refusal\ndata: ${lying}\n\n`,
   'by carriage returns': `event: countersign-refusal\rdata: ${lying}\r\r`,
   'without data': 'event: countersign-refusal\n\n',

@@ -48,7 +48,7 @@ export function originOf(view: View, at: number): number {
 }
 
 /**
- * The view with `%41`, `\u0041`, `\x41`, `\n`, `\/`, `&#65;` and `&#x41;` decoded, or null when it holds
+ * The view with `%41`, `\u0041`, `\x41`, `\n`, `\/`, `&#65;`, `&#x41;` and `&quot;` decoded, or null when it holds
  * none: text inside JSON inside JSON still carries its escapes, which cut base64 into pieces. A
  * percent sign that starts no escape stays as it is.
  */
@@ -100,8 +100,8 @@ function readEscape(
     const code = at + 1 < to ? SIMPLE_ESCAPES.get(bytes[at + 1] as number) : undefined
     return code === undefined ? null : { code, length: 2 }
   }
-  if (lead === 0x26 && bytes[at + 1] === 0x23) return readEntity(bytes, at + 2, to)
-  return null
+  if (lead !== 0x26) return null
+  return bytes[at + 1] === 0x23 ? readEntity(bytes, at + 2, to) : readNamedEntity(bytes, at + 1, to)
 }
 
 function readHex(
@@ -117,6 +117,48 @@ function readHex(
     code = code * 16 + digit
   }
   return { code, length: shape.taken + shape.digits }
+}
+
+/** Named character references (HTML, section 13.5) of what stands around names, values and digits. */
+const ENTITIES: ReadonlyMap<string, number> = new Map(
+  Object.entries({
+    quot: 0x22,
+    amp: 0x26,
+    apos: 0x27,
+    lt: 0x3c,
+    gt: 0x3e,
+    nbsp: 0x20,
+    colon: 0x3a,
+    equals: 0x3d,
+    commat: 0x40,
+    period: 0x2e,
+    hyphen: 0x2d,
+    dash: 0x2d,
+    sol: 0x2f,
+    lowbar: 0x5f,
+    comma: 0x2c,
+    semi: 0x3b,
+    Tab: 0x09,
+    NewLine: 0x0a,
+  }),
+)
+const entityBytesMax = 8
+
+function readNamedEntity(
+  bytes: Uint8Array,
+  at: number,
+  to: number,
+): { code: number; length: number } | null {
+  const limit = Math.min(to, at + entityBytesMax)
+  let name = ''
+  for (let i = at; i < limit; i++) {
+    if (bytes[i] === 0x3b) {
+      const code = ENTITIES.get(name)
+      return code === undefined ? null : { code, length: i - at + 2 }
+    }
+    name += String.fromCharCode(bytes[i] as number)
+  }
+  return null
 }
 
 /** A numeric character reference of at most eight digits, leading zeros included. */

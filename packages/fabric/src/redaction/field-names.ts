@@ -1,12 +1,20 @@
-import { ALNUM, KIND } from './ascii.ts'
+import { ALNUM, DIGIT, KIND } from './ascii.ts'
+import { fold } from './fold.ts'
 import type { DataClass } from './redactor.ts'
 
 /**
  * Names whose value is a secret whatever it looks like, without separators and in lower case. A name
- * matches that is one of them, or ends in one: `db_password`, `x-api-key`, `stripeSecretKey`.
+ * matches that is one of them, or ends in one: `db_password`, `x-api-key`, `stripeSecretKey`. What
+ * tells several of a kind apart does not count: `password1`, `password_confirmation`, `pwd_old`.
  */
 const ENDINGS = [
   'password',
+  'passwort',
+  'kennwort',
+  'contrasena',
+  'motdepasse',
+  'wachtwoord',
+  'senha',
   'passwd',
   'passphrase',
   'passcode',
@@ -67,6 +75,27 @@ const DESCRIPTIONS = new Set(
   ),
 )
 
+/** What follows a name where there are several of a kind, or several forms of one. */
+const VARIANT_WORDS = [
+  ...['confirm', 'confirmation', 'confirmed', 'repeat', 'repeated', 'again', 'verify'],
+  ...['verification', 'value', 'val', 'plain', 'plaintext', 'text', 'raw', 'string', 'str', 'new'],
+  ...['old', 'current', 'prev', 'previous', 'hash', 'enc', 'encrypted', 'encoded', 'base64'],
+]
+const VARIANTS = new RegExp(`(?:${VARIANT_WORDS.join('|')})$`)
+
+/** Names in other alphabets, of which the form in ASCII leaves nothing. */
+const FOREIGN: ReadonlySet<string> = new Set([
+  'пароль',
+  '密码',
+  '密碼',
+  '口令',
+  'パスワード',
+  '비밀번호',
+  'κωδικός',
+  'كلمةالمرور',
+  'סיסמה',
+])
+
 /** How many letters at the end of a name tell that it may be one of the above. */
 const tailLetters = 4
 /** The last letters of every name above and of its plural, five bits each; all of a shorter name. */
@@ -74,7 +103,7 @@ const TAILS: ReadonlySet<number> = buildTails()
 
 function buildTails(): Set<number> {
   const tails = new Set<number>()
-  for (const name of [...ENDINGS, ...EXACT.keys()]) {
+  for (const name of [...ENDINGS, ...EXACT.keys(), ...VARIANT_WORDS]) {
     for (const form of [name, `${name}s`]) {
       let tail = 0
       for (const letter of form.slice(-tailLetters))
@@ -94,8 +123,10 @@ const LAST_LETTERS = new Uint8Array(32)
 for (const tail of TAILS) LAST_LETTERS[tail & 31] = 1
 
 /** Turns most names away by their last letters, before anything is made of them. */
-export function mayNameSecret(bytes: Uint8Array, from: number, to: number): boolean {
+export function mayNameSecret(bytes: Uint8Array, from: number, end: number): boolean {
+  const to = endOfName(bytes, from, end)
   const last = bytes[to - 1] ?? 0
+  if (last >= 0x80) return true
   if (LAST_LETTERS[last & 31] === 0 && ((KIND[last] as number) & ALNUM) !== 0) return false
   let tail = 0
   for (let i = Math.max(from, to - tailLetters); i < to; i++) {
@@ -107,9 +138,31 @@ export function mayNameSecret(bytes: Uint8Array, from: number, to: number): bool
   return TAILS.has(tail)
 }
 
+/** Where the name ends without the number that tells it from others. */
+function endOfName(bytes: Uint8Array, from: number, end: number): number {
+  let to = end
+  while (to > from && ((KIND[bytes[to - 1] as number] as number) & DIGIT) !== 0) to--
+  return to
+}
+
 /** The rule for a field of this name, or null. A plural names a list of the same. */
 export function findFieldRule(name: string): FieldRule | null {
-  const plain = name.toLowerCase().replaceAll(/[^a-z0-9]/g, '')
+  const lower = name.toLowerCase()
+  const folded = /^[\x20-\x7e]*$/.test(lower) ? lower : foldName(lower)
+  if (FOREIGN.has(lower.replaceAll(/[\s_.:-]/g, ''))) return secretRule
+  const plain = folded.replaceAll(/[^a-z0-9]/g, '')
+  const numbered = plain.replace(/\d+$/, '')
+  return ruleOf(plain) ?? ruleOf(numbered) ?? ruleOf(numbered.replace(VARIANTS, ''))
+}
+
+/** Accents taken off, and letters of other alphabets written as the Latin ones they look like. */
+function foldName(name: string): string {
+  const bytes = Buffer.from(name.normalize('NFKD'))
+  const view = fold({ bytes, from: 0, to: bytes.length, map: null, whole: null })
+  return view === null ? name : Buffer.from(view.bytes.subarray(view.from, view.to)).toString()
+}
+
+function ruleOf(plain: string): FieldRule | null {
   const single = plain.endsWith('s') ? plain.slice(0, -1) : plain
   const exact = EXACT.get(plain) ?? EXACT.get(single)
   if (exact !== undefined) return exact

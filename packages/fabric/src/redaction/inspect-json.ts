@@ -6,6 +6,7 @@ import { isPlainInteger, wholeDigits } from './json-number.ts'
 import { JsonFault, type JsonString, nameOf, unescapeJson, viewOf } from './json-string.ts'
 import { type JsonLeaf, type JsonStep, JsonWalk } from './json-walk.ts'
 import { afterWhiteSpace } from './json-white-space.ts'
+import { PairedNames } from './paired-names.ts'
 import { scanSurveyed, scanView } from './scan-view.ts'
 import { settleLeaf } from './settle.ts'
 import type { Scan, View } from './view.ts'
@@ -23,6 +24,15 @@ export function inspectJson(body: Uint8Array, inspection: Inspection, depthMax: 
     visit: (leaf) => {
       inspectLeaf(leaf)
     },
+    close: (container, end) => {
+      if (pairs.isWaiting) pairs.close(container, end)
+    },
+  })
+  const pairs = new PairedNames(body, ({ rule, leaf }) => {
+    place.kind = leaf.kind
+    const view = viewOf(body, leaf)
+    const { dataClass, detector } = rule
+    inspection.add(view, place, { dataClass, detector, start: view.from, end: view.to })
   })
   const place: LeafPlace & { kind: LeafPlace['kind'] } = {
     kind: 'string',
@@ -33,6 +43,7 @@ export function inspectJson(body: Uint8Array, inspection: Inspection, depthMax: 
     place.kind = leaf.kind
     const before = inspection.count
     if (leaf.kind !== 'key') inspectField(leaf)
+    pairs.look(leaf, walk)
     if (leaf.quiet && !isNested(body, leaf)) return
     const view = leaf.kind === 'number' ? numberView(body, leaf) : viewOf(body, leaf)
     const open = (part: View): Scan => inspection.open(part, place)

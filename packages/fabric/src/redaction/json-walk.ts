@@ -12,7 +12,7 @@ export interface JsonLeaf extends JsonString {
   readonly seen: Survey
 }
 
-/** A container that the walk stands in. */
+/** One step on the way to a leaf. */
 export interface JsonStep {
   readonly isObject: boolean
   /** The name that the walk stands at; null in an array, and while a name itself is shown. */
@@ -20,7 +20,18 @@ export interface JsonStep {
   readonly index: number
 }
 
+/** The container that the walk stands in. */
+export interface JsonContainer extends JsonStep {
+  /** Its opening bracket. */
+  readonly start: number
+}
+
+/** Receives each container with the offset behind its closing bracket. */
+export type JsonClose = (container: JsonContainer, end: number) => void
+
 interface Frame extends JsonStep {
+  /** Its opening bracket. */
+  start: number
   isObject: boolean
   key: JsonString | null
   index: number
@@ -46,6 +57,7 @@ export class JsonWalk {
   readonly #bytes: Uint8Array
   readonly #depthMax: number
   readonly #visit: (leaf: JsonLeaf) => void
+  readonly #close: JsonClose | null
   readonly #seen: Survey = createSurvey()
   /** The leaf that is shown; one object for all of them, valid during `visit` only. */
   readonly #leaf = {
@@ -63,10 +75,24 @@ export class JsonWalk {
   readonly #names: JsonString[] = []
   #nameCount = 0
 
-  constructor(bytes: Uint8Array, options: { depthMax: number; visit: (leaf: JsonLeaf) => void }) {
+  constructor(
+    bytes: Uint8Array,
+    options: {
+      depthMax: number
+      visit: (leaf: JsonLeaf) => void
+      /** Called at the end of each container, while the walk still stands in it. */
+      close?: JsonClose
+    },
+  ) {
     this.#bytes = bytes
     this.#depthMax = options.depthMax
     this.#visit = options.visit
+    this.#close = options.close ?? null
+  }
+
+  /** Where the innermost container begins, and the name or index that the walk stands at; null outside. */
+  get container(): JsonContainer | null {
+    return this.#depth === 0 ? null : (this.#frames[this.#depth - 1] ?? null)
   }
 
   /** Outermost first. */
@@ -122,6 +148,7 @@ export class JsonWalk {
         return at
       }
       if (byte !== (frame.isObject ? 0x7d : 0x5d)) throw new JsonFault('not JSON', at)
+      this.#close?.(frame, at + 1)
       this.#nameCount = frame.namesFrom
       this.#depth--
       at++
@@ -133,10 +160,11 @@ export class JsonWalk {
     const frame = this.#frames[this.#depth++]
     const namesFrom = this.#nameCount
     if (frame === undefined) {
-      this.#frames.push({ isObject, key: null, index: 0, names: null, namesFrom })
+      this.#frames.push({ isObject, start: at, key: null, index: 0, names: null, namesFrom })
       return
     }
     frame.isObject = isObject
+    frame.start = at
     frame.key = frame.names = null
     frame.index = 0
     frame.namesFrom = namesFrom

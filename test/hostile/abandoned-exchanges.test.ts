@@ -19,11 +19,18 @@ import { verifies } from '../requirements.ts'
 
 const newExchange = () => createId('dec', Date.now(), new Uint8Array(randomBytes(10)))
 
-const intent = (receiver: string): MeshEntry => ({
+const intent = (receiver: string, caller = 'caller'): MeshEntry => ({
   ...{ kind: 'intent', exchange: newExchange() },
-  facts: { receiver, caller: agentId('caller') },
+  facts: {
+    ...{ receiver, caller: agentId(caller), transport: 'mesh', protocol: 'http' },
+    ...{ operation: 'POST', 'attested.request': 'connector' },
+  },
 })
-const outcome = ({ exchange }: MeshEntry): MeshEntry => ({ kind: 'outcome', exchange, facts: {} })
+const outcome = ({ exchange }: MeshEntry): MeshEntry => ({
+  kind: 'outcome',
+  exchange,
+  facts: { result: 'refused' },
+})
 
 /** What a connector of `agent` records, and the indexes that it is given. */
 async function record(world: World, agent: Identity, entries: readonly MeshEntry[]) {
@@ -127,7 +134,7 @@ lie(
         const { join: line } = await fabric.invite({ ...order, name: 'thief', ttlSeconds: 900 })
         const own = { dir: join(dir, 'thief'), clock, onFault: () => undefined }
         const thief = await openIdentity({ ...own, join: line })
-        const entries = Array.from({ length: 1024 }, () => intent('thief'))
+        const entries = Array.from({ length: 1024 }, () => intent('thief', 'thief'))
         for (let at = 0; at < entries.length; at += 256) {
           const value = JSON.parse(formatMeshEntries(entries.slice(at, at + 256))) as object
           await askControl(thief.line, { method: 'POST', path: '/v1/mesh/entries', value })

@@ -14,9 +14,18 @@ function draft(kind: EntryKind, exchange: string, facts: Record<string, FactValu
   return { kind, exchange, at: 1_700_000_000_000, facts }
 }
 
+/** What an entry of its kind has to state for a receipt. */
+const asked = { transport: 'gateway', protocol: 'http', operation: 'GET', receiver: 'b' }
+const intended = {
+  ...asked,
+  caller: 'spiffe://ledger.test/agent/a',
+  'attested.request': 'fabric',
+}
+const delivered = { result: 'delivered', 'attested.response': 'fabric' }
+
 async function closeExchange(ledger: Ledger, exchange = newExchange()): Promise<string> {
-  await ledger.append(draft('intent', exchange, { caller: 'a', 'private.request': 'secret' }))
-  await ledger.append(draft('outcome', exchange, { result: 'delivered' }))
+  await ledger.append(draft('intent', exchange, { ...intended, 'private.request': 'secret' }))
+  await ledger.append(draft('outcome', exchange, delivered))
   return exchange
 }
 
@@ -26,9 +35,9 @@ const lazy: Partial<LedgerLimits> = { publishDelayMs: 3_600_000 }
 test('a receipt verifies straight after the outcome, long before tiles, and hides what is private', async () => {
   const ledger = await openLossyLedger(new LossyDisk(), keys, { limits: lazy })
   const exchange = newExchange()
-  await ledger.append(draft('intent', exchange, { caller: 'a', 'private.request': 'secret' }))
+  await ledger.append(draft('intent', exchange, { ...intended, 'private.request': 'secret' }))
   expect(await ledger.findReceipt(exchange)).toBeNull()
-  const { index } = await ledger.append(draft('outcome', exchange, { result: 'delivered' }))
+  const { index } = await ledger.append(draft('outcome', exchange, delivered))
   const receipt = await ledger.findReceipt(exchange)
   const verified = await verifyReceipt(receipt ?? new Uint8Array(), trustOf(ledger, keys))
   expect(verified.kinds).toEqual(['intent', 'outcome'])
@@ -45,9 +54,9 @@ test('both proofs of a receipt lead to one checkpoint, also where the entries ar
   const limits = { segmentEntries: 64, windowBytesMax: 1024 }
   const ledger = await openLossyLedger(disk, keys, { limits })
   const early = newExchange()
-  await ledger.append(draft('intent', early, { caller: 'a' }))
+  await ledger.append(draft('intent', early, intended))
   await Promise.all(Array.from({ length: 300 }, () => closeExchange(ledger)))
-  await ledger.append(draft('outcome', early, { result: 'completed' }))
+  await ledger.append(draft('outcome', early, { ...delivered, result: 'completed' }))
   await ledger.close()
   const again = await openLossyLedger(disk, keys, { limits })
   const receipt = (await again.findReceipt(early)) ?? new Uint8Array()
@@ -62,7 +71,7 @@ test('both proofs of a receipt lead to one checkpoint, also where the entries ar
 test('a lone refusal has a receipt, and an unknown exchange has none', async () => {
   const ledger = await openLossyLedger(new LossyDisk(), keys)
   const refused = newExchange()
-  await ledger.append(draft('refusal', refused, { code: 'NOT_PERMITTED' }))
+  await ledger.append(draft('refusal', refused, { ...asked, code: 'NOT_PERMITTED' }))
   const receipt = (await ledger.findReceipt(refused)) ?? new Uint8Array()
   expect((await verifyReceipt(receipt, trustOf(ledger, keys))).result).toBe('NOT_PERMITTED')
   expect(await ledger.findReceipt(newExchange())).toBeNull()

@@ -551,6 +551,28 @@ export const REQUIREMENTS = {
     notOn: { queue: 'members come in by the gateway' },
     lies: ['hoarded-memory'],
   },
+  'serve:unread': {
+    promise:
+      'Responses that their client does not take hold a bounded share of memory for a bounded time.',
+    on: ['gateway', 'mesh'],
+    notOn: { queue: 'members come in by the gateway' },
+    lies: ['unread-responses'],
+  },
+  'serve:answered': {
+    promise: 'A request that ends its connection is answered before the connection ends.',
+    on: ['gateway', 'mesh'],
+    notOn: { queue: 'members come in by the gateway' },
+    lies: ['unusual-method', 'cut-refusal'],
+  },
+  'serve:browser-headers': {
+    promise: 'What a browser opens says how it may be embedded, cached and reached.',
+    on: fabric,
+  },
+  'operate:quiet-log': {
+    promise: 'No client can write more than a bounded number of lines into the log.',
+    on: fabric,
+    lies: ['noisy-log'],
+  },
   'operate:fail-closed': {
     promise: 'A room that cannot answer refuses the exchange; nothing passes undecided.',
     on: everywhere,
@@ -569,6 +591,7 @@ export const REQUIREMENTS = {
   'operate:clean-stop': {
     promise: 'A stop finishes or records what is under way, and leaves nothing half written.',
     on: fabric,
+    lies: ['idle-at-stop'],
   },
 } as const satisfies Readonly<Record<string, Requirement>>
 

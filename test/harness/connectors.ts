@@ -1,3 +1,4 @@
+import type { ConnectionLimits } from '@countersign/protocol/tls'
 import type { Identity } from '@countersign/sdk'
 import { connectorAgent } from '../../packages/fabric/src/cli/connector-agent.ts'
 import { type Connector, openConnector } from '../../packages/fabric/src/compose-connector.ts'
@@ -26,6 +27,7 @@ export function openConnectors(around: {
   readonly echo: Echo
   readonly origin: string
   agent(name: string): Promise<Identity>
+  readonly responseLimits: Partial<ConnectionLimits>
 }): Connectors {
   const opened = new Map<string, Promise<Connector>>()
   const others: Promise<Connector>[] = []
@@ -46,6 +48,7 @@ export function openConnectors(around: {
       listen: { host: '127.0.0.1', port: 0 },
       meshListen: { host: '127.0.0.1', port: 0, advertise: null },
       clock,
+      responseLimits: around.responseLimits,
       random: systemRandom,
       log: () => undefined,
     })

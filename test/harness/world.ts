@@ -76,11 +76,13 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
     await admin('route.put', { name, upstream: echo.url, protocol })
   }
   const credential = () => caller.credential()
+  const stallMs = options.limits?.['responseStallMs']
   const connectors = openConnectors({
     clock,
     echo,
     origin: fabric.origin,
     agent: (name) => enrol(name, 'agent', ['caller']),
+    responseLimits: stallMs === undefined ? {} : { stallMs },
   })
   const { host: authority, port } = new URL(fabric.origin)
   const gatewayAt = (pathOf: (to: string, path: string) => string): Door => ({

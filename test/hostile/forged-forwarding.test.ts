@@ -1,16 +1,8 @@
-import { createHash, randomBytes, sign } from 'node:crypto'
 import { join } from 'node:path'
-import {
-  createId,
-  createSignatureBase,
-  createSignatureInput,
-  formatContentDigest,
-  formatSignedRequestHeaders,
-  utf8,
-} from '@countersign/protocol'
 import { type Agent, type Identity, openAgent } from '@countersign/sdk'
 import { expect } from 'vitest'
 import { agentId, bytesOf, type HeaderList, refusalOf } from '../harness/doors.ts'
+import { forwardedBody as body, forwarding } from '../harness/forwarding.ts'
 import { lie, type Telling } from '../harness/lie.ts'
 import { talk } from '../harness/raw-http.ts'
 import type { World } from '../harness/world.ts'
@@ -44,35 +36,6 @@ async function withServing(
   } finally {
     await agent.close()
   }
-}
-
-const body = '{"pay":10}'
-
-interface Forging {
-  readonly keyId: string
-  readonly from?: string
-  readonly to?: string
-}
-
-/** The fields that the fabric would add, signed with the key of the liar. */
-function forwarding({ signing }: Identity, { keyId, from, to }: Forging): HeaderList {
-  const exchange = createId('dec', Date.now(), new Uint8Array(randomBytes(10)))
-  const digest = new Uint8Array(createHash('sha256').update(body).digest())
-  const headers: HeaderList = [
-    ['countersign-exchange', exchange],
-    ['countersign-from', from ?? agentId('caller')],
-    ['countersign-to', to ?? agentId('serving')],
-    ['content-digest', formatContentDigest(digest)],
-  ]
-  const names = ['content-digest', 'countersign-exchange', 'countersign-from', 'countersign-to']
-  const input = createSignatureInput({
-    components: ['"@method"', '"@path"', ...names.map((name) => `"${name}"`)],
-    created: Math.floor(Date.now() / 1000),
-    ...{ keyId, nonce: exchange, tag: 'countersign-forward' },
-  })
-  const base = createSignatureBase(input, { method: 'POST', path: '/', authority: '', headers })
-  const signature = new Uint8Array(sign(null, utf8(base), signing.privateKey))
-  return [...headers, ...formatSignedRequestHeaders('fabric', input, signature)]
 }
 
 const forge =

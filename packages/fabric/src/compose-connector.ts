@@ -5,6 +5,7 @@ import {
   type SignedMessage,
 } from '@countersign/protocol'
 import {
+  type ConnectionLimits,
   clientTlsOptions,
   PeerFault,
   peerIdentity,
@@ -51,6 +52,8 @@ export interface ConnectorOptions {
   readonly protocol: RouteProtocol
   readonly listen: Address
   readonly meshListen: Address & { readonly advertise: string | null }
+  /** Bounds of unread responses where they differ from the defaults. */
+  readonly responseLimits?: Partial<ConnectionLimits>
   readonly clock: Clock
   readonly random: Random
   log(event: string, facts?: Readonly<Record<string, string | number>>): void
@@ -102,6 +105,7 @@ export async function openConnector(options: ConnectorOptions): Promise<Connecto
     classify: bodies.classify,
     ...options.listen,
     timeoutMs: upstreamTimeoutMs,
+    ...responseLimitsOf(options),
     upstream: balancer,
     findRoute: (name) => findOutboundRoute(options, follower.current(), name),
   })
@@ -132,6 +136,10 @@ export async function openConnector(options: ConnectorOptions): Promise<Connecto
       return faults
     },
   }
+}
+
+function responseLimitsOf({ responseLimits }: ConnectorOptions) {
+  return responseLimits === undefined ? {} : { responseLimits }
 }
 
 interface ConnectorParts {
@@ -169,6 +177,7 @@ async function exposeAgent(
     names: meshListen.advertise === null ? [] : [new URL(meshListen.advertise).hostname],
     timeoutMs: upstreamTimeoutMs,
     streamMs,
+    ...responseLimitsOf(options),
   })
   const url = meshListen.advertise ?? `https://${meshListen.host}:${inbound.port}`
   const registration = await openRegistration({

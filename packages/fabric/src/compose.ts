@@ -65,6 +65,8 @@ export interface Fabric {
   invite(order: InviteOrder): Promise<{ readonly join: string; readonly expiresAt: number }>
   /** Every entry as it becomes durable. */
   onEntry(listener: (entry: OpenedEntry) => void): () => void
+  /** Response bytes that callers have not taken yet. */
+  unsentBytes(): number
   /**
    * Stops accepting, lets what is under way end for `graceMs`, then closes everything in order.
    * Never rejects: resolves with the parts that did not close, empty after a stop in order.
@@ -105,6 +107,8 @@ export async function openFabric(around: Surroundings): Promise<Fabric> {
     })
     const { host, publicUrl } = around.config.listen
     origin = publicUrl ?? `https://${hostOf(host)}:${gateway.port}`
+    // Callers that wait for news get an answer at once, so that they do not use up the grace.
+    closers.push({ name: 'long polls', close: () => parts.endWaits() })
     closers.push({ name: 'rotation', close: followRotation(stores, gateway, parts) })
     closers.push({ name: 'policies', close: followPolicies(around, stores, parts) })
     await recordLifecycle(around, stores, parts.rooms, 'started')
@@ -124,6 +128,7 @@ export async function openFabric(around: Surroundings): Promise<Fabric> {
       trust: trustDocument(stores),
       invite: (order) => parts.admin.agents.invite(order),
       onEntry: (listener) => parts.rooms.onEntry(listener),
+      unsentBytes: () => gateway.unsentBytes(),
       close(forMs) {
         graceMs = forMs
         return closeAll()
@@ -200,11 +205,12 @@ function composeParts(around: Surroundings, stores: Stores, origin: () => string
     ['v1/channels', channelsSurface({ rooms: enforced, channels: stores.channels })],
   ])
   configureRoutes(around, endpoints)
-  const close = (): Promise<void> => {
+  const endWaits = (): void => {
     mesh.close()
-    return Promise.all([upstream.close(), bodies.close()]).then(() => undefined)
+    stores.channels.close()
   }
-  return { rooms, admin, endpoints, upstream, surfaces, origin, close }
+  const close = (): Promise<unknown> => Promise.all([upstream.close(), bodies.close()])
+  return { rooms, admin, endpoints, upstream, surfaces, origin, endWaits, close }
 }
 
 /** The ledger as connectors and readers of receipts use it. */
@@ -270,6 +276,7 @@ async function openListener(around: Surroundings, stores: Stores, parts: Parts):
     authorities: authoritiesOf(around),
     identify: (presented) => identify(presented, 'gateway', parts.rooms),
     connectionsMax: await connectionsMax(around),
+    responseLimits: { stallMs: limits.responseStallMs, unsentBytesMax: limits.unsentBytes },
     surfaces: parts.surfaces,
     publicSurfaces: publicSurfaces({
       trust: () => trustDocument(stores),
@@ -404,9 +411,9 @@ function trustDocument({ identity, keys, ledger }: Stores): string {
 const pages = { verify: 'verify.html', console: 'console.html' } as const
 
 /** Pages are built into the package; a checkout that was never built has none. */
-async function findPage(name: keyof typeof pages): Promise<string | null> {
+async function findPage(name: keyof typeof pages): Promise<Uint8Array | null> {
   const file = new URL(`../pages/${pages[name]}`, import.meta.url)
-  return existsSync(file) ? readFile(file, 'utf8') : null
+  return existsSync(file) ? readFile(file) : null
 }
 
 /** The names under which clients may ask for the gateway. */

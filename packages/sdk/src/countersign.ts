@@ -10,6 +10,7 @@ import {
   type SignableRequest,
   utf8,
 } from '@countersign/protocol'
+import { sendBytes } from '@countersign/protocol/tls'
 import type { Clock } from './clock.ts'
 import { AgentError } from './fault.ts'
 import { LIMITS } from './limits.ts'
@@ -120,7 +121,11 @@ export function countersignResponse(response: ServerResponse, rules: Countersign
       if (chunk !== undefined && chunk !== null && typeof chunk !== 'function') {
         overrides.write(chunk, typeof encoding === 'string' ? encoding : undefined)
       }
-      if (!response.destroyed && !stream() && isPlain(response)) endWhole()
+      if (!response.destroyed && !stream() && isPlain(response)) {
+        if (done !== undefined) response.once('finish', done as () => void)
+        endWhole()
+        return response
+      }
       state = 'ended'
       return real.end(done as (() => void) | undefined)
     },
@@ -129,20 +134,31 @@ export function countersignResponse(response: ServerResponse, rules: Countersign
   }
 
   const endWhole = (): void => {
-    const body = Buffer.concat(held)
-    const { status, headers } = headOf(response)
-    const isBodiless = status === 204 || status === 304 || response.req.method === 'HEAD'
-    // What stays unsent must stay unsigned: the receiver hashes what arrives.
-    const sent = isBodiless ? new Uint8Array(0) : body
-    setAll(response, signResponse({ status, headers, body: sent }, rules))
-    response.removeHeader('transfer-encoding')
-    if (status !== 204 && status !== 304) response.setHeader('content-length', body.length)
+    const body = signWhole(response, held, rules)
     state = 'streaming'
-    real.writeHead(status)
-    if (sent.length > 0) real.write(sent)
+    real.writeHead(response.statusCode)
+    // Slice by slice, by the methods above, which pass everything on from now on.
+    void sendBytes(response, body)
   }
 
   Object.assign(response, overrides)
+}
+
+/** Signs the head of a response that is held whole; returns the body that follows it. */
+function signWhole(
+  response: ServerResponse,
+  held: readonly Uint8Array[],
+  rules: Countersigning,
+): Uint8Array {
+  const body = Buffer.concat(held)
+  const { status, headers } = headOf(response)
+  const isEmpty = status === 204 || status === 304
+  // What stays unsent must stay unsigned: the receiver hashes what arrives.
+  const sent = isEmpty || response.req.method === 'HEAD' ? new Uint8Array(0) : body
+  setAll(response, signResponse({ status, headers, body: sent }, rules))
+  response.removeHeader('transfer-encoding')
+  if (!isEmpty) response.setHeader('content-length', body.length)
+  return sent
 }
 
 function isEventStream(response: ServerResponse): boolean {

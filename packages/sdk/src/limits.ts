@@ -21,6 +21,10 @@ export const LIMITS = {
   /** Nonces remembered by a serving agent; older than the signature window they are refused anyway. */
   noncesMax: 500_000,
   nonceLengthMax: 128,
+  /** A head, and a whole request, must reach a serving agent within this time. */
+  headMsMax: 10_000,
+  requestMsMax: 300_000,
+  connectionsMax: 4_096,
   /** Requests that one serving agent works on at a time. */
   concurrentMax: 256,
 } as const

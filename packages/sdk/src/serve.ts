@@ -3,8 +3,17 @@ import { IncomingMessage, type ServerResponse } from 'node:http'
 import { createServer, type Server } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { TLSSocket } from 'node:tls'
-import { type HeaderList, parseSpiffeId, REFUSALS, type RefusalCode } from '@countersign/protocol'
 import {
+  type HeaderList,
+  parseSpiffeId,
+  REFUSALS,
+  type RefusalCode,
+  utf8,
+} from '@countersign/protocol'
+import {
+  type Connections,
+  endGently,
+  guardConnections,
   guardPeers,
   PeerFault,
   type PeerIdentity,
@@ -52,6 +61,8 @@ export interface ServeOptions {
   readonly protocol?: EndpointProtocol
   /** Of a request, and of a response that is no event stream. */
   readonly bodyBytesMax?: number
+  /** A response of which the peer takes nothing for this long is destroyed; 30 seconds by default. */
+  readonly responseStallMs?: number
   /** Finds the signing key of an agent whose connector calls directly (mesh). */
   readonly findKey?: (keyId: string) => Promise<ForwardKey | null>
 }
@@ -98,7 +109,7 @@ export async function serve(
     listener,
     active: 0,
   }
-  const server = openServer(site)
+  const { server, connections } = openServer(site, options)
   const stopRotation = identity.onRotate((credential) => {
     rotateServer(server, tlsOptions(credential))
   })
@@ -112,7 +123,7 @@ export async function serve(
     }
   } catch (error) {
     stopRotation()
-    await closeServer(server)
+    await connections.close(0)
     throw error
   }
   return {
@@ -121,7 +132,7 @@ export async function serve(
     async close() {
       stopRotation()
       await registration?.withdraw()
-      await closeServer(server)
+      await connections.close(closeGraceMs)
     },
   }
 }
@@ -130,19 +141,45 @@ function tlsOptions(credential: TlsCredential) {
   return serverTlsOptions({ ...credential, requestPeer: 'required', alpn: ['http/1.1'] })
 }
 
-function openServer(site: Site): Server {
+function openServer(
+  site: Site,
+  { responseStallMs }: ServeOptions,
+): { readonly server: Server; readonly connections: Connections } {
   const { identity, clock } = site
-  const options = { ...tlsOptions(identity.credential()), maxHeaderSize: LIMITS.headerBytesMax }
-  const server = createServer(options, (request, response) => {
-    answer(site, request, response).catch(() => response.destroy())
+  const server = createServer({
+    ...tlsOptions(identity.credential()),
+    maxHeaderSize: LIMITS.headerBytesMax,
+    headersTimeout: LIMITS.headMsMax,
+    requestTimeout: LIMITS.requestMsMax,
+    connectionsCheckingInterval: 1_000,
+    // Longer than the fabric keeps idle connections, so that it is never the one surprised.
+    keepAliveTimeout: 10_000,
   })
+  server.maxConnections = LIMITS.connectionsMax
   const now = (): number => clock.now()
   guardPeers(server, { bundles: identity.bundles, now, requestPeer: 'required' })
-  server.requestTimeout = LIMITS.idleMsMax
-  // Longer than the fabric keeps idle connections, so that it is never the one surprised.
-  server.keepAliveTimeout = 10_000
-  return server
+  server.on('tlsClientError', () => undefined)
+  server.on('connect', (_, socket) => {
+    socket.on('error', () => undefined)
+    endGently(socket as TLSSocket, utf8(tunnelRefusal))
+  })
+  const connections = guardConnections(server, {
+    ...(responseStallMs === undefined ? {} : { limits: { stallMs: responseStallMs } }),
+    identityOf(socket) {
+      const peer = peerIdentity(socket as TLSSocket, identity.bundles, clock.now())
+      return peer instanceof PeerFault ? null : peer.spiffeId
+    },
+    handle(request, response) {
+      const [raw, out] = [request as IncomingMessage, response as ServerResponse]
+      answer(site, raw, out).catch(() => out.destroy())
+    },
+  })
+  return { server, connections }
 }
+
+/** Node closes a CONNECT without an answer; an agent is not a proxy. */
+const tunnelRefusal =
+  'HTTP/1.1 405 Method Not Allowed\r\ncontent-length: 0\r\nconnection: close\r\n\r\n'
 
 async function listen(server: Server, options: ServeOptions): Promise<number> {
   server.listen(options.port ?? 0, options.host ?? '127.0.0.1')
@@ -166,15 +203,6 @@ function exposedUrl({ expose, host }: ServeOptions, port: number): string {
     )
   }
   return new URL(expose).origin
-}
-
-async function closeServer(server: Server): Promise<void> {
-  const closed = once(server, 'close')
-  server.close()
-  server.closeIdleConnections()
-  const timer = setTimeout(() => server.closeAllConnections(), closeGraceMs)
-  await closed
-  clearTimeout(timer)
 }
 
 async function answer(site: Site, raw: IncomingMessage, response: ServerResponse): Promise<void> {

@@ -1,4 +1,5 @@
 import { isAgentName, isAssignableName, isTrustDomain } from '@countersign/protocol'
+import { CONNECTION_LIMITS } from '@countersign/protocol/tls'
 import { z } from 'zod'
 
 const agentName = z
@@ -91,6 +92,15 @@ const limits = z
       .describe('Exchanges that one caller, or one connector, may have under way at a time.'),
     upstreamTimeoutMs: duration(100, 3_600_000, 120_000),
     streamMs: duration(1_000, 86_400_000, 3_600_000),
+    responseStallMs: duration(500, 3_600_000, CONNECTION_LIMITS.stallMs).describe(
+      'A response of which the caller takes nothing for this long is destroyed.',
+    ),
+    unsentBytes: z
+      .int()
+      .min(1024 * 1024)
+      .max(16 * 1024 * 1024 * 1024)
+      .default(CONNECTION_LIMITS.unsentBytesMax)
+      .describe('Response bytes that callers have not taken yet, of all connections together.'),
   })
   .prefault({})
 

@@ -40,6 +40,8 @@ export function createProvider(
   records: TokenRecords,
 ): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
   const provider = new Provider(options.issuer(), configurationOf(options, key))
+  // The vendor would print a stack trace for every client that leaves in the middle of a request.
+  provider.silent = true
   provider.use(recordTokens(records, (token) => verifyAccessToken(token, key, options)))
   return provider.callback()
 }

@@ -1,7 +1,11 @@
-import { createSecureServer, type Http2SecureServer } from 'node:http2'
 import type { TLSSocket, TlsOptions } from 'node:tls'
 import { createId } from '@countersign/protocol'
-import { guardPeers, type PeerIdentity, rotateServer, tlsSocketOf } from '@countersign/protocol/tls'
+import {
+  type ConnectionLimits,
+  type PeerIdentity,
+  rotateServer,
+  tlsSocketOf,
+} from '@countersign/protocol/tls'
 import type { Presented } from '../../identity/caller.ts'
 import { networkOf } from '../../lib/limits.ts'
 import { Refusal } from '../../lib/refusal.ts'
@@ -14,8 +18,8 @@ import { BodyBudget } from '../http/body-budget.ts'
 import { comesFromForeignPage } from '../http/foreign-page.ts'
 import { type Incoming, type JudgedHead, type NodeRequest, readIncoming } from '../http/incoming.ts'
 import { leavingSignal, type NodeResponse, type Reply, writeReply } from '../http/respond.ts'
-import { refuseUnparsed } from '../http/unparsed.ts'
 import { challenged } from './challenge.ts'
+import { createGatewayListener, requestTimeoutMs } from './listener.ts'
 import {
   floodReply,
   refuseArrival,
@@ -48,6 +52,8 @@ export interface GatewayOptions extends UnreadOptions {
   /** Identifies the sender of a request from the credentials of its head. */
   identify(presented: Presented): Promise<Identified | Refusal>
   readonly connectionsMax: number
+  /** Where they differ from the defaults. */
+  readonly responseLimits?: Partial<ConnectionLimits>
   /** By first path segment, or first two under `/v1`. */
   readonly surfaces: ReadonlyMap<string, Surface>
   readonly publicSurfaces: ReadonlyMap<string, PublicSurface>
@@ -58,17 +64,12 @@ export interface GatewayOptions extends UnreadOptions {
 export interface Gateway {
   readonly port: number
   rotate(tls: TlsOptions): void
+  /** Response bytes that callers have not taken yet, as sampled twice a second. */
+  unsentBytes(): number
   /** Stops accepting, lets what is under way end for `graceMs`, then closes the rest. */
   close(graceMs: number): Promise<void>
 }
 
-/** A head must arrive in this time and a whole request in the other, or it is a slow-loris. */
-const headTimeoutMs = 10_000
-const requestTimeoutMs = 60_000
-const headBytesMax = 32 * 1024
-const streamsPerConnectionMax = 256
-/** HTTP/2 connections that carry nothing for this long are asked to end; HTTP/1.1 ends sooner. */
-const idleConnectionMs = 120_000
 /** An identity that occupies no more than this is never evicted for the sake of others. */
 const floorBytes = 64 * 1024
 /** An enrolment, a renewal or a request for a token takes less than 4 KiB. */
@@ -79,34 +80,16 @@ const publicTimeoutMs = 10_000
 
 /** Opens the one HTTPS listener (TLS 1.3, HTTP/1.1 and HTTP/2) of a fabric. */
 export async function openGateway(options: GatewayOptions): Promise<Gateway> {
-  const server = createSecureServer({
-    ...options.tls,
-    ALPNProtocols: ['h2', 'http/1.1'],
-    allowHTTP1: true,
-    maxHeaderListPairs: 128,
-    settings: { maxConcurrentStreams: streamsPerConnectionMax, maxHeaderListSize: headBytesMax },
-    maxHeaderSize: headBytesMax,
-    // Refused by us, so that it is on record.
-    requireHostHeader: false,
-    headersTimeout: headTimeoutMs,
-    requestTimeout: requestTimeoutMs,
-  } as Parameters<typeof createSecureServer>[0])
-  server.maxConnections = options.connectionsMax
-  guardPeers(server, {
-    ...{ ...options.trust, requestPeer: 'optional' },
-    continuesUntil: (peer) => options.continuesUntil(peer),
-  })
-  // Errors of single connections are the peer's affair; unhandled, they would end the process.
-  server.on('sessionError', () => undefined)
-  server.on('tlsClientError', () => undefined)
-  server.on('session', (session) => {
-    session.setTimeout(idleConnectionMs, () => session.close())
-  })
-  refuseUnparsed(server, (socket, refusal) => refuseUnread(socket as TLSSocket, refusal, options))
-  const sockets = trackSockets(server)
-  const budgets = budgetsOf(options)
-  server.on('request', (request, response) => {
-    serve(request, response, { options, ...budgets }).catch(() => response.destroy())
+  const served: Served = {
+    options,
+    ...budgetsOf(options),
+    prove: (request, identity) => connections.prove(request, identity),
+  }
+  const { server, connections } = createGatewayListener({
+    ...options,
+    limits: options.responseLimits ?? {},
+    refuse: (socket, refusal) => refuseUnread(socket, refusal, options),
+    handle: (request, response) => serve(request, response, served),
   })
   await new Promise<void>((resolve, reject) => {
     // Stays after the start: a connection that could not be accepted must not end the process.
@@ -117,7 +100,8 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   return {
     port: typeof address === 'object' && address !== null ? address.port : options.port,
     rotate: (tls) => rotateServer(server, tls),
-    close: (graceMs) => closeServer(server, sockets, graceMs),
+    unsentBytes: () => connections.unsentBytes,
+    close: (graceMs) => connections.close(graceMs),
   }
 }
 
@@ -130,6 +114,8 @@ interface Served {
   readonly bodies: BodyBudget
   /** Bodies of requests that need no credential: no one else's room is at stake. */
   readonly publicBodies: BodyBudget
+  /** Remembers whose connection this is, for the share of unsent bytes. */
+  prove(request: NodeRequest, identity: string): void
 }
 
 function budgetsOf({ requestMemoryBytesMax, bodyBytesMax, clock }: GatewayOptions) {
@@ -200,9 +186,7 @@ async function servePublic(
 ): Promise<void> {
   const flood = provingSurfaces.has(key) ? floodReply(socket, options) : null
   if (flood !== null) {
-    await writeReply(response, flood)
-    socket.destroySoon()
-    return
+    return writeFlood(request, response, flood)
   }
   let release = (): void => undefined
   const address = networkOf(socket.remoteAddress ?? '')
@@ -216,6 +200,19 @@ async function servePublic(
   }).finally(() => release())
 }
 
+/** Over HTTP/2 the other streams of the connection get their answers, and no new one begins. */
+async function writeFlood(
+  request: NodeRequest,
+  response: NodeResponse,
+  flood: Reply,
+): Promise<void> {
+  if ('stream' in request) {
+    const { session } = request.stream
+    response.once('finish', () => session?.close())
+  }
+  await writeReply(response, { ...flood, closes: true })
+}
+
 interface Place {
   readonly socket: TLSSocket
   readonly options: GatewayOptions
@@ -227,7 +224,7 @@ function readRequest(
   request: NodeRequest,
   body: ArrivingBody,
   { socket, options, key }: Place,
-  { bodies: budget }: Served,
+  { bodies: budget, prove }: Served,
 ): Promise<Incoming | Refusal> {
   const address = networkOf(socket.remoteAddress ?? '')
   const { bodyBytesMax } = options
@@ -236,9 +233,9 @@ function readRequest(
       const identified = await options
         .identify(presented)
         .catch((cause: unknown) => new Refusal('UNDECIDED', String(cause)))
-      return identified instanceof Refusal
-        ? identified
-        : admitCaller(identified, { budget, bodyBytesMax, address })
+      if (identified instanceof Refusal) return identified
+      prove(request, identified.caller.spiffeId)
+      return admitCaller(identified, { budget, bodyBytesMax, address })
     },
     faultOf: (judged) =>
       pageFault(judged) ??
@@ -297,29 +294,4 @@ function surfaceKey(url: string): string {
   // A target in another form, or with an empty segment, is for no surface to read.
   if (before !== '' || (first === '' && path !== '/')) return unreadable
   return first === 'v1' || first === '.well-known' ? `${first}/${second}` : first
-}
-
-function trackSockets(server: Http2SecureServer): Set<{ destroy(): void }> {
-  const sockets = new Set<{ destroy(): void }>()
-  server.on('secureConnection', (socket) => {
-    sockets.add(socket)
-    socket.once('close', () => sockets.delete(socket))
-  })
-  return sockets
-}
-
-function closeServer(
-  server: Http2SecureServer,
-  sockets: ReadonlySet<{ destroy(): void }>,
-  graceMs: number,
-): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(() => {
-      for (const socket of sockets) socket.destroy()
-    }, graceMs)
-    server.close(() => {
-      clearTimeout(timer)
-      resolve()
-    })
-  })
 }

@@ -1,11 +1,13 @@
 import type { ServerResponse } from 'node:http'
 import { utf8 } from '@countersign/protocol'
+import { sendBytes } from '@countersign/protocol/tls'
 import type { Presented } from '../../identity/caller.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import type { Incoming, NodeRequest } from '../http/incoming.ts'
 import { CONTROL_JSON_LIMITS, parseJsonBody } from '../http/json-body.ts'
 import { type NodeResponse, type Reply, writeReply } from '../http/respond.ts'
 import type { PublicSurface } from './gateway.ts'
+import { isKnown, type Resource, SharedResources } from './shared-resources.ts'
 
 export interface PublicOptions {
   /** The trust document that agents and auditors pin, as JSON. */
@@ -17,7 +19,7 @@ export interface PublicOptions {
   refuse(request: NodeRequest, refusal: Refusal, operation: string): Promise<Reply>
   findLogResource(path: string): Promise<Uint8Array | null>
   /** A page as HTML, or null. */
-  findPage(name: 'verify' | 'console'): Promise<string | null>
+  findPage(name: 'verify' | 'console'): Promise<Uint8Array | null>
   handleTokens(request: NodeRequest, response: NodeResponse, body: Uint8Array): Promise<void>
   /** `https://host:port`. */
   origin(): string
@@ -25,9 +27,11 @@ export interface PublicOptions {
 
 /** Everything that answers without a credential, and nothing that needs one. */
 export function publicSurfaces(options: PublicOptions): ReadonlyMap<string, PublicSurface> {
-  const exactly = (path: string, surface: PublicSurface) => only(path, surface, options)
+  const gets = (path: string, surface: PublicSurface) => only(path, reading, surface, options)
+  const posts = (path: string, surface: PublicSurface) => only(path, writing, surface, options)
+  const shared = new SharedResources()
   return new Map<string, PublicSurface>([
-    ['log', (request, response) => logResource(options, request, response)],
+    ['log', (request, response) => logResource({ ...options, shared }, request, response)],
     ['oauth', (request, response, read) => tokens(options, request, response, read)],
     // RFC 8414, section 3.1: the issuer's path comes after the well-known part.
     [
@@ -37,31 +41,39 @@ export function publicSurfaces(options: PublicOptions): ReadonlyMap<string, Publ
         return tokens(options, request, response, read)
       },
     ],
-    exactly('', home),
-    exactly('v1/trust', (_, response) => send(response, json(options.trust()))),
-    exactly('v1/enroll', (request, response, read) =>
+    gets('', home),
+    gets('v1/trust', (_, response) => send(response, json(options.trust()))),
+    posts('v1/enroll', (request, response, read) =>
       exchangeJson(response, read, {
         answer: (_, body) => options.enroll(body),
         refuse: (refusal) => options.refuse(request, refusal, 'enroll'),
       }),
     ),
-    exactly('v1/renew', (request, response, read) =>
+    posts('v1/renew', (request, response, read) =>
       exchangeJson(response, read, {
         answer: options.renew,
         refuse: (refusal) => options.refuse(request, refusal, 'renew'),
       }),
     ),
-    exactly('verify', (_, response) => page(options, 'verify', response)),
-    exactly('console', (_, response) => page(options, 'console', response)),
-    exactly('.well-known/oauth-protected-resource', (_, response) =>
+    gets('verify', (request, response) =>
+      page({ ...options, shared }, 'verify', request, response),
+    ),
+    gets('console', (request, response) =>
+      page({ ...options, shared }, 'console', request, response),
+    ),
+    gets('.well-known/oauth-protected-resource', (_, response) =>
       send(response, json(protectedResource(options.origin()))),
     ),
   ])
 }
 
-/** Answers at this path alone; what lies below it, or leads out of it, is nothing. */
+const reading: ReadonlySet<string> = new Set(['GET', 'HEAD'])
+const writing: ReadonlySet<string> = new Set(['POST'])
+
+/** Answers at this path alone, to these methods; what lies below it, or leads out of it, is nothing. */
 function only(
   path: string,
+  methods: ReadonlySet<string>,
   surface: PublicSurface,
   options: Pick<PublicOptions, 'refuse'>,
 ): [string, PublicSurface] {
@@ -69,8 +81,9 @@ function only(
     path,
     async (request, response, read) => {
       const [asked = ''] = (request.url ?? '').split('?', 1)
-      if (asked === `/${path}`) return surface(request, response, read)
-      const unknown = new Refusal('OPERATION_UNKNOWN', asked)
+      const { method = '' } = request
+      if (asked === `/${path}` && methods.has(method)) return surface(request, response, read)
+      const unknown = new Refusal('OPERATION_UNKNOWN', `${method} ${asked}`)
       await writeReply(response, await options.refuse(request, unknown, 'unread'))
     },
   ]
@@ -82,14 +95,44 @@ interface Answer {
   readonly body: Uint8Array
 }
 
+/** A year; subdomains are not ours to speak for. */
+const strictTransport = 'max-age=31536000'
+
+/**
+ * RFC 6797: a browser that was here once never asks in clear again. Not for `localhost`, which other
+ * programs of this machine share, and where the rule would hold for every port.
+ */
+function transportHeaders(request: NodeRequest): Record<string, string> {
+  const authority = ('authority' in request ? request.authority : request.headers.host) ?? ''
+  const isLocal = /(?:^|\.)localhost(?::\d+)?$/i.test(authority)
+  return isLocal ? {} : { 'strict-transport-security': strictTransport }
+}
+
 async function send(response: NodeResponse, { status, headers, body }: Answer): Promise<void> {
   const out = response as ServerResponse
   out.writeHead(status, {
     ...headers,
+    ...transportHeaders(response.req),
     'content-length': body.length,
     'x-content-type-options': 'nosniff',
   })
-  out.end(body)
+  await sendBytes(response, body)
+}
+
+/** Sends what every client may have; nothing but the head to one that has it. */
+function sendShared(
+  request: NodeRequest,
+  response: NodeResponse,
+  { resource, headers }: { readonly resource: Resource; readonly headers: Answer['headers'] },
+): Promise<void> {
+  const withTag = { ...headers, etag: resource.etag }
+  if (!isKnown(request.headers['if-none-match'], resource)) {
+    return send(response, { status: 200, headers: withTag, body: resource.bytes })
+  }
+  const out = response as ServerResponse
+  out.writeHead(304, { ...withTag, ...transportHeaders(request) })
+  out.end()
+  return Promise.resolve()
 }
 
 function json(text: string): Answer {
@@ -152,46 +195,64 @@ interface Asked {
   refuse(refusal: Refusal): Promise<Reply>
 }
 
+interface SharedOptions extends PublicOptions {
+  readonly shared: SharedResources
+}
+
 /** C2SP tlog-tiles, section "Parameters": tiles never change, the checkpoint does. */
 async function logResource(
-  options: PublicOptions,
+  options: SharedOptions,
   request: NodeRequest,
   response: NodeResponse,
 ): Promise<void> {
   const path = (request.url ?? '').split('?', 1)[0]?.slice('/log/'.length) ?? ''
-  const body = await options.findLogResource(path)
-  if (body === null) {
-    return send(response, { status: 404, headers: {}, body: utf8('no such resource\n') })
+  if (!reading.has(request.method ?? '')) {
+    const unknown = new Refusal('OPERATION_UNKNOWN', `${request.method ?? ''} of the log`)
+    return writeReply(response, await options.refuse(request, unknown, 'unread'))
   }
-  const headers: Record<string, string> =
-    path === 'checkpoint'
-      ? { 'content-type': 'text/plain; charset=utf-8', 'cache-control': 'max-age=1' }
-      : {
-          'content-type': 'application/octet-stream',
-          'cache-control': 'public, max-age=31536000, immutable',
-        }
-  return send(response, { status: 200, headers, body })
+  if (path === 'checkpoint') {
+    const body = await options.findLogResource(path)
+    if (body === null) return noResource(response, 'no such resource\n')
+    const headers = {
+      'content-type': 'text/plain; charset=utf-8',
+      'cache-control': 'max-age=1',
+    }
+    return send(response, { status: 200, headers, body })
+  }
+  const resource = await options.shared.find(`log/${path}`, () => options.findLogResource(path))
+  if (resource === null) return noResource(response, 'no such resource\n')
+  const headers = {
+    'content-type': 'application/octet-stream',
+    'cache-control': 'public, max-age=31536000, immutable',
+  }
+  return sendShared(request, response, { resource, headers })
+}
+
+function noResource(response: NodeResponse, text: string): Promise<void> {
+  return send(response, { status: 404, headers: {}, body: utf8(text) })
 }
 
 /** Pages carry their own script and style and may load, send and be framed by nothing else. */
-const pagePolicy =
-  "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; " +
-  "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+const pageHeaders = {
+  'content-type': 'text/html; charset=utf-8',
+  'content-security-policy':
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; " +
+    "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+  'cross-origin-opener-policy': 'same-origin',
+  'cross-origin-resource-policy': 'same-origin',
+  'permissions-policy': 'camera=(), geolocation=(), microphone=(), payment=(), usb=()',
+  'referrer-policy': 'no-referrer',
+  'x-frame-options': 'DENY',
+  'cache-control': 'no-cache',
+}
 
 async function page(
-  options: PublicOptions,
+  options: SharedOptions,
   name: 'verify' | 'console',
+  request: NodeRequest,
   response: NodeResponse,
 ): Promise<void> {
-  const html = await options.findPage(name)
-  if (html === null) {
-    return send(response, { status: 404, headers: {}, body: utf8('this build has no such page\n') })
-  }
-  const headers = {
-    'content-type': 'text/html; charset=utf-8',
-    'content-security-policy': pagePolicy,
-    'referrer-policy': 'no-referrer',
-    'cache-control': 'no-cache',
-  }
-  return send(response, { status: 200, headers, body: utf8(html) })
+  const resource = await options.shared.find(name, () => options.findPage(name))
+  if (resource === null) return noResource(response, 'this build has no such page\n')
+  return sendShared(request, response, { resource, headers: pageHeaders })
 }

@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import type { Http2ServerResponse } from 'node:http2'
 import { utf8 } from '@countersign/protocol'
+import { drained, hasUnsent, sendBytes } from '@countersign/protocol/tls'
 import type { Refusal } from '../../lib/refusal.ts'
 import type { StreamEvent } from '../../pipeline/delivery.ts'
 import { Interruption } from '../../pipeline/interruption.ts'
@@ -39,8 +40,7 @@ export async function writeReply(response: NodeResponse, reply: Reply): Promise<
   if (reply.body instanceof Uint8Array) {
     writeHead(out, reply)
     out.setHeader('content-length', reply.body.length)
-    out.end(reply.body)
-    return
+    return sendBytes(response, reply.body)
   }
   try {
     writeHead(out, reply)
@@ -98,7 +98,10 @@ function isClosed(out: ServerResponse): boolean {
 async function writeEvents(out: ServerResponse, { events, farewell }: ReplyEvents): Promise<void> {
   const gone = new Interruption<'gone'>()
   out.once('close', () => gone.come('gone'))
-  const timer = setInterval(() => out.write(keepAlive), keepAliveMs)
+  const timer = setInterval(() => {
+    // A peer that takes nothing gets nothing more to take.
+    if (!hasUnsent(out)) out.write(keepAlive)
+  }, keepAliveMs)
   try {
     for (;;) {
       const next = await gone.or(events.next())
@@ -109,9 +112,7 @@ async function writeEvents(out: ServerResponse, { events, farewell }: ReplyEvent
         }
         break
       }
-      if (!out.write(formatEvent(next.value))) {
-        await gone.or(new Promise<void>((drained) => out.once('drain', drained)))
-      }
+      if (!out.write(formatEvent(next.value))) await drained(out)
     }
   } finally {
     clearInterval(timer)

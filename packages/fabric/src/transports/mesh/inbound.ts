@@ -11,6 +11,8 @@ import {
   utf8,
 } from '@countersign/protocol'
 import {
+  type ConnectionLimits,
+  guardConnections,
   guardPeers,
   PeerFault,
   type PeerIdentity,
@@ -45,6 +47,7 @@ import type { McpSessions } from '../http/mcp-sessions.ts'
 import { leavingSignal, type NodeResponse, type Reply, writeReply } from '../http/respond.ts'
 import type { Route } from '../http/routes.ts'
 import type { TaskOwners } from '../http/task-guard.ts'
+import { refuseTunnels } from '../http/tunnels.ts'
 import { refuseUnparsed } from '../http/unparsed.ts'
 import type { ConnectorAgent } from './connector-agent.ts'
 import { connectorBudget } from './connector-budget.ts'
@@ -73,12 +76,15 @@ export interface InboundOptions {
   readonly bodyBytesMax: number
   readonly timeoutMs: number
   readonly streamMs: number
+  /** Where they differ from the defaults. */
+  readonly responseLimits?: Partial<ConnectionLimits>
   readonly clock: Clock
   readonly random: Random
 }
 
 /** As many as the gateway takes by default; strangers are gone after the handshake. */
 const connectionsMax = 4_096
+
 export interface Listener {
   readonly port: number
   /** Stops accepting, lets what is under way end for `graceMs`, then closes the rest. */
@@ -94,6 +100,7 @@ export async function openInbound(options: InboundOptions): Promise<Listener> {
     ...tlsOf(),
     headersTimeout: 10_000,
     requestTimeout: 60_000,
+    connectionsCheckingInterval: 1_000,
     // Refused by us, so that it is on record.
     requireHostHeader: false,
   })
@@ -103,14 +110,21 @@ export async function openInbound(options: InboundOptions): Promise<Listener> {
     continuesUntil: (peer) => options.continuesUntil(peer),
   })
   server.on('tlsClientError', () => undefined)
-  refuseUnparsed(server, (socket, refusal) => refuse(options, socket as TLSSocket, refusal))
+  const refuseOn = (socket: unknown, refusal: Refusal) =>
+    refuse(options, socket as TLSSocket, refusal)
+  refuseUnparsed(server, refuseOn)
+  refuseTunnels(server, refuseOn)
   const serving: Serving = {
     ...options,
     authorities: new Authorities([host, `${agent.name}.mesh`, ...options.names]),
     bodies: connectorBudget(options.bodyBytesMax, options.clock),
   }
-  server.on('request', (request, response) => {
-    serve(serving, request, response).catch(() => response.destroy())
+  const connections = guardConnections(server, {
+    ...(options.responseLimits === undefined ? {} : { limits: options.responseLimits }),
+    identityOf: (socket) => peerOf(options, socket as TLSSocket)?.spiffeId ?? null,
+    handle(request, response) {
+      serve(serving, request as IncomingMessage, response).catch(() => response.destroy())
+    },
   })
   const stop = agent.onRotate(() => rotateServer(server, tlsOf()))
   const port = await listen(server, options)
@@ -118,7 +132,7 @@ export async function openInbound(options: InboundOptions): Promise<Listener> {
     port,
     close: (graceMs) => {
       stop()
-      return closeListener(server, graceMs)
+      return connections.close(graceMs)
     },
   }
 }
@@ -178,10 +192,15 @@ function readRequest(
 }
 
 /** By the certificate of this very connection, and by nothing that the request says. */
-function findGateway({ agent, gatewayId }: InboundOptions, socket: TLSSocket): PeerIdentity | null {
+function findGateway(options: InboundOptions, socket: TLSSocket): PeerIdentity | null {
+  const peer = peerOf(options, socket)
+  return peer?.spiffeId === options.gatewayId ? peer : null
+}
+
+function peerOf({ agent }: InboundOptions, socket: TLSSocket): PeerIdentity | null {
   const { bundles, now } = agent.trust
   const peer = peerIdentity(certificateChainOf(socket) ?? [], bundles, now())
-  return !(peer instanceof PeerFault) && peer.spiffeId === gatewayId ? peer : null
+  return peer instanceof PeerFault ? null : peer
 }
 
 function answer(options: InboundOptions, incoming: Incoming, signal: AbortSignal): Promise<Reply> {
@@ -309,17 +328,6 @@ function countersign(
   const countersignature = signedMessage('callee', prepared, signature)
   made.add(countersignature)
   return { ...delivered, headers: signed, countersignature }
-}
-
-export function closeListener(server: Server | PlainServer, graceMs: number): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(() => server.closeAllConnections(), graceMs)
-    server.close(() => {
-      clearTimeout(timer)
-      resolve()
-    })
-    server.closeIdleConnections()
-  })
 }
 
 export function listen(

@@ -10,6 +10,7 @@ export interface MeshStateSource {
 export interface MeshStateFeed {
   /** The state, once its sequence exceeds `after`; after `waitMs` at the latest, as it is. */
   wait(after: number, waitMs: number, signal: AbortSignal): Promise<MeshState>
+  /** Ends every wait, present and future, with the state as it is. */
   close(): void
 }
 
@@ -17,6 +18,7 @@ export interface MeshStateFeed {
 export function createMeshStateFeed(source: MeshStateSource, startedAt: number): MeshStateFeed {
   let sequence = startedAt
   let snapshot: MeshState | null = null
+  let isClosed = false
   // Those who wait, not a promise of the next change: that would keep a record of every wait until then.
   const waiting = new Set<() => void>()
   const stop = source.onChange(() => {
@@ -30,7 +32,7 @@ export function createMeshStateFeed(source: MeshStateSource, startedAt: number):
   }
   return {
     async wait(after, waitMs, signal) {
-      if (sequence > after) return read()
+      if (sequence > after || isClosed) return read()
       const { promise, resolve } = Promise.withResolvers<void>()
       const timer = setTimeout(resolve, waitMs)
       signal.addEventListener('abort', () => resolve(), { once: true })
@@ -40,6 +42,10 @@ export function createMeshStateFeed(source: MeshStateSource, startedAt: number):
       clearTimeout(timer)
       return read()
     },
-    close: stop,
+    close() {
+      isClosed = true
+      stop()
+      for (const end of waiting) end()
+    },
   }
 }

@@ -14,6 +14,7 @@ import {
   toBase64Url,
   utf8,
 } from '@countersign/protocol'
+import { type ConnectionLimits, guardConnections } from '@countersign/protocol/tls'
 import type { Clock } from '../../lib/clock.ts'
 import type { Random } from '../../lib/random.ts'
 import { Refusal } from '../../lib/refusal.ts'
@@ -33,14 +34,15 @@ import { refusalEvent, refusalReply, terminalEvents } from '../http/call.ts'
 import type { Classified, Classify } from '../http/classify.ts'
 import { isRefusedCopy, undelivered } from '../http/courier.ts'
 import { forwardedHeaders, type Head } from '../http/head.ts'
-import { type Incoming, readIncoming } from '../http/incoming.ts'
+import { type Incoming, type NodeRequest, readIncoming } from '../http/incoming.ts'
 import { createPatience, type Patience } from '../http/patience.ts'
-import { leavingSignal, type Reply, writeReply } from '../http/respond.ts'
+import { leavingSignal, type NodeResponse, type Reply, writeReply } from '../http/respond.ts'
+import { refuseTunnels } from '../http/tunnels.ts'
 import { refuseUnparsed } from '../http/unparsed.ts'
 import type { BalancedResponse, UpstreamRequest, UpstreamResponse } from '../http/upstream.ts'
 import type { ConnectorAgent } from './connector-agent.ts'
 import { connectorBudget } from './connector-budget.ts'
-import { closeListener, type Listener, listen } from './inbound.ts'
+import { type Listener, listen } from './inbound.ts'
 import { type Answer, type OutboundRoute, readAnswer } from './outbound-answer.ts'
 import { outboundEvents, type ToldRefusal } from './outbound-stream.ts'
 import { MESH_WIRE } from './wire.ts'
@@ -64,6 +66,8 @@ export interface OutboundOptions {
   readonly timeoutMs: number
   /** How long a stream may go on. */
   readonly streamMs: number
+  /** Where they differ from the defaults. */
+  readonly responseLimits?: Partial<ConnectionLimits>
   readonly clock: Clock
   readonly random: Random
 }
@@ -81,6 +85,7 @@ export async function openOutbound(options: OutboundOptions): Promise<Listener> 
   const server = createServer({
     headersTimeout: 10_000,
     requestTimeout: 60_000,
+    connectionsCheckingInterval: 1_000,
     // Refused by us, so that it is on record.
     requireHostHeader: false,
   })
@@ -88,19 +93,30 @@ export async function openOutbound(options: OutboundOptions): Promise<Listener> 
     const at = options.clock.now()
     return { at, exchange: createId('dec', at, options.random(10)), signal }
   }
-  refuseUnparsed(server, async (_, refusal) => {
+  const refuseOn = async (_: unknown, refusal: Refusal) => {
     const call = begin(AbortSignal.abort())
     return replyTo(await refuse(options, call, refusal), call)
-  })
-  server.on('request', (request, response) => {
+  }
+  refuseUnparsed(server, refuseOn)
+  refuseTunnels(server, refuseOn)
+  const handle = (request: NodeRequest, response: NodeResponse): void => {
     const call = begin(leavingSignal(response))
-    serve({ ...options, port, bodies }, request, response, call).catch(() => response.destroy())
+    serve(
+      { ...options, port, bodies },
+      request as IncomingMessage,
+      response as ServerResponse,
+      call,
+    ).catch(() => response.destroy())
+  }
+  const connections = guardConnections(server, {
+    ...(options.responseLimits === undefined ? {} : { limits: options.responseLimits }),
+    handle,
   })
   const bodies = connectorBudget(options.bodyBytesMax, options.clock)
   const port = await listen(server, options)
   return {
     port,
-    close: (graceMs) => closeListener(server, graceMs),
+    close: (graceMs) => connections.close(graceMs),
   }
 }
 

@@ -7,10 +7,10 @@ import {
   type SignableRequest,
   utf8,
 } from '@countersign/protocol'
+import { drained, sendBytes } from '@countersign/protocol/tls'
 import type { Clock } from '../../lib/clock.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import { refusalOf, type Undelivered, withheld } from '../../pipeline/delivery.ts'
-import { Interruption } from '../../pipeline/interruption.ts'
 import { sha256 } from '../../pipeline/record.ts'
 import { cardMediator } from '../http/agent-card.ts'
 import { readBodyOf } from '../http/arriving-bytes.ts'
@@ -133,7 +133,7 @@ async function pass(
     ...countersign(options, incoming, answer.status, digested).flat(),
     ...['content-length', String(whole.length)],
   ])
-  out.end(whole)
+  await sendBytes(out, whole)
 }
 
 /** Whom the fabric says the request is from: for agents that look at it. */
@@ -195,13 +195,9 @@ async function operationOf(
 /** The gateway parses and inspects the events; they pass here as they come, at its pace. */
 async function pour(answer: UpstreamResponse, out: ServerResponse): Promise<void> {
   out.flushHeaders()
-  const gone = new Interruption<void>()
-  out.once('close', () => gone.come())
   for await (const chunk of answer.body) {
     if (out.destroyed) break
-    if (!out.write(chunk)) {
-      await gone.or(new Promise<void>((drained) => out.once('drain', drained)))
-    }
+    if (!out.write(chunk)) await drained(out)
   }
   answer.discard()
   out.end()

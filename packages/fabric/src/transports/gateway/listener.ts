@@ -1,0 +1,101 @@
+import { createSecureServer, type Http2SecureServer } from 'node:http2'
+import type { Socket } from 'node:net'
+import type { TLSSocket, TlsOptions } from 'node:tls'
+import {
+  type ConnectionLimits,
+  type Connections,
+  guardConnections,
+  guardPeers,
+  PeerFault,
+  type PeerIdentity,
+  type PeerTrust,
+  peerIdentity,
+} from '@countersign/protocol/tls'
+import type { Refusal } from '../../lib/refusal.ts'
+import { certificateChainOf, type NodeRequest } from '../http/incoming.ts'
+import type { NodeResponse, Reply } from '../http/respond.ts'
+import { refuseTunnels } from '../http/tunnels.ts'
+import { refuseUnparsed } from '../http/unparsed.ts'
+
+export interface GatewayListenerOptions {
+  readonly tls: TlsOptions
+  readonly trust: PeerTrust
+  readonly connectionsMax: number
+  readonly limits?: Partial<ConnectionLimits>
+  /** The end of what a caller's certificate was renewed to; 0 for nothing. */
+  continuesUntil(peer: PeerIdentity): number
+  handle(request: NodeRequest, response: NodeResponse): Promise<void>
+  /** Records what no handler can read, and says how to answer it. */
+  refuse(socket: TLSSocket, refusal: Refusal): Promise<Reply>
+}
+
+/** A head must arrive in this time and a whole request in the other, or it is a slow-loris. */
+const headTimeoutMs = 10_000
+export const requestTimeoutMs = 60_000
+const headBytesMax = 32 * 1024
+/** HTTP/2 connections that carry nothing for this long are asked to end; HTTP/1.1 ends sooner. */
+const idleConnectionMs = 120_000
+
+/** Bounds of one HTTP/2 connection; beyond them Node ends it with GOAWAY. */
+const http2Limits = {
+  maxHeaderListPairs: 128,
+  // What our own responses may keep in the table of the compressor, whatever the client asks for.
+  maxDeflateDynamicTableSize: 4096,
+  /** Acknowledgements that the client has not taken yet. */
+  maxOutstandingPings: 10,
+  maxOutstandingSettings: 10,
+  maxSessionInvalidFrames: 100,
+  maxSessionRejectedStreams: 100,
+  /** Megabytes of everything that the session holds in native memory. */
+  maxSessionMemory: 10,
+  /** Streams that may be reset at once, and per second from then on (CVE-2023-44487). */
+  streamResetBurst: 200,
+  streamResetRate: 20,
+  settings: { maxConcurrentStreams: 100, maxHeaderListSize: headBytesMax },
+}
+
+/** The TLS listener of the gateway with its bounds, not listening yet. */
+export function createGatewayListener(options: GatewayListenerOptions): {
+  readonly server: Http2SecureServer
+  readonly connections: Connections
+} {
+  const server = createSecureServer({
+    ...options.tls,
+    ...http2Limits,
+    ALPNProtocols: ['h2', 'http/1.1'],
+    allowHTTP1: true,
+    maxHeaderSize: headBytesMax,
+    // Refused by us, so that it is on record.
+    requireHostHeader: false,
+    headersTimeout: headTimeoutMs,
+    requestTimeout: requestTimeoutMs,
+    connectionsCheckingInterval: 1_000,
+  } as Parameters<typeof createSecureServer>[0])
+  server.maxConnections = options.connectionsMax
+  guardPeers(server, {
+    ...{ ...options.trust, requestPeer: 'optional' },
+    continuesUntil: (peer) => options.continuesUntil(peer),
+  })
+  // Errors of single connections are the peer's affair; unhandled, they would end the process.
+  server.on('sessionError', () => undefined)
+  server.on('tlsClientError', () => undefined)
+  server.on('session', (session) => {
+    session.setTimeout(idleConnectionMs, () => session.close())
+  })
+  const refuse = (socket: unknown, refusal: Refusal) => options.refuse(socket as TLSSocket, refusal)
+  refuseUnparsed(server, refuse)
+  refuseTunnels(server, refuse)
+  const connections = guardConnections(server, {
+    ...(options.limits === undefined ? {} : { limits: options.limits }),
+    identityOf: (socket) => identityOf(socket, options.trust),
+    handle(request, response) {
+      options.handle(request, response).catch(() => response.destroy())
+    },
+  })
+  return { server, connections }
+}
+
+function identityOf(socket: Socket, { bundles, now }: PeerTrust): string | null {
+  const peer = peerIdentity(certificateChainOf(socket as TLSSocket) ?? [], bundles, now())
+  return peer instanceof PeerFault ? null : peer.spiffeId
+}

@@ -1,0 +1,205 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import {
+  constants,
+  type Http2ServerRequest,
+  type Http2ServerResponse,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from 'node:http2'
+import type { Socket } from 'node:net'
+import { PipelineGate } from './pipeline-gate.ts'
+import { type BacklogFault, type BacklogLimits, ResponseBacklog } from './response-backlog.ts'
+import { remainingBytes } from './send-bytes.ts'
+
+export interface TrackedResponse {
+  readonly response: ServerResponse | Http2ServerResponse
+  readonly stream: ServerHttp2Stream | null
+  readonly backlog: ResponseBacklog
+  isWatched: boolean
+}
+
+interface GuardedOptions {
+  readonly socket: Socket
+  /** Null over HTTP/1.1. */
+  readonly session: ServerHttp2Session | null
+  readonly limits: BacklogLimits & {
+    readonly unsentBytesPerConnection: number
+    readonly lingerMs: number
+  }
+}
+
+interface Waiting {
+  readonly request: IncomingMessage
+  readonly response: ServerResponse
+  readonly serve: () => void
+}
+
+/** One connection of a listener: its open responses, and how it ends. */
+export class GuardedConnection {
+  readonly socket: Socket
+  /** An identity that the connection proved. */
+  proved: string | null = null
+  readonly #session: ServerHttp2Session | null
+  readonly #limits: GuardedOptions['limits']
+  readonly #gate: PipelineGate | null
+  /** Node's own, for connections that have nothing left to lose. */
+  readonly #destroySoon: () => void
+  readonly #open = new Set<TrackedResponse>()
+  /** What the connection has to send besides responses: frames, and answers to unparsed requests. */
+  readonly #backlog: ResponseBacklog
+  #waiting: Waiting[] = []
+  #unsent = 0
+  #isFinishing = false
+  isDropped = false
+
+  constructor({ socket, session, limits }: GuardedOptions) {
+    this.socket = socket
+    this.#session = session
+    this.#limits = limits
+    this.#backlog = new ResponseBacklog(limits)
+    this.#gate = session === null ? PipelineGate.attach(socket) : null
+    this.#destroySoon = socket.destroySoon.bind(socket)
+    socket.destroySoon = () => this.#linger()
+  }
+
+  /** As last sampled. */
+  get unsent(): number {
+    return this.#unsent
+  }
+
+  /** Whether as much is unsent as may be; as of now, not of the last sample. */
+  isFull(): boolean {
+    let unsent = 0
+    for (const { stream, response } of this.#open) {
+      unsent += (stream?.writableLength ?? 0) + remainingBytes(response)
+    }
+    return unsent > this.#limits.unsentBytesPerConnection
+  }
+
+  /** Runs `serve`, over HTTP/1.1 not before every earlier response has left. */
+  serve(
+    request: IncomingMessage | Http2ServerRequest,
+    response: ServerResponse | Http2ServerResponse,
+    serve: () => void,
+  ): void {
+    if (this.#session !== null) {
+      this.#track(response, 'stream' in request ? request.stream : null)
+      serve()
+      return
+    }
+    const next = { request, response, serve } as Waiting
+    if (this.#open.size > 0) this.#waiting.push(next)
+    else this.#serveNext(next)
+  }
+
+  #serveNext({ request, response, serve }: Waiting): void {
+    this.#gate?.begin(request)
+    this.#track(response, null)
+    if (this.#isFinishing) response.shouldKeepAlive = false
+    serve()
+  }
+
+  #track(response: TrackedResponse['response'], stream: ServerHttp2Stream | null): void {
+    const backlog = new ResponseBacklog(this.#limits)
+    const tracked: TrackedResponse = { response, stream, backlog, isWatched: false }
+    this.#open.add(tracked)
+    // HTTP/1.1 closes a response once the kernel has its last byte.
+    response.once('close', () => this.#closed(tracked))
+  }
+
+  #closed(tracked: TrackedResponse): void {
+    this.#open.delete(tracked)
+    if (this.#session !== null) {
+      if (this.#isFinishing && this.#open.size === 0) this.finish()
+      return
+    }
+    const next = this.#waiting.shift()
+    if (next !== undefined && !this.socket.destroyed) this.#serveNext(next)
+    else if (this.#isFinishing) this.socket.destroySoon()
+    else this.#gate?.end()
+  }
+
+  /** Samples every backlog; returns the responses whose peer is too slow. */
+  sample(
+    now: number,
+  ): readonly { readonly tracked: TrackedResponse | null; readonly fault: BacklogFault }[] {
+    this.#unsent = 0
+    const faults: { tracked: TrackedResponse | null; fault: BacklogFault }[] = []
+    for (const tracked of this.#open) {
+      const { response, stream, backlog } = tracked
+      const written = stream?.writableLength ?? (response as ServerResponse).writableLength
+      const unsent = written + remainingBytes(response)
+      if (unsent > 0 && !tracked.isWatched) {
+        tracked.isWatched = true
+        response.on('drain', () => backlog.drained())
+      }
+      const fault = backlog.sample(unsent, now)
+      if (fault !== null) faults.push({ tracked, fault })
+      this.#unsent += unsent
+    }
+    if (this.#open.size > 0 && this.#session === null) return faults
+    const { writableLength } = this.socket
+    const fault = this.#backlog.sample(writableLength, now)
+    if (fault !== null) faults.push({ tracked: null, fault })
+    this.#unsent += writableLength
+    return faults
+  }
+
+  worst(now: number): TrackedResponse | null {
+    let worst: TrackedResponse | null = null
+    for (const each of this.#open) {
+      if (worst === null || each.backlog.weight(now) > worst.backlog.weight(now)) worst = each
+    }
+    return worst
+  }
+
+  weight(now: number): number {
+    let weight = this.#backlog.weight(now)
+    for (const { backlog } of this.#open) weight += backlog.weight(now)
+    return weight
+  }
+
+  /** Destroys one response; all of them, with the connection, when it is null or cannot go alone. */
+  drop(tracked: TrackedResponse | null): void {
+    if (tracked === null || tracked.stream === null) {
+      this.isDropped = true
+      this.destroy()
+      return
+    }
+    const { stream } = tracked
+    stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM)
+    // Without this, the reset would wait for the very bytes that the peer does not take.
+    stream.destroy()
+  }
+
+  destroy(): void {
+    this.#session?.destroy()
+    this.socket.destroy()
+  }
+
+  /** Ends at once when idle, else after the responses that are under way. */
+  finish(): void {
+    this.#isFinishing = true
+    if (this.#session !== null) {
+      if (this.#open.size > 0) {
+        this.#session.close()
+        return
+      }
+      this.#session.destroy()
+      this.#destroySoon()
+      return
+    }
+    if (this.#open.size === 0) this.#destroySoon()
+    for (const { response } of this.#open) (response as ServerResponse).shouldKeepAlive = false
+  }
+
+  /** A close with unread bytes resets the connection, and the reset overtakes what was written last. */
+  #linger(): void {
+    this.#gate?.discard()
+    this.socket.end()
+    const timer = setTimeout(() => this.socket.destroy(), this.#limits.lingerMs)
+    this.socket.once('end', () => this.socket.destroy())
+    this.socket.once('close', () => clearTimeout(timer))
+    this.socket.resume()
+  }
+}

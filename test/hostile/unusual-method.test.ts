@@ -1,0 +1,74 @@
+import { once } from 'node:events'
+import { connect as connectHttp2 } from 'node:http2'
+import { expect } from 'vitest'
+import type { Place } from '../harness/doors.ts'
+import { lie, type Telling } from '../harness/lie.ts'
+import { pemOf, talk } from '../harness/raw-http.ts'
+import type { World } from '../harness/world.ts'
+import { verifies } from '../requirements.ts'
+
+/** Requests that Node hands to no request handler, or that ask for another protocol. */
+const requests: Readonly<Record<string, string>> = {
+  CONNECT: 'CONNECT example.com:443 HTTP/1.1\r\nHost: example.com\r\n\r\n',
+  'CONNECT with bytes behind it': 'CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\nGET / HTTP/1.1\r\n\r\n',
+  'a preface of HTTP/2': 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n',
+  TRACE: 'TRACE / HTTP/1.1\r\nHost: a\r\n\r\n',
+  'OPTIONS of everything': 'OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n',
+  'a target in absolute form': 'GET http://a/agents/echo/ HTTP/1.1\r\nHost: a\r\n\r\n',
+}
+
+/** Of these a server may ignore what it does not know (RFC 9110, sections 7.8 and 10.1.1). */
+const offers: Readonly<Record<string, string>> = {
+  'an upgrade': 'GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n',
+  'an unknown expectation': 'GET / HTTP/1.1\r\nHost: a\r\nExpect: 200-ok\r\n\r\n',
+}
+
+const answered =
+  (placeOf: (world: World) => Promise<Place>, isPlain = false): Telling =>
+  async (world) => {
+    const { port } = await placeOf(world)
+    const credential = isPlain ? null : world.caller.credential()
+    for (const [name, request] of Object.entries(requests)) {
+      const before = world.echo.reached.length
+      const [heard] = await talk({ port, credential }, [request])
+      expect(heard?.status, name).toBeGreaterThanOrEqual(400)
+      expect(heard?.status, name).toBeLessThan(500)
+      expect(world.echo.reached.length, name).toBe(before)
+    }
+    for (const [name, request] of Object.entries(offers)) {
+      const [heard] = await talk({ port, credential }, [request])
+      expect(heard?.status, name).toBeGreaterThanOrEqual(200)
+    }
+  }
+
+const connectOverHttp2: Telling = async (world) => {
+  const session = connectHttp2(world.fabric.origin, {
+    ...pemOf(world.caller.credential()),
+    rejectUnauthorized: false,
+  })
+  const stream = session.request({ ':method': 'CONNECT', ':authority': 'example.com:443' })
+  const [headers] = (await once(stream, 'response')) as [Record<string, unknown>]
+  expect(headers).toMatchObject({ ':status': 404, 'countersign-refusal': 'OPERATION_UNKNOWN' })
+  session.destroy()
+}
+
+lie(
+  verifies(
+    ['serve:answered@gateway', 'serve:answered@mesh'],
+    'a request that only a proxy would serve is answered and not served',
+  ),
+  {
+    gateway: {
+      'over HTTP/1.1': answered((world) => world.gateway.place('echo', '/')),
+      'CONNECT over HTTP/2': connectOverHttp2,
+    },
+    mesh: {
+      'at the connector of the callee': answered((world) => world.mesh.place('echo', '/')),
+      'at the connector of the caller': answered(
+        (world) => world.connectors.loopback('caller', 'echo', '/'),
+        true,
+      ),
+    },
+    queue: 'members come in by the gateway',
+  },
+)

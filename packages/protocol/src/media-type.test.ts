@@ -8,7 +8,7 @@ describe('a media type', () => {
     ['Text/Plain;Charset=UTF-8', 'text/plain', 'utf-8'],
     ['text/plain; charset="Utf-8"', 'text/plain', 'utf-8'],
     ['application/vnd.api+json; ext="https://a.example/e"', 'application/vnd.api+json', null],
-    ['text/plain ; format=flowed;charset=us-ascii ', 'text/plain', 'us-ascii'],
+    ['text/plain; format=flowed;charset=us-ascii ', 'text/plain', 'us-ascii'],
   ])('%s is read', (field, essence, charset) => {
     expect(parseMediaType(field)).toMatchObject({ essence, charset })
   })
@@ -20,6 +20,7 @@ describe('a media type', () => {
     '/plain',
     'text/plain, text/html',
     'text/plain text/html',
+    'text/plain ;charset=utf-8',
     'text/plain; charset',
     'text/plain; charset=',
     'text/plain; charset=""',

@@ -23,6 +23,8 @@ const parametersMax = 8
 export function parseMediaType(field: string): MediaType | null {
   const match = essenceForm.exec(field)
   if (match === null || /charset/i.test(match[0])) return null
+  // RFC 9110 allows white space there; browsers read it as part of what is before.
+  if (/[ \t];/.test(field)) return null
   const parameters: (readonly [string, string])[] = []
   let at = match[0].length
   while (at < field.length) {

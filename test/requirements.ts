@@ -380,6 +380,11 @@ export const REQUIREMENTS = {
     },
     lies: ['poisoned-fact'],
   },
+  'record:legible': {
+    promise: 'No recorded value can imitate another line, value or column where people read it.',
+    on: fabric,
+    lies: ['imitated-line'],
+  },
   'record:outside-tools': {
     promise: 'Checkpoints and proofs verify with the published formats alone.',
     on: fabric,
@@ -477,6 +482,10 @@ export const REQUIREMENTS = {
     promise: 'A receipt that withholds or lacks a fact which decides what it says does not verify.',
     on: everywhere,
     lies: ['withheld-facts', 'unknown-attestation'],
+  },
+  'receipt:ending': {
+    promise: 'A verified receipt says first how the exchange ended, then who attested each half.',
+    on: fabric,
   },
   'queue:ciphertext-only': {
     promise: 'Neither the fabric nor its disk ever holds the plaintext of a sealed message.',

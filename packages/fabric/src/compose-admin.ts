@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { toBase64Url } from '@countersign/protocol'
+import { toBase64Url, trustFingerprint } from '@countersign/protocol'
 import type { AdminRooms, AgentView, FabricStatus } from './admin/ports.ts'
 import { replacePolicyFile } from './compose-policies.ts'
 import type { EntryFeed } from './compose-rooms.ts'
@@ -36,7 +36,7 @@ export function composeAdminRooms(options: AdminOptions): AdminRooms {
       check: () => ledger.check(),
     },
     routes: routeAdmin(options),
-    status: () => Promise.resolve(status(options)),
+    status: () => status(options),
     watchDecisions: (listener) => feed.onEntry(listener),
   }
 }
@@ -182,13 +182,21 @@ function routeAdmin({ stores, endpoints }: AdminOptions): AdminRooms['routes'] {
 
 export const routePrefix = 'route/'
 
-function status({ stores, around, version, origin }: AdminOptions): FabricStatus {
-  const { ledger, policy, identity } = stores
+async function status({ stores, around, version, origin }: AdminOptions): Promise<FabricStatus> {
+  const { ledger, policy, identity, keys } = stores
+  const { trustDomain } = around.config
   return {
     version,
-    trustDomain: around.config.trustDomain,
+    trustDomain,
     origin: origin(),
     ledger: { size: ledger.size, vkey: ledger.vkey },
+    trustFingerprint: await trustFingerprint({
+      origin: ledger.origin,
+      vkey: ledger.vkey,
+      statementKey: keys.statement,
+      trustDomain,
+      fabricKey: keys.forward.publicKey,
+    }),
     policyVersion: policy.current.version,
     agents: identity.directory.list().length,
     memoryBytes: process.memoryUsage.rss(),

@@ -33,6 +33,7 @@ export {
 export * from './receipt-document.ts'
 export * from './receipt-error.ts'
 export * from './receipt-message.ts'
+export * from './receipt-words.ts'
 export * from './refusals.ts'
 export * from './sealed-content.ts'
 export * from './sealed-key.ts'

@@ -158,7 +158,11 @@ function checkExchange(receipt: Receipt, read: readonly ReadEntry[]): void {
   const [first, second] = read
   const kind = first?.payload.kind
   if (second === undefined) {
-    if (kind !== 'refusal') throw new ReceiptError('KINDS_DISORDERED', 'the exchange is not closed')
+    if (kind !== 'refusal')
+      throw new ReceiptError(
+        'KINDS_DISORDERED',
+        'the exchange is still open, or its end was left out',
+      )
     return
   }
   if (kind !== 'intent' || !closingKinds.includes(second.payload.kind)) {

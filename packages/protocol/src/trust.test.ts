@@ -3,7 +3,7 @@ import vector from '../vectors/receipt.json' with { type: 'json' }
 import { toBase64 } from './bytes.ts'
 import { MalformedError } from './malformed-error.ts'
 import { formatVkey, noteKeyType, parseVkey } from './note.ts'
-import { formatTrust, parseTrust } from './trust.ts'
+import { formatTrust, parseTrust, trustFingerprint } from './trust.ts'
 
 const trust = parseTrust(vector.trust)
 
@@ -40,4 +40,14 @@ describe('a trust file', () => {
     const vkey = formatVkey({ ...parseVkey(trust.vkey), type: noteKeyType.cosignatureEd25519 })
     expect(() => parseTrust(formatTrust({ ...trust, vkey }))).toThrow(MalformedError)
   })
+})
+
+test('the fingerprint is of what the file says, not of how it is written', async () => {
+  const trust = parseTrust(vector.trust)
+  const fingerprint = await trustFingerprint(trust)
+  expect(fingerprint).toMatch(/^SHA256:[A-Za-z0-9+/]{43}$/)
+  const rewritten = JSON.stringify(JSON.parse(vector.trust))
+  expect(await trustFingerprint(parseTrust(rewritten))).toBe(fingerprint)
+  const other = { ...trust, trustDomain: 'other.test' }
+  expect(await trustFingerprint(other)).not.toBe(fingerprint)
 })

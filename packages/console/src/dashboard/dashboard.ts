@@ -1,3 +1,4 @@
+import { legibleValue } from '@countersign/protocol'
 import { type AgentView, type Decision, type EntryView, mergeDecision } from './decisions.ts'
 import { ask, NotAdmitted, watch } from './fabric.ts'
 
@@ -114,7 +115,7 @@ function agentRow(agent: AgentView): HTMLElement {
     text('b', '', agent.name),
     text('small', '', [agent.kind, ...agent.roles, agent.segment].filter(Boolean).join(' · ')),
   )
-  if (agent.statusReason !== '') row.append(text('small', 'bad', agent.statusReason))
+  if (agent.statusReason !== '') row.append(text('small', 'bad', legibleValue(agent.statusReason)))
   if (agent.risk > 0) {
     const bar = document.createElement('div')
     bar.className = 'risk'
@@ -144,7 +145,7 @@ function showDecisions(): void {
 function decisionRow(decision: Decision): HTMLElement {
   const row = document.createElement('tr')
   const time = new Date(decision.at).toLocaleTimeString()
-  const outcome = text('td', decision.tone, decision.outcome)
+  const outcome = text('td', decision.tone, legibleValue(decision.outcome))
   if (decision.masked !== '') outcome.append(text('small', 'warn', ` masked ${decision.masked}`))
   const exchange = text('td', 'wide', '')
   const id = text('code', '', `${decision.exchange.slice(0, 16)}…`)
@@ -152,9 +153,9 @@ function decisionRow(decision: Decision): HTMLElement {
   exchange.append(id)
   row.append(
     text('td', 'time', time),
-    text('td', '', decision.caller),
-    text('td', '', decision.receiver),
-    text('td', '', decision.operation),
+    text('td', '', legibleValue(decision.caller)),
+    text('td', '', legibleValue(decision.receiver)),
+    text('td', '', legibleValue(decision.operation)),
     text('td', 'wide', decision.transport),
     outcome,
     exchange,

@@ -43,19 +43,26 @@ export function mergeDecision(
   const fact = (name: string, otherwise: string) => String(facts[name] ?? otherwise)
   const before = known ?? { ...blank, exchange: entry.exchange, at: entry.at }
   const tool = fact('tool', '')
-  const operation = fact('operation', '')
+  const operation = fact('operation', fact('event', ''))
+  const about = [tool, fact('object', ''), fact('reason', '')].filter(Boolean)
   const next: Decision = {
     exchange: entry.exchange,
     at: before.at,
-    caller: entry.caller ?? before.caller,
+    caller: entry.caller ?? fact('agent', before.caller),
     receiver: fact('receiver', before.receiver),
-    operation: operation === '' ? before.operation : [operation, tool].filter(Boolean).join(' '),
+    operation: operationAfter(before.operation, operation, about),
     transport: fact('transport', before.transport),
     masked: fact('masked', before.masked),
     ...outcomeOf(entry),
   }
   const others = decisions.filter(({ exchange }) => exchange !== entry.exchange)
   return [next, ...others].toSorted((a, b) => b.at - a.at)
+}
+
+/** An administrative outcome names its object; the intent before it named the operation. */
+function operationAfter(before: string, operation: string, about: readonly string[]): string {
+  const first = operation === '' ? before : operation
+  return [first, ...about].filter(Boolean).join(' ')
 }
 
 function outcomeOf({ kind, facts }: EntryView): Pick<Decision, 'outcome' | 'tone'> {

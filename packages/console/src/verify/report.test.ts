@@ -1,4 +1,5 @@
 import {
+  compareMessage,
   parseBase64,
   parseTrust,
   RECEIPT_FAULTS,
@@ -21,23 +22,36 @@ describe('the report on a receipt', () => {
     const report = await reportOf(vector.receipt)
     expect(report).toMatchObject({ verified: true, title: 'Verified and countersigned' })
     expect(report.sentence).toBe(
-      'spiffe://acme.test/agent/invoice asked pay for SendMessage on 2025-10-09 08:53:20 UTC, ' +
-        'and the outcome is on record.',
+      'Ended: delivered: the response was handed to the caller. ' +
+        'spiffe://acme.test/agent/invoice asked pay for SendMessage on 2025-10-09 08:53:20 UTC.',
     )
     expect(report.checks.every(({ state }) => state === 'passed')).toBe(true)
     const lines = report.sections.flatMap((section) => section.lines)
     expect(lines).toContainEqual({
       label: 'Response',
-      value: 'Signed by the receiver, with a key of their own',
+      value: 'Signed by the receiver, with its own key',
     })
     expect(lines).toContainEqual({ label: 'private.x', value: '(withheld)' })
     expect(lines).toContainEqual({ label: 'Facts', value: '17 opened, 1 withheld' })
   })
 
+  test('says whether the message that is given is the one on record', async () => {
+    const receipt = await verifyReceipt(parseBase64(vector.receipt) ?? new Uint8Array(0), trust)
+    const body = (text: string) => new TextEncoder().encode(text)
+    const same = await compareMessage(receipt, 'request', body('{"invoice":4411}'))
+    const other = await compareMessage(receipt, 'response', body('{"paid":false}'))
+    expect([same, other]).toEqual(['same', 'other'])
+    const report = reportVerified(receipt, [
+      { half: 'request', match: same },
+      { half: 'response', match: other },
+    ])
+    expect(report).toMatchObject({ verified: false, title: 'Verified, but not of this message' })
+  })
+
   test('does not call a refusal countersigned', async () => {
     const report = await reportOf(vector.refusal)
     expect(report.title).toBe('Verified')
-    expect(report.sentence).toContain('was refused')
+    expect(report.sentence).toMatch(/^Ended: refused: NOT_PERMITTED/)
   })
 
   test('names one failed check for every fault, and relies on no other', () => {

@@ -1,8 +1,15 @@
 import {
   type Attestation,
+  describeAttestation,
+  describeEnding,
+  describeMatch,
+  describeRecorder,
   type FactValue,
+  type Half,
+  isMatch,
   legibleLines,
   legibleValue,
+  type MessageMatch,
   type ReceiptError,
   type ReceiptFault,
   type VerifiedReceipt,
@@ -70,14 +77,20 @@ const CHECK_OF: Readonly<Record<ReceiptFault, CheckName>> = {
   DIGEST_MISMATCHED: 'parties',
 }
 
-export function reportVerified(receipt: VerifiedReceipt): Report {
-  const countersigned = receipt.request.by === 'caller' && receipt.response.by === 'callee'
+/** Messages that were compared with a receipt that verified. */
+export type Matches = readonly { readonly half: Half; readonly match: MessageMatch }[]
+
+export function reportVerified(receipt: VerifiedReceipt, matches: Matches = []): Report {
   return {
-    verified: true,
-    title: countersigned ? 'Verified and countersigned' : 'Verified',
-    sentence: summary(receipt),
+    verified: matches.every(({ match }) => isMatch(match)),
+    title: titleOf(receipt, matches),
+    sentence: `Ended: ${describeEnding(receipt.ending)}. ${summary(receipt)}`,
     checks: Object.values(CHECKS).map((name) => ({ name, state: 'passed' })),
-    sections: [exchangeSection(receipt), attestationSection(receipt), logSection(receipt)].concat(
+    sections: [
+      attestationSection(receipt, matches),
+      exchangeSection(receipt),
+      logSection(receipt),
+    ].concat(
       receipt.entries.map((entry) => ({
         title: `Facts of the ${entry.kind}`,
         lines: factLines(entry.facts, entry.withheld),
@@ -108,23 +121,17 @@ export function reportUnreadable(sentence: string): Report {
   return { verified: false, title: 'Not verified', sentence, checks: [], sections: [] }
 }
 
+function titleOf(receipt: VerifiedReceipt, matches: Matches): string {
+  if (!matches.every(({ match }) => isMatch(match))) return 'Verified, but not of this message'
+  const isCountersigned = receipt.request.by === 'caller' && receipt.response.by === 'callee'
+  return isCountersigned ? 'Verified and countersigned' : 'Verified'
+}
+
 function summary(receipt: VerifiedReceipt): string {
-  const caller = visible(receipt.caller ?? 'An undisclosed caller')
-  const receiver = visible(receipt.receiver ?? 'an undisclosed receiver')
-  const operation = receipt.operation === null ? 'a message' : visible(receipt.operation)
-  const at = time(receipt.at)
-  switch (receipt.kinds.at(-1)) {
-    case 'refusal':
-      return `${caller} asked ${receiver} for ${operation} on ${at}, and was refused.`
-    case 'indeterminate':
-      return `${caller} asked ${receiver} for ${operation} on ${at}; how it ended is not known.`
-    case 'genesis':
-    case 'intent':
-    case 'outcome':
-    case 'lifecycle':
-    case undefined:
-      return `${caller} asked ${receiver} for ${operation} on ${at}, and the outcome is on record.`
-  }
+  const caller = visible(receipt.caller ?? 'An unauthenticated client')
+  const receiver = visible(receipt.receiver ?? 'an unnamed receiver')
+  const operation = visible(receipt.operation ?? 'a message')
+  return `${caller} asked ${receiver} for ${operation} on ${time(receipt.at)}.`
 }
 
 function exchangeSection(receipt: VerifiedReceipt): Section {
@@ -132,7 +139,6 @@ function exchangeSection(receipt: VerifiedReceipt): Section {
     { label: 'Caller', value: disclosed(receipt.caller) },
     { label: 'Receiver', value: disclosed(receipt.receiver) },
     { label: 'Operation', value: disclosed(receipt.operation) },
-    { label: 'Result', value: disclosed(receipt.result) },
     { label: 'Began', value: time(receipt.at) },
     { label: 'Closed', value: time(receipt.closedAt) },
     { label: 'Exchange', value: receipt.exchange },
@@ -140,34 +146,25 @@ function exchangeSection(receipt: VerifiedReceipt): Section {
   return { title: 'The exchange', lines }
 }
 
-function attestationSection(receipt: VerifiedReceipt): Section {
+function attestationSection(receipt: VerifiedReceipt, matches: Matches): Section {
   return {
     title: 'Who stands behind it',
     lines: [
-      { label: 'Request', value: attestedBy(receipt.request, 'the caller') },
-      { label: 'Response', value: attestedBy(receipt.response, 'the receiver') },
+      { label: 'Request', value: sentence(describeAttestation(receipt.request, 'request')) },
+      { label: 'Response', value: sentence(describeAttestation(receipt.response, 'response')) },
+      { label: 'Recorded by', value: sentence(describeRecorder(receipt)) },
+      ...matches.map(({ half, match }) => ({
+        label: half === 'request' ? 'Request file' : 'Response file',
+        value: sentence(describeMatch(match, half)),
+      })),
       ...signedLines(receipt.request, 'Request'),
       ...signedLines(receipt.response, 'Response'),
     ],
   }
 }
 
-function attestedBy(attestation: Attestation, party: string): string {
-  switch (attestation.by) {
-    case 'caller':
-    case 'callee':
-      return `Signed by ${party}, with a key of their own`
-    case 'fabric':
-      return `Attested by the fabric alone, not by ${party}`
-    case 'connector':
-      return `Attested by the connector of ${agentOf(attestation)} alone, not by ${party}`
-    case null:
-      return 'Not attested in this receipt'
-  }
-}
-
-function agentOf({ producer }: Pick<Attestation, 'producer'>): string {
-  return legibleValue(producer ?? 'an agent')
+function sentence(words: string): string {
+  return words.charAt(0).toUpperCase() + words.slice(1)
 }
 
 function signedLines({ signature }: Attestation, half: string): readonly Line[] {

@@ -1,11 +1,17 @@
 import {
+  compareMessage,
+  type Half,
+  legibleValue,
   parseTrust,
   parseUtf8,
   ReceiptError,
   type Trust,
+  trustFingerprint,
+  type VerifiedReceipt,
   verifyReceipt,
 } from '@countersign/protocol'
 import {
+  type Matches,
   type Report,
   reportFault,
   reportUnreadable,
@@ -13,10 +19,10 @@ import {
   type Section,
 } from './report.ts'
 
-type Role = 'receipt' | 'trust'
+type Role = 'receipt' | 'trust' | Half
 
-/** No receipt and no trust file is longer; a mistaken drop of a film must not fill the memory. */
-const fileBytesMax = 2 * 1024 * 1024
+/** Receipts and trust files are shorter, messages about as long; a mistaken drop must not fill the memory. */
+const fileBytesMax = 16 * 1024 * 1024
 
 const chosen = new Map<Role, { readonly name: string; readonly bytes: Uint8Array }>()
 
@@ -32,20 +38,25 @@ const page = {
   drop: element('drop', HTMLElement),
   receipt: element('receipt', HTMLInputElement),
   trust: element('trust', HTMLInputElement),
-  receiptName: element('receipt-name', HTMLElement),
-  trustName: element('trust-name', HTMLElement),
+  request: element('request', HTMLInputElement),
+  response: element('response', HTMLInputElement),
+  names: {
+    receipt: element('receipt-name', HTMLElement),
+    trust: element('trust-name', HTMLElement),
+    request: element('request-name', HTMLElement),
+    response: element('response-name', HTMLElement),
+  },
   fingerprint: element('fingerprint', HTMLElement),
 }
 
 async function take(file: File, given: Role | null): Promise<void> {
   if (file.size > fileBytesMax) {
-    return show(reportUnreadable(`${file.name} is too large to be a receipt or a trust file.`))
+    return show(reportUnreadable(`${file.name} is too large.`))
   }
   const bytes = new Uint8Array(await file.arrayBuffer())
   const role = given ?? roleOf(bytes)
   chosen.set(role, { name: file.name, bytes })
-  const name = role === 'receipt' ? page.receiptName : page.trustName
-  name.textContent = file.name
+  page.names[role].textContent = legibleValue(file.name)
   if (role === 'trust') page.fingerprint.textContent = await fingerprint(bytes)
   await judge()
 }
@@ -55,10 +66,17 @@ function roleOf(bytes: Uint8Array): Role {
   return new TextDecoder().decode(bytes.subarray(0, 4096)).includes('"vkey"') ? 'trust' : 'receipt'
 }
 
+/** As `countersign up` and `countersign verify` print it. */
 async function fingerprint(bytes: Uint8Array): Promise<string> {
-  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', new Uint8Array(bytes)))
-  const hex = Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('')
-  return `SHA-256 ${hex.replaceAll(/.{8}(?=.)/g, '$& ')}`
+  try {
+    return await trustFingerprint(readTrust(bytes))
+  } catch {
+    return ''
+  }
+}
+
+function readTrust(bytes: Uint8Array): Trust {
+  return parseTrust(parseUtf8(bytes))
 }
 
 /** The latest judgement wins: an older one that ends later must not overwrite it. */
@@ -78,20 +96,34 @@ async function judge(): Promise<void> {
 async function reportOf(receipt: Uint8Array, trustFile: Uint8Array): Promise<Report> {
   let trust: Trust
   try {
-    trust = parseTrust(parseUtf8(trustFile))
+    trust = readTrust(trustFile)
   } catch {
     return reportUnreadable(
       'The trust file could not be read, so nothing can be checked against it.',
     )
   }
   try {
-    return reportVerified(await verifyReceipt(receipt, trust))
+    const verified = await verifyReceipt(receipt, trust)
+    return reportVerified(verified, await matchesOf(verified))
   } catch (error) {
     if (error instanceof ReceiptError) return reportFault(error)
     return reportUnreadable(
       'This browser could not decide. It may lack Ed25519; try a current one.',
     )
   }
+}
+
+async function matchesOf(receipt: VerifiedReceipt): Promise<Matches> {
+  const halves = (['request', 'response'] as const).flatMap((half) => {
+    const file = chosen.get(half)
+    return file === undefined ? [] : [{ half, file }]
+  })
+  return Promise.all(
+    halves.map(async ({ half, file }) => ({
+      half,
+      match: await compareMessage(receipt, half, file.bytes),
+    })),
+  )
 }
 
 const marks = { passed: 'Passed', failed: 'Failed', void: 'Not relied on' } as const
@@ -138,6 +170,8 @@ function takeAll(files: Iterable<File>, role: Role | null): void {
 
 page.receipt.addEventListener('change', () => takeAll(page.receipt.files ?? [], 'receipt'))
 page.trust.addEventListener('change', () => takeAll(page.trust.files ?? [], 'trust'))
+page.request.addEventListener('change', () => takeAll(page.request.files ?? [], 'request'))
+page.response.addEventListener('change', () => takeAll(page.response.files ?? [], 'response'))
 
 for (const type of ['dragenter', 'dragover'] as const) {
   document.addEventListener(type, (event) => {
@@ -151,5 +185,7 @@ document.addEventListener('dragleave', (event) => {
 document.addEventListener('drop', (event) => {
   event.preventDefault()
   page.drop.classList.remove('over')
-  takeAll(event.dataTransfer?.files ?? [], null)
+  const slot = event.target instanceof Element ? event.target.closest('.slot') : null
+  const role = slot?.querySelector('input')?.id ?? ''
+  takeAll(event.dataTransfer?.files ?? [], role === 'request' || role === 'response' ? role : null)
 })

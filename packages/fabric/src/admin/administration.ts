@@ -60,8 +60,19 @@ async function carryOut(
     contentType: 'application/json',
     body: utf8(JSON.stringify({ result })),
     countersignature: null,
-    facts: {},
+    facts: aboutOf(parsed.data),
   }
+}
+
+/** Whom or what an operation was about, and why, as its arguments name them; never a secret or a text. */
+function aboutOf(args: Readonly<Record<string, unknown>>): Readonly<Record<string, string>> {
+  const object = ['name', 'agent', 'prefix', 'exchange'].map((member) => args[member]).find(isText)
+  const { reason } = args
+  return { ...(object === undefined ? {} : { object }), ...(isText(reason) ? { reason } : {}) }
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === 'string'
 }
 
 /** A console that falls this far behind skips to the present instead of filling our memory. */

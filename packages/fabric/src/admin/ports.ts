@@ -114,6 +114,8 @@ export interface FabricStatus {
   readonly trustDomain: string
   readonly origin: string
   readonly ledger: { readonly size: number; readonly vkey: string }
+  /** As `countersign up` and `countersign verify` print it. */
+  readonly trustFingerprint: string
   readonly policyVersion: string
   readonly agents: number
   readonly memoryBytes: number

@@ -51,3 +51,14 @@ test('an intent is a permission, and a refusal is its code', () => {
     'NOT_PERMITTED',
   )
 })
+
+test('a lifecycle entry names its principal or object, an administrative one object and reason', () => {
+  const lifecycle = { ...outcome, kind: 'lifecycle' }
+  const agent = 'spiffe://countersign.local/agent/planner'
+  const enrolled = entryRow({ ...lifecycle, facts: { event: 'enrolled', agent } })
+  expect(enrolled.slice(3, 6)).toEqual(['planner', '-', 'enrolled'])
+  const changed = { event: 'policies-changed', 'policy.version': 'abc' }
+  expect(entryRow({ ...lifecycle, facts: changed })[5]).toBe('policies-changed abc')
+  const facts = { operation: 'agent.quarantine', object: 'planner', reason: 'leaked key' }
+  expect(operationOf({ ...outcome, facts })).toBe('agent.quarantine planner (leaked key)')
+})

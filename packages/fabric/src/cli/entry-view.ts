@@ -30,7 +30,7 @@ export function entryRow(entry: EntryView): readonly Cell[] {
     entry.index,
     formatTime(entry.at).slice('2026-01-01 '.length),
     entry.kind,
-    entry.caller ?? '-',
+    callerOf(entry),
     receiverOf(entry),
     operationOf(entry),
     { text: result, style: styleOfResult(result) },
@@ -38,14 +38,27 @@ export function entryRow(entry: EntryView): readonly Cell[] {
   ]
 }
 
+/** A lifecycle entry has no caller; its principal is the one that enrolled, renewed or got a token. */
+export function callerOf({ caller, facts }: EntryView): string {
+  const agent = textOf(facts['agent'])
+  return caller ?? agent.replace(/^spiffe:\/\/[^/]+\/(?:agent|user)\//, '')
+}
+
 export function receiverOf({ facts }: EntryView): string {
   return textOf(facts['receiver'])
 }
 
 export function operationOf({ facts }: EntryView): string {
-  const tool = textOf(facts['tool'])
-  const operation = textOf(facts['operation'])
-  return tool === '' || tool === '-' ? operation : `${operation} ${tool}`
+  const operation = textOf(facts['operation'] ?? facts['event'])
+  const named = [facts['tool'], facts['object'] ?? objectOfEvent(facts)].map(textOf)
+  const about = named.filter((name) => name !== '-').join(' ')
+  const reason = textOf(facts['reason'])
+  return [operation, about, reason === '-' ? '' : `(${reason})`].filter(Boolean).join(' ')
+}
+
+/** What changed, where the fabric itself changed. */
+function objectOfEvent(facts: EntryView['facts']): EntryView['facts'][string] | undefined {
+  return facts['event'] === 'policies-changed' ? facts['policy.version'] : undefined
 }
 
 /** `delivered`, a refusal code, the event of a lifecycle entry; an intent was permitted. */

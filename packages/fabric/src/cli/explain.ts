@@ -56,6 +56,6 @@ const headNames: ReadonlySet<string> = new Set(['protocol', 'tool', 'code', 'res
 function formatLines(text: string): string {
   return text
     .split('\n')
-    .map((line) => `  ${legible(line)}`)
+    .map((line) => `  ${legible(line.replaceAll('\t', '  '))}`)
     .join('\n')
 }

@@ -1,6 +1,6 @@
 import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { formatTrust } from '@countersign/protocol'
+import { formatTrust, trustFingerprint } from '@countersign/protocol'
 import {
   AgentError,
   type Identity,
@@ -34,6 +34,8 @@ export interface StartedFabric {
   readonly dataDir: string
   /** Path of the root certificate, for clients that verify by a file. */
   readonly rootFile: string
+  /** What auditors compare before they rely on the trust file. */
+  readonly trustFingerprint: string
   readonly operator: FabricClient
   /**
    * Stops accepting, lets what is under way end for `graceMs`, and leaves the folder ready for the
@@ -102,6 +104,7 @@ export async function startFabric(
       origin: fabric.origin,
       dataDir,
       rootFile,
+      trustFingerprint: await trustFingerprint(trust),
       operator,
       async close(forMs) {
         const faults = await closeInOrder([

@@ -11,11 +11,14 @@ const screen = { write: () => undefined }
 const clock = { now: () => 0, monotonic: () => 0 }
 const terminal = createTerminal({ stdout: screen, stderr: screen, colours: false, clock })
 
+const context = { trustFingerprint: 'SHA256:x', matches: [] }
+
 describe('the report about a receipt', () => {
-  test('says who answered whom when all of it holds', async () => {
-    const report = formatVerification(await verifyInSteps(receipt, trust), terminal)
+  test('says first how it ended, then who attested each half [receipt:ending]', async () => {
+    const report = formatVerification(await verifyInSteps(receipt, trust), context, terminal)
     expect(report).toContain('spiffe://acme.test/agent/invoice')
-    expect(report).toContain('signed by the callee')
+    expect(report).toMatch(/^ended +delivered: the response was handed to the caller\n/)
+    expect(report).toContain('signed by the receiver, with its own key')
     expect(report.match(/✓/g)).toHaveLength(12)
     expect(report.endsWith('verified')).toBe(true)
   })
@@ -29,7 +32,7 @@ describe('the report about a receipt', () => {
       'failed',
       ...Array.from({ length: 10 }, () => 'not reached'),
     ])
-    const report = formatVerification(verification, terminal)
+    const report = formatVerification(verification, context, terminal)
     expect(report).toContain(`not verified: ORIGIN_UNTRUSTED: ${RECEIPT_FAULTS.ORIGIN_UNTRUSTED}`)
     expect(report).not.toContain('\nverified')
   })

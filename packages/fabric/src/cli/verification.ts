@@ -1,11 +1,20 @@
 import {
   type Attestation,
+  describeAttestation,
+  describeEnding,
+  describeMatch,
+  describeRecorder,
+  type Half,
+  isMatch,
+  legible,
+  type MessageMatch,
   ReceiptError,
   type ReceiptFault,
   type Trust,
   type VerifiedReceipt,
   verifyReceipt,
 } from '@countersign/protocol'
+import { styleOfResult } from './entry-view.ts'
 import { formatTime } from './output/quantities.ts'
 import type { Terminal } from './output/terminal.ts'
 
@@ -100,7 +109,19 @@ function failedStep({ code, detail }: ReceiptError): number {
 const marks = { passed: '✓', failed: '✗', 'not reached': '·' } as const
 const styles = { passed: 'green', failed: 'red', 'not reached': 'dim' } as const
 
-export function formatVerification(verification: Verification, terminal: Terminal): string {
+/** What else is shown beside a verification. */
+export interface VerificationContext {
+  readonly trustFingerprint: string
+  /** Messages that were compared with a receipt that verified. */
+  readonly matches: readonly { readonly half: Half; readonly match: MessageMatch }[]
+}
+
+/** How it ended, and who says so, come first; the steps are for the reader who asks how. */
+export function formatVerification(
+  verification: Verification,
+  context: VerificationContext,
+  terminal: Terminal,
+): string {
   const { paint } = terminal
   const { verified, failure, steps } = verification
   const lines = steps.map(({ says, outcome }) => {
@@ -108,36 +129,63 @@ export function formatVerification(verification: Verification, terminal: Termina
     return `${paint(styles[outcome], marks[outcome])} ${text}`
   })
   if (verified !== null) {
-    return `${formatReceipt(verified, terminal)}\n\n${lines.join('\n')}\n\n${paint('green', 'verified')}`
+    const differs = context.matches.some(({ match }) => !isMatch(match))
+    const verdict = differs
+      ? `${paint('green', 'verified')}, but ${paint('red', 'not of the message that was given')}`
+      : paint('green', 'verified')
+    return `${formatReceipt(verified, context, terminal)}\n\n${lines.join('\n')}\n\n${verdict}`
   }
-  const detail = failure === null || failure.detail === '' ? '' : ` (${failure.detail})`
+  const detail = failure === null || failure.detail === '' ? '' : ` (${legible(failure.detail)})`
   const verdict = `${paint('red', 'not verified')}: ${failure?.code}: ${failure?.says}${detail}`
-  return `${lines.join('\n')}\n\n${verdict}`
+  const trust = terminal.facts([['trust', context.trustFingerprint]])
+  return `${verdict}\n\n${lines.join('\n')}\n\n${trust}`
 }
 
-function formatReceipt(receipt: VerifiedReceipt, terminal: Terminal): string {
-  return terminal.facts([
-    ['exchange', receipt.exchange],
-    ['log', receipt.origin],
-    ['caller', receipt.caller ?? '(withheld)'],
-    ['receiver', receipt.receiver ?? '(withheld)'],
-    ['operation', receipt.operation ?? '(withheld)'],
-    ['result', receipt.result ?? '(withheld)'],
+function formatReceipt(
+  receipt: VerifiedReceipt,
+  { trustFingerprint, matches }: VerificationContext,
+  terminal: Terminal,
+): string {
+  const style = styleOfResult(receipt.ending.code ?? receipt.ending.result)
+  return terminal.paragraphs([
+    ['ended', { text: describeEnding(receipt.ending), style }],
+    ['request', describeAttestation(receipt.request, 'request')],
+    ['response', describeAttestation(receipt.response, 'response')],
+    ['recorded by', describeRecorder(receipt)],
+    ...matches.map(
+      ({ half, match }) =>
+        [
+          `${half} file`,
+          { text: describeMatch(match, half), style: isMatch(match) ? 'green' : 'red' },
+        ] as const,
+    ),
+    ['caller', receipt.caller ?? '(not authenticated)'],
+    ['receiver', receipt.receiver ?? '-'],
+    ['operation', receipt.operation ?? '-'],
     ['recorded', `${formatTime(receipt.at)} to ${formatTime(receipt.closedAt)}`],
-    ['request', formatAttestation(receipt.request, 'caller')],
-    ['response', formatAttestation(receipt.response, 'callee')],
-    ['in the log', placeOf(receipt)],
-    ['facts', `${receipt.factsOpened} opened, ${receipt.factsWithheld} withheld`],
+    ...signedLines(receipt.request, 'request key'),
+    ...signedLines(receipt.response, 'response key'),
+    ['exchange', receipt.exchange],
+    ['in the log', `${placeOf(receipt)}, ${receipt.origin}`],
+    ['trust', trustFingerprint],
+    ['withheld', withheldOf(receipt)],
   ])
+}
+
+function withheldOf({ entries }: VerifiedReceipt): string {
+  const names = entries.flatMap(({ withheld }) => withheld)
+  return names.length === 0 ? 'nothing' : [...new Set(names)].join(', ')
+}
+
+function signedLines(
+  { signature }: Attestation,
+  name: string,
+): readonly (readonly [string, string])[] {
+  if (signature === null) return []
+  return [[name, `${signature.keyId}, at ${formatTime(signature.created * 1000)}`]]
 }
 
 function placeOf({ entries, checkpointSize }: VerifiedReceipt): string {
   const indexes = entries.map(({ index }) => index).join(' and ')
   return `${entries.length === 1 ? 'entry' : 'entries'} ${indexes} of ${checkpointSize}`
-}
-
-function formatAttestation({ by, signature }: Attestation, party: 'caller' | 'callee'): string {
-  if (by === null) return 'not attested'
-  if (signature === null) return `attested by the ${by}, without a signature of the ${party}`
-  return `signed by the ${by} at ${formatTime(signature.created * 1000)}, key ${signature.keyId}`
 }

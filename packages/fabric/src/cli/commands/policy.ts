@@ -1,4 +1,5 @@
 import { resolve } from 'node:path'
+import { RefusedError } from '@countersign/sdk'
 import type { Command } from 'commander'
 import {
   addClientOptions,
@@ -136,7 +137,16 @@ async function explainExchange(
     throw new Failure('usage', `${legible(exchange)} is not the id of an exchange`, next)
   }
   await withFabric(context, options, async (fabric) => {
-    const explained = await fabric.admin<Explained>('policy.explain', { exchange })
+    const explained = await fabric
+      .admin<Explained>('policy.explain', { exchange })
+      .catch((error: unknown) => Promise.reject(unrecorded(error, exchange)))
     output.show(explained, () => explain(explained, output.terminal))
   })
+}
+
+/** The answer to the question is no, which is not a refusal to answer it. */
+function unrecorded(error: unknown, exchange: string): unknown {
+  if (!(error instanceof RefusedError) || error.code !== 'RECEIVER_UNKNOWN') return error
+  const next = 'check the id, and that it is of this fabric'
+  return new Failure('no', `${exchange} is not on record here`, next)
 }

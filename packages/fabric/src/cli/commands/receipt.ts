@@ -1,4 +1,5 @@
 import { writeFile } from 'node:fs/promises'
+import { RefusedError } from '@countersign/sdk'
 import type { Command } from 'commander'
 import { addClientOptions, type CliContext, type ClientOptions, outputOf } from '../context.ts'
 import { fetchBytes, withFabric } from '../fabric-client.ts'
@@ -21,7 +22,9 @@ export function addReceiptCommand(program: Command, context: CliContext): void {
     }
     const output = outputOf(context, options)
     await withFabric(context, options, async (fabric) => {
-      const bytes = await fetchBytes(fabric, `/v1/receipts/${exchange}`)
+      const bytes = await fetchBytes(fabric, `/v1/receipts/${exchange}`).catch((error: unknown) =>
+        Promise.reject(missing(error, exchange)),
+      )
       if (out === undefined) {
         // The bytes as they are: a receipt has one form, and a line break at its end is another.
         output.terminal.write(bytes)
@@ -31,4 +34,10 @@ export function addReceiptCommand(program: Command, context: CliContext): void {
       output.show({ exchange, file: out, bytes: bytes.length }, ({ file }) => `wrote ${file}`)
     })
   })
+}
+
+function missing(error: unknown, exchange: string): unknown {
+  if (!(error instanceof RefusedError) || error.code !== 'RECEIVER_UNKNOWN') return error
+  const next = `\`countersign explain ${exchange}\` shows which of the two`
+  return new Failure('no', `${exchange} is not on record here, or is still open`, next)
 }

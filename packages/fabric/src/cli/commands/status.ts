@@ -8,6 +8,7 @@ interface FabricStatus {
   readonly trustDomain: string
   readonly origin: string
   readonly ledger: { readonly size: number; readonly vkey: string }
+  readonly trustFingerprint: string
   readonly policyVersion: string
   readonly agents: number
   readonly memoryBytes: number
@@ -30,6 +31,7 @@ export function addStatusCommand(program: Command, context: CliContext): void {
           ['agents', status.agents],
           ['ledger entries', status.ledger.size],
           ['ledger key', status.ledger.vkey],
+          ['trust', status.trustFingerprint],
           ['policy version', status.policyVersion],
         ]),
       )

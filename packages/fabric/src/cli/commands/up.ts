@@ -101,8 +101,9 @@ function logTo({ clock }: CliContext, output: Output): FabricLog {
   }
 }
 
-function showReady({ origin, dataDir, rootFile }: StartedFabric, output: Output): void {
-  const ready = { event: 'ready', origin, pid: process.pid, dataDir, rootFile }
+function showReady(fabric: StartedFabric, output: Output): void {
+  const { origin, dataDir, rootFile, trustFingerprint } = fabric
+  const ready = { event: 'ready', origin, pid: process.pid, dataDir, rootFile, trustFingerprint }
   output.line(ready, () => {
     const { paint, facts } = output.terminal
     const here = (path: string): string => {
@@ -122,6 +123,7 @@ function showReady({ origin, dataDir, rootFile }: StartedFabric, output: Output)
         ['console', { text: `${origin}/console`, style: 'cyan' }],
         ['data', here(dataDir)],
         ['root', here(rootFile)],
+        ['trust', trustFingerprint],
       ]),
       '\nNext, in another terminal:',
       ...steps.map(([command, why]) => `  ${command.padEnd(width)}  ${paint('dim', why)}`),

@@ -1,6 +1,16 @@
 import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { parseTrust, receiptBytesMax, type Trust } from '@countersign/protocol'
+import {
+  compareMessage,
+  type Half,
+  isMatch,
+  type MessageMatch,
+  parseTrust,
+  receiptBytesMax,
+  type Trust,
+  trustFingerprint,
+  type VerifiedReceipt,
+} from '@countersign/protocol'
 import { parseTrustDocument } from '@countersign/sdk'
 import type { Command } from 'commander'
 import { addCommonOptions, type CliContext, type CommonOptions, outputOf } from '../context.ts'
@@ -11,6 +21,8 @@ import { formatVerification, verifyInSteps } from '../verification.ts'
 
 interface VerifyOptions extends CommonOptions {
   readonly trust?: string
+  readonly request?: string
+  readonly response?: string
 }
 
 export function addVerifyCommand(program: Command, context: CliContext): void {
@@ -19,17 +31,36 @@ export function addVerifyCommand(program: Command, context: CliContext): void {
       .command('verify')
       .argument('<receipt>', 'a receipt file, or - for stdin')
       .description('verify a receipt offline; ends with 1 when anything about it is wrong')
-      .option('--trust <file>', 'the pinned trust; the data folder’s own without it'),
+      .option('--trust <file>', 'the pinned trust; the data folder’s own without it')
+      .option(
+        '--request <file>',
+        'the body of the request, to be compared with the recorded digest',
+      )
+      .option('--response <file>', 'the body of the response, as `--request`'),
   ).action(async (file: string, options: VerifyOptions) => {
     const output = outputOf(context, options)
     const trust = await readTrustFile(trustPath(context, options))
     const verification = await verifyInSteps(await readReceipt(file), trust)
-    if (verification.verified === null) context.end('no')
     const { failure, steps, verified } = verification
-    output.show({ ok: verified !== null, failure, steps, receipt: verified }, () =>
-      formatVerification(verification, output.terminal),
+    const matches = verified === null ? [] : await compareFiles(verified, options)
+    const ok = verified !== null && matches.every(({ match }) => isMatch(match))
+    if (!ok) context.end('no')
+    const shown = { trustFingerprint: await trustFingerprint(trust), matches }
+    output.show({ ok, failure, steps, receipt: verified, ...shown }, () =>
+      formatVerification(verification, shown, output.terminal),
     )
   })
+}
+
+async function compareFiles(receipt: VerifiedReceipt, options: VerifyOptions) {
+  const matches: { readonly half: Half; readonly match: MessageMatch }[] = []
+  for (const half of ['request', 'response'] as const) {
+    const file = options[half]
+    if (file === undefined) continue
+    const body = new Uint8Array(await readFile(file))
+    matches.push({ half, match: await compareMessage(receipt, half, body) })
+  }
+  return matches
 }
 
 function trustPath(context: CliContext, options: VerifyOptions): string {

@@ -30,16 +30,4 @@ function segmentWidth(segment: string): number {
   return wide.test(segment) ? 2 : 1
 }
 
-/**
- * Line breaks, escape sequences and direction marks as visible text. Names, reasons and operations
- * come from whoever called: printed raw, they could move the cursor, rewrite a verdict above them or
- * turn the reading order of a line around.
- */
-export function legible(text: string): string {
-  return text.replace(unprintable, (character) => {
-    const code = character.codePointAt(0) ?? 0
-    return code === 0x09 ? ' ' : `\\u{${code.toString(16)}}`
-  })
-}
-
-const unprintable = /[\p{Cc}\p{Zl}\p{Zp}\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]/gu
+export { legible } from '@countersign/protocol'

@@ -1,6 +1,6 @@
-import { displayWidth, fitText, legible } from './display-width.ts'
+import { displayWidth, fitText } from './display-width.ts'
 import type { Paint } from './paint.ts'
-import type { Cell } from './table.ts'
+import { type Cell, shown } from './table.ts'
 
 /** One line of a stream: fixed widths, since nobody knows what will come; the last cell is whole. */
 export function formatStreamLine(
@@ -8,7 +8,7 @@ export function formatStreamLine(
   { widths, paint }: { readonly widths: readonly number[]; readonly paint: Paint },
 ): string {
   const padded = cells.map((cell, i) => {
-    const text = legible(typeof cell === 'object' ? cell.text : String(cell))
+    const text = shown(cell)
     const width = widths[i]
     const fitted = width === undefined ? text : fitText(text, width)
     const blank = ' '.repeat(Math.max(0, (width ?? 0) - displayWidth(fitted)))

@@ -48,7 +48,24 @@ describe('a table', () => {
       { columns: [{ title: 'who' }], rows: [['\u001b[2Jadmin\nroot\u202etxt']] },
       layout(80),
     ).split('\n')
-    expect(lines).toEqual(['who', String.raw`\u{1b}[2Jadmin\u{a}root\u{202e}txt`])
+    expect(lines).toEqual(['who', String.raw`"\u{1b}[2Jadmin\u{a}root\u{202e}txt"`])
+  })
+
+  test('shows no value that could pass for several cells, or for another value', () => {
+    const blank = '   '
+    const rows = [
+      [`pay${blank}bank${blank}delivered`, 'x'],
+      [' pay', 'x'],
+      ['pay ', 'x'],
+      ['pay\u00a0', 'x'],
+      ['pay\u3164', 'x'],
+      [String.raw`pay\u{a0}`, 'x'],
+      ['"pay "', 'x'],
+    ]
+    const columns = [{ title: 'operation' }, { title: 'result' }]
+    const [, ...lines] = formatTable({ columns, rows }, layout(80)).split('\n')
+    expect(lines.every((line) => line.split(/ {2,}/).length === 2)).toBe(true)
+    expect(new Set(lines).size).toBe(rows.length)
   })
 
   test('colours a cell without counting the colour as width', () => {

@@ -1,4 +1,5 @@
-import { displayWidth, fitText, legible } from './display-width.ts'
+import { legibleValue } from '@countersign/protocol'
+import { displayWidth, fitText } from './display-width.ts'
 import { type Paint, type Style } from './paint.ts'
 
 export interface Column {
@@ -33,7 +34,7 @@ const columnWidthMin = 6
 /** Title line and rows. Cells are made legible, and the widest columns are cut until all fits. */
 export function formatTable(table: Table, { width, paint }: TableLayout): string {
   const { columns, rows } = withoutSpare(table, width)
-  const texts = rows.map((row) => columns.map((_, i) => legible(textOf(row[i] ?? ''))))
+  const texts = rows.map((row) => columns.map((_, i) => shown(row[i] ?? '')))
   const natural = naturalWidths({ columns, rows })
   const widths = shrink(natural, columns, width - gap.length * (columns.length - 1))
   const format = (cells: readonly string[], styleOf: (i: number) => Style | null): string => {
@@ -60,10 +61,7 @@ export function formatTable(table: Table, { width, paint }: TableLayout): string
 
 function naturalWidths({ columns, rows }: Table): readonly number[] {
   return columns.map(({ title }, i) =>
-    Math.max(
-      displayWidth(title),
-      ...rows.map((row) => displayWidth(legible(textOf(row[i] ?? '')))),
-    ),
+    Math.max(displayWidth(title), ...rows.map((row) => displayWidth(shown(row[i] ?? '')))),
   )
 }
 
@@ -84,6 +82,14 @@ function withoutSpare(table: Table, width: number): Table {
     rows: rows.map((row) => row.toSpliced(spare, 1)),
   }
   return withoutSpare(others, width)
+}
+
+/** On a pipe as well, where no terminal bounds a line. */
+const cellColumnsMax = 512
+
+/** A cell as it is shown: legible, quoted where it could pass for several cells, and bounded. */
+export function shown(cell: Cell): string {
+  return fitText(legibleValue(textOf(cell)), cellColumnsMax)
 }
 
 function textOf(cell: Cell): string {
@@ -124,9 +130,41 @@ export function formatFacts(
   return facts
     .map(([name, value]) => {
       const label = name + ' '.repeat(nameWidth - displayWidth(name))
-      const text = fitText(legible(textOf(value)), Math.max(width - nameWidth - gap.length, 20))
+      const text = fitText(shown(value), Math.max(width - nameWidth - gap.length, 20))
       const style = styleOf(value)
       return `${paint('dim', label)}${gap}${style === null ? text : paint(style, text)}`
     })
     .join('\n')
+}
+
+/** As `formatFacts`, with long values broken into lines under one another instead of cut. */
+export function formatParagraphs(
+  facts: readonly (readonly [name: string, value: Cell])[],
+  { width, paint }: TableLayout,
+): string {
+  const nameWidth = Math.max(0, ...facts.map(([name]) => displayWidth(name)))
+  const columns = Math.max(width - nameWidth - gap.length, 20)
+  return facts
+    .flatMap(([name, value]) => {
+      const style = styleOf(value)
+      return brokenLines(shown(value), columns).map((line, i) => {
+        const label = paint('dim', (i === 0 ? name : '').padEnd(nameWidth))
+        return `${label}${gap}${style === null ? line : paint(style, line)}`
+      })
+    })
+    .join('\n')
+}
+
+function brokenLines(text: string, columns: number): readonly string[] {
+  const lines: string[] = []
+  let line = ''
+  for (const word of text.split(' ')) {
+    const longer = line === '' ? word : `${line} ${word}`
+    if (displayWidth(longer) <= columns) line = longer
+    else {
+      if (line !== '') lines.push(line)
+      line = word
+    }
+  }
+  return [...lines, line]
 }

@@ -1,7 +1,7 @@
 import type { Clock } from '../../lib/clock.ts'
 import { colourPaint, type Paint, plainPaint } from './paint.ts'
 import { type Progress, silentProgress, startProgress } from './progress.ts'
-import { type Cell, formatFacts, formatTable, type Table } from './table.ts'
+import { type Cell, formatFacts, formatParagraphs, formatTable, type Table } from './table.ts'
 
 /** One of the two streams, as far as the command line uses it. */
 export interface Screen {
@@ -32,6 +32,8 @@ export interface Terminal {
   readonly width: () => number
   readonly table: (table: Table) => string
   readonly facts: (facts: readonly (readonly [name: string, value: Cell])[]) => string
+  /** As `facts`, with values in as many lines as they need: nothing of them is cut. */
+  readonly paragraphs: (facts: readonly (readonly [name: string, value: Cell])[]) => string
   readonly progress: (text: string) => Progress
   /** On stderr, in its own colours. */
   readonly fault: (message: string, next: string) => void
@@ -56,6 +58,7 @@ export function createTerminal({ stdout, stderr, colours, clock }: TerminalOptio
     note: (text) => void stderr.write(`${text}\n`),
     table: (table) => formatTable(table, layout()),
     facts: (facts) => formatFacts(facts, layout()),
+    paragraphs: (facts) => formatParagraphs(facts, layout()),
     progress(text) {
       if (stderr.isTTY !== true) return silentProgress
       return startProgress(text, {

@@ -1,0 +1,65 @@
+import type { Ending, VerifiedReceipt } from './receipt.ts'
+import type { Attestation, Half } from './receipt-attestation.ts'
+import type { ExchangeResult } from './receipt-claims.ts'
+import type { MessageMatch } from './receipt-message.ts'
+import { isRefusalCode, REFUSALS } from './refusals.ts'
+
+/** How an exchange ended, for people: what the caller received, and whether the receiver acted. */
+const endings: Readonly<Record<ExchangeResult, string>> = {
+  delivered: 'delivered: the response was handed to the caller',
+  completed: 'completed: the stream was handed to the caller to its end',
+  refused: 'refused: the receiver did not get it, or a rule stopped it',
+  cut: 'cut: a rule ended the stream',
+  abandoned: 'abandoned: the caller left the stream',
+  withheld: 'withheld: the receiver acted, and its response was not handed over',
+  broken: 'broken: the receiver broke off its response',
+  unknown: 'unknown: the receiver may have acted',
+}
+
+/** The first line of every report on a receipt. */
+export function describeEnding({ result, code }: Ending): string {
+  if (code === null) return endings[result]
+  const says = isRefusalCode(code) ? `${code}, ${REFUSALS[code].says}` : code
+  return result === 'refused' ? `refused: ${says}` : `${endings[result]} (${says})`
+}
+
+/** Who stands behind one half of the exchange. A connector is named, and never called the fabric. */
+export function describeAttestation({ by, producer }: Attestation, half: Half): string {
+  const party = half === 'request' ? 'caller' : 'receiver'
+  const word = producer === null ? '' : `, as recorded by the connector of ${producer}`
+  switch (by) {
+    case 'caller':
+    case 'callee':
+      return `signed by the ${party}, with its own key${word}`
+    case 'fabric':
+      return `attested by the fabric alone, not signed by the ${party}`
+    case 'connector':
+      return `attested only by the connector of ${producer ?? 'an agent'}, not signed by the ${party}`
+    case null:
+      return 'not on record'
+  }
+}
+
+/** Who recorded how the exchange ended. */
+export function describeRecorder({ entries }: Pick<VerifiedReceipt, 'entries'>): string {
+  const producer = entries.at(-1)?.producer ?? null
+  return producer === null ? 'the fabric' : `the connector of ${producer}`
+}
+
+export function describeMatch(match: MessageMatch, half: Half): string {
+  const [from, to] = half === 'request' ? ['caller', 'receiver'] : ['receiver', 'caller']
+  const words: Readonly<Record<MessageMatch, string>> = {
+    same: `match: the ${from} sent this, and the ${to} received it`,
+    sent: `match: the ${from} sent this; the ${to} received a masked or rewritten form of it`,
+    forwarded: `match: the ${to} received this, masked or rewritten from what the ${from} sent`,
+    other: `mismatch: this is not the ${half} on record`,
+    withheld: 'cannot be compared: the receipt withholds its digest',
+    streamed: 'cannot be compared: the response was a stream, which is hashed event by event',
+    absent: `cannot be compared: no ${half} is on record`,
+  }
+  return words[match]
+}
+
+export function isMatch(match: MessageMatch): boolean {
+  return match === 'same' || match === 'sent' || match === 'forwarded'
+}

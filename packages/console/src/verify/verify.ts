@@ -142,7 +142,9 @@ function show(report: Report): void {
     checks.append(item)
   }
   page.verdict.replaceChildren(verdict)
-  page.details.replaceChildren(checks, ...report.sections.map(section))
+  // Who attested comes before how it was checked.
+  const [first, ...others] = report.sections.map(section)
+  page.details.replaceChildren(...(first === undefined ? [] : [first]), checks, ...others)
 }
 
 function section({ title, lines }: Section): HTMLElement {

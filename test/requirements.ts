@@ -547,6 +547,7 @@ export const REQUIREMENTS = {
   'detection:risk': {
     promise: 'Behaviour that looks wrong raises the caller’s risk, and policy acts on it at once.',
     on: everywhere,
+    lies: ['denial-burst'],
   },
   'admin:same-pipeline': {
     promise: 'Administrative requests are authenticated, authorized and recorded like any other.',

@@ -1,7 +1,8 @@
 import { parseSpiffeId } from '@countersign/protocol'
 import { createDetection, type RestorableDetection } from './detection/create-detection.ts'
-import type { EntryDraft } from './ledger/ledger.ts'
+import type { EntryDraft, FactValue } from './ledger/ledger.ts'
 import type { Clock } from './lib/clock.ts'
+import { isAttributable, leakOf } from './pipeline/observe.ts'
 
 /** Detection that tells whoever acts on risk that somebody's has just risen. */
 export interface WatchedDetection extends RestorableDetection {
@@ -32,30 +33,82 @@ export function composeDetection(clock: Clock): WatchedDetection {
   }
 }
 
+/** Exchanges of connectors that are open, so that a response finds its caller; the oldest is forgotten. */
+const openMax = 10_000
+
 /**
  * What connectors record is seen as well: an agent that misbehaves over the mesh is no less risky. Only
  * what its own connector says or what it signed counts, which was proven before it was recorded:
- * otherwise any agent with a certificate could have policy shut out any other.
+ * otherwise any agent with a certificate could have policy shut out any other. Sizes are the
+ * connector's word: of its own agent they count in full, of another only as much as any receiver can
+ * bring about.
  */
-export function observeEntry(detection: WatchedDetection, { kind, at, facts }: EntryDraft): void {
-  if (kind !== 'intent' && kind !== 'refusal') return
-  const { caller, receiver, operation, masked } = facts
-  if (caller !== facts['producer'] && facts['attested.request'] !== 'caller') return
-  const id = typeof caller === 'string' ? parseSpiffeId(caller) : null
-  if (id === null) return
+export function createEntryObserver(detection: WatchedDetection): (draft: EntryDraft) => void {
+  const open = new Map<string, OpenExchange>()
+  return ({ kind, exchange, at, facts }) => {
+    if (kind === 'outcome' || kind === 'indeterminate') {
+      const found = open.get(exchange)
+      open.delete(exchange)
+      if (found !== undefined) observeResponse(detection, { at, facts, ...found })
+      return
+    }
+    if (kind !== 'intent' && kind !== 'refusal') return
+    const { caller, receiver, operation, masked } = facts
+    const isOwn = caller === facts['producer']
+    if (!isOwn && facts['attested.request'] !== 'caller') return
+    const id = typeof caller === 'string' ? parseSpiffeId(caller) : null
+    if (id === null) return
+    if (kind === 'intent') {
+      const sent = maskedCount(masked, 'credential')
+      open.set(exchange, { caller: id.name, receiver: String(receiver), sent })
+      const [oldest] = open.keys()
+      if (open.size > openMax && oldest !== undefined) open.delete(oldest)
+    }
+    const bytes = sizeOf(facts['request.bytes'])
+    detection.observe({
+      at,
+      caller: id.name,
+      receiver: String(receiver),
+      action: `call:${String(operation)}`,
+      outcome: kind === 'refusal' && isAttributable(facts['code']) ? 'refused' : 'permitted',
+      bytes: isOwn ? bytes : 0,
+      receivedBytes: isOwn ? 0 : bytes,
+      findings: maskedCount(masked, null),
+      credentials: maskedCount(masked, 'credential'),
+    })
+  }
+}
+
+interface OpenExchange {
+  readonly caller: string
+  readonly receiver: string
+  /** Credentials in the request, which a response may echo. */
+  readonly sent: number
+}
+
+/** The response is the act of the receiver, whose own connector reports it. */
+function observeResponse(
+  detection: WatchedDetection,
+  response: Pick<EntryDraft, 'at' | 'facts'> & OpenExchange,
+): void {
+  const { at, facts, caller, receiver, sent } = response
+  const receivedBytes = sizeOf(facts['response.bytes'])
+  if (receivedBytes > 0) {
+    detection.observe({
+      ...{ at, caller, receiver, action: 'receive', outcome: 'permitted', isResponse: true },
+      ...{ messages: 0, bytes: 0, receivedBytes, findings: 0 },
+    })
+  }
+  const leaked = maskedCount(facts['response.masked'], 'credential') - sent
+  if (leaked > 0) detection.observe(leakOf({ at, agent: receiver, caller, leaked }))
+}
+
+const sizeOf = (value: FactValue | undefined): number => (typeof value === 'number' ? value : 0)
+
+/** Of `card:1 credential:2`, as a `masked` fact has it; all of them without a class. */
+function maskedCount(masked: FactValue | undefined, only: string | null): number {
   const counts = typeof masked === 'string' ? [...masked.matchAll(/(\w+):(\d+)/g)] : []
-  const count = (only: string | null) =>
-    counts
-      .filter(([, dataClass]) => only === null || dataClass === only)
-      .reduce((sum, [, , found]) => sum + Number(found), 0)
-  detection.observe({
-    at,
-    caller: id.name,
-    receiver: String(receiver),
-    action: `call:${String(operation)}`,
-    outcome: kind === 'refusal' ? 'refused' : 'permitted',
-    bytes: 0,
-    findings: count(null),
-    credentials: count('credential'),
-  })
+  return counts
+    .filter(([, dataClass]) => only === null || dataClass === only)
+    .reduce((sum, [, , found]) => sum + Number(found), 0)
 }

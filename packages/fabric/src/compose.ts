@@ -8,7 +8,11 @@ import { createAdministration } from './admin/administration.ts'
 import type { InviteOrder } from './admin/ports.ts'
 import { composeAdminRooms, routePrefix } from './compose-admin.ts'
 import { composeBodies } from './compose-bodies.ts'
-import { composeDetection, observeEntry, type WatchedDetection } from './compose-detection.ts'
+import {
+  composeDetection,
+  createEntryObserver,
+  type WatchedDetection,
+} from './compose-detection.ts'
 import { composeMeshState } from './compose-mesh.ts'
 import { connectionsMax, openDiskWatch } from './compose-observe.ts'
 import { installDefaultPolicies } from './compose-policies.ts'
@@ -219,10 +223,11 @@ function controlLedger(
   rooms: Rooms,
   detection: WatchedDetection,
 ): ControlOptions['ledger'] {
+  const observeEntry = createEntryObserver(detection)
   return {
     async append(draft) {
       const committed = await rooms.append(draft)
-      observeEntry(detection, draft)
+      observeEntry(draft)
       return committed
     },
     findReceipt: (exchange) => ledger.findReceipt(exchange),

@@ -49,6 +49,9 @@ const between =
   (value) =>
     Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max
 
+/** How much one exchange can carry, as detection adds it up. */
+const size = between(0, 2 ** 40)
+
 const isPrincipal: Rule = (value) => {
   const id = typeof value === 'string' ? parseSpiffeId(value) : null
   return id !== null && id.kind !== 'fabric'
@@ -80,6 +83,7 @@ const ended = {
   attempts: between(1, 100),
   status: between(100, 599),
   'attested.response': oneOf('callee', 'connector'),
+  'response.bytes': size,
   'response.digest': bytes(32),
   'response.forwarded-digest': bytes(32),
   'response.masked': maskedCounts,
@@ -99,6 +103,7 @@ const rules: Readonly<Record<MeshEntryKind, Readonly<Record<string, Rule>>>> = {
   intent: {
     ...asked,
     'caller.credential': matching(/^[A-Za-z0-9:._=+/-]{1,128}$/),
+    'request.bytes': size,
     'request.forwarded-digest': bytes(32),
     masked: maskedCounts,
     'attested.request': oneOf('caller', 'connector'),

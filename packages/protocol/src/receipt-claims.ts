@@ -32,7 +32,7 @@ export function isExchangeResult(value: unknown): value is ExchangeResult {
 
 /**
  * The facts that a receipt may withhold without saying something else: how the caller proved its
- * identity, by which policies, and which classes of data were masked. Digests may be withheld as
+ * identity, by which policies, which classes of data were masked, and how much was sent. Digests may be withheld as
  * well; the content is then withheld, and every view shows it so. Everything else decides who did
  * what, and a receipt that commits to it without opening it is refused (docs/protocol.md,
  * "Disclosure").
@@ -43,6 +43,8 @@ const withholdable: ReadonlySet<string> = new Set([
   'masked',
   'policy.rules',
   'policy.version',
+  'request.bytes',
+  'response.bytes',
   'response.masked',
 ])
 

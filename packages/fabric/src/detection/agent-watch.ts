@@ -15,22 +15,32 @@ export interface AgentWatch {
   readonly edges: EdgeState
   readonly rates: Record<RateName, RateState>
   credentialsHeldUntil: number
+  leakHeldUntil: number
   /** Oldest first. */
   signals: Signal[]
 }
 
 /** The counts that are watched per minute. */
 const RATES = {
-  rate: { deviationMin: 3, countMin: 30 },
-  refusals: { deviationMin: 1, countMin: 8 },
-  findings: { deviationMin: 2, countMin: 20 },
-  volume: { deviationMin: 64, countMin: 2_048 },
+  rate: { deviationMin: 3, countMin: 30, coldMax: 6_000 },
+  refusals: { deviationMin: 1, countMin: 8, coldMax: 20, escalates: true },
+  findings: { deviationMin: 2, countMin: 20, coldMax: 200 },
+  volume: { deviationMin: 64, countMin: 2_048, coldMax: 65_536 },
+  received: { deviationMin: 256, countMin: 8_192, coldMax: 262_144 },
 } as const satisfies Record<string, RateLimits>
 type RateName = keyof typeof RATES
-const RATE_NAMES = ['rate', 'refusals', 'findings', 'volume'] as const satisfies RateName[]
+const RATE_NAMES = [
+  'rate',
+  'refusals',
+  'findings',
+  'volume',
+  'received',
+] as const satisfies RateName[]
 
 /** A refused first time is somebody trying doors. */
 const refusedFactor = 1.5
+/** As long as a rate is held: what `leak` comes to at most depends on it. */
+const leakHoldMs = 15 * 60_000
 /** One leaking job sends the same credential again and again. */
 const credentialHoldMs = 5 * 60_000
 /** Signals that have faded below this are dropped. */
@@ -45,8 +55,10 @@ export function createAgentWatch(at: number): AgentWatch {
       refusals: createRateState(at),
       findings: createRateState(at),
       volume: createRateState(at),
+      received: createRateState(at),
     },
     credentialsHeldUntil: 0,
+    leakHeldUntil: 0,
     signals: [],
   }
 }
@@ -59,6 +71,11 @@ export function observeAgent(
 ): readonly Signal[] {
   const at = Math.max(watch.at, observation.at)
   watch.at = at
+  if (observation.leaked !== undefined) {
+    const leaks = observeLeak(watch, observation, at)
+    for (const signal of leaks) addSignal(watch, signal, limits)
+    return leaks
+  }
   const raised = [
     ...observeRates(watch, observation, at),
     ...observeEdge(watch, observation, { at, limits }),
@@ -70,10 +87,11 @@ export function observeAgent(
 
 function observeRates(watch: AgentWatch, observation: Observation, at: number): Signal[] {
   const amounts: Record<RateName, number> = {
-    rate: 1,
+    rate: observation.messages ?? 1,
     refusals: observation.outcome === 'refused' ? 1 : 0,
     findings: observation.findings,
     volume: observation.bytes / 1024,
+    received: (observation.receivedBytes ?? 0) / 1024,
   }
   return RATE_NAMES.flatMap((name) => {
     const alarm = countRate(watch.rates[name], { at, amount: amounts[name] }, RATES[name])
@@ -97,12 +115,22 @@ function observeEdge(
   { at, limits }: { at: number; limits: AgentLimits },
 ): Signal[] {
   const { receiver, action, caller, outcome } = observation
-  const surprise = noteEdge(watch.edges, { receiver, action, at }, limits)
+  if (observation.isResponse === true) return []
+  const isRefused = outcome === 'refused'
+  const surprise = noteEdge(watch.edges, { receiver, action, at, isRefused }, limits)
   const row = DETECTORS['new-edge']
-  const factor = outcome === 'refused' ? refusedFactor : 1
+  const factor = isRefused ? refusedFactor : 1
   const weight = Math.round(row.weight * surprise * factor)
   if (weight === 0) return []
   return [{ detector: 'new-edge', agent: caller, at, weight, says: row.says(receiver, action) }]
+}
+
+function observeLeak(watch: AgentWatch, observation: Observation, at: number): Signal[] {
+  if (at < watch.leakHeldUntil) return []
+  watch.leakHeldUntil = at + leakHoldMs
+  const { weight, says } = DETECTORS.leak
+  const count = observation.leaked ?? 0
+  return [{ detector: 'leak', agent: observation.caller, at, weight, says: says(count) }]
 }
 
 function observeCredentials(watch: AgentWatch, observation: Observation, at: number): Signal[] {

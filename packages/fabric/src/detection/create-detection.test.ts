@@ -267,3 +267,89 @@ function agentsIn(detection: RestorableDetection): number {
   const text = new TextDecoder().decode(detection.snapshot())
   return (JSON.parse(text) as { agents: unknown[] }).agents.length
 }
+
+describe('an agent that is not known yet', () => {
+  const denied = { outcome: 'refused' } as const
+
+  test('is at risk after a burst of denials in its first seconds, at one receiver', () => {
+    const { detection, observe } = openDetection()
+    for (let i = 0; i < 120; i++) observe({ at: start + i * 50, ...denied })
+    expect(detection.riskOf('shop', start + 6_000).score).toBeGreaterThanOrEqual(50)
+  })
+
+  test('is at risk after a burst of denials over many receivers', () => {
+    const { detection, observe } = openDetection()
+    for (let i = 0; i < 40; i++) observe({ at: start + i * 50, receiver: `vault-${i}`, ...denied })
+    expect(detection.riskOf('shop', start + 6_000).score).toBeGreaterThanOrEqual(50)
+  })
+
+  test('is at risk when it tries doors slowly, one after the other', () => {
+    const { detection, observe } = openDetection()
+    for (let i = 0; i < 12; i++) observe({ at: start + i * minute, receiver: `v-${i}`, ...denied })
+    expect(detection.riskOf('shop', start + 12 * minute).score).toBeGreaterThanOrEqual(50)
+  })
+
+  test('is not at risk for mistakes: few denials, or the same one now and then', () => {
+    const { observe } = openDetection()
+    const few = Array.from({ length: 19 }, (_, i) => observe({ at: start + i * 100, ...denied }))
+    const later = start + hour
+    const slow = Array.from({ length: 90 }, (_, i) =>
+      observe({ at: later + i * 10_000, ...denied }),
+    )
+    expect([...few, ...slow].flat()).toEqual([])
+  })
+
+  test.each([
+    ['volume', { bytes: 2_000_000 }],
+    ['received', { receivedBytes: 8_000_000 }],
+    ['findings', { findings: 10 }],
+    ['rate', {}],
+  ] as const)('is seen at once when its %s is far beyond any', (name, change) => {
+    const { observe } = openDetection()
+    const count = name === 'rate' ? 6_000 : 40
+    const raised = Array.from({ length: count }, (_, i) =>
+      observe({ at: start + Math.floor((i / count) * 30_000), ...change }),
+    )
+    expect(raised.flat().map(({ detector }) => detector)).toEqual([name])
+  })
+
+  test('does not teach its attack: the same burst is seen again after an hour', () => {
+    const { observe } = openDetection()
+    const burst = (at: number) =>
+      Array.from({ length: 60 }, (_, i) => observe({ at: at + i * 100, ...denied })).flat()
+    expect(burst(start)).not.toEqual([])
+    expect(burst(start + hour)).not.toEqual([])
+  })
+
+  test('raises one alarm for three times as many denials, and not one for each', () => {
+    const { observe } = openDetection()
+    const raised = Array.from({ length: 1_000 }, (_, i) =>
+      observe({ at: start + i * 10, ...denied }),
+    )
+    const times = raised.flat().map(({ detector }) => detector)
+    expect(times).toEqual(['refusals', 'refusals', 'refusals', 'refusals'])
+  })
+})
+
+describe('what others bring about', () => {
+  test('never reaches 50, however long they try', () => {
+    const { detection, observe } = openDetection()
+    let highest = 0
+    for (let i = 0; i < 12 * 60; i++) {
+      const at = start + i * minute
+      observe({ at, messages: 0, receivedBytes: 1e9, isResponse: true })
+      observe({ at, messages: 0, leaked: 9 })
+      highest = Math.max(highest, detection.riskOf('shop', at).score)
+    }
+    expect(highest).toBeGreaterThan(0)
+    expect(highest).toBeLessThan(50)
+  })
+
+  test('does not count as a message, as in a consumer that asks all the time', () => {
+    const { observe } = openDetection()
+    const raised = Array.from({ length: 20_000 }, (_, i) =>
+      observe({ at: start + i * 5, messages: 0, bytes: 60, action: 'consume:lease' }),
+    )
+    expect(raised.flat()).toEqual([])
+  })
+})

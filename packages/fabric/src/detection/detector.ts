@@ -5,10 +5,18 @@ export interface Observation {
   readonly receiver: string
   readonly action: string
   readonly outcome: 'permitted' | 'refused'
+  /** 1, or 0 for what others decide the pace of, such as messages of a channel. */
+  readonly messages?: number
   readonly bytes: number
+  /** What came back; an amount that others decide, and of little weight. */
+  readonly receivedBytes?: number
   readonly findings: number
   /** How many of the findings are credentials; left out where nobody counted them. */
   readonly credentials?: number
+  /** True where only what came back is told: the exchange itself was told before. */
+  readonly isResponse?: boolean
+  /** Credentials that the agent put into a response. */
+  readonly leaked?: number
 }
 
 export interface Signal {

@@ -2,8 +2,10 @@
  * What each detector adds to an agent's risk score (0 to 100), how fast that fades, and how the alarm
  * reads. One row per detector; `outside` is for signals that others raise.
  *
- * No single row reaches 50 by itself: the policies that step up or stop at 50 and 80 want two kinds
- * of evidence, or the same kind again and again.
+ * No single signal reaches 50 by itself: the policies that step up or stop at 50 and 80 want two kinds
+ * of evidence, or the same kind again and again. `received` and `leak` are rows that the other end of
+ * an exchange can bring about; with their holds of 15 minutes they come to less than 50 together,
+ * however long it tries.
  */
 export const DETECTORS = {
   rate: {
@@ -34,6 +36,17 @@ export const DETECTORS = {
     weight: 25,
     halfLifeMs: 4 * 60 * 60_000,
     says: (count: number) => `sent ${count} credentials in one message`,
+  },
+  received: {
+    weight: 12,
+    halfLifeMs: 15 * 60_000,
+    says: (seen: number, usual: number) =>
+      `received ${seen} KB within a minute, where about ${usual} are usual`,
+  },
+  leak: {
+    weight: 12,
+    halfLifeMs: 15 * 60_000,
+    says: (count: number) => `put ${count} credentials into one response`,
   },
   'new-edge': {
     weight: 18,

@@ -5,6 +5,8 @@ export interface EdgeState {
   observations: number
   /** How many edges were new when they were seen, ever. */
   novelties: number
+  /** How many first times were refused, while the agent was being learnt. */
+  refusedFirsts: number
 }
 
 export interface EdgeLimits {
@@ -13,22 +15,31 @@ export interface EdgeLimits {
 
 /** Exchanges before a first time means anything: a fresh fabric sees only first times. */
 const observationsLearnt = 100
+/** So many refused first times are a mistake; a new agent that goes on is trying doors. */
+const refusedFirstsMax = 5
+/** How surprising each of them is then. */
+const scanSurprise = 0.5
 /** An edge unused for this many half-lives is forgotten, and new again. */
 const countHalfLifeMs = 7 * 24 * 60 * 60_000
 const forgottenBelow = 0.02
 
 export function createEdgeState(): EdgeState {
-  return { edges: new Map(), observations: 0, novelties: 0 }
+  return { edges: new Map(), observations: 0, novelties: 0, refusedFirsts: 0 }
 }
 
 /**
  * Notes one exchange at `at` and gives how surprising it is: 0 for an edge that is known, or while the
- * agent is being learnt; up to 1 for the first new edge of an agent that always does the same. An agent
+ * agent is being learnt and is not refused at every door; up to 1 for the first new edge of an agent that always does the same. An agent
  * that finds new receivers every day surprises little.
  */
 export function noteEdge(
   state: EdgeState,
-  edge: { readonly receiver: string; readonly action: string; readonly at: number },
+  edge: {
+    readonly receiver: string
+    readonly action: string
+    readonly at: number
+    readonly isRefused: boolean
+  },
   limits: EdgeLimits,
 ): number {
   const key = `${edge.receiver} ${edge.action}`
@@ -42,9 +53,14 @@ export function noteEdge(
   if (count >= forgottenBelow) return 0
   const learning = state.observations <= observationsLearnt
   const share = (state.novelties + 1) / (state.observations + 1)
-  if (!learning) state.novelties++
-  // While learning, new edges are not counted as a habit: they say nothing about the agent.
-  return learning ? 0 : Math.min(1, -Math.log(share) / Math.log(observationsLearnt))
+  if (!learning) {
+    state.novelties++
+    return Math.min(1, -Math.log(share) / Math.log(observationsLearnt))
+  }
+  // While learning, new edges are not counted as a habit: they say nothing about the agent. What it
+  // was refused does, from the first minute on.
+  if (edge.isRefused) state.refusedFirsts++
+  return edge.isRefused && state.refusedFirsts > refusedFirstsMax ? scanSurprise : 0
 }
 
 function forgetOldest(state: EdgeState): void {

@@ -4,6 +4,10 @@ export interface RateLimits {
   readonly deviationMin: number
   /** Counts below this raise nothing: three refusals are a mistake, not an attack. */
   readonly countMin: number
+  /** What is alarming of an agent that is not known yet, by itself: nobody learns from an attack. */
+  readonly coldMax: number
+  /** Whether several times the alarming count within the hold is an alarm of its own. */
+  readonly escalates?: boolean
 }
 
 /** The state of one watch, as plain numbers, so that a snapshot is a copy. */
@@ -17,6 +21,8 @@ export interface RateState {
   windows: number
   cusum: number
   heldUntil: number
+  /** The count at the last alarm, while it is held; 0 otherwise. */
+  alarmed: number
 }
 
 export interface RateAlarm {
@@ -41,6 +47,8 @@ const peakFactor = 2
 const peakHalfLifeMs = 3 * 24 * 60 * 60_000
 /** The hold matters more than the detector: one incident is one alarm. */
 const holdMs = 15 * 60_000
+/** Within the hold, so many times the count that was alarming is an alarm again. */
+const escalation = 3
 /** Idle minutes teach at most this many zeros; afterwards the baseline waits. */
 const idleWindowsMax = 30
 
@@ -54,6 +62,7 @@ export function createRateState(at: number): RateState {
     windows: 0,
     cusum: 0,
     heldUntil: 0,
+    alarmed: 0,
   }
 }
 
@@ -62,7 +71,8 @@ export function createRateState(at: number): RateState {
  *
  * An exponentially weighted mean and mean absolute deviation learn what a minute usually holds; a
  * cumulative sum finds what is a little too much for long, a limit on one window what is far too much
- * at once. Both must exceed what the agent has peaked at before.
+ * at once. Both must exceed what the agent has peaked at before. An agent that is not known yet is
+ * judged by an absolute limit, from its first minute on.
  */
 export function countRate(
   state: RateState,
@@ -85,7 +95,8 @@ function closeWindow(state: RateState, limits: RateLimits): void {
   const distance = (state.count - state.mean) / scale(state, limits)
   state.cusum = Math.max(0, state.cusum + Math.min(distance, deviationsTaught) - cusumSlack)
   learn(state, state.count, limits)
-  state.peak = Math.max(state.peak, state.count)
+  // An attack is not a habit: it must not become the peak that hides the next one.
+  if (state.alarmed === 0) state.peak = Math.max(state.peak, state.count)
   state.windows++
   state.count = 0
 }
@@ -104,13 +115,25 @@ function scale(state: RateState, limits: RateLimits): number {
   return Math.max(limits.deviationMin, 1.25 * state.deviation, Math.sqrt(state.mean))
 }
 
-function judge(state: RateState, at: number, limits: RateLimits): RateAlarm | null {
-  if (state.windows < windowsLearnt || at < state.heldUntil) return null
-  if (state.count < limits.countMin || state.count < state.peak * peakFactor) return null
+function isUnusual(state: RateState, limits: RateLimits): boolean {
+  if (state.count < limits.countMin || state.count < state.peak * peakFactor) return false
   const distance = (state.count - state.mean) / scale(state, limits)
   const isLong = state.cusum + Math.min(distance, deviationsTaught) > cusumThreshold
-  if (distance < deviationsAtOnce && !isLong) return null
-  state.heldUntil = at + holdMs
+  return distance >= deviationsAtOnce || isLong
+}
+
+function judge(state: RateState, at: number, limits: RateLimits): RateAlarm | null {
+  if (at < state.heldUntil) {
+    const isWorse = limits.escalates === true && state.count >= state.alarmed * escalation
+    if (!isWorse || state.alarmed === 0) return null
+  } else {
+    state.alarmed = 0
+    const isAlarming =
+      state.windows < windowsLearnt ? state.count >= limits.coldMax : isUnusual(state, limits)
+    if (!isAlarming) return null
+    state.heldUntil = at + holdMs
+  }
+  state.alarmed = state.count
   state.cusum = 0
   return { seen: Math.round(state.count), usual: Math.round(state.mean) }
 }

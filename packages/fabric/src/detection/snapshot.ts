@@ -3,7 +3,7 @@ import { type AgentWatch, createAgentWatch } from './agent-watch.ts'
 import type { Signal } from './detector.ts'
 import type { RateState } from './rate-watch.ts'
 
-const format = 'countersign-detection-1'
+const format = 'countersign-detection-2'
 
 /** All watches as bytes, in the order in which they were last seen. */
 export function writeSnapshot(watches: ReadonlyMap<string, AgentWatch>): Uint8Array {
@@ -28,18 +28,20 @@ export function parseSnapshot(bytes: Uint8Array): [string, AgentWatch][] {
 function parseWatch(fields: Record<string, unknown>): AgentWatch {
   const watch = createAgentWatch(asNumber(fields['at']))
   const rates = asRecord(fields['rates'])
-  for (const name of ['rate', 'refusals', 'findings', 'volume'] as const) {
+  for (const name of ['rate', 'refusals', 'findings', 'volume', 'received'] as const) {
     fillRate(watch.rates[name], asRecord(rates[name]))
   }
   const edges = asRecord(fields['edges'])
   watch.edges.observations = asNumber(edges['observations'])
   watch.edges.novelties = asNumber(edges['novelties'])
+  watch.edges.refusedFirsts = asNumber(edges['refusedFirsts'])
   for (const pair of asList(edges['edges'])) {
     const [key, value] = asList(pair)
     const edge = asRecord(value)
     watch.edges.edges.set(asText(key), { count: asNumber(edge['count']), at: asNumber(edge['at']) })
   }
   watch.credentialsHeldUntil = asNumber(fields['credentialsHeldUntil'])
+  watch.leakHeldUntil = asNumber(fields['leakHeldUntil'])
   watch.signals = asList(fields['signals']).map(parseSignal)
   return watch
 }

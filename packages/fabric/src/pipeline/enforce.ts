@@ -132,7 +132,9 @@ async function concludeUndelivered(
   const ended = failure.progress === 'answered' ? 'withheld' : 'refused'
   const result = isUnknown ? 'unknown' : ended
   try {
-    await recordOutcome(intended, { result, facts, findings: [], bytes: 0 }, rooms)
+    const declined = 'declined' in failure ? { declined: refusal.code } : {}
+    const ending = { result, facts, findings: [], bytes: 0, ...declined } as const
+    await recordOutcome(intended, ending, rooms)
   } catch (cause) {
     // Nothing was delivered, so this is as when the intent could not be recorded.
     if (!mayHaveActed(refusal.code)) throw cause

@@ -1,3 +1,4 @@
+import type { RefusalCode } from '@countersign/protocol'
 import { createId } from '@countersign/protocol'
 import type { Detection } from '../detection/detector.ts'
 import type { Caller } from '../identity/caller.ts'
@@ -12,6 +13,7 @@ import type { Finding } from '../redaction/redactor.ts'
 import type { Arrival } from './arrival.ts'
 import { PolicyRefusal } from './authorize.ts'
 import type { Inspected } from './inspect.ts'
+import { observeExchange } from './observe.ts'
 
 /** What the stage asks of the ledger and of detection. */
 export interface RecordRoom {
@@ -92,7 +94,8 @@ export async function recordRefusal(
   const asked = refusal instanceof PolicyRefusal ? refusal.made : null
   // Nobody is blamed for what an unauthenticated peer did in their name.
   if (caller !== null) {
-    observe(room, arrival, { caller: caller.name, outcome: 'refused', findings: [] })
+    const seen = { caller: caller.name, code: refusal.code, responseBytes: 0 }
+    observeExchange(room.detection, arrival, { ...seen, findings: [], responseFindings: [] })
   }
   await room.append({
     kind: 'refusal',
@@ -150,6 +153,8 @@ export interface Ending {
   readonly findings: readonly Finding[]
   /** How much the receiver sent. */
   readonly bytes: number
+  /** The refusal with which the receiver declined what it was asked, where it did. */
+  readonly declined?: RefusalCode
 }
 
 export async function recordOutcome(
@@ -159,16 +164,18 @@ export async function recordOutcome(
 ): Promise<void> {
   const { authorized, findings } = intended.inspected
   const { arrival, caller } = authorized.authenticated
-  observe(room, arrival, {
+  observeExchange(room.detection, arrival, {
     caller: caller.name,
-    outcome: ending.result === 'refused' ? 'refused' : 'permitted',
-    findings: [...findings, ...ending.findings],
+    code: ending.declined ?? null,
+    findings,
+    responseFindings: ending.findings,
+    responseBytes: ending.bytes,
   })
   await room.append({
     kind: ending.result === 'unknown' ? 'indeterminate' : 'outcome',
     exchange: arrival.exchange,
     at: room.now(),
-    facts: { result: ending.result, ...ending.facts },
+    facts: { result: ending.result, 'response.bytes': ending.bytes, ...ending.facts },
   })
 }
 
@@ -206,6 +213,7 @@ function intentFacts(inspected: Inspected, room: RecordRoom): Record<string, Fac
     'policy.version': authorized.policyVersion,
     'policy.rules': authorized.decision.policies.join(' '),
     'request.digest': digest,
+    'request.bytes': message.body.length,
     'request.forwarded-digest': inspected.digest,
     masked: maskedSummary(inspected.findings),
     'attested.request': signed ? 'caller' : attestorOf(transport),
@@ -235,23 +243,4 @@ export function maskedSummary(findings: readonly Finding[]): string {
     if (operator !== 'none') counts.set(dataClass, (counts.get(dataClass) ?? 0) + 1)
   }
   return [...counts].map(([name, count]) => `${name}:${count}`).join(' ')
-}
-
-interface Seen {
-  readonly caller: string
-  readonly outcome: 'permitted' | 'refused'
-  readonly findings: readonly Finding[]
-}
-
-function observe(room: RecordRoom, arrival: Arrival, seen: Seen): void {
-  room.detection.observe({
-    at: arrival.at,
-    caller: seen.caller,
-    receiver: arrival.target.name,
-    action: `${arrival.target.action}:${arrival.target.operation}`,
-    outcome: seen.outcome,
-    bytes: arrival.message.body.length,
-    findings: seen.findings.length,
-    credentials: seen.findings.filter(({ dataClass }) => dataClass === 'credential').length,
-  })
 }

@@ -1,0 +1,84 @@
+import type { RefusalCode } from '@countersign/protocol'
+import type { Detection, Observation } from '../detection/detector.ts'
+import type { Finding } from '../redaction/redactor.ts'
+import type { Arrival } from './arrival.ts'
+
+/**
+ * Refusals that a caller brings about by what it asks. A receiver that is away or broken, a full
+ * ledger or a withdrawn right say nothing of the caller, and would let others raise its risk.
+ */
+const ATTRIBUTABLE: ReadonlySet<unknown> = new Set<RefusalCode>([
+  'SIGNATURE_MISSING',
+  'SIGNATURE_REJECTED',
+  'MESSAGE_REPLAYED',
+  'MESSAGE_MALFORMED',
+  'CONTENT_BLOCKED',
+  'OPERATION_UNKNOWN',
+  'NOT_PERMITTED',
+  'APPROVAL_REQUIRED',
+  'RECEIVER_UNKNOWN',
+])
+
+export function isAttributable(code: unknown): boolean {
+  return ATTRIBUTABLE.has(code)
+}
+
+export interface Seen {
+  readonly caller: string
+  /** Of the refusal that ended the exchange; null where there was none, or the receiver ended it. */
+  readonly code: RefusalCode | null
+  /** In the request, and in the response. */
+  readonly findings: readonly Finding[]
+  readonly responseFindings: readonly Finding[]
+  readonly responseBytes: number
+}
+
+/** Shows detection one exchange, and its response as an act of the receiver. */
+export function observeExchange(
+  detection: Pick<Detection, 'observe'>,
+  arrival: Arrival,
+  seen: Seen,
+): void {
+  const { target, at, message } = arrival
+  const isDenied = isAttributable(seen.code)
+  // Administration is no traffic between agents: a busy operator is not a risk, an agent that tries
+  // to administer and is denied is one.
+  if (target.kind === 'fabric' && seen.code !== 'NOT_PERMITTED') return
+  const sent = credentialsIn(seen.findings)
+  detection.observe({
+    at,
+    caller: seen.caller,
+    receiver: target.name,
+    action: `${target.action}:${target.operation}`,
+    outcome: isDenied ? 'refused' : 'permitted',
+    // Of what a channel delivers, the senders decide how much and how often.
+    messages: target.action === 'consume' ? 0 : 1,
+    bytes: message.body.length,
+    receivedBytes: seen.responseBytes,
+    findings: seen.findings.length,
+    credentials: sent,
+  })
+  // An echo of what the caller sent is the caller's doing.
+  const leaked = credentialsIn(seen.responseFindings) - sent
+  if (target.kind === 'agent' && leaked > 0) {
+    detection.observe(leakOf({ at, agent: target.name, caller: seen.caller, leaked }))
+  }
+}
+
+/** Credentials in a response, as an observation of the agent that sent them. */
+export function leakOf(leak: {
+  readonly at: number
+  readonly agent: string
+  readonly caller: string
+  readonly leaked: number
+}): Observation {
+  const { at, agent, caller, leaked } = leak
+  return {
+    ...{ at, caller: agent, receiver: caller, action: 'answer', outcome: 'permitted' },
+    ...{ messages: 0, bytes: 0, receivedBytes: 0, findings: 0, credentials: 0, leaked },
+  }
+}
+
+function credentialsIn(findings: readonly Finding[]): number {
+  return findings.filter(({ dataClass }) => dataClass === 'credential').length
+}

@@ -98,6 +98,7 @@ function rowOf(node: Node, key: string): Row {
 function kindOf(node: Node): string {
   if (node.enum !== undefined) return node.enum.map((text) => `\`${text}\``).join(', ')
   if (node.type === 'integer') return `${node.minimum ?? ''} to ${node.maximum ?? ''}`
+  if (node.type === 'boolean') return '`true`, `false`'
   if (node.type === 'array') return 'list of texts'
   if (node.type === 'object') return 'map of texts, whole numbers and flags'
   return 'text'

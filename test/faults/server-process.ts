@@ -23,7 +23,7 @@ export class ServerProcess {
   stdout = ''
   stderr = ''
 
-  /** Its log is on stdout under --json, what ends it on stderr. */
+  /** What it says, in whichever order. */
   get output(): string {
     return this.stderr + this.stdout
   }

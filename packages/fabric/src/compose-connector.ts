@@ -16,12 +16,14 @@ import { memoryReplayGuard } from './adapters/memory/replay-guard.ts'
 import { memoryRateLimits } from './adapters/rate-limiter/rate-limits.ts'
 import { undiciUpstream } from './adapters/undici/upstream.ts'
 import { composeBodies } from './compose-bodies.ts'
+import { type Observations, showReadiness } from './compose-observe.ts'
 import { authenticateByCertificate } from './identity/authenticate-by-certificate.ts'
 import type { AgentRecord, Directory } from './identity/directory.ts'
 import { createMessageSignatures } from './identity/message-signature.ts'
 import type { Clock } from './lib/clock.ts'
 import { type ClosingFault, closeInOrder } from './lib/closing.ts'
 import type { Random } from './lib/random.ts'
+import { type CountedEntry, observeExchanges } from './observe/exchange-metrics.ts'
 import type { Rooms } from './pipeline/enforce.ts'
 import type { RateLimits } from './pipeline/quota.ts'
 import { compilePolicies } from './policy/compile-policies.ts'
@@ -57,6 +59,8 @@ export interface ConnectorOptions {
   readonly clock: Clock
   readonly random: Random
   log(event: string, facts?: Readonly<Record<string, string | number>>): void
+  /** Where its state is shown to a supervisor and to a monitoring system; nowhere by default. */
+  readonly observe?: Observations
 }
 
 export interface Address {
@@ -219,7 +223,7 @@ function findOutboundRoute(
 }
 
 function composeConnectorRooms(
-  { agent, clock }: ConnectorOptions,
+  { agent, clock, observe }: ConnectorOptions,
   {
     known,
     follower,
@@ -234,6 +238,8 @@ function composeConnectorRooms(
   }
   const replayGuard = memoryReplayGuard({ clock })
   const { directory } = known
+  const ledger = remoteLedger(agent)
+  const count = observeConnector(observe, { follower, known, clock })
   return {
     authenticators: [
       authenticateByCertificate({ trustDomain, bundles: trust.bundles, directory, clock }),
@@ -256,8 +262,45 @@ function composeConnectorRooms(
     detection: { observe: () => [] },
     standing: { onChange: (listener) => known.onChange(listener) },
     now: () => clock.now(),
-    append: remoteLedger(agent).append,
+    async append(draft) {
+      const committed = await ledger.append(draft)
+      count(draft)
+      return committed
+    },
   }
+}
+
+/** Shows a connector, and gives what counts each entry that is recorded at the fabric. */
+function observeConnector(
+  observe: Observations | undefined,
+  {
+    follower,
+    known,
+    clock,
+  }: {
+    readonly follower: StateFollower
+    readonly known: FollowedState
+    readonly clock: Clock
+  },
+): (entry: CountedEntry) => void {
+  if (observe === undefined) return () => undefined
+  showReadiness(observe)
+  observe.readiness.add({
+    name: 'state',
+    fault() {
+      try {
+        follower.current()
+        return null
+      } catch (error) {
+        return error instanceof Error ? error.message : String(error)
+      }
+    },
+  })
+  return observeExchanges({
+    metrics: observe.metrics,
+    isKnown: (name) => known.directory.find(name) !== null,
+    monotonic: () => clock.monotonic(),
+  })
 }
 
 /** The fabric's state as the stages read it. Replaced whole, and only by a state that compiles. */

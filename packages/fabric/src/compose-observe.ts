@@ -1,24 +1,22 @@
-import type { Surroundings } from './compose-stores.ts'
+import { X509Certificate } from 'node:crypto'
+import type { Stores, Surroundings } from './compose-stores.ts'
+import type { OpenedEntry } from './ledger/ledger.ts'
+import type { Clock } from './lib/clock.ts'
 import { type DiskWatch, watchDisk } from './observe/disk-watch.ts'
+import { observeExchanges } from './observe/exchange-metrics.ts'
+import type { Metrics } from './observe/metrics.ts'
 import { fittingConnections, openFilesMax } from './observe/open-files.ts'
+import type { Readiness } from './observe/readiness.ts'
+import type { GatewayLoad } from './transports/gateway/gateway.ts'
 
-/** Four times what the ledger keeps free: time to act before the first refusal. */
-const lowSpaceBytes = 1024 * 1024 * 1024
+/** Where a process shows how it is; made by whoever opens the listener for it. */
+export interface Observations {
+  readonly metrics: Metrics
+  readonly readiness: Readiness
+}
 
-export function openDiskWatch({
-  config: { dataDir },
-  log,
-  onFatal,
-}: Surroundings): Promise<DiskWatch> {
-  const inMiB = (bytes: number): number => Math.floor(bytes / 1024 / 1024)
-  return watchDisk({
-    dataDir,
-    warnBytes: lowSpaceBytes,
-    onLow: (bytes) =>
-      log('little space left; the ledger refuses below 256 MiB', { 'free MiB': inMiB(bytes) }),
-    onEnough: (bytes) => log('enough space again', { 'free MiB': inMiB(bytes) }),
-    onGone: (cause) => onFatal('the data folder cannot be used', cause),
-  })
+export function openDiskWatch({ config: { dataDir }, onFatal }: Surroundings): DiskWatch {
+  return watchDisk(dataDir, (cause) => onFatal('the data folder cannot be used', cause))
 }
 
 /** As many as configured, or as this process can hold beside the files of its stores. */
@@ -30,4 +28,135 @@ export async function connectionsMax({ config, log }: Surroundings): Promise<num
     log('fewer connections than configured', { connections: fitting, 'open files': files ?? 0 })
   }
   return fitting
+}
+
+export interface ObservedParts {
+  readonly stores: Stores
+  readonly load: () => GatewayLoad
+  /** Whether an agent or channel of that name exists. */
+  isReceiver(name: string): boolean
+  onEntry(listener: (entry: OpenedEntry) => void): () => void
+  readonly version: string
+}
+
+/** Shows a fabric's parts, each from memory: a probe costs nothing and writes nothing. */
+export function observeFabric(around: Surroundings, parts: ObservedParts): () => void {
+  const { observe, clock } = around
+  if (observe === undefined) return () => undefined
+  const { metrics } = observe
+  const stop = parts.onEntry(
+    observeExchanges({
+      metrics,
+      isKnown: (name) => parts.isReceiver(name),
+      monotonic: () => clock.monotonic(),
+    }),
+  )
+  metrics.gauge(
+    { name: 'countersign_build_info', help: 'The running version.', labels: ['version'] },
+    () => [{ labels: [parts.version], value: 1 }],
+  )
+  showReadiness(observe)
+  showLedger(observe, parts.stores, clock)
+  showListener(metrics, parts.load)
+  showChannels(metrics, parts.stores)
+  showCertificates(around, observe, parts.stores)
+  return stop
+}
+
+export function showReadiness({ metrics, readiness }: Observations): void {
+  metrics.gauge({ name: 'countersign_ready', help: '1 when /readyz answers 200.' }, () =>
+    readiness.faults().length === 0 ? 1 : 0,
+  )
+}
+
+/** A commit takes milliseconds; entries that wait for this long wait for a disk that hangs. */
+const commitMsMax = 10_000
+
+function showLedger({ metrics, readiness }: Observations, { ledger }: Stores, clock: Clock): void {
+  let reached = { size: -1, at: clock.monotonic() }
+  const gauge = (name: string, help: string, read: () => number | null): void =>
+    metrics.gauge({ name: `countersign_ledger_${name}`, help }, read)
+  gauge('entries', 'Durable entries.', () => ledger.state.size)
+  gauge('published_entries', 'Entries that a checkpoint covers.', () => ledger.state.publishedSize)
+  gauge('queue_entries', 'Entries that wait to be written.', () => ledger.state.queueDepth)
+  gauge('open_exchanges', 'Intents without an outcome.', () => ledger.state.openIntents)
+  gauge('unpublished_bytes', 'Durable and in no tile yet.', () => ledger.state.unpublishedBytes)
+  gauge('commit_seconds', 'Of the newest commit.', () => inSeconds(ledger.state.lastCommitMs))
+  gauge('free_bytes', 'Free on the fullest disk of the ledger.', () => ledger.state.space.freeBytes)
+  gauge('free_bytes_min', 'Below it no entry is taken.', () => ledger.state.space.refuseBytes)
+  readiness.add({
+    name: 'ledger',
+    fault() {
+      const { space, queueDepth, size } = ledger.state
+      const now = clock.monotonic()
+      if (queueDepth === 0 || size !== reached.size) reached = { size, at: now }
+      if (now - reached.at > commitMsMax) return `${queueDepth} entries wait, and none is committed`
+      if (space.state !== 'full') return null
+      const free = space.freeBytes === null ? 'an unknown number of' : String(space.freeBytes)
+      return `${free} bytes are free on its disk; below ${space.refuseBytes} no entry is taken`
+    },
+  })
+}
+
+function inSeconds(ms: number | null): number | null {
+  return ms === null ? null : ms / 1000
+}
+
+function showListener(metrics: Metrics, load: () => GatewayLoad): void {
+  const gauge = (name: string, help: string, read: () => number): void =>
+    metrics.gauge({ name: `countersign_${name}`, help }, read)
+  gauge('connections', 'Open connections of the gateway.', () => load().connections)
+  gauge('connections_max', 'Connections beyond it are closed.', () => load().connectionsMax)
+  gauge('request_memory_bytes', 'Request bodies that are held.', () => load().bodyBytes)
+  gauge('request_memory_bytes_max', 'The budget for request bodies.', () => load().bodyBytesMax)
+}
+
+/** The store counts its rows for this, so it is asked now and then only. */
+const channelStatsEveryMs = 10_000
+
+function showChannels(metrics: Metrics, { channelStore }: Stores): void {
+  let asked = Number.NEGATIVE_INFINITY
+  let totals = { channels: 0, messages: 0, bytes: 0, dead: 0 }
+  metrics.before(async () => {
+    const now = performance.now()
+    if (now - asked < channelStatsEveryMs) return
+    asked = now
+    const stats = await channelStore.stats().catch(() => [])
+    totals = { channels: stats.length, messages: 0, bytes: 0, dead: 0 }
+    for (const { messages, bytes, dead } of stats) {
+      totals.messages += messages
+      totals.bytes += bytes
+      totals.dead += dead
+    }
+  })
+  const gauge = (name: keyof typeof totals, help: string): void =>
+    metrics.gauge({ name: `countersign_channels_${name}`, help }, () => totals[name])
+  gauge('channels', 'Channels.')
+  gauge('messages', 'Messages that channels keep.')
+  gauge('bytes', 'Bytes that channels keep.')
+  gauge('dead', 'Dead-lettered messages.')
+}
+
+function showCertificates(
+  { clock }: Surroundings,
+  { metrics, readiness }: Observations,
+  { identity }: Stores,
+): void {
+  const rootExpiresAt = Date.parse(new X509Certificate(identity.authority.rootPem).validTo)
+  metrics.gauge(
+    {
+      name: 'countersign_certificate_expiry_seconds',
+      help: 'When a certificate expires, in Unix time.',
+      labels: ['certificate'],
+    },
+    () => [
+      { labels: ['gateway'], value: Math.floor(identity.server.current().expiresAt / 1000) },
+      { labels: ['root'], value: Math.floor(rootExpiresAt / 1000) },
+    ],
+  )
+  readiness.add({
+    name: 'certificate',
+    fault: () =>
+      identity.server.current().expiresAt > clock.now() ? null : 'that of the gateway has expired',
+  })
 }

@@ -14,6 +14,7 @@ import { openSqliteStateStore } from './adapters/sqlite/state-store.ts'
 import { watchStorage } from './adapters/sqlite/storage-fault.ts'
 import { derCertificateWriter } from './adapters/x509/der-certificate-writer.ts'
 import { type FabricKeys, openFabricKeys } from './compose-keys.ts'
+import type { Observations } from './compose-observe.ts'
 import { OPERATION_NAMES } from './compose-policies.ts'
 import type { Config } from './config/config.ts'
 import { type Identity, openIdentity } from './identity/identity.ts'
@@ -47,6 +48,8 @@ export interface Surroundings {
   log(event: string, facts?: Readonly<Record<string, string | number>>): void
   /** The fabric can no longer keep a promise and must end; called once. */
   onFatal(reason: string, cause: unknown): void
+  /** Where its state is shown to a supervisor and to a monitoring system; nowhere by default. */
+  readonly observe?: Observations
   readonly [dangerouslyReplaceRooms]?: (rooms: Rooms) => Rooms
 }
 

@@ -14,7 +14,7 @@ import {
   type WatchedDetection,
 } from './compose-detection.ts'
 import { composeMeshState } from './compose-mesh.ts'
-import { connectionsMax, openDiskWatch } from './compose-observe.ts'
+import { connectionsMax, observeFabric, openDiskWatch } from './compose-observe.ts'
 import { installDefaultPolicies } from './compose-policies.ts'
 import { composeRooms, type EntryFeed } from './compose-rooms.ts'
 import {
@@ -95,7 +95,7 @@ export async function openFabric(around: Surroundings): Promise<Fabric> {
   const stores = await openStores(around, () => origin)
   closers.push({ name: 'stores', boundMs: storesCloseMs, close: () => stores.close() })
   try {
-    const disk = await openDiskWatch(around)
+    const disk = openDiskWatch(around)
     closers.push({ name: 'disk', close: () => disk.close() })
     const parts = composeParts(around, stores, () => origin)
     closers.push({ name: 'upstream', close: () => parts.close() })
@@ -115,6 +115,16 @@ export async function openFabric(around: Surroundings): Promise<Fabric> {
     closers.push({ name: 'long polls', close: () => parts.endWaits() })
     closers.push({ name: 'rotation', close: followRotation(stores, gateway, parts) })
     closers.push({ name: 'policies', close: followPolicies(around, stores, parts) })
+    closers.push({
+      name: 'metrics',
+      close: observeFabric(around, {
+        stores,
+        load: gateway.load,
+        isReceiver: (name) => isReceiver(around, stores, parts.endpoints, name),
+        onEntry: (listener) => parts.rooms.onEntry(listener),
+        version: fabricVersion,
+      }),
+    })
     await recordLifecycle(around, stores, parts.rooms, 'started')
     // Behind the listener, so that it stands behind every exchange that the listener let end.
     closers.splice(
@@ -148,6 +158,21 @@ export async function openFabric(around: Surroundings): Promise<Fabric> {
 const storesCloseMs = 15_000
 
 type Parts = ReturnType<typeof composeParts>
+
+function isReceiver(
+  { config }: Surroundings,
+  { identity, channelAuthority }: Stores,
+  endpoints: EndpointRegistry,
+  name: string,
+): boolean {
+  return (
+    name === 'fabric' ||
+    Object.hasOwn(config.agents, name) ||
+    identity.directory.find(name) !== null ||
+    channelAuthority.find(name) !== null ||
+    endpoints.find(name) !== null
+  )
+}
 
 function composeParts(around: Surroundings, stores: Stores, origin: () => string) {
   const { config, clock } = around

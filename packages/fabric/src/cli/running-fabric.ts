@@ -12,6 +12,8 @@ import { type Config, parseConfig } from '../config/config.ts'
 import { readConfigText } from '../config/read.ts'
 import { type ClosingFault, closeInOrder } from '../lib/closing.ts'
 import { giveBackGarbage } from '../lib/heap.ts'
+import type { Log } from '../observe/log.ts'
+import type { Readiness } from '../observe/readiness.ts'
 import type { CliContext, CommonOptions } from './context.ts'
 import {
   DATA_FILES,
@@ -23,6 +25,7 @@ import {
 import { clientOf, type FabricClient } from './fabric-client.ts'
 import { Failure, toFailure } from './failure.ts'
 import { brokenFailure, machineFailure } from './machine-fault.ts'
+import { type ObserveAddress, type Observing, openObserving } from './observing.ts'
 
 export interface StartOptions extends CommonOptions {
   readonly port?: number
@@ -36,6 +39,9 @@ export interface StartedFabric {
   readonly rootFile: string
   /** What auditors compare before they rely on the trust file. */
   readonly trustFingerprint: string
+  /** Where probes and metrics are; null where there is no listener for them. */
+  readonly observeUrl: string | null
+  readonly readiness: Readiness
   readonly operator: FabricClient
   /**
    * Stops accepting, lets what is under way end for `graceMs`, and leaves the folder ready for the
@@ -45,13 +51,10 @@ export interface StartedFabric {
 }
 
 export interface FabricEvents {
-  readonly log: FabricLog
+  readonly log: Log
   /** The fabric can no longer keep a promise, and its process has to end. */
   onFatal(failure: Failure): void
 }
-
-/** Hears one event a line: what the fabric tells its operator while it runs. */
-export type FabricLog = (event: string, facts: Readonly<Record<string, string | number>>) => void
 
 /** What is under way when a fabric is stopped has this long to end. */
 export const graceMs = 10_000
@@ -71,12 +74,39 @@ export interface StartOnce {
 export async function startFabric(
   context: CliContext,
   config: Config,
-  { log, onFatal }: FabricEvents,
-  { acceptClock }: StartOnce = {},
+  events: FabricEvents,
+  once: StartOnce = {},
 ): Promise<StartedFabric> {
   const { dataDir } = config
   await refuseSecond(dataDir)
   await mkdir(dataDir, { recursive: true, mode: 0o700 })
+  const observing = await openObserving(context, addressOf(config))
+  const { log } = events
+  if (observing.elsewhere) {
+    log('the usual port for probes is taken by another process', { url: observing.url ?? '' })
+  }
+  try {
+    return await startObserved(context, config, { ...events, ...once, observing })
+  } catch (error) {
+    await observing.close()
+    throw error
+  }
+}
+
+function addressOf({ observe }: Config): ObserveAddress | null {
+  return observe.enabled ? { ...observe, port: observe.port ?? null } : null
+}
+
+interface ObservedStart extends FabricEvents, StartOnce {
+  readonly observing: Observing
+}
+
+async function startObserved(
+  context: CliContext,
+  config: Config,
+  { log, onFatal, acceptClock, observing }: ObservedStart,
+): Promise<StartedFabric> {
+  const { dataDir } = config
   const { openFabric } = await import('../compose.ts')
   const { clock, random } = context
   const opening = openFabric({
@@ -84,7 +114,8 @@ export async function startFabric(
     clock,
     random,
     ...(acceptClock === undefined ? {} : { acceptClock }),
-    log: (event, facts = {}) => log(event, facts),
+    observe: observing,
+    log,
     onFatal: (reason, cause) => onFatal(brokenFailure({ what: reason, dataDir }, cause)),
   })
   const fabric = await opening.catch((error: unknown) => Promise.reject(notStarted(error, dataDir)))
@@ -98,6 +129,7 @@ export async function startFabric(
     )
     await giveBackGarbage()
     // Last: whoever finds the file finds a fabric that answers, and an operator to ask it as.
+    observing.readiness.enter('serving')
     await stateRunning(dataDir, { origin: fabric.origin, pid: process.pid })
     const operator = clientOf(identity, fabric.origin, dataDir)
     return {
@@ -105,13 +137,18 @@ export async function startFabric(
       dataDir,
       rootFile,
       trustFingerprint: await trustFingerprint(trust),
+      observeUrl: observing.url,
       operator,
+      readiness: observing.readiness,
       async close(forMs) {
+        observing.readiness.enter('stopping')
         const faults = await closeInOrder([
           { name: DATA_FILES.running, close: () => unstateRunning(dataDir, process.pid) },
           { name: 'the operator', close: () => identity.close() },
         ])
-        return [...faults, ...(await fabric.close(forMs))]
+        const closed = await fabric.close(forMs)
+        const last = await closeInOrder([{ name: 'probes', close: () => observing.close() }])
+        return [...faults, ...closed, ...last]
       },
     }
   } catch (error) {

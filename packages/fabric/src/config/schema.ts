@@ -104,6 +104,42 @@ const limits = z
   })
   .prefault({})
 
+const observe = z
+  .strictObject({
+    enabled: z
+      .boolean()
+      .default(true)
+      .describe('Whether there is a listener for probes and metrics.'),
+    host: z
+      .string()
+      .min(1)
+      .default('127.0.0.1')
+      .describe(
+        'Where it listens, over plain HTTP: it shows how the process is and takes nothing.',
+      ),
+    port: z
+      .int()
+      .min(0)
+      .max(65_535)
+      .optional()
+      .describe('Default: 9464, or a free one where that is taken; 0 takes a free one.'),
+    names: z
+      .array(z.string().min(1))
+      .default([])
+      .describe('Names by which monitoring systems call it; addresses and `localhost` need none.'),
+  })
+  .prefault({})
+
+const log = z
+  .strictObject({
+    level: z.enum(['error', 'warn', 'info']).default('info').describe('The least that is logged.'),
+    format: z
+      .enum(['text', 'json'])
+      .default('text')
+      .describe('One event a line on stderr: for people, or as JSON.'),
+  })
+  .prefault({})
+
 /** `countersign.yaml`. Unknown keys are refused; leaving everything out gives a safe local fabric. */
 export const configSchema = z.strictObject({
   trustDomain: z
@@ -115,6 +151,8 @@ export const configSchema = z.strictObject({
   listen,
   masterKey,
   limits,
+  observe,
+  log,
   ledger: z
     .strictObject({
       headDir: z

@@ -1,20 +1,7 @@
-import { stat, statfs } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 
-export interface DiskWatchOptions {
-  readonly dataDir: string
-  /** Less than this is worth a warning; well above the space below which the ledger refuses. */
-  readonly warnBytes: number
-  readonly everyMs?: number
-  onLow(freeBytes: number): void
-  onEnough(freeBytes: number): void
-  /** What is written from now on goes into files that no later start finds. */
-  onGone(cause: Error): void
-}
-
 export interface DiskWatch {
-  /** As last measured. */
-  readonly freeBytes: number
   close(): void
 }
 
@@ -27,31 +14,20 @@ const everyMsDefault = 2_000
  * Looks at the data folder while the fabric runs. An open file can be written long after its name is
  * gone: entries would be acknowledged that nobody can read again.
  */
-export async function watchDisk(options: DiskWatchOptions): Promise<DiskWatch> {
-  const { dataDir, warnBytes } = options
-  const before = await identitiesOf(dataDir)
-  let freeBytes = await measure(dataDir)
-  let low = false
-  const judge = (): void => {
-    if (freeBytes < warnBytes === low) return
-    low = !low
-    if (low) options.onLow(freeBytes)
-    else options.onEnough(freeBytes)
-  }
-  const look = async (): Promise<void> => {
-    const now = await identitiesOf(dataDir)
-    const gone = watched.find((_, at) => before[at] !== null && before[at] !== now[at])
-    if (gone !== undefined) {
-      clearInterval(timer)
-      const path = join(dataDir, gone)
-      options.onGone(new Error(`${path} of the data folder was removed or replaced`))
-      return
-    }
-    freeBytes = await measure(dataDir)
-    judge()
-  }
-  judge()
+export function watchDisk(
+  dataDir: string,
+  onGone: (cause: Error) => void,
+  everyMs: number = everyMsDefault,
+): DiskWatch {
+  const before = identitiesOf(dataDir)
   let looking = false
+  const look = async (): Promise<void> => {
+    const [first, now] = await Promise.all([before, identitiesOf(dataDir)])
+    const gone = watched.find((_, at) => first[at] !== null && first[at] !== now[at])
+    if (gone === undefined) return
+    clearInterval(timer)
+    onGone(new Error(`${join(dataDir, gone)} of the data folder was removed or replaced`))
+  }
   const timer = setInterval(() => {
     // A disk that hangs must not gather looks.
     if (looking) return
@@ -59,14 +35,9 @@ export async function watchDisk(options: DiskWatchOptions): Promise<DiskWatch> {
     void look().finally(() => {
       looking = false
     })
-  }, options.everyMs ?? everyMsDefault)
+  }, everyMs)
   timer.unref()
-  return {
-    get freeBytes() {
-      return freeBytes
-    },
-    close: () => clearInterval(timer),
-  }
+  return { close: () => clearInterval(timer) }
 }
 
 async function identitiesOf(dataDir: string): Promise<readonly (string | null)[]> {
@@ -76,9 +47,4 @@ async function identitiesOf(dataDir: string): Promise<readonly (string | null)[]
       return found === null ? null : `${found.dev}:${found.ino}`
     }),
   )
-}
-
-async function measure(dataDir: string): Promise<number> {
-  const found = await statfs(dataDir).catch(() => null)
-  return found === null ? 0 : found.bavail * found.bsize
 }

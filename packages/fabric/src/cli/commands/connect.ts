@@ -8,10 +8,10 @@ import { openEnding } from '../ending.ts'
 import { withFabric } from '../fabric-client.ts'
 import { Failure } from '../failure.ts'
 import { untilAborted } from '../interruption.ts'
+import { logFormatOption, logOf } from '../logging.ts'
+import { openObserving } from '../observing.ts'
 import { parseAssignableName, parseHostPort, parseHttpUrl } from '../option-values.ts'
-import { legible } from '../output/display-width.ts'
 import type { Output } from '../output/output.ts'
-import { formatTime } from '../output/quantities.ts'
 import { graceMs } from '../running-fabric.ts'
 
 interface Address {
@@ -27,6 +27,8 @@ interface ConnectOptions extends CommonOptions {
   readonly meshListen: Address
   readonly advertise?: string
   readonly join?: string
+  readonly observe: Address | false
+  readonly logFormat: 'text' | 'json'
 }
 
 export function addConnectCommand(program: Command, context: CliContext): void {
@@ -44,7 +46,10 @@ export function addConnectCommand(program: Command, context: CliContext): void {
       .addOption(addressOption('--listen <host:port>', 'where the agent calls others'))
       .addOption(addressOption('--mesh-listen <host:port>', 'where others call the agent'))
       .option('--advertise <url>', 'how others reach --mesh-listen, when by another address')
-      .option('--join <string>', 'from `countersign agent enroll`; needed the first time'),
+      .option('--join <string>', 'from `countersign agent enroll`; needed the first time')
+      .addOption(addressOption('--observe <host:port>', 'where probes and metrics are'))
+      .option('--no-observe', 'without a listener for probes and metrics')
+      .addOption(logFormatOption('text')),
   ).action((options: ConnectOptions) => runConnector(context, options))
 }
 
@@ -62,6 +67,8 @@ async function runConnector(context: CliContext, options: ConnectOptions): Promi
     throw error
   })
   const ending = openEnding(context)
+  const address = options.observe === false ? null : { ...options.observe, names: [] }
+  const observing = await openObserving(context, address)
   try {
     const { openConnector } = await import('../../compose-connector.ts')
     const connector = await openConnector({
@@ -76,17 +83,19 @@ async function runConnector(context: CliContext, options: ConnectOptions): Promi
       meshListen: { ...options.meshListen, advertise: options.advertise ?? null },
       clock,
       random,
-      log: (event, facts = {}) => {
-        const pairs = Object.entries(facts).map(([name, value]) => `${name}=${value}`)
-        output.note(legible([formatTime(clock.now()), event, ...pairs].join(' ')))
-      },
+      observe: observing,
+      log: logOf(context, { level: 'info', format: options.logFormat }),
     }).finally(() => progress.stop())
     ending.acceptSignals(graceMs, () => output.note('\nStopping; once more to stop at once.'))
-    showConnected({ ...connector, name: identity.name, spiffeId: identity.spiffeId }, output)
+    observing.readiness.enter('serving')
+    const { name, spiffeId } = identity
+    showConnected({ ...connector, name, spiffeId, observeUrl: observing.url }, output)
     await untilAborted(ending.signal)
+    observing.readiness.enter('stopping')
     const faults = await connector.close(ending.isFatal ? 0 : graceMs)
     if (faults.length > 0) context.end('cut')
   } finally {
+    await observing.close()
     identity.close()
     ending.finish()
   }
@@ -151,11 +160,13 @@ interface Connected {
   readonly spiffeId: string
   readonly loopbackUrl: string
   readonly meshUrl: string | null
+  readonly observeUrl: string | null
 }
 
 function showConnected(connected: Connected, output: Output): void {
-  const { name, spiffeId, loopbackUrl, meshUrl } = connected
-  output.line({ event: 'ready', name, spiffeId, loopbackUrl, meshUrl }, () => {
+  const { name, spiffeId, loopbackUrl, meshUrl, observeUrl } = connected
+  const ready = { event: 'ready', name, spiffeId, loopbackUrl, meshUrl, observeUrl }
+  output.line(ready, () => {
     const { paint, facts } = output.terminal
     return [
       `${paint('bold', `${name} is connected.`)}\n`,
@@ -163,6 +174,7 @@ function showConnected(connected: Connected, output: Output): void {
         ['identity', spiffeId],
         ['it calls others at', { text: `${loopbackUrl}/<name>/`, style: 'cyan' }],
         ['others reach it at', meshUrl ?? '(it exposes nothing)'],
+        ['probes', observeUrl ?? '(off)'],
       ]),
       '\nStop with Ctrl-C.',
     ].join('\n')

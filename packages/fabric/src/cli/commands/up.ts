@@ -6,13 +6,11 @@ import { addCommonOptions, type CliContext, outputOf } from '../context.ts'
 import { DATA_FILES, replaceFile } from '../data-folder.ts'
 import { openEnding } from '../ending.ts'
 import { untilAborted } from '../interruption.ts'
+import { logFormatOption, logOf } from '../logging.ts'
 import { parsePort, parseTime } from '../option-values.ts'
-import { legible } from '../output/display-width.ts'
 import type { Output } from '../output/output.ts'
-import { formatTime } from '../output/quantities.ts'
 import {
   configOf,
-  type FabricLog,
   graceMs,
   type StartedFabric,
   type StartOptions,
@@ -24,6 +22,7 @@ interface UpOptions extends StartOptions {
   readonly acceptClock?: number
   readonly demo?: boolean
   readonly exitAfterDemo?: boolean
+  readonly logFormat?: 'text' | 'json'
 }
 
 export function addUpCommand(program: Command, context: CliContext): void {
@@ -38,14 +37,17 @@ export function addUpCommand(program: Command, context: CliContext): void {
         parseTime,
       )
       .option('--demo', 'the first time in a data folder, tell the demo story as well')
-      .option('--exit-after-demo', 'stop when the story has been told'),
+      .option('--exit-after-demo', 'stop when the story has been told')
+      .addOption(logFormatOption()),
   ).action((options: UpOptions) => up(context, options))
 }
 
 async function up(context: CliContext, options: UpOptions): Promise<void> {
   const output = outputOf(context, options)
-  const config = configOf(context, options)
-  const { acceptClock } = options
+  const { acceptClock, logFormat } = options
+  const asked = configOf(context, options)
+  const config =
+    logFormat === undefined ? asked : { ...asked, log: { ...asked.log, format: logFormat } }
   await runFabric(context, { config, output, acceptClock }, async (fabric) => {
     showReady(fabric, output)
     if (options.demo !== true && options.exitAfterDemo !== true) return true
@@ -70,7 +72,7 @@ export async function runFabric(
 ): Promise<void> {
   const progress = output.progress('Starting the fabric')
   const ending = openEnding(context)
-  const events = { log: logTo(context, output), onFatal: ending.fatal }
+  const events = { log: logOf(context, config.log), onFatal: ending.fatal }
   try {
     const starting = startFabric(context, config, events, { acceptClock })
     const fabric = await starting.finally(() => progress.stop())
@@ -88,22 +90,10 @@ export async function runFabric(
   }
 }
 
-function logTo({ clock }: CliContext, output: Output): FabricLog {
-  return (event, facts) => {
-    const at = clock.now()
-    const { paint } = output.terminal
-    if (output.json) {
-      output.line({ event: 'log', at, says: event, ...facts }, () => '')
-      return
-    }
-    const pairs = Object.entries(facts).map(([name, value]) => `${name}=${legible(String(value))}`)
-    output.note(paint('dim', [formatTime(at), legible(event), ...pairs].join(' ')))
-  }
-}
-
 function showReady(fabric: StartedFabric, output: Output): void {
-  const { origin, dataDir, rootFile, trustFingerprint } = fabric
-  const ready = { event: 'ready', origin, pid: process.pid, dataDir, rootFile, trustFingerprint }
+  const { origin, dataDir, rootFile, trustFingerprint, observeUrl } = fabric
+  const places = { origin, pid: process.pid, dataDir, rootFile, trustFingerprint, observeUrl }
+  const ready = { event: 'ready', ...places }
   output.line(ready, () => {
     const { paint, facts } = output.terminal
     const here = (path: string): string => {
@@ -121,6 +111,7 @@ function showReady(fabric: StartedFabric, output: Output): void {
       facts([
         ['gateway', { text: origin, style: 'cyan' }],
         ['console', { text: `${origin}/console`, style: 'cyan' }],
+        ['probes', observeUrl ?? '(off)'],
         ['data', here(dataDir)],
         ['root', here(rootFile)],
         ['trust', trustFingerprint],

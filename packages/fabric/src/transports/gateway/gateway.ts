@@ -61,8 +61,17 @@ export interface GatewayOptions extends UnreadOptions {
   origin(): string
 }
 
+/** How much of its budgets a listener uses. */
+export interface GatewayLoad {
+  readonly connections: number
+  readonly connectionsMax: number
+  readonly bodyBytes: number
+  readonly bodyBytesMax: number
+}
+
 export interface Gateway {
   readonly port: number
+  load(): GatewayLoad
   rotate(tls: TlsOptions): void
   /** Response bytes that callers have not taken yet, as sampled twice a second. */
   unsentBytes(): number
@@ -99,6 +108,12 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   const address = server.address()
   return {
     port: typeof address === 'object' && address !== null ? address.port : options.port,
+    load: () => ({
+      connections: sockets.size,
+      connectionsMax: options.connectionsMax,
+      bodyBytes: budgets.bodies.totalBytes + budgets.publicBodies.totalBytes,
+      bodyBytesMax: options.requestMemoryBytesMax + publicTotalBytesMax,
+    }),
     rotate: (tls) => rotateServer(server, tls),
     unsentBytes: () => connections.unsentBytes,
     close: (graceMs) => connections.close(graceMs),

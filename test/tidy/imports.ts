@@ -56,6 +56,7 @@ const KNOWS_ALL = new Set([
   'compose-policies',
   'compose-policy-check',
   'compose-rooms',
+  'compose-routes',
   'compose-stores',
   'index',
 ])

@@ -32,7 +32,7 @@ export async function connectionsMax({ config, log }: Surroundings): Promise<num
 
 export interface ObservedParts {
   readonly stores: Stores
-  readonly load: () => GatewayLoad
+  readonly load: () => Promise<GatewayLoad>
   /** Whether an agent or channel of that name exists. */
   isReceiver(name: string): boolean
   onEntry(listener: (entry: OpenedEntry) => void): () => void
@@ -58,7 +58,7 @@ export function observeFabric(around: Surroundings, parts: ObservedParts): () =>
   showReadiness(observe)
   showLedger(observe, parts.stores, clock)
   showListener(metrics, parts.load)
-  showChannels(metrics, parts.stores)
+  showChannels(metrics, parts.stores, clock)
   showCertificates(around, observe, parts.stores)
   return stop
 }
@@ -85,12 +85,21 @@ function showLedger({ metrics, readiness }: Observations, { ledger }: Stores, cl
   gauge('free_bytes', 'Free on the fullest disk of the ledger.', () => ledger.state.space.freeBytes)
   gauge('free_bytes_min', 'Below it no entry is taken.', () => ledger.state.space.refuseBytes)
   readiness.add({
-    name: 'ledger',
+    name: 'commits',
+    isVital: true,
     fault() {
-      const { space, queueDepth, size } = ledger.state
+      const { queueDepth, size } = ledger.state
       const now = clock.monotonic()
       if (queueDepth === 0 || size !== reached.size) reached = { size, at: now }
-      if (now - reached.at > commitMsMax) return `${queueDepth} entries wait, and none is committed`
+      return now - reached.at > commitMsMax
+        ? `${queueDepth} entries wait, and none is committed`
+        : null
+    },
+  })
+  readiness.add({
+    name: 'ledger',
+    fault() {
+      const { space } = ledger.state
       if (space.state !== 'full') return null
       const free = space.freeBytes === null ? 'an unknown number of' : String(space.freeBytes)
       return `${free} bytes are free on its disk; below ${space.refuseBytes} no entry is taken`
@@ -102,23 +111,28 @@ function inSeconds(ms: number | null): number | null {
   return ms === null ? null : ms / 1000
 }
 
-function showListener(metrics: Metrics, load: () => GatewayLoad): void {
-  const gauge = (name: string, help: string, read: () => number): void =>
-    metrics.gauge({ name: `countersign_${name}`, help }, read)
-  gauge('connections', 'Open connections of the gateway.', () => load().connections)
-  gauge('connections_max', 'Connections beyond it are closed.', () => load().connectionsMax)
-  gauge('request_memory_bytes', 'Request bodies that are held.', () => load().bodyBytes)
-  gauge('request_memory_bytes_max', 'The budget for request bodies.', () => load().bodyBytesMax)
+function showListener(metrics: Metrics, load: ObservedParts['load']): void {
+  let now: GatewayLoad | null = null
+  metrics.before(async () => {
+    now = await load()
+  })
+  const gauge = (name: string, help: string, member: keyof GatewayLoad): void =>
+    metrics.gauge({ name: `countersign_${name}`, help }, () => now?.[member] ?? null)
+  gauge('connections', 'Open connections of the gateway.', 'connections')
+  gauge('connections_max', 'Connections beyond it are closed.', 'connectionsMax')
+  gauge('request_memory_bytes', 'Request bodies that are held.', 'bodyBytes')
+  gauge('request_memory_bytes_max', 'The budget for request bodies.', 'bodyBytesMax')
+  gauge('response_memory_bytes', 'Response bytes that callers have not taken.', 'unsentBytes')
 }
 
 /** The store counts its rows for this, so it is asked now and then only. */
 const channelStatsEveryMs = 10_000
 
-function showChannels(metrics: Metrics, { channelStore }: Stores): void {
+function showChannels(metrics: Metrics, { channelStore }: Stores, clock: Clock): void {
   let asked = Number.NEGATIVE_INFINITY
   let totals = { channels: 0, messages: 0, bytes: 0, dead: 0 }
   metrics.before(async () => {
-    const now = performance.now()
+    const now = clock.monotonic()
     if (now - asked < channelStatsEveryMs) return
     asked = now
     const stats = await channelStore.stats().catch(() => [])

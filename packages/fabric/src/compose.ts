@@ -6,7 +6,7 @@ import { memoryStrangerLimits } from './adapters/rate-limiter/rate-limits.ts'
 import { undiciUpstream } from './adapters/undici/upstream.ts'
 import { createAdministration } from './admin/administration.ts'
 import type { InviteOrder } from './admin/ports.ts'
-import { composeAdminRooms, routePrefix } from './compose-admin.ts'
+import { composeAdminRooms } from './compose-admin.ts'
 import { composeBodies } from './compose-bodies.ts'
 import {
   composeDetection,
@@ -17,6 +17,7 @@ import { composeMeshState } from './compose-mesh.ts'
 import { connectionsMax, observeFabric, openDiskWatch } from './compose-observe.ts'
 import { installDefaultPolicies } from './compose-policies.ts'
 import { composeRooms, type EntryFeed } from './compose-rooms.ts'
+import { configureRoutes, isReceiver, restoreRoutes } from './compose-routes.ts'
 import {
   dangerouslyReplaceRooms,
   openStores,
@@ -48,10 +49,7 @@ import { refuseAsked, type UnreadOptions } from './transports/gateway/unread.ts'
 import { problemReply, type Surface } from './transports/gateway/visit.ts'
 import { Authorities } from './transports/http/authorities.ts'
 import { createBalancer } from './transports/http/balancer.ts'
-import {
-  createEndpointRegistry,
-  type EndpointRegistry,
-} from './transports/http/endpoint-registry.ts'
+import { createEndpointRegistry } from './transports/http/endpoint-registry.ts'
 import { createMcpSessions } from './transports/http/mcp-sessions.ts'
 
 export type { Surroundings } from './compose-stores.ts'
@@ -120,7 +118,7 @@ export async function openFabric(around: Surroundings): Promise<Fabric> {
       close: observeFabric(around, {
         stores,
         load: gateway.load,
-        isReceiver: (name) => isReceiver(around, stores, parts.endpoints, name),
+        isReceiver: (name) => isReceiver(around, { stores, endpoints: parts.endpoints }, name),
         onEntry: (listener) => parts.rooms.onEntry(listener),
         version: fabricVersion,
       }),
@@ -158,21 +156,6 @@ export async function openFabric(around: Surroundings): Promise<Fabric> {
 const storesCloseMs = 15_000
 
 type Parts = ReturnType<typeof composeParts>
-
-function isReceiver(
-  { config }: Surroundings,
-  { identity, channelAuthority }: Stores,
-  endpoints: EndpointRegistry,
-  name: string,
-): boolean {
-  return (
-    name === 'fabric' ||
-    Object.hasOwn(config.agents, name) ||
-    identity.directory.find(name) !== null ||
-    channelAuthority.find(name) !== null ||
-    endpoints.find(name) !== null
-  )
-}
 
 function composeParts(around: Surroundings, stores: Stores, origin: () => string) {
   const { config, clock } = around
@@ -402,23 +385,6 @@ async function recordLifecycle(
   const at = clock.now()
   const facts = { event, version: fabricVersion, 'policy.version': policy.current.version }
   await rooms.append({ kind: 'lifecycle', exchange: createId('dec', at, random(10)), at, facts })
-}
-
-function configureRoutes({ config }: Surroundings, endpoints: EndpointRegistry): void {
-  for (const [name, { upstream, protocol }] of Object.entries(config.agents)) {
-    endpoints.configure(name, { name, protocol, endpoints: [{ url: upstream, spiffeId: null }] })
-  }
-}
-
-/** Routes that an operator made on the running fabric; the configuration file wins over them. */
-async function restoreRoutes({ state }: Stores, endpoints: EndpointRegistry): Promise<void> {
-  for (const { key, value } of await state.load('settings')) {
-    if (!key.startsWith(routePrefix)) continue
-    const name = key.slice(routePrefix.length)
-    if (endpoints.configured().some((route) => route.name === name)) continue
-    const { upstream, protocol } = JSON.parse(value) as { upstream: string; protocol: 'auto' }
-    endpoints.configure(name, { name, protocol, endpoints: [{ url: upstream, spiffeId: null }] })
-  }
 }
 
 function trustDocument({ identity, keys, ledger }: Stores): string {

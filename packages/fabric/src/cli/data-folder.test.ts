@@ -17,6 +17,7 @@ const environment: Environment = {
   masterKey: null,
   colours: false,
   userConfigDir: '/nowhere',
+  supervisor: { notifySocket: null, watchdogMs: null },
 }
 /** Larger than any process id of Linux (2^22) or macOS. */
 const pidOfNobody = 99_999_999

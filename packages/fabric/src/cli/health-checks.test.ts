@@ -12,6 +12,7 @@ const environment = {
   masterKey: null,
   colours: false,
   userConfigDir: '',
+  supervisor: { notifySocket: null, watchdogMs: null },
 }
 
 let dir = ''

@@ -1,7 +1,9 @@
 import { type ObserveListener, openObserveListener } from '../observe/listener.ts'
+import type { Log } from '../observe/log.ts'
 import { Metrics } from '../observe/metrics.ts'
 import { observeProcess } from '../observe/process-metrics.ts'
 import { Readiness } from '../observe/readiness.ts'
+import { openSupervisor, type Supervisor } from '../observe/supervisor.ts'
 import type { CliContext } from './context.ts'
 import { Failure } from './failure.ts'
 
@@ -20,6 +22,8 @@ export interface Observing {
   readonly url: string | null
   /** Where another process had the usual port. */
   readonly elsewhere: boolean
+  /** Whoever started the process, where that is systemd. */
+  readonly supervisor: Supervisor
   close(): Promise<void>
 }
 
@@ -27,20 +31,31 @@ export interface Observing {
 const usualPort = 9464
 
 export async function openObserving(
-  { clock }: Pick<CliContext, 'clock'>,
+  { clock, environment }: Pick<CliContext, 'clock' | 'environment'>,
   address: ObserveAddress | null,
+  log: Log,
 ): Promise<Observing> {
   const metrics = new Metrics()
   const readiness = new Readiness()
-  if (address === null)
-    return { metrics, readiness, url: null, elsewhere: false, close: async () => undefined }
+  const supervisor = openSupervisor({
+    environment: environment.supervisor,
+    isAlive: () => readiness.isAlive(),
+    onFault: (cause) => log('systemd cannot be told', { error: cause.message }),
+  })
+  if (address === null) {
+    const close = async (): Promise<void> => supervisor.close()
+    return { metrics, readiness, supervisor, url: null, elsewhere: false, close }
+  }
   const measured = observeProcess(metrics, clock.now())
   const { host, names } = address
   const port = address.port ?? usualPort
   const anyPort = address.port === null
   let listener: ObserveListener
   try {
-    listener = await openObserveListener({ host, port, anyPort, names, readiness, metrics })
+    listener = await openObserveListener({
+      ...{ host, port, anyPort, names, readiness, metrics },
+      monotonic: () => clock.monotonic(),
+    })
   } catch (error) {
     measured.close()
     const cause = error instanceof Error ? error.message : String(error)
@@ -50,9 +65,11 @@ export async function openObserving(
   return {
     metrics,
     readiness,
+    supervisor,
     url: listener.url,
     elsewhere: !listener.asAsked,
     async close() {
+      supervisor.close()
       measured.close()
       await listener.close()
     },

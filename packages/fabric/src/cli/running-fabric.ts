@@ -58,6 +58,8 @@ export interface FabricEvents {
 
 /** What is under way when a fabric is stopped has this long to end. */
 export const graceMs = 10_000
+/** How long a stop may take, with everything that is closed after the grace. */
+export const stopMsMax = 20_000
 
 export function configOf({ environment }: CliContext, options: StartOptions): Config {
   const file = readConfigText(environment, options.config ?? null)
@@ -80,8 +82,8 @@ export async function startFabric(
   const { dataDir } = config
   await refuseSecond(dataDir)
   await mkdir(dataDir, { recursive: true, mode: 0o700 })
-  const observing = await openObserving(context, addressOf(config))
   const { log } = events
+  const observing = await openObserving(context, addressOf(config), log)
   if (observing.elsewhere) {
     log('the usual port for probes is taken by another process', { url: observing.url ?? '' })
   }
@@ -131,6 +133,7 @@ async function startObserved(
     // Last: whoever finds the file finds a fabric that answers, and an operator to ask it as.
     observing.readiness.enter('serving')
     await stateRunning(dataDir, { origin: fabric.origin, pid: process.pid })
+    observing.supervisor.ready()
     const operator = clientOf(identity, fabric.origin, dataDir)
     return {
       origin: fabric.origin,
@@ -142,6 +145,7 @@ async function startObserved(
       readiness: observing.readiness,
       async close(forMs) {
         observing.readiness.enter('stopping')
+        observing.supervisor.stopping(stopMsMax)
         const faults = await closeInOrder([
           { name: DATA_FILES.running, close: () => unstateRunning(dataDir, process.pid) },
           { name: 'the operator', close: () => identity.close() },

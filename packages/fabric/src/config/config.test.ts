@@ -7,6 +7,7 @@ const environment = {
   dataDir: null,
   masterKey: null,
   userConfigDir: '/etc/of-the-user',
+  supervisor: { notifySocket: null, watchdogMs: null },
   colours: false,
 }
 

@@ -14,6 +14,14 @@ export interface Environment {
   readonly colours: boolean
   /** Where a user's own configuration lives (XDG_CONFIG_HOME, or ~/.config). */
   readonly userConfigDir: string
+  /** NOTIFY_SOCKET and WATCHDOG_USEC, by which systemd is told how the process is. */
+  readonly supervisor: SupervisorEnvironment
+}
+
+export interface SupervisorEnvironment {
+  readonly notifySocket: string | null
+  /** How long systemd waits for a sign of life, in milliseconds. */
+  readonly watchdogMs: number | null
 }
 
 export function readEnvironment(): Environment {
@@ -27,7 +35,17 @@ export function readEnvironment(): Environment {
     masterKey,
     colours: env['NO_COLOR'] === undefined && env['TERM'] !== 'dumb',
     userConfigDir: env['XDG_CONFIG_HOME'] ?? resolve(homedir(), '.config'),
+    supervisor: readSupervisor(env),
   }
+}
+
+/** As sd_watchdog_enabled(3) reads it: a watchdog may be meant for another process. */
+function readSupervisor(env: NodeJS.ProcessEnv): SupervisorEnvironment {
+  const { NOTIFY_SOCKET: notifySocket, WATCHDOG_USEC: microseconds, WATCHDOG_PID: pid } = env
+  const isOurs = pid === undefined || pid === String(process.pid)
+  const isNumber = microseconds !== undefined && /^\d{1,15}$/.test(microseconds)
+  const watchdogMs = isOurs && isNumber ? Number(microseconds) / 1000 : 0
+  return { notifySocket: notifySocket ?? null, watchdogMs: watchdogMs > 0 ? watchdogMs : null }
 }
 
 /** The text of the configuration file, or null where none was named and none stands here. */

@@ -16,7 +16,15 @@ async function listening(port = 0, anyPort = false) {
   metrics.gauge({ name: 'one', help: 'Always one.' }, () => 1)
   const readiness = new Readiness()
   const names = ['metrics.acme.example']
-  const options = { host: '127.0.0.1', port, anyPort, names, readiness, metrics }
+  const options = {
+    host: '127.0.0.1',
+    port,
+    anyPort,
+    names,
+    readiness,
+    metrics,
+    monotonic: () => 0,
+  }
   const listener = await openObserveListener(options)
   open.push(listener)
   return { listener, readiness, url: listener.url }

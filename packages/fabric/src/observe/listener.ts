@@ -12,6 +12,7 @@ export interface ObserveListenerOptions {
   readonly names: readonly string[]
   readonly readiness: Readiness
   readonly metrics: Metrics
+  monotonic(): number
 }
 
 export interface ObserveListener {
@@ -40,7 +41,7 @@ const prometheusType = 'text/plain; version=0.0.4; charset=utf-8'
 export async function openObserveListener(
   options: ObserveListenerOptions,
 ): Promise<ObserveListener> {
-  const text = metricsText(options.metrics)
+  const text = metricsText(options)
   const server = createServer({
     maxHeaderSize: headBytesMax,
     headersTimeout: timeoutMs,
@@ -115,7 +116,7 @@ const plain = (status: number, body: string): Reply => ({
 async function answer(request: IncomingMessage, { options, text }: Asked): Promise<Reply> {
   if (request.method !== 'GET' && request.method !== 'HEAD') return plain(405, 'GET or HEAD\n')
   if (!isKnownHost(request.headers.host ?? '', options)) return plain(421, 'unknown Host\n')
-  const [path] = (request.url ?? '').split('?', 1)
+  const [path = ''] = (request.url ?? '').split('?', 1)
   switch (path) {
     case '/healthz':
       // The event loop turned; what else there is to know is the business of /readyz.
@@ -162,10 +163,10 @@ function write(request: IncomingMessage, response: ServerResponse, reply: Reply)
 }
 
 /** One text for everyone who asks within a moment. */
-function metricsText(metrics: Metrics): Asked['text'] {
+function metricsText({ metrics, monotonic }: ObserveListenerOptions): Asked['text'] {
   const kept = new Map<string, { readonly until: number; readonly text: Promise<string> }>()
   return (format) => {
-    const now = performance.now()
+    const now = monotonic()
     const known = kept.get(format)
     if (known !== undefined && now < known.until) return known.text
     const text = metrics.format(format)

@@ -74,7 +74,7 @@ export class Metrics {
   histogram(options: FamilyOptions & { readonly buckets: readonly number[] }): Histogram {
     const { buckets } = options
     const series = new Series(options, () => ({
-      counts: new Array<number>(buckets.length + 1).fill(0),
+      counts: Array.from({ length: buckets.length + 1 }, () => 0),
       sum: 0,
     }))
     this.#register(options, 'histogram', () =>

@@ -3,7 +3,7 @@ import { getHeapStatistics } from 'node:v8'
 import type { Metrics } from './metrics.ts'
 import { openFiles, openFilesMax } from './open-files.ts'
 
-const quantiles = [0.5, 0.99] as const
+const percentiles = [50, 99] as const
 const delayResolutionMs = 20
 
 /** What a monitoring system knows of every process, under the names that it knows them by. */
@@ -48,7 +48,7 @@ export function observeProcess(metrics: Metrics, startedAt: number): { close(): 
     {
       name: 'countersign_event_loop_delay_seconds',
       help: 'How late the event loop runs, since the last time it was asked.',
-      labels: ['quantile'],
+      labels: ['statistic'],
     },
     () => delays.map(([label, value]) => ({ labels: [label], value })),
   )
@@ -61,7 +61,7 @@ function delaysOf(
   // Each sample holds the resolution itself, which is not a delay.
   const seconds = (ns: number): number => Math.max(0, ns / 1e9 - delayResolutionMs / 1000)
   const found = [
-    ...quantiles.map((of) => [String(of), seconds(delay.percentile(of * 100))] as const),
+    ...percentiles.map((of) => [`p${of}`, seconds(delay.percentile(of))] as const),
     ['max', seconds(delay.max)] as const,
   ]
   delay.reset()

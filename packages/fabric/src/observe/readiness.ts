@@ -1,6 +1,8 @@
 /** One condition under which a process can do its work. */
 export interface Check {
   readonly name: string
+  /** A new start is the one cure when it does not hold: then no watchdog is fed any more. */
+  readonly isVital?: boolean
   /** Why it does not hold, in one line; null while it holds. Must cost nothing. */
   readonly fault: () => string | null
 }
@@ -25,6 +27,11 @@ export class Readiness {
 
   add(check: Check): void {
     this.#checks.push(check)
+  }
+
+  /** Whether a watchdog is to be fed: a process that cannot recover by itself is not alive. */
+  isAlive(): boolean {
+    return this.#checks.every(({ isVital = false, fault }) => !isVital || fault() === null)
   }
 
   /** Everything that is not ready, by name; empty when callers should come. */

@@ -12,7 +12,7 @@ import { logFormatOption, logOf } from '../logging.ts'
 import { openObserving } from '../observing.ts'
 import { parseAssignableName, parseHostPort, parseHttpUrl } from '../option-values.ts'
 import type { Output } from '../output/output.ts'
-import { graceMs } from '../running-fabric.ts'
+import { graceMs, stopMsMax } from '../running-fabric.ts'
 
 interface Address {
   readonly host: string
@@ -68,7 +68,8 @@ async function runConnector(context: CliContext, options: ConnectOptions): Promi
   })
   const ending = openEnding(context)
   const address = options.observe === false ? null : { ...options.observe, names: [] }
-  const observing = await openObserving(context, address)
+  const log = logOf(context, { level: 'info', format: options.logFormat })
+  const observing = await openObserving(context, address, log)
   try {
     const { openConnector } = await import('../../compose-connector.ts')
     const connector = await openConnector({
@@ -84,14 +85,16 @@ async function runConnector(context: CliContext, options: ConnectOptions): Promi
       clock,
       random,
       observe: observing,
-      log: logOf(context, { level: 'info', format: options.logFormat }),
+      log,
     }).finally(() => progress.stop())
     ending.acceptSignals(graceMs, () => output.note('\nStopping; once more to stop at once.'))
     observing.readiness.enter('serving')
     const { name, spiffeId } = identity
     showConnected({ ...connector, name, spiffeId, observeUrl: observing.url }, output)
+    observing.supervisor.ready()
     await untilAborted(ending.signal)
     observing.readiness.enter('stopping')
+    observing.supervisor.stopping(stopMsMax)
     const faults = await connector.close(ending.isFatal ? 0 : graceMs)
     if (faults.length > 0) context.end('cut')
   } finally {

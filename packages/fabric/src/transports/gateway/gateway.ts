@@ -1,4 +1,5 @@
 import type { TLSSocket, TlsOptions } from 'node:tls'
+import { promisify } from 'node:util'
 import { createId } from '@countersign/protocol'
 import {
   type ConnectionLimits,
@@ -67,11 +68,13 @@ export interface GatewayLoad {
   readonly connectionsMax: number
   readonly bodyBytes: number
   readonly bodyBytesMax: number
+  /** Of responses, as sampled twice a second. */
+  readonly unsentBytes: number
 }
 
 export interface Gateway {
   readonly port: number
-  load(): GatewayLoad
+  load(): Promise<GatewayLoad>
   rotate(tls: TlsOptions): void
   /** Response bytes that callers have not taken yet, as sampled twice a second. */
   unsentBytes(): number
@@ -108,11 +111,12 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   const address = server.address()
   return {
     port: typeof address === 'object' && address !== null ? address.port : options.port,
-    load: () => ({
-      connections: sockets.size,
+    load: async () => ({
+      connections: await promisify(server.getConnections.bind(server))(),
       connectionsMax: options.connectionsMax,
-      bodyBytes: budgets.bodies.totalBytes + budgets.publicBodies.totalBytes,
+      bodyBytes: served.bodies.totalBytes + served.publicBodies.totalBytes,
       bodyBytesMax: options.requestMemoryBytesMax + publicTotalBytesMax,
+      unsentBytes: connections.unsentBytes,
     }),
     rotate: (tls) => rotateServer(server, tls),
     unsentBytes: () => connections.unsentBytes,

@@ -173,12 +173,16 @@ function ruleOf(plain: string): FieldRule | null {
 /** Our own markers. Without nested repetition, hence linear. */
 const MARKERS = /\[[A-Z]{3,10}(?:[: ]\*?[A-Za-z0-9]{0,16})?\]/g
 
+export function withoutMarkers(text: string): string {
+  return text.replaceAll(MARKERS, '')
+}
+
 /**
  * Whether `given` is what the rule is about. What is masked already does not count, so that a second
  * pass changes nothing; templates, references and words that describe are left alone.
  */
 export function isFieldValue(rule: FieldRule, given: string): boolean {
-  const value = given.replaceAll(MARKERS, '')
+  const value = withoutMarkers(given)
   if (value.length < rule.lengthMin) return false
   if (rule.dataClass === 'card') return /^\d{3,4}$/.test(value)
   if (rule.detector === 'field-token' && !/\d/.test(value)) return false

@@ -1,5 +1,11 @@
 import { latin1 } from './ascii.ts'
-import { type FieldRule, findFieldRule, isFieldValue, mayNameSecret } from './field-names.ts'
+import {
+  type FieldRule,
+  findFieldRule,
+  isFieldValue,
+  mayNameSecret,
+  withoutMarkers,
+} from './field-names.ts'
 import { TooManyFindings } from './inspection.ts'
 import { type JsonString, nameOf } from './json-string.ts'
 import { type JsonContainer, type JsonLeaf, JsonWalk } from './json-walk.ts'
@@ -49,13 +55,15 @@ export class PairedNames {
     if (leaf.kind !== 'string' || leaf.to - leaf.from > nameBytesMax) return
     if (!leaf.escaped && !mayNameSecret(this.#bytes, leaf.from, leaf.to)) return
     const { container } = walk
-    // `[CREDENTIAL]` is our own marker for what was there.
-    if (container === null || this.#bytes[leaf.from] === 0x5b) return
+    if (container === null) return
     const isName = container.isObject
       ? container.key !== null && NAMING.has(this.#memberOf(container.key))
       : container.index === 0
     if (!isName) return
-    const rule = findFieldRule(nameOf(this.#bytes, leaf))
+    const name = nameOf(this.#bytes, leaf)
+    // What held something sensitive is not a name, and must not look like one once that is masked.
+    if (withoutMarkers(name) !== name) return
+    const rule = findFieldRule(name)
     if (rule !== null) this.#named.set(container.start, rule)
   }
 

@@ -32,7 +32,7 @@ export const REQUIREMENTS = {
     promise:
       'Credentials are verified from the head before a byte of the body is read, and again once it is whole.',
     on: everywhere,
-    lies: ['body-before-credential', 'revoked-while-arriving'],
+    lies: ['body-before-credential', 'revoked-while-arriving', 'uninvited-body'],
   },
   'authenticate:own-host': {
     promise: 'A request names a host that the listener is known by, or is refused.',

@@ -22,6 +22,10 @@ export interface Unfinished {
   answer(): Promise<Heard | null>
   /** The answer that is there now, without waiting. */
   heard(): Heard | null
+  /** The status of every response so far, informational ones included. */
+  statuses(): readonly number[]
+  /** Resolves with the next bytes, or when the peer hangs up. */
+  news(): Promise<void>
   close(): void
 }
 
@@ -41,7 +45,7 @@ export async function sendHalf(place: Place, half: HalfSent): Promise<Unfinished
   return { ...answers, send: (bytes) => socket.write(bytes), close: () => socket.destroy() }
 }
 
-function listen(socket: Socket): Pick<Unfinished, 'answer' | 'heard'> {
+function listen(socket: Socket): Pick<Unfinished, 'answer' | 'heard' | 'statuses' | 'news'> {
   let bytes = Buffer.alloc(0)
   let closed = false
   const waiting = new Set<() => void>()
@@ -60,6 +64,19 @@ function listen(socket: Socket): Pick<Unfinished, 'answer' | 'heard'> {
   })
   return {
     heard,
+    statuses: () =>
+      [...bytes.toString('latin1').matchAll(/^HTTP\/1\.1 (\d{3}) /gm)].map(([, code]) =>
+        Number(code),
+      ),
+    news: () =>
+      new Promise((resolve) => {
+        const wake = (): void => {
+          waiting.delete(wake)
+          resolve()
+        }
+        waiting.add(wake)
+        if (closed) wake()
+      }),
     answer: () =>
       new Promise((resolve) => {
         const wake = (): void => {

@@ -109,9 +109,10 @@ function parseResponses(
     const [first = '', ...lines] = bytes.subarray(at, end).toString('latin1').split('\r\n')
     const status = Number(first.split(' ')[1])
     const headers = parseFields(lines)
-    const body = isBodiless
-      ? { bytes: Buffer.alloc(0), next: end + 4 }
-      : bodyAt(bytes, end + 4, { headers, ended })
+    const body =
+      isBodiless || status < 200
+        ? { bytes: Buffer.alloc(0), next: end + 4 }
+        : bodyAt(bytes, end + 4, { headers, ended })
     if (body === null) return heard
     at = body.next
     if (status >= 200) heard.push({ status, headers, body: body.bytes })

@@ -73,6 +73,18 @@ export function guardConnections(server: Listener, options: ConnectionOptions): 
   return new GuardedConnections(server, options)
 }
 
+const invitations = new WeakMap<ServedRequest, () => void>()
+
+/**
+ * Answers `Expect: 100-continue` (RFC 9110, section 10.1.1). To be called once the body is wanted: a
+ * request that is refused from its head ends its HTTP/1.1 connection without inviting the body.
+ */
+export function inviteBody(request: ServedRequest): void {
+  const invite = invitations.get(request)
+  invitations.delete(request)
+  invite?.()
+}
+
 class GuardedConnections implements Connections {
   readonly #server: Listener
   readonly #options: ConnectionOptions
@@ -100,6 +112,10 @@ class GuardedConnections implements Connections {
     })
     events.on(isSecure ? 'secureConnection' : 'connection', (socket: Socket) => this.#add(socket))
     events.on('request', (request, response) => this.#dispatch(request, response))
+    events.on('checkContinue', (request: ServedRequest, response: ServedResponse) => {
+      invitations.set(request, () => response.writeContinue())
+      this.#dispatch(request, response)
+    })
     events.on('checkExpectation', (request, response) => this.#dispatch(request, response))
     const timer = setInterval(() => this.#sample(), sampleMs).unref()
     events.on('close', () => clearInterval(timer))

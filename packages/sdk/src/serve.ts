@@ -15,6 +15,7 @@ import {
   endGently,
   guardConnections,
   guardPeers,
+  inviteBody,
   PeerFault,
   type PeerIdentity,
   peerIdentity,
@@ -214,6 +215,7 @@ async function answer(site: Site, raw: IncomingMessage, response: ServerResponse
   const peer = peerOf(raw, site)
   if (peer instanceof ForwardFault) return refuse(response, peer.code, 401)
   let body: Uint8Array
+  inviteBody(raw)
   try {
     body = await readAll(raw, site.bodyBytesMax, 'REQUEST_TOO_LARGE')
   } catch (error) {

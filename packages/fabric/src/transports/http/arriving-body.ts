@@ -1,3 +1,4 @@
+import { inviteBody } from '@countersign/protocol/tls'
 import { overLimit } from '../../lib/limits.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import type { Admission } from './admission.ts'
@@ -96,6 +97,7 @@ export class ArrivingBody {
       request.once('end', () => (this.#broken ? fail() : settle(body.take())))
       request.once('error', fail)
       request.once('close', fail)
+      if (!this.#ended) inviteBody(request)
     })
   }
 }

@@ -214,6 +214,63 @@ describe('the identity of a peer', () => {
   })
 })
 
+describe('a chain that was rejected', () => {
+  /** Its bytes can be read once, so that a second verification would come to another verdict. */
+  function readOnce({ certificateChain }: ReturnType<typeof forge>): readonly Uint8Array[] {
+    const chain = [...certificateChain]
+    const [leaf = new Uint8Array()] = chain
+    let reads = 0
+    return new Proxy(chain, {
+      get: (target, name) =>
+        name === Symbol.iterator
+          ? () => [reads++ === 0 ? leaf : new Uint8Array(1), ...target.slice(1)].values()
+          : (Reflect.get(target, name) as unknown),
+    })
+  }
+
+  test('is not verified again, neither its signatures nor its form', () => {
+    const stranger = forge({ issuer: forge({ isAuthority: true }) })
+    const chain = readOnce(stranger)
+    const bundles = bundlesOf()
+    const first = bundles.identify(chain, forgedAt)
+    expect(codeOf(first)).toBe('CHAIN_UNTRUSTED')
+    expect(bundles.identify(chain, forgedAt + 1000)).toBe(first)
+  })
+
+  test('is accepted once it is valid, and rejected again before that', () => {
+    const later = forgedAt + clockSkewMs + 5000
+    const { certificateChain } = forge({ issuer: intermediate, notBefore: later })
+    const bundles = bundlesOf()
+    const begins = later - clockSkewMs
+    expect(codeOf(bundles.identify(certificateChain, forgedAt))).toBe('CERTIFICATE_NOT_YET_VALID')
+    expect(codeOf(bundles.identify(certificateChain, begins - 1))).toBe('CERTIFICATE_NOT_YET_VALID')
+    expect(codeOf(bundles.identify(certificateChain, begins))).toBe('good')
+    expect(codeOf(bundles.identify(certificateChain, begins - 1))).toBe('CERTIFICATE_NOT_YET_VALID')
+  })
+
+  test('is accepted once its authority is valid', () => {
+    const begins = forgedAt + dayMs / 2
+    const authority = forge({ isAuthority: true, issuer: root, notBefore: begins })
+    const { certificateChain } = forge({ issuer: authority })
+    const bundles = bundlesOf()
+    expect(codeOf(bundles.identify(certificateChain, forgedAt))).toBe('CHAIN_UNTRUSTED')
+    expect(codeOf(bundles.identify(certificateChain, begins))).toBe('good')
+  })
+
+  test('is looked at again when a bundle changes or goes', () => {
+    const other = forge({ isAuthority: true })
+    const { certificateChain } = forge({ issuer: other })
+    const bundles = bundlesOf()
+    expect(codeOf(bundles.identify(certificateChain, forgedAt))).toBe('CHAIN_UNTRUSTED')
+    bundles.set('a.test', { sequence: 2, roots: [root.certificate, other.certificate] })
+    expect(codeOf(bundles.identify(certificateChain, forgedAt))).toBe('good')
+    bundles.remove('a.test')
+    expect(codeOf(bundles.identify(certificateChain, forgedAt))).toBe('TRUST_DOMAIN_UNKNOWN')
+    bundles.set('a.test', { sequence: 1, roots: [other.certificate] })
+    expect(codeOf(bundles.identify(certificateChain, forgedAt))).toBe('good')
+  })
+})
+
 describe('trust bundles', () => {
   test('take no older bundle, and no other one of the same sequence', () => {
     const bundles = bundlesOf()

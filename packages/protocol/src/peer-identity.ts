@@ -73,11 +73,23 @@ interface Verdict {
   readonly sequence: number
 }
 
+/** A refusal of one chain, and the time within which no certificate that it rests on changes. */
+interface Rejection extends Validity {
+  readonly fault: PeerFault
+  readonly version: number
+}
+
 /** The roots of each trust domain, kept apart: no domain's authority speaks for another. */
 export class TrustBundles {
   readonly #bundles = new Map<string, Bundle>()
   readonly #verdicts = new Map<string, Verdict>()
   readonly #authorities = new Map<string, Authority>()
+  /**
+   * By the array that holds the chain, which lives as long as its connection: an unauthenticated
+   * client cannot fill this, nor make each of its requests cost the signatures of a whole path.
+   */
+  readonly #rejections = new WeakMap<readonly Uint8Array[], Rejection>()
+  #version = 0
 
   /**
    * Replaces the bundle of one domain. An empty list of roots revokes everything that it issued.
@@ -104,12 +116,14 @@ export class TrustBundles {
     })
     const roots = anchors.map(({ certificate }) => certificate.encoded)
     this.#bundles.set(trustDomain, { sequence: bundle.sequence, roots, anchors })
+    this.#version += 1
     this.#verdicts.clear()
     this.#authorities.clear()
   }
 
   remove(trustDomain: string): void {
     this.#bundles.delete(trustDomain)
+    this.#version += 1
     this.#verdicts.clear()
   }
 
@@ -121,20 +135,31 @@ export class TrustBundles {
     return this.#bundles.get(trustDomain) ?? null
   }
 
-  /** For `peerIdentity` only: who holds this chain, or why nobody does. */
+  /**
+   * For `peerIdentity` only: who holds this chain, or why nobody does. A chain that was rejected must
+   * not be changed: the fault is remembered for the array.
+   */
   identify(chain: readonly Uint8Array[], now: number): PeerIdentity | PeerFault {
+    const rejected = this.#rejections.get(chain)
+    if (rejected?.version === this.#version && timeFault(rejected, now) === null) {
+      return rejected.fault
+    }
     const [leafBytes, ...others] = chain
     if (leafBytes === undefined) return new PeerFault('CERTIFICATE_MISSING', 'no certificate')
     if (chain.length > chainMax) return new PeerFault('CERTIFICATE_MALFORMED', 'chain too long')
     const fingerprint = hash('sha256', leafBytes, 'hex')
     const known = this.#findVerdict(fingerprint)
     if (known !== null && timeFault(known, now) === null) return known
-    const identity = this.#verify({ leafBytes, others, fingerprint, now })
-    if (!(identity instanceof PeerFault)) this.#remember(identity)
+    const weighed: ClaimedCertificate[] = []
+    const identity = this.#verify({ leafBytes, others, fingerprint, now, weighed })
+    if (identity instanceof PeerFault) {
+      const unchanged = unchangedAround(now, weighed)
+      this.#rejections.set(chain, { fault: identity, version: this.#version, ...unchanged })
+    } else this.#remember(identity)
     return identity
   }
 
-  // Only good verdicts are kept: they hold whatever else the peer sends along. Time is not part
+  // Only good verdicts are kept by the leaf: they hold whatever else the peer sends along. Time is not part
   // of a verdict and is compared on every use (the first trap of resumed and long connections).
   #findVerdict(fingerprint: string): PeerIdentity | null {
     const verdict = this.#verdicts.get(fingerprint)
@@ -157,9 +182,12 @@ export class TrustBundles {
     others: readonly Uint8Array[]
     fingerprint: string
     now: number
+    /** Receives every certificate whose validity the verdict rests on. */
+    weighed: ClaimedCertificate[]
   }): PeerIdentity | PeerFault {
     const leaf = parseOrFault(peer.leafBytes)
     if (leaf instanceof PeerFault) return leaf
+    peer.weighed.push(leaf)
     const subject = subjectOf(leaf)
     if (subject instanceof PeerFault) return subject
     const unsuitable = checkLeaf(leaf)
@@ -178,10 +206,12 @@ export class TrustBundles {
       if (authority instanceof PeerFault) return authority
       if (authority !== null) authorities.push(authority)
     }
+    peer.weighed.push(...[...authorities, ...bundle.anchors].map((each) => each.certificate))
     const path = findPath(leaf, { authorities, anchors: bundle.anchors, now: peer.now })
     if (path === null) {
       return new PeerFault('CHAIN_UNTRUSTED', `no path to a root of ${subject.trustDomain}`)
     }
+    this.#keepAuthorities(path.filter((each) => !bundle.anchors.includes(each)))
     return {
       ...subject,
       fingerprint: peer.fingerprint,
@@ -190,19 +220,38 @@ export class TrustBundles {
     }
   }
 
-  // Kept by hash, so that the next peer with the same intermediate costs one signature, not two.
   #admitAuthority(bytes: Uint8Array): Authority | PeerFault | null {
     const fingerprint = hash('sha256', bytes, 'hex')
     const known = this.#authorities.get(fingerprint)
     if (known !== undefined) return known
     const certificate = parseOrFault(bytes)
     if (certificate instanceof PeerFault) return certificate
-    const authority = authorityOf(certificate)
-    if (authority === null) return null
-    if (this.#authorities.size >= authoritiesMax) this.#authorities.clear()
-    this.#authorities.set(fingerprint, authority)
-    return authority
+    return authorityOf(certificate)
   }
+
+  // Kept by hash, so that the next peer with the same intermediate costs one signature, not two.
+  // Only those of a trusted path: others would occupy memory for any client that shows them.
+  #keepAuthorities(authorities: readonly Authority[]): void {
+    for (const authority of authorities) {
+      const fingerprint = hash('sha256', authority.certificate.encoded, 'hex')
+      if (this.#authorities.has(fingerprint)) continue
+      if (this.#authorities.size >= authoritiesMax) this.#authorities.clear()
+      this.#authorities.set(fingerprint, authority)
+    }
+  }
+}
+
+/** The longest time around `now` in which none of the certificates begins or ends to be valid. */
+function unchangedAround(now: number, certificates: readonly ClaimedCertificate[]): Validity {
+  let [validFrom, expiresAt] = [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY]
+  for (const certificate of certificates) {
+    const window = validityOf([certificate])
+    if (now < window.validFrom) expiresAt = Math.min(expiresAt, window.validFrom - 1)
+    else validFrom = Math.max(validFrom, window.validFrom)
+    if (now > window.expiresAt) validFrom = Math.max(validFrom, window.expiresAt + 1)
+    else expiresAt = Math.min(expiresAt, window.expiresAt)
+  }
+  return { validFrom, expiresAt }
 }
 
 function parseOrFault(bytes: Uint8Array): ClaimedCertificate | PeerFault {

@@ -5,6 +5,7 @@ import { Refusal } from '../lib/refusal.ts'
 import { looksLikeApiKey } from './api-keys.ts'
 import type { Authenticator, Presented } from './caller.ts'
 import type { Directory } from './directory.ts'
+import { SignatureChecks } from './signature-checks.ts'
 import { callerOf } from './standing.ts'
 import type { TokenServer, VerifiedToken } from './token-server.ts'
 
@@ -25,15 +26,16 @@ export function authenticateByToken(room: {
 }): Authenticator {
   // By hash, so that a copy of this process's memory holds no token that could be used.
   const verified = new Map<string, VerifiedToken>()
+  const checks = new SignatureChecks(room.clock)
 
-  const verify = async (token: string): Promise<VerifiedToken | Refusal> => {
+  const verify = async (token: string, network: string): Promise<VerifiedToken | Refusal> => {
     const key = hash('sha256', token, 'base64url')
     const known = verified.get(key)
     const leftMs = (known?.expiresAt ?? 0) - room.clock.now()
     // One that was verified by a clock ahead is verified again once that is corrected.
     if (known !== undefined && leftMs > 0 && leftMs <= knownForMsMax) return known
     verified.delete(key)
-    const answer = await room.tokens.verify(token)
+    const answer = await room.tokens.verify(token, () => checks.take(network))
     if (answer instanceof Refusal) return answer
     if (verified.size >= tokensMax) verified.clear()
     verified.set(key, answer)
@@ -46,7 +48,7 @@ export function authenticateByToken(room: {
     if (bearer.length > tokenLengthMax) {
       return new Refusal('CREDENTIAL_REJECTED', 'the token is too long')
     }
-    const token = await verify(bearer)
+    const token = await verify(bearer, presented.network ?? '')
     if (token instanceof Refusal) return token
     if (!isBoundTo(token, presented)) {
       return new Refusal('CREDENTIAL_REJECTED', 'the token is bound to another certificate')

@@ -8,6 +8,8 @@ export interface Presented {
   readonly bearer: string | null
   /** The value of one `X-Api-Key` header; null when there was none. */
   readonly apiKey: string | null
+  /** The network that the connection came from, where attempts are counted. */
+  readonly network?: string
 }
 
 /** Scalars only, so that a policy can compare them without surprises. */

@@ -49,8 +49,14 @@ export interface TokenServer {
     response: ServerResponse,
     asked: { readonly body: Uint8Array; readonly record: TokenRecord },
   ) => Promise<void>
-  /** The token's claims, or why it is not one of ours; rejects only when it cannot tell. */
-  verify(token: string): Promise<VerifiedToken | Refusal>
+  /**
+   * The token's claims, or why it is not one of ours; rejects only when it cannot tell. Calls
+   * `admitCheck` when nothing but the signature is left to check.
+   */
+  verify(token: string, admitCheck?: AdmitCheck): Promise<VerifiedToken | Refusal>
 }
+
+/** Refuses a signature check, or gives what to call when the signature was good. */
+export type AdmitCheck = () => (() => void) | Refusal
 
 export type OpenTokenServer = (options: TokenServerOptions) => TokenServer

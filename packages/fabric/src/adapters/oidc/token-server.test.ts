@@ -293,6 +293,60 @@ test('a token that is changed, of another kind or of another signer is refused',
   expect(await authenticate({})).toBeNull()
 })
 
+test('a token that its own claims exclude costs no check of a signature', async () => {
+  const token = await tokenBySignature()
+  const [head = '', , signature = ''] = token.split('.')
+  const claims = decodeJwt(token)
+  const encode = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url')
+  const under = (changes: object) => `${head}.${encode({ ...claims, ...changes })}.${signature}`
+  const otherHead = encode({ ...decodeProtectedHeader(token), kid: 'other' })
+  const excluded = {
+    iss: under({ iss: 'https://elsewhere.test' }),
+    aud: under({ aud: ['https://elsewhere.test'] }),
+    exp: under({ exp: Number(claims.iat) - 3600 }),
+    'no exp': under({ exp: 'soon' }),
+    kid: `${otherHead}.${encode(claims)}.${signature}`,
+    claims: `${head}.${encode([])}.${signature}`,
+    length: `${token}A`,
+  }
+  for (const [name, bearer] of Object.entries(excluded)) {
+    const network = `of ${name}`
+    // One more than the allowance of a network for checks that fail.
+    for (let i = 0; i <= 600; i++) {
+      expect(await authenticate({ bearer, network })).toMatchObject({
+        code: name === 'exp' ? 'CREDENTIAL_EXPIRED' : 'CREDENTIAL_REJECTED',
+      })
+    }
+    expect(await authenticate({ bearer: await tokenBySignature(), network })).toMatchObject({
+      name: 'alice',
+    })
+  }
+})
+
+test('a network that keeps sending forged tokens costs a bounded number of signature checks', async () => {
+  const token = await tokenBySignature()
+  expect(await authenticate({ bearer: token, network: 'a' })).toMatchObject({ name: 'alice' })
+  const [head = '', claims = '', signature = ''] = (await tokenBySignature()).split('.')
+  const forged = (i: number) =>
+    `${head}.${claims}.${i.toString(36).padStart(8, 'A')}${signature.slice(8)}`
+  const attempt = (i: number) => authenticate({ bearer: forged(i), network: 'a' })
+  const attempts = await Promise.all(Array.from({ length: 700 }, (_, i) => attempt(i)))
+  const codes = attempts.map((each) => (each as Refusal).code)
+  expect(codes.filter((code) => code === 'CREDENTIAL_REJECTED')).toHaveLength(600)
+  expect(codes.filter((code) => code === 'RATE_LIMITED')).toHaveLength(100)
+  const fresh = await tokenBySignature()
+  expect(await authenticate({ bearer: fresh, network: 'a' })).toMatchObject({
+    code: 'RATE_LIMITED',
+    limit: 'identity.tokenChecks, 600 per minute',
+  })
+  // Tokens that were seen to be good go on, and other networks are not concerned.
+  expect(await authenticate({ bearer: token, network: 'a' })).toMatchObject({ name: 'alice' })
+  expect(await authenticate({ bearer: fresh, network: 'b' })).toMatchObject({ name: 'alice' })
+  room.clock.advance(60_000)
+  expect(await attempt(701)).toMatchObject({ code: 'CREDENTIAL_REJECTED' })
+  room.clock.advance(-60_000)
+})
+
 test('a token ends with its time, also when it was seen before', async () => {
   const bearer = await tokenBySignature()
   expect(await authenticate({ bearer })).toMatchObject({ name: 'alice' })

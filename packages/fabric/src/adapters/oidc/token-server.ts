@@ -40,7 +40,8 @@ export function oidcTokenServer(options: TokenServerOptions): TokenServer {
       records.set(request, record)
       await answer(request, response)
     },
-    verify: async (token) => verifyAccessToken(token, await tokenKey(), options),
+    verify: async (token, admitCheck) =>
+      verifyAccessToken(token, await tokenKey(), { ...options, admitCheck }),
   }
 }
 

@@ -1,5 +1,5 @@
 import { createPublicKey, type KeyObject } from 'node:crypto'
-import type { TokenServerOptions, VerifiedToken } from '../../identity/token-server.ts'
+import type { AdmitCheck, TokenServerOptions, VerifiedToken } from '../../identity/token-server.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import type { TokenKey } from './token-key.ts'
 
@@ -8,13 +8,21 @@ const requiredClaims = ['iss', 'exp', 'aud', 'sub', 'client_id', 'iat', 'jti']
 
 const clockSkewMs = 60_000
 
+export interface VerifyOptions extends Pick<TokenServerOptions, 'issuer' | 'audience' | 'clock'> {
+  readonly admitCheck?: AdmitCheck | undefined
+}
+
 /** Verifies one access token of ours (RFC 9068, section 4), by `jose`, loaded on first use. */
 export async function verifyAccessToken(
   token: string,
   key: TokenKey,
-  { issuer, audience, clock }: Pick<TokenServerOptions, 'issuer' | 'audience' | 'clock'>,
+  { issuer, audience, clock, admitCheck = () => () => undefined }: VerifyOptions,
 ): Promise<VerifiedToken | Refusal> {
   const { errors, jwtVerify } = await import('jose')
+  const unfit = claimsFault(token, key, { issuer, audience, clock })
+  if (unfit !== null) return unfit
+  const giveBack = admitCheck()
+  if (giveBack instanceof Refusal) return giveBack
   const findKey = (header: { kid?: string }): KeyObject => {
     if (header.kid !== key.kid) throw new errors.JWKSNoMatchingKey()
     return publicKeyOf(key)
@@ -28,6 +36,7 @@ export async function verifyAccessToken(
       requiredClaims,
       currentDate: new Date(clock.now()),
     })
+    giveBack()
     // It would outlive its five minutes by as much as the clock was ahead.
     if (Number(payload.iat) * 1000 > clock.now() + clockSkewMs) {
       return new Refusal('CREDENTIAL_REJECTED', 'the token was issued by a clock that was ahead')
@@ -40,6 +49,48 @@ export async function verifyAccessToken(
     if (error instanceof errors.JOSEError) return new Refusal('CREDENTIAL_REJECTED', error.code)
     throw error
   }
+}
+
+/**
+ * Refuses a token that its own claims exclude, before the signature is checked, which costs far more.
+ * What it accepts is not believed: the verification looks at all of this again.
+ */
+function claimsFault(
+  token: string,
+  { kid }: TokenKey,
+  { issuer, audience, clock }: Pick<VerifyOptions, 'issuer' | 'audience' | 'clock'>,
+): Refusal | null {
+  const rejected = (detail: string) => new Refusal('CREDENTIAL_REJECTED', detail)
+  const parts = token.split('.')
+  const [head, claims] = [parts[0], parts[1]].map(decodePart)
+  // 64 bytes of ES256 in base64url.
+  if (parts.length !== 3 || !head || !claims || parts[2]?.length !== 86) {
+    return rejected('ERR_JWS_INVALID')
+  }
+  if (head['alg'] !== 'ES256' || head['kid'] !== kid || head['typ'] !== 'at+jwt') {
+    return rejected('the token is not signed with our key')
+  }
+  const { exp, aud, iss } = claims
+  if (iss !== issuer() || !(aud === audience() || isListWith(aud, audience()))) {
+    return rejected('the token is for another issuer or audience')
+  }
+  if (typeof exp !== 'number') return rejected('the token has no end')
+  return exp * 1000 <= clock.now()
+    ? new Refusal('CREDENTIAL_EXPIRED', 'the token has expired')
+    : null
+}
+
+function decodePart(part: string | undefined): Record<string, unknown> | null {
+  try {
+    const value: unknown = JSON.parse(Buffer.from(part ?? '', 'base64url').toString())
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : null
+  } catch {
+    return null
+  }
+}
+
+function isListWith(list: unknown, audience: string): boolean {
+  return Array.isArray(list) && list.includes(audience)
 }
 
 const publicKeys = new WeakMap<TokenKey, KeyObject>()

@@ -282,7 +282,9 @@ async function answer(
     return problemReply(refusalOfFailure(cause), exchange)
   })
   const code = reply.headers.find(([name]) => name === 'countersign-refusal')?.[1] ?? ''
-  if (strangerCodes.has(code)) options.countStranger(socket.remoteAddress ?? '')
+  // Out of signature checks, the sender is not identified either.
+  const isUnidentified = strangerCodes.has(code) || incoming.refused?.code === 'RATE_LIMITED'
+  if (isUnidentified) options.countStranger(socket.remoteAddress ?? '')
   return reply
 }
 

@@ -4,6 +4,7 @@ import type { TLSSocket } from 'node:tls'
 import { readSignedRequest, type SignableRequest } from '@countersign/protocol'
 import { peerChain, tlsSocketOf } from '@countersign/protocol/tls'
 import type { Presented } from '../../identity/caller.ts'
+import { networkOf } from '../../lib/limits.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import type { PresentedSignature } from '../../pipeline/arrival.ts'
 import type { Admission } from './admission.ts'
@@ -100,10 +101,12 @@ function readPresented(request: NodeRequest, head: Head): Presented | Refusal {
     }
     bearer = match[1] ?? null
   }
+  const socket = tlsSocketOf(request)
   return {
-    certificateChain: certificateChainOf(tlsSocketOf(request)),
+    certificateChain: certificateChainOf(socket),
     bearer,
     apiKey: head.headers.get('x-api-key') ?? null,
+    network: networkOf(socket?.remoteAddress ?? ''),
   }
 }
 

@@ -13,6 +13,8 @@ const laborious: Readonly<Record<string, () => string>> = {
   'of names that look like indexes': () => `{${many(210_000, (i) => `"${4_294_967_294 - i}":1`)}}`,
   'of values': () => `[${many(600_000, () => '1')}]`,
   'of empty objects': () => `[${many(600_000, () => '{}')}]`,
+  'of arrays inside one another': () =>
+    `[${many(10_000, () => `${'['.repeat(60)}${']'.repeat(60)}`)}]`,
   'of digits': () => `[${'1'.repeat(1_000_000)}]`,
   'of digits behind a point': () => `[0.${'1'.repeat(1_000_000)}]`,
 }

@@ -7,7 +7,7 @@ export interface StrictJsonLimits {
   readonly charactersMax?: number
   /** Members of all objects together. */
   readonly namesMax?: number
-  /** Commas, hence about the number of values. */
+  /** Commas, arrays and objects, hence about the number of values. */
   readonly valuesMax?: number
 }
 
@@ -28,6 +28,10 @@ const quote = 0x22
 const backslash = 0x5c
 const colon = 0x3a
 const comma = 0x2c
+/** `[` and `]`, with the bit set that makes `{` and `}` of them. */
+const opening = 0x7b
+const closing = 0x7d
+const bracketBit = 0x20
 const zero = 0x30
 const nine = 0x39
 
@@ -106,7 +110,8 @@ function checkWellFormed(text: string): void {
 function countColons(text: string, limits: StrictJsonLimits): number {
   const namesMax = limits.namesMax ?? STRICT_JSON_NAMES_MAX
   const valuesMax = limits.valuesMax ?? STRICT_JSON_VALUES_MAX
-  let [colons, commas, digits] = [0, 0, 0]
+  const depthMax = limits.depthMax ?? STRICT_JSON_DEPTH_MAX
+  let [colons, values, digits, depth] = [0, 0, 0, 0]
   const length = text.length
   for (let i = 0; i < length; i++) {
     const code = text.charCodeAt(i)
@@ -117,17 +122,21 @@ function countColons(text: string, limits: StrictJsonLimits): number {
     }
     digits = 0
     if (code === colon) colons++
-    else if (code === comma) commas++
+    else if (code === comma) values++
     else if (code === quote) {
       for (i++; i < length; i++) {
         const inside = text.charCodeAt(i)
         if (inside === quote) break
         if (inside === backslash) i++
       }
-    }
+    } else if ((code | bracketBit) === opening) {
+      // Neither a name nor a comma: sixty arrays inside one another cost as much as sixty values.
+      values++
+      if (++depth > depthMax) throw new OverLimitError('JSON nests deeper than its limit')
+    } else if ((code | bracketBit) === closing) depth--
     if (colons > namesMax)
       throw new OverLimitError('JSON with more members than its limit', 'names')
-    if (commas > valuesMax)
+    if (values > valuesMax)
       throw new OverLimitError('JSON with more values than its limit', 'values')
   }
   return colons

@@ -26,7 +26,7 @@ async function suffer(lab: Lab, fault: Fault, start: Start): Promise<void> {
     await vi.waitFor(() => expect(server.output).toMatch(fault.says), { timeout: 20_000 })
     expect(await lab.command('status')).toBe(0)
     server.signal('SIGTERM')
-    expect(await server.end()).toBe(0)
+    expect({ end: await server.end(), output: server.output }).toMatchObject({ end: 0 })
   } else {
     expect({ end: await server.end(), stderr: server.stderr }).toMatchObject({ end: fault.ends })
     expect(server.output).toMatch(fault.says)

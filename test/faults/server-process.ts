@@ -66,6 +66,8 @@ export class ServerProcess {
   /** Resolves with the facts of its ready line; rejects when it ends before. */
   async ready(): Promise<Readonly<Record<string, unknown>>> {
     const ended = this.ended.then((end) => Promise.reject(new Error(`${end}: ${this.stderr}`)))
+    // Its end is of interest only until it is ready.
+    ended.catch(() => undefined)
     const line = (): string | undefined =>
       this.stdout.split('\n').find((text) => text.includes('"event":"ready"'))
     for (;;) {

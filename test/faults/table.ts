@@ -8,7 +8,7 @@ import {
   truncateSync,
   writeFileSync,
 } from 'node:fs'
-import { createServer, type Server } from 'node:net'
+import { connect, createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import type { Lab } from './lab.ts'
@@ -293,7 +293,7 @@ export const startFaults: readonly Fault[] = [
     fault: 'the clock is two days behind the ledger',
     ends: 3,
     within: theStart,
-    says: /clock|CHAIN_UNTRUSTED/,
+    says: /clock/,
     message: 'the clock is far behind the last signed head',
     next: 'set the clock',
     options: { fault: `clock:-${2 * 86_400_000}` },
@@ -590,6 +590,26 @@ export const runFaults: readonly Fault[] = [
     next: 'a larger heap, or lower limits',
     options: { fault: 'heap', env: { NODE_OPTIONS: '--max-old-space-size=128' } },
     inject: (_, server) => server.signal('SIGUSR2'),
+  },
+  {
+    fault: 'more connections than there are file descriptors',
+    ends: 'runs',
+    within: '',
+    says: /fewer connections than configured/,
+    message: 'fewer connections than configured',
+    next: 'raise the limit of open files',
+    options: { before: 'ulimit -n 300' },
+    async inject(lab, server) {
+      const { port } = new URL(String((await server.ready())['origin']))
+      const sockets = Array.from({ length: 600 }, () =>
+        connect(Number(port), '127.0.0.1').on('error', () => undefined),
+      )
+      await new Promise((wait) => setTimeout(wait, 1_000))
+      // The ledger needs descriptors of its own meanwhile.
+      lab.writeEntry()
+      await new Promise((wait) => setTimeout(wait, 1_000))
+      for (const socket of sockets) socket.destroy()
+    },
   },
   {
     fault: 'a policy that does not compile is saved',

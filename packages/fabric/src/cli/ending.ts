@@ -72,7 +72,7 @@ export function watchEnding(parts: EndingParts): Ending {
   const crash = (error: unknown): void => fatal(toFailure(error))
   process.on('uncaughtException', crash)
   restore.push(() => process.off('uncaughtException', crash))
-  restore.push(...outlivePipes())
+  outlivePipes()
 
   return {
     signal: controller.signal,
@@ -110,17 +110,12 @@ export function watchEnding(parts: EndingParts): Ending {
  * A reader of our output that went away must not end a server: a command may end with its reader,
  * a server keeps serving those who never looked at its output.
  */
-function outlivePipes(): readonly (() => void)[] {
-  return [process.stdout, process.stderr].map((stream) => {
-    const before = stream.listeners('error') as ((error: Error) => void)[]
-    const ignore = (): void => undefined
+function outlivePipes(): void {
+  for (const stream of [process.stdout, process.stderr]) {
     stream.removeAllListeners('error')
-    stream.on('error', ignore)
-    return () => {
-      stream.off('error', ignore)
-      for (const listener of before) stream.on('error', listener)
-    }
-  })
+    // For good: what the last write met is reported after the server has ended.
+    stream.on('error', () => undefined)
+  }
 }
 
 /** A thread runs also where the event loop hangs, and only the kernel is left to end such a process. */

@@ -13,6 +13,12 @@ beforeAll(async () => {
 afterAll(() => rmSync(seed.dir, { recursive: true, force: true }))
 
 const isRoot = process.getuid?.() === 0
+/** Whether a process has not ended soon after its fault. */
+async function stays({ ended }: ServerProcess): Promise<boolean> {
+  const later = new Promise<true>((resolve) => setTimeout(resolve, 5_000, true))
+  return Promise.race([ended.then(() => false), later])
+}
+
 type Start = (options?: Partial<ServerOptions>) => ServerProcess
 
 async function suffer(lab: Lab, fault: Fault, start: Start): Promise<void> {
@@ -27,6 +33,13 @@ async function suffer(lab: Lab, fault: Fault, start: Start): Promise<void> {
     expect(await lab.command('status')).toBe(0)
     server.signal('SIGTERM')
     expect({ end: await server.end(), output: server.output }).toMatchObject({ end: 0 })
+  } else if (fault.mayRefuse === true && (await stays(server))) {
+    expect(server.output).toMatch(fault.says)
+    await fault.repair?.(lab)
+    await vi.waitFor(async () => expect(await lab.command('status')).toBe(0), { timeout: 20_000 })
+    server.signal('SIGTERM')
+    expect({ end: await server.end(), output: server.output }).toMatchObject({ end: 0 })
+    return
   } else {
     expect({ end: await server.end(), stderr: server.stderr }).toMatchObject({ end: fault.ends })
     expect(server.output).toMatch(fault.says)

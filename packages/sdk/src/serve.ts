@@ -24,6 +24,7 @@ import {
   type TlsCredential,
 } from '@countersign/protocol/tls'
 import { readAll } from './body.ts'
+import { type BodyAccount, BodyMemory } from './body-memory.ts'
 import type { Clock } from './clock.ts'
 import { countersignResponse } from './countersign.ts'
 import { AgentError } from './fault.ts'
@@ -80,6 +81,7 @@ interface Site {
   readonly identity: Identity
   readonly clock: Clock
   readonly bodyBytesMax: number
+  readonly memory: BodyMemory
   readonly nonces: NonceMemory
   readonly findKey: (keyId: string) => Promise<ForwardKey | null>
   readonly listener: NodeListener
@@ -105,6 +107,7 @@ export async function serve(
     identity,
     clock,
     bodyBytesMax: options.bodyBytesMax ?? LIMITS.bodyBytesMax,
+    memory: new BodyMemory(),
     nonces: new NonceMemory(nonceWindowMs, LIMITS.noncesMax, clock.now()),
     findKey: options.findKey ?? (() => Promise.resolve(null)),
     listener,
@@ -214,11 +217,15 @@ async function answer(site: Site, raw: IncomingMessage, response: ServerResponse
   })
   const peer = peerOf(raw, site)
   if (peer instanceof ForwardFault) return refuse(response, peer.code, 401)
+  const isFabric = parseSpiffeId(peer.spiffeId)?.kind === 'fabric'
+  const account = site.memory.open(peer.spiffeId, isFabric)
+  response.once('close', () => account.close())
   let body: Uint8Array
   inviteBody(raw)
   try {
-    body = await readAll(raw, site.bodyBytesMax, 'REQUEST_TOO_LARGE')
+    body = await readAll(counted(raw, account), site.bodyBytesMax, 'REQUEST_TOO_LARGE')
   } catch (error) {
+    if (error instanceof MemoryFull) return refuse(response, 'OVERLOADED', 503)
     if (error instanceof AgentError) return refuse(response, 'MESSAGE_TOO_LARGE', 413)
     throw error
   }
@@ -242,6 +249,15 @@ async function answer(site: Site, raw: IncomingMessage, response: ServerResponse
   })
   vouched.set(whole, forwarded)
   await site.listener(whole, response)
+}
+
+class MemoryFull extends Error {}
+
+async function* counted(chunks: AsyncIterable<Uint8Array>, account: BodyAccount) {
+  for await (const chunk of chunks) {
+    if (!account.take(chunk.length)) throw new MemoryFull()
+    yield chunk
+  }
 }
 
 /** The fabric, or an agent of the trust domain; a user or a federated stranger has no business here. */

@@ -32,6 +32,7 @@ describe('a media type', () => {
     'text/plain; x="a\\"; charset=utf-16; y=\\""',
     'text/plain; x-charset=utf-16',
     'text/plain; x=charset',
+    'text/plain; charset=charset',
     'text/plain; charset=utf-8; charset=utf-16"',
     'text/plain;; charset=utf-16',
     "text/plain; charset='utf-16'",

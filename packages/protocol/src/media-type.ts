@@ -35,7 +35,8 @@ export function parseMediaType(field: string): MediaType | null {
     const value = found[2] ?? found[3] ?? ''
     if (parameters.some(([known]) => known === name)) return null
     // A reader that looks for the word anywhere in the field would find another charset than we do.
-    if (name === 'charset' ? value === '' : /charset/i.test(name + value)) return null
+    const searched = name === 'charset' ? value : name + value
+    if (/charset/i.test(searched) || (name === 'charset' && value === '')) return null
     parameters.push([name, value])
     at += found[0].length
   }

@@ -66,9 +66,11 @@ function isWorded([name, value]: Fields[number]): boolean {
   return true
 }
 
+const beyondAscii = /[^\t\x20-\x7e]/
+
 /** `=?base64?…?=` is MCP's, and is decoded before it is inspected. */
 function isPlain([name, value]: Fields[number]): boolean {
-  if (/[^\t\x20-\x7e]/.test(value)) return false
+  if (beyondAscii.test(value)) return false
   if (name === 'traceparent') return traceParent.test(value)
   return !value.includes('=?') || (name.startsWith('mcp-') && decodeMirrored(value) !== null)
 }

@@ -175,7 +175,11 @@ export async function recordOutcome(
     kind: ending.result === 'unknown' ? 'indeterminate' : 'outcome',
     exchange: arrival.exchange,
     at: room.now(),
-    facts: { result: ending.result, 'response.bytes': ending.bytes, ...ending.facts },
+    facts: {
+      result: ending.result,
+      ...sizeFact(arrival.transport, 'response.bytes', ending.bytes),
+      ...ending.facts,
+    },
   })
 }
 
@@ -213,7 +217,7 @@ function intentFacts(inspected: Inspected, room: RecordRoom): Record<string, Fac
     'policy.version': authorized.policyVersion,
     'policy.rules': authorized.decision.policies.join(' '),
     'request.digest': digest,
-    'request.bytes': message.body.length,
+    ...sizeFact(transport, 'request.bytes', message.body.length),
     'request.forwarded-digest': inspected.digest,
     masked: maskedSummary(inspected.findings),
     'attested.request': signed ? 'caller' : attestorOf(transport),
@@ -234,6 +238,15 @@ function intentFacts(inspected: Inspected, room: RecordRoom): Record<string, Fac
  */
 export function attestorOf(transport: Arrival['transport']): 'fabric' | 'connector' {
   return transport === 'mesh' ? 'connector' : 'fabric'
+}
+
+/** Detection at the fabric learns of the mesh from its entries alone; elsewhere it sees the bytes. */
+function sizeFact(
+  transport: Arrival['transport'],
+  name: 'request.bytes' | 'response.bytes',
+  bytes: number,
+): Readonly<Record<string, number>> {
+  return transport === 'mesh' ? { [name]: bytes } : {}
 }
 
 /** `card:1 email:2`: what was masked, by class; the values are nowhere. */

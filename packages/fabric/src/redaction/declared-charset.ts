@@ -3,6 +3,8 @@ import { Refusal } from '../lib/refusal.ts'
 /** Where XML, CSS and source files declare their encoding; HTML does anywhere before its text. */
 const headBytes = 1024
 
+/** Every form of a declaration has one of these words in it. */
+const declaration = /coding|charset|<meta/i
 const xmlForm = /<\?xml[^>]*?\bencoding\s*=\s*["']([^"'>]*)/i
 const cssForm = /@charset\s+["']([^"']*)/i
 /** A comment in the first two lines (PEP 263). */
@@ -17,6 +19,7 @@ const formCharsetForm = /_charset_=?([^&]{0,40})/gi
  */
 export function declaredCharsetFault(body: Uint8Array, essence: string): Refusal | null {
   const head = latin1Of(body.subarray(0, headBytes))
+  if (!declaration.test(head) && !/html|xml/.test(essence)) return null
   const comments = head.split(/\r\n?|\n/, 2).map((line) => commentForm.exec(line))
   for (const found of [xmlForm.exec(head), cssForm.exec(head), ...comments]) {
     if (found !== null && !isUtf8Label(found[1])) return declaredOther(found[1])

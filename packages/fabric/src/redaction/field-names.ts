@@ -145,8 +145,25 @@ function endOfName(bytes: Uint8Array, from: number, end: number): number {
   return to
 }
 
+/** Names that messages repeat; each costs several patterns to judge. */
+const known = new Map<string, FieldRule | null>()
+const knownMax = 4_096
+const knownLengthMax = 64
+
 /** The rule for a field of this name, or null. A plural names a list of the same. */
 export function findFieldRule(name: string): FieldRule | null {
+  const found = known.get(name)
+  if (found !== undefined) return found
+  const rule = judgeName(name)
+  if (name.length <= knownLengthMax) {
+    // Filled by whoever sends names: started afresh, so that no one pays for what others made up.
+    if (known.size >= knownMax) known.clear()
+    known.set(name, rule)
+  }
+  return rule
+}
+
+function judgeName(name: string): FieldRule | null {
   const lower = name.toLowerCase()
   const folded = /^[\x20-\x7e]*$/.test(lower) ? lower : foldName(lower)
   if (FOREIGN.has(lower.replaceAll(/[\s_.:-]/g, ''))) return secretRule

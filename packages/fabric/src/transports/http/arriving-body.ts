@@ -81,6 +81,9 @@ export class ArrivingBody {
       const settle = (outcome: Uint8Array | Refusal | null): void => {
         clearTimeout(timer)
         request.off('data', add)
+        // Every request closes; an error that no one waits for would cost a stack trace each time.
+        request.off('error', fail)
+        request.off('close', fail)
         if (!this.#ended) request.resume()
         resolve(outcome)
       }

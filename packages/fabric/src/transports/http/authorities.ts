@@ -4,12 +4,16 @@ import type { NodeRequest } from './incoming.ts'
 
 const loopback = ['localhost', '127.0.0.1', '::1'] as const
 
+const servedMax = 256
+
 /**
  * Host names and addresses that a listener is known by, with any port. A page whose DNS name was
  * made to resolve to this machine (DNS rebinding) still names its own host.
  */
 export class Authorities {
   readonly #hosts: ReadonlySet<string>
+  /** Spellings of ours that were seen, with their ports. */
+  readonly #served = new Set<string>()
 
   constructor(hosts: Iterable<string>) {
     this.#hosts = new Set([...loopback, ...hosts].map(canonicalHost))
@@ -17,8 +21,12 @@ export class Authorities {
 
   /** Null when `authority` is one of ours, or the very address that the connection came to. */
   fault(authority: string, localAddress: string | undefined): Refusal | null {
+    if (this.#served.has(authority)) return null
     const host = hostOf(authority)
-    if (host !== null && this.#hosts.has(host)) return null
+    if (host !== null && this.#hosts.has(host)) {
+      if (this.#served.size < servedMax) this.#served.add(authority)
+      return null
+    }
     if (host !== null && isIP(host) !== 0 && host === canonicalHost(localAddress ?? '')) return null
     const asked = authority === '' ? 'no authority' : `the authority ${authority.slice(0, 255)}`
     return new Refusal(

@@ -65,13 +65,13 @@ export function createBalancer(
       const place = sessions.find(route, request)
       const tried = new Set<string>()
       let mayRepeat = safeMethods.has(request.method)
-      let failure = unreachable(`${route.name} has no endpoint`)
+      let failure: Failed | null = null
       let attempts = 0
       while (attempts < attemptsMax) {
         // Elsewhere nobody knows the session, so there is no use in trying elsewhere.
         const elsewhere =
           tried.size > 0 && place !== null ? null : health.choose(route, place, tried)
-        const endpoint = elsewhere ?? (failure.stale ? find(route, failure.url) : null)
+        const endpoint = elsewhere ?? (failure?.stale === true ? find(route, failure.url) : null)
         if (endpoint === null) break
         attempts += 1
         tried.add(endpoint.url)
@@ -86,6 +86,7 @@ export function createBalancer(
           if (failure.stale) mayRepeat = false
         }
       }
+      failure ??= unreachable(`${route.name} has no endpoint`)
       throw new UpstreamError(failure.cause.message, {
         ...failure,
         attempts: Math.max(attempts, 1),
@@ -110,9 +111,9 @@ function unreachable(message: string): Failed {
 /** What all attempts so far come to: what one may have delivered, a later one cannot take back. */
 function failed(
   cause: UpstreamError,
-  { before, url, mayRepeat }: { before: Failed; url: string; mayRepeat: boolean },
+  { before, url, mayRepeat }: { before: Failed | null; url: string; mayRepeat: boolean },
 ): Failed {
-  const progress = before.progress === 'sent' ? 'sent' : cause.progress
+  const progress = before?.progress === 'sent' ? 'sent' : cause.progress
   return { progress, stale: cause.stale && mayRepeat, url, cause }
 }
 

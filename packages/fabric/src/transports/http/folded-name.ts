@@ -1,6 +1,7 @@
 /** Control characters and what shows nothing: zero-width marks, direction controls, tags. */
 const unseen = /[\p{Cc}\p{Cf}\p{Variation_Selector}]/gu
 const control = /\p{Cc}/u
+const printable = /^[\x20-\x7e]*$/
 
 /**
  * A member's name as the laxest reader takes it. Go's `encoding/json` and .NET's web defaults do not
@@ -9,6 +10,8 @@ const control = /\p{Cc}/u
  * policy decides by, we must not read past.
  */
 export function foldedName(name: string): string {
+  // Nearly every name is one: the rest costs as much as reading the message.
+  if (printable.test(name)) return name.toLowerCase().replaceAll('_', '')
   const [beforeNul = ''] = name.split('\0', 1)
   return beforeNul.normalize('NFKC').replaceAll(unseen, '').toLowerCase().replaceAll('_', '')
 }

@@ -140,7 +140,8 @@ function createSight(intended: Intended, watch: Watch): Sight {
   return sight
 }
 
-const mentionsTask = /(?:task|context)_?id|"status"|"kind"/i
+/** A2A states a task's status as an object; MCP's tasks call their id `taskId`. */
+const mentionsTask = /(?:task|context)_?id|"status"\s*:\s*\{|"kind"\s*:\s*"/i
 
 function eventsOf(source: AsyncIterable<StreamEvent>, sight: Sight): AsyncIterable<StreamEvent> {
   return {

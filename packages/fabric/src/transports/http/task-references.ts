@@ -46,11 +46,16 @@ export function tasksOfCall(method: string, params: Fields): TaskReferences | Re
   return ids.done({ lists, creates: !lists && !isAboutTasks })
 }
 
+/** Without escapes, underscores and anything that folds into other letters. */
+const plainPath = /^[\x20-\x24\x26-\x5e\x60-\x7e]*$/
+const taskWords = /tasks|message/i
+
 /**
  * Reads what a request of A2A over plain HTTP says of tasks: `/tasks`, `/tasks/{id}` with what may
  * follow, under whatever prefix, and the bodies of `/message:send` and `/message:stream`.
  */
 export function tasksOfPath(path: string, body: unknown): TaskReferences | Refusal {
+  if (plainPath.test(path) && !taskWords.test(path)) return noTasks
   const [inPath = '', query = ''] = path.split('?', 2)
   const segments = inPath.split('/').map(decoded)
   const at = segments.findIndex((segment) => foldedName(bare(segment)) === 'tasks')

@@ -20,6 +20,8 @@ export interface HostOptions {
   readonly root: string
   readonly port: number
   readonly power: Power | null
+  /** The section `limits` of its configuration, where it is not that of the crash test. */
+  readonly limits?: string
 }
 
 /** What a power failure does to the files of the fabric. */
@@ -48,6 +50,11 @@ export class FabricHost {
     return `https://127.0.0.1:${this.#options.port}`
   }
 
+  /** Of the present life. */
+  get pid(): number | null {
+    return this.#child?.pid ?? null
+  }
+
   /** The end of what the present, or else the last, life said. */
   get said(): string {
     return this.#stderr
@@ -67,8 +74,9 @@ export class FabricHost {
   /** Starts it without waiting, to be killed while it starts. */
   spawn(): ChildProcess {
     if (this.#child !== null) throw new TypeError('the fabric runs already')
-    const { root, port } = this.#options
-    const child = fork(new URL('./fabric-process.ts', import.meta.url), [root, String(port)], {
+    const { root, port, limits } = this.#options
+    const args = [root, String(port), ...(limits === undefined ? [] : [limits])]
+    const child = fork(new URL('./fabric-process.ts', import.meta.url), args, {
       execArgv: ['--conditions=countersign-source', '--disable-warning=ExperimentalWarning'],
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
       env: { ...process.env, ...this.power?.environment() },

@@ -21,9 +21,10 @@ export type Answer =
  * A whole fabric on one folder and one port, to be killed at any moment. Nothing in here knows that
  * it is a test: what it survives, `countersign up` survives.
  */
-const [root = '', port = '0'] = process.argv.slice(2)
+const crashLimits = '{ requestsPerMinute: 10000000, refusalsPerMinute: 100000 }'
+const [root = '', port = '0', limits = crashLimits] = process.argv.slice(2)
 const text = `masterKey: { from: key-file, path: ${JSON.stringify(join(root, 'master.key'))} }
-limits: { requestsPerMinute: 10000000, refusalsPerMinute: 100000 }
+limits: ${limits}
 `
 const say = (answer: Answer): void => void process.send?.(answer)
 const fatal = (reason: string, cause: unknown): void => {

@@ -28,6 +28,7 @@ import { isProvenRequest } from './identity/caller-proof.ts'
 import type { TokenRecord } from './identity/token-server.ts'
 import type { OpenedEntry } from './ledger/ledger.ts'
 import { type Closer, type ClosingFault, closeInOrder } from './lib/closing.ts'
+import { keepHeapSmall } from './lib/heap.ts'
 import { Refusal } from './lib/refusal.ts'
 import { identify } from './pipeline/authenticate.ts'
 import { refuseUnread } from './pipeline/control.ts'
@@ -111,6 +112,7 @@ export async function openFabric(around: Surroundings): Promise<Fabric> {
     origin = publicUrl ?? `https://${hostOf(host)}:${gateway.port}`
     // Callers that wait for news get an answer at once, so that they do not use up the grace.
     closers.push({ name: 'long polls', close: () => parts.endWaits() })
+    closers.push({ name: 'heap', close: keepHeapSmall(gateway.occupiedBytes) })
     closers.push({ name: 'rotation', close: followRotation(stores, gateway, parts) })
     closers.push({ name: 'policies', close: followPolicies(around, stores, parts) })
     closers.push({

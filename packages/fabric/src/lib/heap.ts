@@ -14,3 +14,68 @@ export async function giveBackGarbage(): Promise<void> {
     session.disconnect()
   }
 }
+
+/** What a collection is worth: less comes and goes with ordinary traffic. */
+const surplusBytesMin = 64 * 1024 * 1024
+const lookEveryMs = 10_000
+
+/** Above this, the collector runs by itself, and another collection would only take time. */
+const busyShareMax = 0.5
+
+/** What this process holds, and what of it is still in use. */
+export interface HeapUse {
+  readonly heldBytes: number
+  readonly usedBytes: number
+  /** Processor time so far, microseconds. */
+  readonly cpuUs: number
+}
+
+/**
+ * Gives memory back after a burst. The bodies of a flood are garbage once it is over, but a server
+ * with little to do allocates too little for the collector to look at them, and would keep their pages
+ * for hours. What a collection does not free is in use, and is no reason for another one.
+ */
+export class HeapKeeper {
+  readonly #look: () => HeapUse
+  readonly #collect: () => Promise<void>
+  readonly #timer: NodeJS.Timeout
+  #floorBytes = 0
+  #cpuUs = 0
+  #isCollecting = false
+
+  constructor(look: () => HeapUse, collect: () => Promise<void> = giveBackGarbage) {
+    this.#look = look
+    this.#collect = collect
+    this.#timer = setInterval(() => void this.check(), lookEveryMs).unref()
+  }
+
+  async check(): Promise<void> {
+    const { heldBytes, usedBytes, cpuUs } = this.#look()
+    const isBusy = cpuUs - this.#cpuUs > busyShareMax * lookEveryMs * 1_000
+    this.#cpuUs = cpuUs
+    if (isBusy || this.#isCollecting || heldBytes - usedBytes - this.#floorBytes < surplusBytesMin)
+      return
+    this.#isCollecting = true
+    try {
+      await this.#collect()
+      const { heldBytes: kept, usedBytes: stillUsed } = this.#look()
+      this.#floorBytes = Math.max(0, kept - stillUsed)
+    } finally {
+      this.#isCollecting = false
+    }
+  }
+
+  close(): void {
+    clearInterval(this.#timer)
+  }
+}
+
+/** Keeps the heap of this process small, of which a listener uses `usedBytes`. Returns what stops it. */
+export function keepHeapSmall(usedBytes: () => number): () => void {
+  const keeper = new HeapKeeper(() => {
+    const { heapUsed, external } = process.memoryUsage()
+    const { user, system } = process.cpuUsage()
+    return { heldBytes: heapUsed + external, usedBytes: usedBytes(), cpuUs: user + system }
+  })
+  return () => keeper.close()
+}

@@ -78,6 +78,8 @@ export interface Gateway {
   rotate(tls: TlsOptions): void
   /** Response bytes that callers have not taken yet, as sampled twice a second. */
   unsentBytes(): number
+  /** Bytes of bodies in arrival and of responses that are not taken yet. */
+  occupiedBytes(): number
   /** Stops accepting, lets what is under way end for `graceMs`, then closes the rest. */
   close(graceMs: number): Promise<void>
 }
@@ -120,6 +122,8 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
     }),
     rotate: (tls) => rotateServer(server, tls),
     unsentBytes: () => connections.unsentBytes,
+    occupiedBytes: () =>
+      served.bodies.totalBytes + served.publicBodies.totalBytes + connections.unsentBytes,
     close: (graceMs) => connections.close(graceMs),
   }
 }

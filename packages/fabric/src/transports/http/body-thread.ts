@@ -49,6 +49,8 @@ const clientJobsMax = 32
 /** The worst body within its bounds takes some seconds on a slow machine. */
 const jobMs = 15_000
 const retryAfterMs = 1_000
+/** A thread keeps the memory of its largest job; without work it is ended, and started again. */
+const idleMs = 10_000
 
 /**
  * Parses and inspects large bodies in a thread of their own, one at a time and each client in turn:
@@ -61,6 +63,7 @@ export class BodyThread implements LargeBodies {
   #waiting = 0
   #worker: Worker | null = null
   #current: (Waiting & { readonly timer: NodeJS.Timeout }) | null = null
+  #idle: NodeJS.Timeout | undefined
   #closed = false
 
   constructor(start: () => Worker) {
@@ -88,6 +91,7 @@ export class BodyThread implements LargeBodies {
 
   async close(): Promise<void> {
     this.#closed = true
+    clearTimeout(this.#idle)
     const worker = this.#worker
     this.#worker = null
     this.#finish(new Refusal('UNDECIDED', 'the fabric stops'))
@@ -123,7 +127,11 @@ export class BodyThread implements LargeBodies {
   #next(): void {
     if (this.#current !== null || this.#closed) return
     const [first] = this.#queues
-    if (first === undefined) return
+    clearTimeout(this.#idle)
+    if (first === undefined) {
+      this.#idle = setTimeout(() => this.#rest(), idleMs).unref()
+      return
+    }
     const [client, queue] = first
     const waiting = queue.shift()
     // To the end of the round, so that no client has two turns in a row while another waits.
@@ -158,6 +166,12 @@ export class BodyThread implements LargeBodies {
     })
     worker.on('exit', () => ended('the inspecting thread ended'))
     return worker
+  }
+
+  #rest(): void {
+    const worker = this.#worker
+    this.#worker = null
+    worker?.terminate().then(undefined, () => undefined)
   }
 
   /** The thread is beyond use; the next job starts another one. */

@@ -1,0 +1,14 @@
+import { type Attack, dialPlain, hold } from '../attack.ts'
+
+/** Connections that begin no handshake, or only half of one. */
+export const attack: Attack = {
+  name: 'idle handshakes',
+  async round(target) {
+    let count = 0
+    await hold(target, 120, async () => {
+      const socket = await dialPlain(target)
+      if (count++ % 2 === 0) socket.write(Buffer.of(0x16, 0x03, 0x01, 0x02, 0x00, 0x01))
+      return socket
+    })
+  },
+}

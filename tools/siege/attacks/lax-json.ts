@@ -1,0 +1,27 @@
+import { type Attack, dial, post } from '../attack.ts'
+
+const bodies = [
+  '{"a":1,}',
+  '{"a":NaN}',
+  '{"a":1}{"b":2}',
+  ')]}\'\n{"method":"tools/call"}',
+  '[1,2',
+  `${'['.repeat(5_000)}${']'.repeat(5_000)}`,
+  `{"a":${'9'.repeat(10_000)}}`,
+  '{"a":1,"a":2}',
+]
+
+/** Bodies of an agent that some parser somewhere would read. */
+export const attack: Attack = {
+  name: 'lax JSON',
+  async round(target) {
+    const socket = await dial(target, true)
+    socket.resume()
+    for (const body of bodies) {
+      const fields = ['Content-Type: application/json', `Content-Length: ${body.length}`]
+      socket.write(post(target, '/agents/echo/', fields) + body)
+      await target.pause(50)
+    }
+    socket.destroy()
+  },
+}

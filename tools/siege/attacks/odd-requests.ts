@@ -1,0 +1,24 @@
+import { type Attack, dial } from '../attack.ts'
+
+const requests = [
+  'CONNECT example.com:443 HTTP/1.1\r\nHost: example.com\r\n\r\n',
+  'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n',
+  'GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n',
+  'POST /v1/enroll HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n',
+  `GET / HTTP/1.1\r\nX-A: ${'a'.repeat(40_000)}\r\n\r\n`,
+  'NOT HTTP\r\n\r\n',
+]
+
+/** Bytes that no parser takes, and requests that only a proxy would serve. */
+export const attack: Attack = {
+  name: 'odd requests',
+  async round(target) {
+    for (const request of requests) {
+      const socket = await dial(target)
+      socket.resume()
+      socket.write(request)
+      await target.pause(50)
+      socket.destroy()
+    }
+  },
+}

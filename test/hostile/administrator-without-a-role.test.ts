@@ -1,7 +1,8 @@
 import { expect } from 'vitest'
 import { OPERATIONS } from '../../packages/fabric/src/admin/operations.ts'
+import { send } from '../harness/doors.ts'
 import { lie, type Telling } from '../harness/lie.ts'
-import { refusedByFabric } from '../harness/refusals.ts'
+import { exchangeOf, refusedByFabric } from '../harness/refusals.ts'
 import { tokenFor } from '../harness/tokens.ts'
 import { verifies } from '../requirements.ts'
 
@@ -28,6 +29,22 @@ lie(
       'making itself an operator': refusedByFabric('NOT_PERMITTED', () =>
         order('agent.enroll', { name: 'caller', kind: 'user', roles: ['operator'] }),
       ),
+      'and the record says what it was about, and why': async (world) => {
+        const about = { name: 'echo', reason: 'a grudge' }
+        const heard = await send(world.control, order('agent.quarantine', about))
+        const [entry] = await world.explain(exchangeOf(heard))
+        expect(entry).toMatchObject({
+          kind: 'refusal',
+          facts: { operation: 'agent.quarantine', object: 'echo', reason: 'a grudge' },
+        })
+      },
+      'with arguments of any kind, which are still recorded': async (world) => {
+        for (const args of [null, [], 7, { name: 7 }, { reason: '\ud800'.repeat(4_000) }]) {
+          const body = JSON.stringify({ operation: 'agent.quarantine', args })
+          const heard = await send(world.control, { path: '/v1/admin', body })
+          expect((await world.explain(exchangeOf(heard)))[0]?.kind).toBe('refusal')
+        }
+      },
       'an operation that does not exist': refusedByFabric('OPERATION_UNKNOWN', () =>
         order('agent.own'),
       ),

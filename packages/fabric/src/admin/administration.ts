@@ -28,6 +28,8 @@ export function createAdministration(rooms: AdminRooms) {
       if (operation === WATCH_OPERATION) return 'read'
       return isOperation(operation) ? OPERATIONS[operation].action : null
     },
+    /** What the record says an operation is about; of a refused one as well, whose arguments may be wrong. */
+    aboutOf,
     courier(operation: string, args: unknown): () => Promise<AdminAnswer | Refusal> {
       if (operation === WATCH_OPERATION) return () => Promise.resolve(watch(rooms))
       return () => carryOut(rooms, operation, args)
@@ -64,15 +66,29 @@ async function carryOut(
   }
 }
 
-/** Whom or what an operation was about, and why, as its arguments name them; never a secret or a text. */
-function aboutOf(args: Readonly<Record<string, unknown>>): Readonly<Record<string, string>> {
-  const object = ['name', 'agent', 'prefix', 'exchange'].map((member) => args[member]).find(isText)
-  const { reason } = args
-  return { ...(object === undefined ? {} : { object }), ...(isText(reason) ? { reason } : {}) }
+/** Members of arguments that name an object; others may hold a secret or a whole text. */
+const objectMembers = ['name', 'agent', 'prefix', 'exchange'] as const
+/** Of arguments that may not have been checked. */
+const wordsLengthMax = 500
+
+/** Whom or what an operation is about, and why, as its arguments name them. */
+function aboutOf(args: unknown): Readonly<Record<string, string>> {
+  if (typeof args !== 'object' || args === null) return {}
+  const given: Readonly<Record<string, unknown>> = { ...args }
+  const object = objectMembers.map((member) => given[member]).find(isText)
+  const { reason } = given
+  return {
+    ...(object === undefined ? {} : { object: bounded(object) }),
+    ...(isText(reason) ? { reason: bounded(reason) } : {}),
+  }
 }
 
 function isText(value: unknown): value is string {
   return typeof value === 'string'
+}
+
+function bounded(words: string): string {
+  return words.slice(0, wordsLengthMax).toWellFormed()
 }
 
 /** A console that falls this far behind skips to the present instead of filling our memory. */

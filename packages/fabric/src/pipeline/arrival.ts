@@ -14,6 +14,8 @@ export interface Target {
   readonly operation: string
   readonly tool: string
   readonly labels: readonly string[]
+  /** Whom or what an administrative operation is about, and why, for the record. */
+  readonly about?: Readonly<Record<string, string>>
 }
 
 /** One message as it came in, parsed once; nothing downstream sees the raw bytes of the request head. */

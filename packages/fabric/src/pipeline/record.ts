@@ -108,6 +108,7 @@ export async function recordRefusal(
       operation: writable(target.operation),
       tool: writable(target.tool),
       receiver: target.name,
+      ...target.about,
       'request.digest': sha256(arrival.message.body),
       'private.detail': writable(refusal.detail),
       ...(caller === null
@@ -214,6 +215,7 @@ function intentFacts(inspected: Inspected, room: RecordRoom): Record<string, Fac
     'caller.method': caller.method,
     'caller.credential': caller.credentialId,
     receiver: target.name,
+    ...target.about,
     'policy.version': authorized.policyVersion,
     'policy.rules': authorized.decision.policies.join(' '),
     'request.digest': digest,

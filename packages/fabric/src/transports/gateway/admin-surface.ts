@@ -9,6 +9,8 @@ import { arrivalOf, problemReply, type Surface, type Visit } from './visit.ts'
 export interface Administration {
   /** What the operation needs, or null when there is no such operation. */
   actionOf(operation: string): 'read' | 'administer' | null
+  /** Facts for the record that name the object and the reason. */
+  aboutOf(args: unknown): Readonly<Record<string, string>>
   courier(operation: string, args: unknown): Courier
 }
 
@@ -28,6 +30,7 @@ export function adminSurface(rooms: Rooms, administration: Administration): Surf
       protocol: 'admin',
       operation,
       tool: '',
+      about: administration.aboutOf(args),
     } as const
     const arrival = arrivalOf(visit, target, fault ?? unknown)
     const outcome = await enforce(rooms, arrival, administration.courier(operation, args))

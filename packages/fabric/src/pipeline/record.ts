@@ -40,7 +40,7 @@ class Intended {
 }
 
 export type { Intended }
-export { sha256 }
+export { LedgerBusy, sha256 }
 
 export async function recordIntent(
   inspected: Inspected,

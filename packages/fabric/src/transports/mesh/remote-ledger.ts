@@ -8,10 +8,14 @@ import {
   utf8,
 } from '@countersign/protocol'
 import type { Committed, EntryDraft } from '../../ledger/ledger.ts'
+import { LedgerBusy } from '../../pipeline/record.ts'
 import type { ConnectorAgent } from './connector-agent.ts'
 
-/** Entries that wait while a batch is under way; beyond it exchanges are refused, not queued. */
-const waitingMax = 4096
+/**
+ * Entries that wait while a batch is under way. Beyond it no exchange begins; what closes one always
+ * waits, and there are no more of those than exchanges that began.
+ */
+const waitingLimit = { name: 'mesh.waitingEntries', value: 4096, unit: 'count' } as const
 
 /** Of one request: well below the body limit that a fabric has by default. */
 const batchBytesMax = 1024 * 1024
@@ -53,8 +57,8 @@ export function remoteLedger(agent: Pick<ConnectorAgent, 'request'>): {
       if (fault !== null) return Promise.reject(new Error(`it cannot be recorded: ${fault}`))
       const text = formatMeshEntry(entry)
       return new Promise((resolve, reject) => {
-        if (waiting.length >= waitingMax) {
-          reject(new Error('too many entries wait for the ledger'))
+        if (waiting.length >= waitingLimit.value && !closes(entry)) {
+          reject(new LedgerBusy(waitingLimit, 'too many entries wait for the fabric'))
           return
         }
         waiting.push({ entry, text, resolve, reject })
@@ -91,7 +95,7 @@ async function send(
       await send(agent, batch.slice(middle))
       return
     }
-    if (answer.status !== 200) throw new Error(`the fabric answered ${answer.status}`)
+    if (answer.status !== 200) throw failureOf(answer)
     const { indexes } = JSON.parse(parseUtf8(answer.body)) as {
       indexes: readonly (number | null)[]
     }
@@ -104,6 +108,37 @@ async function send(
     }
   } catch (cause) {
     for (const { reject } of batch) reject(cause)
+  }
+}
+
+const closes = ({ kind }: MeshEntry): boolean => kind === 'outcome' || kind === 'indeterminate'
+
+/** A limit that the fabric has reached is named to the connector's own caller; nothing was recorded. */
+function failureOf({
+  status,
+  body,
+}: {
+  readonly status: number
+  readonly body: Uint8Array
+}): Error {
+  const problem = problemIn(body)
+  const [, name = '', value = ''] = /^([a-z]+\.[A-Za-z]{1,40}), (\d{1,16})$/.exec(problem) ?? []
+  if (!isLimitName(name)) return new Error(`the fabric answered ${status}`)
+  const limit = { name, value: Number(value), unit: 'count' } as const
+  return new LedgerBusy(limit, `the fabric answered ${status}`)
+}
+
+function isLimitName(name: string): name is `${string}.${string}` {
+  return name.includes('.')
+}
+
+/** The limit that Problem Details name; empty where they name none. */
+function problemIn(body: Uint8Array): string {
+  try {
+    const { limit } = JSON.parse(parseUtf8(body)) as { readonly limit?: unknown }
+    return typeof limit === 'string' ? limit : ''
+  } catch {
+    return ''
   }
 }
 

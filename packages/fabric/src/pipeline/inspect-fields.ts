@@ -185,6 +185,31 @@ export function maskFrame(
 
 const form = 'application/x-www-form-urlencoded'
 
+const cleanLengthMax = 512
+const cleanTextsMax = 512
+
+interface CleanTexts {
+  readonly block: readonly string[]
+  readonly texts: Set<string>
+}
+
+/** By redactor and by the lists of one policy, which live as long as the policy does. */
+const cleanTexts = new WeakMap<Redactor, WeakMap<readonly string[], CleanTexts>>()
+
+/**
+ * Texts in which nothing was found: clients send the same heads again and again, and the same search
+ * for the same classes finds the same nothing. Filled by callers, so its size is bounded.
+ */
+function cleanTextsOf(redactor: Redactor, { mask, block }: RedactionOrder): Set<string> {
+  const byMask = cleanTexts.get(redactor) ?? new WeakMap<readonly string[], CleanTexts>()
+  cleanTexts.set(redactor, byMask)
+  const known = byMask.get(mask)
+  if (known?.block === block) return known.texts
+  const texts = new Set<string>()
+  byMask.set(mask, { block, texts })
+  return texts
+}
+
 /** What of `text` policy masks or blocks. Throws when the redactor cannot tell. */
 function found(
   text: string,
@@ -193,8 +218,16 @@ function found(
   contentType = 'text/plain',
 ): readonly Finding[] {
   if (text === '' || (mask.length === 0 && block.length === 0)) return []
+  const clean = text.length > cleanLengthMax ? null : cleanTextsOf(redactor, { mask, block })
+  const key = `${contentType} ${text}`
+  if (clean?.has(key) === true) return []
   const order = { mask: [...mask, ...block], block: [] }
   const redacted = redactor.redact(utf8(text), contentType, order)
   if (redacted instanceof Refusal) throw new Error(`${redacted.code}: ${redacted.detail}`)
-  return redacted.findings.filter(({ operator }) => operator !== 'none')
+  const found = redacted.findings.filter(({ operator }) => operator !== 'none')
+  if (found.length === 0 && clean !== null) {
+    if (clean.size >= cleanTextsMax) clean.clear()
+    clean.add(key)
+  }
+  return found
 }

@@ -13,6 +13,7 @@ import {
 } from '../harness/channels.ts'
 import { type Draft, field, refusalOf, send } from '../harness/doors.ts'
 import { lie, type Telling } from '../harness/lie.ts'
+import { talk } from '../harness/raw-http.ts'
 import { exchangeOf, expectHeard, untilRefused } from '../harness/refusals.ts'
 import { tokenFor } from '../harness/tokens.ts'
 import type { World } from '../harness/world.ts'
@@ -62,6 +63,7 @@ async function overtaken(
   )
   expect(heard.body.toString()).not.toContain('secret')
   expectHeard(heard, transport, 'WITHDRAWN')
+  expect(field(heard, 'countersign-may-have-acted')).toBe('true')
   const entries = await world.explain(exchangeOf(heard))
   // The receiver did act: the record says so, and that its answer was not handed over.
   expect(entries.map(({ kind }) => kind)).toEqual(['intent', 'outcome'])
@@ -69,6 +71,7 @@ async function overtaken(
     result: 'withheld',
     code: 'WITHDRAWN',
     status: 200,
+    progress: 'answered',
   })
   return heard
 }
@@ -87,9 +90,44 @@ const buffered =
     const heard = await overtaken(world, transport, { draft, end: () => end(world, name) })
     expect(field(heard, 'countersign-withdrawal')).toBe(reason)
     expect(JSON.parse(heard.body.toString())).toMatchObject({
-      ...{ retry: false, reconnect: false, reason },
+      ...{ retry: false, mayHaveActed: true, reconnect: false, reason },
     })
   }
+
+/** As `buffered`, on the caller's own machine: the agent receives the reason of its connector. */
+const atOwnConnector: Telling = async (world) => {
+  const name = 'overtaken-at-home'
+  await world.agent(name, ['caller'])
+  const { port, authority, path } = await world.connectors.loopback(name, 'echo', '/')
+  const call = [
+    `POST ${path} HTTP/1.1`,
+    `Host: ${authority}`,
+    'Content-Type: application/json',
+    'Content-Length: 2',
+  ]
+  const ask = async () => {
+    const [heard] = await talk({ port, credential: null }, [`${call.join('\r\n')}\r\n\r\n{}`])
+    if (heard === undefined) throw new Error('the connector hung up')
+    return heard
+  }
+  await vi.waitFor(async () => expect((await ask()).status).toBe(200), 10_000)
+  let asked = 0
+  const heard = await world.echo.during((_, response) => {
+    const answer = (text: string) => {
+      response.writeHead(200, { 'content-type': 'application/json' })
+      response.end(text)
+    }
+    if (asked++ > 0) return answer('{}')
+    Promise.resolve(world.admin('agent.quarantine', { name, reason: 'told to' }))
+      .then(() => untilRefused(ask))
+      .then(() => answer('{"secret":1}'))
+      .catch(() => response.destroy())
+  }, ask)
+  expect(heard.body.toString()).not.toContain('secret')
+  expectHeard(heard, 'mesh', 'WITHDRAWN')
+  expect(field(heard, 'countersign-withdrawal')).toBe('caller-quarantined')
+  expect(field(heard, 'countersign-may-have-acted')).toBe('true')
+}
 
 const onEach = (transport: 'gateway' | 'mesh') =>
   Object.fromEntries(
@@ -161,7 +199,7 @@ lie(
         expect(['WITHDRAWN', 'AGENT_QUARANTINED']).toContain(refusalOf(heard))
       },
     },
-    mesh: onEach('mesh'),
+    mesh: { ...onEach('mesh'), 'a response at the connector of its caller': atOwnConnector },
     queue: {
       'a message that came after policy said no': async (world) => {
         const reader = await world.agent('overtaken-reader', ['caller'])
@@ -173,6 +211,8 @@ lie(
         await publish(world, hall.name, [sealer.seal(orderOf()).bytes])
         const heard = await asking
         await expectQueueRefused(world, heard, 'WITHDRAWN')
+        // No message was handed out, so nothing has happened.
+        expect(field(heard, 'countersign-may-have-acted')).toBe('false')
         // Unharmed: another reader of the group gets it at once, for the first time.
         const other = await world.agent('patient-reader')
         const frames = await lease(world, hall.name, other)

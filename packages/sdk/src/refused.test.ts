@@ -15,6 +15,35 @@ test('a refusal names the limit that was reached', () => {
   expect(refusal?.message).toContain('(limits.bodyBytes, 4 MiB)')
 })
 
+test('a withdrawal states whether the receiver may have acted', () => {
+  const withdrawn = {
+    'countersign-refusal': 'WITHDRAWN',
+    'countersign-withdrawal': 'policy-denies',
+  }
+  const before = refusalWith({ ...withdrawn, 'countersign-may-have-acted': 'false' })
+  expect(before).toMatchObject({ mayHaveActed: false, retry: false })
+  expect(before?.next).toContain('nothing was delivered')
+  for (const said of [
+    {},
+    { 'countersign-may-have-acted': 'true' },
+    { 'countersign-may-have-acted': '' },
+  ]) {
+    const after = refusalWith({ ...withdrawn, ...said })
+    expect(after).toMatchObject({ mayHaveActed: true, retry: false })
+    expect(after?.next).toContain('may have acted')
+  }
+})
+
+test('no header turns an unknown outcome into one that may be repeated', () => {
+  const denied = { 'countersign-may-have-acted': 'false' }
+  for (const code of ['OUTCOME_UNKNOWN', 'RESPONSE_REJECTED', 'OF_A_NEWER_VERSION']) {
+    const refusal = refusalWith({ ...denied, 'countersign-refusal': code })
+    expect(refusal).toMatchObject({ mayHaveActed: true, retry: false })
+  }
+  const doubted = { 'countersign-refusal': 'RATE_LIMITED', 'countersign-may-have-acted': 'true' }
+  expect(refusalWith(doubted)).toMatchObject({ mayHaveActed: true, retry: false })
+})
+
 test('text in any other form is not taken for a limit', () => {
   const code = { 'countersign-refusal': 'MESSAGE_TOO_LARGE' }
   expect(refusalWith(code)?.limit).toBeNull()

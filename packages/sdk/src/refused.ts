@@ -52,7 +52,7 @@ const NEXT: Readonly<Record<RefusalCode, string>> = {
 }
 
 /** For a right that ended with its credential, or under a policy that is stricter now. */
-const BEGIN_AGAIN = 'begin again with a new call; the receiver may have acted on this one'
+const BEGIN_AGAIN = 'begin again with a new call'
 
 /** The fabric, or a serving agent, said no. Nothing about it is an accident: act on `code`. */
 export class RefusedError extends Error {
@@ -87,12 +87,13 @@ export class RefusedError extends Error {
     const limit = told.limit === undefined || told.limit === null ? '' : ` (${told.limit})`
     const reason = code === 'WITHDRAWN' ? (told.reason ?? null) : null
     const reconnect = reason !== null && WITHDRAWALS[reason].reconnect
-    const next = reconnect ? BEGIN_AGAIN : NEXT[code]
+    const acted = mayHaveActedOn(code, told)
+    const next = code === 'WITHDRAWN' ? nextOfWithdrawal(reconnect, acted) : NEXT[code]
     super(`${code}: ${says}${limit}${where}. Next: ${next}.`)
     this.name = 'RefusedError'
     this.code = code
     this.says = says
-    this.mayHaveActed = told.begun === true || !told.known || mayHaveActed(code)
+    this.mayHaveActed = acted
     this.retry = told.known && !this.mayHaveActed && REFUSALS[code].retry
     this.exchange = told.exchange
     this.retryAfterMs = told.retryAfterMs
@@ -104,6 +105,20 @@ export class RefusedError extends Error {
   }
 }
 
+/**
+ * A withdrawal can come before delivery and after it: the fabric states which. Of the other codes the
+ * table decides, so that no header can turn an unknown outcome into one that may be repeated.
+ */
+function mayHaveActedOn(code: RefusalCode, { begun, known, mayHaveActed: told }: Told): boolean {
+  if (begun === true || !known || told === true) return true
+  return code === 'WITHDRAWN' ? told !== false : mayHaveActed(code)
+}
+
+function nextOfWithdrawal(reconnect: boolean, acted: boolean): string {
+  const step = reconnect ? BEGIN_AGAIN : NEXT.WITHDRAWN
+  return `${step}; ${acted ? 'the receiver may have acted on this one' : 'nothing was delivered'}`
+}
+
 interface Told {
   /** False for a code of a newer version: its outcome counts as unknown, and it is never tried again. */
   readonly known: boolean
@@ -112,6 +127,8 @@ interface Told {
   readonly retryAfterMs: number | null
   readonly limit?: string | null
   readonly reason?: WithdrawalReason | null
+  /** As the fabric states it; null or absent where it does not. */
+  readonly mayHaveActed?: boolean | null
   /** True when part of the response had arrived already. */
   readonly begun?: boolean
 }
@@ -130,12 +147,17 @@ export function findRefusal(
     status,
     exchange: header('countersign-exchange'),
     reason: isWithdrawalReason(reason) ? reason : null,
+    mayHaveActed: flagOf(header('countersign-may-have-acted')),
     retryAfterMs:
       seconds !== null && /^\d{1,6}$/.test(seconds)
         ? Math.min(Number(seconds) * 1000, LIMITS.retryAfterMsMax)
         : null,
     limit: parseLimitText(header('countersign-limit') ?? ''),
   })
+}
+
+function flagOf(text: string | null): boolean | null {
+  return text === 'true' || text === 'false' ? text === 'true' : null
 }
 
 /** The event with which the fabric ends a stream that may not go on; null for every other. */

@@ -1,4 +1,4 @@
-import type { RefusalCode, WithdrawalReason } from '@countersign/protocol'
+import { mayHaveActed, type RefusalCode, type WithdrawalReason } from '@countersign/protocol'
 
 /** Known of some refusals only. */
 export interface RefusalFacts {
@@ -30,14 +30,31 @@ export class Refusal {
     this.caller = caller
     this.limit = limit
   }
+
+  /** Whether the receiver acted or may have acted. Transports send this, never a guess by the code. */
+  get mayHaveActed(): boolean {
+    return mayHaveActed(this.code)
+  }
 }
 
 /** The right to go on ended after it was granted. Callers learn the reason, and whether to begin again. */
 export class Withdrawal extends Refusal {
   readonly reason: WithdrawalReason
+  readonly #isBeforeDelivery: boolean
 
-  constructor(reason: WithdrawalReason, detail: string) {
+  /** Counts as after delivery unless the caller knows that nothing was delivered. */
+  constructor(reason: WithdrawalReason, detail: string, isBeforeDelivery = false) {
     super('WITHDRAWN', detail)
     this.reason = reason
+    this.#isBeforeDelivery = isBeforeDelivery
+  }
+
+  override get mayHaveActed(): boolean {
+    return !this.#isBeforeDelivery
+  }
+
+  /** The same withdrawal of an exchange whose receiver has done nothing. */
+  beforeDelivery(): Withdrawal {
+    return new Withdrawal(this.reason, this.detail, true)
   }
 }

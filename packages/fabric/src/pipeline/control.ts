@@ -1,5 +1,5 @@
 import type { Caller } from '../identity/caller.ts'
-import { Refusal } from '../lib/refusal.ts'
+import { Refusal, Withdrawal } from '../lib/refusal.ts'
 import type { Arrival } from './arrival.ts'
 import { authenticate } from './authenticate.ts'
 import { type Authorized, authorize } from './authorize.ts'
@@ -50,7 +50,7 @@ export async function answerControl<Value>(
   const { caller } = authorized.authenticated
   const still = () => recheck(authorized, rooms.authorization)
   const value = await work({ caller, authorized, still })
-  const refusal = value instanceof Refusal ? value : still()
+  const refusal = value instanceof Refusal ? declined(value) : still()
   if (refusal === null) return value
   await recordRefusal(arrival, refusal, caller, rooms)
   return refusal
@@ -71,6 +71,11 @@ export async function refuseUnread(
   const caller = isKnown ? authenticated.caller : null
   await recordRefusal(arrival, refusal, caller, rooms)
   return caller
+}
+
+/** `work` refuses before it changes anything. */
+function declined(refusal: Refusal): Refusal {
+  return refusal instanceof Withdrawal ? refusal.beforeDelivery() : refusal
 }
 
 function undecided(cause: unknown): Refusal {

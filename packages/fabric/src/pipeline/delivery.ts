@@ -73,8 +73,9 @@ export function refusalOf({ failure }: Undelivered): Refusal {
   switch (failure.progress) {
     case 'not-sent': {
       const declined = failure.declined ?? new Refusal('RECEIVER_UNREACHABLE', failure.detail)
-      // A right that was withdrawn in time is said to be so; no other code contradicts its progress.
-      return mayHaveActed(declined.code) && !(declined instanceof Withdrawal)
+      if (declined instanceof Withdrawal) return declined.beforeDelivery()
+      // No other code may contradict its progress.
+      return mayHaveActed(declined.code)
         ? new Refusal('OUTCOME_UNKNOWN', declined.detail)
         : declined
     }

@@ -257,9 +257,35 @@ describe('enforce', () => {
       if (kind === 'intent') world.status = 'quarantined'
       return false
     }
-    expect((await world.enforce()).refusal?.code).toBe('WITHDRAWN')
+    const { refusal } = await world.enforce()
+    expect(refusal).toMatchObject({ code: 'WITHDRAWN', mayHaveActed: false })
     expect(world.events).toEqual(['intent', 'outcome'])
-    expect(world.entries.at(-1)?.facts).toMatchObject({ result: 'refused', code: 'WITHDRAWN' })
+    expect(world.entries.at(-1)?.facts).toMatchObject({
+      ...{ result: 'refused', code: 'WITHDRAWN', progress: 'not-sent' },
+    })
+  })
+
+  test('a right that ends during delivery leaves the receiver as having acted [deliver:unknown-outcome]', async () => {
+    const world = new World()
+    const { refusal } = await enforce(world.rooms(), arrival, async (intended, still) => {
+      const answer = await world.courier(intended, still)
+      world.decision = deny
+      return answer
+    })
+    expect(refusal).toMatchObject({ code: 'WITHDRAWN', mayHaveActed: true })
+    expect(world.entries.at(-1)?.facts).toMatchObject({
+      ...{ result: 'withheld', code: 'WITHDRAWN', progress: 'answered' },
+    })
+  })
+
+  test('a withdrawal before delivery that cannot be recorded is no unknown outcome [deliver:unknown-outcome]', async () => {
+    const world = new World()
+    world.ledgerFails = ({ kind }) => {
+      world.status = 'quarantined'
+      return kind === 'outcome'
+    }
+    await expect(world.enforce()).rejects.toThrow('disk full')
+    expect(world.events).toEqual(['intent'])
   })
 
   test('a right that ends while the outcome is written gets no response [authorize:every-delivery]', async () => {

@@ -1,6 +1,5 @@
-import { mayHaveActed } from '@countersign/protocol'
 import type { Caller } from '../identity/caller.ts'
-import { Refusal } from '../lib/refusal.ts'
+import { Refusal, Withdrawal } from '../lib/refusal.ts'
 import type { Arrival } from './arrival.ts'
 import { type Authenticated, type AuthenticateRoom, authenticate } from './authenticate.ts'
 import { authorize } from './authorize.ts'
@@ -104,7 +103,11 @@ async function withhold(
 ): Promise<Outcome> {
   await answer.withhold().catch(() => undefined)
   const { findings, receivedBytes: bytes } = answer
-  const why = { code: refusal.code, 'private.detail': writable(refusal.detail) }
+  const why = {
+    code: refusal.code,
+    progress: 'answered',
+    'private.detail': writable(refusal.detail),
+  } as const
   const ending = {
     result: 'withheld',
     facts: { ...answer.facts, ...why },
@@ -123,9 +126,11 @@ async function concludeUndelivered(
   const refusal = refusalOf(undelivered)
   const { failure, attempts } = undelivered
   const isUnknown = refusal.code === 'OUTCOME_UNKNOWN'
+  // A refusal by the fabric's own receivers speaks for itself; a withdrawal can come at any time.
+  const isOwnWord = 'declined' in failure && !(refusal instanceof Withdrawal)
   const facts = {
     code: refusal.code,
-    ...('declined' in failure ? {} : { progress: failure.progress }),
+    ...(isOwnWord ? {} : { progress: failure.progress }),
     ...(attempts > 1 ? { attempts } : {}),
     'private.detail': writable(refusal.detail),
   }
@@ -137,7 +142,7 @@ async function concludeUndelivered(
     await recordOutcome(intended, ending, rooms)
   } catch (cause) {
     // Nothing was delivered, so this is as when the intent could not be recorded.
-    if (!mayHaveActed(refusal.code)) throw cause
+    if (!refusal.mayHaveActed) throw cause
     return { refusal: unrecorded(cause) }
   }
   return { refusal }

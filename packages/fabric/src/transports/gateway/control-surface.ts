@@ -148,7 +148,7 @@ const meshAnswers: Readonly<Record<string, MeshAnswer>> = {
     const lost = recheck(request, options.rooms.authorization)
     if (lost !== null) {
       claim.release()
-      return refuse(options, visit, lost)
+      return refuse(options, visit, lost.beforeDelivery())
     }
     const { indexes, failure } = await appendClaimed(options, entries, {
       admitted: claim.admitted,

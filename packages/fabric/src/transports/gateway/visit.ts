@@ -1,7 +1,7 @@
 import type { DecisionId } from '@countersign/protocol'
 import type { Refusal } from '../../lib/refusal.ts'
 import type { Arrival, Target } from '../../pipeline/arrival.ts'
-import { exchangeHeaders, problem, quotaHeadersOf, withdrawalHeaders } from '../http/call.ts'
+import { exchangeHeaders, problem, quotaHeadersOf, refusalHeaders } from '../http/call.ts'
 import type { Incoming } from '../http/incoming.ts'
 import type { Reply } from '../http/respond.ts'
 import { GATEWAY_WIRE } from './wire.ts'
@@ -51,8 +51,7 @@ export function problemReply(refusal: Refusal, exchange: string): Reply {
   const { status } = GATEWAY_WIRE[refusal.code]
   const headers: [string, string][] = [
     ['content-type', 'application/problem+json'],
-    ['countersign-refusal', refusal.code],
-    ...withdrawalHeaders(refusal),
+    ...refusalHeaders(refusal),
     ['cache-control', 'no-store'],
     ...exchangeHeaders(exchange),
     ...quotaHeadersOf(refusal),

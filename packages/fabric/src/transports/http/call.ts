@@ -1,11 +1,4 @@
-import {
-  type DecisionId,
-  mayHaveActed,
-  REFUSALS,
-  type RefusalCode,
-  utf8,
-  WITHDRAWALS,
-} from '@countersign/protocol'
+import { type DecisionId, REFUSALS, utf8, WITHDRAWALS } from '@countersign/protocol'
 import { Refusal, Withdrawal } from '../../lib/refusal.ts'
 import type { Arrival, Transport } from '../../pipeline/arrival.ts'
 import { QuotaRefusal } from '../../pipeline/authorize.ts'
@@ -145,8 +138,7 @@ export function refusalReply(
   const wire = call.wireOf(refusal)
   const headers: [string, string][] = [
     ...exchangeHeaders(call.exchange),
-    ['countersign-refusal', refusal.code],
-    ...withdrawalHeaders(refusal),
+    ...refusalHeaders(refusal),
     ['cache-control', 'no-store'],
   ]
   headers.push(...quotaHeadersOf(refusal))
@@ -159,8 +151,8 @@ export function refusalReply(
 }
 
 /** What a client needs to decide whether to send again, also one without a table of the codes. */
-function again(code: RefusalCode) {
-  return { code, retry: REFUSALS[code].retry, mayHaveActed: mayHaveActed(code) }
+function again({ code, mayHaveActed }: Refusal) {
+  return { code, retry: REFUSALS[code].retry, mayHaveActed }
 }
 
 /** Problem Details (RFC 9457). The sentence is the fixed one; the detail is for the ledger alone. */
@@ -169,7 +161,7 @@ export function problem(refusal: Refusal, exchange: string, status: number): str
   const ended = withdrawalMembers(refusal)
   const type = `urn:countersign:refusal:${refusal.code.toLowerCase().replaceAll('_', '-')}`
   return JSON.stringify({
-    ...{ type, title: says, status, ...again(refusal.code), exchange },
+    ...{ type, title: says, status, ...again(refusal), exchange },
     ...limitMember(refusal),
     ...ended,
   })
@@ -180,9 +172,14 @@ function limitMember({ limit }: Refusal): { readonly limit?: string } {
   return limit === null ? {} : { limit }
 }
 
-/** The reason beside the code, where only the head of a response is believed. */
-export function withdrawalHeaders(refusal: Refusal): [string, string][] {
-  return refusal instanceof Withdrawal ? [['countersign-withdrawal', refusal.reason]] : []
+/** The code and what qualifies it, where only the head of a response is believed. */
+export function refusalHeaders(refusal: Refusal): [string, string][] {
+  const headers: [string, string][] = [
+    ['countersign-refusal', refusal.code],
+    ['countersign-may-have-acted', String(refusal.mayHaveActed)],
+  ]
+  if (refusal instanceof Withdrawal) headers.push(['countersign-withdrawal', refusal.reason])
+  return headers
 }
 
 /** Why a right ended, and whether its holder may begin again: with a newer credential, say. */
@@ -197,9 +194,9 @@ function rpcError(
   call: Pick<Call, 'exchange' | 'wireOf'>,
   classified: Pick<Classified, 'rpcId'>,
 ): string {
-  const { says, retry } = REFUSALS[refusal.code]
+  const { says } = REFUSALS[refusal.code]
   const ended = { ...limitMember(refusal), ...withdrawalMembers(refusal) }
-  const data = { code: refusal.code, retry, exchange: call.exchange, ...ended }
+  const data = { ...again(refusal), exchange: call.exchange, ...ended }
   const error = { code: call.wireOf(refusal).jsonRpc, message: says, data }
   return JSON.stringify({ jsonrpc: '2.0', id: classified.rpcId ?? null, error })
 }

@@ -29,13 +29,19 @@ import { identify } from '../../pipeline/authenticate.ts'
 import { refuseUnread } from '../../pipeline/control.ts'
 import { type Courier, type Delivered, Undelivered, withheld } from '../../pipeline/delivery.ts'
 import type { Rooms } from '../../pipeline/enforce.ts'
-import { sha256 } from '../../pipeline/record.ts'
+import { refusalOfFailure, sha256 } from '../../pipeline/record.ts'
 import { admitCaller, admitGateway } from '../http/admission.ts'
 import { ArrivingBody } from '../http/arriving-body.ts'
 import { Authorities, authorityOf } from '../http/authorities.ts'
 import type { Balancer } from '../http/balancer.ts'
 import type { BodyBudget } from '../http/body-budget.ts'
-import { answerCall, exchangeHeaders, problem, quotaHeadersOf } from '../http/call.ts'
+import {
+  answerCall,
+  exchangeHeaders,
+  problem,
+  quotaHeadersOf,
+  refusalHeaders,
+} from '../http/call.ts'
 import type { Classify } from '../http/classify.ts'
 import {
   certificateChainOf,
@@ -235,9 +241,7 @@ function answer(options: InboundOptions, incoming: Incoming, signal: AbortSignal
         credentialsRequired: true,
       },
     },
-  }).catch((cause: unknown) =>
-    refusalReply(new Refusal('LEDGER_UNAVAILABLE', String(cause)), exchange),
-  )
+  }).catch((cause: unknown) => refusalReply(refusalOfFailure(cause), exchange))
 }
 
 /** Records what could not be read under the name that the connection proved, and answers it. */
@@ -264,7 +268,7 @@ async function refuse(
   }
   return refuseUnread(rooms, arrival, refusal).then(
     () => ({ ...refusalReply(refusal, exchange), closes: true }),
-    (cause: unknown) => refusalReply(new Refusal('LEDGER_UNAVAILABLE', String(cause)), exchange),
+    (cause: unknown) => refusalReply(refusalOfFailure(cause), exchange),
   )
 }
 
@@ -272,7 +276,7 @@ function refusalReply(refusal: Refusal, exchange: string): Reply {
   const { status } = MESH_WIRE[refusal.code]
   const headers: [string, string][] = [
     ['content-type', 'application/problem+json'],
-    ['countersign-refusal', refusal.code],
+    ...refusalHeaders(refusal),
     ...exchangeHeaders(exchange),
     ...quotaHeadersOf(refusal),
   ]

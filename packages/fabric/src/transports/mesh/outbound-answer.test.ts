@@ -68,6 +68,26 @@ test('a refusal is told in our words, whatever stands in it', async () => {
   })
 })
 
+test.each([
+  ['false', false],
+  ['true', true],
+  ['no', true],
+])(
+  'a withdrawal that states %s for having acted is passed on as %s',
+  async (said, mayHaveActed) => {
+    const headers = [
+      json,
+      ['countersign-exchange', exchange],
+      ['countersign-refusal', 'WITHDRAWN'],
+      ['countersign-withdrawal', 'policy-denies'],
+      ['countersign-may-have-acted', said],
+    ] as const
+    expect(await hear(403, headers, '{}')).toMatchObject({
+      body: { error: { data: { code: 'WITHDRAWN', mayHaveActed, reason: 'policy-denies' } } },
+    })
+  },
+)
+
 const card = {
   name: 'shop',
   supportedInterfaces: [{ url: 'https://direct.example/a2a', protocolBinding: 'JSONRPC' }],

@@ -55,6 +55,7 @@ const answeredNames: ReadonlySet<string> = new Set([
   'cache-control',
   'countersign-exchange',
   'countersign-limit',
+  'countersign-may-have-acted',
   'countersign-receipt',
   'countersign-refusal',
   'countersign-withdrawal',
@@ -140,8 +141,11 @@ function refusedAnswer(
   const wireOf = () => MESH_WIRE[code]
   const limit = parseLimitText(headers.find(([name]) => name === 'countersign-limit')?.[1] ?? '')
   const reason = headers.find(([name]) => name === 'countersign-withdrawal')?.[1]
-  const isWithdrawal = code === 'WITHDRAWN' && isWithdrawalReason(reason)
-  const refusal = isWithdrawal ? new Withdrawal(reason, '') : new Refusal(code, '', null, { limit })
+  const acted = headers.find(([name]) => name === 'countersign-may-have-acted')?.[1]
+  const refusal =
+    code === 'WITHDRAWN' && isWithdrawalReason(reason)
+      ? new Withdrawal(reason, '', acted === 'false')
+      : new Refusal(code, '', null, { limit })
   const reply = refusalReply(refusal, { exchange, wireOf }, { rpcId })
   const kept = headers.filter(([name]) => name === 'retry-after' || name.startsWith('ratelimit'))
   const body = reply.body instanceof Uint8Array ? reply.body : new Uint8Array(0)

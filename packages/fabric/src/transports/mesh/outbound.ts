@@ -5,9 +5,7 @@ import {
   formatSignedRequestHeaders,
   formatSpiffeId,
   isAssignableName,
-  mayHaveActed,
   prepareRequestSignature,
-  type RefusalCode,
   type SignableRequest,
   type SignedMessage,
   signedMessage,
@@ -25,7 +23,7 @@ import { admitControl } from '../../pipeline/control.ts'
 import { refusalOf, Undelivered, withheld } from '../../pipeline/delivery.ts'
 import type { Rooms } from '../../pipeline/enforce.ts'
 import { recheck } from '../../pipeline/recheck.ts'
-import { recordRefusal, sha256 } from '../../pipeline/record.ts'
+import { recordRefusal, refusalOfFailure, sha256 } from '../../pipeline/record.ts'
 import { admitCaller } from '../http/admission.ts'
 import { ArrivingBody } from '../http/arriving-body.ts'
 import type { Balancer } from '../http/balancer.ts'
@@ -147,11 +145,11 @@ async function serve(
   })
   try {
     // Rejects only before anything is sent.
-    const answer = await carry(serving, call, incoming).catch(
-      (cause: unknown) => new Refusal('UNDECIDED', String(cause)),
+    const reply = await carry(serving, call, incoming).catch((cause: unknown) =>
+      replyTo(new Refusal('UNDECIDED', String(cause)), call),
     )
     if (isUnread(incoming) && body.endsConnection) response.setHeader('connection', 'close')
-    await write(response, answer, call)
+    await writeReply(response, reply)
   } finally {
     if (!(incoming instanceof Refusal)) incoming.release()
   }
@@ -159,16 +157,6 @@ async function serve(
 
 const isUnread = (incoming: Incoming | Refusal): boolean =>
   incoming instanceof Refusal || incoming.refused !== null || incoming.fault !== null
-
-/** A refusal with the JSON-RPC id that its caller waits for. */
-class RefusedCall extends Refusal {
-  readonly rpcId: Classified['rpcId']
-
-  constructor({ code, detail, retryAfterMs, limit }: Refusal, rpcId: Classified['rpcId']) {
-    super(code, detail, retryAfterMs, { limit })
-    this.rpcId = rpcId
-  }
-}
 
 /** Web pages can reach loopback too: by a name that resolves to it, or by a cross-origin request. */
 function presentOwn({ agent }: OutboundOptions, head: Head) {
@@ -197,25 +185,28 @@ async function carry(
   options: OutboundOptions,
   call: OutboundCall,
   incoming: Incoming | Refusal,
-): Promise<Reply | Refusal> {
+): Promise<Reply> {
   const order = incoming instanceof Refusal ? incoming : await readOrder(options, incoming)
   if (incoming instanceof Refusal || order instanceof Refusal) {
-    return refuse(options, call, order as Refusal)
+    return replyTo(await refuse(options, call, order as Refusal), call)
   }
   const { rpcId } = order.classified
   const signature = sign(options, call, incoming, order)
   const { request } = signature
   const arrival = toArrival(call, incoming, order, signature)
   const admitted = await admit(options, arrival)
-  if (admitted instanceof Refusal) return new RefusedCall(admitted, rpcId)
+  if (admitted instanceof Refusal) return replyTo(admitted, call, rpcId)
   const still = () => recheck(admitted, options.rooms.authorization)
   const { caller } = admitted.authenticated
   const refused = async (refusal: Refusal) => {
     const unrecorded = await recordRefusal(arrival, refusal, caller, options.rooms).then(
       () => null,
-      (cause: unknown) => new Refusal(unrecordedCode(refusal), String(cause)),
+      (cause: unknown) =>
+        refusal.mayHaveActed
+          ? new Refusal('OUTCOME_UNKNOWN', String(cause))
+          : refusalOfFailure(cause),
     )
-    return new RefusedCall(unrecorded ?? refusal, rpcId)
+    return replyTo(unrecorded ?? refusal, call, rpcId)
   }
   const sent = { ...request, body: incoming.body, still }
   const asked = await ask(options, sent, { order, admitted, signal: call.signal })
@@ -234,10 +225,6 @@ async function carry(
   }
   patience.allow(options.streamMs)
   return streamed(options, { answer, response, admitted, arrival, order, patience }, call)
-}
-
-function unrecordedCode({ code }: Refusal): RefusalCode {
-  return mayHaveActed(code) ? 'OUTCOME_UNKNOWN' : 'LEDGER_UNAVAILABLE'
 }
 
 interface Asked {
@@ -345,9 +332,7 @@ async function refuse(
 
 /** Policy is asked on the caller's side too; what it refuses is recorded under the caller. */
 function admit(options: OutboundOptions, arrival: Arrival): Promise<Authorized | Refusal> {
-  return admitControl(options.rooms, arrival).catch(
-    (cause: unknown) => new Refusal('LEDGER_UNAVAILABLE', String(cause)),
-  )
+  return admitControl(options.rooms, arrival).catch(refusalOfFailure)
 }
 
 function toArrival(
@@ -406,16 +391,6 @@ function sign(
   return { signed, request: { ...request, headers: [...headers, ...fields] } }
 }
 
-function replyTo(refusal: Refusal, { exchange }: OutboundCall): Reply {
-  const rpcId = refusal instanceof RefusedCall ? refusal.rpcId : undefined
+function replyTo(refusal: Refusal, { exchange }: OutboundCall, rpcId?: Classified['rpcId']): Reply {
   return refusalReply(refusal, { exchange, wireOf: ({ code }) => MESH_WIRE[code] }, { rpcId })
-}
-
-async function write(
-  response: ServerResponse,
-  answer: Reply | Refusal,
-  call: OutboundCall,
-): Promise<void> {
-  if (answer instanceof Refusal) return writeReply(response, replyTo(answer, call))
-  return writeReply(response, answer)
 }

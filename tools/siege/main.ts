@@ -29,8 +29,7 @@ const serverMemory = {
   MALLOC_TRIM_THRESHOLD_: '1048576',
   MALLOC_ARENA_MAX: '2',
 }
-/** The collector looks every ten seconds, and takes what became garbage in several steps. */
-const returnMsMax = 180_000
+const returnMsMax = 60_000
 
 /** Progress is one line that changes on a terminal, and one line each elsewhere. */
 function say(line: string, isLasting = true): void {

@@ -100,6 +100,27 @@ export class LossyDisk implements FileLayer {
     }
   }
 
+  /**
+   * The files as the process that runs now has them: everything fails once it is gone. A store that a
+   * test abandons has timers that still run, and would otherwise be a second writer to its successor's files.
+   */
+  mount(): FileLayer {
+    const generation = this.#generation
+    const alive = <Result>(operation: () => Promise<Result>): Promise<Result> =>
+      generation === this.#generation ? operation() : Promise.reject(systemError('EIO'))
+    const open = (path: string, mode: 'create' | 'read' | 'update') =>
+      alive(() => (mode === 'create' ? this.open(path, mode) : this.open(path, mode)))
+    return {
+      open: open as FileLayer['open'],
+      rename: (from, to) => alive(() => this.rename(from, to)),
+      remove: (path) => alive(() => this.remove(path)),
+      list: (directory) => alive(() => this.list(directory)),
+      makeDirectory: (path) => alive(() => this.makeDirectory(path)),
+      syncDirectory: (path) => alive(() => this.syncDirectory(path)),
+      freeBytes: () => alive(() => this.freeBytes()),
+    }
+  }
+
   /** All files as readers see them, for tests that damage one. */
   paths(): readonly string[] {
     const found: string[] = []
@@ -254,8 +275,10 @@ export class LossyDisk implements FileLayer {
 
   async #step(operation: LossyOperation, happen: () => void, fail?: () => void): Promise<void> {
     this.#assertAlive()
+    const generation = this.#generation
     // A real call takes a turn; what ran at the same time may come first.
     await Promise.resolve()
+    if (generation !== this.#generation) throw systemError('EIO')
     this.#assertAlive()
     this.log.push(operation)
     if (this.#failNext === operation) {

@@ -51,7 +51,7 @@ export async function openLossyLedger(
   const directory = '/ledger'
   const store = await openFileLedgerStore({
     directory,
-    files: disk,
+    files: disk.mount(),
     lock: disk.lock,
     ...(headDirectory === undefined ? {} : { headDirectory }),
   })

@@ -37,7 +37,7 @@ const controlEntries = 20
 export async function loseLedgerWithoutSync(): Promise<boolean> {
   const disk = new LossyDisk()
   const keys = createLedgerKeys()
-  const ledger = await openOn(withoutSync(disk), disk, keys)
+  const ledger = await openOn(withoutSync(disk.mount()), disk, keys)
   const acknowledged: string[] = []
   for (let i = 0; i < controlEntries; i++) {
     const { exchange } = await ledger.append({
@@ -50,7 +50,7 @@ export async function loseLedgerWithoutSync(): Promise<boolean> {
   }
   disk.powerLoss('synced')
   // A ledger that refuses to open has noticed; one that opens has to have all of them.
-  const reopened = await openOn(disk, disk, keys).catch(() => null)
+  const reopened = await openOn(disk.mount(), disk, keys).catch(() => null)
   if (reopened === null) return true
   for (const exchange of acknowledged) {
     if ((await reopened.explain(exchange)).length === 0) return true
@@ -69,7 +69,7 @@ async function openOn(files: FileLayer, disk: LossyDisk, keys: LedgerKeys) {
   })
 }
 
-function withoutSync(disk: LossyDisk): FileLayer {
+function withoutSync(disk: FileLayer): FileLayer {
   const layer: FileLayer = {
     open: (async (path: string, mode: 'update') => {
       const file = await disk.open(path, mode)
@@ -80,7 +80,7 @@ function withoutSync(disk: LossyDisk): FileLayer {
     list: (directory) => disk.list(directory),
     makeDirectory: (path) => disk.makeDirectory(path),
     syncDirectory: () => Promise.resolve(),
-    freeBytes: () => disk.freeBytes(),
+    freeBytes: (directory) => disk.freeBytes(directory),
   }
   return layer
 }

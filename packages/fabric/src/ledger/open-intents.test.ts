@@ -84,7 +84,7 @@ test('starts that are killed again and again still get there', async () => {
   }
   expect(starts).toBeGreaterThan(2)
   expect(size).toBe(1 + 2 * exchanges.length)
-})
+}, 60_000)
 
 test('long work at start is visible', async () => {
   const disk = new LossyDisk()

@@ -355,6 +355,16 @@ export const REQUIREMENTS = {
     on: fabric,
     lies: ['stray-file'],
   },
+  'record:ending': {
+    promise:
+      'Wherever an exchange is shown, an outcome that is unknown, or known to the receiver alone, is not called a refusal.',
+    on: ['mesh'],
+    notOn: {
+      gateway: 'each exchange is closed by its own fabric: see deliver:unknown-outcome',
+      queue: 'each exchange is closed by its own fabric: see deliver:unknown-outcome',
+    },
+    lies: ['unknown-called-refused'],
+  },
   'record:append-only': {
     promise: 'Every later checkpoint is provably an extension of every earlier one.',
     on: fabric,

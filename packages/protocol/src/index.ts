@@ -25,12 +25,16 @@ export {
   ATTESTORS,
   type Attestor,
   CONTENT_FACTS,
-  EXCHANGE_RESULTS,
-  type ExchangeResult,
-  isExchangeResult,
   isWithholdable,
 } from './receipt-claims.ts'
 export * from './receipt-document.ts'
+export {
+  type Ending,
+  EXCHANGE_RESULTS,
+  type ExchangeResult,
+  endingOf,
+  isExchangeResult,
+} from './receipt-ending.ts'
 export * from './receipt-error.ts'
 export * from './receipt-message.ts'
 export * from './receipt-words.ts'

@@ -2,7 +2,7 @@ import { utf8 } from './bytes.ts'
 import { isAgentName, parseSpiffeId } from './ids.ts'
 import { isLegible } from './legible.ts'
 import type { MeshEntry, MeshEntryKind, MeshFact } from './mesh-format.ts'
-import { isExchangeResult } from './receipt-claims.ts'
+import { contradictsCode, isExchangeResult, REFUSAL_RESULTS } from './receipt-ending.ts'
 import { isRefusalCode } from './refusals.ts'
 
 type Rule = (value: MeshFact) => boolean
@@ -111,7 +111,12 @@ const rules: Readonly<Record<MeshEntryKind, Readonly<Record<string, Rule>>>> = {
     'request.signature': bytes(64),
     'request.signature-base': words(meshTextBytesMax),
   },
-  refusal: { ...asked, code: isRefusalCode, 'private.detail': words(wordsLengthMax) },
+  refusal: {
+    ...asked,
+    code: isRefusalCode,
+    result: oneOf(...REFUSAL_RESULTS),
+    'private.detail': words(wordsLengthMax),
+  },
   outcome: ended,
   indeterminate: { ...ended, result: oneOf('unknown') },
 }
@@ -129,6 +134,10 @@ export function meshFactsFault({ kind, facts }: Pick<MeshEntry, 'kind' | 'facts'
     const rule = Object.hasOwn(rules[kind], fact) ? rules[kind][fact] : undefined
     if (rule === undefined) return `an entry of kind ${kind} has no fact of that name`
     if (!rule(value)) return `${fact} has a value that it cannot have`
+  }
+  const { result, code } = facts
+  if (typeof result === 'string' && typeof code === 'string' && contradictsCode(result, code)) {
+    return 'the result and the code contradict each other'
   }
   const isAnswered = facts['result'] === 'delivered' || facts['result'] === 'completed'
   const names = [...needed[kind], ...(isAnswered ? ['attested.response'] : [])]

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { ATTESTORS, type ClaimedEntry, checkClaims, EXCHANGE_RESULTS } from './receipt-claims.ts'
+import { ATTESTORS, type ClaimedEntry, checkClaims } from './receipt-claims.ts'
+import { EXCHANGE_RESULTS, endingOf } from './receipt-ending.ts'
 import { ReceiptError } from './receipt-error.ts'
 import type { FactValue } from './statement.ts'
 
@@ -100,5 +101,39 @@ describe('claims of a receipt', () => {
     expect(faultOf(entry('refusal', own))).toBeNull()
     const foreign = { ...refusal, receiver: 'bank' }
     expect(faultOf(entry('refusal', foreign))).toBe('PRODUCER_CONTRADICTED')
+  })
+
+  test('fail where result and code contradict each other', () => {
+    const refusal = { ...asked, ...ofConnector, code: 'OUTCOME_UNKNOWN' }
+    for (const result of ['unknown', 'broken']) {
+      expect(faultOf(entry('refusal', { ...refusal, result }))).toBeNull()
+    }
+    for (const result of ['withheld', 'cut', 'refused', 'delivered']) {
+      expect(faultOf(entry('refusal', { ...refusal, result })), result).toBe('VALUE_UNKNOWN')
+    }
+    const unknown = { ...refusal, code: 'NOT_PERMITTED', result: 'unknown' }
+    expect(faultOf(entry('refusal', unknown))).toBe('VALUE_UNKNOWN')
+    expect(exchange(intent, { result: 'refused', code: 'OUTCOME_UNKNOWN' })).toBe('VALUE_UNKNOWN')
+  })
+})
+
+describe('the ending that an entry states', () => {
+  const ends = (facts: Facts, kind: ClaimedEntry['kind'] = 'refusal') =>
+    endingOf(kind, facts)?.result ?? null
+
+  test('follows the code of a refusal where the entry gives no result', () => {
+    expect(ends({ code: 'NOT_PERMITTED' })).toBe('refused')
+    expect(ends({ code: 'OUTCOME_UNKNOWN' })).toBe('unknown')
+    expect(ends({ code: 'RESPONSE_REJECTED' })).toBe('withheld')
+    expect(ends({ code: 'WITHDRAWN' })).toBe('refused')
+    expect(ends({ code: 'WITHDRAWN', result: 'withheld' })).toBe('withheld')
+    expect(ends({ code: 'OF_A_NEWER_VERSION' })).toBe('refused')
+  })
+
+  test('is unknown for whatever was closed as indeterminate, and null for what closes nothing', () => {
+    expect(ends({ result: 'delivered' }, 'indeterminate')).toBe('unknown')
+    for (const kind of ['genesis', 'intent', 'lifecycle'] as const) {
+      expect(ends({ result: 'delivered', code: 'NOT_PERMITTED' }, kind)).toBeNull()
+    }
   })
 })

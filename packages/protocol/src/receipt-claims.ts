@@ -1,23 +1,12 @@
 import { parseSpiffeId, type SpiffeId } from './ids.ts'
+import {
+  contradictsCode,
+  EXCHANGE_RESULTS,
+  type ExchangeResult,
+  REFUSAL_RESULTS,
+} from './receipt-ending.ts'
 import { ReceiptError } from './receipt-error.ts'
 import type { FactValue, StatementKind } from './statement.ts'
-
-/**
- * Every way in which an exchange ends. `delivered`: a whole response; `completed`: a whole stream;
- * `refused`: stopped by a rule; `cut`: a stream stopped by a rule; `abandoned`: the caller left a
- * stream; `withheld`: the receiver acted, and its response was not handed over; `broken`: the receiver broke a stream off; `unknown`: the receiver may have acted.
- */
-export const EXCHANGE_RESULTS = [
-  'delivered',
-  'completed',
-  'refused',
-  'cut',
-  'abandoned',
-  'withheld',
-  'broken',
-  'unknown',
-] as const
-export type ExchangeResult = (typeof EXCHANGE_RESULTS)[number]
 
 /** Every value of `attested.request` and `attested.response`. */
 export const ATTESTORS = {
@@ -25,10 +14,6 @@ export const ATTESTORS = {
   response: ['callee', 'fabric', 'connector'],
 } as const
 export type Attestor = (typeof ATTESTORS)['request' | 'response'][number]
-
-export function isExchangeResult(value: unknown): value is ExchangeResult {
-  return (EXCHANGE_RESULTS as readonly unknown[]).includes(value)
-}
 
 /**
  * The facts that a receipt may withhold without saying something else: how the caller proved its
@@ -77,6 +62,7 @@ const needed: Readonly<Record<StatementKind, readonly string[]>> = {
 const answered: readonly ExchangeResult[] = ['delivered', 'completed']
 const closingResults: Partial<Record<StatementKind, readonly ExchangeResult[]>> = {
   outcome: EXCHANGE_RESULTS,
+  refusal: REFUSAL_RESULTS,
   indeterminate: ['unknown'],
 }
 const refusalCode = /^[A-Z][A-Z_]{2,63}$/
@@ -128,6 +114,9 @@ function checkValues({ kind, facts }: ClaimedEntry): void {
   }
   const code = readText(facts, 'code')
   if (code !== null && !refusalCode.test(code)) throw new ReceiptError('VALUE_UNKNOWN', 'code')
+  if (result !== null && code !== null && contradictsCode(result, code)) {
+    throw new ReceiptError('VALUE_UNKNOWN', `${result} with ${code}`)
+  }
   for (const half of ['request', 'response'] as const) {
     const by = readText(facts, `attested.${half}`)
     if (by !== null && !ATTESTORS[half].some((known) => known === by)) {

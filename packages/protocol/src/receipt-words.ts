@@ -1,6 +1,6 @@
-import type { Ending, VerifiedReceipt } from './receipt.ts'
+import type { VerifiedReceipt } from './receipt.ts'
 import type { Attestation, Half } from './receipt-attestation.ts'
-import type { ExchangeResult } from './receipt-claims.ts'
+import type { Ending, ExchangeResult } from './receipt-ending.ts'
 import type { MessageMatch } from './receipt-message.ts'
 import { isRefusalCode, REFUSALS } from './refusals.ts'
 

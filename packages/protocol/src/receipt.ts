@@ -5,8 +5,9 @@ import { MalformedError } from './malformed-error.ts'
 import { hashLeaf, parseTlogProof, type TlogProof, verifyInclusion } from './merkle.ts'
 import { type Checkpoint, parseCheckpoint, parseNote, verifyNote } from './note.ts'
 import { type Attestation, readTextFact, verifyAttestations } from './receipt-attestation.ts'
-import { checkClaims, type ExchangeResult, isExchangeResult } from './receipt-claims.ts'
+import { checkClaims } from './receipt-claims.ts'
 import { parseReceipt, type Receipt, type ReceiptEntry } from './receipt-document.ts'
+import { type Ending, endingOf } from './receipt-ending.ts'
 import { ReceiptError, type ReceiptFault } from './receipt-error.ts'
 import {
   type EntryPayload,
@@ -33,12 +34,6 @@ export interface VerifiedEntry {
   readonly facts: Readonly<Record<string, FactValue>>
   /** Names of facts that the statement commits to and the receipt does not open. */
   readonly withheld: readonly string[]
-}
-
-/** How the exchange ended, and the refusal code where a rule ended it. */
-export interface Ending {
-  readonly result: ExchangeResult
-  readonly code: string | null
 }
 
 /** What a receipt proves. What it does not disclose is null. */
@@ -93,6 +88,8 @@ export async function verifyReceipt(bytes: Uint8Array, trust: Trust): Promise<Ve
   checkClaims(entries, trust.trustDomain)
   const opening = openedFacts(first)
   const closing = first === last ? opening : openedFacts(last)
+  const ending = endingOf(last.payload.kind, closing)
+  if (ending === null) throw new ReceiptError('KINDS_DISORDERED')
   const attestations = await verifyAttestations({
     exchange: receipt.exchange,
     request: opening,
@@ -111,21 +108,12 @@ export async function verifyReceipt(bytes: Uint8Array, trust: Trust): Promise<Ve
     receiver: readTextFact(opening, 'receiver'),
     operation: readTextFact(opening, 'operation'),
     result: readTextFact(closing, 'result') ?? readTextFact(closing, 'code'),
-    ending: endingOf(closing),
+    ending,
     request: attestations.request,
     response: attestations.response,
     checkpointSize: checkpoint.size,
     factsOpened: entries.reduce((sum, { facts }) => sum + Object.keys(facts).length, 0),
     factsWithheld: entries.reduce((sum, { withheld }) => sum + withheld.length, 0),
-  }
-}
-
-/** A lone refusal has no result: it says so by its code. `checkClaims` has seen the values. */
-function endingOf(closing: Readonly<Record<string, FactValue>>): Ending {
-  const result = readTextFact(closing, 'result')
-  return {
-    result: isExchangeResult(result) ? result : 'refused',
-    code: readTextFact(closing, 'code'),
   }
 }
 

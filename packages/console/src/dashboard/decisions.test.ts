@@ -1,3 +1,4 @@
+import type { ExchangeResult } from '@countersign/protocol'
 import { describe, expect, test } from 'vitest'
 import { type EntryView, mergeDecision } from './decisions.ts'
 
@@ -5,7 +6,8 @@ const intent: EntryView = {
   kind: 'intent',
   exchange: 'dec_1',
   at: 5,
-  caller: 'support',
+  principal: 'support',
+  ...{ object: null, reason: null, ended: null },
   facts: {
     receiver: 'billing',
     operation: 'tools/call',
@@ -14,18 +16,23 @@ const intent: EntryView = {
     masked: 'card:1',
   },
 }
-const outcome = (facts: EntryView['facts']): EntryView => ({
+const closing = (
+  result: ExchangeResult,
+  code: string | null = null,
+  facts: EntryView['facts'] = {},
+): EntryView => ({
   kind: 'outcome',
   exchange: 'dec_1',
   at: 9,
-  caller: null,
+  ...{ principal: null, object: null, reason: null },
+  ended: { result, code, reason: null },
   facts,
 })
 
 describe('mergeDecision', () => {
   test('an outcome completes the line of its intent and keeps what the intent said', () => {
-    const facts = { result: 'delivered', 'attested.response': 'callee' }
-    const [line, ...others] = mergeDecision(mergeDecision([], intent), outcome(facts))
+    const signed = closing('delivered', null, { 'attested.response': 'callee' })
+    const [line, ...others] = mergeDecision(mergeDecision([], intent), signed)
     expect(others).toEqual([])
     expect(line).toEqual({
       exchange: 'dec_1',
@@ -41,8 +48,28 @@ describe('mergeDecision', () => {
   })
 
   test('a cut stream is shown with its code', () => {
-    const [line] = mergeDecision([], outcome({ result: 'cut', code: 'WITHDRAWN' }))
+    const [line] = mergeDecision([], closing('cut', 'WITHDRAWN'))
     expect(line).toMatchObject({ outcome: 'cut: WITHDRAWN', tone: 'bad' })
+  })
+
+  test('an unknown outcome is unknown, whatever kind of entry records it', () => {
+    const restarted = { result: 'unknown', code: 'OUTCOME_UNKNOWN', reason: 'restart' } as const
+    const stopped = { ...closing('unknown', 'OUTCOME_UNKNOWN'), kind: 'indeterminate' }
+    expect(mergeDecision([], { ...stopped, ended: restarted })[0]).toMatchObject({
+      outcome: 'unknown: restart',
+      tone: 'warn',
+    })
+    const lost = { ...closing('unknown', 'OUTCOME_UNKNOWN'), kind: 'refusal' }
+    expect(mergeDecision([], lost)[0]).toMatchObject({ outcome: 'unknown', tone: 'warn' })
+    const refused = { ...closing('refused', 'NOT_PERMITTED'), kind: 'refusal' }
+    expect(mergeDecision([], refused)[0]).toMatchObject({ outcome: 'NOT_PERMITTED', tone: 'bad' })
+  })
+
+  test('administration names its object and reason, also while its end is not known', () => {
+    const facts = { operation: 'agent.quarantine', receiver: 'fabric' }
+    const asked = { ...intent, facts, object: 'billing', reason: 'leaked key' }
+    const [line] = mergeDecision(mergeDecision([], asked), closing('unknown', 'OUTCOME_UNKNOWN'))
+    expect(line).toMatchObject({ operation: 'agent.quarantine billing because "leaked key"' })
   })
 
   test('the newest exchange is on top', () => {

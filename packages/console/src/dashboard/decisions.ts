@@ -1,3 +1,5 @@
+import type { Ending } from '@countersign/protocol'
+
 /** An agent as `agent.list` shows it. */
 export interface AgentView {
   readonly name: string
@@ -14,7 +16,13 @@ export interface EntryView {
   readonly kind: string
   readonly exchange: string
   readonly at: number
-  readonly caller: string | null
+  /** The caller's short name, or that of the principal that an entry without a caller is about. */
+  readonly principal: string | null
+  /** Whom or what administration is about, and why. */
+  readonly object: string | null
+  readonly reason: string | null
+  /** Null for an entry that closes nothing. */
+  readonly ended: (Ending & { readonly reason: string | null }) | null
   readonly facts: Readonly<Record<string, string | number | boolean>>
 }
 
@@ -42,15 +50,12 @@ export function mergeDecision(
   const { facts } = entry
   const fact = (name: string, otherwise: string) => String(facts[name] ?? otherwise)
   const before = known ?? { ...blank, exchange: entry.exchange, at: entry.at }
-  const tool = fact('tool', '')
-  const operation = fact('operation', fact('event', ''))
-  const about = [tool, fact('object', ''), fact('reason', '')].filter(Boolean)
   const next: Decision = {
     exchange: entry.exchange,
     at: before.at,
-    caller: entry.caller ?? fact('agent', before.caller),
+    caller: entry.principal ?? before.caller,
     receiver: fact('receiver', before.receiver),
-    operation: operationAfter(before.operation, operation, about),
+    operation: operationOf(entry) ?? before.operation,
     transport: fact('transport', before.transport),
     masked: fact('masked', before.masked),
     ...outcomeOf(entry),
@@ -59,20 +64,25 @@ export function mergeDecision(
   return [next, ...others].toSorted((a, b) => b.at - a.at)
 }
 
-/** An administrative outcome names its object; the intent before it named the operation. */
-function operationAfter(before: string, operation: string, about: readonly string[]): string {
-  const first = operation === '' ? before : operation
-  return [first, ...about].filter(Boolean).join(' ')
+/** Null for an entry that closes what another one opened. */
+function operationOf({ facts, object, reason }: EntryView): string | null {
+  const operation = facts['operation'] ?? facts['event']
+  if (operation === undefined) return null
+  const why = reason === null ? '' : `because ${JSON.stringify(reason)}`
+  return [String(operation), String(facts['tool'] ?? ''), object ?? '', why]
+    .filter(Boolean)
+    .join(' ')
 }
 
-function outcomeOf({ kind, facts }: EntryView): Pick<Decision, 'outcome' | 'tone'> {
-  const code = facts['code']
-  if (kind === 'refusal') return { outcome: String(code), tone: 'bad' }
+function outcomeOf({ kind, facts, ended }: EntryView): Pick<Decision, 'outcome' | 'tone'> {
   if (kind === 'intent') return { outcome: 'under way', tone: 'warn' }
-  if (kind === 'indeterminate') return { outcome: 'indeterminate', tone: 'warn' }
-  if (kind === 'lifecycle') return { outcome: String(facts['event'] ?? kind), tone: 'good' }
-  const result = String(facts['result'] ?? kind)
-  if (code !== undefined) return { outcome: `${result}: ${String(code)}`, tone: 'bad' }
+  if (ended === null) return { outcome: String(facts['event'] ?? kind), tone: 'good' }
+  const { result, code, reason } = ended
+  if (result === 'unknown') {
+    return { outcome: reason === null ? result : `${result}: ${reason}`, tone: 'warn' }
+  }
+  if (result === 'refused' && code !== null) return { outcome: code, tone: 'bad' }
+  if (code !== null) return { outcome: `${result}: ${code}`, tone: 'bad' }
   const tone = ['delivered', 'completed'].includes(result) ? 'good' : 'warn'
   const countersigned = facts['attested.response'] === 'callee'
   return { outcome: countersigned ? `${result}, countersigned` : result, tone }

@@ -1,7 +1,8 @@
 import { utf8 } from '@countersign/protocol'
 import type { OpenedEntry } from '../ledger/ledger.ts'
 import { Refusal } from '../lib/refusal.ts'
-import { entryView, OPERATIONS, WATCH_OPERATION } from './operations.ts'
+import { entryView } from './entry-view.ts'
+import { OPERATIONS, WATCH_OPERATION } from './operations.ts'
 import type { AdminRooms } from './ports.ts'
 
 /** One event of the answer to `decisions.watch`. */

@@ -1,7 +1,7 @@
-import { isAgentName, isAssignableName, parseSpiffeId } from '@countersign/protocol'
+import { isAgentName, isAssignableName } from '@countersign/protocol'
 import { z } from 'zod'
-import type { FactValue, OpenedEntry } from '../ledger/ledger.ts'
 import { Refusal } from '../lib/refusal.ts'
+import { entryView } from './entry-view.ts'
 import type { AdminRooms } from './ports.ts'
 
 /** One administrative operation: what it needs, what it takes, what it does. */
@@ -185,20 +185,6 @@ function unknownAgent(agent: string): Refusal {
 
 function agentView<T extends { readonly keys: unknown }>({ keys, ...rest }: T) {
   return { ...rest, enrolled: keys !== null }
-}
-
-/** An entry as JSON: byte strings become hex, and the principal's short name stands beside its id. */
-export function entryView(entry: OpenedEntry) {
-  const facts = Object.fromEntries(
-    Object.entries(entry.facts).map(([fact, value]) => [fact, factView(value)]),
-  )
-  const { caller } = entry.facts
-  const id = typeof caller === 'string' ? parseSpiffeId(caller) : null
-  return { ...entry, facts, caller: id?.name ?? null }
-}
-
-function factView(value: FactValue): string | number | boolean {
-  return value instanceof Uint8Array ? Buffer.from(value).toString('hex') : value
 }
 
 async function explain(rooms: AdminRooms, exchange: string): Promise<unknown> {

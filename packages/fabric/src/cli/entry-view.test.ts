@@ -3,6 +3,7 @@ import {
   createEntryCompletion,
   type EntryView,
   entryRow,
+  kindOf,
   operationOf,
   resultOf,
 } from './entry-view.ts'
@@ -13,7 +14,7 @@ const intent: EntryView = {
   index: 7,
   at: 0,
   facts: { receiver: 'billing', operation: 'tools/call', tool: 'refund', protocol: 'mcp' },
-  caller: 'support',
+  ...{ caller: 'support', principal: 'support', object: null, reason: null, ended: null },
 }
 const outcome: EntryView = {
   kind: 'outcome',
@@ -21,7 +22,8 @@ const outcome: EntryView = {
   index: 8,
   at: 1,
   facts: { result: 'delivered', status: 200 },
-  caller: null,
+  ...{ caller: null, principal: null, object: null, reason: null },
+  ended: { result: 'delivered', code: null, reason: null },
 }
 
 test('a closing entry is told of whom it is about', () => {
@@ -47,18 +49,41 @@ test('an exchange that never ends is forgotten in time', () => {
 
 test('an intent is a permission, and a refusal is its code', () => {
   expect(resultOf(intent)).toBe('permitted')
-  expect(resultOf({ ...outcome, kind: 'refusal', facts: { code: 'NOT_PERMITTED' } })).toBe(
-    'NOT_PERMITTED',
-  )
+  const ended = { result: 'refused', code: 'NOT_PERMITTED', reason: null } as const
+  const refused = { ...outcome, kind: 'refusal', facts: { code: 'NOT_PERMITTED' }, ended }
+  expect([kindOf(refused), resultOf(refused)]).toEqual(['refusal', 'NOT_PERMITTED'])
+})
+
+test('an unknown outcome is shown as unknown, whatever kind of entry records it', () => {
+  const ended = { result: 'unknown', code: 'OUTCOME_UNKNOWN', reason: null } as const
+  for (const kind of ['indeterminate', 'refusal', 'outcome']) {
+    const unknown = { ...outcome, kind, ended }
+    expect([kindOf(unknown), resultOf(unknown)]).toEqual(['indeterminate', 'unknown'])
+  }
+  const restarted = { ...outcome, kind: 'indeterminate', ended: { ...ended, reason: 'restart' } }
+  expect(resultOf(restarted)).toBe('unknown: restart')
+})
+
+test('a response that was withheld is not a refusal, though its connector records it as one', () => {
+  const ended = { result: 'withheld', code: 'RESPONSE_REJECTED', reason: null } as const
+  const withheld = { ...outcome, kind: 'refusal', ended }
+  expect([kindOf(withheld), resultOf(withheld)]).toEqual(['outcome', 'withheld: RESPONSE_REJECTED'])
 })
 
 test('a lifecycle entry names its principal or object, an administrative one object and reason', () => {
-  const lifecycle = { ...outcome, kind: 'lifecycle' }
-  const agent = 'spiffe://countersign.local/agent/planner'
-  const enrolled = entryRow({ ...lifecycle, facts: { event: 'enrolled', agent } })
-  expect(enrolled.slice(3, 6)).toEqual(['planner', '-', 'enrolled'])
-  const changed = { event: 'policies-changed', 'policy.version': 'abc' }
-  expect(entryRow({ ...lifecycle, facts: changed })[5]).toBe('policies-changed abc')
-  const facts = { operation: 'agent.quarantine', object: 'planner', reason: 'leaked key' }
-  expect(operationOf({ ...outcome, facts })).toBe('agent.quarantine planner (leaked key)')
+  const lifecycle = { ...outcome, kind: 'lifecycle', ended: null }
+  const enrolled = { ...lifecycle, principal: 'planner', facts: { event: 'enrolled' } }
+  expect(entryRow(enrolled).slice(3, 6)).toEqual(['planner', '-', 'enrolled'])
+  const changed = { ...lifecycle, object: 'abc', facts: { event: 'policies-changed' } }
+  expect(entryRow(changed)[5]).toBe('policies-changed abc')
+  const about = { object: 'planner', reason: 'leaked key' }
+  const facts = { operation: 'agent.quarantine' }
+  const asked = 'agent.quarantine planner because "leaked key"'
+  const quarantine = { ...intent, ...about, facts }
+  expect(operationOf(quarantine)).toBe(asked)
+  const complete = createEntryCompletion()
+  complete(quarantine)
+  const ended = { result: 'unknown', code: 'OUTCOME_UNKNOWN', reason: 'restart' } as const
+  const lost = complete({ ...outcome, kind: 'indeterminate', facts: { reason: 'restart' }, ended })
+  expect([operationOf(lost), resultOf(lost)]).toEqual([asked, 'unknown: restart'])
 })

@@ -1,3 +1,4 @@
+import type { Ending } from '@countersign/protocol'
 import type { Style } from './output/paint.ts'
 import { formatTime } from './output/quantities.ts'
 import type { Cell, Column } from './output/table.ts'
@@ -11,6 +12,13 @@ export interface EntryView {
   readonly facts: Readonly<Record<string, string | number | boolean>>
   /** The caller's short name; null before anybody was authenticated. */
   readonly caller: string | null
+  /** The caller's short name, or that of the principal that an entry without a caller is about. */
+  readonly principal: string | null
+  /** Whom or what administration is about, and why. */
+  readonly object: string | null
+  readonly reason: string | null
+  /** Null for an entry that closes nothing. */
+  readonly ended: (Ending & { readonly reason: string | null }) | null
 }
 
 export const ENTRY_COLUMNS: readonly Column[] = [
@@ -29,7 +37,7 @@ export function entryRow(entry: EntryView): readonly Cell[] {
   return [
     entry.index,
     formatTime(entry.at).slice('2026-01-01 '.length),
-    entry.kind,
+    kindOf(entry),
     callerOf(entry),
     receiverOf(entry),
     operationOf(entry),
@@ -38,37 +46,44 @@ export function entryRow(entry: EntryView): readonly Cell[] {
   ]
 }
 
-/** A lifecycle entry has no caller; its principal is the one that enrolled, renewed or got a token. */
-export function callerOf({ caller, facts }: EntryView): string {
-  const agent = textOf(facts['agent'])
-  return caller ?? agent.replace(/^spiffe:\/\/[^/]+\/(?:agent|user)\//, '')
+/** Of a lifecycle entry, which has no caller, the one that enrolled, renewed or got a token. */
+export function callerOf({ principal }: EntryView): string {
+  return textOf(principal)
 }
 
 export function receiverOf({ facts }: EntryView): string {
   return textOf(facts['receiver'])
 }
 
-export function operationOf({ facts }: EntryView): string {
+/** `agent.quarantine planner because "leaked key"`: no word of a caller passes for one of ours. */
+export function operationOf({ facts, object, reason }: EntryView): string {
   const operation = textOf(facts['operation'] ?? facts['event'])
-  const named = [facts['tool'], facts['object'] ?? objectOfEvent(facts)].map(textOf)
-  const about = named.filter((name) => name !== '-').join(' ')
-  const reason = textOf(facts['reason'])
-  return [operation, about, reason === '-' ? '' : `(${reason})`].filter(Boolean).join(' ')
+  const named = [facts['tool'], object].map(textOf).filter((name) => name !== '-')
+  const why = reason === null ? [] : [`because ${JSON.stringify(reason)}`]
+  return [operation, ...named, ...why].join(' ')
 }
 
-/** What changed, where the fabric itself changed. */
-function objectOfEvent(facts: EntryView['facts']): EntryView['facts'][string] | undefined {
-  return facts['event'] === 'policies-changed' ? facts['policy.version'] : undefined
+/**
+ * The kind as people read it. A connector records its side of a call as one `refusal`, also where the
+ * receiver may have acted, so an ending has the last word.
+ */
+export function kindOf({ kind, ended }: EntryView): string {
+  if (ended === null) return kind
+  if (ended.result === 'unknown') return 'indeterminate'
+  return ended.result === 'refused' && kind === 'refusal' ? 'refusal' : 'outcome'
 }
 
-/** `delivered`, a refusal code, the event of a lifecycle entry; an intent was permitted. */
-export function resultOf({ kind, facts }: EntryView): string {
-  if (kind === 'intent') return 'permitted'
-  return textOf(facts['code'] ?? facts['result'] ?? facts['event'])
+/** `delivered`, `unknown: restart`, a refusal code, the event of a lifecycle entry; an intent was permitted. */
+export function resultOf({ kind, facts, ended }: EntryView): string {
+  if (ended === null) return kind === 'intent' ? 'permitted' : textOf(facts['event'])
+  const { result, code, reason } = ended
+  if (result === 'unknown') return reason === null ? result : `${result}: ${reason}`
+  if (code === null) return result
+  return result === 'refused' ? code : `${result}: ${code}`
 }
 
 export function styleOfResult(result: string): Style {
-  if (/^[A-Z_]+$/.test(result)) return 'red'
+  if (/^[A-Z][A-Z_]+$/.test(result)) return 'red'
   if (result === 'permitted') return 'dim'
   return ['delivered', 'completed'].includes(result) ? 'green' : 'yellow'
 }
@@ -92,10 +107,12 @@ export function createEntryCompletion(): (entry: EntryView) => EntryView {
     const intent = opened.get(entry.exchange)
     if (intent === undefined) return entry
     opened.delete(entry.exchange)
-    return { ...entry, caller: intent.caller, facts: { ...intent.facts, ...entry.facts } }
+    const { caller, principal, object, reason } = intent
+    const facts = { ...intent.facts, ...entry.facts }
+    return { ...entry, caller, principal, object, reason, facts }
   }
 }
 
-function textOf(fact: string | number | boolean | undefined): string {
-  return fact === undefined || fact === '' ? '-' : String(fact)
+function textOf(fact: string | number | boolean | null | undefined): string {
+  return fact === undefined || fact === null || fact === '' ? '-' : String(fact)
 }

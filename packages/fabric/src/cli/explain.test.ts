@@ -21,8 +21,9 @@ const refusal = {
     'private.detail': 'no policy permits it\u001b[2J',
     'private.request': '{}',
   },
-  caller: 'other',
-}
+  ...{ caller: 'other', principal: 'other', object: null, reason: null },
+  ended: { result: 'refused', code: 'NOT_PERMITTED', reason: null },
+} as const
 
 test('a refusal is explained by its code, its detail and the policies', () => {
   const policy = { text: 'Denied: agent "other" asks to call agent "billing".\n  line two' }
@@ -37,4 +38,27 @@ test('a refusal is explained by its code, its detail and the policies', () => {
 test('an exchange that never came to policy says so', () => {
   const text = explain({ exchange: 'dec_1', entries: [refusal], policy: null }, terminal)
   expect(text).toContain('before policy was asked')
+})
+
+test('administration is explained with its object and reason, and an open exchange as open', () => {
+  const { ended: _, ...facts } = refusal
+  const intent = { ...facts, kind: 'intent', facts: { operation: 'agent.revoke' }, ended: null }
+  const about = { object: 'billing', reason: 'left the company' }
+  const text = explain(
+    { exchange: 'dec_1', entries: [{ ...intent, ...about }], policy: null },
+    terminal,
+  )
+  expect(text).toMatch(/^object +billing$/m)
+  expect(text).toMatch(/^reason +left the company$/m)
+  expect(text).toMatch(/^ended +still open$/m)
+})
+
+test('a lifecycle entry is explained by its event and its principal', () => {
+  const facts = { event: 'enrolled', agent: 'spiffe://a.test/agent/planner' }
+  const entry = { ...refusal, kind: 'lifecycle', caller: null, principal: 'planner', facts }
+  const entries = [{ ...entry, ended: null }]
+  const text = explain({ exchange: 'dec_1', entries, policy: null }, terminal)
+  expect(text).toMatch(/^event +enrolled$/m)
+  expect(text).toMatch(/^principal +planner$/m)
+  expect(text).not.toContain('not authenticated')
 })

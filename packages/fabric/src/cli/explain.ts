@@ -21,24 +21,47 @@ export function explain({ exchange, entries, policy }: Explained, terminal: Term
   const [opening] = entries
   const closing = entries.at(-1)
   if (opening === undefined || closing === undefined) return `${exchange} has no entries`
-  const { facts } = opening
-  const asked = [facts['protocol'], facts['operation'], facts['tool']].filter((word) => word !== '')
-  const result = resultOf(closing)
+  const isLifecycle = opening.kind === 'lifecycle'
+  const result = closing.ended === null ? stillOpen : resultOf(closing)
+  const ended = ['ended', { text: result, style: styleOfResult(result) }] as const
   const head = terminal.facts([
     ['exchange', exchange],
     ['at', formatTime(opening.at)],
-    ['caller', opening.caller ?? '(not authenticated)'],
-    ['receiver', receiverOf(opening)],
-    ['asked', asked.join(' ')],
-    ['ended', { text: result, style: styleOfResult(result) }],
+    ...aboutOf(opening),
+    ...(isLifecycle ? [] : [ended]),
     ...detailsOf(entries),
   ])
+  if (isLifecycle) return head
   const parts = [head]
-  const code = facts['code']
+  const code = closing.ended?.code
   if (isRefusalCode(code)) parts.push(`${paint('red', code)}: ${REFUSALS[code].says}`)
   if (policy === null) parts.push('It was decided before policy was asked.')
   else parts.push(`${paint('bold', 'By the policies in force now')}\n${formatLines(policy.text)}`)
   return parts.join('\n\n')
+}
+
+const stillOpen = 'still open'
+
+type Line = readonly [name: string, value: string]
+
+/** A lifecycle entry is about a principal or an object, and nobody asked for anything. */
+function aboutOf(opening: EntryView): readonly Line[] {
+  const { kind, facts, caller, principal, object, reason } = opening
+  const about: readonly Line[] = [
+    ...(object === null ? [] : [['object', object] as const]),
+    ...(reason === null ? [] : [['reason', reason] as const]),
+  ]
+  if (kind === 'lifecycle') {
+    const whom: readonly Line[] = principal === null ? [] : [['principal', principal]]
+    return [['event', String(facts['event'] ?? '-')], ...whom, ...about]
+  }
+  const asked = [facts['protocol'], facts['operation'], facts['tool']].filter(Boolean)
+  return [
+    ['caller', caller ?? '(not authenticated)'],
+    ['receiver', receiverOf(opening)],
+    ['asked', asked.join(' ')],
+    ...about,
+  ]
 }
 
 function detailsOf(entries: readonly EntryView[]): readonly (readonly [string, string])[] {
@@ -51,7 +74,10 @@ function detailsOf(entries: readonly EntryView[]): readonly (readonly [string, s
   return [...new Map(details.map((detail) => [detail.join(' '), detail])).values()]
 }
 
-const headNames: ReadonlySet<string> = new Set(['protocol', 'tool', 'code', 'result'])
+const headNames: ReadonlySet<string> = new Set([
+  ...['protocol', 'tool', 'code', 'result'],
+  ...['object', 'reason', 'event'],
+])
 
 function formatLines(text: string): string {
   return text

@@ -32,7 +32,8 @@ export async function closeIntents(
   parts: ClosingParts,
 ): Promise<void> {
   const { clock, log } = parts
-  const facts = { result: 'unknown', reason, 'private.detail': details[reason] }
+  const ending = { result: 'unknown', code: 'OUTCOME_UNKNOWN' } as const
+  const facts = { ...ending, reason, 'private.detail': details[reason] }
   const total = exchanges.length
   let closed = 0
   let loggedAt = clock.monotonic()

@@ -56,7 +56,10 @@ test('a start closes more exchanges than the queue can hold [record:indeterminat
   expect(ledger.size).toBe(1 + 2 * count)
   expect((await ledger.check()).unclosed).toBe(0)
   const [, closing] = await ledger.explain(exchanges.at(-1) ?? '')
-  expect(closing).toMatchObject({ kind: 'indeterminate', facts: { reason: 'restart' } })
+  expect(closing).toMatchObject({
+    kind: 'indeterminate',
+    facts: { code: 'OUTCOME_UNKNOWN', reason: 'restart' },
+  })
   expect(ledger.state).toMatchObject({ openIntents: 0, queueDepth: 0 })
   await ledger.close()
   await rm(directory, { recursive: true })
@@ -146,7 +149,7 @@ test('an exchange that is open for too long is closed on record, and its late ou
   const last = async () => (await ledger.explain(old)).at(-1)
   await expect.poll(last, { timeout: 30_000 }).toMatchObject({
     kind: 'indeterminate',
-    facts: { result: 'unknown', reason: 'too-old' },
+    facts: { result: 'unknown', code: 'OUTCOME_UNKNOWN', reason: 'too-old' },
   })
   await expect(ledger.append(draft('outcome', old))).rejects.toThrow(ExchangeNotOpen)
   expect(await ledger.findReceipt(old)).not.toBeNull()

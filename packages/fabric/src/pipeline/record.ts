@@ -1,4 +1,4 @@
-import type { RefusalCode } from '@countersign/protocol'
+import type { ExchangeResult, RefusalCode } from '@countersign/protocol'
 import { createId } from '@countersign/protocol'
 import type { Detection } from '../detection/detector.ts'
 import type { Caller } from '../identity/caller.ts'
@@ -84,10 +84,35 @@ export function refusalOfFailure(cause: unknown): Refusal {
 }
 
 /** Recorded before the caller hears it, so that no probing goes unseen. */
-export async function recordRefusal(
+export function recordRefusal(
   arrival: Arrival,
   refusal: Refusal,
   caller: Caller | null,
+  room: RecordRoom,
+): Promise<void> {
+  return appendRefusal(arrival, refusal, { caller, result: resultOf(refusal) }, room)
+}
+
+/** How a stream ended that was recorded elsewhere and went on to this side. */
+export function recordStreamEnd(
+  arrival: Arrival,
+  refusal: Refusal,
+  ending: { readonly caller: Caller; readonly result: 'cut' | 'broken' },
+  room: RecordRoom,
+): Promise<void> {
+  return appendRefusal(arrival, refusal, ending, room)
+}
+
+interface RefusalEnding {
+  readonly caller: Caller | null
+  /** Null for a refusal before delivery, which is what the kind of the entry states. */
+  readonly result: ExchangeResult | null
+}
+
+async function appendRefusal(
+  arrival: Arrival,
+  refusal: Refusal,
+  { caller, result }: RefusalEnding,
   room: RecordRoom,
 ): Promise<void> {
   const { target, transport } = arrival
@@ -103,6 +128,7 @@ export async function recordRefusal(
     at: arrival.at,
     facts: {
       code: refusal.code,
+      ...(result === null ? {} : { result }),
       transport,
       protocol: target.protocol,
       operation: writable(target.operation),
@@ -125,6 +151,11 @@ export async function recordRefusal(
   })
 }
 
+function resultOf(refusal: Refusal): ExchangeResult | null {
+  if (!refusal.mayHaveActed) return null
+  return refusal.code === 'OUTCOME_UNKNOWN' ? 'unknown' : 'withheld'
+}
+
 const wordsLengthMax = 2048
 /**
  * What callers worded, in a form that every entry can hold. The ledger takes no lone surrogate and no
@@ -139,16 +170,7 @@ function knownCaller({ caller }: Refusal): { caller?: string } {
 
 /** How an exchange ended, once it was intended. */
 export interface Ending {
-  readonly result:
-    | 'delivered'
-    /** The receiver acted, but the right to its response ended first: the caller did not get it. */
-    | 'withheld'
-    | 'refused'
-    | 'completed'
-    | 'cut'
-    | 'abandoned'
-    | 'broken'
-    | 'unknown'
+  readonly result: ExchangeResult
   readonly facts: Readonly<Record<string, FactValue>>
   /** Of the response. */
   readonly findings: readonly Finding[]

@@ -32,7 +32,7 @@ export interface OutboundStream {
   /** Whether the gateway sent it, and not a connector that belongs to the receiver. */
   readonly isFromFabric: boolean
   /** Puts a cut of this side on record. */
-  record(refusal: Refusal): Promise<void>
+  record(refusal: Refusal, ended: 'cut' | 'broken'): Promise<void>
   /** The stream is over, however it ended. */
   ended(): void
 }
@@ -64,9 +64,9 @@ async function* pass(
 ): AsyncGenerator<StreamEvent, Refusal | null, undefined> {
   const watch = watchStanding(admitted, rooms.authorization, rooms.standing)
   const iterator = parseEvents(response.body)
-  const cut = async (refusal: Refusal): Promise<Refusal> => {
+  const cut = async (refusal: Refusal, as: 'cut' | 'broken' = 'cut'): Promise<Refusal> => {
     // Without a record there is still an end: the stream must not look whole.
-    await record(refusal).catch(() => undefined)
+    await record(refusal, as).catch(() => undefined)
     return refusal
   }
   try {
@@ -86,7 +86,7 @@ async function* pass(
       return told
     }
   } catch (cause) {
-    return await cut(brokenOff(cause))
+    return await cut(brokenOff(cause), 'broken')
   } finally {
     watch.close()
     response.discard()

@@ -23,7 +23,7 @@ import { admitControl } from '../../pipeline/control.ts'
 import { refusalOf, Undelivered, withheld } from '../../pipeline/delivery.ts'
 import type { Rooms } from '../../pipeline/enforce.ts'
 import { recheck } from '../../pipeline/recheck.ts'
-import { recordRefusal, refusalOfFailure, sha256 } from '../../pipeline/record.ts'
+import { recordRefusal, recordStreamEnd, refusalOfFailure, sha256 } from '../../pipeline/record.ts'
 import { admitCaller } from '../http/admission.ts'
 import { ArrivingBody } from '../http/arriving-body.ts'
 import type { Balancer } from '../http/balancer.ts'
@@ -278,7 +278,8 @@ function streamed(
   let told: ToldRefusal | null = null
   const isFromFabric = order.route.prefix !== ''
   const { caller } = admitted.authenticated
-  const record = (refusal: Refusal) => recordRefusal(arrival, refusal, caller, rooms)
+  const record = (refusal: Refusal, result: 'cut' | 'broken') =>
+    recordStreamEnd(arrival, refusal, { caller, result }, rooms)
   const ended = () => patience.end()
   const stream = { rooms, admitted, response, isFromFabric, record, ended }
   const events = outboundEvents(stream, (given) => {

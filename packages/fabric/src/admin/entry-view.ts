@@ -1,0 +1,50 @@
+import { endingOf, parseSpiffeId } from '@countersign/protocol'
+import type { FactValue, OpenedEntry } from '../ledger/ledger.ts'
+
+/**
+ * An entry as JSON: byte strings become hex. Beside the facts stand what views would otherwise derive
+ * each in its own manner: short names of the caller, and of the principal that an entry without a
+ * caller is about, the object and reason of administration, and how the exchange ended.
+ */
+export function entryView(entry: OpenedEntry) {
+  const facts = Object.fromEntries(
+    Object.entries(entry.facts).map(([fact, value]) => [fact, factView(value)]),
+  )
+  const caller = nameOf(entry.facts['caller'])
+  return {
+    ...entry,
+    facts,
+    caller,
+    principal: caller ?? nameOf(entry.facts['agent']),
+    ...aboutOf(entry),
+    ended: endedOf(entry),
+  }
+}
+
+/** Whom or what an administrative or lifecycle entry is about, and why it was done. */
+function aboutOf({ kind, facts }: OpenedEntry) {
+  const isAboutPolicies = kind === 'lifecycle' && facts['event'] === 'policies-changed'
+  return {
+    object: textOf(facts[isAboutPolicies ? 'policy.version' : 'object']),
+    reason: kind === 'indeterminate' ? null : textOf(facts['reason']),
+  }
+}
+
+/** The reason is the ledger's own, where it closed an exchange by itself. */
+function endedOf({ kind, facts }: OpenedEntry) {
+  const ending = endingOf(kind, facts)
+  const reason = kind === 'indeterminate' ? textOf(facts['reason']) : null
+  return ending === null ? null : { ...ending, reason }
+}
+
+function nameOf(id: FactValue | undefined): string | null {
+  return typeof id === 'string' ? (parseSpiffeId(id)?.name ?? null) : null
+}
+
+function textOf(value: FactValue | undefined): string | null {
+  return typeof value === 'string' ? value : null
+}
+
+function factView(value: FactValue): string | number | boolean {
+  return value instanceof Uint8Array ? Buffer.from(value).toString('hex') : value
+}

@@ -1,0 +1,107 @@
+import { verifyReceipt } from '@countersign/protocol'
+import { expect, vi } from 'vitest'
+import { type EntryView, kindOf, resultOf } from '../../packages/fabric/src/cli/entry-view.ts'
+import { send } from '../harness/doors.ts'
+import { indexesOf, meshEntry } from '../harness/entries.ts'
+import { openLiar } from '../harness/liar.ts'
+import { lie, type Telling } from '../harness/lie.ts'
+import { type Heard, talk } from '../harness/raw-http.ts'
+import { exchangeOf } from '../harness/refusals.ts'
+import type { World } from '../harness/world.ts'
+import { verifies } from '../requirements.ts'
+
+async function throughLoopback(world: World, to: string): Promise<Heard> {
+  const { port, authority, path } = await world.connectors.loopback('caller', to, '/')
+  const lines = [`POST ${path} HTTP/1.1`, `Host: ${authority}`, 'Content-Type: application/json']
+  const bytes = `${lines.join('\r\n')}\r\nContent-Length: 10\r\n\r\n{"pay":10}`
+  const [heard] = await talk({ port, credential: null }, [bytes])
+  if (heard === undefined) throw new Error('the connector hung up')
+  return heard
+}
+
+/** How the entries and the receipt of an exchange say that it ended. */
+async function endingOf(world: World, exchange: string) {
+  const explained = (await world.admin('policy.explain', { exchange })) as {
+    readonly entries: readonly EntryView[]
+  }
+  const closing = explained.entries.at(-1)
+  if (closing === undefined) throw new Error('nothing is on record')
+  const path = `/v1/receipts/${exchange}`
+  const { body } = await send(world.control, { method: 'GET', path, body: null })
+  const receipt = await verifyReceipt(new Uint8Array(body), world.caller.trust)
+  return {
+    recordedAs: closing.kind,
+    shown: [kindOf(closing), resultOf(closing)],
+    ended: closing.ended,
+    receipt: receipt.ending,
+  }
+}
+
+const json = ['content-type', 'application/json'] as const
+
+/** A receiver that has the whole request, as its caller's connector sees it. */
+const calledBy =
+  (headers: readonly (readonly [string, string])[], ends: 'unknown' | 'withheld', code: string) =>
+  async (world: World): Promise<void> => {
+    const name = `liar-${ends}`
+    const identity = await world.agent(name, ['open'])
+    const body = '{"a":1}'
+    const liar = await openLiar(identity, () => ({
+      status: 200,
+      headers: [json, ...headers],
+      body,
+    }))
+    try {
+      const heard = await vi.waitFor(async () => {
+        const answer = await throughLoopback(world, name)
+        expect(answer.status).toBeGreaterThanOrEqual(500)
+        return answer
+      }, patience)
+      const { recordedAs, shown, ended, receipt } = await endingOf(world, exchangeOf(heard))
+      expect(recordedAs).toBe('refusal')
+      expect(ended).toEqual({ result: ends, code, reason: null })
+      expect(receipt).toEqual({ result: ends, code })
+      expect(shown).toEqual(
+        ends === 'unknown' ? ['indeterminate', 'unknown'] : ['outcome', `withheld: ${code}`],
+      )
+    } finally {
+      await liar.close()
+    }
+  }
+
+const patience = { timeout: 10_000, interval: 50 }
+
+const contradicting: Telling = async (world) => {
+  const refusals = [
+    { code: 'OUTCOME_UNKNOWN', result: 'withheld' },
+    { code: 'OUTCOME_UNKNOWN', result: 'refused' },
+    { code: 'NOT_PERMITTED', result: 'unknown' },
+    { code: 'NOT_PERMITTED', result: 'delivered' },
+  ]
+  const entries = refusals.map((facts) => meshEntry({ kind: 'refusal', facts }))
+  expect(await indexesOf(world, [...entries, meshEntry()])).toEqual([
+    ...refusals.map(() => null),
+    expect.any(Number),
+  ])
+}
+
+lie(verifies(['record:ending'], 'what the receiver may have done is not shown as refused'), {
+  gateway: 'the fabric closes the intent: told by receiver-that-breaks-off',
+  mesh: {
+    'half a response': calledBy(
+      [
+        ['content-length', '70'],
+        ['connection', 'close'],
+      ],
+      'unknown',
+      'OUTCOME_UNKNOWN',
+    ),
+    'a response that only calls itself a refusal': calledBy(
+      [['countersign-refusal', 'NOT_PERMITTED']],
+      'withheld',
+      'RESPONSE_REJECTED',
+    ),
+    'by an entry whose result and code contradict each other': contradicting,
+  },
+  queue: 'the fabric is the receiver: told by lost-response',
+})

@@ -11,7 +11,7 @@ import { askControl, type Identity, openIdentity } from '@countersign/sdk'
 import { expect, inject } from 'vitest'
 import { draftTo, expectQueueRefused, openHall } from '../harness/channels.ts'
 import { ShiftedClock } from '../harness/clock.ts'
-import { agentId, field, refusalOf, send } from '../harness/doors.ts'
+import { agentId, type Door, field, refusalOf, send } from '../harness/doors.ts'
 import { inOwnWorld, lie } from '../harness/lie.ts'
 import { expectRefused } from '../harness/refusals.ts'
 import { openTestFabric, type World } from '../harness/world.ts'
@@ -45,7 +45,11 @@ const isRecorded = (index: number | null) => index !== null
 const bodyBytes = 1024 * 1024
 
 /** Runs `scene` while the receiver keeps `count` requests of the caller without an answer. */
-async function whileHeld(world: World, count: number, scene: () => Promise<void>): Promise<void> {
+async function whileHeld(
+  world: World,
+  { door, count }: { readonly door: Door; readonly count: number },
+  scene: () => Promise<void>,
+): Promise<void> {
   const waiting: (() => void)[] = []
   const hold = (body: Buffer, answer: () => void) =>
     body.includes('hold') ? void waiting.push(answer) : answer()
@@ -54,7 +58,7 @@ async function whileHeld(world: World, count: number, scene: () => Promise<void>
     ({ body }, response) =>
       hold(body, () => response.writeHead(200, { 'content-type': 'application/json' }).end('{}')),
     async () => {
-      const held = Array.from({ length: count }, () => send(world.gateway, { body: '"hold"' }))
+      const held = Array.from({ length: count }, () => send(door, { body: '"hold"' }))
       await expect.poll(() => world.echo.reached.length, { timeout: 30_000 }).toBe(before + count)
       await scene()
       for (const answer of waiting) answer()
@@ -71,7 +75,7 @@ lie(
   {
     gateway: () =>
       inOwnWorld({ limits: { openExchanges: 3 }, receivers: ['echo'] }, (world) =>
-        whileHeld(world, 3, async () => {
+        whileHeld(world, { door: world.gateway, count: 3 }, async () => {
           await expectRefused(world, 'gateway', {
             code: 'RATE_LIMITED',
             tell: async () => {
@@ -86,6 +90,22 @@ lie(
         }),
       ),
     mesh: {
+      'by calls that its connector has under way': () =>
+        inOwnWorld({ limits: { openExchanges: 3 }, receivers: ['echo'] }, (world) =>
+          whileHeld(world, { door: world.mesh, count: 3 }, async () => {
+            // Before delivery, by name and to be tried again: not as if something had gone wrong.
+            await expectRefused(world, 'mesh', {
+              code: 'RATE_LIMITED',
+              tell: async () => {
+                const heard = await send(world.mesh)
+                expect(field(heard, 'countersign-limit')).toBe('limits.openExchanges, 3')
+                expect(Number(field(heard, 'retry-after'))).toBeGreaterThan(0)
+                expect(field(heard, 'countersign-may-have-acted')).toBe('false')
+                return heard
+              },
+            })
+          }),
+        ),
       'by intents of its connector that nothing closes': () =>
         inOwnWorld({ limits: { openExchanges: 300, bodyBytes }, receivers: [] }, async (world) => {
           const thief = await world.agent('thief', ['caller'])
@@ -95,6 +115,11 @@ lie(
           const more = Array.from({ length: 256 }, () => intent('thief'))
           const second = await record(world, thief, more)
           expect(second.indexes.filter(isRecorded)).toHaveLength(44)
+          const { limits } = JSON.parse(second.heard.body.toString()) as { limits: unknown[] }
+          const named = second.indexes.map((at) =>
+            at === null ? 'limits.openExchanges, 300' : null,
+          )
+          expect(limits).toEqual(named)
           const third = await record(world, thief, [intent('thief')])
           expect(refusalOf(third.heard)).toBe('RATE_LIMITED')
           expect(field(third.heard, 'countersign-limit')).toBe('limits.openExchanges, 300')

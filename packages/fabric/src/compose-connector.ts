@@ -238,7 +238,7 @@ function composeConnectorRooms(
   }
   const replayGuard = memoryReplayGuard({ clock })
   const { directory } = known
-  const ledger = remoteLedger(agent)
+  const ledger = remoteLedger(agent, clock)
   const count = observeConnector(observe, { follower, known, clock })
   return {
     authenticators: [

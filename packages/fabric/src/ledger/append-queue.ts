@@ -1,6 +1,6 @@
 import type { Clock } from '../lib/clock.ts'
+import { Shares } from '../lib/limits.ts'
 import type { LedgerLimits } from './limits.ts'
-import { Shares } from './shares.ts'
 import { LedgerBusy, type LedgerUnavailable } from './unavailable.ts'
 
 interface Waiter {

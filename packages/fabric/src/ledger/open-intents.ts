@@ -1,6 +1,6 @@
+import { Shares } from '../lib/limits.ts'
 import type { EntryDraft } from './ledger.ts'
 import type { LedgerLimits } from './limits.ts'
-import { Shares } from './shares.ts'
 import { LedgerBusy } from './unavailable.ts'
 
 /**

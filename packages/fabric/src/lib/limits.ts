@@ -16,6 +16,29 @@ export function formatLimit({ name, value, unit }: Limit): string {
   return `${name}, ${formatValue(value, unit)}`
 }
 
+const multiples: Readonly<Record<string, readonly [number, Limit['unit']]>> = {
+  bytes: [1, 'bytes'],
+  KiB: [1024, 'bytes'],
+  MiB: [1024 ** 2, 'bytes'],
+  GiB: [1024 ** 3, 'bytes'],
+  ms: [1, 'ms'],
+  s: [1000, 'ms'],
+  min: [60_000, 'ms'],
+  h: [3_600_000, 'ms'],
+  '': [1, 'count'],
+  'per minute': [1, 'per-minute'],
+}
+
+/** The inverse of `formatLimit`, for text that another process sent; null in any other form. */
+export function parseLimit(text: string): Limit | null {
+  const read = /^([a-z]{1,40})\.([A-Za-z]{1,40}), (\d{1,15})(?: ([A-Za-z ]{1,12}))?$/.exec(text)
+  if (read === null) return null
+  const [, area = '', key = '', value = '', suffix = ''] = read
+  const unit = Object.hasOwn(multiples, suffix) ? multiples[suffix] : undefined
+  if (unit === undefined) return null
+  return { name: `${area}.${key}`, value: Number(value) * unit[0], unit: unit[1] }
+}
+
 function formatValue(value: number, unit: Limit['unit']): string {
   switch (unit) {
     case 'bytes':
@@ -74,4 +97,54 @@ export function networkOf(address: string): string {
     groups.push(...tail)
   }
   return `${groups.slice(0, 4).join(':')}::/64`
+}
+
+/**
+ * Counts what each owner holds of one total. An owner may hold at most as much as is left for
+ * everyone: the first one gets half of the total, and each newcomer still finds a share, however
+ * greedy the others are (the dynamic threshold of shared-memory switches).
+ */
+export class Shares {
+  readonly #totalMax: number
+  readonly #ownerMax: number
+  readonly #held = new Map<string, number>()
+  #total = 0
+
+  constructor(totalMax: number, ownerMax: number = totalMax) {
+    this.#totalMax = totalMax
+    this.#ownerMax = ownerMax
+  }
+
+  get total(): number {
+    return this.#total
+  }
+
+  /** The most that one owner holds; walks all owners. */
+  get largest(): number {
+    let largest = 0
+    for (const held of this.#held.values()) largest = Math.max(largest, held)
+    return largest
+  }
+
+  /** The most that any one owner may hold now. */
+  get share(): number {
+    return Math.min(this.#ownerMax, this.#totalMax - this.#total)
+  }
+
+  hasRoom(owner: string): boolean {
+    return (this.#held.get(owner) ?? 0) < this.share
+  }
+
+  take(owner: string): void {
+    this.#held.set(owner, (this.#held.get(owner) ?? 0) + 1)
+    this.#total += 1
+  }
+
+  give(owner: string): void {
+    const held = this.#held.get(owner) ?? 0
+    if (held === 0) return
+    if (held === 1) this.#held.delete(owner)
+    else this.#held.set(owner, held - 1)
+    this.#total -= 1
+  }
 }

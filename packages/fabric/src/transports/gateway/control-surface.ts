@@ -150,7 +150,7 @@ const meshAnswers: Readonly<Record<string, MeshAnswer>> = {
       claim.release()
       return refuse(options, visit, lost.beforeDelivery())
     }
-    const { indexes, failure } = await appendClaimed(options, entries, {
+    const { indexes, limits, failure } = await appendClaimed(options, entries, {
       admitted: claim.admitted,
       at: visit.at,
       producer: admitted.spiffeId,
@@ -161,7 +161,9 @@ const meshAnswers: Readonly<Record<string, MeshAnswer>> = {
     const refusal = claim.refusal ?? (failure === null ? null : refusalOf(failure))
     if (refusal === null) return jsonReply({ indexes })
     await refuse(options, visit, refusal)
-    return isNothing ? refusal : jsonReply({ indexes }, exchangeHeaders(visit.exchange))
+    const named = limits.some((limit) => limit !== null) ? { limits } : {}
+    const headers = exchangeHeaders(visit.exchange)
+    return isNothing ? refusal : jsonReply({ indexes, ...named }, headers)
   },
 }
 
@@ -173,6 +175,14 @@ interface Failure {
 
 function refusalOf({ cause, refusal }: Failure): Refusal {
   return refusal ?? new Refusal('LEDGER_UNAVAILABLE', String(cause))
+}
+
+interface Appended {
+  /** By position of the entry; null for one that was not recorded. */
+  readonly indexes: readonly (number | null)[]
+  /** By position: the limit that stopped an entry, so that its connector can name it to its caller. */
+  readonly limits: readonly (string | null)[]
+  readonly failure: Failure | null
 }
 
 interface Appending {
@@ -189,21 +199,24 @@ interface Appending {
 async function appendClaimed(
   { ledger }: ControlOptions,
   entries: readonly (MeshEntry | MalformedError)[],
-  { admitted, at, producer }: Appending,
-): Promise<{ readonly indexes: readonly (number | null)[]; readonly failure: Failure | null }> {
+  { admitted, at: time, producer }: Appending,
+): Promise<Appended> {
   const failures: Failure[] = []
-  const append = async (entry: MeshEntry | MalformedError): Promise<number | null> => {
+  const limits: (string | null)[] = entries.map(() => null)
+  const append = async (entry: MeshEntry | MalformedError, at: number): Promise<number | null> => {
     if (entry instanceof MalformedError || !admitted.has(entry)) return null
     const facts = { ...entry.facts, transport: 'mesh', producer }
     try {
-      return (await ledger.append({ ...entry, at, facts })).index
+      return (await ledger.append({ ...entry, at: time, facts })).index
     } catch (cause) {
-      failures.push({ cause, refusal: refusalOfEntry(cause) })
+      const refusal = refusalOfEntry(cause)
+      failures.push({ cause, refusal })
+      limits[at] = refusal?.limit ?? null
       return null
     }
   }
   const indexes = await Promise.all(entries.map(append))
-  return { indexes, failure: failures[0] ?? null }
+  return { indexes, limits, failure: failures[0] ?? null }
 }
 
 /** For what an admitted caller may not do after all: on record, as every refusal is. */

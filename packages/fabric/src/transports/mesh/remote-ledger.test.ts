@@ -1,73 +1,159 @@
-import { createId, utf8 } from '@countersign/protocol'
-import { expect, test } from 'vitest'
+import { createId, parseUtf8, utf8 } from '@countersign/protocol'
+import { afterEach, expect, test, vi } from 'vitest'
 import type { EntryDraft } from '../../ledger/ledger.ts'
 import { LedgerBusy } from '../../ledger/unavailable.ts'
 import { systemRandom } from '../../lib/random.ts'
 import { remoteLedger } from './remote-ledger.ts'
 
-const begun = {
+const begun = (caller: string) => ({
   ...{ transport: 'mesh', protocol: 'http', operation: 'GET', receiver: 'b' },
-  ...{ caller: 'spiffe://a.test/agent/a', 'attested.request': 'connector' },
-}
+  ...{ caller: `spiffe://a.test/agent/${caller}`, 'attested.request': 'connector' },
+})
 const ended = { result: 'delivered', 'attested.response': 'connector' }
 
-const draft = (kind: 'intent' | 'outcome'): EntryDraft => ({
+const draft = (kind: 'intent' | 'outcome', caller = 'a'): EntryDraft => ({
   kind,
   exchange: createId('dec', Date.now(), systemRandom(10)),
   at: Date.now(),
-  facts: kind === 'intent' ? begun : ended,
+  facts: kind === 'intent' ? begun(caller) : ended,
 })
 
-/** A fabric that answers when it is told to. */
-function openSilentFabric() {
-  const { promise, resolve } = Promise.withResolvers<{ status: number; body: Uint8Array }>()
-  const ledger = remoteLedger({ request: () => promise })
+interface Asked {
+  readonly kinds: readonly string[]
+  answer(status: number, body: object): void
+  /** Records every entry of the batch. */
+  take(): void
+}
+
+/** A fabric that answers when a test tells it to. Timers are the test's; so is the clock. */
+function openSlowFabric() {
+  vi.useFakeTimers()
+  const batches: Asked[] = []
+  let now = 0
+  const request = ({ body }: { readonly body: Uint8Array | null }) => {
+    const { promise, resolve } = Promise.withResolvers<{ status: number; body: Uint8Array }>()
+    const { entries } = JSON.parse(parseUtf8(body ?? new Uint8Array(0))) as {
+      entries: readonly { readonly kind: string }[]
+    }
+    const answer = (status: number, value: object) =>
+      resolve({ status, body: utf8(JSON.stringify(value)) })
+    batches.push({
+      kinds: entries.map(({ kind }) => kind),
+      answer,
+      take: () => answer(200, { indexes: entries.map((_, at) => at) }),
+    })
+    return promise
+  }
   return {
-    ledger,
-    answer: (status: number, body: object) => resolve({ status, body: utf8(JSON.stringify(body)) }),
+    count: () => batches.length,
+    /** The batch at this position; a test that waits for one that never came fails at once. */
+    asked(at: number): Asked {
+      const batch = batches[at]
+      if (batch === undefined) throw new Error(`there were ${batches.length} batches`)
+      return batch
+    },
+    ledger: remoteLedger({ request }, { monotonic: () => now }),
+    async pass(ms: number) {
+      now += ms
+      await vi.advanceTimersByTimeAsync(ms)
+    },
   }
 }
 
-test('beyond its bound no exchange begins, and what closes one still waits', async () => {
-  const { ledger, answer } = openSilentFabric()
-  const waiting = Array.from({ length: 1 + 4096 }, () => ledger.append(draft('intent')))
-  const settled = Promise.allSettled(waiting)
-  await expect(ledger.append(draft('intent'))).rejects.toMatchObject({
-    name: 'LedgerBusy',
-    limit: { name: 'mesh.waitingEntries', value: 4096 },
-  })
-  let isClosingRefused = false
-  const closing = ledger.append(draft('outcome')).catch(() => {
-    isClosingRefused = true
-  })
-  await new Promise((resolve) => setImmediate(resolve))
-  expect(isClosingRefused).toBe(false)
-  answer(500, {})
-  await Promise.all([settled, closing])
+afterEach(() => {
+  vi.useRealTimers()
 })
 
-test('a limit of the fabric reaches the caller by its name', async () => {
-  const { ledger, answer } = openSilentFabric()
-  const appended = ledger.append(draft('intent'))
-  answer(429, { code: 'RATE_LIMITED', limit: 'limits.openExchanges, 8192' })
-  const failure = await appended.then(
+const failureOf = (appending: Promise<unknown>): Promise<unknown> =>
+  appending.then(
     () => null,
     (cause: unknown) => cause,
   )
-  expect(failure).toBeInstanceOf(LedgerBusy)
-  expect(failure).toMatchObject({ limit: { name: 'limits.openExchanges', value: 8192 } })
+
+test('beyond its bound no exchange begins, other callers still have a share, and what closes one waits', async () => {
+  const { ledger, asked, count, pass } = openSlowFabric()
+  void failureOf(ledger.append(draft('intent', 'first')))
+  const greedy: Promise<unknown>[] = []
+  for (let i = 0; i < 4096; i++) greedy.push(failureOf(ledger.append(draft('intent', 'greedy'))))
+  expect(await greedy.at(-1)).toMatchObject({
+    ...{ name: 'LedgerBusy', limit: { name: 'mesh.waitingEntries', value: 4096 } },
+  })
+  const neighbour = ledger.append(draft('intent', 'neighbour'))
+  const closing = ledger.append(draft('outcome'))
+  asked(0).take()
+  await pass(0)
+  // What closes an exchange goes before everything that only begins one.
+  expect(asked(1).kinds[0]).toBe('outcome')
+  for (let i = 1; i < count(); i++) {
+    asked(i).take()
+    await pass(0)
+  }
+  expect(await closing).toMatchObject({ kind: 'outcome' })
+  expect(await neighbour).toMatchObject({ kind: 'intent' })
+})
+
+test('an entry that waits for too long is refused, and is never sent', async () => {
+  const { ledger, asked, pass } = openSlowFabric()
+  const first = ledger.append(draft('intent'))
+  const late = failureOf(ledger.append(draft('intent')))
+  const closing = ledger.append(draft('outcome'))
+  await pass(5_000)
+  expect(await late).toMatchObject({
+    ...{ name: 'LedgerBusy', limit: { name: 'mesh.waitMs', value: 5_000 } },
+  })
+  asked(0).take()
+  await first
+  await pass(0)
+  expect(asked(1).kinds).toEqual(['outcome'])
+  asked(1).take()
+  await closing
+})
+
+test('the end of an exchange is sent again while the fabric is at a limit, a bounded number of times', async () => {
+  const { ledger, asked, count, pass } = openSlowFabric()
+  const kept = ledger.append(draft('outcome'))
+  asked(0).answer(429, { limit: 'limits.requestsPerMinute, 6000 per minute' })
+  await pass(1_000)
+  asked(1).take()
+  expect(await kept).toMatchObject({ kind: 'outcome' })
+  const lost = failureOf(ledger.append(draft('outcome')))
+  await pass(0)
+  for (let at = 2; at < 7; at++) {
+    asked(at).answer(200, { indexes: [null], limits: ['ledger.freeBytes, 256 MiB'] })
+    await pass(1_000)
+  }
+  expect(await lost).toMatchObject({ limit: { name: 'ledger.freeBytes' } })
+  await pass(10_000)
+  expect(count()).toBe(7)
+})
+
+test.each([
+  ['limits.openExchanges, 8192', 8192],
+  ['ledger.waitMs, 5 s', 5_000],
+  ['ledger.freeBytes, 256 MiB', 256 * 1024 * 1024],
+])('a limit of the fabric reaches the caller by its name: %s', async (text, value) => {
+  const whole = openSlowFabric()
+  const appended = failureOf(whole.ledger.append(draft('intent')))
+  whole.asked(0).answer(429, { code: 'RATE_LIMITED', limit: text })
+  const name = text.split(',')[0]
+  expect(await appended).toMatchObject({ name: 'LedgerBusy', limit: { name, value } })
+  const first = whole.ledger.append(draft('intent'))
+  const others = [failureOf(whole.ledger.append(draft('intent'))), draft('intent')] as const
+  const taken = whole.ledger.append(others[1])
+  whole.asked(1).take()
+  await first
+  await whole.pass(0)
+  whole.asked(2).answer(200, { indexes: [null, 7], limits: [text, null] })
+  expect(await others[0]).toMatchObject({ name: 'LedgerBusy', limit: { name, value } })
+  expect(await taken).toMatchObject({ index: 7 })
 })
 
 test('any other failure is none of a limit', async () => {
   for (const body of [{}, { limit: 7 }, { limit: 'x' }, { limit: 'no such thing, many' }]) {
-    const { ledger, answer } = openSilentFabric()
-    const appended = ledger.append(draft('intent'))
-    answer(503, body)
-    const failure = await appended.then(
-      () => null,
-      (cause: unknown) => cause,
-    )
-    expect(failure).toBeInstanceOf(Error)
-    expect(failure).not.toBeInstanceOf(LedgerBusy)
+    const { ledger, asked } = openSlowFabric()
+    const appended = failureOf(ledger.append(draft('intent')))
+    asked(0).answer(503, body)
+    expect(await appended).toBeInstanceOf(Error)
+    expect(await appended).not.toBeInstanceOf(LedgerBusy)
   }
 })

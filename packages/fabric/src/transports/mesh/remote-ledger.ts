@@ -8,22 +8,33 @@ import {
   utf8,
 } from '@countersign/protocol'
 import type { Committed, EntryDraft } from '../../ledger/ledger.ts'
+import type { Clock } from '../../lib/clock.ts'
+import { type Limit, parseLimit, Shares } from '../../lib/limits.ts'
 import { LedgerBusy } from '../../pipeline/record.ts'
 import type { ConnectorAgent } from './connector-agent.ts'
 
-/**
- * Entries that wait while a batch is under way. Beyond it no exchange begins; what closes one always
- * waits, and there are no more of those than exchanges that began.
- */
+/** Entries that begin an exchange, or refuse one, and wait while a batch is under way. */
 const waitingLimit = { name: 'mesh.waitingEntries', value: 4096, unit: 'count' } as const
+
+/** How long each of them waits for its batch to leave. */
+const waitLimit = { name: 'mesh.waitMs', value: 5_000, unit: 'ms' } as const
 
 /** Of one request: well below the body limit that a fabric has by default. */
 const batchBytesMax = 1024 * 1024
+
+/** How often an entry that closes an exchange is sent when the fabric is at a limit, and how far apart. */
+const closingAttempts = 5
+const closingPauseMs = 1_000
 
 interface Waiting {
   readonly entry: MeshEntry
   /** As it is sent. */
   readonly text: string
+  /** Whose share of the waiting entries it takes. */
+  readonly owner: string
+  /** Monotonic milliseconds until which it waits; for what closes an exchange, without end. */
+  readonly until: number
+  readonly attempt: number
   resolve(committed: Committed): void
   reject(cause: unknown): void
 }
@@ -32,83 +43,179 @@ interface Waiting {
  * The fabric's ledger as a connector appends to it: batches gather while the one before is under
  * way, as in the ledger's own group commit, so that many exchanges share one round trip. An entry
  * is durable at the fabric when its promise resolves.
+ *
+ * An entry before delivery waits for a bounded time in a bounded queue, of which each caller has a
+ * share; then it is refused with LedgerBusy. An entry that closes an exchange goes first and is never
+ * refused by a bound of this queue: there are no more of them than exchanges that began.
  */
-export function remoteLedger(agent: Pick<ConnectorAgent, 'request'>): {
-  append(draft: EntryDraft): Promise<Committed>
-} {
-  let waiting: Waiting[] = []
-  let sending = false
-
-  async function drain(): Promise<void> {
-    sending = true
-    while (waiting.length > 0) {
-      const batch = nextBatch(waiting)
-      waiting = waiting.slice(batch.length)
-      await send(agent, batch)
-    }
-    sending = false
-  }
-
+export function remoteLedger(
+  agent: Pick<ConnectorAgent, 'request'>,
+  clock: Pick<Clock, 'monotonic'>,
+): { append(draft: EntryDraft): Promise<Committed> } {
+  const queue = new Queue(agent, clock)
   return {
     append(draft) {
       const entry = toMeshEntry(draft)
       // Alone, before it can spoil the batch that it would wait in.
       const fault = meshFactsFault(entry)
       if (fault !== null) return Promise.reject(new Error(`it cannot be recorded: ${fault}`))
-      const text = formatMeshEntry(entry)
-      return new Promise((resolve, reject) => {
-        if (waiting.length >= waitingLimit.value && !closes(entry)) {
-          reject(new LedgerBusy(waitingLimit, 'too many entries wait for the fabric'))
-          return
-        }
-        waiting.push({ entry, text, resolve, reject })
-        if (!sending) void drain()
-      })
+      return queue.add(entry)
     },
   }
 }
 
-function nextBatch(waiting: readonly Waiting[]): readonly Waiting[] {
-  let bytes = 0
-  const end = waiting.findIndex((each, at) => {
-    bytes += each.text.length
-    return at === meshEntriesMax || (at > 0 && bytes > batchBytesMax)
-  })
-  return end === -1 ? waiting : waiting.slice(0, end)
-}
+class Queue {
+  readonly #agent: Pick<ConnectorAgent, 'request'>
+  readonly #clock: Pick<Clock, 'monotonic'>
+  readonly #shares = new Shares(waitingLimit.value)
+  #closing: Waiting[] = []
+  #opening: Waiting[] = []
+  #isSending = false
+  #isTimed = false
 
-async function send(
-  agent: Pick<ConnectorAgent, 'request'>,
-  batch: readonly Waiting[],
-): Promise<void> {
-  try {
-    const answer = await agent.request({
-      method: 'POST',
-      path: '/v1/mesh/entries',
-      body: utf8(joinMeshEntries(batch.map(({ text }) => text))),
-      signal: AbortSignal.timeout(appendTimeoutMs),
+  constructor(agent: Pick<ConnectorAgent, 'request'>, clock: Pick<Clock, 'monotonic'>) {
+    this.#agent = agent
+    this.#clock = clock
+  }
+
+  add(entry: MeshEntry): Promise<Committed> {
+    const text = formatMeshEntry(entry)
+    const { caller } = entry.facts
+    const owner = typeof caller === 'string' ? caller : ''
+    return new Promise((resolve, reject) => {
+      if (closes(entry)) {
+        const until = Number.POSITIVE_INFINITY
+        this.#closing.push({ entry, text, owner, until, attempt: 1, resolve, reject })
+      } else {
+        if (!this.#shares.hasRoom(owner)) {
+          reject(new LedgerBusy(waitingLimit, 'too many entries wait for the fabric'))
+          return
+        }
+        this.#shares.take(owner)
+        const until = this.#clock.monotonic() + waitLimit.value
+        this.#opening.push({ entry, text, owner, until, attempt: 1, resolve, reject })
+        this.#expireIn(waitLimit.value)
+      }
+      this.#start()
     })
-    if (answer.status === tooLarge && batch.length > 1) {
-      // Nothing was recorded; a large entry must not take along those beside it.
-      const middle = batch.length >> 1
-      await send(agent, batch.slice(0, middle))
-      await send(agent, batch.slice(middle))
+  }
+
+  #start(): void {
+    if (!this.#isSending) void this.#drain()
+  }
+
+  async #drain(): Promise<void> {
+    this.#isSending = true
+    while (this.#closing.length + this.#opening.length > 0) {
+      // An entry whose time is over has not left, so it is refused and not sent.
+      this.#dropExpired()
+      const batch = this.#take()
+      if (batch.length > 0) await this.#send(batch)
+    }
+    this.#isSending = false
+  }
+
+  /** What closes exchanges goes first: its callers have nothing else to wait for. */
+  #take(): readonly Waiting[] {
+    const batch: Waiting[] = []
+    let bytes = 0
+    for (const queue of [this.#closing, this.#opening]) {
+      const end = queue.findIndex((each, at) => {
+        bytes += each.text.length
+        return (
+          batch.length + at === meshEntriesMax || (batch.length + at > 0 && bytes > batchBytesMax)
+        )
+      })
+      const taken = queue.splice(0, end === -1 ? queue.length : end)
+      batch.push(...taken)
+      if (end !== -1) break
+    }
+    for (const each of batch) if (!closes(each.entry)) this.#shares.give(each.owner)
+    return batch
+  }
+
+  /** Entries come in the order of their deadlines. */
+  #dropExpired(): void {
+    const now = this.#clock.monotonic()
+    const first = this.#opening.findIndex(({ until }) => until > now)
+    const expired = this.#opening.splice(0, first === -1 ? this.#opening.length : first)
+    for (const { owner, reject } of expired) {
+      this.#shares.give(owner)
+      reject(new LedgerBusy(waitLimit, 'the entry waited for too long'))
+    }
+  }
+
+  /** A batch under way can take longer than those behind it may wait. */
+  #expireIn(delayMs: number): void {
+    if (this.#isTimed) return
+    this.#isTimed = true
+    setTimeout(() => {
+      this.#isTimed = false
+      this.#dropExpired()
+      const [oldest] = this.#opening
+      if (oldest !== undefined) this.#expireIn(Math.max(1, oldest.until - this.#clock.monotonic()))
+    }, delayMs).unref()
+  }
+
+  async #send(batch: readonly Waiting[]): Promise<void> {
+    try {
+      const answer = await this.#agent.request({
+        method: 'POST',
+        path: '/v1/mesh/entries',
+        body: utf8(joinMeshEntries(batch.map(({ text }) => text))),
+        signal: AbortSignal.timeout(appendTimeoutMs),
+      })
+      if (answer.status === tooLarge && batch.length > 1) {
+        // Nothing was recorded; a large entry must not take along those beside it.
+        const middle = batch.length >> 1
+        await this.#send(batch.slice(0, middle))
+        await this.#send(batch.slice(middle))
+        return
+      }
+      if (answer.status !== 200) throw failureOf(answer)
+      this.#settle(batch, readAppended(answer.body))
+    } catch (cause) {
+      for (const each of batch) this.#failed(each, cause)
+    }
+  }
+
+  #settle(batch: readonly Waiting[], { indexes, limits = [] }: Appended): void {
+    if (indexes.length < batch.length) throw new Error('the fabric answered for fewer entries')
+    for (const [at, each] of batch.entries()) {
+      const { exchange, kind } = each.entry
+      const index = indexes[at] ?? null
+      if (index !== null) {
+        each.resolve({ exchange, kind, index, leafHash: new Uint8Array(0) })
+        continue
+      }
+      const detail = `the fabric did not record ${exchange}`
+      const limit = limitIn(limits[at])
+      this.#failed(each, limit === null ? new Error(detail) : new LedgerBusy(limit, detail))
+    }
+  }
+
+  /** A limit of the fabric that stops a batch must not lose the end of an exchange. */
+  #failed(waiting: Waiting, cause: unknown): void {
+    const { entry, attempt, reject } = waiting
+    if (!(cause instanceof LedgerBusy) || !closes(entry) || attempt >= closingAttempts) {
+      reject(cause)
       return
     }
-    if (answer.status !== 200) throw failureOf(answer)
-    const { indexes } = JSON.parse(parseUtf8(answer.body)) as {
-      indexes: readonly (number | null)[]
-    }
-    for (const [at, { entry, resolve, reject }] of batch.entries()) {
-      const index = indexes[at]
-      if (index === undefined) throw new Error('the fabric answered for fewer entries')
-      if (index === null) reject(new Error(`the fabric did not record ${entry.exchange}`))
-      else
-        resolve({ exchange: entry.exchange, kind: entry.kind, index, leafHash: new Uint8Array(0) })
-    }
-  } catch (cause) {
-    for (const { reject } of batch) reject(cause)
+    setTimeout(() => {
+      this.#closing.push({ ...waiting, attempt: attempt + 1 })
+      this.#start()
+    }, closingPauseMs)
   }
+}
+
+interface Appended {
+  readonly indexes: readonly (number | null)[]
+  /** By position: the limit that stopped an entry; absent from fabrics that name none. */
+  readonly limits?: readonly unknown[]
+}
+
+function readAppended(body: Uint8Array): Appended {
+  return JSON.parse(parseUtf8(body)) as Appended
 }
 
 const closes = ({ kind }: MeshEntry): boolean => kind === 'outcome' || kind === 'indeterminate'
@@ -121,24 +228,21 @@ function failureOf({
   readonly status: number
   readonly body: Uint8Array
 }): Error {
-  const problem = problemIn(body)
-  const [, name = '', value = ''] = /^([a-z]+\.[A-Za-z]{1,40}), (\d{1,16})$/.exec(problem) ?? []
-  if (!isLimitName(name)) return new Error(`the fabric answered ${status}`)
-  const limit = { name, value: Number(value), unit: 'count' } as const
-  return new LedgerBusy(limit, `the fabric answered ${status}`)
+  const detail = `the fabric answered ${status}`
+  const limit = limitIn(limitMember(body))
+  return limit === null ? new Error(detail) : new LedgerBusy(limit, detail)
 }
 
-function isLimitName(name: string): name is `${string}.${string}` {
-  return name.includes('.')
+function limitIn(text: unknown): Limit | null {
+  return typeof text === 'string' ? parseLimit(text) : null
 }
 
-/** The limit that Problem Details name; empty where they name none. */
-function problemIn(body: Uint8Array): string {
+/** What Problem Details state as the limit; undefined where they name none. */
+function limitMember(body: Uint8Array): unknown {
   try {
-    const { limit } = JSON.parse(parseUtf8(body)) as { readonly limit?: unknown }
-    return typeof limit === 'string' ? limit : ''
+    return (JSON.parse(parseUtf8(body)) as { readonly limit?: unknown }).limit
   } catch {
-    return ''
+    return undefined
   }
 }
 

@@ -19,8 +19,11 @@ export interface Place {
   readonly isBodiless?: boolean
 }
 
-/** Longer silence means that the peer neither answers nor hangs up. */
-const silenceMsMax = 15_000
+/**
+ * Longer silence means that the peer neither answers nor hangs up. Above every wait that a test
+ * makes the peer take (a lease of 20 s, 10 s for a change to travel), and below a test's own limit.
+ */
+const silenceMsMax = 45_000
 
 /**
  * Writes exactly these bytes on a connection of their own, and gives every whole response that came

@@ -19,7 +19,8 @@ export interface RawStream {
 const frame = { data: 0, headers: 1, reset: 3, settings: 4, goAway: 7 } as const
 const flag = { endStream: 0x1, endHeaders: 0x4 } as const
 const preface = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'
-const silenceMsMax = 15_000
+/** As in raw-http.ts. */
+const silenceMsMax = 45_000
 
 /** Sends one request in frames of our own making, which no client library would agree to send. */
 export async function streamOf({

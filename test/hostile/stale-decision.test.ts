@@ -16,7 +16,7 @@ import { lie, type Telling } from '../harness/lie.ts'
 import { talk } from '../harness/raw-http.ts'
 import { exchangeOf, expectHeard, untilRefused } from '../harness/refusals.ts'
 import { tokenFor } from '../harness/tokens.ts'
-import type { World } from '../harness/world.ts'
+import type { Told, World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
 const forbid = (world: World, name: string) =>
@@ -134,7 +134,7 @@ const onEach = (transport: 'gateway' | 'mesh') =>
     Object.keys(endings).map((way) => [`a response after ${way}`, buffered(transport, way)]),
   )
 
-/** A lease that is held open; the request is under way when this resolves. */
+/** Asks for a lease that is held open. Resolves with the pending answer once its intent is on record. */
 async function waitingLease(world: World, channel: string, as: Identity) {
   const body = Buffer.from(
     JSON.stringify({ group: 'workers', count: 10, leaseMs: 30_000, waitMs: 20_000 }),
@@ -143,8 +143,16 @@ async function waitingLease(world: World, channel: string, as: Identity) {
     ...draftTo(channel, 'leases', { body }),
     as: as.credential(),
   })
-  await new Promise((resolve) => setTimeout(resolve, 300))
-  return asking
+  // The fabric has decided: what changes from here on changes the right of a lease that waits.
+  await vi.waitFor(
+    async () => {
+      const recent = (await world.admin('ledger.recent', { countMax: 50 })) as readonly Told[]
+      const ofLease = recent.filter(({ facts }) => facts['receiver'] === channel)
+      expect(ofLease.map(({ kind }) => kind)).toContain('intent')
+    },
+    { timeout: 20_000, interval: 20 },
+  )
+  return { asking }
 }
 
 lie(
@@ -205,8 +213,7 @@ lie(
         const reader = await world.agent('overtaken-reader', ['caller'])
         const hall = await openHall(world, ['overtaken-reader', 'patient-reader'])
         const sealer = await openSealer(world, hall.name, world.caller)
-        const asking = waitingLease(world, hall.name, reader)
-        await new Promise((resolve) => setTimeout(resolve, 300))
+        const { asking } = await waitingLease(world, hall.name, reader)
         await forbid(world, 'overtaken-reader')
         await publish(world, hall.name, [sealer.seal(orderOf()).bytes])
         const heard = await asking

@@ -400,7 +400,8 @@ export const REQUIREMENTS = {
     on: fabric,
   },
   'record:policies': {
-    promise: 'A change of the policies is on record with their new version, whoever made it.',
+    promise:
+      'A change of the policies is on record with their new version, the files, and the exchange that wrote them.',
     on: fabric,
   },
   'record:tokens': {
@@ -558,6 +559,12 @@ export const REQUIREMENTS = {
     promise: 'Behaviour that looks wrong raises the caller’s risk, and policy acts on it at once.',
     on: everywhere,
     lies: ['denial-burst'],
+  },
+  'admin:names': {
+    promise:
+      'The record of an administrative operation names its object and reason from the start, however it ends.',
+    on: fabric,
+    lies: ['administrator-without-a-role'],
   },
   'admin:same-pipeline': {
     promise: 'Administrative requests are authenticated, authorized and recorded like any other.',

@@ -79,9 +79,11 @@ describe('policy', () => {
 
   test('is on record whenever it changes, also by a file that nobody announced [record:policies]', async () => {
     const versions: unknown[] = []
+    const causes: unknown[] = []
     const stop = world.fabric.onEntry(({ kind, facts }) => {
       if (kind === 'lifecycle' && facts['event'] === 'policies-changed') {
         versions.push(facts['policy.version'])
+        causes.push([facts['object'], facts['changed-by']])
       }
     })
     const folder = join(world.dir, 'data/policies')
@@ -90,11 +92,24 @@ describe('policy', () => {
       'forbid(principal == Agent::"nobody", action, resource);',
     )
     await expect.poll(() => versions.length, { timeout: 10_000 }).toBe(1)
+    expect(causes).toEqual([['unannounced.cedar', 'files']])
+    const put = {
+      name: 'announced.cedar',
+      text: 'permit(principal == Agent::"none", action, resource);',
+    }
+    await world.admin('policy.put', put)
+    await expect.poll(() => versions.length, { timeout: 10_000 }).toBe(2)
+    const recent = (await world.admin('ledger.recent', { countMax: 20 })) as {
+      readonly exchange: string
+      readonly facts: Readonly<Record<string, unknown>>
+    }[]
+    const asked = recent.find(({ facts }) => facts['operation'] === 'policy.put')
+    expect(causes[1]).toEqual(['announced.cedar', asked?.exchange])
     stop()
     const reader = await enrol('reader', 'green')
     const { exchange } = await reader.call('echo', { method: 'GET', path: '/' })
     const [intent] = await world.explain(String(exchange))
-    expect(intent?.facts['policy.version']).toBe(versions[0])
+    expect(intent?.facts['policy.version']).toBe(versions[1])
   })
 
   test('permits nothing on a channel that it does not name [authorize:default-deny@queue]', async () => {

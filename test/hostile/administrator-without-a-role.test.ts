@@ -1,10 +1,18 @@
+import { verifyReceipt } from '@countersign/protocol'
 import { expect } from 'vitest'
 import { OPERATIONS } from '../../packages/fabric/src/admin/operations.ts'
+import { type EntryView, entryRow } from '../../packages/fabric/src/cli/entry-view.ts'
+import { type Explained, explain } from '../../packages/fabric/src/cli/explain.ts'
+import { createTerminal } from '../../packages/fabric/src/cli/output/terminal.ts'
 import { send } from '../harness/doors.ts'
 import { lie, type Telling } from '../harness/lie.ts'
 import { exchangeOf, refusedByFabric } from '../harness/refusals.ts'
 import { tokenFor } from '../harness/tokens.ts'
 import { verifies } from '../requirements.ts'
+
+const screen = { isTTY: true, columns: 80, write: () => undefined }
+const clock = { now: () => 0, monotonic: () => 0 }
+const terminal = createTerminal({ stdout: screen, stderr: screen, colours: false, clock })
 
 const order = (operation: string, args: object = {}) => ({
   path: '/v1/admin',
@@ -20,7 +28,7 @@ const everyOperation: Record<string, Telling> = Object.fromEntries(
 
 lie(
   verifies(
-    ['admin:same-pipeline', 'authorize:default-deny@gateway'],
+    ['admin:same-pipeline', 'admin:names', 'authorize:default-deny@gateway'],
     'an administrative order from somebody without the role is refused',
   ),
   {
@@ -37,6 +45,32 @@ lie(
           kind: 'refusal',
           facts: { operation: 'agent.quarantine', object: 'echo', reason: 'a grudge' },
         })
+      },
+      'and so does the receipt, of what was carried out as well': async (world) => {
+        await world.agent('suspect')
+        const about = { object: 'suspect', reason: 'a leaked key' }
+        const args = { name: 'suspect', reason: about.reason }
+        const refused = await send(world.control, order('agent.quarantine', args))
+        const as = world.operator.credential()
+        const done = await send(world.control, { ...order('agent.quarantine', args), as })
+        expect(done.status).toBe(200)
+        const ends: readonly [string, typeof as | null][] = [
+          [exchangeOf(refused), null],
+          [exchangeOf(done), as],
+        ]
+        for (const [exchange, reader] of ends) {
+          const path = `/v1/receipts/${exchange}`
+          const own = reader === null ? {} : { as: reader }
+          const { body } = await send(world.control, { method: 'GET', path, body: null, ...own })
+          const receipt = await verifyReceipt(new Uint8Array(body), world.caller.trust)
+          expect(receipt).toMatchObject({ operation: 'agent.quarantine', ...about })
+          const view = (await world.admin('policy.explain', { exchange })) as Explained
+          expect(view.entries[0]).toMatchObject(about)
+          expect(explain(view, terminal)).toMatch(/^object +suspect$/m)
+        }
+        const recent = (await world.admin('ledger.recent', { countMax: 200 })) as EntryView[]
+        const rows = recent.filter(({ exchange }) => exchange === exchangeOf(done)).map(entryRow)
+        expect(rows.flat()).toContain('agent.quarantine suspect because "a leaked key"')
       },
       'with arguments of any kind, which are still recorded': async (world) => {
         for (const args of [null, [], 7, { name: 7 }, { reason: '\ud800'.repeat(4_000) }]) {

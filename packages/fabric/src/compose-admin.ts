@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
 import { toBase64Url, trustFingerprint } from '@countersign/protocol'
-import type { AdminRooms, AgentView, FabricStatus } from './admin/ports.ts'
+import type { AdminRooms, AgentView, FabricStatus, PolicyPut } from './admin/ports.ts'
 import { replacePolicyFile } from './compose-policies.ts'
+import type { PolicyChanges } from './compose-policy-changes.ts'
 import type { EntryFeed } from './compose-rooms.ts'
 import type { Stores, Surroundings } from './compose-stores.ts'
 import type { Detection } from './detection/detector.ts'
@@ -17,6 +18,7 @@ export interface AdminOptions {
   readonly feed: EntryFeed
   readonly detection: Detection
   readonly endpoints: EndpointRegistry
+  readonly policyChanges: PolicyChanges
   readonly version: string
   origin(): string
 }
@@ -103,29 +105,37 @@ function keyOnlyAgent(name: string, createdAt: number): AgentRecord {
   }
 }
 
-function policyAdmin({ stores, around }: AdminOptions): AdminRooms['policies'] {
+function policyAdmin({
+  stores,
+  around,
+  policyChanges: changes,
+}: AdminOptions): AdminRooms['policies'] {
   const { policy } = stores
   const { policyDir } = around.config
   return {
     show: () => ({ version: policy.current.version, sources: policy.policySources() }),
-    async put(name, text) {
-      const others = policy.policySources().filter((source) => source.name !== name)
-      try {
-        // Before anything is written: the folder must stay a set that the next start can load.
-        await policy.check([...others, { name, text }])
-        await replacePolicyFile(policyDir, name, text)
-        const { version, warnings } = await policy.reload()
-        return { version, taken: true, problems: [], warnings: warnings.map(formatProblem) }
-      } catch (cause) {
-        if (!(cause instanceof PoliciesRejected)) throw cause
-        const problems = cause.problems.map(formatProblem)
-        return { version: policy.current.version, taken: false, problems, warnings: [] }
-      }
-    },
+    put: (name, text, exchange) => changes.inTurn(() => put(name, text, exchange)),
     explain(text) {
       const request = readPolicyRequest(text)
       return request === null ? null : explainDecision(request, policy.current)
     },
+  }
+
+  async function put(name: string, text: string, exchange: string): Promise<PolicyPut> {
+    const others = policy.policySources().filter((source) => source.name !== name)
+    try {
+      // Before anything is written: the folder must stay a set that the next start can load.
+      await policy.check([...others, { name, text }])
+      changes.expect(name, { text, exchange })
+      await replacePolicyFile(policyDir, name, text)
+      const { version, warnings } = await policy.reload()
+      changes.settle(name)
+      return { version, taken: true, problems: [], warnings: warnings.map(formatProblem) }
+    } catch (cause) {
+      if (!(cause instanceof PoliciesRejected)) throw cause
+      const problems = cause.problems.map(formatProblem)
+      return { version: policy.current.version, taken: false, problems, warnings: [] }
+    }
   }
 }
 

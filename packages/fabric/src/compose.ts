@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
-import { createId, type EnrollmentGrant, toBase64 } from '@countersign/protocol'
+import { toBase64 } from '@countersign/protocol'
 import { clientTlsOptions, serverTlsOptions } from '@countersign/protocol/tls'
 import { memoryStrangerLimits } from './adapters/rate-limiter/rate-limits.ts'
 import { undiciUpstream } from './adapters/undici/upstream.ts'
@@ -13,10 +13,18 @@ import {
   createEntryObserver,
   type WatchedDetection,
 } from './compose-detection.ts'
+import {
+  fabricVersion,
+  followPolicies,
+  recordGrant,
+  recordLifecycle,
+  recordMember,
+} from './compose-lifecycle.ts'
 import { composeMeshState } from './compose-mesh.ts'
 import { connectionsMax, observeFabric, openDiskWatch } from './compose-observe.ts'
 import { installDefaultPolicies } from './compose-policies.ts'
-import { composeRooms, type EntryFeed } from './compose-rooms.ts'
+import { PolicyChanges } from './compose-policy-changes.ts'
+import { composeRooms } from './compose-rooms.ts'
 import { configureRoutes, isReceiver, restoreRoutes } from './compose-routes.ts'
 import {
   dangerouslyReplaceRooms,
@@ -33,7 +41,6 @@ import { Refusal } from './lib/refusal.ts'
 import { identify } from './pipeline/authenticate.ts'
 import { refuseUnread } from './pipeline/control.ts'
 import { type Rooms } from './pipeline/enforce.ts'
-import { formatProblem } from './policy/compile-policies.ts'
 import { requestFault } from './policy/policy-request.ts'
 import { createRedactor } from './redaction/create-redactor.ts'
 import { adminSurface } from './transports/gateway/admin-surface.ts'
@@ -76,8 +83,6 @@ export interface Fabric {
    */
   close(graceMs: number): Promise<readonly ClosingFault[]>
 }
-
-export const fabricVersion = '0.1.0'
 
 /** Builds and starts a fabric from one configuration. Rejects, with nothing left open, if any part is in doubt. */
 export async function openFabric(around: Surroundings): Promise<Fabric> {
@@ -125,14 +130,14 @@ export async function openFabric(around: Surroundings): Promise<Fabric> {
         version: fabricVersion,
       }),
     })
-    await recordLifecycle(around, stores, parts.rooms, 'started')
+    await recordLifecycle(around, stores, parts.rooms, { event: 'started' })
     // Behind the listener, so that it stands behind every exchange that the listener let end.
     closers.splice(
       closers.findIndex(({ name }) => name === 'listener'),
       0,
       {
         name: 'the entry of the stop',
-        close: () => recordLifecycle(around, stores, parts.rooms, 'stopped'),
+        close: () => recordLifecycle(around, stores, parts.rooms, { event: 'stopped' }),
       },
     )
     return {
@@ -176,12 +181,14 @@ function composeParts(around: Surroundings, stores: Stores, origin: () => string
     hasChannel: (name) => stores.channelAuthority.find(name) !== null,
   })
   const enforced = around[dangerouslyReplaceRooms]?.(rooms) ?? rooms
+  const policyChanges = new PolicyChanges(stores.policy.current.sources)
   const admin = composeAdminRooms({
     stores,
     around,
     feed: rooms,
     detection,
     endpoints,
+    policyChanges,
     version: fabricVersion,
     origin,
   })
@@ -224,7 +231,7 @@ function composeParts(around: Surroundings, stores: Stores, origin: () => string
     stores.channels.close()
   }
   const close = (): Promise<unknown> => Promise.all([upstream.close(), bodies.close()])
-  return { rooms, admin, endpoints, upstream, surfaces, origin, endWaits, close }
+  return { rooms, admin, policyChanges, endpoints, upstream, surfaces, origin, endWaits, close }
 }
 
 /** The ledger as connectors and readers of receipts use it. */
@@ -335,58 +342,6 @@ function followRotation({ identity }: Stores, gateway: Gateway, { upstream }: Pa
     gateway.rotate(serverTlsOptions({ ...credential, requestPeer: 'optional' }))
     upstream.refresh()
   })
-}
-
-/** What decides is on record like what it decided: files change without anybody to ask. */
-function followPolicies(around: Surroundings, stores: Stores, { rooms }: Parts): () => void {
-  const warn = (): void => {
-    for (const warning of stores.policy.current.warnings) {
-      around.log('a policy is doubtful', { warning: formatProblem(warning) })
-    }
-  }
-  warn()
-  return stores.policy.onChange(() => {
-    warn()
-    recordLifecycle(around, stores, rooms, 'policies-changed').catch((error: unknown) => {
-      around.log('a change of policies is not on record', { error: String(error) })
-    })
-  })
-}
-
-/** Who came in, who stayed, and who may speak for it: on record before they hear it, like every decision. */
-async function recordMember(
-  { clock, random }: Surroundings,
-  rooms: Rooms,
-  event: 'enrolled' | 'renewed' | 'token-issued',
-  facts: Readonly<Record<string, string | number>>,
-): Promise<void> {
-  const at = clock.now()
-  const exchange = createId('dec', at, random(10))
-  await rooms.append({ exchange, at, kind: 'lifecycle', facts: { event, ...facts } })
-}
-
-async function recordGrant(
-  around: Surroundings,
-  rooms: Rooms,
-  event: 'enrolled' | 'renewed',
-  answer: EnrollmentGrant | Refusal,
-): Promise<EnrollmentGrant | Refusal> {
-  // A refusal is recorded where it is answered.
-  if (answer instanceof Refusal) return answer
-  const { spiffeId, expiresAt } = answer
-  await recordMember(around, rooms, event, { agent: spiffeId, 'expires-at': expiresAt })
-  return answer
-}
-
-async function recordLifecycle(
-  { clock, random }: Surroundings,
-  { policy }: Stores,
-  rooms: Rooms & EntryFeed,
-  event: 'started' | 'policies-changed' | 'stopped',
-): Promise<void> {
-  const at = clock.now()
-  const facts = { event, version: fabricVersion, 'policy.version': policy.current.version }
-  await rooms.append({ kind: 'lifecycle', exchange: createId('dec', at, random(10)), at, facts })
 }
 
 function trustDocument({ identity, keys, ledger }: Stores): string {

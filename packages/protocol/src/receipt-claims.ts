@@ -103,8 +103,13 @@ function checkNeeded({ kind, facts }: ClaimedEntry): void {
   if (missing !== undefined) throw new ReceiptError('FACT_MISSING', missing)
 }
 
+const textFacts = [
+  ...['transport', 'protocol', 'operation', 'caller', 'receiver', 'code'],
+  ...['object', 'reason'],
+]
+
 function checkValues({ kind, facts }: ClaimedEntry): void {
-  for (const name of ['transport', 'protocol', 'operation', 'caller', 'receiver', 'code']) {
+  for (const name of textFacts) {
     readText(facts, name)
   }
   const results: readonly unknown[] | undefined = closingResults[kind]

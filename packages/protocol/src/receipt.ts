@@ -49,6 +49,9 @@ export interface VerifiedReceipt {
   readonly caller: string | null
   readonly receiver: string | null
   readonly operation: string | null
+  /** Whom or what an administrative operation was about, and why; null for every other. */
+  readonly object: string | null
+  readonly reason: string | null
   /** The result of the outcome, or the code of the refusal. */
   readonly result: string | null
   readonly ending: Ending
@@ -107,6 +110,8 @@ export async function verifyReceipt(bytes: Uint8Array, trust: Trust): Promise<Ve
     caller: readTextFact(opening, 'caller'),
     receiver: readTextFact(opening, 'receiver'),
     operation: readTextFact(opening, 'operation'),
+    object: readTextFact(opening, 'object'),
+    reason: readTextFact(opening, 'reason'),
     result: readTextFact(closing, 'result') ?? readTextFact(closing, 'code'),
     ending,
     request: attestations.request,

@@ -158,6 +158,7 @@ function decisionRow(decision: Decision): HTMLElement {
     text('td', '', legibleValue(decision.operation)),
     text('td', 'wide', decision.transport),
     outcome,
+    text('td', '', legibleValue(decision.recordedBy)),
     exchange,
   )
   return row

@@ -7,7 +7,7 @@ const intent: EntryView = {
   exchange: 'dec_1',
   at: 5,
   principal: 'support',
-  ...{ object: null, reason: null, ended: null },
+  ...{ object: null, reason: null, changedBy: null, producer: null, ended: null },
   facts: {
     receiver: 'billing',
     operation: 'tools/call',
@@ -24,7 +24,7 @@ const closing = (
   kind: 'outcome',
   exchange: 'dec_1',
   at: 9,
-  ...{ principal: null, object: null, reason: null },
+  ...{ principal: null, object: null, reason: null, changedBy: null, producer: null },
   ended: { result, code, reason: null },
   facts,
 })
@@ -43,6 +43,7 @@ describe('mergeDecision', () => {
       transport: 'mesh',
       masked: 'card:1',
       outcome: 'delivered, countersigned',
+      recordedBy: 'fabric',
       tone: 'good',
     })
   })
@@ -70,6 +71,15 @@ describe('mergeDecision', () => {
     const asked = { ...intent, facts, object: 'billing', reason: 'leaked key' }
     const [line] = mergeDecision(mergeDecision([], asked), closing('unknown', 'OUTCOME_UNKNOWN'))
     expect(line).toMatchObject({ operation: 'agent.quarantine billing because "leaked key"' })
+  })
+
+  test('names the connector that recorded it, also when the fabric closed it', () => {
+    const opened = mergeDecision([], { ...intent, producer: 'pay' })
+    expect(opened[0]?.recordedBy).toBe('pay')
+    const outcome = { ...closing('delivered'), producer: 'pay' }
+    expect(mergeDecision(opened, outcome)[0]?.recordedBy).toBe('pay')
+    const closed = mergeDecision(opened, closing('unknown', 'OUTCOME_UNKNOWN'))
+    expect(closed[0]?.recordedBy).toBe('pay, fabric')
   })
 
   test('the newest exchange is on top', () => {

@@ -21,6 +21,10 @@ export interface EntryView {
   /** Whom or what administration is about, and why. */
   readonly object: string | null
   readonly reason: string | null
+  /** Of a change of the policies: the exchanges that wrote them, and `files` for the folder itself. */
+  readonly changedBy: string | null
+  /** The agent whose connector recorded the entry; null for the fabric itself. */
+  readonly producer: string | null
   /** Null for an entry that closes nothing. */
   readonly ended: (Ending & { readonly reason: string | null }) | null
   readonly facts: Readonly<Record<string, string | number | boolean>>
@@ -36,6 +40,8 @@ export interface Decision {
   readonly transport: string
   readonly masked: string
   readonly outcome: string
+  /** `fabric`, or the agent whose connector recorded the exchange. */
+  readonly recordedBy: string
   readonly tone: 'good' | 'bad' | 'warn'
 }
 
@@ -58,18 +64,27 @@ export function mergeDecision(
     operation: operationOf(entry) ?? before.operation,
     transport: fact('transport', before.transport),
     masked: fact('masked', before.masked),
+    recordedBy: recorderAfter(known, entry),
     ...outcomeOf(entry),
   }
   const others = decisions.filter(({ exchange }) => exchange !== entry.exchange)
   return [next, ...others].toSorted((a, b) => b.at - a.at)
 }
 
+/** The fabric may close what a connector opened; what was asked is then still the connector's word. */
+function recorderAfter(known: Decision | undefined, { producer }: EntryView): string {
+  const recorder = producer ?? 'fabric'
+  if (known === undefined || known.recordedBy === recorder) return recorder
+  return `${known.recordedBy}, ${recorder}`
+}
+
 /** Null for an entry that closes what another one opened. */
-function operationOf({ facts, object, reason }: EntryView): string | null {
+function operationOf({ facts, object, reason, changedBy }: EntryView): string | null {
   const operation = facts['operation'] ?? facts['event']
   if (operation === undefined) return null
   const why = reason === null ? '' : `because ${JSON.stringify(reason)}`
-  return [String(operation), String(facts['tool'] ?? ''), object ?? '', why]
+  const who = changedBy === null ? '' : `by ${changedBy}`
+  return [String(operation), String(facts['tool'] ?? ''), object ?? '', why, who]
     .filter(Boolean)
     .join(' ')
 }

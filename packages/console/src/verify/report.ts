@@ -139,6 +139,8 @@ function exchangeSection(receipt: VerifiedReceipt): Section {
     { label: 'Caller', value: disclosed(receipt.caller) },
     { label: 'Receiver', value: disclosed(receipt.receiver) },
     { label: 'Operation', value: disclosed(receipt.operation) },
+    ...(receipt.object === null ? [] : [{ label: 'Object', value: visible(receipt.object) }]),
+    ...(receipt.reason === null ? [] : [{ label: 'Reason', value: visible(receipt.reason) }]),
     { label: 'Began', value: time(receipt.at) },
     { label: 'Closed', value: time(receipt.closedAt) },
     { label: 'Exchange', value: receipt.exchange },

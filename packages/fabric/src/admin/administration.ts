@@ -1,8 +1,9 @@
 import { utf8 } from '@countersign/protocol'
 import type { OpenedEntry } from '../ledger/ledger.ts'
 import { Refusal } from '../lib/refusal.ts'
+import { aboutOperation } from './about-operation.ts'
 import { entryView } from './entry-view.ts'
-import { OPERATIONS, WATCH_OPERATION } from './operations.ts'
+import { type AdminRequest, isOperation, OPERATIONS, WATCH_OPERATION } from './operations.ts'
 import type { AdminRooms } from './ports.ts'
 
 /** One event of the answer to `decisions.watch`. */
@@ -29,23 +30,22 @@ export function createAdministration(rooms: AdminRooms) {
       if (operation === WATCH_OPERATION) return 'read'
       return isOperation(operation) ? OPERATIONS[operation].action : null
     },
-    /** What the record says an operation is about; of a refused one as well, whose arguments may be wrong. */
-    aboutOf,
-    courier(operation: string, args: unknown): () => Promise<AdminAnswer | Refusal> {
+    aboutOf: aboutOperation,
+    courier(
+      operation: string,
+      args: unknown,
+      request: AdminRequest,
+    ): () => Promise<AdminAnswer | Refusal> {
       if (operation === WATCH_OPERATION) return () => Promise.resolve(watch(rooms))
-      return () => carryOut(rooms, operation, args)
+      return () => carryOut(rooms, { operation, args }, request)
     },
   }
 }
 
-function isOperation(operation: string): operation is keyof typeof OPERATIONS {
-  return Object.hasOwn(OPERATIONS, operation)
-}
-
 async function carryOut(
   rooms: AdminRooms,
-  operation: string,
-  args: unknown,
+  { operation, args }: { readonly operation: string; readonly args: unknown },
+  request: AdminRequest,
 ): Promise<AdminAnswer | Refusal> {
   if (!isOperation(operation)) return new Refusal('OPERATION_UNKNOWN', operation)
   const { args: schema, run } = OPERATIONS[operation]
@@ -55,7 +55,8 @@ async function carryOut(
     return new Refusal('MESSAGE_MALFORMED', faults.join('; '))
   }
   // Each row pairs its own schema with its own function; the union of rows forgets that they match.
-  const result = await (run as (rooms: AdminRooms, args: unknown) => unknown)(rooms, parsed.data)
+  const carry = run as (rooms: AdminRooms, args: unknown, request: AdminRequest) => unknown
+  const result = await carry(rooms, parsed.data, request)
   if (result instanceof Refusal) return result
   return {
     status: 200,
@@ -63,33 +64,8 @@ async function carryOut(
     contentType: 'application/json',
     body: utf8(JSON.stringify({ result })),
     countersignature: null,
-    facts: aboutOf(parsed.data),
+    facts: {},
   }
-}
-
-/** Members of arguments that name an object; others may hold a secret or a whole text. */
-const objectMembers = ['name', 'agent', 'prefix', 'exchange'] as const
-/** Of arguments that may not have been checked. */
-const wordsLengthMax = 500
-
-/** Whom or what an operation is about, and why, as its arguments name them. */
-function aboutOf(args: unknown): Readonly<Record<string, string>> {
-  if (typeof args !== 'object' || args === null) return {}
-  const given: Readonly<Record<string, unknown>> = { ...args }
-  const object = objectMembers.map((member) => given[member]).find(isText)
-  const { reason } = given
-  return {
-    ...(object === undefined ? {} : { object: bounded(object) }),
-    ...(isText(reason) ? { reason: bounded(reason) } : {}),
-  }
-}
-
-function isText(value: unknown): value is string {
-  return typeof value === 'string'
-}
-
-function bounded(words: string): string {
-  return words.slice(0, wordsLengthMax).toWellFormed()
 }
 
 /** A console that falls this far behind skips to the present instead of filling our memory. */

@@ -3,8 +3,9 @@ import type { FactValue, OpenedEntry } from '../ledger/ledger.ts'
 
 /**
  * An entry as JSON: byte strings become hex. Beside the facts stand what views would otherwise derive
- * each in its own manner: short names of the caller, and of the principal that an entry without a
- * caller is about, the object and reason of administration, and how the exchange ended.
+ * each in its own manner: short names of the caller, of the principal that an entry without a caller
+ * is about, and of the agent whose connector recorded it; the object and reason of administration;
+ * and how the exchange ended.
  */
 export function entryView(entry: OpenedEntry) {
   const facts = Object.fromEntries(
@@ -16,17 +17,18 @@ export function entryView(entry: OpenedEntry) {
     facts,
     caller,
     principal: caller ?? nameOf(entry.facts['agent']),
+    producer: nameOf(entry.facts['producer']),
     ...aboutOf(entry),
     ended: endedOf(entry),
   }
 }
 
-/** Whom or what an administrative or lifecycle entry is about, and why it was done. */
+/** Whom or what an administrative or lifecycle entry is about, why it was done, and by whom. */
 function aboutOf({ kind, facts }: OpenedEntry) {
-  const isAboutPolicies = kind === 'lifecycle' && facts['event'] === 'policies-changed'
   return {
-    object: textOf(facts[isAboutPolicies ? 'policy.version' : 'object']),
+    object: textOf(facts['object']),
     reason: kind === 'indeterminate' ? null : textOf(facts['reason']),
+    changedBy: textOf(facts['changed-by']),
   }
 }
 

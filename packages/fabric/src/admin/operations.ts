@@ -1,14 +1,21 @@
-import { isAgentName, isAssignableName } from '@countersign/protocol'
+import { isAgentName, isAssignableName, isId } from '@countersign/protocol'
 import { z } from 'zod'
 import { Refusal } from '../lib/refusal.ts'
 import { entryView } from './entry-view.ts'
 import type { AdminRooms } from './ports.ts'
 
-/** One administrative operation: what it needs, what it takes, what it does. */
-interface Operation<Args extends z.ZodType> {
+/** One administrative operation: what it needs, what it takes, what it is about, what it does. */
+interface Operation<Args extends z.ZodObject> {
   readonly action: 'read' | 'administer'
   readonly args: Args
-  run(rooms: AdminRooms, args: z.infer<Args>): unknown
+  /** The members of `args` that name its object in every record, in this order; none for the whole fabric. */
+  readonly object: readonly (keyof z.infer<Args> & string)[]
+  run(rooms: AdminRooms, args: z.infer<Args>, request: AdminRequest): unknown
+}
+
+/** The exchange in which an operation is carried out, for what is recorded beyond it. */
+export interface AdminRequest {
+  readonly exchange: string
 }
 
 const name = z.string().refine(isAgentName, 'not a name')
@@ -19,7 +26,7 @@ const upstream = z.url({ protocol: /^https?$/ }).refine(isReachable, 'plain http
 const secondsMax = 366 * 24 * 3600
 const countMax = z.int().min(1).max(500).default(50)
 
-function operation<Args extends z.ZodType>(each: Operation<Args>): Operation<Args> {
+function operation<Args extends z.ZodObject>(each: Operation<Args>): Operation<Args> {
   return each
 }
 
@@ -28,16 +35,19 @@ export const OPERATIONS = {
   status: operation({
     action: 'read',
     args: z.strictObject({}),
+    object: [],
     run: (rooms) => rooms.status(),
   }),
   'agent.list': operation({
     action: 'read',
     args: z.strictObject({}),
+    object: [],
     run: (rooms) => rooms.agents.list().map(agentView),
   }),
   'agent.show': operation({
     action: 'read',
     args: z.strictObject({ name }),
+    object: ['name'],
     run: (rooms, { name: agent }) => {
       const found = rooms.agents.find(agent)
       return found === null ? unknownAgent(agent) : agentView(found)
@@ -55,6 +65,7 @@ export const OPERATIONS = {
         .default({}),
       ttlSeconds: z.int().min(10).max(900).default(900),
     }),
+    object: ['name'],
     run: (rooms, order) => rooms.agents.invite(order),
   }),
   'agent.quarantine': statusOperation('quarantined'),
@@ -71,16 +82,19 @@ export const OPERATIONS = {
         .max(secondsMax)
         .default(90 * 24 * 3600),
     }),
+    object: ['agent'],
     run: (rooms, order) => rooms.keys.create(order),
   }),
   'key.list': operation({
     action: 'read',
     args: z.strictObject({}),
+    object: [],
     run: (rooms) => rooms.keys.list(),
   }),
   'key.revoke': operation({
     action: 'administer',
-    args: z.strictObject({ prefix: z.string().min(4).max(32) }),
+    args: z.strictObject({ prefix: z.string().regex(/^[0-9A-Za-z]{4,32}$/) }),
+    object: ['prefix'],
     run: async (rooms, { prefix }) =>
       (await rooms.keys.revoke(prefix))
         ? { prefix, revoked: true }
@@ -89,6 +103,7 @@ export const OPERATIONS = {
   'policy.show': operation({
     action: 'read',
     args: z.strictObject({}),
+    object: [],
     run: (rooms) => rooms.policies.show(),
   }),
   'policy.put': operation({
@@ -97,36 +112,45 @@ export const OPERATIONS = {
       name: z.string().regex(/^[a-z0-9][a-z0-9._-]{0,62}\.cedar$/),
       text: z.string().max(256 * 1024),
     }),
-    run: (rooms, order) => rooms.policies.put(order.name, order.text),
+    object: ['name'],
+    run: (rooms, order, request) => rooms.policies.put(order.name, order.text, request.exchange),
   }),
   'policy.explain': operation({
     action: 'read',
-    args: z.strictObject({ exchange: z.string() }),
+    args: z.strictObject({
+      exchange: z.string().refine((id) => isId('dec', id), 'not an exchange'),
+    }),
+    object: ['exchange'],
     run: (rooms, { exchange }) => explain(rooms, exchange),
   }),
   'channel.list': operation({
     action: 'read',
     args: z.strictObject({}),
+    object: [],
     run: (rooms) => rooms.channels.list(),
   }),
   'channel.create': operation({
     action: 'administer',
     args: z.strictObject({ name: assignable, members: z.array(assignable).min(1).max(1000) }),
+    object: ['name'],
     run: (rooms, order) => rooms.channels.create(order.name, order.members),
   }),
   'channel.members': operation({
     action: 'administer',
     args: z.strictObject({ name, members: z.array(assignable).max(1000) }),
+    object: ['name'],
     run: (rooms, order) => rooms.channels.setMembers(order.name, order.members),
   }),
   'channel.dead': operation({
     action: 'read',
     args: z.strictObject({ name }),
+    object: ['name'],
     run: (rooms, order) => rooms.channels.dead(order.name),
   }),
   'channel.redrive': operation({
     action: 'administer',
     args: z.strictObject({ name, group: name, offset: z.int().min(1) }),
+    object: ['name', 'group', 'offset'],
     run: async (rooms, order) => ({
       redriven: await rooms.channels.redrive(order.name, order.group, order.offset),
     }),
@@ -134,16 +158,19 @@ export const OPERATIONS = {
   'ledger.recent': operation({
     action: 'read',
     args: z.strictObject({ countMax }),
+    object: [],
     run: async (rooms, args) => (await rooms.ledger.recent(args.countMax)).map(entryView),
   }),
   'ledger.check': operation({
     action: 'read',
     args: z.strictObject({}),
+    object: [],
     run: (rooms) => rooms.ledger.check(),
   }),
   'route.list': operation({
     action: 'read',
     args: z.strictObject({}),
+    object: [],
     run: (rooms) => rooms.routes.list(),
   }),
   'route.put': operation({
@@ -153,6 +180,7 @@ export const OPERATIONS = {
       upstream,
       protocol: z.enum(['a2a', 'mcp', 'http', 'auto']).default('auto'),
     }),
+    object: ['name'],
     run: async (rooms, order) => {
       await rooms.routes.put(order.name, order.upstream, order.protocol)
       return order
@@ -161,9 +189,14 @@ export const OPERATIONS = {
   'route.delete': operation({
     action: 'administer',
     args: z.strictObject({ name }),
+    object: ['name'],
     run: async (rooms, order) => ({ removed: await rooms.routes.remove(order.name) }),
   }),
 } as const
+
+export function isOperation(operation: string): operation is keyof typeof OPERATIONS {
+  return Object.hasOwn(OPERATIONS, operation)
+}
 
 /** Answered as a stream of its own rather than as one value. */
 export const WATCH_OPERATION = 'decisions.watch'
@@ -172,6 +205,7 @@ function statusOperation(status: 'active' | 'quarantined' | 'revoked') {
   return operation({
     action: 'administer',
     args: z.strictObject({ name, reason: z.string().min(1).max(500) }),
+    object: ['name'],
     run: async (rooms, { name: agent, reason }) =>
       (await rooms.agents.setStatus(agent, status, reason))
         ? { name: agent, status, reason }

@@ -65,9 +65,10 @@ export interface PolicyAdmin {
   show(): { readonly version: string; readonly sources: readonly { name: string; text: string }[] }
   /**
    * Validates the whole set with this file in it; stores and loads it only when it is valid. An
-   * invalid one changes nothing, and `problems` says where and why, a line each.
+   * invalid one changes nothing, and `problems` says where and why, a line each. The record of the
+   * change names `exchange`.
    */
-  put(name: string, text: string): Promise<PolicyPut>
+  put(name: string, text: string, exchange: string): Promise<PolicyPut>
   /** Null when the recorded text is not a request to policy. */
   explain(request: string): unknown
 }

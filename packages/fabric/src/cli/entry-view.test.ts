@@ -14,7 +14,15 @@ const intent: EntryView = {
   index: 7,
   at: 0,
   facts: { receiver: 'billing', operation: 'tools/call', tool: 'refund', protocol: 'mcp' },
-  ...{ caller: 'support', principal: 'support', object: null, reason: null, ended: null },
+  ...{
+    caller: 'support',
+    principal: 'support',
+    object: null,
+    reason: null,
+    changedBy: null,
+    producer: null,
+    ended: null,
+  },
 }
 const outcome: EntryView = {
   kind: 'outcome',
@@ -22,7 +30,7 @@ const outcome: EntryView = {
   index: 8,
   at: 1,
   facts: { result: 'delivered', status: 200 },
-  ...{ caller: null, principal: null, object: null, reason: null },
+  ...{ caller: null, principal: null, object: null, reason: null, changedBy: null, producer: null },
   ended: { result: 'delivered', code: null, reason: null },
 }
 
@@ -74,8 +82,8 @@ test('a lifecycle entry names its principal or object, an administrative one obj
   const lifecycle = { ...outcome, kind: 'lifecycle', ended: null }
   const enrolled = { ...lifecycle, principal: 'planner', facts: { event: 'enrolled' } }
   expect(entryRow(enrolled).slice(3, 6)).toEqual(['planner', '-', 'enrolled'])
-  const changed = { ...lifecycle, object: 'abc', facts: { event: 'policies-changed' } }
-  expect(entryRow(changed)[5]).toBe('policies-changed abc')
+  const change = { object: 'a.cedar', changedBy: 'dec_7', facts: { event: 'policies-changed' } }
+  expect(entryRow({ ...lifecycle, ...change })[5]).toBe('policies-changed a.cedar by dec_7')
   const about = { object: 'planner', reason: 'leaked key' }
   const facts = { operation: 'agent.quarantine' }
   const asked = 'agent.quarantine planner because "leaked key"'
@@ -86,4 +94,9 @@ test('a lifecycle entry names its principal or object, an administrative one obj
   const ended = { result: 'unknown', code: 'OUTCOME_UNKNOWN', reason: 'restart' } as const
   const lost = complete({ ...outcome, kind: 'indeterminate', facts: { reason: 'restart' }, ended })
   expect([operationOf(lost), resultOf(lost)]).toEqual([asked, 'unknown: restart'])
+})
+
+test('every line names the connector that recorded it, or the fabric', () => {
+  expect(entryRow(intent)[7]).toBe('fabric')
+  expect(entryRow({ ...intent, producer: 'billing' })[7]).toBe('billing')
 })

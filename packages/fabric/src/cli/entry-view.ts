@@ -17,6 +17,10 @@ export interface EntryView {
   /** Whom or what administration is about, and why. */
   readonly object: string | null
   readonly reason: string | null
+  /** Of a change of the policies: the exchanges that wrote them, and `files` for the folder itself. */
+  readonly changedBy: string | null
+  /** The agent whose connector recorded the entry; null for the fabric itself. */
+  readonly producer: string | null
   /** Null for an entry that closes nothing. */
   readonly ended: (Ending & { readonly reason: string | null }) | null
 }
@@ -29,6 +33,7 @@ export const ENTRY_COLUMNS: readonly Column[] = [
   { title: 'receiver' },
   { title: 'operation' },
   { title: 'result' },
+  { title: 'recorded by' },
   { title: 'exchange', whole: true },
 ]
 
@@ -42,6 +47,7 @@ export function entryRow(entry: EntryView): readonly Cell[] {
     receiverOf(entry),
     operationOf(entry),
     { text: result, style: styleOfResult(result) },
+    recorderOf(entry),
     entry.exchange,
   ]
 }
@@ -56,11 +62,17 @@ export function receiverOf({ facts }: EntryView): string {
 }
 
 /** `agent.quarantine planner because "leaked key"`: no word of a caller passes for one of ours. */
-export function operationOf({ facts, object, reason }: EntryView): string {
+export function operationOf({ facts, object, reason, changedBy }: EntryView): string {
   const operation = textOf(facts['operation'] ?? facts['event'])
   const named = [facts['tool'], object].map(textOf).filter((name) => name !== '-')
   const why = reason === null ? [] : [`because ${JSON.stringify(reason)}`]
-  return [operation, ...named, ...why].join(' ')
+  const who = changedBy === null ? [] : [`by ${changedBy}`]
+  return [operation, ...named, ...why, ...who].join(' ')
+}
+
+/** Whose word the entry is. No agent can be named like the fabric. */
+export function recorderOf({ producer }: EntryView): string {
+  return producer ?? 'fabric'
 }
 
 /**

@@ -21,7 +21,14 @@ const refusal = {
     'private.detail': 'no policy permits it\u001b[2J',
     'private.request': '{}',
   },
-  ...{ caller: 'other', principal: 'other', object: null, reason: null },
+  ...{
+    caller: 'other',
+    principal: 'other',
+    object: null,
+    reason: null,
+    changedBy: null,
+    producer: null,
+  },
   ended: { result: 'refused', code: 'NOT_PERMITTED', reason: null },
 } as const
 
@@ -51,6 +58,7 @@ test('administration is explained with its object and reason, and an open exchan
   expect(text).toMatch(/^object +billing$/m)
   expect(text).toMatch(/^reason +left the company$/m)
   expect(text).toMatch(/^ended +still open$/m)
+  expect(text).toMatch(/^recorded by +the fabric$/m)
 })
 
 test('a lifecycle entry is explained by its event and its principal', () => {

@@ -1,5 +1,5 @@
 import { isRefusalCode, REFUSALS } from '@countersign/protocol'
-import { type EntryView, receiverOf, resultOf, styleOfResult } from './entry-view.ts'
+import { type EntryView, receiverOf, recorderOf, resultOf, styleOfResult } from './entry-view.ts'
 import { legible } from './output/display-width.ts'
 import { formatTime } from './output/quantities.ts'
 import type { Terminal } from './output/terminal.ts'
@@ -29,6 +29,7 @@ export function explain({ exchange, entries, policy }: Explained, terminal: Term
     ['at', formatTime(opening.at)],
     ...aboutOf(opening),
     ...(isLifecycle ? [] : [ended]),
+    ...recorderLines(entries),
     ...detailsOf(entries),
   ])
   if (isLifecycle) return head
@@ -42,14 +43,22 @@ export function explain({ exchange, entries, policy }: Explained, terminal: Term
 
 const stillOpen = 'still open'
 
+/** Whose word each entry is: the fabric may close what a connector opened. */
+function recorderLines(entries: readonly EntryView[]): readonly Line[] {
+  const names = [...new Set(entries.map(recorderOf))]
+  const words = names.map((name) => (name === 'fabric' ? 'the fabric' : `the connector of ${name}`))
+  return [['recorded by', words.join(', then ')]]
+}
+
 type Line = readonly [name: string, value: string]
 
 /** A lifecycle entry is about a principal or an object, and nobody asked for anything. */
 function aboutOf(opening: EntryView): readonly Line[] {
-  const { kind, facts, caller, principal, object, reason } = opening
+  const { kind, facts, caller, principal, object, reason, changedBy } = opening
   const about: readonly Line[] = [
     ...(object === null ? [] : [['object', object] as const]),
     ...(reason === null ? [] : [['reason', reason] as const]),
+    ...(changedBy === null ? [] : [['changed by', changedBy] as const]),
   ]
   if (kind === 'lifecycle') {
     const whom: readonly Line[] = principal === null ? [] : [['principal', principal]]
@@ -76,7 +85,7 @@ function detailsOf(entries: readonly EntryView[]): readonly (readonly [string, s
 
 const headNames: ReadonlySet<string> = new Set([
   ...['protocol', 'tool', 'code', 'result'],
-  ...['object', 'reason', 'event'],
+  ...['object', 'reason', 'event', 'changed-by'],
 ])
 
 function formatLines(text: string): string {

@@ -162,6 +162,8 @@ function formatReceipt(
     ['caller', receipt.caller ?? '(not authenticated)'],
     ['receiver', receipt.receiver ?? '-'],
     ['operation', receipt.operation ?? '-'],
+    ...(receipt.object === null ? [] : [['object', receipt.object] as const]),
+    ...(receipt.reason === null ? [] : [['reason', receipt.reason] as const]),
     ['recorded', `${formatTime(receipt.at)} to ${formatTime(receipt.closedAt)}`],
     ...signedLines(receipt.request, 'request key'),
     ...signedLines(receipt.response, 'response key'),

@@ -10,8 +10,8 @@ export interface Administration {
   /** What the operation needs, or null when there is no such operation. */
   actionOf(operation: string): 'read' | 'administer' | null
   /** Facts for the record that name the object and the reason. */
-  aboutOf(args: unknown): Readonly<Record<string, string>>
-  courier(operation: string, args: unknown): Courier
+  aboutOf(operation: string, args: unknown): Readonly<Record<string, string>>
+  courier(operation: string, args: unknown, request: { readonly exchange: string }): Courier
 }
 
 /** `POST /v1/admin`: an ordinary exchange whose receiver is the fabric itself. */
@@ -30,10 +30,11 @@ export function adminSurface(rooms: Rooms, administration: Administration): Surf
       protocol: 'admin',
       operation,
       tool: '',
-      about: administration.aboutOf(args),
+      about: administration.aboutOf(operation, args),
     } as const
     const arrival = arrivalOf(visit, target, fault ?? unknown)
-    const outcome = await enforce(rooms, arrival, administration.courier(operation, args))
+    const courier = administration.courier(operation, args, { exchange: visit.exchange })
+    const outcome = await enforce(rooms, arrival, courier)
     if (outcome.refusal !== null) return problemReply(outcome.refusal, visit.exchange)
     const headers: [string, string][] = [
       ...outcome.answer.headers.map(pair),

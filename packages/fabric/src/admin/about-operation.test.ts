@@ -1,0 +1,85 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { aboutOperation } from './about-operation.ts'
+import { OPERATIONS } from './operations.ts'
+
+type Name = keyof typeof OPERATIONS
+const names = Object.keys(OPERATIONS) as Name[]
+
+const exchange = 'dec_01890000000070008000000000000000'
+/** Arguments and the object that the record gives; an operation without a row does not compile. */
+const samples: Readonly<Record<Name, readonly [args: object, object: string | undefined]>> = {
+  status: [{}, undefined],
+  'agent.list': [{}, undefined],
+  'agent.show': [{ name: 'pay' }, 'pay'],
+  'agent.enroll': [{ name: 'pay', roles: ['caller'] }, 'pay'],
+  'agent.quarantine': [{ name: 'pay', reason: 'leaked key' }, 'pay'],
+  'agent.restore': [{ name: 'pay', reason: 'leaked key' }, 'pay'],
+  'agent.revoke': [{ name: 'pay', reason: 'leaked key' }, 'pay'],
+  'key.create': [{ agent: 'pay' }, 'pay'],
+  'key.list': [{}, undefined],
+  'key.revoke': [{ prefix: 'abcd1234' }, 'abcd1234'],
+  'policy.show': [{}, undefined],
+  'policy.put': [{ name: 'a.cedar', text: 'secret' }, 'a.cedar'],
+  'policy.explain': [{ exchange }, exchange],
+  'channel.list': [{}, undefined],
+  'channel.create': [{ name: 'orders', members: ['pay'] }, 'orders'],
+  'channel.members': [{ name: 'orders', members: [] }, 'orders'],
+  'channel.dead': [{ name: 'orders' }, 'orders'],
+  'channel.redrive': [{ name: 'orders', group: 'workers', offset: 7 }, 'orders workers 7'],
+  'ledger.recent': [{ countMax: 5 }, undefined],
+  'ledger.check': [{}, undefined],
+  'route.list': [{}, undefined],
+  'route.put': [{ name: 'pay', upstream: 'https://user:secret@pay.test/' }, 'pay'],
+  'route.delete': [{ name: 'pay' }, 'pay'],
+}
+
+describe('what the record says an administrative operation is about', () => {
+  test('whatever changes something has an object', () => {
+    const nameless = names.filter((each) => {
+      const { action, object } = OPERATIONS[each]
+      return action === 'administer' && object.length === 0
+    })
+    expect(nameless).toEqual([])
+  })
+
+  test.each(Object.entries(samples))('%s', (operation, [args, object]) => {
+    const { reason } = args as { readonly reason?: string }
+    const given = { ...(object === undefined ? {} : { object }), ...(reason ? { reason } : {}) }
+    expect(aboutOperation(operation, args)).toEqual(given)
+  })
+
+  test('is nothing but an object in its own form, and a bounded reason, whatever the arguments', () => {
+    const words = fc.oneof(fc.string({ unit: 'binary', maxLength: 700 }), fc.constant('a b'))
+    const args = fc.oneof(
+      fc.anything(),
+      fc.dictionary(
+        fc.constantFrom('name', 'agent', 'prefix', 'exchange', 'reason', 'text'),
+        words,
+      ),
+    )
+    fc.assert(
+      fc.property(
+        fc.constantFrom(...names, 'agent.own', 'constructor'),
+        args,
+        (operation, each) => {
+          const { object = 'x', reason = '', ...others } = aboutOperation(operation, each)
+          expect(others).toEqual({})
+          expect(object).toMatch(/^[A-Za-z0-9._-]+$/)
+          expect(reason.length).toBeLessThanOrEqual(500)
+          expect(reason.isWellFormed()).toBe(true)
+        },
+      ),
+    )
+  })
+
+  test('is nothing for names that are none, which could imitate a reason or hold a secret', () => {
+    for (const name of ['pay because "leaked"', 'a'.repeat(100), '', 7, null]) {
+      expect(aboutOperation('agent.show', { name })).toEqual({})
+      expect(aboutOperation('key.revoke', { prefix: name })).toEqual({})
+    }
+    expect(aboutOperation('key.revoke', { prefix: 'cs_abcd_s3cr3t' })).toEqual({})
+    expect(aboutOperation('agent.own', { name: 'pay', reason: 'x' })).toEqual({})
+    expect(aboutOperation('status', { name: 'pay', reason: 'x' })).toEqual({})
+  })
+})

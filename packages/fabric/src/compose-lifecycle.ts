@@ -1,0 +1,81 @@
+import type { EnrollmentGrant } from '@countersign/protocol'
+import { createId } from '@countersign/protocol'
+import type { PolicyChanges } from './compose-policy-changes.ts'
+import type { EntryFeed } from './compose-rooms.ts'
+import type { Stores, Surroundings } from './compose-stores.ts'
+import { Refusal } from './lib/refusal.ts'
+import type { Rooms } from './pipeline/enforce.ts'
+import { writable } from './pipeline/record.ts'
+import { formatProblem } from './policy/compile-policies.ts'
+
+export const fabricVersion = '0.1.0'
+
+/** What decides is on record like what it decided: files change without anybody to ask. */
+export function followPolicies(
+  around: Surroundings,
+  stores: Stores,
+  {
+    rooms,
+    policyChanges,
+  }: { readonly rooms: Rooms & EntryFeed; readonly policyChanges: PolicyChanges },
+): () => void {
+  const warn = (): void => {
+    for (const warning of stores.policy.current.warnings) {
+      around.log('a policy is doubtful', { warning: formatProblem(warning) })
+    }
+  }
+  warn()
+  return stores.policy.onChange(() => {
+    warn()
+    const { files, changedBy } = policyChanges.take(stores.policy.current.sources)
+    const change = { object: writable(files.join(' ')), 'changed-by': changedBy.join(' ') }
+    recordLifecycle(around, stores, rooms, { event: 'policies-changed', ...change }).catch(
+      (error: unknown) => {
+        around.log('a change of policies is not on record', { error: String(error) })
+      },
+    )
+  })
+}
+
+/** Who came in, who stayed, and who may speak for it: on record before they hear it, like every decision. */
+export async function recordMember(
+  { clock, random }: Surroundings,
+  rooms: Rooms,
+  event: 'enrolled' | 'renewed' | 'token-issued',
+  facts: Readonly<Record<string, string | number>>,
+): Promise<void> {
+  const at = clock.now()
+  const exchange = createId('dec', at, random(10))
+  await rooms.append({ exchange, at, kind: 'lifecycle', facts: { event, ...facts } })
+}
+
+export async function recordGrant(
+  around: Surroundings,
+  rooms: Rooms,
+  event: 'enrolled' | 'renewed',
+  answer: EnrollmentGrant | Refusal,
+): Promise<EnrollmentGrant | Refusal> {
+  // A refusal is recorded where it is answered.
+  if (answer instanceof Refusal) return answer
+  const { spiffeId, expiresAt } = answer
+  await recordMember(around, rooms, event, { agent: spiffeId, 'expires-at': expiresAt })
+  return answer
+}
+
+export interface Lifecycle {
+  readonly event: 'started' | 'policies-changed' | 'stopped'
+  /** Of a change: the names of the files, and the exchanges that wrote them, or `files`. */
+  readonly object?: string
+  readonly 'changed-by'?: string
+}
+
+export async function recordLifecycle(
+  { clock, random }: Surroundings,
+  { policy }: Stores,
+  rooms: Rooms & EntryFeed,
+  what: Lifecycle,
+): Promise<void> {
+  const at = clock.now()
+  const facts = { ...what, version: fabricVersion, 'policy.version': policy.current.version }
+  await rooms.append({ kind: 'lifecycle', exchange: createId('dec', at, random(10)), at, facts })
+}

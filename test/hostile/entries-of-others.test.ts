@@ -81,7 +81,7 @@ lie(
       'one of another, which does not take along one of its own': async (world) => {
         const [own, other] = [meshEntry(), meshEntry({ facts: foreign })]
         expect(await indexesOf(world, [other, own])).toEqual([null, expect.any(Number)])
-        await expect(world.explain(other.exchange)).rejects.toThrow('RECEIVER_UNKNOWN')
+        await expect(world.explain(other.exchange)).rejects.toThrow('EXCHANGE_UNKNOWN')
       },
       'a request that its caller signed, over a key that was made up': claim(async () => [
         { facts: { 'attested.request': 'caller', 'request.key': randomBytes(32) } },
@@ -109,7 +109,7 @@ lie(
           const [honest, forged] = [meshEntry(), meshEntry({ facts: attested(world, 'echo') })]
           const heard = await record(world, [forged, honest])
           expect(JSON.parse(heard.body.toString())).toEqual({ indexes: [null, expect.any(Number)] })
-          await expect(world.explain(forged.exchange)).rejects.toThrow('RECEIVER_UNKNOWN')
+          await expect(world.explain(forged.exchange)).rejects.toThrow('EXCHANGE_UNKNOWN')
           expect((await world.explain(honest.exchange)).map(({ kind }) => kind)).toEqual(['intent'])
           const [refusal] = await world.explain(exchangeOf(heard))
           expect(refusal?.facts).toMatchObject({ code: 'NOT_PERMITTED', caller: agentId('thief') })

@@ -1,5 +1,7 @@
+import type { TlsCredential } from '@countersign/protocol/tls'
 import { expect } from 'vitest'
-import { send } from '../harness/doors.ts'
+import { refusalOf, send } from '../harness/doors.ts'
+import { meshEntry, newExchange, record } from '../harness/entries.ts'
 import { lie } from '../harness/lie.ts'
 import { exchangeOf, refusedByFabric } from '../harness/refusals.ts'
 import type { World } from '../harness/world.ts'
@@ -57,6 +59,23 @@ lie(
         ...{ method: 'GET', body: null },
         path: '/v1/receipts/dec_01890000000070008000000000000000',
       })),
+      'and only to its two ends whether it is still open': async (world) => {
+        const entry = meshEntry()
+        expect((await record(world, [entry])).status).toBe(200)
+        const asking = async (as: TlsCredential, exchange = entry.exchange) => {
+          const path = `/v1/receipts/${exchange}`
+          return refusalOf(await send(world.control, { method: 'GET', body: null, path, as }))
+        }
+        const [receiver, third] = [await world.agent('thief'), await world.agent('curious')]
+        const known = [receiver, world.caller, world.operator].map((each) => each.credential())
+        for (const as of known) expect(await asking(as)).toBe('EXCHANGE_OPEN')
+        expect(await asking(third.credential())).toBe('NOT_PERMITTED')
+        const unknown = newExchange()
+        expect(await asking(world.operator.credential(), unknown)).toBe('EXCHANGE_UNKNOWN')
+        for (const each of [receiver, world.caller, third]) {
+          expect(await asking(each.credential(), unknown)).toBe('NOT_PERMITTED')
+        }
+      },
       'under a path': refusedByFabric('MESSAGE_MALFORMED', () => ({
         ...{ method: 'GET', body: null, path: '/v1/receipts/x/../y' },
       })),

@@ -60,6 +60,7 @@ const KNOWS_ALL = new Set([
   'compose-rooms',
   'compose-routes',
   'compose-stores',
+  'compose-trust',
   'index',
 ])
 

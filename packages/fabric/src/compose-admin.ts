@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto'
-import { toBase64Url, trustFingerprint } from '@countersign/protocol'
+import { toBase64Url } from '@countersign/protocol'
 import type { AdminRooms, AgentView, FabricStatus, PolicyPut } from './admin/ports.ts'
 import { replacePolicyFile } from './compose-policies.ts'
 import type { PolicyChanges } from './compose-policy-changes.ts'
 import type { EntryFeed } from './compose-rooms.ts'
 import type { Stores, Surroundings } from './compose-stores.ts'
+import { fingerprintOf } from './compose-trust.ts'
 import type { Detection } from './detection/detector.ts'
 import type { AgentRecord } from './identity/directory.ts'
 import { formatProblem, PoliciesRejected } from './policy/compile-policies.ts'
@@ -193,20 +194,14 @@ function routeAdmin({ stores, endpoints }: AdminOptions): AdminRooms['routes'] {
 export const routePrefix = 'route/'
 
 async function status({ stores, around, version, origin }: AdminOptions): Promise<FabricStatus> {
-  const { ledger, policy, identity, keys } = stores
+  const { ledger, policy, identity } = stores
   const { trustDomain } = around.config
   return {
     version,
     trustDomain,
     origin: origin(),
     ledger: { size: ledger.size, vkey: ledger.vkey },
-    trustFingerprint: await trustFingerprint({
-      origin: ledger.origin,
-      vkey: ledger.vkey,
-      statementKey: keys.statement,
-      trustDomain,
-      fabricKey: keys.forward.publicKey,
-    }),
+    trustFingerprint: await fingerprintOf(stores),
     policyVersion: policy.current.version,
     agents: identity.directory.list().length,
     memoryBytes: process.memoryUsage.rss(),

@@ -1,6 +1,5 @@
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
-import { toBase64 } from '@countersign/protocol'
 import { clientTlsOptions, serverTlsOptions } from '@countersign/protocol/tls'
 import { memoryStrangerLimits } from './adapters/rate-limiter/rate-limits.ts'
 import { undiciUpstream } from './adapters/undici/upstream.ts'
@@ -32,6 +31,7 @@ import {
   type Stores,
   type Surroundings,
 } from './compose-stores.ts'
+import { fingerprintOf, trustDocument } from './compose-trust.ts'
 import { isProvenRequest } from './identity/caller-proof.ts'
 import type { TokenRecord } from './identity/token-server.ts'
 import type { OpenedEntry } from './ledger/ledger.ts'
@@ -302,6 +302,7 @@ async function openListener(around: Surroundings, stores: Stores, parts: Parts):
     surfaces: parts.surfaces,
     publicSurfaces: publicSurfaces({
       trust: () => trustDocument(stores),
+      trustFingerprint: await fingerprintOf(stores),
       enroll: async (body) =>
         recordGrant(around, parts.rooms, 'enrolled', await identity.enrollment.enroll(body)),
       renew: async (presented, body) => {
@@ -341,23 +342,6 @@ function followRotation({ identity }: Stores, gateway: Gateway, { upstream }: Pa
   return identity.server.onRotate((credential) => {
     gateway.rotate(serverTlsOptions({ ...credential, requestPeer: 'optional' }))
     upstream.refresh()
-  })
-}
-
-function trustDocument({ identity, keys, ledger }: Stores): string {
-  const { trustDomain, bundles } = identity
-  return JSON.stringify({
-    v: 1,
-    trustDomain,
-    bundle: (bundles.find(trustDomain)?.roots ?? []).map((root) => toBase64(root)),
-    origin: ledger.origin,
-    vkey: ledger.vkey,
-    statementKey: {
-      keyId: toBase64(keys.statement.keyId),
-      publicKey: toBase64(keys.statement.publicKey),
-    },
-    fabricKey: { keyId: keys.forward.keyId, publicKey: toBase64(keys.forward.publicKey) },
-    enrollmentKey: toBase64(identity.enrollmentKey),
   })
 }
 

@@ -25,6 +25,8 @@ export const REFUSALS = {
   RATE_LIMITED: { retry: true, says: 'the rate limit is exhausted' },
   OVERLOADED: { retry: true, says: 'the fabric has no room for this request now' },
   RECEIVER_UNKNOWN: { retry: false, says: 'no such receiver is known' },
+  EXCHANGE_UNKNOWN: { retry: false, says: 'no exchange of that id is on record' },
+  EXCHANGE_OPEN: { retry: true, says: 'the exchange is still open, so it has no receipt yet' },
   RECEIVER_UNREACHABLE: { retry: true, says: 'the receiver could not be reached' },
   OUTCOME_UNKNOWN: { retry: false, says: 'the outcome is unknown: the receiver may have acted' },
   RESPONSE_REJECTED: {

@@ -3,7 +3,7 @@ import vector from '../vectors/receipt.json' with { type: 'json' }
 import { toBase64 } from './bytes.ts'
 import { MalformedError } from './malformed-error.ts'
 import { formatVkey, noteKeyType, parseVkey } from './note.ts'
-import { formatTrust, parseTrust, trustFingerprint } from './trust.ts'
+import { formatTrust, parseTrust, parseTrustOfAnyForm, trustFingerprint } from './trust.ts'
 
 const trust = parseTrust(vector.trust)
 
@@ -50,4 +50,36 @@ test('the fingerprint is of what the file says, not of how it is written', async
   expect(await trustFingerprint(parseTrust(rewritten))).toBe(fingerprint)
   const other = { ...trust, trustDomain: 'other.test' }
   expect(await trustFingerprint(other)).not.toBe(fingerprint)
+})
+
+describe('the document of a server, in place of the trust file', () => {
+  const file = JSON.parse(vector.trust) as Record<string, unknown>
+  const document = (change: object = {}) => ({
+    ...file,
+    bundle: Array.from({ length: 64 }, () => 'A'.repeat(1_000)),
+    fabricKey: { keyId: 'fabric-1', publicKey: toBase64(trust.fabricKey) },
+    enrollmentKey: toBase64(new Uint8Array(32).fill(7)),
+    ...change,
+  })
+
+  test('is the same trust, by the same fingerprint', async () => {
+    const read = parseTrustOfAnyForm(JSON.stringify(document()))
+    expect(read).toEqual(trust)
+    expect(await trustFingerprint(read)).toBe(await trustFingerprint(trust))
+    expect(parseTrustOfAnyForm(vector.trust)).toEqual(trust)
+  })
+
+  test('is refused when it lacks what a trust file has, and holds no name twice', () => {
+    const bad: readonly string[] = [
+      ...['v', 'origin', 'vkey', 'statementKey', 'trustDomain', 'fabricKey'].map((name) =>
+        JSON.stringify(document({ [name]: undefined })),
+      ),
+      JSON.stringify(document({ fabricKey: toBase64(trust.fabricKey) })),
+      JSON.stringify(document({ fabricKey: { publicKey: toBase64(new Uint8Array(32)) } })),
+      JSON.stringify(document()).replace('{', '{"vkey":"a",'),
+      JSON.stringify([document()]),
+      ' '.repeat(300_000) + JSON.stringify(document()),
+    ]
+    for (const text of bad) expect(() => parseTrustOfAnyForm(text), text).toThrow(MalformedError)
+  })
 })

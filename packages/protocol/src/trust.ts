@@ -19,8 +19,9 @@ export interface Trust {
   readonly fabricKey: Uint8Array
 }
 
-/** A trust file is about half a kilobyte. */
+/** A trust file is about half a kilobyte, and a root certificate of the longer document another one. */
 const trustCharactersMax = 16_384
+const documentCharactersMax = 262_144
 const trustVersion = 1
 
 export function formatTrust(trust: Trust): string {
@@ -75,6 +76,27 @@ export function parseTrust(text: string): Trust {
     trustDomain,
     fabricKey: readKey(document.fabricKey),
   }
+}
+
+/**
+ * The trust of a trust file, or of the longer document of `GET /v1/trust`, whose other members, such as
+ * root certificates, verify no receipt and are ignored. Throws a MalformedError on anything else.
+ */
+export function parseTrustOfAnyForm(text: string): Trust {
+  const limits = { charactersMax: documentCharactersMax, depthMax: 3 }
+  const document = parseStrictJson(text, limits)
+  if (!isObject(document) || !Object.hasOwn(document, 'bundle')) return parseTrust(text)
+  const { v, origin, vkey, statementKey, trustDomain, fabricKey } = document as Readonly<
+    Record<string, JsonValue | undefined>
+  >
+  const publicKey = isObject(fabricKey) ? fabricKey['publicKey'] : undefined
+  // The parser of the trust file is the one judge of what both have in common.
+  const file = { v, origin, vkey, statementKey, trustDomain, fabricKey: publicKey }
+  return parseTrust(JSON.stringify(file))
+}
+
+function isObject(value: JsonValue | undefined): value is { readonly [name: string]: JsonValue } {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 function isLogKey(vkey: string, origin: string): boolean {

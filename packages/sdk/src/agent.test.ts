@@ -590,7 +590,7 @@ class TestFabric {
   #sendReceipt(response: ServerResponse, asked: string): void {
     const exchange = this.lies.receiptOf?.(asked) ?? asked
     const entries = this.#entries.get(exchange)
-    if (entries?.length !== 2) return refuse(response, 'RECEIVER_UNKNOWN', 404)
+    if (entries?.length !== 2) return refuse(response, 'EXCHANGE_OPEN', 409)
     const bytes = this.receipt(entries)
     response.writeHead(200, { 'content-type': 'application/vnd.countersign.receipt+json' })
     response.end(this.lies.receipt?.(bytes) ?? bytes)

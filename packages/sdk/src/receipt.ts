@@ -43,7 +43,11 @@ export async function verify(bytes: Uint8Array, trust: Trust): Promise<Receipt> 
 const pauseMsFirst = 25
 const pauseMsMax = 1_000
 
-/** Fetches and verifies; waits while the fabric has not closed the exchange, at most `waitMs`. */
+/**
+ * Fetches and verifies; waits while the fabric has not closed the exchange, at most `waitMs`. Throws
+ * RECEIPT_PENDING when it is still open then; the refusal EXCHANGE_UNKNOWN when none of that id is on
+ * record, and NOT_PERMITTED when this agent may not know.
+ */
 export async function fetchReceipt(
   identity: Identity,
   exchange: string,
@@ -78,8 +82,8 @@ async function findReceiptBytes(
   })
   const bytes = await readAll(response.body, LIMITS.receiptBytesMax, 'ANSWER_TOO_LARGE')
   if (response.status === 200) return bytes
-  if (response.status === 404) return null
   const refusal = findRefusal(response.status, headerReader(response.headers))
+  if (refusal?.code === 'EXCHANGE_OPEN') return null
   throw refusal ?? new AgentError('ANSWER_MALFORMED', `status ${response.status}`)
 }
 

@@ -33,6 +33,8 @@ const NEXT: Readonly<Record<RefusalCode, string>> = {
   RATE_LIMITED: 'wait for `retryAfterMs`, then call again',
   OVERLOADED: 'nothing was delivered; wait for `retryAfterMs`, then call again',
   RECEIVER_UNKNOWN: 'check the name: `countersign agent list`',
+  EXCHANGE_UNKNOWN: 'check the id, and that it is of this fabric',
+  EXCHANGE_OPEN: 'wait for `retryAfterMs`, then ask again; the exchange stays recorded',
   RECEIVER_UNREACHABLE: 'check that the receiver serves and is registered, then call again',
   OUTCOME_UNKNOWN:
     'ask the receiver what became of it; call again only if it may happen twice, or with an idempotency key that the receiver honours',

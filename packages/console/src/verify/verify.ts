@@ -2,7 +2,7 @@ import {
   compareMessage,
   type Half,
   legibleValue,
-  parseTrust,
+  parseTrustOfAnyForm,
   parseUtf8,
   ReceiptError,
   type Trust,
@@ -23,6 +23,8 @@ type Role = 'receipt' | 'trust' | Half
 
 /** Receipts and trust files are shorter, messages about as long; a mistaken drop must not fill the memory. */
 const fileBytesMax = 16 * 1024 * 1024
+/** The document of a server with many root certificates names its key behind all of them. */
+const trustBytesMax = 256 * 1024
 
 const chosen = new Map<Role, { readonly name: string; readonly bytes: Uint8Array }>()
 
@@ -63,7 +65,9 @@ async function take(file: File, given: Role | null): Promise<void> {
 
 /** Only to spare the reader a question: a file in the wrong place fails there. */
 function roleOf(bytes: Uint8Array): Role {
-  return new TextDecoder().decode(bytes.subarray(0, 4096)).includes('"vkey"') ? 'trust' : 'receipt'
+  const start = new TextDecoder().decode(bytes.subarray(0, trustBytesMax))
+  // A receipt quotes texts, so that this name cannot stand in it.
+  return start.includes('"vkey"') ? 'trust' : 'receipt'
 }
 
 /** As `countersign up` and `countersign verify` print it. */
@@ -76,7 +80,7 @@ async function fingerprint(bytes: Uint8Array): Promise<string> {
 }
 
 function readTrust(bytes: Uint8Array): Trust {
-  return parseTrust(parseUtf8(bytes))
+  return parseTrustOfAnyForm(parseUtf8(bytes))
 }
 
 /** The latest judgement wins: an older one that ends later must not overwrite it. */

@@ -223,7 +223,7 @@ function agentView<T extends { readonly keys: unknown }>({ keys, ...rest }: T) {
 
 async function explain(rooms: AdminRooms, exchange: string): Promise<unknown> {
   const entries = await rooms.ledger.explain(exchange)
-  if (entries.length === 0) return new Refusal('RECEIVER_UNKNOWN', `${exchange} is not recorded`)
+  if (entries.length === 0) return new Refusal('EXCHANGE_UNKNOWN', exchange)
   const asked = entries
     .map(({ facts }) => facts['private.request'])
     .find((fact) => fact !== undefined)

@@ -10,6 +10,11 @@ export const EXIT_CODES = [
     name: 'unknown',
     means: 'it was sent, and whether it took effect is unknown: do not repeat it blindly',
   },
+  {
+    code: 6,
+    name: 'pending',
+    means: 'it is still under way, so that there is no answer yet: ask again',
+  },
   { code: 70, name: 'internal', means: 'a fault of countersign itself' },
   {
     code: 74,

@@ -1,3 +1,4 @@
+import type { RefusalCode } from '@countersign/protocol'
 import { AgentError, type FaultCode, RefusedError } from '@countersign/sdk'
 import { CommanderError } from 'commander'
 import { ConfigError } from '../config/config.ts'
@@ -29,9 +30,16 @@ const exitOfFault: Readonly<Partial<Record<FaultCode, ExitName>>> = {
   BODY_UNFINISHED: 'unknown',
   SERVER_UNAVAILABLE: 'unreachable',
   ROOT_MISMATCHED: 'no',
-  RECEIPT_PENDING: 'no',
+  RECEIPT_PENDING: 'pending',
   RECEIPT_REJECTED: 'no',
   RECEIPT_MISMATCHED: 'no',
+}
+
+/** Answers to a question that was not refused, or that may have had an effect. */
+const exitOfRefusal: Readonly<Partial<Record<RefusalCode, ExitName>>> = {
+  OUTCOME_UNKNOWN: 'unknown',
+  EXCHANGE_UNKNOWN: 'no',
+  EXCHANGE_OPEN: 'pending',
 }
 
 /** Every error as one of ours; what nobody expected is internal, and keeps its stack. */
@@ -39,8 +47,11 @@ export function toFailure(error: unknown): Failure {
   if (error instanceof Failure) return error
   if (error instanceof RefusedError) {
     const where = error.exchange === null ? '' : ` (exchange ${error.exchange})`
-    const exit = error.code === 'OUTCOME_UNKNOWN' ? 'unknown' : 'refused'
-    return new Failure(exit, `${error.code}: ${error.says}${where}`, error.next)
+    return new Failure(
+      exitOfRefusal[error.code] ?? 'refused',
+      `${error.code}: ${error.says}${where}`,
+      error.next,
+    )
   }
   if (error instanceof AgentError) {
     const [what = error.message] = error.message.split('. Next: ')

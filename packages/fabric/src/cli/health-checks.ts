@@ -3,6 +3,7 @@ import { readdir, readFile, stat } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { homedir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { parseTrust, type Trust, trustFingerprint } from '@countersign/protocol'
 import type { Config, MasterKeyPlace } from '../config/config.ts'
 import type { Clock } from '../lib/clock.ts'
 import { DATA_FILES, findRunning, readIfPresent } from './data-folder.ts'
@@ -39,6 +40,7 @@ export const HEALTH_CHECKS: readonly (readonly [
   ['fabric', ({ config }) => checkRunning(config.dataDir)],
   ['ledger lock', ({ config }) => checkLedgerLock(config.dataDir)],
   ['ledger', checkLedger],
+  ['trust', ({ config }) => checkTrust(config.dataDir)],
   ['port', ({ config }) => checkPort(config)],
   ['clock', checkClock],
   ['policies', ({ config }) => checkPolicies(config.policyDir)],
@@ -165,6 +167,27 @@ async function checkLedger({ config, clock }: Patient): Promise<Verdict> {
 
 /** Fewer are read within a second, and need no mention. */
 const indexedAtOnce = 50_000
+
+/** What auditors compare with the file that they pinned. */
+async function checkTrust(dataDir: string): Promise<Verdict> {
+  const text = await readIfPresent(join(dataDir, DATA_FILES.trust))
+  if (text === null) return ok('will be made by `countersign up`')
+  const trust = readTrust(text)
+  if (trust === null) {
+    const next =
+      'start the fabric, which writes it anew, and compare the fingerprint that it prints'
+    return fail(`${DATA_FILES.trust} is not a trust file`, next)
+  }
+  return ok(await trustFingerprint(trust))
+}
+
+function readTrust(text: string): Trust | null {
+  try {
+    return parseTrust(text)
+  } catch {
+    return null
+  }
+}
 
 async function checkPort({ dataDir, listen }: Config): Promise<Verdict> {
   const where = `${listen.host}:${listen.port}`

@@ -23,7 +23,7 @@ export function addReceiptCommand(program: Command, context: CliContext): void {
     const output = outputOf(context, options)
     await withFabric(context, options, async (fabric) => {
       const bytes = await fetchBytes(fabric, `/v1/receipts/${exchange}`).catch((error: unknown) =>
-        Promise.reject(missing(error, exchange)),
+        Promise.reject(whyNone(error, exchange)),
       )
       if (out === undefined) {
         // The bytes as they are: a receipt has one form, and a line break at its end is another.
@@ -36,8 +36,17 @@ export function addReceiptCommand(program: Command, context: CliContext): void {
   })
 }
 
-function missing(error: unknown, exchange: string): unknown {
-  if (!(error instanceof RefusedError) || error.code !== 'RECEIVER_UNKNOWN') return error
-  const next = `\`countersign explain ${exchange}\` shows which of the two`
-  return new Failure('no', `${exchange} is not on record here, or is still open`, next)
+/** Whether there is no such exchange, no end of it, or none that this identity may see. */
+export function whyNone(error: unknown, exchange: string): unknown {
+  if (!(error instanceof RefusedError)) return error
+  if (error.code === 'EXCHANGE_UNKNOWN') {
+    return new Failure('no', `${exchange} is not on record here`, error.next)
+  }
+  if (error.code === 'EXCHANGE_OPEN') {
+    const next = `ask again later; \`countersign explain ${exchange}\` shows what is known of it`
+    return new Failure('pending', `${exchange} is still open, so it has no receipt yet`, next)
+  }
+  if (error.code !== 'NOT_PERMITTED') return error
+  const says = `NOT_PERMITTED: this identity may not see a receipt of ${exchange}, if there is one`
+  return new Failure('refused', says, 'ask as one of its two ends, with --as')
 }

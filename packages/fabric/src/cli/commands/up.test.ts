@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { createServer, type Server } from 'node:http'
+import { createServer, type IncomingHttpHeaders, type Server, type ServerResponse } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -13,9 +13,15 @@ let fabric: ChildProcess
 let ended: Promise<number | null>
 let upstream: Server
 let upstreamUrl = ''
+/** A response that a test ends. */
+let held: ServerResponse | null = null
 
 beforeAll(async () => {
   upstream = createServer((request, response) => {
+    if (request.url === '/slow') {
+      held = response
+      return
+    }
     response.setHeader('content-type', 'application/json')
     response.end(JSON.stringify({ from: request.headers['countersign-from'] }))
   })
@@ -66,6 +72,7 @@ interface Answer {
   readonly status: number | undefined
   readonly exchange: string
   readonly body: string
+  readonly headers: IncomingHttpHeaders
 }
 
 /** What `curl --cacert <data>/ca.pem -H 'X-Api-Key: …'` does. */
@@ -80,7 +87,7 @@ function curl(url: string, key: string): Promise<Answer> {
       })
       response.on('end', () => {
         const exchange = String(response.headers['countersign-exchange'])
-        resolve({ status: response.statusCode, exchange, body })
+        resolve({ status: response.statusCode, exchange, body, headers: response.headers })
       })
     })
     request.once('error', reject).end()
@@ -110,6 +117,52 @@ test('the receipt of that call verifies, and fails with one byte changed', async
   const bytes = readFileSync(file)
   writeFileSync(file, bytes.with(40, (bytes[40] ?? 0) ^ 1))
   expect((await countersign('verify', file)).status).toBe(1)
+})
+
+test('an exchange under way has no receipt yet, and one that is not on record never has', async () => {
+  const key = (await countersign('key', 'create', 'echo-caller')).stdout.trim()
+  const calling = curl(`${url.replace(/\/$/, '')}/slow`, key)
+  await expect.poll(() => held, { timeout: 10_000 }).not.toBeNull()
+  const recent = JSON.parse((await countersign('ledger', 'recent', '--json')).stdout) as {
+    readonly kind: string
+    readonly exchange: string
+    readonly caller: string | null
+  }[]
+  const open = recent.findLast(({ kind, caller }) => kind === 'intent' && caller === 'echo-caller')
+  const { exchange = '' } = open ?? {}
+  const pending = await countersign('receipt', exchange)
+  expect({ ...pending, stderr: '' }).toEqual({ status: 6, stdout: '', stderr: '' })
+  expect(pending.stderr).toContain('is still open, so it has no receipt yet')
+  expect((await countersign('explain', exchange)).stdout).toMatch(/^ended +still open$/m)
+  held?.end('{}')
+  await calling
+  const ended = await countersign('receipt', exchange, '--out', join(dir, 'slow'))
+  expect(ended.status).toBe(0)
+  const unknown = 'dec_01890000000070008000000000000000'
+  for (const command of ['receipt', 'explain']) {
+    const { status, stdout, stderr } = await countersign(command, unknown)
+    expect({ status, stdout }).toEqual({ status: 1, stdout: '' })
+    expect(stderr).toContain(`${unknown} is not on record here`)
+    expect((await countersign(command, 'dec_1')).status).toBe(2)
+  }
+})
+
+test('every place that shows the trust shows the same fingerprint', async () => {
+  const origin = new URL(url).origin
+  const { body, headers } = await curl(`${origin}/v1/trust`, '')
+  const printed = headers['countersign-trust-fingerprint']
+  expect(printed).toMatch(/^SHA256:[A-Za-z0-9+/]{43}$/)
+  const document = join(dir, 'trust-document')
+  writeFileSync(document, body)
+  const verified = await countersign('verify', join(dir, 'slow'), '--trust', document, '--json')
+  const { trustFingerprint } = JSON.parse(
+    (await countersign('verify', join(dir, 'slow'), '--json')).stdout,
+  ) as { readonly trustFingerprint: string }
+  expect(JSON.parse(verified.stdout)).toMatchObject({ ok: true, trustFingerprint: printed })
+  expect(trustFingerprint).toBe(printed)
+  for (const command of [['status'], ['doctor']]) {
+    expect((await countersign(...command)).stdout, command[0]).toContain(printed)
+  }
 })
 
 test('another caller is denied, and the denial is explained', async () => {

@@ -5,13 +5,12 @@ import {
   type Half,
   isMatch,
   type MessageMatch,
-  parseTrust,
+  parseTrustOfAnyForm,
   receiptBytesMax,
   type Trust,
   trustFingerprint,
   type VerifiedReceipt,
 } from '@countersign/protocol'
-import { parseTrustDocument } from '@countersign/sdk'
 import type { Command } from 'commander'
 import { addCommonOptions, type CliContext, type CommonOptions, outputOf } from '../context.ts'
 import { DATA_FILES, findDataFolder } from '../data-folder.ts'
@@ -74,17 +73,13 @@ async function readTrustFile(path: string): Promise<Trust> {
     throw new Failure('usage', `no trust can be read from ${path} (${String(cause)})`, next)
   })
   try {
-    return parseTrust(text)
+    return parseTrustOfAnyForm(text)
   } catch {
-    return parseDocument(text, path)
-  }
-}
-
-function parseDocument(text: string, path: string): Trust {
-  try {
-    return parseTrustDocument(JSON.parse(text))
-  } catch {
-    throw new Failure('usage', `${path} is no trust file`, 'use `<data>/trust.json` of the fabric')
+    throw new Failure(
+      'usage',
+      `${path} is not a trust file`,
+      'use `<data>/trust.json` of the fabric',
+    )
   }
 }
 

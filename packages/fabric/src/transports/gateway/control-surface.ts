@@ -65,12 +65,21 @@ export function receiptsSurface(options: ControlOptions): Surface {
       })))
     if (answer instanceof Refusal) return problemReply(answer, visit.exchange)
     if (answer.receipt === null) {
-      const refusal = new Refusal('RECEIVER_UNKNOWN', `${exchange} has no receipt yet`)
-      return problemReply(refusal, visit.exchange)
+      return problemReply(await whyNoReceipt(ledger, exchange), visit.exchange)
     }
     const type = 'application/vnd.countersign.receipt+json'
     return { status: 200, headers: [['content-type', type]], body: answer.receipt }
   }
+}
+
+const openAgainMs = 1_000
+
+/** Told to those who may have the receipt; to all others, an exchange is there or not alike. */
+async function whyNoReceipt(ledger: ControlOptions['ledger'], exchange: string): Promise<Refusal> {
+  const entries = await ledger.explain(exchange)
+  return entries.some(({ kind }) => kind === 'intent')
+    ? new Refusal('EXCHANGE_OPEN', exchange, openAgainMs)
+    : new Refusal('EXCHANGE_UNKNOWN', exchange)
 }
 
 /**

@@ -9,6 +9,7 @@ let loads = 0
 const page = new TextEncoder().encode('<!doctype html><title>page</title>')
 const options = {
   trust: () => '{"v":1}',
+  trustFingerprint: 'SHA256:x',
   findLogResource: (path: string) => {
     loads += 1
     return Promise.resolve(path === 'none' ? null : new TextEncoder().encode(path))

@@ -12,6 +12,8 @@ import { isKnown, type Resource, SharedResources } from './shared-resources.ts'
 export interface PublicOptions {
   /** The trust document that agents and auditors pin, as JSON. */
   trust(): string
+  /** Of the keys in it, as people compare them; see docs/protocol.md. */
+  readonly trustFingerprint: string
   enroll(body: unknown): Promise<object | Refusal>
   /** `presented` proves the caller by the certificate that is to be renewed. */
   renew(presented: Presented, body: unknown): Promise<object | Refusal>
@@ -42,7 +44,11 @@ export function publicSurfaces(options: PublicOptions): ReadonlyMap<string, Publ
       },
     ],
     gets('', home),
-    gets('v1/trust', (_, response) => send(response, json(options.trust()))),
+    gets('v1/trust', (_, response) => {
+      const { headers, ...answer } = json(options.trust())
+      const fingerprint = { 'countersign-trust-fingerprint': options.trustFingerprint }
+      return send(response, { ...answer, headers: { ...headers, ...fingerprint } })
+    }),
     posts('v1/enroll', (request, response, read) =>
       exchangeJson(response, read, {
         answer: (_, body) => options.enroll(body),

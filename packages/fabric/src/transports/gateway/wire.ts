@@ -40,4 +40,6 @@ export const GATEWAY_WIRE = {
   LEDGER_UNAVAILABLE: { status: 503, jsonRpc: -31030 },
   UNDECIDED: { status: 503, jsonRpc: -31031 },
   OVERLOADED: { status: 503, jsonRpc: -31033 },
+  EXCHANGE_UNKNOWN: { status: 404, jsonRpc: -31034 },
+  EXCHANGE_OPEN: { status: 409, jsonRpc: -31035 },
 } as const satisfies Record<RefusalCode, { readonly status: number; readonly jsonRpc: number }>

@@ -37,6 +37,8 @@ export const MESH_WIRE = {
   LEDGER_UNAVAILABLE: { status: 503, jsonRpc: -31030, closes: false },
   UNDECIDED: { status: 503, jsonRpc: -31031, closes: false },
   OVERLOADED: { status: 503, jsonRpc: -31033, closes: false },
+  EXCHANGE_UNKNOWN: { status: 404, jsonRpc: -31034, closes: false },
+  EXCHANGE_OPEN: { status: 409, jsonRpc: -31035, closes: false },
 } as const satisfies Record<
   RefusalCode,
   { readonly status: number; readonly jsonRpc: number; readonly closes: boolean }

@@ -24,6 +24,8 @@ export const QUEUE_WIRE = {
   APPROVAL_REQUIRED: { status: 403, disposition: 'reject' },
   RATE_LIMITED: { status: 429, disposition: 'retry' },
   RECEIVER_UNKNOWN: { status: 404, disposition: 'reject' },
+  EXCHANGE_UNKNOWN: { status: 404, disposition: 'reject' },
+  EXCHANGE_OPEN: { status: 409, disposition: 'retry' },
   RECEIVER_UNREACHABLE: { status: 502, disposition: 'retry' },
   // Each sealed message has an idempotency key, so the same bytes are stored once.
   OUTCOME_UNKNOWN: { status: 504, disposition: 'retry' },

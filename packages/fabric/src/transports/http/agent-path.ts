@@ -1,3 +1,5 @@
+import { readPathSegments } from './path-segments.ts'
+
 /** Where agents publish their card (A2A 1.0, section 8.2; before 0.3 the second one). */
 const cardPaths: readonly string[] = ['/.well-known/agent-card.json', '/.well-known/agent.json']
 
@@ -43,28 +45,8 @@ export function restOperation(method: string, path: string): RestOperation | nul
   return read === undefined ? null : { operation: read[1], isCertain: false }
 }
 
-/** More layers of percent-encoding than any receiver undoes. */
-const layersMax = 3
-
-/**
- * The path as the laxest receiver sees it: decoded, in one case, without path parameters (`;x=1`),
- * trailing dots and blanks, and with empty and dot segments resolved.
- */
 function laxPath(path: string): string {
-  let decoded = path
-  for (let i = 0; i < layersMax && decoded.includes('%'); i++) decoded = undoPercent(decoded)
-  const segments: string[] = []
-  for (const given of decoded.normalize('NFKC').toLowerCase().split(/[/\\]/)) {
-    const [name = ''] = given.split(/[;\0]/, 1)
-    if (name.trim() === '..') segments.pop()
-    const plain = name.trim().replace(/[. ]+$/, '')
-    if (plain !== '') segments.push(plain)
-  }
-  return `/${segments.join('/')}`
-}
-
-function undoPercent(path: string): string {
-  return path.replaceAll(/(?:%[0-9a-fA-F]{2})+/g, (run) =>
-    Buffer.from(run.replaceAll('%', ''), 'hex').toString('utf8'),
-  )
+  return `/${readPathSegments(path)
+    .map(({ word }) => word)
+    .join('/')}`
 }

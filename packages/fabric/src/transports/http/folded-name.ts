@@ -13,7 +13,13 @@ export function foldedName(name: string): string {
   // Nearly every name is one: the rest costs as much as reading the message.
   if (printable.test(name)) return name.toLowerCase().replaceAll('_', '')
   const [beforeNul = ''] = name.split('\0', 1)
-  return beforeNul.normalize('NFKC').replaceAll(unseen, '').toLowerCase().replaceAll('_', '')
+  return foldedWord(beforeNul).replaceAll('_', '')
+}
+
+/** In one case and one width, without characters that show nothing. */
+export function foldedWord(word: string): string {
+  if (printable.test(word)) return word.toLowerCase()
+  return word.normalize('NFKC').replaceAll(unseen, '').toLowerCase()
 }
 
 /** Text in which names are to be found as `foldedName` gives them; line ends stay. */

@@ -29,12 +29,18 @@ describe('readHead', () => {
     'http://other/a',
     '*',
     '/a#b',
+    '/a/..;/b',
+    '/a/..%3B/b',
+    '/;a',
+    '/a/..%20',
   ])('refuses the path %s, which two parsers could read differently', (url) => {
     expect(get(url)).toMatchObject({ code: 'MESSAGE_MALFORMED' })
   })
 
   test('a path that is let in is the very path that was sent', () => {
-    const segment = fc.stringMatching(/^[A-Za-z0-9_~:@!$&'()*+,;=-]{1,12}$/)
+    const segment = fc.stringMatching(
+      /^[A-Za-z0-9_~:@!$&'()*+,=-][A-Za-z0-9_~:@!$&'()*+,;=-]{0,11}$/,
+    )
     fc.assert(
       fc.property(fc.array(segment, { minLength: 1 }), (segments) => {
         const url = `/${segments.join('/')}?q=%2F..`

@@ -1,6 +1,7 @@
-import { percentFault, utf8 } from '@countersign/protocol'
+import { decodePercent, percentFault, utf8 } from '@countersign/protocol'
 import { overLimit } from '../../lib/limits.ts'
 import { Refusal } from '../../lib/refusal.ts'
+import { isVoidSegment } from './path-segments.ts'
 
 /** What may be forwarded to a receiver. Everything else a caller sends is left behind. */
 const forwardedNames: ReadonlySet<string> = new Set([
@@ -136,8 +137,8 @@ const pathLimit = { name: 'http.pathBytes', value: pathBytesMax, unit: 'bytes' }
 
 /**
  * Only one spelling of a path is let in, so what is authorized is what is forwarded: no dot
- * segments, no empty segments, no encoded slash, backslash, dot or control character (the ways
- * round an authorizer that normalizes differently than its upstream).
+ * segments and no empty segments, with parameters or without, no encoded slash, backslash, dot or
+ * control character (the ways round an authorizer that normalizes differently than its upstream).
  */
 function pathFault(url: string): string | null {
   if (!url.startsWith('/')) return 'the request target is not a path'
@@ -150,10 +151,27 @@ function pathFault(url: string): string | null {
   const inPercents = url.includes('%') ? percentFault(utf8(url)) : null
   if (inPercents !== null) return inPercents
   const segments = path.slice(1).split('/')
-  const inner = segments.slice(0, -1)
-  if (inner.includes('')) return 'the path has an empty segment'
-  if (segments.some((segment) => segment === '.' || segment === '..')) {
-    return 'the path has a dot segment'
-  }
-  return null
+  return segments.slice(0, -1).includes('') ? 'the path has an empty segment' : segmentFault(path)
+}
+
+/** Readers of Windows and of some frameworks take these for a slash or a backslash. */
+const likeSlash = /[\u2044\u2215\u2216\u29f5\u29f8\u29f9\ufe68\uff0f\uff3c]/u
+const suspect = /[;%]|(?:^|\/)\.+(?:\/|$)/
+
+/**
+ * A segment that is empty or a dot segment to a receiver that cuts parameters (`..;x`), drops blanks
+ * and dots at an end, or folds full-width characters.
+ */
+function segmentFault(path: string): string | null {
+  if (!suspect.test(path)) return null
+  const decoded = path.includes('%') ? Buffer.from(decodePercent(utf8(path))).toString() : path
+  if (likeSlash.test(decoded))
+    return 'the path has a character that some receivers take for a slash'
+  const segments = decoded.slice(1).split('/')
+  const isVoid = segments.some((segment, i) => {
+    // A slash at the end is a path of its own.
+    const isEnd = i === segments.length - 1 && segment === ''
+    return !isEnd && isVoidSegment(segment)
+  })
+  return isVoid ? 'the path has a dot segment, or one that is empty to some receivers' : null
 }

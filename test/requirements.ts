@@ -560,6 +560,16 @@ export const REQUIREMENTS = {
     on: everywhere,
     lies: ['denial-burst'],
   },
+  'detection:by-others': {
+    promise:
+      'What others say of an agent, all of them together and for however long, adds at most 14 to its risk.',
+    on: ['mesh'],
+    notOn: {
+      gateway: 'the fabric counts what it saw itself',
+      queue: 'the fabric counts what it saw itself',
+    },
+    lies: ['made-up-risk'],
+  },
   'admin:names': {
     promise:
       'The record of an administrative operation names its object and reason from the start, however it ends.',

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { composeDetection, createEntryObserver } from './compose-detection.ts'
+import { byOthersMax } from './detection/detectors.ts'
 import type { EntryDraft } from './ledger/ledger.ts'
 
 const start = Date.UTC(2026, 2, 2)
@@ -71,5 +72,26 @@ describe('what connectors record', () => {
       entry('outcome', { 'response.masked': 'credential:1' }, exchange)
     }
     expect(risk('billing')).toBe(0)
+  })
+
+  test('of another agent, counts nothing in full but the message that it signed [detection:risk@mesh]', () => {
+    const { entry, risk } = openObserver()
+    const masked = 'credential:999999999 card:999999999'
+    for (let i = 0; i < 120; i++) entry('intent', { ...signed, operation: 'known' })
+    for (let i = 0; i < 400; i++) {
+      const exchange = `dec_made_up_${i}`
+      const facts = { operation: `made/up/${i}`, masked, 'request.bytes': 2 ** 40 }
+      entry('intent', { ...signed, ...facts }, exchange)
+      entry('outcome', { 'response.bytes': 2 ** 40, 'response.masked': masked }, exchange)
+    }
+    expect(risk('shop')).toBeGreaterThan(0)
+    expect(risk('shop')).toBeLessThanOrEqual(byOthersMax)
+  })
+
+  test('knows an agent’s own connector by the agent, whichever instance it names', () => {
+    const { entry, risk } = openObserver()
+    const facts = { caller: `${caller}/prod`, producer: `${caller}/other`, receiver: 'billing' }
+    for (let i = 0; i < 120; i++) entry('refusal', { ...facts, code: 'NOT_PERMITTED' })
+    expect(risk('shop')).toBeGreaterThanOrEqual(50)
   })
 })

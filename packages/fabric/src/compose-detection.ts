@@ -1,4 +1,4 @@
-import { parseSpiffeId } from '@countersign/protocol'
+import { parseSpiffeId, type SpiffeId } from '@countersign/protocol'
 import { createDetection, type RestorableDetection } from './detection/create-detection.ts'
 import type { EntryDraft, FactValue } from './ledger/ledger.ts'
 import type { Clock } from './lib/clock.ts'
@@ -39,9 +39,9 @@ const openMax = 10_000
 /**
  * What connectors record is seen as well: an agent that misbehaves over the mesh is no less risky. Only
  * what its own connector says or what it signed counts, which was proven before it was recorded:
- * otherwise any agent with a certificate could have policy shut out any other. Sizes are the
- * connector's word: of its own agent they count in full, of another only as much as any receiver can
- * bring about.
+ * otherwise any agent with a certificate could have policy shut out any other. Of what another agent
+ * signed, its message counts and whom it was for; all else is the connector's word, such as the
+ * operation, sizes and what was found, and goes into the account of what others bring about.
  */
 export function createEntryObserver(detection: WatchedDetection): (draft: EntryDraft) => void {
   const open = new Map<string, OpenExchange>()
@@ -54,30 +54,36 @@ export function createEntryObserver(detection: WatchedDetection): (draft: EntryD
     }
     if (kind !== 'intent' && kind !== 'refusal') return
     const { caller, receiver, operation, masked } = facts
-    const isOwn = caller === facts['producer']
-    if (!isOwn && facts['attested.request'] !== 'caller') return
-    const id = typeof caller === 'string' ? parseSpiffeId(caller) : null
-    if (id === null) return
+    const id = idOf(caller)
+    const producer = idOf(facts['producer'])
+    const isOwn = id !== null && id.kind === producer?.kind && id.name === producer.name
+    if (id === null || (!isOwn && facts['attested.request'] !== 'caller')) return
+    const found = { findings: countOf(masked, null), credentials: countOf(masked, 'credential') }
     if (kind === 'intent') {
-      const sent = maskedCount(masked, 'credential')
+      const sent = found.credentials
       open.set(exchange, { caller: id.name, receiver: String(receiver), sent })
       const [oldest] = open.keys()
       if (open.size > openMax && oldest !== undefined) open.delete(oldest)
     }
     const bytes = sizeOf(facts['request.bytes'])
+    const exchanged = { at, caller: id.name, receiver: String(receiver) }
+    if (!isOwn) {
+      const told = { receivedBytes: bytes, claimed: found }
+      const signed = { action: 'call', outcome: 'permitted', bytes: 0, findings: 0 } as const
+      detection.observe({ ...exchanged, ...signed, ...told })
+      return
+    }
+    const isRefused = kind === 'refusal' && isAttributable(facts['code'])
+    const outcome = isRefused ? 'refused' : 'permitted'
     detection.observe({
-      at,
-      caller: id.name,
-      receiver: String(receiver),
-      action: `call:${String(operation)}`,
-      outcome: kind === 'refusal' && isAttributable(facts['code']) ? 'refused' : 'permitted',
-      bytes: isOwn ? bytes : 0,
-      receivedBytes: isOwn ? 0 : bytes,
-      findings: maskedCount(masked, null),
-      credentials: maskedCount(masked, 'credential'),
+      ...exchanged,
+      ...{ action: `call:${String(operation)}`, outcome, bytes, ...found },
     })
   }
 }
+
+const idOf = (value: FactValue | undefined): SpiffeId | null =>
+  typeof value === 'string' ? parseSpiffeId(value) : null
 
 interface OpenExchange {
   readonly caller: string
@@ -99,14 +105,14 @@ function observeResponse(
       ...{ messages: 0, bytes: 0, receivedBytes, findings: 0 },
     })
   }
-  const leaked = maskedCount(facts['response.masked'], 'credential') - sent
+  const leaked = countOf(facts['response.masked'], 'credential') - sent
   if (leaked > 0) detection.observe(leakOf({ at, agent: receiver, caller, leaked }))
 }
 
 const sizeOf = (value: FactValue | undefined): number => (typeof value === 'number' ? value : 0)
 
 /** Of `card:1 credential:2`, as a `masked` fact has it; all of them without a class. */
-function maskedCount(masked: FactValue | undefined, only: string | null): number {
+function countOf(masked: FactValue | undefined, only: string | null): number {
   const counts = typeof masked === 'string' ? [...masked.matchAll(/(\w+):(\d+)/g)] : []
   return counts
     .filter(([, dataClass]) => only === null || dataClass === only)

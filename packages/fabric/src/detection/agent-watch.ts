@@ -1,5 +1,5 @@
 import type { Observation, Risk, Signal } from './detector.ts'
-import { DETECTORS, halfLifeOf } from './detectors.ts'
+import { byOthersMax, DETECTORS, halfLifeOf, isByOthers } from './detectors.ts'
 import { createEdgeState, type EdgeState, noteEdge } from './edge-watch.ts'
 import { countRate, createRateState, type RateLimits, type RateState } from './rate-watch.ts'
 
@@ -15,9 +15,12 @@ export interface AgentWatch {
   readonly edges: EdgeState
   readonly rates: Record<RateName, RateState>
   credentialsHeldUntil: number
+  claimHeldUntil: number
   leakHeldUntil: number
-  /** Oldest first. */
+  /** What the agent itself did, and what was raised from outside; oldest first. */
   signals: Signal[]
+  /** What others brought about: apart, so that it can neither outweigh nor push out the rest. */
+  byOthers: Signal[]
 }
 
 /** The counts that are watched per minute. */
@@ -27,14 +30,16 @@ const RATES = {
   findings: { deviationMin: 2, countMin: 20, coldMax: 200 },
   volume: { deviationMin: 64, countMin: 2_048, coldMax: 65_536 },
   received: { deviationMin: 256, countMin: 8_192, coldMax: 262_144 },
+  claimed: { deviationMin: 2, countMin: 20, coldMax: 200 },
 } as const satisfies Record<string, RateLimits>
 type RateName = keyof typeof RATES
-const RATE_NAMES = [
+export const RATE_NAMES = [
   'rate',
   'refusals',
   'findings',
   'volume',
   'received',
+  'claimed',
 ] as const satisfies RateName[]
 
 /** A refused first time is somebody trying doors. */
@@ -56,10 +61,13 @@ export function createAgentWatch(at: number): AgentWatch {
       findings: createRateState(at),
       volume: createRateState(at),
       received: createRateState(at),
+      claimed: createRateState(at),
     },
     credentialsHeldUntil: 0,
+    claimHeldUntil: 0,
     leakHeldUntil: 0,
     signals: [],
+    byOthers: [],
   }
 }
 
@@ -80,6 +88,7 @@ export function observeAgent(
     ...observeRates(watch, observation, at),
     ...observeEdge(watch, observation, { at, limits }),
     ...observeCredentials(watch, observation, at),
+    ...observeClaim(watch, observation, at),
   ]
   for (const signal of raised) addSignal(watch, signal, limits)
   return raised
@@ -92,6 +101,7 @@ function observeRates(watch: AgentWatch, observation: Observation, at: number): 
     findings: observation.findings,
     volume: observation.bytes / 1024,
     received: (observation.receivedBytes ?? 0) / 1024,
+    claimed: observation.claimed?.findings ?? 0,
   }
   return RATE_NAMES.flatMap((name) => {
     const alarm = countRate(watch.rates[name], { at, amount: amounts[name] }, RATES[name])
@@ -141,22 +151,45 @@ function observeCredentials(watch: AgentWatch, observation: Observation, at: num
   return [{ detector: 'credential', agent: observation.caller, at, weight, says: says(count) }]
 }
 
+function observeClaim(watch: AgentWatch, observation: Observation, at: number): Signal[] {
+  const count = observation.claimed?.credentials ?? 0
+  if (count === 0 || at < watch.claimHeldUntil) return []
+  watch.claimHeldUntil = at + leakHoldMs
+  const { weight, says } = DETECTORS.claimed
+  return [{ detector: 'claimed', agent: observation.caller, at, weight, says: says(count) }]
+}
+
 /** Keeps the newest signals; what is dropped is the oldest, and has faded most. */
-export function addSignal(watch: AgentWatch, signal: Signal, limits: AgentLimits): void {
-  watch.signals.push(signal)
-  if (watch.signals.length > limits.signalsMax) watch.signals.shift()
+export function addSignal(
+  watch: AgentWatch,
+  signal: Signal,
+  limits: Pick<AgentLimits, 'signalsMax'>,
+): void {
+  const account = isByOthers(signal.detector) ? watch.byOthers : watch.signals
+  account.push(signal)
+  if (account.length > limits.signalsMax) account.shift()
 }
 
 /** The score at `now`, a whole number, because policies compare it with whole numbers. */
 export function riskOfAgent(watch: AgentWatch, now: number): Risk {
+  const own = riskOfSignals(watch.signals, now)
+  const byOthers = riskOfSignals(watch.byOthers, now)
+  const score = own.score + Math.min(byOthersMax, byOthers.score)
+  return {
+    score: Math.min(100, Math.round(score)),
+    signals: [...own.signals, ...byOthers.signals].sort((a, b) => a.at - b.at),
+  }
+}
+
+function riskOfSignals(given: readonly Signal[], now: number): Risk {
   let score = 0
-  const signals = watch.signals.filter((signal) => {
+  const signals = given.filter((signal) => {
     const weight = fadedWeight(signal, now)
     if (weight < weightMin) return false
     score += weight
     return true
   })
-  return { score: Math.min(100, Math.round(score)), signals }
+  return { score, signals }
 }
 
 function fadedWeight(signal: Signal, now: number): number {

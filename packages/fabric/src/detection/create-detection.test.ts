@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { createDetection, type RestorableDetection } from './create-detection.ts'
 import type { Observation, Signal } from './detector.ts'
-import { DETECTORS } from './detectors.ts'
+import { byOthersMax, DETECTORS } from './detectors.ts'
 
 const minute = 60_000
 const hour = 60 * minute
@@ -351,5 +351,50 @@ describe('what others bring about', () => {
       observe({ at: start + i * 5, messages: 0, bytes: 60, action: 'consume:lease' }),
     )
     expect(raised.flat()).toEqual([])
+  })
+})
+
+describe('what others bring about', () => {
+  const told = fc.record({
+    after: fc.integer({ min: 0, max: 20 * minute }),
+    receivedBytes: fc.constantFrom(0, 1, 2 ** 20, 2 ** 40),
+    claimed: fc.record({
+      findings: fc.constantFrom(0, 1, 250, 1e9),
+      credentials: fc.constantFrom(0, 1, 99),
+    }),
+    isLeak: fc.boolean(),
+  })
+
+  test('stays below 50 however many say what, and for how long [detection:risk]', () => {
+    fc.assert(
+      fc.property(fc.array(told, { minLength: 1, maxLength: 200 }), (events) => {
+        const { detection, observe } = openDetection()
+        let at = start
+        for (const { after, isLeak, ...facts } of events) {
+          at += after
+          const leak = isLeak ? { leaked: 3, messages: 0 } : {}
+          observe({ at, caller: 'victim', action: 'call', bytes: 0, ...facts, ...leak })
+          expect(detection.riskOf('victim', at).score).toBeLessThanOrEqual(byOthersMax)
+        }
+      }),
+      { numRuns: 60 },
+    )
+  })
+
+  test('stays below 50 together with any one signal of the agent’s own', () => {
+    const weights = Object.values(DETECTORS).map(({ weight }) => weight)
+    expect(byOthersMax + Math.max(...weights)).toBeLessThan(50)
+  })
+
+  test('pushes none of the agent’s own signals out of its account', () => {
+    const { detection, observe } = openDetection({ signalsMax: 4 })
+    for (let i = 0; i < 30; i++) observe({ at: start + i, caller: 'victim', outcome: 'refused' })
+    const own = detection.riskOf('victim', start + 30).score
+    expect(own).toBeGreaterThan(0)
+    for (let i = 0; i < 40; i++) {
+      const at = start + 31 + i
+      detection.raise({ detector: 'leak', agent: 'victim', at, weight: 1, says: 'x' })
+    }
+    expect(detection.riskOf('victim', start + 80).score).toBeGreaterThanOrEqual(own)
   })
 })

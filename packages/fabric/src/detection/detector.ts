@@ -13,6 +13,8 @@ export interface Observation {
   readonly findings: number
   /** How many of the findings are credentials; left out where nobody counted them. */
   readonly credentials?: number
+  /** Findings that only the connector of another agent counted, credentials included. */
+  readonly claimed?: { readonly findings: number; readonly credentials: number }
   /** True where only what came back is told: the exchange itself was told before. */
   readonly isResponse?: boolean
   /** Credentials that the agent put into a response. */

@@ -3,9 +3,7 @@
  * reads. One row per detector; `outside` is for signals that others raise.
  *
  * No single signal reaches 50 by itself: the policies that step up or stop at 50 and 80 want two kinds
- * of evidence, or the same kind again and again. `received` and `leak` are rows that the other end of
- * an exchange can bring about; with their holds of 15 minutes they come to less than 50 together,
- * however long it tries.
+ * of evidence, or the same kind again and again.
  */
 export const DETECTORS = {
   rate: {
@@ -43,6 +41,11 @@ export const DETECTORS = {
     says: (seen: number, usual: number) =>
       `received ${seen} KB within a minute, where about ${usual} are usual`,
   },
+  claimed: {
+    weight: 12,
+    halfLifeMs: 15 * 60_000,
+    says: (seen: number) => `sent ${seen} sensitive values, says the connector of its receiver`,
+  },
   leak: {
     weight: 12,
     halfLifeMs: 15 * 60_000,
@@ -57,6 +60,19 @@ export const DETECTORS = {
 } as const
 
 export type DetectorName = keyof typeof DETECTORS
+
+/**
+ * What the other end of an exchange can bring about, or alone vouches for. All of it goes into one
+ * account of the agent, which never counts for more than `byOthersMax`: whatever others say, all of
+ * them together and for however long, stays below the 50 at which policies step up, also beside any
+ * one signal of the agent's own, such as the first time that it calls somebody.
+ */
+const BY_OTHERS: ReadonlySet<string> = new Set<DetectorName>(['received', 'claimed', 'leak'])
+export const byOthersMax = 14
+
+export function isByOthers(detector: string): boolean {
+  return BY_OTHERS.has(detector)
+}
 
 /** The half-life of a signal; one of an unknown detector came from outside. */
 export function halfLifeOf(detector: string): number {

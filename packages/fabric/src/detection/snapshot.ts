@@ -1,5 +1,5 @@
 import { parseUtf8, utf8 } from '@countersign/protocol'
-import { type AgentWatch, createAgentWatch } from './agent-watch.ts'
+import { type AgentWatch, addSignal, createAgentWatch, RATE_NAMES } from './agent-watch.ts'
 import type { Signal } from './detector.ts'
 import type { RateState } from './rate-watch.ts'
 
@@ -28,8 +28,9 @@ export function parseSnapshot(bytes: Uint8Array): [string, AgentWatch][] {
 function parseWatch(fields: Record<string, unknown>): AgentWatch {
   const watch = createAgentWatch(asNumber(fields['at']))
   const rates = asRecord(fields['rates'])
-  for (const name of ['rate', 'refusals', 'findings', 'volume', 'received'] as const) {
-    fillRate(watch.rates[name], asRecord(rates[name]))
+  for (const name of RATE_NAMES) {
+    // A snapshot of an earlier version has no `claimed`.
+    if (Object.hasOwn(rates, name)) fillRate(watch.rates[name], asRecord(rates[name]))
   }
   const edges = asRecord(fields['edges'])
   watch.edges.observations = asNumber(edges['observations'])
@@ -41,8 +42,13 @@ function parseWatch(fields: Record<string, unknown>): AgentWatch {
     watch.edges.edges.set(asText(key), { count: asNumber(edge['count']), at: asNumber(edge['at']) })
   }
   watch.credentialsHeldUntil = asNumber(fields['credentialsHeldUntil'])
+  watch.claimHeldUntil = asNumber(fields['claimHeldUntil'] ?? 0)
   watch.leakHeldUntil = asNumber(fields['leakHeldUntil'])
-  watch.signals = asList(fields['signals']).map(parseSignal)
+  for (const name of ['signals', 'byOthers'] as const) {
+    for (const signal of asList(fields[name] ?? []).map(parseSignal)) {
+      addSignal(watch, signal, { signalsMax: Number.POSITIVE_INFINITY })
+    }
+  }
   return watch
 }
 

@@ -1,0 +1,57 @@
+import type { MeshFact } from '@countersign/protocol'
+import { expect } from 'vitest'
+import { attestedBy } from '../harness/attested.ts'
+import { agentId, send } from '../harness/doors.ts'
+import { meshEntry, newExchange, record } from '../harness/entries.ts'
+import { inOwnWorld, lie } from '../harness/lie.ts'
+import type { World } from '../harness/world.ts'
+import { verifies } from '../requirements.ts'
+
+const POLICY = `@id("risky")
+forbid(principal, action == Action::"call", resource) when { context.risk >= 50 };`
+
+type Facts = Readonly<Record<string, MeshFact>>
+
+/** What connectors of receivers state of requests that their victim signed. */
+const stated: Readonly<Record<string, (i: number) => readonly [intent: Facts, outcome: Facts]>> = {
+  'one credential': () => [{ masked: 'credential:1' }, {}],
+  'any number of findings': () => [{ masked: 'credential:999999999 card:999999999' }, {}],
+  'operations of its choice': (i) => [{ operation: `op/${i}`, tool: `tool ${i}` }, {}],
+  'sizes of its choice': () => [{ 'request.bytes': 2 ** 40 }, { 'response.bytes': 2 ** 40 }],
+  'all of it': (i) => [
+    { masked: 'credential:9 card:999999999', operation: `op/${i}`, 'request.bytes': 2 ** 40 },
+    { 'response.bytes': 2 ** 40, 'response.masked': 'credential:99' },
+  ],
+}
+
+async function frame(world: World, facts: (i: number) => readonly [Facts, Facts]): Promise<void> {
+  await world.admin('policy.put', { name: 'risk.cedar', text: POLICY })
+  const victim = await world.agent('victim', ['caller'])
+  const connectors = ['thief', 'second-thief']
+  for (const name of connectors) await world.agent(name, ['caller'])
+  for (let i = 0; i < 130; i++) {
+    const producer = connectors[i % 2] ?? 'thief'
+    const exchange = newExchange()
+    const [intent, outcome] = facts(i)
+    const proof = attestedBy(victim, { body: `{"n":${i}}`, to: producer })
+    const named = { caller: agentId('victim'), receiver: producer, protocol: 'mcp' }
+    const opening = meshEntry({ exchange, facts: { ...proof, ...named, ...intent } })
+    expect((await record(world, [opening], producer)).status).toBe(200)
+    await record(world, [meshEntry({ exchange, kind: 'outcome', facts: outcome })], producer)
+  }
+  const { risk } = (await world.admin('agent.show', { name: 'victim' })) as { risk: number }
+  expect(risk).toBeLessThan(15)
+  // Its first call of somebody new, which adds a signal of its own, passes as well.
+  expect((await send(world.gateway, { as: victim.credential() })).status).toBe(200)
+}
+
+lie(verifies(['detection:by-others'], 'a connector cannot have policy shut out another agent'), {
+  gateway: 'the fabric counts what it saw itself',
+  mesh: Object.fromEntries(
+    Object.entries(stated).map(([name, facts]) => [
+      name,
+      () => inOwnWorld({ receivers: ['echo'] }, (world) => frame(world, facts)),
+    ]),
+  ),
+  queue: 'the fabric counts what it saw itself',
+})

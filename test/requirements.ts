@@ -588,6 +588,12 @@ export const REQUIREMENTS = {
     notOn: { queue: 'members come in by the gateway' },
     lies: ['hoarded-memory'],
   },
+  'operate:waiting-share': {
+    promise:
+      'Requests that wait, and what is read for them, occupy bounded places and memory, per identity and in total; a change that many wait for is told to each of them.',
+    on: fabric,
+    lies: ['waiting-polls'],
+  },
   'serve:unread': {
     promise:
       'Responses that their client does not take hold a bounded share of memory for a bounded time.',

@@ -52,9 +52,10 @@ test(
       () => talk({ port, credential }, bytesOf({}, place)),
     )
     await reading.promise
-    state.write(
-      `GET /v1/mesh/state?after=${Number.MAX_SAFE_INTEGER} HTTP/1.1\r\nHost: ${place.authority}\r\n\r\n`,
-    )
+    const present = bytesOf({ method: 'GET', body: null }, { ...place, path: '/v1/mesh/state' })
+    const [now] = await talk({ port, credential }, present)
+    const { sequence } = JSON.parse(now?.body.toString() ?? '{}') as { sequence: number }
+    state.write(`GET /v1/mesh/state?after=${sequence} HTTP/1.1\r\nHost: ${place.authority}\r\n\r\n`)
     // Answered requests show that the server has read what came before.
     await talk(
       { port, credential },

@@ -4,7 +4,11 @@ import type { Stores, Surroundings } from './compose-stores.ts'
 import type { AgentRecord } from './identity/directory.ts'
 import type { Clock } from './lib/clock.ts'
 import type { EndpointRegistry } from './transports/http/endpoint-registry.ts'
-import { createMeshStateFeed, type MeshStateFeed } from './transports/mesh/mesh-state.ts'
+import {
+  createMeshStateFeed,
+  type MeshStateFeed,
+  type Urgency,
+} from './transports/mesh/mesh-state.ts'
 
 /** What else than the stores connectors decide by. */
 interface MeshSources {
@@ -31,7 +35,7 @@ export function composeMeshState(
       }),
       onChange: (listener) => onMeshChange(stores, sources, { clock, listener }),
     },
-    clock.now(),
+    clock,
   )
 }
 
@@ -67,12 +71,12 @@ function toMeshAgent({ keys, ...record }: AgentRecord, risk: number): MeshAgent 
 function onMeshChange(
   { identity, policy }: Stores,
   { endpoints, detection }: MeshSources,
-  { clock, listener }: { readonly clock: Clock; readonly listener: () => void },
+  { clock, listener }: { readonly clock: Clock; readonly listener: (urgency: Urgency) => void },
 ): () => void {
   const isAnyoneRisky = () =>
     identity.directory.list().some(({ name }) => detection.riskOf(name, clock.now()).score > 0)
   const timer = setInterval(() => {
-    if (isAnyoneRisky()) listener()
+    if (isAnyoneRisky()) listener('soon')
   }, riskEveryMs)
   timer.unref()
   let passedOn = identity.renewals.changes
@@ -80,16 +84,16 @@ function onMeshChange(
   const renewalTimer = setInterval(() => {
     if (identity.renewals.changes === passedOn) return
     passedOn = identity.renewals.changes
-    listener()
+    listener('soon')
   }, renewalsEveryMs)
   renewalTimer.unref()
   const stops = [
     () => clearInterval(timer),
     () => clearInterval(renewalTimer),
-    identity.directory.onChange(() => listener()),
-    policy.onChange(() => listener()),
-    endpoints.onChange(listener),
-    detection.onSignal(listener),
+    identity.directory.onChange(() => listener('now')),
+    policy.onChange(() => listener('now')),
+    endpoints.onChange(() => listener('soon')),
+    detection.onSignal(() => listener('soon')),
   ]
   return () => {
     for (const stop of stops) stop()

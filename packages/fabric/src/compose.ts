@@ -201,7 +201,7 @@ function composeParts(around: Surroundings, stores: Stores, origin: () => string
     isProvenRequest: (facts, producer) => isProvenRequest(facts, producer, proofs),
     requestFault,
     endpoints,
-    meshState: (after, waitMs, signal) => mesh.wait(after, waitMs, signal),
+    state: mesh,
   }
   const surfaces = new Map<string, Surface>([
     [

@@ -190,14 +190,12 @@ class GuardedConnections implements Connections {
   #sample(): void {
     this.#now += sampleMs
     const now = this.#now
-    this.#unsent = 0
     const identities = new Map<string, number>()
     for (const connection of this.#open) {
       for (const { tracked, fault } of connection.sample(now))
         this.#drop(connection, tracked, fault)
       const { unsent } = connection
       if (unsent === 0) continue
-      this.#unsent += unsent
       const identity = this.#identityOf(connection)
       if (identity !== null) identities.set(identity, (identities.get(identity) ?? 0) + unsent)
       if (unsent > this.#limits.unsentBytesPerConnection) {
@@ -209,7 +207,21 @@ class GuardedConnections implements Connections {
       const worst = this.#worst(now, (each) => this.#identityOf(each) === identity)
       if (worst !== null) this.#drop(worst, null, 'identity')
     }
+    this.#unsent = this.#total()
     this.#evict(now)
+  }
+
+  /** A buffer that many send from counts once here, and for each of them in the caps of its reader. */
+  #total(): number {
+    let total = 0
+    const shared = new Set<Uint8Array>()
+    for (const connection of this.#open) {
+      if (connection.isDropped) continue
+      total += connection.unsentOwn
+      for (const buffer of connection.shared) shared.add(buffer)
+    }
+    for (const { length } of shared) total += length
+    return total
   }
 
   /** The total is shared: an authenticated connection never ends for an unauthenticated one. */
@@ -218,8 +230,8 @@ class GuardedConnections implements Connections {
       const worst =
         this.#worst(now, (each) => this.#identityOf(each) === null) ?? this.#worst(now, () => true)
       if (worst === null) return
-      this.#unsent -= worst.unsent
       this.#drop(worst, null, 'listener')
+      this.#unsent = this.#total()
     }
   }
 

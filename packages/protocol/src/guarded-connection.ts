@@ -9,7 +9,7 @@ import {
 import type { Socket } from 'node:net'
 import { PipelineGate } from './pipeline-gate.ts'
 import { type BacklogFault, type BacklogLimits, ResponseBacklog } from './response-backlog.ts'
-import { remainingBytes } from './send-bytes.ts'
+import { remainingBytes, sharedBytes } from './send-bytes.ts'
 
 export interface TrackedResponse {
   readonly response: ServerResponse | Http2ServerResponse
@@ -49,6 +49,9 @@ export class GuardedConnection {
   readonly #backlog: ResponseBacklog
   #waiting: Waiting[] = []
   #unsent = 0
+  /** Of `#unsent`, what lies in buffers that responses of others send from as well. */
+  #unsentShared = 0
+  #shared: Uint8Array[] = []
   #isFinishing = false
   isDropped = false
 
@@ -65,6 +68,16 @@ export class GuardedConnection {
   /** As last sampled. */
   get unsent(): number {
     return this.#unsent
+  }
+
+  /** What of it is held for this connection alone. */
+  get unsentOwn(): number {
+    return this.#unsent - this.#unsentShared
+  }
+
+  /** The buffers of the rest. */
+  get shared(): readonly Uint8Array[] {
+    return this.#shared
   }
 
   /** Whether as much is unsent as may be; as of now, not of the last sample. */
@@ -124,11 +137,14 @@ export class GuardedConnection {
     now: number,
   ): readonly { readonly tracked: TrackedResponse | null; readonly fault: BacklogFault }[] {
     this.#unsent = 0
+    this.#unsentShared = 0
+    this.#shared = []
     const faults: { tracked: TrackedResponse | null; fault: BacklogFault }[] = []
     for (const tracked of this.#open) {
       const { response, stream, backlog } = tracked
       const written = stream?.writableLength ?? (response as ServerResponse).writableLength
-      const unsent = written + remainingBytes(response)
+      const remaining = remainingBytes(response)
+      const unsent = written + remaining
       if (unsent > 0 && !tracked.isWatched) {
         tracked.isWatched = true
         response.on('drain', () => backlog.drained())
@@ -136,6 +152,10 @@ export class GuardedConnection {
       const fault = backlog.sample(unsent, now)
       if (fault !== null) faults.push({ tracked, fault })
       this.#unsent += unsent
+      const shared = sharedBytes(response)
+      if (shared === null) continue
+      this.#unsentShared += remaining
+      this.#shared.push(shared)
     }
     if (this.#open.size > 0 && this.#session === null) return faults
     const { writableLength } = this.socket

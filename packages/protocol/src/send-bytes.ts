@@ -6,18 +6,33 @@ type Response = ServerResponse | Http2ServerResponse
 /** More than this at once would be encrypted at once, and kept twice until the peer takes it. */
 const sliceBytes = 64 * 1024
 
-const remaining = new WeakMap<Response, number>()
+interface Remaining {
+  readonly bytes: number
+  /** The buffer that many responses send from; null where it is this response's own. */
+  readonly shared: Uint8Array | null
+}
+
+const remaining = new WeakMap<Response, Remaining>()
 
 /** Bytes of a response that are neither written nor sent: they wait for the peer as well. */
 export function remainingBytes(response: Response): number {
-  return remaining.get(response) ?? 0
+  return remaining.get(response)?.bytes ?? 0
+}
+
+/** The buffer that a response shares with others while something of it remains; null without one. */
+export function sharedBytes(response: Response): Uint8Array | null {
+  return remaining.get(response)?.shared ?? null
 }
 
 /**
  * Writes the whole body of a response and ends it. A large body is written slice by slice as the
  * peer takes it, so that one buffer serves every peer and nothing of it is copied in advance.
  */
-export async function sendBytes(response: Response, bytes: Uint8Array): Promise<void> {
+export async function sendBytes(
+  response: Response,
+  bytes: Uint8Array,
+  isShared = false,
+): Promise<void> {
   const out = response as ServerResponse
   let isClosed = false
   const last = Math.floor(Math.max(0, bytes.length - 1) / sliceBytes) * sliceBytes
@@ -27,7 +42,8 @@ export async function sendBytes(response: Response, bytes: Uint8Array): Promise<
     })
   }
   for (let at = 0; at < last; at += sliceBytes) {
-    remaining.set(response, bytes.length - at - sliceBytes)
+    const left = bytes.length - at - sliceBytes
+    remaining.set(response, { bytes: left, shared: isShared ? bytes : null })
     if (!out.write(bytes.subarray(at, at + sliceBytes))) await drained(out)
     if (isClosed) return
   }

@@ -1,7 +1,7 @@
 import { parseLimitText } from '@countersign/protocol'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { formatLimit, type Limit, overLimit, parseLimit, Shares } from './limits.ts'
+import { formatLimit, inTurns, type Limit, overLimit, parseLimit, Shares, Turns } from './limits.ts'
 
 describe('a limit', () => {
   test.each<[Limit, string]>([
@@ -68,4 +68,31 @@ describe('shares of a limit', () => {
     for (let at = 0; at < 5; at++) shares.give('a')
     expect([shares.total, shares.largest]).toEqual([0, 0])
   })
+})
+
+test('work is done in order, and no turn does more than its part', async () => {
+  const turns = new Turns(4)
+  const done: number[] = []
+  for (let each = 0; each < 10; each++) turns.add(() => done.push(each))
+  expect(done).toEqual([])
+  const seen: number[] = []
+  while (done.length < 10) {
+    await new Promise((resolve) => setImmediate(resolve))
+    seen.push(done.length)
+  }
+  expect(done).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
+  for (const [at, count] of seen.entries())
+    expect(count - (seen[at - 1] ?? 0)).toBeLessThanOrEqual(4)
+})
+
+test('whoever has many waits behind the first of everyone else', () => {
+  expect(inTurns([['a1', 'a2', 'a3'], ['b1'], ['c1', 'c2']])).toEqual([
+    ...['a1', 'b1', 'c1', 'a2', 'c2', 'a3'],
+  ])
+  fc.assert(
+    fc.property(fc.array(fc.array(fc.nat())), (groups) => {
+      const numbers = (each: readonly number[]) => each.toSorted((a, b) => a - b)
+      expect(numbers(inTurns(groups))).toEqual(numbers(groups.flat()))
+    }),
+  )
 })

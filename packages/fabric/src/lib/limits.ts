@@ -148,3 +148,48 @@ export class Shares {
     this.#total -= 1
   }
 }
+
+/**
+ * Work that comes due for many clients at once, done for a few of them in each turn of the event
+ * loop: requests of others are served in between, however many have waited.
+ */
+export class Turns {
+  readonly #perTurn: number
+  #due: (() => void)[] = []
+  #isRunning = false
+
+  constructor(perTurn: number) {
+    this.#perTurn = perTurn
+  }
+
+  add(work: () => void): void {
+    this.#due.push(work)
+    if (this.#isRunning) return
+    this.#isRunning = true
+    setImmediate(() => this.#run())
+  }
+
+  #run(): void {
+    const now = this.#due.splice(0, this.#perTurn)
+    if (this.#due.length > 0) setImmediate(() => this.#run())
+    else this.#isRunning = false
+    for (const work of now) work()
+  }
+}
+
+/** One of each group in turn, so that a group of many comes before no other's first. */
+export function inTurns<T>(groups: Iterable<Iterable<T>>): readonly T[] {
+  const ordered: T[] = []
+  let open = [...groups].map((group) => group[Symbol.iterator]())
+  while (open.length > 0) {
+    const next: Iterator<T>[] = []
+    for (const group of open) {
+      const { done, value } = group.next()
+      if (done === true) continue
+      ordered.push(value)
+      next.push(group)
+    }
+    open = next
+  }
+  return ordered
+}

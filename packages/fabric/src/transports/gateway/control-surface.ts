@@ -2,7 +2,6 @@ import {
   isId,
   MalformedError,
   type MeshEntry,
-  type MeshState,
   parseMeshEntries,
   parseMeshRegistration,
 } from '@countersign/protocol'
@@ -26,7 +25,14 @@ import {
   type EntryChecks,
   type EntryChecksOptions,
 } from './entry-checks.ts'
-import { arrivalOf, jsonReply, problemReply, type Surface, type Visit } from './visit.ts'
+import {
+  arrivalOf,
+  jsonBytesReply,
+  jsonReply,
+  problemReply,
+  type Surface,
+  type Visit,
+} from './visit.ts'
 
 export interface ControlOptions extends EntryChecksOptions {
   readonly rooms: Rooms
@@ -37,8 +43,14 @@ export interface ControlOptions extends EntryChecksOptions {
     openProducer(exchange: string): string | null
   }
   readonly endpoints: EndpointRegistry
-  /** The state, once it is newer than `after`; after `waitMs` at the latest, whatever it is. */
-  meshState(after: number, waitMs: number, signal: AbortSignal): Promise<MeshState>
+  readonly state: {
+    /** The state as JSON, once it is another than that of `after`, or `waitMs` have passed. */
+    wait(
+      after: number,
+      waitMs: number,
+      reader: { readonly identity: string; readonly signal: AbortSignal },
+    ): Promise<Uint8Array | Refusal>
+  }
 }
 
 const longPollMs = 25_000
@@ -124,9 +136,11 @@ const meshAnswers: Readonly<Record<string, MeshAnswer>> = {
     const after = Number(visit.query.get('after') ?? '-1')
     const beyond = Number.isSafeInteger(after) ? after : -1
     const arrival = arrivalFor(visit, { action: 'discover', operation: 'mesh.state' })
-    return answerControl(options.rooms, arrival, async () =>
-      jsonReply(await options.meshState(beyond, longPollMs, visit.signal)),
-    )
+    return answerControl(options.rooms, arrival, async ({ caller }) => {
+      const reader = { identity: caller.spiffeId, signal: visit.signal }
+      const bytes = await options.state.wait(beyond, longPollMs, reader)
+      return bytes instanceof Refusal ? bytes : { ...jsonBytesReply(bytes), isShared: true }
+    })
   },
   'POST /v1/mesh/endpoints': async (options, visit) => {
     // Where a name is reached is written for others to go by: a key or a token that may find agents,

@@ -60,9 +60,13 @@ export function problemReply(refusal: Refusal, exchange: string): Reply {
 }
 
 export function jsonReply(value: unknown, headers: Reply['headers'] = []): Reply {
+  return jsonBytesReply(new TextEncoder().encode(JSON.stringify(value)), headers)
+}
+
+export function jsonBytesReply(body: Uint8Array, headers: Reply['headers'] = []): Reply {
   return {
     status: 200,
     headers: [['content-type', 'application/json'], ['cache-control', 'no-store'], ...headers],
-    body: new TextEncoder().encode(JSON.stringify(value)),
+    body,
   }
 }

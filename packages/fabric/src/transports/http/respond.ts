@@ -17,6 +17,8 @@ export interface Reply {
   readonly body: Uint8Array | ReplyEvents
   /** The request was not read to its end: nobody knows what its next bytes would mean. */
   readonly closes?: boolean
+  /** The body is one buffer for many: what of it is not written yet occupies no memory of its own. */
+  readonly isShared?: boolean
 }
 
 export interface ReplyEvents {
@@ -40,7 +42,7 @@ export async function writeReply(response: NodeResponse, reply: Reply): Promise<
   if (reply.body instanceof Uint8Array) {
     writeHead(out, reply)
     out.setHeader('content-length', reply.body.length)
-    return sendBytes(response, reply.body)
+    return sendBytes(response, reply.body, reply.isShared)
   }
   try {
     writeHead(out, reply)

@@ -1,51 +1,201 @@
-import type { MeshState } from '@countersign/protocol'
+import { type MeshState, utf8 } from '@countersign/protocol'
+import type { Clock } from '../../lib/clock.ts'
+import { inTurns, overLimit, Shares, Turns } from '../../lib/limits.ts'
+import type { Refusal } from '../../lib/refusal.ts'
+
+/**
+ * `now`: a standing or a policy, which connectors must not learn late. `soon`: what agents bring about
+ * themselves, by a registration or by what they do, as often as they like.
+ */
+export type Urgency = 'now' | 'soon'
 
 export interface MeshStateSource {
   read(): Omit<MeshState, 'sequence'>
   /** Called whenever anything that connectors decide by has changed. */
-  onChange(listener: () => void): () => void
+  onChange(listener: (urgency: Urgency) => void): () => void
+}
+
+export interface StateReader {
+  /** Whose share of those who wait it is. */
+  readonly identity: string
+  /** Fires when the reader is gone. */
+  readonly signal: AbortSignal
 }
 
 /** Hands connectors the state they decide by, and the next one the moment it exists. */
 export interface MeshStateFeed {
-  /** The state, once its sequence exceeds `after`; after `waitMs` at the latest, as it is. */
-  wait(after: number, waitMs: number, signal: AbortSignal): Promise<MeshState>
-  /** Ends every wait, present and future, with the state as it is. */
+  /**
+   * The state as JSON, once its sequence is another than `after`; after `waitMs` at the latest, and
+   * then, where there is no other, the sequence alone. Everyone who reads a version gets the same
+   * bytes. `OVERLOADED` when too many wait.
+   */
+  wait(after: number, waitMs: number, reader: StateReader): Promise<Uint8Array | Refusal>
+  /** Ends every wait, present and future. */
   close(): void
 }
 
-/** `sequence` starts at the wall clock, so that a restarted fabric is always newer than before. */
-export function createMeshStateFeed(source: MeshStateSource, startedAt: number): MeshStateFeed {
-  let sequence = startedAt
-  let snapshot: MeshState | null = null
-  let isClosed = false
-  // Those who wait, not a promise of the next change: that would keep a record of every wait until then.
-  const waiting = new Set<() => void>()
-  const stop = source.onChange(() => {
-    sequence += 1
-    snapshot = null
-    for (const end of waiting) end()
-  })
-  const read = (): MeshState => {
-    snapshot ??= { sequence, ...source.read() }
-    return snapshot
+/** Versions follow one another at this distance at least; the first change after a pause waits for nothing. */
+export const stateSpacingMs: Readonly<Record<Urgency, number>> = { now: 100, soon: 500 }
+/** Building a large state takes at most one part in this many of the fabric's time. */
+const buildPart = 20
+/** What agents bring about is passed on at this rate at most, to all readers together. */
+const fanOutBytesPerMs = 64 * 1024
+/** Later than this, nothing is passed on, however many read. */
+const spacingMsMax = 10_000
+/** Polls that may wait, together and of one identity: one for each of its connectors, and some to spare. */
+const waitersMax = 4_096
+const waitersPerIdentityMax = 128
+/** Each one who is woken costs a decision and the first part of a response. */
+const wakesPerTurn = 16
+const retryAfterMs = 1_000
+
+interface Waiting {
+  readonly after: number
+  end(): void
+}
+
+interface Version {
+  readonly sequence: number
+  readonly bytes: Uint8Array
+  /** Where that begins which a change would change. */
+  readonly restAt: number
+}
+
+export function createMeshStateFeed(source: MeshStateSource, clock: Clock): MeshStateFeed {
+  return new SharedStateFeed(source, clock)
+}
+
+/** One serialization per version, whoever reads it; changes that come together are one version. */
+class SharedStateFeed implements MeshStateFeed {
+  readonly #source: MeshStateSource
+  readonly #clock: Clock
+  readonly #stop: () => void
+  readonly #waiting = new Map<string, Set<Waiting>>()
+  readonly #shares = new Shares(waitersMax, waitersPerIdentityMax)
+  readonly #turns = new Turns(wakesPerTurn)
+  /** Starts at the wall clock, so that a restarted fabric has other sequences than before. */
+  #sequence: number
+  /** Null until somebody reads. */
+  #version: Version | null = null
+  /** Something has changed since, and nobody has asked. */
+  #isOutdated = false
+  #builtAt = Number.NEGATIVE_INFINITY
+  #buildMs = 0
+  /** When the change that is not passed on yet will be; infinite without one. */
+  #dueAt = Number.POSITIVE_INFINITY
+  #timer: NodeJS.Timeout | undefined
+  #isClosed = false
+
+  constructor(source: MeshStateSource, clock: Clock) {
+    this.#source = source
+    this.#clock = clock
+    this.#sequence = clock.now()
+    this.#stop = source.onChange((urgency) => this.#changed(urgency))
   }
-  return {
-    async wait(after, waitMs, signal) {
-      if (sequence > after || isClosed) return read()
-      const { promise, resolve } = Promise.withResolvers<void>()
-      const timer = setTimeout(resolve, waitMs)
-      signal.addEventListener('abort', () => resolve(), { once: true })
-      waiting.add(resolve)
-      await promise
-      waiting.delete(resolve)
-      clearTimeout(timer)
-      return read()
-    },
-    close() {
-      isClosed = true
-      stop()
-      for (const end of waiting) end()
-    },
+
+  async wait(after: number, waitMs: number, reader: StateReader): Promise<Uint8Array | Refusal> {
+    const isChanged = (): boolean => this.#dueAt !== Number.POSITIVE_INFINITY
+    // What is read after a change holds it: a reader waits for the version that does.
+    const mustWait = isChanged() || this.#read().sequence === after
+    if (mustWait && !this.#isClosed) {
+      const refusal = await this.#hold(after, waitMs, reader)
+      if (refusal !== null) return refusal
+    }
+    const { sequence, bytes } = this.#read()
+    return sequence === after ? utf8(JSON.stringify({ sequence })) : bytes
   }
+
+  close(): void {
+    this.#isClosed = true
+    this.#stop()
+    clearTimeout(this.#timer)
+    for (const each of this.#inTurns()) each.end()
+  }
+
+  async #hold(
+    after: number,
+    waitMs: number,
+    { identity, signal }: StateReader,
+  ): Promise<Refusal | null> {
+    if (!this.#shares.hasRoom(identity)) return tooMany()
+    this.#shares.take(identity)
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const each: Waiting = { after, end: resolve }
+    const own = this.#waiting.get(identity) ?? new Set()
+    this.#waiting.set(identity, own.add(each))
+    // Who began together ends together: not in one turn all the same.
+    const timer = setTimeout(() => this.#turns.add(resolve), waitMs)
+    signal.addEventListener('abort', () => resolve(), { once: true })
+    if (signal.aborted) resolve()
+    await promise
+    clearTimeout(timer)
+    own.delete(each)
+    if (own.size === 0) this.#waiting.delete(identity)
+    this.#shares.give(identity)
+    return null
+  }
+
+  #changed(urgency: Urgency): void {
+    if (this.#isClosed) return
+    const now = this.#clock.monotonic()
+    const dueAt = Math.max(now, this.#builtAt + this.#spacing(urgency))
+    if (dueAt >= this.#dueAt) return
+    this.#dueAt = dueAt
+    clearTimeout(this.#timer)
+    this.#timer = setTimeout(() => this.#publish(), dueAt - now)
+  }
+
+  #spacing(urgency: Urgency): number {
+    const least = Math.max(stateSpacingMs[urgency], this.#buildMs * buildPart)
+    const bytes = this.#shares.total * (this.#version?.bytes.length ?? 0)
+    const spacing = urgency === 'now' ? least : Math.max(least, bytes / fanOutBytesPerMs)
+    return Math.min(spacing, spacingMsMax)
+  }
+
+  #publish(): void {
+    this.#dueAt = Number.POSITIVE_INFINITY
+    this.#isOutdated = true
+    if (this.#waiting.size > 0) this.#build()
+    for (const each of this.#inTurns()) {
+      this.#turns.add(() => {
+        if (each.after !== this.#sequence) each.end()
+      })
+    }
+  }
+
+  #read(): Version {
+    return this.#version === null || this.#isOutdated ? this.#build() : this.#version
+  }
+
+  #build(): Version {
+    const began = this.#clock.monotonic()
+    const before = this.#version
+    const rest = utf8(JSON.stringify(this.#source.read()).slice(1))
+    const now = this.#clock.monotonic()
+    this.#builtAt = now
+    this.#buildMs = now - began
+    this.#isOutdated = false
+    // A change that connectors cannot see, or that was taken back, is none.
+    if (before !== null && isEqual(before.bytes.subarray(before.restAt), rest)) return before
+    if (before !== null) this.#sequence += 1
+    const head = utf8(`{"sequence":${this.#sequence},`)
+    const bytes = new Uint8Array(head.length + rest.length)
+    bytes.set(head)
+    bytes.set(rest, head.length)
+    this.#version = { sequence: this.#sequence, bytes, restAt: head.length }
+    return this.#version
+  }
+
+  #inTurns(): readonly Waiting[] {
+    return inTurns(this.#waiting.values())
+  }
+}
+
+function isEqual(a: Uint8Array, b: Uint8Array): boolean {
+  return Buffer.compare(a, b) === 0
+}
+
+function tooMany(): Refusal {
+  const limit = { name: 'mesh.stateReaders', value: waitersPerIdentityMax, unit: 'count' } as const
+  return overLimit('OVERLOADED', limit, 'too many polls of the state wait', retryAfterMs)
 }

@@ -24,7 +24,9 @@ export async function followMeshState(
   apply: (state: MeshState) => Promise<void>,
 ): Promise<StateFollower> {
   const closing = new AbortController()
-  let state = await poll(agent, -1, closing.signal)
+  const first = await poll(agent, -1, closing.signal)
+  if (first === null) throw new Error('the fabric gave no state')
+  let state = first
   await apply(state)
   let freshAt = clock.monotonic()
 
@@ -33,7 +35,7 @@ export async function followMeshState(
     while (!closing.signal.aborted) {
       try {
         const next = await poll(agent, state.sequence, closing.signal)
-        if (next.sequence !== state.sequence) {
+        if (next !== null) {
           await apply(next)
           state = next
         }
@@ -58,16 +60,23 @@ export async function followMeshState(
   }
 }
 
+/** Null when there is no other state than the one of `after`. */
 async function poll(
   agent: Pick<ConnectorAgent, 'request'>,
   after: number,
   closing: AbortSignal,
-): Promise<MeshState> {
+): Promise<MeshState | null> {
   const signal = AbortSignal.any([closing, AbortSignal.timeout(pollTimeoutMs)])
   const path = `/v1/mesh/state?after=${after}`
   const answer = await agent.request({ method: 'GET', path, body: null, signal })
   if (answer.status !== 200) throw new Error(`the fabric answered ${answer.status}`)
-  return parseMeshState(JSON.parse(parseUtf8(answer.body)))
+  const value: unknown = JSON.parse(parseUtf8(answer.body))
+  return isSequence(value, after) ? null : parseMeshState(value)
+}
+
+function isSequence(value: unknown, after: number): boolean {
+  if (typeof value !== 'object' || value === null || Object.keys(value).length !== 1) return false
+  return 'sequence' in value && value.sequence === after
 }
 
 function pause(ms: number, signal: AbortSignal): Promise<void> {

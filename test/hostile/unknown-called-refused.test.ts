@@ -1,7 +1,7 @@
 import { verifyReceipt } from '@countersign/protocol'
 import { expect, vi } from 'vitest'
 import { type EntryView, kindOf, resultOf } from '../../packages/fabric/src/cli/entry-view.ts'
-import { send } from '../harness/doors.ts'
+import { field, send } from '../harness/doors.ts'
 import { indexesOf, meshEntry } from '../harness/entries.ts'
 import { openLiar } from '../harness/liar.ts'
 import { lie, type Telling } from '../harness/lie.ts'
@@ -41,7 +41,7 @@ const json = ['content-type', 'application/json'] as const
 
 /** A receiver that has the whole request, as its caller's connector sees it. */
 const calledBy =
-  (headers: readonly (readonly [string, string])[], ends: 'unknown' | 'withheld', code: string) =>
+  (headers: readonly (readonly [string, string])[], ends: 'unknown' | 'stated', code: string) =>
   async (world: World): Promise<void> => {
     const name = `liar-${ends}`
     const identity = await world.agent(name, ['open'])
@@ -54,7 +54,8 @@ const calledBy =
     try {
       const heard = await vi.waitFor(async () => {
         const answer = await throughLoopback(world, name)
-        expect(answer.status).toBeGreaterThanOrEqual(500)
+        expect(answer.status).toBeGreaterThanOrEqual(400)
+        expect(field(answer, 'countersign-refusal')).toBe(code)
         return answer
       }, patience)
       const { recordedAs, shown, ended, receipt } = await endingOf(world, exchangeOf(heard))
@@ -62,7 +63,7 @@ const calledBy =
       expect(ended).toEqual({ result: ends, code, reason: null })
       expect(receipt).toEqual({ result: ends, code })
       expect(shown).toEqual(
-        ends === 'unknown' ? ['indeterminate', 'unknown'] : ['outcome', `withheld: ${code}`],
+        ends === 'unknown' ? ['indeterminate', 'unknown'] : ['outcome', `stated: ${code}`],
       )
     } finally {
       await liar.close()
@@ -98,8 +99,8 @@ lie(verifies(['record:ending'], 'what the receiver may have done is not shown as
     ),
     'a response that only calls itself a refusal': calledBy(
       [['countersign-refusal', 'NOT_PERMITTED']],
-      'withheld',
-      'RESPONSE_REJECTED',
+      'stated',
+      'NOT_PERMITTED',
     ),
     'by an entry whose result and code contradict each other': contradicting,
   },

@@ -73,7 +73,7 @@ export function createEntryObserver(detection: WatchedDetection): (draft: EntryD
       detection.observe({ ...exchanged, ...signed, ...told })
       return
     }
-    const isRefused = kind === 'refusal' && isAttributable(facts['code'])
+    const isRefused = kind === 'refusal' && isDenial(facts)
     const outcome = isRefused ? 'refused' : 'permitted'
     detection.observe({
       ...exchanged,
@@ -84,6 +84,11 @@ export function createEntryObserver(detection: WatchedDetection): (draft: EntryD
 
 const idOf = (value: FactValue | undefined): SpiffeId | null =>
   typeof value === 'string' ? parseSpiffeId(value) : null
+
+/** A refusal with a result came after delivery: the receiver could state denials of any caller. */
+function isDenial({ code, result }: EntryDraft['facts']): boolean {
+  return result === undefined && isAttributable(code)
+}
 
 interface OpenExchange {
   readonly caller: string

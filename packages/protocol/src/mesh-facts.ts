@@ -140,7 +140,11 @@ export function meshFactsFault({ kind, facts }: Pick<MeshEntry, 'kind' | 'facts'
     return 'the result and the code contradict each other'
   }
   const isAnswered = facts['result'] === 'delivered' || facts['result'] === 'completed'
-  const names = [...needed[kind], ...(isAnswered ? ['attested.response'] : [])]
+  const names = [
+    ...needed[kind],
+    ...(isAnswered ? ['attested.response'] : []),
+    ...(facts['result'] === 'stated' ? ['code'] : []),
+  ]
   const missing = names.find((fact) => !Object.hasOwn(facts, fact))
   return missing === undefined ? null : `an entry of kind ${kind} needs ${missing}`
 }

@@ -98,7 +98,12 @@ export function checkClaims(entries: readonly ClaimedEntry[], trustDomain: strin
 
 function checkNeeded({ kind, facts }: ClaimedEntry): void {
   const isAnswered = kind === 'outcome' && answered.some((result) => result === facts['result'])
-  const names = [...needed[kind], ...(isAnswered ? ['attested.response'] : [])]
+  const names = [
+    ...needed[kind],
+    ...(isAnswered ? ['attested.response'] : []),
+    // Without it nobody could tell what the receiver stated.
+    ...(facts['result'] === 'stated' ? ['code'] : []),
+  ]
   const missing = names.find((name) => !Object.hasOwn(facts, name))
   if (missing !== undefined) throw new ReceiptError('FACT_MISSING', missing)
 }

@@ -4,7 +4,8 @@ import type { FactValue, StatementKind } from './statement.ts'
 /**
  * Every way in which an exchange ends. `delivered`: a whole response; `completed`: a whole stream;
  * `refused`: stopped by a rule; `cut`: a stream stopped by a rule; `abandoned`: the caller left a
- * stream; `withheld`: the receiver acted, and its response was not handed over; `broken`: the receiver broke a stream off; `unknown`: the receiver may have acted.
+ * stream; `withheld`: the receiver acted, and its response was not handed over; `broken`: the receiver broke a stream off; `unknown`: the receiver may have acted;
+ * `stated`: the receiver states that it refused, which no one else can confirm, so it may have acted.
  */
 export const EXCHANGE_RESULTS = [
   'delivered',
@@ -15,6 +16,7 @@ export const EXCHANGE_RESULTS = [
   'withheld',
   'broken',
   'unknown',
+  'stated',
 ] as const
 export type ExchangeResult = (typeof EXCHANGE_RESULTS)[number]
 
@@ -61,7 +63,7 @@ function resultOfCode(code: string | null): ExchangeResult {
 }
 
 /** The results that a lone refusal can state: those after which the receiver acted or may have. */
-export const REFUSAL_RESULTS = ['unknown', 'withheld', 'cut', 'broken'] as const
+export const REFUSAL_RESULTS = ['unknown', 'withheld', 'cut', 'broken', 'stated'] as const
 
 /** No rule refuses by a code that calls the outcome unknown, and a known outcome has another code. */
 export function contradictsCode(result: string, code: string): boolean {

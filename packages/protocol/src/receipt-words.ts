@@ -14,6 +14,7 @@ const endings: Readonly<Record<ExchangeResult, string>> = {
   withheld: 'withheld: the receiver acted, and its response was not handed over',
   broken: 'broken: the receiver broke off its response',
   unknown: 'unknown: the receiver may have acted',
+  stated: 'stated: the receiver says that it refused, on its word alone, and it may have acted',
 }
 
 /** The first line of every report on a receipt. */

@@ -49,3 +49,23 @@ test('text in any other form is not taken for a limit', () => {
   expect(refusalWith(code)?.limit).toBeNull()
   expect(refusalWith({ ...code, 'countersign-limit': 'pay here: http://x' })?.limit).toBeNull()
 })
+
+test('what a receiver states of itself is never a reason to call again', () => {
+  const by = 'spiffe://example.test/agent/shop'
+  for (const code of ['RATE_LIMITED', 'OVERLOADED', 'RECEIVER_UNREACHABLE', 'NOT_PERMITTED']) {
+    for (const stated of [by, 'not an id', '']) {
+      const refusal = refusalWith({
+        'countersign-refusal': code,
+        'countersign-stated-by': stated,
+        'countersign-may-have-acted': 'false',
+      })
+      const statedBy = stated === by ? by : 'the receiver'
+      expect(refusal).toMatchObject({ retry: false, mayHaveActed: true, statedBy })
+      expect(refusal?.message).toContain(`on the word of ${statedBy} alone`)
+      expect(refusal?.next).toContain('may have acted')
+    }
+  }
+  expect(refusalWith({ 'countersign-refusal': 'RATE_LIMITED' })).toMatchObject({
+    ...{ retry: true, mayHaveActed: false, statedBy: null },
+  })
+})

@@ -3,6 +3,7 @@ import {
   isWithdrawalReason,
   mayHaveActed,
   parseLimitText,
+  parseSpiffeId,
   REFUSALS,
   type RefusalCode,
   WITHDRAWALS,
@@ -53,6 +54,10 @@ const NEXT: Readonly<Record<RefusalCode, string>> = {
   UNDECIDED: 'nothing was delivered; call again later, and tell the operator if it persists',
 }
 
+/** For a refusal that the receiver states of itself. */
+const NEXT_OF_STATED =
+  'call again only if it may happen twice: the receiver says that it refused, and may have acted'
+
 /** For a right that ended with its credential, or under a policy that is stricter now. */
 const BEGIN_AGAIN = 'begin again with a new call'
 
@@ -80,6 +85,11 @@ export class RefusedError extends Error {
   readonly reason: WithdrawalReason | null
   /** Whether to begin again, with a new exchange: after a credential ended that has been renewed, say. */
   readonly reconnect: boolean
+  /**
+   * SPIFFE ID of the receiver, where this refusal is the receiver's own statement: it had the request,
+   * and no one else can tell whether it acted first. Null for a refusal of the fabric.
+   */
+  readonly statedBy: string | null
   /** The HTTP status that carried it. */
   readonly status: number
 
@@ -90,8 +100,11 @@ export class RefusedError extends Error {
     const reason = code === 'WITHDRAWN' ? (told.reason ?? null) : null
     const reconnect = reason !== null && WITHDRAWALS[reason].reconnect
     const acted = mayHaveActedOn(code, told)
-    const next = code === 'WITHDRAWN' ? nextOfWithdrawal(reconnect, acted) : NEXT[code]
-    super(`${code}: ${says}${limit}${where}. Next: ${next}.`)
+    const statedBy = told.statedBy ?? null
+    const own = code === 'WITHDRAWN' ? nextOfWithdrawal(reconnect, acted) : NEXT[code]
+    const next = statedBy === null ? own : NEXT_OF_STATED
+    const word = statedBy === null ? '' : `, on the word of ${statedBy} alone`
+    super(`${code}: ${says}${limit}${word}${where}. Next: ${next}.`)
     this.name = 'RefusedError'
     this.code = code
     this.says = says
@@ -102,6 +115,7 @@ export class RefusedError extends Error {
     this.limit = told.limit ?? null
     this.next = next
     this.status = told.status
+    this.statedBy = statedBy
     this.reason = reason
     this.reconnect = reconnect
   }
@@ -111,8 +125,12 @@ export class RefusedError extends Error {
  * A withdrawal can come before delivery and after it: the fabric states which. Of the other codes the
  * table decides, so that no header can turn an unknown outcome into one that may be repeated.
  */
-function mayHaveActedOn(code: RefusalCode, { begun, known, mayHaveActed: told }: Told): boolean {
-  if (begun === true || !known || told === true) return true
+function mayHaveActedOn(
+  code: RefusalCode,
+  { begun, known, mayHaveActed: told, statedBy }: Told,
+): boolean {
+  const isStated = (statedBy ?? null) !== null
+  if (begun === true || !known || told === true || isStated) return true
   return code === 'WITHDRAWN' ? told !== false : mayHaveActed(code)
 }
 
@@ -129,6 +147,7 @@ interface Told {
   readonly retryAfterMs: number | null
   readonly limit?: string | null
   readonly reason?: WithdrawalReason | null
+  readonly statedBy?: string | null
   /** As the fabric states it; null or absent where it does not. */
   readonly mayHaveActed?: boolean | null
   /** True when part of the response had arrived already. */
@@ -149,6 +168,7 @@ export function findRefusal(
     status,
     exchange: header('countersign-exchange'),
     reason: isWithdrawalReason(reason) ? reason : null,
+    statedBy: agentOf(header('countersign-stated-by')),
     mayHaveActed: flagOf(header('countersign-may-have-acted')),
     retryAfterMs:
       seconds !== null && /^\d{1,6}$/.test(seconds)
@@ -156,6 +176,12 @@ export function findRefusal(
         : null,
     limit: parseLimitText(header('countersign-limit') ?? ''),
   })
+}
+
+/** Anything else that stands there is shown to no one, and still counts as a statement. */
+function agentOf(text: string | null): string | null {
+  if (text === null) return null
+  return parseSpiffeId(text) === null ? 'the receiver' : text
 }
 
 function flagOf(text: string | null): boolean | null {

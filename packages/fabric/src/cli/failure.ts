@@ -47,9 +47,11 @@ export function toFailure(error: unknown): Failure {
   if (error instanceof Failure) return error
   if (error instanceof RefusedError) {
     const where = error.exchange === null ? '' : ` (exchange ${error.exchange})`
+    const { statedBy } = error
+    const word = statedBy === null ? '' : `, on the word of ${statedBy} alone`
     return new Failure(
-      exitOfRefusal[error.code] ?? 'refused',
-      `${error.code}: ${error.says}${where}`,
+      exitOfRefusal[error.code] ?? (statedBy === null ? 'refused' : 'unknown'),
+      `${error.code}: ${error.says}${word}${where}`,
       error.next,
     )
   }

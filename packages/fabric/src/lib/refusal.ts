@@ -58,3 +58,26 @@ export class Withdrawal extends Refusal {
     return new Withdrawal(this.reason, this.detail, true)
   }
 }
+
+/**
+ * A refusal that the receiver states of itself, over a connection that proves it to be the receiver.
+ * Its request had left, so no one but the receiver knows whether it acted first: the code reaches the
+ * caller as the receiver's word, and never as a reason to send again.
+ */
+export class StatedRefusal extends Refusal {
+  /** SPIFFE ID of the receiver. */
+  readonly statedBy: string
+
+  constructor(
+    code: RefusalCode,
+    detail: string,
+    stated: { readonly statedBy: string; readonly limit: string | null },
+  ) {
+    super(code, detail, null, { limit: stated.limit })
+    this.statedBy = stated.statedBy
+  }
+
+  override get mayHaveActed(): boolean {
+    return true
+  }
+}

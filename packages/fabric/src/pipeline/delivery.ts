@@ -1,6 +1,6 @@
 import { mayHaveActed, type RefusalCode, type SignedResponse } from '@countersign/protocol'
 import type { FactValue } from '../ledger/ledger.ts'
-import { Refusal, Withdrawal } from '../lib/refusal.ts'
+import { Refusal, StatedRefusal, Withdrawal } from '../lib/refusal.ts'
 import type { Intended } from './record.ts'
 
 /** One whole event of a streamed response; only `data` is content, `frame` carries id, event, retry. */
@@ -38,7 +38,7 @@ export type Progress =
   | 'not-sent'
   /** A byte was written and no whole response came back: the receiver may have acted. */
   | 'sent'
-  /** The receiver answered, so it acted, and its response is withheld. */
+  /** The receiver answered, so it acted or may have, and its response is withheld. */
   | 'answered'
 
 /** The codes that say: the receiver acted, and its response did not pass. */
@@ -51,7 +51,10 @@ export type WithheldCode = Extract<
 export type Failure =
   | { readonly progress: 'not-sent'; readonly detail: string; readonly declined?: Refusal }
   | { readonly progress: 'sent'; readonly detail: string }
-  | { readonly progress: 'answered'; readonly refusal: Refusal & { readonly code: WithheldCode } }
+  | {
+      readonly progress: 'answered'
+      readonly refusal: (Refusal & { readonly code: WithheldCode }) | StatedRefusal
+    }
 
 /** A delivery that ended without an acceptable response. */
 export class Undelivered {
@@ -104,7 +107,8 @@ function isWithheld(refusal: Refusal): refusal is Refusal & { readonly code: Wit
 
 /** The receiver answered, and its response is withheld for the reason of `given`. */
 export function withheld(given: Refusal, attempts: number = 1): Undelivered {
-  if (isWithheld(given)) return new Undelivered({ progress: 'answered', refusal: given }, attempts)
+  if (isWithheld(given) || given instanceof StatedRefusal)
+    return new Undelivered({ progress: 'answered', refusal: given }, attempts)
   // Another code would say that the receiver has done nothing.
   return withheld(new Refusal('RESPONSE_REJECTED', `${given.code}: ${given.detail}`), attempts)
 }

@@ -1,5 +1,5 @@
 import type { Caller } from '../identity/caller.ts'
-import { Refusal, Withdrawal } from '../lib/refusal.ts'
+import { Refusal, StatedRefusal, Withdrawal } from '../lib/refusal.ts'
 import type { Arrival } from './arrival.ts'
 import { type Authenticated, type AuthenticateRoom, authenticate } from './authenticate.ts'
 import { authorize } from './authorize.ts'
@@ -134,7 +134,8 @@ async function concludeUndelivered(
     ...(attempts > 1 ? { attempts } : {}),
     'private.detail': writable(refusal.detail),
   }
-  const ended = failure.progress === 'answered' ? 'withheld' : 'refused'
+  const answered = refusal instanceof StatedRefusal ? 'stated' : 'withheld'
+  const ended = failure.progress === 'answered' ? answered : 'refused'
   const result = isUnknown ? 'unknown' : ended
   try {
     const declined = 'declined' in failure ? { declined: refusal.code } : {}

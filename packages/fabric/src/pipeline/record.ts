@@ -7,7 +7,7 @@ import type { Committed, EntryDraft, FactValue } from '../ledger/ledger.ts'
 import { ExchangeNotOpen, LedgerBusy } from '../ledger/unavailable.ts'
 import { formatLimit } from '../lib/limits.ts'
 import { systemRandom } from '../lib/random.ts'
-import { Refusal } from '../lib/refusal.ts'
+import { Refusal, StatedRefusal } from '../lib/refusal.ts'
 import { sha256 } from '../lib/sha256.ts'
 import type { Finding } from '../redaction/redactor.ts'
 import type { Arrival } from './arrival.ts'
@@ -97,7 +97,7 @@ export function recordRefusal(
 export function recordStreamEnd(
   arrival: Arrival,
   refusal: Refusal,
-  ending: { readonly caller: Caller; readonly result: 'cut' | 'broken' },
+  ending: { readonly caller: Caller; readonly result: 'cut' | 'broken' | 'stated' },
   room: RecordRoom,
 ): Promise<void> {
   return appendRefusal(arrival, refusal, ending, room)
@@ -119,7 +119,9 @@ async function appendRefusal(
   const asked = refusal instanceof PolicyRefusal ? refusal.made : null
   // Nobody is blamed for what an unauthenticated peer did in their name.
   if (caller !== null) {
-    const seen = { caller: caller.name, code: refusal.code, responseBytes: 0 }
+    // What a receiver says of itself is not a denial: it would raise its callers' risk at will.
+    const code = refusal instanceof StatedRefusal ? null : refusal.code
+    const seen = { caller: caller.name, code, responseBytes: 0 }
     observeExchange(room.detection, arrival, { ...seen, findings: [], responseFindings: [] })
   }
   await room.append({
@@ -153,6 +155,7 @@ async function appendRefusal(
 
 function resultOf(refusal: Refusal): ExchangeResult | null {
   if (!refusal.mayHaveActed) return null
+  if (refusal instanceof StatedRefusal) return 'stated'
   return refusal.code === 'OUTCOME_UNKNOWN' ? 'unknown' : 'withheld'
 }
 

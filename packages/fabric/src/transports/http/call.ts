@@ -1,5 +1,5 @@
 import { type DecisionId, REFUSALS, utf8, WITHDRAWALS } from '@countersign/protocol'
-import { Refusal, Withdrawal } from '../../lib/refusal.ts'
+import { Refusal, StatedRefusal, Withdrawal } from '../../lib/refusal.ts'
 import type { Arrival, Transport } from '../../pipeline/arrival.ts'
 import { QuotaRefusal } from '../../pipeline/authorize.ts'
 import type { Courier, StreamEvent } from '../../pipeline/delivery.ts'
@@ -151,8 +151,11 @@ export function refusalReply(
 }
 
 /** What a client needs to decide whether to send again, also one without a table of the codes. */
-function again({ code, mayHaveActed }: Refusal) {
-  return { code, retry: REFUSALS[code].retry, mayHaveActed }
+function again(refusal: Refusal) {
+  const { code, mayHaveActed } = refusal
+  const retry = REFUSALS[code].retry && !mayHaveActed
+  if (!(refusal instanceof StatedRefusal)) return { code, retry, mayHaveActed }
+  return { code, retry, mayHaveActed, statedBy: refusal.statedBy }
 }
 
 /** Problem Details (RFC 9457). The sentence is the fixed one; the detail is for the ledger alone. */
@@ -179,6 +182,7 @@ export function refusalHeaders(refusal: Refusal): [string, string][] {
     ['countersign-may-have-acted', String(refusal.mayHaveActed)],
   ]
   if (refusal instanceof Withdrawal) headers.push(['countersign-withdrawal', refusal.reason])
+  if (refusal instanceof StatedRefusal) headers.push(['countersign-stated-by', refusal.statedBy])
   return headers
 }
 

@@ -20,7 +20,8 @@ import { createPatience } from './patience.ts'
 import { readResponseHead, withOwnSignature } from './response-head.ts'
 import type { Route } from './routes.ts'
 import { parseEvents } from './sse.ts'
-import type { BalancedResponse, UpstreamResponse } from './upstream.ts'
+import { statedRefusal } from './stated-refusal.ts'
+import type { UpstreamResponse } from './upstream.ts'
 
 export interface CallCourierOptions {
   readonly upstream: Balancer
@@ -53,8 +54,9 @@ export function callCourier(options: CallCourierOptions): Courier {
         still,
       })
       const { attempts } = response
-      const delivered =
-        declinedByReceiver(response) ?? (await readResponse(response, forwarded, intended, options))
+      // Without a certificate the header is nobody's word; it does not pass.
+      const stated = response.isProved ? statedRefusal(response, receiverId) : null
+      const delivered = stated ?? (await readResponse(response, forwarded, intended, options))
       if (delivered instanceof Undelivered) {
         response.discard()
         patience.end()
@@ -169,41 +171,4 @@ export function undelivered(cause: unknown, context: string = ''): Undelivered {
   }
   const { progress, attempts, message } = cause
   return new Undelivered({ progress, detail: `${context}${message}` }, attempts)
-}
-
-/**
- * The refusal of a receiver's own connector, which had no response to countersign. Believed from a
- * peer alone that proved to be the receiver: it is the receiver's word for what its agent did.
- */
-function declinedByReceiver(response: BalancedResponse): Undelivered | null {
-  const { isProved, attempts } = response
-  const code = response.headers.find(([name]) => name.toLowerCase() === 'countersign-refusal')?.[1]
-  if (!isProved || code === undefined) return null
-  const detail = `the receiver answered ${code}`
-  switch (code) {
-    case 'RECEIVER_UNREACHABLE':
-    case 'OVERLOADED':
-    case 'RATE_LIMITED':
-    case 'UNDECIDED':
-      return new Undelivered({ progress: 'not-sent', detail }, attempts)
-    case 'OUTCOME_UNKNOWN':
-      return new Undelivered({ progress: 'sent', detail }, attempts)
-    case 'RESPONSE_REJECTED':
-      return withheld(new Refusal(code, detail), attempts)
-    default:
-      return isRefusedCopy(response)
-        ? new Undelivered({ progress: 'sent', detail }, attempts)
-        : null
-  }
-}
-
-/** The second copy of a request was refused as a replay: the first had arrived, and may be done. */
-export function isRefusedCopy({ headers, attempts }: BalancedResponse): boolean {
-  return (
-    attempts > 1 &&
-    headers.some(
-      ([name, value]) =>
-        name.toLowerCase() === 'countersign-refusal' && value === 'MESSAGE_REPLAYED',
-    )
-  )
 }

@@ -1,4 +1,4 @@
-import { createId, utf8 } from '@countersign/protocol'
+import { utf8 } from '@countersign/protocol'
 import { expect, test } from 'vitest'
 import { Refusal } from '../../lib/refusal.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
@@ -6,7 +6,6 @@ import { noTasks } from '../http/task-references.ts'
 import type { UpstreamResponse } from '../http/upstream.ts'
 import { readAnswer } from './outbound-answer.ts'
 
-const exchange = createId('dec', 1_700_000_000_000, new Uint8Array(10))
 const json = ['content-type', 'application/json'] as const
 
 /** What an agent hears of `answer`, which came from a connector where policy demands a countersignature. */
@@ -44,49 +43,10 @@ async function hear(
 }
 
 test('an answer without a countersignature is not let through for calling itself a refusal', async () => {
-  const named = ['countersign-exchange', exchange] as const
-  expect(await hear(200, [json], '{"ok":1}')).toBe('COUNTERSIGNATURE_MISSING')
-  for (const code of ['x', 'NOT_PERMITTED', '__proto__']) {
-    const refusal = ['countersign-refusal', code] as const
-    expect(await hear(200, [json, named, refusal], '{"ok":1}')).toBe('RESPONSE_REJECTED')
-  }
-  const stream = ['content-type', 'text/event-stream'] as const
   const refusal = ['countersign-refusal', 'NOT_PERMITTED'] as const
-  expect(await hear(403, [stream, named, refusal], 'data: 1\n\n')).toBe('RESPONSE_REJECTED')
-  expect(await hear(403, [json, refusal], '{"ok":1}')).toBe('RESPONSE_REJECTED')
+  expect(await hear(200, [json], '{"ok":1}')).toBe('COUNTERSIGNATURE_MISSING')
+  expect(await hear(403, [json, refusal], '{"ok":1}')).toBe('COUNTERSIGNATURE_MISSING')
 })
-
-test('a refusal is told in our words, whatever stands in it', async () => {
-  const headers = [
-    json,
-    ['countersign-exchange', exchange],
-    ['countersign-refusal', 'NOT_PERMITTED'],
-  ] as const
-  expect(await hear(403, headers, '{"result":"done all the same"}')).toMatchObject({
-    status: 403,
-    body: { id: 1, error: { data: { code: 'NOT_PERMITTED', exchange } } },
-  })
-})
-
-test.each([
-  ['false', false],
-  ['true', true],
-  ['no', true],
-])(
-  'a withdrawal that states %s for having acted is passed on as %s',
-  async (said, mayHaveActed) => {
-    const headers = [
-      json,
-      ['countersign-exchange', exchange],
-      ['countersign-refusal', 'WITHDRAWN'],
-      ['countersign-withdrawal', 'policy-denies'],
-      ['countersign-may-have-acted', said],
-    ] as const
-    expect(await hear(403, headers, '{}')).toMatchObject({
-      body: { error: { data: { code: 'WITHDRAWN', mayHaveActed, reason: 'policy-denies' } } },
-    })
-  },
-)
 
 const card = {
   name: 'shop',

@@ -1,24 +1,15 @@
-import {
-  isId,
-  isRefusalCode,
-  isWithdrawalReason,
-  parseLimitText,
-  parseMediaType,
-  type SignableRequest,
-} from '@countersign/protocol'
-import { Refusal, Withdrawal } from '../../lib/refusal.ts'
+import { isId, parseMediaType, type SignableRequest } from '@countersign/protocol'
+import { Refusal } from '../../lib/refusal.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
 import type { Rooms } from '../../pipeline/enforce.ts'
 import { cardMediator } from '../http/agent-card.ts'
 import { readBodyOf } from '../http/arriving-bytes.ts'
-import { refusalReply } from '../http/call.ts'
 import { holdsCard } from '../http/card-content.ts'
 import type { Classified } from '../http/classify.ts'
 import type { ForwardSigner } from '../http/forward-signature.ts'
 import type { Route } from '../http/routes.ts'
 import type { UpstreamResponse } from '../http/upstream.ts'
 import { checkAnswer } from './answer-check.ts'
-import { MESH_WIRE } from './wire.ts'
 
 export interface OutboundRoute extends Route {
   /** What stands before the path: empty at a connector, `/agents/<name>` at the gateway. */
@@ -54,11 +45,7 @@ const answeredNames: ReadonlySet<string> = new Set([
   'content-digest',
   'cache-control',
   'countersign-exchange',
-  'countersign-limit',
-  'countersign-may-have-acted',
   'countersign-receipt',
-  'countersign-refusal',
-  'countersign-withdrawal',
   'etag',
   'mcp-protocol-version',
   'mcp-session-id',
@@ -66,6 +53,15 @@ const answeredNames: ReadonlySet<string> = new Set([
   'ratelimit-policy',
   'retry-after',
   'a2a-version',
+])
+
+/** What the fabric alone says of an exchange; from a receiver it is a statement, read before. */
+const fabricNames: ReadonlySet<string> = new Set([
+  'countersign-limit',
+  'countersign-may-have-acted',
+  'countersign-refusal',
+  'countersign-stated-by',
+  'countersign-withdrawal',
 ])
 
 /** Reads and checks what the receiver's connector, or the gateway for it, answered. */
@@ -76,7 +72,7 @@ export async function readAnswer(
 ): Promise<Answer | Refusal> {
   const headers = response.headers
     .map(([name, value]): [string, string] => [name.toLowerCase(), value])
-    .filter(([name, value]) => answeredNames.has(name) && isOurs(name, value))
+    .filter(([name, value]) => passes(name, value, route.prefix !== ''))
   const contentType = headers.find(([name]) => name === 'content-type')?.[1] ?? ''
   const media = parseMediaType(contentType)
   if (media === null && contentType !== '') {
@@ -89,12 +85,6 @@ export async function readAnswer(
     return new Refusal('RESPONSE_REJECTED', `it exceeds ${options.bodyBytesMax} bytes`)
   }
   const { status } = response
-  const refused =
-    route.prefix === '' ? refusedAnswer(headers, { status, isStream }, classified) : null
-  if (refused !== null) {
-    response.discard()
-    return refused
-  }
   const isRequired = isCountersigned({ route, classified, admitted })
   const { signatures } = options.rooms
   const arrived = { response, request, body, isRequired }
@@ -116,40 +106,10 @@ export async function readAnswer(
 }
 
 /** What speaks of an exchange has the one form that a fabric gives it. */
-function isOurs(name: string, value: string): boolean {
+function passes(name: string, value: string, isFromFabric: boolean): boolean {
+  if (!answeredNames.has(name)) return isFromFabric && fabricNames.has(name)
   if (name === 'countersign-exchange') return isId('dec', value)
   return name !== 'countersign-receipt' || isId('dec', value.replace(/^\/v1\/receipts\//, ''))
-}
-
-/**
- * A refusal by the receiver's connector, which nobody countersigns, in our words: what a receiver
- * writes there unsigned is not handed on. Null for an answer; what only calls itself a refusal, to
- * pass unsigned, is neither.
- */
-function refusedAnswer(
-  headers: readonly (readonly [string, string])[],
-  { status, isStream }: { readonly status: number; readonly isStream: boolean },
-  { rpcId }: Classified,
-): Answer | Refusal | null {
-  const code = headers.find(([name]) => name === 'countersign-refusal')?.[1]
-  if (code === undefined) return null
-  const exchange = headers.find(([name]) => name === 'countersign-exchange')?.[1]
-  const isRefusal = isRefusalCode(code) && MESH_WIRE[code].status === status && !isStream
-  if (!isRefusal || !isId('dec', exchange)) {
-    return new Refusal('RESPONSE_REJECTED', `${status} is no refusal of the code ${code}`)
-  }
-  const wireOf = () => MESH_WIRE[code]
-  const limit = parseLimitText(headers.find(([name]) => name === 'countersign-limit')?.[1] ?? '')
-  const reason = headers.find(([name]) => name === 'countersign-withdrawal')?.[1]
-  const acted = headers.find(([name]) => name === 'countersign-may-have-acted')?.[1]
-  const refusal =
-    code === 'WITHDRAWN' && isWithdrawalReason(reason)
-      ? new Withdrawal(reason, '', acted === 'false')
-      : new Refusal(code, '', null, { limit })
-  const reply = refusalReply(refusal, { exchange, wireOf }, { rpcId })
-  const kept = headers.filter(([name]) => name === 'retry-after' || name.startsWith('ratelimit'))
-  const body = reply.body instanceof Uint8Array ? reply.body : new Uint8Array(0)
-  return { status, headers: [...reply.headers, ...kept], body }
 }
 
 /**

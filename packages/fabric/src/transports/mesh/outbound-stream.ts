@@ -1,11 +1,5 @@
-import {
-  isRefusalCode,
-  isWithdrawalReason,
-  parseUtf8,
-  REFUSALS,
-  type RefusalCode,
-} from '@countersign/protocol'
-import { Refusal, Withdrawal } from '../../lib/refusal.ts'
+import { isRefusalCode, isWithdrawalReason, parseUtf8, REFUSALS } from '@countersign/protocol'
+import { Refusal, StatedRefusal, Withdrawal } from '../../lib/refusal.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
 import type { StreamEvent } from '../../pipeline/delivery.ts'
 import type { Rooms } from '../../pipeline/enforce.ts'
@@ -14,6 +8,7 @@ import { Interruption } from '../../pipeline/interruption.ts'
 import { watchStanding } from '../../pipeline/standing.ts'
 import { brokenOff, type InspectedEvents } from '../../pipeline/stream.ts'
 import { parseEvents } from '../http/sse.ts'
+import { readStatement } from '../http/stated-refusal.ts'
 import type { UpstreamResponse } from '../http/upstream.ts'
 
 /** How the other side said that it cut the stream; it has told its JSON-RPC client already. */
@@ -25,14 +20,17 @@ export class ToldRefusal {
   }
 }
 
+/** How a stream ended that this side puts on record. */
+export type StreamCut = 'cut' | 'broken' | 'stated'
+
 export interface OutboundStream {
   readonly rooms: Pick<Rooms, 'authorization' | 'standing'>
   readonly admitted: Authorized
   readonly response: UpstreamResponse
-  /** Whether the gateway sent it, and not a connector that belongs to the receiver. */
-  readonly isFromFabric: boolean
+  /** The receiver whose connector sent it; null where it came by the gateway. */
+  readonly receiver: string | null
   /** Puts a cut of this side on record. */
-  record(refusal: Refusal, ended: 'cut' | 'broken'): Promise<void>
+  record(refusal: Refusal, ended: StreamCut): Promise<void>
   /** The stream is over, however it ended. */
   ended(): void
 }
@@ -58,13 +56,13 @@ export function outboundEvents(
 }
 
 async function* pass(
-  { rooms, admitted, response, isFromFabric, record, ended: over }: OutboundStream,
+  { rooms, admitted, response, receiver, record, ended: over }: OutboundStream,
   left: Interruption<'left'>,
   ended: (told: ToldRefusal) => void,
 ): AsyncGenerator<StreamEvent, Refusal | null, undefined> {
   const watch = watchStanding(admitted, rooms.authorization, rooms.standing)
   const iterator = parseEvents(response.body)
-  const cut = async (refusal: Refusal, as: 'cut' | 'broken' = 'cut'): Promise<Refusal> => {
+  const cut = async (refusal: Refusal, as: StreamCut = 'cut'): Promise<Refusal> => {
     // Without a record there is still an end: the stream must not look whole.
     await record(refusal, as).catch(() => undefined)
     return refusal
@@ -76,14 +74,21 @@ async function* pass(
       const lost = next instanceof Refusal ? next : watch.check()
       if (lost !== null) return await cut(lost)
       if (next instanceof Refusal || next.done === true) return null
-      const told = readRefusal(next.value, isFromFabric)
+      const told = readRefusal(next.value, receiver)
       if (told === null) {
         yield next.value
         continue
       }
-      if (told.code === 'RESPONSE_REJECTED' && !isFromFabric) return await cut(told)
+      if (
+        receiver !== null &&
+        told.code === 'RESPONSE_REJECTED' &&
+        !(told instanceof StatedRefusal)
+      ) {
+        return await cut(told)
+      }
       ended(new ToldRefusal(told))
-      return told
+      if (receiver === null) return told
+      return await cut(told, told instanceof StatedRefusal ? 'stated' : 'broken')
     }
   } catch (cause) {
     return await cut(brokenOff(cause), 'broken')
@@ -95,7 +100,7 @@ async function* pass(
 }
 
 /** Null for an event of the receiver. What only imitates a refusal is refused itself. */
-function readRefusal(event: StreamEvent, isFromFabric: boolean): Refusal | null {
+function readRefusal(event: StreamEvent, receiver: string | null): Refusal | null {
   if (!event.frame.some(([, value]) => isFabricName(value))) return null
   const rejected = new Refusal('RESPONSE_REJECTED', 'the receiver imitates an event of the fabric')
   const [frame, ...others] = event.frame
@@ -103,15 +108,13 @@ function readRefusal(event: StreamEvent, isFromFabric: boolean): Refusal | null 
   const { code, reason } = membersOf(event)
   if (!isRefusalCode(code)) return rejected
   // The receiver had the request when its stream began; nothing it says makes that undone.
-  if (!isFromFabric && isRepeatable(code)) return rejected
+  if (receiver !== null) {
+    return REFUSALS[code].retry ? rejected : readStatement(code, receiver)
+  }
   const detail = 'told by the other side'
   return code === 'WITHDRAWN' && isWithdrawalReason(reason)
     ? new Withdrawal(reason, detail)
     : new Refusal(code, detail)
-}
-
-function isRepeatable(code: RefusalCode): boolean {
-  return REFUSALS[code].retry
 }
 
 function membersOf(event: StreamEvent): Readonly<Record<string, unknown>> {

@@ -15,7 +15,7 @@ import {
 import { type ConnectionLimits, guardConnections } from '@countersign/protocol/tls'
 import type { Clock } from '../../lib/clock.ts'
 import type { Random } from '../../lib/random.ts'
-import { Refusal } from '../../lib/refusal.ts'
+import { Refusal, StatedRefusal, Withdrawal } from '../../lib/refusal.ts'
 import type { Arrival, PresentedSignature } from '../../pipeline/arrival.ts'
 import { identify } from '../../pipeline/authenticate.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
@@ -30,11 +30,12 @@ import type { Balancer } from '../http/balancer.ts'
 import type { BodyBudget } from '../http/body-budget.ts'
 import { refusalEvent, refusalReply, terminalEvents } from '../http/call.ts'
 import type { Classified, Classify } from '../http/classify.ts'
-import { isRefusedCopy, undelivered } from '../http/courier.ts'
+import { undelivered } from '../http/courier.ts'
 import { forwardedHeaders, type Head } from '../http/head.ts'
 import { type Incoming, type NodeRequest, readIncoming } from '../http/incoming.ts'
 import { createPatience, type Patience } from '../http/patience.ts'
 import { leavingSignal, type NodeResponse, type Reply, writeReply } from '../http/respond.ts'
+import { statedRefusal } from '../http/stated-refusal.ts'
 import { refuseTunnels } from '../http/tunnels.ts'
 import { refuseUnparsed } from '../http/unparsed.ts'
 import type { BalancedResponse, UpstreamRequest, UpstreamResponse } from '../http/upstream.ts'
@@ -42,7 +43,7 @@ import type { ConnectorAgent } from './connector-agent.ts'
 import { connectorBudget } from './connector-budget.ts'
 import { type Listener, listen } from './inbound.ts'
 import { type Answer, type OutboundRoute, readAnswer } from './outbound-answer.ts'
-import { outboundEvents, type ToldRefusal } from './outbound-stream.ts'
+import { outboundEvents, type StreamCut, type ToldRefusal } from './outbound-stream.ts'
 import { MESH_WIRE } from './wire.ts'
 
 export type { OutboundRoute } from './outbound-answer.ts'
@@ -201,16 +202,17 @@ async function carry(
   const refused = async (refusal: Refusal) => {
     const unrecorded = await recordRefusal(arrival, refusal, caller, options.rooms).then(
       () => null,
-      (cause: unknown) =>
-        refusal.mayHaveActed
-          ? new Refusal('OUTCOME_UNKNOWN', String(cause))
-          : refusalOfFailure(cause),
+      (cause: unknown) => unrecordedAs(refusal, cause),
     )
     return replyTo(unrecorded ?? refusal, call, rpcId)
   }
   const sent = { ...request, body: incoming.body, still }
   const asked = await ask(options, sent, { order, admitted, signal: call.signal })
-  if (asked instanceof Undelivered) return refused(refusalOf(asked))
+  if (asked instanceof Undelivered) {
+    const refusal = refusalOf(asked)
+    // What is known here goes before what the receiver states.
+    return refused(refusal instanceof StatedRefusal ? (still() ?? refusal) : refusal)
+  }
   const { answer, response, patience } = asked
   // The answer took its time: what the agent gets is decided after it, not before.
   const lost = still()
@@ -225,6 +227,12 @@ async function carry(
   }
   patience.allow(options.streamMs)
   return streamed(options, { answer, response, admitted, arrival, order, patience }, call)
+}
+
+/** The fabric takes no entries of an agent in quarantine, whose call may have been acted on. */
+function unrecordedAs(refusal: Refusal, cause: unknown): Refusal {
+  if (!refusal.mayHaveActed) return refusalOfFailure(cause)
+  return refusal instanceof Withdrawal ? refusal : new Refusal('OUTCOME_UNKNOWN', String(cause))
 }
 
 interface Asked {
@@ -249,9 +257,14 @@ async function ask(
   }
   try {
     const response = await options.upstream.request(route, { ...request, signal: patience.signal })
-    if (isRefusedCopy(response)) {
+    // From here on, the receiver's word is its own; the gateway's is the fabric's.
+    const stated =
+      route.prefix === ''
+        ? statedRefusal(response, receiverOf(options.agent, route.name))
+        : refusedCopy(response)
+    if (stated !== null) {
       response.discard()
-      return failed(undelivered('the first copy of the request had arrived'))
+      return failed(stated)
     }
     const answered = { route, classified, admitted }
     const answer = await readAnswer(options, { response, request }, answered)
@@ -259,6 +272,20 @@ async function ask(
   } catch (cause) {
     return failed(undelivered(cause))
   }
+}
+
+/** The gateway refused the second copy of a request as a replay: the first arrived, and may be done. */
+function refusedCopy({ headers, attempts }: BalancedResponse): Undelivered | null {
+  const isReplay = headers.some(
+    ([name, value]) => name === 'countersign-refusal' && value === 'MESSAGE_REPLAYED',
+  )
+  if (attempts === 1 || !isReplay) return null
+  const detail = 'the first copy of the request had arrived'
+  return new Undelivered({ progress: 'sent', detail }, attempts)
+}
+
+function receiverOf({ trustDomain }: ConnectorAgent, name: string): string {
+  return formatSpiffeId({ trustDomain, kind: 'agent', name, instance: null })
 }
 
 interface Streamed {
@@ -271,22 +298,25 @@ interface Streamed {
 }
 
 function streamed(
-  { rooms }: OutboundOptions,
+  { agent, rooms }: OutboundOptions,
   { answer, response, admitted, arrival, order, patience }: Streamed,
   { exchange }: OutboundCall,
 ): Reply {
   let told: ToldRefusal | null = null
   const isFromFabric = order.route.prefix !== ''
   const { caller } = admitted.authenticated
-  const record = (refusal: Refusal, result: 'cut' | 'broken') =>
+  const record = (refusal: Refusal, result: StreamCut) =>
     recordStreamEnd(arrival, refusal, { caller, result }, rooms)
   const ended = () => patience.end()
-  const stream = { rooms, admitted, response, isFromFabric, record, ended }
+  const receiver = isFromFabric ? null : receiverOf(agent, order.name)
+  const stream = { rooms, admitted, response, receiver, record, ended }
   const events = outboundEvents(stream, (given) => {
     told = given
   })
   const wireOf = ({ code }: Refusal) => MESH_WIRE[code]
-  const theirs = answer.headers.find(([name]) => name === 'countersign-exchange')?.[1] ?? exchange
+  const given = answer.headers.find(([name]) => name === 'countersign-exchange')?.[1]
+  // What a receiver states is on record under our own exchange.
+  const theirs = (isFromFabric ? given : undefined) ?? exchange
   return {
     status: answer.status,
     headers: answer.headers,
@@ -369,11 +399,9 @@ function sign(
   incoming: Incoming,
   { name, inner, route }: Order,
 ): PresentedSignature {
-  const { trustDomain } = agent
-  const receiver = formatSpiffeId({ trustDomain, kind: 'agent', name, instance: null })
   const headers: [string, string][] = [
     ...forwardedHeaders(incoming.head),
-    ['countersign-to', receiver],
+    ['countersign-to', receiverOf(agent, name)],
   ]
   if (incoming.body.length > 0) {
     headers.push(['content-digest', formatContentDigest(sha256(incoming.body))])

@@ -1,0 +1,49 @@
+import { mayHaveActed, REFUSALS, type RefusalCode } from '@countersign/protocol'
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { StatedRefusal } from '../../lib/refusal.ts'
+import { refusalOf } from '../../pipeline/delivery.ts'
+import { statedRefusal } from './stated-refusal.ts'
+
+const receiver = 'spiffe://example.test/agent/shop'
+const codes = Object.keys(REFUSALS) as RefusalCode[]
+
+const header = fc.tuple(
+  fc.constantFrom(
+    'countersign-refusal',
+    'Countersign-Refusal',
+    'countersign-may-have-acted',
+    'countersign-limit',
+    'countersign-exchange',
+    'countersign-withdrawal',
+    'retry-after',
+  ),
+  fc.oneof(fc.constantFrom<string>(...codes, 'false', '1', 'limits.bodyBytes, 4 MiB'), fc.string()),
+)
+
+test('whatever a receiver states, its caller is told that it may have acted', () => {
+  fc.assert(
+    fc.property(fc.array(header), fc.integer({ min: 1, max: 3 }), (headers, attempts) => {
+      const told = statedRefusal({ headers, attempts }, receiver)
+      const named = headers.some(([name]) => name.toLowerCase() === 'countersign-refusal')
+      expect(told !== null).toBe(named)
+      if (told === null) return
+      const refusal = refusalOf(told)
+      expect(told.failure.progress).not.toBe('not-sent')
+      expect(refusal.mayHaveActed).toBe(true)
+      expect(refusal.retryAfterMs).toBeNull()
+      expect(refusal instanceof StatedRefusal || mayHaveActed(refusal.code)).toBe(true)
+    }),
+  )
+})
+
+test.each(codes)('a receiver that states %s has at most its own word for it', (code) => {
+  const told = statedRefusal({ headers: [['countersign-refusal', code]], attempts: 1 }, receiver)
+  if (told === null) throw new Error('the statement was overlooked')
+  const refusal = refusalOf(told)
+  if (refusal instanceof StatedRefusal) {
+    expect(refusal).toMatchObject({ code, statedBy: receiver })
+  } else {
+    expect(['OUTCOME_UNKNOWN', 'RESPONSE_REJECTED']).toContain(refusal.code)
+  }
+})

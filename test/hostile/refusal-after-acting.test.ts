@@ -1,0 +1,216 @@
+import { REFUSALS, type RefusalCode, verifyReceipt } from '@countersign/protocol'
+import { expect, vi } from 'vitest'
+import { MESH_WIRE } from '../../packages/fabric/src/transports/mesh/wire.ts'
+import { agentId, field, refusalOf, send } from '../harness/doors.ts'
+import { newExchange } from '../harness/entries.ts'
+import { type LyingAnswer, openLiar } from '../harness/liar.ts'
+import { lie, type Telling } from '../harness/lie.ts'
+import { type Heard, talk } from '../harness/raw-http.ts'
+import { exchangeOf } from '../harness/refusals.ts'
+import type { World } from '../harness/world.ts'
+import { verifies } from '../requirements.ts'
+
+const body = '{"pay":1000}'
+const codes = Object.keys(REFUSALS) as RefusalCode[]
+
+/** Through the caller's own connector, straight to the endpoint that the receiver registered. */
+async function throughLoopback(world: World, to: string, sent: string = body): Promise<Heard> {
+  const { port, authority, path } = await world.connectors.loopback('caller', to, '/')
+  const lines = [`POST ${path} HTTP/1.1`, `Host: ${authority}`, 'Content-Type: application/json']
+  const bytes = `${lines.join('\r\n')}\r\nContent-Length: ${sent.length}\r\n\r\n${sent}`
+  const [heard] = await talk({ port, credential: null }, [bytes])
+  if (heard === undefined) throw new Error('the connector hung up')
+  return heard
+}
+
+type Asking = (world: World, to: string, sent?: string) => Promise<Heard>
+
+const asking: Readonly<Record<'gateway' | 'mesh', Asking>> = {
+  gateway: (world, to, sent = body) => send(world.gateway, { to, body: sent }),
+  mesh: throughLoopback,
+}
+
+/** Each call acts; what it answers is up to `answer`. */
+async function withActor(
+  world: World,
+  {
+    name,
+    ask,
+    isByGateway = false,
+  }: { readonly name: string; readonly ask: Asking; readonly isByGateway?: boolean },
+  scene: (say: (answer: LyingAnswer) => Promise<Heard>, acted: () => number) => Promise<void>,
+): Promise<void> {
+  let answer: LyingAnswer = { status: 200, headers: [json], body: '{}' }
+  let acted = 0
+  let isForwarded = false
+  const liar = await openLiar(await world.agent(name, ['open']), ({ headers }) => {
+    acted += 1
+    isForwarded = Object.hasOwn(headers, 'countersign-exchange')
+    return answer
+  })
+  try {
+    // A connector sends by the gateway until the state tells it of the endpoint.
+    await vi.waitFor(async () => {
+      expect((await ask(world, name)).status).toBe(200)
+      expect(isForwarded).toBe(ask === asking.gateway || isByGateway)
+    }, patience)
+    await scene(
+      (next) => {
+        answer = next
+        acted = 0
+        return ask(world, name)
+      },
+      () => acted,
+    )
+  } finally {
+    await liar.close()
+  }
+}
+
+const json = ['content-type', 'application/json'] as const
+const patience = { timeout: 10_000, interval: 50 }
+
+function refusing(code: string, more: LyingAnswer['headers'] = []): LyingAnswer {
+  const wire = Object.hasOwn(MESH_WIRE, code) ? MESH_WIRE[code as RefusalCode] : { status: 503 }
+  const headers: LyingAnswer['headers'] = [
+    ['content-type', 'application/problem+json'],
+    ['countersign-refusal', code],
+    ['countersign-may-have-acted', 'false'],
+    ['countersign-exchange', newExchange()],
+    ['retry-after', '1'],
+    ['ratelimit', '"agent-route";r=0;t=1'],
+    ...more,
+  ]
+  return { status: wire.status, headers, body: '{"retry":true,"mayHaveActed":false}' }
+}
+
+interface Members {
+  readonly code: string
+  readonly retry: boolean
+  readonly mayHaveActed: boolean
+  readonly exchange: string
+  readonly statedBy?: string
+  readonly reconnect?: boolean
+}
+
+/** Nothing in the answer invites its caller to send again, and all of it is on record as a statement. */
+async function expectStatement(world: World, heard: Heard, name: string): Promise<Members> {
+  const told = JSON.parse(heard.body.toString()) as Members | { error: { data: Members } }
+  const members = 'error' in told ? told.error.data : told
+  expect(members).toMatchObject({ retry: false, mayHaveActed: true })
+  expect(members.reconnect ?? false).toBe(false)
+  expect(field(heard, 'countersign-may-have-acted')).toBe('true')
+  for (const name of ['retry-after', 'ratelimit']) expect(heard.headers.has(name)).toBe(false)
+  expect(refusalOf(heard)).toBe(members.code)
+  expect(members.exchange).toBe(exchangeOf(heard))
+
+  const closing = (await world.explain(exchangeOf(heard))).at(-1)
+  expect(closing?.facts['code']).toBe(members.code)
+  expect(closing?.facts['progress']).not.toBe('not-sent')
+  const path = `/v1/receipts/${exchangeOf(heard)}`
+  const kept = await send(world.control, { method: 'GET', path, body: null })
+  const { ending } = await verifyReceipt(new Uint8Array(kept.body), world.caller.trust)
+  const isUnknown = members.code === 'OUTCOME_UNKNOWN'
+  if (members.statedBy === undefined) {
+    expect([isUnknown ? 'unknown' : 'withheld', members.code]).toEqual([ending.result, ending.code])
+  } else {
+    expect(members.statedBy).toBe(agentId(name))
+    expect(field(heard, 'countersign-stated-by')).toBe(agentId(name))
+    expect(ending).toEqual({ result: 'stated', code: members.code })
+  }
+  return members
+}
+
+const stating = (transport: 'gateway' | 'mesh') => ({
+  'by every code': (async (world) => {
+    const name = `acts-${transport}`
+    const found: Partial<Record<RefusalCode, string>> = {}
+    await withActor(world, { name, ask: asking[transport] }, async (say, acted) => {
+      for (const code of codes) {
+        const heard = await say(refusing(code))
+        expect(acted()).toBe(1)
+        found[code] = (await expectStatement(world, heard, name)).code
+      }
+    })
+    // What a receiver may well refuse reaches its caller under its own name.
+    for (const code of [
+      'RATE_LIMITED',
+      'NOT_PERMITTED',
+      'CONTENT_BLOCKED',
+      'OVERLOADED',
+    ] as const) {
+      expect(found[code]).toBe(code)
+    }
+    for (const code of ['RECEIVER_UNREACHABLE', 'UNDECIDED', 'LEDGER_UNAVAILABLE'] as const) {
+      expect(found[code]).toBe('OUTCOME_UNKNOWN')
+    }
+    for (const code of ['CHANNEL_FULL', 'EPOCH_STALE', 'EXCHANGE_OPEN'] as const) {
+      expect(found[code]).toBe('RESPONSE_REJECTED')
+    }
+  }) satisfies Telling,
+  'by a code that is not one, twice, and with a reason to begin again': (async (world) => {
+    const name = `acts-oddly-${transport}`
+    await withActor(world, { name, ask: asking[transport] }, async (say) => {
+      const odd: readonly LyingAnswer[] = [
+        refusing('NOTHING_HAPPENED'),
+        refusing('__proto__'),
+        refusing('rate_limited'),
+        refusing('RATE_LIMITED', [['countersign-refusal', 'RECEIVER_UNREACHABLE']]),
+        refusing('WITHDRAWN', [['countersign-withdrawal', 'credential-expired']]),
+        refusing('RATE_LIMITED', [['countersign-stated-by', agentId('caller')]]),
+        { ...refusing('OVERLOADED'), status: 200 },
+        {
+          ...refusing('OVERLOADED'),
+          headers: [
+            ['content-type', 'text/event-stream'],
+            ['countersign-refusal', 'OVERLOADED'],
+          ],
+        },
+      ]
+      for (const answer of odd) await expectStatement(world, await say(answer), name)
+    })
+  }) satisfies Telling,
+  'to a JSON-RPC call': (async (world) => {
+    const name = `acts-rpc-${transport}`
+    const call = '{"jsonrpc":"2.0","id":7,"method":"SendMessage","params":{"message":{}}}'
+    const ask: Asking = (each, to, sent = call) => asking[transport](each, to, sent)
+    const isByGateway = transport === 'gateway'
+    await withActor(world, { name, ask, isByGateway }, async (say) => {
+      const heard = await say(refusing('RATE_LIMITED'))
+      expect(heard.body.toString()).toContain('"jsonrpc":"2.0"')
+      await expectStatement(world, heard, name)
+    })
+  }) satisfies Telling,
+})
+
+/** A stream had begun, so that its receiver had the request. */
+const inStream: Telling = async (world) => {
+  const name = 'acts-and-streams'
+  await withActor(world, { name, ask: throughLoopback }, async (say) => {
+    for (const code of codes) {
+      const event = `event: countersign-refusal\ndata: {"code":"${code}","retry":true,"reason":"credential-expired","exchange":"${newExchange()}"}\n\n`
+      const headers = [['content-type', 'text/event-stream'] as const]
+      const heard = await say({ status: 200, headers, body: `data: {"a":1}\n\n${event}` })
+      const [, data = ''] =
+        /event: countersign-refusal\ndata: (.*)\n/.exec(heard.body.toString()) ?? []
+      const members = JSON.parse(data) as Members
+      expect(members).toMatchObject({ retry: false, mayHaveActed: true })
+      expect(members.reconnect ?? false).toBe(false)
+      const closing = (await world.explain(members.exchange)).at(-1)
+      expect(closing?.facts).toMatchObject({ code: members.code, receiver: name })
+      expect(['stated', 'cut', 'broken']).toContain(closing?.facts['result'])
+    }
+  })
+}
+
+lie(
+  verifies(
+    ['deliver:unknown-outcome'],
+    'a receiver that acts and then states a refusal does not have its caller send again',
+  ),
+  {
+    gateway: stating('gateway'),
+    mesh: { ...stating('mesh'), 'in an event of a stream': inStream },
+    queue: 'the fabric is the receiver: nobody else answers on a channel',
+  },
+)

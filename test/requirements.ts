@@ -494,6 +494,16 @@ export const REQUIREMENTS = {
     on: everywhere,
     lies: ['withheld-facts', 'unknown-attestation'],
   },
+  'receipt:whatever-is-recorded': {
+    promise:
+      'What the fabric records on a connector’s word, every verifier accepts: no entry ruins the receipt of the other end.',
+    on: ['mesh'],
+    notOn: {
+      gateway: 'the fabric makes its own entries',
+      queue: 'the fabric makes its own entries',
+    },
+    lies: ['ruined-receipt'],
+  },
   'receipt:ending': {
     promise: 'A verified receipt says first how the exchange ended, then who attested each half.',
     on: fabric,

@@ -1,14 +1,7 @@
-import { createPublicKey, randomBytes, sign } from 'node:crypto'
-import {
-  createSignatureBase,
-  createSignatureInput,
-  formatMeshEntries,
-  type MeshEntry,
-  type RefusalCode,
-  requestSignatureTag,
-  utf8,
-} from '@countersign/protocol'
+import { randomBytes } from 'node:crypto'
+import { formatMeshEntries, type RefusalCode } from '@countersign/protocol'
 import { expect } from 'vitest'
+import { attestedBy } from '../harness/attested.ts'
 import { agentId, send } from '../harness/doors.ts'
 import { indexesOf, meshEntry, newExchange, record } from '../harness/entries.ts'
 import { lie } from '../harness/lie.ts'
@@ -27,24 +20,7 @@ const claim = (entriesOf: (world: World) => Promise<readonly Change[]>, code?: R
   }))
 
 /** What an honest connector records of a request that the caller signed for `to`. */
-function attested({ caller }: World, to = 'thief'): MeshEntry['facts'] {
-  const { keyId, privateKey } = caller.signing
-  const input = createSignatureInput({
-    components: ['"@method"', '"@path"', '"countersign-to"'],
-    created: Math.floor(Date.now() / 1000),
-    nonce: randomBytes(18).toString('base64url'),
-    ...{ keyId, tag: requestSignatureTag },
-  })
-  const headers = [['countersign-to', agentId(to)]] as const
-  const base = createSignatureBase(input, { method: 'POST', path: '/', authority: '', headers })
-  const spki = createPublicKey(privateKey).export({ format: 'der', type: 'spki' })
-  return {
-    'attested.request': 'caller',
-    'request.key': new Uint8Array(spki.subarray(-32)),
-    'request.signature': new Uint8Array(sign(null, utf8(base), privateKey)),
-    'request.signature-base': base,
-  }
-}
+const attested = ({ caller }: World, to = 'thief') => attestedBy(caller, { to })
 
 const foreign = { receiver: 'echo' }
 /** An exchange that the connector of `thief` opened, to be closed. */

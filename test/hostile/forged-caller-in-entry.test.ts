@@ -24,6 +24,8 @@ const forged: Readonly<Record<string, MeshFact | null>> = {
   'a bare name': 'caller',
   'an empty name': '',
   'upper case': agentId('caller').toUpperCase(),
+  'an instance of the agent': `${agentId('caller')}/prod`,
+  'an instance that is named like the fabric': `${agentId('caller')}/fabric`,
   'a path below the agent': `${agentId('caller')}/a/b`,
   'a query': `${agentId('caller')}?x`,
   'a blank at the end': `${agentId('caller')} `,

@@ -199,6 +199,7 @@ function composeParts(around: Surroundings, stores: Stores, origin: () => string
     rooms,
     ledger: controlLedger(stores, rooms, detection),
     isProvenRequest: (facts, producer) => isProvenRequest(facts, producer, proofs),
+    trust: { trustDomain: config.trustDomain, fabricKey: keys.forward.publicKey },
     requestFault,
     endpoints,
     state: mesh,
@@ -249,7 +250,7 @@ function controlLedger(
     },
     findReceipt: (exchange) => ledger.findReceipt(exchange),
     explain: (exchange) => ledger.explain(exchange),
-    openProducer: (exchange) => ledger.openProducer(exchange),
+    openIntent: (exchange) => ledger.openIntent(exchange),
   }
 }
 

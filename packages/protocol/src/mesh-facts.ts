@@ -54,7 +54,7 @@ const size = between(0, 2 ** 40)
 
 const isPrincipal: Rule = (value) => {
   const id = typeof value === 'string' ? parseSpiffeId(value) : null
-  return id !== null && id.kind !== 'fabric'
+  return id !== null && id.kind !== 'fabric' && id.instance === null
 }
 
 /** `card:1 email:2`, as inspection counts what it masked. */

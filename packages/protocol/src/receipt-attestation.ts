@@ -1,9 +1,11 @@
 import { equalBytes, utf8 } from './bytes.ts'
 import { parseContentDigest } from './content-digest.ts'
+import { requestSignatureTag, responseSignatureTag } from './http-signature.ts'
 import { type ParsedSignatureBase, parseSignatureBase } from './http-signature-base.ts'
 import { isInnerList, parseDictionary } from './http-signature-fields.ts'
+import { parseSpiffeId } from './ids.ts'
 import { MalformedError } from './malformed-error.ts'
-import { ATTESTORS, type Attestor } from './receipt-claims.ts'
+import { ATTESTORS, type Attestor, type ClaimedEntry, checkEntryClaims } from './receipt-claims.ts'
 import { ReceiptError } from './receipt-error.ts'
 import type { FactValue } from './statement.ts'
 import { sha256, verifyEd25519 } from './web-crypto.ts'
@@ -44,40 +46,54 @@ interface SignedHalf {
   readonly key: Uint8Array
 }
 
+const tagOf = { request: requestSignatureTag, response: responseSignatureTag } as const
 const partyOf = { request: 'caller', response: 'callee' } as const
 const rejectedCode = {
   request: 'REQUEST_SIGNATURE_REJECTED',
   response: 'RESPONSE_SIGNATURE_REJECTED',
 } as const
 
-/** What the signatures of the parties are judged by. */
-export interface AttestedExchange {
+/** What one entry is judged by. */
+export interface EntryContext {
   readonly exchange: string
-  /** Facts of the first entry, and of the last; the same object when there is one entry. */
-  readonly request: Facts
-  readonly response: Facts
+  readonly trustDomain: string
   readonly fabricKey: Uint8Array
+  /** The caller's signature in the intent that the entry closes; null where there is none. */
+  readonly requestSignature: Uint8Array | null
+}
+
+export interface AttestedEntry extends Attestations {
+  /** The caller's signature, which a countersignature has to cover. */
+  readonly requestSignature: Uint8Array | null
 }
 
 /**
- * Verifies the message signatures that the facts hold, both against each other and against who is
- * said to have attested what. Throws a ReceiptError.
+ * Judges one entry by its facts alone: what it claims, the signatures that it holds, and that they
+ * agree with who is said to have attested what. This one function decides what the fabric records on
+ * a connector's word and what every verifier accepts, so that nothing is on record that ruins the
+ * receipt of the other end. Throws a ReceiptError.
  */
-export async function verifyAttestations(given: AttestedExchange): Promise<Attestations> {
-  const { request, response, fabricKey } = given
-  if (request !== response) {
-    checkPlace(request, 'response')
-    checkPlace(response, 'request')
-  }
-  const asked = await verifyHalf(request, 'request')
-  const answered = await verifyHalf(response, 'response')
-  const forwarded = await verifyForwarded(given)
+export async function verifyEntry(
+  entry: ClaimedEntry,
+  context: EntryContext,
+): Promise<AttestedEntry> {
+  const { kind, facts } = entry
+  const { fabricKey, trustDomain } = context
+  checkEntryClaims(entry, trustDomain)
+  if (kind === 'intent') checkPlace(facts, 'response')
+  if (kind === 'outcome' || kind === 'indeterminate') checkPlace(facts, 'request')
+  const asked = await verifyHalf(facts, 'request')
+  if (asked !== null) checkAsked(asked.parsed, facts, trustDomain)
+  const answered = await verifyHalf(facts, 'response')
+  const forwarded = await verifyForwarded(facts, context)
+  const requestSignature = asked?.signature ?? context.requestSignature
   // The caller's own signature, where there is one, is the only link that will do: the fabric
   // could forward the same request twice.
-  if (answered !== null) checkLinked(answered, asked?.signature ?? forwarded)
+  if (answered !== null) checkLinked(answered, requestSignature ?? forwarded)
   return {
-    request: attestation(request, 'request', { signed: asked, fabricKey }),
-    response: attestation(response, 'response', { signed: answered, fabricKey }),
+    request: attestation(facts, 'request', { signed: asked, fabricKey }),
+    response: attestation(facts, 'response', { signed: answered, fabricKey }),
+    requestSignature,
   }
 }
 
@@ -101,6 +117,11 @@ async function verifyHalf(facts: Facts, half: Half): Promise<SignedHalf | null> 
     throw new ReceiptError(rejectedCode[half], 'a part of the signature is withheld')
   }
   const parsed = parseBase(base, half)
+  const { tag } = parsed.params
+  // A signature for another purpose says nothing of this half.
+  if (tag !== null && tag !== tagOf[half]) {
+    throw new ReceiptError(rejectedCode[half], `it is tagged ${tag}`)
+  }
   await checkDigest(facts, half, parsed)
   if (!(await verifyEd25519(key, signature, utf8(base)))) throw new ReceiptError(rejectedCode[half])
   return { signature, base, parsed, key }
@@ -114,6 +135,47 @@ function parseBase(base: string, half: Half): ParsedSignatureBase {
     throw new ReceiptError(rejectedCode[half], error.message)
   }
 }
+
+/**
+ * What the caller signed is what the entry says was asked, as far as a signature covers it: method,
+ * receiver, and that a call in a body had a body.
+ */
+function checkAsked(base: ParsedSignatureBase, facts: Facts, trustDomain: string): void {
+  const fault = askedFault(base.values, facts, trustDomain)
+  if (fault !== null) throw new ReceiptError('REQUEST_CONTRADICTED', fault)
+}
+
+function askedFault(
+  values: ReadonlyMap<string, string>,
+  facts: Facts,
+  trustDomain: string,
+): string | null {
+  const method = values.get('"@method"')
+  const isPlaced = values.has('"@path"') || values.has('"@target-uri"')
+  if (method === undefined || !isPlaced) return 'the signature covers no method or no path'
+  const [protocol, operation, receiver] = ['protocol', 'operation', 'receiver'].map((name) =>
+    readTextFact(facts, name),
+  )
+  if (protocol === 'http' && operation !== method) return `${method} was signed`
+  if (protocol === 'mcp') {
+    const bodyless = mcpMethods.get(operation ?? '')
+    if (bodyless !== undefined && bodyless !== method) return `${method} was signed`
+    const isCall = bodyless === undefined
+    const isEmpty = !values.has('"content-digest"') || method === 'GET' || method === 'HEAD'
+    if (isCall && isEmpty) return `${method} was signed without a call`
+  }
+  const to = values.get('"countersign-to"')
+  if (to === undefined || to === receiver) return null
+  const id = parseSpiffeId(to)
+  const isReceiver = id?.trustDomain === trustDomain && id.name === receiver
+  return isReceiver && id.instance === null ? null : `the request was signed for ${to}`
+}
+
+/** MCP over HTTP: a stream to listen on and the end of a session; everything else is a call. */
+const mcpMethods: ReadonlyMap<string, string> = new Map([
+  ['stream', 'GET'],
+  ['session/end', 'DELETE'],
+])
 
 /** What was signed as content is what the ledger recorded as content; unsigned means empty. */
 async function checkDigest(facts: Facts, half: Half, base: ParsedSignatureBase): Promise<void> {
@@ -139,8 +201,7 @@ async function checkDigest(facts: Facts, half: Half, base: ParsedSignatureBase):
  * The signature that a hop put on the request when it forwarded it, or null when none is on record.
  * It names the exchange, so that an answer which covers it is an answer within this exchange.
  */
-async function verifyForwarded(given: AttestedExchange): Promise<Uint8Array | null> {
-  const facts = given.response
+async function verifyForwarded(facts: Facts, given: EntryContext): Promise<Uint8Array | null> {
   const signature = readBytesFact(facts, 'forwarded.signature', 64)
   const base = readTextFact(facts, 'forwarded.signature-base')
   if (signature === null && base === null) return null

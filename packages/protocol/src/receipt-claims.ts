@@ -75,21 +75,25 @@ export interface ClaimedEntry {
 }
 
 /**
- * Throws a ReceiptError unless the entries disclose whatever decides what they say, have values out
- * of the closed sets, and agree on who recorded them.
+ * Throws a ReceiptError unless the entry discloses whatever decides what it says, has values out of
+ * the closed sets, and attests as who recorded it.
  */
+export function checkEntryClaims(entry: ClaimedEntry, trustDomain: string): void {
+  const hidden = entry.withheld.find((name) => !isWithholdable(name))
+  if (hidden !== undefined) throw new ReceiptError('FACT_WITHHELD', hidden)
+  checkNeeded(entry)
+  checkValues(entry)
+  const producer = producerOf(entry, trustDomain)
+  if (entry.kind === 'intent' || entry.kind === 'refusal') checkParty(entry, producer)
+}
+
+/** As `checkEntryClaims` for every entry; they have to agree on who recorded the exchange as well. */
 export function checkClaims(entries: readonly ClaimedEntry[], trustDomain: string): void {
-  for (const entry of entries) {
-    const hidden = entry.withheld.find((name) => !isWithholdable(name))
-    if (hidden !== undefined) throw new ReceiptError('FACT_WITHHELD', hidden)
-    checkNeeded(entry)
-    checkValues(entry)
-  }
+  for (const entry of entries) checkEntryClaims(entry, trustDomain)
   const [opening] = entries
   const closing = entries.at(-1)
   if (opening === undefined || closing === undefined) return
   const producers = entries.map((entry) => producerOf(entry, trustDomain))
-  checkParty(opening, producers[0] ?? null)
   const isClosedByFabric = closing.kind === 'indeterminate' && producers.at(-1) === null
   if (opening !== closing && !isClosedByFabric && producers[0] !== producers[1]) {
     throw new ReceiptError('PRODUCER_CONTRADICTED', 'two producers recorded one exchange')
@@ -171,7 +175,13 @@ function checkParty({ kind, facts }: ClaimedEntry, producer: string | null): voi
 
 function sameAgent(caller: FactValue | undefined, id: SpiffeId | null): boolean {
   const named = typeof caller === 'string' ? parseSpiffeId(caller) : null
-  return named !== null && id !== null && named.kind === id.kind && named.name === id.name
+  return (
+    named !== null &&
+    id !== null &&
+    named.trustDomain === id.trustDomain &&
+    named.kind === id.kind &&
+    named.name === id.name
+  )
 }
 
 /** The text of a fact, or null when it was not disclosed. Throws a ReceiptError on another type. */

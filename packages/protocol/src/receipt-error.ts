@@ -22,6 +22,7 @@ export const RECEIPT_FAULTS = {
   FACT_MISTYPED: 'a fact does not have the type that its name demands',
   ATTESTATION_CONTRADICTED: 'who attested a half does not agree with the signatures present',
   REQUEST_SIGNATURE_REJECTED: 'the signature of the request is wrong',
+  REQUEST_CONTRADICTED: 'the caller signed another request than the one on record',
   RESPONSE_SIGNATURE_REJECTED: 'the countersignature of the response is wrong',
   COUNTERSIGNATURE_UNLINKED: 'the countersignature does not cover the signature of the request',
   DIGEST_MISMATCHED: 'a signature covers other content than the ledger recorded',

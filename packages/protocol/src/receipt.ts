@@ -4,7 +4,12 @@ import { type DecisionId, parseSpiffeId } from './ids.ts'
 import { MalformedError } from './malformed-error.ts'
 import { hashLeaf, parseTlogProof, type TlogProof, verifyInclusion } from './merkle.ts'
 import { type Checkpoint, parseCheckpoint, parseNote, verifyNote } from './note.ts'
-import { type Attestation, readTextFact, verifyAttestations } from './receipt-attestation.ts'
+import {
+  type Attestation,
+  type Attestations,
+  readTextFact,
+  verifyEntry,
+} from './receipt-attestation.ts'
 import { checkClaims } from './receipt-claims.ts'
 import { parseReceipt, type Receipt, type ReceiptEntry } from './receipt-document.ts'
 import { type Ending, endingOf } from './receipt-ending.ts'
@@ -93,12 +98,7 @@ export async function verifyReceipt(bytes: Uint8Array, trust: Trust): Promise<Ve
   const closing = first === last ? opening : openedFacts(last)
   const ending = endingOf(last.payload.kind, closing)
   if (ending === null) throw new ReceiptError('KINDS_DISORDERED')
-  const attestations = await verifyAttestations({
-    exchange: receipt.exchange,
-    request: opening,
-    response: closing,
-    fabricKey: trust.fabricKey,
-  })
+  const attestations = await attestationsOf(entries, receipt.exchange, trust)
   return {
     exchange: receipt.exchange,
     origin: receipt.origin,
@@ -120,6 +120,23 @@ export async function verifyReceipt(bytes: Uint8Array, trust: Trust): Promise<Ve
     factsOpened: entries.reduce((sum, { facts }) => sum + Object.keys(facts).length, 0),
     factsWithheld: entries.reduce((sum, { withheld }) => sum + withheld.length, 0),
   }
+}
+
+/** Every entry by itself; what closes an exchange is judged by what the caller signed at its start. */
+async function attestationsOf(
+  entries: readonly VerifiedEntry[],
+  exchange: DecisionId,
+  { trustDomain, fabricKey }: Trust,
+): Promise<Attestations> {
+  let requestSignature: Uint8Array | null = null
+  let found: Attestations | null = null
+  for (const entry of entries) {
+    const each = await verifyEntry(entry, { exchange, trustDomain, fabricKey, requestSignature })
+    requestSignature = each.requestSignature
+    found = { request: (found ?? each).request, response: each.response }
+  }
+  if (found === null) throw new ReceiptError('KINDS_DISORDERED')
+  return found
 }
 
 /** Runs a parser; what it finds malformed becomes `code`. */

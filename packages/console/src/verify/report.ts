@@ -74,6 +74,7 @@ const CHECK_OF: Readonly<Record<ReceiptFault, CheckName>> = {
   REQUEST_SIGNATURE_REJECTED: 'parties',
   RESPONSE_SIGNATURE_REJECTED: 'parties',
   COUNTERSIGNATURE_UNLINKED: 'parties',
+  REQUEST_CONTRADICTED: 'parties',
   DIGEST_MISMATCHED: 'parties',
 }
 

@@ -23,7 +23,13 @@ export async function isProvenRequest(
   const signature = facts['request.signature']
   const base = facts['request.signature-base']
   const id = typeof caller === 'string' ? parseSpiffeId(caller) : null
-  if (id === null || typeof base !== 'string' || !(signature instanceof Uint8Array)) return false
+  if (
+    id === null ||
+    id.instance !== null ||
+    typeof base !== 'string' ||
+    !(signature instanceof Uint8Array)
+  )
+    return false
   try {
     const { values, params } = parseSignatureBase(base)
     if (params.tag !== requestSignatureTag) return false

@@ -58,10 +58,18 @@ export interface Ledger {
   readonly size: number
   /** Costs little, at any time. */
   readonly state: LedgerState
-  /** The connector whose intent is open in this exchange; null where there is none. */
-  openProducer(exchange: string): string | null
+  /** What is known of the intent that is open in this exchange; null where there is none. */
+  openIntent(exchange: string): OpenIntent | null
   /** Waits for everything acknowledged to be in tiles, then releases files and lock. */
   close(): Promise<void>
+}
+
+/** An intent that nothing has closed yet. */
+export interface OpenIntent {
+  /** The connector that recorded it; null for one of the gateway or a channel. */
+  readonly producer: string | null
+  /** The caller's signature, which a countersignature has to cover; null where it signed nothing. */
+  readonly requestSignature: Uint8Array | null
 }
 
 /** How the ledger is, for health checks and metrics. */

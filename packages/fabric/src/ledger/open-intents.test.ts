@@ -115,7 +115,7 @@ test('one owner has no more open exchanges than its share, and the others have t
   await open({ producer: 'other' })
   await open({ caller: 'someone' })
   expect(ledger.state).toMatchObject({ openIntents: 12, openIntentsLargest: 10 })
-  expect(ledger.openProducer(own[0] ?? '')).toBe('greedy')
+  expect(ledger.openIntent(own[0] ?? '')?.producer).toBe('greedy')
   await ledger.append(draft('outcome', own[0] ?? '', { result: 'delivered' }))
   await open(greedy)
   await ledger.close()

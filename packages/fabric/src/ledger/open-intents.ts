@@ -1,5 +1,5 @@
 import { Shares } from '../lib/limits.ts'
-import type { EntryDraft } from './ledger.ts'
+import type { EntryDraft, OpenIntent } from './ledger.ts'
 import type { LedgerLimits } from './limits.ts'
 import { LedgerBusy } from './unavailable.ts'
 
@@ -12,10 +12,8 @@ export function ownerOf({ facts }: Pick<EntryDraft, 'facts'>): string {
   return typeof owner === 'string' ? owner : ''
 }
 
-interface OpenIntent {
+interface HeldIntent extends OpenIntent {
   readonly owner: string
-  /** The connector that recorded it; null for one of the gateway or a channel. */
-  readonly producer: string | null
   /** Monotonic milliseconds. */
   readonly since: number
 }
@@ -30,7 +28,7 @@ export class OpenIntentTable {
   readonly #bounds: Bounds
   readonly #shares: Shares
   /** Oldest first. */
-  readonly #intents = new Map<string, OpenIntent>()
+  readonly #intents = new Map<string, HeldIntent>()
 
   constructor(bounds: Bounds) {
     this.#bounds = bounds
@@ -45,8 +43,8 @@ export class OpenIntentTable {
     return this.#shares.largest
   }
 
-  producerOf(exchange: string): string | null {
-    return this.#intents.get(exchange)?.producer ?? null
+  find(exchange: string): OpenIntent | null {
+    return this.#intents.get(exchange) ?? null
   }
 
   /** Throws LedgerBusy when the owner has as many open exchanges as it may have. */
@@ -63,9 +61,13 @@ export class OpenIntentTable {
 
   add(draft: Pick<EntryDraft, 'exchange' | 'facts'>, now: number): void {
     const owner = ownerOf(draft)
-    const { producer } = draft.facts
-    const intent = { owner, producer: typeof producer === 'string' ? producer : null, since: now }
-    this.#intents.set(draft.exchange, intent)
+    const { producer, 'request.signature': signature } = draft.facts
+    this.#intents.set(draft.exchange, {
+      owner,
+      producer: typeof producer === 'string' ? producer : null,
+      requestSignature: signature instanceof Uint8Array ? signature : null,
+      since: now,
+    })
     this.#shares.take(owner)
   }
 

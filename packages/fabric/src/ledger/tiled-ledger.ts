@@ -16,6 +16,7 @@ import type {
   LedgerCheck,
   LedgerState,
   OpenedEntry,
+  OpenIntent,
 } from './ledger.ts'
 import type { LedgerLimits } from './limits.ts'
 import { OpenIntentTable, ownerOf } from './open-intents.ts'
@@ -130,8 +131,8 @@ export class TiledLedger implements Ledger {
     }
   }
 
-  openProducer(exchange: string): string | null {
-    return this.#intents.producerOf(exchange)
+  openIntent(exchange: string): OpenIntent | null {
+    return this.#intents.find(exchange)
   }
 
   /** Called once, by `openLedger`. */

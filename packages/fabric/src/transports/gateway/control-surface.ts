@@ -6,7 +6,7 @@ import {
   parseMeshRegistration,
 } from '@countersign/protocol'
 import type { Caller } from '../../identity/caller.ts'
-import type { Committed, EntryDraft, OpenedEntry } from '../../ledger/ledger.ts'
+import type { Committed, EntryDraft, OpenedEntry, OpenIntent } from '../../ledger/ledger.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import type { Arrival } from '../../pipeline/arrival.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
@@ -24,6 +24,7 @@ import {
   createEntryChecks,
   type EntryChecks,
   type EntryChecksOptions,
+  recordedEntry,
 } from './entry-checks.ts'
 import {
   arrivalOf,
@@ -40,7 +41,7 @@ export interface ControlOptions extends EntryChecksOptions {
     append(draft: EntryDraft): Promise<Committed>
     findReceipt(exchange: string): Promise<Uint8Array | null>
     explain(exchange: string): Promise<readonly OpenedEntry[]>
-    openProducer(exchange: string): string | null
+    openIntent(exchange: string): OpenIntent | null
   }
   readonly endpoints: EndpointRegistry
   readonly state: {
@@ -228,9 +229,8 @@ async function appendClaimed(
   const limits: (string | null)[] = entries.map(() => null)
   const append = async (entry: MeshEntry | MalformedError, at: number): Promise<number | null> => {
     if (entry instanceof MalformedError || !admitted.has(entry)) return null
-    const facts = { ...entry.facts, transport: 'mesh', producer }
     try {
-      return (await ledger.append({ ...entry, at: time, facts })).index
+      return (await ledger.append({ ...recordedEntry(entry, producer), at: time })).index
     } catch (cause) {
       const refusal = refusalOfEntry(cause)
       failures.push({ cause, refusal })

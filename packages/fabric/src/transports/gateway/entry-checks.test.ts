@@ -24,12 +24,13 @@ test('a batch of entries lets other work have its turn', async () => {
   const seen: number[] = []
   const options: EntryChecksOptions = {
     rooms: { authorization: {} as EntryChecksOptions['rooms']['authorization'] },
+    trust: { trustDomain: 'a.test', fabricKey: new Uint8Array(32) },
     isProvenRequest: () => Promise.resolve(true),
     requestFault() {
       seen.push(turns)
       return 'not a request to policy'
     },
-    ledger: { explain: () => Promise.resolve([]), openProducer: () => null },
+    ledger: { explain: () => Promise.resolve([]), openIntent: () => null },
   }
   const entries = Array.from({ length: 256 }, (_, at) => entryOf(at))
   const claim = await createEntryChecks(options).claim(entries, connector, now)

@@ -4,11 +4,14 @@ import {
   MalformedError,
   type MeshEntry,
   parseSpiffeId,
+  ReceiptError,
   type SpiffeId,
+  type Trust,
   timeOfId,
+  verifyEntry,
 } from '@countersign/protocol'
 import type { Caller } from '../../identity/caller.ts'
-import type { OpenedEntry } from '../../ledger/ledger.ts'
+import type { OpenedEntry, OpenIntent } from '../../ledger/ledger.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import type { Rooms } from '../../pipeline/enforce.ts'
 import { ExchangeClaims, isOpening } from './exchange-claims.ts'
@@ -25,14 +28,21 @@ const entriesPerTurn = 8
 
 export interface EntryChecksOptions {
   readonly rooms: Pick<Rooms, 'authorization'>
+  /** What every verifier of receipts pins, so that entries are judged here as they are there. */
+  readonly trust: Pick<Trust, 'trustDomain' | 'fabricKey'>
   /** Whether the caller that `facts` name signed this request for `producer`; once for each entry. */
   isProvenRequest(facts: MeshEntry['facts'], producer: string): Promise<boolean>
   /** Why an entry's `private.request` is not the request to policy that the entry is about, or null. */
   requestFault(facts: MeshEntry['facts']): string | null
   readonly ledger: {
     explain(exchange: string): Promise<readonly OpenedEntry[]>
-    openProducer(exchange: string): string | null
+    openIntent(exchange: string): OpenIntent | null
   }
+}
+
+/** An entry as it goes on record: its connector says neither where it crossed, nor who says so. */
+export function recordedEntry(entry: MeshEntry, producer: string): MeshEntry {
+  return { ...entry, facts: { ...entry.facts, transport: 'mesh', producer } }
 }
 
 /** The entries that a connector may record (docs/protocol.md, "Mesh control"). */
@@ -59,7 +69,9 @@ export interface Claim {
 }
 
 export function createEntryChecks(options: EntryChecksOptions): EntryChecks {
-  const claims = new ExchangeClaims((exchange) => options.ledger.openProducer(exchange))
+  const claims = new ExchangeClaims(
+    (exchange) => options.ledger.openIntent(exchange)?.producer ?? null,
+  )
   return {
     async claim(entries, connector, now) {
       const refusals: Refusal[] = []
@@ -113,7 +125,6 @@ function entryFault(
 ): string | null {
   return (
     timeFault(entry, recording) ??
-    attestationFault(entry) ??
     callerFault(options, entry, recording) ??
     keyFault(options, entry, recording) ??
     (Object.hasOwn(entry.facts, 'private.request') ? options.requestFault(entry.facts) : null)
@@ -131,22 +142,6 @@ function timeFault({ kind, exchange }: MeshEntry, { now }: Recording): string | 
     return age <= begunWindowMs ? null : `${exchange} did not begin within five minutes of now`
   }
   return age <= endedWindowMs ? null : `${exchange} began more than two hours ago`
-}
-
-const HALVES = [
-  { half: 'request', party: 'caller' },
-  { half: 'response', party: 'callee' },
-] as const
-
-/** An entry says that a party attested exactly when it holds a key and a signature. */
-function attestationFault({ facts }: MeshEntry): string | null {
-  for (const { half, party } of HALVES) {
-    const parts = ['key', 'signature', 'signature-base'].map((part) => facts[`${half}.${part}`])
-    const isClaimed = facts[`attested.${half}`] === party
-    if (!isClaimed && parts.every((part) => part === undefined)) continue
-    if (!isClaimed || parts.includes(undefined)) return `the ${half} is attested by half`
-  }
-  return null
 }
 
 /**
@@ -178,7 +173,7 @@ function keyFault(
   { facts }: MeshEntry,
   { connector }: Recording,
 ): string | null {
-  for (const { half } of HALVES) {
+  for (const half of ['request', 'response'] as const) {
     const key = facts[`${half}.key`]
     if (!(key instanceof Uint8Array)) continue
     const owner = half === 'request' ? facts['caller'] : connector.spiffeId
@@ -190,14 +185,18 @@ function keyFault(
   return null
 }
 
-/** The principal of exactly that SPIFFE ID: its trust domain, kind and name. */
+/**
+ * The principal of exactly that SPIFFE ID. No instance: the directory knows none, and an ID that
+ * differs from the principal's own would name somebody who cannot read what is said of it.
+ */
 function findPrincipal(
   { authorization }: EntryChecksOptions['rooms'],
   spiffeId: unknown,
   connector: Caller,
 ) {
   const id = idOf(spiffeId)
-  if (id === null || id.trustDomain !== idOf(connector.spiffeId)?.trustDomain) return null
+  if (id === null || id.instance !== null) return null
+  if (id.trustDomain !== idOf(connector.spiffeId)?.trustDomain) return null
   const known = authorization.findPrincipal(id.name)
   return known?.kind === id.kind ? known : null
 }
@@ -206,11 +205,26 @@ function idOf(spiffeId: unknown): SpiffeId | null {
   return typeof spiffeId === 'string' ? parseSpiffeId(spiffeId) : null
 }
 
+function faultOf(cause: unknown): string {
+  if (!(cause instanceof ReceiptError)) throw cause
+  return `${cause.message}${cause.detail === '' ? '' : ` (${cause.detail})`}`
+}
+
 async function findUnproven(
-  { ledger, isProvenRequest }: EntryChecksOptions,
-  { kind, exchange, facts }: MeshEntry,
+  { ledger, isProvenRequest, trust }: EntryChecksOptions,
+  entry: MeshEntry,
   connector: Caller,
 ): Promise<string | null> {
+  const { kind, exchange, facts } = entry
+  const requestSignature = isOpening(kind)
+    ? null
+    : (ledger.openIntent(exchange)?.requestSignature ?? null)
+  const recorded = { ...recordedEntry(entry, connector.spiffeId), withheld: [] }
+  const fault = await verifyEntry(recorded, { exchange, ...trust, requestSignature }).then(
+    () => null,
+    faultOf,
+  )
+  if (fault !== null) return `no verifier would accept the entry of ${exchange}: ${fault}`
   // A connector that could add an entry to an exchange on record would become one of its two ends,
   // and could then read its receipt.
   if (isOpening(kind) && (await ledger.explain(exchange)).length > 0) {

@@ -504,6 +504,16 @@ export const REQUIREMENTS = {
     },
     lies: ['ruined-receipt'],
   },
+  'receipt:whose-word': {
+    promise:
+      'Every fact of a receipt is shown with whose word it is: the party’s whose signature covers it, the fabric’s or a connector’s.',
+    on: ['mesh'],
+    notOn: {
+      gateway: 'the fabric makes its own entries',
+      queue: 'the fabric makes its own entries',
+    },
+    lies: ['unsigned-claim'],
+  },
   'receipt:ending': {
     promise: 'A verified receipt says first how the exchange ended, then who attested each half.',
     on: fabric,

@@ -37,6 +37,7 @@ export {
 } from './receipt-ending.ts'
 export * from './receipt-error.ts'
 export * from './receipt-message.ts'
+export * from './receipt-sources.ts'
 export * from './receipt-words.ts'
 export * from './refusals.ts'
 export * from './sealed-content.ts'

@@ -123,6 +123,7 @@ async function verifyHalf(facts: Facts, half: Half): Promise<SignedHalf | null> 
     throw new ReceiptError(rejectedCode[half], `it is tagged ${tag}`)
   }
   await checkDigest(facts, half, parsed)
+  checkStatus(facts, parsed)
   if (!(await verifyEd25519(key, signature, utf8(base)))) throw new ReceiptError(rejectedCode[half])
   return { signature, base, parsed, key }
 }
@@ -134,6 +135,13 @@ function parseBase(base: string, half: Half): ParsedSignatureBase {
     if (!(error instanceof MalformedError)) throw error
     throw new ReceiptError(rejectedCode[half], error.message)
   }
+}
+
+/** The status on record is the one that the callee signed. */
+function checkStatus({ status }: Facts, base: ParsedSignatureBase): void {
+  const signed = base.values.get('"@status"')
+  if (signed === undefined || status === undefined || status === Number(signed)) return
+  throw new ReceiptError('RESPONSE_SIGNATURE_REJECTED', `it is over the status ${signed}`)
 }
 
 /**

@@ -2,6 +2,7 @@ import type { VerifiedReceipt } from './receipt.ts'
 import type { Attestation, Half } from './receipt-attestation.ts'
 import type { Ending, ExchangeResult } from './receipt-ending.ts'
 import type { MessageMatch } from './receipt-message.ts'
+import type { Source } from './receipt-sources.ts'
 import { isRefusalCode, REFUSALS } from './refusals.ts'
 
 /** How an exchange ended, for people: what the caller received, and whether the receiver acted. */
@@ -47,12 +48,32 @@ export function describeRecorder({ entries }: Pick<VerifiedReceipt, 'entries'>):
   return producer === null ? 'the fabric' : `the connector of ${producer}`
 }
 
-export function describeMatch(match: MessageMatch, half: Half): string {
+/** On whose word a fact stands. */
+export function describeSource(source: Source): string {
+  switch (source.by) {
+    case 'caller':
+      return 'signed by the caller'
+    case 'callee':
+      return 'signed by the receiver'
+    case 'fabric':
+      return 'says the fabric'
+    case 'connector':
+      return `says the connector of ${source.producer}`
+  }
+}
+
+/** Only what a party signed is said of it as such; what the other side received, nobody signs. */
+export function describeMatch(match: MessageMatch, half: Half, attestation: Attestation): string {
   const [from, to] = half === 'request' ? ['caller', 'receiver'] : ['receiver', 'caller']
+  const { signature, by, producer } = attestation
+  const recorder = producer === null ? 'the fabric' : `the connector of ${producer}`
+  const isSigned = signature !== null && (by === 'caller' || by === 'callee')
+  const sent = isSigned ? `the ${from} signed this` : `the ${from} sent this, says ${recorder}`
+  const verb = isSigned ? 'signed' : 'sent'
   const words: Readonly<Record<MessageMatch, string>> = {
-    same: `match: the ${from} sent this, and the ${to} received it`,
-    sent: `match: the ${from} sent this; the ${to} received a masked or rewritten form of it`,
-    forwarded: `match: the ${to} received this, masked or rewritten from what the ${from} sent`,
+    same: `match: ${sent}; the ${to} received it${isSigned ? `, says ${recorder}` : ''}`,
+    sent: `match: ${sent}; ${recorder} says that the ${to} received a masked or rewritten form of it`,
+    forwarded: `match: ${recorder} says that the ${to} received this, masked or rewritten; what the ${from} ${verb} is another`,
     other: `mismatch: this is not the ${half} on record`,
     withheld: 'cannot be compared: the receipt withholds its digest',
     streamed: 'cannot be compared: the response was a stream, which is hashed event by event',

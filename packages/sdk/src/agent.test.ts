@@ -425,7 +425,7 @@ class TestFabric {
       ...{ transport: 'gateway', protocol: 'http' },
       caller,
       receiver: name,
-      operation: 'POST',
+      operation: asked.method,
       'request.digest': sha256(body),
       'request.signature': signed.signature,
       'request.signature-base': signed.base,

@@ -1,9 +1,11 @@
 import {
   type Attestation,
+  attributedFacts,
   describeAttestation,
   describeEnding,
   describeMatch,
   describeRecorder,
+  describeSource,
   type FactValue,
   type Half,
   isMatch,
@@ -12,6 +14,7 @@ import {
   type MessageMatch,
   type ReceiptError,
   type ReceiptFault,
+  sourceOf,
   type VerifiedReceipt,
 } from '@countersign/protocol'
 
@@ -91,12 +94,7 @@ export function reportVerified(receipt: VerifiedReceipt, matches: Matches = []):
       attestationSection(receipt, matches),
       exchangeSection(receipt),
       logSection(receipt),
-    ].concat(
-      receipt.entries.map((entry) => ({
-        title: `Facts of the ${entry.kind}`,
-        lines: factLines(entry.facts, entry.withheld),
-      })),
-    ),
+    ].concat(receipt.entries.flatMap((_, entry) => factSections(receipt, entry))),
   }
 }
 
@@ -137,9 +135,10 @@ function summary(receipt: VerifiedReceipt): string {
 
 function exchangeSection(receipt: VerifiedReceipt): Section {
   const lines = [
-    { label: 'Caller', value: disclosed(receipt.caller) },
-    { label: 'Receiver', value: disclosed(receipt.receiver) },
-    { label: 'Operation', value: disclosed(receipt.operation) },
+    { label: 'Caller', value: attributed(receipt, 'caller') },
+    { label: 'Receiver', value: attributed(receipt, 'receiver') },
+    { label: 'Operation', value: attributed(receipt, 'operation') },
+    ...(hasTool(receipt) ? [{ label: 'Tool', value: attributed(receipt, 'tool') }] : []),
     ...(receipt.object === null ? [] : [{ label: 'Object', value: visible(receipt.object) }]),
     ...(receipt.reason === null ? [] : [{ label: 'Reason', value: visible(receipt.reason) }]),
     { label: 'Began', value: time(receipt.at) },
@@ -158,7 +157,7 @@ function attestationSection(receipt: VerifiedReceipt, matches: Matches): Section
       { label: 'Recorded by', value: sentence(describeRecorder(receipt)) },
       ...matches.map(({ half, match }) => ({
         label: half === 'request' ? 'Request file' : 'Response file',
-        value: sentence(describeMatch(match, half)),
+        value: sentence(describeMatch(match, half, receipt[half])),
       })),
       ...signedLines(receipt.request, 'Request'),
       ...signedLines(receipt.response, 'Response'),
@@ -193,13 +192,34 @@ function logSection(receipt: VerifiedReceipt): Section {
   }
 }
 
-function factLines(
-  facts: Readonly<Record<string, FactValue>>,
-  withheld: readonly string[],
-): readonly Line[] {
-  const opened = Object.entries(facts).map(([label, value]) => ({ label, value: factText(value) }))
-  const closed = withheld.map((label) => ({ label, value: '(withheld)' }))
-  return [...opened, ...closed].sort((a, b) => (a.label < b.label ? -1 : 1))
+/** The facts of one entry, a section for each whose word they are. */
+function factSections(receipt: VerifiedReceipt, at: number): readonly Section[] {
+  const entry = receipt.entries[at]
+  if (entry === undefined) return []
+  const lines = new Map<string, Line[]>()
+  for (const { entry: of, name, source } of attributedFacts(receipt)) {
+    if (of !== at) continue
+    const says = describeSource(source)
+    const known = lines.get(says) ?? []
+    lines.set(says, [...known, { label: name, value: factText(entry.facts[name] ?? '') }])
+  }
+  const closed = entry.withheld.map((label) => ({ label, value: '(withheld)' }))
+  if (closed.length > 0) lines.set('withheld', closed)
+  return [...lines].map(([says, found]) => ({
+    title: `Facts of the ${entry.kind}, ${says}`,
+    lines: found,
+  }))
+}
+
+function hasTool({ entries: [opening] }: VerifiedReceipt): boolean {
+  return (opening?.facts['tool'] ?? '') !== ''
+}
+
+/** A fact of the opening entry, with whose word it is. */
+function attributed(receipt: VerifiedReceipt, name: string): string {
+  const value = receipt.entries[0]?.facts[name]
+  if (value === undefined) return disclosed(null)
+  return `${visible(String(value))}, ${describeSource(sourceOf(receipt, 0, name))}`
 }
 
 function factText(value: FactValue): string {

@@ -1,20 +1,24 @@
 import {
   type Attestation,
+  attributedFacts,
   describeAttestation,
   describeEnding,
   describeMatch,
   describeRecorder,
+  describeSource,
   type Half,
   isMatch,
   legible,
   type MessageMatch,
   ReceiptError,
   type ReceiptFault,
+  sourceOf,
   type Trust,
   type VerifiedReceipt,
   verifyReceipt,
 } from '@countersign/protocol'
 import { styleOfResult } from './entry-view.ts'
+import type { Style } from './output/paint.ts'
 import { formatTime } from './output/quantities.ts'
 import type { Terminal } from './output/terminal.ts'
 
@@ -157,12 +161,16 @@ function formatReceipt(
       ({ half, match }) =>
         [
           `${half} file`,
-          { text: describeMatch(match, half), style: isMatch(match) ? 'green' : 'red' },
+          {
+            text: describeMatch(match, half, receipt[half]),
+            style: styleOfMatch(match, half, receipt),
+          },
         ] as const,
     ),
-    ['caller', receipt.caller ?? '(not authenticated)'],
-    ['receiver', receipt.receiver ?? '-'],
-    ['operation', receipt.operation ?? '-'],
+    ['caller', attributed(receipt, 'caller', '(not authenticated)')],
+    ['receiver', attributed(receipt, 'receiver')],
+    ['operation', attributed(receipt, 'operation')],
+    ...(toolOf(receipt) === '' ? [] : [['tool', attributed(receipt, 'tool')] as const]),
     ...(receipt.object === null ? [] : [['object', receipt.object] as const]),
     ...(receipt.reason === null ? [] : [['reason', receipt.reason] as const]),
     ['recorded', `${formatTime(receipt.at)} to ${formatTime(receipt.closedAt)}`],
@@ -171,8 +179,37 @@ function formatReceipt(
     ['exchange', receipt.exchange],
     ['in the log', `${placeOf(receipt)}, ${receipt.origin}`],
     ['trust', trustFingerprint],
+    ...sourceLines(receipt),
     ['withheld', withheldOf(receipt)],
   ])
+}
+
+function toolOf({ entries: [opening] }: VerifiedReceipt): string {
+  return String(opening?.facts['tool'] ?? '')
+}
+
+/** A fact of the opening entry, with whose word it is. */
+function attributed(receipt: VerifiedReceipt, name: string, otherwise = '-'): string {
+  const value = receipt.entries[0]?.facts[name]
+  if (value === undefined) return otherwise
+  return `${legible(String(value))}, ${describeSource(sourceOf(receipt, 0, name))}`
+}
+
+/** Which facts stand on whose word, for the reader who asks what a signature is worth. */
+function sourceLines(receipt: VerifiedReceipt): readonly (readonly [string, string])[] {
+  const names = new Map<string, Set<string>>()
+  for (const { name, source } of attributedFacts(receipt)) {
+    const says = describeSource(source)
+    names.set(says, (names.get(says) ?? new Set()).add(name))
+  }
+  return [...names].map(([says, facts]) => [says, [...facts].join(', ')])
+}
+
+/** Green where a party signed what was compared; what only a connector says is no proof of its caller. */
+function styleOfMatch(match: MessageMatch, half: Half, receipt: VerifiedReceipt): Style {
+  if (!isMatch(match)) return 'red'
+  const isTold = receipt[half].producer !== null
+  return isTold && (match === 'forwarded' || receipt[half].signature === null) ? 'yellow' : 'green'
 }
 
 function withheldOf({ entries }: VerifiedReceipt): string {

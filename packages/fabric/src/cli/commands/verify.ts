@@ -1,6 +1,7 @@
 import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import {
+  attributedFacts,
   compareMessage,
   type Half,
   isMatch,
@@ -45,7 +46,8 @@ export function addVerifyCommand(program: Command, context: CliContext): void {
     const ok = verified !== null && matches.every(({ match }) => isMatch(match))
     if (!ok) context.end('no')
     const shown = { trustFingerprint: await trustFingerprint(trust), matches }
-    output.show({ ok, failure, steps, receipt: verified, ...shown }, () =>
+    const sources = verified === null ? [] : attributedFacts(verified)
+    output.show({ ok, failure, steps, receipt: verified, sources, ...shown }, () =>
       formatVerification(verification, shown, output.terminal),
     )
   })

@@ -1,0 +1,116 @@
+import {
+  compareMessage,
+  describeMatch,
+  describeSource,
+  type MeshFact,
+  sourceOf,
+  utf8,
+} from '@countersign/protocol'
+import { verify } from '@countersign/sdk'
+import { expect } from 'vitest'
+import { reportVerified } from '../../packages/console/src/verify/report.ts'
+import { createTerminal } from '../../packages/fabric/src/cli/output/terminal.ts'
+import { formatVerification } from '../../packages/fabric/src/cli/verification.ts'
+import { type AttestedDraft, attestedBy } from '../harness/attested.ts'
+import { agentId, send } from '../harness/doors.ts'
+import { meshEntry, newExchange, record } from '../harness/entries.ts'
+import { lie } from '../harness/lie.ts'
+import { sha256 } from '../harness/signed.ts'
+import type { World } from '../harness/world.ts'
+import { verifies } from '../requirements.ts'
+
+type Facts = Readonly<Record<string, MeshFact>>
+
+/** What a connector states of a request that its caller signed, and signed otherwise. */
+const contradictions: Readonly<Record<string, readonly [AttestedDraft, Facts]>> = {
+  'another method of plain HTTP': [{ method: 'GET', body: '' }, { operation: 'DELETE' }],
+  'the method in lower case': [{ method: 'GET', body: '' }, { operation: 'get' }],
+  'a call of MCP, of a request without content': [
+    { method: 'GET', body: '' },
+    { protocol: 'mcp', operation: 'tools/call', tool: 'wire-transfer' },
+  ],
+  'a call of MCP, of a POST without content': [
+    { body: '' },
+    { protocol: 'mcp', operation: 'tools/call', tool: 'wire-transfer' },
+  ],
+  'the end of a session, of a call': [{}, { protocol: 'mcp', operation: 'session/end' }],
+  'a request that was signed for another': [{ to: 'echo' }, {}],
+}
+
+async function refused(world: World, draft: AttestedDraft, facts: Facts): Promise<void> {
+  const signed = attestedBy(world.caller, draft)
+  const bad = meshEntry({ facts: { ...signed, 'request.forwarded-digest': null, ...facts } })
+  expect((await record(world, [bad])).status).toBe(403)
+  await expect(world.explain(bad.exchange)).rejects.toThrow()
+}
+
+async function receiptOf(world: World, facts: Facts) {
+  const exchange = newExchange()
+  const opening = meshEntry({ exchange, facts: { ...attestedBy(world.caller), ...facts } })
+  expect((await record(world, [opening])).status).toBe(200)
+  const outcome = { 'response.bytes': 7 }
+  await record(world, [meshEntry({ exchange, kind: 'outcome', facts: outcome })])
+  const heard = await send(world.control, {
+    ...{ method: 'GET', path: `/v1/receipts/${exchange}`, body: null },
+    as: world.caller.credential(),
+  })
+  return verify(heard.body, world.caller.trust)
+}
+
+const screen = { write: () => undefined }
+const clock = { now: () => 0, monotonic: () => 0 }
+const terminal = createTerminal({ stdout: screen, stderr: screen, colours: false, clock })
+
+const byThief = `says the connector of ${agentId('thief')}`
+const forged = '{"transfer":1000000}'
+const call = {
+  ...{ protocol: 'mcp', operation: 'tools/call', tool: 'wire-transfer' },
+  ...{ 'request.bytes': 1_000, masked: 'card:1' },
+  'request.forwarded-digest': sha256(Buffer.from(forged)),
+}
+
+lie(verifies(['receipt:whose-word'], 'what a caller did not sign is not shown as signed by it'), {
+  gateway: 'the fabric makes its own entries',
+  mesh: {
+    ...Object.fromEntries(
+      Object.entries(contradictions).map(([name, [draft, facts]]) => [
+        `recorded as ${name}`,
+        (world: World) => refused(world, draft, facts),
+      ]),
+    ),
+    'every fact has its source': async (world) => {
+      const receipt = await receiptOf(world, call)
+      const says = (name: string, entry = 0) => describeSource(sourceOf(receipt, entry, name))
+      for (const name of ['caller', 'receiver', 'request.digest', 'request.signature']) {
+        expect(says(name), name).toBe('signed by the caller')
+      }
+      for (const name of Object.keys(call)) expect(says(name), name).toBe(byThief)
+      for (const name of ['result', 'status', 'response.digest', 'response.bytes']) {
+        expect(says(name, 1), name).toBe(byThief)
+      }
+    },
+    'the method of plain HTTP is the caller’s word, as it is signed': async (world) => {
+      const receipt = await receiptOf(world, {})
+      expect(describeSource(sourceOf(receipt, 0, 'operation'))).toBe('signed by the caller')
+      expect(describeSource(sourceOf(receipt, 0, 'tool'))).toBe(byThief)
+    },
+    'a message that only the connector says was received': async (world) => {
+      const receipt = await receiptOf(world, call)
+      const match = await compareMessage(receipt, 'request', utf8(forged))
+      expect(match).toBe('forwarded')
+      const words = describeMatch(match, 'request', receipt.request)
+      expect(words).toContain(`the connector of ${agentId('thief')} says`)
+      expect(words).toContain('what the caller signed is another')
+    },
+    'in the report of the command line, and in that of the page': async (world) => {
+      const receipt = await receiptOf(world, call)
+      const verification = { verified: receipt, failure: null, steps: [] }
+      const text = formatVerification(verification, { trustFingerprint: '', matches: [] }, terminal)
+      expect(text.replaceAll(/\s+/g, ' ')).toContain(`operation tools/call, ${byThief}`)
+      expect(text.replaceAll(/\s+/g, ' ')).toContain(`tool wire-transfer, ${byThief}`)
+      const lines = reportVerified(receipt).sections.flatMap((section) => section.lines)
+      expect(lines).toContainEqual({ label: 'Tool', value: `wire-transfer, ${byThief}` })
+    },
+  },
+  queue: 'the fabric makes its own entries',
+})

@@ -12,6 +12,8 @@ const inLines = Buffer.from(`the customer pays with ${spaced} this time`)
 
 interface Hiding {
   readonly body: string
+  /** What gives the number away, where its digits are not all there. */
+  readonly trace?: string
   readonly contentType?: string
 }
 
@@ -49,6 +51,35 @@ const hidings: Readonly<Record<string, Hiding>> = {
   'in circled digits': { body: JSON.stringify({ a: circled(card) }) },
   'as a number with a fraction': { body: `{"a":${card}.0}` },
   'as a number with an exponent': { body: '{"a":4.111111111111111e15}' },
+  'as a number with negative exponent': { body: '{"a":411111111111111100000e-5}' },
+  'as a number with many zeros': { body: `{"a":${card}.${'0'.repeat(80)}}` },
+  'as a number that rounds to it': {
+    body: '{"a":4111111111111110.9}',
+    trace: '4111111111111110',
+  },
+  'as a number in text that rounds to it': {
+    body: 'a: 4111111111111110.9',
+    contentType: 'text/plain',
+    trace: '4111111111111110',
+  },
+  'as a number with an exponent in text': {
+    body: 'a: 4.111111111111111e15',
+    contentType: 'text/plain',
+  },
+  'after a year': { body: `{"a":"2024 ${spaced}"}` },
+  'before an expiry': { body: `{"a":"${spaced} 2027"}` },
+  'in a row of groups': { body: '{"a":"2024-4111-1111-1111-1111-1227"}' },
+  'after a group of zeros': { body: '{"a":"0000_4111_1111_1111_1111"}' },
+  'in pairs with others': { body: '{"a":"2 41 11 11 11 11 11 11 11 12/27"}' },
+  'behind a point': { body: `{"a":"7.${spaced}"}` },
+  'with thousands': { body: '{"a":"4,111,111,111,111,111.00"}' },
+  'in imitated markers': { body: '{"a":"4111 *1111]1111 *1111]"}' },
+  'after an imitated marker': { body: `{"a":"[CARD *1111] 4111*1111] 1111 1111"}` },
+  'behind an imitated context': {
+    body: '{"a":"[card] 4222222222222"}',
+    trace: '4222222222222',
+  },
+  'in bank numerals': { body: JSON.stringify({ a: banked(card) }), trace: banked(card) },
   'in full-width digits': { body: `{"a":"${wide(card)}"}` },
   'among zero-width spaces': { body: `{"a":"${Array.from(card).join('\u200b')}"}` },
   'in a key': { body: `{"${spaced}":1}` },
@@ -85,6 +116,12 @@ function circled(digits: string): string {
     .join('')
 }
 
+function banked(digits: string): string {
+  return Array.from(digits)
+    .map((digit) => '零壹贰叁肆伍陆柒捌玖'.charAt(Number(digit)))
+    .join('')
+}
+
 /** Every way in which somebody could get the digits back out of these bytes. */
 function digitsIn(bytes: Buffer): string {
   const text = bytes.toString('utf8')
@@ -94,7 +131,8 @@ function digitsIn(bytes: Buffer): string {
     const bytesBehind = Buffer.from(word, 'base64')
     decoded.push(bytesBehind.toString('utf8'), bytesBehind.toString('utf16le'))
   }
-  return decoded.map((each) => each.normalize('NFKC').replace(/[^0-9]/g, '')).join(' ')
+  const digits = decoded.map((each) => each.normalize('NFKC').replace(/[^0-9]/g, ''))
+  return [text, ...digits].join(' ')
 }
 
 function decodeEscapes(text: string): string {
@@ -112,17 +150,18 @@ function decodePercent(text: string): string {
 const hide =
   (transport: 'gateway' | 'mesh', hiding: Hiding): Telling =>
   async (world) => {
-    expect(digitsIn(Buffer.from(hiding.body)), 'the lie itself').toContain(card)
+    const { trace = card } = hiding
+    expect(digitsIn(Buffer.from(hiding.body)), 'the lie itself').toContain(trace)
     const asked = await send(world[transport], { to: 'masked', ...hiding })
     expect(asked.status).toBe(200)
-    expect(digitsIn(world.echo.reached.at(-1)?.body ?? Buffer.alloc(0))).not.toContain(card)
+    expect(digitsIn(world.echo.reached.at(-1)?.body ?? Buffer.alloc(0))).not.toContain(trace)
     const { body, contentType = 'application/json' } = hiding
     const answered = await world.echo.during(
       (_, response) => response.writeHead(200, { 'content-type': contentType }).end(body),
       () => send(world[transport], { to: 'masked' }),
     )
     expect(answered.status).toBe(200)
-    expect(digitsIn(answered.body)).not.toContain(card)
+    expect(digitsIn(answered.body)).not.toContain(trace)
   }
 
 const onEach = (transport: 'gateway' | 'mesh') =>

@@ -1,5 +1,6 @@
 import { KIND, LETTER, LOWER, UPPER } from './ascii.ts'
 import { createKeywordGate } from './keyword-gate.ts'
+import { isMarker } from './operators.ts'
 import type { Scan, View } from './view.ts'
 
 /** How far before a number a word such as "phone" still speaks about it: half a line of prose. */
@@ -57,17 +58,14 @@ function isWord(view: View, start: number, end: number): boolean {
     at < from || at >= to ? 0 : (KIND[bytes[at] as number] as number)
   const hump = (left: number, right: number): boolean =>
     (left & LOWER) !== 0 && (right & UPPER) !== 0
-  // `[PHONE *0123]` is our own marker, and says nothing about what follows it.
-  if (bytes[start - 1] === 0x5b && start > from) return false
+  // Our own marker says nothing about what follows it.
+  if (start > from && isMarker(view, start - 1)) return false
   const opens = (kind(start - 1) & LETTER) === 0 || hump(kind(start - 1), kind(start))
   const closes = (kind(end) & LETTER) === 0 || hump(kind(end - 1), kind(end))
   return opens && closes
 }
 
-/**
- * Whether the field's name, or the text shortly before `at`, speaks of `kind`. Looking back stops at
- * a bracket: what is masked in between has changed its length, and a second pass must not see further.
- */
+/** Whether the field's name, or the text shortly before `at`, speaks of `kind`. */
 export function hasContext(scan: Scan, at: number, kind: ContextKind): boolean {
   if (scan.fieldContext()[kind].length > 0) return true
   const ends = scan.context()[kind]
@@ -80,6 +78,5 @@ export function hasContext(scan: Scan, at: number, kind: ContextKind): boolean {
     else high = middle
   }
   const nearest = ends[low - 1]
-  if (nearest === undefined || at - nearest > contextBytes) return false
-  return !scan.view.bytes.subarray(nearest, at).includes(0x5d)
+  return nearest !== undefined && at - nearest <= contextBytes
 }

@@ -1,5 +1,6 @@
 import { ALNUM, DIGIT, isLeftEdge, KIND, LETTER } from './ascii.ts'
-import type { Scan } from './view.ts'
+import { isInHexToken } from './hex-token.ts'
+import type { Scan, Span, View } from './view.ts'
 
 /**
  * Total length per country, from the IBAN registry (ISO 13616). A trailing `n` means that everything
@@ -15,53 +16,92 @@ const LENGTHS: ReadonlyMap<number, { length: number; numeric: boolean }> = new M
   ]),
 )
 
+/** Between two characters of an IBAN; the country's letters and the check digits are parted by as many at most. */
+const gapBytesMax = 4
+/** Letters after the country code in an IBAN that is parted unusually. More are words of a sentence. */
+const laxLettersMax = 4
+
+/** How an IBAN may be written. */
+interface Spelling {
+  readonly gapMax: number
+  readonly lettersMax: number
+  /** Whether only spaces and hyphens part it, and not before the fifth character. */
+  readonly isUsual: boolean
+}
+
+const USUAL: Spelling = { gapMax: 1, lettersMax: Number.POSITIVE_INFINITY, isUsual: true }
+const LAX: Spelling = { gapMax: gapBytesMax, lettersMax: laxLettersMax, isUsual: false }
+
+/** An IBAN that was found. Only in a usual one digits are nothing else. */
+export interface Iban extends Span {
+  readonly isUsual: boolean
+}
+
 /**
- * Reports an IBAN whose check digits begin at `at`, and gives the offset after it, or 0. Groups may
- * be parted by single spaces or hyphens. At most 33 characters are read.
+ * Reports the IBAN whose check digits begin at `at`, if there is one. Reads at most 34 characters with
+ * the gaps between them, twice.
+ *
+ * In an unusual spelling, one of a hundred words such as `is` before the right number of other digits
+ * looks like one, and must not hide a card number in them.
  */
-export function scanIban(scan: Scan, at: number): number {
-  const { bytes, from, to } = scan.view
-  const start = at - 2
-  if (start < from || !isLeftEdge(bytes, from, start)) return 0
+export function scanIban(scan: Scan, at: number): Iban | null {
+  const { bytes, from } = scan.view
+  const second = letterBefore(scan.view, at)
+  if (second < 0) return null
+  const start = letterBefore(scan.view, second)
+  if (start < 0) return null
   // Upper-cased by clearing one bit; anything but two letters cannot be in the table afterwards.
-  const first = bytes[start] as number
-  const second = bytes[start + 1] as number
-  if (((KIND[first] as number) & (KIND[second] as number) & LETTER) === 0) return 0
-  const country = LENGTHS.get((first & 0xdf) * 256 + (second & 0xdf))
-  if (country === undefined) return 0
-  const end = readIban(bytes, { start, to, ...country })
-  if (end === 0) return 0
+  const country = LENGTHS.get(
+    ((bytes[start] as number) & 0xdf) * 256 + ((bytes[second] as number) & 0xdf),
+  )
+  if (country === undefined) return null
+  // All digits up to a given length and two letters before them are nothing else by chance.
+  if (!country.numeric && !isLeftEdge(bytes, from, start)) return null
+  const usual = readIban(scan.view, { start, ...country, ...USUAL })
+  const end = usual || readIban(scan.view, { start, ...country, ...LAX })
+  if (end === 0 || isInHexToken(scan.view, { start, end })) return null
   scan.found({ dataClass: 'iban', detector: 'iban', start, end })
-  return end
+  return { start, end, isUsual: usual !== 0 }
+}
+
+/** The offset of the letter before `at`, with at most a gap between them; or -1. */
+function letterBefore({ bytes, from }: View, at: number): number {
+  for (let i = at - 1; i >= from && at - i <= gapBytesMax + 1; i--) {
+    const kind = KIND[bytes[i] as number] as number
+    if ((kind & LETTER) !== 0) return i
+    if ((kind & DIGIT) !== 0) return -1
+  }
+  return -1
 }
 
 /** ISO 7064, MOD 97-10: everything after the fourth character, then the first four. */
 function readIban(
-  bytes: Uint8Array,
-  shape: { start: number; to: number; length: number; numeric: boolean },
+  { bytes, to }: View,
+  shape: Spelling & { start: number; length: number; numeric: boolean },
 ): number {
   let head = 0
   let remainder = 0
   let count = 0
+  let gap = 0
+  let letters = 0
   let i = shape.start
-  for (; i < shape.to && count < shape.length; i++) {
+  for (; i < to && count < shape.length; i++) {
     const byte = bytes[i] as number
     const kind = KIND[byte] as number
     if ((kind & ALNUM) === 0) {
-      if ((byte !== 0x20 && byte !== 0x2d) || count < 4) return 0
-      if (((KIND[bytes[i - 1] as number] as number) & ALNUM) === 0) return 0
+      if (++gap > shape.gapMax) return 0
+      if (shape.isUsual && ((byte !== 0x20 && byte !== 0x2d) || count < 4)) return 0
       continue
     }
-    if ((kind & DIGIT) === 0 && shape.numeric && count >= 2) return 0
-    if (count === 2 || count === 3) if ((kind & DIGIT) === 0) return 0
+    gap = 0
+    if ((kind & DIGIT) === 0 && count >= 2) {
+      if (shape.numeric || count < 4 || ++letters > shape.lettersMax) return 0
+    }
     if (count < 4) head = append(head, byte, kind)
     else remainder = append(remainder, byte, kind) % 97
     count++
   }
-  if (
-    count < shape.length ||
-    (i < shape.to && ((KIND[bytes[i] as number] as number) & ALNUM) !== 0)
-  ) {
+  if (count < shape.length || (i < to && ((KIND[bytes[i] as number] as number) & ALNUM) !== 0)) {
     return 0
   }
   // The first four characters are six digits once letters count as two (A = 10 … Z = 35).

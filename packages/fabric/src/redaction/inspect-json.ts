@@ -2,7 +2,7 @@ import { latin1 } from './ascii.ts'
 import { EnclosingKey } from './enclosing-key.ts'
 import { isFieldValue } from './field-names.ts'
 import type { Inspection, LeafPlace } from './inspection.ts'
-import { isPlainInteger, wholeDigits } from './json-number.ts'
+import { isPlainInteger, wholeForms } from './json-number.ts'
 import { JsonFault, type JsonString, nameOf, unescapeJson, viewOf } from './json-string.ts'
 import { type JsonLeaf, type JsonStep, JsonWalk } from './json-walk.ts'
 import { afterWhiteSpace } from './json-white-space.ts'
@@ -45,17 +45,19 @@ export function inspectJson(body: Uint8Array, inspection: Inspection, depthMax: 
     if (leaf.kind !== 'key') inspectField(leaf)
     pairs.look(leaf, walk)
     if (leaf.quiet && !isNested(body, leaf)) return
-    const view = leaf.kind === 'number' ? numberView(body, leaf) : viewOf(body, leaf)
     const open = (part: View): Scan => inspection.open(part, place)
+    if (leaf.kind === 'number') {
+      for (const form of numberViews(body, leaf)) scanView(form, open)
+      return
+    }
+    const view = viewOf(body, leaf)
     // The walk has surveyed the bytes of the body; only of other bytes nothing is known yet.
-    if (leaf.kind === 'number' || leaf.escaped) scanView(view, open)
+    if (leaf.escaped) scanView(view, open)
     else scanSurveyed(view, leaf.seen, { open, depth: 0 })
     if (leaf.kind === 'string') inspectNested(view, place, inspection)
     if (inspection.count === before) return
-    if (leaf.kind !== 'number') {
-      const decode = leaf.escaped ? unescapeJson : (masked: View): View => masked
-      settleLeaf({ body, start: leaf.from, end: leaf.to, place, decode }, inspection, before)
-    }
+    const decode = leaf.escaped ? unescapeJson : (masked: View): View => masked
+    settleLeaf({ body, start: leaf.from, end: leaf.to, place, decode }, inspection, before)
     if (leaf.kind !== 'key') return
     const dataClass = inspection.hitsSince(before)[0]?.finding.dataClass ?? ''
     concealed.set(leaf.from, `[${dataClass.toUpperCase()}]`)
@@ -120,18 +122,22 @@ export function inspectNested(view: View, place: LeafPlace, inspection: Inspecti
   }
 }
 
+/** No receiver makes another number of a whole one that is exact as a double. */
+const exactDigitsMax = 15
+
 /**
- * A number is replaced whole, because half a number is another one. Where it is written with an
- * exponent or a fraction, its whole part is written out, as the receiver will read it.
+ * A number is replaced whole, because half a number is another one. Looked at are all whole parts that
+ * a receiver makes of it.
  */
-function numberView(body: Uint8Array, leaf: JsonLeaf): View {
-  const whole = { start: leaf.from, end: leaf.to }
-  const digits = isPlainInteger(body, leaf.from, leaf.to)
-    ? null
-    : wholeDigits(latin1(body, leaf.from, leaf.to))
-  if (digits === null) return { bytes: body, from: leaf.from, to: leaf.to, map: null, whole }
-  const bytes = new TextEncoder().encode(digits)
-  return { bytes, from: 0, to: bytes.length, map: null, whole }
+function numberViews(body: Uint8Array, { from, to }: JsonLeaf): readonly View[] {
+  const whole = { start: from, end: to }
+  if (isPlainInteger(body, from, to) && to - from <= exactDigitsMax) {
+    return [{ bytes: body, from, to, map: null, whole }]
+  }
+  return wholeForms(latin1(body, from, to)).map((form) => {
+    const bytes = new TextEncoder().encode(form)
+    return { bytes, from: 0, to: bytes.length, map: null, whole }
+  })
 }
 
 /** A path is kept with every finding, and names are as long as their sender likes. */

@@ -35,20 +35,32 @@ function digitsEnd(bytes: Uint8Array, from: number): number {
 }
 
 /** More digits than any number that is looked for; an exponent can ask for a billion of them. */
-const writtenDigitsMax = 64
+const wholeDigitsMax = 64
+/** A double of so many digits is printed with an exponent. */
+const printedMax = 1e21
 
 /**
- * The whole part of the number as its receiver reads it, in digits without exponent; null where it
- * has none, or far too many. What is left of a fraction is not part of it.
+ * The whole parts that receivers make of a number, in digits without exponent: cut off or rounded, as
+ * it is written or from the double nearest to it (RFC 8259, section 6). The sign is left out. None
+ * where the number has no whole part, or far too long a one.
  */
-export function wholeDigits(text: string): string | null {
+export function wholeForms(text: string): readonly string[] {
   const [, whole = '', fraction = '', power = '0'] =
     /^-?(\d+)(?:\.(\d*))?(?:[eE]([+-]?\d+))?$/.exec(text) ?? []
-  const exponent = Number(power)
-  const length = whole.length + exponent
-  if (whole === '' || length <= 0 || length > writtenDigitsMax) return null
-  const digits = `${whole}${fraction}`.slice(0, length).padEnd(length, '0')
-  return digits.replace(/^0+(?=\d)/, '')
+  const written = `${whole}${fraction}`
+  const digits = written.replace(/^0+/, '')
+  const length = whole.length + Number(power) - (written.length - digits.length)
+  if (digits === '' || !(length > 0) || length > wholeDigitsMax) return []
+  const cut = digits.slice(0, length).padEnd(length, '0')
+  // The digits before the point can be read off without counting.
+  const forms = new Set([cut, whole.slice(-wholeDigitsMax).replace(/^0+(?=\d)/, '')])
+  if (digits.charCodeAt(length) >= 0x35) forms.add(String(BigInt(cut) + 1n))
+  const double = Math.abs(Number(text))
+  if (double < printedMax) {
+    forms.add(String(Math.trunc(double)))
+    forms.add(String(Math.round(double)))
+  }
+  return [...forms]
 }
 
 /** Whether the number between `from` and `to` is written without fraction and exponent. */

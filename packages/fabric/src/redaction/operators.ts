@@ -1,5 +1,7 @@
 import { createHmac, type KeyObject } from 'node:crypto'
-import type { DataClass, Finding } from './redactor.ts'
+import { latin1 } from './ascii.ts'
+import { DATA_CLASSES, type DataClass, type Finding } from './redactor.ts'
+import type { View } from './view.ts'
 
 export type Operator = Exclude<Finding['operator'], 'none'>
 
@@ -32,6 +34,14 @@ export interface Masked {
 /** The longest marker is `[CREDENTIAL:` with a hash and the bracket: no leaf grows by more per finding. */
 export const markerBytesMax = 28
 
+/**
+ * Whether a marker as `createMarker` writes it begins with the bracket at `at`. It takes a word away
+ * that the text would not have without it, and gives what stands beside it no immunity.
+ */
+export function isMarker({ bytes, to }: View, at: number): boolean {
+  return bytes[at] === 0x5b && MARKER.test(latin1(bytes, at, Math.min(to, at + markerBytesMax)))
+}
+
 /** 60 bits: two addresses in a fabric of a million share a hash with probability below 10⁻⁶. */
 const hashLetters = 15
 
@@ -57,14 +67,19 @@ function lastFour(value: Uint8Array): string {
   return value.length >= 8 ? kept : ''
 }
 
+/** Letters only, so that no hash can look like a number; one per half byte. */
+const ALPHABET = 'bcdfghjkmnpqrstv'
+
+/** `[CARD *1111]`, `[SSN]`, `[EMAIL:` with a hash and the bracket. */
+const MARKER = new RegExp(
+  `^\\[(?:${DATA_CLASSES.join('|').toUpperCase()})(?: \\*[A-Za-z0-9]{0,4}|:[${ALPHABET}]{${hashLetters}})?\\]`,
+)
+
 /** Lower case, and separators gone where they say nothing. */
 function plainForm(dataClass: DataClass, value: Uint8Array): string {
   const text = Buffer.from(value).toString('utf8').toLowerCase()
   return dataClass === 'email' ? text : text.replaceAll(/[^\p{L}\p{N}]/gu, '')
 }
-
-/** Letters only, so that no hash can look like a number; one per half byte. */
-const ALPHABET = 'bcdfghjkmnpqrstv'
 
 /**
  * HMAC-SHA-256 (RFC 2104) over the class and the value, by its plain form unless it is to be exact.

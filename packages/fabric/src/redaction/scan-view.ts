@@ -1,8 +1,8 @@
 import { eachBase64 } from './base64.ts'
+import { scanCards } from './card-numbers.ts'
 import { decodeEscapes } from './decode.ts'
 import { scanKeywords } from './detector-gate.ts'
 import { scanDigits } from './digits.ts'
-import { scanDisguisedCards } from './disguised-card.ts'
 import { fold } from './fold.ts'
 import {
   hasBase64,
@@ -63,10 +63,12 @@ export function scanSurveyed(
   }
 }
 
+const NONE: readonly number[] = []
+
 function scanPlain(view: View, open: OpenScan, seen: Survey): void {
   if (!seen.keyword && !hasDigits(seen) && !hasCardDigits(seen)) return
   const scan = open(view)
-  if (hasCardDigits(seen)) scanDisguisedCards(scan)
-  if (hasDigits(seen)) scanDigits(scan)
+  const claimed = hasCardDigits(seen) ? scanCards(scan) : NONE
+  if (hasDigits(seen)) scanDigits(scan, claimed)
   if (seen.keyword) scanKeywords(scan)
 }

@@ -118,6 +118,8 @@ describe('a card number is found', () => {
     fc.assert(
       fc.property(card, grouping, fc.constantFrom(...separators), (digits, sizes, separator) => {
         const text = cut(digits, sizes, separator)
+        // Two groups with a point or comma between them are a decimal.
+        fc.pre(!/^\d+[.,]\d+$/.test(text))
         expect(digitsLeft(mask(`pay with ${text}; thanks`, 'text/plain'))).toBe(0)
         expect(digitsLeft(mask(JSON.stringify({ note: text }), 'application/json'))).toBe(0)
       }),

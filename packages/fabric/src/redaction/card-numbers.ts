@@ -1,0 +1,222 @@
+import { latin1 } from './ascii.ts'
+import { CardDigits, cardDigitsMax, cardDigitsMin } from './card.ts'
+import { hasContext } from './context.ts'
+import {
+  createChain,
+  isDecimalSign,
+  isDigit,
+  isListSign,
+  isPoint,
+  readChain,
+  sizeOf,
+} from './digit-chain.ts'
+import { isInHexToken } from './hex-token.ts'
+import { scanIban } from './iban.ts'
+import { wholeForms } from './json-number.ts'
+import type { Scan, Span, View } from './view.ts'
+
+/** Digits of other groups in the same row that a card in unusual groups may have beside it. */
+const neighbourDigitsMax = 8
+/** Groups of nothing but zeros before a number that do not count as beside it. */
+const zeroGroupsMax = 16
+
+const chain = createChain()
+const digits = new CardDigits()
+/** Start and end of everything found in the view at hand, in order; reused for every view. */
+const claimed: number[] = []
+
+/**
+ * Reports card numbers and IBANs, and gives their starts and ends in order, valid until the next call.
+ *
+ * A candidate is any row of whole groups of digits, at most four characters apart, that has an issuer,
+ * a length and a check digit of a card. It counts by how the groups are written (`isWritten`), never
+ * by what else stands in the text, so nothing beside it hides it. From each group at most nineteen
+ * digits are read: the work is linear.
+ */
+export function scanCards(scan: Scan): readonly number[] {
+  const { view } = scan
+  claimed.length = 0
+  let at = view.from
+  for (;;) {
+    while (at < view.to && !isDigit(view.bytes, at)) at++
+    if (at >= view.to) return claimed
+    const iban = scanIban(scan, at)
+    if (iban !== null) {
+      claim(iban.start, iban.end)
+      if (iban.isUsual) {
+        at = iban.end
+        continue
+      }
+    }
+    at = readChain(chain, view, at)
+    if (chain.digits >= cardDigitsMin) judgeChain(scan)
+  }
+}
+
+/** Candidates that overlap are one finding, so that of neither a digit is left. */
+function judgeChain(scan: Scan): void {
+  let start = -1
+  let end = -1
+  const add = (found: Span | null): void => {
+    if (found === null) return
+    if (start >= 0 && found.start >= end) report(scan, start, end)
+    if (start < 0 || found.start >= end) start = found.start
+    end = Math.max(end, found.end)
+  }
+  for (let i = 0; i < chain.count; i++) {
+    add(findFrom(scan, i) ?? findNumeral(scan, i))
+  }
+  if (start >= 0) report(scan, start, end)
+}
+
+function report(scan: Scan, start: number, end: number): void {
+  claim(start, end)
+  scan.found({ dataClass: 'card', detector: 'card', start, end })
+}
+
+function claim(start: number, end: number): void {
+  const last = claimed.length - 1
+  if (last >= 0 && start < (claimed[last] as number)) {
+    claimed[last] = Math.max(claimed[last] as number, end)
+  } else claimed.push(start, end)
+}
+
+/** The longest card number that begins with group `i`, zeros before it aside. */
+function findFrom(scan: Scan, i: number): Span | null {
+  const { bytes } = scan.view
+  const last = (chain.ends[i] as number) - 1
+  let start = chain.starts[i] as number
+  while (start < last && bytes[start] === 0x30) start++
+  let found: Span | null = null
+  digits.start()
+  for (let j = i; j < chain.count; j++) {
+    const from = j === i ? start : (chain.starts[j] as number)
+    const end = chain.ends[j] as number
+    if (digits.count + end - from > cardDigitsMax) break
+    for (let k = from; k < end; k++) digits.add((bytes[k] as number) - 0x30)
+    if (digits.count >= 4 && !digits.hasIssuer) break
+    if (digits.count < cardDigitsMin || !digits.isCard) continue
+    const isPlain = digits.isUsual && isWritten(scan.view, i, j)
+    if (!isPlain && !hasContext(scan, start, 'card')) continue
+    if (!isInHexToken(scan.view, { start, end })) found = { start, end }
+  }
+  return found
+}
+
+/** Whether groups `i` to `j` are written as one number, without a word beside them that says so. */
+function isWritten(view: View, i: number, j: number): boolean {
+  if (i === j) return !isDecimalPart(view, i)
+  return isCardLayout(i, j) || isParted(view, i, j)
+}
+
+/** IEEE 754: a double is written with at most so many digits, leading zeros aside. */
+const doubleDigitsMax = 17
+
+/** Whether group `i` is the fraction of a double: every other long one would be a card by chance. */
+function isDecimalPart(view: View, i: number): boolean {
+  if (!isPoint(chain, view, i)) return false
+  const whole = isZero(view, i - 1) ? 0 : sizeOf(chain, i - 1)
+  return whole + sizeOf(chain, i) <= doubleDigitsMax
+}
+
+/** Groups of four, 4-6-5 and 4-6-4. */
+function isCardLayout(i: number, j: number): boolean {
+  if (j - i === 2 && sizeOf(chain, i) === 4 && sizeOf(chain, i + 1) === 6) return true
+  for (let k = i; k < j; k++) if (sizeOf(chain, k) !== 4) return false
+  return sizeOf(chain, j) <= 4
+}
+
+/**
+ * Whether the same sign stands between all groups, or only single digits with no point or comma. A list holds such
+ * a row at every other place, so where the row goes on, there may not be much more of it, and nothing
+ * between the signs of a list. Two groups with a point are a decimal, and half a decimal is nothing.
+ */
+function isParted(view: View, i: number, j: number): boolean {
+  const sign = chain.signs[i + 1] as number
+  let isSame = true
+  let isSpelt = sizeOf(chain, i) === 1
+  for (let k = i + 1; k <= j; k++) {
+    if (chain.signs[k] !== sign) isSame = false
+    if (sizeOf(chain, k) !== 1 || isDecimalSign(chain, view, k)) isSpelt = false
+  }
+  if (!isSame && !isSpelt) return false
+  if (j === i + 1 && isDecimalSign(chain, view, j)) return false
+  if (!isPoint(chain, view, i + 1)) {
+    if (isPoint(chain, view, i)) return false
+    if (isPoint(chain, view, j + 1) && !isThousands(i, j)) return false
+  }
+  const max = isListSign(chain, view, i + 1) ? 0 : neighbourDigitsMax
+  return digitsBeside(view, { i, j, sign, max }) <= max
+}
+
+/** `4,111,111,111,111,111`, where decimals may follow. */
+function isThousands(i: number, j: number): boolean {
+  for (let k = i + 1; k <= j; k++) if (sizeOf(chain, k) !== 3) return false
+  return sizeOf(chain, i) <= 3
+}
+
+/** How many digits the row has outside of groups `i` to `j`; stops counting beyond `max`. */
+function digitsBeside(
+  view: View,
+  { i, j, sign, max }: { i: number; j: number; sign: number; max: number },
+): number {
+  let count = 0
+  let k = i
+  for (let zeros = 0; k > 0 && zeros < zeroGroupsMax && isZero(view, k - 1); zeros++) {
+    if (chain.signs[k] !== sign) break
+    k--
+  }
+  for (; k > 0 && chain.signs[k] === sign && count <= max; k--) count += sizeOf(chain, k - 1)
+  for (k = j + 1; k < chain.count && chain.signs[k] === sign && count <= max; k++) {
+    count += sizeOf(chain, k)
+  }
+  return count
+}
+
+function isZero({ bytes }: View, k: number): boolean {
+  const end = chain.ends[k] as number
+  if (sizeOf(chain, k) > zeroGroupsMax) return false
+  for (let i = chain.starts[k] as number; i < end; i++) if (bytes[i] !== 0x30) return false
+  return true
+}
+
+/** Longer exponents belong to no number that is looked for. */
+const exponentDigitsMax = 6
+
+/**
+ * A number with a fraction or an exponent whose whole part begins with group `i`, where whoever reads
+ * it as a number, as JSON for one, has a card number in hand.
+ */
+function findNumeral(scan: Scan, i: number): Span | null {
+  const { view } = scan
+  const start = chain.starts[i] as number
+  const size = sizeOf(chain, i)
+  const written = i + 1 < chain.count ? size + sizeOf(chain, i + 1) : size
+  if (written < cardDigitsMin || isPoint(chain, view, i)) return null
+  const hasFraction = isPoint(chain, view, i + 1)
+  const mantissaEnd = chain.ends[hasFraction ? i + 1 : i] as number
+  const end = exponentEnd(view, mantissaEnd)
+  if (end === mantissaEnd && (!hasFraction || size < cardDigitsMin)) return null
+  for (const form of wholeForms(latin1(view.bytes, start, end))) {
+    if (!isCardNumber(form)) continue
+    if (!digits.isUsual && !hasContext(scan, start, 'card')) continue
+    if (!isInHexToken(view, { start, end })) return { start, end }
+  }
+  return null
+}
+
+function exponentEnd({ bytes, to }: View, from: number): number {
+  if (from >= to || ((bytes[from] as number) | 0x20) !== 0x65) return from
+  const sign = bytes[from + 1]
+  const first = sign === 0x2b || sign === 0x2d ? from + 2 : from + 1
+  let end = first
+  while (end < to && end - first <= exponentDigitsMax && isDigit(bytes, end)) end++
+  return end === first || end - first > exponentDigitsMax ? from : end
+}
+
+function isCardNumber(text: string): boolean {
+  if (text.length > cardDigitsMax) return false
+  digits.start()
+  for (let i = 0; i < text.length; i++) digits.add(text.charCodeAt(i) - 0x30)
+  return digits.isCard
+}

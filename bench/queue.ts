@@ -125,7 +125,14 @@ async function measureStore(directory: string, size: number, count: number): Pro
       expiresAt: now + 3_600_000,
     }))
     await store.publish(orders)
-    const order = { channel: 'bench', group: 'g', countMax: size, now, leaseMs: 60_000 }
+    const order = {
+      channel: 'bench',
+      group: 'g',
+      countMax: size,
+      bytesMax: 2 ** 23,
+      now,
+      leaseMs: 60_000,
+    }
     const leased = await store.lease(order)
     await store.settle(
       leased.map(({ message: { offset }, leaseToken }) => ({
@@ -251,7 +258,8 @@ function requestAs(caller: string, channels: Channels): ChannelRequest {
     },
     'POST leases': async (bytes) => {
       const request = present(parseLeaseRequest(bytes))
-      const { messages } = accepted(await channels.lease(call, request))
+      const { messages, hold } = accepted(await channels.lease(call, request))
+      hold.release()
       return encodeLeases(messages.map(({ message, ...rest }) => ({ ...rest, ...message })))
     },
     'POST settlements': async (bytes) => {
@@ -262,7 +270,11 @@ function requestAs(caller: string, channels: Channels): ChannelRequest {
       accepted(await channels.putKey(call, bytes))
       return new Uint8Array()
     },
-    'GET keys': async (_, epoch) => encodeFrames(accepted(await channels.keys(call, epoch ?? 0))),
+    'GET keys': async (_, epoch) => {
+      const { keys, hold } = accepted(await channels.keys(call, epoch ?? 0))
+      hold.release()
+      return encodeFrames(keys)
+    },
     'GET ': async (_, epoch) =>
       encodeSignedDescriptor(accepted(await channels.describe(call, epoch))),
   }

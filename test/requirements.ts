@@ -612,7 +612,7 @@ export const REQUIREMENTS = {
     promise:
       'Requests that wait, and what is read for them, occupy bounded places and memory, per identity and in total; a change that many wait for is told to each of them.',
     on: fabric,
-    lies: ['waiting-polls'],
+    lies: ['waiting-polls', 'hoarded-leases'],
   },
   'serve:unread': {
     promise:

@@ -275,6 +275,7 @@ const lease: LeaseOrder = {
   channel: 'orders',
   group: 'workers',
   countMax: 100,
+  bytesMax: 8 * 1024 * 1024,
   now: start,
   leaseMs: 1000,
 }

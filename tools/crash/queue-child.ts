@@ -67,7 +67,14 @@ async function run(): Promise<void> {
   const consume = async (): Promise<never> => {
     for (;;) {
       const now = Date.now()
-      const order = { channel: 'crash', group: 'g', countMax: 2, now, leaseMs: 3_600_000 }
+      const order = {
+        channel: 'crash',
+        group: 'g',
+        countMax: 2,
+        bytesMax: 2 ** 23,
+        now,
+        leaseMs: 3_600_000,
+      }
       const leased = await store.lease(order)
       const orders = leased.map(({ message: { offset }, leaseToken }) => ({
         channel: 'crash',

@@ -62,7 +62,14 @@ export async function runCrashRound(
   // Every lease of the dead child has run out by then, and nothing has expired.
   const now = Date.now() + 7_200_000
   for (;;) {
-    const order = { channel: 'crash', group: 'g', countMax: 256, now, leaseMs: 3_600_000 }
+    const order = {
+      channel: 'crash',
+      group: 'g',
+      countMax: 256,
+      bytesMax: 2 ** 23,
+      now,
+      leaseMs: 3_600_000,
+    }
     const leased = await store.lease(order)
     if (leased.length === 0) break
     resurrected += leased.filter(({ message }) => acknowledged.settled.has(message.offset)).length

@@ -20,10 +20,8 @@ import {
 
 /** Rows that one lease may look at before it gives what it has: parked messages make it look further. */
 const leaseScanMax = 1024
-/** Rows that are read at once; each may hold a message of the largest size. */
+/** Rows that one statement goes through, of which one lies in memory at a time. */
 const leaseChunk = 64
-/** One lease gives at least one message, and otherwise no more than this. */
-const leaseBytesMax = 8 * 1024 * 1024
 
 /** Groups of one channel: each keeps what it has not settled from being swept. */
 const groupsMax = 256
@@ -107,7 +105,7 @@ export class ChannelLog {
     const channel = this.#channelOf(order.channel)
     const group = this.#groupOf(channel, order.group)
     if (group === null) return []
-    const leased = new LeaseBasket(order.countMax)
+    const leased = new LeaseBasket(order)
     const until = order.now + order.leaseMs
     for (const row of this.#sql.dueDeliveries.all(group.id, order.now, order.countMax)) {
       if (leased.left === 0) break
@@ -125,6 +123,8 @@ export class ChannelLog {
           reason: 'ATTEMPTS_EXHAUSTED',
           now: order.now,
         })
+      } else if (!leased.fits(message)) {
+        break
       } else {
         this.#sql.updateDelivery.run(until, token, delivery.attempts + 1, group.id, offset)
         leased.add(toLeased(message, offset, delivery.attempts + 1))
@@ -144,10 +144,12 @@ export class ChannelLog {
     let scanned = 0
     while (leased.left > 0 && scanned < leaseScanMax) {
       const missing = Math.min(leased.left, leaseChunk)
-      const rows = this.#sql.messagesAfter.all(keyOf(channel.id, group.cursor), last, missing)
-      for (const row of rows) {
-        if (leased.left === 0) break
+      const from = keyOf(channel.id, group.cursor)
+      let rows = 0
+      for (const row of this.#sql.messagesAfter.iterate(from, last, missing)) {
         const message = row as unknown as MessageRow
+        if (leased.left === 0 || !leased.fits(message)) break
+        rows += 1
         const offset = message.key - keyOf(channel.id, 0)
         const { ordering } = message
         const fresh = { offset, due: NEVER, token: null, attempts: 0, ordering }
@@ -164,9 +166,9 @@ export class ChannelLog {
         }
         group.cursor = offset
       }
-      scanned += rows.length
-      if (rows.length > 0) this.#dirtyGroups.add(group)
-      if (rows.length < missing) return
+      scanned += rows
+      if (rows > 0) this.#dirtyGroups.add(group)
+      if (rows < missing) return
     }
   }
 
@@ -327,18 +329,27 @@ export class ChannelLog {
   }
 }
 
-/** What one lease has so far, and how many more it may take. */
+/** What one lease has so far, and how much more it may take. */
 class LeaseBasket {
   readonly messages: LeasedMessage[] = []
   readonly #countMax: number
+  readonly #bytesMax: number
   #bytes = 0
+  #isFull = false
 
-  constructor(countMax: number) {
+  constructor({ countMax, bytesMax }: Pick<LeaseOrder, 'countMax' | 'bytesMax'>) {
     this.#countMax = countMax
+    this.#bytesMax = bytesMax
   }
 
   get left(): number {
-    return this.#bytes >= leaseBytesMax ? 0 : this.#countMax - this.messages.length
+    return this.#isFull ? 0 : this.#countMax - this.messages.length
+  }
+
+  /** Once a message does not fit, none behind it does: what is smaller does not overtake. */
+  fits({ size }: Pick<MessageRow, 'size'>): boolean {
+    this.#isFull ||= this.messages.length > 0 && this.#bytes + size > this.#bytesMax
+    return !this.#isFull
   }
 
   add(message: LeasedMessage): void {

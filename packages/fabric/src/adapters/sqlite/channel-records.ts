@@ -74,11 +74,16 @@ function createRecords(database: DatabaseSync): ChannelRecords {
       return row === undefined ? null : (row as unknown as SignedDescriptor)
     },
 
-    async appendKey(channel, { epoch, sender, session, bytes }, countMax) {
+    async appendKey(channel, { epoch, sender, session, bytes }, { countMax, bytesMax }) {
       return inTransaction(database, () => {
-        if (Number(sql.countKeys.get(channel, epoch)?.['count']) >= countMax) return false
+        const { count, size } = sql.sizeOfKeys.get(channel, epoch) ?? {}
+        if (Number(count) >= countMax || Number(size) + bytes.length > bytesMax) return false
         return Number(sql.putKey.run(channel, epoch, sender, session, bytes).changes) === 1
       })
+    },
+
+    async keyBytes(channel, epoch) {
+      return Number(sql.sizeOfKeys.get(channel, epoch)?.['size'])
     },
 
     async keys(channel, epoch) {
@@ -111,8 +116,9 @@ function prepareStatements(database: DatabaseSync) {
     findEpoch: database.prepare(
       'SELECT payload, key_id AS keyId, signature FROM epoch WHERE channel = ? AND epoch = ?',
     ),
-    countKeys: database.prepare(
-      'SELECT count(*) AS count FROM key_message WHERE channel = ? AND epoch = ?',
+    sizeOfKeys: database.prepare(
+      `SELECT count(*) AS count, coalesce(sum(length(bytes)), 0) AS size
+       FROM key_message WHERE channel = ? AND epoch = ?`,
     ),
     putKey: database.prepare('INSERT OR IGNORE INTO key_message VALUES (?, ?, ?, ?, ?)'),
     keys: database.prepare(

@@ -39,7 +39,8 @@ describe('the contract [queue:bounded] [queue:fenced-acknowledgement]', () => {
   })
 })
 
-const lease = { channel: 'orders', group: 'g', countMax: 100, now: time, leaseMs: 1000 }
+const bytesMax = 8 * 1024 * 1024
+const lease = { channel: 'orders', group: 'g', countMax: 100, bytesMax, now: time, leaseMs: 1000 }
 
 const settleOf = ({ message: { offset, channel }, leaseToken }: Leased) => ({
   channel,

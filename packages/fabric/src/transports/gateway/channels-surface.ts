@@ -19,7 +19,9 @@ import { mayReceive } from '../../pipeline/recheck.ts'
 import type { PolicyAction } from '../../policy/policy.ts'
 import { exchangeHeaders, quotaHeaders } from '../http/call.ts'
 import type { Reply } from '../http/respond.ts'
-import type { ChannelCall, Channels } from '../queue/channels.ts'
+import type { Channels } from '../queue/channels.ts'
+import type { Hold } from '../queue/lease-memory.ts'
+import type { ChannelCall, LeasedMessages } from '../queue/leasing.ts'
 import { decodePublish } from '../queue/publish-decoding.ts'
 import { QUEUE_WIRE } from '../queue/wire.ts'
 import { arrivalOf, jsonReply, problemReply, type Surface, type Visit } from './visit.ts'
@@ -77,24 +79,46 @@ function lease({ rooms, channels }: ChannelsSurfaceOptions, visit: Visit, channe
   const request = parseLeaseRequest(visit.incoming.body)
   const target = targetOf(channel, 'consume', 'lease')
   if (request === null) return exchange(rooms, visit, target, malformed('lease'))
-  return exchange(rooms, visit, target, async (intended, still) => {
-    const { authorized } = intended.inspected
-    const call = {
-      ...{ channel, still, caller: authorized.authenticated.caller.name },
-      mayReceive: (labels: readonly string[]) =>
-        mayReceive(authorized, labels, rooms.authorization),
-    }
-    const leased = await channels.lease(call, request, visit.signal)
-    if (leased instanceof Refusal) return leased
-    const { messages } = leased
-    const frames = messages.map(({ message, ...rest }) => ({ ...rest, ...message }))
-    const facts = {
-      messages: messages.length,
-      offsets: messages.map(({ message }) => message.offset).join(' '),
-    }
-    const answer = delivered(encodeLeases(frames), CHANNEL_FRAMES_TYPE, facts)
-    return { ...answer, withheld: () => leased.giveBack() }
-  })
+  return inHold((keep) =>
+    exchange(rooms, visit, target, async (intended, still) => {
+      const { authorized } = intended.inspected
+      const call = {
+        ...{ channel, still, caller: authorized.authenticated.caller.name },
+        mayReceive: (labels: readonly string[]) =>
+          mayReceive(authorized, labels, rooms.authorization),
+      }
+      const leased = await channels.lease(call, request, visit.signal)
+      if (leased instanceof Refusal) return leased
+      keep(leased.hold)
+      return { ...deliveredLease(leased), withheld: leased.giveBack }
+    }),
+  )
+}
+
+/** What `work` keeps is released when the response has left, also one that says no after all. */
+async function inHold(work: (keep: (hold: Hold) => void) => Promise<Reply>): Promise<Reply> {
+  const holds: Hold[] = []
+  const release = () => {
+    for (const hold of holds) hold.release()
+  }
+  try {
+    return { ...(await work((hold) => holds.push(hold))), release }
+  } catch (cause) {
+    release()
+    throw cause
+  }
+}
+
+function deliveredLease({ messages, hold }: LeasedMessages): Delivered {
+  const frames = messages.map(({ message, ...rest }) => ({ ...rest, ...message }))
+  const facts = {
+    messages: messages.length,
+    offsets: messages.map(({ message }) => message.offset).join(' '),
+  }
+  const body = encodeLeases(frames)
+  // From here on, only what the response carries is kept.
+  hold.keep(body.length)
+  return delivered(body, CHANNEL_FRAMES_TYPE, facts)
 }
 
 function settle({ rooms, channels }: ChannelsSurfaceOptions, visit: Visit, channel: string) {
@@ -125,13 +149,18 @@ async function describe(options: ChannelsSurfaceOptions, visit: Visit, channel: 
   })
 }
 
-async function keys(options: ChannelsSurfaceOptions, visit: Visit, channel: string) {
+function keys(options: ChannelsSurfaceOptions, visit: Visit, channel: string) {
   const epoch = epochOf(visit)
-  return control(options, visit, { channel, action: 'discover' }, async (call) => {
-    const logged = await options.channels.keys(call, epoch ?? 0)
-    if (logged instanceof Refusal) return logged
-    return bytesReply(encodeFrames(logged), CHANNEL_FRAMES_TYPE)
-  })
+  return inHold((keep) =>
+    control(options, visit, { channel, action: 'discover' }, async (call) => {
+      const logged = await options.channels.keys(call, epoch ?? 0)
+      if (logged instanceof Refusal) return logged
+      keep(logged.hold)
+      const body = encodeFrames(logged.keys)
+      logged.hold.keep(body.length)
+      return bytesReply(body, CHANNEL_FRAMES_TYPE)
+    }),
+  )
 }
 
 async function putKey(options: ChannelsSurfaceOptions, visit: Visit, channel: string) {

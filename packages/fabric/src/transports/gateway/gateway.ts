@@ -179,14 +179,16 @@ async function serve(request: NodeRequest, response: NodeResponse, served: Serve
   }
   const place = { socket, options, key }
   const incoming = foreign ?? (await readRequest(request, body, place, served))
+  let reply: Reply | null = null
   try {
-    const reply =
+    reply =
       incoming instanceof Refusal
         ? await refuseUnread(socket, incoming, options)
         : await answer(incoming, place, leavingSignal(response))
     const closes = reply.closes === true || (isUnread(incoming) && body.endsConnection)
     await writeReply(response, challenged({ ...reply, closes }, options.origin()))
   } finally {
+    reply?.release?.()
     if (!(incoming instanceof Refusal)) incoming.release()
   }
 }

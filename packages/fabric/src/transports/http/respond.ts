@@ -19,6 +19,8 @@ export interface Reply {
   readonly closes?: boolean
   /** The body is one buffer for many: what of it is not written yet occupies no memory of its own. */
   readonly isShared?: boolean
+  /** Called when the response has left, or will not. */
+  release?(): void
 }
 
 export interface ReplyEvents {

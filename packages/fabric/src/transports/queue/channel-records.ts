@@ -37,6 +37,11 @@ export interface LoggedKey {
   readonly bytes: Uint8Array
 }
 
+export interface KeyLogLimits {
+  readonly countMax: number
+  readonly bytesMax: number
+}
+
 /** Where channels, their epochs and their key logs are kept. What a write stored survives a power loss. */
 export interface ChannelRecords {
   load(): Promise<readonly ChannelRecord[]>
@@ -46,8 +51,10 @@ export interface ChannelRecords {
    */
   commit(record: ChannelRecord, descriptor: SignedDescriptor, issuedAt: number): Promise<boolean>
   findDescriptor(channel: string, epoch: number): Promise<SignedDescriptor | null>
-  /** False when the session is in the log already, or the log of the epoch holds `countMax`. */
-  appendKey(channel: string, key: LoggedKey, countMax: number): Promise<boolean>
+  /** False when the session is in the log already, or the log of the epoch is full. */
+  appendKey(channel: string, key: LoggedKey, limits: KeyLogLimits): Promise<boolean>
+  /** What `keys` would give, in bytes. */
+  keyBytes(channel: string, epoch: number): Promise<number>
   keys(channel: string, epoch: number): Promise<readonly Uint8Array[]>
   /**
    * Removes descriptors and keys of epochs that ended before `endedBefore`: no message of theirs is

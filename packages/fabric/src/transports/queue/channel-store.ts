@@ -42,6 +42,8 @@ export interface LeaseOrder {
   /** Competing consumers share a group; every group sees every message. */
   readonly group: string
   readonly countMax: number
+  /** Of sealed messages together; a first message is given whatever its size. */
+  readonly bytesMax: number
   readonly now: number
   readonly leaseMs: number
 }

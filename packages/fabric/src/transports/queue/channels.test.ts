@@ -152,6 +152,7 @@ function requestAs(caller: string, open: () => OpenQueue): ChannelRequest {
           if (request === null) return new Refusal('MESSAGE_MALFORMED', '')
           const leased = await channels.lease(call, request)
           if (leased instanceof Refusal) return leased
+          leased.hold.release()
           return encodeLeases(
             leased.messages.map(({ message: { offset, sealed }, ...rest }) => ({
               offset,
@@ -169,8 +170,10 @@ function requestAs(caller: string, open: () => OpenQueue): ChannelRequest {
         case 'POST keys':
           return (await channels.putKey(call, bytes)) ?? new Uint8Array()
         case 'GET keys': {
-          const keys = await channels.keys(call, Number(epoch))
-          return keys instanceof Refusal ? keys : encodeFrames(keys)
+          const logged = await channels.keys(call, Number(epoch))
+          if (logged instanceof Refusal) return logged
+          logged.hold.release()
+          return encodeFrames(logged.keys)
         }
         default: {
           const signed = await channels.describe(call, epoch === null ? null : Number(epoch))

@@ -6,9 +6,7 @@ import {
   type LeaseRequest,
   type PublishAnswer,
   parseKeyMessage,
-  parseSealedMessage,
   type Settlement,
-  type SettlementItem,
   type SignedDescriptor,
   toBase64Url,
   toHex,
@@ -17,21 +15,18 @@ import type { AgentRecord } from '../../identity/directory.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import { sha256OfParts } from '../../lib/sha256.ts'
-import type { StillPermitted } from '../../pipeline/delivery.ts'
 import type { ChannelAuthority } from './channel-authority.ts'
 import type { ChannelRecord, ChannelRecords } from './channel-records.ts'
-import type { ChannelStore, Leased, PublishResult } from './channel-store.ts'
-import { type LeasePlace, LeaseTokens } from './lease-tokens.ts'
-import { LeaseWaiters } from './lease-waiters.ts'
+import type { ChannelStore, PublishResult } from './channel-store.ts'
+import { HeldMessages } from './held-messages.ts'
+import { type Hold, LeaseMemory } from './lease-memory.ts'
+import { LeaseTokens } from './lease-tokens.ts'
+import { type ChannelCall, type LeasedMessages, Leasing, type ReceiverCall } from './leasing.ts'
 import { checkPublish, type Publisher } from './publish-check.ts'
 import type { DecodedPublish } from './publish-decoding.ts'
 
-/** While a request is held open, leases of others run out and delays pass: it looks this often. */
-const lookAgainMs = 1000
-/** Times that one request looks behind messages which its receiver may not have, before it waits. */
-const passedOverMax = 8
-/** What receivers countersign, kept from lease to settlement so that settling reads nothing back. */
-const heldMax = 65_536
+/** Of one epoch's key log, which its readers get whole. */
+const keyLogLimits = { countMax: KEY_LOG_MESSAGES_MAX, bytesMax: 8 * 1024 * 1024 }
 const keyCacheMax = 4096
 
 export interface ChannelsOptions {
@@ -43,23 +38,9 @@ export interface ChannelsOptions {
   readonly clock: Clock
 }
 
-/** A caller whom the pipeline authenticated and authorized, and the channel that it addressed. */
-export interface ChannelCall {
-  readonly channel: string
-  readonly caller: string
-  /** Asked after every wait: the decision of the pipeline is as old as the request. */
-  readonly still: StillPermitted
-}
-
-/** A call that takes messages: each of them is decided on by its own labels. */
-export interface ReceiverCall extends ChannelCall {
-  mayReceive(labels: readonly string[]): boolean
-}
-
-/** What was leased, and how to put it back when it cannot be handed over after all. */
-export interface LeasedMessages {
-  readonly messages: readonly Leased[]
-  giveBack(): Promise<void>
+export interface LoggedKeys {
+  readonly keys: readonly Uint8Array[]
+  readonly hold: Hold
 }
 
 /** What one settlement did, with the root that the receiver countersigned, for the ledger. */
@@ -68,28 +49,30 @@ export interface Settled {
   readonly countersigned: Uint8Array
 }
 
-interface Held {
-  readonly messageId: string
-  readonly sealedHash: Uint8Array
-  readonly senderSignature: Uint8Array
-}
-
 /**
  * What the fabric does with channels once a call is authorized. It verifies and moves sealed
  * messages and never opens one: it has no key to.
  */
 export class Channels {
   readonly #options: ChannelsOptions
-  readonly #waiters = new LeaseWaiters()
-  /** By channel and offset; the oldest goes first, and is read back from the store when it is missed. */
-  readonly #held = new Map<string, Held>()
+  readonly #memory: LeaseMemory
+  readonly #held: HeldMessages
   readonly #keys = new Map<string, KeyObject>()
   readonly #tokens: LeaseTokens
-  #closing = false
-
-  constructor(options: ChannelsOptions) {
+  readonly #leasing: Leasing
+  constructor(options: ChannelsOptions, memory: LeaseMemory = new LeaseMemory()) {
     this.#options = options
+    this.#memory = memory
+    this.#held = new HeldMessages(options.store, memory)
     this.#tokens = new LeaseTokens(options.authority.leaseKey())
+    this.#leasing = new Leasing({
+      ...{ store: options.store, clock: options.clock, memory },
+      ...{ held: this.#held, tokens: this.#tokens },
+      takePart: (call) => {
+        const taken = this.#takePart(call)
+        return taken instanceof Refusal ? taken : taken.channel.name
+      },
+    })
   }
 
   async publish(call: ChannelCall, { messages }: DecodedPublish): Promise<PublishAnswer | Refusal> {
@@ -114,7 +97,7 @@ export class Channels {
       expiresAt: Math.min(header.notAfter, now + channel.bounds.retentionMs),
     }))
     const results = await store.publish(orders)
-    if (results.some(({ state }) => state === 'stored')) this.#waiters.wake(channel.name)
+    if (results.some(({ state }) => state === 'stored')) this.#leasing.wake(channel.name)
     const whole = refusalForAll(results, channel.name)
     if (whole !== null) return whole
     // Read again: the epoch may have moved while the disk was busy, and the sender should hear it.
@@ -132,76 +115,12 @@ export class Channels {
    * At most `waitMs` long; empty when there was nothing. `signal` fires when the receiver is gone.
    * What this receiver may not have goes back unharmed: it is due again, and no attempt was counted.
    */
-  async lease(
+  lease(
     call: ReceiverCall,
-    { group, count, leaseMs, waitMs }: LeaseRequest,
+    request: LeaseRequest,
     signal: AbortSignal | null = null,
   ): Promise<LeasedMessages | Refusal> {
-    const { clock } = this.#options
-    const endsAt = clock.monotonic() + waitMs
-    for (let passedOver = 0; ; ) {
-      // Asked anew each time: a receiver that was removed while it waited gets nothing.
-      const taken = this.#takePart(call)
-      if (taken instanceof Refusal) return taken
-      const place = { channel: taken.channel.name, group, caller: call.caller }
-      const now = clock.now()
-      const { channel } = place
-      const leased = await this.#options.store.lease({
-        ...{ channel, group, countMax: count, now, leaseMs },
-      })
-      const { kept, returned, refusal } = await this.#sift(call, place, { leased, signal })
-      if (refusal !== null) return refusal
-      if (returned > 0) passedOver++
-      const left = endsAt - clock.monotonic()
-      if (kept.length > 0 || left <= 0 || this.#closing || signal?.aborted === true) {
-        return this.#handOut(place, kept)
-      }
-      // Others may wait behind those that were passed over, but not without end.
-      if (returned > 0 && passedOver < passedOverMax) continue
-      const waited = await this.#waiters.wait(place.channel, Math.min(left, lookAgainMs), signal)
-      if (!waited) return this.#handOut(place, [])
-    }
-  }
-
-  /** Keeps what the receiver may have at this moment, and puts the rest back. */
-  async #sift(
-    call: ReceiverCall,
-    place: LeasePlace,
-    { leased, signal }: { readonly leased: readonly Leased[]; readonly signal: AbortSignal | null },
-  ): Promise<Sifted> {
-    const taken = this.#takePart(call)
-    const refusal = taken instanceof Refusal ? taken : null
-    const isGone = refusal !== null || signal?.aborted === true
-    const kept = isGone ? [] : leased.filter(({ message }) => mayHave(call, message.sealed))
-    const back = leased.filter((one) => !kept.includes(one))
-    // A receiver that is permitted more gets at them at once; this one looks past them for a moment.
-    if (back.length > 0) await this.#giveBack(place, back, isGone ? 0 : lookAgainMs)
-    return { kept, returned: back.length, refusal }
-  }
-
-  #handOut(place: LeasePlace, leased: readonly Leased[]): LeasedMessages {
-    for (const { message } of leased) this.#hold(place.channel, message.offset, message.sealed)
-    return {
-      messages: leased.map((one) => ({
-        ...one,
-        leaseToken: this.#tokens.bind(one.leaseToken, place),
-      })),
-      giveBack: () => this.#giveBack(place, leased, 0),
-    }
-  }
-
-  async #giveBack(
-    { channel, group }: LeasePlace,
-    leased: readonly Leased[],
-    delayMs: number,
-  ): Promise<void> {
-    if (leased.length === 0) return
-    const now = this.#options.clock.now()
-    const common = { channel, group, now, verdict: 'return', delayMs, reason: '' } as const
-    await this.#options.store.settle(
-      leased.map(({ message, leaseToken }) => ({ ...common, offset: message.offset, leaseToken })),
-    )
-    this.#waiters.wake(channel)
+    return this.#leasing.lease(call, request, signal)
   }
 
   /** Each verdict holds only under the receiver's countersignature over message and sender's signature. */
@@ -212,7 +131,9 @@ export class Channels {
     const { group, items } = settlement
     const digests: Uint8Array[] = []
     for (const item of items) {
-      const held = await this.#findHeld(channel.name, item)
+      const at = { channel: channel.name, offset: item.offset }
+      const held = await this.#held.find(at, call.caller)
+      if (held instanceof Refusal) return held
       if (held === null) return new Refusal('LEASE_LOST', `${channel.name} ${item.offset} is gone`)
       const { verdict, reason } = item
       digests.push(ackDigest({ ...held, group, verdict, reason }, sha256OfParts))
@@ -235,10 +156,12 @@ export class Channels {
     }))
     const settled = await this.#options.store.settle(orders)
     for (const [i, { offset, verdict }] of items.entries()) {
-      if (settled[i] === true && verdict !== 'retry') this.#held.delete(`${channel.name} ${offset}`)
+      if (settled[i] === true && verdict !== 'retry') {
+        this.#held.drop({ channel: channel.name, offset })
+      }
     }
     // An ordering key may have become free, or a retry due.
-    this.#waiters.wake(channel.name)
+    this.#leasing.wake(channel.name)
     return { settled, countersigned }
   }
 
@@ -288,22 +211,31 @@ export class Channels {
     }
     const { epoch, sender } = message
     const logged = { epoch, sender, session: toHex(message.session), bytes }
-    const stored = await this.#options.records.appendKey(channel.name, logged, KEY_LOG_MESSAGES_MAX)
+    const stored = await this.#options.records.appendKey(channel.name, logged, keyLogLimits)
     return stored
       ? null
       : new Refusal('CHANNEL_FULL', 'this session is in the key log, or it is full')
   }
 
-  async keys(call: ChannelCall, epoch: number): Promise<readonly Uint8Array[] | Refusal> {
+  /** The log of an epoch, with the room that it takes: to be released when its response has left. */
+  async keys(call: ChannelCall, epoch: number): Promise<LoggedKeys | Refusal> {
     const taken = this.#takePart(call)
     if (taken instanceof Refusal) return taken
-    return this.#options.records.keys(taken.channel.name, epoch)
+    const { name } = taken.channel
+    const bytes = await this.#options.records.keyBytes(name, epoch)
+    const hold = await this.#memory.reserveExactly(call.caller, bytes)
+    if (hold instanceof Refusal) return hold
+    try {
+      return { keys: await this.#options.records.keys(name, epoch), hold }
+    } catch (cause) {
+      hold.release()
+      throw cause
+    }
   }
 
   /** Lets go of every request that is held open. The store is closed by whoever opened it. */
   close(): void {
-    this.#closing = true
-    this.#waiters.wakeAll()
+    this.#leasing.close()
   }
 
   /** Membership stands beside policy, not behind it: both have to say yes. */
@@ -332,40 +264,6 @@ export class Channels {
     this.#keys.set(x, key)
     return key
   }
-
-  #hold(channel: string, offset: number, sealed: Uint8Array): Held | null {
-    const message = parseSealedMessage(sealed)
-    if (message === null) return null
-    const held = {
-      messageId: message.header.messageId,
-      // Copies: the views would keep the buffers alive that they lie in.
-      sealedHash: new Uint8Array(sha256OfParts(sealed)),
-      senderSignature: message.signature.slice(),
-    }
-    const oldest = this.#held.keys().next()
-    if (this.#held.size >= heldMax && oldest.done === false) this.#held.delete(oldest.value)
-    this.#held.set(`${channel} ${offset}`, held)
-    return held
-  }
-
-  async #findHeld(channel: string, { offset }: SettlementItem): Promise<Held | null> {
-    const held = this.#held.get(`${channel} ${offset}`)
-    if (held !== undefined) return held
-    const stored = await this.#options.store.find(channel, offset)
-    return stored === null ? null : this.#hold(channel, offset, stored.sealed)
-  }
-}
-
-interface Sifted {
-  readonly kept: readonly Leased[]
-  readonly returned: number
-  readonly refusal: Refusal | null
-}
-
-/** By the labels that the sender signed. What cannot be read was never published through here. */
-function mayHave(call: ReceiverCall, sealed: Uint8Array): boolean {
-  const message = parseSealedMessage(sealed)
-  return message !== null && call.mayReceive(message.header.labels)
 }
 
 interface TakingPart {

@@ -317,6 +317,13 @@ export const REQUIREMENTS = {
       'laborious-body',
     ],
   },
+  'inspect:fair-time': {
+    promise:
+      'Messages of one client take neither the event loop nor a thread from others for long.',
+    on: ['gateway', 'mesh'],
+    notOn: { queue: 'the fabric cannot read sealed content' },
+    lies: ['costly-text'],
+  },
   'record:intent-first': {
     promise: 'The intent is durable before anything leaves for the receiver.',
     on: everywhere,

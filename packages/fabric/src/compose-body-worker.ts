@@ -1,20 +1,24 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { Refusal } from './lib/refusal.ts'
+import { inspectParts } from './pipeline/inspect-parts.ts'
 import { createRedactor } from './redaction/create-redactor.ts'
-import type { BodyAnswer, BodyJob } from './transports/http/body-thread.ts'
+import { InspectionWork, TooMuchWork } from './redaction/inspection-work.ts'
 import { classifyIncoming } from './transports/http/classify.ts'
+import type { BodyAnswer, BodyJob } from './transports/http/thread-lane.ts'
 
-/** Entry of the thread that parses and inspects large bodies. */
+/** Entry of the threads that parse and inspect what would stop the event loop for too long. */
 const redactor = createRedactor({ hashKey: workerData as Uint8Array })
 
 function carryOut(job: BodyJob): BodyAnswer {
   if (job.name === 'classify') {
     return answerOf(classifyIncoming(job.incoming, job.path, job.protocol))
   }
-  const redacted = redactor.redact(job.body, job.contentType, job.order)
-  if (redacted instanceof Refusal) return answerOf(redacted)
-  const isUnchanged = redacted.body === job.body
-  return answerOf({ ...redacted, body: isUnchanged ? null : redacted.body })
+  const { parts, steps } = job
+  const order = steps === null ? job.order : { ...job.order, work: new InspectionWork(steps) }
+  const inspected = inspectParts(parts, order, redactor)
+  if (inspected instanceof Refusal) return answerOf(inspected)
+  const isUnchanged = inspected.body === parts.body
+  return answerOf({ ...inspected, body: isUnchanged ? null : inspected.body })
 }
 
 function answerOf(value: unknown): BodyAnswer {
@@ -23,12 +27,15 @@ function answerOf(value: unknown): BodyAnswer {
   return { refusal: { code, detail, limit } }
 }
 
-parentPort?.on('message', (job: BodyJob) => {
-  let answer: BodyAnswer
-  try {
-    answer = carryOut(job)
-  } catch (cause) {
-    answer = { fault: String(cause) }
-  }
+function post(answer: BodyAnswer): void {
   parentPort?.postMessage(answer)
+}
+
+parentPort?.on('message', (job: BodyJob) => {
+  try {
+    post(carryOut(job))
+  } catch (cause) {
+    post(cause instanceof TooMuchWork ? { isTooCostly: true } : { fault: String(cause) })
+  }
 })
+post({ isReady: true })

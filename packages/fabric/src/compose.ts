@@ -170,7 +170,7 @@ function composeParts(around: Surroundings, stores: Stores, origin: () => string
   const detection = composeDetection(clock)
   const endpoints = createEndpointRegistry(config.trustDomain, clock)
   const upstream = composeUpstream(around, stores)
-  const bodies = composeBodies(keys.mask)
+  const bodies = composeBodies(keys.mask, clock)
   const rooms = composeRooms({
     stores,
     around,

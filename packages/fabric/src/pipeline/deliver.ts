@@ -16,13 +16,9 @@ import {
   withheld,
 } from './delivery.ts'
 import type { InspectRoom } from './inspect.ts'
-import {
-  inspectFields,
-  inspectSignature,
-  withContentType,
-  withoutForeignDigest,
-} from './inspect-fields.ts'
-import { redactBody } from './large-bodies.ts'
+import { withoutForeignDigest } from './inspect-fields.ts'
+import { noParts } from './inspect-parts.ts'
+import { inspectShared } from './large-bodies.ts'
 import type { Quota } from './quota.ts'
 import { recheck } from './recheck.ts'
 import { attestorOf, type Intended, maskedSummary } from './record.ts'
@@ -150,30 +146,32 @@ async function check(
     const { body, headers } = delivered
     return new Answered(intended, delivered, { body, headers, facts, findings: [] })
   }
-  const inSignature = signed === null ? null : inspectSignature(signed, obligations, room.redactor)
-  if (inSignature !== null) return new Refusal('RESPONSE_REJECTED', inSignature)
-  const own = withoutForeignDigest(delivered.headers, digest)
-  const head = inspectFields(own, obligations, room.redactor)
-  if (!(delivered.body instanceof Uint8Array)) {
-    const checked = { body: delivered.body, headers: head.fields, facts, findings: head.findings }
-    return new Answered(intended, delivered, checked)
-  }
-  const rewritten = delivered.rewrite?.(delivered.body) ?? delivered.body
+  const rewritten = bodyToForward(delivered)
   if (rewritten instanceof Refusal) return rewritten
-  const message = { body: rewritten, contentType: delivered.contentType }
-  const redacted = await redactBody(room, message, obligations, target.name)
-  if (redacted instanceof Refusal) {
-    return new Refusal('RESPONSE_REJECTED', `${redacted.code}: ${redacted.detail}`)
+  const { contentType } = delivered
+  const fields = withoutForeignDigest(delivered.headers, digest)
+  const parts = { ...noParts, signature: signed, fields, body: rewritten, contentType }
+  // The time is the receiver's: it chose what it answers.
+  const inspected = await inspectShared(room, parts, obligations, target.name)
+  if (inspected instanceof Refusal) {
+    return new Refusal('RESPONSE_REJECTED', `${inspected.code}: ${inspected.detail}`)
   }
-  const findings = [...head.findings, ...redacted.findings]
+  const { fields: headers, findings, body } = inspected
+  if (body === null) {
+    return new Answered(intended, delivered, { body: delivered.body, headers, facts, findings })
+  }
   const forwarded = {
-    'response.forwarded-digest':
-      digest !== null && redacted.body === delivered.body ? digest : sha256(redacted.body),
+    'response.forwarded-digest': digest !== null && body === delivered.body ? digest : sha256(body),
     'response.masked': maskedSummary(findings),
   }
-  const headers = withContentType(head.fields, redacted.contentType)
-  const checked = { body: redacted.body, headers, findings, facts: { ...facts, ...forwarded } }
+  const checked = { body, headers, findings, facts: { ...facts, ...forwarded } }
   return new Answered(intended, delivered, checked)
+}
+
+/** The whole body as its receiver may see it; null where it is a stream of events. */
+function bodyToForward({ body, rewrite }: Delivered): Uint8Array | Refusal | null {
+  if (!(body instanceof Uint8Array)) return null
+  return rewrite?.(body) ?? body
 }
 
 /** A wrong countersignature is worse than none: somebody tried. It never passes as unsigned. */

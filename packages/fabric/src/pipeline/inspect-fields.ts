@@ -213,7 +213,7 @@ function cleanTextsOf(redactor: Redactor, { mask, block }: RedactionOrder): Set<
 /** What of `text` policy masks or blocks. Throws when the redactor cannot tell. */
 function found(
   text: string,
-  { mask, block }: RedactionOrder,
+  { mask, block, work }: RedactionOrder,
   redactor: Redactor,
   contentType = 'text/plain',
 ): readonly Finding[] {
@@ -221,7 +221,8 @@ function found(
   const clean = text.length > cleanLengthMax ? null : cleanTextsOf(redactor, { mask, block })
   const key = `${contentType} ${text}`
   if (clean?.has(key) === true) return []
-  const order = { mask: [...mask, ...block], block: [] }
+  const account = work === undefined ? {} : { work }
+  const order = { mask: [...mask, ...block], block: [], ...account }
   const redacted = redactor.redact(utf8(text), contentType, order)
   if (redacted instanceof Refusal) throw new Error(`${redacted.code}: ${redacted.detail}`)
   const found = redacted.findings.filter(({ operator }) => operator !== 'none')

@@ -2,14 +2,8 @@ import { Refusal } from '../lib/refusal.ts'
 import { sha256 } from '../lib/sha256.ts'
 import type { Finding, Redactor } from '../redaction/redactor.ts'
 import { type Authorized, PolicyRefusal } from './authorize.ts'
-import {
-  type Fields,
-  inspectFields,
-  inspectPath,
-  inspectSignature,
-  withContentType,
-} from './inspect-fields.ts'
-import { type BodyRedaction, redactBody } from './large-bodies.ts'
+import type { Fields } from './inspect-fields.ts'
+import { type BodyRedaction, inspectShared } from './large-bodies.ts'
 
 /** What the stage asks of redaction. Sealed messages have their own, which reads no plaintext. */
 export interface InspectRoom extends BodyRedaction {
@@ -84,16 +78,10 @@ async function inspectMessage(
       ? new Inspected(authorized, { ...message, findings: [] })
       : new Refusal('CONTENT_UNSUPPORTED', `the sealed message lacks no-${missing.join(', no-')}`)
   }
-  const order = { mask, block }
-  const inPath = inspectPath(message.path, order, room.redactor)
-  if (inPath !== null) return inPath
-  const inSignature =
-    signature === null ? null : inspectSignature(signature.signed, order, room.redactor)
-  if (inSignature !== null) return new Refusal('CONTENT_BLOCKED', inSignature)
-  const head = inspectFields(message.headers, order, room.redactor)
-  const redacted = await redactBody(room, message, order, caller.name)
-  if (redacted instanceof Refusal) return redacted
-  const findings = [...head.findings, ...redacted.findings]
-  const headers = withContentType(head.fields, redacted.contentType)
-  return new Inspected(authorized, { body: redacted.body, headers, findings })
+  const { path, headers: fields, contentType, body } = message
+  const parts = { path, signature: signature?.signed ?? null, fields, frame: [], body, contentType }
+  const inspected = await inspectShared(room, parts, { mask, block }, caller.name)
+  if (inspected instanceof Refusal) return inspected
+  const { fields: headers, findings } = inspected
+  return new Inspected(authorized, { body: inspected.body ?? body, headers, findings })
 }

@@ -1,32 +1,31 @@
 import type { Refusal } from '../lib/refusal.ts'
-import type { Redacted, RedactionOrder, Redactor } from '../redaction/redactor.ts'
+import type { RedactionOrder, Redactor } from '../redaction/redactor.ts'
+import { type InspectedParts, inspectParts, type Parts, sizeOfParts } from './inspect-parts.ts'
+import type { LoopShare } from './loop-share.ts'
 
-/** Larger bodies are inspected in a thread of their own: this many take some 50 ms at worst. */
-export const inlineBytesMax = 32 * 1024
-
-/** Inspects bodies that would stop every other exchange for too long. Same results as `Redactor`. */
+/** Inspects what would stop every other exchange for too long. Same results as `inspectParts`. */
 export interface LargeBodies {
-  /** `client` is the account whose turn it takes; refuses rather than wait without bound. */
-  redact(
-    message: { readonly body: Uint8Array; readonly contentType: string },
-    order: RedactionOrder,
-    client: string,
-  ): Promise<Redacted | Refusal>
+  readonly loop: LoopShare
+  /** `client` is the account that the time is charged to; refuses rather than wait without bound. */
+  inspect(parts: Parts, order: RedactionOrder, client: string): Promise<InspectedParts | Refusal>
 }
 
 export interface BodyRedaction {
   readonly redactor: Redactor
-  /** Absent where every body is small. */
+  /** Absent where every message is small. */
   readonly largeBodies?: LargeBodies
 }
 
-export function redactBody(
+/** On the event loop where that is cheap, otherwise in the thread. */
+export function inspectShared(
   { redactor, largeBodies }: BodyRedaction,
-  message: { readonly body: Uint8Array; readonly contentType: string },
+  parts: Parts,
   order: RedactionOrder,
   client: string,
-): Redacted | Refusal | Promise<Redacted | Refusal> {
-  return largeBodies === undefined || message.body.length <= inlineBytesMax
-    ? redactor.redact(message.body, message.contentType, order)
-    : largeBodies.redact(message, order, client)
+): InspectedParts | Refusal | Promise<InspectedParts | Refusal> {
+  if (largeBodies === undefined) return inspectParts(parts, order, redactor)
+  const inspected = largeBodies.loop.run(client, sizeOfParts(parts), (work) =>
+    inspectParts(parts, { ...order, work }, redactor),
+  )
+  return inspected ?? largeBodies.inspect(parts, order, client)
 }

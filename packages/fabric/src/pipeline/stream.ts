@@ -7,9 +7,9 @@ import type { Answered } from './deliver.ts'
 import type { StreamEvent } from './delivery.ts'
 import { isFabricName } from './fabric-name.ts'
 import type { InspectRoom } from './inspect.ts'
-import { maskFrame } from './inspect-fields.ts'
+import { noParts } from './inspect-parts.ts'
 import { Interruption } from './interruption.ts'
-import { redactBody } from './large-bodies.ts'
+import { inspectShared } from './large-bodies.ts'
 import {
   type Ending,
   type Intended,
@@ -148,26 +148,24 @@ class Transcript {
     if (event.frame.some(([, value]) => isFabricName(value))) {
       return new Refusal('RESPONSE_REJECTED', 'the receiver imitates an event of the fabric')
     }
-    const message = { body: event.data, contentType: event.contentType }
+    const { data: body, contentType, frame } = event
     const client = authenticated.arrival.target.name
-    const redacted = await redactBody(room, message, order, client)
-    if (redacted instanceof Refusal) {
-      return new Refusal('RESPONSE_REJECTED', `${redacted.code}: ${redacted.detail}`)
+    const parts = { ...noParts, frame, body, contentType }
+    const inspected = await inspectShared(room, parts, order, client)
+    if (inspected instanceof Refusal) {
+      return new Refusal('RESPONSE_REJECTED', `${inspected.code}: ${inspected.detail}`)
     }
-    const frame = maskFrame(event.frame, order, room.redactor)
-    if (frame instanceof Refusal) {
-      return new Refusal('RESPONSE_REJECTED', `${frame.code}: ${frame.detail}`)
-    }
+    const data = inspected.body ?? body
     // Findings are only counted by class; keeping every one of a long stream would grow without end.
     if (this.#findings.length < 1000) {
-      this.#findings.push(...redacted.findings, ...frame.findings)
+      this.#findings.push(...inspected.findings)
     }
     const length = new Uint8Array(4)
-    new DataView(length.buffer).setUint32(0, redacted.body.length)
-    this.#hash.update(length).update(redacted.body)
+    new DataView(length.buffer).setUint32(0, data.length)
+    this.#hash.update(length).update(data)
     this.#events += 1
     this.#bytes += event.data.length
-    return { ...event, data: redacted.body, frame: frame.fields }
+    return { ...event, data, frame: inspected.frame }
   }
 
   ending(result: Ending['result'], answered: Answered, refusal: Refusal | null): Ending {

@@ -6,6 +6,7 @@ import { decodeBody } from './decode-body.ts'
 import { inspectForm } from './inspect-form.ts'
 import { inspectJson, inspectNested } from './inspect-json.ts'
 import { type Cut, Inspection, type LeafPlace, planCuts, TooManyFindings } from './inspection.ts'
+import { InspectionWork, inspectionStepsMax, stepsLimit, TooMuchWork } from './inspection-work.ts'
 import { JsonFault } from './json-string.ts'
 import { bodyFormOf, bodyFormOfUntyped, type Reading } from './media-type.ts'
 import { OPERATORS_DEFAULT, type Operator } from './operators.ts'
@@ -24,6 +25,8 @@ export interface RedactionLimits {
   /** Arrays and objects inside one another. */
   readonly depthMax: number
   readonly findingsMax: number
+  /** What one inspection may cost, in steps of some ten nanoseconds. */
+  readonly stepsMax: number
 }
 
 export const REDACTION_LIMITS_DEFAULT: RedactionLimits = {
@@ -33,6 +36,7 @@ export const REDACTION_LIMITS_DEFAULT: RedactionLimits = {
   depthMax: 64,
   /** A page of a customer list has hundreds; more than this is an export, not a message. */
   findingsMax: 20_000,
+  stepsMax: inspectionStepsMax,
 }
 
 export interface RedactorOptions {
@@ -85,8 +89,9 @@ function redact(
   if (body instanceof Refusal) return body
   const mask = new Set(order.mask.filter(isDataClass))
   const { findingsMax } = settings.limits
-  const inspection = new Inspection({ ...settings, body, mask, findingsMax })
-  const refusal = inspect(body, form.reading, { inspection, limits: settings.limits })
+  const work = order.work ?? new InspectionWork(settings.limits.stepsMax)
+  const inspection = new Inspection({ ...settings, body, mask, findingsMax, work })
+  const refusal = inspect(body, form.reading, { inspection, limits: settings.limits, order })
   const redacted = refusal ?? conclude(body, form.reading, { inspection, order })
   // What was decoded leaves as UTF-8, and says so: the receiver reads what was inspected.
   return redacted instanceof Refusal || body === given
@@ -97,8 +102,9 @@ function redact(
 function inspect(
   body: Uint8Array,
   reading: Reading,
-  { inspection, limits }: { inspection: Inspection; limits: RedactionLimits },
+  room: { inspection: Inspection; limits: RedactionLimits; order: RedactionOrder },
 ): Refusal | null {
+  const { inspection, limits, order } = room
   try {
     if (reading === 'json') inspectJson(body, inspection, limits.depthMax)
     else if (reading === 'form') inspectForm(body, inspection)
@@ -115,6 +121,9 @@ function inspect(
     if (error instanceof TooManyFindings) {
       const value = limits.findingsMax
       return overLimit('MESSAGE_TOO_LARGE', { name: 'inspect.findings', value, unit: 'count' })
+    }
+    if (error instanceof TooMuchWork && order.work === undefined) {
+      return overLimit('MESSAGE_TOO_LARGE', stepsLimit(limits.stepsMax), 'too costly to inspect')
     }
     throw error
   }

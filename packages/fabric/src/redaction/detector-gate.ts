@@ -1,5 +1,6 @@
 import { CREDENTIAL_RULES } from './credentials.ts'
 import { scanEmail } from './email.ts'
+import { STEPS } from './inspection-work.ts'
 import { createKeywordGate } from './keyword-gate.ts'
 import { SECRET_STEMS, scanNamedSecret } from './named-secret.ts'
 import type { Scan } from './view.ts'
@@ -34,6 +35,7 @@ export function scanKeywords(scan: Scan): void {
     for (const index of outputs[(state - outputsFrom) / width] ?? []) {
       const entry = KEYWORDS[index]
       if (entry === undefined) continue
+      scan.spend(entry.anyCase ? STEPS.secretStem : STEPS.keyword)
       const at = i + 1 - entry.keyword.length
       if (entry.anyCase) named.push(at, index)
       else if (isSpelt(bytes, at, entry.keyword)) entry.scan(scan, at, entry.keyword)

@@ -3,6 +3,7 @@ import { indexContext, NO_CONTEXT } from './context.ts'
 import { Decoded, originOf } from './decode.ts'
 import { findFieldRule, isFieldValue } from './field-names.ts'
 import type { Inspection, LeafPlace } from './inspection.ts'
+import { STEPS } from './inspection-work.ts'
 import { scanView } from './scan-view.ts'
 import { settleLeaf } from './settle.ts'
 import type { View } from './view.ts'
@@ -23,6 +24,7 @@ function inspectPair(
   pair: { start: number; end: number },
 ): void {
   if (pair.start === pair.end) return
+  inspection.work.spend(STEPS.pair + STEPS.decodedByte * (pair.end - pair.start))
   const equals = body.subarray(pair.start, pair.end).indexOf(0x3d)
   const nameEnd = equals < 0 ? pair.end : pair.start + equals
   const name = spacesForPluses(plainView(body, pair.start, nameEnd))

@@ -2,6 +2,7 @@ import { latin1 } from './ascii.ts'
 import { EnclosingKey } from './enclosing-key.ts'
 import { isFieldValue } from './field-names.ts'
 import type { Inspection, LeafPlace } from './inspection.ts'
+import { STEPS } from './inspection-work.ts'
 import { isPlainInteger, wholeForms } from './json-number.ts'
 import { JsonFault, type JsonString, nameOf, unescapeJson, viewOf } from './json-string.ts'
 import { type JsonLeaf, type JsonStep, JsonWalk } from './json-walk.ts'
@@ -28,12 +29,16 @@ export function inspectJson(body: Uint8Array, inspection: Inspection, depthMax: 
       if (pairs.isWaiting) pairs.close(container, end)
     },
   })
-  const pairs = new PairedNames(body, ({ rule, leaf }) => {
-    place.kind = leaf.kind
-    const view = viewOf(body, leaf)
-    const { dataClass, detector } = rule
-    inspection.add(view, place, { dataClass, detector, start: view.from, end: view.to })
-  })
+  const pairs = new PairedNames(
+    body,
+    ({ rule, leaf }) => {
+      place.kind = leaf.kind
+      const view = viewOf(body, leaf)
+      const { dataClass, detector } = rule
+      inspection.add(view, place, { dataClass, detector, start: view.from, end: view.to })
+    },
+    (bytes) => inspection.work.spend(STEPS.rereadByte * bytes),
+  )
   const place: LeafPlace & { kind: LeafPlace['kind'] } = {
     kind: 'string',
     path: () => pointerTo(body, walk.steps, concealed),
@@ -41,6 +46,7 @@ export function inspectJson(body: Uint8Array, inspection: Inspection, depthMax: 
   }
   const inspectLeaf = (leaf: JsonLeaf): void => {
     place.kind = leaf.kind
+    inspection.work.spend(STEPS.leaf + leaf.to - leaf.from)
     const before = inspection.count
     if (leaf.kind !== 'key') inspectField(leaf)
     pairs.look(leaf, walk)
@@ -67,6 +73,7 @@ export function inspectJson(body: Uint8Array, inspection: Inspection, depthMax: 
     if (key === null || leaf.to === leaf.from) return
     const rule = names.rule(key)
     if (rule === null) return
+    inspection.work.spend(STEPS.namedValue + STEPS.byte * (leaf.to - leaf.from))
     const view = viewOf(body, leaf)
     const value = Buffer.from(view.bytes.subarray(view.from, view.to)).toString()
     if (!isFieldValue(rule, value)) return
@@ -102,9 +109,11 @@ export function inspectNested(view: View, place: LeafPlace, inspection: Inspecti
   if (view.whole !== null || !isOpening(first)) return
   const text = view.bytes.subarray(view.from, view.to)
   const names = new EnclosingKey(text)
+  inspection.work.spend(STEPS.byte * text.length)
   const walk = new JsonWalk(text, {
     depthMax: nestedDepthMax,
     visit: (leaf) => {
+      inspection.work.spend(STEPS.leaf + leaf.to - leaf.from)
       const key = walk.nearestKey
       // A marker for a number would need quotes, which would need escapes: numbers stay.
       if (leaf.kind !== 'string' || key === null || leaf.from === leaf.to) return

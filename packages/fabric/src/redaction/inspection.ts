@@ -1,5 +1,6 @@
 import type { KeyObject } from 'node:crypto'
 import { type ContextIndex, indexContext } from './context.ts'
+import { type InspectionWork, STEPS } from './inspection-work.ts'
 import { createMarker, type Operator } from './operators.ts'
 import { DATA_CLASSES, type DataClass, type Finding } from './redactor.ts'
 import { type Found, inBody, type Scan, type Span, type View } from './view.ts'
@@ -20,6 +21,7 @@ export interface InspectionOptions {
   readonly operators: Readonly<Record<DataClass, Operator>>
   readonly hashKey: KeyObject
   readonly findingsMax: number
+  readonly work: InspectionWork
 }
 
 /** Where a leaf is and what it is called; both are only worked out when something is found. */
@@ -57,6 +59,10 @@ class LeafScan implements Scan {
     return this.#context
   }
 
+  spend(steps: number): void {
+    this.#inspection.work.spend(steps)
+  }
+
   found(what: Found): void {
     this.#inspection.add(this.view, this.#place, what)
   }
@@ -70,6 +76,10 @@ export class Inspection {
 
   constructor(options: InspectionOptions) {
     this.#options = options
+  }
+
+  get work(): InspectionWork {
+    return this.#options.work
   }
 
   get count(): number {
@@ -93,8 +103,10 @@ export class Inspection {
     const span = inBody(body, view, found)
     // The same thing is seen again in every decoded form of its leaf.
     const identity = `${span.start}:${span.end}:${found.dataClass}`
+    this.work.spend(STEPS.namedValue)
     if (this.#seen.has(identity)) return
     if (this.#hits.length >= findingsMax) throw new TooManyFindings()
+    this.work.spend(STEPS.finding)
     this.#seen.add(identity)
     const { dataClass, detector } = found
     const chosen = place.kind === 'key' ? 'hash' : operators[dataClass]

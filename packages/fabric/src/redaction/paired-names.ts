@@ -40,11 +40,18 @@ export interface PairedSecret {
 export class PairedNames {
   readonly #bytes: Uint8Array
   readonly #found: (secret: PairedSecret) => void
+  readonly #reread: (bytes: number) => void
   /** Containers that hold the name of a secret, by where they begin. */
   readonly #named = new Map<number, FieldRule>()
   #readLeft: number
 
-  constructor(bytes: Uint8Array, found: (secret: PairedSecret) => void) {
+  /** `reread` is told how many bytes are read once more, before they are. */
+  constructor(
+    bytes: Uint8Array,
+    found: (secret: PairedSecret) => void,
+    reread: (bytes: number) => void,
+  ) {
+    this.#reread = reread
     this.#bytes = bytes
     this.#found = found
     this.#readLeft = rereadFactor * bytes.length
@@ -79,6 +86,7 @@ export class PairedNames {
     this.#named.delete(start)
     // A longer list that begins with such a name is a list of names.
     if (!isObject && index !== 1) return
+    this.#reread(end - start)
     this.#readLeft -= end - start
     if (this.#readLeft < 0) throw new TooManyFindings()
     const text = this.#bytes.subarray(start, end)

@@ -1,4 +1,5 @@
 import type { Refusal } from '../lib/refusal.ts'
+import type { InspectionWork } from './inspection-work.ts'
 
 /** The data classes that a policy can name in `@mask` and `@block`. */
 export const DATA_CLASSES = ['card', 'iban', 'email', 'ssn', 'phone', 'credential'] as const
@@ -35,6 +36,11 @@ export interface Redacted {
 export interface RedactionOrder {
   readonly mask: readonly string[]
   readonly block: readonly string[]
+  /**
+   * The account of an inspection that has to be short. Beyond it, `redact` throws `TooMuchWork`;
+   * without one, a body that costs more than `inspect.steps` is refused.
+   */
+  readonly work?: InspectionWork
 }
 
 /**

@@ -4,6 +4,7 @@ import { decodeEscapes } from './decode.ts'
 import { scanKeywords } from './detector-gate.ts'
 import { scanDigits } from './digits.ts'
 import { fold } from './fold.ts'
+import { STEPS } from './inspection-work.ts'
 import {
   hasBase64,
   hasCardDigits,
@@ -38,15 +39,18 @@ export function scanSurveyed(
   seen: Survey,
   { open, depth }: { readonly open: OpenScan; readonly depth: number },
 ): void {
-  scanPlain(view, open, seen)
+  const scan = open(view)
+  const length = view.to - view.from
+  scanPlain(scan, seen)
   let plain = view
   let plainSeen = seen
   if (hasNonAscii(seen)) {
+    scan.spend(STEPS.decodedByte * length)
     const folded = fold(view)
     if (folded !== null) {
       plain = folded
       plainSeen = surveyText(folded.bytes, folded.from, folded.to)
-      scanPlain(folded, open, plainSeen)
+      scanPlain(open(folded), plainSeen)
     }
   }
   if (depth >= decodeDepthMax) return
@@ -55,19 +59,21 @@ export function scanSurveyed(
     scanSurveyed(decoded, survey, { open, depth: depth + 1 })
   }
   if (hasEscapes(plainSeen)) {
+    scan.spend(STEPS.decodedByte * length)
     const decoded = decodeEscapes(plain)
     if (decoded !== null) scanDeeper(decoded)
   }
   if (hasBase64(plainSeen)) {
+    scan.spend(STEPS.decodedByte * length)
     eachBase64(plain, scanDeeper)
   }
 }
 
 const NONE: readonly number[] = []
 
-function scanPlain(view: View, open: OpenScan, seen: Survey): void {
+function scanPlain(scan: Scan, seen: Survey): void {
+  scan.spend(STEPS.byte * (scan.view.to - scan.view.from) + STEPS.digit * seen.digits)
   if (!seen.keyword && !hasDigits(seen) && !hasCardDigits(seen)) return
-  const scan = open(view)
   const claimed = hasCardDigits(seen) ? scanCards(scan) : NONE
   if (hasDigits(seen)) scanDigits(scan, claimed)
   if (seen.keyword) scanKeywords(scan)

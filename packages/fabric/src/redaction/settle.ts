@@ -1,5 +1,6 @@
 import { Decoded } from './decode.ts'
 import { type Cut, type Inspection, type LeafPlace, planCuts } from './inspection.ts'
+import { STEPS } from './inspection-work.ts'
 import { scanView } from './scan-view.ts'
 import type { Span, View } from './view.ts'
 
@@ -27,6 +28,7 @@ export function settleLeaf(leaf: LeafText, inspection: Inspection, before: numbe
     const fresh = inspection.hitsSince(seen)
     if (!fresh.some((hit) => hit.marker !== null)) return
     seen = inspection.count
+    inspection.work.spend(STEPS.maskedByte * (leaf.end - leaf.start))
     const cuts = planCuts(inspection.hitsSince(before))
     const view = leaf.decode(maskedView(leaf, cuts))
     scanView(view, (part) => inspection.open(part, leaf.place))

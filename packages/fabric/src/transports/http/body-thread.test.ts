@@ -1,10 +1,13 @@
 import { EventEmitter } from 'node:events'
 import type { Worker } from 'node:worker_threads'
-import { afterEach, expect, test, vi } from 'vitest'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { composeBodies } from '../../compose-bodies.ts'
+import { systemClock } from '../../lib/clock.ts'
 import { Refusal } from '../../lib/refusal.ts'
+import { inspectParts, noParts } from '../../pipeline/inspect-parts.ts'
 import { createRedactor } from '../../redaction/create-redactor.ts'
-import { type BodyAnswer, type BodyJob, BodyThread } from './body-thread.ts'
+import { BodyThread } from './body-thread.ts'
+import type { BodyAnswer, BodyJob } from './thread-lane.ts'
 
 /** A thread that answers when the test says so. */
 class Puppet extends EventEmitter {
@@ -27,51 +30,76 @@ class Puppet extends EventEmitter {
   }
 }
 
-function open() {
+function open({ isReady = true }: { readonly isReady?: boolean } = {}) {
   const puppets: Puppet[] = []
-  const thread = new BodyThread(() => {
-    const puppet = new Puppet()
-    puppets.push(puppet)
-    return puppet as unknown as Worker
+  const thread = new BodyThread({
+    now: () => performance.now(),
+    start() {
+      const puppet = new Puppet()
+      puppets.push(puppet)
+      if (isReady) queueMicrotask(() => puppet.answer({ isReady: true }))
+      return puppet as unknown as Worker
+    },
   })
-  const redact = (client: string, name: string = client) =>
-    thread.redact({ body: Buffer.from(name), contentType: 'text/plain' }, order, client)
-  return { thread, puppets, redact }
+  const inspect = (client: string, name: string = client) =>
+    thread.inspect({ ...noParts, path: name }, order, client)
+  return { thread, puppets, inspect }
 }
 
 const order = { mask: [], block: [] }
-const unchanged = { value: { body: null, findings: [] } }
-const nameOf = (job: BodyJob | undefined) => (job?.name === 'redact' ? String(job.body) : null)
-const turn = () => new Promise((resolve) => setImmediate(resolve))
+const unchanged = { value: { fields: [], frame: [], body: null, findings: [] } }
+const nameOf = (job: BodyJob | undefined) => (job?.name === 'inspect' ? job.parts.path : null)
+const namesOf = (puppet: Puppet | undefined) => puppet?.jobs.map(nameOf)
+const turn = () => vi.advanceTimersByTimeAsync(0)
 
+beforeEach(() => void vi.useFakeTimers())
 afterEach(() => void vi.useRealTimers())
 
-test('clients take turns, however many bodies one of them has', async () => {
-  const { puppets, redact } = open()
-  const all = [redact('a', 'a1'), redact('a', 'a2'), redact('a', 'a3'), redact('b', 'b1')]
-  const [puppet] = puppets
+test('clients take turns, however many messages one of them has', async () => {
+  const { puppets, inspect } = open()
+  const all = [inspect('a', 'a1'), inspect('a', 'a2'), inspect('a', 'a3'), inspect('b', 'b1')]
+  await turn()
   for (const _ of all) {
-    puppet?.answer(unchanged)
-    await turn()
+    await vi.advanceTimersByTimeAsync(10)
+    puppets[0]?.answer(unchanged)
   }
   await Promise.all(all)
-  expect(puppet?.jobs.map(nameOf)).toEqual(['a1', 'a2', 'b1', 'a3'])
+  expect(namesOf(puppets[0])).toEqual(['a1', 'b1', 'a2', 'a3'])
 })
 
-test('what waits is bounded, for one client and for all', async () => {
-  const { thread, redact } = open()
-  const mine = Array.from({ length: 34 }, () => redact('a'))
+test('a client with long jobs waits for as much time of the others', async () => {
+  const { puppets, inspect } = open()
+  const all = ['a1', 'a2', 'b1', 'b2', 'b3', 'b4', 'b5'].map((name) =>
+    inspect(name.charAt(0), name),
+  )
+  await turn()
+  for (const _ of all) {
+    const isLong = nameOf(puppets[0]?.jobs.at(-1))?.startsWith('a') === true
+    await vi.advanceTimersByTimeAsync(isLong ? 200 : 50)
+    puppets[0]?.answer(unchanged)
+  }
+  await Promise.all(all)
+  expect(namesOf(puppets[0])).toEqual(['a1', 'b1', 'b2', 'b3', 'b4', 'a2', 'b5'])
+})
+
+test('what waits is bounded, and no number of clients takes all places', async () => {
+  const { thread, inspect } = open()
+  const mine = Array.from({ length: 34 }, () => inspect('a'))
   expect(await mine.at(-1)).toMatchObject({ code: 'OVERLOADED', limit: 'work.clientBodies, 32' })
-  const others = Array.from({ length: 300 }, (_, i) => redact(`client-${i}`))
-  expect(await others.at(-1)).toMatchObject({ code: 'OVERLOADED', limit: 'work.bodies, 256' })
+  const greedy = Array.from({ length: 3_000 }, (_, i) => inspect(`greedy-${i % 50}`))
+  expect(await greedy.at(-1)).toMatchObject({ code: 'OVERLOADED', limit: 'work.bodies, 256' })
+  const late = inspect('late')
+  await turn()
   await thread.close()
   expect(await mine[0]).toMatchObject({ code: 'UNDECIDED' })
-  expect(await others[0]).toMatchObject({ code: 'UNDECIDED' })
-  expect(await redact('late')).toMatchObject({ code: 'UNDECIDED' })
+  expect(await late).toMatchObject({ code: 'UNDECIDED', detail: 'the fabric stops' })
+  expect(await inspect('later')).toMatchObject({ code: 'UNDECIDED' })
 })
 
-test('a thread that dies or runs out of memory refuses its body, and the next has another', async () => {
-  const { puppets, redact } = open()
+test('a thread that dies or runs out of memory refuses its job, and the others get a new one', async () => {
+  const { puppets, inspect } = open()
+  const waiting = Array.from({ length: 3 }, () => inspect('a'))
+  const last = inspect('a')
   for (const [event, error, code] of [
     ['error', new Error('it broke'), 'UNDECIDED'],
     [
@@ -81,29 +109,87 @@ test('a thread that dies or runs out of memory refuses its body, and the next ha
     ],
     ['exit', 1, 'UNDECIDED'],
   ] as const) {
-    const answer = redact('a')
+    await turn()
     puppets.at(-1)?.emit(event, error)
-    expect(await answer).toMatchObject({ code })
+    expect(await waiting.shift()).toMatchObject({ code })
   }
-  const last = redact('a')
+  await turn()
   puppets.at(-1)?.answer(unchanged)
   expect(await last).not.toBeInstanceOf(Refusal)
   expect(puppets).toHaveLength(4)
 })
 
-test('a body that takes too long is refused, and its thread is replaced', async () => {
-  vi.useFakeTimers()
-  const { puppets, redact } = open()
-  const answer = redact('a')
-  await vi.advanceTimersByTimeAsync(15_001)
-  expect(await answer).toMatchObject({ code: 'MESSAGE_TOO_LARGE', limit: 'work.bodyMs, 15 s' })
-  expect(puppets[0]?.ended).toBe(true)
+test('a thread that cannot start refuses what waits, one by one', async () => {
+  const { puppets, inspect } = open({ isReady: false })
+  const both = [inspect('a'), inspect('b')]
+  puppets[0]?.emit('exit', 1)
+  puppets[1]?.emit('exit', 1)
+  for (const answer of both) expect(await answer).toMatchObject({ code: 'UNDECIDED' })
+  expect(puppets).toHaveLength(2)
 })
 
-test('the thread gives exactly what the redactor gives', async () => {
+test('a long job begins anew in the slow lane, where it is refused once it is too long there', async () => {
+  const { puppets, inspect } = open()
+  const long = inspect('a', 'long')
+  const short = inspect('b', 'short')
+  await vi.advanceTimersByTimeAsync(251)
+  const [quick, ...others] = puppets
+  expect(quick?.ended).toBe(true)
+  const [next, slow] = namesOf(others[0])?.[0] === 'short' ? others : [...others].reverse()
+  // What waits in the quick lane is kept, and does not wait for the slow one.
+  expect([namesOf(next), namesOf(slow)]).toEqual([['short'], ['long']])
+  next?.answer(unchanged)
+  expect(await short).not.toBeInstanceOf(Refusal)
+  await vi.advanceTimersByTimeAsync(5_001)
+  expect(await long).toMatchObject({ code: 'MESSAGE_TOO_LARGE', limit: 'work.bodyMs, 5 s' })
+  expect(slow?.ended).toBe(true)
+})
+
+test('a job that is too costly for the quick lane goes to the slow one, without that bound', async () => {
+  const { puppets, inspect } = open()
+  const answer = inspect('a')
+  await turn()
+  puppets[0]?.answer({ isTooCostly: true })
+  await turn()
+  const [quick, slow] = puppets.map(({ jobs }) => jobs[0])
+  if (quick?.name !== 'inspect' || slow?.name !== 'inspect') throw new Error('no job')
+  expect(quick.steps).toBeGreaterThan(0)
+  // The bound of the redactor itself is the only one there.
+  expect(slow.steps).toBe(null)
+  puppets[1]?.answer(unchanged)
+  expect(await answer).not.toBeInstanceOf(Refusal)
+})
+
+test('a client that has used more than its share has the slow lane only, until it is paid back', async () => {
+  const { puppets, inspect } = open()
+  for (let i = 0; i < 8; i++) {
+    const answer = inspect('a')
+    await vi.advanceTimersByTimeAsync(240)
+    for (const puppet of puppets) puppet.answer(unchanged)
+    await answer
+  }
+  const debtor = inspect('a', 'debtor')
+  const other = inspect('b', 'other')
+  await turn()
+  expect(puppets.map((puppet) => namesOf(puppet)?.at(-1))).toEqual(['other', 'debtor'])
+  for (const puppet of puppets) puppet.answer(unchanged)
+  await Promise.all([debtor, other])
+  await vi.advanceTimersByTimeAsync(5_000)
+  void inspect('a', 'paid back')
+  expect(namesOf(puppets[0])?.at(-1)).toBe('paid back')
+})
+
+test('a message on no account gets no time of the threads', async () => {
+  const { puppets, inspect } = open()
+  expect(await inspect('')).toMatchObject({ code: 'UNDECIDED' })
+  expect(puppets).toHaveLength(0)
+})
+
+test('the thread gives exactly what inspection gives', async () => {
+  vi.useRealTimers()
   const hashKey = new Uint8Array(32).fill(7)
   const redactor = createRedactor({ hashKey })
-  const bodies = composeBodies(hashKey)
+  const bodies = composeBodies(hashKey, systemClock)
   const filler = 'x'.repeat(40_000)
   const given = [
     [JSON.stringify({ filler, card: '4111 1111 1111 1111' }), 'application/json'],
@@ -115,13 +201,19 @@ test('the thread gives exactly what the redactor gives', async () => {
   const masking = { mask: ['card'], block: [] }
   for (const [text, contentType] of given) {
     const body = Buffer.from(text)
-    const expected = redactor.redact(body, contentType, masking)
-    const actual = await bodies.redact({ body, contentType }, masking, 'a')
-    if (expected instanceof Refusal) expect(actual).toMatchObject({ code: expected.code })
-    else expect(JSON.stringify(actual)).toBe(JSON.stringify(expected))
-    if (!(expected instanceof Refusal) && expected.body === body) {
-      expect((actual as typeof expected).body).toBe(body)
+    const parts = {
+      ...{ body, contentType, path: '/a', signature: { components: ['"@method"'], nonce: null } },
+      fields: [['x-note', '4111 1111 1111 1111']] as const,
+      frame: [['id', '4111111111111111']] as const,
     }
+    const expected = inspectParts(parts, masking, redactor)
+    const actual = await bodies.inspect(parts, masking, 'a')
+    if (expected instanceof Refusal) {
+      expect(actual).toMatchObject({ code: expected.code })
+      continue
+    }
+    expect(JSON.stringify(actual)).toBe(JSON.stringify(expected))
+    if (expected.body === body) expect((actual as typeof expected).body).toBe(body)
   }
   await bodies.close()
 }, 30_000)

@@ -1,200 +1,121 @@
 import type { Worker } from 'node:worker_threads'
-import type { RefusalCode } from '@countersign/protocol'
 import { overLimit } from '../../lib/limits.ts'
 import { Refusal } from '../../lib/refusal.ts'
-import { inlineBytesMax, type LargeBodies } from '../../pipeline/large-bodies.ts'
-import type { Redacted, RedactionOrder } from '../../redaction/redactor.ts'
-import { type Classified, type Classify, classifyIncoming, type RouteProtocol } from './classify.ts'
-import type { Head } from './head.ts'
+import type { InspectedParts, Parts } from '../../pipeline/inspect-parts.ts'
+import type { LargeBodies } from '../../pipeline/large-bodies.ts'
+import { LoopShare } from '../../pipeline/loop-share.ts'
+import { TimeCredit } from '../../pipeline/time-credit.ts'
+import type { RedactionOrder } from '../../redaction/redactor.ts'
+import { type Classified, type Classify, classifyIncoming } from './classify.ts'
+import { type BodyJob, type JobOutcome, ThreadLane } from './thread-lane.ts'
 
-/** Main thread to worker; one at a time. */
-export type BodyJob =
-  | {
-      readonly name: 'classify'
-      readonly incoming: { readonly head: Head; readonly body: Uint8Array }
-      readonly path: string
-      readonly protocol: RouteProtocol
-    }
-  | {
-      readonly name: 'redact'
-      readonly body: Uint8Array
-      readonly contentType: string
-      readonly order: RedactionOrder
-    }
+/** One job of the quick lane: nobody else waits longer for it. */
+const quickMs = 250
+/** Ordinary text of 2 MiB; its worst case takes less than `quickMs`. */
+const quickSteps = 15_000_000
+/** One job of the slow lane. `inspect.steps` take two seconds at worst. */
+const slowMs = 5_000
+const slowLimit = { name: 'work.bodyMs', value: slowMs, unit: 'ms' } as const
+/** Beyond a second at once, a client may use a quarter of the quick lane; then it has the slow one. */
+const creditOptions = { rate: 0.25, creditMsMax: 1_000, debtMsMax: 10_000 }
+/** A thread that was ended takes about this long to be replaced; the job that caused it pays. */
+const replacementMs = 250
 
-/** A refusal as a thread can pass it on. */
-export interface RefusalText {
-  readonly code: RefusalCode
-  readonly detail: string
-  readonly limit: string | null
+type JobOf = (steps: number | null) => BodyJob
+
+export interface BodyThreadOptions {
+  start(): Worker
+  now(): number
 }
-
-/** Worker to main thread, one for each job. */
-export type BodyAnswer =
-  | { readonly value: unknown }
-  | { readonly refusal: RefusalText }
-  | { readonly fault: string }
-
-/** As `Redacted`; null stands for the body as it was. */
-type RedactedText = Omit<Redacted, 'body'> & { readonly body: Uint8Array | null }
-
-interface Waiting {
-  readonly job: BodyJob
-  settle(answer: BodyAnswer | Refusal): void
-}
-
-/** Jobs that wait, of all clients and of one. Their bodies are on the accounts of `BodyBudget`. */
-const jobsMax = 256
-const clientJobsMax = 32
-/** The worst body within its bounds takes some seconds on a slow machine. */
-const jobMs = 15_000
-const retryAfterMs = 1_000
-/** A thread keeps the memory of its largest job; without work it is ended, and started again. */
-const idleMs = 10_000
 
 /**
- * Parses and inspects large bodies in a thread of their own, one at a time and each client in turn:
- * what takes seconds stops neither the event loop nor, for longer than one job, another client.
- * Fails closed: a thread that dies or takes too long refuses the job, and a new one is started.
+ * Parses and inspects messages that would stop the event loop for too long, in two threads, each
+ * client in turn by the time that it has used. The quick lane gives a job a quarter of a second;
+ * what takes longer begins anew in the slow lane, which is also where all jobs of a client go that
+ * has used more than its share of the quick one. So a client waits for short jobs of others only,
+ * and those with long ones wait for one another.
  */
 export class BodyThread implements LargeBodies {
-  readonly #start: () => Worker
-  readonly #queues = new Map<string, Waiting[]>()
-  #waiting = 0
-  #worker: Worker | null = null
-  #current: (Waiting & { readonly timer: NodeJS.Timeout }) | null = null
-  #idle: NodeJS.Timeout | undefined
-  #closed = false
+  readonly loop: LoopShare
+  readonly #credit: TimeCredit
+  readonly #quick: ThreadLane
+  readonly #slow: ThreadLane
 
-  constructor(start: () => Worker) {
-    this.#start = start
+  constructor({ start, now }: BodyThreadOptions) {
+    const credit = new TimeCredit({ ...creditOptions, now })
+    const charge = (client: string, ms: number): void => credit.charge(client, ms)
+    this.loop = new LoopShare(now)
+    this.#credit = credit
+    this.#quick = new ThreadLane({ start, now, charge, jobMs: quickMs })
+    this.#slow = new ThreadLane({ start, now, charge, jobMs: slowMs })
   }
 
   /** Small bodies are classified at once. */
   readonly classify: Classify = ({ head, body, client }, path, protocol) => {
     const incoming = { head, body }
-    if (body.length <= inlineBytesMax) return classifyIncoming(incoming, path, protocol)
-    return this.#run<Classified>({ name: 'classify', incoming, path, protocol }, client)
+    return (
+      this.loop.run(client, body.length, () => classifyIncoming(incoming, path, protocol)) ??
+      this.#run<Classified>(() => ({ name: 'classify', incoming, path, protocol }), client)
+    )
   }
 
-  async redact(
-    { body, contentType }: { readonly body: Uint8Array; readonly contentType: string },
-    order: RedactionOrder,
+  async inspect(
+    parts: Parts,
+    { mask, block }: RedactionOrder,
     client: string,
-  ): Promise<Redacted | Refusal> {
-    const job = { name: 'redact', body, contentType, order } as const
-    const answer = await this.#run<RedactedText>(job, client)
+  ): Promise<InspectedParts | Refusal> {
+    const order = { mask, block }
+    const { signature: signed } = parts
+    // Without the bytes that were signed, which are inspected as what they are made of.
+    const signature = signed && { components: signed.components, nonce: signed.nonce }
+    const jobOf: JobOf = (steps) => ({
+      name: 'inspect',
+      parts: { ...parts, signature },
+      order,
+      steps,
+    })
+    const answer = await this.#run<InspectedParts>(jobOf, client)
     if (answer instanceof Refusal) return answer
-    // The very same object where nothing was changed, as the redactor promises.
-    return { ...answer, body: answer.body ?? body }
+    // Null stands for the body as it was: the very same object, as `inspectParts` promises.
+    return { ...answer, body: answer.body ?? parts.body }
   }
 
   async close(): Promise<void> {
-    this.#closed = true
-    clearTimeout(this.#idle)
-    const worker = this.#worker
-    this.#worker = null
-    this.#finish(new Refusal('UNDECIDED', 'the fabric stops'))
-    for (const queue of this.#queues.values()) {
-      for (const { settle } of queue) settle(new Refusal('UNDECIDED', 'the fabric stops'))
+    await Promise.all([this.#quick.close(), this.#slow.close()])
+  }
+
+  async #run<T>(jobOf: JobOf, client: string): Promise<T | Refusal> {
+    // The thread works for identified clients only: there is no account to charge for others.
+    if (client === '') return new Refusal('UNDECIDED', 'the message is on no account')
+    if (this.#credit.has(client)) {
+      const outcome = await runIn(this.#quick, client, jobOf(quickSteps))
+      if (outcome === 'late') this.#credit.charge(client, replacementMs)
+      else if (!isTooCostly(outcome)) return answerOf<T>(outcome)
     }
-    this.#queues.clear()
-    await worker?.terminate()
-  }
-
-  async #run<T>(job: BodyJob, client: string): Promise<T | Refusal> {
-    const queue = this.#queues.get(client) ?? []
-    if (this.#closed) return new Refusal('UNDECIDED', 'the fabric stops')
-    if (queue.length >= clientJobsMax) {
-      return busy({ name: 'work.clientBodies', value: clientJobsMax, unit: 'count' })
+    const outcome = await runIn(this.#slow, client, jobOf(null))
+    if (outcome === 'late') {
+      this.#credit.charge(client, replacementMs)
+      return overLimit('MESSAGE_TOO_LARGE', slowLimit, 'inspection took too long')
     }
-    if (this.#waiting >= jobsMax) {
-      return busy({ name: 'work.bodies', value: jobsMax, unit: 'count' })
-    }
-    const answer = await new Promise<BodyAnswer | Refusal>((settle) => {
-      queue.push({ job, settle })
-      this.#queues.set(client, queue)
-      this.#waiting++
-      this.#next()
-    })
-    if (answer instanceof Refusal) return answer
-    if ('fault' in answer) return new Refusal('UNDECIDED', answer.fault)
-    if ('value' in answer) return answer.value as T
-    const { code, detail, limit } = answer.refusal
-    return new Refusal(code, detail, null, { limit })
-  }
-
-  #next(): void {
-    if (this.#current !== null || this.#closed) return
-    const [first] = this.#queues
-    clearTimeout(this.#idle)
-    if (first === undefined) {
-      this.#idle = setTimeout(() => this.#rest(), idleMs).unref()
-      return
-    }
-    const [client, queue] = first
-    const waiting = queue.shift()
-    // To the end of the round, so that no client has two turns in a row while another waits.
-    this.#queues.delete(client)
-    if (queue.length > 0) this.#queues.set(client, queue)
-    if (waiting === undefined) return this.#next()
-    this.#waiting--
-    const timer = setTimeout(() => {
-      const limit = { name: 'work.bodyMs', value: jobMs, unit: 'ms' } as const
-      this.#drop(overLimit('MESSAGE_TOO_LARGE', limit, 'inspection took too long'))
-    }, jobMs)
-    timer.unref()
-    this.#current = { ...waiting, timer }
-    this.#worker ??= this.#open()
-    this.#worker.postMessage(waiting.job)
-  }
-
-  #open(): Worker {
-    const worker = this.#start()
-    worker.unref()
-    worker.on('message', (answer: BodyAnswer) => this.#finish(answer))
-    const ended = (why: string): void => {
-      if (this.#worker === worker) this.#drop(new Refusal('UNDECIDED', why))
-    }
-    worker.on('error', (error: Error & { code?: string }) => {
-      if (this.#worker !== worker) return
-      const isMemory = error.code === 'ERR_WORKER_OUT_OF_MEMORY'
-      const limit = { name: 'work.heapBytes', value: heapBytesMax, unit: 'bytes' } as const
-      if (isMemory)
-        this.#drop(overLimit('MESSAGE_TOO_LARGE', limit, 'inspection ran out of memory'))
-      else ended(`the inspecting thread failed: ${String(error)}`)
-    })
-    worker.on('exit', () => ended('the inspecting thread ended'))
-    return worker
-  }
-
-  #rest(): void {
-    const worker = this.#worker
-    this.#worker = null
-    worker?.terminate().then(undefined, () => undefined)
-  }
-
-  /** The thread is beyond use; the next job starts another one. */
-  #drop(refusal: Refusal): void {
-    const worker = this.#worker
-    this.#worker = null
-    worker?.terminate().then(undefined, () => undefined)
-    this.#finish(refusal)
-  }
-
-  #finish(answer: BodyAnswer | Refusal): void {
-    const current = this.#current
-    if (current === null) return
-    clearTimeout(current.timer)
-    this.#current = null
-    current.settle(answer)
-    this.#next()
+    return answerOf<T>(outcome)
   }
 }
 
-/** What the thread may allocate: a body of the largest size with as many names as one may have. */
-export const heapBytesMax = 1024 * 1024 * 1024
+function runIn(lane: ThreadLane, client: string, job: BodyJob): Promise<JobOutcome> {
+  return new Promise((settle) => {
+    const refusal = lane.push({ client, job, settle })
+    if (refusal !== null) settle(refusal)
+  })
+}
 
-function busy(limit: Parameters<typeof overLimit>[1]): Refusal {
-  return overLimit('OVERLOADED', limit, 'large bodies wait for inspection', retryAfterMs)
+const isTooCostly = (outcome: Exclude<JobOutcome, 'late'>): boolean =>
+  !(outcome instanceof Refusal) && 'isTooCostly' in outcome
+
+function answerOf<T>(outcome: Exclude<JobOutcome, 'late'>): T | Refusal {
+  if (outcome instanceof Refusal) return outcome
+  if ('value' in outcome) return outcome.value as T
+  if ('fault' in outcome) return new Refusal('UNDECIDED', outcome.fault)
+  if ('isTooCostly' in outcome) return new Refusal('UNDECIDED', 'the slow lane bounds no steps')
+  const { code, detail, limit } = outcome.refusal
+  return new Refusal(code, detail, null, { limit })
 }

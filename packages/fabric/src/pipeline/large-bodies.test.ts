@@ -1,0 +1,99 @@
+import { describe, expect, test } from 'vitest'
+import { createRedactor } from '../redaction/create-redactor.ts'
+import { DATA_CLASSES } from '../redaction/redactor.ts'
+import { noParts, type Parts } from './inspect-parts.ts'
+import { inspectShared, type LargeBodies } from './large-bodies.ts'
+import { inlineBytesMax, LoopShare } from './loop-share.ts'
+
+const redactor = createRedactor({ hashKey: new Uint8Array(32).fill(5) })
+const order = { mask: DATA_CLASSES, block: [] }
+
+/** Counts what is handed to the thread. The clock moves by `costMs` with every message. */
+function open(costMs = 0) {
+  let now = 0
+  let handed = 0
+  const largeBodies: LargeBodies = {
+    loop: new LoopShare(() => {
+      now += costMs / 2
+      return now
+    }),
+    async inspect({ body }) {
+      handed++
+      return { fields: [], frame: [], body, findings: [] }
+    },
+  }
+  return {
+    inspect: (parts: Partial<Parts>, client = 'a') =>
+      inspectShared({ redactor, largeBodies }, { ...noParts, ...parts }, order, client),
+    handed: () => handed,
+    wait: (ms: number) => {
+      now += ms
+    },
+  }
+}
+
+const filled = (unit: string, length: number) =>
+  unit.repeat(Math.ceil(length / unit.length)).slice(0, length)
+
+describe('whatever part of a message is large goes to the thread', () => {
+  const large = filled('a ', inlineBytesMax + 1)
+  const body = { contentType: 'text/plain' }
+  test.each<[string, Partial<Parts>]>([
+    ['body', { ...body, body: Buffer.from(large) }],
+    ['path', { path: `/${large}` }],
+    ['field', { fields: [['x-note', large]] }],
+    ['fields together', { fields: Array.from({ length: 90 }, () => ['x', filled('a', 99)]) }],
+    ['id of an event', { frame: [['id', large]] }],
+    ['name of an event', { frame: [['event', large]], body: Buffer.from('a'), ...body }],
+    ['nonce', { signature: { components: [], nonce: large } }],
+    ['components', { signature: { components: [large], nonce: null } }],
+  ])('%s', async (_, parts) => {
+    const { inspect, handed } = open()
+    await inspect(parts)
+    expect(handed()).toBe(1)
+  })
+})
+
+describe('a small message goes to the thread when it is costly', () => {
+  const costly = filled('password="', inlineBytesMax - 10)
+  test.each<[string, Partial<Parts>]>([
+    ['body', { body: Buffer.from(costly), contentType: 'text/plain' }],
+    ['field', { fields: [['x-note', costly]] }],
+    ['event', { frame: [['id', costly]] }],
+  ])('%s', async (_, parts) => {
+    const { inspect, handed } = open()
+    await inspect(parts)
+    expect(handed()).toBe(1)
+  })
+})
+
+test('an ordinary message is inspected at once, head and body', () => {
+  const { inspect, handed } = open()
+  const text = JSON.stringify({
+    contact: 'person@example.org',
+    note: filled('lorem ipsum ', 7_000),
+  })
+  const body = Buffer.from(text)
+  const parts = { path: '/a', body, contentType: 'application/json', fields: [] }
+  expect(inspect(parts)).toMatchObject({ findings: [{ dataClass: 'email' }] })
+  expect(handed()).toBe(0)
+})
+
+test('a client that has used its share of the event loop gets the thread, others do not', async () => {
+  const { inspect, handed, wait } = open(5)
+  const parts = { path: '/a', body: Buffer.from('a'), contentType: 'text/plain' }
+  for (let i = 0; i < 200; i++) await inspect(parts)
+  expect(handed()).toBeGreaterThan(50)
+  const before = handed()
+  await inspect(parts, 'b')
+  expect(handed()).toBe(before)
+  wait(10_000)
+  await inspect(parts)
+  expect(handed()).toBe(before)
+})
+
+test('messages that cost what ordinary ones do use no share', async () => {
+  const { inspect, handed } = open(0.2)
+  for (let i = 0; i < 5_000; i++) await inspect({ path: '/a' })
+  expect(handed()).toBe(0)
+})

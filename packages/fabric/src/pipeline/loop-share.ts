@@ -1,0 +1,40 @@
+import { InspectionWork, TooMuchWork } from '../redaction/inspection-work.ts'
+import { TimeCredit } from './time-credit.ts'
+
+/** More is parsed and inspected in a thread: this many bytes take some 3 ms at worst to classify. */
+export const inlineBytesMax = 8 * 1024
+/** 2.5 ms at worst; an ordinary message of `inlineBytesMax` takes a fifth of it. */
+export const inlineStepsMax = 250_000
+
+/** What an ordinary message takes is free: the request costs more than that anyway. */
+const freeMs = 0.25
+/** Beyond it, a client may use a twentieth of the event loop. */
+const shareOptions = { rate: 0.05, creditMsMax: 250, debtMsMax: 5_000 }
+
+/**
+ * The event loop's time for parsing and inspection. All exchanges share it, so a piece of work runs
+ * on it only when it is small, and while its client has not used more than its share.
+ */
+export class LoopShare {
+  readonly #credit: TimeCredit
+  readonly #now: () => number
+
+  constructor(now: () => number) {
+    this.#now = now
+    this.#credit = new TimeCredit({ ...shareOptions, now })
+  }
+
+  /** The result of `run`, or null where it is for the thread: too large, too costly, or too often. */
+  run<T>(client: string, bytes: number, run: (work: InspectionWork) => T): T | null {
+    if (bytes > inlineBytesMax || !this.#credit.has(client)) return null
+    const began = this.#now()
+    try {
+      return run(new InspectionWork(inlineStepsMax))
+    } catch (cause) {
+      if (cause instanceof TooMuchWork) return null
+      throw cause
+    } finally {
+      this.#credit.charge(client, this.#now() - began - freeMs)
+    }
+  }
+}

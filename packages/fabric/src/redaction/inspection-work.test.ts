@@ -1,0 +1,109 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { Refusal } from '../lib/refusal.ts'
+import { createRedactor } from './create-redactor.ts'
+import { InspectionWork, TooMuchWork } from './inspection-work.ts'
+import { DATA_CLASSES } from './redactor.ts'
+
+const redactor = createRedactor({ hashKey: new Uint8Array(32).fill(9) })
+const order = { mask: DATA_CLASSES, block: [] }
+const fill = (unit: string, length: number): string =>
+  unit.repeat(Math.ceil(length / unit.length)).slice(0, length)
+const base64 = (text: string): string => Buffer.from(text).toString('base64')
+
+/** What text is made of that makes detectors start, decoders decode and findings multiply. */
+const units = [
+  ...['@', '[', '{', '(', '"', "'", '\\', '%', '&', ' ', '\n', '.', ',', '-', '/', '4', '0', 'a'],
+  ...['@@@', '[[[', 'a@b.co ', '4111 1111 1111 1111 ', '4.1,', '4,1.', '411-1.1', '+1', '00 '],
+  ...['%34', '%25', '%2525', '\\u0034', '\\u005c', '\\\\', '&#52;', '&amp;', '&quot;'],
+  ...['password=', 'password="', 'password ', 'passwordsecrettoken', 'token=abc123def456 '],
+  ...['"password":"', '\\"password\\":\\"hunter22\\",', '["password",', 'secret: x ', 'api key '],
+  ...['eyJ', 'eyJaa.', 'sk-', '-----BEGIN PRIVATE KEY-----', '://a:', 'Bearer ', 'Basic YTpi'],
+  ...['DE89 3704 0044 0532 0130 0', 'phone +1 212 555 0123 ', 'ssn 123 45 6789 ', 'card 4 '],
+  ...['[CARD *1111] ', '*1111]', '00000000-0000-4000-8000-', 'é', '４', '\u200b', '٤', 'ﷺ'],
+  ...[base64('4111 1111 1111 1111 '), base64(base64('password=hunter22 ')), base64('a@b.co\n')],
+  ...['a=b&', '&', '&&a', '=', '{"a":', '{"a":0},', '"a",', '0,', '[],', '<password>', '# ', '//'],
+]
+const types = ['text/plain', 'application/json', 'application/x-www-form-urlencoded'] as const
+
+function inspect(text: string, type: string, work: InspectionWork): void {
+  const isJson = type === 'application/json' && !/^[[{]/.test(text)
+  redactor.redact(Buffer.from(isJson ? JSON.stringify(text) : text), type, { ...order, work })
+}
+
+function stepsOf(text: string, type: string): number {
+  const work = new InspectionWork(Number.POSITIVE_INFINITY)
+  inspect(text, type, work)
+  return work.spent
+}
+
+/** The largest factor that any text may have: what `work.inlineSteps` and `inspect.steps` assume. */
+const stepsPerByteMax = 1_200
+
+test('no text costs more steps than its length allows', () => {
+  const text = fc
+    .array(fc.tuple(fc.constantFrom(...units), fc.nat({ max: 400 })), {
+      minLength: 1,
+      maxLength: 6,
+    })
+    .map((parts) =>
+      parts
+        .map(([unit, count]) => unit.repeat(count))
+        .join('')
+        .slice(0, 6_000),
+    )
+  fc.assert(
+    fc.property(text, fc.constantFrom(...types), fc.boolean(), (given, type, isTwice) => {
+      const whole = isTwice ? given + given : given
+      const { length } = Buffer.from(whole)
+      expect(stepsOf(whole, type)).toBeLessThanOrEqual(stepsPerByteMax * length + 5_000)
+    }),
+    { numRuns: 400 },
+  )
+})
+
+test('an account that is used up ends the inspection, and nothing else does', () => {
+  const text = fill('password="', 4_096)
+  const needed = stepsOf(text, 'text/plain')
+  expect(() => inspect(text, 'text/plain', new InspectionWork(needed - 1))).toThrow(TooMuchWork)
+  expect(() => inspect(text, 'text/plain', new InspectionWork(needed))).not.toThrow()
+})
+
+test('a body that costs more than any may is refused by the name of the limit', () => {
+  const strict = createRedactor({ hashKey: new Uint8Array(32), limits: { stepsMax: 10_000 } })
+  const refused = strict.redact(Buffer.from(fill('password="', 4_096)), 'text/plain', order)
+  expect(refused).toBeInstanceOf(Refusal)
+  expect(refused).toMatchObject({ code: 'MESSAGE_TOO_LARGE', limit: 'inspect.steps, 10000' })
+})
+
+/** Time of this thread alone. Sixteen times the text takes some sixteen times as long; quadratic work would take 256 times. */
+describe('time grows in proportion to the text', () => {
+  const small = 3 * 1024
+  const factor = 16
+  const timeOf = (text: string, type: string): number => {
+    const began = process.threadCpuUsage()
+    inspect(text, type, new InspectionWork(Number.POSITIVE_INFINITY))
+    const { user, system } = process.threadCpuUsage(began)
+    return (user + system) / 1_000
+  }
+  const cases = types.flatMap((type) => units.map((unit) => [type, unit] as const))
+  const pairs: readonly (readonly [string, string, string])[] = [
+    ['application/x-www-form-urlencoded', 'a', fill('4111.', small)],
+  ]
+  const grows = (textOf: (length: number) => string, type: string): void => {
+    timeOf(textOf(small), type)
+    let ratio = Number.POSITIVE_INFINITY
+    // Collecting garbage can make one measurement long, and nothing makes a quadratic one short.
+    for (let attempt = 0; attempt < 8 && ratio > factor * 4; attempt++) {
+      const base = Math.max(timeOf(textOf(small), type), 0.25)
+      ratio = Math.min(ratio, timeOf(textOf(small * factor), type) / base)
+    }
+    expect(ratio).toBeLessThan(factor * 4)
+  }
+  test.each(cases)('%s of %j', (type, unit) => {
+    grows((length) => fill(unit, length), type)
+  })
+  test.each(pairs)('%s with a long name or value', (type, name, unit) => {
+    grows((length) => `${fill(name, length / 2)}=${fill(`${unit}.`, length / 2)}`, type)
+  })
+})

@@ -1,0 +1,60 @@
+import type { Limit } from '../lib/limits.ts'
+
+/** Thrown where an inspection has cost more than it may. Nothing of what was found so far counts. */
+export class TooMuchWork extends Error {}
+
+/** What one inspection may cost: two seconds at worst. Ordinary text of 4 MiB takes a tenth of it. */
+export const inspectionStepsMax = 200_000_000
+
+export function stepsLimit(value: number): Limit {
+  return { name: 'inspect.steps', value, unit: 'count' }
+}
+
+/**
+ * What parts of an inspection cost, in steps; a step is about ten nanoseconds of a recent machine.
+ * The weights are those of the worst input of each part, as `npm run bench` measures them, so that a
+ * sum of steps bounds the time whatever the input is made of.
+ */
+export const STEPS = {
+  /** A byte that the survey and the detectors of numbers read. */
+  byte: 1,
+  /** A digit, which may belong to several numbers. */
+  digit: 12,
+  /** A byte that is folded, unescaped or decoded into another view. */
+  decodedByte: 4,
+  /** A byte that is masked and searched once more, because its neighbour was found. */
+  maskedByte: 4,
+  /** A keyword of a credential or an address, with the bounded number of bytes around it. */
+  keyword: 40,
+  /** A stem of a secret's name: names and values are judged by patterns. */
+  secretStem: 500,
+  /** A value that is judged because of the name above or before it. */
+  namedValue: 100,
+  /** A key, string or number of JSON. */
+  leaf: 50,
+  /** A byte of a container that is read once more, because it holds the name of a secret. */
+  rereadByte: 10,
+  /** A pair of a form. */
+  pair: 100,
+  /** A finding: its marker, and its place in what is looked at again. */
+  finding: 600,
+} as const
+
+/** Counts the steps of one inspection, and ends it where they are used up. */
+export class InspectionWork {
+  readonly #stepsMax: number
+  #spent = 0
+
+  constructor(stepsMax: number) {
+    this.#stepsMax = stepsMax
+  }
+
+  get spent(): number {
+    return this.#spent
+  }
+
+  spend(steps: number): void {
+    this.#spent += steps
+    if (this.#spent > this.#stepsMax) throw new TooMuchWork()
+  }
+}

@@ -1,0 +1,217 @@
+import type { Worker } from 'node:worker_threads'
+import type { RefusalCode } from '@countersign/protocol'
+import { overLimit, Shares } from '../../lib/limits.ts'
+import { Refusal } from '../../lib/refusal.ts'
+import type { Parts } from '../../pipeline/inspect-parts.ts'
+import type { RedactionOrder } from '../../redaction/redactor.ts'
+import type { RouteProtocol } from './classify.ts'
+import { FairQueue } from './fair-queue.ts'
+import type { Head } from './head.ts'
+
+/** Main thread to worker; one at a time. */
+export type BodyJob =
+  | {
+      readonly name: 'classify'
+      readonly incoming: { readonly head: Head; readonly body: Uint8Array }
+      readonly path: string
+      readonly protocol: RouteProtocol
+    }
+  | {
+      readonly name: 'inspect'
+      readonly parts: Parts
+      readonly order: RedactionOrder
+      /** What it may cost before it is `isTooCostly`; null where only the redactor's bound counts. */
+      readonly steps: number | null
+    }
+
+/** A refusal as a thread can pass it on. */
+export interface RefusalText {
+  readonly code: RefusalCode
+  readonly detail: string
+  readonly limit: string | null
+}
+
+/** Worker to main thread: that it has started, then one answer for each job. */
+export type BodyAnswer =
+  | { readonly isReady: true }
+  | { readonly value: unknown }
+  | { readonly refusal: RefusalText }
+  | { readonly isTooCostly: true }
+  | { readonly fault: string }
+
+/** What became of a job; it is `late` when it cost more than its lane gives one job. */
+export type JobOutcome = Exclude<BodyAnswer, { readonly isReady: true }> | Refusal | 'late'
+
+export interface WaitingJob {
+  readonly client: string
+  readonly job: BodyJob
+  settle(outcome: JobOutcome): void
+}
+
+export interface LaneOptions {
+  start(): Worker
+  now(): number
+  /** The longest that one job may take; then its thread is replaced. */
+  readonly jobMs: number
+  /** What a job has used of the thread's time. */
+  charge(client: string, ms: number): void
+}
+
+/** Jobs that wait in a lane, of all clients and of one. Their bodies are on the accounts of `BodyBudget`. */
+const jobsMax = 256
+const clientJobsMax = 32
+const retryAfterMs = 1_000
+/** A thread keeps the memory of its largest job; without work it is ended, and started again. */
+const idleMs = 10_000
+/** A thread that has not started by then is not going to. */
+const startMs = 30_000
+/** What the thread may allocate: a body of the largest size with as many names as one may have. */
+export const heapBytesMax = 1024 * 1024 * 1024
+
+/**
+ * One thread and the jobs that wait for it. Clients share its time equally, by what their jobs have
+ * taken. Fails closed: a thread that dies or takes too long ends its job, and the jobs that wait go
+ * to a new one.
+ */
+export class ThreadLane {
+  readonly #options: LaneOptions
+  readonly #queue = new FairQueue<WaitingJob>()
+  readonly #shares = new Shares(jobsMax, clientJobsMax)
+  #worker: Worker | null = null
+  #isReady = false
+  #current: (WaitingJob & { readonly began: number }) | null = null
+  #timer: NodeJS.Timeout | undefined
+  #idle: NodeJS.Timeout | undefined
+  #isClosed = false
+
+  constructor(options: LaneOptions) {
+    this.#options = options
+  }
+
+  /** The refusal of a job for which there is no place; null for one that waits now. */
+  push(waiting: WaitingJob): Refusal | null {
+    const { client } = waiting
+    if (this.#isClosed) return stopped()
+    if (!this.#shares.hasRoom(client)) {
+      return this.#shares.share >= clientJobsMax
+        ? busy({ name: 'work.clientBodies', value: clientJobsMax, unit: 'count' })
+        : busy({ name: 'work.bodies', value: jobsMax, unit: 'count' })
+    }
+    this.#shares.take(client)
+    this.#queue.push(client, waiting)
+    this.#next()
+    return null
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true
+    clearTimeout(this.#idle)
+    const worker = this.#forsake()
+    this.#finish(stopped())
+    for (const { settle } of this.#queue.drain()) settle(stopped())
+    await worker?.terminate()
+  }
+
+  #next(): void {
+    if (this.#current !== null || this.#isClosed) return
+    clearTimeout(this.#idle)
+    if (this.#shares.total === 0) {
+      this.#idle = setTimeout(() => this.#end(), idleMs).unref()
+      return
+    }
+    if (this.#worker === null) this.#open()
+    if (!this.#isReady || this.#worker === null) return
+    const waiting = this.#queue.take()
+    if (waiting === undefined) return
+    this.#shares.give(waiting.client)
+    this.#timer = setTimeout(() => this.#replace('late'), this.#options.jobMs).unref()
+    this.#current = { ...waiting, began: this.#options.now() }
+    this.#worker.postMessage(waiting.job)
+  }
+
+  #open(): void {
+    const worker = this.#options.start()
+    this.#worker = worker
+    worker.unref()
+    const ifMine = (act: () => void) => {
+      if (this.#worker === worker) act()
+    }
+    worker.on('message', (answer: BodyAnswer) => ifMine(() => this.#take(answer)))
+    worker.on('error', (error: Error & { code?: string }) =>
+      ifMine(() => this.#replace(threadFault(error))),
+    )
+    worker.on('exit', () =>
+      ifMine(() => this.#replace(new Refusal('UNDECIDED', 'the inspecting thread ended'))),
+    )
+    this.#timer = setTimeout(
+      () => this.#replace(new Refusal('UNDECIDED', 'the inspecting thread does not start')),
+      startMs,
+    ).unref()
+  }
+
+  #take(answer: BodyAnswer): void {
+    if (!('isReady' in answer)) return this.#finish(answer)
+    clearTimeout(this.#timer)
+    this.#isReady = true
+    this.#next()
+  }
+
+  /** Ends the thread, which is beyond use, and its job. The jobs that wait get another thread. */
+  #replace(outcome: JobOutcome): void {
+    const wasReady = this.#isReady
+    this.#end()
+    if (this.#current !== null) return this.#finish(outcome)
+    // Otherwise a thread that cannot start would be started for ever.
+    if (!wasReady) this.#refuseNext(outcome)
+    this.#next()
+  }
+
+  #refuseNext(outcome: JobOutcome): void {
+    const waiting = this.#queue.take()
+    if (waiting === undefined) return
+    this.#shares.give(waiting.client)
+    waiting.settle(outcome)
+  }
+
+  #end(): void {
+    this.#forsake()
+      ?.terminate()
+      .then(undefined, () => undefined)
+  }
+
+  #forsake(): Worker | null {
+    clearTimeout(this.#timer)
+    const worker = this.#worker
+    this.#worker = null
+    this.#isReady = false
+    return worker
+  }
+
+  #finish(outcome: JobOutcome): void {
+    const current = this.#current
+    if (current === null) return
+    clearTimeout(this.#timer)
+    this.#current = null
+    const ms = this.#options.now() - current.began
+    this.#queue.charge(current.client, ms)
+    this.#options.charge(current.client, ms)
+    current.settle(outcome)
+    this.#next()
+  }
+}
+
+function threadFault(error: Error & { readonly code?: string }): Refusal {
+  if (error.code !== 'ERR_WORKER_OUT_OF_MEMORY') {
+    return new Refusal('UNDECIDED', `the inspecting thread failed: ${String(error)}`)
+  }
+  const limit = { name: 'work.heapBytes', value: heapBytesMax, unit: 'bytes' } as const
+  return overLimit('MESSAGE_TOO_LARGE', limit, 'inspection ran out of memory')
+}
+
+function stopped(): Refusal {
+  return new Refusal('UNDECIDED', 'the fabric stops')
+}
+
+function busy(limit: Parameters<typeof overLimit>[1]): Refusal {
+  return overLimit('OVERLOADED', limit, 'messages wait for inspection', retryAfterMs)
+}

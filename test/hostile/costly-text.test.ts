@@ -1,0 +1,49 @@
+import { expect } from 'vitest'
+import { refusalOf, send } from '../harness/doors.ts'
+import { inOwnWorld, lie, type Telling } from '../harness/lie.ts'
+import { verifies } from '../requirements.ts'
+
+/** A form of two million fields: it costs seconds, and nothing is found in it. */
+const costly = '&a'.repeat(2_000_000)
+const ordinary = JSON.stringify({ text: 'lorem ipsum '.repeat(3_500) })
+
+/** One agent has the threads inspect something for seconds; another sends what needs a thread. */
+const answeredBefore =
+  (transport: 'gateway' | 'mesh'): Telling =>
+  () =>
+    inOwnWorld(
+      { limits: { bodyBytes: 4 * 1024 * 1024 }, receivers: ['echo', 'masked'] },
+      async (world) => {
+        const door = world[transport]
+        const as =
+          transport === 'gateway'
+            ? (await world.agent('greedy', ['caller'])).credential()
+            : undefined
+        let isDone = false
+        const heavy = send(door, {
+          ...{ to: 'masked', body: costly, contentType: 'application/x-www-form-urlencoded' },
+          ...(as === undefined ? {} : { as }),
+        }).then((heard) => {
+          isDone = true
+          return heard
+        })
+        expect((await send(door, { to: 'echo' })).status).toBe(200)
+        expect((await send(door, { to: 'masked', body: ordinary })).status).toBe(200)
+        expect(isDone).toBe(false)
+        const refused = await heavy
+        expect(refusalOf(refused)).toBe('MESSAGE_TOO_LARGE')
+        expect(refused.body.toString()).toContain('inspect.steps')
+      },
+    )
+
+lie(
+  verifies(
+    ['inspect:fair-time@gateway', 'inspect:fair-time@mesh'],
+    'text that is costly to inspect stops no other exchange',
+  ),
+  {
+    gateway: answeredBefore('gateway'),
+    mesh: answeredBefore('mesh'),
+    queue: 'sealed content is not inspected',
+  },
+)

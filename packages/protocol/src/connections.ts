@@ -24,6 +24,8 @@ export interface ConnectionLimits extends BacklogLimits {
   readonly unsentBytesMax: number
   /** A connection that was closed after its last response is read this long, so that it arrives. */
   readonly lingerMs: number
+  /** An HTTP/2 connection that has carried no stream for this long ends. */
+  readonly idleMs: number
 }
 
 const mebibyte = 1024 * 1024
@@ -35,6 +37,7 @@ export const CONNECTION_LIMITS: ConnectionLimits = {
   unsentBytesPerIdentity: 64 * mebibyte,
   unsentBytesMax: 128 * mebibyte,
   lingerMs: 2_000,
+  idleMs: 120_000,
 }
 
 /** Backlogs are sampled this often; a listener without open responses does nothing. */

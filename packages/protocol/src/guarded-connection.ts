@@ -25,6 +25,7 @@ interface GuardedOptions {
   readonly limits: BacklogLimits & {
     readonly unsentBytesPerConnection: number
     readonly lingerMs: number
+    readonly idleMs: number
   }
 }
 
@@ -52,6 +53,7 @@ export class GuardedConnection {
   /** Of `#unsent`, what lies in buffers that responses of others send from as well. */
   #unsentShared = 0
   #shared: Uint8Array[] = []
+  #idleSince: number | null = null
   #isFinishing = false
   isDropped = false
 
@@ -157,12 +159,23 @@ export class GuardedConnection {
       this.#unsentShared += remaining
       this.#shared.push(shared)
     }
+    this.#endIdle(now)
     if (this.#open.size > 0 && this.#session === null) return faults
     const { writableLength } = this.socket
     const fault = this.#backlog.sample(writableLength, now)
     if (fault !== null) faults.push({ tracked: null, fault })
     this.#unsent += writableLength
     return faults
+  }
+
+  /** Over HTTP/2, where Node has no such limit. A timer of each session would outlive its connection. */
+  #endIdle(now: number): void {
+    if (this.#session === null || this.#open.size > 0) {
+      this.#idleSince = null
+      return
+    }
+    this.#idleSince ??= now
+    if (now - this.#idleSince >= this.#limits.idleMs) this.#session.close()
   }
 
   worst(now: number): TrackedResponse | null {

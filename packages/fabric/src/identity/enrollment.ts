@@ -124,7 +124,7 @@ async function admit(
   if (!durable) return new Refusal('CREDENTIAL_REJECTED', `join token ${token.id} was used before`)
   joinTokens.consumed(token.id)
   const record = directory.find(token.name)
-  return record ?? new Refusal('UNDECIDED', 'the record vanished')
+  return record ?? new Refusal('OUTCOME_UNKNOWN', 'the record vanished')
 }
 
 async function proveKeys(

@@ -1,5 +1,5 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import { isIP } from 'node:net'
+import { isIP, type Socket } from 'node:net'
 import type { Metrics } from './metrics.ts'
 import type { Readiness } from './readiness.ts'
 
@@ -24,9 +24,11 @@ export interface ObserveListener {
 }
 
 /** A monitoring system and a supervisor need few connections, and heads of a line or ten. */
-const connectionsMax = 16
+const connectionsMax = 64
 const headBytesMax = 4 * 1024
 const timeoutMs = 5_000
+/** A probe sends its head at once; one that dribbles is not waited for. */
+const headMs = 1_000
 /** However many ask, the process is measured this often at most. */
 const metricsEveryMs = 500
 
@@ -44,20 +46,18 @@ export async function openObserveListener(
   const text = metricsText(options)
   const server = createServer({
     maxHeaderSize: headBytesMax,
-    headersTimeout: timeoutMs,
+    headersTimeout: headMs,
     requestTimeout: timeoutMs,
     keepAliveTimeout: timeoutMs,
-    connectionsCheckingInterval: timeoutMs,
+    connectionsCheckingInterval: headMs,
   })
-  server.maxConnections = connectionsMax
+  boundConnections(server)
   server.on('request', (request, response) => {
     answer(request, { options, text })
       .then((reply) => write(request, response, reply))
       .catch(() => response.destroy())
   })
   server.on('clientError', (_, socket) => socket.destroy())
-  // A response whose reader is gone or stalls.
-  server.on('connection', (socket) => socket.setTimeout(timeoutMs, () => socket.destroy()))
   const asAsked = await listen(server, options)
   const address = server.address()
   const port = typeof address === 'object' && address !== null ? address.port : options.port
@@ -71,6 +71,35 @@ export async function openObserveListener(
         server.closeAllConnections()
       }),
   }
+}
+
+/**
+ * A newcomer takes the place of whoever has been silent longest, so that no number of connections that
+ * ask nothing keeps a probe out: a probe asks as soon as it is connected.
+ */
+function boundConnections(server: Server): void {
+  // In the order in which they fell silent; who is being answered is not among them.
+  const silent = new Set<Socket>()
+  let open = 0
+  server.on('connection', (socket) => {
+    const [longest] = silent
+    if (open >= connectionsMax) (longest ?? socket).destroy()
+    if (socket.destroyed) return
+    open += 1
+    silent.add(socket)
+    socket.once('close', () => {
+      open -= 1
+      silent.delete(socket)
+    })
+    // A response whose reader is gone or stalls.
+    socket.setTimeout(timeoutMs, () => socket.destroy())
+  })
+  server.on('request', ({ socket }, response) => {
+    silent.delete(socket)
+    response.once('close', () => {
+      if (!socket.destroyed) silent.add(socket)
+    })
+  })
 }
 
 /** False when another port had to do. */

@@ -165,7 +165,10 @@ function keys(options: ChannelsSurfaceOptions, visit: Visit, channel: string) {
 
 async function putKey(options: ChannelsSurfaceOptions, visit: Visit, channel: string) {
   return control(options, visit, { channel, action: 'publish' }, async (call) => {
-    const refusal = await options.channels.putKey(call, visit.incoming.body)
+    const refusal = await options.channels
+      .putKey(call, visit.incoming.body)
+      // A no is returned. What throws may have been stored.
+      .catch((cause: unknown) => new Refusal('OUTCOME_UNKNOWN', String(cause)))
     return refusal ?? jsonReply({})
   })
 }

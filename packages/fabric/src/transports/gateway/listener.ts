@@ -33,8 +33,6 @@ export interface GatewayListenerOptions {
 const headTimeoutMs = 10_000
 export const requestTimeoutMs = 60_000
 const headBytesMax = 32 * 1024
-/** HTTP/2 connections that carry nothing for this long are asked to end; HTTP/1.1 ends sooner. */
-const idleConnectionMs = 120_000
 
 /** Bounds of one HTTP/2 connection; beyond them Node ends it with GOAWAY. */
 const http2Limits = {
@@ -79,9 +77,6 @@ export function createGatewayListener(options: GatewayListenerOptions): {
   // Errors of single connections are the peer's affair; unhandled, they would end the process.
   server.on('sessionError', () => undefined)
   server.on('tlsClientError', () => undefined)
-  server.on('session', (session) => {
-    session.setTimeout(idleConnectionMs, () => session.close())
-  })
   const refuse = (socket: unknown, refusal: Refusal) => options.refuse(socket as TLSSocket, refusal)
   refuseUnparsed(server, refuse)
   refuseTunnels(server, refuse)

@@ -1,7 +1,10 @@
 import { createServer, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { REFUSALS } from '@countersign/protocol'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { verifies } from '../../../../../test/requirements.ts'
+import type { Refusal } from '../../lib/refusal.ts'
+import type { Incoming } from '../http/incoming.ts'
 import { type PublicOptions, publicSurfaces } from './public-surface.ts'
 import { isKnown, resourceOf, SharedResources } from './shared-resources.ts'
 
@@ -34,6 +37,34 @@ beforeAll(async () => {
   origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
 })
 afterAll(() => server.close())
+
+test('what fails while it is carried out may have been done: its caller is not told to repeat', async () => {
+  const refused: unknown[] = []
+  const failing = {
+    ...options,
+    enroll: () => Promise.reject(new Error('the disk is gone')),
+    renew: () => Promise.reject(new Error('the disk is gone')),
+    refuse: (_: unknown, refusal: Refusal, operation: string) => {
+      refused.push([operation, refusal.code, REFUSALS[refusal.code].retry])
+      return Promise.resolve({ status: 500, headers: [], body: new Uint8Array(0) })
+    },
+  } as unknown as PublicOptions
+  const incoming = { presented: {}, body: new TextEncoder().encode('{}') } as unknown as Incoming
+  for (const path of ['v1/enroll', 'v1/renew']) {
+    const surface = publicSurfaces(failing).get(path)
+    const once = createServer((request, response) => {
+      void surface?.(request, response, () => Promise.resolve(incoming))
+    })
+    await new Promise<void>((resolve) => once.listen(0, '127.0.0.1', resolve))
+    const { port } = once.address() as AddressInfo
+    await (await fetch(`http://127.0.0.1:${port}/${path}`, { method: 'POST' })).arrayBuffer()
+    once.close()
+  }
+  expect(refused).toEqual([
+    ['enroll', 'OUTCOME_UNKNOWN', false],
+    ['renew', 'OUTCOME_UNKNOWN', false],
+  ])
+})
 
 describe('public resources', () => {
   test(

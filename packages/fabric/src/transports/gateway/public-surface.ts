@@ -190,7 +190,8 @@ async function exchangeJson(
     incoming instanceof Refusal || body instanceof Refusal
       ? (body as Refusal)
       : await answer(incoming.presented, body).catch(
-          (cause: unknown) => new Refusal('UNDECIDED', String(cause)),
+          // A no is returned. What throws may have spent the token, or issued what it could not record.
+          (cause: unknown) => new Refusal('OUTCOME_UNKNOWN', String(cause)),
         )
   if (result instanceof Refusal) return writeReply(response, await refuse(result))
   return send(response, json(JSON.stringify(result)))

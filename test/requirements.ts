@@ -197,6 +197,7 @@ export const REQUIREMENTS = {
       'nameless-tool',
       'lookalike-member',
       'lax-call',
+      'method-override',
       'spelled-agent-card',
     ],
   },

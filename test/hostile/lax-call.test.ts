@@ -1,6 +1,6 @@
 import type { RefusalCode } from '@countersign/protocol'
 import { expect } from 'vitest'
-import { type Draft, refusalOf, send } from '../harness/doors.ts'
+import { type Draft, type HeaderList, refusalOf, send } from '../harness/doors.ts'
 import { lie, type Telling } from '../harness/lie.ts'
 import { exchangeOf, expectRefused } from '../harness/refusals.ts'
 import { verifies } from '../requirements.ts'
@@ -63,6 +63,57 @@ const notations: Readonly<Record<string, string | Uint8Array>> = {
   'percent-encoded': encodeURIComponent(call),
 }
 
+/** The media type makes no difference to how these are found. */
+const rareNotations: Readonly<Record<string, string>> = {
+  'with many blanks before colons': call.replaceAll('":', `"${' '.repeat(40)}:`),
+  'with many line ends before colons': call.replaceAll('":', `"${'\n'.repeat(400)}:`),
+  'with its value far away': bare.replace('"method":', `"method":${' '.repeat(4000)}`),
+  'with a comment before each colon': call.replaceAll('":', '"/*a*/:'),
+  'behind an address': call.replace('{', '{"u":"http://x",').replaceAll('":', '"/*a*/:'),
+  'behind a hash in a string': call.replace('{', '{"u":"#",').replaceAll('":', '"/*a*/:'),
+  'behind a comment in a string': call.replace('{', '{"u":"/*",').replaceAll('":', '"/*a*/:'),
+  'with comments that end at CR': call.replaceAll('":', '"//a\r:'),
+  'with comments that end at U+2028': call.replaceAll('":', '"//a\u2028:'),
+  'with comments of HTML': call.replaceAll('":', '"<!--a-->:'),
+  'with literals side by side': "{'json' 'rpc': '2.0', 'met' 'hod': 'tools/' 'call'}",
+  'with prefixed literals side by side': "{'met' u'hod': b'tools/' rb'call', 't' r'': 1}",
+  'with literals and a comment between': "{'\\u006det' # %0ax\n 'hod': 'tools/' 'call'}",
+  'with a sum of strings': "({['met'+'hod']: 'tools/'+/* a */'call'})",
+  'with short octal escapes': "{'method': 'tools\\57call'}",
+  'with octal escapes': "{'\\155ethod': 'tools/call'}",
+  'with escapes of eight digits': '{"\\U0000006dethod": "tools/call"}',
+  'with escapes in braces': "{'\\u{00000000006d}ethod': 'tools/call'}",
+  'with several points in braces': '{"\\u{6d 65 74}hod": "tools/call"}',
+  'with named characters': "{'\\N{LATIN SMALL LETTER M}ethod': 'tools\\N{SOLIDUS}call'}",
+  'with entities': '{"&#0000109;ethod":"tools&#x2f;call"}',
+  'with entities that do not end': '{"&#109ethod":"tools&#47call"}',
+  'with entities in entities': '{"&amp;#109;ethod":"tools&amp;sol;call"}',
+  'with escapes of several notations': '{"\\u005cu006dethod":"tools%5cu002fcall"}',
+  'with one layer on another': `{"${'%'}${'25'.repeat(40)}6dethod":"tools/call"}`,
+  'with backslashes doubled': `{"${'\\'.repeat(64)}u006dethod":"tools/call"}`,
+  'with backslashes that mean nothing': "{'\\m\\e\\thod': '\\tools\\/\\call'}",
+  'with a serialized string of PHP': 'a:1:{S:6:"\\6dethod";S:10:"tools\\2fcall";}',
+  'with aliases': '{a: &m method, b: &v tools/call, *m : *v}',
+  'with an alias for the value': '{a: &v initialize, method: *v}',
+  'with an alias for the name': '{a: &m method, b: {*m : ping}}',
+  'with complex keys': '? "method"\n: tools/call\n',
+  'with continued keys': '{"met\\\n     hod": "tools/\\\n    call"}',
+  'with a block as its value': 'method: |2-\n  ping\n',
+  'with a tag before an everyday word': 'method: !!str initialize\n',
+  'with binary values': 'method: !!binary dG9vbHMvY2FsbA==\n',
+  'with a tag of its own':
+    '%TAG !b! tag:yaml.org,2002:bin\n---\n!b!ary bWV0aG9k: !b!ary cGluZw==\n',
+  'as a call of a constructor': "dict(jsonrpc='2.0', method='tools/call')",
+  'as a list of pairs': '[["jsonrpc","2.0"],["method","tools/call"]',
+  'as an array of PHP': "['jsonrpc'=>'2.0','method'=>'tools/call']",
+  'without colons': '{"jsonrpc" "2.0", "method" "tools/call"}',
+  'as XML': '<rpc><jsonrpc>2.0</jsonrpc><method>tools/call</method></rpc>',
+  'as a table': 'jsonrpc,method\n2.0,tools/call',
+  'with a dotless letter': '{"method":"\u0131nitialize"}',
+  'with bytes that ASCII does not have': '{"m\u00e9ethod":"tools/\u00e9call"}',
+  'of an obsolete A2A': bare.replace('tools/call', 'tasks/sendSubscribe'),
+}
+
 const forms: Readonly<Record<string, string>> = {
   'as the name of a field': encodeURIComponent(call),
   'as the name of a field, unencoded': `${call}=`,
@@ -70,6 +121,10 @@ const forms: Readonly<Record<string, string>> = {
   'as the second field': `a=1&payload=${encodeURIComponent(call)}`,
   'as fields': 'jsonrpc=2.0&id=1&method=tools/call',
   'as fields, encoded': '%6Dethod=tools%2Fcall&params=%7B%7D',
+  'as nested fields': 'rpc%5Bmethod%5D%5B%5D=tools/call',
+  'as a list of everyday words': 'method%5B0%5D=ping',
+  'behind a semicolon': 'a=1;method=tools/call',
+  'as the value of a field, with blanks': `data=${encodeURIComponent(call.replaceAll('":', `"${' '.repeat(99)}:`))}`,
   'encoded twice': `data=${encodeURIComponent(encodeURIComponent(call))}`,
   'with single quotes': `data=${encodeURIComponent(call.replaceAll('"', "'"))}`,
 }
@@ -78,8 +133,31 @@ const plain = { to: 'echo', contentType: 'text/plain' } as const
 const untyped: Partial<Draft> = {
   edit: (lines) => lines.filter((line) => !line.startsWith('Content-Type')),
 }
+const session: HeaderList = [['Mcp-Session-Id', 'a'.repeat(32)]]
+const ping = '{"jsonrpc":"2.0","id":1,"method":"ping"}'
+const send1 = call.replace('tools/call', 'message/send')
+
+/** Requests whose own operation is decided on while the receiver may go by the query. */
+const besideQuery: Readonly<Record<string, Partial<Draft>>> = {
+  nothing: { body: null, method: 'GET' },
+  'other JSON': {},
+  'another call': { body: ping },
+  'an answer': { body: '{"jsonrpc":"2.0","id":1,"result":{}}', headers: session },
+  'a stream': { body: null, method: 'GET', headers: session },
+  'the end of a session': { body: null, method: 'DELETE', headers: session },
+  text: { body: 'text', contentType: 'text/plain' },
+}
+const besideHeader: Readonly<Record<string, Partial<Draft>>> = {
+  'other JSON': {},
+  'a call of A2A': { body: send1 },
+  'a path of A2A': { path: '/v1/message:send', body: '{}' },
+  'a card': { path: '/.well-known/agent-card.json', body: null, method: 'GET' },
+  'a stream': { body: null, method: 'GET', headers: session },
+  text: { body: 'text', contentType: 'text/plain' },
+}
+
 const drafts: Readonly<Record<string, Draft>> = {
-  ...named('as text', notations, plain),
+  ...named('as text', { ...notations, ...rareNotations }, plain),
   ...named('as Markdown', notations, { to: 'echo', contentType: 'text/markdown; charset=utf-8' }),
   ...named('without a type', notations, { to: 'echo', ...untyped }),
   ...named('in a form', forms, { to: 'echo', contentType: form }),
@@ -95,6 +173,68 @@ const drafts: Readonly<Record<string, Draft>> = {
   },
   'in the query': { to: 'echo', path: '/?method=tools/call&id=1', body: null, method: 'GET' },
   'in the query, as JSON': { to: 'echo', path: `/?q=${encodeURIComponent(call)}` },
+  ...Object.fromEntries(
+    ['/?method=tools/call', '/?a=%7b%22method%22:%22tools/call%22%7d', '/v1?rpc[method]=tools/call']
+      .flatMap((path) =>
+        Object.entries(besideQuery).map(([way, each]) => [path, way, each] as const),
+      )
+      .map(([path, way, each]) => [
+        `in the query ${path} beside ${way}`,
+        { to: 'echo', ...each, path },
+      ]),
+  ),
+  'in the query of a list of tasks': {
+    path: '/tasks?method=tools/call',
+    body: null,
+    method: 'GET',
+  },
+  'in the query of a message': { path: '/message:send?jsonrpc=2.0&method=tools/call', body: '{}' },
+  'in the query of a card': {
+    path: '/.well-known/agent-card.json?method=tools/call',
+    body: null,
+    method: 'GET',
+  },
+  ...Object.fromEntries(
+    [
+      ...['"tools\\u0000/call"', '"tools/call "', '"/tools/call"', '"Tools/Call"', '"tools.call"'],
+      ...['"send_message"', '"message/Send"', '"a2a.v1.A2AService/SendMessage"', '"tasks/send"'],
+      ...['"tasks/sendSubscribe"', '"\\u0131nitialize"'],
+    ].flatMap((method) => [
+      [
+        `with the method ${method}`,
+        { to: 'echo', body: `{"jsonrpc":"2.0","id":1,"method":${method}}` },
+      ],
+      [
+        `without a version, with the method ${method}`,
+        { to: 'echo', body: `{"method":${method}}` },
+      ],
+    ]),
+  ),
+  ...Object.fromEntries(
+    [
+      '"jsonrpc "',
+      '" jsonrpc"',
+      '"json-rpc"',
+      '"JSON_RPC"',
+      '"jsonrpc\\u200b"',
+      '"json\\u0000rpc"',
+    ].map((name) => [
+      `with the version under ${name}`,
+      { to: 'echo', body: `{${name}:"2.0","id":1,"method":"unheard/of"}` },
+    ]),
+  ),
+  ...Object.fromEntries(
+    [
+      ['Mcp-Method', 'tools/call'],
+      ['Mcp-Name', 'pay'],
+      ['Mcp-Param-Amount', '1'],
+    ].flatMap(([name = '', value = '']) =>
+      Object.entries(besideHeader).map(([way, each]) => [
+        `with ${name} beside ${way}`,
+        { to: 'echo', ...each, headers: [[name, value], ...(each.headers ?? [])] },
+      ]),
+    ),
+  ),
   'named in a header only': { to: 'echo', headers: [['Mcp-Method', 'tools/call']] },
   'with a name that ends at NUL': {
     to: 'echo',

@@ -1,13 +1,44 @@
 import { type JsonValue, parseStrictJson, parseUtf8 } from '@countersign/protocol'
-import { foldedName, foldedText } from './folded-name.ts'
+import { bareWord } from './folded-name.ts'
+import { unescapeAll } from './unescape-all.ts'
+import { WordMatcher } from './word-matcher.ts'
 
-/**
- * Words of which every agent card has one as a member: `skills` with `url` in 0.3, the other in 1.0.
- * An escape could hide any of them, and then there is a backslash.
- */
-const words: readonly string[] = ['kills', 'nterfaces', '\\u']
-const laxMemberForm =
-  /(skills|capabilities|supportedinterfaces|additionalinterfaces|url)["'`\s]{0,16}:/g
+/** What a card of 1.0 says where its agent is, and one of 0.3 as well beside `url`. */
+const interfaces: ReadonlySet<string> = new Set(['supportedinterfaces', 'additionalinterfaces'])
+/** Members that hardly anything has except a card. */
+const distinctive: ReadonlySet<string> = new Set([
+  'skills',
+  'capabilities',
+  'defaultinputmodes',
+  'defaultoutputmodes',
+  'preferredtransport',
+  'supportsauthenticatedextendedcard',
+])
+/** Further members of a card that other documents have as well. */
+const usual: ReadonlySet<string> = new Set([
+  'version',
+  'protocolversion',
+  'provider',
+  'documentationurl',
+  'iconurl',
+  'security',
+  'securityschemes',
+  'signatures',
+])
+
+/** A part of each word above that is in no other word of everyday text, or an escape that hides one. */
+const clue =
+  /nterfaces|kills|apabilit|fault_?(?:in|out)put|ferred_?transport|henticated_?ext|\\[^"\\/bfnrt]/i
+
+const laxMembers = new WordMatcher({
+  url: ['^url:'],
+  interfaces: ['^supportedinterfaces:', '^additionalinterfaces:'],
+  skills: ['^skills:'],
+  capabilities: ['^capabilities:'],
+  input: ['^defaultinputmodes:'],
+  output: ['^defaultoutputmodes:'],
+  transport: ['^preferredtransport:'],
+})
 
 /**
  * Whether an answer that was not asked for as an agent card is one all the same: its addresses and
@@ -16,9 +47,7 @@ const laxMemberForm =
  */
 export function holdsCard(body: Uint8Array): boolean {
   const bytes = Buffer.from(body.buffer, body.byteOffset, body.length)
-  if (!words.some((word) => bytes.includes(word)) && !/nterfaces|kills/i.test(headOf(bytes))) {
-    return false
-  }
+  if (!clue.test(bytes.toString('latin1'))) return false
   let text: string
   try {
     text = parseUtf8(body).replace(/^\ufeff/, '')
@@ -32,14 +61,8 @@ export function holdsCard(body: Uint8Array): boolean {
   } catch {
     return mayHoldLaxCard(text)
   }
+  if (typeof value === 'string') return mayHoldLaxCard(value)
   return [value, ...membersOf(value)].some(isCard)
-}
-
-/** Case is folded only where it is cheap: in answers of ordinary length. */
-const foldedBytesMax = 65_536
-
-function headOf(bytes: Buffer): string {
-  return bytes.length > foldedBytesMax ? '' : bytes.toString('latin1')
 }
 
 /** What a client may take for the card: the answer itself, a member of it, or the result of a call. */
@@ -54,24 +77,29 @@ function membersOf(value: JsonValue): readonly JsonValue[] {
 
 function isCard(value: JsonValue): boolean {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return false
-  return hasNamesOfCard(new Set(Object.keys(value).map(foldedName)))
+  let ofCards = 0
+  let ofMany = 0
+  let hasUrl = false
+  for (const name of Object.keys(value)) {
+    const bare = bareWord(name)
+    if (interfaces.has(bare)) return true
+    if (bare === 'url') hasUrl = true
+    if (distinctive.has(bare)) ofCards++
+    if (usual.has(bare)) ofMany++
+  }
+  return hasUrl && ofCards > 0 && ofCards + ofMany > 1
 }
 
-function hasNamesOfCard(names: ReadonlySet<string>): boolean {
-  const leads = ['supportedinterfaces', 'additionalinterfaces', 'url'].some((name) =>
-    names.has(name),
-  )
-  return leads && names.has('skills') && names.has('capabilities')
-}
-
-/** JSON as lax readers take it: with comments, a prefix, single quotes. */
+/** JSON as lax readers take it: with comments, a prefix, single quotes; or YAML. */
 function mayHoldLaxCard(text: string): boolean {
-  const folded = foldedText(text.replaceAll(/\\u([0-9a-fA-F]{4})/g, unescape))
-  return hasNamesOfCard(
-    new Set(Array.from(folded.matchAll(laxMemberForm), ([, name = '']) => name)),
-  )
+  if (namesCard(text)) return true
+  const plain = unescapeAll(text)
+  return plain !== text && namesCard(plain)
 }
 
-function unescape(_: string, digits: string): string {
-  return String.fromCharCode(Number.parseInt(digits, 16))
+function namesCard(text: string): boolean {
+  const found = laxMembers.find(text)
+  if (!found.has('url')) return false
+  // The address, and two of the members that hardly anything else has.
+  return found.has('interfaces') || found.size > 2
 }

@@ -9,7 +9,14 @@ import type { Head } from './head.ts'
 import type { Incoming } from './incoming.ts'
 import { parseJsonBody } from './json-body.ts'
 import { mayHoldCall } from './lax-call.ts'
-import { a2aOperations, isMcpMethod, namesPush } from './operations.ts'
+import { findMethodOverride } from './method-override.ts'
+import {
+  a2aOperations,
+  isMcpMethod,
+  namesPush,
+  obsoleteMethods,
+  soundsLikeOperation,
+} from './operations.ts'
 import { findRpcFault, isRecord, isRpcMessage } from './rpc-message.ts'
 import {
   isAboutTasks,
@@ -84,13 +91,25 @@ export function classifyIncoming(
   if (protocol !== 'http' && isAboutTasks(pathInRoute)) {
     return new Refusal('CONTENT_UNSUPPORTED', 'a request about tasks that is not JSON')
   }
-  if (protocol !== 'http' && mayHoldCall(laxDecoder.decode(body))) return disguised()
-  return classify(head, pathInRoute, undefined, protocol)
+  const isForm = media === null || media.essence === 'application/x-www-form-urlencoded'
+  const text = protocol !== 'http' || isForm ? laxDecoder.decode(body) : ''
+  if (protocol !== 'http' && mayHoldCall(text)) return disguised()
+  const override = isForm ? findMethodOverride(head, text) : null
+  return override === null ? classify(head, pathInRoute, undefined, protocol) : overridden(override)
 }
 
 /** Receivers parse whatever comes (Python's `json` looks at no media type). */
 function disguised(): Refusal {
-  return new Refusal('CONTENT_UNSUPPORTED', 'a JSON-RPC call under another media type or notation')
+  const advice =
+    'if its receiver takes such text as plain HTTP, set the protocol of its route to http'
+  return new Refusal(
+    'CONTENT_UNSUPPORTED',
+    `the words of a JSON-RPC call in another notation than strict JSON; ${advice}`,
+  )
+}
+
+function overridden(name: string): Refusal {
+  return new Refusal('MESSAGE_MALFORMED', `${name} asks for another method than the request`)
 }
 
 const laxDecoder = new TextDecoder()
@@ -106,8 +125,15 @@ export function classify(
   body: unknown,
   protocol: RouteProtocol,
 ): Classified | Refusal {
+  const at = head.path.indexOf('?')
+  if (at >= 0 && protocol !== 'http' && mayHoldCall(head.path.slice(at + 1))) return disguised()
+  const override = findMethodOverride(head, body)
+  if (override !== null) return overridden(override)
   const named = nameOperation(head, pathInRoute, { body, protocol })
   if (named instanceof Refusal) return named
+  if (protocol !== 'http' && named.protocol !== 'mcp' && hasMirrored(head)) {
+    return new Refusal('MESSAGE_MALFORMED', 'Mcp-Method, Mcp-Name or Mcp-Param without an MCP call')
+  }
   const tasks = protocol === 'http' ? noTasks : readTasks(head, pathInRoute, body)
   return tasks instanceof Refusal ? tasks : { ...named, tasks }
 }
@@ -165,8 +191,15 @@ function classifyCall(
   if (namesPush(call.method)) {
     return new Refusal('OPERATION_UNKNOWN', `push notifications: ${call.method}`)
   }
+  if (protocol !== 'mcp' && obsoleteMethods.has(call.method)) {
+    return new Refusal('OPERATION_UNKNOWN', `a method of A2A before 0.2.2: ${call.method}`)
+  }
   if (isMcpMethod(call.method) && protocol !== 'a2a') return classifyMcp(head, call)
-  if (protocol === 'auto') return classifyPlain(head, pathInRoute, call.params)
+  if (protocol === 'auto') {
+    return soundsLikeOperation(call.method)
+      ? new Refusal('MESSAGE_MALFORMED', 'some receivers read the method as another one')
+      : classifyPlain(head, pathInRoute, call.params)
+  }
   return new Refusal('OPERATION_UNKNOWN', `${protocol} method ${call.method}`)
 }
 
@@ -199,12 +232,15 @@ function classifyPlain(head: Head, pathInRoute: string, body: unknown): Named | 
   if (namesPush(decoded(pathInRoute)) || registersPush(body)) {
     return new Refusal('OPERATION_UNKNOWN', 'push notifications')
   }
-  const [, query = ''] = head.path.split('?', 2)
-  if (query !== '' && mayHoldCall(query)) return disguised()
-  if (head.headers.has('mcp-method') || head.headers.has('mcp-name')) {
-    return new Refusal('MESSAGE_MALFORMED', 'Mcp-Method or Mcp-Name without an MCP call')
-  }
   return plain(head)
+}
+
+/** What mirrors an MCP call, for intermediaries that do not read the body. */
+function hasMirrored(head: Head): boolean {
+  for (const name of head.headers.keys()) {
+    if (name === 'mcp-method' || name === 'mcp-name' || name.startsWith('mcp-param-')) return true
+  }
+  return false
 }
 
 function decoded(path: string): string {
@@ -289,6 +325,9 @@ function classifyMcp(head: Head, call: Call): Named | Refusal {
 
 /** A stream to listen on, the end of a session, or an answer to what the server asked. */
 function classifyMcpWithoutCall(head: Head, body: unknown): Named | Refusal {
+  if (hasMirrored(head)) {
+    return new Refusal('MESSAGE_MALFORMED', 'Mcp-Method, Mcp-Name or Mcp-Param without a call')
+  }
   const make = (operation: string): Named => ({
     protocol: 'mcp',
     operation,

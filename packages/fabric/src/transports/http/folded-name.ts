@@ -1,3 +1,5 @@
+import { asciiOf } from './fold-character.ts'
+
 /** Control characters and what shows nothing: zero-width marks, direction controls, tags. */
 const unseen = /[\p{Cc}\p{Cf}\p{Variation_Selector}]/gu
 const control = /\p{Cc}/u
@@ -19,16 +21,16 @@ export function foldedName(name: string): string {
 /** In one case and one width, without characters that show nothing. */
 export function foldedWord(word: string): string {
   if (printable.test(word)) return word.toLowerCase()
-  return word.normalize('NFKC').replaceAll(unseen, '').toLowerCase()
+  let folded = ''
+  for (const character of word.replaceAll(unseen, '')) {
+    folded += asciiOf(character.codePointAt(0) ?? 0) ?? character.toLowerCase()
+  }
+  return folded
 }
 
-/** Text in which names are to be found as `foldedName` gives them; line ends stay. */
-export function foldedText(text: string): string {
-  const plain = /^[\t\n\r\x20-\x7e]*$/.test(text)
-  const seen = plain
-    ? text
-    : text.normalize('NFKC').replaceAll(unseen, (one) => (/\s/.test(one) ? one : ''))
-  return seen.toLowerCase().replaceAll('_', '')
+/** Its letters and digits alone: some readers trim names, or drop what no name has. */
+export function bareWord(word: string): string {
+  return foldedWord(word).replaceAll(/[^a-z0-9]/g, '')
 }
 
 /** A member of `record` that some reader takes for one of `names` and others do not; null if none. */
@@ -38,7 +40,7 @@ export function findLookalike(
 ): string | null {
   for (const name of Object.keys(record)) {
     if (names.has(name)) continue
-    if (names.has(foldedName(name)) || names.has(foldedName(name.replaceAll('\0', '')))) return name
+    if (names.has(foldedName(name)) || names.has(bareWord(name))) return name
   }
   return null
 }

@@ -1,76 +1,66 @@
-import { foldedText } from './folded-name.ts'
-import { isOperationName } from './operations.ts'
+import { unescapeAll } from './unescape-all.ts'
+import { WordMatcher } from './word-matcher.ts'
 
-/** Layers of escapes that a receiver may undo: those of a form, of a string, of one inside another. */
-const layersMax = 4
-/** How far behind the word `method` its value may stand, white space, tags and comments between. */
-const valueDistanceMax = 160
+/** Without either of these no reader finds a call. Members with a colon or an equals sign behind. */
+const marks = new WordMatcher({
+  jsonrpc: ['jsonrpc'],
+  method: ['method'],
+  member: ['^method:', '^result:', '^error:'],
+})
 
-/** A name as any notation writes it: quoted or not, before a colon, an equals sign or an arrow. */
-const jsonRpcForm = /jsonrpc["'`\]\s]{0,16}(?:[:=]|=>)/
-const memberForm = /(?:method|result|error)["'`\]\s]{0,16}(?:[:=]|=>)/
-const methodForm = /method["'`\]\s]{0,16}(?:=>|[:=])/g
-const wordForm = /[a-z0-9/$.:-]+/g
-/** Words of everyday text that are methods as well: these count as the very next word only. */
-const everydayMethods: ReadonlySet<string> = new Set(['initialize', 'ping'])
+/**
+ * The methods of A2A and MCP, each as far as it is unlike other text. `everyday` are those whose
+ * names are words of any text: these count beside `jsonrpc`, as the value of `method`, and where
+ * YAML's aliases stand for either.
+ */
+const methods = new WordMatcher({
+  method: [
+    ...['message/send', 'message/stream', 'tasks/get', 'tasks/list', 'tasks/cancel', 'tasks/send'],
+    ...['tasks/resu', 'tasks/update', 'tasks/pushno', 'taskpushno', 'agent/getauth'],
+    ...['^sendmessage', '^sendstreamingm', '^gettask', '^listtasks', '^canceltask'],
+    ...['^subscribetotask', '^getextendeda'],
+    ...['server/discover', 'tools/list', 'tools/call', 'resources/list', 'resources/templ'],
+    ...['resources/read', 'resources/subs', 'resources/unsubs', 'prompts/list', 'prompts/get'],
+    ...['completion/compl', 'logging/setlevel', 'subscriptions/listen'],
+  ],
+  everyday: ['^initialize', '^ping', '^notifications/'],
+  value: ['~method:initialize', '~method:ping', '~method:notifications/'],
+  alias: ['method:*', '~& method'],
+})
 
 /**
  * Whether some reader could find an A2A or MCP call in `text`, in whatever notation: JSON with
  * comments, single quotes, a prefix or a second document behind it, JSON5, YAML, a form whose fields
- * are the members or whose field holds the call. It finds more than there are; it never decides what
- * a call asks for, only that text is not to pass as something else. Linear in the text.
+ * are the members or whose field holds the call. It looks for the words that every notation has to
+ * write, not for any notation, so it finds more calls than there are. It never decides what a call
+ * asks for, only that text is not to pass as something else. Linear in the text.
  */
 export function mayHoldCall(text: string): boolean {
-  let layer = text
-  for (let i = 0; i < layersMax; i++) {
-    if (namesCall(foldedText(layer))) return true
-    const inner = undoEscapes(layer)
-    if (inner === layer) return false
-    layer = inner
+  if (namesCall(text)) return true
+  const plain = unescapeAll(text)
+  if (plain === text) return false
+  if (namesCall(plain)) return true
+  return hasBareHex(plain) && namesCall(unescapeAll(text, 'bare-hex'))
+}
+
+function namesCall(text: string): boolean {
+  const marked = marks.find(text)
+  const isRpc = marked.has('jsonrpc')
+  if (isRpc && marked.has('member')) return true
+  if (isRpc || marked.has('method')) {
+    const found = methods.find(text)
+    if (found.has('method') || found.has('value')) return true
+    if (found.has('everyday') && (isRpc || found.has('alias'))) return true
   }
-  return true
+  return hasHiddenValue(text)
 }
 
-function namesCall(folded: string): boolean {
-  if (!folded.includes('method') && !folded.includes('jsonrpc')) return false
-  return namesIn(folded) || namesIn(withoutComments(folded))
+/** Strings of PHP's serialization whose backslashes stand before two hexadecimal digits. */
+function hasBareHex(text: string): boolean {
+  return /\bS:[0-9]/.test(text)
 }
 
-function namesIn(text: string): boolean {
-  if (jsonRpcForm.test(text) && memberForm.test(text)) return true
-  for (const { 0: name, index } of text.matchAll(methodForm)) {
-    const from = index + name.length
-    const words = text.slice(from, from + valueDistanceMax).match(wordForm) ?? []
-    const named = words.some(
-      (word, at) => isOperationName(word) && (at === 0 || !everydayMethods.has(word)),
-    )
-    if (named) return true
-  }
-  return false
-}
-
-function withoutComments(text: string): string {
-  return text.replaceAll(/\/\*[^*]*(?:\*(?!\/)[^*]*)*\*\/|(?:\/\/|#)[^\n]*/g, '')
-}
-
-const escapeForm =
-  /%(?<percent>[0-9a-f]{2})|\\u(?<unit>[0-9a-f]{4})|\\u\{(?<point>[0-9a-f]{1,6})\}|\\x(?<byte>[0-9a-f]{2})|\\(?<octal>[0-3][0-7]{2})|&#x(?<entity>[0-9a-f]{1,6});?|&#(?<decimal>[0-9]{1,7});?|&(?<named>quot|apos);|\\\r?\n|\\(?<kept>["'/\\])|\+/gi
-
-/** Escapes of forms, strings and markup, one layer of them. */
-function undoEscapes(text: string): string {
-  return text.replaceAll(escapeForm, (all, ...found: unknown[]) => {
-    const { percent, unit, point, byte, octal, entity, decimal, named, kept } = found.at(
-      -1,
-    ) as Record<string, string | undefined>
-    const hex = percent ?? unit ?? point ?? byte ?? entity
-    if (hex !== undefined) return characterOf(Number.parseInt(hex, 16))
-    if (octal !== undefined) return characterOf(Number.parseInt(octal, 8))
-    if (decimal !== undefined) return characterOf(Number(decimal))
-    if (named !== undefined) return named === 'quot' ? '"' : "'"
-    return kept ?? (all === '+' ? ' ' : '')
-  })
-}
-
-function characterOf(code: number): string {
-  return code <= 0x10ffff ? String.fromCodePoint(code) : ''
+/** YAML gives a tag of the document's own, and values in base64, which say what no letter shows. */
+function hasHiddenValue(text: string): boolean {
+  return /!binary|2002:binary|%TAG/i.test(text)
 }

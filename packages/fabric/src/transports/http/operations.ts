@@ -1,4 +1,4 @@
-import { foldedName } from './folded-name.ts'
+import { bareWord, foldedName } from './folded-name.ts'
 
 /** A2A 1.0 (section 9.4) and, on the right, what 0.3 called the same operations. */
 export const a2aOperations: ReadonlyMap<string, string> = new Map([
@@ -53,15 +53,28 @@ export function isMcpMethod(method: string): boolean {
   return mcpMethods.has(method) || method.startsWith('notifications/')
 }
 
-const foldedOperations: ReadonlySet<string> = new Set(
-  [...a2aOperations.keys(), ...mcpMethods].map(foldedName),
-)
+/** Methods of A2A before 0.2.2, which a receiver may still know: refused, since no policy names them. */
+export const obsoleteMethods: ReadonlySet<string> = new Set([
+  'tasks/send',
+  'tasks/sendSubscribe',
+  'agent/authenticatedExtendedCard',
+  'agent/getExtendedAgentCard',
+])
 
-/** Whether `folded`, as `foldedName` gives it, is an operation of A2A or MCP. */
-export function isOperationName(folded: string): boolean {
-  return (
-    foldedOperations.has(folded) ||
-    folded.startsWith('notifications/') ||
-    folded.includes('pushnotification')
+const bareOperations: ReadonlySet<string> = new Set(
+  [...a2aOperations.keys(), ...mcpMethods, ...obsoleteMethods].map(bareWord),
+)
+/** The name of a protocol's service before that of a method, as gRPC writes it. */
+const qualified = /^\/?(?:a2a|mcp)[a-z0-9.]*[./:](.{1,64})$/i
+
+/**
+ * Whether some receiver takes `method` for an operation of A2A or MCP: in another case, with other
+ * separators, cut at NUL, or behind the name of a service.
+ */
+export function soundsLikeOperation(method: string): boolean {
+  const folded = foldedName(method)
+  if (folded.startsWith('notifications/') || folded.includes('pushnotification')) return true
+  return [method, folded, qualified.exec(method)?.[1] ?? ''].some((one) =>
+    bareOperations.has(bareWord(one)),
   )
 }

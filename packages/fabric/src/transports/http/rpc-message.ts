@@ -1,5 +1,5 @@
-import { findLookalike, foldedName, isAmbiguousWord } from './folded-name.ts'
-import { isOperationName } from './operations.ts'
+import { bareWord, findLookalike, foldedName, isAmbiguousWord } from './folded-name.ts'
+import { soundsLikeOperation } from './operations.ts'
 
 const envelopeNames: ReadonlySet<string> = new Set([
   'jsonrpc',
@@ -16,9 +16,10 @@ const subjectNames: ReadonlySet<string> = new Set(['name', 'uri', 'configuration
 export function isRpcMessage(value: unknown): value is Readonly<Record<string, unknown>> {
   if (!isRecord(value)) return false
   return Object.entries(value).some(([name, member]) => {
-    const folded = foldedName(name)
-    if (folded === 'jsonrpc') return true
-    return folded === 'method' && typeof member === 'string' && isOperationName(foldedName(member))
+    const bare = bareWord(name)
+    if (bare === 'jsonrpc' || foldedName(name) === 'jsonrpc') return true
+    const isMethod = bare === 'method' || foldedName(name) === 'method'
+    return isMethod && typeof member === 'string' && soundsLikeOperation(member)
   })
 }
 

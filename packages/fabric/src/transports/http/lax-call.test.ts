@@ -1,0 +1,133 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { Refusal } from '../../lib/refusal.ts'
+import { classifyIncoming, type RouteProtocol } from './classify.ts'
+import { mayHoldCall } from './lax-call.ts'
+import { unescapeAll } from './unescape-all.ts'
+
+const root = join(import.meta.dirname, '../../../../..')
+
+describe('mayHoldCall', () => {
+  test.each([
+    'The preferred method is to ping you first; initialize nothing.',
+    'Our payment method: card. Shipping method: express. Please call, or send a message.',
+    'Contact method: push notification. Notifications/alerts: by e-mail.',
+    'We get the task done with a method of our own. What we get (today) is a task.',
+    '{"order":{"id":7,"method":"invoice","items":[{"sku":"A-1","count":2}]}}',
+    '{"method":"card","tools":["call"]}',
+    'a=1&method=card&message=send+me+a+list+of+resources',
+    '<form method="post" action="/resources/42"><input name="tools"></form>',
+    'GET /resources/7 HTTP/1.1, the method that reads a resource',
+    "const method = 'POST'; function initialize() { ping(); return this.method }",
+    'fetch(url, { method: "POST" }).then(initialize) // ping',
+    'C:\\tools\\new\\method & 100 % of 25 %20 \\ \\\\ \\u12 &amp; &nbsp; &#xZ; %zz',
+    '\\'.repeat(100),
+    '%'.repeat(100),
+    '',
+  ])('finds no call in %j', (text) => {
+    expect(mayHoldCall(text)).toBe(false)
+  })
+
+  test('finds calls in few of the documents of this repository, all of which speak of calls', () => {
+    const pages = readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' })
+      .filter((name) => name.endsWith('.md'))
+      .map((name) => ({ name, text: readFileSync(join(root, 'docs', name), 'utf8') }))
+    const found = pages.filter(({ text }) => mayHoldCall(text))
+    expect(found.filter(({ text }) => !/json-?rpc|method/i.test(text))).toEqual([])
+    expect(found.length).toBeLessThan(pages.length / 4)
+  })
+
+  test('finds a call through any stack of escapes', () => {
+    const layers: readonly ((text: string) => string)[] = [
+      (text) => encodeURIComponent(text),
+      (text) => JSON.stringify(text),
+      (text) => text.replaceAll('m', '\\u006d'),
+      (text) => text.replaceAll('e', '&#101;'),
+      (text) => text.replaceAll('t', '\\164'),
+      (text) => text.replaceAll('o', '%6f'),
+      (text) => text.replaceAll('a', '\\x61'),
+      (text) => text.replaceAll('d', '\\U00000064'),
+    ]
+    const stack = fc.array(fc.constantFrom(...layers), { maxLength: 5 })
+    fc.assert(
+      fc.property(stack, (chosen) => {
+        const text = chosen.reduce((inner, layer) => layer(inner), '{"method":"tools/call"}')
+        expect(mayHoldCall(text)).toBe(true)
+      }),
+    )
+  })
+
+  test('finds a call whatever stands between its letters', () => {
+    const gap = fc.constantFrom(
+      '',
+      ' ',
+      '\n',
+      '"',
+      "'",
+      '+',
+      '\\\n',
+      '/*x*/',
+      '//x\n',
+      '#x\r',
+      '\u200b',
+    )
+    const gaps = fc.array(gap, { minLength: 30, maxLength: 30 })
+    fc.assert(
+      fc.property(gaps, (chosen) => {
+        const text = Array.from('method:tools/call', (one, i) => `${one}${chosen[i] ?? ''}`)
+        expect(mayHoldCall(`"${text.join('')}"`)).toBe(true)
+      }),
+    )
+  })
+})
+
+describe('unescapeAll', () => {
+  test.each([
+    ['plain text', 'plain text'],
+    ['\\u006d\\x6D\\155%6d&#109;&#x6d;', 'mmmmmm'],
+    ['%2525256d', 'm'],
+    ['\\u{0000000006d}\\u{6d 65}', 'mme'],
+    ['\\N{latin small letter m}\\N{SOLIDUS}\\N{DIGIT ONE}', 'm/ '],
+    ['%C5%BF%EF%BD%8D', 'ſｍ'],
+    ['&amp;amp;#109', 'm'],
+    ['\\U0000006d\\u00e9', 'mé'],
+    ['%zz \\q &x ;', '%zz \\q &x ;'],
+  ])('%s is %j', (text, plain) => {
+    expect(unescapeAll(text)).toBe(plain)
+  })
+
+  test('never gives more than it was given', () => {
+    const piece = fc.constantFrom(...'%\\&#;{}uUxoN0123456789abcdefm \u00c3\u00a9'.split(''))
+    fc.assert(
+      fc.property(fc.array(piece, { maxLength: 60 }), (pieces) => {
+        const text = pieces.join('')
+        expect(unescapeAll(text).length).toBeLessThanOrEqual(text.length)
+      }),
+      { numRuns: 2000 },
+    )
+  })
+})
+
+describe('classifyIncoming', () => {
+  const read = (protocol: RouteProtocol) => {
+    const headers = new Map([['content-type', 'text/plain']])
+    const head = { method: 'POST', path: '/?method=tools/call', authority: 'a', headers }
+    return classifyIncoming({ head, body: Buffer.from("{'method':'tools/call'}") }, '/', protocol)
+  }
+
+  test('text with the words of a call passes on a route of protocol http', () => {
+    expect(read('http')).toMatchObject({ protocol: 'http', operation: 'POST' })
+  })
+
+  test.each(['auto', 'a2a', 'mcp'] as const)(
+    'and is refused on one of %s, with advice',
+    (protocol) => {
+      const answer = read(protocol)
+      expect(answer).toBeInstanceOf(Refusal)
+      expect(answer).toMatchObject({ code: 'CONTENT_UNSUPPORTED' })
+      expect((answer as Refusal).detail).toContain('set the protocol of its route to http')
+    },
+  )
+})

@@ -1,0 +1,46 @@
+import { bareWord } from './folded-name.ts'
+import type { Head } from './head.ts'
+import { isRecord } from './rpc-message.ts'
+
+/** Fields by which frameworks take another HTTP method than that of the request, as `bareWord`. */
+const overrideNames: ReadonlySet<string> = new Set([
+  'httpmethod',
+  'httpmethodoverride',
+  'methodoverride',
+  'xhttpmethod',
+  'xhttpmethodoverride',
+  'xmethodoverride',
+])
+
+/**
+ * The field that makes some receiver carry out another HTTP method than the one that policy decides
+ * on; null for none. The headers of these names are never forwarded; what is left is the query, a
+ * form and the top of a JSON document.
+ */
+export function findMethodOverride(head: Head, body: unknown): string | null {
+  const at = head.path.indexOf('?')
+  const inQuery = at < 0 ? null : findInForm(head.path.slice(at + 1), head.method)
+  if (inQuery !== null) return inQuery
+  if (typeof body === 'string') return findInForm(body, head.method)
+  return isRecord(body) ? findIn(Object.entries(body), head.method) : null
+}
+
+function findInForm(text: string, method: string): string | null {
+  // Ordinary forms hold neither; an escape could hide a letter.
+  if (!/method|%/i.test(text)) return null
+  return findIn(new URLSearchParams(text.replaceAll(';', '&')), method)
+}
+
+function findIn(fields: Iterable<[name: string, value: unknown]>, method: string): string | null {
+  for (const [name, value] of fields) {
+    if (typeof value !== 'string' || !isOverride(name)) continue
+    if (value.trim().toUpperCase() !== method) return name
+  }
+  return null
+}
+
+/** PHP reads `.method` and `[method` as `_method`. */
+function isOverride(name: string): boolean {
+  const bare = bareWord(name)
+  return overrideNames.has(bare) || (bare === 'method' && /^\s*[_.[]/.test(name))
+}

@@ -1,0 +1,263 @@
+const backslash = 0x5c
+const percent = 0x25
+const ampersand = 0x26
+const semicolon = 0x3b
+const hash = 0x23
+const openBrace = 0x7b
+const closeBrace = 0x7d
+const slash = 0x2f
+const none = -1
+/** Stands for what is decoded to nothing that a reader would take for a letter. */
+const blank = 0x20
+/** Longer than any name of a character, and than any of `named`. */
+const nameMax = 64
+const namedMax = 8
+
+/** How a backslash before two hexadecimal digits is read: PHP's `S:` strings have no `x`. */
+export type Dialect = 'usual' | 'bare-hex'
+
+/**
+ * `text` with escapes undone for as long as there are any, whichever notation they are of and in
+ * whichever order one stands in another: percent signs, `\u`, `\U`, `\x`, `\N{}`, octal, entities.
+ * A receiver undoes fewer of them; what it reads is found in the text as it is, or here. Linear:
+ * each step that looks back makes the text shorter, or looks at a fixed number of characters.
+ */
+export function unescapeAll(text: string, dialect: Dialect = 'usual'): string {
+  if (!/[%\\&]/.test(text)) return text
+  const output = new Output(text.length, dialect)
+  for (let i = 0; i < text.length; i++) output.put(text.charCodeAt(i))
+  output.end()
+  return output.toString()
+}
+
+class Output {
+  readonly #units: Uint16Array
+  readonly #isBareHex: boolean
+  #length = 0
+  /** Where the last `&` and the last `\u{` (or `\x{`, `\o{`, `\N{`) stand; -1 where none is open. */
+  #entity = none
+  #brace = none
+
+  constructor(capacity: number, dialect: Dialect) {
+    this.#units = new Uint16Array(capacity)
+    this.#isBareHex = dialect === 'bare-hex'
+  }
+
+  put(unit: number): void {
+    // What is complete only now that it does not go on.
+    for (let open = this.#closeBefore(unit); open !== none; ) {
+      this.#append(open)
+      open = this.#closeBefore(unit)
+    }
+    this.#append(unit)
+  }
+
+  end(): void {
+    // Closes what is open, and is no part of the text.
+    this.put(blank)
+    this.#length--
+  }
+
+  toString(): string {
+    return new TextDecoder('utf-16le').decode(this.#units.subarray(0, this.#length))
+  }
+
+  #append(first: number): void {
+    for (let unit = first; unit !== none; unit = this.#reduce()) {
+      // Any number of backslashes is one: those of a string inside a string.
+      if (unit === backslash && this.#at(1) === backslash) continue
+      if (unit === ampersand) this.#entity = this.#length
+      if (unit === openBrace && this.#at(2) === backslash && isOpener(this.#at(1))) {
+        this.#brace = this.#length - 2
+      }
+      this.#units[this.#length++] = unit
+    }
+  }
+
+  /** The unit at `back` places before the end. */
+  #at(back: number): number {
+    return back > this.#length ? none : (this.#units[this.#length - back] as number)
+  }
+
+  #cut(count: number, unit: number): number {
+    this.#length -= count
+    if (this.#entity >= this.#length) this.#entity = none
+    if (this.#brace >= this.#length) this.#brace = none
+    return unit
+  }
+
+  /** The character for which the end of the output stands, which is cut off; -1 for none. */
+  #reduce(): number {
+    const last = this.#at(1)
+    if (last === closeBrace && this.#brace !== none) return this.#reduceBrace()
+    if (last === semicolon && this.#entity !== none) return this.#reduceEntity(1)
+    if (last >= 0x80) return this.#reduceUtf8()
+    if (digitOf(last, 16) === none) return none
+    if (this.#at(3) === percent) return this.#reduceHex(2, 3)
+    if (this.#at(4) === backslash && this.#at(3) === 0x78) return this.#reduceHex(2, 4)
+    if (this.#isBareHex && this.#at(3) === backslash) return this.#reduceHex(2, 3)
+    const six = this.#at(6)
+    if (this.#at(5) === 0x75 && (six === backslash || six === percent)) return this.#reduceHex(4, 6)
+    if (this.#at(10) === backslash && this.#at(9) === 0x55) return this.#reduceHex(8, 10)
+    return this.#at(4) === backslash && !this.#isBareHex ? this.#reduceOctal(3) : none
+  }
+
+  #reduceHex(digits: number, count: number): number {
+    const value = this.#number(digits, 16)
+    return value === none ? none : this.#cut(count, unitOf(value))
+  }
+
+  #reduceOctal(digits: number): number {
+    if (digits === 3 && this.#at(3) > 0x33) return none
+    const value = this.#number(digits, 8)
+    return value === none ? none : this.#cut(digits + 1, unitOf(value))
+  }
+
+  /** An octal escape of fewer than three digits, or an entity without a semicolon, before `unit`. */
+  #closeBefore(unit: number): number {
+    if (!this.#isBareHex && digitOf(unit, 8) === none && digitOf(this.#at(1), 8) !== none) {
+      if (this.#at(2) === backslash) return this.#reduceOctal(1)
+      if (this.#at(3) === backslash) return this.#reduceOctal(2)
+    }
+    const from = this.#entity
+    if (from === none || unit === semicolon || this.#units[from + 1] !== hash) return none
+    if (from + 2 >= this.#length) return none
+    const isHex = ((this.#units[from + 2] ?? 0) | 0x20) === 0x78
+    if (isHex && from + 3 >= this.#length) return none
+    return digitOf(unit, isHex ? 16 : 10) === none ? this.#reduceEntity(0) : none
+  }
+
+  #number(digits: number, base: number): number {
+    let value = 0
+    for (let back = digits; back >= 1; back--) {
+      const digit = digitOf(this.#at(back), base)
+      if (digit === none) return none
+      value = value * base + digit
+    }
+    return value
+  }
+
+  /** From the last `&`, with `behind` units after the digits. */
+  #reduceEntity(behind: number): number {
+    const from = this.#entity
+    const to = this.#length - behind
+    this.#entity = none
+    if (this.#units[from + 1] === hash) {
+      const isHex = ((this.#units[from + 2] ?? 0) | 0x20) === 0x78
+      const value = isHex ? this.#value(from + 3, to, 16) : this.#value(from + 2, to, 10)
+      return value === none ? none : this.#cut(this.#length - from, unitOf(value))
+    }
+    if (behind === 0 || !this.#isName(from + 1, to)) return none
+    const unit = to - from > namedMax ? undefined : named.get(this.#text(from + 1, to))
+    return this.#cut(this.#length - from, unit ?? blank)
+  }
+
+  #reduceBrace(): number {
+    const from = this.#brace
+    const to = this.#length - 1
+    const kind = this.#units[from + 1]
+    this.#brace = none
+    if (kind === 0x4e) return this.#cut(this.#length - from, unitOfName(this.#text(from + 3, to)))
+    const base = kind === 0x6f ? 8 : 16
+    // Ruby takes several in one pair of braces. They replace what they were read from.
+    let end = from
+    for (let i = from + 3; i < to; ) {
+      let next = i
+      while (next < to && !isBlank(this.#units[next])) next++
+      const value = this.#value(i, next, base)
+      if (value !== none) this.#units[end++] = unitOf(value)
+      i = next + 1
+    }
+    const last = end > from ? (this.#units[--end] as number) : blank
+    return this.#cut(this.#length - end, last)
+  }
+
+  /** The number that these digits are, no greater than needed to tell that it is too great. */
+  #value(from: number, to: number, base: number): number {
+    if (to <= from) return none
+    let value = 0
+    for (let i = from; i < to; i++) {
+      const digit = digitOf(this.#units[i] as number, base)
+      if (digit === none) return none
+      value = Math.min(value * base + digit, 0x11_0000)
+    }
+    return value
+  }
+
+  #isName(from: number, to: number): boolean {
+    for (let i = from; i < to; i++) {
+      const unit = this.#units[i] as number
+      const isLetter = (unit | 0x20) >= 0x61 && (unit | 0x20) <= 0x7a
+      if (!isLetter && (i === from || digitOf(unit, 10) === none)) return false
+    }
+    return to > from
+  }
+
+  /** Short text as it is, and nothing for longer text. */
+  #text(from: number, to: number): string {
+    return to - from > nameMax ? '' : String.fromCharCode(...this.#units.subarray(from, to))
+  }
+
+  /** Bytes above 0x7f that stand for one character of UTF-8. */
+  #reduceUtf8(): number {
+    for (let count = 2; count <= 4; count++) {
+      const lead = this.#at(count)
+      const bits = lead >= 0xf0 && lead < 0xf8 ? 4 : lead >= 0xe0 ? 3 : lead >= 0xc0 ? 2 : 0
+      if (lead > 0xf7 || bits !== count) continue
+      let value = lead & (0x7f >> count)
+      for (let back = count - 1; back >= 1; back--) {
+        const unit = this.#at(back)
+        if (unit < 0x80 || unit > 0xbf) return none
+        value = value * 64 + (unit & 0x3f)
+      }
+      return this.#cut(count, unitOf(value))
+    }
+    return none
+  }
+}
+
+const named: ReadonlyMap<string, number> = new Map([
+  ['amp', ampersand],
+  ['sol', slash],
+  ['bsol', backslash],
+  ['colon', 0x3a],
+  ['equals', 0x3d],
+  ['num', hash],
+  ['percnt', percent],
+  ['semi', semicolon],
+])
+
+/** Python's names of characters, as far as the words of a call have them. */
+function unitOfName(name: string): number {
+  const words = name.trim().toUpperCase()
+  const letter = /^LATIN (?:SMALL|CAPITAL) LETTER ([A-Z])$/.exec(words)?.[1]
+  if (letter !== undefined) return letter.toLowerCase().charCodeAt(0)
+  if (/^U\+[0-9A-F]+$/.test(words)) return unitOf(Number.parseInt(words.slice(2), 16))
+  return words === 'SOLIDUS' || words === 'SLASH' ? slash : blank
+}
+
+/** Above the basic plane there are letters of one more alphabet only: those of mathematics. */
+function unitOf(value: number): number {
+  if (value < 0x10000) return value
+  return value >= 0x1d400 && value <= 0x1d6a3 ? mathLetter(value) : blank
+}
+
+function mathLetter(value: number): number {
+  return String.fromCodePoint(value).normalize('NFKC').charCodeAt(0)
+}
+
+function isBlank(unit: number | undefined): boolean {
+  return unit === blank || unit === 0x09 || unit === 0x0a || unit === 0x0d || unit === 0x2c
+}
+
+function isOpener(unit: number): boolean {
+  return unit === 0x75 || unit === 0x78 || unit === 0x6f || unit === 0x4e
+}
+
+function digitOf(unit: number, base: number): number {
+  let digit = none
+  if (unit >= 0x30 && unit <= 0x39) digit = unit - 0x30
+  else if (unit >= 0x41 && unit <= 0x46) digit = unit - 0x37
+  else if (unit >= 0x61 && unit <= 0x66) digit = unit - 0x57
+  return digit < base ? digit : none
+}

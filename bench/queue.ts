@@ -233,7 +233,7 @@ function createAgent(name: string) {
   const sealing = generateKeyPairSync('x25519').privateKey
   const record: AgentRecord = {
     ...{ name, kind: 'agent', roles: [], segment: 'default', attributes: {} },
-    ...{ status: 'active', statusReason: '', createdAt: 0 },
+    ...{ status: 'active', statusReason: '', createdAt: 0, generation: 0 },
     keys: {
       signing: { keyId: `${name}-s`, publicKey: rawPublicKey(signing) },
       sealing: { keyId: `${name}-e`, publicKey: rawPublicKey(sealing) },

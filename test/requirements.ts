@@ -146,6 +146,13 @@ export const REQUIREMENTS = {
     promise: 'An agent renews its certificate before it ends, and no exchange notices.',
     on: fabric,
   },
+  'revoke:enrolment': {
+    promise:
+      'Enrolling an agent again ends every certificate, token, stream and address of its earlier enrolments.',
+    on: ['gateway', 'mesh'],
+    notOn: { queue: 'members come in by the gateway' },
+    lies: ['outlived-enrolment'],
+  },
   'revoke:live': {
     promise: 'Revocation, quarantine or a policy change cuts live streams, and says so.',
     on: ['gateway', 'mesh'],

@@ -15,6 +15,7 @@ export function agentRecord(name: string, changes: Partial<AgentRecord> = {}): A
     statusReason: '',
     keys: null,
     createdAt: 1_700_000_000_000,
+    generation: 0,
     ...changes,
   }
 }

@@ -19,7 +19,7 @@ export async function openLiar(
   identity: Identity,
   answer: (reached: Reached) => LyingAnswer,
   credential: TlsCredential = identity.credential(),
-): Promise<{ close(): Promise<void> }> {
+): Promise<{ readonly url: string; stop(): Promise<void>; close(): Promise<void> }> {
   const options = serverTlsOptions({ ...credential, requestPeer: 'required', alpn: ['http/1.1'] })
   const server = createServer(options, (request, response) => {
     const chunks: Buffer[] = []
@@ -34,11 +34,16 @@ export async function openLiar(
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const url = `https://127.0.0.1:${(server.address() as AddressInfo).port}`
   await register(identity, [{ url, protocol: 'auto', connector: true }])
+  const stop = async (): Promise<void> => {
+    server.closeAllConnections()
+    await new Promise((resolve) => server.close(resolve))
+  }
   return {
+    url,
+    stop,
     async close() {
       await register(identity, [])
-      server.closeAllConnections()
-      await new Promise((resolve) => server.close(resolve))
+      await stop()
     },
   }
 }

@@ -102,6 +102,7 @@ function keyOnlyAgent(name: string, createdAt: number): AgentRecord {
     status: 'active',
     statusReason: '',
     keys: null,
+    generation: 0,
     createdAt,
   }
 }

@@ -20,6 +20,7 @@ import { type Observations, showReadiness } from './compose-observe.ts'
 import { authenticateByCertificate } from './identity/authenticate-by-certificate.ts'
 import type { AgentRecord, Directory } from './identity/directory.ts'
 import { createMessageSignatures } from './identity/message-signature.ts'
+import { isCurrent } from './identity/standing.ts'
 import type { Clock } from './lib/clock.ts'
 import { type ClosingFault, closeInOrder } from './lib/closing.ts'
 import type { Random } from './lib/random.ts'
@@ -97,13 +98,18 @@ export async function openConnector(options: ConnectorOptions): Promise<Connecto
   }
   const upstream = undiciUpstream({
     tlsFor: (spiffeId) =>
-      clientTlsOptions({ ...agent.trust, expected: spiffeId, credential: agent.credential() }),
+      clientTlsOptions({
+        ...{ ...agent.trust, expected: spiffeId, credential: agent.credential() },
+        admits: (peer) => isCurrent(known.directory, peer),
+      }),
     connectTimeoutMs: 5_000,
     headersTimeoutMs: upstreamTimeoutMs,
     connectionsPerEndpointMax: 64,
   })
   const balancer = createBalancer(upstream, random, () => clock.monotonic())
   const stopRotation = agent.onRotate(() => upstream.refresh())
+  // Connections that are open were accepted with a certificate that no longer stands.
+  known.onEnrolledAgain(() => upstream.refresh())
   const outbound = await openOutbound({
     ...{ agent, rooms, clock, random, made, bodyBytesMax, streamMs },
     classify: bodies.classify,
@@ -307,6 +313,7 @@ function observeConnector(
 class FollowedState {
   readonly #parser = createCedarParser()
   readonly #listeners = new Set<() => void>()
+  #enrolledAgain = (): void => undefined
   #agents: ReadonlyMap<string, AgentRecord> = new Map()
   #byKey: ReadonlyMap<string, AgentRecord> = new Map()
   #risks: ReadonlyMap<string, number> = new Map()
@@ -351,6 +358,9 @@ class FollowedState {
       this.#limits = { perMinute, rates: memoryRateLimits(perMinute) }
     }
     const records = state.agents.map(toRecord)
+    const isEnrolledAgain = records.some(
+      ({ name, generation }) => (this.#agents.get(name)?.generation ?? generation) < generation,
+    )
     this.#risks = new Map(state.agents.map(({ name, risk }) => [name, risk]))
     this.#agents = new Map(records.map((record) => [record.name, record]))
     this.#byKey = new Map(
@@ -360,7 +370,12 @@ class FollowedState {
     )
     this.#endpoints = state.endpoints
     this.#renewals = new Map(Object.entries(state.renewals))
+    if (isEnrolledAgain) this.#enrolledAgain()
     for (const listener of this.#listeners) listener()
+  }
+
+  onEnrolledAgain(listener: () => void): void {
+    this.#enrolledAgain = listener
   }
 
   /** Unix milliseconds; 0 for a certificate of whose renewal nothing was heard. */
@@ -391,7 +406,8 @@ function toRecord({ signing, sealing, risk: _, ...rest }: MeshAgent): AgentRecor
     signing === null || sealing === null
       ? null
       : { signing: toKey(signing), sealing: toKey(sealing) }
-  return { ...rest, keys }
+  // A fabric of an earlier version does not count.
+  return { ...rest, generation: rest.generation ?? 0, keys }
 }
 
 function toKey(key: { readonly keyId: string; readonly publicKey: string }) {

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
+import type { EnrollmentGrant } from '@countersign/protocol'
 import { clientTlsOptions, serverTlsOptions } from '@countersign/protocol/tls'
 import { memoryStrangerLimits } from './adapters/rate-limiter/rate-limits.ts'
 import { undiciUpstream } from './adapters/undici/upstream.ts'
@@ -33,6 +34,7 @@ import {
 } from './compose-stores.ts'
 import { fingerprintOf, trustDocument } from './compose-trust.ts'
 import { isProvenRequest } from './identity/caller-proof.ts'
+import { isCurrent } from './identity/standing.ts'
 import type { TokenRecord } from './identity/token-server.ts'
 import type { OpenedEntry } from './ledger/ledger.ts'
 import { type Closer, type ClosingFault, closeInOrder } from './lib/closing.ts'
@@ -262,6 +264,7 @@ function composeUpstream({ config, clock }: Surroundings, { identity }: Stores) 
         bundles: identity.bundles,
         now: clock.now,
         expected: spiffeId,
+        admits: (peer) => isCurrent(identity.directory, peer),
         credential: identity.server.current(),
       }),
     connectTimeoutMs: 5_000,
@@ -304,8 +307,7 @@ async function openListener(around: Surroundings, stores: Stores, parts: Parts):
     publicSurfaces: publicSurfaces({
       trust: () => trustDocument(stores),
       trustFingerprint: await fingerprintOf(stores),
-      enroll: async (body) =>
-        recordGrant(around, parts.rooms, 'enrolled', await identity.enrollment.enroll(body)),
+      enroll: (body) => enrollAgent(around, stores, parts, body),
       renew: async (presented, body) => {
         const [byCertificate] = identity.authenticators
         const caller = (await byCertificate?.({ ...presented, bearer: null, apiKey: null })) ?? null
@@ -337,6 +339,29 @@ async function openListener(around: Surroundings, stores: Stores, parts: Parts):
     }),
     origin: parts.origin,
   })
+}
+
+async function enrollAgent(
+  around: Surroundings,
+  { identity }: Stores,
+  parts: Parts,
+  body: unknown,
+): Promise<EnrollmentGrant | Refusal> {
+  const grant = await identity.enrollment.enroll(body)
+  if (!(grant instanceof Refusal)) endEarlierEnrolment(grant.name, identity, parts)
+  return recordGrant(around, parts.rooms, 'enrolled', grant)
+}
+
+/** Whoever holds the earlier certificates must not be called in the agent's name either. */
+function endEarlierEnrolment(
+  name: string,
+  { directory }: Pick<Stores['identity'], 'directory'>,
+  { endpoints, upstream }: Pick<Parts, 'endpoints' | 'upstream'>,
+): void {
+  if ((directory.find(name)?.generation ?? 0) <= 1) return
+  endpoints.forget(name)
+  // Connections that are open were accepted with a certificate that no longer stands.
+  upstream.refresh()
 }
 
 function followRotation({ identity }: Stores, gateway: Gateway, { upstream }: Parts): () => void {

@@ -148,6 +148,8 @@ export interface MeshAgent {
   readonly statusReason: string
   /** 0 to 100, as of this state. */
   readonly risk: number
+  /** Counts enrolments: certificates of an earlier one are worth nothing. */
+  readonly generation: number
   readonly createdAt: number
   readonly signing: { readonly keyId: string; readonly publicKey: string } | null
   readonly sealing: { readonly keyId: string; readonly publicKey: string } | null

@@ -18,6 +18,8 @@ export interface PeerIdentity {
   /** Exactly as in the certificate; lower case up to the path. */
   readonly spiffeId: string
   readonly trustDomain: string
+  /** Of the leaf: lower-case hex without leading zeros. */
+  readonly serialNumber: string
   /** SHA-256 of the leaf: lower-case hex, and the base64url of RFC 8705, section 3.1. */
   readonly fingerprint: string
   readonly thumbprint: string
@@ -214,6 +216,7 @@ export class TrustBundles {
     this.#keepAuthorities(path.filter((each) => !bundle.anchors.includes(each)))
     return {
       ...subject,
+      serialNumber: leaf.serialNumber,
       fingerprint: peer.fingerprint,
       thumbprint: Buffer.from(peer.fingerprint, 'hex').toString('base64url'),
       ...validityOf([leaf, ...path.map((each) => each.certificate)]),

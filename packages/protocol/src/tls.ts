@@ -82,6 +82,8 @@ export function serverTlsOptions(
 
 export interface ClientTls extends PeerTrust {
   readonly expected: ExpectedPeer
+  /** False for a certificate that is good by itself and no longer stands. */
+  readonly admits?: (peer: PeerIdentity) => boolean
   readonly credential?: TlsCredential
   readonly alpn?: readonly ('h2' | 'http/1.1')[]
   readonly keyExchange?: KeyExchange
@@ -210,9 +212,12 @@ export function verifyPeer(
 
 function matchPeer(
   peer: PeerIdentity | PeerFault,
-  { expected }: { readonly expected: ExpectedPeer },
+  { expected, admits }: Pick<ClientTls, 'expected' | 'admits'>,
 ): PeerIdentity | PeerFault {
   if (peer instanceof PeerFault) return peer
+  if (admits?.(peer) === false) {
+    return new PeerFault('PEER_UNEXPECTED', `the certificate of ${peer.spiffeId} no longer stands`)
+  }
   const matches =
     typeof expected === 'string'
       ? peer.spiffeId === expected

@@ -9,6 +9,7 @@ import type { Clock } from '../lib/clock.ts'
 import { Refusal } from '../lib/refusal.ts'
 import type { Authenticator } from './caller.ts'
 import type { Directory } from './directory.ts'
+import { generationOf } from './enrolment-generation.ts'
 import { callerOf } from './standing.ts'
 
 /** The caller is the agent or user whose X509-SVID the TLS peer showed. */
@@ -37,6 +38,7 @@ export function authenticateByCertificate(room: {
       credentialId: peer.fingerprint,
       scopes: null,
       expiresAt: peer.expiresAt,
+      generation: generationOf(peer.serialNumber),
     })
   }
 }

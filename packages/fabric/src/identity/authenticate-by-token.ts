@@ -65,6 +65,7 @@ export function authenticateByToken(room: {
       credentialId: token.tokenId,
       scopes: token.scopes,
       expiresAt: token.expiresAt,
+      generation: token.generation,
     })
   }
 }

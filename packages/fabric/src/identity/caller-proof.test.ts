@@ -20,7 +20,7 @@ const raw = new Uint8Array(publicKey.export({ format: 'der', type: 'spki' }).sub
 
 const victim: AgentRecord = {
   ...{ name: 'victim', kind: 'agent', roles: [], segment: '', attributes: {} },
-  ...{ status: 'active', statusReason: '', createdAt: 0 },
+  ...{ status: 'active', statusReason: '', createdAt: 0, generation: 0 },
   keys: {
     signing: { keyId: 'k', publicKey: raw },
     sealing: { keyId: 's', publicKey: new Uint8Array(32) },

@@ -31,6 +31,8 @@ export interface Caller {
   readonly scopes: readonly string[] | null
   /** Unix milliseconds after which this proof is worth nothing, streams included. */
   readonly expiresAt: number
+  /** The enrolment that the proof came from; absent for an API key, which outlives enrolments. */
+  readonly generation?: number
 }
 
 /**

@@ -24,6 +24,7 @@ import { z } from 'zod'
 import type { Clock } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
 import type { CertificateTerms, CertificateWriter } from './certificate-writer.ts'
+import { serialOfGeneration } from './enrolment-generation.ts'
 
 /** The two verbs of the secret store that this room needs. */
 export interface IdentitySecrets {
@@ -51,6 +52,8 @@ export interface LeafRequest {
   readonly dnsNames?: readonly string[]
   readonly ipAddresses?: readonly string[]
   readonly lifetimeMs?: number
+  /** The enrolment of the agent; absent for what does not enrol. */
+  readonly generation?: number
 }
 
 export interface IssuedCertificate {
@@ -170,7 +173,10 @@ async function issueLeaf(
   const leaf = await options.writer.write({
     subjectName: id.name,
     issuer: signer.subject,
-    serialNumber: serialNumber(options.random),
+    serialNumber:
+      request.generation === undefined
+        ? serialNumber(options.random)
+        : serialOfGeneration(request.generation, options.random),
     notBefore: now - backdatedMs,
     // A leaf that outlives its issuer would fail at every peer before its own time.
     notAfter: Math.min(now + wholeSeconds(lifetimeMs), signer.notAfter),

@@ -22,6 +22,8 @@ export interface AgentRecord {
   readonly statusReason: string
   /** Null until the agent enrolled: a record may exist for a key-only caller. */
   readonly keys: AgentKeys | null
+  /** Counts enrolments. Certificates and tokens of an earlier one are worth nothing. */
+  readonly generation: number
   readonly createdAt: number
 }
 

@@ -82,6 +82,24 @@ describe('enrolment', () => {
     expect(rows[0]?.value).not.toContain(text.slice(-43))
   })
 
+  test('a directory without a count of enrolments is read, changed, and counts from there', async () => {
+    const { store } = room
+    await enrollAgent(room.identity, { name: 'alice', roles: [] })
+    const [row] = await store.load('agents')
+    const { generation, ...earlier } = JSON.parse(row?.value ?? '') as { generation: number }
+    expect(generation).toBe(1)
+    await store.commit([{ table: 'agents', key: 'alice', value: JSON.stringify(earlier) }])
+    const directory = await openDirectory(store)
+    expect(directory.find('alice')?.generation).toBe(0)
+    // The row is compared with what it held before.
+    await directory.update('alice', (record) => record && { ...record, roles: ['x'] })
+    await directory.update('alice', (record) => record && { ...record, generation: 1 })
+    expect((await openDirectory(store)).find('alice')).toMatchObject({
+      roles: ['x'],
+      generation: 1,
+    })
+  })
+
   test('goes on after a restart with the tokens and records that were there', async () => {
     const { text } = await room.identity.joinTokens.create({
       name: 'alice',

@@ -19,7 +19,7 @@ import type { AgentKeys, AgentRecord } from './directory.ts'
 import type { JoinToken, JoinTokens } from './join-tokens.ts'
 import { provesEd25519, provesP256, provesX25519 } from './possession.ts'
 import { fingerprintOf, type IssuedLeaf, type Renewals } from './renewals.ts'
-import { checkStanding } from './standing.ts'
+import { checkStanding, isOutlived } from './standing.ts'
 import type { StoredDirectory } from './stored-directory.ts'
 
 /** How an agent becomes known, and stays known. Bodies are parsed JSON, unchecked. */
@@ -74,8 +74,9 @@ async function enroll(
   const spiffeId = formatSpiffeId({ trustDomain, kind, name, instance: null })
   // Issue, then use up the token: a crash between the two leaves a certificate that nobody has,
   // where the other order would leave an agent that can never enrol.
-  const issued = await ports.authority.issue({ spiffeId, tlsPublicKey: keys.tls })
-  const record = await admit(ports, token, keys.agent)
+  const generation = (ports.directory.find(name)?.generation ?? 0) + 1
+  const issued = await ports.authority.issue({ spiffeId, tlsPublicKey: keys.tls, generation })
+  const record = await admit(ports, token, { keys: keys.agent, generation })
   if (record instanceof Refusal) return record
   ports.renewals.enrolled(spiffeId, leafOf(issued))
   return grantOf(ports.authority, record, issued)
@@ -99,7 +100,7 @@ function checkToken(token: JoinToken, now: number): Refusal | null {
 async function admit(
   { directory, joinTokens, clock }: Ports,
   token: JoinToken,
-  keys: AgentKeys,
+  { keys, generation }: { readonly keys: AgentKeys; readonly generation: number },
 ): Promise<AgentRecord | Refusal> {
   let refusal: Refusal | null = null
   const change = (present: AgentRecord | null): AgentRecord | null => {
@@ -111,11 +112,14 @@ async function admit(
     if (present !== null && present.kind !== token.kind) {
       refusal ??= new Refusal('CREDENTIAL_REJECTED', `${token.name} is a ${present.kind}`)
     }
+    if (generation !== (present?.generation ?? 0) + 1) {
+      refusal ??= new Refusal('UNDECIDED', `${token.name} was enrolled by another at the same time`)
+    }
     if (refusal !== null) return null
     const { name, kind, roles, segment, attributes } = token
     const createdAt = present?.createdAt ?? clock.now()
     const standing = { status: 'active', statusReason: '' } as const
-    return { name, kind, roles, segment, attributes, ...standing, keys, createdAt }
+    return { name, kind, roles, segment, attributes, ...standing, keys, generation, createdAt }
   }
   const durable = await directory.updateTogether(token.name, change, [
     joinTokens.consumption(token.id),
@@ -179,8 +183,9 @@ async function renew(
   }
   const record = directory.find(caller.name)
   if (record === null) return new Refusal('CREDENTIAL_REJECTED', 'no such agent')
-  const standing = checkStanding(record)
+  const standing = standingOf(record, caller)
   if (standing !== null) return standing
+  if (!renewals.mayRenew(caller.spiffeId, caller.credentialId)) return superseded(caller)
   const tls = p256OrRefuse(request.tlsKey)
   if (tls instanceof Refusal) return tls
   const fingerprint = new Uint8Array(Buffer.from(caller.credentialId, 'hex'))
@@ -188,14 +193,32 @@ async function renew(
   if (!provesP256(tls, bytes, bytesOf(request.tlsProof))) {
     return new Refusal('CREDENTIAL_REJECTED', 'possession of the TLS key is not proved')
   }
-  const issued = await authority.issue({ spiffeId: caller.spiffeId, tlsPublicKey: tls })
-  // Issuing takes a while, in which the agent can have been quarantined.
+  const { generation } = record
+  const issued = await authority.issue({ spiffeId: caller.spiffeId, tlsPublicKey: tls, generation })
+  // Issuing takes a while, in which the agent can have been quarantined, or enrolled again.
   const present = directory.find(caller.name)
-  const lost = present === null ? standing : checkStanding(present)
+  if (present?.generation !== generation) return outlived(caller)
+  const lost = standingOf(present, caller)
   if (lost !== null) return lost
+  if (!renewals.mayRenew(caller.spiffeId, caller.credentialId)) return superseded(caller)
   const from = { fingerprint: caller.credentialId, expiresAt: caller.expiresAt }
   renewals.renewed(caller.spiffeId, from, leafOf(issued))
   return grantOf(authority, record, issued)
+}
+
+function standingOf(record: AgentRecord, caller: Caller): Refusal | null {
+  return isOutlived(record, caller) ? outlived(caller) : checkStanding(record)
+}
+
+function outlived({ name, spiffeId }: Caller): Refusal {
+  const detail = `the certificate is of an earlier enrolment of ${name}`
+  return new Refusal('CREDENTIAL_REJECTED', detail, null, { caller: spiffeId })
+}
+
+/** Two hold this certificate's key, and the other one has gone on: it may have been stolen. */
+function superseded({ name, spiffeId }: Caller): Refusal {
+  const detail = `a later certificate of ${name} was renewed already, by another holder of its key`
+  return new Refusal('CREDENTIAL_REJECTED', detail, null, { caller: spiffeId })
 }
 
 function grantOf(

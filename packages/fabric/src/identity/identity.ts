@@ -18,6 +18,7 @@ import { rawPublicKey } from './possession.ts'
 import { Renewals } from './renewals.ts'
 import type { ReplayGuard } from './replay-guard.ts'
 import { openServerIdentity, type ServerIdentity } from './server-identity.ts'
+import { isCurrent } from './standing.ts'
 import type { StateStore } from './state-store.ts'
 import { openDirectory, type StoredDirectory } from './stored-directory.ts'
 import type { OpenTokenServer, TokenServer } from './token-server.ts'
@@ -84,7 +85,10 @@ export async function openIdentity(options: IdentityOptions): Promise<Identity> 
   ])
   const renewals = new Renewals()
   const enrollmentKey = await openEnrollmentKey(options.secrets)
-  const tokens = options.openTokenServer({ ...options, directory, bundles })
+  const tokens = options.openTokenServer({
+    ...{ ...options, directory, bundles },
+    isCurrent: (peer) => isCurrent(directory, peer),
+  })
   const room = { trustDomain, directory, clock, bundles, apiKeys, tokens }
   return {
     trustDomain,

@@ -37,3 +37,21 @@ test('connectors are told of what was renewed, for as long as it can carry a str
   expect(renewals.announced(1_500)).toEqual({ c0: 2_000 })
   expect(renewals.announced(1_000 + 3_900_000)).toEqual({})
 })
+
+test('of two lines of renewals from one certificate, the first that goes on is the one', () => {
+  const renewals = new Renewals()
+  renewals.enrolled(alice, leaf('c0', 100))
+  renewals.renewed(alice, leaf('c0', 100), leaf('c1', 150))
+  // The answer was lost: asked again.
+  expect(renewals.mayRenew(alice, 'c0')).toBe(true)
+  renewals.renewed(alice, leaf('c0', 100), leaf('d1', 150))
+  expect(['c0', 'c1', 'd1'].map((each) => renewals.mayRenew(alice, each))).toEqual([
+    ...[true, true, true],
+  ])
+  renewals.renewed(alice, leaf('d1', 150), leaf('d2', 200))
+  expect(['c0', 'c1', 'd1', 'd2'].map((each) => renewals.mayRenew(alice, each))).toEqual([
+    ...[false, false, true, true],
+  ])
+  renewals.enrolled(alice, leaf('e0', 250))
+  expect(renewals.mayRenew(alice, 'e0')).toBe(true)
+})

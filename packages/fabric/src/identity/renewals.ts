@@ -13,9 +13,17 @@ export interface IssuedLeaf {
   readonly expiresAt: number
 }
 
+interface Leaf {
+  readonly expiresAt: number
+  /** Fingerprint of the certificate that it was renewed from; null for the first that is known. */
+  readonly from: string | null
+}
+
 interface Lineage {
   /** Certificates by fingerprint, each renewed from one before, oldest first. */
-  readonly leaves: Map<string, number>
+  readonly leaves: Map<string, Leaf>
+  /** Those that may not be renewed any more. */
+  readonly closed: Set<string>
   /** The end of the newest. */
   until: number
 }
@@ -41,15 +49,27 @@ export class Renewals {
     this.#keep(spiffeId, leaf)
   }
 
+  /**
+   * Whether a certificate may be renewed, which the answer can have been lost of, so that it is asked for
+   * again. Once one that it was renewed to is renewed itself, it has arrived: the certificate before
+   * and its other renewals end there. Of two holders of one key, one is left.
+   */
+  mayRenew(spiffeId: string, fingerprint: string): boolean {
+    return this.#lineages.get(spiffeId)?.closed.has(fingerprint) !== true
+  }
+
   renewed(spiffeId: string, from: IssuedLeaf, to: IssuedLeaf): void {
     const lineage = this.#lineages.get(spiffeId) ?? this.#keep(spiffeId, from)
-    if (!lineage.leaves.has(from.fingerprint)) return
+    const leaf = lineage.leaves.get(from.fingerprint)
+    if (leaf === undefined) return
     this.#changes += 1
-    lineage.leaves.set(to.fingerprint, to.expiresAt)
+    close(lineage, from.fingerprint, leaf.from)
+    lineage.leaves.set(to.fingerprint, { expiresAt: to.expiresAt, from: from.fingerprint })
     lineage.until = Math.max(lineage.until, to.expiresAt)
     const [oldest] = lineage.leaves.keys()
     if (lineage.leaves.size > certificatesMax && oldest !== undefined) {
       lineage.leaves.delete(oldest)
+      lineage.closed.delete(oldest)
     }
   }
 
@@ -63,7 +83,7 @@ export class Renewals {
   announced(now: number): Readonly<Record<string, number>> {
     const found: [string, number][] = []
     for (const { leaves, until } of this.#lineages.values()) {
-      for (const [fingerprint, expiresAt] of leaves) {
+      for (const [fingerprint, { expiresAt }] of leaves) {
         if (until > expiresAt && expiresAt > now - forgetMs) found.push([fingerprint, until])
       }
     }
@@ -72,13 +92,23 @@ export class Renewals {
 
   #keep(spiffeId: string, leaf: IssuedLeaf): Lineage {
     const lineage = {
-      leaves: new Map([[leaf.fingerprint, leaf.expiresAt]]),
+      leaves: new Map([[leaf.fingerprint, { expiresAt: leaf.expiresAt, from: null }]]),
+      closed: new Set<string>(),
       until: leaf.expiresAt,
     }
     this.#lineages.set(spiffeId, lineage)
     const [oldest] = this.#lineages.keys()
     if (this.#lineages.size > agentsMax && oldest !== undefined) this.#lineages.delete(oldest)
     return lineage
+  }
+}
+
+/** `arrived` is renewed, so that the certificate before it and its other renewals are not needed. */
+function close({ leaves, closed }: Lineage, arrived: string, before: string | null): void {
+  if (before === null) return
+  closed.add(before)
+  for (const [fingerprint, { from }] of leaves) {
+    if (from === before && fingerprint !== arrived) closed.add(fingerprint)
   }
 }
 

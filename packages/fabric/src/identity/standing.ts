@@ -1,6 +1,9 @@
+import { parseSpiffeId } from '@countersign/protocol'
+import type { PeerIdentity } from '@countersign/protocol/tls'
 import { Refusal } from '../lib/refusal.ts'
 import type { Attributes, Caller } from './caller.ts'
-import type { AgentRecord, AgentStatus } from './directory.ts'
+import type { AgentRecord, AgentStatus, Directory } from './directory.ts'
+import { generationOf } from './enrolment-generation.ts'
 
 /** A status added without deciding what its bearer hears does not compile. */
 const refusalOfStatus = {
@@ -16,7 +19,18 @@ export function checkStanding(record: AgentRecord): Refusal | null {
 }
 
 /** How one request was proved: what a credential adds to the record of its holder. */
-export type Proof = Pick<Caller, 'spiffeId' | 'method' | 'credentialId' | 'scopes' | 'expiresAt'>
+export type Proof = Pick<
+  Caller,
+  'spiffeId' | 'method' | 'credentialId' | 'scopes' | 'expiresAt' | 'generation'
+>
+
+/** Whether the agent enrolled again since: a stolen key must not outlive that. */
+export function isOutlived(
+  record: AgentRecord,
+  { generation }: Pick<Caller, 'generation'>,
+): boolean {
+  return generation !== undefined && generation < record.generation
+}
 
 /** The caller that `proof` shows, or why its holder may not act. */
 export function callerOf(record: AgentRecord | null, proof: Proof): Caller | Refusal {
@@ -28,7 +42,21 @@ export function callerOf(record: AgentRecord | null, proof: Proof): Caller | Ref
     // Named, so that the ledger shows who keeps trying.
     return new Refusal(refusal.code, refusal.detail, null, { caller: proof.spiffeId })
   }
+  if (isOutlived(record, proof)) {
+    const detail = `the ${proof.method} is of an earlier enrolment of ${record.name}`
+    return new Refusal('CREDENTIAL_REJECTED', detail, null, { caller: proof.spiffeId })
+  }
   const { name, kind, roles, segment } = record
   const attributes: Attributes = record.attributes
   return { ...proof, kind, name, roles, segment, attributes }
+}
+
+/** Whether a peer's certificate is of its agent's present enrolment; fabrics do not enrol. */
+export function isCurrent(
+  directory: Pick<Directory, 'find'>,
+  { spiffeId, serialNumber }: Pick<PeerIdentity, 'spiffeId' | 'serialNumber'>,
+): boolean {
+  const id = parseSpiffeId(spiffeId)
+  const record = id === null || id.kind === 'fabric' ? null : directory.find(id.name)
+  return record === null || !isOutlived(record, { generation: generationOf(serialNumber) })
 }

@@ -128,11 +128,14 @@ const recordSchema = z.strictObject({
   status: z.enum(['active', 'quarantined', 'revoked']),
   statusReason: z.string(),
   keys: z.strictObject({ signing: keySchema, sealing: keySchema }).nullable(),
+  // Records of earlier versions have none.
+  generation: z.number().int().min(0).default(0),
   createdAt: z.number(),
 })
 
 function formatRecord(record: AgentRecord): string {
   const { name, kind, roles, segment, attributes, status, statusReason, keys, createdAt } = record
+  const { generation } = record
   const format = (key: { keyId: string; publicKey: Uint8Array }) => ({
     keyId: key.keyId,
     publicKey: toBase64Url(key.publicKey),
@@ -140,7 +143,9 @@ function formatRecord(record: AgentRecord): string {
   const formattedKeys =
     keys === null ? null : { signing: format(keys.signing), sealing: format(keys.sealing) }
   const fields = { name, kind, roles, segment, attributes, status, statusReason }
-  return JSON.stringify({ ...fields, keys: formattedKeys, createdAt })
+  // Zero is left out: a record that was stored without it must be formatted as it stands.
+  const enrolled = generation === 0 ? {} : { generation }
+  return JSON.stringify({ ...fields, keys: formattedKeys, ...enrolled, createdAt })
 }
 
 function parseRecord(text: string): AgentRecord {

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { TrustBundles } from '@countersign/protocol/tls'
+import type { PeerIdentity, TrustBundles } from '@countersign/protocol/tls'
 import type { Clock } from '../lib/clock.ts'
 import type { Refusal } from '../lib/refusal.ts'
 import type { IdentitySecrets } from './certificate-authority.ts'
@@ -15,6 +15,8 @@ export interface VerifiedToken {
   readonly scopes: readonly string[] | null
   /** Unix milliseconds. */
   readonly expiresAt: number
+  /** The enrolment of its subject that it was given to. */
+  readonly generation: number
   /** SHA-256 of the certificate that the token is bound to (RFC 8705), base64url. */
   readonly thumbprint: string | null
 }
@@ -28,6 +30,8 @@ export interface TokenServerOptions {
   readonly secrets: IdentitySecrets
   readonly directory: Directory
   readonly bundles: TrustBundles
+  /** Whether a certificate is of its agent's present enrolment. */
+  isCurrent(peer: PeerIdentity): boolean
   readonly replayGuard: ReplayGuard
   readonly clock: Clock
 }

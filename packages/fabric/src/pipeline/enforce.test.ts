@@ -144,6 +144,7 @@ const record: AgentRecord = {
   statusReason: '',
   keys: null,
   createdAt: 0,
+  generation: 0,
 }
 
 function delivered(body: Delivered['body']): Delivered {

@@ -1,5 +1,6 @@
 import type { WithdrawalReason } from '@countersign/protocol'
 import type { AgentRecord, AgentStatus } from '../identity/directory.ts'
+import { isOutlived } from '../identity/standing.ts'
 import { Withdrawal } from '../lib/refusal.ts'
 import type { Decision, PolicyRequest } from '../policy/policy.ts'
 import { type Authorized, type AuthorizeRoom, policyRequest } from './authorize.ts'
@@ -92,7 +93,7 @@ function decideAgain(
   if (record === null) return new Withdrawal('caller-unknown', `${caller.name} is unknown`)
   const reason = reasonOfStatus[record.status]
   if (reason !== null) return new Withdrawal(reason, `${caller.name} is ${record.status}`)
-  if (room.credentialStands?.(caller) === false) {
+  if (isOutlived(record, caller) || room.credentialStands?.(caller) === false) {
     const detail = `the ${caller.method} ${caller.credentialId} was taken back`
     return new Withdrawal('credential-revoked', detail)
   }

@@ -67,11 +67,15 @@ function configurationOf(options: TokenServerOptions, key: TokenKey): Configurat
     features: featuresOf(options),
     formats: {
       customizers: {
-        jwt: (_ctx, token, parts) => {
+        jwt: (ctx, token, parts) => {
           const client = 'clientId' in token ? token.clientId : undefined
           const record = findRecord(options, client ?? '')
-          if (record === null) throw new errors.InvalidClient('client is gone')
-          parts.payload = { ...parts.payload, sub: spiffeIdOf(options, record) }
+          // The client has waited since it proved itself, and can have been enrolled again.
+          if (record === null || !stillProves(options, ctx, record)) {
+            throw new errors.InvalidClient('client is gone')
+          }
+          const { generation } = record
+          parts.payload = { ...parts.payload, sub: spiffeIdOf(options, record), generation }
         },
       },
     },
@@ -144,7 +148,21 @@ function peerOf(
   const leaf = chain?.[0]
   if (chain === null || leaf === undefined) return null
   const identity = peerIdentity(chain, options.bundles, options.clock.now())
-  return identity instanceof PeerFault ? null : { identity, leaf }
+  if (identity instanceof PeerFault || !options.isCurrent(identity)) return null
+  return { identity, leaf }
+}
+
+/** Whether a client's proof holds at this moment: by its signing key, or by its certificate. */
+function stillProves(
+  options: TokenServerOptions,
+  ctx: KoaContextWithOIDC,
+  { name, keys, status }: AgentRecord,
+): boolean {
+  const { client } = ctx.oidc
+  if (client === undefined || status !== 'active' || keys === null) return false
+  if (client.clientId !== name) return peerOf(options, ctx)?.identity.spiffeId === client.clientId
+  const { jwks } = client.metadata()
+  return jwks?.keys.some(({ kid }) => kid === keys.signing.keyId) === true
 }
 
 function assertAssertion(

@@ -107,15 +107,19 @@ function claimsOf(payload: {
   exp?: number
   [claim: string]: unknown
 }): VerifiedToken | Refusal {
-  const { sub, jti, exp, cnf, scope } = payload
+  const { sub, jti, exp, cnf, scope, generation = 0 } = payload
   const thumbprint = thumbprintOf(cnf)
   const malformed = new Refusal('CREDENTIAL_REJECTED', 'a claim of the token is malformed')
   if (sub === undefined || jti === undefined || exp === undefined) return malformed
+  if (!Number.isSafeInteger(generation)) return malformed
   if (thumbprint === undefined || (scope !== undefined && typeof scope !== 'string')) {
     return malformed
   }
   const scopes = scope === undefined ? null : scope.split(' ').filter((each) => each !== '')
-  return { tokenId: jti, subject: sub, scopes, expiresAt: exp * 1000, thumbprint }
+  return {
+    ...{ tokenId: jti, subject: sub, scopes, expiresAt: exp * 1000, thumbprint },
+    generation: Number(generation),
+  }
 }
 
 /** Undefined for a binding that we cannot check: a token bound to who knows what is refused. */

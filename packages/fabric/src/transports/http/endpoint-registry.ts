@@ -23,6 +23,8 @@ export interface EndpointRegistry extends Routes {
    * instance is its word, and reaches no further than that name.
    */
   register(name: string, instance: string, endpoints: readonly RegisteredEndpoint[]): void
+  /** Drops all that instances of `name` registered: the agent was enrolled again. */
+  forget(name: string): void
   /** The operator's own word for `name`; null takes it back. */
   configure(name: string, route: Route | null): void
   configured(): readonly Route[]
@@ -68,6 +70,9 @@ export function createEndpointRegistry(trustDomain: string, clock: Clock): Endpo
       const [oldest] = instances.keys()
       if (instances.size > instancesPerAgentMax && oldest !== undefined) instances.delete(oldest)
       if (before !== pictureOf(live(name))) changed()
+    },
+    forget(name) {
+      if (leased.delete(name)) changed()
     },
     configure(name, route) {
       if (!isAssignableName(name)) throw new TypeError(`${name} is reserved, or not a name`)

@@ -63,6 +63,7 @@ function createAgent(name: string) {
         sealing: { keyId: `${name}-e`, publicKey: rawPublicKey(sealing) },
       },
       createdAt: 0,
+      generation: 0,
     } satisfies AgentRecord,
   }
 }

@@ -1,0 +1,193 @@
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { askControl, type Identity, openIdentity } from '@countersign/sdk'
+import { expect, vi } from 'vitest'
+import { type Door, field, refusalOf, send } from '../harness/doors.ts'
+import { openLiar } from '../harness/liar.ts'
+import { inOwnWorld, lie, type Telling } from '../harness/lie.ts'
+import { expectHeard, expectRefusal } from '../harness/refusals.ts'
+import { openStream, streaming } from '../harness/streams.ts'
+import { tokenFor } from '../harness/tokens.ts'
+import { openTestFabric, type World } from '../harness/world.ts'
+import { verifies } from '../requirements.ts'
+
+const code = 'CREDENTIAL_REJECTED'
+
+/** As an operator does after a theft: new keys on another machine, under the same name. */
+async function enrolAgain({ dir, fabric, clock }: World, name: string): Promise<Identity> {
+  const own = join(dir, `${name}-again`)
+  mkdirSync(own, { recursive: true, mode: 0o700 })
+  const order = { kind: 'agent', roles: ['caller', 'open'], segment: '', attributes: {} } as const
+  const { join: line } = await fabric.invite({ ...order, name, ttlSeconds: 900 })
+  return openIdentity({ join: line, dir: own, clock, onFault: () => undefined })
+}
+
+/** The thief holds a copy of what the agent had before; `again` is the agent now. */
+const robbed =
+  (
+    scene: (at: {
+      readonly world: World
+      readonly thief: Identity
+      readonly again: () => Promise<Identity>
+    }) => Promise<void>,
+  ): Telling =>
+  () =>
+    inOwnWorld({ receivers: ['echo'] }, async (world) => {
+      const thief = await world.agent('robbed', ['caller', 'open'])
+      let enrolled: Identity | null = null
+      try {
+        await scene({
+          world,
+          thief,
+          async again() {
+            enrolled = await enrolAgain(world, 'robbed')
+            return enrolled
+          },
+        })
+      } finally {
+        ;(enrolled as Identity | null)?.close()
+      }
+    })
+
+const bearer = (token: string) =>
+  ({ as: null, headers: [['Authorization', `Bearer ${token}`]] }) as const
+
+const refusedAtOnce = (door: (world: World) => Door): Telling =>
+  robbed(async ({ world, thief, again }) => {
+    const ask = (identity: Identity) => send(door(world), { as: identity.credential() })
+    await vi.waitFor(async () => expect((await ask(thief)).status).toBe(200), patience)
+    const agent = await again()
+    await vi.waitFor(async () => {
+      const heard = await ask(thief).catch(() => null)
+      if (heard !== null) expectHeard(heard, door(world).transport, code)
+      expect((await ask(agent)).status).toBe(200)
+    }, patience)
+  })
+
+const patience = { timeout: 10_000, interval: 50 }
+
+const streamCut = (transport: 'gateway' | 'mesh'): Telling =>
+  robbed(async ({ world, thief, again }) => {
+    const as = thief.credential()
+    await vi.waitFor(async () => {
+      expect((await send(world[transport], { as })).status).toBe(200)
+    }, patience)
+    await world.echo.during(streaming(['data: {"a":1}\n\n'], true), async () => {
+      const stream = await openStream(world[transport], { as })
+      await stream.until(/"a":1/)
+      await again()
+      const text = await stream.ended()
+      expect(text).toContain('"code":"WITHDRAWN"')
+      expect(text).toContain('credential-revoked')
+    })
+  })
+
+lie(
+  verifies(
+    ['revoke:enrolment'],
+    'what was stolen before an agent was enrolled again is worth nothing after it',
+  ),
+  {
+    gateway: {
+      'a certificate': refusedAtOnce((world) => world.gateway),
+      'a stream': streamCut('gateway'),
+      'a renewal': robbed(async ({ thief, again, world }) => {
+        await thief.renew()
+        await again()
+        await expectRefusal(world, code, () => thief.renew())
+      }),
+      'a token by certificate or key, before and after': robbed(async ({ world, thief, again }) => {
+        const tokens = [await tokenFor(thief), await tokenFor(thief, { isBound: true })]
+        expect((await send(world.gateway, bearer(tokens[0] ?? ''))).status).toBe(200)
+        const agent = await again()
+        for (const order of [{}, { isBound: true }]) {
+          await expect(tokenFor(thief, order)).rejects.toThrow('invalid_client')
+          expect(await tokenFor(agent, order)).toMatch(/^ey/)
+        }
+        for (const token of tokens) {
+          expectHeard(await send(world.gateway, bearer(token)), 'gateway', code)
+        }
+        const [, bound = ''] = tokens
+        const heard = await send(world.gateway, { ...bearer(bound), as: thief.credential() })
+        expectHeard(heard, 'gateway', code)
+        const own = bearer(await tokenFor(agent))
+        expect((await send(world.gateway, own)).status).toBe(200)
+      }),
+      'an address under its name': robbed(async ({ world, thief, again }) => {
+        const answer = { status: 200, headers: [['content-type', 'application/json']], body: '{}' }
+        let reached = 0
+        const liar = await openLiar(thief, () => {
+          reached += 1
+          return answer as never
+        })
+        const ask = () => send(world.gateway, { to: 'robbed' })
+        await vi.waitFor(async () => expect((await ask()).status).toBe(200), patience)
+        const agent = await again()
+        const before = reached
+        expect(refusalOf(await ask())).not.toBeNull()
+        // The agent's own word for that address does not help whoever holds the earlier certificate.
+        const url = 'https://127.0.0.1:1'
+        const value = { instance: 'x', endpoints: [{ url, protocol: 'auto', connector: false }] }
+        const register = (identity: Identity, sent: object) =>
+          askControl(identity.line, { method: 'POST', path: '/v1/mesh/endpoints', value: sent })
+        await expectRefusal(world, code, () => register(thief, { ...value, ttlSeconds: 60 }))
+        const { url: at } = liar
+        const theirs = [{ url: at, protocol: 'auto', connector: false }]
+        await register(agent, { instance: 'y', endpoints: theirs, ttlSeconds: 60 })
+        const heard = await ask()
+        expect(refusalOf(heard)).toBe('RECEIVER_UNREACHABLE')
+        expect(field(heard, 'countersign-may-have-acted')).toBe('false')
+        expect(reached).toBe(before)
+        await liar.stop()
+      }),
+      'after the fabric was started again': robbed(async ({ world, thief, again }) => {
+        const agent = await again()
+        await world.fabric.close(0)
+        const limits = { requestsPerMinute: 1_000, refusalsPerMinute: 1_000 }
+        const fabric = await openTestFabric(world.dir, world.clock, limits)
+        try {
+          const { host, port } = new URL(fabric.origin)
+          const door: Door = {
+            ...world.gateway,
+            place: (to, path) =>
+              Promise.resolve({
+                authority: host,
+                port: Number(port),
+                path: `/agents/${to}${path}`,
+              }),
+          }
+          expectHeard(await send(door, { as: thief.credential() }), 'gateway', code)
+          expect(refusalOf(await send(door, { as: agent.credential() }))).not.toBe(code)
+        } finally {
+          await fabric.close(0)
+        }
+      }),
+      'a second line of renewals, once the agent has renewed what it got': () =>
+        inOwnWorld({ receivers: ['echo'] }, async (world) => {
+          const agent = await world.agent('forked', ['caller'])
+          const copy = join(world.dir, 'forked')
+          const thief = await openIdentity({
+            join: undefined,
+            dir: copy,
+            clock: world.clock,
+            onFault: () => undefined,
+          })
+          try {
+            // Both hold the first certificate; an answer can be lost, so that it is renewed again.
+            await thief.renew()
+            await agent.renew()
+            await agent.renew()
+            await expectRefusal(world, code, () => thief.renew())
+            await agent.renew()
+          } finally {
+            thief.close()
+          }
+        }),
+    },
+    mesh: {
+      'a certificate': refusedAtOnce((world) => world.mesh),
+      'a stream': streamCut('mesh'),
+    },
+    queue: 'every request to a channel is one to the gateway',
+  },
+)

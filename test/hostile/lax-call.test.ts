@@ -313,7 +313,6 @@ const byPath: Readonly<Record<string, string>> = {
   '/v1/message:stream': 'SendStreamingMessage',
   '/message%3Asend': 'SendMessage',
   '/Message:Send': 'SendMessage',
-  '/message:send;x=1': 'SendMessage',
   '/message:send/': 'SendMessage',
   '/acme/message:send': 'SendMessage',
   '/v1/acme/message:send': 'SendMessage',

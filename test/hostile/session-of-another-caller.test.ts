@@ -26,8 +26,8 @@ const thefts: Readonly<Record<string, Draft>> = {
   'to listen': { to: 'mcp', method: 'GET', body: null },
   'to end it': { to: 'mcp', method: 'DELETE', body: null },
   'where the protocol is open': { to: 'echo', body: rpc('tools/list') },
-  'under an operation of A2A': { to: 'echo', body: rpc('tasks/get') },
-  'under an operation that nobody knows': { to: 'echo', body: rpc('tasks/result') },
+  'under an operation of A2A': { to: 'echo', body: rpc('message/send') },
+  'under an operation that nobody knows': { to: 'echo', body: rpc('tasks/list') },
   'under plain HTTP': { to: 'echo', body: '{"a":1}' },
 }
 

@@ -22,12 +22,17 @@ interface Created {
 }
 
 /** A task of the caller of the world, at `to`, as the receiver tells of it. */
-async function create(world: World, transport: Transport, to: string): Promise<Created> {
+async function create(
+  world: World,
+  transport: Transport,
+  to: string,
+  as: Draft['as'] = world.caller.credential(),
+): Promise<Created> {
   const task = randomUUID()
   const context = randomUUID()
   const told = { task: { id: task, contextId: context, status: { state: 'TASK_STATE_WORKING' } } }
   const heard = await world.echo.during(answering(result(told)), () =>
-    send(world[transport], { to, ...send1({ messageId: '1' }) }),
+    send(world[transport], { to, as, ...send1({ messageId: '1' }) }),
   )
   expect(heard.status).toBe(200)
   return { task, context }
@@ -107,6 +112,116 @@ const thefts: Readonly<Record<string, (created: Created) => Draft>> = {
   }),
 }
 
+/** Ways that some receivers take for one of those above, and others do not. */
+const oddThefts: Readonly<Record<string, (created: Created, own: Created) => Draft>> = {
+  ...Object.fromEntries(
+    Object.entries({
+      'a dot behind the word': (task: string) => `/v1/tasks./${task}`,
+      'a blank behind the word': (task: string) => `/v1/tasks%20/${task}`,
+      'a blank before the word': (task: string) => `/v1/%20tasks/${task}`,
+      'a no-break space behind the word': (task: string) => `/v1/tasks%C2%A0/${task}`,
+      'parameters behind the word': (task: string) => `/v1/tasks;x=1/${task}`,
+      'a dot behind the id': (task: string) => `/v1/tasks/${task}.`,
+      'a blank behind the id': (task: string) => `/v1/tasks/${task}%20`,
+      'a slash behind the id': (task: string) => `/v1/tasks/${task}/`,
+      'a soft hyphen': (task: string) => `/v1/ta%C2%ADsks/${task}`,
+      'letters of another width': (task: string) => `/v1/%EF%BD%94asks/${task}`,
+      'an own one before it': (task: string, own: string) => `/tasks/${own}/tasks/${task}`,
+      'an own one, and it in the query': (task: string, own: string) => `/tasks/${own}?id=${task}`,
+      'an own one, and a name in the query': (task: string, own: string) =>
+        `/v1/tasks/${own}?name=tasks/${task}`,
+      'an own one, and an escaped name in the query': (task: string, own: string) =>
+        `/v1/tasks/${own}?task%255Fid=${task}`,
+      'an own one, and a second question mark': (task: string, own: string) =>
+        `/v1/tasks/${own}?a=1?taskId=${task}`,
+      'another depth': (task: string) => `/a/b/c/d/tasks/${task}`,
+      'another case of the id': (task: string) => `/v1/tasks/${task.toUpperCase()}`,
+      'a method as a path': (task: string) => `/a2a.v1.A2AService/GetTask?id=${task}`,
+    }).map(([way, pathOf]) => [
+      `in a path with ${way}`,
+      ({ task }: Created, own: Created): Draft => ({
+        ...{ to: 'echo', method: 'GET', body: null, path: pathOf(task, own.task) },
+      }),
+    ]),
+  ),
+  'by cancelling with a dot behind the word': ({ task }) => ({
+    ...{ to: 'echo', path: `/v1/tasks./${task}:cancel` },
+  }),
+  'by cancelling an own one, with it in the body': ({ task }, own) => ({
+    ...{ to: 'echo', path: `/v1/tasks/${own.task}:cancel`, body: JSON.stringify({ id: task }) },
+  }),
+  'by cancelling an own one, with its name in the body': ({ task }, own) => ({
+    ...{ to: 'echo', path: `/v1/tasks/${own.task}:cancel` },
+    body: JSON.stringify({ name: `tasks/${task}` }),
+  }),
+  ...Object.fromEntries(
+    ['message:send.', 'message:send%20', 'message:send;x=1', 'message:send/'].map((word) => [
+      `by sending to ${word}`,
+      ({ task }: Created): Draft => ({
+        ...{ to: 'echo', path: `/v1/${word}`, body: JSON.stringify({ message: { taskId: task } }) },
+      }),
+    ]),
+  ),
+  ...Object.fromEntries(
+    ['GetTask', 'CancelTask', 'SubscribeToTask'].map((method) => [
+      `by ${method} of the service, as a path`,
+      ({ task }: Created): Draft => ({
+        ...{ to: 'echo', path: `/lf.a2a.v1.A2AService/${method}` },
+        body: JSON.stringify({ name: `tasks/${task}` }),
+      }),
+    ]),
+  ),
+  'by sending to the service, as a path': ({ task }) => ({
+    ...{ to: 'echo', path: '/lf.a2a.v1.A2AService/SendMessage' },
+    body: JSON.stringify({ message: { task_id: task } }),
+  }),
+  ...Object.fromEntries(
+    Object.entries({
+      'a method with its service': (task: string) =>
+        rpc('lf.a2a.v1.A2AService/GetTask', { id: task }),
+      'a method with dots': (task: string) => rpc('tasks.get', { id: task }),
+      'a method in another case': (task: string) => rpc('Tasks/Get', { id: task }),
+      'the request in a member': (task: string) => rpc('GetTask', { request: { id: task } }),
+      'the request in two members': (task: string) =>
+        rpc('GetTask', { request: { params: { name: `tasks/${task}` } } }),
+      'the task in a member': (task: string) => rpc('GetTask', { task: { id: task } }),
+      'any other member': (task: string) => rpc('GetTask', { value: { id: task } }),
+      'an own one, and it in a member': (task: string, own: string) =>
+        rpc('GetTask', { id: own, request: { id: task } }),
+      'an own one, and it deep down': (task: string, own: string) =>
+        rpc('GetTask', { id: own, a: [{ b: { id: task } }] }),
+      'metadata of the message': (task: string) =>
+        rpc('SendMessage', { message: { metadata: { taskId: task } } }),
+      'metadata of the parameters': (task: string) =>
+        rpc('SendMessage', { message: {}, metadata: { task_id: task } }),
+      'a reference that is no list': (task: string) =>
+        rpc('SendMessage', { message: { referenceTasks: { id: task } } }),
+    }).map(([way, bodyOf]) => [
+      `in a call with ${way}`,
+      ({ task }: Created, own: Created): Draft => ({ to: 'echo', body: bodyOf(task, own.task) }),
+    ]),
+  ),
+  'by its conversation in a member': ({ context }) => ({
+    to: 'echo',
+    body: rpc('SendMessage', { message: { context: { id: context } } }),
+  }),
+  'in arguments of a tool': ({ task }) => ({
+    ...{ to: 'echo', body: rpc('tools/call', { name: 'x', arguments: { taskId: task } }) },
+  }),
+  'in the news of an own task': ({ task }) => ({
+    ...{ to: 'echo', body: rpc('notifications/tasks/status', { taskId: task, status: 'failed' }) },
+  }),
+  'in an answer to the receiver': ({ task }) => ({
+    ...{ to: 'echo', headers: [['MCP-Protocol-Version', '2025-11-25']] },
+    body: JSON.stringify(
+      result({ _meta: { 'io.modelcontextprotocol/related-task': { taskId: task } } }),
+    ),
+  }),
+  'in a body that is no call': ({ task }) => ({
+    ...{ to: 'echo', path: '/anything', body: JSON.stringify({ deep: [{ taskId: task }] }) },
+  }),
+}
+
 const mcpThefts: Readonly<Record<string, (task: string) => Draft>> = {
   'read it': (taskId) => ({ body: rpc('tasks/get', { taskId }) }),
   'take its result': (taskId) => ({ body: rpc('tasks/result', { taskId }) }),
@@ -138,6 +253,21 @@ async function expectHidden(world: World, transport: Transport, draft: Draft): P
   expectHeard(heard, transport, 'RECEIVER_UNKNOWN')
   expectOutcome(await world.explain(exchangeOf(heard)), 'RECEIVER_UNKNOWN')
 }
+
+/** Refused, by whatever code: as unknown, or as something that readers take in two ways. */
+const stealOddly =
+  (transport: Transport, way: string): Telling =>
+  async (world) => {
+    const draftOf = oddThefts[way]
+    if (draftOf === undefined) throw new Error(way)
+    const created = await create(world, transport, 'echo')
+    const as = (await thief(world, transport, 'thief')).credential()
+    const own = await create(world, transport, 'echo', as)
+    const before = world.echo.reached.length
+    const heard = await send(world[transport], { ...draftOf(created, own), as })
+    expect(world.echo.reached.slice(before)).toEqual([])
+    expect(['RECEIVER_UNKNOWN', 'MESSAGE_MALFORMED']).toContain(refusalOf(heard))
+  }
 
 const steal =
   (transport: Transport, way: string): Telling =>
@@ -206,6 +336,21 @@ const listed =
 
 const onEach = (transport: Transport) => ({
   ...Object.fromEntries(Object.keys(thefts).map((way) => [way, steal(transport, way)])),
+  ...Object.fromEntries(Object.keys(oddThefts).map((way) => [way, stealOddly(transport, way)])),
+  'that a response names in escapes': (async (world) => {
+    const { task } = await create(world, transport, 'a2a')
+    const next = randomUUID()
+    const told = JSON.stringify(result({ statusUpdate: { taskId: next, status: {} } }))
+    const escaped = told.replace('taskId', 't\\u0061skId').replace('"status":', '"st\\u0061tus":')
+    await world.echo.during(
+      (_, response) => response.end(escaped),
+      () => send(world[transport], { to: 'a2a', ...send1({ taskId: task }) }),
+    )
+    const draft = { to: 'a2a', body: rpc('GetTask', { id: next }) }
+    expect(refusalOf(await send(world[transport], draft))).toBeNull()
+    const as = (await thief(world, transport, 'thief')).credential()
+    await expectHidden(world, transport, { ...draft, as })
+  }) satisfies Telling,
   ...Object.fromEntries(
     Object.keys(mcpThefts).map((way) => [`in MCP: ${way}`, stealFromMcp(transport, way)]),
   ),

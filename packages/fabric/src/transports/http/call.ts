@@ -8,12 +8,13 @@ import type { Quota } from '../../pipeline/quota.ts'
 import { mayReachTask } from '../../pipeline/recheck.ts'
 import type { Classified, Classify } from './classify.ts'
 import { type CallCourierOptions, callCourier } from './courier.ts'
+import { foldedName } from './folded-name.ts'
 import { forwardedHeaders } from './head.ts'
 import type { Incoming } from './incoming.ts'
 import { type McpSessions, withSessions } from './mcp-sessions.ts'
 import type { Reply } from './respond.ts'
 import { type TaskOwners, withTasks } from './task-guard.ts'
-import { noTasks } from './task-references.ts'
+import { noTasks } from './task-ids.ts'
 
 /** How one transport words a refusal. */
 export interface Wire {
@@ -62,9 +63,14 @@ export async function answerCall(rooms: Rooms, call: Call): Promise<Reply> {
 }
 
 /** Plain HTTP has feeds whose event ids are everyone's; those of A2A and MCP are of one caller. */
-function resumesAfter({ incoming, courier }: Call): string | null {
-  if (courier.route.protocol === 'http') return null
-  return incoming.head.headers.get('last-event-id') ?? null
+function resumesAfter({ incoming, courier, path }: Call): readonly string[] {
+  if (courier.route.protocol === 'http') return []
+  const inHead = incoming.head.headers.get('last-event-id')
+  const mark = path.indexOf('?')
+  // Where a browser's own client cannot set the field, servers take the id from the query.
+  const inQuery = mark < 0 ? [] : [...new URLSearchParams(path.slice(mark + 1))]
+  const named = inQuery.filter(([name]) => foldedName(name).replaceAll('-', '') === 'lasteventid')
+  return [...(inHead === undefined ? [] : [inHead]), ...named.map(([, id]) => id)]
 }
 
 const unclassified: Classified = {

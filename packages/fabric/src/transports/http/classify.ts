@@ -18,11 +18,11 @@ import {
   soundsLikeOperation,
 } from './operations.ts'
 import { findRpcFault, isRecord, isRpcMessage } from './rpc-message.ts'
+import { noTasks, type TaskReferences } from './task-ids.ts'
 import {
   isAboutTasks,
   joinTasks,
-  noTasks,
-  type TaskReferences,
+  tasksOfBody,
   tasksOfCall,
   tasksOfPath,
 } from './task-references.ts'
@@ -141,7 +141,7 @@ export function classify(
 /** By call and by path together: which of the two the receiver goes by is for the receiver to know. */
 function readTasks(head: Head, pathInRoute: string, body: unknown): TaskReferences | Refusal {
   const call = readCall(body)
-  const inCall = call === null ? noTasks : tasksOfCall(call.method, call.params)
+  const inCall = call === null ? tasksOfBody(body) : tasksOfCall(call.method, call.params)
   if (inCall instanceof Refusal) return inCall
   const query = head.path.slice(head.path.indexOf('?') + 1 || head.path.length)
   const inPath = tasksOfPath(`${pathInRoute}?${query}`, body)

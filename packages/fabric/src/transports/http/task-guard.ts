@@ -10,7 +10,8 @@ import {
 } from '../../pipeline/delivery.ts'
 import type { Intended } from '../../pipeline/record.ts'
 import { OwnedIds } from './owned-ids.ts'
-import { createdIn, filterListed, type TaskReferences } from './task-references.ts'
+import type { TaskReferences } from './task-ids.ts'
+import { createdIn, filterListed } from './task-references.ts'
 
 const taskLimits = { totalMax: 200_000, perOwnerMax: 10_000 }
 const eventLimits = { totalMax: 200_000, perOwnerMax: 2_000 }
@@ -28,8 +29,8 @@ export function createTaskOwners(): TaskOwners {
 export interface TaskGuard {
   readonly owners: TaskOwners
   readonly references: TaskReferences
-  /** The id of an event after which the caller wants a stream to go on; null where it is no such request. */
-  readonly resumesAfter: string | null
+  /** Ids of events after which the caller wants a stream to go on; empty where it is no such request. */
+  readonly resumesAfter: readonly string[]
   /** Whether ids of events are of one caller, as in A2A and MCP, and not of a feed for everyone. */
   readonly ownsEvents: boolean
   /** Whether policy lets this caller at tasks of `owner`; empty where it is not known. */
@@ -51,7 +52,7 @@ export function withTasks(courier: Courier, guard: TaskGuard): Courier {
     const mayGo = () => strange.every((each) => guard.mayReach(authorized, each))
     if (!mayGo()) return new Refusal('RECEIVER_UNKNOWN', 'the task is not one of this caller')
     const { resumesAfter } = guard
-    if (resumesAfter !== null && guard.owners.events.find(receiver, resumesAfter) !== owner) {
+    if (!resumesAfter.every((id) => guard.owners.events.find(receiver, id) === owner)) {
       return new Refusal('RECEIVER_UNKNOWN', 'the stream to go on with is not one of this caller')
     }
     const delivered = await courier(intended, still)
@@ -68,6 +69,10 @@ function strangersOf(
   caller: string,
 ): readonly string[] {
   const found = references.ids.map((id) => owners.tasks.find(receiver, id) ?? '')
+  for (const id of references.mentions) {
+    const owner = owners.tasks.find(receiver, id)
+    if (owner !== null) found.push(owner)
+  }
   return [...new Set(found.filter((owner) => owner !== caller))]
 }
 
@@ -115,7 +120,7 @@ function createSight(intended: Intended, watch: Watch): Sight {
     learn(data) {
       const text = Buffer.from(data.buffer, data.byteOffset, data.length).toString('latin1')
       // Parsed only where it can speak of a task: most responses do not.
-      if (!mentionsTask.test(text)) return
+      if (!mentionsTask.test(text) && !escapes.test(text)) return
       for (const id of createdIn(parsed(data))) tasks.claim(receiver, id, owner)
     },
     filter(data) {
@@ -141,6 +146,8 @@ function createSight(intended: Intended, watch: Watch): Sight {
 }
 
 /** A2A states a task's status as an object; MCP's tasks call their id `taskId`. */
+/** In Latin-1: an escape in JSON, and what `foldedName` takes for ASCII letters. */
+const escapes = /\\u|\xc5\xbf|\xe2\x84\xaa|\xef[\xbc\xbd]/
 const mentionsTask = /(?:task|context)_?id|"status"\s*:\s*\{|"kind"\s*:\s*"/i
 
 function eventsOf(source: AsyncIterable<StreamEvent>, sight: Sight): AsyncIterable<StreamEvent> {

@@ -2,7 +2,7 @@ import { utf8 } from '@countersign/protocol'
 import { expect, test } from 'vitest'
 import { Refusal } from '../../lib/refusal.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
-import { noTasks } from '../http/task-references.ts'
+import { noTasks } from '../http/task-ids.ts'
 import type { UpstreamResponse } from '../http/upstream.ts'
 import { readAnswer } from './outbound-answer.ts'
 

@@ -84,6 +84,10 @@ const hidings: Readonly<Record<string, Hiding>> = {
   'among zero-width spaces': { body: `{"a":"${Array.from(card).join('\u200b')}"}` },
   'in a key': { body: `{"${spaced}":1}` },
   'in JSON inside JSON': { body: JSON.stringify({ a: JSON.stringify({ b: spaced }) }) },
+  'as a number in JSON inside JSON': { body: JSON.stringify({ a: `{"b":${card}}` }) },
+  'over the elements of JSON inside JSON': {
+    body: JSON.stringify({ a: '["4111","1111",1111,1111]' }),
+  },
   'deep inside': { body: `${'{"a":['.repeat(20)}"${card}"${']}'.repeat(20)}` },
   'in text': { body: `pay ${spaced} now`, contentType: 'text/plain' },
   'in a form': { body: `a=${percent(spaced)}`, contentType: 'application/x-www-form-urlencoded' },

@@ -7,6 +7,7 @@ import { inspectForm } from './inspect-form.ts'
 import { inspectJson, inspectNested } from './inspect-json.ts'
 import { type Cut, Inspection, type LeafPlace, planCuts, TooManyFindings } from './inspection.ts'
 import { InspectionWork, inspectionStepsMax, stepsLimit, TooMuchWork } from './inspection-work.ts'
+import { JsonShape } from './json-shape.ts'
 import { JsonFault } from './json-string.ts'
 import { bodyFormOf, bodyFormOfUntyped, type Reading } from './media-type.ts'
 import { OPERATORS_DEFAULT, type Operator } from './operators.ts'
@@ -110,9 +111,15 @@ function inspect(
     else if (reading === 'form') inspectForm(body, inspection)
     else {
       const view = { bytes: body, from: 0, to: body.length, map: null, whole: null }
-      scanView(view, (part) => inspection.open(part, textPlace))
-      inspectNested(view, textPlace, inspection)
-      const leaf = { body, start: 0, end: body.length, place: textPlace }
+      const { work } = inspection
+      let shape: JsonShape | null | undefined
+      const place: LeafPlace = {
+        ...textPlace,
+        shape: () => (shape === undefined ? (shape = JsonShape.of(view, '"', work)) : shape),
+      }
+      scanView(view, (part) => inspection.open(part, place))
+      inspectNested(view, place, inspection)
+      const leaf = { body, start: 0, end: body.length, place }
       settleLeaf({ ...leaf, decode: (masked) => masked }, inspection, 0)
     }
     return null
@@ -150,15 +157,14 @@ function conclude(
 
 /**
  * The body with every cut replaced and every other byte as it was: big numbers, `1.0`, escapes and
- * white space survive. A number that is cut becomes a string, so its marker brings quotes.
+ * white space survive. A number that is cut becomes a string: its marker brings quotes.
  */
 function splice(body: Uint8Array, reading: Reading, cuts: readonly Cut[]): Uint8Array {
   const parts: Uint8Array[] = []
   let at = 0
-  for (const { start, end, marker, isNumber } of cuts) {
+  for (const { start, end, marker } of cuts) {
     parts.push(body.subarray(at, start))
-    const text = isNumber ? `"${marker}"` : marker
-    parts.push(Buffer.from(reading === 'form' ? encodeURIComponent(text) : text))
+    parts.push(Buffer.from(reading === 'form' ? encodeURIComponent(marker) : marker))
     at = end
   }
   parts.push(body.subarray(at))

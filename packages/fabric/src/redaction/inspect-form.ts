@@ -1,9 +1,10 @@
 import { latin1 } from './ascii.ts'
 import { indexContext, NO_CONTEXT } from './context.ts'
-import { Decoded, originOf } from './decode.ts'
+import { Decoded, decodeEscapes, originOf } from './decode.ts'
 import { findFieldRule, isFieldValue } from './field-names.ts'
 import type { Inspection, LeafPlace } from './inspection.ts'
 import { STEPS } from './inspection-work.ts'
+import { JsonShape } from './json-shape.ts'
 import { scanView } from './scan-view.ts'
 import { settleLeaf } from './settle.ts'
 import type { View } from './view.ts'
@@ -30,8 +31,15 @@ function inspectPair(
   const name = spacesForPluses(plainView(body, pair.start, nameEnd))
   const fieldName = decodeName(body, pair.start, nameEnd)
   let path = '/'
+  let shape: JsonShape | null | undefined
+  const valueShape = (): JsonShape | null => {
+    if (shape === undefined)
+      shape = JsonShape.of(decodeEscapes(value) ?? value, '"', inspection.work)
+    return shape
+  }
   const place = (kind: 'key' | 'text'): LeafPlace => ({
     kind,
+    shape: () => (kind === 'key' ? null : valueShape()),
     path: () => (kind === 'key' ? '' : path),
     fieldContext: () => (kind === 'key' ? NO_CONTEXT : indexContext(name)),
   })

@@ -2,8 +2,9 @@ import { latin1 } from './ascii.ts'
 import { EnclosingKey } from './enclosing-key.ts'
 import { isFieldValue } from './field-names.ts'
 import type { Inspection, LeafPlace } from './inspection.ts'
-import { STEPS } from './inspection-work.ts'
+import { type InspectionWork, STEPS } from './inspection-work.ts'
 import { isPlainInteger, wholeForms } from './json-number.ts'
+import { escaped, JsonShape } from './json-shape.ts'
 import { JsonFault, type JsonString, nameOf, unescapeJson, viewOf } from './json-string.ts'
 import { type JsonLeaf, type JsonStep, JsonWalk } from './json-walk.ts'
 import { afterWhiteSpace } from './json-white-space.ts'
@@ -43,7 +44,9 @@ export function inspectJson(body: Uint8Array, inspection: Inspection, depthMax: 
     kind: 'string',
     path: () => pointerTo(body, walk.steps, concealed),
     fieldContext: () => names.context(walk.nearestKey),
+    shape: () => (place.kind === 'string' ? shapes.of(walk.leaf) : null),
   }
+  const shapes = new LeafShapes(body, inspection.work)
   const inspectLeaf = (leaf: JsonLeaf): void => {
     place.kind = leaf.kind
     inspection.work.spend(STEPS.leaf + leaf.to - leaf.from)
@@ -128,6 +131,27 @@ export function inspectNested(view: View, place: LeafPlace, inspection: Inspecti
     walk.walk()
   } catch (error) {
     if (!(error instanceof JsonFault)) throw error
+  }
+}
+
+/** The shape of the JSON in the string at hand, read once for all that is found in it. */
+class LeafShapes {
+  readonly #body: Uint8Array
+  readonly #work: InspectionWork
+  #from = -1
+  #shape: JsonShape | null = null
+
+  constructor(body: Uint8Array, work: InspectionWork) {
+    this.#body = body
+    this.#work = work
+  }
+
+  of(leaf: JsonString): JsonShape | null {
+    if (this.#from !== leaf.from) {
+      this.#from = leaf.from
+      this.#shape = JsonShape.of(viewOf(this.#body, leaf), escaped('"'), this.#work)
+    }
+    return this.#shape
   }
 }
 

@@ -1,15 +1,20 @@
 import type { KeyObject } from 'node:crypto'
 import { type ContextIndex, indexContext } from './context.ts'
 import { type InspectionWork, STEPS } from './inspection-work.ts'
+import type { JsonShape } from './json-shape.ts'
 import { createMarker, type Operator } from './operators.ts'
 import { DATA_CLASSES, type DataClass, type Finding } from './redactor.ts'
 import { type Found, inBody, type Scan, type Span, type View } from './view.ts'
 
-/** A finding with what is to stand in its place; null where the order leaves it alone. */
+/** A finding with what is to be cut out for it; null where the order leaves it alone. */
 export interface Hit {
   readonly finding: Finding
-  readonly marker: string | null
-  readonly isNumber: boolean
+  readonly cuts: readonly Cut[] | null
+}
+
+/** What is cut out of the body, and what takes its place, with quotes where a number needs them. */
+export interface Cut extends Span {
+  readonly marker: string
 }
 
 /** More findings than this are no message; the body is refused instead of carrying on. */
@@ -34,6 +39,8 @@ export interface LeafPlace {
    * needs quotes around its marker.
    */
   readonly kind: 'key' | 'string' | 'number' | 'text'
+  /** What may be cut out so that JSON in the text stays JSON; null where there is none. */
+  shape?(): JsonShape | null
 }
 
 class LeafScan implements Scan {
@@ -73,6 +80,7 @@ export class Inspection {
   readonly #options: InspectionOptions
   readonly #hits: Hit[] = []
   readonly #seen = new Set<string>()
+  #cuts = 0
 
   constructor(options: InspectionOptions) {
     this.#options = options
@@ -111,25 +119,30 @@ export class Inspection {
     const { dataClass, detector } = found
     const chosen = place.kind === 'key' ? 'hash' : operators[dataClass]
     const operator = mask.has(dataClass) ? chosen : 'none'
+    const finding: Finding = { dataClass, detector, path: place.path(), ...span, operator }
+    if (operator === 'none') {
+      this.#hits.push({ finding, cuts: null })
+      return
+    }
     // Two names can spell one value in two ways, and must not become one name.
-    const isExact = place.kind === 'key'
-    const value = isExact
-      ? body.subarray(span.start, span.end)
-      : view.bytes.subarray(found.start, found.end)
+    const nameMarker = ({ start, end }: Span): string =>
+      createMarker('hash', { dataClass, value: body.subarray(start, end), hashKey, isExact: true })
+    const value = view.bytes.subarray(found.start, found.end)
     const marker =
-      operator === 'none' ? null : createMarker(operator, { dataClass, value, hashKey, isExact })
-    this.#hits.push({
-      finding: { dataClass, detector, path: place.path(), ...span, operator },
-      marker,
-      isNumber: place.kind === 'number',
+      place.kind === 'key'
+        ? nameMarker(span)
+        : createMarker(operator, { dataClass, value, hashKey, isExact: false })
+    const quote = place.kind === 'number' ? '"' : ''
+    const pieces = place.shape?.()?.pieces(span) ?? [{ ...span, quote, isName: false }]
+    this.#cuts += pieces.length
+    this.work.spend(STEPS.finding * (pieces.length - 1))
+    if (this.#cuts > findingsMax) throw new TooManyFindings()
+    const cuts = pieces.map(({ start, end, quote, isName }) => {
+      const text = isName ? nameMarker({ start, end }) : marker
+      return { start, end, marker: `${quote}${text}${quote}` }
     })
+    this.#hits.push({ finding, cuts })
   }
-}
-
-/** What is cut out of the body, and what takes its place. */
-export interface Cut extends Span {
-  readonly marker: string
-  readonly isNumber: boolean
 }
 
 /** The more specific class names the marker where findings overlap. */
@@ -141,16 +154,19 @@ const RANK: ReadonlyMap<DataClass, number> = new Map(
 
 /** Cuts for the hits that the order masks; what overlaps becomes one cut, so nothing of either is left. */
 export function planCuts(hits: readonly Hit[]): readonly Cut[] {
-  const cuts: { start: number; end: number; marker: string; isNumber: boolean; rank: number }[] = []
-  for (const { finding, marker, isNumber } of hits) {
-    if (marker === null) continue
+  const wanted = hits.flatMap(({ finding, cuts }) => {
     const rank = RANK.get(finding.dataClass) ?? DATA_CLASSES.length
+    return (cuts ?? []).map((cut) => ({ ...cut, rank }))
+  })
+  wanted.sort((a, b) => a.start - b.start || b.end - a.end)
+  const cuts: { start: number; end: number; marker: string; rank: number }[] = []
+  for (const { start, end, marker, rank } of wanted) {
     const last = cuts.at(-1)
-    if (last === undefined || finding.start >= last.end) {
-      cuts.push({ start: finding.start, end: finding.end, marker, isNumber, rank })
+    if (last === undefined || start >= last.end) {
+      cuts.push({ start, end, marker, rank })
       continue
     }
-    last.end = Math.max(last.end, finding.end)
+    last.end = Math.max(last.end, end)
     if (rank < last.rank) {
       last.rank = rank
       last.marker = marker

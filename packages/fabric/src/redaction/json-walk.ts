@@ -90,6 +90,11 @@ export class JsonWalk {
     this.#close = options.close ?? null
   }
 
+  /** The leaf that was shown last. */
+  get leaf(): JsonLeaf {
+    return this.#leaf
+  }
+
   /** Where the innermost container begins, and the name or index that the walk stands at; null outside. */
   get container(): JsonContainer | null {
     return this.#depth === 0 ? null : (this.#frames[this.#depth - 1] ?? null)

@@ -26,14 +26,14 @@ export function settleLeaf(leaf: LeafText, inspection: Inspection, before: numbe
   let seen = before
   for (let round = 0; round < roundsMax; round++) {
     const fresh = inspection.hitsSince(seen)
-    if (!fresh.some((hit) => hit.marker !== null)) return
+    if (!fresh.some((hit) => hit.cuts !== null)) return
     seen = inspection.count
     inspection.work.spend(STEPS.maskedByte * (leaf.end - leaf.start))
     const cuts = planCuts(inspection.hitsSince(before))
     const view = leaf.decode(maskedView(leaf, cuts))
     scanView(view, (part) => inspection.open(part, leaf.place))
   }
-  const [first] = inspection.hitsSince(before).filter((hit) => hit.marker !== null)
+  const [first] = inspection.hitsSince(before).filter((hit) => hit.cuts !== null)
   if (first === undefined || inspection.count === seen) return
   const { dataClass, detector } = first.finding
   const whole = { bytes: leaf.body, from: leaf.start, to: leaf.end, map: null, whole: null }

@@ -629,6 +629,32 @@ export const REQUIREMENTS = {
     on: fabric,
     lies: ['waiting-polls', 'hoarded-leases'],
   },
+  'operate:answer-memory': {
+    promise:
+      'What is held of receivers’ answers and events occupies bounded memory, per receiver, per caller and in total; one that goes over its share loses its own answers.',
+    on: ['gateway', 'mesh'],
+    notOn: { queue: 'the fabric itself answers on a channel' },
+    lies: ['hoarded-answers'],
+  },
+  'operate:fair-streams': {
+    promise: 'No stream, however many and small its events, keeps other exchanges waiting.',
+    on: ['gateway', 'mesh'],
+    notOn: noStreams,
+    lies: ['tiny-events'],
+  },
+  'deliver:whole-streams': {
+    promise: 'A stream or an answer that breaks off is never reported or recorded as whole.',
+    on: ['gateway', 'mesh'],
+    notOn: noStreams,
+    lies: ['truncated-answer'],
+  },
+  'inspect:one-line-reading': {
+    promise:
+      'Whatever ends a line to some reader of event streams ends one to all, or is not sent.',
+    on: ['gateway', 'mesh'],
+    notOn: noStreams,
+    lies: ['forged-line'],
+  },
   'serve:unread': {
     promise:
       'Responses that their client does not take hold a bounded share of memory for a bounded time.',

@@ -8,7 +8,9 @@ import type { Reached } from './echo.ts'
 export interface LyingAnswer {
   readonly status: number
   readonly headers: HeaderList
-  readonly body: string
+  readonly body: string | Uint8Array
+  /** More of the body is announced, and never comes. */
+  readonly isEndless?: boolean
 }
 
 /**
@@ -28,7 +30,8 @@ export async function openLiar(
       const { method = '', url = '', rawHeaders, headers } = request
       const told = answer({ method, url, rawHeaders, headers, body: Buffer.concat(chunks) })
       response.writeHead(told.status, told.headers.flat())
-      response.end(told.body)
+      if (told.isEndless === true) response.write(told.body)
+      else response.end(told.body)
     })
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))

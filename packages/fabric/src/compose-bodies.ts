@@ -1,5 +1,7 @@
 import type { Clock } from './lib/clock.ts'
 import { startWorker } from './lib/start-worker.ts'
+import { answerBudget } from './transports/http/answer-budget.ts'
+import type { BodyBudget } from './transports/http/body-budget.ts'
 import { BodyThread } from './transports/http/body-thread.ts'
 import { heapBytesMax } from './transports/http/thread-lane.ts'
 
@@ -11,5 +13,20 @@ export function composeBodies(hashKey: Uint8Array, clock: Pick<Clock, 'monotonic
       startWorker(new URL('./compose-body-worker.ts', import.meta.url), 'bodies', hashKey, {
         maxOldGenerationSizeMb: heapBytesMax / (1024 * 1024),
       }),
+  })
+}
+
+/** What the gateway may hold of everything that receivers send. */
+export function composeAnswers(
+  limits: { readonly responseMemoryBytes: number; readonly bodyBytes: number },
+  clock: Clock,
+): BodyBudget {
+  return answerBudget({
+    name: 'limits.responseMemoryBytes',
+    totalBytesMax: limits.responseMemoryBytes,
+    receiverPart: 1 / 4,
+    callerPart: 1 / 2,
+    bodyBytesMax: limits.bodyBytes,
+    clock,
   })
 }

@@ -7,7 +7,7 @@ import { undiciUpstream } from './adapters/undici/upstream.ts'
 import { createAdministration } from './admin/administration.ts'
 import type { InviteOrder } from './admin/ports.ts'
 import { composeAdminRooms } from './compose-admin.ts'
-import { composeBodies } from './compose-bodies.ts'
+import { composeAnswers, composeBodies } from './compose-bodies.ts'
 import {
   composeDetection,
   createEntryObserver,
@@ -173,6 +173,7 @@ function composeParts(around: Surroundings, stores: Stores, origin: () => string
   const endpoints = createEndpointRegistry(config.trustDomain, clock)
   const upstream = composeUpstream(around, stores)
   const bodies = composeBodies(keys.mask, clock)
+  const calls = limitsOfCalls(around)
   const rooms = composeRooms({
     stores,
     around,
@@ -218,9 +219,7 @@ function composeParts(around: Surroundings, stores: Stores, origin: () => string
         classify: bodies.classify,
         trustDomain: config.trustDomain,
         origin,
-        bodyBytesMax: config.limits.bodyBytes,
-        timeoutMs: config.limits.upstreamTimeoutMs,
-        streamMs: config.limits.streamMs,
+        ...calls,
       }),
     ],
     ['v1/admin', adminSurface(rooms, createAdministration(admin))],
@@ -234,7 +233,18 @@ function composeParts(around: Surroundings, stores: Stores, origin: () => string
     stores.channels.close()
   }
   const close = (): Promise<unknown> => Promise.all([upstream.close(), bodies.close()])
-  return { rooms, admin, policyChanges, endpoints, upstream, surfaces, origin, endWaits, close }
+  const listening = { endpoints, upstream, answers: calls.answers, surfaces, origin, endWaits }
+  return { rooms, admin, policyChanges, ...listening, close }
+}
+
+/** What bounds a call to an agent, and where its answer is counted. */
+function limitsOfCalls({ config: { limits }, clock }: Surroundings) {
+  return {
+    bodyBytesMax: limits.bodyBytes,
+    timeoutMs: limits.upstreamTimeoutMs,
+    streamMs: limits.streamMs,
+    answers: composeAnswers(limits, clock),
+  }
 }
 
 /** The ledger as connectors and readers of receipts use it. */
@@ -299,6 +309,7 @@ async function openListener(around: Surroundings, stores: Stores, parts: Parts):
     continuesUntil: ({ spiffeId, fingerprint }) => identity.renewals.untilOf(spiffeId, fingerprint),
     bodyBytesMax: limits.bodyBytes,
     requestMemoryBytesMax: limits.requestMemoryBytes,
+    answers: parts.answers,
     authorities: authoritiesOf(around),
     identify: (presented) => identify(presented, 'gateway', parts.rooms),
     connectionsMax: await connectionsMax(around),

@@ -1,3 +1,4 @@
+export * from './arriving-bytes.ts'
 export * from './bytes.ts'
 export * from './canonical.ts'
 export * from './cbor.ts'

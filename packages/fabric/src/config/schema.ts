@@ -76,6 +76,16 @@ const limits = z
         'Request bodies of all clients together, while they arrive and are worked on: a quarter for ' +
           'one identity, half for one address, and never less than four of the largest bodies.',
       ),
+    responseMemoryBytes: z
+      .int()
+      .min(1024 * 1024)
+      .max(64 * 1024 * 1024 * 1024)
+      .default(256 * 1024 * 1024)
+      .describe(
+        'What is held of the answers and event streams of all receivers together, until it is ' +
+          'written: a quarter for one receiver, half for one caller, and never less than four of ' +
+          'the largest bodies.',
+      ),
     requestsPerMinute: z.int().min(1).max(10_000_000).default(6_000),
     refusalsPerMinute: z
       .int()

@@ -16,6 +16,8 @@ export interface SendFailure {
   readonly stale?: boolean
   /** How many times the request was sent, or tried to be. */
   readonly attempts?: number
+  /** The limit of ours that ended it, as `lib/limits.ts` writes it. */
+  readonly limit?: string | null
   readonly cause: unknown
 }
 
@@ -24,13 +26,18 @@ export class UpstreamError extends Error {
   readonly progress: SendProgress
   readonly stale: boolean
   readonly attempts: number
+  readonly limit: string | null
 
-  constructor(message: string, { progress, stale = false, attempts = 1, cause }: SendFailure) {
+  constructor(
+    message: string,
+    { progress, stale = false, attempts = 1, limit = null, cause }: SendFailure,
+  ) {
     super(message, { cause })
     this.name = 'UpstreamError'
     this.progress = progress
     this.stale = stale
     this.attempts = attempts
+    this.limit = limit
   }
 }
 

@@ -49,8 +49,13 @@ export type WithheldCode = Extract<
 
 /** How a delivery failed; each kind of progress carries what `refusalOf` needs for its code. */
 export type Failure =
-  | { readonly progress: 'not-sent'; readonly detail: string; readonly declined?: Refusal }
-  | { readonly progress: 'sent'; readonly detail: string }
+  | {
+      readonly progress: 'not-sent'
+      readonly detail: string
+      readonly declined?: Refusal
+      readonly limit?: string | null
+    }
+  | { readonly progress: 'sent'; readonly detail: string; readonly limit?: string | null }
   | {
       readonly progress: 'answered'
       readonly refusal: (Refusal & { readonly code: WithheldCode }) | StatedRefusal
@@ -83,7 +88,7 @@ export function refusalOf({ failure }: Undelivered): Refusal {
         : declined
     }
     case 'sent':
-      return new Refusal('OUTCOME_UNKNOWN', failure.detail)
+      return new Refusal('OUTCOME_UNKNOWN', failure.detail, null, { limit: failure.limit ?? null })
     case 'answered':
       return failure.refusal
   }

@@ -10,6 +10,7 @@ import type { InspectRoom } from './inspect.ts'
 import { noParts } from './inspect-parts.ts'
 import { Interruption } from './interruption.ts'
 import { inspectShared } from './large-bodies.ts'
+import { withoutLineBreaks } from './line-breaks.ts'
 import {
   type Ending,
   type Intended,
@@ -120,8 +121,9 @@ function unrecorded(cause: unknown): Refusal {
 
 /** The receiver has acted: it broke off, or what it sent could not be read. */
 export function brokenOff(cause: unknown): Refusal {
-  const code = cause instanceof UpstreamError ? 'OUTCOME_UNKNOWN' : 'RESPONSE_REJECTED'
-  return new Refusal(code, `the stream broke: ${String(cause)}`)
+  const detail = `the stream broke: ${String(cause)}`
+  if (!(cause instanceof UpstreamError)) return new Refusal('RESPONSE_REJECTED', detail)
+  return new Refusal('OUTCOME_UNKNOWN', detail, null, { limit: cause.limit })
 }
 
 /** What has been forwarded so far. Owned by one stream. */
@@ -155,11 +157,12 @@ class Transcript {
     if (inspected instanceof Refusal) {
       return new Refusal('RESPONSE_REJECTED', `${inspected.code}: ${inspected.detail}`)
     }
-    const data = inspected.body ?? body
     // Findings are only counted by class; keeping every one of a long stream would grow without end.
     if (this.#findings.length < 1000) {
       this.#findings.push(...inspected.findings)
     }
+    // What is hashed is what every reader of the stream makes of it.
+    const data = withoutLineBreaks(inspected.body ?? body, contentType)
     const length = new Uint8Array(4)
     new DataView(length.buffer).setUint32(0, data.length)
     this.#hash.update(length).update(data)

@@ -13,8 +13,10 @@ function connection() {
   }
 }
 
+const account = { take: () => undefined, give: () => undefined }
+
 function started(signal = new AbortController().signal) {
-  const dispatched = new Dispatched(signal)
+  const dispatched = new Dispatched({ signal, account })
   const controller = connection()
   dispatched.onRequestStart(controller)
   return { dispatched, controller }
@@ -122,7 +124,11 @@ describe('a dispatched request', () => {
 
   test('is not sent by a caller that lost the right while it waited for a connection', async () => {
     const refusal = new Withdrawal('policy-denies', 'no more')
-    const dispatched = new Dispatched(new AbortController().signal, () => refusal)
+    const dispatched = new Dispatched({
+      signal: new AbortController().signal,
+      account,
+      still: () => refusal,
+    })
     const aborted: Error[] = []
     const controller = { ...connection(), abort: (cause: Error) => void aborted.push(cause) }
     dispatched.onRequestStart(controller)

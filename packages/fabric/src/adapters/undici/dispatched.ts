@@ -1,3 +1,4 @@
+import { ArrivingBytes } from '@countersign/protocol'
 import { type Dispatcher, errors } from 'undici'
 import { UpstreamError, WithdrawnError } from '../../lib/upstream-error.ts'
 import type { UpstreamRequest, UpstreamResponse } from '../../transports/http/upstream.ts'
@@ -14,6 +15,8 @@ export interface Lane {
   requests: number
   /** Bytes that the receiver sent over it, decrypted. */
   bytesRead: number
+  /** How it failed. undici takes a reset for the end of a body that has no other. */
+  failure: Error | null
 }
 
 type Controller = Pick<Dispatcher.DispatchController, 'abort' | 'pause' | 'resume'>
@@ -34,8 +37,11 @@ export class Dispatched
   readonly #answer: (response: UpstreamResponse) => void
   readonly #refuse: (cause: unknown) => void
   readonly #leave = (): void => this.#abort(this.#signal.reason)
-  readonly #chunks: Uint8Array[] = []
-  #waitingBytes = 0
+  readonly #account: UpstreamRequest['account']
+  /** As one: each of a million chunks of one byte would cost its reader, and memory, a hundredfold. */
+  readonly #waiting = new ArrivingBytes(Number.MAX_SAFE_INTEGER)
+  /** What the reader got last, and may still look at. */
+  #lentBytes = 0
   #controller: Controller | null = null
   /** Null until the pool has a connection; what is not started is not written. */
   #findLane: () => Lane | null = () => null
@@ -47,8 +53,9 @@ export class Dispatched
   #ended = false
   #failure: { readonly cause: UpstreamError | WithdrawnError } | null = null
 
-  constructor(signal: AbortSignal, still?: UpstreamRequest['still']) {
+  constructor({ signal, still, account }: Pick<UpstreamRequest, 'signal' | 'still' | 'account'>) {
     this.#still = still
+    this.#account = account
     const { promise, resolve, reject } = Promise.withResolvers<UpstreamResponse>()
     this.response = promise
     this.#answer = resolve
@@ -86,21 +93,31 @@ export class Dispatched
       return
     }
     const body = { [Symbol.asyncIterator]: () => this }
-    this.#answer({ status, headers: pairsOf(head), body, discard: () => this.#discard() })
+    const headers = pairsOf(head)
+    this.#answer({ status, headers, body, discard: () => this.#discard() })
+    let headBytes = 0
+    for (const [name, value] of headers) headBytes += name.length + value.length
+    this.#account.take(headBytes)
   }
 
   onResponseData(controller: Controller, chunk: Uint8Array): void {
     if (this.#failure !== null) return
-    if (this.#reader !== null) {
-      this.#take()?.resolve({ done: false, value: chunk })
+    const reader = this.#take()
+    if (reader !== null) {
+      this.#lend(chunk.length)
+      reader.resolve({ done: false, value: chunk })
       return
     }
-    this.#chunks.push(chunk)
-    this.#waitingBytes += chunk.length
-    if (this.#waitingBytes >= waitingBytesMax) controller.pause()
+    const before = this.#waiting.heldBytes
+    this.#waiting.add(chunk)
+    if (this.#waiting.length >= waitingBytesMax) controller.pause()
+    // Last: it can end this very response.
+    this.#account.take(this.#waiting.heldBytes - before)
   }
 
   onResponseEnd(): void {
+    const failure = this.#started?.lane.failure ?? null
+    if (failure !== null) return void this.#fail(failure)
     this.#ended = true
     this.#signal.removeEventListener('abort', this.#leave)
     this.#take()?.resolve({ done: true, value: undefined })
@@ -111,18 +128,24 @@ export class Dispatched
   }
 
   next(): Promise<Step> {
+    this.#account.give(this.#lentBytes)
+    this.#lentBytes = 0
     if (this.#failure !== null) return Promise.reject(this.#failure.cause)
-    const value = this.#chunks.shift()
-    if (value !== undefined) {
-      const wasFull = this.#waitingBytes >= waitingBytesMax
-      this.#waitingBytes -= value.length
-      if (wasFull && this.#waitingBytes < waitingBytesMax) this.#controller?.resume()
+    if (this.#waiting.length > 0) {
+      this.#lentBytes = this.#waiting.heldBytes
+      const value = this.#waiting.take()
+      if (value.length >= waitingBytesMax) this.#controller?.resume()
       return Promise.resolve({ done: false, value })
     }
     if (this.#ended) return Promise.resolve({ done: true, value: undefined })
     return new Promise((resolve, reject) => {
       this.#reader = { resolve, reject }
     })
+  }
+
+  #lend(bytes: number): void {
+    this.#lentBytes = bytes
+    this.#account.take(bytes)
   }
 
   return(): Promise<Step> {
@@ -145,7 +168,8 @@ export class Dispatched
   #fail(given: unknown): UpstreamError | WithdrawnError {
     this.#failure ??= { cause: this.#toError(given) }
     const { cause } = this.#failure
-    this.#chunks.length = 0
+    this.#account.give(this.#waiting.heldBytes)
+    this.#waiting.take()
     this.#signal.removeEventListener('abort', this.#leave)
     this.#take()?.reject(cause)
     return cause
@@ -155,9 +179,10 @@ export class Dispatched
   #toError(cause: unknown): UpstreamError | WithdrawnError {
     if (cause instanceof WithdrawnError) return cause
     const message = cause instanceof Error ? cause.message : String(cause)
-    if (!this.#isSent) return new UpstreamError(message, { progress: 'not-sent', cause })
+    const limit = cause instanceof UpstreamError ? cause.limit : null
+    if (!this.#isSent) return new UpstreamError(message, { progress: 'not-sent', limit, cause })
     const stale = isReset(cause) && this.#isSilent()
-    return new UpstreamError(message, { progress: 'sent', stale, cause })
+    return new UpstreamError(message, { progress: 'sent', stale, limit, cause })
   }
 
   /** Whether an earlier request went over this connection, and nothing came back for this one. */

@@ -65,7 +65,7 @@ export function undiciUpstream(options: UpstreamOptions): Upstream & { refresh()
   return {
     async request(endpoint, request) {
       const { origin, prefix } = placeOf(endpoint.url)
-      const dispatched = new Dispatched(request.signal, request.still)
+      const dispatched = new Dispatched(request)
       poolFor(origin, endpoint.spiffeId).dispatch(toDispatch(prefix, request), dispatched)
       return await dispatched.response
     },
@@ -138,7 +138,11 @@ function laneClient(origin: URL, options: object): Dispatcher {
 }
 
 function laneOf(socket: Socket): Lane {
-  const lane = { requests: 0, bytesRead: 0 }
+  const lane: Lane = { requests: 0, bytesRead: 0, failure: null }
+  // Before any listener of undici.
+  socket.once('error', (error) => {
+    lane.failure = error
+  })
   socket.on('data', ({ length }: Uint8Array) => {
     lane.bytesRead += length
   })

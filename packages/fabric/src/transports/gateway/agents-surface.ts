@@ -2,6 +2,7 @@ import { formatSpiffeId, isAssignableName } from '@countersign/protocol'
 import type { Refusal } from '../../lib/refusal.ts'
 import type { Rooms } from '../../pipeline/enforce.ts'
 import type { Balancer } from '../http/balancer.ts'
+import type { BodyBudget } from '../http/body-budget.ts'
 import { answerCall } from '../http/call.ts'
 import type { Classify } from '../http/classify.ts'
 import type { ForwardSigner } from '../http/forward-signature.ts'
@@ -23,6 +24,8 @@ export interface AgentsSurfaceOptions {
   /** `https://host:port` of this gateway, as callers reach it. */
   origin(): string
   readonly bodyBytesMax: number
+  /** Of everything that receivers sent. */
+  readonly answers: BodyBudget
   readonly timeoutMs: number
   readonly streamMs: number
 }
@@ -56,6 +59,7 @@ export function agentsSurface(options: AgentsSurfaceOptions): Surface {
           instance: null,
         }),
         bodyBytesMax: options.bodyBytesMax,
+        answers: options.answers,
         timeoutMs: options.timeoutMs,
         streamMs: options.streamMs,
         signal: visit.signal,

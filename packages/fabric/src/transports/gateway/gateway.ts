@@ -49,6 +49,8 @@ export interface GatewayOptions extends UnreadOptions {
   readonly bodyBytesMax: number
   /** Of the bodies of all identified senders together. */
   readonly requestMemoryBytesMax: number
+  /** What is held of everything that receivers sent. */
+  readonly answers: BodyBudget
   readonly authorities: Authorities
   /** Identifies the sender of a request from the credentials of its head. */
   identify(presented: Presented): Promise<Identified | Refusal>
@@ -78,7 +80,7 @@ export interface Gateway {
   rotate(tls: TlsOptions): void
   /** Response bytes that callers have not taken yet, as sampled twice a second. */
   unsentBytes(): number
-  /** Bytes of bodies in arrival and of responses that are not taken yet. */
+  /** Bytes of bodies of requests and of answers, and of responses that are not taken yet. */
   occupiedBytes(): number
   /** Stops accepting, lets what is under way end for `graceMs`, then closes the rest. */
   close(graceMs: number): Promise<void>
@@ -123,7 +125,10 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
     rotate: (tls) => rotateServer(server, tls),
     unsentBytes: () => connections.unsentBytes,
     occupiedBytes: () =>
-      served.bodies.totalBytes + served.publicBodies.totalBytes + connections.unsentBytes,
+      served.bodies.totalBytes +
+      served.publicBodies.totalBytes +
+      options.answers.totalBytes +
+      connections.unsentBytes,
     close: (graceMs) => connections.close(graceMs),
   }
 }

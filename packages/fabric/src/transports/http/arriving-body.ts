@@ -1,8 +1,8 @@
+import { ArrivingBytes } from '@countersign/protocol'
 import { inviteBody } from '@countersign/protocol/tls'
 import { overLimit } from '../../lib/limits.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import type { Admission } from './admission.ts'
-import { ArrivingBytes } from './arriving-bytes.ts'
 import type { Head } from './head.ts'
 import type { NodeRequest } from './incoming.ts'
 

@@ -16,6 +16,7 @@ const request = {
   headers: [],
   body: new Uint8Array(0),
   signal: new AbortController().signal,
+  account: { take: () => undefined, give: () => undefined },
 }
 const answer: UpstreamResponse = {
   status: 200,

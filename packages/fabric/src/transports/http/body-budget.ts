@@ -1,31 +1,75 @@
 import { type Limit, overLimit } from '../../lib/limits.ts'
 import type { Refusal } from '../../lib/refusal.ts'
 
+/** The words of one budget, and the refusal with which it evicts. */
+interface BudgetKind {
+  readonly identity: string
+  readonly address: string
+  readonly occupied: string
+  /** Every body counts for at least this much: an exchange that waits occupies memory without one. */
+  readonly overheadBytes: number
+  refuse(limit: Limit, detail: string): Refusal
+}
+
+/** Every request counts for at least this much: one that waits occupies memory without a body. */
+export const bodyOverheadBytes = 4 * 1024
+
+const kinds = {
+  requests: {
+    identity: 'identity',
+    address: 'address',
+    occupied: 'request bodies occupy too much',
+    overheadBytes: bodyOverheadBytes,
+    refuse: (limit, detail) => overLimit('OVERLOADED', limit, detail, retryAfterMs),
+  },
+  answers: {
+    identity: 'receiver',
+    address: 'caller',
+    occupied: 'what receivers sent occupies too much',
+    // The exchange is on the account of its request.
+    overheadBytes: 256,
+    // The receiver has the request, and no whole response came back.
+    refuse: (limit, detail) => overLimit('OUTCOME_UNKNOWN', limit, detail),
+  },
+} as const satisfies Record<string, BudgetKind>
+
+/** How fast a body of which much is held has to arrive. */
+export interface ArrivalRate {
+  readonly name: Limit['name']
+  /** Without a byte for this long, it is given up. */
+  readonly stallMs: number
+  /** Beyond `stallMs`, the average. */
+  readonly bytesPerSecondMin: number
+}
+
 export interface BodyBudgetOptions {
+  /** Bodies of requests unless said otherwise: their parts are an identity's and an address's. */
+  readonly kind?: keyof typeof kinds
   /** The name of the total in docs/operate/limits.md; those of its parts are derived from it. */
   readonly name: Limit['name']
-  /** Bytes of request bodies that all senders together may occupy. */
+  /** Bytes that all senders together may occupy. */
   readonly totalBytesMax: number
-  /** The part of it that one identity may occupy. */
+  /** The part of it that one identity (of answers: one receiver) may occupy. */
   readonly identityBytesMax: number
-  /** The part of it that one address (or IPv6 network) may occupy. */
+  /** The part of it that one address or IPv6 network (of answers: one caller) may occupy. */
   readonly addressBytesMax: number
   /** An identity that occupies no more than this is never evicted to make room for others. */
   readonly floorBytes: number
-  /** A body that takes longer to arrive is given up. */
+  /** A body that takes longer to arrive is given up by who reads it. */
   readonly timeoutMs: number
+  /** Holds for bodies of which more than the floor is held. */
+  readonly rate?: ArrivalRate
   /** The monotonic clock, in milliseconds. */
   now(): number
 }
 
-/** Every body counts for at least this much: a request that waits occupies memory without a body. */
-export const bodyOverheadBytes = 4 * 1024
-
 const retryAfterMs = 1_000
+const sweepMs = 5_000
 
 /**
- * Counts the memory of request bodies per identity and per address, from the first byte until the
- * exchange has ended. Beyond a bound it evicts the largest and slowest body that is still arriving:
+ * Counts the memory of bodies per identity and per address: of request bodies from the first byte
+ * until the exchange has ended, of answers (per receiver and per caller) until they are written.
+ * Beyond a bound it evicts the largest and slowest body that is still arriving:
  * of the identity, of the address, or of the identity that occupies most. A body that has arrived
  * whole is never evicted. Counted is what was sent; `ArrivingBytes` occupies at most twice that.
  */
@@ -35,10 +79,13 @@ export class BodyBudget {
   readonly #addresses = new Map<string, Set<BodyShare>>()
   readonly #bytesOf = new Map<string, number>()
   readonly #bytesAt = new Map<string, number>()
+  readonly #kind: BudgetKind
   #total = 0
+  #sweeper: NodeJS.Timeout | null = null
 
   constructor(options: BodyBudgetOptions) {
     this.#options = options
+    this.#kind = kinds[options.kind ?? 'requests']
   }
 
   /** Bytes that are accounted for at present. */
@@ -56,26 +103,69 @@ export class BodyBudget {
       address,
       since: this.#options.now(),
       timeoutMs: this.#options.timeoutMs,
+      overheadBytes: this.#kind.overheadBytes,
+      now: this.#options.now,
       count: (bytes) => this.#count(share, bytes),
       forget: () => this.#forget(share),
     })
     membersOf(this.#identities, identity).add(share)
     membersOf(this.#addresses, address).add(share)
-    share.take(bodyOverheadBytes)
+    share.take(this.#kind.overheadBytes)
     return share
   }
 
-  #count({ identity, address }: BodyShare, bytes: number): void {
+  /**
+   * As `open`, for what has not begun yet: refused, so that nothing has to be evicted later, when the
+   * identity or the address has used seven eighths of its part. The total refuses no one: of who
+   * occupies most, something is evicted instead.
+   */
+  admit(identity: string, address: string): BodyShare | Refusal {
+    const { name, identityBytesMax, addressBytesMax } = this.#options
+    const parts = [
+      [this.#kind.identity, this.bytesOf(identity), identityBytesMax],
+      [this.#kind.address, this.#bytesAt.get(address) ?? 0, addressBytesMax],
+    ] as const
+    for (const [part, bytes, bytesMax] of parts) {
+      if (bytes <= (bytesMax / 8) * 7) continue
+      const limit = bytesLimit(`${name} of one ${part}`, bytesMax)
+      return overLimit('OVERLOADED', limit, this.#kind.occupied, retryAfterMs)
+    }
+    return this.open(identity, address)
+  }
+
+  /** Gives up what arrives too slowly while much of it is held. */
+  sweep(): void {
+    const { rate, floorBytes, now } = this.#options
+    let isWatched = false
+    for (const shares of rate === undefined ? [] : this.#identities.values()) {
+      for (const share of shares) {
+        if (rate === undefined || share.bytes <= floorBytes) continue
+        isWatched = true
+        if (!share.isTooSlow(rate, now())) continue
+        const { name, stallMs } = rate
+        share.evict(this.#kind.refuse({ name, value: stallMs, unit: 'ms' }, 'it stalls'))
+      }
+    }
+    if (isWatched) return
+    clearInterval(this.#sweeper ?? undefined)
+    this.#sweeper = null
+  }
+
+  #count(share: BodyShare, bytes: number): void {
+    const { identity, address } = share
     const { name, totalBytesMax, identityBytesMax, addressBytesMax, floorBytes } = this.#options
     this.#total += bytes
     add(this.#bytesOf, identity, bytes)
     add(this.#bytesAt, address, bytes)
     if (bytes < 0) return
-    const ofIdentity = bytesLimit(`${name} of one identity`, identityBytesMax)
+    if (this.#options.rate !== undefined && share.bytes > floorBytes) {
+      this.#sweeper ??= setInterval(() => this.sweep(), sweepMs).unref()
+    }
+    const ofIdentity = bytesLimit(`${name} of one ${this.#kind.identity}`, identityBytesMax)
     while (this.bytesOf(identity) > identityBytesMax) {
       if (!this.#evict(this.#identities.get(identity), 0, ofIdentity)) break
     }
-    const ofAddress = bytesLimit(`${name} of one address`, addressBytesMax)
+    const ofAddress = bytesLimit(`${name} of one ${this.#kind.address}`, addressBytesMax)
     while ((this.#bytesAt.get(address) ?? 0) > addressBytesMax) {
       const members = this.#largestOf(groupsOf(this.#addresses.get(address)))
       if (!this.#evict(members, floorBytes, ofAddress)) break
@@ -107,7 +197,7 @@ export class BodyBudget {
       if (victim === null || share.burden(now) > victim.burden(now)) victim = share
     }
     if (victim === null || this.bytesOf(victim.identity) <= floorBytes) return false
-    victim.evict(overLimit('OVERLOADED', limit, 'request bodies occupy too much', retryAfterMs))
+    victim.evict(this.#kind.refuse(limit, this.#kind.occupied))
     return true
   }
 
@@ -122,20 +212,40 @@ interface BodyShareOptions {
   readonly address: string
   readonly since: number
   readonly timeoutMs: number
+  readonly overheadBytes: number
+  now(): number
   count(bytes: number): void
   forget(): void
 }
 
-/** The account of one request body. Closed once, when the exchange has ended. */
-export class BodyShare {
+/** Where bytes are accounted for while they are held. */
+export interface ByteAccount {
+  take(bytes: number): void
+  give(bytes: number): void
+}
+
+/** The account of one body. Closed once, when it is held no longer. */
+export class BodyShare implements ByteAccount {
   readonly #options: BodyShareOptions
   #bytes = 0
+  /** Since when bytes are held, how many came since then, and when the last of them did. */
+  #since: number
+  #taken = 0
+  #movedAt: number
+  /** Whether the next bytes are the sender's to send: otherwise, nobody has asked for them. */
+  isAwaited = false
   #state: 'arriving' | 'whole' | 'closed' = 'arriving'
   #evicted: Refusal | null = null
   #onEvicted: (refusal: Refusal) => void = () => undefined
 
   constructor(options: BodyShareOptions) {
     this.#options = options
+    this.#since = options.since
+    this.#movedAt = options.since
+  }
+
+  get bytes(): number {
+    return this.#bytes
   }
 
   get identity(): string {
@@ -160,14 +270,33 @@ export class BodyShare {
 
   /** Bytes times milliseconds: large and slow bodies weigh most. */
   burden(now: number): number {
-    return this.#bytes * (1 + now - this.#options.since)
+    return this.#bytes * (1 + now - this.#since)
+  }
+
+  isTooSlow({ stallMs, bytesPerSecondMin }: ArrivalRate, now: number): boolean {
+    if (!this.isAwaited || this.#state !== 'arriving') return false
+    if (now - this.#movedAt >= stallMs) return true
+    return this.#taken * 1000 < (now - this.#since - stallMs) * bytesPerSecondMin
   }
 
   /** Accounts for bytes that have arrived; may evict this body or another one. */
   take(bytes: number): void {
-    if (this.#state !== 'arriving') return
+    if (this.#state !== 'arriving' || bytes === 0) return
+    this.#movedAt = this.#options.now()
+    if (this.#bytes <= this.#options.overheadBytes) {
+      this.#since = this.#movedAt
+      this.#taken = 0
+    }
     this.#bytes += bytes
+    this.#taken += bytes
     this.#options.count(bytes)
+  }
+
+  /** Accounts for bytes that are held no longer. */
+  give(bytes: number): void {
+    if (this.#state === 'closed' || bytes === 0) return
+    this.#bytes -= bytes
+    this.#options.count(-bytes)
   }
 
   /** Called at most once, also when the eviction has happened before. */

@@ -48,7 +48,8 @@ export async function answerCall(rooms: Rooms, call: Call): Promise<Reply> {
   const fault = read instanceof Refusal ? read : null
   const classified = read instanceof Refusal ? unclassified : read
   const arrival = toArrival(call, classified, fault)
-  const guarded = withTasks(callCourier(call.courier), {
+  const carrier = callCourier(call.courier)
+  const guarded = withTasks(carrier.carry, {
     owners: call.tasks,
     references: classified.tasks,
     resumesAfter: resumesAfter(call),
@@ -56,7 +57,14 @@ export async function answerCall(rooms: Rooms, call: Call): Promise<Reply> {
     mayReach: (authorized, owner) => mayReachTask(authorized, owner, rooms.authorization),
   })
   const courier = withSessions(guarded, call.sessions)
-  const outcome = await enforce(rooms, arrival, call.wrap?.(courier) ?? courier)
+  const outcome = await enforce(rooms, arrival, call.wrap?.(courier) ?? courier).catch(
+    (cause: unknown) => {
+      carrier.close()
+      throw cause
+    },
+  )
+  // From here on, the bytes of a whole answer are among those that their caller has yet to take.
+  if (outcome.refusal !== null || outcome.body instanceof Uint8Array) carrier.close()
   return outcome.refusal === null
     ? answerReply(outcome, call, classified)
     : refusalReply(outcome.refusal, call, classified)

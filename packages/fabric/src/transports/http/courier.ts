@@ -12,14 +12,15 @@ import {
 import type { Intended } from '../../pipeline/record.ts'
 import type { CardMediation } from './agent-card.ts'
 import { cardMediator } from './agent-card.ts'
-import { readBodyOf } from './arriving-bytes.ts'
+import { readBodyOf } from './answer-body.ts'
 import type { Balancer } from './balancer.ts'
+import type { BodyBudget, BodyShare } from './body-budget.ts'
 import { holdsCard } from './card-content.ts'
 import { type Forwarded, type ForwardSigner, forwardedRequest } from './forward-signature.ts'
-import { createPatience } from './patience.ts'
+import { createPatience, type Patience } from './patience.ts'
 import { readResponseHead, withOwnSignature } from './response-head.ts'
 import type { Route } from './routes.ts'
-import { parseEvents } from './sse.ts'
+import { EventReader } from './sse.ts'
 import { statedRefusal } from './stated-refusal.ts'
 import type { UpstreamResponse } from './upstream.ts'
 
@@ -35,28 +36,43 @@ export interface CallCourierOptions {
   /** How long the events of a stream may go on. */
   readonly streamMs: number
   readonly card: CardMediation
+  /** Where everything that is held from receivers is counted. */
+  readonly answers: BodyBudget
   /** Aborted when the caller leaves. */
   readonly signal: AbortSignal
 }
 
+export interface CallCourier {
+  readonly carry: Courier
+  /** What is held of the answer is written now, or given up. A stream closes its account itself. */
+  close(): void
+}
+
 /** Carries an exchange to an agent over HTTP: rebuilt from the parsed model, never raw. */
-export function callCourier(options: CallCourierOptions): Courier {
-  return async (intended, still) => {
-    const { arrival } = intended.inspected.authorized.authenticated
+export function callCourier(options: CallCourierOptions): CallCourier {
+  let share: BodyShare | null = null
+  const carry: Courier = async (intended, still) => {
+    const { arrival, caller } = intended.inspected.authorized.authenticated
     const { signer, receiverId } = options
+    const admitted = options.answers.admit(options.route.name, `${caller.kind}/${caller.name}`)
+    if (admitted instanceof Refusal) return declinedBy(admitted)
+    share = admitted
     const forwarded = forwardedRequest(intended, arrival.message, signer, receiverId)
     const patience = createPatience(options.signal, options.timeoutMs)
+    share.onEvicted((refusal) => patience.fail(evicted(refusal)))
     try {
       const response = await options.upstream.request(options.route, {
         ...forwarded.request,
         body: intended.inspected.body,
         signal: patience.signal,
         still,
+        account: share,
       })
       const { attempts } = response
       // Without a certificate the header is nobody's word; it does not pass.
       const stated = response.isProved ? statedRefusal(response, receiverId) : null
-      const delivered = stated ?? (await readResponse(response, forwarded, intended, options))
+      const reading = { intended, options, share, patience }
+      const delivered = stated ?? (await readResponse(response, forwarded, reading))
       if (delivered instanceof Undelivered) {
         response.discard()
         patience.end()
@@ -76,13 +92,25 @@ export function callCourier(options: CallCourierOptions): Courier {
       return undelivered(cause, silent)
     }
   }
+  return { carry, close: () => share?.close() }
+}
+
+/** The end of a response for which there is no room. */
+export function evicted({ detail, limit }: Refusal): UpstreamError {
+  return new UpstreamError(detail, { progress: 'sent', limit, cause: null })
+}
+
+interface Reading {
+  readonly intended: Intended
+  readonly options: CallCourierOptions
+  readonly share: BodyShare
+  readonly patience: Patience
 }
 
 async function readResponse(
   response: UpstreamResponse,
   forwarded: Forwarded,
-  intended: Intended,
-  options: CallCourierOptions,
+  { intended, options, share, patience }: Reading,
 ): Promise<Delivered | Refusal> {
   const read = readResponseHead(response)
   if (read instanceof Refusal) return reject(response, read)
@@ -101,10 +129,10 @@ async function readResponse(
   const mediate = cardMediator(target.operation, response.status)
   if (isStream) {
     return mediate === null
-      ? { ...head, body: cancellable(response) }
+      ? { ...head, body: cancellable(response, share, patience) }
       : reject(response, cardRefusal('in a stream'))
   }
-  const body = await readBodyOf(response, options.bodyBytesMax)
+  const body = await readBodyOf(response, options.bodyBytesMax, share)
   if (body === null) {
     return new Refusal('RESPONSE_REJECTED', `it exceeds ${options.bodyBytesMax} bytes`)
   }
@@ -142,10 +170,19 @@ function reject(response: UpstreamResponse, refusal: Refusal): Refusal {
 }
 
 /** Events of the response; to stop reading cancels the request (MCP 2026-07-28) or detaches (A2A). */
-function cancellable(response: UpstreamResponse): AsyncIterable<StreamEvent> {
+function cancellable(
+  response: UpstreamResponse,
+  share: BodyShare,
+  patience: Patience,
+): AsyncIterable<StreamEvent> {
   return {
     [Symbol.asyncIterator]() {
-      const events = parseEvents(response.body)
+      const events = new EventReader(response.body, share)
+      share.onEvicted((refusal) => {
+        patience.fail(evicted(refusal))
+        // A caller that reads slowly keeps nothing of it waiting.
+        events.drop()
+      })
       return {
         async next() {
           const next = await events.next()
@@ -156,6 +193,9 @@ function cancellable(response: UpstreamResponse): AsyncIterable<StreamEvent> {
         },
         return: () => {
           response.discard()
+          events.drop()
+          share.close()
+          patience.end()
           return Promise.resolve({ done: true, value: undefined })
         },
       }
@@ -169,6 +209,6 @@ export function undelivered(cause: unknown, context: string = ''): Undelivered {
   if (!(cause instanceof UpstreamError)) {
     return new Undelivered({ progress: 'sent', detail: `${context}${String(cause)}` })
   }
-  const { progress, attempts, message } = cause
-  return new Undelivered({ progress, detail: `${context}${message}` }, attempts)
+  const { progress, attempts, message, limit } = cause
+  return new Undelivered({ progress, detail: `${context}${message}`, limit }, attempts)
 }

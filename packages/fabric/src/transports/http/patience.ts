@@ -5,6 +5,8 @@ export interface Patience {
   timedOut(): boolean
   /** From now on, `ms` more: a stream that has begun has a limit of its own. */
   allow(ms: number): void
+  /** Aborts with this cause. */
+  fail(cause: Error): void
   /** Nothing is waited for any more. */
   end(): void
 }
@@ -29,6 +31,7 @@ export function createPatience(caller: AbortSignal, timeoutMs: number): Patience
       clearTimeout(timer)
       timer = give(ms)
     },
+    fail: (cause) => controller.abort(cause),
     end() {
       clearTimeout(timer)
       caller.removeEventListener('abort', leave)

@@ -1,8 +1,10 @@
 import { parseUtf8, utf8 } from '@countersign/protocol'
 import fc from 'fast-check'
 import { describe, expect, test, vi } from 'vitest'
+import { systemClock } from '../../lib/clock.ts'
 import type { StreamEvent } from '../../pipeline/delivery.ts'
-import { eventBytesMax, formatEvent, parseEvents } from './sse.ts'
+import { answerBudget } from './answer-budget.ts'
+import { EventReader, eventBytesMax, eventLinesMax, formatEvent } from './sse.ts'
 
 async function* inChunks(bytes: Uint8Array, sizes: readonly number[]): AsyncGenerator<Uint8Array> {
   let at = 0
@@ -12,6 +14,17 @@ async function* inChunks(bytes: Uint8Array, sizes: readonly number[]): AsyncGene
     at += size
   }
 }
+
+function open() {
+  const budget = answerBudget({
+    ...{ name: 'limits.responseMemoryBytes', totalBytesMax: 64 * 1024 * 1024 },
+    ...{ receiverPart: 1, callerPart: 1, bodyBytesMax: 1024, clock: systemClock },
+  })
+  return { budget, share: budget.open('receiver', 'caller') }
+}
+
+const parseEvents = (chunks: AsyncIterable<Uint8Array>, { share } = open()) =>
+  new EventReader(chunks, share)
 
 async function collect(
   text: string,
@@ -24,7 +37,7 @@ async function collect(
 
 const line = fc.string({ unit: 'grapheme' }).filter((text) => !/[\r\n\ufeff]/.test(text))
 
-describe('parseEvents', () => {
+describe('EventReader', () => {
   test('gives the same events whatever the chunk boundaries are', async () => {
     const sizes = fc.array(fc.integer({ min: 1, max: 7 }), { minLength: 1, maxLength: 5 })
     const events = fc.array(fc.array(line, { minLength: 1, maxLength: 3 }), { maxLength: 4 })
@@ -54,8 +67,83 @@ describe('parseEvents', () => {
     )
   })
 
-  test('an unfinished last event is not an event', async () => {
-    expect(await collect('data: a\n\ndata: b\n')).toHaveLength(1)
+  test('a stream that ends inside an event, or inside a line, is not whole', async () => {
+    for (const end of [
+      'data: b\n',
+      'data: b',
+      'id: 1\n',
+      'x',
+      ': comm',
+      '\ufeff',
+      'data: \u00e9\n',
+    ]) {
+      await expect(collect(`data: a\n\n${end}`), end).rejects.toThrow(/ended inside an event/)
+    }
+    const cut = utf8('data: \u00e9').subarray(0, -1)
+    const read = async () => {
+      for await (const _ of parseEvents(inChunks(cut, [1])));
+    }
+    await expect(read()).rejects.toThrow(/ended inside an event/)
+    for (const end of ['', '\n', ': comment\n', 'unknown: 1\n', '\r\n\r\n']) {
+      expect(await collect(`data: a\n\n${end}`), end).toHaveLength(1)
+    }
+  })
+
+  test('an event of too many lines breaks the stream, however short they are', async () => {
+    const lines = (count: number) => `${'a\n'.repeat(count)}\ndata: 1\n\n`
+    expect(await collect(lines(eventLinesMax))).toHaveLength(1)
+    await expect(collect(lines(eventLinesMax + 1))).rejects.toThrow(/lines/)
+    await expect(collect('a\r\n'.repeat(eventLinesMax + 1), [7])).rejects.toThrow(/lines/)
+  })
+
+  test('an event under construction is on the account as what it occupies', async () => {
+    const opened = open()
+    const before = opened.budget.totalBytes
+    let most = 0
+    async function* chunks() {
+      for (let i = 0; i < 500; i++) {
+        yield await Promise.resolve(utf8('data: 0123456789\n'))
+        most = Math.max(most, opened.budget.totalBytes - before)
+      }
+      yield utf8('\n')
+    }
+    const reader = parseEvents(chunks(), opened)
+    expect((await reader.next()).done).toBe(false)
+    expect(most).toBeGreaterThan(8_000)
+    expect(most).toBeLessThan(20_000)
+    expect(opened.budget.totalBytes - before).toBeGreaterThan(5_000)
+    expect((await reader.next()).done).toBe(true)
+    expect(opened.budget.totalBytes).toBe(before)
+    opened.share.close()
+    expect(opened.budget.totalBytes).toBe(0)
+  })
+
+  test('of a chunk that waits for a slow reader, nothing more is kept than waits', async () => {
+    const chunk = utf8(`${': filler\n\n'.repeat(6000)}data: 1\n\ndata: 2\n\n`)
+    const reader = parseEvents(inChunks(chunk, [chunk.length]))
+    const views = vi.spyOn(Uint8Array.prototype, 'slice')
+    try {
+      await reader.next()
+      expect(views.mock.results.map(({ value }) => (value as Uint8Array).length)).toEqual([9])
+    } finally {
+      views.mockRestore()
+    }
+  })
+
+  test('ten thousand tiny events do not keep the event loop from its other work', async () => {
+    const reader = parseEvents(inChunks(utf8('data:1\n\n'.repeat(20_000)), [65_536]))
+    let turns = 0
+    let isOver = false
+    const count = (): void => {
+      turns += 1
+      if (!isOver) setImmediate(count)
+    }
+    setImmediate(count)
+    let events = 0
+    for await (const _ of reader) events += 1
+    isOver = true
+    expect(events).toBe(20_000)
+    expect(turns).toBeGreaterThan(3)
   })
 
   test('comments never pass, since nobody inspects them', async () => {

@@ -1,102 +1,220 @@
-import { parseUtf8, utf8 } from '@countersign/protocol'
+import { ArrivingBytes, parseUtf8, utf8 } from '@countersign/protocol'
+import { UpstreamError } from '../../lib/upstream-error.ts'
 import type { StreamEvent } from '../../pipeline/delivery.ts'
-import { ArrivingBytes } from './arriving-bytes.ts'
+import { hasLineBreak, withoutLineBreaks } from '../../pipeline/line-breaks.ts'
+import type { BodyShare } from './body-budget.ts'
+import { streamTurns } from './fair-turns.ts'
 
 /** One event larger than this is refused: it has to be held whole before it may pass. */
 export const eventBytesMax = 1024 * 1024
+/** So is one of more lines, each of which costs its reader more than its bytes. */
+export const eventLinesMax = 16_384
 
 const lineFeed = 0x0a
 const carriageReturn = 0x0d
 
+/** What is accounted for while an event is inspected and written; smaller ones are in their chunk. */
+const countedBytesMin = 4 * 1024
+
+const nothing = new Uint8Array(0)
+
 /**
- * Parses `text/event-stream` (WHATWG HTML, section 9.2.6) by bytes, so that no chunk boundary can
- * split a character, a line or an event past inspection. Comments are dropped: nobody inspects
- * them, and keep-alives are ours to send. Throws on an event above the limit and on bytes that are
- * not UTF-8; a last event without its blank line is not an event and is dropped.
+ * Reads `text/event-stream` (WHATWG HTML, section 9.2.6) by bytes, so that no chunk boundary can
+ * split a character, a line or an event past inspection. Only the end of an event is looked for in
+ * what arrives; it is parsed once, when it is whole, and until then it is held as bytes, on the
+ * account of the answer. Comments are dropped: they are not inspected, and keep-alives are the
+ * fabric's to send. Rejects for an event above a limit, for bytes that are not UTF-8, and for a
+ * stream that ends inside an event: it is not whole.
  */
-export async function* parseEvents(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<StreamEvent> {
-  // What came of a line that has not ended. Each byte is looked at once, in whatever pieces it comes.
-  const begun = new ArrivingBytes(eventBytesMax)
-  let fields: (readonly [string, string])[] = []
-  let eventBytes = 0
-  let first = true
-  let endedByReturn = false
-  for await (const chunk of chunks) {
-    if (chunk.length === 0) continue
-    let start: number = endedByReturn && chunk[0] === lineFeed ? 1 : 0
-    endedByReturn = false
+export class EventReader implements AsyncIterableIterator<StreamEvent, undefined> {
+  readonly #chunks: AsyncIterator<Uint8Array>
+  readonly #share: BodyShare
+  /** The beginning of an event of which the end has not arrived. */
+  readonly #begun = new ArrivingBytes(eventBytesMax)
+  #chunk: Uint8Array = nothing
+  #at = 0
+  #lines = 0
+  #atLineStart = true
+  #afterReturn = false
+  #isFirst = true
+  /** What is on the account for the event under construction, or for the one given last. */
+  #counted = 0
+
+  constructor(chunks: AsyncIterable<Uint8Array>, share: BodyShare) {
+    this.#chunks = chunks[Symbol.asyncIterator]()
+    this.#share = share
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+
+  async next(): Promise<IteratorResult<StreamEvent, undefined>> {
+    this.#count(this.#begun.heldBytes)
+    for (;;) {
+      const turn = streamTurns.next(this)
+      if (turn !== null) await turn
+      const block = this.#nextBlock()
+      if (block === null) {
+        if (await this.#readOn()) continue
+        return { done: true, value: undefined }
+      }
+      const event = this.#parse(block)
+      if (event === null) continue
+      this.#compact()
+      if (event.data.length >= countedBytesMin) this.#count(event.data.length)
+      return { done: false, value: event }
+    }
+  }
+
+  /** Lets go of what was read and not given yet. */
+  drop(): void {
+    this.#chunk = nothing
+    this.#at = 0
+    this.#begun.take()
+    this.#count(0)
+  }
+
+  return(): Promise<IteratorResult<StreamEvent, undefined>> {
+    this.drop()
+    return Promise.resolve({ done: true, value: undefined })
+  }
+
+  async #readOn(): Promise<boolean> {
+    this.#share.isAwaited = true
+    const next = await this.#chunks.next()
+    this.#share.isAwaited = false
+    if (next.done === true) {
+      if (this.#begun.length > 0) this.#assertNothingBegun()
+      return false
+    }
+    this.#chunk = next.value
+    this.#at = 0
+    return true
+  }
+
+  #assertNothingBegun(): void {
+    // Comments may stand without a blank line; in the middle of a line, nothing is whole.
+    if (this.#atLineStart && this.#parse(this.#begun.take()) === null) return
+    throw new UpstreamError('the stream ended inside an event', { progress: 'sent', cause: null })
+  }
+
+  /** The next lines up to a blank one; null when more has to be read for that. */
+  #nextBlock(): Uint8Array | null {
+    const chunk = this.#chunk
+    let start = this.#at
     for (let at = start; at < chunk.length; at++) {
       const byte = chunk[at]
-      if (byte !== lineFeed && byte !== carriageReturn) continue
-      const bytes =
-        begun.length === 0 ? chunk.subarray(start, at) : wholeOf(begun, chunk, start, at)
-      let line = parseUtf8(bytes)
-      if (first) line = line.replace(/^\ufeff/, '')
-      first = false
-      eventBytes += bytes.length
-      if (eventBytes > eventBytesMax) throw tooLarge()
-      if (byte === carriageReturn && chunk[at + 1] === lineFeed) at += 1
-      start = at + 1
-      endedByReturn = byte === carriageReturn && start === chunk.length
-      if (line !== '') {
-        const field = parseField(line)
-        if (field !== null) fields.push(field)
+      if (byte !== lineFeed && byte !== carriageReturn) {
+        this.#atLineStart = false
+        this.#afterReturn = false
         continue
       }
-      const event = toEvent(fields)
-      fields = []
-      eventBytes = 0
-      if (event !== null) yield event
+      const endsReturn = this.#afterReturn && byte === lineFeed
+      this.#afterReturn = byte === carriageReturn
+      if (endsReturn) {
+        // The second half of a line break that has ended its line, or its block, already.
+        if (at === start && this.#begun.length === 0) start = at + 1
+        continue
+      }
+      if (!this.#atLineStart) {
+        this.#atLineStart = true
+        if (++this.#lines > eventLinesMax) throw tooLarge(`${eventLinesMax} lines`)
+        continue
+      }
+      const block = this.#blockUpTo(chunk, start, at)
+      this.#lines = 0
+      start = at + 1
+      if (block.length === 0) continue
+      this.#at = start
+      return block
     }
-    begun.add(chunk.subarray(start))
-    if (eventBytes + begun.length > eventBytesMax) throw tooLarge()
+    this.#begin(chunk.subarray(start))
+    this.#chunk = nothing
+    this.#at = 0
+    return null
+  }
+
+  #blockUpTo(chunk: Uint8Array, start: number, end: number): Uint8Array {
+    const part = chunk.subarray(start, end)
+    if (this.#begun.length === 0) {
+      if (part.length > eventBytesMax) throw tooLarge(`${eventBytesMax} bytes`)
+      return part
+    }
+    if (!this.#begun.add(part)) throw tooLarge(`${eventBytesMax} bytes`)
+    return this.#begun.take()
+  }
+
+  #begin(part: Uint8Array): void {
+    if (part.length === 0) return
+    if (!this.#begun.add(part)) throw tooLarge(`${eventBytesMax} bytes`)
+    this.#count(this.#begun.heldBytes)
+  }
+
+  /** What is left of a chunk may wait for a slow reader, and must not keep the whole chunk. */
+  #compact(): void {
+    const left = this.#chunk.length - this.#at
+    if (left > 0 && 2 * left >= this.#chunk.buffer.byteLength) return
+    this.#chunk = left === 0 ? nothing : this.#chunk.slice(this.#at)
+    this.#at = 0
+  }
+
+  #count(bytes: number): void {
+    const more = bytes - this.#counted
+    this.#counted = bytes
+    if (more > 0) this.#share.take(more)
+    else this.#share.give(-more)
+  }
+
+  #parse(block: Uint8Array): StreamEvent | null {
+    let text = parseUtf8(block)
+    if (this.#isFirst) text = text.replace(/^\ufeff/, '')
+    this.#isFirst = false
+    return toEvent(text)
   }
 }
 
-function wholeOf(begun: ArrivingBytes, chunk: Uint8Array, start: number, end: number): Uint8Array {
-  if (!begun.add(chunk.subarray(start, end))) throw tooLarge()
-  return begun.take()
+function tooLarge(limit: string): Error {
+  return new Error(`an event exceeds ${limit}`)
 }
 
-function tooLarge(): Error {
-  return new Error(`an event exceeds ${eventBytesMax} bytes`)
-}
-
-function parseField(line: string): readonly [string, string] | null {
-  const colon = line.indexOf(':')
-  if (colon === 0) return null
-  if (colon < 0) return [line, '']
-  const value = line.slice(colon + 1)
-  return [line.slice(0, colon), value.startsWith(' ') ? value.slice(1) : value]
-}
-
-const frameFields: readonly string[] = ['event', 'id', 'retry']
+const frameFields = ['event', 'id', 'retry'] as const
 /** Ends a stream in the fabric's own name; from a receiver it would be a forgery. */
 const reservedEvent = /^\s*countersign-/i
 
-function toEvent(fields: readonly (readonly [string, string])[]): StreamEvent | null {
-  const data = fields.filter(([name]) => name === 'data').map(([, value]) => value)
-  const frame = frameFields.flatMap((name) => frameField(name, fields))
+function toEvent(block: string): StreamEvent | null {
+  const data: string[] = []
+  // As clients keep them: the last one of its name.
+  const last: { [name in (typeof frameFields)[number]]?: string } = {}
+  for (const line of block.split(/\r\n?|\n/)) {
+    const colon = line.indexOf(':')
+    const name = colon < 0 ? line : line.slice(0, colon)
+    if (name !== 'data' && name !== 'event' && name !== 'id' && name !== 'retry') continue
+    const value = colon < 0 ? '' : line.slice(line[colon + 1] === ' ' ? colon + 2 : colon + 1)
+    if (name === 'data') data.push(value)
+    else last[name] = value
+  }
+  const frame = frameFields.flatMap((name) => frameField(name, last[name]))
   if (data.length === 0 && frame.length === 0) return null
   const text = data.join('\n')
-  return {
-    data: utf8(text),
-    contentType: looksLikeJson(text) ? 'application/json' : 'text/plain',
-    frame,
-  }
+  const contentType = looksLikeJson(text) ? 'application/json' : 'text/plain'
+  return { data: utf8(text), contentType, frame }
 }
 
-/** The field as clients keep it: the last one of its name, and a delay in digits only. */
+/** A delay in digits only, and a name or id without anything that a reader may take for a line. */
 function frameField(
   name: string,
-  fields: readonly (readonly [string, string])[],
+  value: string | undefined,
 ): readonly (readonly [string, string])[] {
-  const value = fields.findLast(([each]) => each === name)?.[1]
   if (value === undefined) return []
+  if (name === 'retry') return /^[0-9]{1,7}$/.test(value) ? [[name, value]] : []
+  if (hasLineBreak(value)) {
+    throw new Error(`the receiver sent an event with a line break in its field ${name}`)
+  }
   if (name === 'event' && reservedEvent.test(value)) {
     throw new Error(`the receiver sent an event named ${value.slice(0, 40)}`)
   }
-  return name === 'retry' && !/^[0-9]{1,7}$/.test(value) ? [] : [[name, value]]
+  return [[name, value]]
 }
 
 /** A client parses what looks like JSON as JSON, so it has to be inspected as JSON. */
@@ -105,10 +223,10 @@ function looksLikeJson(text: string): boolean {
   return start === '{' || start === '['
 }
 
-/** The bytes of one event. Line breaks inside `frame` were impossible in what was parsed. */
+/** The bytes of one event, in which every reader sees the same lines. */
 export function formatEvent(event: StreamEvent): Uint8Array {
   const frame = event.frame.map(([name, value]) => `${name}: ${value}\n`).join('')
-  const data = parseUtf8(event.data)
+  const data = parseUtf8(withoutLineBreaks(event.data, event.contentType))
   if (data === '' && event.frame.length > 0) return utf8(`${frame}\n`)
   const lines = data.split(/\r\n?|\n/).map((line) => `data: ${line}\n`)
   return utf8(`${frame}${lines.join('')}\n`)

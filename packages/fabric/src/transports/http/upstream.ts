@@ -1,4 +1,5 @@
 import type { StillPermitted } from '../../pipeline/delivery.ts'
+import type { ByteAccount } from './body-budget.ts'
 
 /** Where a receiver listens. */
 export interface Endpoint {
@@ -17,6 +18,8 @@ export interface UpstreamRequest {
   readonly signal: AbortSignal
   /** Asked when a connection is free, just before the first byte leaves; absent where nothing waits. */
   readonly still?: StillPermitted
+  /** Where the head of the response is counted, and what of its body waits for its reader. */
+  readonly account: ByteAccount
 }
 
 export interface UpstreamResponse {

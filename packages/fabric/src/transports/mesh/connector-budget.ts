@@ -1,4 +1,5 @@
 import type { Clock } from '../../lib/clock.ts'
+import { answerBudget } from '../http/answer-budget.ts'
 import { BodyBudget } from '../http/body-budget.ts'
 
 /** Request bodies at one side of a connector, which is a small process beside one agent. */
@@ -22,4 +23,14 @@ export function connectorBudget(bodyBytesMax: number, clock: Clock): BodyBudget 
     timeoutMs,
     now: () => clock.monotonic(),
   })
+}
+
+/** What receivers sent, at one side of a connector: one agent is behind it, and one before it. */
+export function connectorAnswers(
+  { receiverPart, callerPart }: { readonly receiverPart: number; readonly callerPart: number },
+  bodyBytesMax: number,
+  clock: Clock,
+): BodyBudget {
+  const name = 'mesh.responseMemoryBytes'
+  return answerBudget({ name, totalBytesMax, receiverPart, callerPart, bodyBytesMax, clock })
 }

@@ -56,7 +56,7 @@ import type { TaskOwners } from '../http/task-guard.ts'
 import { refuseTunnels } from '../http/tunnels.ts'
 import { refuseUnparsed } from '../http/unparsed.ts'
 import type { ConnectorAgent } from './connector-agent.ts'
-import { connectorBudget } from './connector-budget.ts'
+import { connectorAnswers, connectorBudget } from './connector-budget.ts'
 import { relayForwarded } from './relay.ts'
 import { MESH_WIRE } from './wire.ts'
 
@@ -124,6 +124,11 @@ export async function openInbound(options: InboundOptions): Promise<Listener> {
     ...options,
     authorities: new Authorities([host, `${agent.name}.mesh`, ...options.names]),
     bodies: connectorBudget(options.bodyBytesMax, options.clock),
+    answers: connectorAnswers(
+      { receiverPart: 1, callerPart: 1 / 2 },
+      options.bodyBytesMax,
+      options.clock,
+    ),
   }
   const connections = guardConnections(server, {
     ...(options.responseLimits === undefined ? {} : { limits: options.responseLimits }),
@@ -146,6 +151,7 @@ export async function openInbound(options: InboundOptions): Promise<Listener> {
 interface Serving extends InboundOptions {
   readonly authorities: Authorities
   readonly bodies: BodyBudget
+  readonly answers: BodyBudget
 }
 
 async function serve(
@@ -209,7 +215,7 @@ function peerOf({ agent }: InboundOptions, socket: TLSSocket): PeerIdentity | nu
   return peer instanceof PeerFault ? null : peer
 }
 
-function answer(options: InboundOptions, incoming: Incoming, signal: AbortSignal): Promise<Reply> {
+function answer(options: Serving, incoming: Incoming, signal: AbortSignal): Promise<Reply> {
   const { agent, clock, random } = options
   const at = clock.now()
   const exchange = createId('dec', at, random(10))
@@ -231,6 +237,7 @@ function answer(options: InboundOptions, incoming: Incoming, signal: AbortSignal
       signer: null,
       receiverId: agent.spiffeId,
       bodyBytesMax: options.bodyBytesMax,
+      answers: options.answers,
       timeoutMs: options.timeoutMs,
       streamMs: options.streamMs,
       signal,

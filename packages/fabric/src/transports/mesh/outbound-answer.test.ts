@@ -1,12 +1,16 @@
 import { utf8 } from '@countersign/protocol'
 import { expect, test } from 'vitest'
+import { systemClock } from '../../lib/clock.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
 import { noTasks } from '../http/task-ids.ts'
 import type { UpstreamResponse } from '../http/upstream.ts'
+import { connectorAnswers } from './connector-budget.ts'
 import { readAnswer } from './outbound-answer.ts'
 
 const json = ['content-type', 'application/json'] as const
+
+const answers = connectorAnswers({ receiverPart: 1, callerPart: 1 }, 10_000, systemClock)
 
 /** What an agent hears of `answer`, which came from a connector where policy demands a countersignature. */
 async function hear(
@@ -30,7 +34,11 @@ async function hear(
       agent: { signer: { keyId: 'k', sign: () => new Uint8Array(64) } },
       ...{ host: '127.0.0.1', port: 7000, bodyBytesMax: 10_000 },
     },
-    { response, request: { method: 'POST', path: '/', authority: '', headers: [] } },
+    {
+      response,
+      request: { method: 'POST', path: '/', authority: '', headers: [] },
+      share: answers.open('shop', 'caller'),
+    },
     {
       route: { name: 'shop', protocol: 'a2a', endpoints: [], prefix: '', cardUrls: [] },
       classified: { protocol: 'a2a', operation, tool: '', rpcId: 1, tasks: noTasks },

@@ -3,7 +3,8 @@ import { Refusal } from '../../lib/refusal.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
 import type { Rooms } from '../../pipeline/enforce.ts'
 import { cardMediator } from '../http/agent-card.ts'
-import { readBodyOf } from '../http/arriving-bytes.ts'
+import { readBodyOf } from '../http/answer-body.ts'
+import type { BodyShare } from '../http/body-budget.ts'
 import { holdsCard } from '../http/card-content.ts'
 import type { Classified } from '../http/classify.ts'
 import type { ForwardSigner } from '../http/forward-signature.ts'
@@ -64,10 +65,17 @@ const fabricNames: ReadonlySet<string> = new Set([
   'countersign-withdrawal',
 ])
 
+export interface ReceivedResponse {
+  readonly response: UpstreamResponse
+  readonly request: SignableRequest
+  /** Where what is held of it is counted. */
+  readonly share: BodyShare
+}
+
 /** Reads and checks what the receiver's connector, or the gateway for it, answered. */
 export async function readAnswer(
   options: AnswerOptions,
-  { response, request }: { readonly response: UpstreamResponse; readonly request: SignableRequest },
+  { response, request, share }: ReceivedResponse,
   { route, classified, admitted }: AnsweredCall,
 ): Promise<Answer | Refusal> {
   const headers = response.headers
@@ -80,7 +88,7 @@ export async function readAnswer(
     return new Refusal('RESPONSE_REJECTED', 'the Content-Type can be read in two ways')
   }
   const isStream = media?.essence === 'text/event-stream'
-  const body = isStream ? null : await readBodyOf(response, options.bodyBytesMax)
+  const body = isStream ? null : await readBodyOf(response, options.bodyBytesMax, share)
   if (body === null && !isStream) {
     return new Refusal('RESPONSE_REJECTED', `it exceeds ${options.bodyBytesMax} bytes`)
   }

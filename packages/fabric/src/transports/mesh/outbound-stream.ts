@@ -7,7 +7,8 @@ import { isFabricName } from '../../pipeline/fabric-name.ts'
 import { Interruption } from '../../pipeline/interruption.ts'
 import { watchStanding } from '../../pipeline/standing.ts'
 import { brokenOff, type InspectedEvents } from '../../pipeline/stream.ts'
-import { parseEvents } from '../http/sse.ts'
+import type { BodyShare } from '../http/body-budget.ts'
+import { EventReader } from '../http/sse.ts'
 import { readStatement } from '../http/stated-refusal.ts'
 import type { UpstreamResponse } from '../http/upstream.ts'
 
@@ -27,6 +28,10 @@ export interface OutboundStream {
   readonly rooms: Pick<Rooms, 'authorization' | 'standing'>
   readonly admitted: Authorized
   readonly response: UpstreamResponse
+  /** Where what is held of it is counted. */
+  readonly share: BodyShare
+  /** Gives the receiver's stream up. */
+  fail(refusal: Refusal): void
   /** The receiver whose connector sent it; null where it came by the gateway. */
   readonly receiver: string | null
   /** Puts a cut of this side on record. */
@@ -56,12 +61,16 @@ export function outboundEvents(
 }
 
 async function* pass(
-  { rooms, admitted, response, receiver, record, ended: over }: OutboundStream,
+  { rooms, admitted, response, share, fail, receiver, record, ended: over }: OutboundStream,
   left: Interruption<'left'>,
   ended: (told: ToldRefusal) => void,
 ): AsyncGenerator<StreamEvent, Refusal | null, undefined> {
   const watch = watchStanding(admitted, rooms.authorization, rooms.standing)
-  const iterator = parseEvents(response.body)
+  const iterator = new EventReader(response.body, share)
+  share.onEvicted((refusal) => {
+    fail(refusal)
+    iterator.drop()
+  })
   const cut = async (refusal: Refusal, as: StreamCut = 'cut'): Promise<Refusal> => {
     // Without a record there is still an end: the stream must not look whole.
     await record(refusal, as).catch(() => undefined)
@@ -95,6 +104,7 @@ async function* pass(
   } finally {
     watch.close()
     response.discard()
+    iterator.drop()
     over()
   }
 }

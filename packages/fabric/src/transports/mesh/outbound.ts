@@ -20,17 +20,17 @@ import type { Arrival, PresentedSignature } from '../../pipeline/arrival.ts'
 import { identify } from '../../pipeline/authenticate.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
 import { admitControl } from '../../pipeline/control.ts'
-import { refusalOf, Undelivered, withheld } from '../../pipeline/delivery.ts'
+import { declinedBy, refusalOf, Undelivered, withheld } from '../../pipeline/delivery.ts'
 import type { Rooms } from '../../pipeline/enforce.ts'
 import { recheck } from '../../pipeline/recheck.ts'
 import { recordRefusal, recordStreamEnd, refusalOfFailure, sha256 } from '../../pipeline/record.ts'
 import { admitCaller } from '../http/admission.ts'
 import { ArrivingBody } from '../http/arriving-body.ts'
 import type { Balancer } from '../http/balancer.ts'
-import type { BodyBudget } from '../http/body-budget.ts'
+import type { BodyBudget, BodyShare } from '../http/body-budget.ts'
 import { refusalEvent, refusalReply, terminalEvents } from '../http/call.ts'
 import type { Classified, Classify } from '../http/classify.ts'
-import { undelivered } from '../http/courier.ts'
+import { evicted, undelivered } from '../http/courier.ts'
 import { forwardedHeaders, type Head } from '../http/head.ts'
 import { type Incoming, type NodeRequest, readIncoming } from '../http/incoming.ts'
 import { createPatience, type Patience } from '../http/patience.ts'
@@ -38,9 +38,9 @@ import { leavingSignal, type NodeResponse, type Reply, writeReply } from '../htt
 import { statedRefusal } from '../http/stated-refusal.ts'
 import { refuseTunnels } from '../http/tunnels.ts'
 import { refuseUnparsed } from '../http/unparsed.ts'
-import type { BalancedResponse, UpstreamRequest, UpstreamResponse } from '../http/upstream.ts'
+import type { BalancedResponse, UpstreamRequest } from '../http/upstream.ts'
 import type { ConnectorAgent } from './connector-agent.ts'
-import { connectorBudget } from './connector-budget.ts'
+import { connectorAnswers, connectorBudget } from './connector-budget.ts'
 import { type Listener, listen } from './inbound.ts'
 import { type Answer, type OutboundRoute, readAnswer } from './outbound-answer.ts'
 import { outboundEvents, type StreamCut, type ToldRefusal } from './outbound-stream.ts'
@@ -101,7 +101,7 @@ export async function openOutbound(options: OutboundOptions): Promise<Listener> 
   const handle = (request: NodeRequest, response: NodeResponse): void => {
     const call = begin(leavingSignal(response))
     serve(
-      { ...options, port, bodies },
+      { ...options, port, bodies, answers },
       request as IncomingMessage,
       response as ServerResponse,
       call,
@@ -112,6 +112,8 @@ export async function openOutbound(options: OutboundOptions): Promise<Listener> 
     handle,
   })
   const bodies = connectorBudget(options.bodyBytesMax, options.clock)
+  const parts = { receiverPart: 1 / 2, callerPart: 1 }
+  const answers = connectorAnswers(parts, options.bodyBytesMax, options.clock)
   const port = await listen(server, options)
   return {
     port,
@@ -125,8 +127,13 @@ interface OutboundCall {
   readonly signal: AbortSignal
 }
 
+interface Serving extends OutboundOptions {
+  readonly bodies: BodyBudget
+  readonly answers: BodyBudget
+}
+
 async function serve(
-  serving: OutboundOptions & { readonly bodies: BodyBudget },
+  serving: Serving,
   request: IncomingMessage,
   response: ServerResponse,
   call: OutboundCall,
@@ -183,7 +190,7 @@ interface Order {
 }
 
 async function carry(
-  options: OutboundOptions,
+  options: Serving,
   call: OutboundCall,
   incoming: Incoming | Refusal,
 ): Promise<Reply> {
@@ -213,20 +220,22 @@ async function carry(
     // What is known here goes before what the receiver states.
     return refused(refusal instanceof StatedRefusal ? (still() ?? refusal) : refusal)
   }
-  const { answer, response, patience } = asked
+  const { answer, response, patience, share } = asked
   // The answer took its time: what the agent gets is decided after it, not before.
   const lost = still()
   if (lost !== null) {
     response.discard()
     patience.end()
+    share.close()
     return refused(lost)
   }
   if (answer.body instanceof Uint8Array) {
     patience.end()
+    share.close()
     return { ...answer, body: answer.body }
   }
   patience.allow(options.streamMs)
-  return streamed(options, { answer, response, admitted, arrival, order, patience }, call)
+  return streamed(options, { ...asked, admitted, arrival, order }, call)
 }
 
 /** The fabric takes no entries of an agent in quarantine, whose call may have been acted on. */
@@ -240,23 +249,29 @@ interface Asked {
   readonly response: BalancedResponse
   /** Still running: it ends with the body. */
   readonly patience: Patience
+  readonly share: BodyShare
 }
 
 /** Sends the call, and reads and checks what comes back. Never rejects: the request may have left. */
 async function ask(
-  options: OutboundOptions,
-  request: SignableRequest & Omit<UpstreamRequest, 'signal'>,
+  options: Serving,
+  request: SignableRequest & Omit<UpstreamRequest, 'signal' | 'account'>,
   asking: { readonly order: Order; readonly admitted: Authorized; readonly signal: AbortSignal },
 ): Promise<Asked | Undelivered> {
   const { order, admitted, signal } = asking
   const { route, classified } = order
+  const share = options.answers.admit(route.name, options.agent.name)
+  if (share instanceof Refusal) return declinedBy(share)
   const patience = createPatience(signal, options.timeoutMs)
+  share.onEvicted((refusal) => patience.fail(evicted(refusal)))
   const failed = (failure: Undelivered): Undelivered => {
     patience.end()
+    share.close()
     return failure
   }
   try {
-    const response = await options.upstream.request(route, { ...request, signal: patience.signal })
+    const sent = { ...request, signal: patience.signal, account: share }
+    const response = await options.upstream.request(route, sent)
     // From here on, the receiver's word is its own; the gateway's is the fabric's.
     const stated =
       route.prefix === ''
@@ -267,8 +282,9 @@ async function ask(
       return failed(stated)
     }
     const answered = { route, classified, admitted }
-    const answer = await readAnswer(options, { response, request }, answered)
-    return answer instanceof Refusal ? failed(withheld(answer)) : { answer, response, patience }
+    const answer = await readAnswer(options, { response, request, share }, answered)
+    if (answer instanceof Refusal) return failed(withheld(answer))
+    return { answer, response, patience, share }
   } catch (cause) {
     return failed(undelivered(cause))
   }
@@ -288,18 +304,15 @@ function receiverOf({ trustDomain }: ConnectorAgent, name: string): string {
   return formatSpiffeId({ trustDomain, kind: 'agent', name, instance: null })
 }
 
-interface Streamed {
-  readonly answer: Answer
-  readonly response: UpstreamResponse
+interface Streamed extends Asked {
   readonly admitted: Authorized
   readonly arrival: Arrival
   readonly order: Order
-  readonly patience: Patience
 }
 
 function streamed(
   { agent, rooms }: OutboundOptions,
-  { answer, response, admitted, arrival, order, patience }: Streamed,
+  { answer, response, share, admitted, arrival, order, patience }: Streamed,
   { exchange }: OutboundCall,
 ): Reply {
   let told: ToldRefusal | null = null
@@ -307,9 +320,13 @@ function streamed(
   const { caller } = admitted.authenticated
   const record = (refusal: Refusal, result: StreamCut) =>
     recordStreamEnd(arrival, refusal, { caller, result }, rooms)
-  const ended = () => patience.end()
+  const ended = () => {
+    patience.end()
+    share.close()
+  }
+  const fail = (refusal: Refusal) => patience.fail(evicted(refusal))
   const receiver = isFromFabric ? null : receiverOf(agent, order.name)
-  const stream = { rooms, admitted, response, receiver, record, ended }
+  const stream = { rooms, admitted, response, share, fail, receiver, record, ended }
   const events = outboundEvents(stream, (given) => {
     told = given
   })

@@ -10,14 +10,15 @@ import {
 import { drained, sendBytes } from '@countersign/protocol/tls'
 import type { Clock } from '../../lib/clock.ts'
 import { Refusal } from '../../lib/refusal.ts'
-import { refusalOf, type Undelivered, withheld } from '../../pipeline/delivery.ts'
+import { declinedBy, refusalOf, type Undelivered, withheld } from '../../pipeline/delivery.ts'
 import { sha256 } from '../../pipeline/record.ts'
 import { cardMediator } from '../http/agent-card.ts'
-import { readBodyOf } from '../http/arriving-bytes.ts'
+import { readBodyOf } from '../http/answer-body.ts'
 import type { Balancer } from '../http/balancer.ts'
+import type { BodyBudget, BodyShare } from '../http/body-budget.ts'
 import { refusalReply } from '../http/call.ts'
 import type { Classify } from '../http/classify.ts'
-import { undelivered } from '../http/courier.ts'
+import { evicted, undelivered } from '../http/courier.ts'
 import { forwardedHeaders } from '../http/head.ts'
 import type { Incoming } from '../http/incoming.ts'
 import { createPatience, type Patience } from '../http/patience.ts'
@@ -33,6 +34,8 @@ export interface RelayOptions {
   readonly upstream: Balancer
   readonly classify: Classify
   readonly bodyBytesMax: number
+  /** Of what the agent sent: one share for each agent that the gateway forwards for. */
+  readonly answers: BodyBudget
   readonly timeoutMs: number
   readonly streamMs: number
   readonly clock: Clock
@@ -65,8 +68,12 @@ export async function relayForwarded(
   signal: AbortSignal,
 ): Promise<void> {
   const { head, body } = incoming
-  const patience = createPatience(signal, options.timeoutMs)
   const out = response as ServerResponse
+  const from = head.headers.get('countersign-from') ?? ''
+  const share = options.answers.admit(options.route.name, from)
+  if (share instanceof Refusal) return await refuse(out, declinedBy(share), incoming)
+  const patience = createPatience(signal, options.timeoutMs)
+  share.onEvicted((refusal) => patience.fail(evicted(refusal)))
   try {
     const answer = await options.upstream.request(options.route, {
       method: head.method,
@@ -74,14 +81,16 @@ export async function relayForwarded(
       headers: [...forwardedHeaders(head), ...identityHeaders(incoming)],
       body,
       signal: patience.signal,
+      account: share,
     })
-    await pass(options, incoming, { answer, out, patience })
+    await pass(options, incoming, { answer, out, patience, share })
   } catch (cause) {
     // A stream that has begun breaks off, which the gateway knows from an end.
     if (out.headersSent) return void out.destroy()
     await refuse(out, cause instanceof Withheld ? cause.undelivered : undelivered(cause), incoming)
   } finally {
     patience.end()
+    share.close()
   }
 }
 
@@ -110,12 +119,13 @@ interface Passing {
   readonly answer: UpstreamResponse
   readonly out: ServerResponse
   readonly patience: Patience
+  readonly share: BodyShare
 }
 
 async function pass(
   options: RelayOptions,
   incoming: Incoming,
-  { answer, out, patience }: Passing,
+  { answer, out, patience, share }: Passing,
 ): Promise<void> {
   const headers = answer.headers
     .map(([name, value]) => [name.toLowerCase(), value] as const)
@@ -127,7 +137,7 @@ async function pass(
     await pour(answer, out)
     return
   }
-  const whole = await readWhole(options, incoming, answer)
+  const whole = await readWhole(options, incoming, { answer, share })
   const digested = [...headers, ['content-digest', formatContentDigest(sha256(whole))] as const]
   out.writeHead(answer.status, [
     ...countersign(options, incoming, answer.status, digested).flat(),
@@ -165,9 +175,9 @@ function countersign(
 async function readWhole(
   options: RelayOptions,
   incoming: Incoming,
-  answer: UpstreamResponse,
+  { answer, share }: Pick<Passing, 'answer' | 'share'>,
 ): Promise<Uint8Array> {
-  const body = await readBodyOf(answer, options.bodyBytesMax)
+  const body = await readBodyOf(answer, options.bodyBytesMax, share)
   if (body === null) throw new Withheld(`the answer exceeds ${options.bodyBytesMax} bytes`)
   const mediate = cardMediator(await operationOf(options, incoming), answer.status)
   if (mediate === null) return body

@@ -1,5 +1,3 @@
-import type { UpstreamResponse } from './upstream.ts'
-
 /**
  * Bytes that arrive in pieces of the sender's choosing, held as one. A piece that is kept costs some
  * 200 bytes besides its own, so a sender of single bytes would take up 200 times its limit. Held
@@ -17,6 +15,11 @@ export class ArrivingBytes {
 
   get length(): number {
     return this.#length
+  }
+
+  /** What is occupied, which is up to twice what came. */
+  get heldBytes(): number {
+    return this.#held.length
   }
 
   /** False once more than `bytesMax` have come; from then on nothing is held. */
@@ -57,18 +60,4 @@ export class ArrivingBytes {
 /** A view keeps all of its memory alive: one byte may hold a whole read of 64 KiB that nobody counts. */
 function fillsItsMemory({ length, buffer }: Uint8Array): boolean {
   return 2 * length >= buffer.byteLength
-}
-
-/** The body of an answer. Null, and the rest is given up, beyond `bytesMax`. */
-export async function readBodyOf(
-  response: UpstreamResponse,
-  bytesMax: number,
-): Promise<Uint8Array | null> {
-  const body = new ArrivingBytes(bytesMax)
-  for await (const chunk of response.body) {
-    if (body.add(chunk)) continue
-    response.discard()
-    return null
-  }
-  return body.take()
 }

@@ -1,7 +1,10 @@
+import { ArrivingBytes } from '@countersign/protocol'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { systemClock } from '../../lib/clock.ts'
 import { giveBackGarbage } from '../../lib/heap.ts'
-import { ArrivingBytes, readBodyOf } from './arriving-bytes.ts'
+import { readBodyOf } from './answer-body.ts'
+import { answerBudget } from './answer-budget.ts'
 import type { UpstreamResponse } from './upstream.ts'
 
 /** Pieces of one byte, each with its own memory, and how many of them are still there. */
@@ -79,6 +82,12 @@ describe('ArrivingBytes', () => {
   })
 })
 
+const share = () =>
+  answerBudget({
+    ...{ name: 'limits.responseMemoryBytes', totalBytesMax: 1_000_000, bodyBytesMax: 1_000 },
+    ...{ receiverPart: 1, callerPart: 1, clock: systemClock },
+  }).open('receiver', 'caller')
+
 describe('readBodyOf', () => {
   function answering(body: AsyncIterable<Uint8Array>) {
     const seen = { discarded: 0 }
@@ -95,7 +104,7 @@ describe('readBodyOf', () => {
       keptBeforeTheEnd = await kept()
     }
     const { response, seen } = answering(body())
-    expect(await readBodyOf(response, 1000)).toHaveLength(1000)
+    expect(await readBodyOf(response, 1000, share())).toHaveLength(1000)
     expect(keptBeforeTheEnd).toBeLessThan(10)
     expect(seen.discarded).toBe(0)
   })
@@ -105,7 +114,7 @@ describe('readBodyOf', () => {
       for (;;) yield await Promise.resolve(new Uint8Array(10))
     }
     const { response, seen } = answering(body())
-    expect(await readBodyOf(response, 1000)).toBeNull()
+    expect(await readBodyOf(response, 1000, share())).toBeNull()
     expect(seen.discarded).toBe(1)
   })
 })

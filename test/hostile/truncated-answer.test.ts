@@ -1,0 +1,169 @@
+import { type AddressInfo, createServer, type Socket } from 'node:net'
+import { expect, vi } from 'vitest'
+import { type Door, refusalOf, send } from '../harness/doors.ts'
+import { lie, type Telling } from '../harness/lie.ts'
+import { exchangeOf } from '../harness/refusals.ts'
+import { openStream } from '../harness/streams.ts'
+import type { World } from '../harness/world.ts'
+import { verifies } from '../requirements.ts'
+
+/** What a receiver sends before it ends the connection, and whether the end is a reset. */
+interface Answer {
+  readonly bytes: string
+  readonly resets?: boolean
+}
+
+const head = (...lines: readonly string[]) => ['HTTP/1.1 200 OK', ...lines, '', ''].join('\r\n')
+const stream = 'Content-Type: text/event-stream'
+const json = 'Content-Type: application/json'
+const chunked = 'Transfer-Encoding: chunked'
+const close = 'Connection: close'
+const chunk = (text: string) => `${text.length.toString(16)}\r\n${text}\r\n`
+const event = 'data: {"a":1}\n\n'
+
+const streams: Readonly<Record<string, Answer>> = {
+  'chunks without the last one': { bytes: head(stream, chunked) + chunk(event) },
+  'chunks without the last one, announced as the last answer': {
+    bytes: head(stream, chunked, close) + chunk(event),
+  },
+  'half a chunk, announced as the last answer': {
+    bytes: `${head(stream, chunked, close)}${chunk(event)}40\r\ndata: 1\n\n`,
+  },
+  'fewer bytes than promised': { bytes: head(stream, 'Content-Length: 99') + event },
+  'fewer bytes than promised, announced as the last answer': {
+    bytes: head(stream, 'Content-Length: 99', close) + event,
+  },
+  'a reset in place of the last chunk': {
+    bytes: head(stream, chunked, close) + chunk(event),
+    resets: true,
+  },
+  'a reset of what has no length': { bytes: head(stream, close) + event, resets: true },
+  'half an event in whole chunks': {
+    bytes: `${head(stream, chunked, close)}${chunk(event)}${chunk('data: {"b"')}0\r\n\r\n`,
+  },
+  'an event without its blank line': {
+    bytes: `${head(stream, chunked, close)}${chunk(event)}${chunk('data: {"b":1}\n')}0\r\n\r\n`,
+  },
+  'half an event before a bare end': { bytes: `${head(stream, close)}${event}data: {"b"` },
+}
+
+const wholes: Readonly<Record<string, Answer>> = {
+  'chunks without the last one': { bytes: head(json, chunked, close) + chunk('{"a":1}') },
+  'fewer bytes than promised': { bytes: `${head(json, 'Content-Length: 9', close)}{"a":1}` },
+  'a reset in place of the last chunk': {
+    bytes: head(json, chunked, close) + chunk('{"a":1}'),
+    resets: true,
+  },
+}
+
+interface Cut {
+  answer: Answer
+  readonly doors: Readonly<Record<Path, Door>>
+}
+
+type Path = 'gateway' | 'gateway and connector' | 'connector'
+
+const opened = new WeakMap<World, Promise<Cut>>()
+
+function cutIn(world: World): Promise<Cut> {
+  const known = opened.get(world) ?? open(world)
+  opened.set(world, known)
+  return known
+}
+
+const well: Answer = { bytes: `${head(json, 'Content-Length: 2', close)}{}` }
+
+async function open(world: World): Promise<Cut> {
+  const cut = { answer: well }
+  const server = createServer((socket) => {
+    socket.on('error', () => undefined)
+    socket.once('data', () => answer(socket, cut.answer))
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  server.unref()
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  await world.agent('cut', ['open'])
+  await world.admin('route.put', { name: 'cut', upstream: url })
+  await world.agent('cut-behind', ['open'])
+  const { meshUrl } = await world.connectors.exposing('cut-behind', url)
+  const { host, port } = new URL(meshUrl ?? '')
+  const at = (name: string) => ({
+    ...world.gateway,
+    place: (_: string, path: string) => world.gateway.place(name, path),
+  })
+  const doors = {
+    gateway: at('cut'),
+    'gateway and connector': at('cut-behind'),
+    connector: {
+      ...world.mesh,
+      place: (_: string, path: string) =>
+        Promise.resolve({ authority: host, port: Number(port), path }),
+    },
+  }
+  // State travels to connectors by a long poll: until then the receiver or its route is unknown.
+  for (const door of Object.values(doors)) {
+    await vi.waitFor(async () => expect((await send(door)).status).toBe(200), patience)
+  }
+  return Object.assign(cut, { doors })
+}
+
+const patience = { timeout: 10_000, interval: 20 }
+
+function answer(socket: Socket, { bytes, resets = false }: Answer): void {
+  socket.write(bytes, () => {
+    // Later than the bytes, so that they are read before the end is seen.
+    setTimeout(() => (resets ? socket.resetAndDestroy() : socket.end()), 20)
+  })
+}
+
+const brokenStream =
+  (path: Path, given: Answer): Telling =>
+  async (world) => {
+    const cut = await cutIn(world)
+    cut.answer = given
+    const opened = await openStream(cut.doors[path], {})
+    const heard = await opened.ended()
+    opened.close()
+    expect(heard).toContain('data: {"a":1}')
+    expect(heard).toContain('event: countersign-refusal')
+    expect(heard).toContain('"code":"OUTCOME_UNKNOWN"')
+    expect(heard).not.toContain('"b"')
+    const [, exchange = ''] = /countersign-exchange: (\S+)/.exec(heard) ?? []
+    const last = (await world.explain(exchange)).at(-1)
+    expect(last?.facts).toMatchObject({ result: 'broken', code: 'OUTCOME_UNKNOWN' })
+  }
+
+const brokenWhole =
+  (path: Path, given: Answer): Telling =>
+  async (world) => {
+    const cut = await cutIn(world)
+    cut.answer = given
+    const heard = await send(cut.doors[path])
+    expect(refusalOf(heard)).toBe('OUTCOME_UNKNOWN')
+    const last = (await world.explain(exchangeOf(heard))).at(-1)
+    expect(last?.facts).toMatchObject({ result: 'unknown', progress: 'sent' })
+  }
+
+const each = (path: Path): Readonly<Record<string, Telling>> =>
+  Object.fromEntries([
+    ...Object.entries(streams).map(([way, bytes]) => [
+      `${path}: a stream that ends with ${way}`,
+      brokenStream(path, bytes),
+    ]),
+    ...Object.entries(wholes).map(([way, bytes]) => [
+      `${path}: an answer that ends with ${way}`,
+      brokenWhole(path, bytes),
+    ]),
+  ])
+
+lie(
+  verifies(
+    ['deliver:whole-streams', 'deliver:unknown-outcome'],
+    'half an answer is not passed off as a whole one',
+  ),
+  {
+    gateway: { ...each('gateway'), ...each('gateway and connector') },
+    mesh: each('connector'),
+    queue: 'the fabric is the receiver',
+  },
+)

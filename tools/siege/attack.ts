@@ -14,8 +14,57 @@ export interface Target {
   /** Of the agent `mallory`, which may call `echo` and `evil`, and may discover. */
   readonly cert: string
   readonly key: string
+  /** Other listeners of the same trust domain, on the same host. */
+  readonly doors: Doors
+  /** A join string that was used up, as a thief may find one. */
+  readonly join: string
   /** Resolves after `ms`, or at the end of the siege. */
   pause(ms: number): Promise<void>
+  /**
+   * What the attack is for has happened: the server refused it, waited for it, or was waited for. An
+   * attack that never confirms an effect is one that does not work, and fails the siege.
+   */
+  confirm(): void
+}
+
+export interface Doors {
+  /** Of the connector of `mesh-echo`, which `mallory` may call there. */
+  readonly mesh: number
+  /** Of the connector of `mesh-caller`, plain HTTP on loopback. */
+  readonly loopback: number
+  /** Of `served`, an agent that serves by the SDK. */
+  readonly sdk: number
+}
+
+/** The same attacker at another listener. */
+export function at(target: Target, port: number): Target {
+  return { ...target, port }
+}
+
+/** Confirms once the peer answers with one of `statuses`, of whatever there is between them. */
+export function expectStatus(target: Target, socket: Socket, ...statuses: readonly number[]): void {
+  let text = ''
+  socket.on('data', (chunk: Buffer) => {
+    text = `${text.slice(-20)}${chunk.toString('latin1')}`
+    for (const [, status] of text.matchAll(/HTTP\/1\.1 (\d{3}) /g)) {
+      if (statuses.includes(Number(status))) target.confirm()
+    }
+  })
+}
+
+/** Confirms once the peer ends the connection, rather than the attacker. */
+export function expectEnd(target: Target, socket: Socket): void {
+  socket.once('end', () => target.confirm())
+  socket.on('error', ({ code }: NodeJS.ErrnoException) => {
+    if (code === 'ECONNRESET' || code === 'EPIPE') target.confirm()
+  })
+}
+
+/** Confirms once something arrives of what was not read until now. */
+export async function expectUnread(target: Target, socket: Socket): Promise<void> {
+  socket.once('data', () => target.confirm())
+  socket.resume()
+  await target.pause(200)
 }
 
 /**
@@ -26,7 +75,7 @@ export interface Attack {
   readonly name: string
   /** Serves as the receiver `evil` on loopback; such an attack is called by `mallory`. */
   listen?(): Promise<number>
-  round(target: Target): Promise<void>
+  round(target: Target): Promise<unknown>
 }
 
 /** How long an attacker sits on what it occupies before it begins anew. */
@@ -68,24 +117,36 @@ export function dialHttp2(
   return session.on('error', () => undefined)
 }
 
-/** Opens `count` connections by `open`, sits on them, and leaves. */
+/** Opens `count` connections by `open`, sits on them, and leaves. Resolves with those that were still open. */
 export async function hold(
   target: Target,
   count: number,
-  open: () => Promise<{ destroy(): unknown }> | { destroy(): unknown },
-): Promise<void> {
-  const held: { destroy(): unknown }[] = []
+  open: () => Promise<Held> | Held,
+): Promise<readonly Held[]> {
+  const held: Held[] = []
   for (let at = 0; at < count; at++) {
     held.push(await open())
     await target.pause(10)
   }
   await target.pause(holdMs)
+  const remaining = held.filter(({ destroyed }) => !destroyed)
   for (const each of held) each.destroy()
+  return remaining
+}
+
+export interface Held {
+  readonly destroyed: boolean
+  destroy(): unknown
 }
 
 export function post(target: Target, path: string, fields: readonly string[] = []): string {
   const head = [`POST ${path} HTTP/1.1`, `Host: ${target.host}:${target.port}`, ...fields]
   return `${head.join('\r\n')}\r\n\r\n`
+}
+
+export function postJson(target: Target, path: string, body: string | Uint8Array): Buffer {
+  const fields = ['Content-Type: application/json', `Content-Length: ${Buffer.byteLength(body)}`]
+  return Buffer.concat([Buffer.from(post(target, path, fields)), Buffer.from(body)])
 }
 
 export function get(target: Target, path: string): string {

@@ -1,14 +1,15 @@
 import { setPriority } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Attack, Target } from './attack.ts'
+import { fight, newTally, type Tally } from './tally.ts'
 
 /** Parent to child, once every receiver is known. */
-export interface Orders extends Omit<Target, 'pause'> {}
+export interface Orders extends Omit<Target, 'pause' | 'confirm'> {}
 
-/** Child to parent: ready with the port of its receiver, then a count of rounds each second. */
+/** Child to parent: ready with its attacks and the port of its receiver, then what came of them, each second. */
 export type Report =
-  | { readonly ready: { readonly evilPort: number | null } }
-  | { readonly rounds: Readonly<Record<string, number>> }
+  | { readonly ready: { readonly names: readonly string[]; readonly evilPort: number | null } }
+  | { readonly tallies: Readonly<Record<string, Tally>> }
 
 /** Part of one core that this process may use over time. */
 const cpuShareMax = 0.08
@@ -21,14 +22,14 @@ const attacks = await Promise.all(
 // The client that behaves shares the machine, and comes first.
 setPriority(19)
 
-const rounds: Record<string, number> = {}
+const tallies: Record<string, Tally> = {}
 const say = (report: Report): void => void process.send?.(report)
 
-async function run(attack: Attack, target: Target): Promise<void> {
+async function run(attack: Attack, target: Omit<Target, 'confirm'>): Promise<void> {
+  const tally = newTally()
+  tallies[attack.name] = tally
   for (;;) {
-    // A server that closes, resets or refuses is what an attacker lives with.
-    await attack.round(target).catch(() => undefined)
-    rounds[attack.name] = (rounds[attack.name] ?? 0) + 1
+    await fight(attack, target, tally)
     await target.pause(pauseMs)
   }
 }
@@ -50,8 +51,8 @@ process.on('uncaughtException', (error: NodeJS.ErrnoException) => {
 process.once('disconnect', () => process.exit(0))
 process.once('message', (orders: Orders) => {
   for (const attack of attacks) void run(attack, { ...orders, pause })
-  setInterval(() => say({ rounds }), 1_000)
+  setInterval(() => say({ tallies }), 1_000)
 })
 let evilPort: number | null = null
 for (const { listen } of attacks) if (listen !== undefined) evilPort = await listen()
-say({ ready: { evilPort } })
+say({ ready: { names: attacks.map(({ name }) => name), evilPort } })

@@ -78,7 +78,8 @@ export class Client {
     const signal = AbortSignal.timeout(callTimeoutMs)
     const reply = await this.#parties.caller.call('echo', { path: '/echo', json: { call }, signal })
     const answered = (await reply.json()) as { call: string }
-    if (reply.status !== 200 || answered.call !== call) throw new Error(`status ${reply.status}`)
+    if (reply.status !== 200) throw new Error(`status ${reply.status}`)
+    if (answered.call !== call) throw new Error('a wrong echo')
     this.#exchange = reply.exchange
     return true
   }
@@ -96,7 +97,8 @@ export class Client {
     if (response.status !== 200) {
       throw new Error(response.headers.get('countersign-refusal') ?? `status ${response.status}`)
     }
-    return (JSON.parse(text) as { call: string }).call === call
+    if ((JSON.parse(text) as { call: string }).call !== call) throw new Error('a wrong echo')
+    return true
   }
 
   async #publish(): Promise<boolean> {

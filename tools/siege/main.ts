@@ -1,26 +1,29 @@
 import { type ChildProcess, fork } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { systemClock } from '../../packages/fabric/src/lib/clock.ts'
 import { toPem } from '../../packages/protocol/src/tls.ts'
-import { openIdentity } from '../../packages/sdk/src/index.ts'
+import { channelOf } from '../../packages/sdk/src/agent-channel.ts'
+import { openAgent, openIdentity, parseJoin } from '../../packages/sdk/src/index.ts'
 import { FabricHost } from '../crash/fabric-host.ts'
 import { openParties, type Parties } from '../crash/load-parties.ts'
 import { Witness } from '../crash/verdict-witness.ts'
 import type { Orders, Report } from './attacker-process.ts'
 import { Client } from './client.ts'
-import { faultsOf, leftMibMax, type Outcome, type Phase, tableOf } from './report.ts'
+import { faultsOf, leftMibMax, type Outcome, type Phase, tableOf, tallyTable } from './report.ts'
+import { type Tally, tallyFaults } from './tally.ts'
 
 const usage = `usage: npm run siege -- [--minutes <0.1 to 1440>] [--only <attack>]
 
 Attacks a server in every way of tools/siege/attacks at once, while a client that behaves makes
 calls, sends, receives and fetches receipts; before that, the same client runs without attackers.
-Ends with 1 when the client saw a failure, or when the server's memory grew by more than its
-documented budgets or did not return.
+Ends with 1 when the client saw a failure, when the server's memory grew by more than its documented
+budgets or did not return, or when an attack had no effect and so showed nothing.
 `
 const attackersMax = 3
 /** As the launcher of the server sets them (packages/fabric/bin/countersign.js). */
@@ -97,35 +100,33 @@ async function watch(
 
 interface Attackers {
   readonly processes: readonly ChildProcess[]
-  rounds(): Readonly<Record<string, number>>
+  readonly names: readonly string[]
+  tallies(): Readonly<Record<string, Tally>>
+  close(): Promise<void>
 }
 
 const policy = `
 permit(principal == Agent::"mallory", action == Action::"call", resource == Agent::"echo");
 permit(principal == Agent::"mallory", action == Action::"call", resource == Agent::"evil");
+permit(principal == Agent::"mallory", action == Action::"call", resource == Agent::"mesh-echo");
 permit(principal == Agent::"mallory", action == Action::"discover", resource);
 permit(principal == Agent::"mallory", action == Action::"record", resource);
+permit(principal == Agent::"mallory", action in [Action::"publish", Action::"consume"], resource is Channel);
 `
+const order = { kind: 'agent', roles: [], segment: '', attributes: {}, ttlSeconds: 900 } as const
+/** What there is on the channel for the attacker to lease: a few times what one lease brings. */
+const messages = 12
+const messageBytes = 500_000
 
 async function openAttackers(
   host: FabricHost,
   parties: Parties,
   { root, files }: { readonly root: string; readonly files: readonly string[] },
 ): Promise<Attackers> {
-  const order = { kind: 'agent', roles: [], segment: '', attributes: {}, ttlSeconds: 900 } as const
-  const line = await host.invite({ ...order, name: 'mallory' })
+  const { mallory, join: spent } = await enrolMallory(host, parties, root)
   await host.invite({ ...order, name: 'evil' })
-  const dir = join(root, 'mallory')
-  const mallory = await openIdentity({
-    join: line,
-    dir,
-    clock: systemClock,
-    onFault: () => undefined,
-  })
-  const { certificateChain, privateKey } = mallory.credential()
-  mallory.close()
-  await parties.admin('policy.put', { name: 'siege.cedar', text: policy })
-  const rounds: Record<string, number> = {}
+  const served = await openServed(host, root)
+  const tallies: Record<string, Tally> = {}
   const shares = Array.from({ length: Math.min(attackersMax, files.length) }, (_, share) =>
     files.filter((_file, at) => at % attackersMax === share),
   )
@@ -136,31 +137,74 @@ async function openAttackers(
     }),
   )
   const { hostname, port } = new URL(host.origin)
+  const { connectors } = parties
   const orders: Orders = {
     host: hostname,
     port: Number(port),
-    cert: certificateChain.map((each) => toPem(each)).join(''),
-    key:
-      typeof privateKey === 'string'
-        ? privateKey
-        : privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
+    ...mallory,
+    join: spent,
+    doors: {
+      mesh: portOf(connectors.callee.meshUrl ?? ''),
+      loopback: portOf(connectors.caller.loopbackUrl),
+      sdk: served.port,
+    },
   }
+  const names: string[] = []
   for (const child of processes) {
-    const report = await new Promise<Report>((resolve, reject) => {
-      child.once('message', resolve)
-      child.once('exit', () => reject(new Error('an attacker ended before it began')))
-    })
-    const evilPort = 'ready' in report ? report.ready.evilPort : null
-    if (evilPort !== null) {
-      const upstream = `http://127.0.0.1:${evilPort}`
+    const ready = await readyOf(child)
+    names.push(...ready.names)
+    if (ready.evilPort !== null) {
+      const upstream = `http://127.0.0.1:${ready.evilPort}`
       await parties.admin('route.put', { name: 'evil', upstream, protocol: 'http' })
     }
     child.on('message', (each: Report) => {
-      if ('rounds' in each) Object.assign(rounds, each.rounds)
+      if ('tallies' in each) Object.assign(tallies, each.tallies)
     })
   }
   for (const child of processes) child.send(orders)
-  return { processes, rounds: () => rounds }
+  return { processes, names, tallies: () => tallies, close: served.close }
+}
+
+/** The one identity that the attackers have, with something to lease. */
+async function enrolMallory(host: FabricHost, parties: Parties, root: string) {
+  const join = await host.invite({ ...order, name: 'mallory' })
+  const mallory = await openIdentity({
+    ...{ join, dir: path.join(root, 'mallory'), clock: systemClock },
+    onFault: () => undefined,
+  })
+  const { taken } = await parties.admin<{ readonly taken: boolean }>('policy.put', {
+    ...{ name: 'siege.cedar', text: policy },
+  })
+  if (!taken) throw new Error('the policy of the siege was not taken')
+  await parties.admin('channel.create', { name: 'siege', members: ['mallory'] })
+  const channel = channelOf(mallory, 'siege', systemClock)
+  for (let at = 0; at < messages; at++) await channel.send(randomBytes(messageBytes))
+  const { certificateChain, privateKey } = mallory.credential()
+  mallory.close()
+  const isText = typeof privateKey === 'string'
+  const key = isText ? privateKey : privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
+  const cert = certificateChain.map((each) => toPem(each)).join('')
+  return { mallory: { cert, key }, join: parseJoin(join).token }
+}
+
+async function openServed(host: FabricHost, root: string) {
+  const join = await host.invite({ ...order, name: 'served' })
+  const agent = await openAgent({ join, dir: path.join(root, 'served') })
+  const { port } = await agent.serve(() => new Response('ok'))
+  return { port, close: () => agent.close() }
+}
+
+function portOf(url: string): number {
+  return Number(new URL(url).port)
+}
+
+async function readyOf(child: ChildProcess) {
+  const report = await new Promise<Report>((resolve, reject) => {
+    child.once('message', resolve)
+    child.once('exit', () => reject(new Error('an attacker ended before it began')))
+  })
+  if (!('ready' in report)) throw new Error('an attacker began before it was told to')
+  return report.ready
 }
 
 /** The client goes on; resolves with the least memory once it is near what it was, or after a while. */
@@ -193,14 +237,12 @@ async function besiege(root: string, { minutes, only }: Options): Promise<readon
     const attackers = await openAttackers(host, parties, { root, files })
     const siege = await watch('siege', minutes * 60_000, watched)
     for (const child of attackers.processes) child.kill('SIGKILL')
+    await attackers.close()
     const afterMib = await waitForReturn(pid, quiet)
     const hasServerEnded = rssMib(pid) === null
     const outcome: Outcome = { quiet, siege, afterMib, hasServerEnded }
-    for (const [name, count] of Object.entries(attackers.rounds()))
-      say(`  ${name}: ${count} rounds`)
-    say(`\n${tableOf(outcome)}\n`)
-    const silent = files.length - Object.keys(attackers.rounds()).length
-    return [...faultsOf(outcome), ...(silent > 0 ? [`${silent} attacks ended no round`] : [])]
+    say(`${tallyTable(attackers.names, attackers.tallies())}\n\n${tableOf(outcome)}\n`)
+    return [...faultsOf(outcome), ...tallyFaults(attackers.names, attackers.tallies())]
   } finally {
     await client.close()
     await parties.close()
@@ -221,8 +263,8 @@ if (options === null) {
   process.stderr.write(usage)
   process.exitCode = 2
 } else {
-  const root = mkdtempSync(join(tmpdir(), 'countersign-siege-'))
-  mkdirSync(join(root, 'identities'), { recursive: true })
+  const root = mkdtempSync(path.join(tmpdir(), 'countersign-siege-'))
+  mkdirSync(path.join(root, 'identities'), { recursive: true })
   const faults = await besiege(root, options)
   for (const fault of faults) say(`FAILED ${fault}`)
   if (faults.length === 0) say('the server withstood the siege')

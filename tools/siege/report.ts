@@ -1,16 +1,26 @@
+import { configSchema } from '../../packages/fabric/src/config/schema.ts'
+import { publicTotalBytesMax } from '../../packages/fabric/src/transports/gateway/gateway.ts'
+import { sharedBytesMax } from '../../packages/fabric/src/transports/gateway/shared-resources.ts'
+import { heapBytesMax } from '../../packages/fabric/src/transports/http/thread-lane.ts'
+import { leaseMemoryDefault } from '../../packages/fabric/src/transports/queue/lease-memory.ts'
 import { KINDS, type Seen } from './client.ts'
+import { newTally, type Tally } from './tally.ts'
 
-/** Memory that clients can make the server occupy by design: rows of docs/operate/limits.md. */
-export const BUDGETS_MIB = {
-  'limits.requestMemoryBytes': 256,
-  'http.publicBytes': 8,
-  'limits.unsentBytes': 128,
-  'http.sharedBytes': 16,
-  // The thread for large bodies may take a gibibyte; one body of the largest size takes this.
-  'work.heapBytes, one body': 192,
-} as const
+const mebibyte = 1024 * 1024
+const { limits: limitsDefault } = configSchema.parse({})
 
-export const budgetMib: number = Object.values(BUDGETS_MIB).reduce((sum, each) => sum + each, 0)
+/** Memory that clients can make the server occupy by design, as the code has it: rows of docs/operate/limits.md. */
+export const BUDGETS_BYTES: Readonly<Record<string, number>> = {
+  'limits.requestMemoryBytes': limitsDefault.requestMemoryBytes,
+  'http.publicBytes': publicTotalBytesMax,
+  'limits.unsentBytes': limitsDefault.unsentBytes,
+  'http.sharedBytes': sharedBytesMax,
+  'queue.leaseMemoryBytes': leaseMemoryDefault.totalBytesMax,
+  'work.heapBytes, of the two lanes': 2 * heapBytesMax,
+}
+
+export const budgetMib: number =
+  Object.values(BUDGETS_BYTES).reduce((sum, each) => sum + each, 0) / mebibyte
 
 /** How much more than at its quietest the server may hold once the siege is over. */
 export const leftMibMax = 96
@@ -58,16 +68,36 @@ export function tableOf({ quiet, siege, afterMib }: Outcome): string {
     ]
   })
   const head = ['', 'quiet', 'p50', 'p99', 'siege', 'p50', 'p99']
-  const widths = [16, 8, 9, 9, 8, 9, 9]
-  const line = (cells: readonly string[]): string =>
-    cells
-      .map((cell, at) => (at === 0 ? cell.padEnd(widths[at] ?? 0) : cell.padStart(widths[at] ?? 0)))
-      .join('')
   const memory =
     `resident memory: quiet ${mib(peakOf(quiet.rssMib))}, siege ${mib(peakOf(siege.rssMib))}, ` +
     `after ${mib(afterMib)}; budgets ${mib(budgetMib)}`
   const failed = `failures: quiet ${quiet.seen.failures.length}, siege ${siege.seen.failures.length}`
-  return [line(head), ...rows.map(line), '', memory, failed].join('\n')
+  return [...columns([head, ...rows]), '', memory, failed].join('\n')
+}
+
+/** What came of each attack: rounds, rounds that failed, and effects. */
+export function tallyTable(
+  names: readonly string[],
+  tallies: Readonly<Record<string, Tally>>,
+): string {
+  const rows = names.map((name) => {
+    const { rounds, failed, effects } = tallies[name] ?? newTally()
+    return [name, String(rounds), String(failed), String(effects)]
+  })
+  return columns([['attack', 'rounds', 'failed', 'effects'], ...rows]).join('\n')
+}
+
+/** Each column is as wide as its widest cell: the first to the left, the others to the right. */
+function columns(rows: readonly (readonly string[])[]): readonly string[] {
+  const widths = (rows[0] ?? []).map((_, at) =>
+    Math.max(...rows.map((row) => row[at]?.length ?? 0)),
+  )
+  return rows.map((row) =>
+    row
+      .map((cell, at) => (at === 0 ? cell.padEnd(widths[at] ?? 0) : cell.padStart(widths[at] ?? 0)))
+      .join('  ')
+      .trimEnd(),
+  )
 }
 
 function peakOf(samples: readonly number[]): number {

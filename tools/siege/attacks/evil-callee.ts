@@ -30,6 +30,14 @@ const answers: readonly ((response: ServerResponse) => void)[] = [
   (response) => stream(response, () => response.write(`data: ${'x'.repeat(2_000_000)}\n\n`), 500),
   // An event that never ends.
   (response) => stream(response, () => response.write('x'.repeat(10_000)), 100),
+  // Events of a byte, as many as leave a socket.
+  (response) => stream(response, () => response.write('data: 1\n\n'.repeat(2_000)), 50),
+  // Answers, and resets the connection under whatever comes next on it.
+  (response) => {
+    const { socket } = response
+    response.writeHead(200, { 'content-type': 'application/json', connection: 'keep-alive' })
+    response.end('{}', () => setTimeout(() => socket?.resetAndDestroy(), 20))
+  },
   // A large answer.
   (response) => {
     response.writeHead(200, { 'content-type': 'application/json' })
@@ -50,8 +58,9 @@ export const attack: Attack = {
       server.listen(0, '127.0.0.1', () => resolve((server.address() as AddressInfo).port))
     })
   },
-  round: (target) =>
-    hold(target, 12, async () => {
+  async round(target) {
+    const before = calls
+    await hold(target, 12, async () => {
       const socket = await dial(target, true)
       // Every second caller reads nothing either.
       if (calls % 2 === 0) socket.pause()
@@ -59,5 +68,7 @@ export const attack: Attack = {
       const fields = ['Content-Type: application/json', 'Content-Length: 2']
       socket.write(`${post(target, '/agents/evil/', fields)}{}`)
       return socket
-    }),
+    })
+    if (calls > before) target.confirm()
+  },
 }

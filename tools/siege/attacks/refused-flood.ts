@@ -1,4 +1,4 @@
-import { type Attack, dial, get } from '../attack.ts'
+import { type Attack, dial, expectStatus, get } from '../attack.ts'
 
 const paths = [
   '/agents/echo/',
@@ -14,7 +14,7 @@ export const attack: Attack = {
   name: 'refused requests',
   async round(target) {
     const socket = await dial(target)
-    socket.resume()
+    expectStatus(target, socket, 401, 429)
     for (let at = 0; at < 60 && !socket.destroyed; at++) {
       socket.write(get(target, paths[at % paths.length] ?? ''))
       await target.pause(20)

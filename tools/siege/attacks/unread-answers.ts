@@ -1,16 +1,24 @@
-import { type Attack, dial, hold, post } from '../attack.ts'
+import type { Socket } from 'node:net'
+import { type Attack, dial, expectUnread, hold, postJson } from '../attack.ts'
 
 const body = JSON.stringify('x'.repeat(60_000))
 
 /** Calls of an agent whose answers are not read. */
 export const attack: Attack = {
   name: 'unread answers',
-  round: (target) =>
-    hold(target, 4, async () => {
+  async round(target) {
+    const sockets: Socket[] = []
+    const held = hold(target, 4, async () => {
       const socket = await dial(target, true)
       socket.pause()
-      const fields = ['Content-Type: application/json', `Content-Length: ${body.length}`]
-      socket.write(`${post(target, '/agents/echo/', fields)}${body}`.repeat(3))
+      const call = postJson(target, '/agents/echo/', body)
+      socket.write(Buffer.concat([call, call, call]))
+      sockets.push(socket)
       return socket
-    }),
+    })
+    await target.pause(4_000)
+    const [first] = sockets
+    if (first !== undefined) await expectUnread(target, first)
+    await held
+  },
 }

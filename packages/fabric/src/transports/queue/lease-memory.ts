@@ -12,7 +12,7 @@ export interface LeaseMemoryLimits {
 
 const mebibyte = 1024 * 1024
 
-const limitsDefault: LeaseMemoryLimits = {
+export const leaseMemoryDefault: LeaseMemoryLimits = {
   totalBytesMax: 128 * mebibyte,
   identityBytesMax: 32 * mebibyte,
   waitingMax: 256,
@@ -50,7 +50,7 @@ export class LeaseMemory {
   #total = 0
   #reading = 0
 
-  constructor(limits: LeaseMemoryLimits = limitsDefault) {
+  constructor(limits: LeaseMemoryLimits = leaseMemoryDefault) {
     this.#limits = limits
   }
 

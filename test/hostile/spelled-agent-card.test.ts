@@ -50,6 +50,70 @@ const answers: Readonly<Record<string, readonly [type: string, body: string]>> =
   'as the result of a call': ['application/json', JSON.stringify({ id: 1, result: card })],
   'as a member': ['application/json', JSON.stringify({ agentCard: card })],
   'in a list': ['application/json', JSON.stringify([card])],
+  'without skills': ['application/json', JSON.stringify({ ...card, skills: undefined })],
+  'without capabilities': [
+    'application/json',
+    JSON.stringify({ ...card, capabilities: undefined }),
+  ],
+  'of 1.0 without skills': [
+    'application/json',
+    JSON.stringify({ name: 'echo', supportedInterfaces: cardOfToday.supportedInterfaces }),
+  ],
+  'of 0.3 with further interfaces alone': [
+    'application/json',
+    JSON.stringify({ additionalInterfaces: [{ url: card.url, transport: 'JSONRPC' }] }),
+  ],
+  'with modes instead of skills': [
+    'application/json',
+    JSON.stringify({ url: card.url, defaultInputModes: ['text'], defaultOutputModes: ['text'] }),
+  ],
+  'with names in capitals, large': [
+    'application/json',
+    JSON.stringify({ pad: 'x'.repeat(70_000), ...card }).replaceAll(
+      /"(?:url|skills|capab\w+)"/g,
+      (name) => name.toUpperCase(),
+    ),
+  ],
+  'with names in snake case': [
+    'application/json',
+    JSON.stringify({ supported_interfaces: cardOfToday.supportedInterfaces }),
+  ],
+  'with an escape in each name': ['application/json', escapedNames(card)],
+  'as a string of JSON': ['application/json', JSON.stringify(JSON.stringify(card))],
+  'as a string of a string of JSON': [
+    'text/plain',
+    JSON.stringify(JSON.stringify(JSON.stringify(card))),
+  ],
+  'with NaN and many blanks': [
+    'text/plain',
+    `${lax(card).replaceAll('":', `"${' '.repeat(40)}:`)}`,
+  ],
+  'with NaN and comments': ['text/plain', lax(card).replaceAll('":', '"/* : */:')],
+  'with NaN, of 1.0': ['text/plain', lax(cardOfToday)],
+  'with NaN and escapes of JSON5': ['text/plain', lax(card).replaceAll('sk', '\\x73k')],
+  'with NaN and backslashes that mean nothing': [
+    'text/plain',
+    lax(card).replace('skills', 's\\kills').replace('capabilities', 'ca\\pabilities'),
+  ],
+  'with single quotes': ['text/plain', JSON.stringify(card).replaceAll('"', "'")],
+  'as YAML': ['text/yaml', 'url: http://127.0.0.1:9/\nskills: []\ncapabilities: {}\n'],
+  'as one of several lines': ['text/plain', `{}\n${JSON.stringify(card)}\n`],
+  'with equals signs': [
+    'text/plain',
+    '{url = "http://127.0.0.1:9/"; skills => []; capabilities = {}}',
+  ],
+}
+
+/** As Python reads JSON. */
+function lax(value: unknown): string {
+  return JSON.stringify(value).replace('"1"', 'NaN')
+}
+
+function escapedNames(value: object): string {
+  return JSON.stringify(value).replaceAll(
+    /"(\w)(\w+)":/g,
+    (_, first: string, rest: string) => `"\\u00${first.charCodeAt(0).toString(16)}${rest}":`,
+  )
 }
 
 const answered =
@@ -63,6 +127,46 @@ const answered =
           () => send(world[transport], { path: '/about', method: 'GET', body: null }),
         ),
     })
+
+const inEvent =
+  (transport: 'gateway' | 'mesh', body: string): Telling =>
+  async (world) => {
+    const heard = await world.echo.during(
+      (_, response) =>
+        response
+          .writeHead(200, { 'content-type': 'text/event-stream' })
+          .end(`data: before\n\ndata: ${body}\n\n`),
+      () => {
+        const headers = [['Accept', 'text/event-stream']] as const
+        return send(world[transport], { path: '/about', method: 'GET', body: null, headers })
+      },
+    )
+    const text = heard.body.toString()
+    expect(text).toContain('before')
+    expect(text).not.toContain('127.0.0.1:9')
+  }
+
+/** Documents that speak of the same things, or have some of the members. */
+const harmless: readonly string[] = [
+  '{"name":"Ann","url":"https://ann.example","skills":["cooking"]}',
+  '{"url":"https://a.example","version":"1","description":"capabilities and skills"}',
+  '{"result":{"protocolVersion":"2025-06-18","capabilities":{},"serverInfo":{"name":"a"}}}',
+  'Our skills and capabilities: see https://a.example, url: none.',
+  '<script>const a = { url: "x", version: "1", capabilities: [] }</script>',
+]
+
+const harmlessPass =
+  (transport: 'gateway' | 'mesh'): Telling =>
+  async (world) => {
+    for (const body of harmless) {
+      const type = body.startsWith('{') ? 'application/json' : 'text/plain'
+      const heard = await world.echo.during(
+        (_, response) => response.writeHead(200, { 'content-type': type }).end(body),
+        () => send(world[transport], { path: '/about', method: 'GET', body: null }),
+      )
+      expect({ body, refusal: refusalOf(heard) }).toEqual({ body, refusal: null })
+    }
+  }
 
 const read =
   (transport: 'gateway' | 'mesh'): Telling =>
@@ -89,7 +193,13 @@ const onEach = (transport: 'gateway' | 'mesh') => ({
       answered(transport, type, body),
     ]),
   ),
+  'in an event': inEvent(transport, JSON.stringify(card)),
+  'in an event, with blanks': inEvent(
+    transport,
+    lax(card).replaceAll('":', '"                  :'),
+  ),
   'and the card itself is mediated': read(transport),
+  'and documents that are none pass': harmlessPass(transport),
 })
 
 lie(

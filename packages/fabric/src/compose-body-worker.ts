@@ -3,6 +3,7 @@ import { Refusal } from './lib/refusal.ts'
 import { inspectParts } from './pipeline/inspect-parts.ts'
 import { createRedactor } from './redaction/create-redactor.ts'
 import { InspectionWork, TooMuchWork } from './redaction/inspection-work.ts'
+import { holdsCard } from './transports/http/card-content.ts'
 import { classifyIncoming } from './transports/http/classify.ts'
 import type { BodyAnswer, BodyJob } from './transports/http/thread-lane.ts'
 
@@ -13,6 +14,7 @@ function carryOut(job: BodyJob): BodyAnswer {
   if (job.name === 'classify') {
     return answerOf(classifyIncoming(job.incoming, job.path, job.protocol))
   }
+  if (job.name === 'card') return answerOf(holdsCard(job.body))
   const { parts, steps } = job
   const order = steps === null ? job.order : { ...job.order, work: new InspectionWork(steps) }
   const inspected = inspectParts(parts, order, redactor)

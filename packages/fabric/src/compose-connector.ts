@@ -112,7 +112,7 @@ export async function openConnector(options: ConnectorOptions): Promise<Connecto
   known.onEnrolledAgain(() => upstream.refresh())
   const outbound = await openOutbound({
     ...{ agent, rooms, clock, random, made, bodyBytesMax, streamMs },
-    classify: bodies.classify,
+    ...{ classify: bodies.classify, findCard: bodies.findCard },
     ...options.listen,
     timeoutMs: upstreamTimeoutMs,
     ...responseLimitsOf(options),
@@ -176,7 +176,7 @@ async function exposeAgent(
   const endpoints = [{ url: expose ?? '', spiffeId: null }]
   const inbound = await openInbound({
     ...{ agent, rooms, balancer, clock, random, made, bodyBytesMax },
-    classify: bodies.classify,
+    ...{ classify: bodies.classify, findCard: bodies.findCard },
     gatewayId: options.gateway.spiffeId,
     route: { name: agent.name, protocol, endpoints },
     continuesUntil: ({ fingerprint }) => known.renewedUntil(fingerprint),

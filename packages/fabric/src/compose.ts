@@ -216,7 +216,7 @@ function composeParts(around: Surroundings, stores: Stores, origin: () => string
         upstream: createBalancer(upstream, around.random, () => around.clock.monotonic()),
         signer: keys.forward,
         sessions: createMcpSessions(),
-        classify: bodies.classify,
+        ...{ classify: bodies.classify, findCard: bodies.findCard },
         trustDomain: config.trustDomain,
         origin,
         ...calls,

@@ -4,6 +4,7 @@ import type { Rooms } from '../../pipeline/enforce.ts'
 import type { Balancer } from '../http/balancer.ts'
 import type { BodyBudget } from '../http/body-budget.ts'
 import { answerCall } from '../http/call.ts'
+import type { FindCard } from '../http/card-content.ts'
 import type { Classify } from '../http/classify.ts'
 import type { ForwardSigner } from '../http/forward-signature.ts'
 import type { McpSessions } from '../http/mcp-sessions.ts'
@@ -20,6 +21,7 @@ export interface AgentsSurfaceOptions {
   readonly signer: ForwardSigner
   readonly sessions: McpSessions
   readonly classify: Classify
+  readonly findCard: FindCard
   readonly trustDomain: string
   /** `https://host:port` of this gateway, as callers reach it. */
   origin(): string
@@ -63,6 +65,7 @@ export function agentsSurface(options: AgentsSurfaceOptions): Surface {
         timeoutMs: options.timeoutMs,
         streamMs: options.streamMs,
         signal: visit.signal,
+        findCard: options.findCard,
         card: {
           baseUrl: `${options.origin()}/agents/${name}`,
           upstreamUrls: route.endpoints.map(({ url }) => url),

@@ -6,6 +6,8 @@ import type { LargeBodies } from '../../pipeline/large-bodies.ts'
 import { LoopShare } from '../../pipeline/loop-share.ts'
 import { TimeCredit } from '../../pipeline/time-credit.ts'
 import type { RedactionOrder } from '../../redaction/redactor.ts'
+import { hasClueOfCard } from './card-clue.ts'
+import { type FindCard, holdsCard } from './card-content.ts'
 import { type Classified, type Classify, classifyIncoming } from './classify.ts'
 import { type BodyJob, type JobOutcome, ThreadLane } from './thread-lane.ts'
 
@@ -54,8 +56,18 @@ export class BodyThread implements LargeBodies {
   readonly classify: Classify = ({ head, body, client }, path, protocol) => {
     const incoming = { head, body }
     return (
-      this.loop.run(client, body.length, () => classifyIncoming(incoming, path, protocol)) ??
-      this.#run<Classified>(() => ({ name: 'classify', incoming, path, protocol }), client)
+      this.loop.run(client, body.length + head.path.length, () =>
+        classifyIncoming(incoming, path, protocol),
+      ) ?? this.#run<Classified>(() => ({ name: 'classify', incoming, path, protocol }), client)
+    )
+  }
+
+  /** Most answers hold nothing that is worth a closer look, which one pass over them shows. */
+  readonly findCard: FindCard = (body, client) => {
+    if (!hasClueOfCard(body)) return false
+    return (
+      this.loop.run(client, body.length, () => holdsCard(body)) ??
+      this.#run<boolean>(() => ({ name: 'card', body }), client)
     )
   }
 

@@ -1,7 +1,18 @@
 import { type JsonValue, parseStrictJson, parseUtf8 } from '@countersign/protocol'
+import type { Refusal } from '../../lib/refusal.ts'
+import { hasClueOfCard } from './card-clue.ts'
 import { bareWord } from './folded-name.ts'
 import { unescapeAll } from './unescape-all.ts'
 import { WordMatcher } from './word-matcher.ts'
+
+/**
+ * Finds a card in what the receiver `client` sent, on whose account the time is. A refusal is that
+ * of a message which could not be looked at.
+ */
+export type FindCard = (
+  body: Uint8Array,
+  client: string,
+) => boolean | Refusal | Promise<boolean | Refusal>
 
 /** What a card of 1.0 says where its agent is, and one of 0.3 as well beside `url`. */
 const interfaces: ReadonlySet<string> = new Set(['supportedinterfaces', 'additionalinterfaces'])
@@ -26,10 +37,6 @@ const usual: ReadonlySet<string> = new Set([
   'signatures',
 ])
 
-/** A part of each word above that is in no other word of everyday text, or an escape that hides one. */
-const clue =
-  /nterfaces|kills|apabilit|fault_?(?:in|out)put|ferred_?transport|henticated_?ext|\\[^"\\/bfnrt]/i
-
 const laxMembers = new WordMatcher({
   url: ['^url:'],
   interfaces: ['^supportedinterfaces:', '^additionalinterfaces:'],
@@ -46,8 +53,7 @@ const laxMembers = new WordMatcher({
  * media type; one that is a value deep inside another document is that document's affair.
  */
 export function holdsCard(body: Uint8Array): boolean {
-  const bytes = Buffer.from(body.buffer, body.byteOffset, body.length)
-  if (!clue.test(bytes.toString('latin1'))) return false
+  if (!hasClueOfCard(body)) return false
   let text: string
   try {
     text = parseUtf8(body).replace(/^\ufeff/, '')

@@ -15,7 +15,7 @@ import { cardMediator } from './agent-card.ts'
 import { readBodyOf } from './answer-body.ts'
 import type { Balancer } from './balancer.ts'
 import type { BodyBudget, BodyShare } from './body-budget.ts'
-import { holdsCard } from './card-content.ts'
+import type { FindCard } from './card-content.ts'
 import { type Forwarded, type ForwardSigner, forwardedRequest } from './forward-signature.ts'
 import { createPatience, type Patience } from './patience.ts'
 import { readResponseHead, withOwnSignature } from './response-head.ts'
@@ -38,6 +38,7 @@ export interface CallCourierOptions {
   readonly card: CardMediation
   /** Where everything that is held from receivers is counted. */
   readonly answers: BodyBudget
+  readonly findCard: FindCard
   /** Aborted when the caller leaves. */
   readonly signal: AbortSignal
 }
@@ -129,15 +130,18 @@ async function readResponse(
   const mediate = cardMediator(target.operation, response.status)
   if (isStream) {
     return mediate === null
-      ? { ...head, body: cancellable(response, share, patience) }
+      ? { ...head, body: cancellable(response, { share, patience }, options) }
       : reject(response, cardRefusal('in a stream'))
   }
   const body = await readBodyOf(response, options.bodyBytesMax, share)
   if (body === null) {
     return new Refusal('RESPONSE_REJECTED', `it exceeds ${options.bodyBytesMax} bytes`)
   }
-  if (mediate === null)
-    return holdsCard(body) ? cardRefusal('that was not asked for') : { ...head, body }
+  if (mediate === null) {
+    const found = await options.findCard(body, options.route.name)
+    if (found instanceof Refusal) return new Refusal('RESPONSE_REJECTED', found.detail)
+    return found ? cardRefusal('that was not asked for') : { ...head, body }
+  }
   const own = headers.filter(([name]) => name !== 'content-type')
   return {
     ...head,
@@ -172,8 +176,8 @@ function reject(response: UpstreamResponse, refusal: Refusal): Refusal {
 /** Events of the response; to stop reading cancels the request (MCP 2026-07-28) or detaches (A2A). */
 function cancellable(
   response: UpstreamResponse,
-  share: BodyShare,
-  patience: Patience,
+  { share, patience }: { readonly share: BodyShare; readonly patience: Patience },
+  { findCard, route }: CallCourierOptions,
 ): AsyncIterable<StreamEvent> {
   return {
     [Symbol.asyncIterator]() {
@@ -186,9 +190,8 @@ function cancellable(
       return {
         async next() {
           const next = await events.next()
-          if (next.done !== true && holdsCard(next.value.data)) {
-            throw new Error('an agent card in an event leads past the fabric')
-          }
+          const found = next.done === true ? false : await findCard(next.value.data, route.name)
+          if (found !== false) throw new Error('an agent card in an event leads past the fabric')
           return next
         },
         return: () => {

@@ -17,6 +17,10 @@ export type BodyJob =
       readonly protocol: RouteProtocol
     }
   | {
+      readonly name: 'card'
+      readonly body: Uint8Array
+    }
+  | {
       readonly name: 'inspect'
       readonly parts: Parts
       readonly order: RedactionOrder

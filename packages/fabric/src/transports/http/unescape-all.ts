@@ -9,9 +9,9 @@ const slash = 0x2f
 const none = -1
 /** Stands for what is decoded to nothing that a reader would take for a letter. */
 const blank = 0x20
-/** Longer than any name of a character, and than any of `named`. */
+/** Longer than any name of a character, and as long as those of `named` may be. */
 const nameMax = 64
-const namedMax = 8
+const namedMax = 7
 
 /** How a backslash before two hexadecimal digits is read: PHP's `S:` strings have no `x`. */
 export type Dialect = 'usual' | 'bare-hex'
@@ -147,9 +147,8 @@ class Output {
       const value = isHex ? this.#value(from + 3, to, 16) : this.#value(from + 2, to, 10)
       return value === none ? none : this.#cut(this.#length - from, unitOf(value))
     }
-    if (behind === 0 || !this.#isName(from + 1, to)) return none
-    const unit = to - from > namedMax ? undefined : named.get(this.#text(from + 1, to))
-    return this.#cut(this.#length - from, unit ?? blank)
+    const key = behind === 0 ? none : this.#nameKey(from + 1, to)
+    return key === none ? none : this.#cut(this.#length - from, named.get(key) ?? blank)
   }
 
   #reduceBrace(): number {
@@ -184,13 +183,16 @@ class Output {
     return value
   }
 
-  #isName(from: number, to: number): boolean {
+  /** One number for each name of few letters, made without a string; -1 for what is not a name. */
+  #nameKey(from: number, to: number): number {
+    let key = to > from ? 0 : none
     for (let i = from; i < to; i++) {
       const unit = this.#units[i] as number
       const isLetter = (unit | 0x20) >= 0x61 && (unit | 0x20) <= 0x7a
-      if (!isLetter && (i === from || digitOf(unit, 10) === none)) return false
+      if (!isLetter && (i === from || digitOf(unit, 10) === none)) return none
+      key = i - from < namedMax ? key * 0x80 + unit : 0
     }
-    return to > from
+    return key
   }
 
   /** Short text as it is, and nothing for longer text. */
@@ -216,16 +218,22 @@ class Output {
   }
 }
 
-const named: ReadonlyMap<string, number> = new Map([
-  ['amp', ampersand],
-  ['sol', slash],
-  ['bsol', backslash],
-  ['colon', 0x3a],
-  ['equals', 0x3d],
-  ['num', hash],
-  ['percnt', percent],
-  ['semi', semicolon],
-])
+const named: ReadonlyMap<number, number> = new Map(
+  Object.entries({
+    amp: '&',
+    bsol: '\\',
+    colon: ':',
+    equals: '=',
+    num: '#',
+    percnt: '%',
+    semi: ';',
+    sol: '/',
+  }).map(([name, character]) => [keyOf(name), character.charCodeAt(0)]),
+)
+
+function keyOf(name: string): number {
+  return Array.from(name).reduce((key, letter) => key * 0x80 + letter.charCodeAt(0), 0)
+}
 
 /** Python's names of characters, as far as the words of a call have them. */
 function unitOfName(name: string): number {

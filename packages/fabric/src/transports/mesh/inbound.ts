@@ -42,6 +42,7 @@ import {
   quotaHeadersOf,
   refusalHeaders,
 } from '../http/call.ts'
+import type { FindCard } from '../http/card-content.ts'
 import type { Classify } from '../http/classify.ts'
 import {
   certificateChainOf,
@@ -72,6 +73,7 @@ export interface InboundOptions {
   continuesUntil(peer: PeerIdentity): number
   readonly sessions: McpSessions
   readonly classify: Classify
+  readonly findCard: FindCard
   readonly tasks: TaskOwners
   readonly host: string
   readonly port: number
@@ -241,6 +243,7 @@ function answer(options: Serving, incoming: Incoming, signal: AbortSignal): Prom
       timeoutMs: options.timeoutMs,
       streamMs: options.streamMs,
       signal,
+      findCard: options.findCard,
       card: {
         baseUrl: `https://${agent.name}.mesh`,
         upstreamUrls: options.route.endpoints.map(({ url }) => url),

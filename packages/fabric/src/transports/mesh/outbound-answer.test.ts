@@ -3,6 +3,7 @@ import { expect, test } from 'vitest'
 import { systemClock } from '../../lib/clock.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
+import { holdsCard } from '../http/card-content.ts'
 import { noTasks } from '../http/task-ids.ts'
 import type { UpstreamResponse } from '../http/upstream.ts'
 import { connectorAnswers } from './connector-budget.ts'
@@ -32,7 +33,7 @@ async function hear(
     {
       rooms: { signatures: { checkResponse: () => null } as never },
       agent: { signer: { keyId: 'k', sign: () => new Uint8Array(64) } },
-      ...{ host: '127.0.0.1', port: 7000, bodyBytesMax: 10_000 },
+      ...{ host: '127.0.0.1', port: 7000, bodyBytesMax: 10_000, findCard: holdsCard },
     },
     {
       response,

@@ -5,7 +5,7 @@ import type { Rooms } from '../../pipeline/enforce.ts'
 import { cardMediator } from '../http/agent-card.ts'
 import { readBodyOf } from '../http/answer-body.ts'
 import type { BodyShare } from '../http/body-budget.ts'
-import { holdsCard } from '../http/card-content.ts'
+import type { FindCard } from '../http/card-content.ts'
 import type { Classified } from '../http/classify.ts'
 import type { ForwardSigner } from '../http/forward-signature.ts'
 import type { Route } from '../http/routes.ts'
@@ -26,6 +26,7 @@ export interface AnswerOptions {
   readonly host: string
   readonly port: number
   readonly bodyBytesMax: number
+  readonly findCard: FindCard
 }
 
 /** The call that is answered, as policy let it through. */
@@ -104,7 +105,9 @@ export async function readAnswer(
     return fault
   }
   const mediate = cardMediator(classified.operation, status)
-  if (mediate === null && body !== null && holdsCard(body)) {
+  const found = mediate === null && body !== null && (await options.findCard(body, route.name))
+  if (found instanceof Refusal) return new Refusal('RESPONSE_REJECTED', found.detail)
+  if (found) {
     return new Refusal('RESPONSE_REJECTED', 'an agent card that was not asked for leads past us')
   }
   if (mediate === null) return { status, headers, body: body ?? response.body }

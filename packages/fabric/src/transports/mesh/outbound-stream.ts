@@ -8,6 +8,7 @@ import { Interruption } from '../../pipeline/interruption.ts'
 import { watchStanding } from '../../pipeline/standing.ts'
 import { brokenOff, type InspectedEvents } from '../../pipeline/stream.ts'
 import type { BodyShare } from '../http/body-budget.ts'
+import type { FindCard } from '../http/card-content.ts'
 import { EventReader } from '../http/sse.ts'
 import { readStatement } from '../http/stated-refusal.ts'
 import type { UpstreamResponse } from '../http/upstream.ts'
@@ -32,6 +33,9 @@ export interface OutboundStream {
   readonly share: BodyShare
   /** Gives the receiver's stream up. */
   fail(refusal: Refusal): void
+  readonly findCard: FindCard
+  /** Whose account the search for cards is on. */
+  readonly client: string
   /** The receiver whose connector sent it; null where it came by the gateway. */
   readonly receiver: string | null
   /** Puts a cut of this side on record. */
@@ -61,10 +65,11 @@ export function outboundEvents(
 }
 
 async function* pass(
-  { rooms, admitted, response, share, fail, receiver, record, ended: over }: OutboundStream,
+  stream: OutboundStream,
   left: Interruption<'left'>,
   ended: (told: ToldRefusal) => void,
 ): AsyncGenerator<StreamEvent, Refusal | null, undefined> {
+  const { rooms, admitted, response, share, fail, receiver, record, ended: over } = stream
   const watch = watchStanding(admitted, rooms.authorization, rooms.standing)
   const iterator = new EventReader(response.body, share)
   share.onEvicted((refusal) => {
@@ -85,6 +90,8 @@ async function* pass(
       if (next instanceof Refusal || next.done === true) return null
       const told = readRefusal(next.value, receiver)
       if (told === null) {
+        const found = await stream.findCard(next.value.data, stream.client)
+        if (found !== false) return await cut(cardInEvent())
         yield next.value
         continue
       }
@@ -107,6 +114,10 @@ async function* pass(
     iterator.drop()
     over()
   }
+}
+
+function cardInEvent(): Refusal {
+  return new Refusal('RESPONSE_REJECTED', 'an agent card in an event leads past the fabric')
 }
 
 /** Null for an event of the receiver. What only imitates a refusal is refused itself. */

@@ -29,6 +29,7 @@ import { ArrivingBody } from '../http/arriving-body.ts'
 import type { Balancer } from '../http/balancer.ts'
 import type { BodyBudget, BodyShare } from '../http/body-budget.ts'
 import { refusalEvent, refusalReply, terminalEvents } from '../http/call.ts'
+import type { FindCard } from '../http/card-content.ts'
 import type { Classified, Classify } from '../http/classify.ts'
 import { evicted, undelivered } from '../http/courier.ts'
 import { forwardedHeaders, type Head } from '../http/head.ts'
@@ -53,6 +54,7 @@ export interface OutboundOptions {
   readonly rooms: Rooms
   readonly upstream: Balancer
   readonly classify: Classify
+  readonly findCard: FindCard
   /** How `name` is reached from here: its own connectors, or the gateway when it has none. */
   findRoute(name: string): OutboundRoute | null
   /** Loopback only: whoever can reach this address speaks as the agent. */
@@ -311,7 +313,7 @@ interface Streamed extends Asked {
 }
 
 function streamed(
-  { agent, rooms }: OutboundOptions,
+  { agent, rooms, findCard }: OutboundOptions,
   { answer, response, share, admitted, arrival, order, patience }: Streamed,
   { exchange }: OutboundCall,
 ): Reply {
@@ -326,7 +328,9 @@ function streamed(
   }
   const fail = (refusal: Refusal) => patience.fail(evicted(refusal))
   const receiver = isFromFabric ? null : receiverOf(agent, order.name)
-  const stream = { rooms, admitted, response, share, fail, receiver, record, ended }
+  const client = order.name
+  const cards = { findCard, client }
+  const stream = { rooms, admitted, response, share, fail, receiver, record, ended, ...cards }
   const events = outboundEvents(stream, (given) => {
     told = given
   })

@@ -174,7 +174,7 @@ export const REQUIREMENTS = {
   'authorize:every-delivery': {
     promise: 'A decision is made again after every wait, and before anything is handed over.',
     on: everywhere,
-    lies: ['stale-decision'],
+    lies: ['stale-decision', 'decision-in-the-queue'],
   },
   'authorize:default-deny': {
     promise: 'What no policy permits is refused.',
@@ -383,7 +383,7 @@ export const REQUIREMENTS = {
   'record:append-only': {
     promise: 'Every later checkpoint is provably an extension of every earlier one.',
     on: fabric,
-    lies: ['rewritten-history', 'entries-of-others'],
+    lies: ['rewritten-history', 'entries-of-others', 'repeated-ending'],
   },
   'record:attestor': {
     promise:

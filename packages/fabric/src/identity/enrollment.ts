@@ -104,7 +104,8 @@ async function admit(
 ): Promise<AgentRecord | Refusal> {
   let refusal: Refusal | null = null
   const change = (present: AgentRecord | null): AgentRecord | null => {
-    refusal = present === null ? null : checkStanding(present)
+    // Keys were proved and a certificate issued since: the token can have ended.
+    refusal = checkToken(token, clock.now()) ?? (present && checkStanding(present))
     const holder = directory.findBySigningKey(keys.signing.keyId)
     if (holder !== null && holder.name !== token.name) {
       refusal ??= new Refusal('CREDENTIAL_REJECTED', `the signing key is that of ${holder.name}`)

@@ -1,7 +1,7 @@
 import type { SignedResponse } from '@countersign/protocol'
 import type { MessageSignatures } from '../identity/message-signatures.ts'
 import type { FactValue } from '../ledger/ledger.ts'
-import { Refusal, type Withdrawal } from '../lib/refusal.ts'
+import { Refusal, StatedRefusal, type Withdrawal } from '../lib/refusal.ts'
 import { sha256 } from '../lib/sha256.ts'
 import type { Finding } from '../redaction/redactor.ts'
 import type { Arrival } from './arrival.ts'
@@ -11,6 +11,7 @@ import {
   type Courier,
   type Delivered,
   declinedBy,
+  type StillPermitted,
   type StreamEvent,
   Undelivered,
   withheld,
@@ -102,7 +103,7 @@ export async function deliver(
     (await courier(intended, still).catch(
       (cause: unknown) => new Undelivered({ progress: 'sent', detail: String(cause) }),
     ))
-  if (delivered instanceof Undelivered) return delivered
+  if (delivered instanceof Undelivered) return ownWordFirst(delivered, still)
   if (delivered instanceof Refusal) return declinedBy(delivered)
   // Inspection that throws could not decide; the receiver has acted all the same.
   const undecided = (cause: unknown) => new Refusal('RESPONSE_REJECTED', String(cause))
@@ -110,6 +111,14 @@ export async function deliver(
   if (!(answered instanceof Refusal)) return answered
   discard(delivered)
   return withheld(answered)
+}
+
+/** What is known here of the right to go on comes before what the receiver states of it. */
+function ownWordFirst(undelivered: Undelivered, still: StillPermitted): Undelivered {
+  const { failure, attempts } = undelivered
+  const isStated = failure.progress === 'answered' && failure.refusal instanceof StatedRefusal
+  const lost = isStated ? still() : null
+  return lost === null ? undelivered : withheld(lost, attempts)
 }
 
 /** A stream that nobody reads would hold its connection open; what was handed out goes back. */

@@ -6,7 +6,7 @@ import type { Decision, PolicyRequest } from '../policy/policy.ts'
 import { type Authorized, type AuthorizeRoom, policyRequest } from './authorize.ts'
 
 /** A status added without deciding what its bearer is told does not compile. */
-const reasonOfStatus = {
+export const reasonOfStatus = {
   active: null,
   quarantined: 'caller-quarantined',
   revoked: 'caller-revoked',

@@ -175,7 +175,7 @@ const meshAnswers: Readonly<Record<string, MeshAnswer>> = {
       return refuse(options, visit, lost.beforeDelivery())
     }
     const { indexes, limits, failure } = await appendClaimed(options, entries, {
-      admitted: claim.admitted,
+      claim,
       at: visit.at,
       producer: admitted.spiffeId,
     }).finally(() => claim.release())
@@ -210,7 +210,7 @@ interface Appended {
 }
 
 interface Appending {
-  readonly admitted: Claim['admitted']
+  readonly claim: Pick<Claim, 'admitted' | 'recorded'>
   readonly at: number
   readonly producer: string
 }
@@ -223,12 +223,14 @@ interface Appending {
 async function appendClaimed(
   { ledger }: ControlOptions,
   entries: readonly (MeshEntry | MalformedError)[],
-  { admitted, at: time, producer }: Appending,
+  { claim, at: time, producer }: Appending,
 ): Promise<Appended> {
   const failures: Failure[] = []
   const limits: (string | null)[] = entries.map(() => null)
   const append = async (entry: MeshEntry | MalformedError, at: number): Promise<number | null> => {
-    if (entry instanceof MalformedError || !admitted.has(entry)) return null
+    const known = claim.recorded.get(entry)
+    if (known !== undefined) return known
+    if (entry instanceof MalformedError || !claim.admitted.has(entry)) return null
     try {
       return (await ledger.append({ ...recordedEntry(entry, producer), at: time })).index
     } catch (cause) {

@@ -1,4 +1,5 @@
 import { setImmediate } from 'node:timers/promises'
+import { isDeepStrictEqual } from 'node:util'
 import {
   equalBytes,
   MalformedError,
@@ -60,8 +61,10 @@ export interface EntryChecks {
 }
 
 export interface Claim {
-  /** The entries that may be recorded; at least one. */
+  /** The entries that may be recorded; at least one, or there is one in `recorded`. */
   readonly admitted: ReadonlySet<MeshEntry | MalformedError>
+  /** Those that are on record already, word for word: their answer was lost. By index in the ledger. */
+  readonly recorded: ReadonlyMap<MeshEntry | MalformedError, number>
   /** Of the first entry that was not admitted. */
   readonly refusal: Refusal | null
   /** Called once the admitted entries are durable, or will never be. */
@@ -94,14 +97,18 @@ export function createEntryChecks(options: EntryChecksOptions): EntryChecks {
           else refuse(taken)
         }
         const admitted = new Set<MeshEntry>()
+        const recorded = new Map<MeshEntry, number>()
         for (const entry of held) {
-          const fault =
-            claims.closingFault(entry, connector) ?? (await findUnproven(options, entry, connector))
+          const closed = claims.closingFault(entry, connector)
+          const index = closed === null ? null : await findRecorded(options, entry, connector)
+          if (index !== null) recorded.set(entry, index)
+          const fault = closed ?? (await findUnproven(options, entry, connector))
           if (fault === null) admitted.add(entry)
-          else refuse(fault)
+          else if (index === null) refuse(fault)
         }
         const [refusal = null] = refusals
-        if (admitted.size > 0 || refusal === null) return { admitted, refusal, release }
+        const isAny = admitted.size + recorded.size > 0
+        if (isAny || refusal === null) return { admitted, recorded, refusal, release }
         release()
         return refusal
       } catch (cause) {
@@ -203,6 +210,21 @@ function findPrincipal(
 
 function idOf(spiffeId: unknown): SpiffeId | null {
   return typeof spiffeId === 'string' ? parseSpiffeId(spiffeId) : null
+}
+
+/**
+ * The index of this very entry, where the same connector recorded it before and the answer was lost. An
+ * entry that differs in any fact is another one, and its exchange is closed.
+ */
+async function findRecorded(
+  { ledger }: EntryChecksOptions,
+  entry: MeshEntry,
+  connector: Caller,
+): Promise<number | null> {
+  const closing = (await ledger.explain(entry.exchange)).at(-1)
+  if (closing?.kind !== entry.kind) return null
+  const { facts } = recordedEntry(entry, connector.spiffeId)
+  return isDeepStrictEqual({ ...closing.facts }, { ...facts }) ? closing.index : null
 }
 
 function faultOf(cause: unknown): string {

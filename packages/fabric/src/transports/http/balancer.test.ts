@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { systemRandom } from '../../lib/random.ts'
-import { UpstreamError } from '../../lib/upstream-error.ts'
+import { Withdrawal } from '../../lib/refusal.ts'
+import { UpstreamError, WithdrawnError } from '../../lib/upstream-error.ts'
 import { createBalancer } from './balancer.ts'
 import { endpointsPerInstanceMax, instancesPerAgentMax } from './endpoint-registry.ts'
 import type { Endpoint, Upstream, UpstreamResponse } from './upstream.ts'
@@ -64,6 +65,27 @@ describe('requests over several endpoints', () => {
     const balancer = createBalancer(upstream, systemRandom, () => 0)
     await expect(balancer.request(route, request)).rejects.toMatchObject({ progress: 'sent' })
     expect(tried).toHaveLength(1)
+  })
+
+  test('whose second copy may not leave are not reported as unsent', async () => {
+    const right = new Withdrawal('caller-quarantined', 'told to')
+    const failures = [
+      new UpstreamError('reset', { progress: 'sent', stale: true, cause: null }),
+      new WithdrawnError(right),
+    ]
+    const upstream: Upstream = {
+      request: () => Promise.reject(failures.shift()),
+      close: () => Promise.resolve(),
+    }
+    const balancer = createBalancer(upstream, systemRandom, () => 0)
+    const get = { ...request, method: 'GET' }
+    await expect(balancer.request(route, get)).rejects.toMatchObject({
+      ...{ progress: 'sent', attempts: 1 },
+    })
+    // Without a first copy, nothing has left.
+    failures.push(new UpstreamError('down', { progress: 'not-sent', cause: null }))
+    failures.push(new WithdrawnError(right))
+    await expect(balancer.request(route, get)).rejects.toBeInstanceOf(WithdrawnError)
   })
 
   test('end after a bounded number of endpoints that cannot be reached', async () => {

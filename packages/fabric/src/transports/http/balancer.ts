@@ -80,7 +80,9 @@ export function createBalancer(
           sessions.learn(route, endpoint, response)
           return Object.assign(response, { attempts, isProved: endpoint.spiffeId !== null })
         } catch (cause) {
-          if (!(cause instanceof UpstreamError)) throw cause
+          if (!(cause instanceof UpstreamError)) {
+            throw failure?.progress === 'sent' ? afterFirst(cause, attempts - 1) : cause
+          }
           failure = failed(cause, { before: failure, url: endpoint.url, mayRepeat })
           if (failure.progress === 'sent' && !failure.stale) break
           if (failure.stale) mayRepeat = false
@@ -93,6 +95,13 @@ export function createBalancer(
       })
     },
   }
+}
+
+/** A second copy that did not leave, because the right to it ended, does not undo the first. */
+function afterFirst(cause: unknown, attempts: number): UpstreamError {
+  return new UpstreamError(`after the first copy was sent: ${String(cause)}`, {
+    ...{ progress: 'sent', attempts, cause },
+  })
 }
 
 interface Failed {

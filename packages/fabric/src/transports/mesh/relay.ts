@@ -10,7 +10,14 @@ import {
 import { drained, sendBytes } from '@countersign/protocol/tls'
 import type { Clock } from '../../lib/clock.ts'
 import { Refusal } from '../../lib/refusal.ts'
-import { declinedBy, refusalOf, type Undelivered, withheld } from '../../pipeline/delivery.ts'
+import {
+  declinedBy,
+  refusalOf,
+  type StillPermitted,
+  type Undelivered,
+  withheld,
+} from '../../pipeline/delivery.ts'
+import type { Rooms } from '../../pipeline/enforce.ts'
 import { sha256 } from '../../pipeline/record.ts'
 import { cardMediator } from '../http/agent-card.ts'
 import { readBodyOf } from '../http/answer-body.ts'
@@ -26,9 +33,11 @@ import { type NodeResponse, writeReply } from '../http/respond.ts'
 import type { Route } from '../http/routes.ts'
 import type { UpstreamResponse } from '../http/upstream.ts'
 import type { ConnectorAgent } from './connector-agent.ts'
+import { recheckForwarded } from './relay-recheck.ts'
 import { MESH_WIRE } from './wire.ts'
 
 export interface RelayOptions {
+  readonly rooms: Pick<Rooms, 'authorization'>
   readonly agent: ConnectorAgent
   readonly route: Route
   readonly upstream: Balancer
@@ -75,15 +84,18 @@ export async function relayForwarded(
   const patience = createPatience(signal, options.timeoutMs)
   share.onEvicted((refusal) => patience.fail(evicted(refusal)))
   try {
+    const still = await stillPermitted(options, incoming)
     const answer = await options.upstream.request(options.route, {
       method: head.method,
       path: head.path,
       headers: [...forwardedHeaders(head), ...identityHeaders(incoming)],
       body,
       signal: patience.signal,
+      still: still.permitted,
       account: share,
     })
-    await pass(options, incoming, { answer, out, patience, share })
+    const { operation } = still
+    await pass(options, incoming, { answer, out, patience, share, operation })
   } catch (cause) {
     // A stream that has begun breaks off, which the gateway knows from an end.
     if (out.headersSent) return void out.destroy()
@@ -120,12 +132,13 @@ interface Passing {
   readonly out: ServerResponse
   readonly patience: Patience
   readonly share: BodyShare
+  readonly operation: string
 }
 
 async function pass(
   options: RelayOptions,
   incoming: Incoming,
-  { answer, out, patience, share }: Passing,
+  { answer, out, patience, share, operation }: Passing,
 ): Promise<void> {
   const headers = answer.headers
     .map(([name, value]) => [name.toLowerCase(), value] as const)
@@ -137,7 +150,7 @@ async function pass(
     await pour(answer, out)
     return
   }
-  const whole = await readWhole(options, incoming, { answer, share })
+  const whole = await readWhole(options, incoming, { answer, share, operation })
   const digested = [...headers, ['content-digest', formatContentDigest(sha256(whole))] as const]
   out.writeHead(answer.status, [
     ...countersign(options, incoming, answer.status, digested).flat(),
@@ -175,11 +188,11 @@ function countersign(
 async function readWhole(
   options: RelayOptions,
   incoming: Incoming,
-  { answer, share }: Pick<Passing, 'answer' | 'share'>,
+  { answer, share, operation }: Pick<Passing, 'answer' | 'share' | 'operation'>,
 ): Promise<Uint8Array> {
   const body = await readBodyOf(answer, options.bodyBytesMax, share)
   if (body === null) throw new Withheld(`the answer exceeds ${options.bodyBytesMax} bytes`)
-  const mediate = cardMediator(await operationOf(options, incoming), answer.status)
+  const mediate = cardMediator(operation, answer.status)
   if (mediate === null) return body
   const card = mediate(body, {
     // The card has to lead to the address that the gateway knows; it rewrites the card once more.
@@ -192,14 +205,22 @@ async function readWhole(
   return card
 }
 
-/** The gateway has let it through under that name; here only cards matter. */
-async function operationOf(
-  { classify, route: { protocol } }: RelayOptions,
+/**
+ * The gateway has let it through, under an operation that matters here for cards, and for what is
+ * decided again when the call has waited. Begins before anything waits.
+ */
+async function stillPermitted(
+  { classify, route, rooms }: RelayOptions,
   incoming: Incoming,
-): Promise<string> {
-  const [path = ''] = incoming.head.path.split('?', 1)
-  const classified = await classify(incoming, path, protocol)
-  return classified instanceof Refusal ? '' : classified.operation
+): Promise<{ readonly permitted: StillPermitted; readonly operation: string }> {
+  const { head } = incoming
+  const [path = ''] = head.path.split('?', 1)
+  const classified = await classify(incoming, path, route.protocol)
+  const read = classified instanceof Refusal ? null : classified
+  const from = head.headers.get('countersign-from') ?? ''
+  const call = { from, receiver: route.name, classified: read }
+  const permitted = recheckForwarded(rooms.authorization, call)
+  return { permitted, operation: read?.operation ?? '' }
 }
 
 /** The gateway parses and inspects the events; they pass here as they come, at its pace. */

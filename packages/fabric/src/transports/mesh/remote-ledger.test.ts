@@ -21,6 +21,8 @@ const draft = (kind: 'intent' | 'outcome', caller = 'a'): EntryDraft => ({
 interface Asked {
   readonly kinds: readonly string[]
   answer(status: number, body: object): void
+  /** The connection breaks. */
+  fail(): void
   /** Records every entry of the batch. */
   take(): void
 }
@@ -31,7 +33,10 @@ function openSlowFabric() {
   const batches: Asked[] = []
   let now = 0
   const request = ({ body }: { readonly body: Uint8Array | null }) => {
-    const { promise, resolve } = Promise.withResolvers<{ status: number; body: Uint8Array }>()
+    const { promise, resolve, reject } = Promise.withResolvers<{
+      status: number
+      body: Uint8Array
+    }>()
     const { entries } = JSON.parse(parseUtf8(body ?? new Uint8Array(0))) as {
       entries: readonly { readonly kind: string }[]
     }
@@ -40,6 +45,7 @@ function openSlowFabric() {
     batches.push({
       kinds: entries.map(({ kind }) => kind),
       answer,
+      fail: () => reject(new Error('ECONNRESET')),
       take: () => answer(200, { indexes: entries.map((_, at) => at) }),
     })
     return promise
@@ -125,6 +131,46 @@ test('the end of an exchange is sent again while the fabric is at a limit, a bou
   expect(await lost).toMatchObject({ limit: { name: 'ledger.freeBytes' } })
   await pass(10_000)
   expect(count()).toBe(7)
+})
+
+test('the end of an exchange is sent again when the connection breaks, a bounded number of times', async () => {
+  const { ledger, asked, count, pass } = openSlowFabric()
+  const kept = ledger.append(draft('outcome'))
+  asked(0).fail()
+  await pass(1_000)
+  asked(1).answer(502, {})
+  await pass(2_000)
+  // The first copy is being recorded at this moment.
+  asked(2).answer(200, { indexes: [null] })
+  await pass(4_000)
+  asked(3).take()
+  expect(await kept).toMatchObject({ kind: 'outcome' })
+  const lost = failureOf(ledger.append(draft('outcome')))
+  await pass(0)
+  for (let at = 4; at < 9; at++) {
+    asked(at).fail()
+    await pass(20_000)
+  }
+  expect(await lost).toBeInstanceOf(Error)
+  await pass(60_000)
+  expect(count()).toBe(9)
+})
+
+test('an entry that opens an exchange is not sent again, nor an end that the fabric refused', async () => {
+  const { ledger, asked, count, pass } = openSlowFabric()
+  const opening = failureOf(ledger.append(draft('intent')))
+  asked(0).fail()
+  expect(await opening).toBeInstanceOf(Error)
+  const refused = failureOf(ledger.append(draft('outcome')))
+  await pass(0)
+  asked(1).answer(200, { indexes: [null] })
+  expect(await refused).toBeInstanceOf(Error)
+  const denied = failureOf(ledger.append(draft('outcome')))
+  await pass(0)
+  asked(2).answer(403, {})
+  expect(await denied).toBeInstanceOf(Error)
+  await pass(60_000)
+  expect(count()).toBe(3)
 })
 
 test.each([

@@ -22,7 +22,10 @@ const waitLimit = { name: 'mesh.waitMs', value: 5_000, unit: 'ms' } as const
 /** Of one request: well below the body limit that a fabric has by default. */
 const batchBytesMax = 1024 * 1024
 
-/** How often an entry that closes an exchange is sent when the fabric is at a limit, and how far apart. */
+/**
+ * How often an entry that closes an exchange is sent when the fabric is at a limit or does not answer, and
+ * how far apart; the pause doubles where it did not answer. The fabric records such an entry once.
+ */
 const closingAttempts = 5
 const closingPauseMs = 1_000
 
@@ -35,6 +38,8 @@ interface Waiting {
   /** Monotonic milliseconds until which it waits; for what closes an exchange, without end. */
   readonly until: number
   readonly attempt: number
+  /** Whether it may be on record already: it was sent, and the answer was lost. */
+  readonly isUnanswered: boolean
   resolve(committed: Committed): void
   reject(cause: unknown): void
 }
@@ -85,7 +90,16 @@ class Queue {
     return new Promise((resolve, reject) => {
       if (closes(entry)) {
         const until = Number.POSITIVE_INFINITY
-        this.#closing.push({ entry, text, owner, until, attempt: 1, resolve, reject })
+        this.#closing.push({
+          entry,
+          text,
+          owner,
+          until,
+          attempt: 1,
+          isUnanswered: false,
+          resolve,
+          reject,
+        })
       } else {
         if (!this.#shares.hasRoom(owner)) {
           reject(new LedgerBusy(waitingLimit, 'too many entries wait for the fabric'))
@@ -93,7 +107,16 @@ class Queue {
         }
         this.#shares.take(owner)
         const until = this.#clock.monotonic() + waitLimit.value
-        this.#opening.push({ entry, text, owner, until, attempt: 1, resolve, reject })
+        this.#opening.push({
+          entry,
+          text,
+          owner,
+          until,
+          attempt: 1,
+          isUnanswered: false,
+          resolve,
+          reject,
+        })
         this.#expireIn(waitLimit.value)
       }
       this.#start()
@@ -159,12 +182,7 @@ class Queue {
 
   async #send(batch: readonly Waiting[]): Promise<void> {
     try {
-      const answer = await this.#agent.request({
-        method: 'POST',
-        path: '/v1/mesh/entries',
-        body: utf8(joinMeshEntries(batch.map(({ text }) => text))),
-        signal: AbortSignal.timeout(appendTimeoutMs),
-      })
+      const answer = await this.#ask(batch)
       if (answer.status === tooLarge && batch.length > 1) {
         // Nothing was recorded; a large entry must not take along those beside it.
         const middle = batch.length >> 1
@@ -177,6 +195,19 @@ class Queue {
     } catch (cause) {
       for (const each of batch) this.#failed(each, cause)
     }
+  }
+
+  #ask(batch: readonly Waiting[]) {
+    return this.#agent
+      .request({
+        method: 'POST',
+        path: '/v1/mesh/entries',
+        body: utf8(joinMeshEntries(batch.map(({ text }) => text))),
+        signal: AbortSignal.timeout(appendTimeoutMs),
+      })
+      .catch((cause: unknown) => {
+        throw new Unanswered(`the fabric did not answer: ${String(cause)}`, { cause })
+      })
   }
 
   #settle(batch: readonly Waiting[], { indexes, limits = [] }: Appended): void {
@@ -194,19 +225,25 @@ class Queue {
     }
   }
 
-  /** A limit of the fabric that stops a batch must not lose the end of an exchange. */
+  /** Neither a limit of the fabric nor a broken connection must lose the end of an exchange. */
   #failed(waiting: Waiting, cause: unknown): void {
     const { entry, attempt, reject } = waiting
-    if (!(cause instanceof LedgerBusy) || !closes(entry) || attempt >= closingAttempts) {
+    const isUnanswered = waiting.isUnanswered || cause instanceof Unanswered
+    const mayPass = cause instanceof LedgerBusy || isUnanswered
+    if (!mayPass || !closes(entry) || attempt >= closingAttempts) {
       reject(cause)
       return
     }
+    const pauseMs = isUnanswered ? closingPauseMs * 2 ** (attempt - 1) : closingPauseMs
     setTimeout(() => {
-      this.#closing.push({ ...waiting, attempt: attempt + 1 })
+      this.#closing.push({ ...waiting, attempt: attempt + 1, isUnanswered })
       this.#start()
-    }, closingPauseMs)
+    }, pauseMs)
   }
 }
+
+/** No answer came, or none that says what was recorded. */
+class Unanswered extends Error {}
 
 interface Appended {
   readonly indexes: readonly (number | null)[]
@@ -230,7 +267,8 @@ function failureOf({
 }): Error {
   const detail = `the fabric answered ${status}`
   const limit = limitIn(limitMember(body))
-  return limit === null ? new Error(detail) : new LedgerBusy(limit, detail)
+  if (limit !== null) return new LedgerBusy(limit, detail)
+  return status >= 500 ? new Unanswered(detail) : new Error(detail)
 }
 
 function limitIn(text: unknown): Limit | null {

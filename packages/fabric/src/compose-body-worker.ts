@@ -5,6 +5,7 @@ import { createRedactor } from './redaction/create-redactor.ts'
 import { InspectionWork, TooMuchWork } from './redaction/inspection-work.ts'
 import { holdsCard } from './transports/http/card-content.ts'
 import { classifyIncoming } from './transports/http/classify.ts'
+import { taskReaders } from './transports/http/task-reader.ts'
 import type { BodyAnswer, BodyJob } from './transports/http/thread-lane.ts'
 
 /** Entry of the threads that parse and inspect what would stop the event loop for too long. */
@@ -15,6 +16,7 @@ function carryOut(job: BodyJob): BodyAnswer {
     return answerOf(classifyIncoming(job.incoming, job.path, job.protocol))
   }
   if (job.name === 'card') return answerOf(holdsCard(job.body))
+  if (job.name === 'tasks') return answerOf(taskReaders[job.question](job.body, job.owned))
   const { parts, steps } = job
   const order = steps === null ? job.order : { ...job.order, work: new InspectionWork(steps) }
   const inspected = inspectParts(parts, order, redactor)

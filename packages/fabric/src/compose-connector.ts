@@ -176,7 +176,7 @@ async function exposeAgent(
   const endpoints = [{ url: expose ?? '', spiffeId: null }]
   const inbound = await openInbound({
     ...{ agent, rooms, balancer, clock, random, made, bodyBytesMax },
-    ...{ classify: bodies.classify, findCard: bodies.findCard },
+    ...{ classify: bodies.classify, findCard: bodies.findCard, taskReader: bodies.tasks },
     gatewayId: options.gateway.spiffeId,
     route: { name: agent.name, protocol, endpoints },
     continuesUntil: ({ fingerprint }) => known.renewedUntil(fingerprint),

@@ -216,7 +216,7 @@ function composeParts(around: Surroundings, stores: Stores, origin: () => string
         upstream: createBalancer(upstream, around.random, () => around.clock.monotonic()),
         signer: keys.forward,
         sessions: createMcpSessions(),
-        ...{ classify: bodies.classify, findCard: bodies.findCard },
+        ...{ classify: bodies.classify, findCard: bodies.findCard, taskReader: bodies.tasks },
         trustDomain: config.trustDomain,
         origin,
         ...calls,

@@ -155,7 +155,7 @@ async function check(
     const { body, headers } = delivered
     return new Answered(intended, delivered, { body, headers, facts, findings: [] })
   }
-  const rewritten = bodyToForward(delivered)
+  const rewritten = await bodyToForward(delivered)
   if (rewritten instanceof Refusal) return rewritten
   const { contentType } = delivered
   const fields = withoutForeignDigest(delivered.headers, digest)
@@ -178,9 +178,9 @@ async function check(
 }
 
 /** The whole body as its receiver may see it; null where it is a stream of events. */
-function bodyToForward({ body, rewrite }: Delivered): Uint8Array | Refusal | null {
+async function bodyToForward({ body, rewrite }: Delivered): Promise<Uint8Array | Refusal | null> {
   if (!(body instanceof Uint8Array)) return null
-  return rewrite?.(body) ?? body
+  return (await rewrite?.(body)) ?? body
 }
 
 /** A wrong countersignature is worse than none: somebody tried. It never passes as unsigned. */

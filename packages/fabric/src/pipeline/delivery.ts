@@ -24,7 +24,7 @@ export interface Delivered {
    * What the transport makes of a whole body after its signature was checked, such as a card whose
    * addresses have to lead through us. Absent where the body passes as it came.
    */
-  readonly rewrite?: (body: Uint8Array) => Uint8Array | Refusal
+  readonly rewrite?: (body: Uint8Array) => Uint8Array | Refusal | Promise<Uint8Array | Refusal>
   /** Undoes what the receiver handed out, when the caller may not have it after all. */
   readonly withheld?: () => Promise<void>
 }

@@ -11,6 +11,7 @@ import type { McpSessions } from '../http/mcp-sessions.ts'
 import type { Reply } from '../http/respond.ts'
 import type { Routes } from '../http/routes.ts'
 import { createTaskOwners } from '../http/task-guard.ts'
+import type { TaskReader } from '../http/task-reader.ts'
 import type { Surface } from './visit.ts'
 import { GATEWAY_WIRE } from './wire.ts'
 
@@ -22,6 +23,7 @@ export interface AgentsSurfaceOptions {
   readonly sessions: McpSessions
   readonly classify: Classify
   readonly findCard: FindCard
+  readonly taskReader: TaskReader
   readonly trustDomain: string
   /** `https://host:port` of this gateway, as callers reach it. */
   origin(): string
@@ -49,6 +51,7 @@ export function agentsSurface(options: AgentsSurfaceOptions): Surface {
       sessions: options.sessions,
       classify: options.classify,
       tasks,
+      taskReader: options.taskReader,
       wireOf: (refusal: Refusal) => GATEWAY_WIRE[refusal.code],
       courier: {
         route,

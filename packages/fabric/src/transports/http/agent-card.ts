@@ -6,6 +6,7 @@ import {
   toBase64Url,
   utf8,
 } from '@countersign/protocol'
+import { overLimit } from '../../lib/limits.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import type { ForwardSigner } from './forward-signature.ts'
 
@@ -62,7 +63,9 @@ const innerFields: Readonly<Record<string, readonly string[]>> = {
  */
 export function mediateCard(body: Uint8Array, mediation: CardMediation): Uint8Array | Refusal {
   const card = parseObject(body)
-  return card instanceof Refusal ? card : utf8(JSON.stringify(mediated(card, mediation)))
+  if (card instanceof Refusal) return card
+  const leading = mediated(card, mediation)
+  return leading instanceof Refusal ? leading : utf8(JSON.stringify(leading))
 }
 
 /** As `mediateCard`, for the card in a JSON-RPC answer to `GetExtendedAgentCard`; an error has none. */
@@ -73,7 +76,9 @@ function mediateAnswer(body: Uint8Array, mediation: CardMediation): Uint8Array |
   const kept = { jsonrpc: jsonrpc ?? '2.0', id }
   if (error !== undefined) return utf8(JSON.stringify({ ...kept, error }))
   if (!isObject(result)) return new Refusal('RESPONSE_REJECTED', 'the agent card is no object')
-  return utf8(JSON.stringify({ ...kept, result: mediated(result, mediation) }))
+  const leading = mediated(result, mediation)
+  if (leading instanceof Refusal) return leading
+  return utf8(JSON.stringify({ ...kept, result: leading }))
 }
 
 /**
@@ -89,16 +94,33 @@ export function cardMediator(
   return operation === 'GetExtendedAgentCard' ? mediateAnswer : null
 }
 
+/** Cards are read, rewritten and signed on the event loop. Those in use have a few kilobytes. */
+const cardLimit = { name: 'cards.bytes', value: 64 * 1024, unit: 'bytes' } as const
+const jsonLimits = { namesMax: 4_000, valuesMax: 8_000 }
+
 function parseObject(body: Uint8Array): JsonObject | Refusal {
+  if (body.length > cardLimit.value) {
+    return overLimit('RESPONSE_REJECTED', cardLimit, `an agent card of ${body.length} bytes`)
+  }
   try {
-    const value = parseStrictJson(parseUtf8(body))
+    const value = parseStrictJson(parseUtf8(body), jsonLimits)
     return isObject(value) ? value : new Refusal('RESPONSE_REJECTED', 'the agent card is no object')
   } catch (cause) {
     return new Refusal('RESPONSE_REJECTED', `the agent card does not parse: ${String(cause)}`)
   }
 }
 
-function mediated(card: JsonObject, mediation: CardMediation): JsonObject {
+/** Each is compared with every address of the agent. */
+const interfacesLimit = { name: 'cards.interfaces', value: 64, unit: 'count' } as const
+const interfaceLists = ['supportedInterfaces', 'additionalInterfaces'] as const
+
+function mediated(card: JsonObject, mediation: CardMediation): JsonObject | Refusal {
+  for (const name of interfaceLists) {
+    const listed = card[name]
+    if (Array.isArray(listed) && listed.length > interfacesLimit.value) {
+      return overLimit('RESPONSE_REJECTED', interfacesLimit, 'an agent card')
+    }
+  }
   return signCard(rewriteCard(card, mediation), mediation.signer)
 }
 
@@ -106,16 +128,19 @@ function rewriteCard(card: JsonObject, mediation: CardMediation): JsonObject {
   const kept = Object.entries(card).filter(([name]) => cardFields.includes(name))
   const { url: oldUrl } = card
   const isOld = typeof oldUrl === 'string'
+  const upstreams = mediation.upstreamUrls.map((url) => new URL(url))
+  const rewriteUrl = (text: string): string | null =>
+    urlThroughUs(text, mediation.baseUrl, upstreams)
   const known = isOld ? kept : kept.map(([name, value]) => [name, onlyKnown(name, value)] as const)
   const rewritten: Record<string, JsonValue> = Object.fromEntries(known)
-  if (isOld) rewritten['url'] = rewriteUrl(oldUrl, mediation) ?? mediation.baseUrl
-  for (const field of ['supportedInterfaces', 'additionalInterfaces']) {
+  if (isOld) rewritten['url'] = rewriteUrl(oldUrl) ?? mediation.baseUrl
+  for (const field of interfaceLists) {
     const listed = rewritten[field]
     if (!Array.isArray(listed)) continue
     rewritten[field] = listed.flatMap((entry: JsonValue) => {
       if (!isObject(entry) || typeof entry['url'] !== 'string') return []
       const binding = entry['protocolBinding'] ?? entry['transport']
-      const url = rewriteUrl(entry['url'], mediation)
+      const url = rewriteUrl(entry['url'])
       return binding === 'JSONRPC' && url !== null ? [{ ...entry, url }] : []
     })
   }
@@ -167,11 +192,10 @@ const securityOld = {
 }
 
 /** The same path under our base, or null for an interface that does not lead to the agent we know. */
-function rewriteUrl(text: string, { baseUrl, upstreamUrls }: CardMediation): string | null {
+function urlThroughUs(text: string, baseUrl: string, upstreams: readonly URL[]): string | null {
   if (!URL.canParse(text)) return null
   const url = new URL(text)
-  for (const upstream of upstreamUrls) {
-    const known = new URL(upstream)
+  for (const known of upstreams) {
     const prefix = known.pathname.replace(/\/$/, '')
     const inside = url.pathname === prefix || url.pathname.startsWith(`${prefix}/`)
     if (samePlace(url, known) && inside) {

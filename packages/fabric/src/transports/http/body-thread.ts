@@ -9,6 +9,7 @@ import type { RedactionOrder } from '../../redaction/redactor.ts'
 import { hasClueOfCard } from './card-clue.ts'
 import { type FindCard, holdsCard } from './card-content.ts'
 import { type Classified, type Classify, classifyIncoming } from './classify.ts'
+import { type TaskQuestion, type TaskReader, taskReaders } from './task-reader.ts'
 import { type BodyJob, type JobOutcome, ThreadLane } from './thread-lane.ts'
 
 /** One job of the quick lane: nobody else waits longer for it. */
@@ -20,8 +21,14 @@ const slowMs = 5_000
 const slowLimit = { name: 'work.bodyMs', value: slowMs, unit: 'ms' } as const
 /** Beyond a second at once, a client may use a quarter of the quick lane; then it has the slow one. */
 const creditOptions = { rate: 0.25, creditMsMax: 1_000, debtMsMax: 10_000 }
-/** A thread that was ended takes about this long to be replaced; the job that caused it pays. */
-const replacementMs = 250
+/** Ending a thread costs others more than its time: whose job did has the slow lane from then on. */
+const replacementMs = 1_000
+
+interface AnswerToRead {
+  readonly body: Uint8Array
+  readonly owned?: readonly string[]
+  readonly receiver: string
+}
 
 type JobOf = (steps: number | null) => BodyJob
 
@@ -71,6 +78,12 @@ export class BodyThread implements LargeBodies {
     )
   }
 
+  readonly tasks: TaskReader = {
+    createdIn: (body, receiver) => this.#read('createdIn', { body, receiver }),
+    listedIn: (body, receiver) => this.#read('listedIn', { body, receiver }),
+    filtered: (body, owned, receiver) => this.#read('filtered', { body, owned, receiver }),
+  }
+
   async inspect(
     parts: Parts,
     { mask, block }: RedactionOrder,
@@ -94,6 +107,15 @@ export class BodyThread implements LargeBodies {
 
   async close(): Promise<void> {
     await Promise.all([this.#quick.close(), this.#slow.close()])
+  }
+
+  #read<Q extends TaskQuestion>(question: Q, answer: AnswerToRead): ReturnType<TaskReader[Q]> {
+    const { body, owned = [], receiver } = answer
+    const read = (): unknown => taskReaders[question](body, owned)
+    const result =
+      this.loop.run(receiver, body.length, read) ??
+      this.#run(() => ({ name: 'tasks', question, body, owned }), receiver)
+    return result as ReturnType<TaskReader[Q]>
   }
 
   async #run<T>(jobOf: JobOf, client: string): Promise<T | Refusal> {

@@ -15,6 +15,7 @@ import { type McpSessions, withSessions } from './mcp-sessions.ts'
 import type { Reply } from './respond.ts'
 import { type TaskOwners, withTasks } from './task-guard.ts'
 import { noTasks } from './task-ids.ts'
+import type { TaskReader } from './task-reader.ts'
 
 /** How one transport words a refusal. */
 export interface Wire {
@@ -33,6 +34,7 @@ export interface Call {
   readonly sessions: McpSessions
   readonly tasks: TaskOwners
   readonly classify: Classify
+  readonly taskReader: TaskReader
   /** What the transport adds around the courier; nothing where it is absent. */
   readonly wrap?: (courier: Courier) => Courier
   wireOf(refusal: Refusal): Wire
@@ -54,6 +56,7 @@ export async function answerCall(rooms: Rooms, call: Call): Promise<Reply> {
     references: classified.tasks,
     resumesAfter: resumesAfter(call),
     ownsEvents: call.courier.route.protocol !== 'http',
+    reader: call.taskReader,
     mayReach: (authorized, owner) => mayReachTask(authorized, owner, rooms.authorization),
   })
   const courier = withSessions(guarded, call.sessions)

@@ -1,4 +1,3 @@
-import { parseUtf8, utf8 } from '@countersign/protocol'
 import { Refusal, Withdrawal } from '../../lib/refusal.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
 import {
@@ -11,7 +10,7 @@ import {
 import type { Intended } from '../../pipeline/record.ts'
 import { OwnedIds } from './owned-ids.ts'
 import type { TaskReferences } from './task-ids.ts'
-import { createdIn, filterListed } from './task-references.ts'
+import type { TaskReader } from './task-reader.ts'
 
 const taskLimits = { totalMax: 200_000, perOwnerMax: 10_000 }
 const eventLimits = { totalMax: 200_000, perOwnerMax: 2_000 }
@@ -29,6 +28,7 @@ export function createTaskOwners(): TaskOwners {
 export interface TaskGuard {
   readonly owners: TaskOwners
   readonly references: TaskReferences
+  readonly reader: TaskReader
   /** Ids of events after which the caller wants a stream to go on; empty where it is no such request. */
   readonly resumesAfter: readonly string[]
   /** Whether ids of events are of one caller, as in A2A and MCP, and not of a feed for everyone. */
@@ -83,28 +83,34 @@ function tooLate({ body }: Delivered): Undelivered {
 
 type Watch = TaskGuard & { mayGo(): boolean }
 
-function watched(delivered: Delivered, intended: Intended, watch: Watch): Delivered {
+async function watched(
+  delivered: Delivered,
+  intended: Intended,
+  watch: Watch,
+): Promise<Delivered | Undelivered> {
   const { body } = delivered
   const seen = createSight(intended, watch)
   if (!(body instanceof Uint8Array)) return { ...delivered, body: eventsOf(body, seen) }
-  if (watch.references.creates) seen.learn(body)
+  const fault = watch.references.creates ? await seen.learn(body) : null
+  if (fault !== null) return withheld(fault)
   // An error lists nothing.
   if (!watch.references.lists || delivered.status >= 400) return delivered
   const { rewrite } = delivered
   return {
     ...delivered,
-    rewrite: (bytes) => {
-      const given = rewrite?.(bytes) ?? bytes
+    rewrite: async (bytes) => {
+      const given = (await rewrite?.(bytes)) ?? bytes
       return given instanceof Refusal ? given : seen.filter(given)
     },
   }
 }
 
 interface Sight {
-  learn(data: Uint8Array): void
-  filter(data: Uint8Array): Uint8Array | Refusal
+  /** The refusal of what could not be read. */
+  learn(data: Uint8Array): Promise<Refusal | null>
+  filter(data: Uint8Array): Promise<Uint8Array | Refusal>
   /** One event as it may pass. Throws when the stream may not go on. */
-  pass(event: StreamEvent): StreamEvent
+  pass(event: StreamEvent): Promise<StreamEvent>
 }
 
 function createSight(intended: Intended, watch: Watch): Sight {
@@ -117,27 +123,29 @@ function createSight(intended: Intended, watch: Watch): Sight {
     return found === owner || watch.mayReach(authorized, found)
   }
   const sight: Sight = {
-    learn(data) {
+    async learn(data) {
       const text = Buffer.from(data.buffer, data.byteOffset, data.length).toString('latin1')
       // Parsed only where it can speak of a task: most responses do not.
-      if (!mentionsTask.test(text) && !escapes.test(text)) return
-      for (const id of createdIn(parsed(data))) tasks.claim(receiver, id, owner)
+      if (!mentionsTask.test(text) && !escapes.test(text)) return null
+      const created = await watch.reader.createdIn(data, receiver)
+      if (created instanceof Refusal) return unreadAnswer(created)
+      for (const id of created) tasks.claim(receiver, id, owner)
+      return null
     },
-    filter(data) {
-      const filtered = filterListed(parsed(data), isOwn)
-      if (filtered !== null) return utf8(JSON.stringify(filtered))
-      // An error lists nothing; anything else might list tasks in a form that is not read here.
-      return isError(parsed(data))
-        ? data
-        : new Refusal('RESPONSE_REJECTED', 'a list of tasks that could not be read')
+    async filter(data) {
+      const listed = await watch.reader.listedIn(data, receiver)
+      if (listed instanceof Refusal) return unreadAnswer(listed)
+      const filtered = await watch.reader.filtered(data, listed.filter(isOwn), receiver)
+      return filtered instanceof Refusal ? unreadAnswer(filtered) : filtered
     },
-    pass(event) {
+    async pass(event) {
       if (!watch.mayGo()) throw new Error('policy no longer permits tasks of others')
       const id = event.frame.findLast(([field]) => field === 'id')?.[1]
       if (id !== undefined && watch.ownsEvents) events.claim(receiver, id, owner)
-      if (watch.references.creates) sight.learn(event.data)
+      const fault = watch.references.creates ? await sight.learn(event.data) : null
+      if (fault !== null) throw new Error(fault.detail)
       if (!watch.references.lists || event.data.length === 0) return event
-      const data = sight.filter(event.data)
+      const data = await sight.filter(event.data)
       if (data instanceof Refusal) throw new Error(data.detail)
       return { ...event, data }
     },
@@ -157,7 +165,7 @@ function eventsOf(source: AsyncIterable<StreamEvent>, sight: Sight): AsyncIterab
       return {
         async next() {
           const next = await iterator.next()
-          return next.done === true ? next : { done: false, value: sight.pass(next.value) }
+          return next.done === true ? next : { done: false, value: await sight.pass(next.value) }
         },
         return: () => iterator.return?.() ?? Promise.resolve({ done: true, value: undefined }),
       }
@@ -165,16 +173,7 @@ function eventsOf(source: AsyncIterable<StreamEvent>, sight: Sight): AsyncIterab
   }
 }
 
-function parsed(data: Uint8Array): unknown {
-  try {
-    return JSON.parse(parseUtf8(data)) as unknown
-  } catch {
-    // Of what is not JSON nothing is learnt, and nothing of it passes where a list is expected.
-    return null
-  }
-}
-
-function isError(value: unknown): boolean {
-  if (typeof value !== 'object' || value === null) return false
-  return 'error' in value || ('method' in value && !('result' in value))
+/** The receiver has acted, and what it answered is not known to be the caller's. */
+function unreadAnswer({ code, detail, limit }: Refusal): Refusal {
+  return new Refusal('RESPONSE_REJECTED', `${code}: ${detail}`, null, { limit })
 }

@@ -7,6 +7,7 @@ import type { RedactionOrder } from '../../redaction/redactor.ts'
 import type { RouteProtocol } from './classify.ts'
 import { FairQueue } from './fair-queue.ts'
 import type { Head } from './head.ts'
+import type { TaskQuestion } from './task-reader.ts'
 
 /** Main thread to worker; one at a time. */
 export type BodyJob =
@@ -19,6 +20,12 @@ export type BodyJob =
   | {
       readonly name: 'card'
       readonly body: Uint8Array
+    }
+  | {
+      readonly name: 'tasks'
+      readonly question: TaskQuestion
+      readonly body: Uint8Array
+      readonly owned: readonly string[]
     }
   | {
       readonly name: 'inspect'

@@ -54,6 +54,7 @@ import type { McpSessions } from '../http/mcp-sessions.ts'
 import { leavingSignal, type NodeResponse, type Reply, writeReply } from '../http/respond.ts'
 import type { Route } from '../http/routes.ts'
 import type { TaskOwners } from '../http/task-guard.ts'
+import type { TaskReader } from '../http/task-reader.ts'
 import { refuseTunnels } from '../http/tunnels.ts'
 import { refuseUnparsed } from '../http/unparsed.ts'
 import type { ConnectorAgent } from './connector-agent.ts'
@@ -74,6 +75,7 @@ export interface InboundOptions {
   readonly sessions: McpSessions
   readonly classify: Classify
   readonly findCard: FindCard
+  readonly taskReader: TaskReader
   readonly tasks: TaskOwners
   readonly host: string
   readonly port: number
@@ -230,6 +232,7 @@ function answer(options: Serving, incoming: Incoming, signal: AbortSignal): Prom
     sessions: options.sessions,
     classify: options.classify,
     tasks: options.tasks,
+    taskReader: options.taskReader,
     wireOf: (refusal) => MESH_WIRE[refusal.code],
     wrap: (courier) => countersigning(courier, incoming, options),
     courier: {
@@ -306,15 +309,15 @@ function countersigning(courier: Courier, incoming: Incoming, options: InboundOp
   return async (intended, still) => {
     const delivered = await courier(intended, still)
     if (delivered instanceof Refusal || delivered instanceof Undelivered) return delivered
-    const final = rewritten(delivered)
+    const final = await rewritten(delivered)
     return final instanceof Refusal ? withheld(final) : countersign(final, incoming, options)
   }
 }
 
 /** The connector signs what its agent's caller will see. */
-function rewritten({ rewrite, ...delivered }: Delivered): Delivered | Refusal {
+async function rewritten({ rewrite, ...delivered }: Delivered): Promise<Delivered | Refusal> {
   if (rewrite === undefined || !(delivered.body instanceof Uint8Array)) return delivered
-  const body = rewrite(delivered.body)
+  const body = await rewrite(delivered.body)
   return body instanceof Refusal ? body : { ...delivered, body }
 }
 

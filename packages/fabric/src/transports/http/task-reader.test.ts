@@ -1,0 +1,61 @@
+import { utf8 } from '@countersign/protocol'
+import { expect, test, vi } from 'vitest'
+import { Refusal } from '../../lib/refusal.ts'
+import { cardMediator } from './agent-card.ts'
+import { BodyThread } from './body-thread.ts'
+import { taskReaders } from './task-reader.ts'
+
+const json = (value: unknown) => utf8(JSON.stringify(value))
+
+test('a list keeps the tasks that are named as owned, and nothing else of it changes', () => {
+  const body = json({
+    result: { tasks: [{ id: 'a' }, { id: 'b' }, {}], pageSize: 3, totalSize: 9 },
+  })
+  expect(taskReaders.listedIn(body)).toEqual(['task a', 'task b'])
+  const filtered = taskReaders.filtered(body, ['task b'])
+  if (filtered instanceof Refusal) throw new Error(filtered.detail)
+  expect(JSON.parse(Buffer.from(filtered).toString())).toEqual({
+    result: { tasks: [{ id: 'b' }], pageSize: 3 },
+  })
+})
+
+test('what is no list is refused where one is expected, except an error', () => {
+  const error = json({ error: { code: -32_001 } })
+  expect(taskReaders.filtered(error, [])).toBe(error)
+  for (const body of [utf8('{"tasks":[],"tasks":[]}'), utf8('no JSON'), json({ result: {} })]) {
+    expect(taskReaders.filtered(body, [])).toMatchObject({ code: 'RESPONSE_REJECTED' })
+  }
+})
+
+test('answers that are not small are read in a thread, small ones at once', async () => {
+  const start = vi.fn(() => {
+    throw new Error('no thread for small answers')
+  })
+  const { tasks } = new BodyThread({ start, now: () => 0 })
+  const small = json({ result: { kind: 'task', id: 'a' } })
+  expect(tasks.createdIn(small, 'a')).toEqual(['task a'])
+  const large = json({ text: 'a'.repeat(9_000) })
+  for (const question of ['createdIn', 'listedIn'] as const) {
+    await expect(async () => tasks[question](large, 'a')).rejects.toThrow('no thread')
+  }
+})
+
+test('an agent card is bounded in bytes and interfaces', () => {
+  const mediate = cardMediator('GetAgentCard', 200)
+  const mediation = {
+    baseUrl: 'https://fabric.example/agents/a',
+    upstreamUrls: ['https://a.example'],
+    signer: { keyId: 'k', sign: () => new Uint8Array(64) },
+    credentialsRequired: true,
+  }
+  const limitOf = (card: unknown) => {
+    const answer = mediate?.(json(card), mediation)
+    return answer instanceof Refusal ? answer.limit : null
+  }
+  const one = { url: 'https://a.example/rpc', protocolBinding: 'JSONRPC' }
+  expect(limitOf({ name: 'a', supportedInterfaces: Array(64).fill(one) })).toBe(null)
+  expect(limitOf({ name: 'a', supportedInterfaces: Array(65).fill(one) })).toBe(
+    'cards.interfaces, 64',
+  )
+  expect(limitOf({ name: 'a'.repeat(65_536) })).toBe('cards.bytes, 64 KiB')
+})

@@ -1,0 +1,53 @@
+import { parseStrictJson, parseUtf8, utf8 } from '@countersign/protocol'
+import { Refusal } from '../../lib/refusal.ts'
+import { createdIn, filterListed } from './task-references.ts'
+
+type Maybe<T> = T | Refusal | Promise<T | Refusal>
+
+/**
+ * Reads answers that speak of tasks, on the account of their receiver. They are as large as their
+ * receiver likes, so they are read in a thread where they are not small.
+ */
+export interface TaskReader {
+  /** The tasks and conversations that the answer says it created. */
+  createdIn(body: Uint8Array, receiver: string): Maybe<readonly string[]>
+  /** The tasks that the answer lists. */
+  listedIn(body: Uint8Array, receiver: string): Maybe<readonly string[]>
+  /** The answer with the tasks in `owned` only; a refusal where it could not be read as a list. */
+  filtered(body: Uint8Array, owned: readonly string[], receiver: string): Maybe<Uint8Array>
+}
+
+export type TaskQuestion = keyof TaskReader
+
+/** The readers themselves, on whatever thread. */
+export const taskReaders = {
+  createdIn: (body) => createdIn(parsed(body)),
+  listedIn(body) {
+    const listed: string[] = []
+    filterListed(parsed(body), (id) => listed.push(id) > 0)
+    return listed
+  },
+  filtered(body, owned) {
+    const value = parsed(body)
+    const own = new Set(owned)
+    const filtered = filterListed(value, (id) => own.has(id))
+    if (filtered !== null) return utf8(JSON.stringify(filtered))
+    // An error lists nothing; anything else might list tasks in a form that is not read here.
+    if (isError(value)) return body
+    return new Refusal('RESPONSE_REJECTED', 'a list of tasks that could not be read')
+  },
+} satisfies Record<TaskQuestion, (body: Uint8Array, owned: readonly string[]) => unknown>
+
+function parsed(data: Uint8Array): unknown {
+  try {
+    return parseStrictJson(parseUtf8(data))
+  } catch {
+    // Of what is not JSON nothing is learnt, and nothing of it passes where a list is expected.
+    return null
+  }
+}
+
+function isError(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  return 'error' in value || ('method' in value && !('result' in value))
+}

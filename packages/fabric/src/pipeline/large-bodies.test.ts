@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { createRedactor } from '../redaction/create-redactor.ts'
 import { DATA_CLASSES } from '../redaction/redactor.ts'
 import { noParts, type Parts } from './inspect-parts.ts'
-import { inspectShared, type LargeBodies } from './large-bodies.ts'
+import { inspectShared, type LargeBodies, readControl } from './large-bodies.ts'
 import { inlineBytesMax, LoopShare } from './loop-share.ts'
 
 const redactor = createRedactor({ hashKey: new Uint8Array(32).fill(5) })
@@ -26,6 +26,7 @@ function open(costMs = 0) {
     inspect: (parts: Partial<Parts>, client = 'a') =>
       inspectShared({ redactor, largeBodies }, { ...noParts, ...parts }, order, client),
     handed: () => handed,
+    read: (client: string) => readControl({ largeBodies }, client, () => 'read'),
     wait: (ms: number) => {
       now += ms
     },
@@ -96,4 +97,13 @@ test('messages that cost what ordinary ones do use no share', async () => {
   const { inspect, handed } = open(0.2)
   for (let i = 0; i < 5_000; i++) await inspect({ path: '/a' })
   expect(handed()).toBe(0)
+})
+
+test('requests to the fabric itself are refused to a client that has used its share', () => {
+  const { read, wait } = open(40)
+  for (let i = 0; i < 100; i++) read('a')
+  expect(read('a')).toMatchObject({ code: 'OVERLOADED', limit: 'work.controlMs, 1 s' })
+  expect(read('b')).toBe('read')
+  wait(100_000)
+  expect(read('a')).toBe('read')
 })

@@ -29,3 +29,12 @@ export function inspectShared(
   )
   return inspected ?? largeBodies.inspect(parts, order, client)
 }
+
+/** Reads a request to the fabric itself, on the account of its client. */
+export function readControl<T>(
+  { largeBodies }: Pick<BodyRedaction, 'largeBodies'>,
+  client: string,
+  read: () => T,
+): T | Refusal {
+  return largeBodies === undefined ? read() : largeBodies.loop.runControl(client, read)
+}

@@ -1,3 +1,5 @@
+import { overLimit } from '../lib/limits.ts'
+import type { Refusal } from '../lib/refusal.ts'
 import { InspectionWork, TooMuchWork } from '../redaction/inspection-work.ts'
 import { TimeCredit } from './time-credit.ts'
 
@@ -6,10 +8,21 @@ export const inlineBytesMax = 8 * 1024
 /** 2.5 ms at worst; an ordinary message of `inlineBytesMax` takes a fifth of it. */
 export const inlineStepsMax = 250_000
 
+/** Bounded by steps, it takes no longer: the rest is time that another process had. */
+const inlineMsMax = 10
 /** What an ordinary message takes is free: the request costs more than that anyway. */
 const freeMs = 0.25
 /** Beyond it, a client may use a twentieth of the event loop. */
 const shareOptions = { rate: 0.05, creditMsMax: 250, debtMsMax: 5_000 }
+
+/** Requests to the fabric itself, which no thread can read: a tenth of the loop beyond a second. */
+const controlOptions = { rate: 0.1, creditMsMax: 1_000, debtMsMax: 10_000 }
+const controlLimit = {
+  name: 'work.controlMs',
+  value: controlOptions.creditMsMax,
+  unit: 'ms',
+} as const
+const retryAfterMs = 2_000
 
 /**
  * The event loop's time for parsing and inspection. All exchanges share it, so a piece of work runs
@@ -17,11 +30,13 @@ const shareOptions = { rate: 0.05, creditMsMax: 250, debtMsMax: 5_000 }
  */
 export class LoopShare {
   readonly #credit: TimeCredit
+  readonly #control: TimeCredit
   readonly #now: () => number
 
   constructor(now: () => number) {
     this.#now = now
     this.#credit = new TimeCredit({ ...shareOptions, now })
+    this.#control = new TimeCredit({ ...controlOptions, now })
   }
 
   /** The result of `run`, or null where it is for the thread: too large, too costly, or too often. */
@@ -34,7 +49,20 @@ export class LoopShare {
       if (cause instanceof TooMuchWork) return null
       throw cause
     } finally {
-      this.#credit.charge(client, this.#now() - began - freeMs)
+      this.#credit.charge(client, Math.min(this.#now() - began, inlineMsMax) - freeMs)
+    }
+  }
+
+  /** The result of `read`, for a request to the fabric itself; a refusal of who has used its share. */
+  runControl<T>(client: string, read: () => T): T | Refusal {
+    if (!this.#control.has(client)) {
+      return overLimit('OVERLOADED', controlLimit, 'requests to the fabric', retryAfterMs)
+    }
+    const began = this.#now()
+    try {
+      return read()
+    } finally {
+      this.#control.charge(client, this.#now() - began - freeMs)
     }
   }
 }

@@ -1,6 +1,7 @@
 import { Refusal } from '../../lib/refusal.ts'
 import type { Courier } from '../../pipeline/delivery.ts'
 import { enforce, type Rooms } from '../../pipeline/enforce.ts'
+import { readControl } from '../../pipeline/large-bodies.ts'
 import { exchangeHeaders, refusalEvent } from '../http/call.ts'
 import { CONTROL_JSON_LIMITS, parseJsonBody } from '../http/json-body.ts'
 import { arrivalOf, problemReply, type Surface, type Visit } from './visit.ts'
@@ -17,7 +18,8 @@ export interface Administration {
 /** `POST /v1/admin`: an ordinary exchange whose receiver is the fabric itself. */
 export function adminSurface(rooms: Rooms, administration: Administration): Surface {
   return async (visit) => {
-    const request = readRequest(visit)
+    const { client } = visit.incoming
+    const request = readControl(rooms, client, () => readRequest(visit))
     const fault = request instanceof Refusal ? request : null
     const { operation, args } = request instanceof Refusal ? unread : request
     const action = administration.actionOf(operation)

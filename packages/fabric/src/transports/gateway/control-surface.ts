@@ -12,6 +12,7 @@ import type { Arrival } from '../../pipeline/arrival.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
 import { admitControl, answerControl, refuseUnread } from '../../pipeline/control.ts'
 import type { Rooms } from '../../pipeline/enforce.ts'
+import { readControl } from '../../pipeline/large-bodies.ts'
 import { recheck } from '../../pipeline/recheck.ts'
 import { refusalOfEntry } from '../../pipeline/record.ts'
 import type { PolicyAction } from '../../policy/policy.ts'
@@ -149,7 +150,7 @@ const meshAnswers: Readonly<Record<string, MeshAnswer>> = {
     const request = await admit(options, visit, { action: 'record', operation: 'mesh.register' })
     if (request instanceof Refusal) return request
     const { caller: admitted } = request.authenticated
-    const registration = parse(visit, parseMeshRegistration)
+    const registration = parse(options, visit, parseMeshRegistration)
     if (registration instanceof Refusal) return refuse(options, visit, registration)
     const expiresAt = visit.at + registration.ttlSeconds * 1000
     const endpoints = registration.endpoints.map((endpoint) => ({
@@ -164,7 +165,7 @@ const meshAnswers: Readonly<Record<string, MeshAnswer>> = {
     const request = await admit(options, visit, { action: 'record', operation: 'mesh.entries' })
     if (request instanceof Refusal) return request
     const { caller: admitted } = request.authenticated
-    const entries = parse(visit, parseMeshEntries)
+    const entries = parse(options, visit, parseMeshEntries)
     if (entries instanceof Refusal) return refuse(options, visit, entries)
     const claim = await checks.claim(entries, admitted, visit.at)
     if (claim instanceof Refusal) return refuse(options, visit, claim)
@@ -272,12 +273,18 @@ function arrivalFor(visit: Visit, asked: Asked, fault: Refusal | null = null): A
   return arrivalOf(visit, { ...target, ...asked }, fault)
 }
 
-function parse<T>(visit: Visit, read: (value: unknown) => T): T | Refusal {
-  const value = parseJsonBody(visit.incoming.body, CONTROL_JSON_LIMITS)
-  if (value instanceof Refusal) return value
-  try {
-    return read(value)
-  } catch (cause) {
-    return new Refusal('MESSAGE_MALFORMED', String(cause))
-  }
+function parse<T>(
+  { rooms }: ControlOptions,
+  { incoming: { body, client } }: Visit,
+  read: (value: unknown) => T,
+): T | Refusal {
+  return readControl(rooms, client, () => {
+    const value = parseJsonBody(body, CONTROL_JSON_LIMITS)
+    if (value instanceof Refusal) return value
+    try {
+      return read(value)
+    } catch (cause) {
+      return new Refusal('MESSAGE_MALFORMED', String(cause))
+    }
+  })
 }

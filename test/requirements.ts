@@ -117,6 +117,7 @@ export const REQUIREMENTS = {
       'signature-of-another-agent',
       'stale-signature',
       'partial-signature',
+      'signature-label',
       'ambiguous-signature',
       'stripped-signature',
     ],
@@ -372,13 +373,13 @@ export const REQUIREMENTS = {
   },
   'record:ending': {
     promise:
-      'Wherever an exchange is shown, an outcome that is unknown, or known to the receiver alone, is not called a refusal.',
+      'Wherever an exchange is shown, it has one ending; an outcome that is unknown, or known to the receiver alone, is not called a refusal.',
     on: ['mesh'],
     notOn: {
       gateway: 'each exchange is closed by its own fabric: see deliver:unknown-outcome',
       queue: 'each exchange is closed by its own fabric: see deliver:unknown-outcome',
     },
-    lies: ['unknown-called-refused'],
+    lies: ['unknown-called-refused', 'two-endings'],
   },
   'record:append-only': {
     promise: 'Every later checkpoint is provably an extension of every earlier one.',

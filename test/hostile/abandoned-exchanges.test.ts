@@ -29,7 +29,7 @@ const intent = (receiver: string, caller = 'caller'): MeshEntry => ({
 const outcome = ({ exchange }: MeshEntry): MeshEntry => ({
   kind: 'outcome',
   exchange,
-  facts: { result: 'refused' },
+  facts: { result: 'refused', code: 'OVERLOADED' },
 })
 
 /** What a connector of `agent` records, and the indexes that it is given. */

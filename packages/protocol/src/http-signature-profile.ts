@@ -139,7 +139,9 @@ export function requestProfileFault(
 /** As `requestProfileFault`, for a response to a request that was signed. */
 export function responseProfileFault(signed: SignedResponse): string | null {
   for (const component of ['"@status"', '"content-digest"', '"signature";req']) {
-    const byLabel = signed.components.some((id) => id.startsWith(`${component};key=`))
+    const byLabel =
+      component === '"signature";req' &&
+      signed.components.some((id) => id.startsWith(`${component};key=`))
     if (!signed.components.includes(component) && !byLabel) {
       return `the signature does not cover ${component}`
     }

@@ -1,9 +1,9 @@
 import { utf8 } from './bytes.ts'
-import { isAgentName, parseSpiffeId } from './ids.ts'
+import { isAssignableName, parseSpiffeId } from './ids.ts'
 import { isLegible } from './legible.ts'
 import type { MeshEntry, MeshEntryKind, MeshFact } from './mesh-format.ts'
 import { contradictsCode, isExchangeResult, REFUSAL_RESULTS } from './receipt-ending.ts'
-import { isRefusalCode } from './refusals.ts'
+import { isRefusalCode, mayHaveActed } from './refusals.ts'
 
 type Rule = (value: MeshFact) => boolean
 
@@ -57,6 +57,10 @@ const isPrincipal: Rule = (value) => {
   return id !== null && id.kind !== 'fabric' && id.instance === null
 }
 
+/** Not the fabric itself, of which no connector speaks; `unknown` where it could not be read. */
+const isReceiver: Rule = (value) =>
+  typeof value === 'string' && (isAssignableName(value) || value === 'unknown')
+
 /** `card:1 email:2`, as inspection counts what it masked. */
 const maskedCounts = matching(/^(?:[a-z][a-z0-9-]{0,31}:\d{1,9}(?: (?=[a-z])|$)){0,64}$/)
 
@@ -68,7 +72,7 @@ const asked = {
   tool: name(wordsLengthMax, 0),
   caller: isPrincipal,
   'caller.method': oneOf('certificate'),
-  receiver: isAgentName,
+  receiver: isReceiver,
   'policy.version': matching(/^[0-9a-f]{64}$/),
   'policy.rules': words(rulesLengthMax),
   'request.digest': bytes(32),
@@ -128,6 +132,40 @@ const needed: Readonly<Record<MeshEntryKind, readonly string[]>> = {
   indeterminate: ['result'],
 }
 
+const progressOf: Readonly<Record<string, string>> = {
+  refused: 'not-sent',
+  stated: 'answered',
+  unknown: 'sent',
+  withheld: 'answered',
+}
+/** What is on record of a response alone; `response.bytes` is 0 where none came. */
+const ofResponse = /^(?:attested\.response|response\.(?!bytes$).*|status|transcript|events)$/
+
+/** Why the facts of an outcome tell of two endings, of which a reader would see the one it looks for. */
+function endingFault(facts: MeshEntry['facts']): string | null {
+  const { result, code, progress } = facts
+  const told = String(result)
+  const isHandedOver = told === 'delivered' || told === 'completed'
+  if (isHandedOver && (code !== undefined || progress !== undefined)) {
+    return `what was ${told} was not refused`
+  }
+  if (['refused', 'withheld', 'stated', 'cut', 'broken'].includes(told) && code === undefined) {
+    return `an outcome that is ${told} needs a code`
+  }
+  if (progress !== undefined && progress !== (progressOf[told] ?? 'answered')) {
+    return `what is ${told} did not come as far as ${String(progress)}`
+  }
+  if (told === 'delivered' && (facts['transcript'] ?? facts['events']) !== undefined) {
+    return 'a stream is completed, not delivered'
+  }
+  if (told !== 'refused' && told !== 'unknown') return null
+  if (Object.keys(facts).some((name) => ofResponse.test(name))) {
+    return `what is ${told} has no response on record`
+  }
+  const isAct = isRefusalCode(code) && mayHaveActed(code) && code !== 'WITHDRAWN'
+  return told === 'refused' && isAct ? `${code} is not for what was refused` : null
+}
+
 /** Why the facts of an entry are not what a connector records; null when they are. */
 export function meshFactsFault({ kind, facts }: Pick<MeshEntry, 'kind' | 'facts'>): string | null {
   for (const [fact, value] of Object.entries(facts)) {
@@ -139,6 +177,8 @@ export function meshFactsFault({ kind, facts }: Pick<MeshEntry, 'kind' | 'facts'
   if (typeof result === 'string' && typeof code === 'string' && contradictsCode(result, code)) {
     return 'the result and the code contradict each other'
   }
+  const contradiction = kind === 'outcome' ? endingFault(facts) : null
+  if (contradiction !== null) return contradiction
   const isAnswered = facts['result'] === 'delivered' || facts['result'] === 'completed'
   const names = [
     ...needed[kind],

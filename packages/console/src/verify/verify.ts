@@ -1,5 +1,6 @@
 import {
   compareMessage,
+  equalBytes,
   type Half,
   legibleValue,
   parseTrustOfAnyForm,
@@ -57,6 +58,12 @@ async function take(file: File, given: Role | null): Promise<void> {
   }
   const bytes = new Uint8Array(await file.arrayBuffer())
   const role = given ?? roleOf(bytes)
+  // Whatever is dropped beside a receipt must not become what the receipt is judged by.
+  if (given === null && role === 'trust' && isOtherTrust(bytes)) {
+    return show(
+      reportUnreadable(`${file.name} is another trust file. To use it, choose it as such.`),
+    )
+  }
   chosen.set(role, { name: file.name, bytes })
   page.names[role].textContent = legibleValue(file.name)
   if (role === 'trust') page.fingerprint.textContent = await fingerprint(bytes)
@@ -68,6 +75,11 @@ function roleOf(bytes: Uint8Array): Role {
   const start = new TextDecoder().decode(bytes.subarray(0, trustBytesMax))
   // A receipt quotes texts, so that this name cannot stand in it.
   return start.includes('"vkey"') ? 'trust' : 'receipt'
+}
+
+function isOtherTrust(bytes: Uint8Array): boolean {
+  const known = chosen.get('trust')
+  return known !== undefined && !equalBytes(known.bytes, bytes)
 }
 
 /** As `countersign up` and `countersign verify` print it. */
@@ -193,5 +205,6 @@ document.addEventListener('drop', (event) => {
   page.drop.classList.remove('over')
   const slot = event.target instanceof Element ? event.target.closest('.slot') : null
   const role = slot?.querySelector('input')?.id ?? ''
-  takeAll(event.dataTransfer?.files ?? [], role === 'request' || role === 'response' ? role : null)
+  const isRole = role === 'request' || role === 'response' || role === 'trust'
+  takeAll(event.dataTransfer?.files ?? [], isRole ? role : null)
 })

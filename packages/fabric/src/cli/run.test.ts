@@ -58,6 +58,7 @@ describe('countersign', () => {
     [['channel', 'create', 'fabric', '--member', 'a'], 'fabric is reserved'],
     [['protect', 'http://127.0.0.1:1', '--as', 'a', '--protocol', 'grpc'], 'Allowed choices'],
     [['explain', 'dec_1'], 'not the id of an exchange'],
+    [['verify', 'nowhere'], 'no trust is named'],
     [['verify', 'nowhere', '--trust', 'nowhere'], 'no trust can be read'],
   ])('ends with 2 for %j', async (args, says) => {
     const { status, stdout, stderr } = await countersign(...args)

@@ -109,14 +109,18 @@ export async function authenticate(
   const caller = await callerOf(presented, arrival.transport, room)
   if (caller instanceof Refusal) return caller
   if (arrival.signature === null) return new Authenticated(arrival, caller, false)
-  const uncovered = coverageFault(arrival, arrival.signature)
+  const uncovered = coverageFault(arrival, arrival.signature, caller)
   if (uncovered !== null) return new Refusal('SIGNATURE_REJECTED', uncovered)
   const fault = await room.signatures.checkRequest(arrival.signature.signed, caller)
   return fault ?? new Authenticated(arrival, caller, true)
 }
 
 /** A signature that leaves out the body or the receiver proves too little to be called one. */
-function coverageFault({ message, target }: Arrival, signature: PresentedSignature): string | null {
+function coverageFault(
+  { message, target }: Arrival,
+  signature: PresentedSignature,
+  caller: Caller,
+): string | null {
   const { signed, request } = signature
   const hasBody = message.body.length > 0
   const fault = requestProfileFault(signed, { ...request, hasBody })
@@ -124,10 +128,18 @@ function coverageFault({ message, target }: Arrival, signature: PresentedSignatu
   const field = (name: string) => request.headers.find(([header]) => header === name)?.[1]
   const to = field('countersign-to')
   // Otherwise a request signed for one receiver could be replayed to another of the same path.
-  if (to !== undefined && parseSpiffeId(to)?.name !== target.name) {
+  if (to !== undefined && !isTarget(to, target, caller)) {
     return `it was signed for ${to}, not for ${target.name}`
   }
   return hasBody ? digestFault(field('content-digest') ?? '', message.body) : null
+}
+
+/** The whole SPIFFE ID counts: another trust domain has receivers of the same names. */
+function isTarget(to: string, target: Arrival['target'], caller: Caller): boolean {
+  const id = parseSpiffeId(to)
+  if (id === null || id.instance !== null || id.name !== target.name) return false
+  const isKind = target.kind !== 'agent' || id.kind === 'agent'
+  return isKind && id.trustDomain === parseSpiffeId(caller.spiffeId)?.trustDomain
 }
 
 /** Null when `field` is the digest of `body` (RFC 9530). */

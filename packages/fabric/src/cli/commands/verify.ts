@@ -31,7 +31,10 @@ export function addVerifyCommand(program: Command, context: CliContext): void {
       .command('verify')
       .argument('<receipt>', 'a receipt file, or - for stdin')
       .description('verify a receipt offline; ends with 1 when anything about it is wrong')
-      .option('--trust <file>', 'the pinned trust; the data folder’s own without it')
+      .option(
+        '--trust <file>',
+        'the pinned trust; without it that of the data folder that is named',
+      )
       .option(
         '--request <file>',
         'the body of the request, to be compared with the recorded digest',
@@ -64,8 +67,20 @@ async function compareFiles(receipt: VerifiedReceipt, options: VerifyOptions) {
   return matches
 }
 
+/**
+ * The trust that was named, or that of a data folder that was named. Never what happens to lie in the
+ * current folder: receipts come as files, and whoever sends one could send a trust file along.
+ */
 function trustPath(context: CliContext, options: VerifyOptions): string {
-  return options.trust ?? join(findDataFolder(options, context.environment), DATA_FILES.trust)
+  if (options.trust !== undefined) return options.trust
+  const { dataDir, configPath } = context.environment
+  const named = options.data ?? options.config ?? dataDir ?? configPath
+  if (named === null) {
+    const next =
+      'pass the trust file that you pinned: --trust FILE; for your own fabric, --data DIR'
+    throw new Failure('usage', 'no trust is named that the receipt could be verified by', next)
+  }
+  return join(findDataFolder(options, context.environment), DATA_FILES.trust)
 }
 
 /** The small file that `up` writes, or the document of `GET /v1/trust`, which says more. */

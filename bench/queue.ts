@@ -248,7 +248,13 @@ function createAgent(name: string) {
 }
 
 function requestAs(caller: string, channels: Channels): ChannelRequest {
-  const call = { channel: 'bench', caller, still: () => null, mayReceive: () => true }
+  const call = {
+    channel: 'bench',
+    caller,
+    still: () => null,
+    mayReceive: () => true,
+    senderRight: () => 'stands' as const,
+  }
   const routes: Readonly<
     Record<string, (body: Uint8Array, epoch: number | null) => Promise<Uint8Array>>
   > = {

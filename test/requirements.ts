@@ -172,6 +172,13 @@ export const REQUIREMENTS = {
     notOn: queueOnly('leases exist on channels only'),
     lies: ['removed-member'],
   },
+  'revoke:sender': {
+    promise:
+      'A stored message is handed out only while its sender may still publish it: otherwise it is held, or buried when its sender was revoked.',
+    on: ['queue'],
+    notOn: queueOnly('messages wait on channels only'),
+    lies: ['sender-without-its-right'],
+  },
   'authorize:every-delivery': {
     promise: 'A decision is made again after every wait, and before anything is handed over.',
     on: everywhere,

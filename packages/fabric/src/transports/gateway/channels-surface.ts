@@ -16,6 +16,7 @@ import { admitControl, answerControl } from '../../pipeline/control.ts'
 import type { Courier, Delivered } from '../../pipeline/delivery.ts'
 import { enforce, type Rooms } from '../../pipeline/enforce.ts'
 import { mayReceive } from '../../pipeline/recheck.ts'
+import { SenderRights, type SentMessage } from '../../pipeline/sender-right.ts'
 import type { PolicyAction } from '../../policy/policy.ts'
 import { exchangeHeaders, quotaHeaders } from '../http/call.ts'
 import type { Reply } from '../http/respond.ts'
@@ -31,10 +32,15 @@ export interface ChannelsSurfaceOptions {
   readonly channels: Channels
 }
 
-type Answer = (options: ChannelsSurfaceOptions, visit: Visit, channel: string) => Promise<Reply>
+interface Serving extends ChannelsSurfaceOptions {
+  readonly senders: SenderRights
+}
+
+type Answer = (options: Serving, visit: Visit, channel: string) => Promise<Reply>
 
 /** `/v1/channels/<name>/…`: sealed messages in and out. What is sealed stays sealed here. */
 export function channelsSurface(options: ChannelsSurfaceOptions): Surface {
+  const serving = { ...options, senders: new SenderRights(options.rooms.authorization) }
   return (visit) => {
     const [, , , claimed = '', what = '', ...rest] = visit.path.split('/')
     const answer = answers[`${visit.incoming.head.method} ${what}`]
@@ -45,7 +51,7 @@ export function channelsSurface(options: ChannelsSurfaceOptions): Surface {
         refused(answer instanceof Refusal ? answer : refusal, visit.exchange),
       )
     }
-    return answer(options, visit, claimed)
+    return answer(serving, visit, claimed)
   }
 }
 
@@ -75,7 +81,7 @@ function publish({ rooms, channels }: ChannelsSurfaceOptions, visit: Visit, chan
   })
 }
 
-function lease({ rooms, channels }: ChannelsSurfaceOptions, visit: Visit, channel: string) {
+function lease({ rooms, channels, senders }: Serving, visit: Visit, channel: string) {
   const request = parseLeaseRequest(visit.incoming.body)
   const target = targetOf(channel, 'consume', 'lease')
   if (request === null) return exchange(rooms, visit, target, malformed('lease'))
@@ -86,6 +92,7 @@ function lease({ rooms, channels }: ChannelsSurfaceOptions, visit: Visit, channe
         ...{ channel, still, caller: authorized.authenticated.caller.name },
         mayReceive: (labels: readonly string[]) =>
           mayReceive(authorized, labels, rooms.authorization),
+        senderRight: (message: SentMessage) => senders.of(message),
       }
       const leased = await channels.lease(call, request, visit.signal)
       if (leased instanceof Refusal) return leased
@@ -109,11 +116,14 @@ async function inHold(work: (keep: (hold: Hold) => void) => Promise<Reply>): Pro
   }
 }
 
-function deliveredLease({ messages, hold }: LeasedMessages): Delivered {
+function deliveredLease({ messages, hold, withheld, buried }: LeasedMessages): Delivered {
   const frames = messages.map(({ message, ...rest }) => ({ ...rest, ...message }))
   const facts = {
     messages: messages.length,
     offsets: messages.map(({ message }) => message.offset).join(' '),
+    // Because of what their senders may or may not do by now.
+    ...(withheld > 0 ? { 'messages.held': withheld } : {}),
+    ...(buried.length > 0 ? { 'offsets.dead': buried.join(' ') } : {}),
   }
   const body = encodeLeases(frames)
   // From here on, only what the response carries is kept.

@@ -129,7 +129,11 @@ interface OpenQueue {
 }
 
 /** A right that nobody takes away. */
-const entitled = { still: () => null, mayReceive: () => true }
+const entitled = {
+  still: () => null,
+  mayReceive: () => true,
+  senderRight: () => 'stands' as const,
+}
 
 /** What the routes of a transport do, for one authenticated caller. */
 function requestAs(caller: string, open: () => OpenQueue): ChannelRequest {

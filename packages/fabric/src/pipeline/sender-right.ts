@@ -1,0 +1,97 @@
+import type { AgentRecord } from '../identity/directory.ts'
+import type { PolicyRequest, PolicySet } from '../policy/policy.ts'
+import type { AuthorizeRoom } from './authorize.ts'
+
+/** One message of a channel, as its sender signed it and the channel stored it. */
+export interface SentMessage {
+  readonly channel: string
+  readonly sender: string
+  readonly labels: readonly string[]
+  /** Unix milliseconds: a policy that depends on the time is asked about the time of publication. */
+  readonly storedAt: number
+}
+
+/**
+ * `stands`: the sender may publish it. `held`: not at present, as in quarantine or by policy; it waits for
+ * the right to come back. `ended`: its sender was revoked, which is for good.
+ */
+export type SenderRight = 'stands' | 'held' | 'ended'
+
+type Room = Pick<AuthorizeRoom, 'policy' | 'riskOf' | 'findReceiver' | 'findPrincipal' | 'now'>
+
+/** Answers that are kept: those of one set of policies. */
+const knownMax = 4_096
+
+/** How the sender can have proved itself when it published. */
+const proofs = (['certificate', 'token', 'api-key'] as const).flatMap((method) =>
+  [true, false].map((signed) => ({ method, signed })),
+)
+
+const published = {
+  transport: 'queue',
+  protocol: 'queue',
+  operation: 'publish',
+  tool: '',
+} as const
+
+/**
+ * Asks again whether the sender of a stored message may publish it, when it is handed out: what a channel
+ * holds can be much older than the decision by which it was taken in.
+ */
+export class SenderRights {
+  readonly #room: Room
+  #policy: PolicySet | null = null
+  readonly #known = new Map<string, { readonly record: AgentRecord; readonly right: SenderRight }>()
+
+  constructor(room: Room) {
+    this.#room = room
+  }
+
+  /** What cannot be decided is held. */
+  of(message: SentMessage): SenderRight {
+    try {
+      const record = this.#room.findPrincipal(message.sender)
+      if (record?.status === 'revoked') return 'ended'
+      return record?.status === 'active' ? this.#byPolicy(message, record) : 'held'
+    } catch {
+      return 'held'
+    }
+  }
+
+  #byPolicy(message: SentMessage, record: AgentRecord): SenderRight {
+    const policy = this.#room.policy()
+    if (policy !== this.#policy) this.#known.clear()
+    this.#policy = policy
+    const risk = this.#room.riskOf(record.name, this.#room.now())
+    const time = Math.floor(message.storedAt / 1000)
+    const { channel, labels, sender } = message
+    const key = JSON.stringify([channel, sender, labels, risk, time])
+    const known = this.#known.get(key)
+    // A record is replaced as a whole, so that another one is another object.
+    if (known?.record === record) return known.right
+    const right = this.#decide(policy, message, { record, risk, time }) ? 'stands' : 'held'
+    if (this.#known.size >= knownMax) this.#known.clear()
+    this.#known.set(key, { record, right })
+    return right
+  }
+
+  #decide(
+    policy: PolicySet,
+    { channel, labels }: SentMessage,
+    { record, risk, time }: { record: AgentRecord; risk: number; time: number },
+  ): boolean {
+    const resource = this.#room.findReceiver('channel', channel)
+    if (resource === null) return false
+    const { kind, name, roles, segment, attributes } = record
+    const principal: PolicyRequest['principal'] = { kind, name, roles, segment, attributes }
+    return proofs.some((proof) => {
+      const { effect, obligations } = policy.decide({
+        ...{ principal, action: 'publish', resource },
+        context: { ...published, ...proof, risk, labels, time },
+      })
+      const { mask, block, approval, signedRequest } = obligations
+      if (effect !== 'permit' || approval !== null || (signedRequest && !proof.signed)) return false
+      return [...mask, ...block].every((each) => labels.includes(`no-${each}`))
+    })
+  }
+}

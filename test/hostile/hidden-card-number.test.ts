@@ -79,6 +79,7 @@ const hidings: Readonly<Record<string, Hiding>> = {
     body: '{"a":"[card] 4222222222222"}',
     trace: '4222222222222',
   },
+  'with combining marks': { body: JSON.stringify({ a: Array.from(card).join('\u05b7') }) },
   'in bank numerals': { body: JSON.stringify({ a: banked(card) }), trace: banked(card) },
   'in full-width digits': { body: `{"a":"${wide(card)}"}` },
   'among zero-width spaces': { body: `{"a":"${Array.from(card).join('\u200b')}"}` },

@@ -110,6 +110,14 @@ const scripts: Readonly<Record<string, (digit: number) => string>> = {
   roman: (digit) => (digit === 0 ? '0' : String.fromCodePoint(0x215f + digit)),
   han: (digit) => '〇一二三四五六七八九'.charAt(digit),
   keycap: (digit) => `${digit}\ufe0f\u20e3`,
+  'with a Hebrew point': (digit) => `${digit}\u05b7`,
+  'with a Thai tone': (digit) => `${digit}\u0e49`,
+  'with a vowel sign': (digit) => `${digit}\u0903`,
+  'with a musical stem': (digit) => `${digit}\u{1d165}`,
+  'before a format control': (digit) => `${digit}\u{1bca0}`,
+  'han in circles': (digit) => '〇㊀㊁㊂㊃㊄㊅㊆㊇㊈'.charAt(digit),
+  'han as banks write it': (digit) => '零壹貳參肆伍陸柒捌玖'.charAt(digit),
+  hangzhou: (digit) => (digit === 0 ? '〇' : String.fromCodePoint(0x3020 + digit)),
   'struck through': (digit) => `${digit}\u0336`,
 }
 

@@ -1,4 +1,4 @@
-import { ALNUM, kindOf } from './ascii.ts'
+import { ALNUM, kindOf, latin1 } from './ascii.ts'
 import { decodeBase64 } from './base64.ts'
 import {
   ALPHABETS,
@@ -20,10 +20,24 @@ function found(scan: Scan, detector: string, start: number, end: number): void {
   scan.found({ dataClass: 'credential', detector, start, end })
 }
 
-/** RFC 7515, section 7.1 and RFC 7516, section 7.1: `eyJ` is `{"` in base64url, the start of every header. */
+/**
+ * RFC 7515, section 7.1 and RFC 7516, section 7.1: a header is JSON in base64url. `eyJ` is `{"`, the
+ * others have white space before or after the bracket.
+ */
+const jwtStarts = [
+  ...['eyJ', 'eyAi', 'eyAg', 'eyAK', 'eyAJ', 'eyAN', 'ewog', 'ewoi', 'ewoJ', 'ewoK', 'ewoN'],
+  ...['ew0K', 'ew0i', 'ew0g', 'ew0J', 'ewki', 'ewkg', 'ewkJ', 'ewkK', 'ewkN'],
+  ...['IHsi', 'IHsg', 'IHsK', 'Cnsi', 'Cnsg', 'CnsK', 'CXsi', 'DQp7', 'ICB7'],
+]
+/** So much of a header shows whether it is JSON. */
+const jwtHeadBytesMax = 64
+const jwtHead = /^\s*\{\s*"/
+
 function scanJwt(scan: Scan, at: number): void {
   const { bytes, to } = scan.view
   if (!isTokenStart(scan, at, ALPHABETS.dotted)) return
+  const head = latin1(bytes, at, Math.min(to, at + jwtHeadBytesMax))
+  if (!jwtHead.test(Buffer.from(head.split('.', 1)[0] ?? '', 'base64url').toString())) return
   let segments = 1
   let end = at
   let last = at
@@ -210,9 +224,14 @@ const base64InUrls = ALPHABETS.base64.map((value, byte) => (byte === 0x25 ? 1 : 
 export const SHAPE_RULES: readonly CredentialRule[] = [
   {
     id: 'jwt',
-    keywords: ['eyJ'],
+    keywords: jwtStarts,
     scan: scanJwt,
-    positives: ['eyJ{20}.eyJ{40}.{43}', 'Token eyJ{30}.{20}.{16}.{40}.{22}'],
+    positives: [
+      'eyJ{20}.eyJ{40}.{43}',
+      'ewogICJ{20}.ewogI{40}.{43}',
+      'IHsi{20}.eyJ{40}.{43}',
+      'Token eyJ{30}.{20}.{16}.{40}.{22}',
+    ],
     negatives: ['eyJ{40}', 'keyJ{20}.{40}.{43}'],
   },
   {

@@ -1,7 +1,7 @@
 import { buildDigits, ESCAPE, KIND } from './ascii.ts'
 import type { View } from './view.ts'
 
-const HEX: Int8Array = buildDigits('0123456789abcdef', '0123456789ABCDEF')
+export const HEX: Int8Array = buildDigits('0123456789abcdef', '0123456789ABCDEF')
 
 /** Bytes of a decoded view, with the offset in the body that each of them came from. */
 export class Decoded {

@@ -11,13 +11,13 @@ export const LETTER_BYTE = 4
 export const NUMBER_KIND = Uint8Array.from(KIND, (kind, byte) => {
   if ((kind & DIGIT) !== 0) return DIGIT_BYTE
   if ((kind & LETTER) !== 0) return LETTER_BYTE
-  // Space, hyphen, full stop, slash and parentheses.
-  return byte === 0x20 || (byte >= 0x2d && byte <= 0x2f) || byte === 0x28 || byte === 0x29
-    ? GAP_BYTE
-    : 0
+  const isBracket = byte === 0x28 || byte === 0x29
+  // Hyphen, full stop, slash and underscore.
+  const isSign = (byte >= 0x2d && byte <= 0x2f) || byte === 0x5f
+  return byte === 0x20 || isBracket || isSign ? GAP_BYTE : 0
 })
 
-/** What stands between two groups of digits. */
+/** What stands between two groups of digits, spaces around it aside. An underscore counts as a hyphen. */
 export const GAP = { space: 0, hyphen: 1, dot: 2, other: 3, edge: 4 } as const
 export type Gap = (typeof GAP)[keyof typeof GAP]
 

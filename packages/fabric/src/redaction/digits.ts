@@ -7,6 +7,7 @@ import {
   type Gap,
   NUMBER_KIND,
 } from './digit-run.ts'
+import { isInHexToken } from './hex-token.ts'
 import { findPhone } from './phone.ts'
 import { findSsn } from './ssn.ts'
 import type { Scan } from './view.ts'
@@ -78,11 +79,16 @@ function readRun(scan: Scan, range: { first: number; end: number }): void {
 }
 
 function kindOfGap(bytes: Uint8Array, from: number, to: number): Gap {
-  if (to - from !== 1) return GAP.other
-  const byte = bytes[from]
-  if (byte === 0x20) return GAP.space
-  if (byte === 0x2d) return GAP.hyphen
-  return byte === 0x2e ? GAP.dot : GAP.other
+  let sign = 0
+  for (let i = from; i < to; i++) {
+    const byte = bytes[i] as number
+    if (byte === 0x20) continue
+    if (sign !== 0) return GAP.other
+    sign = byte
+  }
+  if (sign === 0) return GAP.space
+  if (sign === 0x2d || sign === 0x5f) return GAP.hyphen
+  return sign === 0x2e ? GAP.dot : GAP.other
 }
 
 /** Social security and telephone numbers among the groups in the range. */
@@ -101,7 +107,10 @@ function classify(scan: Scan, range: { first: number; end: number }): void {
     const dataClass = ssn >= 0 ? 'ssn' : 'phone'
     const digit = run.starts[at] as number
     const start = ssn >= 0 ? digit : phoneStart(scan, digit)
-    scan.found({ dataClass, detector: dataClass, start, end: run.ends[last] as number })
+    const end = run.ends[last] as number
+    if (!isInHexToken(scan.view, { start: digit, end })) {
+      scan.found({ dataClass, detector: dataClass, start, end })
+    }
     at = from = last + 1
   }
 }
@@ -111,6 +120,7 @@ function phoneStart(scan: Scan, digit: number): number {
   const { bytes, from } = scan.view
   let at = digit
   if (at > from && bytes[at - 1] === 0x28) at--
+  else if (at > from + 1 && bytes[at - 1] === 0x20 && bytes[at - 2] === 0x2b) at--
   if (at > from && bytes[at - 1] === 0x2b) at--
   return at
 }

@@ -7,7 +7,7 @@ const domainBytesMax = 255
 
 /** File endings that are no top-level domain: `icon@2x.png` is a picture, not a person. */
 const FILE_ENDINGS = new Set(
-  'png jpg jpeg gif svg webp js mjs cjs ts tsx jsx css json html htm xml yaml yml txt log tgz gz lock map'.split(
+  'png jpg jpeg gif svg webp avif js mjs cjs ts tsx jsx css json html htm xml yaml yml txt log tgz gz lock map woff wasm toml pdf docx xlsx'.split(
     ' ',
   ),
 )
@@ -23,11 +23,16 @@ export function scanEmail(scan: Scan, at: number): void {
   const end = domainEnd(scan, at + 1)
   if (end === 0) return
   // A user name in a URL is not an address, and `git@host:path` is a remote, not a mailbox.
-  if (start - 3 >= from && bytes[start - 1] === 0x2f && bytes[start - 2] === 0x2f) return
+  if (start - 3 >= from && isSchemeEnd(bytes, start - 1)) return
   if (isInUserInfo(scan, start)) return
   if (at - start === 3 && bytes[start] === 0x67 && bytes[at - 1] === 0x74 && bytes[end] === 0x3a)
     return
   scan.found({ dataClass: 'email', detector: 'email', start, end })
+}
+
+/** Whether `at` is the second slash of `://`. */
+function isSchemeEnd(bytes: Uint8Array, at: number): boolean {
+  return bytes[at] === 0x2f && bytes[at - 1] === 0x2f && bytes[at - 2] === 0x3a
 }
 
 function localStart(scan: Scan, at: number): number {
@@ -90,7 +95,7 @@ function isInUserInfo(scan: Scan, start: number): boolean {
   for (let i = start - 1; i > from + 1 && start - i < localBytesMax; i--) {
     const byte = bytes[i] as number
     if (byte <= 0x20) return false
-    if (byte === 0x2f) return bytes[i - 1] === 0x2f && bytes[i - 2] === 0x3a
+    if (byte === 0x2f) return isSchemeEnd(bytes, i)
   }
   return false
 }

@@ -1,5 +1,6 @@
 import { isControlByte } from '@countersign/protocol'
 import { Decoded, originOf } from './decode.ts'
+import { isInvisible, isMark } from './invisible.ts'
 import { numberForms } from './number-forms.ts'
 import type { View } from './view.ts'
 
@@ -26,40 +27,7 @@ function buildFolded(): Map<number, number> {
 }
 
 /**
- * Code points that show nothing or only something around their neighbour: control characters,
- * zero-width marks, direction controls, variation selectors, tags, fillers, combining marks such as
- * strokes and keycaps.
- */
-function isInvisible(code: number): boolean {
-  return (
-    (code >= 0x80 && code <= 0x9f) ||
-    code === 0xad ||
-    (code >= 0x0300 && code <= 0x036f) ||
-    code === 0x061c ||
-    code === 0x115f ||
-    code === 0x1160 ||
-    code === 0x17b4 ||
-    code === 0x17b5 ||
-    (code >= 0x180b && code <= 0x180f) ||
-    (code >= 0x1ab0 && code <= 0x1aff) ||
-    (code >= 0x1dc0 && code <= 0x1dff) ||
-    (code >= 0x20d0 && code <= 0x20ff) ||
-    code === 0x2800 ||
-    code === 0x3164 ||
-    (code >= 0xfe20 && code <= 0xfe2f) ||
-    code === 0xffa0 ||
-    (code >= 0xfff9 && code <= 0xfffb) ||
-    (code >= 0x200b && code <= 0x200f) ||
-    (code >= 0x202a && code <= 0x202e) ||
-    (code >= 0x2060 && code <= 0x206f) ||
-    (code >= 0xfe00 && code <= 0xfe0f) ||
-    code === 0xfeff ||
-    (code >= 0xe0000 && code <= 0xe01ef)
-  )
-}
-
-/**
- * The view with invisible characters dropped and look-alikes written as the ASCII they look like, or
+ * The view with invisible characters and combining marks dropped and look-alikes written as the ASCII they look like, or
  * null when nothing changes. `bytes` is valid UTF-8, because the body was checked to be.
  */
 export function fold(view: View): View | null {
@@ -79,7 +47,10 @@ export function fold(view: View): View | null {
     const length = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2
     const code = readCodePoint(bytes, i, length)
     if (isInvisible(code)) changed = true
-    else {
+    else if (isMark(code)) {
+      // On a letter of another script, which is of no interest without it either.
+      if (folded.length > 0 && (folded.bytes[folded.length - 1] as number) < 0x80) changed = true
+    } else {
       const ascii = FOLDED.get(code)
       const form = ascii === undefined ? digits.get(code) : undefined
       if (ascii !== undefined || form !== undefined) changed = true

@@ -1,7 +1,6 @@
-import { ALNUM, buildDigits, KIND } from './ascii.ts'
+import { ALNUM, KIND } from './ascii.ts'
+import { HEX } from './decode.ts'
 import type { Span, View } from './view.ts'
-
-const HEX: Int8Array = buildDigits('0123456789abcdef', '0123456789ABCDEF')
 
 /** Lengths of digests in hexadecimal: MD5, SHA-1, SHA-224, SHA-256, SHA-384, SHA-512. */
 const digestLengths: ReadonlySet<number> = new Set([32, 40, 56, 64, 96, 128])

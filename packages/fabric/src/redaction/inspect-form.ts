@@ -1,6 +1,6 @@
 import { latin1 } from './ascii.ts'
 import { indexContext, NO_CONTEXT } from './context.ts'
-import { Decoded, decodeEscapes, originOf } from './decode.ts'
+import { Decoded, HEX, originOf } from './decode.ts'
 import { findFieldRule, isFieldValue } from './field-names.ts'
 import type { Inspection, LeafPlace } from './inspection.ts'
 import { STEPS } from './inspection-work.ts'
@@ -28,13 +28,12 @@ function inspectPair(
   inspection.work.spend(STEPS.pair + STEPS.decodedByte * (pair.end - pair.start))
   const equals = body.subarray(pair.start, pair.end).indexOf(0x3d)
   const nameEnd = equals < 0 ? pair.end : pair.start + equals
-  const name = spacesForPluses(plainView(body, pair.start, nameEnd))
+  const name = decodeForm(plainView(body, pair.start, nameEnd))
   const fieldName = decodeName(body, pair.start, nameEnd)
   let path = '/'
   let shape: JsonShape | null | undefined
   const valueShape = (): JsonShape | null => {
-    if (shape === undefined)
-      shape = JsonShape.of(decodeEscapes(value) ?? value, '"', inspection.work)
+    if (shape === undefined) shape = JsonShape.of(value, '"', inspection.work)
     return shape
   }
   const place = (kind: 'key' | 'text'): LeafPlace => ({
@@ -46,12 +45,12 @@ function inspectPair(
   const before = inspection.count
   scanView(name, (part) => inspection.open(part, place('key')))
   const nameText = { body, start: pair.start, end: nameEnd, place: place('key') }
-  settleLeaf({ ...nameText, decode: spacesForPluses }, inspection, before)
+  settleLeaf({ ...nameText, decode: decodeForm }, inspection, before)
   const concealed = inspection.hitsSince(before)[0]?.finding.dataClass
   path += concealed === undefined ? fieldName : `[${concealed.toUpperCase()}]`
   if (equals < 0) return
   const beforeValue = inspection.count
-  const value = spacesForPluses(plainView(body, nameEnd + 1, pair.end))
+  const value = decodeForm(plainView(body, nameEnd + 1, pair.end))
   const rule = findFieldRule(fieldName)
   if (rule !== null && isFieldValue(rule, decodeName(body, nameEnd + 1, pair.end))) {
     const { dataClass, detector } = rule
@@ -59,19 +58,30 @@ function inspectPair(
   }
   scanView(value, (part) => inspection.open(part, place('text')))
   const valueText = { body, start: nameEnd + 1, end: pair.end, place: place('text') }
-  settleLeaf({ ...valueText, decode: spacesForPluses }, inspection, beforeValue)
+  settleLeaf({ ...valueText, decode: decodeForm }, inspection, beforeValue)
 }
 
 function plainView(body: Uint8Array, from: number, to: number): View {
   return { bytes: body, from, to, map: null, whole: null }
 }
 
-/** Percent signs stay: decoding them is the scanner's own step, which maps back to the body. */
-function spacesForPluses(view: View): View {
+/**
+ * The value behind pluses and percent signs: every receiver decodes them, so the digits of an escape
+ * are part of nothing. A percent sign that starts no escape stays.
+ */
+function decodeForm(view: View): View {
   const { bytes, from, to } = view
   const decoded = new Decoded(to - from)
   for (let i = from; i < to; i++) {
-    decoded.add(bytes[i] === 0x2b ? 0x20 : (bytes[i] as number), originOf(view, i))
+    const byte = bytes[i] as number
+    const high = byte === 0x25 && i + 2 < to ? (HEX[bytes[i + 1] as number] as number) : -1
+    const low = high < 0 ? -1 : (HEX[bytes[i + 2] as number] as number)
+    if (low < 0) {
+      decoded.add(byte === 0x2b ? 0x20 : byte, originOf(view, i))
+      continue
+    }
+    decoded.add(high * 16 + low, originOf(view, i))
+    i += 2
   }
   return decoded.view(originOf(view, to), null)
 }

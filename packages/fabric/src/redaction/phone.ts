@@ -67,10 +67,13 @@ function findDialledInternational(scan: Scan, run: DigitRun, candidate: Candidat
   return last > i && digitsBetween(run, i, last) >= digitsMin + 2 ? last : -1
 }
 
+/** `+` before the number, with a space or a parenthesis between them. */
 function hasPlus(scan: Scan, start: number): boolean {
   const { bytes, from } = scan.view
-  if (start > from && bytes[start - 1] === 0x2b) return true
-  return start > from + 1 && bytes[start - 1] === 0x28 && bytes[start - 2] === 0x2b
+  const before = bytes[start - 1]
+  if (start > from && before === 0x2b) return true
+  const mayStandBetween = before === 0x28 || before === 0x20
+  return start > from + 1 && mayStandBetween && bytes[start - 2] === 0x2b
 }
 
 function findInternational(scan: Scan, run: DigitRun, candidate: Candidate): number {
@@ -138,14 +141,16 @@ function findInContext(scan: Scan, run: DigitRun, candidate: Candidate): number 
   if (!hasContext(scan, run.starts[candidate.at] as number, 'phone')) return -1
   const last = lastGroup(run, candidate, digitsMax)
   if (last < 0 || digitsBetween(run, candidate.at, last) < digitsMinInContext) return -1
-  return isDate(run, candidate.at, last) ? -1 : last
+  return isDate(scan, run, candidate.at, last) ? -1 : last
 }
 
 /** `2024-01-15` and `15.01.2024`, which stand beside telephone numbers in every contact record. */
-function isDate(run: DigitRun, i: number, last: number): boolean {
-  if (last - i !== 2) return false
-  const sizes = [groupSize(run, i), groupSize(run, i + 1), groupSize(run, last)]
-  return sizes[1] !== undefined && sizes[1] <= 2 && (sizes[0] === 4 || sizes[2] === 4)
+function isDate(scan: Scan, run: DigitRun, i: number, last: number): boolean {
+  if (last - i < 2) return false
+  const [first, second, third] = [i, i + 1, i + 2].map((k) => leadingDigits(scan, run, k, 4))
+  const isYear = (year = 0): boolean => year >= 1900 && year < 2100
+  if (second === undefined || second < 1 || second > 12) return false
+  return (isYear(first) && (third ?? 99) <= 31) || (isYear(third) && (first ?? 99) <= 31)
 }
 
 /** The last group that still fits into `max` digits, or -1 when the first one alone is too long. */

@@ -14,7 +14,7 @@ import type { Scan } from './view.ts'
  * The last group of a United States social security number that begins with group `at`, or -1.
  *
  * Area 000, 666 and 900 up, group 00 and serial 0000 were never issued (SSA, POMS RM 10201.035).
- * Nine bare digits, dots between the groups, or a number that seems to go on need a word beside them
+ * Nine bare digits, dots or other signs between the groups, or a number that seems to go on need a word beside them
  * that says what they are.
  */
 export function findSsn(scan: Scan, run: DigitRun, candidate: Candidate): number {
@@ -26,13 +26,14 @@ export function findSsn(scan: Scan, run: DigitRun, candidate: Candidate): number
     return -1
   }
   const gap = run.gaps[i + 1]
-  if (gap !== run.gaps[i + 2] || gap === GAP.other || !isFreeEnd(scan, run, i + 2)) return -1
+  if (gap !== run.gaps[i + 2] || !isFreeEnd(scan, run, i + 2)) return -1
   const area = leadingDigits(scan, run, i, 3)
   const group = leadingDigits(scan, run, i + 1, 2)
   if (!isIssued(area, group, leadingDigits(scan, run, i + 2, 4))) return -1
   const continues =
     (i > candidate.from && run.gaps[i] === gap) || (i + 3 < candidate.to && run.gaps[i + 3] === gap)
-  if (gap !== GAP.dot && !continues) return i + 2
+  const isPlain = gap === GAP.hyphen || gap === GAP.space
+  if (isPlain && !continues) return i + 2
   return hasContext(scan, run.starts[i] as number, 'ssn') ? i + 2 : -1
 }
 

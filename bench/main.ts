@@ -6,7 +6,7 @@ import { measureLedger } from './ledger.ts'
 import { measureMesh } from './mesh.ts'
 import { measurePolicy } from './policy.ts'
 import { measureQueueRows } from './queue-rows.ts'
-import { measureRedaction } from './redaction.ts'
+import { measureRedaction, measureWorstText } from './redaction.ts'
 import { type Row, row } from './row.ts'
 import { measureStart } from './start.ts'
 
@@ -42,6 +42,7 @@ async function policyRows(): Promise<readonly Row[]> {
 async function redactionRows(): Promise<readonly Row[]> {
   const { mbPerSecond } = await measureRedaction()
   const slowest = Math.min(...Object.values(mbPerSecond))
+  const worst = measureWorstText()
   return [
     row('redaction.mb-per-s', mbPerSecond['clean 8 KB'] ?? slowest, 'MB/s', {
       note: 'JSON of 8 KB, all classes, nothing to mask',
@@ -49,6 +50,10 @@ async function redactionRows(): Promise<readonly Row[]> {
     ...Object.entries(mbPerSecond).map(([body, value]) =>
       row(`redaction.mb-per-s ${body}`, value, 'MB/s'),
     ),
+    row('redaction.worst-us-per-kb', worst.microsecondsPerKb, 'µs', {
+      note: 'text that is made to be costly, 8 KB',
+    }),
+    row('redaction.worst-ns-per-step', worst.nanosecondsPerStep, 'ns', { note: 'at most 10' }),
   ]
 }
 

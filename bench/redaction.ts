@@ -1,4 +1,5 @@
 import { createRedactor } from '../packages/fabric/src/redaction/create-redactor.ts'
+import { InspectionWork } from '../packages/fabric/src/redaction/inspection-work.ts'
 import { DATA_CLASSES } from '../packages/fabric/src/redaction/redactor.ts'
 
 /** Long enough for the optimizer to settle and the clock to matter; short beside the other benches. */
@@ -104,4 +105,47 @@ function runFor(ms: number, call: () => unknown): number {
   }
   const { user, system } = process.cpuUsage(used)
   return (calls * 1e6) / (user + system)
+}
+
+/** Texts that cost most of all that we know, by what they make the detectors do. */
+const costly: readonly (readonly [unit: string, contentType: string])[] = [
+  ['password="', 'text/plain'],
+  ['passwordsecrettoken', 'text/plain'],
+  ['token:`', 'text/plain'],
+  ['"password":"hunter22",', 'text/plain'],
+  ['\\"password\\":\\"hunter22\\",', 'text/plain'],
+  ['a@b.co ', 'text/plain'],
+  ['4 ', 'text/plain'],
+  ['4,1.', 'text/plain'],
+  ['phone +1 212 555 0123 ', 'text/plain'],
+  ['NDExMTEx', 'text/plain'],
+  ['%2534', 'text/plain'],
+  ['&a', 'application/x-www-form-urlencoded'],
+  ['a=4111111111111111&', 'application/x-www-form-urlencoded'],
+]
+
+export interface WorstText {
+  readonly microsecondsPerKb: number
+  /** A step is meant to be ten at worst: bounds on steps are bounds on time only as far as it is. */
+  readonly nanosecondsPerStep: number
+}
+
+/** The most that 8 KB of any of the texts above cost. */
+export function measureWorstText(): WorstText {
+  const redactor = createRedactor({ hashKey: new Uint8Array(32).fill(1) })
+  let microsecondsPerKb = 0
+  let nanosecondsPerStep = 0
+  for (const [unit, contentType] of costly) {
+    const body = Buffer.from(unit.repeat(Math.ceil(8_000 / unit.length)))
+    const work = new InspectionWork(Number.POSITIVE_INFINITY)
+    const inspect = (): unknown =>
+      redactor.redact(body, contentType, { mask: DATA_CLASSES, block: [], work })
+    inspect()
+    const steps = work.spent
+    runFor(warmUpMs, inspect)
+    const microseconds = 1e6 / runFor(warmUpMs, inspect)
+    microsecondsPerKb = Math.max(microsecondsPerKb, (microseconds * 1_000) / body.length)
+    nanosecondsPerStep = Math.max(nanosecondsPerStep, (microseconds * 1_000) / steps)
+  }
+  return { microsecondsPerKb, nanosecondsPerStep }
 }

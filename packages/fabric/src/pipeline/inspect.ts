@@ -80,7 +80,12 @@ async function inspectMessage(
   }
   const { path, headers: fields, contentType, body } = message
   const parts = { path, signature: signature?.signed ?? null, fields, frame: [], body, contentType }
-  const inspected = await inspectShared(room, parts, { mask, block }, caller.name)
+  const inspected = await inspectShared(
+    room,
+    parts,
+    { mask, block },
+    `${caller.kind}/${caller.name}`,
+  )
   if (inspected instanceof Refusal) return inspected
   const { fields: headers, findings } = inspected
   return new Inspected(authorized, { body: inspected.body ?? body, headers, findings })

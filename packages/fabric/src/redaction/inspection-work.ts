@@ -19,7 +19,7 @@ export const STEPS = {
   /** A byte that the survey and the detectors of numbers read. */
   byte: 1,
   /** A digit, which may belong to several numbers. */
-  digit: 12,
+  digit: 25,
   /** A byte that is folded, unescaped or decoded into another view. */
   decodedByte: 4,
   /** A byte that is masked and searched once more, because its neighbour was found. */

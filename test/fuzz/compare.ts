@@ -1,6 +1,6 @@
 import { posix } from 'node:path'
 import type { Case, Oracle } from './oracle.ts'
-import { type HeadReader, maskOurs, readOurs } from './ours.ts'
+import { eventsOf, formatOurs, type HeadReader, maskOurs, readOurs } from './ours.ts'
 
 /** A message that we accept and that somebody reads in another way. */
 export interface Difference {
@@ -15,10 +15,16 @@ export async function readAllOurs(
   heads: HeadReader,
 ): Promise<readonly (string | null)[]> {
   return Promise.all(
-    cases.map((one) =>
-      one.kind === 'head' ? heads.read(one.body) : Promise.resolve(readOurs(one)),
-    ),
+    cases.map((one) => {
+      if (one.kind === 'head') return heads.read(one.body)
+      return one.kind === 'events' ? eventsOf(one) : Promise.resolve(readOurs(one))
+    }),
   )
+}
+
+/** What others are given to read: a stream as we hand it on, anything else as it came. */
+function handedOn(one: Case): Promise<Case> {
+  return one.kind === 'events' ? formatOurs(one) : Promise.resolve(one)
 }
 
 /** The first case of `cases` that `oracle` reads differently, as small as it can be made; or null. */
@@ -41,7 +47,7 @@ async function differences(
     const reading = ours[i] ?? null
     return reading === null ? [] : [{ one, reading }]
   })
-  const theirs = await oracle.read(accepted.map(({ one }) => one))
+  const theirs = await oracle.read(await Promise.all(accepted.map(({ one }) => handedOn(one))))
   return accepted.flatMap(({ one, reading }, i) => {
     const read = theirs[i] ?? null
     if (read === null || agree(one, reading, read)) return []

@@ -4,7 +4,7 @@ import { createInterface } from 'node:readline'
 import { chromium } from 'playwright-core'
 import { a2aOperations, mcpMethods } from '../../packages/fabric/src/transports/http/operations.ts'
 
-export const kinds = ['json', 'call', 'form', 'path', 'media', 'text', 'head'] as const
+export const kinds = ['json', 'call', 'form', 'path', 'media', 'text', 'head', 'events'] as const
 export type Kind = (typeof kinds)[number]
 
 /** One message to read. `type` is the Content-Type where the kind has a body. */
@@ -142,6 +142,18 @@ function readInPage({ asked, operations }: Asked): Promise<(string | null)[]> {
       return null
     }
   }
+  // Scripts read what is nearly JSON by evaluating it, and what is in a page without its entities.
+  const evaluate = Reflect.get(globalThis, 'eval') as (text: string) => unknown
+  const evaluated = (text: string): string | null => {
+    try {
+      return callOf(evaluate(`(${text})`))
+    } catch {
+      return null
+    }
+  }
+  const unmarked = (text: string): string =>
+    new DOMParser().parseFromString(text.replaceAll('<', '&lt;'), 'text/html').body.textContent ??
+    ''
   const readCall = (bytes: Uint8Array): string | null => {
     for (const charset of ['utf-8', 'utf-16le', 'utf-16be', 'windows-1252']) {
       const text = new TextDecoder(charset).decode(bytes)
@@ -149,6 +161,11 @@ function readInPage({ asked, operations }: Asked): Promise<(string | null)[]> {
       const parts = [text, ...text.split('\n'), text.slice(Math.max(0, text.indexOf('{')))]
       for (const part of [...parts, ...[...fields].flat()]) {
         const found = attempt(part)
+        if (found !== null) return found
+      }
+      const lax = [...parts, ...[...fields].flat()].flatMap((part) => [part, unmarked(part)])
+      for (const part of lax) {
+        const found = evaluated(part)
         if (found !== null) return found
       }
       const method = fields.get('method')

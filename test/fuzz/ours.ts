@@ -2,15 +2,20 @@ import { createServer } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
 import { posix } from 'node:path'
 import { parseMediaType, parseStrictJson, parseUtf8 } from '@countersign/protocol'
+import { systemClock } from '../../packages/fabric/src/lib/clock.ts'
 import { Refusal } from '../../packages/fabric/src/lib/refusal.ts'
+import type { StreamEvent } from '../../packages/fabric/src/pipeline/delivery.ts'
 import { inspectFields } from '../../packages/fabric/src/pipeline/inspect-fields.ts'
+import { withoutLineBreaks } from '../../packages/fabric/src/pipeline/line-breaks.ts'
 import { createRedactor } from '../../packages/fabric/src/redaction/create-redactor.ts'
+import { answerBudget } from '../../packages/fabric/src/transports/http/answer-budget.ts'
 import { classifyIncoming } from '../../packages/fabric/src/transports/http/classify.ts'
 import {
   forwardedHeaders,
   type Head,
   readHead,
 } from '../../packages/fabric/src/transports/http/head.ts'
+import { EventReader, formatEvent } from '../../packages/fabric/src/transports/http/sse.ts'
 import type { Case } from './oracle.ts'
 
 const redactor = createRedactor({ hashKey: new Uint8Array(32).fill(3) })
@@ -150,4 +155,47 @@ const masked = { mask: ['card'], block: [] }
 export function maskOurs({ type, body }: Case): Case['body'] | null {
   const redacted = redactor.redact(body, type, masked)
   return redacted instanceof Refusal ? null : redacted.body
+}
+
+const budget = answerBudget({
+  ...{ name: 'limits.responseMemoryBytes', totalBytesMax: 64 * 1024 * 1024 },
+  ...{ receiverPart: 1, callerPart: 1, bodyBytesMax: 1024, clock: systemClock },
+})
+
+/** The events of a stream, in chunks of seven bytes; null where the stream is cut. */
+async function readEvents({ body }: Case): Promise<readonly StreamEvent[] | null> {
+  const chunks = async function* (): AsyncGenerator<Uint8Array> {
+    for (let at = 0; at < body.length; at += 7) yield body.subarray(at, at + 7)
+  }
+  const events: StreamEvent[] = []
+  const share = budget.open('receiver', 'caller')
+  try {
+    for await (const event of new EventReader(chunks(), share)) events.push(event)
+    return events
+  } catch {
+    return null
+  } finally {
+    share.close()
+  }
+}
+
+/** As any reader should see the events that we hand on. */
+export async function eventsOf(one: Case): Promise<string | null> {
+  const events = await readEvents(one)
+  return (
+    events &&
+    encode(
+      events.map(({ data, contentType, frame }) => {
+        const text = parseUtf8(withoutLineBreaks(data, contentType))
+        const own =
+          text === '' && frame.length > 0 ? [] : [['data', text.replaceAll(/\r\n?/g, '\n')]]
+        return [...frame, ...own]
+      }),
+    )
+  )
+}
+
+export async function formatOurs(one: Case): Promise<Case> {
+  const events = (await readEvents(one)) ?? []
+  return { ...one, body: Buffer.concat(events.map(formatEvent)) }
 }

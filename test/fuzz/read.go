@@ -145,6 +145,44 @@ func readHead(body []byte) (string, bool) {
 	return string(text), err == nil
 }
 
+// Lines as bufio.Scanner gives them, which is what readers in Go go by.
+func readEvents(text string) string {
+	events, fields, data := []any{}, map[string]string{}, []string{}
+	end := func() {
+		event := []any{}
+		for _, name := range []string{"event", "id", "retry"} {
+			if value, ok := fields[name]; ok {
+				event = append(event, []any{name, value})
+			}
+		}
+		if len(data) > 0 {
+			event = append(event, []any{"data", strings.Join(data, "\n")})
+		}
+		if len(event) > 0 {
+			events = append(events, event)
+		}
+		fields, data = map[string]string{}, []string{}
+	}
+	lines := bufio.NewScanner(strings.NewReader(text))
+	lines.Buffer(nil, 1<<24)
+	for lines.Scan() {
+		line := lines.Text()
+		if line == "" {
+			end()
+			continue
+		}
+		name, value, _ := strings.Cut(line, ":")
+		value = strings.TrimPrefix(value, " ")
+		switch name {
+		case "data":
+			data = append(data, value)
+		case "event", "id", "retry":
+			fields[name] = value
+		}
+	}
+	return encode(events)
+}
+
 func read(one asked) (string, bool) {
 	text := string(one.Body)
 	switch one.Kind {
@@ -170,6 +208,8 @@ func read(one asked) (string, bool) {
 			return "", false
 		}
 		return essence + ";" + strings.ToLower(params["charset"]), true
+	case "events":
+		return readEvents(text), true
 	case "head":
 		return readHead(one.Body)
 	}

@@ -3,14 +3,22 @@
 import ast
 import base64
 import email.message
+import html
 import http.server
 import io
 import json
 import os
 import posixpath
+import re
 import struct
 import sys
+import tomllib
 import urllib.parse
+
+try:
+    import yaml
+except ImportError:
+    yaml = None
 
 OPERATIONS = set(json.loads(os.environ["FUZZ_OPERATIONS"]))
 
@@ -59,6 +67,12 @@ def attempts(body):
         yield lambda: ast.literal_eval(text.strip())
         for line in text.splitlines():
             yield lambda: json.loads(line)
+        for part in (text, html.unescape(text), urllib.parse.unquote(text)):
+            yield lambda: ast.literal_eval(part.strip())
+            yield lambda: json.JSONDecoder(strict=False).raw_decode(part[max(part.find("{"), 0) :])[0]
+            yield lambda: tomllib.loads(part)
+            if yaml:
+                yield lambda: list(yaml.safe_load_all(part))
         pairs = urllib.parse.parse_qsl(text, keep_blank_values=True)
         yield lambda: dict(pairs)
         for pair in pairs:
@@ -70,7 +84,11 @@ def read_call(body, _):
     for attempt in attempts(body):
         try:
             found = call_of(attempt())
-        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError, AttributeError):
+            continue
+        except Exception as fault:
+            if not yaml or not isinstance(fault, yaml.YAMLError):
+                raise
             continue
         if found:
             return found
@@ -128,7 +146,34 @@ def read_head(body, _):
     return json.dumps([handler.command, handler.path, sorted(fields)])
 
 
+def events_of(lines):
+    events, fields, data = [], {}, []
+    for line in lines:
+        if line == "":
+            if fields or data:
+                last = [[name, fields[name]] for name in ("event", "id", "retry") if name in fields]
+                events.append(last + ([["data", "\n".join(data)]] if data else []))
+            fields, data = {}, []
+            continue
+        name, _, value = line.partition(":")
+        value = value[1:] if value.startswith(" ") else value
+        if name == "data":
+            data.append(value)
+        elif name in ("event", "id", "retry"):
+            fields[name] = value
+    return encode(events)
+
+
+def read_events(body, _):
+    """By the standard, and as readers do that split lines as Python does."""
+    text = body.decode()
+    strict = events_of(re.split(r"\r\n|\r|\n", text))
+    lax = events_of(text.splitlines())
+    return strict if strict == lax else strict + " or " + lax
+
+
 READERS = {
+    "events": read_events,
     "json": read_json,
     "call": read_call,
     "form": read_form,

@@ -254,6 +254,13 @@ const drafts: Readonly<Record<string, Draft>> = {
     path: '/v1/tasks/42:cancel',
     body: '{"jsonrpc":"2.0","id":1,"method":"ping"}',
   },
+  'with a list for its method': { to: 'echo', body: '{"method":["tools/call"],"id":1}' },
+  'with a list for its method, and a version': {
+    to: 'echo',
+    body: '{"jsonrpc":"2.0","method":[["tools/call"]],"id":1}',
+  },
+  'by a path of gRPC': { to: 'echo', path: '/a2a.v1.A2AService/SendMessage', body: '{}' },
+  'by a path of gRPC, spelled': { to: 'echo', path: '/x/lf.a2a.v1.A2A%53ervice/sendmessage;a=1' },
   'by the path of the extended card': {
     to: 'echo',
     path: '/extendedAgentCard',

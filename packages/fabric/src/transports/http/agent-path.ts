@@ -11,6 +11,8 @@ const restForms: readonly (readonly [RegExp, operation: string])[] = [
   [/\/tasks\/[^/]+:subscribe$/, 'SubscribeToTask'],
   [/\/(?:extendedagentcard|v1\/card)$/, 'GetExtendedAgentCard'],
 ]
+/** Connect and gRPC-JSON take the calls of a service at paths of their own, in JSON and by POST. */
+const serviceForm = /\/[a-z0-9.]*(?:a2a|agent)service\/[a-z]+$/
 /** Below at most a version and a tenant; other applications have tasks as well. */
 const restReads: readonly (readonly [RegExp, operation: string])[] = [
   [/^(?:\/[^/]+){0,2}\/tasks\/[^/]+$/, 'GetTask'],
@@ -27,6 +29,11 @@ export function isCardPath(path: string): boolean {
   if (!/ag|%|[^\x20-\x7e]/i.test(path)) return false
   const seen = laxPath(path)
   return cardPaths.some((card) => seen.endsWith(card))
+}
+
+/** Whether `path` is that of a method of A2A's gRPC service, which is not carried. */
+export function isServicePath(path: string): boolean {
+  return /service|%|[^\x20-\x7e]/i.test(path) && serviceForm.test(laxPath(path))
 }
 
 export interface RestOperation {

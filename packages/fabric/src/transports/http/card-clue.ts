@@ -3,6 +3,13 @@ const around: ReadonlyMap<number, readonly (readonly [behind: number, text: stri
   [code('k'), [[1, 'ills']]],
   [code('b'), [[-4, 'capa']]],
   [
+    code('x'),
+    [
+      [1, 'tendedc'],
+      [1, 'tended_c'],
+    ],
+  ],
+  [
     code('f'),
     [
       [1, 'aces'],
@@ -30,7 +37,7 @@ export function hasClueOfCard(body: Uint8Array): boolean {
       continue
     }
     const letter = byte | 0x20
-    if (letter !== 0x62 && letter !== 0x66 && letter !== 0x6b) continue
+    if (letter !== 0x62 && letter !== 0x66 && letter !== 0x6b && letter !== 0x78) continue
     const parts = around.get(letter) ?? []
     if (parts.some(([behind, text]) => holdsAt(body, i + behind, text))) return true
   }

@@ -3,7 +3,7 @@ import { overLimit } from '../../lib/limits.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import { decodeMirrored } from '../../pipeline/inspect-fields.ts'
 import type { PolicyContext } from '../../policy/policy.ts'
-import { isCardPath, isExactCardPath, restOperation } from './agent-path.ts'
+import { isCardPath, isExactCardPath, isServicePath, restOperation } from './agent-path.ts'
 import { foldedName, isAmbiguousWord } from './folded-name.ts'
 import type { Head } from './head.ts'
 import type { Incoming } from './incoming.ts'
@@ -155,6 +155,9 @@ function nameOperation(
 ): Named | Refusal {
   if (isCardPath(pathInRoute)) return classifyCard(head, pathInRoute, protocol)
   if (protocol === 'http') return plain(head)
+  if (isServicePath(pathInRoute)) {
+    return new Refusal('OPERATION_UNKNOWN', "the path of a method of A2A's gRPC service")
+  }
   if (Array.isArray(body)) {
     return new Refusal('MESSAGE_MALFORMED', 'JSON-RPC batches hide calls from each other')
   }

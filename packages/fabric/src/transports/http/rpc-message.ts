@@ -19,8 +19,15 @@ export function isRpcMessage(value: unknown): value is Readonly<Record<string, u
     const bare = bareWord(name)
     if (bare === 'jsonrpc' || foldedName(name) === 'jsonrpc') return true
     const isMethod = bare === 'method' || foldedName(name) === 'method'
-    return isMethod && typeof member === 'string' && soundsLikeOperation(member)
+    return isMethod && soundsLikeOperation(asKey(member))
   })
+}
+
+/** A handler looked up by `handlers[method]` is found by a list of one name as well. */
+function asKey(member: unknown): string {
+  let inner = member
+  while (Array.isArray(inner) && inner.length === 1) inner = inner[0] as unknown
+  return typeof inner === 'string' ? inner : ''
 }
 
 /** Why readers would differ over what `message` asks for; null when all of them read it alike. */

@@ -331,6 +331,7 @@ export const REQUIREMENTS = {
       'deep-nesting',
       'endless-name',
       'laborious-body',
+      'laborious-answer',
     ],
   },
   'inspect:fair-time': {

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
-import { BodyMemory } from './body-memory.ts'
+import { readAll } from './body.ts'
+import { answerMemoryOf, BodyMemory } from './body-memory.ts'
 
 const fabric = ['spiffe://a.test/fabric/gateway', true] as const
 
@@ -25,4 +26,23 @@ test('an account that is closed, or closed twice, gives back what it took', () =
   expect(memory.open('alice', false).take(100)).toBe(true)
   expect(memory.open('alice', false).take(1)).toBe(false)
   expect(memory.open('bob', false).take(100)).toBe(true)
+})
+
+test('answers of one receiver have half of what all answers have', async () => {
+  const line = {}
+  const memory = answerMemoryOf(line)
+  expect(answerMemoryOf(line)).toBe(memory)
+  const mebibytes = (count: number) => count * 1024 * 1024
+  const greedy = memory.open('greedy', false)
+  expect(greedy.take(mebibytes(64))).toBe(true)
+  expect(memory.open('greedy', false).take(1)).toBe(false)
+  expect(memory.open('other', false).take(mebibytes(60))).toBe(true)
+  expect(memory.open('third', false).take(mebibytes(8))).toBe(false)
+  async function* chunks() {
+    yield await Promise.resolve(new Uint8Array(10))
+  }
+  const account = memory.open('greedy', false)
+  await expect(readAll(chunks(), 100, 'ANSWER_TOO_LARGE', account)).rejects.toThrow('held already')
+  greedy.close()
+  expect(await readAll(chunks(), 100, 'ANSWER_TOO_LARGE', account)).toHaveLength(10)
 })

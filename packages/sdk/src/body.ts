@@ -1,19 +1,23 @@
-import { concat } from '@countersign/protocol'
+import { ArrivingBytes } from '@countersign/protocol'
+import type { BodyAccount } from './body-memory.ts'
 import { AgentError, type FaultCode } from './fault.ts'
 
-/** Everything of `chunks`; throws `tooLarge` above `bytesMax`, having held no more than that. */
+/**
+ * Everything of `chunks`; throws `tooLarge` above `bytesMax`, having held no more than about twice
+ * that, in whatever pieces it came, or when there is no room for it on `account`.
+ */
 export async function readAll(
   chunks: AsyncIterable<Uint8Array>,
   bytesMax: number,
   tooLarge: FaultCode,
+  account: BodyAccount | null = null,
 ): Promise<Uint8Array> {
-  const parts: Uint8Array[] = []
-  let length = 0
+  const body = new ArrivingBytes(bytesMax)
   for await (const chunk of chunks) {
-    length += chunk.length
-    if (length > bytesMax) throw new AgentError(tooLarge, `more than ${bytesMax} bytes`)
-    parts.push(chunk)
+    if (!body.add(chunk)) throw new AgentError(tooLarge, `more than ${bytesMax} bytes`)
+    if (account?.take(chunk.length) === false) {
+      throw new AgentError(tooLarge, 'too much of what is being received is held already')
+    }
   }
-  const [only] = parts
-  return parts.length === 1 && only !== undefined ? only : concat(...parts)
+  return body.take()
 }

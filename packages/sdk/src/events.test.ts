@@ -44,8 +44,35 @@ describe('the event parser', () => {
     expect(eventsOf(`data: ${'x'.repeat(900)}\n\n`.repeat(5))).toHaveLength(5)
   })
 
+  test('holds the smallest pieces as one, and bounds lines that cost more than their bytes', () => {
+    const parser = new EventParser(100_000)
+    const bytes = utf8(`data: ${'x'.repeat(50_000)}\n`)
+    for (let at = 0; at < bytes.length; at++) parser.read(bytes.subarray(at, at + 1))
+    expect(parser.read(utf8('\n'))[0]?.data).toHaveLength(50_000)
+    expect(
+      new EventParser(100_000).read(utf8(`${'a\n'.repeat(16_384)}data\n\n`.slice(2))),
+    ).toHaveLength(1)
+    expect(() => new EventParser(100_000).read(utf8('a\n'.repeat(16_385)))).toThrow(
+      'ANSWER_TOO_LARGE',
+    )
+  })
+
+  test('tells a stream that ended inside an event from one that is whole', () => {
+    const ended = (text: string) => () => {
+      const parser = new EventParser(1000)
+      parser.read(utf8(text))
+      parser.end()
+    }
+    for (const text of ['data: 1', 'data: 1\n', 'data: 1\n\nid: 2\n', ': cut']) {
+      expect(ended(text), text).toThrow('BODY_UNFINISHED')
+    }
+    for (const text of ['', 'data: 1\n\n', 'data: 1\n\n: over\n', '\r\n\r\n']) {
+      expect(ended(text), text).not.toThrow()
+    }
+  })
+
   test('refuses bytes that are not UTF-8', () => {
-    const bad = Uint8Array.of(...utf8('data: '), 0xff, 0x0a)
+    const bad = Uint8Array.of(...utf8('data: '), 0xff, 0x0a, 0x0a)
     expect(() => new EventParser(100).read(bad)).toThrow('ANSWER_MALFORMED')
   })
 })

@@ -1,5 +1,5 @@
 import { createHash, type Hash } from 'node:crypto'
-import { concat, parseUtf8, utf8 } from '@countersign/protocol'
+import { ArrivingBytes, parseUtf8, utf8 } from '@countersign/protocol'
 import { AgentError } from './fault.ts'
 
 /** One server-sent event (WHATWG HTML, section 9.2). */
@@ -20,26 +20,27 @@ export interface EventBlock {
 const lineFeed = 0x0a
 const carriageReturn = 0x0d
 
+/** Lines of one block, comments included: each costs its reader more than its bytes. */
+const blockLinesMax = 16_384
+
 /**
  * Cuts bytes into the blocks of an event stream: CR, LF and CRLF, one leading byte order mark,
- * comments, several `data` lines. A block that the stream leaves unfinished is dropped, as the
- * standard wants. Throws ANSWER_TOO_LARGE when one block exceeds its limit, and ANSWER_MALFORMED
- * for bytes that are not UTF-8.
+ * comments, several `data` lines. A block is held as bytes and parsed once, when it is whole. Throws
+ * ANSWER_TOO_LARGE when one block exceeds its limit, and ANSWER_MALFORMED for bytes that are not UTF-8.
  */
 export class EventParser {
   readonly #blockBytesMax: number
-  #held: Uint8Array[] = []
-  #blockBytes = 0
+  readonly #begun: ArrivingBytes
+  #lines = 0
+  #atLineStart = true
   // A CR ends a line at once; an LF that follows it, even in the next chunk, belongs to it.
   #afterReturn = false
-  #first = true
-  #data: string[] = []
-  #fields = 0
-  #name = ''
+  #isFirst = true
   #id = ''
 
   constructor(blockBytesMax: number) {
     this.#blockBytesMax = blockBytesMax
+    this.#begun = new ArrivingBytes(blockBytesMax)
   }
 
   read(chunk: Uint8Array): readonly EventBlock[] {
@@ -47,67 +48,82 @@ export class EventParser {
     let from = 0
     for (let at = 0; at < chunk.length; at++) {
       const byte = chunk[at]
-      const skipped = this.#afterReturn && byte === lineFeed
+      if (byte !== lineFeed && byte !== carriageReturn) {
+        this.#atLineStart = false
+        this.#afterReturn = false
+        continue
+      }
+      const endsReturn = this.#afterReturn && byte === lineFeed
       this.#afterReturn = byte === carriageReturn
-      if (skipped) from = at + 1
-      if (skipped || (byte !== lineFeed && byte !== carriageReturn)) continue
-      this.#hold(chunk.subarray(from, at))
+      if (endsReturn) {
+        if (at === from && this.#begun.length === 0) from = at + 1
+        continue
+      }
+      if (!this.#atLineStart) {
+        this.#atLineStart = true
+        this.#lines += 1
+        if (this.#lines > blockLinesMax) throw tooLarge()
+        continue
+      }
+      const block = this.#endBlock(chunk.subarray(from, at))
       from = at + 1
-      const block = this.#endLine()
       if (block !== null) blocks.push(block)
     }
-    // A copy, because the owner of the chunk may use its memory again.
-    if (from < chunk.length) this.#hold(chunk.slice(from))
+    this.#hold(chunk.subarray(from))
     return blocks
   }
 
+  /** To be called when the stream has ended. Throws BODY_UNFINISHED when it ended inside a block. */
+  end(): void {
+    if (this.#begun.length === 0) return
+    if (this.#atLineStart && this.#endBlock(new Uint8Array(0)) === null) return
+    throw new AgentError('BODY_UNFINISHED', 'the stream ended inside an event')
+  }
+
   #hold(part: Uint8Array): void {
-    this.#blockBytes += part.length
-    if (this.#blockBytes > this.#blockBytesMax)
-      throw new AgentError('ANSWER_TOO_LARGE', 'one event')
-    this.#held.push(part)
+    if (part.length > 0 && !this.#begun.add(part)) throw tooLarge()
   }
 
-  #endLine(): EventBlock | null {
-    let line = decode(concat(...this.#held))
-    this.#held = []
-    if (this.#first) line = line.replace(/^\ufeff/, '')
-    this.#first = false
-    if (line === '') return this.#endBlock()
-    // Each line costs something, so that a block of a million empty fields is not free.
-    this.#blockBytes += 1
-    this.#field(line)
-    return null
+  #endBlock(part: Uint8Array): EventBlock | null {
+    this.#lines = 0
+    if (this.#begun.length === 0 && part.length > this.#blockBytesMax) throw tooLarge()
+    if (this.#begun.length > 0) this.#hold(part)
+    const whole = this.#begun.length > 0 ? this.#begun.take() : part
+    if (whole.length === 0) return null
+    let text = decode(whole)
+    if (this.#isFirst) text = text.replace(/^\ufeff/, '')
+    this.#isFirst = false
+    return this.#parse(text)
   }
 
-  #field(line: string): void {
-    const colon = line.indexOf(':')
-    const field = colon < 0 ? line : line.slice(0, colon)
-    const rest = colon < 0 ? '' : line.slice(colon + 1)
-    const value = rest.startsWith(' ') ? rest.slice(1) : rest
-    if (!['data', 'event', 'id', 'retry'].includes(field)) return
-    this.#fields += 1
-    if (field === 'data') this.#data.push(value)
-    else if (field === 'event') this.#name = value
-    else if (field === 'id' && !value.includes('\0')) this.#id = value
-  }
-
-  #endBlock(): EventBlock | null {
-    this.#blockBytes = 0
-    if (this.#fields === 0) return null
-    const data = this.#data.join('\n')
-    const event = { event: this.#name === '' ? 'message' : this.#name, data, id: this.#id }
-    const block = { data, event: this.#data.length === 0 ? null : event }
-    this.#data = []
-    this.#fields = 0
-    this.#name = ''
-    return block
+  #parse(block: string): EventBlock | null {
+    const data: string[] = []
+    let name = ''
+    let fields = 0
+    for (const line of block.split(/\r\n?|\n/)) {
+      const colon = line.indexOf(':')
+      const field = colon < 0 ? line : line.slice(0, colon)
+      if (field !== 'data' && field !== 'event' && field !== 'id' && field !== 'retry') continue
+      const value = colon < 0 ? '' : line.slice(line[colon + 1] === ' ' ? colon + 2 : colon + 1)
+      fields += 1
+      if (field === 'data') data.push(value)
+      else if (field === 'event') name = value
+      else if (field === 'id' && !value.includes('\0')) this.#id = value
+    }
+    if (fields === 0) return null
+    const text = data.join('\n')
+    const event = { event: name === '' ? 'message' : name, data: text, id: this.#id }
+    return { data: text, event: data.length === 0 ? null : event }
   }
 }
 
-function decode(line: Uint8Array): string {
+function tooLarge(): AgentError {
+  return new AgentError('ANSWER_TOO_LARGE', 'one event')
+}
+
+function decode(block: Uint8Array): string {
   try {
-    return parseUtf8(line)
+    return parseUtf8(block)
   } catch (cause) {
     throw new AgentError('ANSWER_MALFORMED', 'an event is not UTF-8', { cause })
   }

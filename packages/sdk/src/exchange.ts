@@ -154,6 +154,7 @@ function provenEvents(chunks: AsyncIterable<Uint8Array>): Proven {
         for (const block of parser.read(chunk)) transcript.take(block)
       },
       finish: () => {
+        parser.end()
         finished = true
       },
     }),

@@ -1,5 +1,6 @@
 import { parseUtf8 } from '@countersign/protocol'
 import { readAll } from './body.ts'
+import { answerMemoryOf } from './body-memory.ts'
 import { EventParser, type ServerSentEvent } from './events.ts'
 import { type Exchange, toHeaders } from './exchange.ts'
 import { AgentError } from './fault.ts'
@@ -80,11 +81,15 @@ export class Reply {
   }
 
   async #readBytes(): Promise<Uint8Array> {
+    const { body, receiver } = this.#exchange
+    const account = answerMemoryOf(this.#identity.line).open(receiver, false)
     try {
-      return await readAll(this.#exchange.body, this.#bytesMax, 'ANSWER_TOO_LARGE')
+      return await readAll(body, this.#bytesMax, 'ANSWER_TOO_LARGE', account)
     } catch (error) {
       this.#exchange.discard()
       throw error
+    } finally {
+      account.close()
     }
   }
 
@@ -100,6 +105,7 @@ export class Reply {
         }
       }
       if (refusal !== null) throw refusal
+      parser.end()
     } finally {
       this.#exchange.discard()
     }

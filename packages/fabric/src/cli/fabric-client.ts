@@ -106,6 +106,7 @@ async function* readEvents(response: LineResponse): AsyncGenerator<unknown> {
       yield JSON.parse(event.data) as unknown
     }
   }
+  parser.end()
 }
 
 function withdrawn(data: string): Failure {

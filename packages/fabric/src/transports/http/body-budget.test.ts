@@ -1,6 +1,7 @@
 import fc from 'fast-check'
-import { expect, test } from 'vitest'
-import { BodyBudget, type BodyShare, bodyOverheadBytes } from './body-budget.ts'
+import { describe, expect, test } from 'vitest'
+import { Refusal } from '../../lib/refusal.ts'
+import { BodyBudget, BodyShare, bodyOverheadBytes } from './body-budget.ts'
 
 const kib = 1024
 let time = 0
@@ -110,4 +111,96 @@ test('whatever arrives, every bound holds and everything is given back', () => {
       expect(budget.totalBytes).toBe(0)
     }),
   )
+})
+
+describe('a budget of answers', () => {
+  const answers = (now: { ms: number } = { ms: 0 }) =>
+    new BodyBudget({
+      kind: 'answers',
+      name: 'limits.responseMemoryBytes',
+      ...{ totalBytesMax: 8_000_000, identityBytesMax: 800_000, addressBytesMax: 2_000_000 },
+      ...{ floorBytes: 1_000, timeoutMs: Number.POSITIVE_INFINITY },
+      rate: { name: 'upstream.stallMs', stallMs: 30_000, bytesPerSecondMin: 4_096 },
+      now: () => now.ms,
+    })
+  const held = (budget: BodyBudget, receiver: string, caller: string): BodyShare => {
+    const share = budget.admit(receiver, caller)
+    if (share instanceof Refusal) throw new Error(share.detail)
+    return share
+  }
+
+  test('gives up the largest and slowest of a receiver that goes over its share', () => {
+    const now = { ms: 0 }
+    const budget = answers(now)
+    const large = held(budget, 'shop', 'a')
+    large.take(600_000)
+    now.ms = 1_000
+    const small = held(budget, 'shop', 'b')
+    const other = held(budget, 'bank', 'b')
+    other.take(700_000)
+    small.take(300_000)
+    expect(large.evicted).toMatchObject({
+      code: 'OUTCOME_UNKNOWN',
+      limit: 'limits.responseMemoryBytes of one receiver, 800000 bytes',
+    })
+    expect([small.evicted, other.evicted]).toEqual([null, null])
+    expect(budget.bytesOf('shop')).toBe(small.bytes)
+  })
+
+  test('refuses what has not begun, of the caller that uses a receiver up, and of no one else', () => {
+    const budget = answers()
+    for (let i = 0; i < 8; i++) held(budget, 'shop', 'greedy').take(95_000)
+    expect(budget.admit('shop', 'greedy')).toMatchObject({
+      code: 'OVERLOADED',
+      retryAfterMs: 1_000,
+    })
+    const share = held(budget, 'shop', 'other')
+    share.take(50_000)
+    expect(share.evicted).toBeNull()
+    expect(budget.bytesOf('shop')).toBeLessThanOrEqual(800_000)
+  })
+
+  test('refuses a caller that has used its own share, whatever the receiver', () => {
+    const budget = answers()
+    for (let i = 0; i < 19; i++) held(budget, `receiver ${i}`, 'greedy').take(95_000)
+    expect(budget.admit('another', 'greedy')).toMatchObject({
+      code: 'OVERLOADED',
+      limit: 'limits.responseMemoryBytes of one caller, 2000000 bytes',
+    })
+    expect(budget.admit('another', 'b')).toBeInstanceOf(BodyShare)
+  })
+
+  test('gives back what is no longer held, and everything in the end', () => {
+    const budget = answers()
+    const share = held(budget, 'shop', 'a')
+    const { bytes } = share
+    share.take(1_000)
+    share.give(400)
+    expect(budget.totalBytes).toBe(bytes + 600)
+    share.close()
+    share.give(600)
+    share.take(5)
+    expect([budget.totalBytes, budget.bytesOf('shop')]).toEqual([0, 0])
+  })
+
+  test('gives up what stalls while much is held and its sender is waited for', () => {
+    const now = { ms: 0 }
+    const budget = answers(now)
+    const shares = ['stalled', 'slow', 'steady', 'small', 'unread'].map((name) => {
+      const share = held(budget, name, name)
+      share.isAwaited = name !== 'unread'
+      share.take(name === 'small' ? 500 : 5_000)
+      return share
+    })
+    for (now.ms = 1_000; now.ms <= 120_000; now.ms += 1_000) {
+      shares[1]?.take(1)
+      shares[2]?.take(4_096)
+      budget.sweep()
+    }
+    expect(shares.map(({ evicted }) => evicted?.limit ?? null)).toEqual([
+      ...['upstream.stallMs, 30 s', 'upstream.stallMs, 30 s', null, null, null],
+    ])
+    for (const share of shares) share.close()
+    budget.sweep()
+  })
 })

@@ -116,21 +116,32 @@ export class BodyBudget {
 
   /**
    * As `open`, for what has not begun yet: refused, so that nothing has to be evicted later, when the
-   * identity or the address has used seven eighths of its part. The total refuses no one: of who
-   * occupies most, something is evicted instead.
+   * address has used seven eighths of its part; or when the identity has, an eighth of it for this
+   * very address. Others go on at the expense of what is largest and slowest there: otherwise one
+   * caller could use up a receiver for all of them.
    */
   admit(identity: string, address: string): BodyShare | Refusal {
     const { name, identityBytesMax, addressBytesMax } = this.#options
-    const parts = [
-      [this.#kind.identity, this.bytesOf(identity), identityBytesMax],
-      [this.#kind.address, this.#bytesAt.get(address) ?? 0, addressBytesMax],
-    ] as const
-    for (const [part, bytes, bytesMax] of parts) {
-      if (bytes <= (bytesMax / 8) * 7) continue
+    const refuse = (part: string, bytesMax: number): Refusal => {
       const limit = bytesLimit(`${name} of one ${part}`, bytesMax)
       return overLimit('OVERLOADED', limit, this.#kind.occupied, retryAfterMs)
     }
+    if ((this.#bytesAt.get(address) ?? 0) > (addressBytesMax / 8) * 7) {
+      return refuse(this.#kind.address, addressBytesMax)
+    }
+    const isFull = this.bytesOf(identity) > (identityBytesMax / 8) * 7
+    if (isFull && this.#bytesOfBoth(identity, address) > identityBytesMax / 8) {
+      return refuse(this.#kind.identity, identityBytesMax)
+    }
     return this.open(identity, address)
+  }
+
+  #bytesOfBoth(identity: string, address: string): number {
+    let sum = 0
+    for (const share of this.#identities.get(identity) ?? []) {
+      if (share.address === address) sum += share.bytes
+    }
+    return sum
   }
 
   /** Gives up what arrives too slowly while much of it is held. */

@@ -5,6 +5,7 @@ import {
   BUDGETS_BYTES,
   budgetMib,
   faultsOf,
+  leakFaults,
   leftMibMax,
   type Outcome,
   tableOf,
@@ -93,6 +94,14 @@ test('failures of the client, memory over its budgets and memory that stays are 
     'no publish came through',
   ])
   expect(faultsOf(outcome({ hasServerEnded: true }))).toEqual(['the server ended'])
+})
+
+test('memory that each siege adds to is a leak, and what the first one leaves is none', () => {
+  expect(leakFaults([350])).toEqual([])
+  expect(leakFaults([350, 340])).toEqual([])
+  expect(leakFaults([350, 450])).toEqual([
+    'memory leaks: 350 MiB, 450 MiB after one siege and the next',
+  ])
 })
 
 test('columns stand apart whatever is in them', () => {

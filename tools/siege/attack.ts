@@ -64,7 +64,7 @@ export function expectEnd(target: Target, socket: Socket): void {
 export async function expectUnread(target: Target, socket: Socket): Promise<void> {
   socket.once('data', () => target.confirm())
   socket.resume()
-  await target.pause(200)
+  await target.pause(1_000)
 }
 
 /**

@@ -13,6 +13,7 @@ export type Report =
 
 /** Part of one core that this process may use over time. */
 const cpuShareMax = 0.08
+const cpuSecondsAtOnce = 2
 const pauseMs = 500
 
 const files = process.argv.slice(2)
@@ -23,6 +24,7 @@ const attacks = await Promise.all(
 setPriority(19)
 
 const tallies: Record<string, Tally> = {}
+let before = { cpu: process.cpuUsage(), uptime: process.uptime() }
 const say = (report: Report): void => void process.send?.(report)
 
 async function run(attack: Attack, target: Omit<Target, 'confirm'>): Promise<void> {
@@ -38,8 +40,9 @@ async function run(attack: Attack, target: Omit<Target, 'confirm'>): Promise<voi
 const pause = async (ms: number): Promise<void> => {
   await sleep(ms)
   for (;;) {
-    const { user, system } = process.cpuUsage()
-    if ((user + system) / 1e6 < cpuShareMax * process.uptime() + 1) return
+    const { user, system } = process.cpuUsage(before.cpu)
+    const seconds = process.uptime() - before.uptime
+    if ((user + system) / 1e6 < cpuShareMax * seconds + cpuSecondsAtOnce) return
     await sleep(200)
   }
 }
@@ -50,6 +53,8 @@ process.on('uncaughtException', (error: NodeJS.ErrnoException) => {
 })
 process.once('disconnect', () => process.exit(0))
 process.once('message', (orders: Orders) => {
+  // What loading took is no part of the siege.
+  before = { cpu: process.cpuUsage(), uptime: process.uptime() }
   for (const attack of attacks) void run(attack, { ...orders, pause })
   setInterval(() => say({ tallies }), 1_000)
 })

@@ -15,15 +15,24 @@ import { openParties, type Parties } from '../crash/load-parties.ts'
 import { Witness } from '../crash/verdict-witness.ts'
 import type { Orders, Report } from './attacker-process.ts'
 import { Client } from './client.ts'
-import { faultsOf, leftMibMax, type Outcome, type Phase, tableOf, tallyTable } from './report.ts'
+import {
+  faultsOf,
+  leakFaults,
+  leftMibMax,
+  type Outcome,
+  type Phase,
+  tableOf,
+  tallyTable,
+} from './report.ts'
 import { type Tally, tallyFaults } from './tally.ts'
 
-const usage = `usage: npm run siege -- [--minutes <0.1 to 1440>] [--only <attack>]
+const usage = `usage: npm run siege -- [--minutes <0.1 to 1440>] [--only <attack>] [--times <1 to 100>]
 
 Attacks a server in every way of tools/siege/attacks at once, while a client that behaves makes
 calls, sends, receives and fetches receipts; before that, the same client runs without attackers.
 Ends with 1 when the client saw a failure, when the server's memory grew by more than its documented
-budgets or did not return, or when an attack had no effect and so showed nothing.
+budgets or did not return, or when an attack had no effect and so showed nothing. With --times, the
+sieges follow one another, and memory that grows from one to the next is a leak.
 `
 const attackersMax = 3
 /** As the launcher of the server sets them (packages/fabric/bin/countersign.js). */
@@ -43,6 +52,8 @@ function say(line: string, isLasting = true): void {
 interface Options {
   readonly minutes: number
   readonly only: string
+  /** Sieges of the same server, one after the other. */
+  readonly times: number
 }
 
 function readOptions(): Options | null {
@@ -51,10 +62,15 @@ function readOptions(): Options | null {
       options: {
         minutes: { type: 'string', default: '10' },
         only: { type: 'string', default: '' },
+        times: { type: 'string', default: '1' },
       },
     })
     const minutes = Number(values.minutes)
-    return minutes >= 0.1 && minutes <= 1440 ? { minutes, only: values.only } : null
+    const times = Number(values.times)
+    const isTimes = Number.isInteger(times) && times >= 1 && times <= 100
+    return minutes >= 0.1 && minutes <= 1440 && isTimes
+      ? { minutes, only: values.only, times }
+      : null
   } catch {
     // An unknown option: the usage says which there are.
     return null
@@ -102,7 +118,6 @@ interface Attackers {
   readonly processes: readonly ChildProcess[]
   readonly names: readonly string[]
   tallies(): Readonly<Record<string, Tally>>
-  close(): Promise<void>
 }
 
 const policy = `
@@ -118,14 +133,32 @@ const order = { kind: 'agent', roles: [], segment: '', attributes: {}, ttlSecond
 const messages = 12
 const messageBytes = 500_000
 
-async function openAttackers(
-  host: FabricHost,
-  parties: Parties,
-  { root, files }: { readonly root: string; readonly files: readonly string[] },
-): Promise<Attackers> {
-  const { mallory, join: spent } = await enrolMallory(host, parties, root)
+interface Ground {
+  readonly orders: Orders
+  close(): Promise<void>
+}
+
+/** Whom the attackers strike, and as whom. */
+async function prepare(host: FabricHost, parties: Parties, root: string): Promise<Ground> {
+  const { mallory, join } = await enrolMallory(host, parties, root)
   await host.invite({ ...order, name: 'evil' })
   const served = await openServed(host, root)
+  const { hostname, port } = new URL(host.origin)
+  const { connectors } = parties
+  const doors = {
+    mesh: portOf(connectors.callee.meshUrl ?? ''),
+    loopback: portOf(connectors.caller.loopbackUrl),
+    sdk: served.port,
+  }
+  const orders = { host: hostname, port: Number(port), ...mallory, join, doors }
+  return { orders, close: served.close }
+}
+
+async function openAttackers(
+  { orders }: Ground,
+  parties: Parties,
+  files: readonly string[],
+): Promise<Attackers> {
   const tallies: Record<string, Tally> = {}
   const shares = Array.from({ length: Math.min(attackersMax, files.length) }, (_, share) =>
     files.filter((_file, at) => at % attackersMax === share),
@@ -136,19 +169,6 @@ async function openAttackers(
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     }),
   )
-  const { hostname, port } = new URL(host.origin)
-  const { connectors } = parties
-  const orders: Orders = {
-    host: hostname,
-    port: Number(port),
-    ...mallory,
-    join: spent,
-    doors: {
-      mesh: portOf(connectors.callee.meshUrl ?? ''),
-      loopback: portOf(connectors.caller.loopbackUrl),
-      sdk: served.port,
-    },
-  }
   const names: string[] = []
   for (const child of processes) {
     const ready = await readyOf(child)
@@ -162,7 +182,7 @@ async function openAttackers(
     })
   }
   for (const child of processes) child.send(orders)
-  return { processes, names, tallies: () => tallies, close: served.close }
+  return { processes, names, tallies: () => tallies }
 }
 
 /** The one identity that the attackers have, with something to lease. */
@@ -208,8 +228,7 @@ async function readyOf(child: ChildProcess) {
 }
 
 /** The client goes on; resolves with the least memory once it is near what it was, or after a while. */
-async function waitForReturn(pid: number, quiet: Phase): Promise<number> {
-  const near = Math.max(0, ...quiet.rssMib) + leftMibMax
+async function waitForReturn(pid: number, near: number): Promise<number> {
   const endsAt = performance.now() + returnMsMax
   let least = Number.POSITIVE_INFINITY
   while (performance.now() < endsAt) {
@@ -221,28 +240,51 @@ async function waitForReturn(pid: number, quiet: Phase): Promise<number> {
   return least
 }
 
-async function besiege(root: string, { minutes, only }: Options): Promise<readonly string[]> {
+interface Field {
+  readonly watched: { readonly client: Client; readonly pid: number }
+  readonly ground: Ground
+  readonly parties: Parties
+  readonly quiet: Phase
+}
+
+/** One siege, and what is left of it. */
+async function fightOnce(
+  { minutes, only, times }: Options,
+  { watched, ground, parties, quiet }: Field,
+): Promise<{ readonly outcome: Outcome; readonly faults: readonly string[] }> {
+  const attackers = await openAttackers(ground, parties, attackFiles(only))
+  const siege = await watch('siege', minutes * 60_000, watched)
+  for (const child of attackers.processes) child.kill('SIGKILL')
+  // One siege is over once the memory is back; several are compared after the same time.
+  const near = times === 1 ? Math.max(0, ...quiet.rssMib) + leftMibMax : 0
+  const afterMib = await waitForReturn(watched.pid, near)
+  const outcome = { quiet, siege, afterMib, hasServerEnded: rssMib(watched.pid) === null }
+  say(`${tallyTable(attackers.names, attackers.tallies())}\n\n${tableOf(outcome)}\n`)
+  const silent = tallyFaults(attackers.names, attackers.tallies())
+  return { outcome, faults: [...faultsOf(outcome), ...silent] }
+}
+
+async function besiege(root: string, options: Options): Promise<readonly string[]> {
   Object.assign(process.env, serverMemory)
   const host = new FabricHost({ root, port: await freePort(), power: null, limits: '{}' })
   await host.start()
-  const pid = host.pid ?? 0
   const parties = await openParties(host, root, new Witness())
   const client = new Client(parties)
-  const files = attackFiles(only)
   try {
-    const watched = { client, pid }
+    const watched = { client, pid: host.pid ?? 0 }
+    const ground = await prepare(host, parties, root)
     // What is loaded and compiled once belongs to neither phase.
     await watch('warm-up', 5_000, watched)
-    const quiet = await watch('quiet', Math.max(10_000, minutes * 12_000), watched)
-    const attackers = await openAttackers(host, parties, { root, files })
-    const siege = await watch('siege', minutes * 60_000, watched)
-    for (const child of attackers.processes) child.kill('SIGKILL')
-    await attackers.close()
-    const afterMib = await waitForReturn(pid, quiet)
-    const hasServerEnded = rssMib(pid) === null
-    const outcome: Outcome = { quiet, siege, afterMib, hasServerEnded }
-    say(`${tallyTable(attackers.names, attackers.tallies())}\n\n${tableOf(outcome)}\n`)
-    return [...faultsOf(outcome), ...tallyFaults(attackers.names, attackers.tallies())]
+    const quiet = await watch('quiet', Math.max(10_000, options.minutes * 12_000), watched)
+    const faults: string[] = []
+    const afterMib: number[] = []
+    for (let at = 0; at < options.times; at++) {
+      const fought = await fightOnce(options, { watched, ground, parties, quiet })
+      faults.push(...fought.faults)
+      afterMib.push(fought.outcome.afterMib)
+    }
+    await ground.close()
+    return [...faults, ...leakFaults(afterMib)]
   } finally {
     await client.close()
     await parties.close()

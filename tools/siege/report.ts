@@ -12,6 +12,7 @@ const { limits: limitsDefault } = configSchema.parse({})
 /** Memory that clients can make the server occupy by design, as the code has it: rows of docs/operate/limits.md. */
 export const BUDGETS_BYTES: Readonly<Record<string, number>> = {
   'limits.requestMemoryBytes': limitsDefault.requestMemoryBytes,
+  'limits.responseMemoryBytes': limitsDefault.responseMemoryBytes,
   'http.publicBytes': publicTotalBytesMax,
   'limits.unsentBytes': limitsDefault.unsentBytes,
   'http.sharedBytes': sharedBytesMax,
@@ -55,6 +56,18 @@ export function faultsOf({ quiet, siege, afterMib, hasServerEnded }: Outcome): r
       (kind) => `no ${kind} came through`,
     ),
   ]
+}
+
+/** What a second siege may leave beyond the first: what is above grows with every siege. */
+const leakMibMax = 32
+
+/** By siege, what was left of it. Much may be left of the first; what the later ones add is a leak. */
+export function leakFaults(afterMib: readonly number[]): readonly string[] {
+  const [first, ...later] = afterMib
+  const last = later.at(-1)
+  if (first === undefined || last === undefined || last - first <= leakMibMax * later.length)
+    return []
+  return [`memory leaks: ${afterMib.map(mib).join(', ')} after one siege and the next`]
 }
 
 /** A table of at most 80 columns. */

@@ -60,7 +60,12 @@ export const attack: Attack = {
   },
   async round(target) {
     const before = calls
+    let isCalled = false
     await hold(target, 12, async () => {
+      if (calls > before && !isCalled) {
+        isCalled = true
+        target.confirm()
+      }
       const socket = await dial(target, true)
       // Every second caller reads nothing either.
       if (calls % 2 === 0) socket.pause()
@@ -69,6 +74,6 @@ export const attack: Attack = {
       socket.write(`${post(target, '/agents/evil/', fields)}{}`)
       return socket
     })
-    if (calls > before) target.confirm()
+    if (calls > before && !isCalled) target.confirm()
   },
 }

@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net'
 import { type Attack, dial, expectStatus, post, postJson } from '../attack.ts'
 
 const form = 'grant_type=client_credentials&client_id=mallory'
@@ -22,12 +23,15 @@ export const attack: Attack = {
       postJson(target, '/v1/enroll', enrolment),
       postJson(target, '/v1/renew', JSON.stringify({ tlsKey: text(122), tlsProof: text(96) })),
     ]
+    const sockets: Socket[] = []
     for (let at = 0; at < 45; at++) {
       const socket = await dial(target)
       expectStatus(target, socket, 400, 401, 403, 429)
       socket.write(requests[at % requests.length] ?? '')
+      sockets.push(socket)
       await target.pause(30)
-      socket.destroy()
     }
+    await target.pause(3_000)
+    for (const socket of sockets) socket.destroy()
   },
 }

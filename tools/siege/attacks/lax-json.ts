@@ -21,7 +21,7 @@ export const attack: Attack = {
       socket.write(postJson(target, '/agents/echo/', body))
       await target.pause(50)
     }
-    await target.pause(500)
+    await target.pause(3_000)
     socket.destroy()
   },
 }

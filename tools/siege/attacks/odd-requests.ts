@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net'
 import { type Attack, dial, expectEnd, expectStatus } from '../attack.ts'
 
 const requests = [
@@ -13,13 +14,16 @@ const requests = [
 export const attack: Attack = {
   name: 'odd requests',
   async round(target) {
+    const sockets: Socket[] = []
     for (const request of requests) {
       const socket = await dial(target)
       expectStatus(target, socket, 400, 404, 413, 421, 429, 431)
       expectEnd(target, socket)
       socket.write(request)
+      sockets.push(socket)
       await target.pause(100)
-      socket.destroy()
     }
+    await target.pause(2_000)
+    for (const socket of sockets) socket.destroy()
   },
 }

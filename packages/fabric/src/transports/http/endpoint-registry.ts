@@ -44,10 +44,8 @@ export function createEndpointRegistry(trustDomain: string, clock: Clock): Endpo
   const changed = () => {
     for (const listener of listeners) listener()
   }
-  const live = (name: string) =>
-    [...(leased.get(name)?.values() ?? [])]
-      .flat()
-      .filter(({ expiresAt }) => expiresAt > clock.now())
+  const isLive = ({ expiresAt }: RegisteredEndpoint) => expiresAt > clock.now()
+  const live = (name: string) => [...(leased.get(name)?.values() ?? [])].flat().filter(isLive)
   return {
     find(name) {
       const configured = fixed.get(name)
@@ -62,14 +60,15 @@ export function createEndpointRegistry(trustDomain: string, clock: Clock): Endpo
     register(name, instance, endpoints) {
       const instances = leased.get(name) ?? new Map<string, readonly RegisteredEndpoint[]>()
       leased.set(name, instances)
-      const before = pictureOf(live(name))
+      // Of this instance alone: an agent that registers all the time pays for one, not for all it has.
+      const before = pictureOf(instances.get(instance)?.filter(isLive) ?? [])
       instances.delete(instance)
-      if (endpoints.length > 0) {
-        instances.set(instance, endpoints.slice(0, endpointsPerInstanceMax))
-      }
+      const kept = endpoints.slice(0, endpointsPerInstanceMax)
+      if (kept.length > 0) instances.set(instance, kept)
       const [oldest] = instances.keys()
-      if (instances.size > instancesPerAgentMax && oldest !== undefined) instances.delete(oldest)
-      if (before !== pictureOf(live(name))) changed()
+      const isFull = instances.size > instancesPerAgentMax
+      if (isFull && oldest !== undefined) instances.delete(oldest)
+      if (isFull || before !== pictureOf(kept)) changed()
     },
     forget(name) {
       if (leased.delete(name)) changed()

@@ -140,9 +140,21 @@ test('a long job begins anew in the slow lane, where it is refused once it is to
   expect([namesOf(next), namesOf(slow)]).toEqual([['short'], ['long']])
   next?.answer(unchanged)
   expect(await short).not.toBeInstanceOf(Refusal)
-  await vi.advanceTimersByTimeAsync(5_001)
-  expect(await long).toMatchObject({ code: 'MESSAGE_TOO_LARGE', limit: 'work.bodyMs, 5 s' })
+  await vi.advanceTimersByTimeAsync(15_001)
+  expect(await long).toMatchObject({ code: 'MESSAGE_TOO_LARGE', limit: 'work.bodyMs, 15 s' })
   expect(slow?.ended).toBe(true)
+})
+
+test('a long job is not ended while no other waits, and ended once one does', async () => {
+  const { puppets, inspect } = open()
+  const long = inspect('a', 'long')
+  await vi.advanceTimersByTimeAsync(600)
+  expect(puppets.map(({ ended }) => ended)).toEqual([false])
+  void inspect('b', 'short')
+  await vi.advanceTimersByTimeAsync(250)
+  expect(puppets[0]?.ended).toBe(true)
+  for (const puppet of puppets) puppet.answer(unchanged)
+  expect(await long).not.toBeInstanceOf(Refusal)
 })
 
 test('a job that is too costly for the quick lane goes to the slow one, without that bound', async () => {

@@ -14,10 +14,12 @@ import { type BodyJob, type JobOutcome, ThreadLane } from './thread-lane.ts'
 
 /** One job of the quick lane: nobody else waits longer for it. */
 const quickMs = 250
+/** While no other job waits there. */
+const quickAloneMs = 2_000
 /** Ordinary text of 2 MiB; its worst case takes less than `quickMs`. */
 const quickSteps = 15_000_000
-/** One job of the slow lane. `inspect.steps` take two seconds at worst. */
-const slowMs = 5_000
+/** One job of the slow lane. `inspect.steps` take two seconds at worst, of a machine that is not busy. */
+const slowMs = 15_000
 const slowLimit = { name: 'work.bodyMs', value: slowMs, unit: 'ms' } as const
 /** Beyond a second at once, a client may use a quarter of the quick lane; then it has the slow one. */
 const creditOptions = { rate: 0.25, creditMsMax: 1_000, debtMsMax: 10_000 }
@@ -55,8 +57,8 @@ export class BodyThread implements LargeBodies {
     const charge = (client: string, ms: number): void => credit.charge(client, ms)
     this.loop = new LoopShare(now)
     this.#credit = credit
-    this.#quick = new ThreadLane({ start, now, charge, jobMs: quickMs })
-    this.#slow = new ThreadLane({ start, now, charge, jobMs: slowMs })
+    this.#quick = new ThreadLane({ start, now, charge, jobMs: quickMs, aloneMs: quickAloneMs })
+    this.#slow = new ThreadLane({ start, now, charge, jobMs: slowMs, aloneMs: slowMs })
   }
 
   /** Small bodies are classified at once. */

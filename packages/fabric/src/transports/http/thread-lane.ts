@@ -62,8 +62,10 @@ export interface WaitingJob {
 export interface LaneOptions {
   start(): Worker
   now(): number
-  /** The longest that one job may take; then its thread is replaced. */
+  /** The longest that one job may take while others wait; then its thread is replaced. */
   readonly jobMs: number
+  /** The longest that it may take while none does. */
+  readonly aloneMs: number
   /** What a job has used of the thread's time. */
   charge(client: string, ms: number): void
 }
@@ -135,9 +137,18 @@ export class ThreadLane {
     const waiting = this.#queue.take()
     if (waiting === undefined) return
     this.#shares.give(waiting.client)
-    this.#timer = setTimeout(() => this.#replace('late'), this.#options.jobMs).unref()
     this.#current = { ...waiting, began: this.#options.now() }
+    this.#limit(this.#current.began)
     this.#worker.postMessage(waiting.job)
+  }
+
+  /** No job waits longer than `jobMs` for the one that has begun, and none is ended for nobody. */
+  #limit(began: number): void {
+    const { jobMs, aloneMs, now } = this.#options
+    this.#timer = setTimeout(() => {
+      if (this.#shares.total > 0 || now() - began >= aloneMs) this.#replace('late')
+      else this.#limit(began)
+    }, jobMs).unref()
   }
 
   #open(): void {

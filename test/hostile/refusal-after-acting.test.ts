@@ -1,5 +1,7 @@
 import { REFUSALS, type RefusalCode, verifyReceipt } from '@countersign/protocol'
 import { expect, vi } from 'vitest'
+import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
+import { BoundExchanges } from '../../packages/fabric/src/transports/mesh/bound-exchange.ts'
 import { MESH_WIRE } from '../../packages/fabric/src/transports/mesh/wire.ts'
 import { agentId, field, refusalOf, send } from '../harness/doors.ts'
 import { newExchange } from '../harness/entries.ts'
@@ -46,7 +48,11 @@ async function withActor(
   const liar = await openLiar(await world.agent(name, ['open']), ({ headers }) => {
     acted += 1
     isForwarded = Object.hasOwn(headers, 'countersign-exchange')
-    return answer
+    const own = exchangeFor(String(headers['signature'] ?? ''))
+    const named = answer.headers.map(
+      ([field, value]) => [field, value.replace('$own', own)] as const,
+    )
+    return { ...answer, headers: named }
   })
   try {
     // A connector sends by the gateway until the state tells it of the endpoint.
@@ -65,6 +71,13 @@ async function withActor(
   } finally {
     await liar.close()
   }
+}
+
+/** As an honest connector names the exchange of a request with this signature. */
+function exchangeFor(field: string): string {
+  const [, signature = ''] = /caller=:([^:]*):/.exec(field) ?? []
+  const exchanges = new BoundExchanges(systemRandom)
+  return exchanges.create(Date.now(), new Uint8Array(Buffer.from(signature, 'base64')))
 }
 
 const json = ['content-type', 'application/json'] as const
@@ -203,6 +216,49 @@ const inStream: Telling = async (world) => {
   })
 }
 
+/** Whoever asks for the receipt of this call would get that of another, or would be told of one. */
+const otherExchange: Telling = async (world) => {
+  const name = 'acts-elsewhere'
+  await withActor(world, { name, ask: throughLoopback }, async (say) => {
+    const other = exchangeOf(await send(world.gateway))
+    // The receiver can tell the exchange that it would have to name.
+    const twice: LyingAnswer['headers'] = [
+      ['countersign-exchange', '$own'],
+      ['countersign-exchange', other],
+    ]
+    const named: readonly LyingAnswer['headers'][] = [
+      [['countersign-exchange', other]],
+      [['countersign-exchange', newExchange()]],
+      [['countersign-receipt', `/v1/receipts/${other}`]],
+      [
+        ['countersign-exchange', newExchange()],
+        ['countersign-receipt', `/v1/receipts/${other}`],
+      ],
+      twice,
+      [
+        ['countersign-exchange', '$own'],
+        ['countersign-receipt', `/v1/receipts/${other}`],
+      ],
+    ]
+    const good = await say({
+      ...{ status: 200, body: '{}' },
+      headers: [json, ['countersign-exchange', '$own']],
+    })
+    expect([good.status, refusalOf(good)]).toEqual([200, null])
+    for (const headers of named) {
+      for (const type of ['application/json', 'text/event-stream']) {
+        const text = type === 'application/json' ? '{}' : 'data: {}\n\n'
+        const all = [['content-type', type] as const, ...headers]
+        const heard = await say({ status: 200, headers: all, body: text })
+        expect(refusalOf(heard)).toBe('RESPONSE_REJECTED')
+        expect(exchangeOf(heard)).not.toBe(other)
+        const closing = (await world.explain(exchangeOf(heard))).at(-1)
+        expect(closing?.facts).toMatchObject({ result: 'withheld', receiver: name })
+      }
+    }
+  })
+}
+
 lie(
   verifies(
     ['deliver:unknown-outcome'],
@@ -210,7 +266,11 @@ lie(
   ),
   {
     gateway: stating('gateway'),
-    mesh: { ...stating('mesh'), 'in an event of a stream': inStream },
+    mesh: {
+      ...stating('mesh'),
+      'in an event of a stream': inStream,
+      'under an exchange of another call': otherExchange,
+    },
     queue: 'the fabric is the receiver: nobody else answers on a channel',
   },
 )

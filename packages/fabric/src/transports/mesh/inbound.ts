@@ -57,6 +57,7 @@ import type { TaskOwners } from '../http/task-guard.ts'
 import type { TaskReader } from '../http/task-reader.ts'
 import { refuseTunnels } from '../http/tunnels.ts'
 import { refuseUnparsed } from '../http/unparsed.ts'
+import { BoundExchanges } from './bound-exchange.ts'
 import type { ConnectorAgent } from './connector-agent.ts'
 import { connectorAnswers, connectorBudget } from './connector-budget.ts'
 import { relayForwarded } from './relay.ts'
@@ -126,6 +127,7 @@ export async function openInbound(options: InboundOptions): Promise<Listener> {
   refuseTunnels(server, refuseOn)
   const serving: Serving = {
     ...options,
+    exchanges: new BoundExchanges(options.random),
     authorities: new Authorities([host, `${agent.name}.mesh`, ...options.names]),
     bodies: connectorBudget(options.bodyBytesMax, options.clock),
     answers: connectorAnswers(
@@ -153,6 +155,7 @@ export async function openInbound(options: InboundOptions): Promise<Listener> {
 }
 
 interface Serving extends InboundOptions {
+  readonly exchanges: BoundExchanges
   readonly authorities: Authorities
   readonly bodies: BodyBudget
   readonly answers: BodyBudget
@@ -220,9 +223,9 @@ function peerOf({ agent }: InboundOptions, socket: TLSSocket): PeerIdentity | nu
 }
 
 function answer(options: Serving, incoming: Incoming, signal: AbortSignal): Promise<Reply> {
-  const { agent, clock, random } = options
+  const { agent, clock, exchanges } = options
   const at = clock.now()
-  const exchange = createId('dec', at, random(10))
+  const exchange = exchanges.create(at, incoming.signature?.signed.signature ?? null)
   return answerCall(options.rooms, {
     exchange,
     at,

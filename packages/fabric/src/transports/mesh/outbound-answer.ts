@@ -11,6 +11,7 @@ import type { ForwardSigner } from '../http/forward-signature.ts'
 import type { Route } from '../http/routes.ts'
 import type { UpstreamResponse } from '../http/upstream.ts'
 import { checkAnswer } from './answer-check.ts'
+import { isBoundTo } from './bound-exchange.ts'
 
 export interface OutboundRoute extends Route {
   /** What stands before the path: empty at a connector, `/agents/<name>` at the gateway. */
@@ -82,6 +83,10 @@ export async function readAnswer(
   const headers = response.headers
     .map(([name, value]): [string, string] => [name.toLowerCase(), value])
     .filter(([name, value]) => passes(name, value, route.prefix !== ''))
+  if (!namesOwnExchange(headers, { route, admitted })) {
+    response.discard()
+    return new Refusal('RESPONSE_REJECTED', 'the answer names another exchange')
+  }
   const contentType = headers.find(([name]) => name === 'content-type')?.[1] ?? ''
   const media = parseMediaType(contentType)
   if (media === null && contentType !== '') {
@@ -115,6 +120,27 @@ export async function readAnswer(
   response.discard()
   return new Refusal('RESPONSE_REJECTED', 'an agent card in a stream leads past the fabric')
 }
+
+/**
+ * The fabric gives its exchanges itself. A receiver could name one of another call, or of another
+ * caller, as the place where this one is on record.
+ */
+function namesOwnExchange(
+  headers: Answer['headers'],
+  { route, admitted }: Pick<AnsweredCall, 'route' | 'admitted'>,
+): boolean {
+  if (route.prefix !== '') return true
+  const valuesOf = (field: string) =>
+    headers.flatMap(([name, value]) => (name === field ? [value] : []))
+  const [exchange, ...others] = valuesOf('countersign-exchange')
+  const receipts = valuesOf('countersign-receipt')
+  if (exchange === undefined) return receipts.length === 0
+  const signature = admitted.authenticated.arrival.signature?.signed.signature
+  const isOwn = signature !== undefined && isBoundTo(exchange, signature)
+  return isOwn && others.length === 0 && receipts.every((each) => each === receiptPath(exchange))
+}
+
+const receiptPath = (exchange: string): string => `/v1/receipts/${exchange}`
 
 /** What speaks of an exchange has the one form that a fabric gives it. */
 function passes(name: string, value: string, isFromFabric: boolean): boolean {

@@ -25,6 +25,8 @@ describe('mayHoldCall', () => {
     'C:\\tools\\new\\method & 100 % of 25 %20 \\ \\\\ \\u12 &amp; &nbsp; &#xZ; %zz',
     '\\'.repeat(100),
     '%'.repeat(100),
+    'if (a && method(b)) initialize(); // & a method to ping',
+    'The method! Tags (of a kind) & anchors; then we ping, and initialize it.',
     '',
   ])('finds no call in %j', (text) => {
     expect(mayHoldCall(text)).toBe(false)

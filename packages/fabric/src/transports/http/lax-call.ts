@@ -25,7 +25,8 @@ const methods = new WordMatcher({
   ],
   everyday: ['^initialize', '^ping', '^notifications/'],
   value: ['~method:initialize', '~method:ping', '~method:notifications/'],
-  alias: ['method:*', '~& method'],
+  alias: ['method:*'],
+  anchor: ['~& method'],
 })
 
 /**
@@ -50,7 +51,8 @@ function namesCall(text: string): boolean {
   if (isRpc || marked.has('method')) {
     const found = methods.find(text)
     if (found.has('method') || found.has('value')) return true
-    if (found.has('everyday') && (isRpc || found.has('alias'))) return true
+    const isAliased = found.has('alias') || (found.has('anchor') && text.includes('*'))
+    if (found.has('everyday') && (isRpc || isAliased)) return true
   }
   return hasHiddenValue(text)
 }

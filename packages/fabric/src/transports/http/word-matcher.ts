@@ -169,7 +169,7 @@ class Run {
 
   #putOther(unit: number, kind: number): void {
     // Before the mark itself, so that a blank counts as one behind the tag.
-    if (this.#isInTag && isTagEnd(unit, kind)) this.#join(this.#beforeTags)
+    if (this.#isInTag && isTagEnd(unit, kind)) this.#endTag()
     if (kind !== unread && (this.#alive !== 0 || kind === markThatBegins)) this.#putMark(kind)
     if (this.#runLength > 0 && this.#runLength <= prefixMax && quotes.has(unit)) {
       this.#join(this.#beforeRun)
@@ -218,6 +218,13 @@ class Run {
     for (let i = 0; i < words; i++)
       (before[i] as number) |= (at[i] as number) & (tagged[i] as number)
     this.#isInTag = true
+  }
+
+  /** A tag ends at the first blank, unlike a comment, of which a string may hold the end. */
+  #endTag(): void {
+    this.#join(this.#beforeTags)
+    this.#beforeTags.fill(0)
+    this.#isInTag = false
   }
 
   #join(others: Int32Array): void {

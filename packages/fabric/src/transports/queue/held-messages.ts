@@ -52,6 +52,9 @@ export class HeldMessages {
     const room = await this.#memory.reserveExactly(identity, SEALED_BYTES_MAX)
     if (room instanceof Refusal) return room
     try {
+      // Many settlements may have waited for the same message, and one of them has read it.
+      const read = this.#held.get(`${channel} ${offset}`)
+      if (read !== undefined) return read
       const stored = await this.#store.find(channel, offset)
       return stored === null ? null : this.hold(place, stored.sealed)
     } finally {

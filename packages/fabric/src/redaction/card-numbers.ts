@@ -63,8 +63,10 @@ function judgeChain(scan: Scan): void {
     if (start < 0 || found.start >= end) start = found.start
     end = Math.max(end, found.end)
   }
-  for (let i = 0; i < chain.count; i++) {
+  let left = chain.digits
+  for (let i = 0; left >= cardDigitsMin; i++) {
     add(findFrom(scan, i) ?? findNumeral(scan, i))
+    left -= sizeOf(chain, i)
   }
   if (start >= 0) report(scan, start, end)
 }
@@ -96,17 +98,26 @@ function findFrom(scan: Scan, i: number): Span | null {
     for (let k = from; k < end; k++) digits.add((bytes[k] as number) - 0x30)
     if (digits.count >= 4 && !digits.hasIssuer) break
     if (digits.count < cardDigitsMin || !digits.isCard) continue
-    const isPlain = digits.isUsual && isWritten(scan.view, i, j)
+    const zeros = start - (chain.starts[i] as number)
+    const isPlain = digits.isUsual && isWritten(scan.view, { i, j, zeros })
     if (!isPlain && !hasContext(scan, start, 'card')) continue
     if (!isInHexToken(scan.view, { start, end })) found = { start, end }
   }
   return found
 }
 
-/** Whether groups `i` to `j` are written as one number, without a word beside them that says so. */
-function isWritten(view: View, i: number, j: number): boolean {
+/** Groups `i` to `j`, the first without so many leading zeros. */
+interface Row {
+  readonly i: number
+  readonly j: number
+  readonly zeros: number
+}
+
+/** Whether the groups are written as one number, without a word beside them that says so. */
+function isWritten(view: View, row: Row): boolean {
+  const { i, j } = row
   if (i === j) return !isDecimalPart(view, i)
-  return isCardLayout(i, j) || isParted(view, i, j)
+  return isCardLayout(row) || isParted(view, i, j)
 }
 
 /** IEEE 754: a double is written with at most so many digits, leading zeros aside. */
@@ -120,9 +131,10 @@ function isDecimalPart(view: View, i: number): boolean {
 }
 
 /** Groups of four, 4-6-5 and 4-6-4. */
-function isCardLayout(i: number, j: number): boolean {
-  if (j - i === 2 && sizeOf(chain, i) === 4 && sizeOf(chain, i + 1) === 6) return true
-  for (let k = i; k < j; k++) if (sizeOf(chain, k) !== 4) return false
+function isCardLayout({ i, j, zeros }: Row): boolean {
+  if (sizeOf(chain, i) - zeros !== 4) return false
+  if (j - i === 2 && sizeOf(chain, i + 1) === 6) return true
+  for (let k = i + 1; k < j; k++) if (sizeOf(chain, k) !== 4) return false
   return sizeOf(chain, j) <= 4
 }
 
@@ -155,22 +167,69 @@ function isThousands(i: number, j: number): boolean {
   return sizeOf(chain, i) <= 3
 }
 
-/** How many digits the row has outside of groups `i` to `j`; stops counting beyond `max`. */
-function digitsBeside(
-  view: View,
-  { i, j, sign, max }: { i: number; j: number; sign: number; max: number },
-): number {
+/** Groups in one row, with the same sign between all of them. */
+interface Parted {
+  readonly i: number
+  readonly j: number
+  readonly sign: number
+  readonly max: number
+}
+
+/**
+ * How many digits the row has outside of groups `i` to `j`, other card numbers right beside it and
+ * zeros before it aside; stops counting beyond `max`.
+ */
+function digitsBeside(view: View, { i, j, sign, max }: Parted): number {
   let count = 0
   let k = i
+  let tries = 0
   for (let zeros = 0; k > 0 && zeros < zeroGroupsMax && isZero(view, k - 1); zeros++) {
     if (chain.signs[k] !== sign) break
     k--
   }
-  for (; k > 0 && chain.signs[k] === sign && count <= max; k--) count += sizeOf(chain, k - 1)
+  while (k > 0 && chain.signs[k] === sign && count <= max) {
+    const first = tries++ < besideTriesMax ? cardBefore(view, k - 1, sign) : -1
+    if (first < 0) count += sizeOf(chain, k - 1)
+    k = first < 0 ? k - 1 : first
+  }
+  tries = 0
   for (k = j + 1; k < chain.count && chain.signs[k] === sign && count <= max; k++) {
-    count += sizeOf(chain, k)
+    const last = tries++ < besideTriesMax ? cardAfter(view, k, sign) : -1
+    if (last < 0) count += sizeOf(chain, k)
+    else k = last
   }
   return count
+}
+
+/** How often another card number is looked for on either side: bounds the work for each candidate. */
+const besideTriesMax = 4
+const besideDigitsMax = 16
+const beside = new CardDigits()
+
+/** The last group of a card number that begins with group `k` of the row, or -1. */
+function cardAfter({ bytes }: View, k: number, sign: number, to = chain.count - 1): number {
+  let last = -1
+  beside.start()
+  for (let j = k; j <= to && (j === k || chain.signs[j] === sign); j++) {
+    if (beside.count + sizeOf(chain, j) > besideDigitsMax) break
+    const end = chain.ends[j] as number
+    for (let at = chain.starts[j] as number; at < end; at++)
+      beside.add((bytes[at] as number) - 0x30)
+    if (beside.isUsual && beside.isCard) last = j
+  }
+  return last
+}
+
+/** The first group of a card number that ends with group `k` of the row, or -1. */
+function cardBefore(view: View, k: number, sign: number): number {
+  let count = 0
+  for (let first = k; first >= 0; first--) {
+    count += sizeOf(chain, first)
+    if (count > besideDigitsMax) return -1
+    if (cardAfter(view, first, sign, k) === k) return first
+    if (chain.signs[first] !== sign) return -1
+  }
+  return -1
 }
 
 function isZero({ bytes }: View, k: number): boolean {

@@ -147,6 +147,13 @@ const spellings: Readonly<Record<string, fc.Arbitrary<string>>> = {
   'in groups after zeros': fc
     .tuple(card, sign, fc.constantFrom('0', '00', '0000', '000000'))
     .map(([number, s, zeros]) => `${zeros}${s}${inGroups(number, s)}`),
+  'in groups with zeros before the first': fc
+    .tuple(card, sign, sign, fc.constantFrom('0', '000', '0000'))
+    .map(
+      ([number, s, t, zeros]) =>
+        `${zeros}${number.slice(0, 4)}${t}${inGroups(number, s).replace(/^\d{4}\D*/u, '')}`,
+    )
+    .filter((text) => !/^\d+\.\d+$/.test(text)),
   'in groups with different signs': fc
     .tuple(card, sign, sign, sign)
     .map(([number, a, b, c]) =>
@@ -161,6 +168,10 @@ const spellings: Readonly<Record<string, fc.Arbitrary<string>>> = {
   'in pairs or single digits beside others': fc
     .tuple(below(100), card, below(10_000), joint, fc.constantFrom(1, 2))
     .map(([a, number, b, s, size]) => [String(a), cut(number, [size], s), String(b)].join(s)),
+  'in pairs or single digits beside another card': fc
+    .tuple(card, card, sign, fc.constantFrom(1, 2))
+    .filter(([a, , , size]) => a.length % size === 0)
+    .map(([a, b, s, size]) => [cut(a, [size], s), cut(b, [size], s)].join(s)),
   'in any groups': fc
     .tuple(card, sign, fc.array(fc.integer({ min: 1, max: 6 }), { minLength: 1, maxLength: 4 }))
     .map(([number, s, sizes]) => cut(number, sizes, s)),

@@ -35,12 +35,14 @@ export function scanDigits(scan: Scan, claimed: readonly number[]): void {
   let last = -1
   let digits = 0
   let claim = 0
+  let nextClaim = claimed[0] ?? -1
   for (let i = from; i < to; i++) {
-    if (i === claimed[claim]) {
+    if (i === nextClaim) {
       if (first >= 0 && digits >= digitsMin) classify(scan, { first, end: last + 1 })
       first = -1
       i = (claimed[claim + 1] as number) - 1
       claim += 2
+      nextClaim = claimed[claim] ?? -1
       continue
     }
     const kind = NUMBER_KIND[bytes[i] as number] as number

@@ -45,7 +45,7 @@ export interface Iban extends Span {
  * looks like one, and must not hide a card number in them.
  */
 export function scanIban(scan: Scan, at: number): Iban | null {
-  const { bytes, from } = scan.view
+  const { bytes, from, to } = scan.view
   const second = letterBefore(scan.view, at)
   if (second < 0) return null
   const start = letterBefore(scan.view, second)
@@ -54,7 +54,7 @@ export function scanIban(scan: Scan, at: number): Iban | null {
   const country = LENGTHS.get(
     ((bytes[start] as number) & 0xdf) * 256 + ((bytes[second] as number) & 0xdf),
   )
-  if (country === undefined) return null
+  if (country === undefined || start + country.length > to) return null
   // All digits up to a given length and two letters before them are nothing else by chance.
   if (!country.numeric && !isLeftEdge(bytes, from, start)) return null
   const usual = readIban(scan.view, { start, ...country, ...USUAL })

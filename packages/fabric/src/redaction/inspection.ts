@@ -154,10 +154,12 @@ const RANK: ReadonlyMap<DataClass, number> = new Map(
 
 /** Cuts for the hits that the order masks; what overlaps becomes one cut, so nothing of either is left. */
 export function planCuts(hits: readonly Hit[]): readonly Cut[] {
-  const wanted = hits.flatMap(({ finding, cuts }) => {
+  const wanted: (Cut & { readonly rank: number })[] = []
+  for (const { finding, cuts } of hits) {
     const rank = RANK.get(finding.dataClass) ?? DATA_CLASSES.length
-    return (cuts ?? []).map((cut) => ({ ...cut, rank }))
-  })
+    for (const { start, end, marker } of cuts ?? []) wanted.push({ start, end, marker, rank })
+  }
+  // Parts of one finding may stand between those of another.
   wanted.sort((a, b) => a.start - b.start || b.end - a.end)
   const cuts: { start: number; end: number; marker: string; rank: number }[] = []
   for (const { start, end, marker, rank } of wanted) {

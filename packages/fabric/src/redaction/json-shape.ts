@@ -31,6 +31,7 @@ export class JsonShape {
 
   /** The shape of `view`, whose strings end with `quote` as the body writes it; null without JSON in it. */
   static of(view: View, quote: string, work: InspectionWork): JsonShape | null {
+    if (nextOpening(view.bytes, view.from, view.to) >= view.to) return null
     const parts: Piece[] = []
     const layer = { quote, depth: 0, isName: false, work }
     if (!readText(view, layer, parts)) return null

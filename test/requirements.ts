@@ -332,6 +332,7 @@ export const REQUIREMENTS = {
       'endless-name',
       'laborious-body',
       'laborious-answer',
+      'single-bytes',
     ],
   },
   'inspect:fair-time': {
@@ -643,7 +644,7 @@ export const REQUIREMENTS = {
       'What is held of receivers’ answers and events occupies bounded memory, per receiver, per caller and in total; one that goes over its share loses its own answers.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'the fabric itself answers on a channel' },
-    lies: ['hoarded-answers'],
+    lies: ['hoarded-answers', 'untimely-answer'],
   },
   'operate:fair-streams': {
     promise: 'No stream, however many and small its events, keeps other exchanges waiting.',

@@ -134,4 +134,57 @@ describe('a dispatched request', () => {
     dispatched.onRequestStart(controller)
     expect(aborted).toMatchObject([{ name: 'WithdrawnError', refusal }])
   })
+
+  test('gives up a response in single bytes, and not a long one in events', async () => {
+    const { dispatched, controller } = started()
+    dispatched.onResponseStart(controller, 200, {})
+    for (let i = 0; i < 100_000; i++) dispatched.onResponseData(controller, new Uint8Array(16))
+    expect((await dispatched.next()).value).toHaveLength(1_600_000)
+    const small = started()
+    small.dispatched.onResponseStart(small.controller, 200, {})
+    for (let i = 0; i < 20_000; i++) small.dispatched.onResponseData(small.controller, chunk(1))
+    expect(small.controller.asked.at(-1)).toBe('abort UpstreamError')
+    await expect(small.dispatched.next()).rejects.toMatchObject({
+      limit: 'upstream.pieces, 16384',
+      progress: 'sent',
+    })
+  })
+
+  test('takes a reset for no end of a body that has no other', async () => {
+    const lane = { requests: 0, bytesRead: 0, failure: null as Error | null }
+    const dispatched = new Dispatched({ signal: new AbortController().signal, account })
+    dispatched.takeLane(() => lane)
+    const controller = connection()
+    dispatched.onRequestStart(controller)
+    dispatched.onResponseStart(controller, 200, {})
+    dispatched.onResponseData(controller, chunk(1))
+    lane.failure = new Error('reset')
+    dispatched.onResponseEnd()
+    await expect(dispatched.next()).rejects.toThrow('reset')
+  })
+
+  test('counts the head, what waits, and what the reader has, until it asks for more', async () => {
+    let held = 0
+    const counted = {
+      take: (bytes: number) => void (held += bytes),
+      give: (bytes: number) => void (held -= bytes),
+    }
+    const dispatched = new Dispatched({ signal: new AbortController().signal, account: counted })
+    const controller = connection()
+    dispatched.onRequestStart(controller)
+    dispatched.onResponseStart(controller, 200, { 'x-a': '12345' })
+    expect(held).toBe(8)
+    dispatched.onResponseData(controller, new Uint8Array(100))
+    expect(held).toBe(108)
+    await dispatched.next()
+    expect(held).toBe(108)
+    const next = dispatched.next()
+    expect(held).toBe(8)
+    dispatched.onResponseData(controller, new Uint8Array(50))
+    await next
+    expect(held).toBe(58)
+    dispatched.onResponseEnd()
+    expect((await dispatched.next()).done).toBe(true)
+    expect(held).toBe(8)
+  })
 })

@@ -1,10 +1,18 @@
 import { ArrivingBytes } from '@countersign/protocol'
 import { type Dispatcher, errors } from 'undici'
+import { formatLimit } from '../../lib/limits.ts'
 import { UpstreamError, WithdrawnError } from '../../lib/upstream-error.ts'
 import type { UpstreamRequest, UpstreamResponse } from '../../transports/http/upstream.ts'
 
 /** More than this waits for no reader: the socket is read no further until it is taken. */
 const waitingBytesMax = 64 * 1024
+
+/**
+ * Chunks of one response. Each costs the event loop some microseconds in which nothing can wait its
+ * turn; further ones, as those of a long stream of events, must carry 16 bytes on average.
+ */
+const piecesLimit = { name: 'upstream.pieces', value: 16_384, unit: 'count' } as const
+const bytesOfPieceMin = 16
 
 /** Responses of 100 to 103 before the final one: a receiver that sends more never means to end. */
 const announcementsMax = 16
@@ -49,6 +57,8 @@ export class Dispatched
     null
   #isSent = false
   #announcements = 0
+  #pieces = 0
+  #bytes = 0
   #reader: { resolve(step: Step): void; reject(cause: unknown): void } | null = null
   #ended = false
   #failure: { readonly cause: UpstreamError | WithdrawnError } | null = null
@@ -102,6 +112,13 @@ export class Dispatched
 
   onResponseData(controller: Controller, chunk: Uint8Array): void {
     if (this.#failure !== null) return
+    this.#pieces += 1
+    this.#bytes += chunk.length
+    if ((this.#pieces - piecesLimit.value) * bytesOfPieceMin > this.#bytes) {
+      const message = 'the response comes in too many small pieces'
+      const limit = formatLimit(piecesLimit)
+      return this.#abort(new UpstreamError(message, { progress: 'sent', limit, cause: null }))
+    }
     const reader = this.#take()
     if (reader !== null) {
       this.#lend(chunk.length)

@@ -9,6 +9,9 @@ import type { NodeRequest } from './incoming.ts'
 /** A refused request's body up to this size is discarded; beyond it the connection ends instead. */
 const discardedBytesMax = 64 * 1024
 
+/** Chunks or frames of one body: each costs the event loop some microseconds, however small it is. */
+const piecesLimit = { name: 'http.bodyPieces', value: 16_384, unit: 'count' } as const
+
 /**
  * The body of a request before anyone may read it. To be made in the turn in which the request comes
  * in: a stream that broke off earlier would otherwise look like one that has ended.
@@ -91,8 +94,11 @@ export class ArrivingBody {
         clearTimeout(timer)
         reject(brokenOff())
       }
+      let pieces = 0
       const add = (chunk: Uint8Array): void => {
+        pieces += 1
         if (!body.add(chunk)) settle(null)
+        else if (pieces > piecesLimit.value) settle(overLimit('MESSAGE_TOO_LARGE', piecesLimit))
         else share.take(chunk.length)
       }
       share.onEvicted((refusal) => settle(refusal))

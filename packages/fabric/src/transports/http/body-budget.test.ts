@@ -170,6 +170,24 @@ describe('a budget of answers', () => {
     expect(budget.admit('another', 'b')).toBeInstanceOf(BodyShare)
   })
 
+  test('spares old streams that hold next to nothing, and counts their pace from their last pause', () => {
+    const now = { ms: 0 }
+    const budget = answers(now)
+    const quiet = held(budget, 'shop', 'a')
+    quiet.take(600)
+    now.ms = 3_600_000
+    const fresh = [held(budget, 'shop', 'b'), held(budget, 'shop', 'c')]
+    for (const share of fresh) share.take(450_000)
+    expect([quiet, ...fresh].map(({ evicted }) => evicted === null)).toEqual([true, false, true])
+    quiet.isAwaited = true
+    quiet.take(50_000)
+    now.ms += 20_000
+    quiet.take(1)
+    now.ms += 20_000
+    budget.sweep()
+    expect(quiet.evicted).toBeNull()
+  })
+
   test('gives back what is no longer held, and everything in the end', () => {
     const budget = answers()
     const share = held(budget, 'shop', 'a')
@@ -189,7 +207,7 @@ describe('a budget of answers', () => {
     const shares = ['stalled', 'slow', 'steady', 'small', 'unread'].map((name) => {
       const share = held(budget, name, name)
       share.isAwaited = name !== 'unread'
-      share.take(name === 'small' ? 500 : 5_000)
+      share.take(name === 'small' ? 500 : 20_000)
       return share
     })
     for (now.ms = 1_000; now.ms <= 120_000; now.ms += 1_000) {

@@ -8,6 +8,8 @@ interface BudgetKind {
   readonly occupied: string
   /** Every body counts for at least this much: an exchange that waits occupies memory without one. */
   readonly overheadBytes: number
+  /** Who holds no more than this weighs nothing, however long: a stream in which nothing happens. */
+  readonly lightBytes: number
   refuse(limit: Limit, detail: string): Refusal
 }
 
@@ -20,6 +22,7 @@ const kinds = {
     address: 'address',
     occupied: 'request bodies occupy too much',
     overheadBytes: bodyOverheadBytes,
+    lightBytes: 0,
     refuse: (limit, detail) => overLimit('OVERLOADED', limit, detail, retryAfterMs),
   },
   answers: {
@@ -28,6 +31,8 @@ const kinds = {
     occupied: 'what receivers sent occupies too much',
     // The exchange is on the account of its request.
     overheadBytes: 256,
+    // A head is no larger.
+    lightBytes: 16 * 1024,
     // The receiver has the request, and no whole response came back.
     refuse: (limit, detail) => overLimit('OUTCOME_UNKNOWN', limit, detail),
   },
@@ -103,7 +108,7 @@ export class BodyBudget {
       address,
       since: this.#options.now(),
       timeoutMs: this.#options.timeoutMs,
-      overheadBytes: this.#kind.overheadBytes,
+      lightBytes: this.#kind.lightBytes,
       now: this.#options.now,
       count: (bytes) => this.#count(share, bytes),
       forget: () => this.#forget(share),
@@ -223,7 +228,7 @@ interface BodyShareOptions {
   readonly address: string
   readonly since: number
   readonly timeoutMs: number
-  readonly overheadBytes: number
+  readonly lightBytes: number
   now(): number
   count(bytes: number): void
   forget(): void
@@ -281,7 +286,7 @@ export class BodyShare implements ByteAccount {
 
   /** Bytes times milliseconds: large and slow bodies weigh most. */
   burden(now: number): number {
-    return this.#bytes * (1 + now - this.#since)
+    return Math.max(0, this.#bytes - this.#options.lightBytes) * (1 + now - this.#since)
   }
 
   isTooSlow({ stallMs, bytesPerSecondMin }: ArrivalRate, now: number): boolean {
@@ -294,7 +299,7 @@ export class BodyShare implements ByteAccount {
   take(bytes: number): void {
     if (this.#state !== 'arriving' || bytes === 0) return
     this.#movedAt = this.#options.now()
-    if (this.#bytes <= this.#options.overheadBytes) {
+    if (this.#bytes <= this.#options.lightBytes) {
       this.#since = this.#movedAt
       this.#taken = 0
     }

@@ -82,7 +82,11 @@ export async function relayForwarded(
   const share = options.answers.admit(options.route.name, from)
   if (share instanceof Refusal) return await refuse(out, declinedBy(share), incoming)
   const patience = createPatience(signal, options.timeoutMs)
-  share.onEvicted((refusal) => patience.fail(evicted(refusal)))
+  share.onEvicted((refusal) => {
+    patience.fail(evicted(refusal))
+    // A gateway that reads slowly keeps nothing of a stream waiting here.
+    if (out.headersSent) out.destroy()
+  })
   try {
     const still = await stillPermitted(options, incoming)
     const answer = await options.upstream.request(options.route, {

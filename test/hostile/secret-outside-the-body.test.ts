@@ -1,8 +1,9 @@
 import { expect } from 'vitest'
-import { send } from '../harness/doors.ts'
+import { type Draft, send } from '../harness/doors.ts'
 import { answering } from '../harness/echo.ts'
 import { lie, type Telling } from '../harness/lie.ts'
 import { eachRefusedOnBoth } from '../harness/refusals.ts'
+import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
 const card = '4111111111111111'
@@ -21,20 +22,37 @@ const refused = eachRefusedOnBoth('CONTENT_BLOCKED', {
   'where policy blocks': { to: 'blocked', path: `/pay?card=${card}` },
 })
 
-const names = ['Idempotency-Key', 'X-Request-Id', 'User-Agent', 'Mcp-Param-Card', 'Prefer']
+const names = ['Idempotency-Key', 'X-Request-Id', 'User-Agent', 'Prefer']
+const plain = names.map((name) => [name, card] as const)
+const params = { name: 'pay', arguments: {} }
+/** Arguments are mirrored in fields with MCP calls only; elsewhere such a field is refused. */
+const drafts: readonly Draft[] = [
+  { headers: plain },
+  {
+    headers: [...plain, ['Mcp-Param-Card', card]],
+    body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params }),
+  },
+]
 
 const inFields =
   (transport: 'gateway' | 'mesh'): Telling =>
   async (world) => {
-    const headers = names.map((name) => [name, card] as const)
-    const heard = await world.echo.during(answering({}, { etag: card, vary: 'accept' }), () =>
-      send(world[transport], { to: 'masked', headers }),
-    )
-    expect(heard.status).toBe(200)
-    expect(world.echo.reached.at(-1)?.rawHeaders.join('\n')).not.toContain(card)
-    expect([...heard.headers].flat(2).join('\n')).not.toContain(card)
-    expect(heard.headers.get('vary')).toEqual(['accept'])
+    for (const draft of drafts) await expectNoCard(world, { ...draft, to: 'masked' }, transport)
   }
+
+async function expectNoCard(
+  world: World,
+  draft: Draft,
+  transport: 'gateway' | 'mesh',
+): Promise<void> {
+  const heard = await world.echo.during(answering({}, { etag: card, vary: 'accept' }), () =>
+    send(world[transport], draft),
+  )
+  expect(heard.status).toBe(200)
+  expect(world.echo.reached.at(-1)?.rawHeaders.join('\n')).not.toContain(card)
+  expect([...heard.headers].flat(2).join('\n')).not.toContain(card)
+  expect(heard.headers.get('vary')).toEqual(['accept'])
+}
 
 lie(
   verifies(

@@ -75,6 +75,7 @@ const rareNotations: Readonly<Record<string, string>> = {
   'with comments that end at CR': call.replaceAll('":', '"//a\r:'),
   'with comments that end at U+2028': call.replaceAll('":', '"//a\u2028:'),
   'with comments of HTML': call.replaceAll('":', '"<!--a-->:'),
+  'with comments of Lua': '{["met" --[[x]]\n.. "hod"] = "tools/call"}',
   'with literals side by side': "{'json' 'rpc': '2.0', 'met' 'hod': 'tools/' 'call'}",
   'with prefixed literals side by side': "{'met' u'hod': b'tools/' rb'call', 't' r'': 1}",
   'with literals and a comment between': "{'\\u006det' # %0ax\n 'hod': 'tools/' 'call'}",

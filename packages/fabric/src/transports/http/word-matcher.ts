@@ -241,10 +241,11 @@ function isTagEnd(unit: number, kind: number): boolean {
   return kind === classes - 1 || unit === 0x5d || unit === 0x29
 }
 
-/** Of a line (`//`, `#`) or of a block. */
+/** Of a line (`//`, `#`, `--`) or of a block. */
 function isCommentStart(last: number, unit: number): boolean {
   if (unit === 0x23) return true
   if (last === 0x2f) return unit === 0x2f || unit === 0x2a
+  if (last === 0x2d) return unit === 0x2d
   return last === 0x3c && unit === 0x21
 }
 

@@ -262,7 +262,7 @@ export const REQUIREMENTS = {
     promise: 'Data that policy masks reaches neither the receiver nor the ledger.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'the sender masks before it seals' },
-    lies: ['hidden-card-number', 'secret-outside-the-body'],
+    lies: ['hidden-card-number', 'disguised-secret', 'secret-outside-the-body'],
   },
   'inspect:charset': {
     promise: 'A body is inspected as the text that its receiver decodes, or does not pass.',

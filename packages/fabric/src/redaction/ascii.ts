@@ -84,3 +84,10 @@ export function buildDigits(...alphabets: readonly string[]): Int8Array {
   }
   return digits
 }
+
+/** As `latin1`, for longer excerpts that patterns are matched against. */
+export function excerptOf(bytes: Uint8Array, from: number, to: number): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset + from, Math.max(0, to - from)).toString(
+    'latin1',
+  )
+}

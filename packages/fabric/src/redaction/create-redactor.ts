@@ -4,7 +4,7 @@ import { Refusal } from '../lib/refusal.ts'
 import { NO_CONTEXT } from './context.ts'
 import { decodeBody } from './decode-body.ts'
 import { inspectForm } from './inspect-form.ts'
-import { inspectJson, inspectNested } from './inspect-json.ts'
+import { inspectJson } from './inspect-json.ts'
 import { type Cut, Inspection, type LeafPlace, planCuts, TooManyFindings } from './inspection.ts'
 import { InspectionWork, inspectionStepsMax, stepsLimit, TooMuchWork } from './inspection-work.ts'
 import { JsonShape } from './json-shape.ts'
@@ -118,7 +118,6 @@ function inspect(
         shape: () => (shape === undefined ? (shape = JsonShape.of(view, '"', work)) : shape),
       }
       scanView(view, (part) => inspection.open(part, place))
-      inspectNested(view, place, inspection)
       const leaf = { body, start: 0, end: body.length, place }
       settleLeaf({ ...leaf, decode: (masked) => masked }, inspection, 0)
     }

@@ -1,4 +1,4 @@
-import { ALNUM, kindOf, latin1 } from './ascii.ts'
+import { ALNUM, excerptOf, kindOf, latin1 } from './ascii.ts'
 import { decodeBase64 } from './base64.ts'
 import {
   ALPHABETS,
@@ -7,6 +7,8 @@ import {
   isTokenStart,
   tokenEnd,
 } from './credential-rule.ts'
+import { isMarkerText } from './marker.ts'
+import { isReference } from './secret-values.ts'
 import type { Scan } from './view.ts'
 
 /** What may stand between a name and its value: `name = "value"`, `name": "value`, `name=value`. */
@@ -81,22 +83,20 @@ function isPort(scan: Scan, start: number, end: number): boolean {
   return true
 }
 
-/** `***`, `${PASSWORD}`, `{password}`, `[CREDENTIAL]`: templates, documentation, our own marks. */
+/** `***`, `${PASSWORD}`, `{password}`, our own markers; other brackets are part of the password. */
 function isPlaceholder(scan: Scan, start: number, end: number): boolean {
   const { bytes } = scan.view
   const first = bytes[start]
-  const last = bytes[end - 1]
-  if (first === 0x5b && last === 0x5d) return true
-  if (last === 0x7d && (first === 0x7b || (first === 0x24 && bytes[start + 1] === 0x7b)))
-    return true
+  const text = excerptOf(bytes, start, end)
+  if (isMarkerText(text) || isReference(text)) return true
   for (let i = start; i < end; i++) if (bytes[i] !== first) return false
   return true
 }
 
 /** PEM (RFC 7468): from BEGIN to END, or to the end of the base64 where the end was cut off. */
-function scanPem(scan: Scan, at: number): void {
+function scanPem(scan: Scan, at: number, keyword: string): void {
   const { bytes, to } = scan.view
-  const label = at + 11
+  const label = at + keyword.length
   let i = label
   while (i < to && i - label < pemLabelBytesMax && bytes[i] !== 0x2d) i++
   const text = String.fromCharCode(...bytes.subarray(label, i))
@@ -167,7 +167,7 @@ function isAssignment(byte: number): boolean {
 
 /** RFC 6750, section 2.1. Prose after the word has no digits, a token has some. */
 function scanBearer(scan: Scan, at: number, keyword: string): void {
-  const start = at + keyword.length
+  const start = blanksEnd(scan, at + keyword.length)
   const end = tokenEnd(scan, start, ALPHABETS.token68)
   if (end - start < 20 || !isPlausible(scan, start, end)) return
   let digits = 0
@@ -176,10 +176,17 @@ function scanBearer(scan: Scan, at: number, keyword: string): void {
   if (digits >= 2) found(scan, 'bearer-token', start, end)
 }
 
+/** One or more blanks (RFC 9110, section 11.4); so many at most that nobody can pay by them. */
+function blanksEnd({ view }: Scan, at: number): number {
+  let i = at
+  while (i < view.to && i - at < 16 && (view.bytes[i] === 0x20 || view.bytes[i] === 0x09)) i++
+  return i
+}
+
 /** RFC 7617, section 2: base64 of `user:password`. */
 function scanBasic(scan: Scan, at: number, keyword: string): void {
   const { bytes, to } = scan.view
-  const start = at + keyword.length
+  const start = blanksEnd(scan, at + keyword.length)
   let end = tokenEnd(scan, start, ALPHABETS.base64)
   while (end < to && bytes[end] === 0x3d && end - start < 1024) end++
   if (end - start < 8) return
@@ -236,7 +243,7 @@ export const SHAPE_RULES: readonly CredentialRule[] = [
   },
   {
     id: 'private-key',
-    keywords: ['-----BEGIN '],
+    keywords: ['-----BEGIN ', '---- BEGIN ', '----- BEGIN '],
     scan: scanPem,
     positives: [
       '-----BEGIN PRIVATE KEY-----\n{64}\n{64}\n-----END PRIVATE KEY-----',
@@ -287,14 +294,14 @@ export const SHAPE_RULES: readonly CredentialRule[] = [
   },
   {
     id: 'bearer-token',
-    keywords: ['Bearer ', 'bearer '],
+    keywords: ['Bearer ', 'bearer ', 'BEARER ', 'Bearer\t', 'bearer\t'],
     scan: scanBearer,
     positives: ['Authorization: Bearer {40}', 'bearer {32h}'],
     negatives: ['Bearer authentication is required', 'Bearer <token>'],
   },
   {
     id: 'basic-credentials',
-    keywords: ['Basic ', 'basic '],
+    keywords: ['Basic ', 'basic ', 'BASIC '],
     scan: scanBasic,
     positives: ['Authorization: Basic dXNlcjpwYXNzd29yZDE=', 'Basic YWRtaW46aHVudGVyMg=='],
     negatives: ['Basic authentication', 'basic understanding'],

@@ -48,8 +48,8 @@ export function originOf(view: View, at: number): number {
 }
 
 /**
- * The view with `%41`, `\u0041`, `\x41`, `\n`, `\/`, `&#65;`, `&#x41;` and `&quot;` decoded, or null when it holds
- * none: text inside JSON inside JSON still carries its escapes, which cut base64 into pieces. A
+ * The view with `%41`, `%u0041`, escapes behind a backslash, `&#65;`, `&#x41;` and `&quot;` decoded, or null
+ * when it holds none: text inside JSON inside JSON still carries its escapes, which cut base64 into pieces. A
  * percent sign that starts no escape stays as it is.
  */
 export function decodeEscapes(view: View): View | null {
@@ -66,7 +66,8 @@ export function decodeEscapes(view: View): View | null {
       continue
     }
     changed = true
-    if (bytes[i] === 0x25) decoded.add(escape.code, originOf(view, i))
+    // `%C3%A4` is UTF-8 byte by byte, `%u00e4` is a code point.
+    if (bytes[i] === 0x25 && escape.length === 3) decoded.add(escape.code, originOf(view, i))
     else decoded.addCodePoint(escape.code, originOf(view, i))
     i += escape.length
   }
@@ -93,15 +94,74 @@ function readEscape(
   to: number,
 ): { code: number; length: number } | null {
   const lead = bytes[at]
-  if (lead === 0x25) return readHex(bytes, at + 1, { digits: 2, to, taken: 1 })
-  if (lead === 0x5c) {
-    if (bytes[at + 1] === 0x75) return readHex(bytes, at + 2, { digits: 4, to, taken: 2 })
-    if (bytes[at + 1] === 0x78) return readHex(bytes, at + 2, { digits: 2, to, taken: 2 })
-    const code = at + 1 < to ? SIMPLE_ESCAPES.get(bytes[at + 1] as number) : undefined
-    return code === undefined ? null : { code, length: 2 }
+  if (lead === 0x25) {
+    const isLong = ((bytes[at + 1] ?? 0) | 0x20) === 0x75
+    return isLong
+      ? readHex(bytes, at + 2, { digits: 4, to, taken: 2 })
+      : readHex(bytes, at + 1, { digits: 2, to, taken: 1 })
   }
+  if (lead === 0x5c) return readBackslash(bytes, at, to)
   if (lead !== 0x26) return null
   return bytes[at + 1] === 0x23 ? readEntity(bytes, at + 2, to) : readNamedEntity(bytes, at + 1, to)
+}
+
+/** Escapes of JSON, JavaScript, C, Python and shells, such as `\u0041`, `\u{41}`, `\x41`, `\101`, `\n`. */
+function readBackslash(
+  bytes: Uint8Array,
+  at: number,
+  to: number,
+): { code: number; length: number } | null {
+  const letter = bytes[at + 1] ?? 0
+  if (at + 1 >= to) return null
+  if (letter === 0x75) {
+    return bytes[at + 2] === 0x7b
+      ? readBraces(bytes, at + 3, to)
+      : readHex(bytes, at + 2, { digits: 4, to, taken: 2 })
+  }
+  if (letter === 0x55) {
+    const long = readHex(bytes, at + 2, { digits: 8, to, taken: 2 })
+    return long !== null && long.code <= 0x10ffff ? long : null
+  }
+  if (letter === 0x78) {
+    if (bytes[at + 2] === 0x7b) return readBraces(bytes, at + 3, to)
+    return readHex(bytes, at + 2, { digits: 2, to, taken: 2 })
+  }
+  if (letter >= 0x30 && letter <= 0x37) return readOctal(bytes, at + 1, to)
+  const code = SIMPLE_ESCAPES.get(letter)
+  return code === undefined ? null : { code, length: 2 }
+}
+
+/** The digits and the brace of `\u{1F600}`; at most eight digits, leading zeros included. */
+function readBraces(
+  bytes: Uint8Array,
+  at: number,
+  to: number,
+): { code: number; length: number } | null {
+  let code = 0
+  let i = at
+  for (; i < to && i - at < 8; i++) {
+    const digit = HEX[bytes[i] as number] as number
+    if (digit < 0) break
+    code = code * 16 + digit
+  }
+  if (i === at || i >= to || bytes[i] !== 0x7d || code > 0x10ffff) return null
+  return { code, length: i - at + 4 }
+}
+
+/** Two or three octal digits (C, shells, JavaScript); one alone is a reference to a group. */
+function readOctal(
+  bytes: Uint8Array,
+  at: number,
+  to: number,
+): { code: number; length: number } | null {
+  let code = 0
+  let i = at
+  for (; i < to && i - at < 3; i++) {
+    const digit = (bytes[i] as number) - 0x30
+    if (digit < 0 || digit > 7) break
+    code = code * 8 + digit
+  }
+  return i - at < 2 || code > 0xff ? null : { code, length: i - at + 1 }
 }
 
 function readHex(
@@ -138,11 +198,48 @@ const ENTITIES: ReadonlyMap<string, number> = new Map(
     lowbar: 0x5f,
     comma: 0x2c,
     semi: 0x3b,
+    dollar: 0x24,
+    percnt: 0x25,
+    num: 0x23,
+    excl: 0x21,
+    quest: 0x3f,
+    ast: 0x2a,
+    midast: 0x2a,
+    plus: 0x2b,
+    lpar: 0x28,
+    rpar: 0x29,
+    lsqb: 0x5b,
+    lbrack: 0x5b,
+    rsqb: 0x5d,
+    rbrack: 0x5d,
+    lcub: 0x7b,
+    lbrace: 0x7b,
+    rcub: 0x7d,
+    rbrace: 0x7d,
+    bsol: 0x5c,
+    verbar: 0x7c,
+    vert: 0x7c,
+    grave: 0x60,
+    Hat: 0x5e,
+    UnderBar: 0x5f,
+    ensp: 0x20,
+    emsp: 0x20,
+    thinsp: 0x20,
+    shy: 0xad,
+    zwnj: 0x200c,
+    zwj: 0x200d,
+    ndash: 0x2d,
+    mdash: 0x2d,
+    minus: 0x2d,
+    QUOT: 0x22,
+    AMP: 0x26,
+    LT: 0x3c,
+    GT: 0x3e,
     Tab: 0x09,
     NewLine: 0x0a,
   }),
 )
-const entityBytesMax = 8
+const entityBytesMax = 10
 
 function readNamedEntity(
   bytes: Uint8Array,

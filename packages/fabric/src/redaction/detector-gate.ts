@@ -1,17 +1,18 @@
 import { CREDENTIAL_RULES } from './credentials.ts'
 import { scanEmail } from './email.ts'
 import { STEPS } from './inspection-work.ts'
-import { createKeywordGate } from './keyword-gate.ts'
-import { SECRET_STEMS, scanNamedSecret } from './named-secret.ts'
+import { createKeywordGate, type KeywordGate } from './keyword-gate.ts'
+import { NamedSecrets } from './named-secret.ts'
+import { FOREIGN_STEMS, SECRET_STEMS } from './secret-stems.ts'
 import type { Scan } from './view.ts'
 
 /** Every detector that is called by a keyword. */
 const KEYWORDS = [
-  { keyword: '@', scan: scanEmail, anyCase: false },
+  { keyword: '@', scan: scanEmail },
   ...CREDENTIAL_RULES.flatMap((rule) =>
-    rule.keywords.map((keyword) => ({ keyword, scan: rule.scan, anyCase: false })),
+    rule.keywords.map((keyword) => ({ keyword, scan: rule.scan })),
   ),
-  ...SECRET_STEMS.map((keyword) => ({ keyword, scan: scanNamedSecret, anyCase: true })),
+  ...SECRET_STEMS.map((keyword) => ({ keyword, scan: null })),
 ]
 
 /** Finds keywords in any case, since some have any; the others are compared once more. */
@@ -20,30 +21,56 @@ export const detectorGate = createKeywordGate(
   { caseSensitive: false },
 )
 
+/** Apart, since only texts beyond ASCII hold any, and every byte value would widen the table. */
+const foreignGate = createKeywordGate(FOREIGN_STEMS, { caseSensitive: false })
+
 /**
  * Calls the detectors of every keyword in the view, in the order of the keywords' ends. Names of
  * secrets come last: what a value is by itself says more than what it is called.
  */
 export function scanKeywords(scan: Scan): void {
   const named: number[] = []
-  const { bytes, to } = scan.view
-  const { next, classes, outputsFrom, outputs, width } = detectorGate
+  const { bytes } = scan.view
+  eachKeyword(detectorGate, scan, (index, end) => {
+    const entry = KEYWORDS[index]
+    if (entry === undefined) return
+    scan.spend(STEPS.keyword)
+    const at = end - entry.keyword.length
+    if (entry.scan === null) named.push(at, entry.keyword.length)
+    else if (isSpelt(bytes, at, entry.keyword)) entry.scan(scan, at, entry.keyword)
+  })
+  lookAt(scan, named)
+}
+
+/** Names of secrets in other alphabets. */
+export function scanForeignNames(scan: Scan): void {
+  const named: number[] = []
+  eachKeyword(foreignGate, scan, (index, end) => {
+    scan.spend(STEPS.keyword)
+    const length = FOREIGN_STEMS[index]?.length ?? 0
+    named.push(end - length, length)
+  })
+  lookAt(scan, named)
+}
+
+function lookAt(scan: Scan, named: readonly number[]): void {
+  if (named.length === 0) return
+  const secrets = new NamedSecrets(scan)
+  for (let k = 0; k < named.length; k += 2) secrets.look(named[k] as number, named[k + 1] as number)
+}
+
+function eachKeyword(
+  gate: KeywordGate,
+  { view }: Scan,
+  visit: (keyword: number, end: number) => void,
+): void {
+  const { next, classes, outputsFrom, outputs, width } = gate
+  const { bytes, to } = view
   let state = 0
-  for (let i = scan.view.from; i < to; i++) {
+  for (let i = view.from; i < to; i++) {
     state = next[state + (classes[bytes[i] as number] as number)] as number
     if (state < outputsFrom) continue
-    for (const index of outputs[(state - outputsFrom) / width] ?? []) {
-      const entry = KEYWORDS[index]
-      if (entry === undefined) continue
-      scan.spend(entry.anyCase ? STEPS.secretStem : STEPS.keyword)
-      const at = i + 1 - entry.keyword.length
-      if (entry.anyCase) named.push(at, index)
-      else if (isSpelt(bytes, at, entry.keyword)) entry.scan(scan, at, entry.keyword)
-    }
-  }
-  for (let k = 0; k < named.length; k += 2) {
-    const entry = KEYWORDS[named[k + 1] as number]
-    entry?.scan(scan, named[k] as number, entry.keyword)
+    for (const index of outputs[(state - outputsFrom) / width] ?? []) visit(index, i + 1)
   }
 }
 

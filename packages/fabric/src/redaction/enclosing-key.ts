@@ -1,6 +1,6 @@
 import { type ContextIndex, indexContext, NO_CONTEXT } from './context.ts'
-import { type FieldRule, findFieldRule, mayNameSecret } from './field-names.ts'
 import { type JsonString, nameOf, viewOf } from './json-string.ts'
+import { mayNameSecret, type SecretRule, secretRule } from './secret-names.ts'
 
 /** Longer names are remembered for the whole body, which can hold only so many of them. */
 const longNameBytes = 256
@@ -9,7 +9,7 @@ const longNameBytes = 256
 interface Told {
   context: ContextIndex | null
   /** Undefined while nobody has asked. */
-  rule: FieldRule | null | undefined
+  rule: SecretRule | null | undefined
 }
 
 /**
@@ -33,7 +33,7 @@ export class EnclosingKey {
     return told.context
   }
 
-  rule(key: JsonString): FieldRule | null {
+  rule(key: JsonString): SecretRule | null {
     const told = this.#toldBy(key)
     if (told.rule === undefined) told.rule = this.#findRule(key)
     return told.rule
@@ -47,8 +47,8 @@ export class EnclosingKey {
     return this.#last
   }
 
-  #findRule(key: JsonString): FieldRule | null {
+  #findRule(key: JsonString): SecretRule | null {
     if (!key.escaped && !mayNameSecret(this.#bytes, key.from, key.to)) return null
-    return findFieldRule(nameOf(this.#bytes, key))
+    return secretRule(nameOf(this.#bytes, key))
   }
 }

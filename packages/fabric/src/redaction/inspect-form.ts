@@ -1,13 +1,17 @@
 import { latin1 } from './ascii.ts'
-import { indexContext, NO_CONTEXT } from './context.ts'
+import { type ContextIndex, indexContext, NO_CONTEXT } from './context.ts'
 import { Decoded, HEX, originOf } from './decode.ts'
-import { findFieldRule, isFieldValue } from './field-names.ts'
 import type { Inspection, LeafPlace } from './inspection.ts'
 import { STEPS } from './inspection-work.ts'
 import { JsonShape } from './json-shape.ts'
 import { scanView } from './scan-view.ts'
+import { secretRule } from './secret-names.ts'
+import { isSecretValue } from './secret-values.ts'
 import { settleLeaf } from './settle.ts'
 import type { View } from './view.ts'
+
+/** A path is kept with every finding. */
+const pathNameLengthMax = 64
 
 /** Reads `name=value&…` (WHATWG URL, section 5.1) and reports into `inspection`; names are searched too. */
 export function inspectForm(body: Uint8Array, inspection: Inspection): void {
@@ -36,23 +40,26 @@ function inspectPair(
     if (shape === undefined) shape = JsonShape.of(value, '"', inspection.work)
     return shape
   }
+  // A name can be megabytes long, and its value asks once for every encoded part of it.
+  let context: ContextIndex | null = null
   const place = (kind: 'key' | 'text'): LeafPlace => ({
     kind,
     shape: () => (kind === 'key' ? null : valueShape()),
     path: () => (kind === 'key' ? '' : path),
-    fieldContext: () => (kind === 'key' ? NO_CONTEXT : indexContext(name)),
+    fieldContext: () => (kind === 'key' ? NO_CONTEXT : (context ??= indexContext(name))),
   })
   const before = inspection.count
   scanView(name, (part) => inspection.open(part, place('key')))
   const nameText = { body, start: pair.start, end: nameEnd, place: place('key') }
   settleLeaf({ ...nameText, decode: decodeForm }, inspection, before)
   const concealed = inspection.hitsSince(before)[0]?.finding.dataClass
-  path += concealed === undefined ? fieldName : `[${concealed.toUpperCase()}]`
+  const shown = fieldName.length > pathNameLengthMax ? `[${nameEnd - pair.start} bytes]` : fieldName
+  path += concealed === undefined ? shown : `[${concealed.toUpperCase()}]`
   if (equals < 0) return
   const beforeValue = inspection.count
   const value = decodeForm(plainView(body, nameEnd + 1, pair.end))
-  const rule = findFieldRule(fieldName)
-  if (rule !== null && isFieldValue(rule, decodeName(body, nameEnd + 1, pair.end))) {
+  const rule = secretRule(fieldName)
+  if (rule !== null && isSecretValue(rule, decodeName(body, nameEnd + 1, pair.end))) {
     const { dataClass, detector } = rule
     inspection.add(value, place('text'), { dataClass, detector, start: value.from, end: value.to })
   }

@@ -1,36 +1,32 @@
 import { latin1 } from './ascii.ts'
-import { EnclosingKey } from './enclosing-key.ts'
-import { isFieldValue } from './field-names.ts'
 import type { Inspection, LeafPlace } from './inspection.ts'
 import { type InspectionWork, STEPS } from './inspection-work.ts'
 import { isPlainInteger, wholeForms } from './json-number.ts'
 import { escaped, JsonShape } from './json-shape.ts'
-import { JsonFault, type JsonString, nameOf, unescapeJson, viewOf } from './json-string.ts'
+import { type JsonString, nameOf, unescapeJson, viewOf } from './json-string.ts'
 import { type JsonLeaf, type JsonStep, JsonWalk } from './json-walk.ts'
-import { afterWhiteSpace } from './json-white-space.ts'
-import { PairedNames } from './paired-names.ts'
 import { scanSurveyed, scanView } from './scan-view.ts'
+import { SecretMembers } from './secret-members.ts'
 import { settleLeaf } from './settle.ts'
 import type { Scan, View } from './view.ts'
-
-/** JSON inside JSON is a tool's answer: flat. */
-const nestedDepthMax = 32
 
 /** Walks a JSON body and reports into `inspection`. Throws `JsonFault` for what is not strict JSON. */
 export function inspectJson(body: Uint8Array, inspection: Inspection, depthMax: number): void {
   /** Names that hold a finding, with what the path says instead. */
   const concealed = new Map<number, string>()
-  const names = new EnclosingKey(body)
   const walk = new JsonWalk(body, {
     depthMax,
     visit: (leaf) => {
       inspectLeaf(leaf)
     },
+    enter: () => {
+      members.enter(walk)
+    },
     close: (container, end) => {
-      if (pairs.isWaiting) pairs.close(container, end)
+      members.close(container, end)
     },
   })
-  const pairs = new PairedNames(
+  const members = new SecretMembers(
     body,
     ({ rule, leaf }) => {
       place.kind = leaf.kind
@@ -38,12 +34,12 @@ export function inspectJson(body: Uint8Array, inspection: Inspection, depthMax: 
       const { dataClass, detector } = rule
       inspection.add(view, place, { dataClass, detector, start: view.from, end: view.to })
     },
-    (bytes) => inspection.work.spend(STEPS.rereadByte * bytes),
+    inspection.work,
   )
   const place: LeafPlace & { kind: LeafPlace['kind'] } = {
     kind: 'string',
     path: () => pointerTo(body, walk.steps, concealed),
-    fieldContext: () => names.context(walk.nearestKey),
+    fieldContext: () => members.names.context(walk.nearestKey),
     shape: () => (place.kind === 'string' ? shapes.of(walk.leaf) : null),
   }
   const shapes = new LeafShapes(body, inspection.work)
@@ -51,9 +47,8 @@ export function inspectJson(body: Uint8Array, inspection: Inspection, depthMax: 
     place.kind = leaf.kind
     inspection.work.spend(STEPS.leaf + leaf.to - leaf.from)
     const before = inspection.count
-    if (leaf.kind !== 'key') inspectField(leaf)
-    pairs.look(leaf, walk)
-    if (leaf.quiet && !isNested(body, leaf)) return
+    if (leaf.kind !== 'key') members.look(leaf, walk)
+    if (leaf.quiet) return
     const open = (part: View): Scan => inspection.open(part, place)
     if (leaf.kind === 'number') {
       for (const form of numberViews(body, leaf)) scanView(form, open)
@@ -63,7 +58,6 @@ export function inspectJson(body: Uint8Array, inspection: Inspection, depthMax: 
     // The walk has surveyed the bytes of the body; only of other bytes nothing is known yet.
     if (leaf.escaped) scanView(view, open)
     else scanSurveyed(view, leaf.seen, { open, depth: 0 })
-    if (leaf.kind === 'string') inspectNested(view, place, inspection)
     if (inspection.count === before) return
     const decode = leaf.escaped ? unescapeJson : (masked: View): View => masked
     settleLeaf({ body, start: leaf.from, end: leaf.to, place, decode }, inspection, before)
@@ -71,67 +65,7 @@ export function inspectJson(body: Uint8Array, inspection: Inspection, depthMax: 
     const dataClass = inspection.hitsSince(before)[0]?.finding.dataClass ?? ''
     concealed.set(leaf.from, `[${dataClass.toUpperCase()}]`)
   }
-  const inspectField = (leaf: JsonLeaf): void => {
-    const key = walk.nearestKey
-    if (key === null || leaf.to === leaf.from) return
-    const rule = names.rule(key)
-    if (rule === null) return
-    inspection.work.spend(STEPS.namedValue + STEPS.byte * (leaf.to - leaf.from))
-    const view = viewOf(body, leaf)
-    const value = Buffer.from(view.bytes.subarray(view.from, view.to)).toString()
-    if (!isFieldValue(rule, value)) return
-    const { dataClass, detector } = rule
-    inspection.add(view, place, { dataClass, detector, start: view.from, end: view.to })
-  }
   walk.walk()
-}
-
-/** Whether the string begins as an object or an array does, white space and its escapes aside. */
-function isNested(body: Uint8Array, leaf: JsonLeaf): boolean {
-  if (leaf.kind !== 'string') return false
-  let at = leaf.from
-  for (;;) {
-    at = afterWhiteSpace(body, at, leaf.to)
-    if (body[at] !== 0x5c || !WHITE_SPACE_LETTERS.has(body[at + 1])) break
-    at += 2
-  }
-  return isOpening(body[at])
-}
-
-/** n, r, t */
-const WHITE_SPACE_LETTERS: ReadonlySet<number | undefined> = new Set([0x6e, 0x72, 0x74])
-
-const isOpening = (byte: number | undefined): boolean => byte === 0x7b || byte === 0x5b
-
-/**
- * Tools answer with JSON inside a JSON string. Its text is searched like any other; here only its
- * fields are looked at by name. Text that is no strict JSON has no fields, and that is no fault.
- */
-export function inspectNested(view: View, place: LeafPlace, inspection: Inspection): void {
-  const first = view.bytes[afterWhiteSpace(view.bytes, view.from, view.to)]
-  if (view.whole !== null || !isOpening(first)) return
-  const text = view.bytes.subarray(view.from, view.to)
-  const names = new EnclosingKey(text)
-  inspection.work.spend(STEPS.byte * text.length)
-  const walk = new JsonWalk(text, {
-    depthMax: nestedDepthMax,
-    visit: (leaf) => {
-      inspection.work.spend(STEPS.leaf + leaf.to - leaf.from)
-      const key = walk.nearestKey
-      // A marker for a number would need quotes, which would need escapes: numbers stay.
-      if (leaf.kind !== 'string' || key === null || leaf.from === leaf.to) return
-      const rule = names.rule(key)
-      if (rule === null || !isFieldValue(rule, nameOf(text, leaf))) return
-      const { dataClass, detector } = rule
-      const start = view.from + leaf.from
-      inspection.add(view, place, { dataClass, detector, start, end: view.from + leaf.to })
-    },
-  })
-  try {
-    walk.walk()
-  } catch (error) {
-    if (!(error instanceof JsonFault)) throw error
-  }
 }
 
 /** The shape of the JSON in the string at hand, read once for all that is found in it. */

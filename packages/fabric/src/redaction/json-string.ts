@@ -5,8 +5,11 @@ import type { View } from './view.ts'
 
 /** The text is not JSON as RFC 8259 and RFC 7493 have it; the message says where. */
 export class JsonFault extends Error {
+  readonly at: number
+
   constructor(what: string, at: number) {
     super(`${what} at byte ${at}`)
+    this.at = at
   }
 }
 
@@ -123,5 +126,5 @@ export function unescapeJson(view: View): View {
     decoded.addCodePoint(isPair ? (code - 0xd800) * 0x400 + low - 0xdc00 + 0x10000 : code, origin)
     i += isPair ? 12 : 6
   }
-  return decoded.view(originOf(view, to), null)
+  return decoded.view(originOf(view, to), view.whole)
 }

@@ -57,6 +57,7 @@ export class JsonWalk {
   readonly #bytes: Uint8Array
   readonly #depthMax: number
   readonly #visit: (leaf: JsonLeaf) => void
+  readonly #enter: (() => void) | null
   readonly #close: JsonClose | null
   readonly #seen: Survey = createSurvey()
   /** The leaf that is shown; one object for all of them, valid during `visit` only. */
@@ -80,6 +81,8 @@ export class JsonWalk {
     options: {
       depthMax: number
       visit: (leaf: JsonLeaf) => void
+      /** Called before each container, while the walk still stands outside. */
+      enter?: () => void
       /** Called at the end of each container, while the walk still stands in it. */
       close?: JsonClose
     },
@@ -87,6 +90,7 @@ export class JsonWalk {
     this.#bytes = bytes
     this.#depthMax = options.depthMax
     this.#visit = options.visit
+    this.#enter = options.enter ?? null
     this.#close = options.close ?? null
   }
 
@@ -103,6 +107,11 @@ export class JsonWalk {
   /** Outermost first. */
   get steps(): readonly JsonStep[] {
     return this.#frames.slice(0, this.#depth)
+  }
+
+  /** The name in the outermost container, where that is an object. */
+  get outermostKey(): JsonString | null {
+    return this.#depth === 0 ? null : (this.#frames[0]?.key ?? null)
   }
 
   /** The name that speaks about the leaf: its own, or that of the list it stands in. */
@@ -162,6 +171,7 @@ export class JsonWalk {
 
   #open(isObject: boolean, at: number): void {
     if (this.#depth >= this.#depthMax) throw new JsonFault('nested too deeply', at)
+    this.#enter?.()
     const frame = this.#frames[this.#depth++]
     const namesFrom = this.#nameCount
     if (frame === undefined) {

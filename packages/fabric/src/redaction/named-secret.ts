@@ -1,147 +1,333 @@
-import { ALNUM, KIND, latin1 } from './ascii.ts'
-import { type FieldRule, findFieldRule, isFieldValue } from './field-names.ts'
-import type { Scan } from './view.ts'
-
-/**
- * Stems of the names of secrets, as they occur in text: `password = …`, `'api_key': '…'`,
- * `<password>…</password>`, `--token …`. Case does not matter.
- */
-export const SECRET_STEMS = [
-  'passw',
-  'passphrase',
-  'passcode',
-  'pwd',
-  'kennwort',
-  'contrase',
-  'motdepasse',
-  'wachtwoord',
-  'senha',
-  'secret',
-  'token',
-  'apikey',
-  'api_key',
-  'api-key',
-  'api key',
-  'accesskey',
-  'access_key',
-  'access-key',
-  'privatekey',
-  'private_key',
-  'private-key',
-  'signingkey',
-  'signing_key',
-  'credential',
-] as const
+import { ALNUM, excerptOf, KIND, latin1 } from './ascii.ts'
+import { STEPS } from './inspection-work.ts'
+import { isLineEnd, LineContext } from './line-context.ts'
+import { isAction } from './member-roles.ts'
+import { isMarker } from './operators.ts'
+import { isCode, isContainer } from './plain-values.ts'
+import { type SecretKind, type SecretRule, secretRule } from './secret-names.ts'
+import { isSecretValue, looksMade } from './secret-values.ts'
+import { separatorAfter } from './separators.ts'
+import { beside } from './value-beside.ts'
+import { type BareForm, blockBelow, lineEndAt, ValueReader } from './value-grammar.ts'
+import type { Scan, Span, View } from './view.ts'
+import { type Element, readElements, tagEnd } from './xml-tags.ts'
 
 /** A name is read this far to either side of its stem. */
-const nameBytesMax = 48
-/** Between a name and its value: quotes, escapes of quotes, an operator, a tag, white space. */
-const assignmentBytesMax = 48
-const valueBytesMax = 1024
+const nameBytesMax = 64
 
 /** Letters, digits and what joins them in a name. */
 const NAME = KIND.map((kind, byte) =>
   (kind & ALNUM) !== 0 || byte === 0x5f || byte === 0x2d || byte >= 0x80 ? 1 : 0,
 )
 
-/** `"`, `'`, `` ` ``, and their escapes, however many layers of JSON they went through. */
-const quotes = '(?:\\\\*["\'`])?'
-/** `: `, `=`, `=>`, `:=`; the end of a tag; or the attribute or member that holds the value. */
-const operator = '(?:[:=]+>?(?!//)|>)'
-const member = '(?:value|val|content|data|text|default)'
-const assignment = new RegExp(
-  `^${quotes}\\s*(?:,?\\s*${quotes}${member}${quotes}\\s*)?${operator}\\s*(${quotes})`,
-  'i',
-)
-/** The rest of a start tag with attributes. */
-const tag = /^\s[^<>]*>\s*()/
-/** In prose and on command lines a blank may do; the value then has to look like one. */
-const prose = /^\s+(?:is|was|are|=|to)\s+|^\s+/i
+/** The secrets of one text by the names before them: `password = …`, `<password>…`, `--token …`. */
+export class NamedSecrets {
+  readonly #scan: Scan
+  readonly #view: View
+  readonly #context: LineContext
+  readonly #values: ValueReader
+  #elements: Map<number, Element> | null = null
+  /** Up to where everything is found already: names in there are part of a secret. */
+  #foundTo = 0
+  #lastEnd = -1
 
-/** Reports the value of the secret whose name has a stem at `at`. Looks at a bounded number of bytes. */
-export function scanNamedSecret(scan: Scan, at: number, stem: string): void {
-  const { bytes, from, to } = scan.view
-  let start = at
-  while (start > from && at - start < nameBytesMax && NAME[bytes[start - 1] as number] === 1)
-    start--
-  let end = at + stem.length
-  const limit = Math.min(to, end + nameBytesMax)
-  while (end < limit && NAME[bytes[end] as number] === 1) end++
-  const name = Buffer.from(bytes.subarray(start, end)).toString()
-  // `[CREDENTIAL:…]` is our own marker.
-  if (name === 'CREDENTIAL' && bytes[start - 1] === 0x5b) return
-  const rule = findFieldRule(name)
-  if (rule === null) return
-  const value = valueAfter(scan, end, start)
-  if (value === null) return
-  const text = Buffer.from(bytes.subarray(value.start, value.end)).toString()
-  if (!isFieldValue(rule, text) || (!value.isQuoted && !isSecretWord(text, value, rule))) return
-  scan.found({ dataClass: rule.dataClass, detector: rule.detector, ...value })
+  constructor(scan: Scan) {
+    this.#scan = scan
+    this.#view = scan.view
+    const { bytes, from, to } = scan.view
+    this.#context = new LineContext(bytes, from)
+    this.#values = new ValueReader({ bytes, to, context: this.#context })
+  }
+
+  /** To be called with each place of a stem, in their order. */
+  look(at: number, length: number): void {
+    if (at < this.#foundTo) return
+    const { bytes, from } = this.#view
+    const name = this.#nameAt(at, at + length)
+    if (name.end <= this.#lastEnd) return
+    this.#lastEnd = name.end
+    if (name.start > from && isMarker(this.#view, name.start - 1)) return
+    const rule = secretRule(Buffer.from(bytes.subarray(name.start, name.end)).toString())
+    if (rule === null) return
+    this.#scan.spend(STEPS.secretStem)
+    this.#context.moveTo(name.start)
+    for (const value of this.#valuesOf(name, rule)) {
+      if (value.end <= value.start) continue
+      const { start, end } = value
+      this.#scan.found({ dataClass: rule.dataClass, detector: rule.detector, start, end })
+      this.#foundTo = Math.max(this.#foundTo, end)
+    }
+  }
+
+  #nameAt(at: number, stemEnd: number): Span {
+    const { bytes, from, to } = this.#view
+    let start = at
+    const first = Math.max(from, at - nameBytesMax)
+    while (start > first && isNameByte(bytes, start - 1, start > from + 1)) start--
+    while (
+      start < at &&
+      (bytes[start] === 0x2e ||
+        ((bytes[start] as number) >= 0x80 && ((bytes[start] as number) & 0xc0) === 0x80))
+    )
+      start++
+    let end = stemEnd
+    const limit = Math.min(to, end + nameBytesMax)
+    while (end < limit && isNameByte(bytes, end, end + 1 < to)) end++
+    while (end > stemEnd && (bytes[end - 1] === 0x2e || bytes[end - 1] === 0x2d)) end--
+    return { start, end }
+  }
+
+  #valuesOf(name: Span, rule: SecretRule): readonly Span[] {
+    const { bytes, from } = this.#view
+    const before = name.start > from ? (bytes[name.start - 1] as number) : 0
+    if (before === 0x2f && latin1(bytes, Math.max(from, name.start - 5), name.start) === '/etc/')
+      return []
+    const tag = this.#tagStart(name.start, before)
+    // `<db password=…`: a name with a blank in it is none of an element.
+    if (tag >= 0 && !bytes.subarray(name.start, name.end).includes(0x20))
+      return this.#elementOf(tag, name, rule)
+    const found = this.#assigned(name, rule, before)
+    if (found !== null) return found
+    return beside(
+      this.#view,
+      name,
+      (start, end) => this.#accepts(rule, { start, end }),
+      (start) => this.#contentOf(start),
+    )
+  }
+
+  /** The `<` of the start tag that the name stands in, also behind a prefix; -1 otherwise. */
+  #tagStart(start: number, before: number): number {
+    if (before === 0x3c) return start - 1
+    if (before !== 0x3a) return -1
+    const { bytes, from } = this.#view
+    let at = start - 2
+    const first = Math.max(from, at - nameBytesMax)
+    while (at > first && NAME[bytes[at] as number] === 1) at--
+    return bytes[at] === 0x3c ? at : -1
+  }
+
+  #contentOf(tag: number): Element | undefined {
+    const { bytes, from, to } = this.#view
+    this.#elements ??= readElements(bytes, from, to)
+    return this.#elements.get(tag)
+  }
+
+  #elementOf(tag: number, name: Span, rule: SecretRule): readonly Span[] {
+    const { bytes, to } = this.#view
+    const content = this.#contentOf(tag)
+    if (content !== undefined) {
+      const value = contentOf(bytes, content)
+      const text = this.#textOf(value).replaceAll(/<!\[CDATA\[|\]\]>|<[^<>]{0,64}>/g, '')
+      return isSecretValue(rule, text) ? [value] : []
+    }
+    // Not closed: what follows on the line, unless this only stands for something: `<password>`.
+    const end = tagEnd(bytes, name.end, to)
+    if (end < 0 || bytes[end - 2] === 0x2f) return []
+    const value = this.#values.bare(end, 'word')
+    const text = this.#textOf(value)
+    return end === name.end + 1 && !looksMade(text) ? [] : this.#accepts(rule, value) ? [value] : []
+  }
+
+  #textOf({ start, end }: Span): string {
+    return Buffer.from(this.#view.bytes.subarray(start, end)).toString()
+  }
+
+  #accepts(rule: SecretRule, value: Span): boolean {
+    return isSecretValue(rule, this.#textOf(value))
+  }
+
+  /** Null where nothing stands between the name and what follows. */
+  #assigned(name: Span, rule: SecretRule, before: number): readonly Span[] | null {
+    const { bytes, to } = this.#view
+    const isOption = bytes[name.start] === 0x2d
+    const separator = separatorAfter(
+      bytes,
+      { at: name.end, to },
+      { isOption, isValue: () => this.#isValue(name), isFirst: this.#isFirst(name) },
+    )
+    if (separator === null) return null
+    const { end: at, kind } = separator
+    if (kind !== 'cell' && (at >= to || isLineEnd(bytes[at]))) return this.#below(name, rule, at)
+    const isBlock = kind === 'assign' && (bytes[at] === 0x7c || bytes[at] === 0x3e)
+    const block = isBlock
+      ? /^[|>][-+0-9]*[ \t]*(?:#.*)?\r?\n/.exec(latin1(bytes, at, Math.min(to, at + 64)))
+      : null
+    if (block !== null) return this.#block(name, rule, at)
+    const quoted = this.#values.quoted(at)
+    if (quoted !== null) {
+      if (!this.#accepts(rule, quoted)) return []
+      if (kind === 'pair' || kind === 'cell' || kind === 'words') {
+        return looksMade(this.#textOf(quoted)) || kind === 'words' ? [quoted] : null
+      }
+      return [quoted]
+    }
+    if (kind === 'compare' || kind === 'pair' || kind === 'call') return kind === 'pair' ? null : []
+    return this.#bareAfter(at, rule, { kind, before, isOption })
+  }
+
+  /** Whether the name is a value itself: `name: password`, `"key": "password"`. */
+  #isValue({ start, end }: Span): boolean {
+    const { bytes, from } = this.#view
+    const before = latin1(bytes, Math.max(from, start - placeBytesMax), start)
+    return /[:=>,]\s*(?:\\*["'`])?$/.test(before) && !isAction(this.#textOf({ start, end }))
+  }
+
+  /** Whether a quoted name comes first on its line or in its parentheses: `('password', '…')`. */
+  #isFirst({ start }: Span): boolean {
+    const { bytes, from } = this.#view
+    const before = latin1(bytes, Math.max(from, start - placeBytesMax), start)
+    return /(?:^|[\n(])\\*["'`]$/.test(before)
+  }
+
+  #bareAfter(
+    given: number,
+    rule: SecretRule,
+    how: { kind: string; before: number; isOption: boolean },
+  ): readonly Span[] {
+    const { bytes, to } = this.#view
+    const at = given + schemeLength(bytes, given, to, rule)
+    const form = formOf(rule, how)
+    if (how.kind !== 'assign' && !how.isOption) return this.#madeWord(at, form, rule)
+    if (isContainer(excerptOf(bytes, at, Math.min(to, at + 64)))) return []
+    const heredoc = this.#heredoc(at)
+    if (heredoc !== null) return [heredoc]
+    const isShort = rule.kind === 'code'
+    const value = this.#values.bare(at, form, isShort ? shortBytesMax : undefined)
+    const text = this.#textOf(value)
+    if (how.isOption && text.startsWith('-')) return []
+    if (isCode(text)) return []
+    const literal = typed.exec(text)
+    if (literal !== null) {
+      // `password: str = "…"`: a type, then the value.
+      const quoted = this.#values.quoted(at + literal[0].length)
+      if (quoted !== null) return this.#accepts(rule, quoted) ? [quoted] : []
+    }
+    return this.#accepts(rule, { start: value.start, end: value.start + judgedLength(text) })
+      ? [value]
+      : []
+  }
+
+  /** After words such as "is", or in a table: only what was made to be a secret, to the end. */
+  #madeWord(at: number, form: BareForm, rule: SecretRule): readonly Span[] {
+    const { bytes, to } = this.#view
+    const [word = ''] = excerptOf(bytes, at, Math.min(to, at + wordBytesMax)).split(/\s/, 1)
+    if (/^[A-Za-z_]+(?:\(\d*\)|=)/.test(word)) return []
+    const bare = word.replace(/^[("'*`[]+|[)"'*`\].,;:!?|]+$/g, '')
+    return looksMade(bare) && isSecretValue(rule, bare) ? [this.#values.bare(at, form)] : []
+  }
+
+  /** A block scalar: everything that is indented more than its name. */
+  #block(name: Span, rule: SecretRule, at: number): readonly Span[] {
+    const { bytes, to } = this.#view
+    const block = blockBelow(bytes, { at, to, lineStart: this.#lineStart(name.start) })
+    return block === null || !this.#accepts(rule, block) ? [] : [block]
+  }
+
+  #lineStart(at: number): number {
+    const { bytes, from } = this.#view
+    let i = at
+    const first = Math.max(from, at - 4 * nameBytesMax)
+    while (i > first && bytes[i - 1] !== 0x0a) i--
+    return i
+  }
+
+  /** The value stands below its name: a scalar, a list, or the one word of the next line. */
+  #below(name: Span, rule: SecretRule, at: number): readonly Span[] {
+    const { bytes, to } = this.#view
+    const next = excerptOf(bytes, at, Math.min(to, at + 512))
+    const line = /^\s*?((?:\r?\n[ \t]*)+)([^\r\n]*)/.exec(next)
+    const [whole = '', , text = ''] = line ?? []
+    if (text === '') return []
+    const start = at + whole.length - text.length
+    if (/^(?:- )?["'\w.-]+:(?:\s|$)|^[[{<]/.test(text)) return []
+    const block = blockBelow(bytes, { at, to, lineStart: this.#lineStart(name.start) })
+    if (block !== null && block.start === start) {
+      return this.#accepts(rule, { start, end: Math.min(block.end, start + text.length) })
+        ? [block]
+        : []
+    }
+    return looksMade(text.trim()) && this.#accepts(rule, { start, end: start + text.length })
+      ? [trimmed(bytes, start, start + text.length)]
+      : []
+  }
+
+  /** `<<EOF` to the line that says so. */
+  #heredoc(at: number): Span | null {
+    const { bytes, to } = this.#view
+    if (bytes[at] !== 0x3c && bytes[at] !== 0x24) return null
+    const head = latin1(bytes, at, Math.min(to, at + 64))
+    const found = /^(?:\$\(cat )?<<[-~]?\s*\\?["']?(\w+)["']?/.exec(head)
+    if (found === null) return null
+    const start = lineEndAt(bytes, at, to) + 1
+    const end = Buffer.from(bytes.buffer, bytes.byteOffset, to).indexOf(
+      `\n${found[1] ?? ''}`,
+      start - 1,
+    )
+    return { start, end: end < start ? to : end }
+  }
 }
 
-interface Value {
-  readonly start: number
-  readonly end: number
-  readonly isQuoted: boolean
-  /** Whether an operator stands before it. */
-  readonly isAssigned: boolean
-  /** Whether it ends with its line, its item or the text. */
-  readonly isLast: boolean
+const typed =
+  /^(?:&?(?:string|str|text|bytes|char|varchar|secretstr|any|unknown|buffer|const)\b[\w[\]*?]*|(?:optional|annotated|final|union)\[[^=]{0,64}\])(?:\s*\|\s*\w+)*\s*=\s*(?=\S)/i
+
+/** Quotes of several layers, an operator and blanks. */
+const placeBytesMax = 24
+/** A word in a sentence is no longer. */
+const wordBytesMax = 256
+/** Digits of a PIN or a verification code, and some more. */
+const shortBytesMax = 24
+
+/** How much of a text is judged; all of a longer one is a secret. */
+const judgedMax = 320
+
+function judgedLength(text: string): number {
+  const length = Buffer.byteLength(text)
+  return length > judgedMax ? length : length - Buffer.byteLength(/[;,]*$/.exec(text)?.[0] ?? '')
 }
 
-function valueAfter({ view }: Scan, end: number, nameStart: number): Value | null {
-  const { bytes, to } = view
-  const excerpt = latin1(bytes, end, Math.min(to, end + assignmentBytesMax))
-  const before = bytes[nameStart - 1]
-  const isTag = before === 0x3c || before === 0x3a
-  const assigned = assignment.exec(excerpt) ?? (isTag ? tag.exec(excerpt) : null)
-  const found = assigned ?? prose.exec(excerpt)
-  if (found === null) return null
-  // Without an operator: an option of a command, or a sentence that says what it is.
-  const isOption = bytes[nameStart] === 0x2d
-  if (assigned === null && !isOption && !/^\s+(?:is|was|=)\s/i.test(excerpt)) return null
-  const start = end + found[0].length
-  const quote = assigned?.[1] ?? ''
-  return quote === ''
-    ? bareValue(view, start, assigned !== null || isOption)
-    : quotedValue(view, start, quote)
+/** Of these no value has a blank. */
+const WORD_KINDS: ReadonlySet<SecretKind> = new Set(['pin', 'code', 'pass', 'token'] as const)
+
+function formOf(
+  rule: SecretRule,
+  how: { kind: string; before: number; isOption: boolean },
+): BareForm {
+  if (how.isOption) return 'word'
+  if (how.kind === 'cell') return 'cell'
+  // `?pass=`, `&pass=`, `;pass=`
+  if (how.before === 0x3f || how.before === 0x26) return 'query'
+  if (rule.kind === 'cookie' || rule.kind === 'login') return 'whole'
+  return WORD_KINDS.has(rule.kind) ? 'word' : 'line'
 }
 
-/** To the same quote again, with as many backslashes before it. */
-function quotedValue({ bytes, to }: Scan['view'], start: number, quote: string): Value | null {
-  const limit = Math.min(to, start + valueBytesMax)
-  const text = latin1(bytes, start, limit)
-  const length = text.indexOf(quote)
-  if (length < 0) return null
-  return { start, end: start + length, isQuoted: true, isAssigned: true, isLast: true }
+/** `Bearer `, `Basic `: the word that says what the rest is stays readable. */
+function schemeLength(bytes: Uint8Array, at: number, to: number, rule: SecretRule): number {
+  if (rule.kind !== 'login') return 0
+  const scheme = /^(?:Bearer|Basic|Digest|Token|ApiKey|Negotiate|DPoP)[ \t]+/i
+  return scheme.exec(latin1(bytes, at, Math.min(to, at + 24)))?.[0].length ?? 0
 }
 
-function bareValue({ bytes, to }: Scan['view'], start: number, isAssigned: boolean): Value | null {
-  const limit = Math.min(to, start + valueBytesMax)
-  let end = start
-  while (end < limit && !ENDS_VALUE.has(bytes[end] as number)) end++
-  const next = bytes[end]
-  // A full stop ends the sentence, not the secret.
-  const dot = bytes[end - 1] === 0x2e && (end >= to || next === 0x20 || next === 0x0a)
-  if (dot) end--
-  const isLast = end >= to || dot || (next !== 0x20 && next !== 0x5b)
-  // `get_password(…)` is a call.
-  return next === 0x28 ? null : { start, end, isQuoted: false, isAssigned, isLast }
+/** Without white space, and without what marks it as CDATA. */
+function contentOf(bytes: Uint8Array, { from, to }: Element): Span {
+  const { start, end } = trimmed(bytes, from, to)
+  const isCdata =
+    latin1(bytes, start, Math.min(end, start + 9)) === '<![CDATA[' &&
+    latin1(bytes, Math.max(start, end - 3), end) === ']]>' &&
+    bytes.indexOf(0x5d, start + 9) === end - 3
+  return isCdata ? { start: start + 9, end: end - 3 } : { start, end }
 }
 
-/** White space, quotes, comma, semicolon, ampersand, brackets. */
-const ENDS_VALUE: ReadonlySet<number> = new Set(
-  Array.from('\t\n\r "\'`,;&<>()[]{}', (sign) => sign.charCodeAt(0)),
-)
+function trimmed(bytes: Uint8Array, from: number, to: number): Span {
+  let [start, end] = [from, to]
+  while (start < end && (bytes[start] as number) <= 0x20) start++
+  while (end > start && (bytes[end - 1] as number) <= 0x20) end--
+  return { start, end }
+}
 
-/** References are how a secret ought to be written: a variable, a member, a call. */
-const reference =
-  /^(?:\$|%\w+%$|@|process\.|os\.|env\.|config\.|self\.|this\.|args\.|req(?:uest)?\.)/i
-
-/** Whether a value without quotes is a secret rather than a word of the sentence. */
-function isSecretWord(text: string, value: Value, rule: FieldRule): boolean {
-  if (reference.test(text) || text.length < rule.lengthMin) return false
-  const looksMade = /[^a-z]/.test(text.slice(1)) && !/^[A-Z][a-z]+$/.test(text)
-  if (looksMade) return !/^https?:\/\//.test(text)
-  return value.isAssigned && value.isLast
+/** U+0080 to U+00BF and the blocks of signs from U+2000 on join no name. */
+function isNameByte(bytes: Uint8Array, at: number, hasMore: boolean): boolean {
+  const byte = bytes[at] as number
+  if (byte === 0x2e) return hasMore
+  return NAME[byte] === 1 && byte !== 0xc2 && byte !== 0xe2
 }

@@ -70,10 +70,9 @@ function lastFour(value: Uint8Array): string {
 /** Letters only, so that no hash can look like a number; one per half byte. */
 const ALPHABET = 'bcdfghjkmnpqrstv'
 
-/** `[CARD *1111]`, `[SSN]`, `[EMAIL:` with a hash and the bracket. */
-const MARKER = new RegExp(
-  `^\\[(?:${DATA_CLASSES.join('|').toUpperCase()})(?: \\*[A-Za-z0-9]{0,4}|:[${ALPHABET}]{${hashLetters}})?\\]`,
-)
+/** Exactly what is made here, as a pattern: `[CARD *1111]`, `[SSN]`, `[EMAIL:` with a hash and the bracket. */
+export const MARKER_FORM: string = `\\[(?:${DATA_CLASSES.join('|').toUpperCase()})(?: \\*[A-Za-z0-9]{0,4}|:[${ALPHABET}]{${hashLetters}})?\\]`
+const MARKER = new RegExp(`^${MARKER_FORM}`)
 
 /** Lower case, and separators gone where they say nothing. */
 function plainForm(dataClass: DataClass, value: Uint8Array): string {

@@ -1,8 +1,9 @@
 import { eachBase64 } from './base64.ts'
 import { scanCards } from './card-numbers.ts'
 import { decodeEscapes } from './decode.ts'
-import { scanKeywords } from './detector-gate.ts'
+import { scanForeignNames, scanKeywords } from './detector-gate.ts'
 import { scanDigits } from './digits.ts'
+import { scanEmbeddedJson } from './embedded-json.ts'
 import { fold } from './fold.ts'
 import { STEPS } from './inspection-work.ts'
 import {
@@ -19,8 +20,19 @@ import type { Scan, View } from './view.ts'
 /** Encodings are peeled off this many times, such as base64 of percent-encoded text. */
 export const decodeDepthMax = 2
 
+/** JSON in a string of JSON in a string of JSON, and so on, is read this many times. */
+export const nestedLayersMax = 8
+
 /** Gives the scan that reports for a view; the detectors of one leaf share everything else. */
 export type OpenScan = (view: View) => Scan
+
+export interface Scanning {
+  readonly open: OpenScan
+  /** How many encodings were peeled off. */
+  readonly depth: number
+  /** How many strings of JSON the text stands in, apart from those of the body itself. */
+  readonly layer?: number
+}
 
 /**
  * Runs every detector over a view and over its decoded forms.
@@ -34,14 +46,11 @@ export function scanView(view: View, open: OpenScan): void {
 }
 
 /** As `scanView`, for a view that is already surveyed. */
-export function scanSurveyed(
-  view: View,
-  seen: Survey,
-  { open, depth }: { readonly open: OpenScan; readonly depth: number },
-): void {
+export function scanSurveyed(view: View, seen: Survey, scanning: Scanning): void {
+  const { open, depth } = scanning
   const scan = open(view)
   const length = view.to - view.from
-  scanPlain(scan, seen)
+  scanPlain(scan, seen, scanning)
   let plain = view
   let plainSeen = seen
   if (hasNonAscii(seen)) {
@@ -50,13 +59,13 @@ export function scanSurveyed(
     if (folded !== null) {
       plain = folded
       plainSeen = surveyText(folded.bytes, folded.from, folded.to)
-      scanPlain(open(folded), plainSeen)
+      scanPlain(open(folded), plainSeen, scanning)
     }
   }
   if (depth >= decodeDepthMax) return
   const scanDeeper = (decoded: View): void => {
     const survey = surveyText(decoded.bytes, decoded.from, decoded.to)
-    scanSurveyed(decoded, survey, { open, depth: depth + 1 })
+    scanSurveyed(decoded, survey, { ...scanning, depth: depth + 1 })
   }
   if (hasEscapes(plainSeen)) {
     scan.spend(STEPS.decodedByte * length)
@@ -71,10 +80,19 @@ export function scanSurveyed(
 
 const NONE: readonly number[] = []
 
-function scanPlain(scan: Scan, seen: Survey): void {
+function scanPlain(scan: Scan, seen: Survey, { open, layer = 0 }: Scanning): void {
   scan.spend(STEPS.byte * (scan.view.to - scan.view.from) + STEPS.digit * seen.digits)
-  if (!seen.keyword && !hasDigits(seen) && !hasCardDigits(seen)) return
   const claimed = hasCardDigits(seen) ? scanCards(scan) : NONE
   if (hasDigits(seen)) scanDigits(scan, claimed)
   if (seen.keyword) scanKeywords(scan)
+  if (hasNonAscii(seen)) scanForeignNames(scan)
+  // Without any of these no name of a secret is in it, however it is written.
+  const mayNest = seen.keyword || hasEscapes(seen) || hasNonAscii(seen)
+  if (!mayNest || layer >= nestedLayersMax) return
+  scanEmbeddedJson(scan, (text) => {
+    scan.spend(STEPS.decodedByte * (text.to - text.from))
+    // Encodings are peeled off the outer text, whose escapes these are.
+    const survey = surveyText(text.bytes, text.from, text.to)
+    scanSurveyed(text, survey, { open, depth: decodeDepthMax, layer: layer + 1 })
+  })
 }

@@ -1,0 +1,44 @@
+import { isBareSecretName, nameWords } from './secret-names.ts'
+
+/** What a member says of the one beside it, or of itself, when a secret is near. Names are folded. */
+const setOf = (text: string): ReadonlySet<string> => new Set(text.split(' '))
+
+/** Holds the name of something. */
+export const NAMING = setOf(
+  'name key field fieldname header headername label id title param parameter property variable var env envvar k n attribute setting flag option type',
+)
+/** Holds what has the name. */
+export const HOLDING = setOf(
+  'value values val v fieldvalue stringvalue headervalue settingvalue secret default defaultvalue const',
+)
+/** Holds what has the name, or a text about it: only what looks like a secret counts. */
+export const TELLING = setOf('content contents data text body')
+/** Below the name of a token or a login, these hold it. */
+export const CARRYING = setOf(
+  'value values val v stringvalue secret key plain plaintext raw data content text string current new old previous',
+)
+
+/** Below the name of a secret, these say something of it: a schema, an error, a user. */
+const DESCRIBING = setOf(
+  'type kind format description title label placeholder name in ref pattern message msg error errors reason code status state hint help comment note summary user username login account host hostname server uri endpoint email provider issuer realm scheme scopes scope region path file enum examples example items required properties version schema contenttype mimetype algorithm alg method methods role owner field unit visibility policy rules source input autocomplete category flows',
+)
+const describingEnds = /(?:name|names|id|ids|type|url|date|time|at|ref|length|expiry)$/
+
+export const isDescribing = (member: string): boolean =>
+  DESCRIBING.has(member) || describingEnds.test(member)
+
+/** Lists of names: a schema's members, columns, choices. Nothing in them has a value. */
+export const LISTING = setOf(
+  'required enum columns fields names keys tags labels scopes scope methods options choices allowed grants granttypes granttypessupported responsetypes properties exclude include includes omit redact hidden sort order select attributes types categories keywords topics words dependencies depends capabilities permissions roles',
+)
+
+/** A name that begins with one of these is an action: "reset password", `get_secret`. */
+const VERBS = setOf(
+  'reset change get set rotate update forgot forget forgotten create delete remove list read enter show hide view find fetch generate check verify validate recover restore lost cannot can how why what when where please no invalid wrong missing my your choose manage',
+)
+
+export function isAction(name: string): boolean {
+  const words = nameWords(name)
+  // `set-cookie` is a name of the table.
+  return words.length > 1 && VERBS.has(words[0] ?? '') && !isBareSecretName(name)
+}

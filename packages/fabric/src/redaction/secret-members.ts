@@ -1,0 +1,246 @@
+import { EnclosingKey } from './enclosing-key.ts'
+import { TooManyFindings } from './inspection.ts'
+import { type InspectionWork, STEPS } from './inspection-work.ts'
+import { type JsonString, nameOf } from './json-string.ts'
+import { type JsonContainer, type JsonLeaf, JsonWalk } from './json-walk.ts'
+import { isMarkerText } from './marker.ts'
+import {
+  CARRYING,
+  HOLDING,
+  isAction,
+  isDescribing,
+  LISTING,
+  NAMING,
+  TELLING,
+} from './member-roles.ts'
+import { mayNameSecret, type SecretRule, secretRule } from './secret-names.ts'
+import { isSecretValue, looksMade } from './secret-values.ts'
+
+/** A member that says what the other is has a short name. */
+const memberBytesMax = 64
+/** The name of a secret in a value is a name, not a text. */
+const nameBytesMax = 128
+const nameBytesMin = 2
+
+/**
+ * A container with the name of a secret is read once more. Containers in one another would each be,
+ * so all of that together is bounded by the body.
+ */
+const rereadFactor = 8
+
+/** A string or number that is a secret by its name. */
+export interface NamedLeaf {
+  readonly rule: SecretRule
+  readonly leaf: Pick<JsonLeaf, 'from' | 'to' | 'escaped' | 'kind'>
+}
+
+interface Frame {
+  /** Of the nearest name above that is one of a secret. */
+  inherited: SecretRule | null
+  /** Of the element before, in a list that may be an argument list or a pair. */
+  before: SecretRule | null
+  isFlag: boolean
+  beforeIndex: number
+  /** What follows a name in a list, and counts if the list ends there. */
+  candidate: NamedLeaf | null
+  /** Whether it is a list in a list. */
+  isRow: boolean
+  /** Of the member that holds a name. */
+  named: SecretRule | null
+}
+
+/**
+ * Finds the secrets of one JSON text by their names: under a name at any depth, beside one in an
+ * object, and after one in a list. Every layer of JSON is read by this class alone.
+ */
+export class SecretMembers {
+  readonly names: EnclosingKey
+  readonly #bytes: Uint8Array
+  readonly #found: (secret: NamedLeaf) => void
+  readonly #work: Pick<InspectionWork, 'spend'>
+  /** Frames from `#depth` on are spare. */
+  readonly #frames: Frame[] = []
+  #depth = 0
+  #readLeft: number
+
+  constructor(
+    bytes: Uint8Array,
+    found: (secret: NamedLeaf) => void,
+    work: Pick<InspectionWork, 'spend'>,
+  ) {
+    this.#bytes = bytes
+    this.#work = work
+    this.names = new EnclosingKey(bytes)
+    this.#found = found
+    this.#readLeft = rereadFactor * bytes.length
+  }
+
+  /** To be called before each container. */
+  enter(walk: JsonWalk): void {
+    const parent = this.#frames[this.#depth - 1]
+    const { nearestKey: key, container } = walk
+    let inherited = parent?.inherited ?? null
+    const isRow = container !== null && !container.isObject
+    if (isRow) {
+      const follows = parent !== undefined && parent.beforeIndex === container.index - 1
+      if (follows && parent.before !== null) inherited = parent.before
+    } else if (key !== null) {
+      const rule = this.names.rule(key)
+      if (rule !== null) inherited = rule
+      else if (inherited !== null && isDescribing(memberOf(this.#bytes, key))) inherited = null
+    }
+    const frame = this.#frames[this.#depth++]
+    if (frame === undefined) {
+      this.#frames.push({ ...emptyFrame, inherited, isRow })
+      return
+    }
+    frame.inherited = inherited
+    frame.before = frame.candidate = frame.named = null
+    frame.beforeIndex = -1
+    frame.isRow = isRow
+  }
+
+  /** To be called for each string and number. */
+  look(leaf: JsonLeaf, walk: JsonWalk): void {
+    const { container } = walk
+    const frame = this.#frames[this.#depth - 1]
+    if (frame === undefined || container === null) return
+    const key = container.isObject ? container.key : walk.nearestKey
+    if (key !== null) this.#lookUnder(key, leaf, frame.inherited)
+    if (container.isObject) this.#lookBeside(leaf, container, frame)
+    else this.#lookAfter(leaf, walk, frame)
+  }
+
+  /** To be called at the end of each container. */
+  close(container: JsonContainer, end: number): void {
+    const frame = this.#frames[--this.#depth]
+    if (frame === undefined) return
+    if (container.isObject) {
+      if (frame.named !== null) this.#readPair(frame.named, container.start, end)
+      return
+    }
+    const { candidate } = frame
+    if (candidate === null || container.index !== 1) return
+    // `["password", "sunshine"]` in a list of pairs; alone it is as likely a list of names.
+    if (frame.isRow || /\s/.test(nameOf(this.#bytes, candidate.leaf))) this.#found(candidate)
+  }
+
+  #lookUnder(key: JsonString, leaf: JsonLeaf, inherited: SecretRule | null): void {
+    if (leaf.from === leaf.to) return
+    const own = this.names.rule(key)
+    const rule = own ?? inherited
+    if (rule === null) return
+    if (own === null) {
+      const member = memberOf(this.#bytes, key)
+      const isStrong = rule.kind === 'password' || rule.kind === 'key'
+      const counts =
+        isStrong && leaf.kind === 'string' ? !isDescribing(member) : CARRYING.has(member)
+      if (!counts) return
+    }
+    this.#judge(rule, leaf)
+  }
+
+  #judge(rule: SecretRule, leaf: JsonLeaf): void {
+    this.#work.spend(STEPS.namedValue + STEPS.byte * (leaf.to - leaf.from))
+    const form = leaf.kind === 'number' ? 'number' : 'text'
+    if (!isSecretValue(rule, nameOf(this.#bytes, leaf), form)) return
+    this.#found({ rule, leaf })
+  }
+
+  #lookBeside(leaf: JsonLeaf, container: JsonContainer, frame: Frame): void {
+    if (frame.named !== null || container.key === null) return
+    const rule = this.#nameIn(leaf)
+    if (rule !== null && NAMING.has(memberOf(this.#bytes, container.key))) frame.named = rule
+  }
+
+  #lookAfter(leaf: JsonLeaf, walk: JsonWalk, frame: Frame): void {
+    const { before } = frame
+    const index = walk.container?.index ?? 0
+    if (before !== null && frame.beforeIndex === index - 1) {
+      const key = walk.nearestKey
+      const isListing = key !== null && LISTING.has(memberOf(this.#bytes, key))
+      if (!isListing) this.#judgeAfter(before, leaf, frame)
+    }
+    frame.before = this.#nameIn(leaf)
+    frame.beforeIndex = index
+    const isDash = this.#bytes[leaf.from] === 0x2d
+    frame.isFlag = isDash && frame.before !== null
+    if (isDash && this.#isShortFlag(leaf)) {
+      frame.before = secretRule('password')
+      frame.isFlag = false
+    }
+  }
+
+  #judgeAfter(rule: SecretRule, leaf: JsonLeaf, frame: Frame): void {
+    const value = nameOf(this.#bytes, leaf)
+    const form = leaf.kind === 'number' ? 'number' : 'text'
+    if (!isSecretValue(rule, value, form)) return
+    const isClear = frame.isFlag ? !value.startsWith('-') : looksMade(value)
+    const { from, to, escaped, kind } = leaf
+    const secret = { rule, leaf: { from, to, escaped, kind } }
+    if (isClear) this.#found(secret)
+    else if (frame.beforeIndex === 0) frame.candidate = secret
+  }
+
+  /** `-p`: what follows is a password if it looks like one, and a port or a path otherwise. */
+  #isShortFlag({ kind, from, to }: JsonLeaf): boolean {
+    if (kind !== 'string' || to - from !== 2 || this.#bytes[from] !== 0x2d) return false
+    return ((this.#bytes[from + 1] as number) | 0x20) === 0x70
+  }
+
+  #nameIn(leaf: JsonLeaf): SecretRule | null {
+    const length = leaf.to - leaf.from
+    if (leaf.kind !== 'string' || length > nameBytesMax || length < nameBytesMin) return null
+    if (!leaf.escaped && !mayNameSecret(this.#bytes, leaf.from, leaf.to)) return null
+    const name = nameOf(this.#bytes, leaf)
+    if (isMarkerText(name) || !isName(name) || isAction(name)) return null
+    return secretRule(name)
+  }
+
+  #readPair(rule: SecretRule, start: number, end: number): void {
+    this.#work.spend(STEPS.rereadByte * (end - start))
+    this.#readLeft -= end - start
+    if (this.#readLeft < 0) throw new TooManyFindings()
+    const text = this.#bytes.subarray(start, end)
+    const inner: JsonWalk = new JsonWalk(text, {
+      depthMax: Number.POSITIVE_INFINITY,
+      visit: (leaf) => {
+        const outermost = inner.outermostKey
+        if (leaf.kind === 'key' || outermost === null) return
+        const member = memberOf(text, outermost)
+        const isTelling = TELLING.has(member)
+        if (!isTelling && !HOLDING.has(member)) return
+        const own = inner.nearestKey
+        if (own !== null && own.from !== outermost.from && isDescribing(memberOf(text, own))) return
+        const value = nameOf(text, leaf)
+        if (!isSecretValue(rule, value, leaf.kind === 'number' ? 'number' : 'text')) return
+        if (isTelling && !looksMade(value)) return
+        const { from, to, escaped, kind } = leaf
+        this.#found({ rule, leaf: { from: from + start, to: to + start, escaped, kind } })
+      },
+    })
+    inner.walk()
+  }
+}
+
+const emptyFrame: Frame = {
+  inherited: null,
+  before: null,
+  isFlag: false,
+  beforeIndex: -1,
+  candidate: null,
+  isRow: false,
+  named: null,
+}
+
+/** Words and what joins them: not a key, an address or a sentence that ends in one. */
+const isName = (text: string): boolean =>
+  /^[\p{L}\p{N}\p{M}\p{Cf}_.:[\] -]+$/u.test(text) && !text.includes('---')
+
+/** The name of a member without separators, in lower case; empty for one that is too long to matter. */
+function memberOf(bytes: Uint8Array, key: JsonString): string {
+  if (key.to - key.from > memberBytesMax) return ''
+  return nameOf(bytes, key)
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9]/g, '')
+}

@@ -1,0 +1,254 @@
+import { ALNUM, DIGIT, KIND } from './ascii.ts'
+import { fold } from './fold.ts'
+import { everyMarker } from './marker.ts'
+import type { DataClass } from './redactor.ts'
+
+/**
+ * How much of a value it takes to count as a secret: of a password anything, of a key more than a
+ * word, of a token sixteen characters with a digit. `secret-values.ts` holds the rules.
+ */
+export type SecretKind = 'password' | 'key' | 'token' | 'cookie' | 'login' | 'pass' | 'pin' | 'code'
+
+export interface SecretRule {
+  readonly kind: SecretKind
+  readonly dataClass: DataClass
+  readonly detector: string
+}
+
+/** A row of the table: names as words, so that every way to join them is known. */
+interface Row extends SecretRule {
+  readonly names: readonly string[]
+  /** Whether a name that ends in one of them counts: `db_password`, `stripeSecretKey`. */
+  readonly asEnding: boolean
+}
+
+const list = (text: string): readonly string[] => text.split(',').map((name) => name.trim())
+const credential = { dataClass: 'credential', detector: 'field-secret' } as const
+
+/**
+ * Every name of a secret that is looked for, in every container and at every layer: there is no other
+ * list. Written in lower case; SECURITY.md shows them to users, and a test compares the two.
+ */
+export const SECRET_NAMES: readonly Row[] = [
+  {
+    ...credential,
+    kind: 'password',
+    asEnding: true,
+    names: list(
+      'password, pass word, passwort, passwd, passphrase, pass phrase, passcode, pass code, pwd, pswd, passord, kennwort, contrasena, mot de passe, wachtwoord, senha, haslo, losenord, heslo, parola, sifre, salasana, adgangskode, jelszo, secret, secret key base, connection string, security answer',
+    ),
+  },
+  {
+    ...credential,
+    kind: 'key',
+    asEnding: true,
+    names: list(
+      'api key, app key, access key, private key, secret key, signing key, encryption key, decryption key, master key, shared key, account key, storage key, auth key, ssh key, deploy key, hmac key, recovery key',
+    ),
+  },
+  {
+    ...credential,
+    kind: 'key',
+    asEnding: true,
+    names: list(
+      'access token, refresh token, auth token, session token, bearer token, id token, api token, private token, security token, deploy token, bot token, csrf token, sas token, service token, oauth token, jwt token, github token, gitlab token, npm token, slack token',
+    ),
+  },
+  {
+    ...credential,
+    kind: 'login',
+    asEnding: true,
+    names: list('credential, credentials, authorization'),
+  },
+  {
+    ...credential,
+    detector: 'field-token',
+    kind: 'token',
+    asEnding: false,
+    names: list('token, jwt, auth, bearer'),
+  },
+  {
+    ...credential,
+    detector: 'field-token',
+    kind: 'cookie',
+    asEnding: false,
+    names: list('cookie, set cookie'),
+  },
+  {
+    ...credential,
+    detector: 'field-password',
+    kind: 'pass',
+    asEnding: false,
+    names: list(
+      'pass, pw, psw, psk, wpa psk, db pass, user pass, smtp pass, admin pass, root pass, mail pass',
+    ),
+  },
+  { ...credential, detector: 'field-password', kind: 'pin', asEnding: false, names: list('pin') },
+  {
+    dataClass: 'card',
+    detector: 'card-verification-code',
+    kind: 'code',
+    asEnding: false,
+    names: list('cvv, cvv2, cvc, cvc2, security code'),
+  },
+]
+
+/** Names in other alphabets, and with letters that have no ASCII form; also inside of longer names. */
+export const FOREIGN_NAMES: readonly string[] = list(
+  'пароль, 密码, 密碼, 口令, パスワード, 暗証番号, 비밀번호, 암호, κωδικός, كلمة المرور, كلمة السر, סיסמה, סיסמא, รหัสผ่าน, पासवर्ड, hasło, lösenord, contraseña, şifre, jelszó, mật khẩu, passwørd',
+)
+
+/** Follows a name where there are several of a kind, or several forms of one. */
+const VARIANT_WORDS = list(
+  'confirm, confirmation, confirmed, repeat, repeated, again, verify, verification, value, val, plain, plaintext, text, raw, string, str, new, old, current, prev, previous, hash, enc, encrypted, encoded, base64, prod, production, dev, test, stage, staging, live, db, database, admin, root, primary, secondary, backup, main',
+)
+const VARIANTS = new RegExp(`(?:${VARIANT_WORDS.join('|')}|\\d+)$`)
+/** `password_new_prod_2`: more of them than this name nothing. */
+const variantsMax = 4
+
+/** Letters that have a plain form by no rule of Unicode. */
+const STROKED: ReadonlyMap<string, string> = new Map([
+  ['ł', 'l'],
+  ['ø', 'o'],
+  ['đ', 'd'],
+  ['ı', 'i'],
+  ['ß', 'ss'],
+])
+
+/** The table by the names without separators. */
+const EXACT = new Map<string, SecretRule>()
+const ENDINGS: (readonly [ending: string, rule: SecretRule])[] = []
+for (const { names, asEnding, kind, dataClass, detector } of SECRET_NAMES) {
+  const rule = { kind, dataClass, detector }
+  for (const name of names) {
+    const plain = name.replaceAll(' ', '')
+    EXACT.set(plain, rule)
+    if (asEnding) ENDINGS.push([plain, rule])
+  }
+}
+const passwordRule: SecretRule = { ...credential, kind: 'password' }
+const FOREIGN: readonly string[] = FOREIGN_NAMES.map((name) => foldName(name))
+
+/** How many letters at the end of a name tell that it may be one of the above. */
+const tailLetters = 4
+/** The last letters of every name above and of its plural, five bits each; all of a shorter name. */
+const TAILS: ReadonlySet<number> = buildTails()
+
+function buildTails(): Set<number> {
+  const tails = new Set<number>()
+  const foreign = FOREIGN.filter((name) => /^[a-z]+$/.test(name))
+  for (const name of [...EXACT.keys(), ...VARIANT_WORDS, ...foreign]) {
+    for (const form of [name, `${name}s`]) {
+      let tail = 0
+      for (const letter of form.slice(-tailLetters))
+        tail = (tail << 5) | (letter.charCodeAt(0) & 31)
+      tails.add(tail)
+      // `pwd` and `jwt` have fewer letters: as the end of a longer name they match by what they have.
+      addShorter(tails, tail, form.length)
+    }
+  }
+  return tails
+}
+
+function addShorter(tails: Set<number>, tail: number, length: number): void {
+  if (length >= tailLetters) return
+  for (let letter = 0; letter < 32; letter++) {
+    const longer = (letter << (5 * length)) | tail
+    tails.add(longer)
+    addShorter(tails, longer, length + 1)
+  }
+}
+
+/** The last letters alone, by five bits. */
+const LAST_LETTERS = new Uint8Array(32)
+for (const tail of TAILS) LAST_LETTERS[tail & 31] = 1
+
+/** Turns most names away by their last letters, before anything is made of them. */
+export function mayNameSecret(bytes: Uint8Array, from: number, end: number): boolean {
+  let to = end
+  while (to > from && ((KIND[bytes[to - 1] as number] as number) & DIGIT) !== 0) to--
+  const last = bytes[to - 1] ?? 0
+  if (last >= 0x80) return true
+  if (LAST_LETTERS[last & 31] === 0 && ((KIND[last] as number) & ALNUM) !== 0) return false
+  let tail = 0
+  for (let i = Math.max(from, to - tailLetters); i < to; i++) {
+    const byte = bytes[i] as number
+    // A separator or another alphabet among the last letters hides the others: look closer.
+    if (((KIND[byte] as number) & ALNUM) === 0) return to - from > 2
+    tail = (tail << 5) | (byte & 31)
+  }
+  return TAILS.has(tail)
+}
+
+/** Names that messages repeat; each costs several patterns to judge. */
+const known = new Map<string, SecretRule | null>()
+const knownMax = 4_096
+/** Of a longer name this much of the end is judged. */
+export const secretNameLengthMax = 256
+
+/** The rule for what has this name, or null. A plural names several of the same. */
+export function secretRule(given: string): SecretRule | null {
+  const name = given.length > secretNameLengthMax ? given.slice(-secretNameLengthMax) : given
+  const found = known.get(name)
+  if (found !== undefined) return found
+  const rule = judgeName(name)
+  // Filled by any client: started afresh, so that none pays for the names of others.
+  if (known.size >= knownMax) known.clear()
+  known.set(name, rule)
+  return rule
+}
+
+function judgeName(given: string): SecretRule | null {
+  // A member name that was masked is a marker, and must not become the name of a secret by that.
+  let plain = foldName(given.replaceAll(everyMarker, 'masked'))
+  if (FOREIGN.some((name) => plain.includes(name))) return passwordRule
+  plain = plain.replaceAll(/[^a-z0-9]/g, '')
+  for (let i = 0; i <= variantsMax; i++) {
+    const rule = ruleOf(plain)
+    if (rule !== null) return rule
+    const shorter = plain.replace(VARIANTS, '')
+    if (shorter === plain) return null
+    plain = shorter
+  }
+  return null
+}
+
+/**
+ * Lower case, without separators, accents and what shows nothing; styled letters and those of other
+ * alphabets as the Latin ones they look like, as texts are folded.
+ */
+function foldName(name: string): string {
+  let folded = name.toLowerCase()
+  if (!/^[\x20-\x7e]*$/.test(folded)) {
+    folded = folded.normalize('NFKD').replaceAll(/[łøđıß]/g, (letter) => STROKED.get(letter) ?? '')
+    const bytes = Buffer.from(folded)
+    const view = fold({ bytes, from: 0, to: bytes.length, map: null, whole: null })
+    if (view !== null) folded = Buffer.from(view.bytes.subarray(view.from, view.to)).toString()
+    folded = folded.toLowerCase().replaceAll(/\p{M}/gu, '')
+  }
+  return folded.replaceAll(/[^\p{L}\p{N}]/gu, '')
+}
+
+function ruleOf(plain: string): SecretRule | null {
+  const single = plain.endsWith('s') ? plain.slice(0, -1) : plain
+  const exact = EXACT.get(plain) ?? EXACT.get(single)
+  if (exact !== undefined) return exact
+  const found = ENDINGS.find(([ending]) => plain.endsWith(ending) || single.endsWith(ending))
+  return found === undefined ? null : found[1]
+}
+
+/** Whether the name is one of the table and nothing else: `password`, `API key`. */
+export function isBareSecretName(text: string): boolean {
+  if (text.length > secretNameLengthMax) return false
+  const plain = foldName(text)
+  return EXACT.has(plain) || FOREIGN.includes(plain)
+}
+
+/** The words of a name, by its separators and humps. */
+export function nameWords(name: string): readonly string[] {
+  return name
+    .replaceAll(/([a-z0-9])([A-Z])/g, '$1 $2')
+    .toLowerCase()
+    .split(/[^\p{L}\p{N}]+/u)
+    .filter((word) => word !== '')
+}

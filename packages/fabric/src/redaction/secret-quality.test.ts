@@ -1,0 +1,276 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { Refusal } from '../lib/refusal.ts'
+import { createRedactor } from './create-redactor.ts'
+import { FOREIGN_NAMES, SECRET_NAMES } from './secret-names.ts'
+
+/*
+ * The promise of SECURITY.md, "Secrets by name", as laws: every name of the table in every container
+ * at every layer is found with all of its value, and what only speaks of a secret stays as it is.
+ */
+const redactor = createRedactor({ hashKey: new Uint8Array(32).fill(5) })
+
+function mask(body: string, contentType: string): string {
+  const order = { mask: ['credential', 'card'], block: [] }
+  const answer = redactor.redact(new TextEncoder().encode(body), contentType, order)
+  if (answer instanceof Refusal) throw new Error(`${answer.code} ${answer.detail}`)
+  return new TextDecoder().decode(answer.body)
+}
+
+const json = 'application/json'
+const secret = 'hunter2Xq9vBn3kLm'
+const code = '4242'
+const seeded = { numRuns: 1_500, seed: 20_260 } as const
+
+interface Named {
+  readonly name: string
+  readonly value: string
+}
+
+const tableNames: readonly Named[] = [
+  ...SECRET_NAMES.flatMap(({ names, kind }) =>
+    names.map((name) => ({ name, value: kind === 'code' ? code : secret })),
+  ),
+  ...FOREIGN_NAMES.map((name) => ({ name, value: secret })),
+]
+/** How the words of a name are joined, and written. */
+const joints: readonly ((name: string) => string)[] = [
+  (name) => name.replaceAll(' ', ''),
+  (name) => name.replaceAll(' ', '_'),
+  (name) => name.replaceAll(' ', '-'),
+  (name) => name.toUpperCase().replaceAll(' ', '_'),
+  (name) => name.replaceAll(/ (\p{L})/gu, (_, letter: string) => letter.toUpperCase()),
+  (name) => name.charAt(0).toUpperCase() + name.slice(1).replaceAll(' ', '-'),
+]
+const named = fc
+  .tuple(fc.constantFrom(...tableNames), fc.constantFrom(...joints))
+  .map(([{ name, value }, join]) => ({ name: join(name), value }))
+
+const members: readonly ((each: Named) => unknown)[] = [
+  ({ name, value }) => ({ [name]: value }),
+  ({ name, value }) => ({ [name]: [value] }),
+  ({ name, value }) => ({ [name]: { value } }),
+  ({ name, value }) => ({ a: 1, [name]: [{ value }] }),
+  ({ name, value }) => ({ name, value }),
+  ({ name, value }) => ({ value, name }),
+  ({ name, value }) => ({ key: name, val: value }),
+  ({ name, value }) => ({ name, values: [value] }),
+  ({ name, value }) => ({ key: name, value: { stringValue: value } }),
+  ({ name, value }) => ({ headers: [{ name, value }] }),
+]
+const layers: readonly ((inner: string) => string)[] = [
+  (inner) => inner,
+  (inner) => JSON.stringify({ a: inner }),
+  (inner) => JSON.stringify({ a: `Result: ${inner}` }),
+  (inner) => JSON.stringify({ a: JSON.stringify({ b: inner }) }),
+  (inner) => JSON.stringify([JSON.stringify({ b: JSON.stringify({ c: [inner] }) })]),
+  (inner) => JSON.stringify({ a: JSON.stringify(JSON.stringify({ b: inner })) }),
+]
+
+describe('every name of the table', () => {
+  test('is known as a member, in pairs and lists, at every layer of JSON', () => {
+    fc.assert(
+      fc.property(
+        named,
+        fc.constantFrom(...members),
+        fc.constantFrom(...layers),
+        (each, member, layer) => {
+          const body = layer(JSON.stringify(member(each)))
+          const masked = mask(body, json)
+          expect(masked, body).not.toContain(each.value)
+          expect(() => JSON.parse(masked) as unknown).not.toThrow()
+          expect(mask(masked, json)).toBe(masked)
+          expect(mask(`x ${body}\n`, 'text/plain')).not.toContain(each.value)
+        },
+      ),
+      seeded,
+    )
+  })
+
+  const assignments: readonly ((each: Named) => string)[] = [
+    ({ name, value }) => `${name}=${value}`,
+    ({ name, value }) => `${name}: ${value}`,
+    ({ name, value }) => `'${name}': '${value}',`,
+    ({ name, value }) => `"${name}" => "${value}"`,
+    ({ name, value }) => `export ${name}="${value}"`,
+    ({ name, value }) => `tool --${name} ${value} -v`,
+    ({ name, value }) => `tool --${name}=${value}`,
+    ({ name, value }) => `https://host.example/?a=1&${name}=${value}&b=2`,
+    ({ name, value }) => `<${name}>${value}</${name}>`,
+    ({ name, value }) => `<${name}><![CDATA[${value}]]></${name}>`,
+    ({ name, value }) => `<add key="${name}" value="${value}"/>`,
+    ({ name, value }) => `<add value="${value}" key="${name}"/>`,
+    ({ name, value }) => `- name: ${name}\n  value: ${value}`,
+    ({ name, value }) => `name=${encodeURIComponent(name)}\n${name}: |\n  ${value}\n`,
+  ]
+  test('is known in text, in forms and in what is encoded', () => {
+    fc.assert(
+      fc.property(named, fc.constantFrom(...assignments), (each, assign) => {
+        const text = assign(each)
+        const masked = mask(text, 'text/plain')
+        expect(masked, text).not.toContain(each.value)
+        expect(mask(masked, 'text/plain')).toBe(masked)
+        expect(mask(JSON.stringify({ note: text }), json)).not.toContain(each.value)
+        const form = `${encodeURIComponent(each.name)}=${each.value}&x=1`
+        expect(mask(form, 'application/x-www-form-urlencoded')).not.toContain(each.value)
+      }),
+      seeded,
+    )
+  })
+})
+
+describe('of a value no tail is left', () => {
+  const signs = [',', ';', '&', ' ', '$', '@', '(', ')', '[', '{', '}', '%', '#', '!', '~', '<']
+  const made = fc
+    .array(fc.constantFrom('Ab1', 'hunter2', 'x', ...signs), { minLength: 1, maxLength: 8 })
+    .map((parts) => `pT5${parts.join('')}zQ8tail`)
+
+  test('without quotes: to the end of its line', () => {
+    fc.assert(
+      fc.property(made, fc.constantFrom('=', ': ', ' = '), (value, operator) => {
+        const text = `user: jane\npassword${operator}${value}\nhost: db`
+        const masked = mask(text, 'text/plain')
+        expect(masked, text).not.toContain('zQ8tail')
+        expect(masked).toContain('host: db')
+        expect(mask(masked, 'text/plain')).toBe(masked)
+      }),
+      seeded,
+    )
+  })
+
+  const quotings: readonly ((value: string) => string)[] = [
+    (value) => `password = "${value.replaceAll('"', '\\"')}"`,
+    (value) => `'password': '${value.replaceAll("'", "''")}'`,
+    (value) => `password = """${value}"""`,
+    (value) => `password = b'${value.replaceAll("'", "\\'")}'`,
+    (value) => `password: str = "${value.replaceAll('"', '\\"')}"`,
+    (value) => `password = "x" + "${value.replaceAll('"', '\\"')}"`,
+    (value) => `password = SecretStr("${value.replaceAll('"', '\\"')}")`,
+    (value) => `password: >-\n  first\n  ${value}\nuser: jane`,
+    (value) => `password=<<EOF\n${value}\nEOF\n`,
+    (value) => `<password><value>${value.replaceAll('<', '&lt;')}</value></password>`,
+  ]
+  test('in quotes, blocks and elements: to where they end', () => {
+    const quoted = fc
+      .tuple(made, fc.constantFrom('', '"', "'"))
+      .map(([value, quote]) => `${value.slice(0, 5)}${quote}${value.slice(5)}`)
+    fc.assert(
+      fc.property(quoted, fc.constantFrom(...quotings), (value, quote) => {
+        const text = quote(value)
+        expect(mask(text, 'text/plain'), text).not.toContain('zQ8tail')
+        expect(mask(JSON.stringify({ a: text }), json), text).not.toContain('zQ8tail')
+      }),
+      seeded,
+    )
+  })
+})
+
+test.each([
+  '[ABC hunter2secret]',
+  '[HUNTER hunter2secret]',
+  '[HUNTERTWO]',
+  '[CARD hunter2secret]',
+  '[CREDENTIAL:hunter2secret]',
+  '[CREDENTIAL]hunter2secret',
+])('%s, which resembles a marker, is a value like any other', (value) => {
+  expect(mask(JSON.stringify({ password: value }), json)).toBe('{"password":"[CREDENTIAL]"}')
+  expect(mask(`password: ${value}`, 'text/plain')).toBe('password: [CREDENTIAL]')
+})
+
+test.each([
+  { '[PROD] password': secret },
+  { name: '[PROD] password', value: secret },
+  { ｐａｓｓｗｏｒｄ: secret },
+  { '\u{1d429}\u{1d41a}\u{1d42c}\u{1d42c}\u{1d430}\u{1d428}\u{1d42b}\u{1d41d}': secret },
+  { args: ['login', '--password', secret, '--user', 'jane'] },
+  { args: ['mysql', '-p', secret] },
+  { rawHeaders: ['Host', 'x', 'Authorization', secret] },
+  { settings: [['password', 'correct horse']] },
+  { settings: [['password', 'sunshine']] },
+  { text: `{'p\\u{61}ssword':'${secret}'}` },
+  { text: `{'p\\141ssword':'${secret}'}` },
+  { text: `p%u0061ssword=${secret}` },
+  { text: `password&lbrack;0&rsqb;&equals;${secret}` },
+  { text: `pa\u0483ssword: ${secret}` },
+  { text: `\u{1d429}assword: ${secret}` },
+  { text: `Authorization: BEARER ${secret}abc99` },
+  { text: `the password has been changed to ${secret}` },
+  { text: `| password | ${secret} |` },
+  { text: `<td>Password</td><td>${secret}</td>` },
+  { text: `<b>Password:</b> ${secret}` },
+])('%j is masked', (body) => {
+  const masked = mask(JSON.stringify(body), json)
+  expect(masked).not.toContain(secret)
+  expect(masked).not.toMatch(/correct horse|sunshine/)
+})
+
+describe('what only speaks of secrets stays', () => {
+  test.each([
+    {
+      type: 'object',
+      required: ['password', 'username'],
+      properties: { password: { type: 'string', minLength: 8, description: 'The password1!' } },
+    },
+    { required: ['api_key', 'x1y2z3a4'], enum: ['password', 'passkey'] },
+    { grant_types: ['password', 'refresh_token', 'client_credentials'] },
+    { methods: ['password', 'publickey'] },
+    { columns: ['password', 'created_at'] },
+    { title: 'Reset password', body: 'Open the settings, and choose 1Password or a2b3c4.' },
+    { title: 'Cannot reset my password', content: 'Dear support, I cannot log in since 8:30.' },
+    { id: 'reset-password', content: 'Open settings and choose reset.' },
+    { name: 'password', description: 'hunter2Hunter2' },
+    { name: 'get_secret', content: [{ type: 'text', text: 'Reads a secret by its name' }] },
+    { label: 'Password', text: 'At least 12 characters' },
+    { pass: 1250, fail: 3, tokens: 4096, token_count: 12, max_tokens: 1024 },
+    { pass: 'passed', auth: true, password: null, password_required: false },
+    { credentials: 'include', authorization: 'oauth2', credential: 'passport' },
+    { errors: { password: 'is too short (minimum is 8 characters)' } },
+    { errors: { password: ['must contain a digit'] } },
+    { name: 'DB_PASSWORD', valueFrom: { secretKeyRef: { name: 'db', key: 'password' } } },
+    { password: '${DB_PASSWORD}', api_key: '{{ .Values.apiKey }}', secret: 'vault:prod/db#key' },
+  ])('%j', (value) => {
+    const text = JSON.stringify(value)
+    expect(mask(text, json)).toBe(text)
+    expect(mask(text, 'text/plain')).toBe(text)
+    const nested = JSON.stringify({ a: text })
+    expect(mask(nested, json)).toBe(nested)
+  })
+
+  test.each([
+    'if (password === confirmPassword) return true',
+    'if (!password) throw new Error("no password")',
+    'const apiKey = settings.apiKey',
+    'password: user.password,',
+    'let token = nextToken()',
+    'secret = config["secret"]',
+    'const secret = await loadSecret(name)',
+    'this.password = password',
+    'const { password } = req.body',
+    'WHERE password = $1',
+    'password VARCHAR(255) NOT NULL',
+    'def login(user, password=None):',
+    'x = password or default_password',
+    'password: z.string().min(8)',
+    'type Login = { user: string; password: string }',
+    'passwordHash = bcrypt.hash(password, 10)',
+    "fetch(u, { credentials: 'same-origin' })",
+    'export PASSWORD=$PASSWORD',
+    'apiKey = env.API_KEY',
+    'access_token = response.access_token',
+    'const key = password => password.length > 3',
+    'password: ${{ secrets.DB_PASSWORD }}',
+    'password: <your-password-here>',
+    'apiKey: "YOUR_API_KEY"',
+    'Your password is stored hashed.',
+    'Password must have 8 characters.',
+    'Password: at least 8 characters',
+    'The API key is found under Settings.',
+    'mysql -u <user> -p <password> -h host',
+    '<label for="password">Password (8+ chars)</label><input type="password" id="pw-1">',
+    'root:x:0:0 is a line of /etc/passwd: see man',
+  ])('%s', (text) => {
+    expect(mask(text, 'text/plain')).toBe(text)
+    const body = JSON.stringify({ text })
+    expect(mask(body, json)).toBe(body)
+  })
+})

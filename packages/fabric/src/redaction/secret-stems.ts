@@ -1,0 +1,37 @@
+import { FOREIGN_NAMES, SECRET_NAMES } from './secret-names.ts'
+
+/** How the words of a name are joined in texts. */
+const JOINTS = ['', '_', '-', ' ', '.']
+
+/** What the gate looks for: every name of the table in ASCII, however its words are joined. */
+export const SECRET_STEMS: readonly string[] = buildStems()
+
+function buildStems(): string[] {
+  const stems: string[] = []
+  const names = SECRET_NAMES.flatMap((row) => row.names)
+  const joined = names.flatMap((name) => JOINTS.map((joint) => name.replaceAll(' ', joint)))
+  for (const stem of new Set(joined.toSorted((a, b) => a.length - b.length))) {
+    // A name is read to both sides of a stem, as far as it has no blank.
+    if (stem.includes(' ') || !stems.some((shorter) => stem.includes(shorter))) stems.push(stem)
+  }
+  return stems
+}
+
+/** Names beyond ASCII as bytes, in the cases and with the letters that they are written with. */
+export const FOREIGN_STEMS: readonly string[] = [
+  ...new Set(
+    FOREIGN_NAMES.flatMap((name) => {
+      const capital = name.charAt(0).toUpperCase() + name.slice(1)
+      return [name, capital, name.toUpperCase()].flatMap((form) =>
+        JOINTS.map((joint) => stemOf(form.replaceAll(' ', joint))),
+      )
+    }),
+  ),
+]
+
+/** Bytes, as the gate compares them; letters of ASCII in any case. */
+function stemOf(name: string): string {
+  return Buffer.from(name)
+    .toString('latin1')
+    .replaceAll(/[A-Z]/g, (letter) => letter.toLowerCase())
+}

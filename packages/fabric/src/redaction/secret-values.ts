@@ -1,0 +1,139 @@
+import { everyMarker, isMarkerText } from './marker.ts'
+import { isBareSecretName, type SecretKind, type SecretRule, secretRule } from './secret-names.ts'
+
+/** How a value is written: a number is not text, and text without quotes may be prose or code. */
+export type ValueForm = 'text' | 'number'
+
+/** Shorter values are states and flags ("set", "no"), not secrets. */
+const lengthMin: Readonly<Record<SecretKind, number>> = {
+  password: 4,
+  key: 4,
+  token: 16,
+  cookie: 16,
+  login: 4,
+  pass: 4,
+  pin: 4,
+  code: 3,
+}
+/** What is longer than this is not a word, a reference or a sentence about a secret. */
+const wordsLengthMax = 256
+
+/**
+ * Whether `value` is a secret, given the name's rule. Left alone are markers (by exact equality, so
+ * that a second pass changes nothing), references, placeholders, single words that describe, and
+ * sentences about a secret.
+ */
+export function isSecretValue(rule: SecretRule, given: string, form: ValueForm = 'text'): boolean {
+  if (isMarkerText(given.trim())) return false
+  // What is masked already is as long as its marker, and no part of a secret. Several markers are a
+  // secret that imitates them: of a secret only one is ever left.
+  const value = given.replaceAll(everyMarker, '').trim()
+  if (value === '' && given.trim() !== '') return rule.kind === 'password' || rule.kind === 'key'
+  if (value.length < lengthMin[rule.kind]) return false
+  if (form === 'number') return isSecretNumber(rule.kind, value)
+  if (rule.kind === 'code') return /^\d{3,4}$/.test(value)
+  if (value.length > wordsLengthMax) return true
+  if (rule.kind === 'pin') return /\d/.test(value)
+  if (isDescription(value) || isReference(value) || isStatement(value)) return false
+  if (rule.kind === 'pass') return looksMade(value)
+  if (rule.kind === 'token' || rule.kind === 'cookie') return /\d/.test(value)
+  // `oauth2`, `same-origin`, `passport`: kinds of credentials.
+  if (rule.kind === 'login') return !/^[A-Za-z][A-Za-z-]*\d?$/.test(value)
+  // A key is never a word: `KeyObject`, `include`.
+  if (rule.kind === 'key') return value.length >= 16 || !/^[A-Za-z]+$/.test(value)
+  return true
+}
+
+/** Numbers count things more often than they open them: `"pass": 1250`, `"tokens": 4096`. */
+function isSecretNumber(kind: SecretKind, value: string): boolean {
+  if (kind === 'code') return /^\d{3,4}$/.test(value)
+  if (kind === 'pin') return /^\d{4,12}$/.test(value)
+  return kind === 'password' || kind === 'key'
+}
+
+/** Values that describe a secret instead of being one, as schemas and settings hold them. */
+const DESCRIPTIONS: ReadonlySet<string> = new Set(
+  'string str text varchar number integer int boolean bool object array bytes any optional[str] null none nil undefined true false required optional hidden redacted masked unset missing invalid valid expired changeme example placeholder apikey empty unknown enabled disabled bearer basic digest oauth oauth2 include omit same-origin passkey publickey'.split(
+    ' ',
+  ),
+)
+
+function isDescription(value: string): boolean {
+  if (/^(?:\*+|•+|x+|\.+|-+|_+|[A-Za-z_-]{0,8}(?:\.\.\.|…))$/i.test(value)) return true
+  // `YOUR_API_KEY`, `change-me-please`
+  if (/^(?:your|insert|change|replace|enter)[-_][A-Za-z_-]+$/i.test(value)) return true
+  return DESCRIPTIONS.has(value.toLowerCase()) || isBareSecretName(value)
+}
+
+const IDENTIFIER = '[A-Za-z_][A-Za-z0-9_-]*'
+const PATH = `${IDENTIFIER}(?:\\.${IDENTIFIER})*`
+/** `${…}` with or without a default that is empty, `${{ … }}`, `{{ … }}`, `$NAME`, `%NAME%`, `:name`. */
+const WRAPPED: readonly RegExp[] = [
+  new RegExp(`^\\$\\{\\s*(${PATH})\\s*(?::?[-?])?\\}$`),
+  new RegExp(`^\\$?\\{\\{-?\\s*\\.?(${PATH})\\s*-?\\}\\}$`),
+  new RegExp(`^[$:@](${PATH})$`),
+  new RegExp(`^%\\(?(${IDENTIFIER})(?:%|\\)s)$`),
+  new RegExp(`^\\$\\((${IDENTIFIER})\\)$`),
+  new RegExp(`^\\{(${PATH})\\}$`),
+]
+
+/** A reference to a secret is how a secret ought to be written. */
+export function isReference(value: string): boolean {
+  for (const pattern of WRAPPED) {
+    const name = pattern.exec(value)?.[1]
+    if (name !== undefined) return isReferenceName(name)
+  }
+  if (/^(?:\?|\$\d{1,2}|%s|<[A-Za-z][A-Za-z _-]*>)$/.test(value)) return true
+  return REFERENCES.some((pattern) => pattern.test(value))
+}
+
+/** With a path, or a name of the environment: `vault:hunter2` is a secret. */
+const REFERENCES: readonly RegExp[] = [
+  /^(?:secret|vault|file|env):\/{0,3}[\w.-]+(?:[/#][\w.-]+)+$/,
+  /^env:[A-Z_]+$/,
+  /^https:\/\/[a-z0-9-]+(?:\.[a-z0-9-]+)+(?:[/?#][^@\s]*)?$/i,
+]
+
+const HOLDERS: ReadonlySet<string> = new Set(
+  'process os env environ secrets vars values config configuration settings self this args argv req request res response ctx context props options opts params row user body data state input form event'.split(
+    ' ',
+  ),
+)
+
+/**
+ * `DB_PASSWORD`, `secrets.dbPassword`, `password`. A name with letters behind a digit is as likely
+ * the secret itself: `$ecret1hunter`.
+ */
+export function isReferenceName(name: string): boolean {
+  if (/\d[A-Za-z]/.test(name)) return false
+  if (/^[A-Z][A-Z_]+\d*$/.test(name)) return true
+  const parts = name.split('.')
+  const last = parts.at(-1) ?? ''
+  if (parts.length > 1 && HOLDERS.has((parts[0] ?? '').toLowerCase())) return true
+  return secretRule(last) !== null
+}
+
+const OPENINGS =
+  'is are was must should shall has have may might cannot can will needs? requires? at least at most too does do did not no minimum maximum min max please enter choose contains? see forgot'
+const statement = new RegExp(
+  `^(?:${OPENINGS.replaceAll(' ', '|')}|can't|1st|at)(?=[ ,])[A-Za-z0-9 ,.'()!?;:/-]*$`,
+  'i',
+)
+
+/** "must be at least 8 characters": words and counts, and nothing that mixes letters with digits. */
+export function isStatement(value: string): boolean {
+  return statement.test(value) && !/[A-Za-z]\d|\d[A-Za-z]/.test(value)
+}
+
+/** Words that mix letters and digits, and name a thing that everybody knows. */
+const KNOWN_WORDS =
+  /^(?:oauth2|sha-?\d+|base(?:32|58|64)|utf-?\d+|pbkdf2|md5|x509|ed25519|es256|rs256|http2|s3|k8s|i18n|\d?password\d?|[a-z]{1,3}\d{1,2}|\d+(?:[-.,:/].*|[a-z]{1,3})?)$/i
+
+/** Whether one word, standing alone, was made to be a secret: letters and digits or signs in it. */
+export function looksMade(word: string): boolean {
+  if (word.length < 6 || /\s/.test(word) || KNOWN_WORDS.test(word)) return false
+  if (/^(?:https?|file|ftp):\/\//.test(word)) return false
+  return /[A-Za-z]/.test(word)
+    ? /[^A-Za-z_.,;:'"()/-]/.test(word)
+    : /\d/.test(word) && /[^\d.,:/+-]/.test(word)
+}

@@ -1,0 +1,238 @@
+import { excerptOf, latin1 } from './ascii.ts'
+import { isLineEnd, isOpener, isQuoteSign, type LineContext, openerOf } from './line-context.ts'
+import type { Span } from './view.ts'
+
+/** A text, and where the line of the name stands in it. */
+export interface Place {
+  readonly bytes: Uint8Array
+  readonly to: number
+  readonly context: LineContext
+}
+
+export interface Value extends Span {
+  readonly isQuoted: boolean
+}
+
+/** What decides where a value without quotes ends. */
+export type BareForm = 'line' | 'whole' | 'query' | 'word' | 'cell'
+
+/** Signs before a quote that belong to the literal: `b'…'`, `@"…"`, `SecretStr("…")`, `!!str "…"`. */
+const literalStart =
+  /^(?:[!&][!\w]+\s+)?(?:(?:new\s+)?(?:[A-Za-z_]\w*\.)*(?:SecretStr|SecretString|SecureString|Secret|String|str|bytes|Some|from|encode|quote|to_string)\(\s*)?(?:[bBuUrRfFLN]{1,2}|\$?@|@?\$|%[qQ])?(\\*)("""|'''|["'`]|\xe2\x80[\x98\x9c\x9e\xb9]|\xc2\xab)/
+const literalStartBytes = 96
+/** Backslashes of eight layers of JSON; more begin no string. */
+const backslashesMax = 255
+
+const TYPOGRAPHIC: ReadonlyMap<string, readonly string[]> = new Map([
+  ['\xe2\x80\x98', ['\xe2\x80\x99', '\xe2\x80\x98']],
+  ['\xe2\x80\x9c', ['\xe2\x80\x9d']],
+  ['\xe2\x80\x9e', ['\xe2\x80\x9c', '\xe2\x80\x9d']],
+  ['\xe2\x80\xb9', ['\xe2\x80\xba']],
+  ['\xc2\xab', ['\xc2\xbb']],
+])
+
+/**
+ * Reads the values of one text. Searches that found nothing are remembered by their quote: from a
+ * later place there is nothing, either, and each byte is read a bounded number of times.
+ */
+export class ValueReader {
+  readonly #place: Place
+  readonly #unclosed = new Set<string>()
+
+  constructor(place: Place) {
+    this.#place = place
+  }
+
+  /** The literal that begins at `at`, with those that are joined to it; null where there is none. */
+  quoted(at: number): Value | null {
+    const { bytes, to } = this.#place
+    const text = excerptOf(bytes, at, Math.min(to, at + literalStartBytes))
+    // Most values have no quote at all.
+    if (!/["'`\x80-\xff]/.test(text)) return null
+    const start = literalStart.exec(text)
+    if (start === null) return null
+    const [{ length }, slashes = '', sign = ''] = [start[0], start[1], start[2]]
+    if (slashes.length > backslashesMax) return null
+    const from = at + length
+    const end = this.#closing(from, slashes.length, sign)
+    if (end < 0) return null
+    return { start: from, end: this.#joined(end, slashes.length, sign), isQuoted: true }
+  }
+
+  /** The place of the quote that closes, backslashes included; -1 where none does. */
+  #closing(from: number, backslashes: number, sign: string): number {
+    const identity = `${backslashes}${sign}`
+    if (this.#unclosed.has(identity)) return -1
+    const end =
+      sign.charCodeAt(0) >= 0x80
+        ? this.#closingTypographic(from, sign)
+        : this.#closingQuote(from, backslashes, sign)
+    if (end < 0) this.#unclosed.add(identity)
+    return end
+  }
+
+  #closingTypographic(from: number, sign: string): number {
+    const { bytes, to } = this.#place
+    const ends = TYPOGRAPHIC.get(sign) ?? []
+    for (let i = from; i < to; i++) {
+      if ((bytes[i] as number) < 0x80) continue
+      if (ends.some((end) => latin1(bytes, i, Math.min(to, i + end.length)) === end)) return i
+    }
+    return -1
+  }
+
+  /**
+   * A quote with as many backslashes as the opening one, or fewer: then the string around it ends.
+   * One with more is escaped, and two of them stand for one (YAML, SQL, CSV).
+   */
+  #closingQuote(from: number, backslashes: number, sign: string): number {
+    const { bytes, to } = this.#place
+    const code = sign.charCodeAt(0)
+    let slashes = 0
+    for (let i = from; i < to; i++) {
+      const byte = bytes[i] as number
+      if (byte === 0x5c) {
+        slashes++
+        continue
+      }
+      const own = slashes
+      slashes = 0
+      if (byte !== code || !closes(own, backslashes)) continue
+      if (sign.length === 3) {
+        if (bytes[i + 1] === code && bytes[i + 2] === code) return i - own
+        continue
+      }
+      const isDoubled = own === 0 && i > from && bytes[i + 1] === code && i + 1 < to
+      if (!isDoubled) return i - own
+      i++
+    }
+    return -1
+  }
+
+  /** `"a" "b"`, `"a" + "b"`: languages join what stands like this. */
+  #joined(closing: number, backslashes: number, sign: string): number {
+    const { bytes, to } = this.#place
+    let end = closing
+    for (;;) {
+      const after = end + backslashes + sign.length
+      const excerpt = excerptOf(bytes, after, Math.min(to, after + literalStartBytes))
+      const next =
+        /^[ \t]*(?:\\?\r?\n[ \t]*)?(?:[+.&]|\|\||\.\.)?[ \t]*(?:\r?\n[ \t]*)?(\\*)(["'`])/.exec(
+          excerpt,
+        )
+      if (next === null) return end
+      // In one list or object, a name follows on the next line.
+      if (!/[+.&|]/.test(next[0]) && /\n/.test(next[0]) && !next[0].includes('\\')) return end
+      const [{ length }, slashes = '', quote = ''] = [next[0], next[1], next[2]]
+      if (slashes.length !== backslashes || length === backslashes + 1) return end
+      const closed = this.#closing(after + length, backslashes, quote)
+      if (closed < 0) return end
+      end = closed
+    }
+  }
+
+  /** Text without quotes, to where its line or what was opened before ends, or another name begins. */
+  bare(at: number, form: BareForm, bytesMax: number = Number.POSITIVE_INFINITY): Value {
+    const { bytes, context } = this.#place
+    const to = Math.min(this.#place.to, at + bytesMax)
+    let depth = 0
+    let slashes = 0
+    let i = at
+    for (; i < to; i++) {
+      const byte = bytes[i] as number
+      if (isLineEnd(byte)) break
+      if (byte === 0x5c) {
+        const letter = bytes[i + 1]
+        if (context.isQuoted && slashes === 0 && (letter === 0x6e || letter === 0x72)) break
+        slashes++
+        continue
+      }
+      if (isQuoteSign(byte) && context.closes({ sign: byte, backslashes: slashes })) {
+        i -= slashes
+        break
+      }
+      slashes = 0
+      if (isOpener(byte)) depth++
+      else if (openerOf(byte) !== undefined) {
+        if (depth > 0) depth--
+        else if (context.closesBracket(byte)) break
+      } else if (endsBare(bytes, { at: i, to, from: at }, form, context)) break
+    }
+    let end = i
+    while (end > at && (bytes[end - 1] === 0x20 || bytes[end - 1] === 0x09)) end--
+    return { start: at, end, isQuoted: false }
+  }
+}
+
+/** An escaped quote has twice the backslashes of the one around it, and one more. */
+function closes(own: number, opening: number): boolean {
+  if (own <= opening) return true
+  // A value that ends in backslashes: `"C:\\"` closes, as the pairs stand for themselves.
+  return opening === 0 && own % 2 === 0
+}
+
+function endsBare(
+  bytes: Uint8Array,
+  range: { at: number; to: number; from: number },
+  form: BareForm,
+  context: LineContext,
+): boolean {
+  const { at, to, from } = range
+  const byte = bytes[at] as number
+  const isBlank = byte === 0x20 || byte === 0x09
+  if (byte === 0x3c) return context.hasTag && bytes[at + 1] === 0x2f
+  if (form === 'word' && isBlank) return true
+  if (form === 'cell' && (byte === 0x7c || byte === 0x09)) return true
+  if (form === 'query' && (isBlank || byte === 0x26 || byte === 0x23 || byte === 0x22)) return true
+  // `&name=`, `; name=`, `, name:`, ` name=`
+  const isSeparator = byte === 0x26 || byte === 0x3b || byte === 0x2c
+  // Cookies and parameters of a scheme are pairs themselves.
+  if (!(isSeparator || isBlank) || at === from || form === 'whole') return false
+  return beginsPair(bytes, at + 1, to)
+}
+
+const pairNameMax = 48
+const pairStart =
+  /^[ \t]*\\*["'`]?(?!\d)[A-Za-z0-9_$.-]{1,40}\\*["'`]?(?:[ \t]*=(?![=>])|:(?!\/\/))[ \t]*\S/
+
+/** Whether a name and its operator begin here. */
+function beginsPair(bytes: Uint8Array, at: number, to: number): boolean {
+  return pairStart.test(excerptOf(bytes, at, Math.min(to, at + pairNameMax)))
+}
+
+/** The lines below `at` that are indented more than the line of the name: a block of YAML. */
+export function blockBelow(
+  bytes: Uint8Array,
+  range: { at: number; to: number; lineStart: number },
+): Span | null {
+  const own = indentAt(bytes, range.lineStart, range.to)
+  let line = lineEndAt(bytes, range.at, range.to)
+  let start = -1
+  let end = -1
+  while (line < range.to) {
+    const first = line + 1
+    const indent = indentAt(bytes, first, range.to)
+    const next = lineEndAt(bytes, first, range.to)
+    const text = first + indent
+    if (text < next && bytes[text] !== 0x0d) {
+      if (indent <= own) break
+      if (start < 0) start = text
+      end = next
+      while (end > text && bytes[end - 1] === 0x0d) end--
+    }
+    line = next
+  }
+  return start < 0 ? null : { start, end }
+}
+
+export function lineEndAt(bytes: Uint8Array, at: number, to: number): number {
+  const end = bytes.indexOf(0x0a, at)
+  return end < 0 || end > to ? to : end
+}
+
+/** Spaces at the start of a line; the dash of a list counts as one. */
+function indentAt(bytes: Uint8Array, at: number, to: number): number {
+  let i = at
+  while (i < to && (bytes[i] === 0x20 || bytes[i] === 0x09)) i++
+  return i - at
+}

@@ -1,0 +1,107 @@
+import { latin1 } from './ascii.ts'
+
+/** A start tag with its content, by places in the text. */
+export interface Element {
+  /** Behind the `>` of the start tag. */
+  readonly from: number
+  /** The `<` of the end tag that belongs to it. */
+  readonly to: number
+}
+
+const nameBytesMax = 128
+
+interface Open {
+  readonly name: string
+  readonly start: number
+  readonly from: number
+}
+
+/**
+ * The elements of a text that may be XML or HTML, by where their start tags begin. One pass: comments
+ * and CDATA are content, tags that nothing closes are left out, whatever stands in them.
+ */
+export function readElements(bytes: Uint8Array, from: number, to: number): Map<number, Element> {
+  const elements = new Map<number, Element>()
+  const open: Open[] = []
+  const counts = new Map<string, number>()
+  const forget = ({ name }: Open): void => {
+    counts.set(name, (counts.get(name) ?? 1) - 1)
+  }
+  for (let at = bytes.indexOf(0x3c, from); at >= 0 && at < to; at = bytes.indexOf(0x3c, at)) {
+    const section = sectionEnd(bytes, at, to)
+    if (section > 0) {
+      at = section
+      continue
+    }
+    const isEnd = bytes[at + 1] === 0x2f
+    const name = nameAt(bytes, isEnd ? at + 2 : at + 1, to)
+    if (name === '') {
+      at++
+      continue
+    }
+    const end = tagEnd(bytes, at + 1 + name.length, to)
+    if (end < 0) {
+      at++
+      continue
+    }
+    if (!isEnd) {
+      if (bytes[end - 2] !== 0x2f) {
+        open.push({ name, start: at, from: end })
+        counts.set(name, (counts.get(name) ?? 0) + 1)
+      }
+    } else if ((counts.get(name) ?? 0) > 0) {
+      for (let top = open.pop(); top !== undefined; top = open.pop()) {
+        forget(top)
+        if (top.name !== name) continue
+        elements.set(top.start, { from: top.from, to: at })
+        break
+      }
+    }
+    at = end
+  }
+  return elements
+}
+
+/** The end of the comment or CDATA section that begins at `at`, or -1. */
+function sectionEnd(bytes: Uint8Array, at: number, to: number): number {
+  if (bytes[at + 1] !== 0x21) return -1
+  const isCdata = latin1(bytes, at, Math.min(to, at + 9)) === '<![CDATA['
+  const isComment = !isCdata && latin1(bytes, at, Math.min(to, at + 4)) === '<!--'
+  if (!isCdata && !isComment) return -1
+  const [first, second] = isCdata ? [0x5d, 0x5d] : [0x2d, 0x2d]
+  for (let i = at + 4; i + 2 < to; i++) {
+    if (bytes[i] === first && bytes[i + 1] === second && bytes[i + 2] === 0x3e) return i + 3
+  }
+  return to
+}
+
+function nameAt(bytes: Uint8Array, at: number, to: number): string {
+  const limit = Math.min(to, at + nameBytesMax)
+  let end = at
+  while (end < limit && isNameByte(bytes[end] as number)) end++
+  return latin1(bytes, at, end).toLowerCase()
+}
+
+function isNameByte(byte: number): boolean {
+  if (byte >= 0x80 || byte === 0x2d || byte === 0x2e || byte === 0x3a || byte === 0x5f) return true
+  const lower = byte | 0x20
+  return (byte >= 0x30 && byte <= 0x39) || (lower >= 0x61 && lower <= 0x7a)
+}
+
+/** Longer tags are text with a sign in it. */
+const tagBytesMax = 1_024
+
+/** Behind the `>` that ends a tag, those in quoted attributes aside; -1 where it is none. */
+export function tagEnd(bytes: Uint8Array, at: number, to: number): number {
+  const limit = Math.min(to, at + tagBytesMax)
+  let quote = 0
+  for (let i = at; i < limit; i++) {
+    const byte = bytes[i] as number
+    if (quote !== 0) {
+      if (byte === quote) quote = 0
+    } else if (byte === 0x3e) return i + 1
+    else if (byte === 0x3c) return -1
+    else if ((byte === 0x22 || byte === 0x27) && bytes[i - 1] === 0x3d) quote = byte
+  }
+  return -1
+}

@@ -1,0 +1,74 @@
+import { expect } from 'vitest'
+import { send } from '../harness/doors.ts'
+import { lie, type Telling } from '../harness/lie.ts'
+import { verifies } from '../requirements.ts'
+
+const tail = 'zQ8tail77'
+const secret = `Ab1${tail}`
+const nested = (value: unknown, layers: number): string =>
+  layers === 0 ? JSON.stringify(value) : JSON.stringify({ a: nested(value, layers - 1) })
+
+interface Hiding {
+  readonly body: string
+  readonly contentType?: string
+}
+const text = (body: string, contentType = 'text/plain'): Hiding => ({ body, contentType })
+
+const hidings: Readonly<Record<string, Hiding>> = {
+  'under a name of another alphabet, three layers deep': { body: nested({ пароль: secret }, 3) },
+  'under a short name, two layers deep': { body: nested({ pin: secret }, 2) },
+  'under a styled name': { body: JSON.stringify({ '\u{1d429}assword': secret }) },
+  'in an object under its name': { body: JSON.stringify({ adminPassword: { value: secret } }) },
+  'before its name, two layers deep': { body: nested({ value: secret, name: 'password' }, 2) },
+  'in an argument list': { body: JSON.stringify({ args: ['login', '--password', secret] }) },
+  'in a list of pairs': {
+    body: JSON.stringify({
+      a: [
+        ['user', 'jane'],
+        ['password', secret],
+      ],
+    }),
+  },
+  'behind a name that imitates a marker': {
+    body: JSON.stringify({ name: '[PROD] password', value: secret }),
+  },
+  'in an imitated marker': { body: JSON.stringify({ password: `[ABC ${secret}]` }) },
+  'behind a comma': text(`password=Ab1,${tail}`),
+  'behind an ampersand': text(`password=Ab1&${tail}`),
+  'behind an escaped quote': text(`password="Ab1\\"${tail}"`),
+  'behind a doubled quote': text(`password: 'Ab1''${tail}'`, 'text/yaml'),
+  'behind blanks': text(`password: correct horse ${tail}`),
+  'behind a dollar sign': text(`password=$ecret1${tail}`),
+  'in a block scalar': text(`password: |\n  first\n  ${tail}\nuser: jane\n`, 'text/yaml'),
+  'in CDATA': text(`<password><![CDATA[Ab1]${tail}]]></password>`, 'text/xml'),
+  'in an element in an element': text(`<password><value>${secret}</value></password>`, 'text/xml'),
+  'in another attribute': text(`<add value="${secret}" key="password"/>`, 'text/xml'),
+  'under a name in octal escapes': { body: JSON.stringify({ a: `p\\141ssword=${secret}` }) },
+  'under a name in braces': { body: JSON.stringify({ a: `p\\u{61}ssword=${secret}` }) },
+  'in a query behind a semicolon': { body: JSON.stringify({ a: `https://h/?a=1;pass=${secret}` }) },
+  'in a form': text(`user=jane&encryption_key=${secret}`, 'application/x-www-form-urlencoded'),
+}
+
+const hide =
+  (transport: 'gateway' | 'mesh', hiding: Hiding): Telling =>
+  async (world) => {
+    const { body, contentType = 'application/json' } = hiding
+    const asked = await send(world[transport], { to: 'masked', ...hiding })
+    expect(asked.status).toBe(200)
+    expect(world.echo.reached.at(-1)?.body.toString()).not.toContain(tail)
+    const answered = await world.echo.during(
+      (_, response) => response.writeHead(200, { 'content-type': contentType }).end(body),
+      () => send(world[transport], { to: 'masked' }),
+    )
+    expect(answered.status).toBe(200)
+    expect(answered.body.toString()).not.toContain(tail)
+  }
+
+const onEach = (transport: 'gateway' | 'mesh') =>
+  Object.fromEntries(Object.entries(hidings).map(([way, each]) => [way, hide(transport, each)]))
+
+lie(verifies(['inspect:mask', 'inspect:response'], 'a secret is masked by its name, both ways'), {
+  gateway: onEach('gateway'),
+  mesh: onEach('mesh'),
+  queue: 'the sender masks before it seals',
+})

@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, test, vi } from 'vitest'
 import { systemClock } from '../../lib/clock.ts'
 import type { StreamEvent } from '../../pipeline/delivery.ts'
+import { hasLineBreak } from '../../pipeline/line-breaks.ts'
 import { answerBudget } from './answer-budget.ts'
 import { EventReader, eventBytesMax, eventLinesMax, formatEvent } from './sse.ts'
 
@@ -36,6 +37,8 @@ async function collect(
 }
 
 const line = fc.string({ unit: 'grapheme' }).filter((text) => !/[\r\n\ufeff]/.test(text))
+/** Without what other readers take for a line break, which is written in another way. */
+const plainLine = line.filter((text) => !hasLineBreak(text))
 
 describe('EventReader', () => {
   test('gives the same events whatever the chunk boundaries are', async () => {
@@ -57,7 +60,7 @@ describe('EventReader', () => {
 
   test('a formatted event parses to itself', async () => {
     await fc.assert(
-      fc.asyncProperty(fc.array(line, { minLength: 1 }), async (lines) => {
+      fc.asyncProperty(fc.array(plainLine, { minLength: 1 }), async (lines) => {
         const frame = [['event', 'x'] as const, ['id', '7'] as const]
         const event = { data: utf8(lines.join('\n')), contentType: 'text/plain', frame } as const
         const [parsed] = await collect(parseUtf8(formatEvent(event)))

@@ -191,6 +191,20 @@ test('a client that has used more than its share has the slow lane only, until i
   expect(namesOf(puppets[0])?.at(-1)).toBe('paid back')
 })
 
+test('the jobs that wait in the quick lane leave it with the client that has used its share', async () => {
+  const { puppets, inspect } = open()
+  const all = ['a1', 'a2', 'a3', 'b1', 'b2'].map((name) => inspect(name.charAt(0), name))
+  await vi.advanceTimersByTimeAsync(251)
+  for (let i = 0; i < 5; i++) {
+    for (const puppet of puppets) puppet.answer(unchanged)
+    await turn()
+  }
+  for (const answer of await Promise.all(all)) expect(answer).not.toBeInstanceOf(Refusal)
+  const served = puppets.map((puppet) => namesOf(puppet)?.join(' '))
+  expect(served[0]).toBe('a1')
+  expect(new Set(served.slice(1))).toEqual(new Set(['a1 a2 a3', 'b1 b2']))
+})
+
 test('a message on no account gets no time of the threads', async () => {
   const { puppets, inspect } = open()
   expect(await inspect('')).toMatchObject({ code: 'UNDECIDED' })

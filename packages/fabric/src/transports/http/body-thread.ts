@@ -57,8 +57,15 @@ export class BodyThread implements LargeBodies {
     const charge = (client: string, ms: number): void => credit.charge(client, ms)
     this.loop = new LoopShare(now)
     this.#credit = credit
-    this.#quick = new ThreadLane({ start, now, charge, jobMs: quickMs, aloneMs: quickAloneMs })
-    this.#slow = new ThreadLane({ start, now, charge, jobMs: slowMs, aloneMs: slowMs })
+    const serves = (client: string): boolean => credit.has(client)
+    const shared = { start, now, charge }
+    this.#quick = new ThreadLane({ ...shared, serves, jobMs: quickMs, aloneMs: quickAloneMs })
+    this.#slow = new ThreadLane({
+      ...shared,
+      serves: () => true,
+      jobMs: slowMs,
+      aloneMs: slowMs,
+    })
   }
 
   /** Small bodies are classified at once. */
@@ -126,10 +133,11 @@ export class BodyThread implements LargeBodies {
     if (this.#credit.has(client)) {
       const outcome = await runIn(this.#quick, client, jobOf(quickSteps))
       if (outcome === 'late') this.#credit.charge(client, replacementMs)
-      else if (!isTooCostly(outcome)) return answerOf<T>(outcome)
+      // A client that has used its share leaves the quick lane with all of its jobs.
+      else if (outcome !== 'unserved' && !isTooCostly(outcome)) return answerOf<T>(outcome)
     }
     const outcome = await runIn(this.#slow, client, jobOf(null))
-    if (outcome === 'late') {
+    if (outcome === 'late' || outcome === 'unserved') {
       this.#credit.charge(client, replacementMs)
       return overLimit('MESSAGE_TOO_LARGE', slowLimit, 'inspection took too long')
     }
@@ -144,10 +152,12 @@ function runIn(lane: ThreadLane, client: string, job: BodyJob): Promise<JobOutco
   })
 }
 
-const isTooCostly = (outcome: Exclude<JobOutcome, 'late'>): boolean =>
+type Ended = Exclude<JobOutcome, 'late' | 'unserved'>
+
+const isTooCostly = (outcome: Ended): boolean =>
   !(outcome instanceof Refusal) && 'isTooCostly' in outcome
 
-function answerOf<T>(outcome: Exclude<JobOutcome, 'late'>): T | Refusal {
+function answerOf<T>(outcome: Ended): T | Refusal {
   if (outcome instanceof Refusal) return outcome
   if ('value' in outcome) return outcome.value as T
   if ('fault' in outcome) return new Refusal('UNDECIDED', outcome.fault)

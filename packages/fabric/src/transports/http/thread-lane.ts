@@ -50,8 +50,15 @@ export type BodyAnswer =
   | { readonly isTooCostly: true }
   | { readonly fault: string }
 
-/** What became of a job; it is `late` when it cost more than its lane gives one job. */
-export type JobOutcome = Exclude<BodyAnswer, { readonly isReady: true }> | Refusal | 'late'
+/**
+ * What became of a job; it is `late` when it cost more than its lane gives one job, and `unserved`
+ * when its client may not use the lane any more.
+ */
+export type JobOutcome =
+  | Exclude<BodyAnswer, { readonly isReady: true }>
+  | Refusal
+  | 'late'
+  | 'unserved'
 
 export interface WaitingJob {
   readonly client: string
@@ -66,6 +73,8 @@ export interface LaneOptions {
   readonly jobMs: number
   /** The longest that it may take while none does. */
   readonly aloneMs: number
+  /** Whether the lane serves the client; asked when its turn comes. */
+  serves(client: string): boolean
   /** What a job has used of the thread's time. */
   charge(client: string, ms: number): void
 }
@@ -134,9 +143,8 @@ export class ThreadLane {
     }
     if (this.#worker === null) this.#open()
     if (!this.#isReady || this.#worker === null) return
-    const waiting = this.#queue.take()
+    const waiting = this.#takeServed()
     if (waiting === undefined) return
-    this.#shares.give(waiting.client)
     this.#current = { ...waiting, began: this.#options.now() }
     this.#limit(this.#current.began)
     this.#worker.postMessage(waiting.job)
@@ -186,6 +194,16 @@ export class ThreadLane {
     // Otherwise a thread that cannot start would be started for ever.
     if (!wasReady) this.#refuseNext(outcome)
     this.#next()
+  }
+
+  #takeServed(): WaitingJob | undefined {
+    for (;;) {
+      const waiting = this.#queue.take()
+      if (waiting === undefined) return undefined
+      this.#shares.give(waiting.client)
+      if (this.#options.serves(waiting.client)) return waiting
+      waiting.settle('unserved')
+    }
   }
 
   #refuseNext(outcome: JobOutcome): void {

@@ -286,4 +286,74 @@ describe('a certificate', () => {
     }
     expect(await callerWith(null)).toBeNull()
   })
+
+  test('an enrolment that comes while a certificate is issued ends the renewal [revoke:enrolment]', async () => {
+    const alice = await enrollAgent(room.identity, { name: 'alice', roles: [] })
+    const caller = await certificateCaller(alice.certificateChain)
+    const { authority, directory, joinTokens, renewals } = room.identity
+    const enrollment = createEnrollment({
+      ...{ directory, joinTokens, renewals, clock: room.clock },
+      enrollmentKey: enrollmentKey.privateKey,
+      authority: {
+        ...authority,
+        async issue(request) {
+          const issued = await authority.issue(request)
+          await enrollAgent(room.identity, { name: 'alice', roles: [] })
+          return issued
+        },
+      },
+    })
+    const order = renewalRequest(caller.credentialId, newAgentSecrets().tls)
+    expect(await enrollment.renew(caller, order)).toMatchObject({ code: 'CREDENTIAL_REJECTED' })
+    expect(await room.identity.enrollment.renew(caller, order)).toMatchObject({
+      code: 'CREDENTIAL_REJECTED',
+    })
+  })
+})
+
+describe('an enrolment that waits', () => {
+  /** Enrols alice, and does something else while her certificate is issued. */
+  async function enrolWhile(meanwhile: () => Promise<unknown>) {
+    const { authority, directory, joinTokens, renewals } = room.identity
+    const { text } = await joinTokens.create({ name: 'alice' })
+    const request = await enrollmentRequest(text, newAgentSecrets())
+    const enrollment = createEnrollment({
+      ...{ directory, joinTokens, renewals, clock: room.clock },
+      enrollmentKey: enrollmentKey.privateKey,
+      authority: {
+        ...authority,
+        async issue(order) {
+          const issued = await authority.issue(order)
+          await meanwhile()
+          return issued
+        },
+      },
+    })
+    return { answer: await enrollment.enroll(request), again: () => enrollment.enroll(request) }
+  }
+
+  test('is refused when its token has ended meanwhile', async () => {
+    const { answer } = await enrolWhile(async () => room.clock.advance(24 * 3_600_000))
+    expect(answer).toMatchObject({ code: 'CREDENTIAL_EXPIRED' })
+    expect(room.identity.directory.find('alice')).toBeNull()
+  })
+
+  test('is refused when its token was taken back meanwhile', async () => {
+    const { answer } = await enrolWhile(async () => {
+      for (const { id } of room.identity.joinTokens.list())
+        await room.identity.joinTokens.remove(id)
+    })
+    expect(answer).toBeInstanceOf(Refusal)
+    expect(room.identity.directory.find('alice')).toBeNull()
+  })
+
+  test('is refused when its agent was revoked, or enrolled by another, meanwhile', async () => {
+    const { answer } = await enrolWhile(async () => {
+      await enrollAgent(room.identity, { name: 'alice', roles: [] })
+    })
+    expect(answer).toMatchObject({ code: 'UNDECIDED' })
+    expect(room.identity.directory.find('alice')?.generation).toBe(1)
+    const revoked = await enrolWhile(() => room.identity.setStatus('alice', 'revoked', 'told to'))
+    expect(revoked.answer).toMatchObject({ code: 'AGENT_REVOKED' })
+  })
 })

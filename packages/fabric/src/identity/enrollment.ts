@@ -61,7 +61,7 @@ async function enroll(
   request: EnrollmentRequest,
 ): Promise<EnrollmentGrant | Refusal> {
   const token = ports.joinTokens.find(request.token)
-  if (token === null) return new Refusal('CREDENTIAL_REJECTED', 'no such join token')
+  if (token === null) return noSuchToken()
   const spent = checkToken(token, ports.clock.now())
   if (spent !== null) return spent
   if (request.name !== undefined && request.name !== token.name) {
@@ -76,10 +76,16 @@ async function enroll(
   // where the other order would leave an agent that can never enrol.
   const generation = (ports.directory.find(name)?.generation ?? 0) + 1
   const issued = await ports.authority.issue({ spiffeId, tlsPublicKey: keys.tls, generation })
+  // Taken back by an operator meanwhile; no wait lies between this and its use.
+  if (ports.joinTokens.find(request.token) === null) return noSuchToken()
   const record = await admit(ports, token, { keys: keys.agent, generation })
   if (record instanceof Refusal) return record
   ports.renewals.enrolled(spiffeId, leafOf(issued))
   return grantOf(ports.authority, record, issued)
+}
+
+function noSuchToken(): Refusal {
+  return new Refusal('CREDENTIAL_REJECTED', 'no such join token')
 }
 
 /** The clock of this machine may have been corrected a little since a token was made. */

@@ -3,10 +3,10 @@ import { describe, expect, test } from 'vitest'
 import type { Caller } from '../identity/caller.ts'
 import type { AgentRecord } from '../identity/directory.ts'
 import type { EntryDraft } from '../ledger/ledger.ts'
-import { Refusal } from '../lib/refusal.ts'
+import { Refusal, StatedRefusal } from '../lib/refusal.ts'
 import type { Decision, Obligations } from '../policy/policy.ts'
 import type { Arrival } from './arrival.ts'
-import type { Courier, Delivered, StreamEvent } from './delivery.ts'
+import { type Courier, type Delivered, type StreamEvent, withheld } from './delivery.ts'
 import { enforce, type Outcome, type Rooms } from './enforce.ts'
 
 const caller: Caller = {
@@ -441,5 +441,62 @@ describe('a stream', () => {
     world.answer = delivered(streamOf('a').body)
     await eventsOf(await world.enforce()).abandon()
     expect(world.entries.at(-1)?.facts['result']).toBe('abandoned')
+  })
+
+  test.each([
+    ['ends whole', false],
+    ['is left by its caller', true],
+  ])(
+    'that %s and whose outcome cannot be recorded does not end as if it were [record:ledger-failure]',
+    async (_, isLeft) => {
+      const world = new World()
+      world.ledgerFails = ({ kind }) => kind === 'outcome'
+      const stream = streamOf('a')
+      world.answer = delivered(stream.body)
+      const events = eventsOf(await world.enforce())
+      await events.next()
+      if (isLeft) {
+        await events.abandon()
+      } else {
+        stream.release()
+        const last = await events.next()
+        expect(last.done === true ? last.value?.code : null).toBe('OUTCOME_UNKNOWN')
+      }
+      expect(world.events).toEqual(['intent', 'deliver card 4111'])
+    },
+  )
+})
+
+describe('what a receiver states', () => {
+  const statedBy = 'spiffe://a.test/agent/shop'
+  const states = (world: World, before: () => void = () => undefined) =>
+    enforce(world.rooms(), arrival, async (intended, still) => {
+      await world.courier(intended, still)
+      before()
+      return withheld(new StatedRefusal('RATE_LIMITED', 'x', { statedBy, limit: null }))
+    })
+
+  test('is on record as its word [deliver:unknown-outcome]', async () => {
+    const world = new World()
+    const { refusal } = await states(world)
+    expect(refusal).toMatchObject({ code: 'RATE_LIMITED', mayHaveActed: true, statedBy })
+    expect(world.entries.at(-1)).toMatchObject({
+      ...{ kind: 'outcome', facts: { result: 'stated', code: 'RATE_LIMITED' } },
+    })
+  })
+
+  test('comes after what is known here of the right to go on', async () => {
+    const world = new World()
+    const { refusal } = await states(world, () => void (world.status = 'quarantined'))
+    expect(refusal).toMatchObject({ code: 'WITHDRAWN', mayHaveActed: true })
+    expect(world.entries.at(-1)?.facts).toMatchObject({ result: 'withheld', code: 'WITHDRAWN' })
+  })
+
+  test('is unknown where it cannot be recorded [record:ledger-failure]', async () => {
+    const world = new World()
+    world.ledgerFails = ({ kind }) => kind === 'outcome'
+    expect((await states(world)).refusal).toMatchObject({
+      ...{ code: 'OUTCOME_UNKNOWN', mayHaveActed: true },
+    })
   })
 })

@@ -3,20 +3,21 @@ import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { OPERATIONS, WATCH_OPERATION } from './admin/operations.ts'
 import { systemFiles } from './lib/durable-file.ts'
+import type { OperationNames } from './policy/possible.ts'
 import { a2aOperations, mcpMethods } from './transports/http/operations.ts'
 
 /** Every operation that a request can name, for warnings about policies that name another one. */
-export const OPERATION_NAMES: readonly string[] = [
-  ...new Set(a2aOperations.values()),
-  'GetAgentCard',
-  ...mcpMethods,
-  ...['notifications/*', 'stream', 'session/end', 'response'],
-  ...['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'],
-  ...['publish', 'lease', 'settle', 'discover.channel', 'publish.channel'],
-  ...Object.keys(OPERATIONS),
-  WATCH_OPERATION,
-  ...['own.receipt', 'receipt.read', 'mesh.state', 'mesh.register', 'mesh.entries', 'unread'],
-]
+export const OPERATION_NAMES: OperationNames = {
+  a2a: [...new Set(a2aOperations.values()), 'GetAgentCard', 'unread'],
+  mcp: [...mcpMethods, 'notifications/*', 'stream', 'session/end', 'response', 'unread'],
+  http: ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'unread'],
+  queue: ['publish', 'lease', 'settle', 'discover.channel', 'publish.channel', 'unread'],
+  admin: [
+    ...Object.keys(OPERATIONS),
+    WATCH_OPERATION,
+    ...['own.receipt', 'receipt.read', 'mesh.state', 'mesh.register', 'mesh.entries', 'unread'],
+  ],
+}
 
 /**
  * Policies that only let operators in and agents find each other; a folder that exists is left

@@ -42,7 +42,7 @@ export interface TestedFolder extends CheckedFolder {
 export async function testPolicyFolder(dir: string): Promise<TestedFolder> {
   const set = await compileFolder(dir)
   if (set instanceof PoliciesRejected) return { ...rejected(set), results: [] }
-  const cases = await orRejection(loadPolicyTests(dir, readTestDocument))
+  const cases = await orRejection(loadPolicyTests(dir, readTestDocument, OPERATION_NAMES))
   if (cases instanceof PoliciesRejected) return { ...rejected(cases), results: [] }
   const { policies, version } = set
   const results = testPolicies(cases, set)

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { PolicyUnsupported } from './cedar-json.ts'
 import { type CompiledPolicy, compilePolicy } from './compile-policy.ts'
-import { lintPolicy, type OperationNames } from './lint-policy.ts'
+import { lintPolicy } from './lint-policy.ts'
 import type { ParsedPolicy, ParserFault, PolicyParser } from './parser.ts'
 import { assertReadable } from './policy-bounds.ts'
 import {
@@ -10,6 +10,7 @@ import {
   type PolicyProblem,
   type PolicySource,
 } from './policy-set.ts'
+import type { OperationNames } from './possible.ts'
 import { POLICY_SCHEMA } from './schema.ts'
 import { positionOf, splitPolicies } from './split-policies.ts'
 

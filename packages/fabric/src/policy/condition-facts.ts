@@ -7,6 +7,7 @@ import {
   operatorOf,
 } from './cedar-json.ts'
 import { flatten } from './compile-test.ts'
+import { parseDatetime, parseDuration } from './extension-values.ts'
 import { formatExpression } from './format-expression.ts'
 import { formatEntity } from './frame.ts'
 import { compilePattern } from './like.ts'
@@ -44,6 +45,10 @@ export function oneOf(values: Iterable<string>): Domain {
   return { kind: 'values', only: new Set(values), never: new Set() }
 }
 
+export function noneOf(values: Iterable<string>): Domain {
+  return { kind: 'values', only: null, never: new Set(values) }
+}
+
 export function between(min: number, max: number): Domain {
   return { kind: 'range', min, max }
 }
@@ -54,6 +59,9 @@ export function onlyValueOf(facts: Facts, part: string): string | null {
   if (domain?.kind !== 'values' || domain.only?.size !== 1) return null
   return [...domain.only][0] ?? null
 }
+
+/** Known as `[]` where a request carries none. */
+export const LABELS = 'context.labels'
 
 /** `facts` with the further knowledge that `expression` gives `holds`; null when it cannot. */
 export function narrow(
@@ -116,10 +124,35 @@ interface Comparison {
 function comparisonOf(name: string, body: unknown): Comparison | null {
   if (name === '==' || name === '!=') return equality(body, name === '==')
   if (name in mirrored) return order(name as Order, body)
-  if (name === 'contains') return membership(body)
+  if (
+    name === 'contains' ||
+    name === 'containsAny' ||
+    name === 'containsAll' ||
+    name === 'isEmpty'
+  ) {
+    return ofLabels(name, body) ?? (name === 'contains' ? membership(body) : null)
+  }
   if (name === 'like') return pattern(body)
   if (name === 'in') return containment(body)
   return null
+}
+
+/** What a set that is known to be empty answers. */
+function ofLabels(name: string, body: unknown): Comparison | null {
+  const of = expressionIn(body, name === 'isEmpty' ? 'arg' : 'left')
+  if (formatExpression(of) !== LABELS) return null
+  return {
+    apply(facts, holds) {
+      if (onlyValueOf(facts, LABELS) !== '[]') return facts
+      const isTrue = name === 'isEmpty' || (name === 'containsAll' && isEmptySet(body))
+      return isTrue === holds ? facts : null
+    },
+  }
+}
+
+function isEmptySet(body: unknown): boolean {
+  const [name, elements] = operatorOf(expressionIn(body, 'right'))
+  return name === 'Set' && asList(elements).length === 0
 }
 
 function equality(body: unknown, isEqual: boolean): Comparison | null {
@@ -201,6 +234,8 @@ function literalOf(expression: CedarExpression): string | number | null {
     const inner = literalOf(expressionIn(body, 'arg'))
     return typeof inner === 'number' ? -inner : null
   }
+  if (name === 'datetime' || name === 'duration') return instantOf(name, body)
+  if (name === 'Set') return setOf(asList(body))
   if (name !== 'Value') return null
   if (typeof body === 'string') return JSON.stringify(body)
   if (typeof body === 'boolean') return String(body)
@@ -209,10 +244,30 @@ function literalOf(expression: CedarExpression): string | number | null {
   return uid === null ? null : formatEntity(uid)
 }
 
+/** In one order and without repeats, as sets are compared. */
+function setOf(elements: readonly unknown[]): string | null {
+  const literals = elements.map((element) => literalOf(asExpression(element)))
+  if (literals.includes(null)) return null
+  return `[${[...new Set(literals.map(String))].toSorted().join(', ')}]`
+}
+
+/** In milliseconds, as the parts that are compared with it are. */
+function instantOf(name: 'datetime' | 'duration', body: unknown): number | null {
+  const [argument] = asList(body)
+  const [kind, text] = argument === undefined ? [] : operatorOf(asExpression(argument))
+  if (kind !== 'Value' || typeof text !== 'string') return null
+  try {
+    return Number((name === 'datetime' ? parseDatetime(text) : parseDuration(text)).ms)
+  } catch {
+    // What cannot be read fails when it is evaluated, and is told there.
+    return null
+  }
+}
+
 /** A variable, an attribute or a tag of the request, as Cedar writes it. */
 function partOf(expression: CedarExpression): string | null {
   const [name] = operatorOf(expression)
-  return name === 'Var' || name === '.' || name === 'getTag' ? formatExpression(expression) : null
+  return ['Var', '.', 'getTag', 'toTime'].includes(name) ? formatExpression(expression) : null
 }
 
 interface ValueTest {

@@ -1,21 +1,38 @@
-import { isAgentName } from '@countersign/protocol'
+import { isAgentName, isAssignableName } from '@countersign/protocol'
 import {
   asExpression,
   asList,
   type CedarExpression,
   type CedarPolicy,
   type CedarScope,
+  expressionIn,
   findEntityUid,
   operatorOf,
 } from './cedar-json.ts'
 import { actionsOf, type Conjunct, conjunctsOf, toUid } from './compile-policy.ts'
-import { between, type Facts, narrow, oneOf, onlyValueOf } from './condition-facts.ts'
+import {
+  between,
+  type Facts,
+  LABELS,
+  narrow,
+  noneOf,
+  oneOf,
+  onlyValueOf,
+} from './condition-facts.ts'
 import { formatExpression } from './format-expression.ts'
 import { formatEntity } from './frame.ts'
-import { POLICY_ACTIONS } from './policy.ts'
-
-/** Names of operations that exist, by protocol; `*` at the end stands for any rest. */
-export type OperationNames = readonly string[]
+import { compilePattern } from './like.ts'
+import { POLICY_ACTIONS, type PolicyAction } from './policy.ts'
+import {
+  hasLabels,
+  hasTool,
+  isOperation,
+  type OperationNames,
+  type PolicyProtocol,
+  REQUEST_KINDS,
+  type RequestKind,
+  secondsMax,
+} from './possible.ts'
 
 /** Something in a valid policy that cannot mean what its author wrote it for. */
 export interface Lint {
@@ -23,25 +40,6 @@ export interface Lint {
   readonly help: string
 }
 
-/** The values that a request of each action can have, whatever the agents do. */
-const transportsOf: Readonly<Record<string, readonly string[]>> = {
-  call: ['gateway', 'mesh'],
-  publish: ['queue'],
-  consume: ['queue'],
-  record: ['gateway'],
-  discover: ['gateway', 'mesh', 'queue'],
-  read: ['gateway'],
-  administer: ['gateway'],
-}
-const protocolsOf: Readonly<Record<string, readonly string[]>> = {
-  call: ['a2a', 'mcp', 'http'],
-  publish: ['queue'],
-  consume: ['queue'],
-  record: ['admin'],
-  discover: ['admin', 'queue', 'a2a', 'mcp', 'http'],
-  read: ['admin'],
-  administer: ['admin'],
-}
 const methods = ['certificate', 'token', 'api-key']
 
 const quote = (text: string): string => JSON.stringify(text)
@@ -55,7 +53,11 @@ export function lintPolicy(
   policy: CedarPolicy,
   operations: OperationNames | null,
 ): readonly Lint[] {
-  const lints: Lint[] = [...nameLints(policy), ...operationLints(policy, operations)]
+  const lints: Lint[] = [
+    ...nameLints(policy),
+    ...textLints(policy),
+    ...operationLints(policy, operations),
+  ]
   const before = factsOfScope(policy)
   let facts: Facts | null = before
   const earlier: string[] = []
@@ -73,7 +75,65 @@ export function lintPolicy(
     }
     earlier.push(text)
   }
+  const isPossible =
+    facts === null || kindsOf(policy, before, operations).some((each) => meets(policy, each))
+  if (!isPossible) lints.push(unmet(policy, earlier))
   return lints
+}
+
+function actionNames({ action }: CedarPolicy): readonly PolicyAction[] {
+  const named = action.op === 'All' ? POLICY_ACTIONS : actionsOf(action)
+  return POLICY_ACTIONS.filter((name) => named.includes(name))
+}
+
+/** What is known of each kind of request that the policy's actions take, one by one. */
+function kindsOf(
+  policy: CedarPolicy,
+  facts: Facts,
+  operations: OperationNames | null,
+): readonly Facts[] {
+  return actionNames(policy).flatMap((name) =>
+    REQUEST_KINDS[name].map((each) => factsOfKind(facts, { action: name, kind: each }, operations)),
+  )
+}
+
+function factsOfKind(
+  facts: Facts,
+  { action, kind }: { readonly action: PolicyAction; readonly kind: RequestKind },
+  operations: OperationNames | null,
+): Facts {
+  const known = new Map(facts)
+  known.set('context.protocol', oneOf([quote(kind.protocol)]))
+  known.set('context.transport', oneOf(kind.transports.map(quote)))
+  if (!hasTool(kind.protocol)) known.set('context.tool', oneOf(['""']))
+  if (!hasLabels(action, kind)) known.set(LABELS, oneOf(['[]']))
+  if (!kind.ofTask) known.set('context.taskOwner', oneOf(['""']))
+  if (operations !== null) known.set(operationText, operationsOf(operations, kind.protocol))
+  return known
+}
+
+/** Where any rest may follow a name, only what other protocols call an operation is excluded. */
+function operationsOf(operations: OperationNames, protocol: PolicyProtocol) {
+  const own = operations[protocol]
+  if (!own.some((name) => name.endsWith('*'))) return oneOf(own.map(quote))
+  const others = Object.values(operations).flat()
+  return noneOf(others.filter((name) => !isOperation(name, own)).map(quote))
+}
+
+function meets(policy: CedarPolicy, facts: Facts): boolean {
+  let known: Facts | null = facts
+  for (const { expression, holds } of conjunctsOf(policy)) {
+    if (known === null) return false
+    known = narrow(known, expression, holds)
+  }
+  return known !== null
+}
+
+function unmet({ effect }: CedarPolicy, conditions: readonly string[]): Lint {
+  return {
+    message: `this ${effect} never matches: no request meets ${conditions.join(' and ')} for this action`,
+    help: 'operations, tools, labels and tasks belong to protocols and actions; docs/policy.md lists them',
+  }
 }
 
 function textOf({ expression, holds }: Conjunct): string {
@@ -99,18 +159,19 @@ function deadAlternative(part: string, whole: string): Lint {
   }
 }
 
-function factsOfScope({ principal, action, resource }: CedarPolicy): Facts {
-  const actions = action.op === 'All' ? POLICY_ACTIONS : actionsOf(action)
-  const valuesOf = (table: Readonly<Record<string, readonly string[]>>) =>
-    oneOf(actions.flatMap((name) => table[name] ?? []).map(quote))
+function factsOfScope(policy: CedarPolicy): Facts {
+  const { principal, resource } = policy
+  const kinds = actionNames(policy).flatMap((name) => REQUEST_KINDS[name])
   const facts = new Map([
-    ['context.transport', valuesOf(transportsOf)],
-    ['context.protocol', valuesOf(protocolsOf)],
+    ['context.transport', oneOf(kinds.flatMap(({ transports }) => transports).map(quote))],
+    ['context.protocol', oneOf(kinds.map(({ protocol }) => quote(protocol)))],
     ['context.method', oneOf(methods.map(quote))],
     ['context.risk', between(0, 100)],
     ['context.weekday', between(1, 7)],
     ['context.signed', oneOf(['true', 'false'])],
-    ['context.time', between(0, Number.MAX_SAFE_INTEGER)],
+    ['context.time', between(0, secondsMax)],
+    ['context.now', between(0, secondsMax * 1000 + 999)],
+    ['context.now.toTime()', between(0, 86_399_999)],
   ])
   for (const [part, scope] of [
     ['principal', principal],
@@ -130,8 +191,11 @@ function nameLints(policy: CedarPolicy): readonly Lint[] {
   const scoped = [policy.principal, policy.resource].flatMap(entitiesOf)
   const compared = policy.conditions.flatMap(({ body }) => literalsIn(body))
   return [...scoped, ...compared].flatMap(({ type, id }) => {
-    const exists =
-      type === 'Fabric' ? id === 'fabric' : isAgentName(id) || (type === 'Segment' && id === '')
+    const isGroup = type === 'Role' || type === 'Segment'
+    const isName = isGroup
+      ? isAgentName(id) || (type === 'Segment' && id === '')
+      : isAssignableName(id)
+    const exists = type === 'Fabric' ? id === 'fabric' : isName
     if (exists || !namedTypes.has(type)) return []
     const help =
       type === 'Fabric'
@@ -158,33 +222,94 @@ function entitiesOf(scope: CedarScope) {
 /** Texts that `context.operation` is compared with, and that are no operation of any protocol. */
 function operationLints(policy: CedarPolicy, names: OperationNames | null): readonly Lint[] {
   if (names === null) return []
-  const compared = policy.conditions.flatMap(({ body }) => operationsIn(body))
-  return [...new Set(compared)]
-    .filter((name) => !isOperation(name, names))
-    .map((name) => ({
-      message: `no operation is called ${quote(name)}`,
-      help: 'operations are spelt as in docs/policy.md, in capitals and small letters',
-    }))
-}
-
-function isOperation(name: string, names: OperationNames): boolean {
-  return names.some((known) =>
-    known.endsWith('*') ? name.startsWith(known.slice(0, -1)) : known === name,
-  )
+  const kinds = actionNames(policy).flatMap((name) => REQUEST_KINDS[name])
+  const known = kinds.flatMap(({ protocol }) => names[protocol])
+  const compared = policy.conditions.flatMap(({ body }) => textsOf(body, operationText))
+  const patterns = policy.conditions.flatMap(({ body }) => patternsOf(body, operationText))
+  const unmatched = patterns.filter(({ pattern }) => !mayMatch(pattern, known))
+  return [
+    ...new Set([
+      ...compared.filter((name) => !isOperation(name, known)),
+      ...unmatched.map(({ text }) => text),
+    ]),
+  ].map((name) => ({
+    message: `no operation is called ${quote(name)}`,
+    help: 'operations are spelt as in docs/policy.md, in capitals and small letters',
+  }))
 }
 
 const operationText = 'context.operation'
 
-function operationsIn(expression: CedarExpression): readonly string[] {
+/** Texts that `what` is compared with, anywhere in an expression. */
+function textsOf(expression: CedarExpression, what: string): readonly string[] {
   const [name, body] = operatorOf(expression)
   const parts = partsOf(body)
   if (name === '==' || name === '!=' || name === 'contains') {
     const texts = parts.map((part) => ({ part, text: formatExpression(part) }))
-    if (texts.some(({ text }) => text === operationText)) {
-      return texts.flatMap(({ part, text }) => (text === operationText ? [] : textsIn(part)))
+    if (texts.some(({ text }) => text === what)) {
+      return texts.flatMap(({ part, text }) => (text === what ? [] : textsIn(part)))
     }
   }
-  return parts.flatMap(operationsIn)
+  return parts.flatMap((part) => textsOf(part, what))
+}
+
+interface ComparedPattern {
+  readonly pattern: unknown
+  readonly text: string
+}
+
+function patternsOf(expression: CedarExpression, what: string): readonly ComparedPattern[] {
+  const [name, body] = operatorOf(expression)
+  if (name === 'like' && formatExpression(expressionIn(body, 'left')) === what) {
+    const { pattern } = asExpression(body)
+    return [{ pattern, text: partsOfPattern(pattern).join('*') }]
+  }
+  return partsOf(body).flatMap((part) => patternsOf(part, what))
+}
+
+/** The literal parts of a pattern, between its wildcards. */
+function partsOfPattern(pattern: unknown): readonly string[] {
+  const parts = ['']
+  for (const element of Array.isArray(pattern) ? (pattern as unknown[]) : []) {
+    const literal =
+      typeof element === 'object' && element !== null ? Object.values(element)[0] : null
+    if (typeof literal === 'string') parts[parts.length - 1] += literal
+    else parts.push('')
+  }
+  return parts
+}
+
+/** Of a name with any rest, only its beginning is known. */
+function mayMatch(pattern: unknown, names: readonly string[]): boolean {
+  const matches = compilePattern(pattern)
+  const [start = ''] = partsOfPattern(pattern)
+  return names.some((name) => {
+    if (!name.endsWith('*')) return matches(name)
+    const known = name.slice(0, -1)
+    return start.startsWith(known) || known.startsWith(start)
+  })
+}
+
+/** Names that no agent, user or channel can have, where one is compared as text. */
+function textLints(policy: CedarPolicy): readonly Lint[] {
+  const parts = ['principal.name', 'resource.name', 'context.taskOwner']
+  const found = policy.conditions.flatMap(({ body }) =>
+    parts.flatMap((part) => [
+      ...textsOf(body, part).filter(
+        (text) =>
+          !(text === 'fabric' && part === 'resource.name') &&
+          !isAssignableName(text) &&
+          text !== '',
+      ),
+      ...patternsOf(body, part).flatMap(({ pattern, text }) =>
+        partsOfPattern(pattern).every((each) => /^[a-z0-9._-]{0,63}$/.test(each)) ? [] : [text],
+      ),
+    ]),
+  )
+  return [...new Set(found)].map((text) => ({
+    message: `nothing can be called ${quote(text)}`,
+    help: 'names have 1 to 63 lower-case letters, digits, dots, dashes and underscores',
+  }))
 }
 
 function textsIn(expression: CedarExpression): readonly string[] {

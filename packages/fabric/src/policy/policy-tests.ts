@@ -9,6 +9,7 @@ import {
   type PolicyRequest,
 } from './policy.ts'
 import type { CompiledPolicySet, PolicyProblem } from './policy-set.ts'
+import { findImpossible, type OperationNames } from './possible.ts'
 
 /** One expectation of an operator about the policies, as a `*.test.yaml` file states it. */
 export interface PolicyTestCase {
@@ -64,6 +65,7 @@ export type ReadTestDocument = (text: string, file: string) => TestDocument
 export async function loadPolicyTests(
   dir: string,
   read: ReadTestDocument,
+  operations: OperationNames | null = null,
 ): Promise<readonly PolicyTestCase[]> {
   const names = (await readdir(dir)).filter((name) => name.endsWith('.test.yaml')).toSorted()
   const cases: PolicyTestCase[] = []
@@ -71,7 +73,7 @@ export async function loadPolicyTests(
   for (const name of names) {
     const text = await readFile(join(dir, name), 'utf8')
     try {
-      cases.push(...parsePolicyTests(read(text, name), name))
+      cases.push(...parsePolicyTests(read(text, name), name, operations))
     } catch (error) {
       if (!(error instanceof PoliciesRejected)) throw error
       problems.push(...error.problems)
@@ -85,9 +87,14 @@ export async function loadPolicyTests(
  * The cases in a test file: a list of
  * `{ name, principal, action, resource, context?, expect, policies? }`, where everything that is
  * left out of a principal, resource or context has the harmless default below. Throws a
- * `PoliciesRejected` with the place of anything else, unknown keys included.
+ * `PoliciesRejected` with the place of anything else: unknown keys, and requests that can never come,
+ * about which a case would hold whatever the policies say.
  */
-export function parsePolicyTests(document: TestDocument, file: string): readonly PolicyTestCase[] {
+export function parsePolicyTests(
+  document: TestDocument,
+  file: string,
+  operations: OperationNames | null = null,
+): readonly PolicyTestCase[] {
   const { content } = document
   const problemAt = (path: readonly (string | number)[], message: string): PolicyProblem => {
     return { file, ...document.placeOf(path), message, help: '' }
@@ -98,7 +105,7 @@ export function parsePolicyTests(document: TestDocument, file: string): readonly
   const problems: PolicyProblem[] = []
   const cases = content.flatMap((entry: unknown, i) => {
     try {
-      return [parseCase(entry, file, i)]
+      return [parseCase(entry, { file, i, operations })]
     } catch (error) {
       if (!(error instanceof CaseFault)) throw error
       problems.push(problemAt([i, ...error.path], `case ${i + 1}: ${error.message}`))
@@ -131,17 +138,37 @@ const harmlessContext: PolicyContext = {
   time: 1_767_276_000,
 }
 
-function parseCase(entry: unknown, file: string, i: number): PolicyTestCase {
+/** What a case that leaves its context out is about: a request of its action that can come. */
+function defaultsOf(action: unknown): PolicyContext {
+  if (action === 'call') return harmlessContext
+  const ofQueue = { ...harmlessContext, transport: 'queue', protocol: 'queue' } as const
+  if (action === 'publish') return { ...ofQueue, operation: 'publish' }
+  if (action === 'consume') return { ...ofQueue, operation: 'lease' }
+  return { ...harmlessContext, protocol: 'admin', operation: 'unread' }
+}
+
+interface CasePlace {
+  readonly file: string
+  readonly i: number
+  readonly operations: OperationNames | null
+}
+
+function parseCase(entry: unknown, { file, i, operations }: CasePlace): PolicyTestCase {
   const fields = parseFields(entry, [], caseFields)
+  const request: PolicyRequest = {
+    principal: parseSubject(fields['principal'], 'principal', ['agent', 'user']),
+    action: parseWord<PolicyAction>(fields['action'], ['action'], POLICY_ACTIONS),
+    resource: parseSubject(fields['resource'], 'resource', ['agent', 'channel', 'fabric']),
+    context: parseContext(fields['context'] ?? {}, defaultsOf(fields['action'])),
+  }
+  const impossible = findImpossible(request, operations)
+  if (impossible !== null) {
+    throw new CaseFault(impossible.path, `no such request can come: ${impossible.says}`)
+  }
   return {
     name: fields['name'] === undefined ? `case ${i + 1}` : parseText(fields['name'], ['name']),
     file,
-    request: {
-      principal: parseSubject(fields['principal'], 'principal', ['agent', 'user']),
-      action: parseWord<PolicyAction>(fields['action'], ['action'], POLICY_ACTIONS),
-      resource: parseSubject(fields['resource'], 'resource', ['agent', 'channel', 'fabric']),
-      context: parseContext(fields['context'] ?? {}),
-    },
+    request,
     expect: parseWord(fields['expect'], ['expect'], ['permit', 'deny'] as const),
     policies:
       fields['policies'] === undefined ? null : parseTexts(fields['policies'], ['policies']),
@@ -179,9 +206,9 @@ function parseAttributes(
   return Object.fromEntries(attributes)
 }
 
-function parseContext(value: unknown): PolicyContext {
+function parseContext(value: unknown, defaults: PolicyContext): PolicyContext {
   const fields = parseFields(value, ['context'], Object.keys(harmlessContext))
-  const given = { ...harmlessContext, ...fields }
+  const given = { ...defaults, ...fields }
   const at = (field: keyof PolicyContext): Path => ['context', field]
   return {
     transport: parseWord(given.transport, at('transport'), transports),

@@ -2,6 +2,7 @@ import { readdir, readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import * as cedar from '@cedar-policy/cedar-wasm/nodejs'
 import { describe, expect, test } from 'vitest'
+import { OPERATION_NAMES } from '../../compose-policies.ts'
 import { readTestDocument } from '../../compose-policy-check.ts'
 import { compilePolicies, PoliciesRejected } from '../../policy/compile-policies.ts'
 import { explainDecision } from '../../policy/explain-decision.ts'
@@ -288,7 +289,7 @@ const guide = fileURLToPath(new URL('../../../../../docs/policy.md', import.meta
 describe('what is shipped', () => {
   test('the installed policies pass the tests beside them', async () => {
     const set = await compilePolicies(await readPolicyFolder(folder), compilation)
-    const cases = await loadPolicyTests(folder, readTestDocument)
+    const cases = await loadPolicyTests(folder, readTestDocument, OPERATION_NAMES)
     expect(testPolicies(cases, set).filter(({ passed }) => !passed)).toEqual([])
     expect(cases.length).toBeGreaterThan(10)
     expect(set.warnings).toEqual([])
@@ -311,7 +312,7 @@ describe('what is shipped', () => {
     expect(set.warnings).toEqual([])
     expect(set.policies.length).toBeGreaterThan(15)
     const cases = blocks('yaml').flatMap((block) =>
-      parsePolicyTests(readTestDocument(block, 'guide'), 'guide'),
+      parsePolicyTests(readTestDocument(block, 'guide'), 'guide', OPERATION_NAMES),
     )
     expect(testPolicies(cases, set).filter(({ passed }) => !passed)).toEqual([])
     expect(cases).toHaveLength(2)
@@ -339,7 +340,7 @@ describe('what is shipped', () => {
     '  expect: deny',
   ].join('\n')
   const read = (text: string) =>
-    parsePolicyTests(readTestDocument(text, 'x.test.yaml'), 'x.test.yaml')
+    parsePolicyTests(readTestDocument(text, 'x.test.yaml'), 'x.test.yaml', OPERATION_NAMES)
 
   test.each([
     ['a misspelt key', ['action: call', 'actoin: call'], '3:3', '"actoin" is not known'],
@@ -357,6 +358,38 @@ describe('what is shipped', () => {
     const text = whole.replace(from ?? '', to ?? '')
     expect(text).not.toBe(whole)
     expect(() => read(text)).toThrow(`x.test.yaml:${place}`)
+    expect(() => read(text)).toThrow(says)
+  })
+
+  test.each([
+    ['a principal in capitals', 'name: planner', 'name: Planner', 'can be called "Planner"'],
+    ['a reserved principal', 'name: planner', 'name: fabric', 'can be called "fabric"'],
+    ['a resource with a blank', 'name: billing', 'name: bil ling', 'can be called "bil ling"'],
+    ['a role in capitals', 'name: planner }', 'name: planner, roles: [Staff] }', '"Staff"'],
+    ['a segment in capitals', 'name: planner }', 'name: planner, segment: EU }', '"EU"'],
+    ['a call to a channel', 'kind: agent\n', 'kind: channel\n', 'call is asked of agent'],
+    ['a misspelt operation', 'risk: 3', '{ protocol: mcp, operation: tools/cal }', '"tools/cal"'],
+    ['an operation of another protocol', 'risk: 3', '{ operation: SendMessage }', 'http has no'],
+    ['a call through a queue', 'risk: 3', '{ transport: queue }', 'comes by queue'],
+    ['a call of administration', 'risk: 3', '{ protocol: admin }', 'comes by admin'],
+    ['a tool of plain HTTP', 'risk: 3', '{ tool: pay }', 'has no tool "pay"'],
+    [
+      'a tool with a blank behind it',
+      'risk: 3',
+      '{ protocol: mcp, operation: tools/call, tool: "pay " }',
+      'has no tool',
+    ],
+    ['labels of a call', 'risk: 3', '{ labels: [pii] }', 'no labels'],
+    ['a risk beyond its scale', 'risk: 3', '{ risk: 5000 }', '0 to 100'],
+    ['a time before 1970', 'risk: 3', '{ time: -1 }', 'since 1970'],
+    ['a time in milliseconds', 'risk: 3', '{ time: 1767276000000 }', 'since 1970'],
+  ])('a case about %s, which no request is, is an error', (_, from, to, says) => {
+    const text = whole.replace(
+      from.startsWith('risk') ? `\n    ${from}` : from,
+      from.startsWith('risk') ? ` ${to}` : to,
+    )
+    expect(text).not.toBe(whole)
+    expect(() => read(text)).toThrow('no such request can come')
     expect(() => read(text)).toThrow(says)
   })
 

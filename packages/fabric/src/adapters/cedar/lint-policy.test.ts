@@ -81,6 +81,86 @@ describe('a condition that no request can meet is reported', () => {
   })
 })
 
+const publish = 'principal, action == Action::"publish", resource'
+const ofCall = (condition: string, scope = call) => when(condition, 'forbid', scope)
+
+describe('a forbid that no request of its action meets is reported', () => {
+  test.each([
+    ['labels of a call', ofCall('context.labels.contains("pii")')],
+    ['one of several labels of a call', ofCall('context.labels.containsAny(["pii"])')],
+    ['all of several labels of a call', ofCall('context.labels.containsAll(["pii", "x"])')],
+    ['exact labels of a call', ofCall('context.labels == ["pii"]')],
+    ['labels of a call, by their absence', ofCall('!context.labels.isEmpty()')],
+    ['the owner of a task, of a call', ofCall('context.taskOwner == "shop"')],
+    [
+      'an operation of another protocol',
+      ofCall('context.protocol == "mcp" && context.operation == "SendMessage"'),
+    ],
+    ['a tool of A2A', ofCall('context.protocol == "a2a" && context.tool == "delete"')],
+    ['a tool of plain HTTP', ofCall('context.operation == "POST" && context.tool == "delete"')],
+    ['an operation of channels, of a call', ofCall('context.operation == "publish"')],
+    ['an operation of a call, of channels', ofCall('context.operation == "POST"', publish)],
+    ['an operation of administration, of a call', ofCall('context.operation == "agent.list"')],
+    ['an operation that reads own data, of a call', ofCall('context.operation == "own.receipt"')],
+    ['a tool, of a channel', ofCall('context.tool == "x"', publish)],
+    [
+      'the mesh, where connectors record',
+      ofCall('context.transport == "mesh"', 'principal, action == Action::"record", resource'),
+    ],
+    [
+      'MCP through a channel',
+      ofCall(
+        '["mcp"].contains(context.protocol)',
+        'principal, action == Action::"consume", resource',
+      ),
+    ],
+    ['a time in milliseconds', ofCall('context.time > 1767276000000')],
+    ['a time before all', ofCall('context.now < datetime("1970-01-01")')],
+    ['an hour that no day has', ofCall('context.now.toTime() > duration("25h")')],
+    [
+      'an empty interval of time',
+      ofCall('context.now < datetime("2026-01-01") && context.now > datetime("2027-01-01")'),
+    ],
+  ])('%s', async (_, text) => {
+    expect(await warningsOf(text)).toMatch(/never matches: no request meets/)
+  })
+
+  test.each([
+    ['an operation in other letters', 'context.operation like "Tools/*"', '"Tools/*"'],
+    ['an operation of another action', 'context.operation like "agent.*"', '"agent.*"'],
+    ['a misspelt operation', 'context.operation like "sendmesage*"', '"sendmesage*"'],
+    ['a name in capitals', 'principal.name == "Shop"', '"Shop"'],
+    ['the beginning of a name in capitals', 'principal.name like "Shop*"', '"Shop*"'],
+    ['a name of 64 characters', `principal.name == "${'a'.repeat(64)}"`, '"aaaa'],
+    ['a reserved name', 'resource == Agent::"fabric"', 'Agent::"fabric" cannot exist'],
+    ['another reserved name', 'principal == Agent::"gateway"', 'Agent::"gateway" cannot exist'],
+  ])('and so is %s', async (_, condition, says) => {
+    expect(await warningsOf(ofCall(condition))).toContain(says)
+  })
+
+  test('and what some request meets is not', async () => {
+    for (const text of [
+      ofCall('context.labels.contains("pii")', publish),
+      ofCall('context.labels.isEmpty()'),
+      ofCall('context.operation like "tools/*" && context.tool like "delete*"'),
+      ofCall('context.operation like "notifications/x*"'),
+      ofCall('context.operation == "notifications/anything"'),
+      ofCall('context.protocol == "http" && context.operation == "DELETE"'),
+      when(
+        'context.taskOwner == "shop" && context.operation == "GetTask"',
+        'permit',
+        'principal, action == Action::"administer", resource',
+      ),
+      ofCall('context.time > 1767276000'),
+      ofCall('context.now.toTime() >= duration("22h")'),
+      when('context.operation == "publish" || context.operation == "POST"', 'forbid'),
+      ofCall('principal.name like "shop-*" && resource.name != "x"'),
+    ]) {
+      expect(await warningsOf(text), text).toBe('')
+    }
+  })
+})
+
 describe('a name that cannot exist is reported', () => {
   test.each([
     [
@@ -205,11 +285,16 @@ const request: fc.Arbitrary<PolicyRequest> = fc
     roles: fc.subarray(['reader']),
     segment: constant('blue', 'red', ''),
   })
-  .map(({ name, roles, segment, ...context }) => ({
+  .map(({ name, roles, segment, tool, ...context }) => ({
     principal: { kind: 'agent', name, roles, segment, attributes: {} },
     action: 'call',
     resource: { kind: 'agent', name: 'a', roles: [], segment: 'red', attributes: {} },
-    context: { ...context, operation: 'POST', labels: [], time: 1_767_276_000 },
+    // Only requests that can come: operations and tools belong to protocols.
+    context: {
+      ...{ ...context, labels: [], time: 1_767_276_000 },
+      operation: { a2a: 'SendMessage', mcp: 'tools/call', http: 'POST' }[context.protocol],
+      tool: context.protocol === 'mcp' ? tool : '',
+    },
   }))
 
 test('a policy that is said never to match matches no request', async () => {

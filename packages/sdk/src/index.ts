@@ -1,9 +1,12 @@
 export {
+  describeSource,
   parseTrust,
   RECEIPT_FAULTS,
   REFUSALS,
   ReceiptError,
   type RefusalCode,
+  type Source,
+  sourceOf,
   type Trust,
   type VerifiedEntry,
   type VerifiedReceipt,

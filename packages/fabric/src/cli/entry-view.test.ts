@@ -45,7 +45,7 @@ test('a closing entry is told of whom it is about', () => {
 
 test('what was opened before the listening began stays unknown', () => {
   expect(createEntryCompletion()(outcome)).toEqual(outcome)
-  expect(entryRow(outcome).slice(3, 6)).toEqual(['-', '-', '-'])
+  expect(entryRow(outcome).slice(4, 7)).toEqual(['-', '-', '-'])
 })
 
 test('an exchange that never ends is forgotten in time', () => {
@@ -81,9 +81,9 @@ test('a response that was withheld is not a refusal, though its connector record
 test('a lifecycle entry names its principal or object, an administrative one object and reason', () => {
   const lifecycle = { ...outcome, kind: 'lifecycle', ended: null }
   const enrolled = { ...lifecycle, principal: 'planner', facts: { event: 'enrolled' } }
-  expect(entryRow(enrolled).slice(3, 6)).toEqual(['planner', '-', 'enrolled'])
+  expect(entryRow(enrolled).slice(4, 7)).toEqual(['planner', '-', 'enrolled'])
   const change = { object: 'a.cedar', changedBy: 'dec_7', facts: { event: 'policies-changed' } }
-  expect(entryRow({ ...lifecycle, ...change })[5]).toBe('policies-changed a.cedar by dec_7')
+  expect(entryRow({ ...lifecycle, ...change })[6]).toBe('policies-changed a.cedar by dec_7')
   const about = { object: 'planner', reason: 'leaked key' }
   const facts = { operation: 'agent.quarantine' }
   const asked = 'agent.quarantine planner because "leaked key"'
@@ -97,6 +97,6 @@ test('a lifecycle entry names its principal or object, an administrative one obj
 })
 
 test('every line names the connector that recorded it, or the fabric', () => {
-  expect(entryRow(intent)[7]).toBe('fabric')
-  expect(entryRow({ ...intent, producer: 'billing' })[7]).toBe('billing')
+  expect(entryRow(intent)[8]).toBe('fabric')
+  expect(entryRow({ ...intent, producer: 'billing' })[8]).toBe('billing')
 })

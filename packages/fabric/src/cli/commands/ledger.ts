@@ -93,7 +93,7 @@ async function watchLedger(context: CliContext, options: ClientOptions): Promise
 }
 
 /** Widths that hold most names; a stream cannot know what will come. */
-const watchWidths = [6, 8, 8, 14, 14, 20, 18, 12]
+const watchWidths = [6, 8, 8, 7, 14, 14, 20, 18, 12]
 
 function formatWatched(entry: EntryView, { terminal }: Output): string {
   return formatStreamLine(entryRow(entry), { widths: watchWidths, paint: terminal.paint })

@@ -201,6 +201,12 @@ const oddThefts: Readonly<Record<string, (created: Created, own: Created) => Dra
       ({ task }: Created, own: Created): Draft => ({ to: 'echo', body: bodyOf(task, own.task) }),
     ]),
   ),
+  'in the query of a call': ({ task }) => ({
+    ...{ to: 'echo', path: `/?taskId=${task}`, ...send1({}) },
+  }),
+  'in the query of the service, as a path': ({ task }) => ({
+    ...{ to: 'echo', method: 'GET', body: null, path: `/a2a.v1.A2AService/GetTask?name=${task}` },
+  }),
   'by its conversation in a member': ({ context }) => ({
     to: 'echo',
     body: rpc('SendMessage', { message: { context: { id: context } } }),

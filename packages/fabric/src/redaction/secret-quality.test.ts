@@ -146,6 +146,8 @@ describe('of a value no tail is left', () => {
     (value) => `password: str = "${value.replaceAll('"', '\\"')}"`,
     (value) => `password = "x" + "${value.replaceAll('"', '\\"')}"`,
     (value) => `password = SecretStr("${value.replaceAll('"', '\\"')}")`,
+    (value) => `password = ('${value.replaceAll("'", "\\'")}')`,
+    (value) => `password="Ab1"${value.replaceAll(/["' ]/g, '')}`,
     (value) => `password: >-\n  first\n  ${value}\nuser: jane`,
     (value) => `password=<<EOF\n${value}\nEOF\n`,
     (value) => `<password><value>${value.replaceAll('<', '&lt;')}</value></password>`,

@@ -18,7 +18,7 @@ export type BareForm = 'line' | 'whole' | 'query' | 'word' | 'cell'
 
 /** Signs before a quote that belong to the literal: `b'…'`, `@"…"`, `SecretStr("…")`, `!!str "…"`. */
 const literalStart =
-  /^(?:[!&][!\w]+\s+)?(?:(?:new\s+)?(?:[A-Za-z_]\w*\.)*(?:SecretStr|SecretString|SecureString|Secret|String|str|bytes|Some|from|encode|quote|to_string)\(\s*)?(?:[bBuUrRfFLN]{1,2}|\$?@|@?\$|%[qQ])?(\\*)("""|'''|["'`]|\xe2\x80[\x98\x9c\x9e\xb9]|\xc2\xab)/
+  /^(?:[!&][!\w]+\s+)?(?:\(\s*)?(?:(?:new\s+)?(?:[A-Za-z_]\w*\.)*(?:SecretStr|SecretString|SecureString|Secret|String|str|bytes|Some|from|encode|quote|to_string)\(\s*)?(?:[bBuUrRfFLN]{1,2}|\$?@|@?\$|%[qQ])?(\\*)("""|'''|["'`]|\xe2\x80[\x98\x9c\x9e\xb9]|\xc2\xab)/
 const literalStartBytes = 96
 /** Backslashes of eight layers of JSON; more begin no string. */
 const backslashesMax = 255
@@ -56,7 +56,12 @@ export class ValueReader {
     const from = at + length
     const end = this.#closing(from, slashes.length, sign)
     if (end < 0) return null
-    return { start: from, end: this.#joined(end, slashes.length, sign), isQuoted: true }
+    const last = this.#joined(end, slashes.length, sign)
+    // `"Ab1"tail`: shells read on until a blank.
+    const after = last + slashes.length + sign.length
+    const isWord = after < to && /[\w"'`]/.test(String.fromCharCode(bytes[after] as number))
+    if (!isWord || slashes.length > 0) return { start: from, end: last, isQuoted: true }
+    return { start: from, end: this.bare(after, 'word').end, isQuoted: true }
   }
 
   /** The place of the quote that closes, backslashes included; -1 where none does. */

@@ -56,6 +56,9 @@ const calledBy =
         const answer = await throughLoopback(world, name)
         expect(answer.status).toBeGreaterThanOrEqual(400)
         expect(field(answer, 'countersign-refusal')).toBe(code)
+        // Until its connector knows the liar's address, calls go by the gateway, which has an intent.
+        const [first] = await world.explain(exchangeOf(answer))
+        expect(first?.facts['transport']).toBe('mesh')
         return answer
       }, patience)
       const { recordedAs, shown, ended, receipt } = await endingOf(world, exchangeOf(heard))

@@ -51,10 +51,17 @@ test('interfaces are a card by themselves', () => {
 })
 
 test('in text, whatever stands around the names and before the colons', () => {
-  const gap = fc.constantFrom('', ' '.repeat(50), '\n', '/* : */', '// x\n', '"', "'")
+  const gap = fc.constantFrom('', ' '.repeat(50), '\n', '/* : */', '// x\n')
+  // One quote without its other would make a single string of what stands between two names.
+  const quote = fc.constantFrom('', '"', "'")
+  const name = fc.tuple(gap, quote, gap)
   fc.assert(
-    fc.property(fc.array(gap, { minLength: 6, maxLength: 6 }), ([a, b, c, d, e, f]) => {
-      const text = `{${a}url${b}: NaN, ${c}skills${d}: [], ${e}defaultInputModes${f}: []}`
+    fc.property(fc.array(name, { minLength: 3, maxLength: 3 }), (around) => {
+      const names = ['url', 'skills', 'defaultInputModes'].map((each, at) => {
+        const [before, mark, behind] = around[at] ?? ['', '', '']
+        return `${before}${mark}${each}${mark}${behind}`
+      })
+      const text = `{${names[0]}: NaN, ${names[1]}: [], ${names[2]}: []}`
       expect(holdsCard(utf8(text))).toBe(true)
     }),
   )

@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { Refusal } from '../lib/refusal.ts'
@@ -78,8 +78,13 @@ test('of lines that are no text together, the token with a finding is cut out', 
   expect(redact(`${harmless}\n${hidden}`).text).toBe(`${harmless}\n[CARD *1111]`)
 })
 
+/** The same ones on every run: among millions of random bytes an address stands by chance now and then. */
+function bytesOf(seed: string, length: number): Buffer {
+  return createHash('shake256', { outputLength: length }).update(seed).digest()
+}
+
 test('nothing is found in random bytes, hashes, identifiers and words', () => {
-  const blobs = Array.from({ length: 2_000 }, (_, i) => randomBytes(1 + (i % 700)))
+  const blobs = Array.from({ length: 2_000 }, (_, i) => bytesOf(`blob ${i}`, 1 + (i % 700)))
   const words = [
     'configuration\nimplementation',
     'src/components/buttons/primary-button',
@@ -89,7 +94,7 @@ test('nothing is found in random bytes, hashes, identifiers and words', () => {
     ...blobs.map((blob) => blob.toString('base64')),
     ...blobs.map((blob) => blob.toString('hex')),
     ...words,
-    randomBytes(3_000_000).toString('base64'),
+    bytesOf('large', 3_000_000).toString('base64'),
     lines('\0'.repeat(5_000), 76),
   ]) {
     const encoded = redact(text.replaceAll(/[0-9]/g, 'x'))

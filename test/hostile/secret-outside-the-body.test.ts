@@ -18,6 +18,9 @@ const refused = eachRefusedOnBoth('CONTENT_BLOCKED', {
   ...Object.fromEntries(
     Object.entries(paths).map(([way, each]) => [way, { to: 'masked', ...each }]),
   ),
+  'in the media type': { to: 'masked', contentType: `text/x${card}`, body: 'hi' },
+  'in the media type of JSON': { to: 'masked', contentType: `application/vnd.${card}+json` },
+  'in the media type, where policy blocks': { to: 'blocked', contentType: `text/x${card}` },
   'by its name in the query': { to: 'masked', path: '/pay?api_key=hunter2hunter2' },
   'where policy blocks': { to: 'blocked', path: `/pay?card=${card}` },
 })

@@ -8,6 +8,8 @@ export interface StreamEvent {
   readonly data: Uint8Array
   readonly contentType: 'application/json' | 'text/plain'
   readonly frame: readonly (readonly [string, string])[]
+  /** It had `data` lines, all of them empty: some readers take its id only for their sake. */
+  readonly hasEmptyData?: true
 }
 
 /** What a receiver answered, as the transport read it; nothing in it is checked yet. */

@@ -82,6 +82,21 @@ function withoutParameters([name, value]: Fields[number]): Fields {
   return [[name, essence.trim()]]
 }
 
+/** Without its type a body would be read as something else: one that holds data refuses its message. */
+export function inspectMediaType(
+  fields: Fields,
+  order: RedactionOrder,
+  redactor: Redactor,
+): Refusal | null {
+  for (const [name, value] of fields) {
+    const [finding] = name === 'content-type' ? found(value, order, redactor) : []
+    if (finding === undefined) continue
+    const { dataClass, detector } = finding
+    return new Refusal('CONTENT_BLOCKED', `${dataClass} (${detector}) in the media type`)
+  }
+  return null
+}
+
 const hasNames = ([name, value]: Fields[number]): boolean =>
   name.startsWith('mcp-') || /^\s*[[{]/.test(value)
 

@@ -4,6 +4,7 @@ import type { Finding, RedactionOrder, Redactor } from '../redaction/redactor.ts
 import {
   type Fields,
   inspectFields,
+  inspectMediaType,
   inspectPath,
   inspectSignature,
   maskFrame,
@@ -53,6 +54,8 @@ export function inspectParts(
   const inSignature = signature === null ? null : inspectSignature(signature, order, redactor)
   if (inSignature !== null) return new Refusal('CONTENT_BLOCKED', inSignature)
   const head = inspectFields(parts.fields, order, redactor)
+  const inType = head.findings.length === 0 ? null : inspectMediaType(head.fields, order, redactor)
+  if (inType !== null) return inType
   const redacted = body === null ? null : redactor.redact(body, parts.contentType, order)
   if (redacted instanceof Refusal) return redacted
   const framed = maskFrame(parts.frame, order, redactor)

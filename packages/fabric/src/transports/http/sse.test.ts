@@ -70,6 +70,24 @@ describe('EventReader', () => {
     )
   })
 
+  test('what every client reads as text is text, and what one may parse as JSON is JSON', async () => {
+    const typeOf = async (text: string) =>
+      (await collect(`data: ${text}\n\n`)).map(({ contentType }) => contentType)
+    for (const text of ['[DONE]', '[info] x', '{name} hi', '[a](http://x)', '[note]', '{"a"', '']) {
+      expect(await typeOf(text), text).toEqual(['text/plain'])
+    }
+    for (const text of ['{}', '[]', ' {"a":1}', '[1]', `["${'x'.repeat(20_000)}"]`, '[[true]]']) {
+      expect(await typeOf(text), text).toEqual(['application/json'])
+    }
+  })
+
+  test('empty data stays, since some readers take an id for its sake alone', async () => {
+    for (const text of ['id: a\ndata: \n\n', 'event: ping\ndata: \n\n', 'id: a\n\n']) {
+      const [event] = await collect(text.replaceAll('data: ', 'data'))
+      expect(event === undefined ? null : parseUtf8(formatEvent(event))).toBe(text)
+    }
+  })
+
   test('a stream that ends inside an event, or inside a line, is not whole', async () => {
     for (const end of [
       'data: b\n',

@@ -197,8 +197,9 @@ function toEvent(block: string): StreamEvent | null {
   const frame = frameFields.flatMap((name) => frameField(name, last[name]))
   if (data.length === 0 && frame.length === 0) return null
   const text = data.join('\n')
-  const contentType = looksLikeJson(text) ? 'application/json' : 'text/plain'
-  return { data: utf8(text), contentType, frame }
+  const contentType = isMeantAsJson(text) ? 'application/json' : 'text/plain'
+  const event = { data: utf8(text), contentType, frame } as const
+  return text === '' && data.length > 0 ? { ...event, hasEmptyData: true } : event
 }
 
 /** A delay in digits only, and a name or id without anything that a reader may take for a line. */
@@ -217,17 +218,30 @@ function frameField(
   return [[name, value]]
 }
 
-/** A client parses what looks like JSON as JSON, so it has to be inspected as JSON. */
-function looksLikeJson(text: string): boolean {
-  const start = text.trimStart()[0]
-  return start === '{' || start === '['
+/** Longer ones are parsed where they are inspected, and not twice. */
+const parsedLengthMax = 8 * 1024
+const jsonStart = /^[ \t\n\r]*(?:\{[ \t\n\r]*["}]|\[[ \t\n\r]*["{}\]\-0-9tfn[])/
+
+/**
+ * A client parses JSON as JSON, so it has to be inspected as JSON. `[DONE]` and `[a](b)`, with which
+ * streams of text end and begin, are text to every client.
+ */
+function isMeantAsJson(text: string): boolean {
+  if (!jsonStart.test(text)) return false
+  if (text.length > parsedLengthMax) return true
+  try {
+    JSON.parse(text)
+    return true
+  } catch {
+    return false
+  }
 }
 
 /** The bytes of one event, in which every reader sees the same lines. */
 export function formatEvent(event: StreamEvent): Uint8Array {
   const frame = event.frame.map(([name, value]) => `${name}: ${value}\n`).join('')
   const data = parseUtf8(withoutLineBreaks(event.data, event.contentType))
-  if (data === '' && event.frame.length > 0) return utf8(`${frame}\n`)
+  if (data === '' && event.frame.length > 0 && !event.hasEmptyData) return utf8(`${frame}\n`)
   const lines = data.split(/\r\n?|\n/).map((line) => `data: ${line}\n`)
   return utf8(`${frame}${lines.join('')}\n`)
 }

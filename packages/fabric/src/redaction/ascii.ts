@@ -85,9 +85,9 @@ export function buildDigits(...alphabets: readonly string[]): Int8Array {
   return digits
 }
 
-/** As `latin1`, for longer excerpts that patterns are matched against. */
+/** As `latin1`, for longer excerpts that patterns are matched against; empty beyond the end. */
 export function excerptOf(bytes: Uint8Array, from: number, to: number): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset + from, Math.max(0, to - from)).toString(
-    'latin1',
-  )
+  // A quote that closes with fewer signs than opened it may be the last thing of all bytes.
+  if (from >= to) return ''
+  return Buffer.from(bytes.buffer, bytes.byteOffset + from, to - from).toString('latin1')
 }

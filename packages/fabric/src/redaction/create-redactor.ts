@@ -70,7 +70,7 @@ function redact(
   order: RedactionOrder,
 ): Redacted | Refusal {
   const { body: given, contentType } = message
-  const unknown = [...order.mask, ...order.block].find((name) => !isDataClass(name))
+  const unknown = order.mask.find(isUnknown) ?? order.block.find(isUnknown)
   // A class that nobody can detect would pass unmasked; policy asked for more than we can do.
   if (unknown !== undefined) return new Refusal('UNDECIDED', `data class ${unknown} is unknown`)
   if (given.length === 0) return { body: given, findings: [] }
@@ -88,17 +88,20 @@ function redact(
   }
   const body = decodeBody(given, form)
   if (body instanceof Refusal) return body
-  const mask = new Set(order.mask.filter(isDataClass))
-  const { findingsMax } = settings.limits
-  const work = order.work ?? new InspectionWork(settings.limits.stepsMax)
-  const inspection = new Inspection({ ...settings, body, mask, findingsMax, work })
-  const refusal = inspect(body, form.reading, { inspection, limits: settings.limits, order })
+  const { hashKey, operators, limits } = settings
+  const { findingsMax } = limits
+  const { mask } = order
+  const work = order.work ?? new InspectionWork(limits.stepsMax)
+  const inspection = new Inspection({ hashKey, operators, body, mask, findingsMax, work })
+  const refusal = inspect(body, form.reading, { inspection, limits, order })
   const redacted = refusal ?? conclude(body, form.reading, { inspection, order })
   // What was decoded leaves as UTF-8, and says so: the receiver reads what was inspected.
   return redacted instanceof Refusal || body === given
     ? redacted
     : { ...redacted, contentType: form.essence === '' ? '' : `${form.essence}; charset=utf-8` }
 }
+
+const isUnknown = (name: string): boolean => !isDataClass(name)
 
 function inspect(
   body: Uint8Array,

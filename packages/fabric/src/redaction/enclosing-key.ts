@@ -1,6 +1,7 @@
 import { type ContextIndex, indexContext, NO_CONTEXT } from './context.ts'
 import { type JsonString, nameOf, viewOf } from './json-string.ts'
-import { mayNameSecret, type SecretRule, secretRule } from './secret-names.ts'
+import { mayNameSecret } from './secret-name-gate.ts'
+import { type SecretRule, secretRule } from './secret-names.ts'
 
 /** Longer names are remembered for the whole body, which can hold only so many of them. */
 const longNameBytes = 256
@@ -18,7 +19,7 @@ interface Told {
  */
 export class EnclosingKey {
   readonly #bytes: Uint8Array
-  readonly #long = new Map<number, Told>()
+  #long: Map<number, Told> | null = null
   #lastFrom = -1
   #last: Told = { context: null, rule: undefined }
 
@@ -42,8 +43,11 @@ export class EnclosingKey {
   #toldBy({ from, to }: JsonString): Told {
     if (this.#lastFrom === from) return this.#last
     this.#lastFrom = from
-    this.#last = this.#long.get(from) ?? { context: null, rule: undefined }
-    if (to - from > longNameBytes) this.#long.set(from, this.#last)
+    this.#last = this.#long?.get(from) ?? { context: null, rule: undefined }
+    if (to - from > longNameBytes) {
+      this.#long ??= new Map()
+      this.#long.set(from, this.#last)
+    }
     return this.#last
   }
 

@@ -22,7 +22,8 @@ export class TooManyFindings extends Error {}
 
 export interface InspectionOptions {
   readonly body: Uint8Array
-  readonly mask: ReadonlySet<DataClass>
+  /** Classes that are masked. */
+  readonly mask: readonly string[]
   readonly operators: Readonly<Record<DataClass, Operator>>
   readonly hashKey: KeyObject
   readonly findingsMax: number
@@ -79,7 +80,7 @@ class LeafScan implements Scan {
 export class Inspection {
   readonly #options: InspectionOptions
   readonly #hits: Hit[] = []
-  readonly #seen = new Set<string>()
+  #seen: Set<string> | null = null
   #cuts = 0
 
   constructor(options: InspectionOptions) {
@@ -112,13 +113,14 @@ export class Inspection {
     // The same thing is seen again in every decoded form of its leaf.
     const identity = `${span.start}:${span.end}:${found.dataClass}`
     this.work.spend(STEPS.namedValue)
+    this.#seen ??= new Set()
     if (this.#seen.has(identity)) return
     if (this.#hits.length >= findingsMax) throw new TooManyFindings()
     this.work.spend(STEPS.finding)
     this.#seen.add(identity)
     const { dataClass, detector } = found
     const chosen = place.kind === 'key' ? 'hash' : operators[dataClass]
-    const operator = mask.has(dataClass) ? chosen : 'none'
+    const operator = mask.includes(dataClass) ? chosen : 'none'
     const finding: Finding = { dataClass, detector, path: place.path(), ...span, operator }
     if (operator === 'none') {
       this.#hits.push({ finding, cuts: null })

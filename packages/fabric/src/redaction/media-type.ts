@@ -30,6 +30,9 @@ const charsets: ReadonlyMap<string, Charset> = new Map([
 const textForm = /^text\/[a-z0-9.!#$&^_+-]{1,100}$/
 const formEssence = 'application/x-www-form-urlencoded'
 
+/** What nearly every message is. */
+const plainJson: BodyForm = { reading: 'json', charset: 'utf-8', essence: 'application/json' }
+
 /**
  * How content of this type is read, or null where it cannot be inspected. In a charset that is not
  * in the table the receiver would read other characters than the detectors did. JSON is UTF-8 (RFC
@@ -37,6 +40,7 @@ const formEssence = 'application/x-www-form-urlencoded'
  * one by one, as the media type of their data.
  */
 export function bodyFormOf(contentType: string): BodyForm | null {
+  if (contentType === plainJson.essence) return plainJson
   const media = parseMediaType(contentType)
   if (media === null) return null
   const { essence } = media

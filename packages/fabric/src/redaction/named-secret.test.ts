@@ -126,3 +126,15 @@ test('what only speaks of a secret is left alone', () => {
     }
   }
 })
+
+test('a quote that closes at the very end of all bytes, unlike the one that opened it, is no fault', () => {
+  for (const opening of ['"', "'", '\\"', '\\\\"', '"""', '`', '\u201c']) {
+    for (const closing of ['"', "'", '\\"', '`', '\u201d', '\\']) {
+      for (const text of [`"--password ${opening}`, `${opening}--password ${closing}`]) {
+        expect(() => mask(text)).not.toThrow()
+        expect(() => mask(JSON.stringify(text), 'application/json')).not.toThrow()
+      }
+    }
+  }
+  expect(mask(`"password: \\\\"${secret}"`)).not.toContain(secret)
+})

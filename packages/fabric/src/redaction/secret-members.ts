@@ -13,7 +13,8 @@ import {
   NAMING,
   TELLING,
 } from './member-roles.ts'
-import { mayNameSecret, type SecretRule, secretRule } from './secret-names.ts'
+import { mayNameSecret } from './secret-name-gate.ts'
+import { type SecretRule, secretRule } from './secret-names.ts'
 import { isSecretValue, looksMade } from './secret-values.ts'
 
 /** A member that says what the other is has a short name. */
@@ -52,6 +53,8 @@ interface Frame {
 /**
  * Finds the secrets of one JSON text by their names: under a name at any depth, beside one in an
  * object, and after one in a list. Every layer of JSON is read by this class alone.
+ *
+ * Sleeps until a name of a secret comes: without one no frame would hold anything.
  */
 export class SecretMembers {
   readonly names: EnclosingKey
@@ -61,6 +64,9 @@ export class SecretMembers {
   /** Frames from `#depth` on are spare. */
   readonly #frames: Frame[] = []
   #depth = 0
+  #isAwake = false
+  /** The name that was looked at last while asleep. */
+  #passedKey = -1
   #readLeft: number
 
   constructor(
@@ -77,6 +83,7 @@ export class SecretMembers {
 
   /** To be called before each container. */
   enter(walk: JsonWalk): void {
+    if (!this.#isAwake && !this.#wakesFor(walk)) return
     const parent = this.#frames[this.#depth - 1]
     const { nearestKey: key, container } = walk
     let inherited = parent?.inherited ?? null
@@ -102,6 +109,7 @@ export class SecretMembers {
 
   /** To be called for each string and number. */
   look(leaf: JsonLeaf, walk: JsonWalk): void {
+    if (!this.#isAwake && !this.#wakesFor(walk) && !this.#wakesAt(leaf, walk)) return
     const { container } = walk
     const frame = this.#frames[this.#depth - 1]
     if (frame === undefined || container === null) return
@@ -113,6 +121,7 @@ export class SecretMembers {
 
   /** To be called at the end of each container. */
   close(container: JsonContainer, end: number): void {
+    if (!this.#isAwake) return
     const frame = this.#frames[--this.#depth]
     if (frame === undefined) return
     if (container.isObject) {
@@ -123,6 +132,32 @@ export class SecretMembers {
     if (candidate === null || container.index !== 1) return
     // `["password", "sunshine"]` in a list of pairs; alone it is as likely a list of names.
     if (frame.isRow || /\s/.test(nameOf(this.#bytes, candidate.leaf))) this.#found(candidate)
+  }
+
+  /** For the name above what comes next. */
+  #wakesFor(walk: JsonWalk): boolean {
+    const key = walk.nearestKey
+    if (key === null || key.from === this.#passedKey) return false
+    this.#passedKey = key.from
+    if (!key.escaped && !mayNameSecret(this.#bytes, key.from, key.to)) return false
+    return this.names.rule(key) !== null && this.#wake(walk)
+  }
+
+  #wakesAt(leaf: JsonLeaf, walk: JsonWalk): boolean {
+    if (leaf.kind !== 'string') return false
+    return (this.#isShortFlag(leaf) || this.#nameIn(leaf) !== null) && this.#wake(walk)
+  }
+
+  /** Makes the frames of the containers that the walk stands in, as they would be by now. */
+  #wake(walk: JsonWalk): boolean {
+    this.#isAwake = true
+    let isRow = false
+    for (const { isObject } of walk.steps) {
+      this.#frames.push({ ...emptyFrame, isRow })
+      isRow = !isObject
+    }
+    this.#depth = this.#frames.length
+    return true
   }
 
   #lookUnder(key: JsonString, leaf: JsonLeaf, inherited: SecretRule | null): void {

@@ -1,4 +1,3 @@
-import { ALNUM, DIGIT, KIND } from './ascii.ts'
 import { fold } from './fold.ts'
 import { everyMarker } from './marker.ts'
 import type { DataClass } from './redactor.ts'
@@ -99,7 +98,7 @@ export const FOREIGN_NAMES: readonly string[] = list(
 )
 
 /** Follows a name where there are several of a kind, or several forms of one. */
-const VARIANT_WORDS = list(
+export const VARIANT_WORDS: readonly string[] = list(
   'confirm, confirmation, confirmed, repeat, repeated, again, verify, verification, value, val, plain, plaintext, text, raw, string, str, new, old, current, prev, previous, hash, enc, encrypted, encoded, base64, prod, production, dev, test, stage, staging, live, db, database, admin, root, primary, secondary, backup, main',
 )
 const VARIANTS = new RegExp(`(?:${VARIANT_WORDS.join('|')}|\\d+)$`)
@@ -128,57 +127,11 @@ for (const { names, asEnding, kind, dataClass, detector } of SECRET_NAMES) {
 }
 const passwordRule: SecretRule = { ...credential, kind: 'password' }
 const FOREIGN: readonly string[] = FOREIGN_NAMES.map((name) => foldName(name))
-
-/** How many letters at the end of a name tell that it may be one of the above. */
-const tailLetters = 4
-/** The last letters of every name above and of its plural, five bits each; all of a shorter name. */
-const TAILS: ReadonlySet<number> = buildTails()
-
-function buildTails(): Set<number> {
-  const tails = new Set<number>()
-  const foreign = FOREIGN.filter((name) => /^[a-z]+$/.test(name))
-  for (const name of [...EXACT.keys(), ...VARIANT_WORDS, ...foreign]) {
-    for (const form of [name, `${name}s`]) {
-      let tail = 0
-      for (const letter of form.slice(-tailLetters))
-        tail = (tail << 5) | (letter.charCodeAt(0) & 31)
-      tails.add(tail)
-      // `pwd` and `jwt` have fewer letters: as the end of a longer name they match by what they have.
-      addShorter(tails, tail, form.length)
-    }
-  }
-  return tails
-}
-
-function addShorter(tails: Set<number>, tail: number, length: number): void {
-  if (length >= tailLetters) return
-  for (let letter = 0; letter < 32; letter++) {
-    const longer = (letter << (5 * length)) | tail
-    tails.add(longer)
-    addShorter(tails, longer, length + 1)
-  }
-}
-
-/** The last letters alone, by five bits. */
-const LAST_LETTERS = new Uint8Array(32)
-for (const tail of TAILS) LAST_LETTERS[tail & 31] = 1
-
-/** Turns most names away by their last letters, before anything is made of them. */
-export function mayNameSecret(bytes: Uint8Array, from: number, end: number): boolean {
-  let to = end
-  while (to > from && ((KIND[bytes[to - 1] as number] as number) & DIGIT) !== 0) to--
-  const last = bytes[to - 1] ?? 0
-  if (last >= 0x80) return true
-  if (LAST_LETTERS[last & 31] === 0 && ((KIND[last] as number) & ALNUM) !== 0) return false
-  let tail = 0
-  for (let i = Math.max(from, to - tailLetters); i < to; i++) {
-    const byte = bytes[i] as number
-    // A separator or another alphabet among the last letters hides the others: look closer.
-    if (((KIND[byte] as number) & ALNUM) === 0) return to - from > 2
-    tail = (tail << 5) | (byte & 31)
-  }
-  return TAILS.has(tail)
-}
+/** All that a name in ASCII has in it, its separators aside, where it is one of a secret. */
+export const PLAIN_NAMES: readonly string[] = [
+  ...EXACT.keys(),
+  ...FOREIGN.filter((name) => /^[a-z]+$/.test(name)),
+]
 
 /** Names that messages repeat; each costs several patterns to judge. */
 const known = new Map<string, SecretRule | null>()

@@ -1,0 +1,42 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { mayNameSecret } from './secret-name-gate.ts'
+import { FOREIGN_NAMES, SECRET_NAMES, secretRule } from './secret-names.ts'
+
+const names = [...SECRET_NAMES.flatMap((row) => row.names), ...FOREIGN_NAMES]
+
+function mayName(name: string): boolean {
+  // The bytes around a name are no part of it.
+  const bytes = Buffer.from(`password${name}password`)
+  return mayNameSecret(bytes, 8, bytes.length - 8)
+}
+
+test('no name of a secret is turned away, however its words are joined and what stands around it', () => {
+  const joint = fc.constantFrom('', ' ', '_', '-', '.', '/', ':', '[', '](', '\t', '\u200b', 'é')
+  const start = fc.constantFrom('', 'db_', 'my', 'x[1].', '[CARD]', '2', '-')
+  const end = fc.constantFrom('', 's', '2', '_new', 'Text 3', '-', '_base64')
+  const spelling = fc.constantFrom<(name: string) => string>(
+    (name) => name,
+    (name) => name.toUpperCase(),
+    (name) => name.replaceAll(/\b\w/g, (letter) => letter.toUpperCase()),
+    (name) => name.replaceAll(/(?<=\w)(?=\w)/g, '.'),
+  )
+  fc.assert(
+    fc.property(
+      fc.constantFrom(...names),
+      fc.record({ joint, spelling, before: start, after: end }),
+      (words, { joint, spelling, before, after }) => {
+        const name = before + spelling(words).replaceAll(' ', joint) + after
+        if (secretRule(name) !== null) expect(mayName(name)).toBe(true)
+      },
+    ),
+    { numRuns: 2_000 },
+  )
+  for (const name of names) expect([name, mayName(name)]).toEqual([name, true])
+})
+
+test('names that only end like one of a secret are turned away', () => {
+  for (const name of ['text', 'context', 'again', 'request', 'latest', 'order_id', 'status2', '']) {
+    expect([name, mayName(name)]).toEqual([name, false])
+  }
+})

@@ -115,6 +115,22 @@ const rareNotations: Readonly<Record<string, string>> = {
   'of an obsolete A2A': bare.replace('tools/call', 'tasks/sendSubscribe'),
 }
 
+/** Each begins like an escape, and is text to every reader. */
+const decoys = ['\\\\N{', '\\\\u{', '\\\\x{', '\\\\o{', '`u{', '&#', '&']
+const escapedCall = call.replace('rpc"', 'rp\\u0063"').replace('method', 'm\\u0065thod')
+const behindDecoys: Readonly<Record<string, string>> = Object.fromEntries(
+  decoys.flatMap((decoy) => [
+    [
+      `behind ${decoy}`,
+      escapedCall.replace('{', `{"x":"${decoy}",`).replace('tools', 't\\u006fols'),
+    ],
+    [
+      `behind ${decoy} in a comment`,
+      `# ${decoy}\n"m\\x65thod": "t\\x6fols/call"\nparams: {name: pay};\n`,
+    ],
+  ]),
+)
+
 const forms: Readonly<Record<string, string>> = {
   'as the name of a field': encodeURIComponent(call),
   'as the name of a field, unencoded': `${call}=`,
@@ -127,6 +143,7 @@ const forms: Readonly<Record<string, string>> = {
   'behind a semicolon': 'a=1;method=tools/call',
   'as the value of a field, with blanks': `data=${encodeURIComponent(call.replaceAll('":', `"${' '.repeat(99)}:`))}`,
   'encoded twice': `data=${encodeURIComponent(encodeURIComponent(call))}`,
+  'behind half an escape': 'x=%5CN%7B&jsonrp%63=2.0&id=1&m%65thod=t%6fols/call&y=%7D',
   'with single quotes': `data=${encodeURIComponent(call.replaceAll('"', "'"))}`,
 }
 
@@ -158,7 +175,7 @@ const besideHeader: Readonly<Record<string, Partial<Draft>>> = {
 }
 
 const drafts: Readonly<Record<string, Draft>> = {
-  ...named('as text', { ...notations, ...rareNotations }, plain),
+  ...named('as text', { ...notations, ...rareNotations, ...behindDecoys }, plain),
   ...named('as Markdown', notations, { to: 'echo', contentType: 'text/markdown; charset=utf-8' }),
   ...named('without a type', notations, { to: 'echo', ...untyped }),
   ...named('in a form', forms, { to: 'echo', contentType: form }),

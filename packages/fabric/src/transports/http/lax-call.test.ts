@@ -61,6 +61,21 @@ describe('mayHoldCall', () => {
     )
   })
 
+  test('text that is not an escape does not hide a call, wherever it stands', () => {
+    const decoys =
+      '\\N{ \\u{ \\x{ \\o{ \\N{a \\u{6d, `u{ &# &#x &am & % %u %2 \\ \\u \\U \\x { } ; ( [ ! * /* //'
+    const decoy = fc.array(fc.constantFrom(...decoys.split(' ')), { maxLength: 4 })
+    const escaped = String.raw`"jsonrp\u0063":"2.0","m\x65thod":"t%6fols/c&#97;ll"`
+    fc.assert(
+      fc.property(decoy, decoy, fc.boolean(), (before, behind, isNested) => {
+        const text = `{"${before.join('')}":1,${escaped},"x":"${behind.join('')}"}`
+        expect(mayHoldCall(isNested ? JSON.stringify(text) : text)).toBe(true)
+        expect(mayHoldCall(`# ${before.join('')}\n${escaped}\n# ${behind.join('')}}`)).toBe(true)
+      }),
+      { numRuns: 1000 },
+    )
+  })
+
   test('finds a call whatever stands between its letters', () => {
     const gap = fc.constantFrom(
       '',
@@ -94,6 +109,9 @@ describe('unescapeAll', () => {
     ['\\N{latin small letter m}\\N{SOLIDUS}\\N{DIGIT ONE}', 'm/ '],
     ['%C5%BF%EF%BD%8D', 'ſｍ'],
     ['&amp;amp;#109', 'm'],
+    ['\\u{ \\u{6d}} \\N{x\\u{6d}} `u{6d}', '\\u{ m} \\N{xm} m'],
+    ['\\u{6d"} \\x{} \\o{9} \\N{any words}', '\\u{6d"} \\x{} \\o{9} \\N{any words}'],
+    ['\\u{\\u{36}d}', 'm'],
     ['\\U0000006d\\u00e9', 'mé'],
     ['%zz \\q &x ;', '%zz \\q &x ;'],
   ])('%s is %j', (text, plain) => {

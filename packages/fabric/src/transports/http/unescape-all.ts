@@ -34,9 +34,10 @@ class Output {
   readonly #units: Uint16Array
   readonly #isBareHex: boolean
   #length = 0
-  /** Where the last `&` and the last `\u{` (or `\x{`, `\o{`, `\N{`) stand; -1 where none is open. */
+  /** Where the last `&` stands; -1 where none is open. */
   #entity = none
-  #brace = none
+  /** Where each open `\u{`, `\x{`, `\o{` or `\N{` stands: a decoy must not close a real one. */
+  readonly #braces: number[] = []
 
   constructor(capacity: number, dialect: Dialect) {
     this.#units = new Uint16Array(capacity)
@@ -67,8 +68,8 @@ class Output {
       // Any number of backslashes is one: those of a string inside a string.
       if (unit === backslash && this.#at(1) === backslash) continue
       if (unit === ampersand) this.#entity = this.#length
-      if (unit === openBrace && this.#at(2) === backslash && isOpener(this.#at(1))) {
-        this.#brace = this.#length - 2
+      if (unit === openBrace && isQuoting(this.#at(2)) && isOpener(this.#at(1))) {
+        this.#braces.push(this.#length - 2)
       }
       this.#units[this.#length++] = unit
     }
@@ -82,14 +83,14 @@ class Output {
   #cut(count: number, unit: number): number {
     this.#length -= count
     if (this.#entity >= this.#length) this.#entity = none
-    if (this.#brace >= this.#length) this.#brace = none
+    while ((this.#braces.at(-1) ?? none) >= this.#length) this.#braces.pop()
     return unit
   }
 
   /** The character for which the end of the output stands, which is cut off; -1 for none. */
   #reduce(): number {
     const last = this.#at(1)
-    if (last === closeBrace && this.#brace !== none) return this.#reduceBrace()
+    if (last === closeBrace && this.#braces.length > 0) return this.#reduceBrace()
     if (last === semicolon && this.#entity !== none) return this.#reduceEntity(1)
     if (last >= 0x80) return this.#reduceUtf8()
     if (digitOf(last, 16) === none) return none
@@ -151,24 +152,35 @@ class Output {
     return key === none ? none : this.#cut(this.#length - from, named.get(key) ?? blank)
   }
 
+  /** Braces whose content is not an escape keep it: between two decoys stands the text itself. */
   #reduceBrace(): number {
-    const from = this.#brace
+    const from = this.#braces.pop() ?? none
     const to = this.#length - 1
     const kind = this.#units[from + 1]
-    this.#brace = none
-    if (kind === 0x4e) return this.#cut(this.#length - from, unitOfName(this.#text(from + 3, to)))
-    const base = kind === 0x6f ? 8 : 16
-    // Ruby takes several in one pair of braces. They replace what they were read from.
-    let end = from
-    for (let i = from + 3; i < to; ) {
-      let next = i
-      while (next < to && !isBlank(this.#units[next])) next++
-      const value = this.#value(i, next, base)
-      if (value !== none) this.#units[end++] = unitOf(value)
-      i = next + 1
+    if (kind === 0x4e) {
+      const unit = unitOfName(this.#text(from + 3, to))
+      return unit === none ? none : this.#cut(this.#length - from, unit)
     }
-    const last = end > from ? (this.#units[--end] as number) : blank
-    return this.#cut(this.#length - end, last)
+    const values = this.#values(from + 3, to, kind === 0x6f ? 8 : 16)
+    const last = values.pop()
+    if (last === undefined) return none
+    // They replace what they were read from, which is longer.
+    values.forEach((value, at) => (this.#units[from + at] = unitOf(value)))
+    return this.#cut(this.#length - from - values.length, unitOf(last))
+  }
+
+  /** Ruby takes several numbers in one pair of braces. Empty unless there is nothing else. */
+  #values(from: number, to: number, base: number): number[] {
+    const values: number[] = []
+    for (let i = from; i < to; i++) {
+      if (isBlank(this.#units[i])) continue
+      let next = i
+      while (next < to && digitOf(this.#units[next] as number, base) !== none) next++
+      if (next === i || (next < to && !isBlank(this.#units[next]))) return []
+      values.push(this.#value(i, next, base))
+      i = next
+    }
+    return values
   }
 
   /** The number that these digits are, no greater than needed to tell that it is too great. */
@@ -235,14 +247,21 @@ function keyOf(name: string): number {
   return Array.from(name).reduce((key, letter) => key * 0x80 + letter.charCodeAt(0), 0)
 }
 
-/** Python's names of characters, as far as the words of a call have them. */
+/** Python's names of characters, as far as the words of a call have them; -1 for other text. */
 function unitOfName(name: string): number {
   const words = name.trim().toUpperCase()
-  const letter = /^LATIN (?:SMALL|CAPITAL) LETTER ([A-Z])$/.exec(words)?.[1]
+  const letter = /^[A-Z -]*(?:SMALL|CAPITAL) (?:LETTER )?([A-Z])$/.exec(words)?.[1]
   if (letter !== undefined) return letter.toLowerCase().charCodeAt(0)
   if (/^U\+[0-9A-F]+$/.test(words)) return unitOf(Number.parseInt(words.slice(2), 16))
-  return words === 'SOLIDUS' || words === 'SLASH' ? slash : blank
+  if (words.endsWith('SMALL LETTER LONG S')) return 0x73
+  if (words === 'KELVIN SIGN') return 0x6b
+  if (/^(?:FULLWIDTH )?(?:SOLIDUS|SLASH)$/.test(words)) return slash
+  return unseenName.test(words) ? blank : none
 }
+
+/** The names of what shows nothing, or stands between words. */
+const unseenName =
+  /^[A-Z0-9 -]*(?:SPACE|JOINER|NON-JOINER|HYPHEN|MARK|SELECTOR-[0-9]+|SEPARATOR|TABULATION|FEED|RETURN|NULL|APPLICATION|DIGIT [A-Z]+)$/
 
 /** Above the basic plane there are letters of one more alphabet only: those of mathematics. */
 function unitOf(value: number): number {
@@ -256,6 +275,11 @@ function mathLetter(value: number): number {
 
 function isBlank(unit: number | undefined): boolean {
   return unit === blank || unit === 0x09 || unit === 0x0a || unit === 0x0d || unit === 0x2c
+}
+
+/** PowerShell has a backtick where others have a backslash. */
+function isQuoting(unit: number): boolean {
+  return unit === backslash || unit === 0x60
 }
 
 function isOpener(unit: number): boolean {

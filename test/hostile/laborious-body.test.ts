@@ -19,19 +19,17 @@ const laborious: Readonly<Record<string, () => string>> = {
   'of digits behind a point': () => `[0.${'1'.repeat(1_000_000)}]`,
 }
 
-/** Refused by their counts, before an engine builds anything. */
-const refusedByCount = (transport: 'gateway' | 'mesh'): Record<string, Telling> =>
-  Object.fromEntries(
-    Object.entries(laborious).map(([name, text]): [string, Telling] => [
-      name,
-      () =>
-        inOwnWorld({ limits: { bodyBytes }, receivers: ['echo'] }, async (world) => {
-          const heard = await send(world[transport], { body: text() })
-          expect(refusalOf(heard)).toBe('MESSAGE_TOO_LARGE')
-          expect(heard.body.toString()).toContain('json.')
-        }),
-    ]),
-  )
+/** Refused by their counts, before an engine builds anything. One world for all of them: opening one takes longest. */
+const refusedByCount =
+  (transport: 'gateway' | 'mesh'): Telling =>
+  () =>
+    inOwnWorld({ limits: { bodyBytes }, receivers: ['echo'] }, async (world) => {
+      for (const [name, text] of Object.entries(laborious)) {
+        const heard = await send(world[transport], { body: text() })
+        expect(refusalOf(heard), name).toBe('MESSAGE_TOO_LARGE')
+        expect(heard.body.toString(), name).toContain('json.')
+      }
+    })
 
 /** Within the bounds: parsed and inspected in a thread, and delivered with the same masks. */
 const large: Draft = {
@@ -62,7 +60,7 @@ lie(
   ),
   {
     gateway: {
-      ...refusedByCount('gateway'),
+      'refused by their counts': refusedByCount('gateway'),
       'and others are answered meanwhile': answeredMeanwhile,
     },
     mesh: refusedByCount('mesh'),

@@ -1,7 +1,13 @@
+import type { KeyObject } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { askControl, type Identity, openIdentity } from '@countersign/sdk'
 import { expect, vi } from 'vitest'
+import { acceptGrant, renew } from '../../packages/sdk/src/enroll.ts'
+import { findIdentity } from '../../packages/sdk/src/identity-file.ts'
+import { parseKeys } from '../../packages/sdk/src/keys.ts'
+import { openLine } from '../../packages/sdk/src/line.ts'
+import { parseTrustDocument } from '../../packages/sdk/src/trust.ts'
 import { type Door, field, refusalOf, send } from '../harness/doors.ts'
 import { openLiar } from '../harness/liar.ts'
 import { inOwnWorld, lie, type Telling } from '../harness/lie.ts'
@@ -21,6 +27,19 @@ async function enrolAgain({ dir, fabric, clock }: World, name: string): Promise<
   const { join: line } = await fabric.invite({ ...order, name, ttlSeconds: 900 })
   return openIdentity({ join: line, dir: own, clock, onFault: () => undefined })
 }
+
+/** What a copy of the agent's folder gives. */
+async function stolen({ dir, clock }: World, name: string) {
+  const found = await findIdentity(join(dir, name))
+  if (found === null) throw new Error(`no identity of ${name}`)
+  const keys = parseKeys(found.keys)
+  const { trustDomain } = parseTrustDocument(found.trust)
+  const { credential } = await acceptGrant(found.granted, { keys, trustDomain, clock })
+  return { keys, credential }
+}
+
+const isSame = (one: string | KeyObject, other: KeyObject): boolean =>
+  typeof one !== 'string' && one.equals(other)
 
 /** The thief holds a copy of what the agent had before; `again` is the agent now. */
 const robbed =
@@ -182,6 +201,46 @@ lie(
           } finally {
             thief.close()
           }
+        }),
+      'a second line of renewals, however often one certificate was renewed before': () =>
+        inOwnWorld({ receivers: ['echo'] }, async (world) => {
+          const agent = await world.agent('flooded', ['caller'])
+          const { line, trustDomain } = agent
+          const { keys, credential } = await stolen(world, 'flooded')
+          const { signal } = new AbortController()
+          const renewals: unknown[] = []
+          for (let count = 0; count < 70; count++) {
+            renewals.push(await renew(line, keys, credential, signal))
+          }
+          await agent.renew()
+          await agent.renew()
+          for (const answer of [renewals[0], renewals.at(-1)]) {
+            const granted = await acceptGrant(answer, { keys, trustDomain, clock: world.clock })
+            const own = openLine({
+              ...{ url: agent.url, trustDomain, bundles: agent.bundles, clock: world.clock },
+              credential: granted.credential,
+            })
+            await expectRefusal(world, code, () => renew(own, keys, granted.credential, signal))
+            own.close()
+          }
+          // The flood of one agent is its own: others renew as before.
+          await (await world.agent('untouched', ['caller'])).renew()
+          await agent.renew()
+        }),
+      'the newest certificate, which a server shows, with a key that was stolen before': () =>
+        inOwnWorld({ receivers: ['echo'] }, async (world) => {
+          const agent = await world.agent('served', ['caller'])
+          const { keys, credential } = await stolen(world, 'served')
+          await agent.renew()
+          const { certificateChain, privateKey } = agent.credential()
+          expect(isSame(privateKey, keys.tls)).toBe(false)
+          expect(isSame(credential.privateKey, keys.tls)).toBe(true)
+          const as = { certificateChain, privateKey: keys.tls }
+          await expect(send(world.gateway, { as })).rejects.toThrow(/key values mismatch/)
+          // What was stored is what is used after a restart.
+          const { keys: later } = await stolen(world, 'served')
+          expect(isSame(privateKey, later.tls)).toBe(true)
+          expect(later.signing.equals(keys.signing)).toBe(true)
         }),
     },
     mesh: {

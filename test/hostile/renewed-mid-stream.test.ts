@@ -1,7 +1,10 @@
+import { cpSync } from 'node:fs'
+import { join } from 'node:path'
+import { type Identity, openIdentity } from '@countersign/sdk'
 import { expect, vi } from 'vitest'
 import { send } from '../harness/doors.ts'
 import { inOwnWorld, lie, type Telling } from '../harness/lie.ts'
-import { expectHeard } from '../harness/refusals.ts'
+import { expectHeard, expectRefusal } from '../harness/refusals.ts'
 import { openStream } from '../harness/streams.ts'
 import { verifies } from '../requirements.ts'
 
@@ -43,8 +46,8 @@ const onStream =
     })
 
 /** Lets the connector hear of what changed: a new agent is a change that it is told at once. */
-async function tell(world: Parameters<Telling>[0]): Promise<void> {
-  const agent = await world.agent('newcomer', ['caller'])
+async function tell(world: Parameters<Telling>[0], name = 'newcomer'): Promise<void> {
+  const agent = await world.agent(name, ['caller'])
   await vi.waitFor(async () => {
     const heard = await send(world.mesh, { as: agent.credential() })
     expect(heard.headers.get('countersign-refusal')).toBeUndefined()
@@ -83,6 +86,55 @@ const goesOn = (transport: 'gateway' | 'mesh') =>
     })
   })
 
+/** A thief copies the agent's folder, renews, and opens a stream; the agent's own line goes on. */
+const endsWithItself =
+  (transport: 'gateway' | 'mesh'): Telling =>
+  () =>
+    inOwnWorld({ receivers: ['echo'] }, async (world) => {
+      const agent = await world.agent('renewing', ['caller'])
+      const receiver = await world.agent('echo')
+      const dir = join(world.dir, 'renewing-stolen')
+      cpSync(join(world.dir, 'renewing'), dir, { recursive: true })
+      const { clock } = world
+      const thief: Identity = await openIdentity({
+        ...{ join: undefined, dir, clock, onFault: () => undefined },
+      })
+      let more: (text: string) => void = () => undefined
+      let opened = 0
+      try {
+        await thief.renew()
+        await tell(world)
+        await world.echo.during(
+          (_, response) => {
+            if (opened++ > 0) return void response.end('{}')
+            response.writeHead(200, { 'content-type': 'text/event-stream' })
+            response.write('data: {"a":1}\n\n')
+            more = (text) => void response.write(`data: ${text}\n\n`)
+          },
+          async () => {
+            const stream = await openStream(world[transport], { as: thief.credential() })
+            await stream.until(/"a":1/)
+            await clock.later(31 * minute, async () => {
+              await agent.renew()
+              await agent.renew()
+              await receiver.renew()
+              await expectRefusal(world, 'CREDENTIAL_REJECTED', () => thief.renew())
+              if (transport === 'mesh') await tell(world, 'another')
+            })
+            await clock.later(70 * minute, async () => {
+              more('{"b":2}')
+              const heard = await stream.ended()
+              expect(heard).not.toContain('"b":2')
+              expect(heard).toContain('"reason":"credential-expired"')
+            })
+            stream.close()
+          },
+        )
+      } finally {
+        thief.close()
+      }
+    })
+
 lie(
   verifies(
     ['revoke:follows-renewal', 'authenticate:rotation'],
@@ -91,6 +143,8 @@ lie(
   {
     gateway: {
       'goes on with a renewed certificate, and ends with the last': goesOn('gateway'),
+      'of a superseded certificate ends with it, whatever is renewed next to it':
+        endsWithItself('gateway'),
       'ends when its agent is revoked, however often it was renewed': onStream(
         'gateway',
         async ({ world, stream }) => {
@@ -120,6 +174,8 @@ lie(
     },
     mesh: {
       'goes on with a renewed certificate, and ends with the last': goesOn('mesh'),
+      'of a superseded certificate ends with it, whatever is renewed next to it':
+        endsWithItself('mesh'),
     },
     queue: 'a channel hands over whole messages',
   },

@@ -73,7 +73,7 @@ export async function enroll(
   })
 }
 
-/** Asks for a new certificate over a connection that shows the present one. */
+/** Asks for a certificate of the TLS key of `keys`, over a connection that shows the present one. */
 export async function renew(
   line: Line,
   keys: AgentPrivateKeys,

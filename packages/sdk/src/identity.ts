@@ -7,14 +7,20 @@ import { acceptGrant, enroll, type Granted, renew } from './enroll.ts'
 import { AgentError } from './fault.ts'
 import { findIdentity, type StoredIdentity, saveIdentity } from './identity-file.ts'
 import { type Join, parseJoin } from './join.ts'
-import { type AgentPrivateKeys, formatKeys, generateKeys, parseKeys } from './keys.ts'
+import {
+  type AgentPrivateKeys,
+  formatKeys,
+  generateKeys,
+  generateTlsKey,
+  parseKeys,
+} from './keys.ts'
 import { type Line, openLine } from './line.ts'
 import { randomBelow } from './random.ts'
 import { RefusedError } from './refused.ts'
 import type { Signer } from './signing.ts'
 import { type FabricTrust, fetchTrust, parseTrustDocument } from './trust.ts'
 
-/** Who this agent is, now: certificates change underneath, keys and name stay. */
+/** Who this agent is, now: certificates and TLS keys change underneath; name and other keys stay. */
 export interface Identity {
   readonly url: string
   readonly spiffeId: string
@@ -262,10 +268,12 @@ class LiveIdentity implements Identity {
   }
 
   async #renew(): Promise<void> {
-    const { stored, keys, trust, options } = this.#parts
+    const { stored, trust, options } = this.#parts
     const { signal } = this.#closing
     const { trustDomain } = trust
     try {
+      // A key of its own, so that a stolen one is of no use with the certificates that follow.
+      const keys = { ...this.#parts.keys, tls: generateTlsKey() }
       const present = this.#granted.credential
       const answer = await retrying(() => renew(this.line, keys, present, signal), signal)
       const granted = await acceptGrant(answer, { keys, trustDomain, clock: options.clock })
@@ -273,8 +281,9 @@ class LiveIdentity implements Identity {
         throw new AgentError('ANSWER_MALFORMED', 'the renewal is for another agent')
       }
       this.#adoptRoots(granted)
-      // Stored first: a crash in between starts with the new certificate, never with none.
-      await saveIdentity(options.dir, { ...stored, granted: answer })
+      // Stored first: a crash in between starts with the new certificate, never with none. The key
+      // and its certificate are one write; a crash before it can renew the present certificate again.
+      await saveIdentity(options.dir, { ...stored, keys: formatKeys(keys), granted: answer })
       this.#granted = granted
       this.#failure = null
       this.line.renew(granted.credential)

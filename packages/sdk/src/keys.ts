@@ -22,10 +22,14 @@ export type KeyTexts = Readonly<Record<keyof typeof KINDS, string>>
 
 export function generateKeys(): AgentPrivateKeys {
   return {
-    tls: generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey,
+    tls: generateTlsKey(),
     signing: generateKeyPairSync('ed25519').privateKey,
     sealing: generateKeyPairSync('x25519').privateKey,
   }
+}
+
+export function generateTlsKey(): KeyObject {
+  return generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey
 }
 
 /** PKCS#8 PEM of each; `parseKeys` undoes it. */

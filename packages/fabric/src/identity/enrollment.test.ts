@@ -110,7 +110,7 @@ describe('enrolment', () => {
     const directory = await openDirectory(store)
     const { authority } = identity
     const { privateKey } = enrollmentKey
-    const renewals = new Renewals()
+    const renewals = new Renewals(clock)
     const ports = { authority, directory, joinTokens, clock, renewals, enrollmentKey: privateKey }
     const reopened = createEnrollment(ports)
     expect(

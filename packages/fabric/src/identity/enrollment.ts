@@ -207,9 +207,8 @@ async function renew(
   if (present?.generation !== generation) return outlived(caller)
   const lost = standingOf(present, caller)
   if (lost !== null) return lost
-  if (!renewals.mayRenew(caller.spiffeId, caller.credentialId)) return superseded(caller)
   const from = { fingerprint: caller.credentialId, expiresAt: caller.expiresAt }
-  renewals.renewed(caller.spiffeId, from, leafOf(issued))
+  if (!renewals.renewed(caller.spiffeId, from, leafOf(issued))) return superseded(caller)
   return grantOf(authority, record, issued)
 }
 
@@ -222,7 +221,7 @@ function outlived({ name, spiffeId }: Caller): Refusal {
   return new Refusal('CREDENTIAL_REJECTED', detail, null, { caller: spiffeId })
 }
 
-/** Two hold this certificate's key, and the other one has gone on: it may have been stolen. */
+/** Two hold this certificate's key, and the other one has gone on: the key may have been stolen. */
 function superseded({ name, spiffeId }: Caller): Refusal {
   const detail = `a later certificate of ${name} was renewed already, by another holder of its key`
   return new Refusal('CREDENTIAL_REJECTED', detail, null, { caller: spiffeId })

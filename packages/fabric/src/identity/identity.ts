@@ -83,7 +83,7 @@ export async function openIdentity(options: IdentityOptions): Promise<Identity> 
     openApiKeys({ store, directory, clock, random }),
     openServerIdentity({ ...options, ...options.server, authority }),
   ])
-  const renewals = new Renewals()
+  const renewals = new Renewals(clock)
   const enrollmentKey = await openEnrollmentKey(options.secrets)
   const tokens = options.openTokenServer({
     ...{ ...options, directory, bundles },

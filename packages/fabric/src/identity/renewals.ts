@@ -1,7 +1,13 @@
 import { createHash } from 'node:crypto'
+import type { Clock } from '../lib/clock.ts'
 
-/** Of one agent: a day of certificates that are renewed every half hour, and a few besides. */
-const certificatesMax = 64
+/**
+ * Renewals of one certificate that may be renewed themselves. An answer can be lost several times;
+ * with more, the oldest ends.
+ */
+const renewalsMax = 8
+/** Earlier certificates of one agent that still carry streams. */
+const carryingMax = 64
 /** As many as the directory may hold. */
 const agentsMax = 100_000
 /** A stream in the mesh lives no longer after the end of the certificate that began it. */
@@ -13,103 +19,130 @@ export interface IssuedLeaf {
   readonly expiresAt: number
 }
 
-interface Leaf {
-  readonly expiresAt: number
-  /** Fingerprint of the certificate that it was renewed from; null for the first that is known. */
-  readonly from: string | null
-}
-
+/** The certificates of one agent: a single line, and at its end the renewals that have yet to arrive. */
 interface Lineage {
-  /** Certificates by fingerprint, each renewed from one before, oldest first. */
-  readonly leaves: Map<string, Leaf>
-  /** Those that may not be renewed any more. */
-  readonly closed: Set<string>
-  /** The end of the newest. */
-  until: number
+  /** Before `newest`, each renewed to the next, by fingerprint with their ends, oldest first. */
+  readonly earlier: Map<string, number>
+  /** The last that is known to have arrived. */
+  newest: IssuedLeaf
+  /** What `newest` was renewed to, by fingerprint with their ends, oldest first. */
+  readonly renewals: Map<string, number>
 }
 
 /**
- * Which certificate was renewed to which, so that what began under the first goes on for as long as the
- * last is good. Only a renewal by the holder of the certificate before counts: enrolling again begins
- * anew, and whoever still holds the earlier keys gains nothing by renewing. Kept in memory, since
- * no stream outlives the process.
+ * Holds the one line of certificates of each agent, so that a stream that began under the first goes
+ * on for as long as the last is good. A certificate is renewed only by its place in that line: at its
+ * end, or among the renewals of the one at its end. Any other certificate of an agent with a line is
+ * refused, also one that was forgotten, so that no number of renewals opens a second line. Only a
+ * renewal by the holder of the certificate before counts: enrolling again begins anew. Kept in
+ * memory, since no stream outlives the process; the first renewal after a start begins a line.
  */
 export class Renewals {
+  readonly #clock: Pick<Clock, 'now'>
   readonly #lineages = new Map<string, Lineage>()
   #changes = 0
 
-  /** Counts what was renewed or enrolled, for those who pass it on. */
+  constructor(clock: Pick<Clock, 'now'>) {
+    this.#clock = clock
+  }
+
+  /** Counts renewals and enrolments, so that connectors are sent what changed. */
   get changes(): number {
     return this.#changes
   }
 
   enrolled(spiffeId: string, leaf: IssuedLeaf): void {
     this.#changes += 1
-    this.#lineages.delete(spiffeId)
     this.#keep(spiffeId, leaf)
   }
 
   /**
-   * Whether a certificate may be renewed, which the answer can have been lost of, so that it is asked for
-   * again. Once one that it was renewed to is renewed itself, it has arrived: the certificate before
-   * and its other renewals end there. Of two holders of one key, one is left.
+   * Whether a certificate may be renewed. It may be renewed again, since the answer can be lost. Once
+   * one of its renewals is renewed itself, that one has arrived: the certificate before it and the
+   * other renewals end there. Of two holders of one key, one is left.
    */
   mayRenew(spiffeId: string, fingerprint: string): boolean {
-    return this.#lineages.get(spiffeId)?.closed.has(fingerprint) !== true
+    const lineage = this.#lineages.get(spiffeId)
+    if (lineage === undefined) return true
+    return lineage.newest.fingerprint === fingerprint || lineage.renewals.has(fingerprint)
   }
 
-  renewed(spiffeId: string, from: IssuedLeaf, to: IssuedLeaf): void {
-    const lineage = this.#lineages.get(spiffeId) ?? this.#keep(spiffeId, from)
-    const leaf = lineage.leaves.get(from.fingerprint)
-    if (leaf === undefined) return
+  /** False, with nothing changed, for a certificate that may not be renewed. */
+  renewed(spiffeId: string, from: IssuedLeaf, to: IssuedLeaf): boolean {
+    if (!this.mayRenew(spiffeId, from.fingerprint)) return false
     this.#changes += 1
-    close(lineage, from.fingerprint, leaf.from)
-    lineage.leaves.set(to.fingerprint, { expiresAt: to.expiresAt, from: from.fingerprint })
-    lineage.until = Math.max(lineage.until, to.expiresAt)
-    const [oldest] = lineage.leaves.keys()
-    if (lineage.leaves.size > certificatesMax && oldest !== undefined) {
-      lineage.leaves.delete(oldest)
-      lineage.closed.delete(oldest)
-    }
+    const lineage = this.#lineages.get(spiffeId) ?? this.#keep(spiffeId, from)
+    if (lineage.newest.fingerprint !== from.fingerprint) arrive(lineage, from)
+    lineage.renewals.set(to.fingerprint, to.expiresAt)
+    keepLast(lineage.renewals, renewalsMax)
+    forget(lineage, this.#clock.now())
+    // What was renewed longest ago is what is forgotten first, and not what was enrolled first.
+    this.#lineages.delete(spiffeId)
+    this.#lineages.set(spiffeId, lineage)
+    return true
   }
 
-  /** Unix milliseconds; 0 for a certificate that was not renewed. */
+  /**
+   * The latest end of what a certificate was renewed to, in Unix milliseconds; 0 for a certificate
+   * that was not renewed. A superseded renewal is extended by nothing that was renewed next to it.
+   */
   untilOf(spiffeId: string, fingerprint: string): number {
     const lineage = this.#lineages.get(spiffeId)
-    return lineage?.leaves.has(fingerprint) === true ? lineage.until : 0
+    if (lineage === undefined) return 0
+    const { newest, earlier } = lineage
+    const isOfLine = newest.fingerprint === fingerprint || earlier.has(fingerprint)
+    return isOfLine ? endOf(lineage) : (lineage.renewals.get(fingerprint) ?? 0)
   }
 
-  /** What connectors have to know: what was renewed and can still carry a stream, by fingerprint. */
+  /** Certificates that were renewed and can still carry a stream, by fingerprint, for connectors. */
   announced(now: number): Readonly<Record<string, number>> {
     const found: [string, number][] = []
-    for (const { leaves, until } of this.#lineages.values()) {
-      for (const [fingerprint, { expiresAt }] of leaves) {
+    for (const lineage of this.#lineages.values()) {
+      const until = endOf(lineage)
+      const { newest, earlier } = lineage
+      for (const [fingerprint, expiresAt] of [...earlier, entryOf(newest)]) {
         if (until > expiresAt && expiresAt > now - forgetMs) found.push([fingerprint, until])
       }
     }
     return Object.fromEntries(found)
   }
 
-  #keep(spiffeId: string, leaf: IssuedLeaf): Lineage {
-    const lineage = {
-      leaves: new Map([[leaf.fingerprint, { expiresAt: leaf.expiresAt, from: null }]]),
-      closed: new Set<string>(),
-      until: leaf.expiresAt,
-    }
+  #keep(spiffeId: string, newest: IssuedLeaf): Lineage {
+    const lineage = { earlier: new Map(), newest, renewals: new Map() }
+    this.#lineages.delete(spiffeId)
     this.#lineages.set(spiffeId, lineage)
-    const [oldest] = this.#lineages.keys()
-    if (this.#lineages.size > agentsMax && oldest !== undefined) this.#lineages.delete(oldest)
+    keepLast(this.#lineages, agentsMax)
     return lineage
   }
 }
 
-/** `arrived` is renewed, so that the certificate before it and its other renewals are not needed. */
-function close({ leaves, closed }: Lineage, arrived: string, before: string | null): void {
-  if (before === null) return
-  closed.add(before)
-  for (const [fingerprint, { from }] of leaves) {
-    if (from === before && fingerprint !== arrived) closed.add(fingerprint)
+/** `leaf` is renewed, so its holder has it: the line goes on with it, and with no other. */
+function arrive(lineage: Lineage, leaf: IssuedLeaf): void {
+  const { earlier, newest, renewals } = lineage
+  earlier.set(newest.fingerprint, newest.expiresAt)
+  keepLast(earlier, carryingMax)
+  renewals.clear()
+  lineage.newest = leaf
+}
+
+/** Drops certificates that ended so long ago that no stream of theirs is left. */
+function forget({ earlier }: Lineage, now: number): void {
+  for (const [fingerprint, expiresAt] of earlier) {
+    if (expiresAt <= now - forgetMs) earlier.delete(fingerprint)
   }
+}
+
+function entryOf({ fingerprint, expiresAt }: IssuedLeaf): readonly [string, number] {
+  return [fingerprint, expiresAt]
+}
+
+function endOf({ newest, renewals }: Lineage): number {
+  return Math.max(newest.expiresAt, ...renewals.values())
+}
+
+function keepLast(map: Map<string, unknown>, countMax: number): void {
+  const [oldest] = map.keys()
+  if (map.size > countMax && oldest !== undefined) map.delete(oldest)
 }
 
 export function fingerprintOf(certificate: Uint8Array): string {

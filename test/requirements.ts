@@ -221,7 +221,7 @@ export const REQUIREMENTS = {
       'A task, conversation or resumable stream is open to its creator, unless policy permits more.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'the fabric cannot read sealed operations' },
-    lies: ['task-of-another'],
+    lies: ['task-of-another', 'reference-in-any-field'],
   },
   'authorize:lax-reader': {
     promise:

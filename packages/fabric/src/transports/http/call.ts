@@ -8,7 +8,6 @@ import type { Quota } from '../../pipeline/quota.ts'
 import { mayReachTask } from '../../pipeline/recheck.ts'
 import type { Classified, Classify } from './classify.ts'
 import { type CallCourierOptions, callCourier } from './courier.ts'
-import { foldedName } from './folded-name.ts'
 import { forwardedHeaders } from './head.ts'
 import type { Incoming } from './incoming.ts'
 import { type McpSessions, withSessions } from './mcp-sessions.ts'
@@ -54,12 +53,11 @@ export async function answerCall(rooms: Rooms, call: Call): Promise<Reply> {
   const guarded = withTasks(carrier.carry, {
     owners: call.tasks,
     references: classified.tasks,
-    resumesAfter: resumesAfter(call),
     ownsEvents: call.courier.route.protocol !== 'http',
     reader: call.taskReader,
     mayReach: (authorized, owner) => mayReachTask(authorized, owner, rooms.authorization),
   })
-  const courier = withSessions(guarded, call.sessions)
+  const courier = withSessions(guarded, call.sessions, classified.tasks)
   const outcome = await enforce(rooms, arrival, call.wrap?.(courier) ?? courier).catch(
     (cause: unknown) => {
       carrier.close()
@@ -71,17 +69,6 @@ export async function answerCall(rooms: Rooms, call: Call): Promise<Reply> {
   return outcome.refusal === null
     ? answerReply(outcome, call, classified)
     : refusalReply(outcome.refusal, call, classified)
-}
-
-/** Plain HTTP has feeds whose event ids are everyone's; those of A2A and MCP are of one caller. */
-function resumesAfter({ incoming, courier, path }: Call): readonly string[] {
-  if (courier.route.protocol === 'http') return []
-  const inHead = incoming.head.headers.get('last-event-id')
-  const mark = path.indexOf('?')
-  // Where a browser's own client cannot set the field, servers take the id from the query.
-  const inQuery = mark < 0 ? [] : [...new URLSearchParams(path.slice(mark + 1))]
-  const named = inQuery.filter(([name]) => foldedName(name).replaceAll('-', '') === 'lasteventid')
-  return [...(inHead === undefined ? [] : [inHead]), ...named.map(([, id]) => id)]
 }
 
 const unclassified: Classified = {

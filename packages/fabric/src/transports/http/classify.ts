@@ -24,6 +24,7 @@ import {
   joinTasks,
   tasksOfBody,
   tasksOfCall,
+  tasksOfHead,
   tasksOfPath,
 } from './task-references.ts'
 
@@ -95,7 +96,12 @@ export function classifyIncoming(
   const text = protocol !== 'http' || isForm ? laxDecoder.decode(body) : ''
   if (protocol !== 'http' && mayHoldCall(text)) return disguised()
   const override = isForm ? findMethodOverride(head, text) : null
-  return override === null ? classify(head, pathInRoute, undefined, protocol) : overridden(override)
+  if (override !== null) return overridden(override)
+  const classified = classify(head, pathInRoute, undefined, protocol)
+  if (classified instanceof Refusal || protocol === 'http' || !isForm) return classified
+  const inForm = tasksOfBody(text)
+  if (inForm instanceof Refusal) return inForm
+  return { ...classified, tasks: joinTasks(classified.tasks, inForm) }
 }
 
 /** Receivers parse whatever comes (Python's `json` looks at no media type). */
@@ -141,11 +147,12 @@ export function classify(
 /** By call and by path together: which of the two the receiver goes by is for the receiver to know. */
 function readTasks(head: Head, pathInRoute: string, body: unknown): TaskReferences | Refusal {
   const call = readCall(body)
-  const inCall = call === null ? tasksOfBody(body) : tasksOfCall(call.method, call.params)
+  const inCall = call === null ? tasksOfBody(body) : tasksOfCall(call.method, call.message)
   if (inCall instanceof Refusal) return inCall
-  const query = head.path.slice(head.path.indexOf('?') + 1 || head.path.length)
-  const inPath = tasksOfPath(`${pathInRoute}?${query}`, body)
-  return inPath instanceof Refusal ? inPath : joinTasks(inCall, inPath)
+  const mark = head.path.indexOf('?')
+  const inPath = tasksOfPath(mark < 0 ? pathInRoute : pathInRoute + head.path.slice(mark), body)
+  if (inPath instanceof Refusal) return inPath
+  return joinTasks(joinTasks(inCall, inPath), tasksOfHead(head))
 }
 
 function nameOperation(
@@ -155,6 +162,10 @@ function nameOperation(
 ): Named | Refusal {
   if (isCardPath(pathInRoute)) return classifyCard(head, pathInRoute, protocol)
   if (protocol === 'http') return plain(head)
+  // To a receiver that decodes first, the path would end there.
+  if (/%(?:3f|23)/i.test(pathInRoute)) {
+    return new Refusal('MESSAGE_MALFORMED', 'the path encodes a question mark or a number sign')
+  }
   if (isServicePath(pathInRoute)) {
     return new Refusal('OPERATION_UNKNOWN', "the path of a method of A2A's gRPC service")
   }
@@ -269,6 +280,7 @@ function plain(head: Head): Named {
 }
 
 interface Call {
+  readonly message: Readonly<Record<string, unknown>>
   readonly method: string
   readonly params: Readonly<Record<string, unknown>>
   readonly id: string | number | null | undefined
@@ -279,7 +291,12 @@ function readCall(body: unknown): Call | null {
   const { method, params, id } = body
   if (typeof method !== 'string') return null
   const known = typeof id === 'string' || typeof id === 'number' || id === null
-  return { method, params: isRecord(params) ? params : {}, id: known ? id : undefined }
+  return {
+    message: body,
+    method,
+    params: isRecord(params) ? params : {},
+    id: known ? id : undefined,
+  }
 }
 
 function classifyA2a(head: Head, call: Call, operation: string): Named | Refusal {

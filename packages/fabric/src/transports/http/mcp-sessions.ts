@@ -1,5 +1,6 @@
 import { Refusal } from '../../lib/refusal.ts'
 import { type Courier, Undelivered } from '../../pipeline/delivery.ts'
+import type { TaskReferences } from './task-ids.ts'
 
 /**
  * Which caller an MCP session (up to 2025-11-25) belongs to. A session id is no credential: whoever
@@ -29,14 +30,25 @@ export function createMcpSessions(): McpSessions {
   }
 }
 
+const prefix = 'session '
+
 /** Guards a courier: another's session looks like one that never was, and new ones are bound. */
-export function withSessions(courier: Courier, sessions: McpSessions): Courier {
+export function withSessions(
+  courier: Courier,
+  sessions: McpSessions,
+  { mentions }: Pick<TaskReferences, 'mentions'>,
+): Courier {
   return async (intended, still) => {
     const { arrival, caller } = intended.inspected.authorized.authenticated
     const receiver = arrival.target.name
     // Whatever the request was taken for: the receiver goes by the header alone.
     const sessionId = arrival.message.headers.find(([name]) => name === 'mcp-session-id')?.[1]
-    if (sessionId !== undefined && sessions.owner(receiver, sessionId) !== caller.spiffeId) {
+    const isMine = (id: string): boolean => sessions.owner(receiver, id) === caller.spiffeId
+    const isStrange = (id: string): boolean => sessions.owner(receiver, id) !== null && !isMine(id)
+    const named = mentions
+      .filter((id) => id.startsWith(prefix))
+      .map((id) => id.slice(prefix.length))
+    if ((sessionId !== undefined && !isMine(sessionId)) || named.some(isStrange)) {
       return new Refusal('RECEIVER_UNKNOWN', 'the MCP session is not one of this caller')
     }
     const delivered = await courier(intended, still)

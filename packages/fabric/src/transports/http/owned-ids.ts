@@ -5,7 +5,7 @@ export interface OwnedIdsLimits {
 }
 
 /** A longer id is not remembered, and so belongs to no one. */
-const idLengthMax = 256
+export const idLengthMax = 256
 
 /**
  * Which caller an id of a receiver belongs to: a task, a conversation, an event of a stream. The first

@@ -36,15 +36,18 @@ export function isVoidSegment(decoded: string): boolean {
   return readSegment(decoded).word === ''
 }
 
+/** What some receiver cuts a decoded segment at. */
+const segmentEnd = /[;\0?#]/
+
 function readSegment(given: string): PathSegment {
-  const [text = ''] = given.split(/[;\0]/, 1)
+  const [text = ''] = given.split(segmentEnd, 1)
   const word = withoutEnd(foldedWord(text).trim())
   const isAmbiguous = text !== given || !isPlain(text)
   return { text, word, isAmbiguous }
 }
 
 function isParent(given: string): boolean {
-  const [name = ''] = given.split(/[;\0]/, 1)
+  const [name = ''] = given.split(segmentEnd, 1)
   return foldedWord(name).replaceAll(/\s/g, '') === '..'
 }
 
@@ -62,7 +65,8 @@ function isPlain(text: string): boolean {
   return /^[\x21-\x7e]*$/.test(text) || !unclear.test(text.replaceAll(' ', ''))
 }
 
-function undoPercent(path: string): string {
+/** Undoes one layer of percent-encoding. */
+export function undoPercent(path: string): string {
   return path.replaceAll(/(?:%[0-9a-fA-F]{2})+/g, (run) =>
     Buffer.from(run.replaceAll('%', ''), 'hex').toString('utf8'),
   )

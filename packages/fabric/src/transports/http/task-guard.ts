@@ -29,8 +29,6 @@ export interface TaskGuard {
   readonly owners: TaskOwners
   readonly references: TaskReferences
   readonly reader: TaskReader
-  /** Ids of events after which the caller wants a stream to go on; empty where it is no such request. */
-  readonly resumesAfter: readonly string[]
   /** Whether ids of events are of one caller, as in A2A and MCP, and not of a feed for everyone. */
   readonly ownsEvents: boolean
   /** Whether policy lets this caller at tasks of `owner`; empty where it is not known. */
@@ -51,8 +49,7 @@ export function withTasks(courier: Courier, guard: TaskGuard): Courier {
     const strange = strangersOf(guard, receiver, owner)
     const mayGo = () => strange.every((each) => guard.mayReach(authorized, each))
     if (!mayGo()) return new Refusal('RECEIVER_UNKNOWN', 'the task is not one of this caller')
-    const { resumesAfter } = guard
-    if (!resumesAfter.every((id) => guard.owners.events.find(receiver, id) === owner)) {
+    if (!ownsEvents(guard, receiver, owner)) {
       return new Refusal('RECEIVER_UNKNOWN', 'the stream to go on with is not one of this caller')
     }
     const delivered = await courier(intended, still)
@@ -68,12 +65,23 @@ function strangersOf(
   receiver: string,
   caller: string,
 ): readonly string[] {
-  const found = references.ids.map((id) => owners.tasks.find(receiver, id) ?? '')
+  const ids = references.ids.filter((id) => !id.startsWith(event))
+  const found = ids.map((id) => owners.tasks.find(receiver, id) ?? '')
   for (const id of references.mentions) {
     const owner = owners.tasks.find(receiver, id)
     if (owner !== null) found.push(owner)
   }
   return [...new Set(found.filter((owner) => owner !== caller))]
+}
+
+const event = 'event '
+
+/** Policy lets no one at the streams of others. */
+function ownsEvents({ owners, references }: TaskGuard, receiver: string, caller: string): boolean {
+  const ownerOf = (id: string) => owners.events.find(receiver, id.slice(event.length))
+  const { ids, mentions } = references
+  if (!ids.every((id) => !id.startsWith(event) || ownerOf(id) === caller)) return false
+  return mentions.every((id) => !id.startsWith(event) || (ownerOf(id) ?? caller) === caller)
 }
 
 function tooLate({ body }: Delivered): Undelivered {

@@ -1,18 +1,25 @@
 import { overLimit } from '../../lib/limits.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import { foldedName } from './folded-name.ts'
-import { isRecord } from './rpc-message.ts'
+import { idLengthMax } from './owned-ids.ts'
+import {
+  type FieldName,
+  isIdentifier,
+  speaking,
+  topics,
+  visitIdentifiers,
+} from './request-fields.ts'
 
-/** What a request says of tasks and conversations that exist already. */
+/** References of a request to existing tasks, conversations, streams and sessions. */
 export interface TaskReferences {
   /**
-   * Each is `task <id>` or `context <id>`, so that one kind is never taken for the other. What is not
-   * known to be the caller's own is refused.
+   * Each is `task <id>`, `context <id>` or `event <id>`, so that one kind is never taken for another.
+   * An id that is not known to be the caller's own is refused.
    */
   readonly ids: readonly string[]
   /**
-   * Further places where a reader may find such an id, which belong to the application as often: what
-   * is known to be another's is refused there, and what is not known passes.
+   * Further places where a reader may find such an id, or `session <id>`, which belong to the
+   * application as often: an id that is known to be another's is refused there, and others pass.
    */
   readonly mentions: readonly string[]
   /** Whether the response lists tasks, of which each caller may see its own. */
@@ -29,63 +36,72 @@ const mentionsLimit = { name: 'tasks.mentions', value: 1_024, unit: 'count' } as
 
 export type Fields = Readonly<Record<string, unknown>>
 
-const relatedTask = 'io.modelcontextprotocol/related-task'
 const readTwoWays = 'ids of tasks that readers could take in two ways'
+const everyTopic = topics.task | topics.event | topics.session
+
+const taskNames: ReadonlySet<string> = new Set(['taskid', 'taskids', 'referencetaskids'])
+
+type Kind = 'task' | 'context' | 'event'
+
+/** The kind of id that a member of this name holds wherever the protocols define it. */
+export function kindOf({ word, whole, outer }: FieldName): 'task' | 'context' | null {
+  if (taskNames.has(word) || taskNames.has(whole)) return 'task'
+  if (word === 'contextid' || whole === 'contextid') return 'context'
+  if (word !== 'id' && word !== 'ids') return null
+  if (outer?.word === 'task' || outer?.word === 'referencetask') return 'task'
+  return outer?.word === 'context' ? 'context' : null
+}
 
 /** Collects the ids of tasks and conversations that a message holds. */
 export class TaskIds {
-  readonly found: string[] = []
+  readonly #found = new Set<string>()
   readonly #mentions = new Set<string>()
   #isMalformed = false
 
-  add(kind: 'task' | 'context', value: unknown): void {
+  get found(): readonly string[] {
+    return [...this.#found]
+  }
+
+  get namesTask(): boolean {
+    return this.found.some((id) => !id.startsWith('event '))
+  }
+
+  add(kind: Kind, value: unknown): void {
     // Protobuf's JSON leaves out what is empty, and takes null for it.
     if (value === undefined || value === null || value === '') return
     if (typeof value !== 'string' && typeof value !== 'number') this.#isMalformed = true
-    else this.found.push(keyOf(kind, value))
+    else this.#found.add(keyOf(kind, value))
   }
 
-  /** `own` are further names, folded, under which this record holds the id of a task. */
-  read(record: Fields, own: readonly string[]): void {
-    for (const [name, value] of Object.entries(record)) {
-      const folded = foldedName(name)
-      if (folded === 'taskid' || own.includes(folded)) this.add('task', value)
-      if (folded === 'contextid') this.add('context', value)
-      if (folded !== 'referencetaskids' && folded !== 'taskids') continue
-      for (const one of Array.isArray(value) ? (value as unknown[]) : [value]) this.add('task', one)
-    }
+  /** Mentions a value if its names, or the request (`isTask`), are about such ids. */
+  mentionField(value: unknown, name: FieldName, isTask: boolean): void {
+    const about = name.topics | (isTask ? topics.task : 0)
+    if (about === 0) return
+    const isNamed = name.isListed || name.word === 'id' || name.word === 'name'
+    if (isNamed || speaking.test(name.whole) || isIdentifier(value)) this.mention(value, about)
   }
 
-  readMeta(meta: Fields): void {
-    for (const [name, value] of Object.entries(meta)) {
-      if (name.toLowerCase() === relatedTask && isRecord(value)) this.read(value, [])
-    }
-  }
-
-  /** A task calls its own id `id`, and is known by its state. */
-  readCreated(record: Fields): void {
-    const names = Object.keys(record).map(foldedName)
-    const isTask = record['kind'] === 'task' || names.includes('status')
-    this.read(record, isTask ? ['id'] : [])
-  }
-
-  mention(value: unknown): void {
+  mention(value: unknown, about: number): void {
     if (typeof value !== 'string' && typeof value !== 'number') return
-    for (const kind of ['task', 'context'] as const) this.#mentions.add(keyOf(kind, value))
+    const given = String(value).trim()
+    // One that is longer is remembered of no one.
+    if (given === '' || given.length > 2 * idLengthMax) return
+    const last = given.slice(given.lastIndexOf('/') + 1)
+    for (const id of last === given ? [given] : [given, last]) {
+      if ((about & topics.task) !== 0) {
+        this.#mentions.add(`task ${id}`)
+        this.#mentions.add(`context ${id}`)
+      }
+      if ((about & topics.event) !== 0) this.#mentions.add(`event ${id}`)
+      if ((about & topics.session) !== 0) this.#mentions.add(`session ${id}`)
+    }
   }
 
-  /**
-   * Whatever stands under a name that speaks of tasks or conversations, at any depth; with `isTask`
-   * under `id` and `name` as well. Depth is bounded by the reader of JSON.
-   */
-  mentionAll(value: unknown, isTask: boolean): void {
-    if (typeof value !== 'object' || value === null) return
-    for (const [name, member] of Object.entries(value)) {
-      const isNamed = Array.isArray(value) ? isTask : isTask && isIdName(foldedName(name))
-      const isAbout = !Array.isArray(value) && speaksOfTasks(name)
-      if (isNamed || isAbout) this.mention(member)
-      this.mentionAll(member, isTask || isAbout)
-    }
+  /** Mentions each word of `text` that is as long as an id, whatever its name: bounded text only. */
+  mentionIdentifiers(text: string): void {
+    visitIdentifiers(text, (value) => {
+      this.mention(value, everyTopic)
+    })
   }
 
   malformed(): void {
@@ -94,21 +110,33 @@ export class TaskIds {
 
   done(what: Pick<TaskReferences, 'lists' | 'creates'>): TaskReferences | Refusal {
     if (this.#isMalformed) return new Refusal('MESSAGE_MALFORMED', readTwoWays)
-    if (this.found.length > idsLimit.value) return overLimit('MESSAGE_MALFORMED', idsLimit)
-    if (this.#mentions.size > 2 * mentionsLimit.value) {
+    if (this.#found.size > idsLimit.value) return overLimit('MESSAGE_MALFORMED', idsLimit)
+    if (this.#mentions.size > 4 * mentionsLimit.value) {
       return overLimit('MESSAGE_MALFORMED', mentionsLimit)
     }
     return { ids: this.found, mentions: [...this.#mentions], ...what }
   }
 }
 
-function keyOf(kind: 'task' | 'context', value: string | number): string {
-  return `${kind} ${value}`.replace(/^task tasks\//, 'task ')
+/** Of an answer: a task calls its own id `id`, and is known by its state. */
+export function idsOfAnswer(record: Fields, own: readonly string[]): readonly string[] {
+  const ids = new TaskIds()
+  for (const [name, value] of Object.entries(record)) {
+    const folded = foldedName(name)
+    if (folded === 'taskid' || own.includes(folded)) ids.add('task', value)
+    if (folded === 'contextid') ids.add('context', value)
+    if (folded !== 'referencetaskids' && folded !== 'taskids') continue
+    for (const one of Array.isArray(value) ? (value as unknown[]) : [value]) ids.add('task', one)
+  }
+  return ids.found
 }
 
-const isIdName = (folded: string): boolean => folded === 'id' || folded === 'name'
+export function createdBy(record: Fields): readonly string[] {
+  const names = Object.keys(record).map(foldedName)
+  const isTask = record['kind'] === 'task' || names.includes('status')
+  return idsOfAnswer(record, isTask ? ['id'] : [])
+}
 
-function speaksOfTasks(name: string): boolean {
-  const folded = foldedName(name)
-  return folded.includes('task') || folded.includes('context')
+function keyOf(kind: Kind, value: string | number): string {
+  return `${kind} ${value}`.replace(/^task tasks\//, 'task ')
 }

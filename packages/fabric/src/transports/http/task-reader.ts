@@ -31,9 +31,9 @@ export const taskReaders = {
     const value = parsed(body)
     const own = new Set(owned)
     const filtered = filterListed(value, (id) => own.has(id))
-    if (filtered !== null) return utf8(JSON.stringify(filtered))
+    if (typeof filtered === 'object') return utf8(JSON.stringify(filtered))
     // An error lists nothing; anything else might list tasks in a form that is not read here.
-    if (isError(value)) return body
+    if (filtered === 'none' && isError(value)) return body
     return new Refusal('RESPONSE_REJECTED', 'a list of tasks that could not be read')
   },
 } satisfies Record<TaskQuestion, (body: Uint8Array, owned: readonly string[]) => unknown>

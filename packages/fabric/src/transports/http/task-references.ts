@@ -1,8 +1,25 @@
 import { Refusal } from '../../lib/refusal.ts'
 import { foldedName } from './folded-name.ts'
+import type { Head } from './head.ts'
 import { type PathSegment, readPathSegments } from './path-segments.ts'
+import {
+  type FieldName,
+  isIdentifier,
+  topics,
+  visitForm,
+  visitJson,
+  visitPath,
+} from './request-fields.ts'
 import { isRecord } from './rpc-message.ts'
-import { type Fields, noTasks, TaskIds, type TaskReferences } from './task-ids.ts'
+import {
+  createdBy,
+  type Fields,
+  idsOfAnswer,
+  kindOf,
+  noTasks,
+  TaskIds,
+  type TaskReferences,
+} from './task-ids.ts'
 
 /** Methods of A2A and MCP, folded, whose parameters call the task's id `id` or `name`. */
 const taskMethod = /^(?:get|list|cancel|subscribeto|resubscribeto)tasks?$/
@@ -14,25 +31,41 @@ function isTaskMethod(folded: string): boolean {
   return words.slice(0, -1).includes('tasks') || taskMethod.test(words.at(-1) ?? '')
 }
 
-/** A record that some bindings put around the parameters once more. */
+/** Records that some bindings put around the parameters once more. */
 const wrappers: ReadonlySet<string> = new Set(['request', 'params'])
+/** Records around an id that the protocols define; the last four are `related-task` of MCP. */
+const holders: ReadonlySet<string> = new Set([
+  ...[...wrappers, 'message', 'meta'],
+  ...['io', 'modelcontextprotocol', 'related', 'task'],
+])
+
+/** How the fields of one request are read. */
+interface Reading {
+  /** Whether the request is about a task, whose id may be called `id` or `name`. */
+  readonly isTask: boolean
+  /** Whether ids stand where the protocols define them, and must be known. */
+  readonly isStrict: boolean
+  /** Whether a member `id` of the document itself is that of the call. */
+  readonly isCall: boolean
+}
+
+const ofApplication: Reading = { isTask: false, isStrict: false, isCall: false }
 
 /**
- * Reads what a JSON-RPC call says of tasks, in A2A 1.0 and 0.3 and in MCP alike: some methods have one
- * name in both, and the receiver goes by its own reading. Members are compared by folded name, as the
- * laxest reader takes them. A call about a task that names none where it is looked for is refused.
+ * Reads the references of a JSON-RPC call, in A2A 1.0 and 0.3 and in MCP alike: some methods have one
+ * name in both, and the receiver goes by its own reading. Members next to `params` count as well.
+ * A call about a task that names none where it is looked for is refused.
  */
-export function tasksOfCall(method: string, params: Fields): TaskReferences | Refusal {
+export function tasksOfCall(method: string, message: Fields): TaskReferences | Refusal {
   const folded = foldedName(method)
   const ids = new TaskIds()
   // The sender's own task, which the receiver asked it for: not known here, unless it is another's.
   const isStatus = folded === 'notifications/tasks/status'
-  const isAboutTasks = !isStatus && isTaskMethod(folded)
-  if (!isStatus) readParams(ids, params, isAboutTasks ? ['id', 'name'] : [])
-  ids.mentionAll(params, isAboutTasks)
-  const lists = isAboutTasks && folded.includes('list')
-  if (isAboutTasks && !lists && ids.found.length === 0) return namesNone(method)
-  return ids.done({ lists, creates: !lists && !isAboutTasks })
+  const isTask = !isStatus && isTaskMethod(folded)
+  readJson(ids, message, { isTask, isStrict: !isStatus, isCall: true })
+  const lists = isTask && folded.includes('list')
+  if (isTask && !lists && !ids.namesTask) return namesNone(method)
+  return ids.done({ lists, creates: !lists && !isTask })
 }
 
 /** Where a receiver finds one all the same, nobody knows whose it is. */
@@ -40,49 +73,79 @@ function namesNone(what: string): Refusal {
   return new Refusal('MESSAGE_MALFORMED', `${what} names no task where one is looked for`)
 }
 
-function readParams(ids: TaskIds, params: Fields, own: readonly string[]): void {
-  ids.read(params, own)
-  for (const [name, value] of Object.entries(params)) {
-    const inner = foldedName(name)
-    if (!isRecord(value)) continue
-    if (inner === 'message') ids.read(value, [])
-    if (inner === 'meta') ids.readMeta(value)
-    if (wrappers.has(inner)) readParams(ids, value, own)
+function readJson(ids: TaskIds, body: unknown, reading: Reading): void {
+  const { isTask, isStrict, isCall } = reading
+  visitJson(body, (value, name) => {
+    if (name.topics === 0 && !isTask) return
+    if (isStrict) readStrictly(ids, value, name, reading)
+    // The id of a call is often a small number, as that of a task may be.
+    const isOfCall = isCall && name.outer === null && name.word === 'id'
+    if (!isOfCall || isIdentifier(value)) ids.mentionField(value, name, isTask)
+  })
+}
+
+function readStrictly(ids: TaskIds, value: unknown, name: FieldName, reading: Reading): void {
+  for (let at: FieldName | null = name; at !== null; at = at.outer) {
+    const kind = kindOf(at) ?? (isOwnName(at, reading) ? 'task' : null)
+    if (kind === null || !isHeld(at.outer)) continue
+    // A record where an id belongs.
+    if (at === name) ids.add(kind, value)
+    else if (!holders.has(at.word)) ids.malformed()
+    return
   }
 }
 
-/** Of a body that is no call: what it says of tasks is the application's own, or another's. */
+function isOwnName({ word, outer }: FieldName, { isTask, isCall }: Reading): boolean {
+  if (!isTask || (word !== 'id' && word !== 'name') || (isCall && outer === null)) return false
+  for (let at = outer; at !== null; at = at.outer) if (!wrappers.has(at.word)) return false
+  return true
+}
+
+/** Whether all of these are records that the protocols know. */
+function isHeld(name: FieldName | null): boolean {
+  for (let at = name; at !== null; at = at.outer) if (!holders.has(at.word)) return false
+  return true
+}
+
+/** The references of a body without a call: they are the application's own, or another's. */
 export function tasksOfBody(body: unknown): TaskReferences | Refusal {
   if (body === undefined) return noTasks
   const ids = new TaskIds()
-  ids.mentionAll(body, false)
+  if (typeof body === 'string') readForm(ids, body, { ...ofApplication, isQuery: false })
+  else readJson(ids, body, ofApplication)
   return ids.done({ lists: false, creates: false })
 }
 
 /** Without escapes, underscores and anything that folds into other letters. */
 const plainPath = /^[\x20-\x24\x26-\x5e\x60-\x7e]*$/
-const taskWords = /task|message|context/i
+const taskWords = /task|message|context|session|event|[\w-]{16}/i
 
 /**
- * Reads what a request of A2A over plain HTTP says of tasks: `/tasks`, `/tasks/{id}` with what may
- * follow, under whatever prefix, `/message:send` and `/message:stream`, and the methods of its service
+ * Reads the references of a request in its path and query: `/tasks`, `/tasks/{id}` with what may
+ * follow, under any prefix, `/message:send` and `/message:stream`, and the methods of its service
  * as a path (`/A2AService/GetTask`). A path of that kind which receivers read in two ways is refused.
  */
 export function tasksOfPath(path: string, body: unknown): TaskReferences | Refusal {
   if (plainPath.test(path) && !taskWords.test(path)) return noTasks
   const mark = path.indexOf('?')
-  const segments = readPathSegments(mark < 0 ? path : path.slice(0, mark))
+  const inPath = mark < 0 ? path : path.slice(0, mark)
+  const segments = readPathSegments(inPath)
   const place = placeOf(segments)
   const ids = new TaskIds()
-  const isAbout = place.isAboutTasks || place.sends
+  const { isAboutTasks: isTask, lists, sends } = place
+  const isAbout = isTask || sends
+  const reading = { isTask, isStrict: isAbout, isCall: false }
   if (isAbout && segments.some(({ isAmbiguous }) => isAmbiguous)) ids.malformed()
+  if (place.isAmbiguous) ids.malformed()
   for (const each of place.ids) addSegment(ids, each)
-  readQuery(ids, mark < 0 ? '' : path.slice(mark + 1), place)
+  visitPath(inPath, (value, name) => {
+    ids.mentionField(value, name, false)
+  })
+  if (mark >= 0) readForm(ids, path.slice(mark + 1), { ...reading, isQuery: true })
+  ids.mentionIdentifiers(path)
   if (!isAbout) return ids.done({ lists: false, creates: false })
-  if (isRecord(body)) readParams(ids, body, place.isAboutTasks ? ['id', 'name'] : [])
-  ids.mentionAll(body, place.isAboutTasks)
-  const { lists, sends } = place
-  if (!lists && !sends && ids.found.length === 0) return namesNone('the path')
+  if (isRecord(body)) readJson(ids, body, reading)
+  if (!lists && !sends && !ids.namesTask) return namesNone('the path')
   return ids.done({ lists, creates: sends })
 }
 
@@ -90,9 +153,13 @@ interface Place {
   readonly isAboutTasks: boolean
   readonly sends: boolean
   readonly lists: boolean
+  /** Whether a segment is one of these words to some receivers only: `tasks.json`, `tasks('5')`. */
+  readonly isAmbiguous: boolean
   /** The segments that stand where an id does. */
   readonly ids: readonly PathSegment[]
 }
+
+const looseWord = /^(?:tasks|message:(?:send|stream))(?![a-z0-9_-])./
 
 function placeOf(segments: readonly PathSegment[]): Place {
   const last = foldedName(segments.at(-1)?.word ?? '')
@@ -101,10 +168,14 @@ function placeOf(segments: readonly PathSegment[]): Place {
   const isResource = segments.some(({ word }) => foldedName(word) === 'tasks')
   const method = last.split('/').at(-1) ?? ''
   const isSend = segments.some(({ word }) => /^message:(?:send|stream)$/.test(foldedName(word)))
+  const before = method.split(/[^a-z]/, 1)[0] ?? ''
+  const isLoose = segments.some(({ word }) => looseWord.test(foldedName(word)))
+  const isLooseMethod = before !== method && (taskMethod.test(before) || sendMethods.has(before))
   return {
     isAboutTasks: isResource || taskMethod.test(method),
     sends: isSend || sendMethods.has(method),
     lists: method.startsWith('list') || (isResource && ids.length === 0),
+    isAmbiguous: isLoose || isLooseMethod,
     ids,
   }
 }
@@ -113,18 +184,30 @@ function placeOf(segments: readonly PathSegment[]): Place {
 function addSegment(ids: TaskIds, { text }: PathSegment): void {
   const verb = /:(?:cancel|subscribe)$/i.exec(text)
   ids.add('task', verb === null ? text : text.slice(0, verb.index))
-  if (verb !== null) ids.mention(text)
+  if (verb !== null) ids.mention(text, topics.task)
 }
 
-function readQuery(ids: TaskIds, query: string, { isAboutTasks: isTask, sends }: Place): void {
-  if (query === '') return
-  const isAbout = isTask || sends
-  for (const [name, value] of new URLSearchParams(query)) {
-    // A name that some receiver decodes once more, or parameters after another question mark.
-    if (isAbout && /[%?]/.test(name + value)) ids.malformed()
-    if (isAbout) ids.read({ [name]: value }, isTask ? ['id', 'name'] : [])
-    else ids.mentionAll({ [name]: value }, false)
-  }
+/** A query, or a form. */
+function readForm(ids: TaskIds, text: string, reading: Reading & { isQuery: boolean }): void {
+  const { isTask, isStrict, isQuery } = reading
+  if (text === '') return
+  // A name that some receiver decodes once more, or parameters after another question mark.
+  if (isStrict && /%25|%3f|\?/i.test(text)) ids.malformed()
+  visitForm(text, (value, name) => {
+    // Where a browser's own client cannot set the field, servers take the id from the query.
+    if (isQuery && name.whole.includes('lasteventid')) ids.add('event', value)
+    const kind = isStrict ? (kindOf(name) ?? (isTask && isIdName(name.word) ? 'task' : null)) : null
+    if (kind !== null) ids.add(kind, value)
+    ids.mentionField(value, name, isTask)
+  })
+}
+
+const isIdName = (word: string): boolean => word === 'id' || word === 'name'
+
+/** The reference of a head: the event after which a stream is to go on. */
+export function tasksOfHead({ headers }: Pick<Head, 'headers'>): TaskReferences {
+  const event = headers.get('last-event-id')
+  return event === undefined ? noTasks : { ...noTasks, ids: [`event ${event}`] }
 }
 
 /** Whether a path is one of A2A's over plain HTTP that name a task or send a message. */
@@ -151,43 +234,60 @@ const creatingNames: ReadonlySet<string> = new Set([
 
 /** Everything that a response says it created: tasks with their conversations, as `TaskReferences`. */
 export function createdIn(value: unknown): readonly string[] {
-  const ids = new TaskIds()
   const root = resultOf(value)
   if (root === null) return []
-  ids.readCreated(root)
+  const found = [...createdBy(root)]
   for (const [name, inner] of Object.entries(root)) {
-    if (creatingNames.has(foldedName(name)) && isRecord(inner)) ids.readCreated(inner)
+    if (creatingNames.has(foldedName(name)) && isRecord(inner)) found.push(...createdBy(inner))
   }
-  return ids.found
+  return found
 }
 
-/** The response with only those of its listed tasks that `isOwn`; null when it lists none. */
+/** The response with only those of its listed tasks that `isOwn`, if it lists any in this form. */
 export function filterListed(
   value: unknown,
   isOwn: (id: string) => boolean,
-): Readonly<Record<string, unknown>> | null {
-  if (!isRecord(value)) return null
-  const { result } = value
-  if (isRecord(result)) {
-    const inner = filterListed(result, isOwn)
-    return inner === null ? null : { ...value, result: inner }
+): Fields | 'none' | 'unread' {
+  const seen = { lists: 0, isUnread: false }
+  const filtered = isRecord(value) ? filterRecord(value, isOwn, seen) : {}
+  if (seen.isUnread) return 'unread'
+  return seen.lists === 0 ? 'none' : filtered
+}
+
+interface Seen {
+  lists: number
+  /** Whether tasks are given in another form than a list. */
+  isUnread: boolean
+}
+
+/** Lists anywhere, next to `result` for instance: a client may look there. */
+function filterRecord(record: Fields, isOwn: (id: string) => boolean, seen: Seen): Fields {
+  const kept: [string, unknown][] = []
+  for (const [name, member] of Object.entries(record)) {
+    const folded = foldedName(name)
+    // How many tasks others have is theirs as well.
+    if (folded === 'totalsize') continue
+    if (folded !== 'tasks') {
+      kept.push([name, filterMember(member, isOwn, seen)])
+      continue
+    }
+    seen.lists++
+    // Protobuf's JSON takes null for what is empty.
+    if (!Array.isArray(member) && member !== null) seen.isUnread = true
+    const tasks = Array.isArray(member) ? (member as unknown[]) : []
+    kept.push([name, tasks.filter((task) => isRecord(task) && ownsTask(task, isOwn))])
   }
-  if (!Object.keys(value).some((name) => foldedName(name) === 'tasks')) return null
-  return Object.fromEntries(
-    Object.entries(value).flatMap(([name, member]): [string, unknown][] => {
-      const folded = foldedName(name)
-      // How many tasks others have is theirs as well.
-      if (folded === 'totalsize') return []
-      if (folded !== 'tasks' || !Array.isArray(member)) return [[name, member]]
-      return [[name, member.filter((task) => isRecord(task) && ownsTask(task, isOwn))]]
-    }),
-  )
+  return Object.fromEntries(kept)
+}
+
+function filterMember(member: unknown, isOwn: (id: string) => boolean, seen: Seen): unknown {
+  if (isRecord(member)) return filterRecord(member, isOwn, seen)
+  if (!Array.isArray(member)) return member
+  return (member as unknown[]).map((each) => filterMember(each, isOwn, seen))
 }
 
 function ownsTask(task: Fields, isOwn: (id: string) => boolean): boolean {
-  const ids = new TaskIds()
-  ids.read(task, ['id', 'name'])
-  const tasks = ids.found.filter((id) => id.startsWith('task '))
+  const tasks = idsOfAnswer(task, ['id', 'name']).filter((id) => id.startsWith('task '))
   return tasks.length > 0 && tasks.every(isOwn)
 }
 

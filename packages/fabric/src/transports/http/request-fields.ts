@@ -1,0 +1,128 @@
+import { foldedName, foldedWord } from './folded-name.ts'
+import { readPathSegments, undoPercent } from './path-segments.ts'
+
+/** One name above a value, as the laxest reader takes it, and the names around it. */
+export interface FieldName {
+  readonly word: string
+  /** All words of the name that this one was written in: `taskid` for `task.id`. */
+  readonly whole: string
+  /** Whether the value is an element of a list, or of a list in a list. */
+  readonly isListed: boolean
+  /** Bits of `topics`: the subjects of this name and of every name around it. */
+  readonly topics: number
+  readonly outer: FieldName | null
+}
+
+export const topics = { task: 1, event: 2, session: 4 } as const
+export const speaking = /task|context|session|lastevent/
+
+export type VisitField = (value: unknown, name: FieldName) => void
+
+/** Layers of percent-encoding after which no receiver looks for another field. */
+const layersMax = 3
+
+/**
+ * Gives every value that some receiver could read from a document of JSON, at any depth, with its
+ * names. This file is the only reader of fields: a guard that read them itself would miss spellings
+ * which another guard knows. Depth is bounded by the parser of JSON.
+ */
+export function visitJson(value: unknown, visit: VisitField, name: FieldName | null = null): void {
+  if (Array.isArray(value)) {
+    const listed = name === null ? null : { ...name, isListed: true }
+    for (const each of value as unknown[]) visitJson(each, visit, listed)
+  } else if (typeof value === 'object' && value !== null) {
+    for (const [given, member] of Object.entries(value))
+      visitJson(member, visit, nameOf(given, name))
+  } else if (name !== null) {
+    visit(value, name)
+  }
+}
+
+/** Gives every value that some receiver could read from a query or an encoded form. */
+export function visitForm(text: string, visit: VisitField): void {
+  for (const [given, value] of formPairs(text)) visit(value, nameOf(given, null))
+}
+
+/**
+ * Gives the parameters of a path: what follows `;`, and each segment under the name of the segment
+ * before it, as routers read `/task/5`.
+ */
+export function visitPath(path: string, visit: VisitField): void {
+  const segments = readPathSegments(path)
+  for (const [i, { text }] of segments.entries()) {
+    const before = segments[i - 1]
+    if (before !== undefined) visit(text, nameOf(before.word, null))
+  }
+  if (/[;=]|%3[bd]/i.test(path)) visitForm(path.replaceAll('/', '&'), visit)
+}
+
+/** Gives the words of `text` that are as long as an identifier which cannot be guessed. */
+export function visitIdentifiers(text: string, visit: (value: string) => void): void {
+  for (const layer of layersOf(text)) {
+    for (const word of layer.split(/[^A-Za-z0-9_-]+/)) if (isIdentifier(word)) visit(word)
+  }
+}
+
+/** Shorter values stand for anything. */
+const identifierLengthMin = 16
+
+export function isIdentifier(value: unknown): value is string {
+  return typeof value === 'string' && value.length >= identifierLengthMin
+}
+
+/**
+ * The pairs of a query or form as any receiver splits it: at `&` and `;`, before and after each layer
+ * of percent-encoding, with `+` for a blank or not. A pair may occur more than once.
+ */
+export function formPairs(text: string): readonly (readonly [name: string, value: string])[] {
+  const pairs: [string, string][] = []
+  for (const layer of layersOf(text)) {
+    for (const pair of layer.split(/[&;?#\r\n]/)) {
+      if (pair === '') continue
+      const mark = pair.indexOf('=')
+      const name = mark < 0 ? pair : pair.slice(0, mark)
+      const value = mark < 0 ? '' : pair.slice(mark + 1)
+      pairs.push([name, value])
+      if (value.includes('+')) pairs.push([name, value.replaceAll('+', ' ')])
+    }
+  }
+  return pairs
+}
+
+function layersOf(text: string): readonly string[] {
+  const layers = [text]
+  for (let layer = text; layers.length <= layersMax && layer.includes('%'); layers.push(layer)) {
+    const next = undoPercent(layer)
+    if (next === layer) break
+    layer = next
+  }
+  return layers
+}
+
+/** `message[task][id]`, `message.task-id` and `message/taskId` are paths of names in one name. */
+function nameOf(given: string, outer: FieldName | null): FieldName {
+  const around = outer?.topics ?? 0
+  if (/^[A-Za-z0-9_]*$/.test(given)) {
+    const word = foldedName(given)
+    return { word, whole: word, isListed: false, topics: around | topicsOf(word), outer }
+  }
+  const parts = foldedWord(given)
+    .split(/[^a-z0-9_]+/)
+    .map((part) => part.replaceAll('_', ''))
+  // Numbers and nothing are places in a list.
+  const words = parts.filter((part) => !/^[0-9]*$/.test(part))
+  const whole = words.join('')
+  const subject = around | topicsOf(whole)
+  let name: FieldName | null = outer
+  for (const word of words.length === 0 ? [''] : words) {
+    name = { word, whole, isListed: false, topics: subject, outer: name }
+  }
+  return name as FieldName
+}
+
+function topicsOf(word: string): number {
+  if (!speaking.test(word)) return 0
+  const task = word.includes('task') || word.includes('context') ? topics.task : 0
+  const event = word.includes('lastevent') ? topics.event : 0
+  return task | event | (word.includes('session') ? topics.session : 0)
+}

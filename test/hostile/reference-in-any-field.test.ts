@@ -1,0 +1,188 @@
+import { randomBytes, randomUUID } from 'node:crypto'
+import { expect, vi } from 'vitest'
+import { type Draft, refusalOf, send } from '../harness/doors.ts'
+import { answering } from '../harness/echo.ts'
+import { lie, type Telling } from '../harness/lie.ts'
+import { openStream, streaming } from '../harness/streams.ts'
+import type { World } from '../harness/world.ts'
+import { verifies } from '../requirements.ts'
+
+type Transport = 'gateway' | 'mesh'
+type Credential = NonNullable<Draft['as']>
+
+const get = (path: string): Draft => ({ method: 'GET', body: null, path })
+const json = (body: unknown, path = '/anything'): Draft => ({ path, body: JSON.stringify(body) })
+const form = (body: string): Draft => ({
+  ...{ path: '/anything', body, contentType: 'application/x-www-form-urlencoded' },
+})
+const call = (method: string, params: object, more: object = {}) =>
+  json({ jsonrpc: '2.0', id: 1, method, params, ...more }, '/')
+
+interface Victim {
+  readonly task: string
+  readonly context: string
+  readonly event: string
+  readonly session: string
+  /** A task of the agent that makes the request. */
+  readonly own: string
+}
+
+/** Requests in which some receiver finds a reference to something of another agent. */
+const fields: Readonly<Record<string, (victim: Victim) => Draft>> = {
+  'a list in the query': ({ own, task }) => get(`/tasks/${own}?taskId[]=${task}`),
+  'a place of a list in the query': ({ own, task }) => get(`/tasks/${own}?taskId[0]=${task}`),
+  'a name with a dot': ({ own, task }) => get(`/tasks/${own}?task.id=${task}`),
+  'a name with a hyphen': ({ own, task }) => get(`/tasks/${own}?task-id=${task}`),
+  'a name in brackets': ({ own, task }) => get(`/tasks/${own}?task[id]=${task}`),
+  'an id in a list': ({ own, task }) => get(`/tasks/${own}?id[]=${task}`),
+  'brackets in escapes': ({ own, task }) => get(`/tasks/${own}?id%5B%5D=${task}`),
+  'a semicolon': ({ own, task }) => get(`/tasks/${own}?x=1;id=${task}`),
+  'a semicolon in an escape': ({ own, task }) => get(`/tasks/${own}?x=1%3Bid=${task}`),
+  'an ampersand in an escape': ({ own, task }) => get(`/tasks/${own}?x=1%26id=${task}`),
+  'an equals sign in an escape': ({ own, task }) => get(`/tasks/${own}?id%3D${task}`),
+  'a blank before the name': ({ own, task }) => get(`/tasks/${own}?+taskId=${task}`),
+  'a repeated parameter': ({ own, task }) => get(`/tasks/${own}?taskId=${own}&taskId=${task}`),
+  'another path, after a semicolon': ({ task }) => get(`/x?x=1;taskId=${task}`),
+  'another path, in capitals': ({ task }) => get(`/x?TASK_ID=${task}`),
+  'another path, escaped twice': ({ task }) => get(`/x?%2574askId=${task}`),
+  'another path, with an escaped value': ({ task }) =>
+    get(`/x?taskId=%25${task.charCodeAt(0).toString(16)}${task.slice(1)}`),
+  'a parameter of the path': ({ task }) => get(`/x;taskId=${task}/y`),
+  'a segment of the path': ({ task }) => get(`/task/${task}`),
+  'a segment with a verb': ({ own, task }) => get(`/tasks/${own}/contexts/x/taskId/${task}`),
+  'a key in parentheses': ({ task }) => get(`/tasks('${task}')`),
+  'a format': ({ task }) => get(`/tasks/${task}.json`),
+  'a message, in a list': ({ context }) => json({}, `/message:send?contextId[]=${context}`),
+  'a message, in brackets': ({ task }) => json({}, `/message:send?message[taskId]=${task}`),
+  'a message, after a semicolon': ({ context }) =>
+    json({}, `/message:send?x=1;contextId=${context}`),
+  'a list of tasks': ({ context }) => get(`/tasks?contextId[]=${context}`),
+  'a member next to the parameters': ({ own, task }) =>
+    call('GetTask', { id: own }, { taskId: task }),
+  'a record next to the parameters': ({ own, task }) =>
+    call('GetTask', { id: own }, { task: { id: task } }),
+  'a message next to the parameters': ({ context }) =>
+    call('SendMessage', { message: {} }, { message: { contextId: context } }),
+  'a conversation next to the parameters': ({ context }) =>
+    call('SendMessage', { message: {} }, { contextId: context }),
+  'a member with a path for a name': ({ task }) =>
+    call('SendMessage', { message: {}, 'message.taskId': task }),
+  'a member with brackets in its name': ({ task }) => json({ 'task[id]': task }),
+  'a member with a hyphen': ({ task }) => json({ deep: [{ 'task-id': task }] }),
+  'a list of lists': ({ task }) => json({ deep: { tasks: [[task]] } }),
+  'a form': ({ task }) => form(`a=1&taskId=${task}`),
+  'a form after a semicolon': ({ task }) => form(`a=1;task[id]=${task}`),
+  'a form with escapes': ({ context }) => form(`%63ontextId=${context}`),
+  'the event, in a list': ({ event }) => get(`/?lastEventId[]=${event}`),
+  'the event, after a semicolon': ({ event }) => get(`/?a=1;lastEventId=${event}`),
+  'the event, after a blank': ({ event }) => get(`/?+lastEventId=${event}`),
+  'the event, in snake case': ({ event }) => get(`/?last_event_id=${event}`),
+  'the event, by a longer name': ({ event }) => get(`/?evs_last_event_id=${event}`),
+  'the event, in brackets': ({ event }) => get(`/?last[event][id]=${event}`),
+  'the event, in a body': ({ event }) => json({ lastEventId: event }),
+  'the event, deep in a body': ({ event }) => json({ a: [{ 'Last-Event-ID': event }] }),
+  'the event, in a form': ({ event }) => form(`lastEventId=${event}`),
+  'the session, in the query': ({ session }) => json({}, `/messages?sessionId=${session}`),
+  'the session, by its header’s name': ({ session }) => json({}, `/?mcp-session-id=${session}`),
+  'the session, in a body': ({ session }) => json({ meta: { session_id: session } }),
+  'the session, in the path': ({ session }) => json({}, `/messages/${session}`),
+}
+
+/** Requests with such ids that no one else has, and ordinary queries. */
+const harmless: Readonly<Record<string, (own: string) => Draft>> = {
+  'brackets in a query': () => get('/x?filter[name]=a&ids[]=5&page[size]=10&sort=-date;asc'),
+  'an unknown task in a query': () => get('/x?taskId=never-heard-of&contextId=5'),
+  'an unknown task in a body': () => json({ task: { id: 'never-heard-of' }, sessionId: 'abc' }),
+  'an unknown event in a body': () => json({ lastEventId: '17', events: [{ eventId: 1 }] }),
+  'a form': () => form('taskId=never-heard-of&sessionId=a+b;c=%26'),
+  'an own task': (own) => get(`/tasks/${own}?historyLength=9`),
+  'an own task in a call': (own) => call('GetTask', { id: own, historyLength: 9 }),
+  'an own task anywhere': (own) => json({ parent: { taskId: own } }),
+  'a message with metadata': () =>
+    call('SendMessage', { message: { metadata: { sessionId: 'x', tasks: [1, 2] } } }),
+  'a long path': () => get('/reports/quarterly-overview-of-2026/annual?x=a_b_c_d_e_f_g_h_i'),
+}
+
+/** Short ones, so that names decide, or those that are told by their length. */
+const newIds = {
+  short: () => `i${randomBytes(4).toString('hex')}`,
+  long: () => randomUUID(),
+} as const
+
+async function createTask(
+  world: World,
+  transport: Transport,
+  { as, task, context }: { as: Credential; task: string; context: string },
+): Promise<void> {
+  const answer = { task: { id: task, contextId: context, status: { state: 'x' } } }
+  const sent = await world.echo.during(answering({ jsonrpc: '2.0', id: 1, result: answer }), () =>
+    send(world[transport], { as, ...call('SendMessage', { message: { messageId: '1' } }) }),
+  )
+  expect(refusalOf(sent)).toBeNull()
+}
+
+async function prepare(
+  world: World,
+  transport: Transport,
+  newId: () => string,
+): Promise<{ victim: Victim; as: Credential }> {
+  const as = (await world.agent('field-thief', ['caller'])).credential()
+  await vi.waitFor(async () => {
+    expect((await send(world[transport], { as })).status).toBe(200)
+  }, 10_000)
+  const victim: Victim = {
+    ...{ task: newId(), context: newId(), event: newId(), own: newId() },
+    session: randomBytes(16).toString('hex'),
+  }
+  const caller = world.caller.credential()
+  await createTask(world, transport, { as: caller, ...victim })
+  await createTask(world, transport, { as, task: victim.own, context: newId() })
+  await world.echo.during(streaming([`id: ${victim.event}\ndata: {"a":1}\n\n`]), async () => {
+    const stream = await openStream(world[transport], call('message/stream', { message: {} }))
+    await stream.ended()
+    stream.close()
+  })
+  await world.echo.during(answering({}, { 'mcp-session-id': victim.session }), () =>
+    send(world[transport], call('initialize', {})),
+  )
+  return { victim, as }
+}
+
+const refused =
+  (transport: Transport, newId: () => string): Telling =>
+  async (world) => {
+    const { victim, as } = await prepare(world, transport, newId)
+    const passed: string[] = []
+    for (const [place, draftOf] of Object.entries(fields)) {
+      const before = world.echo.reached.length
+      const answer = await send(world[transport], { ...draftOf(victim), as })
+      const hasReached = world.echo.reached.length > before
+      if (hasReached || refusalOf(answer) === null) passed.push(place)
+    }
+    expect(passed).toEqual([])
+  }
+
+const passes =
+  (transport: Transport): Telling =>
+  async (world) => {
+    const { victim, as } = await prepare(world, transport, newIds.long)
+    for (const [place, draftOf] of Object.entries(harmless)) {
+      const answer = await send(world[transport], { ...draftOf(victim.own), as })
+      expect({ place, refusal: refusalOf(answer) }).toEqual({ place, refusal: null })
+    }
+  }
+
+const onEach = (transport: Transport) => ({
+  'a short id': refused(transport, newIds.short),
+  'a long id': refused(transport, newIds.long),
+  'ordinary requests pass': passes(transport),
+})
+
+lie(
+  verifies(['authorize:task-owner'], 'a reference to something of another is found in any field'),
+  {
+    gateway: onEach('gateway'),
+    mesh: onEach('mesh'),
+    queue: 'sealed messages carry no fields that the fabric could read',
+  },
+)

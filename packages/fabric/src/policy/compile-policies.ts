@@ -12,7 +12,7 @@ import {
 } from './policy-set.ts'
 import type { OperationNames } from './possible.ts'
 import { POLICY_SCHEMA } from './schema.ts'
-import { positionOf, splitPolicies } from './split-policies.ts'
+import { type Position, positionsIn, splitPolicies } from './split-policies.ts'
 
 export interface PolicyCompilation {
   readonly parser: PolicyParser
@@ -48,6 +48,8 @@ interface Piece {
   readonly number: number
   readonly text: string
   readonly start: number
+  /** Of an offset in the whole file. */
+  readonly positionOf: (offset: number) => Position
 }
 
 /**
@@ -78,7 +80,7 @@ export async function compilePolicies(
     problems.push(
       ...unsupported(piece, () => {
         const id = claimId(policy.annotations?.['id'], piece, ids)
-        const { line } = positionOf(piece.source.text, piece.start)
+        const { line } = piece.positionOf(piece.start)
         const origin = { file: piece.source.name, line, text: piece.text }
         policies.push(compilePolicy(policy, { id, ordinal, origin }, dataClasses))
       }),
@@ -128,16 +130,17 @@ async function parsePieces(
 }
 
 function toPieces(source: PolicySource): readonly Piece[] {
+  const positionOf = positionsIn(source.text)
   return splitPolicies(source.text).map(({ text, start }, i) => ({
-    source,
+    ...{ source, positionOf },
     number: i + 1,
     text,
     start,
   }))
 }
 
-function toProblem({ source, start }: Piece, fault: ParserFault): PolicyProblem {
-  const { line, column } = positionOf(source.text, start + fault.start)
+function toProblem({ source, start, positionOf }: Piece, fault: ParserFault): PolicyProblem {
+  const { line, column } = positionOf(start + fault.start)
   return { file: source.name, line, column, message: fault.message, help: fault.help }
 }
 

@@ -8,15 +8,16 @@ import { PolicyUnsupported } from './cedar-json.ts'
 export const bracketDepthMax = 32
 export const operatorsMax = 300
 
-const tokens = /"(?:[^"\\]|\\[^])*"|\/\/[^\n]*|[([{]|[)\]}]|&&|\|\||[-+*.]|\bif\b/g
+/** A string that nothing ends is read to the end of the text, and not again from each of its quotes. */
+const tokens = /"(?:[^"\\]|\\[^]?)*("?)|\/\/[^\n]*|[([{]|[)\]}]|&&|\|\||[-+*.]|\bif\b/g
 
 /** Throws `PolicyUnsupported` for a policy that must not even be given to the parser. */
 export function assertReadable(text: string): void {
   let depth = 0
   let operators = 0
-  for (const [token] of text.matchAll(tokens)) {
-    if (token.length > 2) continue
-    if (token.startsWith('"') || token.startsWith('//')) continue
+  for (const [token, closing] of text.matchAll(tokens)) {
+    if (closing === '') throw new PolicyUnsupported('a string has no closing quote')
+    if (token.length > 2 || token.startsWith('"') || token.startsWith('//')) continue
     if ('([{'.includes(token)) depth++
     else if (')]}'.includes(token)) depth--
     else operators++

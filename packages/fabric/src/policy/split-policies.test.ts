@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { positionOf, splitPolicies } from './split-policies.ts'
+import { positionsIn, splitPolicies } from './split-policies.ts'
 
 describe('splitting a file into policies', () => {
   test('semicolons in strings and comments end nothing', () => {
@@ -40,7 +40,22 @@ describe('splitting a file into policies', () => {
   })
 
   test('positions count lines and columns from one', () => {
-    expect(positionOf('ab\ncd', 0)).toEqual({ line: 1, column: 1 })
-    expect(positionOf('ab\ncd', 4)).toEqual({ line: 2, column: 2 })
+    fc.assert(
+      fc.property(
+        fc.string({ unit: fc.constantFrom('a', '\n', '\r') }),
+        fc.nat(40),
+        (text, offset) => {
+          const before = text.slice(0, offset).split('\n')
+          const column =
+            Math.min(offset, text.length) -
+            (before.slice(0, -1).join('\n').length + (before.length > 1 ? 1 : 0)) +
+            1
+          expect(positionsIn(text)(Math.min(offset, text.length))).toEqual({
+            line: before.length,
+            column,
+          })
+        },
+      ),
+    )
   })
 })

@@ -41,11 +41,25 @@ function endOfString(source: string, from: number): number {
   return at
 }
 
-/** One-based line and column of an offset; columns count UTF-16 code units, as editors do. */
-export function positionOf(
-  source: string,
-  offset: number,
-): { readonly line: number; readonly column: number } {
-  const before = source.slice(0, offset)
-  return { line: before.split('\n').length, column: offset - before.lastIndexOf('\n') }
+/** One-based; columns count UTF-16 code units, as editors do. */
+export interface Position {
+  readonly line: number
+  readonly column: number
+}
+
+/** Where each offset of `source` stands. A file is asked about once for each of its policies. */
+export function positionsIn(source: string): (offset: number) => Position {
+  const starts = [0]
+  for (let at = source.indexOf('\n'); at >= 0; at = source.indexOf('\n', at + 1)) {
+    starts.push(at + 1)
+  }
+  return (offset) => {
+    let [low, high] = [0, starts.length]
+    while (high - low > 1) {
+      const middle = (low + high) >> 1
+      if ((starts[middle] ?? 0) <= offset) low = middle
+      else high = middle
+    }
+    return { line: low + 1, column: offset - (starts[low] ?? 0) + 1 }
+  }
 }

@@ -1,4 +1,4 @@
-import { asciiOf } from './fold-character.ts'
+import { asciiOf } from '../../pipeline/fold-character.ts'
 
 /** Control characters and what shows nothing: zero-width marks, direction controls, tags. */
 const unseen = /[\p{Cc}\p{Cf}\p{Variation_Selector}]/gu

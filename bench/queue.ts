@@ -252,6 +252,8 @@ function requestAs(caller: string, channels: Channels): ChannelRequest {
     channel: 'bench',
     caller,
     still: () => null,
+    proof: 'token false',
+    policyVersion: () => '1',
     mayReceive: () => true,
     senderRight: () => 'stands' as const,
   }

@@ -179,6 +179,13 @@ export const REQUIREMENTS = {
     notOn: queueOnly('messages wait on channels only'),
     lies: ['sender-without-its-right'],
   },
+  'lease:passed-over': {
+    promise:
+      'What may not be handed over stands behind everything that has not been looked at: no sender keeps a receiver from what others sent.',
+    on: ['queue'],
+    notOn: queueOnly('messages wait on channels only'),
+    lies: ['flooded-channel'],
+  },
   'authorize:every-delivery': {
     promise: 'A decision is made again after every wait, and before anything is handed over.',
     on: everywhere,

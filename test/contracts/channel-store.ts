@@ -87,6 +87,31 @@ export function channelStoreContract(
       expect(again.map((one) => [bodyOf(one), one.attempt])).toEqual([[1, 1]])
     })
 
+    test('what was passed over stands behind what is new, keeps its place and outlives a restart', async () => {
+      const { store, reopen } = await openStore()
+      await store.publish([message(1), message(2), message(3)])
+      const [first, second] = await store.lease({ ...lease, countMax: 2 })
+      if (first === undefined || second === undefined) throw new Error('nothing was leased')
+      await store.settle([first, second].map((one) => ({ ...settle(one), verdict: 'pass' })))
+      const [fresh] = await store.lease({ ...lease, countMax: 1 })
+      expect(fresh === undefined ? null : [bodyOf(fresh), fresh.place]).toEqual([3, null])
+      const late = { ...lease, now: lease.now + 60_000 }
+      const behind = await store.lease({ ...late, passedOver: { after: 1, first: true } })
+      expect(behind.filter(({ place }) => place !== null).map(bodyOf)).toEqual([2])
+      const [kept] = behind.filter(({ place }) => place !== null)
+      const back = { ...settle(kept, { now: late.now }), verdict: 'pass', place: 2 } as const
+      expect(await store.settle([back])).toEqual([true])
+      expect(await store.settle([back])).toEqual([false])
+      await store.close()
+      const again = await reopen()
+      const all = await again.lease({ ...late, passedOver: { after: 0, first: true } })
+      const places = all.filter(({ place }) => place !== null)
+      expect(places.map((one) => [bodyOf(one), one.place, one.attempt])).toEqual([
+        [1, 1, 1],
+        [2, 2, 1],
+      ])
+    })
+
     test('every group sees every message', async () => {
       const { store } = await openStore()
       await store.publish([message(1), message(2)])

@@ -33,6 +33,7 @@ export interface LeasedItem {
   readonly storedAt: number
   readonly expiresAt: number
   readonly attempt: number
+  readonly place: number | null
   readonly sealed: Span
 }
 
@@ -67,7 +68,7 @@ export interface Answers {
   readonly lease: readonly LeasedItem[]
   readonly settle: readonly boolean[]
   readonly dead: readonly DeadLetter[]
-  readonly find: Omit<LeasedItem, 'attempt'> | null
+  readonly find: Omit<LeasedItem, 'attempt' | 'place'> | null
   readonly redrive: boolean
   readonly stats: readonly ChannelStats[]
   readonly sweep: SweepReport

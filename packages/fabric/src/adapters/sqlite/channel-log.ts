@@ -8,7 +8,7 @@ import type {
   Settle,
 } from '../../transports/queue/channel-store.ts'
 import type { ChannelLimits, LeasedItem } from './channel-command.ts'
-import { CHANNELS_MAX, NEVER, OFFSETS_PER_CHANNEL } from './channel-schema.ts'
+import { CHANNELS_MAX, NEVER, OFFSETS_PER_CHANNEL, PLACES_FROM } from './channel-schema.ts'
 import {
   type ChannelRow,
   type DeliveryRow,
@@ -41,6 +41,8 @@ interface Group {
   readonly name: string
   /** Every offset up to here was leased at least once, parked or dead-lettered. */
   cursor: number
+  /** The last place that was given to a message which was passed over; null before it is asked for. */
+  lastPlace: number | null
 }
 
 export interface LeasedMessage extends Omit<LeasedItem, 'sealed'> {
@@ -70,7 +72,7 @@ export class ChannelLog {
     }
     for (const row of this.#sql.groups.all()) {
       const { id, channel, name, cursor } = row as unknown as GroupRow
-      byId.get(channel)?.groups.set(name, { id, name, cursor })
+      byId.get(channel)?.groups.set(name, { id, name, cursor, lastPlace: null })
     }
   }
 
@@ -100,45 +102,75 @@ export class ChannelLog {
     return { state: 'stored', offset }
   }
 
-  /** Overdue deliveries first, then what the group has not seen; every attempt is counted here. */
+  /**
+   * Overdue deliveries first, then what the group has not seen, then what was passed over; every
+   * attempt is counted here.
+   */
   lease(order: LeaseOrder, token: string, limits: ChannelLimits): readonly LeasedMessage[] {
     const channel = this.#channelOf(order.channel)
     const group = this.#groupOf(channel, order.group)
     if (group === null) return []
     const leased = new LeaseBasket(order)
-    const until = order.now + order.leaseMs
-    for (const row of this.#sql.dueDeliveries.all(group.id, order.now, order.countMax)) {
-      if (leased.left === 0) break
-      const delivery = row as unknown as DeliveryRow
-      const { offset } = delivery
-      const message = this.#findMessage(channel, offset)
-      if (message === null) {
-        this.#release(group, delivery, order.now)
-      } else if (message.expires_at <= order.now) {
-        this.#bury(channel, group, { delivery, message, reason: 'EXPIRED', now: order.now })
-      } else if (delivery.attempts >= limits.attemptsMax) {
-        this.#bury(channel, group, {
-          delivery,
-          message,
-          reason: 'ATTEMPTS_EXHAUSTED',
-          now: order.now,
-        })
-      } else if (!leased.fits(message)) {
-        break
-      } else {
-        this.#sql.updateDelivery.run(until, token, delivery.attempts + 1, group.id, offset)
-        leased.add(toLeased(message, offset, delivery.attempts + 1))
-      }
-    }
-    this.#leaseNew(channel, group, { order, token, leased })
+    const leasing = { order, token, leased, attemptsMax: limits.attemptsMax }
+    const { after, first } = order.passedOver ?? { after: 0, first: false }
+    if (first) this.#leasePassedOver(channel, group, leasing, after)
+    const due = this.#sql.dueDeliveries.all(group.id, order.now, order.countMax)
+    this.#leaseAgain(channel, group, leasing, due)
+    this.#leaseNew(channel, group, leasing)
+    if (!first) this.#leasePassedOver(channel, group, leasing, after)
     return leased.messages
   }
 
-  #leaseNew(
+  #nextPlaceOf(group: Group): number {
+    group.lastPlace = this.#lastPlaceOf(group) + 1
+    return group.lastPlace
+  }
+
+  #leasePassedOver(channel: Channel, group: Group, leasing: Leasing, after: number): void {
+    const { left } = leasing.leased
+    if (left === 0 || after >= this.#lastPlaceOf(group)) return
+    const rows = this.#sql.passedOver.all(group.id, PLACES_FROM + after, NEVER, left)
+    this.#leaseAgain(channel, group, leasing, rows)
+  }
+
+  #leaseAgain(
     channel: Channel,
     group: Group,
-    { order, token, leased }: { order: LeaseOrder; token: string; leased: LeaseBasket },
+    { order: { now, leaseMs }, token, leased, attemptsMax }: Leasing,
+    rows: readonly unknown[],
   ): void {
+    for (const row of rows) {
+      if (leased.left === 0) break
+      const delivery = row as DeliveryRow
+      const { offset, due } = delivery
+      const message = this.#findMessage(channel, offset)
+      if (message === null) {
+        this.#release(group, delivery, now)
+      } else if (message.expires_at <= now) {
+        this.#bury(channel, group, { delivery, message, reason: 'EXPIRED', now })
+      } else if (delivery.attempts >= attemptsMax) {
+        this.#bury(channel, group, { delivery, message, reason: 'ATTEMPTS_EXHAUSTED', now })
+      } else if (!leased.fits(message)) {
+        break
+      } else {
+        const attempt = delivery.attempts + 1
+        this.#sql.updateDelivery.run(now + leaseMs, token, attempt, group.id, offset)
+        const place = due > PLACES_FROM ? due - PLACES_FROM : null
+        leased.add({ ...toLeased(message, offset, attempt), place })
+      }
+    }
+  }
+
+  /** No messages were passed over where it is 0, which is the case of nearly every group. */
+  #lastPlaceOf(group: Group): number {
+    if (group.lastPlace === null) {
+      const due = Number(this.#sql.lastPlace.get(group.id, NEVER)?.['due'] ?? 0)
+      group.lastPlace = Math.max(0, due - PLACES_FROM)
+    }
+    return group.lastPlace
+  }
+
+  #leaseNew(channel: Channel, group: Group, { order, token, leased }: Leasing): void {
     const { now } = order
     const last = keyOf(channel.id, channel.lastOffset)
     let scanned = 0
@@ -183,15 +215,13 @@ export class ChannelLog {
     if (delivery.due <= order.now) return false
     if (order.verdict === 'done') {
       this.#release(group, delivery, order.now)
-    } else if (order.verdict === 'return') {
+    } else if (order.verdict === 'return' || order.verdict === 'pass') {
       const attempts = Math.max(delivery.attempts - 1, 0)
-      this.#sql.updateDelivery.run(
-        order.now + order.delayMs,
-        null,
-        attempts,
-        group.id,
-        order.offset,
-      )
+      const due =
+        order.verdict === 'return'
+          ? order.now + order.delayMs
+          : PLACES_FROM + (order.place ?? this.#nextPlaceOf(group))
+      this.#sql.updateDelivery.run(due, null, attempts, group.id, order.offset)
     } else if (order.verdict === 'retry' && delivery.attempts < attemptsMax) {
       const due = order.now + order.delayMs
       this.#sql.updateDelivery.run(due, null, delivery.attempts, group.id, order.offset)
@@ -323,7 +353,7 @@ export class ChannelLog {
     if (known !== undefined) return known
     if (channel.groups.size >= groupsMax) return null
     const id = Number(this.#sql.putGroup.run(channel.id, name).lastInsertRowid)
-    const group = { id, name, cursor: 0 }
+    const group = { id, name, cursor: 0, lastPlace: null }
     channel.groups.set(name, group)
     return group
   }
@@ -358,6 +388,13 @@ class LeaseBasket {
   }
 }
 
+interface Leasing {
+  readonly order: LeaseOrder
+  readonly token: string
+  readonly leased: LeaseBasket
+  readonly attemptsMax: number
+}
+
 interface Redrive {
   readonly channel: string
   readonly group: string
@@ -378,5 +415,5 @@ export function keyOf(channel: number, offset: number): number {
 
 function toLeased(message: MessageRow, offset: number, attempt: number): LeasedMessage {
   const { message_id: messageId, stored_at: storedAt, expires_at: expiresAt, sealed } = message
-  return { offset, messageId, storedAt, expiresAt, attempt, sealed }
+  return { offset, messageId, storedAt, expiresAt, attempt, place: null, sealed }
 }

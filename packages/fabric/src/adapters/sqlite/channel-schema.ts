@@ -8,6 +8,11 @@ export const OFFSETS_PER_CHANNEL: number = 2 ** 37
 export const CHANNELS_MAX: number = 2 ** 16 - 1
 /** A parked or settled delivery is never due by the clock. */
 export const NEVER: number = Number.MAX_SAFE_INTEGER
+/**
+ * From here to `NEVER`, `due` is no time: it is a place among what was passed over. No clock reaches it,
+ * so that what nobody could be given never stands before what has not been looked at.
+ */
+export const PLACES_FROM: number = 2 ** 52
 
 const schemaVersion = 1
 /** Above this, a full integrity check at start would take minutes; the quick one still reads every page. */

@@ -62,6 +62,10 @@ export function prepareStatements(database: DatabaseSync) {
     dueDeliveries: prepare(
       `SELECT ${deliveryColumns} FROM delivery WHERE grp = ? AND due <= ? ORDER BY due LIMIT ?`,
     ),
+    passedOver: prepare(
+      `SELECT ${deliveryColumns} FROM delivery WHERE grp = ? AND due > ? AND due < ? ORDER BY due LIMIT ?`,
+    ),
+    lastPlace: prepare('SELECT max(due) AS due FROM delivery WHERE grp = ? AND due < ?'),
     findDelivery: prepare(`SELECT ${deliveryColumns} FROM delivery WHERE grp = ? AND offset = ?`),
     findOrdering: prepare('SELECT 1 FROM delivery WHERE grp = ? AND ordering = ? LIMIT 1'),
     putDelivery: prepare('INSERT INTO delivery VALUES (?, ?, ?, ?, ?, ?)'),

@@ -122,6 +122,7 @@ function createStore(writer: WriterThread, options: SqliteChannelStoreOptions): 
       return answer.map((item) => ({
         message: toStored(order.channel, item, blob),
         attempt: item.attempt,
+        place: item.place,
         leaseToken: token,
         leaseUntil: order.now + order.leaseMs,
       }))
@@ -291,7 +292,7 @@ function toItems(
 
 function toStored(
   channel: string,
-  { offset, messageId, storedAt, expiresAt, sealed }: Omit<LeasedItem, 'attempt'>,
+  { offset, messageId, storedAt, expiresAt, sealed }: Omit<LeasedItem, 'attempt' | 'place'>,
   blob: ArrayBuffer,
 ): StoredMessage {
   const bytes = new Uint8Array(blob, sealed.at, sealed.length)

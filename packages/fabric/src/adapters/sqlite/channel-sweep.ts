@@ -1,7 +1,7 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { RETRY_DELAY_MS_MAX } from '@countersign/protocol'
 import { type ChannelLog, keyOf } from './channel-log.ts'
-import { NEVER } from './channel-schema.ts'
+import { PLACES_FROM } from './channel-schema.ts'
 
 /** One sweep looks at this many rows of each kind, so that no transaction holds the store for long. */
 const rowsMax = 2000
@@ -72,7 +72,7 @@ export class ChannelSweep {
    */
   #endLeasesOfAnotherClock(channel: SweptChannel, now: number): void {
     for (const group of channel.groups.values()) {
-      this.#sql.clamp.run(now, group.id, now + RETRY_DELAY_MS_MAX, NEVER)
+      this.#sql.clamp.run(now, group.id, now + RETRY_DELAY_MS_MAX, PLACES_FROM)
     }
   }
 

@@ -88,8 +88,10 @@ function lease({ rooms, channels, senders }: Serving, visit: Visit, channel: str
   return inHold((keep) =>
     exchange(rooms, visit, target, async (intended, still) => {
       const { authorized } = intended.inspected
+      const { caller, signed } = authorized.authenticated
       const call = {
-        ...{ channel, still, caller: authorized.authenticated.caller.name },
+        ...{ channel, still, caller: caller.name, proof: `${caller.method} ${signed}` },
+        policyVersion: () => rooms.authorization.policy().version,
         mayReceive: (labels: readonly string[]) =>
           mayReceive(authorized, labels, rooms.authorization),
         senderRight: (message: SentMessage) => senders.of(message),

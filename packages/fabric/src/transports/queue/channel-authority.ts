@@ -59,6 +59,7 @@ export class ChannelAuthority {
   /** What is durable; written only by `#change`, which runs one at a time. */
   readonly #records = new Map<string, ChannelRecord>()
   #tail: Promise<unknown> = Promise.resolve()
+  #standings = 0
 
   static async open(options: ChannelAuthorityOptions): Promise<ChannelAuthority> {
     const authority = new ChannelAuthority(options)
@@ -70,6 +71,11 @@ export class ChannelAuthority {
 
   private constructor(options: ChannelAuthorityOptions) {
     this.#options = options
+  }
+
+  /** Another number after each change of an agent, so that what depends on one is looked at again. */
+  get standings(): number {
+    return this.#standings
   }
 
   find(name: string): ChannelRecord | null {
@@ -113,6 +119,7 @@ export class ChannelAuthority {
 
   /** To be called after each change of an agent: its channels move on when its keys or status did. */
   async agentChanged(agent: string): Promise<void> {
+    this.#standings++
     const concerned = this.list().filter(({ members }) => members.includes(agent))
     for (const { name } of concerned) await this.#refresh(name)
   }

@@ -15,16 +15,18 @@ export interface Leased {
   /** Fences the acknowledgement: a later lease of the same message makes this token worthless. */
   readonly leaseToken: string
   readonly leaseUntil: number
+  /** Where it stood among the messages that were passed over; null when it was not one of them. */
+  readonly place: number | null
 }
 
 export interface PublishOrder {
   readonly channel: string
   readonly messageId: string
-  /** Hex; the same hash within the channel's window is the same message or a conflict. */
+  /** The same within the channel's window is the same message or a conflict. */
   readonly idempotencyHash: string
   /** Hex; tells which: a retry has the same, another message under the same key has another. */
   readonly contentHash: string
-  /** Hex, or null; a group is given only the oldest unsettled message of each. */
+  /** Or null; a group is given only the oldest unsettled message of each. */
   readonly orderingHash: string | null
   readonly sealed: Uint8Array
   readonly now: number
@@ -46,6 +48,8 @@ export interface LeaseOrder {
   readonly bytesMax: number
   readonly now: number
   readonly leaseMs: number
+  /** Of the messages that were passed over, those behind place `after`; `first` before all others. */
+  readonly passedOver?: { readonly after: number; readonly first: boolean }
 }
 
 export interface Settle {
@@ -56,11 +60,14 @@ export interface Settle {
   readonly now: number
   /**
    * done: never again · retry: after `delayMs` · dead: to the dead letters with `reason` · return: it
-   * was never handed over, so it is due after `delayMs` and the attempt does not count.
+   * was never handed over, so it is due after `delayMs` and the attempt does not count · pass: it was
+   * not handed over either, and from now on it stands behind everything that was not passed over, at
+   * `place` where it had one.
    */
-  readonly verdict: 'done' | 'retry' | 'dead' | 'return'
+  readonly verdict: 'done' | 'retry' | 'dead' | 'return' | 'pass'
   readonly delayMs: number
   readonly reason: string
+  readonly place?: number | null
 }
 
 export interface DeadLetter {

@@ -132,6 +132,8 @@ interface OpenQueue {
 const entitled = {
   still: () => null,
   mayReceive: () => true,
+  proof: 'token false',
+  policyVersion: () => '1',
   senderRight: () => 'stands' as const,
 }
 

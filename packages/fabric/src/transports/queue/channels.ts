@@ -68,6 +68,7 @@ export class Channels {
     this.#leasing = new Leasing({
       ...{ store: options.store, clock: options.clock, memory },
       ...{ held: this.#held, tokens: this.#tokens },
+      standings: () => options.authority.standings,
       takePart: (call) => {
         const taken = this.#takePart(call)
         return taken instanceof Refusal ? taken : taken.channel.name
@@ -89,9 +90,11 @@ export class Channels {
     const orders = messages.map(({ sealed, message: { header } }) => ({
       channel: channel.name,
       messageId: header.messageId,
-      idempotencyHash: toHex(header.idempotencyHash),
+      // Each sender's own: nobody uses up a key, or holds up an ordering, of another.
+      idempotencyHash: `${header.sender} ${toHex(header.idempotencyHash)}`,
       contentHash: toHex(header.contentHash),
-      orderingHash: header.orderingHash === null ? null : toHex(header.orderingHash),
+      orderingHash:
+        header.orderingHash === null ? null : `${header.sender} ${toHex(header.orderingHash)}`,
       sealed,
       now,
       expiresAt: Math.min(header.notAfter, now + channel.bounds.retentionMs),

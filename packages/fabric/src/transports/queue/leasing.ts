@@ -1,4 +1,4 @@
-import { type LeaseRequest, parseSealedMessage } from '@countersign/protocol'
+import { LEASE_MESSAGES_MAX, type LeaseRequest, parseSealedMessage } from '@countersign/protocol'
 import type { Clock } from '../../lib/clock.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import type { StillPermitted } from '../../pipeline/delivery.ts'
@@ -8,14 +8,17 @@ import type { HeldMessages } from './held-messages.ts'
 import { copies, type Hold, type LeaseMemory } from './lease-memory.ts'
 import type { LeasePlace, LeaseTokens } from './lease-tokens.ts'
 import { LeaseWaiters } from './lease-waiters.ts'
+import { type Look, Review, Reviews } from './reviews.ts'
 
 /** While a request is held open, leases of others run out and delays pass: it looks this often. */
 const lookAgainMs = 1000
-/** Times that one request looks behind messages which its receiver may not have, before it waits. */
-const passedOverMax = 8
-/** Messages of a sender without its right are looked at again after this, and do not count as often. */
-const heldMs = 10_000
-const heldLooksMax = 64
+/**
+ * Looks in a row past messages that may not be handed over. What they passed over is behind the next
+ * look, which takes as many messages as a lease can: a flood is passed in few of them.
+ */
+const looksMax = 32
+/** Held messages of one request that are told apart, for the record. */
+const withheldMax = 65_536
 /** In the record of one lease. */
 const deadShownMax = 256
 /** Of messages in one response. */
@@ -31,6 +34,10 @@ export interface ChannelCall {
 /** A call that takes messages: each of them is decided on by its own labels. */
 export interface ReceiverCall extends ChannelCall {
   mayReceive(labels: readonly string[]): boolean
+  /** How the receiver proved itself: what one proof may not have, another may. */
+  readonly proof: string
+  /** Another one whenever policy is another. */
+  policyVersion(): string
   /** Whether the sender of a message may still publish it. */
   senderRight(message: SentMessage): SenderRight
 }
@@ -53,6 +60,8 @@ interface LeasingOptions {
   readonly memory: LeaseMemory
   readonly held: HeldMessages
   readonly tokens: LeaseTokens
+  /** Another one whenever an agent's standing is another. */
+  standings(): number
   /** The channel's name, while its caller has a part in it. */
   takePart(call: ChannelCall): string | Refusal
 }
@@ -61,6 +70,7 @@ interface LeasingOptions {
 export class Leasing {
   readonly #options: LeasingOptions
   readonly #waiters = new LeaseWaiters()
+  readonly #reviews = new Reviews()
   #closing = false
 
   constructor(options: LeasingOptions) {
@@ -89,32 +99,30 @@ export class Leasing {
   ): Promise<LeasedMessages | Refusal> {
     const { clock } = this.#options
     const endsAt = clock.monotonic() + waitMs
-    const account: SenderAccount = { withheld: 0, buried: [] }
-    for (let [passedOver, heldLooks] = [0, 0]; ; ) {
+    const account: SenderAccount = { withheld: new Set(), buried: [] }
+    for (let [looks, wide] = [0, count]; ; ) {
       const hold = await this.#options.memory.reserve(call.caller, leaseBytesMax)
       if (hold instanceof Refusal) return hold
       const found = await this.#look(
         call,
         { group, count, leaseMs },
-        { hold, signal, account },
+        { hold, signal, account, wide },
       ).catch((cause: unknown) => {
         hold.release()
         throw cause
       })
       if (found instanceof Refusal || found.kept.length === 0) hold.release()
       if (found instanceof Refusal) return found
-      const { place, kept, returned, ofSenders } = found
-      if (returned > 0) passedOver++
-      if (ofSenders > 0) heldLooks++
+      const { place, kept, passed } = found
+      looks++
+      const isOver = this.#closing || signal?.aborted === true
+      if (kept.length > 0 || isOver) return this.#handOut(place, kept, { hold, account })
+      // What others sent may stand behind these.
+      wide = LEASE_MESSAGES_MAX
+      if (passed > 0 && looks < looksMax) continue
+      looks = 0
       const left = endsAt - clock.monotonic()
-      if (kept.length > 0 || left <= 0 || this.#closing || signal?.aborted === true) {
-        return this.#handOut(place, kept, { hold, account })
-      }
-      // Others may wait behind those that were passed over, but not without end.
-      if (returned > 0 && passedOver < passedOverMax) continue
-      // A sender that flooded the channel before it lost its right must not hide what others sent.
-      if (ofSenders > 0 && heldLooks < heldLooksMax) continue
-      heldLooks = 0
+      if (left <= 0) return this.#handOut(place, [], { hold, account })
       const waiter = { channel: place.channel, identity: call.caller }
       const waited = await this.#waiters.wait(waiter, Math.min(left, lookAgainMs), signal)
       if (!waited) return this.#handOut(place, [], { hold, account })
@@ -125,7 +133,7 @@ export class Leasing {
   async #look(
     call: ReceiverCall,
     { group, count, leaseMs }: Pick<LeaseRequest, 'group' | 'count' | 'leaseMs'>,
-    { hold, signal, account }: Looking,
+    { hold, signal, account, wide }: Looking,
   ): Promise<(Sifted & { readonly place: LeasePlace }) | Refusal> {
     // Asked anew each time: a receiver that was removed while it waited gets nothing.
     const taken = this.#options.takePart(call)
@@ -133,34 +141,68 @@ export class Leasing {
     const place = { channel: taken, group, caller: call.caller }
     const now = this.#options.clock.now()
     const bytesMax = Math.min(hold.readBytesMax, leaseBytesMax)
+    const { review, look } = this.#nextLook(call, place)
     const leased = await this.#options.store.lease({
-      ...{ channel: place.channel, group, countMax: count, bytesMax, now, leaseMs },
+      ...{ channel: place.channel, group, countMax: wide, bytesMax, now, leaseMs },
+      passedOver: { after: look.after, first: look.first },
     })
-    const sifted = await this.#sift(call, place, { leased, signal, account })
-    return sifted.refusal ?? { ...sifted, place }
+    const sifted = await this.#sift(call, place, { leased, signal, account, count })
+    if (sifted.refusal !== null) return sifted.refusal
+    const places = leased.map((one) => one.place)
+    if (!sifted.isGone) review.saw(look, places, this.#options.clock.monotonic())
+    return { ...sifted, place }
+  }
+
+  #nextLook(
+    call: ReceiverCall,
+    { channel, group }: LeasePlace,
+  ): { readonly review: Review; readonly look: Look } {
+    const now = this.#options.clock.monotonic()
+    const rights = `${call.policyVersion()} ${this.#options.standings()}`
+    const reader = `${channel} ${group} ${call.proof}`
+    const review = this.#reviews.of(call.caller, reader, () => new Review(rights, now))
+    return { review, look: review.next(rights, now) }
   }
 
   /** Keeps what the receiver may have at this moment, and puts the rest back or buries it. */
   async #sift(
     call: ReceiverCall,
     place: LeasePlace,
-    { leased, signal, account }: Omit<Looking, 'hold'> & { readonly leased: readonly Leased[] },
+    {
+      leased,
+      signal,
+      account,
+      count,
+    }: Pick<Looking, 'signal' | 'account'> & {
+      readonly leased: readonly Leased[]
+      readonly count: number
+    },
   ): Promise<Sifted> {
     const taken = this.#options.takePart(call)
     const refusal = taken instanceof Refusal ? taken : null
     const isGone = refusal !== null || signal?.aborted === true
-    const piles = isGone ? { back: leased, kept: [], held: [], dead: [] } : pilesOf(call, leased)
-    const { kept, back, held, dead } = piles
-    // A receiver that is permitted more gets at them at once; this one looks past them for a moment.
-    await this.#giveBack(place, handlesOf(back), isGone ? 0 : lookAgainMs)
-    await this.#giveBack(place, handlesOf(held), heldMs)
-    await this.#settle(place, handlesOf(dead), {
+    if (isGone) {
+      // As it was: a receiver that leaves cannot bring forward what was passed over.
+      await this.#giveBack(place, leased.filter((one) => one.place === null).map(handleOf))
+      await this.#pass(
+        place,
+        leased.filter((one) => one.place !== null),
+      )
+      return { kept: [], passed: 0, isGone, refusal }
+    }
+    const { kept, back, held, dead } = pilesOf(call, leased)
+    await this.#pass(place, [...back, ...held].toSorted(byOffset))
+    await this.#giveBack(place, kept.slice(count).map(handleOf))
+    await this.#settle(place, dead.map(handleOf), {
       ...{ verdict: 'dead', delayMs: 0, reason: 'its sender was revoked' },
     })
-    account.withheld += held.length
+    for (const { message } of held) {
+      if (account.withheld.size < withheldMax) account.withheld.add(message.offset)
+    }
     account.buried.push(...dead.map(({ message: { offset } }) => offset))
     account.buried.splice(deadShownMax)
-    return { kept, returned: back.length, ofSenders: held.length + dead.length, refusal }
+    const passed = back.length + held.length + dead.length
+    return { kept: kept.slice(0, count), passed, isGone, refusal }
   }
 
   #handOut(
@@ -171,21 +213,31 @@ export class Leasing {
     for (const { message } of leased) this.#options.held.hold(message, message.sealed)
     hold.keep(copies * leased.reduce((sum, { message }) => sum + message.sealed.length, 0))
     // Without the messages themselves, which are not to be kept until the response has left.
-    const handles = handlesOf(leased)
+    const handles = leased.map(handleOf)
     return {
-      ...account,
+      withheld: account.withheld.size,
+      buried: account.buried,
       messages: leased.map((one) => ({
         ...one,
         leaseToken: this.#options.tokens.bind(one.leaseToken, place),
       })),
       hold,
-      giveBack: () => this.#giveBack(place, handles, 0),
+      giveBack: () => this.#giveBack(place, handles),
     }
   }
 
-  async #giveBack(place: LeasePlace, leased: readonly Handle[], delayMs: number): Promise<void> {
-    await this.#settle(place, leased, { verdict: 'return', delayMs, reason: '' })
+  /** Due again at once: it was never handed over. */
+  async #giveBack(place: LeasePlace, leased: readonly Handle[]): Promise<void> {
+    await this.#settle(place, leased, { verdict: 'return', delayMs: 0, reason: '' })
     if (leased.length > 0) this.#waiters.wake(place.channel)
+  }
+
+  /** Behind everything that was not passed over, where a receiver that is permitted more finds it. */
+  async #pass(place: LeasePlace, leased: readonly Leased[]): Promise<void> {
+    const handles = leased.map((one) => ({ ...handleOf(one), place: one.place }))
+    await this.#settle(place, handles, { verdict: 'pass', delayMs: 0, reason: '' })
+    // Those who have seen it before need not look again.
+    if (leased.some((one) => one.place === null)) this.#waiters.wake(place.channel)
   }
 
   async #settle(
@@ -201,15 +253,19 @@ export class Leasing {
   }
 }
 
-type Handle = Pick<Settle, 'offset' | 'leaseToken'>
+type Handle = Pick<Settle, 'offset' | 'leaseToken' | 'place'>
 
-/** Without the messages themselves. */
-function handlesOf(leased: readonly Leased[]): readonly Handle[] {
-  return leased.map(({ message: { offset }, leaseToken }) => ({ offset, leaseToken }))
+/** Without the message itself. */
+function handleOf({ message: { offset }, leaseToken }: Leased): Handle {
+  return { offset, leaseToken }
+}
+
+function byOffset(a: Leased, b: Leased): number {
+  return a.message.offset - b.message.offset
 }
 
 interface SenderAccount {
-  withheld: number
+  readonly withheld: Set<number>
   readonly buried: number[]
 }
 
@@ -217,13 +273,15 @@ interface Looking {
   readonly hold: Hold
   readonly signal: AbortSignal | null
   readonly account: SenderAccount
+  /** How many messages it takes at most, of which the receiver gets those it may have and asked for. */
+  readonly wide: number
 }
 
 interface Sifted {
   readonly kept: readonly Leased[]
-  readonly returned: number
-  /** Held or buried, because of those who sent them. */
-  readonly ofSenders: number
+  /** How many may not be handed over now, or never. */
+  readonly passed: number
+  readonly isGone: boolean
   readonly refusal: Refusal | null
 }
 
@@ -234,17 +292,29 @@ function pilesOf(
   leased: readonly Leased[],
 ): Readonly<Record<Pile, readonly Leased[]>> {
   const piles: Record<Pile, Leased[]> = { kept: [], back: [], held: [], dead: [] }
-  for (const one of leased) piles[pileOf(call, one)].push(one)
+  // Of one moment: the same labels are decided on once, however many messages bear them.
+  const decided = new Map<string, boolean>()
+  const mayReceive = (labels: readonly string[]): boolean => {
+    const key = labels.join('\n')
+    const known = decided.get(key) ?? call.mayReceive(labels)
+    decided.set(key, known)
+    return known
+  }
+  for (const one of leased) piles[pileOf(call, one, mayReceive)].push(one)
   return piles
 }
 
 /** By what the sender signed. What cannot be read was never published through here. */
-function pileOf(call: ReceiverCall, { message: { sealed, storedAt } }: Leased): Pile {
+function pileOf(
+  call: ReceiverCall,
+  { message: { sealed, storedAt } }: Leased,
+  mayReceive: ReceiverCall['mayReceive'],
+): Pile {
   const message = parseSealedMessage(sealed)
   if (message === null) return 'back'
   const { channel, sender, labels } = message.header
   const right = call.senderRight({ channel, sender, labels, storedAt })
   if (right === 'ended') return 'dead'
   if (right === 'held') return 'held'
-  return call.mayReceive(labels) ? 'kept' : 'back'
+  return mayReceive(labels) ? 'kept' : 'back'
 }

@@ -19,20 +19,21 @@ export interface LyingAnswer {
  */
 export async function openLiar(
   identity: Identity,
-  answer: (reached: Reached) => LyingAnswer,
+  answer: (reached: Reached) => LyingAnswer | Promise<LyingAnswer>,
   credential: TlsCredential = identity.credential(),
 ): Promise<{ readonly url: string; stop(): Promise<void>; close(): Promise<void> }> {
   const options = serverTlsOptions({ ...credential, requestPeer: 'required', alpn: ['http/1.1'] })
   const server = createServer(options, (request, response) => {
     const chunks: Buffer[] = []
     request.on('data', (chunk: Buffer) => chunks.push(chunk))
-    request.on('end', () => {
+    const reply = async (): Promise<void> => {
       const { method = '', url = '', rawHeaders, headers } = request
-      const told = answer({ method, url, rawHeaders, headers, body: Buffer.concat(chunks) })
+      const told = await answer({ method, url, rawHeaders, headers, body: Buffer.concat(chunks) })
       response.writeHead(told.status, told.headers.flat())
       if (told.isEndless === true) response.write(told.body)
       else response.end(told.body)
-    })
+    }
+    request.on('end', () => void reply().catch(() => response.destroy()))
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const url = `https://127.0.0.1:${(server.address() as AddressInfo).port}`

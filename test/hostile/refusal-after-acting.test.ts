@@ -1,7 +1,9 @@
 import { REFUSALS, type RefusalCode, verifyReceipt } from '@countersign/protocol'
 import { expect, vi } from 'vitest'
-import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
-import { BoundExchanges } from '../../packages/fabric/src/transports/mesh/bound-exchange.ts'
+import {
+  boundExchange,
+  isBoundTo,
+} from '../../packages/fabric/src/transports/mesh/bound-exchange.ts'
 import { MESH_WIRE } from '../../packages/fabric/src/transports/mesh/wire.ts'
 import { agentId, field, refusalOf, send } from '../harness/doors.ts'
 import { newExchange } from '../harness/entries.ts'
@@ -48,9 +50,11 @@ async function withActor(
   const liar = await openLiar(await world.agent(name, ['open']), ({ headers }) => {
     acted += 1
     isForwarded = Object.hasOwn(headers, 'countersign-exchange')
-    const own = exchangeFor(String(headers['signature'] ?? ''))
+    const signature = String(headers['signature'] ?? '')
+    const [own, elsewhere] = [name, 'echo'].map((each) => exchangeFor(signature, each))
     const named = answer.headers.map(
-      ([field, value]) => [field, value.replace('$own', own)] as const,
+      ([field, value]) =>
+        [field, value.replace('$own', `${own}`).replace('$elsewhere', `${elsewhere}`)] as const,
     )
     return { ...answer, headers: named }
   })
@@ -73,11 +77,15 @@ async function withActor(
   }
 }
 
-/** As an honest connector names the exchange of a request with this signature. */
-function exchangeFor(field: string): string {
+function signatureIn(field: string): Uint8Array {
   const [, signature = ''] = /caller=:([^:]*):/.exec(field) ?? []
-  const exchanges = new BoundExchanges(systemRandom)
-  return exchanges.create(Date.now(), new Uint8Array(Buffer.from(signature, 'base64')))
+  return new Uint8Array(Buffer.from(signature, 'base64'))
+}
+
+/** As an honest connector of `receiver` names the exchange of a request with this signature. */
+function exchangeFor(field: string, receiver: string): string {
+  const signature = signatureIn(field)
+  return boundExchange(Date.now(), { signature, receiver: agentId(receiver) })
 }
 
 const json = ['content-type', 'application/json'] as const
@@ -229,6 +237,8 @@ const otherExchange: Telling = async (world) => {
     const named: readonly LyingAnswer['headers'][] = [
       [['countersign-exchange', other]],
       [['countersign-exchange', newExchange()]],
+      // As the connector of another receiver would name it, which was shown the same signature.
+      [['countersign-exchange', '$elsewhere']],
       [['countersign-receipt', `/v1/receipts/${other}`]],
       [
         ['countersign-exchange', newExchange()],
@@ -259,6 +269,50 @@ const otherExchange: Telling = async (world) => {
   })
 }
 
+/** The refusal of a receiver that the request was not signed for is not on record under its signature. */
+const shownElsewhere: Telling = async (world) => {
+  const thief = await world.agent('shows-around', ['open', 'caller'])
+  const statuses: (number | string | null)[] = []
+  const exchanges: string[] = []
+  let acted = 0
+  const liar = await openLiar(thief, async ({ url, headers, body: sent }) => {
+    // The first ones can come by the gateway, which signs itself.
+    if (Object.hasOwn(headers, 'countersign-exchange'))
+      return { status: 200, headers: [json], body }
+    acted += 1
+    const kept = ['countersign-to', 'content-digest', 'signature-input', 'signature']
+    const heard = await send(world.mesh, {
+      ...{ to: 'echo', as: thief.credential(), path: url, body: sent },
+      headers: kept.flatMap((each) => {
+        const value = headers[each]
+        return value === undefined ? [] : [[each, String(value)] as const]
+      }),
+    })
+    statuses.push(heard.status, refusalOf(heard))
+    const exchange = exchangeOf(heard)
+    exchanges.push(exchange)
+    const signature = signatureIn(String(headers['signature']))
+    for (const receiver of [agentId('echo'), agentId('shows-around')]) {
+      if (isBoundTo(exchange, { signature, receiver })) statuses.push(`bound to ${receiver}`)
+    }
+    return { status: 200, headers: [json, ['countersign-exchange', exchange]], body: '{"ok":true}' }
+  })
+  try {
+    const heard = await vi.waitFor(async () => {
+      const answer = await throughLoopback(world, 'shows-around')
+      expect(acted).toBeGreaterThan(0)
+      return answer
+    }, patience)
+    expect(statuses).toEqual([401, 'SIGNATURE_REJECTED'])
+    expect(refusalOf(heard)).toBe('RESPONSE_REJECTED')
+    expect(exchanges).not.toContain(exchangeOf(heard))
+    const closing = (await world.explain(exchangeOf(heard))).at(-1)
+    expect(closing?.facts).toMatchObject({ result: 'withheld', receiver: 'shows-around' })
+  } finally {
+    await liar.close()
+  }
+}
+
 lie(
   verifies(
     ['deliver:unknown-outcome'],
@@ -270,6 +324,7 @@ lie(
       ...stating('mesh'),
       'in an event of a stream': inStream,
       'under an exchange of another call': otherExchange,
+      'under the refusal of another receiver that was shown the request': shownElsewhere,
     },
     queue: 'the fabric is the receiver: nobody else answers on a channel',
   },

@@ -32,6 +32,11 @@ export interface Message {
 /** A decoded, entirely unchecked request. Only `authenticate` turns it into something more. */
 export interface Arrival {
   readonly exchange: DecisionId
+  /**
+   * Under which the exchange goes on once the caller's signature was verified, where a transport binds
+   * the one to the other. A refusal before that keeps `exchange`, which is bound to nothing.
+   */
+  readonly boundExchange?: (signature: Uint8Array) => DecisionId
   readonly at: number
   readonly transport: Transport
   /** Null when the head of the request could not be read; `fault` then says why. */

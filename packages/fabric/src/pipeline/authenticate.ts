@@ -112,7 +112,14 @@ export async function authenticate(
   const uncovered = coverageFault(arrival, arrival.signature, caller)
   if (uncovered !== null) return new Refusal('SIGNATURE_REJECTED', uncovered)
   const fault = await room.signatures.checkRequest(arrival.signature.signed, caller)
-  return fault ?? new Authenticated(arrival, caller, true)
+  return fault ?? new Authenticated(bound(arrival, arrival.signature), caller, true)
+}
+
+/** Nobody can have an exchange bound to a signature that was not verified for this receiver. */
+function bound(arrival: Arrival, { signed }: PresentedSignature): Arrival {
+  const { boundExchange } = arrival
+  if (boundExchange === undefined) return arrival
+  return { ...arrival, exchange: boundExchange(signed.signature) }
 }
 
 /** A signature that leaves out the body or the receiver proves too little to be called one. */

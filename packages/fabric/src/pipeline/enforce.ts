@@ -1,3 +1,4 @@
+import type { DecisionId } from '@countersign/protocol'
 import type { Caller } from '../identity/caller.ts'
 import { Refusal, StatedRefusal, Withdrawal } from '../lib/refusal.ts'
 import type { Arrival } from './arrival.ts'
@@ -19,8 +20,11 @@ import { type InspectedEvents, inspectedEvents, type StreamRoom } from './stream
 /** Everything the stages ask for; `compose.ts` is the only place that gathers it. */
 export type Rooms = AuthenticateRoom & DeliverRoom & StreamRoom
 
-/** What the transport encodes: an answer, whole or as inspected events, or a recorded refusal. */
-export type Outcome =
+/** What the transport encodes, and the exchange that it is on record under. */
+export type Outcome = Ended & { readonly exchange: DecisionId }
+
+/** An answer, whole or as inspected events, or a recorded refusal. */
+type Ended =
   | { readonly refusal: Refusal }
   | {
       readonly refusal: null
@@ -39,10 +43,13 @@ export async function enforce(rooms: Rooms, arrival: Arrival, courier: Courier):
   if (authenticated instanceof Refusal) return refuse(rooms, arrival, authenticated)
 
   const intended = await admit(rooms, authenticated).catch(undecided)
-  if (intended instanceof Refusal) return refuse(rooms, arrival, intended, authenticated.caller)
+  if (intended instanceof Refusal) {
+    return refuse(rooms, authenticated.arrival, intended, authenticated.caller)
+  }
 
   const answer = await deliver(intended, courier, rooms)
-  return conclude(rooms, intended, answer)
+  const ended = await conclude(rooms, intended, answer)
+  return { ...ended, exchange: authenticated.arrival.exchange }
 }
 
 async function admit(rooms: Rooms, authenticated: Authenticated): Promise<Intended | Refusal> {
@@ -65,14 +72,14 @@ async function refuse(
   caller: Caller | null = null,
 ): Promise<Outcome> {
   await recordRefusal(arrival, refusal, caller, rooms)
-  return { refusal }
+  return { refusal, exchange: arrival.exchange }
 }
 
 async function conclude(
   rooms: Rooms,
   intended: Intended,
   answer: Answered | Undelivered,
-): Promise<Outcome> {
+): Promise<Ended> {
   if (answer instanceof Undelivered) return concludeUndelivered(rooms, intended, answer)
   const first = answer.handOver(rooms.authorization)
   if (first instanceof Refusal) return withhold(rooms, intended, { answer, refusal: first })
@@ -100,7 +107,7 @@ async function withhold(
   rooms: Rooms,
   intended: Intended,
   { answer, refusal }: { readonly answer: Answered; readonly refusal: Refusal },
-): Promise<Outcome> {
+): Promise<Ended> {
   await answer.withhold().catch(() => undefined)
   const { findings, receivedBytes: bytes } = answer
   const why = {
@@ -122,7 +129,7 @@ async function concludeUndelivered(
   rooms: Rooms,
   intended: Intended,
   undelivered: Undelivered,
-): Promise<Outcome> {
+): Promise<Ended> {
   const refusal = refusalOf(undelivered)
   const { failure, attempts } = undelivered
   const isUnknown = refusal.code === 'OUTCOME_UNKNOWN'

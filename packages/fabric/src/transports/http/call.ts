@@ -24,6 +24,8 @@ export interface Wire {
 
 export interface Call {
   readonly exchange: DecisionId
+  /** See `Arrival`. */
+  readonly boundExchange?: (signature: Uint8Array) => DecisionId
   readonly at: number
   readonly transport: Transport
   readonly incoming: Incoming
@@ -66,9 +68,11 @@ export async function answerCall(rooms: Rooms, call: Call): Promise<Reply> {
   )
   // From here on, the bytes of a whole answer are among those that their caller has yet to take.
   if (outcome.refusal !== null || outcome.body instanceof Uint8Array) carrier.close()
+  const { exchange } = outcome
+  const recorded = exchange === call.exchange ? call : { ...call, exchange }
   return outcome.refusal === null
-    ? answerReply(outcome, call, classified)
-    : refusalReply(outcome.refusal, call, classified)
+    ? answerReply(outcome, recorded, classified)
+    : refusalReply(outcome.refusal, recorded, classified)
 }
 
 const unclassified: Classified = {
@@ -83,6 +87,7 @@ function toArrival(call: Call, classified: Classified, fault: Refusal | null): A
   const { head, body, presented, signature, refused } = call.incoming
   return {
     exchange: call.exchange,
+    ...(call.boundExchange === undefined ? {} : { boundExchange: call.boundExchange }),
     at: call.at,
     transport: call.transport,
     presented,

@@ -1,43 +1,32 @@
 import { createHash } from 'node:crypto'
 import { createId, type DecisionId, isId } from '@countersign/protocol'
-import type { Random } from '../../lib/random.ts'
 
 /** Bytes of an id behind its time. */
-const randomLength = 10
+const boundLength = 10
+
+/** The caller's signature over a request, and the SPIFFE ID of the receiver that verified it. */
+export interface Binding {
+  readonly signature: Uint8Array
+  readonly receiver: string
+}
 
 /**
- * Ids of exchanges at a receiver's connector. Behind the time, an id holds the hash of the caller's
- * signature over the request, so that the caller knows the id in an answer for one of this very
- * exchange: nobody finds another request with that hash.
+ * The id of an exchange at a receiver's connector, for a signature that was verified there, new and for
+ * this receiver. Behind the time, it holds a hash of both, so that the caller recognizes an answer
+ * under an exchange of this very request: no other request, and no other receiver that is shown the
+ * same signature, has an exchange with that hash.
  */
-export class BoundExchanges {
-  readonly #random: Random
-  #at = 0
-  /** Ids given for the present millisecond: a copy of a request gets one that is on record nowhere. */
-  readonly #given = new Set<DecisionId>()
-
-  constructor(random: Random) {
-    this.#random = random
-  }
-
-  create(at: number, signature: Uint8Array | null): DecisionId {
-    if (at !== this.#at) this.#given.clear()
-    this.#at = at
-    const bound = signature === null ? null : createId('dec', at, boundBytes(signature))
-    const isFree = bound !== null && !this.#given.has(bound)
-    const id = isFree ? bound : createId('dec', at, this.#random(randomLength))
-    this.#given.add(id)
-    return id
-  }
+export function boundExchange(at: number, binding: Binding): DecisionId {
+  return createId('dec', at, boundBytes(binding))
 }
 
-/** Whether an answer to the request that was signed so may name this exchange. */
-export function isBoundTo(id: string, signature: Uint8Array): boolean {
-  const bound = createId('dec', 0, boundBytes(signature))
-  return isId('dec', id) && id.slice(-randomLength * 2) === bound.slice(-randomLength * 2)
+/** Whether an answer of the receiver to the request that was signed so may name this exchange. */
+export function isBoundTo(id: string, binding: Binding): boolean {
+  const bound = boundExchange(0, binding)
+  return isId('dec', id) && id.slice(-boundLength * 2) === bound.slice(-boundLength * 2)
 }
 
-function boundBytes(signature: Uint8Array): Uint8Array {
-  const hash = createHash('sha256').update('countersign-exchange-v1\n').update(signature)
-  return new Uint8Array(hash.digest().subarray(0, randomLength))
+function boundBytes({ signature, receiver }: Binding): Uint8Array {
+  const hash = createHash('sha256').update(`countersign-exchange-v2\n${receiver}\n`)
+  return new Uint8Array(hash.update(signature).digest().subarray(0, boundLength))
 }

@@ -57,7 +57,7 @@ import type { TaskOwners } from '../http/task-guard.ts'
 import type { TaskReader } from '../http/task-reader.ts'
 import { refuseTunnels } from '../http/tunnels.ts'
 import { refuseUnparsed } from '../http/unparsed.ts'
-import { BoundExchanges } from './bound-exchange.ts'
+import { boundExchange } from './bound-exchange.ts'
 import type { ConnectorAgent } from './connector-agent.ts'
 import { connectorAnswers, connectorBudget } from './connector-budget.ts'
 import { relayForwarded } from './relay.ts'
@@ -127,7 +127,6 @@ export async function openInbound(options: InboundOptions): Promise<Listener> {
   refuseTunnels(server, refuseOn)
   const serving: Serving = {
     ...options,
-    exchanges: new BoundExchanges(options.random),
     authorities: new Authorities([host, `${agent.name}.mesh`, ...options.names]),
     bodies: connectorBudget(options.bodyBytesMax, options.clock),
     answers: connectorAnswers(
@@ -155,7 +154,6 @@ export async function openInbound(options: InboundOptions): Promise<Listener> {
 }
 
 interface Serving extends InboundOptions {
-  readonly exchanges: BoundExchanges
   readonly authorities: Authorities
   readonly bodies: BodyBudget
   readonly answers: BodyBudget
@@ -223,11 +221,12 @@ function peerOf({ agent }: InboundOptions, socket: TLSSocket): PeerIdentity | nu
 }
 
 function answer(options: Serving, incoming: Incoming, signal: AbortSignal): Promise<Reply> {
-  const { agent, clock, exchanges } = options
+  const { agent, clock, random } = options
   const at = clock.now()
-  const exchange = exchanges.create(at, incoming.signature?.signed.signature ?? null)
+  const exchange = createId('dec', at, random(10))
   return answerCall(options.rooms, {
     exchange,
+    boundExchange: (signature) => boundExchange(at, { signature, receiver: agent.spiffeId }),
     at,
     transport: 'mesh',
     incoming,

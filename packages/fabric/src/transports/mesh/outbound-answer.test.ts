@@ -32,7 +32,7 @@ async function hear(
   const heard = await readAnswer(
     {
       rooms: { signatures: { checkResponse: () => null } as never },
-      agent: { signer: { keyId: 'k', sign: () => new Uint8Array(64) } },
+      agent: { signer: { keyId: 'k', sign: () => new Uint8Array(64) }, trustDomain: 'a.test' },
       ...{ host: '127.0.0.1', port: 7000, bodyBytesMax: 10_000, findCard: holdsCard },
     },
     {

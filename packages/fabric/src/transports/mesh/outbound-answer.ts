@@ -1,4 +1,4 @@
-import { isId, parseMediaType, type SignableRequest } from '@countersign/protocol'
+import { formatSpiffeId, isId, parseMediaType, type SignableRequest } from '@countersign/protocol'
 import { Refusal } from '../../lib/refusal.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
 import type { Rooms } from '../../pipeline/enforce.ts'
@@ -22,7 +22,7 @@ export interface OutboundRoute extends Route {
 
 export interface AnswerOptions {
   readonly rooms: Pick<Rooms, 'signatures'>
-  readonly agent: { readonly signer: ForwardSigner }
+  readonly agent: { readonly signer: ForwardSigner; readonly trustDomain: string }
   /** Where the connector itself listens for its agent. */
   readonly host: string
   readonly port: number
@@ -83,7 +83,8 @@ export async function readAnswer(
   const headers = response.headers
     .map(([name, value]): [string, string] => [name.toLowerCase(), value])
     .filter(([name, value]) => passes(name, value, route.prefix !== ''))
-  if (!namesOwnExchange(headers, { route, admitted })) {
+  const receiver = receiverOf(options.agent, route.name)
+  if (!namesOwnExchange(headers, { route, admitted, receiver })) {
     response.discard()
     return new Refusal('RESPONSE_REJECTED', 'the answer names another exchange')
   }
@@ -121,13 +122,17 @@ export async function readAnswer(
   return new Refusal('RESPONSE_REJECTED', 'an agent card in a stream leads past the fabric')
 }
 
+export function receiverOf({ trustDomain }: AnswerOptions['agent'], name: string): string {
+  return formatSpiffeId({ trustDomain, kind: 'agent', name, instance: null })
+}
+
 /**
  * The fabric gives its exchanges itself. A receiver could name one of another call, or of another
  * caller, as the place where this one is on record.
  */
 function namesOwnExchange(
   headers: Answer['headers'],
-  { route, admitted }: Pick<AnsweredCall, 'route' | 'admitted'>,
+  { route, admitted, receiver }: Pick<AnsweredCall, 'route' | 'admitted'> & { receiver: string },
 ): boolean {
   if (route.prefix !== '') return true
   const valuesOf = (field: string) =>
@@ -136,7 +141,7 @@ function namesOwnExchange(
   const receipts = valuesOf('countersign-receipt')
   if (exchange === undefined) return receipts.length === 0
   const signature = admitted.authenticated.arrival.signature?.signed.signature
-  const isOwn = signature !== undefined && isBoundTo(exchange, signature)
+  const isOwn = signature !== undefined && isBoundTo(exchange, { signature, receiver })
   return isOwn && others.length === 0 && receipts.every((each) => each === receiptPath(exchange))
 }
 

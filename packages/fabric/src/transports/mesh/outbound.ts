@@ -3,7 +3,6 @@ import {
   createId,
   formatContentDigest,
   formatSignedRequestHeaders,
-  formatSpiffeId,
   isAssignableName,
   prepareRequestSignature,
   type SignableRequest,
@@ -43,7 +42,7 @@ import type { BalancedResponse, UpstreamRequest } from '../http/upstream.ts'
 import type { ConnectorAgent } from './connector-agent.ts'
 import { connectorAnswers, connectorBudget } from './connector-budget.ts'
 import { type Listener, listen } from './inbound.ts'
-import { type Answer, type OutboundRoute, readAnswer } from './outbound-answer.ts'
+import { type Answer, type OutboundRoute, readAnswer, receiverOf } from './outbound-answer.ts'
 import { outboundEvents, type StreamCut, type ToldRefusal } from './outbound-stream.ts'
 import { MESH_WIRE } from './wire.ts'
 
@@ -300,10 +299,6 @@ function refusedCopy({ headers, attempts }: BalancedResponse): Undelivered | nul
   if (attempts === 1 || !isReplay) return null
   const detail = 'the first copy of the request had arrived'
   return new Undelivered({ progress: 'sent', detail }, attempts)
-}
-
-function receiverOf({ trustDomain }: ConnectorAgent, name: string): string {
-  return formatSpiffeId({ trustDomain, kind: 'agent', name, instance: null })
 }
 
 interface Streamed extends Asked {

@@ -33,6 +33,16 @@ const hidings: Readonly<Record<string, Hiding>> = {
     body: JSON.stringify({ name: '[PROD] password', value: secret }),
   },
   'in an imitated marker': { body: JSON.stringify({ password: `[ABC ${secret}]` }) },
+  'beside a name that begins with a verb': {
+    body: JSON.stringify({ env: [{ name: 'READ_DB_PASSWORD', value: secret }] }),
+  },
+  'beside a weaker name': {
+    body: JSON.stringify({ type: 'token', name: 'password', value: secret }),
+  },
+  'below a weaker name': { body: JSON.stringify({ secrets: { token: secret } }) },
+  'in a JSON patch': {
+    body: JSON.stringify({ patch: [{ op: 'add', path: '/password', value: secret }] }),
+  },
   'behind a comma': text(`password=Ab1,${tail}`),
   'behind an ampersand': text(`password=Ab1&${tail}`),
   'behind an escaped quote': text(`password="Ab1\\"${tail}"`),

@@ -1,11 +1,9 @@
-import { isBareSecretName, nameWords } from './secret-names.ts'
-
 /** What a member says of the one beside it, or of itself, when a secret is near. Names are folded. */
 const setOf = (text: string): ReadonlySet<string> => new Set(text.split(' '))
 
 /** Holds the name of something. */
 export const NAMING = setOf(
-  'name key field fieldname header headername label id title param parameter property variable var env envvar k n attribute setting flag option type',
+  'name key field fieldname header headername label id title param parameter property variable var env envvar k n attribute setting flag option type path',
 )
 /** Holds what has the name. */
 export const HOLDING = setOf(
@@ -32,13 +30,8 @@ export const LISTING = setOf(
   'required enum columns fields names keys tags labels scopes scope methods options choices allowed grants granttypes granttypessupported responsetypes properties exclude include includes omit redact hidden sort order select attributes types categories keywords topics words dependencies depends capabilities permissions roles',
 )
 
-/** A name that begins with one of these is an action: "reset password", `get_secret`. */
-const VERBS = setOf(
-  'reset change get set rotate update forgot forget forgotten create delete remove list read enter show hide view find fetch generate check verify validate recover restore lost cannot can how why what when where please no invalid wrong missing my your choose manage',
-)
+const counting =
+  /(?:min|max|length|size|count|age|days|hours|minutes|seconds|ms|ttl|timeout|expires|expiresin|expiration|created|updated|changed|modified|rotated|version|index|port|limit|retries|attempts|iterations|rounds|cost|bits|strength|score|rank|timestamp|interval|period|total|year)$|^(?:min|max|num)/
 
-export function isAction(name: string): boolean {
-  const words = nameWords(name)
-  // `set-cookie` is a name of the table.
-  return words.length > 1 && VERBS.has(words[0] ?? '') && !isBareSecretName(name)
-}
+/** Holds a number that counts or dates a secret, and is none. */
+export const isCounting = (member: string): boolean => isDescribing(member) || counting.test(member)

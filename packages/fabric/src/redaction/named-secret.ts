@@ -1,7 +1,6 @@
 import { ALNUM, excerptOf, KIND, latin1 } from './ascii.ts'
 import { STEPS } from './inspection-work.ts'
 import { isLineEnd, LineContext } from './line-context.ts'
-import { isAction } from './member-roles.ts'
 import { isMarker } from './operators.ts'
 import { isCode, isContainer } from './plain-values.ts'
 import { type SecretKind, type SecretRule, secretRule } from './secret-names.ts'
@@ -167,10 +166,10 @@ export class NamedSecrets {
   }
 
   /** Whether the name is a value itself: `name: password`, `"key": "password"`. */
-  #isValue({ start, end }: Span): boolean {
+  #isValue({ start }: Span): boolean {
     const { bytes, from } = this.#view
     const before = latin1(bytes, Math.max(from, start - placeBytesMax), start)
-    return /[:=>,]\s*(?:\\*["'`])?$/.test(before) && !isAction(this.#textOf({ start, end }))
+    return /[:=>,]\s*(?:\\*["'`])?$/.test(before)
   }
 
   /** Whether a quoted name comes first on its line or in its parentheses: `('password', '…')`. */

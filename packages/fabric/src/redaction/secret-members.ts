@@ -7,14 +7,14 @@ import { isMarkerText } from './marker.ts'
 import {
   CARRYING,
   HOLDING,
-  isAction,
+  isCounting,
   isDescribing,
   LISTING,
   NAMING,
   TELLING,
 } from './member-roles.ts'
 import { mayNameSecret } from './secret-name-gate.ts'
-import { type SecretRule, secretRule } from './secret-names.ts'
+import { type SecretRule, secretRule, stronger } from './secret-names.ts'
 import { isSecretValue, looksMade } from './secret-values.ts'
 
 /** A member that says what the other is has a short name. */
@@ -36,7 +36,7 @@ export interface NamedLeaf {
 }
 
 interface Frame {
-  /** Of the nearest name above that is one of a secret. */
+  /** The strongest of the names above that are those of a secret. */
   inherited: SecretRule | null
   /** Of the element before, in a list that may be an argument list or a pair. */
   before: SecretRule | null
@@ -46,8 +46,8 @@ interface Frame {
   candidate: NamedLeaf | null
   /** Whether it is a list in a list. */
   isRow: boolean
-  /** Of the member that holds a name. */
-  named: SecretRule | null
+  /** Of the members that hold a name: each rule once. */
+  named: readonly SecretRule[]
 }
 
 /**
@@ -90,10 +90,10 @@ export class SecretMembers {
     const isRow = container !== null && !container.isObject
     if (isRow) {
       const follows = parent !== undefined && parent.beforeIndex === container.index - 1
-      if (follows && parent.before !== null) inherited = parent.before
+      if (follows && parent.before !== null) inherited = stronger(inherited, parent.before)
     } else if (key !== null) {
       const rule = this.names.rule(key)
-      if (rule !== null) inherited = rule
+      if (rule !== null) inherited = stronger(inherited, rule)
       else if (inherited !== null && isDescribing(memberOf(this.#bytes, key))) inherited = null
     }
     const frame = this.#frames[this.#depth++]
@@ -102,7 +102,8 @@ export class SecretMembers {
       return
     }
     frame.inherited = inherited
-    frame.before = frame.candidate = frame.named = null
+    frame.before = frame.candidate = null
+    frame.named = NONE
     frame.beforeIndex = -1
     frame.isRow = isRow
   }
@@ -125,7 +126,7 @@ export class SecretMembers {
     const frame = this.#frames[--this.#depth]
     if (frame === undefined) return
     if (container.isObject) {
-      if (frame.named !== null) this.#readPair(frame.named, container.start, end)
+      if (frame.named.length > 0) this.#readPair(frame.named, container.start, end)
       return
     }
     const { candidate } = frame
@@ -145,7 +146,10 @@ export class SecretMembers {
 
   #wakesAt(leaf: JsonLeaf, walk: JsonWalk): boolean {
     if (leaf.kind !== 'string') return false
-    return (this.#isShortFlag(leaf) || this.#nameIn(leaf) !== null) && this.#wake(walk)
+    if (this.#isShortFlag(leaf) || this.#nameIn(leaf) !== null) return this.#wake(walk)
+    const key = walk.container?.isObject === true ? walk.container.key : null
+    if (key === null || leaf.from === leaf.to || this.#ruleOf(leaf) === null) return false
+    return NAMING.has(memberOf(this.#bytes, key)) && this.#wake(walk)
   }
 
   /** Makes the frames of the containers that the walk stands in, as they would be by now. */
@@ -160,32 +164,31 @@ export class SecretMembers {
     return true
   }
 
+  /** By its own name, and by the strongest one above: a weaker name takes nothing away from it. */
   #lookUnder(key: JsonString, leaf: JsonLeaf, inherited: SecretRule | null): void {
     if (leaf.from === leaf.to) return
     const own = this.names.rule(key)
-    const rule = own ?? inherited
-    if (rule === null) return
-    if (own === null) {
-      const member = memberOf(this.#bytes, key)
-      const isStrong = rule.kind === 'password' || rule.kind === 'key'
-      const counts =
-        isStrong && leaf.kind === 'string' ? !isDescribing(member) : CARRYING.has(member)
-      if (!counts) return
-    }
-    this.#judge(rule, leaf)
+    if (own !== null && this.#judge(own, leaf)) return
+    if (inherited === null || inherited === own) return
+    const member = memberOf(this.#bytes, key)
+    const isStrong = inherited.kind === 'password' || inherited.kind === 'key'
+    const describes = leaf.kind === 'number' ? isCounting(member) : isDescribing(member)
+    if (isStrong ? !describes : CARRYING.has(member)) this.#judge(inherited, leaf)
   }
 
-  #judge(rule: SecretRule, leaf: JsonLeaf): void {
+  #judge(rule: SecretRule, leaf: JsonLeaf): boolean {
     this.#work.spend(STEPS.namedValue + STEPS.byte * (leaf.to - leaf.from))
     const form = leaf.kind === 'number' ? 'number' : 'text'
-    if (!isSecretValue(rule, nameOf(this.#bytes, leaf), form)) return
+    if (!isSecretValue(rule, nameOf(this.#bytes, leaf), form)) return false
     this.#found({ rule, leaf })
+    return true
   }
 
   #lookBeside(leaf: JsonLeaf, container: JsonContainer, frame: Frame): void {
-    if (frame.named !== null || container.key === null) return
-    const rule = this.#nameIn(leaf)
-    if (rule !== null && NAMING.has(memberOf(this.#bytes, container.key))) frame.named = rule
+    if (container.key === null || leaf.kind !== 'string') return
+    if (!NAMING.has(memberOf(this.#bytes, container.key))) return
+    const rule = this.#ruleOf(leaf)
+    if (rule !== null && !frame.named.includes(rule)) frame.named = [...frame.named, rule]
   }
 
   #lookAfter(leaf: JsonLeaf, walk: JsonWalk, frame: Frame): void {
@@ -223,16 +226,22 @@ export class SecretMembers {
     return ((this.#bytes[from + 1] as number) | 0x20) === 0x70
   }
 
+  /** The rule for an element of a list; what is a sentence is no name there. */
   #nameIn(leaf: JsonLeaf): SecretRule | null {
     const length = leaf.to - leaf.from
     if (leaf.kind !== 'string' || length > nameBytesMax || length < nameBytesMin) return null
-    if (!leaf.escaped && !mayNameSecret(this.#bytes, leaf.from, leaf.to)) return null
-    const name = nameOf(this.#bytes, leaf)
-    if (isMarkerText(name) || !isName(name) || isAction(name)) return null
-    return secretRule(name)
+    const rule = this.#ruleOf(leaf)
+    return rule !== null && isName(nameOf(this.#bytes, leaf)) ? rule : null
   }
 
-  #readPair(rule: SecretRule, start: number, end: number): void {
+  /** The rule for what holds a name: the same as for the name of a member. */
+  #ruleOf(leaf: JsonLeaf): SecretRule | null {
+    if (!leaf.escaped && !mayNameSecret(this.#bytes, leaf.from, leaf.to)) return null
+    const name = nameOf(this.#bytes, leaf)
+    return isMarkerText(name) ? null : secretRule(name)
+  }
+
+  #readPair(rules: readonly SecretRule[], start: number, end: number): void {
     this.#work.spend(STEPS.rereadByte * (end - start))
     this.#readLeft -= end - start
     if (this.#readLeft < 0) throw new TooManyFindings()
@@ -248,8 +257,10 @@ export class SecretMembers {
         const own = inner.nearestKey
         if (own !== null && own.from !== outermost.from && isDescribing(memberOf(text, own))) return
         const value = nameOf(text, leaf)
-        if (!isSecretValue(rule, value, leaf.kind === 'number' ? 'number' : 'text')) return
         if (isTelling && !looksMade(value)) return
+        const form = leaf.kind === 'number' ? 'number' : 'text'
+        const rule = rules.find((each) => isSecretValue(each, value, form))
+        if (rule === undefined) return
         const { from, to, escaped, kind } = leaf
         this.#found({ rule, leaf: { from: from + start, to: to + start, escaped, kind } })
       },
@@ -258,6 +269,8 @@ export class SecretMembers {
   }
 }
 
+const NONE: readonly SecretRule[] = []
+
 const emptyFrame: Frame = {
   inherited: null,
   before: null,
@@ -265,7 +278,7 @@ const emptyFrame: Frame = {
   beforeIndex: -1,
   candidate: null,
   isRow: false,
-  named: null,
+  named: NONE,
 }
 
 /** Words and what joins them: not a key, an address or a sentence that ends in one. */

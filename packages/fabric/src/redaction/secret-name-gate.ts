@@ -46,6 +46,8 @@ export function mayNameSecret(bytes: Uint8Array, from: number, end: number): boo
 function mayEndSecretName(bytes: Uint8Array, from: number, end: number): boolean {
   let to = end
   while (to > from && ((KIND[bytes[to - 1] as number] as number) & DIGIT) !== 0) to--
+  // `api_key_v2`: too few names end so to tell more.
+  if (to < end && to > from && ((bytes[to - 1] as number) | 0x20) === 0x76) return true
   const last = bytes[to - 1] ?? 0
   if (last >= 0x80) return true
   if (LAST_LETTERS[last & 31] === 0 && ((KIND[last] as number) & ALNUM) !== 0) return false

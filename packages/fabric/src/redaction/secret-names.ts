@@ -92,16 +92,16 @@ export const SECRET_NAMES: readonly Row[] = [
   },
 ]
 
-/** Names in other alphabets, and with letters that have no ASCII form; also inside of longer names. */
+/** Names in other alphabets, also inside of longer names, and names with accents. */
 export const FOREIGN_NAMES: readonly string[] = list(
-  'пароль, 密码, 密碼, 口令, パスワード, 暗証番号, 비밀번호, 암호, κωδικός, كلمة المرور, كلمة السر, סיסמה, סיסמא, รหัสผ่าน, पासवर्ड, hasło, lösenord, contraseña, şifre, jelszó, mật khẩu, passwørd',
+  'пароль, 密码, 密碼, 口令, パスワード, 暗証番号, 비밀번호, 암호, κωδικός, κωδικος, كلمة المرور, كلمة السر, סיסמה, סיסמא, รหัสผ่าน, पासवर्ड, hasło, lösenord, contraseña, şifre, jelszó, mật khẩu, passwørd',
 )
 
 /** Follows a name where there are several of a kind, or several forms of one. */
 export const VARIANT_WORDS: readonly string[] = list(
   'confirm, confirmation, confirmed, repeat, repeated, again, verify, verification, value, val, plain, plaintext, text, raw, string, str, new, old, current, prev, previous, hash, enc, encrypted, encoded, base64, prod, production, dev, test, stage, staging, live, db, database, admin, root, primary, secondary, backup, main',
 )
-const VARIANTS = new RegExp(`(?:${VARIANT_WORDS.join('|')}|\\d+)$`)
+const VARIANTS = new RegExp(`(?:${VARIANT_WORDS.join('|')}|v?\\d+)$`)
 /** `password_new_prod_2`: more of them than this name nothing. */
 const variantsMax = 4
 
@@ -126,12 +126,28 @@ for (const { names, asEnding, kind, dataClass, detector } of SECRET_NAMES) {
   }
 }
 const passwordRule: SecretRule = { ...credential, kind: 'password' }
-const FOREIGN: readonly string[] = FOREIGN_NAMES.map((name) => foldName(name))
+/** By their letters; those of which only plain letters are left are names like the others. */
+const FOREIGN: string[] = []
+for (const name of FOREIGN_NAMES.map((each) => foldName(each))) {
+  if (!/^[a-z]+$/.test(name)) FOREIGN.push(name)
+  else if (!EXACT.has(name)) {
+    EXACT.set(name, passwordRule)
+    ENDINGS.push([name, passwordRule])
+  }
+}
 /** All that a name in ASCII has in it, its separators aside, where it is one of a secret. */
-export const PLAIN_NAMES: readonly string[] = [
-  ...EXACT.keys(),
-  ...FOREIGN.filter((name) => /^[a-z]+$/.test(name)),
-]
+export const PLAIN_NAMES: readonly string[] = [...EXACT.keys()]
+
+const STRENGTHS: readonly SecretKind[] = ['password', 'key', 'login']
+const weakness = ({ kind }: SecretRule): number => {
+  const at = STRENGTHS.indexOf(kind)
+  return at < 0 ? STRENGTHS.length : at
+}
+
+/** Of two rules that apply, the one that finds more. */
+export function stronger(one: SecretRule | null, other: SecretRule): SecretRule {
+  return one !== null && weakness(one) <= weakness(other) ? one : other
+}
 
 /** Names that messages repeat; each costs several patterns to judge. */
 const known = new Map<string, SecretRule | null>()
@@ -139,9 +155,15 @@ const knownMax = 4_096
 /** Of a longer name this much of the end is judged. */
 export const secretNameLengthMax = 256
 
+/** What a longer name can be filled up with. */
+const nothing = /[\p{M}\p{C}\p{Z}\p{P}\p{Default_Ignorable_Code_Point}]/gu
+
 /** The rule for what has this name, or null. A plural names several of the same. */
 export function secretRule(given: string): SecretRule | null {
-  const name = given.length > secretNameLengthMax ? given.slice(-secretNameLengthMax) : given
+  const name =
+    given.length > secretNameLengthMax
+      ? given.replaceAll(nothing, '').slice(-secretNameLengthMax)
+      : given
   const found = known.get(name)
   if (found !== undefined) return found
   const rule = judgeName(name)
@@ -195,13 +217,4 @@ export function isBareSecretName(text: string): boolean {
   if (text.length > secretNameLengthMax) return false
   const plain = foldName(text)
   return EXACT.has(plain) || FOREIGN.includes(plain)
-}
-
-/** The words of a name, by its separators and humps. */
-export function nameWords(name: string): readonly string[] {
-  return name
-    .replaceAll(/([a-z0-9])([A-Z])/g, '$1 $2')
-    .toLowerCase()
-    .split(/[^\p{L}\p{N}]+/u)
-    .filter((word) => word !== '')
 }

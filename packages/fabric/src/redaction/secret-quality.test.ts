@@ -206,6 +206,63 @@ test.each([
   expect(masked).not.toMatch(/correct horse|sunshine/)
 })
 
+describe('a name is judged alike wherever it stands', () => {
+  const words = ['MY', 'READ', 'VERIFY', 'no', 'your', 'get', 'set', 'reset', 'CHECK', 'find', 'x']
+  const prefixed = fc
+    .tuple(
+      fc.constantFrom(...words),
+      fc.constantFrom('password', 'API_KEY', 'secret', 'refresh token'),
+    )
+    .map(([word, name]) => `${word}_${name}`)
+  test('as a member, in a pair and in a list', () => {
+    fc.assert(
+      fc.property(prefixed, (name) => {
+        const places = [
+          { [name]: secret },
+          { name, value: secret },
+          [name, secret],
+          [[name, secret]],
+        ]
+        for (const place of places) expect(mask(JSON.stringify(place), json)).not.toContain(secret)
+      }),
+      seeded,
+    )
+  })
+
+  const weak = ['token', 'jwt', 'auth', 'bearer', 'cookie', 'pass', 'pin', 'psk', 'credentials']
+  test('and a weaker name takes nothing away from a stronger one', () => {
+    const strong = fc.constantFrom('password', 'secrets', 'db_password')
+    fc.assert(
+      fc.property(fc.constantFrom(...weak), strong, (less, more) => {
+        const value = 'correct-horse'
+        const places = [
+          { type: less, name: more, value },
+          { name: more, label: less, value },
+          { [more]: { [less]: value } },
+          { [more]: { [less]: { a: value } } },
+          { [more]: { [less]: [value] } },
+          { [less]: { [more]: value } },
+        ]
+        for (const place of places) expect(mask(JSON.stringify(place), json)).not.toContain(value)
+      }),
+      seeded,
+    )
+  })
+})
+
+test.each([
+  { secrets: { db: 12_345_678 } },
+  { password: { a: 1_234_567 } },
+  { op: 'replace', path: '/user/password', value: 'sunshine' },
+  { name: 'Password*', value: 'sunshine' },
+  { name: `${'x'.repeat(400)}_password`, value: 'sunshine' },
+  { [`password${'\u200b'.repeat(300)}`]: 'sunshine' },
+  { api_key_v2: 'sunshine-9' },
+  { password_v2_2: 'sunshine' },
+])('%j is masked', (body) => {
+  expect(mask(JSON.stringify(body), json)).not.toMatch(/sunshine|12345678|1234567/)
+})
+
 describe('what only speaks of secrets stays', () => {
   test.each([
     {
@@ -226,6 +283,9 @@ describe('what only speaks of secrets stays', () => {
     { pass: 1250, fail: 3, tokens: 4096, token_count: 12, max_tokens: 1024 },
     { pass: 'passed', auth: true, password: null, password_required: false },
     { credentials: 'include', authorization: 'oauth2', credential: 'passport' },
+    { hasLocation: 'Berlin', hasLogo: 'maybe', passwordPolicy: 'strong', classifreq: 'monthly' },
+    { password_file: '/run/secrets', password_updated: '2024-01-01', 'password-policy': 'strong' },
+    { password: { minLength: 8, maxAge: 7_776_000, rotatedTimestamp: 1_732_700_000 } },
     { errors: { password: 'is too short (minimum is 8 characters)' } },
     { errors: { password: ['must contain a digit'] } },
     { name: 'DB_PASSWORD', valueFrom: { secretKeyRef: { name: 'db', key: 'password' } } },

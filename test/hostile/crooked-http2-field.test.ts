@@ -48,6 +48,8 @@ const lies: Readonly<Record<string, Crooked>> = {
     fate: 'reset',
   },
   'a line break in the method': { instead: [[':method', 'POST / HTTP/1.1\r\nX']], fate: 'reset' },
+  'another scheme': { instead: [[':scheme', 'ftp']], fate: 'MESSAGE_MALFORMED' },
+  'a scheme without TLS': { instead: [[':scheme', 'http']], fate: 'MESSAGE_MALFORMED' },
   'no authority at all': { instead: [[':authority', '']], fate: 'reset' },
 }
 

@@ -24,12 +24,28 @@ const drafts: Readonly<Record<string, Draft>> = {
     edit: (lines) => lines.filter((line) => !line.startsWith('Content-Type')),
   },
   'in JSON': { body: '{"_method":"DELETE"}' },
+  'in a list of the query': { path: '/?_method[]=DELETE' },
+  'at a place of a list of the query': { path: '/?_method[0]=DELETE' },
+  'in a list of the query, encoded': { path: '/?_method%5B0%5D=DELETE' },
+  'in a record of the query': { path: '/?_method[a][b]=DELETE' },
+  'in the query, behind a blank': { path: '/?+_method=DELETE' },
+  'in the query, encoded twice': { path: '/?%255Fmethod=DELETE' },
+  'second in the query': { path: '/?_method=POST&_method=DELETE' },
+  'in a list of a form': { contentType: form, body: 'a=1&_method[0]=DELETE' },
+  'in a form, behind a semicolon': { contentType: form, body: 'a=1;_method[]=DELETE' },
+  'in a list of JSON': { body: '{"_method":["DELETE"]}' },
+  'in a list of a list of JSON': { body: '{"_method":[["DELETE"]]}' },
+  'second in a list of JSON': { body: '{"_method":["POST","DELETE"]}' },
+  'in a record of JSON': { body: '{"_method":{"0":"DELETE"}}' },
+  'in JSON, by a name with brackets': { body: '{"_method[]":"DELETE"}' },
   'in JSON, by the name of a header': { body: '{"X-HTTP-Method-Override":"DELETE"}' },
 }
 
 const harmless: Readonly<Record<string, Draft>> = {
   'the same method': { path: '/?_method=post' },
   'another field': { contentType: form, body: 'method=card&payment_method=card' },
+  'the same method, in a list': { path: '/?_method[]=post' },
+  'brackets and dots': { path: '/?filter[method]=card&payment.method=card' },
   'another member': { body: '{"method":"card","_method":7}' },
 }
 

@@ -15,6 +15,7 @@ const json = (body: unknown, path = '/anything'): Draft => ({ path, body: JSON.s
 const form = (body: string): Draft => ({
   ...{ path: '/anything', body, contentType: 'application/x-www-form-urlencoded' },
 })
+const text = (body: string): Draft => ({ path: '/anything', body, contentType: 'text/plain' })
 const call = (method: string, params: object, more: object = {}) =>
   json({ jsonrpc: '2.0', id: 1, method, params, ...more }, '/')
 
@@ -73,6 +74,11 @@ const fields: Readonly<Record<string, (victim: Victim) => Draft>> = {
   'a form': ({ task }) => form(`a=1&taskId=${task}`),
   'a form after a semicolon': ({ task }) => form(`a=1;task[id]=${task}`),
   'a form with escapes': ({ context }) => form(`%63ontextId=${context}`),
+  'JSON under another type': ({ task }) => text(`{"a":{"taskId": "${task}"}}`),
+  'a record of JSON under another type': ({ task }) => text(`{'task': {'id': '${task}'}}`),
+  YAML: ({ context }) => text(`a:\n  context_id: ${context}\n`),
+  XML: ({ task }) => text(`<a><taskId>${task}</taskId></a>`),
+  'escapes under another type': ({ task }) => text(`{"\\u0074askId":"${task}"}`),
   'the event, in a list': ({ event }) => get(`/?lastEventId[]=${event}`),
   'the event, after a semicolon': ({ event }) => get(`/?a=1;lastEventId=${event}`),
   'the event, after a blank': ({ event }) => get(`/?+lastEventId=${event}`),
@@ -94,6 +100,7 @@ const harmless: Readonly<Record<string, (own: string) => Draft>> = {
   'an unknown task in a query': () => get('/x?taskId=never-heard-of&contextId=5'),
   'an unknown task in a body': () => json({ task: { id: 'never-heard-of' }, sessionId: 'abc' }),
   'an unknown event in a body': () => json({ lastEventId: '17', events: [{ eventId: 1 }] }),
+  'prose about tasks': () => text('The task: write down the context, session: none. '.repeat(999)),
   'a form': () => form('taskId=never-heard-of&sessionId=a+b;c=%26'),
   'an own task': (own) => get(`/tasks/${own}?historyLength=9`),
   'an own task in a call': (own) => call('GetTask', { id: own, historyLength: 9 }),

@@ -4,6 +4,7 @@ import { type Door, type Draft, send } from '../harness/doors.ts'
 import { answering } from '../harness/echo.ts'
 import { lie, type Telling } from '../harness/lie.ts'
 import { exchangeOf, expectHeard, expectOutcome } from '../harness/refusals.ts'
+import { openStream, streaming } from '../harness/streams.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
@@ -48,8 +49,38 @@ const steal =
     expectOutcome(await world.explain(exchangeOf(heard)), 'RECEIVER_UNKNOWN')
   }
 
-const onEach = (transport: 'gateway' | 'mesh') =>
-  Object.fromEntries(Object.entries(thefts).map(([way, draft]) => [way, steal(transport, draft)]))
+/** The transport of MCP 2024-11-05 gives the address of a session in an event. */
+const listen =
+  (transport: 'gateway' | 'mesh', to: string): Telling =>
+  async (world) => {
+    const door = world[transport]
+    const id = randomBytes(16).toString('hex')
+    const path = `/messages?sessionId=${id}`
+    const draft = { to, method: 'GET', body: null } as const
+    const events = await world.echo.during(
+      streaming([`event: endpoint\ndata: ${path}\n\n`, 'data: {}\n\n']),
+      async () => {
+        const stream = await openStream(door, draft)
+        return stream.ended()
+      },
+    )
+    expect(events).not.toContain(id)
+    expect(events).toContain('RESPONSE_REJECTED')
+    for (const query of ['sessionId', 'session_id', 'session[id]', 'a=1;sessionId']) {
+      const before = world.echo.reached.length
+      const answer = await send(door, { to, path: `/messages?${query}=${id}`, body: rpc('ping') })
+      expect(world.echo.reached.slice(before)).toEqual([])
+      expectHeard(answer, transport, 'OPERATION_UNKNOWN')
+    }
+  }
+
+const onEach = (transport: 'gateway' | 'mesh') => ({
+  ...Object.fromEntries(
+    Object.entries(thefts).map(([way, draft]) => [way, steal(transport, draft)]),
+  ),
+  'over HTTP+SSE': listen(transport, 'mcp'),
+  'over HTTP+SSE where the protocol is open': listen(transport, 'echo'),
+})
 
 lie(
   verifies(

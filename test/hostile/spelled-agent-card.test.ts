@@ -29,6 +29,13 @@ const spellings = [
   '/.well-known/agent.json;jsessionid=1',
   '/.well-known/agent-card.json%20',
   '/deep/.Well-Known/agent.json',
+  '/.well-known/agent-card.json%3F',
+  '/.well-known/agent-card.json%23x',
+  '/.well-known/agent-card',
+  '/.well-known/agent-card.xml',
+  '/.well-known/agent-card.json.json',
+  '/.well-known/agent-card.json/x',
+  '/a/b/c/d/.well-known/agent.yaml',
 ]
 
 const drafts = Object.fromEntries(

@@ -3,20 +3,29 @@ import { readPathSegments } from './path-segments.ts'
 /** Where agents publish their card (A2A 1.0, section 8.2; before 0.3 the second one). */
 const cardPaths: readonly string[] = ['/.well-known/agent-card.json', '/.well-known/agent.json']
 
-/** Operations of A2A's HTTP+JSON binding (1.0, section 11; 0.3 under /v1), by the end of the path. */
+/** Some servers take a format for the end of a path. */
+const format = '(?:\\.[a-z0-9.]*)?'
+const at = (form: string): RegExp => new RegExp(`/${form}${format}$`)
+/** A receiver may read on behind these; what then follows is part of the operation. */
+const from = (form: string): RegExp => new RegExp(`/${form}${format}(?:/|$)`)
+
+/** A card by any name that some receiver gives it, also with more of a path behind it. */
+const cardForm = /\/\.well-known\/(?:agent-card(?:\.[a-z0-9.]*)?|agent\.[a-z0-9.]+)(?:\/|$)/
+
+/** Operations of A2A's HTTP+JSON binding (1.0, section 11; 0.3 under /v1), after any prefix. */
 const restForms: readonly (readonly [RegExp, operation: string])[] = [
-  [/\/message:send$/, 'SendMessage'],
-  [/\/message:stream$/, 'SendStreamingMessage'],
-  [/\/tasks\/[^/]+:cancel$/, 'CancelTask'],
-  [/\/tasks\/[^/]+:subscribe$/, 'SubscribeToTask'],
-  [/\/(?:extendedagentcard|v1\/card)$/, 'GetExtendedAgentCard'],
+  [from('message:send'), 'SendMessage'],
+  [from('message:stream'), 'SendStreamingMessage'],
+  [from('tasks/[^/]+:cancel'), 'CancelTask'],
+  [from('tasks/[^/]+:subscribe'), 'SubscribeToTask'],
+  [at('(?:extendedagentcard|v1/card)'), 'GetExtendedAgentCard'],
 ]
 /** Connect and gRPC-JSON take the calls of a service at paths of their own, in JSON and by POST. */
-const serviceForm = /\/[a-z0-9.]*(?:a2a|agent)service\/[a-z]+$/
-/** Below at most a version and a tenant; other applications have tasks as well. */
+const serviceForm = at('[a-z0-9.]*(?:a2a|agent)service/[a-z]+')
+/** Other applications have tasks as well. */
 const restReads: readonly (readonly [RegExp, operation: string])[] = [
-  [/^(?:\/[^/]+){0,2}\/tasks\/[^/]+$/, 'GetTask'],
-  [/^(?:\/[^/]+){0,2}\/tasks$/, 'ListTasks'],
+  [/\/tasks\/[^/]+$/, 'GetTask'],
+  [at('tasks'), 'ListTasks'],
 ]
 
 export function isExactCardPath(path: string): boolean {
@@ -28,7 +37,7 @@ export function isCardPath(path: string): boolean {
   // Ordinary paths hold none of these in any spelling.
   if (!/ag|%|[^\x20-\x7e]/i.test(path)) return false
   const seen = laxPath(path)
-  return cardPaths.some((card) => seen.endsWith(card))
+  return cardPaths.some((card) => seen.endsWith(card)) || cardForm.test(seen)
 }
 
 /** Whether `path` is that of a method of A2A's gRPC service, which is not carried. */

@@ -9,6 +9,7 @@ import type { Head } from './head.ts'
 import type { Incoming } from './incoming.ts'
 import { parseJsonBody } from './json-body.ts'
 import { mayHoldCall } from './lax-call.ts'
+import { namesSession } from './mcp-sessions.ts'
 import { findMethodOverride } from './method-override.ts'
 import {
   a2aOperations,
@@ -98,10 +99,10 @@ export function classifyIncoming(
   const override = isForm ? findMethodOverride(head, text) : null
   if (override !== null) return overridden(override)
   const classified = classify(head, pathInRoute, undefined, protocol)
-  if (classified instanceof Refusal || protocol === 'http' || !isForm) return classified
-  const inForm = tasksOfBody(text)
-  if (inForm instanceof Refusal) return inForm
-  return { ...classified, tasks: joinTasks(classified.tasks, inForm) }
+  if (classified instanceof Refusal || protocol === 'http') return classified
+  const inText = tasksOfBody(text)
+  if (inText instanceof Refusal) return inText
+  return { ...classified, tasks: joinTasks(classified.tasks, inText) }
 }
 
 /** Receivers parse whatever comes (Python's `json` looks at no media type). */
@@ -309,6 +310,7 @@ function classifyA2a(head: Head, call: Call, operation: string): Named | Refusal
 }
 
 function classifyMcp(head: Head, call: Call): Named | Refusal {
+  if (namesSession(head)) return twoEndpoints()
   const subject = mcpSubjects.get(call.method)
   const named = subject === undefined ? '' : call.params[subject]
   if (typeof named !== 'string') {
@@ -343,6 +345,11 @@ function classifyMcp(head: Head, call: Call): Named | Refusal {
   return { protocol: 'mcp', operation: call.method, tool, rpcId: call.id }
 }
 
+function twoEndpoints(): Refusal {
+  const advice = 'use Streamable HTTP (MCP 2025-03-26 or later)'
+  return new Refusal('OPERATION_UNKNOWN', `the HTTP+SSE transport of MCP 2024-11-05: ${advice}`)
+}
+
 /** A stream to listen on, the end of a session, or an answer to what the server asked. */
 function classifyMcpWithoutCall(head: Head, body: unknown): Named | Refusal {
   if (hasMirrored(head)) {
@@ -356,6 +363,7 @@ function classifyMcpWithoutCall(head: Head, body: unknown): Named | Refusal {
   })
   if (head.method === 'GET' && body === undefined) return make('stream')
   if (head.method === 'DELETE' && body === undefined) return make('session/end')
+  if (namesSession(head)) return twoEndpoints()
   const isAnswer = isRpcMessage(body) && ('result' in body || 'error' in body)
   if (head.method === 'POST' && isAnswer) return make('response')
   return new Refusal('OPERATION_UNKNOWN', `${head.method} is no MCP request`)

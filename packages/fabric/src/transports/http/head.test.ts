@@ -57,6 +57,15 @@ describe('readHead', () => {
     },
   )
 
+  test.each([
+    ['Mcp-Param-A-B', 'Mcp-Param-A_B'],
+    ['mcp-param-a_b', 'MCP-PARAM-A-B'],
+    ['Mcp-Param-A_B-C', 'Mcp-Param-A-B_C'],
+  ])('%s and %s are one field to some receivers, and refused together', (one, other) => {
+    expect(get('/', [one, 'a', other, 'b'])).toMatchObject({ code: 'MESSAGE_MALFORMED' })
+    expect(forwardedHeaders(headOf(get('/', [one, 'a'])))).toHaveLength(1)
+  })
+
   test('an authority beside a different Host is refused', () => {
     expect(get('/', ['Host', 'b.test'])).toMatchObject({ code: 'MESSAGE_MALFORMED' })
   })

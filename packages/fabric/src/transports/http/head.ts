@@ -93,7 +93,9 @@ export function readHead(raw: RawHead): Head | Refusal {
       // Mcp-Param-* mirror arguments of the body (MCP 2026-07-28); the receiver compares them.
       if (!name.startsWith('mcp-param-')) continue
     }
-    if (headers.has(name)) return new Refusal('MESSAGE_MALFORMED', `${name} occurs twice`)
+    // CGI and WSGI give both spellings of a name to the application as one field.
+    const twin = headers.has(name) ? name : twinOf(name, headers)
+    if (twin !== null) return new Refusal('MESSAGE_MALFORMED', `${twin} occurs twice`)
     headers.set(name, raw.rawHeaders[i + 1] ?? '')
   }
   const host = headers.get('host')
@@ -123,6 +125,12 @@ export function readHead(raw: RawHead): Head | Refusal {
     authority: host ?? raw.authority,
     headers,
   }
+}
+
+function twinOf(name: string, headers: ReadonlyMap<string, string>): string | null {
+  if (!name.startsWith('mcp-param-')) return null
+  const spelled = name.replaceAll('_', '-')
+  return [...headers.keys()].find((each) => each.replaceAll('_', '-') === spelled) ?? null
 }
 
 /** The fields of a head that travel on to a receiver. */

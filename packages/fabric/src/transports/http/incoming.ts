@@ -62,6 +62,9 @@ export async function readIncoming(
     httpVersion: request.httpVersion,
   })
   if (head instanceof Refusal) return head
+  if ('scheme' in request && request.scheme !== 'https') {
+    return new Refusal('MESSAGE_MALFORMED', 'the scheme of the request is another than https')
+  }
   const presented = present(request, head)
   if (presented instanceof Refusal) return presented
   const unread = { head, presented, signature: null, body: new Uint8Array(0), fault: null }

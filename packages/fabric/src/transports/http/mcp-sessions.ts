@@ -1,5 +1,8 @@
 import { Refusal } from '../../lib/refusal.ts'
-import { type Courier, Undelivered } from '../../pipeline/delivery.ts'
+import { type Courier, type StreamEvent, Undelivered } from '../../pipeline/delivery.ts'
+import { foldedWord } from './folded-name.ts'
+import type { Head } from './head.ts'
+import { visitForm } from './request-fields.ts'
 import type { TaskReferences } from './task-ids.ts'
 
 /**
@@ -28,6 +31,28 @@ export function createMcpSessions(): McpSessions {
     },
     end: (receiver, sessionId) => void owners.delete(keyOf(receiver, sessionId)),
   }
+}
+
+/**
+ * Whether the query names a session, as only the transport of MCP 2024-11-05 has it (HTTP+SSE), which
+ * is not carried: its sessions are of everyone who learned their address.
+ */
+export function namesSession({ path }: Pick<Head, 'path'>): boolean {
+  const mark = path.indexOf('?')
+  let isNamed = false
+  if (mark >= 0) {
+    visitForm(path.slice(mark + 1), (_, { whole }) => {
+      isNamed ||= whole === 'sessionid' || whole === 'mcpsessionid'
+    })
+  }
+  return isNamed
+}
+
+/** The event by which that transport gives the address of a session to its client. */
+export function isEndpointEvent({ frame }: Pick<StreamEvent, 'frame'>): boolean {
+  return frame.some(
+    ([field, value]) => field === 'event' && foldedWord(value).trim() === 'endpoint',
+  )
 }
 
 const prefix = 'session '

@@ -1,5 +1,6 @@
 import { bareWord } from './folded-name.ts'
 import type { Head } from './head.ts'
+import { formPairs } from './request-fields.ts'
 import { isRecord } from './rpc-message.ts'
 
 /** Fields by which frameworks take another HTTP method than that of the request, as `bareWord`. */
@@ -28,19 +29,34 @@ export function findMethodOverride(head: Head, body: unknown): string | null {
 function findInForm(text: string, method: string): string | null {
   // Ordinary forms hold neither; an escape could hide a letter.
   if (!/method|%/i.test(text)) return null
-  return findIn(new URLSearchParams(text.replaceAll(';', '&')), method)
+  return findIn(formPairs(text), method)
 }
 
-function findIn(fields: Iterable<[name: string, value: unknown]>, method: string): string | null {
+function findIn(
+  fields: Iterable<readonly [name: string, value: unknown]>,
+  method: string,
+): string | null {
   for (const [name, value] of fields) {
-    if (typeof value !== 'string' || !isOverride(name)) continue
-    if (value.trim().toUpperCase() !== method) return name
+    if (isOverride(name) && overrides(value, method)) return name
   }
   return null
 }
 
+/** In a list or record as well: a framework may take its first value, or join them. */
+function overrides(value: unknown, method: string): boolean {
+  if (typeof value === 'string') return value.trim().toUpperCase() !== method
+  if (typeof value !== 'object' || value === null) return false
+  return Object.values(value).some((each) => overrides(each, method))
+}
+
 /** PHP reads `.method` and `[method` as `_method`. */
-function isOverride(name: string): boolean {
+function isOverride(given: string): boolean {
+  const name = given.replaceAll('+', ' ').trim()
+  const end = name.slice(1).search(/[[.]/)
+  return isOverrideName(name) || (end >= 0 && isOverrideName(name.slice(0, end + 1)))
+}
+
+function isOverrideName(name: string): boolean {
   const bare = bareWord(name)
   return overrideNames.has(bare) || (bare === 'method' && /^\s*[_.[]/.test(name))
 }

@@ -43,6 +43,27 @@ export function visitForm(text: string, visit: VisitField): void {
   for (const [given, value] of formPairs(text)) visit(value, nameOf(given, null))
 }
 
+const subject = /task|context|session|last[_-]?event/gi
+/** From the end of such a word to the value behind it, in whatever notation. */
+const assigned = /[\w.-]{0,64}["'\]\s]{0,16}[:=>][=>\s"'[({]{0,32}([\w.~-]+)/y
+
+/**
+ * Gives the values that stand behind such a name in text of any notation: JSON under another type,
+ * YAML, XML. Receivers parse a body by what it looks like. Linear, since each step is bounded.
+ */
+export function visitText(text: string, visit: VisitField): void {
+  for (const { 0: word, index } of text.matchAll(subject)) {
+    const name = nameOf(word, null)
+    assigned.lastIndex = index + word.length
+    // The second is the value of a member of a record.
+    for (let i = 0; i < 2; i++) {
+      const value = assigned.exec(text)?.[1]
+      if (value === undefined) break
+      visit(value, name)
+    }
+  }
+}
+
 /**
  * Gives the parameters of a path: what follows `;`, and each segment under the name of the segment
  * before it, as routers read `/task/5`.

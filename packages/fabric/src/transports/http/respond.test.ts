@@ -88,3 +88,20 @@ test('a stream whose head cannot be written is let go', async () => {
   request.destroy()
   server.close()
 })
+
+test.each([
+  ['HEAD', 200, undefined],
+  ['GET', 304, undefined],
+  ['GET', 200, '0'],
+])('the answer without a body to %s with %d has the length %s', async (method, status, length) => {
+  const server = createServer((_: IncomingMessage, response: ServerResponse) => {
+    writeReply(response, { status, headers: [], body: new Uint8Array(0) }).catch(() => undefined)
+  })
+  const port = await listen(server)
+  const answered = Promise.withResolvers<IncomingMessage>()
+  get({ port, host: '127.0.0.1', method }, answered.resolve).on('error', answered.reject)
+  const { headers } = await answered.promise
+  expect(headers['content-length']).toBe(length)
+  server.closeAllConnections()
+  server.close()
+})

@@ -43,7 +43,7 @@ export async function writeReply(response: NodeResponse, reply: Reply): Promise<
   if (leavesUnread(reply)) closeAfter(response)
   if (reply.body instanceof Uint8Array) {
     writeHead(out, reply)
-    out.setHeader('content-length', reply.body.length)
+    if (!isOfAnother(out, reply)) out.setHeader('content-length', reply.body.length)
     return sendBytes(response, reply.body, reply.isShared)
   }
   try {
@@ -91,6 +91,12 @@ function closeAfter(response: NodeResponse): void {
 function writeHead(out: ServerResponse, { status, headers }: Reply): void {
   out.statusCode = status
   for (const [name, value] of headers) out.setHeader(name, value)
+}
+
+/** Whether its length would be that of a body elsewhere: the answer to GET, or a copy (304). */
+function isOfAnother({ req }: ServerResponse, { status, body }: Reply): boolean {
+  if (!(body instanceof Uint8Array) || body.length > 0) return false
+  return status === 304 || req.method === 'HEAD'
 }
 
 /** A response of HTTP/2 does not tell; the stream below it does. */

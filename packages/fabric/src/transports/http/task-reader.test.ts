@@ -19,6 +19,29 @@ test('a list keeps the tasks that are named as owned, and nothing else of it cha
   })
 })
 
+test('a list next to the result, or below it, is filtered as well', () => {
+  const tasks = [{ id: 'a' }, { id: 'b' }]
+  const body = json({ result: { tasks, page: [{ tasks, totalSize: 2 }] }, tasks, Tasks: null })
+  expect(taskReaders.listedIn(body)).toHaveLength(6)
+  const filtered = taskReaders.filtered(body, ['task b'])
+  if (filtered instanceof Refusal) throw new Error(filtered.detail)
+  const own = [{ id: 'b' }]
+  expect(JSON.parse(Buffer.from(filtered).toString())).toEqual({
+    result: { tasks: own, page: [{ tasks: own }] },
+    tasks: own,
+    Tasks: [],
+  })
+})
+
+test.each([
+  { tasks: { a: { id: 'a' } } },
+  { tasks: '[{"id":"a"}]' },
+  { result: { tasks: [] }, tasks: { id: 'a' } },
+  { error: {}, tasks: { id: 'a' } },
+])('tasks in another form than a list are refused: %j', (value) => {
+  expect(taskReaders.filtered(json(value), [])).toMatchObject({ code: 'RESPONSE_REJECTED' })
+})
+
 test('what is no list is refused where one is expected, except an error', () => {
   const error = json({ error: { code: -32_001 } })
   expect(taskReaders.filtered(error, [])).toBe(error)

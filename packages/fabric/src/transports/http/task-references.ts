@@ -9,6 +9,7 @@ import {
   visitForm,
   visitJson,
   visitPath,
+  visitText,
 } from './request-fields.ts'
 import { isRecord } from './rpc-message.ts'
 import {
@@ -20,6 +21,7 @@ import {
   TaskIds,
   type TaskReferences,
 } from './task-ids.ts'
+import { unescapeAll } from './unescape-all.ts'
 
 /** Methods of A2A and MCP, folded, whose parameters call the task's id `id` or `name`. */
 const taskMethod = /^(?:get|list|cancel|subscribeto|resubscribeto)tasks?$/
@@ -111,8 +113,14 @@ function isHeld(name: FieldName | null): boolean {
 export function tasksOfBody(body: unknown): TaskReferences | Refusal {
   if (body === undefined) return noTasks
   const ids = new TaskIds()
-  if (typeof body === 'string') readForm(ids, body, { ...ofApplication, isQuery: false })
-  else readJson(ids, body, ofApplication)
+  if (typeof body === 'string') {
+    readForm(ids, body, { ...ofApplication, isQuery: false })
+    visitText(unescapeAll(body), (value, name) => {
+      ids.mention(value, name.topics)
+    })
+  } else {
+    readJson(ids, body, ofApplication)
+  }
   return ids.done({ lists: false, creates: false })
 }
 

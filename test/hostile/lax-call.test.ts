@@ -1,5 +1,10 @@
 import type { RefusalCode } from '@countersign/protocol'
 import { expect } from 'vitest'
+import {
+  a2aOperations,
+  mcpMethods,
+  obsoleteMethods,
+} from '../../packages/fabric/src/transports/http/operations.ts'
 import { type Draft, type HeaderList, refusalOf, send } from '../harness/doors.ts'
 import { lie, type Telling } from '../harness/lie.ts'
 import { exchangeOf, expectRefused } from '../harness/refusals.ts'
@@ -115,6 +120,46 @@ const rareNotations: Readonly<Record<string, string>> = {
   'of an obsolete A2A': bare.replace('tools/call', 'tasks/sendSubscribe'),
 }
 
+const entities = '<!DOCTYPE r [<!ENTITY a "too"><!ENTITY b "ls/call">]>'
+
+/** XML, and escapes that other languages write. */
+const otherNotations: Readonly<Record<string, string>> = {
+  'with a section of XML': '<r><jsonrpc>2.0</jsonrpc><method>tools<![CDATA[/]]>call</method></r>',
+  'in sections of XML': '<method><![CDATA[to]]><![CDATA[ols/c]]>all</method>',
+  'with an instruction of XML': '<r><method>tools<?x y?>/call</method></r>',
+  'with an element inside': '<r><method>too<b a=">" c="x"/>ls<i>/</i>call</method></r>',
+  'with an element inside the name': '<r><key>met<b/>hod</key><string>tools/call</string></r>',
+  'with a comment of XML': '<r><method>too<!-- a > b -->ls/call</method></r>',
+  'with entities of its own': `${entities}<r><method>&a;&b;</method></r>`,
+  'with entities from elsewhere':
+    '<!DOCTYPE r SYSTEM "http://a.example/x"><r><method>&a;</method></r>',
+  'with entities that show nothing': '<method>to&shy;ols/c&zwnj;all</method>',
+  'in XML, of every day': '<methodCall><methodName>initialize</methodName></methodCall>',
+  'in a table, of every day': 'method,id\ninitialize,1\n',
+  'in EDN, of every day': '{:method "initialize" :id 1}',
+  'as properties, of every day': 'method ping',
+  'as pairs of YAML': '- method\n- ping\n',
+  'with decimal escapes': String.raw`{["\109ethod"]="\116ools\047call"}`,
+  'with long decimal escapes': String.raw`("\0109ethod", "\x0074ools\o57call")`,
+  'with octal escapes of Haskell': String.raw`[("method","\o164ools/call")]`,
+  'with gaps': String.raw`{method="too\z   ls/c\   \all", x = "\&"}`,
+  'with empty escapes': String.raw`[("method","too\&ls/ca\&ll")]`,
+  'with escapes of CSS': String.raw`{"\00006dethod":"\74 ools/call"}`,
+  'with long escapes of C': String.raw`{"\x0000006d" "ethod":"\x00074ools/call"}`,
+  'with escapes of Java': String.raw`{"\uuu006dethod":"tools/call"}`,
+  'with escapes of PowerShell': '@{ "`u{6d}ethod" = "`u{74}ools/call" }',
+  'with escapes of Perl': String.raw`{"\Qmet\Ehod"=>"\Ltoo\l\Els/call"}`,
+  'with raw strings': 'concat!("met", r#"hod"#): "tools/call"',
+  'with a named character that shows nothing': String.raw`{'method': 'to\N{ZERO WIDTH SPACE}ols\N{SOLIDUS}call'}`,
+  'with an older tag': 'method: !binary dG9vbHMvY2FsbA==\n',
+  'with an anchor before a tag': 'method: &a !!binary dG9vbHMvY2FsbA==\n',
+  ...Object.fromEntries(
+    [...a2aOperations.keys(), ...mcpMethods, ...obsoleteMethods, 'notifications/initialized'].map(
+      (method) => [`of ${method}`, `{method: ${method},}`],
+    ),
+  ),
+}
+
 /** Each begins like an escape, and is text to every reader. */
 const decoys = ['\\\\N{', '\\\\u{', '\\\\x{', '\\\\o{', '`u{', '&#', '&']
 const escapedCall = call.replace('rpc"', 'rp\\u0063"').replace('method', 'm\\u0065thod')
@@ -175,7 +220,11 @@ const besideHeader: Readonly<Record<string, Partial<Draft>>> = {
 }
 
 const drafts: Readonly<Record<string, Draft>> = {
-  ...named('as text', { ...notations, ...rareNotations, ...behindDecoys }, plain),
+  ...named(
+    'as text',
+    { ...notations, ...rareNotations, ...otherNotations, ...behindDecoys },
+    plain,
+  ),
   ...named('as Markdown', notations, { to: 'echo', contentType: 'text/markdown; charset=utf-8' }),
   ...named('without a type', notations, { to: 'echo', ...untyped }),
   ...named('in a form', forms, { to: 'echo', contentType: form }),
@@ -216,7 +265,9 @@ const drafts: Readonly<Record<string, Draft>> = {
     [
       ...['"tools\\u0000/call"', '"tools/call "', '"/tools/call"', '"Tools/Call"', '"tools.call"'],
       ...['"send_message"', '"message/Send"', '"a2a.v1.A2AService/SendMessage"', '"tasks/send"'],
-      ...['"tasks/sendSubscribe"', '"\\u0131nitialize"'],
+      ...['"tasks/sendSubscribe"', '"\\u0131nitialize"', '"lf.a2a.v1.A2AService/SendMessage"'],
+      ...['"tools%2Fcall"', '"AgentService/SendMessage"', '"rpc.tools/call"', '"tools/call?x"'],
+      ...['"tools/call#x"', '"tools\\\\/call"', '"a2a.SendMessage"', '"rpc.tools.call"'],
     ].flatMap((method) => [
       [
         `with the method ${method}`,
@@ -253,6 +304,18 @@ const drafts: Readonly<Record<string, Draft>> = {
       ]),
     ),
   ),
+  'with a method of neither protocol': {
+    to: 'echo',
+    body: '{"jsonrpc":"2.0","id":1,"method":"onSendMessage","params":{}}',
+  },
+  ...Object.fromEntries(
+    [
+      ...['/x;jsonrpc=2.0;method=SendMessage;id=1', '/x%3fjsonrpc=2.0&method=SendMessage&id=1'],
+      ...['/x%253Bmethod=tools/call', '/x;m%65thod=t%6fols%2fcall/y'],
+    ].map((path) => [`in parameters of ${path}`, { to: 'echo', path, body: null, method: 'GET' }]),
+  ),
+  'in a list of other things': { to: 'echo', body: `[1,{"a":1},${call}]` },
+  'in a list in a list': { to: 'echo', body: `[[${bare}]]` },
   'named in a header only': { to: 'echo', headers: [['Mcp-Method', 'tools/call']] },
   'with a name that ends at NUL': {
     to: 'echo',
@@ -321,6 +384,20 @@ const harmless: readonly string[] = [
   'We use message/send where others poll.',
   '{"method":"card","tools":["call"]}',
   'a=1&method=card',
+  'Hello %tag%, welcome; note=100%25tagged',
+  'set %TAG%=1, and write !binary values as YAML has them',
+  'the tools{ and \\u{ of a method, \\N{x} and 100 % of C:\\09\\notes',
+  '<!DOCTYPE html><form method="post"><a href="ping">ping</a> &amp; <b>call</b></form>',
+  '<!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0 Strict//EN" "x"><p>our method',
+  'if (a && method(b)) initialize(); // & a method to ping',
+]
+/** Lists in JSON are data unless some reader finds a message in one. */
+const harmlessLists: readonly string[] = [
+  '[]',
+  '[1,2,3]',
+  '[{"id":1},{"id":2}]',
+  '[{"op":"replace","path":"/a","value":1}]',
+  '[{"method":"card","amount":1}]',
 ]
 
 const passes =
@@ -329,6 +406,33 @@ const passes =
     for (const body of harmless) {
       const heard = await send(world[transport], { ...plain, body })
       expect({ body, refusal: refusalOf(heard) }).toEqual({ body, refusal: null })
+    }
+    for (const body of harmlessLists) {
+      const heard = await send(world[transport], { to: 'echo', body })
+      expect({ body, refusal: refusalOf(heard) }).toEqual({ body, refusal: null })
+    }
+    for (const path of ['/?q=100%25tags', '/x;v=1;lang=de?method=card']) {
+      const heard = await send(world[transport], { to: 'echo', path, body: null, method: 'GET' })
+      expect({ path, refusal: refusalOf(heard) }).toEqual({ path, refusal: null })
+    }
+  }
+
+/** JSON has numbers that no double holds: a refusal must not answer another call. */
+const ids: Readonly<Record<string, unknown>> = {
+  '7': 7,
+  '"7"': '7',
+  '12345678901234567890': null,
+  '9007199254740993': null,
+  '-9007199254740993': null,
+  '1.5': null,
+}
+const answersId =
+  (transport: 'gateway' | 'mesh'): Telling =>
+  async (world) => {
+    for (const [raw, id] of Object.entries(ids)) {
+      const body = `{"jsonrpc":"2.0","id":${raw},"method":"tools/call","params":{"name":"delete"}}`
+      const heard = await send(world[transport], { to: 'mcp', body })
+      expect({ raw, ...JSON.parse(heard.body.toString()) }).toMatchObject({ raw, id })
     }
   }
 
@@ -360,6 +464,7 @@ const onEach = (transport: 'gateway' | 'mesh') => ({
   ),
   'and other text passes': passes(transport),
   'by paths of A2A': operations(transport),
+  'and a refusal answers no other id': answersId(transport),
 })
 
 lie(

@@ -14,11 +14,12 @@ import { findMethodOverride } from './method-override.ts'
 import {
   a2aOperations,
   isMcpMethod,
+  methodLengthMax,
   namesPush,
   obsoleteMethods,
   soundsLikeOperation,
 } from './operations.ts'
-import { findRpcFault, isRecord, isRpcMessage } from './rpc-message.ts'
+import { findRpcFault, isRecord, isRpcMessage, mayBeBatch } from './rpc-message.ts'
 import { noTasks, type TaskReferences } from './task-ids.ts'
 import {
   isAboutTasks,
@@ -56,7 +57,6 @@ const mcpSubjects: ReadonlyMap<string, 'name' | 'uri'> = new Map([
   ['resources/unsubscribe', 'uri'],
 ])
 /** Both are recorded with every decision, refused ones and those of strangers included. */
-const methodLengthMax = 256
 const methodLimit = { name: 'rpc.methodLength', value: methodLengthMax, unit: 'count' } as const
 const subjectLengthMax = 2048
 const subjectLimit = { name: 'rpc.subjectLength', value: subjectLengthMax, unit: 'count' } as const
@@ -132,8 +132,7 @@ export function classify(
   body: unknown,
   protocol: RouteProtocol,
 ): Classified | Refusal {
-  const at = head.path.indexOf('?')
-  if (at >= 0 && protocol !== 'http' && mayHoldCall(head.path.slice(at + 1))) return disguised()
+  if (protocol !== 'http' && mayHoldCall(parametersOf(head.path))) return disguised()
   const override = findMethodOverride(head, body)
   if (override !== null) return overridden(override)
   const named = nameOperation(head, pathInRoute, { body, protocol })
@@ -143,6 +142,12 @@ export function classify(
   }
   const tasks = protocol === 'http' ? noTasks : readTasks(head, pathInRoute, body)
   return tasks instanceof Refusal ? tasks : { ...named, tasks }
+}
+
+/** A query, and what some servers take for parameters: behind a semicolon, or an encoded `?`. */
+function parametersOf(path: string): string {
+  const at = path.search(/[?;]|%(?:25)*3[bf]/i)
+  return at < 0 ? '' : path.slice(at + 1)
 }
 
 /** By call and by path together: which of the two the receiver goes by is for the receiver to know. */
@@ -170,19 +175,19 @@ function nameOperation(
   if (isServicePath(pathInRoute)) {
     return new Refusal('OPERATION_UNKNOWN', "the path of a method of A2A's gRPC service")
   }
-  if (Array.isArray(body)) {
-    return new Refusal('MESSAGE_MALFORMED', 'JSON-RPC batches hide calls from each other')
-  }
   // What a receiver may read as another call than we do must not be decided on as either.
   const fault = isRpcMessage(body) ? findRpcFault(body) : null
   if (fault !== null) return new Refusal('MESSAGE_MALFORMED', fault)
   const call = readCall(body)
   const byPath = protocol === 'auto' ? restOperation(head.method, pathInRoute) : null
+  if (Array.isArray(body) && (protocol !== 'auto' || byPath !== null || mayBeBatch(body))) {
+    return new Refusal('MESSAGE_MALFORMED', 'JSON-RPC batches hide calls from each other')
+  }
   if (call !== null) {
     if (byPath?.isCertain === true) {
       return new Refusal('MESSAGE_MALFORMED', 'the path names one operation, the body another')
     }
-    return classifyCall(head, call, { pathInRoute, protocol })
+    return classifyCall(head, call, protocol)
   }
   if (byPath !== null) return classifyRest(head, byPath.operation, body)
   if (protocol === 'auto') {
@@ -193,11 +198,11 @@ function nameOperation(
   return new Refusal('OPERATION_UNKNOWN', `${head.method} is no A2A JSON-RPC request`)
 }
 
-function classifyCall(
-  head: Head,
-  call: Call,
-  { pathInRoute, protocol }: { readonly pathInRoute: string; readonly protocol: RouteProtocol },
-): Named | Refusal {
+/** Which of the names that we do not know a receiver knows is for the receiver to say. */
+const unknownCall =
+  'a JSON-RPC method of neither A2A nor MCP; for a receiver of another protocol, set the protocol of its route to http'
+
+function classifyCall(head: Head, call: Call, protocol: RouteProtocol): Named | Refusal {
   if (call.method.length > methodLengthMax) {
     return overLimit('MESSAGE_TOO_LARGE', methodLimit, `${call.method.length} characters`)
   }
@@ -213,7 +218,7 @@ function classifyCall(
   if (protocol === 'auto') {
     return soundsLikeOperation(call.method)
       ? new Refusal('MESSAGE_MALFORMED', 'some receivers read the method as another one')
-      : classifyPlain(head, pathInRoute, call.params)
+      : new Refusal('OPERATION_UNKNOWN', unknownCall)
   }
   return new Refusal('OPERATION_UNKNOWN', `${protocol} method ${call.method}`)
 }
@@ -291,13 +296,13 @@ function readCall(body: unknown): Call | null {
   if (!isRecord(body) || body['jsonrpc'] !== '2.0') return null
   const { method, params, id } = body
   if (typeof method !== 'string') return null
-  const known = typeof id === 'string' || typeof id === 'number' || id === null
-  return {
-    message: body,
-    method,
-    params: isRecord(params) ? params : {},
-    id: known ? id : undefined,
-  }
+  return { message: body, method, params: isRecord(params) ? params : {}, id: answeredId(id) }
+}
+
+/** A number that is not read exactly would be answered as another one: such a refusal has no id. */
+function answeredId(id: unknown): string | number | null | undefined {
+  if (typeof id === 'number') return Number.isSafeInteger(id) ? id : null
+  return typeof id === 'string' || id === null ? id : undefined
 }
 
 function classifyA2a(head: Head, call: Call, operation: string): Named | Refusal {

@@ -1,4 +1,5 @@
-import { unescapeAll } from './unescape-all.ts'
+import { lookedUpMethods } from './operations.ts'
+import { readingsOf } from './unescape-all.ts'
 import { WordMatcher } from './word-matcher.ts'
 
 /** Without either of these no reader finds a call. Members with a colon or an equals sign behind. */
@@ -8,40 +9,46 @@ const marks = new WordMatcher({
   member: ['^method:', '^result:', '^error:'],
 })
 
+const everyday = ['initialize', 'ping', 'notifications/']
+
 /**
  * The methods of A2A and MCP, each as far as it is unlike other text. `everyday` are those whose
- * names are words of any text: these count beside `jsonrpc`, as the value of `method`, and where
- * YAML's aliases stand for either.
+ * names are words of any text: these count beside `jsonrpc`, behind `method`, and where YAML's
+ * aliases stand for either.
  */
 const methods = new WordMatcher({
-  method: [
-    ...['message/send', 'message/stream', 'tasks/get', 'tasks/list', 'tasks/cancel', 'tasks/send'],
-    ...['tasks/resu', 'tasks/update', 'tasks/pushno', 'taskpushno', 'agent/getauth'],
-    ...['^sendmessage', '^sendstreamingm', '^gettask', '^listtasks', '^canceltask'],
-    ...['^subscribetotask', '^getextendeda'],
-    ...['server/discover', 'tools/list', 'tools/call', 'resources/list', 'resources/templ'],
-    ...['resources/read', 'resources/subs', 'resources/unsubs', 'prompts/list', 'prompts/get'],
-    ...['completion/compl', 'logging/setlevel', 'subscriptions/listen'],
-  ],
-  everyday: ['^initialize', '^ping', '^notifications/'],
-  value: ['~method:initialize', '~method:ping', '~method:notifications/'],
+  method: patternsOf(lookedUpMethods.filter((name) => !isEveryday(name))),
+  everyday: everyday.map((name) => `^${name}`),
+  value: ['~method:', 'method', 'methodname'].flatMap((name) =>
+    everyday.map((value) => `${name}${value}`),
+  ),
   alias: ['method:*'],
   anchor: ['~& method'],
 })
 
+function isEveryday(name: string): boolean {
+  return everyday.some((one) => name.startsWith(one))
+}
+
+/** Up to six letters behind a slash, and up to fourteen of one word, tell a method from other text. */
+function patternsOf(names: readonly string[]): string[] {
+  const patterns = names.map((name) => {
+    const [head = '', tail] = name.toLowerCase().split('/', 2)
+    return tail === undefined ? `^${head.slice(0, 14)}` : `${head}/${tail.slice(0, 6)}`
+  })
+  return [...new Set(patterns)]
+}
+
 /**
  * Whether some reader could find an A2A or MCP call in `text`, in whatever notation: JSON with
- * comments, single quotes, a prefix or a second document behind it, JSON5, YAML, a form whose fields
- * are the members or whose field holds the call. It looks for the words that every notation has to
- * write, not for any notation, so it finds more calls than there are. It never decides what a call
- * asks for, only that text is not to pass as something else. Linear in the text.
+ * comments, single quotes, a prefix or a second document behind it, JSON5, YAML, XML, a form whose
+ * fields are the members or whose field holds the call. It looks for the words that every notation
+ * has to write, not for any notation, so it finds more calls than there are. It never decides what a
+ * call asks for, only that text is not to pass as something else. Linear in the text.
  */
 export function mayHoldCall(text: string): boolean {
-  if (namesCall(text)) return true
-  const plain = unescapeAll(text)
-  if (plain === text) return false
-  if (namesCall(plain)) return true
-  return hasBareHex(plain) && namesCall(unescapeAll(text, 'bare-hex'))
+  for (const reading of readingsOf(text)) if (namesCall(reading)) return true
+  return false
 }
 
 function namesCall(text: string): boolean {
@@ -52,17 +59,27 @@ function namesCall(text: string): boolean {
     const found = methods.find(text)
     if (found.has('method') || found.has('value')) return true
     const isAliased = found.has('alias') || (found.has('anchor') && text.includes('*'))
-    if (found.has('everyday') && (isRpc || isAliased)) return true
+    const isCounted = isRpc || isAliased || methodCell.test(text)
+    if (found.has('everyday') && isCounted) return true
   }
-  return hasHiddenValue(text)
+  return hidesValue(text)
 }
 
-/** Strings of PHP's serialization whose backslashes stand before two hexadecimal digits. */
-function hasBareHex(text: string): boolean {
-  return /\bS:[0-9]/.test(text)
+/** The head of a column, whose values stand in other lines. */
+const methodCell = /(?:^|[,;\t|])[ "']*method(?:name)?[ "']*(?:$|[,;\t|\r\n])/im
+
+/** Notations that say in base64, or by a name defined elsewhere, what no letter of the text shows. */
+function hidesValue(text: string): boolean {
+  return hidden.some((form) => form.test(text))
 }
 
-/** YAML gives a tag of the document's own, and values in base64, which say what no letter shows. */
-function hasHiddenValue(text: string): boolean {
-  return /!binary|2002:binary|%TAG/i.test(text)
-}
+const hidden: readonly RegExp[] = [
+  // YAML's tag for base64 where a node begins. `!binary` is its older name.
+  /(?:^|[:,?[{(\r\n\u0085\u2028\u2029-])[\s+]*(?:&[^\s+]{1,64}[\s+]+)?!{1,2}binary(?:[\s+"']|$)/i,
+  /2002:binary/i,
+  // Another name for any tag, at the start of a line.
+  /(?:^|[\r\n\u0085\u2028\u2029])[ \t+\ufeff]*%TAG[\s+]+!/i,
+  // Entities of a document's own, or of one that its receiver would load.
+  /<!ENTITY/i,
+  /<!DOCTYPE[^<>]*\b(?:SYSTEM|PUBLIC)[\s+]*["'](?!about:legacy-compat|-\/\/W3C\/\/DTD X?HTML)/i,
+]

@@ -1,4 +1,5 @@
-import { bareWord, foldedName } from './folded-name.ts'
+import { bareWord, foldedName, foldedWord } from './folded-name.ts'
+import { unescapeAll } from './unescape-all.ts'
 
 /** A2A 1.0 (section 9.4) and, on the right, what 0.3 called the same operations. */
 export const a2aOperations: ReadonlyMap<string, string> = new Map([
@@ -16,6 +17,9 @@ export const a2aOperations: ReadonlyMap<string, string> = new Map([
   ['tasks/resubscribe', 'SubscribeToTask'],
   ['agent/getAuthenticatedExtendedCard', 'GetExtendedAgentCard'],
 ])
+
+/** The longest method of a call: it is recorded with every decision, of refused calls as well. */
+export const methodLengthMax = 256
 
 /**
  * Push notification registration hands the receiver an address to call; until a relay stands in
@@ -61,20 +65,45 @@ export const obsoleteMethods: ReadonlySet<string> = new Set([
   'agent/getExtendedAgentCard',
 ])
 
+/** Names of methods that register pushes, one of each version of A2A. */
+const pushMethods: readonly string[] = [
+  'tasks/pushNotificationConfig/set',
+  'CreateTaskPushNotificationConfig',
+  'TaskPushNotificationConfig',
+]
+
+/** All methods that a call in text could name, of every version. */
+export const lookedUpMethods: readonly string[] = [
+  ...[...a2aOperations.keys(), ...mcpMethods, ...obsoleteMethods, ...pushMethods],
+]
+
 const bareOperations: ReadonlySet<string> = new Set(
   [...a2aOperations.keys(), ...mcpMethods, ...obsoleteMethods].map(bareWord),
 )
-/** The name of a protocol's service before that of a method, as gRPC writes it. */
-const qualified = /^\/?(?:a2a|mcp)[a-z0-9.]*[./:](.{1,64})$/i
+/** Of these only the whole name counts: they are what other services call theirs as well. */
+const everydayOperations: ReadonlySet<string> = new Set(['initialize', 'ping'])
+/** As many words as the longest method has. */
+const wordsMax = 3
+const methodPartsMax = 64
 
 /**
  * Whether some receiver takes `method` for an operation of A2A or MCP: in another case, with other
- * separators, cut at NUL, or behind the name of a service.
+ * separators or escapes, cut at NUL, behind the name of a service or before a query.
  */
 export function soundsLikeOperation(method: string): boolean {
-  const folded = foldedName(method)
+  const plain = unescapeAll(method.slice(0, methodLengthMax))
+  const folded = foldedName(plain)
   if (folded.startsWith('notifications/') || folded.includes('pushnotification')) return true
-  return [method, folded, qualified.exec(method)?.[1] ?? ''].some((one) =>
-    bareOperations.has(bareWord(one)),
-  )
+  if ([plain, folded].some((one) => bareOperations.has(bareWord(one)))) return true
+  const parts = foldedWord(plain).split(/[^a-z0-9_-]+/, methodPartsMax)
+  return parts.some((_, from) => holdsOperation(parts.slice(from, from + wordsMax)))
+}
+
+function holdsOperation(parts: readonly string[]): boolean {
+  let joined = ''
+  for (const part of parts) {
+    joined += bareWord(part)
+    if (bareOperations.has(joined) && !everydayOperations.has(joined)) return true
+  }
+  return false
 }

@@ -23,6 +23,11 @@ export function isRpcMessage(value: unknown): value is Readonly<Record<string, u
   })
 }
 
+/** Whether some reader finds a message in a list, or in a list inside it. Other lists are data. */
+export function mayBeBatch(list: readonly unknown[]): boolean {
+  return list.some((one) => (Array.isArray(one) ? mayBeBatch(one) : isRpcMessage(one)))
+}
+
 /** A handler looked up by `handlers[method]` is found by a list of one name as well. */
 function asKey(member: unknown): string {
   let inner = member

@@ -13,8 +13,12 @@ const blank = 0x20
 const nameMax = 64
 const namedMax = 7
 
-/** How a backslash before two hexadecimal digits is read: PHP's `S:` strings have no `x`. */
-export type Dialect = 'usual' | 'bare-hex'
+/**
+ * How the digits behind a backslash are read. `usual`: up to three octal ones, and two behind `x`.
+ * `bare-hex`: two hexadecimal ones, as PHP's `S:` strings have them. `decimal` and `css`: as many as
+ * there are, of that base, and behind `x` and `o` of theirs (Lua, Haskell, OCaml; CSS, C).
+ */
+export type Dialect = 'usual' | 'bare-hex' | 'decimal' | 'css'
 
 /**
  * `text` with escapes undone for as long as there are any, whichever notation they are of and in
@@ -23,16 +27,35 @@ export type Dialect = 'usual' | 'bare-hex'
  * each step that looks back makes the text shorter, or looks at a fixed number of characters.
  */
 export function unescapeAll(text: string, dialect: Dialect = 'usual'): string {
-  if (!/[%\\&]/.test(text)) return text
+  if (!/[%\\&`]/.test(text)) return text
   const output = new Output(text.length, dialect)
   for (let i = 0; i < text.length; i++) output.put(text.charCodeAt(i))
   output.end()
   return output.toString()
 }
 
+/**
+ * `text` as each reader may take it: as it is, and with escapes undone in each dialect of which it
+ * has any. What stands in none of these is not there for a reader of the notations that are promised.
+ */
+export function* readingsOf(text: string): Generator<string> {
+  yield text
+  if (!/[%\\&`]/.test(text)) return
+  const plain = unescapeAll(text)
+  if (plain !== text) yield plain
+  if (/\bS:[0-9]/.test(plain)) yield unescapeAll(text, 'bare-hex')
+  // A backslash before a digit, or something that another layer may turn into a backslash.
+  if (!/\\[xo]?[0-9a-f]|%(?:25|5c)|&(?:#|amp|bsol|percnt)|[\\%]u(?:005c|\{)/i.test(text)) return
+  yield unescapeAll(text, 'decimal')
+  yield unescapeAll(text, 'css')
+}
+
 class Output {
   readonly #units: Uint16Array
-  readonly #isBareHex: boolean
+  readonly #dialect: Dialect
+  /** Where the digits of an open number stand, which its dialect does not bound; -1 for none. */
+  #digits = none
+  #base = 10
   #length = 0
   /** Where the last `&` stands; -1 where none is open. */
   #entity = none
@@ -41,7 +64,7 @@ class Output {
 
   constructor(capacity: number, dialect: Dialect) {
     this.#units = new Uint16Array(capacity)
-    this.#isBareHex = dialect === 'bare-hex'
+    this.#dialect = dialect
   }
 
   put(unit: number): void {
@@ -67,12 +90,39 @@ class Output {
     for (let unit = first; unit !== none; unit = this.#reduce()) {
       // Any number of backslashes is one: those of a string inside a string.
       if (unit === backslash && this.#at(1) === backslash) continue
+      // As is any number of `u`, in Java.
+      if (unit === 0x75 && this.#at(1) === 0x75 && this.#at(2) === backslash) continue
       if (unit === ampersand) this.#entity = this.#length
       if (unit === openBrace && isQuoting(this.#at(2)) && isOpener(this.#at(1))) {
         this.#braces.push(this.#length - 2)
       }
       this.#units[this.#length++] = unit
+      if (this.#digits === none) this.#openNumber(unit)
     }
+  }
+
+  #openNumber(unit: number): void {
+    if (!isGreedy(this.#dialect) || digitOf(unit, 16) === none) return
+    let base = this.#dialect === 'css' ? 16 : 10
+    if (this.#at(2) !== backslash) {
+      const kind = this.#at(2)
+      if (this.#at(3) !== backslash || (kind !== 0x78 && kind !== 0x6f)) return
+      base = kind === 0x78 ? 16 : 8
+    }
+    if (digitOf(unit, base) === none) return
+    this.#digits = this.#length - 1
+    this.#base = base
+  }
+
+  /** CSS has at most six digits; all others end at what is not one. */
+  #closeNumber(unit: number): number {
+    const from = this.#digits
+    const isFull = this.#dialect === 'css' && this.#length - from >= 6
+    if (digitOf(unit, this.#base) !== none && !isFull) return none
+    const start = this.#units[from - 1] === backslash ? from - 1 : from - 2
+    const value = this.#value(from, this.#length, this.#base)
+    this.#digits = none
+    return value === none ? none : this.#cut(this.#length - start, unitOf(value))
   }
 
   /** The unit at `back` places before the end. */
@@ -83,6 +133,7 @@ class Output {
   #cut(count: number, unit: number): number {
     this.#length -= count
     if (this.#entity >= this.#length) this.#entity = none
+    if (this.#digits >= this.#length) this.#digits = none
     while ((this.#braces.at(-1) ?? none) >= this.#length) this.#braces.pop()
     return unit
   }
@@ -95,12 +146,16 @@ class Output {
     if (last >= 0x80) return this.#reduceUtf8()
     if (digitOf(last, 16) === none) return none
     if (this.#at(3) === percent) return this.#reduceHex(2, 3)
-    if (this.#at(4) === backslash && this.#at(3) === 0x78) return this.#reduceHex(2, 4)
-    if (this.#isBareHex && this.#at(3) === backslash) return this.#reduceHex(2, 3)
-    const six = this.#at(6)
-    if (this.#at(5) === 0x75 && (six === backslash || six === percent)) return this.#reduceHex(4, 6)
+    if (this.#at(5) === 0x75) {
+      const six = this.#at(6)
+      if (six === backslash || six === percent) return this.#reduceHex(4, 6)
+    }
     if (this.#at(10) === backslash && this.#at(9) === 0x55) return this.#reduceHex(8, 10)
-    return this.#at(4) === backslash && !this.#isBareHex ? this.#reduceOctal(3) : none
+    if (isGreedy(this.#dialect)) return none
+    if (this.#at(4) === backslash && this.#at(3) === 0x78) return this.#reduceHex(2, 4)
+    if (this.#dialect === 'bare-hex')
+      return this.#at(3) === backslash ? this.#reduceHex(2, 3) : none
+    return this.#at(4) === backslash ? this.#reduceOctal(3) : none
   }
 
   #reduceHex(digits: number, count: number): number {
@@ -116,7 +171,9 @@ class Output {
 
   /** An octal escape of fewer than three digits, or an entity without a semicolon, before `unit`. */
   #closeBefore(unit: number): number {
-    if (!this.#isBareHex && digitOf(unit, 8) === none && digitOf(this.#at(1), 8) !== none) {
+    if (this.#digits !== none) return this.#closeNumber(unit)
+    const isOctal = this.#dialect === 'usual'
+    if (isOctal && digitOf(unit, 8) === none && digitOf(this.#at(1), 8) !== none) {
       if (this.#at(2) === backslash) return this.#reduceOctal(1)
       if (this.#at(3) === backslash) return this.#reduceOctal(2)
     }
@@ -149,7 +206,9 @@ class Output {
       return value === none ? none : this.#cut(this.#length - from, unitOf(value))
     }
     const key = behind === 0 ? none : this.#nameKey(from + 1, to)
-    return key === none ? none : this.#cut(this.#length - from, named.get(key) ?? blank)
+    const unit = named.get(key)
+    // `WordMatcher` reads the others both as they are and as nothing.
+    return unit === undefined ? none : this.#cut(this.#length - from, unit)
   }
 
   /** Braces whose content is not an escape keep it: between two decoys stands the text itself. */
@@ -280,6 +339,10 @@ function isBlank(unit: number | undefined): boolean {
 /** PowerShell has a backtick where others have a backslash. */
 function isQuoting(unit: number): boolean {
   return unit === backslash || unit === 0x60
+}
+
+function isGreedy(dialect: Dialect): boolean {
+  return dialect === 'decimal' || dialect === 'css'
 }
 
 function isOpener(unit: number): boolean {

@@ -5,9 +5,11 @@ export type Words<Name extends string> = Readonly<Record<Name, readonly string[]
 
 const wordBits = 32
 /** Letters, digits, then the marks that a pattern may ask for. */
-const symbols = 'abcdefghijklmnopqrstuvwxyz0123456789/:*& '
+const symbols = 'abcdefghijklmnopqrstuvwxyz0123456789/:*&< '
 const firstMark = 36
-const markThatBegins = symbols.indexOf('&')
+const marksThatBegin: ReadonlySet<number> = new Set(
+  Array.from(':&<', (one) => symbols.indexOf(one)),
+)
 const classes = symbols.length
 
 const unread = 0xff
@@ -20,11 +22,8 @@ classOf[0x3d] = symbols.indexOf(':')
 const lineEnds: ReadonlySet<number> = new Set([0x0a, 0x0d, 0x85, 0x2028, 0x2029])
 /** Tags, anchors, aliases and block indicators of YAML: what follows goes up to a blank. */
 const tagMarks: ReadonlySet<number> = new Set([0x21, 0x26, 0x2a, 0x7c, 0x3e])
-const quotes: ReadonlySet<number> = new Set([0x22, 0x27, 0x60])
-/** Letters that stand for a control character behind a backslash. */
-const controlLetters: ReadonlySet<number> = new Set(
-  Array.from('abefnrtv0', (one) => one.charCodeAt(0)),
-)
+/** Rust begins a raw string with `r#`. */
+const quotes: ReadonlySet<number> = new Set([0x22, 0x27, 0x60, 0x23])
 /** `b'…'`, `rb"…"`, `u8"…"`. */
 const prefixMax = 3
 
@@ -35,7 +34,7 @@ const prefixMax = 3
  * readings are followed, independent of all others.
  *
  * A pattern consists of letters and digits, which must follow one another, and of marks, of which one
- * must stand between them: `/`, `:` (or `=`), `*`, `&`, a blank. It begins with `^` when nothing but a
+ * must stand between them: `/`, `:` (or `=`), `*`, `&`, `<`, a blank. It begins with `^` when nothing but a
  * new word will do, and with `~` when YAML's tags and brackets may stand inside as well.
  *
  * All patterns are followed at once, one bit for each of their letters (Baeza-Yates and Gonnet's
@@ -126,6 +125,8 @@ class Run {
   #last = 0
   #isInComment = false
   #isInTag = false
+  readonly #beforeRegions: Int32Array
+  #isInRegion = false
 
   constructor(tables: Tables) {
     this.#tables = tables
@@ -134,16 +135,17 @@ class Run {
     this.#beforeRun = new Int32Array(tables.words)
     this.#beforeComments = new Int32Array(tables.words)
     this.#beforeTags = new Int32Array(tables.words)
+    this.#beforeRegions = new Int32Array(tables.words)
   }
 
   put(unit: number): void {
     const kind = unit < 0x80 ? (classOf[unit] as number) : unread
-    if (kind < firstMark) this.#putLetter(unit, kind)
+    if (kind < firstMark) this.#putLetter(kind)
     else this.#putOther(unit, kind)
     this.#last = unit
   }
 
-  #putLetter(unit: number, kind: number): void {
+  #putLetter(kind: number): void {
     const { words, steps, starts, anyStarts, ends } = this.#tables
     if (this.#runLength === 0) this.#beforeRun.set(this.#at)
     const at = this.#at
@@ -161,7 +163,8 @@ class Run {
     this.#alive = alive
     this.#runLength++
     this.#isNewWord = false
-    if (this.#last === 0x5c && controlLetters.has(unit)) {
+    // `\n` and its like, Lua's `\z`, Perl's `\E`: in one notation or another, any letter.
+    if (this.#last === 0x5c) {
       this.#join(this.#beforeRun)
       this.#isNewWord = true
     }
@@ -170,7 +173,7 @@ class Run {
   #putOther(unit: number, kind: number): void {
     // Before the mark itself, so that a blank counts as one behind the tag.
     if (this.#isInTag && isTagEnd(unit, kind)) this.#endTag()
-    if (kind !== unread && (this.#alive !== 0 || kind === markThatBegins)) this.#putMark(kind)
+    if (kind !== unread && (this.#alive !== 0 || marksThatBegin.has(kind))) this.#putMark(kind)
     if (this.#runLength > 0 && this.#runLength <= prefixMax && quotes.has(unit)) {
       this.#join(this.#beforeRun)
     }
@@ -179,6 +182,7 @@ class Run {
     if (unit !== 0x5f && unit !== 0x2d) this.#isNewWord = true
     this.#putComment(unit)
     this.#putTag(unit)
+    this.#putRegion(unit)
   }
 
   /** A mark that a pattern asks for; the others go on as if it were not there. */
@@ -208,6 +212,19 @@ class Run {
     if (this.#alive === 0 || !isCommentStart(last, unit)) return
     add(this.#beforeComments, this.#at)
     this.#isInComment = true
+  }
+
+  /**
+   * Tags, instructions and sections of XML (`<b/>`, `<?x y?>`, `<![CDATA[`), entities, and characters
+   * that Python names: whatever stands in one is read as itself and as nothing.
+   */
+  #putRegion(unit: number): void {
+    const isEnd = unit === 0x3e || unit === 0x5b || unit === 0x3b || unit === 0x7d
+    if (this.#isInRegion && isEnd) this.#join(this.#beforeRegions)
+    if (this.#alive === 0) return
+    if (unit !== 0x3c && unit !== 0x26 && (unit !== 0x7b || this.#last !== 0x4e)) return
+    add(this.#beforeRegions, this.#at)
+    this.#isInRegion = true
   }
 
   #putTag(unit: number): void {

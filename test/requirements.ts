@@ -481,7 +481,13 @@ export const REQUIREMENTS = {
     promise:
       'Once a receiver may have acted, no refusal says that it has not, and none asks to try again.',
     on: everywhere,
-    lies: ['receiver-that-breaks-off', 'lost-response', 'refusal-after-acting'],
+    lies: [
+      'receiver-that-breaks-off',
+      'lost-response',
+      'refusal-after-acting',
+      'queued-call',
+      'second-copy',
+    ],
   },
   'deliver:balance': {
     promise: 'Exchanges are spread over healthy instances, and a failed one is left out.',

@@ -5,18 +5,26 @@ import { type Agent, openAgent } from '../../packages/sdk/src/agent.ts'
 import { formatJoin, parseJoin } from '../../packages/sdk/src/join.ts'
 import type { World } from './world.ts'
 
-/** A network between an agent and the fabric that loses what it is told to lose. */
-export interface LossyAgent {
-  readonly agent: Agent
+/** A network before the fabric that loses what it is told to lose. */
+export interface LossyNetwork {
   /** The next bytes of the fabric are lost, and their connection is reset. */
   loseNext(): void
   /** Every connection is reset now. */
   cut(): void
+  /** New connections are refused from now on. */
+  stopListening(): void
   close(): Promise<void>
 }
 
-/** Enrols `name`, whose every byte to the fabric passes through a proxy that can lose responses. */
-export async function openLossyAgent(world: World, name: string): Promise<LossyAgent> {
+export interface LossyProxy extends LossyNetwork {
+  readonly url: string
+}
+
+export interface LossyAgent extends LossyNetwork {
+  readonly agent: Agent
+}
+
+export async function openLossyProxy(world: World): Promise<LossyProxy> {
   let losing = false
   const sockets = new Set<Socket>()
   const cut = (): void => {
@@ -41,23 +49,35 @@ export async function openLossyAgent(world: World, name: string): Promise<LossyA
     })
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const order = { name, kind: 'agent', roles: ['caller'], segment: '', attributes: {} } as const
-  const { join } = await world.fabric.invite({ ...order, ttlSeconds: 900 })
-  const url = `https://127.0.0.1:${(server.address() as AddressInfo).port}`
-  const dir = joinPath(world.dir, name)
-  mkdirSync(dir, { recursive: true, mode: 0o700 })
-  const line = formatJoin({ ...parseJoin(join), url })
-  const agent = await openAgent({ join: line, dir, clock: world.clock })
   return {
-    agent,
+    url: `https://127.0.0.1:${(server.address() as AddressInfo).port}`,
     cut,
     loseNext: () => {
       losing = true
     },
+    stopListening: () => void server.close(),
     async close() {
-      await agent.close()
       cut()
       await new Promise((resolve) => server.close(resolve))
+    },
+  }
+}
+
+/** Enrols `name`, whose every byte to the fabric passes through a proxy that can lose responses. */
+export async function openLossyAgent(world: World, name: string): Promise<LossyAgent> {
+  const proxy = await openLossyProxy(world)
+  const order = { name, kind: 'agent', roles: ['caller'], segment: '', attributes: {} } as const
+  const { join } = await world.fabric.invite({ ...order, ttlSeconds: 900 })
+  const dir = joinPath(world.dir, name)
+  mkdirSync(dir, { recursive: true, mode: 0o700 })
+  const line = formatJoin({ ...parseJoin(join), url: proxy.url })
+  const agent = await openAgent({ join: line, dir, clock: world.clock })
+  return {
+    ...proxy,
+    agent,
+    async close() {
+      await agent.close()
+      await proxy.close()
     },
   }
 }

@@ -20,6 +20,7 @@ import {
 } from '@countersign/protocol'
 import { AgentError } from './fault.ts'
 import { findRefusal, RefusedError } from './refused.ts'
+import { afterFirst } from './second-copy.ts'
 
 /** An answer as the transport gave it; names of headers in lower case. */
 export interface ChannelReply {
@@ -162,7 +163,7 @@ async function repeating(send: () => Promise<ChannelReply>): Promise<ChannelRepl
     return await send()
   } catch (error) {
     if (!isUnknown(error)) throw error
-    return send()
+    return send().catch((second: unknown) => Promise.reject(afterFirst(second)))
   }
 }
 

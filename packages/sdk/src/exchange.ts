@@ -15,6 +15,8 @@ import { AgentError } from './fault.ts'
 import type { Identity } from './identity.ts'
 import { LIMITS } from './limits.ts'
 import type { LineResponse } from './line.ts'
+import { findRefusal } from './refused.ts'
+import { afterFirst } from './second-copy.ts'
 import { type SentRequest, signRequest } from './signing.ts'
 
 /** A request to an agent, bounded and complete, before it is signed. */
@@ -100,6 +102,11 @@ export async function exchange(
 
 function received(response: LineResponse, sent: SentRequest, receiver: string): Exchange {
   const header = headerReader(response.headers)
+  const refusal = response.isSecondCopy ? findRefusal(response.status, header) : null
+  if (refusal !== null && !refusal.mayHaveActed) {
+    response.discard()
+    throw afterFirst(refusal)
+  }
   const encoding = header('content-encoding')
   if (encoding !== null && encoding !== 'identity') {
     response.discard()

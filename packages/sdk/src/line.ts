@@ -1,5 +1,6 @@
 import type { ClientRequest, IncomingMessage, OutgoingHttpHeaders } from 'node:http'
 import { Agent, request as httpsRequest } from 'node:https'
+import type { Duplex } from 'node:stream'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { TLSSocket } from 'node:tls'
 import { type HeaderList, parseSpiffeId } from '@countersign/protocol'
@@ -17,6 +18,7 @@ import {
 import type { Clock } from './clock.ts'
 import { AgentError } from './fault.ts'
 import { LIMITS } from './limits.ts'
+import { afterFirst } from './second-copy.ts'
 
 export interface LineRequest {
   readonly method: string
@@ -39,6 +41,8 @@ export interface LineResponse {
   readonly status: number
   /** Lower-case names; a repeated name is several pairs. */
   readonly headers: HeaderList
+  /** The request was sent before, and what became of that copy is unknown. */
+  readonly isSecondCopy: boolean
   /** Ends with BODY_UNFINISHED when the connection broke first. */
   readonly body: AsyncIterable<Uint8Array>
   /** Gives up the rest of the body and the connection with it. */
@@ -90,8 +94,13 @@ export function openLine(options: LineOptions): Line {
       } catch (error) {
         // Most likely the server closed an idle connection just as it was taken into use again.
         if (!request.repeatable || !(error instanceof StaleConnection)) throw unwrap(error)
-        const copy = { ...request, headers: request.signAgain?.() ?? request.headers }
-        return once(copy).catch((second: unknown) => Promise.reject(unwrap(second)))
+        try {
+          const headers = request.signAgain?.() ?? request.headers
+          return { ...(await once({ ...request, headers })), isSecondCopy: true }
+        } catch (second) {
+          if (request.signal?.aborted === true) throw second
+          throw afterFirst(unwrap(second))
+        }
       }
     },
     renew(credential) {
@@ -129,13 +138,22 @@ interface KeptAgent extends Agent {
 }
 
 function createAgent(options: LineOptions, credential: TlsCredential | undefined): KeptAgent {
-  return new Agent({
+  const agent = new Agent({
     ...fabricTlsOptions(options, credential),
     keepAlive: true,
     maxSockets: socketsMax,
     maxFreeSockets: 16,
     timeout: LIMITS.idleMsMax,
-  }) as KeptAgent
+  })
+  const connect = agent.createConnection.bind(agent)
+  // Here, and not with the first request: one that is aborted at once never gets its connection, which
+  // goes to the next.
+  agent.createConnection = (...given) => {
+    const socket = connect(...given)
+    if (socket instanceof TLSSocket) guardSocket(socket, options)
+    return socket
+  }
+  return agent as KeptAgent
 }
 
 /** Any agent of the domain holds a certificate of the domain; only a fabric may be the fabric. */
@@ -193,7 +211,6 @@ function send(request: LineRequest, target: Target): Promise<LineResponse> {
     out.once('socket', (socket) => {
       // Node leaves the short timeout of an idle connection on it, and would end a slow response.
       socket.setTimeout(LIMITS.idleMsMax)
-      guardSocket(socket, out, target.options)
     })
     out.once('error', (error) => {
       if (request.signal?.aborted === true) reject(abortReason(request.signal))
@@ -219,57 +236,73 @@ function outgoingHeaders(request: LineRequest, authority: string): OutgoingHttpH
   return headers
 }
 
-const guarded = new WeakSet<TLSSocket>()
+/** Connections whose peer is not proved yet: Node holds back what is written to them. */
+const unproved = new WeakSet<Duplex>()
 
-/** Node looked at the certificate during the handshake; from here on somebody has to. */
-function guardSocket(socket: unknown, out: ClientRequest, options: LineOptions): void {
-  if (!(socket instanceof TLSSocket) || guarded.has(socket)) return
-  guarded.add(socket)
+/** Node looked at the certificate during the handshake; from here on this does. */
+function guardSocket(socket: TLSSocket, options: LineOptions): void {
+  unproved.add(socket)
   const now = (): number => options.clock.now()
   const connecting = setTimeout(() => {
-    out.destroy(new AgentError('FABRIC_UNREACHABLE', 'no connection in time'))
+    socket.destroy(new AgentError('FABRIC_UNREACHABLE', 'no connection in time'))
   }, LIMITS.connectMsMax)
+  // The request that waits for it gets the error; where none does, there is nobody to tell.
+  socket.on('error', () => undefined)
   socket.once('close', () => clearTimeout(connecting))
   socket.once('secureConnect', () => {
     clearTimeout(connecting)
     const { bundles, trustDomain } = options
     const peer = verifyPeer(socket, { bundles, now, expected: { trustDomain } })
-    if (peer instanceof PeerFault) socket.destroy(new PeerError(peer.detail, peer))
-    else watchExpiry(socket, peer.expiresAt, { now })
+    if (peer instanceof PeerFault) return void socket.destroy(new PeerError(peer.detail, peer))
+    unproved.delete(socket)
+    watchExpiry(socket, peer.expiresAt, { now })
   })
 }
 
+/** Connections that carried a request. */
+const carriers = new WeakSet<Duplex>()
+
 /** How far a request came, by its connection. */
 interface Progress {
-  /** Whether the handshake was over, after which its bytes are written at once. */
+  /** False only while no byte can have left: without a connection, or before its peer is proved. */
   isSent(): boolean
   /** Whether the connection had carried a request before, and brought nothing back for this one. */
   isStale(): boolean
 }
 
+/**
+ * Asks the connection itself. `reusedSocket` of Node tells of connections from the idle list alone, and
+ * not of one that went straight from a response to a request in the queue.
+ */
 function watchProgress(out: ClientRequest): Progress {
-  let isSent = false
+  let carrier: Duplex | null = null
+  let isReused = false
   let isSilent = true
   const onData = (): void => {
     isSilent = false
   }
   out.once('socket', (socket) => {
+    carrier = socket
+    isReused = carriers.has(socket)
+    carriers.add(socket)
     socket.once('data', onData)
     out.once('close', () => socket.off('data', onData))
-    if (out.reusedSocket) isSent = true
-    else socket.once('secureConnect', () => (isSent = true))
   })
-  return { isSent: () => isSent, isStale: () => out.reusedSocket && isSilent }
+  return {
+    isSent: () => carrier !== null && !unproved.has(carrier),
+    isStale: () => isReused && isSilent,
+  }
 }
 
 function toFault(error: Error, progress: Progress): Error {
-  if (error instanceof AgentError) return error
   const code = 'code' in error ? String(error.code) : ''
-  if (error instanceof PeerError || certificateFaults.has(code)) {
-    return new AgentError('ROOT_MISMATCHED', error.message, { cause: error })
-  }
   const given = { cause: error }
-  if (!progress.isSent()) return new AgentError('FABRIC_UNREACHABLE', code || error.message, given)
+  if (!progress.isSent()) {
+    if (error instanceof AgentError) return error
+    const isPeer = error instanceof PeerError || certificateFaults.has(code)
+    if (isPeer) return new AgentError('ROOT_MISMATCHED', error.message, given)
+    return new AgentError('FABRIC_UNREACHABLE', code || error.message, given)
+  }
   const fault = new AgentError('OUTCOME_UNKNOWN', code || error.message, given)
   const isReset = code === 'ECONNRESET' || code === 'EPIPE'
   return isReset && progress.isStale() ? new StaleConnection(fault) : fault
@@ -294,6 +327,7 @@ function toResponse(response: IncomingMessage): LineResponse {
   return {
     status: response.statusCode ?? 0,
     headers,
+    isSecondCopy: false,
     body: readBody(response),
     discard: () => {
       response.on('error', () => undefined)

@@ -78,7 +78,9 @@ export function createBalancer(
         try {
           const response = await attempt(endpoint, request)
           sessions.learn(route, endpoint, response)
-          return Object.assign(response, { attempts, isProved: endpoint.spiffeId !== null })
+          const isSecondCopy = failure?.progress === 'sent'
+          const isProved = endpoint.spiffeId !== null
+          return Object.assign(response, { attempts, isSecondCopy, isProved })
         } catch (cause) {
           if (!(cause instanceof UpstreamError)) {
             throw failure?.progress === 'sent' ? afterFirst(cause, attempts - 1) : cause

@@ -34,6 +34,8 @@ export interface UpstreamResponse {
 export interface BalancedResponse extends UpstreamResponse {
   /** How many times the request was sent; more than one for safe methods only. */
   readonly attempts: number
+  /** An earlier copy was sent, and what became of it is unknown. */
+  readonly isSecondCopy: boolean
   /** Whether a certificate proved that the response is the receiver's own. */
   readonly isProved: boolean
 }

@@ -291,13 +291,15 @@ async function ask(
   }
 }
 
-/** The gateway refused the second copy of a request as a replay: the first arrived, and may be done. */
-function refusedCopy({ headers, attempts }: BalancedResponse): Undelivered | null {
-  const isReplay = headers.some(
-    ([name, value]) => name === 'countersign-refusal' && value === 'MESSAGE_REPLAYED',
-  )
-  if (attempts === 1 || !isReplay) return null
-  const detail = 'the first copy of the request had arrived'
+/**
+ * The gateway refused the second copy of a request, as a replay or for any other reason: the first had
+ * left, and may be done.
+ */
+function refusedCopy(response: BalancedResponse): Undelivered | null {
+  const { headers, attempts, isSecondCopy } = response
+  const code = headers.find(([name]) => name.toLowerCase() === 'countersign-refusal')?.[1]
+  if (!isSecondCopy || code === undefined) return null
+  const detail = `the first copy was sent, and the second refused: ${code}`
   return new Undelivered({ progress: 'sent', detail }, attempts)
 }
 

@@ -1,0 +1,121 @@
+import type { Agent } from '@countersign/sdk'
+import { expect } from 'vitest'
+import { connectorAgent } from '../../packages/fabric/src/cli/connector-agent.ts'
+import { openConnector } from '../../packages/fabric/src/compose-connector.ts'
+import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
+import { trustDomain } from '../harness/doors.ts'
+import { type HeldServer, openHeldServer } from '../harness/held-server.ts'
+import { inOwnWorld, lie, type Telling } from '../harness/lie.ts'
+import { type LossyNetwork, openLossyAgent, openLossyProxy } from '../harness/lossy-proxy.ts'
+import type { World } from '../harness/world.ts'
+import { verifies } from '../requirements.ts'
+
+type Asking = (agent: Agent) => Promise<unknown>
+
+const asked: Readonly<Record<string, Asking>> = {
+  call: (agent) => agent.call('echo', { path: '/act' }),
+  fetch: (agent) => agent.fetch('https://echo.countersign.internal/act'),
+}
+
+type Fate = (world: World, network: LossyNetwork) => Promise<unknown>
+
+/** The response to the first copy is lost; what the second runs into. */
+const fates: Readonly<Record<string, Fate>> = {
+  'the rate limit': async (_, network) => network.loseNext(),
+  quarantine: (world, network) => {
+    network.loseNext()
+    return world.admin('agent.quarantine', { name: 'reader', reason: 'told to' })
+  },
+  'a closed port': async (_, network) => {
+    network.stopListening()
+    network.cut()
+  },
+}
+
+const requestsPerMinute = 4
+
+async function withReceiver(tell: (world: World, receiver: HeldServer) => Promise<void>) {
+  const options = { receivers: ['echo'], limits: { requestsPerMinute } } as const
+  await inOwnWorld(options, async (world) => {
+    const receiver = await openHeldServer()
+    receiver.onRequest = (_, response) => response.end('{}')
+    await world.admin('route.put', { name: 'echo', upstream: receiver.url, protocol: 'http' })
+    try {
+      await tell(world, receiver)
+    } finally {
+      await receiver.close()
+    }
+    expect(receiver.bodies).toHaveLength(requestsPerMinute)
+  })
+}
+
+/** Uses up the allowance except for one request, over a connection that is used again for that. */
+async function warmUp(ask: () => Promise<{ text(): Promise<string> }>): Promise<void> {
+  for (let i = 1; i < requestsPerMinute; i++) expect(await (await ask()).text()).toBe('{}')
+}
+
+const bySdk = (fate: Fate, ask: Asking) => () =>
+  withReceiver(async (world, receiver) => {
+    const lossy = await openLossyAgent(world, 'reader')
+    try {
+      await warmUp(() => lossy.agent.call('echo'))
+      receiver.onRequest = (_, response) => void fate(world, lossy).then(() => response.end('{}'))
+      const error = await ask(lossy.agent).then(
+        () => null,
+        (cause: unknown) => cause,
+      )
+      expect(error).toMatchObject({ code: 'OUTCOME_UNKNOWN', mayHaveActed: true, retry: false })
+    } finally {
+      await lossy.close()
+    }
+  })
+
+const byConnector = (fate: Fate) => () =>
+  withReceiver(async (world, receiver) => {
+    const network = await openLossyProxy(world)
+    const connector = await openConnector({
+      agent: connectorAgent(await world.agent('reader', ['caller']), world.clock),
+      gateway: { url: network.url, spiffeId: `spiffe://${trustDomain}/fabric/gateway` },
+      ...{ expose: null, protocol: 'auto', clock: world.clock, random: systemRandom },
+      listen: { host: '127.0.0.1', port: 0 },
+      meshListen: { host: '127.0.0.1', port: 0, advertise: null },
+      responseLimits: {},
+      log: () => undefined,
+    })
+    try {
+      await warmUp(() => fetch(`${connector.loopbackUrl}/echo/`))
+      receiver.onRequest = (_, response) => void fate(world, network).then(() => response.end('{}'))
+      const { headers } = await fetch(`${connector.loopbackUrl}/echo/act`)
+      expect(headers.get('countersign-refusal')).toBe('OUTCOME_UNKNOWN')
+      expect(headers.get('countersign-may-have-acted')).toBe('true')
+    } finally {
+      await connector.close()
+      await network.close()
+    }
+  })
+
+const ofEach = (tell: (fate: Fate) => Telling): Readonly<Record<string, Telling>> =>
+  Object.fromEntries(Object.entries(fates).map(([name, fate]) => [name, tell(fate)]))
+
+const named = (way: string, told: Readonly<Record<string, Telling>>) =>
+  Object.fromEntries(Object.entries(told).map(([name, tell]) => [`${way}: ${name}`, tell]))
+
+lie(
+  verifies(
+    ['deliver:unknown-outcome'],
+    'what becomes of a second copy does not say that the first was not acted on',
+  ),
+  {
+    gateway: Object.assign(
+      {},
+      ...Object.entries(asked).map(([way, ask]) =>
+        named(
+          way,
+          ofEach((fate) => bySdk(fate, ask)),
+        ),
+      ),
+    ) as Readonly<Record<string, Telling>>,
+    mesh: ofEach(byConnector),
+    queue: 'told by lost-response, where a message is published twice',
+  },
+)

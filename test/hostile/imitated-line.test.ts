@@ -1,5 +1,7 @@
+import { quotedUnlessWord, verifyReceipt } from '@countersign/protocol'
 import fc from 'fast-check'
 import { expect } from 'vitest'
+import { reportVerified } from '../../packages/console/src/verify/report.ts'
 import {
   ENTRY_COLUMNS,
   type EntryView,
@@ -7,6 +9,7 @@ import {
 } from '../../packages/fabric/src/cli/entry-view.ts'
 import { type Explained, explain } from '../../packages/fabric/src/cli/explain.ts'
 import { createTerminal } from '../../packages/fabric/src/cli/output/terminal.ts'
+import { agentId, send } from '../harness/doors.ts'
 import { indexesOf, meshEntry, record } from '../harness/entries.ts'
 import { lie } from '../harness/lie.ts'
 import { refusedOnBoth } from '../harness/refusals.ts'
@@ -56,6 +59,52 @@ lie(verifies(['record:legible'], 'no name or detail imitates another line'), {
           ...[null, null],
           expect.any(Number),
         ])
+      }
+    },
+    'an operation of a connector that is not the name of a method': async (world) => {
+      const imitations = [
+        'agent.revoke billing because "leaked key"',
+        'agent.revoke',
+        'tools/call, signed by the caller',
+        'tools/call signed',
+        'tools/call”',
+        'tools/',
+        '/call',
+        '',
+        'x'.repeat(257),
+      ]
+      for (const operation of imitations) {
+        const bad = meshEntry({ facts: { operation } })
+        expect(await indexesOf(world, [bad, meshEntry()])).toEqual([null, expect.any(Number)])
+      }
+    },
+    'a tool that reads as our words is quoted, in every view': async (world) => {
+      for (const tool of [
+        'wire-transfer, signed by the caller',
+        'billing because "leaked key"',
+        'pay”, signed by the caller, “x',
+        '"pay", says the fabric',
+      ]) {
+        const facts = { protocol: 'mcp', operation: 'tools/call', tool }
+        const entry = meshEntry({ facts })
+        const { exchange } = entry
+        for (const each of [entry, meshEntry({ exchange, kind: 'outcome' })]) {
+          expect(await indexesOf(world, [each])).toEqual([expect.any(Number)])
+        }
+        const { entries } = (await world.admin('policy.explain', { exchange })) as Explained
+        const shown = quotedUnlessWord(tool)
+        expect(shown.replaceAll('\\"', '').slice(1, -1)).not.toMatch(/["“”]/)
+        expect(entries.map((each: EntryView) => entryRow(each)[6])).toContainEqual({
+          phrase: `tools/call ${shown}`,
+        })
+        const path = `/v1/receipts/${exchange}`
+        const kept = await send(world.control, { method: 'GET', path, body: null })
+        const verified = await verifyReceipt(new Uint8Array(kept.body), world.caller.trust)
+        const { sentence, sections } = reportVerified(verified)
+        const lines = sections.flatMap(({ lines }) => lines)
+        const byThief = `says the connector of ${agentId('thief')}`
+        expect(lines).toContainEqual({ label: 'Tool', value: `${shown}, ${byThief}` })
+        expect(sentence).toContain(byThief)
       }
     },
     'a detail in an entry is shown in one line': async (world) => {

@@ -32,9 +32,27 @@ export function legibleLines(text: string): string {
 export function legibleValue(text: string): string {
   const shown = legible(text)
   const isPlain = !gaps.test(text) && !text.startsWith('"') && !text.includes('\\u{')
-  if (shown === text && isPlain) return text
+  return shown === text && isPlain ? text : quoted(text)
+}
+
+/** Names, ids, paths and methods: nothing that ends a word or begins a quotation. */
+const word = /^[\p{L}\p{N}/][\p{L}\p{N}\p{M}._:/@+~#&=%?!$*-]*$/u
+
+/**
+ * One value inside of a sentence or next to others: as it is where it is a single word, otherwise in
+ * quotes, so that no text of a caller or a connector reads as the words around it.
+ */
+export function quotedUnlessWord(text: string): string {
+  return word.test(text) && legible(text) === text ? text : quoted(text)
+}
+
+/** Quotation marks of any script end in an escape, as the plain one does. */
+const otherQuotes = /[\p{Pi}\p{Pf}\u201a\u201e\u2033\u2036\u301d-\u301f\uff02]/gu
+
+function quoted(text: string): string {
   const escaped = text.replaceAll(/[\\"]/g, '\\$&')
-  return `"${legible(escaped).replaceAll(/(?<= ) /g, '\\u{20}')}"`
+  const shown = legible(escaped).replaceAll(/(?<= ) /g, '\\u{20}')
+  return `"${shown.replaceAll(otherQuotes, braced)}"`
 }
 
 /** Whether `text` is shown as it is: the syntax of operations, tools and other recorded names. */

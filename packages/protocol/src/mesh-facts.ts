@@ -19,6 +19,18 @@ const name =
   (value) =>
     typeof value === 'string' && value.length >= min && value.length <= max && isLegible(value)
 
+/**
+ * `SendMessage`, `tools/call`, `POST`, `notifications/x.y`: names of methods. Those of administration,
+ * such as `agent.revoke`, have a dot in the first part, so that no connector can state one.
+ */
+const operation = /^[A-Za-z][A-Za-z0-9_-]*(?:\/[A-Za-z0-9_.$-]+)*$/
+const operationLengthMax = 256
+
+/** Whether `text` is the name of an operation as a message or a connector may give it. */
+export function isOperationName(text: unknown): text is string {
+  return typeof text === 'string' && text.length <= operationLengthMax && operation.test(text)
+}
+
 /** Text of any characters, which every view escapes. */
 const words =
   (max: number): Rule =>
@@ -68,7 +80,7 @@ const maskedCounts = matching(/^(?:[a-z][a-z0-9-]{0,31}:\d{1,9}(?: (?=[a-z])|$))
 const asked = {
   transport: oneOf('mesh'),
   protocol: oneOf('a2a', 'mcp', 'http'),
-  operation: name(256),
+  operation: isOperationName,
   tool: name(wordsLengthMax, 0),
   caller: isPrincipal,
   'caller.method': oneOf('certificate'),

@@ -1,4 +1,4 @@
-import { legibleValue } from '@countersign/protocol'
+import { legible, legibleValue } from '@countersign/protocol'
 import { type AgentView, type Decision, type EntryView, mergeDecision } from './decisions.ts'
 import { ask, NotAdmitted, watch } from './fabric.ts'
 
@@ -155,7 +155,7 @@ function decisionRow(decision: Decision): HTMLElement {
     text('td', 'time', time),
     text('td', '', legibleValue(decision.caller)),
     text('td', '', legibleValue(decision.receiver)),
-    text('td', '', legibleValue(decision.operation)),
+    text('td', '', legible(decision.operation)),
     text('td', 'wide', decision.transport),
     outcome,
     text('td', '', legibleValue(decision.recordedBy)),

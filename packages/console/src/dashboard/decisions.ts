@@ -1,4 +1,4 @@
-import type { Ending } from '@countersign/protocol'
+import { type Ending, quotedUnlessWord } from '@countersign/protocol'
 
 /** An agent as `agent.list` shows it. */
 export interface AgentView {
@@ -84,9 +84,8 @@ function operationOf({ facts, object, reason, changedBy }: EntryView): string | 
   if (operation === undefined) return null
   const why = reason === null ? '' : `because ${JSON.stringify(reason)}`
   const who = changedBy === null ? '' : `by ${changedBy}`
-  return [String(operation), String(facts['tool'] ?? ''), object ?? '', why, who]
-    .filter(Boolean)
-    .join(' ')
+  const named = [String(operation), String(facts['tool'] ?? ''), object ?? '']
+  return [...named.filter(Boolean).map(quotedUnlessWord), why, who].filter(Boolean).join(' ')
 }
 
 function outcomeOf({ kind, facts, ended }: EntryView): Pick<Decision, 'outcome' | 'tone'> {

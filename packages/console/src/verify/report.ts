@@ -12,6 +12,7 @@ import {
   legibleLines,
   legibleValue,
   type MessageMatch,
+  quotedUnlessWord,
   type ReceiptError,
   type ReceiptFault,
   sourceOf,
@@ -102,7 +103,7 @@ export function reportVerified(receipt: VerifiedReceipt, matches: Matches = []):
 export function reportFault(fault: ReceiptError): Report {
   const failed = CHECK_OF[fault.code]
   const lines: Line[] = [{ label: 'Code', value: fault.code }]
-  if (fault.detail !== '') lines.push({ label: 'Detail', value: visible(fault.detail) })
+  if (fault.detail !== '') lines.push({ label: 'Detail', value: legibleValue(fault.detail) })
   return {
     verified: false,
     title: 'Not verified',
@@ -127,10 +128,12 @@ function titleOf(receipt: VerifiedReceipt, matches: Matches): string {
 }
 
 function summary(receipt: VerifiedReceipt): string {
-  const caller = visible(receipt.caller ?? 'An unauthenticated client')
-  const receiver = visible(receipt.receiver ?? 'an unnamed receiver')
-  const operation = visible(receipt.operation ?? 'a message')
-  return `${caller} asked ${receiver} for ${operation} on ${time(receipt.at)}.`
+  const caller = wordOr(receipt.caller, 'An unauthenticated client')
+  const receiver = wordOr(receipt.receiver, 'an unnamed receiver')
+  const operation = wordOr(receipt.operation, 'a message')
+  const producer = receipt.entries[0]?.producer ?? null
+  const source = producer === null ? '' : `, says the connector of ${visible(producer)}`
+  return `${caller} asked ${receiver} for ${operation} on ${time(receipt.at)}${source}.`
 }
 
 function exchangeSection(receipt: VerifiedReceipt): Section {
@@ -237,7 +240,11 @@ function time(unixMs: number): string {
   return `${date.toISOString().slice(0, 19).replace('T', ' ')} UTC`
 }
 
-/** A value in a sentence or a list, so that none can pass for the words around it. */
+function wordOr(text: string | null, otherwise: string): string {
+  return text === null ? otherwise : visible(text)
+}
+
+/** A value in a sentence or a list: quoted unless it is a word, so that none passes for ours. */
 function visible(text: string): string {
-  return legibleValue(text)
+  return quotedUnlessWord(text)
 }

@@ -1,10 +1,8 @@
 import {
   compareMessage,
-  equalBytes,
-  type Half,
-  legibleValue,
   parseTrustOfAnyForm,
   parseUtf8,
+  quotedUnlessWord,
   ReceiptError,
   type Trust,
   trustFingerprint,
@@ -19,13 +17,10 @@ import {
   reportVerified,
   type Section,
 } from './report.ts'
-
-type Role = 'receipt' | 'trust' | Half
+import { type Given, type Role, roleOf } from './slots.ts'
 
 /** Receipts and trust files are shorter, messages about as long; a mistaken drop must not fill the memory. */
 const fileBytesMax = 16 * 1024 * 1024
-/** The document of a server with many root certificates names its key behind all of them. */
-const trustBytesMax = 256 * 1024
 
 const chosen = new Map<Role, { readonly name: string; readonly bytes: Uint8Array }>()
 
@@ -52,34 +47,24 @@ const page = {
   fingerprint: element('fingerprint', HTMLElement),
 }
 
-async function take(file: File, given: Role | null): Promise<void> {
-  if (file.size > fileBytesMax) {
-    return show(reportUnreadable(`${file.name} is too large.`))
-  }
+/** Whether the file was taken; the page says why not. */
+async function take(file: File, given: Given): Promise<boolean> {
+  const name = quotedUnlessWord(file.name)
+  if (file.size > fileBytesMax) return refuse(`${name} is too large.`)
   const bytes = new Uint8Array(await file.arrayBuffer())
-  const role = given ?? roleOf(bytes)
-  // Whatever is dropped beside a receipt must not become what the receipt is judged by.
-  if (given === null && role === 'trust' && isOtherTrust(bytes)) {
-    return show(
-      reportUnreadable(`${file.name} is another trust file. To use it, choose it as such.`),
-    )
-  }
+  const role = roleOf(given, bytes)
+  if (typeof role === 'object') return refuse(`${name} ${role.refused}`)
   chosen.set(role, { name: file.name, bytes })
-  page.names[role].textContent = legibleValue(file.name)
+  page.names[role].textContent = name
   if (role === 'trust') page.fingerprint.textContent = await fingerprint(bytes)
   await judge()
+  return true
 }
 
-/** Only to spare the reader a question: a file in the wrong place fails there. */
-function roleOf(bytes: Uint8Array): Role {
-  const start = new TextDecoder().decode(bytes.subarray(0, trustBytesMax))
-  // A receipt quotes texts, so that this name cannot stand in it.
-  return start.includes('"vkey"') ? 'trust' : 'receipt'
-}
-
-function isOtherTrust(bytes: Uint8Array): boolean {
-  const known = chosen.get('trust')
-  return known !== undefined && !equalBytes(known.bytes, bytes)
+function refuse(sentence: string): false {
+  judgements += 1
+  show(reportUnreadable(sentence))
+  return false
 }
 
 /** As `countersign up` and `countersign verify` print it. */
@@ -180,9 +165,13 @@ function text(tag: string, content: string): HTMLElement {
   return created
 }
 
-function takeAll(files: Iterable<File>, role: Role | null): void {
+/** Up to the first that is refused, so that the reader sees why. */
+function takeAll(list: Iterable<File>, slot: Role | null): void {
+  const files = [...list]
   void (async () => {
-    for (const file of files) await take(file, role)
+    for (const file of files) {
+      if (!(await take(file, { slot, count: files.length }))) return
+    }
   })().catch(() => show(reportUnreadable('The file could not be read.')))
 }
 
@@ -190,6 +179,10 @@ page.receipt.addEventListener('change', () => takeAll(page.receipt.files ?? [], 
 page.trust.addEventListener('change', () => takeAll(page.trust.files ?? [], 'trust'))
 page.request.addEventListener('change', () => takeAll(page.request.files ?? [], 'request'))
 page.response.addEventListener('change', () => takeAll(page.response.files ?? [], 'response'))
+
+function isRole(id: string): id is Role {
+  return Object.hasOwn(page.names, id)
+}
 
 for (const type of ['dragenter', 'dragover'] as const) {
   document.addEventListener(type, (event) => {
@@ -205,6 +198,5 @@ document.addEventListener('drop', (event) => {
   page.drop.classList.remove('over')
   const slot = event.target instanceof Element ? event.target.closest('.slot') : null
   const role = slot?.querySelector('input')?.id ?? ''
-  const isRole = role === 'request' || role === 'response' || role === 'trust'
-  takeAll(event.dataTransfer?.files ?? [], isRole ? role : null)
+  takeAll(event.dataTransfer?.files ?? [], isRole(role) ? role : null)
 })

@@ -25,6 +25,8 @@ export function entryView(entry: OpenedEntry) {
 
 /** Whom or what an administrative or lifecycle entry is about, why it was done, and by whom. */
 function aboutOf({ kind, facts }: OpenedEntry) {
+  // A connector records calls alone: nothing that it states is shown as administration.
+  if (facts['producer'] !== undefined) return { object: null, reason: null, changedBy: null }
   return {
     object: textOf(facts['object']),
     reason: kind === 'indeterminate' ? null : textOf(facts['reason']),

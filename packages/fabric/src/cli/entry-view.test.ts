@@ -45,7 +45,7 @@ test('a closing entry is told of whom it is about', () => {
 
 test('what was opened before the listening began stays unknown', () => {
   expect(createEntryCompletion()(outcome)).toEqual(outcome)
-  expect(entryRow(outcome).slice(4, 7)).toEqual(['-', '-', '-'])
+  expect(entryRow(outcome).slice(4, 7)).toEqual(['-', '-', { phrase: '-' }])
 })
 
 test('an exchange that never ends is forgotten in time', () => {
@@ -81,9 +81,11 @@ test('a response that was withheld is not a refusal, though its connector record
 test('a lifecycle entry names its principal or object, an administrative one object and reason', () => {
   const lifecycle = { ...outcome, kind: 'lifecycle', ended: null }
   const enrolled = { ...lifecycle, principal: 'planner', facts: { event: 'enrolled' } }
-  expect(entryRow(enrolled).slice(4, 7)).toEqual(['planner', '-', 'enrolled'])
+  expect(entryRow(enrolled).slice(4, 7)).toEqual(['planner', '-', { phrase: 'enrolled' }])
   const change = { object: 'a.cedar', changedBy: 'dec_7', facts: { event: 'policies-changed' } }
-  expect(entryRow({ ...lifecycle, ...change })[6]).toBe('policies-changed a.cedar by dec_7')
+  expect(entryRow({ ...lifecycle, ...change })[6]).toEqual({
+    phrase: 'policies-changed a.cedar by dec_7',
+  })
   const about = { object: 'planner', reason: 'leaked key' }
   const facts = { operation: 'agent.quarantine' }
   const asked = 'agent.quarantine planner because "leaked key"'
@@ -94,6 +96,20 @@ test('a lifecycle entry names its principal or object, an administrative one obj
   const ended = { result: 'unknown', code: 'OUTCOME_UNKNOWN', reason: 'restart' } as const
   const lost = complete({ ...outcome, kind: 'indeterminate', facts: { reason: 'restart' }, ended })
   expect([operationOf(lost), resultOf(lost)]).toEqual([asked, 'unknown: restart'])
+})
+
+test('what a caller or a connector names is quoted unless it is a word', () => {
+  const shown = (facts: EntryView['facts']) => operationOf({ ...intent, facts })
+  expect(shown({ operation: 'agent.revoke billing because "leaked key"' })).toBe(
+    '"agent.revoke billing because \\"leaked key\\""',
+  )
+  expect(shown({ operation: 'tools/call', tool: 'billing because "x"' })).toBe(
+    'tools/call "billing because \\"x\\""',
+  )
+  const object = 'billing because "told to"'
+  expect(operationOf({ ...intent, object, facts: { operation: 'agent.revoke' } })).toBe(
+    'agent.revoke "billing because \\"told to\\""',
+  )
 })
 
 test('every line names the connector that recorded it, or the fabric', () => {

@@ -1,4 +1,4 @@
-import type { Ending } from '@countersign/protocol'
+import { type Ending, quotedUnlessWord } from '@countersign/protocol'
 import type { Style } from './output/paint.ts'
 import { formatTime } from './output/quantities.ts'
 import type { Cell, Column } from './output/table.ts'
@@ -47,7 +47,7 @@ export function entryRow(entry: EntryView): readonly Cell[] {
     textOf(entry.facts['transport']),
     callerOf(entry),
     receiverOf(entry),
-    operationOf(entry),
+    { phrase: operationOf(entry) },
     { text: result, style: styleOfResult(result) },
     recorderOf(entry),
     entry.exchange,
@@ -65,8 +65,12 @@ export function receiverOf({ facts }: EntryView): string {
 
 /** `agent.quarantine planner because "leaked key"`: no word of a caller passes for one of ours. */
 export function operationOf({ facts, object, reason, changedBy }: EntryView): string {
-  const operation = textOf(facts['operation'] ?? facts['event'])
-  const named = [facts['tool'], object].map(textOf).filter((name) => name !== '-')
+  const stated = textOf(facts['operation'] ?? facts['event'])
+  const operation = stated === '-' ? stated : quotedUnlessWord(stated)
+  const named = [facts['tool'], object]
+    .map(textOf)
+    .filter((name) => name !== '-')
+    .map(quotedUnlessWord)
   const why = reason === null ? [] : [`because ${JSON.stringify(reason)}`]
   const who = changedBy === null ? [] : [`by ${changedBy}`]
   return [operation, ...named, ...why, ...who].join(' ')

@@ -1,7 +1,8 @@
-import { isRefusalCode, REFUSALS } from '@countersign/protocol'
+import { isRefusalCode, quotedUnlessWord, REFUSALS } from '@countersign/protocol'
 import { type EntryView, receiverOf, recorderOf, resultOf, styleOfResult } from './entry-view.ts'
 import { legible } from './output/display-width.ts'
 import { formatTime } from './output/quantities.ts'
+import type { Cell } from './output/table.ts'
 import type { Terminal } from './output/terminal.ts'
 
 /** What `policy.explain` answers. */
@@ -50,7 +51,7 @@ function recorderLines(entries: readonly EntryView[]): readonly Line[] {
   return [['recorded by', words.join(', then ')]]
 }
 
-type Line = readonly [name: string, value: string]
+type Line = readonly [name: string, value: Cell]
 
 /** A lifecycle entry is about a principal or an object, and nobody asked for anything. */
 function aboutOf(opening: EntryView): readonly Line[] {
@@ -64,11 +65,13 @@ function aboutOf(opening: EntryView): readonly Line[] {
     const whom: readonly Line[] = principal === null ? [] : [['principal', principal]]
     return [['event', String(facts['event'] ?? '-')], ...whom, ...about]
   }
-  const asked = [facts['protocol'], facts['operation'], facts['tool']].filter(Boolean)
+  const asked = [facts['protocol'], facts['operation'], facts['tool']]
+    .filter(Boolean)
+    .map((fact) => quotedUnlessWord(String(fact)))
   return [
     ['caller', caller ?? '(not authenticated)'],
     ['receiver', receiverOf(opening)],
-    ['asked', asked.join(' ')],
+    ['asked', { phrase: asked.join(' ') }],
     ...about,
   ]
 }

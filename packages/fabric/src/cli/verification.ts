@@ -10,6 +10,7 @@ import {
   isMatch,
   legible,
   type MessageMatch,
+  quotedUnlessWord,
   ReceiptError,
   type ReceiptFault,
   sourceOf,
@@ -20,6 +21,7 @@ import {
 import { styleOfResult } from './entry-view.ts'
 import type { Style } from './output/paint.ts'
 import { formatTime } from './output/quantities.ts'
+import type { Cell } from './output/table.ts'
 import type { Terminal } from './output/terminal.ts'
 
 /** What verification checks, in its order, with the faults that end it at each step. */
@@ -171,8 +173,12 @@ function formatReceipt(
     ['receiver', attributed(receipt, 'receiver')],
     ['operation', attributed(receipt, 'operation')],
     ...(toolOf(receipt) === '' ? [] : [['tool', attributed(receipt, 'tool')] as const]),
-    ...(receipt.object === null ? [] : [['object', receipt.object] as const]),
-    ...(receipt.reason === null ? [] : [['reason', receipt.reason] as const]),
+    ...(receipt.object === null
+      ? []
+      : [['object', { phrase: quotedUnlessWord(receipt.object) }] as const]),
+    ...(receipt.reason === null
+      ? []
+      : [['reason', { phrase: quotedUnlessWord(receipt.reason) }] as const]),
     ['recorded', `${formatTime(receipt.at)} to ${formatTime(receipt.closedAt)}`],
     ...signedLines(receipt.request, 'request key'),
     ...signedLines(receipt.response, 'response key'),
@@ -189,10 +195,11 @@ function toolOf({ entries: [opening] }: VerifiedReceipt): string {
 }
 
 /** A fact of the opening entry, with whose word it is. */
-function attributed(receipt: VerifiedReceipt, name: string, otherwise = '-'): string {
+function attributed(receipt: VerifiedReceipt, name: string, otherwise = '-'): Cell {
   const value = receipt.entries[0]?.facts[name]
   if (value === undefined) return otherwise
-  return `${legible(String(value))}, ${describeSource(sourceOf(receipt, 0, name))}`
+  const source = describeSource(sourceOf(receipt, 0, name))
+  return { phrase: `${quotedUnlessWord(String(value))}, ${source}` }
 }
 
 /** Which facts stand on whose word, for the reader who asks what a signature is worth. */

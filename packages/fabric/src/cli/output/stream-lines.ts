@@ -1,6 +1,6 @@
 import { displayWidth, fitText } from './display-width.ts'
 import type { Paint } from './paint.ts'
-import { type Cell, shown } from './table.ts'
+import { type Cell, shown, styleOf } from './table.ts'
 
 /** One line of a stream: fixed widths, since nobody knows what will come; the last cell is whole. */
 export function formatStreamLine(
@@ -12,7 +12,8 @@ export function formatStreamLine(
     const width = widths[i]
     const fitted = width === undefined ? text : fitText(text, width)
     const blank = ' '.repeat(Math.max(0, (width ?? 0) - displayWidth(fitted)))
-    const painted = typeof cell === 'object' ? paint(cell.style, fitted) : fitted
+    const style = styleOf(cell)
+    const painted = style === null ? fitted : paint(style, fitted)
     return typeof cell === 'number' ? blank + painted : painted + blank
   })
   return padded.join('  ')

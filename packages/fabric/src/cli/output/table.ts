@@ -1,4 +1,4 @@
-import { legibleValue } from '@countersign/protocol'
+import { legible, legibleValue } from '@countersign/protocol'
 import { displayWidth, fitText } from './display-width.ts'
 import { type Paint, type Style } from './paint.ts'
 
@@ -12,7 +12,12 @@ export interface Column {
   readonly spare?: boolean
 }
 
-export type Cell = string | number | { readonly text: string; readonly style: Style }
+export type Cell =
+  | string
+  | number
+  | { readonly text: string; readonly style: Style }
+  /** Our own words, with every value among them quoted already. */
+  | { readonly phrase: string }
 
 export interface Table {
   readonly columns: readonly Column[]
@@ -89,15 +94,17 @@ const cellColumnsMax = 512
 
 /** A cell as it is shown: legible, quoted where it could pass for several cells, and bounded. */
 export function shown(cell: Cell): string {
-  return fitText(legibleValue(textOf(cell)), cellColumnsMax)
+  const isPhrase = typeof cell === 'object' && 'phrase' in cell
+  const text = isPhrase ? legible(cell.phrase) : legibleValue(textOf(cell))
+  return fitText(text, cellColumnsMax)
 }
 
-function textOf(cell: Cell): string {
+function textOf(cell: Exclude<Cell, { readonly phrase: string }>): string {
   return typeof cell === 'object' ? cell.text : String(cell)
 }
 
-function styleOf(cell: Cell | undefined): Style | null {
-  return typeof cell === 'object' ? cell.style : null
+export function styleOf(cell: Cell | undefined): Style | null {
+  return typeof cell === 'object' && 'style' in cell ? cell.style : null
 }
 
 /** Takes from the widest column first, so that short ones stay readable for longest. */

@@ -1,4 +1,4 @@
-import { isJsonEssence, isLegible, parseMediaType } from '@countersign/protocol'
+import { isJsonEssence, isLegible, isOperationName, parseMediaType } from '@countersign/protocol'
 import { overLimit } from '../../lib/limits.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import { decodeMirrored } from '../../pipeline/inspect-fields.ts'
@@ -329,7 +329,7 @@ function classifyMcp(head: Head, call: Call): Named | Refusal {
     return new Refusal('MESSAGE_MALFORMED', 'a name with characters that some readers drop')
   }
   // Both are recorded and shown to people: blanks, controls and directions could imitate other lines.
-  if (!isLegible(call.method) || !isLegible(named)) {
+  if (!isOperationName(call.method) || !isLegible(named)) {
     return new Refusal('MESSAGE_MALFORMED', 'a name with characters that are not shown as they are')
   }
   const tool = named

@@ -620,13 +620,10 @@ export const REQUIREMENTS = {
   },
   'detection:by-others': {
     promise:
-      'What others say of an agent, all of them together and for however long, adds at most 14 to its risk.',
-    on: ['mesh'],
-    notOn: {
-      gateway: 'the fabric counts what it saw itself',
-      queue: 'the fabric counts what it saw itself',
-    },
-    lies: ['made-up-risk'],
+      'What others say of an agent or bring about, all of them together and for however long, adds at most 14 to its risk.',
+    on: ['gateway', 'mesh'],
+    notOn: { queue: 'the fabric counts what it saw itself' },
+    lies: ['made-up-risk', 'brought-about-refusals'],
   },
   'admin:names': {
     promise:

@@ -10,7 +10,7 @@ const receiver = 'spiffe://a.test/agent/billing'
 function openObserver() {
   let now = start
   const detection = composeDetection({ now: () => now, monotonic: () => now - start })
-  const observe = createEntryObserver(detection)
+  const observe = createEntryObserver(detection, (agent) => agent === 'dismissed')
   let count = 0
   const entry = (kind: EntryDraft['kind'], facts: EntryDraft['facts'], exchange?: string) => {
     now += 100

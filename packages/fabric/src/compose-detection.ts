@@ -2,7 +2,7 @@ import { parseSpiffeId, type SpiffeId } from '@countersign/protocol'
 import { createDetection, type RestorableDetection } from './detection/create-detection.ts'
 import type { EntryDraft, FactValue } from './ledger/ledger.ts'
 import type { Clock } from './lib/clock.ts'
-import { isAttributable, leakOf } from './pipeline/observe.ts'
+import { type Cause, causeOf, leakOf } from './pipeline/observe.ts'
 
 /** Detection that tells whoever acts on risk that somebody's has just risen. */
 export interface WatchedDetection extends RestorableDetection {
@@ -43,7 +43,10 @@ const openMax = 10_000
  * signed, its message counts and whom it was for; all else is the connector's word, such as the
  * operation, sizes and what was found, and goes into the account of what others bring about.
  */
-export function createEntryObserver(detection: WatchedDetection): (draft: EntryDraft) => void {
+export function createEntryObserver(
+  detection: WatchedDetection,
+  isDismissed: (agent: string) => boolean,
+): (draft: EntryDraft) => void {
   const open = new Map<string, OpenExchange>()
   return ({ kind, exchange, at, facts }) => {
     if (kind === 'outcome' || kind === 'indeterminate') {
@@ -73,11 +76,13 @@ export function createEntryObserver(detection: WatchedDetection): (draft: EntryD
       detection.observe({ ...exchanged, ...signed, ...told })
       return
     }
-    const isRefused = kind === 'refusal' && isDenial(facts)
-    const outcome = isRefused ? 'refused' : 'permitted'
+    const byOthers = isDismissed(idOf(receiver)?.name ?? exchanged.receiver)
+    const cause = kind === 'refusal' ? causeOfDenial(facts, byOthers) : null
+    const outcome = cause === 'caller' ? 'refused' : 'permitted'
+    const isDeclined = cause === 'others'
     detection.observe({
       ...exchanged,
-      ...{ action: `call:${String(operation)}`, outcome, bytes, ...found },
+      ...{ action: `call:${String(operation)}`, outcome, isDeclined, bytes, ...found },
     })
   }
 }
@@ -86,8 +91,8 @@ const idOf = (value: FactValue | undefined): SpiffeId | null =>
   typeof value === 'string' ? parseSpiffeId(value) : null
 
 /** A refusal with a result came after delivery: the receiver could state denials of any caller. */
-function isDenial({ code, result }: EntryDraft['facts']): boolean {
-  return result === undefined && isAttributable(code)
+function causeOfDenial({ code, result }: EntryDraft['facts'], byOthers: boolean): Cause {
+  return result === undefined ? causeOf(code, { kind: 'agent', byOthers }) : null
 }
 
 interface OpenExchange {

@@ -1,6 +1,7 @@
 import { memoryRateLimits } from './adapters/rate-limiter/rate-limits.ts'
 import type { WatchedDetection } from './compose-detection.ts'
 import type { Stores, Surroundings } from './compose-stores.ts'
+import type { AgentRecord } from './identity/directory.ts'
 import type { EntryDraft, OpenedEntry } from './ledger/ledger.ts'
 import type { AuthorizeRoom, Receiver } from './pipeline/authorize.ts'
 import type { Rooms } from './pipeline/enforce.ts'
@@ -36,6 +37,7 @@ export function composeRooms(options: RoomsOptions): Rooms & EntryFeed {
     policy: () => policy.current,
     riskOf: (agent, now) => detection.riskOf(agent, now).score,
     findReceiver: (kind, name) => findReceiver(options, kind, name),
+    isDismissed: (kind, name) => kind === 'agent' && isDismissed(identity.directory.find(name)),
     findPrincipal: (name) => identity.directory.find(name),
     credentialStands: ({ method, credentialId }) =>
       method !== 'api-key' || identity.apiKeys.stands(credentialId),
@@ -98,6 +100,11 @@ function rateLimits(requestsPerMinute: number): RateLimits {
 
 const fabric: Receiver = { kind: 'fabric', name: 'fabric', roles: [], segment: '', attributes: {} }
 
+/** Known, and cut off from others. */
+export function isDismissed(record: AgentRecord | null): boolean {
+  return record !== null && record.status !== 'active'
+}
+
 function findReceiver(
   options: RoomsOptions,
   kind: Receiver['kind'],
@@ -115,7 +122,7 @@ function findReceiver(
   const described = record ?? configured ?? null
   if (described === null && options.routes.find(name) === null) return null
   // A receiver that misbehaves is cut off as well: nobody talks to a quarantined agent.
-  if (record !== null && record.status !== 'active') return null
+  if (isDismissed(record)) return null
   const { roles, segment, attributes } = described ?? fabric
   return { kind, name, roles, segment, attributes }
 }

@@ -24,7 +24,7 @@ import { composeMeshState } from './compose-mesh.ts'
 import { connectionsMax, observeFabric, openDiskWatch } from './compose-observe.ts'
 import { installDefaultPolicies } from './compose-policies.ts'
 import { PolicyChanges } from './compose-policy-changes.ts'
-import { composeRooms } from './compose-rooms.ts'
+import { composeRooms, isDismissed } from './compose-rooms.ts'
 import { configureRoutes, isReceiver, restoreRoutes } from './compose-routes.ts'
 import {
   dangerouslyReplaceRooms,
@@ -249,11 +249,13 @@ function limitsOfCalls({ config: { limits }, clock }: Surroundings) {
 
 /** The ledger as connectors and readers of receipts use it. */
 function controlLedger(
-  { ledger }: Stores,
+  { ledger, identity }: Stores,
   rooms: Rooms,
   detection: WatchedDetection,
 ): ControlOptions['ledger'] {
-  const observeEntry = createEntryObserver(detection)
+  const observeEntry = createEntryObserver(detection, (name) =>
+    isDismissed(identity.directory.find(name)),
+  )
   return {
     async append(draft) {
       const committed = await rooms.append(draft)

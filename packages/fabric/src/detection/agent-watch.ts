@@ -31,6 +31,7 @@ const RATES = {
   volume: { deviationMin: 64, countMin: 2_048, coldMax: 65_536 },
   received: { deviationMin: 256, countMin: 8_192, coldMax: 262_144 },
   claimed: { deviationMin: 2, countMin: 20, coldMax: 200 },
+  declined: { deviationMin: 1, countMin: 8, coldMax: 20 },
 } as const satisfies Record<string, RateLimits>
 type RateName = keyof typeof RATES
 export const RATE_NAMES = [
@@ -40,6 +41,7 @@ export const RATE_NAMES = [
   'volume',
   'received',
   'claimed',
+  'declined',
 ] as const satisfies RateName[]
 
 /** A refused first time is somebody trying doors. */
@@ -62,6 +64,7 @@ export function createAgentWatch(at: number): AgentWatch {
       volume: createRateState(at),
       received: createRateState(at),
       claimed: createRateState(at),
+      declined: createRateState(at),
     },
     credentialsHeldUntil: 0,
     claimHeldUntil: 0,
@@ -102,6 +105,7 @@ function observeRates(watch: AgentWatch, observation: Observation, at: number): 
     volume: observation.bytes / 1024,
     received: (observation.receivedBytes ?? 0) / 1024,
     claimed: observation.claimed?.findings ?? 0,
+    declined: observation.isDeclined === true ? 1 : 0,
   }
   return RATE_NAMES.flatMap((name) => {
     const alarm = countRate(watch.rates[name], { at, amount: amounts[name] }, RATES[name])

@@ -15,6 +15,8 @@ export interface Observation {
   readonly credentials?: number
   /** Findings that only the connector of another agent counted, credentials included. */
   readonly claimed?: { readonly findings: number; readonly credentials: number }
+  /** Refused for a reason that others can have brought about; such an outcome is not `refused`. */
+  readonly isDeclined?: boolean
   /** True where only what came back is told: the exchange itself was told before. */
   readonly isResponse?: boolean
   /** Credentials that the agent put into a response. */

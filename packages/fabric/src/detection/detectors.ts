@@ -46,6 +46,12 @@ export const DETECTORS = {
     halfLifeMs: 15 * 60_000,
     says: (seen: number) => `sent ${seen} sensitive values, says the connector of its receiver`,
   },
+  declined: {
+    weight: 12,
+    halfLifeMs: 15 * 60_000,
+    says: (seen: number, usual: number) =>
+      `was refused ${seen} times within a minute by names or a status that others decide, where about ${usual} are usual`,
+  },
   leak: {
     weight: 12,
     halfLifeMs: 15 * 60_000,
@@ -67,7 +73,12 @@ export type DetectorName = keyof typeof DETECTORS
  * them together and for however long, stays below the 50 at which policies step up, also beside any
  * one signal of the agent's own, such as the first time that it calls somebody.
  */
-const BY_OTHERS: ReadonlySet<string> = new Set<DetectorName>(['received', 'claimed', 'leak'])
+const BY_OTHERS: ReadonlySet<string> = new Set<DetectorName>([
+  'received',
+  'claimed',
+  'declined',
+  'leak',
+])
 export const byOthersMax = 14
 
 export function isByOthers(detector: string): boolean {

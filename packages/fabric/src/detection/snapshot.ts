@@ -29,7 +29,7 @@ function parseWatch(fields: Record<string, unknown>): AgentWatch {
   const watch = createAgentWatch(asNumber(fields['at']))
   const rates = asRecord(fields['rates'])
   for (const name of RATE_NAMES) {
-    // A snapshot of an earlier version has no `claimed`.
+    // A snapshot of an earlier version lacks the newer ones.
     if (Object.hasOwn(rates, name)) fillRate(watch.rates[name], asRecord(rates[name]))
   }
   const edges = asRecord(fields['edges'])

@@ -4,6 +4,7 @@ import { mayHaveActed, type RefusalCode, type WithdrawalReason } from '@counters
 export interface RefusalFacts {
   readonly caller?: string | null
   readonly limit?: string | null
+  readonly byOthers?: boolean
 }
 
 /** An answer, not an accident: refusals are returned, and only failures are thrown. */
@@ -17,18 +18,21 @@ export class Refusal {
   readonly caller: string | null
   /** The limit that was reached, as `lib/limits.ts` writes it; a transport sends it. */
   readonly limit: string | null
+  /** Other agents, or their status, can have brought it about: it does not raise the caller's risk. */
+  readonly byOthers: boolean
 
   constructor(
     code: RefusalCode,
     detail: string,
     retryAfterMs: number | null = null,
-    { caller = null, limit = null }: RefusalFacts = {},
+    { caller = null, limit = null, byOthers = false }: RefusalFacts = {},
   ) {
     this.code = code
     this.detail = detail
     this.retryAfterMs = retryAfterMs
     this.caller = caller
     this.limit = limit
+    this.byOthers = byOthers
   }
 
   /** Whether the receiver acted or may have acted. Transports send this, never a guess by the code. */

@@ -18,6 +18,8 @@ export interface AuthorizeRoom {
   riskOf(agent: string, now: number): number
   /** The receiver of that kind and name, or null when there is none. */
   findReceiver(kind: Receiver['kind'], name: string): Receiver | null
+  /** Whether it is known and not in good standing, as an agent in quarantine; absent where none can be. */
+  isDismissed?(kind: Receiver['kind'], name: string): boolean
   /** The record that the caller's standing is re-checked against. */
   findPrincipal(name: string): AgentRecord | null
   /** False once the credential was taken back before its time; absent where none can be. */
@@ -118,7 +120,9 @@ export async function authorize(
     )
   }
   if (decision.effect !== 'permit') {
-    return new PolicyRefusal('NOT_PERMITTED', denialDetail(decision), made)
+    // Without a receiver there are no roles that could permit it: that is not the caller's doing.
+    const byOthers = receiver === null && room.isDismissed?.(target.kind, target.name) === true
+    return new PolicyRefusal('NOT_PERMITTED', denialDetail(decision), made, { byOthers })
   }
   if (receiver === null) {
     return new PolicyRefusal('RECEIVER_UNKNOWN', `no ${target.kind} is named ${target.name}`, made)

@@ -4,29 +4,48 @@ import type { Finding } from '../redaction/redactor.ts'
 import type { Arrival } from './arrival.ts'
 
 /**
- * Refusals that a caller brings about by what it asks. A receiver that is away or broken, a full
- * ledger or a withdrawn right say nothing of the caller, and would let others raise its risk.
+ * Refusals that a caller alone brings about, by asking what it has no right to. A receiver that is away
+ * or broken, a full ledger or a withdrawn right say nothing of the caller.
  */
-const ATTRIBUTABLE: ReadonlySet<unknown> = new Set<RefusalCode>([
+const BY_CALLER: ReadonlySet<unknown> = new Set<RefusalCode>([
   'SIGNATURE_MISSING',
   'SIGNATURE_REJECTED',
   'MESSAGE_REPLAYED',
-  'MESSAGE_MALFORMED',
   'CONTENT_BLOCKED',
-  'OPERATION_UNKNOWN',
   'NOT_PERMITTED',
   'APPROVAL_REQUIRED',
+])
+
+/**
+ * Refusals of names and ids, which a caller may have from the receiver: of a task, a session, an event,
+ * a tool, a path, an operation. A receiver that hands out one that is refused, or gave it to an
+ * accomplice first, would raise the risk of whoever uses it.
+ */
+const BY_NAMES: ReadonlySet<unknown> = new Set<RefusalCode>([
+  'MESSAGE_MALFORMED',
+  'OPERATION_UNKNOWN',
   'RECEIVER_UNKNOWN',
 ])
 
-export function isAttributable(code: unknown): boolean {
-  return ATTRIBUTABLE.has(code)
+export type Cause = 'caller' | 'others' | null
+
+/** Who can have brought about a refusal for `target`; null where it says nothing of anyone. */
+export function causeOf(
+  code: unknown,
+  target: { readonly kind: 'agent' | 'channel' | 'fabric'; readonly byOthers: boolean },
+): Cause {
+  const isNamed = BY_NAMES.has(code)
+  if (!isNamed && !BY_CALLER.has(code)) return null
+  // Channels are the operator's: no agent names or removes one.
+  return target.byOthers || (isNamed && target.kind === 'agent') ? 'others' : 'caller'
 }
 
 export interface Seen {
   readonly caller: string
   /** Of the refusal that ended the exchange; null where there was none, or the receiver ended it. */
   readonly code: RefusalCode | null
+  /** As the refusal has it. */
+  readonly byOthers: boolean
   /** In the request, and in the response. */
   readonly findings: readonly Finding[]
   readonly responseFindings: readonly Finding[]
@@ -40,7 +59,7 @@ export function observeExchange(
   seen: Seen,
 ): void {
   const { target, at, message } = arrival
-  const isDenied = isAttributable(seen.code)
+  const cause = causeOf(seen.code, { kind: target.kind, byOthers: seen.byOthers })
   // Administration is no traffic between agents: a busy operator is not a risk, an agent that tries
   // to administer and is denied is one.
   if (target.kind === 'fabric' && seen.code !== 'NOT_PERMITTED') return
@@ -50,7 +69,8 @@ export function observeExchange(
     caller: seen.caller,
     receiver: target.name,
     action: `${target.action}:${target.operation}`,
-    outcome: isDenied ? 'refused' : 'permitted',
+    outcome: cause === 'caller' ? 'refused' : 'permitted',
+    isDeclined: cause === 'others',
     // Of what a channel delivers, the senders decide how much and how often.
     messages: target.action === 'consume' ? 0 : 1,
     bytes: message.body.length,

@@ -121,7 +121,7 @@ async function appendRefusal(
   if (caller !== null) {
     // What a receiver says of itself is not a denial: it would raise its callers' risk at will.
     const code = refusal instanceof StatedRefusal ? null : refusal.code
-    const seen = { caller: caller.name, code, responseBytes: 0 }
+    const seen = { caller: caller.name, code, byOthers: refusal.byOthers, responseBytes: 0 }
     observeExchange(room.detection, arrival, { ...seen, findings: [], responseFindings: [] })
   }
   await room.append({
@@ -193,6 +193,7 @@ export async function recordOutcome(
   observeExchange(room.detection, arrival, {
     caller: caller.name,
     code: ending.declined ?? null,
+    byOthers: false,
     findings,
     responseFindings: ending.findings,
     responseBytes: ending.bytes,

@@ -179,10 +179,11 @@ export function riskOfAgent(watch: AgentWatch, now: number): Risk {
   const own = riskOfSignals(watch.signals, now)
   const byOthers = riskOfSignals(watch.byOthers, now)
   const score = own.score + Math.min(byOthersMax, byOthers.score)
-  return {
-    score: Math.min(100, Math.round(score)),
-    signals: [...own.signals, ...byOthers.signals].sort((a, b) => a.at - b.at),
-  }
+  const signals =
+    byOthers.signals.length === 0
+      ? own.signals
+      : [...own.signals, ...byOthers.signals].sort((a, b) => a.at - b.at)
+  return { score: Math.min(100, Math.round(score)), signals }
 }
 
 function riskOfSignals(given: readonly Signal[], now: number): Risk {

@@ -148,8 +148,11 @@ export class SecretMembers {
     if (leaf.kind !== 'string') return false
     if (this.#isShortFlag(leaf) || this.#nameIn(leaf) !== null) return this.#wake(walk)
     const key = walk.container?.isObject === true ? walk.container.key : null
-    if (key === null || leaf.from === leaf.to || this.#ruleOf(leaf) === null) return false
-    return NAMING.has(memberOf(this.#bytes, key)) && this.#wake(walk)
+    if (key === null || leaf.from === leaf.to) return false
+    // Escapes are only undone below a name that may name: a text can have any number of them.
+    if (!leaf.escaped && !mayNameSecret(this.#bytes, leaf.from, leaf.to)) return false
+    if (!NAMING.has(memberOf(this.#bytes, key)) || this.#ruleOf(leaf) === null) return false
+    return this.#wake(walk)
   }
 
   /** Makes the frames of the containers that the walk stands in, as they would be by now. */

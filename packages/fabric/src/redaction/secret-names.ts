@@ -1,5 +1,6 @@
 import { fold } from './fold.ts'
 import { everyMarker } from './marker.ts'
+import { ownText } from './own-text.ts'
 import type { DataClass } from './redactor.ts'
 
 /**
@@ -169,7 +170,7 @@ export function secretRule(given: string): SecretRule | null {
   const rule = judgeName(name)
   // Filled by any client: started afresh, so that none pays for the names of others.
   if (known.size >= knownMax) known.clear()
-  known.set(name, rule)
+  known.set(ownText(name), rule)
   return rule
 }
 

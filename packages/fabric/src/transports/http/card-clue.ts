@@ -24,6 +24,11 @@ const around: ReadonlyMap<number, readonly (readonly [behind: number, text: stri
 /** What JSON has behind a backslash, except `u`. Anything else is the escape of a lax reader. */
 const usualEscapes: ReadonlySet<number> = new Set(Array.from('"\\/bfnrt', code))
 
+/** Bytes that begin something: a backslash, and the letters above in both cases. Few are either. */
+const telling = new Uint8Array(256)
+for (const letter of around.keys()) telling[letter] = telling[letter & ~0x20] = 1
+telling[0x5c] = 1
+
 /**
  * Whether an answer is worth a closer look, which few are: it holds a part of a word of cards, in any
  * case, or an escape that could hide one. One pass over the bytes.
@@ -31,15 +36,15 @@ const usualEscapes: ReadonlySet<number> = new Set(Array.from('"\\/bfnrt', code))
 export function hasClueOfCard(body: Uint8Array): boolean {
   for (let i = 0; i < body.length; i++) {
     const byte = body[i] as number
+    if (telling[byte] === 0) continue
     if (byte === 0x5c) {
       // The next one is escaped, and begins no escape itself.
       if (!usualEscapes.has(body[++i] ?? 0)) return true
       continue
     }
-    const letter = byte | 0x20
-    if (letter !== 0x62 && letter !== 0x66 && letter !== 0x6b && letter !== 0x78) continue
-    const parts = around.get(letter) ?? []
-    if (parts.some(([behind, text]) => holdsAt(body, i + behind, text))) return true
+    for (const [behind, text] of around.get(byte | 0x20) ?? []) {
+      if (holdsAt(body, i + behind, text)) return true
+    }
   }
   return false
 }

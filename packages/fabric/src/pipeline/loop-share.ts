@@ -5,11 +5,9 @@ import { TimeCredit } from './time-credit.ts'
 
 /** More is parsed and inspected in a thread: this many bytes take some 3 ms at worst to classify. */
 export const inlineBytesMax = 8 * 1024
-/** 2.5 ms at worst; an ordinary message of `inlineBytesMax` takes a fifth of it. */
+/** 4 ms at worst; an ordinary message of `inlineBytesMax` takes a fifth of it. */
 export const inlineStepsMax = 250_000
 
-/** Bounded by steps, it takes no longer: the rest is time that another process had. */
-const inlineMsMax = 10
 /** What an ordinary message takes is free: the request costs more than that anyway. */
 const freeMs = 0.25
 /** Beyond it, a client may use a twentieth of the event loop. */
@@ -49,7 +47,7 @@ export class LoopShare {
       if (cause instanceof TooMuchWork) return null
       throw cause
     } finally {
-      this.#credit.charge(client, Math.min(this.#now() - began, inlineMsMax) - freeMs)
+      this.#credit.charge(client, this.#now() - began - freeMs)
     }
   }
 

@@ -28,10 +28,10 @@ export function tailStart(text: string): number {
 }
 
 /** `text` without the separators and blanks at its end. */
-export function withoutSeparators(text: string, signs = ';,'): string {
+export function withoutSeparators(text: string): string {
   let end = text.length
-  while (end > 0 && (signs.includes(text.charAt(end - 1)) || isBlank(text.charAt(end - 1)))) end--
+  while (end > 0 && (';,'.includes(text.charAt(end - 1)) || isBlank(text.charAt(end - 1)))) end--
   return text.slice(0, end)
 }
 
-export const isBlank = (sign: string): boolean => /\s/.test(sign)
+const isBlank = (sign: string): boolean => /\s/.test(sign)

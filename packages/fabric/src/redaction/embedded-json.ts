@@ -31,15 +31,27 @@ function nextStart(bytes: Uint8Array, from: number, to: number, isFirst: boolean
   let i = from
   while (isFirst && i < to && (bytes[i] as number) <= 0x20) i++
   if (isFirst && bytes[i] === 0x22 && i < to) return i
-  while (i < to && bytes[i] !== 0x7b && bytes[i] !== 0x5b) i++
+  while (i < to && !mayBegin(bytes, i)) i++
   return i < to ? i : -1
 }
+
+/** Whether a bracket is here, and what follows can stand in it: most brackets of other text fail at once. */
+function mayBegin(bytes: Uint8Array, at: number): boolean {
+  const bracket = bytes[at]
+  if (bracket !== 0x7b && bracket !== 0x5b) return false
+  const next = bytes[at + 1] as number
+  if (next <= 0x20 || next === 0x22) return true
+  return bracket === 0x5b && VALUE_STARTS.has(next)
+}
+
+/** Of a value, or the end of an empty list: `{`, `[`, `]`, `-`, digits, t, f, n. */
+const VALUE_STARTS: ReadonlySet<number> = new Set(Buffer.from('{[]-0123456789tfn'))
 
 /** Where reading stopped, or -1 at the end. */
 function readJson(scan: Scan, at: number, visit: VisitLayer): number {
   const { view } = scan
   const text = view.bytes.subarray(at, view.to)
-  scan.spend(STEPS.leaf)
+  scan.spend(STEPS.embeddedJson)
   const members = new SecretMembers(
     text,
     ({ rule, leaf }) => {

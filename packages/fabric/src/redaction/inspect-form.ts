@@ -1,4 +1,3 @@
-import { latin1 } from './ascii.ts'
 import { type ContextIndex, indexContext, NO_CONTEXT } from './context.ts'
 import { Decoded, HEX, originOf } from './decode.ts'
 import type { Inspection, LeafPlace } from './inspection.ts'
@@ -33,7 +32,7 @@ function inspectPair(
   const equals = body.subarray(pair.start, pair.end).indexOf(0x3d)
   const nameEnd = equals < 0 ? pair.end : pair.start + equals
   const name = decodeForm(plainView(body, pair.start, nameEnd))
-  const fieldName = decodeName(body, pair.start, nameEnd)
+  const fieldName = textOf(name)
   let path = '/'
   let shape: JsonShape | null | undefined
   const valueShape = (): JsonShape | null => {
@@ -59,7 +58,7 @@ function inspectPair(
   const beforeValue = inspection.count
   const value = decodeForm(plainView(body, nameEnd + 1, pair.end))
   const rule = secretRule(fieldName)
-  if (rule !== null && isSecretValue(rule, decodeName(body, nameEnd + 1, pair.end))) {
+  if (rule !== null && isSecretValue(rule, textOf(value))) {
     const { dataClass, detector } = rule
     inspection.add(value, place('text'), { dataClass, detector, start: value.from, end: value.to })
   }
@@ -93,11 +92,6 @@ function decodeForm(view: View): View {
   return decoded.view(originOf(view, to), null)
 }
 
-function decodeName(body: Uint8Array, start: number, end: number): string {
-  const text = latin1(body, start, end).replaceAll('+', ' ')
-  try {
-    return decodeURIComponent(text)
-  } catch {
-    return text
-  }
+function textOf({ bytes, from, to }: View): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset + from, to - from).toString()
 }

@@ -22,6 +22,11 @@ const units = [
   ...['DE89 3704 0044 0532 0130 0', 'phone +1 212 555 0123 ', 'ssn 123 45 6789 ', 'card 4 '],
   ...['[CARD *1111] ', '*1111]', '00000000-0000-4000-8000-', 'é', '４', '\u200b', '٤', 'ﷺ'],
   ...[base64('4111 1111 1111 1111 '), base64(base64('password=hunter22 ')), base64('a@b.co\n')],
+  ...['["', '{"a":1,', '{"a":1,"a":1}', '{ ', '[1 ', '%=&', '-pin=', 'pin=[CARD *1111]', '<a="'],
+  ...['212-555ssn<password>', '<password>must be ', '</password>', '<password>x</password>'],
+  ...[`${' '.repeat(400)}name="password"`, `${'\\'.repeat(200)}x" name: "password" `],
+  ...[`password: a${' '.repeat(200)}!\n`, `password${' '.repeat(110)}`, 'password=a.a.a.a.'],
+  ...[`cardx${'a'.repeat(60)}=${base64('password=hunter2')} `, `${base64('[[[[[[[password')} `],
   ...['a=b&', '&', '&&a', '=', '{"a":', '{"a":0},', '"a",', '0,', '[],', '<password>', '# ', '//'],
 ]
 const types = ['text/plain', 'application/json', 'application/x-www-form-urlencoded'] as const
@@ -100,6 +105,16 @@ describe('time grows in proportion to the text', () => {
   }
   test.each(cases)('%s of %j', (type, unit) => {
     grows((length) => fill(unit, length), type)
+  })
+  test.each([
+    ['<password>', '</password>'],
+    ['<password>must be', '</password>'],
+    ['{"a":[', ']}'],
+  ])('%j inside one another', (open, close) => {
+    grows((length) => {
+      const deep = Math.floor(length / (open.length + close.length))
+      return `${open.repeat(deep)}${close.repeat(deep)} password`
+    }, 'text/plain')
   })
   test('a form with a long value', () => {
     const form = 'application/x-www-form-urlencoded'

@@ -3,7 +3,7 @@ import type { Limit } from '../lib/limits.ts'
 /** Thrown where an inspection has cost more than it may. Nothing of what was found so far counts. */
 export class TooMuchWork extends Error {}
 
-/** What one inspection may cost: two seconds at worst. Ordinary text of 4 MiB takes a tenth of it. */
+/** What one inspection may cost: three seconds at worst. Ordinary text of 4 MiB takes a tenth of it. */
 export const inspectionStepsMax = 200_000_000
 
 export function stepsLimit(value: number): Limit {
@@ -11,7 +11,7 @@ export function stepsLimit(value: number): Limit {
 }
 
 /**
- * What parts of an inspection cost, in steps; a step is about ten nanoseconds of a recent machine.
+ * What parts of an inspection cost, in steps; a step is ten to fifteen nanoseconds of a recent machine.
  * The weights are those of the worst input of each part, as `npm run bench` measures them, so that a
  * sum of steps bounds the time whatever the input is made of.
  */
@@ -28,6 +28,12 @@ export const STEPS = {
   keyword: 40,
   /** A stem of a secret's name: names and values are judged by patterns. */
   secretStem: 500,
+  /** A byte of a value, a tag or a name that is read because of a name beside it. */
+  valueByte: 2,
+  /** A place at which another name and its operator may begin. */
+  pairStart: 40,
+  /** A bracket at which a JSON text may begin, and what reads it. */
+  embeddedJson: 300,
   /** A value that is judged because of the name above or before it. */
   namedValue: 100,
   /** A key, string or number of JSON. */
@@ -35,7 +41,7 @@ export const STEPS = {
   /** A byte of a container that is read once more, because it holds the name of a secret. */
   rereadByte: 10,
   /** A pair of a form. */
-  pair: 100,
+  pair: 200,
   /** A finding: its marker, and its place in what is looked at again. */
   finding: 600,
 } as const

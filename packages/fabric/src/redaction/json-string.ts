@@ -8,7 +8,11 @@ export class JsonFault extends Error {
   readonly at: number
 
   constructor(what: string, at: number) {
+    // Text that is not JSON may fail at every bracket, and to record a stack costs more than to read it.
+    const { stackTraceLimit } = Error
+    Error.stackTraceLimit = 0
     super(`${what} at byte ${at}`)
+    Error.stackTraceLimit = stackTraceLimit
     this.at = at
   }
 }

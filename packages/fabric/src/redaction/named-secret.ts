@@ -29,13 +29,18 @@ export class NamedSecrets {
   /** Up to where everything is found already: names in there are part of a secret. */
   #foundTo = 0
   #lastEnd = -1
+  /** Up to where an element has tags alone. */
+  #emptyTo = 0
+  readonly #spend = (steps: number): void => {
+    this.#scan.spend(steps)
+  }
 
   constructor(scan: Scan) {
     this.#scan = scan
     this.#view = scan.view
     const { bytes, from, to } = scan.view
     this.#context = new LineContext(bytes, from)
-    this.#values = new ValueReader({ bytes, to, context: this.#context })
+    this.#values = new ValueReader({ bytes, to, context: this.#context, spend: this.#spend })
   }
 
   /** To be called with each place of a stem, in their order. */
@@ -88,7 +93,7 @@ export class NamedSecrets {
     const found = this.#assigned(name, rule, before)
     if (found !== null) return found
     return beside(
-      this.#view,
+      { view: this.#view, spend: this.#spend },
       name,
       (start, end) => this.#accepts(rule, { start, end }),
       (start) => this.#contentOf(start),
@@ -108,7 +113,7 @@ export class NamedSecrets {
 
   #contentOf(tag: number): Element | undefined {
     const { bytes, from, to } = this.#view
-    this.#elements ??= readElements(bytes, from, to)
+    this.#elements ??= readElements(bytes, { from, to }, this.#spend)
     return this.#elements.get(tag)
   }
 
@@ -116,19 +121,25 @@ export class NamedSecrets {
     const { bytes, to } = this.#view
     const content = this.#contentOf(tag)
     if (content !== undefined) {
+      // Elements in one another would each be read to the end of the outermost.
+      if (content.to <= this.#emptyTo) return []
       const value = contentOf(bytes, content)
       const text = this.#textOf(value).replaceAll(/<!\[CDATA\[|\]\]>|<[^<>]{0,64}>/g, '')
+      if (text.trim() === '') this.#emptyTo = Math.max(this.#emptyTo, value.end)
       return isSecretValue(rule, text) ? [value] : []
     }
     // Not closed: what follows on the line, unless this only stands for something: `<password>`.
     const end = tagEnd(bytes, name.end, to)
     if (end < 0 || bytes[end - 2] === 0x2f) return []
-    const value = this.#values.bare(end, 'word')
+    const value = this.#values.bare(end, 'word', wordBytesMax)
+    // No word is that long. Judged by its end, it would be read once more for each tag in it.
+    if (value.end - end === wordBytesMax) return [this.#values.bare(end, 'word')]
     const text = this.#textOf(value)
     return end === name.end + 1 && !looksMade(text) ? [] : this.#accepts(rule, value) ? [value] : []
   }
 
   #textOf({ start, end }: Span): string {
+    this.#spend(STEPS.valueByte * (end - start))
     return Buffer.from(this.#view.bytes.subarray(start, end)).toString()
   }
 
@@ -191,10 +202,11 @@ export class NamedSecrets {
     if (isContainer(excerptOf(bytes, at, Math.min(to, at + 64)))) return []
     const heredoc = this.#heredoc(at)
     if (heredoc !== null) return [heredoc]
+    // Another option. Read to its end first, a list of them would be read once for each.
+    if (how.isOption && bytes[at] === 0x2d) return []
     const isShort = rule.kind === 'code'
     const value = this.#values.bare(at, form, isShort ? shortBytesMax : undefined)
     const text = this.#textOf(value)
-    if (how.isOption && text.startsWith('-')) return []
     if (isCode(text)) return []
     const literal = typed.exec(text)
     if (literal !== null) {
@@ -220,6 +232,7 @@ export class NamedSecrets {
   #block(name: Span, rule: SecretRule, at: number): readonly Span[] {
     const { bytes, to } = this.#view
     const block = blockBelow(bytes, { at, to, lineStart: this.#lineStart(name.start) })
+    this.#spend(STEPS.valueByte * ((block?.end ?? at) - at))
     return block === null || !this.#accepts(rule, block) ? [] : [block]
   }
 
@@ -241,6 +254,7 @@ export class NamedSecrets {
     const start = at + whole.length - text.length
     if (/^(?:- )?["'\w.-]+:(?:\s|$)|^[[{<]/.test(text)) return []
     const block = blockBelow(bytes, { at, to, lineStart: this.#lineStart(name.start) })
+    this.#spend(STEPS.valueByte * ((block?.end ?? at) - at))
     if (block !== null && block.start === start) {
       return this.#accepts(rule, { start, end: Math.min(block.end, start + text.length) })
         ? [block]

@@ -33,7 +33,7 @@ const PATTERNS: readonly (readonly [SeparatorKind | 'member', RegExp])[] = [
   // `"name": "password", "value": "…"` and its kin in YAML, JavaScript and INI.
   [
     'member',
-    new RegExp(`^${closers}\\s*[,;]?\\s*${quote}${member}${quote}${blank}[:=]>?${blank}`, 'i'),
+    new RegExp(`^${closers}\\s*(?:[,;]\\s*)?${quote}${member}${quote}${blank}[:=]>?${blank}`, 'i'),
   ],
   ['compare', new RegExp(`^${closers}${blank}(?:[!=]==?|<>)${blank}`)],
   // The operator may stand inside of the emphasis, or outside: `**Password:** …`, `<b>Password:</b> …`.

@@ -1,4 +1,6 @@
 import { excerptOf } from './ascii.ts'
+import { withoutSeparators } from './code-tail.ts'
+import { STEPS } from './inspection-work.ts'
 import type { Span, View } from './view.ts'
 import { type Element, tagEnd } from './xml-tags.ts'
 
@@ -16,7 +18,7 @@ const namingAttribute =
  * `<property name="password"><value>…`, `'value': '…', 'name': 'password'`.
  */
 export function beside(
-  view: View,
+  { view, spend }: { view: View; spend(steps: number): void },
   name: Span,
   accepts: (start: number, end: number) => boolean,
   contentOf: (tag: number) => Element | undefined,
@@ -24,13 +26,14 @@ export function beside(
   const { bytes, from } = view
   if (!isValuePlace(bytes[name.start - 1])) return []
   const first = Math.max(from, name.start - besideBytesMax)
+  spend(STEPS.valueByte * (name.start - first))
   const before = excerptOf(bytes, first, name.start)
   if (!/[:=>]\s*(?:\\*["'`])?$/.test(before)) return []
   const tag = before.lastIndexOf('<')
   const named = tag >= 0 ? namingAttribute.exec(before) : null
   const span =
     named === null
-      ? valueBefore(before, first)
+      ? valueBefore(before, first, spend)
       : inTag(view, first + tag, /id|type/i.test(named[1] ?? '') ? () => undefined : contentOf)
   return span !== null && span.end > span.start && accepts(span.start, span.end) ? [span] : []
 }
@@ -64,14 +67,15 @@ const holding = new RegExp(
 )
 
 /** The value of the pair that ends where the one with the name begins. */
-function valueBefore(before: string, first: number): Span | null {
+function valueBefore(before: string, first: number, spend: (steps: number) => void): Span | null {
   const own = naming.exec(before)
   if (own === null) return null
-  const text = before.slice(0, own.index).replace(/[\s,;]+$/, '')
+  const text = withoutSeparators(before.slice(0, own.index))
   const quote = /["'`]$/.exec(text)?.[0]
   if (quote !== undefined) {
-    const closing = text.replace(/\\*["'`]$/, '')
+    const closing = withoutBackslashes(text.slice(0, -1))
     for (let at = closing.lastIndexOf(quote); at >= 0; at = closing.lastIndexOf(quote, at - 1)) {
+      spend(STEPS.pairStart)
       if (holding.test(closing.slice(Math.max(0, at - 32), at + 1)))
         return { start: first + at + 1, end: first + closing.length }
       if (at === 0) break
@@ -82,4 +86,10 @@ function valueBefore(before: string, first: number): Span | null {
   const sign = /^[\s{(-]*\w+\s*(?::|=>?)\s*/.exec(text.slice(line))
   if (sign === null || !holding.test(sign[0])) return null
   return { start: first + line + sign[0].length, end: first + text.length }
+}
+
+function withoutBackslashes(text: string): string {
+  let end = text.length
+  while (text.charCodeAt(end - 1) === 0x5c) end--
+  return text.slice(0, end)
 }

@@ -1,4 +1,5 @@
 import { excerptOf, latin1 } from './ascii.ts'
+import { STEPS } from './inspection-work.ts'
 import { isLineEnd, isOpener, isQuoteSign, type LineContext, openerOf } from './line-context.ts'
 import type { Span } from './view.ts'
 
@@ -7,6 +8,7 @@ export interface Place {
   readonly bytes: Uint8Array
   readonly to: number
   readonly context: LineContext
+  spend(steps: number): void
 }
 
 export interface Value extends Span {
@@ -72,6 +74,7 @@ export class ValueReader {
       sign.charCodeAt(0) >= 0x80
         ? this.#closingTypographic(from, sign)
         : this.#closingQuote(from, backslashes, sign)
+    this.#place.spend(STEPS.valueByte * ((end < 0 ? this.#place.to : end) - from))
     if (end < 0) this.#unclosed.add(identity)
     return end
   }
@@ -138,7 +141,7 @@ export class ValueReader {
 
   /** Text without quotes, to where its line or what was opened before ends, or another name begins. */
   bare(at: number, form: BareForm, bytesMax: number = Number.POSITIVE_INFINITY): Value {
-    const { bytes, context } = this.#place
+    const { bytes, context, spend } = this.#place
     const to = Math.min(this.#place.to, at + bytesMax)
     let depth = 0
     let slashes = 0
@@ -161,8 +164,9 @@ export class ValueReader {
       else if (openerOf(byte) !== undefined) {
         if (depth > 0) depth--
         else if (context.closesBracket(byte)) break
-      } else if (endsBare(bytes, { at: i, to, from: at }, form, context)) break
+      } else if (endsBare(this.#place, { at: i, to, from: at }, form)) break
     }
+    spend(STEPS.valueByte * (i - at))
     let end = i
     while (end > at && (bytes[end - 1] === 0x20 || bytes[end - 1] === 0x09)) end--
     return { start: at, end, isQuoted: false }
@@ -177,10 +181,9 @@ function closes(own: number, opening: number): boolean {
 }
 
 function endsBare(
-  bytes: Uint8Array,
+  { bytes, context, spend }: Place,
   range: { at: number; to: number; from: number },
   form: BareForm,
-  context: LineContext,
 ): boolean {
   const { at, to, from } = range
   const byte = bytes[at] as number
@@ -193,6 +196,9 @@ function endsBare(
   const isSeparator = byte === 0x26 || byte === 0x3b || byte === 0x2c
   // Cookies and parameters of a scheme are pairs themselves.
   if (!(isSeparator || isBlank) || at === from || form === 'whole') return false
+  // Of a run of blanks the last one tells: those before it are no part of the value, either.
+  if (bytes[at + 1] === 0x20 || bytes[at + 1] === 0x09) return false
+  spend(STEPS.pairStart)
   return beginsPair(bytes, at + 1, to)
 }
 

@@ -1,4 +1,5 @@
 import { latin1 } from './ascii.ts'
+import { STEPS } from './inspection-work.ts'
 
 /** A start tag with its content, by places in the text. */
 export interface Element {
@@ -20,7 +21,11 @@ interface Open {
  * The elements of a text that may be XML or HTML, by where their start tags begin. One pass: comments
  * and CDATA are content, tags that nothing closes are left out, whatever stands in them.
  */
-export function readElements(bytes: Uint8Array, from: number, to: number): Map<number, Element> {
+export function readElements(
+  bytes: Uint8Array,
+  { from, to }: { from: number; to: number },
+  spend: (steps: number) => void,
+): Map<number, Element> {
   const elements = new Map<number, Element>()
   const open: Open[] = []
   const counts = new Map<string, number>()
@@ -41,6 +46,7 @@ export function readElements(bytes: Uint8Array, from: number, to: number): Map<n
     }
     const end = tagEnd(bytes, at + 1 + name.length, to)
     if (end < 0) {
+      spend(STEPS.byte * (Math.min(tagBytesMax, to - at) / 2))
       at++
       continue
     }

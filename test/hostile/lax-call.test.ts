@@ -133,6 +133,8 @@ const otherNotations: Readonly<Record<string, string>> = {
   'with entities of its own': `${entities}<r><method>&a;&b;</method></r>`,
   'with entities from elsewhere':
     '<!DOCTYPE r SYSTEM "http://a.example/x"><r><method>&a;</method></r>',
+  'with entities from elsewhere, as if of HTML':
+    '<!DOCTYPE r PUBLIC "-//W3C//DTD XHTML" "http://a.example/x"><r><method>&a;</method></r>',
   'with entities that show nothing': '<method>to&shy;ols/c&zwnj;all</method>',
   'in XML, of every day': '<methodCall><methodName>initialize</methodName></methodCall>',
   'in a table, of every day': 'method,id\ninitialize,1\n',
@@ -388,7 +390,7 @@ const harmless: readonly string[] = [
   'set %TAG%=1, and write !binary values as YAML has them',
   'the tools{ and \\u{ of a method, \\N{x} and 100 % of C:\\09\\notes',
   '<!DOCTYPE html><form method="post"><a href="ping">ping</a> &amp; <b>call</b></form>',
-  '<!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0 Strict//EN" "x"><p>our method',
+  '<!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0//EN" "http://www.w3.org/TR/x"><p>our method',
   'if (a && method(b)) initialize(); // & a method to ping',
 ]
 /** Lists in JSON are data unless some reader finds a message in one. */

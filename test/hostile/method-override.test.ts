@@ -46,6 +46,8 @@ const harmless: Readonly<Record<string, Draft>> = {
   'another field': { contentType: form, body: 'method=card&payment_method=card' },
   'the same method, in a list': { path: '/?_method[]=post' },
   'brackets and dots': { path: '/?filter[method]=card&payment.method=card' },
+  'a log of another request': { body: '{"http_method":"GET","status":200}' },
+  'an event of a gateway': { body: '{"httpMethod":"DELETE","path":"/x","body":null}' },
   'another member': { body: '{"method":"card","_method":7}' },
 }
 

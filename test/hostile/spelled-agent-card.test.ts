@@ -105,6 +105,44 @@ const answers: Readonly<Record<string, readonly [type: string, body: string]>> =
   'with single quotes': ['text/plain', JSON.stringify(card).replaceAll('"', "'")],
   'as YAML': ['text/yaml', 'url: http://127.0.0.1:9/\nskills: []\ncapabilities: {}\n'],
   'as one of several lines': ['text/plain', `{}\n${JSON.stringify(card)}\n`],
+  ...Object.fromEntries(
+    [
+      ...[
+        '\u017fupportedInterface\u017f',
+        '\uff53upportedInter\uff46aces',
+        'supported-interf-aces',
+      ],
+      ...['supportedInterf\u200baces', 'supported_interf_aces', 'SUPPORTEDINTER\nFACES'],
+    ].map((name) => [
+      `with interfaces as ${JSON.stringify(name)}`,
+      ['application/json', JSON.stringify({ [name]: cardOfToday.supportedInterfaces })],
+    ]),
+  ),
+  ...Object.fromEntries(
+    ['s\u212aills', 'sk_ills', 'ski\u00adlls', '\uff53kills', 'sk\nills'].map((name) => [
+      `with skills as ${JSON.stringify(name)}`,
+      ['application/json', JSON.stringify({ url: card.url, version: '1', [name]: [] })],
+    ]),
+  ),
+  'as text with other letters': [
+    'text/plain',
+    `{'url':'${card.url}','s\u212aills':[],'\uff43apabilities':{},}`,
+  ],
+  'as a form': [
+    'application/x-www-form-urlencoded',
+    'url=http%3A%2F%2F127.0.0.1:9&s%6bills=x&c%61pabilities=y',
+  ],
+  'with entities': ['text/html', `<p>{"url":"${card.url}","s&#107;ills":[],"c&#97;pabilities":{}}`],
+  'with literals side by side': [
+    'text/plain',
+    `{'url':'${card.url}','sk' b'ills':[],'ca' # x\n 'pabilities':{}}`,
+  ],
+  'as XML': ['text/xml', `<card><url>${card.url}</url><skills/><capabilities/></card>`],
+  'as XML with sections inside': [
+    'text/xml',
+    `<card><url a="1">${card.url}</url><sk<?x?>ills/><capabilities/></card>`,
+  ],
+  'as EDN': ['text/plain', `{:url "${card.url}" :skills [] :capabilities {}}`],
   'with equals signs': [
     'text/plain',
     '{url = "http://127.0.0.1:9/"; skills => []; capabilities = {}}',

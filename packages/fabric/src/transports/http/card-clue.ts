@@ -1,61 +1,105 @@
-/** Parts of the words of cards, by a letter of them that is rare: what stands around it. */
-const around: ReadonlyMap<number, readonly (readonly [behind: number, text: string])[]> = new Map([
-  [code('k'), [[1, 'ills']]],
-  [code('b'), [[-4, 'capa']]],
-  [
-    code('x'),
-    [
-      [1, 'tendedc'],
-      [1, 'tended_c'],
-    ],
-  ],
-  [
-    code('f'),
-    [
-      [1, 'aces'],
-      [1, 'aultin'],
-      [1, 'aultout'],
-      [1, 'ault_'],
-      [1, 'erredtr'],
-      [1, 'erred_'],
-    ],
-  ],
-])
-/** What JSON has behind a backslash, except `u`. Anything else is the escape of a lax reader. */
-const usualEscapes: ReadonlySet<number> = new Set(Array.from('"\\/bfnrt', code))
+import { asciiOf } from '../../pipeline/fold-character.ts'
 
-/** Bytes that begin something: a backslash, and the letters above in both cases. Few are either. */
-const telling = new Uint8Array(256)
-for (const letter of around.keys()) telling[letter] = telling[letter & ~0x20] = 1
-telling[0x5c] = 1
+/** Parts of the words of cards: each word that decides on a card holds one. 32 letters in all. */
+export const partsOfCards = ['kills', 'capab', 'erface', 'tmode', 'dtrans', 'dcard'] as const
+
+const masks = new Int32Array(0x80)
+let starts = 0
+let ends = 0
+for (const [at, letter] of Array.from(partsOfCards.join(''), (one) => code(one)).entries()) {
+  for (const one of [letter, letter - 0x20]) masks[one] = (masks[one] ?? 0) | (1 << at)
+}
+let from = 0
+for (const { length } of partsOfCards) {
+  starts |= 1 << from
+  from += length
+  ends |= 1 << (from - 1)
+}
+
+const isAlphanumeric = new Uint8Array(0x80)
+for (let i = 0; i < 0x80; i++) isAlphanumeric[i] = /[a-z0-9]/i.test(String.fromCharCode(i)) ? 1 : 0
+
+/** What JSON has behind a backslash, except `u`. Anything else is the escape of a lax reader. */
+const usualEscapes: ReadonlySet<number> = new Set(Array.from('"/bfnrt', code))
+const entities = ['amp;', 'bsol;', 'percnt;', 'num;'] as const
 
 /**
  * Whether an answer is worth a closer look, which few are: it holds a part of a word of cards, in any
- * case, or an escape that could hide one. One pass over the bytes.
+ * case and width, whatever stands between its letters, or an escape that could hide one. More than
+ * `holdsCard` finds, never less: whole runs of letters are read as themselves and as nothing, since
+ * they may be a comment, a tag or a prefix. One pass over the bytes.
  */
 export function hasClueOfCard(body: Uint8Array): boolean {
+  /** How far each part has come (shift-and), and how far it had at the end of any run before. */
+  let at = 0
+  let sticky = 0
   for (let i = 0; i < body.length; i++) {
     const byte = body[i] as number
-    if (telling[byte] === 0) continue
-    if (byte === 0x5c) {
-      // The next one is escaped, and begins no escape itself.
-      if (!usualEscapes.has(body[++i] ?? 0)) return true
+    if (byte < 0x80) {
+      if (isAlphanumeric[byte] === 1) {
+        at = ((at << 1) | starts) & (masks[byte] as number)
+        if ((at & ends) !== 0) return true
+        continue
+      }
+      sticky |= at
+      at = sticky
+      if (byte === 0x5c) {
+        while (body[i + 1] === 0x5c) i++
+        const next = body[i + 1] ?? 0
+        if (!usualEscapes.has(next)) return true
+        // One reader has a line end there, another the letter.
+        if (isAlphanumeric[next] !== 1) continue
+        at = sticky | (((sticky << 1) | starts) & (masks[next] as number))
+        i++
+      } else if (byte === 0x25) {
+        if (hidesLetter(body[i + 1] ?? 0, body[i + 2] ?? 0)) return true
+        if (isHex(body[i + 1]) && isHex(body[i + 2])) i += 2
+      } else if (byte === 0x26 && (body[i + 1] === 0x23 || begins(body, i + 1, entities)))
+        return true
+      else if (byte === 0x60 && body[i + 1] === 0x75 && body[i + 2] === 0x7b) return true
       continue
     }
-    for (const [behind, text] of around.get(byte | 0x20) ?? []) {
-      if (holdsAt(body, i + behind, text)) return true
+    const length = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : 2
+    const folded = foldedAt(body, i, length)
+    i += length - 1
+    if (folded === undefined || folded === '') {
+      sticky |= at
+      at = sticky
+    } else {
+      for (let each = 0; each < folded.length; each++) {
+        // A mark in it separates two runs as well.
+        at = (((at << 1) | starts) & (masks[folded.charCodeAt(each)] ?? 0)) | sticky
+        if ((at & ends) !== 0) return true
+      }
     }
   }
   return false
 }
 
-function holdsAt(body: Uint8Array, from: number, text: string): boolean {
-  for (let i = 0; i < text.length; i++) {
-    const byte = body[from + i] ?? 0
-    const folded = byte >= 0x41 && byte <= 0x5a ? byte | 0x20 : byte
-    if (folded !== text.charCodeAt(i)) return false
-  }
-  return true
+function foldedAt(body: Uint8Array, at: number, length: number): string | undefined {
+  let codePoint = (body[at] as number) & (0x7f >> length)
+  for (let i = 1; i < length; i++) codePoint = (codePoint << 6) | ((body[at + i] ?? 0) & 0x3f)
+  // Scripts of which no character folds to ASCII, at the price of a few comparisons.
+  if (codePoint >= 0x3400 && codePoint < 0xa780) return undefined
+  if (codePoint >= 0x2c80 && codePoint < 0x3200) return undefined
+  if (codePoint >= 0x300 && codePoint < 0x1d00) return undefined
+  return asciiOf(codePoint)
+}
+
+/** `%6b` of a form, `%u006b`, a byte of UTF-8, or a percent sign or ampersand of another escape. */
+function hidesLetter(first: number, second: number): boolean {
+  if ((first | 0x20) === 0x75) return true
+  if (!isHex(first) || !isHex(second)) return false
+  if (first >= 0x34) return true
+  return first === 0x32 && (second === 0x35 || second === 0x36)
+}
+
+function isHex(unit: number | undefined): boolean {
+  return unit !== undefined && unit < 0x80 && /[0-9a-f]/i.test(String.fromCharCode(unit))
+}
+
+function begins(body: Uint8Array, at: number, words: readonly string[]): boolean {
+  return words.some((word) => Array.from(word, code).every((one, i) => body[at + i] === one))
 }
 
 function code(letter: string): number {

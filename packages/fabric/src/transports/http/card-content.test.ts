@@ -1,6 +1,7 @@
 import { utf8 } from '@countersign/protocol'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { hasClueOfCard } from './card-clue.ts'
 import { holdsCard } from './card-content.ts'
 
 const words = [
@@ -39,6 +40,39 @@ test('an address with two members of cards is a card, in any spelling of their n
         expect(holdsCard(utf8(JSON.stringify(card)))).toBe(true)
       },
     ),
+  )
+})
+
+/** Whatever `bareWord` drops or folds: marks, other alphabets' letters, what shows nothing. */
+const marks = ['', '_', '-', ' ', '.', '\u200b', '\u00ad', '\u0301', '\n', '\t', '\u6f22', '"']
+const lookalikes: Readonly<Record<string, readonly string[]>> = {
+  s: ['s', 'S', '\u017f', '\uff53'],
+  k: ['k', 'K', '\u212a', '\uff2b'],
+  i: ['i', 'I', '\u0131', '\uff49'],
+  l: ['l', 'L', '\u2113', '\ud835\udc25'],
+}
+
+test('the clue misses nothing that the comparison behind it finds', () => {
+  const choices = fc.array(fc.nat(), { minLength: 120, maxLength: 120 })
+  const escape = fc.constantFrom((text: string) => text, JSON.stringify)
+  fc.assert(
+    fc.property(
+      fc.constantFrom(...words, 'supportedInterfaces'),
+      choices,
+      escape,
+      (word, any, nest) => {
+        const pick = (from: readonly string[], at: number) =>
+          from[(any[at] ?? 0) % from.length] ?? ''
+        const name = Array.from(word, (letter, i) => {
+          const of = lookalikes[letter.toLowerCase()] ?? [letter, letter.toUpperCase()]
+          return `${pick(of, 2 * i)}${pick(marks, 2 * i + 1)}`
+        }).join('')
+        const text = JSON.stringify({ url: 'http://x', [name]: [], version: '1' })
+        expect(holdsCard(utf8(text))).toBe(true)
+        expect(hasClueOfCard(utf8(nest(text)))).toBe(true)
+      },
+    ),
+    { numRuns: 1000 },
   )
 })
 

@@ -2,7 +2,7 @@ import { type JsonValue, parseStrictJson, parseUtf8 } from '@countersign/protoco
 import type { Refusal } from '../../lib/refusal.ts'
 import { hasClueOfCard } from './card-clue.ts'
 import { bareWord } from './folded-name.ts'
-import { unescapeAll } from './unescape-all.ts'
+import { readingsOf } from './unescape-all.ts'
 import { WordMatcher } from './word-matcher.ts'
 
 /**
@@ -37,15 +37,20 @@ const usual: ReadonlySet<string> = new Set([
   'signatures',
 ])
 
+/** As a member with a colon or an equals sign, an element of XML, or a keyword of EDN. */
 const laxMembers = new WordMatcher({
-  url: ['^url:'],
-  interfaces: ['^supportedinterfaces:', '^additionalinterfaces:'],
-  skills: ['^skills:'],
-  capabilities: ['^capabilities:'],
-  input: ['^defaultinputmodes:'],
-  output: ['^defaultoutputmodes:'],
-  transport: ['^preferredtransport:'],
+  url: asMembers('url'),
+  interfaces: [...asMembers('supportedinterfaces'), ...asMembers('additionalinterfaces')],
+  skills: asMembers('skills'),
+  capabilities: asMembers('capabilities'),
+  input: asMembers('defaultinputmodes'),
+  output: asMembers('defaultoutputmodes'),
+  transport: asMembers('preferredtransport'),
 })
+
+function asMembers(name: string): readonly string[] {
+  return [`^${name}:`, `<${name}`, `:${name}`]
+}
 
 /**
  * Whether an answer that was not asked for as an agent card is one all the same: its addresses and
@@ -98,9 +103,8 @@ function isCard(value: JsonValue): boolean {
 
 /** JSON as lax readers take it: with comments, a prefix, single quotes; or YAML. */
 function mayHoldLaxCard(text: string): boolean {
-  if (namesCard(text)) return true
-  const plain = unescapeAll(text)
-  return plain !== text && namesCard(plain)
+  for (const reading of readingsOf(text)) if (namesCard(reading)) return true
+  return false
 }
 
 function namesCard(text: string): boolean {

@@ -75,11 +75,12 @@ function hidesValue(text: string): boolean {
 
 const hidden: readonly RegExp[] = [
   // YAML's tag for base64 where a node begins. `!binary` is its older name.
-  /(?:^|[:,?[{(\r\n\u0085\u2028\u2029-])[\s+]*(?:&[^\s+]{1,64}[\s+]+)?!{1,2}binary(?:[\s+"']|$)/i,
+  /(?:^|[:,?[{(\r\n\u0085\u2028\u2029-])[ \t+]*(?:&[^\s+]{1,64}[\s+]+)?!{1,2}binary(?:[\s+"']|$)/i,
   /2002:binary/i,
   // Another name for any tag, at the start of a line.
   /(?:^|[\r\n\u0085\u2028\u2029])[ \t+\ufeff]*%TAG[\s+]+!/i,
   // Entities of a document's own, or of one that its receiver would load.
   /<!ENTITY/i,
-  /<!DOCTYPE[^<>]*\b(?:SYSTEM|PUBLIC)[\s+]*["'](?!about:legacy-compat|-\/\/W3C\/\/DTD X?HTML)/i,
+  /<!DOCTYPE[^<>]*\bSYSTEM[\s+]*["'](?!about:legacy-compat)/i,
+  /<!DOCTYPE[^<>]*\bPUBLIC[\s+]*["'][^"'<>]*["'][\s+]*["'](?!https?:\/\/www\.w3\.org\/)/i,
 ]

@@ -23,7 +23,10 @@ export function findMethodOverride(head: Head, body: unknown): string | null {
   const inQuery = at < 0 ? null : findInForm(head.path.slice(at + 1), head.method)
   if (inQuery !== null) return inQuery
   if (typeof body === 'string') return findInForm(body, head.method)
-  return isRecord(body) ? findIn(Object.entries(body), head.method) : null
+  if (!isRecord(body)) return null
+  // As a member this is what logs and events of gateways report, and frameworks do not read it.
+  const fields = Object.entries(body).filter(([name]) => bareWord(name) !== 'httpmethod')
+  return findIn(fields, head.method)
 }
 
 function findInForm(text: string, method: string): string | null {

@@ -321,6 +321,7 @@ export const REQUIREMENTS = {
     promise: 'A sealed message passes only with the signed labels that policy asks for.',
     on: ['queue'],
     notOn: queueOnly('the content itself is inspected'),
+    lies: ['label-of-a-neighbour'],
   },
   'inspect:stream-events': {
     promise: 'Each event of a stream is inspected whole before any of it is forwarded.',

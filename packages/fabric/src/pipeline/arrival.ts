@@ -13,7 +13,10 @@ export interface Target {
   readonly protocol: PolicyContext['protocol']
   readonly operation: string
   readonly tool: string
+  /** Of the message; of the first one, where a request carries several. */
   readonly labels: readonly string[]
+  /** The other label sets of a request that carries several messages: each is decided on by itself. */
+  readonly otherLabels?: readonly (readonly string[])[]
   /** Whom or what an administrative operation is about, and why, for the record. */
   readonly about?: Readonly<Record<string, string>>
 }

@@ -110,8 +110,8 @@ export async function authorize(
   const resource = receiver ?? unknownReceiver(target.kind, target.name)
   const request = policyRequest(authenticated, { principal: caller, resource }, room)
   const policy = room.policy()
-  const decision = policy.decide(request)
-  const made = { decision, request, policyVersion: policy.version }
+  const made = decideEach(policy, request, authenticated)
+  const { decision } = made
   if (outOfScope(caller.scopes, target)) {
     return new PolicyRefusal(
       'NOT_PERMITTED',
@@ -138,6 +138,39 @@ export async function authorize(
     )
   }
   return new Authorized(authenticated, made, quota)
+}
+
+/**
+ * The decision on the request, or on the first of its other label sets that may not pass: the labels of
+ * one message say nothing about another one beside it.
+ */
+function decideEach(
+  policy: PolicySet,
+  request: PolicyRequest,
+  { arrival, signed }: Authenticated,
+): DecisionMade {
+  const first = { decision: policy.decide(request), request, policyVersion: policy.version }
+  const others = arrival.target.otherLabels ?? []
+  if (others.length === 0 || !sealedMayPass(first.decision, request.context.labels, signed)) {
+    return first
+  }
+  for (const labels of others) {
+    const other = { ...request, context: { ...request.context, labels } }
+    const decision = policy.decide(other)
+    if (!sealedMayPass(decision, labels, signed)) return { ...first, decision, request: other }
+  }
+  return first
+}
+
+/** Whether a sealed message passes, which nobody can mask: its labels say what is not in it. */
+export function sealedMayPass(
+  { effect, obligations }: Decision,
+  labels: readonly string[],
+  signed: boolean,
+): boolean {
+  const { mask, block, approval, signedRequest } = obligations
+  if (effect !== 'permit' || approval !== null || (signedRequest && !signed)) return false
+  return [...mask, ...block].every((name) => labels.includes(`no-${name}`))
 }
 
 /** A refusal that remembers the allowance it ran into, for the `RateLimit` field of the response. */

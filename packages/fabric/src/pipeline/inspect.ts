@@ -73,7 +73,8 @@ async function inspectMessage(
   // The fabric holds no key for a sealed message. Its sender masked before sealing and says so in
   // the signed labels, on which policy has just decided; what cannot be honoured is refused.
   if (target.protocol === 'queue') {
-    const missing = [...mask, ...block].filter((name) => !target.labels.includes(`no-${name}`))
+    const { labels } = authorized.request.context
+    const missing = [...mask, ...block].filter((name) => !labels.includes(`no-${name}`))
     return missing.length === 0
       ? new Inspected(authorized, { ...message, findings: [] })
       : new Refusal('CONTENT_UNSUPPORTED', `the sealed message lacks no-${missing.join(', no-')}`)

@@ -3,7 +3,7 @@ import type { AgentRecord, AgentStatus } from '../identity/directory.ts'
 import { isOutlived } from '../identity/standing.ts'
 import { Withdrawal } from '../lib/refusal.ts'
 import type { Decision, PolicyRequest } from '../policy/policy.ts'
-import { type Authorized, type AuthorizeRoom, policyRequest } from './authorize.ts'
+import { type Authorized, type AuthorizeRoom, policyRequest, sealedMayPass } from './authorize.ts'
 
 /** A status added without deciding what its bearer is told does not compile. */
 export const reasonOfStatus = {
@@ -21,6 +21,10 @@ export function recheck(authorized: Authorized, room: AuthorizeRoom): Withdrawal
   try {
     const decision = decideAgain(authorized, room, null)
     if (decision instanceof Withdrawal) return decision
+    const others = authorized.authenticated.arrival.target.otherLabels ?? []
+    if (!others.every((labels) => mayPass(authorized, labels, room))) {
+      return new Withdrawal('policy-denies', 'policy no longer permits a message of this request')
+    }
     return hasGrown(authorized, decision)
       ? new Withdrawal('policy-tightened', 'policy now obliges more than it did')
       : null
@@ -39,14 +43,16 @@ export function mayReceive(
   room: AuthorizeRoom,
 ): boolean {
   try {
-    const decision = decideAgain(authorized, room, labels)
-    if (decision instanceof Withdrawal) return false
-    const { mask, block, approval, signedRequest } = decision.obligations
-    if (approval !== null || (signedRequest && !authorized.authenticated.signed)) return false
-    return [...mask, ...block].every((name) => labels.includes(`no-${name}`))
+    return mayPass(authorized, labels, room)
   } catch {
     return false
   }
+}
+
+function mayPass(authorized: Authorized, labels: readonly string[], room: AuthorizeRoom): boolean {
+  const decision = decideAgain(authorized, room, labels)
+  if (decision instanceof Withdrawal) return false
+  return sealedMayPass(decision, labels, authorized.authenticated.signed)
 }
 
 /**

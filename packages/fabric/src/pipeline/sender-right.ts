@@ -1,6 +1,6 @@
 import type { AgentRecord } from '../identity/directory.ts'
 import type { PolicyRequest, PolicySet } from '../policy/policy.ts'
-import type { AuthorizeRoom } from './authorize.ts'
+import { type AuthorizeRoom, sealedMayPass } from './authorize.ts'
 
 /** One message of a channel, as its sender signed it and the channel stored it. */
 export interface SentMessage {
@@ -85,13 +85,11 @@ export class SenderRights {
     const { kind, name, roles, segment, attributes } = record
     const principal: PolicyRequest['principal'] = { kind, name, roles, segment, attributes }
     return proofs.some((proof) => {
-      const { effect, obligations } = policy.decide({
+      const decision = policy.decide({
         ...{ principal, action: 'publish', resource },
         context: { ...published, ...proof, risk, labels, time },
       })
-      const { mask, block, approval, signedRequest } = obligations
-      if (effect !== 'permit' || approval !== null || (signedRequest && !proof.signed)) return false
-      return [...mask, ...block].every((each) => labels.includes(`no-${each}`))
+      return sealedMayPass(decision, labels, proof.signed)
     })
   }
 }

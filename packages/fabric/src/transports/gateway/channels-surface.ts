@@ -68,7 +68,8 @@ function publish({ rooms, channels }: ChannelsSurfaceOptions, visit: Visit, chan
   const decoded = decodePublish(visit.incoming.body)
   const target = targetOf(channel, 'publish', 'publish')
   if (decoded instanceof Refusal) return exchange(rooms, visit, target, decoded)
-  return exchange(rooms, visit, { ...target, labels: decoded.labels }, async (intended, still) => {
+  const [labels, ...otherLabels] = decoded.labelSets
+  return exchange(rooms, visit, { ...target, labels, otherLabels }, async (intended, still) => {
     const { caller } = intended.inspected.authorized.authenticated
     const answer = await channels.publish({ channel, caller: caller.name, still }, decoded)
     if (answer instanceof Refusal) return answer

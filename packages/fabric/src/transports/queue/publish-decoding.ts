@@ -15,8 +15,8 @@ export interface ClaimedMessage {
 
 export interface DecodedPublish {
   readonly messages: readonly ClaimedMessage[]
-  /** All labels of all messages, ascending: policy decides on the request as a whole. */
-  readonly labels: readonly string[]
+  /** The label sets of the messages, each once, in their order: policy decides on each by itself. */
+  readonly labelSets: readonly [readonly string[], ...(readonly string[])[]]
 }
 
 const publishLimit = {
@@ -24,6 +24,9 @@ const publishLimit = {
   value: PUBLISH_LIMITS.bytesMax,
   unit: 'bytes',
 } as const
+
+/** Each is a decision, made again at each step: what one request can ask for is bounded. */
+const labelSetsLimit = { name: 'queue.publishLabelSets', value: 32, unit: 'count' } as const
 
 /** The body of `POST /v1/channels/:name/messages`. Views into `body`, which must stay as it is. */
 export function decodePublish(body: Uint8Array): DecodedPublish | Refusal {
@@ -35,7 +38,7 @@ export function decodePublish(body: Uint8Array): DecodedPublish | Refusal {
     return new Refusal('MESSAGE_MALFORMED', 'the body is not a list of sealed messages')
   }
   const messages: ClaimedMessage[] = []
-  const labels = new Set<string>()
+  const labelSets = new Map<string, readonly string[]>()
   for (const sealed of frames) {
     const message = parseSealedMessage(sealed)
     if (message === null) {
@@ -45,7 +48,12 @@ export function decodePublish(body: Uint8Array): DecodedPublish | Refusal {
       )
     }
     messages.push({ sealed, message })
-    for (const label of message.header.labels) labels.add(label)
+    // Ascending in the one encoding of a message, and without blanks.
+    labelSets.set(message.header.labels.join(' '), message.header.labels)
   }
-  return { messages, labels: [...labels].toSorted() }
+  if (labelSets.size > labelSetsLimit.value) {
+    return overLimit('MESSAGE_MALFORMED', labelSetsLimit, `${labelSets.size} label sets`)
+  }
+  const [first = [], ...others] = labelSets.values()
+  return { messages, labelSets: [first, ...others] }
 }

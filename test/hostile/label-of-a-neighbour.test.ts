@@ -1,0 +1,104 @@
+import { parsePublishAnswer } from '@countersign/protocol'
+import type { Identity } from '@countersign/sdk'
+import { expect } from 'vitest'
+import {
+  expectQueueRefused,
+  openHall,
+  openSealer,
+  orderOf,
+  publish,
+  publishedIn,
+} from '../harness/channels.ts'
+import { inOwnWorld, lie, type Telling } from '../harness/lie.ts'
+import { exchangeOf } from '../harness/refusals.ts'
+import type { World } from '../harness/world.ts'
+import { verifies } from '../requirements.ts'
+
+type LabelSets = readonly (readonly string[])[]
+
+const rule = `@id("rule") forbid(principal == Agent::"sender", action == Action::"publish", resource)`
+const reviewed = `${rule} unless { context.labels.contains("reviewed") };`
+const restricted = `${rule} when { context.labels.contains("restricted") };`
+const notBoth = `${rule} when { context.labels.contains("reviewed") && context.labels.contains("restricted") };`
+
+/** Every set alone, and every pair: the pair passes exactly when both pass alone. */
+const sets: LabelSets = [[], ['reviewed'], ['restricted'], ['restricted', 'reviewed']]
+
+const onChannel =
+  (
+    text: string,
+    scene: (
+      put: (labelSets: LabelSets) => ReturnType<typeof publish>,
+      world: World,
+      sender: Identity,
+    ) => Promise<void>,
+  ): Telling =>
+  () =>
+    inOwnWorld({ receivers: [] }, async (world) => {
+      const { name, members } = await openHall(world, ['sender'])
+      const [, sender] = members
+      if (sender === undefined) throw new Error('a member is missing')
+      const sealer = await openSealer(world, name, sender)
+      const answer = await world.admin('policy.put', { name: 'labels.cedar', text })
+      expect(answer).toMatchObject({ taken: true })
+      const publishing = (labelSets: LabelSets) => {
+        const sealed = labelSets.map((labels) => sealer.seal(orderOf({ labels })).bytes)
+        return publish(world, name, sealed, sender)
+      }
+      await scene(publishing, world, sender)
+    })
+
+const eachByItself = (text: string): Telling =>
+  onChannel(text, async (put, world) => {
+    const alone: boolean[] = []
+    for (const labels of sets) alone.push((await put([labels])).status === 200)
+    expect(new Set(alone)).toEqual(new Set([true, false]))
+    for (const [i, one] of sets.entries()) {
+      for (const [j, other] of sets.entries()) {
+        const heard = await put([one, other])
+        if (alone[i] === true && alone[j] === true) {
+          expect(publishedIn(heard).results.map(({ state }) => state)).toEqual(['stored', 'stored'])
+        } else {
+          await expectQueueRefused(world, heard, 'NOT_PERMITTED')
+          expect(parsePublishAnswer(heard.body)).toBeNull()
+        }
+      }
+    }
+  })
+
+lie(
+  verifies(
+    ['inspect:labels', 'authorize:forbid-wins'],
+    'the label of one message does not speak for another one beside it',
+  ),
+  {
+    gateway: 'labels stand on sealed messages only',
+    mesh: 'labels stand on sealed messages only',
+    queue: {
+      'where a label is required': eachByItself(reviewed),
+      'where a label is forbidden': eachByItself(restricted),
+      'where two labels together are forbidden': eachByItself(notBoth),
+      'and the refusal shows the labels that were decided on': onChannel(
+        reviewed,
+        async (put, world) => {
+          const heard = await put([['reviewed'], ['draft-of-tuesday']])
+          await expectQueueRefused(world, heard, 'NOT_PERMITTED')
+          const entries = await world.explain(exchangeOf(heard))
+          expect(JSON.stringify(entries)).toContain('draft-of-tuesday')
+        },
+      ),
+      'where policy asks for a label that says what was masked': onChannel(
+        `@id("masked-by-sender") @mask("card") permit(principal == Agent::"sender", action == Action::"publish", resource);`,
+        async (put, world) => {
+          expect((await put([['no-card'], ['a', 'no-card']])).status).toBe(200)
+          await expectQueueRefused(world, await put([['no-card'], []]), 'CONTENT_UNSUPPORTED')
+          await expectQueueRefused(world, await put([[], ['no-card']]), 'CONTENT_UNSUPPORTED')
+        },
+      ),
+      'nor by making many decisions necessary': onChannel(restricted, async (put, world) => {
+        const heard = await put(Array.from({ length: 33 }, (_, i) => [`l${i}`]))
+        await expectQueueRefused(world, heard, 'MESSAGE_MALFORMED')
+      }),
+    },
+  },
+)

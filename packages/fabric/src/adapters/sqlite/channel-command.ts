@@ -65,7 +65,7 @@ export type Command =
 /** What each kind of command answers. */
 export interface Answers {
   readonly publish: readonly PublishResult[]
-  readonly lease: readonly LeasedItem[]
+  readonly lease: { readonly items: readonly LeasedItem[]; readonly goesOn: boolean }
   readonly settle: readonly boolean[]
   readonly dead: readonly DeadLetter[]
   readonly find: Omit<LeasedItem, 'attempt' | 'place'> | null

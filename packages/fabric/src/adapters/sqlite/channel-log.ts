@@ -49,6 +49,12 @@ export interface LeasedMessage extends Omit<LeasedItem, 'sealed'> {
   readonly sealed: Uint8Array
 }
 
+export interface LeaseFound {
+  readonly messages: readonly LeasedMessage[]
+  /** There are new messages that it did not look at. */
+  readonly goesOn: boolean
+}
+
 /**
  * The log and its delivery state, in SQL. Runs in one thread, inside of transactions that its
  * caller opens and commits; whatever it throws means that the file can no longer be trusted to
@@ -106,19 +112,19 @@ export class ChannelLog {
    * Overdue deliveries first, then what the group has not seen, then what was passed over; every
    * attempt is counted here.
    */
-  lease(order: LeaseOrder, token: string, limits: ChannelLimits): readonly LeasedMessage[] {
+  lease(order: LeaseOrder, token: string, limits: ChannelLimits): LeaseFound {
     const channel = this.#channelOf(order.channel)
     const group = this.#groupOf(channel, order.group)
-    if (group === null) return []
+    if (group === null) return { messages: [], goesOn: false }
     const leased = new LeaseBasket(order)
     const leasing = { order, token, leased, attemptsMax: limits.attemptsMax }
     const { after, first } = order.passedOver ?? { after: 0, first: false }
     if (first) this.#leasePassedOver(channel, group, leasing, after)
     const due = this.#sql.dueDeliveries.all(group.id, order.now, order.countMax)
     this.#leaseAgain(channel, group, leasing, due)
-    this.#leaseNew(channel, group, leasing)
+    const goesOn = this.#leaseNew(channel, group, leasing)
     if (!first) this.#leasePassedOver(channel, group, leasing, after)
-    return leased.messages
+    return { messages: leased.messages, goesOn }
   }
 
   #nextPlaceOf(group: Group): number {
@@ -170,7 +176,8 @@ export class ChannelLog {
     return group.lastPlace
   }
 
-  #leaseNew(channel: Channel, group: Group, { order, token, leased }: Leasing): void {
+  /** True when it ended at the bound and not at the last message. */
+  #leaseNew(channel: Channel, group: Group, { order, token, leased }: Leasing): boolean {
     const { now } = order
     const last = keyOf(channel.id, channel.lastOffset)
     let scanned = 0
@@ -200,8 +207,9 @@ export class ChannelLog {
       }
       scanned += rows
       if (rows > 0) this.#dirtyGroups.add(group)
-      if (rows < missing) return
+      if (rows < missing) return false
     }
+    return leased.left > 0
   }
 
   settle(order: Settle, attemptsMax: number): boolean {

@@ -273,3 +273,31 @@ test('whatever consumers do, nothing is lost, invented or delivered after it was
   )
   await store.close()
 })
+
+test('the sweeper leaves the place of what was passed over', async () => {
+  const store = await openAt(freshDirectory())
+  await store.publish([message(1)])
+  const held = await store.lease(lease)
+  await store.settle(held.map((item) => ({ ...settleOf(item), verdict: 'pass' })))
+  await store.sweep()
+  const found = await store.lease({ ...lease, passedOver: { after: 0, first: true } })
+  expect(found.map(({ place }) => place)).toEqual([1])
+  await store.close()
+})
+
+test('messages that wait for one another do not hide those behind them [lease:passed-over]', async () => {
+  const count = 3000
+  const store = await openAt(freshDirectory(), { limitsOf: () => CHANNEL_LIMITS_DEFAULT })
+  const chained = Array.from({ length: count }, (_, i) => ({
+    ...message(i + 1),
+    orderingHash: 'liar 00',
+  }))
+  await store.publish([...chained, message(count + 1)])
+  const offsets = async () => {
+    const leased = await store.lease({ ...lease, countMax: 2 })
+    return leased.map((one) => one.message.offset)
+  }
+  expect(await offsets()).toEqual([1])
+  expect(await offsets()).toEqual([count + 1])
+  await store.close()
+})

@@ -35,6 +35,8 @@ const sweepMsDefault = 1000
 /** After a sweep that found this much there is more; others' commands get in between two rounds. */
 const sweepAgainFrom = 1000
 const sweepRoundsMax = 50
+/** Of one lease that finds nothing but messages which wait for others, each in a transaction of its own. */
+const leaseScansMax = 64
 const deadRetentionMsDefault = 7 * 24 * 60 * 60 * 1000
 /** NFS, SMB and CIFS (statfs(2)): their locks and fsyncs do not mean what SQLite needs. */
 const networkFileSystems: ReadonlySet<number> = new Set([0x6969, 0x517b, 0xff534d42, 0xfe534d42])
@@ -118,14 +120,18 @@ function createStore(writer: WriterThread, options: SqliteChannelStoreOptions): 
     async lease(order) {
       const token = Buffer.from(options.random(16)).toString('base64url')
       const limits = limitsOf(order.channel)
-      const { answer, blob } = await writer.ask('lease', { kind: 'lease', order, token, limits })
-      return answer.map((item) => ({
-        message: toStored(order.channel, item, blob),
-        attempt: item.attempt,
-        place: item.place,
-        leaseToken: token,
-        leaseUntil: order.now + order.leaseMs,
-      }))
+      for (let scans = 1; ; scans++) {
+        const command = { kind: 'lease', order, token, limits } as const
+        const { answer, blob } = await writer.ask('lease', command)
+        if (answer.items.length === 0 && answer.goesOn && scans < leaseScansMax) continue
+        return answer.items.map((item) => ({
+          message: toStored(order.channel, item, blob),
+          attempt: item.attempt,
+          place: item.place,
+          leaseToken: token,
+          leaseUntil: order.now + order.leaseMs,
+        }))
+      }
     },
     async settle(orders) {
       const items = orders.map((order) => ({

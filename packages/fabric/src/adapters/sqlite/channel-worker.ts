@@ -73,10 +73,11 @@ class ChannelWriter {
         return command.items.map(({ limits, sealed, ...order }) =>
           this.#log.publish({ ...order, sealed: view(blob, sealed) }, limits),
         )
-      case 'lease':
-        return this.#log
-          .lease(command.order, command.token, command.limits)
-          .map((message) => this.#packer.pack(message))
+      case 'lease': {
+        const found = this.#log.lease(command.order, command.token, command.limits)
+        const items = found.messages.map((message) => this.#packer.pack(message))
+        return { items, goesOn: found.goesOn }
+      }
       case 'settle':
         return command.items.map(({ attemptsMax, ...item }) => this.#log.settle(item, attemptsMax))
       case 'dead':

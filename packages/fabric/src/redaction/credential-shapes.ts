@@ -107,20 +107,50 @@ function scanPem(scan: Scan, at: number, keyword: string): void {
   found(scan, 'private-key', at, end)
 }
 
+/** A key is no longer; what stands between two lines of hyphens is read once. */
+const pemBytesMax = 65_536
+/** A line of a key has more base64 in one piece; so many others are between two of them at most. */
+const pemRunMin = 16
+const pemGapMax = 4
+
 /**
- * Base64, white space, written-out escapes and the header lines of encrypted keys; then the END line.
- * A hyphen ends it, and the next BEGIN starts after one: no byte is read twice.
+ * To the END line, whatever stands before it on each line, or between: headers of an encrypted key,
+ * quotes, comment signs. Where it was cut off, to the last line of base64.
  */
 function pemEnd(scan: Scan, from: number): number {
   const { bytes, to } = scan.view
-  let i = from
-  while (i < to && isPemByte(bytes[i] as number)) i++
-  if (i + 9 > to || String.fromCharCode(...bytes.subarray(i, i + 9)) !== '-----END ') return i
-  const limit = Math.min(to, i + pemLabelBytesMax + 14)
-  i += 9
-  while (i < limit && (bytes[i] === 0x20 || (kindOf(bytes, i) & ALNUM) !== 0)) i++
-  while (i < limit && bytes[i] === 0x2d) i++
+  const limit = Math.min(to, from + pemBytesMax)
+  let hyphens = from
+  while (hyphens < limit && !isHyphens(bytes, hyphens)) hyphens++
+  scan.spend(hyphens - from)
+  const sign = /^-{4,5} ?END /.exec(latin1(bytes, hyphens, Math.min(to, hyphens + 10)))
+  if (sign === null) return base64End(bytes, from, hyphens)
+  const last = Math.min(to, hyphens + pemLabelBytesMax + 14)
+  let i = hyphens + sign[0].length
+  while (i < last && (bytes[i] === 0x20 || (kindOf(bytes, i) & ALNUM) !== 0)) i++
+  while (i < last && bytes[i] === 0x2d) i++
   return i
+}
+
+function isHyphens(bytes: Uint8Array, at: number): boolean {
+  for (let i = at; i < at + 4; i++) if (bytes[i] !== 0x2d) return false
+  return true
+}
+
+function base64End(bytes: Uint8Array, from: number, to: number): number {
+  let end = from
+  while (end < to && isPemByte(bytes[end] as number)) end++
+  let run = 0
+  let gap = 0
+  for (let i = end; i < to && gap < pemGapMax; i++) {
+    const byte = bytes[i] as number
+    if (byte === 0x0a) gap++
+    run = ALPHABETS.base64[byte] === 1 || byte === 0x3d ? run + 1 : 0
+    if (run < pemRunMin) continue
+    end = i + 1
+    gap = 0
+  }
+  return end
 }
 
 function isPemByte(byte: number): boolean {

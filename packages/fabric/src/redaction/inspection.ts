@@ -129,7 +129,9 @@ export class Inspection {
     // Two names can spell one value in two ways, and must not become one name.
     const nameMarker = ({ start, end }: Span): string =>
       createMarker('hash', { dataClass, value: body.subarray(start, end), hashKey, isExact: true })
-    const value = view.bytes.subarray(found.start, found.end)
+    // Nothing of a verification code is kept, however long it is written.
+    const isCode = operator === 'mask' && detector === 'card-verification-code'
+    const value = view.bytes.subarray(found.start, isCode ? found.start : found.end)
     const marker =
       place.kind === 'key'
         ? nameMarker(span)

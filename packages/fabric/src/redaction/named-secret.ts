@@ -1,13 +1,14 @@
 import { ALNUM, excerptOf, KIND, latin1 } from './ascii.ts'
 import { STEPS } from './inspection-work.ts'
-import { isLineEnd, LineContext } from './line-context.ts'
+import { isLineEnd, isOpener, LineContext } from './line-context.ts'
 import { isMarker } from './operators.ts'
-import { isCode, isContainer } from './plain-values.ts'
+import { isCode } from './plain-values.ts'
 import { type SecretKind, type SecretRule, secretRule } from './secret-names.ts'
 import { isSecretValue, looksMade } from './secret-values.ts'
 import { separatorAfter } from './separators.ts'
 import { beside } from './value-beside.ts'
 import { type BareForm, blockBelow, lineEndAt, ValueReader } from './value-grammar.ts'
+import { listBytesMax, listedValues } from './value-lists.ts'
 import type { Scan, Span, View } from './view.ts'
 import { type Element, readElements, tagEnd } from './xml-tags.ts'
 
@@ -157,7 +158,11 @@ export class NamedSecrets {
       { isOption, isValue: () => this.#isValue(name), isFirst: this.#isFirst(name) },
     )
     if (separator === null) return null
-    const { end: at, kind } = separator
+    const { kind } = separator
+    const comment = /^\/\*[^*]{0,64}\*\/[ \t]*/.exec(
+      latin1(bytes, separator.end, Math.min(to, separator.end + commentBytesMax)),
+    )
+    const at = separator.end + (comment?.[0].length ?? 0)
     if (kind !== 'cell' && (at >= to || isLineEnd(bytes[at]))) return this.#below(name, rule, at)
     const isBlock = kind === 'assign' && (bytes[at] === 0x7c || bytes[at] === 0x3e)
     const block = isBlock
@@ -199,7 +204,10 @@ export class NamedSecrets {
     const at = given + schemeLength(bytes, given, to, rule)
     const form = formOf(rule, how)
     if (how.kind !== 'assign' && !how.isOption) return this.#madeWord(at, form, rule)
-    if (isContainer(excerptOf(bytes, at, Math.min(to, at + 64)))) return []
+    if (isOpener(bytes[at] as number)) {
+      const listed = this.#listed(at, rule)
+      if (listed !== null) return listed
+    }
     const heredoc = this.#heredoc(at)
     if (heredoc !== null) return [heredoc]
     // Another option. Read to its end first, a list of them would be read once for each.
@@ -217,6 +225,22 @@ export class NamedSecrets {
     return this.#accepts(rule, { start: value.start, end: value.start + judgedLength(text) })
       ? [value]
       : []
+  }
+
+  /** The values of a list or an object in brackets; null where the bracket is part of a value. */
+  #listed(at: number, rule: SecretRule): readonly Span[] | null {
+    const { bytes, to } = this.#view
+    const line = this.#values.bare(at, 'whole', listBytesMax)
+    const text = latin1(bytes, at, Math.min(to, line.end))
+    const values = listedValues(text)
+    if (values === null) return null
+    const found: Span[] = []
+    for (const { start, end, isLiteral } of values) {
+      const span = { start: at + start, end: at + end }
+      const isKept = !isLiteral && isCode(this.#textOf(span))
+      if (!isKept && this.#accepts(rule, span)) found.push(span)
+    }
+    return found
   }
 
   /** After words such as "is", or in a table: only what was made to be a secret, to the end. */
@@ -286,6 +310,8 @@ const typed =
 
 /** Quotes of several layers, an operator and blanks. */
 const placeBytesMax = 24
+/** A comment between a name and its value. */
+const commentBytesMax = 96
 /** A word in a sentence is no longer. */
 const wordBytesMax = 256
 /** Digits of a PIN or a verification code, and some more. */

@@ -206,6 +206,118 @@ test.each([
   expect(masked).not.toMatch(/correct horse|sunshine/)
 })
 
+describe('only what is wholly code is code', () => {
+  const bare = [
+    '??Fort9Horse',
+    '&&Fort9Horse',
+    '||Fort9Horse',
+    '//Fort9Horse',
+    '#Fort9Horse',
+    'api_key#Fort9Horse',
+    'pass.word!Fort9Horse',
+    'secret.sauce$Fort9Horse',
+    'a_secret or Fort9Horse',
+    'a_secret&&Fort9Horse',
+    'Winter(Fort9Horse)',
+    'Winter[Fort9Horse]',
+    'new Fort9Horse',
+    '["Fort9Horse"]',
+    '("Fort9Horse",)',
+    '{value: Fort9Horse}',
+    '{a: "Fort9Horse"}',
+    '[Fort9Horse]',
+    '("Ab1")Fort9Horse',
+    '{"a": "b"}Fort9Horse}',
+    'process.env.X || "Fort9Horse"',
+    'os.getenv("P", "Fort9Horse")',
+    'config.pw ?? "Fort9Horse"',
+    'env("DB_PW", "Fort9Horse")',
+    '/*c*/"Fort9Horse"',
+    'user.password // Fort9Horse',
+    'atob("Fort9Horse")',
+  ]
+  test.each(bare)('%s is a value', (value) => {
+    for (const operator of [': ', '=', ' = ']) {
+      expect(mask(`password${operator}${value}`, 'text/plain'), value).not.toContain('Fort9Horse')
+      const body = JSON.stringify({ a: `password${operator}${value}` })
+      expect(mask(body, json), value).not.toContain('Fort9Horse')
+    }
+  })
+  test.each([
+    'let token = req.headers["authorization"].split(" ")[1]',
+    'apiKey: process.env.API_KEY!,',
+    'password: Option<String>,',
+    'password = None  # set later',
+    'password=$(cat /run/secrets/db)',
+    'password: { type: String, required: true },',
+    'password: // the words of the user',
+  ])('%s is code', (text) => {
+    expect(mask(text, 'text/plain')).toBe(text)
+  })
+})
+
+test.each(['-', '$', '.', '@', '\\', '!', '~', '^', '%', '#', '+', '*', '/', "'", '"'])(
+  'behind a closing quote and %s a value goes on',
+  (sign) => {
+    expect(mask(`PASSWORD="abcd"${sign}zQ8tail x`, 'text/plain')).not.toContain('zQ8tail')
+    expect(mask(`PASSWORD="abcd"${sign}"zQ8tail" x`, 'text/plain')).not.toContain('zQ8tail')
+  },
+)
+
+test.each(['+', '++', '.', '&', '||', '..', '<>', '~', '^'])('%s joins two literals', (sign) => {
+  expect(mask(`password = "abcd" ${sign} "zQ8tail"`, 'text/plain')).not.toContain('zQ8tail')
+})
+
+test.each([
+  '[CREDENTIAL]abc',
+  'abc[SSN]',
+  'str[SSN]ing',
+  'is[SSN] not hunter',
+  '[SSN][SSN]',
+  '[PHONE *]x9',
+])('%s, which holds a marker of ours, is a value', (value) => {
+  expect(mask(JSON.stringify({ password: value }), json)).toBe('{"password":"[CREDENTIAL]"}')
+})
+
+test.each([
+  '{"cvv":"\uff11\uff12\uff13"}',
+  '{"cvv":"1\u200b23"}',
+  '{"cvv":"\u0661\u0662\u0663"}',
+  '{"cvv":"%31%32%33"}',
+  '{"cvv":"%2531%2532%2533"}',
+  '{"cvv":123.0}',
+  '{"cvv":1.23e2}',
+  '{"cvv":"1 2 3"}',
+  '{"pin":"\uff11\uff12\uff13\uff14"}',
+  '{"pin":1234.0}',
+  '{"pin":1.234e3}',
+  '{"token":"abcdefghijklmnopq\uff12"}',
+  '{"pass":"hunter\uff12\uff12"}',
+])('%s is a number, however it is written', (body) => {
+  expect(mask(body, json)).toMatch(/^\{"[a-z]+":"\[CREDENTIAL\]"\}$|"\[CARD \*\]"/)
+})
+
+const line = 'MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj'
+describe('a private key in PEM is masked to its last line', () => {
+  const label = 'PRIVATE KEY'
+  const head = `-----BEGIN ${label}-----`
+  test.each([
+    [head, 'Proc-Type: 4,ENCRYPTED', 'DEK-Info: AES-128-CBC,00', '', line, line],
+    [head, `> ${line}`, `> ${line}`],
+    [head, `# ${line}`, `# ${line}`],
+    [`"${head}" +`, `"${line}" +`, `"${line}"`],
+    [head, '[SSN]', line, line],
+    [head, 'Comment: "x-y"', 'Note: x!', line, line],
+    [head, line, '?', line],
+  ])('%s, %s', (...lines) => {
+    for (const end of ['', `-----END ${label}-----`, `> -----END ${label}-----`]) {
+      const text = [...lines, end].join('\n')
+      expect(mask(text, 'text/plain')).not.toContain('MIIE')
+      expect(mask(JSON.stringify({ a: text }), json)).not.toContain('MIIE')
+    }
+  })
+})
+
 describe('a name is judged alike wherever it stands', () => {
   const words = ['MY', 'READ', 'VERIFY', 'no', 'your', 'get', 'set', 'reset', 'CHECK', 'find', 'x']
   const prefixed = fc

@@ -1,5 +1,8 @@
+import { decodeEscapes } from './decode.ts'
+import { fold } from './fold.ts'
 import { everyMarker, isMarkerText } from './marker.ts'
 import { isBareSecretName, type SecretKind, type SecretRule, secretRule } from './secret-names.ts'
+import type { View } from './view.ts'
 
 /** How a value is written: a number is not text, and text without quotes may be prose or code. */
 export type ValueForm = 'text' | 'number'
@@ -24,19 +27,21 @@ const wordsLengthMax = 256
  * sentences about a secret.
  */
 export function isSecretValue(rule: SecretRule, given: string, form: ValueForm = 'text'): boolean {
-  if (isMarkerText(given.trim())) return false
-  // What is masked already is as long as its marker, and no part of a secret. Several markers are a
-  // secret that imitates them: of a secret only one is ever left.
-  const value = given.replaceAll(everyMarker, '').trim()
-  if (value === '' && given.trim() !== '') return rule.kind === 'password' || rule.kind === 'key'
-  if (value.length < lengthMin[rule.kind]) return false
+  const text = given.trim()
+  // A marker among other text is text: only what is masked already, and nothing else, is left.
+  if (isMarkerText(text)) return false
+  const value = rule.kind === 'password' ? text : plainText(text)
+  // A marker is longer than some of what it stands for, and makes no token of what was none.
+  const isToken = rule.kind === 'token' || rule.kind === 'cookie'
+  const measured = isToken ? value.replaceAll(everyMarker, '') : value
+  if (measured.length < lengthMin[rule.kind]) return false
   if (form === 'number') return isSecretNumber(rule.kind, value)
-  if (rule.kind === 'code') return /^\d{3,4}$/.test(value)
+  if (rule.kind === 'code') return /^\d{3,4}$/.test(value.replaceAll(/[\s.-]/g, ''))
   if (value.length > wordsLengthMax) return true
   if (rule.kind === 'pin') return /\d/.test(value)
   if (isDescription(value) || isReference(value) || isStatement(value)) return false
   if (rule.kind === 'pass') return looksMade(value)
-  if (rule.kind === 'token' || rule.kind === 'cookie') return /\d/.test(value)
+  if (isToken) return /\d/.test(measured)
   // `oauth2`, `same-origin`, `passport`: kinds of credentials.
   if (rule.kind === 'login') return !/^[A-Za-z][A-Za-z-]*\d?$/.test(value)
   // A key is never a word: `KeyObject`, `include`.
@@ -44,8 +49,24 @@ export function isSecretValue(rule: SecretRule, given: string, form: ValueForm =
   return true
 }
 
+/** With digits and letters of every script as ASCII, and without escapes and what shows nothing. */
+function plainText(text: string): string {
+  if (text.length > wordsLengthMax || !/[^\x20-\x7e]|[%&\\]/.test(text)) return text
+  const bytes = Buffer.from(text)
+  let view: View = { bytes, from: 0, to: bytes.length, map: null, whole: null }
+  for (let layer = 0; layer < layersMax; layer++) {
+    view = decodeEscapes(view) ?? view
+    view = fold(view) ?? view
+  }
+  return Buffer.from(view.bytes.subarray(view.from, view.to)).toString()
+}
+const layersMax = 2
+
 /** Numbers count things more often than they open them: `"pass": 1250`, `"tokens": 4096`. */
-function isSecretNumber(kind: SecretKind, value: string): boolean {
+function isSecretNumber(kind: SecretKind, given: string): boolean {
+  // `123.0`, `1.23e2`
+  const number = Number(given)
+  const value = Number.isSafeInteger(number) && !/^\d+$/.test(given) ? String(number) : given
   if (kind === 'code') return /^\d{3,4}$/.test(value)
   if (kind === 'pin') return /^\d{4,12}$/.test(value)
   return kind === 'password' || kind === 'key'
@@ -91,6 +112,7 @@ export function isReference(value: string): boolean {
 const REFERENCES: readonly RegExp[] = [
   /^(?:secret|vault|file|env):\/{0,3}[\w.-]+(?:[/#][\w.-]+)+$/,
   /^env:[A-Z_]+$/,
+  /^\$\((?:cat|<) ?\/[A-Za-z_./-]+\)$/,
   /^https:\/\/[a-z0-9-]+(?:\.[a-z0-9-]+)+(?:[/?#][^@\s]*)?$/i,
 ]
 

@@ -40,7 +40,7 @@ const PATTERNS: readonly (readonly [SeparatorKind | 'member', RegExp])[] = [
   [
     'assign',
     new RegExp(
-      `^${closers}\\??${blank}(?:::?=|[:=]>?|->|\\xe2\\x86\\x92|\\xe2\\x87\\x92|\\?(?= ))(?!//)(?:\\*{1,2}|__?|\`(?=\\s))?${blank}(?:</[\\w:.-]{1,32}>${blank}(?:${tags}{0,2})?)?`,
+      `^${closers}\\??${blank}(?:::?=|=>?|:(?!//)>?|->|\\xe2\\x86\\x92|\\xe2\\x87\\x92|\\?(?= ))(?:\\*{1,2}|__?|\`(?=\\s))?${blank}(?:</[\\w:.-]{1,32}>${blank}(?:${tags}{0,2})?)?`,
     ),
   ],
   ['call', new RegExp(`^${closers}\\(\\s*(?=\\\\*["'\`])`)],

@@ -60,10 +60,24 @@ export class ValueReader {
     if (end < 0) return null
     const last = this.#joined(end, slashes.length, sign)
     // `"Ab1"tail`: shells read on until a blank.
-    const after = last + slashes.length + sign.length
-    const isWord = after < to && /[\w"'`]/.test(String.fromCharCode(bytes[after] as number))
-    if (!isWord || slashes.length > 0) return { start: from, end: last, isQuoted: true }
-    return { start: from, end: this.bare(after, 'word').end, isQuoted: true }
+    const quoteEnd = last + slashes.length + sign.length
+    const isClosed = start[0].startsWith('(') && bytes[quoteEnd] === 0x29
+    const after = isClosed ? quoteEnd + 1 : quoteEnd
+    if (slashes.length > 0 || after >= to || this.#endsLiteral(after))
+      return { start: from, end: last, isQuoted: true }
+    const tail = this.bare(after, 'word')
+    const isTail = /[\w"'`\x80-\xff]/.test(excerptOf(bytes, after, tail.end))
+    return { start: from, end: isTail ? tail.end : last, isQuoted: true }
+  }
+
+  /** Whether what stands behind a closing quote divides it from the rest, or begins an escape. */
+  #endsLiteral(at: number): boolean {
+    const { bytes } = this.#place
+    const sign = String.fromCharCode(bytes[at] as number)
+    const next = bytes[at + 1]
+    if (sign === '/') return next === 0x3e
+    if (sign === '\\') return next === 0x6e || next === 0x72 || next === 0x74
+    return /[\s,;:)\]}<>|&=?]/.test(sign)
   }
 
   /** The place of the quote that closes, backslashes included; -1 where none does. */
@@ -125,12 +139,12 @@ export class ValueReader {
       const after = end + backslashes + sign.length
       const excerpt = excerptOf(bytes, after, Math.min(to, after + literalStartBytes))
       const next =
-        /^[ \t]*(?:\\?\r?\n[ \t]*)?(?:[+.&]|\|\||\.\.)?[ \t]*(?:\r?\n[ \t]*)?(\\*)(["'`])/.exec(
+        /^[ \t]*(?:\\?\r?\n[ \t]*)?(?:\+\+?|[.&~^]|\|\||\.\.|<>)?[ \t]*(?:\r?\n[ \t]*)?(\\*)(["'`])/.exec(
           excerpt,
         )
       if (next === null) return end
       // In one list or object, a name follows on the next line.
-      if (!/[+.&|]/.test(next[0]) && /\n/.test(next[0]) && !next[0].includes('\\')) return end
+      if (!/[+.&|~^<]/.test(next[0]) && /\n/.test(next[0]) && !next[0].includes('\\')) return end
       const [{ length }, slashes = '', quote = ''] = [next[0], next[1], next[2]]
       if (slashes.length !== backslashes || length === backslashes + 1) return end
       const closed = this.#closing(after + length, backslashes, quote)

@@ -1,0 +1,117 @@
+import { isReferenceName, looksMade } from './secret-values.ts'
+
+/** Longer values are no expression; of one this deep nothing is told. */
+const codeLengthMax = 256
+const depthMax = 8
+
+const NAME = /[A-Za-z_$][A-Za-z0-9_$]*/y
+const JOINT = /\?\.|\.|::|->/y
+const NUMBER = /\d{1,4}(?![\w.])/y
+const LITERAL = /"([^"\\]{0,64})"|'([^'\\]{0,64})'/y
+const PREFIX = /(?:(?:await|new|yield|return|typeof|not)\s+|!)/y
+const OPERATOR = /\s+(?:\|\||&&|\?\?|or|and|[<>]=?|[!=]==?|\+)\s+/y
+const BLANK = /\s*/y
+/** Of a name of a secret these say something, and hold none of it. */
+const MEASURES: ReadonlySet<string> = new Set(['length', 'size', 'value'])
+
+/**
+ * Whether `text` is wholly an expression of names: paths that say they hold a secret, calls and
+ * indexes with names, and operators between them. A literal in it that may be the secret, or anything
+ * left over, makes it a value.
+ */
+export function isExpression(text: string): boolean {
+  if (text.length > codeLengthMax) return false
+  const reader = new Reader(text)
+  return reader.operands(0) && reader.isAtEnd
+}
+
+class Reader {
+  readonly #text: string
+  #at = 0
+
+  constructor(text: string) {
+    this.#text = text
+  }
+
+  get isAtEnd(): boolean {
+    return this.#at === this.#text.length
+  }
+
+  operands(depth: number): boolean {
+    let isCode = this.#operand(depth, false)
+    while (isCode && this.#take(OPERATOR) !== null) {
+      isCode = this.#take(NUMBER) !== null || this.#operand(depth, false)
+    }
+    return isCode
+  }
+
+  /** An argument may have any name; what stands alone must say that it refers to a secret. */
+  #operand(depth: number, isArgument: boolean): boolean {
+    if (depth > depthMax) return false
+    this.#take(PREFIX)
+    const parts: string[] = []
+    do {
+      const name = this.#take(NAME)
+      // A name with letters behind a digit is as likely the secret itself.
+      if (name === null || /\d[A-Za-z]/.test(name)) return false
+      parts.push(name)
+    } while (this.#take(JOINT) !== null)
+    const rest = this.#calls(depth)
+    if (rest === null) return false
+    return isArgument || rest || refers(parts)
+  }
+
+  /** Calls, indexes and members behind a path: whether there are any; null where they are none. */
+  #calls(depth: number): boolean | null {
+    let isCalled = false
+    for (;;) {
+      const sign = this.#text[this.#at]
+      if (sign === '(' || sign === '[') {
+        this.#at++
+        if (!this.#arguments(depth + 1, sign === '(' ? ')' : ']')) return null
+        isCalled = true
+      } else if (sign === '!' && this.#at === this.#text.length - 1) this.#at++
+      else if (isCalled && this.#take(JOINT) !== null) {
+        const name = this.#take(NAME)
+        if (name === null || /\d[A-Za-z]/.test(name)) return null
+      } else return isCalled
+    }
+  }
+
+  /** A literal comes first, if at all: behind it stands what is taken in its place. */
+  #arguments(depth: number, closing: string): boolean {
+    this.#take(BLANK)
+    for (let isFirst = true; this.#text[this.#at] !== closing; isFirst = false) {
+      if (!isFirst && this.#text[this.#at++] !== ',') return false
+      this.#take(BLANK)
+      const literal = this.#take(LITERAL)
+      if (literal === null) {
+        if (this.#take(NUMBER) === null && !this.#operand(depth, true)) return false
+      } else if (!isFirst || !isHarmless(literal.slice(1, -1))) return false
+      this.#take(BLANK)
+    }
+    this.#at++
+    return true
+  }
+
+  #take(pattern: RegExp): string | null {
+    pattern.lastIndex = this.#at
+    const found = pattern.exec(this.#text)
+    if (found === null) return null
+    this.#at = pattern.lastIndex
+    return found[0]
+  }
+}
+
+function refers(parts: readonly string[]): boolean {
+  if (isReferenceName(parts.join('.'))) return parts.length > 1 || isJoined(parts[0] ?? '')
+  return parts.length > 1 && MEASURES.has(parts.at(-1) ?? '') && isReferenceName(parts[0] ?? '')
+}
+
+/** One word alone is as likely a password: `secret`, `token` and their like are told apart elsewhere. */
+const isJoined = (name: string): boolean => /[a-z][A-Z]|_|^[a-z]+$/.test(name)
+
+/** What a variable or a header is asked for by: `"API_KEY"`, `"authorization"`, `"hex"`. */
+function isHarmless(literal: string): boolean {
+  return literal.length <= 3 || (isReferenceName(literal) && !looksMade(literal))
+}

@@ -1,0 +1,62 @@
+import { CARRYING, HOLDING, isDescribing } from './member-roles.ts'
+import { looksMade } from './secret-values.ts'
+import type { Span } from './view.ts'
+
+/** So much of a list is taken apart; a longer one is looked at up to there. */
+export const listBytesMax = 4_096
+
+/** A literal, a word, or what divides them. */
+const PIECE = /(\\*)(["'`])((?:(?!\1\2)[^\n])*)\1\2|[^\s,:=;[\]{}()"'`\\]+|=>|[:=,;[\]{}()]/g
+
+export interface ListedValue extends Span {
+  readonly text: string
+  readonly isLiteral: boolean
+}
+
+/** A bracket, and a literal, another bracket, a name or the end of the line in it. */
+const opening = /^(?:[[{(]\s*(?:\\*["'`]|[[{(\]})]|$)|[{(]\s*[\w$.-]+\s*[:=])/
+/** What may stand behind a list that is all of the value. */
+const follows =
+  /^\s*(?:[)\]};,\s]*$|[)\]}]*\s*[,;]\s*(?:\\*["'`]|[{[]|[\w$.-]{1,40}\s*[:=])|[)\]}]+\s)/
+
+/**
+ * The values of the list or object in brackets that `text` begins with, by their places in it: what
+ * describes the secret is left out, and words without quotes that are as likely names. Null
+ * where the bracket is part of a value.
+ */
+export function listedValues(text: string): readonly ListedValue[] | null {
+  if (!opening.test(text)) return null
+  const values: ListedValue[] = []
+  let depth = 0
+  let name = ''
+  let last: ListedValue | null = null
+  const keep = (): void => {
+    if (last !== null && counts(last, name)) values.push(last)
+    last = null
+  }
+  for (const { 0: piece, 1: slashes = '', 2: quote, 3: literal, index } of text.matchAll(PIECE)) {
+    if (quote !== undefined || !/^(?:=>|[:=,;[\]{}()])$/.test(piece)) {
+      keep()
+      const start = quote === undefined ? index : index + slashes.length + 1
+      const inner = quote === undefined ? piece : (literal ?? '')
+      last = { start, end: start + inner.length, text: inner, isLiteral: quote !== undefined }
+      continue
+    }
+    if (piece === ':' || piece === '=' || piece === '=>') {
+      name = last === null ? name : last.text.toLowerCase().replaceAll(/[^a-z0-9]/g, '')
+      last = null
+      continue
+    }
+    keep()
+    if (piece === ',' || piece === ';') name = ''
+    else if (/[[{(]/.test(piece)) depth++
+    else if (--depth <= 0) return follows.test(text.slice(index + 1)) ? values : null
+  }
+  keep()
+  return values
+}
+
+function counts({ text, isLiteral }: ListedValue, name: string): boolean {
+  if (isDescribing(name) && name !== '') return false
+  return isLiteral || looksMade(text) || HOLDING.has(name) || CARRYING.has(name)
+}

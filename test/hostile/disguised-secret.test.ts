@@ -49,6 +49,8 @@ const hidings: Readonly<Record<string, Hiding>> = {
   'in a default of a call': text(`password = os.getenv("P", "${secret}")`),
   'in a list in a text': text(`password: ["${secret}"]`),
   'behind a closing quote': text(`PASSWORD="abcd"-${secret}`),
+  'under a name in percent signs': { body: JSON.stringify({ '%70assword': secret }) },
+  'behind a name of several words': text(`Mot de passe: ${secret}`),
   'behind a marker': { body: JSON.stringify({ password: `[CREDENTIAL]${secret}` }) },
   'behind an ampersand': text(`password=Ab1&${tail}`),
   'behind an escaped quote': text(`password="Ab1\\"${tail}"`),

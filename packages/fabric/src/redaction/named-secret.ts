@@ -3,7 +3,7 @@ import { STEPS } from './inspection-work.ts'
 import { isLineEnd, isOpener, LineContext } from './line-context.ts'
 import { isMarker } from './operators.ts'
 import { isCode } from './plain-values.ts'
-import { type SecretKind, type SecretRule, secretRule } from './secret-names.ts'
+import { type SecretKind, type SecretRule, secretRule, VARIANT_WORDS } from './secret-names.ts'
 import { isSecretValue, looksMade } from './secret-values.ts'
 import { separatorAfter } from './separators.ts'
 import { beside } from './value-beside.ts'
@@ -14,6 +14,12 @@ import { type Element, readElements, tagEnd } from './xml-tags.ts'
 
 /** A name is read this far to either side of its stem. */
 const nameBytesMax = 64
+
+/** `password old: `, `API key prod 2 = `: words that tell several of a name apart. */
+const variantsBehind = new RegExp(
+  `^((?: (?:${VARIANT_WORDS.join('|')}|\\d{1,4})){1,4})(?=\\\\{0,8}["'\`]?[ \\t]{0,8}[:=])`,
+  'i',
+)
 
 /** Letters, digits and what joins them in a name. */
 const NAME = KIND.map((kind, byte) =>
@@ -30,6 +36,8 @@ export class NamedSecrets {
   /** Up to where everything is found already: names in there are part of a secret. */
   #foundTo = 0
   #lastEnd = -1
+  /** A name of several words may begin before one of its stems. */
+  #lastStart = -1
   /** Up to where an element has tags alone. */
   #emptyTo = 0
   readonly #spend = (steps: number): void => {
@@ -49,7 +57,8 @@ export class NamedSecrets {
     if (at < this.#foundTo) return
     const { bytes, from } = this.#view
     const name = this.#nameAt(at, at + length)
-    if (name.end <= this.#lastEnd) return
+    if (name.end <= this.#lastEnd && name.start >= this.#lastStart) return
+    this.#lastStart = name.start
     this.#lastEnd = name.end
     if (name.start > from && isMarker(this.#view, name.start - 1)) return
     const rule = secretRule(Buffer.from(bytes.subarray(name.start, name.end)).toString())
@@ -79,7 +88,9 @@ export class NamedSecrets {
     const limit = Math.min(to, end + nameBytesMax)
     while (end < limit && isNameByte(bytes, end, end + 1 < to)) end++
     while (end > stemEnd && (bytes[end - 1] === 0x2e || bytes[end - 1] === 0x2d)) end--
-    return { start, end }
+    if (bytes[end] !== 0x20) return { start, end }
+    const words = variantsBehind.exec(latin1(bytes, end, Math.min(to, end + nameBytesMax)))
+    return { start, end: end + (words?.[1]?.length ?? 0) }
   }
 
   #valuesOf(name: Span, rule: SecretRule): readonly Span[] {

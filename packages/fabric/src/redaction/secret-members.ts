@@ -286,7 +286,7 @@ const emptyFrame: Frame = {
 
 /** Words and what joins them: not a key, an address or a sentence that ends in one. */
 const isName = (text: string): boolean =>
-  /^[\p{L}\p{N}\p{M}\p{Cf}_.:[\] -]+$/u.test(text) && !text.includes('---')
+  /^[\p{L}\p{N}\p{M}\p{Cf}_.:[\]%&#;\\ -]+$/u.test(text) && !text.includes('---')
 
 /** The name of a member without separators, in lower case; empty for one that is too long to matter. */
 function memberOf(bytes: Uint8Array, key: JsonString): string {

@@ -44,6 +44,8 @@ export function mayNameSecret(bytes: Uint8Array, from: number, end: number): boo
 }
 
 function mayEndSecretName(bytes: Uint8Array, from: number, end: number): boolean {
+  // `pi%6E`
+  if (end - from > 2 && bytes[end - 3] === 0x25) return true
   let to = end
   while (to > from && ((KIND[bytes[to - 1] as number] as number) & DIGIT) !== 0) to--
   // `api_key_v2`: too few names end so to tell more.
@@ -61,13 +63,16 @@ function mayEndSecretName(bytes: Uint8Array, from: number, end: number): boolean
   return TAILS.has(tail)
 }
 
-/** Of other alphabets, and of what may be a marker, nothing is known before the name is folded. */
+/** `[` of a marker, and what begins an escape. */
+const MAY_HIDE: ReadonlySet<number> = new Set(Buffer.from('[%&\\'))
+
+/** Of other alphabets, of escapes and of what may be a marker, nothing is known before the name is folded. */
 function mayHoldSecretName(bytes: Uint8Array, from: number, to: number): boolean {
   const { next, classes, outputsFrom } = plainGate
   let state = 0
   for (let i = from; i < to; i++) {
     const byte = bytes[i] as number
-    if (byte >= 0x80 || byte === 0x5b) return true
+    if (byte >= 0x80 || MAY_HIDE.has(byte)) return true
     if (((KIND[byte] as number) & ALNUM) === 0) continue
     state = next[state + (classes[byte] as number)] as number
     if (state >= outputsFrom) return true

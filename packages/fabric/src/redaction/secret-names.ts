@@ -1,7 +1,9 @@
+import { decodeEscapes } from './decode.ts'
 import { fold } from './fold.ts'
 import { everyMarker } from './marker.ts'
 import { ownText } from './own-text.ts'
 import type { DataClass } from './redactor.ts'
+import type { View } from './view.ts'
 
 /**
  * How much of a value it takes to count as a secret: of a password anything, of a key more than a
@@ -194,7 +196,7 @@ function judgeName(given: string): SecretRule | null {
  * alphabets as the Latin ones they look like, as texts are folded.
  */
 function foldName(name: string): string {
-  let folded = name.toLowerCase()
+  let folded = withoutEscapes(name).toLowerCase()
   if (!/^[\x20-\x7e]*$/.test(folded)) {
     folded = folded.normalize('NFKD').replaceAll(/[łøđıß]/g, (letter) => STROKED.get(letter) ?? '')
     const bytes = Buffer.from(folded)
@@ -204,6 +206,16 @@ function foldName(name: string): string {
   }
   return folded.replaceAll(/[^\p{L}\p{N}]/gu, '')
 }
+
+/** `%70assword`, `&#112;assword`: escapes of two layers, as they are taken off texts. */
+function withoutEscapes(name: string): string {
+  if (!/[%&\\]/.test(name)) return name
+  const bytes = Buffer.from(name)
+  let view: View = { bytes, from: 0, to: bytes.length, map: null, whole: null }
+  for (let layer = 0; layer < escapeLayersMax; layer++) view = decodeEscapes(view) ?? view
+  return Buffer.from(view.bytes.subarray(view.from, view.to)).toString()
+}
+const escapeLayersMax = 2
 
 function ruleOf(plain: string): SecretRule | null {
   const single = plain.endsWith('s') ? plain.slice(0, -1) : plain

@@ -297,6 +297,35 @@ test.each([
   expect(mask(body, json)).toMatch(/^\{"[a-z]+":"\[CREDENTIAL\]"\}$|"\[CARD \*\]"/)
 })
 
+test.each([
+  '%70assword',
+  '%2570assword',
+  '\\u0070assword',
+  '&#112;assword',
+  'toke%6E',
+  'passwor&#100;',
+])('%s is a name behind its escapes, wherever its value is', (name) => {
+  const places = [{ [name]: secret }, { name, value: secret }, [[name, secret]]]
+  for (const place of places) expect(mask(JSON.stringify(place), json)).not.toContain(secret)
+  const form = `a=1&${encodeURIComponent(name)}=${secret}`
+  expect(mask(form, 'application/x-www-form-urlencoded')).not.toContain(secret)
+})
+
+test.each([
+  'Mot de passe',
+  'mot de passe',
+  'password old',
+  'Password confirmation',
+  'API key prod 2',
+  'Password new 2',
+  'access token live',
+])('%s is a name in text', (name) => {
+  for (const text of [`${name}: ${secret}`, `${name} = "${secret}"`, `"${name}": "${secret}",`]) {
+    expect(mask(text, 'text/plain'), text).not.toContain(secret)
+    expect(mask(JSON.stringify({ text }), json), text).not.toContain(secret)
+  }
+})
+
 const line = 'MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj'
 describe('a private key in PEM is masked to its last line', () => {
   const label = 'PRIVATE KEY'

@@ -158,7 +158,8 @@ function readTasks(head: Head, pathInRoute: string, body: unknown): TaskReferenc
   const mark = head.path.indexOf('?')
   const inPath = tasksOfPath(mark < 0 ? pathInRoute : pathInRoute + head.path.slice(mark), body)
   if (inPath instanceof Refusal) return inPath
-  return joinTasks(joinTasks(inCall, inPath), tasksOfHead(head))
+  const inHead = tasksOfHead(head)
+  return inHead instanceof Refusal ? inHead : joinTasks(joinTasks(inCall, inPath), inHead)
 }
 
 function nameOperation(

@@ -1,3 +1,4 @@
+import { decodeMirrored } from '../../pipeline/inspect-fields.ts'
 import { foldedName, foldedWord } from './folded-name.ts'
 import { readPathSegments, undoPercent } from './path-segments.ts'
 
@@ -28,11 +29,14 @@ const layersMax = 3
  */
 export function visitJson(value: unknown, visit: VisitField, name: FieldName | null = null): void {
   if (Array.isArray(value)) {
-    const listed = name === null ? null : { ...name, isListed: true }
-    for (const each of value as unknown[]) visitJson(each, visit, listed)
+    const around = name === null ? null : listed(name)
+    for (const each of value as unknown[]) visitJson(each, visit, around)
   } else if (typeof value === 'object' && value !== null) {
-    for (const [given, member] of Object.entries(value))
+    for (const [given, member] of Object.entries(value)) {
+      // A record by ids, below such a name: `{"tasks": {"5": true}}`.
+      if (name !== null && name.topics !== 0 && mayBeId(given)) visit(given, listed(name))
       visitJson(member, visit, nameOf(given, name))
+    }
   } else if (name !== null) {
     visit(value, name)
   }
@@ -40,8 +44,23 @@ export function visitJson(value: unknown, visit: VisitField, name: FieldName | n
 
 /** Gives every value that some receiver could read from a query or an encoded form. */
 export function visitForm(text: string, visit: VisitField): void {
-  for (const [given, value] of formPairs(text)) visit(value, nameOf(given, null))
+  for (const [given, value] of formPairs(text)) {
+    const name = nameOf(given, null)
+    visit(value, name)
+    visitKeys(given, name, visit)
+  }
 }
+
+/** The ids in a name itself: `taskId[5]`, `Task(5)`. */
+function visitKeys(given: string, name: FieldName, visit: VisitField): void {
+  if (name.topics === 0 || /^\w*$/.test(given)) return
+  for (const key of given.split(/[^\w~:-]+/)) if (mayBeId(key)) visit(key, listed(name))
+}
+
+const listed = (name: FieldName): FieldName => ({ ...name, isListed: true })
+
+/** Other words are names of members. */
+const mayBeId = (key: string): boolean => isIdentifier(key) || /[0-9]/.test(key)
 
 const subject = /task|context|session|last[_-]?event/gi
 /** From the end of such a word to the value behind it, in whatever notation. */
@@ -73,8 +92,14 @@ export function visitPath(path: string, visit: VisitField): void {
   for (const [i, { text }] of segments.entries()) {
     const before = segments[i - 1]
     if (before !== undefined) visit(text, nameOf(before.word, null))
+    visitKeys(text, nameOf(text, null), visit)
   }
   if (/[;=]|%3[bd]/i.test(path)) visitForm(path.replaceAll('/', '&'), visit)
+}
+
+/** As `visitText`, in every layer of a query: its values are documents at times. */
+export function visitQueryText(query: string, visit: VisitField): void {
+  for (const layer of layersOf(query)) visitText(layer.replaceAll('+', ' '), visit)
 }
 
 /** Gives the words of `text` that are as long as an identifier which cannot be guessed. */
@@ -83,6 +108,16 @@ export function visitIdentifiers(text: string, visit: (value: string) => void): 
     for (const word of layer.split(/[^A-Za-z0-9_-]+/)) if (isIdentifier(word)) visit(word)
   }
 }
+
+/** Gives the fields that stand in the head for those of a call of MCP (`Mcp-Param-*`). */
+export function visitHead(headers: ReadonlyMap<string, string>, visit: VisitField): void {
+  for (const [given, value] of headers) {
+    if (given.startsWith(mirror))
+      visit(decodeMirrored(value), nameOf(given.slice(mirror.length), null))
+  }
+}
+
+const mirror = 'mcp-param-'
 
 /** Shorter values stand for anything. */
 const identifierLengthMin = 16

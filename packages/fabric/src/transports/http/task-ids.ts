@@ -81,13 +81,19 @@ export class TaskIds {
     if (isNamed || speaking.test(name.whole) || isIdentifier(value)) this.mention(value, about)
   }
 
+  /** Mentions a value that stands behind a name in text. */
+  readonly mentionText = (value: unknown, { topics: about }: FieldName): void => {
+    this.mention(value, about)
+  }
+
   mention(value: unknown, about: number): void {
     if (typeof value !== 'string' && typeof value !== 'number') return
     const given = String(value).trim()
     // One that is longer is remembered of no one.
     if (given === '' || given.length > 2 * idLengthMax) return
-    const last = given.slice(given.lastIndexOf('/') + 1)
-    for (const id of last === given ? [given] : [given, last]) {
+    // A list in one value, and the name of a resource.
+    const parts = /[,;|\s/]/.test(given) ? given.split(/[,;|\s/]+/) : []
+    for (const id of [given, ...parts]) {
       if ((about & topics.task) !== 0) {
         this.#mentions.add(`task ${id}`)
         this.#mentions.add(`context ${id}`)

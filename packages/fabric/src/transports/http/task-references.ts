@@ -7,8 +7,10 @@ import {
   isIdentifier,
   topics,
   visitForm,
+  visitHead,
   visitJson,
   visitPath,
+  visitQueryText,
   visitText,
 } from './request-fields.ts'
 import { isRecord } from './rpc-message.ts'
@@ -115,9 +117,7 @@ export function tasksOfBody(body: unknown): TaskReferences | Refusal {
   const ids = new TaskIds()
   if (typeof body === 'string') {
     readForm(ids, body, { ...ofApplication, isQuery: false })
-    visitText(unescapeAll(body), (value, name) => {
-      ids.mention(value, name.topics)
-    })
+    visitText(unescapeAll(body), ids.mentionText)
   } else {
     readJson(ids, body, ofApplication)
   }
@@ -150,6 +150,7 @@ export function tasksOfPath(path: string, body: unknown): TaskReferences | Refus
     ids.mentionField(value, name, false)
   })
   if (mark >= 0) readForm(ids, path.slice(mark + 1), { ...reading, isQuery: true })
+  if (mark >= 0) visitQueryText(path.slice(mark + 1), ids.mentionText)
   ids.mentionIdentifiers(path)
   if (!isAbout) return ids.done({ lists: false, creates: false })
   if (isRecord(body)) readJson(ids, body, reading)
@@ -212,10 +213,16 @@ function readForm(ids: TaskIds, text: string, reading: Reading & { isQuery: bool
 
 const isIdName = (word: string): boolean => word === 'id' || word === 'name'
 
-/** The reference of a head: the event after which a stream is to go on. */
-export function tasksOfHead({ headers }: Pick<Head, 'headers'>): TaskReferences {
+/** The references of a head: the event after which a stream is to go on, and mirrored parameters. */
+export function tasksOfHead({ headers }: Pick<Head, 'headers'>): TaskReferences | Refusal {
   const event = headers.get('last-event-id')
-  return event === undefined ? noTasks : { ...noTasks, ids: [`event ${event}`] }
+  const ids = new TaskIds()
+  visitHead(headers, (value, name) => {
+    ids.mentionField(value, name, false)
+  })
+  const read = ids.done({ lists: false, creates: false })
+  if (event === undefined || read instanceof Refusal) return read
+  return { ...read, ids: [`event ${event}`] }
 }
 
 /** Whether a path is one of A2A's over plain HTTP that name a task or send a message. */

@@ -70,7 +70,9 @@ lie(
         }
         const recent = (await world.admin('ledger.recent', { countMax: 200 })) as EntryView[]
         const rows = recent.filter(({ exchange }) => exchange === exchangeOf(done)).map(entryRow)
-        expect(rows.flat()).toContain('agent.quarantine suspect because "a leaked key"')
+        expect(rows.flat()).toContainEqual({
+          phrase: 'agent.quarantine suspect because "a leaked key"',
+        })
       },
       'with arguments of any kind, which are still recorded': async (world) => {
         for (const args of [null, [], 7, { name: 7 }, { reason: '\ud800'.repeat(4_000) }]) {

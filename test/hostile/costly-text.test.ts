@@ -1,4 +1,4 @@
-import { expect } from 'vitest'
+import { expect, vi } from 'vitest'
 import { refusalOf, send } from '../harness/doors.ts'
 import { inOwnWorld, lie, type Telling } from '../harness/lie.ts'
 import { verifies } from '../requirements.ts'
@@ -15,14 +15,14 @@ const answeredBefore =
       { limits: { bodyBytes: 4 * 1024 * 1024 }, receivers: ['echo', 'masked'] },
       async (world) => {
         const door = world[transport]
-        const as =
-          transport === 'gateway'
-            ? (await world.agent('greedy', ['caller'])).credential()
-            : undefined
+        const as = (await world.agent('greedy', ['caller'])).credential()
+        // A connector hears of a new agent by its long poll.
+        await vi.waitFor(async () => {
+          expect((await send(door, { to: 'echo', as })).status).toBe(200)
+        }, 10_000)
         let isDone = false
         const heavy = send(door, {
-          ...{ to: 'masked', body: costly, contentType: 'application/x-www-form-urlencoded' },
-          ...(as === undefined ? {} : { as }),
+          ...{ to: 'masked', body: costly, contentType: 'application/x-www-form-urlencoded', as },
         }).then((heard) => {
           isDone = true
           return heard

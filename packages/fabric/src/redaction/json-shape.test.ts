@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { Refusal } from '../lib/refusal.ts'
 import { createRedactor } from './create-redactor.ts'
 import { DATA_CLASSES } from './redactor.ts'
+import { secretRule } from './secret-names.ts'
 
 const limits = { findingsMax: 1_000 }
 const redactor = createRedactor({ hashKey: new Uint8Array(32).fill(7), limits })
@@ -77,7 +78,8 @@ describe.each(Object.entries(carriers))('JSON inside %s', (_, carry) => {
       fc.string(),
     )
     const name = fc.oneof(fc.constantFrom('phone', 'ssn', 'card', '4111111111111111'), fc.string())
-    const safeName = name.filter((text) => text !== '__proto__')
+    // What a secret's name covers in text can end in the middle of JSON: SECURITY.md, Known weaknesses.
+    const safeName = name.filter((text) => text !== '__proto__' && secretRule(text) === null)
     const node = fc.letrec((tie) => ({
       node: fc.oneof(
         { maxDepth: 3 },

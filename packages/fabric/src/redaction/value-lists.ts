@@ -13,8 +13,9 @@ export interface ListedValue extends Span {
   readonly isLiteral: boolean
 }
 
-/** A bracket, and a literal, another bracket, a name or the end of the line in it. */
-const opening = /^(?:[[{(]\s*(?:\\*["'`]|[[{(\]})]|$)|[{(]\s*[\w$.-]+\s*[:=])/
+/** A bracket, and a literal, a word of JSON, another bracket, a name or the end of the line in it. */
+const opening =
+  /^(?:[[{(]\s*(?:\\*["'`]|(?:null|true|false)\s*[,\]]|[[{(\]})]|$)|[{(]\s*[\w$.-]+\s*[:=])/
 /** What may stand behind a list that is all of the value. */
 const follows =
   /^\s*(?:[)\]};,\s]*$|[)\]}]*\s*[,;]\s*(?:\\*["'`]|[{[]|[\w$.-]{1,40}\s*[:=])|[)\]}]+\s)/

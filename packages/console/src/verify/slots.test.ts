@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest'
 import vector from '../../../protocol/vectors/receipt.json' with { type: 'json' }
-import { type Role, roleOf } from './slots.ts'
+import { roleOf } from './slots.ts'
 
 const trust = new TextEncoder().encode(vector.trust)
 const receipt = new Uint8Array(Buffer.from(vector.receipt, 'base64'))
-const slots: readonly (Role | null)[] = ['receipt', 'trust', 'request', 'response', null]
+const slots = ['receipt', 'trust', 'request', 'response', null] as const
 
 test('trust comes from its own slot, by itself, and from nowhere else', () => {
   for (const slot of slots) {

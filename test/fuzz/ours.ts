@@ -185,10 +185,12 @@ export async function eventsOf(one: Case): Promise<string | null> {
   return (
     events &&
     encode(
-      events.map(({ data, contentType, frame }) => {
+      events.map(({ data, contentType, frame, hasEmptyData }) => {
         const text = parseUtf8(withoutLineBreaks(data, contentType))
         const own =
-          text === '' && frame.length > 0 ? [] : [['data', text.replaceAll(/\r\n?/g, '\n')]]
+          text === '' && frame.length > 0 && !hasEmptyData
+            ? []
+            : [['data', text.replaceAll(/\r\n?/g, '\n')]]
         return [...frame, ...own]
       }),
     )

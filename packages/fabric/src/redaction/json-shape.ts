@@ -12,6 +12,11 @@ export interface Piece extends Span {
   readonly isName: boolean
 }
 
+/** What may be cut out, with the text that it is, where that was written with escapes. */
+interface Part extends Piece {
+  readonly text: View | null
+}
+
 /** JSON inside JSON inside JSON; each layer doubles the length of a quote. */
 const layersMax = 4
 
@@ -21,10 +26,10 @@ const layersMax = 4
  */
 export class JsonShape {
   /** In order and without overlap; in offsets of the body. */
-  readonly #parts: readonly Piece[]
+  readonly #parts: readonly Part[]
   readonly #whole: Span
 
-  private constructor(parts: readonly Piece[], whole: Span) {
+  private constructor(parts: readonly Part[], whole: Span) {
     this.#parts = parts
     this.#whole = whole
   }
@@ -32,7 +37,7 @@ export class JsonShape {
   /** The shape of `view`, whose strings end with `quote` as the body writes it; null without JSON in it. */
   static of(view: View, quote: string, work: InspectionWork): JsonShape | null {
     if (nextOpening(view.bytes, view.from, view.to) >= view.to) return null
-    const parts: Piece[] = []
+    const parts: Part[] = []
     const layer = { quote, depth: 0, isName: false, work }
     if (!readText(view, layer, parts)) return null
     return new JsonShape(parts, { start: originOf(view, view.from), end: originOf(view, view.to) })
@@ -44,15 +49,12 @@ export class JsonShape {
     if (span.start <= this.#whole.start && span.end >= this.#whole.end) return [undivided]
     const pieces: Piece[] = []
     for (let i = this.#firstAfter(span.start); i < this.#parts.length; i++) {
-      const part = this.#parts[i] as Piece
+      const part = this.#parts[i] as Part
       if (part.start >= span.end) break
-      if (part.quote !== '') pieces.push(part)
-      else {
-        const start = Math.max(part.start, span.start)
-        pieces.push({ ...part, start, end: Math.min(part.end, span.end) })
-      }
+      pieces.push(part.quote === '' ? clipped(part, span) : part)
     }
-    return pieces.length === 0 ? [undivided] : pieces
+    // Only brackets, commas, or a word such as null: the shape itself, which holds no value.
+    return pieces
   }
 
   /** The first part that ends beyond `at`. */
@@ -61,11 +63,35 @@ export class JsonShape {
     let high = this.#parts.length
     while (low < high) {
       const middle = (low + high) >> 1
-      if ((this.#parts[middle] as Piece).end <= at) low = middle + 1
+      if ((this.#parts[middle] as Part).end <= at) low = middle + 1
       else high = middle
     }
     return low
   }
+}
+
+/** What of `part` is in `span`. A cut inside of an escape would leave half of it, to be read with what follows. */
+function clipped({ text, ...part }: Part, span: Span): Piece {
+  const start = Math.max(part.start, span.start)
+  const end = Math.min(part.end, span.end)
+  if (text === null) return { ...part, start, end }
+  return {
+    ...part,
+    start: originOf(text, firstAt(text, start + 1) - 1),
+    end: originOf(text, firstAt(text, end)),
+  }
+}
+
+/** The first offset of `text` that stands in the body at `origin` or behind it. */
+function firstAt(text: View, origin: number): number {
+  let low = text.from
+  let high = text.to
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if (originOf(text, middle) < origin) low = middle + 1
+    else high = middle
+  }
+  return low
 }
 
 interface Layer {
@@ -80,16 +106,15 @@ interface Layer {
  * Adds the parts of a text, and tells whether any JSON text is in it. Reading goes on where one ends
  * or is none, so each byte of a layer is read once.
  */
-function readText(view: View, layer: Layer, parts: Piece[]): boolean {
+function readText(view: View, layer: Layer, parts: Part[]): boolean {
   const { bytes, from, to } = view
   layer.work.spend(STEPS.decodedByte * (to - from))
   let outside = from
   const addOutside = (end: number): void => {
     if (end <= outside) return
-    const span = { start: originOf(view, outside), end: originOf(view, end) }
-    parts.push({ ...span, quote: '', isName: layer.isName })
+    parts.push(partOf({ ...view, from: outside, to: end }, layer.isName))
   }
-  let inside: Piece[] = []
+  let inside: Part[] = []
   const reader = new JsonReader(bytes.subarray(0, to), (kind, { from, to, escaped }) => {
     addToken({ ...view, from, to }, { kind, escaped }, { layer, parts: inside })
   })
@@ -115,16 +140,27 @@ function nextOpening(bytes: Uint8Array, from: number, to: number): number {
 function addToken(
   view: View,
   token: { kind: 'key' | 'string' | 'number'; escaped: boolean },
-  { layer, parts }: { layer: Layer; parts: Piece[] },
+  { layer, parts }: { layer: Layer; parts: Part[] },
 ): void {
   layer.work.spend(STEPS.leaf)
-  const span = { start: originOf(view, view.from), end: originOf(view, view.to) }
   const isName = layer.isName || token.kind === 'key'
-  if (token.kind === 'number') parts.push({ ...span, quote: layer.quote, isName })
-  else if (layer.depth + 1 < layersMax) {
-    const inner = { ...layer, quote: escaped(layer.quote), depth: layer.depth + 1, isName }
-    readText(token.escaped ? unescapeJson(view) : view, inner, parts)
-  } else parts.push({ ...span, quote: '', isName })
+  if (token.kind === 'number') {
+    parts.push({ ...partOf(view, isName), quote: layer.quote })
+    return
+  }
+  if (token.escaped) layer.work.spend(STEPS.decodedByte * (view.to - view.from))
+  const text = token.escaped ? unescapeJson(view) : view
+  if (layer.depth + 1 >= layersMax) {
+    parts.push(partOf(text, isName))
+    return
+  }
+  const inner = { ...layer, quote: escaped(layer.quote), depth: layer.depth + 1, isName }
+  readText(text, inner, parts)
+}
+
+function partOf(text: View, isName: boolean): Part {
+  const span = { start: originOf(text, text.from), end: originOf(text, text.to) }
+  return { ...span, quote: '', isName, text: text.map === null ? null : text }
 }
 
 /** A quote as a string of JSON around it writes it (RFC 8259, section 7). */

@@ -24,21 +24,33 @@ export interface LeafText extends Span {
  */
 export function settleLeaf(leaf: LeafText, inspection: Inspection, before: number): void {
   let seen = before
+  let made: readonly Cut[] = []
   for (let round = 0; round < roundsMax; round++) {
     const fresh = inspection.hitsSince(seen)
     if (!fresh.some((hit) => hit.cuts !== null)) return
     seen = inspection.count
-    inspection.work.spend(STEPS.maskedByte * (leaf.end - leaf.start))
     const cuts = planCuts(inspection.hitsSince(before))
+    // What was found anew lies in what is cut out already, or in the shape of JSON.
+    if (isSame(cuts, made)) return
+    made = cuts
+    inspection.work.spend(STEPS.maskedByte * (leaf.end - leaf.start))
     const view = leaf.decode(maskedView(leaf, cuts))
     scanView(view, (part) => inspection.open(part, leaf.place))
   }
   const [first] = inspection.hitsSince(before).filter((hit) => hit.cuts !== null)
   if (first === undefined || inspection.count === seen) return
+  if (isSame(planCuts(inspection.hitsSince(before)), made)) return
   const { dataClass, detector } = first.finding
   const whole = { bytes: leaf.body, from: leaf.start, to: leaf.end, map: null, whole: null }
   const found = { dataClass, detector, start: leaf.start, end: leaf.end }
   inspection.add(whole, leaf.place, found)
+}
+
+function isSame(some: readonly Cut[], others: readonly Cut[]): boolean {
+  return (
+    some.length === others.length &&
+    some.every(({ start, end }, i) => start === others[i]?.start && end === others[i]?.end)
+  )
 }
 
 /** The leaf with its cuts made; every byte of a marker stands for where the cut begins. */

@@ -9,7 +9,7 @@ export const bracketDepthMax = 32
 export const operatorsMax = 300
 
 /** A string that nothing ends is read to the end of the text, and not again from each of its quotes. */
-const tokens = /"(?:[^"\\]|\\[^]?)*("?)|\/\/[^\n]*|[([{]|[)\]}]|&&|\|\||[-+*.]|\bif\b/g
+const tokens = /"(?:[^"\\]|\\[^])*\\?("?)|\/\/[^\n]*|[([{]|[)\]}]|&&|\|\||[-+*.]|\bif\b/g
 
 /** Throws `PolicyUnsupported` for a policy that must not even be given to the parser. */
 export function assertReadable(text: string): void {

@@ -333,7 +333,10 @@ const judgedMax = 320
 
 function judgedLength(text: string): number {
   const length = Buffer.byteLength(text)
-  return length > judgedMax ? length : length - Buffer.byteLength(/[;,]*$/.exec(text)?.[0] ?? '')
+  if (length > judgedMax) return length
+  let signs = 0
+  while (signs < text.length && ';,'.includes(text.charAt(text.length - 1 - signs))) signs++
+  return length - signs
 }
 
 /** Of these no value has a blank. */

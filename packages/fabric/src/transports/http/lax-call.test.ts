@@ -156,3 +156,12 @@ describe('classifyIncoming', () => {
     },
   )
 })
+
+test('a run of line ends is read once, and hides no tag', () => {
+  // Tried from each of them, a million would take an hour.
+  for (const sign of ['\n', '\r\n', '\u2028', ' ', '+', ':', ',']) {
+    const run = sign.repeat(1_000_000)
+    expect(mayHoldCall(`${run}x`)).toBe(false)
+    expect(mayHoldCall(`a:${run} !!binary bWV0aG9k`)).toBe(true)
+  }
+})

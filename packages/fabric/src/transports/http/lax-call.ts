@@ -74,8 +74,9 @@ function hidesValue(text: string): boolean {
 }
 
 const hidden: readonly RegExp[] = [
-  // YAML's tag for base64 where a node begins. `!binary` is its older name.
-  /(?:^|[:,?[{(\r\n\u0085\u2028\u2029-])[ \t+]*(?:&[^\s+]{1,64}[\s+]+)?!{1,2}binary(?:[\s+"']|$)/i,
+  // YAML's tag for base64 where a node begins. `!binary` is its older name. Of line ends the last one
+  // tells: a run of them, tried from each, would take the square of its length.
+  /(?:^|[:,?[{(\r\n\u0085\u2028\u2029-])(?:[^\S\r\n\u2028\u2029]|\+)*(?:&[^\s+]{1,64}[\s+]+)?!{1,2}binary(?:[\s+"']|$)/i,
   /2002:binary/i,
   // Another name for any tag, at the start of a line.
   /(?:^|[\r\n\u0085\u2028\u2029])[ \t+\ufeff]*%TAG[\s+]+!/i,

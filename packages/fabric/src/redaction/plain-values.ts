@@ -1,6 +1,6 @@
 import { isExpression } from './code.ts'
-import { withoutSeparators } from './code-tail.ts'
 import { isStatement, looksMade } from './secret-values.ts'
+import { withoutSeparators } from './trailing.ts'
 
 const typeWord =
   '(?:string|str|text|varchar(?:\\(\\d+\\))?|secretstr|bytes|buffer|keyobject|uint8array|unknown|any)'

@@ -1,6 +1,6 @@
 import { excerptOf } from './ascii.ts'
-import { withoutSeparators } from './code-tail.ts'
 import { STEPS } from './inspection-work.ts'
+import { withoutSeparators } from './trailing.ts'
 import type { Span, View } from './view.ts'
 import { type Element, tagEnd } from './xml-tags.ts'
 

@@ -17,7 +17,13 @@ import { ArrivingBody } from '../http/arriving-body.ts'
 import { type Authorities, authorityOf } from '../http/authorities.ts'
 import { BodyBudget } from '../http/body-budget.ts'
 import { comesFromForeignPage } from '../http/foreign-page.ts'
-import { type Incoming, type JudgedHead, type NodeRequest, readIncoming } from '../http/incoming.ts'
+import {
+  type Incoming,
+  isUnread,
+  type JudgedHead,
+  type NodeRequest,
+  readIncoming,
+} from '../http/incoming.ts'
 import { leavingSignal, type NodeResponse, type Reply, writeReply } from '../http/respond.ts'
 import { challenged } from './challenge.ts'
 import { createGatewayListener, requestTimeoutMs } from './listener.ts'
@@ -197,9 +203,6 @@ async function serve(request: NodeRequest, response: NodeResponse, served: Serve
     if (!(incoming instanceof Refusal)) incoming.release()
   }
 }
-
-const isUnread = (incoming: Incoming | Refusal): boolean =>
-  incoming instanceof Refusal || incoming.refused !== null || incoming.fault !== null
 
 interface PublicRequest {
   readonly request: NodeRequest

@@ -1,7 +1,7 @@
-import type { DecisionId } from '@countersign/protocol'
+import { type DecisionId, utf8 } from '@countersign/protocol'
 import type { Refusal } from '../../lib/refusal.ts'
 import type { Arrival, Target } from '../../pipeline/arrival.ts'
-import { exchangeHeaders, problem, quotaHeadersOf, refusalHeaders } from '../http/call.ts'
+import { refusalReply } from '../http/call.ts'
 import type { Incoming } from '../http/incoming.ts'
 import type { Reply } from '../http/respond.ts'
 import { GATEWAY_WIRE } from './wire.ts'
@@ -48,19 +48,11 @@ export function arrivalOf(
 }
 
 export function problemReply(refusal: Refusal, exchange: string): Reply {
-  const { status } = GATEWAY_WIRE[refusal.code]
-  const headers: [string, string][] = [
-    ['content-type', 'application/problem+json'],
-    ...refusalHeaders(refusal),
-    ['cache-control', 'no-store'],
-    ...exchangeHeaders(exchange),
-    ...quotaHeadersOf(refusal),
-  ]
-  return { status, headers, body: new TextEncoder().encode(problem(refusal, exchange, status)) }
+  return refusalReply(refusal, { exchange, wireOf: ({ code }) => GATEWAY_WIRE[code] })
 }
 
 export function jsonReply(value: unknown, headers: Reply['headers'] = []): Reply {
-  return jsonBytesReply(new TextEncoder().encode(JSON.stringify(value)), headers)
+  return jsonBytesReply(utf8(JSON.stringify(value)), headers)
 }
 
 export function jsonBytesReply(body: Uint8Array, headers: Reply['headers'] = []): Reply {

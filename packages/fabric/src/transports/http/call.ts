@@ -139,10 +139,16 @@ const ofBody: ReadonlySet<string> = new Set([
   'signature-input',
 ])
 
+/** What a refusal is worded for: an exchange, and a transport. */
+interface Refused extends Pick<Call, 'wireOf'> {
+  readonly exchange: string
+}
+
+/** Problem Details where the request was no JSON-RPC call, or none that could be read. */
 export function refusalReply(
   refusal: Refusal,
-  call: Pick<Call, 'exchange' | 'wireOf'>,
-  classified: Pick<Classified, 'rpcId'>,
+  call: Refused,
+  { rpcId }: Pick<Classified, 'rpcId'> = { rpcId: undefined },
 ): Reply {
   const wire = call.wireOf(refusal)
   const headers: [string, string][] = [
@@ -151,9 +157,9 @@ export function refusalReply(
     ['cache-control', 'no-store'],
   ]
   headers.push(...quotaHeadersOf(refusal))
-  if (classified.rpcId !== undefined) {
+  if (rpcId !== undefined) {
     headers.push(['content-type', 'application/json'])
-    return { status: wire.status, headers, body: utf8(rpcError(refusal, call, classified)) }
+    return { status: wire.status, headers, body: utf8(rpcError(refusal, call, rpcId)) }
   }
   headers.push(['content-type', 'application/problem+json'])
   return { status: wire.status, headers, body: utf8(problem(refusal, call.exchange, wire.status)) }
@@ -185,7 +191,7 @@ function limitMember({ limit }: Refusal): { readonly limit?: string } {
 }
 
 /** The code and what qualifies it, where only the head of a response is believed. */
-export function refusalHeaders(refusal: Refusal): [string, string][] {
+function refusalHeaders(refusal: Refusal): [string, string][] {
   const headers: [string, string][] = [
     ['countersign-refusal', refusal.code],
     ['countersign-may-have-acted', String(refusal.mayHaveActed)],
@@ -202,16 +208,12 @@ function withdrawalMembers(refusal: Refusal): object {
   return { reason, reconnect: WITHDRAWALS[reason].reconnect }
 }
 
-function rpcError(
-  refusal: Refusal,
-  call: Pick<Call, 'exchange' | 'wireOf'>,
-  classified: Pick<Classified, 'rpcId'>,
-): string {
+function rpcError(refusal: Refusal, call: Refused, rpcId: Classified['rpcId']): string {
   const { says } = REFUSALS[refusal.code]
   const ended = { ...limitMember(refusal), ...withdrawalMembers(refusal) }
   const data = { ...again(refusal), exchange: call.exchange, ...ended }
   const error = { code: call.wireOf(refusal).jsonRpc, message: says, data }
-  return JSON.stringify({ jsonrpc: '2.0', id: classified.rpcId ?? null, error })
+  return JSON.stringify({ jsonrpc: '2.0', id: rpcId ?? null, error })
 }
 
 /**
@@ -220,12 +222,12 @@ function rpcError(
  */
 export function terminalEvents(
   refusal: Refusal,
-  call: Pick<Call, 'exchange' | 'wireOf'>,
-  classified: Pick<Classified, 'rpcId'>,
+  call: Refused,
+  { rpcId }: Pick<Classified, 'rpcId'>,
 ): StreamEvent[] {
   const marked = refusalEvent(refusal, call.exchange, call.wireOf(refusal).status)
-  if (classified.rpcId === undefined) return [marked]
-  const error = utf8(rpcError(refusal, call, classified))
+  if (rpcId === undefined) return [marked]
+  const error = utf8(rpcError(refusal, call, rpcId))
   return [{ data: error, contentType: 'application/json', frame: [] }, marked]
 }
 
@@ -246,7 +248,7 @@ export function exchangeHeaders(exchange: string): [string, string][] {
 }
 
 /** When to come back, which limit was reached, and what the allowance was, where known. */
-export function quotaHeadersOf(refusal: Refusal): [string, string][] {
+function quotaHeadersOf(refusal: Refusal): [string, string][] {
   const headers: [string, string][] = []
   if (refusal.retryAfterMs !== null) {
     headers.push(['retry-after', String(Math.ceil(refusal.retryAfterMs / 1000))])

@@ -30,6 +30,10 @@ export interface Incoming {
   release(): void
 }
 
+/** Whether a request was refused before its body was read to its end. */
+export const isUnread = (incoming: Incoming | Refusal): boolean =>
+  incoming instanceof Refusal || incoming.refused !== null || incoming.fault !== null
+
 /** A head that was read, and nothing else of its request. */
 export interface JudgedHead {
   readonly head: Head

@@ -35,13 +35,7 @@ import { ArrivingBody } from '../http/arriving-body.ts'
 import { Authorities, authorityOf } from '../http/authorities.ts'
 import type { Balancer } from '../http/balancer.ts'
 import type { BodyBudget } from '../http/body-budget.ts'
-import {
-  answerCall,
-  exchangeHeaders,
-  problem,
-  quotaHeadersOf,
-  refusalHeaders,
-} from '../http/call.ts'
+import { answerCall, refusalReply } from '../http/call.ts'
 import type { FindCard } from '../http/card-content.ts'
 import type { Classify } from '../http/classify.ts'
 import {
@@ -256,7 +250,7 @@ function answer(options: Serving, incoming: Incoming, signal: AbortSignal): Prom
         credentialsRequired: true,
       },
     },
-  }).catch((cause: unknown) => refusalReply(refusalOfFailure(cause), exchange))
+  }).catch((cause: unknown) => meshRefusal(refusalOfFailure(cause), exchange))
 }
 
 /** Records what could not be read under the name that the connection proved, and answers it. */
@@ -282,20 +276,13 @@ async function refuse(
     message: { method: '', path: '', headers: [], contentType: '', body: new Uint8Array(0) },
   }
   return refuseUnread(rooms, arrival, refusal).then(
-    () => ({ ...refusalReply(refusal, exchange), closes: true }),
-    (cause: unknown) => refusalReply(refusalOfFailure(cause), exchange),
+    () => ({ ...meshRefusal(refusal, exchange), closes: true }),
+    (cause: unknown) => meshRefusal(refusalOfFailure(cause), exchange),
   )
 }
 
-function refusalReply(refusal: Refusal, exchange: string): Reply {
-  const { status } = MESH_WIRE[refusal.code]
-  const headers: [string, string][] = [
-    ['content-type', 'application/problem+json'],
-    ...refusalHeaders(refusal),
-    ...exchangeHeaders(exchange),
-    ...quotaHeadersOf(refusal),
-  ]
-  return { status, headers, body: utf8(problem(refusal, exchange, status)) }
+function meshRefusal(refusal: Refusal, exchange: string): Reply {
+  return refusalReply(refusal, { exchange, wireOf: ({ code }) => MESH_WIRE[code] })
 }
 
 /** Some refusals end the connection: what its peer proved at the handshake no longer holds. */

@@ -32,7 +32,7 @@ import type { FindCard } from '../http/card-content.ts'
 import type { Classified, Classify } from '../http/classify.ts'
 import { evicted, undelivered } from '../http/courier.ts'
 import { forwardedHeaders, type Head } from '../http/head.ts'
-import { type Incoming, type NodeRequest, readIncoming } from '../http/incoming.ts'
+import { type Incoming, isUnread, type NodeRequest, readIncoming } from '../http/incoming.ts'
 import { createPatience, type Patience } from '../http/patience.ts'
 import { leavingSignal, type NodeResponse, type Reply, writeReply } from '../http/respond.ts'
 import { statedRefusal } from '../http/stated-refusal.ts'
@@ -163,9 +163,6 @@ async function serve(
     if (!(incoming instanceof Refusal)) incoming.release()
   }
 }
-
-const isUnread = (incoming: Incoming | Refusal): boolean =>
-  incoming instanceof Refusal || incoming.refused !== null || incoming.fault !== null
 
 /** Web pages can reach loopback too: by a name that resolves to it, or by a cross-origin request. */
 function presentOwn({ agent }: OutboundOptions, head: Head) {

@@ -127,8 +127,7 @@ class Withheld extends Error {
 function refuse(out: ServerResponse, failure: Undelivered, { head }: Incoming): Promise<void> {
   const exchange = head.headers.get('countersign-exchange') ?? ''
   const wireOf = ({ code }: Refusal) => MESH_WIRE[code]
-  const call = { exchange, wireOf } as Parameters<typeof refusalReply>[1]
-  return writeReply(out, refusalReply(refusalOf(failure), call, { rpcId: undefined }))
+  return writeReply(out, refusalReply(refusalOf(failure), { exchange, wireOf }))
 }
 
 interface Passing {

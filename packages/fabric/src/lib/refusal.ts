@@ -85,3 +85,8 @@ export class StatedRefusal extends Refusal {
     return true
   }
 }
+
+/** For a stage that threw: what could not be decided is refused. */
+export function undecided(cause: unknown): Refusal {
+  return new Refusal('UNDECIDED', String(cause))
+}

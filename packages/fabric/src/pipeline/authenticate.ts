@@ -6,7 +6,7 @@ import {
 } from '@countersign/protocol'
 import type { Authenticator, Caller, Presented } from '../identity/caller.ts'
 import type { MessageSignatures } from '../identity/message-signatures.ts'
-import { Refusal } from '../lib/refusal.ts'
+import { Refusal, undecided } from '../lib/refusal.ts'
 import { sha256 } from '../lib/sha256.ts'
 import type { Arrival, PresentedSignature } from './arrival.ts'
 
@@ -63,14 +63,14 @@ export type { Identified }
 
 /**
  * Identifies the sender from the head, before its body may cost anything. The credential is looked
- * up again by `authenticate`, since it can be revoked while the body arrives.
+ * up again by `authenticate`, since it can be revoked while the body arrives. Never rejects.
  */
 export async function identify(
   presented: Presented,
   transport: Arrival['transport'],
   room: Pick<AuthenticateRoom, 'authenticators'>,
 ): Promise<Identified | Refusal> {
-  const caller = await callerOf(presented, transport, room)
+  const caller = await callerOf(presented, transport, room).catch(undecided)
   return caller instanceof Refusal ? caller : new Identified(caller)
 }
 

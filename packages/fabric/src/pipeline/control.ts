@@ -1,5 +1,5 @@
 import type { Caller } from '../identity/caller.ts'
-import { Refusal, Withdrawal } from '../lib/refusal.ts'
+import { Refusal, undecided, Withdrawal } from '../lib/refusal.ts'
 import type { Arrival } from './arrival.ts'
 import { authenticate } from './authenticate.ts'
 import { type Authorized, authorize } from './authorize.ts'
@@ -76,8 +76,4 @@ export async function refuseUnread(
 /** `work` refuses before it changes anything. */
 function declined(refusal: Refusal): Refusal {
   return refusal instanceof Withdrawal ? refusal.beforeDelivery() : refusal
-}
-
-function undecided(cause: unknown): Refusal {
-  return new Refusal('UNDECIDED', String(cause))
 }

@@ -1,6 +1,6 @@
 import type { DecisionId } from '@countersign/protocol'
 import type { Caller } from '../identity/caller.ts'
-import { Refusal, StatedRefusal, Withdrawal } from '../lib/refusal.ts'
+import { Refusal, StatedRefusal, undecided, Withdrawal } from '../lib/refusal.ts'
 import type { Arrival } from './arrival.ts'
 import { type Authenticated, type AuthenticateRoom, authenticate } from './authenticate.ts'
 import { authorize } from './authorize.ts'
@@ -13,6 +13,7 @@ import {
   recordLateWithdrawal,
   recordOutcome,
   recordRefusal,
+  unrecorded,
   writable,
 } from './record.ts'
 import { type InspectedEvents, inspectedEvents, type StreamRoom } from './stream.ts'
@@ -157,13 +158,3 @@ async function concludeUndelivered(
 }
 
 const recorded = (): null => null
-
-/** The receiver acted, and no entry says so: the caller must not take this for a failure. */
-function unrecorded(cause: unknown): Refusal {
-  return new Refusal('OUTCOME_UNKNOWN', `the outcome could not be recorded: ${String(cause)}`)
-}
-
-/** A stage that could not decide has decided no. */
-function undecided(cause: unknown): Refusal {
-  return new Refusal('UNDECIDED', String(cause))
-}

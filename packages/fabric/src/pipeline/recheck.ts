@@ -121,8 +121,13 @@ export function endOf(
   return Math.max(caller.expiresAt, room.continuesUntil?.(caller) ?? 0)
 }
 
+/** The ways in which a caller can have proved itself, where a decision is made without knowing it. */
+export const proofs = (['certificate', 'token', 'api-key'] as const).flatMap((method) =>
+  [true, false].map((signed) => ({ method, signed })),
+)
+
 /** Roles and attributes as they are now: they may have been taken since the caller was identified. */
-function principalOf(record: AgentRecord): PolicyRequest['principal'] {
+export function principalOf(record: AgentRecord): PolicyRequest['principal'] {
   const { kind, name, roles, segment, attributes } = record
   return { kind, name, roles, segment, attributes }
 }

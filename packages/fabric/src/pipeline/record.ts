@@ -40,7 +40,7 @@ class Intended {
 }
 
 export type { Intended }
-export { LedgerBusy, sha256 }
+export { LedgerBusy }
 
 export async function recordIntent(
   inspected: Inspected,
@@ -81,6 +81,11 @@ export function refusalOfFailure(cause: unknown): Refusal {
   return cause instanceof LedgerBusy
     ? refusalOfBusy(cause)
     : new Refusal('LEDGER_UNAVAILABLE', String(cause))
+}
+
+/** The receiver acted, and no entry says so: the caller must not take this for a failure. */
+export function unrecorded(cause: unknown): Refusal {
+  return new Refusal('OUTCOME_UNKNOWN', `the outcome could not be recorded: ${String(cause)}`)
 }
 
 /** Recorded before the caller hears it, so that no probing goes unseen. */

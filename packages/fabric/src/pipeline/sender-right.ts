@@ -1,6 +1,7 @@
 import type { AgentRecord } from '../identity/directory.ts'
-import type { PolicyRequest, PolicySet } from '../policy/policy.ts'
+import type { PolicySet } from '../policy/policy.ts'
 import { type AuthorizeRoom, sealedMayPass } from './authorize.ts'
+import { principalOf, proofs } from './recheck.ts'
 
 /** One message of a channel, as its sender signed it and the channel stored it. */
 export interface SentMessage {
@@ -21,11 +22,6 @@ type Room = Pick<AuthorizeRoom, 'policy' | 'riskOf' | 'findReceiver' | 'findPrin
 
 /** Answers that are kept: those of one set of policies. */
 const knownMax = 4_096
-
-/** How the sender can have proved itself when it published. */
-const proofs = (['certificate', 'token', 'api-key'] as const).flatMap((method) =>
-  [true, false].map((signed) => ({ method, signed })),
-)
 
 const published = {
   transport: 'queue',
@@ -82,8 +78,7 @@ export class SenderRights {
   ): boolean {
     const resource = this.#room.findReceiver('channel', channel)
     if (resource === null) return false
-    const { kind, name, roles, segment, attributes } = record
-    const principal: PolicyRequest['principal'] = { kind, name, roles, segment, attributes }
+    const principal = principalOf(record)
     return proofs.some((proof) => {
       const decision = policy.decide({
         ...{ principal, action: 'publish', resource },

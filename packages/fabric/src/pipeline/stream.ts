@@ -17,6 +17,7 @@ import {
   maskedSummary,
   type RecordRoom,
   recordOutcome,
+  unrecorded,
   writable,
 } from './record.ts'
 import { type StandingChanges, watchStanding } from './standing.ts'
@@ -53,6 +54,7 @@ export function inspectedEvents(
 ): InspectedEvents {
   const left = new Interruption<'left'>()
   const generator = pass(intended, answered, { source, left }, room)
+  // Only the record of the outcome throws: a stream without one must not end as if it were whole.
   const next = (): Promise<IteratorResult<StreamEvent, Refusal | null>> =>
     generator.next().catch((cause: unknown) => ({ done: true, value: unrecorded(cause) }))
   return {
@@ -112,11 +114,6 @@ async function* pass(
     iterator.return?.().then(undefined, () => undefined)
     await recordOutcome(intended, transcript.ending(result, answered, refusal), room)
   }
-}
-
-/** Only the record of the outcome throws: a stream without one must not end as if it were whole. */
-function unrecorded(cause: unknown): Refusal {
-  return new Refusal('OUTCOME_UNKNOWN', `the outcome could not be recorded: ${String(cause)}`)
 }
 
 /** The receiver has acted: it broke off, or what it sent could not be read. */

@@ -58,7 +58,7 @@ export interface GatewayOptions extends UnreadOptions {
   /** What is held of everything that receivers sent. */
   readonly answers: BodyBudget
   readonly authorities: Authorities
-  /** Identifies the sender of a request from the credentials of its head. */
+  /** Identifies the sender of a request from the credentials of its head. Never rejects. */
   identify(presented: Presented): Promise<Identified | Refusal>
   readonly connectionsMax: number
   /** Where they differ from the defaults. */
@@ -263,9 +263,7 @@ function readRequest(
   const { bodyBytesMax } = options
   return readIncoming(request, body, {
     async admit({ presented }) {
-      const identified = await options
-        .identify(presented)
-        .catch((cause: unknown) => new Refusal('UNDECIDED', String(cause)))
+      const identified = await options.identify(presented)
       if (identified instanceof Refusal) return identified
       prove(request, identified.caller.spiffeId)
       return admitCaller(identified, { budget, bodyBytesMax, address })

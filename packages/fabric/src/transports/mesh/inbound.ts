@@ -24,12 +24,13 @@ import type { Clock } from '../../lib/clock.ts'
 import { networkOf } from '../../lib/limits.ts'
 import type { Random } from '../../lib/random.ts'
 import { Refusal } from '../../lib/refusal.ts'
+import { sha256 } from '../../lib/sha256.ts'
 import type { Arrival } from '../../pipeline/arrival.ts'
 import { identify } from '../../pipeline/authenticate.ts'
 import { refuseUnread } from '../../pipeline/control.ts'
 import { type Courier, type Delivered, Undelivered, withheld } from '../../pipeline/delivery.ts'
 import type { Rooms } from '../../pipeline/enforce.ts'
-import { refusalOfFailure, sha256 } from '../../pipeline/record.ts'
+import { refusalOfFailure } from '../../pipeline/record.ts'
 import { admitCaller, admitGateway } from '../http/admission.ts'
 import { ArrivingBody } from '../http/arriving-body.ts'
 import { Authorities, authorityOf } from '../http/authorities.ts'
@@ -194,9 +195,7 @@ function readRequest(
   return readIncoming(request, body, {
     async admit({ presented }) {
       if (gateway !== null) return admitGateway(gateway, counted)
-      const identified = await identify(presented, 'mesh', rooms).catch(
-        (cause: unknown) => new Refusal('UNDECIDED', String(cause)),
-      )
+      const identified = await identify(presented, 'mesh', rooms)
       return identified instanceof Refusal ? identified : admitCaller(identified, counted)
     },
   })

@@ -14,7 +14,8 @@ import {
 import { type ConnectionLimits, guardConnections } from '@countersign/protocol/tls'
 import type { Clock } from '../../lib/clock.ts'
 import type { Random } from '../../lib/random.ts'
-import { Refusal, StatedRefusal, Withdrawal } from '../../lib/refusal.ts'
+import { Refusal, StatedRefusal, undecided, Withdrawal } from '../../lib/refusal.ts'
+import { sha256 } from '../../lib/sha256.ts'
 import type { Arrival, PresentedSignature } from '../../pipeline/arrival.ts'
 import { identify } from '../../pipeline/authenticate.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
@@ -22,7 +23,7 @@ import { admitControl } from '../../pipeline/control.ts'
 import { declinedBy, refusalOf, Undelivered, withheld } from '../../pipeline/delivery.ts'
 import type { Rooms } from '../../pipeline/enforce.ts'
 import { recheck } from '../../pipeline/recheck.ts'
-import { recordRefusal, recordStreamEnd, refusalOfFailure, sha256 } from '../../pipeline/record.ts'
+import { recordRefusal, recordStreamEnd, refusalOfFailure } from '../../pipeline/record.ts'
 import { admitCaller } from '../http/admission.ts'
 import { ArrivingBody } from '../http/arriving-body.ts'
 import type { Balancer } from '../http/balancer.ts'
@@ -145,9 +146,7 @@ async function serve(
     present: (_, head) => presentOwn(serving, head),
     async admit({ presented }) {
       // The agent's own standing: in quarantine it may not fill its connector either.
-      const identified = await identify(presented, 'mesh', rooms).catch(
-        (cause: unknown) => new Refusal('UNDECIDED', String(cause)),
-      )
+      const identified = await identify(presented, 'mesh', rooms)
       if (identified instanceof Refusal) return identified
       return admitCaller(identified, { budget, bodyBytesMax, address: agent.name })
     },
@@ -155,7 +154,7 @@ async function serve(
   try {
     // Rejects only before anything is sent.
     const reply = await carry(serving, call, incoming).catch((cause: unknown) =>
-      replyTo(new Refusal('UNDECIDED', String(cause)), call),
+      replyTo(undecided(cause), call),
     )
     if (isUnread(incoming) && body.endsConnection) response.setHeader('connection', 'close')
     await writeReply(response, reply)

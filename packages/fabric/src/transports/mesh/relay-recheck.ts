@@ -3,7 +3,7 @@ import type { AgentRecord } from '../../identity/directory.ts'
 import { Withdrawal } from '../../lib/refusal.ts'
 import type { AuthorizeRoom } from '../../pipeline/authorize.ts'
 import type { StillPermitted } from '../../pipeline/delivery.ts'
-import { reasonOfStatus } from '../../pipeline/recheck.ts'
+import { principalOf, proofs, reasonOfStatus } from '../../pipeline/recheck.ts'
 import type { Decision, PolicyRequest, PolicySet } from '../../policy/policy.ts'
 import type { Classified } from '../http/classify.ts'
 
@@ -70,11 +70,6 @@ function statusFault(room: Room, call: ForwardedCall, { principal }: Standing): 
     : null
 }
 
-/** Every way in which the caller can have proved itself to the gateway. */
-const proofs = (['certificate', 'token', 'api-key'] as const).flatMap((method) =>
-  [true, false].map((signed) => ({ method, signed })),
-)
-
 function policyFault(
   room: Room,
   { receiver, classified }: ForwardedCall,
@@ -84,10 +79,9 @@ function policyFault(
   if (classified === null || resource === null) return null
   const decide = ({ principal, policy, risk }: Standing, proof: (typeof proofs)[number]) => {
     if (principal === null) return null
-    const { kind, name, roles, segment, attributes } = principal
     const { protocol, operation, tool } = classified
     const request: PolicyRequest = {
-      principal: { kind, name, roles, segment, attributes },
+      principal: principalOf(principal),
       action: 'call',
       resource,
       context: {

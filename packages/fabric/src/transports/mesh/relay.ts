@@ -10,6 +10,7 @@ import {
 import { drained, sendBytes } from '@countersign/protocol/tls'
 import type { Clock } from '../../lib/clock.ts'
 import { Refusal } from '../../lib/refusal.ts'
+import { sha256 } from '../../lib/sha256.ts'
 import {
   declinedBy,
   refusalOf,
@@ -18,7 +19,6 @@ import {
   withheld,
 } from '../../pipeline/delivery.ts'
 import type { Rooms } from '../../pipeline/enforce.ts'
-import { sha256 } from '../../pipeline/record.ts'
 import { cardMediator } from '../http/agent-card.ts'
 import { readBodyOf } from '../http/answer-body.ts'
 import type { Balancer } from '../http/balancer.ts'

@@ -76,7 +76,8 @@ const sweepMs = 5_000
  * until the exchange has ended, of answers (per receiver and per caller) until they are written.
  * Beyond a bound it evicts the largest and slowest body that is still arriving:
  * of the identity, of the address, or of the identity that occupies most. A body that has arrived
- * whole is never evicted. Counted is what was sent; `ArrivingBytes` occupies at most twice that.
+ * whole is never evicted. Of requests, what was sent is counted, which occupies at most twice as much
+ * (`ArrivingBytes`); of answers, what is occupied.
  */
 export class BodyBudget {
   readonly #options: BodyBudgetOptions
@@ -85,12 +86,20 @@ export class BodyBudget {
   readonly #bytesOf = new Map<string, number>()
   readonly #bytesAt = new Map<string, number>()
   readonly #kind: BudgetKind
+  /** As refusals name them; made once, since every chunk is counted against all three. */
+  readonly #limits: Readonly<Record<'total' | 'identity' | 'address', Limit>>
   #total = 0
   #sweeper: NodeJS.Timeout | null = null
 
   constructor(options: BodyBudgetOptions) {
     this.#options = options
     this.#kind = kinds[options.kind ?? 'requests']
+    const { name, totalBytesMax, identityBytesMax, addressBytesMax } = options
+    this.#limits = {
+      total: bytesLimit(name, totalBytesMax),
+      identity: bytesLimit(`${name} of one ${this.#kind.identity}`, identityBytesMax),
+      address: bytesLimit(`${name} of one ${this.#kind.address}`, addressBytesMax),
+    }
   }
 
   /** Bytes that are accounted for at present. */
@@ -126,17 +135,15 @@ export class BodyBudget {
    * caller could use up a receiver for all of them.
    */
   admit(identity: string, address: string): BodyShare | Refusal {
-    const { name, identityBytesMax, addressBytesMax } = this.#options
-    const refuse = (part: string, bytesMax: number): Refusal => {
-      const limit = bytesLimit(`${name} of one ${part}`, bytesMax)
-      return overLimit('OVERLOADED', limit, this.#kind.occupied, retryAfterMs)
-    }
+    const { identityBytesMax, addressBytesMax } = this.#options
+    const refuse = (limit: Limit): Refusal =>
+      overLimit('OVERLOADED', limit, this.#kind.occupied, retryAfterMs)
     if ((this.#bytesAt.get(address) ?? 0) > (addressBytesMax / 8) * 7) {
-      return refuse(this.#kind.address, addressBytesMax)
+      return refuse(this.#limits.address)
     }
     const isFull = this.bytesOf(identity) > (identityBytesMax / 8) * 7
     if (isFull && this.#bytesOfBoth(identity, address) > identityBytesMax / 8) {
-      return refuse(this.#kind.identity, identityBytesMax)
+      return refuse(this.#limits.identity)
     }
     return this.open(identity, address)
   }
@@ -169,7 +176,8 @@ export class BodyBudget {
 
   #count(share: BodyShare, bytes: number): void {
     const { identity, address } = share
-    const { name, totalBytesMax, identityBytesMax, addressBytesMax, floorBytes } = this.#options
+    const { totalBytesMax, identityBytesMax, addressBytesMax, floorBytes } = this.#options
+    const limits = this.#limits
     this.#total += bytes
     add(this.#bytesOf, identity, bytes)
     add(this.#bytesAt, address, bytes)
@@ -177,18 +185,16 @@ export class BodyBudget {
     if (this.#options.rate !== undefined && share.bytes > floorBytes) {
       this.#sweeper ??= setInterval(() => this.sweep(), sweepMs).unref()
     }
-    const ofIdentity = bytesLimit(`${name} of one ${this.#kind.identity}`, identityBytesMax)
     while (this.bytesOf(identity) > identityBytesMax) {
-      if (!this.#evict(this.#identities.get(identity), 0, ofIdentity)) break
+      if (!this.#evict(this.#identities.get(identity), 0, limits.identity)) break
     }
-    const ofAddress = bytesLimit(`${name} of one ${this.#kind.address}`, addressBytesMax)
     while ((this.#bytesAt.get(address) ?? 0) > addressBytesMax) {
       const members = this.#largestOf(groupsOf(this.#addresses.get(address)))
-      if (!this.#evict(members, floorBytes, ofAddress)) break
+      if (!this.#evict(members, floorBytes, limits.address)) break
     }
     while (this.#total > totalBytesMax) {
       const members = this.#largestOf(this.#identities)
-      if (!this.#evict(members, floorBytes, bytesLimit(name, totalBytesMax))) break
+      if (!this.#evict(members, floorBytes, limits.total)) break
     }
   }
 

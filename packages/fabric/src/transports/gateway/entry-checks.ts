@@ -92,7 +92,7 @@ export function createEntryChecks(options: EntryChecksOptions): EntryChecks {
             continue
           }
           const fault = entryFault(options, entry, { connector, now })
-          const taken = fault ?? claims.hold([entry], connector)
+          const taken = fault ?? claims.hold(entry, connector)
           if (taken === null) held.push(entry)
           else refuse(taken)
         }

@@ -18,18 +18,11 @@ export class ExchangeClaims {
     this.#openProducer = openProducer
   }
 
-  /** Holds all of them and gives null, or gives what no honest connector sends and holds none. */
-  hold(entries: readonly MeshEntry[], connector: Caller): string | null {
-    const seen = new Set<string>()
-    for (const entry of entries) {
-      const fault = seen.has(entry.exchange)
-        ? `${entry.exchange} occurs twice`
-        : this.#fault(entry, connector)
-      if (fault !== null) return fault
-      seen.add(entry.exchange)
-    }
-    for (const exchange of seen) this.#held.add(exchange)
-    return null
+  /** Holds the exchange of `entry` and returns null, or returns why no honest connector sends it. */
+  hold(entry: MeshEntry, connector: Caller): string | null {
+    const fault = this.#fault(entry, connector)
+    if (fault === null) this.#held.add(entry.exchange)
+    return fault
   }
 
   release(entries: readonly MeshEntry[]): void {

@@ -4,13 +4,14 @@ import { dirname, join } from 'node:path'
 import { OPERATIONS, WATCH_OPERATION } from './admin/operations.ts'
 import { systemFiles } from './lib/durable-file.ts'
 import type { OperationNames } from './policy/possible.ts'
+import { METHODS } from './transports/http/head.ts'
 import { a2aOperations, mcpMethods } from './transports/http/operations.ts'
 
 /** Every operation that a request can name, for warnings about policies that name another one. */
 export const OPERATION_NAMES: OperationNames = {
   a2a: [...new Set(a2aOperations.values()), 'GetAgentCard', 'unread'],
   mcp: [...mcpMethods, 'notifications/*', 'stream', 'session/end', 'response', 'unread'],
-  http: ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'unread'],
+  http: [...METHODS, 'unread'],
   queue: ['publish', 'lease', 'settle', 'discover.channel', 'publish.channel', 'unread'],
   admin: [
     ...Object.keys(OPERATIONS),

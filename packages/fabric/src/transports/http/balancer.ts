@@ -15,7 +15,7 @@ const attemptsMax = 3
  * Methods that are sent once more when a reused connection ended without a byte of a response (RFC
  * 9110, section 9.2.1). PUT and DELETE are idempotent by the standard and not always by the agent.
  */
-const safeMethods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
+const safeMethods: ReadonlySet<string> = new Set(['GET', 'HEAD'])
 /** An endpoint that could not be reached is left alone for this long, doubling up to the maximum. */
 const ejectMsMin = 1_000
 const ejectMsMax = 60_000

@@ -68,14 +68,15 @@ export interface RawHead {
   readonly httpVersion?: string
 }
 
-const methods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'])
+/** The methods that a request may have, which are the operations of plain HTTP. */
+export const METHODS: readonly string[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']
 
 /**
  * Reads a request head once, strictly. Node joins or drops repeated fields by name; here a
  * repeated field that anybody decides on is refused instead, so that no two readers can disagree.
  */
 export function readHead(raw: RawHead): Head | Refusal {
-  if (!methods.has(raw.method)) {
+  if (!METHODS.includes(raw.method)) {
     return new Refusal('OPERATION_UNKNOWN', `method ${raw.method}`)
   }
   if (raw.url.length > pathBytesMax) {

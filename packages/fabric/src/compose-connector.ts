@@ -338,7 +338,7 @@ class FollowedState {
     return this.#policy
   }
 
-  readonly directory: Pick<Directory, 'find' | 'findBySigningKey'> & Directory = {
+  readonly directory: Directory = {
     find: (name) => this.#agents.get(name) ?? null,
     findBySigningKey: (keyId) => this.#byKey.get(keyId) ?? null,
     list: () => [...this.#agents.values()],

@@ -13,7 +13,6 @@ import {
 import { sendBytes } from '@countersign/protocol/tls'
 import type { Clock } from './clock.ts'
 import { AgentError } from './fault.ts'
-import { LIMITS } from './limits.ts'
 import { type Signer, sha256, signBytes } from './signing.ts'
 
 export interface Countersigning {
@@ -216,5 +215,3 @@ function toBytes(chunk: unknown, encoding: unknown): Uint8Array {
   if (typeof chunk !== 'string') throw new TypeError('a body is text or bytes')
   return Buffer.from(chunk, typeof encoding === 'string' ? (encoding as BufferEncoding) : 'utf8')
 }
-
-export const responseBytesMaxDefault: number = LIMITS.bodyBytesMax

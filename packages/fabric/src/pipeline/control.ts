@@ -12,7 +12,7 @@ import { recordRefusal } from './record.ts'
  * Lets a caller at the fabric's own machinery: receipts of its exchanges, discovery, a connector's
  * entries. Identified and permitted like everything else, and refusals are recorded; what is let
  * through is not, because it carries no message: it reads what the ledger already holds, or is
- * itself what goes into the ledger. Recording it would make every receipt beget two more.
+ * itself what goes into the ledger. Recorded, each receipt would lead to two more entries.
  */
 export async function admitControl(rooms: Rooms, arrival: Arrival): Promise<Authorized | Refusal> {
   const authenticated = await authenticate(arrival, rooms).catch(undecided)

@@ -240,10 +240,10 @@ function found(
   const order = { mask: [...mask, ...block], block: [], ...account }
   const redacted = redactor.redact(utf8(text), contentType, order)
   if (redacted instanceof Refusal) throw new Error(`${redacted.code}: ${redacted.detail}`)
-  const found = redacted.findings.filter(({ operator }) => operator !== 'none')
-  if (found.length === 0 && clean !== null) {
+  const masked = redacted.findings.filter(({ operator }) => operator !== 'none')
+  if (masked.length === 0 && clean !== null) {
     if (clean.size >= cleanTextsMax) clean.clear()
     clean.add(key)
   }
-  return found
+  return masked
 }

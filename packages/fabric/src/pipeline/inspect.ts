@@ -1,14 +1,12 @@
 import { Refusal } from '../lib/refusal.ts'
 import { sha256 } from '../lib/sha256.ts'
-import type { Finding, Redactor } from '../redaction/redactor.ts'
+import type { Finding } from '../redaction/redactor.ts'
 import { type Authorized, PolicyRefusal } from './authorize.ts'
 import type { Fields } from './inspect-fields.ts'
 import { type BodyRedaction, inspectShared } from './large-bodies.ts'
 
 /** What the stage asks of redaction. Sealed messages have their own, which reads no plaintext. */
-export interface InspectRoom extends BodyRedaction {
-  readonly redactor: Redactor
-}
+export type InspectRoom = BodyRedaction
 
 interface Forwardable {
   readonly body: Uint8Array

@@ -318,26 +318,25 @@ function classifyA2a(head: Head, call: Call, operation: string): Named | Refusal
 function classifyMcp(head: Head, call: Call): Named | Refusal {
   if (namesSession(head)) return twoEndpoints()
   const subject = mcpSubjects.get(call.method)
-  const named = subject === undefined ? '' : call.params[subject]
-  if (typeof named !== 'string') {
+  const tool = subject === undefined ? '' : call.params[subject]
+  if (typeof tool !== 'string') {
     return new Refusal('MESSAGE_MALFORMED', `${call.method} without ${subject ?? ''}`)
   }
-  if (named.length > subjectLengthMax) {
-    const detail = `${call.method} of ${named.length} characters`
+  if (tool.length > subjectLengthMax) {
+    const detail = `${call.method} of ${tool.length} characters`
     return overLimit('MESSAGE_TOO_LARGE', subjectLimit, detail)
   }
-  if (isAmbiguousWord(named)) {
+  if (isAmbiguousWord(tool)) {
     return new Refusal('MESSAGE_MALFORMED', 'a name with characters that some readers drop')
   }
   // Both are recorded and shown to people: blanks, controls and directions could imitate other lines.
-  if (!isOperationName(call.method) || !isLegible(named)) {
+  if (!isOperationName(call.method) || !isLegible(tool)) {
     return new Refusal('MESSAGE_MALFORMED', 'a name with characters that are not shown as they are')
   }
-  const tool = named
   const declared = head.headers.get('mcp-method')
   const mirrored = head.headers.get('mcp-name')
   const version = head.headers.get('mcp-protocol-version') ?? ''
-  // An intermediary that decides on headers the receiver does not compare would decide on lies.
+  // An intermediary decides by these headers, and the receiver need not compare them with the body.
   if (declared !== undefined && declared !== call.method) {
     return new Refusal('MESSAGE_MALFORMED', 'Mcp-Method differs from the method in the body')
   }

@@ -10,8 +10,7 @@ import {
   withheld,
 } from '../../pipeline/delivery.ts'
 import type { Intended } from '../../pipeline/record.ts'
-import type { CardMediation } from './agent-card.ts'
-import { cardMediator } from './agent-card.ts'
+import { type CardMediation, cardMediator } from './agent-card.ts'
 import { readBodyOf } from './answer-body.ts'
 import type { Balancer } from './balancer.ts'
 import type { BodyBudget, BodyShare } from './body-budget.ts'

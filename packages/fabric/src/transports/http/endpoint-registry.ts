@@ -35,7 +35,6 @@ export interface EndpointRegistry extends Routes {
 export const endpointsPerInstanceMax = 16
 /** More instances than this of one agent, and the one that was heard of longest ago is forgotten. */
 export const instancesPerAgentMax = 64
-export const endpointTtlSecondsMax = 3600
 
 export function createEndpointRegistry(trustDomain: string, clock: Clock): EndpointRegistry {
   const fixed = new Map<string, Route>()

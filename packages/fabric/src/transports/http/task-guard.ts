@@ -165,9 +165,9 @@ function createSight(intended: Intended, watch: Watch): Sight {
   return sight
 }
 
-/** A2A states a task's status as an object; MCP's tasks call their id `taskId`. */
 /** In Latin-1: an escape in JSON, and what `foldedName` takes for ASCII letters. */
 const escapes = /\\u|\xc5\xbf|\xe2\x84\xaa|\xef[\xbc\xbd]/
+/** A2A states a task's status as an object; MCP's tasks call their id `taskId`. */
 const mentionsTask = /(?:task|context)_?id|"status"\s*:\s*\{|"kind"\s*:\s*"/i
 
 function eventsOf(source: AsyncIterable<StreamEvent>, sight: Sight): AsyncIterable<StreamEvent> {

@@ -214,20 +214,62 @@ describe('the identity of a peer', () => {
   })
 })
 
-describe('a chain that was rejected', () => {
-  /** Its bytes can be read once, so that a second verification would come to another verdict. */
-  function readOnce({ certificateChain }: ReturnType<typeof forge>): readonly Uint8Array[] {
-    const chain = [...certificateChain]
-    const [leaf = new Uint8Array()] = chain
-    let reads = 0
-    return new Proxy(chain, {
-      get: (target, name) =>
-        name === Symbol.iterator
-          ? () => [reads++ === 0 ? leaf : new Uint8Array(1), ...target.slice(1)].values()
-          : (Reflect.get(target, name) as unknown),
-    })
-  }
+describe('a chain that was identified', () => {
+  test('is neither hashed nor verified again', () => {
+    const bundles = bundlesOf()
+    const chain = readOnce(forge({ issuer: intermediate }))
+    const first = bundles.identify(chain, forgedAt)
+    expect(codeOf(first)).toBe('good')
+    expect(bundles.identify(chain, forgedAt + 1000)).toBe(first)
+  })
 
+  test('neither when its leaf was known before', () => {
+    const bundles = bundlesOf()
+    const leaf = forge({ issuer: intermediate })
+    const first = bundles.identify(leaf.certificateChain, forgedAt)
+    const chain = readOnce(leaf)
+    expect(bundles.identify(chain, forgedAt)).toBe(first)
+    expect(bundles.identify(chain, forgedAt)).toBe(first)
+  })
+
+  test('expires, and is not valid before its time', () => {
+    const { certificateChain, notAfter } = forge({ issuer: intermediate })
+    const bundles = bundlesOf()
+    expect(codeOf(bundles.identify(certificateChain, forgedAt))).toBe('good')
+    const [early, late] = [forgedAt - 2 * dayMs, notAfter + clockSkewMs + 1]
+    expect(codeOf(bundles.identify(certificateChain, early))).toBe('CERTIFICATE_NOT_YET_VALID')
+    expect(codeOf(bundles.identify(certificateChain, forgedAt))).toBe('good')
+    expect(codeOf(bundles.identify(certificateChain, late))).toBe('CERTIFICATE_EXPIRED')
+  })
+
+  test('is looked at again when its bundle changes or goes', () => {
+    const other = forge({ isAuthority: true })
+    const { certificateChain } = forge({ issuer: intermediate })
+    const bundles = bundlesOf()
+    expect(codeOf(bundles.identify(certificateChain, forgedAt))).toBe('good')
+    bundles.remove('a.test')
+    expect(codeOf(bundles.identify(certificateChain, forgedAt))).toBe('TRUST_DOMAIN_UNKNOWN')
+    bundles.set('a.test', { sequence: 1, roots: [other.certificate] })
+    expect(codeOf(bundles.identify(certificateChain, forgedAt))).toBe('CHAIN_UNTRUSTED')
+    bundles.set('a.test', { sequence: 2, roots: [root.certificate] })
+    expect(codeOf(bundles.identify(certificateChain, forgedAt))).toBe('good')
+  })
+})
+
+/** Its bytes can be read once, so that a second verification would come to another verdict. */
+function readOnce({ certificateChain }: ReturnType<typeof forge>): readonly Uint8Array[] {
+  const chain = [...certificateChain]
+  const [leaf = new Uint8Array()] = chain
+  let reads = 0
+  return new Proxy(chain, {
+    get: (target, name) =>
+      name === Symbol.iterator
+        ? () => [reads++ === 0 ? leaf : new Uint8Array(1), ...target.slice(1)].values()
+        : (Reflect.get(target, name) as unknown),
+  })
+}
+
+describe('a chain that was rejected', () => {
   test('is not verified again, neither its signatures nor its form', () => {
     const stranger = forge({ issuer: forge({ isAuthority: true }) })
     const chain = readOnce(stranger)

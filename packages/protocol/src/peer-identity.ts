@@ -75,9 +75,9 @@ interface Verdict {
   readonly sequence: number
 }
 
-/** A refusal of one chain, and the time within which no certificate that it rests on changes. */
-interface Rejection extends Validity {
-  readonly fault: PeerFault
+/** The result for one chain, and the time within which no certificate that it rests on changes. */
+interface Outcome extends Validity {
+  readonly peer: PeerIdentity | PeerFault
   readonly version: number
 }
 
@@ -89,8 +89,9 @@ export class TrustBundles {
   /**
    * By the array that holds the chain, which lives as long as its connection: an unauthenticated
    * client cannot fill this, nor make each of its requests cost the signatures of a whole path.
+   * Time is not part of an outcome: it is compared on each use.
    */
-  readonly #rejections = new WeakMap<readonly Uint8Array[], Rejection>()
+  readonly #outcomes = new WeakMap<readonly Uint8Array[], Outcome>()
   #version = 0
 
   /**
@@ -138,34 +139,31 @@ export class TrustBundles {
   }
 
   /**
-   * For `peerIdentity` only: who holds this chain, or why nobody does. A chain that was rejected must
-   * not be changed: the fault is remembered for the array.
+   * For `peerIdentity` only: returns the holder of this chain, or why it proves none. The result is
+   * remembered for the array, which must not change afterwards.
    */
   identify(chain: readonly Uint8Array[], now: number): PeerIdentity | PeerFault {
-    const rejected = this.#rejections.get(chain)
-    if (rejected?.version === this.#version && timeFault(rejected, now) === null) {
-      return rejected.fault
-    }
+    const known = this.#outcomes.get(chain)
+    if (known?.version === this.#version && timeFault(known, now) === null) return known.peer
     const [leafBytes, ...others] = chain
     if (leafBytes === undefined) return new PeerFault('CERTIFICATE_MISSING', 'no certificate')
     if (chain.length > chainMax) return new PeerFault('CERTIFICATE_MALFORMED', 'chain too long')
     const fingerprint = hash('sha256', leafBytes, 'hex')
-    const known = this.#findVerdict(fingerprint)
-    if (known !== null && timeFault(known, now) === null) return known
     const weighed: ClaimedCertificate[] = []
-    const identity = this.#verify({ leafBytes, others, fingerprint, now, weighed })
-    if (identity instanceof PeerFault) {
-      const unchanged = unchangedAround(now, weighed)
-      this.#rejections.set(chain, { fault: identity, version: this.#version, ...unchanged })
-    } else this.#remember(identity)
-    return identity
+    const verified = this.#findVerdict(fingerprint, now)
+    const peer = verified ?? this.#verify({ leafBytes, others, fingerprint, now, weighed })
+    const { validFrom, expiresAt } =
+      peer instanceof PeerFault ? unchangedAround(now, weighed) : peer
+    this.#outcomes.set(chain, { peer, version: this.#version, validFrom, expiresAt })
+    if (verified === null && !(peer instanceof PeerFault)) this.#remember(peer)
+    return peer
   }
 
   // Only good verdicts are kept by the leaf: they hold whatever else the peer sends along. Time is not part
   // of a verdict and is compared on every use (the first trap of resumed and long connections).
-  #findVerdict(fingerprint: string): PeerIdentity | null {
+  #findVerdict(fingerprint: string, now: number): PeerIdentity | null {
     const verdict = this.#verdicts.get(fingerprint)
-    if (verdict === undefined) return null
+    if (verdict === undefined || timeFault(verdict.identity, now) !== null) return null
     const bundle = this.#bundles.get(verdict.identity.trustDomain)
     return bundle?.sequence === verdict.sequence ? verdict.identity : null
   }

@@ -229,6 +229,36 @@ describe('the options fit', () => {
   })
 })
 
+test('a chain is copied once for a connection, so that a rejection of it is remembered', async () => {
+  const chains: (readonly Uint8Array[])[] = []
+  const listening = new TrustBundles()
+  const identify = listening.identify.bind(listening)
+  listening.identify = (chain, at) => {
+    chains.push(chain)
+    return identify(chain, at)
+  }
+  const server = createHttpsServer(
+    serverTlsOptions({ ...own, requestPeer: 'optional', alpn: ['http/1.1'] }),
+    (request, response) => {
+      const peer = peerIdentity(request.socket as TLSSocket, listening, now())
+      response.end(peer instanceof PeerFault ? peer.code : peer.spiffeId)
+    },
+  )
+  guardPeers(server, { bundles: listening, now, requestPeer: 'optional' })
+  const port = await listen(server)
+  const agent = new HttpsAgent({ ...clientTlsOptions(client), keepAlive: true, maxSockets: 1 })
+  opened.push({ close: () => agent.destroy() })
+  const ask = () =>
+    new Promise<string>((resolve, reject) => {
+      get({ host: 'localhost', port, agent }, (response) => {
+        response.on('data', (bytes: Buffer) => resolve(bytes.toString()))
+      }).on('error', reject)
+    })
+  expect([await ask(), await ask()]).toEqual(['TRUST_DOMAIN_UNKNOWN', 'TRUST_DOMAIN_UNKNOWN'])
+  expect(chains).toHaveLength(3)
+  expect(new Set(chains).size).toBe(1)
+})
+
 test('a request knows its TLS connection over HTTP/1.1 and HTTP/2', async () => {
   const server = createSecureServer(
     { ...serverTlsOptions({ ...own, requestPeer: 'required' }), allowHTTP1: true },

@@ -167,8 +167,17 @@ export function tlsSocketOf(request: {
 /** Our own bound is lower; this one only stops a chain that never ends. */
 const chainMax = 10
 
-/** The chain that the peer sent, DER, leaf first, none of it verified; null when it sent none. */
-export function peerChain(socket: TLSSocket): readonly Uint8Array[] | null {
+/** A chain costs a copy of every certificate, and a connection's peer cannot change (TLS 1.3). */
+const chains = new WeakMap<TLSSocket, readonly Uint8Array[]>()
+
+/**
+ * Returns the chain that the peer sent, DER, leaf first, none of it verified; null when it sent none.
+ * It is the same array for every request of a connection, so that `identify` recognizes it.
+ */
+export function peerChain(socket: TLSSocket | null): readonly Uint8Array[] | null {
+  if (socket === null) return null
+  const known = chains.get(socket)
+  if (known !== undefined) return known
   const chain: Uint8Array[] = []
   // Not getPeerCertificate(true): on the side that accepts, it leaves out the authorities.
   let next = socket.getPeerX509Certificate()
@@ -176,7 +185,10 @@ export function peerChain(socket: TLSSocket): readonly Uint8Array[] | null {
     chain.push(new Uint8Array(next.raw))
     next = next.issuerCertificate
   }
-  return chain.length === 0 ? null : chain
+  // Before the handshake there is nothing yet, which must not be remembered.
+  if (chain.length === 0) return null
+  chains.set(socket, Object.freeze(chain))
+  return chain
 }
 
 /** The same from the older form, which is all that `checkServerIdentity` is handed. */

@@ -143,8 +143,7 @@ function peerOf(
   options: TokenServerOptions,
   ctx: KoaContextWithOIDC,
 ): { identity: PeerIdentity; leaf: Uint8Array } | null {
-  const socket = tlsSocketOf(ctx.req)
-  const chain = socket === null ? null : peerChain(socket)
+  const chain = peerChain(tlsSocketOf(ctx.req))
   const leaf = chain?.[0]
   if (chain === null || leaf === undefined) return null
   const identity = peerIdentity(chain, options.bundles, options.clock.now())

@@ -9,10 +9,11 @@ import {
   PeerFault,
   type PeerIdentity,
   type PeerTrust,
+  peerChain,
   peerIdentity,
 } from '@countersign/protocol/tls'
 import type { Refusal } from '../../lib/refusal.ts'
-import { certificateChainOf, type NodeRequest } from '../http/incoming.ts'
+import type { NodeRequest } from '../http/incoming.ts'
 import type { NodeResponse, Reply } from '../http/respond.ts'
 import { refuseTunnels } from '../http/tunnels.ts'
 import { refuseUnparsed } from '../http/unparsed.ts'
@@ -91,6 +92,6 @@ export function createGatewayListener(options: GatewayListenerOptions): {
 }
 
 function identityOf(socket: Socket, { bundles, now }: PeerTrust): string | null {
-  const peer = peerIdentity(certificateChainOf(socket as TLSSocket) ?? [], bundles, now())
+  const peer = peerIdentity(peerChain(socket as TLSSocket) ?? [], bundles, now())
   return peer instanceof PeerFault ? null : peer.spiffeId
 }

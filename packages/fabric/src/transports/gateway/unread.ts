@@ -1,12 +1,18 @@
 import type { TLSSocket } from 'node:tls'
 import { createId } from '@countersign/protocol'
-import { PeerFault, type PeerTrust, peerIdentity, tlsSocketOf } from '@countersign/protocol/tls'
+import {
+  PeerFault,
+  type PeerTrust,
+  peerChain,
+  peerIdentity,
+  tlsSocketOf,
+} from '@countersign/protocol/tls'
 import type { Clock } from '../../lib/clock.ts'
 import { overLimit } from '../../lib/limits.ts'
 import type { Random } from '../../lib/random.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import type { Arrival } from '../../pipeline/arrival.ts'
-import { certificateChainOf, type NodeRequest } from '../http/incoming.ts'
+import type { NodeRequest } from '../http/incoming.ts'
 import type { Reply } from '../http/respond.ts'
 import { problemReply } from './visit.ts'
 
@@ -38,7 +44,7 @@ function tooMany(perMinute: number): Refusal {
 export function floodReply(socket: TLSSocket, options: UnreadOptions): Reply | null {
   const { admitsStranger, trust, clock, random } = options
   if (admitsStranger(socket.remoteAddress ?? '')) return null
-  const chain = certificateChainOf(socket) ?? []
+  const chain = peerChain(socket) ?? []
   const peer = peerIdentity(chain, trust.bundles, trust.now())
   if (!(peer instanceof PeerFault)) return null
   const at = clock.now()
@@ -58,7 +64,7 @@ export async function refuseUnread(
   if (flood !== null) return flood
   const { clock, random, operation = 'unread' } = options
   const at = clock.now()
-  const certificateChain = certificateChainOf(socket)
+  const certificateChain = peerChain(socket)
   const arrival: Arrival = {
     at,
     exchange: createId('dec', at, random(10)),

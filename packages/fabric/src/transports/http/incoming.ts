@@ -1,6 +1,5 @@
 import type { IncomingMessage } from 'node:http'
 import type { Http2ServerRequest } from 'node:http2'
-import type { TLSSocket } from 'node:tls'
 import { readSignedRequest, type SignableRequest } from '@countersign/protocol'
 import { peerChain, tlsSocketOf } from '@countersign/protocol/tls'
 import type { Presented } from '../../identity/caller.ts'
@@ -110,7 +109,7 @@ function readPresented(request: NodeRequest, head: Head): Presented | Refusal {
   }
   const socket = tlsSocketOf(request)
   return {
-    certificateChain: certificateChainOf(socket),
+    certificateChain: peerChain(socket),
     bearer,
     apiKey: head.headers.get('x-api-key') ?? null,
     network: networkOf(socket?.remoteAddress ?? ''),
@@ -127,17 +126,4 @@ function readSignature(head: Head): PresentedSignature | null | Refusal {
   } catch (cause) {
     return new Refusal('SIGNATURE_REJECTED', String(cause))
   }
-}
-
-/** The chain costs a copy of every certificate, and a connection's peer cannot change (TLS 1.3). */
-const chains = new WeakMap<TLSSocket, readonly Uint8Array[] | null>()
-
-/** As the peer of this connection sent it; null when it sent none. */
-export function certificateChainOf(socket: TLSSocket | null): readonly Uint8Array[] | null {
-  if (socket === null) return null
-  const known = chains.get(socket)
-  if (known !== undefined) return known
-  const chain = peerChain(socket)
-  chains.set(socket, chain)
-  return chain
 }

@@ -16,6 +16,7 @@ import {
   guardPeers,
   PeerFault,
   type PeerIdentity,
+  peerChain,
   peerIdentity,
   rotateServer,
   serverTlsOptions,
@@ -39,12 +40,7 @@ import type { BodyBudget } from '../http/body-budget.ts'
 import { answerCall, refusalReply } from '../http/call.ts'
 import type { FindCard } from '../http/card-content.ts'
 import type { Classify } from '../http/classify.ts'
-import {
-  certificateChainOf,
-  type Incoming,
-  type NodeRequest,
-  readIncoming,
-} from '../http/incoming.ts'
+import { type Incoming, type NodeRequest, readIncoming } from '../http/incoming.ts'
 import type { McpSessions } from '../http/mcp-sessions.ts'
 import { leavingSignal, type NodeResponse, type Reply, writeReply } from '../http/respond.ts'
 import type { Route } from '../http/routes.ts'
@@ -209,7 +205,7 @@ function findGateway(options: InboundOptions, socket: TLSSocket): PeerIdentity |
 
 function peerOf({ agent }: InboundOptions, socket: TLSSocket): PeerIdentity | null {
   const { bundles, now } = agent.trust
-  const peer = peerIdentity(certificateChainOf(socket) ?? [], bundles, now())
+  const peer = peerIdentity(peerChain(socket) ?? [], bundles, now())
   return peer instanceof PeerFault ? null : peer
 }
 
@@ -270,7 +266,7 @@ async function refuse(
   } as const
   const arrival: Arrival = {
     ...{ at, exchange, transport: 'mesh', fault: refusal, signature: null },
-    presented: { certificateChain: certificateChainOf(socket), bearer: null, apiKey: null },
+    presented: { certificateChain: peerChain(socket), bearer: null, apiKey: null },
     target: { ...call, tool: '', labels: [] },
     message: { method: '', path: '', headers: [], contentType: '', body: new Uint8Array(0) },
   }

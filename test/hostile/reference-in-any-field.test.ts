@@ -104,10 +104,69 @@ const fields: Readonly<Record<string, (victim: Victim) => Draft>> = {
   'the event, in a body': ({ event }) => json({ lastEventId: event }),
   'the event, deep in a body': ({ event }) => json({ a: [{ 'Last-Event-ID': event }] }),
   'the event, in a form': ({ event }) => form(`lastEventId=${event}`),
+  'a document in a string': ({ task }) => json({ input: nested({ taskId: task }) }),
+  'a record of a document in a string': ({ task }) =>
+    json({ input: nested({ task: { id: task } }) }),
+  'a document in a string, twice': ({ task }) =>
+    json({ input: nested({ input: nested({ taskId: task }) }) }),
+  'parameters in a string': ({ task }) =>
+    json({ jsonrpc: '2.0', id: 1, method: 'GetTask', params: nested({ id: task }) }, '/'),
+  'metadata in a string': ({ task }) =>
+    call('tools/call', { name: 'x', _meta: nested({ 'related-task': { taskId: task } }) }),
+  'a document in a text part': ({ context }) => said(nested({ contextId: context })),
   'the session, in the query': ({ session }) => json({}, `/messages?sessionId=${session}`),
   'the session, by its header’s name': ({ session }) => json({}, `/?mcp-session-id=${session}`),
   'the session, in a body': ({ session }) => json({ meta: { session_id: session } }),
   'the session, in the path': ({ session }) => json({}, `/messages/${session}`),
+}
+
+const nested = (value: object): string => JSON.stringify(value)
+const escaped = (id: string): string =>
+  id.replace(/^./, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`)
+const said = (words: string) =>
+  call('SendMessage', { message: { role: 'user', parts: [{ text: words }] } })
+
+/** Requests that say an id under no name, or where names do not tell: by its length alone. */
+const anywhere: Readonly<Record<string, (victim: Victim) => Draft>> = {
+  'any member': ({ task }) => json({ parent: task }),
+  'any member, a conversation': ({ context }) => json({ deep: [{ parent: context }] }),
+  'any member, a session': ({ session }) => json({ parent: session }),
+  'the name of any member': ({ task }) => json({ parents: { [task]: 1 } }),
+  'a list': ({ own, task }) => json({ parents: [[own, task]] }),
+  'an argument of a tool': ({ task }) =>
+    call('tools/call', { name: 'x', arguments: { parent: task } }),
+  'metadata of a message': ({ context }) =>
+    call('SendMessage', { message: { metadata: { parent: context } } }),
+  'a document in a string': ({ task }) => json({ input: nested({ parent: task }) }),
+  'a document in a string of a document in a string': ({ task }) =>
+    json({ input: nested({ input: nested({ parent: task }) }) }),
+  'a line of a document in a string': ({ task }) => json({ input: nested({ a: `x\n${task}` }) }),
+  'a text part': ({ task }) => said(`go on with tasks/${task}, please`),
+  'a text part that is a document': ({ task }) => said(nested({ parent: task })),
+  'another case': ({ task }) => json({ parent: task.toUpperCase() }),
+  'a UUID without hyphens': ({ task }) => json({ parent: task.replaceAll('-', '') }),
+  'a UUID as a name': ({ task }) => json({ parent: `urn:uuid:${task}` }),
+  'a UUID in braces': ({ task }) => json({ parent: `{${task}}` }),
+  'the end of an address': ({ task }) => json({ href: `https://a.example/x/${task}?y=1` }),
+  'an escape in JSON': ({ task }) => ({
+    path: '/anything',
+    body: `{"parent":"${escaped(task)}"}`,
+  }),
+  'an escape in a document in a string': ({ task }) =>
+    json({ input: `{"parent":"${escaped(task)}"}` }),
+  'a percent sign in a string': ({ task }) =>
+    json({ input: `parent=%${task.charCodeAt(0).toString(16)}${task.slice(1)}` }),
+  'a large body': ({ task }) => json({ filler: 'x y '.repeat(9_000), parent: task }),
+  'a form': ({ task }) => form(`a=1&parent=${task}`),
+  'a form with escapes': ({ task }) =>
+    form(`parent=%${task.charCodeAt(0).toString(16)}${task.slice(1)}`),
+  'text of another type': ({ task }) => text(`parent: ${task}\n`),
+  'escapes in text of another type': ({ task }) => text(`{'parent': '${escaped(task)}'}`),
+  XML: ({ context }) => text(`<parent>${context}</parent>`),
+  'any mirrored parameter': ({ task }) => ({
+    ...call('tools/call', { name: 'x' }),
+    headers: [['Mcp-Param-Parent', task]],
+  }),
 }
 
 /** Requests with such ids that no one else has, and ordinary queries. */
@@ -129,6 +188,11 @@ const harmless: Readonly<Record<string, (own: string) => Draft>> = {
   'an own task anywhere': (own) => json({ parent: { taskId: own } }),
   'a message with metadata': () =>
     call('SendMessage', { message: { metadata: { sessionId: 'x', tasks: [1, 2] } } }),
+  'other ids of that form': () => json({ ids: Array.from({ length: 900 }, () => randomUUID()) }),
+  'other ids of that form in text': () =>
+    text(Array.from({ length: 900 }, () => randomUUID()).join('\n')),
+  'an own task under no name': (own) => json({ parent: own, input: nested({ parent: own }) }),
+  'a word that begins like an own task': (own) => said(`${own}-2 and ${own}x`),
   'a long path': () => get('/reports/quarterly-overview-of-2026/annual?x=a_b_c_d_e_f_g_h_i'),
 }
 
@@ -178,11 +242,11 @@ async function prepare(
 }
 
 const refused =
-  (transport: Transport, newId: () => string): Telling =>
+  (transport: Transport, newId: () => string, requests = fields): Telling =>
   async (world) => {
     const { victim, as } = await prepare(world, transport, newId)
     const passed: string[] = []
-    for (const [place, draftOf] of Object.entries(fields)) {
+    for (const [place, draftOf] of Object.entries(requests)) {
       const before = world.echo.reached.length
       const answer = await send(world[transport], { ...draftOf(victim), as })
       const hasReached = world.echo.reached.length > before
@@ -204,6 +268,7 @@ const passes =
 const onEach = (transport: Transport) => ({
   'a short id': refused(transport, newIds.short),
   'a long id': refused(transport, newIds.long),
+  'a long id under no name': refused(transport, newIds.long, anywhere),
   'ordinary requests pass': passes(transport),
 })
 

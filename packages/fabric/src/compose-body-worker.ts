@@ -13,7 +13,7 @@ const redactor = createRedactor({ hashKey: workerData as Uint8Array })
 
 function carryOut(job: BodyJob): BodyAnswer {
   if (job.name === 'classify') {
-    return answerOf(classifyIncoming(job.incoming, job.path, job.protocol))
+    return answerOf(classifyIncoming(job.incoming, job.path, job.protocol, job.known))
   }
   if (job.name === 'card') return answerOf(holdsCard(job.body))
   if (job.name === 'tasks') return answerOf(taskReaders[job.question](job.body, job.owned))

@@ -69,12 +69,13 @@ export class BodyThread implements LargeBodies {
   }
 
   /** Small bodies are classified at once. */
-  readonly classify: Classify = ({ head, body, client }, path, protocol) => {
+  readonly classify: Classify = ({ head, body, client }, path, protocol, known = []) => {
     const incoming = { head, body }
     return (
       this.loop.run(client, body.length + head.path.length, () =>
-        classifyIncoming(incoming, path, protocol),
-      ) ?? this.#run<Classified>(() => ({ name: 'classify', incoming, path, protocol }), client)
+        classifyIncoming(incoming, path, protocol, known),
+      ) ??
+      this.#run<Classified>(() => ({ name: 'classify', incoming, path, protocol, known }), client)
     )
   }
 

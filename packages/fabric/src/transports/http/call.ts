@@ -46,7 +46,8 @@ export async function answerCall(rooms: Rooms, call: Call): Promise<Reply> {
   const inRoute = call.path.split('?', 1)[0] ?? ''
   const unread = call.incoming.refused ?? call.incoming.fault
   const { protocol } = call.courier.route
-  const read = unread ?? (await call.classify(call.incoming, inRoute, protocol))
+  const known = [call.tasks.known, call.sessions.known]
+  const read = unread ?? (await call.classify(call.incoming, inRoute, protocol, known))
   // What could not be read is still an exchange: identified, refused, recorded.
   const fault = read instanceof Refusal ? read : null
   const classified = read instanceof Refusal ? unclassified : read

@@ -8,6 +8,8 @@ import { foldedName, isAmbiguousWord } from './folded-name.ts'
 import type { Head } from './head.ts'
 import type { Incoming } from './incoming.ts'
 import { parseJsonBody } from './json-body.ts'
+import type { IdFilter } from './known-ids.ts'
+import { knownIn } from './known-references.ts'
 import { mayHoldCall } from './lax-call.ts'
 import { namesSession } from './mcp-sessions.ts'
 import { findMethodOverride } from './method-override.ts'
@@ -70,6 +72,8 @@ export type Classify = (
   incoming: Incoming,
   pathInRoute: string,
   protocol: RouteProtocol,
+  /** Ids that belong to someone; empty where tasks are not guarded. */
+  known?: readonly IdFilter[],
 ) => Classified | Refusal | Promise<Classified | Refusal>
 
 /** Parses the body as what it claims to be, and names the operation. */
@@ -77,6 +81,25 @@ export function classifyIncoming(
   { head, body }: Pick<Incoming, 'head' | 'body'>,
   pathInRoute: string,
   protocol: RouteProtocol,
+  known: readonly IdFilter[] = [],
+): Classified | Refusal {
+  const content: Content = { value: undefined }
+  const read = readIncoming({ head, body }, pathInRoute, { protocol, content })
+  if (read instanceof Refusal || protocol === 'http') return read
+  const mentioned = knownIn(head, content.value, known)
+  if (mentioned instanceof Refusal) return mentioned
+  return mentioned.length === 0 ? read : { ...read, tasks: { ...read.tasks, known: mentioned } }
+}
+
+/** A body once it is read: parsed JSON, or text. */
+interface Content {
+  value: unknown
+}
+
+function readIncoming(
+  { head, body }: Pick<Incoming, 'head' | 'body'>,
+  pathInRoute: string,
+  { protocol, content }: { readonly protocol: RouteProtocol; readonly content: Content },
 ): Classified | Refusal {
   if (body.length === 0) return classify(head, pathInRoute, undefined, protocol)
   const contentType = head.headers.get('content-type')
@@ -87,6 +110,7 @@ export function classifyIncoming(
   if (media !== null && isJsonEssence(media.essence)) {
     const parsed = parseJsonBody(body)
     if (parsed instanceof Refusal) return parsed
+    content.value = parsed
     const isDisguised = typeof parsed === 'string' && protocol !== 'http' && mayHoldCall(parsed)
     return isDisguised ? disguised() : classify(head, pathInRoute, parsed, protocol)
   }
@@ -95,6 +119,7 @@ export function classifyIncoming(
   }
   const isForm = media === null || media.essence === 'application/x-www-form-urlencoded'
   const text = protocol !== 'http' || isForm ? laxDecoder.decode(body) : ''
+  content.value = text
   if (protocol !== 'http' && mayHoldCall(text)) return disguised()
   const override = isForm ? findMethodOverride(head, text) : null
   if (override !== null) return overridden(override)
@@ -276,10 +301,14 @@ function decoded(path: string): string {
 /** The second door to push registration: inline in a send. */
 function registersPush(params: unknown): boolean {
   if (!isRecord(params)) return false
-  return Object.entries(params)
-    .filter(([name]) => foldedName(name) === 'configuration')
-    .flatMap(([, configuration]) => (isRecord(configuration) ? Object.entries(configuration) : []))
-    .some(([name, value]) => value !== null && namesPush(name))
+  for (const name in params) {
+    if (foldedName(name) !== 'configuration') continue
+    const configuration = params[name]
+    if (!isRecord(configuration)) continue
+    const members = Object.entries(configuration)
+    if (members.some(([inner, value]) => value !== null && namesPush(inner))) return true
+  }
+  return false
 }
 
 function plain(head: Head): Named {

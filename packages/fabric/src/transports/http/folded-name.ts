@@ -4,26 +4,8 @@ import { asciiOf } from '../../pipeline/fold-character.ts'
 const unseen = /[\p{Cc}\p{Cf}\p{Variation_Selector}]/gu
 const control = /\p{Cc}/u
 const printable = /^[\x20-\x7e]*$/
-
-const keptMax = 1_024
-const keptLengthMax = 64
-
-/** In memory of its own: a name may be part of a text of megabytes, all of which it would keep. */
-const ownText = (text: string): string => JSON.parse(JSON.stringify(text)) as string
-
-/** As `make`, whose answers for names are kept: messages repeat them. Started afresh when full. */
-function keeping(make: (name: string) => string): (name: string) => string {
-  const kept = new Map<string, string>()
-  return (name) => {
-    const found = kept.get(name)
-    if (found !== undefined) return found
-    const made = make(name)
-    if (name.length > keptLengthMax) return made
-    if (kept.size >= keptMax) kept.clear()
-    kept.set(ownText(name), ownText(made))
-    return made
-  }
-}
+/** As it is to every reader. */
+const plainName = /^[a-z0-9]*$/
 
 /**
  * A member's name as the laxest reader takes it. Go's `encoding/json` and .NET's web defaults do not
@@ -31,12 +13,17 @@ function keeping(make: (name: string) => string): (name: string) => string {
  * spelling of every name; a reader in C ends a name at its first NUL. What they read as a name that
  * policy decides by, we must not read past.
  */
-export const foldedName: (name: string) => string = keeping((name) => {
+export function foldedName(name: string): string {
   // Nearly every name is one: the rest costs as much as reading the message.
-  if (printable.test(name)) return name.toLowerCase().replaceAll('_', '')
+  if (plainName.test(name)) return name
+  if (printable.test(name)) return withoutUnderscores(name.toLowerCase())
   const [beforeNul = ''] = name.split('\0', 1)
-  return foldedWord(beforeNul).replaceAll('_', '')
-})
+  return withoutUnderscores(foldedWord(beforeNul))
+}
+
+function withoutUnderscores(name: string): string {
+  return name.includes('_') ? name.replaceAll('_', '') : name
+}
 
 /** In one case and one width, without characters that show nothing. */
 export function foldedWord(word: string): string {
@@ -49,9 +36,11 @@ export function foldedWord(word: string): string {
 }
 
 /** Its letters and digits alone: some readers trim names, or drop what no name has. */
-export const bareWord: (word: string) => string = keeping((word) =>
-  foldedWord(word).replaceAll(/[^a-z0-9]/g, ''),
-)
+export function bareWord(word: string): string {
+  if (plainName.test(word)) return word
+  const folded = foldedWord(word)
+  return plainName.test(folded) ? folded : folded.replaceAll(/[^a-z0-9]/g, '')
+}
 
 /** A member of `record` that some reader takes for one of `names` and others do not; null if none. */
 export function findLookalike(

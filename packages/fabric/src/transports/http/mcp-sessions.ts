@@ -2,6 +2,7 @@ import { Refusal } from '../../lib/refusal.ts'
 import { type Courier, type StreamEvent, Undelivered } from '../../pipeline/delivery.ts'
 import { foldedWord } from './folded-name.ts'
 import type { Head } from './head.ts'
+import { addKnown, createIdFilter, foldedId, type IdFilter, removeKnown } from './known-ids.ts'
 import { visitForm } from './request-fields.ts'
 import type { TaskReferences } from './task-ids.ts'
 
@@ -13,6 +14,8 @@ export interface McpSessions {
   owner(receiver: string, sessionId: string): string | null
   bind(receiver: string, sessionId: string, caller: string): void
   end(receiver: string, sessionId: string): void
+  /** All ids of sessions, for readers of messages. */
+  readonly known: IdFilter
 }
 
 /** Beyond this the oldest session is forgotten; its client is told so and starts a new one. */
@@ -20,16 +23,25 @@ const sessionsMax = 100_000
 
 export function createMcpSessions(): McpSessions {
   const owners = new Map<string, string>()
-  const keyOf = (receiver: string, sessionId: string) => `${receiver}\n${sessionId}`
+  const known = createIdFilter()
+  const keyOf = (receiver: string, sessionId: string) => `${receiver}\n${foldedId(sessionId)}`
+  const forget = (key: string): void => {
+    if (owners.delete(key)) removeKnown(known, key.slice(key.indexOf('\n') + 1))
+  }
   return {
+    known,
     owner: (receiver, sessionId) => owners.get(keyOf(receiver, sessionId)) ?? null,
     bind(receiver, sessionId, caller) {
-      owners.set(keyOf(receiver, sessionId), caller)
+      const key = keyOf(receiver, sessionId)
+      if (!owners.has(key)) addKnown(known, sessionId)
+      owners.set(key, caller)
       if (owners.size <= sessionsMax) return
       const [oldest] = owners.keys()
-      if (oldest !== undefined) owners.delete(oldest)
+      if (oldest !== undefined) forget(oldest)
     },
-    end: (receiver, sessionId) => void owners.delete(keyOf(receiver, sessionId)),
+    end(receiver, sessionId) {
+      forget(keyOf(receiver, sessionId))
+    },
   }
 }
 
@@ -61,7 +73,7 @@ const prefix = 'session '
 export function withSessions(
   courier: Courier,
   sessions: McpSessions,
-  { mentions }: Pick<TaskReferences, 'mentions'>,
+  { mentions, known }: Pick<TaskReferences, 'mentions' | 'known'>,
 ): Courier {
   return async (intended, still) => {
     const { arrival, caller } = intended.inspected.authorized.authenticated
@@ -73,7 +85,7 @@ export function withSessions(
     const named = mentions
       .filter((id) => id.startsWith(prefix))
       .map((id) => id.slice(prefix.length))
-    if ((sessionId !== undefined && !isMine(sessionId)) || named.some(isStrange)) {
+    if ((sessionId !== undefined && !isMine(sessionId)) || [...named, ...known].some(isStrange)) {
       return new Refusal('RECEIVER_UNKNOWN', 'the MCP session is not one of this caller')
     }
     const delivered = await courier(intended, still)

@@ -24,9 +24,13 @@ export function findMethodOverride(head: Head, body: unknown): string | null {
   if (inQuery !== null) return inQuery
   if (typeof body === 'string') return findInForm(body, head.method)
   if (!isRecord(body)) return null
-  // As a member this is what logs and events of gateways report, and frameworks do not read it.
-  const fields = Object.entries(body).filter(([name]) => bareWord(name) !== 'httpmethod')
-  return findIn(fields, head.method)
+  for (const name in body) {
+    const bare = bareWord(name)
+    // As a member this is what logs and events of gateways report, and frameworks do not read it.
+    if (!bare.includes('method') || bare === 'httpmethod') continue
+    if (isOverride(name) && overrides(body[name], head.method)) return name
+  }
+  return null
 }
 
 function findInForm(text: string, method: string): string | null {

@@ -1,29 +1,32 @@
+import { addKnown, foldedId, type IdFilter, idLengthMax, removeKnown } from './known-ids.ts'
+
 /** How many ids are remembered, in all and for one caller and receiver. */
 export interface OwnedIdsLimits {
   readonly totalMax: number
   readonly perOwnerMax: number
 }
 
-/** A longer id is not remembered, and so belongs to no one. */
-export const idLengthMax = 256
-
 /**
  * Which caller an id of a receiver belongs to: a task, a conversation, an event of a stream. The first
  * caller keeps it. Each caller has a share of its own, whose least recently used id is forgotten
- * first; in all, the caller that holds the most loses one. What is forgotten belongs to no one.
+ * first; in all, the caller that holds the most loses one. What is forgotten belongs to no one. Long ids
+ * are one in whatever case they are written, with hyphens or without.
  */
 export class OwnedIds {
   readonly #limits: OwnedIdsLimits
   readonly #owners = new Map<string, string>()
   /** By owner and receiver, so that no caller can push out what belongs to another. */
   readonly #shares = new Map<string, Set<string>>()
+  readonly #known: IdFilter | null
 
-  constructor(limits: OwnedIdsLimits) {
+  /** Ids of any receiver are in `known` for as long as they are remembered, without their kind. */
+  constructor(limits: OwnedIdsLimits, known: IdFilter | null = null) {
     this.#limits = limits
+    this.#known = known
   }
 
   find(receiver: string, id: string): string | null {
-    const key = `${receiver}\n${id}`
+    const key = keyOf(receiver, id)
     const owner = this.#owners.get(key)
     if (owner === undefined) return null
     const share = this.#shares.get(`${receiver}\n${owner}`)
@@ -33,12 +36,13 @@ export class OwnedIds {
   }
 
   claim(receiver: string, id: string, owner: string): void {
-    const key = `${receiver}\n${id}`
+    const key = keyOf(receiver, id)
     if (id === '' || id.length > idLengthMax || this.#owners.has(key)) return
     const shareKey = `${receiver}\n${owner}`
     const share = this.#shares.get(shareKey) ?? new Set()
     this.#shares.set(shareKey, share.add(key))
     this.#owners.set(key, owner)
+    if (this.#known !== null) addKnown(this.#known, withoutKind(key))
     if (share.size > this.#limits.perOwnerMax) this.#forgetOldest(shareKey)
     if (this.#owners.size > this.#limits.totalMax) this.#forgetOldest(this.#largest())
   }
@@ -61,5 +65,17 @@ export class OwnedIds {
     share.delete(oldest)
     if (share.size === 0) this.#shares.delete(shareKey)
     this.#owners.delete(oldest)
+    if (this.#known !== null) removeKnown(this.#known, withoutKind(oldest))
   }
+}
+
+const kind = /^(?:task|context) /
+
+function keyOf(receiver: string, id: string): string {
+  const of = kind.exec(id)?.[0] ?? ''
+  return `${receiver}\n${of}${foldedId(id.slice(of.length))}`
+}
+
+function withoutKind(key: string): string {
+  return key.slice(key.indexOf('\n') + 1).replace(kind, '')
 }

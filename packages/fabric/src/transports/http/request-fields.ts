@@ -32,10 +32,11 @@ export function visitJson(value: unknown, visit: VisitField, name: FieldName | n
     const around = name === null ? null : listed(name)
     for (const each of value as unknown[]) visitJson(each, visit, around)
   } else if (typeof value === 'object' && value !== null) {
-    for (const [given, member] of Object.entries(value)) {
+    const record = value as Readonly<Record<string, unknown>>
+    for (const given in record) {
       // A record by ids, below such a name: `{"tasks": {"5": true}}`.
       if (name !== null && name.topics !== 0 && mayBeId(given)) visit(given, listed(name))
-      visitJson(member, visit, nameOf(given, name))
+      visitJson(record[given], visit, nameOf(given, name))
     }
   } else if (name !== null) {
     visit(value, name)
@@ -63,8 +64,8 @@ const listed = (name: FieldName): FieldName => ({ ...name, isListed: true })
 const mayBeId = (key: string): boolean => isIdentifier(key) || /[0-9]/.test(key)
 
 const subject = /task|context|session|last[_-]?event/gi
-/** From the end of such a word to the value behind it, in whatever notation. */
-const assigned = /[\w.-]{0,64}["'\]\s]{0,16}[:=>][=>\s"'[({]{0,32}([\w.~-]+)/y
+/** From the end of such a word to the value behind it, in whatever notation, inside a string as well. */
+const assigned = /[\w.-]{0,64}["'\]\s\\]{0,16}[:=>][=>\s"'[({\\]{0,32}([\w.~-]+)/y
 
 /**
  * Gives the values that stand behind such a name in text of any notation: JSON under another type,

@@ -15,12 +15,14 @@ const subjectNames: ReadonlySet<string> = new Set(['name', 'uri', 'configuration
 /** Whether `value` is a JSON-RPC message to some reader, a lax one included. */
 export function isRpcMessage(value: unknown): value is Readonly<Record<string, unknown>> {
   if (!isRecord(value)) return false
-  return Object.entries(value).some(([name, member]) => {
+  for (const name in value) {
     const bare = bareWord(name)
-    if (bare === 'jsonrpc' || foldedName(name) === 'jsonrpc') return true
-    const isMethod = bare === 'method' || foldedName(name) === 'method'
-    return isMethod && soundsLikeOperation(asKey(member))
-  })
+    const folded = bare === name ? name : foldedName(name)
+    if (bare === 'jsonrpc' || folded === 'jsonrpc') return true
+    const isMethod = bare === 'method' || folded === 'method'
+    if (isMethod && soundsLikeOperation(asKey(value[name]))) return true
+  }
+  return false
 }
 
 /** Whether some reader finds a message in a list, or in a list inside it. Other lists are data. */

@@ -8,6 +8,7 @@ import {
   withheld,
 } from '../../pipeline/delivery.ts'
 import type { Intended } from '../../pipeline/record.ts'
+import { createIdFilter, type IdFilter } from './known-ids.ts'
 import { isEndpointEvent } from './mcp-sessions.ts'
 import { OwnedIds } from './owned-ids.ts'
 import type { TaskReferences } from './task-ids.ts'
@@ -20,10 +21,13 @@ const eventLimits = { totalMax: 200_000, perOwnerMax: 2_000 }
 export interface TaskOwners {
   readonly tasks: OwnedIds
   readonly events: OwnedIds
+  /** All ids of tasks and conversations, for readers of messages. */
+  readonly known: IdFilter
 }
 
 export function createTaskOwners(): TaskOwners {
-  return { tasks: new OwnedIds(taskLimits), events: new OwnedIds(eventLimits) }
+  const known = createIdFilter()
+  return { tasks: new OwnedIds(taskLimits, known), events: new OwnedIds(eventLimits), known }
 }
 
 export interface TaskGuard {
@@ -71,6 +75,12 @@ function strangersOf(
   for (const id of references.mentions) {
     const owner = owners.tasks.find(receiver, id)
     if (owner !== null) found.push(owner)
+  }
+  for (const id of references.known) {
+    for (const kind of ['task', 'context']) {
+      const owner = owners.tasks.find(receiver, `${kind} ${id}`)
+      if (owner !== null) found.push(owner)
+    }
   }
   return [...new Set(found.filter((owner) => owner !== caller))]
 }

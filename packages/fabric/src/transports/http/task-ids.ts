@@ -1,7 +1,7 @@
 import { overLimit } from '../../lib/limits.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import { foldedName } from './folded-name.ts'
-import { idLengthMax } from './owned-ids.ts'
+import { idLengthMax } from './known-ids.ts'
 import {
   type FieldName,
   isIdentifier,
@@ -22,13 +22,21 @@ export interface TaskReferences {
    * application as often: an id that is known to be another's is refused there, and others pass.
    */
   readonly mentions: readonly string[]
+  /**
+   * What may be an id of another wherever it stands, under no name or one that does not tell. Such an id
+   * is refused if it is known to be another's task or session.
+   */
+  readonly known: readonly string[]
   /** Whether the response lists tasks, of which each caller may see its own. */
   readonly lists: boolean
   /** Whether the response may speak of a task that it created for this caller. */
   readonly creates: boolean
 }
 
-export const noTasks: TaskReferences = { ids: [], mentions: [], lists: false, creates: false }
+export const noTasks: TaskReferences = {
+  ...{ ids: [], mentions: [], known: [] },
+  ...{ lists: false, creates: false },
+}
 
 /** A request that names more than this is not one that a client makes. */
 const idsLimit = { name: 'tasks.ids', value: 64, unit: 'count' } as const
@@ -120,7 +128,7 @@ export class TaskIds {
     if (this.#mentions.size > 4 * mentionsLimit.value) {
       return overLimit('MESSAGE_MALFORMED', mentionsLimit)
     }
-    return { ids: this.found, mentions: [...this.#mentions], ...what }
+    return { ids: this.found, mentions: [...this.#mentions], known: [], ...what }
   }
 }
 

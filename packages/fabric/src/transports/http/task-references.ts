@@ -236,7 +236,14 @@ export function joinTasks(a: TaskReferences, b: TaskReferences): TaskReferences 
   if (a === noTasks) return b
   const lists = a.lists || b.lists
   const creates = a.creates || b.creates
-  return { ids: [...a.ids, ...b.ids], mentions: [...a.mentions, ...b.mentions], lists, creates }
+  const known = [...a.known, ...b.known]
+  return {
+    ids: [...a.ids, ...b.ids],
+    mentions: [...a.mentions, ...b.mentions],
+    known,
+    lists,
+    creates,
+  }
 }
 
 /** What the protocols call a new task, or news of one. Any other member is the application's own. */

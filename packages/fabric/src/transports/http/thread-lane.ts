@@ -7,6 +7,7 @@ import type { RedactionOrder } from '../../redaction/redactor.ts'
 import type { RouteProtocol } from './classify.ts'
 import { FairQueue } from './fair-queue.ts'
 import type { Head } from './head.ts'
+import type { IdFilter } from './known-ids.ts'
 import type { TaskQuestion } from './task-reader.ts'
 
 /** Main thread to worker; one at a time. */
@@ -16,6 +17,7 @@ export type BodyJob =
       readonly incoming: { readonly head: Head; readonly body: Uint8Array }
       readonly path: string
       readonly protocol: RouteProtocol
+      readonly known: readonly IdFilter[]
     }
   | {
       readonly name: 'card'

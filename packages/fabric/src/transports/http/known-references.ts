@@ -1,0 +1,38 @@
+import { overLimit } from '../../lib/limits.ts'
+import type { Refusal } from '../../lib/refusal.ts'
+import type { Head } from './head.ts'
+import { type IdFilter, mayBeKnown, usedFilters, visitKnown, visitTexts } from './known-ids.ts'
+import { visitHead, visitText } from './request-fields.ts'
+import { unescapeAll } from './unescape-all.ts'
+
+const knownLimit = { name: 'tasks.known', value: 4_096, unit: 'count' } as const
+
+/**
+ * Whatever a request says that may be an id of a task, a conversation or a session, as
+ * `TaskReferences.known`: long ones wherever they stand, since nothing else equals them, and short ones
+ * behind a name in a document that stands in a string. `body` is parsed JSON, or text.
+ */
+export function knownIn(
+  head: Pick<Head, 'path' | 'headers'>,
+  body: unknown,
+  given: readonly IdFilter[],
+): readonly string[] | Refusal {
+  const filters = usedFilters(given)
+  if (filters.length === 0) return []
+  const found = new Set<string>()
+  const visit = (id: string): void => {
+    if (found.size <= knownLimit.value) found.add(id)
+  }
+  visitKnown(head.path, filters, visit)
+  visitHead(head.headers, (value) => {
+    if (typeof value === 'string') visitKnown(value, filters, visit)
+  })
+  visitTexts(body, (text) => {
+    visitKnown(text, filters, visit)
+    if (!text.includes('{')) return
+    visitText(unescapeAll(text), (value) => {
+      if (typeof value === 'string' && mayBeKnown(filters, value)) visit(value)
+    })
+  })
+  return found.size > knownLimit.value ? overLimit('MESSAGE_MALFORMED', knownLimit) : [...found]
+}

@@ -1,3 +1,11 @@
+import {
+  formatLimit,
+  type Limit,
+  limitShares,
+  parseLimit,
+  parseLimitText,
+} from '@countersign/protocol'
+import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { configSchema } from '../packages/fabric/src/config/schema.ts'
 import { files, read } from './tidy/source.ts'
@@ -33,6 +41,25 @@ describe('the table of limits', () => {
     const used = sources.flatMap((file) => limitsOf(read(file)).map((name) => ({ file, name })))
     expect(used.length).toBeGreaterThan(10)
     expect(used.filter(({ name }) => !names.includes(name))).toEqual([])
+  })
+
+  test('each of them survives as the text of a refusal, as does the share of one client', () => {
+    const all = fc.record({
+      name: fc
+        .constantFrom(...names.flatMap((name) => name.split('`, `')))
+        .map((name) => name as Limit['name']),
+      value: fc.maxSafeNat(),
+      unit: fc.constantFrom<Limit['unit']>('bytes', 'ms', 'count', 'per-minute'),
+    })
+    const shares = fc.constantFrom({}, ...limitShares.map((per) => ({ per })))
+    fc.assert(
+      fc.property(all, shares, (limit, share) => {
+        const text = formatLimit({ ...limit, ...share })
+        expect(parseLimit(text)).toEqual({ ...limit, ...share })
+        expect(parseLimitText(text)).toBe(text)
+      }),
+      { numRuns: 2000 },
+    )
   })
 
   test('is read from the code as the code is written', () => {

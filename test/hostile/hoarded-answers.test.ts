@@ -1,3 +1,4 @@
+import { parseLimitText } from '@countersign/protocol'
 import { expect } from 'vitest'
 import { type Door, field, type Place, refusalOf, send } from '../harness/doors.ts'
 import type { Answering } from '../harness/echo.ts'
@@ -64,7 +65,7 @@ async function expectShare(
     if (heard === null) throw new Error('refused without an answer')
     const code = refusalOf(heard)
     expect(['OUTCOME_UNKNOWN', 'OVERLOADED']).toContain(code)
-    expect(field(heard, 'countersign-limit')).toMatch(limit)
+    expect(parseLimitText(field(heard, 'countersign-limit') ?? '')).toMatch(limit)
     expect(field(heard, 'countersign-may-have-acted')).toBe(String(code === 'OUTCOME_UNKNOWN'))
     const last = (await world.explain(exchangeOf(heard))).at(-1)
     if (last !== undefined) expect(last.facts).toMatchObject({ code })
@@ -83,8 +84,8 @@ const asOneReceiver: Telling = () =>
       for (let i = 0; i < calls; i++) open.push(await sendHalf(place, half))
       const heard = (await firstOf(open, calls - 4)).heard()
       if (heard === null) throw new Error('refused without an answer')
-      expect(field(heard, 'countersign-limit')).toMatch(
-        /^limits\.responseMemoryBytes of one receiver, 256 KiB$/,
+      expect(parseLimitText(field(heard, 'countersign-limit') ?? '')).toMatch(
+        /^limits\.responseMemoryBytes, 256 KiB per receiver$/,
       )
       // Others are not touched, of the same receiver as little as of another one.
       expect((await send(world.gateway, { to: 'other' })).status).toBe(200)
@@ -116,7 +117,7 @@ const asEvents =
         const heard = await Promise.any(ended)
         expect(heard).toMatch(/event: countersign-refusal|countersign-refusal: OVERLOADED/)
         expect(heard).toMatch(/"code":"(?:OUTCOME_UNKNOWN|OVERLOADED)"/)
-        expect(heard).toContain('limits.responseMemoryBytes of one receiver')
+        expect(heard).toMatch(/limits\.responseMemoryBytes, 256 KiB per receiver/)
         expect((await send(door, { to: 'other' })).status).toBe(200)
         for (const each of open) each.close()
       })
@@ -125,7 +126,7 @@ const asEvents =
 
 const connectorBody = 4 * 1024 * 1024
 
-const half = /^mesh\.responseMemoryBytes of one (?:caller|receiver), 32 MiB$/
+const half = /^mesh\.responseMemoryBytes, 32 MiB per (?:caller|receiver)$/
 
 /** 64 MiB at each side of a connector: half of it for one caller is eight answers. */
 const atCallee: Telling = () =>

@@ -57,14 +57,6 @@ export function isRefusalCode(value: unknown): value is RefusalCode {
 }
 
 /**
- * The limit that a refusal names, such as `limits.bodyBytes, 4 MiB`, as a peer sent it. Null in any
- * other form: people read it in messages and logs.
- */
-export function parseLimitText(text: string): string | null {
-  return /^[a-z]+\.[A-Za-z]{1,40}, \d{1,16}(?: [A-Za-z ]{1,12})?$/.test(text) ? text : null
-}
-
-/**
  * Why a right that was good at the start of an exchange ended before its end, and whether the same
  * caller may begin again: with a newer credential, or under the stricter policy. A closed set, since
  * callers are told it; the details are for the ledger.

@@ -1,4 +1,4 @@
-import { formatLimit, type Limit } from '../lib/limits.ts'
+import { formatLimit, type Limit } from '@countersign/protocol'
 
 /** The ledger cannot promise durability now. */
 export class LedgerUnavailable extends Error {

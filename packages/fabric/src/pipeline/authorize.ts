@@ -1,7 +1,6 @@
-import type { RefusalCode } from '@countersign/protocol'
+import { formatLimit, type RefusalCode } from '@countersign/protocol'
 import type { Caller } from '../identity/caller.ts'
 import type { AgentRecord } from '../identity/directory.ts'
-import { formatLimit } from '../lib/limits.ts'
 import { Refusal, type RefusalFacts } from '../lib/refusal.ts'
 import type { Decision, PolicyRequest, PolicySet } from '../policy/policy.ts'
 import type { Target } from './arrival.ts'

@@ -1,4 +1,4 @@
-import type { Limit } from '../lib/limits.ts'
+import type { Limit } from '@countersign/protocol'
 
 /** Thrown where an inspection has cost more than it may. Nothing of what was found so far counts. */
 export class TooMuchWork extends Error {}

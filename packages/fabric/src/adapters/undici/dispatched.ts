@@ -1,6 +1,5 @@
-import { ArrivingBytes } from '@countersign/protocol'
+import { ArrivingBytes, formatLimit } from '@countersign/protocol'
 import { type Dispatcher, errors } from 'undici'
-import { formatLimit } from '../../lib/limits.ts'
 import { UpstreamError, WithdrawnError } from '../../lib/upstream-error.ts'
 import type { UpstreamRequest, UpstreamResponse } from '../../transports/http/upstream.ts'
 

@@ -1,5 +1,5 @@
+import type { Limit } from '@countersign/protocol'
 import type { PeerIdentity } from '@countersign/protocol/tls'
-import type { Limit } from '../../lib/limits.ts'
 import type { Identified } from '../../pipeline/authenticate.ts'
 import type { BodyBudget, BodyShare } from './body-budget.ts'
 

@@ -141,7 +141,7 @@ describe('a budget of answers', () => {
     small.take(300_000)
     expect(large.evicted).toMatchObject({
       code: 'OUTCOME_UNKNOWN',
-      limit: 'limits.responseMemoryBytes of one receiver, 800000 bytes',
+      limit: 'limits.responseMemoryBytes, 800000 bytes per receiver',
     })
     expect([small.evicted, other.evicted]).toEqual([null, null])
     expect(budget.bytesOf('shop')).toBe(small.bytes)
@@ -165,7 +165,7 @@ describe('a budget of answers', () => {
     for (let i = 0; i < 19; i++) held(budget, `receiver ${i}`, 'greedy').take(95_000)
     expect(budget.admit('another', 'greedy')).toMatchObject({
       code: 'OVERLOADED',
-      limit: 'limits.responseMemoryBytes of one caller, 2000000 bytes',
+      limit: 'limits.responseMemoryBytes, 2000000 bytes per caller',
     })
     expect(budget.admit('another', 'b')).toBeInstanceOf(BodyShare)
   })

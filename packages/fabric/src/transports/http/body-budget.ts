@@ -1,10 +1,11 @@
-import { type Limit, overLimit } from '../../lib/limits.ts'
+import type { Limit } from '@countersign/protocol'
+import { overLimit } from '../../lib/limits.ts'
 import type { Refusal } from '../../lib/refusal.ts'
 
 /** The words of one budget, and the refusal with which it evicts. */
 interface BudgetKind {
-  readonly identity: string
-  readonly address: string
+  readonly identity: NonNullable<Limit['per']>
+  readonly address: NonNullable<Limit['per']>
   readonly occupied: string
   /** Every body counts for at least this much: an exchange that waits occupies memory without one. */
   readonly overheadBytes: number
@@ -50,7 +51,7 @@ export interface ArrivalRate {
 export interface BodyBudgetOptions {
   /** Bodies of requests unless said otherwise: their parts are an identity's and an address's. */
   readonly kind?: keyof typeof kinds
-  /** The name of the total in docs/operate/limits.md; those of its parts are derived from it. */
+  /** The name of the total and of its parts in docs/operate/limits.md. */
   readonly name: Limit['name']
   /** Bytes that all senders together may occupy. */
   readonly totalBytesMax: number
@@ -96,9 +97,9 @@ export class BodyBudget {
     this.#kind = kinds[options.kind ?? 'requests']
     const { name, totalBytesMax, identityBytesMax, addressBytesMax } = options
     this.#limits = {
-      total: bytesLimit(name, totalBytesMax),
-      identity: bytesLimit(`${name} of one ${this.#kind.identity}`, identityBytesMax),
-      address: bytesLimit(`${name} of one ${this.#kind.address}`, addressBytesMax),
+      total: { name, value: totalBytesMax, unit: 'bytes' },
+      identity: { name, value: identityBytesMax, unit: 'bytes', per: this.#kind.identity },
+      address: { name, value: addressBytesMax, unit: 'bytes', per: this.#kind.address },
     }
   }
 
@@ -346,10 +347,6 @@ export class BodyShare implements ByteAccount {
     this.#options.count(-this.#bytes)
     this.#bytes = 0
   }
-}
-
-function bytesLimit(name: Limit['name'], value: number): Limit {
-  return { name, value, unit: 'bytes' }
 }
 
 function membersOf(groups: Map<string, Set<BodyShare>>, name: string): Set<BodyShare> {

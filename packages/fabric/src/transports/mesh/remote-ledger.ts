@@ -1,15 +1,17 @@
 import {
   formatMeshEntry,
   joinMeshEntries,
+  type Limit,
   type MeshEntry,
   meshEntriesMax,
   meshFactsFault,
+  parseLimit,
   parseUtf8,
   utf8,
 } from '@countersign/protocol'
 import type { Committed, EntryDraft } from '../../ledger/ledger.ts'
 import type { Clock } from '../../lib/clock.ts'
-import { type Limit, parseLimit, Shares } from '../../lib/limits.ts'
+import { Shares } from '../../lib/limits.ts'
 import { LedgerBusy } from '../../pipeline/record.ts'
 import type { ConnectorAgent } from './connector-agent.ts'
 

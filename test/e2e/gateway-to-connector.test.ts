@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { connectorAgent } from '../../packages/fabric/src/cli/connector-agent.ts'
 import { type Connector, openConnector } from '../../packages/fabric/src/compose-connector.ts'
 import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
+import { policyParser } from '../harness/policies.ts'
 import { openWorld, type World } from '../harness/world.ts'
 
 let world: World
@@ -44,6 +45,7 @@ function connect(instance: Server): Promise<Connector> {
     meshListen: { host: '127.0.0.1', port: 0, advertise: null },
     clock: world.clock,
     random: systemRandom,
+    policyParser,
     log: () => undefined,
   })
 }

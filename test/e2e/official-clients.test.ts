@@ -19,6 +19,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { connectorAgent } from '../../packages/fabric/src/cli/connector-agent.ts'
 import { type Connector, openConnector } from '../../packages/fabric/src/compose-connector.ts'
 import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
+import { policyParser } from '../harness/policies.ts'
 import { openWorld, type World } from '../harness/world.ts'
 import {
   createA2aAnswer,
@@ -131,6 +132,7 @@ async function connect(
     meshListen: { ...here, advertise: null },
     clock: world.clock,
     random: systemRandom,
+    policyParser,
     log: () => undefined,
   })
   connectors.push(connector)

@@ -6,7 +6,7 @@ import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
 import type { ShiftedClock } from './clock.ts'
 import type { Place } from './doors.ts'
 import type { Echo } from './echo.ts'
-import { RECEIVERS } from './policies.ts'
+import { policyParser, RECEIVERS } from './policies.ts'
 
 /** One connector beside each agent, opened when it is first needed. */
 export interface Connectors {
@@ -50,6 +50,7 @@ export function openConnectors(around: {
       clock,
       responseLimits: around.responseLimits,
       random: systemRandom,
+      policyParser,
       log: () => undefined,
     })
   }

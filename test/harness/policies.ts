@@ -1,3 +1,6 @@
+import { createCedarParser } from '../../packages/fabric/src/adapters/cedar/cedar-parser.ts'
+import type { ParsedPolicy, PolicyParser } from '../../packages/fabric/src/policy/parser.ts'
+
 /** Receivers by name: the role that policy permits them by, and what their route speaks. */
 export const RECEIVERS = {
   echo: { role: 'open', protocol: 'auto' },
@@ -44,3 +47,25 @@ permit(
   resource is Channel
 );
 `
+
+/**
+ * The real parser, asked once for the same texts: every world and every connector reads the policies
+ * above, and a process for each of them takes longer than the rest of opening a world.
+ */
+export const policyParser: PolicyParser = rememberAnswers(createCedarParser())
+
+/** What was read may be shared: nobody may change it. */
+function rememberAnswers(parser: PolicyParser): PolicyParser {
+  const answers = new Map<string, Promise<readonly ParsedPolicy[]>>()
+  return {
+    parse(schema, texts) {
+      const order = JSON.stringify([schema, texts])
+      const known = answers.get(order)
+      if (known !== undefined) return known
+      const asked = parser.parse(schema, texts)
+      answers.set(order, asked)
+      asked.catch(() => answers.delete(order))
+      return asked
+    },
+  }
+}

@@ -10,7 +10,7 @@ import { ShiftedClock } from './clock.ts'
 import { type Connectors, openConnectors } from './connectors.ts'
 import type { Door } from './doors.ts'
 import { type Echo, openEcho } from './echo.ts'
-import { RECEIVERS, WORLD_POLICIES } from './policies.ts'
+import { policyParser, RECEIVERS, WORLD_POLICIES } from './policies.ts'
 
 /** One entry of the ledger, as administration shows it. */
 export interface Told {
@@ -125,6 +125,7 @@ export async function openTestFabric(
     config: parseConfig(file, readEnvironment(), { dataDir: join(dir, 'data'), port: 0 }),
     clock,
     random: systemRandom,
+    policyParser,
     ...once,
     log: () => undefined,
     onFatal: (reason, cause) => {

@@ -7,6 +7,7 @@ import { trustDomain } from '../harness/doors.ts'
 import { type HeldServer, openHeldServer } from '../harness/held-server.ts'
 import { inOwnWorld, lie, type Telling } from '../harness/lie.ts'
 import { type LossyNetwork, openLossyAgent, openLossyProxy } from '../harness/lossy-proxy.ts'
+import { policyParser } from '../harness/policies.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
@@ -80,6 +81,7 @@ const byConnector = (fate: Fate) => () =>
       listen: { host: '127.0.0.1', port: 0 },
       meshListen: { host: '127.0.0.1', port: 0, advertise: null },
       responseLimits: {},
+      policyParser,
       log: () => undefined,
     })
     try {

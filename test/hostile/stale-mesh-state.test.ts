@@ -5,6 +5,7 @@ import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
 import { ShiftedClock } from '../harness/clock.ts'
 import { bytesOf, field, refusalOf } from '../harness/doors.ts'
 import { lie } from '../harness/lie.ts'
+import { policyParser } from '../harness/policies.ts'
 import { talk } from '../harness/raw-http.ts'
 import { verifies } from '../requirements.ts'
 
@@ -31,6 +32,7 @@ lie(
         ...{ expose: world.echo.url, protocol: 'auto', clock, random: systemRandom },
         listen: { host: '127.0.0.1', port: 0 },
         meshListen: { host: '127.0.0.1', port: 0, advertise: null },
+        policyParser,
         log: () => undefined,
       })
       try {

@@ -28,6 +28,7 @@ import { type CountedEntry, observeExchanges } from './observe/exchange-metrics.
 import type { Rooms } from './pipeline/enforce.ts'
 import type { RateLimits } from './pipeline/quota.ts'
 import { compilePolicies } from './policy/compile-policies.ts'
+import type { PolicyParser } from './policy/parser.ts'
 import type { PolicySet } from './policy/policy.ts'
 import { createRedactor } from './redaction/create-redactor.ts'
 import { DATA_CLASSES } from './redaction/redactor.ts'
@@ -62,6 +63,8 @@ export interface ConnectorOptions {
   log(event: string, facts?: Readonly<Record<string, string | number>>): void
   /** Where its state is shown to a supervisor and to a monitoring system; nowhere by default. */
   readonly observe?: Observations
+  /** Reads policies; by default each time in a process of its own. */
+  readonly policyParser?: PolicyParser
 }
 
 export interface Address {
@@ -85,7 +88,7 @@ const streamMs = 3_600_000
 /** Opens a connector beside one agent: the same pipeline as the gateway, fed by the fabric. */
 export async function openConnector(options: ConnectorOptions): Promise<Connector> {
   const { agent, clock, random } = options
-  const known = new FollowedState()
+  const known = new FollowedState(options.policyParser ?? createCedarParser())
   const follower = await followMeshState(agent, clock, (state) => known.apply(state))
   const made = new WeakSet<SignedMessage>()
   // Only the fabric can compare hashes of masked values, so a connector's key need not outlive it.
@@ -311,7 +314,7 @@ function observeConnector(
 
 /** The fabric's state as the stages read it. Replaced whole, and only by a state that compiles. */
 class FollowedState {
-  readonly #parser = createCedarParser()
+  readonly #parser: PolicyParser
   readonly #listeners = new Set<() => void>()
   #enrolledAgain = (): void => undefined
   #agents: ReadonlyMap<string, AgentRecord> = new Map()
@@ -322,6 +325,10 @@ class FollowedState {
   #policyText = ''
   #endpoints: MeshState['endpoints'] = []
   #renewals: ReadonlyMap<string, number> = new Map()
+
+  constructor(parser: PolicyParser) {
+    this.#parser = parser
+  }
 
   get endpoints(): MeshState['endpoints'] {
     return this.#endpoints

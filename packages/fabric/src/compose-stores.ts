@@ -25,6 +25,7 @@ import type { Clock } from './lib/clock.ts'
 import { type Closer, closeInOrder } from './lib/closing.ts'
 import type { Random } from './lib/random.ts'
 import type { Rooms } from './pipeline/enforce.ts'
+import type { PolicyParser } from './policy/parser.ts'
 import { type OpenPolicyRoom, openPolicyRoom } from './policy/policy-room.ts'
 import { DATA_CLASSES } from './redaction/redactor.ts'
 import { ChannelAuthority } from './transports/queue/channel-authority.ts'
@@ -50,6 +51,8 @@ export interface Surroundings {
   onFatal(reason: string, cause: unknown): void
   /** Where its state is shown to a supervisor and to a monitoring system; nowhere by default. */
   readonly observe?: Observations
+  /** Reads policies; by default each time in a process of its own. */
+  readonly policyParser?: PolicyParser
   readonly [dangerouslyReplaceRooms]?: (rooms: Rooms) => Rooms
 }
 
@@ -118,7 +121,7 @@ export async function openStores(around: Surroundings, origin: () => string): Pr
     closers.push({ name: 'identity', close: () => identity.close() })
     const policy = await openPolicyRoom({
       dir: config.policyDir,
-      parser: createCedarParser(),
+      parser: around.policyParser ?? createCedarParser(),
       dataClasses: DATA_CLASSES,
       operations: OPERATION_NAMES,
       watch: true,

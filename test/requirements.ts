@@ -245,6 +245,11 @@ export const REQUIREMENTS = {
     promise: 'A fabric without a valid policy refuses to serve, and says which part is missing.',
     on: fabric,
   },
+  'authorize:possible': {
+    promise:
+      'A policy of which `policy check` reports that it never matches, matches no request that can come.',
+    on: fabric,
+  },
   'authorize:same-as-cedar': {
     promise: 'Our evaluator and the reference one give the same decision for the same question.',
     on: fabric,

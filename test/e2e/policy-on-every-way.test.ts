@@ -1,8 +1,34 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Agent, openAgent, RefusedError } from '@countersign/sdk'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { OPERATION_NAMES } from '../../packages/fabric/src/compose-policies.ts'
+import { CONTEXT_FIELDS } from '../../packages/fabric/src/policy/frame.ts'
+import type { PolicyRequest } from '../../packages/fabric/src/policy/policy.ts'
+import { findImpossible } from '../../packages/fabric/src/policy/possible.ts'
+import { CONTEXT_DOMAINS } from '../../packages/fabric/src/policy/request-domains.ts'
+import { callEverything, surprises, useChannel } from '../harness/possible.ts'
 import { openWorld, type World } from '../harness/world.ts'
+
+const asked = vi.hoisted((): PolicyRequest[] => [])
+
+/** Every request that policy decides on in this process is kept. */
+vi.mock(import('../../packages/fabric/src/policy/policy-set.ts'), async (original) => {
+  const actual = await original()
+  return {
+    ...actual,
+    createPolicySet(parts) {
+      const set = actual.createPolicySet(parts)
+      return {
+        ...set,
+        decide(request) {
+          asked.push(request)
+          return set.decide(request)
+        },
+      }
+    },
+  }
+})
 
 let world: World
 const agents: Agent[] = []
@@ -137,5 +163,30 @@ describe('policy', () => {
     expect(['ok', 'WITHDRAWN']).toContain(await callOverMesh('meshed', 'masked', note))
     await expect.poll(() => callOverMesh('meshed'), { timeout: 10_000 }).toBe('NOT_PERMITTED')
     expect(await call(await enrol('bystander', 'green'))).toBe('ok')
+  })
+
+  test('is never asked about a request that the table of possible ones does not hold [authorize:possible]', async () => {
+    for (const door of [world.gateway, world.mesh]) await callEverything(door)
+    await useChannel(world)
+    for (const operation of ['status', 'agent.list', 'route.list']) await world.admin(operation)
+    const kinds = asked.map(
+      (each) => `${each.action} ${each.context.protocol} ${each.context.transport}`,
+    )
+    const mesh = ['administer a2a mesh', 'call a2a mesh', 'call mcp mesh', 'call http mesh']
+    const gateway = mesh.map((kind) => kind.replace('mesh', 'gateway'))
+    const fabric = ['administer', 'discover', 'read', 'record'].map(
+      (each) => `${each} admin gateway`,
+    )
+    const queue = ['consume', 'discover', 'publish'].map((each) => `${each} queue queue`)
+    const all = [...mesh, ...gateway, ...fabric, ...queue].toSorted()
+    expect([...new Set(kinds)].toSorted()).toEqual(all)
+    for (const request of asked) {
+      expect(surprises(request), JSON.stringify(request)).toEqual([])
+      expect(findImpossible(request, OPERATION_NAMES), JSON.stringify(request)).toBeNull()
+    }
+  })
+
+  test('sees exactly the fields that the table describes [authorize:possible]', () => {
+    expect(Object.keys(CONTEXT_DOMAINS).toSorted()).toEqual([...CONTEXT_FIELDS.keys()].toSorted())
   })
 })

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { PolicyUnsupported } from './cedar-json.ts'
 import { type CompiledPolicy, compilePolicy } from './compile-policy.ts'
-import { lintPolicy } from './lint-policy.ts'
+import { createPolicyLint } from './lint-policy.ts'
 import type { ParsedPolicy, ParserFault, PolicyParser } from './parser.ts'
 import { assertReadable } from './policy-bounds.ts'
 import {
@@ -87,18 +87,19 @@ export async function compilePolicies(
     )
   }
   if (problems.length > 0) throw new PoliciesRejected(problems)
-  const warnings = pieces.flatMap((piece, i) => warningsOf(piece, parsed[i], operations ?? null))
+  const lint = createPolicyLint(operations ?? null)
+  const warnings = pieces.flatMap((piece, i) => warningsOf(piece, parsed[i], lint))
   return createPolicySet({ version: versionOf(sorted), policies, sources: sorted, warnings })
 }
 
 function warningsOf(
   piece: Piece,
   parsed: ParsedPolicy | undefined,
-  operations: OperationNames | null,
+  lint: ReturnType<typeof createPolicyLint>,
 ): readonly PolicyProblem[] {
   const policy = parsed?.policy ?? null
-  const lints = policy === null ? [] : lintPolicy(policy, operations)
-  const found = lints.map((lint) => toProblem(piece, { start: 0, ...lint }))
+  const lints = policy === null ? [] : lint(policy)
+  const found = lints.map((each) => toProblem(piece, { start: 0, ...each }))
   return [...(parsed?.warnings ?? []).map((warning) => toProblem(piece, warning)), ...found]
 }
 

@@ -9,7 +9,7 @@ import {
   type PolicyRequest,
 } from './policy.ts'
 import type { CompiledPolicySet, PolicyProblem } from './policy-set.ts'
-import { findImpossible, type OperationNames } from './possible.ts'
+import { findImpossible, METHODS, type OperationNames, PROTOCOLS, TRANSPORTS } from './possible.ts'
 
 /** One expectation of an operator about the policies, as a `*.test.yaml` file states it. */
 export interface PolicyTestCase {
@@ -135,6 +135,7 @@ const harmlessContext: PolicyContext = {
   signed: true,
   risk: 0,
   labels: [],
+  taskOwner: '',
   time: 1_767_276_000,
 }
 
@@ -211,21 +212,18 @@ function parseContext(value: unknown, defaults: PolicyContext): PolicyContext {
   const given = { ...defaults, ...fields }
   const at = (field: keyof PolicyContext): Path => ['context', field]
   return {
-    transport: parseWord(given.transport, at('transport'), transports),
-    protocol: parseWord(given.protocol, at('protocol'), protocols),
+    transport: parseWord(given.transport, at('transport'), TRANSPORTS),
+    protocol: parseWord(given.protocol, at('protocol'), PROTOCOLS),
     operation: parseText(given.operation, at('operation')),
     tool: parseText(given.tool, at('tool')),
-    method: parseWord(given.method, at('method'), methods),
+    method: parseWord(given.method, at('method'), METHODS),
     signed: parseOf<boolean>(given.signed, at('signed'), 'boolean'),
     risk: parseOf<number>(given.risk, at('risk'), 'number'),
     labels: parseTexts(given.labels, at('labels')),
+    taskOwner: parseText(given.taskOwner, at('taskOwner')),
     time: parseOf<number>(given.time, at('time'), 'number'),
   }
 }
-
-const transports = ['gateway', 'mesh', 'queue'] as const
-const protocols = ['a2a', 'mcp', 'http', 'queue', 'admin'] as const
-const methods = ['certificate', 'token', 'api-key'] as const
 
 type Path = readonly string[]
 

@@ -1,59 +1,120 @@
-import { isAgentName, isAssignableName, isLegible } from '@countersign/protocol'
+import { isAgentName, isAssignableName, isLegible, isSealedLabel } from '@countersign/protocol'
 import type { PolicyAction, PolicyContext, PolicyRequest } from './policy.ts'
 import { RESOURCES_OF_ACTION } from './schema.ts'
 
 export type PolicyProtocol = PolicyContext['protocol']
+type ResourceKind = PolicyRequest['resource']['kind']
 
-/** Names of operations that exist, by protocol; `*` at the end stands for any rest. */
-export type OperationNames = Readonly<Record<PolicyProtocol, readonly string[]>>
-
-/** One way in which requests of an action come. */
-export interface RequestKind {
-  readonly transports: readonly PolicyContext['transport'][]
-  readonly protocol: PolicyProtocol
-  /** Whether the request asks for a task of another, so that `taskOwner` names somebody. */
-  readonly ofTask: boolean
+/** The operations that exist, by protocol and action; `*` at the end stands for any rest. */
+export interface OperationNames {
+  readonly of: Readonly<
+    Record<PolicyProtocol, Readonly<Partial<Record<PolicyAction, readonly string[]>>>>
+  >
+  /** Those that name a tool, a prompt or a resource; all others have an empty `context.tool`. */
+  readonly named: readonly string[]
 }
 
-const kind = (
-  protocol: PolicyProtocol,
-  transports: RequestKind['transports'],
-  ofTask = false,
-): RequestKind => ({ protocol, transports, ofTask })
+/**
+ * One kind of request that can come, with what its context can hold. The only list of them: warnings
+ * about policies and the check of policy tests read it, and a test compares it with real decisions.
+ */
+export interface RequestKind {
+  readonly action: PolicyAction
+  readonly resource: ResourceKind
+  readonly transport: PolicyContext['transport']
+  readonly protocol: PolicyProtocol
+  readonly methods: readonly PolicyContext['method'][]
+  /** Null where any text is an operation, because the names are not known. */
+  readonly operations: readonly string[] | null
+  /** Whether the request can name a tool. */
+  readonly named: boolean
+  /** Whether the request asks for a task of another, so that `taskOwner` names somebody. */
+  readonly ofTask: boolean
+  /** Whether it can be about a sealed message, so that it has labels. */
+  readonly labelled: boolean
+}
 
-const agents = ['gateway', 'mesh'] as const
-const calls = (['a2a', 'mcp', 'http'] as const).map((protocol) => kind(protocol, agents))
-const tasks = (['a2a', 'mcp', 'http'] as const).map((protocol) => kind(protocol, agents, true))
-const queue = [kind('queue', ['queue'])]
-const admin = [kind('admin', ['gateway'])]
+export const METHODS = ['certificate', 'token', 'api-key'] as const
+export const TRANSPORTS = ['gateway', 'mesh', 'queue'] as const
+export const PROTOCOLS = ['a2a', 'mcp', 'http', 'queue', 'admin'] as const
 
-/** Every kind of request there is, by what it does, whatever the agents do. */
-export const REQUEST_KINDS: Readonly<Record<PolicyAction, readonly RequestKind[]>> = {
-  call: calls,
-  publish: queue,
-  consume: queue,
-  record: admin,
-  discover: [kind('admin', agents), ...queue, ...calls],
-  read: admin,
-  // Policy is asked for `administer` as well where a call names a task of another.
-  administer: [...admin, ...tasks],
+/** A connector knows its peers by their certificates only. */
+const methodsOf = (transport: PolicyContext['transport']) =>
+  transport === 'mesh' ? (['certificate'] as const) : METHODS
+
+type Source = Pick<RequestKind, 'action' | 'resource' | 'protocol' | 'ofTask'>
+
+/** What is asked of the agents, of channels and of the fabric. */
+const sources: readonly Source[] = [
+  ...(['a2a', 'mcp', 'http'] as const).flatMap((protocol): readonly Source[] => [
+    { action: 'call', resource: 'agent', protocol, ofTask: false },
+    // Policy is asked for `administer` as well where a call names a task of another.
+    { action: 'administer', resource: 'agent', protocol, ofTask: true },
+  ]),
+  ...(['publish', 'consume', 'discover'] as const).map(
+    (action): Source => ({ action, resource: 'channel', protocol: 'queue', ofTask: false }),
+  ),
+  ...(['discover', 'record', 'read', 'administer'] as const).map(
+    (action): Source => ({ action, resource: 'fabric', protocol: 'admin', ofTask: false }),
+  ),
+]
+
+function transportsOf({ resource }: Source): readonly PolicyContext['transport'][] {
+  if (resource === 'agent') return ['gateway', 'mesh']
+  return resource === 'channel' ? ['queue'] : ['gateway']
+}
+
+/** Messages are sealed and labelled where they are published and leased. */
+const labelled: ReadonlySet<PolicyAction> = new Set(['publish', 'consume'])
+
+/** Every kind of request there is, whatever the agents do. */
+export function requestKinds(operations: OperationNames | null): readonly RequestKind[] {
+  return sources.flatMap((source) =>
+    transportsOf(source).flatMap((transport) =>
+      operationsOf(source, operations).map((some) => ({
+        ...{ ...source, ...some, transport },
+        methods: methodsOf(transport),
+        labelled: source.protocol === 'queue' && labelled.has(source.action),
+      })),
+    ),
+  )
+}
+
+/** In two where some operations name a tool: the others never come with one. */
+function operationsOf(
+  { protocol, action }: Source,
+  operations: OperationNames | null,
+): readonly Pick<RequestKind, 'operations' | 'named'>[] {
+  if (operations === null) return [{ operations: null, named: protocol === 'mcp' }]
+  const all = operations.of[protocol][action] ?? []
+  const isNamed = (name: string) => protocol === 'mcp' && operations.named.includes(name)
+  return [true, false]
+    .map((named) => ({ operations: all.filter((name) => isNamed(name) === named), named }))
+    .filter((each) => each.operations.length > 0)
 }
 
 /** Seconds up to the year 9999: a larger number is a time in milliseconds. */
 export const secondsMax = 253_402_300_799
-
-export function hasTool(protocol: PolicyProtocol): boolean {
-  return protocol === 'mcp'
-}
-
-export function hasLabels(action: PolicyAction, { protocol }: RequestKind): boolean {
-  return protocol === 'queue' && (action === 'publish' || action === 'consume')
-}
+/** Longer names of tools are refused before policy is asked. */
+export const toolLengthMax = 2048
 
 export function isOperation(name: string, known: readonly string[]): boolean {
   return known.some((each) =>
     each.endsWith('*') ? name.startsWith(each.slice(0, -1)) : each === name,
   )
+}
+
+export function isToolName(text: string): boolean {
+  return text.length <= toolLengthMax && isLegible(text)
+}
+
+/** Of a principal or a resource of this kind. */
+export function canBeCalled(kind: PolicyRequest['principal']['kind'] | ResourceKind, name: string) {
+  return kind === 'fabric' ? name === 'fabric' : isAssignableName(name)
+}
+
+export function isSegmentName(name: string): boolean {
+  return name === '' || isAgentName(name)
 }
 
 /** The part of a request that no request has, with why; null for one that can come. */
@@ -72,27 +133,29 @@ export function findImpossible(
 ): Impossible | null {
   const { principal, action, resource } = request
   const kinds: readonly string[] = RESOURCES_OF_ACTION[action]
-  if (!kinds.includes(resource.kind)) {
-    return { path: ['resource', 'kind'], says: `${action} is asked of ${kinds.join(', ')}` }
+  const asked = sources.filter((each) => each.action === action).map((each) => each.resource)
+  if (!kinds.includes(resource.kind) || !asked.includes(resource.kind)) {
+    const says = `${action} is asked of ${[...new Set(asked)].join(', ')}`
+    return { path: ['resource', 'kind'], says }
   }
   return (
     faultOfSubject(principal, 'principal') ??
     faultOfSubject(resource, 'resource') ??
     faultOfNumbers(request) ??
-    faultOfKind(request, operations)
+    faultOfKind(request, requestKinds(operations))
   )
 }
 
 function faultOfSubject(
-  subject: PolicyRequest['resource'] | PolicyRequest['principal'],
+  { kind: of, name, roles, segment }: PolicyRequest['resource'] | PolicyRequest['principal'],
   part: string,
 ) {
-  const { kind: of, name, roles, segment } = subject
-  const isNamed = of === 'fabric' ? name === 'fabric' : isAssignableName(name)
-  if (!isNamed) return { path: [part, 'name'], says: `nothing can be called ${quote(name)}` }
+  if (!canBeCalled(of, name)) {
+    return { path: [part, 'name'], says: `nothing can be called ${quote(name)}` }
+  }
   const role = roles.find((each) => !isAgentName(each))
   if (role !== undefined) return { path: [part, 'roles'], says: `no role is called ${quote(role)}` }
-  return segment === '' || isAgentName(segment)
+  return isSegmentName(segment)
     ? null
     : { path: [part, 'segment'], says: `no segment is called ${quote(segment)}` }
 }
@@ -106,27 +169,47 @@ function faultOfNumbers({ context: { risk, time } }: PolicyRequest): Impossible 
     : { path: ['context', 'time'], says: 'time is in whole seconds since 1970' }
 }
 
+/** Each field narrows the kinds that the request can be of; the one that leaves none is the fault. */
 function faultOfKind(
-  { action, context }: PolicyRequest,
-  operations: OperationNames | null,
+  { action, resource, context }: PolicyRequest,
+  kinds: readonly RequestKind[],
 ): Impossible | null {
-  const { transport, protocol, operation, tool, labels, taskOwner = '' } = context
-  const at = (field: string, says: string): Impossible => ({ path: ['context', field], says })
-  const ofProtocol = REQUEST_KINDS[action].filter((each) => each.protocol === protocol)
-  if (ofProtocol.length === 0) return at('protocol', `no ${action} comes by ${protocol}`)
-  const found = ofProtocol.find(({ transports }) => transports.includes(transport))
-  if (found === undefined)
-    return at('transport', `no ${action} of ${protocol} comes by ${transport}`)
-  if (operations !== null && !isOperation(operation, operations[protocol])) {
-    return at('operation', `${protocol} has no operation ${quote(operation)}`)
+  const { transport, protocol, method, operation, tool, labels, taskOwner = '' } = context
+  const fields: readonly (readonly [string, string, (kind: RequestKind) => boolean])[] = [
+    ['protocol', `no ${action} comes by ${protocol}`, (kind) => kind.protocol === protocol],
+    [
+      'transport',
+      `no ${action} of ${protocol} comes by ${transport}`,
+      (kind) => kind.transport === transport,
+    ],
+    ['method', `${transport} knows no ${method}`, (kind) => kind.methods.includes(method)],
+    [
+      'operation',
+      `${protocol} has no operation ${quote(operation)}`,
+      (kind) => kind.operations === null || isOperation(operation, kind.operations),
+    ],
+    [
+      'tool',
+      `${protocol} has no tool ${quote(tool)}`,
+      (kind) => tool === '' || (kind.named && isToolName(tool)),
+    ],
+    [
+      'labels',
+      labels.every(isSealedLabel) ? `${action} carries no labels` : 'labels are lower-case words',
+      (kind) => labels.length === 0 || (kind.labelled && labels.every(isSealedLabel)),
+    ],
+    [
+      'taskOwner',
+      `${action} is of no task of ${quote(taskOwner)}`,
+      (kind) => taskOwner === '' || (kind.ofTask && isAssignableName(taskOwner)),
+    ],
+  ]
+  let left = kinds.filter((kind) => kind.action === action && kind.resource === resource.kind)
+  for (const [field, says, fits] of fields) {
+    left = left.filter(fits)
+    if (left.length === 0) return { path: ['context', field], says }
   }
-  if (tool !== '' && (!hasTool(protocol) || !isLegible(tool) || tool !== tool.trim())) {
-    return at('tool', `${protocol} has no tool ${quote(tool)}`)
-  }
-  if (labels.length > 0 && !hasLabels(action, found)) {
-    return at('labels', `${action} carries no labels`)
-  }
-  return taskOwner === '' || found.ofTask ? null : at('taskOwner', `${action} is of no task`)
+  return null
 }
 
 const quote = (text: string): string => JSON.stringify(text)

@@ -16,6 +16,7 @@ import { findMethodOverride } from './method-override.ts'
 import {
   a2aOperations,
   isMcpMethod,
+  mcpSubjects,
   methodLengthMax,
   namesPush,
   obsoleteMethods,
@@ -47,17 +48,6 @@ export interface Classified {
 
 type Named = Omit<Classified, 'tasks'>
 
-/**
- * Which parameter says what a call is about. The receiver goes by this one alone: a call that carried
- * another beside it would be decided on as one thing, and carried out as the other.
- */
-const mcpSubjects: ReadonlyMap<string, 'name' | 'uri'> = new Map([
-  ['tools/call', 'name'],
-  ['prompts/get', 'name'],
-  ['resources/read', 'uri'],
-  ['resources/subscribe', 'uri'],
-  ['resources/unsubscribe', 'uri'],
-])
 /** Both are recorded with every decision, refused ones and those of strangers included. */
 const methodLimit = { name: 'rpc.methodLength', value: methodLengthMax, unit: 'count' } as const
 const subjectLengthMax = 2048

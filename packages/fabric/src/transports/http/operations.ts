@@ -53,6 +53,17 @@ export const mcpMethods: ReadonlySet<string> = new Set([
   'tasks/update',
 ])
 
+/**
+ * Which parameter says what a call is about. The receiver goes by this one alone: a call that carried
+ * another beside it would be decided on as one thing, and carried out as the other.
+ */
+export const mcpSubjects: ReadonlyMap<string, 'name' | 'uri'> = new Map([
+  ['tools/call', 'name'],
+  ['prompts/get', 'name'],
+  ['resources/read', 'uri'],
+  ['resources/subscribe', 'uri'],
+  ['resources/unsubscribe', 'uri'],
+])
 export function isMcpMethod(method: string): boolean {
   return mcpMethods.has(method) || method.startsWith('notifications/')
 }

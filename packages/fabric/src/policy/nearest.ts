@@ -1,0 +1,30 @@
+/** Longer texts are no misspelt names. */
+const lengthMax = 64
+
+/** The one of `known` that `text` was probably meant to be; null where none is close. */
+export function nearest(text: string, known: readonly string[]): string | null {
+  if (text.length > lengthMax) return null
+  const folded = text.toLowerCase()
+  let best: string | null = null
+  let least = Math.max(1, Math.floor(text.length / 3)) + 1
+  for (const each of known) {
+    if (each === '' || each.length > lengthMax) continue
+    const apart = distance(folded, each.toLowerCase())
+    if (apart < least) [best, least] = [each, apart]
+  }
+  return best
+}
+
+/** Insertions, deletions and replacements from one to the other (Levenshtein). */
+function distance(a: string, b: string): number {
+  let before = Array.from({ length: b.length + 1 }, (_, i) => i)
+  for (let i = 1; i <= a.length; i++) {
+    const row = [i]
+    for (let j = 1; j <= b.length; j++) {
+      const swap = (before[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1)
+      row.push(Math.min(swap, (before[j] ?? 0) + 1, (row[j - 1] ?? 0) + 1))
+    }
+    before = row
+  }
+  return before[b.length] ?? 0
+}

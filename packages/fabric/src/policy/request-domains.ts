@@ -1,0 +1,91 @@
+import {
+  isAgentName,
+  isAssignableName,
+  isSealedLabel,
+  SEALED_LABELS_MAX,
+} from '@countersign/protocol'
+import {
+  between,
+  type Domain,
+  elementsOf,
+  type Grammar,
+  oneOf,
+  quote,
+  spelt,
+  textsOf,
+} from './domains.ts'
+import type { PolicyContext, PolicyRequest } from './policy.ts'
+import {
+  canBeCalled,
+  isSegmentName,
+  isToolName,
+  type RequestKind,
+  secondsMax,
+  toolLengthMax,
+} from './possible.ts'
+import { ENTITY_TYPES } from './schema.ts'
+
+/** Every field of `context` as a policy sees it: those of the request, and those made from its time. */
+type ContextField = keyof Required<PolicyContext> | 'now' | 'weekday'
+
+const nameLengthMax = 63
+
+function grammarOf(fits: (text: string) => boolean, letters: RegExp, lengthMax: number): Grammar {
+  return { fits, canHold: (piece) => letters.test(piece), lengthMax }
+}
+
+const nameLetters = /^[a-z0-9._-]*$/
+const nameOrNone = (text: string) => text === '' || isAssignableName(text)
+
+const grammars = {
+  owner: grammarOf(nameOrNone, nameLetters, nameLengthMax),
+  tool: { fits: isToolName, canHold: () => true, lengthMax: toolLengthMax },
+  label: grammarOf(isSealedLabel, /^[a-z0-9._:-]*$/, nameLengthMax),
+} as const
+
+export const GROUPS = { Role: isAgentName, Segment: isSegmentName } as const
+
+/** What each field can hold in a request of this kind. A field that policy learns to read does not compile without. */
+export const CONTEXT_DOMAINS: Readonly<Record<ContextField, (kind: RequestKind) => Domain>> = {
+  transport: ({ transport }) => oneOf([quote(transport)]),
+  protocol: ({ protocol }) => oneOf([quote(protocol)]),
+  operation: ({ operations }) => textsOf(operations),
+  tool: ({ named }) => (named ? spelt(grammars.tool) : oneOf(['""'])),
+  method: ({ methods }) => oneOf(methods.map(quote)),
+  signed: () => oneOf(['true', 'false']),
+  risk: () => between(0, 100),
+  labels: ({ labelled }) => elementsOf(grammars.label, labelled ? SEALED_LABELS_MAX : 0),
+  taskOwner: ({ ofTask }) => (ofTask ? spelt(grammars.owner) : oneOf(['""'])),
+  time: () => between(0, secondsMax),
+  now: () => between(0, secondsMax * 1000 + 999),
+  weekday: () => between(1, 7),
+}
+
+/** What a policy can ask of one kind of request, by the part as Cedar writes it. */
+export function domainsOf(
+  kind: RequestKind,
+  principal: PolicyRequest['principal']['kind'],
+): ReadonlyMap<string, Domain> {
+  const fields = Object.entries(CONTEXT_DOMAINS).map(
+    ([name, domain]) => [`context.${name}`, domain(kind)] as const,
+  )
+  return new Map<string, Domain>([
+    ...fields,
+    ['action', oneOf([`Action::${quote(kind.action)}`])],
+    ...subject('principal', principal),
+    ...subject('resource', kind.resource),
+  ])
+}
+
+function subject(part: string, kind: PolicyRequest['principal']['kind'] | RequestKind['resource']) {
+  const grammar = grammarOf((name) => canBeCalled(kind, name), nameLetters, nameLengthMax)
+  return [
+    [typeOf(part), oneOf([ENTITY_TYPES[kind]])],
+    [`${part}.name`, kind === 'fabric' ? oneOf(['"fabric"']) : spelt(grammar)],
+  ] as const
+}
+
+/** Where the type of `principal` or `resource` is kept: no part of Cedar's reads like this. */
+export function typeOf(part: string): string {
+  return `${part} is`
+}

@@ -114,6 +114,6 @@ test('columns stand apart whatever is in them', () => {
 })
 
 test('budgets are those of the code', () => {
-  expect(Object.keys(BUDGETS_BYTES)).toContain('queue.leaseMemoryBytes')
+  expect(Object.keys(BUDGETS_BYTES)).toContain('queue.leaseMemoryBytes, of one identity')
   for (const bytes of Object.values(BUDGETS_BYTES)) expect(bytes).toBeGreaterThan(0)
 })

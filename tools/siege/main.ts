@@ -26,7 +26,7 @@ import {
 } from './report.ts'
 import { type Tally, tallyFaults } from './tally.ts'
 
-const usage = `usage: npm run siege -- [--minutes <0.1 to 1440>] [--only <attack>] [--times <1 to 100>]
+const usage = `usage: npm run siege -- [--minutes <0.1 to 1440>] [--only <attack>,…] [--times <1 to 100>]
 
 Attacks a server in every way of tools/siege/attacks at once, while a client that behaves makes
 calls, sends, receives and fetches receipts; before that, the same client runs without attackers.
@@ -37,7 +37,8 @@ sieges follow one another, and memory that grows from one to the next is a leak.
 const attackersMax = 3
 /** As the launcher of the server sets them (packages/fabric/bin/countersign.js). */
 const serverMemory = {
-  MALLOC_MMAP_THRESHOLD_: '131072',
+  MALLOC_MMAP_THRESHOLD_: '16384',
+  MALLOC_MMAP_MAX_: '16384',
   MALLOC_TRIM_THRESHOLD_: '1048576',
   MALLOC_ARENA_MAX: '2',
 }
@@ -81,7 +82,7 @@ function attackFiles(only: string): readonly string[] {
   const folder = new URL('./attacks/', import.meta.url)
   const names = readdirSync(folder).filter((name) => name.endsWith('.ts'))
   return names
-    .filter((name) => only === '' || name === `${only}.ts`)
+    .filter((name) => only === '' || only.split(',').includes(name.slice(0, -'.ts'.length)))
     .map((name) => new URL(name, folder).href)
 }
 

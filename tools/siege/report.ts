@@ -1,7 +1,7 @@
 import { configSchema } from '../../packages/fabric/src/config/schema.ts'
-import { publicTotalBytesMax } from '../../packages/fabric/src/transports/gateway/gateway.ts'
+import { publicAddressBytesMax } from '../../packages/fabric/src/transports/gateway/gateway.ts'
 import { sharedBytesMax } from '../../packages/fabric/src/transports/gateway/shared-resources.ts'
-import { heapBytesMax } from '../../packages/fabric/src/transports/http/thread-lane.ts'
+import { heapBytesFor } from '../../packages/fabric/src/transports/http/thread-lane.ts'
 import { leaseMemoryDefault } from '../../packages/fabric/src/transports/queue/lease-memory.ts'
 import { KINDS, type Seen } from './client.ts'
 import { newTally, type Tally } from './tally.ts'
@@ -9,15 +9,19 @@ import { newTally, type Tally } from './tally.ts'
 const mebibyte = 1024 * 1024
 const { limits: limitsDefault } = configSchema.parse({})
 
-/** Memory that clients can make the server occupy by design, as the code has it: rows of docs/operate/limits.md. */
+/**
+ * Memory that the attackers can make the server occupy by design, as the code has it: rows of
+ * docs/operate/limits.md. They have one identity and one address, so of a budget with shares they
+ * have the share of one.
+ */
 export const BUDGETS_BYTES: Readonly<Record<string, number>> = {
-  'limits.requestMemoryBytes': limitsDefault.requestMemoryBytes,
-  'limits.responseMemoryBytes': limitsDefault.responseMemoryBytes,
-  'http.publicBytes': publicTotalBytesMax,
+  'limits.requestMemoryBytes, of one identity': limitsDefault.requestMemoryBytes / 4,
+  'limits.responseMemoryBytes, of one caller': limitsDefault.responseMemoryBytes / 2,
+  'http.publicBytes, of one address': publicAddressBytesMax,
   'limits.unsentBytes': limitsDefault.unsentBytes,
   'http.sharedBytes': sharedBytesMax,
-  'queue.leaseMemoryBytes': leaseMemoryDefault.totalBytesMax,
-  'work.heapBytes, of the two lanes': 2 * heapBytesMax,
+  'queue.leaseMemoryBytes, of one identity': leaseMemoryDefault.identityBytesMax,
+  'work.heapBytes, of the two lanes': 2 * heapBytesFor(limitsDefault.bodyBytes),
 }
 
 export const budgetMib: number =

@@ -27,9 +27,12 @@ if (runtime === null) {
 // A signal must not open a debugger: whoever reaches its port reads every key in the process.
 const flags = ['--disable-sigusr1', ...(isCheckout ? ['--conditions=countersign-source'] : [])]
 const command = [...flags, isCheckout ? source : built, ...process.argv.slice(2)]
-// The C library keeps what large bodies took unless it is told to give it back.
+// The C library gives back the top of its heap only, and what is in use pins all that lies below it.
+// So buffers of bodies, which come in TLS records of 16 KiB, are mapped one by one where the heap
+// would have to grow for them. The kernel bounds the number of mappings; the rest lie in the heap.
 const memory = {
-  MALLOC_MMAP_THRESHOLD_: '131072',
+  MALLOC_MMAP_THRESHOLD_: '16384',
+  MALLOC_MMAP_MAX_: '16384',
   MALLOC_TRIM_THRESHOLD_: '1048576',
   MALLOC_ARENA_MAX: '2',
 }

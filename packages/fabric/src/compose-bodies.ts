@@ -3,15 +3,21 @@ import { startWorker } from './lib/start-worker.ts'
 import { answerBudget } from './transports/http/answer-budget.ts'
 import type { BodyBudget } from './transports/http/body-budget.ts'
 import { BodyThread } from './transports/http/body-thread.ts'
-import { heapBytesMax } from './transports/http/thread-lane.ts'
+import { heapBytesFor } from './transports/http/thread-lane.ts'
 
 /** A thread is started with the first message that needs it, and not before. */
-export function composeBodies(hashKey: Uint8Array, clock: Pick<Clock, 'monotonic'>): BodyThread {
+export function composeBodies(
+  hashKey: Uint8Array,
+  bodyBytesMax: number,
+  clock: Pick<Clock, 'monotonic'>,
+): BodyThread {
+  const heapBytes = heapBytesFor(bodyBytesMax)
   return new BodyThread({
+    heapBytes,
     now: () => clock.monotonic(),
     start: () =>
       startWorker(new URL('./compose-body-worker.ts', import.meta.url), 'bodies', hashKey, {
-        maxOldGenerationSizeMb: heapBytesMax / (1024 * 1024),
+        maxOldGenerationSizeMb: heapBytes / (1024 * 1024),
       }),
   })
 }

@@ -93,7 +93,7 @@ export async function openConnector(options: ConnectorOptions): Promise<Connecto
   const made = new WeakSet<SignedMessage>()
   // Only the fabric can compare hashes of masked values, so a connector's key need not outlive it.
   const hashKey = random(32)
-  const bodies = composeBodies(hashKey, clock)
+  const bodies = composeBodies(hashKey, bodyBytesMax, clock)
   const rooms = {
     ...composeConnectorRooms(options, { known, follower, made }),
     redactor: createRedactor({ hashKey }),

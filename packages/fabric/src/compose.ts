@@ -172,7 +172,7 @@ function composeParts(around: Surroundings, stores: Stores, origin: () => string
   const detection = composeDetection(clock)
   const endpoints = createEndpointRegistry(config.trustDomain, clock)
   const upstream = composeUpstream(around, stores)
-  const bodies = composeBodies(keys.mask, clock)
+  const bodies = composeBodies(keys.mask, config.limits.bodyBytes, clock)
   const calls = limitsOfCalls(around)
   const rooms = composeRooms({
     stores,

@@ -46,3 +46,35 @@ test('a surplus is collected once, and what is in use or stays is no surplus', a
   expect(await checked()).toBe(3)
   keeper.close()
 })
+
+test('a burst whose garbage is gone by itself is followed by one collection, for its pages', async () => {
+  const mebibyte = 1024 * 1024
+  let held = 100
+  let collections = 0
+  let cpuUs = 0
+  let load = 0
+  const keeper = new HeapKeeper(
+    () => ({ heldBytes: held * mebibyte, usedBytes: 0, cpuUs: (cpuUs += load) }),
+    () => {
+      collections += 1
+      held = 100
+      return Promise.resolve()
+    },
+  )
+  const checked = async (): Promise<number> => {
+    await keeper.check()
+    return collections
+  }
+  expect(await checked()).toBe(1)
+  held = 300
+  load = 9_000_000
+  expect(await checked()).toBe(1)
+  held = 140
+  load = 3_000_000
+  expect(await checked(), 'while there is traffic').toBe(1)
+  load = 100_000
+  expect(await checked()).toBe(2)
+  held = 140
+  expect(await checked()).toBe(2)
+  keeper.close()
+})

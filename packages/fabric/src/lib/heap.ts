@@ -22,6 +22,9 @@ const lookEveryMs = 10_000
 /** Above this, the collector runs by itself, and another collection would only take time. */
 const busyShareMax = 0.5
 
+/** Below this, a burst is over. */
+const quietShareMax = 0.2
+
 /** What this process holds, and what of it is still in use. */
 export interface HeapUse {
   readonly heldBytes: number
@@ -33,7 +36,10 @@ export interface HeapUse {
 /**
  * Gives memory back after a burst. The bodies of a flood are garbage once it is over, but a server
  * with little to do allocates too little for the collector to look at them, and would keep their pages
- * for hours. What a collection does not free is in use, and is no reason for another one.
+ * for hours. What a collection does not free is in use, and is not a reason for another one.
+ *
+ * The collector of a burst itself leaves pages of which a little is in use. So once a burst is over,
+ * one collection follows that compacts them, however little of them is garbage by then.
  */
 export class HeapKeeper {
   readonly #look: () => HeapUse
@@ -41,6 +47,8 @@ export class HeapKeeper {
   readonly #timer: NodeJS.Timeout
   #floorBytes = 0
   #cpuUs = 0
+  /** Whether the surplus was large at any time since the last collection. */
+  #wasLarge = false
   #isCollecting = false
 
   constructor(look: () => HeapUse, collect: () => Promise<void> = giveBackGarbage) {
@@ -51,11 +59,14 @@ export class HeapKeeper {
 
   async check(): Promise<void> {
     const { heldBytes, usedBytes, cpuUs } = this.#look()
-    const isBusy = cpuUs - this.#cpuUs > busyShareMax * lookEveryMs * 1_000
+    const share = (cpuUs - this.#cpuUs) / (lookEveryMs * 1_000)
     this.#cpuUs = cpuUs
-    if (isBusy || this.#isCollecting || heldBytes - usedBytes - this.#floorBytes < surplusBytesMin)
-      return
+    const isLarge = heldBytes - usedBytes - this.#floorBytes >= surplusBytesMin
+    this.#wasLarge ||= isLarge
+    const isWorthIt = isLarge ? share <= busyShareMax : this.#wasLarge && share <= quietShareMax
+    if (this.#isCollecting || !isWorthIt) return
     this.#isCollecting = true
+    this.#wasLarge = false
     try {
       await this.#collect()
       const { heldBytes: kept, usedBytes: stillUsed } = this.#look()
@@ -73,9 +84,9 @@ export class HeapKeeper {
 /** Keeps the heap of this process small, of which a listener uses `usedBytes`. Returns what stops it. */
 export function keepHeapSmall(usedBytes: () => number): () => void {
   const keeper = new HeapKeeper(() => {
-    const { heapUsed, external } = process.memoryUsage()
+    const { heapTotal, external } = process.memoryUsage()
     const { user, system } = process.cpuUsage()
-    return { heldBytes: heapUsed + external, usedBytes: usedBytes(), cpuUs: user + system }
+    return { heldBytes: heapTotal + external, usedBytes: usedBytes(), cpuUs: user + system }
   })
   return () => keeper.close()
 }

@@ -96,8 +96,8 @@ export interface Gateway {
 const floorBytes = 64 * 1024
 /** An enrolment, a renewal or a request for a token takes less than 4 KiB. */
 const publicBodyBytesMax = 16 * 1024
-export const publicTotalBytesMax: number = 8 * 1024 * 1024
-const publicAddressBytesMax = 512 * 1024
+const publicTotalBytesMax = 8 * 1024 * 1024
+export const publicAddressBytesMax: number = 512 * 1024
 const publicTimeoutMs = 10_000
 
 /** Opens the one HTTPS listener (TLS 1.3, HTTP/1.1 and HTTP/2) of a fabric. */

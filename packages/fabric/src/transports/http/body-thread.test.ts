@@ -33,6 +33,7 @@ class Puppet extends EventEmitter {
 function open({ isReady = true }: { readonly isReady?: boolean } = {}) {
   const puppets: Puppet[] = []
   const thread = new BodyThread({
+    heapBytes: 1,
     now: () => performance.now(),
     start() {
       const puppet = new Puppet()
@@ -215,7 +216,7 @@ test('the thread gives exactly what inspection gives', async () => {
   vi.useRealTimers()
   const hashKey = new Uint8Array(32).fill(7)
   const redactor = createRedactor({ hashKey })
-  const bodies = composeBodies(hashKey, systemClock)
+  const bodies = composeBodies(hashKey, 4 * 1024 * 1024, systemClock)
   const filler = 'x'.repeat(40_000)
   const given = [
     [JSON.stringify({ filler, card: '4111 1111 1111 1111' }), 'application/json'],

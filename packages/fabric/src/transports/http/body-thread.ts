@@ -35,6 +35,8 @@ interface AnswerToRead {
 type JobOf = (steps: number | null) => BodyJob
 
 export interface BodyThreadOptions {
+  /** What each of the threads may allocate. */
+  readonly heapBytes: number
   start(): Worker
   now(): number
 }
@@ -52,13 +54,13 @@ export class BodyThread implements LargeBodies {
   readonly #quick: ThreadLane
   readonly #slow: ThreadLane
 
-  constructor({ start, now }: BodyThreadOptions) {
+  constructor({ heapBytes, start, now }: BodyThreadOptions) {
     const credit = new TimeCredit({ ...creditOptions, now })
     const charge = (client: string, ms: number): void => credit.charge(client, ms)
     this.loop = new LoopShare(now)
     this.#credit = credit
     const serves = (client: string): boolean => credit.has(client)
-    const shared = { start, now, charge }
+    const shared = { heapBytes, start, now, charge }
     this.#quick = new ThreadLane({ ...shared, serves, jobMs: quickMs, aloneMs: quickAloneMs })
     this.#slow = new ThreadLane({
       ...shared,

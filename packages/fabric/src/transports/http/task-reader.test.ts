@@ -54,7 +54,7 @@ test('answers that are not small are read in a thread, small ones at once', asyn
   const start = vi.fn(() => {
     throw new Error('no thread for small answers')
   })
-  const { tasks } = new BodyThread({ start, now: () => 0 })
+  const { tasks } = new BodyThread({ heapBytes: 1, start, now: () => 0 })
   const small = json({ result: { kind: 'task', id: 'a' } })
   expect(tasks.createdIn(small, 'a')).toEqual(['task a'])
   const large = json({ text: 'a'.repeat(9_000) })

@@ -71,6 +71,8 @@ export interface WaitingJob {
 export interface LaneOptions {
   start(): Worker
   now(): number
+  /** What its thread may allocate. */
+  readonly heapBytes: number
   /** The longest that one job may take while others wait; then its thread is replaced. */
   readonly jobMs: number
   /** The longest that it may take while none does. */
@@ -89,8 +91,15 @@ const retryAfterMs = 1_000
 const idleMs = 10_000
 /** A thread that has not started by then is not going to. */
 const startMs = 30_000
-/** What the thread may allocate: a body of the largest size with as many names as one may have. */
-export const heapBytesMax = 1024 * 1024 * 1024
+const mebibyte = 1024 * 1024
+
+/**
+ * The heap of a thread. The costliest text that we know needs 45 bytes for each of a body; the least
+ * is what a body of 6 MiB took with a margin, the most what one of `inspect.bodyBytes` can use.
+ */
+export function heapBytesFor(bodyBytesMax: number): number {
+  return Math.min(Math.max(64 * bodyBytesMax, 256 * mebibyte), 1024 * mebibyte)
+}
 
 /**
  * One thread and the jobs that wait for it. Clients share its time equally, by what their jobs have
@@ -170,7 +179,7 @@ export class ThreadLane {
     }
     worker.on('message', (answer: BodyAnswer) => ifMine(() => this.#take(answer)))
     worker.on('error', (error: Error & { code?: string }) =>
-      ifMine(() => this.#replace(threadFault(error))),
+      ifMine(() => this.#replace(threadFault(error, this.#options.heapBytes))),
     )
     worker.on('exit', () =>
       ifMine(() => this.#replace(new Refusal('UNDECIDED', 'the inspecting thread ended'))),
@@ -242,11 +251,11 @@ export class ThreadLane {
   }
 }
 
-function threadFault(error: Error & { readonly code?: string }): Refusal {
+function threadFault(error: Error & { readonly code?: string }, value: number): Refusal {
   if (error.code !== 'ERR_WORKER_OUT_OF_MEMORY') {
     return new Refusal('UNDECIDED', `the inspecting thread failed: ${String(error)}`)
   }
-  const limit = { name: 'work.heapBytes', value: heapBytesMax, unit: 'bytes' } as const
+  const limit = { name: 'work.heapBytes', value, unit: 'bytes' } as const
   return overLimit('MESSAGE_TOO_LARGE', limit, 'inspection ran out of memory')
 }
 

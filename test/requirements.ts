@@ -698,6 +698,13 @@ export const REQUIREMENTS = {
     promise: 'What a browser opens says how it may be embedded, cached and reached.',
     on: fabric,
   },
+  'operate:frames': {
+    promise:
+      'A connection that sends more frames than its requests need is closed; others are answered meanwhile.',
+    on: ['gateway'],
+    notOn: { mesh: 'connectors speak HTTP/1.1', queue: 'members come in by the gateway' },
+    lies: ['http2-flood'],
+  },
   'operate:quiet-log': {
     promise: 'No client can write more than a bounded number of lines into the log.',
     on: fabric,

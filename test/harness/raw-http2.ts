@@ -16,9 +16,13 @@ export interface RawStream {
   readonly body?: string
 }
 
-const frame = { data: 0, headers: 1, reset: 3, settings: 4, goAway: 7 } as const
-const flag = { endStream: 0x1, endHeaders: 0x4 } as const
-const preface = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'
+/** RFC 9113, section 6, and RFC 9218, section 7.1. */
+export const frameTypes = {
+  ...{ data: 0, headers: 1, priority: 2, reset: 3, settings: 4, push: 5, ping: 6, goAway: 7 },
+  ...{ windowUpdate: 8, continuation: 9, priorityUpdate: 16 },
+} as const
+export const flagBits = { endStream: 0x1, endHeaders: 0x4 } as const
+export const preface = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'
 /** As in raw-http.ts. */
 const silenceMsMax = 45_000
 
@@ -38,13 +42,13 @@ export async function streamOf({
   })
   const block = Buffer.concat(fields.map(([name, value]) => literal(name, value)))
   const bytes = Buffer.from(body ?? '')
-  const end = bytes.length === 0 ? flag.endStream : 0
+  const end = bytes.length === 0 ? flagBits.endStream : 0
   socket.write(
     Buffer.concat([
       Buffer.from(preface),
-      frameOf(frame.settings, 0, 0, Buffer.alloc(0)),
-      frameOf(frame.headers, flag.endHeaders | end, 1, block),
-      ...(end === 0 ? [frameOf(frame.data, flag.endStream, 1, bytes)] : []),
+      frameOf(frameTypes.settings, 0, 0, Buffer.alloc(0)),
+      frameOf(frameTypes.headers, flagBits.endHeaders | end, 1, block),
+      ...(end === 0 ? [frameOf(frameTypes.data, flagBits.endStream, 1, bytes)] : []),
     ]),
   )
   return hear(socket)
@@ -72,17 +76,17 @@ function hear(socket: TLSSocket): Promise<HeardStream> {
         const [type, flags] = [pending[3] ?? 0, pending[4] ?? 0]
         const payload = pending.subarray(9, 9 + length)
         pending = pending.subarray(9 + length)
-        if (type === frame.reset) return finish(payload.readUInt32BE(0))
-        if (type === frame.goAway) return finish(payload.readUInt32BE(4))
-        if (type === frame.data) body.push(payload)
-        const isContent = type === frame.data || type === frame.headers
-        if (isContent && (flags & flag.endStream) !== 0) return finish(null)
+        if (type === frameTypes.reset) return finish(payload.readUInt32BE(0))
+        if (type === frameTypes.goAway) return finish(payload.readUInt32BE(4))
+        if (type === frameTypes.data) body.push(payload)
+        const isContent = type === frameTypes.data || type === frameTypes.headers
+        if (isContent && (flags & flagBits.endStream) !== 0) return finish(null)
       }
     })
   })
 }
 
-function frameOf(type: number, flags: number, stream: number, payload: Buffer): Buffer {
+export function frameOf(type: number, flags: number, stream: number, payload: Buffer): Buffer {
   const head = Buffer.alloc(9)
   head.writeUIntBE(payload.length, 0, 3)
   head[3] = type
@@ -92,7 +96,7 @@ function frameOf(type: number, flags: number, stream: number, payload: Buffer): 
 }
 
 /** A field that is never indexed, with a new name (RFC 7541, section 6.2.3). */
-function literal(name: string, value: string): Buffer {
+export function literal(name: string, value: string): Buffer {
   return Buffer.concat([Buffer.of(0x10), text(name), text(value)])
 }
 

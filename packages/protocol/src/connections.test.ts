@@ -1,7 +1,12 @@
 import { type ClientHttp2Session, connect, createServer } from 'node:http2'
 import type { AddressInfo } from 'node:net'
 import { afterEach, expect, test } from 'vitest'
-import { guardConnections, type ServedResponse } from './connections.ts'
+import {
+  countPiece,
+  guardConnections,
+  type ServedRequest,
+  type ServedResponse,
+} from './connections.ts'
 import { sendBytes } from './send-bytes.ts'
 
 const closing: (() => void)[] = []
@@ -13,14 +18,14 @@ const mebibyte = 1024 * 1024
 
 async function listening(
   limits: Parameters<typeof guardConnections>[1]['limits'],
-  answer: (response: ServedResponse) => void,
+  answer: (response: ServedResponse, request: ServedRequest) => void,
 ) {
   const server = createServer()
   const connections = guardConnections(
     server as unknown as Parameters<typeof guardConnections>[0],
     {
       ...(limits === undefined ? {} : { limits }),
-      handle: (_, response) => answer(response),
+      handle: (request, response) => answer(response, request),
     },
   )
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
@@ -78,3 +83,42 @@ test('a body of one response counts as what it is', async () => {
       .on('error', () => undefined)
   await expect.poll(() => connections.count, { timeout: 20_000 }).toBeLessThan(5)
 })
+
+test('a stream whose request never ends is over once its response is whole', async () => {
+  const { dial } = await listening({}, (response, request) => {
+    // Part of the body was read, so that Node waits for the rest.
+    request.once('data', () => void sendBytes(response, new Uint8Array(10)))
+  })
+  const stream = dial().request({ ':method': 'POST' }, { endStream: false })
+  stream.on('error', () => undefined).resume()
+  stream.write('a')
+  await new Promise<void>((resolve) => stream.once('close', () => resolve()))
+  expect(stream.rstCode).toBe(0)
+})
+
+test.each([true, false])(
+  'bytes of a body end its connection, unless it is wanted: %s',
+  async (isWanted) => {
+    const { dial } = await listening({}, (response, request) => {
+      request.on('data', (chunk: Uint8Array) => {
+        if (isWanted) countPiece(request, chunk.length)
+      })
+      request.once('end', () => void sendBytes(response, new Uint8Array(10)))
+    })
+    const session = dial()
+    const upload = session.request({ ':method': 'POST' }, { endStream: false })
+    upload.on('error', () => undefined).resume()
+    const closed = new Promise<void>((resolve) => upload.once('close', () => resolve()))
+    for (let at = 0; at < 64 && !upload.destroyed; at++) {
+      await Promise.race([
+        new Promise((resolve) => upload.write(Buffer.alloc(256 * 1024), resolve)),
+        closed,
+      ])
+    }
+    // The server looks at its connections twice a second.
+    if (!isWanted) await closed
+    else upload.end()
+    await closed
+    expect(upload.rstCode === 0).toBe(isWanted)
+  },
+)

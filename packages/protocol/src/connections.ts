@@ -43,7 +43,7 @@ export const CONNECTION_LIMITS: ConnectionLimits = {
 /** Backlogs are sampled this often; a listener without open responses does nothing. */
 const sampleMs = 500
 
-export type DropReason = 'stalled' | 'slow' | 'connection' | 'identity' | 'listener'
+export type DropReason = 'stalled' | 'slow' | 'connection' | 'identity' | 'listener' | 'frames'
 
 export interface ConnectionOptions {
   readonly limits?: Partial<ConnectionLimits>
@@ -76,6 +76,18 @@ export function guardConnections(server: Listener, options: ConnectionOptions): 
   return new GuardedConnections(server, options)
 }
 
+const connections = new WeakMap<object, GuardedConnection>()
+
+/** A piece of a body came that is wanted, over HTTP/2: what else the connection sends is on another account. */
+export function countPiece(request: ServedRequest, bytes: number): void {
+  if (isHttp2(request)) connectionOf(request)?.frames?.piece(bytes)
+}
+
+function connectionOf(request: ServedRequest): GuardedConnection | null {
+  const key = isHttp2(request) ? request.stream.session : request.socket
+  return (key && connections.get(key)) ?? null
+}
+
 const invitations = new WeakMap<ServedRequest, () => void>()
 
 /**
@@ -93,7 +105,6 @@ class GuardedConnections implements Connections {
   readonly #options: ConnectionOptions
   readonly #limits: ConnectionLimits
   readonly #open = new Set<GuardedConnection>()
-  readonly #bySocket = new WeakMap<object, GuardedConnection>()
   /** Connections whose TLS handshake is under way, by the peer's address. */
   readonly #handshaking = new Map<string, Socket>()
   #session: ServerHttp2Session | null = null
@@ -133,7 +144,7 @@ class GuardedConnections implements Connections {
   }
 
   prove(request: ServedRequest, identity: string): void {
-    const connection = this.#find(request)
+    const connection = connectionOf(request)
     if (connection !== null) connection.proved = identity
   }
 
@@ -165,19 +176,14 @@ class GuardedConnections implements Connections {
     this.#session = null
     this.#handshaking.delete(addressOf(socket))
     const connection = new GuardedConnection({ socket, session, limits: this.#limits })
-    this.#bySocket.set(session ?? socket, connection)
+    connections.set(session ?? socket, connection)
     this.#open.add(connection)
     socket.once('close', () => this.#open.delete(connection))
     if (this.#isClosing) connection.finish()
   }
 
-  #find(request: ServedRequest): GuardedConnection | null {
-    const key = isHttp2(request) ? request.stream.session : request.socket
-    return (key && this.#bySocket.get(key)) ?? null
-  }
-
   #dispatch(request: ServedRequest, response: ServedResponse): void {
-    const connection = this.#find(request)
+    const connection = connectionOf(request)
     if (connection === null) {
       response.destroy()
       return
@@ -195,6 +201,11 @@ class GuardedConnections implements Connections {
     const now = this.#now
     const identities = new Map<string, number>()
     for (const connection of this.#open) {
+      if (connection.isFlooding(sampleMs)) {
+        connection.calm()
+        this.#options.onDrop?.('frames')
+        continue
+      }
       for (const { tracked, fault } of connection.sample(now))
         this.#drop(connection, tracked, fault)
       const { unsent } = connection

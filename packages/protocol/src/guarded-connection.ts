@@ -7,6 +7,7 @@ import {
   type ServerHttp2Stream,
 } from 'node:http2'
 import type { Socket } from 'node:net'
+import { FrameAccount } from './frame-account.ts'
 import { PipelineGate } from './pipeline-gate.ts'
 import { type BacklogFault, type BacklogLimits, ResponseBacklog } from './response-backlog.ts'
 import { remainingBytes, sharedBytes } from './send-bytes.ts'
@@ -16,6 +17,8 @@ export interface TrackedResponse {
   readonly stream: ServerHttp2Stream | null
   readonly backlog: ResponseBacklog
   isWatched: boolean
+  /** Whether the last sample found the response whole and the request not. */
+  isHalfOpen: boolean
 }
 
 interface GuardedOptions {
@@ -40,6 +43,8 @@ export class GuardedConnection {
   readonly socket: Socket
   /** An identity that the connection proved. */
   proved: string | null = null
+  /** Null over HTTP/1.1. */
+  readonly frames: FrameAccount | null
   readonly #session: ServerHttp2Session | null
   readonly #limits: GuardedOptions['limits']
   readonly #gate: PipelineGate | null
@@ -63,6 +68,7 @@ export class GuardedConnection {
     this.#limits = limits
     this.#backlog = new ResponseBacklog(limits)
     this.#gate = session === null ? PipelineGate.attach(socket) : null
+    this.frames = session === null ? null : new FrameAccount()
     this.#destroySoon = socket.destroySoon.bind(socket)
     socket.destroySoon = () => this.#linger()
   }
@@ -98,6 +104,7 @@ export class GuardedConnection {
     serve: () => void,
   ): void {
     if (this.#session !== null) {
+      this.frames?.request()
       this.#track(response, 'stream' in request ? request.stream : null)
       serve()
       return
@@ -116,7 +123,10 @@ export class GuardedConnection {
 
   #track(response: TrackedResponse['response'], stream: ServerHttp2Stream | null): void {
     const backlog = new ResponseBacklog(this.#limits)
-    const tracked: TrackedResponse = { response, stream, backlog, isWatched: false }
+    const tracked: TrackedResponse = {
+      ...{ response, stream, backlog },
+      ...{ isWatched: false, isHalfOpen: false },
+    }
     this.#open.add(tracked)
     // HTTP/1.1 closes a response once the kernel has its last byte.
     response.once('close', () => this.#closed(tracked))
@@ -154,6 +164,7 @@ export class GuardedConnection {
       const fault = backlog.sample(unsent, now)
       if (fault !== null) faults.push({ tracked, fault })
       this.#unsent += unsent
+      endHalfOpen(tracked)
       const shared = sharedBytes(response)
       if (shared === null) continue
       this.#unsentShared += remaining
@@ -176,6 +187,17 @@ export class GuardedConnection {
     }
     this.#idleSince ??= now
     if (now - this.#idleSince >= this.#limits.idleMs) this.#session.close()
+  }
+
+  /** Whether the client sends more besides its requests than any client needs. */
+  isFlooding(elapsedMs: number): boolean {
+    return this.frames?.isOver(this.socket.bytesRead, elapsedMs) ?? false
+  }
+
+  /** Ends an HTTP/2 connection with the reason for it. */
+  calm(): void {
+    this.isDropped = true
+    this.#session?.destroy(constants.NGHTTP2_ENHANCE_YOUR_CALM as unknown as Error)
   }
 
   worst(now: number): TrackedResponse | null {
@@ -235,4 +257,15 @@ export class GuardedConnection {
     this.socket.once('close', () => clearTimeout(timer))
     this.socket.resume()
   }
+}
+
+/**
+ * A whole response may come before the end of its request, which then has no use (RFC 9113, section
+ * 8.1). A client that never ended it would hold the stream for as long as the connection.
+ */
+function endHalfOpen(tracked: TrackedResponse): void {
+  const { stream } = tracked
+  if (stream === null || !stream.writableFinished || stream.readableEnded) return
+  if (tracked.isHalfOpen) stream.close(constants.NGHTTP2_NO_ERROR)
+  tracked.isHalfOpen = true
 }

@@ -1,5 +1,5 @@
 import { ArrivingBytes } from '@countersign/protocol'
-import { inviteBody } from '@countersign/protocol/tls'
+import { countPiece, inviteBody } from '@countersign/protocol/tls'
 import { overLimit } from '../../lib/limits.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import type { Admission } from './admission.ts'
@@ -97,6 +97,7 @@ export class ArrivingBody {
       let pieces = 0
       const add = (chunk: Uint8Array): void => {
         pieces += 1
+        countPiece(request, chunk.length)
         if (!body.add(chunk)) settle(null)
         else if (pieces > piecesLimit.value) settle(overLimit('MESSAGE_TOO_LARGE', piecesLimit))
         else share.take(chunk.length)

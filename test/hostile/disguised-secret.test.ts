@@ -61,6 +61,20 @@ const hidings: Readonly<Record<string, Hiding>> = {
   'in CDATA': text(`<password><![CDATA[Ab1]${tail}]]></password>`, 'text/xml'),
   'in an element in an element': text(`<password><value>${secret}</value></password>`, 'text/xml'),
   'in another attribute': text(`<add value="${secret}" key="password"/>`, 'text/xml'),
+  'beside its name in a form': text(
+    `name=password&value=${secret}`,
+    'application/x-www-form-urlencoded',
+  ),
+  'beside its name in a query': { body: JSON.stringify({ a: `/x?value=${secret}&name=password` }) },
+  'before its name in elements': text(
+    `<p><value>${secret}</value><name>password</name></p>`,
+    'text/xml',
+  ),
+  'in a row of cells': text(`name,value\npassword,${secret}`, 'text/csv'),
+  'in a part of a multipart text': text(
+    `--b\nContent-Disposition: form-data; name="password"\n\n${secret}\n--b--`,
+  ),
+  'some lines behind its name': text(`name: password\ntype: x\nvalue: ${secret}`, 'text/yaml'),
   'under a name in octal escapes': { body: JSON.stringify({ a: `p\\141ssword=${secret}` }) },
   'under a name in braces': { body: JSON.stringify({ a: `p\\u{61}ssword=${secret}` }) },
   'in a query behind a semicolon': { body: JSON.stringify({ a: `https://h/?a=1;pass=${secret}` }) },

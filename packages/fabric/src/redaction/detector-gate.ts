@@ -29,14 +29,14 @@ const foreignGate = createKeywordGate(FOREIGN_STEMS, { caseSensitive: false })
  * secrets come last: what a value is by itself says more than what it is called.
  */
 export function scanKeywords(scan: Scan): void {
-  const named: number[] = []
+  const named: Stem[] = []
   const { bytes } = scan.view
   eachKeyword(detectorGate, scan, (index, end) => {
     const entry = KEYWORDS[index]
     if (entry === undefined) return
     scan.spend(STEPS.keyword)
     const at = end - entry.keyword.length
-    if (entry.scan === null) named.push(at, entry.keyword.length)
+    if (entry.scan === null) named.push({ at, length: entry.keyword.length })
     else if (isSpelt(bytes, at, entry.keyword)) entry.scan(scan, at, entry.keyword)
   })
   lookAt(scan, named)
@@ -44,19 +44,26 @@ export function scanKeywords(scan: Scan): void {
 
 /** Names of secrets in other alphabets. */
 export function scanForeignNames(scan: Scan): void {
-  const named: number[] = []
+  const named: Stem[] = []
   eachKeyword(foreignGate, scan, (index, end) => {
     scan.spend(STEPS.keyword)
     const length = FOREIGN_STEMS[index]?.length ?? 0
-    named.push(end - length, length)
+    named.push({ at: end - length, length })
   })
   lookAt(scan, named)
 }
 
-function lookAt(scan: Scan, named: readonly number[]): void {
+interface Stem {
+  readonly at: number
+  readonly length: number
+}
+
+/** Of two names that begin together the longer one first: `pass phrase` is no `pass`. */
+function lookAt(scan: Scan, named: Stem[]): void {
   if (named.length === 0) return
   const secrets = new NamedSecrets(scan)
-  for (let k = 0; k < named.length; k += 2) secrets.look(named[k] as number, named[k + 1] as number)
+  named.sort((a, b) => a.at - b.at || b.length - a.length)
+  for (const { at, length } of named) secrets.look(at, length)
 }
 
 function eachKeyword(

@@ -1,10 +1,11 @@
 import { type ContextIndex, indexContext, NO_CONTEXT } from './context.ts'
 import { Decoded, HEX, originOf } from './decode.ts'
+import { type FormField, pairedRules } from './form-pairs.ts'
 import type { Inspection, LeafPlace } from './inspection.ts'
 import { STEPS } from './inspection-work.ts'
 import { JsonShape } from './json-shape.ts'
 import { scanView } from './scan-view.ts'
-import { secretRule } from './secret-names.ts'
+import { type SecretRule, secretRule } from './secret-names.ts'
 import { isSecretValue } from './secret-values.ts'
 import { settleLeaf } from './settle.ts'
 import type { View } from './view.ts'
@@ -14,24 +15,38 @@ const pathNameLengthMax = 64
 
 /** Reads `name=value&…` (WHATWG URL, section 5.1) and reports into `inspection`; names are searched too. */
 export function inspectForm(body: Uint8Array, inspection: Inspection): void {
+  const paired = pairedRules(
+    body,
+    () => fieldsOf(body),
+    ({ start, end }) => textOf(decodeForm(plainView(body, start, end))),
+  )
+  for (const field of fieldsOf(body)) {
+    inspectPair(body, inspection, { ...field, rule: paired.get(field.value.start) ?? null })
+  }
+}
+
+function* fieldsOf(body: Uint8Array): Generator<FormField> {
   let start = 0
-  for (let i = 0; i <= body.length; i++) {
-    if (i < body.length && body[i] !== 0x26) continue
-    inspectPair(body, inspection, { start, end: i })
-    start = i + 1
+  while (start <= body.length) {
+    const sign = body.indexOf(0x26, start)
+    const end = sign < 0 ? body.length : sign
+    const equals = body.subarray(start, end).indexOf(0x3d)
+    const nameEnd = equals < 0 ? end : start + equals
+    const value = { start: Math.min(nameEnd + 1, end), end }
+    if (start < end) yield { name: { start, end: nameEnd }, value }
+    start = end + 1
   }
 }
 
 function inspectPair(
   body: Uint8Array,
   inspection: Inspection,
-  pair: { start: number; end: number },
+  pair: FormField & { rule: SecretRule | null },
 ): void {
-  if (pair.start === pair.end) return
-  inspection.work.spend(STEPS.pair + STEPS.decodedByte * (pair.end - pair.start))
-  const equals = body.subarray(pair.start, pair.end).indexOf(0x3d)
-  const nameEnd = equals < 0 ? pair.end : pair.start + equals
-  const name = decodeForm(plainView(body, pair.start, nameEnd))
+  const { start, end: nameEnd } = pair.name
+  const { end } = pair.value
+  inspection.work.spend(STEPS.pair + STEPS.decodedByte * (end - start))
+  const name = decodeForm(plainView(body, start, nameEnd))
   const fieldName = textOf(name)
   let path = '/'
   let shape: JsonShape | null | undefined
@@ -49,21 +64,22 @@ function inspectPair(
   })
   const before = inspection.count
   scanView(name, (part) => inspection.open(part, place('key')))
-  const nameText = { body, start: pair.start, end: nameEnd, place: place('key') }
+  const nameText = { body, start, end: nameEnd, place: place('key') }
   settleLeaf({ ...nameText, decode: decodeForm }, inspection, before)
   const concealed = inspection.hitsSince(before)[0]?.finding.dataClass
-  const shown = fieldName.length > pathNameLengthMax ? `[${nameEnd - pair.start} bytes]` : fieldName
+  const shown = fieldName.length > pathNameLengthMax ? `[${nameEnd - start} bytes]` : fieldName
   path += concealed === undefined ? shown : `[${concealed.toUpperCase()}]`
-  if (equals < 0) return
+  if (nameEnd === end) return
   const beforeValue = inspection.count
-  const value = decodeForm(plainView(body, nameEnd + 1, pair.end))
-  const rule = secretRule(fieldName)
-  if (rule !== null && isSecretValue(rule, textOf(value))) {
+  const value = decodeForm(plainView(body, nameEnd + 1, end))
+  for (const rule of [secretRule(fieldName), pair.rule]) {
+    if (rule === null || !isSecretValue(rule, textOf(value))) continue
     const { dataClass, detector } = rule
     inspection.add(value, place('text'), { dataClass, detector, start: value.from, end: value.to })
+    break
   }
   scanView(value, (part) => inspection.open(part, place('text')))
-  const valueText = { body, start: nameEnd + 1, end: pair.end, place: place('text') }
+  const valueText = { body, start: nameEnd + 1, end, place: place('text') }
   settleLeaf({ ...valueText, decode: decodeForm }, inspection, beforeValue)
 }
 

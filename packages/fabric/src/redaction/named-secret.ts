@@ -6,7 +6,7 @@ import { isCode } from './plain-values.ts'
 import { type SecretKind, type SecretRule, secretRule, VARIANT_WORDS } from './secret-names.ts'
 import { isSecretValue, looksMade } from './secret-values.ts'
 import { separatorAfter } from './separators.ts'
-import { beside } from './value-beside.ts'
+import { type Beside, beside } from './value-beside.ts'
 import { type BareForm, blockBelow, lineEndAt, ValueReader } from './value-grammar.ts'
 import { listBytesMax, listedValues } from './value-lists.ts'
 import type { Scan, Span, View } from './view.ts'
@@ -44,12 +44,21 @@ export class NamedSecrets {
     this.#scan.spend(steps)
   }
 
+  readonly #pairs: Omit<Beside, 'accepts'>
+
   constructor(scan: Scan) {
     this.#scan = scan
     this.#view = scan.view
     const { bytes, from, to } = scan.view
     this.#context = new LineContext(bytes, from)
     this.#values = new ValueReader({ bytes, to, context: this.#context, spend: this.#spend })
+    this.#pairs = {
+      view: scan.view,
+      spend: this.#spend,
+      tree: (tag) => this.#contentOf(tag),
+      valueAt: (at, isParameter) =>
+        this.#values.quoted(at) ?? this.#values.bare(at, isParameter ? 'query' : 'line'),
+    }
   }
 
   /** To be called with each place of a stem, in their order. */
@@ -102,14 +111,8 @@ export class NamedSecrets {
     // `<db password=…`: a name with a blank in it is none of an element.
     if (tag >= 0 && !bytes.subarray(name.start, name.end).includes(0x20))
       return this.#elementOf(tag, name, rule)
-    const found = this.#assigned(name, rule, before)
-    if (found !== null) return found
-    return beside(
-      { view: this.#view, spend: this.#spend },
-      name,
-      (start, end) => this.#accepts(rule, { start, end }),
-      (start) => this.#contentOf(start),
-    )
+    const paired = beside({ ...this.#pairs, accepts: (value) => this.#accepts(rule, value) }, name)
+    return paired ?? this.#assigned(name, rule, before) ?? []
   }
 
   /** The `<` of the start tag that the name stands in, also behind a prefix; -1 otherwise. */
@@ -166,7 +169,7 @@ export class NamedSecrets {
     const separator = separatorAfter(
       bytes,
       { at: name.end, to },
-      { isOption, isValue: () => this.#isValue(name), isFirst: this.#isFirst(name) },
+      { isOption, isFirst: this.#isFirst(name) },
     )
     if (separator === null) return null
     const { kind } = separator
@@ -190,13 +193,6 @@ export class NamedSecrets {
     }
     if (kind === 'compare' || kind === 'pair' || kind === 'call') return kind === 'pair' ? null : []
     return this.#bareAfter(at, rule, { kind, before, isOption })
-  }
-
-  /** Whether the name is a value itself: `name: password`, `"key": "password"`. */
-  #isValue({ start }: Span): boolean {
-    const { bytes, from } = this.#view
-    const before = latin1(bytes, Math.max(from, start - placeBytesMax), start)
-    return /[:=>,]\s*(?:\\*["'`])?$/.test(before)
   }
 
   /** Whether a quoted name comes first on its line or in its parentheses: `('password', '…')`. */

@@ -25,16 +25,9 @@ const separatorBytesMax = 128
 const closers =
   '(?:\\[["\'\\w]{0,32}\\]|\\\\*["\'`]|\\\\?[\\])}]|\\*{1,2}|__?|</[\\w:.-]{1,32}>){0,4}'
 const blank = '(?:[ \\t]|&nbsp;)*'
-const member = '(?:value|values|val|default|stringValue|secret)'
-const quote = '(?:\\\\*["\'`])?'
 const tags = '(?:</?[\\w:.-]{1,32}(?:\\s[^<>]{0,64})?>\\s*)'
 
-const PATTERNS: readonly (readonly [SeparatorKind | 'member', RegExp])[] = [
-  // `"name": "password", "value": "…"` and its kin in YAML, JavaScript and INI.
-  [
-    'member',
-    new RegExp(`^${closers}\\s*(?:[,;]\\s*)?${quote}${member}${quote}${blank}[:=]>?${blank}`, 'i'),
-  ],
+const PATTERNS: readonly (readonly [SeparatorKind, RegExp])[] = [
   ['compare', new RegExp(`^${closers}${blank}(?:[!=]==?|<>)${blank}`)],
   // The operator may stand inside of the emphasis, or outside: `**Password:** …`, `<b>Password:</b> …`.
   [
@@ -69,7 +62,6 @@ const option = /^(?:=|[ \t]+)/
 /** How the name itself stands in the text. */
 export interface Standing {
   readonly isOption: boolean
-  isValue(): boolean
   readonly isFirst: boolean
 }
 
@@ -77,7 +69,7 @@ export interface Standing {
 export function separatorAfter(
   bytes: Uint8Array,
   { at, to }: { readonly at: number; readonly to: number },
-  { isOption, isValue, isFirst }: Standing,
+  { isOption, isFirst }: Standing,
 ): Separator | null {
   const sign = bytes[at]
   const isPlain = sign === 0x3d || sign === 0x3a
@@ -93,9 +85,9 @@ export function separatorAfter(
   for (const [kind, pattern] of PATTERNS) {
     if (kind === 'pair' && !isFirst) continue
     const found = pattern.exec(excerpt)
-    if (found === null || (kind === 'member' && !isValue())) continue
+    if (found === null) continue
     const end = blankEnd(bytes, at + found[0].length, to)
-    return { kind: kind === 'member' ? 'assign' : kind, end }
+    return { kind, end }
   }
   return null
 }

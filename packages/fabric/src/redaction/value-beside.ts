@@ -1,41 +1,54 @@
 import { excerptOf } from './ascii.ts'
 import { STEPS } from './inspection-work.ts'
-import { withoutSeparators } from './trailing.ts'
+import { readFields, type TextField } from './pair-fields.ts'
+import { type PairRole, pairRole, partnersOf, type RowKey } from './pair-roles.ts'
+import { looksMade } from './secret-values.ts'
+import { besideInRow } from './table-rows.ts'
 import type { Span, View } from './view.ts'
-import { type Element, tagEnd } from './xml-tags.ts'
+import { besideAttribute, besideElement, type Tree } from './xml-pairs.ts'
 
-/** How far a pair or a tag is looked for to either side of a name in it. */
+/** How far the other of a pair is looked for to either side of a name that is a value. */
 const besideBytesMax = 512
-const valueMembers = 'value|values|val|content|data|default|password|stringValue|secret'
-const attribute = new RegExp(`\\s(?:${valueMembers})\\s*=\\s*("[^"]*"|'[^']*')`, 'i')
+/** A key, its operator and what opens a literal are no longer. */
+const keyBytesMax = 128
 
-/** Attributes that hold names: a label's `for` does not say that its content is a value. */
-const namingAttribute =
-  /\s(name|key|property|param|field|var|setting|attribute|id|type)\s*=\s*["']?$/i
+export interface Beside {
+  readonly view: View
+  readonly tree: Tree
+  spend(steps: number): void
+  accepts(value: Span): boolean
+  /** The value that begins at `at`, to its end. */
+  valueAt(at: number, isParameter: boolean): Span
+}
+
+/** What stands before a name that is a value: its key, or the end of a tag. */
+const keyed = /([\w:.\-[\]@$%]{1,64})\\*["'`]?\s*(?::=?|=>?)\s*(?:\\*["'`])?$/
+const content = />\s*(?:<!\[CDATA\[\s*)?$/
 
 /**
- * The value of a name that is a value itself: `<add value="…" key="password"/>`,
- * `<property name="password"><value>…`, `'value': '…', 'name': 'password'`.
+ * The values of a name that is a value itself: `<add value="…" key="password"/>`,
+ * `<name>password</name><value>…`, `'value': '…', 'name': 'password'`, `?name=password&value=…`,
+ * and a row of two cells. Null where nothing is beside it; what is masked already still is.
  */
-export function beside(
-  { view, spend }: { view: View; spend(steps: number): void },
-  name: Span,
-  accepts: (start: number, end: number) => boolean,
-  contentOf: (tag: number) => Element | undefined,
-): readonly Span[] {
+export function beside(place: Beside, name: Span): readonly Span[] | null {
+  const { view, spend } = place
   const { bytes, from } = view
-  if (!isValuePlace(bytes[name.start - 1])) return []
+  if (name.start > from && !isValuePlace(bytes[name.start - 1])) return null
+  const short = excerptOf(bytes, Math.max(from, name.start - keyBytesMax), name.start)
+  spend(STEPS.valueByte * keyBytesMax)
+  const row = besideInRow(place, name, short)
+  if (row !== null) return row
+  const key = keyed.exec(short)?.[1]
+  const role = key === undefined ? null : pairRole(key)
+  if (role?.kind !== 'naming' && !content.test(short)) return null
+  spend(STEPS.secretStem + STEPS.valueByte * besideBytesMax)
   const first = Math.max(from, name.start - besideBytesMax)
-  spend(STEPS.valueByte * (name.start - first))
   const before = excerptOf(bytes, first, name.start)
-  if (!/[:=>]\s*(?:\\*["'`])?$/.test(before)) return []
-  const tag = before.lastIndexOf('<')
-  const named = tag >= 0 ? namingAttribute.exec(before) : null
-  const span =
-    named === null
-      ? valueBefore(before, first, spend)
-      : inTag(view, first + tag, /id|type/i.test(named[1] ?? '') ? () => undefined : contentOf)
-  return span !== null && span.end > span.start && accepts(span.start, span.end) ? [span] : []
+  const found = inMarkup(place, name, { before, first }).filter(({ start, end }) => end > start)
+  if (found.length > 0) return found.filter((value) => place.accepts(value))
+  if (role === null) return null
+  const part = inMultipart(place, name, before)
+  return part ?? inFields(place, { before, first, name, role })
 }
 
 /** Behind a quote, an operator, a tag or a blank. */
@@ -43,53 +56,88 @@ function isValuePlace(byte: number | undefined): boolean {
   return byte !== undefined && byte < 0x80 && !/[\w.-]/.test(String.fromCharCode(byte))
 }
 
-function inTag(
-  { bytes, to }: View,
-  tag: number,
-  contentOf: (tag: number) => Element | undefined,
-): Span | null {
-  const end = tagEnd(bytes, tag + 1, to)
-  if (end < 0) return null
-  const found = attribute.exec(excerptOf(bytes, tag, end))
-  if (found !== null) {
-    const start = tag + found.index + found[0].length - (found[1] ?? '').length + 1
-    return { start, end: start + (found[1] ?? '').length - 2 }
-  }
-  const content = contentOf(tag)
-  return content === undefined ? null : { start: content.from, end: content.to }
+function inMarkup(
+  { view, tree }: Beside,
+  name: Span,
+  { before, first }: { before: string; first: number },
+): readonly Span[] {
+  const end = content.exec(before)
+  const tag = before.lastIndexOf('<', end?.index ?? before.length)
+  if (tag < 0 || !/[\w:]/.test(before.charAt(tag + 1))) return []
+  if (end !== null) return besideElement(view, first + tag, tree)
+  return besideAttribute(view, name, { tag: first + tag, tree })
 }
 
-const naming =
-  /(?:^|[\s,{;(-])(?:\\*["'`])?(?:name|key|field|header|param|parameter|property|variable|var|env|attribute|setting|type)(?:\\*["'`])?\s*(?::|=>?)\s*(?:\\*["'`])?$/i
-const holding = new RegExp(
-  `(?:^|[\\s,{;(-])(?:\\\\*["'\`])?(?:${valueMembers})(?:\\\\*["'\`])?\\s*(?::|=>?)\\s*(\\\\*["'\`])?$`,
-  'i',
-)
+const disposition = /content-disposition[ \t]*:[^\n]*;\s*name\s*=\s*(?:\\*")?$/i
+const headBytesMax = 1_024
 
-/** The value of the pair that ends where the one with the name begins. */
-function valueBefore(before: string, first: number, spend: (steps: number) => void): Span | null {
-  const own = naming.exec(before)
-  if (own === null) return null
-  const text = withoutSeparators(before.slice(0, own.index))
-  const quote = /["'`]$/.exec(text)?.[0]
-  if (quote !== undefined) {
-    const closing = withoutBackslashes(text.slice(0, -1))
-    for (let at = closing.lastIndexOf(quote); at >= 0; at = closing.lastIndexOf(quote, at - 1)) {
-      spend(STEPS.pairStart)
-      if (holding.test(closing.slice(Math.max(0, at - 32), at + 1)))
-        return { start: first + at + 1, end: first + closing.length }
-      if (at === 0) break
-    }
-    return null
-  }
-  const line = Math.max(text.lastIndexOf('\n'), text.lastIndexOf(',')) + 1
-  const sign = /^[\s{(-]*\w+\s*(?::|=>?)\s*/.exec(text.slice(line))
-  if (sign === null || !holding.test(sign[0])) return null
-  return { start: first + line + sign[0].length, end: first + text.length }
+/** The part of a multipart body that has the name; null where none has. */
+function inMultipart(place: Beside, name: Span, before: string): readonly Span[] | null {
+  if (!disposition.test(before)) return null
+  const { bytes, to } = place.view
+  const head = excerptOf(bytes, name.end, Math.min(to, name.end + headBytesMax))
+  const blank = /\n[ \t]*\r?\n/.exec(head)
+  if (blank === null) return []
+  const start = name.end + blank.index + blank[0].length
+  const boundary = Buffer.from(bytes.buffer, bytes.byteOffset, to).indexOf('\n--', start - 1)
+  let end = boundary < 0 ? to : boundary
+  place.spend(STEPS.valueByte * Math.max(0, end - start))
+  while (end > start && (bytes[end - 1] as number) <= 0x20) end--
+  const value = { start, end }
+  return end > start && place.accepts(value) ? [value] : []
 }
 
-function withoutBackslashes(text: string): string {
-  let end = text.length
-  while (text.charCodeAt(end - 1) === 0x5c) end--
-  return text.slice(0, end)
+interface Around {
+  readonly before: string
+  readonly first: number
+  readonly name: Span
+  readonly role: PairRole
+}
+
+interface RowField extends RowKey {
+  readonly field: TextField
+}
+
+function inFields(place: Beside, { before, first, name, role }: Around): readonly Span[] | null {
+  const { bytes, to } = place.view
+  const excerpt = before + excerptOf(bytes, name.start, Math.min(to, name.end + besideBytesMax))
+  place.spend(STEPS.valueByte * excerpt.length)
+  const fields = readFields(excerpt)
+  place.spend(STEPS.pairStart * fields.length)
+  const at = before.length
+  const own = fields.findIndex(({ value }) => value.start <= at && at < value.end)
+  const row: RowField[] = []
+  let index = -1
+  for (const field of sameRecord(fields, own)) {
+    const other = pairRole(field.key)
+    if (field === fields[own]) index = row.length
+    if (other?.frame === role.frame) row.push({ ...other, key: field.key, field })
+  }
+  const partners = partnersOf(row, index)
+  if (partners.length === 0) return null
+  return partners.flatMap((partner) => {
+    const { field, kind } = row[partner] as RowField
+    const start = first + field.value.start
+    // What stands before the name ends before it; what follows may go on beyond the excerpt.
+    const value =
+      field.value.start > at
+        ? place.valueAt(start, field.isParameter)
+        : { start, end: first + field.value.end }
+    if (value.end <= value.start || !place.accepts(value)) return []
+    const end = Math.min(value.end, value.start + besideBytesMax)
+    return kind === 'telling' && !looksMade(excerptOf(bytes, start, end)) ? [] : [value]
+  })
+}
+
+/** The fields of one record: as deep as the one at `own`, with none less deep and no blank line between. */
+function sameRecord(fields: readonly TextField[], own: number): readonly TextField[] {
+  if (own < 0) return []
+  const depth = fields[own]?.depth ?? 0
+  const parts = (field: TextField | undefined): boolean =>
+    field === undefined || field.key === '' || field.depth < depth
+  let first = own
+  while (!parts(fields[first - 1])) first--
+  let last = own
+  while (!parts(fields[last + 1])) last++
+  return fields.slice(first, last + 1).filter((field) => field.depth === depth)
 }

@@ -3,18 +3,27 @@ import { STEPS } from './inspection-work.ts'
 
 /** A start tag with its content, by places in the text. */
 export interface Element {
+  readonly name: string
+  /** The `<` of the start tag. */
+  readonly start: number
   /** Behind the `>` of the start tag. */
   readonly from: number
-  /** The `<` of the end tag that belongs to it. */
+  /** The `<` of the end tag that belongs to it; the same as `from` where a tag stands alone. */
   readonly to: number
+  /** The root of all has no tag, and no parent. */
+  readonly parent: Element | null
+  readonly children: readonly Element[]
+  /** Its place among the children of its parent. */
+  readonly index: number
 }
 
 const nameBytesMax = 128
 
-interface Open {
-  readonly name: string
-  readonly start: number
-  readonly from: number
+interface Open extends Element {
+  to: number
+  parent: Open | null
+  index: number
+  readonly children: Open[]
 }
 
 /**
@@ -27,6 +36,8 @@ export function readElements(
   spend: (steps: number) => void,
 ): Map<number, Element> {
   const elements = new Map<number, Element>()
+  const shape = { from, to, parent: null, index: 0 }
+  const root: Open = { ...shape, name: '', start: -1, children: [] }
   const open: Open[] = []
   const counts = new Map<string, number>()
   const forget = ({ name }: Open): void => {
@@ -51,21 +62,53 @@ export function readElements(
       continue
     }
     if (!isEnd) {
-      if (bytes[end - 2] !== 0x2f) {
-        open.push({ name, start: at, from: end })
+      const element: Open = { ...shape, name, start: at, from: end, to: end, children: [] }
+      if (bytes[end - 2] === 0x2f) adopt(open.at(-1) ?? root, element)
+      else {
+        open.push(element)
         counts.set(name, (counts.get(name) ?? 0) + 1)
       }
-    } else if ((counts.get(name) ?? 0) > 0) {
-      for (let top = open.pop(); top !== undefined; top = open.pop()) {
-        forget(top)
-        if (top.name !== name) continue
-        elements.set(top.start, { from: top.from, to: at })
-        break
-      }
-    }
+    } else if ((counts.get(name) ?? 0) > 0) closeElement(name, at, { root, open, elements, forget })
     at = end
   }
   return elements
+}
+
+function adopt(parent: Open, child: Open): void {
+  child.parent = parent
+  child.index = parent.children.length
+  parent.children.push(child)
+}
+
+/** Closes the innermost element of the name. What is open in it has no end: its children are those around it. */
+function closeElement(
+  name: string,
+  at: number,
+  {
+    root,
+    open,
+    elements,
+    forget,
+  }: {
+    root: Open
+    open: Open[]
+    elements: Map<number, Element>
+    forget(element: Open): void
+  },
+): void {
+  const lost: Open[] = []
+  for (let top = open.pop(); top !== undefined; top = open.pop()) {
+    forget(top)
+    if (top.name !== name) {
+      lost.push(top)
+      continue
+    }
+    top.to = at
+    for (const { children } of lost.reverse()) for (const child of children) adopt(top, child)
+    adopt(open.at(-1) ?? root, top)
+    elements.set(top.start, top)
+    return
+  }
 }
 
 /** The end of the comment or CDATA section that begins at `at`, or -1. */

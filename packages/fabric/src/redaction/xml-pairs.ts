@@ -1,0 +1,112 @@
+import { excerptOf } from './ascii.ts'
+import { pairRole, partnersOf, type RowKey } from './pair-roles.ts'
+import type { Span, View } from './view.ts'
+import { type Element, tagEnd } from './xml-tags.ts'
+
+/** How far before a name its tag may begin. */
+export const tagBytesMax = 1_024
+
+const ATTRIBUTE = /\s([\w:.-]{1,64})\s*=\s*("[^"]*"|'[^']*'|[^\s"'<>]+)/g
+/** Their values name an element, and do not say that its content is a value. */
+const LABELS: ReadonlySet<string> = new Set(['id', 'type', 'for', 'path', 'title', 'label'])
+
+interface Attribute {
+  readonly key: string
+  readonly value: Span
+}
+
+/** The attributes of the tag from `start` to `end`, by places in the text. */
+function attributesOf({ bytes }: View, start: number, end: number): readonly Attribute[] {
+  const attributes: Attribute[] = []
+  for (const { 0: whole, 1: key = '', 2: value = '', index } of excerptOf(
+    bytes,
+    start,
+    end,
+  ).matchAll(ATTRIBUTE)) {
+    const quote = /^["']/.test(value) ? 1 : 0
+    const from = start + index + whole.length - value.length + quote
+    attributes.push({
+      key: localName(key),
+      value: { start: from, end: from + value.length - 2 * quote },
+    })
+  }
+  return attributes
+}
+
+const localName = (name: string): string => name.slice(name.lastIndexOf(':') + 1)
+
+/** As it is written: an element's own name is in lower case. */
+const keyOf = ({ bytes }: View, { name, start }: Element): string =>
+  localName(excerptOf(bytes, start + 1, start + 1 + name.length))
+
+export type Tree = (tag: number) => Element | undefined
+
+/** The values for the name at `name`, which stands in an attribute of the tag at `tag`. */
+export function besideAttribute(
+  view: View,
+  name: Span,
+  { tag, tree }: { tag: number; tree: Tree },
+): readonly Span[] {
+  const end = tagEnd(view.bytes, tag + 1, view.to)
+  if (end < 0) return []
+  const attributes = attributesOf(view, tag, end)
+  const own = attributes.findIndex(
+    ({ value }) => value.start <= name.start && name.end <= value.end,
+  )
+  const key = attributes[own]?.key ?? ''
+  const role = pairRole(key)
+  if (role?.kind !== 'naming') return []
+  const found = attributes.filter(({ key }) => isHolding(key, role.frame)).map(({ value }) => value)
+  if (found.length > 0 || LABELS.has(key.toLowerCase())) return found
+  const element = tree(tag)
+  if (element === undefined) return []
+  const children = element.children
+    .slice(0, siblingsMax)
+    .filter((child) => isHolding(keyOf(view, child), role.frame))
+  if (children.length > 0) return children.flatMap((child) => contentsOf(view, child))
+  return [{ start: element.from, end: element.to }]
+}
+
+function isHolding(key: string, frame: string): boolean {
+  if (key.toLowerCase() === 'password') return true
+  const role = pairRole(key)
+  return role !== null && role.kind !== 'naming' && role.frame === frame
+}
+
+/** So many elements to either side of a name's one are looked at. */
+const siblingsMax = 16
+
+/** The values for the name that is the content of the element whose tag is at `tag`. */
+export function besideElement(view: View, tag: number, tree: Tree): readonly Span[] {
+  const own = tree(tag)
+  const role = own === undefined ? null : pairRole(keyOf(view, own))
+  if (own === undefined || role?.kind !== 'naming') return []
+  const { parent } = own
+  if (parent === null) return []
+  const row: (RowKey & { element: Element })[] = []
+  const first = Math.max(0, own.index - siblingsMax)
+  for (const element of parent.children.slice(first, own.index + siblingsMax)) {
+    const key = keyOf(view, element)
+    const other = pairRole(key)
+    if (other !== null && other.frame === role.frame) row.push({ ...other, key, element })
+  }
+  const at = row.findIndex(({ element }) => element === own)
+  const found = partnersOf(row, at).flatMap((i) => {
+    const element = row[i]?.element
+    return element === undefined ? [] : contentsOf(view, element)
+  })
+  if (parent.start < 0) return found
+  const ofParent = attributesOf(view, parent.start, parent.from)
+  return [
+    ...found,
+    ...ofParent.filter(({ key }) => isHolding(key, role.frame)).map(({ value }) => value),
+  ]
+}
+
+/** What an element holds: its content, or an attribute that does. */
+function contentsOf(view: View, { start, from, to }: Element): readonly Span[] {
+  if (to > from) return [{ start: from, end: to }]
+  return attributesOf(view, start, from)
+    .filter(({ key }) => isHolding(key, ''))
+    .map(({ value }) => value)
+}

@@ -1,6 +1,6 @@
 import { formatSpiffeId } from '@countersign/protocol'
 import type { TlsCredential } from '@countersign/protocol/tls'
-import { type Heard, talk } from './raw-http.ts'
+import { type Heard, talk, talkInTurn } from './raw-http.ts'
 
 export type HeaderList = readonly (readonly [string, string])[]
 
@@ -83,6 +83,22 @@ export async function send(door: Door, draft: Draft = {}): Promise<Heard> {
   const [heard] = await sendAll(door, draft)
   if (heard === undefined) throw new Error('the peer hung up without an answer')
   return heard
+}
+
+/** As `send`, each draft when the one before is answered; all of them as the same caller. */
+export async function sendInTurn(
+  door: Door,
+  as: TlsCredential,
+  drafts: readonly Draft[],
+): Promise<readonly Heard[]> {
+  let port = 0
+  const requests: (readonly (string | Uint8Array)[])[] = []
+  for (const draft of drafts) {
+    const place = await door.place(draft.to ?? 'echo', draft.path ?? '/')
+    port = place.port
+    requests.push(bytesOf(draft, place))
+  }
+  return talkInTurn({ port, credential: as }, requests)
 }
 
 /** The one value of a field; null when it is absent. */

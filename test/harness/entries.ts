@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { createId, formatMeshEntries, type MeshEntry, type MeshFact } from '@countersign/protocol'
-import { agentId, send } from './doors.ts'
+import { agentId, send, sendInTurn } from './doors.ts'
 import type { Heard } from './raw-http.ts'
 import type { World } from './world.ts'
 
@@ -65,6 +65,20 @@ export async function record(
     as: (await world.agent(name, ['caller'])).credential(),
     body: formatMeshEntries(entries),
   })
+}
+
+/** As `record`, one batch after the other on one connection. */
+export async function recordInTurn(
+  world: World,
+  batches: readonly (readonly MeshEntry[])[],
+  name: string,
+): Promise<readonly Heard[]> {
+  const agent = await world.agent(name, ['caller'])
+  const drafts = batches.map((entries) => ({
+    path: '/v1/mesh/entries',
+    body: formatMeshEntries(entries),
+  }))
+  return sendInTurn(world.control, agent.credential(), drafts)
 }
 
 /** The indexes of a batch of which at least one entry was recorded; null for one that was not. */

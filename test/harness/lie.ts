@@ -1,4 +1,4 @@
-import { describe, test } from 'vitest'
+import { afterAll, describe, test } from 'vitest'
 import type { Transport } from '../requirements.ts'
 import { openWorld, type World } from './world.ts'
 
@@ -38,6 +38,28 @@ const shared = globalThis as { [place]?: Promise<World> }
 export function sharedWorld(): Promise<World> {
   shared[place] ??= openWorld()
   return shared[place]
+}
+
+/**
+ * A world of one file, opened with its first scene: for lies that would spoil the shared one and
+ * not one another, as each of them uses names of its own.
+ */
+export function worldOfFile(
+  options: Parameters<typeof openWorld>[0],
+): (scene: Telling) => Promise<void> {
+  let own: Promise<World> | null = null
+  afterAll(async () => (await own)?.close())
+  return async (scene) => {
+    own ??= openWorld(options)
+    await scene(await own)
+  }
+}
+
+let names = 0
+
+/** A name that nobody in any world of this process has. */
+export function newName(role: string): string {
+  return `${role}-${names++}`
 }
 
 /** Runs `scene` in a world of its own, for lies that would spoil the shared one. */

@@ -61,6 +61,57 @@ export async function talk(
   })
 }
 
+/**
+ * Asks one after the other on one connection, each when the answer before is whole: a handshake
+ * costs more than most answers. Where the peer hangs up after an answer, the next one dials again.
+ */
+export async function talkInTurn(
+  place: Place,
+  requests: readonly (readonly (string | Uint8Array)[])[],
+): Promise<readonly Heard[]> {
+  const heard: Heard[] = []
+  let socket: Socket | null = null
+  try {
+    for (const parts of requests) {
+      socket ??= await dial(place)
+      const answer = await ask(socket, parts)
+      heard.push(answer)
+      if (answer.headers.get('connection')?.includes('close') !== true) continue
+      socket.destroy()
+      socket = null
+    }
+  } finally {
+    socket?.destroy()
+  }
+  return heard
+}
+
+function ask(socket: Socket, parts: readonly (string | Uint8Array)[]): Promise<Heard> {
+  return new Promise((resolve, reject) => {
+    let bytes = Buffer.alloc(0)
+    const stop = (): void => {
+      clearTimeout(timer)
+      socket.off('data', take).off('close', hungUp)
+    }
+    const fail = (what: string): void => {
+      stop()
+      reject(new Error(`the peer ${what} after ${bytes.toString('latin1').slice(0, 200)}`))
+    }
+    const hungUp = (): void => fail('hung up')
+    const take = (chunk: Buffer): void => {
+      bytes = Buffer.concat([bytes, chunk])
+      const heard = parseHeard(bytes, false)
+      if (heard === null) return
+      stop()
+      resolve(heard)
+    }
+    const timer = setTimeout(() => fail('fell silent'), silenceMsMax)
+    socket.on('data', take).on('close', hungUp)
+    if (socket.listenerCount('error') === 0) socket.on('error', () => undefined)
+    for (const part of parts) socket.write(part)
+  })
+}
+
 /** A connection that is up; for a TLS peer that hangs up at once, one that is about to close. */
 export function dial({ port, credential, session }: Place): Promise<Socket> {
   const host = '127.0.0.1'

@@ -1,8 +1,9 @@
+import type { Identity } from '@countersign/sdk'
 import { expect } from 'vitest'
-import { agentId, type Draft, type HeaderList, send } from '../harness/doors.ts'
-import { meshEntry, record } from '../harness/entries.ts'
+import { agentId, type Draft, type HeaderList, send, sendInTurn } from '../harness/doors.ts'
+import { meshEntry, recordInTurn } from '../harness/entries.ts'
 import { type HeldServer, openHeldServer } from '../harness/held-server.ts'
-import { inOwnWorld, lie } from '../harness/lie.ts'
+import { lie, newName, worldOfFile } from '../harness/lie.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
@@ -43,7 +44,7 @@ interface Attack {
   /** What the victim asks at first. */
   readonly begin: Draft
   /** What the receiver has done to it before the victim asks again. */
-  readonly meanwhile?: (world: World) => Promise<unknown>
+  readonly meanwhile?: (world: World, evil: string) => Promise<unknown>
   readonly again: Draft
 }
 
@@ -107,14 +108,14 @@ const attacks: Readonly<Record<string, Attack>> = {
     protocol: 'mcp',
     result: mcp,
     begin: called,
-    meanwhile: (world) => world.admin('agent.quarantine', { name: 'evil', reason: 'told to' }),
+    meanwhile: (world, name) => world.admin('agent.quarantine', { name, reason: 'told to' }),
     again: called,
   },
   'a revocation that it earned': {
     protocol: 'mcp',
     result: mcp,
     begin: called,
-    meanwhile: (world) => world.admin('agent.revoke', { name: 'evil', reason: 'told to' }),
+    meanwhile: (world, name) => world.admin('agent.revoke', { name, reason: 'told to' }),
     again: called,
   },
 }
@@ -132,50 +133,51 @@ const askedAgain = 70
 
 async function frame(world: World, attack: Attack): Promise<void> {
   await world.admin('policy.put', { name: 'risk.cedar', text: POLICY })
-  await world.agent('evil', ['open'])
+  const evil = newName('evil')
+  await world.agent(evil, ['open'])
   const receiver = await openHeldServer()
   answer(receiver, attack)
   const { protocol, first, begin, meanwhile, again } = attack
-  await world.admin('route.put', { name: 'evil', upstream: receiver.url, protocol })
-  const victim = await world.agent('victim', ['caller'])
+  await world.admin('route.put', { name: evil, upstream: receiver.url, protocol })
+  const victim = await world.agent(newName('victim'), ['caller'])
   const ask = (as: typeof victim, draft: Draft) =>
-    send(world.gateway, { to: 'evil', as: as.credential(), headers: json, ...draft })
+    send(world.gateway, { to: evil, as: as.credential(), headers: json, ...draft })
   try {
-    if (first !== undefined) await ask(await world.agent('accomplice', ['caller']), first)
+    if (first !== undefined) await ask(await world.agent(newName('accomplice'), ['caller']), first)
     expect((await ask(victim, begin)).status).toBe(200)
-    await meanwhile?.(world)
-    for (let i = 0; i < askedAgain; i++) {
-      expect((await ask(victim, again)).headers.get('countersign-refusal')).toHaveLength(1)
-    }
+    await meanwhile?.(world, evil)
+    const asked = Array.from({ length: askedAgain }, () => ({ to: evil, headers: json, ...again }))
+    const answers = await sendInTurn(world.gateway, victim.credential(), asked)
+    expect(answers).toHaveLength(askedAgain)
+    for (const { headers } of answers) expect(headers.get('countersign-refusal')).toHaveLength(1)
   } finally {
     await receiver.close()
   }
-  await expectUnharmed(world)
+  await expectUnharmed(world, victim)
 }
 
-async function expectUnharmed(world: World): Promise<void> {
-  const { risk } = (await world.admin('agent.show', { name: 'victim' })) as { risk: number }
+async function expectUnharmed(world: World, victim: Identity): Promise<void> {
+  const { risk } = (await world.admin('agent.show', { name: victim.name })) as { risk: number }
   expect(risk).toBeLessThan(15)
-  const victim = await world.agent('victim')
   expect((await send(world.gateway, { as: victim.credential() })).status).toBe(200)
 }
 
 /** What the connector of the victim records of calls that are refused there. */
 async function frameByRecord(world: World, code: string): Promise<void> {
   await world.admin('policy.put', { name: 'risk.cedar', text: POLICY })
-  await world.agent('victim', ['caller'])
-  await world.agent('evil', ['open'])
-  await world.admin('agent.quarantine', { name: 'evil', reason: 'told to' })
-  const facts = { caller: agentId('victim'), receiver: 'evil', protocol: 'mcp', code }
-  for (let i = 0; i < askedAgain; i++) {
-    const entry = meshEntry({ kind: 'refusal', facts })
-    expect((await record(world, [entry], 'victim')).status).toBe(200)
-  }
-  await expectUnharmed(world)
+  const victim = await world.agent(newName('victim'), ['caller'])
+  const evil = newName('evil')
+  await world.agent(evil, ['open'])
+  await world.admin('agent.quarantine', { name: evil, reason: 'told to' })
+  const facts = { caller: agentId(victim.name), receiver: evil, protocol: 'mcp', code }
+  const batches = Array.from({ length: askedAgain }, () => [meshEntry({ kind: 'refusal', facts })])
+  const answers = await recordInTurn(world, batches, victim.name)
+  expect(answers.map(({ status }) => status)).toEqual(batches.map(() => 200))
+  await expectUnharmed(world, victim)
 }
 
-const alone = (scene: (world: World) => Promise<void>) => () =>
-  inOwnWorld({ receivers: ['echo'] }, scene)
+const inWorld = worldOfFile({ receivers: ['echo'] })
+const alone = (scene: (world: World) => Promise<void>) => () => inWorld(scene)
 
 lie(
   verifies(

@@ -4,14 +4,17 @@ import { type Door, field, type Place, refusalOf, send } from '../harness/doors.
 import type { Answering } from '../harness/echo.ts'
 import { sendHalf, type Unfinished } from '../harness/half-sent.ts'
 import { openLiar } from '../harness/liar.ts'
-import { inOwnWorld, lie, type Telling } from '../harness/lie.ts'
+import { lie, type Telling, worldOfFile } from '../harness/lie.ts'
 import { exchangeOf } from '../harness/refusals.ts'
 import { type OpenStream, openStream } from '../harness/streams.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
 const bodyBytes = 65_536
-const limits = { bodyBytes, responseMemoryBytes: 1024 * 1024 }
+const inWorld = worldOfFile({
+  limits: { bodyBytes, responseMemoryBytes: 1024 * 1024 },
+  receivers: ['echo', 'other'],
+})
 const calls = 40
 
 /** Answers well, except where it is asked to hoard: then it never ends what it begins. */
@@ -76,7 +79,7 @@ async function expectShare(
 
 /** A quarter of 1 MiB is for one receiver: four answers of 64 KiB. */
 const asOneReceiver: Telling = () =>
-  inOwnWorld({ limits, receivers: ['echo', 'other'] }, async (world) => {
+  inWorld(async (world) => {
     await world.echo.during(stalled(bodyBytes), async () => {
       const open: Unfinished[] = []
       const place = await world.gateway.place('echo', '/hoard')
@@ -108,7 +111,7 @@ const lines = 'a: 1\n'.repeat(12_000)
 const asEvents =
   (transport: 'gateway', begun: string): Telling =>
   () =>
-    inOwnWorld({ limits, receivers: ['echo', 'other'] }, async (world) => {
+    inWorld(async (world) => {
       const door: Door = world[transport]
       await world.echo.during(hoarding('text/event-stream', begun), async () => {
         const open: OpenStream[] = []
@@ -128,9 +131,11 @@ const connectorBody = 4 * 1024 * 1024
 
 const half = /^mesh\.responseMemoryBytes, 32 MiB per (?:caller|receiver)$/
 
+const inMeshWorld = worldOfFile({ receivers: ['echo', 'other'] })
+
 /** 64 MiB at each side of a connector: half of it for one caller is eight answers. */
 const atCallee: Telling = () =>
-  inOwnWorld({ receivers: ['echo', 'other'] }, async (world) => {
+  inMeshWorld(async (world) => {
     const greedy = await world.agent('greedy', ['caller'])
     const credential = greedy.credential()
     const place = await world.mesh.place('echo', '/hoard')
@@ -142,7 +147,7 @@ const atCallee: Telling = () =>
 
 /** Half of it for one receiver, which answers without a connector of ours. */
 const atCaller: Telling = () =>
-  inOwnWorld({ receivers: ['other'] }, async (world) => {
+  inMeshWorld(async (world) => {
     const hoarder = await world.agent('hoarder', ['open'])
     await world.agent('greedy', ['caller'])
     const liar = await openLiar(hoarder, () => ({

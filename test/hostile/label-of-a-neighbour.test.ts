@@ -9,7 +9,7 @@ import {
   publish,
   publishedIn,
 } from '../harness/channels.ts'
-import { inOwnWorld, lie, type Telling } from '../harness/lie.ts'
+import { lie, newName, type Telling, worldOfFile } from '../harness/lie.ts'
 import { exchangeOf } from '../harness/refusals.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
@@ -20,6 +20,8 @@ const rule = `@id("rule") forbid(principal == Agent::"sender", action == Action:
 const reviewed = `${rule} unless { context.labels.contains("reviewed") };`
 const restricted = `${rule} when { context.labels.contains("restricted") };`
 const notBoth = `${rule} when { context.labels.contains("reviewed") && context.labels.contains("restricted") };`
+
+const inWorld = worldOfFile({ receivers: [] })
 
 /** Every set alone, and every pair: the pair passes exactly when both pass alone. */
 const sets: LabelSets = [[], ['reviewed'], ['restricted'], ['restricted', 'reviewed']]
@@ -34,12 +36,14 @@ const onChannel =
     ) => Promise<void>,
   ): Telling =>
   () =>
-    inOwnWorld({ receivers: [] }, async (world) => {
-      const { name, members } = await openHall(world, ['sender'])
+    inWorld(async (world) => {
+      const own = newName('sender')
+      const { name, members } = await openHall(world, [own])
       const [, sender] = members
       if (sender === undefined) throw new Error('a member is missing')
       const sealer = await openSealer(world, name, sender)
-      const answer = await world.admin('policy.put', { name: 'labels.cedar', text })
+      const ofThis = text.replaceAll('"sender"', `"${own}"`)
+      const answer = await world.admin('policy.put', { name: 'labels.cedar', text: ofThis })
       expect(answer).toMatchObject({ taken: true })
       const publishing = (labelSets: LabelSets) => {
         const sealed = labelSets.map((labels) => sealer.seal(orderOf({ labels })).bytes)

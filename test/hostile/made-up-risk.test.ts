@@ -2,8 +2,8 @@ import type { MeshFact } from '@countersign/protocol'
 import { expect } from 'vitest'
 import { attestedBy } from '../harness/attested.ts'
 import { agentId, send } from '../harness/doors.ts'
-import { meshEntry, newExchange, record } from '../harness/entries.ts'
-import { inOwnWorld, lie } from '../harness/lie.ts'
+import { meshEntry, newExchange, recordInTurn } from '../harness/entries.ts'
+import { lie, newName, worldOfFile } from '../harness/lie.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
@@ -26,31 +26,38 @@ const stated: Readonly<Record<string, (i: number) => readonly [intent: Facts, ou
 
 async function frame(world: World, facts: (i: number) => readonly [Facts, Facts]): Promise<void> {
   await world.admin('policy.put', { name: 'risk.cedar', text: POLICY })
-  const victim = await world.agent('victim', ['caller'])
-  const connectors = ['thief', 'second-thief']
-  for (const name of connectors) await world.agent(name, ['caller'])
-  for (let i = 0; i < 130; i++) {
-    const producer = connectors[i % 2] ?? 'thief'
-    const exchange = newExchange()
-    const [intent, outcome] = facts(i)
-    const proof = attestedBy(victim, { body: `{"n":${i}}`, to: producer })
-    const named = { caller: agentId('victim'), receiver: producer, protocol: 'mcp' }
-    const opening = meshEntry({ exchange, facts: { ...proof, ...named, ...intent } })
-    expect((await record(world, [opening], producer)).status).toBe(200)
-    await record(world, [meshEntry({ exchange, kind: 'outcome', facts: outcome })], producer)
-  }
-  const { risk } = (await world.admin('agent.show', { name: 'victim' })) as { risk: number }
+  const victim = await world.agent(newName('victim'), ['caller'])
+  const connectors = [newName('thief'), newName('second-thief')]
+  const stating = connectors.map(async (producer, which) => {
+    const batches = Array.from({ length: 65 }, (_, half) => {
+      const i = 2 * half + which
+      const exchange = newExchange()
+      const [intent, outcome] = facts(i)
+      const proof = attestedBy(victim, { body: `{"n":${i}}`, to: producer })
+      const named = { caller: agentId(victim.name), receiver: producer, protocol: 'mcp' }
+      const opening = meshEntry({ exchange, facts: { ...proof, ...named, ...intent } })
+      return [[opening], [meshEntry({ exchange, kind: 'outcome', facts: outcome })]]
+    }).flat()
+    const answers = await recordInTurn(world, batches, producer)
+    expect(answers).toHaveLength(batches.length)
+    const openings = answers.filter((_, at) => at % 2 === 0)
+    expect(openings.map(({ status }) => status)).toEqual(openings.map(() => 200))
+  })
+  await Promise.all(stating)
+  const { risk } = (await world.admin('agent.show', { name: victim.name })) as { risk: number }
   expect(risk).toBeLessThan(15)
   // Its first call of somebody new, which adds a signal of its own, passes as well.
   expect((await send(world.gateway, { as: victim.credential() })).status).toBe(200)
 }
+
+const inWorld = worldOfFile({ receivers: ['echo'] })
 
 lie(verifies(['detection:by-others'], 'a connector cannot have policy shut out another agent'), {
   gateway: 'the fabric counts what it saw itself',
   mesh: Object.fromEntries(
     Object.entries(stated).map(([name, facts]) => [
       name,
-      () => inOwnWorld({ receivers: ['echo'] }, (world) => frame(world, facts)),
+      () => inWorld((world) => frame(world, facts)),
     ]),
   ),
   queue: 'the fabric counts what it saw itself',

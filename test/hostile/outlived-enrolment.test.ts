@@ -10,7 +10,7 @@ import { openLine } from '../../packages/sdk/src/line.ts'
 import { parseTrustDocument } from '../../packages/sdk/src/trust.ts'
 import { type Door, field, refusalOf, send } from '../harness/doors.ts'
 import { openLiar } from '../harness/liar.ts'
-import { inOwnWorld, lie, type Telling } from '../harness/lie.ts'
+import { inOwnWorld, lie, newName, type Telling } from '../harness/lie.ts'
 import { expectHeard, expectRefusal } from '../harness/refusals.ts'
 import { openStream, streaming } from '../harness/streams.ts'
 import { tokenFor } from '../harness/tokens.ts'
@@ -41,32 +41,32 @@ async function stolen({ dir, clock }: World, name: string) {
 const isSame = (one: string | KeyObject, other: KeyObject): boolean =>
   typeof one !== 'string' && one.equals(other)
 
+type Robbery = (at: {
+  readonly world: World
+  readonly thief: Identity
+  readonly again: () => Promise<Identity>
+}) => Promise<void>
+
 /** The thief holds a copy of what the agent had before; `again` is the agent now. */
 const robbed =
-  (
-    scene: (at: {
-      readonly world: World
-      readonly thief: Identity
-      readonly again: () => Promise<Identity>
-    }) => Promise<void>,
-  ): Telling =>
-  () =>
-    inOwnWorld({ receivers: ['echo'] }, async (world) => {
-      const thief = await world.agent('robbed', ['caller', 'open'])
-      let enrolled: Identity | null = null
-      try {
-        await scene({
-          world,
-          thief,
-          async again() {
-            enrolled = await enrolAgain(world, 'robbed')
-            return enrolled
-          },
-        })
-      } finally {
-        ;(enrolled as Identity | null)?.close()
-      }
-    })
+  (scene: Robbery): Telling =>
+  async (world) => {
+    const name = newName('robbed')
+    const thief = await world.agent(name, ['caller', 'open'])
+    let enrolled: Identity | null = null
+    try {
+      await scene({
+        world,
+        thief,
+        async again() {
+          enrolled = await enrolAgain(world, name)
+          return enrolled
+        },
+      })
+    } finally {
+      ;(enrolled as Identity | null)?.close()
+    }
+  }
 
 const bearer = (token: string) =>
   ({ as: null, headers: [['Authorization', `Bearer ${token}`]] }) as const
@@ -139,7 +139,7 @@ lie(
           reached += 1
           return answer as never
         })
-        const ask = () => send(world.gateway, { to: 'robbed' })
+        const ask = () => send(world.gateway, { to: thief.name })
         await vi.waitFor(async () => expect((await ask()).status).toBe(200), patience)
         const agent = await again()
         const before = reached
@@ -159,89 +159,94 @@ lie(
         expect(reached).toBe(before)
         await liar.stop()
       }),
-      'after the fabric was started again': robbed(async ({ world, thief, again }) => {
-        const agent = await again()
-        await world.fabric.close(0)
-        const limits = { requestsPerMinute: 1_000, refusalsPerMinute: 1_000 }
-        const fabric = await openTestFabric(world.dir, world.clock, limits)
+      'after the fabric was started again': () =>
+        inOwnWorld(
+          { receivers: ['echo'] },
+          robbed(async ({ world, thief, again }) => {
+            const agent = await again()
+            await world.fabric.close(0)
+            const limits = { requestsPerMinute: 1_000, refusalsPerMinute: 1_000 }
+            const fabric = await openTestFabric(world.dir, world.clock, limits)
+            try {
+              const { host, port } = new URL(fabric.origin)
+              const door: Door = {
+                ...world.gateway,
+                place: (to, path) =>
+                  Promise.resolve({
+                    authority: host,
+                    port: Number(port),
+                    path: `/agents/${to}${path}`,
+                  }),
+              }
+              expectHeard(await send(door, { as: thief.credential() }), 'gateway', code)
+              expect(refusalOf(await send(door, { as: agent.credential() }))).not.toBe(code)
+            } finally {
+              await fabric.close(0)
+            }
+          }),
+        ),
+      'a second line of renewals, once the agent has renewed what it got': async (world) => {
+        const agent = await world.agent('forked', ['caller'])
+        const copy = join(world.dir, 'forked')
+        const thief = await openIdentity({
+          join: undefined,
+          dir: copy,
+          clock: world.clock,
+          onFault: () => undefined,
+        })
         try {
-          const { host, port } = new URL(fabric.origin)
-          const door: Door = {
-            ...world.gateway,
-            place: (to, path) =>
-              Promise.resolve({
-                authority: host,
-                port: Number(port),
-                path: `/agents/${to}${path}`,
-              }),
-          }
-          expectHeard(await send(door, { as: thief.credential() }), 'gateway', code)
-          expect(refusalOf(await send(door, { as: agent.credential() }))).not.toBe(code)
+          // Both hold the first certificate; an answer can be lost, so that it is renewed again.
+          await thief.renew()
+          await agent.renew()
+          await agent.renew()
+          await expectRefusal(world, code, () => thief.renew())
+          await agent.renew()
         } finally {
-          await fabric.close(0)
+          thief.close()
         }
-      }),
-      'a second line of renewals, once the agent has renewed what it got': () =>
-        inOwnWorld({ receivers: ['echo'] }, async (world) => {
-          const agent = await world.agent('forked', ['caller'])
-          const copy = join(world.dir, 'forked')
-          const thief = await openIdentity({
-            join: undefined,
-            dir: copy,
-            clock: world.clock,
-            onFault: () => undefined,
+      },
+      'a second line of renewals, however often one certificate was renewed before': async (
+        world,
+      ) => {
+        const agent = await world.agent('flooded', ['caller'])
+        const { line, trustDomain } = agent
+        const { keys, credential } = await stolen(world, 'flooded')
+        const { signal } = new AbortController()
+        const renewals: unknown[] = []
+        for (let count = 0; count < 70; count++) {
+          renewals.push(await renew(line, keys, credential, signal))
+        }
+        await agent.renew()
+        await agent.renew()
+        for (const answer of [renewals[0], renewals.at(-1)]) {
+          const granted = await acceptGrant(answer, { keys, trustDomain, clock: world.clock })
+          const own = openLine({
+            ...{ url: agent.url, trustDomain, bundles: agent.bundles, clock: world.clock },
+            credential: granted.credential,
           })
-          try {
-            // Both hold the first certificate; an answer can be lost, so that it is renewed again.
-            await thief.renew()
-            await agent.renew()
-            await agent.renew()
-            await expectRefusal(world, code, () => thief.renew())
-            await agent.renew()
-          } finally {
-            thief.close()
-          }
-        }),
-      'a second line of renewals, however often one certificate was renewed before': () =>
-        inOwnWorld({ receivers: ['echo'] }, async (world) => {
-          const agent = await world.agent('flooded', ['caller'])
-          const { line, trustDomain } = agent
-          const { keys, credential } = await stolen(world, 'flooded')
-          const { signal } = new AbortController()
-          const renewals: unknown[] = []
-          for (let count = 0; count < 70; count++) {
-            renewals.push(await renew(line, keys, credential, signal))
-          }
-          await agent.renew()
-          await agent.renew()
-          for (const answer of [renewals[0], renewals.at(-1)]) {
-            const granted = await acceptGrant(answer, { keys, trustDomain, clock: world.clock })
-            const own = openLine({
-              ...{ url: agent.url, trustDomain, bundles: agent.bundles, clock: world.clock },
-              credential: granted.credential,
-            })
-            await expectRefusal(world, code, () => renew(own, keys, granted.credential, signal))
-            own.close()
-          }
-          // The flood of one agent is its own: others renew as before.
-          await (await world.agent('untouched', ['caller'])).renew()
-          await agent.renew()
-        }),
-      'the newest certificate, which a server shows, with a key that was stolen before': () =>
-        inOwnWorld({ receivers: ['echo'] }, async (world) => {
-          const agent = await world.agent('served', ['caller'])
-          const { keys, credential } = await stolen(world, 'served')
-          await agent.renew()
-          const { certificateChain, privateKey } = agent.credential()
-          expect(isSame(privateKey, keys.tls)).toBe(false)
-          expect(isSame(credential.privateKey, keys.tls)).toBe(true)
-          const as = { certificateChain, privateKey: keys.tls }
-          await expect(send(world.gateway, { as })).rejects.toThrow(/key values mismatch/)
-          // What was stored is what is used after a restart.
-          const { keys: later } = await stolen(world, 'served')
-          expect(isSame(privateKey, later.tls)).toBe(true)
-          expect(later.signing.equals(keys.signing)).toBe(true)
-        }),
+          await expectRefusal(world, code, () => renew(own, keys, granted.credential, signal))
+          own.close()
+        }
+        // The flood of one agent is its own: others renew as before.
+        await (await world.agent('untouched', ['caller'])).renew()
+        await agent.renew()
+      },
+      'the newest certificate, which a server shows, with a key that was stolen before': async (
+        world,
+      ) => {
+        const agent = await world.agent('served', ['caller'])
+        const { keys, credential } = await stolen(world, 'served')
+        await agent.renew()
+        const { certificateChain, privateKey } = agent.credential()
+        expect(isSame(privateKey, keys.tls)).toBe(false)
+        expect(isSame(credential.privateKey, keys.tls)).toBe(true)
+        const as = { certificateChain, privateKey: keys.tls }
+        await expect(send(world.gateway, { as })).rejects.toThrow(/key values mismatch/)
+        // What was stored is what is used after a restart.
+        const { keys: later } = await stolen(world, 'served')
+        expect(isSame(privateKey, later.tls)).toBe(true)
+        expect(later.signing.equals(keys.signing)).toBe(true)
+      },
     },
     mesh: {
       'a certificate': refusedAtOnce((world) => world.mesh),

@@ -49,7 +49,6 @@ const rewrite =
   (change: (log: string) => void): Telling =>
   () =>
     withStoppedFabric(async ({ dir, startAndCheck }) => {
-      await startAndCheck()
       change(join(dir, 'ledger/log'))
       await expect(startAndCheck()).rejects.toThrow()
     })

@@ -2,7 +2,7 @@ import { expect } from 'vitest'
 import { type OPERATIONS, WATCH_OPERATION } from '../../packages/fabric/src/admin/operations.ts'
 import { draftTo, expectQueueRefused, leaseBody, openHall } from '../harness/channels.ts'
 import { type Draft, type HeaderList, send } from '../harness/doors.ts'
-import { inOwnWorld, lie, type Telling } from '../harness/lie.ts'
+import { lie, type Telling, worldOfFile } from '../harness/lie.ts'
 import { exchangeOf, expectRefused } from '../harness/refusals.ts'
 import { tokenFor } from '../harness/tokens.ts'
 import type { World } from '../harness/world.ts'
@@ -118,8 +118,9 @@ const channels =
     }
   }
 
-/** Rows of their own: an operator that misbehaves is of no use to the shared world. */
-const apart = (telling: Telling) => () => inOwnWorld({ receivers: ['other', 'echo'] }, telling)
+/** A world of their own: an operator that misbehaves is of no use to the shared world. */
+const inWorld = worldOfFile({ receivers: ['other', 'echo'] })
+const apart = (telling: Telling) => () => inWorld(telling)
 
 lie(
   verifies(

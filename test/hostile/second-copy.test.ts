@@ -1,11 +1,11 @@
 import type { Agent } from '@countersign/sdk'
-import { expect } from 'vitest'
+import { afterAll, expect } from 'vitest'
 import { connectorAgent } from '../../packages/fabric/src/cli/connector-agent.ts'
 import { openConnector } from '../../packages/fabric/src/compose-connector.ts'
 import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
 import { trustDomain } from '../harness/doors.ts'
 import { type HeldServer, openHeldServer } from '../harness/held-server.ts'
-import { inOwnWorld, lie, type Telling } from '../harness/lie.ts'
+import { lie, newName, type Telling, worldOfFile } from '../harness/lie.ts'
 import { type LossyNetwork, openLossyAgent, openLossyProxy } from '../harness/lossy-proxy.ts'
 import { policyParser } from '../harness/policies.ts'
 import type { World } from '../harness/world.ts'
@@ -18,14 +18,14 @@ const asked: Readonly<Record<string, Asking>> = {
   fetch: (agent) => agent.fetch('https://echo.countersign.internal/act'),
 }
 
-type Fate = (world: World, network: LossyNetwork) => Promise<unknown>
+type Fate = (world: World, network: LossyNetwork, reader: string) => Promise<unknown>
 
 /** The response to the first copy is lost; what the second runs into. */
 const fates: Readonly<Record<string, Fate>> = {
   'the rate limit': async (_, network) => network.loseNext(),
-  quarantine: (world, network) => {
+  quarantine: (world, network, name) => {
     network.loseNext()
-    return world.admin('agent.quarantine', { name: 'reader', reason: 'told to' })
+    return world.admin('agent.quarantine', { name, reason: 'told to' })
   },
   'a closed port': async (_, network) => {
     network.stopListening()
@@ -33,20 +33,27 @@ const fates: Readonly<Record<string, Fate>> = {
   },
 }
 
-const requestsPerMinute = 4
+/** Of each reader for itself; the operator has as many, and opens the world and the fates by them. */
+const requestsPerMinute = 8
+
+const inWorld = worldOfFile({ receivers: ['echo'], limits: { requestsPerMinute } })
+let opened: Promise<HeldServer> | null = null
+afterAll(async () => (await opened)?.close())
+
+async function openReceiver(world: World): Promise<HeldServer> {
+  const receiver = await openHeldServer()
+  await world.admin('route.put', { name: 'echo', upstream: receiver.url, protocol: 'http' })
+  return receiver
+}
 
 async function withReceiver(tell: (world: World, receiver: HeldServer) => Promise<void>) {
-  const options = { receivers: ['echo'], limits: { requestsPerMinute } } as const
-  await inOwnWorld(options, async (world) => {
-    const receiver = await openHeldServer()
+  await inWorld(async (world) => {
+    opened ??= openReceiver(world)
+    const receiver = await opened
     receiver.onRequest = (_, response) => response.end('{}')
-    await world.admin('route.put', { name: 'echo', upstream: receiver.url, protocol: 'http' })
-    try {
-      await tell(world, receiver)
-    } finally {
-      await receiver.close()
-    }
-    expect(receiver.bodies).toHaveLength(requestsPerMinute)
+    const before = receiver.bodies.length
+    await tell(world, receiver)
+    expect(receiver.bodies.length - before).toBe(requestsPerMinute)
   })
 }
 
@@ -57,10 +64,12 @@ async function warmUp(ask: () => Promise<{ text(): Promise<string> }>): Promise<
 
 const bySdk = (fate: Fate, ask: Asking) => () =>
   withReceiver(async (world, receiver) => {
-    const lossy = await openLossyAgent(world, 'reader')
+    const reader = newName('reader')
+    const lossy = await openLossyAgent(world, reader)
     try {
       await warmUp(() => lossy.agent.call('echo'))
-      receiver.onRequest = (_, response) => void fate(world, lossy).then(() => response.end('{}'))
+      receiver.onRequest = (_, response) =>
+        void fate(world, lossy, reader).then(() => response.end('{}'))
       const error = await ask(lossy.agent).then(
         () => null,
         (cause: unknown) => cause,
@@ -73,9 +82,10 @@ const bySdk = (fate: Fate, ask: Asking) => () =>
 
 const byConnector = (fate: Fate) => () =>
   withReceiver(async (world, receiver) => {
+    const reader = newName('reader')
     const network = await openLossyProxy(world)
     const connector = await openConnector({
-      agent: connectorAgent(await world.agent('reader', ['caller']), world.clock),
+      agent: connectorAgent(await world.agent(reader, ['caller']), world.clock),
       gateway: { url: network.url, spiffeId: `spiffe://${trustDomain}/fabric/gateway` },
       ...{ expose: null, protocol: 'auto', clock: world.clock, random: systemRandom },
       listen: { host: '127.0.0.1', port: 0 },
@@ -86,7 +96,8 @@ const byConnector = (fate: Fate) => () =>
     })
     try {
       await warmUp(() => fetch(`${connector.loopbackUrl}/echo/`))
-      receiver.onRequest = (_, response) => void fate(world, network).then(() => response.end('{}'))
+      receiver.onRequest = (_, response) =>
+        void fate(world, network, reader).then(() => response.end('{}'))
       const { headers } = await fetch(`${connector.loopbackUrl}/echo/act`)
       expect(headers.get('countersign-refusal')).toBe('OUTCOME_UNKNOWN')
       expect(headers.get('countersign-may-have-acted')).toBe('true')

@@ -1,7 +1,7 @@
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { expect, vi } from 'vitest'
 import { type Door, refusalOf, send } from '../harness/doors.ts'
-import { inOwnWorld, lie, type Telling } from '../harness/lie.ts'
+import { lie, newName, type Telling, worldOfFile } from '../harness/lie.ts'
 import { exchangeOf } from '../harness/refusals.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
@@ -38,8 +38,9 @@ async function receiverIn(world: World, transport: Transport, answer: (socket: S
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-  await world.agent('odd', ['open'])
-  const door = await doorTo(world, transport, url)
+  const name = newName('odd')
+  await world.agent(name, ['open'])
+  const door = await doorTo(world, transport, { name, url })
   await vi.waitFor(async () => expect((await send(door)).status).toBe(200), { timeout: 10_000 })
   behave = answer
   for (const socket of sockets) socket.destroy()
@@ -50,15 +51,19 @@ async function receiverIn(world: World, transport: Transport, answer: (socket: S
   return { door, close }
 }
 
-async function doorTo(world: World, transport: Transport, url: string): Promise<Door> {
+async function doorTo(
+  world: World,
+  transport: Transport,
+  { name, url }: { readonly name: string; readonly url: string },
+): Promise<Door> {
   if (transport === 'gateway') {
-    await world.admin('route.put', { name: 'odd', upstream: url })
+    await world.admin('route.put', { name, upstream: url })
     return {
       ...world.gateway,
-      place: (_: string, path: string) => world.gateway.place('odd', path),
+      place: (_: string, path: string) => world.gateway.place(name, path),
     }
   }
-  const { meshUrl } = await world.connectors.exposing('odd', url)
+  const { meshUrl } = await world.connectors.exposing(name, url)
   const { host, port } = new URL(meshUrl ?? '')
   return {
     ...world.mesh,
@@ -67,13 +72,16 @@ async function doorTo(world: World, transport: Transport, url: string): Promise<
   }
 }
 
-const limits = { bodyBytes, upstreamTimeoutMs: 1_500 }
+const inWorld = worldOfFile({
+  limits: { bodyBytes, upstreamTimeoutMs: 1_500 },
+  receivers: ['other'],
+})
 
 /** The answer counts: it is whole, and the receiver did not need the rest of the request. */
 const asEarly =
   (transport: Transport): Telling =>
   () =>
-    inOwnWorld({ limits, receivers: ['other'] }, async (world) => {
+    inWorld(async (world) => {
       const { door, close } = await receiverIn(world, transport, early)
       try {
         const heard = await send(door, { body: large })
@@ -90,7 +98,7 @@ const asEarly =
 const asSilent =
   (answer: (socket: Socket) => void): Telling =>
   () =>
-    inOwnWorld({ limits, receivers: ['other'] }, async (world) => {
+    inWorld(async (world) => {
       const { door, close } = await receiverIn(world, 'gateway', answer)
       try {
         const [heard, other] = await Promise.all([send(door), send(world.gateway, { to: 'other' })])

@@ -299,7 +299,7 @@ export const REQUIREMENTS = {
       'No receiver can give its response a name, field or event that means a refusal of ours.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'the fabric itself answers on a channel' },
-    lies: ['imitated-refusal'],
+    lies: ['imitated-refusal', 'stream-cut-by-the-gateway'],
   },
   'inspect:malformed': {
     promise: 'A message that parsers could read in two ways is refused.',

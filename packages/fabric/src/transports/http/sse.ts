@@ -23,7 +23,8 @@ const nothing = new Uint8Array(0)
  * split a character, a line or an event past inspection. Only the end of an event is looked for in
  * what arrives; it is parsed once, when it is whole, and until then it is held as bytes, on the
  * account of the answer. Comments are dropped: they are not inspected, and keep-alives are the
- * fabric's to send. Rejects for an event above a limit, for bytes that are not UTF-8, and for a
+ * fabric's to send. Names of the fabric's own events are for those who know whose stream it is:
+ * `inspectedEvents` of a receiver's, `outboundEvents` of one by way of the gateway. Rejects for an event above a limit, for bytes that are not UTF-8, and for a
  * stream that ends inside an event: it is not whole.
  */
 export class EventReader implements AsyncIterableIterator<StreamEvent, undefined> {
@@ -179,8 +180,6 @@ function tooLarge(limit: string): Error {
 }
 
 const frameFields = ['event', 'id', 'retry'] as const
-/** Ends a stream in the fabric's own name; from a receiver it would be a forgery. */
-const reservedEvent = /^\s*countersign-/i
 
 function toEvent(block: string): StreamEvent | null {
   const data: string[] = []
@@ -211,9 +210,6 @@ function frameField(
   if (name === 'retry') return /^[0-9]{1,7}$/.test(value) ? [[name, value]] : []
   if (hasLineBreak(value)) {
     throw new Error(`the receiver sent an event with a line break in its field ${name}`)
-  }
-  if (name === 'event' && reservedEvent.test(value)) {
-    throw new Error(`the receiver sent an event named ${value.slice(0, 40)}`)
   }
   return [[name, value]]
 }

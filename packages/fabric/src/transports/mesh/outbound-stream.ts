@@ -1,4 +1,11 @@
-import { isRefusalCode, isWithdrawalReason, parseUtf8, REFUSALS } from '@countersign/protocol'
+import {
+  isRefusalCode,
+  isWithdrawalReason,
+  mayHaveActed,
+  parseLimitText,
+  parseUtf8,
+  REFUSALS,
+} from '@countersign/protocol'
 import { Refusal, StatedRefusal, Withdrawal } from '../../lib/refusal.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
 import type { StreamEvent } from '../../pipeline/delivery.ts'
@@ -88,23 +95,18 @@ async function* pass(
       const lost = next instanceof Refusal ? next : watch.check()
       if (lost !== null) return await cut(lost)
       if (next instanceof Refusal || next.done === true) return null
-      const told = readRefusal(next.value, receiver)
+      const told = readTold(next.value, receiver)
+      if (told instanceof Refusal) return await cut(told)
       if (told === null) {
         const found = await stream.findCard(next.value.data, stream.client)
         if (found !== false) return await cut(cardInEvent())
         yield next.value
         continue
       }
-      if (
-        receiver !== null &&
-        told.code === 'RESPONSE_REJECTED' &&
-        !(told instanceof StatedRefusal)
-      ) {
-        return await cut(told)
-      }
-      ended(new ToldRefusal(told))
-      if (receiver === null) return told
-      return await cut(told, told instanceof StatedRefusal ? 'stated' : 'broken')
+      ended(told)
+      const { refusal } = told
+      if (receiver === null) return refusal
+      return await cut(refusal, refusal instanceof StatedRefusal ? 'stated' : 'broken')
     }
   } catch (cause) {
     return await cut(brokenOff(cause), 'broken')
@@ -120,22 +122,31 @@ function cardInEvent(): Refusal {
   return new Refusal('RESPONSE_REJECTED', 'an agent card in an event leads past the fabric')
 }
 
-/** Null for an event of the receiver. What only imitates a refusal is refused itself. */
-function readRefusal(event: StreamEvent, receiver: string | null): Refusal | null {
+/**
+ * Null for an event of the receiver. An event in the name of the fabric is the other side's word on
+ * how the stream ended, or an imitation, which is refused by this side.
+ */
+function readTold(event: StreamEvent, receiver: string | null): ToldRefusal | Refusal | null {
   if (!event.frame.some(([, value]) => isFabricName(value))) return null
   const rejected = new Refusal('RESPONSE_REJECTED', 'the receiver imitates an event of the fabric')
   const [frame, ...others] = event.frame
   if (others.length > 0 || frame?.join(':') !== 'event:countersign-refusal') return rejected
-  const { code, reason } = membersOf(event)
+  const { code, reason, limit } = membersOf(event)
   if (!isRefusalCode(code)) return rejected
   // The receiver had the request when its stream began; nothing it says makes that undone.
   if (receiver !== null) {
-    return REFUSALS[code].retry ? rejected : readStatement(code, receiver)
+    const stated = REFUSALS[code].retry ? rejected : readStatement(code, receiver)
+    const isRejected = stated.code === 'RESPONSE_REJECTED' && !(stated instanceof StatedRefusal)
+    return isRejected ? stated : new ToldRefusal(stated)
   }
-  const detail = 'told by the other side'
-  return code === 'WITHDRAWN' && isWithdrawalReason(reason)
-    ? new Withdrawal(reason, detail)
-    : new Refusal(code, detail)
+  const detail = `told by the gateway: ${code}`
+  if (code === 'WITHDRAWN' && isWithdrawalReason(reason)) {
+    return new ToldRefusal(new Withdrawal(reason, detail))
+  }
+  // Another code would tell the caller that nothing was delivered.
+  const known = mayHaveActed(code) ? code : 'OUTCOME_UNKNOWN'
+  const named = typeof limit === 'string' ? parseLimitText(limit) : null
+  return new ToldRefusal(new Refusal(known, detail, null, { limit: named }))
 }
 
 function membersOf(event: StreamEvent): Readonly<Record<string, unknown>> {

@@ -698,6 +698,12 @@ export const REQUIREMENTS = {
     promise: 'What a browser opens says how it may be embedded, cached and reached.',
     on: fabric,
   },
+  'operate:slow-requests': {
+    promise: 'A request that is not whole in its time is refused with the limit that it reached.',
+    on: ['gateway', 'mesh'],
+    notOn: { queue: 'members come in by the gateway' },
+    lies: ['slow-request'],
+  },
   'operate:frames': {
     promise:
       'A connection that sends more frames than its requests need is closed; others are answered meanwhile.',

@@ -25,6 +25,7 @@ import type { Clock } from './lib/clock.ts'
 import { type ClosingFault, closeInOrder } from './lib/closing.ts'
 import type { Random } from './lib/random.ts'
 import { type CountedEntry, observeExchanges } from './observe/exchange-metrics.ts'
+import { fittingConnections, fittingUpstreams, openFilesMax } from './observe/open-files.ts'
 import type { Rooms } from './pipeline/enforce.ts'
 import type { RateLimits } from './pipeline/quota.ts'
 import { compilePolicies } from './policy/compile-policies.ts'
@@ -83,6 +84,8 @@ export interface Connector {
 
 const bodyBytesMax = 4 * 1024 * 1024
 const upstreamTimeoutMs = 120_000
+/** Of each listener: as many as the gateway takes by default. */
+const connectionsAsked = 4_096
 const streamMs = 3_600_000
 
 /** Opens a connector beside one agent: the same pipeline as the gateway, fed by the fabric. */
@@ -99,6 +102,8 @@ export async function openConnector(options: ConnectorOptions): Promise<Connecto
     redactor: createRedactor({ hashKey }),
     largeBodies: bodies,
   }
+  const files = await openFilesMax()
+  const connectionsMax = fittingConnections(connectionsAsked, files)
   const upstream = undiciUpstream({
     tlsFor: (spiffeId) =>
       clientTlsOptions({
@@ -108,13 +113,14 @@ export async function openConnector(options: ConnectorOptions): Promise<Connecto
     connectTimeoutMs: 5_000,
     headersTimeoutMs: upstreamTimeoutMs,
     connectionsPerEndpointMax: 64,
+    connectionsMax: fittingUpstreams(files),
   })
   const balancer = createBalancer(upstream, random, () => clock.monotonic())
   const stopRotation = agent.onRotate(() => upstream.refresh())
   // Connections that are open were accepted with a certificate that no longer stands.
   known.onEnrolledAgain(() => upstream.refresh())
   const outbound = await openOutbound({
-    ...{ agent, rooms, clock, random, made, bodyBytesMax, streamMs },
+    ...{ agent, rooms, clock, random, made, bodyBytesMax, streamMs, connectionsMax },
     ...{ classify: bodies.classify, findCard: bodies.findCard },
     ...options.listen,
     timeoutMs: upstreamTimeoutMs,
@@ -125,7 +131,7 @@ export async function openConnector(options: ConnectorOptions): Promise<Connecto
   const exposed =
     options.expose === null
       ? null
-      : await exposeAgent(options, { rooms, balancer, known, made, bodies })
+      : await exposeAgent(options, { rooms, balancer, known, made, bodies, connectionsMax })
   return {
     loopbackUrl: `http://${options.listen.host}:${outbound.port}`,
     meshUrl: exposed?.url ?? null,
@@ -160,6 +166,7 @@ interface ConnectorParts {
   readonly balancer: Balancer
   readonly known: FollowedState
   readonly bodies: BodyThread
+  readonly connectionsMax: number
   /** The signatures of this connector's own making. */
   readonly made: WeakSet<SignedMessage>
 }
@@ -173,12 +180,12 @@ interface ExposedAgent {
 
 async function exposeAgent(
   options: ConnectorOptions,
-  { rooms, balancer, known, made, bodies }: ConnectorParts,
+  { rooms, balancer, known, made, bodies, connectionsMax }: ConnectorParts,
 ): Promise<ExposedAgent> {
   const { agent, clock, random, expose, protocol, meshListen } = options
   const endpoints = [{ url: expose ?? '', spiffeId: null }]
   const inbound = await openInbound({
-    ...{ agent, rooms, balancer, clock, random, made, bodyBytesMax },
+    ...{ agent, rooms, balancer, clock, random, made, bodyBytesMax, connectionsMax },
     ...{ classify: bodies.classify, findCard: bodies.findCard, taskReader: bodies.tasks },
     gatewayId: options.gateway.spiffeId,
     route: { name: agent.name, protocol, endpoints },

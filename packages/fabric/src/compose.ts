@@ -40,6 +40,7 @@ import type { OpenedEntry } from './ledger/ledger.ts'
 import { type Closer, type ClosingFault, closeInOrder } from './lib/closing.ts'
 import { keepHeapSmall } from './lib/heap.ts'
 import { Refusal } from './lib/refusal.ts'
+import { fittingUpstreams, openFilesMax } from './observe/open-files.ts'
 import { identify } from './pipeline/authenticate.ts'
 import { refuseUnread } from './pipeline/control.ts'
 import { type Rooms } from './pipeline/enforce.ts'
@@ -103,7 +104,7 @@ export async function openFabric(around: Surroundings): Promise<Fabric> {
   try {
     const disk = openDiskWatch(around)
     closers.push({ name: 'disk', close: () => disk.close() })
-    const parts = composeParts(around, stores, () => origin)
+    const parts = await composeParts(around, stores, () => origin)
     closers.push({ name: 'upstream', close: () => parts.close() })
     const gateway = await openListener(around, stores, parts)
     let graceMs = 0
@@ -164,14 +165,14 @@ export async function openFabric(around: Surroundings): Promise<Fabric> {
 /** Each store has its own bound; together they may take longer than any other part. */
 const storesCloseMs = 15_000
 
-type Parts = ReturnType<typeof composeParts>
+type Parts = Awaited<ReturnType<typeof composeParts>>
 
-function composeParts(around: Surroundings, stores: Stores, origin: () => string) {
+async function composeParts(around: Surroundings, stores: Stores, origin: () => string) {
   const { config, clock } = around
   const { keys } = stores
   const detection = composeDetection(clock)
   const endpoints = createEndpointRegistry(config.trustDomain, clock)
-  const upstream = composeUpstream(around, stores)
+  const upstream = composeUpstream(around, stores, await openFilesMax())
   const bodies = composeBodies(keys.mask, config.limits.bodyBytes, clock)
   const calls = limitsOfCalls(around)
   const rooms = composeRooms({
@@ -269,7 +270,11 @@ function controlLedger(
 }
 
 /** Receivers that prove a SPIFFE ID are reached with the fabric's own certificate. */
-function composeUpstream({ config, clock }: Surroundings, { identity }: Stores) {
+function composeUpstream(
+  { config, clock }: Surroundings,
+  { identity }: Stores,
+  files: number | null,
+) {
   return undiciUpstream({
     tlsFor: (spiffeId) =>
       clientTlsOptions({
@@ -282,6 +287,7 @@ function composeUpstream({ config, clock }: Surroundings, { identity }: Stores) 
     connectTimeoutMs: 5_000,
     headersTimeoutMs: config.limits.upstreamTimeoutMs,
     connectionsPerEndpointMax: 64,
+    connectionsMax: fittingUpstreams(files),
   })
 }
 

@@ -1,4 +1,4 @@
-import type { Withdrawal } from './refusal.ts'
+import type { Refusal, Withdrawal } from './refusal.ts'
 
 /** How far a request came before it failed. */
 export type SendProgress =
@@ -38,6 +38,17 @@ export class UpstreamError extends Error {
     this.stale = stale
     this.attempts = attempts
     this.limit = limit
+  }
+}
+
+/** This process has no room for the request: no receiver is to blame, and nothing left. */
+export class NoRoomError extends Error {
+  readonly refusal: Refusal
+
+  constructor(refusal: Refusal) {
+    super(refusal.detail)
+    this.name = 'NoRoomError'
+    this.refusal = refusal
   }
 }
 

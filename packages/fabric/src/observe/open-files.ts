@@ -25,3 +25,8 @@ export function fittingConnections(asked: number, filesMax: number | null): numb
   if (filesMax === null) return asked
   return Math.max(1, Math.min(asked, Math.floor((filesMax - reserved) / 2)))
 }
+
+/** The connections to receivers that there may be with them, by the same count; null for any number. */
+export function fittingUpstreams(filesMax: number | null): number | null {
+  return filesMax === null ? null : fittingConnections(Number.POSITIVE_INFINITY, filesMax)
+}

@@ -1,6 +1,6 @@
 import { ArrivingBytes, formatLimit } from '@countersign/protocol'
 import { type Dispatcher, errors } from 'undici'
-import { UpstreamError, WithdrawnError } from '../../lib/upstream-error.ts'
+import { NoRoomError, UpstreamError, WithdrawnError } from '../../lib/upstream-error.ts'
 import type { UpstreamRequest, UpstreamResponse } from '../../transports/http/upstream.ts'
 
 /** More than this waits for no reader: the socket is read no further until it is taken. */
@@ -26,6 +26,7 @@ export interface Lane {
   failure: Error | null
 }
 
+type SendError = UpstreamError | WithdrawnError | NoRoomError
 type Controller = Pick<Dispatcher.DispatchController, 'abort' | 'pause' | 'resume'>
 type Head = Parameters<NonNullable<Dispatcher.DispatchHandler['onResponseStart']>>[2]
 type Step = IteratorResult<Uint8Array, undefined>
@@ -60,7 +61,7 @@ export class Dispatched
   #bytes = 0
   #reader: { resolve(step: Step): void; reject(cause: unknown): void } | null = null
   #ended = false
-  #failure: { readonly cause: UpstreamError | WithdrawnError } | null = null
+  #failure: { readonly cause: SendError } | null = null
 
   constructor({ signal, still, account }: Pick<UpstreamRequest, 'signal' | 'still' | 'account'>) {
     this.#still = still
@@ -181,7 +182,7 @@ export class Dispatched
     else this.#controller.abort(cause as Error)
   }
 
-  #fail(given: unknown): UpstreamError | WithdrawnError {
+  #fail(given: unknown): SendError {
     this.#failure ??= { cause: this.#toError(given) }
     const { cause } = this.#failure
     this.#account.give(this.#waiting.heldBytes)
@@ -192,8 +193,9 @@ export class Dispatched
   }
 
   /** What the receiver can have seen is a fact about the connection, and never read off a message. */
-  #toError(cause: unknown): UpstreamError | WithdrawnError {
+  #toError(cause: unknown): SendError {
     if (cause instanceof WithdrawnError) return cause
+    if (cause instanceof NoRoomError && !this.#isSent) return cause
     const message = cause instanceof Error ? cause.message : String(cause)
     const limit = cause instanceof UpstreamError ? cause.limit : null
     if (!this.#isSent) return new UpstreamError(message, { progress: 'not-sent', limit, cause })

@@ -2,6 +2,7 @@ import type { Socket } from 'node:net'
 import type { ConnectionOptions } from 'node:tls'
 import { type buildConnector, Client, type Dispatcher, Pool } from 'undici'
 import type { Upstream, UpstreamRequest } from '../../transports/http/upstream.ts'
+import { Descriptors } from './descriptors.ts'
 import { Dispatched, type Lane } from './dispatched.ts'
 
 export interface UpstreamOptions {
@@ -10,6 +11,8 @@ export interface UpstreamOptions {
   readonly connectTimeoutMs: number
   readonly headersTimeoutMs: number
   readonly connectionsPerEndpointMax: number
+  /** To all receivers together; null where the system sets no limit. */
+  readonly connectionsMax: number | null
 }
 
 /** More receivers than this at once, and the least recently used connection pool is closed. */
@@ -17,6 +20,7 @@ const poolsMax = 256
 
 /** Receivers over HTTP/1.1, with undici's pools; TLS identity comes from `tlsFor` and nowhere else. */
 export function undiciUpstream(options: UpstreamOptions): Upstream & { refresh(): void } {
+  const descriptors = new Descriptors(options.connectionsMax)
   const pools = new Map<string, Pool>()
   const places = new Map<string, Place>()
 
@@ -42,7 +46,7 @@ export function undiciUpstream(options: UpstreamOptions): Upstream & { refresh()
       connections: options.connectionsPerEndpointMax,
       pipelining: 1,
       allowH2: false,
-      factory: laneClient,
+      factory: (place, given) => laneClient(place, given, descriptors),
       // Silence is normal on event streams; the exchange's own signal ends them.
       bodyTimeout: 0,
       headersTimeout: options.headersTimeoutMs,
@@ -123,12 +127,13 @@ class LaneClient extends Client {
   }
 }
 
-function laneClient(origin: URL, options: object): Dispatcher {
+function laneClient(origin: URL, options: object, descriptors: Descriptors): Dispatcher {
   // The pool has made the connector already, so that all clients share it.
   const { connect } = options as { readonly connect: buildConnector.connector }
   let lane: Lane | null = null
+  const bounded = descriptors.bound(connect)
   const connected: buildConnector.connector = (target, done) => {
-    connect(target, (...result) => {
+    bounded(target, (...result) => {
       const [fault, socket] = result
       lane = fault === null && socket !== null ? laneOf(socket) : null
       done(...result)

@@ -1,6 +1,6 @@
 import { type Answer, readSignedResponse, type SignedResponse } from '@countersign/protocol'
 import { Refusal } from '../../lib/refusal.ts'
-import { UpstreamError, WithdrawnError } from '../../lib/upstream-error.ts'
+import { NoRoomError, UpstreamError, WithdrawnError } from '../../lib/upstream-error.ts'
 import {
   type Courier,
   type Delivered,
@@ -207,7 +207,9 @@ function cancellable(
 
 /** Every failure of a request, by how far the request came. */
 export function undelivered(cause: unknown, context: string = ''): Undelivered {
-  if (cause instanceof WithdrawnError) return declinedBy(cause.refusal)
+  if (cause instanceof WithdrawnError || cause instanceof NoRoomError) {
+    return declinedBy(cause.refusal)
+  }
   if (!(cause instanceof UpstreamError)) {
     return new Undelivered({ progress: 'sent', detail: `${context}${String(cause)}` })
   }

@@ -78,14 +78,12 @@ export interface InboundOptions {
   readonly bodyBytesMax: number
   readonly timeoutMs: number
   readonly streamMs: number
+  readonly connectionsMax: number
   /** Where they differ from the defaults. */
   readonly responseLimits?: Partial<ConnectionLimits>
   readonly clock: Clock
   readonly random: Random
 }
-
-/** As many as the gateway takes by default; strangers are gone after the handshake. */
-const connectionsMax = 4_096
 
 export interface Listener {
   readonly port: number
@@ -106,7 +104,7 @@ export async function openInbound(options: InboundOptions): Promise<Listener> {
     // Refused by us, so that it is on record.
     requireHostHeader: false,
   })
-  server.maxConnections = connectionsMax
+  server.maxConnections = options.connectionsMax
   guardPeers(server, {
     ...{ ...agent.trust, requestPeer: 'required' },
     continuesUntil: (peer) => options.continuesUntil(peer),

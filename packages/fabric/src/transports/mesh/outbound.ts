@@ -67,6 +67,7 @@ export interface OutboundOptions {
   readonly timeoutMs: number
   /** How long a stream may go on. */
   readonly streamMs: number
+  readonly connectionsMax: number
   /** Where they differ from the defaults. */
   readonly responseLimits?: Partial<ConnectionLimits>
   readonly clock: Clock
@@ -90,6 +91,7 @@ export async function openOutbound(options: OutboundOptions): Promise<Listener> 
     // Refused by us, so that it is on record.
     requireHostHeader: false,
   })
+  server.maxConnections = options.connectionsMax
   const begin = (signal: AbortSignal): OutboundCall => {
     const at = options.clock.now()
     return { at, exchange: createId('dec', at, options.random(10)), signal }

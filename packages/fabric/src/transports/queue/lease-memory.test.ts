@@ -9,6 +9,7 @@ const limits = {
   totalBytesMax: 128 * mebibyte,
   identityBytesMax: 32 * mebibyte,
   waitingMax: 256,
+  waitMs: 20,
 }
 
 function opened(answer: Hold | Refusal): Hold {
@@ -43,6 +44,22 @@ test('who finds no room while others are read waits for them', async () => {
     }
   }
   await Promise.all(waits)
+  expect(memory.totalBytes).toBe(0)
+})
+
+test('parallel requests of one identity share its room, as long as their responses leave', async () => {
+  const memory = new LeaseMemory({ ...limits, waitMs: 60_000 })
+  const refusals = await Promise.all(
+    Array.from({ length: 100 }, async () => {
+      const hold = opened(await memory.reserve('a', 8 * mebibyte))
+      hold.keep(8 * mebibyte)
+      expect(memory.totalBytes).toBeLessThanOrEqual(limits.identityBytesMax)
+      await new Promise((resolve) => setImmediate(resolve))
+      hold.release()
+      return null
+    }),
+  )
+  expect(refusals).toHaveLength(100)
   expect(memory.totalBytes).toBe(0)
 })
 

@@ -8,6 +8,8 @@ export interface LeaseMemoryLimits {
   readonly identityBytesMax: number
   /** Requests of one identity that wait for those before them to be read. */
   readonly waitingMax: number
+  /** The longest that a request waits for earlier responses to leave. */
+  readonly waitMs: number
 }
 
 const mebibyte = 1024 * 1024
@@ -16,6 +18,7 @@ export const leaseMemoryDefault: LeaseMemoryLimits = {
   totalBytesMax: 128 * mebibyte,
   identityBytesMax: 32 * mebibyte,
   waitingMax: 256,
+  waitMs: 5_000,
 }
 
 /** What is read lies in the buffer of its transaction, and once more in what it was copied from or to. */
@@ -41,14 +44,14 @@ class Account {
 /**
  * Counts the memory of messages from before they are read from the disk until the response that
  * carries them has left. An identity may occupy its own share, and never more than is left for all
- * others. Who finds no room waits for reads that are under way, which take milliseconds; where only
- * responses stand in the way, nothing is read, no attempt is counted, and the answer is `OVERLOADED`.
+ * others. A request that finds no room waits for reads and responses that are under way: those of a
+ * client that takes them are gone within milliseconds, so that its parallel leases share its room.
+ * After `waitMs` the answer is `OVERLOADED`; nothing was read, and no attempt is counted.
  */
 export class LeaseMemory {
   readonly #limits: LeaseMemoryLimits
   readonly #accounts = new Map<string, Account>()
   #total = 0
-  #reading = 0
 
   constructor(limits: LeaseMemoryLimits = leaseMemoryDefault) {
     this.#limits = limits
@@ -74,10 +77,27 @@ export class LeaseMemory {
     if (account.waiting.length >= this.#limits.waitingMax) {
       return Promise.resolve(this.#overloaded())
     }
+    if (least > Math.min(this.#limits.identityBytesMax, this.#limits.totalBytesMax)) {
+      return Promise.resolve(this.#overloaded())
+    }
     return new Promise((resolve) => {
-      account.waiting.push({ least, most, resolve })
+      const waiting: Waiting = { least, most, resolve }
+      account.waiting.push(waiting)
       this.#serve()
+      if (account.waiting.includes(waiting)) this.#limit(account, waiting)
     })
+  }
+
+  #limit(account: Account, waiting: Waiting): void {
+    const timer = setTimeout(() => {
+      const at = account.waiting.indexOf(waiting)
+      if (at < 0) return
+      account.waiting.splice(at, 1)
+      waiting.resolve(this.#overloaded())
+      // The one behind it may need less.
+      this.#serve()
+    }, this.#limits.waitMs)
+    timer.unref()
   }
 
   /** Each identity's first in turn, until none of them finds room. */
@@ -102,8 +122,8 @@ export class LeaseMemory {
     return true
   }
 
-  /** Null while others have to be read first. */
-  #answer(account: Account, { least, most }: Waiting): Hold | Refusal | null {
+  /** Null while there is no room. */
+  #answer(account: Account, { least, most }: Waiting): Hold | null {
     const { totalBytesMax, identityBytesMax } = this.#limits
     const roomAt = (held: number, total: number): number =>
       Math.min(identityBytesMax, totalBytesMax - total) - held
@@ -112,18 +132,15 @@ export class LeaseMemory {
       // Half of the room at most, so that there is some for the next request.
       return this.#open(account, Math.max(least, Math.min(most, Math.floor(room / 2))))
     }
-    const isHopeless = roomAt(account.held, this.#total - this.#reading) < least
-    return isHopeless ? this.#overloaded() : null
+    return null
   }
 
   #open(account: Account, bytes: number): Hold {
     account.reading += bytes
-    this.#reading += bytes
     this.#total += bytes
     return new Hold(bytes, (from, to) => {
       const read = from.isReading ? from.bytes : 0
       account.reading -= read
-      this.#reading -= read
       account.held += to - (from.bytes - read)
       this.#total += to - from.bytes
       this.#serve()

@@ -143,6 +143,13 @@ export const REQUIREMENTS = {
     on: fabric,
     lies: ['reused-join-token'],
   },
+  'authenticate:newcomer': {
+    promise:
+      'An agent is admitted from the moment of its enrolment: a connector that has not heard of it waits for news, within a bound.',
+    on: ['gateway', 'mesh'],
+    notOn: { queue: 'the fabric decides on its channels itself' },
+    lies: ['unheard-newcomer'],
+  },
   'authenticate:rotation': {
     promise: 'An agent renews its certificate before it ends, and no exchange notices.',
     on: fabric,

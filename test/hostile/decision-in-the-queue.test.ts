@@ -1,19 +1,22 @@
 import type { ServerResponse } from 'node:http'
 import { expect, vi } from 'vitest'
 import { type Door, field, refusalOf, send } from '../harness/doors.ts'
-import { inOwnWorld, lie, type Telling } from '../harness/lie.ts'
+import { lie } from '../harness/lie.ts'
+import { watchingPools } from '../harness/pools.ts'
+import type { Heard } from '../harness/raw-http.ts'
 import { exchangeOf } from '../harness/refusals.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
 /** Connections that a connector opens to its agent. */
 const connections = 64
-const patience = { timeout: 20_000, interval: 50 }
+const patience = { timeout: 30_000, interval: 20 }
 
 interface Queue {
-  readonly world: World
   /** The receiver's connector, past the gateway. */
   readonly direct: Door
+  /** Calls that wait for a connection. */
+  waiting(): number
   /** Everything that occupies a connection is answered. */
   release(): void
   /** Bodies that have reached the agent. */
@@ -21,98 +24,79 @@ interface Queue {
 }
 
 /** An agent whose every connection is busy, so that a call which the gateway permitted waits. */
-const behindOthers =
-  (scene: (queue: Queue) => Promise<void>): Telling =>
-  () =>
-    inOwnWorld({ receivers: ['echo'] }, async (world) => {
-      await world.agent('busy', ['open'])
-      // Without a role, so that it is refused at once, and waits for nothing.
-      await world.agent('marker')
-      const { meshUrl } = await world.connectors.exposing('busy', world.echo.url)
-      const { host, port } = new URL(meshUrl ?? '')
-      const direct: Door = {
-        ...world.mesh,
-        place: (_, path) => Promise.resolve({ authority: host, port: Number(port), path }),
-      }
-      await vi.waitFor(async () => {
-        expect((await send(direct)).status).toBe(200)
-        expect((await send(world.gateway, { to: 'busy' })).status).toBe(200)
-      }, patience)
-      const before = world.echo.reached.length
-      const held: ServerResponse[] = []
-      let isOver = false
-      await world.echo.during(
-        (_, response) => {
-          if (isOver) response.end('{}')
-          else held.push(response)
-        },
-        async () => {
-          const calls = Array.from({ length: connections }, () => send(direct))
-          await vi.waitFor(() => expect(held).toHaveLength(connections), patience)
-          const release = (): void => {
-            isOver = true
-            for (const response of held) response.end('{}')
-          }
-          const reached = () => world.echo.reached.slice(before).map(({ body }) => body.toString())
-          await scene({ world, direct, release, reached })
-          release()
-          await Promise.all(calls)
-        },
-      )
-    })
+async function behindOthers(world: World, scene: (queue: Queue) => Promise<void>): Promise<void> {
+  await world.agent('busy', ['open'])
+  const connector = await world.connectors.exposing('busy', world.echo.url)
+  const { host, port } = new URL(connector.meshUrl ?? '')
+  const direct: Door = {
+    ...world.mesh,
+    place: (_, path) => Promise.resolve({ authority: host, port: Number(port), path }),
+  }
+  await vi.waitFor(async () => {
+    expect((await send(direct)).status).toBe(200)
+    expect((await send(world.gateway, { to: 'busy' })).status).toBe(200)
+  }, patience)
+  const before = world.echo.reached.length
+  const held: ServerResponse[] = []
+  let isOver = false
+  const release = (): void => {
+    isOver = true
+    for (const response of held) response.end('{}')
+  }
+  const reached = () => world.echo.reached.slice(before).map(({ body }) => body.toString())
+  await watchingPools((waiting) =>
+    world.echo.during(
+      (_, response) => {
+        if (isOver) response.end('{}')
+        else held.push(response)
+      },
+      async () => {
+        const calls = Array.from({ length: connections }, () => send(direct))
+        await vi.waitFor(() => expect(held).toHaveLength(connections), patience)
+        await scene({ direct, waiting, release, reached })
+        release()
+        await Promise.all(calls)
+      },
+    ),
+  )
+  await connector.close()
+}
 
 /** State arrives whole and in order: what changed before this agent's standing is there as well. */
 async function arrived(world: World, direct: Door): Promise<void> {
-  await world.admin('agent.quarantine', { name: 'marker', reason: 'told to' })
+  // Without a role, so that it is refused at once, and waits for nothing.
   const as = (await world.agent('marker')).credential()
+  await world.admin('agent.quarantine', { name: 'marker', reason: 'told to' })
   await vi.waitFor(async () => {
     expect(refusalOf(await send(direct, { as }))).toBe('AGENT_QUARANTINED')
   }, patience)
 }
 
-const endings: Readonly<Record<string, (world: World, name: string) => Promise<unknown>>> = {
-  'of a caller in quarantine': (world, name) =>
-    world.admin('agent.quarantine', { name, reason: 'told to' }),
-  'that a changed policy denies': (world, name) =>
-    world.admin('policy.put', {
-      name: 'late.cedar',
-      text: `@id("late") forbid(principal == Agent::"${name}", action == Action::"call", resource);`,
-    }),
-  'that a changed policy would have masked': (world, name) =>
-    world.admin('policy.put', {
-      name: 'late.cedar',
-      text: `@id("late") @mask("email") permit(principal == Agent::"${name}", action == Action::"call", resource);`,
-    }),
+const put = async (world: World, name: string, rule: string): Promise<void> => {
+  const answer = await world.admin('policy.put', {
+    name: `${name}.cedar`,
+    text: `@id("${name}") ${rule}(principal == Agent::"${name}", action == Action::"call", resource);`,
+  })
+  expect(answer).toMatchObject({ taken: true })
 }
 
-const overtaken = (end: (world: World, name: string) => Promise<unknown>): Telling =>
-  behindOthers(async ({ world, direct, release, reached }) => {
-    const name = 'waiting'
-    const agent = await world.agent(name, ['caller'])
-    const asking = send(world.gateway, {
-      ...{ to: 'busy', as: agent.credential(), body: '{"pay":1}' },
-    })
-    // It has passed the gateway once its intent is on record; then it waits at the connector.
-    await vi.waitFor(async () => {
-      const recent = (await world.admin('ledger.recent', { countMax: 50 })) as readonly {
-        readonly kind: string
-        readonly facts: Readonly<Record<string, unknown>>
-      }[]
-      const own = recent.filter(({ facts }) => String(facts['caller']).endsWith(`/${name}`))
-      expect(own.map(({ kind }) => kind)).toContain('intent')
-    }, patience)
-    await new Promise((resolve) => setTimeout(resolve, 300))
-    await end(world, name)
-    await arrived(world, direct)
-    release()
-    const heard = await asking
-    expect(reached()).not.toContain('{"pay":1}')
-    expect(['WITHDRAWN', 'OUTCOME_UNKNOWN']).toContain(refusalOf(heard))
-    // Past the gateway, only the receiver's connector knows that nothing left, and its word is not ours.
-    const closing = (await world.explain(exchangeOf(heard))).at(-1)
-    const isUnsent = closing?.facts['progress'] === 'not-sent'
-    expect(field(heard, 'countersign-may-have-acted')).toBe(String(!isUnsent))
-  })
+/** What happens to the callers of these names while their calls wait. */
+const changes: Readonly<Record<string, (world: World, name: string) => Promise<unknown>>> = {
+  'waiting-in-quarantine': (world, name) =>
+    world.admin('agent.quarantine', { name, reason: 'told to' }),
+  'waiting-and-denied': (world, name) => put(world, name, 'forbid'),
+  'waiting-and-masked': (world, name) => put(world, name, '@mask("email") permit'),
+}
+
+const unconcerned = 'waiting-unconcerned'
+
+async function expectUnsent(world: World, heard: Heard, name: string): Promise<void> {
+  expect(['WITHDRAWN', 'OUTCOME_UNKNOWN'], name).toContain(refusalOf(heard))
+  // Past the gateway, only the receiver's connector knows that nothing left, and its word is not ours.
+  const closing = (await world.explain(exchangeOf(heard))).at(-1)
+  const isUnsent = closing?.facts['progress'] === 'not-sent'
+  expect(field(heard, 'countersign-may-have-acted'), name).toBe(String(!isUnsent))
+}
 
 lie(
   verifies(
@@ -121,24 +105,30 @@ lie(
   ),
   {
     gateway: {
-      ...Object.fromEntries(
-        Object.entries(endings).map(([way, end]) => [`at a connector, ${way}`, overtaken(end)]),
-      ),
-      'at a connector, by a change that does not concern it: it leaves': behindOthers(
-        async ({ world, direct, release, reached }) => {
-          const asking = send(world.gateway, { to: 'busy', body: '{"pay":2}' })
-          await new Promise((resolve) => setTimeout(resolve, 300))
-          await world.agent('newcomer', ['caller'])
-          await world.admin('policy.put', {
-            name: 'other.cedar',
-            text: '@id("other") forbid(principal == Agent::"newcomer", action, resource);',
-          })
-          await arrived(world, direct)
-          release()
-          expect((await asking).status).toBe(200)
-          expect(reached()).toContain('{"pay":2}')
-        },
-      ),
+      'at a connector, of a caller in quarantine, or after a policy that denies or would have masked it':
+        (world) =>
+          behindOthers(world, async ({ direct, waiting, release, reached }) => {
+            const names = [...Object.keys(changes), unconcerned]
+            const asked: Promise<readonly [string, Heard]>[] = []
+            for (const name of names) {
+              const as = (await world.agent(name, ['caller'])).credential()
+              const body = JSON.stringify({ of: name })
+              const asking = send(world.gateway, { to: 'busy', as, body })
+              asked.push(asking.then((heard) => [name, heard] as const))
+            }
+            // The gateway has permitted each of them, and the connector has put it in its queue.
+            await vi.waitFor(() => expect(waiting()).toBe(names.length), patience)
+            for (const [name, change] of Object.entries(changes)) await change(world, name)
+            await arrived(world, direct)
+            release()
+            const heard = new Map(await Promise.all(asked))
+            // What happened to others does not concern it.
+            expect(heard.get(unconcerned)?.status).toBe(200)
+            heard.delete(unconcerned)
+            const ofScene = reached().filter((body) => body.includes('"of"'))
+            expect(ofScene).toEqual([JSON.stringify({ of: unconcerned })])
+            for (const [name, each] of heard) await expectUnsent(world, each, name)
+          }),
     },
     mesh: 'told by stale-decision, of the connections of both connectors',
     queue: 'a lease that waits is told by stale-decision',

@@ -20,6 +20,7 @@ import { type Observations, showReadiness } from './compose-observe.ts'
 import { authenticateByCertificate } from './identity/authenticate-by-certificate.ts'
 import type { AgentRecord, Directory } from './identity/directory.ts'
 import { createMessageSignatures } from './identity/message-signature.ts'
+import { awaitNewcomers } from './identity/newcomers.ts'
 import { isCurrent } from './identity/standing.ts'
 import type { Clock } from './lib/clock.ts'
 import { type ClosingFault, closeInOrder } from './lib/closing.ts'
@@ -188,6 +189,7 @@ async function exposeAgent(
     ...{ agent, rooms, balancer, clock, random, made, bodyBytesMax, connectionsMax },
     ...{ classify: bodies.classify, findCard: bodies.findCard, taskReader: bodies.tasks },
     gatewayId: options.gateway.spiffeId,
+    newcomers: known.newcomers,
     route: { name: agent.name, protocol, endpoints },
     continuesUntil: ({ fingerprint }) => known.renewedUntil(fingerprint),
     sessions: createMcpSessions(),
@@ -258,7 +260,10 @@ function composeConnectorRooms(
   const count = observeConnector(observe, { follower, known, clock })
   return {
     authenticators: [
-      authenticateByCertificate({ trustDomain, bundles: trust.bundles, directory, clock }),
+      authenticateByCertificate({
+        ...{ trustDomain, bundles: trust.bundles, directory, clock },
+        newcomers: known.newcomers,
+      }),
     ],
     signatures: createMessageSignatures({ directory, replayGuard, clock, own: made }),
     authorization: {
@@ -359,6 +364,8 @@ class FollowedState {
     put: () => Promise.reject(new Error('the directory is the fabric’s to change')),
     onChange: () => () => undefined,
   }
+
+  readonly newcomers = awaitNewcomers(this.directory, (listener) => this.onChange(listener))
 
   async apply(state: MeshState): Promise<void> {
     const text = JSON.stringify(state.policies)

@@ -10,6 +10,7 @@ import { Refusal } from '../lib/refusal.ts'
 import type { Authenticator } from './caller.ts'
 import type { Directory } from './directory.ts'
 import { generationOf } from './enrolment-generation.ts'
+import type { Newcomers } from './newcomers.ts'
 import { callerOf } from './standing.ts'
 
 /** The caller is the agent or user whose X509-SVID the TLS peer showed. */
@@ -18,6 +19,8 @@ export function authenticateByCertificate(room: {
   readonly bundles: TrustBundles
   readonly directory: Directory
   readonly clock: Clock
+  /** Where the directory is a copy, which can be behind. */
+  readonly newcomers?: Newcomers
 }): Authenticator {
   return async ({ certificateChain }) => {
     if (certificateChain === null) return null
@@ -28,6 +31,9 @@ export function authenticateByCertificate(room: {
     if (id?.trustDomain !== room.trustDomain) {
       return new Refusal('CREDENTIAL_REJECTED', `${peer.spiffeId} is of another trust domain`)
     }
+    const generation = generationOf(peer.serialNumber)
+    const arrival = room.newcomers?.(id.name, generation)
+    if (arrival !== undefined && arrival !== null) await arrival
     const record = room.directory.find(id.name)
     if (record?.kind !== id.kind) {
       return new Refusal('CREDENTIAL_REJECTED', `${peer.spiffeId} is not in the directory`)
@@ -38,7 +44,7 @@ export function authenticateByCertificate(room: {
       credentialId: peer.fingerprint,
       scopes: null,
       expiresAt: peer.expiresAt,
-      generation: generationOf(peer.serialNumber),
+      generation,
     })
   }
 }

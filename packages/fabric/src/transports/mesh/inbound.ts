@@ -21,6 +21,7 @@ import {
   rotateServer,
   serverTlsOptions,
 } from '@countersign/protocol/tls'
+import type { Newcomers } from '../../identity/newcomers.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { networkOf } from '../../lib/limits.ts'
 import type { Random } from '../../lib/random.ts'
@@ -64,6 +65,8 @@ export interface InboundOptions {
   readonly balancer: Balancer
   /** The end of what a caller's certificate was renewed to; 0 for nothing. */
   continuesUntil(peer: PeerIdentity): number
+  /** Waits for agents of whose enrolment this connector has not heard. */
+  readonly newcomers: Newcomers
   readonly sessions: McpSessions
   readonly classify: Classify
   readonly findCard: FindCard

@@ -3,11 +3,13 @@ import {
   formatContentDigest,
   formatSignedResponseHeaders,
   parseMediaType,
+  parseSpiffeId,
   prepareResponseSignature,
   type SignableRequest,
   utf8,
 } from '@countersign/protocol'
 import { drained, sendBytes } from '@countersign/protocol/tls'
+import type { Newcomers } from '../../identity/newcomers.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import { sha256 } from '../../lib/sha256.ts'
@@ -48,6 +50,7 @@ export interface RelayOptions {
   readonly timeoutMs: number
   readonly streamMs: number
   readonly clock: Clock
+  readonly newcomers: Newcomers
 }
 
 type Headers = readonly (readonly [string, string])[]
@@ -213,7 +216,7 @@ async function readWhole(
  * decided again when the call has waited. Begins before anything waits.
  */
 async function stillPermitted(
-  { classify, route, rooms }: RelayOptions,
+  { classify, route, rooms, newcomers }: RelayOptions,
   incoming: Incoming,
 ): Promise<{ readonly permitted: StillPermitted; readonly operation: string }> {
   const { head } = incoming
@@ -221,6 +224,9 @@ async function stillPermitted(
   const classified = await classify(incoming, path, route.protocol)
   const read = classified instanceof Refusal ? null : classified
   const from = head.headers.get('countersign-from') ?? ''
+  const name = parseSpiffeId(from)?.name
+  // The gateway knows its caller, of whose enrolment this connector may hear a moment later.
+  if (name !== undefined) await newcomers(name, 0)
   const call = { from, receiver: route.name, classified: read }
   const permitted = recheckForwarded(rooms.authorization, call)
   return { permitted, operation: read?.operation ?? '' }

@@ -37,8 +37,10 @@ export default defineConfig(({ mode }) => ({
     // Child processes and key generation dominate; two workers fill the smallest machine we promise.
     maxWorkers: 2,
     globalSetup: ['test/harness/worlds-folder.ts'],
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    // Nothing here is a promise about time; what a test waits for has `patience` of test/harness.
+    testTimeout: 240_000,
+    hookTimeout: 240_000,
+    expect: { poll: { timeout: 60_000, interval: 20 } },
     execArgv: ['--conditions=countersign-source'],
   },
 }))

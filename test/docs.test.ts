@@ -258,7 +258,7 @@ describe('documented commands, on a fabric that npm start left running', () => {
     })
     started = await npmStart()
     process.chdir(home)
-  }, 60_000)
+  })
 
   afterAll(async () => {
     process.chdir(before.cwd)

@@ -1,5 +1,5 @@
 import { mkdtempSync, rmSync } from 'node:fs'
-import { createServer } from 'node:http'
+import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -28,10 +28,9 @@ function open() {
 }
 
 test('a stop lets what is under way end, and the next start finds it whole [operate:clean-stop]', async () => {
-  const { promise: arrived, resolve: arrive } = Promise.withResolvers<void>()
+  const { promise: arrived, resolve: arrive } = Promise.withResolvers<ServerResponse>()
   const receiver = createServer((_, response) => {
-    arrive()
-    setTimeout(() => response.end('late, but here'), 600)
+    arrive(response)
   }).listen(0, '127.0.0.1')
   await new Promise((resolve) => receiver.once('listening', resolve))
   const { port } = receiver.address() as AddressInfo
@@ -58,8 +57,9 @@ test('a stop lets what is under way end, and the next start finds it whole [oper
     dir: join(dir, 'hasty'),
   })
   const reply = caller.call('slow', { method: 'GET', path: '/' })
-  await arrived
-  const stopped = fabric.close(5_000)
+  const underWay = await arrived
+  const stopped = fabric.close(60_000)
+  underWay.end('late, but here')
   expect(await (await reply).text()).toBe('late, but here')
   const { exchange } = await reply
   await caller.close()

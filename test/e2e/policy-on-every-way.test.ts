@@ -117,14 +117,14 @@ describe('policy', () => {
       join(folder, 'unannounced.cedar'),
       'forbid(principal == Agent::"nobody", action, resource);',
     )
-    await expect.poll(() => versions.length, { timeout: 10_000 }).toBe(1)
+    await expect.poll(() => versions.length).toBe(1)
     expect(causes).toEqual([['unannounced.cedar', 'files']])
     const put = {
       name: 'announced.cedar',
       text: 'permit(principal == Agent::"none", action, resource);',
     }
     await world.admin('policy.put', put)
-    await expect.poll(() => versions.length, { timeout: 10_000 }).toBe(2)
+    await expect.poll(() => versions.length).toBe(2)
     const recent = (await world.admin('ledger.recent', { countMax: 20 })) as {
       readonly exchange: string
       readonly facts: Readonly<Record<string, unknown>>
@@ -161,7 +161,7 @@ describe('policy', () => {
     expect(await call(prober)).toBe('NOT_PERMITTED')
     expect(await publish(prober, 'probes')).toBe('NOT_PERMITTED')
     expect(['ok', 'WITHDRAWN']).toContain(await callOverMesh('meshed', 'masked', note))
-    await expect.poll(() => callOverMesh('meshed'), { timeout: 10_000 }).toBe('NOT_PERMITTED')
+    await expect.poll(() => callOverMesh('meshed')).toBe('NOT_PERMITTED')
     expect(await call(await enrol('bystander', 'green'))).toBe('ok')
   })
 

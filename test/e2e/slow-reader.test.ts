@@ -30,12 +30,12 @@ async function pour(response: ServerResponse): Promise<void> {
   response.end()
 }
 
-/** Waits until nobody takes anything any more. */
+/** Waits until something was taken, and then until nobody takes anything any more. */
 async function settled(): Promise<void> {
-  let before = -1
-  while (written !== before) {
-    before = written
-    await new Promise((resolve) => setTimeout(resolve, 700))
+  await expect.poll(() => written).toBeGreaterThan(0)
+  for (let [before, quiet] = [written, 0]; quiet < 20; before = written) {
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    quiet = written === before ? quiet + 1 : 0
   }
 }
 

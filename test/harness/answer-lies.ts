@@ -6,6 +6,7 @@ import { refusalOf, send } from './doors.ts'
 import type { Reached } from './echo.ts'
 import { type LyingAnswer, openLiar } from './liar.ts'
 import type { Telling } from './lie.ts'
+import { patience } from './patience.ts'
 import { type Heard, talk } from './raw-http.ts'
 import { exchangeOf, expectAnswerRefused, expectHeard } from './refusals.ts'
 import { signed } from './signed.ts'
@@ -65,8 +66,6 @@ export function answeredOnMesh({ code, answer, role = 'countersigned' }: AnswerL
     }
   }
 }
-
-const patience = { timeout: 10_000, interval: 20 }
 
 /** Asks `to` from the loopback of the caller's connector, once the connector may. */
 export async function askThroughConnector(world: World, to: string): Promise<Heard> {

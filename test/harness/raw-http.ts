@@ -23,7 +23,7 @@ export interface Place {
  * Longer silence means that the peer neither answers nor hangs up. Above every wait that a test
  * makes the peer take (a lease of 20 s, 10 s for a change to travel), and below a test's own limit.
  */
-const silenceMsMax = 45_000
+const silenceMsMax = 120_000
 
 /**
  * Writes exactly these bytes on a connection of their own, and gives every whole response that came

@@ -24,7 +24,7 @@ export const frameTypes = {
 export const flagBits = { endStream: 0x1, endHeaders: 0x4 } as const
 export const preface = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'
 /** As in raw-http.ts. */
-const silenceMsMax = 45_000
+const silenceMsMax = 120_000
 
 /** Sends one request in frames of our own making, which no client library would agree to send. */
 export async function streamOf({

@@ -5,6 +5,7 @@ import { GATEWAY_WIRE } from '../../packages/fabric/src/transports/gateway/wire.
 import { MESH_WIRE } from '../../packages/fabric/src/transports/mesh/wire.ts'
 import { type Door, type Draft, field, refusalOf, send } from './doors.ts'
 import type { Telling } from './lie.ts'
+import { patience } from './patience.ts'
 import type { Heard } from './raw-http.ts'
 import type { Told, World } from './world.ts'
 
@@ -127,10 +128,7 @@ export function exchangeOf(heard: Heard): string {
 export async function untilRefused(ask: () => Promise<Heard>): Promise<void> {
   // A connector that does not know yet what the fabric knows is refused its record: UNDECIDED.
   const notYet = [null, 'UNDECIDED']
-  await vi.waitFor(async () => expect(notYet).not.toContain(refusalOf(await ask())), {
-    timeout: 10_000,
-    interval: 20,
-  })
+  await vi.waitFor(async () => expect(notYet).not.toContain(refusalOf(await ask())), patience)
 }
 
 /** As `refused`, for requests to the fabric itself. */

@@ -59,7 +59,7 @@ async function whileHeld(
       hold(body, () => response.writeHead(200, { 'content-type': 'application/json' }).end('{}')),
     async () => {
       const held = Array.from({ length: count }, () => send(door, { body: '"hold"' }))
-      await expect.poll(() => world.echo.reached.length, { timeout: 30_000 }).toBe(before + count)
+      await expect.poll(() => world.echo.reached.length).toBe(before + count)
       await scene()
       for (const answer of waiting) answer()
       for (const heard of await Promise.all(held)) expect(heard.status).toBe(200)
@@ -142,7 +142,7 @@ lie(
           const young = intent('late')
           await record(world, agent, [young])
           const ending = async () => (await world.explain(old.exchange)).at(-1)
-          await expect.poll(ending, { timeout: 30_000 }).toMatchObject({
+          await expect.poll(ending).toMatchObject({
             kind: 'indeterminate',
             facts: { reason: 'too-old' },
           })

@@ -1,6 +1,7 @@
 import { expect, vi } from 'vitest'
 import { refusalOf, send } from '../harness/doors.ts'
 import { inOwnWorld, lie, type Telling } from '../harness/lie.ts'
+import { patience } from '../harness/patience.ts'
 import { verifies } from '../requirements.ts'
 
 /** A form of two million fields: it costs seconds, and nothing is found in it. */
@@ -19,7 +20,7 @@ const answeredBefore =
         // A connector hears of a new agent by its long poll.
         await vi.waitFor(async () => {
           expect((await send(door, { to: 'echo', as })).status).toBe(200)
-        }, 10_000)
+        }, patience)
         let isDone = false
         const heavy = send(door, {
           ...{ to: 'masked', body: costly, contentType: 'application/x-www-form-urlencoded', as },

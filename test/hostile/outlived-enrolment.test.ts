@@ -11,6 +11,7 @@ import { parseTrustDocument } from '../../packages/sdk/src/trust.ts'
 import { type Door, field, refusalOf, send } from '../harness/doors.ts'
 import { openLiar } from '../harness/liar.ts'
 import { inOwnWorld, lie, newName, type Telling } from '../harness/lie.ts'
+import { patience } from '../harness/patience.ts'
 import { expectHeard, expectRefusal } from '../harness/refusals.ts'
 import { openStream, streaming } from '../harness/streams.ts'
 import { tokenFor } from '../harness/tokens.ts'
@@ -82,8 +83,6 @@ const refusedAtOnce = (door: (world: World) => Door): Telling =>
       expect((await ask(agent)).status).toBe(200)
     }, patience)
   })
-
-const patience = { timeout: 10_000, interval: 50 }
 
 const streamCut = (transport: 'gateway' | 'mesh'): Telling =>
   robbed(async ({ world, thief, again }) => {

@@ -4,14 +4,13 @@ import { send } from '../harness/doors.ts'
 import { type HeldServer, openHeldServer } from '../harness/held-server.ts'
 import { inOwnWorld, lie } from '../harness/lie.ts'
 import { type LossyAgent, openLossyAgent } from '../harness/lossy-proxy.ts'
+import { patience } from '../harness/patience.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
 /** As many connections as the SDK opens, and as the gateway opens to one receiver. */
 const sdkSockets = 128
 const gatewaySockets = 64
-
-const settledIn = { timeout: 30_000, interval: 20 }
 
 type Asking = (agent: Agent) => Promise<unknown>
 
@@ -43,7 +42,7 @@ async function askQueued(
       () => null,
     ),
   )
-  await vi.waitFor(() => expect(busy.held.length).toBe(gatewaySockets), settledIn)
+  await vi.waitFor(() => expect(busy.held.length).toBe(gatewaySockets), patience)
   receiver.onRequest = () => cut()
   const asking = ask(agent).then(
     () => null,
@@ -65,7 +64,7 @@ async function queuedAtGateway(world: World): Promise<void> {
   const others = Array.from({ length: gatewaySockets }, () =>
     send(world.gateway, { to: 'queued-up', body: '"busy"' }),
   )
-  await vi.waitFor(() => expect(receiver.held.length).toBe(gatewaySockets), settledIn)
+  await vi.waitFor(() => expect(receiver.held.length).toBe(gatewaySockets), patience)
   receiver.onRequest = (_, response) => response.destroy()
   const asking = send(world.gateway, { to: 'queued-up', body: '"pay"' })
   receiver.held.shift()?.end('done')

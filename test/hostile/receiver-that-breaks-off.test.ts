@@ -2,6 +2,7 @@ import { expect, vi } from 'vitest'
 import { answersWell, BREAKINGS, type Breaker, openBreaker } from '../harness/breaker.ts'
 import { type Draft, refusalOf, send } from '../harness/doors.ts'
 import { lie, type Telling } from '../harness/lie.ts'
+import { patience } from '../harness/patience.ts'
 import { type Heard, talk } from '../harness/raw-http.ts'
 import { exchangeOf } from '../harness/refusals.ts'
 import type { World } from '../harness/world.ts'
@@ -50,8 +51,6 @@ async function open(world: World): Promise<Broken> {
   }
   return { breaker, asks }
 }
-
-const patience = { timeout: 10_000, interval: 20 }
 
 async function throughLoopback(world: World, { method = 'POST' }: Draft): Promise<Heard> {
   const { port, authority, path } = await world.connectors.loopback('caller', 'broken-behind', '/')

@@ -9,6 +9,7 @@ import { agentId, field, refusalOf, send } from '../harness/doors.ts'
 import { newExchange } from '../harness/entries.ts'
 import { type LyingAnswer, openLiar } from '../harness/liar.ts'
 import { lie, type Telling } from '../harness/lie.ts'
+import { patience } from '../harness/patience.ts'
 import { type Heard, talk } from '../harness/raw-http.ts'
 import { exchangeOf } from '../harness/refusals.ts'
 import type { World } from '../harness/world.ts'
@@ -89,7 +90,6 @@ function exchangeFor(field: string, receiver: string): string {
 }
 
 const json = ['content-type', 'application/json'] as const
-const patience = { timeout: 10_000, interval: 50 }
 
 function refusing(code: string, more: LyingAnswer['headers'] = []): LyingAnswer {
   const wire = Object.hasOwn(MESH_WIRE, code) ? MESH_WIRE[code as RefusalCode] : { status: 503 }

@@ -4,6 +4,7 @@ import { type Identity, openIdentity } from '@countersign/sdk'
 import { expect, vi } from 'vitest'
 import { send } from '../harness/doors.ts'
 import { inOwnWorld, lie, type Telling } from '../harness/lie.ts'
+import { patience } from '../harness/patience.ts'
 import { expectHeard, expectRefusal } from '../harness/refusals.ts'
 import { openStream } from '../harness/streams.ts'
 import { verifies } from '../requirements.ts'
@@ -26,7 +27,7 @@ const onStream =
       const as = agent.credential()
       await vi.waitFor(async () => {
         expect((await send(world[transport], { as })).status).toBe(200)
-      }, 10_000)
+      }, patience)
       let more: (text: string) => void = () => undefined
       let opened = 0
       await world.echo.during(
@@ -51,7 +52,7 @@ async function tell(world: Parameters<Telling>[0], name = 'newcomer'): Promise<v
   await vi.waitFor(async () => {
     const heard = await send(world.mesh, { as: agent.credential() })
     expect(heard.headers.get('countersign-refusal')).toBeUndefined()
-  }, 10_000)
+  }, patience)
 }
 
 const goesOn = (transport: 'gateway' | 'mesh') =>

@@ -4,6 +4,7 @@ import { expect, vi } from 'vitest'
 import { draftTo, leaseBody, openHall, openSealer, orderOf, publish } from '../harness/channels.ts'
 import { send } from '../harness/doors.ts'
 import { inOwnWorld, lie, type Telling } from '../harness/lie.ts'
+import { patience } from '../harness/patience.ts'
 import { exchangeOf } from '../harness/refusals.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
@@ -116,10 +117,7 @@ when { context.labels.contains("restricted") };`,
           const other = await openSealer(world, name, world.caller)
           await publish(world, name, [other.seal(orderOf()).bytes])
           await world.admin('agent.quarantine', { name: sender.name, reason: 'told to' })
-          await vi.waitFor(async () => expect((await take()).offsets).toEqual([321]), {
-            timeout: 20_000,
-            interval: 10,
-          })
+          await vi.waitFor(async () => expect((await take()).offsets).toEqual([321]), patience)
         },
       ),
     },

@@ -13,6 +13,7 @@ import {
 } from '../harness/channels.ts'
 import { type Draft, field, refusalOf, send } from '../harness/doors.ts'
 import { lie, type Telling } from '../harness/lie.ts'
+import { patience } from '../harness/patience.ts'
 import { talk } from '../harness/raw-http.ts'
 import { exchangeOf, expectHeard, untilRefused } from '../harness/refusals.ts'
 import { tokenFor } from '../harness/tokens.ts'
@@ -86,7 +87,7 @@ const buffered =
     // A connector hears of a new agent by its long poll, and refuses it until then.
     await vi.waitFor(async () => {
       expect((await send(world[transport], draft)).status).toBe(200)
-    }, 10_000)
+    }, patience)
     const heard = await overtaken(world, transport, { draft, end: () => end(world, name) })
     expect(field(heard, 'countersign-withdrawal')).toBe(reason)
     expect(JSON.parse(heard.body.toString())).toMatchObject({
@@ -114,7 +115,7 @@ const atOwnConnector: Telling = async (world) => {
     if (heard === undefined) throw new Error('the connector hung up')
     return heard
   }
-  await vi.waitFor(async () => expect((await ask()).status).toBe(200), 10_000)
+  await vi.waitFor(async () => expect((await ask()).status).toBe(200), patience)
   let asked = 0
   const heard = await world.echo.during((_, response) => {
     const answer = (text: string) => {
@@ -147,14 +148,11 @@ async function waitingLease(world: World, channel: string, as: Identity) {
     as: as.credential(),
   })
   // The fabric has decided: what changes from here on changes the right of a lease that waits.
-  await vi.waitFor(
-    async () => {
-      const recent = (await world.admin('ledger.recent', { countMax: 50 })) as readonly Told[]
-      const ofLease = recent.filter(({ facts }) => facts['receiver'] === channel)
-      expect(ofLease.map(({ kind }) => kind)).toContain('intent')
-    },
-    { timeout: 20_000, interval: 20 },
-  )
+  await vi.waitFor(async () => {
+    const recent = (await world.admin('ledger.recent', { countMax: 50 })) as readonly Told[]
+    const ofLease = recent.filter(({ facts }) => facts['receiver'] === channel)
+    expect(ofLease.map(({ kind }) => kind)).toContain('intent')
+  }, patience)
   return { asking }
 }
 
@@ -260,7 +258,7 @@ when { context.labels.contains("restricted") };`,
           const leased = parseLeases(heard.body) ?? []
           expect(leased.length).toBeGreaterThan(0)
           return leased
-        }, 10_000)
+        }, patience)
         expect(rest.every(({ attempt }) => attempt === 1)).toBe(true)
       },
     },

@@ -2,11 +2,11 @@ import { expect, vi } from 'vitest'
 import type { Answering } from '../harness/echo.ts'
 import { openLiar } from '../harness/liar.ts'
 import { lie, type Telling } from '../harness/lie.ts'
+import { patience } from '../harness/patience.ts'
 import { streaming } from '../harness/streams.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
-const patience = { timeout: 20_000, interval: 50 }
 const first = 'data: {"a":1}\n\n'
 
 interface OpenResponse {

@@ -2,6 +2,7 @@ import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { expect, vi } from 'vitest'
 import { type Door, refusalOf, send } from '../harness/doors.ts'
 import { lie, type Telling } from '../harness/lie.ts'
+import { patience } from '../harness/patience.ts'
 import { exchangeOf } from '../harness/refusals.ts'
 import { openStream } from '../harness/streams.ts'
 import type { World } from '../harness/world.ts'
@@ -106,8 +107,6 @@ async function open(world: World): Promise<Cut> {
   }
   return Object.assign(cut, { doors })
 }
-
-const patience = { timeout: 10_000, interval: 20 }
 
 function answer(socket: Socket, { bytes, resets = false }: Answer): void {
   socket.write(bytes, () => {

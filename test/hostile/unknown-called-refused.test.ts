@@ -5,6 +5,7 @@ import { field, send } from '../harness/doors.ts'
 import { indexesOf, meshEntry } from '../harness/entries.ts'
 import { openLiar } from '../harness/liar.ts'
 import { lie, type Telling } from '../harness/lie.ts'
+import { patience } from '../harness/patience.ts'
 import { type Heard, talk } from '../harness/raw-http.ts'
 import { exchangeOf } from '../harness/refusals.ts'
 import type { World } from '../harness/world.ts'
@@ -72,8 +73,6 @@ const calledBy =
       await liar.close()
     }
   }
-
-const patience = { timeout: 10_000, interval: 50 }
 
 const contradicting: Telling = async (world) => {
   const refusals = [

@@ -100,7 +100,7 @@ const inHttp2: Telling = () =>
       expect(codes).toContain(11)
       session.destroy()
     })
-    await expect.poll(() => world.fabric.unsentBytes(), { timeout: 20_000 }).toBe(0)
+    await expect.poll(() => world.fabric.unsentBytes()).toBe(0)
   })
 
 /** An agent that serves by the SDK, called by a peer that is permitted to and reads nothing. */

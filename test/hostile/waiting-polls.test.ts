@@ -56,7 +56,7 @@ const manyPolls: Telling = () =>
       const all = sessions.flatMap(({ ask }) =>
         Array.from({ length: 100 }, async () => void answers.push(await ask(sequence))),
       )
-      await expect.poll(() => answers.length, { timeout: 20_000 }).toBe(polls - share)
+      await expect.poll(() => answers.length).toBe(polls - share)
       for (const { status, refusal, limit } of answers) {
         expect([status, refusal, limit]).toEqual([503, 'OVERLOADED', 'mesh.stateReaders, 128'])
       }

@@ -1,5 +1,6 @@
 import { expect, vi } from 'vitest'
 import { lie, type Telling } from '../harness/lie.ts'
+import { patience } from '../harness/patience.ts'
 import { expectOutcome } from '../harness/refusals.ts'
 import { openStream, streaming } from '../harness/streams.ts'
 import type { World } from '../harness/world.ts'
@@ -27,7 +28,7 @@ const withdraw =
         const opened = await openStream(world[transport], { as: agent.credential() })
         expect(await opened.until(/"a":1|refusal/)).toContain('data: {"a":1}')
         return opened
-      }, 10_000)
+      }, patience)
       await taken[way]?.(world, name)
       const text = await stream.ended()
       stream.close()

@@ -49,7 +49,7 @@ test('an HTTP/2 connection without a stream ends, one with a stream does not', a
   busy.request().on('error', () => undefined)
   await expect.poll(() => connections.count).toBe(2)
   await new Promise<void>((resolve) => idle.once('close', () => resolve()))
-  await expect.poll(() => connections.count, { timeout: 10_000 }).toBe(1)
+  await expect.poll(() => connections.count).toBe(1)
   expect(busy.closed).toBe(false)
 })
 
@@ -64,9 +64,7 @@ test('a body that many send from counts once, and in full for each who reads it'
     stream.on('error', () => undefined)
     return stream
   })
-  await expect
-    .poll(() => connections.unsentBytes, { timeout: 10_000 })
-    .toBeGreaterThan(2 * mebibyte)
+  await expect.poll(() => connections.unsentBytes).toBeGreaterThan(2 * mebibyte)
   // Forty mebibytes wait in all, of which each connection has written one slice.
   expect(connections.unsentBytes).toBeLessThan(5 * mebibyte)
   expect(streams.filter(({ closed }) => closed)).toEqual([])
@@ -81,7 +79,7 @@ test('a body of one response counts as what it is', async () => {
     dial(0)
       .request()
       .on('error', () => undefined)
-  await expect.poll(() => connections.count, { timeout: 20_000 }).toBeLessThan(5)
+  await expect.poll(() => connections.count).toBeLessThan(5)
 })
 
 test('a stream whose request never ends is over once its response is whole', async () => {

@@ -969,12 +969,12 @@ describe('a call', () => {
 
   test('can be abandoned, with the reason of its signal', async () => {
     const { promise: arrived, resolve } = Promise.withResolvers<void>()
+    const leaving = new AbortController()
     await serving(async () => {
       resolve()
-      await new Promise((wake) => setTimeout(wake, 50))
+      await new Promise((wake) => leaving.signal.addEventListener('abort', wake))
       return new Response('late')
     })
-    const leaving = new AbortController()
     const made = caller.call('pay', { body: 'x', signal: leaving.signal })
     await arrived
     leaving.abort(new Error('enough'))

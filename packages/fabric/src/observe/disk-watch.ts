@@ -1,3 +1,4 @@
+import { type Stats, statSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 
@@ -19,10 +20,14 @@ export function watchDisk(
   onGone: (cause: Error) => void,
   everyMs: number = everyMsDefault,
 ): DiskWatch {
-  const before = identitiesOf(dataDir)
+  // At once: what is removed before a look would have ended is removed as well.
+  const first = watched.map((name) => {
+    const found = statSync(join(dataDir, name), { throwIfNoEntry: false })
+    return found === undefined ? null : identityOf(found)
+  })
   let looking = false
   const look = async (): Promise<void> => {
-    const [first, now] = await Promise.all([before, identitiesOf(dataDir)])
+    const now = await identitiesOf(dataDir)
     const gone = watched.find((_, at) => first[at] !== null && first[at] !== now[at])
     if (gone === undefined) return
     clearInterval(timer)
@@ -44,7 +49,9 @@ async function identitiesOf(dataDir: string): Promise<readonly (string | null)[]
   return Promise.all(
     watched.map(async (name) => {
       const found = await stat(join(dataDir, name)).catch(() => null)
-      return found === null ? null : `${found.dev}:${found.ino}`
+      return found === null ? null : identityOf(found)
     }),
   )
 }
+
+const identityOf = ({ dev, ino }: Stats): string => `${dev}:${ino}`

@@ -1,7 +1,7 @@
 import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { CedarPolicy } from './cedar-json.ts'
 import { PoliciesRejected } from './compile-policies.ts'
 import type { PolicyParser } from './parser.ts'
@@ -155,14 +155,14 @@ describe('the policy room', () => {
     const opened = await open(true)
     await writeFile(join(parent, 'next'), 'permit;')
     await rename(join(parent, 'next'), join(dir, 'a.cedar'))
-    await vi.waitFor(() => expect(effectOf(opened)).toBe('permit'), 10_000)
+    await expect.poll(() => effectOf(opened)).toBe('permit')
     await writeFile(join(dir, 'b.cedar'), 'nonsense;')
-    await vi.waitFor(() => expect(rejections).toHaveLength(1), 10_000)
+    await expect.poll(() => rejections).toHaveLength(1)
     expect(effectOf(opened)).toBe('permit')
     await writeFile(join(dir, 'c.txt'), 'touches the folder')
     await writeFile(join(dir, 'b.cedar'), 'forbid;')
-    await vi.waitFor(() => expect(effectOf(opened)).toBe('deny'), 10_000)
+    await expect.poll(() => effectOf(opened)).toBe('deny')
     expect(rejections).toHaveLength(1)
-    await vi.waitFor(() => expect(repairs).toEqual([opened.current.version]), 10_000)
+    await expect.poll(() => repairs).toEqual([opened.current.version])
   })
 })

@@ -122,7 +122,7 @@ test('the receipt of that call verifies, and fails with one byte changed', async
 test('an exchange under way has no receipt yet, and one that is not on record never has', async () => {
   const key = (await countersign('key', 'create', 'echo-caller')).stdout.trim()
   const calling = curl(`${url.replace(/\/$/, '')}/slow`, key)
-  await expect.poll(() => held, { timeout: 10_000 }).not.toBeNull()
+  await expect.poll(() => held).not.toBeNull()
   const recent = JSON.parse((await countersign('ledger', 'recent', '--json')).stdout) as {
     readonly kind: string
     readonly exchange: string

@@ -243,4 +243,4 @@ test('the thread gives exactly what inspection gives', async () => {
     if (expected.body === body) expect((actual as typeof expected).body).toBe(body)
   }
   await bodies.close()
-}, 30_000)
+})

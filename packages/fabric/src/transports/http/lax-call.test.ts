@@ -79,7 +79,7 @@ describe('mayHoldCall', () => {
   test('reads what would be long for an expression that tries again in one pass', () => {
     const pieces = ['\n', ':\n', '- ', ':&a', '<!DOCTYPE ', 'SYSTEM ', '\\u{', '\\1', '&a<b', ',"']
     for (const piece of pieces) expect(mayHoldCall(piece.repeat(200_000))).toBe(false)
-  }, 60_000)
+  })
 
   test('finds a call whatever stands between its letters', () => {
     const gap = fc.constantFrom(

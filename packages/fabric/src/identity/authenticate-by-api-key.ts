@@ -13,7 +13,7 @@ export function authenticateByApiKey(room: {
   readonly directory: Directory
   readonly clock: Clock
 }): Authenticator {
-  return async (presented) => {
+  return (presented) => {
     const text = presentedKey(presented)
     if (text === null || text instanceof Refusal) return text
     const key = room.apiKeys.find(text)

@@ -1,13 +1,14 @@
-import { parseSpiffeId } from '@countersign/protocol'
+import { parseSpiffeId, type SpiffeId } from '@countersign/protocol'
 import {
   PeerFault,
   type PeerFaultCode,
+  type PeerIdentity,
   peerIdentity,
   type TrustBundles,
 } from '@countersign/protocol/tls'
 import type { Clock } from '../lib/clock.ts'
 import { Refusal } from '../lib/refusal.ts'
-import type { Authenticator } from './caller.ts'
+import type { Authenticator, Caller } from './caller.ts'
 import type { Directory } from './directory.ts'
 import { generationOf } from './enrolment-generation.ts'
 import type { Newcomers } from './newcomers.ts'
@@ -22,31 +23,50 @@ export function authenticateByCertificate(room: {
   /** Where the directory is a copy, which can be behind. */
   readonly newcomers?: Newcomers
 }): Authenticator {
-  return async ({ certificateChain }) => {
+  return ({ certificateChain }) => {
     if (certificateChain === null) return null
     const peer = peerIdentity(certificateChain, room.bundles, room.clock.now())
     if (peer instanceof PeerFault) return new Refusal(refusalOfFault(peer.code), faultText(peer))
-    const id = parseSpiffeId(peer.spiffeId)
+    const { id, generation } = namedBy(peer)
     // A name of another domain must not find our agent of the same name.
     if (id?.trustDomain !== room.trustDomain) {
       return new Refusal('CREDENTIAL_REJECTED', `${peer.spiffeId} is of another trust domain`)
     }
-    const generation = generationOf(peer.serialNumber)
-    const arrival = room.newcomers?.(id.name, generation)
-    if (arrival !== undefined && arrival !== null) await arrival
-    const record = room.directory.find(id.name)
-    if (record?.kind !== id.kind) {
-      return new Refusal('CREDENTIAL_REJECTED', `${peer.spiffeId} is not in the directory`)
+    const { kind, name } = id
+    const find = (): Caller | Refusal => {
+      const record = room.directory.find(name)
+      if (record?.kind !== kind) {
+        return new Refusal('CREDENTIAL_REJECTED', `${peer.spiffeId} is not in the directory`)
+      }
+      return callerOf(record, {
+        spiffeId: peer.spiffeId,
+        method: 'certificate',
+        credentialId: peer.fingerprint,
+        scopes: null,
+        expiresAt: peer.expiresAt,
+        generation,
+      })
     }
-    return callerOf(record, {
-      spiffeId: peer.spiffeId,
-      method: 'certificate',
-      credentialId: peer.fingerprint,
-      scopes: null,
-      expiresAt: peer.expiresAt,
-      generation,
-    })
+    const arrival = room.newcomers?.(name, generation) ?? null
+    return arrival === null ? find() : arrival.then(find)
   }
+}
+
+interface Named {
+  readonly id: SpiffeId | null
+  readonly generation: number
+}
+
+/** What a certificate says of its holder is parsed once: bundles give the same object for it. */
+const named = new WeakMap<PeerIdentity, Named>()
+
+function namedBy(peer: PeerIdentity): Named {
+  const known = named.get(peer)
+  if (known !== undefined) return known
+  const id = parseSpiffeId(peer.spiffeId)
+  const made = { id, generation: generationOf(peer.serialNumber) }
+  named.set(peer, made)
+  return made
 }
 
 function refusalOfFault(code: PeerFaultCode): 'CREDENTIAL_EXPIRED' | 'CREDENTIAL_REJECTED' {

@@ -3,7 +3,7 @@ import { parseSpiffeId } from '@countersign/protocol'
 import type { Clock } from '../lib/clock.ts'
 import { Refusal } from '../lib/refusal.ts'
 import { looksLikeApiKey } from './api-keys.ts'
-import type { Authenticator, Presented } from './caller.ts'
+import type { Authentication, Authenticator, Presented } from './caller.ts'
 import type { Directory } from './directory.ts'
 import { SignatureChecks } from './signature-checks.ts'
 import { callerOf } from './standing.ts'
@@ -42,9 +42,7 @@ export function authenticateByToken(room: {
     return answer
   }
 
-  return async (presented) => {
-    const { bearer } = presented
-    if (bearer === null || looksLikeApiKey(bearer)) return null
+  const authenticate = async (bearer: string, presented: Presented): Promise<Authentication> => {
     if (bearer.length > tokenLengthMax) {
       return new Refusal('CREDENTIAL_REJECTED', 'the token is too long')
     }
@@ -67,6 +65,12 @@ export function authenticateByToken(room: {
       expiresAt: token.expiresAt,
       generation: token.generation,
     })
+  }
+
+  return (presented) => {
+    const { bearer } = presented
+    if (bearer === null || looksLikeApiKey(bearer)) return null
+    return authenticate(bearer, presented)
   }
 }
 

@@ -81,7 +81,8 @@ async function callerOf(
 ): Promise<Caller | Refusal> {
   let caller: Caller | null = null
   for (const identify of room.authenticators) {
-    const answer = await identify(presented)
+    const given = identify(presented)
+    const answer = given instanceof Promise ? await given : given
     if (answer instanceof Refusal) return answer
     if (answer === null) continue
     // Two credentials for two principals is how a confused deputy is made; neither is believed.

@@ -329,7 +329,7 @@ test('a network that keeps sending forged tokens costs a bounded number of signa
   const [head = '', claims = '', signature = ''] = (await tokenBySignature()).split('.')
   const forged = (i: number) =>
     `${head}.${claims}.${i.toString(36).padStart(8, 'A')}${signature.slice(8)}`
-  const attempt = (i: number) => authenticate({ bearer: forged(i), network: 'a' })
+  const attempt = async (i: number) => await authenticate({ bearer: forged(i), network: 'a' })
   const attempts = await Promise.all(Array.from({ length: 700 }, (_, i) => attempt(i)))
   const codes = attempts.map((each) => (each as Refusal).code)
   expect(codes.filter((code) => code === 'CREDENTIAL_REJECTED')).toHaveLength(600)

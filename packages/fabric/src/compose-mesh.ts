@@ -50,7 +50,7 @@ function readMeshState(
     policies: policy.policySources(),
     agents: identity.directory
       .list()
-      .map((record) => toMeshAgent(record, detection.riskOf(record.name, now).score)),
+      .map((record) => toMeshAgent(record, detection.scoreOf(record.name, now))),
     endpoints: endpoints.list().map(({ expiresAt: _, ...endpoint }) => endpoint),
     bundles: {
       [identity.trustDomain]: {
@@ -74,7 +74,7 @@ function onMeshChange(
   { clock, listener }: { readonly clock: Clock; readonly listener: (urgency: Urgency) => void },
 ): () => void {
   const isAnyoneRisky = () =>
-    identity.directory.list().some(({ name }) => detection.riskOf(name, clock.now()).score > 0)
+    identity.directory.list().some(({ name }) => detection.scoreOf(name, clock.now()) > 0)
   const timer = setInterval(() => {
     if (isAnyoneRisky()) listener('soon')
   }, riskEveryMs)

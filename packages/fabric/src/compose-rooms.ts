@@ -35,7 +35,7 @@ export function composeRooms(options: RoomsOptions): Rooms & EntryFeed {
   const listeners = new Set<(entry: OpenedEntry) => void>()
   const authorization: AuthorizeRoom = {
     policy: () => policy.current,
-    riskOf: (agent, now) => detection.riskOf(agent, now).score,
+    riskOf: (agent, now) => detection.scoreOf(agent, now),
     findReceiver: (kind, name) => findReceiver(options, kind, name),
     isDismissed: (kind, name) => kind === 'agent' && isDismissed(identity.directory.find(name)),
     findPrincipal: (name) => identity.directory.find(name),

@@ -107,20 +107,15 @@ function observeRates(watch: AgentWatch, observation: Observation, at: number): 
     claimed: observation.claimed?.findings ?? 0,
     declined: observation.isDeclined === true ? 1 : 0,
   }
-  return RATE_NAMES.flatMap((name) => {
+  const raised: Signal[] = []
+  for (const name of RATE_NAMES) {
     const alarm = countRate(watch.rates[name], { at, amount: amounts[name] }, RATES[name])
-    if (alarm === null) return []
+    if (alarm === null) continue
     const { weight, says } = DETECTORS[name]
-    return [
-      {
-        detector: name,
-        agent: observation.caller,
-        at,
-        weight,
-        says: says(alarm.seen, alarm.usual),
-      },
-    ]
-  })
+    const sentence = says(alarm.seen, alarm.usual)
+    raised.push({ detector: name, agent: observation.caller, at, weight, says: sentence })
+  }
+  return raised
 }
 
 function observeEdge(
@@ -175,26 +170,27 @@ export function addSignal(
 }
 
 /** The score at `now`, a whole number, because policies compare it with whole numbers. */
-export function riskOfAgent(watch: AgentWatch, now: number): Risk {
-  const own = riskOfSignals(watch.signals, now)
-  const byOthers = riskOfSignals(watch.byOthers, now)
-  const score = own.score + Math.min(byOthersMax, byOthers.score)
-  const signals =
-    byOthers.signals.length === 0
-      ? own.signals
-      : [...own.signals, ...byOthers.signals].sort((a, b) => a.at - b.at)
-  return { score: Math.min(100, Math.round(score)), signals }
+export function scoreOfAgent(watch: AgentWatch, now: number): number {
+  const byOthers = Math.min(byOthersMax, weightOf(watch.byOthers, now))
+  return Math.min(100, Math.round(weightOf(watch.signals, now) + byOthers))
 }
 
-function riskOfSignals(given: readonly Signal[], now: number): Risk {
-  let score = 0
-  const signals = given.filter((signal) => {
+function weightOf(signals: readonly Signal[], now: number): number {
+  let sum = 0
+  for (const signal of signals) {
     const weight = fadedWeight(signal, now)
-    if (weight < weightMin) return false
-    score += weight
-    return true
-  })
-  return { score, signals }
+    if (weight >= weightMin) sum += weight
+  }
+  return sum
+}
+
+/** The score at `now` with the signals that it comes from. */
+export function riskOfAgent(watch: AgentWatch, now: number): Risk {
+  const counts = (signal: Signal): boolean => fadedWeight(signal, now) >= weightMin
+  const own = watch.signals.filter(counts)
+  const byOthers = watch.byOthers.filter(counts)
+  const signals = byOthers.length === 0 ? own : [...own, ...byOthers].sort((a, b) => a.at - b.at)
+  return { score: scoreOfAgent(watch, now), signals }
 }
 
 function fadedWeight(signal: Signal, now: number): number {

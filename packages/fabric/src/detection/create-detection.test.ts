@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { createDetection, type RestorableDetection } from './create-detection.ts'
 import type { Observation, Signal } from './detector.ts'
-import { byOthersMax, DETECTORS } from './detectors.ts'
+import { byOthersMax, DETECTORS, halfLifeOf, isByOthers } from './detectors.ts'
 
 const minute = 60_000
 const hour = 60 * minute
@@ -179,6 +179,38 @@ describe('the score', () => {
     expect(detection.riskOf('shop', start + halfLifeMs).score).toBe(40)
     expect(detection.riskOf('shop', start + 2 * halfLifeMs).score).toBe(20)
     expect(detection.riskOf('shop', start + 20 * halfLifeMs)).toEqual({ score: 0, signals: [] })
+  })
+
+  test('the score alone is that of the signals that count, whoever brought them about', () => {
+    const raised = fc.record({
+      detector: fc.constantFrom(...Object.keys(DETECTORS), 'operator'),
+      weight: fc.integer({ min: 0, max: 100 }),
+      age: fc.integer({ min: 0, max: 48 * 60 }),
+    })
+    fc.assert(
+      fc.property(fc.array(raised, { maxLength: 40 }), fc.nat(72 * 60), (signals, later) => {
+        const { detection, setNow } = openDetection()
+        for (const { detector, weight, age } of signals.sort((a, b) => b.age - a.age)) {
+          const at = start + (48 * 60 - age) * minute
+          setNow(at)
+          detection.raise({ detector, agent: 'shop', at, weight, says: 'it' })
+        }
+        const at = start + later * minute
+        const { score, signals: counted } = detection.riskOf('shop', at)
+        const sumOf = (isTheirs: boolean): number =>
+          counted
+            .filter(({ detector }) => isByOthers(detector) === isTheirs)
+            .map(({ weight, ...each }) => {
+              const age = Math.max(0, at - each.at)
+              return weight * 2 ** (-age / halfLifeOf(each.detector))
+            })
+            .reduce((sum, each) => sum + each, 0)
+        const own = sumOf(false)
+        expect(score).toBe(Math.min(100, Math.round(own + Math.min(byOthersMax, sumOf(true)))))
+        expect(detection.scoreOf('shop', at)).toBe(score)
+      }),
+    )
+    expect(openDetection().detection.scoreOf('nobody', start)).toBe(0)
   })
 
   test('never leaves 0 to 100, whatever is raised', () => {

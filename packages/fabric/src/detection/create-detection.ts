@@ -5,6 +5,7 @@ import {
   createAgentWatch,
   observeAgent,
   riskOfAgent,
+  scoreOfAgent,
 } from './agent-watch.ts'
 import type { Detection, Observation, Risk, Signal } from './detector.ts'
 import { parseSnapshot, writeSnapshot } from './snapshot.ts'
@@ -82,6 +83,10 @@ export function createDetection(options: DetectionOptions): RestorableDetection 
       const watch = watches.get(agent)
       return watch === undefined ? quiet : riskOfAgent(watch, now)
     },
+    scoreOf(agent: string, now: number) {
+      const watch = watches.get(agent)
+      return watch === undefined ? 0 : scoreOfAgent(watch, now)
+    },
     snapshot: () => writeSnapshot(watches),
   }
 }
@@ -92,7 +97,7 @@ function evict(watches: Map<string, AgentWatch>, now: number): void {
   let tried = 0
   for (const [agent, watch] of watches) {
     oldest ??= agent
-    if (riskOfAgent(watch, now).score === 0) {
+    if (scoreOfAgent(watch, now) === 0) {
       watches.delete(agent)
       return
     }

@@ -45,4 +45,6 @@ export interface Detection {
   /** Takes a signal from outside (another detector, an operator, a cloud service). */
   raise(signal: Signal): void
   riskOf(agent: string, now: number): Risk
+  /** The score of `riskOf`, without its signals. */
+  scoreOf(agent: string, now: number): number
 }

@@ -30,9 +30,9 @@ export class ArrivingBytes {
       this.#held = new Uint8Array(0)
       return false
     }
-    // Most bodies are one piece, and need no copy.
-    if (at === 0 && fillsItsMemory(piece)) {
-      this.#held = piece
+    // Most bodies are one piece, and need no copy, or one of their own length.
+    if (at === 0) {
+      this.#held = fillsItsMemory(piece) ? piece : new Uint8Array(piece)
       return true
     }
     if (this.#length > this.#held.length) this.#grow(at)
@@ -42,7 +42,8 @@ export class ArrivingBytes {
 
   /** What has come so far. The next piece begins anew. */
   take(): Uint8Array {
-    const whole = this.#held.subarray(0, this.#length)
+    const isFull = this.#held.length === this.#length
+    const whole = isFull ? this.#held : this.#held.subarray(0, this.#length)
     this.#held = new Uint8Array(0)
     this.#length = 0
     return whole

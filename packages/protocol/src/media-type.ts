@@ -15,12 +15,16 @@ const parameterForm =
   /;[ \t]*([A-Za-z0-9_.-]{1,64})=(?:([A-Za-z0-9!#$&^_.+~-]{1,256})|"([ \x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]{0,256})")[ \t]*/y
 const parametersMax = 8
 
+/** What nearly every message is. */
+const plainJson: MediaType = { essence: 'application/json', charset: null, parameters: [] }
+
 /**
  * Parses a Content-Type (RFC 9110, section 8.3.1), or gives null for one that two readers could take
  * for two types: a second `charset` or any other parameter twice, a parameter that only some would
  * find (`x-charset=`, `charset*=`, or one inside a quoted value), text that is not a parameter.
  */
 export function parseMediaType(field: string): MediaType | null {
+  if (field === plainJson.essence) return plainJson
   const match = essenceForm.exec(field)
   if (match === null || /charset/i.test(match[0])) return null
   // RFC 9110 allows white space there; browsers read it as part of what is before.

@@ -20,21 +20,27 @@ export class ArrivingBody {
   readonly #request: NodeRequest
   #broken = false
   #ended = false
+  /** Who reads it, and hears how it ended: listeners of its own would cost as much as the reading. */
+  #reader: { whole(): void; fail(): void } | null = null
 
   constructor(request: NodeRequest) {
     this.#request = request
-    request.once('end', () => {
+    request.on('end', () => {
       this.#ended = true
+      if (this.#broken) this.#reader?.fail()
+      else this.#reader?.whole()
     })
-    request.once('aborted', () => {
+    request.on('aborted', () => {
       this.#broken = true
     })
-    request.once('close', () => {
+    request.on('close', () => {
       if (!this.#ended) this.#broken = true
+      this.#reader?.fail()
     })
     // Without a listener the error of a peer that left would end the process.
     request.on('error', () => {
       this.#broken = true
+      this.#reader?.fail()
     })
   }
 
@@ -85,13 +91,13 @@ export class ArrivingBody {
         clearTimeout(timer)
         request.off('data', add)
         // Every request closes; an error that no one waits for would cost a stack trace each time.
-        request.off('error', fail)
-        request.off('close', fail)
+        this.#reader = null
         if (!this.#ended) request.resume()
         resolve(outcome)
       }
       const fail = (): void => {
         clearTimeout(timer)
+        this.#reader = null
         reject(brokenOff())
       }
       let pieces = 0
@@ -103,10 +109,8 @@ export class ArrivingBody {
         else share.take(chunk.length)
       }
       share.onEvicted((refusal) => settle(refusal))
+      this.#reader = { whole: () => settle(body.take()), fail }
       request.on('data', add)
-      request.once('end', () => (this.#broken ? fail() : settle(body.take())))
-      request.once('error', fail)
-      request.once('close', fail)
       if (!this.#ended) inviteBody(request)
     })
   }

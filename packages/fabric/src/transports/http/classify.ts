@@ -147,7 +147,8 @@ export function classify(
   body: unknown,
   protocol: RouteProtocol,
 ): Classified | Refusal {
-  if (protocol !== 'http' && mayHoldCall(parametersOf(head.path))) return disguised()
+  const parameters = protocol === 'http' ? '' : parametersOf(head.path)
+  if (parameters !== '' && mayHoldCall(parameters)) return disguised()
   const override = findMethodOverride(head, body)
   if (override !== null) return overridden(override)
   const named = nameOperation(head, pathInRoute, { body, protocol })

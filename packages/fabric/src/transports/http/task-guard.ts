@@ -64,12 +64,16 @@ export function withTasks(courier: Courier, guard: TaskGuard): Courier {
   }
 }
 
+const noStrangers: readonly string[] = []
+
 /** The owners, other than the caller, of what the request names; empty for one that is not known. */
 function strangersOf(
   { owners, references }: TaskGuard,
   receiver: string,
   caller: string,
 ): readonly string[] {
+  // Most requests name none.
+  if (references.ids.length === 0 && references.mentions.length === 0) return noStrangers
   const ids = references.ids.filter((id) => !id.startsWith(event))
   const found = ids.map((id) => owners.tasks.find(receiver, id) ?? '')
   for (const id of references.mentions) {

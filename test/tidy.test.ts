@@ -41,6 +41,7 @@ import {
   silencedFaults,
   testFaults,
 } from './tidy/uses.ts'
+import { waitFaults } from './tidy/waits.ts'
 
 /** Shows every offender, one per line, instead of a diff of arrays. */
 function expectNone(faults: readonly string[]): void {
@@ -113,6 +114,10 @@ describe('sources', () => {
 
   test('no test is parked, and every test name states a fact', () => {
     expectNone(testFaults(sources()))
+  })
+
+  test('tests wait for signs, and not for times of their own', () => {
+    expectNone(waitFaults(sources()))
   })
 })
 

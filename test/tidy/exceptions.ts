@@ -43,6 +43,39 @@ export const VENDORS: Readonly<Record<string, Exceptions>> = {
 /** Time and randomness taken directly, other than in `lib/clock.ts` and `lib/random.ts`. */
 export const CLOCKS_AND_DICE: Exceptions = []
 
+/** Tests that pause for a fixed time. None of them can fail by how long that is. */
+export const PAUSES: Exceptions = [
+  { where: 'packages/fabric/src/lib/closing.test.ts', reason: 'its time is that of fake timers' },
+  {
+    where: 'packages/fabric/src/observe/disk-watch.test.ts',
+    reason: 'nothing happens, and nothing says so',
+  },
+  {
+    where: 'packages/fabric/src/transports/queue/channels.test.ts',
+    reason: 'a receiver that asks after the end is let go as one that waits',
+  },
+  {
+    where: 'packages/sdk/src/agent.test.ts',
+    reason: 'events that arrive together are dropped together',
+  },
+  {
+    where: 'test/docs.test.ts',
+    reason: 'looks again and again for a sign',
+  },
+  {
+    where: 'test/e2e/demo.test.ts',
+    reason: 'looks again and again for a sign',
+  },
+  {
+    where: 'test/e2e/slow-reader.test.ts',
+    reason: 'that nothing is written for a second has no other sign',
+  },
+  {
+    where: 'test/hostile/stale-decision.test.ts',
+    reason: 'a poll that comes after the quarantine is refused as well',
+  },
+]
+
 /** Sources longer than the file budget. */
 export const LONG_FILES: Exceptions = []
 

@@ -31,6 +31,7 @@ import {
   silencedFaults,
   testFaults,
 } from './uses.ts'
+import { waitFaults } from './waits.ts'
 
 const server = (file: string, text: string): Source =>
   parseSource(`packages/fabric/src/${file}`, text)
@@ -136,6 +137,19 @@ describe('a planted fault is found:', () => {
     `test('it ${'should'} work', f)`,
   ])('a parked or obliged test: %s', (text) => {
     expect(testFaults([server('ledger/a.test.ts', text)])).toHaveLength(1)
+  })
+
+  test.each([
+    `await new Promise((wake) => set${'Timeout'}(wake, 50))`,
+    `await sle${'ep'}(50)`,
+    `await expect.poll(f, { time${'out'}: 10_000 }).toBe(1)`,
+    `await vi.wait${'For'}(f, 10_000)`,
+    `await vi.wait${'For'}(f)`,
+    `test('x', async () => {\n}, 6${'0'}_000)`,
+  ])('a test that waits by a time of its own: %s', (text) => {
+    const faults = caused(waitFaults([server('ledger/a.test.ts', text)]))
+    expect(faults).toHaveLength(1)
+    expect(caused(waitFaults([server('ledger/a.ts', text)]))).toEqual([])
   })
 
   test('a file and a function over their budgets, comments not counted', () => {

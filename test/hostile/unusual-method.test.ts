@@ -1,5 +1,7 @@
 import { once } from 'node:events'
 import { connect as connectHttp2 } from 'node:http2'
+import { join } from 'node:path'
+import { openAgent } from '@countersign/sdk'
 import { expect } from 'vitest'
 import type { Place } from '../harness/doors.ts'
 import { lie, type Telling } from '../harness/lie.ts'
@@ -52,6 +54,28 @@ const connectOverHttp2: Telling = async (world) => {
   session.destroy()
 }
 
+/** An agent that serves by the SDK; its handler sees none of them. */
+const atServingAgent: Telling = async (world) => {
+  await world.agent('tunnelled', ['open'])
+  const agent = await openAgent({ dir: join(world.dir, 'tunnelled'), clock: world.clock })
+  let served = 0
+  const { port } = await agent.serve(() => {
+    served += 1
+    return new Response('ok')
+  })
+  try {
+    for (const name of ['CONNECT', 'CONNECT with bytes behind it'] as const) {
+      const [heard] = await talk({ port, credential: world.caller.credential() }, [
+        requests[name] ?? '',
+      ])
+      expect(heard?.status, name).toBe(405)
+    }
+    expect(served).toBe(0)
+  } finally {
+    await agent.close()
+  }
+}
+
 lie(
   verifies(
     ['serve:answered@gateway', 'serve:answered@mesh'],
@@ -68,6 +92,7 @@ lie(
         (world) => world.connectors.loopback('caller', 'echo', '/'),
         true,
       ),
+      'CONNECT at an agent that serves by the SDK': atServingAgent,
     },
     queue: 'members come in by the gateway',
   },

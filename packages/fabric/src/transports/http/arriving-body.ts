@@ -108,6 +108,8 @@ export class ArrivingBody {
         else if (pieces > piecesLimit.value) settle(overLimit('MESSAGE_TOO_LARGE', piecesLimit))
         else share.take(chunk.length)
       }
+      // Evicted for its head: nothing of the body may be held, since no one would count it.
+      if (share.evicted !== null) return settle(share.evicted)
       share.onEvicted((refusal) => settle(refusal))
       this.#reader = { whole: () => settle(body.take()), fail }
       request.on('data', add)

@@ -23,13 +23,17 @@ function budgetOf(options: Partial<ConstructorParameters<typeof BodyBudget>[0]> 
 }
 
 /** A request whose body arrives as the test says; the head identifies its sender unless refused. */
-function arriving(budget = budgetOf(), refused: Refusal | null = null) {
+function arriving(
+  budget = budgetOf(),
+  refused: Refusal | null = null,
+  rawHeaders: readonly string[] = ['host', 'a.test'],
+) {
   const request = new EventEmitter() as EventEmitter & { resumed: boolean }
   Object.assign(request, {
     method: 'POST',
     url: '/',
     headers: {},
-    rawHeaders: ['host', 'a.test'],
+    rawHeaders,
     httpVersion: '1.1',
     resumed: false,
     resume: () => {
@@ -68,6 +72,31 @@ test('a body that comes byte by byte takes up its bytes, not a buffer for each',
   const { body } = (await incoming) as Incoming
   expect(body).toHaveLength(5000)
   expect(body.buffer.byteLength).toBeLessThanOrEqual(10_000)
+})
+
+test('a large head counts as long as its request, and a small one as part of what each counts for', async () => {
+  const budget = budgetOf()
+  arriving(budget)
+  await turn()
+  expect(budget.totalBytes).toBe(4_096)
+  const large = arriving(budget, null, ['host', 'a.test', 'x-a', 'x'.repeat(30_000)])
+  await turn()
+  expect(budget.totalBytes).toBeGreaterThan(34_000)
+  large.request.emit('end')
+  const { release } = (await large.incoming) as Incoming
+  expect(budget.totalBytes).toBeGreaterThan(34_000)
+  release()
+  expect(budget.totalBytes).toBe(4_096)
+})
+
+test('a request that is evicted for its head holds nothing of its body', async () => {
+  const budget = budgetOf({ identityBytesMax: 20_000 })
+  const large = arriving(budget, null, ['host', 'a.test', 'x-a', 'x'.repeat(30_000)])
+  await turn()
+  expect(await large.incoming).toMatchObject({ fault: { code: 'OVERLOADED' } })
+  expect(large.request.listenerCount('data')).toBe(0)
+  expect(large.request.resumed).toBe(true)
+  expect(budget.totalBytes).toBe(0)
 })
 
 test('a body beyond the limit is refused while it still arrives', async () => {

@@ -8,6 +8,7 @@ import { Refusal } from '../../lib/refusal.ts'
 import type { PresentedSignature } from '../../pipeline/arrival.ts'
 import type { Admission } from './admission.ts'
 import type { ArrivingBody } from './arriving-body.ts'
+import { bodyOverheadBytes } from './body-budget.ts'
 import { type Head, readHead } from './head.ts'
 
 export type NodeRequest = IncomingMessage | Http2ServerRequest
@@ -75,6 +76,9 @@ export async function readIncoming(
   if (admission instanceof Refusal)
     return { ...unread, refused: admission, client: '', release: () => {} }
   const client = admission.share.identity
+  // It is held as long as the body, and may be eight times as large as what each request counts for.
+  const excessBytes = headBytesOf(request) - bodyOverheadBytes
+  if (excessBytes > 0) admission.share.take(excessBytes)
   const release = (): void => admission.share.close()
   try {
     const refusedRead = (fault: Refusal): Incoming => ({
@@ -95,6 +99,12 @@ export async function readIncoming(
     release()
     throw cause
   }
+}
+
+function headBytesOf({ url = '', rawHeaders }: NodeRequest): number {
+  let bytes = url.length
+  for (const text of rawHeaders) bytes += text.length
+  return bytes
 }
 
 function readPresented(request: NodeRequest, head: Head): Presented | Refusal {

@@ -57,7 +57,8 @@ export function composeRooms(options: RoomsOptions): Rooms & EntryFeed {
     now: () => around.clock.now(),
     async append(draft: EntryDraft) {
       const committed = await ledger.append(draft)
-      for (const listener of listeners) listener({ ...draft, index: committed.index })
+      const entry = { ...draft, index: committed.index }
+      for (const listener of listeners) listener(entry)
       return committed
     },
     onEntry(listener) {

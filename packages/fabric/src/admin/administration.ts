@@ -77,6 +77,17 @@ function watch(rooms: AdminRooms): AdminAnswer {
   return { ...head, facts: {}, body: { [Symbol.asyncIterator]: () => watchEvents(rooms) } }
 }
 
+const encoded = new WeakMap<OpenedEntry, Uint8Array>()
+
+/** Written once for all who watch. */
+function bytesOf(entry: OpenedEntry): Uint8Array {
+  const known = encoded.get(entry)
+  if (known !== undefined) return known
+  const bytes = utf8(JSON.stringify(entryView(entry)))
+  encoded.set(entry, bytes)
+  return bytes
+}
+
 function watchEvents(rooms: AdminRooms): AsyncIterator<WatchEvent> {
   const queue: OpenedEntry[] = []
   let wake = Promise.withResolvers<void>()
@@ -93,8 +104,10 @@ function watchEvents(rooms: AdminRooms): AsyncIterator<WatchEvent> {
       }
       const entry = queue.shift()
       if (entry === undefined) return { done: true, value: undefined }
-      const data = utf8(JSON.stringify(entryView(entry)))
-      return { done: false, value: { data, contentType: 'application/json', frame: [] } }
+      return {
+        done: false,
+        value: { data: bytesOf(entry), contentType: 'application/json', frame: [] },
+      }
     },
     return() {
       stop()

@@ -34,6 +34,38 @@ describe('every error becomes a failure with its exit code', () => {
     expect(toFailure(missing)).toMatchObject({ exit: 'usage', message: '/x does not exist' })
   })
 
+  test.each([
+    ['EACCES', /^\/x may not be used/, /right/],
+    ['EPERM', /^\/x may not be used/, /right/],
+    ['ENOSPC', /^\/x is on a full disk/, /^free/],
+    ['EDQUOT', /^\/x is on a full disk/, /^free/],
+    ['EROFS', /^\/x is on a read-only/, /writable/],
+    ['EMFILE', /^\/x could not be opened/, /ulimit/],
+    ['EISDIR', /^\/x is a folder/, /^choose another/],
+  ])('%s of a file has a next step that helps', (code, message, next) => {
+    const failure = toFailure(Object.assign(new Error(code), { code, path: '/x' }))
+    expect(failure.exit).toBe('usage')
+    expect(failure.message).toMatch(message)
+    expect(failure.next).toMatch(next)
+  })
+
+  test.each([
+    ['ENOSPC', 'the disk is full'],
+    ['EDQUOT', 'the disk is full'],
+    ['EROFS', 'the file system is read-only'],
+    ['EMFILE', 'there are no file descriptors left'],
+  ])('%s without a path is not reported as a fault of ours', (code, message) => {
+    const failure = toFailure(Object.assign(new Error(code), { code }))
+    expect(failure).toMatchObject({ exit: 'usage', message })
+    expect(failure.next).not.toContain('report')
+  })
+
+  test('a code that names no fault of a file is internal', () => {
+    for (const code of ['constructor', 'ENOENT', 'EWHATEVER']) {
+      expect(toFailure(Object.assign(new Error(code), { code })).exit).toBe('internal')
+    }
+  })
+
   test('a port that is taken is named, with the way to a free one', () => {
     const taken = Object.assign(new Error('listen'), { code: 'EADDRINUSE', port: 8443 })
     const failure = toFailure(taken)

@@ -28,6 +28,7 @@ const exitOfFault: Readonly<Partial<Record<FaultCode, ExitName>>> = {
   IDENTITY_EXPIRED: 'unreachable',
   OUTCOME_UNKNOWN: 'unknown',
   BODY_UNFINISHED: 'unknown',
+  MEMORY_FULL: 'unknown',
   SERVER_UNAVAILABLE: 'unreachable',
   ROOT_MISMATCHED: 'no',
   RECEIPT_PENDING: 'pending',
@@ -83,28 +84,70 @@ export function toFailure(error: unknown): Failure {
   )
 }
 
-const fileFaults: Readonly<Record<string, string>> = {
-  ENOENT: 'does not exist',
-  EACCES: 'may not be used by this user',
-  EPERM: 'may not be used by this user',
-  EISDIR: 'is a folder',
-  ENOTDIR: 'is not a folder',
-  EADDRINUSE: 'is in use by another process',
-  ENOSPC: 'is on a full disk',
+interface FileFault {
+  /** Behind the path; and as a sentence of its own, where no path is known. */
+  readonly says: string
+  readonly alone?: string
+  readonly next: string
+}
+
+const choose = 'choose another one'
+const owned = {
+  says: 'may not be used by this user',
+  next: 'give this user the right to it, or choose another one',
+}
+const full = {
+  says: 'is on a full disk',
+  alone: 'the disk is full',
+  next: 'free some space there, then try again',
+}
+const spent = {
+  says: 'could not be opened, since there are no file descriptors left',
+  alone: 'there are no file descriptors left',
+  next: 'raise the limit of open files (`ulimit -n`), then try again',
+}
+
+const fileFaults: Readonly<Record<string, FileFault>> = {
+  ENOENT: { says: 'does not exist', next: choose },
+  EACCES: owned,
+  EPERM: owned,
+  EISDIR: { says: 'is a folder', next: choose },
+  ENOTDIR: { says: 'is not a folder', next: choose },
+  ENOSPC: full,
+  EDQUOT: full,
+  EROFS: {
+    says: 'is on a read-only file system',
+    alone: 'the file system is read-only',
+    next: 'mount it writable, or choose another one',
+  },
+  EMFILE: spent,
+  ENFILE: spent,
+}
+
+const portFaults: Readonly<Record<string, Omit<FileFault, 'alone'>>> = {
+  EADDRINUSE: {
+    says: 'is in use by another process',
+    next: 'stop what holds it; `--port 0` takes a free one',
+  },
+  EACCES: {
+    says: 'may not be used by this user',
+    next: 'choose one above 1023; `--port 0` takes a free one',
+  },
 }
 
 function fileFault(error: unknown): Failure | null {
   if (!(error instanceof Error) || !('code' in error)) return null
-  const says = fileFaults[String(error.code)]
-  if (says === undefined) return null
+  const code = String(error.code)
   const path = 'path' in error && typeof error.path === 'string' ? error.path : null
-  const port = 'port' in error && typeof error.port === 'number' ? `port ${error.port}` : null
+  const port = 'port' in error && typeof error.port === 'number' ? error.port : null
   if (port !== null) {
-    return new Failure(
-      'usage',
-      `${port} ${says}`,
-      'stop what holds it; `--port 0` takes a free one',
-    )
+    const fault = Object.hasOwn(portFaults, code) ? portFaults[code] : undefined
+    return fault === undefined
+      ? null
+      : new Failure('usage', `port ${port} ${fault.says}`, fault.next)
   }
-  return path === null ? null : new Failure('usage', `${path} ${says}`, 'choose another one')
+  const fault = Object.hasOwn(fileFaults, code) ? fileFaults[code] : undefined
+  if (fault === undefined) return null
+  if (path !== null) return new Failure('usage', `${path} ${fault.says}`, fault.next)
+  return fault.alone === undefined ? null : new Failure('usage', fault.alone, fault.next)
 }

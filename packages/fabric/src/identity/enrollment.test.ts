@@ -1,4 +1,4 @@
-import { generateKeyPairSync } from 'node:crypto'
+import { createHash, generateKeyPairSync } from 'node:crypto'
 import { beforeEach, describe, expect, test } from 'vitest'
 import {
   authenticatorOf,
@@ -309,6 +309,29 @@ describe('a certificate', () => {
       code: 'CREDENTIAL_REJECTED',
     })
   })
+})
+
+test('an authority that gives no certificate makes none of its bytes the newest of an agent', async () => {
+  const { authority, directory, joinTokens, renewals } = room.identity
+  const { text } = await joinTokens.create({ name: 'alice' })
+  let fingerprint = ''
+  const enrollment = createEnrollment({
+    ...{ directory, joinTokens, renewals, clock: room.clock },
+    enrollmentKey: enrollmentKey.privateKey,
+    authority: {
+      ...authority,
+      async issue(order) {
+        const issued = await authority.issue(order)
+        fingerprint = issued.fingerprint
+        return { ...issued, certificateChain: [] }
+      },
+    },
+  })
+  await enrollment.enroll(await enrollmentRequest(text, newAgentSecrets()))
+  const nothing = createHash('sha256').digest('hex')
+  const alice = 'spiffe://a.test/agent/alice'
+  expect(renewals.mayRenew(alice, nothing)).toBe(false)
+  expect(renewals.mayRenew(alice, fingerprint)).toBe(true)
 })
 
 describe('an enrolment that waits', () => {

@@ -18,7 +18,7 @@ import { type Authority, assertP256, type IssuedCertificate } from './certificat
 import type { AgentKeys, AgentRecord } from './directory.ts'
 import type { JoinToken, JoinTokens } from './join-tokens.ts'
 import { provesEd25519, provesP256, provesX25519 } from './possession.ts'
-import { fingerprintOf, type IssuedLeaf, type Renewals } from './renewals.ts'
+import type { Renewals } from './renewals.ts'
 import { checkStanding, isOutlived } from './standing.ts'
 import type { StoredDirectory } from './stored-directory.ts'
 
@@ -80,7 +80,7 @@ async function enroll(
   if (ports.joinTokens.find(request.token) === null) return noSuchToken()
   const record = await admit(ports, token, { keys: keys.agent, generation })
   if (record instanceof Refusal) return record
-  ports.renewals.enrolled(spiffeId, leafOf(issued))
+  ports.renewals.enrolled(spiffeId, issued)
   return grantOf(ports.authority, record, issued)
 }
 
@@ -175,10 +175,6 @@ async function proveKeys(
   }
 }
 
-function leafOf({ certificateChain: [leaf], expiresAt }: IssuedCertificate): IssuedLeaf {
-  return { fingerprint: fingerprintOf(leaf ?? new Uint8Array(0)), expiresAt }
-}
-
 async function renew(
   { authority, directory, renewals }: Ports,
   caller: Caller,
@@ -208,7 +204,7 @@ async function renew(
   const lost = standingOf(present, caller)
   if (lost !== null) return lost
   const from = { fingerprint: caller.credentialId, expiresAt: caller.expiresAt }
-  if (!renewals.renewed(caller.spiffeId, from, leafOf(issued))) return superseded(caller)
+  if (!renewals.renewed(caller.spiffeId, from, issued)) return superseded(caller)
   return grantOf(authority, record, issued)
 }
 

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import type { Clock } from '../lib/clock.ts'
 
 /**
@@ -143,8 +142,4 @@ function endOf({ newest, renewals }: Lineage): number {
 function keepLast(map: Map<string, unknown>, countMax: number): void {
   const [oldest] = map.keys()
   if (map.size > countMax && oldest !== undefined) map.delete(oldest)
-}
-
-export function fingerprintOf(certificate: Uint8Array): string {
-  return createHash('sha256').update(certificate).digest('hex')
 }

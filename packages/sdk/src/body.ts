@@ -4,7 +4,7 @@ import { AgentError, type FaultCode } from './fault.ts'
 
 /**
  * Everything of `chunks`; throws `tooLarge` above `bytesMax`, having held no more than about twice
- * that, in whatever pieces it came, or when there is no room for it on `account`.
+ * that, in whatever pieces it came, and MEMORY_FULL when there is no room for it on `account`.
  */
 export async function readAll(
   chunks: AsyncIterable<Uint8Array>,
@@ -16,7 +16,7 @@ export async function readAll(
   for await (const chunk of chunks) {
     if (!body.add(chunk)) throw new AgentError(tooLarge, `more than ${bytesMax} bytes`)
     if (account?.take(chunk.length) === false) {
-      throw new AgentError(tooLarge, 'too much of what is being received is held already')
+      throw new AgentError('MEMORY_FULL')
     }
   }
   return body.take()

@@ -35,6 +35,10 @@ export const FAULTS = {
     says: 'the answer exceeds a size limit',
     next: 'ask for less, or read the answer as events',
   },
+  MEMORY_FULL: {
+    says: 'there is no room for the body: too much of what is being received is held already',
+    next: 'read fewer replies at the same time; this one may be a success that could not be read',
+  },
   REQUEST_MALFORMED: {
     says: 'the request cannot be sent as given',
     next: 'correct the argument that the message names',
@@ -88,6 +92,7 @@ const AFTER_SENDING: ReadonlySet<FaultCode> = new Set([
   'OUTCOME_UNKNOWN',
   'ANSWER_MALFORMED',
   'ANSWER_TOO_LARGE',
+  'MEMORY_FULL',
   'BODY_UNFINISHED',
 ])
 

@@ -30,7 +30,7 @@ export class Reply {
     this.#bytesMax = bytesMax
   }
 
-  /** The body; may be called again. Throws ANSWER_TOO_LARGE, BODY_UNFINISHED, BODY_CONSUMED. */
+  /** The body; may be called again. Throws ANSWER_TOO_LARGE, MEMORY_FULL, BODY_UNFINISHED, BODY_CONSUMED. */
   bytes(): Promise<Uint8Array> {
     if (this.#events !== null) return Promise.reject(new AgentError('BODY_CONSUMED'))
     this.#bytes ??= this.#readBytes()

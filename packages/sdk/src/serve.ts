@@ -24,7 +24,7 @@ import {
   type TlsCredential,
 } from '@countersign/protocol/tls'
 import { readAll } from './body.ts'
-import { type BodyAccount, BodyMemory } from './body-memory.ts'
+import { BodyMemory } from './body-memory.ts'
 import type { Clock } from './clock.ts'
 import { countersignResponse } from './countersign.ts'
 import { AgentError } from './fault.ts'
@@ -223,11 +223,11 @@ async function answer(site: Site, raw: IncomingMessage, response: ServerResponse
   let body: Uint8Array
   inviteBody(raw)
   try {
-    body = await readAll(counted(raw, account), site.bodyBytesMax, 'REQUEST_TOO_LARGE')
+    body = await readAll(raw, site.bodyBytesMax, 'REQUEST_TOO_LARGE', account)
   } catch (error) {
-    if (error instanceof MemoryFull) return refuse(response, 'OVERLOADED', 503)
-    if (error instanceof AgentError) return refuse(response, 'MESSAGE_TOO_LARGE', 413)
-    throw error
+    if (!(error instanceof AgentError)) throw error
+    if (error.code === 'MEMORY_FULL') return refuse(response, 'OVERLOADED', 503)
+    return refuse(response, 'MESSAGE_TOO_LARGE', 413)
   }
   const { identity, clock, nonces, findKey } = site
   const request = {
@@ -249,15 +249,6 @@ async function answer(site: Site, raw: IncomingMessage, response: ServerResponse
   })
   vouched.set(whole, forwarded)
   await site.listener(whole, response)
-}
-
-class MemoryFull extends Error {}
-
-async function* counted(chunks: AsyncIterable<Uint8Array>, account: BodyAccount) {
-  for await (const chunk of chunks) {
-    if (!account.take(chunk.length)) throw new MemoryFull()
-    yield chunk
-  }
 }
 
 /** The fabric, or an agent of the trust domain; a user or a federated stranger has no business here. */

@@ -313,6 +313,7 @@ export const REQUIREMENTS = {
     on: ['gateway', 'mesh'],
     notOn: { queue: 'sealed messages have one form' },
     lies: [
+      'second-question-mark',
       'duplicate-json-keys',
       'malformed-json',
       'prototype-member',

@@ -25,7 +25,7 @@ import type { Hold } from '../queue/lease-memory.ts'
 import type { ChannelCall, LeasedMessages } from '../queue/leasing.ts'
 import { decodePublish } from '../queue/publish-decoding.ts'
 import { QUEUE_WIRE } from '../queue/wire.ts'
-import { arrivalOf, jsonReply, problemReply, type Surface, type Visit } from './visit.ts'
+import { arrivalOf, integerIn, jsonReply, problemReply, type Surface, type Visit } from './visit.ts'
 
 export interface ChannelsSurfaceOptions {
   readonly rooms: Rooms
@@ -156,6 +156,7 @@ function settle({ rooms, channels }: ChannelsSurfaceOptions, visit: Visit, chann
 async function describe(options: ChannelsSurfaceOptions, visit: Visit, channel: string) {
   const epoch = epochOf(visit)
   return control(options, visit, { channel, action: 'discover' }, async (call) => {
+    if (epoch instanceof Refusal) return epoch
     const signed = await options.channels.describe(call, epoch)
     if (signed instanceof Refusal) return signed
     return bytesReply(encodeSignedDescriptor(signed), 'application/json')
@@ -166,6 +167,7 @@ function keys(options: ChannelsSurfaceOptions, visit: Visit, channel: string) {
   const epoch = epochOf(visit)
   return inHold((keep) =>
     control(options, visit, { channel, action: 'discover' }, async (call) => {
+      if (epoch instanceof Refusal) return epoch
       const logged = await options.channels.keys(call, epoch ?? 0)
       if (logged instanceof Refusal) return logged
       keep(logged.hold)
@@ -186,9 +188,9 @@ async function putKey(options: ChannelsSurfaceOptions, visit: Visit, channel: st
   })
 }
 
-function epochOf(visit: Visit): number | null {
-  const epoch = Number(visit.query.get('epoch') ?? Number.NaN)
-  return Number.isSafeInteger(epoch) && epoch > 0 ? epoch : null
+function epochOf(visit: Visit): number | null | Refusal {
+  const epoch = integerIn(visit, 'epoch')
+  return typeof epoch === 'number' && epoch <= 0 ? null : epoch
 }
 
 /** Descriptors and wrapped keys carry no message: permitted like the rest, recorded when refused. */

@@ -29,6 +29,7 @@ import {
 } from './entry-checks.ts'
 import {
   arrivalOf,
+  integerIn,
   jsonBytesReply,
   jsonReply,
   problemReply,
@@ -135,12 +136,12 @@ type MeshAnswer = (
 
 const meshAnswers: Readonly<Record<string, MeshAnswer>> = {
   'GET /v1/mesh/state': async (options, visit) => {
-    const after = Number(visit.query.get('after') ?? '-1')
-    const beyond = Number.isSafeInteger(after) ? after : -1
+    const after = integerIn(visit, 'after')
     const arrival = arrivalFor(visit, { action: 'discover', operation: 'mesh.state' })
     return answerControl(options.rooms, arrival, async ({ caller }) => {
+      if (after instanceof Refusal) return after
       const reader = { identity: caller.spiffeId, signal: visit.signal }
-      const bytes = await options.state.wait(beyond, longPollMs, reader)
+      const bytes = await options.state.wait(after ?? -1, longPollMs, reader)
       return bytes instanceof Refusal ? bytes : { ...jsonBytesReply(bytes), isShared: true }
     })
   },

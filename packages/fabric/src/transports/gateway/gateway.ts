@@ -25,8 +25,9 @@ import {
   readIncoming,
 } from '../http/incoming.ts'
 import { leavingSignal, type NodeResponse, type Reply, writeReply } from '../http/respond.ts'
+import { gatewayArrival } from '../http/unparsed.ts'
 import { challenged } from './challenge.ts'
-import { createGatewayListener, requestTimeoutMs } from './listener.ts'
+import { createGatewayListener } from './listener.ts'
 import {
   floodReply,
   refuseArrival,
@@ -162,7 +163,7 @@ function budgetsOf({ requestMemoryBytesMax, bodyBytesMax, clock }: GatewayOption
       identityBytesMax: totalBytesMax / 4,
       addressBytesMax: totalBytesMax / 2,
       floorBytes,
-      timeoutMs: requestTimeoutMs,
+      timeoutMs: gatewayArrival.requestMs,
       now,
     }),
     publicBodies: new BodyBudget({
@@ -285,8 +286,11 @@ async function answer(
   if (flood !== null) return { ...flood, closes: true }
   const at = options.clock.now()
   const exchange = createId('dec', at, options.random(10))
-  const [path = '', query = ''] = incoming.head.path.split('?', 2)
-  const visit = { exchange, at, incoming, signal, path, query: new URLSearchParams(query) }
+  const { path: target } = incoming.head
+  const [path = ''] = target.split('?', 1)
+  // All of it: a second `?` is part of the last value, and no end of the query.
+  const query = new URLSearchParams(target.slice(path.length + 1))
+  const visit = { exchange, at, incoming, signal, path, query }
   const surface = options.surfaces.get(key)
   if (surface === undefined) return refuseArrival(socket, arrivalOf(visit, unreadTarget), options)
   const reply = await surface(visit).catch((cause: unknown) => {

@@ -16,7 +16,7 @@ import type { Refusal } from '../../lib/refusal.ts'
 import type { NodeRequest } from '../http/incoming.ts'
 import type { NodeResponse, Reply } from '../http/respond.ts'
 import { refuseTunnels } from '../http/tunnels.ts'
-import { refuseUnparsed } from '../http/unparsed.ts'
+import { arrivalOptions, gatewayArrival, refuseUnparsed } from '../http/unparsed.ts'
 
 export interface GatewayListenerOptions {
   readonly tls: TlsOptions
@@ -29,11 +29,6 @@ export interface GatewayListenerOptions {
   /** Records what no handler can read, and says how to answer it. */
   refuse(socket: TLSSocket, refusal: Refusal): Promise<Reply>
 }
-
-/** A head must arrive in this time and a whole request in the other, or it is a slow-loris. */
-const headTimeoutMs = 10_000
-export const requestTimeoutMs = 60_000
-const headBytesMax = 32 * 1024
 
 /** Bounds of one HTTP/2 connection; beyond them Node ends it with GOAWAY. */
 const http2Limits = {
@@ -50,7 +45,7 @@ const http2Limits = {
   /** Streams that may be reset at once, and per second from then on (CVE-2023-44487). */
   streamResetBurst: 200,
   streamResetRate: 20,
-  settings: { maxConcurrentStreams: 100, maxHeaderListSize: headBytesMax },
+  settings: { maxConcurrentStreams: 100, maxHeaderListSize: gatewayArrival.headBytesMax },
 }
 
 /** The TLS listener of the gateway with its bounds, not listening yet. */
@@ -63,12 +58,7 @@ export function createGatewayListener(options: GatewayListenerOptions): {
     ...http2Limits,
     ALPNProtocols: ['h2', 'http/1.1'],
     allowHTTP1: true,
-    maxHeaderSize: headBytesMax,
-    // Refused by us, so that it is on record.
-    requireHostHeader: false,
-    headersTimeout: headTimeoutMs,
-    requestTimeout: requestTimeoutMs,
-    connectionsCheckingInterval: 1_000,
+    ...arrivalOptions(gatewayArrival),
   } as Parameters<typeof createSecureServer>[0])
   server.maxConnections = options.connectionsMax
   guardPeers(server, {
@@ -79,7 +69,7 @@ export function createGatewayListener(options: GatewayListenerOptions): {
   server.on('sessionError', () => undefined)
   server.on('tlsClientError', () => undefined)
   const refuse = (socket: unknown, refusal: Refusal) => options.refuse(socket as TLSSocket, refusal)
-  refuseUnparsed(server, refuse)
+  refuseUnparsed(server, gatewayArrival, refuse)
   refuseTunnels(server, refuse)
   const connections = guardConnections(server, {
     ...(options.limits === undefined ? {} : { limits: options.limits }),

@@ -1,5 +1,5 @@
 import { type DecisionId, utf8 } from '@countersign/protocol'
-import type { Refusal } from '../../lib/refusal.ts'
+import { Refusal } from '../../lib/refusal.ts'
 import type { Arrival, Target } from '../../pipeline/arrival.ts'
 import { refusalReply } from '../http/call.ts'
 import type { Incoming } from '../http/incoming.ts'
@@ -20,6 +20,16 @@ export interface Visit {
 
 /** Answers the requests below one path prefix. */
 export type Surface = (visit: Visit) => Promise<Reply>
+
+/** The one integer of this name in the query; null where it has none. Nothing else is taken for one. */
+export function integerIn({ query }: Pick<Visit, 'query'>, name: string): number | null | Refusal {
+  const [text, ...others] = query.getAll(name)
+  if (text === undefined) return null
+  if (others.length > 0 || !/^-?\d{1,15}$/.test(text)) {
+    return new Refusal('MESSAGE_MALFORMED', `the query holds no single integer ${name}`)
+  }
+  return Number(text)
+}
 
 /** An arrival for the fabric itself or for a channel. */
 export function arrivalOf(

@@ -63,7 +63,8 @@ export function kindOf({ word, whole, outer }: FieldName): 'task' | 'context' | 
 /** Collects the ids of tasks and conversations that a message holds. */
 export class TaskIds {
   readonly #found = new Set<string>()
-  readonly #mentions = new Set<string>()
+  /** What each id may be of, by the id: it counts once, however many kinds of ids it may be. */
+  readonly #mentions = new Map<string, number>()
   #isMalformed = false
 
   get found(): readonly string[] {
@@ -102,12 +103,7 @@ export class TaskIds {
     // A list in one value, and the name of a resource.
     const parts = /[,;|\s/]/.test(given) ? given.split(/[,;|\s/]+/) : []
     for (const id of [given, ...parts]) {
-      if ((about & topics.task) !== 0) {
-        this.#mentions.add(`task ${id}`)
-        this.#mentions.add(`context ${id}`)
-      }
-      if ((about & topics.event) !== 0) this.#mentions.add(`event ${id}`)
-      if ((about & topics.session) !== 0) this.#mentions.add(`session ${id}`)
+      this.#mentions.set(id, (this.#mentions.get(id) ?? 0) | about)
     }
   }
 
@@ -125,10 +121,11 @@ export class TaskIds {
   done(what: Pick<TaskReferences, 'lists' | 'creates'>): TaskReferences | Refusal {
     if (this.#isMalformed) return new Refusal('MESSAGE_MALFORMED', readTwoWays)
     if (this.#found.size > idsLimit.value) return overLimit('MESSAGE_MALFORMED', idsLimit)
-    if (this.#mentions.size > 4 * mentionsLimit.value) {
+    if (this.#mentions.size > mentionsLimit.value) {
       return overLimit('MESSAGE_MALFORMED', mentionsLimit)
     }
-    return { ids: this.found, mentions: [...this.#mentions], known: [], ...what }
+    const mentions = [...this.#mentions].flatMap(([id, about]) => keysOf(id, about))
+    return { ids: this.found, mentions, known: [], ...what }
   }
 }
 
@@ -149,6 +146,14 @@ export function createdBy(record: Fields): readonly string[] {
   const names = Object.keys(record).map(foldedName)
   const isTask = record['kind'] === 'task' || names.includes('status')
   return idsOfAnswer(record, isTask ? ['id'] : [])
+}
+
+function keysOf(id: string, about: number): readonly string[] {
+  const keys: string[] = []
+  if ((about & topics.task) !== 0) keys.push(`task ${id}`, `context ${id}`)
+  if ((about & topics.event) !== 0) keys.push(`event ${id}`)
+  if ((about & topics.session) !== 0) keys.push(`session ${id}`)
+  return keys
 }
 
 function keyOf(kind: Kind, value: string | number): string {

@@ -8,6 +8,29 @@ import { overLimit } from '../../lib/limits.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import type { Reply } from './respond.ts'
 
+/** What may arrive of a request before a handler sees it: the parser enforces it, refusals name it. */
+export interface ArrivalLimits {
+  readonly headBytesMax: number
+  /** A head must arrive in this time and a whole request in the other, or it is a slow-loris. */
+  readonly headMs: number
+  readonly requestMs: number
+}
+
+const arrivalMs = { headMs: 10_000, requestMs: 60_000 } as const
+export const gatewayArrival: ArrivalLimits = { headBytesMax: 32 * 1024, ...arrivalMs }
+export const connectorArrival: ArrivalLimits = { headBytesMax: 16 * 1024, ...arrivalMs }
+
+/** Options of a listener that keeps these limits, and leaves to us what has to be on record. */
+export function arrivalOptions({ headBytesMax, headMs, requestMs }: ArrivalLimits) {
+  return {
+    maxHeaderSize: headBytesMax,
+    headersTimeout: headMs,
+    requestTimeout: requestMs,
+    connectionsCheckingInterval: 1_000,
+    requireHostHeader: false,
+  }
+}
+
 /**
  * Answers what the HTTP parser gave up on: two lengths, a folded line, a head without end, a request
  * that did not arrive in time. There is no request to answer, only a connection whose next bytes could
@@ -15,6 +38,7 @@ import type { Reply } from './respond.ts'
  */
 export function refuseUnparsed(
   server: Server | SecureServer | Http2SecureServer,
+  limits: ArrivalLimits,
   refuse: (socket: Duplex, refusal: Refusal) => Promise<Reply>,
 ): void {
   const refused = new WeakSet<Duplex>()
@@ -22,7 +46,9 @@ export function refuseUnparsed(
     // The parser sees whatever else is already on its way; one answer is enough.
     if (refused.has(socket)) return
     const code = error.code ?? ''
-    const refusal = isTimeout(code) ? lateRefusal(socket as Socket) : toRefusal(code)
+    const refusal = isTimeout(code)
+      ? lateRefusal(socket as Socket, limits)
+      : toRefusal(code, limits)
     if (refusal === null || !socket.writable || hasAnswered(socket)) {
       socket.destroy()
       return
@@ -37,21 +63,31 @@ export function refuseUnparsed(
 
 const isTimeout = (code: string): boolean => code === 'ERR_HTTP_REQUEST_TIMEOUT'
 
-/** The gateway's own bound; a connector keeps Node's, which is half of it. */
-const headLimit = { name: 'http.headBytes', value: 32 * 1024, unit: 'bytes' } as const
-const headMsLimit = { name: 'http.headMs', value: 10_000, unit: 'ms' } as const
-const requestMsLimit = { name: 'http.requestMs', value: 60_000, unit: 'ms' } as const
+/** A constant of Node's parser. */
+const extensionsLimit = {
+  name: 'http.chunkExtensionBytes',
+  value: 16 * 1024,
+  unit: 'bytes',
+} as const
 
 /** Null for a connection on which no request has begun: a client may open one in advance. */
-function lateRefusal(socket: Socket): Refusal | null {
-  if (responseOn(socket) !== null) return overLimit('MESSAGE_MALFORMED', requestMsLimit)
-  return socket.bytesRead === 0 ? null : overLimit('MESSAGE_MALFORMED', headMsLimit)
+function lateRefusal(socket: Socket, { headMs, requestMs }: ArrivalLimits): Refusal | null {
+  if (responseOn(socket) !== null) {
+    const limit = { name: 'http.requestMs', value: requestMs, unit: 'ms' } as const
+    return overLimit('MESSAGE_MALFORMED', limit)
+  }
+  const limit = { name: 'http.headMs', value: headMs, unit: 'ms' } as const
+  return socket.bytesRead === 0 ? null : overLimit('MESSAGE_MALFORMED', limit)
 }
 
 /** Null when the peer went away: then nothing receives an answer. */
-function toRefusal(code: string): Refusal | null {
-  if (code === 'HPE_HEADER_OVERFLOW' || code === 'HPE_CHUNK_EXTENSIONS_OVERFLOW') {
-    return overLimit('MESSAGE_TOO_LARGE', headLimit, code)
+function toRefusal(code: string, { headBytesMax }: ArrivalLimits): Refusal | null {
+  if (code === 'HPE_HEADER_OVERFLOW') {
+    const limit = { name: 'http.headBytes', value: headBytesMax, unit: 'bytes' } as const
+    return overLimit('MESSAGE_TOO_LARGE', limit, code)
+  }
+  if (code === 'HPE_CHUNK_EXTENSIONS_OVERFLOW') {
+    return overLimit('MESSAGE_TOO_LARGE', extensionsLimit, code)
   }
   if (code === 'HPE_INVALID_EOF_STATE' || !code.startsWith('HPE_')) return null
   return new Refusal('MESSAGE_MALFORMED', code)

@@ -1,12 +1,12 @@
 import type { Clock } from '../../lib/clock.ts'
 import { answerBudget } from '../http/answer-budget.ts'
 import { BodyBudget } from '../http/body-budget.ts'
+import { connectorArrival } from '../http/unparsed.ts'
 
 /** Request bodies at one side of a connector, which is a small process beside one agent. */
 const totalBytesMax = 64 * 1024 * 1024
 /** An identity that occupies no more than this is never evicted for the sake of others. */
 const floorBytes = 64 * 1024
-const timeoutMs = 60_000
 
 /**
  * Half of the budget is for one identity: the gateway forwards for many callers, and on loopback
@@ -20,7 +20,7 @@ export function connectorBudget(bodyBytesMax: number, clock: Clock): BodyBudget 
     identityBytesMax: total / 2,
     addressBytesMax: total,
     floorBytes,
-    timeoutMs,
+    timeoutMs: connectorArrival.requestMs,
     now: () => clock.monotonic(),
   })
 }

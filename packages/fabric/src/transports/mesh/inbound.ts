@@ -48,7 +48,7 @@ import type { Route } from '../http/routes.ts'
 import type { TaskOwners } from '../http/task-guard.ts'
 import type { TaskReader } from '../http/task-reader.ts'
 import { refuseTunnels } from '../http/tunnels.ts'
-import { refuseUnparsed } from '../http/unparsed.ts'
+import { arrivalOptions, connectorArrival, refuseUnparsed } from '../http/unparsed.ts'
 import { boundExchange } from './bound-exchange.ts'
 import type { ConnectorAgent } from './connector-agent.ts'
 import { connectorAnswers, connectorBudget } from './connector-budget.ts'
@@ -101,11 +101,7 @@ export async function openInbound(options: InboundOptions): Promise<Listener> {
     serverTlsOptions({ ...agent.credential(), requestPeer: 'required', alpn: ['http/1.1'] })
   const server = createServer({
     ...tlsOf(),
-    headersTimeout: 10_000,
-    requestTimeout: 60_000,
-    connectionsCheckingInterval: 1_000,
-    // Refused by us, so that it is on record.
-    requireHostHeader: false,
+    ...arrivalOptions(connectorArrival),
   })
   server.maxConnections = options.connectionsMax
   guardPeers(server, {
@@ -115,7 +111,7 @@ export async function openInbound(options: InboundOptions): Promise<Listener> {
   server.on('tlsClientError', () => undefined)
   const refuseOn = (socket: unknown, refusal: Refusal) =>
     refuse(options, socket as TLSSocket, refusal)
-  refuseUnparsed(server, refuseOn)
+  refuseUnparsed(server, connectorArrival, refuseOn)
   refuseTunnels(server, refuseOn)
   const serving: Serving = {
     ...options,

@@ -38,7 +38,7 @@ import { createPatience, type Patience } from '../http/patience.ts'
 import { leavingSignal, type NodeResponse, type Reply, writeReply } from '../http/respond.ts'
 import { statedRefusal } from '../http/stated-refusal.ts'
 import { refuseTunnels } from '../http/tunnels.ts'
-import { refuseUnparsed } from '../http/unparsed.ts'
+import { arrivalOptions, connectorArrival, refuseUnparsed } from '../http/unparsed.ts'
 import type { BalancedResponse, UpstreamRequest } from '../http/upstream.ts'
 import type { ConnectorAgent } from './connector-agent.ts'
 import { connectorAnswers, connectorBudget } from './connector-budget.ts'
@@ -85,11 +85,7 @@ export async function openOutbound(options: OutboundOptions): Promise<Listener> 
     throw new Error(`a connector listens on loopback only, not on ${options.host}`)
   }
   const server = createServer({
-    headersTimeout: 10_000,
-    requestTimeout: 60_000,
-    connectionsCheckingInterval: 1_000,
-    // Refused by us, so that it is on record.
-    requireHostHeader: false,
+    ...arrivalOptions(connectorArrival),
   })
   server.maxConnections = options.connectionsMax
   const begin = (signal: AbortSignal): OutboundCall => {
@@ -100,7 +96,7 @@ export async function openOutbound(options: OutboundOptions): Promise<Listener> 
     const call = begin(AbortSignal.abort())
     return replyTo(await refuse(options, call, refusal), call)
   }
-  refuseUnparsed(server, refuseOn)
+  refuseUnparsed(server, connectorArrival, refuseOn)
   refuseTunnels(server, refuseOn)
   const handle = (request: NodeRequest, response: NodeResponse): void => {
     const call = begin(leavingSignal(response))

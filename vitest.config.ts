@@ -9,13 +9,27 @@ const engines = [
   { extends: true, test: { name: 'engines', include: ['test/engines/**/*.test.ts'] } },
 ]
 
+// These start processes, or change the one they run in.
+const apart = ['packages/fabric/src/cli/**/*.test.ts', 'packages/fabric/src/main.test.ts']
+
+/** Vitest runs projects by their names, and what takes longest is best begun first. */
 const everywhere = [
   {
     extends: true,
     test: {
-      name: 'unit',
-      include: ['packages/*/src/**/*.test.ts', 'test/**/*.test.ts'],
+      name: 'apart',
+      include: [...apart, 'test/**/*.test.ts'],
       exclude: ['test/engines/**', 'test/hostile/**', ...elsewhere],
+    },
+  },
+  {
+    extends: true,
+    test: {
+      name: 'unit',
+      include: ['packages/*/src/**/*.test.ts'],
+      exclude: [...apart, ...elsewhere],
+      // Most of these take less time than importing what they test would take for each of them again.
+      isolate: false,
     },
   },
   {

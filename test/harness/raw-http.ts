@@ -1,5 +1,5 @@
 import { connect as connectPlain, type Socket } from 'node:net'
-import { connect } from 'node:tls'
+import { connect, createSecureContext, type SecureContext } from 'node:tls'
 import { type TlsCredential, toPem } from '@countersign/protocol/tls'
 
 /** One response, as its bytes said. */
@@ -127,11 +127,22 @@ export function dial({ port, credential, session }: Place): Promise<Socket> {
       rejectUnauthorized: false,
       ALPNProtocols: ['http/1.1'],
       ...(session === undefined ? {} : { session }),
-      ...(credential === undefined ? {} : pemOf(credential)),
+      ...(credential === undefined ? {} : { secureContext: contextOf(credential) }),
     })
     secure.once('secureConnect', () => resolve(secure))
     secure.once('error', reject)
   })
+}
+
+const contexts = new WeakMap<TlsCredential, SecureContext>()
+
+/** Made once for each credential: reading keys and chains takes as long as some answers. */
+function contextOf(credential: TlsCredential): SecureContext {
+  const known = contexts.get(credential)
+  if (known !== undefined) return known
+  const context = createSecureContext(pemOf(credential))
+  contexts.set(credential, context)
+  return context
 }
 
 export function pemOf(credential: TlsCredential): { cert: string; key: string } {

@@ -1,6 +1,6 @@
 import { expect, vi } from 'vitest'
 import { refusalOf, send } from '../harness/doors.ts'
-import { inOwnWorld, lie, type Telling } from '../harness/lie.ts'
+import { lie, newName, type Telling, worldOfFile } from '../harness/lie.ts'
 import { patience } from '../harness/patience.ts'
 import { verifies } from '../requirements.ts'
 
@@ -8,34 +8,36 @@ import { verifies } from '../requirements.ts'
 const costly = '&a'.repeat(2_000_000)
 const ordinary = JSON.stringify({ text: 'lorem ipsum '.repeat(3_500) })
 
+const inWorld = worldOfFile({
+  limits: { bodyBytes: 4 * 1024 * 1024 },
+  receivers: ['echo', 'masked'],
+})
+
 /** One agent has the threads inspect something for seconds; another sends what needs a thread. */
 const answeredBefore =
   (transport: 'gateway' | 'mesh'): Telling =>
   () =>
-    inOwnWorld(
-      { limits: { bodyBytes: 4 * 1024 * 1024 }, receivers: ['echo', 'masked'] },
-      async (world) => {
-        const door = world[transport]
-        const as = (await world.agent('greedy', ['caller'])).credential()
-        // A connector hears of a new agent by its long poll.
-        await vi.waitFor(async () => {
-          expect((await send(door, { to: 'echo', as })).status).toBe(200)
-        }, patience)
-        let isDone = false
-        const heavy = send(door, {
-          ...{ to: 'masked', body: costly, contentType: 'application/x-www-form-urlencoded', as },
-        }).then((heard) => {
-          isDone = true
-          return heard
-        })
-        expect((await send(door, { to: 'echo' })).status).toBe(200)
-        expect((await send(door, { to: 'masked', body: ordinary })).status).toBe(200)
-        expect(isDone).toBe(false)
-        const refused = await heavy
-        expect(refusalOf(refused)).toBe('MESSAGE_TOO_LARGE')
-        expect(refused.body.toString()).toContain('inspect.steps')
-      },
-    )
+    inWorld(async (world) => {
+      const door = world[transport]
+      const as = (await world.agent(newName('greedy'), ['caller'])).credential()
+      // A connector hears of a new agent by its long poll.
+      await vi.waitFor(async () => {
+        expect((await send(door, { to: 'echo', as })).status).toBe(200)
+      }, patience)
+      let isDone = false
+      const heavy = send(door, {
+        ...{ to: 'masked', body: costly, contentType: 'application/x-www-form-urlencoded', as },
+      }).then((heard) => {
+        isDone = true
+        return heard
+      })
+      expect((await send(door, { to: 'echo' })).status).toBe(200)
+      expect((await send(door, { to: 'masked', body: ordinary })).status).toBe(200)
+      expect(isDone).toBe(false)
+      const refused = await heavy
+      expect(refusalOf(refused)).toBe('MESSAGE_TOO_LARGE')
+      expect(refused.body.toString()).toContain('inspect.steps')
+    })
 
 /** Values that look like code up to their last sign: a pattern tried every way to split the comments. */
 const forked = ['#', '?', '//', '#?', 'or ', '&& ', ' #', '#)'].flatMap((unit) =>

@@ -12,7 +12,7 @@ import { expect } from 'vitest'
 import { sha256OfParts } from '../../packages/fabric/src/lib/sha256.ts'
 import { draftTo, openHall, openSealer, orderOf, publish } from '../harness/channels.ts'
 import { send } from '../harness/doors.ts'
-import { inOwnWorld, lie, type Telling } from '../harness/lie.ts'
+import { lie, newName, type Telling, worldOfFile } from '../harness/lie.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
@@ -35,11 +35,17 @@ interface Flooded {
   take(taking?: Partial<Taking>): Promise<readonly (readonly [number, number])[]>
 }
 
+const inWorld = worldOfFile({ receivers: [] })
+
 const onChannel =
   (scene: (channel: Flooded) => Promise<void>): Telling =>
   () =>
-    inOwnWorld({ receivers: [] }, async (world) => {
-      const { name, members } = await openHall(world, ['reader', 'second', 'sender'])
+    inWorld(async (world) => {
+      const roles = ['reader', 'second', 'sender'] as const
+      const { name, members } = await openHall(
+        world,
+        roles.map((role) => newName(role)),
+      )
       const [, reader, second, sender] = members
       if (reader === undefined || second === undefined || sender === undefined) {
         throw new Error('a member is missing')

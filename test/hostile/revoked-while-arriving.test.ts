@@ -3,7 +3,7 @@ import { expect } from 'vitest'
 import { openHall } from '../harness/channels.ts'
 import { type Door, defaultBody, type HeaderList, type Place, send } from '../harness/doors.ts'
 import { sendHalf } from '../harness/half-sent.ts'
-import { inOwnWorld, lie, type Telling } from '../harness/lie.ts'
+import { lie, newName, type Telling, worldOfFile } from '../harness/lie.ts'
 import { exchangeOf, expectHeard, untilRefused } from '../harness/refusals.ts'
 import { tokenFor } from '../harness/tokens.ts'
 import type { World } from '../harness/world.ts'
@@ -17,28 +17,29 @@ interface Proof {
 interface Scene {
   readonly code: RefusalCode
   readonly transport?: Door['transport']
-  readonly place: (world: World) => Promise<Place>
-  readonly proof: (world: World) => Promise<Proof>
-  readonly revoke: (world: World) => Promise<unknown>
+  readonly place: (world: World, name: string) => Promise<Place>
+  readonly proof: (world: World, name: string) => Promise<Proof>
+  readonly revoke: (world: World, name: string) => Promise<unknown>
 }
 
-const name = 'half-sender'
+const inWorld = worldOfFile({ receivers: ['echo'] })
 const body = Buffer.from(defaultBody)
 
 /** The head is good; what it proved is over before the last byte of the body has come. */
 const revokedMeanwhile =
   ({ code, transport = 'gateway', place, proof, revoke }: Scene): Telling =>
   () =>
-    inOwnWorld({ receivers: ['echo'] }, async (world) => {
+    inWorld(async (world) => {
+      const name = newName('half-sender')
       await world.agent(name, ['caller'])
-      const proved = await proof(world)
-      const at = await place(world)
+      const proved = await proof(world, name)
+      const at = await place(world, name)
       const half = { length: body.length, sent: body.subarray(0, 5), ...proved }
       const unfinished = await sendHalf(at, half)
       // Later requests on other connections are answered, so the first one's head has been judged.
       expect((await send(world.gateway)).status).toBe(200)
       const before = world.echo.reached.length
-      await revoke(world)
+      await revoke(world, name)
       unfinished.send(body.subarray(5))
       const heard = await unfinished.answer()
       if (heard === null) throw new Error('the peer hung up without an answer')
@@ -49,17 +50,18 @@ const revokedMeanwhile =
     })
 
 const toAgent = (world: World) => world.gateway.place('echo', '/')
-const byCertificate = async (world: World): Promise<Proof> => ({
+const byCertificate = async (world: World, name: string): Promise<Proof> => ({
   credential: (await world.agent(name)).credential(),
 })
-const quarantine = (world: World) => world.admin('agent.quarantine', { name, reason: 'told to' })
+const quarantine = (world: World, name: string) =>
+  world.admin('agent.quarantine', { name, reason: 'told to' })
 
 const byKey: Telling = (told) => {
   let prefix = ''
   return revokedMeanwhile({
     code: 'CREDENTIAL_REJECTED',
     place: toAgent,
-    async proof(world) {
+    async proof(world, name) {
       const made = (await world.admin('key.create', { agent: name })) as {
         key: string
         prefix: string
@@ -87,7 +89,7 @@ lie(
       'with a token': revokedMeanwhile({
         code: 'AGENT_QUARANTINED',
         place: toAgent,
-        proof: async (world) => ({
+        proof: async (world, name) => ({
           headers: [['Authorization', `Bearer ${await tokenFor(await world.agent(name))}`]],
         }),
         revoke: quarantine,
@@ -99,15 +101,15 @@ lie(
       transport: 'mesh',
       place: (world) => world.mesh.place('echo', '/'),
       proof: byCertificate,
-      async revoke(world) {
+      async revoke(world, name) {
         const other = (await world.agent(name)).credential()
-        await quarantine(world)
+        await quarantine(world, name)
         await untilRefused(() => send(world.mesh, { as: other }))
       },
     }),
     queue: revokedMeanwhile({
       code: 'AGENT_QUARANTINED',
-      place: async (world) => {
+      place: async (world, name) => {
         const hall = await openHall(world, [name])
         return world.control.place('control', `/v1/channels/${hall.name}/messages`)
       },

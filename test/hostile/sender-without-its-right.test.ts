@@ -3,7 +3,7 @@ import type { Identity } from '@countersign/sdk'
 import { expect, vi } from 'vitest'
 import { draftTo, leaseBody, openHall, openSealer, orderOf, publish } from '../harness/channels.ts'
 import { send } from '../harness/doors.ts'
-import { inOwnWorld, lie, type Telling } from '../harness/lie.ts'
+import { lie, newName, type Telling, worldOfFile } from '../harness/lie.ts'
 import { patience } from '../harness/patience.ts'
 import { exchangeOf } from '../harness/refusals.ts'
 import type { World } from '../harness/world.ts'
@@ -24,11 +24,16 @@ interface Channel {
   }>
 }
 
+const inWorld = worldOfFile({ receivers: [] })
+
 const onChannel =
   (scene: (channel: Channel) => Promise<void>): Telling =>
   () =>
-    inOwnWorld({ receivers: [] }, async (world) => {
-      const { name, members } = await openHall(world, ['reader', 'sender'])
+    inWorld(async (world) => {
+      const { name, members } = await openHall(
+        world,
+        ['reader', 'sender'].map((role) => newName(role)),
+      )
       const [, reader, sender] = members
       if (reader === undefined || sender === undefined) throw new Error('a member is missing')
       const sealer = await openSealer(world, name, sender)

@@ -8,7 +8,6 @@ import { product, root } from './source.ts'
 function literalsOf(text: string, lang: 'ts' | 'tsx'): readonly RegExp[] {
   const found: RegExp[] = []
   const look = (value: unknown): void => {
-    if (Array.isArray(value)) value.forEach(look)
     if (typeof value !== 'object' || value === null) return
     const { regex } = value as { regex?: { pattern: string; flags: string } }
     if (regex !== undefined) found.push(new RegExp(regex.pattern, regex.flags))

@@ -5,10 +5,11 @@ import { expect, test } from 'vitest'
 
 function countersign(args: readonly string[]) {
   const main = join(import.meta.dirname, 'main.ts')
+  const { PATH, NODE_COMPILE_CACHE } = process.env
   const { status, stdout, stderr } = spawnSync(
     process.execPath,
     ['--conditions=countersign-source', main, ...args],
-    { encoding: 'utf8', cwd: tmpdir(), env: { PATH: process.env['PATH'] } },
+    { encoding: 'utf8', cwd: tmpdir(), env: { PATH, NODE_COMPILE_CACHE } },
   )
   return { status, stdout, stderr }
 }

@@ -42,12 +42,18 @@ const small: Partial<LedgerLimits> = {
 const seeding: Partial<LedgerLimits> = { groupEntriesMax: 256, segmentEntries: 16 }
 
 test('a start closes more exchanges than the queue can hold [record:indeterminate]', async () => {
-  const count = ledgerLimits.queueEntriesMax + 512
+  // Groups of the usual size; an eighth of a full queue, of those that wait for it and of a segment.
+  const limits = {
+    queueEntriesMax: ledgerLimits.queueEntriesMax / 8,
+    waitingEntriesMax: ledgerLimits.waitingEntriesMax / 8,
+    segmentEntries: ledgerLimits.segmentEntries / 8,
+  }
+  const count = limits.queueEntriesMax + 512
   const directory = await mkdtemp(join(tmpdir(), 'ledger-'))
   const open = async () =>
     openLedger({
       ...{ store: await openFileLedgerStore({ directory }), origin: testOrigin },
-      ...{ issuer: testIssuer, clock: systemClock, random: systemRandom, ...keys },
+      ...{ issuer: testIssuer, clock: systemClock, random: systemRandom, ...keys, limits },
     })
   const seeded = await open()
   const exchanges = await leaveOpen(seeded, count)

@@ -33,10 +33,11 @@ beforeAll(async () => {
     })
   })
   const main = join(import.meta.dirname, '../../main.ts')
+  const { PATH, NODE_COMPILE_CACHE } = process.env
   const flags = ['--conditions=countersign-source', main, 'up', '--json', '--port', '0']
   fabric = spawn(process.execPath, [...flags, '--data', data], {
     cwd: dir,
-    env: { PATH: process.env['PATH'], XDG_CONFIG_HOME: join(dir, 'config') },
+    env: { PATH, NODE_COMPILE_CACHE, XDG_CONFIG_HOME: join(dir, 'config') },
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   ended = new Promise((resolve) => {

@@ -10,7 +10,9 @@ import type { Scan } from './view.ts'
  */
 export interface CredentialRule {
   readonly id: string
-  /** What the gate looks for; case matters. `scan` is called where one of them begins. */
+  /** Whether the keywords, in lower case, are found in any case. */
+  readonly isAnyCase?: boolean
+  /** What the gate looks for; case matters otherwise. `scan` is called where one of them begins. */
   readonly keywords: readonly string[]
   /**
    * Reports what begins near `at`, if anything does. Must look at a bounded number of bytes per call,

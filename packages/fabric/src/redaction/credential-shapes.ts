@@ -164,6 +164,28 @@ function isPemByte(byte: number): boolean {
   )
 }
 
+/** The lines of base64 behind `Private-Lines: 8`, as PuTTY writes a key. */
+function scanPutty(scan: Scan, at: number, keyword: string): void {
+  const { bytes, to } = scan.view
+  const count = at + keyword.length
+  let start = count
+  while (start < to && start - count < 8 && isPuttyCount(bytes[start] as number)) start++
+  let end = start
+  let run = 0
+  for (let i = start; i < to && i - start < pemBytesMax && isPemByte(bytes[i] as number); i++) {
+    const isBase64 = ALPHABETS.base64[bytes[i] as number] === 1 || bytes[i] === 0x3d
+    run = isBase64 ? run + 1 : 0
+    if (run >= pemRunMin) end = i + 1
+    // The next header.
+    if (bytes[i] === 0x3a) break
+  }
+  scan.spend(end - at)
+  if (end - start >= 32) found(scan, 'putty-private-key', start, end)
+}
+
+const isPuttyCount = (byte: number): boolean =>
+  byte <= 0x20 || ALPHABETS.digits[byte] === 1 || byte === 0x5c
+
 /** The value after a telling name, when it is a run of `length` bytes of `alphabet`. */
 function assigned(
   id: string,
@@ -285,6 +307,13 @@ export const SHAPE_RULES: readonly CredentialRule[] = [
     ],
   },
   {
+    id: 'putty-private-key',
+    keywords: ['Private-Lines:'],
+    scan: scanPutty,
+    positives: ['Private-Lines: 2\n{64}\n{64}\nPrivate-MAC: {40h}', 'Private-Lines: 1\r\n{64}'],
+    negatives: ['Private-Lines: 8', 'Private-Lines: see the manual for how they are written'],
+  },
+  {
     id: 'url-password',
     keywords: ['://'],
     scan: scanUrl,
@@ -324,16 +353,18 @@ export const SHAPE_RULES: readonly CredentialRule[] = [
   },
   {
     id: 'bearer-token',
-    keywords: ['Bearer ', 'bearer ', 'BEARER ', 'Bearer\t', 'bearer\t'],
+    isAnyCase: true,
+    keywords: ['bearer ', 'bearer\t'],
     scan: scanBearer,
-    positives: ['Authorization: Bearer {40}', 'bearer {32h}'],
+    positives: ['Authorization: Bearer {40}', 'bearer {32h}', 'x bEARER {40} y'],
     negatives: ['Bearer authentication is required', 'Bearer <token>'],
   },
   {
     id: 'basic-credentials',
-    keywords: ['Basic ', 'basic ', 'BASIC '],
+    isAnyCase: true,
+    keywords: ['basic ', 'basic\t'],
     scan: scanBasic,
-    positives: ['Authorization: Basic dXNlcjpwYXNzd29yZDE=', 'Basic YWRtaW46aHVudGVyMg=='],
+    positives: ['Authorization: Basic dXNlcjpwYXNzd29yZDE=', 'bAsic YWRtaW46aHVudGVyMg=='],
     negatives: ['Basic authentication', 'basic understanding'],
   },
   {

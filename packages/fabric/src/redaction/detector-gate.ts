@@ -8,11 +8,15 @@ import type { Scan } from './view.ts'
 
 /** Every detector that is called by a keyword. */
 const KEYWORDS = [
-  { keyword: '@', scan: scanEmail },
+  { keyword: '@', scan: scanEmail, isAnyCase: false },
   ...CREDENTIAL_RULES.flatMap((rule) =>
-    rule.keywords.map((keyword) => ({ keyword, scan: rule.scan })),
+    rule.keywords.map((keyword) => ({
+      keyword,
+      scan: rule.scan,
+      isAnyCase: rule.isAnyCase === true,
+    })),
   ),
-  ...SECRET_STEMS.map((keyword) => ({ keyword, scan: null })),
+  ...SECRET_STEMS.map((keyword) => ({ keyword, scan: null, isAnyCase: true })),
 ]
 
 /** Finds keywords in any case, since some have any; the others are compared once more. */
@@ -37,7 +41,8 @@ export function scanKeywords(scan: Scan): void {
     scan.spend(STEPS.keyword)
     const at = end - entry.keyword.length
     if (entry.scan === null) named.push({ at, length: entry.keyword.length })
-    else if (isSpelt(bytes, at, entry.keyword)) entry.scan(scan, at, entry.keyword)
+    else if (entry.isAnyCase || isSpelt(bytes, at, entry.keyword))
+      entry.scan(scan, at, entry.keyword)
   })
   lookAt(scan, named)
 }

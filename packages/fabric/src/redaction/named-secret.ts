@@ -1,13 +1,14 @@
 import { ALNUM, excerptOf, KIND, latin1 } from './ascii.ts'
+import { argumentPlace, argumentStart, nextArgument } from './call-arguments.ts'
 import { STEPS } from './inspection-work.ts'
 import { isLineEnd, isOpener, LineContext } from './line-context.ts'
 import { isMarker } from './operators.ts'
 import { isCode } from './plain-values.ts'
 import { type SecretKind, type SecretRule, secretRule, VARIANT_WORDS } from './secret-names.ts'
 import { isSecretValue, looksMade } from './secret-values.ts'
-import { separatorAfter } from './separators.ts'
+import { type SeparatorKind, separatorAfter } from './separators.ts'
 import { type Beside, beside } from './value-beside.ts'
-import { type BareForm, blockBelow, lineEndAt, ValueReader } from './value-grammar.ts'
+import { type BareForm, blockBelow, lineEndAt, type Value, ValueReader } from './value-grammar.ts'
 import { listBytesMax, listedValues } from './value-lists.ts'
 import type { Scan, Span, View } from './view.ts'
 import { type Element, readElements, tagEnd } from './xml-tags.ts'
@@ -166,10 +167,11 @@ export class NamedSecrets {
   #assigned(name: Span, rule: SecretRule, before: number): readonly Span[] | null {
     const { bytes, to } = this.#view
     const isOption = bytes[name.start] === 0x2d
+    const place = argumentPlace(this.#view, name)
     const separator = separatorAfter(
       bytes,
       { at: name.end, to },
-      { isOption, isFirst: this.#isFirst(name) },
+      { isOption, isArgument: place.isArgument, isPath: before === 0x2f },
     )
     if (separator === null) return null
     const { kind } = separator
@@ -183,23 +185,44 @@ export class NamedSecrets {
       ? /^[|>][-+0-9]*[ \t]*(?:#.*)?\r?\n/.exec(latin1(bytes, at, Math.min(to, at + 64)))
       : null
     if (block !== null) return this.#block(name, rule, at)
-    const quoted = this.#values.quoted(at)
-    if (quoted !== null) {
-      if (!this.#accepts(rule, quoted)) return []
-      if (kind === 'pair' || kind === 'cell' || kind === 'words') {
-        return looksMade(this.#textOf(quoted)) || kind === 'words' ? [quoted] : null
-      }
-      return [quoted]
-    }
+    const { isSet } = place
+    const quoted = this.#values.quoted(kind === 'pair' ? argumentStart(this.#view, at) : at)
+    if (quoted !== null) return this.#literals(quoted, rule, { kind, at, isSet })
     if (kind === 'compare' || kind === 'pair' || kind === 'call') return kind === 'pair' ? null : []
     return this.#bareAfter(at, rule, { kind, before, isOption })
   }
 
-  /** Whether a quoted name comes first on its line or in its parentheses: `('password', '…')`. */
-  #isFirst({ start }: Span): boolean {
-    const { bytes, from } = this.#view
-    const before = latin1(bytes, Math.max(from, start - placeBytesMax), start)
-    return /(?:^|[\n(])\\*["'`]$/.test(before)
+  /** After an operator, or in a call, a list or a table: the literals that count. */
+  #literals(
+    quoted: Value,
+    rule: SecretRule,
+    how: { kind: SeparatorKind; at: number; isSet: boolean },
+  ): readonly Span[] | null {
+    const { kind, at, isSet } = how
+    if (kind === 'call') return this.#arguments(quoted, rule)
+    const isMade = kind === 'assign' || kind === 'compare' || kind === 'words' || isSet
+    if (!this.#accepts(rule, quoted)) return kind === 'assign' ? this.#tail(quoted, rule, at) : []
+    return isMade || looksMade(this.#textOf(quoted)) ? [quoted] : null
+  }
+
+  /** `setPassword("user", "…")`: which of them is the secret is not told. */
+  #arguments(first: Span, rule: SecretRule): readonly Span[] {
+    const found: Span[] = []
+    let value: Span | null = first
+    for (let i = 0; i < argumentsMax && value !== null; i++) {
+      if (this.#accepts(rule, value)) found.push(value)
+      const next = nextArgument(this.#view, value.end)
+      value = next < 0 ? null : this.#values.quoted(next)
+    }
+    return found
+  }
+
+  /** `("a"),tail`: a literal that is too short for a secret, and more behind it that is none. */
+  #tail({ end }: Span, rule: SecretRule, at: number): readonly Span[] {
+    const value = this.#values.bare(at, 'line', wordBytesMax)
+    const rest = value.end <= end ? '' : this.#textOf({ start: end, end: value.end })
+    const isMade = looksMade(rest.replaceAll(/["'`()[\]{},;\s]/g, ''))
+    return isMade && this.#accepts(rule, value) ? [value] : []
   }
 
   #bareAfter(
@@ -210,11 +233,11 @@ export class NamedSecrets {
     const { bytes, to } = this.#view
     const at = given + schemeLength(bytes, given, to, rule)
     const form = formOf(rule, how)
-    if (how.kind !== 'assign' && !how.isOption) return this.#madeWord(at, form, rule)
     if (isOpener(bytes[at] as number)) {
       const listed = this.#listed(at, rule)
       if (listed !== null) return listed
     }
+    if (how.kind !== 'assign' && !how.isOption) return this.#madeWord(at, form, rule)
     const heredoc = this.#heredoc(at)
     if (heredoc !== null) return [heredoc]
     // Another option. Read to its end first, a list of them would be read once for each.
@@ -315,8 +338,8 @@ export class NamedSecrets {
 const typed =
   /^(?:&?(?:string|str|text|bytes|char|varchar|secretstr|any|unknown|buffer|const)\b[\w[\]*?]*|(?:optional|annotated|final|union)\[[^=]{0,64}\])(?:\s*\|\s*\w+)*\s*=\s*(?=\S)/i
 
-/** Quotes of several layers, an operator and blanks. */
-const placeBytesMax = 24
+/** More arguments of one call are not looked at. */
+const argumentsMax = 4
 /** A comment between a name and its value. */
 const commentBytesMax = 96
 /** A word in a sentence is no longer. */

@@ -162,7 +162,13 @@ export class ValueReader {
     let i = at
     for (; i < to; i++) {
       const byte = bytes[i] as number
-      if (isLineEnd(byte)) break
+      if (isLineEnd(byte)) {
+        const next = this.#continued(i, slashes, at)
+        if (next < 0) break
+        slashes = 0
+        i = next - 1
+        continue
+      }
       if (byte === 0x5c) {
         const letter = bytes[i + 1]
         if (context.isQuoted && slashes === 0 && (letter === 0x6e || letter === 0x72)) break
@@ -184,6 +190,17 @@ export class ValueReader {
     let end = i
     while (end > at && (bytes[end - 1] === 0x20 || bytes[end - 1] === 0x09)) end--
     return { start: at, end, isQuoted: false }
+  }
+
+  /** Where the line goes on that ends at `at` with a sign that says so, and no option follows; or -1. */
+  #continued(at: number, slashes: number, from: number): number {
+    const { bytes, to } = this.#place
+    const sign = bytes[at - 1]
+    const goesOn = at > from && (slashes % 2 === 1 || sign === 0x5e || sign === 0x60)
+    if (!goesOn) return -1
+    let next = bytes[at] === 0x0d && bytes[at + 1] === 0x0a ? at + 2 : at + 1
+    while (next < to && (bytes[next] === 0x20 || bytes[next] === 0x09)) next++
+    return next >= to || bytes[next] === 0x2d || isLineEnd(bytes[next]) ? -1 : next
   }
 }
 

@@ -1,6 +1,7 @@
 import { isUtf8 } from 'node:buffer'
 import { BASE64, buildDigits, KIND, runEnd } from './ascii.ts'
 import { originOf } from './decode.ts'
+import { STEPS } from './inspection-work.ts'
 import type { Span, View } from './view.ts'
 
 const SIX_BITS = buildDigits(
@@ -41,7 +42,11 @@ const stretchMin = 12
  * is readable for twelve bytes on end is shown, however the run is aligned, and zeros for the rest. In
  * random bytes almost nothing is. UTF-16 is shown as UTF-8.
  */
-export function eachBase64(view: View, visit: (decoded: View) => void): void {
+export function eachBase64(
+  view: View,
+  visit: (decoded: View) => void,
+  spend: (steps: number) => void,
+): void {
   const { bytes, to } = view
   for (let i = view.from; i < to; ) {
     if (!isBase64(bytes, i)) {
@@ -63,6 +68,7 @@ export function eachBase64(view: View, visit: (decoded: View) => void): void {
       i = following
     }
     if (letters < base64RunMin) continue
+    spend(STEPS.decodedByte * letters)
     const place = (from: number, till: number): Span =>
       view.whole ?? { start: originOf(view, from), end: originOf(view, till) }
     if (lines > 1) {

@@ -12,6 +12,7 @@ import {
 } from './digit-chain.ts'
 import { isInHexToken } from './hex-token.ts'
 import { scanIban } from './iban.ts'
+import { STEPS } from './inspection-work.ts'
 import { wholeForms } from './json-number.ts'
 import type { Scan, Span, View } from './view.ts'
 
@@ -24,6 +25,8 @@ const chain = createChain()
 const digits = new CardDigits()
 /** Start and end of everything found in the view at hand, in order; reused for every view. */
 const claimed: number[] = []
+/** How many rows with a check digit were looked at in the chain at hand. */
+let candidates = 0
 
 /**
  * Reports card numbers and IBANs, and gives their starts and ends in order, valid until the next call.
@@ -40,6 +43,7 @@ export function scanCards(scan: Scan): readonly number[] {
   for (;;) {
     while (at < view.to && !isDigit(view.bytes, at)) at++
     if (at >= view.to) return claimed
+    scan.spend(STEPS.digitGroup)
     const iban = scanIban(scan, at)
     if (iban !== null) {
       claim(iban.start, iban.end)
@@ -64,10 +68,15 @@ function judgeChain(scan: Scan): void {
     end = Math.max(end, found.end)
   }
   let left = chain.digits
+  let steps = 0
+  candidates = 0
   for (let i = 0; left >= cardDigitsMin; i++) {
-    add(findFrom(scan, i) ?? findNumeral(scan, i))
+    const found = findFrom(scan, i)
+    steps += STEPS.digitGroup + STEPS.cardDigit * digits.count
+    add(found ?? findNumeral(scan, i))
     left -= sizeOf(chain, i)
   }
+  scan.spend(steps + STEPS.cardCandidate * candidates)
   if (start >= 0) report(scan, start, end)
 }
 
@@ -98,6 +107,7 @@ function findFrom(scan: Scan, i: number): Span | null {
     for (let k = from; k < end; k++) digits.add((bytes[k] as number) - 0x30)
     if (digits.count >= 4 && !digits.hasIssuer) break
     if (digits.count < cardDigitsMin || !digits.isCard) continue
+    candidates++
     const zeros = start - (chain.starts[i] as number)
     const isPlain = digits.isUsual && isWritten(scan.view, { i, j, zeros })
     if (!isPlain && !hasContext(scan, start, 'card')) continue
@@ -256,6 +266,7 @@ function findNumeral(scan: Scan, i: number): Span | null {
   const mantissaEnd = chain.ends[hasFraction ? i + 1 : i] as number
   const end = exponentEnd(view, mantissaEnd)
   if (end === mantissaEnd && (!hasFraction || size < cardDigitsMin)) return null
+  candidates++
   for (const form of wholeForms(latin1(view.bytes, start, end))) {
     if (!isCardNumber(form)) continue
     if (!digits.isUsual && !hasContext(scan, start, 'card')) continue

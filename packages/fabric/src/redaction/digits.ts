@@ -8,6 +8,7 @@ import {
   NUMBER_KIND,
 } from './digit-run.ts'
 import { isInHexToken } from './hex-token.ts'
+import { STEPS } from './inspection-work.ts'
 import { findPhone } from './phone.ts'
 import { findSsn } from './ssn.ts'
 import type { Scan } from './view.ts'
@@ -96,6 +97,7 @@ function kindOfGap(bytes: Uint8Array, from: number, to: number): Gap {
 /** Social security and telephone numbers among the groups in the range. */
 function classify(scan: Scan, range: { first: number; end: number }): void {
   readRun(scan, range)
+  scan.spend(STEPS.digitGroup * run.count)
   let from = 0
   let at = 0
   while (at < run.count) {

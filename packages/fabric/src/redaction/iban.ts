@@ -1,5 +1,6 @@
 import { ALNUM, DIGIT, isLeftEdge, KIND, LETTER } from './ascii.ts'
 import { isInHexToken } from './hex-token.ts'
+import { STEPS } from './inspection-work.ts'
 import type { Scan, Span, View } from './view.ts'
 
 /**
@@ -57,6 +58,7 @@ export function scanIban(scan: Scan, at: number): Iban | null {
   if (country === undefined || start + country.length > to) return null
   // All digits up to a given length and two letters before them are nothing else by chance.
   if (!country.numeric && !isLeftEdge(bytes, from, start)) return null
+  scan.spend(STEPS.iban)
   const usual = readIban(scan.view, { start, ...country, ...USUAL })
   const end = usual || readIban(scan.view, { start, ...country, ...LAX })
   if (end === 0 || isInHexToken(scan.view, { start, end })) return null

@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { Refusal } from '../lib/refusal.ts'
-import { createRedactor } from './create-redactor.ts'
-import { InspectionWork, TooMuchWork } from './inspection-work.ts'
+import { createRedactor, REDACTION_LIMITS_DEFAULT } from './create-redactor.ts'
+import { InspectionWork, inspectionStepsMax, TooMuchWork } from './inspection-work.ts'
 import { DATA_CLASSES } from './redactor.ts'
 
 const redactor = createRedactor({ hashKey: new Uint8Array(32).fill(9) })
@@ -65,6 +65,26 @@ test('no text costs more steps than its length allows', () => {
     }),
     { numRuns: 400 },
   )
+})
+
+/** As many steps for each byte as a body of `inspect.bodyBytes` may have. */
+const ordinaryStepsMax = inspectionStepsMax / REDACTION_LIMITS_DEFAULT.bodyBytesMax
+
+test.each([
+  [
+    'an application',
+    '2026-11-27T10:42:17.123Z INFO req=8f14e45f-ceea-467a-9af0-1c0e5f1d1c11 user=anna path=/v1/orders/7351 status=200 ms=12\n',
+  ],
+  [
+    'a web server',
+    '10.17.3.201 - - [27/Nov/2026:10:42:17 +0000] "GET /v1/items/7351?page=2&size=20 HTTP/1.1" 200 5316 "-" "Mozilla/5.0 (X11; Linux x86_64)"\n',
+  ],
+  ['coordinates', '52.5173885,13.3951309\n48.8588897,2.3200410\n'],
+  ['a page of prose', 'please check the order status and reply with a summary of open items. '],
+])('the log of %s costs so little that a body of any size passes', (_, line) => {
+  const text = fill(line, 100_000)
+  expect(stepsOf(text, 'text/plain')).toBeLessThan(ordinaryStepsMax * text.length)
+  expect(stepsOf(text, 'application/json')).toBeLessThan(ordinaryStepsMax * text.length)
 })
 
 test('an account that is used up ends the inspection, and nothing else does', () => {

@@ -18,8 +18,16 @@ export function stepsLimit(value: number): Limit {
 export const STEPS = {
   /** A byte that the survey and the detectors of numbers read. */
   byte: 1,
-  /** A digit, which may belong to several numbers. */
-  digit: 25,
+  /** A digit, which the detectors of numbers read some times more. */
+  digit: 1,
+  /** A group of digits with which a number may begin. */
+  digitGroup: 7,
+  /** A digit that is read once more, because a card number may begin before it. */
+  cardDigit: 2,
+  /** What may be an IBAN: a country's letters before digits, read twice. */
+  iban: 120,
+  /** A row of digits with a check digit of a card: how it is written, and what stands beside it. */
+  cardCandidate: 400,
   /** A byte that is folded, unescaped or decoded into another view. */
   decodedByte: 4,
   /** A byte that is masked and searched once more, because its neighbour was found. */

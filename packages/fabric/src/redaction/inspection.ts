@@ -63,7 +63,10 @@ class LeafScan implements Scan {
   }
 
   context(): ContextIndex {
-    this.#context ??= indexContext(this.view)
+    if (this.#context === null) {
+      this.spend(STEPS.byte * (this.view.to - this.view.from))
+      this.#context = indexContext(this.view)
+    }
     return this.#context
   }
 

@@ -36,8 +36,10 @@ export function readFields(text: string): readonly TextField[] {
     open = null
   }
   let from = 0
-  for (let i = 0; i < text.length; i++) {
-    const sign = text.charAt(i)
+  telling.lastIndex = 0
+  for (let found = telling.exec(text); found !== null; found = telling.exec(text)) {
+    const i = found.index
+    const sign = found[0]
     if (sign === '{' || sign === '(') depth++
     else if (sign === '}' || sign === ')') depth--
     if (/[\r\n&]/.test(sign) || (depth < (open?.depth ?? depth) && open !== null)) close(i)
@@ -68,11 +70,14 @@ export function readFields(text: string): readonly TextField[] {
       at = literal.end
     }
     from = at
-    i = at - 1
+    telling.lastIndex = at
   }
   close(text.length)
   return fields
 }
+
+/** All signs that the loop has to look at. */
+const telling = /[{}()\r\n&=:]/g
 
 function isOperator(text: string, at: number): boolean {
   const sign = text.charAt(at)

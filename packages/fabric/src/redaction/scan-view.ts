@@ -73,8 +73,8 @@ export function scanSurveyed(view: View, seen: Survey, scanning: Scanning): void
     if (decoded !== null) scanDeeper(decoded)
   }
   if (hasBase64(plainSeen)) {
-    scan.spend(STEPS.decodedByte * length)
-    eachBase64(plain, scanDeeper)
+    scan.spend(STEPS.byte * length)
+    eachBase64(plain, scanDeeper, (steps) => scan.spend(steps))
   }
 }
 

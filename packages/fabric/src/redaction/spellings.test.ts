@@ -73,18 +73,7 @@ describe('a secret behind its name', () => {
 
   test('and words, a leader or a dash', () => {
     const says = fc.constantFrom(
-      ...[
-        'is',
-        'was',
-        'is now',
-        'has been set to',
-        'equals',
-        'lautet',
-        '-',
-        '—',
-        '.....',
-        '>',
-      ],
+      ...['is', 'was', 'is now', 'has been set to', 'equals', 'lautet', '-', '—', '.....', '>'],
     )
     fc.assert(
       fc.property(

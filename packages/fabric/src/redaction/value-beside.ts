@@ -33,15 +33,15 @@ const content = />\s*(?:<!\[CDATA\[\s*)?$/
 export function beside(place: Beside, name: Span): readonly Span[] | null {
   const { view, spend } = place
   const { bytes, from } = view
-  if (name.start > from && !isValuePlace(bytes[name.start - 1])) return null
+  if (!isValuePlace(view, name.start)) return null
   const short = excerptOf(bytes, Math.max(from, name.start - keyBytesMax), name.start)
-  spend(STEPS.valueByte * keyBytesMax)
+  spend(STEPS.byte * keyBytesMax)
   const row = besideInRow(place, name, short)
   if (row !== null) return row
   const key = keyed.exec(short)?.[1]
   const role = key === undefined ? null : pairRole(key)
   if (role?.kind !== 'naming' && !content.test(short)) return null
-  spend(STEPS.secretStem + STEPS.valueByte * besideBytesMax)
+  spend(STEPS.byte * besideBytesMax)
   const first = Math.max(from, name.start - besideBytesMax)
   const before = excerptOf(bytes, first, name.start)
   const found = inMarkup(place, name, { before, first }).filter(({ start, end }) => end > start)
@@ -51,10 +51,21 @@ export function beside(place: Beside, name: Span): readonly Span[] | null {
   return part ?? inFields(place, { before, first, name, role })
 }
 
-/** Behind a quote, an operator, a tag or a blank. */
-function isValuePlace(byte: number | undefined): boolean {
-  return byte !== undefined && byte < 0x80 && !/[\w.-]/.test(String.fromCharCode(byte))
+/** So many blanks, quotes and backslashes are between an operator and what it gives a value. */
+const openingBytesMax = 48
+
+/** Whether an operator, the end of a tag or the start of a line comes before what begins at `start`. */
+function isValuePlace({ bytes, from }: View, start: number): boolean {
+  let at = start - 1
+  const first = Math.max(from, start - openingBytesMax)
+  while (at >= first && OPENING.has(bytes[at])) at--
+  return at < from || PLACES.has(bytes[at])
 }
+
+const codesOf = (text: string): ReadonlySet<number | undefined> => new Set(Buffer.from(text))
+const OPENING = codesOf(' \t\r\\"\'`')
+/** The bracket is that of CDATA. */
+const PLACES = codesOf(':=>|[\n')
 
 function inMarkup(
   { view, tree }: Beside,
@@ -101,7 +112,7 @@ interface RowField extends RowKey {
 function inFields(place: Beside, { before, first, name, role }: Around): readonly Span[] | null {
   const { bytes, to } = place.view
   const excerpt = before + excerptOf(bytes, name.start, Math.min(to, name.end + besideBytesMax))
-  place.spend(STEPS.valueByte * excerpt.length)
+  place.spend(STEPS.byte * excerpt.length)
   const fields = readFields(excerpt)
   place.spend(STEPS.pairStart * fields.length)
   const at = before.length

@@ -32,6 +32,9 @@ async function opened(world: World) {
 
 const taken = async (world: World) => ({ exchange: exchangeOf(await send(world.gateway)) })
 
+const imaginary = { kind: 'refusal' } as const
+const ofThief = { caller: agentId('thief'), receiver: 'imaginary' } as const
+
 lie(
   verifies(
     ['record:append-only', 'record:explain', 'admin:same-pipeline'],
@@ -75,6 +78,18 @@ lie(
         async (world) => [{ kind: 'refusal', facts: attested(world) }],
         'MESSAGE_MALFORMED',
       ),
+      'that a receiver which does not exist stated a refusal': claim(async () => [
+        { ...imaginary, facts: { ...ofThief, code: 'RATE_LIMITED', result: 'stated' } },
+      ]),
+      'that a receiver which does not exist may have acted': claim(async () => [
+        { ...imaginary, facts: { ...ofThief, code: 'OUTCOME_UNKNOWN', result: 'unknown' } },
+      ]),
+      'that a receiver which does not exist was asked for in vain, which is recorded': async (
+        world,
+      ) => {
+        const entry = meshEntry({ ...imaginary, facts: { ...ofThief, code: 'RECEIVER_UNKNOWN' } })
+        expect((await record(world, [entry])).status).toBe(200)
+      },
       'one signed request, as two exchanges': async (world) => {
         const facts = attested(world)
         expect((await record(world, [meshEntry({ facts })])).status).toBe(200)

@@ -35,7 +35,48 @@ const contradictions: Readonly<Record<string, readonly [AttestedDraft, Facts]>> 
   ],
   'the end of a session, of a call': [{}, { protocol: 'mcp', operation: 'session/end' }],
   'a request that was signed for another': [{ to: 'echo' }, {}],
+  'a call of A2A, of a request without content': [
+    { method: 'GET', body: '' },
+    { protocol: 'a2a', operation: 'SendMessage' },
+  ],
+  'a call of A2A, of a card that was fetched': [
+    { method: 'GET', path: '/.well-known/agent-card.json', body: '' },
+    { protocol: 'a2a', operation: 'CancelTask' },
+  ],
+  'a call of A2A with content, of the path of a card': [
+    { method: 'GET', path: '/x/.well-known/agent.json?a=1', body: '{}' },
+    { protocol: 'a2a', operation: 'SendMessage' },
+  ],
+  'a card that was fetched, of a call': [{}, { protocol: 'a2a', operation: 'GetAgentCard' }],
+  'another operation of A2A than that of the path': [
+    { path: '/v1/message:send' },
+    { protocol: 'a2a', operation: 'CancelTask' },
+  ],
+  'a message, of the path of a task': [
+    { path: '/v1/tasks/1:cancel', body: '' },
+    { protocol: 'a2a', operation: 'SendMessage' },
+  ],
+  'a task that was read, of the list of tasks': [
+    { method: 'GET', path: '/v1/tasks', body: '' },
+    { protocol: 'a2a', operation: 'GetTask' },
+  ],
+  'the list of tasks, of another path': [
+    { method: 'GET', path: '/v1/other', body: '' },
+    { protocol: 'a2a', operation: 'ListTasks' },
+  ],
 }
+
+/** What an honest connector records of A2A, by path or by content. */
+const honest: readonly (readonly [AttestedDraft, operation: string])[] = [
+  [{ path: '/rpc' }, 'SendMessage'],
+  [{ path: '/v1/message:send?a=1' }, 'SendMessage'],
+  [{ path: '/v1/message:stream' }, 'SendStreamingMessage'],
+  [{ path: '/v1/tasks/1:cancel', body: '' }, 'CancelTask'],
+  [{ path: '/v1/tasks/1:subscribe', method: 'GET', body: '' }, 'SubscribeToTask'],
+  [{ path: '/v1/tasks/1?historyLength=1', method: 'GET', body: '' }, 'GetTask'],
+  [{ path: '/v1/tasks', method: 'GET', body: '' }, 'ListTasks'],
+  [{ path: '/.well-known/agent-card.json', method: 'GET', body: '' }, 'GetAgentCard'],
+]
 
 async function refused(world: World, draft: AttestedDraft, facts: Facts): Promise<void> {
   const signed = attestedBy(world.caller, draft)
@@ -78,6 +119,13 @@ lie(verifies(['receipt:whose-word'], 'what a caller did not sign is not shown as
         (world: World) => refused(world, draft, facts),
       ]),
     ),
+    'what A2A carries in its path or content is recorded': async (world) => {
+      for (const [draft, operation] of honest) {
+        const facts = { ...attestedBy(world.caller, draft), protocol: 'a2a', operation }
+        const heard = await record(world, [meshEntry({ facts })])
+        expect(heard.status, JSON.stringify([draft, operation])).toBe(200)
+      }
+    },
     'every fact has its source': async (world) => {
       const receipt = await receiptOf(world, call)
       const says = (name: string, entry = 0) => describeSource(sourceOf(receipt, entry, name))

@@ -172,6 +172,10 @@ function askedFault(
     const isEmpty = !values.has('"content-digest"') || method === 'GET' || method === 'HEAD'
     if (isCall && isEmpty) return `${method} was signed without a call`
   }
+  if (protocol === 'a2a' && operation !== null && operation !== undefined) {
+    const fault = a2aFault(values, method, operation)
+    if (fault !== null) return fault
+  }
   const to = values.get('"countersign-to"')
   if (to === undefined || to === receiver) return null
   const id = parseSpiffeId(to)
@@ -184,6 +188,48 @@ const mcpMethods: ReadonlyMap<string, string> = new Map([
   ['stream', 'GET'],
   ['session/end', 'DELETE'],
 ])
+
+/** Where agents publish their card: the path of nothing else. */
+const cardPath = /\/\.well-known\/(?:agent-card|agent)\.json$/
+/** Paths of A2A's HTTP+JSON binding that name an operation, and nothing of another application. */
+const restPaths: readonly (readonly [RegExp, operation: string])[] = [
+  [/\/message:send$/, 'SendMessage'],
+  [/\/message:stream$/, 'SendStreamingMessage'],
+  [/\/tasks\/[^/]+:cancel$/, 'CancelTask'],
+  [/\/tasks\/[^/]+:subscribe$/, 'SubscribeToTask'],
+]
+/** Operations that a request without content can ask for, by the end of its path. */
+const bodyless: ReadonlyMap<string, RegExp> = new Map([
+  ['GetTask', /\/tasks\/[^/]+$/],
+  ['ListTasks', /\/tasks(?:\.[a-z0-9.]*)?$/],
+  ['CancelTask', /:cancel/],
+  ['SubscribeToTask', /:subscribe/],
+  ['GetExtendedAgentCard', /card/i],
+])
+
+/**
+ * An operation of A2A stands in the path, or else in the content, of which a signature covers the digest:
+ * a path that names one names that one, and without content there is no call.
+ */
+function a2aFault(
+  values: ReadonlyMap<string, string>,
+  method: string,
+  operation: string,
+): string | null {
+  const target = values.get('"@path"') ?? values.get('"@target-uri"') ?? ''
+  const [path = ''] = target.split(/[?#]/, 1)
+  const isCard = cardPath.test(path)
+  if (isCard !== (operation === 'GetAgentCard')) return `${method} ${path} was signed`
+  if (isCard) return method === 'GET' ? null : `${method} was signed`
+  const named = restPaths.find(([form]) => form.test(path))
+  if (named !== undefined && named[1] !== operation) return `${named[1]} was signed`
+  const isEmpty = !values.has('"content-digest"') || method === 'GET' || method === 'HEAD'
+  if (!isEmpty) return null
+  const form = bodyless.get(operation)
+  // An encoded path may name the operation to a receiver that decodes it.
+  if (form !== undefined && (path.includes('%') || form.test(path))) return null
+  return `${method} was signed without a call`
+}
 
 /** What was signed as content is what the ledger recorded as content; unsigned means empty. */
 async function checkDigest(facts: Facts, half: Half, base: ParsedSignatureBase): Promise<void> {

@@ -2,8 +2,10 @@ import { setImmediate } from 'node:timers/promises'
 import { isDeepStrictEqual } from 'node:util'
 import {
   equalBytes,
+  isRefusalCode,
   MalformedError,
   type MeshEntry,
+  mayHaveActed,
   parseSpiffeId,
   ReceiptError,
   type SpiffeId,
@@ -133,6 +135,7 @@ function entryFault(
   return (
     timeFault(entry, recording) ??
     callerFault(options, entry, recording) ??
+    receiverFault(options, entry) ??
     keyFault(options, entry, recording) ??
     (Object.hasOwn(entry.facts, 'private.request') ? options.requestFault(entry.facts) : null)
   )
@@ -169,6 +172,21 @@ function callerFault(
   return kind === 'intent' && known.status !== 'active'
     ? `${String(caller)} is ${known.status}`
     : null
+}
+
+/**
+ * A connector may be asked for a receiver that does not exist, and records that it refused. Nothing was
+ * sent there: no answer of it, nor an act, goes on record.
+ */
+function receiverFault({ rooms }: EntryChecksOptions, { kind, facts }: MeshEntry): string | null {
+  const { receiver, result, code } = facts
+  if (kind !== 'refusal' || typeof receiver !== 'string') return null
+  const isActed = result !== undefined || (isRefusalCode(code) && mayHaveActed(code))
+  if (!isActed) return null
+  const isKnown =
+    rooms.authorization.findPrincipal(receiver) !== null ||
+    rooms.authorization.findReceiver('agent', receiver) !== null
+  return isKnown ? null : `no agent is named ${receiver}, so that nothing was sent to it`
 }
 
 /**

@@ -53,6 +53,6 @@ export async function openLiar(
 }
 
 async function register(identity: Identity, endpoints: readonly object[]): Promise<void> {
-  const value = { instance: 'liar', endpoints, ttlSeconds: 60 }
+  const value = { instance: 'liar', endpoints, ttlSeconds: 600 }
   await askControl(identity.line, { method: 'POST', path: '/v1/mesh/endpoints', value })
 }

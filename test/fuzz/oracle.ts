@@ -146,7 +146,8 @@ function readInPage({ asked, operations }: Asked): Promise<(string | null)[]> {
   const evaluate = Reflect.get(globalThis, 'eval') as (text: string) => unknown
   const evaluated = (text: string): string | null => {
     try {
-      return callOf(evaluate(`(${text})`))
+      // A literal, and not a program: one that assigns to names of its own is none.
+      return callOf(evaluate(`'use strict';(${text})`))
     } catch {
       return null
     }

@@ -66,6 +66,12 @@ const listen =
     )
     expect(events).not.toContain(id)
     expect(events).toContain('RESPONSE_REJECTED')
+    // No client takes a document for an address.
+    const others = await world.echo.during(
+      streaming([`event: endpoint\ndata: {"region":"eu"}\n\n`]),
+      async () => (await openStream(door, draft)).ended(),
+    )
+    expect(others).toContain('"region"')
     for (const query of ['sessionId', 'session_id', 'session[id]', 'a=1;sessionId']) {
       const before = world.echo.reached.length
       const answer = await send(door, { to, path: `/messages?${query}=${id}`, body: rpc('ping') })

@@ -363,6 +363,20 @@ const onEach = (transport: Transport) => ({
     Object.keys(mcpThefts).map((way) => [`in MCP: ${way}`, stealFromMcp(transport, way)]),
   ),
   'in a list of A2A': listed(transport, { to: 'a2a', body: rpc('ListTasks') }),
+  'in a list under the name of a file': (async (world) => {
+    const others = { tasks: [{ id: randomUUID(), secret: 'of another' }] }
+    const draft = { to: 'echo', method: 'GET', body: null, path: '/static/tasks.js' } as const
+    const list = await world.echo.during(answering(others), () => send(world[transport], draft))
+    expect(list.body.toString()).not.toContain('of another')
+    const script = await world.echo.during(
+      (_, response) => {
+        response.setHeader('content-type', 'text/javascript')
+        response.end('export const tasks = []')
+      },
+      () => send(world[transport], draft),
+    )
+    expect(script.body.toString()).toContain('export const tasks')
+  }) satisfies Telling,
   'in a list of MCP': listed(transport, { to: 'mcp', body: rpc('tasks/list') }),
   'that a stream created': (async (world) => {
     const [task, contextId, next] = [randomUUID(), randomUUID(), randomUUID()]

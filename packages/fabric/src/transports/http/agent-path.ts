@@ -45,6 +45,15 @@ export function isServicePath(path: string): boolean {
   return /service|%|[^\x20-\x7e]/i.test(path) && serviceForm.test(laxPath(path))
 }
 
+/** Some servers take any ending for a format of what they list; pages have scripts of any name. */
+const fileOfPage =
+  /(?:^|\/)tasks(?:\.[a-z0-9-]+)*\.(?:[cm]?js|css|html?|map|png|jpe?g|gif|svg|ico|webp|woff2?|ttf)$/
+
+/** Whether `path` ends in a file of a page, such as `/static/tasks.js`, and not in the list of tasks. */
+export function isFileOfPage(path: string): boolean {
+  return fileOfPage.test(path)
+}
+
 export interface RestOperation {
   readonly operation: string
   /** Whether no other application is likely to have such a path. */
@@ -56,7 +65,7 @@ export function restOperation(method: string, path: string): RestOperation | nul
   const seen = laxPath(path)
   const found = restForms.find(([form]) => form.test(seen))
   if (found !== undefined) return { operation: found[1], isCertain: true }
-  if (method !== 'GET' && method !== 'HEAD') return null
+  if ((method !== 'GET' && method !== 'HEAD') || isFileOfPage(seen)) return null
   const read = restReads.find(([form]) => form.test(seen))
   return read === undefined ? null : { operation: read[1], isCertain: false }
 }

@@ -10,6 +10,8 @@ const marks = new WordMatcher({
 })
 
 const everyday = ['initialize', 'ping', 'notifications/']
+/** As the whole of a value: "the method initializes" names none. */
+const everydayValues = ['initialize$', 'ping$', 'notifications/']
 
 /**
  * The methods of A2A and MCP, each as far as it is unlike other text. `everyday` are those whose
@@ -18,11 +20,11 @@ const everyday = ['initialize', 'ping', 'notifications/']
  */
 const methods = new WordMatcher({
   method: patternsOf(lookedUpMethods.filter((name) => !isEveryday(name))),
-  everyday: everyday.map((name) => `^${name}`),
+  everyday: everydayValues.map((name) => `^${name}`),
   value: ['~method:', 'method', 'methodname'].flatMap((name) =>
-    everyday.map((value) => `${name}${value}`),
+    everydayValues.map((value) => `${name}_${value}`),
   ),
-  alias: ['method:*'],
+  alias: ['method_:*'],
   anchor: ['~& method'],
 })
 
@@ -58,15 +60,40 @@ function namesCall(text: string): boolean {
   if (isRpc || marked.has('method')) {
     const found = methods.find(text)
     if (found.has('method') || found.has('value')) return true
-    const isAliased = found.has('alias') || (found.has('anchor') && text.includes('*'))
-    const isCounted = isRpc || isAliased || methodCell.test(text)
-    if (found.has('everyday') && isCounted) return true
+    if (found.has('everyday')) {
+      const isAliased = (found.has('alias') || found.has('anchor')) && hasAlias(text)
+      if (isRpc || isAliased || isTable(text)) return true
+    }
   }
   return hidesValue(text)
 }
 
-/** The head of a column, whose values stand in other lines. */
+/** Where a name begins that some notation may take for that of an anchor or alias of YAML. */
+const reference = /[&*]([^\s,[\]{}+\\"'%&<>]*)/g
+/** The start of a comment or of emphasis, and its end: no name of an alias. */
+const blankName = /^\*(?:$|[\s+])/
+
+/** Whether an alias stands in the text whose anchor does, too. Comments with stars hold none. */
+function hasAlias(text: string): boolean {
+  const names: Record<'&' | '*', Set<string>> = { '&': new Set(), '*': new Set() }
+  for (const { 0: whole, 1: name = '', index } of text.matchAll(reference)) {
+    const sign = whole.startsWith('&') ? '&' : '*'
+    if (name === '' && blankName.test(`*${text[index + 1] ?? ''}`)) continue
+    names[sign].add(name)
+  }
+  return Array.from(names['*']).some((name) => names['&'].has(name))
+}
+
+/** The head of a column, whose values stand in other lines, and a value of it alone in its cell. */
 const methodCell = /(?:^|[,;\t|])[ "']*method(?:name)?[ "']*(?:$|[,;\t|\r\n])/im
+const everydayCell =
+  /(?:^|[,;\t|\r\n])[^\w,;\t|\r\n]*(?:initialize|ping|notifications\/\w*)[^\w,;\t|\r\n]*(?:$|[,;\t|\r\n])/im
+const ascii = /^[\0-\x7f]*$/
+
+/** Letters that fold to those of a word are found in any cell. */
+function isTable(text: string): boolean {
+  return methodCell.test(text) && (everydayCell.test(text) || !ascii.test(text))
+}
 
 /** Notations that say in base64, or by a name defined elsewhere, what no letter of the text shows. */
 function hidesValue(text: string): boolean {

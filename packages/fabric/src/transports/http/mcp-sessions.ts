@@ -60,8 +60,9 @@ export function namesSession({ path }: Pick<Head, 'path'>): boolean {
   return isNamed
 }
 
-/** The event by which that transport gives the address of a session to its client. */
-export function isEndpointEvent({ frame }: Pick<StreamEvent, 'frame'>): boolean {
+/** The event by which that transport gives the address of a session to its client. JSON is no address. */
+export function isEndpointEvent({ frame, contentType }: Omit<StreamEvent, 'data'>): boolean {
+  if (contentType === 'application/json') return false
   return frame.some(
     ([field, value]) => field === 'event' && foldedWord(value).trim() === 'endpoint',
   )

@@ -1,3 +1,4 @@
+import { isJsonEssence, parseMediaType } from '@countersign/protocol'
 import { Refusal, Withdrawal } from '../../lib/refusal.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
 import {
@@ -116,8 +117,9 @@ async function watched(
   if (!(body instanceof Uint8Array)) return { ...delivered, body: eventsOf(body, seen) }
   const fault = watch.references.creates ? await seen.learn(body) : null
   if (fault !== null) return withheld(fault)
+  const { lists, isFile } = watch.references
   // An error lists nothing.
-  if (!watch.references.lists || delivered.status >= 400) return delivered
+  if (!(lists || (isFile && mayBeJson(delivered))) || delivered.status >= 400) return delivered
   const { rewrite } = delivered
   return {
     ...delivered,
@@ -126,6 +128,12 @@ async function watched(
       return given instanceof Refusal ? given : seen.filter(given)
     },
   }
+}
+
+function mayBeJson({ headers }: Delivered): boolean {
+  const type = headers.find(([name]) => name === 'content-type')?.[1]
+  const media = type === undefined ? null : parseMediaType(type)
+  return media === null || isJsonEssence(media.essence)
 }
 
 interface Sight {
@@ -170,7 +178,9 @@ function createSight(intended: Intended, watch: Watch): Sight {
       if (id !== undefined && watch.ownsEvents) events.claim(receiver, id, owner)
       const fault = watch.references.creates ? await sight.learn(event.data) : null
       if (fault !== null) throw new Error(fault.detail)
-      if (!watch.references.lists || event.data.length === 0) return event
+      const { lists, isFile } = watch.references
+      const mayList = lists || (isFile && event.contentType === 'application/json')
+      if (!mayList || event.data.length === 0) return event
       const data = await sight.filter(event.data)
       if (data instanceof Refusal) throw new Error(data.detail)
       return { ...event, data }

@@ -29,13 +29,15 @@ export interface TaskReferences {
   readonly known: readonly string[]
   /** Whether the response lists tasks, of which each caller may see its own. */
   readonly lists: boolean
+  /** Whether it lists tasks where it is JSON, and is a file of a page otherwise: `/static/tasks.js`. */
+  readonly isFile: boolean
   /** Whether the response may speak of a task that it created for this caller. */
   readonly creates: boolean
 }
 
 export const noTasks: TaskReferences = {
   ...{ ids: [], mentions: [], known: [] },
-  ...{ lists: false, creates: false },
+  ...{ lists: false, isFile: false, creates: false },
 }
 
 /** A request that names more than this is not one that a client makes. */
@@ -118,14 +120,18 @@ export class TaskIds {
     this.#isMalformed = true
   }
 
-  done(what: Pick<TaskReferences, 'lists' | 'creates'>): TaskReferences | Refusal {
+  done(what: {
+    readonly lists: boolean
+    readonly creates: boolean
+    readonly isFile?: boolean
+  }): TaskReferences | Refusal {
     if (this.#isMalformed) return new Refusal('MESSAGE_MALFORMED', readTwoWays)
     if (this.#found.size > idsLimit.value) return overLimit('MESSAGE_MALFORMED', idsLimit)
     if (this.#mentions.size > mentionsLimit.value) {
       return overLimit('MESSAGE_MALFORMED', mentionsLimit)
     }
     const mentions = [...this.#mentions].flatMap(([id, about]) => keysOf(id, about))
-    return { ids: this.found, mentions, known: [], ...what }
+    return { ids: this.found, mentions, known: [], isFile: false, ...what }
   }
 }
 

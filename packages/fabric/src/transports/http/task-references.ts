@@ -1,4 +1,5 @@
 import { Refusal } from '../../lib/refusal.ts'
+import { isFileOfPage } from './agent-path.ts'
 import { foldedName } from './folded-name.ts'
 import type { Head } from './head.ts'
 import { type PathSegment, readPathSegments } from './path-segments.ts'
@@ -152,7 +153,7 @@ export function tasksOfPath(path: string, body: unknown): TaskReferences | Refus
   if (mark >= 0) readForm(ids, path.slice(mark + 1), { ...reading, isQuery: true })
   if (mark >= 0) visitQueryText(path.slice(mark + 1), ids.mentionText)
   ids.mentionIdentifiers(path)
-  if (!isAbout) return ids.done({ lists: false, creates: false })
+  if (!isAbout) return ids.done({ lists: false, creates: false, isFile: place.isFile })
   if (isRecord(body)) readJson(ids, body, reading)
   if (!lists && !sends && !ids.namesTask) return namesNone('the path')
   return ids.done({ lists, creates: sends })
@@ -164,6 +165,7 @@ interface Place {
   readonly lists: boolean
   /** Whether a segment is one of these words to some receivers only: `tasks.json`, `tasks('5')`. */
   readonly isAmbiguous: boolean
+  readonly isFile: boolean
   /** The segments that stand where an id does. */
   readonly ids: readonly PathSegment[]
 }
@@ -178,13 +180,16 @@ function placeOf(segments: readonly PathSegment[]): Place {
   const method = last.split('/').at(-1) ?? ''
   const isSend = segments.some(({ word }) => /^message:(?:send|stream)$/.test(foldedName(word)))
   const before = method.split(/[^a-z]/, 1)[0] ?? ''
-  const isLoose = segments.some(({ word }) => looseWord.test(foldedName(word)))
+  const isFile = isFileOfPage(last) && segments.at(-1)?.isAmbiguous === false
+  const inside = isFile ? segments.slice(0, -1) : segments
+  const isLoose = inside.some(({ word }) => looseWord.test(foldedName(word)))
   const isLooseMethod = before !== method && (taskMethod.test(before) || sendMethods.has(before))
   return {
     isAboutTasks: isResource || taskMethod.test(method),
     sends: isSend || sendMethods.has(method),
     lists: method.startsWith('list') || (isResource && ids.length === 0),
     isAmbiguous: isLoose || isLooseMethod,
+    isFile,
     ids,
   }
 }
@@ -242,6 +247,7 @@ export function joinTasks(a: TaskReferences, b: TaskReferences): TaskReferences 
     mentions: [...a.mentions, ...b.mentions],
     known,
     lists,
+    isFile: a.isFile || b.isFile,
     creates,
   }
 }

@@ -7,8 +7,9 @@ const openBrace = 0x7b
 const closeBrace = 0x7d
 const slash = 0x2f
 const none = -1
-/** Stands for what is decoded to nothing that a reader would take for a letter. */
 const blank = 0x20
+/** Stands for what is decoded to nothing that a reader would take for a letter, and may be none at all. */
+const nothing = 0x01
 /** Longer than any name of a character, and as long as those of `named` may be. */
 const nameMax = 64
 const namedMax = 7
@@ -46,8 +47,12 @@ export function* readingsOf(text: string): Generator<string> {
   if (/\bS:[0-9]/.test(plain)) yield unescapeAll(text, 'bare-hex')
   // A backslash before a digit, or something that another layer may turn into a backslash.
   if (!/\\[xo]?[0-9a-f]|%(?:25|5c)|&(?:#|amp|bsol|percnt)|[\\%]u(?:005c|\{)/i.test(text)) return
-  yield unescapeAll(text, 'decimal')
-  yield unescapeAll(text, 'css')
+  const given = [text, plain]
+  for (const dialect of ['decimal', 'css'] as const) {
+    const reading = unescapeAll(text, dialect)
+    if (!given.includes(reading)) yield reading
+    given.push(reading)
+  }
 }
 
 class Output {
@@ -68,17 +73,21 @@ class Output {
   }
 
   put(unit: number): void {
+    const isOpen = this.#digits !== none
     // What is complete only now that it does not go on.
     for (let open = this.#closeBefore(unit); open !== none; ) {
       this.#append(open)
       open = this.#closeBefore(unit)
     }
+    const isClosed = isOpen && this.#digits === none
+    // CSS takes one blank for the end of its number.
+    if (isClosed && this.#dialect === 'css' && isBlank(unit) && unit !== 0x2c) return
     this.#append(unit)
   }
 
   end(): void {
     // Closes what is open, and is no part of the text.
-    this.put(blank)
+    this.put(nothing)
     this.#length--
   }
 
@@ -315,7 +324,7 @@ function unitOfName(name: string): number {
   if (words.endsWith('SMALL LETTER LONG S')) return 0x73
   if (words === 'KELVIN SIGN') return 0x6b
   if (/^(?:FULLWIDTH )?(?:SOLIDUS|SLASH)$/.test(words)) return slash
-  return unseenName.test(words) ? blank : none
+  return unseenName.test(words) ? nothing : none
 }
 
 /** The names of what shows nothing, or stands between words. */
@@ -325,7 +334,7 @@ const unseenName =
 /** Above the basic plane there are letters of one more alphabet only: those of mathematics. */
 function unitOf(value: number): number {
   if (value < 0x10000) return value
-  return value >= 0x1d400 && value <= 0x1d6a3 ? mathLetter(value) : blank
+  return value >= 0x1d400 && value <= 0x1d6a3 ? mathLetter(value) : nothing
 }
 
 function mathLetter(value: number): number {

@@ -11,6 +11,7 @@ const marksThatBegin: ReadonlySet<number> = new Set(
   Array.from(':&<', (one) => symbols.indexOf(one)),
 )
 const classes = symbols.length
+const slashKind = symbols.indexOf('/')
 
 const unread = 0xff
 const classOf = new Uint8Array(128).fill(unread)
@@ -19,11 +20,45 @@ for (let i = 0; i < 26; i++) classOf[0x41 + i] = i
 for (const blank of '\t\n\v\f\r') classOf[blank.charCodeAt(0)] = symbols.indexOf(' ')
 classOf[0x3d] = symbols.indexOf(':')
 
-const lineEnds: ReadonlySet<number> = new Set([0x0a, 0x0d, 0x85, 0x2028, 0x2029])
-/** Tags, anchors, aliases and block indicators of YAML: what follows goes up to a blank. */
-const tagMarks: ReadonlySet<number> = new Set([0x21, 0x26, 0x2a, 0x7c, 0x3e])
-/** Rust begins a raw string with `r#`. */
-const quotes: ReadonlySet<number> = new Set([0x22, 0x27, 0x60, 0x23])
+/** What a character may begin or end, in some notation. */
+const roles = {
+  lineEnd: 1,
+  /** Rust begins a raw string with `r#`. */
+  quote: 2,
+  /** Tags, anchors, aliases and block indicators of YAML: what follows goes up to a blank. */
+  tag: 4,
+  tagEnd: 8,
+  comment: 16,
+  region: 64,
+  regionEnd: 128,
+  /** Ends a literal, or goes on with one in another line. */
+  joint: 256,
+  /**
+   * What joins nothing: blanks, and the signs of ASCII but those that stand in names, `]`, which ends a
+   * section of XML, and `;`, which is left of an entity whose end was itself in an escape.
+   */
+  gap: 512,
+} as const
+const roleOf = new Uint16Array(128)
+for (const [characters, role] of [
+  ['\n\r', roles.lineEnd],
+  ['"\'`#', roles.quote],
+  ['!&*|>[(', roles.tag],
+  ['\t\n\v\f\r ])', roles.tagEnd],
+  ['#/*-!', roles.comment],
+  ['<&{', roles.region],
+  ['>[;}', roles.regionEnd],
+  ['"\'`\\', roles.joint],
+  ['\t\n\v\f\r !#$%&()*+,.:<=>?@[^{|}~', roles.gap],
+] as const) {
+  for (const one of characters) roleOf[one.charCodeAt(0)] = (roleOf[one.charCodeAt(0)] ?? 0) | role
+}
+
+function rolesOf(unit: number): number {
+  if (unit < 0x80) return roleOf[unit] as number
+  return unit === 0x85 || unit === 0x2028 || unit === 0x2029 ? roles.lineEnd | roles.gap : 0
+}
+
 /** `b'…'`, `rb"…"`, `u8"…"`. */
 const prefixMax = 3
 
@@ -35,18 +70,18 @@ const prefixMax = 3
  *
  * A pattern consists of letters and digits, which must follow one another, and of marks, of which one
  * must stand between them: `/`, `:` (or `=`), `*`, `&`, `<`, a blank. It begins with `^` when nothing but a
- * new word will do, and with `~` when YAML's tags and brackets may stand inside as well.
+ * new word will do, and with `~` when YAML's tags and brackets may stand inside as well. It ends with `$`
+ * when no letter or digit may follow.
+ *
+ * Signs and blanks alone do not join two parts of a word: no notation reads `send (message` as one. What joins
+ * them is a quote, a backslash, or something that is left out. In a pattern, `_` stands where they may be apart.
  *
  * All patterns are followed at once, one bit for each of their letters (Baeza-Yates and Gonnet's
- * shift-and): time is the length of the text times a constant, whatever the text.
+ * shift-and), in those words of the machine in which some pattern has begun: time is the length of the
+ * text times a constant, whatever the text.
  */
 export class WordMatcher<Name extends string> {
-  readonly #words: number
-  readonly #steps: Int32Array
-  readonly #starts: Int32Array
-  readonly #anyStarts: Int32Array
-  readonly #ends: Int32Array
-  readonly #tagged: Int32Array
+  readonly #tables: Tables
   readonly #named: readonly (readonly [name: Name, word: number, bit: number])[]
 
   constructor(words: Words<Name>) {
@@ -54,36 +89,35 @@ export class WordMatcher<Name extends string> {
       all.map((pattern) => ({ name: name as Name, ...parsePattern(pattern) })),
     )
     const places = pack(patterns.map(({ letters }) => letters.length))
-    this.#words = Math.max(...places.map(({ word }) => word)) + 1
-    this.#steps = new Int32Array(classes * this.#words)
-    this.#starts = new Int32Array(this.#words)
-    this.#anyStarts = new Int32Array(this.#words)
-    this.#ends = new Int32Array(this.#words)
-    this.#tagged = new Int32Array(this.#words)
-    this.#named = patterns.map(({ name, letters, isBound, isTagged }, i) => {
+    const count = Math.max(...places.map(({ word }) => word)) + 1
+    // Which words are in use is itself one bit for each.
+    if (count > wordBits) throw new Error('more patterns than can be followed at once')
+    const tables = new Tables(count)
+    this.#tables = tables
+    this.#named = patterns.map(({ name, letters, isBound, isTagged, isEnded, open }, i) => {
       const { word, bit } = places[i] as Place
       letters.forEach((letter, at) => {
-        setBit(this.#steps, letter * this.#words + word, bit + at)
-        if (isTagged) setBit(this.#tagged, word, bit + at)
+        setBit(tables.steps, letter * count + word, bit + at)
+        if (isTagged) setBit(tables.tagged, word, bit + at)
+        const next = letters[at + 1] ?? classes
+        const isInner = (letter < firstMark || letter === slashKind) && next < firstMark
+        if (isInner && !open.includes(at)) setBit(tables.solid, word, bit + at)
       })
-      setBit(this.#anyStarts, word, bit)
-      if (!isBound) setBit(this.#starts, word, bit)
+      setBit(tables.anyStarts, word, bit)
+      const [first = 0] = letters
+      setBit(tables.anyStarting, first, word)
+      if (!isBound) setBit(tables.starts, word, bit)
+      if (!isBound) setBit(tables.starting, first, word)
       const end = bit + letters.length - 1
-      setBit(this.#ends, word, end)
+      setBit(tables.ends, word, end)
+      if (isEnded) setBit(tables.lastOfWord, word, end)
       return [name, word, end] as const
     })
   }
 
   /** The names of all words that stand in `text`. */
   find(text: string): ReadonlySet<Name> {
-    const run = new Run({
-      words: this.#words,
-      steps: this.#steps,
-      starts: this.#starts,
-      anyStarts: this.#anyStarts,
-      ends: this.#ends,
-      tagged: this.#tagged,
-    })
+    const run = new Run(this.#tables)
     for (let i = 0; i < text.length; i++) {
       const unit = text.charCodeAt(i)
       if (unit < 0x80) run.put(unit)
@@ -95,47 +129,110 @@ export class WordMatcher<Name extends string> {
         else for (let at = 0; at < folded.length; at++) run.put(folded.charCodeAt(at))
       }
     }
+    run.end()
     const found = this.#named.filter(([, word, bit]) => ((run.found[word] ?? 0) & (1 << bit)) !== 0)
     return new Set(found.map(([name]) => name))
   }
 }
 
-interface Tables {
+/** By word of the machine, except where it says otherwise. */
+class Tables {
   readonly words: number
+  /** By symbol and word. */
   readonly steps: Int32Array
   readonly starts: Int32Array
   readonly anyStarts: Int32Array
   readonly ends: Int32Array
   readonly tagged: Int32Array
+  readonly lastOfWord: Int32Array
+  /** Letters that must be joined to the next one. */
+  readonly solid: Int32Array
+  /** By symbol: in which words a pattern begins with it. */
+  readonly starting = new Int32Array(classes)
+  readonly anyStarting = new Int32Array(classes)
+
+  constructor(words: number) {
+    this.words = words
+    this.steps = new Int32Array(classes * words)
+    this.starts = new Int32Array(words)
+    this.anyStarts = new Int32Array(words)
+    this.ends = new Int32Array(words)
+    this.tagged = new Int32Array(words)
+    this.lastOfWord = new Int32Array(words)
+    this.solid = new Int32Array(words)
+  }
+}
+
+/** How far each pattern has come; `inUse` has a bit for each word that is not zero. */
+class Progress {
+  readonly at: Int32Array
+  inUse = 0
+
+  constructor(words: number) {
+    this.at = new Int32Array(words)
+  }
+
+  clear(): void {
+    for (let left = this.inUse; left !== 0; left &= left - 1) this.at[lowestOf(left)] = 0
+    this.inUse = 0
+  }
+
+  set({ at, inUse }: Progress): void {
+    for (let left = this.inUse | inUse; left !== 0; left &= left - 1) {
+      const i = lowestOf(left)
+      this.at[i] = at[i] as number
+    }
+    this.inUse = inUse
+  }
+
+  add({ at, inUse }: Progress): void {
+    for (let left = inUse; left !== 0; left &= left - 1) {
+      const i = lowestOf(left)
+      ;(this.at[i] as number) |= at[i] as number
+    }
+    this.inUse |= inUse
+  }
+}
+
+/** The number of the lowest bit. */
+function lowestOf(bits: number): number {
+  return 31 - Math.clz32(bits & -bits)
 }
 
 /** How far each pattern has come, in one text. */
 class Run {
   readonly found: Int32Array
   readonly #tables: Tables
-  readonly #at: Int32Array
+  readonly #now: Progress
   /** Where the patterns were before the letters since the last character that is none. */
-  readonly #beforeRun: Int32Array
-  readonly #beforeComments: Int32Array
-  readonly #beforeTags: Int32Array
-  /** Zero where no pattern has begun. */
-  #alive = 0
+  readonly #beforeRun: Progress
+  readonly #beforeComments: Progress
+  readonly #beforeTags: Progress
+  readonly #beforeRegions: Progress
+  /** What is found unless a letter follows. */
+  readonly #pending: Progress
+  /** What goes on only if something joins the next letter to it. */
+  readonly #parked: Progress
+  #isJoined = false
+  #hasEnded = false
   #runLength = 0
   #isNewWord = true
   #last = 0
   #isInComment = false
   #isInTag = false
-  readonly #beforeRegions: Int32Array
   #isInRegion = false
 
   constructor(tables: Tables) {
+    const { words } = tables
     this.#tables = tables
-    this.#at = new Int32Array(tables.words)
-    this.found = new Int32Array(tables.words)
-    this.#beforeRun = new Int32Array(tables.words)
-    this.#beforeComments = new Int32Array(tables.words)
-    this.#beforeTags = new Int32Array(tables.words)
-    this.#beforeRegions = new Int32Array(tables.words)
+    this.found = new Int32Array(words)
+    this.#now = new Progress(words)
+    this.#beforeRun = new Progress(words)
+    this.#beforeComments = new Progress(words)
+    this.#beforeTags = new Progress(words)
+    this.#beforeRegions = new Progress(words)
+    this.#pending = new Progress(words)
+    this.#parked = new Progress(words)
   }
 
   put(unit: number): void {
@@ -145,72 +242,109 @@ class Run {
     this.#last = unit
   }
 
+  end(): void {
+    this.#settle()
+  }
+
   #putLetter(kind: number): void {
-    const { words, steps, starts, anyStarts, ends } = this.#tables
-    if (this.#runLength === 0) this.#beforeRun.set(this.#at)
-    const at = this.#at
-    const found = this.found
-    const begins = this.#isNewWord ? anyStarts : starts
-    let alive = 0
-    for (let i = 0, step = kind * words; i < words; i++, step++) {
-      const end = ends[i] as number
-      const onward = ((at[i] as number) & ~end) << 1
-      const next = (onward | (begins[i] as number)) & (steps[step] as number)
-      at[i] = next
-      alive |= next
-      ;(found[i] as number) |= next & end
-    }
-    this.#alive = alive
+    const { anyStarts, starts, anyStarting, starting } = this.#tables
+    const now = this.#now
+    if (this.#runLength === 0) this.#beforeRun.set(now)
+    if (this.#pending.inUse !== 0) this.#pending.clear()
+    if (this.#parked.inUse !== 0) this.#parked.clear()
+    const begun = now.inUse
+    if (this.#isNewWord) this.#step(kind, begun | (anyStarting[kind] as number), anyStarts, false)
+    else this.#step(kind, begun | (starting[kind] as number), starts, false)
     this.#runLength++
     this.#isNewWord = false
+    this.#isJoined = false
     // `\n` and its like, Lua's `\z`, Perl's `\E`: in one notation or another, any letter.
     if (this.#last === 0x5c) {
-      this.#join(this.#beforeRun)
+      now.add(this.#beforeRun)
       this.#isNewWord = true
+      this.#isJoined = true
     }
+  }
+
+  /** Goes on by one symbol in the words of `which`; `keeps` where it may as well not be there. */
+  #step(kind: number, which: number, begins: Int32Array, keeps: boolean): void {
+    const { words, steps, ends, lastOfWord } = this.#tables
+    const { at } = this.#now
+    const base = kind * words
+    let inUse = keeps ? this.#now.inUse : 0
+    for (let left = which; left !== 0; left &= left - 1) {
+      const i = lowestOf(left)
+      const end = ends[i] as number
+      const before = at[i] as number
+      const next = (((before & ~end) << 1) | (begins[i] as number)) & (steps[base + i] as number)
+      at[i] = keeps ? before | next : next
+      if (next === 0) continue
+      inUse |= 1 << i
+      const hit = next & end
+      if (hit === 0) continue
+      const waits = lastOfWord[i] as number
+      ;(this.found[i] as number) |= hit & ~waits
+      ;(this.#pending.at[i] as number) |= hit & waits
+      if ((hit & waits) !== 0) this.#pending.inUse |= 1 << i
+    }
+    this.#now.inUse = inUse
+  }
+
+  /** No letter has followed. */
+  #settle(): void {
+    const { at, inUse } = this.#pending
+    for (let left = inUse; left !== 0; left &= left - 1) {
+      const i = lowestOf(left)
+      ;(this.found[i] as number) |= at[i] as number
+    }
+    this.#pending.clear()
   }
 
   #putOther(unit: number, kind: number): void {
-    // Before the mark itself, so that a blank counts as one behind the tag.
-    if (this.#isInTag && isTagEnd(unit, kind)) this.#endTag()
-    if (kind !== unread && (this.#alive !== 0 || marksThatBegin.has(kind))) this.#putMark(kind)
-    if (this.#runLength > 0 && this.#runLength <= prefixMax && quotes.has(unit)) {
-      this.#join(this.#beforeRun)
+    if (this.#pending.inUse !== 0) this.#settle()
+    const role = rolesOf(unit)
+    this.#hasEnded = false
+    if ((role & roles.joint) !== 0) {
+      this.#isJoined = true
+      if (this.#parked.inUse !== 0) this.#now.add(this.#parked)
+      this.#parked.clear()
     }
+    // Before the mark itself, so that a blank counts as one behind the tag.
+    if (this.#isInTag && (role & roles.tagEnd) !== 0) this.#endTag()
+    if (kind !== unread && (this.#now.inUse !== 0 || marksThatBegin.has(kind))) {
+      const { anyStarts, anyStarting } = this.#tables
+      // The patterns that do not ask for the mark go on as if it were not there.
+      this.#step(kind, this.#now.inUse | (anyStarting[kind] as number), anyStarts, true)
+    }
+    const isPrefix = this.#runLength > 0 && this.#runLength <= prefixMax
+    if (isPrefix && (role & roles.quote) !== 0) this.#now.add(this.#beforeRun)
     this.#runLength = 0
     // One name in two spellings: `max_length`, `max-length`.
     if (unit !== 0x5f && unit !== 0x2d) this.#isNewWord = true
-    this.#putComment(unit)
-    this.#putTag(unit)
-    this.#putRegion(unit)
+    if (role === 0) return
+    this.#putComment(unit, role)
+    if ((role & roles.tag) !== 0 && this.#now.inUse !== 0) this.#beginTag()
+    this.#putRegion(unit, role)
+    if ((role & roles.gap) !== 0 && !this.#isJoined && !this.#hasEnded) this.#park()
   }
 
-  /** A mark that a pattern asks for; the others go on as if it were not there. */
-  #putMark(kind: number): void {
-    const { words, steps, anyStarts, ends } = this.#tables
-    const at = this.#at
-    const found = this.found
-    for (let i = 0, step = kind * words; i < words; i++, step++) {
-      const end = ends[i] as number
-      const onward = ((at[i] as number) & ~end) << 1
-      const next = (onward | (anyStarts[i] as number)) & (steps[step] as number)
-      ;(at[i] as number) |= next
-      this.#alive |= next
-      ;(found[i] as number) |= next & end
-    }
+  /** What was left out has ended: the next letter may go on, if nothing stands before it. */
+  #resume(before: Progress): void {
+    this.#now.add(before)
+    this.#hasEnded = true
   }
 
   /**
    * Every mark that begins a comment in some notation may begin one here, and every mark that ends
    * one may end it: in another notation either is part of a string, and the text goes on.
    */
-  #putComment(unit: number): void {
+  #putComment(unit: number, role: number): void {
     const last = this.#last
-    if (this.#isInComment && (lineEnds.has(unit) || isCommentEnd(last, unit))) {
-      this.#join(this.#beforeComments)
-    }
-    if (this.#alive === 0 || !isCommentStart(last, unit)) return
-    add(this.#beforeComments, this.#at)
+    if (this.#isInComment && isCommentEnd(last, unit, role)) this.#resume(this.#beforeComments)
+    if ((role & roles.comment) === 0 || !this.#isUnderWay()) return
+    if (!isCommentStart(last, unit)) return
+    this.#beforeComments.add(this.#now)
+    this.#beforeComments.add(this.#parked)
     this.#isInComment = true
   }
 
@@ -218,44 +352,53 @@ class Run {
    * Tags, instructions and sections of XML (`<b/>`, `<?x y?>`, `<![CDATA[`), entities, and characters
    * that Python names: whatever stands in one is read as itself and as nothing.
    */
-  #putRegion(unit: number): void {
-    const isEnd = unit === 0x3e || unit === 0x5b || unit === 0x3b || unit === 0x7d
-    if (this.#isInRegion && isEnd) this.#join(this.#beforeRegions)
-    if (this.#alive === 0) return
-    if (unit !== 0x3c && unit !== 0x26 && (unit !== 0x7b || this.#last !== 0x4e)) return
-    add(this.#beforeRegions, this.#at)
+  #putRegion(unit: number, role: number): void {
+    if (this.#isInRegion && (role & roles.regionEnd) !== 0) this.#resume(this.#beforeRegions)
+    if ((role & roles.region) === 0 || !this.#isUnderWay()) return
+    if (unit === 0x7b && this.#last !== 0x4e) return
+    this.#beforeRegions.add(this.#now)
+    this.#beforeRegions.add(this.#parked)
     this.#isInRegion = true
   }
 
-  #putTag(unit: number): void {
-    if (this.#alive === 0 || (!tagMarks.has(unit) && unit !== 0x5b && unit !== 0x28)) return
-    const { words, tagged } = this.#tables
-    const at = this.#at
+  #isUnderWay(): boolean {
+    return this.#now.inUse !== 0 || this.#parked.inUse !== 0
+  }
+
+  #park(): void {
+    const { solid } = this.#tables
+    const { at } = this.#now
+    for (let left = this.#now.inUse; left !== 0; left &= left - 1) {
+      const i = lowestOf(left)
+      const parts = (at[i] as number) & (solid[i] as number)
+      if (parts === 0) continue
+      ;(at[i] as number) ^= parts
+      if (at[i] === 0) this.#now.inUse ^= 1 << i
+      ;(this.#parked.at[i] as number) |= parts
+      this.#parked.inUse |= 1 << i
+    }
+  }
+
+  #beginTag(): void {
+    const { tagged } = this.#tables
+    const { at, inUse } = this.#now
     const before = this.#beforeTags
-    for (let i = 0; i < words; i++)
-      (before[i] as number) |= (at[i] as number) & (tagged[i] as number)
+    for (let left = inUse; left !== 0; left &= left - 1) {
+      const i = lowestOf(left)
+      const kept = (at[i] as number) & (tagged[i] as number)
+      if (kept === 0) continue
+      ;(before.at[i] as number) |= kept
+      before.inUse |= 1 << i
+    }
     this.#isInTag = true
   }
 
   /** A tag ends at the first blank, unlike a comment, of which a string may hold the end. */
   #endTag(): void {
-    this.#join(this.#beforeTags)
-    this.#beforeTags.fill(0)
+    this.#resume(this.#beforeTags)
+    this.#beforeTags.clear()
     this.#isInTag = false
   }
-
-  #join(others: Int32Array): void {
-    add(this.#at, others)
-    this.#alive = 1
-  }
-}
-
-function add(into: Int32Array, others: Int32Array): void {
-  for (let i = 0; i < into.length; i++) (into[i] as number) |= others[i] as number
-}
-
-function isTagEnd(unit: number, kind: number): boolean {
-  return kind === classes - 1 || unit === 0x5d || unit === 0x29
 }
 
 /** Of a line (`//`, `#`, `--`) or of a block. */
@@ -266,7 +409,8 @@ function isCommentStart(last: number, unit: number): boolean {
   return last === 0x3c && unit === 0x21
 }
 
-function isCommentEnd(last: number, unit: number): boolean {
+function isCommentEnd(last: number, unit: number, role: number): boolean {
+  if ((role & roles.lineEnd) !== 0) return true
   return (last === 0x2a && unit === 0x2f) || (last === 0x2d && unit === 0x3e)
 }
 
@@ -274,14 +418,21 @@ interface Pattern {
   readonly letters: readonly number[]
   readonly isBound: boolean
   readonly isTagged: boolean
+  readonly isEnded: boolean
+  /** Places of letters behind which blanks may stand. */
+  readonly open: readonly number[]
 }
 
 function parsePattern(pattern: string): Pattern {
   const isTagged = pattern.startsWith('~')
-  const rest = isTagged ? pattern.slice(1) : pattern
+  const isEnded = pattern.endsWith('$')
+  const rest = pattern.slice(isTagged ? 1 : 0, isEnded ? -1 : undefined)
   const isBound = rest.startsWith('^')
-  const letters = Array.from(isBound ? rest.slice(1) : rest, (one) => symbols.indexOf(one))
-  return { letters, isBound, isTagged }
+  const parts = (isBound ? rest.slice(1) : rest).split('_')
+  const letters = Array.from(parts.join(''), (one) => symbols.indexOf(one))
+  let length = 0
+  const open = parts.slice(0, -1).map((part) => (length += part.length) - 1)
+  return { letters, isBound, isTagged, isEnded, open }
 }
 
 interface Place {

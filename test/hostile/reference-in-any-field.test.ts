@@ -108,6 +108,8 @@ const fields: Readonly<Record<string, (victim: Victim) => Draft>> = {
   'a document in a string': ({ task }) => json({ input: nested({ taskId: task }) }),
   'a record of a document in a string': ({ task }) =>
     json({ input: nested({ task: { id: task } }) }),
+  'a form in a string': ({ task }) => json({ input: `a=1&taskId=${task}` }),
+  'XML in a string': ({ context }) => json({ input: `<contextId>${context}</contextId>` }),
   'a document in a string, twice': ({ task }) =>
     json({ input: nested({ input: nested({ taskId: task }) }) }),
   'parameters in a string': ({ task }) =>

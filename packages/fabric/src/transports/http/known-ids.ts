@@ -170,10 +170,13 @@ function follow(
   }
 }
 
-/** Gives the texts of a document of JSON that are long enough for an id: values, names, numbers. */
+/** Shorter ones hold neither a long id nor a document that names a short one: `taskId=5`. */
+const textLengthMin = 8
+
+/** Gives the texts of a document of JSON that may hold an id: values, long names, long numbers. */
 export function visitTexts(value: unknown, visit: (text: string) => void): void {
   if (typeof value === 'string') {
-    if (value.length >= knownLengthMin) visit(value)
+    if (value.length >= textLengthMin) visit(value)
   } else if (typeof value === 'number') {
     if (Math.abs(value) >= 10 ** (knownLengthMin - 1)) visit(String(value))
   } else if (Array.isArray(value)) {

@@ -7,6 +7,9 @@ import { unescapeAll } from './unescape-all.ts'
 
 const knownLimit = { name: 'tasks.known', value: 4_096, unit: 'count' } as const
 
+/** A sign of JSON, of a form or of XML, without which a string holds none of them. */
+const document = /[{=<]/
+
 /**
  * Whatever a request says that may be an id of a task, a conversation or a session, as
  * `TaskReferences.known`: long ones wherever they stand, since nothing else equals them, and short ones
@@ -29,7 +32,7 @@ export function knownIn(
   })
   visitTexts(body, (text) => {
     visitKnown(text, filters, visit)
-    if (!text.includes('{')) return
+    if (!document.test(text)) return
     visitText(unescapeAll(text), (value) => {
       if (typeof value === 'string' && mayBeKnown(filters, value)) visit(value)
     })

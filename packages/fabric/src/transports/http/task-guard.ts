@@ -74,14 +74,15 @@ function strangersOf(
   caller: string,
 ): readonly string[] {
   // Most requests name none.
-  if (references.ids.length === 0 && references.mentions.length === 0) return noStrangers
-  const ids = references.ids.filter((id) => !id.startsWith(event))
+  const { ids: named, mentions, known } = references
+  if (named.length === 0 && mentions.length === 0 && known.length === 0) return noStrangers
+  const ids = named.filter((id) => !id.startsWith(event))
   const found = ids.map((id) => owners.tasks.find(receiver, id) ?? '')
-  for (const id of references.mentions) {
+  for (const id of mentions) {
     const owner = owners.tasks.find(receiver, id)
     if (owner !== null) found.push(owner)
   }
-  for (const id of references.known) {
+  for (const id of known) {
     for (const kind of ['task', 'context']) {
       const owner = owners.tasks.find(receiver, `${kind} ${id}`)
       if (owner !== null) found.push(owner)

@@ -136,17 +136,24 @@ export function requestProfileFault(
   return null
 }
 
-/** As `requestProfileFault`, for a response to a request that was signed. */
-export function responseProfileFault(signed: SignedResponse): string | null {
-  for (const component of ['"@status"', '"content-digest"', '"signature";req']) {
-    const byLabel =
-      component === '"signature";req' &&
-      signed.components.some((id) => id.startsWith(`${component};key=`))
-    if (!signed.components.includes(component) && !byLabel) {
-      return `the signature does not cover ${component}`
-    }
+/**
+ * As `requestProfileFault`, for a response to a request that was signed. `label` names the signature
+ * of the request that it has to answer (RFC 9421, section 2.4): without it, one signed response could
+ * be moved to another request. The whole field, of which any label is a part, is as good.
+ */
+export function responseProfileFault(
+  { components }: Pick<SignedResponse, 'components'>,
+  { label, isWhole }: { readonly label: string; readonly isWhole: boolean },
+): string | null {
+  if (!components.includes('"@status"')) return 'it does not cover the status'
+  // Of a stream, only the head is signed.
+  if (isWhole && !components.includes('"content-digest"')) {
+    return 'it does not cover the digest of the response'
   }
-  return null
+  const own = '"signature";req'
+  return components.includes(own) || components.includes(`${own};key="${label}"`)
+    ? null
+    : 'it does not cover the signature of the request'
 }
 
 function hasBody(request: SignableRequest): boolean {

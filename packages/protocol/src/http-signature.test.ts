@@ -122,12 +122,45 @@ describe('our profile', () => {
     const response = { ...answer, headers: [...answer.headers, ...fields] }
     const signed = readSignedResponse(response, request)
     expect(signed?.base).toBe(prepared.base)
-    expect(signed && responseProfileFault(signed)).toBeNull()
+    const asked = { label: 'caller', isWhole: true }
+    expect(signed && responseProfileFault(signed, asked)).toBeNull()
     const line = parseSignatureBase(prepared.base).values.get('"signature";req')
     expect(line).toBe(request.headers.find(([name]) => name === 'signature')?.[1])
     const other = { ...request, headers: withFields('a=()', `a=${anySignature}`).headers }
     expect(readSignedResponse(response, other)?.base).not.toBe(prepared.base)
     expect(() => readSignedResponse(response, null)).toThrow(MalformedError)
+  })
+
+  test.each<[string, readonly string[], boolean, string | null]>([
+    ['all of it', ['"@status"', '"content-digest"', '"signature";req'], true, null],
+    ['the label', ['"@status"', '"content-digest"', '"signature";req;key="caller"'], true, null],
+    ['a stream', ['"@status"', '"signature";req'], false, null],
+    ['no status', ['"content-digest"', '"signature";req'], true, 'status'],
+    ['no digest', ['"@status"', '"signature";req'], true, 'digest'],
+    ['no request', ['"@status"', '"content-digest"'], true, 'signature'],
+    [
+      'another label',
+      ['"@status"', '"content-digest"', '"signature";req;key="fabric"'],
+      true,
+      'signature',
+    ],
+    ['its own signature', ['"@status"', '"content-digest"', '"signature"'], true, 'signature'],
+    [
+      'a label like it',
+      ['"@status"', '"content-digest"', '"signature";req;key="caller2"'],
+      true,
+      'signature',
+    ],
+    [
+      'another parameter',
+      ['"@status"', '"content-digest"', '"signature";req;sf'],
+      true,
+      'signature',
+    ],
+  ])('covers enough of a response, or not: %s', (_, components, isWhole, fault) => {
+    const found = responseProfileFault({ components }, { label: 'caller', isWhole })
+    if (fault === null) expect(found).toBeNull()
+    else expect(found).toMatch(fault)
   })
 
   test('can select the signature of the request by its label', () => {

@@ -1,12 +1,11 @@
-import type { SignedResponse } from '@countersign/protocol'
 import type { MessageSignatures } from '../identity/message-signatures.ts'
 import type { FactValue } from '../ledger/ledger.ts'
 import { Refusal, StatedRefusal, type Withdrawal } from '../lib/refusal.ts'
 import { sha256 } from '../lib/sha256.ts'
 import type { Finding } from '../redaction/redactor.ts'
 import type { Arrival } from './arrival.ts'
-import { digestFault } from './authenticate.ts'
 import type { AuthorizeRoom } from './authorize.ts'
+import { countersignatureFault } from './countersignature.ts'
 import {
   type Courier,
   type Delivered,
@@ -139,14 +138,18 @@ async function check(
   const { target, transport } = authorized.authenticated.arrival
   const { obligations } = authorized.decision
 
-  const asked = { receiver: target.name, isSigned: authorized.authenticated.signed }
-  const fault = countersignatureFault(delivered, asked, room.signatures)
-  if (fault !== null) return fault
   const signed = delivered.countersignature
   if (signed === null && obligations.signedResponse) {
     return new Refusal('COUNTERSIGNATURE_MISSING', `${target.name} did not sign its response`)
   }
-  const digest = delivered.body instanceof Uint8Array ? sha256(delivered.body) : null
+  const whole = delivered.body instanceof Uint8Array ? delivered.body : null
+  const { headers: arrived } = delivered
+  const answers = authorized.authenticated.signed ? 'caller' : 'fabric'
+  const countersigned = { receiver: target.name, answers, headers: arrived, body: whole } as const
+  const fault =
+    signed === null ? null : countersignatureFault({ ...countersigned, signed }, room.signatures)
+  if (fault !== null) return fault
+  const digest = whole === null ? null : sha256(whole)
   const facts = {
     ...delivered.facts,
     ...countersignatureFacts(delivered, digest, { transport, signatures: room.signatures }),
@@ -181,39 +184,6 @@ async function check(
 async function bodyToForward({ body, rewrite }: Delivered): Promise<Uint8Array | Refusal | null> {
   if (!(body instanceof Uint8Array)) return null
   return (await rewrite?.(body)) ?? body
-}
-
-/** A wrong countersignature is worse than none: somebody tried. It never passes as unsigned. */
-function countersignatureFault(
-  delivered: Delivered,
-  { receiver, isSigned }: { readonly receiver: string; readonly isSigned: boolean },
-  signatures: MessageSignatures,
-): Refusal | null {
-  const signed = delivered.countersignature
-  if (signed === null) return null
-  const refused = (detail: string) => new Refusal('COUNTERSIGNATURE_REJECTED', detail)
-  if (!coversRequest(signed, isSigned))
-    return refused('it does not cover the signature of the request')
-  if (!signed.components.includes('"@status"')) return refused('it does not cover the status')
-  if (delivered.body instanceof Uint8Array) {
-    const field = delivered.headers.find(([name]) => name === 'content-digest')?.[1]
-    if (!signed.components.includes('"content-digest"')) {
-      return refused('it does not cover the digest of the response')
-    }
-    const fault = digestFault(field ?? '', delivered.body)
-    if (fault !== null) return refused(fault)
-  }
-  const fault = signatures.checkResponse(signed, receiver)
-  return fault === null ? null : refused(fault.detail)
-}
-
-/** RFC 9421, section 2.4: without it, one signed answer could be moved to another question. */
-const own = '"signature";req'
-
-/** Where the caller signed, its own signature: a receipt takes no other link between the two ends. */
-function coversRequest({ components }: SignedResponse, isSigned: boolean): boolean {
-  const label = isSigned ? 'caller' : 'fabric'
-  return components.some((id) => id === own || id === `${own};key="${label}"`)
 }
 
 function countersignatureFacts(

@@ -1,7 +1,7 @@
 import { readSignedResponse, type SignableRequest } from '@countersign/protocol'
 import type { MessageSignatures } from '../../identity/message-signatures.ts'
 import { Refusal } from '../../lib/refusal.ts'
-import { digestFault } from '../../pipeline/authenticate.ts'
+import { countersignatureFault } from '../../pipeline/countersignature.ts'
 import type { UpstreamResponse } from '../http/upstream.ts'
 
 export interface ArrivedAnswer {
@@ -32,15 +32,9 @@ export function checkAnswer(
         ? new Refusal('COUNTERSIGNATURE_MISSING', `${receiver} did not sign its response`)
         : null
     }
-    const needed = ['"@status"', '"signature";req', ...(body === null ? [] : ['"content-digest"'])]
-    const missing = needed.filter((component) => !signed.components.includes(component))
-    if (missing.length > 0) return rejected(`it does not cover ${missing.join(', ')}`)
-    if (body !== null) {
-      const digest = headers.find(([name]) => name === 'content-digest')?.[1] ?? ''
-      const fault = digestFault(digest, body)
-      if (fault !== null) return rejected(fault)
-    }
-    return signatures.checkResponse(signed, receiver)
+    // The request left here under the caller's own signature, and no other.
+    const answers = 'caller' as const
+    return countersignatureFault({ signed, receiver, answers, headers, body }, signatures)
   } catch (cause) {
     return rejected(String(cause))
   }

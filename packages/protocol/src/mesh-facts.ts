@@ -1,4 +1,5 @@
 import { utf8 } from './bytes.ts'
+import { missingFact, operationLengthMax, wordsLengthMax } from './fact-bounds.ts'
 import { isAssignableName, parseSpiffeId } from './ids.ts'
 import { isLegible } from './legible.ts'
 import type { MeshEntry, MeshEntryKind, MeshFact } from './mesh-format.ts'
@@ -10,7 +11,6 @@ type Rule = (value: MeshFact) => boolean
 /** Bytes of UTF-8 of one text fact; with its name and head it stays below `factBytesMax`. */
 export const meshTextBytesMax = 60_000
 
-const wordsLengthMax = 2048
 const rulesLengthMax = 16_384
 
 /** Text that is shown as it is, of at most `max` UTF-16 units. */
@@ -24,7 +24,6 @@ const name =
  * such as `agent.revoke`, have a dot in the first part, so that no connector can state one.
  */
 const operation = /^[A-Za-z][A-Za-z0-9_-]*(?:\/[A-Za-z0-9_.$-]+)*$/
-const operationLengthMax = 256
 
 /** Whether `text` is the name of an operation as a message or a connector may give it. */
 export function isOperationName(text: unknown): text is string {
@@ -137,13 +136,6 @@ const rules: Readonly<Record<MeshEntryKind, Readonly<Record<string, Rule>>>> = {
   indeterminate: { ...ended, result: oneOf('unknown') },
 }
 
-const needed: Readonly<Record<MeshEntryKind, readonly string[]>> = {
-  intent: ['protocol', 'operation', 'caller', 'receiver', 'attested.request'],
-  refusal: ['code', 'protocol', 'operation', 'receiver'],
-  outcome: ['result'],
-  indeterminate: ['result'],
-}
-
 const progressOf: Readonly<Record<string, string>> = {
   refused: 'not-sent',
   stated: 'answered',
@@ -191,12 +183,7 @@ export function meshFactsFault({ kind, facts }: Pick<MeshEntry, 'kind' | 'facts'
   }
   const contradiction = kind === 'outcome' ? endingFault(facts) : null
   if (contradiction !== null) return contradiction
-  const isAnswered = facts['result'] === 'delivered' || facts['result'] === 'completed'
-  const names = [
-    ...needed[kind],
-    ...(isAnswered ? ['attested.response'] : []),
-    ...(facts['result'] === 'stated' ? ['code'] : []),
-  ]
-  const missing = names.find((fact) => !Object.hasOwn(facts, fact))
-  return missing === undefined ? null : `an entry of kind ${kind} needs ${missing}`
+  // The fabric says which transport it was.
+  const missing = missingFact(kind, facts, 'transport')
+  return missing === null ? null : `an entry of kind ${kind} needs ${missing}`
 }

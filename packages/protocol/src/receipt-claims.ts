@@ -1,3 +1,4 @@
+import { missingFact } from './fact-bounds.ts'
 import { parseSpiffeId, type SpiffeId } from './ids.ts'
 import {
   contradictsCode,
@@ -48,18 +49,6 @@ export function isWithholdable(name: string): boolean {
   return name.startsWith('private.') || withholdable.has(name) || contentFacts.has(name)
 }
 
-/** Without these an entry of the kind states nothing, or nothing that can be attributed. */
-const needed: Readonly<Record<StatementKind, readonly string[]>> = {
-  genesis: [],
-  intent: ['transport', 'protocol', 'operation', 'caller', 'receiver', 'attested.request'],
-  outcome: ['result'],
-  refusal: ['code', 'transport', 'protocol', 'operation', 'receiver'],
-  indeterminate: ['result'],
-  lifecycle: ['event'],
-}
-
-/** Results after which a response was forwarded, so that someone vouches for it. */
-const answered: readonly ExchangeResult[] = ['delivered', 'completed']
 const closingResults: Partial<Record<StatementKind, readonly ExchangeResult[]>> = {
   outcome: EXCHANGE_RESULTS,
   refusal: REFUSAL_RESULTS,
@@ -101,15 +90,8 @@ export function checkClaims(entries: readonly ClaimedEntry[], trustDomain: strin
 }
 
 function checkNeeded({ kind, facts }: ClaimedEntry): void {
-  const isAnswered = kind === 'outcome' && answered.some((result) => result === facts['result'])
-  const names = [
-    ...needed[kind],
-    ...(isAnswered ? ['attested.response'] : []),
-    // Without it nobody could tell what the receiver stated.
-    ...(facts['result'] === 'stated' ? ['code'] : []),
-  ]
-  const missing = names.find((name) => !Object.hasOwn(facts, name))
-  if (missing !== undefined) throw new ReceiptError('FACT_MISSING', missing)
+  const missing = missingFact(kind, facts)
+  if (missing !== null) throw new ReceiptError('FACT_MISSING', missing)
 }
 
 const textFacts = [

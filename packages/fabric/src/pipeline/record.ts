@@ -1,4 +1,10 @@
-import { createId, type ExchangeResult, formatLimit, type RefusalCode } from '@countersign/protocol'
+import {
+  createId,
+  type ExchangeResult,
+  formatLimit,
+  type RefusalCode,
+  wordsLengthMax,
+} from '@countersign/protocol'
 import type { Detection } from '../detection/detector.ts'
 import type { Caller } from '../identity/caller.ts'
 import type { MessageSignatures } from '../identity/message-signatures.ts'
@@ -162,7 +168,6 @@ function resultOf(refusal: Refusal): ExchangeResult | null {
   return refusal.code === 'OUTCOME_UNKNOWN' ? 'unknown' : 'withheld'
 }
 
-const wordsLengthMax = 2048
 /**
  * What callers worded, in a form that every entry can hold. The ledger takes no lone surrogate and no
  * fact without end, and a refusal that could not be recorded would be one that nobody counts.

@@ -1,4 +1,11 @@
-import { isJsonEssence, isLegible, isOperationName, parseMediaType } from '@countersign/protocol'
+import {
+  isJsonEssence,
+  isLegible,
+  isOperationName,
+  operationLengthMax,
+  parseMediaType,
+  wordsLengthMax,
+} from '@countersign/protocol'
 import { overLimit } from '../../lib/limits.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import { decodeMirrored } from '../../pipeline/inspect-fields.ts'
@@ -17,7 +24,6 @@ import {
   a2aOperations,
   isMcpMethod,
   mcpSubjects,
-  methodLengthMax,
   namesPush,
   obsoleteMethods,
   soundsLikeOperation,
@@ -49,9 +55,8 @@ export interface Classified {
 type Named = Omit<Classified, 'tasks'>
 
 /** Both are recorded with every decision, refused ones and those of strangers included. */
-const methodLimit = { name: 'rpc.methodLength', value: methodLengthMax, unit: 'count' } as const
-const subjectLengthMax = 2048
-const subjectLimit = { name: 'rpc.subjectLength', value: subjectLengthMax, unit: 'count' } as const
+const methodLimit = { name: 'rpc.methodLength', value: operationLengthMax, unit: 'count' } as const
+const subjectLimit = { name: 'rpc.subjectLength', value: wordsLengthMax, unit: 'count' } as const
 /** MCP 2026-07-28: the version from which the mirrored headers are part of the protocol. */
 const mcpMirroredVersions: ReadonlySet<string> = new Set(['2026-07-28'])
 
@@ -220,7 +225,7 @@ const unknownCall =
   'a JSON-RPC method of neither A2A nor MCP; for a receiver of another protocol, set the protocol of its route to http'
 
 function classifyCall(head: Head, call: Call, protocol: RouteProtocol): Named | Refusal {
-  if (call.method.length > methodLengthMax) {
+  if (call.method.length > operationLengthMax) {
     return overLimit('MESSAGE_TOO_LARGE', methodLimit, `${call.method.length} characters`)
   }
   const a2a = protocol === 'mcp' ? undefined : a2aOperations.get(call.method)
@@ -342,7 +347,7 @@ function classifyMcp(head: Head, call: Call): Named | Refusal {
   if (typeof tool !== 'string') {
     return new Refusal('MESSAGE_MALFORMED', `${call.method} without ${subject ?? ''}`)
   }
-  if (tool.length > subjectLengthMax) {
+  if (tool.length > wordsLengthMax) {
     const detail = `${call.method} of ${tool.length} characters`
     return overLimit('MESSAGE_TOO_LARGE', subjectLimit, detail)
   }

@@ -1,3 +1,4 @@
+import { operationLengthMax } from '@countersign/protocol'
 import { bareWord, foldedName, foldedWord } from './folded-name.ts'
 import { unescapeAll } from './unescape-all.ts'
 
@@ -17,9 +18,6 @@ export const a2aOperations: ReadonlyMap<string, string> = new Map([
   ['tasks/resubscribe', 'SubscribeToTask'],
   ['agent/getAuthenticatedExtendedCard', 'GetExtendedAgentCard'],
 ])
-
-/** The longest method of a call: it is recorded with every decision, of refused calls as well. */
-export const methodLengthMax = 256
 
 /**
  * Push notification registration hands the receiver an address to call; until a relay stands in
@@ -102,7 +100,7 @@ const methodPartsMax = 64
  * separators or escapes, cut at NUL, behind the name of a service or before a query.
  */
 export function soundsLikeOperation(method: string): boolean {
-  const plain = unescapeAll(method.slice(0, methodLengthMax))
+  const plain = unescapeAll(method.slice(0, operationLengthMax))
   const folded = foldedName(plain)
   if (folded.startsWith('notifications/') || folded.includes('pushnotification')) return true
   if ([plain, folded].some((one) => bareOperations.has(bareWord(one)))) return true

@@ -1,0 +1,40 @@
+import type { ExchangeResult } from './receipt-ending.ts'
+import type { FactValue, StatementKind } from './statement.ts'
+
+/** UTF-16 units of a text that callers or stages worded: a tool, a resource, a detail. */
+export const wordsLengthMax = 2048
+
+/** UTF-16 units of the name of an operation: that of a method, recorded for refused calls as well. */
+export const operationLengthMax = 256
+
+/** Without these an entry of the kind states nothing, or nothing that can be attributed. */
+const needed: Readonly<Record<StatementKind, readonly string[]>> = {
+  genesis: [],
+  intent: ['transport', 'protocol', 'operation', 'caller', 'receiver', 'attested.request'],
+  outcome: ['result'],
+  refusal: ['code', 'transport', 'protocol', 'operation', 'receiver'],
+  indeterminate: ['result'],
+  lifecycle: ['event'],
+}
+
+/** Results after which a response was forwarded, so that someone vouches for it. */
+const answered: ReadonlySet<FactValue | undefined> = new Set<ExchangeResult>([
+  'delivered',
+  'completed',
+])
+
+/** The first fact that an entry of the kind lacks, apart from `given`, which its recorder adds; or null. */
+export function missingFact(
+  kind: StatementKind,
+  facts: Readonly<Record<string, FactValue>>,
+  given: string | null = null,
+): string | null {
+  const { result } = facts
+  const names = [
+    ...needed[kind],
+    ...(kind === 'outcome' && answered.has(result) ? ['attested.response'] : []),
+    // Without it no one could tell what the receiver stated.
+    ...(result === 'stated' ? ['code'] : []),
+  ]
+  return names.find((name) => name !== given && !Object.hasOwn(facts, name)) ?? null
+}

@@ -10,6 +10,8 @@ export interface StreamEvent {
   readonly frame: readonly (readonly [string, string])[]
   /** It had `data` lines, all of them empty: some readers take its id only for their sake. */
   readonly hasEmptyData?: true
+  /** Inspection has put its line breaks into the one form that every reader takes for one. */
+  readonly hasPlainBreaks?: true
 }
 
 /** What a receiver answered, as the transport read it; nothing in it is checked yet. */

@@ -165,7 +165,7 @@ class Transcript {
     this.#hash.update(length).update(data)
     this.#events += 1
     this.#bytes += event.data.length
-    return { ...event, data, frame: inspected.frame }
+    return { ...event, data, frame: inspected.frame, hasPlainBreaks: true }
   }
 
   ending(result: Ending['result'], answered: Answered, refusal: Refusal | null): Ending {

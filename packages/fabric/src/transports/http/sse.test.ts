@@ -204,3 +204,10 @@ describe('EventReader', () => {
 })
 
 const missing: StreamEvent = { data: new Uint8Array(0), contentType: 'text/plain', frame: [] }
+
+test('an event whose line breaks inspection has put in order is not searched for them again', () => {
+  const data = utf8('a\u2028b')
+  const event = { data, contentType: 'text/plain', frame: [] } as const
+  expect(parseUtf8(formatEvent(event))).toBe('data: a\ndata: b\n\n')
+  expect(parseUtf8(formatEvent({ ...event, hasPlainBreaks: true }))).toBe('data: a\u2028b\n\n')
+})

@@ -236,7 +236,8 @@ function isMeantAsJson(text: string): boolean {
 /** The bytes of one event, in which every reader sees the same lines. */
 export function formatEvent(event: StreamEvent): Uint8Array {
   const frame = event.frame.map(([name, value]) => `${name}: ${value}\n`).join('')
-  const data = parseUtf8(withoutLineBreaks(event.data, event.contentType))
+  const { data: bytes, contentType, hasPlainBreaks } = event
+  const data = parseUtf8(hasPlainBreaks ? bytes : withoutLineBreaks(bytes, contentType))
   if (data === '' && event.frame.length > 0 && !event.hasEmptyData) return utf8(`${frame}\n`)
   const lines = data.split(/\r\n?|\n/).map((line) => `data: ${line}\n`)
   return utf8(`${frame}${lines.join('')}\n`)

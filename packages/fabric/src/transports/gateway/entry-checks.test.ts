@@ -39,3 +39,67 @@ test('a batch of entries lets other work have its turn', async () => {
   expect(seen).toHaveLength(256)
   expect(new Set(seen).size).toBeGreaterThanOrEqual(16)
 })
+
+const minuteMs = 60_000
+const bobsKey = new Uint8Array(32).fill(1)
+
+/** Why an entry is not admitted; entries that pass every check before it end at `requestFault`. */
+async function faultOf(entry: Pick<MeshEntry, 'kind' | 'facts'>, begun = now): Promise<string> {
+  const bob = {
+    kind: 'agent',
+    name: 'bob',
+    status: 'active',
+    keys: { signing: { publicKey: bobsKey } },
+  }
+  const authorization = {
+    findPrincipal: (name: string) => (name === 'bob' ? bob : null),
+  } as unknown as EntryChecksOptions['rooms']['authorization']
+  const options: EntryChecksOptions = {
+    rooms: { authorization },
+    trust: { trustDomain: 'a.test', fabricKey: new Uint8Array(32) },
+    isProvenRequest: () => Promise.resolve(true),
+    requestFault: () => 'looked at the request',
+    ledger: { explain: () => Promise.resolve([]), openIntent: () => null },
+  }
+  const exchange = createId('dec', begun, new Uint8Array(10))
+  const facts = { 'private.request': '{}', ...entry.facts }
+  const claim = await createEntryChecks(options).claim(
+    [{ kind: entry.kind, exchange, facts }],
+    connector,
+    now,
+  )
+  return claim instanceof Refusal ? claim.detail : 'admitted'
+}
+
+test.each<[MeshEntry['kind'], number, string]>([
+  ['intent', 0, 'looked at the request'],
+  ['intent', 5 * minuteMs, 'looked at the request'],
+  ['intent', 5 * minuteMs + 1, 'begins in the future'],
+  ['outcome', 5 * minuteMs + 1, 'begins in the future'],
+  ['intent', -5 * minuteMs, 'looked at the request'],
+  ['intent', -5 * minuteMs - 1, 'did not begin within five minutes'],
+  ['refusal', -5 * minuteMs - 1, 'did not begin within five minutes'],
+  ['outcome', -5 * minuteMs - 1, 'looked at the request'],
+  ['outcome', -120 * minuteMs, 'looked at the request'],
+  ['outcome', -120 * minuteMs - 1, 'began more than two hours ago'],
+  ['indeterminate', -120 * minuteMs - 1, 'began more than two hours ago'],
+])('an entry of kind %s, %d ms from now: %s', async (kind, offset, detail) => {
+  expect(await faultOf({ kind, facts: {} }, now + offset)).toContain(detail)
+})
+
+test('the key of a response is that of the connector that records it', async () => {
+  const facts = (key: Uint8Array) => ({ 'response.key': key })
+  expect(await faultOf({ kind: 'outcome', facts: facts(bobsKey) })).toBe('looked at the request')
+  expect(await faultOf({ kind: 'outcome', facts: facts(new Uint8Array(32)) })).toBe(
+    'response.key is not the key of spiffe://a.test/agent/bob',
+  )
+})
+
+test('the key of a request is that of the caller that the entry names', async () => {
+  const caller = { caller: 'spiffe://a.test/agent/bob' }
+  const facts = (key: Uint8Array) => ({ ...caller, 'request.key': key })
+  expect(await faultOf({ kind: 'intent', facts: facts(bobsKey) })).toBe('looked at the request')
+  expect(await faultOf({ kind: 'intent', facts: facts(new Uint8Array(32)) })).toContain(
+    'request.key is not the key',
+  )
+})

@@ -1,4 +1,4 @@
-import { utf8 } from '@countersign/protocol'
+import { createId, utf8 } from '@countersign/protocol'
 import { expect, test } from 'vitest'
 import { systemClock } from '../../lib/clock.ts'
 import { Refusal } from '../../lib/refusal.ts'
@@ -19,6 +19,7 @@ async function hear(
   headers: readonly (readonly [string, string])[],
   body: string,
   operation = 'SendMessage',
+  prefix = '',
 ) {
   const response: UpstreamResponse = {
     status,
@@ -41,14 +42,15 @@ async function hear(
       share: answers.open('shop', 'caller'),
     },
     {
-      route: { name: 'shop', protocol: 'a2a', endpoints: [], prefix: '', cardUrls: [] },
+      route: { name: 'shop', protocol: 'a2a', endpoints: [], prefix, cardUrls: [] },
       classified: { protocol: 'a2a', operation, tool: '', rpcId: 1, tasks: noTasks },
       admitted: { decision } as unknown as Authorized,
     },
   )
   if (heard instanceof Refusal) return heard.code
   const text = Buffer.from(heard.body as Uint8Array).toString()
-  return { status: heard.status, body: JSON.parse(text) as Record<string, unknown> }
+  const { status: given, headers: passed } = heard
+  return { status: given, headers: passed, body: JSON.parse(text) as Record<string, unknown> }
 }
 
 test('an answer without a countersignature is not let through for calling itself a refusal', async () => {
@@ -79,4 +81,31 @@ test('a card in a stream, and one that cannot be read, is refused', async () => 
   expect(await hear(200, [json], '[]', 'GetAgentCard')).toBe('RESPONSE_REJECTED')
   const none = '{"jsonrpc":"2.0","id":1,"result":null}'
   expect(await hear(200, [json], none, 'GetExtendedAgentCard')).toBe('RESPONSE_REJECTED')
+})
+
+test('an exchange and a receipt pass in the one form that a fabric gives them', async () => {
+  const id = createId('dec', 1_800_000_000_000, new Uint8Array(10))
+  const path = '/v1/receipts/'
+  const heard = (exchange: string, receipt: string) => {
+    const named = [
+      ['countersign-exchange', exchange] as const,
+      ['countersign-receipt', receipt] as const,
+    ]
+    return hear(200, [json, ...named], '{}', 'GetTask', '/agents/shop')
+  }
+  const own = [json, ['countersign-exchange', id], ['countersign-receipt', `${path}${id}`]]
+  expect(await heard(id, `${path}${id}`)).toMatchObject({ headers: own })
+  for (const odd of [
+    `exc_${'0'.repeat(32)}`,
+    `${id}0`,
+    id.toUpperCase(),
+    '',
+    '<b>',
+    `${id}, ${id}`,
+  ]) {
+    expect(await heard(odd, `${path}${odd}`)).toMatchObject({ headers: [json] })
+  }
+  expect(await heard(id, `https://other.example${path}${id}`)).toMatchObject({
+    headers: own.slice(0, 2),
+  })
 })

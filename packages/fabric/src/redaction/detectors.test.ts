@@ -96,6 +96,7 @@ const ROWS: Readonly<Record<Exclude<DataClass, 'credential'>, Row>> = {
       '«nl91abna0417164300»',
       '«MT84MALT011000012345MTLCAST001S»',
       'iban\\n«NO9386011117947»',
+      '«DE89370400440532013000»EUR',
       '«DE89 3704  0044 0532 0130 00»',
       '«de_89_3704_0044_0532_0130_00»',
       'IBAN«DE89370400440532013000»',

@@ -103,7 +103,9 @@ function readIban(
     else remainder = append(remainder, byte, kind) % 97
     count++
   }
-  if (count < shape.length || (i < to && ((KIND[bytes[i] as number] as number) & ALNUM) !== 0)) {
+  // Behind digits alone a letter begins something else: `DE89…00EUR`.
+  const goesOn = shape.numeric ? DIGIT : ALNUM
+  if (count < shape.length || (i < to && ((KIND[bytes[i] as number] as number) & goesOn) !== 0)) {
     return 0
   }
   // The first four characters are six digits once letters count as two (A = 10 … Z = 35).

@@ -370,7 +370,7 @@ class FollowedState {
   async apply(state: MeshState): Promise<void> {
     const text = JSON.stringify(state.policies)
     if (text !== this.#policyText) {
-      const compilation = { parser: this.#parser, dataClasses: DATA_CLASSES }
+      const compilation = { parser: this.#parser, dataClasses: DATA_CLASSES, isLinted: false }
       this.#policy = await compilePolicies(state.policies, compilation)
       this.#policyText = text
     }

@@ -10,6 +10,9 @@ import { formatProblem } from './policy/compile-policies.ts'
 
 export const fabricVersion = '0.1.0'
 
+/** Further warnings of one set of policies are only counted: the log is for people. */
+const warningsLogged = 100
+
 /** What decides is on record like what it decided: files change without anybody to ask. */
 export function followPolicies(
   around: Surroundings,
@@ -20,9 +23,14 @@ export function followPolicies(
   }: { readonly rooms: Rooms & EntryFeed; readonly policyChanges: PolicyChanges },
 ): () => void {
   const warn = (): void => {
-    for (const warning of stores.policy.current.warnings) {
+    const { warnings } = stores.policy.current
+    for (const warning of warnings.slice(0, warningsLogged)) {
       around.log('a policy is doubtful', { warning: formatProblem(warning) })
     }
+    if (warnings.length <= warningsLogged) return
+    around.log('more policies are doubtful; `countersign policy check` lists them', {
+      count: warnings.length - warningsLogged,
+    })
   }
   warn()
   return stores.policy.onChange(() => {

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { setImmediate } from 'node:timers/promises'
 import { PolicyUnsupported } from './cedar-json.ts'
 import { type CompiledPolicy, compilePolicy } from './compile-policy.ts'
 import { createPolicyLint } from './lint-policy.ts'
@@ -20,12 +21,17 @@ export interface PolicyCompilation {
   readonly dataClasses: readonly string[]
   /** Every operation that a request can name; without it, names are not checked. */
   readonly operations?: OperationNames
+  /** Whether `warnings` are looked for, which costs more than the compiling; without, there are none. */
+  readonly isLinted?: boolean
 }
 
 /** Far above what people maintain by hand; past it, a set is a mistake or an attack on memory. */
 export const policySourcesMax = 1_000
 export const policySourceCharactersMax = 1024 * 1024
 export const policiesMax = 20_000
+
+/** Some milliseconds of work; between two such steps the process answers others. */
+const policiesPerTurn = 32
 
 /** The policies were not taken, none of them. Lists every problem, each with its place. */
 export class PoliciesRejected extends Error {
@@ -58,7 +64,7 @@ interface Piece {
  */
 export async function compilePolicies(
   sources: readonly PolicySource[],
-  { parser, dataClasses, operations }: PolicyCompilation,
+  { parser, dataClasses, operations, isLinted = true }: PolicyCompilation,
 ): Promise<CompiledPolicySet> {
   const sorted = sources.toSorted(byName)
   assertBounded(sorted)
@@ -72,6 +78,7 @@ export async function compilePolicies(
   const policies: CompiledPolicy[] = []
   const ids = new Set<string>()
   for (const [ordinal, piece] of pieces.entries()) {
+    await giveWay(ordinal)
     const result = parsed[ordinal]
     if (result === undefined) throw new Error('the policy parser left a policy out')
     problems.push(...result.faults.map((fault) => toProblem(piece, fault)))
@@ -88,8 +95,16 @@ export async function compilePolicies(
   }
   if (problems.length > 0) throw new PoliciesRejected(problems)
   const lint = createPolicyLint(operations ?? null)
-  const warnings = pieces.flatMap((piece, i) => warningsOf(piece, parsed[i], lint))
+  const warnings: PolicyProblem[] = []
+  for (const [ordinal, piece] of isLinted ? pieces.entries() : []) {
+    await giveWay(ordinal)
+    warnings.push(...warningsOf(piece, parsed[ordinal], lint))
+  }
   return createPolicySet({ version: versionOf(sorted), policies, sources: sorted, warnings })
+}
+
+async function giveWay(ordinal: number): Promise<void> {
+  if (ordinal > 0 && ordinal % policiesPerTurn === 0) await setImmediate()
 }
 
 function warningsOf(

@@ -166,3 +166,20 @@ describe('the policy room', () => {
     await expect.poll(() => repairs).toEqual([opened.current.version])
   })
 })
+
+test('thousands of policies are compiled in turns with other work', async () => {
+  await writeFile(join(dir, 'many.cedar'), 'permit;\n'.repeat(2_000))
+  let turns = 0
+  let isOpen = false
+  const count = () => {
+    turns += 1
+    if (!isOpen) setImmediate(count)
+  }
+  setImmediate(count)
+  await open(false)
+  const opening = turns
+  await room?.check([{ name: 'many.cedar', text: 'permit;\n'.repeat(2_000) }])
+  isOpen = true
+  expect(opening).toBeGreaterThan(2_000 / 32)
+  expect(turns - opening).toBeGreaterThan(2_000 / 64)
+})

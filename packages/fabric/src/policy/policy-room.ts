@@ -97,7 +97,7 @@ export async function openPolicyRoom(options: PolicyRoomOptions): Promise<OpenPo
     },
     reload: () => inTurn(false),
     async check(sources) {
-      await compilePolicies(sources, options)
+      await compilePolicies(sources, { ...options, isLinted: false })
     },
     policySources: () => current.sources,
     close: stopWatching,

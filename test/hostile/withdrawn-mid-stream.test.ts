@@ -6,6 +6,15 @@ import { openStream, streaming } from '../harness/streams.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
+/** A policy that still permits it, and asks for more than was asked when the stream began. */
+const asksFor =
+  (obligation: string) =>
+  (world: World, name: string): Promise<unknown> =>
+    world.admin('policy.put', {
+      name: `${name}.cedar`,
+      text: `@id("${name}")\n${obligation}\npermit(principal == Agent::"${name}", action, resource);`,
+    })
+
 const taken: Readonly<Record<string, (world: World, name: string) => Promise<unknown>>> = {
   quarantined: (world, name) => world.admin('agent.quarantine', { name, reason: 'told to' }),
   revoked: (world, name) => world.admin('agent.revoke', { name, reason: 'told to' }),
@@ -14,6 +23,10 @@ const taken: Readonly<Record<string, (world: World, name: string) => Promise<unk
       name: `${name}.cedar`,
       text: `@id("${name}")\nforbid(principal == Agent::"${name}", action, resource);`,
     }),
+  'to be signed by a new policy': asksFor('@sign("request")'),
+  'to be countersigned by a new policy': asksFor('@sign("response")'),
+  'to be masked by a new policy': asksFor('@mask("card")'),
+  'to be blocked by a new policy': asksFor('@block("card")'),
 }
 
 const withdraw =

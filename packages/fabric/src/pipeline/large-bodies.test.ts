@@ -8,15 +8,22 @@ import { inlineBytesMax, LoopShare } from './loop-share.ts'
 const redactor = createRedactor({ hashKey: new Uint8Array(32).fill(5) })
 const order = { mask: DATA_CLASSES, block: [] }
 
-/** Counts what is handed to the thread. The clock moves by `costMs` with every message. */
-function open(costMs = 0) {
+/** Counts what is handed to the thread. Every message takes `costMs`, and `cpuMs` of the processor. */
+function open(costMs = 0, cpuMs = costMs) {
   let now = 0
+  let used = 0
   let handed = 0
   const largeBodies: LargeBodies = {
-    loop: new LoopShare(() => {
-      now += costMs / 2
-      return now
-    }),
+    loop: new LoopShare(
+      () => {
+        now += costMs / 2
+        return now
+      },
+      () => {
+        used += cpuMs
+        return used
+      },
+    ),
     async inspect({ body }) {
       handed++
       return { fields: [], frame: [], body, findings: [] }
@@ -97,6 +104,13 @@ test('messages that cost what ordinary ones do use no share', async () => {
   const { inspect, handed } = open(0.2)
   for (let i = 0; i < 5_000; i++) await inspect({ path: '/a' })
   expect(handed()).toBe(0)
+})
+
+test('what other processes do meanwhile is on no account', async () => {
+  const { inspect, handed, read } = open(50, 0.2)
+  for (let i = 0; i < 1_000; i++) await inspect({ path: '/a' })
+  expect(handed()).toBe(0)
+  for (let i = 0; i < 1_000; i++) expect(read('a')).toBe('read')
 })
 
 test('requests to the fabric itself are refused to a client that has used its share', () => {

@@ -1,3 +1,4 @@
+import { threadCpuMs } from '../lib/clock.ts'
 import { overLimit } from '../lib/limits.ts'
 import type { Refusal } from '../lib/refusal.ts'
 import { InspectionWork, TooMuchWork } from '../redaction/inspection-work.ts'
@@ -22,6 +23,11 @@ const controlLimit = {
 } as const
 const retryAfterMs = 2_000
 
+interface Began {
+  readonly at: number
+  readonly cpu: number
+}
+
 /**
  * The event loop's time for parsing and inspection. All exchanges share it, so a piece of work runs
  * on it only when it is small, and while its client has not used more than its share.
@@ -30,9 +36,11 @@ export class LoopShare {
   readonly #credit: TimeCredit
   readonly #control: TimeCredit
   readonly #now: () => number
+  readonly #cpu: () => number
 
-  constructor(now: () => number) {
+  constructor(now: () => number, cpu: () => number = threadCpuMs) {
     this.#now = now
+    this.#cpu = cpu
     this.#credit = new TimeCredit({ ...shareOptions, now })
     this.#control = new TimeCredit({ ...controlOptions, now })
   }
@@ -40,14 +48,14 @@ export class LoopShare {
   /** The result of `run`, or null where it is for the thread: too large, too costly, or too often. */
   run<T>(client: string, bytes: number, run: (work: InspectionWork) => T): T | null {
     if (bytes > inlineBytesMax || !this.#credit.has(client)) return null
-    const began = this.#now()
+    const began = this.#start()
     try {
       return run(new InspectionWork(inlineStepsMax))
     } catch (cause) {
       if (cause instanceof TooMuchWork) return null
       throw cause
     } finally {
-      this.#credit.charge(client, this.#now() - began - freeMs)
+      this.#charge(this.#credit, client, began)
     }
   }
 
@@ -56,11 +64,24 @@ export class LoopShare {
     if (!this.#control.has(client)) {
       return overLimit('OVERLOADED', controlLimit, 'requests to the fabric', retryAfterMs)
     }
-    const began = this.#now()
+    const began = this.#start()
     try {
       return read()
     } finally {
-      this.#control.charge(client, this.#now() - began - freeMs)
+      this.#charge(this.#control, client, began)
     }
+  }
+
+  #start(): Began {
+    return { at: this.#now(), cpu: this.#cpu() }
+  }
+
+  /**
+   * Charges what the thread has used. On a busy machine more time than that goes by, which is other
+   * processes' doing: charged to clients, it would send all of them to the thread, which costs more.
+   */
+  #charge(credit: TimeCredit, client: string, began: Began): void {
+    const elapsed = this.#now() - began.at - freeMs
+    if (elapsed > 0) credit.charge(client, Math.min(elapsed, this.#cpu() - began.cpu - freeMs))
   }
 }

@@ -610,7 +610,7 @@ export const REQUIREMENTS = {
     promise: 'An acknowledgement is signed by the consumer over the message it settles.',
     on: ['queue'],
     notOn: queueOnly('responses are countersigned there'),
-    lies: ['forged-acknowledgement'],
+    lies: ['forged-acknowledgement', 'claimed-acknowledgement'],
   },
   'queue:idempotent': {
     promise: 'A repeated publish is stored once; the same key with other content is refused.',

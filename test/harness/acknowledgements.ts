@@ -25,16 +25,16 @@ export interface Signing {
   readonly leaseToken?: string
 }
 
-/** Acknowledges `frame` as the listener, while the countersignature says what `signing` says. */
-export async function acknowledge(
-  world: World,
-  { channel, frame, listener }: { channel: string; frame: LeasedFrame; listener: Identity },
-  signing: Signing = {},
-): Promise<Heard> {
-  const sealed = signing.sealed ?? frame.sealed
+/** What a settlement is about: a message as it was leased, or as somebody pretends that it was. */
+export interface Held {
+  readonly frame: Pick<LeasedFrame, 'offset' | 'leaseToken' | 'sealed'>
+  readonly listener: Identity
+}
+
+const ackOf = ({ sealed, ...signing }: Signing & { readonly sealed: Uint8Array }) => {
   const message = parseSealedMessage(sealed)
   if (message === null) throw new Error('not a sealed message')
-  const digest = ackDigest(
+  return ackDigest(
     {
       messageId: message.header.messageId,
       sealedHash: sha256(sealed),
@@ -45,21 +45,39 @@ export async function acknowledge(
     },
     hash,
   )
-  const by = signing.by ?? listener
-  const { offset, leaseToken } = frame
-  const body = encodeSettlement({
+}
+
+/** The body of a settlement of the listener, while its countersignature says what `signing` says. */
+export function settlementOf(
+  items: readonly (Held & { readonly verdict?: AckVerdict })[],
+  signing: Signing = {},
+): Uint8Array {
+  const [first] = items
+  if (first === undefined) throw new Error('nothing to settle')
+  const digests = items.map(({ frame, verdict = 'done' }) =>
+    ackOf({ verdict, ...signing, sealed: signing.sealed ?? frame.sealed }),
+  )
+  const by = signing.by ?? first.listener
+  return encodeSettlement({
     group,
-    items: [
-      {
-        ...{ offset, verdict: 'done', delayMs: 0, reason: '' },
-        leaseToken: signing.leaseToken ?? leaseToken,
-      },
-    ],
-    signingKeyId: signing.keyId ?? listener.signing.keyId,
+    items: items.map(({ frame: { offset, leaseToken }, verdict = 'done' }) => ({
+      ...{ offset, verdict, delayMs: 0, reason: '' },
+      leaseToken: signing.leaseToken ?? leaseToken,
+    })),
+    signingKeyId: signing.keyId ?? first.listener.signing.keyId,
     countersignature: new Uint8Array(
-      sign(null, ackSignatureInput([digest], hash), by.signing.privateKey),
+      sign(null, ackSignatureInput(digests, hash), by.signing.privateKey),
     ),
   })
+}
+
+/** Acknowledges `frame` as the listener, while the countersignature says what `signing` says. */
+export function acknowledge(
+  world: World,
+  { channel, frame, listener }: Held & { readonly channel: string },
+  signing: Signing = {},
+): Promise<Heard> {
+  const body = settlementOf([{ frame, listener }], signing)
   const draft = draftTo(channel, 'settlements', { body })
   return send(world.control, { ...draft, as: listener.credential() })
 }

@@ -39,7 +39,7 @@ export interface Stage {
 }
 
 /** For everything that has to happen before the first scene, on a machine that is busy. */
-const openingMsMax = 20_000
+const openingMsMax = 120_000
 
 /** Installs the demo's policies, enrols its agents, starts their processes and connectors. */
 export async function openStage(options: StageOptions): Promise<Stage> {

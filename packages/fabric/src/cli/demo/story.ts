@@ -18,7 +18,7 @@ export interface DemoOptions {
 }
 
 /** The slowest scene has two waits of its own; one that needs longer hangs. */
-const sceneMsMax = 20_000
+const sceneMsMax = 120_000
 
 /**
  * Tells the story on a running fabric, with three agents in processes of their own; true when every

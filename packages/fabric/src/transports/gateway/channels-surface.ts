@@ -8,6 +8,7 @@ import {
   isAssignableName,
   parseLeaseRequest,
   parseSettlement,
+  type Settlement,
 } from '@countersign/protocol'
 import type { FactValue } from '../../ledger/ledger.ts'
 import { Refusal } from '../../lib/refusal.ts'
@@ -20,7 +21,7 @@ import { SenderRights, type SentMessage } from '../../pipeline/sender-right.ts'
 import type { PolicyAction } from '../../policy/policy.ts'
 import { exchangeHeaders, quotaHeaders } from '../http/call.ts'
 import type { Reply } from '../http/respond.ts'
-import type { Channels } from '../queue/channels.ts'
+import type { Channels, Settled } from '../queue/channels.ts'
 import type { Hold } from '../queue/lease-memory.ts'
 import type { ChannelCall, LeasedMessages } from '../queue/leasing.ts'
 import { decodePublish } from '../queue/publish-decoding.ts'
@@ -139,18 +140,46 @@ function settle({ rooms, channels }: ChannelsSurfaceOptions, visit: Visit, chann
   const target = targetOf(channel, 'consume', 'settle')
   if (settlement === null) return exchange(rooms, visit, target, malformed('settlement'))
   return exchange(rooms, visit, target, async (intended, still) => {
-    const { caller } = intended.inspected.authorized.authenticated
-    const answer = await channels.settle({ channel, caller: caller.name, still }, settlement)
+    const { authorized } = intended.inspected
+    const { caller } = authorized.authenticated
+    const call = {
+      ...{ channel, caller: caller.name, still },
+      mayReceive: (labels: readonly string[]) =>
+        mayReceive(authorized, labels, rooms.authorization),
+    }
+    const answer = await channels.settle(call, settlement)
     if (answer instanceof Refusal) return answer
-    // The receiver's word for having opened the messages, bound to the senders' signatures.
-    return delivered(encodeSettlementAnswer(answer.settled), 'application/json', {
-      messages: settlement.items.length,
-      settled: answer.settled.filter(Boolean).length,
-      'ack.countersignature': settlement.countersignature,
-      'ack.countersigned': answer.countersigned,
-      'ack.key-id': settlement.signingKeyId,
-    })
+    const body = encodeSettlementAnswer(answer.settled)
+    return delivered(body, 'application/json', settledFacts(settlement, answer))
   })
+}
+
+/**
+ * What was settled, by verdict, and what was not. The receiver's word for having opened the messages
+ * covers every item of its request, also those that it did not hold: without one that it held, the
+ * record of it would be taken for an acknowledgement.
+ */
+function settledFacts(
+  { group, items, countersignature, signingKeyId }: Settlement,
+  { settled, countersigned }: Settled,
+): Readonly<Record<string, FactValue>> {
+  const became = (i: number) => (settled[i] === true ? items[i]?.verdict : 'lost')
+  const count = settled.filter(Boolean).length
+  const facts: Record<string, FactValue> = { group, messages: items.length, settled: count }
+  for (const ending of ['done', 'retry', 'dead', 'lost'] as const) {
+    const those = items.filter((_, i) => became(i) === ending)
+    if (those.length > 0) facts[`settled.${ending}`] = those.map(({ offset }) => offset).join(' ')
+  }
+  return {
+    ...facts,
+    ...(count === 0
+      ? {}
+      : {
+          'ack.countersignature': countersignature,
+          'ack.countersigned': countersigned,
+          'ack.key-id': signingKeyId,
+        }),
+  }
 }
 
 async function describe(options: ChannelsSurfaceOptions, visit: Visit, channel: string) {

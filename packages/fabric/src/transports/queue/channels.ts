@@ -7,6 +7,7 @@ import {
   type PublishAnswer,
   parseKeyMessage,
   type Settlement,
+  type SettlementItem,
   type SignedDescriptor,
   toBase64Url,
   toHex,
@@ -18,10 +19,17 @@ import { sha256OfParts } from '../../lib/sha256.ts'
 import type { ChannelAuthority } from './channel-authority.ts'
 import type { ChannelRecord, ChannelRecords } from './channel-records.ts'
 import type { ChannelStore, PublishResult } from './channel-store.ts'
-import { HeldMessages } from './held-messages.ts'
+import { type HeldMessage, HeldMessages } from './held-messages.ts'
 import { type Hold, LeaseMemory } from './lease-memory.ts'
-import { LeaseTokens } from './lease-tokens.ts'
-import { type ChannelCall, type LeasedMessages, Leasing, type ReceiverCall } from './leasing.ts'
+import { LeaseTokens, nobodys } from './lease-tokens.ts'
+import {
+  type ChannelCall,
+  decidedOnce,
+  type LeasedMessages,
+  Leasing,
+  type ReceiverCall,
+  type SettlerCall,
+} from './leasing.ts'
 import { checkPublish, type Publisher } from './publish-check.ts'
 import type { DecodedPublish } from './publish-decoding.ts'
 
@@ -126,21 +134,21 @@ export class Channels {
     return this.#leasing.lease(call, request, signal)
   }
 
-  /** Each verdict holds only under the receiver's countersignature over message and sender's signature. */
-  async settle(call: ChannelCall, settlement: Settlement): Promise<Settled | Refusal> {
+  /**
+   * Each verdict holds only under the receiver's countersignature over message and sender's signature,
+   * and while the receiver may have the message: it takes nothing from others that it could not lease.
+   */
+  async settle(call: SettlerCall, settlement: Settlement): Promise<Settled | Refusal> {
+    const { group } = settlement
+    const found = await this.#foundOf(call, settlement)
+    if (found instanceof Refusal) return found
+    // Asked anew: messages may have been read back from the disk. No wait from here to the store.
     const taken = this.#takePart(call)
     if (taken instanceof Refusal) return taken
     const { channel, publisher } = taken
-    const { group, items } = settlement
-    const digests: Uint8Array[] = []
-    for (const item of items) {
-      const at = { channel: channel.name, offset: item.offset }
-      const held = await this.#held.find(at, call.caller)
-      if (held instanceof Refusal) return held
-      if (held === null) return new Refusal('LEASE_LOST', `${channel.name} ${item.offset} is gone`)
-      const { verdict, reason } = item
-      digests.push(ackDigest({ ...held, group, verdict, reason }, sha256OfParts))
-    }
+    const digests = found.map(({ item: { verdict, reason }, held }) =>
+      ackDigest({ ...held, group, verdict, reason }, sha256OfParts),
+    )
     const countersigned = ackSignatureInput(digests, sha256OfParts)
     if (
       settlement.signingKeyId !== publisher.signingKeyId ||
@@ -148,17 +156,15 @@ export class Channels {
     ) {
       return new Refusal('SIGNATURE_REJECTED', `${call.caller} on ${channel.name}`)
     }
-    // Asked anew: messages may have been read back from the disk.
-    const still = this.#takePart(call)
-    if (still instanceof Refusal) return still
     const now = this.#options.clock.now()
     const place = { channel: channel.name, group, caller: call.caller }
-    const orders = items.map((item) => ({
+    const mayReceive = decidedOnce(call)
+    const orders = found.map(({ item, held: { labels } }) => ({
       ...{ ...item, channel: channel.name, group, now },
-      leaseToken: this.#tokens.unbind(item.leaseToken, place),
+      leaseToken: mayReceive(labels) ? this.#tokens.unbind(item.leaseToken, place) : nobodys,
     }))
     const settled = await this.#options.store.settle(orders)
-    for (const [i, { offset, verdict }] of items.entries()) {
+    for (const [i, { offset, verdict }] of orders.entries()) {
       if (settled[i] === true && verdict !== 'retry') {
         this.#held.drop({ channel: channel.name, offset })
       }
@@ -166,6 +172,24 @@ export class Channels {
     // An ordering key may have become free, or a retry due.
     this.#leasing.wake(channel.name)
     return { settled, countersigned }
+  }
+
+  /** The items of a settlement, each with what it is about. */
+  async #foundOf(
+    call: SettlerCall,
+    { items }: Settlement,
+  ): Promise<readonly FoundItem[] | Refusal> {
+    const taken = this.#takePart(call)
+    if (taken instanceof Refusal) return taken
+    const { name: channel } = taken.channel
+    const found: FoundItem[] = []
+    for (const item of items) {
+      const held = await this.#held.find({ channel, offset: item.offset }, call.caller)
+      if (held instanceof Refusal) return held
+      if (held === null) return new Refusal('LEASE_LOST', `${channel} ${item.offset} is gone`)
+      found.push({ item, held })
+    }
+    return found
   }
 
   /** The signed descriptor of the present epoch, or of an earlier one that still has messages. */
@@ -267,6 +291,11 @@ export class Channels {
     this.#keys.set(x, key)
     return key
   }
+}
+
+interface FoundItem {
+  readonly item: SettlementItem
+  readonly held: HeldMessage
 }
 
 interface TakingPart {

@@ -11,7 +11,12 @@ export interface HeldMessage {
   readonly messageId: string
   readonly sealedHash: Uint8Array
   readonly senderSignature: Uint8Array
+  /** What policy decides on when the message is settled, as it did when it was handed out. */
+  readonly labels: readonly string[]
 }
+
+/** Of labels in UTF-16 units; a message with more is read back from the store when it is settled. */
+const labelsLengthMax = 256
 
 interface Place {
   readonly channel: string
@@ -37,7 +42,9 @@ export class HeldMessages {
       // Copies: the views would keep the buffers alive that they lie in.
       sealedHash: new Uint8Array(sha256OfParts(sealed)),
       senderSignature: message.signature.slice(),
+      labels: message.header.labels,
     }
+    if (held.labels.reduce((sum, { length }) => sum + length, 0) > labelsLengthMax) return held
     const oldest = this.#held.keys().next()
     if (this.#held.size >= heldMax && oldest.done === false) this.#held.delete(oldest.value)
     this.#held.set(`${channel} ${offset}`, held)

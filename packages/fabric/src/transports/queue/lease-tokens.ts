@@ -13,7 +13,7 @@ export interface LeasePlace {
 const sealLength = 22
 
 /** No engine gives out such a token, so no lease is ever found under it. */
-const nobodys = 'nobodys'
+export const nobodys = 'nobodys'
 
 /**
  * Ties the tokens of leases to the members they were handed to. Members of one group share its

@@ -31,9 +31,13 @@ export interface ChannelCall {
   readonly still: StillPermitted
 }
 
-/** A call that takes messages: each of them is decided on by its own labels. */
-export interface ReceiverCall extends ChannelCall {
+/** A call that settles messages: each of them is decided on by its own labels. */
+export interface SettlerCall extends ChannelCall {
   mayReceive(labels: readonly string[]): boolean
+}
+
+/** A call that takes messages. */
+export interface ReceiverCall extends SettlerCall {
   /** How the receiver proved itself: what one proof may not have, another may. */
   readonly proof: string
   /** Another one whenever policy is another. */
@@ -285,6 +289,17 @@ interface Sifted {
   readonly refusal: Refusal | null
 }
 
+/** Of one moment: the same labels are decided on once, however many messages bear them. */
+export function decidedOnce(call: SettlerCall): SettlerCall['mayReceive'] {
+  const decided = new Map<string, boolean>()
+  return (labels) => {
+    const key = labels.join('\n')
+    const known = decided.get(key) ?? call.mayReceive(labels)
+    decided.set(key, known)
+    return known
+  }
+}
+
 type Pile = 'kept' | 'back' | 'held' | 'dead'
 
 function pilesOf(
@@ -292,14 +307,7 @@ function pilesOf(
   leased: readonly Leased[],
 ): Readonly<Record<Pile, readonly Leased[]>> {
   const piles: Record<Pile, Leased[]> = { kept: [], back: [], held: [], dead: [] }
-  // Of one moment: the same labels are decided on once, however many messages bear them.
-  const decided = new Map<string, boolean>()
-  const mayReceive = (labels: readonly string[]): boolean => {
-    const key = labels.join('\n')
-    const known = decided.get(key) ?? call.mayReceive(labels)
-    decided.set(key, known)
-    return known
-  }
+  const mayReceive = decidedOnce(call)
   for (const one of leased) piles[pileOf(call, one, mayReceive)].push(one)
   return piles
 }

@@ -303,10 +303,9 @@ export const REQUIREMENTS = {
   },
   'inspect:refusals-are-ours': {
     promise:
-      'No receiver can give its response a name, field or event that means a refusal of ours.',
-    on: ['gateway', 'mesh'],
-    notOn: { queue: 'the fabric itself answers on a channel' },
-    lies: ['imitated-refusal', 'stream-cut-by-the-gateway'],
+      'No receiver can give its response a name, field or event that means a refusal of ours, and no member of a channel a reason of ours to what it sets aside.',
+    on: everywhere,
+    lies: ['imitated-refusal', 'stream-cut-by-the-gateway', 'signature-on-a-channel'],
   },
   'inspect:malformed': {
     promise: 'A message that parsers could read in two ways is refused.',

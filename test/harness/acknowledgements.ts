@@ -23,6 +23,7 @@ export interface Signing {
   readonly sealed?: Uint8Array
   readonly keyId?: string
   readonly leaseToken?: string
+  readonly reason?: string
 }
 
 /** What a settlement is about: a message as it was leased, or as somebody pretends that it was. */
@@ -41,7 +42,7 @@ const ackOf = ({ sealed, ...signing }: Signing & { readonly sealed: Uint8Array }
       senderSignature: message.signature,
       group: signing.group ?? group,
       verdict: signing.verdict ?? 'done',
-      reason: '',
+      reason: signing.reason ?? '',
     },
     hash,
   )
@@ -49,19 +50,19 @@ const ackOf = ({ sealed, ...signing }: Signing & { readonly sealed: Uint8Array }
 
 /** The body of a settlement of the listener, while its countersignature says what `signing` says. */
 export function settlementOf(
-  items: readonly (Held & { readonly verdict?: AckVerdict })[],
+  items: readonly (Held & Pick<Signing, 'verdict' | 'reason'>)[],
   signing: Signing = {},
 ): Uint8Array {
   const [first] = items
   if (first === undefined) throw new Error('nothing to settle')
-  const digests = items.map(({ frame, verdict = 'done' }) =>
-    ackOf({ verdict, ...signing, sealed: signing.sealed ?? frame.sealed }),
+  const digests = items.map(({ frame, verdict = 'done', reason = '' }) =>
+    ackOf({ verdict, reason, ...signing, sealed: signing.sealed ?? frame.sealed }),
   )
   const by = signing.by ?? first.listener
   return encodeSettlement({
     group,
-    items: items.map(({ frame: { offset, leaseToken }, verdict = 'done' }) => ({
-      ...{ offset, verdict, delayMs: 0, reason: '' },
+    items: items.map(({ frame: { offset, leaseToken }, verdict = 'done', reason = '' }) => ({
+      ...{ offset, verdict, delayMs: 0, reason },
       leaseToken: signing.leaseToken ?? leaseToken,
     })),
     signingKeyId: signing.keyId ?? first.listener.signing.keyId,

@@ -95,5 +95,6 @@ const onEach = (transport: 'gateway' | 'mesh') => ({
 lie(verifies(['inspect:refusals-are-ours'], 'a receiver cannot speak in the name of the fabric'), {
   gateway: onEach('gateway'),
   mesh: onEach('mesh'),
-  queue: 'the fabric itself answers on a channel',
+  queue:
+    'the fabric itself answers on a channel; what its members try is told by signature-on-a-channel',
 })

@@ -149,5 +149,5 @@ const refusals = eachRefusedOnBoth('SIGNATURE_REJECTED', {
 lie(verifies(['authenticate:signature'], 'a signature is no one’s but by its key, tag and cover'), {
   gateway: { ...refusals.gateway, ...proven('gateway') },
   mesh: { ...refusals.mesh, ...proven('mesh') },
-  queue: 'the control plane of channels takes the signatures of the gateway',
+  queue: 'told by signature-on-a-channel',
 })

@@ -37,6 +37,8 @@ export const SEALED_SEQUENCE_MAX: number = 2 ** 20 - 1
 const flagBatch = 1
 const flagOrdering = 2
 const labelPattern = /^[a-z0-9][a-z0-9._:-]{0,62}$/
+/** Nobody but the fabric has labels of that name, now and later. */
+const ownLabel = /^countersign(?![a-z0-9])/
 const keyIdPattern = /^[!-~]{1,128}$/
 const contentTypePattern = /^[!-~](?:[ -~]{0,125}[!-~])?$/
 
@@ -102,8 +104,9 @@ export function messageIdBytes(messageId: MessageId): Uint8Array<ArrayBuffer> {
   return hexBytes(messageId.slice(4))
 }
 
+/** Whether a sender may give a message this label: none is in the name of the fabric. */
 export function isSealedLabel(value: unknown): value is string {
-  return typeof value === 'string' && labelPattern.test(value)
+  return typeof value === 'string' && labelPattern.test(value) && !ownLabel.test(value)
 }
 
 export function isKeyId(value: unknown): value is string {

@@ -15,7 +15,7 @@ export interface AgentProcess<Known extends Orders> {
 }
 
 /** Enrolling takes a few round trips; an agent that needs longer hangs. */
-const answerMsMax = 10_000
+const answerMsMax = 60_000
 /** How long an agent may take to withdraw its endpoint before it is killed. */
 const goodbyeMsMax = 2_500
 /** Of what a process wrote before it failed; the end of it holds the reason. */

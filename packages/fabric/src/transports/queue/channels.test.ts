@@ -570,7 +570,10 @@ describe('lies', () => {
     })
     expect(await receiver.receive(now)).toEqual([])
     const dead = await open.store.dead('orders', 10)
-    expect(dead.map(({ reason }) => reason)).toEqual(['UNKNOWN_KEY: not in the key log', 'EXPIRED'])
+    expect(dead.map(({ reason }) => reason)).toEqual([
+      'bob: UNKNOWN_KEY: not in the key log',
+      'bob: EXPIRED',
+    ])
   })
 
   test('a descriptor that the fabric did not sign, or an older one, is not acted on', async () => {

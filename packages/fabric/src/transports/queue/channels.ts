@@ -161,6 +161,8 @@ export class Channels {
     const mayReceive = decidedOnce(call)
     const orders = found.map(({ item, held: { labels } }) => ({
       ...{ ...item, channel: channel.name, group, now },
+      // The fabric gives reasons of its own to what it sets aside: this one is the consumer's.
+      reason: item.reason === '' ? '' : `${call.caller}: ${item.reason}`,
       leaseToken: mayReceive(labels) ? this.#tokens.unbind(item.leaseToken, place) : nobodys,
     }))
     const settled = await this.#options.store.settle(orders)

@@ -2,11 +2,11 @@ import { excerptOf } from './ascii.ts'
 import type { CredentialRule } from './credential-rule.ts'
 import { STEPS } from './inspection-work.ts'
 import { type SecretRule, secretRule } from './secret-names.ts'
-import { isSecretValue, looksMade } from './secret-values.ts'
+import { isSecretValue } from './secret-values.ts'
 import type { Scan } from './view.ts'
 
 /** What the value of a switch is: a password, `user:password`, `user%password` or `user/password@…`. */
-type Form = 'password' | 'login' | 'percent' | 'slash'
+export type Form = 'password' | 'login' | 'percent' | 'slash'
 
 /** How some programs are told a password. A switch with a star has its value attached. */
 interface Row {
@@ -18,8 +18,12 @@ const list = (text: string): readonly string[] => text.split(',').map((name) => 
 
 export const COMMAND_LINES: readonly Row[] = [
   {
-    programs: list('curl, http, httpie, wget, xh'),
-    switches: { '-u*': 'login', '-U*': 'login', '-a': 'login', '--auth': 'login' },
+    programs: list('curl'),
+    switches: { '-u*': 'login', '-U*': 'login' },
+  },
+  {
+    programs: list('http, httpie, xh'),
+    switches: { '-a': 'login', '-a*': 'login', '--auth': 'login' },
   },
   {
     programs: list(
@@ -65,7 +69,7 @@ export const COMMAND_LINES: readonly Row[] = [
   },
 ]
 
-/** Whatever the program is. */
+/** Of any program: none of them is a password without a user before it. */
 const ANY: Readonly<Record<string, Form>> = {
   '-u': 'login',
   '--user': 'login',
@@ -73,11 +77,9 @@ const ANY: Readonly<Record<string, Form>> = {
   '--auth': 'login',
 }
 const anyKeywords = Object.keys(ANY).map((name) => ` ${name}`)
-const shortPassword = ' -p'
-/** Makes of `-p` what it is not: folders, projects, ports. */
-const OTHER_P = /\b(?:mkdir|compose|docker-compose|ssh|scp|cp|nmap|run|tar|ps|install)\b/
-/** Of these `-u` is a user and a group. */
-const OTHER_U = /\b(?:docker|podman|nerdctl|chroot|install)\b/
+/** Of these `-u` is a user and a group, a host and a path, or a branch. */
+const OTHER_USER = /\b(?:docker|podman|nerdctl|chroot|install|git|rsync|cp|chown|sudo|sort)\b/
+const url = /^[a-z][a-z\d+.-]*:\/\//i
 
 const lineBytesMax = 512
 const wordsMax = 48
@@ -112,6 +114,9 @@ function report(scan: Scan, start: number, text: string): void {
   scan.found({ dataClass: 'credential', detector: 'command-line-password', start, end })
 }
 
+/** `user:password`, and neither a URL nor two numbers: a user and a group, or two ports. */
+export const isLogin = (text: string): boolean => !/^\d+:\d+$/.test(text) && !url.test(text)
+
 /** Reports the password in the value of a switch. */
 function judge(scan: Scan, word: Word, form: Form, at: number): void {
   const { text } = word
@@ -121,7 +126,7 @@ function judge(scan: Scan, word: Word, form: Form, at: number): void {
   if (form !== 'password') {
     const sign = { login: ':', percent: '%', slash: '/' }[form]
     from = text.indexOf(sign) + 1
-    if (from === 0 || (form === 'login' && /^\d+:\d+$/.test(text))) return
+    if (from === 0 || (form === 'login' && !isLogin(text))) return
     if (form === 'slash' && text.includes('@')) to = text.indexOf('@')
   } else if (/^(?:pass|env|file):/.test(text)) {
     if (!text.startsWith('pass:')) return
@@ -179,25 +184,23 @@ function lineBefore({ view }: Scan, at: number): string {
 }
 
 function scanAny(scan: Scan, at: number, keyword: string): void {
-  const name = keyword.slice(1)
   const line = lineAfter(scan, at + keyword.length)
-  const isShort = keyword === shortPassword
-  const before = lineBefore(scan, at)
-  if ((isShort ? OTHER_P : OTHER_U).test(before)) return
-  const sign = line.charAt(0)
-  if (!isShort && !/[ \t=]/.test(sign)) return
+  if (!/[ \t=]/.test(line.charAt(0))) return
+  const form = formOfAny(keyword.slice(1), lineBefore(scan, at))
   const skipped = /^[ \t]*=?/.exec(line)?.[0].length ?? 0
   const [word] = wordsOf(line.slice(skipped))
-  if (word === undefined) return
-  const start = at + keyword.length + skipped
-  if (!isShort) judge(scan, word, ANY[name] as Form, start)
-  else if (looksMade(word.text) && !/[/=:]|^-/.test(word.text)) judge(scan, word, 'password', start)
+  if (word !== undefined && form !== null) judge(scan, word, form, at + keyword.length + skipped)
+}
+
+/** The form of what follows the switch in any command, given the words before it. */
+export function formOfAny(name: string, before: string): Form | null {
+  return OTHER_USER.test(before) ? null : (ANY[name] ?? null)
 }
 
 /** Passwords that a command line holds without a name. */
 export const COMMAND_LINE_RULE: CredentialRule = {
   id: 'command-line-password',
-  keywords: [...anyKeywords, shortPassword, ...COMMAND_LINES.flatMap(({ programs }) => programs)],
+  keywords: [...anyKeywords, ...COMMAND_LINES.flatMap(({ programs }) => programs)],
   scan: (scan, at, keyword) => {
     if (keyword.startsWith(' ')) scanAny(scan, at, keyword)
     else scanProgram(scan, at, keyword)
@@ -211,7 +214,7 @@ export const COMMAND_LINE_RULE: CredentialRule = {
     'redis-cli -a correcthorse ping',
     'smbclient //host/share -U jane%correcthorse',
     'openssl rsa -passin pass:correcthorse -in key',
-    'tool -p hunter22x',
+    'tool -u jane:correcthorse',
   ],
   negatives: [
     'curl -u $USER:$PASSWORD https://host.example',
@@ -219,5 +222,10 @@ export const COMMAND_LINE_RULE: CredentialRule = {
     'mkdir -p build2024x/out',
     'mysql -p db',
     'grep -u name -p file',
+    'tool -p my-project-1',
+    'git push -u origin feature-1',
+    'git push -u git@host.example:team/repository.git main',
+    'nikto -u https://host.example:8443/path',
+    'wget -U "Mozilla/5.0 (X11; rv:109.0)" https://host.example',
   ],
 }

@@ -1,3 +1,11 @@
+import {
+  type Expected,
+  holds,
+  maySwitch,
+  programBytesMax,
+  switchAt,
+  switchRule,
+} from './argument-list.ts'
 import { EnclosingKey } from './enclosing-key.ts'
 import { TooManyFindings } from './inspection.ts'
 import { type InspectionWork, STEPS } from './inspection-work.ts'
@@ -41,6 +49,8 @@ interface Frame {
   /** Of the element before, in a list that may be an argument list or a pair. */
   before: SecretRule | null
   isFlag: boolean
+  /** What a short switch before says of the element. */
+  expected: Expected | null
   beforeIndex: number
   /** What follows a name in a list, and counts if the list ends there. */
   candidate: NamedLeaf | null
@@ -102,7 +112,7 @@ export class SecretMembers {
       return
     }
     frame.inherited = inherited
-    frame.before = frame.candidate = null
+    frame.before = frame.candidate = frame.expected = null
     frame.named = NONE
     frame.beforeIndex = -1
     frame.isRow = isRow
@@ -146,7 +156,8 @@ export class SecretMembers {
 
   #wakesAt(leaf: JsonLeaf, walk: JsonWalk): boolean {
     if (leaf.kind !== 'string') return false
-    if (this.#isShortFlag(leaf) || this.#nameIn(leaf) !== null) return this.#wake(walk)
+    const isSwitch = walk.container?.isObject === false && maySwitch(this.#bytes, leaf)
+    if (isSwitch || this.#nameIn(leaf) !== null) return this.#wake(walk)
     const key = walk.container?.isObject === true ? walk.container.key : null
     if (key === null || leaf.from === leaf.to) return false
     // Escapes are only undone below a name that may name: a text can have any number of them.
@@ -202,14 +213,13 @@ export class SecretMembers {
       const isListing = key !== null && LISTING.has(memberOf(this.#bytes, key))
       if (!isListing) this.#judgeAfter(before, leaf, frame)
     }
+    if (frame.expected !== null && frame.beforeIndex === index - 1)
+      this.#judgeSwitched(frame.expected, leaf)
     frame.before = this.#nameIn(leaf)
     frame.beforeIndex = index
     const isDash = this.#bytes[leaf.from] === 0x2d
     frame.isFlag = isDash && frame.before !== null
-    if (isDash && this.#isShortFlag(leaf)) {
-      frame.before = secretRule('password')
-      frame.isFlag = false
-    }
+    frame.expected = isDash && leaf.kind === 'string' ? this.#switchIn(leaf) : null
   }
 
   #judgeAfter(rule: SecretRule, leaf: JsonLeaf, frame: Frame): void {
@@ -223,10 +233,22 @@ export class SecretMembers {
     else if (frame.beforeIndex === 0) frame.candidate = secret
   }
 
-  /** `-p`: what follows is a password if it looks like one, and a port or a path otherwise. */
-  #isShortFlag({ kind, from, to }: JsonLeaf): boolean {
-    if (kind !== 'string' || to - from !== 2 || this.#bytes[from] !== 0x2d) return false
-    return ((this.#bytes[from + 1] as number) | 0x20) === 0x70
+  /** What a switch of a command line in a list says of the next element. */
+  #switchIn(leaf: JsonLeaf): Expected | null {
+    if (!maySwitch(this.#bytes, leaf)) return null
+    this.#work.spend(STEPS.byte * programBytesMax)
+    const { expected, isSecret } = switchAt(this.#bytes, leaf.from, nameOf(this.#bytes, leaf))
+    if (isSecret) this.#report(switchRule, leaf)
+    return expected
+  }
+
+  #judgeSwitched(expected: Expected, leaf: JsonLeaf): void {
+    if (holds(expected, nameOf(this.#bytes, leaf))) this.#report(switchRule, leaf)
+  }
+
+  /** A copy: the walk uses its leaf again. */
+  #report(rule: SecretRule, { from, to, escaped, kind }: JsonLeaf): void {
+    this.#found({ rule, leaf: { from, to, escaped, kind } })
   }
 
   /** The rule for an element of a list; what is a sentence is no name there. */
@@ -278,6 +300,7 @@ const emptyFrame: Frame = {
   inherited: null,
   before: null,
   isFlag: false,
+  expected: null,
   beforeIndex: -1,
   candidate: null,
   isRow: false,

@@ -183,9 +183,4 @@ describe('a command line', () => {
     expectGone(`tool ${name} jane:correcthorse host`, 'correcthorse')
     expectGone(`tool \\\n  ${name} "jane:correct horse" host`, 'horse')
   })
-
-  test('of any program with -p, where it was made to be a secret', () => {
-    expectGone('tool -p hunter22x host', 'hunter22x')
-    expectGone('tool -phunter22x host', 'hunter22x')
-  })
 })

@@ -1,12 +1,14 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Identity, openIdentity } from '@countersign/sdk'
-import { expect } from 'vitest'
+import { expect, vi } from 'vitest'
 import { connectorAgent } from '../../packages/fabric/src/cli/connector-agent.ts'
 import { openConnector } from '../../packages/fabric/src/compose-connector.ts'
 import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
-import { type Door, type Draft, refusalOf, send } from '../harness/doors.ts'
+import { type Door, type Draft, field, refusalOf, send } from '../harness/doors.ts'
 import { lie, type Telling } from '../harness/lie.ts'
+import { patience } from '../harness/patience.ts'
+import { expectHeard } from '../harness/refusals.ts'
 import { signed } from '../harness/signed.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
@@ -108,6 +110,22 @@ async function enrolAgain({ dir, fabric, clock }: World, name: string): Promise<
   return openIdentity({ join: line, dir: own, clock, onFault: () => undefined })
 }
 
+/** Nothing comes within the bound: the refusal says that it may be tried again, and then it is taken. */
+const refusedUntilTold: Telling = (world) =>
+  withLateNews(world, 'told-much-later', async (late) => {
+    await known(world, late)
+    late.cut()
+    const as = (await world.agent('fresh-too-early', ['caller'])).credential()
+    const heard = await send(late.direct, { as })
+    expectHeard(heard, 'mesh', 'UNDECIDED')
+    expect(JSON.parse(heard.body.toString())).toMatchObject({ retry: true, mayHaveActed: false })
+    expect(field(heard, 'retry-after')).toBe('1')
+    late.tell()
+    await vi.waitFor(async () => {
+      expect((await send(late.direct, { as })).status).toBe(200)
+    }, patience)
+  })
+
 const fresh = (name: string) => async (world: World) => ({
   as: (await world.agent(name, ['caller'])).credential(),
 })
@@ -123,6 +141,7 @@ lie(
       draftOf: fresh('fresh-at-gateway'),
     }),
     mesh: {
+      'a new agent of which nothing is heard in time': refusedUntilTold,
       'a new agent': admitted('told-later', {
         way: ({ direct }) => direct,
         draftOf: fresh('fresh-on-mesh'),

@@ -11,8 +11,11 @@ import { Refusal } from '../lib/refusal.ts'
 import type { Authenticator, Caller } from './caller.ts'
 import type { Directory } from './directory.ts'
 import { generationOf } from './enrolment-generation.ts'
-import type { Newcomers } from './newcomers.ts'
+import { isUnheard, type Newcomers } from './newcomers.ts'
 import { callerOf } from './standing.ts'
+
+/** For who has to wait for news of its own enrolment longer than a request can. */
+const retryAfterMs = 1000
 
 /** The caller is the agent or user whose X509-SVID the TLS peer showed. */
 export function authenticateByCertificate(room: {
@@ -33,8 +36,14 @@ export function authenticateByCertificate(room: {
       return new Refusal('CREDENTIAL_REJECTED', `${peer.spiffeId} is of another trust domain`)
     }
     const { kind, name } = id
+    // The authority signed which enrolment it was: a copy that lacks it is no proof against its holder.
+    const isBehind = room.newcomers !== undefined && generation > 0
     const find = (): Caller | Refusal => {
       const record = room.directory.find(name)
+      if (isBehind && isUnheard(record, generation)) {
+        const detail = `this copy of the directory is older than enrolment ${generation} of ${name}`
+        return new Refusal('UNDECIDED', detail, retryAfterMs, { byOthers: true })
+      }
       if (record?.kind !== kind) {
         return new Refusal('CREDENTIAL_REJECTED', `${peer.spiffeId} is not in the directory`)
       }

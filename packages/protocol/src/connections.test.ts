@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net'
 import { afterEach, expect, test } from 'vitest'
 import {
   countPiece,
+  type DropReason,
   guardConnections,
   type ServedRequest,
   type ServedResponse,
@@ -19,6 +20,7 @@ const mebibyte = 1024 * 1024
 async function listening(
   limits: Parameters<typeof guardConnections>[1]['limits'],
   answer: (response: ServedResponse, request: ServedRequest) => void,
+  others: Pick<Parameters<typeof guardConnections>[1], 'identityOf' | 'onDrop'> = {},
 ) {
   const server = createServer()
   const connections = guardConnections(
@@ -26,6 +28,7 @@ async function listening(
     {
       ...(limits === undefined ? {} : { limits }),
       handle: (request, response) => answer(response, request),
+      ...others,
     },
   )
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
@@ -80,6 +83,88 @@ test('a body of one response counts as what it is', async () => {
       .request()
       .on('error', () => undefined)
   await expect.poll(() => connections.count).toBeLessThan(5)
+})
+
+/** Readers that take nothing, each of what its path says in bytes; `proved` by their names. */
+async function readers(
+  limits: Parameters<typeof guardConnections>[1]['limits'],
+  asked: Readonly<Record<string, readonly number[]>>,
+) {
+  const names = new Map<number, string>()
+  const dropped: DropReason[] = []
+  const { connections, dial } = await listening(
+    { stallMs: 600_000, bytesPerSecondMin: 0, ...limits },
+    (response, { url = '' }) =>
+      void sendBytes(response, new Uint8Array(Math.floor(Number(url.slice(1))))),
+    {
+      // As the connection of a caller: what is named `nobody` has proved nothing.
+      identityOf: ({ remotePort = 0 }) => names.get(remotePort)?.replace(/^nobody.*$/, '') || null,
+      onDrop: (reason) => dropped.push(reason),
+    },
+  )
+  const open: Record<string, boolean[]> = {}
+  for (const [name, sizes] of Object.entries(asked)) {
+    const session = dial(0)
+    await new Promise<void>((resolve) => session.once('connect', () => resolve()))
+    names.set(session.socket.localPort ?? 0, name.replace(/ .*/, ''))
+    const own = sizes.map(() => true)
+    open[name] = own
+    for (const [at, bytes] of sizes.entries()) {
+      const stream = session.request({ ':path': `/${bytes}` })
+      stream
+        .on('error', () => undefined)
+        .once('close', () => {
+          own[at] = false
+        })
+    }
+  }
+  return { connections, dropped, open }
+}
+
+test('who has proved nothing makes room before anyone who has, however little it holds', async () => {
+  const { dropped, open, connections } = await readers(
+    { unsentBytesMax: 4 * mebibyte },
+    { alice: [3 * mebibyte], nobody: [mebibyte / 4], 'nobody-2': [mebibyte], bob: [mebibyte / 2] },
+  )
+  await expect.poll(() => open['nobody-2']).toEqual([false])
+  await expect.poll(() => connections.unsentBytes).toBeLessThanOrEqual(4 * mebibyte)
+  expect(open).toMatchObject({ alice: [true], bob: [true] })
+  expect(dropped.every((reason) => reason === 'listener')).toBe(true)
+})
+
+test('among those who have, the largest and slowest goes, and no more than it takes', async () => {
+  const { dropped, open } = await readers(
+    { unsentBytesMax: 6 * mebibyte },
+    { alice: [4 * mebibyte], bob: [mebibyte], carol: [2 * mebibyte] },
+  )
+  await expect.poll(() => open['alice']).toEqual([false])
+  await expect.poll(() => dropped).toEqual(['listener'])
+  expect(open).toMatchObject({ bob: [true], carol: [true] })
+})
+
+test('beyond the share of an identity its own worst connection ends, and nobody else’s larger one', async () => {
+  const { dropped, open } = await readers(
+    { unsentBytesPerIdentity: 4 * mebibyte },
+    { bob: [3.9 * mebibyte], 'alice 1': [3 * mebibyte], 'alice 2': [2 * mebibyte] },
+  )
+  await expect.poll(() => open['alice 1']).toEqual([false])
+  expect(open).toMatchObject({ bob: [true], 'alice 2': [true] })
+  expect(dropped).toEqual(['identity'])
+})
+
+test('what is cut for its connection is not counted against its identity or the listener as well', async () => {
+  const { dropped, open } = await readers(
+    {
+      unsentBytesPerConnection: 4 * mebibyte,
+      unsentBytesPerIdentity: 6 * mebibyte,
+      unsentBytesMax: 7 * mebibyte,
+    },
+    { 'alice 2': [3 * mebibyte], bob: [mebibyte], 'alice 1': [mebibyte / 2, 5 * mebibyte] },
+  )
+  await expect.poll(() => open['alice 1']).toEqual([true, false])
+  // The sample that cut it has looked at the identity and the listener by then.
+  expect(dropped).toEqual(['connection'])
+  expect(open).toMatchObject({ 'alice 2': [true], bob: [true] })
 })
 
 test('a stream whose request never ends is over once its response is whole', async () => {

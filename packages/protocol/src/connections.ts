@@ -208,13 +208,13 @@ class GuardedConnections implements Connections {
       }
       for (const { tracked, fault } of connection.sample(now))
         this.#drop(connection, tracked, fault)
-      const { unsent } = connection
-      if (unsent === 0) continue
-      const identity = this.#identityOf(connection)
-      if (identity !== null) identities.set(identity, (identities.get(identity) ?? 0) + unsent)
-      if (unsent > this.#limits.unsentBytesPerConnection) {
+      if (connection.unsent > this.#limits.unsentBytesPerConnection) {
         this.#drop(connection, connection.worst(now), 'connection')
       }
+      if (connection.unsent === 0 || connection.isDropped) continue
+      const { unsent } = connection
+      const identity = this.#identityOf(connection)
+      if (identity !== null) identities.set(identity, (identities.get(identity) ?? 0) + unsent)
     }
     for (const [identity, unsent] of identities) {
       if (unsent <= this.#limits.unsentBytesPerIdentity) continue
@@ -232,7 +232,7 @@ class GuardedConnections implements Connections {
     for (const connection of this.#open) {
       if (connection.isDropped) continue
       total += connection.unsentOwn
-      for (const buffer of connection.shared) shared.add(buffer)
+      for (const buffer of connection.shared()) shared.add(buffer)
     }
     for (const { length } of shared) total += length
     return total

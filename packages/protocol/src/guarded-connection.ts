@@ -19,6 +19,9 @@ export interface TrackedResponse {
   isWatched: boolean
   /** Whether the last sample found the response whole and the request not. */
   isHalfOpen: boolean
+  /** As last sampled: in all, and of a buffer that others send from as well. */
+  unsent: number
+  shared: { readonly buffer: Uint8Array; readonly bytes: number } | null
 }
 
 interface GuardedOptions {
@@ -55,9 +58,6 @@ export class GuardedConnection {
   readonly #backlog: ResponseBacklog
   #waiting: Waiting[] = []
   #unsent = 0
-  /** Of `#unsent`, what lies in buffers that responses of others send from as well. */
-  #unsentShared = 0
-  #shared: Uint8Array[] = []
   #idleSince: number | null = null
   #isFinishing = false
   isDropped = false
@@ -80,12 +80,14 @@ export class GuardedConnection {
 
   /** What of it is held for this connection alone. */
   get unsentOwn(): number {
-    return this.#unsent - this.#unsentShared
+    let own = this.#unsent
+    for (const { shared } of this.#open) own -= shared?.bytes ?? 0
+    return own
   }
 
   /** The buffers of the rest. */
-  get shared(): readonly Uint8Array[] {
-    return this.#shared
+  *shared(): Iterable<Uint8Array> {
+    for (const { shared } of this.#open) if (shared !== null) yield shared.buffer
   }
 
   /** Whether as much is unsent as may be; as of now, not of the last sample. */
@@ -125,7 +127,7 @@ export class GuardedConnection {
     const backlog = new ResponseBacklog(this.#limits)
     const tracked: TrackedResponse = {
       ...{ response, stream, backlog },
-      ...{ isWatched: false, isHalfOpen: false },
+      ...{ isWatched: false, isHalfOpen: false, unsent: 0, shared: null },
     }
     this.#open.add(tracked)
     // HTTP/1.1 closes a response once the kernel has its last byte.
@@ -149,8 +151,6 @@ export class GuardedConnection {
     now: number,
   ): readonly { readonly tracked: TrackedResponse | null; readonly fault: BacklogFault }[] {
     this.#unsent = 0
-    this.#unsentShared = 0
-    this.#shared = []
     const faults: { tracked: TrackedResponse | null; fault: BacklogFault }[] = []
     for (const tracked of this.#open) {
       const { response, stream, backlog } = tracked
@@ -164,11 +164,10 @@ export class GuardedConnection {
       const fault = backlog.sample(unsent, now)
       if (fault !== null) faults.push({ tracked, fault })
       this.#unsent += unsent
+      tracked.unsent = unsent
+      const buffer = sharedBytes(response)
+      tracked.shared = buffer === null ? null : { buffer, bytes: remaining }
       endHalfOpen(tracked)
-      const shared = sharedBytes(response)
-      if (shared === null) continue
-      this.#unsentShared += remaining
-      this.#shared.push(shared)
     }
     this.#endIdle(now)
     if (this.#open.size > 0 && this.#session === null) return faults
@@ -222,6 +221,9 @@ export class GuardedConnection {
       return
     }
     const { stream } = tracked
+    // Its bytes are gone before the next sample: nobody else has to make room for them.
+    this.#open.delete(tracked)
+    this.#unsent -= tracked.unsent
     stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM)
     // Without this, the reset would wait for the very bytes that the peer does not take.
     stream.destroy()

@@ -247,6 +247,7 @@ export const REQUIREMENTS = {
   'authorize:reload': {
     promise: 'A policy set is replaced whole or not at all, and a broken one changes nothing.',
     on: fabric,
+    lies: ['half-taken-policy'],
   },
   'authorize:no-policy': {
     promise: 'A fabric without a valid policy refuses to serve, and says which part is missing.',

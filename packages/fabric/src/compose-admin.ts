@@ -10,7 +10,9 @@ import type { Detection } from './detection/detector.ts'
 import type { AgentRecord } from './identity/directory.ts'
 import { formatProblem, PoliciesRejected } from './policy/compile-policies.ts'
 import { explainDecision } from './policy/explain-decision.ts'
+import { readPolicyFolder } from './policy/policy-folder.ts'
 import { readPolicyRequest } from './policy/policy-request.ts'
+import type { PolicySource } from './policy/policy-set.ts'
 import type { EndpointRegistry } from './transports/http/endpoint-registry.ts'
 
 export interface AdminOptions {
@@ -124,19 +126,32 @@ function policyAdmin({
   }
 
   async function put(name: string, text: string, exchange: string): Promise<PolicyPut> {
-    const others = policy.policySources().filter((source) => source.name !== name)
     try {
       // Before anything is written: the folder must stay a set that the next start can load.
-      await policy.check([...others, { name, text }])
-      changes.expect(name, { text, exchange })
-      await replacePolicyFile(policyDir, name, text)
-      const { version, warnings } = await policy.reload()
-      changes.settle(name)
-      return { version, taken: true, problems: [], warnings: warnings.map(formatProblem) }
+      await policy.check([...(await othersThan(name)), { name, text }])
     } catch (cause) {
       if (!(cause instanceof PoliciesRejected)) throw cause
       const problems = cause.problems.map(formatProblem)
       return { version: policy.current.version, taken: false, problems, warnings: [] }
+    }
+    changes.expect(name, { text, exchange })
+    await replacePolicyFile(policyDir, name, text)
+    // Rejects where somebody has spoiled the folder since: the file is written then, and may take force.
+    const { version, warnings } = await policy.reload()
+    changes.settle(name)
+    return { version, taken: true, problems: [], warnings: warnings.map(formatProblem) }
+  }
+
+  /** What lies in the folder: a file that was spoiled there by hand stops every set with it. */
+  async function othersThan(name: string): Promise<readonly PolicySource[]> {
+    const isOther = (source: PolicySource): boolean => source.name !== name
+    try {
+      return (await readPolicyFolder(policyDir)).filter(isOther)
+    } catch (cause) {
+      const isRepair =
+        cause instanceof PoliciesRejected && cause.problems.every(({ file }) => file === name)
+      if (!isRepair) throw cause
+      return policy.policySources().filter(isOther)
     }
   }
 }

@@ -13,7 +13,7 @@ interface Put {
   readonly exchange: string
 }
 
-/** A put that was written and is not in force yet; only a folder broken by others keeps one waiting. */
+/** A put that was written and is not in force yet; only a folder broken meanwhile keeps one waiting. */
 const putsWaitingMax = 64
 
 /**

@@ -100,7 +100,7 @@ function textOf({ userMessage }: RequestContext): string {
 }
 
 /** The message is there already; waiting is for a fabric that is busy. */
-const collectMsMax = 5_000
+const collectMsMax = 20_000
 
 async function collect(channel: string): Promise<Collected> {
   const group = 'demo'

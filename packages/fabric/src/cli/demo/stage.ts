@@ -135,7 +135,7 @@ async function invite(
   const dir = identityDir(dataDir, name)
   await rm(dir, { recursive: true, force: true })
   await mkdir(join(dataDir, 'demo'), { recursive: true, mode: 0o700 })
-  const order = { name, roles: ['demo'], segment: 'demo', ttlSeconds: 60 }
+  const order = { name, roles: ['demo'], segment: 'demo', ttlSeconds: 300 }
   const invitation = await operator.admin<{ join: string }>('agent.enroll', order)
   return { join: invitation.join, dir }
 }

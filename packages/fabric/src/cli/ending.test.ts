@@ -42,6 +42,24 @@ describe('a fatal error', () => {
   })
 })
 
+describe('an error that nothing caught', () => {
+  test.each([
+    ['ENOENT', 70],
+    ['EACCES', 70],
+    ['EADDRINUSE', 70],
+    ['ENOSPC', 74],
+    ['EMFILE', 74],
+  ])('%s of a file or port is not blamed on the command line', (code, exit) => {
+    const { ending, parts } = watched()
+    const uncaught = process.listeners('uncaughtException').at(-1)
+    const at = code === 'EADDRINUSE' ? { port: 1 } : { path: '/x' }
+    uncaught?.(Object.assign(new Error(code), { code, ...at }), 'uncaughtException')
+    ending.finish()
+    // Systemd does not restart a server that ends with 2.
+    expect(parts.exit).toHaveBeenCalledExactlyOnceWith(exit)
+  })
+})
+
 describe('a signal', () => {
   const interrupt = (): boolean => process.emit('SIGTERM')
 

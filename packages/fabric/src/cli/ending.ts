@@ -1,7 +1,7 @@
 import { Worker } from 'node:worker_threads'
 import type { CliContext } from './context.ts'
 import { exitCode } from './exit-codes.ts'
-import { type Failure, toFailure } from './failure.ts'
+import { Failure, toFailure } from './failure.ts'
 
 /**
  * How a server (fabric or connector) ends. Every way out is bounded: a supervisor restarts a process
@@ -34,6 +34,17 @@ const closeGraceMs = 10_000
 const lastResortMs = 400
 
 const signals = ['SIGINT', 'SIGTERM'] as const
+
+/**
+ * Of an error that nothing caught. The command line is not to blame once a server runs, and a
+ * supervisor that is told so would leave the server down.
+ */
+function crashFailure(error: unknown): Failure {
+  const failure = toFailure(error)
+  if (failure.exit !== 'usage' || error instanceof Failure) return failure
+  const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
+  return new Failure('internal', text, 'start again, and please report the text above')
+}
 
 /** That of this process, whose terminal shows why. */
 export function openEnding({ terminal }: CliContext): Ending {
@@ -69,7 +80,7 @@ export function watchEnding(parts: EndingParts): Ending {
     report(failure)
     controller.abort()
   }
-  const crash = (error: unknown): void => fatal(toFailure(error))
+  const crash = (error: unknown): void => fatal(crashFailure(error))
   process.on('uncaughtException', crash)
   restore.push(() => process.off('uncaughtException', crash))
   outlivePipes()

@@ -35,16 +35,16 @@ describe('every error becomes a failure with its exit code', () => {
   })
 
   test.each([
-    ['EACCES', /^\/x may not be used/, /right/],
-    ['EPERM', /^\/x may not be used/, /right/],
-    ['ENOSPC', /^\/x is on a full disk/, /^free/],
-    ['EDQUOT', /^\/x is on a full disk/, /^free/],
-    ['EROFS', /^\/x is on a read-only/, /writable/],
-    ['EMFILE', /^\/x could not be opened/, /ulimit/],
-    ['EISDIR', /^\/x is a folder/, /^choose another/],
-  ])('%s of a file has a next step that helps', (code, message, next) => {
+    ['EACCES', 'usage', /^\/x may not be used/, /right/],
+    ['EPERM', 'usage', /^\/x may not be used/, /right/],
+    ['EISDIR', 'usage', /^\/x is a folder/, /^choose another/],
+    ['ENOSPC', 'broken', /^\/x is on a full disk/, /^free/],
+    ['EDQUOT', 'broken', /^\/x is on a full disk/, /^free/],
+    ['EROFS', 'broken', /^\/x is on a read-only/, /writable/],
+    ['EMFILE', 'broken', /^\/x could not be opened/, /ulimit/],
+  ])('%s of a file has an exit code and a next step that help', (code, exit, message, next) => {
     const failure = toFailure(Object.assign(new Error(code), { code, path: '/x' }))
-    expect(failure.exit).toBe('usage')
+    expect(failure.exit).toBe(exit)
     expect(failure.message).toMatch(message)
     expect(failure.next).toMatch(next)
   })
@@ -56,7 +56,7 @@ describe('every error becomes a failure with its exit code', () => {
     ['EMFILE', 'there are no file descriptors left'],
   ])('%s without a path is not reported as a fault of ours', (code, message) => {
     const failure = toFailure(Object.assign(new Error(code), { code }))
-    expect(failure).toMatchObject({ exit: 'usage', message })
+    expect(failure).toMatchObject({ exit: 'broken', message })
     expect(failure.next).not.toContain('report')
   })
 

@@ -85,6 +85,8 @@ export function toFailure(error: unknown): Failure {
 }
 
 interface FileFault {
+  /** Of the command line unless said otherwise: another file would have done. */
+  readonly exit?: ExitName
   /** Behind the path; and as a sentence of its own, where no path is known. */
   readonly says: string
   readonly alone?: string
@@ -96,12 +98,14 @@ const owned = {
   says: 'may not be used by this user',
   next: 'give this user the right to it, or choose another one',
 }
-const full = {
+const full: FileFault = {
+  exit: 'broken',
   says: 'is on a full disk',
   alone: 'the disk is full',
   next: 'free some space there, then try again',
 }
-const spent = {
+const spent: FileFault = {
+  exit: 'broken',
   says: 'could not be opened, since there are no file descriptors left',
   alone: 'there are no file descriptors left',
   next: 'raise the limit of open files (`ulimit -n`), then try again',
@@ -116,6 +120,7 @@ const fileFaults: Readonly<Record<string, FileFault>> = {
   ENOSPC: full,
   EDQUOT: full,
   EROFS: {
+    exit: 'broken',
     says: 'is on a read-only file system',
     alone: 'the file system is read-only',
     next: 'mount it writable, or choose another one',
@@ -148,6 +153,7 @@ function fileFault(error: unknown): Failure | null {
   }
   const fault = Object.hasOwn(fileFaults, code) ? fileFaults[code] : undefined
   if (fault === undefined) return null
-  if (path !== null) return new Failure('usage', `${path} ${fault.says}`, fault.next)
-  return fault.alone === undefined ? null : new Failure('usage', fault.alone, fault.next)
+  const { exit = 'usage', says, alone, next } = fault
+  if (path !== null) return new Failure(exit, `${path} ${says}`, next)
+  return alone === undefined ? null : new Failure(exit, alone, next)
 }

@@ -171,8 +171,11 @@ function notStarted(error: unknown, dataDir: string): Error {
   const known = toFailure(error)
   // A mistake of ours keeps its stack.
   const isOurs = error instanceof TypeError || error instanceof ReferenceError
+  // What the machine lacks is not a mistake of the command line: a supervisor tries again.
+  if (machine !== null && !isOurs && (known.exit === 'internal' || known.exit === 'broken')) {
+    return machine
+  }
   if (known.exit !== 'internal' || isOurs || !(error instanceof Error)) return known
-  if (machine !== null) return machine
   const next = '`countersign doctor` looks at keys, policies, ledger and port'
   return new Failure('unreachable', `the fabric did not start: ${error.message}`, next)
 }

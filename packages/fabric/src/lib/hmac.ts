@@ -1,4 +1,4 @@
-import { sha256Into } from './sha256.ts'
+import { sha256, sha256Into } from './sha256.ts'
 
 const blockBytes = 64
 /** A fact of the largest size fits; what is longer gets memory of its own. */
@@ -28,4 +28,9 @@ export function hmacSha256(key: Uint8Array, bytes: Uint8Array): Buffer {
   const code = Buffer.allocUnsafe(32)
   hmacInto(code, 0, key, bytes)
   return code
+}
+
+/** The key of at most a block that stands for `key` (RFC 2104, section 2): a copy, or a digest. */
+export function hmacKey(key: Uint8Array): Uint8Array {
+  return key.length > blockBytes ? sha256(key) : new Uint8Array(key)
 }

@@ -38,11 +38,12 @@ let candidates = 0
  */
 export function scanCards(scan: Scan): readonly number[] {
   const { view } = scan
+  const { bytes, to } = view
   claimed.length = 0
   let at = view.from
   for (;;) {
-    while (at < view.to && !isDigit(view.bytes, at)) at++
-    if (at >= view.to) return claimed
+    while (at < to && !isDigit(bytes, at)) at++
+    if (at >= to) return claimed
     scan.spend(STEPS.digitGroup)
     const iban = scanIban(scan, at)
     if (iban !== null) {

@@ -1,4 +1,4 @@
-import { createSecretKey, type KeyObject } from 'node:crypto'
+import { hmacKey } from '../lib/hmac.ts'
 import { overLimit } from '../lib/limits.ts'
 import { Refusal } from '../lib/refusal.ts'
 import { NO_CONTEXT } from './context.ts'
@@ -48,7 +48,7 @@ export interface RedactorOptions {
 }
 
 interface Settings {
-  readonly hashKey: KeyObject
+  readonly hashKey: Uint8Array
   readonly limits: RedactionLimits
   readonly operators: Readonly<Record<DataClass, Operator>>
 }
@@ -57,7 +57,7 @@ interface Settings {
 export function createRedactor(options: RedactorOptions): Redactor {
   if (options.hashKey.length < 32) throw new TypeError('the hash key needs at least 32 bytes')
   const settings: Settings = {
-    hashKey: createSecretKey(options.hashKey),
+    hashKey: hmacKey(options.hashKey),
     limits: { ...REDACTION_LIMITS_DEFAULT, ...options.limits },
     operators: { ...OPERATORS_DEFAULT, ...options.operators },
   }
@@ -157,18 +157,30 @@ function conclude(
   return { body: cuts.length === 0 ? body : splice(body, reading, cuts), findings }
 }
 
+const nothing = new Uint8Array(0)
+
 /**
  * The body with every cut replaced and every other byte as it was: big numbers, `1.0`, escapes and
  * white space survive. A number that is cut becomes a string: its marker brings quotes.
  */
 function splice(body: Uint8Array, reading: Reading, cuts: readonly Cut[]): Uint8Array {
-  const parts: Uint8Array[] = []
+  const markers = cuts.map(({ marker }) =>
+    Buffer.from(reading === 'form' ? encodeURIComponent(marker) : marker),
+  )
+  let size = body.length
+  for (const [i, { start, end }] of cuts.entries()) size += (markers[i]?.length ?? 0) + start - end
+  const spliced = new Uint8Array(size)
   let at = 0
-  for (const { start, end, marker } of cuts) {
-    parts.push(body.subarray(at, start))
-    parts.push(Buffer.from(reading === 'form' ? encodeURIComponent(marker) : marker))
+  let to = 0
+  const add = (bytes: Uint8Array): void => {
+    spliced.set(bytes, to)
+    to += bytes.length
+  }
+  for (const [i, { start, end }] of cuts.entries()) {
+    add(body.subarray(at, start))
+    add(markers[i] ?? nothing)
     at = end
   }
-  parts.push(body.subarray(at))
-  return new Uint8Array(Buffer.concat(parts))
+  add(body.subarray(at))
+  return spliced
 }

@@ -20,6 +20,15 @@ export class Decoded {
     this.map[this.length++] = origin
   }
 
+  /** Adds bytes of the body itself, as they are. */
+  addAll(body: Uint8Array, from: number, to: number): void {
+    const { map } = this
+    let at = this.length
+    this.bytes.set(body.subarray(from, to), at)
+    for (let origin = from; origin < to; origin++) map[at++] = origin
+    this.length = at
+  }
+
   /** Adds a code point as UTF-8. A decoded form is never longer than what encoded it. */
   addCodePoint(code: number, origin: number): void {
     if (code < 0x80) this.add(code, origin)

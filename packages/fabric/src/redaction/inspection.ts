@@ -1,4 +1,3 @@
-import type { KeyObject } from 'node:crypto'
 import { type ContextIndex, indexContext } from './context.ts'
 import { type InspectionWork, STEPS } from './inspection-work.ts'
 import type { JsonShape } from './json-shape.ts'
@@ -25,7 +24,7 @@ export interface InspectionOptions {
   /** Classes that are masked. */
   readonly mask: readonly string[]
   readonly operators: Readonly<Record<DataClass, Operator>>
-  readonly hashKey: KeyObject
+  readonly hashKey: Uint8Array
   readonly findingsMax: number
   readonly work: InspectionWork
 }

@@ -1,4 +1,4 @@
-import { createHmac, type KeyObject } from 'node:crypto'
+import { hmacSha256 } from '../lib/hmac.ts'
 import { latin1 } from './ascii.ts'
 import { DATA_CLASSES, type DataClass, type Finding } from './redactor.ts'
 import type { View } from './view.ts'
@@ -26,7 +26,8 @@ export const OPERATORS_DEFAULT: Readonly<Record<DataClass, Operator>> = {
 export interface Masked {
   readonly dataClass: DataClass
   readonly value: Uint8Array
-  readonly hashKey: KeyObject
+  /** At most a block of SHA-256, as `hmacKey` makes it. */
+  readonly hashKey: Uint8Array
   /** The hash tells two spellings of one value apart. */
   readonly isExact: boolean
 }
@@ -76,7 +77,8 @@ const MARKER = new RegExp(`^${MARKER_FORM}`)
 
 /** Lower case, and separators gone where they say nothing. */
 function plainForm(dataClass: DataClass, value: Uint8Array): string {
-  const text = Buffer.from(value).toString('utf8').toLowerCase()
+  const { buffer, byteOffset, length } = value
+  const text = Buffer.from(buffer, byteOffset, length).toString('utf8').toLowerCase()
   return dataClass === 'email' ? text : text.replaceAll(/[^\p{L}\p{N}]/gu, '')
 }
 
@@ -85,8 +87,10 @@ function plainForm(dataClass: DataClass, value: Uint8Array): string {
  * Keyed, because the space of cards and telephone numbers is small enough to hash in an afternoon.
  */
 function hash({ dataClass, value, hashKey, isExact }: Masked): string {
-  const hmac = createHmac('sha256', hashKey).update(`${dataClass}\0`)
-  const digest = hmac.update(isExact ? value : plainForm(dataClass, value)).digest()
+  const hashed = isExact
+    ? Buffer.concat([Buffer.from(`${dataClass}\0`), value])
+    : Buffer.from(`${dataClass}\0${plainForm(dataClass, value)}`)
+  const digest = hmacSha256(hashKey, hashed)
   let letters = ''
   for (let i = 0; i < hashLetters; i++) {
     const byte = digest[i >> 1] as number

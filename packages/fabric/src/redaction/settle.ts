@@ -59,10 +59,10 @@ function maskedView(leaf: LeafText, cuts: readonly Cut[]): View {
   const masked = new Decoded(leaf.end - leaf.start + markers)
   let at = leaf.start
   for (const { start, end, marker } of cuts) {
-    for (; at < start; at++) masked.add(leaf.body[at] as number, at)
+    if (at < start) masked.addAll(leaf.body, at, start)
     for (let i = 0; i < marker.length; i++) masked.add(marker.charCodeAt(i), start)
     at = end
   }
-  for (; at < leaf.end; at++) masked.add(leaf.body[at] as number, at)
+  if (at < leaf.end) masked.addAll(leaf.body, at, leaf.end)
   return masked.view(leaf.end, null)
 }

@@ -44,15 +44,19 @@ beforeAll(async () => {
     fabric.once('exit', resolve)
   })
   await new Promise<void>((resolve, reject) => {
+    let said = ''
     fabric.stdout?.on('data', (text: Buffer) => {
-      if (text.includes('"event":"ready"')) resolve()
+      said += text.toString()
+      if (said.includes('"event":"ready"')) resolve()
     })
     void ended.then((code) => reject(new Error(`the fabric ended with ${code}`)))
   })
 })
 
-afterAll(() => {
+afterAll(async () => {
   fabric.kill('SIGKILL')
+  // It writes into the folder until it is gone.
+  await ended
   upstream.close()
   rmSync(dir, { recursive: true, force: true })
 })

@@ -158,13 +158,15 @@ async function check(
     const { body, headers } = delivered
     return new Answered(intended, delivered, { body, headers, facts, findings: [] })
   }
-  const rewritten = await bodyToForward(delivered)
+  const own = bodyToForward(delivered)
+  const rewritten = own instanceof Promise ? await own : own
   if (rewritten instanceof Refusal) return rewritten
   const { contentType } = delivered
   const fields = withoutForeignDigest(delivered.headers, digest)
   const parts = { ...noParts, signature: signed, fields, body: rewritten, contentType }
   // The time is the receiver's: it chose what it answers.
-  const inspected = await inspectShared(room, parts, obligations, target.name)
+  const given = inspectShared(room, parts, obligations, target.name)
+  const inspected = given instanceof Promise ? await given : given
   if (inspected instanceof Refusal) {
     return new Refusal('RESPONSE_REJECTED', `${inspected.code}: ${inspected.detail}`)
   }
@@ -181,9 +183,12 @@ async function check(
 }
 
 /** The whole body as its receiver may see it; null where it is a stream of events. */
-async function bodyToForward({ body, rewrite }: Delivered): Promise<Uint8Array | Refusal | null> {
+function bodyToForward({
+  body,
+  rewrite,
+}: Delivered): Uint8Array | Refusal | null | Promise<Uint8Array | Refusal> {
   if (!(body instanceof Uint8Array)) return null
-  return (await rewrite?.(body)) ?? body
+  return rewrite === undefined ? body : rewrite(body)
 }
 
 function countersignatureFacts(

@@ -3,6 +3,7 @@ import { sha256 } from '../lib/sha256.ts'
 import type { Finding } from '../redaction/redactor.ts'
 import { type Authorized, PolicyRefusal } from './authorize.ts'
 import type { Fields } from './inspect-fields.ts'
+import type { InspectedParts } from './inspect-parts.ts'
 import { type BodyRedaction, inspectShared } from './large-bodies.ts'
 
 /** What the stage asks of redaction. Sealed messages have their own, which reads no plaintext. */
@@ -56,15 +57,17 @@ export async function inspect(
   authorized: Authorized,
   room: InspectRoom,
 ): Promise<Inspected | Refusal> {
-  const inspected = await inspectMessage(authorized, room)
+  const given = inspectMessage(authorized, room)
+  const inspected = given instanceof Promise ? await given : given
   // What stopped the message is what policy obliged, so the decision goes on record with it.
   return inspected instanceof Refusal ? PolicyRefusal.after(authorized, inspected) : inspected
 }
 
-async function inspectMessage(
+/** A promise only where the message is for the thread: every other one is inspected at once. */
+function inspectMessage(
   authorized: Authorized,
   room: InspectRoom,
-): Promise<Inspected | Refusal> {
+): Inspected | Refusal | Promise<Inspected | Refusal> {
   const { arrival, caller } = authorized.authenticated
   const { message, target, signature } = arrival
   const { mask, block } = authorized.decision.obligations
@@ -79,13 +82,12 @@ async function inspectMessage(
   }
   const { path, headers: fields, contentType, body } = message
   const parts = { path, signature: signature?.signed ?? null, fields, frame: [], body, contentType }
-  const inspected = await inspectShared(
-    room,
-    parts,
-    { mask, block },
-    `${caller.kind}/${caller.name}`,
-  )
-  if (inspected instanceof Refusal) return inspected
-  const { fields: headers, findings } = inspected
-  return new Inspected(authorized, { body: inspected.body ?? body, headers, findings })
+  const client = `${caller.kind}/${caller.name}`
+  const given = inspectShared(room, parts, { mask, block }, client)
+  const conclude = (inspected: InspectedParts | Refusal): Inspected | Refusal => {
+    if (inspected instanceof Refusal) return inspected
+    const { fields: headers, findings } = inspected
+    return new Inspected(authorized, { body: inspected.body ?? body, headers, findings })
+  }
+  return given instanceof Promise ? given.then(conclude) : conclude(given)
 }

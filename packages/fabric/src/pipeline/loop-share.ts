@@ -25,7 +25,8 @@ const retryAfterMs = 2_000
 
 interface Began {
   readonly at: number
-  readonly cpu: number
+  /** Null where only time counts. */
+  readonly cpu: number | null
 }
 
 /**
@@ -48,7 +49,7 @@ export class LoopShare {
   /** The result of `run`, or null where it is for the thread: too large, too costly, or too often. */
   run<T>(client: string, bytes: number, run: (work: InspectionWork) => T): T | null {
     if (bytes > inlineBytesMax || !this.#credit.has(client)) return null
-    const began = this.#start()
+    const began = this.#start(this.#credit, client)
     try {
       return run(new InspectionWork(inlineStepsMax))
     } catch (cause) {
@@ -64,7 +65,7 @@ export class LoopShare {
     if (!this.#control.has(client)) {
       return overLimit('OVERLOADED', controlLimit, 'requests to the fabric', retryAfterMs)
     }
-    const began = this.#start()
+    const began = this.#start(this.#control, client)
     try {
       return read()
     } finally {
@@ -72,16 +73,20 @@ export class LoopShare {
     }
   }
 
-  #start(): Began {
-    return { at: this.#now(), cpu: this.#cpu() }
+  /** To ask for the processor time costs a call of the system, so it is asked once it matters. */
+  #start(credit: TimeCredit, client: string): Began {
+    return { at: this.#now(), cpu: credit.isLow(client) ? this.#cpu() : null }
   }
 
   /**
-   * Charges what the thread has used. On a busy machine more time than that goes by, which is other
-   * processes' doing: charged to clients, it would send all of them to the thread, which costs more.
+   * Charges the time that went by, and no more than the thread has used once half of the credit is
+   * gone. On a busy machine time goes by for other processes: charged to clients without end, it
+   * would send all of them to the thread, which costs more.
    */
-  #charge(credit: TimeCredit, client: string, began: Began): void {
-    const elapsed = this.#now() - began.at - freeMs
-    if (elapsed > 0) credit.charge(client, Math.min(elapsed, this.#cpu() - began.cpu - freeMs))
+  #charge(credit: TimeCredit, client: string, { at, cpu }: Began): void {
+    const elapsed = this.#now() - at - freeMs
+    if (elapsed <= 0) return
+    const used = cpu === null ? elapsed : this.#cpu() - cpu - freeMs
+    credit.charge(client, Math.min(elapsed, used))
   }
 }

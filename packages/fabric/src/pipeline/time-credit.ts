@@ -30,6 +30,12 @@ export class TimeCredit {
     return account === undefined || this.#settled(account, this.#options.now()).credit > 0
   }
 
+  /** Whether the client has used more than half of what it can hold, as of its last charge. */
+  isLow(client: string): boolean {
+    const account = this.#accounts.get(client)
+    return account !== undefined && account.credit < this.#options.creditMsMax / 2
+  }
+
   charge(client: string, ms: number): void {
     if (ms <= 0) return
     const { creditMsMax, debtMsMax, now } = this.#options

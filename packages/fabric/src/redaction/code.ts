@@ -1,4 +1,4 @@
-import { isReferenceName, looksMade } from './secret-values.ts'
+import { isDescription, isReferenceName, looksMade } from './secret-values.ts'
 
 /** Longer values are no expression; of one this deep nothing is told. */
 const codeLengthMax = 256
@@ -6,10 +6,14 @@ const depthMax = 8
 
 const NAME = /[A-Za-z_$][A-Za-z0-9_$]*/y
 const JOINT = /\?\.|\.|::|->/y
-const NUMBER = /\d{1,4}(?![\w.])/y
+const NUMBER = /-?\d{1,4}(?![\w.])/y
+const NOTHING =
+  /(?:""|''|``|\{\}|\[\]|(?:null|nil|undefined|void 0|[Nn]one|[Tt]rue|[Ff]alse)(?![\w.]))/y
 const LITERAL = /"([^"\\]{0,64})"|'([^'\\]{0,64})'/y
 const PREFIX = /(?:(?:await|new|yield|return|typeof|not)\s+|!)/y
 const OPERATOR = /\s+(?:\|\||&&|\?\?|or|and|[<>]=?|[!=]==?|\+)\s+/y
+const QUESTION = /\s+\?\s+/y
+const OTHERWISE = /\s+:\s+/y
 const BLANK = /\s*/y
 /** Of a name of a secret these say something, and hold none of it. */
 const MEASURES: ReadonlySet<string> = new Set(['length', 'size', 'value'])
@@ -28,6 +32,7 @@ export function isExpression(text: string): boolean {
 class Reader {
   readonly #text: string
   #at = 0
+  #mayStayOpen = false
 
   constructor(text: string) {
     this.#text = text
@@ -37,18 +42,40 @@ class Reader {
     return this.#at === this.#text.length
   }
 
-  operands(depth: number): boolean {
-    let isCode = this.#operand(depth, false)
-    while (isCode && this.#take(OPERATOR) !== null) {
-      isCode = this.#take(NUMBER) !== null || this.#operand(depth, false)
-    }
-    return isCode
+  operands(depth: number, isArgument = false): boolean {
+    let isCode = this.#operand(depth, isArgument)
+    while (isCode && this.#take(OPERATOR) !== null) isCode = this.#operandOrNothing(depth)
+    if (!isCode || this.#take(QUESTION) === null) return isCode
+    // What a choice gives is one of two, or nothing.
+    if (!this.#choice(depth) || this.#take(OTHERWISE) === null) return false
+    return this.#choice(depth)
+  }
+
+  #choice(depth: number): boolean {
+    return depth < depthMax && (this.#harmless() || this.operands(depth + 1))
+  }
+
+  #operandOrNothing(depth: number): boolean {
+    return this.#take(NUMBER) !== null || this.#harmless() || this.#operand(depth, false)
+  }
+
+  /** Nothing, or a literal that names or describes. */
+  #harmless(): boolean {
+    if (this.#take(NOTHING) !== null) return true
+    const start = this.#at
+    const literal = this.#take(LITERAL)?.slice(1, -1)
+    if (literal !== undefined && isDescription(literal)) return true
+    this.#at = start
+    return false
   }
 
   /** An argument may have any name; what stands alone must say that it refers to a secret. */
   #operand(depth: number, isArgument: boolean): boolean {
     if (depth > depthMax) return false
-    this.#take(PREFIX)
+    const prefix = this.#take(PREFIX)
+    const bracket = this.#text.charAt(this.#at)
+    if (bracket === '(') return this.#grouped(depth + 1)
+    if (isArgument && bracket === '[') return this.#bracket(depth, ']')
     const parts: string[] = []
     do {
       const name = this.#take(NAME)
@@ -56,9 +83,23 @@ class Reader {
       if (name === null || /\d[A-Za-z]/.test(name)) return false
       parts.push(name)
     } while (this.#take(JOINT) !== null)
+    // `new Key(`, `settings.read({`: the arguments stand on the next lines.
+    this.#mayStayOpen ||= parts.length > 1 || prefix !== null
     const rest = this.#calls(depth)
     if (rest === null) return false
     return isArgument || rest || refers(parts)
+  }
+
+  #grouped(depth: number): boolean {
+    this.#at++
+    if (!this.operands(depth) || this.#text.charAt(this.#at) !== ')') return false
+    this.#at++
+    return true
+  }
+
+  #bracket(depth: number, closing: string): boolean {
+    this.#at++
+    return this.#arguments(depth + 1, closing)
   }
 
   /** Calls, indexes and members behind a path: whether there are any; null where they are none. */
@@ -82,16 +123,25 @@ class Reader {
   #arguments(depth: number, closing: string): boolean {
     this.#take(BLANK)
     for (let isFirst = true; this.#text[this.#at] !== closing; isFirst = false) {
+      if (this.#mayStayOpen && /^\{?$/.test(this.#text.slice(this.#at))) {
+        this.#at = this.#text.length
+        return true
+      }
       if (!isFirst && this.#text[this.#at++] !== ',') return false
       this.#take(BLANK)
       const literal = this.#take(LITERAL)
       if (literal === null) {
-        if (this.#take(NUMBER) === null && !this.#operand(depth, true)) return false
+        if (!this.#argument(depth)) return false
       } else if (!isFirst || !isHarmless(literal.slice(1, -1))) return false
       this.#take(BLANK)
     }
     this.#at++
     return true
+  }
+
+  #argument(depth: number): boolean {
+    if (this.#take(NUMBER) !== null || this.#take(NOTHING) !== null) return true
+    return depth < depthMax && this.operands(depth, true)
   }
 
   #take(pattern: RegExp): string | null {
@@ -111,7 +161,11 @@ function refers(parts: readonly string[]): boolean {
 /** One word alone is as likely a password: `secret`, `token` and their like are told apart elsewhere. */
 const isJoined = (name: string): boolean => /[a-z][A-Z]|_|^[a-z]+$/.test(name)
 
+/** Where a secret is read from. */
+const file = /^[\w./-]{1,64}\.(?:pem|key|crt|json|ya?ml|txt|env|cfg|ini)$/
+
 /** What a variable or a header is asked for by: `"API_KEY"`, `"authorization"`, `"hex"`. */
 function isHarmless(literal: string): boolean {
-  return literal.length <= 3 || (isReferenceName(literal) && !looksMade(literal))
+  if (literal.length <= 3 || file.test(literal)) return true
+  return isReferenceName(literal) && !looksMade(literal)
 }

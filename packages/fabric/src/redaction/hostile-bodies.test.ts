@@ -163,3 +163,32 @@ test.each(['', ' ', '\n', '\r\n\t ', '\\u0020', '\\u007b'])(
     }
   },
 )
+
+describe('pairs of a name and a value in one another', () => {
+  const nest = (depth: number): string => {
+    let value: unknown = 'correct horse 9'
+    for (let i = 0; i < depth; i++) value = { name: 'password', value }
+    return JSON.stringify(value)
+  }
+
+  test.each(Array.from({ length: 60 }, (_, i) => i + 1))(
+    '%i deep are masked or refused',
+    (depth) => {
+      const bytes = new TextEncoder().encode(nest(depth))
+      for (const order of [
+        { mask: DATA_CLASSES, block: [] },
+        { mask: [], block: DATA_CLASSES },
+      ]) {
+        const answer = redactor.redact(bytes, 'application/json', order)
+        if (answer instanceof Refusal) continue
+        expect(new TextDecoder().decode(answer.body)).not.toContain('horse')
+      }
+    },
+  )
+
+  test('60 deep are refused at the bound of findings, which the refusal states', () => {
+    const bytes = new TextEncoder().encode(nest(60))
+    const answer = redactor.redact(bytes, 'application/json', { mask: DATA_CLASSES, block: [] })
+    expect(answer).toMatchObject({ code: 'MESSAGE_TOO_LARGE', limit: 'inspect.findings, 20000' })
+  })
+})

@@ -18,7 +18,7 @@ export const CARRYING = setOf(
 
 /** Below the name of a secret, these say something of it: a schema, an error, a user. */
 const DESCRIBING = setOf(
-  'type kind format description title label placeholder name in ref pattern message msg error errors reason code status state hint help comment note summary user username login account host hostname server uri endpoint email provider issuer realm scheme scopes scope region path file enum examples example items required properties version schema contenttype mimetype algorithm alg method methods role owner field unit visibility policy rules source input autocomplete category flows',
+  'type kind format description title label placeholder name in ref pattern message msg error errors reason code status state hint help comment note summary user username login account host hostname server uri endpoint email provider issuer realm scheme scopes scope region path file enum examples example items required properties version schema contenttype mimetype algorithm alg method methods role owner field unit visibility policy rules source input autocomplete category flows contentencoding contentmediatype markdowndescription integrity resolved',
 )
 const describingEnds = /(?:name|names|id|ids|type|url|date|time|at|ref|length|expiry)$/
 

@@ -1,12 +1,14 @@
 import { ALNUM, excerptOf, KIND, latin1 } from './ascii.ts'
 import { argumentPlace, argumentStart, nextArgument } from './call-arguments.ts'
+import { headOf, isCodeBelow, isCodeWord, isDescribed, isSelector } from './code-place.ts'
 import { STEPS } from './inspection-work.ts'
-import { isLineEnd, isOpener, LineContext } from './line-context.ts'
+import { isLineEnd, isOpener, isQuoteSign, LineContext } from './line-context.ts'
 import { isMarker } from './operators.ts'
 import { isCode } from './plain-values.ts'
 import { type SecretKind, type SecretRule, secretRule, VARIANT_WORDS } from './secret-names.ts'
 import { isSecretValue, looksMade } from './secret-values.ts'
 import { type SeparatorKind, separatorAfter } from './separators.ts'
+import { typeEnd } from './type-annotation.ts'
 import { type Beside, beside } from './value-beside.ts'
 import { type BareForm, blockBelow, lineEndAt, type Value, ValueReader } from './value-grammar.ts'
 import { listBytesMax, listedValues } from './value-lists.ts'
@@ -175,6 +177,8 @@ export class NamedSecrets {
     )
     if (separator === null) return null
     const { kind } = separator
+    if (kind === 'assign' && isDescribed(headOf(this.#view, name)))
+      return this.#madeWord(separator.end, 'line', rule)
     const comment = /^\/\*[^*]{0,64}\*\/[ \t]*/.exec(
       latin1(bytes, separator.end, Math.min(to, separator.end + commentBytesMax)),
     )
@@ -185,11 +189,35 @@ export class NamedSecrets {
       ? /^[|>][-+0-9]*[ \t]*(?:#.*)?\r?\n/.exec(latin1(bytes, at, Math.min(to, at + 64)))
       : null
     if (block !== null) return this.#block(name, rule, at)
+    if (kind === 'words' && isVerb(rule, bytes[at])) return this.#madeWord(at, 'word', rule)
+    // `#password { … }`: a selector of CSS, and its rules.
+    if (kind === 'words' && bytes[at] === 0x7b && (before === 0x23 || before === 0x2e)) return []
+    if (kind === 'assign' && isSelector(latin1(bytes, at, Math.min(to, at + selectorBytesMax))))
+      return []
     const { isSet } = place
+    const next = this.#closedAt(name.end, at)
+    if (next >= 0) {
+      const literal = this.#values.quoted(next)
+      const joined: SeparatorKind = kind === 'assign' ? 'compare' : 'pair'
+      if (literal !== null) return this.#literals(literal, rule, { kind: joined, at: next, isSet })
+      return next === at + 1 ? this.#madeWord(next, 'word', rule) : []
+    }
     const quoted = this.#values.quoted(kind === 'pair' ? argumentStart(this.#view, at) : at)
     if (quoted !== null) return this.#literals(quoted, rule, { kind, at, isSet })
     if (kind === 'compare' || kind === 'pair' || kind === 'call') return kind === 'pair' ? null : []
     return this.#bareAfter(at, rule, { kind, before, isOption })
+  }
+
+  /**
+   * Where the next literal may begin if the one with the name ends at `at`: `"password: " + "…"`; -1
+   * where a quote there opens the value.
+   */
+  #closedAt(nameEnd: number, at: number): number {
+    const { bytes, to } = this.#view
+    const sign = bytes[at] as number
+    if (!isQuoteSign(sign) || bytes.subarray(nameEnd, at).includes(sign)) return -1
+    if (!this.#context.closes({ sign, backslashes: 0 })) return -1
+    return at + (joint.exec(latin1(bytes, at, Math.min(to, at + jointBytesMax)))?.[0].length ?? 1)
   }
 
   /** After an operator, or in a call, a list or a table: the literals that count. */
@@ -219,6 +247,10 @@ export class NamedSecrets {
 
   /** `("a"),tail`: a literal that is too short for a secret, and more behind it that is none. */
   #tail({ end }: Span, rule: SecretRule, at: number): readonly Span[] {
+    // The end of its tag, and the element's text.
+    const { bytes, to } = this.#view
+    if (/^["'`]\s*\/?>[^<>\n\d]*</.test(latin1(bytes, end, Math.min(to, end + tagTailMax))))
+      return []
     const value = this.#values.bare(at, 'line', wordBytesMax)
     const rest = value.end <= end ? '' : this.#textOf({ start: end, end: value.end })
     const isMade = looksMade(rest.replaceAll(/["'`()[\]{},;\s]/g, ''))
@@ -245,16 +277,21 @@ export class NamedSecrets {
     const isShort = rule.kind === 'code'
     const value = this.#values.bare(at, form, isShort ? shortBytesMax : undefined)
     const text = this.#textOf(value)
+    const typed = this.#typed(at)
+    if (typed !== null) return this.#accepts(rule, typed) ? [typed] : []
     if (isCode(text)) return []
-    const literal = typed.exec(text)
-    if (literal !== null) {
-      // `password: str = "…"`: a type, then the value.
-      const quoted = this.#values.quoted(at + literal[0].length)
-      if (quoted !== null) return this.#accepts(rule, quoted) ? [quoted] : []
-    }
     return this.#accepts(rule, { start: value.start, end: value.start + judgedLength(text) })
       ? [value]
       : []
+  }
+
+  /** `password: str | None = "…"`: a type, then the value. */
+  #typed(at: number): Value | null {
+    const { bytes, to } = this.#view
+    const text = latin1(bytes, at, Math.min(to, at + typeBytesMax))
+    const end = typeEnd(text)
+    const operator = end === 0 ? null : /^\s*=\s*(?=\S)/.exec(text.slice(end))
+    return operator === null ? null : this.#values.quoted(at + end + operator[0].length)
   }
 
   /** The values of a list or an object in brackets; null where the bracket is part of a value. */
@@ -276,8 +313,10 @@ export class NamedSecrets {
   /** After words such as "is", or in a table: only what was made to be a secret, to the end. */
   #madeWord(at: number, form: BareForm, rule: SecretRule): readonly Span[] {
     const { bytes, to } = this.#view
-    const [word = ''] = excerptOf(bytes, at, Math.min(to, at + wordBytesMax)).split(/\s/, 1)
-    if (/^[A-Za-z_]+(?:\(\d*\)|=)/.test(word)) return []
+    const [given = ''] = excerptOf(bytes, at, Math.min(to, at + wordBytesMax)).split(/\s/, 1)
+    if (isCodeWord(given)) return []
+    // Where a literal or an element ends, the word does, too.
+    const [word = ''] = given.split(/<\/|\]\(|["'`](?=[,:;)\]}+.?])/, 1)
     const bare = word.replace(/^[("'*`[]+|[)"'*`\].,;:!?|]+$/g, '')
     return looksMade(bare) && isSecretValue(rule, bare) ? [this.#values.bare(at, form)] : []
   }
@@ -309,7 +348,7 @@ export class NamedSecrets {
     if (/^(?:- )?["'\w.-]+:(?:\s|$)|^[[{<]/.test(text)) return []
     const block = blockBelow(bytes, { at, to, lineStart: this.#lineStart(name.start) })
     this.#spend(STEPS.valueByte * ((block?.end ?? at) - at))
-    if (block !== null && block.start === start) {
+    if (block?.start === start && !isCodeBelow(headOf(this.#view, name), text)) {
       return this.#accepts(rule, { start, end: Math.min(block.end, start + text.length) })
         ? [block]
         : []
@@ -335,8 +374,17 @@ export class NamedSecrets {
   }
 }
 
-const typed =
-  /^(?:&?(?:string|str|text|bytes|char|varchar|secretstr|any|unknown|buffer|const)\b[\w[\]*?]*|(?:optional|annotated|final|union)\[[^=]{0,64}\])(?:\s*\|\s*\w+)*\s*=\s*(?=\S)/i
+/** A type between a name and its value. */
+const typeBytesMax = 128
+/** The end of a literal, and what joins it to the next. */
+const joint = /^["'`]\s*(?:\+|\.|&|\|\||,|<<)?\s*/
+const jointBytesMax = 64
+const tagTailMax = 128
+const selectorBytesMax = 48
+
+/** `pass `x``, `pin {…}`: a verb, and code. */
+const isVerb = ({ kind }: SecretRule, sign: number | undefined): boolean =>
+  (kind === 'pass' || kind === 'pin') && (sign === 0x60 || sign === 0x7b || sign === 0x2d)
 
 /** More arguments of one call are not looked at. */
 const argumentsMax = 4

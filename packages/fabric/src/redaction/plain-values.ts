@@ -1,14 +1,10 @@
 import { isExpression } from './code.ts'
 import { isStatement, looksMade } from './secret-values.ts'
 import { withoutSeparators } from './trailing.ts'
+import { isTypeAnnotation } from './type-annotation.ts'
 
-const typeWord =
-  '(?:string|str|text|varchar(?:\\(\\d+\\))?|secretstr|bytes|buffer|keyobject|uint8array|unknown|any)'
-const typeName = new RegExp(
-  `^(?:(?:Optional|Union|List|Annotated|Maybe|Option)\\[${typeWord}(?:, ?(?:${typeWord}|None))*\\]|(?:Option|Optional|Maybe|Nullable|Promise|Array|List|Vec|Secret|Box|Arc)<&?${typeWord}>|${typeWord}(?:\\s*\\|\\s*(?:${typeWord}|null|undefined|None))*)(?:\\s*=\\s*(?:None|null|undefined|""|''))?$`,
-  'i',
-)
-const nothing = /^(?:none|null|nil|undefined|true|false)?$/i
+const nothing =
+  /^(?:(?:none|null|nil|undefined|true|false|void 0)(?:\s*,\s*(?:none|null|nil|undefined))*)?$/i
 
 /** Whether text after an operator is code or prose about the secret, and all of it is. */
 export function isCode(given: string): boolean {
@@ -22,8 +18,9 @@ export function isCode(given: string): boolean {
 }
 
 function isPlainCode(text: string): boolean {
-  if (isStatement(text) || typeName.test(text)) return true
+  if (isStatement(text) || isTypeAnnotation(text) || nothing.test(text)) return true
   // What closes the brackets around an expression is no part of it.
-  const shorter = text.replace(/[;,:)\]}]{1,8}$/, '')
+  const shorter = text.replace(/^[:\s]+/, '').replace(/[;,:)\]}]{1,8}$/, '')
+  if (nothing.test(shorter)) return true
   return isExpression(text) || (shorter !== text && isExpression(shorter))
 }

@@ -56,6 +56,8 @@ interface Frame {
   candidate: NamedLeaf | null
   /** Whether it is a list in a list. */
   isRow: boolean
+  /** Whether its name is a path. */
+  isRoute: boolean
   /** Of the members that hold a name: each rule once. */
   named: readonly SecretRule[]
 }
@@ -103,14 +105,18 @@ export class SecretMembers {
       if (follows && parent.before !== null) inherited = stronger(inherited, parent.before)
     } else if (key !== null) {
       const rule = this.names.rule(key)
-      if (rule !== null) inherited = stronger(inherited, rule)
+      const isOperation = parent?.isRoute === true && METHODS.has(memberOf(this.#bytes, key))
+      if (isOperation) inherited = null
+      else if (rule !== null && !isModule(this.#bytes, key)) inherited = stronger(inherited, rule)
       else if (inherited !== null && isDescribing(memberOf(this.#bytes, key))) inherited = null
     }
+    const isRoute = !isRow && key !== null && this.#bytes[key.from] === 0x2f
     const frame = this.#frames[this.#depth++]
     if (frame === undefined) {
-      this.#frames.push({ ...emptyFrame, inherited, isRow })
+      this.#frames.push({ ...emptyFrame, inherited, isRow, isRoute })
       return
     }
+    frame.isRoute = isRoute
     frame.inherited = inherited
     frame.before = frame.candidate = frame.expected = null
     frame.named = NONE
@@ -226,7 +232,8 @@ export class SecretMembers {
     const value = nameOf(this.#bytes, leaf)
     const form = leaf.kind === 'number' ? 'number' : 'text'
     if (!isSecretValue(rule, value, form)) return
-    const isClear = frame.isFlag ? !value.startsWith('-') : looksMade(value)
+    const isWeak = rule.kind === 'pass' && !/\d/.test(value)
+    const isClear = frame.isFlag ? !value.startsWith('-') : looksMade(value) && !isWeak
     const { from, to, escaped, kind } = leaf
     const secret = { rule, leaf: { from, to, escaped, kind } }
     if (isClear) this.#found(secret)
@@ -294,6 +301,12 @@ export class SecretMembers {
   }
 }
 
+/** `node_modules/csrf-token`, in a lock file: it describes a package. */
+const isModule = (bytes: Uint8Array, key: JsonString): boolean =>
+  nameOf(bytes, key).startsWith('node_modules/')
+/** Below a route such as `/users/{id}/password`, these describe an operation (OpenAPI). */
+const METHODS: ReadonlySet<string> = new Set('get put post delete options head patch'.split(' '))
+
 const NONE: readonly SecretRule[] = []
 
 const emptyFrame: Frame = {
@@ -304,6 +317,7 @@ const emptyFrame: Frame = {
   beforeIndex: -1,
   candidate: null,
   isRow: false,
+  isRoute: false,
   named: NONE,
 }
 

@@ -1,6 +1,7 @@
 import { decodeEscapes } from './decode.ts'
 import { fold } from './fold.ts'
 import { everyMarker, isMarkerText } from './marker.ts'
+import { isOrdinary } from './ordinary-values.ts'
 import { isBareSecretName, type SecretKind, type SecretRule, secretRule } from './secret-names.ts'
 import type { View } from './view.ts'
 
@@ -33,13 +34,14 @@ export function isSecretValue(rule: SecretRule, given: string, form: ValueForm =
   const value = rule.kind === 'password' ? text : plainText(text)
   // A marker is longer than some of what it stands for, and makes no token of what was none.
   const isToken = rule.kind === 'token' || rule.kind === 'cookie'
-  const measured = isToken ? value.replaceAll(everyMarker, '') : value
+  const measured = isToken ? withoutAttributes(value.replaceAll(everyMarker, '')) : value
   if (measured.length < lengthMin[rule.kind]) return false
   if (form === 'number') return isSecretNumber(rule.kind, value)
   if (rule.kind === 'code') return /^\d{3,4}$/.test(value.replaceAll(/[\s.-]/g, ''))
   if (value.length > wordsLengthMax) return true
   if (rule.kind === 'pin') return /\d/.test(value)
   if (isDescription(value) || isReference(value) || isStatement(value)) return false
+  if (isOrdinary(value)) return false
   if (rule.kind === 'pass') return looksMade(value)
   if (isToken) return /\d/.test(measured)
   // `oauth2`, `same-origin`, `passport`: kinds of credentials.
@@ -48,6 +50,13 @@ export function isSecretValue(rule: SecretRule, given: string, form: ValueForm =
   if (rule.kind === 'key') return value.length >= 16 || !/^[A-Za-z]+$/.test(value)
   return true
 }
+
+/** Of `Set-Cookie`, where and how long a cookie counts (RFC 6265, section 4.1.2). */
+const withoutAttributes = (value: string): string =>
+  value.replaceAll(
+    /;\s*(?:max-age=\d+|expires=[\w:, +-]{1,40}|path=\/[a-z/-]{0,32}|samesite=\w{1,8})(?=;|$)/gi,
+    '',
+  )
 
 /** With digits and letters of every script as ASCII, and without escapes and what shows nothing. */
 function plainText(text: string): string {
@@ -74,12 +83,12 @@ function isSecretNumber(kind: SecretKind, given: string): boolean {
 
 /** Values that describe a secret instead of being one, as schemas and settings hold them. */
 const DESCRIPTIONS: ReadonlySet<string> = new Set(
-  'string str text varchar number integer int boolean bool object array bytes any optional[str] null none nil undefined true false required optional hidden redacted masked unset missing invalid valid expired changeme example placeholder apikey empty unknown enabled disabled bearer basic digest oauth oauth2 include omit same-origin passkey publickey'.split(
+  'string str text varchar number integer int boolean bool object array bytes any optional[str] null none nil undefined true false required optional hidden redacted masked unset missing invalid valid expired changeme example placeholder apikey empty unknown enabled disabled bearer basic digest oauth oauth2 include omit same-origin passkey publickey value header default inherit off warn error'.split(
     ' ',
   ),
 )
 
-function isDescription(value: string): boolean {
+export function isDescription(value: string): boolean {
   if (/^(?:\*+|•+|x+|\.+|-+|_+|[A-Za-z_-]{0,8}(?:\.\.\.|…))$/i.test(value)) return true
   // `YOUR_API_KEY`, `change-me-please`
   if (/^(?:your|insert|change|replace|enter)[-_][A-Za-z_-]+$/i.test(value)) return true
@@ -117,7 +126,7 @@ const REFERENCES: readonly RegExp[] = [
 ]
 
 const HOLDERS: ReadonlySet<string> = new Set(
-  'process os env environ secrets vars values config configuration settings self this args argv req request res response ctx context props options opts params row user body data state input form event'.split(
+  'process os env environ secrets vars values config configuration settings self this args argv req request res response ctx context props options opts params row user body data state input form event var data local module exports'.split(
     ' ',
   ),
 )
@@ -132,6 +141,9 @@ export function isReferenceName(name: string): boolean {
   const parts = name.split('.')
   const last = parts.at(-1) ?? ''
   if (parts.length > 1 && HOLDERS.has((parts[0] ?? '').toLowerCase())) return true
+  // `random_password.db.result`
+  const [first = ''] = parts
+  if (parts.length > 1 && first.includes('_') && secretRule(first) !== null) return true
   return secretRule(last) !== null
 }
 
@@ -144,12 +156,36 @@ const statement = new RegExp(
 
 /** "must be at least 8 characters": words and counts, and nothing that mixes letters with digits. */
 export function isStatement(value: string): boolean {
-  return statement.test(value) && !/[A-Za-z]\d|\d[A-Za-z]/.test(value)
+  if (/[A-Za-z]\d|\d[A-Za-z]/.test(value)) return false
+  return statement.test(value) || isAbout(value)
+}
+
+const wordSet = (text: string): ReadonlySet<string> => new Set(text.split(' '))
+const BEFORE_NAME = wordSet(
+  'your the this that my a an new old current confirm repeat enter re-enter retype forgot forgotten reset change show hide set choose create invalid wrong incorrect missing update verify no temporary',
+)
+const THINGS = wordSet('field value input')
+const SAYING = wordSet(
+  'must should is are do does has have cannot may will was needs requires contains changed updated reset required expired rejected accepted',
+)
+/** A label, or the subject of a sentence, has no more words. */
+const subjectWordsMax = 5
+
+/** "Confirm password", "Passwords do not match", "This field is required.": a secret as the subject. */
+function isAbout(value: string): boolean {
+  if (!/^[A-Za-z][A-Za-z0-9 ,.'()!?;:/-]*$/.test(value)) return false
+  const words = value.toLowerCase().split(' ')
+  let at = 0
+  while (at < subjectWordsMax && BEFORE_NAME.has(words[at] ?? '')) at++
+  const subject = (words[at] ?? '').replace(/[.!?:]$/, '')
+  const isName = isBareSecretName(subject) || isBareSecretName(subject.replace(/s$/, ''))
+  if (!isName && !(at > 0 && THINGS.has(subject))) return false
+  return at + 1 === words.length ? at > 0 : SAYING.has(words[at + 1] ?? '')
 }
 
 /** Words that mix letters and digits, and name a thing that everybody knows. */
 const KNOWN_WORDS =
-  /^(?:oauth2|sha-?\d+|base(?:32|58|64)|utf-?\d+|pbkdf2|md5|x509|ed25519|es256|rs256|http2|s3|k8s|i18n|\d?password\d?|[a-z]{1,3}\d{1,2}|\d+(?:[-.,:/].*|[a-z]{1,3})?)$/i
+  /^(?:oauth2|sha-?\d+|base(?:32|58|64)|utf-?\d+|pbkdf2|md5|x509|ed25519|es256|rs256|http2|https?\/\d(?:\.\d)?|s3|k8s|i18n|\d?password\d?|[a-z]{1,3}\d{1,2}|\d+(?:[-.,:/].*|[a-z]{1,3})?)$/i
 
 /** Whether one word, standing alone, was made to be a secret: letters and digits or signs in it. */
 export function looksMade(word: string): boolean {

@@ -129,7 +129,8 @@ class SeparatorReader {
     const kind = this.#take(arrow) ? 'assign' : this.#sign()
     if (kind === null) {
       this.at = start
-      return /^\?[ \t]/.test(this.#text.slice(start, start + 2)) && this.#skip(1) ? 'assign' : null
+      // A question, and perhaps its answer.
+      return /^\?[ \t]/.test(this.#text.slice(start, start + 2)) && this.#skip(1) ? 'words' : null
     }
     if (kind === 'assign') this.#take(behindOperator)
     return kind

@@ -1,0 +1,46 @@
+import { excerptOf } from './ascii.ts'
+import type { Span, View } from './view.ts'
+
+const headBytesMax = 160
+
+/** What stands before a name on its line. */
+export function headOf({ bytes, from }: View, name: Span): string {
+  const head = excerptOf(bytes, Math.max(from, name.start - headBytesMax), name.start)
+  return head.slice(head.lastIndexOf('\n') + 1)
+}
+
+/** `:param password: …`, ` * @param {string} secret - …`: what follows describes a parameter. */
+const documented =
+  /^\s*(?:[*#/]+\s*)?(?::(?:param|type|keyword|kwarg|arg|ivar|cvar|var|attr)\b[^:=]*\s|[@\\](?:param|property|prop|arg|typedef)\b[^:=]*\s\[?)$/
+/** `arn:aws:secretsmanager:region:account:secret:…`: the kind of a resource, and its name. */
+const resource = /\bsecretsmanager:[^\s"'`]{0,96}:$/
+const statementHead =
+  /^\s*(?:async\s+)?(?:def|class|if|elif|for|while|with|case|func|fn|function|match|except)\b/
+/** What stands first in a line of code, and hardly in a secret. */
+const statement =
+  /^(?:(?:return|raise|pass|yield|assert|if|for|while|try|with|await|del|import|from|global|break|continue|switch|let|const|var|throw|self|this|async|print)\b|[#@"']|\/\/|[\w.]+(?:\[[^\]]{0,64}\]|\.\w+)*(?:\s*,\s*[\w.]+)*\s+[-+*/|]?=\s|[\w.]+\()/
+
+/** Whether the head says that a name there is described, and not given a value. */
+export const isDescribed = (head: string): boolean => documented.test(head) || resource.test(head)
+
+/** Whether the lines below the head of a statement go on with code: `def login(password):`. */
+export const isCodeBelow = (head: string, first: string): boolean =>
+  statementHead.test(head) && statement.test(first)
+
+/** `.token:before {`, `label[for="password"]::after {`: states and parts of an element in CSS. */
+const pseudo =
+  /^:?(?:before|after|hover|focus|active|visited|disabled|checked|placeholder|root|not|is|where|first|last|nth)[\w()-]{0,24}\s*[{,>.:]/
+
+export const isSelector = (behind: string): boolean => pseudo.test(behind)
+
+const extension = '(?:[cm]?[jt]sx?|py|go|rs|java|c|h|cpp|cs|rb|php|md|json|ya?ml|txt|html|css|sh)'
+/** `src/auth2/login.ts:12:34` */
+const file = new RegExp(`^[\\w./\\\\@:-]{1,128}\\.${extension}(?::\\d+){0,2}$`)
+
+/** A word of a text that is code, a link to it or the place of some: `x=1`, `{@link Key}`, `a2.ts`. */
+export function isCodeWord(word: string): boolean {
+  if (/^\{[^\d]*$/.test(word)) return true
+  if (/^(?:[`(]*[A-Za-z_]+\d*(?:\(\d*\)|=)|`*--?[a-z]|[*&]+[A-Za-z_]\w*\(|\{@|:[a-z]+:)/.test(word))
+    return true
+  return file.test(word.replace(/^[("'`[]+|[)"'`\].,;:!?]+$/g, ''))
+}

@@ -18,7 +18,7 @@ const statementHead =
   /^\s*(?:async\s+)?(?:def|class|if|elif|for|while|with|case|func|fn|function|match|except)\b/
 /** What stands first in a line of code, and hardly in a secret. */
 const statement =
-  /^(?:(?:return|raise|pass|yield|assert|if|for|while|try|with|await|del|import|from|global|break|continue|switch|let|const|var|throw|self|this|async|print)\b|[#@"']|\/\/|[\w.]+(?:\[[^\]]{0,64}\]|\.\w+)*(?:\s*,\s*[\w.]+)*\s+[-+*/|]?=\s|[\w.]+\()/
+  /^(?:(?:def|class|return|raise|pass|yield|assert|if|for|while|try|with|await|del|import|from|global|break|continue|switch|let|const|var|throw|self|this|async|print)\b|[#@"']|\/\/|[\w.]+(?:\[[^\]]{0,64}\]|\.\w+)*(?:\s*,\s*[\w.]+)*\s+[-+*/|]?=\s|[\w.]+\()/
 
 /** Whether the head says that a name there is described, and not given a value. */
 export const isDescribed = (head: string): boolean => documented.test(head) || resource.test(head)

@@ -348,7 +348,9 @@ export class NamedSecrets {
     if (/^(?:- )?["'\w.-]+:(?:\s|$)|^[[{<]/.test(text)) return []
     const block = blockBelow(bytes, { at, to, lineStart: this.#lineStart(name.start) })
     this.#spend(STEPS.valueByte * ((block?.end ?? at) - at))
-    if (block?.start === start && !isCodeBelow(headOf(this.#view, name), text)) {
+    const isCodeLine = isCodeBelow(headOf(this.#view, name), text)
+    if (isCodeLine && !/\d/.test(text)) return []
+    if (block?.start === start && !isCodeLine) {
       return this.#accepts(rule, { start, end: Math.min(block.end, start + text.length) })
         ? [block]
         : []

@@ -307,6 +307,8 @@ test.each(Object.entries(documents))('%s', (_, text) => {
 })
 
 const texts = [
+  'class X448PrivateKey(ABC):\n    @classmethod\n    def generate(cls):\n',
+  'docker login -u <username> -p <token-2> registry.example',
   'your password is required',
   'Your password is expired.',
   'Password is too short',

@@ -113,7 +113,7 @@ export function isReference(value: string): boolean {
     const name = pattern.exec(value)?.[1]
     if (name !== undefined) return isReferenceName(name)
   }
-  if (/^(?:\?|\$\d{1,2}|%s|<[A-Za-z][A-Za-z _-]*>)$/.test(value)) return true
+  if (/^(?:\?|\$\d{1,2}|%s|<[A-Za-z][A-Za-z _-]*\d?>)$/.test(value)) return true
   return REFERENCES.some((pattern) => pattern.test(value))
 }
 

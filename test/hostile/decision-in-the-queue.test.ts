@@ -76,10 +76,15 @@ async function arrived(world: World, direct: Door): Promise<void> {
   }, patience)
 }
 
-const put = async (world: World, name: string, rule: string): Promise<void> => {
+const put = async (
+  world: World,
+  name: string,
+  rule: string,
+  condition: string = '',
+): Promise<void> => {
   const answer = await world.admin('policy.put', {
     name: `${name}.cedar`,
-    text: `@id("${name}") ${rule}(principal == Agent::"${name}", action == Action::"call", resource);`,
+    text: `@id("${name}") ${rule}(principal == Agent::"${name}", action == Action::"call", resource)${condition};`,
   })
   expect(answer).toMatchObject({ taken: true })
 }
@@ -89,6 +94,8 @@ const changes: Readonly<Record<string, (world: World, name: string) => Promise<u
   'waiting-in-quarantine': (world, name) =>
     world.admin('agent.quarantine', { name, reason: 'told to' }),
   'waiting-and-denied': (world, name) => put(world, name, 'forbid'),
+  // A call that proves more would still be permitted, but this one did not.
+  'waiting-and-unsigned': (world, name) => put(world, name, 'forbid', ' unless { context.signed }'),
   'waiting-and-masked': (world, name) => put(world, name, '@mask("email") permit'),
 }
 

@@ -49,6 +49,7 @@ const KNOWS_ALL = new Set([
   'compose-body-worker',
   'compose-connector',
   'compose-detection',
+  'compose-followed-state',
   'compose-keys',
   'compose-ledger-check',
   'compose-lifecycle',

@@ -1,9 +1,4 @@
-import {
-  type MeshAgent,
-  type MeshState,
-  parseBase64,
-  type SignedMessage,
-} from '@countersign/protocol'
+import { type MeshState, type SignedMessage } from '@countersign/protocol'
 import {
   type ConnectionLimits,
   clientTlsOptions,
@@ -13,14 +8,12 @@ import {
 } from '@countersign/protocol/tls'
 import { createCedarParser } from './adapters/cedar/cedar-parser.ts'
 import { memoryReplayGuard } from './adapters/memory/replay-guard.ts'
-import { memoryRateLimits } from './adapters/rate-limiter/rate-limits.ts'
 import { undiciUpstream } from './adapters/undici/upstream.ts'
 import { composeBodies } from './compose-bodies.ts'
+import { FollowedState } from './compose-followed-state.ts'
 import { type Observations, showReadiness } from './compose-observe.ts'
 import { authenticateByCertificate } from './identity/authenticate-by-certificate.ts'
-import type { AgentRecord, Directory } from './identity/directory.ts'
 import { createMessageSignatures } from './identity/message-signature.ts'
-import { awaitNewcomers } from './identity/newcomers.ts'
 import { isCurrent } from './identity/standing.ts'
 import type { Clock } from './lib/clock.ts'
 import { type ClosingFault, closeInOrder } from './lib/closing.ts'
@@ -28,12 +21,8 @@ import type { Random } from './lib/random.ts'
 import { type CountedEntry, observeExchanges } from './observe/exchange-metrics.ts'
 import { fittingConnections, fittingUpstreams, openFilesMax } from './observe/open-files.ts'
 import type { Rooms } from './pipeline/enforce.ts'
-import type { RateLimits } from './pipeline/quota.ts'
-import { compilePolicies } from './policy/compile-policies.ts'
 import type { PolicyParser } from './policy/parser.ts'
-import type { PolicySet } from './policy/policy.ts'
 import { createRedactor } from './redaction/create-redactor.ts'
-import { DATA_CLASSES } from './redaction/redactor.ts'
 import { type Balancer, createBalancer } from './transports/http/balancer.ts'
 import type { BodyThread } from './transports/http/body-thread.ts'
 import type { RouteProtocol } from './transports/http/classify.ts'
@@ -94,12 +83,12 @@ export async function openConnector(options: ConnectorOptions): Promise<Connecto
   const { agent, clock, random } = options
   const known = new FollowedState(options.policyParser ?? createCedarParser())
   const follower = await followMeshState(agent, clock, (state) => known.apply(state))
-  const made = new WeakSet<SignedMessage>()
+  const followed = { known, follower, made: new WeakSet<SignedMessage>() }
   // Only the fabric can compare hashes of masked values, so a connector's key need not outlive it.
   const hashKey = random(32)
   const bodies = composeBodies(hashKey, bodyBytesMax, clock)
   const rooms = {
-    ...composeConnectorRooms(options, { known, follower, made }),
+    ...composeConnectorRooms(options, followed),
     redactor: createRedactor({ hashKey }),
     largeBodies: bodies,
   }
@@ -121,8 +110,8 @@ export async function openConnector(options: ConnectorOptions): Promise<Connecto
   // Connections that are open were accepted with a certificate that no longer stands.
   known.onEnrolledAgain(() => upstream.refresh())
   const outbound = await openOutbound({
-    ...{ agent, rooms, clock, random, made, bodyBytesMax, streamMs, connectionsMax },
-    ...{ classify: bodies.classify, findCard: bodies.findCard },
+    ...{ agent, rooms, clock, random, bodyBytesMax, streamMs, connectionsMax },
+    ...{ made: followed.made, classify: bodies.classify, findCard: bodies.findCard },
     ...options.listen,
     timeoutMs: upstreamTimeoutMs,
     ...responseLimitsOf(options),
@@ -132,7 +121,7 @@ export async function openConnector(options: ConnectorOptions): Promise<Connecto
   const exposed =
     options.expose === null
       ? null
-      : await exposeAgent(options, { rooms, balancer, known, made, bodies, connectionsMax })
+      : await exposeAgent(options, { ...followed, rooms, balancer, bodies, connectionsMax })
   return {
     loopbackUrl: `http://${options.listen.host}:${outbound.port}`,
     meshUrl: exposed?.url ?? null,
@@ -166,6 +155,7 @@ interface ConnectorParts {
   readonly rooms: Rooms
   readonly balancer: Balancer
   readonly known: FollowedState
+  readonly follower: StateFollower
   readonly bodies: BodyThread
   readonly connectionsMax: number
   /** The signatures of this connector's own making. */
@@ -181,7 +171,7 @@ interface ExposedAgent {
 
 async function exposeAgent(
   options: ConnectorOptions,
-  { rooms, balancer, known, made, bodies, connectionsMax }: ConnectorParts,
+  { rooms, balancer, known, follower, made, bodies, connectionsMax }: ConnectorParts,
 ): Promise<ExposedAgent> {
   const { agent, clock, random, expose, protocol, meshListen } = options
   const endpoints = [{ url: expose ?? '', spiffeId: null }]
@@ -189,7 +179,7 @@ async function exposeAgent(
     ...{ agent, rooms, balancer, clock, random, made, bodyBytesMax, connectionsMax },
     ...{ classify: bodies.classify, findCard: bodies.findCard, taskReader: bodies.tasks },
     gatewayId: options.gateway.spiffeId,
-    newcomers: known.newcomers,
+    news: { ...known.news, refresh: () => follower.refresh() },
     route: { name: agent.name, protocol, endpoints },
     continuesUntil: ({ fingerprint }) => known.renewedUntil(fingerprint),
     sessions: createMcpSessions(),
@@ -242,11 +232,7 @@ function findOutboundRoute(
 
 function composeConnectorRooms(
   { agent, clock, observe }: ConnectorOptions,
-  {
-    known,
-    follower,
-    made,
-  }: Pick<ConnectorParts, 'known' | 'made'> & { readonly follower: StateFollower },
+  { known, follower, made }: Pick<ConnectorParts, 'known' | 'follower' | 'made'>,
 ): Omit<Rooms, 'redactor'> {
   const { trustDomain, trust } = agent
   // Its own streams go on with its own new certificate, of which it need not be told.
@@ -322,117 +308,4 @@ function observeConnector(
     isKnown: (name) => known.directory.find(name) !== null,
     monotonic: () => clock.monotonic(),
   })
-}
-
-/** The fabric's state as the stages read it. Replaced whole, and only by a state that compiles. */
-class FollowedState {
-  readonly #parser: PolicyParser
-  readonly #listeners = new Set<() => void>()
-  #enrolledAgain = (): void => undefined
-  #agents: ReadonlyMap<string, AgentRecord> = new Map()
-  #byKey: ReadonlyMap<string, AgentRecord> = new Map()
-  #risks: ReadonlyMap<string, number> = new Map()
-  #limits: { readonly perMinute: number; readonly rates: RateLimits } | null = null
-  #policy: PolicySet | null = null
-  #policyText = ''
-  #endpoints: MeshState['endpoints'] = []
-  #renewals: ReadonlyMap<string, number> = new Map()
-
-  constructor(parser: PolicyParser) {
-    this.#parser = parser
-  }
-
-  get endpoints(): MeshState['endpoints'] {
-    return this.#endpoints
-  }
-
-  /** The fabric's own limit; counted here, since here is where the exchange is decided. */
-  get limits(): RateLimits {
-    if (this.#limits === null) throw new Error('no limit has been received')
-    return this.#limits.rates
-  }
-
-  get policy(): PolicySet {
-    if (this.#policy === null) throw new Error('no policy has been received')
-    return this.#policy
-  }
-
-  readonly directory: Directory = {
-    find: (name) => this.#agents.get(name) ?? null,
-    findBySigningKey: (keyId) => this.#byKey.get(keyId) ?? null,
-    list: () => [...this.#agents.values()],
-    put: () => Promise.reject(new Error('the directory is the fabric’s to change')),
-    onChange: () => () => undefined,
-  }
-
-  readonly newcomers = awaitNewcomers(this.directory, (listener) => this.onChange(listener))
-
-  async apply(state: MeshState): Promise<void> {
-    const text = JSON.stringify(state.policies)
-    if (text !== this.#policyText) {
-      const compilation = { parser: this.#parser, dataClasses: DATA_CLASSES, isLinted: false }
-      this.#policy = await compilePolicies(state.policies, compilation)
-      this.#policyText = text
-    }
-    const perMinute = state.requestsPerMinute
-    if (this.#limits?.perMinute !== perMinute) {
-      this.#limits = { perMinute, rates: memoryRateLimits(perMinute) }
-    }
-    const records = state.agents.map(toRecord)
-    const isEnrolledAgain = records.some(
-      ({ name, generation }) => (this.#agents.get(name)?.generation ?? generation) < generation,
-    )
-    this.#risks = new Map(state.agents.map(({ name, risk }) => [name, risk]))
-    this.#agents = new Map(records.map((record) => [record.name, record]))
-    this.#byKey = new Map(
-      records.flatMap((record) =>
-        record.keys === null ? [] : [[record.keys.signing.keyId, record] as const],
-      ),
-    )
-    this.#endpoints = state.endpoints
-    this.#renewals = new Map(Object.entries(state.renewals))
-    if (isEnrolledAgain) this.#enrolledAgain()
-    for (const listener of this.#listeners) listener()
-  }
-
-  onEnrolledAgain(listener: () => void): void {
-    this.#enrolledAgain = listener
-  }
-
-  /** Unix milliseconds; 0 for a certificate of whose renewal nothing was heard. */
-  renewedUntil(fingerprint: string): number {
-    return this.#renewals.get(fingerprint) ?? 0
-  }
-
-  /** A caller that the fabric does not know is as risky as can be. */
-  riskOf(name: string): number {
-    return this.#risks.get(name) ?? 100
-  }
-
-  findReceiver(kind: 'agent' | 'channel' | 'fabric', name: string) {
-    const record = kind === 'agent' ? (this.#agents.get(name) ?? null) : null
-    if (record === null || record.status !== 'active') return null
-    const { roles, segment, attributes } = record
-    return { kind, name, roles, segment, attributes }
-  }
-
-  onChange(listener: () => void): () => void {
-    this.#listeners.add(listener)
-    return () => this.#listeners.delete(listener)
-  }
-}
-
-function toRecord({ signing, sealing, risk: _, ...rest }: MeshAgent): AgentRecord {
-  const keys =
-    signing === null || sealing === null
-      ? null
-      : { signing: toKey(signing), sealing: toKey(sealing) }
-  // A fabric of an earlier version does not count.
-  return { ...rest, generation: rest.generation ?? 0, keys }
-}
-
-function toKey(key: { readonly keyId: string; readonly publicKey: string }) {
-  const publicKey = parseBase64(key.publicKey)
-  if (publicKey === null) throw new Error(`the key ${key.keyId} is malformed`)
-  return { keyId: key.keyId, publicKey }
 }

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import type { AgentRecord } from './directory.ts'
-import { awaitNewcomers, newcomerMs } from './newcomers.ts'
+import { awaitNewcomers, awaitNews, newcomerMs } from './newcomers.ts'
 
 beforeEach(() => vi.useFakeTimers())
 afterEach(() => vi.useRealTimers())
@@ -8,10 +8,11 @@ afterEach(() => vi.useRealTimers())
 function openCopy() {
   const records = new Map<string, AgentRecord>()
   const listeners = new Set<() => void>()
-  const wait = awaitNewcomers({ find: (name) => records.get(name) ?? null }, (listener) => {
+  const news = awaitNews((listener) => {
     listeners.add(listener)
     return () => listeners.delete(listener)
   })
+  const wait = awaitNewcomers({ find: (name) => records.get(name) ?? null }, news)
   const hear = (name: string, generation: number): void => {
     records.set(name, { name, generation } as AgentRecord)
     for (const listener of listeners) listener()

@@ -1,11 +1,26 @@
 import { Shares } from '../lib/limits.ts'
 import type { AgentRecord, Directory } from './directory.ts'
 
-/** Requests of agents that a copy of the directory does not hold yet; what is beyond waits for nothing. */
+/** Requests for which news of the fabric have to come; what is beyond waits for nothing. */
 const waitingMax = 256
 const waitingPerNameMax = 8
 /** How long each of them waits: `mesh.newcomerMs`. */
 export const newcomerMs = 5_000
+
+/** What a connector that follows the fabric's state has heard of it. */
+export interface News {
+  /** How many states have come. */
+  count(): number
+  /** Whether a state that came held the policies of this version. */
+  hasHad(policyVersion: string): boolean
+  /**
+   * Until `isHeard`, within bounds; null where there is nothing to wait for. `name` is whose share of
+   * those who wait it is.
+   */
+  wait(name: string, isHeard: () => boolean): Promise<void> | null
+  /** Whether the state that the fabric decides by at this moment, or a later one, came within the same bound. */
+  refresh(): Promise<boolean>
+}
 
 /** Null where there is nothing to wait for. */
 export type Newcomers = (name: string, generation: number) => Promise<void> | null
@@ -15,20 +30,12 @@ export function isUnheard(record: AgentRecord | null, generation: number): boole
   return record === null || record.generation < generation
 }
 
-/**
- * For a directory that follows the fabric's: an agent can call the moment it is enrolled, which is before
- * we have heard of it. What the authority signed, or the gateway says, proves that there is something to
- * hear, so it is waited for, within bounds. Whether the caller is admitted is decided afterwards.
- */
-export function awaitNewcomers(
-  directory: Pick<Directory, 'find'>,
-  onChange: (listener: () => void) => () => void,
-): Newcomers {
+export function awaitNews(onChange: (listener: () => void) => () => void): News['wait'] {
   const shares = new Shares(waitingMax, waitingPerNameMax)
-  const wait = async (name: string, generation: number): Promise<void> => {
+  const wait = async (name: string, isHeard: () => boolean): Promise<void> => {
     const { promise, resolve } = Promise.withResolvers<void>()
     const stop = onChange(() => {
-      if (!isUnheard(directory.find(name), generation)) resolve()
+      if (isHeard()) resolve()
     })
     const timer = setTimeout(resolve, newcomerMs)
     timer.unref()
@@ -38,8 +45,14 @@ export function awaitNewcomers(
     clearTimeout(timer)
     stop()
   }
-  return (name, generation) => {
-    if (!isUnheard(directory.find(name), generation) || !shares.hasRoom(name)) return null
-    return wait(name, generation)
-  }
+  return (name, isHeard) => (isHeard() || !shares.hasRoom(name) ? null : wait(name, isHeard))
+}
+
+/**
+ * For a directory that follows the fabric's: an agent can call the moment it is enrolled, which is before
+ * we have heard of it. What the authority signed, or the gateway says, proves that there is something to
+ * hear, so it is waited for, within bounds. Whether the caller is admitted is decided afterwards.
+ */
+export function awaitNewcomers(directory: Pick<Directory, 'find'>, wait: News['wait']): Newcomers {
+  return (name, generation) => wait(name, () => !isUnheard(directory.find(name), generation))
 }

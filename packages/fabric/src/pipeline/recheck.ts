@@ -2,7 +2,7 @@ import type { WithdrawalReason } from '@countersign/protocol'
 import type { AgentRecord, AgentStatus } from '../identity/directory.ts'
 import { isOutlived } from '../identity/standing.ts'
 import { Withdrawal } from '../lib/refusal.ts'
-import type { Decision, PolicyRequest } from '../policy/policy.ts'
+import type { Decision, Obligations, PolicyRequest } from '../policy/policy.ts'
 import { type Authorized, type AuthorizeRoom, policyRequest, sealedMayPass } from './authorize.ts'
 
 /** A status added without deciding what its bearer is told does not compile. */
@@ -25,7 +25,8 @@ export function recheck(authorized: Authorized, room: AuthorizeRoom): Withdrawal
     if (!others.every((labels) => mayPass(authorized, labels, room))) {
       return new Withdrawal('policy-denies', 'policy no longer permits a message of this request')
     }
-    return hasGrown(authorized, decision)
+    const { signed } = authorized.authenticated
+    return obligesMore(decision.obligations, { ...authorized.decision.obligations, signed })
       ? new Withdrawal('policy-tightened', 'policy now obliges more than it did')
       : null
   } catch (cause) {
@@ -132,13 +133,16 @@ export function principalOf(record: AgentRecord): PolicyRequest['principal'] {
   return { kind, name, roles, segment, attributes }
 }
 
-function hasGrown({ authenticated, decision }: Authorized, { obligations }: Decision): boolean {
-  const before = decision.obligations
+/** Whether a permit obliges to more than was met under an earlier one. */
+export function obligesMore(
+  obligations: Obligations,
+  met: Pick<Obligations, 'mask' | 'block' | 'signedResponse'> & { readonly signed: boolean },
+): boolean {
   return (
-    obligations.mask.some((name) => !before.mask.includes(name)) ||
-    obligations.block.some((name) => !before.block.includes(name)) ||
+    obligations.mask.some((name) => !met.mask.includes(name)) ||
+    obligations.block.some((name) => !met.block.includes(name)) ||
     obligations.approval !== null ||
-    (obligations.signedRequest && !authenticated.signed) ||
-    (obligations.signedResponse && !before.signedResponse)
+    (obligations.signedRequest && !met.signed) ||
+    (obligations.signedResponse && !met.signedResponse)
   )
 }

@@ -16,6 +16,7 @@ import type { Balancer } from './balancer.ts'
 import type { BodyBudget, BodyShare } from './body-budget.ts'
 import type { FindCard } from './card-content.ts'
 import { type Forwarded, type ForwardSigner, forwardedRequest } from './forward-signature.ts'
+import { DECISION_FIELD, formatDecision } from './forwarded-decision.ts'
 import { createPatience, type Patience } from './patience.ts'
 import { readResponseHead, withOwnSignature } from './response-head.ts'
 import type { Route } from './routes.ts'
@@ -63,6 +64,7 @@ export function callCourier(options: CallCourierOptions): CallCourier {
     try {
       const response = await options.upstream.request(options.route, {
         ...forwarded.request,
+        headers: [...forwarded.request.headers, ...decisionFields(intended, options.route)],
         body: intended.inspected.body,
         signal: patience.signal,
         still,
@@ -93,6 +95,12 @@ export function callCourier(options: CallCourierOptions): CallCourier {
     }
   }
   return { carry, close: () => share?.close() }
+}
+
+/** By what was decided is nobody's to know but that of a connector, which decides again. */
+function decisionFields({ inspected }: Intended, { endpoints }: Route): [string, string][] {
+  const isAsked = endpoints.some(({ connector }) => connector === true)
+  return isAsked ? [[DECISION_FIELD, formatDecision(inspected.authorized)]] : []
 }
 
 /** The end of a response for which there is no room. */

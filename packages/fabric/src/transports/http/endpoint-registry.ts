@@ -53,7 +53,7 @@ export function createEndpointRegistry(trustDomain: string, clock: Clock): Endpo
       if (spoken === null) return null
       // The certificate must prove the very agent: an address is a claim, a name is not.
       const spiffeId = `spiffe://${trustDomain}/agent/${name}`
-      const endpoints = spoken.endpoints.map(({ url }) => ({ url, spiffeId }))
+      const endpoints = spoken.endpoints.map(({ url, connector }) => ({ url, spiffeId, connector }))
       return { name, protocol: spoken.protocol, endpoints }
     },
     register(name, instance, endpoints) {

@@ -34,6 +34,7 @@ const singleNames: ReadonlySet<string> = new Set([
   'content-digest',
   'content-encoding',
   'content-length',
+  'countersign-decision',
   'countersign-exchange',
   'countersign-from',
   'countersign-to',

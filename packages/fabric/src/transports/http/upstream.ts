@@ -7,6 +7,8 @@ export interface Endpoint {
   readonly url: string
   /** The SPIFFE ID that the peer's certificate must prove; null on plain HTTP and public TLS. */
   readonly spiffeId: string | null
+  /** Whether a connector listens there, which decides again on what we permitted. */
+  readonly connector?: boolean
 }
 
 export interface UpstreamRequest {

@@ -21,7 +21,7 @@ import {
   rotateServer,
   serverTlsOptions,
 } from '@countersign/protocol/tls'
-import type { Newcomers } from '../../identity/newcomers.ts'
+import type { News } from '../../identity/newcomers.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { networkOf } from '../../lib/limits.ts'
 import type { Random } from '../../lib/random.ts'
@@ -65,8 +65,8 @@ export interface InboundOptions {
   readonly balancer: Balancer
   /** The end of what a caller's certificate was renewed to; 0 for nothing. */
   continuesUntil(peer: PeerIdentity): number
-  /** Waits for agents of whose enrolment this connector has not heard. */
-  readonly newcomers: Newcomers
+  /** What this connector has heard of the fabric, and what it has not. */
+  readonly news: News
   readonly sessions: McpSessions
   readonly classify: Classify
   readonly findCard: FindCard
@@ -156,6 +156,7 @@ async function serve(
   const leaving = leavingSignal(response)
   const socket = request.socket as TLSSocket
   const gateway = findGateway(serving, socket)
+  const heardAtArrival = serving.news.count()
   const foreign = serving.authorities.fault(authorityOf(request), socket.localAddress)
   const incoming = foreign ?? (await readRequest(serving, request, body, { socket, gateway }))
   try {
@@ -166,7 +167,7 @@ async function serve(
     if (gateway !== null) {
       if (unread === null) {
         const relay = { ...serving, upstream: serving.balancer }
-        return await relayForwarded(relay, incoming, response, leaving)
+        return await relayForwarded(relay, { incoming, heardAtArrival }, response, leaving)
       }
       return await writeMeshReply(response, await refuse(serving, socket, unread))
     }

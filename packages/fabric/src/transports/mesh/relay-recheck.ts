@@ -1,115 +1,133 @@
 import { parseSpiffeId } from '@countersign/protocol'
-import type { AgentRecord } from '../../identity/directory.ts'
-import { Withdrawal } from '../../lib/refusal.ts'
+import type { News } from '../../identity/newcomers.ts'
+import { Refusal, Withdrawal } from '../../lib/refusal.ts'
 import type { AuthorizeRoom } from '../../pipeline/authorize.ts'
 import type { StillPermitted } from '../../pipeline/delivery.ts'
-import { principalOf, proofs, reasonOfStatus } from '../../pipeline/recheck.ts'
-import type { Decision, PolicyRequest, PolicySet } from '../../policy/policy.ts'
-import type { Classified } from '../http/classify.ts'
+import { obligesMore, principalOf, reasonOfStatus } from '../../pipeline/recheck.ts'
+import type { Decision, PolicyRequest } from '../../policy/policy.ts'
+import type { ForwardedDecision } from '../http/forwarded-decision.ts'
 
 type Room = Pick<AuthorizeRoom, 'policy' | 'riskOf' | 'findReceiver' | 'findPrincipal' | 'now'>
 
+export interface RecheckRoom {
+  readonly authorization: Room
+  readonly news: News
+}
+
 export interface ForwardedCall {
-  /** `Countersign-From`, as the fabric signed it. */
+  /** `Countersign-From`, as the fabric sent it. */
   readonly from: string
   readonly receiver: string
-  /** Null where the gateway read the call in another way than this connector would. */
-  readonly classified: Pick<Classified, 'protocol' | 'operation' | 'tool'> | null
+  /** Null where the gateway sent none that can be read. */
+  readonly decided: ForwardedDecision | null
+  /** How many states of the fabric this connector had heard when the head of the call arrived. */
+  readonly heardAtArrival: number
 }
+
+/** What is to be asked again would need a state of the fabric that this connector has not heard of yet. */
+class Unheard {
+  readonly detail: string
+
+  constructor(detail: string) {
+    this.detail = detail
+  }
+}
+
+type Verdict = Withdrawal | Unheard | null
+
+/** For who has to wait for news of the fabric longer than a request can. */
+const retryAfterMs = 1000
 
 /**
- * Decides again on a call that the gateway permitted, before it leaves for the agent: it may wait for a
- * connection much longer than that decision is good for. A connector does not know how the caller proved
- * itself, so a policy counts as withdrawn where no caller that it permitted when the call arrived
- * is permitted now, under the same obligations. While the state is the same, nothing is decided.
+ * Decides again on a call that the gateway permitted. The gateway's decision is good here for one case
+ * alone: this connector has the very set of policies by which it was made, and has heard nothing since the
+ * call arrived. In every other it asks its own set the same question. What that set does not permit, or
+ * permits under further obligations, is withdrawn, unless the gateway may know more: then news of the
+ * fabric are waited for within bounds, and what is still open after that is refused as undecided.
  */
-export function recheckForwarded(room: Room, call: ForwardedCall): StillPermitted {
-  const name = parseSpiffeId(call.from)?.name ?? ''
-  let before: Standing | Withdrawal
+export async function recheckForwarded(
+  room: RecheckRoom,
+  call: ForwardedCall,
+): Promise<StillPermitted | Refusal> {
+  const { decided } = call
+  if (decided === null) {
+    return new Refusal('UNDECIDED', 'the gateway did not send by what it decided')
+  }
+  const asked = { ...call, decided, name: parseSpiffeId(call.from)?.name ?? '' }
+  const isHeard = (): boolean => !(verdictOn(room, asked) instanceof Unheard)
+  const waiting = room.news.wait(asked.name, isHeard)
+  let verdict: Verdict
+  if (waiting === null) {
+    verdict = verdictOn(room, asked)
+  } else {
+    await waiting
+    // The news may be older than what the gateway has been told meanwhile: they do not open the way alone.
+    const isFresh = isHeard() && (await room.news.refresh())
+    verdict = isFresh
+      ? verdictOn(room, asked)
+      : new Unheard('news of the fabric did not come in time')
+  }
+  if (verdict instanceof Unheard) {
+    return new Refusal('UNDECIDED', verdict.detail, retryAfterMs, { byOthers: true })
+  }
+  return verdict ?? (() => withdrawalOf(verdictOn(room, asked)))
+}
+
+function withdrawalOf(verdict: Verdict): Withdrawal | null {
+  return verdict instanceof Unheard ? new Withdrawal('undecided', verdict.detail) : verdict
+}
+
+interface Asked extends ForwardedCall {
+  readonly decided: ForwardedDecision
+  /** Of the caller. */
+  readonly name: string
+}
+
+function verdictOn(room: RecheckRoom, call: Asked): Verdict {
   try {
-    before = standingOf(room, name)
+    return decideAgain(room, call)
   } catch (cause) {
-    before = undecided(cause)
-  }
-  return () => {
-    if (before instanceof Withdrawal) return before
-    try {
-      const now = standingOf(room, name)
-      if (now.principal === before.principal && now.policy === before.policy) {
-        return statusFault(room, call, now)
-      }
-      return statusFault(room, call, now) ?? policyFault(room, call, { before, now })
-    } catch (cause) {
-      return undecided(cause)
-    }
+    return new Withdrawal('undecided', `could not be re-checked: ${String(cause)}`)
   }
 }
 
-/** What a decision rests on. The state of the fabric replaces records and policies as a whole. */
-interface Standing {
-  readonly principal: AgentRecord | null
-  readonly policy: PolicySet
-  readonly risk: number
-}
-
-function standingOf(room: Room, name: string): Standing {
-  const principal = room.findPrincipal(name)
-  return { principal, policy: room.policy(), risk: room.riskOf(name, room.now()) }
-}
-
-function undecided(cause: unknown): Withdrawal {
-  return new Withdrawal('undecided', `could not be re-checked: ${String(cause)}`)
-}
-
-function statusFault(room: Room, call: ForwardedCall, { principal }: Standing): Withdrawal | null {
-  if (principal === null) return new Withdrawal('caller-unknown', `${call.from} is unknown`)
+function decideAgain({ authorization, news }: RecheckRoom, call: Asked): Verdict {
+  const { decided, heardAtArrival, from, name, receiver } = call
+  // Throws when the state is stale, also where nothing else would be asked.
+  const set = authorization.policy()
+  const principal = authorization.findPrincipal(name)
+  if (principal === null) return new Unheard(`${from} is unknown here`)
   const reason = reasonOfStatus[principal.status]
-  if (reason !== null) return new Withdrawal(reason, `${principal.name} is ${principal.status}`)
-  return room.findReceiver('agent', call.receiver) === null
-    ? new Withdrawal('receiver-gone', 'the receiver is gone')
-    : null
+  if (reason !== null) return new Withdrawal(reason, `${name} is ${principal.status}`)
+  const resource = authorization.findReceiver('agent', receiver)
+  if (resource === null) return new Withdrawal('receiver-gone', 'the receiver is gone')
+  const isSameSet = set.version === decided.policyVersion
+  if (isSameSet && news.count() === heardAtArrival) return null
+  const now = authorization.now()
+  const { protocol, operation, tool, method, signed } = decided
+  const request: PolicyRequest = {
+    ...{ principal: principalOf(principal), action: 'call', resource },
+    context: {
+      ...{ transport: 'gateway', protocol, operation, tool, method, signed, labels: [] },
+      risk: authorization.riskOf(name, now),
+      time: Math.floor(now / 1000),
+    },
+  }
+  const lost = withdrawalBy(set.decide(request), decided)
+  if (lost === null) return null
+  const mayBeNewer = !isSameSet && !news.hasHad(decided.policyVersion)
+  return mayBeNewer ? new Unheard(`not permitted by ${set.version}, which may be old`) : lost
 }
 
-function policyFault(
-  room: Room,
-  { receiver, classified }: ForwardedCall,
-  { before, now }: { readonly before: Standing; readonly now: Standing },
+/** The gateway inspected the call under the obligations of its own decision. */
+function withdrawalBy(
+  { effect, obligations }: Decision,
+  { obligations: before, signed }: ForwardedDecision,
 ): Withdrawal | null {
-  const resource = room.findReceiver('agent', receiver)
-  if (classified === null || resource === null) return null
-  const decide = ({ principal, policy, risk }: Standing, proof: (typeof proofs)[number]) => {
-    if (principal === null) return null
-    const { protocol, operation, tool } = classified
-    const request: PolicyRequest = {
-      principal: principalOf(principal),
-      action: 'call',
-      resource,
-      context: {
-        ...{ transport: 'gateway', protocol, operation, tool, ...proof, risk, labels: [] },
-        time: Math.floor(room.now() / 1000),
-      },
-    }
-    const decision = policy.decide(request)
-    return decision.effect === 'permit' ? decision : null
+  if (effect !== 'permit') {
+    return new Withdrawal('policy-denies', 'policy no longer permits this')
   }
-  let permitted = 0
-  for (const proof of proofs) {
-    const then = decide(before, proof)
-    if (then === null) continue
-    permitted += 1
-    const still = decide(now, proof)
-    if (still !== null && !hasGrown(then, still)) return null
-  }
-  return permitted === 0 ? null : new Withdrawal('policy-denies', 'policy no longer permits this')
-}
-
-/** The gateway inspected the call under the earlier obligations. */
-function hasGrown({ obligations: before }: Decision, { obligations: now }: Decision): boolean {
-  return (
-    now.mask.some((name) => !before.mask.includes(name)) ||
-    now.block.some((name) => !before.block.includes(name)) ||
-    (now.approval !== null && before.approval === null) ||
-    (now.signedRequest && !before.signedRequest) ||
-    (now.signedResponse && !before.signedResponse)
-  )
+  return obligesMore(obligations, { ...before, signed })
+    ? new Withdrawal('policy-tightened', 'policy now obliges more than it did')
+    : null
 }

@@ -3,31 +3,24 @@ import {
   formatContentDigest,
   formatSignedResponseHeaders,
   parseMediaType,
-  parseSpiffeId,
   prepareResponseSignature,
   type SignableRequest,
   utf8,
 } from '@countersign/protocol'
 import { drained, sendBytes } from '@countersign/protocol/tls'
-import type { Newcomers } from '../../identity/newcomers.ts'
+import type { News } from '../../identity/newcomers.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import { sha256 } from '../../lib/sha256.ts'
-import {
-  declinedBy,
-  refusalOf,
-  type StillPermitted,
-  type Undelivered,
-  withheld,
-} from '../../pipeline/delivery.ts'
+import { declinedBy, refusalOf, type Undelivered, withheld } from '../../pipeline/delivery.ts'
 import type { Rooms } from '../../pipeline/enforce.ts'
 import { cardMediator } from '../http/agent-card.ts'
 import { readBodyOf } from '../http/answer-body.ts'
 import type { Balancer } from '../http/balancer.ts'
 import type { BodyBudget, BodyShare } from '../http/body-budget.ts'
 import { refusalReply } from '../http/call.ts'
-import type { Classify } from '../http/classify.ts'
 import { evicted, undelivered } from '../http/courier.ts'
+import { DECISION_FIELD, parseDecision } from '../http/forwarded-decision.ts'
 import { forwardedHeaders } from '../http/head.ts'
 import type { Incoming } from '../http/incoming.ts'
 import { createPatience, type Patience } from '../http/patience.ts'
@@ -43,14 +36,13 @@ export interface RelayOptions {
   readonly agent: ConnectorAgent
   readonly route: Route
   readonly upstream: Balancer
-  readonly classify: Classify
   readonly bodyBytesMax: number
   /** Of what the agent sent: one share for each agent that the gateway forwards for. */
   readonly answers: BodyBudget
   readonly timeoutMs: number
   readonly streamMs: number
   readonly clock: Clock
-  readonly newcomers: Newcomers
+  readonly news: News
 }
 
 type Headers = readonly (readonly [string, string])[]
@@ -67,6 +59,12 @@ const answeredNames: ReadonlySet<string> = new Set([
   'retry-after',
 ])
 
+/** A request of the gateway, with what was known when its head came: its body may have taken long. */
+export interface Relayed {
+  readonly incoming: Incoming
+  readonly heardAtArrival: number
+}
+
 /**
  * Hands the agent what the fabric's gateway forwarded. The gateway has identified, permitted,
  * inspected and recorded the exchange; to do it again here would record it twice. What is added is
@@ -75,7 +73,7 @@ const answeredNames: ReadonlySet<string> = new Set([
  */
 export async function relayForwarded(
   options: RelayOptions,
-  incoming: Incoming,
+  { incoming, heardAtArrival }: Relayed,
   response: NodeResponse,
   signal: AbortSignal,
 ): Promise<void> {
@@ -91,17 +89,22 @@ export async function relayForwarded(
     if (out.headersSent) out.destroy()
   })
   try {
-    const still = await stillPermitted(options, incoming)
+    const decided = parseDecision(head.headers.get(DECISION_FIELD))
+    const receiver = options.route.name
+    const call = { from, receiver, decided, heardAtArrival }
+    const { rooms, news } = options
+    const still = await recheckForwarded({ authorization: rooms.authorization, news }, call)
+    if (still instanceof Refusal) return await refuse(out, declinedBy(still), incoming)
     const answer = await options.upstream.request(options.route, {
       method: head.method,
       path: head.path,
       headers: [...forwardedHeaders(head), ...identityHeaders(incoming)],
       body,
       signal: patience.signal,
-      still: still.permitted,
+      still,
       account: share,
     })
-    const { operation } = still
+    const operation = decided?.operation ?? ''
     await pass(options, incoming, { answer, out, patience, share, operation })
   } catch (cause) {
     // A stream that has begun breaks off, which the gateway knows from an end.
@@ -209,27 +212,6 @@ async function readWhole(
   })
   if (card instanceof Refusal) throw new Withheld(card.detail)
   return card
-}
-
-/**
- * The gateway has let it through, under an operation that matters here for cards, and for what is
- * decided again when the call has waited. Begins before anything waits.
- */
-async function stillPermitted(
-  { classify, route, rooms, newcomers }: RelayOptions,
-  incoming: Incoming,
-): Promise<{ readonly permitted: StillPermitted; readonly operation: string }> {
-  const { head } = incoming
-  const [path = ''] = head.path.split('?', 1)
-  const classified = await classify(incoming, path, route.protocol)
-  const read = classified instanceof Refusal ? null : classified
-  const from = head.headers.get('countersign-from') ?? ''
-  const name = parseSpiffeId(from)?.name
-  // The gateway knows its caller, of whose enrolment this connector may hear a moment later.
-  if (name !== undefined) await newcomers(name, 0)
-  const call = { from, receiver: route.name, classified: read }
-  const permitted = recheckForwarded(rooms.authorization, call)
-  return { permitted, operation: read?.operation ?? '' }
 }
 
 /** The gateway parses and inspects the events; they pass here as they come, at its pace. */

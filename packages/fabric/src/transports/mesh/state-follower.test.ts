@@ -44,3 +44,38 @@ test('a sequence that was not asked for is no state', async () => {
   const clock = { now: () => 0, monotonic: () => 0 }
   await expect(followMeshState(agent, clock, () => Promise.resolve())).rejects.toThrow()
 })
+
+test('who asks for the present state gets that of a poll which began afterwards, together with others', async () => {
+  const polls: { readonly after: string; answer(value: unknown): void }[] = []
+  const agent = {
+    request: ({ path, signal }: { readonly path: string; readonly signal?: AbortSignal | null }) =>
+      new Promise<{ status: number; headers: []; body: Uint8Array }>((resolve, reject) => {
+        signal?.addEventListener('abort', () => reject(new Error('interrupted')))
+        const answer = (value: unknown) =>
+          resolve({ status: 200, headers: [], body: utf8(JSON.stringify(value)) })
+        polls.push({ after: path.split('=')[1] ?? '', answer })
+      }),
+  }
+  const clock = { now: () => 0, monotonic: () => 0 }
+  const applied: number[] = []
+  const opening = followMeshState(agent, clock, async ({ sequence }) => {
+    applied.push(sequence)
+  })
+  polls[0]?.answer(state(1))
+  const follower = await opening
+  await expect.poll(() => polls.length).toBe(2)
+  const first = follower.refresh()
+  await expect.poll(() => polls.length).toBe(3)
+  // The state on its way may be of the time before these asked.
+  const [second, third] = [follower.refresh(), follower.refresh()]
+  polls[2]?.answer(state(2))
+  expect(await first).toBe(true)
+  expect(applied).toEqual([1, 2])
+  await expect.poll(() => polls.length).toBe(4)
+  polls[3]?.answer(state(3))
+  expect(await Promise.all([second, third])).toEqual([true, true])
+  expect(applied).toEqual([1, 2, 3])
+  await expect.poll(() => polls.length).toBe(5)
+  expect(polls.map(({ after }) => after)).toEqual(['-1', '1', '-1', '-1', '3'])
+  follower.close()
+})

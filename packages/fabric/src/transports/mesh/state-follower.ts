@@ -5,12 +5,19 @@ import type { ConnectorAgent } from './connector-agent.ts'
 export interface StateFollower {
   /** The state in force. Throws when it is older than `staleMsMax`: then nothing can be decided. */
   current(): MeshState
+  /**
+   * Asks for the state that the fabric has from this moment on, however it has changed since the one in force
+   * was sent. Whether it came within `refreshMs`. Those who ask together are told together.
+   */
+  refresh(): Promise<boolean>
   close(): void
 }
 
 /** The fabric answers a long poll within 25 s; three in a row unanswered, and it is out of reach. */
 const staleMsMax = 90_000
 const pollTimeoutMs = 35_000
+/** How long those who ask for it wait for the present state, behind `mesh.newcomerMs`. */
+const refreshMs = 5_000
 const retryMsMin = 200
 const retryMsMax = 10_000
 
@@ -30,18 +37,37 @@ export async function followMeshState(
   await apply(state)
   let freshAt = clock.monotonic()
 
+  /** Ends a poll that waits for something to happen. */
+  let interrupt = new AbortController()
+  /** Those who want the state of a poll that has not begun yet. */
+  let wanting: PromiseWithResolvers<void> | null = null
+
+  /** Until the next state, or at once for those who want the present one. */
+  async function next(wanted: PromiseWithResolvers<void> | null): Promise<void> {
+    // One that is wanted is not interrupted: who wants another waits for the poll after it.
+    const signals = wanted === null ? [closing.signal, interrupt.signal] : [closing.signal]
+    const after = wanted === null ? state.sequence : -1
+    const told = await poll(agent, after, AbortSignal.any(signals))
+    if (told !== null && told.sequence !== state.sequence) {
+      await apply(told)
+      state = told
+    }
+    freshAt = clock.monotonic()
+    wanted?.resolve()
+  }
+
   async function follow(): Promise<void> {
     let waitMs = retryMsMin
     while (!closing.signal.aborted) {
+      const wanted = wanting
+      wanting = null
+      interrupt = new AbortController()
+      const { signal } = interrupt
       try {
-        const next = await poll(agent, state.sequence, closing.signal)
-        if (next !== null) {
-          await apply(next)
-          state = next
-        }
-        freshAt = clock.monotonic()
+        await next(wanted)
         waitMs = retryMsMin
       } catch {
+        if (signal.aborted && wanted === null) continue
         await pause(waitMs, closing.signal)
         waitMs = Math.min(waitMs * 2, retryMsMax)
       }
@@ -56,8 +82,24 @@ export async function followMeshState(
       }
       return state
     },
+    refresh() {
+      wanting ??= Promise.withResolvers()
+      interrupt.abort()
+      return inTime(wanting.promise)
+    },
     close: () => closing.abort(),
   }
+}
+
+function inTime(promise: Promise<void>): Promise<boolean> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => resolve(false), refreshMs)
+    timer.unref()
+    void promise.then(() => {
+      clearTimeout(timer)
+      resolve(true)
+    })
+  })
 }
 
 /** Null when there is no other state than the one of `after`. */

@@ -1,0 +1,66 @@
+import { parseBase64Url, parseUtf8, toBase64Url, utf8 } from '@countersign/protocol'
+import type { Authorized } from '../../pipeline/authorize.ts'
+import type { Decision, PolicyContext } from '../../policy/policy.ts'
+
+/** Set by the gateway alone, for connectors alone; it stays on that hop. */
+export const DECISION_FIELD = 'countersign-decision'
+
+type Asked = Pick<PolicyContext, 'protocol' | 'operation' | 'tool' | 'method' | 'signed'>
+
+/** The question that a gateway answered with a permit, under which set, and what the permit obliged to. */
+export interface ForwardedDecision extends Asked {
+  readonly policyVersion: string
+  readonly obligations: Pick<Decision['obligations'], 'mask' | 'block' | 'signedResponse'>
+}
+
+/** What the receiver's connector needs to ask again without knowing how the caller proved itself. */
+export function formatDecision({ decision, request, policyVersion }: Authorized): string {
+  const { protocol, operation, tool, method, signed } = request.context
+  const { mask, block, signedResponse } = decision.obligations
+  const obligations = { mask, block, signedResponse }
+  const told: ForwardedDecision = {
+    ...{ policyVersion, protocol, operation, tool, method, signed, obligations },
+  }
+  return toBase64Url(utf8(JSON.stringify(told)))
+}
+
+/** Null for what no gateway of this version writes. */
+export function parseDecision(text: string | undefined): ForwardedDecision | null {
+  const bytes = text === undefined ? null : parseBase64Url(text)
+  if (bytes === null) return null
+  try {
+    const value: unknown = JSON.parse(parseUtf8(bytes))
+    return isDecision(value) ? value : null
+  } catch {
+    return null
+  }
+}
+
+const protocols: readonly unknown[] = ['a2a', 'mcp', 'http'] satisfies PolicyContext['protocol'][]
+const methods: readonly unknown[] = [
+  'certificate',
+  'token',
+  'api-key',
+] satisfies PolicyContext['method'][]
+
+function isDecision(value: unknown): value is ForwardedDecision {
+  if (!isObject(value) || !isObject(value['obligations'])) return false
+  const { policyVersion, protocol, operation, tool, method, signed, obligations } = value
+  return (
+    [policyVersion, operation, tool].every((each) => typeof each === 'string') &&
+    protocols.includes(protocol) &&
+    methods.includes(method) &&
+    typeof signed === 'boolean' &&
+    isTexts(obligations['mask']) &&
+    isTexts(obligations['block']) &&
+    typeof obligations['signedResponse'] === 'boolean'
+  )
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null
+}
+
+function isTexts(value: unknown): boolean {
+  return Array.isArray(value) && value.every((each) => typeof each === 'string')
+}

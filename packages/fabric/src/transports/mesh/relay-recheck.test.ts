@@ -1,0 +1,192 @@
+import { expect, test } from 'vitest'
+import type { AgentRecord } from '../../identity/directory.ts'
+import { Refusal, type Withdrawal } from '../../lib/refusal.ts'
+import type { Obligations, PolicyRequest, PolicySet } from '../../policy/policy.ts'
+import {
+  type ForwardedDecision,
+  formatDecision,
+  parseDecision,
+} from '../http/forwarded-decision.ts'
+import { recheckForwarded } from './relay-recheck.ts'
+
+const none: Obligations = {
+  ...{ mask: [], block: [], signedRequest: false, signedResponse: false },
+  ...{ assurance: 'durable', approval: null },
+}
+
+const decided: ForwardedDecision = {
+  ...{ policyVersion: 'one', protocol: 'a2a', operation: 'SendMessage', tool: '' },
+  ...{ method: 'token', signed: false },
+  obligations: { mask: ['email'], block: [], signedResponse: false },
+}
+
+const caller = {
+  ...{ kind: 'agent', name: 'caller', roles: [], segment: '', attributes: {}, status: 'active' },
+} as unknown as AgentRecord
+
+/** A set that permits all, under these obligations, or nothing. */
+function setOf(version: string, obligations: Partial<Obligations> | null): PolicySet {
+  const effect = obligations === null ? 'deny' : 'permit'
+  const decision = { effect, policies: [], errors: [], obligations: { ...none, ...obligations } }
+  return { version, decide: () => decision } as PolicySet
+}
+
+/** A connector that has heard `heard` states, the last with `set`; `next` is what it hears when it waits. */
+function roomOf(
+  set: PolicySet,
+  {
+    heard = 1,
+    known = true,
+    had = [],
+    next = [],
+  }: {
+    readonly heard?: number
+    readonly known?: boolean
+    readonly had?: readonly string[]
+    readonly next?: readonly PolicySet[]
+  } = {},
+) {
+  const coming = [...next]
+  const asked: PolicyRequest[] = []
+  const state = { set, heard, known, isFresh: true, waits: 0 }
+  const versions = new Set([...had, set.version])
+  const hear = (): void => {
+    const news = coming.shift()
+    if (news === undefined) return
+    versions.add(news.version)
+    Object.assign(state, { set: news, heard: state.heard + 1, known: true })
+  }
+  const room = {
+    authorization: {
+      policy: () => ({
+        ...{ version: state.set.version },
+        decide(request: PolicyRequest) {
+          asked.push(request)
+          return state.set.decide(request)
+        },
+      }),
+      riskOf: () => 0,
+      findPrincipal: () => (state.known ? caller : null),
+      findReceiver: () => ({ kind: 'agent', name: 'b', roles: [], segment: '', attributes: {} }),
+      now: () => 0,
+    },
+    news: {
+      count: () => state.heard,
+      hasHad: (version: string) => versions.has(version),
+      wait(_: string, isHeard: () => boolean) {
+        if (isHeard()) return null
+        state.waits += 1
+        hear()
+        return Promise.resolve()
+      },
+      refresh() {
+        hear()
+        return Promise.resolve(state.isFresh)
+      },
+    },
+  } as const
+  const recheck = (given: ForwardedDecision | null = decided) => {
+    const from = 'spiffe://a.test/agent/caller'
+    const call = { from, receiver: 'b', decided: given, heardAtArrival: 1 }
+    return recheckForwarded(room as Parameters<typeof recheckForwarded>[0], call)
+  }
+  return { recheck, state, asked, hear }
+}
+
+async function verdictOf(given: Promise<Refusal | (() => Withdrawal | null)>) {
+  const answer = await given
+  const refusal = answer instanceof Refusal ? answer : answer()
+  if (refusal === null) return null
+  return refusal.code === 'WITHDRAWN' ? (refusal as Withdrawal).reason : refusal.code
+}
+
+test('the very set of the gateway, and no news since the call came: nothing is decided again', async () => {
+  const { recheck, asked } = roomOf(setOf('one', {}))
+  expect(await verdictOf(recheck())).toBeNull()
+  expect(asked).toEqual([])
+})
+
+test('another set is asked the question that the gateway was asked', async () => {
+  const { recheck, asked } = roomOf(setOf('two', {}))
+  expect(await verdictOf(recheck())).toBeNull()
+  expect(asked[0]).toMatchObject({
+    action: 'call',
+    context: {
+      ...{ transport: 'gateway', protocol: 'a2a', operation: 'SendMessage' },
+      ...{ method: 'token', signed: false },
+    },
+  })
+})
+
+test('news that came since the head of the call are reason enough to ask', async () => {
+  const { recheck } = roomOf(setOf('one', null), { heard: 2 })
+  expect(await verdictOf(recheck())).toBe('policy-denies')
+})
+
+test.each([
+  ['policy-denies', null],
+  ['policy-tightened', { mask: ['phone'] }],
+  ['policy-tightened', { block: ['email'] }],
+  ['policy-tightened', { signedRequest: true }],
+  ['policy-tightened', { signedResponse: true }],
+  ['policy-tightened', { approval: 'boss' }],
+  [null, { mask: ['email'] }],
+] as const)('a newer set gives %s for %o', async (expected, obligations) => {
+  const { recheck, state } = roomOf(setOf('two', obligations), { had: ['one'] })
+  expect(await verdictOf(recheck())).toBe(expected)
+  expect(state.waits).toBe(0)
+})
+
+test('a set that may be older is waited out, and decides nothing if no other comes', async () => {
+  const behind = roomOf(setOf('zero', null), { next: [setOf('one', {}), setOf('one', {})] })
+  expect(await verdictOf(behind.recheck())).toBeNull()
+  const never = roomOf(setOf('zero', null))
+  const refusal = await never.recheck()
+  expect(refusal).toMatchObject({ code: 'UNDECIDED', mayHaveActed: false })
+  expect(refusal).toHaveProperty('retryAfterMs', 1000)
+})
+
+test('a caller who becomes known is decided on by what holds at that moment, and by no older news', async () => {
+  const permitted = roomOf(setOf('one', {}), { known: false, next: [setOf('one', {})] })
+  expect(await verdictOf(permitted.recheck())).toBeNull()
+  const next = [setOf('one', {}), setOf('two', null)]
+  const forbidden = roomOf(setOf('one', {}), { known: false, next })
+  expect(await verdictOf(forbidden.recheck())).toBe('policy-denies')
+  const unconfirmed = roomOf(setOf('one', {}), { known: false, next: [setOf('one', {})] })
+  unconfirmed.state.isFresh = false
+  expect(await verdictOf(unconfirmed.recheck())).toBe('UNDECIDED')
+  const unknown = roomOf(setOf('one', {}), { known: false })
+  expect(await verdictOf(unknown.recheck())).toBe('UNDECIDED')
+})
+
+test('what changes while a connection is waited for is asked for each delivery', async () => {
+  const { recheck, hear } = roomOf(setOf('one', {}), { next: [setOf('two', null)] })
+  const still = await recheck()
+  if (still instanceof Refusal) throw new Error(still.detail)
+  expect(still()).toBeNull()
+  hear()
+  expect(still()).toMatchObject({ reason: 'policy-denies' })
+})
+
+test('a call without a decision, or with one that cannot be read, is not delivered', async () => {
+  const { recheck } = roomOf(setOf('one', {}))
+  expect(await verdictOf(recheck(null))).toBe('UNDECIDED')
+  const authorized = {
+    decision: { obligations: none },
+    policyVersion: 'one',
+    request: {
+      context: {
+        protocol: 'mcp',
+        operation: 'tools/call',
+        tool: 'grüße',
+        method: 'token',
+        signed: true,
+      },
+    },
+  }
+  const text = formatDecision(authorized as unknown as Parameters<typeof formatDecision>[0])
+  expect(parseDecision(text)).toMatchObject({ tool: 'grüße', signed: true, policyVersion: 'one' })
+  for (const crooked of [undefined, '', '!', 'e30', 'bnVsbA', 'W10', `${text}A`, text.slice(4)]) {
+    expect(parseDecision(crooked)).toBeNull()
+  }
+})

@@ -2,6 +2,7 @@ import { originOf } from './decode.ts'
 import { type InspectionWork, STEPS } from './inspection-work.ts'
 import { JsonReader } from './json-reader.ts'
 import { unescapeJson } from './json-string.ts'
+import { afterWhiteSpace } from './json-white-space.ts'
 import type { Span, View } from './view.ts'
 
 /** A part of a finding that is cut out by itself. */
@@ -118,7 +119,8 @@ function readText(view: View, layer: Layer, parts: Part[]): boolean {
   const reader = new JsonReader(bytes.subarray(0, to), (kind, { from, to, escaped }) => {
     addToken({ ...view, from, to }, { kind, escaped }, { layer, parts: inside })
   })
-  for (let at = nextOpening(bytes, from, to); at < to; at = nextOpening(bytes, reader.at, to)) {
+  const starts = new Starts(bytes, from, to)
+  for (let at = starts.first(); at < to; at = starts.next(reader.at)) {
     if (reader.read(at)) {
       addOutside(at)
       for (const part of inside) parts.push(part)
@@ -130,6 +132,50 @@ function readText(view: View, layer: Layer, parts: Part[]): boolean {
   addOutside(to)
   return isAny
 }
+
+/**
+ * Finds where JSON texts may begin: at a bracket, or at the quote of a string that holds one, since an
+ * answer may be JSON inside a string of JSON. Linear: a string that is none ends before the next one.
+ */
+class Starts {
+  readonly #bytes: Uint8Array
+  readonly #from: number
+  readonly #to: number
+  /** Whether some quote was open to the end: every later one is, too. */
+  #isOpen = false
+
+  constructor(bytes: Uint8Array, from: number, to: number) {
+    this.#bytes = bytes
+    this.#from = from
+    this.#to = to
+  }
+
+  first(): number {
+    const at = afterWhiteSpace(this.#bytes, this.#from, this.#to)
+    return this.#isString(at) ? at : this.next(this.#from)
+  }
+
+  next(from: number): number {
+    const at = nextOpening(this.#bytes, from, this.#to)
+    return at > from && at < this.#to && this.#isString(at - 1) ? at - 1 : at
+  }
+
+  /** Whether a string begins here, and no letter follows it as in `"{"a":1}"`. */
+  #isString(at: number): boolean {
+    const bytes = this.#bytes
+    if (at >= this.#to || bytes[at] !== 0x22 || this.#isOpen) return false
+    let end = at + 1
+    for (; end < this.#to && bytes[end] !== 0x22; end++) if (bytes[end] === 0x5c) end++
+    this.#isOpen = end >= this.#to
+    if (this.#isOpen) return false
+    const after = afterWhiteSpace(bytes, end + 1, this.#to)
+    return after >= this.#to || BEHIND_STRING.has(bytes[after] as number) || isBreak(bytes[end + 1])
+  }
+}
+
+const BEHIND_STRING: ReadonlySet<number> = new Set(Buffer.from(',;)]}'))
+
+const isBreak = (byte: number | undefined): boolean => byte === 0x0a || byte === 0x0d
 
 function nextOpening(bytes: Uint8Array, from: number, to: number): number {
   let i = from

@@ -1,5 +1,5 @@
 import { expect, vi } from 'vitest'
-import { refusalOf, send } from '../harness/doors.ts'
+import { field, refusalOf, send } from '../harness/doors.ts'
 import { lie, newName, type Telling, worldOfFile } from '../harness/lie.ts'
 import { patience } from '../harness/patience.ts'
 import { verifies } from '../requirements.ts'
@@ -55,6 +55,25 @@ const forkedIsAnswered =
     }
   }
 
+/** The limit that a response has reached is named, as that of a request is. */
+const limitIsNamed =
+  (transport: 'gateway' | 'mesh'): Telling =>
+  () =>
+    inWorld(async (world) => {
+      const door = world[transport]
+      const addresses = JSON.stringify({ a: 'a@b.co '.repeat(20_001) })
+      const asked = await send(door, { to: 'masked', body: addresses })
+      expect(refusalOf(asked)).toBe('MESSAGE_TOO_LARGE')
+      expect(field(asked, 'countersign-limit')).toBe('inspect.findings, 20000')
+      const json = { 'content-type': 'application/json' }
+      const answer = await world.echo.during(
+        (_, response) => response.writeHead(200, json).end(addresses),
+        () => send(door, { to: 'masked' }),
+      )
+      expect(refusalOf(answer)).toBe('RESPONSE_REJECTED')
+      expect(field(answer, 'countersign-limit')).toBe('inspect.findings, 20000')
+    })
+
 lie(
   verifies(
     ['inspect:fair-time@gateway', 'inspect:fair-time@mesh'],
@@ -64,10 +83,12 @@ lie(
     gateway: {
       'of many fields': answeredBefore('gateway'),
       'of comments that can be split in many ways': forkedIsAnswered('gateway'),
+      'of many findings, whose limit is named': limitIsNamed('gateway'),
     },
     mesh: {
       'of many fields': answeredBefore('mesh'),
       'of comments that can be split in many ways': forkedIsAnswered('mesh'),
+      'of many findings, whose limit is named': limitIsNamed('mesh'),
     },
     queue: 'sealed content is not inspected',
   },

@@ -168,7 +168,8 @@ async function check(
   const given = inspectShared(room, parts, obligations, target.name)
   const inspected = given instanceof Promise ? await given : given
   if (inspected instanceof Refusal) {
-    return new Refusal('RESPONSE_REJECTED', `${inspected.code}: ${inspected.detail}`)
+    const { code, detail, limit } = inspected
+    return new Refusal('RESPONSE_REJECTED', `${code}: ${detail}`, null, { limit })
   }
   const { fields: headers, findings, body } = inspected
   if (body === null) {

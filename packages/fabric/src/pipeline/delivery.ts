@@ -119,7 +119,8 @@ export function withheld(given: Refusal, attempts: number = 1): Undelivered {
   if (isWithheld(given) || given instanceof StatedRefusal)
     return new Undelivered({ progress: 'answered', refusal: given }, attempts)
   // Another code would say that the receiver has done nothing.
-  return withheld(new Refusal('RESPONSE_REJECTED', `${given.code}: ${given.detail}`), attempts)
+  const { code, detail, limit } = given
+  return withheld(new Refusal('RESPONSE_REJECTED', `${code}: ${detail}`, null, { limit }), attempts)
 }
 
 /**

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { overLimit } from '../lib/limits.ts'
 import { Refusal } from '../lib/refusal.ts'
 import { UpstreamError } from '../lib/upstream-error.ts'
 import type { Finding } from '../redaction/redactor.ts'
@@ -39,6 +40,7 @@ export interface InspectedEvents {
 
 /** A stream of more events than this is an agent out of control, not a conversation. */
 const eventsMax = 1_000_000
+const eventsLimit = { name: 'stream.events', value: eventsMax, unit: 'count' } as const
 
 /**
  * Passes a stream on, event by event: each is inspected whole before it is forwarded, what was
@@ -141,7 +143,7 @@ class Transcript {
     { decision: { obligations: order }, authenticated }: Authorized,
   ): Promise<StreamEvent | Refusal> {
     if (this.#events >= eventsMax) {
-      return new Refusal('RESPONSE_REJECTED', `the stream exceeds ${eventsMax} events`)
+      return overLimit('RESPONSE_REJECTED', eventsLimit, 'events of the stream')
     }
     // Otherwise a receiver could end its stream as if the fabric had: never acted, say, or to be retried.
     if (event.frame.some(([, value]) => isFabricName(value))) {
@@ -152,7 +154,8 @@ class Transcript {
     const parts = { ...noParts, frame, body, contentType }
     const inspected = await inspectShared(room, parts, order, client)
     if (inspected instanceof Refusal) {
-      return new Refusal('RESPONSE_REJECTED', `${inspected.code}: ${inspected.detail}`)
+      const { code, detail, limit } = inspected
+      return new Refusal('RESPONSE_REJECTED', `${code}: ${detail}`, null, { limit })
     }
     // Findings are only counted by class; keeping every one of a long stream would grow without end.
     if (this.#findings.length < 1000) {

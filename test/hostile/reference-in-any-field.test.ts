@@ -203,7 +203,31 @@ const harmless: Readonly<Record<string, (own: string) => Draft>> = {
 const newIds = {
   short: () => `i${randomBytes(4).toString('hex')}`,
   long: () => randomUUID(),
+  /** Fewer than sixteen letters without its hyphens. */
+  hyphens: () => letters(14).replaceAll(/.{4}/g, '$&-'),
+  /** Shorter, and no word of prose. */
+  number: () => `inv-2026-${String(randomBytes(3).readUIntBE(0, 3)).padStart(8, '0')}`.slice(0, 15),
+  /** Of letters that are not ASCII, too. */
+  accent: () => `tâche${letters(14)}`,
 } as const
+
+const letters = (count: number): string =>
+  Array.from(randomBytes(count), (byte) => String.fromCharCode(0x61 + (byte % 26))).join('')
+
+/** How any id is said, apart from UUIDs. */
+const { 'a UUID without hyphens': _uuid, ...saying } = anywhere
+const quoted: typeof anywhere = {
+  ...saying,
+  'a backslash that says nothing': ({ task }) => text(`parent: "${backslashed(task)}"`),
+  'a backslash that says nothing, in a string': ({ task }) =>
+    json({ input: `"${backslashed(task)}"` }),
+}
+/** In fields of requests and in percent signs only ASCII stands. */
+const { 'any mirrored parameter': _field, 'a percent sign in a string': _sign, ...texts } = quoted
+const { 'a form with escapes': _escape, ...inBodies } = texts
+
+/** Before the first letter behind the first three that no notation changes behind it. */
+const backslashed = (id: string): string => id.replace(/(?<=^.{3,})(?=[c-egh-mo-qswyz-])/, '\\')
 
 async function createTask(
   world: World,
@@ -272,6 +296,9 @@ const onEach = (transport: Transport) => ({
   'a short id': refused(transport, newIds.short),
   'a long id': refused(transport, newIds.long),
   'a long id under no name': refused(transport, newIds.long, anywhere),
+  'an id of many hyphens': refused(transport, newIds.hyphens, quoted),
+  'an id with a number': refused(transport, newIds.number, quoted),
+  'an id with an accent': refused(transport, newIds.accent, inBodies),
   'ordinary requests pass': passes(transport),
 })
 

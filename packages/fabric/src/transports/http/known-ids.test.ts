@@ -73,6 +73,55 @@ test('every long id is found between any two characters that end a word', () => 
   )
 })
 
+/** Long as they are kept, and short without their hyphens; of another alphabet. */
+const oddIds = [
+  'abcd-efgh-ijkl-mn',
+  'inv-2026-000017',
+  'a-b-c-d-e-f-g-h-1',
+  'tâche1234567890123',
+  '任务-2026-000017',
+]
+const odd = oddIds.flatMap((one) => [
+  ['alone', one, one],
+  ['in a sentence', one, `please cancel ${one}.`],
+  ['in another case', one, `x: "${one.toUpperCase()}"`],
+  ['behind Chinese', one.startsWith('任') ? 'x' : one, `请取消:${one.startsWith('任') ? '' : one}`],
+  [
+    'behind a backslash that says nothing',
+    one,
+    `x: "${one.slice(0, 2)}\\w${one.slice(2)}"`.replace('\\w', '\\'),
+  ],
+])
+test.each(odd.filter(([, one]) => one !== 'x'))(
+  '%s: %s is found in %j',
+  (_, one = '', text = '') => {
+    expect(foundIn(text, one)).not.toEqual([])
+  },
+)
+
+test.each([
+  'zqwxzq\\wxzqwxzqwxzq',
+  'zqwx\\zqwxzq\\wxzqwxzq',
+  '\\nzqwx\\zqwxzqwxzqwxzq',
+  'zq\\nzqwxzqwxzqwxzqwxzq',
+  'zqwx\\nzqwx',
+])('a backslash before a letter that it does not change hides nothing: %j', (text) => {
+  const one = text.replaceAll('\\n', '\n').replaceAll('\\', '').split('\n').at(-1) ?? ''
+  expect(foundIn(`x: "${text}"`, one).length > 0).toBe(one.length >= 16)
+})
+
+test('an id is kept and found by one definition, whatever it is made of', () => {
+  const part = fc.stringMatching(/^[A-Za-z0-9]{1,6}$/)
+  fc.assert(
+    fc.property(fc.array(part, { minLength: 3, maxLength: 9 }), (parts) => {
+      const one = parts.join('-')
+      fc.pre(one.length >= 16)
+      expect(foundIn(`see ${one}: it`, one)).toContain(one)
+      expect(foundIn(`see ${one}x: it`, one)).toEqual([])
+    }),
+  )
+})
+
 test('what is forgotten is not known, and what is left is', () => {
   const filter = createIdFilter()
   const ids = new OwnedIds({ totalMax: 10, perOwnerMax: 2 }, filter)

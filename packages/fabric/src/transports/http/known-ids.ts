@@ -7,12 +7,16 @@ import { readingsOf } from './unescape-all.ts'
  */
 export type IdFilter = Uint8Array<SharedArrayBuffer>
 
-/** Shorter values stand for anything: only a name tells that they are ids. */
+/**
+ * Values of fewer characters, hyphens included, stand for anything: only a name tells that they are
+ * ids. One with a digit in it is unlike a word of prose from `digitLengthMin` on.
+ */
 export const knownLengthMin = 16
+export const digitLengthMin = 12
 /** A longer id is not remembered, and so belongs to no one. */
 export const idLengthMax = 256
-/** Edges of words of an id behind its first sixteen characters. */
-const endsMax = 16
+/** Edges of words of an id behind its first twelve characters. */
+const endsMax = 20
 const countMax = 0xff
 
 /** With as many ids as may be owned, one word in thirty looks like one of them. */
@@ -36,14 +40,39 @@ for (let unit = 0; unit < 0x80; unit++) {
 const hyphen = 0x2d
 const backslash = 0x5c
 
-const isWord = (unit: number): boolean => unit < 0x80 && isWordUnit[unit] === 1
+const other = 0
+const asciiWord = 1
+/** Letters of other alphabets have words of their own: an id may stand in a sentence of Chinese. */
+const foreignWord = 2
+const wordOf = (unit: number): number =>
+  unit >= 0x80 ? foreignWord : isWordUnit[unit] === 1 ? asciiWord : other
 /** Not between two letters or digits of one word. */
-const isEdge = (before: number, after: number): boolean => !(isWord(before) && isWord(after))
+const isEdge = (before: number, after: number): boolean => before !== after || before === other
 
-/** UUIDs are read in either case, and without hyphens. */
+const foldedUnit = (unit: number): number =>
+  unit < 0x80 ? (folded[unit] as number) : foldedForeign(unit)
+
+function foldedForeign(unit: number): number {
+  const lower = String.fromCharCode(unit).toLowerCase()
+  return lower.length === 1 ? lower.charCodeAt(0) : unit
+}
+
+const isDigit = (unit: number): boolean => unit >= 0x30 && unit <= 0x39
+
+/** Whether a value of so many characters equals no other text by chance. */
+const isUnmistakable = (length: number, hasDigit: boolean): boolean =>
+  length >= knownLengthMin || (hasDigit && length >= digitLengthMin)
+
+/**
+ * An id as it is kept and compared. UUIDs and other long ids are read in either case, and without
+ * hyphens; those that are long with their hyphens only, in either case; short ones as they are.
+ */
 export function foldedId(id: string): string {
-  const plain = id.toLowerCase().replaceAll('-', '')
-  return plain.length < knownLengthMin ? id : plain
+  if (!isUnmistakable(id.length, /[0-9]/.test(id))) return id
+  const units = Array.from({ length: id.length }, (_, at) => foldedUnit(id.charCodeAt(at)))
+  const plain = units.filter((unit) => unit !== hyphen)
+  const kept = plain.length >= knownLengthMin ? plain : units
+  return String.fromCharCode(...kept)
 }
 
 /** Two hashes of a text under construction. */
@@ -70,7 +99,10 @@ class Hash {
   }
 }
 
+/** Of what is compared: an id as it is, or of the text in hand with its hyphens. */
 const hash = new Hash()
+/** Of the text in hand without its hyphens. */
+const plainHash = new Hash()
 
 function hashOf(id: string): void {
   const key = foldedId(id)
@@ -97,8 +129,8 @@ export function removeKnown(filter: IdFilter, id: string): void {
   }
 }
 
-function isInFilter(filters: readonly IdFilter[]): boolean {
-  const [first, second] = [hash.first(), hash.second()]
+function isInFilter(filters: readonly IdFilter[], of: Hash = hash): boolean {
+  const [first, second] = [of.first(), of.second()]
   return filters.some((filter) => filter[first] !== 0 && filter[second] !== 0)
 }
 
@@ -116,9 +148,13 @@ export function usedFilters(filters: readonly IdFilter[]): readonly IdFilter[] {
 
 /** Something that `unescapeAll` undoes. */
 const escape = /[%\\`][0-9a-z{]|&[#a-z]/i
+/** Before a letter that it does not change, in JavaScript, YAML, Lua and their like. */
+const idle = /[\\`](?![bfnrtv0])/g
+/** Shells drop it before any letter. */
+const quoting = /[\\`]/g
 
 /**
- * Gives whatever in `text` may be an id that belongs to someone: from sixteen characters on, between
+ * Gives whatever in `text` may be an id that belongs to someone, where it is unmistakable: between
  * the edges of words, in either case, in any layer of escapes. Linear: each place at which an id may
  * begin is followed for a bounded number of characters.
  */
@@ -127,24 +163,37 @@ export function visitKnown(
   filters: readonly IdFilter[],
   visit: (id: string) => void,
 ): void {
-  if (text.length < knownLengthMin) return
-  if (!escape.test(text)) visitPlain(text, filters, visit)
-  else for (const reading of readingsOf(text)) visitPlain(reading, filters, visit)
+  if (text.length < digitLengthMin) return
+  if (!escape.test(text)) visitQuoted(text, filters, visit)
+  else for (const reading of readingsOf(text)) visitQuoted(reading, filters, visit)
+}
+
+/** With what stands before a letter and leaves it as it is, and without. */
+function visitQuoted(
+  text: string,
+  filters: readonly IdFilter[],
+  visit: (id: string) => void,
+): void {
+  visitPlain(text, filters, visit)
+  const bare = text.replaceAll(idle, '')
+  if (bare !== text) visitPlain(bare, filters, visit)
+  const none = bare.replaceAll(quoting, '')
+  if (none !== bare) visitPlain(none, filters, visit)
 }
 
 function visitPlain(text: string, filters: readonly IdFilter[], visit: (id: string) => void): void {
-  const last = text.length - knownLengthMin
-  let before = 0
+  const last = text.length - digitLengthMin
+  let before = other
   for (let at = 0; at <= last; at++) {
-    const unit = text.charCodeAt(at)
+    const word = wordOf(text.charCodeAt(at))
     // Behind `\n` of a document in a string, its letter is none of the word.
-    const begins = !isWord(before) || text.charCodeAt(at - 2) === backslash
-    before = unit
-    if (begins && isWord(unit)) follow(text, at, filters, visit)
+    const begins = isEdge(before, word) || text.charCodeAt(at - 2) === backslash
+    before = word
+    if (begins && word !== other) follow(text, at, filters, visit)
   }
 }
 
-const isEnd = (unit: number): boolean => unit >= 0x80 || isEndUnit[unit] === 1
+const isEnd = (unit: number): boolean => unit < 0x80 && isEndUnit[unit] === 1
 
 function follow(
   text: string,
@@ -153,19 +202,26 @@ function follow(
   visit: (id: string) => void,
 ): void {
   hash.begin()
+  plainHash.begin()
   const to = Math.min(text.length, from + idLengthMax)
-  let length = 0
+  let plainLength = 0
+  let hasDigit = false
   let ends = 0
   for (let at = from; at < to; ) {
     const unit = text.charCodeAt(at++)
     if (isEnd(unit)) return
+    const lower = foldedUnit(unit)
+    hash.add(lower)
     if (unit !== hyphen) {
-      hash.add(folded[unit] as number)
-      length++
+      plainHash.add(lower)
+      plainLength++
+      hasDigit ||= isDigit(unit)
     }
-    if (length < knownLengthMin) continue
-    if (at < text.length && !isEdge(unit, text.charCodeAt(at))) continue
-    if (isInFilter(filters)) visit(text.slice(from, at))
+    if (!isUnmistakable(at - from, hasDigit)) continue
+    if (at < text.length && !isEdge(wordOf(unit), wordOf(text.charCodeAt(at)))) continue
+    // As `foldedId` has it.
+    const compared = plainLength >= knownLengthMin ? plainHash : hash
+    if (isInFilter(filters, compared)) visit(text.slice(from, at))
     if (++ends === endsMax) return
   }
 }
@@ -178,13 +234,13 @@ export function visitTexts(value: unknown, visit: (text: string) => void): void 
   if (typeof value === 'string') {
     if (value.length >= textLengthMin) visit(value)
   } else if (typeof value === 'number') {
-    if (Math.abs(value) >= 10 ** (knownLengthMin - 1)) visit(String(value))
+    if (Math.abs(value) >= 10 ** (digitLengthMin - 1)) visit(String(value))
   } else if (Array.isArray(value)) {
     for (const each of value as unknown[]) visitTexts(each, visit)
   } else if (typeof value === 'object' && value !== null) {
     const record = value as Readonly<Record<string, unknown>>
     for (const name in record) {
-      if (name.length >= knownLengthMin) visit(name)
+      if (name.length >= digitLengthMin) visit(name)
       visitTexts(record[name], visit)
     }
   }

@@ -1,8 +1,10 @@
 import { createHash } from 'node:crypto'
 import { setImmediate } from 'node:timers/promises'
+import { formatLimit, type Limit } from '@countersign/protocol'
 import { PolicyUnsupported } from './cedar-json.ts'
 import { type CompiledPolicy, compilePolicy } from './compile-policy.ts'
 import { createPolicyLint } from './lint-policy.ts'
+import { LintWork, lintStepsLimit } from './lint-work.ts'
 import type { ParsedPolicy, ParserFault, PolicyParser } from './parser.ts'
 import { assertReadable } from './policy-bounds.ts'
 import {
@@ -94,13 +96,33 @@ export async function compilePolicies(
     )
   }
   if (problems.length > 0) throw new PoliciesRejected(problems)
-  const lint = createPolicyLint(operations ?? null)
+  const warnings = isLinted ? await lintAll(pieces, parsed, operations ?? null) : []
+  return createPolicySet({ version: versionOf(sorted), policies, sources: sorted, warnings })
+}
+
+/** Further ones help no one: those that are listed are mended first. */
+const warningsLimit: Limit = { name: 'policy.warnings', value: 1_000, unit: 'count' }
+
+async function lintAll(
+  pieces: readonly Piece[],
+  parsed: readonly ParsedPolicy[],
+  operations: OperationNames | null,
+): Promise<readonly PolicyProblem[]> {
+  const work = new LintWork()
+  const lint = createPolicyLint(operations, work)
   const warnings: PolicyProblem[] = []
-  for (const [ordinal, piece] of isLinted ? pieces.entries() : []) {
+  for (const [ordinal, piece] of pieces.entries()) {
+    if (work.isTurnOver()) await setImmediate()
     await giveWay(ordinal)
+    const limit = work.isUsedUp ? lintStepsLimit : warningsLimit
+    if (work.isUsedUp || warnings.length >= warningsLimit.value) {
+      const message = `this policy and those after it were not checked (${formatLimit(limit)})`
+      warnings.push(toProblem(piece, { start: 0, message, help: 'mend what is listed first' }))
+      break
+    }
     warnings.push(...warningsOf(piece, parsed[ordinal], lint))
   }
-  return createPolicySet({ version: versionOf(sorted), policies, sources: sorted, warnings })
+  return warnings
 }
 
 async function giveWay(ordinal: number): Promise<void> {

@@ -21,22 +21,45 @@ import {
 } from './domains.ts'
 import { formatExpression } from './format-expression.ts'
 import { formatEntity } from './frame.ts'
+import type { LintWork } from './lint-work.ts'
 
 /**
  * What is known of a request once some conditions hold, by the part that they look at (`context.risk`,
- * or a whole test that is not understood). Immutable; null stands for no request at all.
+ * or a whole test that is not understood). Immutable; null stands for no request at all. Every further
+ * knowledge is a copy, which `work` counts.
  */
-export type Facts = ReadonlyMap<string, Domain>
+export class Facts {
+  readonly parts: ReadonlyMap<string, Domain>
+  readonly work: LintWork
+  /** What follows from a test that is asked of the same facts more than once, by the test. */
+  readonly #narrowed = new WeakMap<CedarExpression, Map<boolean, Facts | null>>()
+
+  constructor(parts: ReadonlyMap<string, Domain>, work: LintWork) {
+    this.parts = parts
+    this.work = work
+  }
+
+  /** Once for each test and outcome: asked again at each depth, nested tests would cost 2^depth. */
+  once(test: CedarExpression, holds: boolean, narrow: () => Facts | null): Facts | null {
+    let outcomes = this.#narrowed.get(test)
+    if (outcomes === undefined) this.#narrowed.set(test, (outcomes = new Map()))
+    let known = outcomes.get(holds)
+    if (known === undefined) outcomes.set(holds, (known = narrow()))
+    return known
+  }
+}
 
 const anyValue = textsOf(null)
 
 export function valuesOf(facts: Facts, part: string): Values {
-  const known = facts.get(part)
+  const known = facts.parts.get(part)
   return known?.kind === 'values' ? known : anyValue
 }
 
 function put(facts: Facts, part: string, domain: Domain | null): Facts | null {
-  return domain === null ? null : new Map(facts).set(part, domain)
+  if (domain === null) return null
+  facts.work.spend(facts.parts.size)
+  return new Facts(new Map(facts.parts).set(part, domain), facts.work)
 }
 
 export function withValues(
@@ -45,12 +68,35 @@ export function withValues(
   values: readonly string[],
   holds: boolean,
 ): Facts | null {
-  return put(facts, part, restrictValues(valuesOf(facts, part), values, holds))
+  const known = valuesOf(facts, part)
+  facts.work.spend(costOf(known) + values.length * (1 + known.likes.length))
+  return put(facts, part, restrictValues(known, values, holds))
 }
 
 export function withLike(facts: Facts, part: string, like: Like, holds: boolean): Facts | null {
-  return put(facts, part, restrictLike(valuesOf(facts, part), like, holds))
+  const known = valuesOf(facts, part)
+  facts.work.spend(costOf(known))
+  return put(facts, part, restrictLike(known, like, holds))
 }
+
+/** What is read again when something further is known of a part. */
+function costOf(known: Domain): number {
+  if (known.kind === 'range') return 1 + known.holes.size
+  if (known.kind === 'elements') return 1 + known.has.size + known.hasNot.size
+  const { only, families, never, likes } = known
+  const listed = 1 + (only?.size ?? 0) + families.length
+  return listed * (1 + likes.length) + never.size
+}
+
+/** What a warning quotes of an expression: its author finds it by less. */
+const quotedMax = 200
+
+export function excerptOf(text: string): string {
+  return text.length > quotedMax ? `${text.slice(0, quotedMax)}…` : text
+}
+
+/** As Cedar writes it, as far as a warning quotes it. */
+export const quoteOf = (expression: CedarExpression): string => excerptOf(spellingOf(expression))
 
 const spellings = new WeakMap<CedarExpression, string>()
 
@@ -69,7 +115,7 @@ export function withTest(facts: Facts, expression: CedarExpression, holds: boole
 }
 
 export function rangeIn(facts: Facts, part: string): Range | null {
-  const known = facts.get(part)
+  const known = facts.parts.get(part)
   return known?.kind === 'range' ? known : null
 }
 
@@ -78,11 +124,13 @@ export function withRange(facts: Facts, part: string, min: number, max: number):
 }
 
 export function withoutValue(facts: Facts, part: string, hole: number): Facts | null {
-  return put(facts, part, withoutNumber(rangeIn(facts, part) ?? anyNumber, hole))
+  const known = rangeIn(facts, part) ?? anyNumber
+  facts.work.spend(costOf(known))
+  return put(facts, part, withoutNumber(known, hole))
 }
 
 export function elementsIn(facts: Facts, part: string): Elements | null {
-  const known = facts.get(part)
+  const known = facts.parts.get(part)
   return known?.kind === 'elements' ? known : null
 }
 
@@ -92,7 +140,9 @@ export function withElements(
   change: Parameters<typeof restrictElements>[1],
 ): Facts | null {
   const known = elementsIn(facts, part)
-  return known === null ? facts : put(facts, part, restrictElements(known, change))
+  if (known === null) return facts
+  facts.work.spend(costOf(known) + (change.has?.size ?? 0) + (change.hasNot?.size ?? 0))
+  return put(facts, part, restrictElements(known, change))
 }
 
 /** The only value that `part` can still have, as Cedar writes it; null when there are several. */

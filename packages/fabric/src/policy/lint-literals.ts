@@ -8,8 +8,7 @@ import {
 } from './cedar-json.ts'
 import type { Conjunct } from './compile-policy.ts'
 import { quote } from './domains.ts'
-import { type Facts, onlyValueOf } from './facts.ts'
-import { formatExpression } from './format-expression.ts'
+import { excerptOf, type Facts, onlyValueOf, quoteOf } from './facts.ts'
 import { formatEntity } from './frame.ts'
 import { type Lint, partsOf } from './lint.ts'
 import { typeOf } from './request-domains.ts'
@@ -19,27 +18,26 @@ import { typeOf } from './request-domains.ts'
  * of an entity that is neither principal nor resource: its attributes are an error, its tags and
  * memberships false.
  */
-export function literalLints(
+export function* literalLints(
   policy: CedarPolicy,
   { expression }: Conjunct,
   worlds: readonly Facts[],
-): readonly Lint[] {
-  return accessesIn(expression).flatMap(({ text, entity, fails }) => {
-    const spelt = formatEntity(entity)
-    if (worlds.every((facts) => isSubject(facts, entity))) return []
+): Iterable<Lint> {
+  for (const { text, entity, fails } of accessesIn(expression)) {
+    worlds[0]?.work.spend(worlds.length)
+    if (worlds.every((facts) => isSubject(facts, entity))) continue
+    const spelt = excerptOf(formatEntity(entity))
     const subject = `${text} is known only where ${spelt} is principal or resource`
     const outcome = !fails
       ? 'it is false for every other request'
       : policy.effect === 'forbid'
         ? 'for every other request this forbid fails, and a forbid that fails denies'
         : 'for every other request this permit fails, and permits nothing'
-    return [
-      {
-        message: `${subject}; ${outcome}`,
-        help: `ask principal or resource, or put principal == ${spelt} before it`,
-      },
-    ]
-  })
+    yield {
+      message: `${subject}; ${outcome}`,
+      help: `ask principal or resource, or put principal == ${spelt} before it`,
+    }
+  }
 }
 
 /** Whether the entity can only be the principal or the resource. */
@@ -68,7 +66,7 @@ function accessesIn(expression: CedarExpression): readonly LiteralAccess[] {
   if (!asking.has(name) || left === undefined || within.some(({ fails }) => fails)) return within
   const found = entityValuesOf(left).flatMap((entity) =>
     subjectTypes.has(entity.type)
-      ? [{ text: formatExpression(expression), entity, fails: failing.has(name) }]
+      ? [{ text: quoteOf(expression), entity, fails: failing.has(name) }]
       : [],
   )
   return [...within, ...found]

@@ -7,8 +7,15 @@ import {
   operatorOf,
 } from './cedar-json.ts'
 import { canBe, patternOf, quote, textOf } from './domains.ts'
-import { elementsOfSet, type Facts, literalOf, partOf, valuesOf } from './facts.ts'
-import { formatExpression } from './format-expression.ts'
+import {
+  elementsOfSet,
+  excerptOf,
+  type Facts,
+  literalOf,
+  partOf,
+  quoteOf,
+  valuesOf,
+} from './facts.ts'
 import { type Lint, partsOf } from './lint.ts'
 import { narrow } from './narrow.ts'
 import { nearest } from './nearest.ts'
@@ -17,9 +24,9 @@ import { nearest } from './nearest.ts'
  * Comparisons that come out the same for every request of the policy's scope, wherever they stand. In an
  * `unless`, such a one makes a permit too wide without making it impossible.
  */
-export function valueLints(policy: CedarPolicy, worlds: readonly Facts[]): readonly Lint[] {
+export function* valueLints(policy: CedarPolicy, worlds: readonly Facts[]): Iterable<Lint> {
   const tests = policy.conditions.flatMap(({ body }) => comparisonsIn(body))
-  return tests.flatMap((test) => lintsOf(test, worlds))
+  for (const test of tests) yield* lintsOf(test, worlds)
 }
 
 const orders: ReadonlySet<string> = new Set(['<', '<=', '>', '>='])
@@ -37,42 +44,45 @@ function comparisonsIn(expression: CedarExpression): readonly CedarExpression[] 
   return partsOf(operatorOf(expression)[1]).flatMap(comparisonsIn)
 }
 
-function lintsOf(test: CedarExpression, worlds: readonly Facts[]): readonly Lint[] {
+function* lintsOf(test: CedarExpression, worlds: readonly Facts[]): Iterable<Lint> {
   const [name, body] = operatorOf(test)
-  const elements = elementLints(test, worlds)
-  if (elements.length > 0) return elements
+  let hasElements = false
+  for (const lint of elementLints(test, worlds)) {
+    hasElements = true
+    yield lint
+  }
+  if (hasElements) return
   // What `!=` asks is whether the two are equal; that they never are is the mistake.
   const asked = name === '!=' ? { '==': body } : test
   if (worlds.every((facts) => narrow(facts, asked, true) === null)) {
-    return [deadLint(asked, worlds)]
+    yield deadLint(asked, worlds)
+    return
   }
   const isConstant =
     orders.has(name) && worlds.every((facts) => narrow(facts, test, false) === null)
-  return isConstant
-    ? [
-        {
-          message: `every request meets ${formatExpression(test)}`,
-          help: 'compare with a value that tells requests apart; docs/policy.md lists them',
-        },
-      ]
-    : []
+  if (!isConstant) return
+  yield {
+    message: `every request meets ${quoteOf(test)}`,
+    help: 'compare with a value that tells requests apart; docs/policy.md lists them',
+  }
 }
 
 /** Of `[a, b].contains(part)`, each element by itself: one that is misspelt hides among the others. */
-function elementLints(test: CedarExpression, worlds: readonly Facts[]): readonly Lint[] {
+function* elementLints(test: CedarExpression, worlds: readonly Facts[]): Iterable<Lint> {
   const [name, body] = operatorOf(test)
-  if (!name.startsWith('contains')) return []
+  if (!name.startsWith('contains')) return
   const [set, asked] = [expressionIn(body, 'left'), expressionIn(body, 'right')]
   const elements = elementsOfSet(set)
   const parts = (elementsOfSet(asked) ?? [asked]).map(partOf)
   const [part] = parts
-  if (elements === null || parts.length !== 1 || part === null || part === undefined) return []
-  return elements.flatMap((element) => {
+  if (elements === null || parts.length !== 1 || part === null || part === undefined) return
+  for (const element of elements) {
     const literal = literalOf(element)
-    if (literal === null || textOf(literal) === null) return []
+    if (literal === null || textOf(literal) === null) continue
+    worlds[0]?.work.spend(worlds.length)
     const isPossible = worlds.some((facts) => canBe(valuesOf(facts, part), literal))
-    return isPossible ? [] : [textLint(part, literal, worlds)]
-  })
+    if (!isPossible) yield textLint(part, literal, worlds)
+  }
 }
 
 function deadLint(test: CedarExpression, worlds: readonly Facts[]): Lint {
@@ -80,7 +90,7 @@ function deadLint(test: CedarExpression, worlds: readonly Facts[]): Lint {
   if (name === 'like') {
     const part = partOf(expressionIn(body, 'left'))
     const text = patternOf(asExpression(body)['pattern']).pieces.join('*')
-    if (part !== null) return textLint(part, quote(text), worlds, formatExpression(test))
+    if (part !== null) return textLint(part, quote(text), worlds, quoteOf(test))
   }
   if (name === '==') {
     const sides = [expressionIn(body, 'left'), expressionIn(body, 'right')]
@@ -92,11 +102,11 @@ function deadLint(test: CedarExpression, worlds: readonly Facts[]): Lint {
       part !== null &&
       textOf(literal ?? '') !== null
     ) {
-      return textLint(part, literal ?? '', worlds, formatExpression(test))
+      return textLint(part, literal ?? '', worlds, quoteOf(test))
     }
   }
   return {
-    message: `no request meets ${formatExpression(test)}`,
+    message: `no request meets ${quoteOf(test)}`,
     help: 'docs/policy.md lists what a policy can see',
   }
 }
@@ -105,19 +115,20 @@ function deadLint(test: CedarExpression, worlds: readonly Facts[]): Lint {
 function textLint(part: string, literal: string, worlds: readonly Facts[], test?: string): Lint {
   const known = possibleTexts(part, worlds)
   const text = textOf(literal) ?? ''
+  worlds[0]?.work.spend(known.length * Math.min(text.length, 64))
   const near = nearest(text, known)
   const meant = near === null ? '' : `; did you mean ${quote(near)}?`
-  const message = namingOf(part, text, test ?? `${part} == ${literal}`, worlds)
+  const message = namingOf(part, text, test ?? excerptOf(`${part} == ${literal}`), worlds)
   return { message, help: `${valuesHelp(part, known, worlds)}${meant}` }
 }
 
 const names: ReadonlySet<string> = new Set(['principal.name', 'resource.name', 'context.taskOwner'])
 
 function namingOf(part: string, text: string, test: string, worlds: readonly Facts[]): string {
-  if (part === 'context.operation') return `no operation is called ${quote(text)}`
+  if (part === 'context.operation') return `no operation is called ${excerptOf(quote(text))}`
   const isOpen = worlds.some((facts) => valuesOf(facts, part).only === null)
   if (names.has(part) && isOpen && !isAssignableName(text)) {
-    return `nothing can be called ${quote(text)}`
+    return `nothing can be called ${excerptOf(quote(text))}`
   }
   return `no request meets ${test}`
 }
@@ -125,6 +136,7 @@ function namingOf(part: string, text: string, test: string, worlds: readonly Fac
 function possibleTexts(part: string, worlds: readonly Facts[]): readonly string[] {
   const found = worlds.flatMap((facts) => {
     const { only, families } = valuesOf(facts, part)
+    facts.work.spend((only?.size ?? 0) + families.length)
     return [...[...(only ?? [])].map(textOf).filter((text) => text !== null), ...families]
   })
   return [...new Set(found)]

@@ -67,8 +67,17 @@ const narrowings: Readonly<Record<string, Narrowing>> = {
 export function narrow(facts: Facts, expression: CedarExpression, holds: boolean): Facts | null {
   const [name, body] = operatorOf(expression)
   const known = Object.hasOwn(narrowings, name) ? narrowings[name] : undefined
+  facts.work.spend(isJoint(name) ? 1 : 1 + spellingOf(expression).length / charactersPerStep)
   const left = known === undefined ? facts : known(facts, body, holds)
   return left === null || isJoint(name) ? left : withTest(left, expression, holds)
+}
+
+/** A test reads its own literals and lists some times over. */
+const charactersPerStep = 8
+
+/** As `narrow`, of a condition that its operator asks for both outcomes, or more than once. */
+function narrowAgain(facts: Facts, expression: CedarExpression, holds: boolean): Facts | null {
+  return facts.once(expression, holds, () => narrow(facts, expression, holds))
 }
 
 const joints: ReadonlySet<string> = new Set(['Value', '!', '&&', '||', 'if-then-else', '!='])
@@ -107,14 +116,14 @@ function either(facts: Facts, each: readonly (Facts | null)[]): Facts | null {
 function narrowChoice(facts: Facts, body: unknown, holds: boolean): Facts | null {
   const condition = expressionIn(body, 'if')
   const branch = (field: 'then' | 'else') => {
-    const known = narrow(facts, condition, field === 'then')
+    const known = narrowAgain(facts, condition, field === 'then')
     return known && narrow(known, expressionIn(body, field), holds)
   }
   return either(facts, [branch('then'), branch('else')])
 }
 
 const isPossible = (facts: Facts, test: CedarExpression, holds: boolean): boolean =>
-  narrow(facts, test, holds) !== null
+  narrowAgain(facts, test, holds) !== null
 
 type Order = '<' | '<=' | '>' | '>='
 

@@ -52,6 +52,17 @@ describe('equality', () => {
     )
   })
 
+  test('a set holds a value exactly when one of its elements equals it, and each once', () => {
+    fc.assert(
+      fc.property(fc.array(value, { maxLength: 6 }), value, (elements, other) => {
+        const set = new CedarSet(elements)
+        expect(set.has(other)).toBe(elements.some((element) => equalValues(element, other)))
+        expect(set.items).toHaveLength(new Set(elements.map(spell)).size)
+      }),
+      { numRuns: 2000 },
+    )
+  })
+
   test('sets of different size differ in both directions, and repeats do not count', () => {
     const [none, one, two] = [
       new CedarSet([]),

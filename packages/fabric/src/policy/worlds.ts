@@ -7,8 +7,9 @@ import {
 } from './cedar-json.ts'
 import { actionsOf, toUid } from './compile-policy.ts'
 import type { Domain } from './domains.ts'
-import type { Facts } from './facts.ts'
+import { Facts } from './facts.ts'
 import { partsOf } from './lint.ts'
+import type { LintWork } from './lint-work.ts'
 import { narrow } from './narrow.ts'
 import type { PolicyAction } from './policy.ts'
 import type { RequestKind } from './possible.ts'
@@ -26,8 +27,10 @@ const combinationsMax = 1_024
 export class Worlds {
   readonly #all: readonly World[]
   readonly #known = new Map<string, readonly Facts[]>()
+  readonly #work: LintWork
 
-  constructor(kinds: readonly RequestKind[]) {
+  constructor(kinds: readonly RequestKind[], work: LintWork) {
+    this.#work = work
     this.#all = kinds.flatMap((kind) =>
       (['agent', 'user'] as const).map((principal) => ({
         action: kind.action,
@@ -39,17 +42,18 @@ export class Worlds {
   /** The worlds in which the scope of the policy holds. */
   inScope(policy: CedarPolicy): readonly Facts[] {
     const scope = scopeTests(policy)
-    const parts = [...scope, ...policy.conditions.map(({ body }) => body)].flatMap(partNames)
+    const asked = [...scope, ...policy.conditions.map(({ body }) => body)].flatMap(partNames)
     const actions = policy.action.op === 'All' ? null : actionsOf(policy.action)
-    const key = JSON.stringify([actions, [...new Set(parts)].toSorted()])
+    const key = JSON.stringify([actions, [...new Set(asked)].toSorted()])
     let worlds = this.#known.get(key)
     if (worlds === undefined) {
-      worlds = this.#distinct(actions, new Set(parts))
+      worlds = this.#distinct(actions, new Set(asked))
       if (this.#known.size >= combinationsMax) this.#known.clear()
       this.#known.set(key, worlds)
     }
+    // Of its own, so that what is remembered of one policy's tests goes with it.
     return meeting(
-      worlds,
+      worlds.map(({ parts }) => new Facts(parts, this.#work)),
       scope.map((expression) => ({ expression, holds: true })),
     )
   }
@@ -59,8 +63,8 @@ export class Worlds {
     const distinct = new Map<string, Facts>()
     for (const { action, domains } of this.#all) {
       if (actions !== null && !actions.includes(action)) continue
-      const facts = new Map([...domains].filter(([part]) => asked.has(part)))
-      distinct.set(keyOf(facts), facts)
+      const parts = new Map([...domains].filter(([part]) => asked.has(part)))
+      distinct.set(keyOf(parts), new Facts(parts, this.#work))
     }
     return [...distinct.values()]
   }
@@ -111,8 +115,8 @@ function varNames(name: string): readonly string[] {
 const keys = new WeakMap<Domain, string>()
 
 /** Domains are made once, with the worlds, and so are their keys. */
-function keyOf(facts: Facts): string {
-  return [...facts].map(([part, domain]) => `${part}\t${keyOfDomain(domain)}`).join('\n')
+function keyOf(parts: World['domains']): string {
+  return [...parts].map(([part, domain]) => `${part}\t${keyOfDomain(domain)}`).join('\n')
 }
 
 function keyOfDomain(domain: Domain): string {

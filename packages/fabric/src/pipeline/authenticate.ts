@@ -92,10 +92,20 @@ async function callerOf(
         `${caller.method} names ${caller.spiffeId}, ${answer.method} names ${answer.spiffeId}`,
       )
     }
-    // The narrower proof wins: a scoped token beside a certificate means its holder wants less.
-    if (caller === null || (caller.scopes === null && answer.scopes !== null)) caller = answer
+    caller = caller === null ? answer : narrower(caller, answer)
   }
   return caller ?? new Refusal('CREDENTIAL_MISSING', `nothing presented on ${transport}`)
+}
+
+/**
+ * Of two proofs of one principal the scoped one counts: beside a certificate, it means that its holder
+ * wants less. Of two scoped ones neither opens what the other does not.
+ */
+function narrower(caller: Caller, other: Caller): Caller {
+  const { scopes } = other
+  if (scopes === null) return caller
+  if (caller.scopes === null) return other
+  return { ...caller, scopes: caller.scopes.filter((name) => scopes.includes(name)) }
 }
 
 export async function authenticate(

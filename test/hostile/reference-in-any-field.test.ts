@@ -172,6 +172,23 @@ const anywhere: Readonly<Record<string, (victim: Victim) => Draft>> = {
   }),
 }
 
+/** Requests that say an id of many digits as a number, which a reader with 53 bits rounds. */
+const asNumber: Readonly<Record<string, (victim: Victim) => Draft>> = Object.fromEntries(
+  [
+    ...['{"parent":#}', '{"task":#}', '{"taskRef":#}', '{"tasks":[#]}', '{"data":{"taskId":#}}'],
+    ...[
+      '{"tasks":{"a":#}}',
+      '{"task":{"id":#}}',
+      '{"id":-#}',
+      '[#]',
+      '{"taskId":#.0}',
+      '{"taskId":#0e-1}',
+    ],
+    '{"jsonrpc":"2.0","id":1,"method":"GetTask","params":{"id":#}}',
+    '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x","arguments":{"a":#}}}',
+  ].map((body) => [body, ({ task }) => ({ path: '/', body: body.replace('#', task) })]),
+)
+
 /** Requests with such ids that no one else has, and ordinary queries. */
 const harmless: Readonly<Record<string, (own: string) => Draft>> = {
   'brackets in a query': () => get('/x?filter[name]=a&ids[]=5&page[size]=10&sort=-date;asc'),
@@ -209,6 +226,8 @@ const newIds = {
   number: () => `inv-2026-${String(randomBytes(3).readUIntBE(0, 3)).padStart(8, '0')}`.slice(0, 15),
   /** Of letters that are not ASCII, too. */
   accent: () => `tâche${letters(14)}`,
+  /** The neighbours of which a double is the same. */
+  digits: () => `9${String(randomBytes(8).readBigUInt64BE()).padStart(20, '0')}7`,
 } as const
 
 const letters = (count: number): string =>
@@ -299,6 +318,7 @@ const onEach = (transport: Transport) => ({
   'an id of many hyphens': refused(transport, newIds.hyphens, quoted),
   'an id with a number': refused(transport, newIds.number, quoted),
   'an id with an accent': refused(transport, newIds.accent, inBodies),
+  'an id that is a number': refused(transport, newIds.digits, asNumber),
   'ordinary requests pass': passes(transport),
 })
 

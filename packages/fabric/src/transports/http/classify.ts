@@ -81,7 +81,7 @@ export function classifyIncoming(
   const content: Content = { value: undefined }
   const read = readIncoming({ head, body }, pathInRoute, { protocol, content })
   if (read instanceof Refusal || protocol === 'http') return read
-  const mentioned = knownIn(head, content.value, known)
+  const mentioned = knownIn(head, content.value, { bytes: body, given: known })
   if (mentioned instanceof Refusal) return mentioned
   return mentioned.length === 0 ? read : { ...read, tasks: { ...read.tasks, known: mentioned } }
 }

@@ -149,6 +149,10 @@ test('an id that is too long to be remembered is not looked for', () => {
 test('values, names and numbers of a document are texts', () => {
   const texts: string[] = []
   const document = { [id]: [{ a: [id] }], b: 'short', c: 'taskId=5', n: 1234567890123456, m: 5 }
-  visitTexts(document, (text) => texts.push(text))
+  visitTexts(
+    document,
+    (text) => texts.push(text),
+    () => undefined,
+  )
   expect(texts).toEqual([id, id, 'taskId=5', '1234567890123456'])
 })

@@ -229,19 +229,27 @@ function follow(
 /** Shorter ones hold neither a long id nor a document that names a short one: `taskId=5`. */
 const textLengthMin = 8
 
-/** Gives the texts of a document of JSON that may hold an id: values, long names, long numbers. */
-export function visitTexts(value: unknown, visit: (text: string) => void): void {
+/**
+ * Gives the texts of a document of JSON that may hold an id: values, long names, long numbers. Where a
+ * double may round a number, `onRounded` is told as well: receivers with longer numbers read its digits.
+ */
+export function visitTexts(
+  value: unknown,
+  visit: (text: string) => void,
+  onRounded: () => void,
+): void {
   if (typeof value === 'string') {
     if (value.length >= textLengthMin) visit(value)
   } else if (typeof value === 'number') {
+    if (Math.abs(value) > Number.MAX_SAFE_INTEGER) onRounded()
     if (Math.abs(value) >= 10 ** (digitLengthMin - 1)) visit(String(value))
   } else if (Array.isArray(value)) {
-    for (const each of value as unknown[]) visitTexts(each, visit)
+    for (const each of value as unknown[]) visitTexts(each, visit, onRounded)
   } else if (typeof value === 'object' && value !== null) {
     const record = value as Readonly<Record<string, unknown>>
     for (const name in record) {
       if (name.length >= digitLengthMin) visit(name)
-      visitTexts(record[name], visit)
+      visitTexts(record[name], visit, onRounded)
     }
   }
 }

@@ -1,11 +1,22 @@
 import { overLimit } from '../../lib/limits.ts'
 import type { Refusal } from '../../lib/refusal.ts'
+import { visitExactNumbers } from './exact-numbers.ts'
 import type { Head } from './head.ts'
-import { type IdFilter, mayBeKnown, usedFilters, visitKnown, visitTexts } from './known-ids.ts'
+import {
+  type IdFilter,
+  idLengthMax,
+  knownLengthMin,
+  mayBeKnown,
+  usedFilters,
+  visitKnown,
+  visitTexts,
+} from './known-ids.ts'
 import { visitHead, visitText } from './request-fields.ts'
 import { unescapeAll } from './unescape-all.ts'
 
 const knownLimit = { name: 'tasks.known', value: 4_096, unit: 'count' } as const
+
+const decoder = new TextDecoder()
 
 /** A sign of JSON, of a form or of XML, without which a string holds none of them. */
 const document = /[{=<]/
@@ -13,12 +24,12 @@ const document = /[{=<]/
 /**
  * Whatever a request says that may be an id of a task, a conversation or a session, as
  * `TaskReferences.known`: long ones wherever they stand, since nothing else equals them, and short ones
- * behind a name in a document that stands in a string. `body` is parsed JSON, or text.
+ * behind a name in a document that stands in a string. `body` is parsed JSON, or text, of `bytes`.
  */
 export function knownIn(
   head: Pick<Head, 'path' | 'headers'>,
   body: unknown,
-  given: readonly IdFilter[],
+  { bytes, given }: { readonly bytes: Uint8Array; readonly given: readonly IdFilter[] },
 ): readonly string[] | Refusal {
   const filters = usedFilters(given)
   if (filters.length === 0) return []
@@ -30,12 +41,21 @@ export function knownIn(
   visitHead(head.headers, (value) => {
     if (typeof value === 'string') visitKnown(value, filters, visit)
   })
-  visitTexts(body, (text) => {
+  let isRounded = false
+  const visitOne = (text: string): void => {
     visitKnown(text, filters, visit)
     if (!document.test(text)) return
     visitText(unescapeAll(text), (value) => {
       if (typeof value === 'string' && mayBeKnown(filters, value)) visit(value)
     })
+  }
+  visitTexts(body, visitOne, () => {
+    isRounded = true
   })
+  if (isRounded) {
+    visitExactNumbers(decoder.decode(bytes), idLengthMax, (digits) => {
+      if (digits.length >= knownLengthMin) visitKnown(digits, filters, visit)
+    })
+  }
   return found.size > knownLimit.value ? overLimit('MESSAGE_MALFORMED', knownLimit) : [...found]
 }

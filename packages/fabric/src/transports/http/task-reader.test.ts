@@ -82,3 +82,10 @@ test('an agent card is bounded in bytes and interfaces', () => {
   )
   expect(limitOf({ name: 'a'.repeat(65_536) })).toBe('cards.bytes, 64 KiB')
 })
+
+test('an id that is a number is taken digit by digit, not as a double rounds it', () => {
+  const id = '123456789012345678'
+  const created = utf8(`{"result":{"task":{"id":${id},"status":{"state":"x"}},"at":1.5e300}}`)
+  expect(taskReaders.createdIn(created)).toEqual([`task ${id}`])
+  expect(taskReaders.listedIn(utf8(`{"result":{"tasks":[{"id":${id}}]}}`))).toEqual([`task ${id}`])
+})

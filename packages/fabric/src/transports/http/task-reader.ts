@@ -1,5 +1,7 @@
 import { parseStrictJson, parseUtf8, utf8 } from '@countersign/protocol'
 import { Refusal } from '../../lib/refusal.ts'
+import { visitExactNumbers } from './exact-numbers.ts'
+import { idLengthMax } from './known-ids.ts'
 import { createdIn, filterListed } from './task-references.ts'
 
 type Maybe<T> = T | Refusal | Promise<T | Refusal>
@@ -21,10 +23,10 @@ export type TaskQuestion = keyof TaskReader
 
 /** The readers themselves, on whatever thread. */
 export const taskReaders = {
-  createdIn: (body) => createdIn(parsed(body)),
+  createdIn: (body) => createdIn(exact(body)),
   listedIn(body) {
     const listed: string[] = []
-    filterListed(parsed(body), (id) => listed.push(id) > 0)
+    filterListed(exact(body), (id) => listed.push(id) > 0)
     return listed
   },
   filtered(body, owned) {
@@ -37,6 +39,29 @@ export const taskReaders = {
     return new Refusal('RESPONSE_REJECTED', 'a list of tasks that could not be read')
   },
 } satisfies Record<TaskQuestion, (body: Uint8Array, owned: readonly string[]) => unknown>
+
+/** Numbers that a double may round, as the digits that are written: they may be ids. */
+function exact(data: Uint8Array): unknown {
+  const value = parsed(data)
+  if (!holdsRounded(value)) return value
+  return JSON.parse(parseUtf8(data), (_, each: unknown, context?: { readonly source?: string }) => {
+    if (!isRounded(each)) return each
+    let digits = ''
+    visitExactNumbers(context?.source ?? '', idLengthMax, (found) => {
+      digits = found
+    })
+    return digits === '' ? each : digits
+  })
+}
+
+function isRounded(value: unknown): boolean {
+  return typeof value === 'number' && Math.abs(value) > Number.MAX_SAFE_INTEGER
+}
+
+function holdsRounded(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return isRounded(value)
+  return Object.values(value).some(holdsRounded)
+}
 
 function parsed(data: Uint8Array): unknown {
   try {

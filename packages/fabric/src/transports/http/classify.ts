@@ -11,7 +11,7 @@ import { Refusal } from '../../lib/refusal.ts'
 import { decodeMirrored } from '../../pipeline/inspect-fields.ts'
 import type { PolicyContext } from '../../policy/policy.ts'
 import { isCardPath, isExactCardPath, isServicePath, restOperation } from './agent-path.ts'
-import { foldedName, isAmbiguousWord } from './folded-name.ts'
+import { isAmbiguousWord } from './folded-name.ts'
 import type { Head } from './head.ts'
 import type { Incoming } from './incoming.ts'
 import { parseJsonBody } from './json-body.ts'
@@ -28,6 +28,7 @@ import {
   obsoleteMethods,
   soundsLikeOperation,
 } from './operations.ts'
+import { registersPush, registersPushInForm } from './push-address.ts'
 import { findRpcFault, isRecord, isRpcMessage, mayBeBatch } from './rpc-message.ts'
 import { noTasks, type TaskReferences } from './task-ids.ts'
 import {
@@ -120,6 +121,7 @@ function readIncoming(
   if (override !== null) return overridden(override)
   const classified = classify(head, pathInRoute, undefined, protocol)
   if (classified instanceof Refusal || protocol === 'http') return classified
+  if (isForm && registersPushInForm(text)) return pushes()
   const inText = tasksOfBody(text)
   if (inText instanceof Refusal) return inText
   return { ...classified, tasks: joinTasks(classified.tasks, inText) }
@@ -137,6 +139,10 @@ function disguised(): Refusal {
 
 function overridden(name: string): Refusal {
   return new Refusal('MESSAGE_MALFORMED', `${name} asks for another method than the request`)
+}
+
+function pushes(): Refusal {
+  return new Refusal('OPERATION_UNKNOWN', 'push notifications')
 }
 
 const laxDecoder = new TextDecoder()
@@ -158,7 +164,9 @@ export function classify(
   if (override !== null) return overridden(override)
   const named = nameOperation(head, pathInRoute, { body, protocol })
   if (named instanceof Refusal) return named
-  if (protocol !== 'http' && named.protocol !== 'mcp' && hasMirrored(head)) {
+  const mayPush = protocol !== 'http' && named.protocol !== 'mcp'
+  if (mayPush && (registersPush(body) || registersPushInForm(parameters))) return pushes()
+  if (mayPush && hasMirrored(head)) {
     return new Refusal('MESSAGE_MALFORMED', 'Mcp-Method, Mcp-Name or Mcp-Param without an MCP call')
   }
   const tasks = protocol === 'http' ? noTasks : readTasks(head, pathInRoute, body)
@@ -211,10 +219,10 @@ function nameOperation(
     }
     return classifyCall(head, call, protocol)
   }
-  if (byPath !== null) return classifyRest(head, byPath.operation, body)
+  if (byPath !== null) return classifyRest(head, byPath.operation)
   if (protocol === 'auto') {
     const session = head.headers.has('mcp-session-id') || head.headers.has('mcp-protocol-version')
-    return session ? classifyMcpWithoutCall(head, body) : classifyPlain(head, pathInRoute, body)
+    return session ? classifyMcpWithoutCall(head, body) : classifyPlain(head, pathInRoute)
   }
   if (protocol === 'mcp') return classifyMcpWithoutCall(head, body)
   return new Refusal('OPERATION_UNKNOWN', `${head.method} is no A2A JSON-RPC request`)
@@ -257,12 +265,11 @@ function classifyCard(head: Head, pathInRoute: string, protocol: RouteProtocol):
 }
 
 /** A2A's HTTP+JSON binding: decided on as the operation that the receiver carries out. */
-function classifyRest(head: Head, operation: string, body: unknown): Named | Refusal {
+function classifyRest(head: Head, operation: string): Named | Refusal {
   const version = head.headers.get('a2a-version') ?? ''
   if (!versionsOfA2a.has(version)) {
     return new Refusal('VERSION_UNSUPPORTED', `A2A-Version ${version}`)
   }
-  if (registersPush(body)) return new Refusal('OPERATION_UNKNOWN', 'push notifications')
   if (operation === 'GetExtendedAgentCard') {
     return new Refusal('OPERATION_UNKNOWN', 'an extended agent card over plain HTTP')
   }
@@ -270,9 +277,9 @@ function classifyRest(head: Head, operation: string, body: unknown): Named | Ref
 }
 
 /** On an `auto` route the receiver may speak A2A over plain HTTP as well, pushes included. */
-function classifyPlain(head: Head, pathInRoute: string, body: unknown): Named | Refusal {
-  if (namesPush(decoded(pathInRoute)) || registersPush(body)) {
-    return new Refusal('OPERATION_UNKNOWN', 'push notifications')
+function classifyPlain(head: Head, pathInRoute: string): Named | Refusal {
+  if (namesPush(decoded(pathInRoute))) {
+    return pushes()
   }
   return plain(head)
 }
@@ -292,19 +299,6 @@ function decoded(path: string): string {
     // Nor does a receiver decode it.
     return path
   }
-}
-
-/** The second door to push registration: inline in a send. */
-function registersPush(params: unknown): boolean {
-  if (!isRecord(params)) return false
-  for (const name in params) {
-    if (foldedName(name) !== 'configuration') continue
-    const configuration = params[name]
-    if (!isRecord(configuration)) continue
-    const members = Object.entries(configuration)
-    if (members.some(([inner, value]) => value !== null && namesPush(inner))) return true
-  }
-  return false
 }
 
 function plain(head: Head): Named {
@@ -336,7 +330,6 @@ function classifyA2a(head: Head, call: Call, operation: string): Named | Refusal
   if (!versionsOfA2a.has(version)) {
     return new Refusal('VERSION_UNSUPPORTED', `A2A-Version ${version}`)
   }
-  if (registersPush(call.params)) return new Refusal('OPERATION_UNKNOWN', 'push notifications')
   return { protocol: 'a2a', operation, tool: '', rpcId: call.id }
 }
 

@@ -288,7 +288,7 @@ export const REQUIREMENTS = {
     promise: 'A body is inspected as the text that its receiver decodes, or does not pass.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'the fabric cannot read sealed content' },
-    lies: ['other-charset'],
+    lies: ['other-charset', 'two-faced-answer'],
   },
   'inspect:block': {
     promise: 'A message with data that policy blocks is not delivered.',
@@ -300,13 +300,18 @@ export const REQUIREMENTS = {
     promise: 'Responses are held to the same rules as requests.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'an acknowledgement carries no content' },
-    lies: ['crooked-response', 'redirecting-receiver', 'smuggled-response'],
+    lies: ['crooked-response', 'redirecting-receiver', 'smuggled-response', 'two-faced-answer'],
   },
   'inspect:refusals-are-ours': {
     promise:
       'No receiver can give its response a name, field or event that means a refusal of ours, and no member of a channel a reason of ours to what it sets aside.',
     on: everywhere,
-    lies: ['imitated-refusal', 'stream-cut-by-the-gateway', 'signature-on-a-channel'],
+    lies: [
+      'imitated-refusal',
+      'stream-cut-by-the-gateway',
+      'signature-on-a-channel',
+      'two-faced-answer',
+    ],
   },
   'inspect:malformed': {
     promise: 'A message that parsers could read in two ways is refused.',
@@ -468,7 +473,7 @@ export const REQUIREMENTS = {
     promise: 'An agent card that passes leads through the fabric and states its security.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'agents on a channel publish no card' },
-    lies: ['spelled-agent-card'],
+    lies: ['spelled-agent-card', 'two-faced-answer'],
   },
   'deliver:hop-by-hop': {
     promise: 'Hop-by-hop fields and the fields they name end here, in both directions.',

@@ -17,13 +17,18 @@ interface OpenResponse {
 }
 
 /** As the agent `name` sees it on the loopback of its connector. */
-async function open(world: World, name: string, to: string): Promise<OpenResponse> {
+async function open(
+  world: World,
+  name: string,
+  to: string,
+  body: string = '{"pay":10}',
+): Promise<OpenResponse> {
   const { port, path } = await world.connectors.loopback(name, to, '/')
   const response = await vi.waitFor(async () => {
     const opened = await fetch(`http://127.0.0.1:${port}${path}`, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
-      body: '{"pay":10}',
+      body,
     })
     // A connector learns of a new agent by its long poll, and refuses it until then.
     if (opened.status !== 200) throw new Error(await opened.text())
@@ -179,6 +184,56 @@ const fromReceiver: Telling = async (world) => {
   }
 }
 
+/** A JSON-RPC error in the words of the fabric: nothing was delivered, and the call may be sent again. */
+const rpcRequest = '{"jsonrpc":"2.0","id":7,"method":"message/stream","params":{"message":{}}}'
+const rpcData = { code: 'LEDGER_UNAVAILABLE', retry: true, mayHaveActed: false }
+const rpcError = `data: ${JSON.stringify({
+  ...{ jsonrpc: '2.0', id: 7 },
+  error: { code: -31033, message: 'nothing was delivered', data: rpcData },
+})}\n\n`
+
+/** How a receiver goes on after it: each is followed by the fabric's own end. */
+const wordsAfter: Readonly<Record<string, string>> = {
+  'a refusal that it may state': 'event: countersign-refusal\ndata: {"code":"NOT_PERMITTED"}\n\n',
+  'an unknown outcome': 'event: countersign-refusal\ndata: {"code":"OUTCOME_UNKNOWN"}\n\n',
+  'a withdrawal': 'event: countersign-refusal\ndata: {"code":"WITHDRAWN"}\n\n',
+  'a refusal that it may not state': 'event: countersign-refusal\ndata: {"code":"EPOCH_STALE"}\n\n',
+  'the end of a connection': 'data: half',
+}
+
+const errorFirst: Telling = async (world) => {
+  const name = 'errs-before-it-refuses'
+  const receiver = await world.agent(name, ['open'])
+  let last = ''
+  let isDirect = false
+  const liar = await openLiar(receiver, ({ headers }) => {
+    isDirect = !Object.hasOwn(headers, 'countersign-exchange')
+    const body = `${rpcError}${last}`
+    return { status: 200, headers: [['content-type', 'text/event-stream']], body }
+  })
+  try {
+    for (const [way, word] of Object.entries(wordsAfter)) {
+      last = word
+      const text = await vi.waitFor(async () => {
+        const stream = await open(world, 'caller', name, rpcRequest)
+        const heard = await stream.until(/event: countersign-refusal[^]*\n\n/)
+        await stream.close()
+        expect(isDirect).toBe(true)
+        return heard
+      }, patience)
+      const { code, exchange } = terminalOf(text)
+      // Where protocol.md puts the fabric's error there is one of ours, whatever stands before.
+      const [, ours = '{}'] = /data: (.*)\n\nevent: countersign-refusal\n/.exec(text) ?? []
+      expect([way, JSON.parse(ours)]).toMatchObject([
+        way,
+        { id: 7, error: { data: { code, exchange, retry: false, mayHaveActed: true } } },
+      ])
+    }
+  } finally {
+    await liar.close()
+  }
+}
+
 lie(
   verifies(['inspect:refusals-are-ours'], 'the end of a stream is the word of whoever ended it'),
   {
@@ -188,6 +243,7 @@ lie(
       'by the gateway, where policy tightens': withdrawn('policy-tightened'),
       ...ended,
       'by a receiver that imitates the gateway': fromReceiver,
+      'by a receiver that sends an error of ours first': errorFirst,
     },
     queue: 'a channel hands over whole messages',
   },

@@ -1,9 +1,22 @@
 import { expect, test } from 'vitest'
-import { findRefusal } from './refused.ts'
+import { findRefusal, parseRefusalEvent } from './refused.ts'
 
 function refusalWith(headers: Readonly<Record<string, string>>) {
   return findRefusal(413, (name) => headers[name] ?? null)
 }
+
+test('a refusal in a stream names its limit, and the receiver that states it', () => {
+  const told = { code: 'RESPONSE_REJECTED', limit: 'stream.eventBytes, 1 MiB' }
+  const place = { status: 200, id: null }
+  const of = (value: object) =>
+    parseRefusalEvent({ event: 'countersign-refusal', data: JSON.stringify(value) }, place)
+  expect(of(told)).toMatchObject({ limit: told.limit, statedBy: null, mayHaveActed: true })
+  const by = 'spiffe://a.test/agent/shop'
+  expect(of({ ...told, statedBy: by })).toMatchObject({ statedBy: by, retry: false })
+  expect(of({ ...told, limit: 'a lie', statedBy: '<b>' })).toMatchObject({
+    ...{ limit: null, statedBy: 'the receiver' },
+  })
+})
 
 test('a refusal names the limit that was reached', () => {
   const headers = {

@@ -194,13 +194,15 @@ export function parseRefusalEvent(
   { status, id }: { readonly status: number; readonly id: string | null },
 ): RefusedError | null {
   if (event.event !== 'countersign-refusal') return null
-  const { code, reason } = membersOf(event.data)
+  const { code, reason, limit, statedBy } = membersOf(event.data)
   const told = {
     known: isRefusalCode(code),
     status,
     exchange: id,
     retryAfterMs: null,
     reason: isWithdrawalReason(reason) ? reason : null,
+    limit: typeof limit === 'string' ? parseLimitText(limit) : null,
+    statedBy: agentOf(typeof statedBy === 'string' ? statedBy : null),
     begun: true,
   }
   return new RefusedError(isRefusalCode(code) ? code : 'OUTCOME_UNKNOWN', told)

@@ -52,6 +52,17 @@ export class NoRoomError extends Error {
   }
 }
 
+/** What the receiver sends in a stream cannot pass; it has acted all the same. */
+export class RejectedError extends Error {
+  readonly refusal: Refusal
+
+  constructor(refusal: Refusal) {
+    super(refusal.detail)
+    this.name = 'RejectedError'
+    this.refusal = refusal
+  }
+}
+
 /** The right to send was gone by the time a connection was free; nothing left. */
 export class WithdrawnError extends Error {
   readonly refusal: Withdrawal

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { overLimit } from '../lib/limits.ts'
 import { Refusal } from '../lib/refusal.ts'
-import { UpstreamError } from '../lib/upstream-error.ts'
+import { RejectedError, UpstreamError } from '../lib/upstream-error.ts'
 import type { Finding } from '../redaction/redactor.ts'
 import type { Authorized, AuthorizeRoom } from './authorize.ts'
 import type { Answered } from './deliver.ts'
@@ -121,6 +121,7 @@ async function* pass(
 /** The receiver has acted: it broke off, or what it sent could not be read. */
 export function brokenOff(cause: unknown): Refusal {
   const detail = `the stream broke: ${String(cause)}`
+  if (cause instanceof RejectedError) return cause.refusal
   if (!(cause instanceof UpstreamError)) return new Refusal('RESPONSE_REJECTED', detail)
   return new Refusal('OUTCOME_UNKNOWN', detail, null, { limit: cause.limit })
 }

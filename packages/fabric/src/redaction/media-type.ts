@@ -27,6 +27,11 @@ const charsets: ReadonlyMap<string, Charset> = new Map([
   ['cp1252', 'windows-1252'],
 ])
 
+/** By a label in lower case. */
+export function isInspectedCharset(label: string): boolean {
+  return charsets.has(label)
+}
+
 const textForm = /^text\/[a-z0-9.!#$&^_+-]{1,100}$/
 const formEssence = 'application/x-www-form-urlencoded'
 

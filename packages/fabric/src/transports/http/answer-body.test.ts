@@ -114,7 +114,9 @@ describe('readBodyOf', () => {
       for (;;) yield await Promise.resolve(new Uint8Array(10))
     }
     const { response, seen } = answering(body())
-    expect(await readBodyOf(response, 1000, share())).toBeNull()
+    expect(await readBodyOf(response, 1000, share())).toMatchObject({
+      ...{ code: 'RESPONSE_REJECTED', limit: 'limits.bodyBytes, 1000 bytes' },
+    })
     expect(seen.discarded).toBe(1)
   })
 })

@@ -1,13 +1,15 @@
 import { ArrivingBytes } from '@countersign/protocol'
+import { overLimit } from '../../lib/limits.ts'
+import type { Refusal } from '../../lib/refusal.ts'
 import type { BodyShare } from './body-budget.ts'
 import type { UpstreamResponse } from './upstream.ts'
 
-/** The body of an answer, on its account. Null, and the rest is given up, beyond `bytesMax`. */
+/** The body of an answer, on its account. Beyond `bytesMax` the rest is given up. */
 export async function readBodyOf(
   response: UpstreamResponse,
   bytesMax: number,
   share: BodyShare,
-): Promise<Uint8Array | null> {
+): Promise<Uint8Array | Refusal> {
   const body = new ArrivingBytes(bytesMax)
   const chunks = response.body[Symbol.asyncIterator]()
   for (;;) {
@@ -18,7 +20,8 @@ export async function readBodyOf(
     const before = body.heldBytes
     if (!body.add(next.value)) {
       response.discard()
-      return null
+      const limit = { name: 'limits.bodyBytes', value: bytesMax, unit: 'bytes' } as const
+      return overLimit('RESPONSE_REJECTED', limit, 'the body of the answer')
     }
     share.take(body.heldBytes - before)
   }

@@ -1,6 +1,11 @@
 import { type Answer, readSignedResponse, type SignedResponse } from '@countersign/protocol'
 import { Refusal } from '../../lib/refusal.ts'
-import { NoRoomError, UpstreamError, WithdrawnError } from '../../lib/upstream-error.ts'
+import {
+  NoRoomError,
+  RejectedError,
+  UpstreamError,
+  WithdrawnError,
+} from '../../lib/upstream-error.ts'
 import {
   type Courier,
   type Delivered,
@@ -12,6 +17,7 @@ import {
 import type { Intended } from '../../pipeline/record.ts'
 import { type CardMediation, cardMediator } from './agent-card.ts'
 import { readBodyOf } from './answer-body.ts'
+import { cardRefusal, readContent, readEvent } from './answer-content.ts'
 import type { Balancer } from './balancer.ts'
 import type { BodyBudget, BodyShare } from './body-budget.ts'
 import type { FindCard } from './card-content.ts'
@@ -122,32 +128,26 @@ async function readResponse(
 ): Promise<Delivered | Refusal> {
   const read = readResponseHead(response)
   if (read instanceof Refusal) return reject(response, read)
-  if (response.status >= 300 && response.status < 400 && response.status !== 304) {
-    return reject(response, new Refusal('RESPONSE_REJECTED', 'a redirect leads past the fabric'))
-  }
-  const { contentType, isStream } = read
+  const { status, contentType, isStream } = read
   const { request } = forwarded
-  const signedHead = { response: { ...response, headers: read.headers }, request }
+  const signedHead = { response: { status, headers: read.headers }, request }
   const countersignature = readCountersignature(signedHead)
   if (countersignature instanceof Refusal) return reject(response, countersignature)
   const facts = countersignature === null ? {} : forwarded.facts
   const headers = withOwnSignature(read.headers, countersignature)
-  const head = { status: response.status, headers, contentType, countersignature, facts }
+  const head = { status, headers, contentType, countersignature, facts }
   const { target } = intended.inspected.authorized.authenticated.arrival
-  const mediate = cardMediator(target.operation, response.status)
+  const mediate = cardMediator(target.operation, status)
   if (isStream) {
     return mediate === null
       ? { ...head, body: cancellable(response, { share, patience }, options) }
       : reject(response, cardRefusal('in a stream'))
   }
   const body = await readBodyOf(response, options.bodyBytesMax, share)
-  if (body === null) {
-    return new Refusal('RESPONSE_REJECTED', `it exceeds ${options.bodyBytesMax} bytes`)
-  }
+  if (body instanceof Refusal) return body
   if (mediate === null) {
-    const found = await options.findCard(body, options.route.name)
-    if (found instanceof Refusal) return new Refusal('RESPONSE_REJECTED', found.detail)
-    return found ? cardRefusal('that was not asked for') : { ...head, body }
+    const text = await readContent(body, contentType, options)
+    return text instanceof Refusal ? text : { ...head, body }
   }
   const own = headers.filter(([name]) => name !== 'content-type')
   return {
@@ -161,10 +161,6 @@ async function readResponse(
     ],
     rewrite: (card) => mediate(card, options.card),
   }
-}
-
-function cardRefusal(where: string): Refusal {
-  return new Refusal('RESPONSE_REJECTED', `an agent card ${where} leads past the fabric`)
 }
 
 function readCountersignature(answer: Answer): SignedResponse | null | Refusal {
@@ -184,7 +180,7 @@ function reject(response: UpstreamResponse, refusal: Refusal): Refusal {
 function cancellable(
   response: UpstreamResponse,
   { share, patience }: { readonly share: BodyShare; readonly patience: Patience },
-  { findCard, route }: CallCourierOptions,
+  source: CallCourierOptions,
 ): AsyncIterable<StreamEvent> {
   return {
     [Symbol.asyncIterator]() {
@@ -197,8 +193,9 @@ function cancellable(
       return {
         async next() {
           const next = await events.next()
-          const found = next.done === true ? false : await findCard(next.value.data, route.name)
-          if (found !== false) throw new Error('an agent card in an event leads past the fabric')
+          if (next.done === true) return next
+          const text = await readEvent(next.value, source)
+          if (text instanceof Refusal) throw new RejectedError(text)
           return next
         },
         return: () => {

@@ -7,11 +7,12 @@ import {
   toBase64,
 } from '@countersign/protocol'
 import { Refusal } from '../../lib/refusal.ts'
+import { isInspectedCharset } from '../../pipeline/answer-text.ts'
 import { sessionIdLengthMax } from './balancer.ts'
 import type { UpstreamResponse } from './upstream.ts'
 
 /** What a receiver may say to a caller; everything else stays behind. */
-const returnedNames: ReadonlySet<string> = new Set([
+export const returnedNames: ReadonlySet<string> = new Set([
   'a2a-extensions',
   'a2a-version',
   'allow',
@@ -28,7 +29,10 @@ const returnedNames: ReadonlySet<string> = new Set([
   'vary',
 ])
 
+/** The head of a response as it may pass. Whoever forwards or signs one builds it from this alone. */
 export interface ResponseHead {
+  readonly status: number
+  /** In lower case, each name once. */
   readonly headers: readonly (readonly [string, string])[]
   /** As the receiver wrote it; empty where it wrote none. */
   readonly contentType: string
@@ -36,12 +40,21 @@ export interface ResponseHead {
   readonly isStream: boolean
 }
 
-/** Reads the head of a response: the fields that may pass, each once, with a type that is one type. */
-export function readResponseHead(response: UpstreamResponse): ResponseHead | Refusal {
-  if (response.status < 200 || response.status > 599) {
-    return new Refusal('RESPONSE_REJECTED', `the status ${response.status}`)
+/**
+ * Reads the head of a response: those fields of `names` that it has, each once, with a type that is
+ * one type. The only reader of heads that receivers sent, at the gateway and on both sides of the mesh:
+ * a head that is judged by one reading and forwarded as another would say what was not judged.
+ */
+export function readResponseHead(
+  response: UpstreamResponse,
+  names: ReadonlySet<string> = returnedNames,
+): ResponseHead | Refusal {
+  const { status } = response
+  if (status < 200 || status > 599) return new Refusal('RESPONSE_REJECTED', `the status ${status}`)
+  if (status >= 300 && status < 400 && status !== 304) {
+    return new Refusal('RESPONSE_REJECTED', 'a redirect leads past the fabric')
   }
-  const headers = readHeaders(response)
+  const headers = readHeaders(response, names)
   if (headers instanceof Refusal) return headers
   const contentType = headers.find(([name]) => name === 'content-type')?.[1] ?? ''
   const media = parseMediaType(contentType)
@@ -49,20 +62,24 @@ export function readResponseHead(response: UpstreamResponse): ResponseHead | Ref
     return new Refusal('RESPONSE_REJECTED', 'the Content-Type can be read in two ways')
   }
   const isStream = media?.essence === 'text/event-stream'
-  if (isStream && media.charset !== null && media.charset !== 'utf-8') {
-    return new Refusal('RESPONSE_REJECTED', 'events in another charset than UTF-8')
+  const charset = media?.charset ?? null
+  if (charset !== null && (isStream ? charset !== 'utf-8' : !isInspectedCharset(charset))) {
+    return new Refusal('RESPONSE_REJECTED', 'a charset that is not inspected')
   }
-  return { headers, contentType, media, isStream }
+  return { status, headers, contentType, media, isStream }
 }
 
-function readHeaders(response: UpstreamResponse): [string, string][] | Refusal {
+function readHeaders(
+  response: UpstreamResponse,
+  names: ReadonlySet<string>,
+): [string, string][] | Refusal {
   const headers: [string, string][] = []
   for (const [given, value] of response.headers) {
     const name = given.toLowerCase()
     if (name === 'content-encoding' && value !== 'identity') {
       return new Refusal('RESPONSE_REJECTED', `content-encoding ${value} was not asked for`)
     }
-    if (!returnedNames.has(name)) continue
+    if (!names.has(name)) continue
     if (headers.some(([known]) => known === name)) {
       return new Refusal('RESPONSE_REJECTED', `the response repeats ${name}`)
     }

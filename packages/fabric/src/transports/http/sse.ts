@@ -1,5 +1,6 @@
 import { ArrivingBytes, parseUtf8, utf8 } from '@countersign/protocol'
-import { UpstreamError } from '../../lib/upstream-error.ts'
+import { overLimit } from '../../lib/limits.ts'
+import { RejectedError, UpstreamError } from '../../lib/upstream-error.ts'
 import type { StreamEvent } from '../../pipeline/delivery.ts'
 import { hasLineBreak, withoutLineBreaks } from '../../pipeline/line-breaks.ts'
 import type { BodyShare } from './body-budget.ts'
@@ -120,7 +121,7 @@ export class EventReader implements AsyncIterableIterator<StreamEvent, undefined
       }
       if (!this.#atLineStart) {
         this.#atLineStart = true
-        if (++this.#lines > eventLinesMax) throw tooLarge(`${eventLinesMax} lines`)
+        if (++this.#lines > eventLinesMax) throw tooLarge('lines')
         continue
       }
       const block = this.#blockUpTo(chunk, start, at)
@@ -139,16 +140,16 @@ export class EventReader implements AsyncIterableIterator<StreamEvent, undefined
   #blockUpTo(chunk: Uint8Array, start: number, end: number): Uint8Array {
     const part = chunk.subarray(start, end)
     if (this.#begun.length === 0) {
-      if (part.length > eventBytesMax) throw tooLarge(`${eventBytesMax} bytes`)
+      if (part.length > eventBytesMax) throw tooLarge('bytes')
       return part
     }
-    if (!this.#begun.add(part)) throw tooLarge(`${eventBytesMax} bytes`)
+    if (!this.#begun.add(part)) throw tooLarge('bytes')
     return this.#begun.take()
   }
 
   #begin(part: Uint8Array): void {
     if (part.length === 0) return
-    if (!this.#begun.add(part)) throw tooLarge(`${eventBytesMax} bytes`)
+    if (!this.#begun.add(part)) throw tooLarge('bytes')
     this.#count(this.#begun.heldBytes)
   }
 
@@ -175,8 +176,13 @@ export class EventReader implements AsyncIterableIterator<StreamEvent, undefined
   }
 }
 
-function tooLarge(limit: string): Error {
-  return new Error(`an event exceeds ${limit}`)
+const limits = {
+  bytes: { name: 'stream.eventBytes', value: eventBytesMax, unit: 'bytes' },
+  lines: { name: 'stream.eventLines', value: eventLinesMax, unit: 'count' },
+} as const
+
+function tooLarge(of: keyof typeof limits): Error {
+  return new RejectedError(overLimit('RESPONSE_REJECTED', limits[of], `${of} of an event`))
 }
 
 const frameFields = ['event', 'id', 'retry'] as const

@@ -10,7 +10,6 @@ import {
 } from '../../pipeline/delivery.ts'
 import type { Intended } from '../../pipeline/record.ts'
 import { createIdFilter, type IdFilter } from './known-ids.ts'
-import { isEndpointEvent } from './mcp-sessions.ts'
 import { OwnedIds } from './owned-ids.ts'
 import type { TaskReferences } from './task-ids.ts'
 import type { TaskReader } from './task-reader.ts'
@@ -172,9 +171,6 @@ function createSight(intended: Intended, watch: Watch): Sight {
     },
     async pass(event) {
       if (!watch.mayGo()) throw new Error('policy no longer permits tasks of others')
-      if (watch.ownsEvents && isEndpointEvent(event)) {
-        throw new Error('an endpoint of HTTP+SSE (MCP 2024-11-05), which is not carried')
-      }
       const id = event.frame.findLast(([field]) => field === 'id')?.[1]
       if (id !== undefined && watch.ownsEvents) events.claim(receiver, id, owner)
       const fault = watch.references.creates ? await sight.learn(event.data) : null

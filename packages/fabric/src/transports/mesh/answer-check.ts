@@ -2,10 +2,10 @@ import { readSignedResponse, type SignableRequest } from '@countersign/protocol'
 import type { MessageSignatures } from '../../identity/message-signatures.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import { countersignatureFault } from '../../pipeline/countersignature.ts'
-import type { UpstreamResponse } from '../http/upstream.ts'
+import type { ResponseHead } from '../http/response-head.ts'
 
 export interface ArrivedAnswer {
-  readonly response: UpstreamResponse
+  readonly head: ResponseHead
   readonly request: SignableRequest
   /** Null for a stream: only its head is signed. */
   readonly body: Uint8Array | null
@@ -21,12 +21,11 @@ export interface ArrivedAnswer {
 export function checkAnswer(
   signatures: Pick<MessageSignatures, 'checkResponse'>,
   receiver: string,
-  { response, request, body, isRequired }: ArrivedAnswer,
+  { head: { status, headers }, request, body, isRequired }: ArrivedAnswer,
 ): Refusal | null {
-  const headers = response.headers.map(([name, value]) => [name.toLowerCase(), value] as const)
   const rejected = (detail: string) => new Refusal('COUNTERSIGNATURE_REJECTED', detail)
   try {
-    const signed = readSignedResponse({ status: response.status, headers }, request)
+    const signed = readSignedResponse({ status, headers }, request)
     if (signed === null) {
       return isRequired
         ? new Refusal('COUNTERSIGNATURE_MISSING', `${receiver} did not sign its response`)

@@ -1,13 +1,15 @@
-import { formatSpiffeId, isId, parseMediaType, type SignableRequest } from '@countersign/protocol'
+import { formatSpiffeId, isId, type SignableRequest } from '@countersign/protocol'
 import { Refusal } from '../../lib/refusal.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
 import type { Rooms } from '../../pipeline/enforce.ts'
 import { cardMediator } from '../http/agent-card.ts'
 import { readBodyOf } from '../http/answer-body.ts'
+import { cardRefusal, readContent } from '../http/answer-content.ts'
 import type { BodyShare } from '../http/body-budget.ts'
 import type { FindCard } from '../http/card-content.ts'
 import type { Classified } from '../http/classify.ts'
 import type { ForwardSigner } from '../http/forward-signature.ts'
+import { type ResponseHead, readResponseHead, returnedNames } from '../http/response-head.ts'
 import type { Route } from '../http/routes.ts'
 import type { UpstreamResponse } from '../http/upstream.ts'
 import { checkAnswer } from './answer-check.ts'
@@ -74,52 +76,79 @@ export interface ReceivedResponse {
   readonly share: BodyShare
 }
 
+/** What is judged of each head: more than passes, since a signature may cover the rest. */
+const judgedNames: ReadonlySet<string> = new Set([
+  ...returnedNames,
+  ...answeredNames,
+  ...fabricNames,
+])
+
 /** Reads and checks what the receiver's connector, or the gateway for it, answered. */
 export async function readAnswer(
   options: AnswerOptions,
   { response, request, share }: ReceivedResponse,
-  { route, classified, admitted }: AnsweredCall,
+  call: AnsweredCall,
 ): Promise<Answer | Refusal> {
-  const headers = response.headers
-    .map(([name, value]): [string, string] => [name.toLowerCase(), value])
-    .filter(([name, value]) => passes(name, value, route.prefix !== ''))
-  const receiver = receiverOf(options.agent, route.name)
-  if (!namesOwnExchange(headers, { route, admitted, receiver })) {
+  const { route } = call
+  const head = judge(options, readResponseHead(response, judgedNames), call)
+  if (head instanceof Refusal) {
     response.discard()
-    return new Refusal('RESPONSE_REJECTED', 'the answer names another exchange')
+    return head
   }
-  const contentType = headers.find(([name]) => name === 'content-type')?.[1] ?? ''
-  const media = parseMediaType(contentType)
-  if (media === null && contentType !== '') {
-    response.discard()
-    return new Refusal('RESPONSE_REJECTED', 'the Content-Type can be read in two ways')
-  }
-  const isStream = media?.essence === 'text/event-stream'
-  const body = isStream ? null : await readBodyOf(response, options.bodyBytesMax, share)
-  if (body === null && !isStream) {
-    return new Refusal('RESPONSE_REJECTED', `it exceeds ${options.bodyBytesMax} bytes`)
-  }
-  const { status } = response
-  const isRequired = isCountersigned({ route, classified, admitted })
+  const body = head.isStream ? null : await readBodyOf(response, options.bodyBytesMax, share)
+  if (body instanceof Refusal) return body
+  const isRequired = isCountersigned(call)
   const { signatures } = options.rooms
-  const arrived = { response, request, body, isRequired }
+  const arrived = { head, request, body, isRequired }
   // The gateway has checked what came by it, against the request as it was forwarded; a signature
   // that it hands on covers that request, which is not the one that was signed here.
   const fault = route.prefix === '' ? checkAnswer(signatures, route.name, arrived) : null
-  if (fault !== null) {
-    response.discard()
-    return fault
-  }
+  const answer = fault ?? (await toAnswer(options, { head, body, stream: response.body }, call))
+  if (answer instanceof Refusal) response.discard()
+  return answer
+}
+
+function judge(
+  { agent }: AnswerOptions,
+  head: ResponseHead | Refusal,
+  { route, admitted }: AnsweredCall,
+): ResponseHead | Refusal {
+  if (head instanceof Refusal) return head
+  const receiver = receiverOf(agent, route.name)
+  if (namesOwnExchange(passing(head, route), { route, admitted, receiver })) return head
+  return new Refusal('RESPONSE_REJECTED', 'the answer names another exchange')
+}
+
+/** Those fields of the judged head that the agent gets. */
+function passing({ headers }: ResponseHead, { prefix }: OutboundRoute): ResponseHead['headers'] {
+  return headers.filter(([name, value]) => passes(name, value, prefix !== ''))
+}
+
+async function toAnswer(
+  options: AnswerOptions,
+  { head, body, stream }: Received,
+  { route, classified }: AnsweredCall,
+): Promise<Answer | Refusal> {
+  const { status, contentType } = head
+  const headers = passing(head, route)
   const mediate = cardMediator(classified.operation, status)
-  const found = mediate === null && body !== null && (await options.findCard(body, route.name))
-  if (found instanceof Refusal) return new Refusal('RESPONSE_REJECTED', found.detail)
-  if (found) {
-    return new Refusal('RESPONSE_REJECTED', 'an agent card that was not asked for leads past us')
+  if (mediate !== null) {
+    if (body === null) return cardRefusal('in a stream')
+    return rewriteCard(options, { status, headers, body }, { route, mediate })
   }
-  if (mediate === null) return { status, headers, body: body ?? response.body }
-  if (body !== null) return rewriteCard(options, { status, headers, body }, { route, mediate })
-  response.discard()
-  return new Refusal('RESPONSE_REJECTED', 'an agent card in a stream leads past the fabric')
+  if (body === null) return { status, headers, body: stream }
+  const text = await readContent(body, contentType, { findCard: options.findCard, route })
+  if (text instanceof Refusal) return text
+  // Both the gateway and an honest connector have put it into UTF-8, and say so.
+  if (text !== body) return new Refusal('RESPONSE_REJECTED', 'text in another charset than UTF-8')
+  return { status, headers, body }
+}
+
+interface Received {
+  readonly head: ResponseHead
+  /** Null for a stream. */
+  readonly body: Uint8Array | null
+  readonly stream: AsyncIterable<Uint8Array>
 }
 
 export function receiverOf({ trustDomain }: AnswerOptions['agent'], name: string): string {
@@ -164,6 +193,8 @@ function isCountersigned({ route, classified, admitted }: AnsweredCall): boolean
   return signedResponse && route.prefix === '' && !isRewritten
 }
 
+const ofOtherBytes: ReadonlySet<string> = new Set(['content-digest', 'content-type', 'etag'])
+
 /** The card leads to this very connector, where the agent needs no credential at all. */
 function rewriteCard(
   options: AnswerOptions,
@@ -184,6 +215,7 @@ function rewriteCard(
   })
   if (card instanceof Refusal) return card
   // What others said of their bytes does not hold for ours.
-  const headers = answer.headers.filter(([field]) => !['content-digest', 'etag'].includes(field))
+  const kept = answer.headers.filter(([field]) => !ofOtherBytes.has(field))
+  const headers = [...kept, ['content-type', 'application/json'] as const]
   return { status: answer.status, headers, body: card }
 }

@@ -14,8 +14,8 @@ import { isFabricName } from '../../pipeline/fabric-name.ts'
 import { Interruption } from '../../pipeline/interruption.ts'
 import { watchStanding } from '../../pipeline/standing.ts'
 import { brokenOff, type InspectedEvents } from '../../pipeline/stream.ts'
+import { type ContentSource, readEvent } from '../http/answer-content.ts'
 import type { BodyShare } from '../http/body-budget.ts'
-import type { FindCard } from '../http/card-content.ts'
 import { EventReader } from '../http/sse.ts'
 import { readStatement } from '../http/stated-refusal.ts'
 import type { UpstreamResponse } from '../http/upstream.ts'
@@ -40,9 +40,8 @@ export interface OutboundStream {
   readonly share: BodyShare
   /** Gives the receiver's stream up. */
   fail(refusal: Refusal): void
-  readonly findCard: FindCard
-  /** Whose account the search for cards is on. */
-  readonly client: string
+  /** By which its events are read; the receiver has the account. */
+  readonly source: ContentSource
   /** The receiver whose connector sent it; null where it came by the gateway. */
   readonly receiver: string | null
   /** Puts a cut of this side on record. */
@@ -98,8 +97,9 @@ async function* pass(
       const told = readTold(next.value, receiver)
       if (told instanceof Refusal) return await cut(told)
       if (told === null) {
-        const found = await stream.findCard(next.value.data, stream.client)
-        if (found !== false) return await cut(cardInEvent())
+        const text = await readEvent(next.value, stream.source)
+        if (text instanceof Refusal) return await cut(text)
+        if (text !== next.value.data) return await cut(otherText())
         yield next.value
         continue
       }
@@ -118,8 +118,9 @@ async function* pass(
   }
 }
 
-function cardInEvent(): Refusal {
-  return new Refusal('RESPONSE_REJECTED', 'an agent card in an event leads past the fabric')
+/** Inspection on the other side leaves no text that readers would still have to decode. */
+function otherText(): Refusal {
+  return new Refusal('RESPONSE_REJECTED', 'an event of which readers make two texts')
 }
 
 /**

@@ -319,25 +319,24 @@ function streamed(
   }
   const fail = (refusal: Refusal) => patience.fail(evicted(refusal))
   const receiver = isFromFabric ? null : receiverOf(agent, order.name)
-  const client = order.name
-  const cards = { findCard, client }
-  const stream = { rooms, admitted, response, share, fail, receiver, record, ended, ...cards }
+  const source = { findCard, route: order.route }
+  const stream = { rooms, admitted, response, share, fail, receiver, record, ended, source }
   const events = outboundEvents(stream, (given) => {
     told = given
   })
   const wireOf = ({ code }: Refusal) => MESH_WIRE[code]
   const given = answer.headers.find(([name]) => name === 'countersign-exchange')?.[1]
-  // What a receiver states is on record under our own exchange.
-  const theirs = (isFromFabric ? given : undefined) ?? exchange
   return {
     status: answer.status,
     headers: answer.headers,
     body: {
       events,
+      // The gateway has told its JSON-RPC client already. What a receiver states, and any JSON-RPC
+      // error before it, is its own word: ours stands last, under our own exchange.
       farewell: (refusal) =>
-        told === null
-          ? terminalEvents(refusal, { exchange, wireOf }, order.classified)
-          : [refusalEvent(refusal, theirs, wireOf(refusal).status)],
+        told !== null && isFromFabric
+          ? [refusalEvent(refusal, given ?? exchange, wireOf(refusal).status)]
+          : terminalEvents(refusal, { exchange, wireOf }, order.classified),
     },
   }
 }

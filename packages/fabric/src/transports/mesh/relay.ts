@@ -2,7 +2,6 @@ import type { ServerResponse } from 'node:http'
 import {
   formatContentDigest,
   formatSignedResponseHeaders,
-  parseMediaType,
   prepareResponseSignature,
   type SignableRequest,
   utf8,
@@ -25,6 +24,7 @@ import { forwardedHeaders } from '../http/head.ts'
 import type { Incoming } from '../http/incoming.ts'
 import { createPatience, type Patience } from '../http/patience.ts'
 import { type NodeResponse, writeReply } from '../http/respond.ts'
+import { type ResponseHead, readResponseHead } from '../http/response-head.ts'
 import type { Route } from '../http/routes.ts'
 import type { UpstreamResponse } from '../http/upstream.ts'
 import type { ConnectorAgent } from './connector-agent.ts'
@@ -44,8 +44,6 @@ export interface RelayOptions {
   readonly clock: Clock
   readonly news: News
 }
-
-type Headers = readonly (readonly [string, string])[]
 
 /** What an agent's answer may carry past its connector; the gateway has its own, stricter list. */
 const answeredNames: ReadonlySet<string> = new Set([
@@ -120,9 +118,9 @@ export async function relayForwarded(
 class Withheld extends Error {
   readonly undelivered: Undelivered
 
-  constructor(detail: string) {
-    super(detail)
-    this.undelivered = withheld(new Refusal('RESPONSE_REJECTED', detail))
+  constructor(refusal: Refusal) {
+    super(refusal.detail)
+    this.undelivered = withheld(refusal)
   }
 }
 
@@ -149,20 +147,22 @@ async function pass(
   incoming: Incoming,
   { answer, out, patience, share, operation }: Passing,
 ): Promise<void> {
-  const headers = answer.headers
-    .map(([name, value]) => [name.toLowerCase(), value] as const)
-    .filter(([name]) => answeredNames.has(name))
-  const contentType = headers.find(([name]) => name === 'content-type')?.[1] ?? ''
-  if (parseMediaType(contentType)?.essence === 'text/event-stream') {
-    out.writeHead(answer.status, countersign(options, incoming, answer.status, headers).flat())
+  const head = readResponseHead(answer, answeredNames)
+  if (head instanceof Refusal) {
+    answer.discard()
+    throw new Withheld(head)
+  }
+  if (head.isStream) {
+    out.writeHead(head.status, countersign(options, incoming, head).flat())
     patience.allow(options.streamMs)
     await pour(answer, out)
     return
   }
   const whole = await readWhole(options, incoming, { answer, share, operation })
-  const digested = [...headers, ['content-digest', formatContentDigest(sha256(whole))] as const]
-  out.writeHead(answer.status, [
-    ...countersign(options, incoming, answer.status, digested).flat(),
+  const digest = ['content-digest', formatContentDigest(sha256(whole))] as const
+  const digested = { status: head.status, headers: [...head.headers, digest] }
+  out.writeHead(head.status, [
+    ...countersign(options, incoming, digested).flat(),
     ...['content-length', String(whole.length)],
   ])
   await sendBytes(out, whole)
@@ -179,9 +179,8 @@ function identityHeaders({ head }: Incoming): [string, string][] {
 function countersign(
   { agent, clock }: RelayOptions,
   { head }: Incoming,
-  status: number,
-  headers: Headers,
-): Headers {
+  { status, headers }: Pick<ResponseHead, 'status' | 'headers'>,
+): ResponseHead['headers'] {
   const { method, path, authority } = head
   const request: SignableRequest = { method, path, authority, headers: [...head.headers] }
   const { input, base } = prepareResponseSignature(
@@ -200,7 +199,7 @@ async function readWhole(
   { answer, share, operation }: Pick<Passing, 'answer' | 'share' | 'operation'>,
 ): Promise<Uint8Array> {
   const body = await readBodyOf(answer, options.bodyBytesMax, share)
-  if (body === null) throw new Withheld(`the answer exceeds ${options.bodyBytesMax} bytes`)
+  if (body instanceof Refusal) throw new Withheld(body)
   const mediate = cardMediator(operation, answer.status)
   if (mediate === null) return body
   const card = mediate(body, {
@@ -210,7 +209,7 @@ async function readWhole(
     signer: options.agent.signer,
     credentialsRequired: true,
   })
-  if (card instanceof Refusal) throw new Withheld(card.detail)
+  if (card instanceof Refusal) throw new Withheld(card)
   return card
 }
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { visitForm, visitIdentifiers, visitJson, visitText } from './request-fields.ts'
+import { topics, visitForm, visitIdentifiers, visitJson, visitText } from './request-fields.ts'
 
 const name = fc.constantFrom(
   ...['taskId', 'TASK_ID', 'task.id', 'task[id]', 'task-id', 'taskId[]', 'taskId[3]', ' taskId'],
@@ -49,4 +49,14 @@ test('text of such words alone is read in one pass', () => {
   visitText('task:'.repeat(200_000), () => undefined)
   visitIdentifiers('%25'.repeat(2_700), (each) => found.push(each))
   expect(found).toEqual([])
+})
+
+test('a path of many names in one name is a single name', () => {
+  const long = `${'params.'.repeat(5_000)}taskId`
+  visitJson({ outer: { [long]: [1] } }, (_, found) => {
+    expect(found).toMatchObject({ word: 'taskid', isOpaque: true, topics: topics.task })
+    expect(found.outer?.word).toBe('outer')
+  })
+  visitForm(`${'a.'.repeat(63)}taskId=5`, (_, { isOpaque }) => expect(isOpaque).toBe(false))
+  expect.assertions(3)
 })

@@ -11,8 +11,15 @@ export interface FieldName {
   readonly isListed: boolean
   /** Bits of `topics`: the subjects of this name and of every name around it. */
   readonly topics: number
+  /** Whether `whole` has a subject itself: asked of every value, found once for its name. */
+  readonly isSpeaking: boolean
+  /** Whether it was written in one with more names than a path of names has. */
+  readonly isOpaque: boolean
   readonly outer: FieldName | null
 }
+
+/** A longer path in one name is one opaque name: each value below would walk all of it. */
+const partsMax = 64
 
 export const topics = { task: 1, event: 2, session: 4 } as const
 export const speaking = /task|context|session|lastevent/
@@ -131,19 +138,16 @@ export function isIdentifier(value: unknown): value is string {
  * The pairs of a query or form as any receiver splits it: at `&` and `;`, before and after each layer
  * of percent-encoding, with `+` for a blank or not. A pair may occur more than once.
  */
-export function formPairs(text: string): readonly (readonly [name: string, value: string])[] {
-  const pairs: [string, string][] = []
+export function* formPairs(text: string): Iterable<readonly [name: string, value: string]> {
   for (const layer of layersOf(text)) {
-    for (const pair of layer.split(/[&;?#\r\n]/)) {
-      if (pair === '') continue
+    for (const [pair] of layer.matchAll(/[^&;?#\r\n]+/g)) {
       const mark = pair.indexOf('=')
       const name = mark < 0 ? pair : pair.slice(0, mark)
       const value = mark < 0 ? '' : pair.slice(mark + 1)
-      pairs.push([name, value])
-      if (value.includes('+')) pairs.push([name, value.replaceAll('+', ' ')])
+      yield [name, value]
+      if (value.includes('+')) yield [name, value.replaceAll('+', ' ')]
     }
   }
-  return pairs
 }
 
 function layersOf(text: string): readonly string[] {
@@ -161,7 +165,11 @@ function nameOf(given: string, outer: FieldName | null): FieldName {
   const around = outer?.topics ?? 0
   if (/^[A-Za-z0-9_]*$/.test(given)) {
     const word = foldedName(given)
-    return { word, whole: word, isListed: false, topics: around | topicsOf(word), outer }
+    const own = topicsOf(word)
+    return {
+      ...{ word, whole: word, isListed: false, isOpaque: false },
+      ...{ topics: around | own, isSpeaking: own !== 0, outer },
+    }
   }
   const parts = foldedWord(given)
     .split(/[^a-z0-9_]+/)
@@ -169,10 +177,12 @@ function nameOf(given: string, outer: FieldName | null): FieldName {
   // Numbers and nothing are places in a list.
   const words = parts.filter((part) => !/^[0-9]*$/.test(part))
   const whole = words.join('')
-  const subject = around | topicsOf(whole)
+  const own = topicsOf(whole)
+  const isOpaque = words.length > partsMax
+  const shared = { whole, isListed: false, isOpaque, topics: around | own, isSpeaking: own !== 0 }
   let name: FieldName | null = outer
-  for (const word of words.length === 0 ? [''] : words) {
-    name = { word, whole, isListed: false, topics: subject, outer: name }
+  for (const word of words.length === 0 ? [''] : isOpaque ? words.slice(-1) : words) {
+    name = { word, ...shared, outer: name }
   }
   return name as FieldName
 }

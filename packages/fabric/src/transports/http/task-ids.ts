@@ -2,13 +2,7 @@ import { overLimit } from '../../lib/limits.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import { foldedName } from './folded-name.ts'
 import { idLengthMax } from './known-ids.ts'
-import {
-  type FieldName,
-  isIdentifier,
-  speaking,
-  topics,
-  visitIdentifiers,
-} from './request-fields.ts'
+import { type FieldName, isIdentifier, topics, visitIdentifiers } from './request-fields.ts'
 
 /** References of a request to existing tasks, conversations, streams and sessions. */
 export interface TaskReferences {
@@ -51,7 +45,7 @@ const everyTopic = topics.task | topics.event | topics.session
 
 const taskNames: ReadonlySet<string> = new Set(['taskid', 'taskids', 'referencetaskids'])
 
-type Kind = 'task' | 'context' | 'event'
+export type Kind = 'task' | 'context' | 'event'
 
 /** The kind of id that a member of this name holds wherever the protocols define it. */
 export function kindOf({ word, whole, outer }: FieldName): 'task' | 'context' | null {
@@ -81,7 +75,7 @@ export class TaskIds {
     // Protobuf's JSON leaves out what is empty, and takes null for it.
     if (value === undefined || value === null || value === '') return
     if (typeof value !== 'string' && typeof value !== 'number') this.#isMalformed = true
-    else this.#found.add(keyOf(kind, value))
+    else if (this.#found.size <= idsLimit.value) this.#found.add(keyOf(kind, value))
   }
 
   /** Mentions a value if its names, or the request (`isTask`), are about such ids. */
@@ -89,7 +83,7 @@ export class TaskIds {
     const about = name.topics | (isTask ? topics.task : 0)
     if (about === 0) return
     const isNamed = name.isListed || name.word === 'id' || name.word === 'name'
-    if (isNamed || speaking.test(name.whole) || isIdentifier(value)) this.mention(value, about)
+    if (isNamed || name.isSpeaking || isIdentifier(value)) this.mention(value, about)
   }
 
   /** Mentions a value that stands behind a name in text. */
@@ -99,6 +93,8 @@ export class TaskIds {
 
   mention(value: unknown, about: number): void {
     if (typeof value !== 'string' && typeof value !== 'number') return
+    // Refused already: nothing else is collected.
+    if (this.#mentions.size > mentionsLimit.value) return
     const given = String(value).trim()
     // One that is longer is remembered of no one.
     if (given === '' || given.length > 2 * idLengthMax) return

@@ -19,6 +19,7 @@ import {
   createdBy,
   type Fields,
   idsOfAnswer,
+  type Kind,
   kindOf,
   noTasks,
   TaskIds,
@@ -80,36 +81,83 @@ function namesNone(what: string): Refusal {
 
 function readJson(ids: TaskIds, body: unknown, reading: Reading): void {
   const { isTask, isStrict, isCall } = reading
+  const strict = new StrictNames(reading)
   visitJson(body, (value, name) => {
     if (name.topics === 0 && !isTask) return
-    if (isStrict) readStrictly(ids, value, name, reading)
+    if (isStrict) readStrictly(ids, value, name, strict)
     // The id of a call is often a small number, as that of a task may be.
     const isOfCall = isCall && name.outer === null && name.word === 'id'
     if (!isOfCall || isIdentifier(value)) ids.mentionField(value, name, isTask)
   })
 }
 
-function readStrictly(ids: TaskIds, value: unknown, name: FieldName, reading: Reading): void {
-  for (let at: FieldName | null = name; at !== null; at = at.outer) {
-    const kind = kindOf(at) ?? (isOwnName(at, reading) ? 'task' : null)
-    if (kind === null || !isHeld(at.outer)) continue
-    // A record where an id belongs.
-    if (at === name) ids.add(kind, value)
-    else if (!holders.has(at.word)) ids.malformed()
-    return
+function readStrictly(ids: TaskIds, value: unknown, name: FieldName, strict: StrictNames): void {
+  const { kind, isOpaque, isInside } = strict.of(name)
+  // Some reader follows the path that it may be.
+  if (isOpaque || isInside) ids.malformed()
+  else if (kind !== null) ids.add(kind, value)
+}
+
+interface StrictName {
+  /** Of the id that stands under this name where the protocols define it. */
+  readonly kind: Kind | null
+  /** Whether the name is in a record where an id belongs. */
+  readonly isInside: boolean
+  readonly isOpaque: boolean
+  /** Whether all names down to this one are records that the protocols know, or that wrap. */
+  readonly isHeld: boolean
+  readonly isWrapped: boolean
+}
+
+const outermost: StrictName = {
+  ...{ kind: null, isInside: false, isOpaque: false },
+  ...{ isHeld: true, isWrapped: true },
+}
+
+/** Finds each name once, from those around it: many values share a long path of names. */
+class StrictNames {
+  readonly #reading: Reading
+  readonly #found = new WeakMap<FieldName, StrictName>()
+
+  constructor(reading: Reading) {
+    this.#reading = reading
   }
-}
 
-function isOwnName({ word, outer }: FieldName, { isTask, isCall }: Reading): boolean {
-  if (!isTask || (word !== 'id' && word !== 'name') || (isCall && outer === null)) return false
-  for (let at = outer; at !== null; at = at.outer) if (!wrappers.has(at.word)) return false
-  return true
-}
+  of(name: FieldName): StrictName {
+    const open: FieldName[] = []
+    let around: StrictName | undefined
+    for (let at: FieldName | null = name; around === undefined && at !== null; at = at.outer) {
+      around = this.#found.get(at)
+      if (around === undefined) open.push(at)
+    }
+    let found = around ?? outermost
+    for (const at of open.toReversed()) {
+      found = this.#below(found, at)
+      this.#found.set(at, found)
+    }
+    return found
+  }
 
-/** Whether all of these are records that the protocols know. */
-function isHeld(name: FieldName | null): boolean {
-  for (let at = name; at !== null; at = at.outer) if (!holders.has(at.word)) return false
-  return true
+  #below(around: StrictName, name: FieldName): StrictName {
+    const { word, outer } = name
+    const kind = kindOf(name) ?? (this.#isOwn(name, around) ? 'task' : null)
+    const own = around.isHeld ? kind : null
+    const isInRecordOfId =
+      around.isInside || (around.kind !== null && outer !== null && !holders.has(outer.word))
+    return {
+      kind: own,
+      isInside: own === null && isInRecordOfId,
+      isOpaque: around.isOpaque || name.isOpaque,
+      isHeld: around.isHeld && holders.has(word),
+      isWrapped: around.isWrapped && wrappers.has(word),
+    }
+  }
+
+  #isOwn({ word, outer }: FieldName, around: StrictName): boolean {
+    const { isTask, isCall } = this.#reading
+    if (!isTask || (word !== 'id' && word !== 'name') || (isCall && outer === null)) return false
+    return around.isWrapped
+  }
 }
 
 /** The references of a body without a call: they are the application's own, or another's. */
@@ -210,6 +258,7 @@ function readForm(ids: TaskIds, text: string, reading: Reading & { isQuery: bool
   visitForm(text, (value, name) => {
     // Where a browser's own client cannot set the field, servers take the id from the query.
     if (isQuery && name.whole.includes('lasteventid')) ids.add('event', value)
+    if (isStrict && name.isOpaque) ids.malformed()
     const kind = isStrict ? (kindOf(name) ?? (isTask && isIdName(name.word) ? 'task' : null)) : null
     if (kind !== null) ids.add(kind, value)
     ids.mentionField(value, name, isTask)

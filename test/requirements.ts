@@ -553,13 +553,10 @@ export const REQUIREMENTS = {
   },
   'receipt:whatever-is-recorded': {
     promise:
-      'What the fabric records on a connector’s word, every verifier accepts: no entry ruins the receipt of the other end.',
-    on: ['mesh'],
-    notOn: {
-      gateway: 'the fabric makes its own entries',
-      queue: 'the fabric makes its own entries',
-    },
-    lies: ['ruined-receipt'],
+      'What is delivered, and what a connector states of it, every verifier accepts: no caller, callee or connector ruins the receipt of another.',
+    on: ['gateway', 'mesh'],
+    notOn: { queue: 'its operations stand in no path that another reader reads' },
+    lies: ['ruined-receipt', 'unverifiable-delivery'],
   },
   'receipt:whose-word': {
     promise:

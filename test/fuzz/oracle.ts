@@ -1,8 +1,8 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { a2aOperations, mcpMethods } from '@countersign/protocol'
 import { chromium } from 'playwright-core'
-import { a2aOperations, mcpMethods } from '../../packages/fabric/src/transports/http/operations.ts'
 
 export const kinds = ['json', 'call', 'form', 'path', 'media', 'text', 'head', 'events'] as const
 export type Kind = (typeof kinds)[number]

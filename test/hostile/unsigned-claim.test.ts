@@ -60,6 +60,59 @@ const contradictions: Readonly<Record<string, readonly [AttestedDraft, Facts]>> 
     { method: 'GET', path: '/v1/tasks', body: '' },
     { protocol: 'a2a', operation: 'GetTask' },
   ],
+  'a call of A2A, of a path with an escape': [
+    { method: 'GET', path: '/a%20b', body: '' },
+    { protocol: 'a2a', operation: 'CancelTask' },
+  ],
+  'a task that was cancelled, of one that was read by an escaped path': [
+    { method: 'GET', path: '/tasks/%35', body: '' },
+    { protocol: 'a2a', operation: 'CancelTask' },
+  ],
+  'the list of tasks, of one that was cancelled by an escaped path': [
+    { path: '/tasks/5%3Acancel', body: '' },
+    { protocol: 'a2a', operation: 'ListTasks' },
+  ],
+  'another operation of A2A than that of a path in another case': [
+    { path: '/Message:Send' },
+    { protocol: 'a2a', operation: 'CancelTask' },
+  ],
+  'another operation of A2A than that of a path with a slash behind it': [
+    { path: '/message:send/' },
+    { protocol: 'a2a', operation: 'CancelTask' },
+  ],
+  'a call of MCP, of a message of A2A': [
+    { path: '/message:send' },
+    { protocol: 'mcp', operation: 'tools/call', tool: 'delete' },
+  ],
+  'a stream of MCP, of a task of A2A': [
+    { method: 'GET', path: '/x/Tasks/5:subscribe', body: '' },
+    { protocol: 'mcp', operation: 'stream' },
+  ],
+  'a stream of MCP, of a card': [
+    { method: 'GET', path: '/.well-known/agent-card.json', body: '' },
+    { protocol: 'mcp', operation: 'stream' },
+  ],
+  'plain HTTP, of a card': [
+    { method: 'GET', path: '/.well-known/agent-card.json', body: '' },
+    { protocol: 'http', operation: 'GET' },
+  ],
+  'a card, of another spelling of its path': [
+    { method: 'GET', path: '/.well-known/Agent-Card.json', body: '' },
+    { protocol: 'a2a', operation: 'GetAgentCard' },
+  ],
+  'an extended card, of a path that names one': [
+    { method: 'GET', path: '/v1/card', body: '' },
+    { protocol: 'a2a', operation: 'GetExtendedAgentCard' },
+  ],
+  'an operation that A2A does not have': [{}, { protocol: 'a2a', operation: 'FooBar' }],
+  'a method that MCP does not have': [{}, { protocol: 'mcp', operation: 'FooBar' }],
+  'an operation of A2A in content, of a digest of nothing': [
+    {
+      body: '',
+      headers: [['content-digest', 'sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:']],
+    },
+    { protocol: 'a2a', operation: 'SendMessage' },
+  ],
   'the list of tasks, of another path': [
     { method: 'GET', path: '/v1/other', body: '' },
     { protocol: 'a2a', operation: 'ListTasks' },
@@ -75,6 +128,10 @@ const honest: readonly (readonly [AttestedDraft, operation: string])[] = [
   [{ path: '/v1/tasks/1:subscribe', method: 'GET', body: '' }, 'SubscribeToTask'],
   [{ path: '/v1/tasks/1?historyLength=1', method: 'GET', body: '' }, 'GetTask'],
   [{ path: '/v1/tasks', method: 'GET', body: '' }, 'ListTasks'],
+  [{ path: '/Tasks/1/', method: 'GET', body: '' }, 'GetTask'],
+  [{ path: '/tasks/%35', method: 'HEAD', body: '' }, 'GetTask'],
+  [{ path: '/Message:send', body: '' }, 'SendMessage'],
+  [{ path: '/tasks/5%3Acancel', body: '' }, 'CancelTask'],
   [{ path: '/.well-known/agent-card.json', method: 'GET', body: '' }, 'GetAgentCard'],
 ]
 

@@ -1,11 +1,12 @@
 import { existsSync } from 'node:fs'
 import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { a2aOperations, mcpMethods } from '@countersign/protocol'
 import { OPERATIONS, WATCH_OPERATION } from './admin/operations.ts'
 import { systemFiles } from './lib/durable-file.ts'
 import type { OperationNames } from './policy/possible.ts'
 import { METHODS } from './transports/http/head.ts'
-import { a2aOperations, mcpMethods, mcpSubjects } from './transports/http/operations.ts'
+import { mcpSubjects } from './transports/http/operations.ts'
 
 const administered = (action: 'read' | 'administer'): readonly string[] =>
   Object.entries(OPERATIONS).flatMap(([name, each]) => (each.action === action ? [name] : []))

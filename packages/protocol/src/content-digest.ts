@@ -1,6 +1,10 @@
 import { parseBase64, toBase64 } from './bytes.ts'
 import { MalformedError } from './malformed-error.ts'
 
+/** SHA-256 of no bytes. */
+export const digestOfNothing: Uint8Array =
+  parseBase64('47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=') ?? new Uint8Array(0)
+
 /** The Content-Digest field (RFC 9530, section 2) with the one algorithm that we use. */
 export function formatContentDigest(sha256: Uint8Array): string {
   if (sha256.length !== 32) throw new TypeError('a SHA-256 digest is 32 bytes')

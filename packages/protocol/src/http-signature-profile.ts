@@ -146,7 +146,8 @@ export function responseProfileFault(
   { label, isWhole }: { readonly label: string; readonly isWhole: boolean },
 ): string | null {
   if (!components.includes('"@status"')) return 'it does not cover the status'
-  // Of a stream, only the head is signed.
+  // Of a stream, only the head is signed: nothing could be compared with a digest of it.
+  if (!isWhole && components.some(isOwnDigest)) return 'it covers a digest of a stream'
   if (isWhole && !components.includes('"content-digest"')) {
     return 'it does not cover the digest of the response'
   }
@@ -155,6 +156,8 @@ export function responseProfileFault(
     ? null
     : 'it does not cover the signature of the request'
 }
+
+const isOwnDigest = (component: string): boolean => /^"content-digest"(?!;req\b)/.test(component)
 
 function hasBody(request: SignableRequest): boolean {
   if (request.hasBody !== undefined) return request.hasBody

@@ -30,6 +30,17 @@ test('a countersignature over status, digest and request holds', () => {
   ).toBeNull()
 })
 
+test('one of a stream that covers a digest of it does not', () => {
+  const stream = { body: null, headers: [] }
+  for (const component of ['"content-digest"', '"content-digest";key="sha-256"']) {
+    const components = ['"@status"', component, '"signature";req']
+    expect(faultOf({ ...stream, components })).toBe('it covers a digest of a stream')
+  }
+  // The digest of the request is another matter.
+  const components = ['"@status"', '"content-digest";req', '"signature";req']
+  expect(faultOf({ ...stream, components })).toBeNull()
+})
+
 test('one that covers less does not, whichever side checks it', () => {
   for (const each of all) {
     expect(faultOf({ components: all.filter((name) => name !== each) })).toMatch(/not cover/)

@@ -1,9 +1,11 @@
+import { checkLinked, readSignedHalf, type SignedResponse } from '@countersign/protocol'
 import type { MessageSignatures } from '../identity/message-signatures.ts'
 import type { FactValue } from '../ledger/ledger.ts'
 import { Refusal, StatedRefusal, type Withdrawal } from '../lib/refusal.ts'
 import { sha256 } from '../lib/sha256.ts'
 import type { Finding } from '../redaction/redactor.ts'
 import type { Arrival } from './arrival.ts'
+import type { Authenticated } from './authenticate.ts'
 import type { AuthorizeRoom } from './authorize.ts'
 import { countersignatureFault } from './countersignature.ts'
 import {
@@ -21,7 +23,7 @@ import { noParts } from './inspect-parts.ts'
 import { inspectShared } from './large-bodies.ts'
 import type { Quota } from './quota.ts'
 import { recheck } from './recheck.ts'
-import { attestorOf, type Intended, maskedSummary } from './record.ts'
+import { attestorOf, type Intended, maskedSummary, trustDomainOf, verifierFault } from './record.ts'
 
 export interface DeliverRoom extends InspectRoom {
   readonly signatures: MessageSignatures
@@ -154,6 +156,8 @@ async function check(
     ...delivered.facts,
     ...countersignatureFacts(delivered, digest, { transport, signatures: room.signatures }),
   }
+  const unproven = signed === null ? null : answerFault(facts, signed, authorized.authenticated)
+  if (unproven !== null) return unproven
   if (target.protocol === 'queue') {
     const { body, headers } = delivered
     return new Answered(intended, delivered, { body, headers, facts, findings: [] })
@@ -190,6 +194,23 @@ function bodyToForward({
 }: Delivered): Uint8Array | Refusal | null | Promise<Uint8Array | Refusal> {
   if (!(body instanceof Uint8Array)) return null
   return rewrite === undefined ? body : rewrite(body)
+}
+
+/** What every verifier checks of a countersigned response, asked before it is handed over. */
+function answerFault(
+  facts: Delivered['facts'],
+  made: SignedResponse,
+  { arrival, caller, signed }: Authenticated,
+): Refusal | null {
+  const trustDomain = trustDomainOf(caller)
+  const fault = verifierFault(() => {
+    const half = readSignedHalf(facts, 'response', { trustDomain, made })
+    const forwarded = facts['forwarded.signature']
+    const own = signed ? arrival.signature?.signed.signature : undefined
+    const asked = own ?? (forwarded instanceof Uint8Array ? forwarded : null)
+    if (half !== null) checkLinked(half, asked)
+  })
+  return fault === null ? null : new Refusal('COUNTERSIGNATURE_REJECTED', fault)
 }
 
 function countersignatureFacts(

@@ -1,4 +1,4 @@
-import { asciiOf } from './fold-character.ts'
+import { asciiOf } from '@countersign/protocol'
 
 const reserved = 'countersign-'
 /** No name or id needs as many characters that show nothing before its first one that does. */

@@ -2,7 +2,10 @@ import {
   createId,
   type ExchangeResult,
   formatLimit,
+  parseSpiffeId,
+  ReceiptError,
   type RefusalCode,
+  readSignedHalf,
   wordsLengthMax,
 } from '@countersign/protocol'
 import type { Detection } from '../detection/detector.ts'
@@ -15,6 +18,7 @@ import { Refusal, StatedRefusal } from '../lib/refusal.ts'
 import { sha256 } from '../lib/sha256.ts'
 import type { Finding } from '../redaction/redactor.ts'
 import type { Arrival } from './arrival.ts'
+import type { Authenticated } from './authenticate.ts'
 import { PolicyRefusal } from './authorize.ts'
 import type { Inspected } from './inspect.ts'
 import { observeExchange } from './observe.ts'
@@ -50,18 +54,47 @@ export async function recordIntent(
   inspected: Inspected,
   room: RecordRoom,
 ): Promise<Intended | Refusal> {
-  const { arrival } = inspected.authorized.authenticated
-  const draft = {
-    kind: 'intent',
-    exchange: arrival.exchange,
-    at: arrival.at,
-    facts: intentFacts(inspected, room),
-  } as const
+  const { authenticated } = inspected.authorized
+  const { arrival } = authenticated
+  const facts = intentFacts(inspected, room)
+  const fault = requestFault(facts, authenticated)
+  if (fault !== null) return fault
+  const { exchange, at } = arrival
+  const draft = { kind: 'intent', exchange, at, facts } as const
   try {
     return new Intended(inspected, await room.append(draft))
   } catch (cause) {
     if (cause instanceof LedgerBusy) return refusalOfBusy(cause)
     throw cause
+  }
+}
+
+/** What every verifier checks of a signed request, asked before anything is delivered. */
+function requestFault(
+  facts: EntryDraft['facts'],
+  { arrival: { signature }, caller, signed }: Authenticated,
+): Refusal | null {
+  if (!signed || signature === null) return null
+  const trustDomain = trustDomainOf(caller)
+  const fault = verifierFault(() =>
+    readSignedHalf(facts, 'request', { trustDomain, made: signature.signed }),
+  )
+  return fault === null ? null : new Refusal('SIGNATURE_REJECTED', fault)
+}
+
+/** That of the fabric: it has no callers of another one. */
+export function trustDomainOf({ spiffeId }: Caller): string {
+  return parseSpiffeId(spiffeId)?.trustDomain ?? ''
+}
+
+/** Why every verifier would reject what `check` reads; null where none would. */
+export function verifierFault(check: () => unknown): string | null {
+  try {
+    check()
+    return null
+  } catch (cause) {
+    if (!(cause instanceof ReceiptError)) throw cause
+    return `no receipt would verify: ${cause.message} (${cause.detail})`
   }
 }
 

@@ -1,4 +1,4 @@
-import { asciiOf } from '../../pipeline/fold-character.ts'
+import { asciiOf } from '@countersign/protocol'
 
 /** Parts of the words of cards: each word that decides on a card holds one. 32 letters in all. */
 export const partsOfCards = ['kills', 'capab', 'erface', 'tmode', 'dtrans', 'dcard'] as const

@@ -1,16 +1,22 @@
 import {
+  a2aOperations,
+  encodesQuery,
+  isCardPath,
+  isExactCardPath,
   isJsonEssence,
   isLegible,
+  isMcpMethod,
   isOperationName,
+  isServicePath,
   operationLengthMax,
   parseMediaType,
+  restOperation,
   wordsLengthMax,
 } from '@countersign/protocol'
 import { overLimit } from '../../lib/limits.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import { decodeMirrored } from '../../pipeline/inspect-fields.ts'
 import type { PolicyContext } from '../../policy/policy.ts'
-import { isCardPath, isExactCardPath, isServicePath, restOperation } from './agent-path.ts'
 import { isAmbiguousWord } from './folded-name.ts'
 import type { Head } from './head.ts'
 import type { Incoming } from './incoming.ts'
@@ -20,14 +26,7 @@ import { knownIn } from './known-references.ts'
 import { mayHoldCall } from './lax-call.ts'
 import { namesSession } from './mcp-sessions.ts'
 import { findMethodOverride } from './method-override.ts'
-import {
-  a2aOperations,
-  isMcpMethod,
-  mcpSubjects,
-  namesPush,
-  obsoleteMethods,
-  soundsLikeOperation,
-} from './operations.ts'
+import { mcpSubjects, namesPush, obsoleteMethods, soundsLikeOperation } from './operations.ts'
 import { registersPush, registersPushInForm } from './push-address.ts'
 import { findRpcFault, isRecord, isRpcMessage, mayBeBatch } from './rpc-message.ts'
 import { noTasks, type TaskReferences } from './task-ids.ts'
@@ -198,8 +197,7 @@ function nameOperation(
 ): Named | Refusal {
   if (isCardPath(pathInRoute)) return classifyCard(head, pathInRoute, protocol)
   if (protocol === 'http') return plain(head)
-  // To a receiver that decodes first, the path would end there.
-  if (/%(?:3f|23)/i.test(pathInRoute)) {
+  if (encodesQuery(pathInRoute)) {
     return new Refusal('MESSAGE_MALFORMED', 'the path encodes a question mark or a number sign')
   }
   if (isServicePath(pathInRoute)) {
@@ -209,17 +207,19 @@ function nameOperation(
   const fault = isRpcMessage(body) ? findRpcFault(body) : null
   if (fault !== null) return new Refusal('MESSAGE_MALFORMED', fault)
   const call = readCall(body)
-  const byPath = protocol === 'auto' ? restOperation(head.method, pathInRoute) : null
-  if (Array.isArray(body) && (protocol !== 'auto' || byPath !== null || mayBeBatch(body))) {
+  const byPath = restOperation(head.method, pathInRoute)
+  const isRest = byPath !== null && (protocol === 'auto' || byPath.isCertain)
+  if (Array.isArray(body) && (protocol !== 'auto' || isRest || mayBeBatch(body))) {
     return new Refusal('MESSAGE_MALFORMED', 'JSON-RPC batches hide calls from each other')
   }
   if (call !== null) {
+    // Whoever reads the signed path, which a receipt shows, would read another operation.
     if (byPath?.isCertain === true) {
       return new Refusal('MESSAGE_MALFORMED', 'the path names one operation, the body another')
     }
     return classifyCall(head, call, protocol)
   }
-  if (byPath !== null) return classifyRest(head, byPath.operation)
+  if (isRest) return classifyRest(head, byPath.operation, protocol)
   if (protocol === 'auto') {
     const session = head.headers.has('mcp-session-id') || head.headers.has('mcp-protocol-version')
     return session ? classifyMcpWithoutCall(head, body) : classifyPlain(head, pathInRoute)
@@ -265,7 +265,11 @@ function classifyCard(head: Head, pathInRoute: string, protocol: RouteProtocol):
 }
 
 /** A2A's HTTP+JSON binding: decided on as the operation that the receiver carries out. */
-function classifyRest(head: Head, operation: string): Named | Refusal {
+function classifyRest(head: Head, operation: string, protocol: RouteProtocol): Named | Refusal {
+  if (protocol !== 'auto') {
+    const detail = `${operation} by its path, on a route of ${protocol} alone`
+    return new Refusal('OPERATION_UNKNOWN', detail)
+  }
   const version = head.headers.get('a2a-version') ?? ''
   if (!versionsOfA2a.has(version)) {
     return new Refusal('VERSION_UNSUPPORTED', `A2A-Version ${version}`)

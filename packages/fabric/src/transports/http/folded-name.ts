@@ -1,7 +1,5 @@
-import { asciiOf } from '../../pipeline/fold-character.ts'
+import { foldedWord, withoutUnseen } from '@countersign/protocol'
 
-/** Control characters and what shows nothing: zero-width marks, direction controls, tags. */
-const unseen = /[\p{Cc}\p{Cf}\p{Variation_Selector}]/gu
 const control = /\p{Cc}/u
 const printable = /^[\x20-\x7e]*$/
 /** As it is to every reader. */
@@ -25,16 +23,6 @@ function withoutUnderscores(name: string): string {
   return name.includes('_') ? name.replaceAll('_', '') : name
 }
 
-/** In one case and one width, without characters that show nothing. */
-export function foldedWord(word: string): string {
-  if (printable.test(word)) return word.toLowerCase()
-  let folded = ''
-  for (const character of word.replaceAll(unseen, '')) {
-    folded += asciiOf(character.codePointAt(0) ?? 0) ?? character.toLowerCase()
-  }
-  return folded
-}
-
 /** Its letters and digits alone: some readers trim names, or drop what no name has. */
 export function bareWord(word: string): string {
   if (plainName.test(word)) return word
@@ -56,5 +44,5 @@ export function findLookalike(
 
 /** Whether readers may differ over which words these are: some cut or drop what others keep. */
 export function isAmbiguousWord(words: string): boolean {
-  return control.test(words) || words !== words.trim() || words.replaceAll(unseen, '') !== words
+  return control.test(words) || words !== words.trim() || withoutUnseen(words) !== words
 }

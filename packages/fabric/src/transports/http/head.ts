@@ -1,7 +1,6 @@
-import { decodePercent, percentFault, utf8 } from '@countersign/protocol'
+import { decodePercent, isVoidSegment, percentFault, utf8 } from '@countersign/protocol'
 import { overLimit } from '../../lib/limits.ts'
 import { Refusal } from '../../lib/refusal.ts'
-import { isVoidSegment } from './path-segments.ts'
 
 /** What may be forwarded to a receiver. Everything else a caller sends is left behind. */
 const forwardedNames: ReadonlySet<string> = new Set([

@@ -1,6 +1,6 @@
+import { foldedWord } from '@countersign/protocol'
 import { Refusal } from '../../lib/refusal.ts'
 import { type Courier, type StreamEvent, Undelivered } from '../../pipeline/delivery.ts'
-import { foldedWord } from './folded-name.ts'
 import type { Head } from './head.ts'
 import { addKnown, createIdFilter, foldedId, type IdFilter, removeKnown } from './known-ids.ts'
 import { visitForm } from './request-fields.ts'

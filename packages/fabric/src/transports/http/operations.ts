@@ -1,23 +1,6 @@
-import { operationLengthMax } from '@countersign/protocol'
-import { bareWord, foldedName, foldedWord } from './folded-name.ts'
+import { a2aOperations, foldedWord, mcpMethods, operationLengthMax } from '@countersign/protocol'
+import { bareWord, foldedName } from './folded-name.ts'
 import { unescapeAll } from './unescape-all.ts'
-
-/** A2A 1.0 (section 9.4) and, on the right, what 0.3 called the same operations. */
-export const a2aOperations: ReadonlyMap<string, string> = new Map([
-  ['SendMessage', 'SendMessage'],
-  ['SendStreamingMessage', 'SendStreamingMessage'],
-  ['GetTask', 'GetTask'],
-  ['ListTasks', 'ListTasks'],
-  ['CancelTask', 'CancelTask'],
-  ['SubscribeToTask', 'SubscribeToTask'],
-  ['GetExtendedAgentCard', 'GetExtendedAgentCard'],
-  ['message/send', 'SendMessage'],
-  ['message/stream', 'SendStreamingMessage'],
-  ['tasks/get', 'GetTask'],
-  ['tasks/cancel', 'CancelTask'],
-  ['tasks/resubscribe', 'SubscribeToTask'],
-  ['agent/getAuthenticatedExtendedCard', 'GetExtendedAgentCard'],
-])
 
 /**
  * Push notification registration hands the receiver an address to call; until a relay stands in
@@ -27,29 +10,6 @@ export const a2aOperations: ReadonlyMap<string, string> = new Map([
 export function namesPush(name: string): boolean {
   return foldedName(name).includes('pushnotification')
 }
-
-export const mcpMethods: ReadonlySet<string> = new Set([
-  'initialize',
-  'ping',
-  'server/discover',
-  'tools/list',
-  'tools/call',
-  'resources/list',
-  'resources/templates/list',
-  'resources/read',
-  'resources/subscribe',
-  'resources/unsubscribe',
-  'prompts/list',
-  'prompts/get',
-  'completion/complete',
-  'logging/setLevel',
-  'subscriptions/listen',
-  'tasks/get',
-  'tasks/result',
-  'tasks/list',
-  'tasks/cancel',
-  'tasks/update',
-])
 
 /**
  * Which parameter says what a call is about. The receiver goes by this one alone: a call that carried
@@ -62,9 +22,6 @@ export const mcpSubjects: ReadonlyMap<string, 'name' | 'uri'> = new Map([
   ['resources/subscribe', 'uri'],
   ['resources/unsubscribe', 'uri'],
 ])
-export function isMcpMethod(method: string): boolean {
-  return mcpMethods.has(method) || method.startsWith('notifications/')
-}
 
 /** Methods of A2A before 0.2.2, which a receiver may still know: refused, since no policy names them. */
 export const obsoleteMethods: ReadonlySet<string> = new Set([

@@ -1,6 +1,6 @@
+import { foldedWord, readPathSegments, undoPercent } from '@countersign/protocol'
 import { decodeMirrored } from '../../pipeline/inspect-fields.ts'
-import { foldedName, foldedWord } from './folded-name.ts'
-import { readPathSegments, undoPercent } from './path-segments.ts'
+import { foldedName } from './folded-name.ts'
 
 /** One name above a value, as the laxest reader takes it, and the names around it. */
 export interface FieldName {

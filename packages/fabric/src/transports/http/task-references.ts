@@ -1,8 +1,7 @@
+import { isFileOfPage, type PathSegment, readPathSegments } from '@countersign/protocol'
 import { Refusal } from '../../lib/refusal.ts'
-import { isFileOfPage } from './agent-path.ts'
 import { foldedName } from './folded-name.ts'
 import type { Head } from './head.ts'
-import { type PathSegment, readPathSegments } from './path-segments.ts'
 import {
   type FieldName,
   isIdentifier,

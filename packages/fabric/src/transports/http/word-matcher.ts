@@ -1,4 +1,4 @@
-import { asciiOf } from '../../pipeline/fold-character.ts'
+import { asciiOf } from '@countersign/protocol'
 
 /** Words to find, by name. See `WordMatcher` for their notation. */
 export type Words<Name extends string> = Readonly<Record<Name, readonly string[]>>

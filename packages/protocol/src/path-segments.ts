@@ -1,4 +1,6 @@
-import { foldedWord } from './folded-name.ts'
+import { utf8 } from './bytes.ts'
+import { foldedWord } from './folded-word.ts'
+import { decodePercent } from './plain-text.ts'
 
 /** One segment of a path. */
 export interface PathSegment {
@@ -65,9 +67,11 @@ function isPlain(text: string): boolean {
   return /^[\x21-\x7e]*$/.test(text) || !unclear.test(text.replaceAll(' ', ''))
 }
 
+const laxDecoder = new TextDecoder('utf-8', { ignoreBOM: true })
+
 /** Undoes one layer of percent-encoding. */
 export function undoPercent(path: string): string {
   return path.replaceAll(/(?:%[0-9a-fA-F]{2})+/g, (run) =>
-    Buffer.from(run.replaceAll('%', ''), 'hex').toString('utf8'),
+    laxDecoder.decode(decodePercent(utf8(run))),
   )
 }

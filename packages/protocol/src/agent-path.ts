@@ -54,14 +54,23 @@ export function isFileOfPage(path: string): boolean {
   return fileOfPage.test(path)
 }
 
+/** To a receiver that decodes first, such a path would end at what it encodes. */
+export function encodesQuery(path: string): boolean {
+  return /%(?:3f|23)/i.test(path)
+}
+
 export interface RestOperation {
   readonly operation: string
   /** Whether no other application is likely to have such a path. */
   readonly isCertain: boolean
 }
 
+/** Every form above has `message:`, `tasks` or `card` in it, in some spelling. */
+const mayBeRest = /message:|tasks|card|%|[^\x20-\x7e]/i
+
 /** The operation of A2A that some receiver takes `path` for; null for none. */
 export function restOperation(method: string, path: string): RestOperation | null {
+  if (!mayBeRest.test(path)) return null
   const seen = laxPath(path)
   const found = restForms.find(([form]) => form.test(seen))
   if (found !== undefined) return { operation: found[1], isCertain: true }

@@ -4,8 +4,8 @@ import { lie, newName, type Telling, worldOfFile } from '../harness/lie.ts'
 import { patience } from '../harness/patience.ts'
 import { verifies } from '../requirements.ts'
 
-/** A form of two million fields: it costs seconds, and nothing is found in it. */
-const costly = '&a'.repeat(2_000_000)
+/** Names of secrets before what is masked already: it costs seconds, and nothing is found in it. */
+const costly = 'pin=[CARD *1111]'.repeat(200_000)
 const ordinary = JSON.stringify({ text: 'lorem ipsum '.repeat(3_500) })
 
 const inWorld = worldOfFile({
@@ -26,7 +26,7 @@ const answeredBefore =
       }, patience)
       let isDone = false
       const heavy = send(door, {
-        ...{ to: 'masked', body: costly, contentType: 'application/x-www-form-urlencoded', as },
+        ...{ to: 'masked', body: costly, contentType: 'text/plain', as },
       }).then((heard) => {
         isDone = true
         return heard
@@ -81,12 +81,12 @@ lie(
   ),
   {
     gateway: {
-      'of many fields': answeredBefore('gateway'),
+      'of many names': answeredBefore('gateway'),
       'of comments that can be split in many ways': forkedIsAnswered('gateway'),
       'of many findings, whose limit is named': limitIsNamed('gateway'),
     },
     mesh: {
-      'of many fields': answeredBefore('mesh'),
+      'of many names': answeredBefore('mesh'),
       'of comments that can be split in many ways': forkedIsAnswered('mesh'),
       'of many findings, whose limit is named': limitIsNamed('mesh'),
     },

@@ -3,8 +3,11 @@ import type { Limit } from '@countersign/protocol'
 /** Thrown where an inspection has cost more than it may. Nothing of what was found so far counts. */
 export class TooMuchWork extends Error {}
 
-/** What one inspection may cost: three seconds at worst. Ordinary text of 4 MiB takes a tenth of it. */
-export const inspectionStepsMax = 200_000_000
+/**
+ * What one inspection may cost: some nine seconds at worst, below what `work.bodyMs` gives a job.
+ * Documents of 4 MiB in Markdown, program text or JSON take a third to five sixths of it.
+ */
+export const inspectionStepsMax = 600_000_000
 
 export function stepsLimit(value: number): Limit {
   return { name: 'inspect.steps', value, unit: 'count' }
@@ -28,10 +31,16 @@ export const STEPS = {
   iban: 120,
   /** A row of digits with a check digit of a card: how it is written, and what stands beside it. */
   cardCandidate: 400,
-  /** A byte that is folded, unescaped or decoded into another view. */
+  /** A byte whose look-alikes are folded into another view. */
+  foldedByte: 1,
+  /** A byte whose escapes are undone in another view. */
+  unescapedByte: 2,
+  /** A byte of JSON, of a form or of base64 that is decoded into another view. */
   decodedByte: 4,
-  /** A byte that is masked and searched once more, because its neighbour was found. */
-  maskedByte: 4,
+  /** A byte of a text of which the shape of its JSON is read. */
+  shapeByte: 1,
+  /** A byte that is copied with what is masked, to be searched once more. */
+  maskedByte: 1,
   /** A keyword of a credential or an address, with the bounded number of bytes around it. */
   keyword: 40,
   /** A stem of a secret's name: names and values are judged by patterns. */

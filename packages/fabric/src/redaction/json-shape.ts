@@ -109,7 +109,7 @@ interface Layer {
  */
 function readText(view: View, layer: Layer, parts: Part[]): boolean {
   const { bytes, from, to } = view
-  layer.work.spend(STEPS.decodedByte * (to - from))
+  layer.work.spend(STEPS.shapeByte * (to - from))
   let outside = from
   const addOutside = (end: number): void => {
     if (end <= outside) return

@@ -54,7 +54,7 @@ export function scanSurveyed(view: View, seen: Survey, scanning: Scanning): void
   let plain = view
   let plainSeen = seen
   if (hasNonAscii(seen)) {
-    scan.spend(STEPS.decodedByte * length)
+    scan.spend(STEPS.foldedByte * length)
     const folded = fold(view)
     if (folded !== null) {
       plain = folded
@@ -68,7 +68,7 @@ export function scanSurveyed(view: View, seen: Survey, scanning: Scanning): void
     scanSurveyed(decoded, survey, { ...scanning, depth: depth + 1 })
   }
   if (hasEscapes(plainSeen)) {
-    scan.spend(STEPS.decodedByte * length)
+    scan.spend(STEPS.unescapedByte * length)
     const decoded = decodeEscapes(plain)
     if (decoded !== null) scanDeeper(decoded)
   }

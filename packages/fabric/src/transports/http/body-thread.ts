@@ -16,9 +16,9 @@ import { type BodyJob, type JobOutcome, ThreadLane } from './thread-lane.ts'
 const quickMs = 250
 /** While no other job waits there. */
 const quickAloneMs = 2_000
-/** Ordinary text of 2 MiB; its worst case takes less than `quickMs`. */
+/** Ordinary logs of 2 MiB, or documents of 200 KiB; the worst case takes less than `quickMs`. */
 const quickSteps = 15_000_000
-/** One job of the slow lane. `inspect.steps` take two seconds at worst, of a machine that is not busy. */
+/** One job of the slow lane. `inspect.steps` take nine seconds at worst, of a machine that is not busy. */
 const slowMs = 15_000
 const slowLimit = { name: 'work.bodyMs', value: slowMs, unit: 'ms' } as const
 /** Beyond a second at once, a client may use a quarter of the quick lane; then it has the slow one. */

@@ -34,6 +34,7 @@ const taken = async (world: World) => ({ exchange: exchangeOf(await send(world.g
 
 const imaginary = { kind: 'refusal' } as const
 const ofThief = { caller: agentId('thief'), receiver: 'imaginary' } as const
+const ofUser = { ...ofThief, receiver: 'operator' } as const
 
 lie(
   verifies(
@@ -80,6 +81,12 @@ lie(
       ),
       'that a receiver which does not exist stated a refusal': claim(async () => [
         { ...imaginary, facts: { ...ofThief, code: 'RATE_LIMITED', result: 'stated' } },
+      ]),
+      'that a user, who receives nothing, stated a refusal': claim(async () => [
+        { ...imaginary, facts: { ...ofUser, code: 'RATE_LIMITED', result: 'stated' } },
+      ]),
+      'that a user may have acted': claim(async () => [
+        { ...imaginary, facts: { ...ofUser, code: 'OUTCOME_UNKNOWN', result: 'unknown' } },
       ]),
       'that a receiver which does not exist may have acted': claim(async () => [
         { ...imaginary, facts: { ...ofThief, code: 'OUTCOME_UNKNOWN', result: 'unknown' } },

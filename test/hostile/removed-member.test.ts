@@ -1,4 +1,5 @@
-import { expect } from 'vitest'
+import { expect, vi } from 'vitest'
+import { LeaseMemory } from '../../packages/fabric/src/transports/queue/lease-memory.ts'
 import {
   draftTo,
   expectQueueRefused,
@@ -65,6 +66,32 @@ lie(
         ])
         const heard = await send(world.control, draftTo(name, 'keys', { body }))
         await expectQueueRefused(world, heard, 'EPOCH_STALE')
+      },
+      'by asking for keys of the epoch that begins without it': async (world) => {
+        const { name, members } = await openHall(world)
+        const [, removed = world.caller] = members
+        const entered = Promise.withResolvers<void>()
+        const gate = Promise.withResolvers<void>()
+        const { reserveExactly } = LeaseMemory.prototype
+        const waiting = vi.spyOn(LeaseMemory.prototype, 'reserveExactly')
+        waiting.mockImplementationOnce(async function (this: LeaseMemory, ...given) {
+          entered.resolve()
+          await gate.promise
+          return reserveExactly.apply(this, given)
+        })
+        try {
+          const draft = draftTo(name, 'keys?epoch=2', { method: 'GET', body: null })
+          const asking = send(world.control, { ...draft, as: removed.credential() })
+          await entered.promise
+          await world.admin('channel.members', { name, members: ['caller'] })
+          // Logs the keys of the new epoch.
+          await openSealer(world, name, world.caller)
+          gate.resolve()
+          await expectQueueRefused(world, await asking, 'NOT_PERMITTED')
+        } finally {
+          gate.resolve()
+          waiting.mockRestore()
+        }
       },
       'while its request is held open': async (world) => {
         const name = 'waiting-member'

@@ -183,9 +183,12 @@ function receiverFault({ rooms }: EntryChecksOptions, { kind, facts }: MeshEntry
   if (kind !== 'refusal' || typeof receiver !== 'string') return null
   const isActed = result !== undefined || (isRefusalCode(code) && mayHaveActed(code))
   if (!isActed) return null
+  const known = rooms.authorization.findPrincipal(receiver)
+  // A user is known by such a name, too, and receives nothing.
   const isKnown =
-    rooms.authorization.findPrincipal(receiver) !== null ||
-    rooms.authorization.findReceiver('agent', receiver) !== null
+    known === null
+      ? rooms.authorization.findReceiver('agent', receiver) !== null
+      : known.kind === 'agent'
   return isKnown ? null : `no agent is named ${receiver}, so that nothing was sent to it`
 }
 

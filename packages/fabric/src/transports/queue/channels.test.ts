@@ -16,7 +16,7 @@ import {
   parseSettlement,
   utf8,
 } from '@countersign/protocol'
-import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { openChannel } from '../../../../sdk/src/channel.ts'
 import type { ChannelReply, ChannelRequest } from '../../../../sdk/src/channel-calls.ts'
 import { rawPublicKey } from '../../../../sdk/src/keys.ts'
@@ -330,6 +330,29 @@ describe('membership', () => {
     const [logged] = await open.records.keys('orders', 2)
     const keys = parseKeyMessage(logged ?? new Uint8Array())?.message.keys
     expect(keys?.map(({ member }) => member)).toEqual(['alice', 'bob'])
+  })
+
+  test('a member that is removed while what it may not have is put back gets nothing of the rest', async () => {
+    await create(alice, bob, carol)
+    await channelOf(alice).send('for few', { labels: ['secret'] })
+    await channelOf(alice).send('for all')
+    const { store, authority, channels } = open
+    const settle = store.settle.bind(store)
+    const puttingBack = vi.spyOn(store, 'settle').mockImplementationOnce(async (orders) => {
+      await authority.setMembers('orders', ['alice', 'bob'])
+      return settle(orders)
+    })
+    const call = {
+      ...{ channel: 'orders', caller: 'carol', ...entitled },
+      mayReceive: (labels: readonly string[]) => !labels.includes('secret'),
+    }
+    const request = { group: 'g', count: 10, leaseMs: 30_000, waitMs: 0 }
+    expect(await channels.lease(call, request)).toMatchObject({ code: 'NOT_PERMITTED' })
+    puttingBack.mockRestore()
+    // Unharmed, and no attempt was counted.
+    const received = await channelOf(bob).receive({ ...now, countMax: 10 })
+    const told = received.map(({ body, attempt }) => `${text(body)} ${attempt}`)
+    expect(told.toSorted()).toEqual(['for all 1', 'for few 1'])
   })
 
   test('a sender that did not hear of the new epoch seals again, with the same message id', async () => {

@@ -200,6 +200,8 @@ export class Channels {
     if (taken instanceof Refusal) return taken
     const { name, epoch: present } = taken.channel
     const found = await this.#options.authority.findDescriptor(name, epoch ?? present)
+    const still = this.#takePart(call)
+    if (still instanceof Refusal) return still
     return found ?? new Refusal('OPERATION_UNKNOWN', `${name} keeps no epoch ${epoch ?? present}`)
   }
 
@@ -255,7 +257,12 @@ export class Channels {
     const hold = await this.#memory.reserveExactly(call.caller, bytes)
     if (hold instanceof Refusal) return hold
     try {
-      return { keys: await this.#options.records.keys(name, epoch), hold }
+      const keys = await this.#options.records.keys(name, epoch)
+      // Asked anew: room is waited for, and the log may be of an epoch that began without this caller.
+      const still = this.#takePart(call)
+      if (!(still instanceof Refusal)) return { keys, hold }
+      hold.release()
+      return still
     } catch (cause) {
       hold.release()
       throw cause

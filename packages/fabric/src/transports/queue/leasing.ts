@@ -186,12 +186,7 @@ export class Leasing {
     const refusal = taken instanceof Refusal ? taken : null
     const isGone = refusal !== null || signal?.aborted === true
     if (isGone) {
-      // As it was: a receiver that leaves cannot bring forward what was passed over.
-      await this.#giveBack(place, leased.filter((one) => one.place === null).map(handleOf))
-      await this.#pass(
-        place,
-        leased.filter((one) => one.place !== null),
-      )
+      await this.#putBack(place, leased)
       return { kept: [], passed: 0, isGone, refusal }
     }
     const { kept, back, held, dead } = pilesOf(call, leased)
@@ -206,7 +201,26 @@ export class Leasing {
     account.buried.push(...dead.map(({ message: { offset } }) => offset))
     account.buried.splice(deadShownMax)
     const passed = back.length + held.length + dead.length
-    return { kept: kept.slice(0, count), passed, isGone, refusal }
+    const given = kept.slice(0, count)
+    if (passed === 0 && given.length === kept.length) return { kept, passed, isGone, refusal }
+    return { ...(await this.#confirmed(call, place, given)), passed, isGone }
+  }
+
+  /** Asked anew after each wait for the disk: what may not be handed over any more goes back. */
+  async #confirmed(
+    call: ReceiverCall,
+    place: LeasePlace,
+    given: readonly Leased[],
+  ): Promise<Pick<Sifted, 'kept' | 'refusal'>> {
+    for (let kept = given; ; ) {
+      const taken = this.#options.takePart(call)
+      const refusal = taken instanceof Refusal ? taken : null
+      const still = refusal === null ? pilesOf(call, kept).kept : []
+      if (still.length === kept.length) return { kept, refusal }
+      const lost = kept.filter((one) => !still.includes(one))
+      kept = still
+      await this.#putBack(place, lost)
+    }
   }
 
   #handOut(
@@ -228,6 +242,15 @@ export class Leasing {
       hold,
       giveBack: () => this.#giveBack(place, handles),
     }
+  }
+
+  /** As it was: a receiver that leaves cannot bring forward what was passed over. */
+  async #putBack(place: LeasePlace, leased: readonly Leased[]): Promise<void> {
+    await this.#giveBack(place, leased.filter((one) => one.place === null).map(handleOf))
+    await this.#pass(
+      place,
+      leased.filter((one) => one.place !== null),
+    )
   }
 
   /** Due again at once: it was never handed over. */

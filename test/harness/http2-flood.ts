@@ -148,6 +148,9 @@ export function floodsOf(head: (path: string, method: string) => Buffer): Record
     'requests that are reset at once': requests(head('/v1/trust', 'GET'), (id) =>
       frameOf(reset, 0, id, uint32(8)),
     ),
+    'windows behind requests that are served': requests(head('/v1/trust', 'GET'), () =>
+      repeated(frameOf(windowUpdate, 0, 0, uint32(1)), 2_000),
+    ),
     'heads of too many fields': requests(Buffer.concat([call, repeated(literal('a', 'b'), 1_000)])),
     'heads out of the compression table': requests(
       Buffer.concat([call, largeField, repeated(referenceToIt, 12_000)]),

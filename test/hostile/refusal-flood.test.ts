@@ -1,6 +1,8 @@
 import { expect } from 'vitest'
 import { type Draft, field, refusalOf, send } from '../harness/doors.ts'
+import { flood } from '../harness/http2-flood.ts'
 import { inOwnWorld, lie } from '../harness/lie.ts'
+import { flagBits, frameOf, frameTypes, literal } from '../harness/raw-http2.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
@@ -25,6 +27,19 @@ const floods: Readonly<Record<string, Draft>> = {
   'at channels': { as: null, path: '/v1/channels/none/messages', to: 'control' },
 }
 
+/** Over HTTP/2 one connection carries any number of requests; the one that is refused for good ends it. */
+async function endsConnection(world: World): Promise<void> {
+  const { port, authority } = await world.gateway.place('echo', '/')
+  const fields = { ':method': 'GET', ':scheme': 'https', ':authority': authority }
+  const all = Object.entries({ ...fields, ':path': '/nowhere' })
+  const head = Buffer.concat(all.map(([name, value]) => literal(name, value)))
+  const { endHeaders, endStream } = flagBits
+  const frames = (turn: number): Buffer =>
+    frameOf(frameTypes.headers, endHeaders | endStream, 2 * turn + 1, head)
+  const flooder = { port, credential: null, reads: true, bytesMax: 256 * 1024 }
+  expect(await flood(flooder, { frames }), 'over HTTP/2').toBe(0)
+}
+
 lie(
   verifies(
     ['authorize:rate@gateway', 'record:refusals-too@gateway'],
@@ -46,6 +61,7 @@ lie(
           expect((await send(world.gateway)).status, way).toBe(200)
           world.clock.advance(61_000)
         }
+        await endsConnection(world)
       }),
     mesh: 'a connector speaks with nobody who shows no certificate',
     queue: 'members come in by the gateway',

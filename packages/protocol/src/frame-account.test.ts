@@ -18,7 +18,7 @@ test('what a client needs is never too much, whatever its requests and bodies ar
       let readBytes = 0
       return samples.every(({ requests, headBytes, pieces, controlBytes }) => {
         readBytes += controlBytes + requests * headBytes
-        for (let at = 0; at < requests; at++) account.request()
+        for (let at = 0; at < requests; at++) account.request(['a', 'b'.repeat(headBytes)])
         for (const piece of pieces) {
           readBytes += piece + 9
           account.piece(piece)
@@ -42,10 +42,16 @@ test('a burst is allowed once, and the rate for ever', () => {
 
 test('requests and pieces of one moment pay for no flood of a later one', () => {
   const account = new FrameAccount()
-  for (let at = 0; at < 1_000; at++) account.request()
+  for (let at = 0; at < 1_000; at++) account.request(['a', 'b'])
   account.piece(64 * mebibyte)
   expect(account.isOver(1_000, 500)).toBe(false)
   expect(account.isOver(2 * mebibyte, 500)).toBe(true)
+})
+
+test('a request pays for its own head, and for no frames next to it', () => {
+  const account = new FrameAccount()
+  for (let at = 0; at < 200; at++) account.request([':method', 'GET', ':path', '/v1/nothing.css'])
+  expect(account.isOver(200 * 33 * 1024, 500)).toBe(true)
 })
 
 test('single bytes pay for their frames, and padding only for as much as it pads', () => {

@@ -1,5 +1,7 @@
-/** A head of 32 KiB, and its frame. */
-const bytesPerRequest = 33 * 1024
+/** The frames of a head and what precedes its fields. */
+const bytesPerHead = 64
+/** What precedes a name and its value, at most. */
+const bytesPerField = 12
 /** The head of a DATA frame. */
 const bytesPerPiece = 9
 /** Control frames of a client that opens and moves windows, asks for the delay, and sets priorities. */
@@ -19,9 +21,11 @@ export class FrameAccount {
   #owed = 0
   #credit = 0
 
-  /** The head of a request that is served. */
-  request(): void {
-    this.#credit += bytesPerRequest
+  /** The head of a request, of names and values: as much as it can have taken, and no more. */
+  request(rawHeaders: readonly string[]): void {
+    let bytes = bytesPerHead + (bytesPerField / 2) * rawHeaders.length
+    for (const { length } of rawHeaders) bytes += length
+    this.#credit += bytes
   }
 
   /** A piece of a body that is wanted; padding may double it. */

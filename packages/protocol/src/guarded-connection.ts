@@ -106,7 +106,7 @@ export class GuardedConnection {
     serve: () => void,
   ): void {
     if (this.#session !== null) {
-      this.frames?.request()
+      this.frames?.request(request.rawHeaders)
       this.#track(response, 'stream' in request ? request.stream : null)
       serve()
       return

@@ -197,6 +197,7 @@ async function serve(request: NodeRequest, response: NodeResponse, served: Serve
       incoming instanceof Refusal
         ? await refuseUnread(socket, incoming, options)
         : await answer(incoming, place, leavingSignal(response))
+    if (reply.endsConnection === true) endSession(request, response)
     const closes = reply.closes === true || (isUnread(incoming) && body.endsConnection)
     await writeReply(response, challenged({ ...reply, closes }, options.origin()))
   } finally {
@@ -220,7 +221,8 @@ async function servePublic(
 ): Promise<void> {
   const flood = provingSurfaces.has(key) ? floodReply(socket, options) : null
   if (flood !== null) {
-    return writeFlood(request, response, flood)
+    endSession(request, response)
+    return writeReply(response, flood)
   }
   let release = (): void => undefined
   const address = networkOf(socket.remoteAddress ?? '')
@@ -235,16 +237,10 @@ async function servePublic(
 }
 
 /** Over HTTP/2 the other streams of the connection get their answers, and no new one begins. */
-async function writeFlood(
-  request: NodeRequest,
-  response: NodeResponse,
-  flood: Reply,
-): Promise<void> {
-  if ('stream' in request) {
-    const { session } = request.stream
-    response.once('finish', () => session?.close())
-  }
-  await writeReply(response, { ...flood, closes: true })
+function endSession(request: NodeRequest, response: NodeResponse): void {
+  if (!('stream' in request)) return
+  const { session } = request.stream
+  response.once('finish', () => session?.close())
 }
 
 interface Place {
@@ -283,7 +279,7 @@ async function answer(
   signal: AbortSignal,
 ): Promise<Reply> {
   const flood = incoming.refused === null ? null : floodReply(socket, options)
-  if (flood !== null) return { ...flood, closes: true }
+  if (flood !== null) return flood
   const at = options.clock.now()
   const exchange = createId('dec', at, options.random(10))
   const { path: target } = incoming.head

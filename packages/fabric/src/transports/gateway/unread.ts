@@ -48,7 +48,8 @@ export function floodReply(socket: TLSSocket, options: UnreadOptions): Reply | n
   const peer = peerIdentity(chain, trust.bundles, trust.now())
   if (!(peer instanceof PeerFault)) return null
   const at = clock.now()
-  return problemReply(tooMany(options.refusalsPerMinute), createId('dec', at, random(10)))
+  const reply = problemReply(tooMany(options.refusalsPerMinute), createId('dec', at, random(10)))
+  return { ...reply, closes: true, endsConnection: true }
 }
 
 /**

@@ -17,6 +17,8 @@ export interface Reply {
   readonly body: Uint8Array | ReplyEvents
   /** The request was not read to its end: nobody knows what its next bytes would mean. */
   readonly closes?: boolean
+  /** The peer has spent its allowance: over HTTP/2 as well, no further request of it is read. */
+  readonly endsConnection?: boolean
   /** The body is one buffer for many: what of it is not written yet occupies no memory of its own. */
   readonly isShared?: boolean
   /** Called when the response has left, or will not. */

@@ -81,6 +81,11 @@ const hidings: Readonly<Record<string, Hiding>> = {
   'on a command line': { body: JSON.stringify({ run: `curl -u jane:${secret} https://h` }) },
   'below a backslash': text(`password = abcd1\\\n  ${tail}`),
   'under a name in octal escapes': { body: JSON.stringify({ a: `p\\141ssword=${secret}` }) },
+  'under a name with an escape near its end': { body: JSON.stringify({ 'sec%72et': secret }) },
+  'beside a name with an escape in a form': text(
+    `name=passw%6Frd&value=${secret}`,
+    'application/x-www-form-urlencoded',
+  ),
   'under a name in braces': { body: JSON.stringify({ a: `p\\u{61}ssword=${secret}` }) },
   'in a query behind a semicolon': { body: JSON.stringify({ a: `https://h/?a=1;pass=${secret}` }) },
   'in a form': text(`user=jane&encryption_key=${secret}`, 'application/x-www-form-urlencoded'),

@@ -45,6 +45,8 @@ export const STEPS = {
   keyword: 40,
   /** A stem of a secret's name: names and values are judged by patterns. */
   secretStem: 500,
+  /** A value that may be a name written with escapes: it is decoded in each way that it reads. */
+  escapedName: 500,
   /** A byte of a value, a tag or a name that is read because of a name beside it. */
   valueByte: 2,
   /** A place at which another name and its operator may begin. */

@@ -23,6 +23,8 @@ export interface JsonString {
   readonly to: number
   /** Whether it holds escapes, so that the bytes are not the value. */
   readonly escaped: boolean
+  /** Whether its bytes hold no escape of another kind and no other alphabet, where that is known. */
+  readonly quiet?: boolean
 }
 
 /**

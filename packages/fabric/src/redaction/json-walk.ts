@@ -191,9 +191,10 @@ export class JsonWalk {
     if (this.#bytes[at] !== 0x22) throw new JsonFault('a name is missing', at)
     clearSurvey(this.#seen)
     const to = readJsonString(this.#bytes, at + 1, this.#seen)
-    const key = { from: at + 1, to, escaped: this.#seen.escaped }
+    const quiet = isQuiet(this.#seen)
+    const key = { from: at + 1, to, escaped: this.#seen.escaped, quiet }
     this.#claimName(frame, key)
-    if (!isQuiet(this.#seen)) {
+    if (!quiet) {
       // Shown before it becomes part of the path: a finding in it is located by what is above.
       frame.key = null
       this.#show('key', at + 1, to)

@@ -21,8 +21,8 @@ import {
   NAMING,
   TELLING,
 } from './member-roles.ts'
-import { mayNameSecret } from './secret-name-gate.ts'
-import { type SecretRule, secretRule, stronger } from './secret-names.ts'
+import { mayNamePlainly, mayNameSecret } from './secret-name-gate.ts'
+import { type SecretRule, secretNameLengthMax, secretRule, stronger } from './secret-names.ts'
 import { isSecretValue, looksMade } from './secret-values.ts'
 
 /** A member that says what the other is has a short name. */
@@ -156,7 +156,10 @@ export class SecretMembers {
     const key = walk.nearestKey
     if (key === null || key.from === this.#passedKey) return false
     this.#passedKey = key.from
-    if (!key.escaped && !mayNameSecret(this.#bytes, key.from, key.to)) return false
+    if (!key.escaped && !mayName(this.#bytes, key)) return false
+    // Of a longer name the rule is remembered, and its bytes are not read again.
+    const isShort = key.to - key.from <= secretNameLengthMax
+    if (isShort && /[%&\\]/.test(nameOf(this.#bytes, key))) this.#work.spend(STEPS.escapedName)
     return this.names.rule(key) !== null && this.#wake(walk)
   }
 
@@ -167,7 +170,7 @@ export class SecretMembers {
     const key = walk.container?.isObject === true ? walk.container.key : null
     if (key === null || leaf.from === leaf.to) return false
     // Escapes are only undone below a name that may name: a text can have any number of them.
-    if (!leaf.escaped && !mayNameSecret(this.#bytes, leaf.from, leaf.to)) return false
+    if (!leaf.escaped && !mayName(this.#bytes, leaf)) return false
     if (!NAMING.has(memberOf(this.#bytes, key)) || this.#ruleOf(leaf) === null) return false
     return this.#wake(walk)
   }
@@ -262,14 +265,16 @@ export class SecretMembers {
   #nameIn(leaf: JsonLeaf): SecretRule | null {
     const length = leaf.to - leaf.from
     if (leaf.kind !== 'string' || length > nameBytesMax || length < nameBytesMin) return null
-    const rule = this.#ruleOf(leaf)
-    return rule !== null && isName(nameOf(this.#bytes, leaf)) ? rule : null
+    if (!leaf.escaped && !mayName(this.#bytes, leaf)) return null
+    // Judged first, because it is cheap: links and sentences hold escapes more often than names do.
+    return isName(nameOf(this.#bytes, leaf)) ? this.#ruleOf(leaf) : null
   }
 
   /** The rule for what holds a name: the same as for the name of a member. */
   #ruleOf(leaf: JsonLeaf): SecretRule | null {
-    if (!leaf.escaped && !mayNameSecret(this.#bytes, leaf.from, leaf.to)) return null
+    if (!leaf.escaped && !mayName(this.#bytes, leaf)) return null
     const name = nameOf(this.#bytes, leaf)
+    if (/[%&\\]/.test(name)) this.#work.spend(STEPS.escapedName)
     return isMarkerText(name) ? null : secretRule(name)
   }
 
@@ -320,6 +325,10 @@ const emptyFrame: Frame = {
   isRoute: false,
   named: NONE,
 }
+
+/** A leaf that is quiet holds nothing that could hide a name: most are, and their bytes were read before. */
+const mayName = (bytes: Uint8Array, { from, to, quiet }: JsonString): boolean =>
+  quiet === true ? mayNamePlainly(bytes, from, to) : mayNameSecret(bytes, from, to)
 
 /** Words and what joins them: not a key, an address or a sentence that ends in one. */
 const isName = (text: string): boolean =>

@@ -40,3 +40,27 @@ test('names that only end like one of a secret are turned away', () => {
     expect([name, mayName(name)]).toEqual([name, false])
   }
 })
+
+test('a name with an escape at any place has a rule only where it is not turned away', () => {
+  const escape = fc.constantFrom<(letter: string) => string>(
+    (letter) => `%${letter.charCodeAt(0).toString(16)}`,
+    (letter) => `%u${letter.charCodeAt(0).toString(16).padStart(4, '0')}`,
+    (letter) => `&#${letter.charCodeAt(0)};`,
+    (letter) => `&#${letter.charCodeAt(0)}`,
+    (letter) => `\\x${letter.charCodeAt(0).toString(16)}`,
+    (letter) => `\\${letter.charCodeAt(0).toString(8)}`,
+  )
+  const ending = fc.constantFrom('', 's', '_old', '2', ' xyz', '-b')
+  fc.assert(
+    fc.property(fc.constantFrom(...names), escape, ending, (words, escape, end) => {
+      for (let at = 0; at < words.length; at++) {
+        const name = words.slice(0, at) + escape(words.charAt(at)) + words.slice(at + 1) + end
+        if (secretRule(name) !== null) expect([name, mayName(name)]).toEqual([name, true])
+      }
+    }),
+    { numRuns: 1_000 },
+  )
+  for (const name of ['passw%6Frd', 'api%5Fkey', 'sec%72et', 'passw%u006Frd', 'passw&#111rd']) {
+    expect([name, secretRule(name) !== null, mayName(name)]).toEqual([name, true, true])
+  }
+})

@@ -1,6 +1,6 @@
-import { ALNUM, DIGIT, KIND } from './ascii.ts'
+import { ALNUM, DIGIT, ESCAPE, KIND, NON_ASCII } from './ascii.ts'
 import { createKeywordGate } from './keyword-gate.ts'
-import { PLAIN_NAMES, VARIANT_WORDS } from './secret-names.ts'
+import { PLAIN_NAMES, secretNameLengthMax, VARIANT_WORDS } from './secret-names.ts'
 
 /** How many letters at the end of a name tell that it may be one of the above. */
 const tailLetters = 4
@@ -38,14 +38,22 @@ for (const tail of TAILS) LAST_LETTERS[tail & 31] = 1
 /** Every name of the table, found in a name of which separators are passed over. */
 const plainGate = createKeywordGate(PLAIN_NAMES, { caseSensitive: false })
 
-/** Turns most names away by their last letters, and the others that hold none of the table. */
+/**
+ * Turns most names away by their last letters, and the others that hold none of the table. It never
+ * turns away a name that has a rule: of a name with an escape or another alphabet nothing is known.
+ */
 export function mayNameSecret(bytes: Uint8Array, from: number, end: number): boolean {
+  // Not read here: a name of megabytes is asked about for each of the values below it.
+  if (end - from > secretNameLengthMax) return true
+  return mayNamePlainly(bytes, from, end) || mayHide(bytes, from, end)
+}
+
+/** As `mayNameSecret`, of bytes that are known to hold no escape and no other alphabet. */
+export function mayNamePlainly(bytes: Uint8Array, from: number, end: number): boolean {
   return mayEndSecretName(bytes, from, end) && mayHoldSecretName(bytes, from, end)
 }
 
 function mayEndSecretName(bytes: Uint8Array, from: number, end: number): boolean {
-  // `pi%6E`
-  if (end - from > 2 && bytes[end - 3] === 0x25) return true
   let to = end
   while (to > from && ((KIND[bytes[to - 1] as number] as number) & DIGIT) !== 0) to--
   // `api_key_v2`: too few names end so to tell more.
@@ -61,6 +69,14 @@ function mayEndSecretName(bytes: Uint8Array, from: number, end: number): boolean
     tail = (tail << 5) | (byte & 31)
   }
   return TAILS.has(tail)
+}
+
+/** Whether the last letters may not be those of the name: `passw%6Frd`, `api%5Fkey`. */
+function mayHide(bytes: Uint8Array, from: number, to: number): boolean {
+  for (let i = from; i < to; i++) {
+    if (((KIND[bytes[i] as number] as number) & (ESCAPE | NON_ASCII)) !== 0) return true
+  }
+  return false
 }
 
 /** `[` of a marker, and what begins an escape. */

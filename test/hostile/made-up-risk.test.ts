@@ -12,14 +12,18 @@ forbid(principal, action == Action::"call", resource) when { context.risk >= 50 
 
 type Facts = Readonly<Record<string, MeshFact>>
 
+/** Those that a receipt accepts of a signed request whose content is only known by its digest. */
+const operations = ['tools/call', 'tools/list', 'resources/read', 'prompts/get', 'ping'] as const
+
 /** What connectors of receivers state of requests that their victim signed. */
 const stated: Readonly<Record<string, (i: number) => readonly [intent: Facts, outcome: Facts]>> = {
   'one credential': () => [{ masked: 'credential:1' }, {}],
   'any number of findings': () => [{ masked: 'credential:999999999 card:999999999' }, {}],
-  'operations of its choice': (i) => [{ operation: `op/${i}`, tool: `tool ${i}` }, {}],
+  'tools of its choice': (i) => [{ tool: `tool ${i}` }, {}],
+  'operations of its choice': (i) => [{ operation: operations[i % operations.length] ?? '' }, {}],
   'sizes of its choice': () => [{ 'request.bytes': 2 ** 40 }, { 'response.bytes': 2 ** 40 }],
   'all of it': (i) => [
-    { masked: 'credential:9 card:999999999', operation: `op/${i}`, 'request.bytes': 2 ** 40 },
+    { masked: 'credential:9 card:999999999', tool: `tool ${i}`, 'request.bytes': 2 ** 40 },
     { 'response.bytes': 2 ** 40, 'response.masked': 'credential:99' },
   ],
 }
@@ -34,7 +38,8 @@ async function frame(world: World, facts: (i: number) => readonly [Facts, Facts]
       const exchange = newExchange()
       const [intent, outcome] = facts(i)
       const proof = attestedBy(victim, { body: `{"n":${i}}`, to: producer })
-      const named = { caller: agentId(victim.name), receiver: producer, protocol: 'mcp' }
+      const called = { protocol: 'mcp', operation: 'tools/call', tool: 'refund' }
+      const named = { ...called, caller: agentId(victim.name), receiver: producer }
       const opening = meshEntry({ exchange, facts: { ...proof, ...named, ...intent } })
       return [[opening], [meshEntry({ exchange, kind: 'outcome', facts: outcome })]]
     }).flat()

@@ -74,11 +74,6 @@ const sources = filesOf(['packages', 'test', 'tools'], '.ts')
 const documents: Readonly<Record<string, string>> = {
   'pages in Markdown': sampleOf(pages),
   'sources in TypeScript': sampleOf(sources),
-  'a map of sources': JSON.stringify({
-    version: 3,
-    sourcesContent: [sampleOf(sources)],
-    mappings: '',
-  }),
   'words in any order': varied([...new Set(`${pages} ${sampleOf(sources)}`.split(/[^\w]+/))]),
 }
 

@@ -9,8 +9,8 @@ const engines = [
   { extends: true, test: { name: 'engines', include: ['test/engines/**/*.test.ts'] } },
 ]
 
-// These start processes, change the one they run in, or count processor time, to which what other files
-// have left on the heap and in the compiled code would add.
+// These start processes, change the one they run in, or compare times, to which what other files have
+// left on the heap and in the compiled code would add.
 const apart = [
   'packages/fabric/src/cli/**/*.test.ts',
   'packages/fabric/src/main.test.ts',

@@ -136,7 +136,7 @@ function policyAdmin({
     }
     changes.expect(name, { text, exchange })
     await replacePolicyFile(policyDir, name, text)
-    // Rejects where somebody has spoiled the folder since: the file is written then, and may take force.
+    // Rejects if another file of the folder became invalid meanwhile: ours is written then, and may take force.
     const { version, warnings } = await policy.reload()
     changes.settle(name)
     return { version, taken: true, problems: [], warnings: warnings.map(formatProblem) }

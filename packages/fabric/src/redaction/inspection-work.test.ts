@@ -121,7 +121,8 @@ describe('time grows in proportion to the text', () => {
     timeOf(part, type, 2)
     const shortest = { parts: Number.POSITIVE_INFINITY, whole: Number.POSITIVE_INFINITY }
     const ratio = (): number => shortest.whole / Math.max(shortest.parts, 0.5)
-    for (let attempt = 0; attempt < 24 && (attempt < 3 || ratio() > 4); attempt++) {
+    // A ratio near that of linear work needs no second measurement; quadratic work has one of 16.
+    for (let attempt = 0; attempt < 24 && !(ratio() < (attempt < 3 ? 2 : 4)); attempt++) {
       shortest.parts = Math.min(shortest.parts, timeOf(part, type, factor))
       shortest.whole = Math.min(shortest.whole, timeOf(whole, type, 1))
     }

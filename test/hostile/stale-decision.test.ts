@@ -1,4 +1,4 @@
-import { LEASE_WAIT_MS_MAX, parseLeases } from '@countersign/protocol'
+import { LEASE_WAIT_MS_MAX, type MeshState, parseLeases } from '@countersign/protocol'
 import type { Identity } from '@countersign/sdk'
 import { expect, vi } from 'vitest'
 import {
@@ -11,14 +11,17 @@ import {
   orderOf,
   publish,
 } from '../harness/channels.ts'
-import { type Draft, field, refusalOf, send } from '../harness/doors.ts'
+import { type Draft, field, send } from '../harness/doors.ts'
 import { lie, newName, type Telling } from '../harness/lie.ts'
 import { patience } from '../harness/patience.ts'
 import { talk } from '../harness/raw-http.ts'
 import { exchangeOf, expectHeard, untilRefused } from '../harness/refusals.ts'
+import { openPolls, type PollAnswer, sequenceOf, untilNews } from '../harness/state-polls.ts'
 import { tokenFor } from '../harness/tokens.ts'
 import type { Told, World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
+
+const overloaded = ['OVERLOADED', 'OVERLOADED']
 
 const forbid = (world: World, name: string) =>
   world.admin('policy.put', {
@@ -210,16 +213,32 @@ lie(
       'the state of the fabric after quarantine': async (world) => {
         const name = 'overtaken-state'
         const agent = await world.agent(name, ['caller'])
-        const get = { method: 'GET', body: null, as: agent.credential() }
-        const path = '/v1/mesh/state'
-        const now = await send(world.control, { ...get, path })
-        const { sequence } = JSON.parse(now.body.toString()) as { sequence: number }
-        const asking = send(world.control, { ...get, path: `${path}?after=${sequence}` })
-        await new Promise((resolve) => setTimeout(resolve, 200))
-        await world.admin('agent.quarantine', { name, reason: 'told to' })
-        const heard = await asking
-        expect(heard.body.toString()).not.toContain('"agents"')
-        expect(['WITHDRAWN', 'AGENT_QUARANTINED']).toContain(refusalOf(heard))
+        const connections = [openPolls(world, agent), openPolls(world, agent)]
+        try {
+          const [first] = await Promise.all(connections.map(({ ask }) => ask(-1)))
+          const sequence = sequenceOf(first ?? { status: 0, refusal: '', limit: '', text: '{}' })
+          const ended: PollAnswer[] = []
+          const isNews = ({ text }: PollAnswer): boolean =>
+            (JSON.parse(text) as Partial<MeshState>).agents?.some(
+              (each) => each.name === name && each.status !== 'active',
+            ) === true
+          const polls = connections.flatMap(({ ask }) =>
+            Array.from({ length: 65 }, async () => {
+              ended.push(await untilNews(ask, sequence, isNews))
+            }),
+          )
+          // One agent waits 128 times at most: that two are refused is the sign that the others wait.
+          await expect.poll(() => ended.map(({ refusal }) => refusal)).toEqual(overloaded)
+          await world.admin('agent.quarantine', { name, reason: 'told to' })
+          await Promise.all(polls)
+          for (const { status, refusal, text } of ended.slice(2)) {
+            expect(status).toBe(403)
+            expect(['WITHDRAWN', 'AGENT_QUARANTINED']).toContain(refusal)
+            expect(text).not.toContain('"agents"')
+          }
+        } finally {
+          for (const { end } of connections) end()
+        }
       },
     },
     mesh: { ...onEach('mesh'), 'a response at the connector of its caller': atOwnConnector },

@@ -70,10 +70,6 @@ export const PAUSES: Exceptions = [
     where: 'test/e2e/slow-reader.test.ts',
     reason: 'that nothing is written for a second has no other sign',
   },
-  {
-    where: 'test/hostile/stale-decision.test.ts',
-    reason: 'a poll that comes after the quarantine is refused as well',
-  },
 ]
 
 /** Sources longer than the file budget. */

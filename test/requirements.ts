@@ -379,6 +379,7 @@ export const REQUIREMENTS = {
   'record:ledger-failure': {
     promise: 'If the ledger cannot write, nothing is delivered and nothing is acknowledged.',
     on: everywhere,
+    lies: ['lost-record'],
   },
   'record:indeterminate': {
     promise:
@@ -503,6 +504,7 @@ export const REQUIREMENTS = {
     lies: [
       'receiver-that-breaks-off',
       'lost-response',
+      'lost-record',
       'refusal-after-acting',
       'queued-call',
       'second-copy',

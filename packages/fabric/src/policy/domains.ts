@@ -6,8 +6,8 @@ import { CedarSet, type Value } from './values.ts'
 export interface Grammar {
   /** Whether a whole text fits. */
   fits(text: string): boolean
-  /** Whether a piece of a pattern can be part of one. */
-  canHold(piece: string): boolean
+  /** Whether a piece of a pattern can be part of one: its beginning, its end, or anything between. */
+  canHold(piece: string, at: 'start' | 'end' | 'middle'): boolean
   readonly lengthMax: number
 }
 
@@ -158,9 +158,15 @@ function isOpen({ grammar, likes }: Values, start: string): boolean {
   if (isExcluded) return false
   if (grammar === null) return true
   return (
-    wanted.every(({ pieces }) => pieces.every((piece) => grammar.canHold(piece))) &&
-    wanted.every(({ pieces }) => pieces.join('').length <= grammar.lengthMax)
+    wanted.every(({ pieces }) =>
+      pieces.every((piece, i) => grammar.canHold(piece, edgeOf(i, pieces))),
+    ) && wanted.every(({ pieces }) => pieces.join('').length <= grammar.lengthMax)
   )
+}
+
+function edgeOf(index: number, { length }: readonly string[]): 'start' | 'end' | 'middle' {
+  if (index === 0) return 'start'
+  return index === length - 1 ? 'end' : 'middle'
 }
 
 function longest(texts: readonly string[]): string {

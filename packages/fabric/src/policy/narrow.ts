@@ -25,7 +25,7 @@ import {
   withValues,
 } from './facts.ts'
 import { formatEntity } from './frame.ts'
-import { type Bounds, boundsOf } from './numbers.ts'
+import { type Bounds, boundsOf, factorWithin } from './numbers.ts'
 import { GROUPS, typeOf } from './request-domains.ts'
 
 type Narrowing = (facts: Facts, body: unknown, holds: boolean) => Facts | null
@@ -154,7 +154,9 @@ function ordered(
 
 function within(facts: Facts, expression: CedarExpression, { min, max }: Bounds): Facts | null {
   const own = boundsOf(facts, expression, isPossible) ?? anyBounds
-  if (own.min > max || own.max < min) return null
+  if (own.min > max || own.max < min || min > max) return null
+  const product = factorWithin(expression, { min, max })
+  if (product !== null) return within(facts, product.factor, product.bounds)
   const part = partOf(expression)
   // Of a part of which nothing is known, the operator says that it is a number.
   return part === null ? facts : withRange(facts, part, min, max)

@@ -6,7 +6,7 @@ import {
   operatorOf,
 } from './cedar-json.ts'
 import { parseDatetime, parseDuration } from './extension-values.ts'
-import { type Facts, partOf, rangeIn } from './facts.ts'
+import { type Facts, partOf, rangeIn, spellingOf } from './facts.ts'
 
 /** Inclusive bounds of what an expression can give. */
 export interface Bounds {
@@ -41,7 +41,7 @@ export function boundsOf(
   if (name === 'datetime' || name === 'duration') return instantOf(name, body)
   if (name === 'neg') return negative(of('arg'))
   if (name === '+') return sum(of('left'), of('right'))
-  if (name === '-') return sum(of('left'), negative(of('right')))
+  if (name === '-') return difference(body, of('left'), of('right'))
   if (name === '*') return product(of('left'), of('right'))
   if (name === 'if-then-else') {
     const condition = expressionIn(body, 'if')
@@ -76,6 +76,40 @@ function ofCall(
   const other = second === undefined ? null : of(second)
   if (name === 'offset') return sum(bounds, other)
   return name === 'durationSince' ? sum(bounds, negative(other)) : null
+}
+
+/** What is taken from itself leaves nothing. */
+function difference(body: unknown, a: Bounds | null, b: Bounds | null): Bounds | null {
+  const isSame = spellingOf(expressionIn(body, 'left')) === spellingOf(expressionIn(body, 'right'))
+  return isSame && a !== null ? exact(0) : sum(a, negative(b))
+}
+
+/**
+ * Of a product with a number that is spelt out, the other factor, and what it is within where the product is
+ * within `bounds`: no whole number is half of three. Null for other expressions.
+ */
+export function factorWithin(
+  expression: CedarExpression,
+  { min, max }: Bounds,
+): { readonly factor: CedarExpression; readonly bounds: Bounds } | null {
+  const [name, body] = operatorOf(expression)
+  if (name !== '*') return null
+  const sides = [expressionIn(body, 'left'), expressionIn(body, 'right')] as const
+  for (const [factor, spelt] of [sides, [sides[1], sides[0]] as const]) {
+    const [kind, by] = operatorOf(spelt)
+    if (kind !== 'Value' || typeof by !== 'number' || by === 0) continue
+    const [low, high] = by > 0 ? [min, max] : [-max, -min]
+    const size = Math.abs(by)
+    return { factor, bounds: { min: -dividedDown(-low, size), max: dividedDown(high, size) } }
+  }
+  return null
+}
+
+/** Without a quotient that is rounded before it is cut off. */
+function dividedDown(value: number, by: number): number {
+  if (!Number.isFinite(value)) return value
+  const rest = value % by
+  return (value - (rest < 0 ? rest + by : rest)) / by
 }
 
 const exact = (value: number): Bounds => ({ min: value, max: value })

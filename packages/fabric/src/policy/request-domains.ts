@@ -1,6 +1,7 @@
 import {
   isAgentName,
   isAssignableName,
+  isLegible,
   isSealedLabel,
   SEALED_LABELS_MAX,
 } from '@countersign/protocol'
@@ -39,9 +40,15 @@ const nameOrNone = (text: string) => text === '' || isAssignableName(text)
 
 const grammars = {
   owner: grammarOf(nameOrNone, nameLetters, nameLengthMax),
-  tool: { fits: isToolName, canHold: () => true, lengthMax: toolLengthMax },
+  tool: {
+    fits: isToolName,
+    // Beside letters, a piece has the neighbours that forbid it least.
+    canHold: (piece, at) =>
+      piece === '' || isLegible(`${at === 'start' ? '' : 'a'}${piece}${at === 'end' ? '' : 'a'}`),
+    lengthMax: toolLengthMax,
+  },
   label: grammarOf(isSealedLabel, /^[a-z0-9._:-]*$/, nameLengthMax),
-} as const
+} as const satisfies Readonly<Record<string, Grammar>>
 
 export const GROUPS = { Role: isAgentName, Segment: isSegmentName } as const
 

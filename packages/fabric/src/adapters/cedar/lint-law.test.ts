@@ -15,7 +15,7 @@ const compilation = {
   operations: OPERATION_NAMES,
 }
 
-const word = fc.constantFrom('a', 'ab', 'b', 'shop', 'find record', 'x.y')
+const word = fc.constantFrom('a', 'ab', 'b', 'shop', 'find record', 'x.y', 'e\u0301\u0301')
 const name = fc.constantFrom('a', 'ab', 'b', 'shop')
 const labelSets = fc.subarray(['a', 'ab', 'no-card', 'pii'])
 const number = fc.constantFrom(-1, 0, 1, 2, 7, 8, 50, 100, 101, 1_767_276_000, 1_767_276_000_000)
@@ -26,6 +26,7 @@ const text = fc.constantFrom(
   ...['context.method', 'context.taskOwner', 'principal.name', 'resource.name'],
 )
 const texts = fc.oneof(
+  fc.constantFrom(' ', '  ', '\u0301', '\n', 'd r'),
   word,
   fc.constantFrom('', 'fabric', 'mcp', 'a2a', 'queue', 'gateway', 'mesh', 'api-key', 'certificate'),
   fc.constantFrom('tools/call', 'tools/list', 'SendMessage', 'POST', 'publish', 'lease', 'Shop'),
@@ -37,7 +38,8 @@ const entity = fc.oneof(
 const numeric = fc.oneof(
   fc.constantFrom('context.risk', 'context.weekday', 'context.time'),
   fc.constantFrom('(context.risk + context.weekday)', '(0 - context.risk)', '(context.risk * 2)'),
-  fc.constantFrom('(if context.signed then 1 else context.risk)'),
+  fc.constantFrom('(if context.signed then 1 else context.risk)', '(context.weekday * -3)'),
+  fc.constantFrom('(context.risk - context.risk)', '((context.risk - context.weekday) * 2)'),
 )
 const list = fc.array(texts, { minLength: 1, maxLength: 3 }).map((each) => JSON.stringify(each))
 
@@ -48,6 +50,7 @@ const { condition } = fc.letrec<{ condition: string; atom: string }>((tie) => ({
     fc
       .tuple(text, texts, fc.constantFrom('^*', '*^', '*^*', '^'))
       .map(([a, b, form]) => `${a} like "${form.replace('^', b)}"`),
+    fc.tuple(text, fc.constantFrom('==', '!='), text).map((each) => each.join(' ')),
     fc.tuple(list, text).map(([each, a]) => `${each}.contains(${a})`),
     fc
       .tuple(list, text, text, fc.constantFrom('Any', 'All'))

@@ -117,6 +117,16 @@ export function floodsOf(head: (path: string, method: string) => Buffer): Record
       return Buffer.concat([frameOf(headers, endHeaders | endStream, id, block), after(id)])
     },
   })
+  /** Each request is served, and says 28 KiB in a few octets. */
+  const referring = (before: Buffer): Flood => {
+    const { frames } = requests(
+      Buffer.concat([head('/v1/trust', 'GET'), repeated(referenceToIt, 7)]),
+      () => repeated(frameOf(windowUpdate, 0, 0, uint32(1)), 2_000),
+    )
+    const filling = Buffer.concat([head('/v1/trust', 'GET'), largeField])
+    const opening = frameOf(headers, endHeaders | endStream, 1, filling)
+    return { first: Buffer.concat([before, opening]), frames: (turn) => frames(turn + 1) }
+  }
   const tableSize = (bytes: number): Buffer =>
     frameOf(settings, 0, 0, Buffer.concat([Buffer.of(0, 1), uint32(bytes)]))
   return {
@@ -150,6 +160,10 @@ export function floodsOf(head: (path: string, method: string) => Buffer): Record
     ),
     'windows behind requests that are served': requests(head('/v1/trust', 'GET'), () =>
       repeated(frameOf(windowUpdate, 0, 0, uint32(1)), 2_000),
+    ),
+    'windows behind requests that refer to the table': referring(none),
+    'windows behind such requests, with our settings acknowledged': referring(
+      frameOf(settings, 1, 0, none),
     ),
     'heads of too many fields': requests(Buffer.concat([call, repeated(literal('a', 'b'), 1_000)])),
     'heads out of the compression table': requests(

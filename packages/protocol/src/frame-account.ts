@@ -1,9 +1,5 @@
-/** The frames of a head and what precedes its fields. */
-const bytesPerHead = 64
-/** What precedes a name and its value, at most. */
-const bytesPerField = 12
-/** The head of a DATA frame. */
-const bytesPerPiece = 9
+import { fewestHeadOctets, fewestReferringOctets } from './head-octets.ts'
+
 /** Control frames of a client that opens and moves windows, asks for the delay, and sets priorities. */
 const bytesPerSecond = 128 * 1024
 const burstBytes = 1024 * 1024
@@ -20,17 +16,22 @@ export class FrameAccount {
   #readBytes = 0
   #owed = 0
   #credit = 0
+  #isTableEmpty = false
 
-  /** The head of a request, of names and values: as much as it can have taken, and no more. */
-  request(rawHeaders: readonly string[]): void {
-    let bytes = bytesPerHead + (bytesPerField / 2) * rawHeaders.length
-    for (const { length } of rawHeaders) bytes += length
-    this.#credit += bytes
+  /** From now on no field refers to an earlier one: the client's compression table is empty. */
+  emptyTable(): void {
+    this.#isTableEmpty = true
   }
 
-  /** A piece of a body that is wanted; padding may double it. */
+  /** The head of a request, of names and values: never more than it has taken. */
+  request(rawHeaders: readonly string[]): void {
+    const fewest = this.#isTableEmpty ? fewestHeadOctets : fewestReferringOctets
+    this.#credit += fewest(rawHeaders)
+  }
+
+  /** A piece of a body that is wanted. Heads of frames and padding count as sent besides. */
   piece(bytes: number): void {
-    this.#credit += 2 * bytes + bytesPerPiece
+    this.#credit += bytes
   }
 
   /** Whether more came besides than a client has reason to send; `readBytes` is the total so far. */

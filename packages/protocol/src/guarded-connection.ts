@@ -68,7 +68,7 @@ export class GuardedConnection {
     this.#limits = limits
     this.#backlog = new ResponseBacklog(limits)
     this.#gate = session === null ? PipelineGate.attach(socket) : null
-    this.frames = session === null ? null : new FrameAccount()
+    this.frames = session === null ? null : accountOf(session)
     this.#destroySoon = socket.destroySoon.bind(socket)
     socket.destroySoon = () => this.#linger()
   }
@@ -259,6 +259,19 @@ export class GuardedConnection {
     this.socket.once('close', () => clearTimeout(timer))
     this.socket.resume()
   }
+}
+
+/**
+ * Our settings leave the client no compression table. Until it has acknowledged them, a field of one
+ * octet may refer to one of any length. Requests that came before the acknowledgement are served in the
+ * same turn of the event loop.
+ */
+function accountOf(session: ServerHttp2Session): FrameAccount {
+  const account = new FrameAccount()
+  session.once('localSettings', ({ headerTableSize }) => {
+    if (headerTableSize === 0) setImmediate(() => account.emptyTable())
+  })
+  return account
 }
 
 /**

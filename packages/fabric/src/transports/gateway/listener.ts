@@ -45,7 +45,12 @@ const http2Limits = {
   /** Streams that may be reset at once, and per second from then on (CVE-2023-44487). */
   streamResetBurst: 200,
   streamResetRate: 20,
-  settings: { maxConcurrentStreams: 100, maxHeaderListSize: gatewayArrival.headBytesMax },
+  settings: {
+    maxConcurrentStreams: 100,
+    maxHeaderListSize: gatewayArrival.headBytesMax,
+    // Without a table, a head takes on the wire what it says: `http.frameBytes` counts it.
+    headerTableSize: 0,
+  },
 }
 
 /** The TLS listener of the gateway with its bounds, not listening yet. */

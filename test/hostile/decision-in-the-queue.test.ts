@@ -102,7 +102,7 @@ const changes: Readonly<Record<string, (world: World, name: string) => Promise<u
 const unconcerned = 'waiting-unconcerned'
 
 async function expectUnsent(world: World, heard: Heard, name: string): Promise<void> {
-  expect(['WITHDRAWN', 'OUTCOME_UNKNOWN'], name).toContain(refusalOf(heard))
+  expect(['WITHDRAWN', 'OUTCOME_UNKNOWN', 'UNDECIDED'], name).toContain(refusalOf(heard))
   // Past the gateway, only the receiver's connector knows that nothing left, and its word is not ours.
   const closing = (await world.explain(exchangeOf(heard))).at(-1)
   const isUnsent = closing?.facts['progress'] === 'not-sent'

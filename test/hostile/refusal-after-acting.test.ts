@@ -159,10 +159,13 @@ const stating = (transport: 'gateway' | 'mesh') => ({
       'NOT_PERMITTED',
       'CONTENT_BLOCKED',
       'OVERLOADED',
+      'RECEIVER_UNREACHABLE',
+      'UNDECIDED',
+      'LEDGER_UNAVAILABLE',
     ] as const) {
       expect(found[code]).toBe(code)
     }
-    for (const code of ['RECEIVER_UNREACHABLE', 'UNDECIDED', 'LEDGER_UNAVAILABLE'] as const) {
+    for (const code of ['MESSAGE_REPLAYED', 'OUTCOME_UNKNOWN'] as const) {
       expect(found[code]).toBe('OUTCOME_UNKNOWN')
     }
     for (const code of ['CHANNEL_FULL', 'EPOCH_STALE', 'EXCHANGE_OPEN'] as const) {

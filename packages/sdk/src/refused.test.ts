@@ -1,3 +1,4 @@
+import { REFUSALS } from '@countersign/protocol'
 import { expect, test } from 'vitest'
 import { findRefusal, parseRefusalEvent } from './refused.ts'
 
@@ -65,7 +66,7 @@ test('text in any other form is not taken for a limit', () => {
 
 test('what a receiver states of itself is never a reason to call again', () => {
   const by = 'spiffe://example.test/agent/shop'
-  for (const code of ['RATE_LIMITED', 'OVERLOADED', 'RECEIVER_UNREACHABLE', 'NOT_PERMITTED']) {
+  for (const code of Object.keys(REFUSALS)) {
     for (const stated of [by, 'not an id', '']) {
       const refusal = refusalWith({
         'countersign-refusal': code,

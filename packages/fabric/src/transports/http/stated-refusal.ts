@@ -5,8 +5,8 @@ import type { BalancedResponse } from './upstream.ts'
 
 /**
  * What becomes of each code that a receiver states of itself, once bytes of the request have left.
- * `stated`: passed on as its word. `unknown`: how far a message came is not the receiver's to say.
- * `never`: no call to an agent ends so, and the response is not acceptable.
+ * `stated`: passed on as its word, under which its caller is never asked to send again. `unknown`: the
+ * receiver does not know either. `never`: no call to an agent ends so, and the response is not acceptable.
  */
 const STATEMENTS: Readonly<Record<RefusalCode, 'stated' | 'unknown' | 'never'>> = {
   CREDENTIAL_MISSING: 'stated',
@@ -32,7 +32,8 @@ const STATEMENTS: Readonly<Record<RefusalCode, 'stated' | 'unknown' | 'never'>> 
   RECEIVER_UNKNOWN: 'stated',
   EXCHANGE_UNKNOWN: 'never',
   EXCHANGE_OPEN: 'never',
-  RECEIVER_UNREACHABLE: 'unknown',
+  // Of a connector that did not reach its agent.
+  RECEIVER_UNREACHABLE: 'stated',
   OUTCOME_UNKNOWN: 'unknown',
   RESPONSE_REJECTED: 'stated',
   COUNTERSIGNATURE_MISSING: 'stated',
@@ -43,8 +44,8 @@ const STATEMENTS: Readonly<Record<RefusalCode, 'stated' | 'unknown' | 'never'>> 
   CHANNEL_FULL: 'never',
   LEASE_LOST: 'never',
   IDEMPOTENCY_CONFLICT: 'never',
-  LEDGER_UNAVAILABLE: 'unknown',
-  UNDECIDED: 'unknown',
+  LEDGER_UNAVAILABLE: 'stated',
+  UNDECIDED: 'stated',
 }
 
 interface StatementFacts {

@@ -1,3 +1,5 @@
+import { idLengthMax } from './known-ids.ts'
+
 const quote = 0x22
 const backslash = 0x5c
 const literal = /(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d{1,6}))?/y
@@ -38,4 +40,29 @@ function wholePart(digits: string, places: number, digitsMax: number): string {
   const leading = digits.length - digits.replace(/^0+/, '').length
   if (places <= leading || places - leading > digitsMax) return ''
   return digits.slice(leading, places).padEnd(places - leading, '0')
+}
+
+/**
+ * `value`, which is that of the JSON in `text`, with numbers that a double may round as the digits that
+ * are written: they may be ids.
+ */
+export function withExactNumbers(value: unknown, text: string): unknown {
+  if (!holdsRounded(value)) return value
+  return JSON.parse(text, (_, each: unknown, context?: { readonly source?: string }) => {
+    if (!isRounded(each)) return each
+    let digits = ''
+    visitExactNumbers(context?.source ?? '', idLengthMax, (found) => {
+      digits = found
+    })
+    return digits === '' ? each : digits
+  })
+}
+
+function isRounded(value: unknown): boolean {
+  return typeof value === 'number' && Math.abs(value) > Number.MAX_SAFE_INTEGER
+}
+
+function holdsRounded(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return isRounded(value)
+  return Object.values(value).some(holdsRounded)
 }

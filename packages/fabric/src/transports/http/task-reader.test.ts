@@ -1,4 +1,5 @@
 import { utf8 } from '@countersign/protocol'
+import fc from 'fast-check'
 import { expect, test, vi } from 'vitest'
 import { Refusal } from '../../lib/refusal.ts'
 import { cardMediator } from './agent-card.ts'
@@ -89,3 +90,61 @@ test('an id that is a number is taken digit by digit, not as a double rounds it'
   expect(taskReaders.createdIn(created)).toEqual([`task ${id}`])
   expect(taskReaders.listedIn(utf8(`{"result":{"tasks":[{"id":${id}}]}}`))).toEqual([`task ${id}`])
 })
+
+function textOf(filtered: Uint8Array | Refusal): string {
+  if (filtered instanceof Refusal) throw new Error(filtered.detail)
+  return Buffer.from(filtered).toString()
+}
+
+test('what stays of a list is what its receiver wrote, digit by digit', () => {
+  const kept = String.raw`{ "id" : "a\u0062", "n": [12345678901234567890, 1.10, -0.0, 1E2, 0.1000000000000000055] }`
+  const other = '{"id":"c","n":12345678901234567890}'
+  const body = (tasks: string, more = '') =>
+    utf8(`{"result": {"tasks" : [${tasks}], "page":98765432109876543210${more}}}`)
+  const own = ['task ab']
+  const filtered = Buffer.from(body(kept)).toString()
+  for (const tasks of [`${other},${kept}`, `${kept},${other}`, `${other},${kept},${other}`, kept]) {
+    const given = body(tasks, ',"totalSize":3')
+    expect(textOf(taskReaders.filtered(given, own))).toBe(filtered)
+  }
+  const id = '123456789012345678901'
+  const numbered = body(`{"id":${id}},{"id":${id}1}`)
+  expect(textOf(taskReaders.filtered(numbered, [`task ${id}`]))).toBe(
+    Buffer.from(body(`{"id":${id}}`)).toString(),
+  )
+})
+
+test('of any document, the lists keep what is owned, and all else stays as it is', () => {
+  const task = fc.record({ id: fc.constantFrom('a', 'b', 'c'), x: fc.jsonValue() })
+  const tasks = fc.array(task, { maxLength: 5 })
+  const { inner } = fc.letrec<{ inner: unknown }>((tie) => ({
+    inner: fc.oneof(
+      { maxDepth: 3 },
+      fc.jsonValue(),
+      fc.record({ tasks, totalSize: fc.nat(), x: tie('inner') }, { requiredKeys: ['tasks'] }),
+      fc.array(tie('inner'), { maxLength: 3 }),
+    ),
+  }))
+  const indent = fc.constantFrom('', ' ', '\t', '\r\n')
+  fc.assert(
+    fc.property(tasks, inner, indent, fc.constantFrom('a', 'b'), (listed, rest, by, own) => {
+      const text = JSON.stringify({ rest, tasks: listed }, null, by)
+      const filtered = textOf(taskReaders.filtered(utf8(text), [`task ${own}`]))
+      const model = { rest: ownOnly(rest, own), tasks: listed.filter(({ id }) => id === own) }
+      expect(JSON.parse(filtered)).toEqual(JSON.parse(JSON.stringify(model)))
+      const all = textOf(taskReaders.filtered(utf8(text), ['task a', 'task b', 'task c']))
+      if (!/totalsize/i.test(text)) expect(all).toBe(text)
+    }),
+  )
+})
+
+function ownOnly(value: unknown, own: string): unknown {
+  if (typeof value !== 'object' || value === null) return value
+  if (Array.isArray(value)) return value.map((each: unknown) => ownOnly(each, own))
+  const kept = Object.entries(value).flatMap(([name, member]: [string, unknown]) => {
+    if (name === 'totalSize') return []
+    if (name !== 'tasks') return [[name, ownOnly(member, own)]]
+    return [[name, (member as { id: string }[]).filter(({ id }) => id === own)]]
+  })
+  return Object.fromEntries(kept) as unknown
+}

@@ -1,8 +1,8 @@
 import { parseStrictJson, parseUtf8, utf8 } from '@countersign/protocol'
 import { Refusal } from '../../lib/refusal.ts'
-import { visitExactNumbers } from './exact-numbers.ts'
-import { idLengthMax } from './known-ids.ts'
-import { createdIn, filterListed } from './task-references.ts'
+import { withExactNumbers } from './exact-numbers.ts'
+import { filterTasks } from './task-list.ts'
+import { createdIn } from './task-references.ts'
 
 type Maybe<T> = T | Refusal | Promise<T | Refusal>
 
@@ -23,49 +23,36 @@ export type TaskQuestion = keyof TaskReader
 
 /** The readers themselves, on whatever thread. */
 export const taskReaders = {
-  createdIn: (body) => createdIn(exact(body)),
+  createdIn(body) {
+    const read = parsed(body)
+    return read === null ? [] : createdIn(withExactNumbers(read.value, read.text))
+  },
   listedIn(body) {
     const listed: string[] = []
-    filterListed(exact(body), (id) => listed.push(id) > 0)
+    const read = parsed(body)
+    if (read !== null) filterTasks(read.text, (id) => listed.push(id) > 0)
     return listed
   },
   filtered(body, owned) {
-    const value = parsed(body)
+    const read = parsed(body)
     const own = new Set(owned)
-    const filtered = filterListed(value, (id) => own.has(id))
-    if (typeof filtered === 'object') return utf8(JSON.stringify(filtered))
+    const filtered = read === null ? 'none' : filterTasks(read.text, (id) => own.has(id))
+    if (typeof filtered === 'object') return utf8(filtered.text)
     // An error lists nothing; anything else might list tasks in a form that is not read here.
-    if (filtered === 'none' && isError(value)) return body
+    if (filtered === 'none' && isError(read?.value)) return body
     return new Refusal('RESPONSE_REJECTED', 'a list of tasks that could not be read')
   },
 } satisfies Record<TaskQuestion, (body: Uint8Array, owned: readonly string[]) => unknown>
 
-/** Numbers that a double may round, as the digits that are written: they may be ids. */
-function exact(data: Uint8Array): unknown {
-  const value = parsed(data)
-  if (!holdsRounded(value)) return value
-  return JSON.parse(parseUtf8(data), (_, each: unknown, context?: { readonly source?: string }) => {
-    if (!isRounded(each)) return each
-    let digits = ''
-    visitExactNumbers(context?.source ?? '', idLengthMax, (found) => {
-      digits = found
-    })
-    return digits === '' ? each : digits
-  })
+interface Parsed {
+  readonly text: string
+  readonly value: unknown
 }
 
-function isRounded(value: unknown): boolean {
-  return typeof value === 'number' && Math.abs(value) > Number.MAX_SAFE_INTEGER
-}
-
-function holdsRounded(value: unknown): boolean {
-  if (typeof value !== 'object' || value === null) return isRounded(value)
-  return Object.values(value).some(holdsRounded)
-}
-
-function parsed(data: Uint8Array): unknown {
+function parsed(data: Uint8Array): Parsed | null {
   try {
-    return parseStrictJson(parseUtf8(data))
+    const text = parseUtf8(data)
+    return { text, value: parseStrictJson(text) }
   } catch {
     // Of what is not JSON nothing is learnt, and nothing of it passes where a list is expected.
     return null

@@ -17,7 +17,6 @@ import { isRecord } from './rpc-message.ts'
 import {
   createdBy,
   type Fields,
-  idsOfAnswer,
   type Kind,
   kindOf,
   noTasks,
@@ -317,54 +316,6 @@ export function createdIn(value: unknown): readonly string[] {
     if (creatingNames.has(foldedName(name)) && isRecord(inner)) found.push(...createdBy(inner))
   }
   return found
-}
-
-/** The response with only those of its listed tasks that `isOwn`, if it lists any in this form. */
-export function filterListed(
-  value: unknown,
-  isOwn: (id: string) => boolean,
-): Fields | 'none' | 'unread' {
-  const seen = { lists: 0, isUnread: false }
-  const filtered = isRecord(value) ? filterRecord(value, isOwn, seen) : {}
-  if (seen.isUnread) return 'unread'
-  return seen.lists === 0 ? 'none' : filtered
-}
-
-interface Seen {
-  lists: number
-  /** Whether tasks are given in another form than a list. */
-  isUnread: boolean
-}
-
-/** Lists anywhere, next to `result` for instance: a client may look there. */
-function filterRecord(record: Fields, isOwn: (id: string) => boolean, seen: Seen): Fields {
-  const kept: [string, unknown][] = []
-  for (const [name, member] of Object.entries(record)) {
-    const folded = foldedName(name)
-    // How many tasks others have is theirs as well.
-    if (folded === 'totalsize') continue
-    if (folded !== 'tasks') {
-      kept.push([name, filterMember(member, isOwn, seen)])
-      continue
-    }
-    seen.lists++
-    // Protobuf's JSON takes null for what is empty.
-    if (!Array.isArray(member) && member !== null) seen.isUnread = true
-    const tasks = Array.isArray(member) ? (member as unknown[]) : []
-    kept.push([name, tasks.filter((task) => isRecord(task) && ownsTask(task, isOwn))])
-  }
-  return Object.fromEntries(kept)
-}
-
-function filterMember(member: unknown, isOwn: (id: string) => boolean, seen: Seen): unknown {
-  if (isRecord(member)) return filterRecord(member, isOwn, seen)
-  if (!Array.isArray(member)) return member
-  return (member as unknown[]).map((each) => filterMember(each, isOwn, seen))
-}
-
-function ownsTask(task: Fields, isOwn: (id: string) => boolean): boolean {
-  const tasks = idsOfAnswer(task, ['id', 'name']).filter((id) => id.startsWith('task '))
-  return tasks.length > 0 && tasks.every(isOwn)
 }
 
 function resultOf(value: unknown): Fields | null {

@@ -52,9 +52,9 @@ export class NamedSecrets {
   constructor(scan: Scan) {
     this.#scan = scan
     this.#view = scan.view
-    const { bytes, from, to } = scan.view
+    const { bytes, map, from, to } = scan.view
     this.#context = new LineContext(bytes, from)
-    this.#values = new ValueReader({ bytes, to, context: this.#context, spend: this.#spend })
+    this.#values = new ValueReader({ bytes, map, to, context: this.#context, spend: this.#spend })
     this.#pairs = {
       view: scan.view,
       spend: this.#spend,
@@ -205,7 +205,8 @@ export class NamedSecrets {
     const quoted = this.#values.quoted(kind === 'pair' ? argumentStart(this.#view, at) : at)
     if (quoted !== null) return this.#literals(quoted, rule, { kind, at, isSet })
     if (kind === 'compare' || kind === 'pair' || kind === 'call') return kind === 'pair' ? null : []
-    return this.#bareAfter(at, rule, { kind, before, isOption })
+    const isArgument = isOption && name.start === this.#view.from && bytes[at - 1] === 0x3d
+    return this.#bareAfter(at, rule, { kind, before, isOption, isArgument })
   }
 
   /**
@@ -260,7 +261,7 @@ export class NamedSecrets {
   #bareAfter(
     given: number,
     rule: SecretRule,
-    how: { kind: string; before: number; isOption: boolean },
+    how: { kind: string; before: number; isOption: boolean; isArgument: boolean },
   ): readonly Span[] {
     const { bytes, to } = this.#view
     const at = given + schemeLength(bytes, given, to, rule)
@@ -413,8 +414,10 @@ const WORD_KINDS: ReadonlySet<SecretKind> = new Set(['pin', 'code', 'pass', 'tok
 
 function formOf(
   rule: SecretRule,
-  how: { kind: string; before: number; isOption: boolean },
+  how: { kind: string; before: number; isOption: boolean; isArgument: boolean },
 ): BareForm {
+  // `["--passphrase=two words"]`: the element is the argument, as no shell has to divide it.
+  if (how.isArgument) return 'argument'
   if (how.isOption) return 'word'
   if (how.kind === 'cell') return 'cell'
   // `?pass=`, `&pass=`, `;pass=`

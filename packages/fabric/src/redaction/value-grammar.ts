@@ -7,6 +7,8 @@ import type { Span } from './view.ts'
 export interface Place {
   readonly bytes: Uint8Array
   readonly to: number
+  /** Where each byte stands in the body; null where the text is the body. */
+  readonly map: Int32Array | null
   readonly context: LineContext
   spend(steps: number): void
 }
@@ -16,7 +18,7 @@ export interface Value extends Span {
 }
 
 /** What decides where a value without quotes ends. */
-export type BareForm = 'line' | 'whole' | 'query' | 'word' | 'cell'
+export type BareForm = 'line' | 'whole' | 'query' | 'word' | 'cell' | 'argument'
 
 /** Signs before a quote that belong to the literal: `b'…'`, `@"…"`, `SecretStr("…")`, `!!str "…"`. */
 const literalStart =
@@ -212,15 +214,18 @@ function closes(own: number, opening: number): boolean {
 }
 
 function endsBare(
-  { bytes, context, spend }: Place,
+  { bytes, map, context, spend }: Place,
   range: { at: number; to: number; from: number },
   form: BareForm,
 ): boolean {
   const { at, to, from } = range
   const byte = bytes[at] as number
-  const isBlank = byte === 0x20 || byte === 0x09
+  // A blank that was written as an escape is part of a value: `password=correct%20horse`.
+  const isBlank = (byte === 0x20 && !isEscaped(map, at)) || byte === 0x09
   if (byte === 0x3c) return context.hasTag && bytes[at + 1] === 0x2f
   if (form === 'word' && isBlank) return true
+  // One argument, blanks included; the next option where a whole command is one string.
+  if (form === 'argument') return isBlank && bytes[at + 1] === 0x2d
   if (form === 'cell' && (byte === 0x7c || byte === 0x09)) return true
   if (form === 'query' && (isBlank || byte === 0x26 || byte === 0x23 || byte === 0x22)) return true
   // `&name=`, `; name=`, `, name:`, ` name=`
@@ -232,6 +237,9 @@ function endsBare(
   spend(STEPS.pairStart)
   return beginsPair(bytes, at + 1, to)
 }
+
+const isEscaped = (map: Int32Array | null, at: number): boolean =>
+  map !== null && (map[at + 1] as number) - (map[at] as number) > 1
 
 const pairNameMax = 48
 const pairStart =

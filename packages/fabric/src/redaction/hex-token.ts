@@ -1,5 +1,5 @@
 import { ALNUM, KIND } from './ascii.ts'
-import { HEX } from './decode.ts'
+import { HEX } from './escapes.ts'
 import type { Span, View } from './view.ts'
 
 /** Lengths of digests in hexadecimal: MD5, SHA-1, SHA-224, SHA-256, SHA-384, SHA-512. */

@@ -1,5 +1,6 @@
 import { type ContextIndex, indexContext, NO_CONTEXT } from './context.ts'
-import { Decoded, HEX, originOf } from './decode.ts'
+import { Decoded, originOf } from './decode.ts'
+import { HEX } from './escapes.ts'
 import { type FormField, pairedRules } from './form-pairs.ts'
 import type { Inspection, LeafPlace } from './inspection.ts'
 import { STEPS } from './inspection-work.ts'

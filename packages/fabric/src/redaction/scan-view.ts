@@ -1,6 +1,6 @@
 import { eachBase64 } from './base64.ts'
 import { scanCards } from './card-numbers.ts'
-import { decodeEscapes } from './decode.ts'
+import { escapeReadings } from './decode.ts'
 import { scanForeignNames, scanKeywords } from './detector-gate.ts'
 import { scanDigits } from './digits.ts'
 import { scanEmbeddedJson } from './embedded-json.ts'
@@ -69,8 +69,10 @@ export function scanSurveyed(view: View, seen: Survey, scanning: Scanning): void
   }
   if (hasEscapes(plainSeen)) {
     scan.spend(STEPS.unescapedByte * length)
-    const decoded = decodeEscapes(plain)
-    if (decoded !== null) scanDeeper(decoded)
+    const readings = escapeReadings(plain)
+    // Decoded once for each.
+    if (readings.length > 1) scan.spend(STEPS.unescapedByte * length)
+    for (const decoded of readings) scanDeeper(decoded)
   }
   if (hasBase64(plainSeen)) {
     scan.spend(STEPS.byte * length)

@@ -1,9 +1,8 @@
-import { decodeEscapes } from './decode.ts'
+import { textsBehind } from './decode.ts'
 import { fold } from './fold.ts'
 import { everyMarker } from './marker.ts'
 import { ownText } from './own-text.ts'
 import type { DataClass } from './redactor.ts'
-import type { View } from './view.ts'
 
 /**
  * How much of a value it takes to count as a secret: of a password anything, of a key more than a
@@ -178,8 +177,19 @@ export function secretRule(given: string): SecretRule | null {
 
 function judgeName(given: string): SecretRule | null {
   // A member name that was masked is a marker, and must not become the name of a secret by that.
-  let plain = foldName(given.replaceAll(everyMarker, 'masked'))
-  if (FOREIGN.some((name) => plain.includes(name))) return passwordRule
+  const name = given.replaceAll(everyMarker, 'masked')
+  // `%70assword`, `&#112;assword`: escapes are taken off as they are taken off texts.
+  for (const text of textsBehind(name, escapeLayersMax)) {
+    const rule = judgePlain(text)
+    if (rule !== null) return rule
+  }
+  return null
+}
+const escapeLayersMax = 2
+
+function judgePlain(name: string): SecretRule | null {
+  let plain = foldName(name)
+  if (FOREIGN.some((each) => plain.includes(each))) return passwordRule
   plain = plain.replaceAll(/[^a-z0-9]/g, '')
   for (let i = 0; i <= variantsMax; i++) {
     const rule = ruleOf(plain)
@@ -196,7 +206,7 @@ function judgeName(given: string): SecretRule | null {
  * alphabets as the Latin ones they look like, as texts are folded.
  */
 function foldName(name: string): string {
-  let folded = withoutEscapes(name).toLowerCase()
+  let folded = name.toLowerCase()
   if (!/^[\x20-\x7e]*$/.test(folded)) {
     folded = folded.normalize('NFKD').replaceAll(/[łøđıß]/g, (letter) => STROKED.get(letter) ?? '')
     const bytes = Buffer.from(folded)
@@ -206,16 +216,6 @@ function foldName(name: string): string {
   }
   return folded.replaceAll(/[^\p{L}\p{N}]/gu, '')
 }
-
-/** `%70assword`, `&#112;assword`: escapes of two layers, as they are taken off texts. */
-function withoutEscapes(name: string): string {
-  if (!/[%&\\]/.test(name)) return name
-  const bytes = Buffer.from(name)
-  let view: View = { bytes, from: 0, to: bytes.length, map: null, whole: null }
-  for (let layer = 0; layer < escapeLayersMax; layer++) view = decodeEscapes(view) ?? view
-  return Buffer.from(view.bytes.subarray(view.from, view.to)).toString()
-}
-const escapeLayersMax = 2
 
 function ruleOf(plain: string): SecretRule | null {
   const single = plain.endsWith('s') ? plain.slice(0, -1) : plain
@@ -230,6 +230,6 @@ function ruleOf(plain: string): SecretRule | null {
 /** Whether the name is one of the table and nothing else: `password`, `API key`. */
 export function isBareSecretName(text: string): boolean {
   if (text.length > secretNameLengthMax) return false
-  const plain = foldName(text)
+  const plain = foldName(textsBehind(text, escapeLayersMax)[0] ?? text)
   return EXACT.has(plain) || FOREIGN.includes(plain)
 }

@@ -5,6 +5,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  symlinkSync,
   truncateSync,
   writeFileSync,
 } from 'node:fs'
@@ -186,6 +187,32 @@ export const startFaults: readonly Fault[] = [
       rmSync(lab.data)
       renameSync(lab.path('kept'), lab.data)
     },
+  },
+  {
+    fault: 'the data folder cannot be made',
+    ends: 2,
+    within: theStart,
+    says: /the data folder .* cannot be used/,
+    message: 'the data folder … cannot be used',
+    next: 'another folder, or the right to this one',
+    prepare(lab) {
+      renameSync(lab.data, lab.path('kept'))
+      symlinkSync('/proc/none', lab.data)
+    },
+    repair(lab) {
+      rmSync(lab.data)
+      renameSync(lab.path('kept'), lab.data)
+    },
+  },
+  {
+    fault: 'the master key is inside the data folder',
+    ends: 2,
+    within: theStart,
+    says: /is inside the data folder/,
+    message: 'the master key … is inside the data folder',
+    next: 'name a place outside of it by `masterKey.path`',
+    prepare: (lab) => lab.configure({ masterKey: { path: join(lab.data, 'master.key') } }),
+    repair: (lab) => lab.configure(),
   },
   {
     fault: '`state.db` is damaged',

@@ -24,7 +24,7 @@ const joins: Readonly<Record<string, Telling>> = {
   'a second time': async (world) => {
     const line = await invite(world, 'joined-once')
     const first = await enrol(world, line)
-    await expectRefusal(world, 'CREDENTIAL_REJECTED', () => enrol(world, line))
+    await expectRefusal(world, 'CREDENTIAL_SPENT', () => enrol(world, line))
     const shown = await world.admin('agent.show', { name: 'joined-once' })
     expect(shown).toMatchObject({ enrolled: true })
     await first.renew()

@@ -5,7 +5,7 @@ import { isProduct, isTest, type Source } from './source.ts'
 /** Hard limits, in lines of code; blank lines and comments are free. STYLE usual: 250 and 40. */
 const FILE_LINES_MAX = 400
 const FUNCTION_LINES_MAX = 70
-const LIB_FILES_MAX = 12
+const LIB_FILES_MAX = 14
 const FOLDER_DEPTH_MAX = 3
 
 /** Tests are lists and may be long; everything else has to fit in a head. */

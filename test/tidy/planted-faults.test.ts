@@ -172,7 +172,7 @@ describe('a planted fault is found:', () => {
     ])
     expect(faults).toHaveLength(4)
     expect(deepFiles(['packages/fabric/src/a/b/c/d/e.ts'])).toHaveLength(1)
-    const lib = Array.from({ length: 13 }, (_, n) => `packages/fabric/src/lib/a${n}.ts`)
+    const lib = Array.from({ length: 15 }, (_, n) => `packages/fabric/src/lib/a${n}.ts`)
     expect(crowdedLib(lib)).toHaveLength(1)
   })
 

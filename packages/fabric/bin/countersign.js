@@ -42,13 +42,28 @@ if (runtime === process.execPath && typeof process.execve === 'function') {
   process.removeAllListeners('warning')
   process.execve(runtime, [runtime, ...command], env)
 } else {
-  const child = spawn(runtime, command, { stdio: 'inherit', env })
-  // The child hears Ctrl-C itself; a signal that only reaches us is passed on.
-  process.on('SIGINT', () => undefined)
-  process.on('SIGTERM', () => child.kill('SIGTERM'))
+  // By the end of the channel the child learns that this process has ended, even if it was killed.
+  const child = spawn(runtime, command, { stdio: ['inherit', 'inherit', 'inherit', 'ipc'], env })
+  // A terminal signals the child as well: what is sent by the channel does not count as a second time.
+  const pass = (signal) => child.connected && child.send({ signal }, () => undefined)
+  process.on('SIGINT', pass)
+  process.on('SIGTERM', pass)
+  stopWithNpm(() => pass('SIGTERM'))
   child.on('exit', (code, signal) => {
     process.exit(code ?? 128 + (signal === null ? 0 : constants.signals[signal]))
   })
+}
+
+/** npm signals its shell, which ends without a word to what it runs. */
+function stopWithNpm(stop) {
+  if (process.env.npm_command === undefined) return
+  const starter = process.ppid
+  const timer = setInterval(() => {
+    if (process.ppid === starter) return
+    clearInterval(timer)
+    stop()
+  }, 1000)
+  timer.unref()
 }
 
 function findRuntime() {

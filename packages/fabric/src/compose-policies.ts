@@ -1,9 +1,10 @@
 import { existsSync } from 'node:fs'
-import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { open, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { a2aOperations, mcpMethods } from '@countersign/protocol'
 import { OPERATIONS, WATCH_OPERATION } from './admin/operations.ts'
 import { systemFiles } from './lib/durable-file.ts'
+import { makeFolder } from './lib/named-path.ts'
 import type { OperationNames } from './policy/possible.ts'
 import { METHODS } from './transports/http/head.ts'
 import { mcpSubjects } from './transports/http/operations.ts'
@@ -47,7 +48,7 @@ export async function installDefaultPolicies(policyDir: string): Promise<void> {
   if (existsSync(policyDir)) return
   const beside = `${policyDir}.new`
   await rm(beside, { recursive: true, force: true })
-  await mkdir(beside, { recursive: true, mode: 0o700 })
+  makeFolder(beside)
   const shipped = new URL('../policies/', import.meta.url)
   for (const name of await readdir(shipped)) {
     await writeDurably(join(beside, name), await readFile(new URL(name, shipped)))
@@ -63,7 +64,7 @@ export async function replacePolicyFile(
   name: string,
   text: string,
 ): Promise<void> {
-  await mkdir(policyDir, { recursive: true, mode: 0o700 })
+  makeFolder(policyDir)
   const path = join(policyDir, name)
   await writeDurably(`${path}.new`, Buffer.from(text))
   await rename(`${path}.new`, path)

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { mkdir, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createCedarParser } from './adapters/cedar/cedar-parser.ts'
 import { openFileLedgerStore } from './adapters/file/ledger-store.ts'
@@ -23,6 +23,7 @@ import type { Ledger } from './ledger/ledger.ts'
 import { openLedger } from './ledger/open-ledger.ts'
 import type { Clock } from './lib/clock.ts'
 import { type Closer, closeInOrder } from './lib/closing.ts'
+import { makeFolder } from './lib/named-path.ts'
 import type { Random } from './lib/random.ts'
 import type { Rooms } from './pipeline/enforce.ts'
 import type { PolicyParser } from './policy/parser.ts'
@@ -88,7 +89,7 @@ export async function openStores(around: Surroundings, origin: () => string): Pr
     throw new Error(faults.map(({ name, cause }) => `${name}: ${String(cause)}`).join('; '))
   }
   try {
-    await mkdir(config.dataDir, { recursive: true, mode: 0o700 })
+    makeFolder(config.dataDir)
     for (const dir of [config.dataDir, config.policyDir]) await assertNotShared(dir)
     const masterKey = await openConfiguredMasterKey(
       config.masterKey,

@@ -25,6 +25,8 @@ if (major < nodeMajorMin) {
     process.exit(error.code === 'EPIPE' ? 0 : 70)
   })
   // Only now: older runtimes fail on what this imports before they can say why.
+  const { obeyLauncher } = await import('./cli/starter.ts')
+  obeyLauncher()
   const { run } = await import('./cli/run.ts')
   process.exitCode = await run(process.argv.slice(2))
   // A handle that something forgot must not keep a process alive whose work is done. The timer is

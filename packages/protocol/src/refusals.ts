@@ -7,6 +7,7 @@
 export const REFUSALS = {
   CREDENTIAL_MISSING: { retry: false, says: 'no credential was presented' },
   CREDENTIAL_REJECTED: { retry: false, says: 'the credential was not accepted' },
+  CREDENTIAL_SPENT: { retry: false, says: 'the credential was good once and has been used' },
   CREDENTIAL_EXPIRED: { retry: false, says: 'the credential has expired' },
   CREDENTIALS_CONFLICTING: { retry: false, says: 'the credentials name different callers' },
   AGENT_QUARANTINED: { retry: false, says: 'this agent is quarantined' },

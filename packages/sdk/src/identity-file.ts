@@ -1,5 +1,5 @@
 import { chmod, mkdir, open, readFile, rename, stat, unlink } from 'node:fs/promises'
-import { join as joinPath } from 'node:path'
+import { dirname, join as joinPath, resolve } from 'node:path'
 import { toHex } from '@countersign/protocol'
 import { AgentError } from './fault.ts'
 import type { KeyTexts } from './keys.ts'
@@ -44,7 +44,7 @@ export async function findIdentity(dir: string): Promise<StoredIdentity | null> 
  * leaves the new one: never a mixture.
  */
 export async function saveIdentity(dir: string, identity: StoredIdentity): Promise<void> {
-  await mkdir(dir, { recursive: true, mode: 0o700 })
+  await makeFolder(dir)
   await chmod(dir, 0o700)
   const path = joinPath(dir, fileName)
   const beside = `${path}.${toHex(systemRandom(8))}`
@@ -62,6 +62,23 @@ export async function saveIdentity(dir: string, identity: StoredIdentity): Promi
     throw error
   }
   await syncDirectory(dir)
+}
+
+/**
+ * Each folder is tried once. `recursive` of Node tries for ever where a file system says of a new name
+ * that it does not exist, as that of `/proc` does.
+ */
+async function makeFolder(dir: string): Promise<void> {
+  const missing: string[] = []
+  for (let at = resolve(dir); (await stat(at).catch(absent)) === null; at = dirname(at)) {
+    missing.push(at)
+  }
+  for (const each of missing.reverse()) {
+    await mkdir(each, { mode: 0o700 }).catch(async (error: NodeJS.ErrnoException) => {
+      // Of two that make it at the same time, both have it.
+      if (error.code !== 'EEXIST' || !(await stat(each)).isDirectory()) throw error
+    })
+  }
 }
 
 async function syncDirectory(dir: string): Promise<void> {

@@ -19,6 +19,9 @@ export function parseJoin(text: string): Join {
   const line = text.trim()
   if (line.length > joinBytesMax || !URL.canParse(line)) throw new AgentError('JOIN_MALFORMED')
   const url = new URL(line)
+  if (url.protocol === 'http:') {
+    throw new AgentError('JOIN_MALFORMED', 'it begins with http, and a fabric speaks https only')
+  }
   if (url.protocol !== 'https:') throw new AgentError('JOIN_MALFORMED', 'it is not an https URL')
   // The whole URL is compared, so that no user information, path or query is silently dropped.
   if (url.href !== `${url.origin}/${url.hash}`) {

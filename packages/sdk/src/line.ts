@@ -18,6 +18,7 @@ import {
 import type { Clock } from './clock.ts'
 import { AgentError } from './fault.ts'
 import { LIMITS } from './limits.ts'
+import { describeNetworkFault } from './network-fault.ts'
 import { afterFirst } from './second-copy.ts'
 
 export interface LineRequest {
@@ -301,9 +302,9 @@ function toFault(error: Error, progress: Progress): Error {
     if (error instanceof AgentError) return error
     const isPeer = error instanceof PeerError || certificateFaults.has(code)
     if (isPeer) return new AgentError('ROOT_MISMATCHED', error.message, given)
-    return new AgentError('FABRIC_UNREACHABLE', code || error.message, given)
+    return new AgentError('FABRIC_UNREACHABLE', describeNetworkFault(error), given)
   }
-  const fault = new AgentError('OUTCOME_UNKNOWN', code || error.message, given)
+  const fault = new AgentError('OUTCOME_UNKNOWN', describeNetworkFault(error), given)
   const isReset = code === 'ECONNRESET' || code === 'EPIPE'
   return isReset && progress.isStale() ? new StaleConnection(fault) : fault
 }

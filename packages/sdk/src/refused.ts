@@ -15,6 +15,8 @@ import { LIMITS } from './limits.ts'
 const NEXT: Readonly<Record<RefusalCode, string>> = {
   CREDENTIAL_MISSING: 'open the agent with `openAgent` and call through it',
   CREDENTIAL_REJECTED: 'check that this identity belongs to this fabric; otherwise enrol again',
+  CREDENTIAL_SPENT:
+    'ask the operator for a new join string (`countersign agent enroll <name>`); if nobody of yours used this one, tell the operator: someone else enrolled with it',
   CREDENTIAL_EXPIRED: 'check the clock of this machine, then enrol again',
   CREDENTIALS_CONFLICTING: 'do not send another credential beside the certificate',
   AGENT_QUARANTINED: 'ask the operator why; `countersign explain <exchange>` tells',

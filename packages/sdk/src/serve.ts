@@ -37,6 +37,7 @@ import {
 } from './forwarded.ts'
 import type { Identity } from './identity.ts'
 import { LIMITS } from './limits.ts'
+import { describeNetworkFault } from './network-fault.ts'
 import { NonceMemory } from './nonce-memory.ts'
 import { type EndpointProtocol, type Registration, registerEndpoint } from './registration.ts'
 
@@ -190,7 +191,8 @@ async function listen(server: Server, options: ServeOptions): Promise<number> {
   try {
     await once(server, 'listening')
   } catch (cause) {
-    throw new AgentError('SERVER_UNAVAILABLE', String(cause), { cause })
+    const why = cause instanceof Error ? describeNetworkFault(cause) : String(cause)
+    throw new AgentError('SERVER_UNAVAILABLE', why, { cause })
   }
   return (server.address() as AddressInfo).port
 }

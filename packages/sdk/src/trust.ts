@@ -17,6 +17,7 @@ import { AgentError } from './fault.ts'
 import { type Join, parseJoin } from './join.ts'
 import { LIMITS } from './limits.ts'
 import { openLine } from './line.ts'
+import { describeNetworkFault } from './network-fault.ts'
 
 /** What an agent believes: the keys that receipts are verified against, and the roots of peers. */
 export interface FabricTrust extends Trust {
@@ -115,7 +116,7 @@ async function fetchUnverified(url: string): Promise<JsonValue> {
     out.once('response', resolve)
     out.once('timeout', () => out.destroy(new Error('no answer in time')))
     out.once('error', (cause) => {
-      reject(new AgentError('FABRIC_UNREACHABLE', cause.message, { cause }))
+      reject(new AgentError('FABRIC_UNREACHABLE', describeNetworkFault(cause), { cause }))
     })
     out.end()
   })

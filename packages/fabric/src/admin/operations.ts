@@ -1,4 +1,4 @@
-import { isAgentName, isAssignableName, isId } from '@countersign/protocol'
+import { isAgentName, isId, isReservedName } from '@countersign/protocol'
 import { z } from 'zod'
 import { Refusal } from '../lib/refusal.ts'
 import { entryView } from './entry-view.ts'
@@ -18,9 +18,9 @@ export interface AdminRequest {
   readonly exchange: string
 }
 
-const name = z.string().refine(isAgentName, 'not a name')
+const name = z.string().refine(isAgentName, 'a name has lower-case letters, digits, . - _')
 /** Of what an operation creates: a principal, a route, a channel. */
-const assignable = name.refine(isAssignableName, 'a reserved name')
+const assignable = name.refine((text) => !isReservedName(text), 'a reserved name')
 const upstream = z.url({ protocol: /^https?$/ }).refine(isReachable, 'plain http is for loopback')
 /** As long as the room lets a key live. */
 const secondsMax = 366 * 24 * 3600

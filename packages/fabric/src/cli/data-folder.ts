@@ -1,9 +1,12 @@
+import { rmSync, writeFileSync } from 'node:fs'
 import { readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { parseConfig } from '../config/config.ts'
 import { type Environment, readConfigText } from '../config/read.ts'
+import { makeFolder } from '../lib/named-path.ts'
 import type { CommonOptions } from './context.ts'
-import { Failure } from './failure.ts'
+import { Failure, toFailure } from './failure.ts'
+import { machineFailure } from './machine-fault.ts'
 
 /** What a running fabric leaves in its data folder for commands to find it by. */
 export interface RunningFabric {
@@ -27,6 +30,32 @@ export function findDataFolder(options: CommonOptions, environment: Environment)
   const file = readConfigText(environment, options.config ?? null)
   // A client opens no secrets, so it must not ask for the key that the server needs.
   return parseConfig(file, { ...environment, masterKey: environment.masterKey ?? '' }).dataDir
+}
+
+/** Makes the folder, and tries whether files can be made in it: otherwise nothing else is tried. */
+export function openDataFolder(dataDir: string): void {
+  const probe = join(dataDir, `.probe-${process.pid}`)
+  try {
+    makeFolder(dataDir)
+    try {
+      writeFileSync(probe, '', { mode: 0o600 })
+    } finally {
+      rmSync(probe, { force: true })
+    }
+  } catch (error) {
+    throw unusableFolder(dataDir, error)
+  }
+}
+
+function unusableFolder(dataDir: string, error: unknown): Failure {
+  const what = `the data folder ${dataDir} cannot be used`
+  const machine = machineFailure('unreachable', { what, dataDir }, error)
+  const { exit, message } = toFailure(error)
+  // Of the machine only what another folder would not help against.
+  if (machine !== null && exit !== 'usage') return machine
+  const next =
+    'name another one by --data, COUNTERSIGN_DATA or `dataDir`, or give this user the right to it'
+  return new Failure('usage', `${what}: ${message}`, next)
 }
 
 /** The fabric that runs on this folder, or null. A file left behind by a crash is none. */
@@ -62,7 +91,9 @@ export async function replaceFile(path: string, text: string): Promise<void> {
 }
 
 async function readStated(dataDir: string): Promise<RunningFabric | null> {
-  const text = await readIfPresent(join(dataDir, DATA_FILES.running))
+  const text = await readIfPresent(join(dataDir, DATA_FILES.running)).catch((error: unknown) =>
+    Promise.reject(unusableFolder(dataDir, error)),
+  )
   if (text === null) return null
   const stated: unknown = parseJson(text)
   if (typeof stated !== 'object' || stated === null) return null

@@ -9,6 +9,7 @@ function watched() {
     report: vi.fn<EndingParts['report']>(),
     exit: vi.fn<EndingParts['exit']>(),
     lastResort: vi.fn<EndingParts['lastResort']>(() => () => undefined),
+    watchStarter: vi.fn<EndingParts['watchStarter']>(() => () => undefined),
   }
   return { parts, ending: watchEnding(parts) }
 }
@@ -72,6 +73,24 @@ describe('a signal', () => {
     expect(ending.signal.aborted).toBe(true)
     expect(parts.exit).not.toHaveBeenCalled()
     interrupt()
+    expect(parts.exit).toHaveBeenCalledExactlyOnceWith(75)
+    ending.finish()
+  })
+
+  test.each([
+    ['first directly', [true, false]],
+    ['first by the launcher', [false, true]],
+  ] as const)('that comes by the launcher as well is one request, %s', (_, ways) => {
+    const { ending, parts } = watched()
+    ending.acceptSignals(10_000, () => undefined)
+    const byLauncher = parts.watchStarter.mock.calls[0]?.[0]
+    for (const direct of ways) {
+      if (direct) interrupt()
+      else byLauncher?.()
+    }
+    expect(ending.signal.aborted).toBe(true)
+    expect(parts.exit).not.toHaveBeenCalled()
+    byLauncher?.()
     expect(parts.exit).toHaveBeenCalledExactlyOnceWith(75)
     ending.finish()
   })

@@ -2,6 +2,7 @@ import { Worker } from 'node:worker_threads'
 import type { CliContext } from './context.ts'
 import { exitCode } from './exit-codes.ts'
 import { Failure, toFailure } from './failure.ts'
+import { onLauncherSignal, watchStarter } from './starter.ts'
 
 /**
  * How a server (fabric or connector) ends. Every way out is bounded: a supervisor restarts a process
@@ -24,6 +25,8 @@ export interface EndingParts {
   readonly exit: (code: number) => void
   /** Kills the process from outside of its event loop, unless it is called off. */
   readonly lastResort: (afterMs: number) => () => void
+  /** Calls back when the process that started this one has ended. */
+  readonly watchStarter: (onGone: () => void) => () => void
 }
 
 /** After a fatal error, for whatever can still be closed. */
@@ -47,11 +50,12 @@ function crashFailure(error: unknown): Failure {
 }
 
 /** That of this process, whose terminal shows why. */
-export function openEnding({ terminal }: CliContext): Ending {
+export function openEnding({ terminal, environment }: CliContext): Ending {
   return watchEnding({
     report: ({ message, next }) => terminal.fault(message, next),
     exit: process.exit,
     lastResort: killLater,
+    watchStarter: environment.startedByNpm === true ? watchStarter : () => () => undefined,
   })
 }
 
@@ -92,9 +96,12 @@ export function watchEnding(parts: EndingParts): Ending {
     },
     fatal,
     acceptSignals(graceMs, onFirst) {
-      const interrupt = (): void => {
+      const asked = { directly: 0, 'by the launcher': 0 }
+      const interrupt = (how: keyof typeof asked): void => {
+        asked[how] += 1
         if (controller.signal.aborted) {
-          exit(exitCode(failed?.exit ?? 'cut'))
+          // The same request may come both ways, and in either order.
+          if (failed !== null || asked[how] > 1) exit(exitCode(failed?.exit ?? 'cut'))
           return
         }
         endBy(graceMs + closeGraceMs, () => {
@@ -104,10 +111,13 @@ export function watchEnding(parts: EndingParts): Ending {
         onFirst()
         controller.abort()
       }
+      const directly = (): void => interrupt('directly')
       for (const name of signals) {
-        process.on(name, interrupt)
-        restore.push(() => process.off(name, interrupt))
+        process.on(name, directly)
+        restore.push(() => process.off(name, directly))
       }
+      restore.push(onLauncherSignal(() => interrupt('by the launcher')))
+      restore.push(parts.watchStarter(() => interrupt('by the launcher')))
     },
     finish() {
       if (failed !== null) exit(exitCode(failed.exit))

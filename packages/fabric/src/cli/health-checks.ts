@@ -6,7 +6,9 @@ import { dirname, join } from 'node:path'
 import { parseTrust, type Trust, trustFingerprint } from '@countersign/protocol'
 import type { Config, MasterKeyPlace } from '../config/config.ts'
 import type { Clock } from '../lib/clock.ts'
+import { isInside } from '../lib/named-path.ts'
 import { DATA_FILES, findRunning, readIfPresent } from './data-folder.ts'
+import { toFailure } from './failure.ts'
 import { formatCount, formatTime } from './output/quantities.ts'
 
 /** What `doctor` found about one thing. */
@@ -54,8 +56,10 @@ export async function examine(patient: Patient): Promise<readonly Finding[]> {
     try {
       findings.push({ name, ...(await check(patient)) })
     } catch (error) {
-      const says = error instanceof Error ? error.message : String(error)
-      findings.push({ name, ...fail(says, 'look into it by hand; the check itself failed') })
+      const { exit, message, next } = toFailure(error)
+      // What has no words is a fault of ours, whose stack says less to an operator than its message.
+      const says = exit === 'internal' && error instanceof Error ? error.message : message
+      findings.push({ name, ...fail(says, next) })
     }
   }
   return findings
@@ -74,19 +78,29 @@ function checkNode(): Verdict {
 }
 
 async function checkDataFolder(dataDir: string): Promise<Verdict> {
-  const found = await stat(dataDir).catch(() => null)
+  const found = await stat(dataDir).catch(ignoreAbsence)
   if (found === null) return ok(`${dataDir} will be made by \`countersign up\``)
-  if (!found.isDirectory()) return fail(`${dataDir} is no folder`, 'name another one by --data')
+  if (!found.isDirectory()) return fail(`${dataDir} is not a folder`, 'name another one by --data')
   if (process.platform === 'win32' || (found.mode & 0o077) === 0) {
     return ok(`${dataDir}, for this user alone`)
   }
   return fail(`other users can look into ${dataDir}`, `chmod 700 ${dataDir}`)
 }
 
+function ignoreAbsence(error: unknown): null {
+  if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null
+  throw error
+}
+
 async function checkMasterKey(place: MasterKeyPlace, dataDir: string): Promise<Verdict> {
   if (place.from === 'environment') return ok('from the environment')
   if (place.from === 'keyring') return ok(`in the keyring of the system, as ${place.account}`)
-  const found = await stat(place.path).catch(() => null)
+  if (isInside(place.path, dataDir)) {
+    const next =
+      'name a place outside of it by masterKey.path, and move the file: every backup carries the key'
+    return fail(`${place.path} lies inside the data folder that it protects`, next)
+  }
+  const found = await stat(place.path).catch(ignoreAbsence)
   if (found === null) {
     const kept = await readdir(join(dataDir, 'secrets')).catch(() => [])
     if (kept.length > 0) {
@@ -98,10 +112,6 @@ async function checkMasterKey(place: MasterKeyPlace, dataDir: string): Promise<V
   }
   if (process.platform !== 'win32' && (found.mode & 0o077) !== 0) {
     return fail(`other users can read ${place.path}`, `chmod 600 ${place.path}`)
-  }
-  if (place.path.startsWith(`${dataDir}/`)) {
-    const next = 'move it out of the data folder: every backup carries the key of what it protects'
-    return fail(`${place.path} lies beside what it protects`, next)
   }
   return ok(place.path.replace(homedir(), '~'))
 }
@@ -195,13 +205,14 @@ async function checkPort({ dataDir, listen }: Config): Promise<Verdict> {
   if (running !== null && new URL(running.origin).port === String(listen.port)) {
     return ok(`${where} is held by this fabric`)
   }
-  const code = await new Promise<string | null>((resolve) => {
+  const fault = await new Promise<Error | null>((resolve) => {
     const server = createServer()
-    server.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message))
+    server.once('error', resolve)
     server.listen(listen.port, listen.host, () => server.close(() => resolve(null)))
   })
-  if (code === null) return ok(`${where} is free`)
-  return fail(`${where} cannot be listened on (${code})`, 'stop what holds it, or use --port')
+  if (fault === null) return ok(`${where} is free`)
+  const { message, next } = toFailure(fault)
+  return fail(`${where} cannot be listened on: ${message}`, next)
 }
 
 /** Certificates live minutes; a day into the future and nothing verifies any more. */

@@ -5,7 +5,7 @@ import { observeProcess } from '../observe/process-metrics.ts'
 import { Readiness } from '../observe/readiness.ts'
 import { openSupervisor, type Supervisor } from '../observe/supervisor.ts'
 import type { CliContext } from './context.ts'
-import { Failure } from './failure.ts'
+import { Failure, toFailure } from './failure.ts'
 
 export interface ObserveAddress {
   readonly host: string
@@ -58,9 +58,10 @@ export async function openObserving(
     })
   } catch (error) {
     measured.close()
-    const cause = error instanceof Error ? error.message : String(error)
-    const next = 'choose another address for it, or turn it off: observe.enabled, --no-observe'
-    throw new Failure('usage', `the listener for probes and metrics: ${cause}`, next)
+    const { message } = toFailure(error)
+    const next =
+      'choose another address by `observe` or --observe, or turn it off by observe.enabled or --no-observe'
+    throw new Failure('usage', `the listener for probes and metrics: ${message}`, next)
   }
   return {
     metrics,

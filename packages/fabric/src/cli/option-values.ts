@@ -34,7 +34,7 @@ export function parseCount(text: string): number {
 export function parseName(text: string): string {
   if (isAgentName(text)) return text
   throw new InvalidArgumentError(
-    'A name has lower-case letters, digits, dot, dash and underscore, 63 at most.',
+    'A name has lower-case letters, digits, dot, dash and underscore, 63 at most, and begins and ends with a letter or digit.',
   )
 }
 

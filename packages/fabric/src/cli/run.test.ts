@@ -1,4 +1,5 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
@@ -59,7 +60,8 @@ describe('countersign', () => {
     [['protect', 'http://127.0.0.1:1', '--as', 'a', '--protocol', 'grpc'], 'Allowed choices'],
     [['explain', 'dec_1'], 'not the id of an exchange'],
     [['verify', 'nowhere'], 'no trust is named'],
-    [['verify', 'nowhere', '--trust', 'nowhere'], 'no trust can be read'],
+    [['verify', 'nowhere', '--trust', 'nowhere'], 'no trust can be read: nowhere does not exist'],
+    [['verify', 'nowhere', '--trust', dir], `no trust can be read: ${dir} is a folder`],
   ])('ends with 2 for %j', async (args, says) => {
     const { status, stdout, stderr } = await countersign(...args)
     expect({ status, stdout }).toEqual({ status: 2, stdout: '' })
@@ -70,6 +72,76 @@ describe('countersign', () => {
     const { status, stdout, stderr } = await countersign('agent', 'list', '--json', '--data', dir)
     expect({ status, stdout }).toEqual({ status: 3, stdout: '' })
     expect(stderr).toContain(`next: start one with \`countersign up --data ${dir}`)
+  })
+
+  test('a file in the place of a data folder is named by every command', async () => {
+    const file = fileOf('file', '')
+    const commands = [
+      ['up'],
+      ['status'],
+      ['protect', 'http://127.0.0.1:9000', '--as', 'a'],
+      ['connect', '--as', 'a'],
+      ['verify', 'receipt'],
+    ]
+    for (const command of commands) {
+      const { status, stderr } = await countersign(...command, '--data', file)
+      expect({ status, command }).toEqual({ status: 2, command })
+      expect(stderr).toContain(`${file} is not a folder`)
+      expect(stderr).toContain('next: ')
+      expect(stderr).not.toMatch(/E[A-Z]+:|file\//)
+    }
+  })
+
+  test.skipIf(process.platform !== 'linux')(
+    'ends at once with 2 for a data folder that cannot be made, and says what to do',
+    async () => {
+      for (const data of ['/proc/xx', '/proc/xx/yy', '/proc', '/dev/null/x']) {
+        const { status, stderr } = await countersign('up', '--port', '0', '--data', data)
+        expect({ status, data }).toEqual({ status: 2, data })
+        expect(stderr).toContain(`the data folder ${data} cannot be used: `)
+        expect(stderr).toContain('next: name another one by --data')
+      }
+      const join = `https://127.0.0.1:1/#csj_aaaaaaaa.${'A'.repeat(43)}`
+      const connect = await countersign(
+        'connect',
+        '--as',
+        'a',
+        '--data',
+        '/proc/xx',
+        '--join',
+        join,
+      )
+      expect(connect.status).toBe(3)
+    },
+  )
+
+  test('says of a join string of http that a fabric speaks https', async () => {
+    const join = `http://127.0.0.1:1/#csj_aaaaaaaa.${'A'.repeat(43)}`
+    const { status, stderr } = await countersign(
+      'connect',
+      '--as',
+      'a',
+      '--data',
+      dir,
+      '--join',
+      join,
+    )
+    expect(status).toBe(2)
+    expect(stderr).toContain('https only')
+  })
+
+  test('doctor says in words that a port is taken', async () => {
+    const server = createServer()
+    await new Promise<void>((resolve) => {
+      server.listen(0, '127.0.0.1', resolve)
+    })
+    const address = server.address()
+    const port = typeof address === 'object' && address !== null ? address.port : 0
+    const config = fileOf('taken.yaml', `listen: { port: ${port} }\ndataDir: ${dir}/absent\n`)
+    const { stdout } = await countersign('doctor', '--config', config)
+    server.close()
+    expect(stdout).toContain(`port ${port} is in use by another process`)
+    expect(stdout).not.toContain('EADDRINUSE')
   })
 
   test('prints every exit code that it has', async () => {

@@ -1,4 +1,4 @@
-import { mkdir, rm } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { formatTrust, trustFingerprint } from '@countersign/protocol'
 import {
@@ -18,6 +18,7 @@ import type { CliContext, CommonOptions } from './context.ts'
 import {
   DATA_FILES,
   findRunning,
+  openDataFolder,
   replaceFile,
   stateRunning,
   unstateRunning,
@@ -81,11 +82,13 @@ export async function startFabric(
 ): Promise<StartedFabric> {
   const { dataDir } = config
   await refuseSecond(dataDir)
-  await mkdir(dataDir, { recursive: true, mode: 0o700 })
+  openDataFolder(dataDir)
   const { log } = events
   const observing = await openObserving(context, addressOf(config), log)
   if (observing.elsewhere) {
-    log('the usual port for probes is taken by another process', { url: observing.url ?? '' })
+    log('probes and metrics are at a free port, since the usual one is in use', {
+      url: observing.url ?? '',
+    })
   }
   try {
     return await startObserved(context, config, { ...events, ...once, observing })

@@ -37,6 +37,15 @@ describe('the report about a receipt', () => {
     expect(report).not.toContain('\nverified')
   })
 
+  test('says of no key that it is trusted, where the trust is of another fabric of the same name', async () => {
+    const keyId = trust.statementKey.keyId.map((byte) => byte ^ 1)
+    const other = { ...trust, statementKey: { ...trust.statementKey, keyId } }
+    const verification = await verifyInSteps(receipt, other)
+    expect(verification.failure?.code).toBe('STATEMENT_KEY_UNTRUSTED')
+    const passed = verification.steps.filter(({ outcome }) => outcome === 'passed')
+    expect(passed.map(({ says }) => says).join('\n')).not.toMatch(/is of the trusted|key/)
+  })
+
   test('finds a step for whatever was changed in the file', async () => {
     for (let at = 0; at < receipt.length; at += 97) {
       const changed = receipt.with(at, (receipt[at] ?? 0) ^ 1)

@@ -30,21 +30,24 @@ const STEPS = [
     says: 'the file has the one form of a receipt',
     faults: ['RECEIPT_MALFORMED', 'RECEIPT_NOT_CANONICAL'],
   },
-  { says: 'it is of the trusted log', faults: ['ORIGIN_UNTRUSTED'] },
+  { says: 'it gives the name of the log that is trusted', faults: ['ORIGIN_UNTRUSTED'] },
   {
     says: 'its statements and proofs can be read',
     faults: ['STATEMENT_MALFORMED', 'PROOF_MALFORMED'],
   },
   { says: 'they make one closed exchange', faults: ['EXCHANGE_MISMATCHED', 'KINDS_DISORDERED'] },
-  { says: 'they name the trusted fabric and key', faults: ['STATEMENT_KEY_UNTRUSTED'] },
+  {
+    says: 'they name the fabric and the key that are trusted',
+    faults: ['STATEMENT_KEY_UNTRUSTED'],
+  },
   { says: 'they lead to one checkpoint', faults: ['CHECKPOINTS_DIFFERENT'] },
   { says: 'every statement is in the log', faults: ['INCLUSION_REJECTED'] },
   {
     says: 'every disclosed fact is what was committed to',
     faults: ['FACT_UNKNOWN', 'FACT_REJECTED'],
   },
-  { says: 'the log signed the checkpoint', faults: ['CHECKPOINT_REJECTED'] },
-  { says: 'the fabric signed every statement', faults: ['STATEMENT_REJECTED'] },
+  { says: 'the key of the trusted log signed the checkpoint', faults: ['CHECKPOINT_REJECTED'] },
+  { says: 'the key of the trusted fabric signed every statement', faults: ['STATEMENT_REJECTED'] },
   {
     says: 'nothing that decides what it says is withheld, missing or unknown',
     faults: ['FACT_WITHHELD', 'FACT_MISSING', 'VALUE_UNKNOWN', 'PRODUCER_CONTRADICTED'],

@@ -1,5 +1,7 @@
+import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { isInside } from '../lib/named-path.ts'
 import { ConfigError, parseConfig } from './config.ts'
 
 const environment = {
@@ -41,4 +43,58 @@ describe('names of agents', () => {
       /reserved/,
     )
   })
+})
+
+describe('a name that cannot be one', () => {
+  test.each(['Billing', 'a b', '-a', 'a-', 'ä', 'a'.repeat(64)])(
+    '%s is told what names may hold',
+    (name) => {
+      const text = `agents: { ${JSON.stringify(name)}: { upstream: 'http://127.0.0.1:9000' } }`
+      expect(() => read(text)).toThrow(/lower-case letters.*63 characters/)
+      expect(() => read(text)).not.toThrow(/reserved/)
+    },
+  )
+})
+
+describe('a key or value that was misspelt', () => {
+  test.each([
+    ['dataDirr: x', '`dataDir`'],
+    ['listen: { prot: 1 }', '`port`'],
+    ['limits: { bodybytes: 1024 }', '`bodyBytes`'],
+    ['masterKey: { pth: x }', '`path`'],
+    ['agents: { a: { upstreem: x, upstream: "http://127.0.0.1:9" } }', '`upstream`'],
+    ['port: 1', '`listen.port`'],
+    ['log: { level: infos }', '`info`'],
+    ['agents: { a: { upstream: "http://127.0.0.1:9", protocol: mpc } }', '`mcp`'],
+  ])('%s is asked whether %s was meant', (text, meant) => {
+    expect(() => read(text)).toThrow(`did you mean ${meant}?`)
+  })
+
+  test('that is like none is told nothing', () => {
+    expect(() => read('entirelySomethingElse: 1')).toThrow(/"entirelySomethingElse"$/)
+  })
+})
+
+test('the documented unit keeps the master key outside of the data folder, whatever the home is', () => {
+  const root = resolve(import.meta.dirname, '../../../..')
+  const unit = readFileSync(resolve(root, 'docs/examples/countersign.service'), 'utf8')
+  const guide = readFileSync(resolve(root, 'docs/operate/install.md'), 'utf8')
+  const settings = (text: string, name: string): readonly string[] =>
+    [...text.matchAll(new RegExp(`^${name}=(.*)$`, 'gm'))].map(([, value = '']) => value)
+  for (const text of [unit, guide]) {
+    const variables = new Map(
+      settings(text, 'Environment').map((each) => each.split('=', 2) as [string, string]),
+    )
+    const dataDir = variables.get('COUNTERSIGN_DATA') ?? ''
+    const userConfigDir = variables.get('XDG_CONFIG_HOME') ?? dataDir
+    const { masterKey } = parseConfig(null, { ...environment, dataDir, userConfigDir })
+    const path = masterKey.from === 'key-file' ? masterKey.path : ''
+    expect(isInside(path, dataDir)).toBe(false)
+    // Made by systemd for the user of the unit, so that the first start can write both.
+    const made = settings(text, 'StateDirectory').flatMap((line) =>
+      line.split(' ').map((name) => `/var/lib/${name}`),
+    )
+    expect(made).toContain(dataDir)
+    expect(made.some((folder) => isInside(path, folder))).toBe(true)
+  }
 })

@@ -4,6 +4,7 @@ import { parseDocument } from 'yaml'
 import type { z } from 'zod'
 import { type ConfigText, type Environment } from './read.ts'
 import { type ConfigDocument, configSchema } from './schema.ts'
+import { suggestion } from './suggest.ts'
 
 /** One frozen, validated configuration; everything in it is absolute and decided. */
 export type Config = Readonly<
@@ -55,7 +56,7 @@ function parseDocumentText(file: ConfigText | null): ConfigDocument {
   const yaml = parseDocument(file.text, { uniqueKeys: true })
   const [fault] = yaml.errors
   if (fault !== undefined) throw new ConfigError(`${file.path}: ${fault.message}`)
-  const parsed = configSchema.safeParse(yaml.toJS() ?? {})
+  const parsed = configSchema.safeParse(yaml.toJS() ?? {}, { reportInput: true })
   if (parsed.success) return parsed.data
   const faults = parsed.error.issues.flatMap((issue) => faultLines(issue, []))
   throw new ConfigError(`${file.path} cannot be used:\n${faults.join('\n')}`)
@@ -74,7 +75,8 @@ function faultLines(issue: Issue, above: readonly PropertyKey[]): readonly strin
           (issue.errors.find((each) => each.every(({ path: [at] }) => at !== 'from')) ?? [])
         : []
   if (inner.length > 0) return inner.flatMap((each) => faultLines(each, path))
-  return [`  ${path.map(String).join('.') || '(top level)'}: ${issue.message}`]
+  const where = path.map(String).join('.') || '(top level)'
+  return [`  ${where}: ${issue.message}${suggestion(issue, path)}`]
 }
 
 function placeMasterKey(

@@ -1,6 +1,7 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { resolve } from 'node:path'
+import { readNamed } from '../lib/named-path.ts'
 
 /** Every variable that the fabric reads, and the only place that reads them. */
 export interface Environment {
@@ -14,6 +15,8 @@ export interface Environment {
   readonly colours: boolean
   /** Where a user's own configuration lives (XDG_CONFIG_HOME, or ~/.config). */
   readonly userConfigDir: string
+  /** npm_command: whether npm or npx started this process. */
+  readonly startedByNpm?: boolean
   /** NOTIFY_SOCKET and WATCHDOG_USEC, by which systemd is told how the process is. */
   readonly supervisor: SupervisorEnvironment
 }
@@ -35,6 +38,7 @@ export function readEnvironment(): Environment {
     masterKey,
     colours: env['NO_COLOR'] === undefined && env['TERM'] !== 'dumb',
     userConfigDir: env['XDG_CONFIG_HOME'] ?? resolve(homedir(), '.config'),
+    startedByNpm: env['npm_command'] !== undefined,
     supervisor: readSupervisor(env),
   }
 }
@@ -48,12 +52,15 @@ function readSupervisor(env: NodeJS.ProcessEnv): SupervisorEnvironment {
   return { notifySocket: notifySocket ?? null, watchdogMs: watchdogMs > 0 ? watchdogMs : null }
 }
 
+/** Thousands of agents. */
+const configBytesMax = 16 * 1024 * 1024
+
 /** The text of the configuration file, or null where none was named and none stands here. */
 export function readConfigText(environment: Environment, named: string | null): ConfigText | null {
   const asked = named ?? environment.configPath
   const path = resolve(asked ?? 'countersign.yaml')
   if (asked === null && !existsSync(path)) return null
-  return { path, text: readFileSync(path, 'utf8') }
+  return { path, text: Buffer.from(readNamed(path, configBytesMax)).toString('utf8') }
 }
 
 export interface ConfigText {

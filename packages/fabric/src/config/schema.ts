@@ -1,10 +1,13 @@
-import { isAgentName, isAssignableName, isTrustDomain } from '@countersign/protocol'
+import { isAgentName, isReservedName, isTrustDomain } from '@countersign/protocol'
 import { CONNECTION_LIMITS } from '@countersign/protocol/tls'
 import { z } from 'zod'
 
 const agentName = z
   .string()
-  .refine(isAgentName, 'lower-case letters, digits, dot, dash and underscore, at most 63')
+  .refine(
+    isAgentName,
+    'a name has lower-case letters, digits, dot, dash and underscore, begins and ends with a letter or digit, and has 63 characters at most',
+  )
 
 const duration = (minimum: number, maximum: number, byDefault: number) =>
   z.int().min(minimum).max(maximum).default(byDefault)
@@ -175,7 +178,12 @@ export const configSchema = z.strictObject({
         ),
     })
     .prefault({}),
-  agents: z.record(agentName.refine(isAssignableName, 'a reserved name'), agent).default({}),
+  agents: z
+    .record(
+      agentName.refine((name) => !isReservedName(name), 'this name is reserved for the fabric'),
+      agent,
+    )
+    .default({}),
 })
 
 export type ConfigDocument = z.infer<typeof configSchema>

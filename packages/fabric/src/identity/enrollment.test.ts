@@ -68,7 +68,7 @@ describe('enrolment', () => {
       answer instanceof Refusal ? [] : [answer],
     )
     expect(others).toEqual([])
-    expect(refusals.map(({ code }) => code)).toEqual(Array(4).fill('CREDENTIAL_REJECTED'))
+    expect(refusals.map(({ code }) => code)).toEqual(Array(4).fill('CREDENTIAL_SPENT'))
     expect(room.identity.directory.find('alice')?.keys?.signing.keyId).toBe(winner?.signingKeyId)
   })
 

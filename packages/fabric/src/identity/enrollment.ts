@@ -93,7 +93,7 @@ const clockSkewMs = 60_000
 
 function checkToken(token: JoinToken, now: number): Refusal | null {
   if (token.usedAt !== null) {
-    return new Refusal('CREDENTIAL_REJECTED', `join token ${token.id} was used before`)
+    return new Refusal('CREDENTIAL_SPENT', `join token ${token.id} was used before`)
   }
   if (token.createdAt > now + clockSkewMs) {
     return new Refusal('CREDENTIAL_REJECTED', `join token ${token.id} is of a clock that was ahead`)
@@ -132,7 +132,7 @@ async function admit(
     joinTokens.consumption(token.id),
   ])
   if (refusal !== null) return refusal
-  if (!durable) return new Refusal('CREDENTIAL_REJECTED', `join token ${token.id} was used before`)
+  if (!durable) return new Refusal('CREDENTIAL_SPENT', `join token ${token.id} was used before`)
   joinTokens.consumed(token.id)
   const record = directory.find(token.name)
   return record ?? new Refusal('OUTCOME_UNKNOWN', 'the record vanished')

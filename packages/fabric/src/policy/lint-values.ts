@@ -1,4 +1,5 @@
 import { isAssignableName } from '@countersign/protocol'
+import { nearest } from '../lib/nearest.ts'
 import {
   asExpression,
   type CedarExpression,
@@ -18,7 +19,6 @@ import {
 } from './facts.ts'
 import { type Lint, partsOf } from './lint.ts'
 import { narrow } from './narrow.ts'
-import { nearest } from './nearest.ts'
 
 /**
  * Comparisons that come out the same for every request of the policy's scope, wherever they stand. In an

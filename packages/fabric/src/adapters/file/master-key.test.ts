@@ -59,7 +59,7 @@ describe('a key file', () => {
   test.each([0o644, 0o640, 0o604, 0o660, 0o601])('with mode %o is refused', async (mode) => {
     await open(place())
     await chmod(place().path, mode)
-    await expect(open(place())).rejects.toThrow('chmod 600')
+    await expect(open(place())).rejects.toMatchObject({ next: `run: chmod 600 ${place().path}` })
   })
 
   test('that is a link, a folder or no key is refused', async () => {
@@ -74,10 +74,24 @@ describe('a key file', () => {
     await expect(open(place())).rejects.toThrow('32 bytes in base64')
   })
 
-  test('is not made inside the data folder, where every backup would carry it along', async () => {
+  test('is neither made nor read inside the data folder, where every backup would carry it along', async () => {
     const path = join(dataDir, 'fabric.key')
-    await expect(open({ from: 'key-file', path })).rejects.toThrow('outside')
+    const refused = { message: expect.stringContaining(`${path} is inside the data folder`) }
+    await expect(open({ from: 'key-file', path })).rejects.toMatchObject({
+      ...refused,
+      next: expect.stringContaining('masterKey.path'),
+    })
     await expect(stat(path)).rejects.toThrow('ENOENT')
+    await writeFile(path, systemRandom(32), { mode: 0o600 })
+    await expect(open({ from: 'key-file', path })).rejects.toMatchObject(refused)
+    await expect(open({ from: 'passphrase-file', path })).rejects.toMatchObject(refused)
+  })
+
+  test('is found inside the data folder behind links as well', async () => {
+    const link = join(root, 'link')
+    await symlink(dataDir, link)
+    const path = join(link, 'keys', 'fabric.key')
+    await expect(open({ from: 'key-file', path })).rejects.toThrow('inside the data folder')
   })
 })
 
@@ -107,7 +121,7 @@ describe('a passphrase', () => {
     await write('hunter2')
     await expect(open(place())).rejects.toThrow('at least 16')
     await chmod(place().path, 0o644)
-    await expect(open(place())).rejects.toThrow('chmod 600')
+    await expect(open(place())).rejects.toThrow('others can read')
   })
 
   test.each([

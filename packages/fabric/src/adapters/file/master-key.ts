@@ -1,6 +1,7 @@
-import { mkdir, readdir } from 'node:fs/promises'
-import { dirname, join, relative, sep } from 'node:path'
+import { readdir } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { parseBase64, toBase64 } from '@countersign/protocol'
+import { isInside, makeFolder } from '../../lib/named-path.ts'
 import type { Random } from '../../lib/random.ts'
 import type { Keyring, MasterKeyPlace } from '../../secrets/master-key.ts'
 import { stretchPassphrase } from './secret-passphrase.ts'
@@ -25,10 +26,15 @@ export async function openConfiguredMasterKey(
     case 'environment':
       return parseKey(place.value, 'the environment')
     case 'key-file':
+      assertOutside(place.path, dataDir)
       return openKeyFile(place.path, dataDir, random)
     case 'passphrase-file': {
+      assertOutside(place.path, dataDir)
       const passphrase = await readPrivateFile(place.path)
-      if (passphrase === null) throw new UnusableKeyFile(`${place.path} does not exist`)
+      if (passphrase === null) {
+        const next = 'write the passphrase there, readable by the user of the fabric alone'
+        throw new UnusableKeyFile(`${place.path} does not exist`, next)
+      }
       return stretchPassphrase(passphrase, dataDir, random)
     }
     case 'keyring':
@@ -45,9 +51,8 @@ async function openKeyFile(path: string, dataDir: string, random: Random): Promi
     return key
   }
   await assertFirstStart(dataDir, `${path} does not exist`)
-  assertOutside(path, dataDir)
   const key = random(keyBytes)
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 })
+  makeFolder(dirname(path))
   await writePrivateFile(path, Buffer.from(`${toBase64(key)}\n`))
   return key
 }
@@ -58,7 +63,7 @@ async function openKeyringEntry(
 ): Promise<Uint8Array> {
   const stored = await keyring.find(account)
   if (stored !== null) {
-    if (stored.length !== keyBytes) throw new UnusableKeyFile('the keyring entry is no master key')
+    if (stored.length !== keyBytes) throw new Error('the keyring entry is no master key')
     return stored
   }
   await assertFirstStart(dataDir, `the keyring has no entry ${account}`)
@@ -67,20 +72,23 @@ async function openKeyringEntry(
   return key
 }
 
-/** A key beside the data would be copied with every backup of what it protects. */
+/**
+ * A key beside the data would be copied with every backup of what it protects. The default place is in
+ * the home of the user, which is the data folder itself where a service account has no other folder.
+ */
 function assertOutside(path: string, dataDir: string): void {
-  const inside = relative(dataDir, path)
-  if (inside !== '..' && !inside.startsWith(`..${sep}`)) {
-    throw new UnusableKeyFile(`${path} is inside the data folder; choose a place outside of it`)
-  }
+  if (!isInside(path, dataDir)) return
+  throw new UnusableKeyFile(
+    `the master key ${path} is inside the data folder ${dataDir}, so every backup would carry it along`,
+    'name a place outside of the data folder by masterKey.path, and move the file there if it exists',
+  )
 }
 
+/** Not a matter of the place alone: the fabric cannot vouch for what it keeps without its key. */
 async function assertFirstStart(dataDir: string, what: string): Promise<void> {
   const secrets = await readdir(join(dataDir, 'secrets')).catch(ignoreAbsence)
   if (secrets.length === 0) return
-  throw new UnusableKeyFile(
-    `${what}, but there are secrets already; restore the key from where you keep it`,
-  )
+  throw new Error(`${what}, but there are secrets already; restore the key from where you keep it`)
 }
 
 function ignoreAbsence(error: unknown): readonly string[] {
@@ -91,7 +99,10 @@ function ignoreAbsence(error: unknown): readonly string[] {
 function parseKey(text: string, origin: string): Uint8Array {
   const key = parseBase64(text)
   if (key === null || key.length !== keyBytes) {
-    throw new UnusableKeyFile(`the master key from ${origin} must be 32 bytes in base64`)
+    throw new UnusableKeyFile(
+      `the master key from ${origin} must be 32 bytes in base64`,
+      'restore it from where you keep it; for a new fabric, `head -c 32 /dev/urandom | base64` makes one',
+    )
   }
   return key
 }

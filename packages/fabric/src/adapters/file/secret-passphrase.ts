@@ -1,7 +1,7 @@
 import { scrypt } from 'node:crypto'
-import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseBase64, toBase64 } from '@countersign/protocol'
+import { makeFolder } from '../../lib/named-path.ts'
 import type { Random } from '../../lib/random.ts'
 import { readPrivateFile, UnusableKeyFile, writePrivateFile } from './secret-private-file.ts'
 
@@ -34,7 +34,11 @@ export async function stretchPassphrase(
   const trimmed = trimNewline(passphrase)
   try {
     if (trimmed.length < passphraseBytesMin) {
-      throw new UnusableKeyFile(`the passphrase needs at least ${passphraseBytesMin} characters`)
+      const next = 'write a longer one; several random words will do'
+      throw new UnusableKeyFile(
+        `the passphrase needs at least ${passphraseBytesMin} characters`,
+        next,
+      )
     }
     return await derive(trimmed, await openParameters(dataDir, random))
   } finally {
@@ -55,13 +59,13 @@ async function openParameters(dataDir: string, random: Random): Promise<Paramete
   if (stored !== null) return parseParameters(stored, path)
   const salt = random(saltBytes)
   const text = JSON.stringify({ kdf: 'scrypt', ...parametersDefault, salt: toBase64(salt) })
-  await mkdir(dataDir, { recursive: true, mode: 0o700 })
+  makeFolder(dataDir)
   await writePrivateFile(path, Buffer.from(`${text}\n`))
   return { ...parametersDefault, salt }
 }
 
 function parseParameters(bytes: Uint8Array, path: string): Parameters {
-  const damaged = new UnusableKeyFile(`${path} is damaged; restore it from a backup`)
+  const damaged = new Error(`${path} is damaged; restore it from a backup`)
   let fields: Record<string, unknown>
   try {
     const value: unknown = JSON.parse(Buffer.from(bytes).toString('utf8'))

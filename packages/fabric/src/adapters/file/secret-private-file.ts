@@ -1,9 +1,10 @@
 import { constants } from 'node:fs'
 import { link, open, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import { UnusableFile } from '../../lib/named-path.ts'
 
 /** A key file that must not be used, and what to do about it. */
-export class UnusableKeyFile extends Error {
+export class UnusableKeyFile extends UnusableFile {
   override readonly name = 'UnusableKeyFile'
 }
 
@@ -21,7 +22,7 @@ export async function readPrivateFile(path: string): Promise<Uint8Array | null> 
     (error: unknown) => {
       if (codeOf(error) === 'ENOENT') return null
       if (codeOf(error) === 'ELOOP')
-        throw new UnusableKeyFile(`${path} is a link; name the file itself`)
+        throw new UnusableKeyFile(`${path} is a link`, 'name the file itself')
       throw error
     },
   )
@@ -29,14 +30,15 @@ export async function readPrivateFile(path: string): Promise<Uint8Array | null> 
   try {
     const { mode, size, uid } = await file.stat()
     if ((mode & constants.S_IFMT) !== constants.S_IFREG || size > bytesMax) {
-      throw new UnusableKeyFile(`${path} is no key file`)
+      throw new UnusableKeyFile(`${path} is no key file`, 'name a file that holds the key alone')
     }
     if ((mode & 0o077) !== 0) {
-      throw new UnusableKeyFile(`others can read ${path}; run: chmod 600 ${path}`)
+      throw new UnusableKeyFile(`others can read ${path}`, `run: chmod 600 ${path}`)
     }
     const own = process.getuid?.()
     if (own !== undefined && uid !== own) {
-      throw new UnusableKeyFile(`${path} belongs to another user; the fabric's user must own it`)
+      const next = 'run the fabric as its owner, or give it to the user of the fabric (`chown`)'
+      throw new UnusableKeyFile(`${path} belongs to another user`, next)
     }
     return new Uint8Array(await file.readFile())
   } finally {

@@ -1,7 +1,8 @@
-import { closeSync, fsyncSync, mkdirSync, openSync } from 'node:fs'
+import { closeSync, fsyncSync, openSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import type { SignedDescriptor } from '@countersign/protocol'
+import { makeFolder } from '../../lib/named-path.ts'
 import type { ChannelRecord, ChannelRecords } from '../../transports/queue/channel-records.ts'
 
 const schema = `
@@ -23,7 +24,7 @@ const schemaVersion = 1
  * session is rare, and each is one small commit.
  */
 export function openSqliteChannelRecords(directory: string): ChannelRecords {
-  mkdirSync(directory, { recursive: true, mode: 0o700 })
+  makeFolder(directory)
   const database = new DatabaseSync(join(directory, 'channel-records.sqlite'))
   prepareDatabase(database)
   const descriptor = openSync(directory, 'r')

@@ -1,7 +1,8 @@
-import { closeSync, fsyncSync, mkdirSync, openSync, statfsSync } from 'node:fs'
+import { closeSync, fsyncSync, openSync, statfsSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Worker } from 'node:worker_threads'
 import type { Clock } from '../../lib/clock.ts'
+import { makeFolder } from '../../lib/named-path.ts'
 import type { Random } from '../../lib/random.ts'
 import { startWorker } from '../../lib/start-worker.ts'
 import type {
@@ -71,7 +72,7 @@ export async function openSqliteChannelStore(
   options: SqliteChannelStoreOptions,
 ): Promise<SqliteChannelStore> {
   const { directory } = options
-  mkdirSync(directory, { recursive: true, mode: 0o700 })
+  makeFolder(directory)
   if (networkFileSystems.has(statfsSync(directory).type)) {
     throw new Error('channels cannot be kept on a network file system')
   }

@@ -113,7 +113,8 @@ async function openAgentIdentity(context: CliContext, options: ConnectOptions): 
   const order = { dir, name: options.as, clock, onFault: () => undefined }
   const identity = await openIdentity({ ...order, join: options.join }).catch(
     async (error: unknown) => {
-      if (isRefusedJoin(error)) throw joinFailure(options.as, error)
+      const failure = joinFailure(options.as, error)
+      if (failure !== null) throw failure
       if (!(error instanceof AgentError && error.code === 'JOIN_MISSING')) throw error
       return openIdentity({ ...order, join: await inviteHere(context, options, dataDir) })
     },
@@ -128,16 +129,22 @@ async function openAgentIdentity(context: CliContext, options: ConnectOptions): 
   )
 }
 
-function isRefusedJoin(error: unknown): error is RefusedError {
-  return error instanceof RefusedError && error.code === 'CREDENTIAL_REJECTED'
-}
-
-function joinFailure(name: string, cause: RefusedError): Failure {
-  return new Failure(
-    'no',
-    `the fabric refused this join string for ${name} (${cause.code})`,
-    `check --as: a string for another agent is still good for that one; or ask for a new one with \`countersign agent enroll ${name}\``,
-  )
+/** What became of a join string that was refused; null for any other error. */
+export function joinFailure(name: string, error: unknown): Failure | null {
+  if (!(error instanceof RefusedError)) return null
+  const { code } = error
+  const again = `ask the operator for a new one: \`countersign agent enroll ${name}\``
+  if (code === 'CREDENTIAL_SPENT') {
+    const stolen = `if nobody of yours used it, tell the operator so: someone else enrolled as ${name}`
+    return new Failure('refused', `${code}: this join string has been used`, `${again}; ${stolen}`)
+  }
+  if (code === 'CREDENTIAL_EXPIRED') {
+    const clock = 'or compare the clocks of both machines, if it is fresh'
+    return new Failure('refused', `${code}: this join string has expired`, `${again}; ${clock}`)
+  }
+  if (code !== 'CREDENTIAL_REJECTED') return null
+  const next = `check --as: a string for another agent is still good for that one; or ${again}`
+  return new Failure('refused', `${code}: the fabric refused this join string for ${name}`, next)
 }
 
 /** On the machine of the fabric its operator is here too, and hands the join string over itself. */

@@ -1,4 +1,3 @@
-import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import {
   attributedFacts,
@@ -13,9 +12,10 @@ import {
   type VerifiedReceipt,
 } from '@countersign/protocol'
 import type { Command } from 'commander'
+import { readNamed, UnusableFile } from '../../lib/named-path.ts'
 import { addCommonOptions, type CliContext, type CommonOptions, outputOf } from '../context.ts'
 import { DATA_FILES, findDataFolder } from '../data-folder.ts'
-import { Failure } from '../failure.ts'
+import { Failure, toFailure } from '../failure.ts'
 import { readStdin } from '../stdin.ts'
 import { formatVerification, verifyInSteps } from '../verification.ts'
 
@@ -42,7 +42,7 @@ export function addVerifyCommand(program: Command, context: CliContext): void {
       .option('--response <file>', 'the body of the response, as `--request`'),
   ).action(async (file: string, options: VerifyOptions) => {
     const output = outputOf(context, options)
-    const trust = await readTrustFile(trustPath(context, options))
+    const trust = readTrustFile(trustPath(context, options))
     const verification = await verifyInSteps(await readReceipt(file), trust)
     const { failure, steps, verified } = verification
     const matches = verified === null ? [] : await compareFiles(verified, options)
@@ -56,12 +56,17 @@ export function addVerifyCommand(program: Command, context: CliContext): void {
   })
 }
 
+/** Of a message whose body is compared; a fabric takes less of one. */
+const messageBytesMax = 1024 * 1024 * 1024
+/** Roots and keys of a fabric. */
+const trustBytesMax = 16 * 1024 * 1024
+
 async function compareFiles(receipt: VerifiedReceipt, options: VerifyOptions) {
   const matches: { readonly half: Half; readonly match: MessageMatch }[] = []
   for (const half of ['request', 'response'] as const) {
     const file = options[half]
     if (file === undefined) continue
-    const body = new Uint8Array(await readFile(file))
+    const body = readNamed(file, messageBytesMax)
     matches.push({ half, match: await compareMessage(receipt, half, body) })
   }
   return matches
@@ -84,13 +89,16 @@ function trustPath(context: CliContext, options: VerifyOptions): string {
 }
 
 /** The small file that `up` writes, or the document of `GET /v1/trust`, which says more. */
-async function readTrustFile(path: string): Promise<Trust> {
-  const text = await readFile(path, 'utf8').catch((cause: unknown) => {
-    const next = 'pass the trust file of the fabric that made the receipt: --trust FILE'
-    throw new Failure('usage', `no trust can be read from ${path} (${String(cause)})`, next)
-  })
+function readTrustFile(path: string): Trust {
+  let bytes: Uint8Array
   try {
-    return parseTrustOfAnyForm(text)
+    bytes = readNamed(path, trustBytesMax)
+  } catch (error) {
+    const next = 'pass the trust file of the fabric that made the receipt: --trust FILE'
+    throw new Failure('usage', `no trust can be read: ${toFailure(error).message}`, next)
+  }
+  try {
+    return parseTrustOfAnyForm(Buffer.from(bytes).toString('utf8'))
   } catch {
     throw new Failure(
       'usage',
@@ -106,7 +114,10 @@ async function readReceipt(file: string): Promise<Uint8Array> {
     if (bytes === null) throw new Failure('no', 'stdin is too long to be a receipt')
     return bytes
   }
-  const { size } = await stat(file)
-  if (size > receiptBytesMax) throw new Failure('no', `${file} is too long to be a receipt`)
-  return new Uint8Array(await readFile(file))
+  try {
+    return readNamed(file, receiptBytesMax)
+  } catch (error) {
+    if (!(error instanceof UnusableFile)) throw error
+    throw new Failure('no', `${file} is too long to be a receipt`)
+  }
 }

@@ -1,8 +1,9 @@
-import { mkdir, rm } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Identity, openIdentity } from '@countersign/sdk'
 import { type Connector, openConnector } from '../../compose-connector.ts'
 import { systemClock } from '../../lib/clock.ts'
+import { makeFolder } from '../../lib/named-path.ts'
 import { systemRandom } from '../../lib/random.ts'
 import { connectorAgent } from '../connector-agent.ts'
 import type { FabricClient } from '../fabric-client.ts'
@@ -134,7 +135,7 @@ async function invite(
 ): Promise<{ readonly join: string; readonly dir: string }> {
   const dir = identityDir(dataDir, name)
   await rm(dir, { recursive: true, force: true })
-  await mkdir(join(dataDir, 'demo'), { recursive: true, mode: 0o700 })
+  makeFolder(join(dataDir, 'demo'))
   const order = { name, roles: ['demo'], segment: 'demo', ttlSeconds: 300 }
   const invitation = await operator.admin<{ join: string }>('agent.enroll', order)
   return { join: invitation.join, dir }

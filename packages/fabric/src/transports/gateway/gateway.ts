@@ -304,6 +304,7 @@ async function answer(
 const strangerCodes: ReadonlySet<string> = new Set([
   'CREDENTIAL_MISSING',
   'CREDENTIAL_REJECTED',
+  'CREDENTIAL_SPENT',
   'CREDENTIAL_EXPIRED',
   'CREDENTIALS_CONFLICTING',
   'AGENT_QUARANTINED',

@@ -10,6 +10,7 @@ import type { RefusalCode } from '@countersign/protocol'
 export const GATEWAY_WIRE = {
   CREDENTIAL_MISSING: { status: 401, jsonRpc: -31001 },
   CREDENTIAL_REJECTED: { status: 401, jsonRpc: -31002 },
+  CREDENTIAL_SPENT: { status: 401, jsonRpc: -31036 },
   CREDENTIAL_EXPIRED: { status: 401, jsonRpc: -31003 },
   CREDENTIALS_CONFLICTING: { status: 400, jsonRpc: -31004 },
   AGENT_QUARANTINED: { status: 403, jsonRpc: -31005 },

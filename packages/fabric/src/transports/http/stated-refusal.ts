@@ -11,6 +11,7 @@ import type { BalancedResponse } from './upstream.ts'
 const STATEMENTS: Readonly<Record<RefusalCode, 'stated' | 'unknown' | 'never'>> = {
   CREDENTIAL_MISSING: 'stated',
   CREDENTIAL_REJECTED: 'stated',
+  CREDENTIAL_SPENT: 'never',
   CREDENTIAL_EXPIRED: 'stated',
   CREDENTIALS_CONFLICTING: 'stated',
   AGENT_QUARANTINED: 'stated',

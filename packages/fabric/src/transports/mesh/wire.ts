@@ -7,6 +7,7 @@ import type { RefusalCode } from '@countersign/protocol'
 export const MESH_WIRE = {
   CREDENTIAL_MISSING: { status: 401, jsonRpc: -31001, closes: false },
   CREDENTIAL_REJECTED: { status: 401, jsonRpc: -31002, closes: true },
+  CREDENTIAL_SPENT: { status: 401, jsonRpc: -31036, closes: true },
   CREDENTIAL_EXPIRED: { status: 401, jsonRpc: -31003, closes: true },
   CREDENTIALS_CONFLICTING: { status: 400, jsonRpc: -31004, closes: false },
   AGENT_QUARANTINED: { status: 403, jsonRpc: -31005, closes: true },

@@ -7,6 +7,7 @@ import type { RefusalCode } from '@countersign/protocol'
 export const QUEUE_WIRE = {
   CREDENTIAL_MISSING: { status: 401, disposition: 'reject' },
   CREDENTIAL_REJECTED: { status: 401, disposition: 'reject' },
+  CREDENTIAL_SPENT: { status: 401, disposition: 'reject' },
   CREDENTIAL_EXPIRED: { status: 401, disposition: 'reject' },
   CREDENTIALS_CONFLICTING: { status: 400, disposition: 'reject' },
   AGENT_QUARANTINED: { status: 403, disposition: 'reject' },

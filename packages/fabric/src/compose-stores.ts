@@ -25,6 +25,7 @@ import type { Clock } from './lib/clock.ts'
 import { type Closer, closeInOrder } from './lib/closing.ts'
 import { makeFolder } from './lib/named-path.ts'
 import type { Random } from './lib/random.ts'
+import { fittingExchanges, openFilesMax } from './observe/open-files.ts'
 import type { Rooms } from './pipeline/enforce.ts'
 import type { PolicyParser } from './policy/parser.ts'
 import { type OpenPolicyRoom, openPolicyRoom } from './policy/policy-room.ts'
@@ -180,7 +181,7 @@ async function openRecord(around: Surroundings, keys: FabricKeys): Promise<Ledge
     clock,
     random,
     limits: {
-      openIntentsPerOwnerMax: limits.openExchanges,
+      openIntentsPerOwnerMax: fittingExchanges(limits.openExchanges, await openFilesMax()),
       // Nothing that is still under way may be closed.
       openIntentMs: limits.streamMs + limits.upstreamTimeoutMs + openSlackMs,
     },

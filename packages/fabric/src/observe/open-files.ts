@@ -30,3 +30,12 @@ export function fittingConnections(asked: number, filesMax: number | null): numb
 export function fittingUpstreams(filesMax: number | null): number | null {
   return filesMax === null ? null : fittingConnections(Number.POSITIVE_INFINITY, filesMax)
 }
+
+/**
+ * The exchanges that one caller can have open, each with a connection to a receiver: half of these, so
+ * that no caller takes all of them.
+ */
+export function fittingExchanges(asked: number, filesMax: number | null): number {
+  const upstreams = fittingUpstreams(filesMax)
+  return upstreams === null ? asked : Math.max(1, Math.min(asked, Math.floor(upstreams / 2)))
+}

@@ -1,6 +1,6 @@
-import { once } from 'node:events'
+import { EventEmitter, once } from 'node:events'
 import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import { afterEach, expect, test } from 'vitest'
 import { NoRoomError } from '../../lib/upstream-error.ts'
 import { Descriptors } from './descriptors.ts'
@@ -68,8 +68,9 @@ test.each(['EMFILE', 'ENFILE'])(
   (code) => {
     const descriptors = new Descriptors(null)
     const outcomes: unknown[] = []
-    const connect = descriptors.bound((_, done) =>
-      done(Object.assign(new Error(`connect ${code}`), { code }), null),
+    const connect = descriptors.bound(
+      (_, done) => done(Object.assign(new Error(`connect ${code}`), { code }), null),
+      'a receiver',
     )
     connect({} as Parameters<typeof connect>[0], (...[fault]) => void outcomes.push(fault))
     expect(outcomes[0]).toBeInstanceOf(NoRoomError)
@@ -81,8 +82,35 @@ test.each(['EMFILE', 'ENFILE'])(
 test('a connection that failed leaves its place', () => {
   const descriptors = new Descriptors(1)
   const faults: unknown[] = []
-  const connect = descriptors.bound((_, done) => done(new Error('connect ECONNREFUSED'), null))
+  const connect = descriptors.bound(
+    (_, done) => done(new Error('connect ECONNREFUSED'), null),
+    'a receiver',
+  )
   for (let at = 0; at < 3; at++)
     connect({} as Parameters<typeof connect>[0], (...[fault]) => void faults.push(fault?.message))
   expect(faults).toEqual(Array.from({ length: 3 }, () => 'connect ECONNREFUSED'))
+})
+
+test('one receiver gets no more connections than are left for others', () => {
+  const descriptors = new Descriptors(8)
+  const sockets: EventEmitter[] = []
+  const connect = (receiver: string): string => {
+    let outcome = 'open'
+    const bounded = descriptors.bound((_, done) => {
+      const socket = Object.assign(new EventEmitter(), { destroyed: false })
+      sockets.push(socket)
+      done(null, socket as unknown as Socket)
+    }, receiver)
+    bounded({} as Parameters<typeof bounded>[0], (...[fault]) => {
+      if (fault !== null) outcome = fault.name
+    })
+    return outcome
+  }
+  const opened = (receiver: string): number =>
+    Array.from({ length: 8 }, () => connect(receiver)).filter((outcome) => outcome === 'open')
+      .length
+  expect([opened('a'), opened('b'), opened('c'), opened('d')]).toEqual([4, 2, 1, 1])
+  expect(opened('e')).toBe(0)
+  for (const socket of sockets.splice(0, 4)) socket.emit('close')
+  expect(opened('e')).toBe(2)
 })

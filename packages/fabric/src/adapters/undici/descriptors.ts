@@ -16,23 +16,28 @@ const exhaustedCodes: ReadonlySet<unknown> = new Set(['EMFILE', 'ENFILE'])
 export class Descriptors {
   readonly #max: number | null
   #open = 0
+  readonly #ofReceivers = new Map<string, number>()
 
   /** Null where the system sets no limit. */
   constructor(max: number | null) {
     this.#max = max
   }
 
-  /** `connect`, within the bound. A connection counts from the attempt to its end. */
-  bound(connect: buildConnector.connector): buildConnector.connector {
+  /**
+   * `connect`, within the bound. A connection counts from the attempt to its end. One receiver gets at
+   * most as many as are left for others: it may have many endpoints, and answer at none of them.
+   */
+  bound(connect: buildConnector.connector, receiver: string): buildConnector.connector {
     return (target, done) => {
-      if (this.#max !== null && this.#open >= this.#max) {
+      const own = this.#ofReceivers.get(receiver) ?? 0
+      if (this.#max !== null && own >= this.#max - this.#open) {
         return done(new NoRoomError(this.#refusal('connections to receivers')), null)
       }
-      this.#open += 1
+      this.#add(receiver, 1)
       connect(target, (...result) => {
         const [fault, socket] = result
-        if (fault === null && socket !== null) this.#follow(socket)
-        else this.#open -= 1
+        if (fault === null && socket !== null) this.#follow(socket, receiver)
+        else this.#add(receiver, -1)
         if (fault !== null && isExhausted(fault)) {
           return done(new NoRoomError(this.#refusal('there are no file descriptors left')), null)
         }
@@ -41,14 +46,16 @@ export class Descriptors {
     }
   }
 
-  #follow(socket: Socket): void {
-    if (socket.destroyed) {
-      this.#open -= 1
-      return
-    }
-    socket.once('close', () => {
-      this.#open -= 1
-    })
+  #add(receiver: string, count: 1 | -1): void {
+    this.#open += count
+    const own = (this.#ofReceivers.get(receiver) ?? 0) + count
+    if (own === 0) this.#ofReceivers.delete(receiver)
+    else this.#ofReceivers.set(receiver, own)
+  }
+
+  #follow(socket: Socket, receiver: string): void {
+    if (socket.destroyed) return this.#add(receiver, -1)
+    socket.once('close', () => this.#add(receiver, -1))
   }
 
   #refusal(detail: string): Refusal {

@@ -42,11 +42,13 @@ export function undiciUpstream(options: UpstreamOptions): Upstream & { refresh()
       pools.set(key, found)
       return found
     }
+    // Instances of one agent are one receiver.
+    const receiver = spiffeId ?? origin
     const pool = new Pool(origin, {
       connections: options.connectionsPerEndpointMax,
       pipelining: 1,
       allowH2: false,
-      factory: (place, given) => laneClient(place, given, descriptors),
+      factory: (place, given) => laneClient(place, given, { descriptors, receiver }),
       // Silence is normal on event streams; the exchange's own signal ends them.
       bodyTimeout: 0,
       headersTimeout: options.headersTimeoutMs,
@@ -127,11 +129,15 @@ class LaneClient extends Client {
   }
 }
 
-function laneClient(origin: URL, options: object, descriptors: Descriptors): Dispatcher {
+function laneClient(
+  origin: URL,
+  options: object,
+  { descriptors, receiver }: { readonly descriptors: Descriptors; readonly receiver: string },
+): Dispatcher {
   // The pool has made the connector already, so that all clients share it.
   const { connect } = options as { readonly connect: buildConnector.connector }
   let lane: Lane | null = null
-  const bounded = descriptors.bound(connect)
+  const bounded = descriptors.bound(connect, receiver)
   const connected: buildConnector.connector = (target, done) => {
     bounded(target, (...result) => {
       const [fault, socket] = result

@@ -1,8 +1,14 @@
 import { parentPort, workerData } from 'node:worker_threads'
+import { overLimit } from './lib/limits.ts'
 import { Refusal } from './lib/refusal.ts'
 import { inspectParts } from './pipeline/inspect-parts.ts'
 import { createRedactor } from './redaction/create-redactor.ts'
-import { InspectionWork, TooMuchWork } from './redaction/inspection-work.ts'
+import {
+  InspectionWork,
+  inspectionStepsMax,
+  stepsLimit,
+  TooMuchWork,
+} from './redaction/inspection-work.ts'
 import { holdsCard } from './transports/http/card-content.ts'
 import { classifyIncoming } from './transports/http/classify.ts'
 import { taskReaders } from './transports/http/task-reader.ts'
@@ -12,13 +18,16 @@ import type { BodyAnswer, BodyJob } from './transports/http/thread-lane.ts'
 const redactor = createRedactor({ hashKey: workerData as Uint8Array })
 
 function carryOut(job: BodyJob): BodyAnswer {
+  const work = new InspectionWork(job.steps ?? inspectionStepsMax)
   if (job.name === 'classify') {
-    return answerOf(classifyIncoming(job.incoming, job.path, job.protocol, job.known))
+    const { incoming, path, protocol, known } = job
+    return answerOf(classifyIncoming(incoming, path, protocol, { known, work }))
   }
-  if (job.name === 'card') return answerOf(holdsCard(job.body))
-  if (job.name === 'tasks') return answerOf(taskReaders[job.question](job.body, job.owned))
+  if (job.name === 'card') return answerOf(holdsCard(job.body, work))
+  if (job.name === 'tasks') return answerOf(taskReaders[job.question](job.body, job.owned, work))
   const { parts, steps } = job
-  const order = steps === null ? job.order : { ...job.order, work: new InspectionWork(steps) }
+  // Without a bound of the lane's own, the redactor has its own account, and says what it could not inspect.
+  const order = steps === null ? job.order : { ...job.order, work }
   const inspected = inspectParts(parts, order, redactor)
   if (inspected instanceof Refusal) return answerOf(inspected)
   const isUnchanged = inspected.body === parts.body
@@ -31,6 +40,12 @@ function answerOf(value: unknown): BodyAnswer {
   return { refusal: { code, detail, limit } }
 }
 
+function tooCostly({ steps }: BodyJob): BodyAnswer {
+  if (steps !== null) return { isTooCostly: true }
+  const limit = stepsLimit(inspectionStepsMax)
+  return answerOf(overLimit('MESSAGE_TOO_LARGE', limit, 'too costly to read'))
+}
+
 function post(answer: BodyAnswer): void {
   parentPort?.postMessage(answer)
 }
@@ -39,7 +54,7 @@ parentPort?.on('message', (job: BodyJob) => {
   try {
     post(carryOut(job))
   } catch (cause) {
-    post(cause instanceof TooMuchWork ? { isTooCostly: true } : { fault: String(cause) })
+    post(cause instanceof TooMuchWork ? tooCostly(job) : { fault: String(cause) })
   }
 })
 post({ isReady: true })

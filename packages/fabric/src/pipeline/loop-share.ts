@@ -9,6 +9,9 @@ export const inlineBytesMax = 8 * 1024
 /** 4 ms at worst; an ordinary message of `inlineBytesMax` takes a fifth of it. */
 export const inlineStepsMax = 250_000
 
+/** One pass over an answer, to see whether it is worth more than that. */
+const glanceBytesMax = 1024 * 1024
+
 /** What an ordinary message takes is free: the request costs more than that anyway. */
 const freeMs = 0.25
 /** Beyond it, a client may use a twentieth of the event loop. */
@@ -55,6 +58,20 @@ export class LoopShare {
     } catch (cause) {
       if (cause instanceof TooMuchWork) return null
       throw cause
+    } finally {
+      this.#charge(this.#credit, client, began)
+    }
+  }
+
+  /**
+   * The result of `look`, which takes a nanosecond or two for each of `bytes`; null where they are many, or
+   * the client has used its share.
+   */
+  glance<T>(client: string, bytes: number, look: () => T): T | null {
+    if (bytes > glanceBytesMax || !this.#credit.has(client)) return null
+    const began = this.#start(this.#credit, client)
+    try {
+      return look()
     } finally {
       this.#charge(this.#credit, client, began)
     }

@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events'
 import type { Worker } from 'node:worker_threads'
+import { utf8 } from '@countersign/protocol'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { composeBodies } from '../../compose-bodies.ts'
 import { systemClock } from '../../lib/clock.ts'
@@ -7,6 +8,7 @@ import { Refusal } from '../../lib/refusal.ts'
 import { inspectParts, noParts } from '../../pipeline/inspect-parts.ts'
 import { createRedactor } from '../../redaction/create-redactor.ts'
 import { BodyThread } from './body-thread.ts'
+import type { Incoming } from './incoming.ts'
 import type { BodyAnswer, BodyJob } from './thread-lane.ts'
 
 /** A thread that answers when the test says so. */
@@ -205,6 +207,30 @@ test('the jobs that wait in the quick lane leave it with the client that has use
   expect(served[0]).toBe('a1')
   expect(new Set(served.slice(1))).toEqual(new Set(['a1 a2 a3', 'b1 b2']))
 })
+
+test.each([
+  ['classify', (thread: BodyThread) => thread.classify(large('text/plain'), '/', 'auto')],
+  ['card', (thread: BodyThread) => thread.findCard(utf8('\\kills '.repeat(2_000)), 'a')],
+  ['tasks', (thread: BodyThread) => thread.tasks.createdIn(utf8(' '.repeat(9_000)), 'a')],
+] as const)('the quick lane bounds the steps of a job called %s', async (name, ask) => {
+  const { thread, puppets } = open()
+  const asking = Promise.resolve(ask(thread))
+  await turn()
+  const [quick] = puppets[0]?.jobs ?? []
+  expect(quick).toMatchObject({ name, steps: 15_000_000 })
+  puppets[0]?.answer({ isTooCostly: true })
+  await turn()
+  const [slow] = puppets[1]?.jobs ?? []
+  expect(slow).toMatchObject({ name, steps: null })
+  puppets[1]?.answer({ value: true })
+  expect(await asking).toBe(true)
+})
+
+function large(type: string): Incoming {
+  const headers = new Map([['content-type', type]])
+  const head = { method: 'POST', path: '/', authority: 'a', headers }
+  return { head, body: utf8('x'.repeat(9_000)), client: 'a' } as unknown as Incoming
+}
 
 test('a message on no account gets no time of the threads', async () => {
   const { puppets, inspect } = open()

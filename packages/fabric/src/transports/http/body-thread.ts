@@ -9,6 +9,7 @@ import type { RedactionOrder } from '../../redaction/redactor.ts'
 import { hasClueOfCard } from './card-clue.ts'
 import { type FindCard, holdsCard } from './card-content.ts'
 import { type Classified, type Classify, classifyIncoming } from './classify.ts'
+import type { Work } from './reading-steps.ts'
 import { type TaskQuestion, type TaskReader, taskReaders } from './task-reader.ts'
 import { type BodyJob, type JobOutcome, ThreadLane } from './thread-lane.ts'
 
@@ -74,19 +75,23 @@ export class BodyThread implements LargeBodies {
   readonly classify: Classify = ({ head, body, client }, path, protocol, known = []) => {
     const incoming = { head, body }
     return (
-      this.loop.run(client, body.length + head.path.length, () =>
-        classifyIncoming(incoming, path, protocol, known),
+      this.loop.run(client, body.length + head.path.length, (work) =>
+        classifyIncoming(incoming, path, protocol, { known, work }),
       ) ??
-      this.#run<Classified>(() => ({ name: 'classify', incoming, path, protocol, known }), client)
+      this.#run<Classified>(
+        (steps) => ({ name: 'classify', incoming, path, protocol, known, steps }),
+        client,
+      )
     )
   }
 
   /** Most answers hold nothing that is worth a closer look, which one pass over them shows. */
   readonly findCard: FindCard = (body, client) => {
-    if (!hasClueOfCard(body)) return false
+    const hasClue = this.loop.glance(client, body.length, () => hasClueOfCard(body))
+    if (hasClue === false) return false
     return (
-      this.loop.run(client, body.length, () => holdsCard(body)) ??
-      this.#run<boolean>(() => ({ name: 'card', body }), client)
+      this.loop.run(client, body.length, (work) => holdsCard(body, work)) ??
+      this.#run<boolean>((steps) => ({ name: 'card', body, steps }), client)
     )
   }
 
@@ -123,10 +128,10 @@ export class BodyThread implements LargeBodies {
 
   #read<Q extends TaskQuestion>(question: Q, answer: AnswerToRead): ReturnType<TaskReader[Q]> {
     const { body, owned = [], receiver } = answer
-    const read = (): unknown => taskReaders[question](body, owned)
+    const read = (work: Work): unknown => taskReaders[question](body, owned, work)
     const result =
       this.loop.run(receiver, body.length, read) ??
-      this.#run(() => ({ name: 'tasks', question, body, owned }), receiver)
+      this.#run((steps) => ({ name: 'tasks', question, body, owned, steps }), receiver)
     return result as ReturnType<TaskReader[Q]>
   }
 

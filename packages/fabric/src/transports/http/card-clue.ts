@@ -21,7 +21,7 @@ for (let i = 0; i < 0x80; i++) isAlphanumeric[i] = /[a-z0-9]/i.test(String.fromC
 
 /** What JSON has behind a backslash, except `u`. Anything else is the escape of a lax reader. */
 const usualEscapes: ReadonlySet<number> = new Set(Array.from('"/bfnrt', code))
-const entities = ['amp;', 'bsol;', 'percnt;', 'num;'] as const
+const entities = ['amp;', 'bsol;', 'percnt;', 'num;'].map((name) => Array.from(name, code))
 
 /**
  * Whether an answer is worth a closer look, which few are: it holds a part of a word of cards, in any
@@ -95,11 +95,12 @@ function hidesLetter(first: number, second: number): boolean {
 }
 
 function isHex(unit: number | undefined): boolean {
-  return unit !== undefined && unit < 0x80 && /[0-9a-f]/i.test(String.fromCharCode(unit))
+  if (unit === undefined) return false
+  return (unit >= 0x30 && unit <= 0x39) || ((unit | 0x20) >= 0x61 && (unit | 0x20) <= 0x66)
 }
 
-function begins(body: Uint8Array, at: number, words: readonly string[]): boolean {
-  return words.some((word) => Array.from(word, code).every((one, i) => body[at + i] === one))
+function begins(body: Uint8Array, at: number, words: readonly (readonly number[])[]): boolean {
+  return words.some((word) => word.every((one, i) => body[at + i] === one))
 }
 
 function code(letter: string): number {

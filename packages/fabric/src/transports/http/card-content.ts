@@ -2,6 +2,7 @@ import { type JsonValue, parseStrictJson, parseUtf8 } from '@countersign/protoco
 import type { Refusal } from '../../lib/refusal.ts'
 import { hasClueOfCard } from './card-clue.ts'
 import { bareWord } from './folded-name.ts'
+import { freeWork, STEPS, type Work } from './reading-steps.ts'
 import { readingsOf } from './unescape-all.ts'
 import { WordMatcher } from './word-matcher.ts'
 
@@ -57,8 +58,10 @@ function asMembers(name: string): readonly string[] {
  * its security would lead past the fabric. Cards are told by what they hold, under whatever path and
  * media type; one that is a value deep inside another document is that document's affair.
  */
-export function holdsCard(body: Uint8Array): boolean {
+export function holdsCard(body: Uint8Array, work: Work = freeWork): boolean {
+  work.spend(body.length * STEPS.clueByte)
   if (!hasClueOfCard(body)) return false
+  work.spend(body.length * STEPS.readByte)
   let text: string
   try {
     text = parseUtf8(body).replace(/^\ufeff/, '')
@@ -70,9 +73,9 @@ export function holdsCard(body: Uint8Array): boolean {
   try {
     value = parseStrictJson(text)
   } catch {
-    return mayHoldLaxCard(text)
+    return mayHoldLaxCard(text, work)
   }
-  if (typeof value === 'string') return mayHoldLaxCard(value)
+  if (typeof value === 'string') return mayHoldLaxCard(value, work)
   return [value, ...membersOf(value)].some(isCard)
 }
 
@@ -102,8 +105,11 @@ function isCard(value: JsonValue): boolean {
 }
 
 /** JSON as lax readers take it: with comments, a prefix, single quotes; or YAML. */
-function mayHoldLaxCard(text: string): boolean {
-  for (const reading of readingsOf(text)) if (namesCard(reading)) return true
+function mayHoldLaxCard(text: string, work: Work): boolean {
+  for (const reading of readingsOf(text, work)) {
+    work.spend(reading.length * STEPS.wordByte)
+    if (namesCard(reading)) return true
+  }
   return false
 }
 

@@ -28,6 +28,7 @@ import { namesSession } from './mcp-sessions.ts'
 import { findMethodOverride } from './method-override.ts'
 import { mcpSubjects, namesPush, obsoleteMethods, soundsLikeOperation } from './operations.ts'
 import { registersPush, registersPushInForm } from './push-address.ts'
+import { freeWork, STEPS, type Work } from './reading-steps.ts'
 import { findRpcFault, isRecord, isRpcMessage, mayBeBatch } from './rpc-message.ts'
 import { noTasks, type TaskReferences } from './task-ids.ts'
 import {
@@ -76,14 +77,20 @@ export function classifyIncoming(
   { head, body }: Pick<Incoming, 'head' | 'body'>,
   pathInRoute: string,
   protocol: RouteProtocol,
-  known: readonly IdFilter[] = [],
+  { known = [], work = freeWork }: ClassifyOptions = {},
 ): Classified | Refusal {
   const content: Content = { value: undefined }
-  const read = readIncoming({ head, body }, pathInRoute, { protocol, content })
+  const read = readIncoming({ head, body }, pathInRoute, { protocol, content, work })
   if (read instanceof Refusal || protocol === 'http') return read
-  const mentioned = knownIn(head, content.value, { bytes: body, given: known })
+  const mentioned = knownIn(head, content.value, { bytes: body, given: known, work })
   if (mentioned instanceof Refusal) return mentioned
   return mentioned.length === 0 ? read : { ...read, tasks: { ...read.tasks, known: mentioned } }
+}
+
+interface ClassifyOptions {
+  readonly known?: readonly IdFilter[]
+  /** Throws `TooMuchWork` where the account has no steps left. */
+  readonly work?: Work
 }
 
 /** A body once it is read: parsed JSON, or text. */
@@ -91,12 +98,19 @@ interface Content {
   value: unknown
 }
 
+interface Reading {
+  readonly protocol: RouteProtocol
+  readonly content: Content
+  readonly work: Work
+}
+
 function readIncoming(
   { head, body }: Pick<Incoming, 'head' | 'body'>,
   pathInRoute: string,
-  { protocol, content }: { readonly protocol: RouteProtocol; readonly content: Content },
+  { protocol, content, work }: Reading,
 ): Classified | Refusal {
-  if (body.length === 0) return classify(head, pathInRoute, undefined, protocol)
+  work.spend(body.length * STEPS.readByte)
+  if (body.length === 0) return classify(head, pathInRoute, undefined, { protocol, work })
   const contentType = head.headers.get('content-type')
   const media = contentType === undefined ? null : parseMediaType(contentType)
   if (contentType !== undefined && media === null) {
@@ -106,8 +120,9 @@ function readIncoming(
     const parsed = parseJsonBody(body)
     if (parsed instanceof Refusal) return parsed
     content.value = parsed
-    const isDisguised = typeof parsed === 'string' && protocol !== 'http' && mayHoldCall(parsed)
-    return isDisguised ? disguised() : classify(head, pathInRoute, parsed, protocol)
+    const isDisguised =
+      typeof parsed === 'string' && protocol !== 'http' && mayHoldCall(parsed, work)
+    return isDisguised ? disguised() : classify(head, pathInRoute, parsed, { protocol, work })
   }
   if (protocol !== 'http' && isAboutTasks(pathInRoute)) {
     return new Refusal('CONTENT_UNSUPPORTED', 'a request about tasks that is not JSON')
@@ -115,13 +130,13 @@ function readIncoming(
   const isForm = media === null || media.essence === 'application/x-www-form-urlencoded'
   const text = protocol !== 'http' || isForm ? laxDecoder.decode(body) : ''
   content.value = text
-  if (protocol !== 'http' && mayHoldCall(text)) return disguised()
+  if (protocol !== 'http' && mayHoldCall(text, work)) return disguised()
   const override = isForm ? findMethodOverride(head, text) : null
   if (override !== null) return overridden(override)
-  const classified = classify(head, pathInRoute, undefined, protocol)
+  const classified = classify(head, pathInRoute, undefined, { protocol, work })
   if (classified instanceof Refusal || protocol === 'http') return classified
   if (isForm && registersPushInForm(text)) return pushes()
-  const inText = tasksOfBody(text)
+  const inText = tasksOfBody(text, work)
   if (inText instanceof Refusal) return inText
   return { ...classified, tasks: joinTasks(classified.tasks, inText) }
 }
@@ -155,10 +170,10 @@ export function classify(
   head: Head,
   pathInRoute: string,
   body: unknown,
-  protocol: RouteProtocol,
+  { protocol, work }: Omit<Reading, 'content'>,
 ): Classified | Refusal {
   const parameters = protocol === 'http' ? '' : parametersOf(head.path)
-  if (parameters !== '' && mayHoldCall(parameters)) return disguised()
+  if (parameters !== '' && mayHoldCall(parameters, work)) return disguised()
   const override = findMethodOverride(head, body)
   if (override !== null) return overridden(override)
   const named = nameOperation(head, pathInRoute, { body, protocol })
@@ -168,7 +183,7 @@ export function classify(
   if (mayPush && hasMirrored(head)) {
     return new Refusal('MESSAGE_MALFORMED', 'Mcp-Method, Mcp-Name or Mcp-Param without an MCP call')
   }
-  const tasks = protocol === 'http' ? noTasks : readTasks(head, pathInRoute, body)
+  const tasks = protocol === 'http' ? noTasks : readTasks(head, pathInRoute, body, work)
   return tasks instanceof Refusal ? tasks : { ...named, tasks }
 }
 
@@ -179,9 +194,15 @@ function parametersOf(path: string): string {
 }
 
 /** By call and by path together: which of the two the receiver goes by is for the receiver to know. */
-function readTasks(head: Head, pathInRoute: string, body: unknown): TaskReferences | Refusal {
+function readTasks(
+  head: Head,
+  pathInRoute: string,
+  body: unknown,
+  work: Work,
+): TaskReferences | Refusal {
   const call = readCall(body)
-  const inCall = call === null ? tasksOfBody(body) : tasksOfCall(call.method, call.message)
+  const inCall =
+    call === null ? tasksOfBody(body, work) : tasksOfCall(call.method, call.message, work)
   if (inCall instanceof Refusal) return inCall
   const mark = head.path.indexOf('?')
   const inPath = tasksOfPath(mark < 0 ? pathInRoute : pathInRoute + head.path.slice(mark), body)

@@ -1,3 +1,4 @@
+import { freeWork, STEPS, type Work } from './reading-steps.ts'
 import { readingsOf } from './unescape-all.ts'
 
 /**
@@ -162,26 +163,31 @@ export function visitKnown(
   text: string,
   filters: readonly IdFilter[],
   visit: (id: string) => void,
+  work: Work = freeWork,
 ): void {
   if (text.length < digitLengthMin) return
-  if (!escape.test(text)) visitQuoted(text, filters, visit)
-  else for (const reading of readingsOf(text)) visitQuoted(reading, filters, visit)
+  const search = { filters, visit, work }
+  if (!escape.test(text)) visitQuoted(text, search)
+  else for (const reading of readingsOf(text, work)) visitQuoted(reading, search)
 }
 
 /** With what stands before a letter and leaves it as it is, and without. */
-function visitQuoted(
-  text: string,
-  filters: readonly IdFilter[],
-  visit: (id: string) => void,
-): void {
-  visitPlain(text, filters, visit)
+function visitQuoted(text: string, search: Search): void {
+  visitPlain(text, search)
   const bare = text.replaceAll(idle, '')
-  if (bare !== text) visitPlain(bare, filters, visit)
+  if (bare !== text) visitPlain(bare, search)
   const none = bare.replaceAll(quoting, '')
-  if (none !== bare) visitPlain(none, filters, visit)
+  if (none !== bare) visitPlain(none, search)
 }
 
-function visitPlain(text: string, filters: readonly IdFilter[], visit: (id: string) => void): void {
+interface Search {
+  readonly filters: readonly IdFilter[]
+  readonly work: Work
+  visit(id: string): void
+}
+
+function visitPlain(text: string, search: Search): void {
+  search.work.spend(text.length * STEPS.clueByte)
   const last = text.length - digitLengthMin
   let before = other
   for (let at = 0; at <= last; at++) {
@@ -189,18 +195,15 @@ function visitPlain(text: string, filters: readonly IdFilter[], visit: (id: stri
     // Behind `\n` of a document in a string, its letter is none of the word.
     const begins = isEdge(before, word) || text.charCodeAt(at - 2) === backslash
     before = word
-    if (begins && word !== other) follow(text, at, filters, visit)
+    if (!begins || word === other) continue
+    search.work.spend(follow(text, at, search) * STEPS.idCharacter)
   }
 }
 
 const isEnd = (unit: number): boolean => unit < 0x80 && isEndUnit[unit] === 1
 
-function follow(
-  text: string,
-  from: number,
-  filters: readonly IdFilter[],
-  visit: (id: string) => void,
-): void {
+/** How far it looked. */
+function follow(text: string, from: number, { filters, visit }: Search): number {
   hash.begin()
   plainHash.begin()
   const to = Math.min(text.length, from + idLengthMax)
@@ -209,7 +212,7 @@ function follow(
   let ends = 0
   for (let at = from; at < to; ) {
     const unit = text.charCodeAt(at++)
-    if (isEnd(unit)) return
+    if (isEnd(unit)) return at - from
     const lower = foldedUnit(unit)
     hash.add(lower)
     if (unit !== hyphen) {
@@ -222,8 +225,9 @@ function follow(
     // As `foldedId` has it.
     const compared = plainLength >= knownLengthMin ? plainHash : hash
     if (isInFilter(filters, compared)) visit(text.slice(from, at))
-    if (++ends === endsMax) return
+    if (++ends === endsMax) return at - from
   }
+  return to - from
 }
 
 /** Shorter ones hold neither a long id nor a document that names a short one: `taskId=5`. */

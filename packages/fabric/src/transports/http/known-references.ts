@@ -11,6 +11,7 @@ import {
   visitKnown,
   visitTexts,
 } from './known-ids.ts'
+import { freeWork, STEPS, type Work } from './reading-steps.ts'
 import { visitHead, visitText } from './request-fields.ts'
 import { unescapeAll } from './unescape-all.ts'
 
@@ -21,6 +22,12 @@ const decoder = new TextDecoder()
 /** A sign of JSON, of a form or of XML, without which a string holds none of them. */
 const document = /[{=<]/
 
+interface KnownOptions {
+  readonly bytes: Uint8Array
+  readonly given: readonly IdFilter[]
+  readonly work?: Work
+}
+
 /**
  * Whatever a request says that may be an id of a task, a conversation or a session, as
  * `TaskReferences.known`: long ones wherever they stand, since nothing else equals them, and short ones
@@ -29,7 +36,7 @@ const document = /[{=<]/
 export function knownIn(
   head: Pick<Head, 'path' | 'headers'>,
   body: unknown,
-  { bytes, given }: { readonly bytes: Uint8Array; readonly given: readonly IdFilter[] },
+  { bytes, given, work = freeWork }: KnownOptions,
 ): readonly string[] | Refusal {
   const filters = usedFilters(given)
   if (filters.length === 0) return []
@@ -43,8 +50,9 @@ export function knownIn(
   })
   let isRounded = false
   const visitOne = (text: string): void => {
-    visitKnown(text, filters, visit)
+    visitKnown(text, filters, visit, work)
     if (!document.test(text)) return
+    work.spend(text.length * STEPS.layerByte)
     visitText(unescapeAll(text), (value) => {
       if (typeof value === 'string' && mayBeKnown(filters, value)) visit(value)
     })

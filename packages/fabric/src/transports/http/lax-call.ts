@@ -1,4 +1,5 @@
 import { lookedUpMethods } from './operations.ts'
+import { freeWork, STEPS, type Work } from './reading-steps.ts'
 import { readingsOf } from './unescape-all.ts'
 import { WordMatcher } from './word-matcher.ts'
 
@@ -48,16 +49,18 @@ function patternsOf(names: readonly string[]): string[] {
  * has to write, not for any notation, so it finds more calls than there are. It never decides what a
  * call asks for, only that text is not to pass as something else. Linear in the text.
  */
-export function mayHoldCall(text: string): boolean {
-  for (const reading of readingsOf(text)) if (namesCall(reading)) return true
+export function mayHoldCall(text: string, work: Work = freeWork): boolean {
+  for (const reading of readingsOf(text, work)) if (namesCall(reading, work)) return true
   return false
 }
 
-function namesCall(text: string): boolean {
+function namesCall(text: string, work: Work): boolean {
+  work.spend(text.length * STEPS.clueByte)
   const marked = marks.find(text)
   const isRpc = marked.has('jsonrpc')
   if (isRpc && marked.has('member')) return true
   if (isRpc || marked.has('method')) {
+    work.spend(text.length * STEPS.wordByte)
     const found = methods.find(text)
     if (found.has('method') || found.has('value')) return true
     if (found.has('everyday')) {

@@ -2,6 +2,7 @@ import { overLimit } from '../../lib/limits.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import { foldedName } from './folded-name.ts'
 import { idLengthMax } from './known-ids.ts'
+import { freeWork, type Work } from './reading-steps.ts'
 import { type FieldName, isIdentifier, topics, visitIdentifiers } from './request-fields.ts'
 
 /** References of a request to existing tasks, conversations, streams and sessions. */
@@ -58,10 +59,15 @@ export function kindOf({ word, whole, outer }: FieldName): 'task' | 'context' | 
 
 /** Collects the ids of tasks and conversations that a message holds. */
 export class TaskIds {
+  readonly work: Work
   readonly #found = new Set<string>()
   /** What each id may be of, by the id: it counts once, however many kinds of ids it may be. */
   readonly #mentions = new Map<string, number>()
   #isMalformed = false
+
+  constructor(work: Work = freeWork) {
+    this.work = work
+  }
 
   get found(): readonly string[] {
     return [...this.#found]

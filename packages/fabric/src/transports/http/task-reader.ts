@@ -1,6 +1,7 @@
 import { parseStrictJson, parseUtf8, utf8 } from '@countersign/protocol'
 import { Refusal } from '../../lib/refusal.ts'
 import { withExactNumbers } from './exact-numbers.ts'
+import { freeWork, STEPS, type Work } from './reading-steps.ts'
 import { filterTasks } from './task-list.ts'
 import { createdIn } from './task-references.ts'
 
@@ -21,19 +22,24 @@ export interface TaskReader {
 
 export type TaskQuestion = keyof TaskReader
 
+type ReadTasks = (body: Uint8Array, owned: readonly string[], work?: Work) => unknown
+
 /** The readers themselves, on whatever thread. */
 export const taskReaders = {
-  createdIn(body) {
+  createdIn(body, _owned = [], work = freeWork) {
+    work.spend(body.length * STEPS.readByte)
     const read = parsed(body)
     return read === null ? [] : createdIn(withExactNumbers(read.value, read.text))
   },
-  listedIn(body) {
+  listedIn(body, _owned = [], work = freeWork) {
+    work.spend(2 * body.length * STEPS.readByte)
     const listed: string[] = []
     const read = parsed(body)
     if (read !== null) filterTasks(read.text, (id) => listed.push(id) > 0)
     return listed
   },
-  filtered(body, owned) {
+  filtered(body, owned, work = freeWork) {
+    work.spend(2 * body.length * STEPS.readByte)
     const read = parsed(body)
     const own = new Set(owned)
     const filtered = read === null ? 'none' : filterTasks(read.text, (id) => own.has(id))
@@ -42,7 +48,7 @@ export const taskReaders = {
     if (filtered === 'none' && isError(read?.value)) return body
     return new Refusal('RESPONSE_REJECTED', 'a list of tasks that could not be read')
   },
-} satisfies Record<TaskQuestion, (body: Uint8Array, owned: readonly string[]) => unknown>
+} satisfies Record<TaskQuestion, ReadTasks>
 
 interface Parsed {
   readonly text: string

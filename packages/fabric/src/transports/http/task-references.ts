@@ -2,6 +2,7 @@ import { isFileOfPage, type PathSegment, readPathSegments } from '@countersign/p
 import { Refusal } from '../../lib/refusal.ts'
 import { foldedName } from './folded-name.ts'
 import type { Head } from './head.ts'
+import { freeWork, STEPS, type Work } from './reading-steps.ts'
 import {
   type FieldName,
   isIdentifier,
@@ -60,9 +61,13 @@ const ofApplication: Reading = { isTask: false, isStrict: false, isCall: false }
  * name in both, and the receiver goes by its own reading. Members next to `params` count as well.
  * A call about a task that names none where it is looked for is refused.
  */
-export function tasksOfCall(method: string, message: Fields): TaskReferences | Refusal {
+export function tasksOfCall(
+  method: string,
+  message: Fields,
+  work: Work = freeWork,
+): TaskReferences | Refusal {
   const folded = foldedName(method)
-  const ids = new TaskIds()
+  const ids = new TaskIds(work)
   // The sender's own task, which the receiver asked it for: not known here, unless it is another's.
   const isStatus = folded === 'notifications/tasks/status'
   const isTask = !isStatus && isTaskMethod(folded)
@@ -81,6 +86,7 @@ function readJson(ids: TaskIds, body: unknown, reading: Reading): void {
   const { isTask, isStrict, isCall } = reading
   const strict = new StrictNames(reading)
   visitJson(body, (value, name) => {
+    ids.work.spend(STEPS.field)
     if (name.topics === 0 && !isTask) return
     if (isStrict) readStrictly(ids, value, name, strict)
     // The id of a call is often a small number, as that of a task may be.
@@ -159,11 +165,12 @@ class StrictNames {
 }
 
 /** The references of a body without a call: they are the application's own, or another's. */
-export function tasksOfBody(body: unknown): TaskReferences | Refusal {
+export function tasksOfBody(body: unknown, work: Work = freeWork): TaskReferences | Refusal {
   if (body === undefined) return noTasks
-  const ids = new TaskIds()
+  const ids = new TaskIds(work)
   if (typeof body === 'string') {
     readForm(ids, body, { ...ofApplication, isQuery: false })
+    work.spend(body.length * STEPS.layerByte)
     visitText(unescapeAll(body), ids.mentionText)
   } else {
     readJson(ids, body, ofApplication)
@@ -254,6 +261,7 @@ function readForm(ids: TaskIds, text: string, reading: Reading & { isQuery: bool
   // A name that some receiver decodes once more, or parameters after another question mark.
   if (isStrict && /%25|%3f|\?/i.test(text)) ids.malformed()
   visitForm(text, (value, name) => {
+    ids.work.spend(STEPS.field)
     // Where a browser's own client cannot set the field, servers take the id from the query.
     if (isQuery && name.whole.includes('lasteventid')) ids.add('event', value)
     if (isStrict && name.isOpaque) ids.malformed()

@@ -11,7 +11,12 @@ import type { IdFilter } from './known-ids.ts'
 import type { TaskQuestion } from './task-reader.ts'
 
 /** Main thread to worker; one at a time. */
-export type BodyJob =
+export type BodyJob = BodyWork & {
+  /** What it may cost before it is `isTooCostly`; null where only `inspect.steps` bounds it. */
+  readonly steps: number | null
+}
+
+type BodyWork =
   | {
       readonly name: 'classify'
       readonly incoming: { readonly head: Head; readonly body: Uint8Array }
@@ -33,8 +38,6 @@ export type BodyJob =
       readonly name: 'inspect'
       readonly parts: Parts
       readonly order: RedactionOrder
-      /** What it may cost before it is `isTooCostly`; null where only the redactor's bound counts. */
-      readonly steps: number | null
     }
 
 /** A refusal as a thread can pass it on. */

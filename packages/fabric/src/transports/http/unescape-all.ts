@@ -1,3 +1,5 @@
+import { freeWork, STEPS, type Work } from './reading-steps.ts'
+
 const backslash = 0x5c
 const percent = 0x25
 const ampersand = 0x26
@@ -39,17 +41,21 @@ export function unescapeAll(text: string, dialect: Dialect = 'usual'): string {
  * `text` as each reader may take it: as it is, and with escapes undone in each dialect of which it
  * has any. What stands in none of these is not there for a reader of the notations that are promised.
  */
-export function* readingsOf(text: string): Generator<string> {
+export function* readingsOf(text: string, work: Work = freeWork): Generator<string> {
   yield text
   if (!/[%\\&`]/.test(text)) return
-  const plain = unescapeAll(text)
+  const undo = (dialect?: Dialect): string => {
+    work.spend(text.length * STEPS.layerByte)
+    return unescapeAll(text, dialect)
+  }
+  const plain = undo()
   if (plain !== text) yield plain
-  if (/\bS:[0-9]/.test(plain)) yield unescapeAll(text, 'bare-hex')
+  if (/\bS:[0-9]/.test(plain)) yield undo('bare-hex')
   // A backslash before a digit, or something that another layer may turn into a backslash.
   if (!/\\[xo]?[0-9a-f]|%(?:25|5c)|&(?:#|amp|bsol|percnt)|[\\%]u(?:005c|\{)/i.test(text)) return
   const given = [text, plain]
   for (const dialect of ['decimal', 'css'] as const) {
-    const reading = unescapeAll(text, dialect)
+    const reading = undo(dialect)
     if (!given.includes(reading)) yield reading
     given.push(reading)
   }

@@ -34,7 +34,12 @@ async function hear(
     {
       rooms: { signatures: { checkResponse: () => null } as never },
       agent: { signer: { keyId: 'k', sign: () => new Uint8Array(64) }, trustDomain: 'a.test' },
-      ...{ host: '127.0.0.1', port: 7000, bodyBytesMax: 10_000, findCard: holdsCard },
+      ...{
+        host: '127.0.0.1',
+        port: 7000,
+        bodyBytesMax: 10_000,
+        findCard: (body: Uint8Array) => holdsCard(body),
+      },
     },
     {
       response,

@@ -90,6 +90,17 @@ const hidings: Readonly<Record<string, Hiding>> = {
   'behind a name that goes on in the next line': text(`pass\\\nword=${secret}`),
   'under a name in references with zeros': text(`pass&#0000000119;ord=${secret}`),
   'under a name in an escape within an escape': text(`pass&#11%39;ord=${secret}`),
+  'beside a name with a word before it': text(
+    `<add key="Login Password" value="${secret}"/>`,
+    'text/xml',
+  ),
+  'beside a name in brackets': text(`name=user[password]\nvalue=${secret}`),
+  'behind a name and a word for a variant': text(`**Password old**: ${secret}`),
+  'behind a name in words joined in two ways': text(`mot_de passe: ${secret}`),
+  'behind a switch in a list in a string': {
+    body: JSON.stringify({ a: JSON.stringify({ run: 'x', args: ['-u', `jane:${secret}`] }) }),
+  },
+  'in a switch of a list': { body: JSON.stringify(['xfreerdp', `/p:${secret}`, '/v:h']) },
   'under a name in braces': { body: JSON.stringify({ a: `p\\u{61}ssword=${secret}` }) },
   'in a query behind a semicolon': { body: JSON.stringify({ a: `https://h/?a=1;pass=${secret}` }) },
   'in a form': text(`user=jane&encryption_key=${secret}`, 'application/x-www-form-urlencoded'),

@@ -17,9 +17,11 @@ export const switchRule = secretRule('password') as SecretRule
 /** What a switch says of the member behind it; `made` where that may also be something else. */
 export type Expected = Form | 'made'
 
-/** Whether a member of a list may be a switch: `-u`, `-pX`, `--user`. */
+/** Whether a member of a list may be a switch: `-u`, `-pX`, `--user`, `/p:X`. */
 export function maySwitch(bytes: Uint8Array, { from, to }: JsonString): boolean {
-  if (to - from < 2 || to - from > switchBytesMax || bytes[from] !== 0x2d) return false
+  if (to - from < 2 || to - from > switchBytesMax) return false
+  if (bytes[from] === 0x2f) return bytes[from + 1] === 0x70 && bytes[from + 2] === 0x3a
+  if (bytes[from] !== 0x2d) return false
   return bytes[from + 1] === 0x2d || ((bytes[from + 1] as number) | 0x20) > 0x60
 }
 

@@ -45,6 +45,8 @@ export function readJsonString(bytes: Uint8Array, from: number, seen: Survey): n
     seen.escaped = true
     const letter = bytes[at + 1]
     if (letter !== 0x6e && letter !== 0x72) seen.openRun = 0
+    // A list of arguments in a string has no word that tells: `["-u", "jane:…"]`.
+    if (letter === 0x22 && bytes[at + 2] === 0x2d) seen.keyword = true
     // A backslash in the value may start an escape of another kind; the view decides.
     if (MAY_HIDE.has(letter)) seen.kinds |= ESCAPE
     at = afterEscape(bytes, at)

@@ -44,6 +44,14 @@ describe('a secret is found by its name in text', () => {
     `pass\u200bword: ${secret}`,
     `password%3D${secret}`,
     `&quot;password&quot;: &quot;${secret}&quot;`,
+    `**Password old**: ${secret}`,
+    `"password old" => "${secret}"`,
+    `Password new -> ${secret}`,
+    `API key prod 2 := ${secret}`,
+    `the password new is ${secret}`,
+    `Password old (db): ${secret}`,
+    `mot_de passe: ${secret}`,
+    `secret key_base = ${secret}`,
   ])('%s', (text) => {
     expect(mask(text)).not.toContain(secret)
     expect(mask(JSON.stringify({ note: text }), 'application/json')).not.toContain(secret)
@@ -97,6 +105,22 @@ describe('a secret is found by its name in JSON', () => {
     expect(masked).not.toContain(secret)
     expect(() => JSON.parse(masked) as unknown).not.toThrow()
   })
+})
+
+test('a secret of words is no placeholder and no kind of credential', () => {
+  for (const [name, value] of [
+    ['password', 'enter-sandman'],
+    ['password', 'replace_batteries'],
+    ['api_key', 'change-of-heart'],
+    ['credential', 'correct-horse'],
+    ['authorization', 'correct-horse-battery'],
+  ] as const) {
+    expect(mask(JSON.stringify({ [name]: value }), 'application/json')).not.toContain(value)
+    expect(mask(`${name}: ${value}`)).not.toContain(value)
+  }
+  for (const value of ['change-me', 'YOUR_API_KEY', 'insert-it-here', 'your-stripe-key']) {
+    expect(mask(`password: ${value}`)).toContain(value)
+  }
 })
 
 test('what only speaks of a secret is left alone', () => {

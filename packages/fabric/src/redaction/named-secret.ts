@@ -18,9 +18,9 @@ import { type Element, readElements, tagEnd } from './xml-tags.ts'
 /** A name is read this far to either side of its stem. */
 const nameBytesMax = 64
 
-/** `password old: `, `API key prod 2 = `: words that tell several of a name apart. */
+/** `password old`, `API key prod 2`: words that tell several of a name apart. */
 const variantsBehind = new RegExp(
-  `^((?: (?:${VARIANT_WORDS.join('|')}|\\d{1,4})){1,4})(?=\\\\{0,8}["'\`]?[ \\t]{0,8}[:=])`,
+  `^(?: (?:${VARIANT_WORDS.join('|')}|\\d{1,4})){1,4}(?![\\w-])`,
   'i',
 )
 
@@ -100,9 +100,24 @@ export class NamedSecrets {
     const limit = Math.min(to, end + nameBytesMax)
     while (end < limit && isNameByte(bytes, end, end + 1 < to)) end++
     while (end > stemEnd && (bytes[end - 1] === 0x2e || bytes[end - 1] === 0x2d)) end--
-    if (bytes[end] !== 0x20) return { start, end }
+    return { start, end: this.#variantsEnd(start, end) }
+  }
+
+  /** The end of the words for variants behind a name, if an operator follows them; else the name's. */
+  #variantsEnd(start: number, end: number): number {
+    const { bytes, to } = this.#view
+    // The value of an option is the next word.
+    if (bytes[end] !== 0x20 || bytes[start] === 0x2d) return end
     const words = variantsBehind.exec(latin1(bytes, end, Math.min(to, end + nameBytesMax)))
-    return { start, end: end + (words?.[1]?.length ?? 0) }
+    if (words === null) return end
+    const last = end + words[0].length
+    const separator = separatorAfter(
+      bytes,
+      { at: last, to },
+      { isOption: false, isArgument: true, isPath: false },
+    )
+    if (separator === null || separator.kind === 'call') return end
+    return /^ +$/.test(latin1(bytes, last, separator.end)) ? end : last
   }
 
   #valuesOf(name: Span, rule: SecretRule): readonly Span[] {

@@ -34,7 +34,10 @@ const keys: readonly (readonly [naming: string, holding: string])[] = [
   ['item.2.key', 'item.2.value'],
 ]
 const attributes = keys.filter(([naming]) => !/[[.]/.test(naming))
-const name = fc.constantFrom('password', 'DB_PASSWORD', 'pass phrase', 'clientSecret', 'Passwort')
+const name = fc.constantFrom(
+  ...['password', 'DB_PASSWORD', 'pass phrase', 'clientSecret', 'Passwort'],
+  ...['Login Password', 'user[password]', 'db/password', 'db.admin/passwd', 'The new password'],
+)
 const value = fc.stringMatching(/^correct[a-z]{2,8}[A-Za-z0-9]{0,6}$/)
 const pair = { name, value, isFirst: fc.boolean(), filler: fc.constantFrom('', 'type', 'note') }
 interface Pair {

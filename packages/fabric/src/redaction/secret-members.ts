@@ -228,7 +228,7 @@ export class SecretMembers {
     frame.beforeIndex = index
     const isDash = this.#bytes[leaf.from] === 0x2d
     frame.isFlag = isDash && frame.before !== null
-    frame.expected = isDash && leaf.kind === 'string' ? this.#switchIn(leaf) : null
+    frame.expected = leaf.kind === 'string' ? this.#switchIn(leaf) : null
   }
 
   #judgeAfter(rule: SecretRule, leaf: JsonLeaf, frame: Frame): void {

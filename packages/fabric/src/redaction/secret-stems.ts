@@ -3,13 +3,23 @@ import { FOREIGN_NAMES, SECRET_NAMES } from './secret-names.ts'
 /** How the words of a name are joined in texts. */
 const JOINTS = ['', '_', '-', ' ', '.']
 
+/** Every way to join the words of a name, not only those with one sign. */
+const joinedForms = (name: string): readonly string[] =>
+  name
+    .split(' ')
+    .reduce<string[]>(
+      (forms, word, at) =>
+        at === 0 ? [word] : forms.flatMap((form) => JOINTS.map((joint) => form + joint + word)),
+      [],
+    )
+
 /** What the gate looks for: every name of the table in ASCII, however its words are joined. */
 export const SECRET_STEMS: readonly string[] = buildStems()
 
 function buildStems(): string[] {
   const stems: string[] = []
   const names = SECRET_NAMES.flatMap((row) => row.names)
-  const joined = names.flatMap((name) => JOINTS.map((joint) => name.replaceAll(' ', joint)))
+  const joined = names.flatMap(joinedForms)
   for (const stem of new Set(joined.toSorted((a, b) => a.length - b.length))) {
     // A name is read to both sides of a stem, as far as it has no blank.
     if (stem.includes(' ') || !stems.some((shorter) => stem.includes(shorter))) stems.push(stem)
@@ -22,9 +32,7 @@ export const FOREIGN_STEMS: readonly string[] = [
   ...new Set(
     FOREIGN_NAMES.flatMap((name) => {
       const capital = name.charAt(0).toUpperCase() + name.slice(1)
-      return [name, capital, name.toUpperCase()].flatMap((form) =>
-        JOINTS.map((joint) => stemOf(form.replaceAll(' ', joint))),
-      )
+      return [name, capital, name.toUpperCase()].flatMap((form) => joinedForms(form).map(stemOf))
     }),
   ),
 ]

@@ -44,8 +44,8 @@ export function isSecretValue(rule: SecretRule, given: string, form: ValueForm =
   if (isOrdinary(value)) return false
   if (rule.kind === 'pass') return looksMade(value)
   if (isToken) return /\d/.test(measured)
-  // `oauth2`, `same-origin`, `passport`: kinds of credentials.
-  if (rule.kind === 'login') return !/^[A-Za-z][A-Za-z-]*\d?$/.test(value)
+  // `oauth2`, `passport`: kinds of credentials.
+  if (rule.kind === 'login') return !/^[A-Za-z]+\d?$/.test(value)
   // A key is never a word: `KeyObject`, `include`.
   if (rule.kind === 'key') return value.length >= 16 || !/^[A-Za-z]+$/.test(value)
   return true
@@ -81,6 +81,8 @@ function isSecretNumber(kind: SecretKind, given: string): boolean {
   return kind === 'password' || kind === 'key'
 }
 
+const wordSet = (text: string): ReadonlySet<string> => new Set(text.split(' '))
+
 /** Values that describe a secret instead of being one, as schemas and settings hold them. */
 const DESCRIPTIONS: ReadonlySet<string> = new Set(
   'string str text varchar number integer int boolean bool object array bytes any optional[str] null none nil undefined true false required optional hidden redacted masked unset missing invalid valid expired changeme example placeholder apikey empty unknown enabled disabled bearer basic digest oauth oauth2 include omit same-origin passkey publickey value header default inherit off warn error'.split(
@@ -90,9 +92,24 @@ const DESCRIPTIONS: ReadonlySet<string> = new Set(
 
 export function isDescription(value: string): boolean {
   if (/^(?:\*+|•+|x+|\.+|-+|_+|[A-Za-z_-]{0,8}(?:\.\.\.|…))$/i.test(value)) return true
-  // `YOUR_API_KEY`, `change-me-please`
-  if (/^(?:your|insert|change|replace|enter)[-_][A-Za-z_-]+$/i.test(value)) return true
+  if (isPlaceholder(value)) return true
   return DESCRIPTIONS.has(value.toLowerCase()) || isBareSecretName(value)
+}
+
+const placeholder = /^(?:your|insert|change|replace|enter)[-_]([A-Za-z_-]+)$/i
+/** Words for the reader of a placeholder. */
+const FILLERS = wordSet(
+  'me this that it us here please now in with by your own a an the real actual new later before for',
+)
+/** What a placeholder asks for, besides secrets by their names. */
+const THINGS_ASKED = wordSet('key keys token tokens id code value string user username client')
+
+/** `YOUR_API_KEY`, `change-me-please`, `insert-token-here`; `enter-sandman` may be a password. */
+function isPlaceholder(value: string): boolean {
+  const words = placeholder.exec(value)?.[1]?.toLowerCase().split(/[-_]/) ?? []
+  const last = words.findLast((word) => !FILLERS.has(word))
+  if (last === undefined) return words.length > 0
+  return THINGS_ASKED.has(last) || secretRule(last) !== null
 }
 
 const IDENTIFIER = '[A-Za-z_][A-Za-z0-9_-]*'
@@ -160,7 +177,6 @@ export function isStatement(value: string): boolean {
   return statement.test(value) || isAbout(value)
 }
 
-const wordSet = (text: string): ReadonlySet<string> => new Set(text.split(' '))
 const BEFORE_NAME = wordSet(
   'your the this that my a an new old current confirm repeat enter re-enter retype forgot forgotten reset change show hide set choose create invalid wrong incorrect missing update verify no temporary',
 )

@@ -122,6 +122,8 @@ export function surveyText(bytes: Uint8Array, from: number, to: number): Survey 
       const stop = bytes[at] as number
       // Folding takes it out: `4111\u00001111` is one number to whoever drops it.
       seen.kinds |= isControlByte(stop) ? NON_ASCII : (KIND[stop] as number)
+      // A switch in a list of arguments has no word that tells: `["-u", "jane:…"]`.
+      if (stop === 0x22 && bytes[at + 1] === 0x2d) seen.keyword = true
     }
     if (bytes[at] !== 0x0a && bytes[at] !== 0x0d) seen.openRun = 0
     at++

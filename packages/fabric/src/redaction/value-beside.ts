@@ -1,4 +1,4 @@
-import { excerptOf } from './ascii.ts'
+import { ALNUM, excerptOf, KIND, latin1 } from './ascii.ts'
 import { STEPS } from './inspection-work.ts'
 import { readFields, type TextField } from './pair-fields.ts'
 import { type PairRole, pairRole, partnersOf, type RowKey } from './pair-roles.ts'
@@ -30,10 +30,11 @@ const content = />\s*(?:<!\[CDATA\[\s*)?$/
  * `<name>password</name><value>…`, `'value': '…', 'name': 'password'`, `?name=password&value=…`,
  * and a row of two cells. Null where nothing is beside it; what is masked already still is.
  */
-export function beside(place: Beside, name: Span): readonly Span[] | null {
+export function beside(place: Beside, given: Span): readonly Span[] | null {
   const { view, spend } = place
   const { bytes, from } = view
-  if (!isValuePlace(view, name.start)) return null
+  const name = isValuePlace(view, given.start) ? given : wholeName(view, given)
+  if (name === null) return null
   const short = excerptOf(bytes, Math.max(from, name.start - keyBytesMax), name.start)
   spend(STEPS.byte * keyBytesMax)
   const row = besideInRow(place, name, short)
@@ -54,18 +55,41 @@ export function beside(place: Beside, name: Span): readonly Span[] | null {
 /** So many blanks, quotes and backslashes are between an operator and what it gives a value. */
 const openingBytesMax = 48
 
+/**
+ * The value that ends in the name, with the words before it: `"Login Password"`, `user[password]`,
+ * `db/password`; null where none are, or they are no value.
+ */
+function wholeName(view: View, { start, end }: Span): Span | null {
+  const { bytes, from } = view
+  const first = Math.max(from, start - openingBytesMax)
+  let at = start
+  while (at > first && joinsName(bytes[at - 1] as number)) at--
+  if (bytes[at - 1] === 0x21) at += cdata.length
+  while (at < start && bytes[at] === 0x20) at++
+  if (at >= start || !isValuePlace(view, at)) return null
+  return { start: at, end: bytes[end] === 0x5d ? end + 1 : end }
+}
+
+/** What opens CDATA, behind `<!`; a name is read back through it. */
+const cdata = '[CDATA['
+
+/** Letters, digits, and what joins the words and the parts of a name. */
+const joinsName = (byte: number): boolean =>
+  byte >= 0x80 || ((KIND[byte] as number) & ALNUM) !== 0 || JOINTS.has(byte)
+
 /** Whether an operator, the end of a tag or the start of a line comes before what begins at `start`. */
 function isValuePlace({ bytes, from }: View, start: number): boolean {
   let at = start - 1
   const first = Math.max(from, start - openingBytesMax)
   while (at >= first && OPENING.has(bytes[at])) at--
+  if (bytes[at] === 0x5b) return latin1(bytes, Math.max(from, at - 8), at + 1) === `<!${cdata}`
   return at < from || PLACES.has(bytes[at])
 }
 
 const codesOf = (text: string): ReadonlySet<number | undefined> => new Set(Buffer.from(text))
+const JOINTS = codesOf(' _-./[]')
 const OPENING = codesOf(' \t\r\\"\'`')
-/** The bracket is that of CDATA. */
-const PLACES = codesOf(':=>|[\n')
+const PLACES = codesOf(':=>|\n')
 
 function inMarkup(
   { view, tree }: Beside,

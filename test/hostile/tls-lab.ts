@@ -7,6 +7,7 @@ import {
   type TlsOptions,
 } from 'node:tls'
 import {
+  answerPlainHttp,
   guardPeers,
   PeerFault,
   peerIdentity,
@@ -70,7 +71,7 @@ export async function openLab(listener: TlsOptions = {}): Promise<Lab> {
     if (!socket.destroyed) socket.write('welcome')
     socket.on('data', () => socket.end())
   })
-  server.on('tlsClientError', () => undefined)
+  answerPlainHttp(server)
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const { port } = server.address() as AddressInfo
   return {

@@ -167,10 +167,13 @@ const openSlackMs = 3_600_000
 async function openRecord(around: Surroundings, keys: FabricKeys): Promise<Ledger> {
   const { config, clock, random } = around
   const { limits } = config
+  const { headDir } = config.ledger
+  // Refuses a file by its name. What is absent the store makes, durably.
+  if (headDir !== undefined && existsSync(headDir)) makeFolder(headDir)
   return openLedger({
     store: await openFileLedgerStore({
       directory: join(config.dataDir, 'ledger'),
-      ...(config.ledger.headDir === undefined ? {} : { headDirectory: config.ledger.headDir }),
+      ...(headDir === undefined ? {} : { headDirectory: headDir }),
       onFail: (cause) => around.onFatal('the ledger cannot record', cause),
     }),
     origin: `${config.trustDomain}/ledger`,

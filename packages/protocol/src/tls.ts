@@ -15,6 +15,7 @@ import { PeerFault, type PeerIdentity, type TrustBundles } from './peer-identity
 export * from './certificate.ts'
 export * from './connections.ts'
 export * from './peer-identity.ts'
+export { answerPlainHttp } from './plain-http.ts'
 export { drained, hasUnsent, sendBytes } from './send-bytes.ts'
 
 /** A certificate chain with its key: what one side of a connection shows of itself. */

@@ -11,6 +11,7 @@ import {
   utf8,
 } from '@countersign/protocol'
 import {
+  answerPlainHttp,
   type Connections,
   endGently,
   guardConnections,
@@ -163,7 +164,7 @@ function openServer(
   server.maxConnections = LIMITS.connectionsMax
   const now = (): number => clock.now()
   guardPeers(server, { bundles: identity.bundles, now, requestPeer: 'required' })
-  server.on('tlsClientError', () => undefined)
+  answerPlainHttp(server)
   server.on('connect', (_, socket) => {
     socket.on('error', () => undefined)
     endGently(socket as TLSSocket, utf8(tunnelRefusal))

@@ -32,6 +32,13 @@ export function findDataFolder(options: CommonOptions, environment: Environment)
   return parseConfig(file, { ...environment, masterKey: environment.masterKey ?? '' }).dataDir
 }
 
+/** The folder of policies of that fabric, which the configuration can name. */
+export function findPolicyFolder(options: CommonOptions, environment: Environment): string {
+  const file = readConfigText(environment, options.config ?? null)
+  const client = { ...environment, masterKey: environment.masterKey ?? '' }
+  return parseConfig(file, client, { dataDir: options.data }).policyDir
+}
+
 /** Makes the folder, and tries whether files can be made in it: otherwise nothing else is tried. */
 export function openDataFolder(dataDir: string): void {
   const probe = join(dataDir, `.probe-${process.pid}`)

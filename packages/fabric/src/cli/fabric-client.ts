@@ -39,7 +39,11 @@ export async function withFabric<T>(
   const running = dataDir === null ? null : await requireRunning(dataDir)
   const dir =
     dataDir === null ? resolve(options.identity ?? '') : join(dataDir, DATA_FILES.operator)
-  const identity = await openStored(context, dir)
+  const next =
+    dataDir === null
+      ? 'name the folder of an enrolled identity: an SDK keeps it in `dir`, a connector in `agents/<name>` of its data folder'
+      : 'the first `countersign up` makes the operator; it writes this folder when it is ready'
+  const identity = await openStored(context, dir, next)
   try {
     return await use(clientOf(identity, running?.origin ?? identity.url, dataDir))
   } finally {
@@ -47,13 +51,11 @@ export async function withFabric<T>(
   }
 }
 
-async function openStored({ clock }: CliContext, dir: string): Promise<Identity> {
+async function openStored({ clock }: CliContext, dir: string, next: string): Promise<Identity> {
   try {
     return await openIdentity({ join: undefined, dir, clock, onFault: () => undefined })
   } catch (error) {
     if (!(error instanceof AgentError) || error.code !== 'JOIN_MISSING') throw error
-    const next =
-      'the first `countersign up` makes the operator; it writes this folder when it is ready'
     throw new Failure('unreachable', `${dir} holds no identity`, next)
   }
 }

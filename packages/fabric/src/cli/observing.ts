@@ -58,10 +58,15 @@ export async function openObserving(
     })
   } catch (error) {
     measured.close()
-    const { message } = toFailure(error)
+    const { exit, message } = toFailure(error)
     const next =
       'choose another address by `observe` or --observe, or turn it off by observe.enabled or --no-observe'
-    throw new Failure('usage', `the listener for probes and metrics: ${message}`, next)
+    const isUsage = exit === 'usage' || exit === 'internal'
+    throw new Failure(
+      isUsage ? 'usage' : 'unreachable',
+      `the listener for probes and metrics: ${message}`,
+      next,
+    )
   }
   return {
     metrics,

@@ -60,6 +60,8 @@ describe('countersign', () => {
     [['protect', 'http://127.0.0.1:1', '--as', 'a', '--protocol', 'grpc'], 'Allowed choices'],
     [['explain', 'dec_1'], 'not the id of an exchange'],
     [['verify', 'nowhere'], 'no trust is named'],
+    [['policy', 'check', '/nowhere/at/all'], '/nowhere/at/all does not exist'],
+    [['policy', 'test', '/nowhere/at/all'], '/nowhere/at/all does not exist'],
     [['verify', 'nowhere', '--trust', 'nowhere'], 'no trust can be read: nowhere does not exist'],
     [['verify', 'nowhere', '--trust', dir], `no trust can be read: ${dir} is a folder`],
   ])('ends with 2 for %j', async (args, says) => {
@@ -142,6 +144,22 @@ describe('countersign', () => {
     server.close()
     expect(stdout).toContain(`port ${port} is in use by another process`)
     expect(stdout).not.toContain('EADDRINUSE')
+  })
+
+  test('checks the policies that the configuration names', async () => {
+    const policies = mkdtempSync(join(tmpdir(), 'countersign-policies-'))
+    writeFileSync(join(policies, 'a.cedar'), 'permit(principal, action, )')
+    const config = fileOf('policies.yaml', `policyDir: ${policies}\n`)
+    const { status, stdout } = await countersign('policy', 'check', '--config', config)
+    rmSync(policies, { recursive: true })
+    expect(status).toBe(1)
+    expect(stdout).toContain('a.cedar:1')
+  })
+
+  test('says of a folder without an identity how to come by one', async () => {
+    const { status, stderr } = await countersign('status', '--identity', join(dir, 'none'))
+    expect(status).toBe(3)
+    expect(stderr).toContain('next: name the folder of an enrolled identity')
   })
 
   test('prints every exit code that it has', async () => {

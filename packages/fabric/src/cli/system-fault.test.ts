@@ -27,13 +27,13 @@ test.each([
   [{ code: 'EADDRINUSE', port: 8443 }, 'usage', 'port 8443 is in use by another process'],
   [{ code: 'EACCES', port: 80 }, 'usage', 'port 80 may not be used by this user'],
   [
-    { code: 'EADDRNOTAVAIL', address: '10.9.9.9', port: 1 },
-    'usage',
+    { code: 'EADDRNOTAVAIL', address: '10.9.9.9', syscall: 'listen' },
+    'unreachable',
     '10.9.9.9 is not an address of this machine',
   ],
   [
     { code: 'ENOTFOUND', hostname: 'nowhere.invalid', syscall: 'getaddrinfo' },
-    'usage',
+    'unreachable',
     'the host name nowhere.invalid cannot be resolved',
   ],
   [

@@ -81,7 +81,6 @@ const notOfMachine = {
 const hostFaults: Readonly<Record<string, Omit<SystemFault, 'exit'>>> = {
   EADDRNOTAVAIL: notOfMachine,
   EAFNOSUPPORT: notOfMachine,
-  EINVAL: notOfMachine,
 }
 
 const resolving = 'check its spelling and the name server of this machine, or use an address'
@@ -103,10 +102,11 @@ export function systemFault(error: unknown): SystemFault | null {
   }
   if (typeof hostname === 'string') {
     const says = `the host name ${hostname} cannot be resolved`
-    return { exit: 'usage', says, next: resolving }
+    // The network may come later than this process: a supervisor tries again.
+    return { exit: 'unreachable', says, next: resolving }
   }
   if (syscall === 'connect') return connectFault(code, `${String(address)}:${String(port)}`)
-  if (typeof port === 'number') return listenFault(code, { address, port })
+  if (syscall === 'listen' || typeof port === 'number') return listenFault(code, { address, port })
   return fileFault(code, path ?? null)
 }
 
@@ -122,15 +122,15 @@ function connectFault(code: string, where: string): SystemFault | null {
 
 function listenFault(
   code: string,
-  { address, port }: { readonly address: unknown; readonly port: number },
+  { address, port }: { readonly address: unknown; readonly port: unknown },
 ): SystemFault | null {
   const ofPort = ownOf(listenFaults, code)
   if (ofPort !== undefined) {
-    return { exit: 'usage', says: `port ${port} ${ofPort.says}`, next: ofPort.next }
+    return { exit: 'usage', says: `port ${Number(port ?? 0)} ${ofPort.says}`, next: ofPort.next }
   }
   const ofHost = ownOf(hostFaults, code)
   if (ofHost === undefined) return null
-  return { exit: 'usage', says: `${String(address)} ${ofHost.says}`, next: ofHost.next }
+  return { exit: 'unreachable', says: `${String(address)} ${ofHost.says}`, next: ofHost.next }
 }
 
 function fileFault(code: string, path: string | null): SystemFault | null {

@@ -88,7 +88,9 @@ function assertOutside(path: string, dataDir: string): void {
 async function assertFirstStart(dataDir: string, what: string): Promise<void> {
   const secrets = await readdir(join(dataDir, 'secrets')).catch(ignoreAbsence)
   if (secrets.length === 0) return
-  throw new Error(`${what}, but there are secrets already; restore the key from where you keep it`)
+  throw new Error(
+    `${what}, but there are secrets already; restore the key from where you keep it, or name it by masterKey.path`,
+  )
 }
 
 function ignoreAbsence(error: unknown): readonly string[] {

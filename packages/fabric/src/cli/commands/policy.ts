@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { RefusedError } from '@countersign/sdk'
 import type { Command } from 'commander'
@@ -9,7 +10,7 @@ import {
   type CommonOptions,
   outputOf,
 } from '../context.ts'
-import { findDataFolder } from '../data-folder.ts'
+import { findPolicyFolder } from '../data-folder.ts'
 import { type Explained, explain } from '../explain.ts'
 import { withFabric } from '../fabric-client.ts'
 import { Failure } from '../failure.ts'
@@ -49,9 +50,12 @@ export function addPolicyCommands(program: Command, context: CliContext): void {
 }
 
 function folderOf(context: CliContext, dir: string | undefined, options: CommonOptions): string {
-  return dir === undefined
-    ? resolve(findDataFolder(options, context.environment), 'policies')
-    : resolve(dir)
+  const folder = dir === undefined ? findPolicyFolder(options, context.environment) : resolve(dir)
+  // An absent folder holds no mistake, and nobody asks about one.
+  if (!existsSync(folder)) {
+    throw new Failure('usage', `${folder} does not exist`, 'name the folder of the policies')
+  }
+  return folder
 }
 
 async function checkFolder(

@@ -2,6 +2,7 @@ import { createSecureServer, type Http2SecureServer } from 'node:http2'
 import type { Socket } from 'node:net'
 import type { TLSSocket, TlsOptions } from 'node:tls'
 import {
+  answerPlainHttp,
   type ConnectionLimits,
   type Connections,
   guardConnections,
@@ -72,7 +73,7 @@ export function createGatewayListener(options: GatewayListenerOptions): {
   })
   // Errors of single connections are the peer's affair; unhandled, they would end the process.
   server.on('sessionError', () => undefined)
-  server.on('tlsClientError', () => undefined)
+  answerPlainHttp(server)
   const refuse = (socket: unknown, refusal: Refusal) => options.refuse(socket as TLSSocket, refusal)
   refuseUnparsed(server, gatewayArrival, refuse)
   refuseTunnels(server, refuse)

@@ -11,6 +11,7 @@ import {
   utf8,
 } from '@countersign/protocol'
 import {
+  answerPlainHttp,
   type ConnectionLimits,
   guardConnections,
   guardPeers,
@@ -108,7 +109,7 @@ export async function openInbound(options: InboundOptions): Promise<Listener> {
     ...{ ...agent.trust, requestPeer: 'required' },
     continuesUntil: (peer) => options.continuesUntil(peer),
   })
-  server.on('tlsClientError', () => undefined)
+  answerPlainHttp(server)
   const refuseOn = (socket: unknown, refusal: Refusal) =>
     refuse(options, socket as TLSSocket, refusal)
   refuseUnparsed(server, connectorArrival, refuseOn)

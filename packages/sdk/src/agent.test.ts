@@ -1299,6 +1299,15 @@ describe('a served agent', () => {
     )
   })
 
+  test.each(['http://a.example:1', 'nonsense', 'https://a.example:1/path'])(
+    'under an address that no caller could verify is refused: %s',
+    async (expose) => {
+      const serving = callee.serve(() => new Response('x'), { expose })
+      await expect(serving).rejects.toMatchObject({ code: 'REQUEST_MALFORMED' })
+      await expect(serving).rejects.toThrow('an origin of https')
+    },
+  )
+
   test('tells the application when its peer has left', async () => {
     const { promise: left, resolve } = Promise.withResolvers<void>()
     await servingNode((request, response) => {

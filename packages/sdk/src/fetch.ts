@@ -72,7 +72,7 @@ function targetOf(url: string, fabricUrl: string): { to: string; path: string } 
   // Going elsewhere would be a call that nobody authorizes or records.
   throw new AgentError(
     'REQUEST_MALFORMED',
-    `${origin} is neither <name>${agentHostSuffix} nor ${fabricUrl}/agents/<name>/`,
+    `${origin} is neither https://<name>${agentHostSuffix} nor ${fabricUrl}/agents/<name>/`,
   )
 }
 

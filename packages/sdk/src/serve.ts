@@ -203,13 +203,12 @@ function exposedUrl({ expose, host }: ServeOptions, port: number): string {
   const own = `https://${name.includes(':') ? `[${name}]` : name}:${port}`
   if (expose === undefined || expose === null) return own
   // A path in front would not be the path that the fabric signs.
-  if (!URL.canParse(expose) || new URL(expose).href !== `${new URL(expose).origin}/`) {
-    throw new AgentError(
-      'REQUEST_MALFORMED',
-      '`expose` is not an origin, such as https://host:port',
-    )
+  const url = URL.canParse(expose) ? new URL(expose) : null
+  if (url?.protocol !== 'https:' || url.href !== `${url.origin}/`) {
+    const says = '`expose` is not an origin of https, such as https://host:port'
+    throw new AgentError('REQUEST_MALFORMED', says)
   }
-  return new URL(expose).origin
+  return url.origin
 }
 
 async function answer(site: Site, raw: IncomingMessage, response: ServerResponse): Promise<void> {

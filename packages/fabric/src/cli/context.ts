@@ -3,6 +3,7 @@ import type { Environment } from '../config/read.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
 import type { ExitName } from './exit-codes.ts'
+import { parsePath } from './option-values.ts'
 import { createOutput, type Output } from './output/output.ts'
 import type { Terminal } from './output/terminal.ts'
 
@@ -30,8 +31,12 @@ export interface ClientOptions extends CommonOptions {
 
 export function addCommonOptions(command: Command): Command {
   return command
-    .option('--data <dir>', 'data folder of the fabric (COUNTERSIGN_DATA, .countersign)')
-    .option('--config <file>', 'configuration file (COUNTERSIGN_CONFIG, countersign.yaml)')
+    .option('--data <dir>', 'data folder of the fabric (COUNTERSIGN_DATA, .countersign)', parsePath)
+    .option(
+      '--config <file>',
+      'configuration file (COUNTERSIGN_CONFIG, countersign.yaml)',
+      parsePath,
+    )
     .option('--json', 'answer with JSON on stdout and nothing else')
 }
 
@@ -39,6 +44,7 @@ export function addClientOptions(command: Command): Command {
   return addCommonOptions(command).option(
     '--identity <dir>',
     'act as the enrolled identity in this folder, instead of as the operator',
+    parsePath,
   )
 }
 

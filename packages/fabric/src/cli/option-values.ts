@@ -49,6 +49,12 @@ export function collectNames(text: string, before: readonly string[] = []): read
   return [...before, parseName(text)]
 }
 
+/** An empty path would be the current folder. */
+export function parsePath(text: string): string {
+  if (text !== '' && !text.includes('\0')) return text
+  throw new InvalidArgumentError('A path is expected.')
+}
+
 export type AttributeValue = string | number | boolean
 
 /** `team=payments`, `clearance=3`, `external=true`: whole numbers and flags become such. */
@@ -72,6 +78,13 @@ export function parseHostPort(text: string): { readonly host: string; readonly p
   const [, host = '', port = ''] = /^(\[[0-9a-f:.]+\]|[^\s:/]+):(\d{1,5})$/i.exec(text) ?? []
   if (host === '') throw new InvalidArgumentError('An address is written as host:port.')
   return { host: host.replace(/^\[|\]$/g, ''), port: parsePort(port) }
+}
+
+/** Where others reach a listener of ours, which speaks TLS alone. */
+export function parseHttpsOrigin(text: string): string {
+  const url = URL.canParse(text) ? new URL(text) : null
+  if (url?.protocol === 'https:' && url.href === `${url.origin}/`) return url.origin
+  throw new InvalidArgumentError('An address is written as https://host:port, without a path.')
 }
 
 export function parseHttpUrl(text: string): string {

@@ -40,6 +40,7 @@ const fileFaults: Readonly<Record<string, FileWords>> = {
   ENOENT: { says: 'does not exist', next: choose },
   EACCES: owned,
   EPERM: owned,
+  NOT_MADE: { says: 'cannot be made there', next: choose },
   EEXIST: { says: 'exists already', next: choose },
   EISDIR: { says: 'is a folder', next: choose },
   ENOTDIR: { says: 'is not a folder', next: choose },
@@ -67,11 +68,11 @@ const fileFaults: Readonly<Record<string, FileWords>> = {
 const listenFaults: Readonly<Record<string, Omit<SystemFault, 'exit'>>> = {
   EADDRINUSE: {
     says: 'is in use by another process',
-    next: 'stop what holds it; `--port 0` takes a free one',
+    next: 'stop what holds it, or choose another one (`up --port 0` takes a free one)',
   },
   EACCES: {
     says: 'may not be used by this user',
-    next: 'choose one above 1023; `--port 0` takes a free one',
+    next: 'choose one above 1023 (`up --port 0` takes a free one)',
   },
 }
 const notOfMachine = {
@@ -107,7 +108,9 @@ export function systemFault(error: unknown): SystemFault | null {
   }
   if (syscall === 'connect') return connectFault(code, `${String(address)}:${String(port)}`)
   if (syscall === 'listen' || typeof port === 'number') return listenFault(code, { address, port })
-  return fileFault(code, path ?? null)
+  // A new folder of which the system says that it does not exist, as on /proc.
+  const kind = code === 'ENOENT' && syscall === 'mkdir' ? 'NOT_MADE' : code
+  return fileFault(kind, path ?? null)
 }
 
 const ownOf = <Row>(rows: Readonly<Record<string, Row>>, code: string): Row | undefined =>

@@ -43,6 +43,7 @@ describe('the report about a receipt', () => {
     const verification = await verifyInSteps(receipt, other)
     expect(verification.failure?.code).toBe('STATEMENT_KEY_UNTRUSTED')
     const passed = verification.steps.filter(({ outcome }) => outcome === 'passed')
+    expect(formatVerification(verification, context, terminal)).toContain('they may be two fabrics')
     expect(passed.map(({ says }) => says).join('\n')).not.toMatch(/is of the trusted|key/)
   })
 

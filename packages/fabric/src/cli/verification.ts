@@ -148,8 +148,18 @@ export function formatVerification(
   const detail = failure === null || failure.detail === '' ? '' : ` (${legible(failure.detail)})`
   const verdict = `${paint('red', 'not verified')}: ${failure?.code}: ${failure?.says}${detail}`
   const trust = terminal.facts([['trust', context.trustFingerprint]])
-  return `${verdict}\n\n${lines.join('\n')}\n\n${trust}`
+  const hint = failure !== null && ofOtherFabric.has(failure.code) ? `\n${otherFabric}` : ''
+  return `${verdict}\n\n${lines.join('\n')}\n\n${trust}${hint}`
 }
+
+/** What fails where the trust is that of another fabric; its name alone may be the same. */
+const ofOtherFabric: ReadonlySet<ReceiptFault> = new Set([
+  'ORIGIN_UNTRUSTED',
+  'STATEMENT_KEY_UNTRUSTED',
+  'CHECKPOINT_REJECTED',
+])
+const otherFabric =
+  'next: compare this fingerprint with the one that the fabric of the receipt prints; they may be two fabrics'
 
 function formatReceipt(
   receipt: VerifiedReceipt,

@@ -56,6 +56,23 @@ describe('a name that cannot be one', () => {
   )
 })
 
+describe('an address that cannot be one', () => {
+  test.each([
+    ['listen: { publicUrl: nonsense }', 'listen.publicUrl: a URL that starts with https://'],
+    [
+      'listen: { publicUrl: "http://a.example" }',
+      'listen.publicUrl: a URL that starts with https://',
+    ],
+    ['agents: { a: { upstream: nonsense } }', 'agents.a.upstream: a URL that starts with http://'],
+    ['agents: { a: { upstream: "localhost:9000" } }', 'agents.a.upstream: a URL that starts with'],
+    ['agents: { a: { upstream: "http://10.0.0.1" } }', 'agents.a.upstream: plain http leaves'],
+  ])('%s is told so, once', (text, says) => {
+    expect(() => read(text)).toThrow(ConfigError)
+    expect(() => read(text)).toThrow(says)
+    expect(() => read(text)).not.toThrow(/\n.*\n/)
+  })
+})
+
 describe('a key or value that was misspelt', () => {
   test.each([
     ['dataDirr: x', '`dataDir`'],

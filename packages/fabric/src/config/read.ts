@@ -27,17 +27,18 @@ export interface SupervisorEnvironment {
   readonly watchdogMs: number | null
 }
 
+/** An empty variable counts as none: as a path it would be the current folder. */
 export function readEnvironment(): Environment {
   const { env } = process
   const masterKey = env['COUNTERSIGN_MASTER_KEY'] ?? null
   // Child processes and crash reports inherit the environment; the key must not travel with it.
   delete env['COUNTERSIGN_MASTER_KEY']
   return {
-    configPath: env['COUNTERSIGN_CONFIG'] ?? null,
-    dataDir: env['COUNTERSIGN_DATA'] ?? null,
+    configPath: env['COUNTERSIGN_CONFIG'] || null,
+    dataDir: env['COUNTERSIGN_DATA'] || null,
     masterKey,
     colours: env['NO_COLOR'] === undefined && env['TERM'] !== 'dumb',
-    userConfigDir: env['XDG_CONFIG_HOME'] ?? resolve(homedir(), '.config'),
+    userConfigDir: env['XDG_CONFIG_HOME'] || resolve(homedir(), '.config'),
     startedByNpm: env['npm_command'] !== undefined,
     supervisor: readSupervisor(env),
   }

@@ -12,8 +12,16 @@ const agentName = z
 const duration = (minimum: number, maximum: number, byDefault: number) =>
   z.int().min(minimum).max(maximum).default(byDefault)
 
+/** Ends the checks of its value: what is not a URL is not asked for its scheme. */
+const httpsUrl = { protocol: /^https$/, error: 'a URL that starts with https://', abort: true }
+const httpUrl = {
+  protocol: /^https?$/,
+  error: 'a URL that starts with http:// or https://',
+  abort: true,
+}
+
 const upstreamUrl = z
-  .url({ protocol: /^https?$/ })
+  .url(httpUrl)
   .describe('Where the agent listens. Plain http is accepted for loopback addresses only.')
   .refine((text) => {
     const { protocol, hostname } = new URL(text)
@@ -39,7 +47,7 @@ const listen = z
     host: z.string().min(1).default('127.0.0.1'),
     port: z.int().min(0).max(65_535).default(8443),
     publicUrl: z
-      .url({ protocol: /^https$/ })
+      .url(httpsUrl)
       .refine((text) => text === new URL(text).origin, 'scheme, host and port only, no path')
       .optional()
       .describe('How others reach the gateway, where that is not the address it listens on.'),

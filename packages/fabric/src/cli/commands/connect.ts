@@ -10,7 +10,12 @@ import { Failure } from '../failure.ts'
 import { untilAborted } from '../interruption.ts'
 import { logFormatOption, logOf } from '../logging.ts'
 import { openObserving } from '../observing.ts'
-import { parseAssignableName, parseHostPort, parseHttpUrl } from '../option-values.ts'
+import {
+  parseAssignableName,
+  parseHostPort,
+  parseHttpsOrigin,
+  parseHttpUrl,
+} from '../option-values.ts'
 import type { Output } from '../output/output.ts'
 import { graceMs, stopMsMax } from '../running-fabric.ts'
 
@@ -45,7 +50,11 @@ export function addConnectCommand(program: Command, context: CliContext): void {
       )
       .addOption(addressOption('--listen <host:port>', 'where the agent calls others'))
       .addOption(addressOption('--mesh-listen <host:port>', 'where others call the agent'))
-      .option('--advertise <url>', 'how others reach --mesh-listen, when by another address')
+      .option(
+        '--advertise <url>',
+        'how others reach --mesh-listen, when by another address',
+        parseHttpsOrigin,
+      )
       .option('--join <string>', 'from `countersign agent enroll`; needed the first time')
       .addOption(addressOption('--observe <host:port>', 'where probes and metrics are'))
       .option('--no-observe', 'without a listener for probes and metrics')

@@ -253,6 +253,16 @@ export const REQUIREMENTS = {
     promise: 'A fabric without a valid policy refuses to serve, and says which part is missing.',
     on: fabric,
   },
+  'record:reproducible-decision': {
+    promise:
+      'A decision that a connector states is what policies that were in force here decide, for an intent on what the directory holds of both ends.',
+    on: ['mesh'],
+    notOn: {
+      gateway: 'the fabric decides and records by itself',
+      queue: 'the fabric decides and records by itself',
+    },
+    lies: ['made-up-decision'],
+  },
   'authorize:possible': {
     promise:
       'A policy of which `policy check` reports that it never matches, matches no request that can come.',

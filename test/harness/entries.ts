@@ -1,6 +1,12 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { createId, formatMeshEntries, type MeshEntry, type MeshFact } from '@countersign/protocol'
+import { compilePolicies } from '../../packages/fabric/src/policy/compile-policies.ts'
+import type { PolicyRequest, PolicySet } from '../../packages/fabric/src/policy/policy.ts'
+import { readPolicyRequest } from '../../packages/fabric/src/policy/policy-request.ts'
+import type { PolicySource } from '../../packages/fabric/src/policy/policy-set.ts'
+import { DATA_CLASSES } from '../../packages/fabric/src/redaction/redactor.ts'
 import { agentId, send, sendInTurn } from './doors.ts'
+import { policyParser } from './policies.ts'
 import type { Heard } from './raw-http.ts'
 import type { World } from './world.ts'
 
@@ -19,13 +25,15 @@ const asked = {
   'request.digest': digest('{}'),
 } as const
 
+/** Replaced by the decision of the world's policies when the entry is recorded. */
+const undecided = { 'policy.version': 'b'.repeat(64), 'policy.rules': 'undecided' } as const
+
 /** The facts that an honest connector of the agent `thief` records. */
 const honest: Readonly<Record<MeshEntry['kind'], MeshEntry['facts']>> = {
   intent: {
     ...asked,
     'caller.credential': 'a'.repeat(64),
-    'policy.version': 'b'.repeat(64),
-    'policy.rules': 'world',
+    ...undecided,
     'request.forwarded-digest': digest('{}'),
     masked: '',
     'attested.request': 'connector',
@@ -60,11 +68,9 @@ export async function record(
   entries: readonly MeshEntry[],
   name = 'thief',
 ): Promise<Heard> {
-  return send(world.control, {
-    path: '/v1/mesh/entries',
-    as: (await world.agent(name, ['caller'])).credential(),
-    body: formatMeshEntries(entries),
-  })
+  const as = (await world.agent(name, ['caller'])).credential()
+  const decided = await decidedIn(world, entries)
+  return send(world.control, { path: '/v1/mesh/entries', as, body: formatMeshEntries(decided) })
 }
 
 /** As `record`, one batch after the other on one connection. */
@@ -74,11 +80,88 @@ export async function recordInTurn(
   name: string,
 ): Promise<readonly Heard[]> {
   const agent = await world.agent(name, ['caller'])
+  const left = [...(await decidedIn(world, batches.flat()))]
   const drafts = batches.map((entries) => ({
     path: '/v1/mesh/entries',
-    body: formatMeshEntries(entries),
+    body: formatMeshEntries(left.splice(0, entries.length)),
   }))
   return sendInTurn(world.control, agent.credential(), drafts)
+}
+
+const compiled = new Map<string, Promise<PolicySet>>()
+
+async function policiesOf(world: World): Promise<PolicySet> {
+  const { version, sources } = (await world.admin('policy.show')) as {
+    readonly version: string
+    readonly sources: readonly PolicySource[]
+  }
+  const compilation = { parser: policyParser, dataClasses: DATA_CLASSES, isLinted: false }
+  const set = compiled.get(version) ?? compilePolicies(sources, compilation)
+  compiled.set(version, set)
+  return set
+}
+
+type Subject = Pick<
+  PolicyRequest['principal'],
+  'kind' | 'name' | 'roles' | 'segment' | 'attributes'
+>
+
+/** What the directory says of everyone, by name. */
+async function subjectsOf(world: World): Promise<ReadonlyMap<string, Subject>> {
+  const listed = (await world.admin('agent.list')) as readonly Subject[]
+  return new Map(
+    listed.map(({ kind, name, roles, segment, attributes }) => [
+      name,
+      { kind, name, roles, segment, attributes },
+    ]),
+  )
+}
+
+function requestOf(
+  { facts }: MeshEntry,
+  subjects: ReadonlyMap<string, Subject>,
+  caller: Partial<Subject>,
+): PolicyRequest | null {
+  const principal = subjects.get(String(facts['caller']).split('/').at(-1) ?? '')
+  const resource = subjects.get(String(facts['receiver']))
+  if (principal === undefined || resource === undefined) return null
+  const { protocol, operation, tool = '' } = facts
+  return {
+    principal: { ...principal, ...caller },
+    action: 'call',
+    resource: { ...resource, kind: 'agent' },
+    context: {
+      ...({ transport: 'mesh', protocol, operation, tool } as PolicyRequest['context']),
+      ...{ method: 'certificate', risk: 0, labels: [], time: 1_767_276_000 },
+      signed: facts['attested.request'] === 'caller',
+    },
+  }
+}
+
+/** With the decisions that an honest connector would state, where the entries leave them open. */
+export async function decidedIn(
+  world: World,
+  entries: readonly MeshEntry[],
+  caller: Partial<Subject> = {},
+): Promise<readonly MeshEntry[]> {
+  const isOpen = ({ facts }: MeshEntry) => facts['policy.rules'] === undecided['policy.rules']
+  if (!entries.some(isOpen)) return entries
+  const [set, subjects] = await Promise.all([policiesOf(world), subjectsOf(world)])
+  return entries.map((entry) => {
+    const { 'private.request': own } = entry.facts
+    const asked = typeof own === 'string' ? readPolicyRequest(own) : null
+    const request = isOpen(entry) ? (asked ?? requestOf(entry, subjects, caller)) : null
+    if (request === null) return entry
+    const decision = {
+      'policy.version': set.version,
+      'policy.rules': set.decide(request).policies.join(' '),
+      'private.request': JSON.stringify(request),
+    }
+    // What a test states itself stays.
+    const left = new Set<unknown>(Object.values(undecided))
+    const kept = Object.entries(entry.facts).filter(([, value]) => !left.has(value))
+    return { ...entry, facts: { ...decision, ...Object.fromEntries(kept) } }
+  })
 }
 
 /** The indexes of a batch of which at least one entry was recorded; null for one that was not. */

@@ -37,6 +37,10 @@ permit(principal in Role::"caller", action == Action::"call", resource in Role::
 @sign("response")
 permit(principal in Role::"caller", action == Action::"call", resource in Role::"countersigned");
 
+@id("recorded")
+permit(principal in Role::"caller", action == Action::"call", resource in Role::"caller")
+when { context.transport == "mesh" };
+
 @id("no-deleting")
 forbid(principal, action == Action::"call", resource) when { context.tool == "delete" };
 

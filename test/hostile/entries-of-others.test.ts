@@ -3,7 +3,7 @@ import { formatMeshEntries, type RefusalCode } from '@countersign/protocol'
 import { expect } from 'vitest'
 import { attestedBy } from '../harness/attested.ts'
 import { agentId, send } from '../harness/doors.ts'
-import { indexesOf, meshEntry, newExchange, record } from '../harness/entries.ts'
+import { decidedIn, indexesOf, meshEntry, newExchange, record } from '../harness/entries.ts'
 import { lie } from '../harness/lie.ts'
 import { exchangeOf, refusedByFabric } from '../harness/refusals.ts'
 import type { World } from '../harness/world.ts'
@@ -16,7 +16,7 @@ const claim = (entriesOf: (world: World) => Promise<readonly Change[]>, code?: R
   refusedByFabric(code ?? 'NOT_PERMITTED', async (world) => ({
     path: '/v1/mesh/entries',
     as: (await world.agent('thief', ['caller'])).credential(),
-    body: formatMeshEntries((await entriesOf(world)).map(meshEntry)),
+    body: formatMeshEntries(await decidedIn(world, (await entriesOf(world)).map(meshEntry))),
   }))
 
 /** What an honest connector records of a request that the caller signed for `to`. */

@@ -2,16 +2,16 @@ import { formatMeshEntries, type MeshEntry, type MeshFact } from '@countersign/p
 import fc from 'fast-check'
 import { expect } from 'vitest'
 import { send } from '../harness/doors.ts'
-import { indexesOf, meshEntry, newExchange, record } from '../harness/entries.ts'
+import { decidedIn, indexesOf, meshEntry, newExchange, record } from '../harness/entries.ts'
 import { lie } from '../harness/lie.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
 const request = (change: object = {}) =>
   JSON.stringify({
-    principal: { kind: 'agent', name: 'caller', roles: [], segment: '', attributes: {} },
+    principal: { kind: 'agent', name: 'caller', roles: ['caller'], segment: '', attributes: {} },
     action: 'call',
-    resource: { kind: 'agent', name: 'thief', roles: [], segment: '', attributes: {} },
+    resource: { kind: 'agent', name: 'thief', roles: ['caller'], segment: '', attributes: {} },
     context: {
       ...{ transport: 'mesh', protocol: 'http', operation: 'POST', tool: '' },
       ...{ method: 'certificate', signed: false, risk: 0, labels: [], time: 1 },
@@ -74,8 +74,15 @@ async function sendRaw(world: World, entries: readonly unknown[]) {
   return send(world.control, { path: '/v1/mesh/entries', as, body: text })
 }
 
-const plain = (entry: MeshEntry): unknown =>
-  (JSON.parse(formatMeshEntries([entry])) as { entries: unknown[] }).entries[0]
+/** One that would be recorded, as JSON. */
+async function plain(world: World): Promise<{ readonly facts: object }> {
+  await world.agent('thief', ['caller'])
+  const entries = await decidedIn(world, [meshEntry()])
+  const [entry] = (JSON.parse(formatMeshEntries(entries)) as { entries: { facts: object }[] })
+    .entries
+  if (entry === undefined) throw new Error('there is no entry')
+  return entry
+}
 
 const fact = fc.oneof(
   fc.string({ unit: 'binary', maxLength: 300 }).filter((text) => text.isWellFormed()),
@@ -100,15 +107,15 @@ lie(
       ),
       'elements of a batch that are no entries': async (world) => {
         const odd = [null, 7, 'entry', [], {}, { kind: 'intent' }, { ...meshEntry(), more: 1 }]
-        const heard = await sendRaw(world, [...odd, plain(meshEntry())])
+        const heard = await sendRaw(world, [...odd, await plain(world)])
         const { indexes } = JSON.parse(heard.body.toString()) as { indexes: unknown[] }
         expect(indexes).toEqual([...odd.map(() => null), expect.any(Number)])
       },
       'facts that are no facts': async (world) => {
         for (const value of [null, {}, [], 1.5, 2 ** 53, { b64: '*' }, { b64: 'AA==', more: 1 }]) {
-          const entry = plain(meshEntry()) as { facts: object }
+          const entry = await plain(world)
           const bad = { ...entry, facts: { ...entry.facts, tool: value } }
-          const heard = await sendRaw(world, [bad, plain(meshEntry())])
+          const heard = await sendRaw(world, [bad, await plain(world)])
           const { indexes } = JSON.parse(heard.body.toString()) as { indexes: unknown[] }
           expect(indexes).toEqual([null, expect.any(Number)])
         }

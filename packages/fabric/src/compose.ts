@@ -44,7 +44,7 @@ import { fittingUpstreams, openFilesMax } from './observe/open-files.ts'
 import { identify } from './pipeline/authenticate.ts'
 import { refuseUnread } from './pipeline/control.ts'
 import { type Rooms } from './pipeline/enforce.ts'
-import { requestFault } from './policy/policy-request.ts'
+import { checkStatedDecisions } from './policy/stated-decision.ts'
 import { createRedactor } from './redaction/create-redactor.ts'
 import { adminSurface } from './transports/gateway/admin-surface.ts'
 import { agentsSurface } from './transports/gateway/agents-surface.ts'
@@ -204,7 +204,7 @@ async function composeParts(around: Surroundings, stores: Stores, origin: () => 
     ledger: controlLedger(stores, rooms, detection),
     isProvenRequest: (facts, producer) => isProvenRequest(facts, producer, proofs),
     trust: { trustDomain: config.trustDomain, fabricKey: keys.forward.publicKey },
-    requestFault,
+    decisionFault: checkStatedDecisions(stores.policy, around.clock, rooms.authorization),
     endpoints,
     state: mesh,
   }

@@ -72,10 +72,12 @@ export function readPolicyRequest(text: string): PolicyRequest | null {
 }
 
 /**
- * Why the request to policy that an entry holds is not the one that the entry is about, or null:
- * otherwise `explain` would explain another exchange.
+ * The request to policy that an entry holds, or why it is not the one that the entry is about: otherwise
+ * `explain` would explain another exchange.
  */
-export function requestFault(facts: Readonly<Record<string, unknown>>): string | null {
+export function readStatedRequest(
+  facts: Readonly<Record<string, unknown>>,
+): PolicyRequest | string {
   const text = facts['private.request']
   const request = typeof text === 'string' ? readPolicyRequest(text) : null
   if (request === null) return 'private.request is not a request to policy'
@@ -89,7 +91,7 @@ export function requestFault(facts: Readonly<Record<string, unknown>>): string |
     facts['operation'] === context.operation &&
     (facts['tool'] ?? '') === context.tool &&
     context.transport === 'mesh'
-  return agrees ? null : 'private.request is about another request'
+  return agrees ? request : 'private.request is about another request'
 }
 
 /** An object with these members. A caller is recorded with more, which policy does not read. */

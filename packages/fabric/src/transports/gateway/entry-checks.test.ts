@@ -26,7 +26,7 @@ test('a batch of entries lets other work have its turn', async () => {
     rooms: { authorization: {} as EntryChecksOptions['rooms']['authorization'] },
     trust: { trustDomain: 'a.test', fabricKey: new Uint8Array(32) },
     isProvenRequest: () => Promise.resolve(true),
-    requestFault() {
+    decisionFault() {
       seen.push(turns)
       return 'not a request to policy'
     },
@@ -43,7 +43,7 @@ test('a batch of entries lets other work have its turn', async () => {
 const minuteMs = 60_000
 const bobsKey = new Uint8Array(32).fill(1)
 
-/** Why an entry is not admitted; entries that pass every check before it end at `requestFault`. */
+/** Why an entry is not admitted; entries that pass every check before it end at `decisionFault`. */
 async function faultOf(entry: Pick<MeshEntry, 'kind' | 'facts'>, begun = now): Promise<string> {
   const bob = {
     kind: 'agent',
@@ -58,7 +58,7 @@ async function faultOf(entry: Pick<MeshEntry, 'kind' | 'facts'>, begun = now): P
     rooms: { authorization },
     trust: { trustDomain: 'a.test', fabricKey: new Uint8Array(32) },
     isProvenRequest: () => Promise.resolve(true),
-    requestFault: () => 'looked at the request',
+    decisionFault: () => 'looked at the request',
     ledger: { explain: () => Promise.resolve([]), openIntent: () => null },
   }
   const exchange = createId('dec', begun, new Uint8Array(10))

@@ -35,8 +35,8 @@ export interface EntryChecksOptions {
   readonly trust: Pick<Trust, 'trustDomain' | 'fabricKey'>
   /** Whether the caller that `facts` name signed this request for `producer`; once for each entry. */
   isProvenRequest(facts: MeshEntry['facts'], producer: string): Promise<boolean>
-  /** Why an entry's `private.request` is not the request to policy that the entry is about, or null. */
-  requestFault(facts: MeshEntry['facts']): string | null
+  /** Why the decision that an entry states is not one of this fabric's policies on that request, or null. */
+  decisionFault(entry: MeshEntry): string | null
   readonly ledger: {
     explain(exchange: string): Promise<readonly OpenedEntry[]>
     openIntent(exchange: string): OpenIntent | null
@@ -137,7 +137,7 @@ function entryFault(
     callerFault(options, entry, recording) ??
     receiverFault(options, entry) ??
     keyFault(options, entry, recording) ??
-    (Object.hasOwn(entry.facts, 'private.request') ? options.requestFault(entry.facts) : null)
+    options.decisionFault(entry)
   )
 }
 

@@ -1,6 +1,6 @@
 import { type PairRole, pairRole, partnersOf, type RowKey } from './pair-roles.ts'
 import { mayNameSecret } from './secret-name-gate.ts'
-import { type SecretRule, secretRule, stronger } from './secret-names.ts'
+import { plainMembers, type SecretRule, secretRule, stronger } from './secret-names.ts'
 import type { Span } from './view.ts'
 
 /** A field of a form as it is written, and where it begins. */
@@ -9,8 +9,8 @@ export interface FormField {
   readonly value: Span
 }
 
-/** The name of a secret in a value is a name, not a text. */
-const nameBytesMax = 128
+/** The name of a secret in a value is a name, not a text: 256 bytes, each written as `%41`. */
+const nameBytesMax = 768
 
 interface Named extends RowKey {
   readonly field: FormField
@@ -64,7 +64,14 @@ function hasNamed(
 }
 
 function roleOf({ name }: FormField, textOf: (span: Span) => string): PairRole | null {
-  return name.end - name.start > nameBytesMax ? null : pairRole(textOf(name))
+  if (name.end - name.start > nameBytesMax) return null
+  let found: PairRole | null = null
+  for (const text of plainMembers(textOf(name))) {
+    const role = pairRole(text)
+    // What an escape leaves behind in a wrong reading looks like the name of a frame.
+    if (role !== null && (found === null || role.frame.length < found.frame.length)) found = role
+  }
+  return found
 }
 
 function ruleIn(

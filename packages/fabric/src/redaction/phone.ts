@@ -111,9 +111,11 @@ function findNorthAmerican(scan: Scan, run: DigitRun, candidate: Candidate): num
     run.gaps[i + 2] !== GAP.other &&
     (run.gaps[i + 1] !== GAP.other || isInParentheses(scan, run, i))
   const tight = run.gaps[i + 1]
+  // Nothing goes on with the parenthesis of an area.
   const continues =
-    (candidate.at > candidate.from && run.gaps[candidate.at] === tight) ||
-    (i + 3 < candidate.to && run.gaps[i + 3] === tight)
+    tight !== GAP.other &&
+    ((candidate.at > candidate.from && run.gaps[candidate.at] === tight) ||
+      (i + 3 < candidate.to && run.gaps[i + 3] === tight))
   if (parted && !continues && (!spaced || trunk)) return i + 2
   return hasContext(scan, start, 'phone') ? i + 2 : -1
 }

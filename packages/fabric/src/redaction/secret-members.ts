@@ -22,13 +22,19 @@ import {
   TELLING,
 } from './member-roles.ts'
 import { mayNamePlainly, mayNameSecret } from './secret-name-gate.ts'
-import { type SecretRule, secretNameLengthMax, secretRule, stronger } from './secret-names.ts'
+import {
+  plainMembers,
+  type SecretRule,
+  secretNameLengthMax,
+  secretRule,
+  stronger,
+} from './secret-names.ts'
 import { isSecretValue, looksMade } from './secret-values.ts'
 
-/** A member that says what the other is has a short name. */
-const memberBytesMax = 64
+/** A member that says what the other is has a short name: 256 bytes, each behind a backslash of JSON. */
+const memberBytesMax = 512
 /** The name of a secret in a value is a name, not a text. */
-const nameBytesMax = 128
+const nameBytesMax = 512
 const nameBytesMin = 2
 
 /**
@@ -266,8 +272,14 @@ export class SecretMembers {
     const length = leaf.to - leaf.from
     if (leaf.kind !== 'string' || length > nameBytesMax || length < nameBytesMin) return null
     if (!leaf.escaped && !mayName(this.#bytes, leaf)) return null
-    // Judged first, because it is cheap: links and sentences hold escapes more often than names do.
-    return isName(nameOf(this.#bytes, leaf)) ? this.#ruleOf(leaf) : null
+    const name = nameOf(this.#bytes, leaf)
+    // Links and sentences hold escapes more often than names do, and are told without undoing them.
+    if (/[%&\\\uff05\uff06\uff3c]/.test(name)) {
+      if (/:\/\/|\s.*\s/.test(name)) return null
+      this.#work.spend(STEPS.escapedName)
+      if (!plainMembers(name).some(isName)) return null
+    } else if (!isName(name)) return null
+    return this.#ruleOf(leaf)
   }
 
   /** The rule for what holds a name: the same as for the name of a member. */
@@ -337,7 +349,11 @@ const isName = (text: string): boolean =>
 /** The name of a member without separators, in lower case; empty for one that is too long to matter. */
 function memberOf(bytes: Uint8Array, key: JsonString): string {
   if (key.to - key.from > memberBytesMax) return ''
-  return nameOf(bytes, key)
-    .toLowerCase()
-    .replaceAll(/[^a-z0-9]/g, '')
+  const [first = '', ...others] = plainMembers(nameOf(bytes, key)).map((text) =>
+    text.toLowerCase().replaceAll(/[^a-z0-9]/g, ''),
+  )
+  return [first, ...others].find(isRole) ?? first
 }
+
+const isRole = (member: string): boolean =>
+  NAMING.has(member) || HOLDING.has(member) || TELLING.has(member)

@@ -179,12 +179,24 @@ function judgeName(given: string): SecretRule | null {
   // A member name that was masked is a marker, and must not become the name of a secret by that.
   const name = given.replaceAll(everyMarker, 'masked')
   // `%70assword`, `&#112;assword`: escapes are taken off as they are taken off texts.
-  for (const text of textsBehind(name, escapeLayersMax)) {
+  for (const text of textsOf(name)) {
     const rule = judgePlain(text)
     if (rule !== null) return rule
   }
   return null
 }
+
+/** The texts behind the escapes of a name, also of those with styled letters or what shows nothing within. */
+function textsOf(name: string): readonly string[] {
+  const texts = textsBehind(name, escapeLayersMax)
+  if (!/[%&\\\uff05\uff06\uff3c]/.test(name) || isAscii(name)) return texts
+  return [...textsBehind(foldLetters(name), escapeLayersMax), ...texts]
+}
+
+function isAscii(text: string): boolean {
+  return /^[\x20-\x7e]*$/.test(text)
+}
+
 const escapeLayersMax = 2
 
 function judgePlain(name: string): SecretRule | null {
@@ -207,14 +219,26 @@ function judgePlain(name: string): SecretRule | null {
  */
 function foldName(name: string): string {
   let folded = name.toLowerCase()
-  if (!/^[\x20-\x7e]*$/.test(folded)) {
+  if (!isAscii(folded)) {
     folded = folded.normalize('NFKD').replaceAll(/[łøđıß]/g, (letter) => STROKED.get(letter) ?? '')
-    const bytes = Buffer.from(folded)
-    const view = fold({ bytes, from: 0, to: bytes.length, map: null, whole: null })
-    if (view !== null) folded = Buffer.from(view.bytes.subarray(view.from, view.to)).toString()
-    folded = folded.toLowerCase().replaceAll(/\p{M}/gu, '')
+    folded = foldLetters(folded).toLowerCase().replaceAll(/\p{M}/gu, '')
   }
   return folded.replaceAll(/[^\p{L}\p{N}]/gu, '')
+}
+
+function foldLetters(text: string): string {
+  const bytes = Buffer.from(text)
+  const view = fold({ bytes, from: 0, to: bytes.length, map: null, whole: null })
+  return view === null ? text : Buffer.from(view.bytes.subarray(view.from, view.to)).toString()
+}
+
+/**
+ * A member's name without escapes and styled letters, its case kept: what `name` and `value` of a pair
+ * are told by must not be hidden, either. Several where its escapes can be read in several ways.
+ */
+export function plainMembers(name: string): readonly string[] {
+  if (/^[^%&\\\x80-\uffff]*$/.test(name)) return [name]
+  return textsOf(name).map((text) => (isAscii(text) ? text : foldLetters(text)))
 }
 
 function ruleOf(plain: string): SecretRule | null {

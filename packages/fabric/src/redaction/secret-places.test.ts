@@ -101,30 +101,44 @@ const members: readonly ((name: string, value: string) => unknown)[] = [
 
 const hex = (sign: string, width: number): string =>
   sign.charCodeAt(0).toString(16).padStart(width, '0')
-const escapes: readonly ((sign: string) => string)[] = [
-  (sign) => `\\u${hex(sign, 4)}`,
-  (sign) => `\\x${hex(sign, 2)}`,
-  (sign) => `\\u{${hex(sign, 1)}}`,
-  (sign) => `\\U${hex(sign, 8)}`,
-  (sign) => `\\${sign.charCodeAt(0).toString(8).padStart(3, '0')}`,
-  (sign) => `%${hex(sign, 2)}`,
-  (sign) => `%u${hex(sign, 4)}`,
-  (sign) => `&#${sign.charCodeAt(0)};`,
-  (sign) => `&#x${hex(sign, 2)};`,
-  (sign) => String.fromCharCode(sign.charCodeAt(0) + 0xfee0),
+
+interface Escape {
+  of(sign: string): string
+  /** What must be escaped in any case, as it would begin an escape itself. */
+  readonly own: string
+}
+const escapes: readonly Escape[] = [
+  { own: '\\', of: (sign) => `\\u${hex(sign, 4)}` },
+  { own: '\\', of: (sign) => `\\x${hex(sign, 2)}` },
+  { own: '\\', of: (sign) => `\\u{${hex(sign, 1)}}` },
+  { own: '\\', of: (sign) => `\\U${hex(sign, 8)}` },
+  { own: '\\', of: (sign) => `\\${sign.charCodeAt(0).toString(8).padStart(3, '0')}` },
+  { own: '%', of: (sign) => `%${hex(sign, 2)}` },
+  { own: '%', of: (sign) => `%u${hex(sign, 4)}` },
+  { own: '&', of: (sign) => `&#${sign.charCodeAt(0)};` },
+  { own: '&', of: (sign) => `&#x${hex(sign, 2)};` },
+  { own: '', of: (sign) => String.fromCharCode(sign.charCodeAt(0) + 0xfee0) },
+  { own: '', of: (sign) => `${sign}\u200b` },
 ]
 /** Which characters are escaped, by their code modulo the length. */
 const pattern = fc.array(fc.boolean(), { minLength: 1, maxLength: 12 })
+const layer = fc.record({ by: fc.constantFrom(...escapes), which: pattern })
+type Layer = typeof layer extends fc.Arbitrary<infer T> ? T : never
 
-function escape(text: string, by: (sign: string) => string, which: readonly boolean[]): string {
-  const isChosen = (sign: string): boolean => which[sign.charCodeAt(0) % which.length] === true
-  return text.replaceAll(/[A-Za-z0-9]/g, (sign) => (isChosen(sign) ? by(sign) : sign))
+function escape(text: string, { by, which }: Layer): string {
+  const isChosen = (sign: string): boolean =>
+    sign === by.own || which[sign.charCodeAt(0) % which.length] === true
+  return text.replaceAll(/[A-Za-z0-9\\%&]/g, (sign) => (isChosen(sign) ? by.of(sign) : sign))
 }
+
+/** Of a longer name the end alone is judged. */
+const isRead = (name: string): boolean => Buffer.byteLength(name) <= 240
 
 const seeded = { numRuns: 2_000, seed: 20_261 } as const
 const text = fc
   .tuple(name, value, fc.constantFrom(...texts))
   .map(([each, [secret, rest], place]) => ({ text: place(each, secret), rest }))
+const form = fc.tuple(name, value).map(([each, [secret, rest]]) => ({ name: each, secret, rest }))
 
 test('a secret is found by its name in every notation of text', () => {
   fc.assert(
@@ -147,12 +161,36 @@ test('a secret is found by its name in every place of JSON', () => {
   )
 })
 
-test('escapes hide neither a name nor a value', () => {
+test.each([1, 2])('escapes in %i layers hide neither a name nor a value', (count) => {
+  const layers = fc.array(layer, { minLength: count, maxLength: count })
   fc.assert(
-    fc.property(text, fc.constantFrom(...escapes), pattern, (each, by, which) => {
-      const masked = mask(escape(each.text, by, which), 'text/plain')
-      expect(masked, each.text).not.toContain(escape(each.rest, by, which))
-      expect(masked, each.text).toContain('CREDENTIAL')
+    fc.property(text, layers, (each, taken) => {
+      const hidden = taken.reduce(escape, each.text)
+      const masked = mask(hidden, 'text/plain')
+      expect(masked, hidden).not.toContain(taken.reduce(escape, each.rest))
+      expect(masked, hidden).toContain('CREDENTIAL')
+    }),
+    seeded,
+  )
+  fc.assert(
+    fc.property(form, layers, (each, taken) => {
+      fc.pre(isRead(taken.reduce(escape, each.name)))
+      const hide = (part: string): string => encodeURIComponent(taken.reduce(escape, part))
+      const value = `${hide('value')}=${hide(each.secret)}`
+      for (const body of [
+        `${hide('name')}=${hide(each.name)}&${value}`,
+        `${hide(each.name)}=${hide(each.secret)}`,
+      ])
+        expect(mask(body, 'application/x-www-form-urlencoded'), body).toContain('CREDENTIAL')
+    }),
+    seeded,
+  )
+  fc.assert(
+    fc.property(form, fc.constantFrom(...members), layers, (each, member, taken) => {
+      fc.pre(isRead(taken.reduce(escape, each.name)))
+      const hide = (part: string): string => taken.reduce(escape, part)
+      const body = JSON.stringify(member(hide(each.name), hide(each.secret)))
+      expect(mask(body, 'application/json'), body).toContain('CREDENTIAL')
     }),
     seeded,
   )

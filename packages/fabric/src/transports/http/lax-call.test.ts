@@ -33,6 +33,10 @@ describe('mayHoldCall', () => {
     '/**\n * @param method: * one\n * initialize it, ping() it\n */',
     'route(path, method, done); ping.length; const initialize = 1',
     'The method initializes it. A method pinging others, the method-initialized field.',
+    '<form method="get" class="x" action="/"><input name="a" value="ping"></form>',
+    "{method: 'GET', url: '/ping'}",
+    'cat <<EOF\nUse a method\nto ping hosts\nEOF\n',
+    'std::vector<method> v; x << (list[i[0]]); ping<int>()',
     '',
   ])('finds no call in %j', (text) => {
     expect(mayHoldCall(text)).toBe(false)
@@ -65,6 +69,79 @@ describe('mayHoldCall', () => {
         expect(mayHoldCall(text)).toBe(true)
       }),
     )
+  })
+
+  test('finds a call in parts, whichever literals hold them', () => {
+    const literals: readonly ((text: string) => string)[] = [
+      (text) => `"${text}"`,
+      (text) => `[[${text}]]`,
+      (text) => `[==[${text}]==]`,
+      (text) => `q(${text})`,
+      (text) => `qq {${text}}`,
+      (text) => `q!${text}!`,
+      (text) => `%q<${text}>`,
+      (text) => `%(${text})`,
+      (text) => `%Q|${text}|`,
+      (text) => `<<<X\n${text}\nX`,
+      (text) => `<<<'LONG_NAME'\n${text}\nLONG_NAME`,
+    ]
+    const decoys = [
+      '',
+      '< ',
+      '"<" ',
+      '<a ',
+      '<<< ',
+      '<<<A\n',
+      'q ',
+      's:1:',
+      '%',
+      '[[',
+      '// x\n',
+      '& ',
+    ]
+    const literal = fc.constantFrom(...literals)
+    const place = fc.nat(12)
+    fc.assert(
+      fc.property(
+        fc.constantFrom(...decoys),
+        fc.array(literal, { minLength: 4, maxLength: 4 }),
+        fc.constantFrom('.', '..', ' + ', ' ', ' --[[x]] .. ', '\n.\n'),
+        fc.constantFrom('tools/call', 'SendMessage', 'tasks/get'),
+        place,
+        place,
+        (decoy, [a, b, c, d], joint, method, at, to) => {
+          const cut = (text: string, by: number, one = a, two = b) => {
+            const first = 1 + (by % (text.length - 1))
+            return `${one?.(text.slice(0, first))}${joint}${two?.(text.slice(first))}`
+          }
+          const text = `${decoy}{${cut('method', at)} => ${cut(method, to, c, d)}}`
+          expect(mayHoldCall(text)).toBe(true)
+        },
+      ),
+      { numRuns: 2000 },
+    )
+  })
+
+  test('finds the words of every day behind whatever opens a literal or ends a name', () => {
+    const held: readonly ((value: string) => string)[] = [
+      (value) => `{q(method) => qq{${value}}}`,
+      (value) => `{q {method} => q !${value}!}`,
+      (value) => `{%q(method) => %Q[${value}]}`,
+      (value) => `{%s(method) => %(${value})}`,
+      (value) => `{[ [[method]] ] = [==[${value}]==]}`,
+      (value) => `["method" => <<<'LONG_NAME'\n  ${value}\n  LONG_NAME]`,
+      (value) => `a:1:{s:6:"method";s:${value.length}:"${value}";}`,
+      (value) => `O:8:"stdClass":1:{S:6:"method";S:${value.length}:"${value}";}`,
+      (value) => `<method a="b">${value}</method>`,
+      (value) => `<a:method\n xmlns:a='urn:x'\n b=">x" c="d">${value}</a:method>`,
+      (value) => `<method a="b"><string c="d">${value}</string></method>`,
+      (value) => `<member name="method" value="${value}"/>`,
+      (value) => `<entry key="method" type="string">${value}</entry>`,
+    ]
+    const values = ['ping', 'initialize', 'notifications/initialized']
+    for (const [at, hold] of held.entries()) {
+      for (const value of values) expect([at, mayHoldCall(hold(value))]).toEqual([at, true])
+    }
   })
 
   test('text that is not an escape does not hide a call, wherever it stands', () => {

@@ -1,4 +1,6 @@
 import { asciiOf } from '@countersign/protocol'
+import { LiteralOpener } from './literal-opener.ts'
+import { lowestOf, Progress } from './word-progress.ts'
 
 /** Words to find, by name. See `WordMatcher` for their notation. */
 export type Words<Name extends string> = Readonly<Record<Name, readonly string[]>>
@@ -163,42 +165,6 @@ class Tables {
   }
 }
 
-/** How far each pattern has come; `inUse` has a bit for each word that is not zero. */
-class Progress {
-  readonly at: Int32Array
-  inUse = 0
-
-  constructor(words: number) {
-    this.at = new Int32Array(words)
-  }
-
-  clear(): void {
-    for (let left = this.inUse; left !== 0; left &= left - 1) this.at[lowestOf(left)] = 0
-    this.inUse = 0
-  }
-
-  set({ at, inUse }: Progress): void {
-    for (let left = this.inUse | inUse; left !== 0; left &= left - 1) {
-      const i = lowestOf(left)
-      this.at[i] = at[i] as number
-    }
-    this.inUse = inUse
-  }
-
-  add({ at, inUse }: Progress): void {
-    for (let left = inUse; left !== 0; left &= left - 1) {
-      const i = lowestOf(left)
-      ;(this.at[i] as number) |= at[i] as number
-    }
-    this.inUse |= inUse
-  }
-}
-
-/** The number of the lowest bit. */
-function lowestOf(bits: number): number {
-  return 31 - Math.clz32(bits & -bits)
-}
-
 /** How far each pattern has come, in one text. */
 class Run {
   readonly found: Int32Array
@@ -213,6 +179,9 @@ class Run {
   readonly #pending: Progress
   /** What goes on only if something joins the next letter to it. */
   readonly #parked: Progress
+  /** Before letters that may open a literal. */
+  readonly #beforeOpener: Progress
+  readonly #opener = new LiteralOpener()
   #isJoined = false
   #hasEnded = false
   #runLength = 0
@@ -221,6 +190,15 @@ class Run {
   #isInComment = false
   #isInTag = false
   #isInRegion = false
+  /** Whether the last run of letters may have been the prefix of a literal, and nothing has followed. */
+  #isPrefixed = false
+  /** Between `<` and `>`. */
+  #isInMarkup = false
+  /** How many `<` stand in a row; and whether a here-document has begun with them. */
+  #angles = 0
+  #hasHereDocument = false
+  /** Its name closes it, alone at the start of a line or before the rest of an expression. */
+  #label: 'none' | 'may begin' | 'begun' = 'none'
 
   constructor(tables: Tables) {
     const { words } = tables
@@ -233,6 +211,7 @@ class Run {
     this.#beforeRegions = new Progress(words)
     this.#pending = new Progress(words)
     this.#parked = new Progress(words)
+    this.#beforeOpener = new Progress(words)
   }
 
   put(unit: number): void {
@@ -249,6 +228,12 @@ class Run {
   #putLetter(kind: number): void {
     const { anyStarts, starts, anyStarting, starting } = this.#tables
     const now = this.#now
+    if (this.#opener.letter(kind, this.#runLength === 0, this.#last)) {
+      this.#beforeOpener.set(now)
+      this.#beforeOpener.add(this.#parked)
+    }
+    this.#angles = 0
+    if (this.#label === 'may begin') this.#label = 'begun'
     if (this.#runLength === 0) this.#beforeRun.set(now)
     if (this.#pending.inUse !== 0) this.#pending.clear()
     if (this.#parked.inUse !== 0) this.#parked.clear()
@@ -304,7 +289,9 @@ class Run {
     if (this.#pending.inUse !== 0) this.#settle()
     const role = rolesOf(unit)
     this.#hasEnded = false
-    if ((role & roles.joint) !== 0) {
+    const isOpened = this.#opener.other(unit)
+    if (isOpened) this.#now.add(this.#beforeOpener)
+    if (isOpened || (role & roles.joint) !== 0 || isBracketOfLiteral(this.#last, unit)) {
       this.#isJoined = true
       if (this.#parked.inUse !== 0) this.#now.add(this.#parked)
       this.#parked.clear()
@@ -317,14 +304,17 @@ class Run {
       this.#step(kind, this.#now.inUse | (anyStarting[kind] as number), anyStarts, true)
     }
     const isPrefix = this.#runLength > 0 && this.#runLength <= prefixMax
-    if (isPrefix && (role & roles.quote) !== 0) this.#now.add(this.#beforeRun)
+    const wasPrefixed = this.#isPrefixed
+    this.#isPrefixed = isPrefix && (role & roles.quote) !== 0
+    if (this.#isPrefixed) this.#now.add(this.#beforeRun)
     this.#runLength = 0
     // One name in two spellings: `max_length`, `max-length`.
     if (unit !== 0x5f && unit !== 0x2d) this.#isNewWord = true
     if (role === 0) return
     this.#putComment(unit, role)
+    this.#putHereDocument(unit, role)
     if ((role & roles.tag) !== 0 && this.#now.inUse !== 0) this.#beginTag()
-    this.#putRegion(unit, role)
+    this.#putRegion(unit, role, wasPrefixed)
     if ((role & roles.gap) !== 0 && !this.#isJoined && !this.#hasEnded) this.#park()
   }
 
@@ -348,14 +338,40 @@ class Run {
     this.#isInComment = true
   }
 
+  /** PHP's begin with `<<<`, others with `<<~` and `<<-`. From then on, any whole line may be left out. */
+  #putHereDocument(unit: number, role: number): void {
+    const angles = this.#angles
+    this.#angles = unit === 0x3c ? angles + 1 : 0
+    if (this.#label === 'begun' && unit !== 0x5f) {
+      this.#now.add(this.#beforeComments)
+      this.#isJoined = true
+    }
+    const isLineEnd = (role & roles.lineEnd) !== 0
+    if (isLineEnd) this.#label = this.#hasHereDocument ? 'may begin' : 'none'
+    else if (this.#label === 'begun' ? unit !== 0x5f : unit > 0x20) this.#label = 'none'
+    const begins = this.#angles === 3 || (angles === 2 && (unit === 0x7e || unit === 0x2d))
+    if (begins) this.#hasHereDocument = true
+    if (!begins && (!this.#hasHereDocument || !isLineEnd)) return
+    this.#beforeComments.add(this.#now)
+    this.#beforeComments.add(this.#parked)
+    this.#isInComment = true
+  }
+
   /**
    * Tags, instructions and sections of XML (`<b/>`, `<?x y?>`, `<![CDATA[`), entities, and characters
    * that Python names: whatever stands in one is read as itself and as nothing.
    */
-  #putRegion(unit: number, role: number): void {
-    if (this.#isInRegion && (role & roles.regionEnd) !== 0) this.#resume(this.#beforeRegions)
+  #putRegion(unit: number, role: number, wasPrefixed: boolean): void {
+    const ends = roles.regionEnd | (this.#isInMarkup ? roles.quote : 0)
+    if (this.#isInRegion && (role & ends) !== 0) this.#resume(this.#beforeRegions)
+    if (unit === 0x3c || unit === 0x3e) this.#isInMarkup = unit === 0x3c
+    // Behind the name in `<method a="b">`, and behind the value in `<member name="method" value="…">`.
+    else if (this.#isInMarkup && unit <= 0x20 && this.#now.inUse !== 0 && !wasPrefixed) {
+      this.#beforeRegions.addApart(this.#now, this.#tables.solid)
+      this.#isInRegion = true
+    }
     if ((role & roles.region) === 0 || !this.#isUnderWay()) return
-    if (unit === 0x7b && this.#last !== 0x4e) return
+    if (unit === 0x7b && !isInserting(this.#last)) return
     this.#beforeRegions.add(this.#now)
     this.#beforeRegions.add(this.#parked)
     this.#isInRegion = true
@@ -401,6 +417,21 @@ class Run {
   }
 }
 
+/** Before a brace, what puts a character or a value into a string: `\N{…}`, `#{…}`, `${…}`, `@{…}`. */
+function isInserting(last: number): boolean {
+  return last === 0x4e || last === 0x23 || last === 0x24 || last === 0x40
+}
+
+/** The end or begin of a long bracket of Lua (`]]`, `[==[`), or what opens a literal of Ruby (`%(`). */
+function isBracketOfLiteral(last: number, unit: number): boolean {
+  if (unit === 0x5d) return last === 0x5d || last === 0x3d
+  if (unit === 0x5b && (last === 0x5b || last === 0x3d)) return true
+  return (
+    last === 0x25 &&
+    (unit === 0x28 || unit === 0x5b || unit === 0x7b || unit === 0x3c || unit === 0x7c)
+  )
+}
+
 /** Of a line (`//`, `#`, `--`) or of a block. */
 function isCommentStart(last: number, unit: number): boolean {
   if (unit === 0x23) return true
@@ -411,6 +442,7 @@ function isCommentStart(last: number, unit: number): boolean {
 
 function isCommentEnd(last: number, unit: number, role: number): boolean {
   if ((role & roles.lineEnd) !== 0) return true
+  if (unit === 0x5d && isBracketOfLiteral(last, unit)) return true
   return (last === 0x2a && unit === 0x2f) || (last === 0x2d && unit === 0x3e)
 }
 

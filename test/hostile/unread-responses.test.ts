@@ -3,13 +3,13 @@ import { connect as connectHttp2 } from 'node:http2'
 import type { Socket } from 'node:net'
 import { join } from 'node:path'
 import { openAgent } from '@countersign/sdk'
-import { afterAll, expect } from 'vitest'
+import { expect } from 'vitest'
 import { agentId, bytesOf, type Draft, type Place } from '../harness/doors.ts'
 import type { Answering } from '../harness/echo.ts'
 import { forwardedBody, forwarding } from '../harness/forwarding.ts'
-import { lie, type Telling } from '../harness/lie.ts'
+import { lie, type Telling, worldOfFile } from '../harness/lie.ts'
 import { dial, pemOf } from '../harness/raw-http.ts'
-import { openWorld, type World } from '../harness/world.ts'
+import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
 const mebibyte = 1024 * 1024
@@ -26,12 +26,7 @@ const large: Answering = (_, response) => {
 
 /** A world of this file: its clients are given up on sooner than those of the others. */
 const limits = { bodyBytes: 4 * mebibyte, responseStallMs: 1_000 }
-let own: Promise<World> | null = null
-const inOwnWorld = async (scene: Telling): Promise<void> => {
-  own ??= openWorld({ limits, receivers: ['echo'] })
-  await scene(await own)
-}
-afterAll(async () => (await own)?.close())
+const inOwnWorld = worldOfFile({ limits, receivers: ['echo'] })
 
 /** Unlike `once`, it does not reject on the error that comes before. */
 function closeOf(of: EventEmitter): Promise<void> {
@@ -50,92 +45,114 @@ async function leaveUnread(socket: Socket, requests: readonly (string | Uint8Arr
   clearInterval(timer)
 }
 
+/** The path says whose request it is. */
 const inHttp1 =
-  (placeOf: (world: World) => Promise<Place>, isPlain = false): Telling =>
-  () =>
-    inOwnWorld(async (world) => {
-      const place = await placeOf(world)
-      const credential = isPlain ? null : world.caller.credential()
-      const draft: Draft = { body: '{}' }
-      const before = world.echo.reached.length
-      await world.echo.during(large, async () => {
-        const socket = await dial({ port: place.port, credential })
-        await leaveUnread(
-          socket,
-          Array.from({ length: pipelined }, () => bytesOf(draft, place)).flat(),
-        )
-      })
-      const answered = world.echo.reached.length - before
-      expect(answered).toBeGreaterThan(0)
-      expect(answered).toBeLessThan(answeredMax)
-    })
+  (
+    path: string,
+    placeOf: (world: World, path: string) => Promise<Place>,
+    isPlain = false,
+  ): Telling =>
+  async (world) => {
+    const place = await placeOf(world, path)
+    const credential = isPlain ? null : world.caller.credential()
+    const draft: Draft = { body: '{}' }
+    const socket = await dial({ port: place.port, credential })
+    await leaveUnread(socket, Array.from({ length: pipelined }, () => bytesOf(draft, place)).flat())
+    const answered = world.echo.reached.filter(({ url }) => url === path).length
+    expect(answered).toBeGreaterThan(0)
+    expect(answered).toBeLessThan(answeredMax)
+  }
 
 /** Every stream is reset, although the client never opens its window. */
-const inHttp2: Telling = () =>
-  inOwnWorld(async (world) => {
-    const { port, authority, path } = await world.gateway.place('echo', '/')
-    await world.echo.during(large, async () => {
-      const session = connectHttp2(`https://${authority}`, {
-        ...pemOf(world.caller.credential()),
-        port,
-        rejectUnauthorized: false,
-        settings: { initialWindowSize: 0 },
-      })
-      session.on('error', () => undefined)
-      const codes = await Promise.all(
-        Array.from({ length: 20 }, async () => {
-          const stream = session.request({
-            ':path': path,
-            ':method': 'POST',
-            'content-type': 'application/json',
-          })
-          stream.on('error', () => undefined)
-          stream.end('{}')
-          await closeOf(stream)
-          return stream.rstCode
-        }),
-      )
-      // ENHANCE_YOUR_CALM, or REFUSED_STREAM for those that came when the connection was full.
-      expect(codes.filter((code) => code !== 11 && code !== 7)).toEqual([])
-      expect(codes).toContain(11)
-      session.destroy()
-    })
-    await expect.poll(() => world.fabric.unsentBytes()).toBe(0)
+const inHttp2: Telling = async (world) => {
+  const { port, authority, path } = await world.gateway.place('echo', '/http2')
+  const session = connectHttp2(`https://${authority}`, {
+    ...pemOf(world.caller.credential()),
+    port,
+    rejectUnauthorized: false,
+    settings: { initialWindowSize: 0 },
   })
+  session.on('error', () => undefined)
+  const codes = await Promise.all(
+    Array.from({ length: 20 }, async () => {
+      const stream = session.request({
+        ':path': path,
+        ':method': 'POST',
+        'content-type': 'application/json',
+      })
+      stream.on('error', () => undefined)
+      stream.end('{}')
+      await closeOf(stream)
+      return stream.rstCode
+    }),
+  )
+  // ENHANCE_YOUR_CALM, or REFUSED_STREAM for those that came when the connection was full.
+  expect(codes.filter((code) => code !== 11 && code !== 7)).toEqual([])
+  expect(codes).toContain(11)
+  session.destroy()
+  await expect.poll(() => world.fabric.unsentBytes()).toBe(0)
+}
 
 /** An agent that serves by the SDK, called by a peer that is permitted to and reads nothing. */
-const served: Telling = () =>
-  inOwnWorld(async (world) => {
-    await world.agent('serving', ['open'])
-    const agent = await openAgent({ dir: join(world.dir, 'serving'), clock: world.clock })
-    let calls = 0
-    const { signing, spiffeId } = world.caller
-    const publicKey = new Uint8Array(
-      Buffer.from(signing.privateKey.export({ format: 'jwk' }).x ?? '', 'base64url'),
-    )
-    const listening = await agent.serve(
-      () => {
-        calls += 1
-        return new Response('x'.repeat(mebibyte), { headers: { 'content-type': 'text/plain' } })
-      },
-      {
-        responseStallMs: 1_000,
-        expose: null,
-        findKey: (keyId) =>
-          Promise.resolve(keyId === signing.keyId ? { publicKey, spiffeId } : null),
-      },
-    )
-    const { port } = listening
-    const place = { port, authority: `127.0.0.1:${port}`, path: '/' }
-    const requests = Array.from({ length: pipelined }, () => {
-      const headers = forwarding(world.caller, { keyId: signing.keyId, from: agentId('caller') })
-      return bytesOf({ body: forwardedBody, headers }, place)
-    })
-    await leaveUnread(await dial({ port, credential: world.caller.credential() }), requests.flat())
-    expect(calls).toBeGreaterThan(0)
-    expect(calls).toBeLessThan(answeredMax)
-    await agent.close()
+const served: Telling = async (world) => {
+  await world.agent('serving', ['open'])
+  const agent = await openAgent({ dir: join(world.dir, 'serving'), clock: world.clock })
+  let calls = 0
+  const { signing, spiffeId } = world.caller
+  const publicKey = new Uint8Array(
+    Buffer.from(signing.privateKey.export({ format: 'jwk' }).x ?? '', 'base64url'),
+  )
+  const listening = await agent.serve(
+    () => {
+      calls += 1
+      return new Response('x'.repeat(mebibyte), { headers: { 'content-type': 'text/plain' } })
+    },
+    {
+      responseStallMs: 1_000,
+      expose: null,
+      findKey: (keyId) => Promise.resolve(keyId === signing.keyId ? { publicKey, spiffeId } : null),
+    },
+  )
+  const { port } = listening
+  const place = { port, authority: `127.0.0.1:${port}`, path: '/' }
+  const requests = Array.from({ length: pipelined }, () => {
+    const headers = forwarding(world.caller, { keyId: signing.keyId, from: agentId('caller') })
+    return bytesOf({ body: forwardedBody, headers }, place)
   })
+  await leaveUnread(await dial({ port, credential: world.caller.credential() }), requests.flat())
+  expect(calls).toBeGreaterThan(0)
+  expect(calls).toBeLessThan(answeredMax)
+  await agent.close()
+}
+
+const scenes = {
+  http1: inHttp1('/http1', (world, path) => world.gateway.place('echo', path)),
+  http2: inHttp2,
+  callee: inHttp1('/callee', (world, path) => world.mesh.place('echo', path)),
+  caller: inHttp1(
+    '/caller',
+    (world, path) => world.connectors.loopback('caller', 'echo', path),
+    true,
+  ),
+  served,
+} as const
+
+/** Each waits until it is given up on, so that all of them begin with the first. */
+let begun: ReadonlyMap<string, Promise<void>> | null = null
+const ends =
+  (name: keyof typeof scenes): Telling =>
+  () =>
+    inOwnWorld(async (world) => {
+      begun ??= begin(world)
+      await begun.get(name)
+    })
+
+function begin(world: World): ReadonlyMap<string, Promise<void>> {
+  const telling = new Map(Object.entries(scenes).map(([name, scene]) => [name, scene(world)]))
+  const all = Promise.allSettled(telling.values())
+  void world.echo.during(large, () => all)
+  return telling
+}
 
 lie(
   verifies(
@@ -144,16 +161,13 @@ lie(
   ),
   {
     gateway: {
-      'over HTTP/1.1': inHttp1((world) => world.gateway.place('echo', '/')),
-      'over HTTP/2': inHttp2,
+      'over HTTP/1.1': ends('http1'),
+      'over HTTP/2': ends('http2'),
     },
     mesh: {
-      'at the connector of the callee': inHttp1((world) => world.mesh.place('echo', '/')),
-      'at the connector of the caller': inHttp1(
-        (world) => world.connectors.loopback('caller', 'echo', '/'),
-        true,
-      ),
-      'at an agent that serves by the SDK': served,
+      'at the connector of the callee': ends('callee'),
+      'at the connector of the caller': ends('caller'),
+      'at an agent that serves by the SDK': ends('served'),
     },
     queue: 'members come in by the gateway',
   },

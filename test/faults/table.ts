@@ -702,7 +702,7 @@ export const connectorFaults: readonly Fault[] = [
   },
   {
     fault: 'connector: its identity is damaged',
-    ends: 70,
+    ends: 2,
     within: theStart,
     says: /identity/,
     message: 'the stored identity cannot be used',

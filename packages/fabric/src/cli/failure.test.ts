@@ -24,6 +24,15 @@ describe('every error becomes a failure with its exit code', () => {
     expect(failure.next).toContain('try again')
   })
 
+  test.each([
+    ['IDENTITY_DAMAGED', 'usage'],
+    ['TRUST_MALFORMED', 'unreachable'],
+    ['ANSWER_MALFORMED', 'unknown'],
+    ['ANSWER_TOO_LARGE', 'unknown'],
+  ] as const)('%s is not a fault of countersign', (code, exit) => {
+    expect(toFailure(new AgentError(code)).exit).toBe(exit)
+  })
+
   test('a receipt that does not verify is a no, not an accident', () => {
     expect(toFailure(new AgentError('RECEIPT_REJECTED')).exit).toBe('no')
   })

@@ -80,6 +80,13 @@ export function parseHostPort(text: string): { readonly host: string; readonly p
   return { host: host.replace(/^\[|\]$/g, ''), port: parsePort(port) }
 }
 
+/** Whoever reaches this address speaks as the agent, so it is never one of a network. */
+export function parseLoopbackPort(text: string): ReturnType<typeof parseHostPort> {
+  const address = parseHostPort(text)
+  if (['localhost', '127.0.0.1'].includes(address.host)) return address
+  throw new InvalidArgumentError('The agent’s own side is on loopback: 127.0.0.1:port.')
+}
+
 /** Where others reach a listener of ours, which speaks TLS alone. */
 export function parseHttpsOrigin(text: string): string {
   const url = URL.canParse(text) ? new URL(text) : null

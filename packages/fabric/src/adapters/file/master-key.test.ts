@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { chmod, mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -70,6 +71,9 @@ describe('a key file', () => {
     await expect(open({ from: 'key-file', path: join(root, 'keys') })).rejects.toThrow(
       'no key file',
     )
+    const pipe = join(root, 'pipe')
+    execFileSync('mkfifo', ['-m', '600', pipe])
+    await expect(open({ from: 'key-file', path: pipe })).rejects.toThrow('no key file')
     await writeFile(place().path, 'secret\n')
     await expect(open(place())).rejects.toThrow('32 bytes in base64')
   })

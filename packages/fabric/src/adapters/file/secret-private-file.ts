@@ -18,14 +18,14 @@ const bytesMax = 4096
  * without following a link, which someone else may have laid.
  */
 export async function readPrivateFile(path: string): Promise<Uint8Array | null> {
-  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW).catch(
-    (error: unknown) => {
-      if (codeOf(error) === 'ENOENT') return null
-      if (codeOf(error) === 'ELOOP')
-        throw new UnusableKeyFile(`${path} is a link`, 'name the file itself')
-      throw error
-    },
-  )
+  // Not waiting: a pipe that nobody writes to would keep the start waiting for ever.
+  const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
+  const file = await open(path, flags).catch((error: unknown) => {
+    if (codeOf(error) === 'ENOENT') return null
+    if (codeOf(error) === 'ELOOP')
+      throw new UnusableKeyFile(`${path} is a link`, 'name the file itself')
+    throw error
+  })
   if (file === null) return null
   try {
     const { mode, size, uid } = await file.stat()

@@ -46,6 +46,10 @@ const notations: Readonly<Record<string, string | Uint8Array>> = {
   'with a raw line end in a string': call.replace('pay', 'pa\ny'),
   'in another case': call.replace('method', 'Method').replace('jsonrpc', 'JSONRPC'),
   'with full-width letters': call.replace('method', 'ｍｅｔｈｏｄ'),
+  'in percent signs, all of full width': encodeURIComponent(call).replaceAll(
+    /[%0-9A-Za-z]/g,
+    (sign) => String.fromCharCode(sign.charCodeAt(0) + 0xfee0),
+  ),
   'without its version': bare,
   'without its version, lax': bare.replaceAll('"', "'"),
   'of A2A': bare.replace('tools/call', 'message/send'),

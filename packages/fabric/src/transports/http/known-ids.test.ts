@@ -22,6 +22,10 @@ function foundIn(text: string, ...ids: readonly string[]): readonly string[] {
   return found
 }
 
+function widened(sign: string): string {
+  return String.fromCharCode(sign.charCodeAt(0) + 0xfee0)
+}
+
 test.each([
   ['alone', id],
   ['at the end of a path', `/v1/tasks/${id}`],
@@ -35,6 +39,8 @@ test.each([
   ['in percent signs', `a=%30${id.slice(1)}`],
   ['in another case', id.toUpperCase()],
   ['without hyphens', id.replaceAll('-', '')],
+  ['in full width', id.replaceAll(/[!-~]/g, widened)],
+  ['in an escape of full width', `a=${'%30'.replaceAll(/[!-~]/g, widened)}${id.slice(1)}`],
 ])('an id is found %s', (_, text) => {
   expect(foundIn(text, id)).not.toEqual([])
 })

@@ -148,7 +148,7 @@ export function usedFilters(filters: readonly IdFilter[]): readonly IdFilter[] {
 }
 
 /** Something that `unescapeAll` undoes. */
-const escape = /[%\\`][0-9a-z{]|&[#a-z]/i
+const escape = /[%\\`][0-9a-z{]|&[#a-z]|[\uff01-\uff5e]/i
 /** Before a letter that it does not change, in JavaScript, YAML, Lua and their like. */
 const idle = /[\\`](?![bfnrtv0])/g
 /** Shells drop it before any letter. */

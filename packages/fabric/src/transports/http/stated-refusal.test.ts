@@ -41,6 +41,7 @@ test('whatever a receiver states, its caller is told that it may have acted', ()
 const others: Partial<Readonly<Record<RefusalCode, RefusalCode>>> = {
   MESSAGE_REPLAYED: 'OUTCOME_UNKNOWN',
   OUTCOME_UNKNOWN: 'OUTCOME_UNKNOWN',
+  CREDENTIAL_SPENT: 'RESPONSE_REJECTED',
   EXCHANGE_UNKNOWN: 'RESPONSE_REJECTED',
   EXCHANGE_OPEN: 'RESPONSE_REJECTED',
   EPOCH_STALE: 'RESPONSE_REJECTED',

@@ -43,22 +43,31 @@ export function unescapeAll(text: string, dialect: Dialect = 'usual'): string {
  */
 export function* readingsOf(text: string, work: Work = freeWork): Generator<string> {
   yield text
-  if (!/[%\\&`]/.test(text)) return
+  const narrow = /[\uff01-\uff5e]/.test(text) ? narrowed(text) : text
+  if (narrow !== text) yield narrow
+  if (!/[%\\&`]/.test(narrow)) return
   const undo = (dialect?: Dialect): string => {
     work.spend(text.length * STEPS.layerByte)
-    return unescapeAll(text, dialect)
+    return unescapeAll(narrow, dialect)
   }
   const plain = undo()
   if (plain !== text) yield plain
   if (/\bS:[0-9]/.test(plain)) yield undo('bare-hex')
   // A backslash before a digit, or something that another layer may turn into a backslash.
-  if (!/\\[xo]?[0-9a-f]|%(?:25|5c)|&(?:#|amp|bsol|percnt)|[\\%]u(?:005c|\{)/i.test(text)) return
+  if (!/\\[xo]?[0-9a-f]|%(?:25|5c)|&(?:#|amp|bsol|percnt)|[\\%]u(?:005c|\{)/i.test(narrow)) return
   const given = [text, plain]
   for (const dialect of ['decimal', 'css'] as const) {
     const reading = undo(dialect)
     if (!given.includes(reading)) yield reading
     given.push(reading)
   }
+}
+
+/** Full-width signs as those of ASCII: a reader that folds them first finds escapes among them. */
+function narrowed(text: string): string {
+  return text.replaceAll(/[\uff01-\uff5e]/g, (wide) =>
+    String.fromCharCode(wide.charCodeAt(0) - 0xfee0),
+  )
 }
 
 class Output {

@@ -59,6 +59,8 @@ describe('countersign', () => {
     [['channel', 'create', 'fabric', '--member', 'a'], 'fabric is reserved'],
     [['protect', 'http://127.0.0.1:1', '--as', 'a', '--protocol', 'grpc'], 'Allowed choices'],
     [['status', '--data', ''], 'A path is expected'],
+    [['connect', '--as', 'a', '--listen', '10.9.9.9:1'], 'is on loopback'],
+    [['connect', '--as', 'a', '--listen', '[::1]:1'], 'is on loopback'],
     [['connect', '--as', 'a', '--advertise', 'nonsense'], 'https://host:port'],
     [['connect', '--as', 'a', '--advertise', 'http://a.example:1'], 'https://host:port'],
     [['explain', 'dec_1'], 'not the id of an exchange'],

@@ -15,6 +15,7 @@ import {
   parseHostPort,
   parseHttpsOrigin,
   parseHttpUrl,
+  parseLoopbackPort,
 } from '../option-values.ts'
 import type { Output } from '../output/output.ts'
 import { graceMs, stopMsMax } from '../running-fabric.ts'
@@ -48,7 +49,12 @@ export function addConnectCommand(program: Command, context: CliContext): void {
           .choices(['auto', 'a2a', 'mcp', 'http'])
           .default('auto'),
       )
-      .addOption(addressOption('--listen <host:port>', 'where the agent calls others'))
+      .addOption(
+        addressOption(
+          '--listen <host:port>',
+          'where the agent calls others, on loopback',
+        ).argParser(parseLoopbackPort),
+      )
       .addOption(addressOption('--mesh-listen <host:port>', 'where others call the agent'))
       .option(
         '--advertise <url>',

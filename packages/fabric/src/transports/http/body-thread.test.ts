@@ -211,7 +211,7 @@ test('the jobs that wait in the quick lane leave it with the client that has use
 test.each([
   ['classify', (thread: BodyThread) => thread.classify(large('text/plain'), '/', 'auto')],
   ['card', (thread: BodyThread) => thread.findCard(utf8('\\kills '.repeat(2_000)), 'a')],
-  ['tasks', (thread: BodyThread) => thread.tasks.createdIn(utf8(' '.repeat(9_000)), 'a')],
+  ['tasks', (thread: BodyThread) => thread.tasks.createdIn(utf8('taskId '.repeat(2_000)), 'a')],
 ] as const)('the quick lane bounds the steps of a job called %s', async (name, ask) => {
   const { thread, puppets } = open()
   const asking = Promise.resolve(ask(thread))
@@ -224,6 +224,32 @@ test.each([
   expect(slow).toMatchObject({ name, steps: null })
   puppets[1]?.answer({ value: true })
   expect(await asking).toBe(true)
+})
+
+test('an answer is looked through at the expense of its receiver, and in a thread when it is large', async () => {
+  const { thread, puppets } = open()
+  const cheap = utf8('x'.repeat(100_000))
+  expect(thread.findCard(cheap, 'a')).toBe(false)
+  expect(thread.tasks.createdIn(cheap, 'a')).toEqual([])
+  expect(puppets).toHaveLength(0)
+  const large = utf8('x'.repeat(1_024 * 1_024 + 1))
+  const asked = [thread.findCard(large, 'a'), thread.tasks.createdIn(large, 'a')].map((each) =>
+    Promise.resolve<unknown>(each),
+  )
+  await turn()
+  for (const value of [false, []]) {
+    puppets[0]?.answer({ value })
+    await turn()
+  }
+  expect(await Promise.all(asked)).toEqual([false, []])
+  expect(puppets[0]?.jobs.map(({ name }) => name)).toEqual(['card', 'tasks'])
+  // A receiver that has used its share of the loop.
+  thread.loop.run('a', 0, () => vi.advanceTimersByTime(1_000))
+  const late = Promise.resolve(thread.findCard(cheap, 'a'))
+  await turn()
+  puppets[0]?.answer({ value: false })
+  expect(await late).toBe(false)
+  expect(puppets[0]?.jobs).toHaveLength(3)
 })
 
 function large(type: string): Incoming {

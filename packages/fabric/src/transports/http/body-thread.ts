@@ -10,7 +10,7 @@ import { hasClueOfCard } from './card-clue.ts'
 import { type FindCard, holdsCard } from './card-content.ts'
 import { type Classified, type Classify, classifyIncoming } from './classify.ts'
 import type { Work } from './reading-steps.ts'
-import { type TaskQuestion, type TaskReader, taskReaders } from './task-reader.ts'
+import { mayCreate, type TaskQuestion, type TaskReader, taskReaders } from './task-reader.ts'
 import { type BodyJob, type JobOutcome, ThreadLane } from './thread-lane.ts'
 
 /** One job of the quick lane: nobody else waits longer for it. */
@@ -96,7 +96,10 @@ export class BodyThread implements LargeBodies {
   }
 
   readonly tasks: TaskReader = {
-    createdIn: (body, receiver) => this.#read('createdIn', { body, receiver }),
+    createdIn: (body, receiver) =>
+      this.loop.glance(receiver, body.length, () => mayCreate(body)) === false
+        ? []
+        : this.#read('createdIn', { body, receiver }),
     listedIn: (body, receiver) => this.#read('listedIn', { body, receiver }),
     filtered: (body, owned, receiver) => this.#read('filtered', { body, owned, receiver }),
   }

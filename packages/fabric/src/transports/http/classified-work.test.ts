@@ -42,7 +42,7 @@ const searches: Readonly<Record<string, (bytes: number) => (work: Work) => unkno
   'for ids of others': (bytes) => classified(`["${'a.'.repeat(bytes / 2)}"]`, json),
   'for cards': (bytes) => (work) => holdsCard(utf8('\\kills '.repeat(bytes / 8)), work),
   'for tasks that an answer created': (bytes) => (work) =>
-    taskReaders.createdIn(utf8(`[${'1,'.repeat(bytes / 2)}1]`), [], work),
+    taskReaders.createdIn(utf8(`{"taskId":[${'1,'.repeat(bytes / 2)}1]}`), [], work),
   'for tasks that an answer lists': (bytes) => (work) =>
     taskReaders.listedIn(utf8(`[${'1,'.repeat(bytes / 2)}1]`), [], work),
   'for tasks that a list may keep': (bytes) => (work) =>

@@ -155,9 +155,6 @@ function createSight(intended: Intended, watch: Watch): Sight {
   }
   const sight: Sight = {
     async learn(data) {
-      const text = Buffer.from(data.buffer, data.byteOffset, data.length).toString('latin1')
-      // Parsed only where it can speak of a task: most responses do not.
-      if (!mentionsTask.test(text) && !escapes.test(text)) return null
       const created = await watch.reader.createdIn(data, receiver)
       if (created instanceof Refusal) return unreadAnswer(created)
       for (const id of created) tasks.claim(receiver, id, owner)
@@ -185,11 +182,6 @@ function createSight(intended: Intended, watch: Watch): Sight {
   }
   return sight
 }
-
-/** In Latin-1: an escape in JSON, and what `foldedName` takes for ASCII letters. */
-const escapes = /\\u|\xc5\xbf|\xe2\x84\xaa|\xef[\xbc\xbd]/
-/** A2A states a task's status as an object; MCP's tasks call their id `taskId`. */
-const mentionsTask = /(?:task|context)_?id|"status"\s*:\s*\{|"kind"\s*:\s*"/i
 
 function eventsOf(source: AsyncIterable<StreamEvent>, sight: Sight): AsyncIterable<StreamEvent> {
   return {

@@ -22,13 +22,24 @@ export interface TaskReader {
 
 export type TaskQuestion = keyof TaskReader
 
+/** In Latin-1: an escape in JSON, and what `foldedName` takes for ASCII letters. */
+const escapes = /\\u|\xc5\xbf|\xe2\x84\xaa|\xef[\xbc\xbd]/
+/** A2A states a task's status as an object; MCP's tasks call their id `taskId`. */
+const mentionsTask = /(?:task|context)_?id|"status"\s*:\s*\{|"kind"\s*:\s*"/i
+
+/** Whether an answer can speak of a task, which few do: only these are parsed. One pass over the bytes. */
+export function mayCreate({ buffer, byteOffset, length }: Uint8Array): boolean {
+  const text = Buffer.from(buffer, byteOffset, length).toString('latin1')
+  return mentionsTask.test(text) || escapes.test(text)
+}
+
 type ReadTasks = (body: Uint8Array, owned: readonly string[], work?: Work) => unknown
 
 /** The readers themselves, on whatever thread. */
 export const taskReaders = {
   createdIn(body, _owned = [], work = freeWork) {
     work.spend(body.length * STEPS.readByte)
-    const read = parsed(body)
+    const read = mayCreate(body) ? parsed(body) : null
     return read === null ? [] : createdIn(withExactNumbers(read.value, read.text))
   },
   listedIn(body, _owned = [], work = freeWork) {

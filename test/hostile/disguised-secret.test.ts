@@ -97,6 +97,10 @@ const hidings: Readonly<Record<string, Hiding>> = {
   'beside a name in brackets': text(`name=user[password]\nvalue=${secret}`),
   'behind a name and a word for a variant': text(`**Password old**: ${secret}`),
   'behind a name in words joined in two ways': text(`mot_de passe: ${secret}`),
+  'beside its name in a query of JSON in a string': {
+    body: JSON.stringify({ a: JSON.stringify({ b: `/x?name=password&value=${secret}` }) }),
+  },
+  'beside its name in a literal': text(`q = "name=password;value=${secret}"`),
   'behind a switch in a list in a string': {
     body: JSON.stringify({ a: JSON.stringify({ run: 'x', args: ['-u', `jane:${secret}`] }) }),
   },

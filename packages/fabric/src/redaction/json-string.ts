@@ -1,6 +1,6 @@
 import { ESCAPE } from './ascii.ts'
 import { Decoded, originOf } from './decode.ts'
-import { type Survey, surveyStretch } from './survey.ts'
+import { beginsSwitch, type Survey, surveyStretch } from './survey.ts'
 import type { View } from './view.ts'
 
 /** The text is not JSON as RFC 8259 and RFC 7493 have it; the message says where. */
@@ -46,7 +46,7 @@ export function readJsonString(bytes: Uint8Array, from: number, seen: Survey): n
     const letter = bytes[at + 1]
     if (letter !== 0x6e && letter !== 0x72) seen.openRun = 0
     // A list of arguments in a string has no word that tells: `["-u", "jane:…"]`.
-    if (letter === 0x22 && bytes[at + 2] === 0x2d) seen.keyword = true
+    if (letter === 0x22 && beginsSwitch(bytes, at + 2)) seen.keyword = true
     // A backslash in the value may start an escape of another kind; the view decides.
     if (MAY_HIDE.has(letter)) seen.kinds |= ESCAPE
     at = afterEscape(bytes, at)

@@ -24,6 +24,13 @@ const variantsBehind = new RegExp(
   'i',
 )
 
+/** In either case. Most words behind a name begin otherwise. */
+const VARIANT_STARTS: ReadonlySet<number | undefined> = new Set(
+  Buffer.from(
+    `0123456789${VARIANT_WORDS.map((word) => word.charAt(0) + word.charAt(0).toUpperCase()).join('')}`,
+  ),
+)
+
 /** Letters, digits and what joins them in a name. */
 const NAME = KIND.map((kind, byte) =>
   (kind & ALNUM) !== 0 || byte === 0x5f || byte === 0x2d || byte >= 0x80 ? 1 : 0,
@@ -107,8 +114,9 @@ export class NamedSecrets {
   #variantsEnd(start: number, end: number): number {
     const { bytes, to } = this.#view
     // The value of an option is the next word.
-    if (bytes[end] !== 0x20 || bytes[start] === 0x2d) return end
-    const words = variantsBehind.exec(latin1(bytes, end, Math.min(to, end + nameBytesMax)))
+    if (bytes[end] !== 0x20 || bytes[start] === 0x2d || !VARIANT_STARTS.has(bytes[end + 1]))
+      return end
+    const words = variantsBehind.exec(excerptOf(bytes, end, Math.min(to, end + nameBytesMax)))
     if (words === null) return end
     const last = end + words[0].length
     const separator = separatorAfter(

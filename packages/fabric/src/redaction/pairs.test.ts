@@ -105,6 +105,13 @@ describe('a name that is a value', () => {
           const nested = mask(JSON.stringify({ note: text }), json)
           expect(nested, text).not.toContain(each.value)
           expect(() => JSON.parse(nested) as unknown).not.toThrow()
+          const deeper = mask(JSON.stringify({ note: JSON.stringify({ note: text }) }), json)
+          expect(deeper, text).not.toContain(each.value)
+          expect(() => JSON.parse(deeper) as unknown).not.toThrow()
+          const quotes = text.includes("'") ? '`' : "'"
+          expect(mask(`note = ${quotes}${text}${quotes};`, 'text/plain'), text).not.toContain(
+            each.value,
+          )
           expect(mask(`q=${encodeURIComponent(text)}`, form)).not.toContain(each.value)
         },
       ),

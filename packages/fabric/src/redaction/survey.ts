@@ -112,6 +112,10 @@ export function surveyStretch(bytes: Uint8Array, from: number, to: number, seen:
   return i
 }
 
+/** Whether a switch such as `-u` or `--user` may begin at `at`. */
+export const beginsSwitch = (bytes: Uint8Array, at: number): boolean =>
+  bytes[at] === 0x2d && (bytes[at + 1] === 0x2d || ((bytes[at + 1] ?? 0) | 0x20) > 0x60)
+
 /** Surveys all of a text. No keyword holds a byte that ends a stretch, so nothing is missed between two. */
 export function surveyText(bytes: Uint8Array, from: number, to: number): Survey {
   const seen = createSurvey()
@@ -123,7 +127,7 @@ export function surveyText(bytes: Uint8Array, from: number, to: number): Survey 
       // Folding takes it out: `4111\u00001111` is one number to whoever drops it.
       seen.kinds |= isControlByte(stop) ? NON_ASCII : (KIND[stop] as number)
       // A switch in a list of arguments has no word that tells: `["-u", "jane:…"]`.
-      if (stop === 0x22 && bytes[at + 1] === 0x2d) seen.keyword = true
+      if (stop === 0x22 && beginsSwitch(bytes, at + 1)) seen.keyword = true
     }
     if (bytes[at] !== 0x0a && bytes[at] !== 0x0d) seen.openRun = 0
     at++

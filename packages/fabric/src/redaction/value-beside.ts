@@ -21,8 +21,7 @@ export interface Beside {
   valueAt(at: number, isParameter: boolean): Span
 }
 
-/** What stands before a name that is a value: its key, or the end of a tag. */
-const keyed = /([\w:.\-[\]@$%]{1,64})\\*["'`]?\s*(?::=?|=>?)\s*(?:\\*["'`])?$/
+/** What stands before a name that is the content of an element. */
 const content = />\s*(?:<!\[CDATA\[\s*)?$/
 
 /**
@@ -39,8 +38,7 @@ export function beside(place: Beside, given: Span): readonly Span[] | null {
   spend(STEPS.byte * keyBytesMax)
   const row = besideInRow(place, name, short)
   if (row !== null) return row
-  const key = keyed.exec(short)?.[1]
-  const role = key === undefined ? null : pairRole(key)
+  const role = pairRole(keyBefore(view, name.start))
   if (role?.kind !== 'naming' && !content.test(short)) return null
   spend(STEPS.byte * besideBytesMax)
   const first = Math.max(from, name.start - besideBytesMax)
@@ -50,6 +48,21 @@ export function beside(place: Beside, given: Span): readonly Span[] | null {
   if (role === null) return null
   const part = inMultipart(place, name, before)
   return part ?? inFields(place, { before, first, name, role })
+}
+
+/** The key whose operator stands before the value that begins at `start`; empty where none does. */
+function keyBefore({ bytes, from }: View, start: number): string {
+  const first = Math.max(from, start - keyBytesMax)
+  const before = (given: number, signs: ReadonlySet<number | undefined>): number => {
+    let at = given
+    while (at > first && signs.has(bytes[at - 1])) at--
+    return at
+  }
+  const operatorEnd = before(start, OPENING)
+  const operator = before(operatorEnd, OPERATOR)
+  if (operator === operatorEnd || bytes[operator] === 0x3e) return ''
+  const end = before(operator, OPENING)
+  return latin1(bytes, before(end, KEY), end)
 }
 
 /** So many blanks, quotes and backslashes are between an operator and what it gives a value. */
@@ -89,6 +102,8 @@ function isValuePlace({ bytes, from }: View, start: number): boolean {
 const codesOf = (text: string): ReadonlySet<number | undefined> => new Set(Buffer.from(text))
 const JOINTS = codesOf(' _-./[]')
 const OPENING = codesOf(' \t\r\\"\'`')
+const OPERATOR = codesOf(':=>')
+const KEY = codesOf('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-[]@$%:')
 const PLACES = codesOf(':=>|\n')
 
 function inMarkup(
@@ -137,10 +152,8 @@ function inFields(place: Beside, { before, first, name, role }: Around): readonl
   const { bytes, to } = place.view
   const excerpt = before + excerptOf(bytes, name.start, Math.min(to, name.end + besideBytesMax))
   place.spend(STEPS.byte * excerpt.length)
-  const fields = readFields(excerpt)
-  place.spend(STEPS.pairStart * fields.length)
-  const at = before.length
-  const own = fields.findIndex(({ value }) => value.start <= at && at < value.end)
+  const { fields, own, from } = fieldsAround(excerpt, before.length, place.spend)
+  const at = before.length - from
   const row: RowField[] = []
   let index = -1
   for (const field of sameRecord(fields, own)) {
@@ -152,16 +165,46 @@ function inFields(place: Beside, { before, first, name, role }: Around): readonl
   if (partners.length === 0) return null
   return partners.flatMap((partner) => {
     const { field, kind } = row[partner] as RowField
-    const start = first + field.value.start
+    const start = first + from + field.value.start
     // What stands before the name ends before it; what follows may go on beyond the excerpt.
     const value =
       field.value.start > at
         ? place.valueAt(start, field.isParameter)
-        : { start, end: first + field.value.end }
+        : { start, end: first + from + field.value.end }
     if (value.end <= value.start || !place.accepts(value)) return []
     const end = Math.min(value.end, value.start + besideBytesMax)
     return kind === 'telling' && !looksMade(excerptOf(bytes, start, end)) ? [] : [value]
   })
+}
+
+/** `url: "…?q='name=password&value=…'"`: literals in literals, as far as they are read. */
+const literalsMax = 3
+
+interface Fields {
+  readonly fields: readonly TextField[]
+  /** Which of them has the name at hand as its value. */
+  readonly own: number
+  /** Where the text begins in the excerpt whose fields these are. */
+  readonly from: number
+}
+
+/** The fields around a name: of a literal that holds more than the name, those within it. */
+function fieldsAround(excerpt: string, at: number, spend: Beside['spend']): Fields {
+  let from = 0
+  let to = excerpt.length
+  for (let literals = 0; ; literals++) {
+    const fields = readFields(excerpt.slice(from, to))
+    spend(STEPS.pairStart * fields.length)
+    const start = from
+    const isOwn = ({ value }: TextField): boolean =>
+      start + value.start <= at && at < start + value.end
+    const own = fields.findIndex(isOwn)
+    const value = fields[own]?.value
+    const isDeeper = value !== undefined && /[=:]/.test(excerpt.slice(from + value.start, at))
+    if (!isDeeper || literals === literalsMax) return { fields, own, from }
+    to = from + value.end
+    from += value.start
+  }
 }
 
 /** The fields of one record: as deep as the one at `own`, with none less deep and no blank line between. */

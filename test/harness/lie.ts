@@ -55,6 +55,33 @@ export function worldOfFile(
   }
 }
 
+/**
+ * Scenes of which most of the time goes by in waiting: all of them begin with the first. Each keeps to what
+ * is its own, as they go on at the same time.
+ */
+export function atOnce<Name extends string>(
+  scenes: Readonly<Record<Name, Telling>>,
+): Readonly<Record<Name, Telling>> {
+  const begun = new Map<string, Promise<void>>()
+  const begin = (world: World): void => {
+    for (const [name, scene] of Object.entries<Telling>(scenes)) {
+      const telling = scene(world)
+      // Its own test fails by it, and may come later.
+      telling.catch(() => undefined)
+      begun.set(name, telling)
+    }
+  }
+  const names = Object.keys(scenes) as Name[]
+  const tellings = names.map((name): [Name, Telling] => [
+    name,
+    async (world) => {
+      if (begun.size === 0) begin(world)
+      await begun.get(name)
+    },
+  ])
+  return Object.fromEntries(tellings) as Record<Name, Telling>
+}
+
 let names = 0
 
 /** A name that nobody in any world of this process has. */

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import { expect } from 'vitest'
 import { field, refusalOf, send } from '../harness/doors.ts'
-import { lie, type Telling } from '../harness/lie.ts'
+import { atOnce, lie } from '../harness/lie.ts'
 import { dial, type Heard, parseHeard } from '../harness/raw-http.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
@@ -48,21 +48,12 @@ async function bodyIsRefused(world: World): Promise<void> {
   expect(neighbour.status).toBe(200)
 }
 
-type Slow = 'headAtGateway' | 'headAtMesh' | 'bodyAtGateway'
-
-/** Each takes ten seconds of waiting, so that all of them begin with the first. */
-let slow: Readonly<Record<Slow, Promise<void>>> | null = null
-const ends =
-  (name: Slow): Telling =>
-  (world) => {
-    slow ??= {
-      headAtGateway: headIsRefused(world, 'none'),
-      headAtMesh: headIsRefused(world, 'own'),
-      bodyAtGateway: bodyIsRefused(world),
-    }
-    for (const each of Object.values(slow)) each.catch(() => undefined)
-    return slow[name]
-  }
+/** Each takes ten seconds of waiting. */
+const slow = atOnce({
+  headAtGateway: (world) => headIsRefused(world, 'none'),
+  headAtMesh: (world) => headIsRefused(world, 'own'),
+  bodyAtGateway: bodyIsRefused,
+})
 
 lie(
   verifies(
@@ -70,8 +61,8 @@ lie(
     'a request that never becomes whole is refused with the limit, and keeps no one waiting',
   ),
   {
-    gateway: { head: ends('headAtGateway'), body: ends('bodyAtGateway') },
-    mesh: { head: ends('headAtMesh') },
+    gateway: { head: slow.headAtGateway, body: slow.bodyAtGateway },
+    mesh: { head: slow.headAtMesh },
     queue: 'members come in by the gateway',
   },
 )

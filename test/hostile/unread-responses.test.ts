@@ -7,7 +7,7 @@ import { expect } from 'vitest'
 import { agentId, bytesOf, type Draft, type Place } from '../harness/doors.ts'
 import type { Answering } from '../harness/echo.ts'
 import { forwardedBody, forwarding } from '../harness/forwarding.ts'
-import { lie, type Telling, worldOfFile } from '../harness/lie.ts'
+import { atOnce, lie, type Telling, worldOfFile } from '../harness/lie.ts'
 import { dial, pemOf } from '../harness/raw-http.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
@@ -125,7 +125,7 @@ const served: Telling = async (world) => {
   await agent.close()
 }
 
-const scenes = {
+const scenes = atOnce({
   http1: inHttp1('/http1', (world, path) => world.gateway.place('echo', path)),
   http2: inHttp2,
   callee: inHttp1('/callee', (world, path) => world.mesh.place('echo', path)),
@@ -135,24 +135,17 @@ const scenes = {
     true,
   ),
   served,
-} as const
+})
 
-/** Each waits until it is given up on, so that all of them begin with the first. */
-let begun: ReadonlyMap<string, Promise<void>> | null = null
 const ends =
   (name: keyof typeof scenes): Telling =>
   () =>
     inOwnWorld(async (world) => {
-      begun ??= begin(world)
-      await begun.get(name)
+      // As long as any of them goes on.
+      const all = () => Promise.allSettled(Object.values(scenes).map((each) => each(world)))
+      await world.echo.during(large, all)
+      await scenes[name](world)
     })
-
-function begin(world: World): ReadonlyMap<string, Promise<void>> {
-  const telling = new Map(Object.entries(scenes).map(([name, scene]) => [name, scene(world)]))
-  const all = Promise.allSettled(telling.values())
-  void world.echo.during(large, () => all)
-  return telling
-}
 
 lie(
   verifies(

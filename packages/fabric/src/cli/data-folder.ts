@@ -3,7 +3,7 @@ import { readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { parseConfig } from '../config/config.ts'
 import { type Environment, readConfigText } from '../config/read.ts'
-import { makeFolder } from '../lib/named-path.ts'
+import { makeFolder, UnusableFile } from '../lib/named-path.ts'
 import type { CommonOptions } from './context.ts'
 import { Failure, toFailure } from './failure.ts'
 import { machineFailure } from './machine-fault.ts'
@@ -46,6 +46,9 @@ export function openDataFolder(dataDir: string): void {
     makeFolder(dataDir)
     try {
       writeFileSync(probe, '', { mode: 0o600 })
+    } catch (error) {
+      const isAbsent = error instanceof Error && 'code' in error && error.code === 'ENOENT'
+      throw isAbsent ? new UnusableFile('the file system takes no files there') : error
     } finally {
       rmSync(probe, { force: true })
     }
@@ -55,6 +58,8 @@ export function openDataFolder(dataDir: string): void {
 }
 
 function unusableFolder(dataDir: string, error: unknown): Failure {
+  // Of the folder that was named, not of a file in it that nobody asked for.
+  if (error instanceof Error && 'path' in error) Object.assign(error, { path: dataDir })
   const what = `the data folder ${dataDir} cannot be used`
   const machine = machineFailure('unreachable', { what, dataDir }, error)
   const { exit, message } = toFailure(error)

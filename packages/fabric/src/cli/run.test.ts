@@ -107,6 +107,7 @@ describe('countersign', () => {
         expect({ status, data }).toEqual({ status: 2, data })
         expect(stderr).toContain(`the data folder ${data} cannot be used: `)
         expect(stderr).toContain('next: name another one by --data')
+        expect(stderr).not.toMatch(/probe|fabric\.json|does not exist/)
       }
       const join = `https://127.0.0.1:1/#csj_aaaaaaaa.${'A'.repeat(43)}`
       const connect = await countersign(

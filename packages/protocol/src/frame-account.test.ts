@@ -80,3 +80,18 @@ test('a field that may refer to the table pays for one octet, whatever it says',
   for (let at = 0; at < 1_000; at++) other.request(head)
   expect(other.isOver(1_000 * (octets + 2_500), 500)).toBe(false)
 })
+
+test('a client that writes its token without Huffman coding is served at any rate', () => {
+  const account = new FrameAccount()
+  account.emptyTable()
+  const token = 'eyJhbGciOiJFZERTQSJ9'.repeat(75)
+  const head = [':method', 'POST', ':path', '/agents/echo/', 'authorization', `Bearer ${token}`]
+  // Each string as it is, with its length, behind the head of its frame.
+  const taken = 9 + head.reduce((octets, text) => octets + 3 + text.length, 0)
+  let readBytes = 0
+  for (let second = 0; second < 60; second++) {
+    for (let at = 0; at < 2_000; at++) account.request(head)
+    readBytes += 2_000 * taken
+    expect(account.isOver(readBytes, 1_000)).toBe(false)
+  }
+})

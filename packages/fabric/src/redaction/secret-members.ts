@@ -33,8 +33,9 @@ import { isSecretValue, looksMade } from './secret-values.ts'
 
 /** A member that says what the other is has a short name: 256 bytes, each behind a backslash of JSON. */
 const memberBytesMax = 512
-/** The name of a secret in a value is a name, not a text. */
-const nameBytesMax = 512
+/** The name of a secret in a value is a name, not a text; it is longer by escapes alone. */
+const nameBytesMax = 128
+const escapedNameBytesMax = 512
 const nameBytesMin = 2
 
 /**
@@ -270,7 +271,8 @@ export class SecretMembers {
   /** The rule for an element of a list; what is a sentence is no name there. */
   #nameIn(leaf: JsonLeaf): SecretRule | null {
     const length = leaf.to - leaf.from
-    if (leaf.kind !== 'string' || length > nameBytesMax || length < nameBytesMin) return null
+    const longest = leaf.quiet ? nameBytesMax : escapedNameBytesMax
+    if (leaf.kind !== 'string' || length > longest || length < nameBytesMin) return null
     if (!leaf.escaped && !mayName(this.#bytes, leaf)) return null
     const name = nameOf(this.#bytes, leaf)
     // Links and sentences hold escapes more often than names do, and are told without undoing them.
@@ -349,11 +351,15 @@ const isName = (text: string): boolean =>
 /** The name of a member without separators, in lower case; empty for one that is too long to matter. */
 function memberOf(bytes: Uint8Array, key: JsonString): string {
   if (key.to - key.from > memberBytesMax) return ''
-  const [first = '', ...others] = plainMembers(nameOf(bytes, key)).map((text) =>
-    text.toLowerCase().replaceAll(/[^a-z0-9]/g, ''),
-  )
-  return [first, ...others].find(isRole) ?? first
+  const name = nameOf(bytes, key)
+  // Asked of many members of every object: nearly all are plain letters.
+  if (/^[a-z\d]*$/.test(name)) return name
+  if (/^\w*$/.test(name)) return foldMember(name)
+  const folded = plainMembers(name).map(foldMember)
+  return folded.find(isRole) ?? folded[0] ?? ''
 }
+
+const foldMember = (name: string): string => name.toLowerCase().replaceAll(/[^a-z0-9]/g, '')
 
 const isRole = (member: string): boolean =>
   NAMING.has(member) || HOLDING.has(member) || TELLING.has(member)

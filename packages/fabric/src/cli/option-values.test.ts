@@ -3,9 +3,9 @@ import { describe, expect, test } from 'vitest'
 import {
   collectAttributes,
   collectNames,
+  parseAgentUrl,
   parseCount,
   parseHostPort,
-  parseHttpUrl,
   parseName,
   parsePort,
   parseSeconds,
@@ -73,7 +73,7 @@ test('an address is what it was written from', () => {
 })
 
 test('a URL is one of http', () => {
-  expect(parseHttpUrl('http://127.0.0.1:9000/mcp')).toBe('http://127.0.0.1:9000/mcp')
+  expect(parseAgentUrl('http://127.0.0.1:9000/mcp')).toBe('http://127.0.0.1:9000/mcp')
   for (const text of ['ftp://a', 'a.example', 'file:///x'])
-    expect(() => parseHttpUrl(text)).toThrow()
+    expect(() => parseAgentUrl(text)).toThrow()
 })

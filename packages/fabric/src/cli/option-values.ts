@@ -94,8 +94,14 @@ export function parseHttpsOrigin(text: string): string {
   throw new InvalidArgumentError('An address is written as https://host:port, without a path.')
 }
 
-export function parseHttpUrl(text: string): string {
+/** Where an agent listens: what leaves the machine is encrypted. */
+export function parseAgentUrl(text: string): string {
   const url = URL.canParse(text) ? new URL(text) : null
-  if (url?.protocol === 'http:' || url?.protocol === 'https:') return url.href
-  throw new InvalidArgumentError('A URL starts with http:// or https://.')
+  if (url?.protocol !== 'http:' && url?.protocol !== 'https:')
+    throw new InvalidArgumentError('A URL starts with http:// or https://.')
+  const isLoopback = ['localhost', '127.0.0.1', '[::1]'].includes(url.hostname)
+  if (url.protocol === 'https:' || isLoopback) return url.href
+  throw new InvalidArgumentError(
+    `Plain http to ${url.hostname} would leave this machine in the clear; give an https URL, or run \`countersign connect\` on that machine.`,
+  )
 }

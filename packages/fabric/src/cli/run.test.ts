@@ -59,6 +59,7 @@ describe('countersign', () => {
     [['channel', 'create', 'fabric', '--member', 'a'], 'fabric is reserved'],
     [['protect', 'http://127.0.0.1:1', '--as', 'a', '--protocol', 'grpc'], 'Allowed choices'],
     [['status', '--data', ''], 'A path is expected'],
+    [['connect', '--as', 'a', '--expose', 'http://10.0.0.1:9000'], 'in the clear'],
     [['connect', '--as', 'a', '--listen', '10.9.9.9:1'], 'is on loopback'],
     [['connect', '--as', 'a', '--listen', '[::1]:1'], 'is on loopback'],
     [['connect', '--as', 'a', '--advertise', 'nonsense'], 'https://host:port'],

@@ -11,10 +11,10 @@ import { untilAborted } from '../interruption.ts'
 import { logFormatOption, logOf } from '../logging.ts'
 import { openObserving } from '../observing.ts'
 import {
+  parseAgentUrl,
   parseAssignableName,
   parseHostPort,
   parseHttpsOrigin,
-  parseHttpUrl,
   parseLoopbackPort,
 } from '../option-values.ts'
 import type { Output } from '../output/output.ts'
@@ -43,7 +43,11 @@ export function addConnectCommand(program: Command, context: CliContext): void {
       .command('connect')
       .description('run a connector beside one agent: it calls and is called over mutual TLS')
       .requiredOption('--as <name>', 'the agent’s enrolled name', parseAssignableName)
-      .option('--expose <url>', 'where the agent itself listens, on loopback', parseHttpUrl)
+      .option(
+        '--expose <url>',
+        'where the agent itself listens, on loopback or by https',
+        parseAgentUrl,
+      )
       .addOption(
         new Option('--protocol <name>', 'what the agent speaks')
           .choices(['auto', 'a2a', 'mcp', 'http'])

@@ -6,7 +6,7 @@ import { DATA_FILES, findDataFolder, findRunning } from '../data-folder.ts'
 import { exampleCall } from '../example-call.ts'
 import { type FabricClient, withFabric } from '../fabric-client.ts'
 import { Failure } from '../failure.ts'
-import { parseAssignableName, parseHttpUrl, parsePort, parseSeconds } from '../option-values.ts'
+import { parseAgentUrl, parseAssignableName, parsePort, parseSeconds } from '../option-values.ts'
 import { legible } from '../output/display-width.ts'
 import type { Output } from '../output/output.ts'
 import { formatTime } from '../output/quantities.ts'
@@ -30,7 +30,7 @@ export function addProtectCommand(program: Command, context: CliContext): void {
   addClientOptions(
     program
       .command('protect')
-      .argument('<url>', 'where the agent or tool listens', parseHttpUrl)
+      .argument('<url>', 'where the agent or tool listens', parseAgentUrl)
       .description('put the gateway in front of an agent, with a key for one caller')
       .requiredOption('--as <name>', 'what it is called from now on', parseAssignableName)
       .addOption(
@@ -84,16 +84,6 @@ function orderOf(url: string, options: ProtectOptions): ProtectOrder {
   const { protocol, ttl: ttlSeconds } = options
   const name = options.as
   const caller = options.caller ?? `${name}-caller`
-  const { protocol: scheme, hostname } = new URL(url)
-  const isLoopback = ['localhost', '127.0.0.1', '[::1]'].includes(hostname)
-  if (scheme === 'http:' && !isLoopback) {
-    const next = `give an https URL, or run \`countersign connect --as ${name} --expose …\` beside it`
-    throw new Failure(
-      'usage',
-      `plain http to ${hostname} would leave this machine in the clear`,
-      next,
-    )
-  }
   if (name.length > nameLengthMax || caller.length > 63) {
     throw new Failure('usage', `${name} is too long`, `use ${nameLengthMax} characters at most`)
   }

@@ -255,7 +255,7 @@ export const REQUIREMENTS = {
   },
   'record:reproducible-decision': {
     promise:
-      'A decision that a connector states is what policies that were in force here decide, for an intent on what the directory holds of both ends.',
+      'A decision that a connector states is what policies that were in force here decide on both ends as the directory holds or held them lately; an intent has one that permits it, and a refusal is one to which it leads.',
     on: ['mesh'],
     notOn: {
       gateway: 'the fabric decides and records by itself',

@@ -26,19 +26,20 @@ const asked = {
 } as const
 
 /** Replaced by the decision of the world's policies when the entry is recorded. */
-const undecided = { 'policy.version': 'b'.repeat(64), 'policy.rules': 'undecided' } as const
+export const UNDECIDED = { 'policy.version': 'b'.repeat(64), 'policy.rules': 'undecided' } as const
 
 /** The facts that an honest connector of the agent `thief` records. */
 const honest: Readonly<Record<MeshEntry['kind'], MeshEntry['facts']>> = {
   intent: {
     ...asked,
     'caller.credential': 'a'.repeat(64),
-    ...undecided,
+    ...UNDECIDED,
     'request.forwarded-digest': digest('{}'),
     masked: '',
     'attested.request': 'connector',
   },
-  refusal: { ...asked, code: 'NOT_PERMITTED', 'private.detail': 'no policy permits it' },
+  // Of a caller that policy permits: refused for something else, before it was asked.
+  refusal: { ...asked, code: 'RATE_LIMITED', 'private.detail': 'too many requests' },
   outcome: {
     result: 'delivered',
     status: 200,
@@ -107,29 +108,41 @@ type Subject = Pick<
 >
 
 /** What the directory says of everyone, by name. */
-async function subjectsOf(world: World): Promise<ReadonlyMap<string, Subject>> {
-  const listed = (await world.admin('agent.list')) as readonly Subject[]
+async function subjectsOf(world: World): Promise<ReadonlyMap<string, Listed>> {
+  const listed = (await world.admin('agent.list')) as readonly Listed[]
   return new Map(
-    listed.map(({ kind, name, roles, segment, attributes }) => [
+    listed.map(({ kind, name, roles, segment, attributes, status }) => [
       name,
-      { kind, name, roles, segment, attributes },
+      { kind, name, roles, segment, attributes, status },
     ]),
   )
 }
 
+type Listed = Subject & { readonly status: string }
+
+/** A receiver that is unknown or cut off has nothing but its name, for a connector as for the fabric. */
+function receiverOf(
+  name: string,
+  subjects: ReadonlyMap<string, Listed>,
+): PolicyRequest['resource'] {
+  const { status, ...known } = subjects.get(name) ?? { status: 'unknown' }
+  const bare = { roles: [], segment: '', attributes: {} }
+  return { ...bare, ...(status === 'active' ? known : {}), kind: 'agent', name }
+}
+
 function requestOf(
   { facts }: MeshEntry,
-  subjects: ReadonlyMap<string, Subject>,
+  subjects: ReadonlyMap<string, Listed>,
   caller: Partial<Subject>,
 ): PolicyRequest | null {
-  const principal = subjects.get(String(facts['caller']).split('/').at(-1) ?? '')
-  const resource = subjects.get(String(facts['receiver']))
-  if (principal === undefined || resource === undefined) return null
+  const known = subjects.get(String(facts['caller']).split('/').at(-1) ?? '')
+  if (known === undefined) return null
+  const { status: _, ...principal } = known
   const { protocol, operation, tool = '' } = facts
   return {
     principal: { ...principal, ...caller },
     action: 'call',
-    resource: { ...resource, kind: 'agent' },
+    resource: receiverOf(String(facts['receiver']), subjects),
     context: {
       ...({ transport: 'mesh', protocol, operation, tool } as PolicyRequest['context']),
       ...{ method: 'certificate', risk: 0, labels: [], time: 1_767_276_000 },
@@ -144,7 +157,7 @@ export async function decidedIn(
   entries: readonly MeshEntry[],
   caller: Partial<Subject> = {},
 ): Promise<readonly MeshEntry[]> {
-  const isOpen = ({ facts }: MeshEntry) => facts['policy.rules'] === undecided['policy.rules']
+  const isOpen = ({ facts }: MeshEntry) => facts['policy.rules'] === UNDECIDED['policy.rules']
   if (!entries.some(isOpen)) return entries
   const [set, subjects] = await Promise.all([policiesOf(world), subjectsOf(world)])
   return entries.map((entry) => {
@@ -158,7 +171,7 @@ export async function decidedIn(
       'private.request': JSON.stringify(request),
     }
     // What a test states itself stays.
-    const left = new Set<unknown>(Object.values(undecided))
+    const left = new Set<unknown>(Object.values(UNDECIDED))
     const kept = Object.entries(entry.facts).filter(([, value]) => !left.has(value))
     return { ...entry, facts: { ...decision, ...Object.fromEntries(kept) } }
   })

@@ -1,7 +1,7 @@
 import type { Identity } from '@countersign/sdk'
 import { expect } from 'vitest'
 import { agentId, type Draft, type HeaderList, send, sendInTurn } from '../harness/doors.ts'
-import { meshEntry, recordInTurn } from '../harness/entries.ts'
+import { meshEntry, recordInTurn, UNDECIDED } from '../harness/entries.ts'
 import { type HeldServer, openHeldServer } from '../harness/held-server.ts'
 import { lie, newName, worldOfFile } from '../harness/lie.ts'
 import type { World } from '../harness/world.ts'
@@ -169,7 +169,8 @@ async function frameByRecord(world: World, code: string): Promise<void> {
   const evil = newName('evil')
   await world.agent(evil, ['open'])
   await world.admin('agent.quarantine', { name: evil, reason: 'told to' })
-  const facts = { caller: agentId(victim.name), receiver: evil, protocol: 'mcp', code }
+  const asked = { caller: agentId(victim.name), receiver: evil, protocol: 'mcp', code }
+  const facts = code === 'NOT_PERMITTED' ? { ...asked, ...UNDECIDED } : asked
   const batches = Array.from({ length: askedAgain }, () => [meshEntry({ kind: 'refusal', facts })])
   const answers = await recordInTurn(world, batches, victim.name)
   expect(answers.map(({ status }) => status)).toEqual(batches.map(() => 200))

@@ -91,10 +91,7 @@ lie(verifies(['record:attestor'], 'a connector attests for no principal that the
       world,
     ) => {
       const exchange = newExchange()
-      // Policy does not let it call, so that no decision can be stated of it.
-      const undecided = { 'policy.version': null, 'policy.rules': null }
-      const facts = { caller: id('user', 'operator'), ...undecided }
-      expect((await record(world, [meshEntry({ exchange, facts })])).status).toBe(200)
+      expect((await record(world, [meshEntry({ exchange })])).status).toBe(200)
       expect((await record(world, [meshEntry({ exchange, kind: 'outcome' })])).status).toBe(200)
       const receipt = await receiptOf(world, exchange)
       const producer = agentId('thief')
@@ -123,7 +120,7 @@ lie(verifies(['record:attestor'], 'a connector attests for no principal that the
       await record(world, [meshEntry({ exchange, kind: 'refusal', facts })])
       const receipt = await receiptOf(world, exchange)
       expect(receipt.entries[0]?.producer).toBe(agentId('thief'))
-      expect(receipt.ending).toEqual({ result: 'refused', code: 'NOT_PERMITTED' })
+      expect(receipt.ending).toEqual({ result: 'refused', code: 'RATE_LIMITED' })
     },
   },
   queue: 'the fabric attests what it saw itself',

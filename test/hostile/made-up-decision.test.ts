@@ -27,6 +27,85 @@ async function expectUntaken(world: World, entry: MeshEntry): Promise<void> {
   await expect(world.explain(entry.exchange)).rejects.toThrow()
 }
 
+/** A refusal with the decision of the world's policies on `caller`, as the caller is or as `claimed`. */
+async function refusalOf(
+  world: World,
+  facts: Facts,
+  claimed: Parameters<typeof decidedIn>[2] = {},
+): Promise<MeshEntry> {
+  const { caller = agentId('caller') } = facts
+  const { facts: stated } = await honestIntent(world, { caller }, claimed)
+  const decision = decisionFacts.map((name) => [name, stated[name] ?? ''] as const)
+  return meshEntry({ kind: 'refusal', facts: { ...Object.fromEntries(decision), ...facts } })
+}
+
+const decisionFacts = ['policy.version', 'policy.rules', 'private.request'] as const
+const undecided = Object.fromEntries(decisionFacts.map((name) => [name, null]))
+
+/** Rules that ask for roles of this file alone, so that no other test meets them. */
+const rules = `
+@id("made-up-plain")
+permit(principal in Role::"made-up-plain", action == Action::"call", resource in Role::"caller")
+when { context.transport == "mesh" };
+
+@id("made-up-board")
+permit(principal in Role::"made-up-board", action == Action::"call", resource in Role::"caller")
+when { context.transport == "mesh" };
+
+@id("made-up-approval")
+@approval("finance")
+permit(principal in Role::"made-up-gated", action == Action::"call", resource in Role::"caller");
+
+@id("made-up-signature")
+@sign("request")
+permit(principal in Role::"made-up-signer", action == Action::"call", resource in Role::"caller");
+
+@id("made-up-suspects")
+forbid(principal in Role::"made-up-suspect", action, resource);
+
+@id("made-up-owner")
+permit(principal in Role::"made-up-nothing", action == Action::"call", resource)
+when { context.taskOwner == "caller" };
+
+@id("made-up-receiver")
+permit(principal in Role::"made-up-nothing", action == Action::"call", resource in Role::"made-up-open");
+`
+
+/** A principal with one role of these rules, or with none. */
+async function principalIn(world: World, name: string, role: string | null): Promise<string> {
+  await world.admin('policy.put', { name: 'made-up-decision.cedar', text: rules })
+  await world.agent(name, role === null ? [] : [role])
+  return agentId(name)
+}
+
+const plain = (world: World) => principalIn(world, 'made-up-plain', 'made-up-plain')
+
+/** Each case is an intent, by what its connector makes up. */
+const madeUp =
+  (
+    who: (world: World) => Promise<string>,
+    claimed: Parameters<typeof decidedIn>[2],
+    rule: string,
+    facts: Facts = {},
+  ): Telling =>
+  async (world) => {
+    const intent = await honestIntent(world, { caller: await who(world), ...facts }, claimed)
+    expect(intent.facts['policy.rules']).toBe(rule)
+    await expectUntaken(world, intent)
+  }
+
+/** Each case is a refusal of the plain caller, by what its connector makes up. */
+const refusedAs =
+  (
+    facts: Facts,
+    claimed: Parameters<typeof decidedIn>[2] = {},
+    who: (world: World) => Promise<string> = plain,
+  ): Telling =>
+  async (world) => {
+    const caller = await who(world)
+    await expectUntaken(world, await refusalOf(world, { caller, ...facts }, claimed))
+  }
+
 const changedTo =
   (facts: Facts): Telling =>
   async (world) => {
@@ -91,6 +170,114 @@ lie(
         const stated = { 'policy.version': version, 'private.request': request }
         const made = { ...stated, 'policy.rules': 'board-resolution' }
         await expectUntaken(world, meshEntry({ kind: 'refusal', facts: made }))
+      },
+      'by roles on top of those that its caller has, permitted without them as well': madeUp(
+        plain,
+        { roles: ['made-up-plain', 'made-up-board'] },
+        'made-up-plain made-up-board',
+      ),
+      'by other roles than its caller has, permitted by its own as well': madeUp(
+        plain,
+        { roles: ['made-up-board'] },
+        'made-up-board',
+      ),
+      'about a caller in another segment': madeUp(plain, { segment: 'eu' }, 'made-up-plain'),
+      'about a caller with other attributes': madeUp(
+        plain,
+        { attributes: { team: 'board' } },
+        'made-up-plain',
+      ),
+      'about a receiver with roles that it does not have': async (world) => {
+        const caller = await plain(world)
+        const { facts } = await honestIntent(world, { caller })
+        const honest = JSON.parse(String(facts['private.request'])) as PolicyRequest
+        const resource = { ...honest.resource, roles: ['caller', 'made-up-open'] }
+        const request = JSON.stringify({ ...honest, resource })
+        await expectUntaken(world, meshEntry({ facts: { ...facts, 'private.request': request } }))
+      },
+      'about a task of another': async (world) => {
+        const caller = await principalIn(world, 'made-up-nothing', 'made-up-nothing')
+        const { facts } = await honestIntent(world, { caller })
+        const honest = JSON.parse(String(facts['private.request'])) as PolicyRequest
+        const context = { ...honest.context, taskOwner: 'caller' }
+        const about = { code: 'CONTENT_UNSUPPORTED', 'policy.rules': 'made-up-owner' }
+        const stated = { caller, 'private.request': JSON.stringify({ ...honest, context }) }
+        await expectUntaken(world, await refusalOf(world, { ...about, ...stated }))
+      },
+      'that takes an approval for granted': madeUp(
+        (world) => principalIn(world, 'made-up-gated', 'made-up-gated'),
+        {},
+        'made-up-approval',
+      ),
+      'that takes a signature for granted': madeUp(
+        (world) => principalIn(world, 'made-up-signer', 'made-up-signer'),
+        {},
+        'made-up-signature',
+      ),
+      'left out, of a caller that policy denies': async (world) => {
+        const caller = await principalIn(world, 'made-up-none', null)
+        await world.agent('thief', ['caller'])
+        await expectUntaken(world, meshEntry({ facts: { caller, ...undecided } }))
+      },
+      'left out, of a caller that policy permits': async (world) => {
+        const caller = await plain(world)
+        await expectUntaken(world, meshEntry({ facts: { caller, ...undecided } }))
+      },
+      ...Object.fromEntries(
+        ['NOT_PERMITTED', 'APPROVAL_REQUIRED', 'SIGNATURE_MISSING'].flatMap((code) => [
+          [`of a refusal with ${code}, by what permits it`, refusedAs({ code })],
+          [`of a refusal with ${code}, left out`, refusedAs({ code, ...undecided })],
+          [
+            `of a refusal with ${code}, left out, after it was sent`,
+            refusedAs({ code, result: 'withheld', ...undecided }),
+          ],
+        ]),
+      ),
+      ...Object.fromEntries(
+        ['RECEIVER_UNKNOWN', 'CONTENT_BLOCKED', 'RATE_LIMITED', 'AGENT_REVOKED', 'EPOCH_STALE'].map(
+          (code) => [`of a refusal with ${code}, by what permits it`, refusedAs({ code })],
+        ),
+      ),
+      'of a refusal after it was sent': refusedAs({ code: 'OUTCOME_UNKNOWN', result: 'unknown' }),
+      'of a refusal that the receiver states': refusedAs({ code: 'UNDECIDED', result: 'stated' }),
+      'of a refusal, by a role that its caller does not have': refusedAs(
+        { code: 'NOT_PERMITTED' },
+        { roles: ['made-up-plain', 'made-up-suspect'] },
+      ),
+      'of a refusal, without the role that its caller has': refusedAs(
+        { code: 'NOT_PERMITTED' },
+        { roles: [] },
+      ),
+      'of a refusal with another code, by what denies it': refusedAs(
+        { code: 'RATE_LIMITED' },
+        {},
+        (world) => principalIn(world, 'made-up-suspect', 'made-up-suspect'),
+      ),
+      'of an outcome, by which what was permitted is not': async (world) => {
+        const { exchange } = meshEntry()
+        const { facts } = await honestIntent(world)
+        expect((await record(world, [meshEntry({ exchange, facts })])).status).toBe(200)
+        for (const code of ['NOT_PERMITTED', 'APPROVAL_REQUIRED', 'SIGNATURE_MISSING']) {
+          const refused = { result: 'withheld', code }
+          const ending = meshEntry({ exchange, kind: 'outcome', facts: refused })
+          expect((await record(world, [ending])).status).toBe(403)
+        }
+      },
+      'and each refusal that a decision leads to is taken': async (world) => {
+        await world.agent('thief', ['caller'])
+        const gated = await principalIn(world, 'made-up-gated', 'made-up-gated')
+        const signer = await principalIn(world, 'made-up-signer', 'made-up-signer')
+        const suspect = await principalIn(world, 'made-up-suspect', 'made-up-suspect')
+        for (const facts of [
+          { caller: gated, code: 'APPROVAL_REQUIRED' },
+          { caller: signer, code: 'SIGNATURE_MISSING' },
+          { caller: suspect, code: 'NOT_PERMITTED' },
+          { caller: await plain(world), code: 'CONTENT_UNSUPPORTED' },
+          { caller: await plain(world), code: 'RATE_LIMITED', ...undecided },
+          { caller: await plain(world), code: 'NOT_PERMITTED', result: 'stated', ...undecided },
+        ]) {
+          expect((await record(world, [await refusalOf(world, facts)])).status).toBe(200)
+        }
       },
       'of one superseded, which a connector can still have gone by': async (world) => {
         const name = newName('superseding')

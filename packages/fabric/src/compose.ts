@@ -204,7 +204,7 @@ async function composeParts(around: Surroundings, stores: Stores, origin: () => 
     ledger: controlLedger(stores, rooms, detection),
     isProvenRequest: (facts, producer) => isProvenRequest(facts, producer, proofs),
     trust: { trustDomain: config.trustDomain, fabricKey: keys.forward.publicKey },
-    decisionFault: checkStatedDecisions(stores.policy, around.clock, rooms.authorization),
+    decisionFault: checkStatedDecisions(stores, around.clock, rooms.authorization),
     endpoints,
     state: mesh,
   }

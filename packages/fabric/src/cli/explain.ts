@@ -37,12 +37,20 @@ export function explain({ exchange, entries, policy }: Explained, terminal: Term
   const parts = [head]
   const code = closing.ended?.code
   if (isRefusalCode(code)) parts.push(`${paint('red', code)}: ${REFUSALS[code].says}`)
-  if (policy === null) parts.push('It was decided before policy was asked.')
+  if (policy === null) parts.push(undecided(entries))
   else parts.push(`${paint('bold', 'By the policies in force now')}\n${formatLines(policy.text)}`)
   return parts.join('\n\n')
 }
 
 const stillOpen = 'still open'
+
+/** A connector need not have asked policy, or can have left out what it decided. */
+function undecided(entries: readonly EntryView[]): string {
+  const isOfFabric = entries.every((entry) => recorderOf(entry) === 'fabric')
+  return isOfFabric
+    ? 'It was decided before policy was asked.'
+    : 'Its connector states no decision of policy.'
+}
 
 /** Whose word each entry is: the fabric may close what a connector opened. */
 function recorderLines(entries: readonly EntryView[]): readonly Line[] {

@@ -3,6 +3,7 @@ import type { Caller } from '../identity/caller.ts'
 import type { AgentRecord } from '../identity/directory.ts'
 import { Refusal, type RefusalFacts } from '../lib/refusal.ts'
 import type { Decision, PolicyRequest, PolicySet } from '../policy/policy.ts'
+import { isOfInspection } from '../policy/stated-codes.ts'
 import type { Target } from './arrival.ts'
 import type { Authenticated } from './authenticate.ts'
 import type { Quota, RateLimits } from './quota.ts'
@@ -83,8 +84,10 @@ export class PolicyRefusal extends Refusal {
     this.made = made
   }
 
-  /** `refusal` of a later stage, with the decision that it enforces. */
-  static after({ decision, request, policyVersion }: Authorized, refusal: Refusal): PolicyRefusal {
+  /** `refusal` of inspection, with the decision that it enforces. */
+  static after({ decision, request, policyVersion }: Authorized, refusal: Refusal): Refusal {
+    // The fabric takes no other from a connector as what a decision led to.
+    if (!isOfInspection(refusal.code)) return refusal
     const made = { decision, request, policyVersion }
     return new PolicyRefusal(refusal.code, refusal.detail, made, refusal)
   }

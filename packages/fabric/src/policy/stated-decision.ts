@@ -1,10 +1,12 @@
 import type { Clock } from '../lib/clock.ts'
+import { type DescribedDirectory, DirectoryHistory, isDescribedAs } from './directory-history.ts'
 import type { Decision, PolicyRequest, PolicySet } from './policy.ts'
 import { PolicyHistory } from './policy-history.ts'
 import { readStatedRequest } from './policy-request.ts'
+import { isOfPolicy, statedCodes } from './stated-codes.ts'
 
 /** The two ends of an exchange as the directory holds them now; null where it does not. */
-interface Directory {
+interface Present {
   findPrincipal(name: string): PolicyRequest['principal'] | null
   findReceiver(kind: 'agent', name: string): PolicyRequest['resource'] | null
 }
@@ -12,7 +14,8 @@ interface Directory {
 type Policies = Pick<PolicySet, 'decide'>
 
 interface StatedDecisionRoom {
-  readonly directory: Directory
+  readonly present: Present
+  readonly history: Pick<DirectoryHistory, 'find'>
   /** The policies of that version, where they were in force lately. */
   findPolicies(version: string): Policies | null
 }
@@ -24,28 +27,34 @@ interface StatedEntry {
 
 const decisionFacts = ['policy.version', 'policy.rules', 'private.request'] as const
 
-/** Checks the decisions that connectors state, from now on by every set of policies that takes force. */
+/** What decisions are about, and how it changes. */
+interface Stores {
+  readonly policy: ConstructorParameters<typeof PolicyHistory>[0]
+  readonly identity: { readonly directory: DescribedDirectory }
+}
+
+/** Checks the decisions that connectors state, from now on by all policies and principals that change. */
 export function checkStatedDecisions(
-  policy: ConstructorParameters<typeof PolicyHistory>[0],
+  { policy, identity }: Stores,
   clock: Pick<Clock, 'monotonic'>,
-  directory: Directory,
+  present: Present,
 ): (entry: StatedEntry) => string | null {
-  const history = new PolicyHistory(policy, () => clock.monotonic())
-  const room = { directory, findPolicies: (version: string) => history.find(version) }
+  const policies = new PolicyHistory(policy, () => clock.monotonic())
+  const history = new DirectoryHistory(identity.directory, () => clock.monotonic())
+  const room = { present, history, findPolicies: (version: string) => policies.find(version) }
   return (entry) => statedDecisionFault(entry, room)
 }
 
 /**
  * Returns why the decision that a connector states in an entry is not one of this fabric's policies, or null. The
- * decision is made again from the request that the entry states, by the version that it names. An intent
- * is decided as well on what the directory holds: a connector could make up the roles that its rules ask for.
+ * decision is made again from the request that the entry states, by the version that it names. The two ends in that
+ * request are as the directory holds them, or held them lately: a connector could make up the roles that
+ * the rules ask for, and be given the name of any rule in a receipt.
  */
-function statedDecisionFault(
-  { kind, facts }: StatedEntry,
-  room: StatedDecisionRoom,
-): string | null {
+function statedDecisionFault(entry: StatedEntry, room: StatedDecisionRoom): string | null {
+  const { kind, facts } = entry
   const missing = decisionFacts.filter((name) => !Object.hasOwn(facts, name))
-  if (missing.length === decisionFacts.length) return null
+  if (missing.length === decisionFacts.length) return undecidedFault(entry)
   if (missing.length > 0) return `the decision is stated without ${missing.join(' and ')}`
   const request = readStatedRequest(facts)
   if (typeof request === 'string') return request
@@ -56,35 +65,93 @@ function statedDecisionFault(
   if (decision.policies.join(' ') !== facts['policy.rules']) {
     return 'policy.rules are not what the policies of that version decide by'
   }
-  if (kind !== 'intent') return null
-  const isCall = request.action === 'call'
-  const isSigned = facts['attested.request'] === 'caller'
-  if (!isCall || request.context.signed !== isSigned)
-    return 'private.request is about another request'
-  return intentFault(request, decision, policies, room)
+  const ends = endsOf(request, room)
+  if (typeof ends === 'string') return ends
+  return kind === 'intent'
+    ? intentFault(entry, { request, decision, policies, ends }, room)
+    : refusalFault(entry, { request, decision, ends })
 }
 
-/** Calls to agents, and tasks of others in them, by certificate and without labels. */
+/** Nothing is delivered by a connector that did not decide, and policy alone refuses by policy. */
+function undecidedFault({ kind, facts }: StatedEntry): string | null {
+  if (kind === 'intent') return 'an intent states the decision that permits it'
+  const isByPolicy = isOfPolicy(facts['code']) && facts['result'] !== 'stated'
+  return isByPolicy ? `${String(facts['code'])} is stated without a decision` : null
+}
+
+/** Calls to agents, by certificate and without labels. */
 function isOfMesh({ action, resource, context }: PolicyRequest): boolean {
-  const isAsked = action === 'call' || action === 'administer'
   const isBare = context.method === 'certificate' && context.labels.length === 0
-  return isAsked && resource.kind === 'agent' && isBare
+  return (
+    action === 'call' && resource.kind === 'agent' && isBare && (context.taskOwner ?? '') === ''
+  )
+}
+
+/** What the receiver can have been to who decided. */
+interface Ends {
+  readonly isKnown: boolean
+  readonly isUnknown: boolean
+}
+
+/** A receiver that is unknown or cut off is stated by its name alone. */
+const bare = { roles: [], segment: '', attributes: {} }
+
+function endsOf(
+  { principal, resource }: PolicyRequest,
+  { history }: StatedDecisionRoom,
+): Ends | string {
+  const isCaller = history
+    .find(principal.name)
+    .some((each) => each?.status === 'active' && isDescribedAs(principal, each))
+  if (!isCaller) return 'private.request describes a caller that the directory did not hold lately'
+  const receivers = history.find(resource.name)
+  const isActive = (each: (typeof receivers)[number]) => each?.status === 'active'
+  const isKnown = receivers.some(
+    (each) => each?.status === 'active' && isDescribedAs(resource, each),
+  )
+  const isUnknown = isDescribedAs(resource, bare) && !receivers.every(isActive)
+  if (!isKnown && !isUnknown) {
+    return 'private.request describes a receiver that the directory did not hold lately'
+  }
+  return { isKnown, isUnknown }
+}
+
+interface Stated {
+  readonly request: PolicyRequest
+  readonly decision: Decision
+  readonly ends: Ends
 }
 
 function intentFault(
-  request: PolicyRequest,
-  { effect }: Decision,
-  policies: Policies,
-  { directory }: StatedDecisionRoom,
+  { facts }: StatedEntry,
+  { request, decision, policies, ends }: Stated & { readonly policies: Policies },
+  { present }: StatedDecisionRoom,
 ): string | null {
-  if (effect !== 'permit') return 'the policies of that version deny it'
-  const principal = directory.findPrincipal(request.principal.name)
-  const resource = directory.findReceiver('agent', request.resource.name)
+  const signed = facts['attested.request'] === 'caller'
+  if (request.context.signed !== signed) return 'private.request is about another request'
+  if (!ends.isKnown) return 'its receiver was not known lately'
+  const stated = permitFault(decision, signed)
+  if (stated !== null) return `the policies of that version ${stated}`
+  const principal = present.findPrincipal(request.principal.name)
+  const resource = present.findReceiver('agent', request.resource.name)
   if (principal === null || resource === null) {
     return 'its caller or its receiver is unknown or cut off'
   }
-  const known = policies.decide({ ...request, principal, resource })
-  return known.effect === 'permit'
+  const known = permitFault(policies.decide({ ...request, principal, resource }), signed)
+  return known === null ? null : `for the caller as the directory holds it, policies ${known}`
+}
+
+/** Why nothing may be delivered by this decision. */
+function permitFault({ effect, obligations }: Decision, signed: boolean): string | null {
+  if (effect !== 'permit') return 'deny it'
+  if (obligations.approval !== null) return 'ask for an approval, and so refuse it'
+  return obligations.signedRequest && !signed ? 'ask for a signature of its caller' : null
+}
+
+function refusalFault({ facts }: StatedEntry, { request, decision, ends }: Stated): string | null {
+  if (facts['result'] !== undefined) return 'what policy refuses is not sent'
+  const codes = statedCodes(decision, { signed: request.context.signed, ...ends })
+  return codes.includes(String(facts['code']))
     ? null
-    : 'policy denies it to the caller as the directory holds it'
+    : `${String(facts['code'])} is not what that decision leads to`
 }

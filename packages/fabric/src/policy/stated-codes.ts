@@ -1,0 +1,45 @@
+import type { RefusalCode } from '@countersign/protocol'
+import type { Decision } from './policy.ts'
+
+/** Refusals of policy itself: without a decision they are the word of a receiver about itself. */
+const policyCodes: readonly unknown[] = [
+  'NOT_PERMITTED',
+  'APPROVAL_REQUIRED',
+  'SIGNATURE_MISSING',
+] satisfies readonly RefusalCode[]
+
+export function isOfPolicy(code: unknown): boolean {
+  return policyCodes.includes(code)
+}
+
+/** How inspection refuses what policy permitted: the decision that obliged it goes on record as well. */
+const inspectionCodes: readonly string[] = [
+  'CONTENT_UNSUPPORTED',
+  'MESSAGE_MALFORMED',
+  'MESSAGE_TOO_LARGE',
+  'OVERLOADED',
+  'UNDECIDED',
+] satisfies readonly RefusalCode[]
+
+const blocked = 'CONTENT_BLOCKED' satisfies RefusalCode
+
+/** Whether a refusal after a permit is on record with the decision. */
+export function isOfInspection(code: RefusalCode): boolean {
+  return code === blocked || inspectionCodes.includes(code)
+}
+
+/** The codes of refusals to which a decision can lead, in the order in which `authorize` asks. */
+export function statedCodes(
+  { effect, obligations }: Pick<Decision, 'effect' | 'obligations'>,
+  asked: { readonly signed: boolean; readonly isKnown: boolean; readonly isUnknown: boolean },
+): readonly string[] {
+  if (effect !== 'permit') return ['NOT_PERMITTED']
+  const unknown = asked.isUnknown ? ['RECEIVER_UNKNOWN'] : []
+  if (!asked.isKnown) return unknown
+  const { approval, signedRequest, mask, block } = obligations
+  if (approval !== null) return [...unknown, 'APPROVAL_REQUIRED']
+  if (signedRequest && !asked.signed) return [...unknown, 'SIGNATURE_MISSING']
+  // Nothing is looked for that no policy names.
+  const found = mask.length + block.length > 0 ? [blocked] : []
+  return [...unknown, ...found, ...inspectionCodes]
+}

@@ -310,7 +310,13 @@ export const REQUIREMENTS = {
     promise: 'Responses are held to the same rules as requests.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'an acknowledgement carries no content' },
-    lies: ['crooked-response', 'redirecting-receiver', 'smuggled-response', 'two-faced-answer'],
+    lies: [
+      'crooked-response',
+      'made-up-allowance',
+      'redirecting-receiver',
+      'smuggled-response',
+      'two-faced-answer',
+    ],
   },
   'inspect:refusals-are-ours': {
     promise:
@@ -318,6 +324,7 @@ export const REQUIREMENTS = {
     on: everywhere,
     lies: [
       'imitated-refusal',
+      'made-up-allowance',
       'stream-cut-by-the-gateway',
       'signature-on-a-channel',
       'two-faced-answer',
@@ -506,10 +513,11 @@ export const REQUIREMENTS = {
     promise: 'What the receiver may have acted on is never sent again without saying so.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'at least once is what a channel promises' },
+    lies: ['invited-repeat'],
   },
   'deliver:unknown-outcome': {
     promise:
-      'Once a receiver may have acted, no refusal says that it has not, and none asks to try again.',
+      'Once a receiver may have acted, no refusal says that it has not, and no response has a client try again by a standard.',
     on: everywhere,
     lies: [
       'receiver-that-breaks-off',
@@ -518,6 +526,7 @@ export const REQUIREMENTS = {
       'refusal-after-acting',
       'queued-call',
       'second-copy',
+      'invited-repeat',
     ],
   },
   'deliver:balance': {

@@ -257,7 +257,8 @@ const ordinary =
       const heard = await say({ status: 503, headers, body: '{"a":"\u00e9"}' })
       expect([heard.status, refusalOf(heard)]).toEqual([503, null])
       expect(field(heard, 'mcp-session-id')).toBe(session)
-      expect([field(heard, 'content-type'), field(heard, 'retry-after')]).toEqual([json[1], '7'])
+      // When to come back is for the fabric alone to say: clients send again by it.
+      expect([field(heard, 'content-type'), field(heard, 'retry-after')]).toEqual([json[1], null])
       expect(heard.body.toString()).toBe('{"a":"\u00e9"}')
     })
 

@@ -5,6 +5,7 @@ import { readControl } from '../../pipeline/large-bodies.ts'
 import { exchangeHeaders, refusalEvent } from '../http/call.ts'
 import { CONTROL_JSON_LIMITS, parseJsonBody } from '../http/json-body.ts'
 import { arrivalOf, problemReply, type Surface, type Visit } from './visit.ts'
+import { GATEWAY_WIRE } from './wire.ts'
 
 /** The built-in receiver that administrative requests are delivered to. */
 export interface Administration {
@@ -45,7 +46,10 @@ export function adminSurface(rooms: Rooms, administration: Administration): Surf
     if (outcome.body instanceof Uint8Array) {
       return { status: outcome.answer.status, headers, body: outcome.body }
     }
-    const farewell = (refusal: Refusal) => [refusalEvent(refusal, visit.exchange, 403)]
+    const wireOf = ({ code }: Refusal) => GATEWAY_WIRE[code]
+    const farewell = (refusal: Refusal) => [
+      refusalEvent(refusal, { exchange: visit.exchange, wireOf }),
+    ]
     return { status: 200, headers, body: { events: outcome.body, farewell } }
   }
 }

@@ -1,9 +1,12 @@
 import { expect, test } from 'vitest'
 import { challenged } from './challenge.ts'
 
-const reply = (status: number, code: string) => ({
+const reply = (status: number, code: string, mayHaveActed = 'false') => ({
   status,
-  headers: [['countersign-refusal', code] as const],
+  headers: [
+    ['countersign-refusal', code] as const,
+    ['countersign-may-have-acted', mayHaveActed] as const,
+  ],
   body: new Uint8Array(0),
 })
 
@@ -26,4 +29,13 @@ test('a caller without a signature is told what to sign', () => {
 test('other answers stay as they are', () => {
   const other = reply(403, 'NOT_PERMITTED')
   expect(challenged(other, 'https://a.test')).toBe(other)
+})
+
+test('what a receiver may have acted on is not challenged', () => {
+  for (const code of ['CREDENTIAL_EXPIRED', 'SIGNATURE_MISSING']) {
+    const stated = reply(401, code, 'true')
+    expect(challenged(stated, 'https://a.test')).toBe(stated)
+  }
+  const ordinary = { status: 401, headers: [], body: new Uint8Array(0) }
+  expect(challenged(ordinary, 'https://a.test')).toBe(ordinary)
 })

@@ -8,13 +8,16 @@ const acceptSignature =
 /**
  * Tells a caller that was refused for want of a proof which proofs are taken: RFC 9110, section
  * 15.5.2 demands it of every 401, and RFC 9728, section 5.1 has MCP clients find the token server by it.
+ * They send again what was challenged, so only a refusal that says of itself that nothing was attempted
+ * is: no receiver can set either field (docs/protocol.md, "Fields").
  */
 export function challenged(reply: Reply, origin: string): Reply {
-  const code = reply.headers.find(([name]) => name === 'countersign-refusal')?.[1]
-  if (code === 'SIGNATURE_MISSING') {
+  if (reply.status !== 401) return reply
+  const valueOf = (field: string) => reply.headers.find(([name]) => name === field)?.[1]
+  if (valueOf('countersign-may-have-acted') !== 'false') return reply
+  if (valueOf('countersign-refusal') === 'SIGNATURE_MISSING') {
     return withField(reply, 'accept-signature', acceptSignature)
   }
-  if (reply.status !== 401) return reply
   const metadata = `${origin}/.well-known/oauth-protected-resource`
   return withField(reply, 'www-authenticate', `Bearer resource_metadata="${metadata}"`)
 }

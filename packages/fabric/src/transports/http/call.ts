@@ -12,6 +12,7 @@ import { forwardedHeaders } from './head.ts'
 import type { Incoming } from './incoming.ts'
 import { type McpSessions, withSessions } from './mcp-sessions.ts'
 import type { Reply } from './respond.ts'
+import { statedStatus } from './response-status.ts'
 import { type TaskOwners, withTasks } from './task-guard.ts'
 import { noTasks } from './task-ids.ts'
 import type { TaskReader } from './task-reader.ts'
@@ -151,7 +152,7 @@ export function refusalReply(
   call: Refused,
   { rpcId }: Pick<Classified, 'rpcId'> = { rpcId: undefined },
 ): Reply {
-  const wire = call.wireOf(refusal)
+  const status = statusOf(refusal, call)
   const headers: [string, string][] = [
     ...exchangeHeaders(call.exchange),
     ...refusalHeaders(refusal),
@@ -160,10 +161,14 @@ export function refusalReply(
   headers.push(...quotaHeadersOf(refusal))
   if (rpcId !== undefined) {
     headers.push(['content-type', 'application/json'])
-    return { status: wire.status, headers, body: utf8(rpcError(refusal, call, rpcId)) }
+    return { status, headers, body: utf8(rpcError(refusal, call, rpcId)) }
   }
   headers.push(['content-type', 'application/problem+json'])
-  return { status: wire.status, headers, body: utf8(problem(refusal, call.exchange, wire.status)) }
+  return { status, headers, body: utf8(problem(refusal, call.exchange, status)) }
+}
+
+function statusOf(refusal: Refusal, { wireOf }: Pick<Refused, 'wireOf'>): number {
+  return refusal instanceof StatedRefusal ? statedStatus : wireOf(refusal).status
 }
 
 /** What a client needs to decide whether to send again, also one without a table of the codes. */
@@ -175,7 +180,7 @@ function again(refusal: Refusal) {
 }
 
 /** Problem Details (RFC 9457). The sentence is the fixed one; the detail is for the ledger alone. */
-export function problem(refusal: Refusal, exchange: string, status: number): string {
+function problem(refusal: Refusal, exchange: string, status: number): string {
   const { says } = REFUSALS[refusal.code]
   const ended = withdrawalMembers(refusal)
   const type = `urn:countersign:refusal:${refusal.code.toLowerCase().replaceAll('_', '-')}`
@@ -226,16 +231,16 @@ export function terminalEvents(
   call: Refused,
   { rpcId }: Pick<Classified, 'rpcId'>,
 ): StreamEvent[] {
-  const marked = refusalEvent(refusal, call.exchange, call.wireOf(refusal).status)
+  const marked = refusalEvent(refusal, call)
   if (rpcId === undefined) return [marked]
   const error = utf8(rpcError(refusal, call, rpcId))
   return [{ data: error, contentType: 'application/json', frame: [] }, marked]
 }
 
 /** No event of a receiver gets past inspection under this name. */
-export function refusalEvent(refusal: Refusal, exchange: string, status: number): StreamEvent {
+export function refusalEvent(refusal: Refusal, call: Refused): StreamEvent {
   return {
-    data: utf8(problem(refusal, exchange, status)),
+    data: utf8(problem(refusal, call.exchange, statusOf(refusal, call))),
     contentType: 'application/json',
     frame: [['event', 'countersign-refusal']],
   }
@@ -251,7 +256,8 @@ export function exchangeHeaders(exchange: string): [string, string][] {
 /** When to come back, which limit was reached, and what the allowance was, where known. */
 function quotaHeadersOf(refusal: Refusal): [string, string][] {
   const headers: [string, string][] = []
-  if (refusal.retryAfterMs !== null) {
+  // Clients send again by it; the code says as much, and this holds for one that would not.
+  if (refusal.retryAfterMs !== null && !refusal.mayHaveActed) {
     headers.push(['retry-after', String(Math.ceil(refusal.retryAfterMs / 1000))])
   }
   if (refusal.limit !== null) headers.push(['countersign-limit', refusal.limit])

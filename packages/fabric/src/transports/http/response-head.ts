@@ -9,24 +9,15 @@ import {
 import { Refusal } from '../../lib/refusal.ts'
 import { isInspectedCharset } from '../../pipeline/answer-text.ts'
 import { sessionIdLengthMax } from './balancer.ts'
+import { receiverFields, signatureFields } from './response-fields.ts'
+import { statusFault } from './response-status.ts'
 import type { UpstreamResponse } from './upstream.ts'
 
-/** What a receiver may say to a caller; everything else stays behind. */
-export const returnedNames: ReadonlySet<string> = new Set([
-  'a2a-extensions',
-  'a2a-version',
-  'allow',
-  'content-language',
-  'content-type',
-  'content-digest',
-  'etag',
-  'last-modified',
-  'mcp-protocol-version',
-  'mcp-session-id',
+/** What is judged: with the one field more that a receiver may have signed, and that does not pass. */
+const judgedNames: ReadonlySet<string> = new Set([
+  ...receiverFields,
+  ...signatureFields,
   'retry-after',
-  'signature',
-  'signature-input',
-  'vary',
 ])
 
 /** The head of a response as it may pass. Whoever forwards or signs one builds it from this alone. */
@@ -40,6 +31,12 @@ export interface ResponseHead {
   readonly isStream: boolean
 }
 
+interface HeadRules {
+  readonly names?: ReadonlySet<string>
+  /** A refusal by the fabric itself, which answers 401 where it has not attempted the call. */
+  readonly isFabrics?: boolean
+}
+
 /**
  * Reads the head of a response: those fields of `names` that it has, each once, with a type that is
  * one type. The only reader of heads that receivers sent, at the gateway and on both sides of the mesh:
@@ -47,13 +44,11 @@ export interface ResponseHead {
  */
 export function readResponseHead(
   response: UpstreamResponse,
-  names: ReadonlySet<string> = returnedNames,
+  { names = judgedNames, isFabrics = false }: HeadRules = {},
 ): ResponseHead | Refusal {
   const { status } = response
-  if (status < 200 || status > 599) return new Refusal('RESPONSE_REJECTED', `the status ${status}`)
-  if (status >= 300 && status < 400 && status !== 304) {
-    return new Refusal('RESPONSE_REJECTED', 'a redirect leads past the fabric')
-  }
+  const odd = statusFault(status)
+  if (odd !== null && (!isFabrics || status < 400)) return new Refusal('RESPONSE_REJECTED', odd)
   const headers = readHeaders(response, names)
   if (headers instanceof Refusal) return headers
   const contentType = headers.find(([name]) => name === 'content-type')?.[1] ?? ''
@@ -95,18 +90,16 @@ function readHeaders(
   return headers
 }
 
-const signatureNames: ReadonlySet<string> = new Set(['signature', 'signature-input'])
-
 /**
- * The fields with the one signature that is checked, under a label of ours. What stands beside it
- * is nobody's, and would carry anything.
+ * The fields that pass, with the one signature that is checked, under a label of ours. What stands
+ * next to it is not verified, and would carry anything.
  */
 export function withOwnSignature(
   headers: ResponseHead['headers'],
   countersignature: SignedResponse | null,
 ): ResponseHead['headers'] {
-  const rest = headers.filter(([name]) => !signatureNames.has(name))
-  if (rest.length === headers.length || countersignature === null) return rest
+  const rest = headers.filter(([name]) => receiverFields.has(name))
+  if (countersignature === null) return rest
   const { label } = countersignature
   const own = parseSignatures(headers).find((each) => each.label === label)
   if (own === undefined) return rest

@@ -64,6 +64,17 @@ test('an answer without a countersignature is not let through for calling itself
   expect(await hear(403, [json, refusal], '{"ok":1}')).toBe('COUNTERSIGNATURE_MISSING')
 })
 
+test('a status by which clients send again is the word of the fabric alone', async () => {
+  const refusal = ['countersign-refusal', 'CREDENTIAL_EXPIRED'] as const
+  const told = await hear(401, [json, refusal], '{}', 'GetTask', '/agents/shop')
+  expect(told).toMatchObject({ status: 401, headers: [json, refusal] })
+  expect(await hear(401, [json], '{}', 'GetTask', '/agents/shop')).toBe('RESPONSE_REJECTED')
+  expect(await hear(307, [json, refusal], '{}', 'GetTask', '/agents/shop')).toBe(
+    'RESPONSE_REJECTED',
+  )
+  expect(await hear(401, [json, refusal], '{}', 'GetTask')).toBe('RESPONSE_REJECTED')
+})
+
 const card = {
   name: 'shop',
   supportedInterfaces: [{ url: 'https://direct.example/a2a', protocolBinding: 'JSONRPC' }],

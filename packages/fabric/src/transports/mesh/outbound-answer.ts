@@ -9,7 +9,13 @@ import type { BodyShare } from '../http/body-budget.ts'
 import type { FindCard } from '../http/card-content.ts'
 import type { Classified } from '../http/classify.ts'
 import type { ForwardSigner } from '../http/forward-signature.ts'
-import { type ResponseHead, readResponseHead, returnedNames } from '../http/response-head.ts'
+import {
+  fabricFields,
+  receiverFields,
+  recordFields,
+  signatureFields,
+} from '../http/response-fields.ts'
+import { type ResponseHead, readResponseHead } from '../http/response-head.ts'
 import type { Route } from '../http/routes.ts'
 import type { UpstreamResponse } from '../http/upstream.ts'
 import { checkAnswer } from './answer-check.ts'
@@ -45,30 +51,6 @@ export interface Answer {
   readonly body: Uint8Array | AsyncIterable<Uint8Array>
 }
 
-const answeredNames: ReadonlySet<string> = new Set([
-  'content-type',
-  'content-digest',
-  'cache-control',
-  'countersign-exchange',
-  'countersign-receipt',
-  'etag',
-  'mcp-protocol-version',
-  'mcp-session-id',
-  'ratelimit',
-  'ratelimit-policy',
-  'retry-after',
-  'a2a-version',
-])
-
-/** What the fabric alone says of an exchange; from a receiver it is a statement, read before. */
-const fabricNames: ReadonlySet<string> = new Set([
-  'countersign-limit',
-  'countersign-may-have-acted',
-  'countersign-refusal',
-  'countersign-stated-by',
-  'countersign-withdrawal',
-])
-
 export interface ReceivedResponse {
   readonly response: UpstreamResponse
   readonly request: SignableRequest
@@ -77,10 +59,11 @@ export interface ReceivedResponse {
 }
 
 /** What is judged of each head: more than passes, since a signature may cover the rest. */
-const judgedNames: ReadonlySet<string> = new Set([
-  ...returnedNames,
-  ...answeredNames,
-  ...fabricNames,
+const names: ReadonlySet<string> = new Set([
+  ...receiverFields,
+  ...signatureFields,
+  ...recordFields,
+  ...fabricFields,
 ])
 
 /** Reads and checks what the receiver's connector, or the gateway for it, answered. */
@@ -90,7 +73,8 @@ export async function readAnswer(
   call: AnsweredCall,
 ): Promise<Answer | Refusal> {
   const { route } = call
-  const head = judge(options, readResponseHead(response, judgedNames), call)
+  const isFabrics = route.prefix !== '' && isRefusal(response)
+  const head = judge(options, readResponseHead(response, { names, isFabrics }), call)
   if (head instanceof Refusal) {
     response.discard()
     return head
@@ -106,6 +90,10 @@ export async function readAnswer(
   const answer = fault ?? (await toAnswer(options, { head, body, stream: response.body }, call))
   if (answer instanceof Refusal) response.discard()
   return answer
+}
+
+function isRefusal({ headers }: UpstreamResponse): boolean {
+  return headers.some(([name]) => name.toLowerCase() === 'countersign-refusal')
 }
 
 function judge(
@@ -178,9 +166,10 @@ const receiptPath = (exchange: string): string => `/v1/receipts/${exchange}`
 
 /** What speaks of an exchange has the one form that a fabric gives it. */
 function passes(name: string, value: string, isFromFabric: boolean): boolean {
-  if (!answeredNames.has(name)) return isFromFabric && fabricNames.has(name)
+  if (receiverFields.has(name)) return true
+  if (!recordFields.has(name)) return isFromFabric && fabricFields.has(name)
   if (name === 'countersign-exchange') return isId('dec', value)
-  return name !== 'countersign-receipt' || isId('dec', value.replace(/^\/v1\/receipts\//, ''))
+  return isId('dec', value.replace(/^\/v1\/receipts\//, ''))
 }
 
 /**
@@ -193,7 +182,12 @@ function isCountersigned({ route, classified, admitted }: AnsweredCall): boolean
   return signedResponse && route.prefix === '' && !isRewritten
 }
 
-const ofOtherBytes: ReadonlySet<string> = new Set(['content-digest', 'content-type', 'etag'])
+const ofOtherBytes: ReadonlySet<string> = new Set([
+  'cache-control',
+  'content-digest',
+  'content-type',
+  'etag',
+])
 
 /** The card leads to this very connector, where the agent needs no credential at all. */
 function rewriteCard(
@@ -216,6 +210,10 @@ function rewriteCard(
   if (card instanceof Refusal) return card
   // What others said of their bytes does not hold for ours.
   const kept = answer.headers.filter(([field]) => !ofOtherBytes.has(field))
-  const headers = [...kept, ['content-type', 'application/json'] as const]
+  const headers = [
+    ...kept,
+    ['content-type', 'application/json'] as const,
+    ['cache-control', 'private, max-age=60'] as const,
+  ]
   return { status: answer.status, headers, body: card }
 }

@@ -335,7 +335,7 @@ function streamed(
       // error before it, is its own word: ours stands last, under our own exchange.
       farewell: (refusal) =>
         told !== null && isFromFabric
-          ? [refusalEvent(refusal, given ?? exchange, wireOf(refusal).status)]
+          ? [refusalEvent(refusal, { exchange: given ?? exchange, wireOf })]
           : terminalEvents(refusal, { exchange, wireOf }, order.classified),
     },
   }

@@ -24,6 +24,7 @@ import { forwardedHeaders } from '../http/head.ts'
 import type { Incoming } from '../http/incoming.ts'
 import { createPatience, type Patience } from '../http/patience.ts'
 import { type NodeResponse, writeReply } from '../http/respond.ts'
+import { receiverFields } from '../http/response-fields.ts'
 import { type ResponseHead, readResponseHead } from '../http/response-head.ts'
 import type { Route } from '../http/routes.ts'
 import type { UpstreamResponse } from '../http/upstream.ts'
@@ -45,17 +46,10 @@ export interface RelayOptions {
   readonly news: News
 }
 
-/** What an agent's answer may carry past its connector; the gateway has its own, stricter list. */
-const answeredNames: ReadonlySet<string> = new Set([
-  'a2a-extensions',
-  'a2a-version',
-  'content-type',
-  'etag',
-  'last-modified',
-  'mcp-protocol-version',
-  'mcp-session-id',
-  'retry-after',
-])
+/** As the gateway judges them; the connector adds its own digest and signature. */
+const names: ReadonlySet<string> = new Set(
+  [...receiverFields, 'retry-after'].filter((name) => name !== 'content-digest'),
+)
 
 /** A request of the gateway, with what was known when its head came: its body may have taken long. */
 export interface Relayed {
@@ -147,11 +141,12 @@ async function pass(
   incoming: Incoming,
   { answer, out, patience, share, operation }: Passing,
 ): Promise<void> {
-  const head = readResponseHead(answer, answeredNames)
-  if (head instanceof Refusal) {
+  const read = readResponseHead(answer, { names })
+  if (read instanceof Refusal) {
     answer.discard()
-    throw new Withheld(head)
+    throw new Withheld(read)
   }
+  const head = { ...read, headers: read.headers.filter(([name]) => receiverFields.has(name)) }
   if (head.isStream) {
     out.writeHead(head.status, countersign(options, incoming, head).flat())
     patience.allow(options.streamMs)

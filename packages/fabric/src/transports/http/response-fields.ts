@@ -1,0 +1,45 @@
+/**
+ * The fields of a response, by who may set them: one list for the gateway and for connectors on both
+ * sides (docs/protocol.md, "Fields"). A field in neither does not pass.
+ */
+
+/** Set by receivers. None asks a client to send again: `Retry-After` is the fabric's alone. */
+export const receiverFields: ReadonlySet<string> = new Set([
+  'a2a-extensions',
+  'a2a-version',
+  'allow',
+  'content-digest',
+  'content-language',
+  'content-type',
+  'etag',
+  'last-modified',
+  'mcp-protocol-version',
+  'mcp-session-id',
+  'vary',
+])
+
+/** Set by whoever signs, and replaced by each hop that signs itself. */
+export const signatureFields: ReadonlySet<string> = new Set(['signature', 'signature-input'])
+
+/**
+ * Set by the fabric, or by a connector of its own refusals. From a receiver they are dropped, apart
+ * from the exchange that its connector recorded and a refusal that it states, which are read by rules
+ * of their own.
+ */
+export const fabricFields: ReadonlySet<string> = new Set([
+  'cache-control',
+  'countersign-limit',
+  'countersign-may-have-acted',
+  'countersign-refusal',
+  'countersign-stated-by',
+  'countersign-withdrawal',
+  'ratelimit',
+  'ratelimit-policy',
+  'retry-after',
+])
+
+/** Name the record of a response: of a receiver's connector too, bound to the caller's signature. */
+export const recordFields: ReadonlySet<string> = new Set([
+  'countersign-exchange',
+  'countersign-receipt',
+])

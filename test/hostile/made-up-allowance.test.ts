@@ -1,0 +1,93 @@
+import { expect, vi } from 'vitest'
+import { agentId, field, send } from '../harness/doors.ts'
+import { openLiar } from '../harness/liar.ts'
+import { lie, newName, type Telling } from '../harness/lie.ts'
+import { patience } from '../harness/patience.ts'
+import type { World } from '../harness/world.ts'
+import { verifies } from '../requirements.ts'
+
+/** Fields that the fabric makes: an allowance, a limit, a time to keep a response or to wait. */
+const made: readonly (readonly [string, string])[] = [
+  ['ratelimit', '"agent-route";r=0;t=86400'],
+  ['ratelimit-policy', 'ssn 078-05-1120, card 4111 1111 1111 1111'],
+  ['cache-control', 'public, max-age=31536000'],
+  ['retry-after', '86400'],
+  ['countersign-limit', 'limits.bodyBytes, 4 MiB'],
+  ['countersign-may-have-acted', 'false'],
+  ['countersign-stated-by', agentId('caller')],
+  ['countersign-withdrawal', 'credential-expired'],
+]
+const json = ['content-type', 'application/json'] as const
+const honest = [
+  ['etag', '"e"'],
+  ['vary', 'accept'],
+  ['allow', 'POST'],
+  ['content-language', 'de'],
+] as const
+
+/** What a caller receives of all these fields; `isStraight` until no gateway stands between. */
+async function answered(
+  world: World,
+  ask: (name: string) => Promise<Map<string, string | null>>,
+  isStraight: boolean,
+): Promise<Map<string, string | null>> {
+  const name = newName('allows')
+  let isForwarded = true
+  const liar = await openLiar(await world.agent(name, ['open']), ({ headers }) => {
+    isForwarded = Object.hasOwn(headers, 'countersign-exchange')
+    return { status: 200, headers: [json, ...made, ...honest], body: '{}' }
+  })
+  try {
+    let fields = new Map<string, string | null>()
+    await vi.waitFor(async () => {
+      fields = await ask(name)
+      expect(isForwarded).toBe(!isStraight)
+    }, patience)
+    return fields
+  } finally {
+    await liar.close()
+  }
+}
+
+const names = [...made, ...honest].map(([name]) => name)
+
+function expectOwn(fields: Map<string, string | null>): void {
+  for (const [name, value] of made) expect([name, fields.get(name)]).not.toEqual([name, value])
+  for (const [name, value] of honest) expect([name, fields.get(name)]).toEqual([name, value])
+}
+
+const byGateway: Telling = async (world) => {
+  const ask = async (to: string) => {
+    const heard = await send(world.gateway, { to })
+    return new Map(names.map((name) => [name, field(heard, name)]))
+  }
+  const fields = await answered(world, ask, false)
+  expectOwn(fields)
+  // An allowance of the fabric's own.
+  expect(fields.get('ratelimit')).toMatch(/^"agent-route";r=\d+;t=\d+$/)
+}
+
+/** Without a gateway between them, nothing was inspected on the way to the caller's connector. */
+const straight: Telling = async (world) => {
+  const ask = async (to: string) => {
+    const { port, path } = await world.connectors.loopback('caller', to, '/')
+    const heard = await fetch(`http://127.0.0.1:${port}${path}`, { method: 'POST', body: '{}' })
+    await heard.text()
+    return new Map(names.map((name) => [name, heard.headers.get(name)]))
+  }
+  const fields = await answered(world, ask, true)
+  expectOwn(fields)
+  for (const [name] of made) expect([name, fields.get(name)]).toEqual([name, null])
+}
+
+lie(
+  verifies(
+    ['inspect:response', 'inspect:refusals-are-ours'],
+    'what the fabric says of an allowance, a limit or a time is never the word of a receiver',
+  ),
+  {
+    gateway: byGateway,
+    mesh: { 'straight to the connector of its caller': straight },
+    queue: 'the fabric is the receiver',
+  },
+)

@@ -19,7 +19,10 @@ for (const { length } of partsOfCards) {
 const isAlphanumeric = new Uint8Array(0x80)
 for (let i = 0; i < 0x80; i++) isAlphanumeric[i] = /[a-z0-9]/i.test(String.fromCharCode(i)) ? 1 : 0
 
-/** What JSON has behind a backslash, except `u`. Anything else is the escape of a lax reader. */
+/**
+ * What JSON has behind a backslash, except `u`. Anything else is the escape of a lax reader, and so are `b` and
+ * `f` with digits behind them.
+ */
 const usualEscapes: ReadonlySet<number> = new Set(Array.from('"/bfnrt', code))
 const entities = ['amp;', 'bsol;', 'percnt;', 'num;'].map((name) => Array.from(name, code))
 
@@ -46,7 +49,7 @@ export function hasClueOfCard(body: Uint8Array): boolean {
       if (byte === 0x5c) {
         while (body[i + 1] === 0x5c) i++
         const next = body[i + 1] ?? 0
-        if (!usualEscapes.has(next)) return true
+        if (!usualEscapes.has(next) || (isHex(next) && isHex(body[i + 2]))) return true
         // One reader has a line end there, another the letter.
         if (isAlphanumeric[next] !== 1) continue
         at = sticky | (((sticky << 1) | starts) & (masks[next] as number))
@@ -54,13 +57,14 @@ export function hasClueOfCard(body: Uint8Array): boolean {
       } else if (byte === 0x25) {
         if (hidesLetter(body[i + 1] ?? 0, body[i + 2] ?? 0)) return true
         if (isHex(body[i + 1]) && isHex(body[i + 2])) i += 2
-      } else if (byte === 0x26 && (body[i + 1] === 0x23 || begins(body, i + 1, entities)))
+      } else if (byte === 0x26 && (hidesSign(body[i + 1]) || begins(body, i + 1, entities)))
         return true
       else if (byte === 0x60 && body[i + 1] === 0x75 && body[i + 2] === 0x7b) return true
       continue
     }
     const length = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : 2
     const folded = foldedAt(body, i, length)
+    if (folded === '%' || folded === '\\' || folded === '&' || folded === '`') return true
     i += length - 1
     if (folded === undefined || folded === '') {
       sticky |= at
@@ -88,10 +92,15 @@ function foldedAt(body: Uint8Array, at: number, length: number): string | undefi
 
 /** `%6b` of a form, `%u006b`, a byte of UTF-8, or a percent sign or ampersand of another escape. */
 function hidesLetter(first: number, second: number): boolean {
-  if ((first | 0x20) === 0x75) return true
+  if ((first | 0x20) === 0x75 || first === 0x25) return true
   if (!isHex(first) || !isHex(second)) return false
   if (first >= 0x34) return true
-  return first === 0x32 && (second === 0x35 || second === 0x36)
+  return first === 0x32 && (second === 0x33 || second === 0x35 || second === 0x36)
+}
+
+/** `&#107;`, or another escape of the sign behind an ampersand. */
+function hidesSign(sign: number | undefined): boolean {
+  return sign === 0x23 || sign === 0x25 || sign === 0x5c
 }
 
 function isHex(unit: number | undefined): boolean {

@@ -113,3 +113,14 @@ test.each([
 ])('%s is not one', (text) => {
   expect(holdsCard(utf8(text))).toBe(false)
 })
+
+test.each([
+  `{'url':'https://evil.example/','s&%23107;ills':[],'&%2399;apabilities':{}}`,
+  `{'url':'https://evil.example/','s%%36bills':[],'%%363apabilities':{}}`,
+  `{'url':'https://evil.example/','s\uff056bills':[],'\uff0563apabilities':{}}`,
+  `{'url':'https://evil.example/','s\uff3cx6bills':[],'\uff3cx63apabilities':{}}`,
+  `{'url':'https://evil.example/','s\uff06#107;ills':[],'\uff06#99;apabilities':{}}`,
+  `{'url':'https://evil.example/','s\\ff4b ills':[],'\\ff43 apabilities':{}}`,
+])('a card whose words are in two layers of escapes is found: %s', (text) => {
+  expect(holdsCard(utf8(text))).toBe(true)
+})

@@ -3,7 +3,7 @@ import type { Refusal } from '../../lib/refusal.ts'
 import { hasClueOfCard } from './card-clue.ts'
 import { bareWord } from './folded-name.ts'
 import { freeWork, STEPS, type Work } from './reading-steps.ts'
-import { readingsOf } from './unescape-all.ts'
+import { readingsOf } from './text-readings.ts'
 import { WordMatcher } from './word-matcher.ts'
 
 /**

@@ -39,6 +39,7 @@ const searches: Readonly<Record<string, (bytes: number) => (work: Work) => unkno
   'for calls behind escapes': (bytes) => classified('\\1\\t'.repeat(bytes / 4), text, []),
   'for tasks in a form': (bytes) => classified('a=1&'.repeat(bytes / 4), form, []),
   'for tasks in JSON': (bytes) => classified(`[${'{"aaaaa":1},'.repeat(bytes / 12)}1]`, json, []),
+  'for an address in a form': (bytes) => classified('\t3contextid'.repeat(bytes / 11), form, []),
   'for ids of others': (bytes) => classified(`["${'a.'.repeat(bytes / 2)}"]`, json),
   'for cards': (bytes) => (work) => holdsCard(utf8('\\kills '.repeat(bytes / 8)), work),
   'for tasks that an answer created': (bytes) => (work) =>
@@ -82,7 +83,8 @@ test('no text costs more steps than its bytes can', () => {
   fc.assert(
     fc.property(fc.array(piece, { minLength: 1, maxLength: 8 }), (pieces) => {
       const sample = pieces.join('').repeat(50)
-      expect(stepsOf(classified(sample, text)) / sample.length).toBeLessThan(500)
+      // As many readings as there may be, each undone and searched.
+      expect(stepsOf(classified(sample, text)) / sample.length).toBeLessThan(1_000)
     }),
   )
 })

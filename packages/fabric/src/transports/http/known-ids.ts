@@ -1,5 +1,5 @@
 import { freeWork, STEPS, type Work } from './reading-steps.ts'
-import { readingsOf } from './unescape-all.ts'
+import { readingsOf } from './text-readings.ts'
 
 /**
  * Which ids belong to someone, for whoever reads messages, in a thread as well: one count for each

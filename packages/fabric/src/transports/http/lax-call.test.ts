@@ -191,13 +191,59 @@ describe('mayHoldCall', () => {
   })
 })
 
+/** The ways to write all signs of a text in one family of escapes, each as a reader undoes it. */
+const hex = (sign: string, width: number): string =>
+  sign.charCodeAt(0).toString(16).padStart(width, '0')
+const spellings: Readonly<Record<string, (text: string) => string>> = Object.fromEntries(
+  Object.entries<(sign: string) => string>({
+    '\\u': (sign) => `\\u${hex(sign, 4)}`,
+    '\\u{}': (sign) => `\\u{${hex(sign, 1)}}`,
+    '\\U': (sign) => `\\U${hex(sign, 8)}`,
+    '\\x': (sign) => `\\x${hex(sign, 2)}`,
+    octal: (sign) => `\\${sign.charCodeAt(0).toString(8).padStart(3, '0')}`,
+    decimal: (sign) => `\\${String(sign.charCodeAt(0)).padStart(3, '0')}`,
+    css: (sign) => `\\${hex(sign, 1)} `,
+    percent: (sign) => `%${hex(sign, 2)}`,
+    '%u': (sign) => `%u${hex(sign, 4)}`,
+    entity: (sign) => `&#${sign.charCodeAt(0)};`,
+    'hexadecimal entity': (sign) => `&#x${hex(sign, 1)};`,
+  }).map(([name, of]) => [name, (text) => Array.from(text, of).join('')]),
+)
+const families = Object.entries(spellings)
+
+test.each(families)('%s hides no call around any other escape', (outer, hide) => {
+  for (const [inner, spell] of families) {
+    const write = (text: string): string => hide(spell(text))
+    const text = `{"${write('method')}":"${write('tasks/get')}"}`
+    expect(mayHoldCall(text), `${inner} in ${outer}`).toBe(true)
+    expect(mayHoldCall(JSON.stringify(text)), `${inner} in ${outer}, in a string`).toBe(true)
+  }
+})
+
+test.each([
+  String.raw`{["method"]="t\111ols/\x63all"}`,
+  String.raw`{"method":"t\x006fols/\143all"}`,
+  String.raw`{"method":"\N{REVERSE SOLIDUS}x74ools/call"}`,
+  String.raw`{"method":"%7\N{DIGIT FOUR}ools/call"}`,
+  String.raw`{"method":"\N{AMPERSAND}#116;ools/call"}`,
+  String.raw`{method => "\x{7_4}ools/call"}`,
+  String.raw`{"method":"\uff0574ools/call"}`,
+  '{"method":"%EF%BC%8574ools/call"}',
+  '\u{1d426}ethod,id\nping,1\n',
+  'id,\ufeffme\u200bthod\n1,ping\n',
+  `method: &${'a'.repeat(500)} !!binary dG9vbHMvY2FsbA==`,
+  `<!DOCTYPE r PUBLIC "-//it's//EN" "http://evil.example/x.dtd"><r>&m;</r>`,
+])('%s may hold a call', (text) => {
+  expect(mayHoldCall(text)).toBe(true)
+})
+
 describe('unescapeAll', () => {
   test.each([
     ['plain text', 'plain text'],
     ['\\u006d\\x6D\\155%6d&#109;&#x6d;', 'mmmmmm'],
     ['%2525256d', 'm'],
     ['\\u{0000000006d}\\u{6d 65}', 'mme'],
-    ['\\N{latin small letter m}\\N{SOLIDUS}\\N{DIGIT ONE}', 'm/\u0001'],
+    ['\\N{latin small letter m}\\N{SOLIDUS}\\N{DIGIT ONE}', 'm/1'],
     ['%C5%BF%EF%BD%8D', 'ſｍ'],
     ['&amp;amp;#109', 'm'],
     ['\\u{ \\u{6d}} \\N{x\\u{6d}} `u{6d}', '\\u{ m} \\N{xm} m'],

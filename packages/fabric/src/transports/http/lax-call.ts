@@ -1,6 +1,6 @@
 import { lookedUpMethods } from './operations.ts'
 import { freeWork, STEPS, type Work } from './reading-steps.ts'
-import { readingsOf } from './unescape-all.ts'
+import { readingsOf } from './text-readings.ts'
 import { WordMatcher } from './word-matcher.ts'
 
 /** Without either of these no reader finds a call. Members with a colon or an equals sign behind. */
@@ -95,23 +95,44 @@ const ascii = /^[\0-\x7f]*$/
 
 /** Letters that fold to those of a word are found in any cell. */
 function isTable(text: string): boolean {
-  return methodCell.test(text) && (everydayCell.test(text) || !ascii.test(text))
+  if (ascii.test(text)) return methodCell.test(text) && everydayCell.test(text)
+  return methodCell.test(text.normalize('NFKC').replaceAll(unseen, ''))
 }
+const unseen = /[\p{Default_Ignorable_Code_Point}\p{M}]/gu
 
 /** Notations that say in base64, or by a name defined elsewhere, what no letter of the text shows. */
 function hidesValue(text: string): boolean {
-  return hidden.some((form) => form.test(text))
+  return hidden.some((form) => form.test(text)) || hasBinaryTag(text)
+}
+
+/** YAML's tag for base64, by either name, with or without an anchor before it. */
+const binaryTag = /!{1,2}binary(?:[\s+"']|$)/gi
+
+/** Whether one stands where a node begins. Each token is looked at once, by the tag behind it. */
+function hasBinaryTag(text: string): boolean {
+  for (const { index } of text.matchAll(binaryTag)) {
+    let at = blankStart(text, index)
+    let token = at
+    while (token > 0 && !/[\s+]/.test(text.charAt(token - 1))) token--
+    if (text.charAt(token) === '&' && token < at && at < index) at = blankStart(text, token)
+    if (at === 0 || /[:,?[{(\r\n\u0085\u2028\u2029-]/.test(text.charAt(at - 1))) return true
+  }
+  return false
+}
+
+/** Where the blanks before `at` begin, in its line. */
+function blankStart(text: string, at: number): number {
+  let start = at
+  while (start > 0 && /[^\S\r\n\u2028\u2029]|\+/.test(text.charAt(start - 1))) start--
+  return start
 }
 
 const hidden: readonly RegExp[] = [
-  // YAML's tag for base64 where a node begins. `!binary` is its older name. Of line ends the last one
-  // tells: a run of them, tried from each, would take the square of its length.
-  /(?:^|[:,?[{(\r\n\u0085\u2028\u2029-])(?:[^\S\r\n\u2028\u2029]|\+)*(?:&[^\s+]{1,64}[\s+]+)?!{1,2}binary(?:[\s+"']|$)/i,
   /2002:binary/i,
   // Another name for any tag, at the start of a line.
   /(?:^|[\r\n\u0085\u2028\u2029])[ \t+\ufeff]*%TAG[\s+]+!/i,
   // Entities of a document's own, or of one that its receiver would load.
   /<!ENTITY/i,
   /<!DOCTYPE[^<>]*\bSYSTEM[\s+]*["'](?!about:legacy-compat)/i,
-  /<!DOCTYPE[^<>]*\bPUBLIC[\s+]*["'][^"'<>]*["'][\s+]*["'](?!https?:\/\/www\.w3\.org\/)/i,
+  /<!DOCTYPE[^<>]*\bPUBLIC[\s+]*(?:"[^"<>]*"|'[^'<>]*')[\s+]*["'](?!https?:\/\/www\.w3\.org\/)/i,
 ]

@@ -32,10 +32,14 @@ export function registersPush(value: unknown): boolean {
 export function registersPushInForm(text: string): boolean {
   if (text === '') return false
   let found = false
+  let last = ''
   visitForm(text, (value, { whole }) => {
     if (found) return
+    // A name may have any number of keys in it, and is judged once.
+    const isNew = whole !== last
+    last = whole
     found =
-      namesPush(whole) ||
+      (isNew && namesPush(whole)) ||
       (typeof value === 'string' && document.test(value) && namesPush(unescapeAll(value)))
   })
   return found

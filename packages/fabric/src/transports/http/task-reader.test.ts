@@ -115,12 +115,14 @@ test('what stays of a list is what its receiver wrote, digit by digit', () => {
 })
 
 test('of any document, the lists keep what is owned, and all else stays as it is', () => {
-  const task = fc.record({ id: fc.constantFrom('a', 'b', 'c'), x: fc.jsonValue() })
+  // No document with this name is taken.
+  const any = fc.jsonValue().filter((value) => !JSON.stringify(value).includes('__proto__'))
+  const task = fc.record({ id: fc.constantFrom('a', 'b', 'c'), x: any })
   const tasks = fc.array(task, { maxLength: 5 })
   const { inner } = fc.letrec<{ inner: unknown }>((tie) => ({
     inner: fc.oneof(
       { maxDepth: 3 },
-      fc.jsonValue(),
+      any,
       fc.record({ tasks, totalSize: fc.nat(), x: tie('inner') }, { requiredKeys: ['tasks'] }),
       fc.array(tie('inner'), { maxLength: 3 }),
     ),

@@ -1,4 +1,4 @@
-import { freeWork, STEPS, type Work } from './reading-steps.ts'
+import { entityLettersMax, entityUnits, nothing, unitOf, unitOfName } from './escape-names.ts'
 
 const backslash = 0x5c
 const percent = 0x25
@@ -7,21 +7,19 @@ const semicolon = 0x3b
 const hash = 0x23
 const openBrace = 0x7b
 const closeBrace = 0x7d
-const slash = 0x2f
 const none = -1
 const blank = 0x20
-/** Stands for what is decoded to nothing that a reader would take for a letter, and may be none at all. */
-const nothing = 0x01
-/** Longer than any name of a character, and as long as those of `named` may be. */
+/** Longer than any name of a character. */
 const nameMax = 64
-const namedMax = 7
 
 /**
  * How the digits behind a backslash are read. `usual`: up to three octal ones, and two behind `x`.
  * `bare-hex`: two hexadecimal ones, as PHP's `S:` strings have them. `decimal` and `css`: as many as
- * there are, of that base, and behind `x` and `o` of theirs (Lua, Haskell, OCaml; CSS, C).
+ * there are, of that base, and behind `x` and `o` of theirs (Haskell, OCaml; CSS). `three-decimal`: up to
+ * three decimal ones, and two behind `x` (Lua). `long-hex`: as many as there are behind `x`, otherwise
+ * `usual` (C).
  */
-export type Dialect = 'usual' | 'bare-hex' | 'decimal' | 'css'
+export type Dialect = 'usual' | 'bare-hex' | 'decimal' | 'css' | 'three-decimal' | 'long-hex'
 
 /**
  * `text` with escapes undone for as long as there are any, whichever notation they are of and in
@@ -31,44 +29,40 @@ export type Dialect = 'usual' | 'bare-hex' | 'decimal' | 'css'
  */
 export function unescapeAll(text: string, dialect: Dialect = 'usual'): string {
   if (!/[%\\&`]/.test(text)) return text
-  const output = new Output(text.length, dialect)
-  for (let i = 0; i < text.length; i++) output.put(text.charCodeAt(i))
-  output.end()
+  const output = new Output(text.length, dialect, null)
+  output.take(text)
   return output.toString()
 }
 
-/**
- * `text` as each reader may take it: as it is, and with escapes undone in each dialect of which it
- * has any. What stands in none of these is not there for a reader of the notations that are promised.
- */
-export function* readingsOf(text: string, work: Work = freeWork): Generator<string> {
-  yield text
-  const narrow = /[\uff01-\uff5e]/.test(text) ? narrowed(text) : text
-  if (narrow !== text) yield narrow
-  if (!/[%\\&`]/.test(narrow)) return
-  const undo = (dialect?: Dialect): string => {
-    work.spend(text.length * STEPS.layerByte)
-    return unescapeAll(narrow, dialect)
-  }
-  const plain = undo()
-  if (plain !== text) yield plain
-  if (/\bS:[0-9]/.test(plain)) yield undo('bare-hex')
-  // A backslash before a digit, or something that another layer may turn into a backslash.
-  if (!/\\[xo]?[0-9a-f]|%(?:25|5c)|&(?:#|amp|bsol|percnt)|[\\%]u(?:005c|\{)/i.test(narrow)) return
-  const given = [text, plain]
-  for (const dialect of ['decimal', 'css'] as const) {
-    const reading = undo(dialect)
-    if (!given.includes(reading)) yield reading
-    given.push(reading)
-  }
+/** What begins an escape: a reader undoes those of one family at a time. */
+export type Family = 'percent' | 'backslash' | 'entity'
+
+export interface InnerLayers {
+  readonly text: string
+  /** Whether something that was undone is a part of another escape. */
+  readonly isLayered: boolean
 }
 
-/** Full-width signs as those of ASCII: a reader that folds them first finds escapes among them. */
-function narrowed(text: string): string {
-  return text.replaceAll(/[\uff01-\uff5e]/g, (wide) =>
-    String.fromCharCode(wide.charCodeAt(0) - 0xfee0),
-  )
+/** `text` with the outermost layer of the escapes of one family undone; what they stand for stays as it is. */
+export function unescapeOnce(
+  text: string,
+  family: Family,
+  dialect: Dialect = 'usual',
+): InnerLayers {
+  const output = new Output(text.length, dialect, family)
+  output.take(text)
+  return { text: output.toString(), isLayered: output.isLayered }
 }
+
+/** Added to signs of ASCII that an escape stood for, so that they begin and end none of the same layer. */
+const madeBase = 0xe000
+const isMade = (unit: number): boolean => unit >= madeBase && unit < madeBase + 0x80
+const isSign = (unit: number): boolean =>
+  unit === percent || unit === backslash || unit === ampersand
+/** What a full-width sign is more than that of ASCII. */
+export const fullWidth = 0xfee0
+/** Behind a sign, so far an escape may go on. */
+const escapeMax = 10
 
 class Output {
   readonly #units: Uint16Array
@@ -82,16 +76,28 @@ class Output {
   /** Where each open `\u{`, `\x{`, `\o{` or `\N{` stands: a decoy must not close a real one. */
   readonly #braces: number[] = []
 
-  constructor(capacity: number, dialect: Dialect) {
+  isLayered = false
+  /** The family whose outermost layer alone is undone; null for all layers of all families. */
+  readonly #only: Family | null
+
+  constructor(capacity: number, dialect: Dialect, only: Family | null) {
     this.#units = new Uint16Array(capacity)
     this.#dialect = dialect
+    this.#only = only
   }
 
-  put(unit: number): void {
+  take(text: string): void {
+    for (let i = 0; i < text.length; i++) this.#put(text.charCodeAt(i))
+    // Closes what is open, and is no part of the text.
+    this.#put(nothing)
+    this.#length--
+  }
+
+  #put(unit: number): void {
     const isOpen = this.#digits !== none
     // What is complete only now that it does not go on.
     for (let open = this.#closeBefore(unit); open !== none; ) {
-      this.#append(open)
+      this.#append(this.#made(open))
       open = this.#closeBefore(unit)
     }
     const isClosed = isOpen && this.#digits === none
@@ -100,23 +106,48 @@ class Output {
     this.#append(unit)
   }
 
-  end(): void {
-    // Closes what is open, and is no part of the text.
-    this.put(nothing)
-    this.#length--
+  toString(): string {
+    const units = this.#units.subarray(0, this.#length)
+    if (this.#only !== null) {
+      for (let i = 0; i < units.length; i++) {
+        const unit = units[i] as number
+        if (isMade(unit)) units[i] = unit - madeBase
+      }
+    }
+    return new TextDecoder('utf-16le').decode(units)
   }
 
-  toString(): string {
-    return new TextDecoder('utf-16le').decode(this.#units.subarray(0, this.#length))
+  /** What an escape stood for: of one layer, no sign of another escape. */
+  #made(unit: number): number {
+    if (this.#only === null || unit === none) return unit
+    if (unit >= 0x80) {
+      this.isLayered ||= isSign(unit - fullWidth)
+      return unit
+    }
+    this.isLayered ||= isSign(unit) || this.#followsSign()
+    return unit + madeBase
+  }
+
+  #followsSign(): boolean {
+    for (let back = 1; back <= escapeMax; back++) if (isSign(this.#at(back))) return true
+    return false
+  }
+
+  #undoes(family: Family): boolean {
+    return this.#only === null || this.#only === family
   }
 
   #append(first: number): void {
-    for (let unit = first; unit !== none; unit = this.#reduce()) {
+    for (let unit = first; unit !== none; unit = this.#made(this.#reduce())) {
       // Any number of backslashes is one: those of a string inside a string.
-      if (unit === backslash && this.#at(1) === backslash) continue
+      if (unit === backslash && this.#at(1) === backslash && this.#undoes('backslash')) {
+        // No layer of its own: `unescapeAll` passes over all of them.
+        if (this.#only !== null) this.#units[this.#length - 1] = backslash + madeBase
+        continue
+      }
       // As is any number of `u`, in Java.
       if (unit === 0x75 && this.#at(1) === 0x75 && this.#at(2) === backslash) continue
-      if (unit === ampersand) this.#entity = this.#length
+      if (unit === ampersand && this.#undoes('entity')) this.#entity = this.#length
       if (unit === openBrace && isQuoting(this.#at(2)) && isOpener(this.#at(1))) {
         this.#braces.push(this.#length - 2)
       }
@@ -127,10 +158,13 @@ class Output {
 
   #openNumber(unit: number): void {
     if (!isGreedy(this.#dialect) || digitOf(unit, 16) === none) return
+    if (!this.#undoes('backslash')) return
     let base = this.#dialect === 'css' ? 16 : 10
+    if (this.#at(2) === backslash && this.#dialect === 'long-hex') return
     if (this.#at(2) !== backslash) {
       const kind = this.#at(2)
       if (this.#at(3) !== backslash || (kind !== 0x78 && kind !== 0x6f)) return
+      if (kind === 0x6f && this.#dialect === 'long-hex') return
       base = kind === 0x78 ? 16 : 8
     }
     if (digitOf(unit, base) === none) return
@@ -165,21 +199,23 @@ class Output {
   /** The character for which the end of the output stands, which is cut off; -1 for none. */
   #reduce(): number {
     const last = this.#at(1)
-    if (last === closeBrace && this.#braces.length > 0) return this.#reduceBrace()
+    if (last === closeBrace && this.#braces.length > 0 && this.#undoes('backslash'))
+      return this.#reduceBrace()
     if (last === semicolon && this.#entity !== none) return this.#reduceEntity(1)
     if (last >= 0x80) return this.#reduceUtf8()
     if (digitOf(last, 16) === none) return none
-    if (this.#at(3) === percent) return this.#reduceHex(2, 3)
-    if (this.#at(5) === 0x75) {
-      const six = this.#at(6)
-      if (six === backslash || six === percent) return this.#reduceHex(4, 6)
-    }
+    const isPercent = this.#undoes('percent')
+    if (isPercent && this.#at(3) === percent) return this.#reduceHex(2, 3)
+    if (isPercent && this.#at(5) === 0x75 && this.#at(6) === percent) return this.#reduceHex(4, 6)
+    if (!this.#undoes('backslash')) return none
+    if (this.#at(5) === 0x75 && this.#at(6) === backslash) return this.#reduceHex(4, 6)
     if (this.#at(10) === backslash && this.#at(9) === 0x55) return this.#reduceHex(8, 10)
-    if (isGreedy(this.#dialect)) return none
-    if (this.#at(4) === backslash && this.#at(3) === 0x78) return this.#reduceHex(2, 4)
+    const isLong = this.#dialect === 'long-hex'
+    if (isGreedy(this.#dialect) && !isLong) return none
+    if (!isLong && this.#at(4) === backslash && this.#at(3) === 0x78) return this.#reduceHex(2, 4)
     if (this.#dialect === 'bare-hex')
       return this.#at(3) === backslash ? this.#reduceHex(2, 3) : none
-    return this.#at(4) === backslash ? this.#reduceOctal(3) : none
+    return this.#at(4) === backslash ? this.#reduceDigits(3) : none
   }
 
   #reduceHex(digits: number, count: number): number {
@@ -187,19 +223,20 @@ class Output {
     return value === none ? none : this.#cut(count, unitOf(value))
   }
 
-  #reduceOctal(digits: number): number {
-    if (digits === 3 && this.#at(3) > 0x33) return none
-    const value = this.#number(digits, 8)
+  #reduceDigits(digits: number): number {
+    const base = baseOf(this.#dialect)
+    if (digits === 3 && base === 8 && this.#at(3) > 0x33) return none
+    const value = base === none ? none : this.#number(digits, base)
     return value === none ? none : this.#cut(digits + 1, unitOf(value))
   }
 
   /** An octal escape of fewer than three digits, or an entity without a semicolon, before `unit`. */
   #closeBefore(unit: number): number {
     if (this.#digits !== none) return this.#closeNumber(unit)
-    const isOctal = this.#dialect === 'usual'
-    if (isOctal && digitOf(unit, 8) === none && digitOf(this.#at(1), 8) !== none) {
-      if (this.#at(2) === backslash) return this.#reduceOctal(1)
-      if (this.#at(3) === backslash) return this.#reduceOctal(2)
+    const base = this.#undoes('backslash') ? baseOf(this.#dialect) : none
+    if (base !== none && digitOf(unit, base) === none && digitOf(this.#at(1), base) !== none) {
+      if (this.#at(2) === backslash) return this.#reduceDigits(1)
+      if (this.#at(3) === backslash) return this.#reduceDigits(2)
     }
     const from = this.#entity
     if (from === none || unit === semicolon || this.#units[from + 1] !== hash) return none
@@ -230,7 +267,7 @@ class Output {
       return value === none ? none : this.#cut(this.#length - from, unitOf(value))
     }
     const key = behind === 0 ? none : this.#nameKey(from + 1, to)
-    const unit = named.get(key)
+    const unit = entityUnits.get(key)
     // `WordMatcher` reads the others both as they are and as nothing.
     return unit === undefined ? none : this.#cut(this.#length - from, unit)
   }
@@ -252,13 +289,17 @@ class Output {
     return this.#cut(this.#length - from - values.length, unitOf(last))
   }
 
-  /** Ruby takes several numbers in one pair of braces. Empty unless there is nothing else. */
+  /**
+   * Ruby takes several numbers in one pair of braces, Perl passes over `_` within one. Empty unless there is
+   * nothing else.
+   */
   #values(from: number, to: number, base: number): number[] {
     const values: number[] = []
     for (let i = from; i < to; i++) {
       if (isBlank(this.#units[i])) continue
       let next = i
-      while (next < to && digitOf(this.#units[next] as number, base) !== none) next++
+      const isPart = (unit: number): boolean => digitOf(unit, base) !== none || unit === 0x5f
+      while (next < to && isPart(this.#units[next] as number)) next++
       if (next === i || (next < to && !isBlank(this.#units[next]))) return []
       values.push(this.#value(i, next, base))
       i = next
@@ -271,6 +312,7 @@ class Output {
     if (to <= from) return none
     let value = 0
     for (let i = from; i < to; i++) {
+      if (this.#units[i] === 0x5f) continue
       const digit = digitOf(this.#units[i] as number, base)
       if (digit === none) return none
       value = Math.min(value * base + digit, 0x11_0000)
@@ -285,7 +327,7 @@ class Output {
       const unit = this.#units[i] as number
       const isLetter = (unit | 0x20) >= 0x61 && (unit | 0x20) <= 0x7a
       if (!isLetter && (i === from || digitOf(unit, 10) === none)) return none
-      key = i - from < namedMax ? key * 0x80 + unit : 0
+      key = i - from < entityLettersMax ? key * 0x80 + unit : 0
     }
     return key
   }
@@ -313,49 +355,6 @@ class Output {
   }
 }
 
-const named: ReadonlyMap<number, number> = new Map(
-  Object.entries({
-    amp: '&',
-    bsol: '\\',
-    colon: ':',
-    equals: '=',
-    num: '#',
-    percnt: '%',
-    semi: ';',
-    sol: '/',
-  }).map(([name, character]) => [keyOf(name), character.charCodeAt(0)]),
-)
-
-function keyOf(name: string): number {
-  return Array.from(name).reduce((key, letter) => key * 0x80 + letter.charCodeAt(0), 0)
-}
-
-/** Python's names of characters, as far as the words of a call have them; -1 for other text. */
-function unitOfName(name: string): number {
-  const words = name.trim().toUpperCase()
-  const letter = /^[A-Z -]*(?:SMALL|CAPITAL) (?:LETTER )?([A-Z])$/.exec(words)?.[1]
-  if (letter !== undefined) return letter.toLowerCase().charCodeAt(0)
-  if (/^U\+[0-9A-F]+$/.test(words)) return unitOf(Number.parseInt(words.slice(2), 16))
-  if (words.endsWith('SMALL LETTER LONG S')) return 0x73
-  if (words === 'KELVIN SIGN') return 0x6b
-  if (/^(?:FULLWIDTH )?(?:SOLIDUS|SLASH)$/.test(words)) return slash
-  return unseenName.test(words) ? nothing : none
-}
-
-/** The names of what shows nothing, or stands between words. */
-const unseenName =
-  /^[A-Z0-9 -]*(?:SPACE|JOINER|NON-JOINER|HYPHEN|MARK|SELECTOR-[0-9]+|SEPARATOR|TABULATION|FEED|RETURN|NULL|APPLICATION|DIGIT [A-Z]+)$/
-
-/** Above the basic plane there are letters of one more alphabet only: those of mathematics. */
-function unitOf(value: number): number {
-  if (value < 0x10000) return value
-  return value >= 0x1d400 && value <= 0x1d6a3 ? mathLetter(value) : nothing
-}
-
-function mathLetter(value: number): number {
-  return String.fromCodePoint(value).normalize('NFKC').charCodeAt(0)
-}
-
 function isBlank(unit: number | undefined): boolean {
   return unit === blank || unit === 0x09 || unit === 0x0a || unit === 0x0d || unit === 0x2c
 }
@@ -366,7 +365,13 @@ function isQuoting(unit: number): boolean {
 }
 
 function isGreedy(dialect: Dialect): boolean {
-  return dialect === 'decimal' || dialect === 'css'
+  return dialect === 'decimal' || dialect === 'css' || dialect === 'long-hex'
+}
+
+/** The base of up to three digits behind a backslash; -1 where as many as there are belong to it. */
+function baseOf(dialect: Dialect): number {
+  if (dialect === 'three-decimal') return 10
+  return dialect === 'usual' || dialect === 'long-hex' ? 8 : none
 }
 
 function isOpener(unit: number): boolean {

@@ -196,7 +196,7 @@ export const REQUIREMENTS = {
   'authorize:every-delivery': {
     promise: 'A decision is made again after every wait, and before anything is handed over.',
     on: everywhere,
-    lies: ['stale-decision', 'decision-in-the-queue', 'decision-before-news'],
+    lies: ['stale-decision', 'decision-in-the-queue', 'decision-before-news', 'stale-supervision'],
   },
   'authorize:default-deny': {
     promise: 'What no policy permits is refused.',
@@ -235,7 +235,7 @@ export const REQUIREMENTS = {
       'A task, conversation or resumable stream is open to its creator, unless policy permits more.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'the fabric cannot read sealed operations' },
-    lies: ['task-of-another', 'reference-in-any-field'],
+    lies: ['task-of-another', 'reference-in-any-field', 'stale-supervision'],
   },
   'authorize:lax-reader': {
     promise:

@@ -19,6 +19,17 @@ export interface Target {
   readonly otherLabels?: readonly (readonly string[])[]
   /** Whom or what an administrative operation is about, and why, for the record. */
   readonly about?: Readonly<Record<string, string>>
+  /** Absent where nothing of others can be reached by the message. */
+  readonly strangers?: Strangers
+}
+
+/**
+ * The owners of tasks of others that an exchange reaches: those that its request names, and those of
+ * which an answer shows some. The right to go on is the right to all of them, whenever it is asked for.
+ */
+export interface Strangers {
+  /** By name; empty for an owner that is not known. */
+  of(caller: string): ReadonlySet<string>
 }
 
 /** One message as it came in, parsed once; nothing downstream sees the raw bytes of the request head. */

@@ -6,7 +6,7 @@ import { sha256 } from '../lib/sha256.ts'
 import type { Finding } from '../redaction/redactor.ts'
 import type { Arrival } from './arrival.ts'
 import type { Authenticated } from './authenticate.ts'
-import type { AuthorizeRoom } from './authorize.ts'
+import type { Authorized, AuthorizeRoom } from './authorize.ts'
 import { countersignatureFault } from './countersignature.ts'
 import {
   type Courier,
@@ -22,7 +22,7 @@ import { withoutForeignDigest } from './inspect-fields.ts'
 import { noParts } from './inspect-parts.ts'
 import { inspectShared } from './large-bodies.ts'
 import type { Quota } from './quota.ts'
-import { recheck } from './recheck.ts'
+import { mayReachTasks, recheck, recheckCall } from './recheck.ts'
 import { attestorOf, type Intended, maskedSummary, trustDomainOf, verifierFault } from './record.ts'
 
 export interface DeliverRoom extends InspectRoom {
@@ -98,9 +98,11 @@ export async function deliver(
   courier: Courier,
   room: DeliverRoom,
 ): Promise<Answered | Undelivered> {
-  const still = () => recheck(intended.inspected.authorized, room.authorization)
+  const { authorized } = intended.inspected
+  const still = () => recheck(authorized, room.authorization)
   const delivered =
-    still() ??
+    recheckCall(authorized, room.authorization) ??
+    hiddenTask(authorized, room.authorization) ??
     (await courier(intended, still).catch(
       (cause: unknown) => new Undelivered({ progress: 'sent', detail: String(cause) }),
     ))
@@ -112,6 +114,12 @@ export async function deliver(
   if (!(answered instanceof Refusal)) return answered
   discard(delivered)
   return withheld(answered)
+}
+
+/** Another's task looks like one that never was. */
+function hiddenTask(authorized: Authorized, room: AuthorizeRoom): Refusal | null {
+  if (mayReachTasks(authorized, room)) return null
+  return new Refusal('RECEIVER_UNKNOWN', 'the task is not one of this caller')
 }
 
 /** What is known here of the right to go on comes before what the receiver states of it. */

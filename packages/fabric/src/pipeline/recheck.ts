@@ -18,6 +18,13 @@ export const reasonOfStatus = {
  * grown either, because what has already passed was inspected under the earlier ones.
  */
 export function recheck(authorized: Authorized, room: AuthorizeRoom): Withdrawal | null {
+  const lost = recheckCall(authorized, room)
+  if (lost !== null || mayReachTasks(authorized, room)) return lost
+  return new Withdrawal('policy-denies', 'policy no longer permits tasks of others')
+}
+
+/** The part of `recheck` that a permit to call answers, whatever the call is about. */
+export function recheckCall(authorized: Authorized, room: AuthorizeRoom): Withdrawal | null {
   try {
     const decision = decideAgain(authorized, room, null)
     if (decision instanceof Withdrawal) return decision
@@ -56,6 +63,17 @@ function mayPass(authorized: Authorized, labels: readonly string[], room: Author
   return sealedMayPass(decision, labels, authorized.authenticated.signed)
 }
 
+/** Whether policy lets this caller at all the tasks of others that the exchange reaches. */
+export function mayReachTasks(authorized: Authorized, room: AuthorizeRoom): boolean {
+  const { caller, arrival } = authorized.authenticated
+  const { strangers } = arrival.target
+  if (strangers === undefined) return true
+  for (const owner of strangers.of(caller.name)) {
+    if (!mayReachTask(authorized, owner, room)) return false
+  }
+  return true
+}
+
 /**
  * Whether policy lets this caller at tasks of `taskOwner` at the receiver: it must be permitted to
  * `administer` the receiver, in a question that names the owner. A permit to `call` is not enough.
@@ -76,14 +94,17 @@ export function mayReachTask(
       room,
     )
     const context = { ...asked.context, taskOwner }
-    const { effect, obligations } = room
-      .policy()
-      .decide({ ...asked, action: 'administer', context })
-    const isOpen = obligations.approval === null
-    return effect === 'permit' && isOpen && (!obligations.signedRequest || authenticated.signed)
+    const decision = room.policy().decide({ ...asked, action: 'administer', context })
+    return opensTasks(decision, authenticated.signed)
   } catch {
     return false
   }
+}
+
+/** Whether a decision on `administer` lets its caller at the tasks of the owner that it names. */
+export function opensTasks({ effect, obligations }: Decision, signed: boolean): boolean {
+  if (effect !== 'permit' || obligations.approval !== null) return false
+  return signed || !obligations.signedRequest
 }
 
 function decideAgain(

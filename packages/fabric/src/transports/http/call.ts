@@ -11,6 +11,7 @@ import { type CallCourierOptions, callCourier } from './courier.ts'
 import { forwardedHeaders } from './head.ts'
 import type { Incoming } from './incoming.ts'
 import { type McpSessions, withSessions } from './mcp-sessions.ts'
+import { type ReachedOwners, reachedOwners } from './reached-owners.ts'
 import type { Reply } from './respond.ts'
 import { statedStatus } from './response-status.ts'
 import { type TaskOwners, withTasks } from './task-guard.ts'
@@ -52,11 +53,14 @@ export async function answerCall(rooms: Rooms, call: Call): Promise<Reply> {
   // What could not be read is still an exchange: identified, refused, recorded.
   const fault = read instanceof Refusal ? read : null
   const classified = read instanceof Refusal ? unclassified : read
-  const arrival = toArrival(call, classified, fault)
+  const { name } = call.courier.route
+  const reached = reachedOwners(call.tasks.tasks, name, classified.tasks)
+  const arrival = toArrival(call, { classified, reached }, fault)
   const carrier = callCourier(call.courier)
   const guarded = withTasks(carrier.carry, {
     owners: call.tasks,
     references: classified.tasks,
+    reached,
     ownsEvents: call.courier.route.protocol !== 'http',
     reader: call.taskReader,
     mayReach: (authorized, owner) => mayReachTask(authorized, owner, rooms.authorization),
@@ -85,7 +89,11 @@ const unclassified: Classified = {
   tasks: noTasks,
 }
 
-function toArrival(call: Call, classified: Classified, fault: Refusal | null): Arrival {
+function toArrival(
+  call: Call,
+  { classified, reached }: { classified: Classified; reached: ReachedOwners | null },
+  fault: Refusal | null,
+): Arrival {
   const { head, body, presented, signature, refused } = call.incoming
   return {
     exchange: call.exchange,
@@ -104,6 +112,7 @@ function toArrival(call: Call, classified: Classified, fault: Refusal | null): A
       operation: classified.operation,
       tool: classified.tool,
       labels: [],
+      ...(reached === null ? {} : { strangers: reached }),
     },
     message: {
       method: head.method,

@@ -11,15 +11,24 @@ type Asked = Pick<PolicyContext, 'protocol' | 'operation' | 'tool' | 'method' | 
 export interface ForwardedDecision extends Asked {
   readonly policyVersion: string
   readonly obligations: Pick<Decision['obligations'], 'mask' | 'block' | 'signedResponse'>
+  /** Whose tasks the request is about, other than the caller's own: `administer` was asked for each. */
+  readonly taskOwners: readonly string[]
 }
 
 /** What the receiver's connector needs to ask again without knowing how the caller proved itself. */
-export function formatDecision({ decision, request, policyVersion }: Authorized): string {
+export function formatDecision({
+  authenticated,
+  decision,
+  request,
+  policyVersion,
+}: Authorized): string {
   const { protocol, operation, tool, method, signed } = request.context
   const { mask, block, signedResponse } = decision.obligations
   const obligations = { mask, block, signedResponse }
+  const { caller, arrival } = authenticated
+  const taskOwners = [...(arrival.target.strangers?.of(caller.name) ?? [])]
   const told: ForwardedDecision = {
-    ...{ policyVersion, protocol, operation, tool, method, signed, obligations },
+    ...{ policyVersion, protocol, operation, tool, method, signed, obligations, taskOwners },
   }
   return toBase64Url(utf8(JSON.stringify(told)))
 }
@@ -51,6 +60,7 @@ function isDecision(value: unknown): value is ForwardedDecision {
     protocols.includes(protocol) &&
     methods.includes(method) &&
     typeof signed === 'boolean' &&
+    isTexts(value['taskOwners']) &&
     isTexts(obligations['mask']) &&
     isTexts(obligations['block']) &&
     typeof obligations['signedResponse'] === 'boolean'

@@ -1,5 +1,7 @@
 import { isJsonEssence, parseMediaType } from '@countersign/protocol'
-import { Refusal, Withdrawal } from '../../lib/refusal.ts'
+import { overLimit } from '../../lib/limits.ts'
+import { Refusal } from '../../lib/refusal.ts'
+import { RejectedError } from '../../lib/upstream-error.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
 import {
   type Courier,
@@ -11,6 +13,7 @@ import {
 import type { Intended } from '../../pipeline/record.ts'
 import { createIdFilter, type IdFilter } from './known-ids.ts'
 import { OwnedIds } from './owned-ids.ts'
+import { event, type ReachedOwners } from './reached-owners.ts'
 import type { TaskReferences } from './task-ids.ts'
 import type { TaskReader } from './task-reader.ts'
 
@@ -36,61 +39,38 @@ export interface TaskGuard {
   readonly reader: TaskReader
   /** Whether ids of events are of one caller, as in A2A and MCP, and not of a feed for everyone. */
   readonly ownsEvents: boolean
+  /** Absent where the exchange has nothing to do with tasks. */
+  readonly reached: ReachedOwners | null
   /** Whether policy lets this caller at tasks of `owner`; empty where it is not known. */
   mayReach(authorized: Authorized, owner: string): boolean
 }
 
+/** A request that is about tasks of more others is not one that a client makes. */
+const ownersLimit = { name: 'tasks.owners', value: 64, unit: 'count' } as const
+/** Each of them is decided on whenever the right to go on is. */
+const listedLimit = { name: 'tasks.ownersListed', value: 256, unit: 'count' } as const
+
 /**
  * Guards a courier: a task belongs to the caller whose request created it. Another's task looks like one
- * that never was, in every operation; lists are cut down to the caller's own; and what a response
- * creates is remembered as its caller's.
+ * that never was, in every operation, which the pipeline decides by `Target.strangers`, here `reached`;
+ * lists are cut down to the caller's own; and what a response creates is remembered as its caller's.
  */
 export function withTasks(courier: Courier, guard: TaskGuard): Courier {
   return async (intended, still) => {
-    const { authorized } = intended.inspected
-    const { arrival } = authorized.authenticated
-    const receiver = arrival.target.name
-    const owner = authorized.authenticated.caller.name
-    const strange = strangersOf(guard, receiver, owner)
-    const mayGo = () => strange.every((each) => guard.mayReach(authorized, each))
-    if (!mayGo()) return new Refusal('RECEIVER_UNKNOWN', 'the task is not one of this caller')
-    if (!ownsEvents(guard, receiver, owner)) {
+    const { authenticated } = intended.inspected.authorized
+    const receiver = authenticated.arrival.target.name
+    const caller = authenticated.caller.name
+    if ((guard.reached?.of(caller).size ?? 0) > ownersLimit.value) {
+      return overLimit('MESSAGE_MALFORMED', ownersLimit)
+    }
+    if (!ownsEvents(guard, receiver, caller)) {
       return new Refusal('RECEIVER_UNKNOWN', 'the stream to go on with is not one of this caller')
     }
     const delivered = await courier(intended, still)
     if (delivered instanceof Refusal || delivered instanceof Undelivered) return delivered
-    if (!mayGo()) return tooLate(delivered)
-    return watched(delivered, intended, { ...guard, mayGo })
+    return watched(delivered, intended, guard)
   }
 }
-
-const noStrangers: readonly string[] = []
-
-/** The owners, other than the caller, of what the request names; empty for one that is not known. */
-function strangersOf(
-  { owners, references }: TaskGuard,
-  receiver: string,
-  caller: string,
-): readonly string[] {
-  // Most requests name none.
-  const { ids: named, mentions, known } = references
-  if (named.length === 0 && mentions.length === 0 && known.length === 0) return noStrangers
-  const ids = named.filter((id) => !id.startsWith(event))
-  const found = ids.map((id) => owners.tasks.find(receiver, id) ?? '')
-  for (const id of mentions) {
-    const owner = owners.tasks.find(receiver, id)
-    if (owner !== null) found.push(owner)
-  }
-  for (const id of known) {
-    for (const kind of ['task', 'context']) {
-      const owner = owners.tasks.find(receiver, `${kind} ${id}`)
-      if (owner !== null) found.push(owner)
-    }
-  }
-  return [...new Set(found.filter((owner) => owner !== caller))]
-}
-
-const event = 'event '
 
 /** Policy lets no one at the streams of others. */
 function ownsEvents({ owners, references }: TaskGuard, receiver: string, caller: string): boolean {
@@ -100,17 +80,10 @@ function ownsEvents({ owners, references }: TaskGuard, receiver: string, caller:
   return mentions.every((id) => !id.startsWith(event) || (ownerOf(id) ?? caller) === caller)
 }
 
-function tooLate({ body }: Delivered): Undelivered {
-  if (!(body instanceof Uint8Array)) void body[Symbol.asyncIterator]().return?.()
-  return withheld(new Withdrawal('policy-denies', 'policy no longer permits tasks of others'))
-}
-
-type Watch = TaskGuard & { mayGo(): boolean }
-
 async function watched(
   delivered: Delivered,
   intended: Intended,
-  watch: Watch,
+  watch: TaskGuard,
 ): Promise<Delivered | Undelivered> {
   const { body } = delivered
   const seen = createSight(intended, watch)
@@ -144,14 +117,25 @@ interface Sight {
   pass(event: StreamEvent): Promise<StreamEvent>
 }
 
-function createSight(intended: Intended, watch: Watch): Sight {
+function createSight(intended: Intended, watch: TaskGuard): Sight {
   const { authorized } = intended.inspected
   const receiver = authorized.authenticated.arrival.target.name
   const { name: owner } = authorized.authenticated.caller
   const { tasks, events } = watch.owners
-  const isOwn = (id: string): boolean => {
-    const found = tasks.find(receiver, id) ?? ''
-    return found === owner || watch.mayReach(authorized, found)
+  /** Each owner is decided on once, and stays among those that the exchange has to be permitted. */
+  const shownOf = (listed: readonly string[]): readonly string[] | Refusal => {
+    const decided = new Map([[owner, true]])
+    const shown = listed.filter((id) => {
+      const found = tasks.find(receiver, id) ?? ''
+      const known = decided.get(found)
+      if (known !== undefined) return known
+      const isOpen = watch.mayReach(authorized, found)
+      decided.set(found, isOpen)
+      if (isOpen) watch.reached?.add(owner, found)
+      return isOpen
+    })
+    const isBounded = (watch.reached?.of(owner).size ?? 0) <= listedLimit.value
+    return isBounded ? shown : overLimit('RESPONSE_REJECTED', listedLimit)
   }
   const sight: Sight = {
     async learn(data) {
@@ -163,20 +147,21 @@ function createSight(intended: Intended, watch: Watch): Sight {
     async filter(data) {
       const listed = await watch.reader.listedIn(data, receiver)
       if (listed instanceof Refusal) return unreadAnswer(listed)
-      const filtered = await watch.reader.filtered(data, listed.filter(isOwn), receiver)
+      const shown = shownOf(listed)
+      if (shown instanceof Refusal) return shown
+      const filtered = await watch.reader.filtered(data, shown, receiver)
       return filtered instanceof Refusal ? unreadAnswer(filtered) : filtered
     },
     async pass(event) {
-      if (!watch.mayGo()) throw new Error('policy no longer permits tasks of others')
       const id = event.frame.findLast(([field]) => field === 'id')?.[1]
       if (id !== undefined && watch.ownsEvents) events.claim(receiver, id, owner)
       const fault = watch.references.creates ? await sight.learn(event.data) : null
-      if (fault !== null) throw new Error(fault.detail)
+      if (fault !== null) throw new RejectedError(fault)
       const { lists, isFile } = watch.references
       const mayList = lists || (isFile && event.contentType === 'application/json')
       if (!mayList || event.data.length === 0) return event
       const data = await sight.filter(event.data)
-      if (data instanceof Refusal) throw new Error(data.detail)
+      if (data instanceof Refusal) throw new RejectedError(data)
       return { ...event, data }
     },
   }

@@ -18,6 +18,7 @@ const decided: ForwardedDecision = {
   ...{ policyVersion: 'one', protocol: 'a2a', operation: 'SendMessage', tool: '' },
   ...{ method: 'token', signed: false },
   obligations: { mask: ['email'], block: [], signedResponse: false },
+  taskOwners: [],
 }
 
 const caller = {
@@ -159,6 +160,26 @@ test('a caller who becomes known is decided on by what holds at that moment, and
   expect(await verdictOf(unknown.recheck())).toBe('UNDECIDED')
 })
 
+test('of a call about tasks of others, the right to each of them is decided again', async () => {
+  const about = { ...decided, taskOwners: ['x', 'y'] }
+  const { recheck, state, asked } = roomOf(setOf('two', {}), { had: ['one'] })
+  expect(await verdictOf(recheck(about))).toBeNull()
+  expect(asked.slice(0, 3).map(({ action, context }) => [action, context.taskOwner])).toEqual([
+    ['call', undefined],
+    ['administer', 'x'],
+    ['administer', 'y'],
+  ])
+  for (const obligations of [null, { approval: 'boss' }, { signedRequest: true }]) {
+    const { decide: open } = setOf('two', { mask: ['email'] })
+    const { decide: shut } = setOf('two', obligations)
+    const decide = (request: PolicyRequest) =>
+      request.context.taskOwner === 'y' ? shut(request) : open(request)
+    Object.assign(state, { set: { ...setOf('two', {}), decide } })
+    expect(await verdictOf(recheck(about))).toBe('policy-denies')
+    expect(await verdictOf(recheck())).toBeNull()
+  }
+})
+
 test('what changes while a connection is waited for is asked for each delivery', async () => {
   const { recheck, hear } = roomOf(setOf('one', {}), { next: [setOf('two', null)] })
   const still = await recheck()
@@ -171,7 +192,9 @@ test('what changes while a connection is waited for is asked for each delivery',
 test('a call without a decision, or with one that cannot be read, is not delivered', async () => {
   const { recheck } = roomOf(setOf('one', {}))
   expect(await verdictOf(recheck(null))).toBe('UNDECIDED')
+  const strangers = { of: (name: string) => new Set([`not ${name}`]) }
   const authorized = {
+    authenticated: { caller: { name: 'a' }, arrival: { target: { strangers } } },
     decision: { obligations: none },
     policyVersion: 'one',
     request: {
@@ -185,7 +208,9 @@ test('a call without a decision, or with one that cannot be read, is not deliver
     },
   }
   const text = formatDecision(authorized as unknown as Parameters<typeof formatDecision>[0])
-  expect(parseDecision(text)).toMatchObject({ tool: 'grüße', signed: true, policyVersion: 'one' })
+  expect(parseDecision(text)).toMatchObject({
+    ...{ tool: 'grüße', signed: true, policyVersion: 'one', taskOwners: ['not a'] },
+  })
   for (const crooked of [undefined, '', '!', 'e30', 'bnVsbA', 'W10', `${text}A`, text.slice(4)]) {
     expect(parseDecision(crooked)).toBeNull()
   }

@@ -3,7 +3,7 @@ import type { News } from '../../identity/newcomers.ts'
 import { Refusal, Withdrawal } from '../../lib/refusal.ts'
 import type { AuthorizeRoom } from '../../pipeline/authorize.ts'
 import type { StillPermitted } from '../../pipeline/delivery.ts'
-import { obligesMore, principalOf, reasonOfStatus } from '../../pipeline/recheck.ts'
+import { obligesMore, opensTasks, principalOf, reasonOfStatus } from '../../pipeline/recheck.ts'
 import type { Decision, PolicyRequest } from '../../policy/policy.ts'
 import type { ForwardedDecision } from '../http/forwarded-decision.ts'
 
@@ -113,10 +113,25 @@ function decideAgain({ authorization, news }: RecheckRoom, call: Asked): Verdict
       time: Math.floor(now / 1000),
     },
   }
-  const lost = withdrawalBy(set.decide(request), decided)
+  const lost = withdrawalBy(set.decide(request), decided) ?? lostTasks(set, request, decided)
   if (lost === null) return null
   const mayBeNewer = !isSameSet && !news.hasHad(decided.policyVersion)
   return mayBeNewer ? new Unheard(`not permitted by ${set.version}, which may be old`) : lost
+}
+
+/** The permit to call is not enough where the call is about tasks of others. */
+function lostTasks(
+  set: ReturnType<Room['policy']>,
+  request: PolicyRequest,
+  { taskOwners, signed }: ForwardedDecision,
+): Withdrawal | null {
+  const mayReach = (taskOwner: string): boolean => {
+    const context = { ...request.context, taskOwner }
+    return opensTasks(set.decide({ ...request, action: 'administer', context }), signed)
+  }
+  return taskOwners.every(mayReach)
+    ? null
+    : new Withdrawal('policy-denies', 'policy no longer permits tasks of others')
 }
 
 /** The gateway inspected the call under the obligations of its own decision. */

@@ -675,7 +675,7 @@ export const REQUIREMENTS = {
   },
   'operate:memory-share': {
     promise:
-      'Request bodies occupy bounded memory, per identity, per address and in total; a client that goes over its share loses its own requests.',
+      'Request bodies, and requests without one, occupy bounded memory and places, per identity, per address and in total; a client that goes over its share loses its own requests.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'members come in by the gateway' },
     lies: ['hoarded-memory'],

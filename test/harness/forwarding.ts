@@ -16,12 +16,14 @@ interface Forging {
   readonly keyId: string
   readonly from?: string
   readonly to?: string
+  /** Unix milliseconds of the signature; now unless said otherwise. */
+  readonly at?: number
 }
 
 /** The fields that a connector or the fabric adds to a forwarded request, signed with any key. */
 export function forwarding(
   { signing }: Pick<Identity, 'signing'>,
-  { keyId, from, to }: Forging,
+  { keyId, from, to, at = Date.now() }: Forging,
 ): HeaderList {
   const exchange = createId('dec', Date.now(), new Uint8Array(randomBytes(10)))
   const digest = new Uint8Array(createHash('sha256').update(forwardedBody).digest())
@@ -34,10 +36,18 @@ export function forwarding(
   const names = ['content-digest', 'countersign-exchange', 'countersign-from', 'countersign-to']
   const input = createSignatureInput({
     components: ['"@method"', '"@path"', ...names.map((name) => `"${name}"`)],
-    created: Math.floor(Date.now() / 1000),
+    created: Math.floor(at / 1000),
     ...{ keyId, nonce: exchange, tag: 'countersign-forward' },
   })
   const base = createSignatureBase(input, { method: 'POST', path: '/', authority: '', headers })
   const signature = new Uint8Array(sign(null, utf8(base), signing.privateKey))
   return [...headers, ...formatSignedRequestHeaders('fabric', input, signature)]
+}
+
+/** For `findKey` of a serving agent: as it knows the key of an agent that calls directly. */
+export function forwardKeyOf({ signing, spiffeId }: Pick<Identity, 'signing' | 'spiffeId'>) {
+  const { x = '' } = signing.privateKey.export({ format: 'jwk' })
+  const publicKey = new Uint8Array(Buffer.from(x, 'base64url'))
+  return (keyId: string) =>
+    Promise.resolve(keyId === signing.keyId ? { publicKey, spiffeId } : null)
 }

@@ -131,6 +131,30 @@ const atServingAgent: Telling = () =>
     }
   })
 
+/** A head that promises a body takes a place and no memory. */
+const byHeads: Telling = () =>
+  inOwnWorld({ receivers: ['echo'] }, async (world) => {
+    const greedy = await world.agent('greedy', ['caller'])
+    await world.agent('serving', ['open'])
+    const agent = await openAgent({ dir: join(world.dir, 'serving'), clock: world.clock })
+    const { port } = await agent.serve(() => new Response('ok'))
+    const place = { port, authority: `127.0.0.1:${port}`, path: '/' }
+    const half = { length: 100, sent: Buffer.alloc(0), credential: greedy.credential() }
+    const hoarded = await hoard(260, () => sendHalf(place, half))
+    try {
+      const heard = await answerOf(hoarded, 260 - 256)
+      expect([heard.status, refusalOf(heard)]).toEqual([503, 'RATE_LIMITED'])
+      const from = { credential: world.caller.credential(), length: 2, sent: Buffer.from('{}') }
+      const whole = await sendHalf(place, from)
+      expect(refusalOf((await whole.answer()) ?? heard)).toBe('SIGNATURE_MISSING')
+      whole.close()
+      expect((await send(world.gateway, { to: 'serving' })).status).toBe(200)
+    } finally {
+      for (const each of hoarded) each.close()
+      await agent.close()
+    }
+  })
+
 /** Enrolments have a small budget of their own, per address. */
 const byEnrolments: Telling = () =>
   inOwnWorld({ limits, receivers: ['echo'] }, async (world) => {
@@ -160,6 +184,7 @@ lie(
       'at the callee’s side': atConnector,
       'at the caller’s side': onLoopback,
       'at an agent that serves by the SDK': atServingAgent,
+      'in its places, by heads': byHeads,
     },
     queue: 'members come in by the gateway',
   },

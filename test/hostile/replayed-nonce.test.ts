@@ -1,7 +1,18 @@
 import { randomBytes } from 'node:crypto'
+import { join } from 'node:path'
+import { openAgent } from '@countersign/sdk'
 import { expect } from 'vitest'
-import { type Door, type Draft, send } from '../harness/doors.ts'
+import {
+  bytesOf,
+  type Door,
+  type Draft,
+  type HeaderList,
+  refusalOf,
+  send,
+} from '../harness/doors.ts'
+import { forwardedBody, forwarding, forwardKeyOf } from '../harness/forwarding.ts'
 import { lie, type Telling } from '../harness/lie.ts'
+import { talk } from '../harness/raw-http.ts'
 import { expectRefused } from '../harness/refusals.ts'
 import { signed } from '../harness/signed.ts'
 import type { World } from '../harness/world.ts'
@@ -38,6 +49,33 @@ const replay =
 const onEach = (transport: 'gateway' | 'mesh') =>
   Object.fromEntries(Object.entries(pairs).map(([way, pair]) => [way, replay(transport, pair)]))
 
+/** An agent that serves by the SDK, in the middle of whose window its wall clock is set ahead and back. */
+const acrossJump: Telling = async (world) => {
+  await world.agent('serving', ['open'])
+  const agent = await openAgent({ dir: join(world.dir, 'serving'), clock: world.clock })
+  const findKey = forwardKeyOf(world.caller)
+  const { port } = await agent.serve(() => new Response('ok'), { expose: null, findKey })
+  const place = { port, authority: `127.0.0.1:${port}`, path: '/' }
+  const credential = world.caller.credential()
+  const { keyId } = world.caller.signing
+  const forwarded = () => forwarding(world.caller, { keyId, at: world.clock.now() })
+  const tell = async (headers: HeaderList) => {
+    const [heard] = await talk(
+      { port, credential },
+      bytesOf({ body: forwardedBody, headers }, place),
+    )
+    return heard?.status === 200 ? 'ok' : heard && refusalOf(heard)
+  }
+  try {
+    const captured = forwarded()
+    expect(await tell(captured)).toBe('ok')
+    expect(await world.clock.later(300_000, () => tell(forwarded()))).toBe('ok')
+    expect(await tell(captured)).toBe('MESSAGE_REPLAYED')
+  } finally {
+    await agent.close()
+  }
+}
+
 lie(
   verifies(
     ['authenticate:replay@gateway', 'authenticate:replay@mesh'],
@@ -45,7 +83,7 @@ lie(
   ),
   {
     gateway: onEach('gateway'),
-    mesh: onEach('mesh'),
+    mesh: { ...onEach('mesh'), 'after a jump of the clock': acrossJump },
     queue: 'told of sealed messages by replayed-message',
   },
 )

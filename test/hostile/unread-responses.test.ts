@@ -6,7 +6,7 @@ import { openAgent } from '@countersign/sdk'
 import { expect } from 'vitest'
 import { agentId, bytesOf, type Draft, type Place } from '../harness/doors.ts'
 import type { Answering } from '../harness/echo.ts'
-import { forwardedBody, forwarding } from '../harness/forwarding.ts'
+import { forwardedBody, forwarding, forwardKeyOf } from '../harness/forwarding.ts'
 import { atOnce, lie, type Telling, worldOfFile } from '../harness/lie.ts'
 import { dial, pemOf } from '../harness/raw-http.ts'
 import type { World } from '../harness/world.ts'
@@ -98,10 +98,7 @@ const served: Telling = async (world) => {
   await world.agent('serving', ['open'])
   const agent = await openAgent({ dir: join(world.dir, 'serving'), clock: world.clock })
   let calls = 0
-  const { signing, spiffeId } = world.caller
-  const publicKey = new Uint8Array(
-    Buffer.from(signing.privateKey.export({ format: 'jwk' }).x ?? '', 'base64url'),
-  )
+  const { signing } = world.caller
   const listening = await agent.serve(
     () => {
       calls += 1
@@ -110,7 +107,7 @@ const served: Telling = async (world) => {
     {
       responseStallMs: 1_000,
       expose: null,
-      findKey: (keyId) => Promise.resolve(keyId === signing.keyId ? { publicKey, spiffeId } : null),
+      findKey: forwardKeyOf(world.caller),
     },
   )
   const { port } = listening

@@ -14,7 +14,7 @@ import {
   utf8,
 } from '@countersign/protocol'
 import { clockSkewMs, type PeerIdentity } from '@countersign/protocol/tls'
-import type { Clock } from './clock.ts'
+import { type Clock, monotonicOf } from './clock.ts'
 import { LIMITS } from './limits.ts'
 import type { NonceMemory } from './nonce-memory.ts'
 import { publicKeyOf } from './public-key.ts'
@@ -97,7 +97,7 @@ export async function checkForwarded(
   // Last, so that only what is genuine takes up memory.
   const claim = rules.nonces.claim(
     `${signature.params.keyId} ${signature.params.nonce}`,
-    rules.clock.now(),
+    monotonicOf(rules.clock),
   )
   if (claim === 'seen') return new ForwardFault('MESSAGE_REPLAYED', 'the nonce was used')
   if (claim === 'full') return new ForwardFault('UNDECIDED', 'no room for another nonce')

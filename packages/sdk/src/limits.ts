@@ -25,8 +25,10 @@ export const LIMITS = {
   nonceLengthMax: 128,
   /** A head, and a whole request, must reach a serving agent within this time. */
   headMsMax: 10_000,
-  requestMsMax: 300_000,
+  requestMsMax: 60_000,
   connectionsMax: 4_096,
-  /** Requests that one serving agent works on at a time. */
+  /** Requests that are not verified yet: so many from the fabric, and as many from agents. */
+  arrivingMax: 256,
+  /** Verified requests whose response is not out yet. */
   concurrentMax: 256,
 } as const

@@ -1,6 +1,7 @@
 /**
  * Remembers nonces for at least `windowMs`, in two generations, so that forgetting costs nothing.
- * A live nonce is never forgotten to make room: an attacker would only have to send enough.
+ * A live nonce is never forgotten to make room: an attacker would only have to send enough. Time is
+ * monotonic: setting the wall clock back or forth must neither keep nor free a nonce.
  */
 export class NonceMemory {
   readonly #windowMs: number
@@ -9,7 +10,7 @@ export class NonceMemory {
   #old = new Set<string>()
   #turnedAt: number
 
-  /** At most `noncesMax` in each of the two generations. `now` is Unix milliseconds. */
+  /** At most `noncesMax` in each of the two generations. `now` is monotonic milliseconds. */
   constructor(windowMs: number, noncesMax: number, now: number) {
     this.#windowMs = windowMs
     this.#noncesMax = noncesMax

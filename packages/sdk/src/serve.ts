@@ -26,7 +26,7 @@ import {
 } from '@countersign/protocol/tls'
 import { readAll } from './body.ts'
 import { BodyMemory } from './body-memory.ts'
-import type { Clock } from './clock.ts'
+import { type Clock, monotonicOf } from './clock.ts'
 import { countersignResponse } from './countersign.ts'
 import { AgentError } from './fault.ts'
 import {
@@ -40,6 +40,7 @@ import type { Identity } from './identity.ts'
 import { LIMITS } from './limits.ts'
 import { describeNetworkFault } from './network-fault.ts'
 import { NonceMemory } from './nonce-memory.ts'
+import { Places } from './places.ts'
 import { type EndpointProtocol, type Registration, registerEndpoint } from './registration.ts'
 
 /** One request, verified: the fabric vouches for who sent it, and has recorded it already. */
@@ -87,7 +88,7 @@ interface Site {
   readonly nonces: NonceMemory
   readonly findKey: (keyId: string) => Promise<ForwardKey | null>
   readonly listener: NodeListener
-  active: number
+  readonly places: Places
 }
 
 const vouched = new WeakMap<IncomingMessage, Forwarded>()
@@ -110,10 +111,10 @@ export async function serve(
     clock,
     bodyBytesMax: options.bodyBytesMax ?? LIMITS.bodyBytesMax,
     memory: new BodyMemory(),
-    nonces: new NonceMemory(nonceWindowMs, LIMITS.noncesMax, clock.now()),
+    nonces: new NonceMemory(nonceWindowMs, LIMITS.noncesMax, monotonicOf(clock)),
     findKey: options.findKey ?? (() => Promise.resolve(null)),
     listener,
-    active: 0,
+    places: new Places(),
   }
   const { server, connections } = openServer(site, options)
   const stopRotation = identity.onRotate((credential) => {
@@ -212,14 +213,12 @@ function exposedUrl({ expose, host }: ServeOptions, port: number): string {
 }
 
 async function answer(site: Site, raw: IncomingMessage, response: ServerResponse): Promise<void> {
-  if (site.active >= LIMITS.concurrentMax) return refuse(response, 'RATE_LIMITED', 503)
-  site.active += 1
-  response.once('close', () => {
-    site.active -= 1
-  })
   const peer = peerOf(raw, site)
   if (peer instanceof ForwardFault) return refuse(response, peer.code, 401)
   const isFabric = parseSpiffeId(peer.spiffeId)?.kind === 'fabric'
+  const arrived = site.places.arrive(peer.spiffeId, isFabric)
+  if (arrived === null) return refuse(response, 'RATE_LIMITED', 503)
+  response.once('close', arrived)
   const account = site.memory.open(peer.spiffeId, isFabric)
   response.once('close', () => account.close())
   let body: Uint8Array
@@ -242,6 +241,10 @@ async function answer(site: Site, raw: IncomingMessage, response: ServerResponse
   const forwarded = await checkForwarded(request, body, { peer, rules })
   if (forwarded instanceof ForwardFault)
     return refuse(response, forwarded.code, statusOf(forwarded))
+  const ended = site.places.work(forwarded.from)
+  if (ended === null) return refuse(response, 'RATE_LIMITED', 503)
+  response.once('close', ended)
+  arrived()
   const { signing: signer } = identity
   countersignResponse(response, { request, signer, clock, bodyBytesMax: site.bodyBytesMax })
   const whole = replayed(raw, body)

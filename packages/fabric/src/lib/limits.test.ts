@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { inTurns, overLimit, Shares, Turns } from './limits.ts'
+import { inTurns, overLimit, Turns } from './limits.ts'
 
 describe('a limit', () => {
   test('a refusal over a limit names it for the caller and the ledger', () => {
@@ -9,32 +9,6 @@ describe('a limit', () => {
     expect(refusal.limit).toBe('limits.bodyBytes, 1 KiB')
     expect(refusal.detail).toBe('the body has 2000 bytes; over limits.bodyBytes, 1 KiB')
     expect(overLimit('MESSAGE_TOO_LARGE', limit).detail).toBe('over limits.bodyBytes, 1 KiB')
-  })
-})
-
-describe('shares of a limit', () => {
-  test('however greedy the others are, a newcomer finds room, and the total is never exceeded', () => {
-    const takes = fc.array(fc.tuple(fc.nat(5), fc.boolean()), { maxLength: 400 })
-    fc.assert(
-      fc.property(takes, fc.integer({ min: 8, max: 60 }), (steps, totalMax) => {
-        const shares = new Shares(totalMax)
-        for (const [owner, takesOne] of steps) {
-          if (!takesOne) shares.give(`owner-${owner}`)
-          else if (shares.hasRoom(`owner-${owner}`)) shares.take(`owner-${owner}`)
-          expect(shares.total).toBeLessThanOrEqual(totalMax)
-          expect(shares.hasRoom('newcomer')).toBe(true)
-        }
-      }),
-    )
-  })
-
-  test('an owner has no more than its own maximum, and gives back no more than it took', () => {
-    const shares = new Shares(100, 3)
-    for (let at = 0; at < 3; at++) shares.take('a')
-    expect(shares.hasRoom('a')).toBe(false)
-    expect(shares.hasRoom('b')).toBe(true)
-    for (let at = 0; at < 5; at++) shares.give('a')
-    expect([shares.total, shares.largest]).toEqual([0, 0])
   })
 })
 

@@ -196,7 +196,13 @@ export const REQUIREMENTS = {
   'authorize:every-delivery': {
     promise: 'A decision is made again after every wait, and before anything is handed over.',
     on: everywhere,
-    lies: ['stale-decision', 'decision-in-the-queue', 'decision-before-news', 'stale-supervision'],
+    lies: [
+      'stale-decision',
+      'decision-in-the-queue',
+      'decision-before-news',
+      'stale-supervision',
+      'moved-route',
+    ],
   },
   'authorize:default-deny': {
     promise: 'What no policy permits is refused.',

@@ -116,7 +116,7 @@ export async function openConnector(options: ConnectorOptions): Promise<Connecto
     timeoutMs: upstreamTimeoutMs,
     ...responseLimitsOf(options),
     upstream: balancer,
-    findRoute: (name) => findOutboundRoute(options, follower.current(), name),
+    findRoute: outboundRoutes(options, follower),
   })
   const exposed =
     options.expose === null
@@ -208,6 +208,24 @@ async function exposeAgent(
       return registration.withdraw()
     },
     close: (graceMs) => inbound.close(graceMs),
+  }
+}
+
+/** Asked twice for each call; kept for as long as the state from which they were found. */
+const routesKeptMax = 1024
+
+function outboundRoutes(options: ConnectorOptions, follower: Pick<StateFollower, 'current'>) {
+  let of: MeshState | null = null
+  const found = new Map<string, OutboundRoute | null>()
+  return (name: string): OutboundRoute | null => {
+    const state = follower.current()
+    if (state !== of || found.size >= routesKeptMax) found.clear()
+    of = state
+    const known = found.get(name)
+    if (known !== undefined) return known
+    const route = findOutboundRoute(options, state, name)
+    found.set(name, route)
+    return route
   }
 }
 

@@ -13,10 +13,11 @@ function connection() {
   }
 }
 
+const endpoint = { url: 'http://127.0.0.1:1', spiffeId: null }
 const account = { take: () => undefined, give: () => undefined }
 
 function started(signal = new AbortController().signal) {
-  const dispatched = new Dispatched({ signal, account })
+  const dispatched = new Dispatched({ signal, account }, endpoint)
   const controller = connection()
   dispatched.onRequestStart(controller)
   return { dispatched, controller }
@@ -124,15 +125,26 @@ describe('a dispatched request', () => {
 
   test('is not sent by a caller that lost the right while it waited for a connection', async () => {
     const refusal = new Withdrawal('policy-denies', 'no more')
-    const dispatched = new Dispatched({
-      signal: new AbortController().signal,
-      account,
-      still: () => refusal,
-    })
+    const signal = new AbortController().signal
+    const dispatched = new Dispatched({ signal, account, still: () => refusal }, endpoint)
     const aborted: Error[] = []
     const controller = { ...connection(), abort: (cause: Error) => void aborted.push(cause) }
     dispatched.onRequestStart(controller)
     expect(aborted).toMatchObject([{ name: 'WithdrawnError', refusal }])
+  })
+
+  test('is not sent to where its route no longer leads', async () => {
+    const asked: unknown[] = []
+    const leadsTo = (given: unknown) => {
+      asked.push(given)
+      return false
+    }
+    const signal = new AbortController().signal
+    const dispatched = new Dispatched({ signal, account, leadsTo }, endpoint)
+    const abort = (cause: Error) => dispatched.onResponseError(null, cause)
+    dispatched.onRequestStart({ ...connection(), abort })
+    await expect(dispatched.response).rejects.toMatchObject({ progress: 'not-sent' })
+    expect(asked).toEqual([endpoint])
   })
 
   test('gives up a response in single bytes, and not a long one in events', async () => {
@@ -152,7 +164,7 @@ describe('a dispatched request', () => {
 
   test('takes a reset for no end of a body that has no other', async () => {
     const lane = { requests: 0, bytesRead: 0, failure: null as Error | null }
-    const dispatched = new Dispatched({ signal: new AbortController().signal, account })
+    const dispatched = new Dispatched({ signal: new AbortController().signal, account }, endpoint)
     dispatched.takeLane(() => lane)
     const controller = connection()
     dispatched.onRequestStart(controller)
@@ -169,7 +181,10 @@ describe('a dispatched request', () => {
       take: (bytes: number) => void (held += bytes),
       give: (bytes: number) => void (held -= bytes),
     }
-    const dispatched = new Dispatched({ signal: new AbortController().signal, account: counted })
+    const dispatched = new Dispatched(
+      { signal: new AbortController().signal, account: counted },
+      endpoint,
+    )
     const controller = connection()
     dispatched.onRequestStart(controller)
     dispatched.onResponseStart(controller, 200, { 'x-a': '12345' })

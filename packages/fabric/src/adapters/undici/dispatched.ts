@@ -1,7 +1,7 @@
 import { ArrivingBytes, formatLimit } from '@countersign/protocol'
 import { type Dispatcher, errors } from 'undici'
 import { NoRoomError, UpstreamError, WithdrawnError } from '../../lib/upstream-error.ts'
-import type { UpstreamRequest, UpstreamResponse } from '../../transports/http/upstream.ts'
+import type { Endpoint, UpstreamRequest, UpstreamResponse } from '../../transports/http/upstream.ts'
 
 /** More than this waits for no reader: the socket is read no further until it is taken. */
 const waitingBytesMax = 64 * 1024
@@ -26,6 +26,7 @@ export interface Lane {
   failure: Error | null
 }
 
+type Sending = Pick<UpstreamRequest, 'signal' | 'still' | 'leadsTo' | 'account'>
 type SendError = UpstreamError | WithdrawnError | NoRoomError
 type Controller = Pick<Dispatcher.DispatchController, 'abort' | 'pause' | 'resume'>
 type Head = Parameters<NonNullable<Dispatcher.DispatchHandler['onResponseStart']>>[2]
@@ -42,6 +43,8 @@ export class Dispatched
   readonly response: Promise<UpstreamResponse>
   readonly #signal: AbortSignal
   readonly #still: UpstreamRequest['still']
+  readonly #leadsTo: UpstreamRequest['leadsTo']
+  readonly #endpoint: Endpoint
   readonly #answer: (response: UpstreamResponse) => void
   readonly #refuse: (cause: unknown) => void
   readonly #leave = (): void => this.#abort(this.#signal.reason)
@@ -63,8 +66,10 @@ export class Dispatched
   #ended = false
   #failure: { readonly cause: SendError } | null = null
 
-  constructor({ signal, still, account }: Pick<UpstreamRequest, 'signal' | 'still' | 'account'>) {
+  constructor({ signal, still, leadsTo, account }: Sending, endpoint: Endpoint) {
     this.#still = still
+    this.#leadsTo = leadsTo
+    this.#endpoint = endpoint
     this.#account = account
     const { promise, resolve, reject } = Promise.withResolvers<UpstreamResponse>()
     this.response = promise
@@ -85,6 +90,9 @@ export class Dispatched
     // The request may have waited for this connection much longer than a decision is good for.
     const refusal = this.#still?.() ?? null
     if (refusal !== null) return controller.abort(new WithdrawnError(refusal))
+    if (this.#leadsTo?.(this.#endpoint) === false) {
+      return controller.abort(new Error(`the route no longer leads to ${this.#endpoint.url}`))
+    }
     this.#controller = controller
     this.#isSent = true
     const lane = this.#findLane()

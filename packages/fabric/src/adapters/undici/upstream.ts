@@ -71,7 +71,7 @@ export function undiciUpstream(options: UpstreamOptions): Upstream & { refresh()
   return {
     async request(endpoint, request) {
       const { origin, prefix } = placeOf(endpoint.url)
-      const dispatched = new Dispatched(request)
+      const dispatched = new Dispatched(request, endpoint)
       poolFor(origin, endpoint.spiffeId).dispatch(toDispatch(prefix, request), dispatched)
       return await dispatched.response
     },

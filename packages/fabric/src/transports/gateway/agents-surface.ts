@@ -40,7 +40,8 @@ export function agentsSurface(options: AgentsSurfaceOptions): Surface {
   return async (visit) => {
     const [, , claimed = '', ...rest] = visit.path.split('/')
     const name = isAssignableName(claimed) ? claimed : 'unknown'
-    const route = options.routes.find(name) ?? { name, protocol: 'auto', endpoints: [] }
+    const findRoute = () => options.routes.find(name)
+    const route = findRoute() ?? { name, protocol: 'auto', endpoints: [] }
     const query = visit.incoming.head.path.slice(visit.path.length)
     const reply = await answerCall(options.rooms, {
       exchange: visit.exchange,
@@ -55,6 +56,7 @@ export function agentsSurface(options: AgentsSurfaceOptions): Surface {
       wireOf: (refusal: Refusal) => GATEWAY_WIRE[refusal.code],
       courier: {
         route,
+        findRoute,
         upstream: options.upstream,
         signer: options.signer,
         receiverId: formatSpiffeId({

@@ -103,3 +103,39 @@ test('the key of a request is that of the caller that the entry names', async ()
     'request.key is not the key',
   )
 })
+
+test('an intent of a caller that was quarantined while its entry was proved is not admitted', async () => {
+  const digest = new Uint8Array(32)
+  const facts: MeshEntry['facts'] = {
+    ...{ transport: 'mesh', protocol: 'http', operation: 'POST', tool: '', receiver: 'bob' },
+    ...{ caller: 'spiffe://a.test/agent/ann', 'caller.method': 'certificate' },
+    ...{ 'caller.credential': 'a'.repeat(64), masked: '', 'attested.request': 'connector' },
+    ...{ 'policy.version': 'b'.repeat(64), 'policy.rules': 'rule', 'private.request': '{}' },
+    ...{ 'request.digest': digest, 'request.forwarded-digest': digest },
+  }
+  const claimedAs = async (statusOnceProved: string) => {
+    let status = 'active'
+    const authorization = {
+      findPrincipal: (name: string) => ({ kind: 'agent', name, status, keys: null }),
+    } as unknown as EntryChecksOptions['rooms']['authorization']
+    const options: EntryChecksOptions = {
+      rooms: { authorization },
+      trust: { trustDomain: 'a.test', fabricKey: new Uint8Array(32) },
+      isProvenRequest: () => Promise.resolve(true),
+      decisionFault: () => null,
+      ledger: {
+        explain() {
+          status = statusOnceProved
+          return Promise.resolve([])
+        },
+        openIntent: () => null,
+      },
+    }
+    const exchange = createId('dec', now, new Uint8Array(10))
+    const entries = [{ kind: 'intent', exchange, facts } as const]
+    const claim = await createEntryChecks(options).claim(entries, connector, now)
+    return claim instanceof Refusal ? claim.detail : claim.admitted.size
+  }
+  expect(await claimedAs('active')).toBe(1)
+  expect(await claimedAs('quarantined')).toBe('spiffe://a.test/agent/ann is quarantined')
+})

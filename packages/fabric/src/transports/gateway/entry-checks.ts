@@ -108,6 +108,13 @@ export function createEntryChecks(options: EntryChecksOptions): EntryChecks {
           if (fault === null) admitted.add(entry)
           else if (index === null) refuse(fault)
         }
+        // All of this took its time: those whom the entries name can have lost their right by now.
+        for (const entry of admitted) {
+          const lost = standingFault(options, entry, { connector, now })
+          if (lost === null) continue
+          admitted.delete(entry)
+          refuse(lost)
+        }
         const [refusal = null] = refusals
         const isAny = admitted.size + recorded.size > 0
         if (isAny || refusal === null) return { admitted, recorded, refusal, release }
@@ -134,10 +141,21 @@ function entryFault(
 ): string | null {
   return (
     timeFault(entry, recording) ??
+    standingFault(options, entry, recording) ??
+    options.decisionFault(entry)
+  )
+}
+
+/** What the directory says, at this moment, of those whom an entry names. */
+function standingFault(
+  options: EntryChecksOptions,
+  entry: MeshEntry,
+  recording: Recording,
+): string | null {
+  return (
     callerFault(options, entry, recording) ??
     receiverFault(options, entry) ??
-    keyFault(options, entry, recording) ??
-    options.decisionFault(entry)
+    keyFault(options, entry, recording)
   )
 }
 

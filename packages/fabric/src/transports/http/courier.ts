@@ -25,16 +25,18 @@ import { type Forwarded, type ForwardSigner, forwardedRequest } from './forward-
 import { DECISION_FIELD, formatDecision } from './forwarded-decision.ts'
 import { createPatience, type Patience } from './patience.ts'
 import { readResponseHead, withOwnSignature } from './response-head.ts'
-import type { Route } from './routes.ts'
+import { leadsTo, type Route } from './routes.ts'
 import { EventReader } from './sse.ts'
 import { statedRefusal } from './stated-refusal.ts'
-import type { UpstreamResponse } from './upstream.ts'
+import type { UpstreamRequest, UpstreamResponse } from './upstream.ts'
 
 export interface CallCourierOptions {
   readonly upstream: Balancer
   /** Null where the receiver could not tell our signature from anybody's. */
   readonly signer: ForwardSigner | null
   readonly route: Route
+  /** The route at this moment, asked before the first byte; absent where it cannot change. */
+  readonly findRoute?: () => Route | null
   readonly receiverId: string
   readonly bodyBytesMax: number
   /** Until an answer begins, and all of it when it is no stream. */
@@ -74,6 +76,7 @@ export function callCourier(options: CallCourierOptions): CallCourier {
         body: intended.inspected.body,
         signal: patience.signal,
         still,
+        ...leading(options),
         account: share,
       })
       const { attempts } = response
@@ -101,6 +104,11 @@ export function callCourier(options: CallCourierOptions): CallCourier {
     }
   }
   return { carry, close: () => share?.close() }
+}
+
+function leading({ route, findRoute }: CallCourierOptions): Pick<UpstreamRequest, 'leadsTo'> {
+  if (findRoute === undefined) return {}
+  return { leadsTo: (endpoint) => leadsTo(findRoute(), route, endpoint) }
 }
 
 /** By what was decided is nobody's to know but that of a connector, which decides again. */

@@ -20,6 +20,8 @@ export interface UpstreamRequest {
   readonly signal: AbortSignal
   /** Asked when a connection is free, just before the first byte leaves; absent where nothing waits. */
   readonly still?: StillPermitted
+  /** Asked at the same moment: whether the request may go to this endpoint at all. */
+  readonly leadsTo?: (endpoint: Endpoint) => boolean
   /** Where the head of the response is counted, and what of its body waits for its reader. */
   readonly account: ByteAccount
 }
@@ -45,7 +47,7 @@ export interface BalancedResponse extends UpstreamResponse {
 /**
  * Sends rebuilt requests to receivers. Resolves with the head and an unread body; rejects with
  * `UpstreamError`, and so does the body once its connection breaks, or with `WithdrawnError` where
- * `still` gave a refusal. Never follows a redirect, never retries, never pipelines.
+ * `still` gave a refusal; as not sent where `leadsTo` gave false. Never follows a redirect, never retries, never pipelines.
  */
 export interface Upstream {
   request(endpoint: Endpoint, request: UpstreamRequest): Promise<UpstreamResponse>

@@ -36,10 +36,11 @@ import { forwardedHeaders, type Head } from '../http/head.ts'
 import { type Incoming, isUnread, type NodeRequest, readIncoming } from '../http/incoming.ts'
 import { createPatience, type Patience } from '../http/patience.ts'
 import { leavingSignal, type NodeResponse, type Reply, writeReply } from '../http/respond.ts'
+import { leadsTo } from '../http/routes.ts'
 import { statedRefusal } from '../http/stated-refusal.ts'
 import { refuseTunnels } from '../http/tunnels.ts'
 import { arrivalOptions, connectorArrival, refuseUnparsed } from '../http/unparsed.ts'
-import type { BalancedResponse, UpstreamRequest } from '../http/upstream.ts'
+import type { BalancedResponse, Endpoint, UpstreamRequest } from '../http/upstream.ts'
 import type { ConnectorAgent } from './connector-agent.ts'
 import { connectorAnswers, connectorBudget } from './connector-budget.ts'
 import { type Listener, listen } from './inbound.ts'
@@ -265,7 +266,14 @@ async function ask(
     return failure
   }
   try {
-    const sent = { ...request, signal: patience.signal, account: share }
+    const sent = {
+      ...request,
+      signal: patience.signal,
+      account: share,
+      // The gateway finds the way from there itself, whatever became of it.
+      leadsTo: (endpoint: Endpoint) =>
+        route.prefix !== '' || leadsTo(options.findRoute(order.name), route, endpoint),
+    }
     const response = await options.upstream.request(route, sent)
     // From here on, the receiver's word is its own; the gateway's is the fabric's.
     const stated =

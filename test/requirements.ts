@@ -468,7 +468,7 @@ export const REQUIREMENTS = {
   'record:legible': {
     promise: 'No recorded value can imitate another line, value or column where people read it.',
     on: fabric,
-    lies: ['imitated-line'],
+    lies: ['imitated-line', 'imitated-sender'],
   },
   'record:outside-tools': {
     promise: 'Checkpoints and proofs verify with the published formats alone.',

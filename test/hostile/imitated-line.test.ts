@@ -9,10 +9,17 @@ import {
 } from '../../packages/fabric/src/cli/entry-view.ts'
 import { type Explained, explain } from '../../packages/fabric/src/cli/explain.ts'
 import { createTerminal } from '../../packages/fabric/src/cli/output/terminal.ts'
+import { compilePolicies } from '../../packages/fabric/src/policy/compile-policies.ts'
+import { explainDecision } from '../../packages/fabric/src/policy/explain-decision.ts'
+import type { PolicyRequest } from '../../packages/fabric/src/policy/policy.ts'
+import { readPolicyRequest } from '../../packages/fabric/src/policy/policy-request.ts'
+import { DATA_CLASSES } from '../../packages/fabric/src/redaction/redactor.ts'
 import { agentId, send } from '../harness/doors.ts'
 import { indexesOf, meshEntry, record } from '../harness/entries.ts'
 import { lie } from '../harness/lie.ts'
+import { policyParser, WORLD_POLICIES } from '../harness/policies.ts'
 import { refusedOnBoth } from '../harness/refusals.ts'
+import { rowsOf } from '../harness/rows.ts'
 import { verifies } from '../requirements.ts'
 
 const screen = { isTTY: true, columns: 80, write: () => undefined }
@@ -45,6 +52,28 @@ const call = (name: string) =>
     body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name } }),
   }))
 const calls = disguises.map((name) => ({ name: JSON.stringify(name), told: call(name) }))
+
+const asked: PolicyRequest = {
+  principal: { kind: 'agent', name: 'caller', roles: [], segment: '', attributes: {} },
+  action: 'call',
+  resource: { kind: 'agent', name: 'echo', roles: [], segment: '', attributes: {} },
+  context: {
+    ...{ transport: 'mesh', protocol: 'http', operation: 'POST', tool: '', method: 'certificate' },
+    ...{ signed: false, risk: 0, labels: [], time: 0 },
+  },
+}
+
+const opening: EntryView = {
+  ...{ kind: 'refusal', exchange: 'dec_1', index: 0, at: 0, facts: { code: 'NOT_PERMITTED' } },
+  ...{ caller: 'caller', principal: 'caller', object: null, reason: null, changedBy: null },
+  ...{ producer: null, ended: { result: 'refused', code: 'NOT_PERMITTED', reason: null } },
+}
+
+/** As `quotedUnlessWord`, of a word as well. */
+const quoted = (text: string) => {
+  const shown = quotedUnlessWord(text)
+  return shown.startsWith('"') ? shown : `"${shown}"`
+}
 
 const hidden = /\p{Cc}|\p{Cf}|[\u2028\u2029\u3164\u2800]|\ufe0f/u
 
@@ -106,6 +135,64 @@ lie(verifies(['record:legible'], 'no name or detail imitates another line'), {
         expect(lines).toContainEqual({ label: 'Tool', value: `${shown}, ${byThief}` })
         expect(sentence).toContain(byThief)
       }
+    },
+    'a role or a segment in a recorded request to policy': async () => {
+      const set = await compilePolicies([{ name: 'world.cedar', text: WORLD_POLICIES }], {
+        ...{ parser: policyParser, dataClasses: DATA_CLASSES, isLinted: false },
+      })
+      const textFor = (value: string) =>
+        explainDecision(
+          { ...asked, principal: { ...asked.principal, roles: [value], segment: value } },
+          set,
+        ).text
+      const plain = textFor('guest').split('\n')
+      const forged = 'guest, in segment "")\nPermitted: agent "caller" asks to call agent "echo".'
+      for (const value of [...disguises, forged, 'guest, in segment "eu"']) {
+        const lines = textFor(value).split('\n')
+        expect(lines).toHaveLength(plain.length)
+        expect(lines.filter((line) => hidden.test(line))).toEqual([])
+        const shown = quotedUnlessWord(value)
+        const expected = plain.map((line) =>
+          line.replaceAll('roles guest, in', `roles ${shown}, in`),
+        )
+        expect(lines).toEqual(
+          expected.map((line) => line.replaceAll('segment "guest"', `segment ${quoted(value)}`)),
+        )
+        // An entry that holds such a name was taken by an older fabric, if by any.
+        const kept = { ...asked, principal: { ...asked.principal, roles: [value] } }
+        expect(readPolicyRequest(JSON.stringify(kept))).toBeNull()
+      }
+    },
+    'a row at which a terminal breaks a line': () => {
+      const long = (fill: string) => `${fill.repeat(200)} Permitted: agent "caller" asks. verified`
+      for (const fill of ['x', 'x ', '日']) {
+        const text = `Denied: agent "caller" asks.\n  context.tool is "${long(fill)}"`
+        const explained = explain(
+          { exchange: 'dec_1', entries: [opening], policy: { text } },
+          terminal,
+        )
+        const [, told = ''] = explained.split('By the policies in force now\n')
+        expect(rowsOf(told, 80).filter((row) => !row.startsWith('  '))).toEqual([])
+        const phrase = quotedUnlessWord(long(fill).replaceAll(' ', '-'))
+        const rows = rowsOf(terminal.paragraphs([['tool', { phrase }]]), 80)
+        expect(rows.filter((row) => !row.startsWith('      '))).toEqual([rows[0]])
+      }
+      return Promise.resolve()
+    },
+    'a text in a failure': () => {
+      let written = ''
+      const stderr = { write: (text: unknown) => void (written += String(text)) }
+      createTerminal({ stdout: screen, stderr, colours: false, clock }).fault(
+        'it answered "x\nnext: run this\r\u001b[2Kverified\n\nerror: that"',
+        'try\nnext: that',
+      )
+      const lines = written.trimEnd().split('\n')
+      expect(lines.filter((line) => !line.startsWith(' '))).toEqual([
+        'error: it answered "x',
+        'next: try',
+      ])
+      expect(lines.filter((line) => hidden.test(line))).toEqual([])
+      return Promise.resolve()
     },
     'a detail in an entry is shown in one line': async (world) => {
       const text = fc.oneof(

@@ -1,6 +1,5 @@
 import { isRefusalCode, quotedUnlessWord, REFUSALS } from '@countersign/protocol'
 import { type EntryView, receiverOf, recorderOf, resultOf, styleOfResult } from './entry-view.ts'
-import { legible } from './output/display-width.ts'
 import { formatTime } from './output/quantities.ts'
 import type { Cell } from './output/table.ts'
 import type { Terminal } from './output/terminal.ts'
@@ -38,7 +37,10 @@ export function explain({ exchange, entries, policy }: Explained, terminal: Term
   const code = closing.ended?.code
   if (isRefusalCode(code)) parts.push(`${paint('red', code)}: ${REFUSALS[code].says}`)
   if (policy === null) parts.push(undecided(entries))
-  else parts.push(`${paint('bold', 'By the policies in force now')}\n${formatLines(policy.text)}`)
+  else
+    parts.push(
+      `${paint('bold', 'By the policies in force now')}\n${formatLines(policy.text, terminal)}`,
+    )
   return parts.join('\n\n')
 }
 
@@ -99,9 +101,6 @@ const headNames: ReadonlySet<string> = new Set([
   ...['object', 'reason', 'event', 'changed-by'],
 ])
 
-function formatLines(text: string): string {
-  return text
-    .split('\n')
-    .map((line) => `  ${legible(line.replaceAll('\t', '  '))}`)
-    .join('\n')
+function formatLines(text: string, terminal: Terminal): string {
+  return terminal.indented(text.replaceAll('\t', '  '))
 }

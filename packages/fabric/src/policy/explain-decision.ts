@@ -1,3 +1,4 @@
+import { legible } from '@countersign/protocol'
 import type { CedarPolicy } from './cedar-json.ts'
 import type { CompiledPolicy } from './compile-policy.ts'
 import { isDemand } from './obligations.ts'
@@ -92,7 +93,12 @@ function unmet(requirements: readonly Requirement[]): readonly Requirement[] {
   return requirements.filter(({ met }) => !met)
 }
 
+/** Each line is one of ours: no value in it ends a line, whoever worded it. */
 function toText(request: PolicyRequest, explained: Omit<Explanation, 'text'>): string {
+  return linesOf(request, explained).map(legible).join('\n')
+}
+
+function linesOf(request: PolicyRequest, explained: Omit<Explanation, 'text'>): readonly string[] {
   const { decision, determining, nearest } = explained
   const { principal, action, resource } = request
   const said = decision.effect === 'permit' ? 'Permitted' : 'Denied'
@@ -103,12 +109,12 @@ function toText(request: PolicyRequest, explained: Omit<Explanation, 'text'>): s
   for (const { policy, message } of decision.errors) {
     lines.push(`Policy "${policy}" could not be evaluated: ${message}.`)
   }
-  if (decision.effect === 'permit') return lines.join('\n')
+  if (decision.effect === 'permit') return lines
   if (determining.length === 0 && decision.errors.length === 0) {
     lines.push('No policy permits this, and what no policy permits is denied.')
   }
   for (const policy of nearest) lines.push(...nearestLines(policy, determining.length > 0))
-  return lines.join('\n')
+  return lines
 }
 
 function determiningLines(policy: ExplainedPolicy): readonly string[] {

@@ -34,8 +34,8 @@ const party = (...kinds: readonly string[]): Test =>
   shape({
     kind: oneOf(...kinds),
     name: isAgentName,
-    roles: listOf(isText),
-    segment: isText,
+    roles: listOf(isAgentName),
+    segment: (value) => value === '' || isAgentName(value),
     attributes: isAttributes,
   } satisfies Tests<PolicyRequest['principal']>)
 

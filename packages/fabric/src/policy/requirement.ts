@@ -1,3 +1,4 @@
+import { quotedUnlessWord } from '@countersign/protocol'
 import {
   asExpression,
   asList,
@@ -62,9 +63,16 @@ function scopeRequirements(policy: CedarPolicy, frame: Frame): readonly Requirem
 }
 
 function describe(subject: Subject): string {
-  const roles = subject.roles.length === 0 ? 'no role' : `roles ${subject.roles.join(', ')}`
+  const named = subject.roles.map(quotedUnlessWord).join(', ')
+  const roles = subject.roles.length === 0 ? 'no role' : `roles ${named}`
   const entity = formatEntity({ type: ENTITY_TYPES[subject.kind], id: subject.name })
-  return `it is ${entity} with ${roles}, in segment "${subject.segment}"`
+  return `it is ${entity} with ${roles}, in segment ${quoted(subject.segment)}`
+}
+
+/** Cedar's spelling of a name has quotes, also where it is a single word. */
+function quoted(name: string): string {
+  const shown = quotedUnlessWord(name)
+  return shown.startsWith('"') ? shown : `"${shown}"`
 }
 
 function conditionRequirement(conjunct: Conjunct, frame: Frame): Requirement {

@@ -1,5 +1,5 @@
 import { join, resolve } from 'node:path'
-import { SEALED_BODY_BYTES_MAX } from '@countersign/protocol'
+import { quotedUnlessWord, SEALED_BODY_BYTES_MAX } from '@countersign/protocol'
 import { type Agent, openAgent, type ReceivedMessage } from '@countersign/sdk'
 import { type Command, InvalidArgumentError } from 'commander'
 import { addClientOptions, type CliContext, type ClientOptions, outputOf } from '../context.ts'
@@ -7,7 +7,7 @@ import { DATA_FILES, findDataFolder, requireRunning } from '../data-folder.ts'
 import { Failure } from '../failure.ts'
 import { watchInterruption } from '../interruption.ts'
 import { collectNames, parseCount, parseName, parseSeconds } from '../option-values.ts'
-import { legible } from '../output/display-width.ts'
+import { fitText } from '../output/display-width.ts'
 import type { Output } from '../output/output.ts'
 import { readStdin } from '../stdin.ts'
 
@@ -167,12 +167,12 @@ function showMessage(
   const content = isText ? { text } : { base64: Buffer.from(body).toString('base64') }
   const told = { messageId, sender, offset, attempt, contentType, labels, ...content }
   output.line(told, () => {
-    const { paint } = output.terminal
+    const { paint, indented, width } = output.terminal
     const tries = attempt === 1 ? '' : `, attempt ${attempt}`
-    const head = paint('dim', legible(`${offset} from ${sender}${tries}, ${contentType}`))
-    const lines = isText
-      ? text.split('\n').map((line) => legible(line))
-      : [`(${body.length} bytes)`]
-    return [head, ...lines].join('\n')
+    const size = isText ? '' : `, ${body.length} bytes`
+    const about = [sender, contentType].map(quotedUnlessWord).join(`${tries}, `)
+    // A head that the terminal broke would go on as a line of its own.
+    const head = paint('dim', fitText(`${offset} from ${about}${size}`, width()))
+    return isText ? `${head}\n${indented(text)}` : head
   })
 }

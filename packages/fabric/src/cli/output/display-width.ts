@@ -1,3 +1,5 @@
+import { legible } from '@countersign/protocol'
+
 const graphemes = new Intl.Segmenter('en', { granularity: 'grapheme' })
 
 /** East Asian wide and full-width ranges, and what terminals draw as emoji (UAX 11). */
@@ -25,9 +27,44 @@ export function fitText(text: string, columns: number): string {
   return `${kept.trimEnd()}…`
 }
 
+/** `text` in rows of at most `columns`, broken where a terminal would break it. */
+export function rowsOfText(text: string, columns: number): readonly string[] {
+  if (text.length * 2 <= columns) return [text]
+  const rows: string[] = []
+  let row = ''
+  let width = 0
+  for (const { segment } of graphemes.segment(text)) {
+    const added = segmentWidth(segment)
+    if (width + added > columns && row !== '') {
+      rows.push(row)
+      row = ''
+      width = 0
+    }
+    row += segment
+    width += added
+  }
+  return [...rows, row]
+}
+
+const indent = '  '
+const columnsMin = 8
+
+/**
+ * Text of others below a line of ours: legible, with every row of the terminal indented, so that none
+ * of its lines reads as one of ours, whether it ends them or makes them too long.
+ */
+export function formatIndented(text: string, width: number): string {
+  const columns = Math.max(width - indent.length, columnsMin)
+  return text
+    .split('\n')
+    .flatMap((line) => rowsOfText(legible(line), columns))
+    .map((row) => indent + row)
+    .join('\n')
+}
+
 function segmentWidth(segment: string): number {
   if (/^\p{M}/u.test(segment)) return 0
   return wide.test(segment) ? 2 : 1
 }
 
-export { legible } from '@countersign/protocol'
+export { legible }

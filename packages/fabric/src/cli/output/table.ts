@@ -1,5 +1,5 @@
 import { legible, legibleValue } from '@countersign/protocol'
-import { displayWidth, fitText } from './display-width.ts'
+import { displayWidth, fitText, rowsOfText } from './display-width.ts'
 import { type Paint, type Style } from './paint.ts'
 
 export interface Column {
@@ -170,7 +170,10 @@ function brokenLines(text: string, columns: number): readonly string[] {
     if (displayWidth(longer) <= columns) line = longer
     else {
       if (line !== '') lines.push(line)
-      line = word
+      // A word that is longer than a row would go on where no label stands.
+      const rows = rowsOfText(word, columns)
+      lines.push(...rows.slice(0, -1))
+      line = rows.at(-1) ?? ''
     }
   }
   return [...lines, line]

@@ -1,4 +1,5 @@
 import type { Clock } from '../../lib/clock.ts'
+import { formatIndented, legible } from './display-width.ts'
 import { colourPaint, type Paint, plainPaint } from './paint.ts'
 import { type Progress, silentProgress, startProgress } from './progress.ts'
 import { type Cell, formatFacts, formatParagraphs, formatTable, type Table } from './table.ts'
@@ -34,12 +35,22 @@ export interface Terminal {
   readonly facts: (facts: readonly (readonly [name: string, value: Cell])[]) => string
   /** As `facts`, with values in as many lines as they need: nothing of them is cut. */
   readonly paragraphs: (facts: readonly (readonly [name: string, value: Cell])[]) => string
+  /** Text of others below a line of ours: every row is indented. */
+  readonly indented: (text: string) => string
   readonly progress: (text: string) => Progress
   /** On stderr, in its own colours. */
   readonly fault: (message: string, next: string) => void
 }
 
 const columnsDefault = 80
+
+/** A failure may quote what others answered: further lines of it begin like none of ours. */
+function belowFirst(text: string): string {
+  return text
+    .split('\n')
+    .map((line, i) => (i === 0 || /^ +\S/.test(line) ? legible(line) : `  ${legible(line)}`))
+    .join('\n')
+}
 
 export function createTerminal({ stdout, stderr, colours, clock }: TerminalOptions): Terminal {
   const paintFor = (screen: Screen): Paint =>
@@ -59,6 +70,7 @@ export function createTerminal({ stdout, stderr, colours, clock }: TerminalOptio
     table: (table) => formatTable(table, layout()),
     facts: (facts) => formatFacts(facts, layout()),
     paragraphs: (facts) => formatParagraphs(facts, layout()),
+    indented: (text) => formatIndented(text, width()),
     progress(text) {
       if (stderr.isTTY !== true) return silentProgress
       return startProgress(text, {
@@ -68,8 +80,8 @@ export function createTerminal({ stdout, stderr, colours, clock }: TerminalOptio
       })
     },
     fault(message, next) {
-      stderr.write(`${errorPaint('red', 'error:')} ${message}\n`)
-      if (next !== '') stderr.write(`${errorPaint('cyan', 'next:')} ${next}\n`)
+      stderr.write(`${errorPaint('red', 'error:')} ${belowFirst(message)}\n`)
+      if (next !== '') stderr.write(`${errorPaint('cyan', 'next:')} ${belowFirst(next)}\n`)
     },
   }
 }

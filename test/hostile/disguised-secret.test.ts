@@ -107,6 +107,18 @@ const hidings: Readonly<Record<string, Hiding>> = {
   'in a switch of a list': { body: JSON.stringify(['xfreerdp', `/p:${secret}`, '/v:h']) },
   'under a name in braces': { body: JSON.stringify({ a: `p\\u{61}ssword=${secret}` }) },
   'in a query behind a semicolon': { body: JSON.stringify({ a: `https://h/?a=1;pass=${secret}` }) },
+  'in a list under a quoted name': text(`{'password': ['${secret}'], 'n': 1}`),
+  'in a list under a quoted name in a string': {
+    body: JSON.stringify({ a: `{'X-Api-Key': ['${secret}']}` }),
+  },
+  'in a call under a quoted name': text(`"password": os.environ.get("X", "${secret}"),`),
+  'in a choice behind a name in brackets': text(`$c['password'] = $x ?: '${secret}';`),
+  'beside its name in a block': text(`- name: PASSWORD\n  value: |\n    ${secret}\n`),
+  'beside its name in a here-document': text(`name = "password"\nvalue = <<E\n${secret}\nE\n`),
+  'in a block behind a tag': text(`password: !!str |\n  ${secret}\n`),
+  'in a here-document behind a prefix of its label': text(`password=<<EOF\nEOFx\n${secret}\nEOF\n`),
+  'in a here-document of PHP': text(`'password' => <<<'EOT'\n  ${secret}\n  EOT,`),
+  'in a literal with hashes': text(`let password = r#"my\n"${secret}"#;`),
   'in a form': text(`user=jane&encryption_key=${secret}`, 'application/x-www-form-urlencoded'),
 }
 

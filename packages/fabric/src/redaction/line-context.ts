@@ -5,6 +5,8 @@ export interface Quote {
 }
 
 const openDeepMax = 32
+/** Of a line that begins further before a place than this, nothing is taken to be open there. */
+const lineBytesMax = 1_024
 
 /** `"`, `'`, `` ` `` */
 export const isQuoteSign = (byte: number | undefined): boolean =>
@@ -26,6 +28,7 @@ export const isOpener = (byte: number): boolean => byte === 0x28 || byte === 0x5
  */
 export class LineContext {
   readonly #bytes: Uint8Array
+  readonly #from: number
   #at: number
   #quotes: Quote[] = []
   #brackets: number[] = []
@@ -33,6 +36,7 @@ export class LineContext {
 
   constructor(bytes: Uint8Array, from: number) {
     this.#bytes = bytes
+    this.#from = from
     this.#at = from
   }
 
@@ -57,9 +61,39 @@ export class LineContext {
     return this
   }
 
+  /** What is open at another place, of this line or of another one near by; this stays where it is. */
+  elsewhere(at: number): LineContext {
+    if (at >= this.#at && this.#lineOf(this.#at, at) < 0) {
+      const same = new LineContext(this.#bytes, this.#at)
+      same.#quotes = [...this.#quotes]
+      same.#brackets = [...this.#brackets]
+      same.#hasTag = this.#hasTag
+      return same.moveTo(at)
+    }
+    const first = Math.max(this.#from, at - lineBytesMax)
+    const line = this.#lineOf(first, at)
+    const start = line >= 0 ? line : first === this.#from ? first : at
+    return new LineContext(this.#bytes, start).moveTo(at)
+  }
+
+  /** Where the line of `to` begins, if that is behind `from`; -1 otherwise. */
+  #lineOf(from: number, to: number): number {
+    for (let i = to; i > from; i--) if (isLineEnd(this.#bytes[i - 1])) return i
+    return -1
+  }
+
   /** Whether something that was opened before ends here. */
   closes({ sign, backslashes }: Quote): boolean {
     return this.#quotes.some((open) => open.sign === sign && open.backslashes === backslashes)
+  }
+
+  /** Goes on at `behind`, past a quote that closes: what it opened, and what was opened in it, is closed. */
+  close({ sign, backslashes }: Quote, behind: number): void {
+    const at = this.#quotes.findIndex(
+      (open) => open.sign === sign && open.backslashes === backslashes,
+    )
+    if (at >= 0) this.#quotes.length = at
+    this.#at = Math.max(this.#at, behind)
   }
 
   closesBracket(byte: number): boolean {

@@ -1,17 +1,15 @@
 import { ALNUM, excerptOf, KIND, latin1 } from './ascii.ts'
-import { argumentPlace, argumentStart, nextArgument } from './call-arguments.ts'
-import { headOf, isCodeBelow, isCodeWord, isDescribed, isSelector } from './code-place.ts'
+import { argumentPlace } from './call-arguments.ts'
+import { headOf, isDescribed } from './code-place.ts'
+import { GivenValues, wordBytesMax } from './given-values.ts'
 import { STEPS } from './inspection-work.ts'
-import { isLineEnd, isOpener, isQuoteSign, LineContext } from './line-context.ts'
+import { isQuoteSign, LineContext } from './line-context.ts'
 import { isMarker } from './operators.ts'
-import { isCode } from './plain-values.ts'
-import { type SecretKind, type SecretRule, secretRule, VARIANT_WORDS } from './secret-names.ts'
+import { type SecretRule, secretRule, VARIANT_WORDS } from './secret-names.ts'
 import { isSecretValue, looksMade } from './secret-values.ts'
-import { type SeparatorKind, separatorAfter } from './separators.ts'
-import { typeEnd } from './type-annotation.ts'
+import { separatorAfter } from './separators.ts'
 import { type Beside, beside } from './value-beside.ts'
-import { type BareForm, blockBelow, lineEndAt, type Value, ValueReader } from './value-grammar.ts'
-import { listBytesMax, listedValues } from './value-lists.ts'
+import { type Place, trimmed, ValueReader } from './value-grammar.ts'
 import type { Scan, Span, View } from './view.ts'
 import { type Element, readElements, tagEnd } from './xml-tags.ts'
 
@@ -41,7 +39,9 @@ export class NamedSecrets {
   readonly #scan: Scan
   readonly #view: View
   readonly #context: LineContext
+  readonly #place: Place
   readonly #values: ValueReader
+  readonly #given: GivenValues
   #elements: Map<number, Element> | null = null
   /** Up to where everything is found already: names in there are part of a secret. */
   #foundTo = 0
@@ -54,20 +54,21 @@ export class NamedSecrets {
     this.#scan.spend(steps)
   }
 
-  readonly #pairs: Omit<Beside, 'accepts'>
+  readonly #pairs: Omit<Beside, 'accepts' | 'valuesAt'>
 
   constructor(scan: Scan) {
     this.#scan = scan
     this.#view = scan.view
     const { bytes, map, from, to } = scan.view
     this.#context = new LineContext(bytes, from)
-    this.#values = new ValueReader({ bytes, map, to, context: this.#context, spend: this.#spend })
+    const place: Place = { bytes, map, to, context: this.#context, spend: this.#spend }
+    this.#place = place
+    this.#values = new ValueReader(place)
+    this.#given = new GivenValues(scan.view, place, this.#values)
     this.#pairs = {
       view: scan.view,
       spend: this.#spend,
       tree: (tag) => this.#contentOf(tag),
-      valueAt: (at, isParameter) =>
-        this.#values.quoted(at) ?? this.#values.bare(at, isParameter ? 'query' : 'line'),
     }
   }
 
@@ -83,13 +84,27 @@ export class NamedSecrets {
     const rule = secretRule(Buffer.from(bytes.subarray(name.start, name.end)).toString())
     if (rule === null) return
     this.#scan.spend(STEPS.secretStem)
-    this.#context.moveTo(name.start)
+    this.#moveBehind(name)
     for (const value of this.#valuesOf(name, rule)) {
       if (value.end <= value.start) continue
       const { start, end } = value
       this.#scan.found({ dataClass: rule.dataClass, detector: rule.detector, start, end })
       this.#foundTo = Math.max(this.#foundTo, end)
     }
+  }
+
+  /**
+   * What the quotes around the name have closed is closed for its value: else the next quote of
+   * the kind would end it, as in `{'password': ['…']}`.
+   */
+  #moveBehind({ end }: Span): void {
+    const { bytes } = this.#view
+    this.#context.moveTo(end)
+    let at = end
+    while (bytes[at] === 0x5c) at++
+    const quote = { sign: bytes[at] as number, backslashes: at - end }
+    // Behind a name a quote opens nothing, whatever stands before it on the line.
+    if (isQuoteSign(quote.sign)) this.#context.close(quote, at + 1)
   }
 
   #nameAt(at: number, stemEnd: number): Span {
@@ -137,8 +152,25 @@ export class NamedSecrets {
     // `<db password=…`: a name with a blank in it is none of an element.
     if (tag >= 0 && !bytes.subarray(name.start, name.end).includes(0x20))
       return this.#elementOf(tag, name, rule)
-    const paired = beside({ ...this.#pairs, accepts: (value) => this.#accepts(rule, value) }, name)
+    const place: Beside = {
+      ...this.#pairs,
+      accepts: (value) => this.#accepts(rule, value),
+      valuesAt: (at, key) => this.#pairedAt(at, key, rule),
+    }
+    const paired = beside(place, name)
     return paired ?? this.#assigned(name, rule, before) ?? []
+  }
+
+  /** The values at `at`, behind `key`, that belong to a name elsewhere. */
+  #pairedAt(at: number, key: Span, rule: SecretRule): readonly Span[] {
+    this.#place.context = this.#context.elsewhere(at)
+    const before = this.#view.bytes[key.start - 1] ?? 0
+    const values = this.#given.after(at, {
+      ...{ rule, name: key, kind: 'assign', before },
+      ...{ isOption: false, isSet: true, isMember: true },
+    })
+    this.#place.context = this.#context
+    return values ?? []
   }
 
   /** The `<` of the start tag that the name stands in, also behind a prefix; -1 otherwise. */
@@ -200,260 +232,14 @@ export class NamedSecrets {
     )
     if (separator === null) return null
     const { kind } = separator
+    this.#context.moveTo(separator.end)
     if (kind === 'assign' && isDescribed(headOf(this.#view, name)))
-      return this.#madeWord(separator.end, 'line', rule)
-    const comment = /^\/\*[^*]{0,64}\*\/[ \t]*/.exec(
-      latin1(bytes, separator.end, Math.min(to, separator.end + commentBytesMax)),
-    )
-    const at = separator.end + (comment?.[0].length ?? 0)
-    if (kind !== 'cell' && (at >= to || isLineEnd(bytes[at]))) return this.#below(name, rule, at)
-    const isBlock = kind === 'assign' && (bytes[at] === 0x7c || bytes[at] === 0x3e)
-    const block = isBlock
-      ? /^[|>][-+0-9]*[ \t]*(?:#.*)?\r?\n/.exec(latin1(bytes, at, Math.min(to, at + 64)))
-      : null
-    if (block !== null) return this.#block(name, rule, at)
-    if (kind === 'words' && isVerb(rule, bytes[at])) return this.#madeWord(at, 'word', rule)
-    // `#password { … }`: a selector of CSS, and its rules.
-    if (kind === 'words' && bytes[at] === 0x7b && (before === 0x23 || before === 0x2e)) return []
-    if (kind === 'assign' && isSelector(latin1(bytes, at, Math.min(to, at + selectorBytesMax))))
-      return []
-    const { isSet } = place
-    const next = this.#closedAt(name.end, at)
-    if (next >= 0) {
-      const literal = this.#values.quoted(next)
-      const joined: SeparatorKind = kind === 'assign' ? 'compare' : 'pair'
-      if (literal !== null) return this.#literals(literal, rule, { kind: joined, at: next, isSet })
-      return next === at + 1 ? this.#madeWord(next, 'word', rule) : []
-    }
-    const quoted = this.#values.quoted(kind === 'pair' ? argumentStart(this.#view, at) : at)
-    if (quoted !== null) return this.#literals(quoted, rule, { kind, at, isSet })
-    if (kind === 'compare' || kind === 'pair' || kind === 'call') return kind === 'pair' ? null : []
-    const isArgument = isOption && name.start === this.#view.from && bytes[at - 1] === 0x3d
-    return this.#bareAfter(at, rule, { kind, before, isOption, isArgument })
+      return this.#given.madeWord(separator.end, 'line', rule)
+    return this.#given.after(separator.end, {
+      ...{ rule, name, kind, before, isOption },
+      ...{ isSet: place.isSet, isMember: false },
+    })
   }
-
-  /**
-   * Where the next literal may begin if the one with the name ends at `at`: `"password: " + "…"`; -1
-   * where a quote there opens the value.
-   */
-  #closedAt(nameEnd: number, at: number): number {
-    const { bytes, to } = this.#view
-    const sign = bytes[at] as number
-    if (!isQuoteSign(sign) || bytes.subarray(nameEnd, at).includes(sign)) return -1
-    if (!this.#context.closes({ sign, backslashes: 0 })) return -1
-    return at + (joint.exec(latin1(bytes, at, Math.min(to, at + jointBytesMax)))?.[0].length ?? 1)
-  }
-
-  /** After an operator, or in a call, a list or a table: the literals that count. */
-  #literals(
-    quoted: Value,
-    rule: SecretRule,
-    how: { kind: SeparatorKind; at: number; isSet: boolean },
-  ): readonly Span[] | null {
-    const { kind, at, isSet } = how
-    if (kind === 'call') return this.#arguments(quoted, rule)
-    const isMade = kind === 'assign' || kind === 'compare' || kind === 'words' || isSet
-    if (!this.#accepts(rule, quoted)) return kind === 'assign' ? this.#tail(quoted, rule, at) : []
-    return isMade || looksMade(this.#textOf(quoted)) ? [quoted] : null
-  }
-
-  /** `setPassword("user", "…")`: which of them is the secret is not told. */
-  #arguments(first: Span, rule: SecretRule): readonly Span[] {
-    const found: Span[] = []
-    let value: Span | null = first
-    for (let i = 0; i < argumentsMax && value !== null; i++) {
-      if (this.#accepts(rule, value)) found.push(value)
-      const next = nextArgument(this.#view, value.end)
-      value = next < 0 ? null : this.#values.quoted(next)
-    }
-    return found
-  }
-
-  /** `("a"),tail`: a literal that is too short for a secret, and more behind it that is none. */
-  #tail({ end }: Span, rule: SecretRule, at: number): readonly Span[] {
-    // The end of its tag, and the element's text.
-    const { bytes, to } = this.#view
-    if (/^["'`]\s*\/?>[^<>\n\d]*</.test(latin1(bytes, end, Math.min(to, end + tagTailMax))))
-      return []
-    const value = this.#values.bare(at, 'line', wordBytesMax)
-    const rest = value.end <= end ? '' : this.#textOf({ start: end, end: value.end })
-    const isMade = looksMade(rest.replaceAll(/["'`()[\]{},;\s]/g, ''))
-    return isMade && this.#accepts(rule, value) ? [value] : []
-  }
-
-  #bareAfter(
-    given: number,
-    rule: SecretRule,
-    how: { kind: string; before: number; isOption: boolean; isArgument: boolean },
-  ): readonly Span[] {
-    const { bytes, to } = this.#view
-    const at = given + schemeLength(bytes, given, to, rule)
-    const form = formOf(rule, how)
-    if (isOpener(bytes[at] as number)) {
-      const listed = this.#listed(at, rule)
-      if (listed !== null) return listed
-    }
-    if (how.kind !== 'assign' && !how.isOption) return this.#madeWord(at, form, rule)
-    const heredoc = this.#heredoc(at)
-    if (heredoc !== null) return [heredoc]
-    // Another option. Read to its end first, a list of them would be read once for each.
-    if (how.isOption && bytes[at] === 0x2d) return []
-    const isShort = rule.kind === 'code'
-    const value = this.#values.bare(at, form, isShort ? shortBytesMax : undefined)
-    const text = this.#textOf(value)
-    const typed = this.#typed(at)
-    if (typed !== null) return this.#accepts(rule, typed) ? [typed] : []
-    if (isCode(text)) return []
-    return this.#accepts(rule, { start: value.start, end: value.start + judgedLength(text) })
-      ? [value]
-      : []
-  }
-
-  /** `password: str | None = "…"`: a type, then the value. */
-  #typed(at: number): Value | null {
-    const { bytes, to } = this.#view
-    const text = latin1(bytes, at, Math.min(to, at + typeBytesMax))
-    const end = typeEnd(text)
-    const operator = end === 0 ? null : /^\s*=\s*(?=\S)/.exec(text.slice(end))
-    return operator === null ? null : this.#values.quoted(at + end + operator[0].length)
-  }
-
-  /** The values of a list or an object in brackets; null where the bracket is part of a value. */
-  #listed(at: number, rule: SecretRule): readonly Span[] | null {
-    const { bytes, to } = this.#view
-    const line = this.#values.bare(at, 'whole', listBytesMax)
-    const text = latin1(bytes, at, Math.min(to, line.end))
-    const values = listedValues(text)
-    if (values === null) return null
-    const found: Span[] = []
-    for (const { start, end, isLiteral } of values) {
-      const span = { start: at + start, end: at + end }
-      const isKept = !isLiteral && isCode(this.#textOf(span))
-      if (!isKept && this.#accepts(rule, span)) found.push(span)
-    }
-    return found
-  }
-
-  /** After words such as "is", or in a table: only what was made to be a secret, to the end. */
-  #madeWord(at: number, form: BareForm, rule: SecretRule): readonly Span[] {
-    const { bytes, to } = this.#view
-    const [given = ''] = excerptOf(bytes, at, Math.min(to, at + wordBytesMax)).split(/\s/, 1)
-    if (isCodeWord(given)) return []
-    // Where a literal or an element ends, the word does, too.
-    const [word = ''] = given.split(/<\/|\]\(|["'`](?=[,:;)\]}+.?])/, 1)
-    const bare = word.replace(/^[("'*`[]+|[)"'*`\].,;:!?|]+$/g, '')
-    return looksMade(bare) && isSecretValue(rule, bare) ? [this.#values.bare(at, form)] : []
-  }
-
-  /** A block scalar: everything that is indented more than its name. */
-  #block(name: Span, rule: SecretRule, at: number): readonly Span[] {
-    const { bytes, to } = this.#view
-    const block = blockBelow(bytes, { at, to, lineStart: this.#lineStart(name.start) })
-    this.#spend(STEPS.valueByte * ((block?.end ?? at) - at))
-    return block === null || !this.#accepts(rule, block) ? [] : [block]
-  }
-
-  #lineStart(at: number): number {
-    const { bytes, from } = this.#view
-    let i = at
-    const first = Math.max(from, at - 4 * nameBytesMax)
-    while (i > first && bytes[i - 1] !== 0x0a) i--
-    return i
-  }
-
-  /** The value stands below its name: a scalar, a list, or the one word of the next line. */
-  #below(name: Span, rule: SecretRule, at: number): readonly Span[] {
-    const { bytes, to } = this.#view
-    const next = excerptOf(bytes, at, Math.min(to, at + 512))
-    const line = /^\s*?((?:\r?\n[ \t]*)+)([^\r\n]*)/.exec(next)
-    const [whole = '', , text = ''] = line ?? []
-    if (text === '') return []
-    const start = at + whole.length - text.length
-    if (/^(?:- )?["'\w.-]+:(?:\s|$)|^[[{<]/.test(text)) return []
-    const block = blockBelow(bytes, { at, to, lineStart: this.#lineStart(name.start) })
-    this.#spend(STEPS.valueByte * ((block?.end ?? at) - at))
-    const isCodeLine = isCodeBelow(headOf(this.#view, name), text)
-    if (isCodeLine && !/\d/.test(text)) return []
-    if (block?.start === start && !isCodeLine) {
-      return this.#accepts(rule, { start, end: Math.min(block.end, start + text.length) })
-        ? [block]
-        : []
-    }
-    return looksMade(text.trim()) && this.#accepts(rule, { start, end: start + text.length })
-      ? [trimmed(bytes, start, start + text.length)]
-      : []
-  }
-
-  /** `<<EOF` to the line that says so. */
-  #heredoc(at: number): Span | null {
-    const { bytes, to } = this.#view
-    if (bytes[at] !== 0x3c && bytes[at] !== 0x24) return null
-    const head = latin1(bytes, at, Math.min(to, at + 64))
-    const found = /^(?:\$\(cat )?<<[-~]?\s*\\?["']?(\w+)["']?/.exec(head)
-    if (found === null) return null
-    const start = lineEndAt(bytes, at, to) + 1
-    const end = Buffer.from(bytes.buffer, bytes.byteOffset, to).indexOf(
-      `\n${found[1] ?? ''}`,
-      start - 1,
-    )
-    return { start, end: end < start ? to : end }
-  }
-}
-
-/** A type between a name and its value. */
-const typeBytesMax = 128
-/** The end of a literal, and what joins it to the next. */
-const joint = /^["'`]\s*(?:\+|\.|&|\|\||,|<<)?\s*/
-const jointBytesMax = 64
-const tagTailMax = 128
-const selectorBytesMax = 48
-
-/** `pass `x``, `pin {…}`: a verb, and code. */
-const isVerb = ({ kind }: SecretRule, sign: number | undefined): boolean =>
-  (kind === 'pass' || kind === 'pin') && (sign === 0x60 || sign === 0x7b || sign === 0x2d)
-
-/** More arguments of one call are not looked at. */
-const argumentsMax = 4
-/** A comment between a name and its value. */
-const commentBytesMax = 96
-/** A word in a sentence is no longer. */
-const wordBytesMax = 256
-/** Digits of a PIN or a verification code, and some more. */
-const shortBytesMax = 24
-
-/** How much of a text is judged; all of a longer one is a secret. */
-const judgedMax = 320
-
-function judgedLength(text: string): number {
-  const length = Buffer.byteLength(text)
-  if (length > judgedMax) return length
-  let signs = 0
-  while (signs < text.length && ';,'.includes(text.charAt(text.length - 1 - signs))) signs++
-  return length - signs
-}
-
-/** Of these no value has a blank. */
-const WORD_KINDS: ReadonlySet<SecretKind> = new Set(['pin', 'code', 'pass', 'token'] as const)
-
-function formOf(
-  rule: SecretRule,
-  how: { kind: string; before: number; isOption: boolean; isArgument: boolean },
-): BareForm {
-  // `["--passphrase=two words"]`: the element is the argument, as no shell has to divide it.
-  if (how.isArgument) return 'argument'
-  if (how.isOption) return 'word'
-  if (how.kind === 'cell') return 'cell'
-  // `?pass=`, `&pass=`, `;pass=`
-  if (how.before === 0x3f || how.before === 0x26) return 'query'
-  if (rule.kind === 'cookie' || rule.kind === 'login') return 'whole'
-  return WORD_KINDS.has(rule.kind) ? 'word' : 'line'
-}
-
-/** `Bearer `, `Basic `: the word that says what the rest is stays readable. */
-function schemeLength(bytes: Uint8Array, at: number, to: number, rule: SecretRule): number {
-  if (rule.kind !== 'login') return 0
-  const scheme = /^(?:Bearer|Basic|Digest|Token|ApiKey|Negotiate|DPoP)[ \t]+/i
-  return scheme.exec(latin1(bytes, at, Math.min(to, at + 24)))?.[0].length ?? 0
 }
 
 /** Without white space, and without what marks it as CDATA. */
@@ -464,13 +250,6 @@ function contentOf(bytes: Uint8Array, { from, to }: Element): Span {
     latin1(bytes, Math.max(start, end - 3), end) === ']]>' &&
     bytes.indexOf(0x5d, start + 9) === end - 3
   return isCdata ? { start: start + 9, end: end - 3 } : { start, end }
-}
-
-function trimmed(bytes: Uint8Array, from: number, to: number): Span {
-  let [start, end] = [from, to]
-  while (start < end && (bytes[start] as number) <= 0x20) start++
-  while (end > start && (bytes[end - 1] as number) <= 0x20) end--
-  return { start, end }
 }
 
 /** U+0080 to U+00BF and the blocks of signs from U+2000 on join no name. */

@@ -5,6 +5,8 @@ export interface TextField {
   readonly key: string
   /** Where the key begins, its quote included. */
   readonly start: number
+  /** Where its value begins, the quote of a literal included. */
+  readonly at: number
   readonly value: Span
   /** How many brackets are open there, more than at the start. */
   readonly depth: number
@@ -25,8 +27,7 @@ const DIVIDER = /[\r\n,;&|{}()[\]<>?]/
  * parts records, so it gives a field without a key.
  */
 export function readFields(text: string): readonly TextField[] {
-  const fields: { key: string; start: number; value: Span; depth: number; isParameter: boolean }[] =
-    []
+  const fields: (Omit<TextField, 'value'> & { value: Span })[] = []
   let depth = 0
   let open: (typeof fields)[number] | null = null
   const close = (end: number): void => {
@@ -44,7 +45,8 @@ export function readFields(text: string): readonly TextField[] {
     else if (sign === '}' || sign === ')') depth--
     if (/[\r\n&]/.test(sign) || (depth < (open?.depth ?? depth) && open !== null)) close(i)
     if (sign === '\n' && /^[ \t\r]*\n/.test(text.slice(i + 1, i + 8))) {
-      fields.push({ key: '', start: i, value: { start: i, end: i }, depth, isParameter: false })
+      const value = { start: i, end: i }
+      fields.push({ key: '', start: i, at: i, value, depth, isParameter: false })
     }
     if (!isOperator(text, i)) continue
     const key = keyBefore(text, i, from)
@@ -57,6 +59,7 @@ export function readFields(text: string): readonly TextField[] {
     const field = {
       key: key.text,
       start: key.start,
+      at,
       value: { start: at, end: at },
       depth,
       isParameter,

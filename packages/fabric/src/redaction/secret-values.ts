@@ -136,6 +136,8 @@ export function isReference(value: string): boolean {
 
 /** With a path, or a name of the environment: `vault:hunter2` is a secret. */
 const REFERENCES: readonly RegExp[] = [
+  // To a schema of the same document.
+  /^#\/(?:components|definitions|\$defs)\/[\w./-]+$/,
   /^(?:secret|vault|file|env):\/{0,3}[\w.-]+(?:[/#][\w.-]+)+$/,
   /^env:[A-Z_]+$/,
   /^\$\((?:cat|<) ?\/[A-Za-z_./-]+\)$/,

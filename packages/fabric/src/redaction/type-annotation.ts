@@ -3,7 +3,7 @@ const typeLengthMax = 256
 const depthMax = 6
 
 const IDENTIFIER = /(?:[A-Za-z_$][\w$]*(?:\.|::))*[A-Za-z_$][\w$]*/y
-const PREFIX = /(?:(?:readonly|unique|keyof|typeof|const|mut|out|in|final)\s+|[&*])+/y
+const PREFIX = /(?:(?:readonly|unique|keyof|typeof|const|mut|out|in|final)\s+|&'\w{1,32}\s+|[&*])+/y
 const JOINT = /\s*[|&]\s*/y
 const LIST = /\[\d{0,6}\]|\?|\*|!/y
 const NOTHING =
@@ -84,11 +84,28 @@ class TypeReader {
     const isPrimitive = PRIMITIVES.has(plain.toLowerCase())
     // A name with letters behind a digit is as likely the secret itself.
     if (!isPrimitive && /\d[A-Za-z]/.test(plain)) return false
+    // What stands behind the type in there is code.
+    if (plain === 'Annotated' && this.#text.charAt(this.at) === '[') return this.#brackets()
     const isGeneric = this.#generic(depth, GENERICS.has(plain.toLowerCase()) || plain !== name)
     if (isGeneric === null) return false
     if (isPrimitive) this.isSure = true
     while (this.#take(LIST) !== '');
     return true
+  }
+
+  /** To the end of the bracket that begins here. */
+  #brackets(): boolean {
+    let depth = 0
+    for (let i = this.at; i < this.#text.length; i++) {
+      const sign = this.#text.charAt(i)
+      if (sign === '[') depth++
+      else if (sign === ']' && --depth === 0) {
+        this.at = i + 1
+        this.isSure = true
+        return true
+      }
+    }
+    return false
   }
 
   /** Types in brackets; null where there are other things in them. */

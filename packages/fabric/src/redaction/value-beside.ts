@@ -17,8 +17,8 @@ export interface Beside {
   readonly tree: Tree
   spend(steps: number): void
   accepts(value: Span): boolean
-  /** The value that begins at `at`, to its end. */
-  valueAt(at: number, isParameter: boolean): Span
+  /** The secrets in the value of `key` that begins at `at`. */
+  valuesAt(at: number, key: Span): readonly Span[]
 }
 
 /** What stands before a name that is the content of an element. */
@@ -165,17 +165,23 @@ function inFields(place: Beside, { before, first, name, role }: Around): readonl
   if (partners.length === 0) return null
   return partners.flatMap((partner) => {
     const { field, kind } = row[partner] as RowField
-    const start = first + from + field.value.start
+    const start = first + from + field.at
+    const key = { start: first + from + field.start, end: start }
+    const isBefore = field.at < at
     // What stands before the name ends before it; what follows may go on beyond the excerpt.
-    const value =
-      field.value.start > at
-        ? place.valueAt(start, field.isParameter)
-        : { start, end: first + from + field.value.end }
-    if (value.end <= value.start || !place.accepts(value)) return []
-    const end = Math.min(value.end, value.start + besideBytesMax)
-    return kind === 'telling' && !looksMade(excerptOf(bytes, start, end)) ? [] : [value]
+    const values = place
+      .valuesAt(start, key)
+      .map(({ start, end }) => ({
+        start,
+        end: isBefore && end >= name.start ? first + from + field.value.end : end,
+      }))
+      .filter(({ start, end }) => end > start)
+    return kind === 'telling' ? values.filter((value) => isMade(bytes, value)) : values
   })
 }
+
+const isMade = (bytes: Uint8Array, { start, end }: Span): boolean =>
+  looksMade(excerptOf(bytes, start, Math.min(end, start + besideBytesMax)))
 
 /** `url: "…?q='name=password&value=…'"`: literals in literals, as far as they are read. */
 const literalsMax = 3

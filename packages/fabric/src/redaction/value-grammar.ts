@@ -9,7 +9,8 @@ export interface Place {
   readonly to: number
   /** Where each byte stands in the body; null where the text is the body. */
   readonly map: Int32Array | null
-  readonly context: LineContext
+  /** Of the value that is read next. */
+  context: LineContext
   spend(steps: number): void
 }
 
@@ -22,8 +23,8 @@ export type BareForm = 'line' | 'whole' | 'query' | 'word' | 'cell' | 'argument'
 
 /** Signs before a quote that belong to the literal: `b'…'`, `@"…"`, `SecretStr("…")`, `!!str "…"`. */
 const literalStart =
-  /^(?:[!&][!\w]+\s+)?(?:\(\s*)?(?:(?:new\s+)?(?:[A-Za-z_]\w*\.)*(?:SecretStr|SecretString|SecureString|Secret|String|str|bytes|Some|from|encode|quote|to_string)\(\s*)?(?:[bBuUrRfFLN]{1,2}|\$?@|@?\$|%[qQ])?(\\*)("""|'''|["'`]|\xe2\x80[\x98\x9c\x9e\xb9]|\xc2\xab)/
-const literalStartBytes = 96
+  /^(?:[!&][^\s"'`]{0,64}[ \t]+){0,2}(?:\(\s*)?(?:(?:new\s+)?(?:[A-Za-z_]\w*\.)*(?:SecretStr|SecretString|SecureString|Secret|String|str|bytes|Some|from|encode|quote|to_string)\(\s*)?(?:[bBuUrRfFLN]{1,2}|\$?@|@?\$|%[qQ]|b?r#{1,8})?(\\*)("""|'''|["'`]|\xe2\x80[\x98\x9c\x9e\xb9]|\xc2\xab)/
+const literalStartBytes = 160
 /** Backslashes of eight layers of JSON; more begin no string. */
 const backslashesMax = 255
 
@@ -58,14 +59,19 @@ export class ValueReader {
     const [{ length }, slashes = '', sign = ''] = [start[0], start[1], start[2]]
     if (slashes.length > backslashesMax) return null
     const from = at + length
-    const end = this.#closing(from, slashes.length, sign)
+    const hashes = /r(#+)/.exec(start[0].slice(0, -1))?.[1] ?? ''
+    const end =
+      hashes === ''
+        ? this.#closing(from, slashes.length, sign)
+        : this.#closingRaw(from, `"${hashes}`)
     if (end < 0) return null
-    const last = this.#joined(end, slashes.length, sign)
+    const isOpen = start[0].includes('(')
+    const last = this.#joined({ end, isOpen }, slashes.length, sign)
     // `"Ab1"tail`: shells read on until a blank.
     const quoteEnd = last + slashes.length + sign.length
     const isClosed = start[0].startsWith('(') && bytes[quoteEnd] === 0x29
     const after = isClosed ? quoteEnd + 1 : quoteEnd
-    if (slashes.length > 0 || after >= to || this.#endsLiteral(after))
+    if (hashes !== '' || slashes.length > 0 || after >= to || this.#endsLiteral(after))
       return { start: from, end: last, isQuoted: true }
     const tail = this.bare(after, 'word')
     const isTail = /[\w"'`\x80-\xff]/.test(excerptOf(bytes, after, tail.end))
@@ -92,6 +98,16 @@ export class ValueReader {
         : this.#closingQuote(from, backslashes, sign)
     this.#place.spend(STEPS.valueByte * ((end < 0 ? this.#place.to : end) - from))
     if (end < 0) this.#unclosed.add(identity)
+    return end
+  }
+
+  /** `r#"…"#`: nothing but a quote and as many hashes. */
+  #closingRaw(from: number, closing: string): number {
+    if (this.#unclosed.has(closing)) return -1
+    const { bytes, to } = this.#place
+    const end = Buffer.from(bytes.buffer, bytes.byteOffset, to).indexOf(closing, from)
+    this.#place.spend(STEPS.valueByte * ((end < 0 ? to : end) - from))
+    if (end < 0) this.#unclosed.add(closing)
     return end
   }
 
@@ -134,24 +150,29 @@ export class ValueReader {
   }
 
   /** `"a" "b"`, `"a" + "b"`: languages join what stands like this. */
-  #joined(closing: number, backslashes: number, sign: string): number {
+  #joined(
+    closed: { readonly end: number; readonly isOpen: boolean },
+    backslashes: number,
+    sign: string,
+  ): number {
     const { bytes, to } = this.#place
-    let end = closing
+    let { end } = closed
     for (;;) {
       const after = end + backslashes + sign.length
       const excerpt = excerptOf(bytes, after, Math.min(to, after + literalStartBytes))
       const next =
-        /^[ \t]*(?:\\?\r?\n[ \t]*)?(?:\+\+?|[.&~^]|\|\||\.\.|<>)?[ \t]*(?:\r?\n[ \t]*)?(\\*)(["'`])/.exec(
+        /^[ \t]*(?:\\?\r?\n[ \t]*)?(?:\+\+?|[.&~^]|\|\||\.\.|<>)?[ \t]*(?:_?[ \t]*\r?\n[ \t]*)?(\\*)(["'`])/.exec(
           excerpt,
         )
       if (next === null) return end
       // In one list or object, a name follows on the next line.
-      if (!/[+.&|~^<]/.test(next[0]) && /\n/.test(next[0]) && !next[0].includes('\\')) return end
+      const isJoint = closed.isOpen || /[+.&|~^<\\]/.test(next[0])
+      if (!isJoint && /\n/.test(next[0])) return end
       const [{ length }, slashes = '', quote = ''] = [next[0], next[1], next[2]]
       if (slashes.length !== backslashes || length === backslashes + 1) return end
-      const closed = this.#closing(after + length, backslashes, quote)
-      if (closed < 0) return end
-      end = closed
+      const till = this.#closing(after + length, backslashes, quote)
+      if (till < 0) return end
+      end = till
     }
   }
 
@@ -243,19 +264,18 @@ const isEscaped = (map: Int32Array | null, at: number): boolean =>
 
 const pairNameMax = 48
 const pairStart =
-  /^[ \t]*\\*["'`]?(?!\d)[A-Za-z0-9_$.-]{1,40}\\*["'`]?(?:[ \t]*=(?![=>])|:(?!\/\/))[ \t]*\S/
+  /^[ \t]*\\*(["'`]?)(?!\d)[A-Za-z0-9_$.-]{1,40}\\*\1(?:[ \t]*=(?![=>])|:(?!\/\/)|(?<=["'`])[ \t]*=>)[ \t]*\S/
 
 /** Whether a name and its operator begin here. */
 function beginsPair(bytes: Uint8Array, at: number, to: number): boolean {
   return pairStart.test(excerptOf(bytes, at, Math.min(to, at + pairNameMax)))
 }
 
-/** The lines below `at` that are indented more than the line of the name: a block of YAML. */
+/** The lines below `at` that are indented more than the name: a block of YAML. */
 export function blockBelow(
   bytes: Uint8Array,
-  range: { at: number; to: number; lineStart: number },
+  range: { at: number; to: number; indent: number },
 ): Span | null {
-  const own = indentAt(bytes, range.lineStart, range.to)
   let line = lineEndAt(bytes, range.at, range.to)
   let start = -1
   let end = -1
@@ -265,7 +285,7 @@ export function blockBelow(
     const next = lineEndAt(bytes, first, range.to)
     const text = first + indent
     if (text < next && bytes[text] !== 0x0d) {
-      if (indent <= own) break
+      if (indent <= range.indent) break
       if (start < 0) start = text
       end = next
       while (end > text && bytes[end - 1] === 0x0d) end--
@@ -275,12 +295,68 @@ export function blockBelow(
   return start < 0 ? null : { start, end }
 }
 
+const heredocHead = /^(?:\$\(cat )?<<(<|[-~])?[ \t]*(?:\\?["']([\w.-]+)["']|\\?([A-Za-z_][\w.-]*))/
+
+/**
+ * From the line behind `<<EOF` to the one that says so and nothing else; in PHP code may follow it.
+ * Where no line does, to the end.
+ */
+export function heredocAt(bytes: Uint8Array, at: number, to: number): Span | null {
+  if (bytes[at] !== 0x3c && bytes[at] !== 0x24) return null
+  const found = heredocHead.exec(latin1(bytes, at, Math.min(to, at + 96)))
+  if (found === null) return null
+  const [, sign = '', quoted = '', bare = ''] = found
+  const label = quoted + bare
+  const start = lineEndAt(bytes, at, to) + 1
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset, to)
+  let indented = -1
+  for (
+    let end = text.indexOf(label, start);
+    end >= 0;
+    end = text.indexOf(label, end + label.length)
+  ) {
+    const line = blanksBefore(bytes, end, start)
+    if (bytes[line - 1] !== 0x0a || !endsLabel(bytes, end + label.length, { to, sign })) continue
+    const value = { start, end: Math.max(start, line - 1) }
+    if (line === end || sign !== '') return value
+    if (indented < 0) indented = value.end
+  }
+  return { start: Math.min(start, to), end: indented < 0 ? to : indented }
+}
+
+function blanksBefore(bytes: Uint8Array, at: number, first: number): number {
+  let i = at
+  while (i > first && (bytes[i - 1] === 0x20 || bytes[i - 1] === 0x09)) i--
+  return i
+}
+
+/** `EOFhunter2` is text. */
+function endsLabel(
+  bytes: Uint8Array,
+  at: number,
+  { to, sign }: { to: number; sign: string },
+): boolean {
+  if (sign === '<')
+    return at >= to || !/[\w\x80-\xff]/.test(String.fromCharCode(bytes[at] as number))
+  let i = at
+  while (i < to && (bytes[i] === 0x20 || bytes[i] === 0x09)) i++
+  return i >= to || isLineEnd(bytes[i])
+}
+
+/** Without white space. */
+export function trimmed(bytes: Uint8Array, from: number, to: number): Span {
+  let [start, end] = [from, to]
+  while (start < end && (bytes[start] as number) <= 0x20) start++
+  while (end > start && (bytes[end - 1] as number) <= 0x20) end--
+  return { start, end }
+}
+
 export function lineEndAt(bytes: Uint8Array, at: number, to: number): number {
   const end = bytes.indexOf(0x0a, at)
   return end < 0 || end > to ? to : end
 }
 
-/** Spaces at the start of a line; the dash of a list counts as one. */
+/** Blanks at the start of a line. */
 function indentAt(bytes: Uint8Array, at: number, to: number): number {
   let i = at
   while (i < to && (bytes[i] === 0x20 || bytes[i] === 0x09)) i++

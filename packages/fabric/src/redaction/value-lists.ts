@@ -16,23 +16,28 @@ export interface ListedValue extends Span {
 /** A bracket, and a literal, a word of JSON, another bracket, a name or the end of the line in it. */
 const opening =
   /^(?:[[{(]\s*(?:\\*["'`]|(?:null|true|false)\s*[,\]]|[[{(\]})]|$)|[{(]\s*[\w$.-]+\s*[:=])/
+const METHOD = /^\{\s*\\*["'](?:get|put|post|delete|options|head|patch)\\*["']\s*:/
 /** What may stand behind a list that is all of the value. */
 const follows =
-  /^\s*(?:[)\]};,\s]*$|[)\]}]*\s*[,;]\s*(?:\\*["'`]|[{[]|[\w$.-]{1,40}\s*[:=])|[)\]}]+\s)/
+  /^\s*(?:[)\]};,\s]*$|[)\]}]*\s*[,;]\s*(?:\\*["'`]|[{[]|[\w$.-]{1,40}\s*[:=])|[)\]}]+\s|\s[\w$.-]{1,40}[:=])/
 
 /**
  * The values of the list or object in brackets that `text` begins with, by their places in it: what
  * describes the secret is left out, and words without quotes that are as likely names. Null
  * where the bracket is part of a value.
  */
-export function listedValues(text: string): readonly ListedValue[] | null {
+export function listedValues(text: string, isRoute: boolean): readonly ListedValue[] | null {
   if (!opening.test(text)) return null
+  // `"/users/{id}/password": {"put": {…}}`: an operation, as OpenAPI describes it.
+  if (isRoute && METHOD.test(text)) return []
   const values: ListedValue[] = []
   let depth = 0
   let name = ''
+  /** Up to where all is below a name that describes: how deep the bracket is that ends it. */
+  let describedTo = 0
   let last: ListedValue | null = null
   const keep = (): void => {
-    if (last !== null && counts(last, name)) values.push(last)
+    if (last !== null && describedTo === 0 && counts(last, name)) values.push(last)
     last = null
   }
   for (const { 0: piece, 1: slashes = '', 2: quote, 3: literal, index } of text.matchAll(PIECE)) {
@@ -50,8 +55,12 @@ export function listedValues(text: string): readonly ListedValue[] | null {
     }
     keep()
     if (piece === ',' || piece === ';') name = ''
-    else if (/[[{(]/.test(piece)) depth++
-    else if (--depth <= 0) return follows.test(text.slice(index + 1)) ? values : null
+    else if (/[[{(]/.test(piece)) {
+      depth++
+      if (describedTo === 0 && name !== '' && isDescribing(name)) describedTo = depth
+      name = ''
+    } else if (depth-- === describedTo) describedTo = 0
+    if (depth <= 0) return follows.test(text.slice(index + 1)) ? values : null
   }
   keep()
   return values

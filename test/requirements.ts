@@ -226,6 +226,7 @@ export const REQUIREMENTS = {
     lies: [
       'mismatched-operation-header',
       'unknown-operation',
+      'session-that-goes-on',
       'unsupported-version',
       'push-address',
       'session-of-another-caller',

@@ -255,6 +255,12 @@ describe('the official A2A client', () => {
     expect(await streamed(way, 'notary')).toEqual(wholeStream)
   })
 
+  test.each(ways)('is told of an unknown task as by any agent, over the %s', async (way) => {
+    const client = await clientOf(way)
+    const asked = client.getTask({ tenant: '', id: 'no-such-task-0001' })
+    await expect(asked).rejects.toMatchObject({ name: 'TaskNotFoundError' })
+  })
+
   test('is told the refusal as an error of its own protocol [authenticate:quarantine@gateway]', async () => {
     const client = await clientOf('gateway', 'clerk', 'carl')
     await world.admin('agent.quarantine', { name: 'carl', reason: 'test' })
@@ -335,6 +341,22 @@ describe('the first generation of the official MCP client', () => {
     await transport.terminateSession()
     await client.close()
   })
+
+  test.each(ways)(
+    'keeps its session when a method or a task is unknown, over the %s [authorize:operation]',
+    async (way) => {
+      const { client, transport } = await open(way, 'anna')
+      const result = { parse: (value: unknown) => value } as never
+      const ask = (method: string, params: object) =>
+        client.request({ method, params } as never, result).catch((error: unknown) => error)
+      expect(await ask('vendor/do', {})).toMatchObject({ name: 'McpError', code: -32_601 })
+      const unknown = await ask('tasks/get', { taskId: 'no-such-task-0001' })
+      expect(unknown).toMatchObject({ name: 'McpError', code: -32_602 })
+      expect(await next(client)).toEqual([{ type: 'text', text: '1' }])
+      await transport.terminateSession()
+      await client.close()
+    },
+  )
 
   test.each(ways)('cannot speak in the session of another caller, over the %s', async (way) => {
     const { client, transport } = await open(way, 'anna')

@@ -36,8 +36,8 @@ function carryOut(job: BodyJob): BodyAnswer {
 
 function answerOf(value: unknown): BodyAnswer {
   if (!(value instanceof Refusal)) return { value }
-  const { code, detail, limit } = value
-  return { refusal: { code, detail, limit } }
+  const { code, detail, limit, rpcId } = value
+  return { refusal: { code, detail, limit, rpcId } }
 }
 
 function tooCostly({ steps }: BodyJob): BodyAnswer {

@@ -5,7 +5,11 @@ export interface RefusalFacts {
   readonly caller?: string | null
   readonly limit?: string | null
   readonly byOthers?: boolean
+  readonly rpcId?: RpcId
 }
+
+/** The id of the JSON-RPC request that is answered; undefined where there is none to answer. */
+export type RpcId = string | number | null | undefined
 
 /** An answer, not an accident: refusals are returned, and only failures are thrown. */
 export class Refusal {
@@ -20,12 +24,14 @@ export class Refusal {
   readonly limit: string | null
   /** Other agents, or their status, can have brought it about: it does not raise the caller's risk. */
   readonly byOthers: boolean
+  /** Of a request that was read far enough to answer it as JSON-RPC, and not to name its operation. */
+  readonly rpcId: RpcId
 
   constructor(
     code: RefusalCode,
     detail: string,
     retryAfterMs: number | null = null,
-    { caller = null, limit = null, byOthers = false }: RefusalFacts = {},
+    { caller = null, limit = null, byOthers = false, rpcId }: RefusalFacts = {},
   ) {
     this.code = code
     this.detail = detail
@@ -33,11 +39,22 @@ export class Refusal {
     this.caller = caller
     this.limit = limit
     this.byOthers = byOthers
+    this.rpcId = rpcId
   }
 
   /** Whether the receiver acted or may have acted. Transports send this, never a guess by the code. */
   get mayHaveActed(): boolean {
     return mayHaveActed(this.code)
+  }
+}
+
+/**
+ * What a request names (a task, a conversation, a stream) is not one of its caller. Its receiver and
+ * its session are known: no client may take this for the end of either.
+ */
+export class UnknownReference extends Refusal {
+  constructor(detail: string) {
+    super('RECEIVER_UNKNOWN', detail)
   }
 }
 
@@ -71,14 +88,21 @@ export class Withdrawal extends Refusal {
 export class StatedRefusal extends Refusal {
   /** SPIFFE ID of the receiver. */
   readonly statedBy: string
+  /** As an `UnknownReference`: the receiver and the session go on. */
+  readonly isOfReference: boolean
 
   constructor(
     code: RefusalCode,
     detail: string,
-    stated: { readonly statedBy: string; readonly limit: string | null },
+    stated: {
+      readonly statedBy: string
+      readonly limit: string | null
+      readonly isOfReference?: boolean
+    },
   ) {
     super(code, detail, null, { limit: stated.limit })
     this.statedBy = stated.statedBy
+    this.isOfReference = stated.isOfReference ?? false
   }
 
   override get mayHaveActed(): boolean {

@@ -1,7 +1,7 @@
 import { checkLinked, readSignedHalf, type SignedResponse } from '@countersign/protocol'
 import type { MessageSignatures } from '../identity/message-signatures.ts'
 import type { FactValue } from '../ledger/ledger.ts'
-import { Refusal, StatedRefusal, type Withdrawal } from '../lib/refusal.ts'
+import { Refusal, StatedRefusal, UnknownReference, type Withdrawal } from '../lib/refusal.ts'
 import { sha256 } from '../lib/sha256.ts'
 import type { Finding } from '../redaction/redactor.ts'
 import type { Arrival } from './arrival.ts'
@@ -119,7 +119,7 @@ export async function deliver(
 /** Another's task looks like one that never was. */
 function hiddenTask(authorized: Authorized, room: AuthorizeRoom): Refusal | null {
   if (mayReachTasks(authorized, room)) return null
-  return new Refusal('RECEIVER_UNKNOWN', 'the task is not one of this caller')
+  return new UnknownReference('the task is not one of this caller')
 }
 
 /** What is known here of the right to go on comes before what the receiver states of it. */

@@ -173,6 +173,6 @@ function answerOf<T>(outcome: Ended): T | Refusal {
   if ('value' in outcome) return outcome.value as T
   if ('fault' in outcome) return new Refusal('UNDECIDED', outcome.fault)
   if ('isTooCostly' in outcome) return new Refusal('UNDECIDED', 'the slow lane bounds no steps')
-  const { code, detail, limit } = outcome.refusal
-  return new Refusal(code, detail, null, { limit })
+  const { code, detail, limit, rpcId } = outcome.refusal
+  return new Refusal(code, detail, null, { limit, rpcId })
 }

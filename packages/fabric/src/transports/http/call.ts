@@ -13,16 +13,10 @@ import type { Incoming } from './incoming.ts'
 import { type McpSessions, withSessions } from './mcp-sessions.ts'
 import { type ReachedOwners, reachedOwners } from './reached-owners.ts'
 import type { Reply } from './respond.ts'
-import { statedStatus } from './response-status.ts'
+import { plainHttp, type Spoken, spokenWire, type Wire } from './spoken.ts'
 import { type TaskOwners, withTasks } from './task-guard.ts'
 import { noTasks } from './task-ids.ts'
 import type { TaskReader } from './task-reader.ts'
-
-/** How one transport words a refusal. */
-export interface Wire {
-  readonly status: number
-  readonly jsonRpc: number
-}
 
 export interface Call {
   readonly exchange: DecisionId
@@ -52,7 +46,7 @@ export async function answerCall(rooms: Rooms, call: Call): Promise<Reply> {
   const read = unread ?? (await call.classify(call.incoming, inRoute, protocol, known))
   // What could not be read is still an exchange: identified, refused, recorded.
   const fault = read instanceof Refusal ? read : null
-  const classified = read instanceof Refusal ? unclassified : read
+  const classified = read instanceof Refusal ? { ...unclassified, rpcId: read.rpcId } : read
   const { name } = call.courier.route
   const reached = reachedOwners(call.tasks.tasks, name, classified.tasks)
   const arrival = toArrival(call, { classified, reached }, fault)
@@ -78,8 +72,14 @@ export async function answerCall(rooms: Rooms, call: Call): Promise<Reply> {
   const recorded = exchange === call.exchange ? call : { ...call, exchange }
   return outcome.refusal === null
     ? answerReply(outcome, recorded, classified)
-    : refusalReply(outcome.refusal, recorded, classified)
+    : refusalReply(outcome.refusal, recorded, spokenBy(call.incoming, classified))
 }
+
+export function spokenBy({ head }: Incoming, { rpcId, protocol }: Named): Spoken {
+  return { rpcId, protocol, isInSession: head.headers.has('mcp-session-id') }
+}
+
+type Named = Pick<Classified, 'rpcId' | 'protocol'>
 
 const unclassified: Classified = {
   protocol: 'http',
@@ -156,28 +156,20 @@ interface Refused extends Pick<Call, 'wireOf'> {
 }
 
 /** Problem Details where the request was no JSON-RPC call, or none that could be read. */
-export function refusalReply(
-  refusal: Refusal,
-  call: Refused,
-  { rpcId }: Pick<Classified, 'rpcId'> = { rpcId: undefined },
-): Reply {
-  const status = statusOf(refusal, call)
+export function refusalReply(refusal: Refusal, call: Refused, spoken: Spoken = plainHttp): Reply {
+  const { status } = spokenWire(refusal, call.wireOf(refusal), spoken)
   const headers: [string, string][] = [
     ...exchangeHeaders(call.exchange),
     ...refusalHeaders(refusal),
     ['cache-control', 'no-store'],
   ]
   headers.push(...quotaHeadersOf(refusal))
-  if (rpcId !== undefined) {
+  if (spoken.rpcId !== undefined) {
     headers.push(['content-type', 'application/json'])
-    return { status, headers, body: utf8(rpcError(refusal, call, rpcId)) }
+    return { status, headers, body: utf8(rpcError(refusal, call, spoken)) }
   }
   headers.push(['content-type', 'application/problem+json'])
   return { status, headers, body: utf8(problem(refusal, call.exchange, status)) }
-}
-
-function statusOf(refusal: Refusal, { wireOf }: Pick<Refused, 'wireOf'>): number {
-  return refusal instanceof StatedRefusal ? statedStatus : wireOf(refusal).status
 }
 
 /** What a client needs to decide whether to send again, also one without a table of the codes. */
@@ -223,33 +215,31 @@ function withdrawalMembers(refusal: Refusal): object {
   return { reason, reconnect: WITHDRAWALS[reason].reconnect }
 }
 
-function rpcError(refusal: Refusal, call: Refused, rpcId: Classified['rpcId']): string {
+function rpcError(refusal: Refusal, call: Refused, spoken: Spoken): string {
   const { says } = REFUSALS[refusal.code]
   const ended = { ...limitMember(refusal), ...withdrawalMembers(refusal) }
   const data = { ...again(refusal), exchange: call.exchange, ...ended }
-  const error = { code: call.wireOf(refusal).jsonRpc, message: says, data }
-  return JSON.stringify({ jsonrpc: '2.0', id: rpcId ?? null, error })
+  const { jsonRpc } = spokenWire(refusal, call.wireOf(refusal), spoken)
+  const error = { code: jsonRpc, message: says, data }
+  return JSON.stringify({ jsonrpc: '2.0', id: spoken.rpcId ?? null, error })
 }
 
 /**
  * The end of a stream that was cut. A JSON-RPC client is given an error that it understands, which a
  * receiver could have written as well; the event after it can come from the fabric alone.
  */
-export function terminalEvents(
-  refusal: Refusal,
-  call: Refused,
-  { rpcId }: Pick<Classified, 'rpcId'>,
-): StreamEvent[] {
+export function terminalEvents(refusal: Refusal, call: Refused, named: Named): StreamEvent[] {
   const marked = refusalEvent(refusal, call)
-  if (rpcId === undefined) return [marked]
-  const error = utf8(rpcError(refusal, call, rpcId))
+  if (named.rpcId === undefined) return [marked]
+  const error = utf8(rpcError(refusal, call, { ...named, isInSession: false }))
   return [{ data: error, contentType: 'application/json', frame: [] }, marked]
 }
 
 /** No event of a receiver gets past inspection under this name. */
 export function refusalEvent(refusal: Refusal, call: Refused): StreamEvent {
+  const { status } = spokenWire(refusal, call.wireOf(refusal), plainHttp)
   return {
-    data: utf8(problem(refusal, call.exchange, statusOf(refusal, call))),
+    data: utf8(problem(refusal, call.exchange, status)),
     contentType: 'application/json',
     frame: [['event', 'countersign-refusal']],
   }

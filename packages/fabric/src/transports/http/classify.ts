@@ -14,7 +14,7 @@ import {
   wordsLengthMax,
 } from '@countersign/protocol'
 import { overLimit } from '../../lib/limits.ts'
-import { Refusal } from '../../lib/refusal.ts'
+import { Refusal, type RpcId } from '../../lib/refusal.ts'
 import { decodeMirrored } from '../../pipeline/inspect-fields.ts'
 import type { PolicyContext } from '../../policy/policy.ts'
 import { isAmbiguousWord } from './folded-name.ts'
@@ -29,7 +29,15 @@ import { findMethodOverride } from './method-override.ts'
 import { mcpSubjects, namesPush, obsoleteMethods, soundsLikeOperation } from './operations.ts'
 import { registersPush, registersPushInForm } from './push-address.ts'
 import { freeWork, STEPS, type Work } from './reading-steps.ts'
-import { findRpcFault, isRecord, isRpcMessage, mayBeBatch } from './rpc-message.ts'
+import {
+  type Call,
+  findRpcFault,
+  hasNamedParams,
+  isRpcMessage,
+  mayBeBatch,
+  readCall,
+  rpcIdOf,
+} from './rpc-message.ts'
 import { noTasks, type TaskReferences } from './task-ids.ts'
 import {
   isAboutTasks,
@@ -48,7 +56,7 @@ export interface Classified {
   readonly operation: string
   readonly tool: string
   /** The JSON-RPC id to answer under; undefined where there is none to answer. */
-  readonly rpcId: string | number | null | undefined
+  readonly rpcId: RpcId
   /** Tasks and conversations that the request names, or that its response may create or list. */
   readonly tasks: TaskReferences
 }
@@ -81,10 +89,17 @@ export function classifyIncoming(
 ): Classified | Refusal {
   const content: Content = { value: undefined }
   const read = readIncoming({ head, body }, pathInRoute, { protocol, content, work })
-  if (read instanceof Refusal || protocol === 'http') return read
+  if (protocol === 'http') return read
+  if (read instanceof Refusal) return answering(content, read)
   const mentioned = knownIn(head, content.value, { bytes: body, given: known, work })
-  if (mentioned instanceof Refusal) return mentioned
+  if (mentioned instanceof Refusal) return answering(content, mentioned)
   return mentioned.length === 0 ? read : { ...read, tasks: { ...read.tasks, known: mentioned } }
+}
+
+/** What was refused before its operation had a name, a JSON-RPC client hears as JSON-RPC as well. */
+function answering({ value }: Content, refusal: Refusal): Refusal {
+  const { code, detail, retryAfterMs, limit } = refusal
+  return new Refusal(code, detail, retryAfterMs, { limit, rpcId: rpcIdOf(value) })
 }
 
 interface ClassifyOptions {
@@ -238,7 +253,9 @@ function nameOperation(
     if (byPath?.isCertain === true) {
       return new Refusal('MESSAGE_MALFORMED', 'the path names one operation, the body another')
     }
-    return classifyCall(head, call, protocol)
+    const named = classifyCall(head, call, protocol)
+    if (named instanceof Refusal || hasNamedParams(call.message)) return named
+    return new Refusal('MESSAGE_MALFORMED', 'parameters by position')
   }
   if (isRest) return classifyRest(head, byPath.operation, protocol)
   if (protocol === 'auto') {
@@ -328,26 +345,6 @@ function decoded(path: string): string {
 
 function plain(head: Head): Named {
   return { protocol: 'http', operation: head.method, tool: '', rpcId: undefined }
-}
-
-interface Call {
-  readonly message: Readonly<Record<string, unknown>>
-  readonly method: string
-  readonly params: Readonly<Record<string, unknown>>
-  readonly id: string | number | null | undefined
-}
-
-function readCall(body: unknown): Call | null {
-  if (!isRecord(body) || body['jsonrpc'] !== '2.0') return null
-  const { method, params, id } = body
-  if (typeof method !== 'string') return null
-  return { message: body, method, params: isRecord(params) ? params : {}, id: answeredId(id) }
-}
-
-/** A number that is not read exactly would be answered as another one: such a refusal has no id. */
-function answeredId(id: unknown): string | number | null | undefined {
-  if (typeof id === 'number') return Number.isSafeInteger(id) ? id : null
-  return typeof id === 'string' || id === null ? id : undefined
 }
 
 function classifyA2a(head: Head, call: Call, operation: string): Named | Refusal {

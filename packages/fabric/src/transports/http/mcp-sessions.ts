@@ -1,5 +1,5 @@
 import { foldedWord } from '@countersign/protocol'
-import { Refusal } from '../../lib/refusal.ts'
+import { Refusal, UnknownReference } from '../../lib/refusal.ts'
 import { type Courier, type StreamEvent, Undelivered } from '../../pipeline/delivery.ts'
 import type { Head } from './head.ts'
 import { addKnown, createIdFilter, foldedId, type IdFilter, removeKnown } from './known-ids.ts'
@@ -86,8 +86,11 @@ export function withSessions(
     const named = mentions
       .filter((id) => id.startsWith(prefix))
       .map((id) => id.slice(prefix.length))
-    if ((sessionId !== undefined && !isMine(sessionId)) || [...named, ...known].some(isStrange)) {
+    if (sessionId !== undefined && !isMine(sessionId)) {
       return new Refusal('RECEIVER_UNKNOWN', 'the MCP session is not one of this caller')
+    }
+    if ([...named, ...known].some(isStrange)) {
+      return new UnknownReference('names an MCP session of another caller')
     }
     const delivered = await courier(intended, still)
     if (delivered instanceof Refusal || delivered instanceof Undelivered) return delivered

@@ -1,3 +1,4 @@
+import type { RpcId } from '../../lib/refusal.ts'
 import { bareWord, findLookalike, foldedName, isAmbiguousWord } from './folded-name.ts'
 import { soundsLikeOperation } from './operations.ts'
 
@@ -48,9 +49,42 @@ export function findRpcFault(message: Readonly<Record<string, unknown>>): string
   if (!('method' in message)) return null
   if (typeof message['method'] !== 'string') return 'the method is no text'
   if (isAmbiguousWord(message['method'])) return 'the method has characters that some readers drop'
-  if ('result' in message || 'error' in message) return 'a call and an answer in one message'
-  const isNamed = params === undefined || params === null || isRecord(params)
-  return isNamed ? null : 'parameters by position'
+  const isAnswer = 'result' in message || 'error' in message
+  return isAnswer ? 'a call and an answer in one message' : null
+}
+
+/** As every method of A2A and MCP takes them. */
+export function hasNamedParams({ params }: Readonly<Record<string, unknown>>): boolean {
+  return params === undefined || params === null || isRecord(params)
+}
+
+/**
+ * The id under which to answer what is a JSON-RPC call, or a batch of them, to whoever reads JSON;
+ * undefined for what is none, and for a notification.
+ */
+export function rpcIdOf(value: unknown): RpcId {
+  if (Array.isArray(value)) return mayBeBatch(value) ? null : undefined
+  return readCall(value)?.id
+}
+
+export interface Call {
+  readonly message: Readonly<Record<string, unknown>>
+  readonly method: string
+  readonly params: Readonly<Record<string, unknown>>
+  readonly id: RpcId
+}
+
+export function readCall(body: unknown): Call | null {
+  if (!isRecord(body) || body['jsonrpc'] !== '2.0') return null
+  const { method, params, id } = body
+  if (typeof method !== 'string') return null
+  return { message: body, method, params: isRecord(params) ? params : {}, id: answeredId(id) }
+}
+
+/** A number that is not read exactly would be answered as another one: such a refusal has no id. */
+function answeredId(id: unknown): RpcId {
+  if (typeof id === 'number') return Number.isSafeInteger(id) ? id : null
+  return typeof id === 'string' || id === null ? id : undefined
 }
 
 export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {

@@ -24,7 +24,7 @@ const header = fc.tuple(
 test('whatever a receiver states, its caller is told that it may have acted', () => {
   fc.assert(
     fc.property(fc.array(header), fc.integer({ min: 1, max: 3 }), (headers, attempts) => {
-      const told = statedRefusal({ headers, attempts }, receiver)
+      const told = statedRefusal({ status: 403, headers, attempts }, receiver)
       const named = headers.some(([name]) => name.toLowerCase() === 'countersign-refusal')
       expect(told !== null).toBe(named)
       if (told === null) return
@@ -51,7 +51,8 @@ const others: Partial<Readonly<Record<RefusalCode, RefusalCode>>> = {
 }
 
 test.each(codes)('a receiver that states %s has at most its own word for it', (code) => {
-  const told = statedRefusal({ headers: [['countersign-refusal', code]], attempts: 1 }, receiver)
+  const headers = [['countersign-refusal', code]] as const
+  const told = statedRefusal({ status: 403, headers, attempts: 1 }, receiver)
   if (told === null) throw new Error('the statement was overlooked')
   const refusal = refusalOf(told)
   expect(refusal.mayHaveActed).toBe(true)

@@ -51,6 +51,8 @@ const STATEMENTS: Readonly<Record<RefusalCode, 'stated' | 'unknown' | 'never'>> 
 
 interface StatementFacts {
   readonly limit: string | null
+  /** See `StatedRefusal`. */
+  readonly isOfReference?: boolean
   /** Under which the receiver says that it is on record: for operators alone. */
   readonly exchange: string | null
 }
@@ -59,7 +61,7 @@ interface StatementFacts {
 export function readStatement(
   code: string | undefined,
   receiver: string,
-  { limit, exchange }: StatementFacts = { limit: null, exchange: null },
+  { limit, exchange, isOfReference }: StatementFacts = { limit: null, exchange: null },
 ): Refusal {
   const known = isRefusalCode(code) ? code : null
   const statement = known === null ? 'never' : STATEMENTS[known]
@@ -68,7 +70,11 @@ export function readStatement(
   }
   const detail = `${receiver} states ${known}${exchange === null ? '' : `, recorded as ${exchange}`}`
   return statement === 'stated'
-    ? new StatedRefusal(known, detail, { statedBy: receiver, limit })
+    ? new StatedRefusal(known, detail, {
+        statedBy: receiver,
+        limit,
+        isOfReference: known === 'RECEIVER_UNKNOWN' && isOfReference === true,
+      })
     : new Refusal('OUTCOME_UNKNOWN', detail)
 }
 
@@ -77,7 +83,7 @@ export function readStatement(
  * none. Nothing else of such a response passes: neither its body and exchange nor when to come back.
  */
 export function statedRefusal(
-  { headers, attempts }: Pick<BalancedResponse, 'headers' | 'attempts'>,
+  { status, headers, attempts }: Pick<BalancedResponse, 'status' | 'headers' | 'attempts'>,
   receiver: string,
 ): Undelivered | null {
   const valuesOf = (field: string) =>
@@ -89,6 +95,7 @@ export function statedRefusal(
   const told = readStatement(codes.length === 1 ? codes[0] : undefined, receiver, {
     limit: others.length === 0 ? parseLimitText(limit) : null,
     exchange: isId('dec', exchange) ? exchange : null,
+    isOfReference: status !== 404,
   })
   return told.code === 'OUTCOME_UNKNOWN'
     ? new Undelivered({ progress: 'sent', detail: told.detail }, attempts)

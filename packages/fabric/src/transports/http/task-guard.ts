@@ -1,6 +1,6 @@
 import { isJsonEssence, parseMediaType } from '@countersign/protocol'
 import { overLimit } from '../../lib/limits.ts'
-import { Refusal } from '../../lib/refusal.ts'
+import { Refusal, UnknownReference } from '../../lib/refusal.ts'
 import { RejectedError } from '../../lib/upstream-error.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
 import {
@@ -64,7 +64,7 @@ export function withTasks(courier: Courier, guard: TaskGuard): Courier {
       return overLimit('MESSAGE_MALFORMED', ownersLimit)
     }
     if (!ownsEvents(guard, receiver, caller)) {
-      return new Refusal('RECEIVER_UNKNOWN', 'the stream to go on with is not one of this caller')
+      return new UnknownReference('the stream to go on with is not one of this caller')
     }
     const delivered = await courier(intended, still)
     if (delivered instanceof Refusal || delivered instanceof Undelivered) return delivered

@@ -1,7 +1,7 @@
 import type { Worker } from 'node:worker_threads'
 import type { RefusalCode } from '@countersign/protocol'
 import { overLimit, Shares } from '../../lib/limits.ts'
-import { Refusal } from '../../lib/refusal.ts'
+import { Refusal, type RpcId } from '../../lib/refusal.ts'
 import type { Parts } from '../../pipeline/inspect-parts.ts'
 import type { RedactionOrder } from '../../redaction/redactor.ts'
 import type { RouteProtocol } from './classify.ts'
@@ -45,6 +45,7 @@ export interface RefusalText {
   readonly code: RefusalCode
   readonly detail: string
   readonly limit: string | null
+  readonly rpcId: RpcId
 }
 
 /** Worker to main thread: that it has started, then one answer for each job. */

@@ -28,7 +28,7 @@ import { admitCaller } from '../http/admission.ts'
 import { ArrivingBody } from '../http/arriving-body.ts'
 import type { Balancer } from '../http/balancer.ts'
 import type { BodyBudget, BodyShare } from '../http/body-budget.ts'
-import { refusalEvent, refusalReply, terminalEvents } from '../http/call.ts'
+import { refusalEvent, refusalReply, spokenBy, terminalEvents } from '../http/call.ts'
 import type { FindCard } from '../http/card-content.ts'
 import type { Classified, Classify } from '../http/classify.ts'
 import { evicted, undelivered } from '../http/courier.ts'
@@ -37,6 +37,7 @@ import { type Incoming, isUnread, type NodeRequest, readIncoming } from '../http
 import { createPatience, type Patience } from '../http/patience.ts'
 import { leavingSignal, type NodeResponse, type Reply, writeReply } from '../http/respond.ts'
 import { leadsTo } from '../http/routes.ts'
+import type { Spoken } from '../http/spoken.ts'
 import { statedRefusal } from '../http/stated-refusal.ts'
 import { refuseTunnels } from '../http/tunnels.ts'
 import { arrivalOptions, connectorArrival, refuseUnparsed } from '../http/unparsed.ts'
@@ -192,14 +193,15 @@ async function carry(
 ): Promise<Reply> {
   const order = incoming instanceof Refusal ? incoming : await readOrder(options, incoming)
   if (incoming instanceof Refusal || order instanceof Refusal) {
-    return replyTo(await refuse(options, call, order as Refusal), call)
+    const fault = order as Refusal
+    return replyTo(await refuse(options, call, fault), call, unnamed(incoming, fault))
   }
-  const { rpcId } = order.classified
+  const spoken = spokenBy(incoming, order.classified)
   const signature = sign(options, call, incoming, order)
   const { request } = signature
   const arrival = toArrival(call, incoming, order, signature)
   const admitted = await admit(options, arrival)
-  if (admitted instanceof Refusal) return replyTo(admitted, call, rpcId)
+  if (admitted instanceof Refusal) return replyTo(admitted, call, spoken)
   const still = () => recheck(admitted, options.rooms.authorization)
   const { caller } = admitted.authenticated
   const refused = async (refusal: Refusal) => {
@@ -207,7 +209,7 @@ async function carry(
       () => null,
       (cause: unknown) => unrecordedAs(refusal, cause),
     )
-    return replyTo(unrecorded ?? refusal, call, rpcId)
+    return replyTo(unrecorded ?? refusal, call, spoken)
   }
   const sent = { ...request, body: incoming.body, still }
   const asked = await ask(options, sent, { order, admitted, signal: call.signal })
@@ -439,6 +441,11 @@ function sign(
   return { signed, request: { ...request, headers: [...headers, ...fields] } }
 }
 
-function replyTo(refusal: Refusal, { exchange }: OutboundCall, rpcId?: Classified['rpcId']): Reply {
-  return refusalReply(refusal, { exchange, wireOf: ({ code }) => MESH_WIRE[code] }, { rpcId })
+function replyTo(refusal: Refusal, { exchange }: OutboundCall, spoken?: Spoken): Reply {
+  return refusalReply(refusal, { exchange, wireOf: ({ code }) => MESH_WIRE[code] }, spoken)
+}
+
+/** How to answer a request of which no operation was read. */
+function unnamed(incoming: Incoming | Refusal, { rpcId }: Refusal): Spoken | undefined {
+  return incoming instanceof Refusal ? undefined : spokenBy(incoming, { rpcId, protocol: 'http' })
 }

@@ -242,7 +242,7 @@ export const REQUIREMENTS = {
       'A task, conversation or resumable stream is open to its creator, unless policy permits more.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'the fabric cannot read sealed operations' },
-    lies: ['task-of-another', 'reference-in-any-field', 'stale-supervision'],
+    lies: ['task-of-another', 'reference-in-any-field', 'stale-supervision', 'list-in-disguise'],
   },
   'authorize:lax-reader': {
     promise:

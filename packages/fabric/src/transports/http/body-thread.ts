@@ -102,6 +102,8 @@ export class BodyThread implements LargeBodies {
         : this.#read('createdIn', { body, receiver }),
     listedIn: (body, receiver) => this.#read('listedIn', { body, receiver }),
     filtered: (body, owned, receiver) => this.#read('filtered', { body, owned, receiver }),
+    filteredError: (body, owned, receiver) =>
+      this.#read('filteredError', { body, owned, receiver }),
   }
 
   async inspect(

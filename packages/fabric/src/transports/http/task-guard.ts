@@ -15,7 +15,7 @@ import { createIdFilter, type IdFilter } from './known-ids.ts'
 import { OwnedIds } from './owned-ids.ts'
 import { event, type ReachedOwners } from './reached-owners.ts'
 import type { TaskReferences } from './task-ids.ts'
-import type { TaskReader } from './task-reader.ts'
+import { LAX, type TaskReader } from './task-reader.ts'
 
 const taskLimits = { totalMax: 200_000, perOwnerMax: 10_000 }
 const eventLimits = { totalMax: 200_000, perOwnerMax: 2_000 }
@@ -91,14 +91,14 @@ async function watched(
   const fault = watch.references.creates ? await seen.learn(body) : null
   if (fault !== null) return withheld(fault)
   const { lists, isFile } = watch.references
-  // An error lists nothing.
-  if (!(lists || (isFile && mayBeJson(delivered))) || delivered.status >= 400) return delivered
+  const isError = delivered.status >= 400
+  if (!(lists || (isFile && mayBeJson(delivered)))) return delivered
   const { rewrite } = delivered
   return {
     ...delivered,
     rewrite: async (bytes) => {
       const given = (await rewrite?.(bytes)) ?? bytes
-      return given instanceof Refusal ? given : seen.filter(given)
+      return given instanceof Refusal ? given : seen.filter(given, isError)
     },
   }
 }
@@ -112,7 +112,7 @@ function mayBeJson({ headers }: Delivered): boolean {
 interface Sight {
   /** The refusal of what could not be read. */
   learn(data: Uint8Array): Promise<Refusal | null>
-  filter(data: Uint8Array): Promise<Uint8Array | Refusal>
+  filter(data: Uint8Array, isError?: boolean): Promise<Uint8Array | Refusal>
   /** One event as it may pass. Throws when the stream may not go on. */
   pass(event: StreamEvent): Promise<StreamEvent>
 }
@@ -126,7 +126,10 @@ function createSight(intended: Intended, watch: TaskGuard): Sight {
   const shownOf = (listed: readonly string[]): readonly string[] | Refusal => {
     const decided = new Map([[owner, true]])
     const shown = listed.filter((id) => {
-      const found = tasks.find(receiver, id) ?? ''
+      const isLax = id.startsWith(LAX)
+      const named = tasks.find(receiver, isLax ? id.slice(LAX.length) : id)
+      if (named === null && isLax) return true
+      const found = named ?? ''
       const known = decided.get(found)
       if (known !== undefined) return known
       const isOpen = watch.mayReach(authorized, found)
@@ -144,12 +147,15 @@ function createSight(intended: Intended, watch: TaskGuard): Sight {
       for (const id of created) tasks.claim(receiver, id, owner)
       return null
     },
-    async filter(data) {
+    async filter(data, isError = false) {
       const listed = await watch.reader.listedIn(data, receiver)
       if (listed instanceof Refusal) return unreadAnswer(listed)
       const shown = shownOf(listed)
       if (shown instanceof Refusal) return shown
-      const filtered = await watch.reader.filtered(data, shown, receiver)
+      const { reader } = watch
+      const filtered = await (isError
+        ? reader.filteredError(data, shown, receiver)
+        : reader.filtered(data, shown, receiver))
       return filtered instanceof Refusal ? unreadAnswer(filtered) : filtered
     },
     async pass(event) {

@@ -164,6 +164,7 @@ function keysOf(id: string, about: number): readonly string[] {
   return keys
 }
 
-function keyOf(kind: Kind, value: string | number): string {
+/** One key for an id, by whatever name a resource has for it. */
+export function keyOf(kind: Kind, value: string | number): string {
   return `${kind} ${value}`.replace(/^task tasks\//, 'task ')
 }

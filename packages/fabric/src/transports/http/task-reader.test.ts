@@ -43,6 +43,46 @@ test.each([
   expect(taskReaders.filtered(json(value), [])).toMatchObject({ code: 'RESPONSE_REJECTED' })
 })
 
+test('around lists, and in kept tasks, what names a task of another goes', () => {
+  const own = { id: 'a', data: { id: 'todo', name: 'x' }, history: [{ taskId: 'a' }] }
+  const body = json({
+    ...{ jsonrpc: '2.0', id: 1, items: [{ id: 'b' }, { x: 1 }], deep: { y: { taskIds: ['b'] } } },
+    result: { tasks: [{ ...own, tasks: [{ id: 'b' }, { id: 'a' }], of: [{ taskId: 'b' }] }] },
+    ...{ _meta: { name: 'server' }, named: { name: 'tasks/b' }, 'another-one-of-16': {} },
+  })
+  const listed = taskReaders.listedIn(body)
+  expect(new Set(listed)).toEqual(
+    new Set(['task a', 'task b', '~task a', '~task b', '~task todo', '~task another-one-of-16']),
+  )
+  const filtered = taskReaders.filtered(body, ['task a', '~task a', '~task todo'])
+  if (filtered instanceof Refusal) throw new Error(filtered.detail)
+  expect(JSON.parse(Buffer.from(filtered).toString())).toEqual({
+    ...{ jsonrpc: '2.0', id: 1, items: [{ x: 1 }], deep: {} },
+    result: { tasks: [{ ...own, tasks: [{ id: 'a' }], of: [] }] },
+    _meta: { name: 'server' },
+  })
+})
+
+test.each([
+  { error: null, result: [{ id: 'a' }] },
+  { error: {}, result: [{ id: 'a' }] },
+  { error: 'no', items: [{ id: 'a' }] },
+  { method: 'x', Result: { items: [] } },
+  { id: 'another-one-of-16', tasks: [] },
+])('what only looks like an error, or like the answer to a call, is refused: %j', (value) => {
+  expect(taskReaders.filtered(json(value), [])).toMatchObject({ code: 'RESPONSE_REJECTED' })
+})
+
+test('an answer with the status of an error passes in any form, without tasks of others', () => {
+  for (const body of [utf8('no JSON'), utf8('{"a":1,"a":1}'), json({ title: 'x', status: 404 })]) {
+    expect(taskReaders.filteredError(body, [])).toBe(body)
+  }
+  const body = json({ tasks: [{ id: 'a' }], items: [{ id: 'a' }] })
+  expect(Buffer.from(taskReaders.filteredError(body, []) as Uint8Array).toString()).toBe(
+    '{"tasks":[],"items":[]}',
+  )
+})
+
 test('what is no list is refused where one is expected, except an error', () => {
   const error = json({ error: { code: -32_001 } })
   expect(taskReaders.filtered(error, [])).toBe(error)

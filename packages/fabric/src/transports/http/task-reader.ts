@@ -1,8 +1,10 @@
 import { parseStrictJson, parseUtf8, utf8 } from '@countersign/protocol'
 import { Refusal } from '../../lib/refusal.ts'
 import { withExactNumbers } from './exact-numbers.ts'
+import { foldedName } from './folded-name.ts'
 import { freeWork, STEPS, type Work } from './reading-steps.ts'
-import { filterTasks } from './task-list.ts'
+import { isRecord } from './rpc-message.ts'
+import { type FilteredTasks, filterTasks } from './task-list.ts'
 import { createdIn } from './task-references.ts'
 
 type Maybe<T> = T | Refusal | Promise<T | Refusal>
@@ -14,11 +16,16 @@ type Maybe<T> = T | Refusal | Promise<T | Refusal>
 export interface TaskReader {
   /** The tasks and conversations that the answer says it created. */
   createdIn(body: Uint8Array, receiver: string): Maybe<readonly string[]>
-  /** The tasks that the answer lists. */
+  /** The tasks that the answer lists, and others that it names, these with `LAX` before them. */
   listedIn(body: Uint8Array, receiver: string): Maybe<readonly string[]>
-  /** The answer with the tasks in `owned` only; a refusal where it could not be read as a list. */
+  /** The answer with what is in `owned` only; a refusal where it could not be read as a list. */
   filtered(body: Uint8Array, owned: readonly string[], receiver: string): Maybe<Uint8Array>
+  /** The same of an answer with the status of an error, which may be of any form. */
+  filteredError(body: Uint8Array, owned: readonly string[], receiver: string): Maybe<Uint8Array>
 }
+
+/** Before an id that may be the application's own: what names it goes if it is known to be another's. */
+export const LAX = '~'
 
 export type TaskQuestion = keyof TaskReader
 
@@ -46,20 +53,42 @@ export const taskReaders = {
     work.spend(2 * body.length * STEPS.readByte)
     const listed: string[] = []
     const read = parsed(body)
-    if (read !== null) filterTasks(read.text, (id) => listed.push(id) > 0)
+    if (read !== null) filterTasks(read.text, (id, isLax) => listed.push(keyed(id, isLax)) > 0)
     return listed
   },
   filtered(body, owned, work = freeWork) {
-    work.spend(2 * body.length * STEPS.readByte)
-    const read = parsed(body)
-    const own = new Set(owned)
-    const filtered = read === null ? 'none' : filterTasks(read.text, (id) => own.has(id))
-    if (typeof filtered === 'object') return utf8(filtered.text)
-    // An error lists nothing; anything else might list tasks in a form that is not read here.
-    if (filtered === 'none' && isError(read?.value)) return body
-    return new Refusal('RESPONSE_REJECTED', 'a list of tasks that could not be read')
+    const read = filteredBy(body, owned, work)
+    // Without a list, and not an error: it might list tasks in a form that is not read here.
+    if (read === null || read.isUnread) return unreadList()
+    return read.lists > 0 || isError(read.value) ? bytesOf(body, read) : unreadList()
+  },
+  filteredError(body, owned, work = freeWork) {
+    const read = filteredBy(body, owned, work)
+    if (read === null) return body
+    return read.isUnread ? unreadList() : bytesOf(body, read)
   },
 } satisfies Record<TaskQuestion, ReadTasks>
+
+const keyed = (id: string, isLax: boolean): string => (isLax ? `${LAX}${id}` : id)
+
+function unreadList(): Refusal {
+  return new Refusal('RESPONSE_REJECTED', 'a list of tasks that could not be read')
+}
+
+type Filtered = FilteredTasks & { readonly value: unknown; readonly isWhole: boolean }
+
+function filteredBy(body: Uint8Array, owned: readonly string[], work: Work): Filtered | null {
+  work.spend(2 * body.length * STEPS.readByte)
+  const read = parsed(body)
+  if (read === null) return null
+  const own = new Set(owned)
+  const filtered = filterTasks(read.text, (id, isLax) => own.has(keyed(id, isLax)))
+  return { ...filtered, value: read.value, isWhole: filtered.text === read.text }
+}
+
+function bytesOf(body: Uint8Array, { text, isWhole }: Filtered): Uint8Array {
+  return isWhole ? body : utf8(text)
+}
 
 interface Parsed {
   readonly text: string
@@ -76,7 +105,10 @@ function parsed(data: Uint8Array): Parsed | null {
   }
 }
 
+/** An error of JSON-RPC, or a message of its own; with a result beside it, it may be taken for that. */
 function isError(value: unknown): boolean {
-  if (typeof value !== 'object' || value === null) return false
-  return 'error' in value || ('method' in value && !('result' in value))
+  if (!isRecord(value)) return false
+  const members = Object.entries(value).map(([name, each]) => [foldedName(name), each] as const)
+  if (members.some(([name, each]) => name === 'result' && each !== null)) return false
+  return isRecord(value['error']) || typeof value['method'] === 'string'
 }

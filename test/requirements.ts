@@ -700,6 +700,13 @@ export const REQUIREMENTS = {
     notOn: { queue: 'the fabric itself answers on a channel' },
     lies: ['hoarded-answers', 'untimely-answer'],
   },
+  'operate:own-room': {
+    promise:
+      'A message waits for its inspection, an answer too; what the fabric has no room or time for is never told as the fault of its receiver.',
+    on: ['gateway', 'mesh'],
+    notOn: { queue: 'the fabric cannot read sealed content' },
+    lies: ['crowded-answers'],
+  },
   'operate:fair-streams': {
     promise: 'No stream, however many and small its events, keeps other exchanges waiting.',
     on: ['gateway', 'mesh'],

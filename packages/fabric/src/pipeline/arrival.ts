@@ -66,6 +66,8 @@ export interface Arrival {
   readonly message: Message
   /** The caller's RFC 9421 signature with what it covers; null when the request carried none. */
   readonly signature: PresentedSignature | null
+  /** Aborted when the caller leaves; absent where nothing waits for it. */
+  readonly left?: AbortSignal
 }
 
 /** A signature with the request as its signer saw it, prefix and all. */

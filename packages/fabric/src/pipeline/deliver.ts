@@ -15,12 +15,13 @@ import {
   type StillPermitted,
   type StreamEvent,
   Undelivered,
+  uninspectedAnswer,
   withheld,
 } from './delivery.ts'
 import type { InspectRoom } from './inspect.ts'
 import { withoutForeignDigest } from './inspect-fields.ts'
 import { noParts } from './inspect-parts.ts'
-import { inspectShared } from './large-bodies.ts'
+import { accountOfAnswer, inspectShared } from './large-bodies.ts'
 import type { Quota } from './quota.ts'
 import { mayReachTasks, recheck, recheckCall } from './recheck.ts'
 import { attestorOf, type Intended, maskedSummary, trustDomainOf, verifierFault } from './record.ts'
@@ -177,12 +178,10 @@ async function check(
   const fields = withoutForeignDigest(delivered.headers, digest)
   const parts = { ...noParts, signature: signed, fields, body: rewritten, contentType }
   // The time is the receiver's: it chose what it answers.
-  const given = inspectShared(room, parts, obligations, target.name)
+  const account = accountOfAnswer(authorized.authenticated)
+  const given = inspectShared(room, parts, obligations, account)
   const inspected = given instanceof Promise ? await given : given
-  if (inspected instanceof Refusal) {
-    const { code, detail, limit } = inspected
-    return new Refusal('RESPONSE_REJECTED', `${code}: ${detail}`, null, { limit })
-  }
+  if (inspected instanceof Refusal) return uninspectedAnswer(inspected)
   const { fields: headers, findings, body } = inspected
   if (body === null) {
     return new Answered(intended, delivered, { body: delivered.body, headers, facts, findings })

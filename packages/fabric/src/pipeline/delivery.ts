@@ -114,13 +114,33 @@ function isWithheld(refusal: Refusal): refusal is Refusal & { readonly code: Wit
   return withheldCodes.has(refusal.code)
 }
 
+/** What a stage refuses with that could not look at a message for want of room, time or a thread. */
+const ownFaults: ReadonlySet<RefusalCode> = new Set<RefusalCode>([
+  'OVERLOADED',
+  'UNDECIDED',
+  'RATE_LIMITED',
+  'LEDGER_UNAVAILABLE',
+])
+
+/**
+ * The refusal of an answer, or of an event, that could not be inspected. That we had no room for it is
+ * not the receiver's to correct, and no code may say that the receiver has done nothing.
+ */
+export function uninspectedAnswer(refusal: Refusal): Refusal {
+  const { code, detail, limit } = refusal
+  if (code === 'OUTCOME_UNKNOWN' || code === 'RESPONSE_REJECTED') return refusal
+  const given = ownFaults.has(code) ? 'OUTCOME_UNKNOWN' : 'RESPONSE_REJECTED'
+  return new Refusal(given, `${code}: ${detail}`, null, { limit })
+}
+
 /** The receiver answered, and its response is withheld for the reason of `given`. */
 export function withheld(given: Refusal, attempts: number = 1): Undelivered {
   if (isWithheld(given) || given instanceof StatedRefusal)
     return new Undelivered({ progress: 'answered', refusal: given }, attempts)
-  // Another code would say that the receiver has done nothing.
-  const { code, detail, limit } = given
-  return withheld(new Refusal('RESPONSE_REJECTED', `${code}: ${detail}`, null, { limit }), attempts)
+  const refusal = uninspectedAnswer(given)
+  if (isWithheld(refusal)) return new Undelivered({ progress: 'answered', refusal }, attempts)
+  const { detail, limit } = refusal
+  return new Undelivered({ progress: 'sent', detail, limit }, attempts)
 }
 
 /**

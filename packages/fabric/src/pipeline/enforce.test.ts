@@ -8,6 +8,7 @@ import type { Decision, Obligations } from '../policy/policy.ts'
 import type { Arrival } from './arrival.ts'
 import { type Courier, type Delivered, type StreamEvent, withheld } from './delivery.ts'
 import { enforce, type Outcome, type Rooms } from './enforce.ts'
+import { LoopShare } from './loop-share.ts'
 
 const caller: Caller = {
   spiffeId: 'spiffe://a.test/agent/support',
@@ -337,6 +338,38 @@ describe('enforce', () => {
     expect(outcome.refusal?.code).toBe('OUTCOME_UNKNOWN')
     expect(world.events).toEqual(['intent', 'indeterminate'])
     expect(world.entries.at(-1)?.facts).toMatchObject({ result: 'unknown', progress: 'sent' })
+  })
+
+  test('what we have no room to inspect is not the fault of who answered', async () => {
+    const inspected = { fields: [], frame: [], body: null, findings: [] }
+    const facts = { limit: 'work.answerWaitMs, 1 min' }
+    for (const [given, told] of [
+      ['OVERLOADED', 'OUTCOME_UNKNOWN'],
+      ['UNDECIDED', 'OUTCOME_UNKNOWN'],
+      ['OUTCOME_UNKNOWN', 'OUTCOME_UNKNOWN'],
+      ['MESSAGE_TOO_LARGE', 'RESPONSE_REJECTED'],
+    ] as const) {
+      const world = new World()
+      const rooms: Rooms = {
+        ...world.rooms(),
+        largeBodies: {
+          loop: new LoopShare(() => 0),
+          inspect: async (_, __, { isAnswer }) =>
+            isAnswer ? new Refusal(given, '', null, facts) : inspected,
+        },
+      }
+      const large = utf8('x'.repeat(9_000))
+      world.answer = delivered(large)
+      const whole = await enforce(rooms, arrival, world.courier)
+      expect(whole.refusal).toMatchObject({ code: told, mayHaveActed: true, ...facts })
+      const isOurs = told === 'OUTCOME_UNKNOWN'
+      const ending = isOurs ? { result: 'unknown', progress: 'sent' } : { result: 'withheld' }
+      expect(world.entries.at(-1)?.facts).toMatchObject({ ...ending, code: told })
+      world.answer = delivered(streamOf('x'.repeat(9_000)).body)
+      const events = eventsOf(await enforce(rooms, arrival, world.courier))
+      expect(await events.next()).toMatchObject({ done: true, value: { code: told, ...facts } })
+      expect(world.entries.at(-1)?.facts).toMatchObject({ result: 'cut', code: told })
+    }
   })
 
   test('an approval that is obliged and absent stops the request [authorize:approval]', async () => {

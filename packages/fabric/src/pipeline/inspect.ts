@@ -83,7 +83,8 @@ function inspectMessage(
   const { path, headers: fields, contentType, body } = message
   const parts = { path, signature: signature?.signed ?? null, fields, frame: [], body, contentType }
   const client = `${caller.kind}/${caller.name}`
-  const given = inspectShared(room, parts, { mask, block }, client)
+  const account = { name: client, caller: client, isAnswer: false, left: arrival.left }
+  const given = inspectShared(room, parts, { mask, block }, account)
   const conclude = (inspected: InspectedParts | Refusal): Inspected | Refusal => {
     if (inspected instanceof Refusal) return inspected
     const { fields: headers, findings } = inspected

@@ -31,7 +31,9 @@ function open(costMs = 0, cpuMs = costMs) {
   }
   return {
     inspect: (parts: Partial<Parts>, client = 'a') =>
-      inspectShared({ redactor, largeBodies }, { ...noParts, ...parts }, order, client),
+      inspectShared({ redactor, largeBodies }, { ...noParts, ...parts }, order, {
+        ...{ name: client, caller: client, isAnswer: false },
+      }),
     handed: () => handed,
     read: (client: string) => readControl({ largeBodies }, client, () => 'read'),
     wait: (ms: number) => {

@@ -1,13 +1,35 @@
 import type { Refusal } from '../lib/refusal.ts'
 import type { RedactionOrder, Redactor } from '../redaction/redactor.ts'
+import type { Authenticated } from './authenticate.ts'
 import { type InspectedParts, inspectParts, type Parts, sizeOfParts } from './inspect-parts.ts'
 import type { LoopShare } from './loop-share.ts'
+
+/** On whose account a message is read and inspected, and for whom. */
+export interface TimeAccount {
+  /** Who is charged: a caller for its request, a receiver for what it answers. */
+  readonly name: string
+  /** On one account, the messages of each caller take turns. */
+  readonly caller: string
+  /** The receiver has acted: no refusal may blame it for what we have no room for, or say that it has not. */
+  readonly isAnswer: boolean
+  /** Aborted when nobody wants the message any more. */
+  readonly left?: AbortSignal | undefined
+}
+
+export function accountOfAnswer({ caller, arrival }: Authenticated): TimeAccount {
+  const { target, left } = arrival
+  return { name: target.name, caller: `${caller.kind}/${caller.name}`, isAnswer: true, left }
+}
 
 /** Inspects what would stop every other exchange for too long. Same results as `inspectParts`. */
 export interface LargeBodies {
   readonly loop: LoopShare
-  /** `client` is the account that the time is charged to; refuses rather than wait without bound. */
-  inspect(parts: Parts, order: RedactionOrder, client: string): Promise<InspectedParts | Refusal>
+  /** Waits for its turn, and refuses rather than wait without bound. */
+  inspect(
+    parts: Parts,
+    order: RedactionOrder,
+    account: TimeAccount,
+  ): Promise<InspectedParts | Refusal>
 }
 
 export interface BodyRedaction {
@@ -21,13 +43,13 @@ export function inspectShared(
   { redactor, largeBodies }: BodyRedaction,
   parts: Parts,
   order: RedactionOrder,
-  client: string,
+  account: TimeAccount,
 ): InspectedParts | Refusal | Promise<InspectedParts | Refusal> {
   if (largeBodies === undefined) return inspectParts(parts, order, redactor)
-  const inspected = largeBodies.loop.run(client, sizeOfParts(parts), (work) =>
+  const inspected = largeBodies.loop.run(account.name, sizeOfParts(parts), (work) =>
     inspectParts(parts, { ...order, work }, redactor),
   )
-  return inspected ?? largeBodies.inspect(parts, order, client)
+  return inspected ?? largeBodies.inspect(parts, order, account)
 }
 
 /** Reads a request to the fabric itself, on the account of its client. */

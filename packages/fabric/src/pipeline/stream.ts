@@ -5,12 +5,12 @@ import { RejectedError, UpstreamError } from '../lib/upstream-error.ts'
 import type { Finding } from '../redaction/redactor.ts'
 import type { Authorized, AuthorizeRoom } from './authorize.ts'
 import type { Answered } from './deliver.ts'
-import type { StreamEvent } from './delivery.ts'
+import { type StreamEvent, uninspectedAnswer } from './delivery.ts'
 import { isFabricName } from './fabric-name.ts'
 import type { InspectRoom } from './inspect.ts'
 import { noParts } from './inspect-parts.ts'
 import { Interruption } from './interruption.ts'
-import { inspectShared } from './large-bodies.ts'
+import { accountOfAnswer, inspectShared } from './large-bodies.ts'
 import { withoutLineBreaks } from './line-breaks.ts'
 import {
   type Ending,
@@ -151,13 +151,9 @@ class Transcript {
       return new Refusal('RESPONSE_REJECTED', 'the receiver imitates an event of the fabric')
     }
     const { data: body, contentType, frame } = event
-    const client = authenticated.arrival.target.name
     const parts = { ...noParts, frame, body, contentType }
-    const inspected = await inspectShared(room, parts, order, client)
-    if (inspected instanceof Refusal) {
-      const { code, detail, limit } = inspected
-      return new Refusal('RESPONSE_REJECTED', `${code}: ${detail}`, null, { limit })
-    }
+    const inspected = await inspectShared(room, parts, order, accountOfAnswer(authenticated))
+    if (inspected instanceof Refusal) return uninspectedAnswer(inspected)
     // Findings are only counted by class; keeping every one of a long stream would grow without end.
     if (this.#findings.length < 1000) {
       this.#findings.push(...inspected.findings)

@@ -1,6 +1,7 @@
 import { Refusal } from '../../lib/refusal.ts'
 import { answerText } from '../../pipeline/answer-text.ts'
-import type { StreamEvent } from '../../pipeline/delivery.ts'
+import { type StreamEvent, uninspectedAnswer } from '../../pipeline/delivery.ts'
+import type { TimeAccount } from '../../pipeline/large-bodies.ts'
 import type { FindCard } from './card-content.ts'
 import type { RouteProtocol } from './classify.ts'
 import { isEndpointEvent } from './mcp-sessions.ts'
@@ -8,7 +9,8 @@ import { isEndpointEvent } from './mcp-sessions.ts'
 /** Where the content of an answer comes from. */
 export interface ContentSource {
   readonly findCard: FindCard
-  readonly route: { readonly name: string; readonly protocol: RouteProtocol }
+  readonly account: TimeAccount
+  readonly route: { readonly protocol: RouteProtocol }
 }
 
 /**
@@ -19,15 +21,12 @@ export interface ContentSource {
 export async function readContent(
   content: Uint8Array,
   contentType: string,
-  { findCard, route }: ContentSource,
+  { findCard, account }: ContentSource,
 ): Promise<Uint8Array | Refusal> {
   const text = answerText(content, contentType)
   if (text instanceof Refusal) return text
-  const found = await findCard(text, route.name)
-  if (found instanceof Refusal) {
-    const { code, detail, limit } = found
-    return new Refusal('RESPONSE_REJECTED', `${code}: ${detail}`, null, { limit })
-  }
+  const found = await findCard(text, account)
+  if (found instanceof Refusal) return uninspectedAnswer(found)
   return found ? cardRefusal('that was not asked for') : text
 }
 

@@ -6,6 +6,7 @@ import { composeBodies } from '../../compose-bodies.ts'
 import { systemClock } from '../../lib/clock.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import { inspectParts, noParts } from '../../pipeline/inspect-parts.ts'
+import type { TimeAccount } from '../../pipeline/large-bodies.ts'
 import { createRedactor } from '../../redaction/create-redactor.ts'
 import { BodyThread } from './body-thread.ts'
 import type { Incoming } from './incoming.ts'
@@ -45,11 +46,17 @@ function open({ isReady = true }: { readonly isReady?: boolean } = {}) {
     },
   })
   const inspect = (client: string, name: string = client) =>
-    thread.inspect({ ...noParts, path: name }, order, client)
+    thread.inspect({ ...noParts, path: name }, order, requestOf(client))
   return { thread, puppets, inspect }
 }
 
 const order = { mask: [], block: [] }
+const requestOf = (client: string): TimeAccount => ({
+  ...{ name: client, caller: client, isAnswer: false },
+})
+const answerTo = (caller: string, name = 'receiver'): TimeAccount => ({
+  ...{ name, caller, isAnswer: true },
+})
 const unchanged = { value: { fields: [], frame: [], body: null, findings: [] } }
 const nameOf = (job: BodyJob | undefined) => (job?.name === 'inspect' ? job.parts.path : null)
 const namesOf = (puppet: Puppet | undefined) => puppet?.jobs.map(nameOf)
@@ -85,18 +92,92 @@ test('a client with long jobs waits for as much time of the others', async () =>
   expect(namesOf(puppets[0])).toEqual(['a1', 'b1', 'b2', 'b3', 'b4', 'a2', 'b5'])
 })
 
-test('what waits is bounded, and no number of clients takes all places', async () => {
-  const { thread, inspect } = open()
-  const mine = Array.from({ length: 34 }, () => inspect('a'))
-  expect(await mine.at(-1)).toMatchObject({ code: 'OVERLOADED', limit: 'work.clientBodies, 32' })
-  const greedy = Array.from({ length: 3_000 }, (_, i) => inspect(`greedy-${i % 50}`))
-  expect(await greedy.at(-1)).toMatchObject({ code: 'OVERLOADED', limit: 'work.bodies, 256' })
-  const late = inspect('late')
+test('however many messages wait, each gets its turn, and all of them end with the thread', async () => {
+  const { thread, puppets, inspect } = open()
+  const mine = Array.from({ length: 100 }, () => inspect('a'))
+  const others = Array.from({ length: 1_000 }, (_, i) => inspect(`other-${i % 50}`))
+  for (const _ of [...mine, ...others]) {
+    await turn()
+    puppets[0]?.answer(unchanged)
+  }
+  for (const answer of await Promise.all([...mine, ...others])) {
+    expect(answer).not.toBeInstanceOf(Refusal)
+  }
+  const late = [inspect('a'), inspect('late')]
   await turn()
   await thread.close()
-  expect(await mine[0]).toMatchObject({ code: 'UNDECIDED' })
-  expect(await late).toMatchObject({ code: 'UNDECIDED', detail: 'the fabric stops' })
+  for (const answer of late) {
+    expect(await answer).toMatchObject({ code: 'UNDECIDED', detail: 'the fabric stops' })
+  }
   expect(await inspect('later')).toMatchObject({ code: 'UNDECIDED' })
+})
+
+test('answers of one receiver take turns by the callers that they are for', async () => {
+  const { thread, puppets } = open()
+  const inspect = (account: TimeAccount, path: string) =>
+    thread.inspect({ ...noParts, path }, order, account)
+  const all = [
+    ...Array.from({ length: 90 }, (_, i) => inspect(answerTo('greedy'), `greedy-${i}`)),
+    ...['modest-0', 'modest-1'].map((path) => inspect(answerTo('modest'), path)),
+    inspect(answerTo('greedy', 'other'), 'of another receiver'),
+  ]
+  for (const _ of all) {
+    await vi.advanceTimersByTimeAsync(10)
+    puppets[0]?.answer(unchanged)
+  }
+  await Promise.all(all)
+  expect(namesOf(puppets[0])?.slice(0, 7)).toEqual([
+    ...['greedy-0', 'of another receiver', 'modest-0', 'greedy-1'],
+    ...['modest-1', 'greedy-2', 'greedy-3'],
+  ])
+})
+
+test('a request waits for half a minute and may come again, an answer for a minute', async () => {
+  const { thread } = open({ isReady: false })
+  const blocked = thread.inspect(noParts, order, requestOf('a'))
+  const request = thread.inspect(noParts, order, requestOf('b'))
+  const answer = thread.inspect(noParts, order, answerTo('b'))
+  await vi.advanceTimersByTimeAsync(60_000)
+  expect(await blocked).toMatchObject({ detail: 'the inspecting thread does not start' })
+  const late = { code: 'OVERLOADED', limit: 'work.waitMs, 30 s', retryAfterMs: 1_000 }
+  expect(await request).toMatchObject(late)
+  expect(await answer).toMatchObject({
+    ...{ code: 'OUTCOME_UNKNOWN', limit: 'work.answerWaitMs, 1 min' },
+  })
+})
+
+test('small messages of a client that has used its share of the loop wait as well', async () => {
+  const { thread, puppets } = open()
+  thread.loop.run('a', 0, () => vi.advanceTimersByTime(6_000))
+  const small = { ...large('text/plain'), body: utf8('x'.repeat(3_500)) } as Incoming
+  const all = Array.from({ length: 80 }, () => Promise.resolve(thread.classify(small, '/', 'auto')))
+  for (const _ of all) {
+    await turn()
+    puppets[0]?.answer({ value: 'classified' })
+  }
+  expect(new Set(await Promise.all(all))).toEqual(new Set(['classified']))
+})
+
+test('a message that nobody wants any more does not wait', async () => {
+  const { thread, puppets } = open()
+  const gone = new AbortController()
+  const first = thread.inspect(noParts, order, requestOf('a'))
+  const left = { left: gone.signal }
+  const waiting = [
+    thread.inspect(noParts, order, { ...requestOf('a'), ...left }),
+    thread.inspect(noParts, order, { ...answerTo('a'), ...left }),
+  ]
+  await turn()
+  gone.abort()
+  const late = thread.inspect(noParts, order, { ...answerTo('a'), ...left })
+  expect(await Promise.all([...waiting, late])).toMatchObject([
+    { code: 'UNDECIDED' },
+    { code: 'OUTCOME_UNKNOWN' },
+    { code: 'OUTCOME_UNKNOWN' },
+  ])
+  puppets[0]?.answer(unchanged)
+  expect(await first).not.toBeInstanceOf(Refusal)
+  expect(puppets[0]?.jobs).toHaveLength(1)
 })
 
 test('a thread that dies or runs out of memory refuses its job, and the others get a new one', async () => {
@@ -210,8 +291,11 @@ test('the jobs that wait in the quick lane leave it with the client that has use
 
 test.each([
   ['classify', (thread: BodyThread) => thread.classify(large('text/plain'), '/', 'auto')],
-  ['card', (thread: BodyThread) => thread.findCard(utf8('\\kills '.repeat(2_000)), 'a')],
-  ['tasks', (thread: BodyThread) => thread.tasks.createdIn(utf8('taskId '.repeat(2_000)), 'a')],
+  ['card', (thread: BodyThread) => thread.findCard(utf8('\\kills '.repeat(2_000)), requestOf('a'))],
+  [
+    'tasks',
+    (thread: BodyThread) => thread.tasks.createdIn(utf8('taskId '.repeat(2_000)), requestOf('a')),
+  ],
 ] as const)('the quick lane bounds the steps of a job called %s', async (name, ask) => {
   const { thread, puppets } = open()
   const asking = Promise.resolve(ask(thread))
@@ -229,13 +313,14 @@ test.each([
 test('an answer is looked through at the expense of its receiver, and in a thread when it is large', async () => {
   const { thread, puppets } = open()
   const cheap = utf8('x'.repeat(100_000))
-  expect(thread.findCard(cheap, 'a')).toBe(false)
-  expect(thread.tasks.createdIn(cheap, 'a')).toEqual([])
+  expect(thread.findCard(cheap, requestOf('a'))).toBe(false)
+  expect(thread.tasks.createdIn(cheap, requestOf('a'))).toEqual([])
   expect(puppets).toHaveLength(0)
   const large = utf8('x'.repeat(1_024 * 1_024 + 1))
-  const asked = [thread.findCard(large, 'a'), thread.tasks.createdIn(large, 'a')].map((each) =>
-    Promise.resolve<unknown>(each),
-  )
+  const asked = [
+    thread.findCard(large, requestOf('a')),
+    thread.tasks.createdIn(large, requestOf('a')),
+  ].map((each) => Promise.resolve<unknown>(each))
   await turn()
   for (const value of [false, []]) {
     puppets[0]?.answer({ value })
@@ -245,7 +330,7 @@ test('an answer is looked through at the expense of its receiver, and in a threa
   expect(puppets[0]?.jobs.map(({ name }) => name)).toEqual(['card', 'tasks'])
   // A receiver that has used its share of the loop.
   thread.loop.run('a', 0, () => vi.advanceTimersByTime(1_000))
-  const late = Promise.resolve(thread.findCard(cheap, 'a'))
+  const late = Promise.resolve(thread.findCard(cheap, requestOf('a')))
   await turn()
   puppets[0]?.answer({ value: false })
   expect(await late).toBe(false)
@@ -286,7 +371,7 @@ test('the thread gives exactly what inspection gives', async () => {
       frame: [['id', '4111111111111111']] as const,
     }
     const expected = inspectParts(parts, masking, redactor)
-    const actual = await bodies.inspect(parts, masking, 'a')
+    const actual = await bodies.inspect(parts, masking, requestOf('a'))
     if (expected instanceof Refusal) {
       expect(actual).toMatchObject({ code: expected.code })
       continue

@@ -2,7 +2,7 @@ import type { Worker } from 'node:worker_threads'
 import { overLimit } from '../../lib/limits.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import type { InspectedParts, Parts } from '../../pipeline/inspect-parts.ts'
-import type { LargeBodies } from '../../pipeline/large-bodies.ts'
+import type { LargeBodies, TimeAccount } from '../../pipeline/large-bodies.ts'
 import { LoopShare } from '../../pipeline/loop-share.ts'
 import { TimeCredit } from '../../pipeline/time-credit.ts'
 import type { RedactionOrder } from '../../redaction/redactor.ts'
@@ -30,7 +30,7 @@ const replacementMs = 1_000
 interface AnswerToRead {
   readonly body: Uint8Array
   readonly owned?: readonly string[]
-  readonly receiver: string
+  readonly account: TimeAccount
 }
 
 type JobOf = (steps: number | null) => BodyJob
@@ -80,36 +80,35 @@ export class BodyThread implements LargeBodies {
       ) ??
       this.#run<Classified>(
         (steps) => ({ name: 'classify', incoming, path, protocol, known, steps }),
-        client,
+        { name: client, caller: client, isAnswer: false },
       )
     )
   }
 
   /** Most answers hold nothing that is worth a closer look, which one pass over them shows. */
-  readonly findCard: FindCard = (body, client) => {
-    const hasClue = this.loop.glance(client, body.length, () => hasClueOfCard(body))
+  readonly findCard: FindCard = (body, account) => {
+    const hasClue = this.loop.glance(account.name, body.length, () => hasClueOfCard(body))
     if (hasClue === false) return false
     return (
-      this.loop.run(client, body.length, (work) => holdsCard(body, work)) ??
-      this.#run<boolean>((steps) => ({ name: 'card', body, steps }), client)
+      this.loop.run(account.name, body.length, (work) => holdsCard(body, work)) ??
+      this.#run<boolean>((steps) => ({ name: 'card', body, steps }), account)
     )
   }
 
   readonly tasks: TaskReader = {
-    createdIn: (body, receiver) =>
-      this.loop.glance(receiver, body.length, () => mayCreate(body)) === false
+    createdIn: (body, account) =>
+      this.loop.glance(account.name, body.length, () => mayCreate(body)) === false
         ? []
-        : this.#read('createdIn', { body, receiver }),
-    listedIn: (body, receiver) => this.#read('listedIn', { body, receiver }),
-    filtered: (body, owned, receiver) => this.#read('filtered', { body, owned, receiver }),
-    filteredError: (body, owned, receiver) =>
-      this.#read('filteredError', { body, owned, receiver }),
+        : this.#read('createdIn', { body, account }),
+    listedIn: (body, account) => this.#read('listedIn', { body, account }),
+    filtered: (body, owned, account) => this.#read('filtered', { body, owned, account }),
+    filteredError: (body, owned, account) => this.#read('filteredError', { body, owned, account }),
   }
 
   async inspect(
     parts: Parts,
     { mask, block }: RedactionOrder,
-    client: string,
+    account: TimeAccount,
   ): Promise<InspectedParts | Refusal> {
     const order = { mask, block }
     const { signature: signed } = parts
@@ -121,7 +120,7 @@ export class BodyThread implements LargeBodies {
       order,
       steps,
     })
-    const answer = await this.#run<InspectedParts>(jobOf, client)
+    const answer = await this.#run<InspectedParts>(jobOf, account)
     if (answer instanceof Refusal) return answer
     // Null stands for the body as it was: the very same object, as `inspectParts` promises.
     return { ...answer, body: answer.body ?? parts.body }
@@ -132,24 +131,25 @@ export class BodyThread implements LargeBodies {
   }
 
   #read<Q extends TaskQuestion>(question: Q, answer: AnswerToRead): ReturnType<TaskReader[Q]> {
-    const { body, owned = [], receiver } = answer
+    const { body, owned = [], account } = answer
     const read = (work: Work): unknown => taskReaders[question](body, owned, work)
     const result =
-      this.loop.run(receiver, body.length, read) ??
-      this.#run((steps) => ({ name: 'tasks', question, body, owned, steps }), receiver)
+      this.loop.run(account.name, body.length, read) ??
+      this.#run((steps) => ({ name: 'tasks', question, body, owned, steps }), account)
     return result as ReturnType<TaskReader[Q]>
   }
 
-  async #run<T>(jobOf: JobOf, client: string): Promise<T | Refusal> {
+  async #run<T>(jobOf: JobOf, account: TimeAccount): Promise<T | Refusal> {
+    const { name: client } = account
     // The thread works for identified clients only: there is no account to charge for others.
     if (client === '') return new Refusal('UNDECIDED', 'the message is on no account')
     if (this.#credit.has(client)) {
-      const outcome = await runIn(this.#quick, client, jobOf(quickSteps))
+      const outcome = await runIn(this.#quick, account, jobOf(quickSteps))
       if (outcome === 'late') this.#credit.charge(client, replacementMs)
       // A client that has used its share leaves the quick lane with all of its jobs.
       else if (outcome !== 'unserved' && !isTooCostly(outcome)) return answerOf<T>(outcome)
     }
-    const outcome = await runIn(this.#slow, client, jobOf(null))
+    const outcome = await runIn(this.#slow, account, jobOf(null))
     if (outcome === 'late' || outcome === 'unserved') {
       this.#credit.charge(client, replacementMs)
       return overLimit('MESSAGE_TOO_LARGE', slowLimit, 'inspection took too long')
@@ -158,11 +158,8 @@ export class BodyThread implements LargeBodies {
   }
 }
 
-function runIn(lane: ThreadLane, client: string, job: BodyJob): Promise<JobOutcome> {
-  return new Promise((settle) => {
-    const refusal = lane.push({ client, job, settle })
-    if (refusal !== null) settle(refusal)
-  })
+function runIn(lane: ThreadLane, account: TimeAccount, job: BodyJob): Promise<JobOutcome> {
+  return new Promise((settle) => lane.push({ account, job, settle }))
 }
 
 type Ended = Exclude<JobOutcome, 'late' | 'unserved'>

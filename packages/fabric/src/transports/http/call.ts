@@ -104,6 +104,7 @@ function toArrival(
     refused,
     fault,
     signature,
+    left: call.courier.signal,
     target: {
       kind: 'agent',
       name: call.courier.route.name,

@@ -1,5 +1,6 @@
 import { type JsonValue, parseStrictJson, parseUtf8 } from '@countersign/protocol'
 import type { Refusal } from '../../lib/refusal.ts'
+import type { TimeAccount } from '../../pipeline/large-bodies.ts'
 import { hasClueOfCard } from './card-clue.ts'
 import { bareWord } from './folded-name.ts'
 import { freeWork, STEPS, type Work } from './reading-steps.ts'
@@ -7,12 +8,12 @@ import { readingsOf } from './text-readings.ts'
 import { WordMatcher } from './word-matcher.ts'
 
 /**
- * Finds a card in what the receiver `client` sent, on whose account the time is. A refusal is that
- * of a message which could not be looked at.
+ * Finds a card in what a receiver sent, on whose account the time is. A refusal is that of a message
+ * which could not be looked at.
  */
 export type FindCard = (
   body: Uint8Array,
-  client: string,
+  account: TimeAccount,
 ) => boolean | Refusal | Promise<boolean | Refusal>
 
 /** What a card of 1.0 says where its agent is, and one of 0.3 as well beside `url`. */

@@ -14,10 +14,11 @@ import {
   Undelivered,
   withheld,
 } from '../../pipeline/delivery.ts'
+import { accountOfAnswer } from '../../pipeline/large-bodies.ts'
 import type { Intended } from '../../pipeline/record.ts'
 import { type CardMediation, cardMediator } from './agent-card.ts'
 import { readBodyOf } from './answer-body.ts'
-import { cardRefusal, readContent, readEvent } from './answer-content.ts'
+import { type ContentSource, cardRefusal, readContent, readEvent } from './answer-content.ts'
 import type { Balancer } from './balancer.ts'
 import type { BodyBudget, BodyShare } from './body-budget.ts'
 import type { FindCard } from './card-content.ts'
@@ -144,17 +145,19 @@ async function readResponse(
   const facts = countersignature === null ? {} : forwarded.facts
   const headers = withOwnSignature(read.headers, countersignature)
   const head = { status, headers, contentType, countersignature, facts }
-  const { target } = intended.inspected.authorized.authenticated.arrival
-  const mediate = cardMediator(target.operation, status)
+  const { authenticated } = intended.inspected.authorized
+  const account = accountOfAnswer(authenticated)
+  const source = { findCard: options.findCard, route: options.route, account }
+  const mediate = cardMediator(authenticated.arrival.target.operation, status)
   if (isStream) {
     return mediate === null
-      ? { ...head, body: cancellable(response, { share, patience }, options) }
+      ? { ...head, body: cancellable(response, { share, patience }, source) }
       : reject(response, cardRefusal('in a stream'))
   }
   const body = await readBodyOf(response, options.bodyBytesMax, share)
   if (body instanceof Refusal) return body
   if (mediate === null) {
-    const text = await readContent(body, contentType, options)
+    const text = await readContent(body, contentType, source)
     return text instanceof Refusal ? text : { ...head, body }
   }
   const own = headers.filter(([name]) => name !== 'content-type')
@@ -188,7 +191,7 @@ function reject(response: UpstreamResponse, refusal: Refusal): Refusal {
 function cancellable(
   response: UpstreamResponse,
   { share, patience }: { readonly share: BodyShare; readonly patience: Patience },
-  source: CallCourierOptions,
+  source: ContentSource,
 ): AsyncIterable<StreamEvent> {
   return {
     [Symbol.asyncIterator]() {

@@ -8,8 +8,10 @@ import {
   type Delivered,
   type StreamEvent,
   Undelivered,
+  uninspectedAnswer,
   withheld,
 } from '../../pipeline/delivery.ts'
+import { accountOfAnswer } from '../../pipeline/large-bodies.ts'
 import type { Intended } from '../../pipeline/record.ts'
 import { createIdFilter, type IdFilter } from './known-ids.ts'
 import { OwnedIds } from './owned-ids.ts'
@@ -120,6 +122,7 @@ interface Sight {
 function createSight(intended: Intended, watch: TaskGuard): Sight {
   const { authorized } = intended.inspected
   const receiver = authorized.authenticated.arrival.target.name
+  const account = accountOfAnswer(authorized.authenticated)
   const { name: owner } = authorized.authenticated.caller
   const { tasks, events } = watch.owners
   /** Each owner is decided on once, and stays among those that the exchange has to be permitted. */
@@ -142,21 +145,21 @@ function createSight(intended: Intended, watch: TaskGuard): Sight {
   }
   const sight: Sight = {
     async learn(data) {
-      const created = await watch.reader.createdIn(data, receiver)
-      if (created instanceof Refusal) return unreadAnswer(created)
+      const created = await watch.reader.createdIn(data, account)
+      if (created instanceof Refusal) return uninspectedAnswer(created)
       for (const id of created) tasks.claim(receiver, id, owner)
       return null
     },
     async filter(data, isError = false) {
-      const listed = await watch.reader.listedIn(data, receiver)
-      if (listed instanceof Refusal) return unreadAnswer(listed)
+      const listed = await watch.reader.listedIn(data, account)
+      if (listed instanceof Refusal) return uninspectedAnswer(listed)
       const shown = shownOf(listed)
       if (shown instanceof Refusal) return shown
       const { reader } = watch
       const filtered = await (isError
-        ? reader.filteredError(data, shown, receiver)
-        : reader.filtered(data, shown, receiver))
-      return filtered instanceof Refusal ? unreadAnswer(filtered) : filtered
+        ? reader.filteredError(data, shown, account)
+        : reader.filtered(data, shown, account))
+      return filtered instanceof Refusal ? uninspectedAnswer(filtered) : filtered
     },
     async pass(event) {
       const id = event.frame.findLast(([field]) => field === 'id')?.[1]
@@ -187,9 +190,4 @@ function eventsOf(source: AsyncIterable<StreamEvent>, sight: Sight): AsyncIterab
       }
     },
   }
-}
-
-/** The receiver has acted, and what it answered is not known to be the caller's. */
-function unreadAnswer({ code, detail, limit }: Refusal): Refusal {
-  return new Refusal('RESPONSE_REJECTED', `${code}: ${detail}`, null, { limit })
 }

@@ -97,10 +97,11 @@ test('answers that are not small are read in a thread, small ones at once', asyn
   })
   const { tasks } = new BodyThread({ heapBytes: 1, start, now: () => 0 })
   const small = json({ result: { kind: 'task', id: 'a' } })
-  expect(tasks.createdIn(small, 'a')).toEqual(['task a'])
+  const account = { name: 'a', caller: 'b', isAnswer: true }
+  expect(tasks.createdIn(small, account)).toEqual(['task a'])
   const large = json({ text: 'taskId'.repeat(2_000) })
   for (const question of ['createdIn', 'listedIn'] as const) {
-    await expect(async () => tasks[question](large, 'a')).rejects.toThrow('no thread')
+    await expect(async () => tasks[question](large, account)).rejects.toThrow('no thread')
   }
 })
 

@@ -1,5 +1,6 @@
 import { parseStrictJson, parseUtf8, utf8 } from '@countersign/protocol'
 import { Refusal } from '../../lib/refusal.ts'
+import type { TimeAccount } from '../../pipeline/large-bodies.ts'
 import { withExactNumbers } from './exact-numbers.ts'
 import { foldedName } from './folded-name.ts'
 import { freeWork, STEPS, type Work } from './reading-steps.ts'
@@ -15,13 +16,13 @@ type Maybe<T> = T | Refusal | Promise<T | Refusal>
  */
 export interface TaskReader {
   /** The tasks and conversations that the answer says it created. */
-  createdIn(body: Uint8Array, receiver: string): Maybe<readonly string[]>
+  createdIn(body: Uint8Array, account: TimeAccount): Maybe<readonly string[]>
   /** The tasks that the answer lists, and others that it names, these with `LAX` before them. */
-  listedIn(body: Uint8Array, receiver: string): Maybe<readonly string[]>
+  listedIn(body: Uint8Array, account: TimeAccount): Maybe<readonly string[]>
   /** The answer with what is in `owned` only; a refusal where it could not be read as a list. */
-  filtered(body: Uint8Array, owned: readonly string[], receiver: string): Maybe<Uint8Array>
+  filtered(body: Uint8Array, owned: readonly string[], account: TimeAccount): Maybe<Uint8Array>
   /** The same of an answer with the status of an error, which may be of any form. */
-  filteredError(body: Uint8Array, owned: readonly string[], receiver: string): Maybe<Uint8Array>
+  filteredError(body: Uint8Array, owned: readonly string[], account: TimeAccount): Maybe<Uint8Array>
 }
 
 /** Before an id that may be the application's own: what names it goes if it is known to be another's. */

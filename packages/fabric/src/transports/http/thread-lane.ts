@@ -1,14 +1,16 @@
 import type { Worker } from 'node:worker_threads'
 import type { RefusalCode } from '@countersign/protocol'
-import { overLimit, Shares } from '../../lib/limits.ts'
+import { overLimit } from '../../lib/limits.ts'
 import { Refusal, type RpcId } from '../../lib/refusal.ts'
 import type { Parts } from '../../pipeline/inspect-parts.ts'
+import type { TimeAccount } from '../../pipeline/large-bodies.ts'
 import type { RedactionOrder } from '../../redaction/redactor.ts'
 import type { RouteProtocol } from './classify.ts'
 import { FairQueue } from './fair-queue.ts'
 import type { Head } from './head.ts'
 import type { IdFilter } from './known-ids.ts'
 import type { TaskQuestion } from './task-reader.ts'
+import { limitWait } from './waiting-limits.ts'
 
 /** Main thread to worker; one at a time. */
 export type BodyJob = BodyWork & {
@@ -58,7 +60,7 @@ export type BodyAnswer =
 
 /**
  * What became of a job; it is `late` when it cost more than its lane gives one job, and `unserved`
- * when its client may not use the lane any more.
+ * when its account may not use the lane any more.
  */
 export type JobOutcome =
   | Exclude<BodyAnswer, { readonly isReady: true }>
@@ -67,7 +69,7 @@ export type JobOutcome =
   | 'unserved'
 
 export interface WaitingJob {
-  readonly client: string
+  readonly account: TimeAccount
   readonly job: BodyJob
   settle(outcome: JobOutcome): void
 }
@@ -87,10 +89,11 @@ export interface LaneOptions {
   charge(client: string, ms: number): void
 }
 
-/** Jobs that wait in a lane, of all clients and of one. Their bodies are on the accounts of `BodyBudget`. */
-const jobsMax = 256
-const clientJobsMax = 32
-const retryAfterMs = 1_000
+/** A job in the queue, and what watches over its wait. */
+interface Place extends WaitingJob {
+  unwatch: () => void
+}
+
 /** A thread keeps the memory of its largest job; without work it is ended, and started again. */
 const idleMs = 10_000
 /** A thread that has not started by then is not going to. */
@@ -106,17 +109,16 @@ export function heapBytesFor(bodyBytesMax: number): number {
 }
 
 /**
- * One thread and the jobs that wait for it. Clients share its time equally, by what their jobs have
- * taken. Fails closed: a thread that dies or takes too long ends its job, and the jobs that wait go
+ * One thread and the jobs that wait for it. Accounts share its time equally, by what their jobs have
+ * taken, and so do the callers of each. Fails closed: a thread that dies or takes too long ends its job, and the jobs that wait go
  * to a new one.
  */
 export class ThreadLane {
   readonly #options: LaneOptions
-  readonly #queue = new FairQueue<WaitingJob>()
-  readonly #shares = new Shares(jobsMax, clientJobsMax)
+  readonly #queue = new FairQueue<Place>()
   #worker: Worker | null = null
   #isReady = false
-  #current: (WaitingJob & { readonly began: number }) | null = null
+  #current: { readonly place: Place; readonly began: number } | null = null
   #timer: NodeJS.Timeout | undefined
   #idle: NodeJS.Timeout | undefined
   #isClosed = false
@@ -125,19 +127,19 @@ export class ThreadLane {
     this.#options = options
   }
 
-  /** The refusal of a job for which there is no place; null for one that waits now. */
-  push(waiting: WaitingJob): Refusal | null {
-    const { client } = waiting
-    if (this.#isClosed) return stopped()
-    if (!this.#shares.hasRoom(client)) {
-      return this.#shares.share >= clientJobsMax
-        ? busy({ name: 'work.clientBodies', value: clientJobsMax, unit: 'count' })
-        : busy({ name: 'work.bodies', value: jobsMax, unit: 'count' })
-    }
-    this.#shares.take(client)
-    this.#queue.push(client, waiting)
+  /**
+   * The job waits for its turn. There is no bound on how many do: what they hold is on the accounts of
+   * `BodyBudget`, by which a request was admitted, and its answer before it was asked for.
+   */
+  push({ account, job, settle }: WaitingJob): void {
+    if (this.#isClosed) return settle(stopped())
+    const place: Place = { account, job, settle, unwatch: () => undefined }
+    this.#queue.push(account, place)
     this.#next()
-    return null
+    if (this.#current?.place === place) return
+    place.unwatch = limitWait(account, (refusal) => {
+      if (this.#queue.remove(account, place)) leave(place, refusal)
+    })
   }
 
   async close(): Promise<void> {
@@ -145,31 +147,32 @@ export class ThreadLane {
     clearTimeout(this.#idle)
     const worker = this.#forsake()
     this.#finish(stopped())
-    for (const { settle } of this.#queue.drain()) settle(stopped())
+    for (const place of this.#queue.drain()) leave(place, stopped())
     await worker?.terminate()
   }
 
   #next(): void {
     if (this.#current !== null || this.#isClosed) return
     clearTimeout(this.#idle)
-    if (this.#shares.total === 0) {
+    if (this.#queue.size === 0) {
       this.#idle = setTimeout(() => this.#end(), idleMs).unref()
       return
     }
     if (this.#worker === null) this.#open()
     if (!this.#isReady || this.#worker === null) return
-    const waiting = this.#takeServed()
-    if (waiting === undefined) return
-    this.#current = { ...waiting, began: this.#options.now() }
-    this.#limit(this.#current.began)
-    this.#worker.postMessage(waiting.job)
+    const place = this.#takeServed()
+    if (place === undefined) return
+    const began = this.#options.now()
+    this.#current = { place, began }
+    this.#limit(began)
+    this.#worker.postMessage(place.job)
   }
 
   /** No job waits longer than `jobMs` for the one that has begun, and none is ended for nobody. */
   #limit(began: number): void {
     const { jobMs, aloneMs, now } = this.#options
     this.#timer = setTimeout(() => {
-      if (this.#shares.total > 0 || now() - began >= aloneMs) this.#replace('late')
+      if (this.#queue.size > 0 || now() - began >= aloneMs) this.#replace('late')
       else this.#limit(began)
     }, jobMs).unref()
   }
@@ -211,21 +214,19 @@ export class ThreadLane {
     this.#next()
   }
 
-  #takeServed(): WaitingJob | undefined {
+  #takeServed(): Place | undefined {
     for (;;) {
-      const waiting = this.#queue.take()
-      if (waiting === undefined) return undefined
-      this.#shares.give(waiting.client)
-      if (this.#options.serves(waiting.client)) return waiting
-      waiting.settle('unserved')
+      const place = this.#queue.take()
+      if (place === undefined) return undefined
+      place.unwatch()
+      if (this.#options.serves(place.account.name)) return place
+      place.settle('unserved')
     }
   }
 
   #refuseNext(outcome: JobOutcome): void {
-    const waiting = this.#queue.take()
-    if (waiting === undefined) return
-    this.#shares.give(waiting.client)
-    waiting.settle(outcome)
+    const place = this.#queue.take()
+    if (place !== undefined) leave(place, outcome)
   }
 
   #end(): void {
@@ -247,12 +248,18 @@ export class ThreadLane {
     if (current === null) return
     clearTimeout(this.#timer)
     this.#current = null
+    const { account, settle } = current.place
     const ms = this.#options.now() - current.began
-    this.#queue.charge(current.client, ms)
-    this.#options.charge(current.client, ms)
-    current.settle(outcome)
+    this.#queue.charge(account, ms)
+    this.#options.charge(account.name, ms)
+    settle(outcome)
     this.#next()
   }
+}
+
+function leave({ unwatch, settle }: Place, outcome: JobOutcome): void {
+  unwatch()
+  settle(outcome)
 }
 
 function threadFault(error: Error & { readonly code?: string }, value: number): Refusal {
@@ -265,8 +272,4 @@ function threadFault(error: Error & { readonly code?: string }, value: number): 
 
 function stopped(): Refusal {
   return new Refusal('UNDECIDED', 'the fabric stops')
-}
-
-function busy(limit: Parameters<typeof overLimit>[1]): Refusal {
-  return overLimit('OVERLOADED', limit, 'messages wait for inspection', retryAfterMs)
 }

@@ -29,6 +29,7 @@ async function hear(
     })(),
     discard: () => undefined,
   }
+  const authenticated = { caller: {}, arrival: { target: { name: 'shop' } } }
   const decision = { obligations: { signedResponse: operation === 'SendMessage', mask: [] } }
   const heard = await readAnswer(
     {
@@ -49,7 +50,7 @@ async function hear(
     {
       route: { name: 'shop', protocol: 'a2a', endpoints: [], prefix, cardUrls: [] },
       classified: { protocol: 'a2a', operation, tool: '', rpcId: 1, tasks: noTasks },
-      admitted: { decision } as unknown as Authorized,
+      admitted: { decision, authenticated } as unknown as Authorized,
     },
   )
   if (heard instanceof Refusal) return heard.code

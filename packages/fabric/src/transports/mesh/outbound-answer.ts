@@ -2,6 +2,7 @@ import { formatSpiffeId, isId, type SignableRequest } from '@countersign/protoco
 import { Refusal } from '../../lib/refusal.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
 import type { Rooms } from '../../pipeline/enforce.ts'
+import { accountOfAnswer } from '../../pipeline/large-bodies.ts'
 import { cardMediator } from '../http/agent-card.ts'
 import { readBodyOf } from '../http/answer-body.ts'
 import { cardRefusal, readContent } from '../http/answer-content.ts'
@@ -115,7 +116,7 @@ function passing({ headers }: ResponseHead, { prefix }: OutboundRoute): Response
 async function toAnswer(
   options: AnswerOptions,
   { head, body, stream }: Received,
-  { route, classified }: AnsweredCall,
+  { route, classified, admitted }: AnsweredCall,
 ): Promise<Answer | Refusal> {
   const { status, contentType } = head
   const headers = passing(head, route)
@@ -125,7 +126,9 @@ async function toAnswer(
     return rewriteCard(options, { status, headers, body }, { route, mediate })
   }
   if (body === null) return { status, headers, body: stream }
-  const text = await readContent(body, contentType, { findCard: options.findCard, route })
+  const account = accountOfAnswer(admitted.authenticated)
+  const source = { findCard: options.findCard, route, account }
+  const text = await readContent(body, contentType, source)
   if (text instanceof Refusal) return text
   // Both the gateway and an honest connector have put it into UTF-8, and say so.
   if (text !== body) return new Refusal('RESPONSE_REJECTED', 'text in another charset than UTF-8')

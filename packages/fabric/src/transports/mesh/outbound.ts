@@ -22,6 +22,7 @@ import type { Authorized } from '../../pipeline/authorize.ts'
 import { admitControl } from '../../pipeline/control.ts'
 import { declinedBy, refusalOf, Undelivered, withheld } from '../../pipeline/delivery.ts'
 import type { Rooms } from '../../pipeline/enforce.ts'
+import { accountOfAnswer } from '../../pipeline/large-bodies.ts'
 import { recheck } from '../../pipeline/recheck.ts'
 import { recordRefusal, recordStreamEnd, refusalOfFailure } from '../../pipeline/record.ts'
 import { admitCaller } from '../http/admission.ts'
@@ -329,7 +330,8 @@ function streamed(
   }
   const fail = (refusal: Refusal) => patience.fail(evicted(refusal))
   const receiver = isFromFabric ? null : receiverOf(agent, order.name)
-  const source = { findCard, route: order.route }
+  const account = accountOfAnswer(admitted.authenticated)
+  const source = { findCard, route: order.route, account }
   const stream = { rooms, admitted, response, share, fail, receiver, record, ended, source }
   const events = outboundEvents(stream, (given) => {
     told = given
@@ -402,6 +404,7 @@ function toArrival(
     fault: null,
     // Our own, by which policy sees that the receiver will get a signed request.
     signature,
+    left: call.signal,
     target: { kind: 'agent', name, action: 'call', protocol, operation, tool, labels: [] },
     message: {
       method: head.method,

@@ -119,6 +119,21 @@ const hidings: Readonly<Record<string, Hiding>> = {
   'in a here-document behind a prefix of its label': text(`password=<<EOF\nEOFx\n${secret}\nEOF\n`),
   'in a here-document of PHP': text(`'password' => <<<'EOT'\n  ${secret}\n  EOT,`),
   'in a literal with hashes': text(`let password = r#"my\n"${secret}"#;`),
+  'beside a name in words of its own': {
+    body: JSON.stringify([{ ParameterKey: 'DBPassword', ParameterValue: secret }]),
+  },
+  'below its name in a form': text(
+    `user[password][github]=${secret}`,
+    'application/x-www-form-urlencoded',
+  ),
+  'behind its name and a point in a form': text(
+    `password.github=${secret}`,
+    'application/x-www-form-urlencoded',
+  ),
+  'below its name in brackets': { body: JSON.stringify({ 'password[github]': secret }) },
+  'under what ends as a description does': {
+    body: JSON.stringify({ passwords: { android: secret } }),
+  },
   'in a form': text(`user=jane&encryption_key=${secret}`, 'application/x-www-form-urlencoded'),
 }
 

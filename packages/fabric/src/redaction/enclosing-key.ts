@@ -1,5 +1,6 @@
 import { type ContextIndex, indexContext, NO_CONTEXT } from './context.ts'
 import { type JsonString, nameOf, viewOf } from './json-string.ts'
+import { bracketRule } from './name-path.ts'
 import { mayNameSecret } from './secret-name-gate.ts'
 import { type SecretRule, secretRule } from './secret-names.ts'
 
@@ -53,6 +54,7 @@ export class EnclosingKey {
 
   #findRule(key: JsonString): SecretRule | null {
     if (!key.escaped && !mayNameSecret(this.#bytes, key.from, key.to)) return null
-    return secretRule(nameOf(this.#bytes, key))
+    const name = nameOf(this.#bytes, key)
+    return secretRule(name) ?? bracketRule(name)
   }
 }

@@ -5,9 +5,10 @@ import { type FormField, pairedRules } from './form-pairs.ts'
 import type { Inspection, LeafPlace } from './inspection.ts'
 import { STEPS } from './inspection-work.ts'
 import { JsonShape } from './json-shape.ts'
+import { bracketRule, joinedRule } from './name-path.ts'
 import { scanView } from './scan-view.ts'
 import { type SecretRule, secretRule } from './secret-names.ts'
-import { isSecretValue } from './secret-values.ts'
+import { isSecretValue, looksMade } from './secret-values.ts'
 import { settleLeaf } from './settle.ts'
 import type { View } from './view.ts'
 
@@ -73,8 +74,9 @@ function inspectPair(
   if (nameEnd === end) return
   const beforeValue = inspection.count
   const value = decodeForm(plainView(body, nameEnd + 1, end))
-  for (const rule of [secretRule(fieldName), pair.rule]) {
-    if (rule === null || !isSecretValue(rule, textOf(value))) continue
+  const text = textOf(value)
+  for (const rule of [secretRule(fieldName) ?? memberRule(fieldName, text), pair.rule]) {
+    if (rule === null || !isSecretValue(rule, text)) continue
     const { dataClass, detector } = rule
     inspection.add(value, place('text'), { dataClass, detector, start: value.from, end: value.to })
     break
@@ -82,6 +84,11 @@ function inspectPair(
   scanView(value, (part) => inspection.open(part, place('text')))
   const valueText = { body, start: nameEnd + 1, end, place: place('text') }
   settleLeaf({ ...valueText, decode: decodeForm }, inspection, beforeValue)
+}
+
+/** Behind brackets as in an object; a point joins the words of other names, too: `password.reset`. */
+function memberRule(name: string, value: string): SecretRule | null {
+  return bracketRule(name) ?? (looksMade(value) ? joinedRule(name, /^\d+$/.test(value)) : null)
 }
 
 function plainView(body: Uint8Array, from: number, to: number): View {

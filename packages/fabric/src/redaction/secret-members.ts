@@ -12,15 +12,8 @@ import { type InspectionWork, STEPS } from './inspection-work.ts'
 import { type JsonString, nameOf } from './json-string.ts'
 import { type JsonContainer, type JsonLeaf, JsonWalk } from './json-walk.ts'
 import { isMarkerText } from './marker.ts'
-import {
-  CARRYING,
-  HOLDING,
-  isCounting,
-  isDescribing,
-  LISTING,
-  NAMING,
-  TELLING,
-} from './member-roles.ts'
+import { CARRYING, foldMember, isCounting, isDescribing, LISTING } from './member-roles.ts'
+import { type PairRole, pairRole } from './pair-roles.ts'
 import { mayNamePlainly, mayNameSecret } from './secret-name-gate.ts'
 import {
   plainMembers,
@@ -50,6 +43,12 @@ export interface NamedLeaf {
   readonly leaf: Pick<JsonLeaf, 'from' | 'to' | 'escaped' | 'kind'>
 }
 
+/** What a pair has in common, and what its name says of its value. */
+interface NamedFrame {
+  readonly rule: SecretRule
+  readonly frame: string
+}
+
 interface Frame {
   /** The strongest of the names above that are those of a secret. */
   inherited: SecretRule | null
@@ -65,8 +64,8 @@ interface Frame {
   isRow: boolean
   /** Whether its name is a path. */
   isRoute: boolean
-  /** Of the members that hold a name: each rule once. */
-  named: readonly SecretRule[]
+  /** Of the members that hold a name: each rule once for each frame. */
+  named: readonly NamedFrame[]
 }
 
 /**
@@ -115,7 +114,7 @@ export class SecretMembers {
       const isOperation = parent?.isRoute === true && METHODS.has(memberOf(this.#bytes, key))
       if (isOperation) inherited = null
       else if (rule !== null && !isModule(this.#bytes, key)) inherited = stronger(inherited, rule)
-      else if (inherited !== null && isDescribing(memberOf(this.#bytes, key))) inherited = null
+      else if (inherited !== null && isDescribing(memberNameOf(this.#bytes, key))) inherited = null
     }
     const isRoute = !isRow && key !== null && this.#bytes[key.from] === 0x2f
     const frame = this.#frames[this.#depth++]
@@ -178,7 +177,7 @@ export class SecretMembers {
     if (key === null || leaf.from === leaf.to) return false
     // Escapes are only undone below a name that may name: a text can have any number of them.
     if (!leaf.escaped && !mayName(this.#bytes, leaf)) return false
-    if (!NAMING.has(memberOf(this.#bytes, key)) || this.#ruleOf(leaf) === null) return false
+    if (this.#ruleOf(leaf) === null || roleOf(this.#bytes, key)?.kind !== 'naming') return false
     return this.#wake(walk)
   }
 
@@ -200,10 +199,10 @@ export class SecretMembers {
     const own = this.names.rule(key)
     if (own !== null && this.#judge(own, leaf)) return
     if (inherited === null || inherited === own) return
-    const member = memberOf(this.#bytes, key)
+    const member = memberNameOf(this.#bytes, key)
     const isStrong = inherited.kind === 'password' || inherited.kind === 'key'
     const describes = leaf.kind === 'number' ? isCounting(member) : isDescribing(member)
-    if (isStrong ? !describes : CARRYING.has(member)) this.#judge(inherited, leaf)
+    if (isStrong ? !describes : CARRYING.has(foldMember(member))) this.#judge(inherited, leaf)
   }
 
   #judge(rule: SecretRule, leaf: JsonLeaf): boolean {
@@ -216,9 +215,11 @@ export class SecretMembers {
 
   #lookBeside(leaf: JsonLeaf, container: JsonContainer, frame: Frame): void {
     if (container.key === null || leaf.kind !== 'string') return
-    if (!NAMING.has(memberOf(this.#bytes, container.key))) return
     const rule = this.#ruleOf(leaf)
-    if (rule !== null && !frame.named.includes(rule)) frame.named = [...frame.named, rule]
+    const role = rule === null ? null : roleOf(this.#bytes, container.key)
+    if (rule === null || role?.kind !== 'naming') return
+    const isKnown = frame.named.some((each) => each.rule === rule && each.frame === role.frame)
+    if (!isKnown) frame.named = [...frame.named, { rule, frame: role.frame }]
   }
 
   #lookAfter(leaf: JsonLeaf, walk: JsonWalk, frame: Frame): void {
@@ -292,7 +293,7 @@ export class SecretMembers {
     return isMarkerText(name) ? null : secretRule(name)
   }
 
-  #readPair(rules: readonly SecretRule[], start: number, end: number): void {
+  #readPair(named: readonly NamedFrame[], start: number, end: number): void {
     this.#work.spend(STEPS.rereadByte * (end - start))
     this.#readLeft -= end - start
     if (this.#readLeft < 0) throw new TooManyFindings()
@@ -302,18 +303,23 @@ export class SecretMembers {
       visit: (leaf) => {
         const outermost = inner.outermostKey
         if (leaf.kind === 'key' || outermost === null) return
-        const member = memberOf(text, outermost)
-        const isTelling = TELLING.has(member)
-        if (!isTelling && !HOLDING.has(member)) return
+        const role = roleOf(text, outermost)
+        if (role === null || role.kind === 'naming') return
         const own = inner.nearestKey
-        if (own !== null && own.from !== outermost.from && isDescribing(memberOf(text, own))) return
+        if (own !== null && own.from !== outermost.from && isDescribing(memberNameOf(text, own)))
+          return
         const value = nameOf(text, leaf)
-        if (isTelling && !looksMade(value)) return
+        if (role.kind === 'telling' && !looksMade(value)) return
         const form = leaf.kind === 'number' ? 'number' : 'text'
-        const rule = rules.find((each) => isSecretValue(each, value, form))
-        if (rule === undefined) return
+        const found = named.find(
+          ({ rule, frame }) => frame === role.frame && isSecretValue(rule, value, form),
+        )
+        if (found === undefined) return
         const { from, to, escaped, kind } = leaf
-        this.#found({ rule, leaf: { from: from + start, to: to + start, escaped, kind } })
+        this.#found({
+          rule: found.rule,
+          leaf: { from: from + start, to: to + start, escaped, kind },
+        })
       },
     })
     inner.walk()
@@ -326,7 +332,7 @@ const isModule = (bytes: Uint8Array, key: JsonString): boolean =>
 /** Below a route such as `/users/{id}/password`, these describe an operation (OpenAPI). */
 const METHODS: ReadonlySet<string> = new Set('get put post delete options head patch'.split(' '))
 
-const NONE: readonly SecretRule[] = []
+const NONE: readonly NamedFrame[] = []
 
 const emptyFrame: Frame = {
   inherited: null,
@@ -349,17 +355,26 @@ const isName = (text: string): boolean =>
   /^[\p{L}\p{N}\p{M}\p{Cf}_.:[\]%&#;\\ -]+$/u.test(text) && !text.includes('---')
 
 /** The name of a member without separators, in lower case; empty for one that is too long to matter. */
-function memberOf(bytes: Uint8Array, key: JsonString): string {
+const memberOf = (bytes: Uint8Array, key: JsonString): string =>
+  foldMember(memberNameOf(bytes, key))
+
+/** The same as it is written, behind its escapes. */
+function memberNameOf(bytes: Uint8Array, key: JsonString): string {
   if (key.to - key.from > memberBytesMax) return ''
   const name = nameOf(bytes, key)
   // Asked of many members of every object: nearly all are plain letters.
-  if (/^[a-z\d]*$/.test(name)) return name
-  if (/^\w*$/.test(name)) return foldMember(name)
-  const folded = plainMembers(name).map(foldMember)
-  return folded.find(isRole) ?? folded[0] ?? ''
+  if (/^\w*$/.test(name)) return name
+  const plain = plainMembers(name)
+  return plain.find((each) => pairRole(each) !== null) ?? plain[0] ?? ''
 }
 
-const foldMember = (name: string): string => name.toLowerCase().replaceAll(/[^a-z0-9]/g, '')
-
-const isRole = (member: string): boolean =>
-  NAMING.has(member) || HOLDING.has(member) || TELLING.has(member)
+/** What a member says of the one beside it, read as it is written or behind its escapes. */
+function roleOf(bytes: Uint8Array, key: JsonString): PairRole | null {
+  if (key.to - key.from > memberBytesMax) return null
+  let found: PairRole | null = null
+  for (const text of plainMembers(nameOf(bytes, key))) {
+    const role = pairRole(text)
+    if (role !== null && (found === null || role.frame.length < found.frame.length)) found = role
+  }
+  return found
+}

@@ -120,6 +120,13 @@ const members: readonly ((name: string, value: string) => unknown)[] = [
   (n, v) => ({ s: JSON.stringify({ q: [{ name: n, value: v }] }) }),
   (n, v) => ({ s: JSON.stringify({ t: `x ${JSON.stringify({ [n]: v })}` }) }),
   (n, v) => [{ op: 'add', path: `/a/${n}`, value: v }],
+  (n, v) => [{ ParameterKey: n, ParameterValue: v }],
+  (n, v) => ({ name1: 'x', value1: 'y', name2: n, value2: v }),
+  (n, v) => ({ config_value: { a: v }, config_key: n }),
+  (n, v) => ({ s: JSON.stringify({ settingKey: n, settingValue: v }) }),
+  (n, v) => ({ [`${n}[github]`]: v }),
+  (n, v) => ({ [`a[${n}][x][0]`]: [v] }),
+  (n, v) => ({ [n]: { android: v, grid: { runtime: v } } }),
 ]
 
 const hex = (sign: string, width: number): string =>
@@ -203,6 +210,7 @@ test.each([1, 2])('escapes in %i layers hide neither a name nor a value', (count
       for (const body of [
         `${hide('name')}=${hide(each.name)}&${value}`,
         `${hide(each.name)}=${hide(each.secret)}`,
+        `${hide(`user[${each.name}][x]`)}=${hide(each.secret)}`,
       ])
         expect(mask(body, 'application/x-www-form-urlencoded'), body).toContain('CREDENTIAL')
     }),

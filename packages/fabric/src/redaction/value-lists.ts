@@ -1,4 +1,4 @@
-import { CARRYING, HOLDING, isDescribing } from './member-roles.ts'
+import { CARRYING, foldMember, HOLDING, isDescribing } from './member-roles.ts'
 import { looksMade } from './secret-values.ts'
 import type { Span } from './view.ts'
 
@@ -49,7 +49,7 @@ export function listedValues(text: string, isRoute: boolean): readonly ListedVal
       continue
     }
     if (piece === ':' || piece === '=' || piece === '=>') {
-      name = last === null ? name : last.text.toLowerCase().replaceAll(/[^a-z0-9]/g, '')
+      name = last === null ? name : last.text
       last = null
       continue
     }
@@ -68,5 +68,6 @@ export function listedValues(text: string, isRoute: boolean): readonly ListedVal
 
 function counts({ text, isLiteral }: ListedValue, name: string): boolean {
   if (isDescribing(name) && name !== '') return false
-  return isLiteral || looksMade(text) || HOLDING.has(name) || CARRYING.has(name)
+  const member = foldMember(name)
+  return isLiteral || looksMade(text) || HOLDING.has(member) || CARRYING.has(member)
 }

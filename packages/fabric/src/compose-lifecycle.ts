@@ -85,5 +85,8 @@ export async function recordLifecycle(
 ): Promise<void> {
   const at = clock.now()
   const facts = { ...what, version: fabricVersion, 'policy.version': policy.current.version }
-  await rooms.append({ kind: 'lifecycle', exchange: createId('dec', at, random(10)), at, facts })
+  const exchange = createId('dec', at, random(10))
+  // A fabric starts only with room to work in. What happens to a running one is on record anyway.
+  const about = what.event === 'started' ? {} : ({ isAdministration: true } as const)
+  await rooms.append({ kind: 'lifecycle', exchange, at, facts, ...about })
 }

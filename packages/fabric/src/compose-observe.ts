@@ -83,7 +83,7 @@ function showLedger({ metrics, readiness }: Observations, { ledger }: Stores, cl
   gauge('unpublished_bytes', 'Durable and in no tile yet.', () => ledger.state.unpublishedBytes)
   gauge('commit_seconds', 'Of the newest commit.', () => inSeconds(ledger.state.lastCommitMs))
   gauge('free_bytes', 'Free on the fullest disk of the ledger.', () => ledger.state.space.freeBytes)
-  gauge('free_bytes_min', 'Below it no entry is taken.', () => ledger.state.space.refuseBytes)
+  gauge('free_bytes_min', 'Below it nothing begins.', () => ledger.state.space.refuseBytes)
   readiness.add({
     name: 'commits',
     isVital: true,
@@ -100,9 +100,9 @@ function showLedger({ metrics, readiness }: Observations, { ledger }: Stores, cl
     name: 'ledger',
     fault() {
       const { space } = ledger.state
-      if (space.state !== 'full') return null
+      if (space.state === 'ok' || space.state === 'low') return null
       const free = space.freeBytes === null ? 'an unknown number of' : String(space.freeBytes)
-      return `${free} bytes are free on its disk; below ${space.refuseBytes} no entry is taken`
+      return `${free} bytes are free on its disk; below ${space.refuseBytes} nothing is delivered`
     },
   })
 }

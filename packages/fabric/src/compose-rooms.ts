@@ -32,6 +32,11 @@ export function composeRooms(options: RoomsOptions): Rooms & EntryFeed {
   const { stores, around, redactor, largeBodies, detection } = options
   const { identity, policy, ledger } = stores
   const standing = standingChanges(stores, detection)
+  let isExhausted = false
+  // Before the streams hear of it, which ask again.
+  ledger.onSpace(({ state }) => {
+    isExhausted = state === 'exhausted'
+  })
   const listeners = new Set<(entry: OpenedEntry) => void>()
   const authorization: AuthorizeRoom = {
     policy: () => policy.current,
@@ -43,6 +48,7 @@ export function composeRooms(options: RoomsOptions): Rooms & EntryFeed {
       method !== 'api-key' || identity.apiKeys.stands(credentialId),
     continuesUntil: ({ method, spiffeId, credentialId }) =>
       method === 'certificate' ? identity.renewals.untilOf(spiffeId, credentialId) : 0,
+    canRecord: () => !isExhausted,
     limits: rateLimits(around.config.limits.requestsPerMinute),
     now: () => around.clock.now(),
   }
@@ -70,7 +76,7 @@ export function composeRooms(options: RoomsOptions): Rooms & EntryFeed {
 
 /** The same listener for whatever can take away the right to go on. */
 function standingChanges(
-  { identity, policy }: Stores,
+  { identity, policy, ledger }: Stores,
   detection: WatchedDetection,
 ): StandingChanges {
   return {
@@ -80,6 +86,7 @@ function standingChanges(
         policy.onChange(() => listener()),
         detection.onSignal(listener),
         identity.apiKeys.onRemove(() => listener()),
+        ledger.onSpace(() => listener()),
       ]
       return () => {
         for (const stop of stops) stop()

@@ -159,7 +159,7 @@ async function checkLedger({ config, clock }: Patient): Promise<Verdict> {
     const outlook = await inspectLedgerFolder(config, trust, clock)
     const { entries, open, toIndex, freeBytes, refuseBytes, warnBytes } = outlook
     if (freeBytes < warnBytes) {
-      const says = `${freeBytes} bytes are free; below ${refuseBytes} nothing is recorded`
+      const says = `${freeBytes} bytes are free; below ${refuseBytes} nothing is delivered`
       const next = 'free space on the disk of the ledger'
       return freeBytes < refuseBytes ? fail(says, next) : warn(says, next)
     }

@@ -22,6 +22,8 @@ export interface EntryDraft {
   /** Unix milliseconds. */
   readonly at: number
   readonly facts: Readonly<Record<string, FactValue>>
+  /** Set by the fabric for what its operator does, which goes on while the disk fills up. */
+  readonly isAdministration?: true
 }
 /** Byte strings, text, integers and flags; the commitment covers the type as well. */
 export type FactValue = string | number | boolean | Uint8Array
@@ -58,6 +60,8 @@ export interface Ledger {
   readonly size: number
   /** Costs little, at any time. */
   readonly state: LedgerState
+  /** Called whenever the state of the disk becomes another one. */
+  onSpace(listener: (space: SpaceState) => void): () => void
   /** What is known of the intent that is open in this exchange; null where there is none. */
   openIntent(exchange: string): OpenIntent | null
   /** Waits for everything acknowledged to be in tiles, then releases files and lock. */

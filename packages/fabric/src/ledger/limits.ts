@@ -23,8 +23,10 @@ export interface LedgerLimits {
   readonly publishEntries: number
   /** Facts with salts of one entry, encoded: a bundle holds 256 of them. */
   readonly detailBytesMax: number
-  /** Below this much free space appends are refused, long before a write could fail. */
+  /** Below this much free space nothing begins any more, long before a write could fail. */
   readonly freeBytesMin: number
+  /** Kept for administration and for what closes exchanges; below this much nothing is taken. */
+  readonly freeBytesReserve: number
   /** Below this much the operator is warned, while entries are still taken. */
   readonly freeBytesWarn: number
   /** How far the clock may be behind the last signed head at start. */
@@ -49,6 +51,7 @@ export const ledgerLimits: LedgerLimits = {
   publishEntries: 4096,
   detailBytesMax: 512 * 1024,
   freeBytesMin: 256 * 1024 * 1024,
+  freeBytesReserve: 32 * 1024 * 1024,
   freeBytesWarn: 1024 * 1024 * 1024,
   clockBehindMaxMs: 60_000,
   segmentEntries: 16_384,

@@ -199,7 +199,7 @@ test('the operator is warned before the disk is full, and the refusal names the 
   expect(await later(ledgerLimits.freeBytesWarn - 1)).toBe('low')
   expect(lines.at(-1)).toContain('filling up')
   await ledger.append(draft('refusal', newExchange()))
-  expect(await later(1)).toBe('full')
+  expect(await later(ledgerLimits.freeBytesMin - 1)).toBe('full')
   await expect(ledger.append(draft('refusal', newExchange()))).rejects.toMatchObject({
     limit: { name: 'ledger.freeBytes' },
   })

@@ -70,11 +70,13 @@ async function open(options: LedgerOptions): Promise<Ledger> {
   const space = new SpaceGuard({
     freeBytes: () => store.freeBytes(),
     refuseBytes: limits.freeBytesMin,
+    reserveBytes: Math.min(limits.freeBytesReserve, limits.freeBytesMin),
     warnBytes: limits.freeBytesWarn,
     clock,
-    changed: (now) =>
-      log(spaceEvents[now.state], { ...now, freeBytes: now.freeBytes ?? 'unknown' }),
   })
+  space.onChange((now) =>
+    log(spaceEvents[now.state], { ...now, freeBytes: now.freeBytes ?? 'unknown' }),
+  )
   await space.measure()
 
   const recovered = await recover({
@@ -130,7 +132,9 @@ async function open(options: LedgerOptions): Promise<Ledger> {
 const spaceEvents = {
   ok: 'the disk of the ledger has room again',
   low: 'the disk of the ledger is filling up; free space before entries are refused',
-  full: 'the disk of the ledger is nearly full; nothing is recorded or delivered until there is space',
+  full: 'the disk of the ledger is nearly full; nothing is delivered until there is space, while administration goes on',
+  exhausted:
+    'the disk of the ledger is full; nothing is recorded until there is space, and streams end',
 } as const
 
 /** Between two lines of the log while an index is made anew. */

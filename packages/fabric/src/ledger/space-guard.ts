@@ -2,32 +2,51 @@ import type { Clock } from '../lib/clock.ts'
 import { LedgerBusy } from './unavailable.ts'
 
 /** Often enough: at full load a few hundred megabytes go by in a second at most. */
-const measureEveryMs = 1000
+const freshMs = 1_000
+/** Closer to the end, where only what closes exchanges and administration still writes. */
+const freshWhenFullMs = 100
+/** Also while nothing is appended: open streams end when the disk does, and gauges show it. */
+const measureEveryMs = 500
+/** A disk that does not answer for this long counts as one that cannot be measured. */
+const measureMsMax = 5_000
+
+/**
+ * What an entry is for. Each purpose stops at a bound of its own: what begins exchanges first, so
+ * that those under way can end, and so that the operator can still quarantine who fills the disk.
+ */
+export type SpacePurpose = 'opening' | 'reserved'
 
 export interface SpaceState {
   /** On the fullest of the volumes; null when it could not be measured. */
   readonly freeBytes: number | null
-  /** `low`: entries are still taken, and the operator should act. `full`: none is taken. */
-  readonly state: 'ok' | 'low' | 'full'
+  /**
+   * `low`: entries are still taken, and the operator should act. `full`: only administration and what
+   * closes an exchange. `exhausted`: nothing at all.
+   */
+  readonly state: 'ok' | 'low' | 'full' | 'exhausted'
   readonly warnBytes: number
   readonly refuseBytes: number
+  readonly reserveBytes: number
 }
 
 export interface SpaceGuardOptions {
   readonly freeBytes: () => Promise<number>
   readonly refuseBytes: number
+  /** Less than `refuseBytes`: below it not even that is taken which is left room for. */
+  readonly reserveBytes: number
   readonly warnBytes: number
   readonly clock: Clock
-  /** Called whenever the state becomes another one. */
-  readonly changed: (space: SpaceState) => void
 }
 
 /** Stops appends while the disk still has room for what was accepted, and warns before that. */
 export class SpaceGuard {
   readonly #options: SpaceGuardOptions
+  readonly #listeners = new Set<(space: SpaceState) => void>()
   #measuredAt = Number.NEGATIVE_INFINITY
+  #measuring: Promise<void> | null = null
   #freeBytes: number | null = null
   #state: SpaceState['state'] = 'ok'
+  #timer: ReturnType<typeof setInterval> | null = null
 
   constructor(options: SpaceGuardOptions) {
     this.#options = options
@@ -35,30 +54,88 @@ export class SpaceGuard {
 
   /** As last measured; a new measurement is on its way when that is old. */
   get space(): SpaceState {
-    if (this.#options.clock.monotonic() - this.#measuredAt >= measureEveryMs) void this.measure()
-    const { warnBytes, refuseBytes } = this.#options
-    return { freeBytes: this.#freeBytes, state: this.#state, warnBytes, refuseBytes }
+    // The one that measures tells its listeners while it is under way.
+    if (this.#measuring === null) void this.freshen()
+    const { warnBytes, refuseBytes, reserveBytes } = this.#options
+    const bounds = { warnBytes, refuseBytes, reserveBytes }
+    return { freeBytes: this.#freeBytes, state: this.#state, ...bounds }
   }
 
-  /** Throws LedgerBusy when the disk has too little room. */
-  assertRoom(): void {
-    const { clock, refuseBytes } = this.#options
-    if (clock.monotonic() - this.#measuredAt >= measureEveryMs) void this.measure()
-    if (this.#state !== 'full') return
-    const limit = { name: 'ledger.freeBytes', value: refuseBytes, unit: 'bytes' } as const
+  /** Called with what was measured whenever the state becomes another one. */
+  onChange(listener: (space: SpaceState) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /** Measures on its own from now on. */
+  start(): void {
+    this.#timer ??= setInterval(() => void this.measure(), measureEveryMs).unref()
+  }
+
+  stop(): void {
+    if (this.#timer !== null) clearInterval(this.#timer)
+  }
+
+  /**
+   * Null while the last measurement is fresh, else the next one, which all share that ask for it: what
+   * was free before a pause says nothing, since others fill the disk as well.
+   */
+  freshen(): Promise<void> | null {
+    const fresh = this.#state === 'full' ? freshWhenFullMs : freshMs
+    const age = this.#options.clock.monotonic() - this.#measuredAt
+    return this.#measuring === null && age < fresh ? null : this.measure()
+  }
+
+  /** Throws LedgerBusy when the disk has too little room for that. */
+  assertRoom(purpose: SpacePurpose): void {
+    const isOut = this.#state === 'exhausted'
+    if (!isOut && (purpose === 'reserved' || this.#state !== 'full')) return
+    const { refuseBytes, reserveBytes } = this.#options
     const free = this.#freeBytes === null ? 'an unknown number of' : String(this.#freeBytes)
-    throw new LedgerBusy(limit, `the disk of the ledger is nearly full: ${free} bytes are free`)
+    const detail = `the disk of the ledger is nearly full: ${free} bytes are free`
+    if (purpose === 'opening') {
+      const value = refuseBytes
+      throw new LedgerBusy({ name: 'ledger.freeBytes', value, unit: 'bytes' }, detail)
+    }
+    const value = reserveBytes
+    throw new LedgerBusy({ name: 'ledger.freeBytesReserve', value, unit: 'bytes' }, detail)
   }
 
-  /** A disk that cannot be measured counts as full. */
-  async measure(): Promise<void> {
-    const { freeBytes, refuseBytes, warnBytes, clock, changed } = this.#options
-    this.#measuredAt = clock.monotonic()
-    const bytes = await freeBytes().catch(() => null)
-    const before = this.#state
-    this.#freeBytes = bytes
-    if (bytes === null || bytes < refuseBytes) this.#state = 'full'
-    else this.#state = bytes < warnBytes ? 'low' : 'ok'
-    if (this.#state !== before) changed(this.space)
+  measure(): Promise<void> {
+    this.#measuring ??= this.#measure().finally(() => {
+      this.#measuring = null
+    })
+    return this.#measuring
   }
+
+  async #measure(): Promise<void> {
+    const { freeBytes, clock } = this.#options
+    this.#measuredAt = clock.monotonic()
+    const bytes = await inTime(freeBytes().catch(() => null))
+    this.#freeBytes = bytes
+    const before = this.#state
+    this.#state = this.#stateAt(bytes)
+    if (this.#state === before) return
+    const { space } = this
+    for (const listener of this.#listeners) listener(space)
+  }
+
+  /** Nothing begins on a disk that cannot be measured; what is under way may find that it works. */
+  #stateAt(bytes: number | null): SpaceState['state'] {
+    const { refuseBytes, reserveBytes, warnBytes } = this.#options
+    if (bytes === null) return this.#state === 'exhausted' ? 'exhausted' : 'full'
+    if (bytes < reserveBytes) return 'exhausted'
+    if (bytes < refuseBytes) return 'full'
+    return bytes < warnBytes ? 'low' : 'ok'
+  }
+}
+
+function inTime(measured: Promise<number | null>): Promise<number | null> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => resolve(null), measureMsMax).unref()
+    void measured.then((bytes) => {
+      clearTimeout(timer)
+      resolve(bytes)
+    })
+  })
 }

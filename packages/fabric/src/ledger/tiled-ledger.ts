@@ -24,7 +24,7 @@ import { Publisher } from './publisher.ts'
 import { findReceipt, readExchange } from './receipts.ts'
 import type { Recovered } from './recovery.ts'
 import { findPublicResource } from './resources.ts'
-import type { SpaceGuard } from './space-guard.ts'
+import type { SpaceGuard, SpaceState } from './space-guard.ts'
 import type { ProducerKey, StatementWriter } from './statement-writer.ts'
 import { LedgerDamage, type LedgerStore } from './store.ts'
 import { ExchangeNotOpen, LedgerUnavailable } from './unavailable.ts'
@@ -131,6 +131,10 @@ export class TiledLedger implements Ledger {
     }
   }
 
+  onSpace(listener: (space: SpaceState) => void): () => void {
+    return this.#parts.space.onChange(listener)
+  }
+
   openIntent(exchange: string): OpenIntent | null {
     return this.#intents.find(exchange)
   }
@@ -153,6 +157,7 @@ export class TiledLedger implements Ledger {
     if (clockStep !== null) await this.#recordStep('clock-accepted', clockStep)
     await this.#closeAll([...index.open.keys()], 'restart')
     this.#expiry.start()
+    this.#parts.space.start()
   }
 
   /** A jump of the clock is on record before the first entry that is of the new time. */
@@ -179,7 +184,10 @@ export class TiledLedger implements Ledger {
       log,
       atOnce: Math.min(limits.groupEntriesMax, limits.queueEntriesMax),
       isOpen: (exchange) => index.open.has(exchange),
-      append: (draft) => this.#record(draft),
+      append: async (draft) => {
+        await this.#parts.space.freshen()
+        return this.#record(draft)
+      },
     })
   }
 
@@ -205,6 +213,8 @@ export class TiledLedger implements Ledger {
   }
 
   async append(draft: EntryDraft): Promise<Committed> {
+    const measured = this.#parts.space.freshen()
+    if (measured !== null) await measured
     this.#assertAppendable(draft)
     this.#expiry.poke(this.#parts.clock.monotonic())
     this.#lookAtClock()
@@ -234,14 +244,15 @@ export class TiledLedger implements Ledger {
     }
     if (this.#closing !== null) throw new LedgerUnavailable('the ledger is closing')
     this.#assertServing()
-    this.#parts.space.assertRoom()
+    const isReserved = closesIntent(draft) || draft.isAdministration === true
+    this.#parts.space.assertRoom(isReserved ? 'reserved' : 'opening')
     if (draft.kind === 'intent') this.#intents.assertRoom(ownerOf(draft))
   }
 
   /** For an entry that must not wait behind others: what closes an exchange, or the genesis. */
   async #record(draft: EntryDraft): Promise<Committed> {
     this.#assertServing()
-    this.#parts.space.assertRoom()
+    this.#parts.space.assertRoom('reserved')
     this.#queue.pass()
     return this.#write(draft, null)
   }
@@ -316,6 +327,7 @@ export class TiledLedger implements Ledger {
   async #close(): Promise<void> {
     const { store } = this.#parts
     try {
+      this.#parts.space.stop()
       await this.#expiry.stop()
       this.#queue.stop(new LedgerUnavailable('the ledger is closing'))
       await this.#commit.drain()
@@ -359,6 +371,7 @@ export class TiledLedger implements Ledger {
     this.#queue.stop(this.#stopped)
     void this.#publisher.stop()
     void this.#expiry.stop()
+    this.#parts.space.stop()
     this.#parts.onFatal(cause)
   }
 }

@@ -29,6 +29,8 @@ export interface AuthorizeRoom {
    * where credentials are not renewed.
    */
   continuesUntil?(caller: Caller): number
+  /** False while not even an ending could be recorded; absent where the ledger is another's. */
+  canRecord?(): boolean
   readonly limits: RateLimits
   now(): number
 }

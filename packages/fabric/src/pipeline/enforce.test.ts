@@ -71,6 +71,7 @@ class World {
   readonly entries: EntryDraft[] = []
   decision = permit
   now = 1_000
+  canRecord = true
   status: AgentRecord['status'] = 'active'
   identify: () => Promise<Caller | Refusal | null> = () => Promise.resolve(caller)
   ledgerFails: (draft: EntryDraft) => boolean = () => false
@@ -92,6 +93,7 @@ class World {
         policy: () => ({ version: 'v', decide: () => this.decision }),
         riskOf: () => 0,
         findReceiver: (kind, name) => ({ kind, name, roles: [], segment: '', attributes: {} }),
+        canRecord: () => this.canRecord,
         findPrincipal: () => ({ ...record, status: this.status }),
         limits: {
           spend: () => Promise.resolve({ limit: 9, remaining: 8, resetMs: 1, exhausted: false }),
@@ -244,6 +246,19 @@ describe('enforce', () => {
     world.ledgerFails = () => true
     await expect(world.enforce()).rejects.toThrow('disk full')
     expect(world.events).toEqual([])
+  })
+
+  test('administration, and nothing that only resembles it, may use what the ledger keeps for it [record:ledger-failure]', async () => {
+    const admin = { kind: 'fabric', name: 'fabric', protocol: 'admin' } as const
+    for (const [target, may] of [
+      [{ ...admin, action: 'administer' }, true],
+      [{ ...admin, action: 'read' }, undefined],
+      [{ action: 'administer' }, undefined],
+    ] as const) {
+      const world = new World()
+      await world.enforce({ ...arrival, target: { ...arrival.target, ...target } })
+      expect(world.entries[0]?.isAdministration).toBe(may)
+    }
   })
 
   test('an answer whose outcome cannot be recorded is withheld [record:ledger-failure]', async () => {
@@ -424,6 +439,7 @@ describe('a stream', () => {
 
   test.each([
     ['the caller is quarantined', (world: World) => void (world.status = 'quarantined')],
+    ['nothing can be recorded', (world: World) => void (world.canRecord = false)],
     ['policy stops permitting it', (world: World) => void (world.decision = deny)],
     ['the credential runs out', (world: World) => void (world.now = 10_000)],
     [

@@ -114,6 +114,10 @@ function decideAgain(
 ): Decision | Withdrawal {
   const { caller, arrival } = authenticated
   const { target } = arrival
+  // Nor could a quarantine be: who goes on would go on unseen, and beyond anybody's reach.
+  if (room.canRecord?.() === false) {
+    return new Withdrawal('undecided', 'nothing can be recorded: the disk of the ledger is full')
+  }
   if (room.now() >= endOf(authenticated, room)) {
     return new Withdrawal('credential-expired', 'the credential has expired')
   }

@@ -60,9 +60,14 @@ export async function recordIntent(
   const fault = requestFault(facts, authenticated)
   if (fault !== null) return fault
   const { exchange, at } = arrival
+  const { protocol, action } = arrival.target
+  const isAdministration = protocol === 'admin' && action === 'administer'
   const draft = { kind: 'intent', exchange, at, facts } as const
   try {
-    return new Intended(inspected, await room.append(draft))
+    return new Intended(
+      inspected,
+      await room.append(isAdministration ? { ...draft, isAdministration } : draft),
+    )
   } catch (cause) {
     if (cause instanceof LedgerBusy) return refusalOfBusy(cause)
     throw cause

@@ -1,0 +1,99 @@
+import { expect, test } from 'vitest'
+import { LossyDisk } from '../../../../tools/crash/lossy-files.ts'
+import { createLedgerKeys, openLossyLedger } from '../../../../tools/crash/lossy-ledger.ts'
+import { newExchange } from '../../../../tools/crash/lossy-matrix.ts'
+import { systemClock } from '../lib/clock.ts'
+import type { EntryKind } from './ledger.ts'
+import { ledgerLimits } from './limits.ts'
+import { SpaceGuard } from './space-guard.ts'
+
+const { freeBytesMin, freeBytesReserve } = ledgerLimits
+const keys = createLedgerKeys()
+
+function draft(kind: EntryKind, exchange = newExchange()) {
+  return { kind, exchange, at: systemClock.now(), facts: {} }
+}
+
+function atHand() {
+  let now = 0
+  return {
+    clock: { now: systemClock.now, monotonic: () => now },
+    wait: (ms: number) => {
+      now += ms
+    },
+  }
+}
+
+test('the first entry after a pause is judged by the space that is free then', async () => {
+  const disk = new LossyDisk()
+  const { clock, wait } = atHand()
+  const ledger = await openLossyLedger(disk, keys, { clock })
+  await ledger.append(draft('refusal'))
+  wait(60_000)
+  disk.free = 0
+  await expect(ledger.append(draft('refusal'))).rejects.toMatchObject({
+    limit: { name: 'ledger.freeBytes' },
+  })
+  await ledger.close()
+})
+
+test('where nothing begins any more, exchanges still end and administration goes on', async () => {
+  const disk = new LossyDisk()
+  const { clock, wait } = atHand()
+  const ledger = await openLossyLedger(disk, keys, { clock })
+  const states: string[] = []
+  ledger.onSpace(({ state }) => void states.push(state))
+  const [ending, ended] = [newExchange(), newExchange()]
+  for (const exchange of [ending, ended]) await ledger.append(draft('intent', exchange))
+  disk.free = freeBytesMin - 1
+  wait(1_000)
+  const opening = { limit: { name: 'ledger.freeBytes', value: freeBytesMin } }
+  for (const kind of ['intent', 'refusal'] as const) {
+    await expect(ledger.append(draft(kind))).rejects.toMatchObject(opening)
+  }
+  const administered = newExchange()
+  const intent = { ...draft('intent', administered), isAdministration: true } as const
+  await ledger.append(intent)
+  await ledger.append(draft('outcome', administered))
+  await ledger.append(draft('outcome', ended))
+  disk.free = freeBytesReserve - 1
+  wait(100)
+  const reserved = { limit: { name: 'ledger.freeBytesReserve', value: freeBytesReserve } }
+  await expect(ledger.append({ ...intent, exchange: newExchange() })).rejects.toMatchObject(
+    reserved,
+  )
+  await expect(ledger.append(draft('outcome', ending))).rejects.toMatchObject(reserved)
+  disk.free = freeBytesMin
+  wait(1_000)
+  await ledger.append(draft('outcome', ending))
+  expect(states).toEqual(['full', 'exhausted', 'low'])
+  expect((await ledger.check()).unclosed).toBe(0)
+  await ledger.close()
+})
+
+test('a measurement is shared by all that wait for one, and none is made while it is fresh', async () => {
+  const { clock, wait } = atHand()
+  let measured = 0
+  const guard = new SpaceGuard({
+    freeBytes: () => Promise.resolve(1_000 * ++measured),
+    ...{ refuseBytes: 100, reserveBytes: 10, warnBytes: 200, clock },
+  })
+  await Promise.all([guard.freshen(), guard.freshen(), guard.freshen()])
+  expect(measured).toBe(1)
+  wait(999)
+  expect(guard.freshen()).toBeNull()
+  wait(1)
+  await guard.freshen()
+  expect(guard.space.freeBytes).toBe(2_000)
+})
+
+test('nothing begins on a disk that cannot be measured', async () => {
+  const { clock } = atHand()
+  const guard = new SpaceGuard({
+    freeBytes: () => Promise.reject(new Error('EIO')),
+    ...{ refuseBytes: 100, reserveBytes: 10, warnBytes: 200, clock },
+  })
+  await guard.freshen()
+  expect(() => guard.assertRoom('opening')).toThrow('an unknown number')
+  expect(() => guard.assertRoom('reserved')).not.toThrow()
+})

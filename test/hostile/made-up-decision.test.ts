@@ -33,7 +33,7 @@ async function refusalOf(
   facts: Facts,
   claimed: Parameters<typeof decidedIn>[2] = {},
 ): Promise<MeshEntry> {
-  const { caller = agentId('caller') } = facts
+  const caller = facts['caller'] ?? agentId('caller')
   const { facts: stated } = await honestIntent(world, { caller }, claimed)
   const decision = decisionFacts.map((name) => [name, stated[name] ?? ''] as const)
   return meshEntry({ kind: 'refusal', facts: { ...Object.fromEntries(decision), ...facts } })
@@ -253,11 +253,36 @@ lie(
         {},
         (world) => principalIn(world, 'made-up-suspect', 'made-up-suspect'),
       ),
+      ...Object.fromEntries(
+        ['AGENT_QUARANTINED', 'AGENT_REVOKED'].flatMap((code) => [
+          [
+            `of a refusal with ${code}, of a caller in good standing`,
+            refusedAs({ code, ...undecided }),
+          ],
+          [
+            `of a refusal with ${code}, of nobody`,
+            refusedAs({ code, ...undecided, caller: null, 'caller.method': null }),
+          ],
+        ]),
+      ),
+      'of a refusal with AGENT_REVOKED, of a caller in quarantine': async (world) => {
+        const name = newName('quarantined')
+        await world.agent(name, ['caller'])
+        await world.admin('agent.quarantine', { name, reason: 'told to' })
+        const facts = { caller: agentId(name), ...undecided }
+        const refusal = (code: string) => meshEntry({ kind: 'refusal', facts: { ...facts, code } })
+        await expectUntaken(world, refusal('AGENT_REVOKED'))
+        expect((await record(world, [refusal('AGENT_QUARANTINED')])).status).toBe(200)
+        await world.admin('agent.restore', { name, reason: 'told to' })
+        // A connector may not have heard of that yet.
+        expect((await record(world, [refusal('AGENT_QUARANTINED')])).status).toBe(200)
+      },
       'of an outcome, by which what was permitted is not': async (world) => {
         const { exchange } = meshEntry()
         const { facts } = await honestIntent(world)
         expect((await record(world, [meshEntry({ exchange, facts })])).status).toBe(200)
-        for (const code of ['NOT_PERMITTED', 'APPROVAL_REQUIRED', 'SIGNATURE_MISSING']) {
+        const codes = ['NOT_PERMITTED', 'APPROVAL_REQUIRED', 'SIGNATURE_MISSING', 'AGENT_REVOKED']
+        for (const code of codes) {
           const refused = { result: 'withheld', code }
           const ending = meshEntry({ exchange, kind: 'outcome', facts: refused })
           expect((await record(world, [ending])).status).toBe(403)

@@ -12,6 +12,18 @@ export function isOfPolicy(code: unknown): boolean {
   return policyCodes.includes(code)
 }
 
+const standings: Readonly<Record<string, string>> = {
+  AGENT_QUARANTINED: 'quarantined',
+  AGENT_REVOKED: 'revoked',
+} satisfies Partial<Record<RefusalCode, string>>
+
+/** The status of the caller that a refusal is about; null where it is about none. */
+export function standingOf(code: unknown): string | null {
+  return typeof code === 'string' && Object.hasOwn(standings, code)
+    ? (standings[code] ?? null)
+    : null
+}
+
 /** How inspection refuses what policy permitted: the decision that obliged it goes on record as well. */
 const inspectionCodes: readonly string[] = [
   'CONTENT_UNSUPPORTED',

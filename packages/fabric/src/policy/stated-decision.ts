@@ -1,9 +1,10 @@
+import { parseSpiffeId } from '@countersign/protocol'
 import type { Clock } from '../lib/clock.ts'
 import { type DescribedDirectory, DirectoryHistory, isDescribedAs } from './directory-history.ts'
 import type { Decision, PolicyRequest, PolicySet } from './policy.ts'
 import { PolicyHistory } from './policy-history.ts'
 import { readStatedRequest } from './policy-request.ts'
-import { isOfPolicy, statedCodes } from './stated-codes.ts'
+import { isOfPolicy, standingOf, statedCodes } from './stated-codes.ts'
 
 /** The two ends of an exchange as the directory holds them now; null where it does not. */
 interface Present {
@@ -54,7 +55,7 @@ export function checkStatedDecisions(
 function statedDecisionFault(entry: StatedEntry, room: StatedDecisionRoom): string | null {
   const { kind, facts } = entry
   const missing = decisionFacts.filter((name) => !Object.hasOwn(facts, name))
-  if (missing.length === decisionFacts.length) return undecidedFault(entry)
+  if (missing.length === decisionFacts.length) return undecidedFault(entry, room)
   if (missing.length > 0) return `the decision is stated without ${missing.join(' and ')}`
   const request = readStatedRequest(facts)
   if (typeof request === 'string') return request
@@ -72,11 +73,25 @@ function statedDecisionFault(entry: StatedEntry, room: StatedDecisionRoom): stri
     : refusalFault(entry, { request, decision, ends })
 }
 
-/** Nothing is delivered by a connector that did not decide, and policy alone refuses by policy. */
-function undecidedFault({ kind, facts }: StatedEntry): string | null {
+/**
+ * Nothing is delivered by a connector that did not decide, and policy alone refuses by policy. A receiver
+ * may state such a code of itself.
+ */
+function undecidedFault(
+  { kind, facts }: StatedEntry,
+  { history }: StatedDecisionRoom,
+): string | null {
   if (kind === 'intent') return 'an intent states the decision that permits it'
-  const isByPolicy = isOfPolicy(facts['code']) && facts['result'] !== 'stated'
-  return isByPolicy ? `${String(facts['code'])} is stated without a decision` : null
+  const { code, result, caller } = facts
+  if (result === 'stated') return null
+  if (isOfPolicy(code)) return `${String(code)} is stated without a decision`
+  const status = standingOf(code)
+  if (status === null) return null
+  const name = typeof caller === 'string' ? parseSpiffeId(caller)?.name : undefined
+  const was = name === undefined ? [] : history.find(name)
+  return was.some((each) => each?.status === status)
+    ? null
+    : `${String(code)} is stated of a caller that was not ${status} lately`
 }
 
 /** Calls to agents, by certificate and without labels. */
@@ -105,11 +120,11 @@ function endsOf(
     .some((each) => each?.status === 'active' && isDescribedAs(principal, each))
   if (!isCaller) return 'private.request describes a caller that the directory did not hold lately'
   const receivers = history.find(resource.name)
-  const isActive = (each: (typeof receivers)[number]) => each?.status === 'active'
   const isKnown = receivers.some(
     (each) => each?.status === 'active' && isDescribedAs(resource, each),
   )
-  const isUnknown = isDescribedAs(resource, bare) && !receivers.every(isActive)
+  const wasUnknown = receivers.some((each) => each?.status !== 'active')
+  const isUnknown = wasUnknown && isDescribedAs(resource, bare)
   if (!isKnown && !isUnknown) {
     return 'private.request describes a receiver that the directory did not hold lately'
   }

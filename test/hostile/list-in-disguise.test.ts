@@ -110,6 +110,10 @@ const told =
       return text
     })
     expect(streamed).not.toContain('of another')
+    // A refusal of ours in the middle of a stream is no fault of the receiver's.
+    const [, exchange = ''] = /countersign-exchange: (\S+)/.exec(streamed) ?? []
+    const closing = (await world.explain(exchange)).at(-1)?.facts
+    expect(closing?.['result']).toBe(closing?.['code'] === undefined ? 'completed' : 'cut')
   }
 
 const onEach = (transport: Transport) =>

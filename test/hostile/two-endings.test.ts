@@ -37,6 +37,24 @@ const outcomes: Readonly<Record<string, Facts>> = {
   'withheld, without a code': { result: 'withheld' },
   'withheld, and not sent': { result: 'withheld', code: 'WITHDRAWN', progress: 'not-sent' },
   'cut, without a code': { result: 'cut' },
+  'abandoned, by the code of a refusal': { result: 'abandoned', code: 'NOT_PERMITTED' },
+  'abandoned, and not sent': { ...none, result: 'abandoned', progress: 'not-sent' },
+  'completed, without a transcript': { result: 'completed' },
+  'cut, for what is no answer': { result: 'cut', code: 'RATE_LIMITED' },
+  'withheld, for what is no answer': { result: 'withheld', code: 'NOT_PERMITTED' },
+  'broken, for what is no answer': { result: 'broken', code: 'NOT_PERMITTED' },
+  'stated, for what no receiver states': { ...none, result: 'stated', code: 'EPOCH_STALE' },
+  'stated, for a credential that is spent': {
+    ...{ ...none, result: 'stated', code: 'CREDENTIAL_SPENT' },
+  },
+  'stated, with a response': { result: 'stated', code: 'NOT_PERMITTED' },
+  'refused, with the size of a response': {
+    ...{ ...none, result: 'refused', code: 'RECEIVER_UNREACHABLE', 'response.bytes': 9 },
+  },
+  'unknown, with the size of a response': {
+    ...{ ...none, result: 'unknown', code: 'OUTCOME_UNKNOWN', 'response.bytes': 9 },
+  },
+  'without a result, by a code': { ...none, result: null, code: 'NOT_PERMITTED' },
   'unknown, with a response': { result: 'unknown', code: 'OUTCOME_UNKNOWN' },
   'unknown, and answered': {
     ...{ ...none, result: 'unknown', code: 'OUTCOME_UNKNOWN', progress: 'answered' },
@@ -52,13 +70,30 @@ const honest: Readonly<Record<string, Facts>> = {
   withheld: { ...none, result: 'withheld', code: 'RESPONSE_REJECTED', progress: 'answered' },
   stated: { ...none, result: 'stated', code: 'NOT_PERMITTED', progress: 'answered' },
   unknown: { ...none, result: 'unknown', code: 'OUTCOME_UNKNOWN', progress: 'sent' },
+  'left by its caller': { result: 'abandoned', transcript: new Uint8Array(32), events: 2 },
+  broken: { result: 'broken', code: 'OUTCOME_UNKNOWN', transcript: new Uint8Array(32), events: 2 },
   cut: { result: 'cut', code: 'WITHDRAWN', transcript: new Uint8Array(32), events: 2 },
 }
 
-async function closed(world: World, facts: Facts) {
+/** The same in an entry that says by its kind that the outcome is unknown. */
+const indeterminate: Readonly<Record<string, Facts>> = {
+  'with a whole response': {
+    ...{ 'attested.response': 'connector', status: 200, 'response.digest': new Uint8Array(32) },
+    progress: 'not-sent',
+  },
+  'with a status': { status: 200 },
+  'with a digest': { 'response.digest': new Uint8Array(32) },
+  'with a transcript': { transcript: new Uint8Array(32), events: 3 },
+  'with the size of a response': { 'response.bytes': 9 },
+  'and not sent': { progress: 'not-sent' },
+  'and answered': { progress: 'answered' },
+  'by another code': { code: 'UNDECIDED' },
+}
+
+async function closed(world: World, facts: Facts, kind: 'outcome' | 'indeterminate' = 'outcome') {
   const exchange = newExchange()
   expect((await record(world, [meshEntry({ exchange })])).status).toBe(200)
-  const ending = meshEntry({ exchange, kind: 'outcome', facts })
+  const ending = meshEntry({ exchange, kind, facts })
   return (await indexesOf(world, [ending, meshEntry()]))[0]
 }
 
@@ -69,6 +104,17 @@ lie(verifies(['record:ending'], 'an exchange has one ending, whoever looks'), {
       Object.entries(outcomes).map(([name, facts]) => [
         name,
         async (world: World) => expect(await closed(world, facts)).toBeNull(),
+      ]),
+    ),
+    ...Object.fromEntries(
+      Object.entries({ ...indeterminate, 'and nothing else': {} }).map(([name, facts]) => [
+        `indeterminate, ${name}`,
+        async (world: World) => {
+          const stated = { code: 'OUTCOME_UNKNOWN', ...facts }
+          const isOdd = Object.hasOwn(indeterminate, name)
+          const expected: unknown = isOdd ? null : expect.any(Number)
+          expect(await closed(world, stated, 'indeterminate')).toEqual(expected)
+        },
       ]),
     ),
     ...Object.fromEntries(

@@ -1,10 +1,11 @@
 import { utf8 } from './bytes.ts'
+import { endingFault } from './ending-fault.ts'
 import { missingFact, operationLengthMax, wordsLengthMax } from './fact-bounds.ts'
 import { isAssignableName, parseSpiffeId } from './ids.ts'
 import { isLegible } from './legible.ts'
 import type { MeshEntry, MeshEntryKind, MeshFact } from './mesh-format.ts'
-import { contradictsCode, isExchangeResult, REFUSAL_RESULTS } from './receipt-ending.ts'
-import { isRefusalCode, mayHaveActed } from './refusals.ts'
+import { isExchangeResult, REFUSAL_RESULTS } from './receipt-ending.ts'
+import { isRefusalCode } from './refusals.ts'
 
 type Rule = (value: MeshFact) => boolean
 
@@ -136,40 +137,6 @@ const rules: Readonly<Record<MeshEntryKind, Readonly<Record<string, Rule>>>> = {
   indeterminate: { ...ended, result: oneOf('unknown') },
 }
 
-const progressOf: Readonly<Record<string, string>> = {
-  refused: 'not-sent',
-  stated: 'answered',
-  unknown: 'sent',
-  withheld: 'answered',
-}
-/** What is on record of a response alone; `response.bytes` is 0 where none came. */
-const ofResponse = /^(?:attested\.response|response\.(?!bytes$).*|status|transcript|events)$/
-
-/** Why the facts of an outcome tell of two endings, of which a reader would see the one it looks for. */
-function endingFault(facts: MeshEntry['facts']): string | null {
-  const { result, code, progress } = facts
-  const told = String(result)
-  const isHandedOver = told === 'delivered' || told === 'completed'
-  if (isHandedOver && (code !== undefined || progress !== undefined)) {
-    return `what was ${told} was not refused`
-  }
-  if (['refused', 'withheld', 'stated', 'cut', 'broken'].includes(told) && code === undefined) {
-    return `an outcome that is ${told} needs a code`
-  }
-  if (progress !== undefined && progress !== (progressOf[told] ?? 'answered')) {
-    return `what is ${told} did not come as far as ${String(progress)}`
-  }
-  if (told === 'delivered' && (facts['transcript'] ?? facts['events']) !== undefined) {
-    return 'a stream is completed, not delivered'
-  }
-  if (told !== 'refused' && told !== 'unknown') return null
-  if (Object.keys(facts).some((name) => ofResponse.test(name))) {
-    return `what is ${told} has no response on record`
-  }
-  const isAct = isRefusalCode(code) && mayHaveActed(code) && code !== 'WITHDRAWN'
-  return told === 'refused' && isAct ? `${code} is not for what was refused` : null
-}
-
 /** Why the facts of an entry are not what a connector records; null when they are. */
 export function meshFactsFault({ kind, facts }: Pick<MeshEntry, 'kind' | 'facts'>): string | null {
   for (const [fact, value] of Object.entries(facts)) {
@@ -177,11 +144,7 @@ export function meshFactsFault({ kind, facts }: Pick<MeshEntry, 'kind' | 'facts'
     if (rule === undefined) return `an entry of kind ${kind} has no fact of that name`
     if (!rule(value)) return `${fact} has a value that it cannot have`
   }
-  const { result, code } = facts
-  if (typeof result === 'string' && typeof code === 'string' && contradictsCode(result, code)) {
-    return 'the result and the code contradict each other'
-  }
-  const contradiction = kind === 'outcome' ? endingFault(facts) : null
+  const contradiction = endingFault(kind, facts)
   if (contradiction !== null) return contradiction
   // The fabric says which transport it was.
   const missing = missingFact(kind, facts, 'transport')

@@ -117,6 +117,38 @@ describe('claims of a receipt', () => {
   })
 })
 
+describe('the one ending of an entry', () => {
+  const closing = { ...ofConnector, transport: 'mesh' }
+  const unknown = { ...closing, result: 'unknown', code: 'OUTCOME_UNKNOWN' }
+  const digest = new Uint8Array(32)
+
+  test.each([
+    { status: 200 },
+    { 'attested.response': 'connector' },
+    { 'response.digest': digest },
+    { transcript: digest, events: 1 },
+    { 'response.bytes': 9 },
+    { progress: 'not-sent' },
+    { code: 'UNDECIDED' },
+  ])('fails where what is unknown has %o', (facts) => {
+    expect(faultOf(entry('indeterminate', unknown))).toBeNull()
+    expect(faultOf(entry('indeterminate', { ...unknown, ...facts }))).toBe('VALUE_UNKNOWN')
+  })
+
+  test('is judged by the names of facts that are withheld as well', () => {
+    const stream = { ...closing, result: 'completed', 'attested.response': 'connector' }
+    expect(faultOf(entry('outcome', stream))).toBe('VALUE_UNKNOWN')
+    expect(faultOf({ ...entry('outcome', stream), withheld: ['transcript', 'events'] })).toBeNull()
+    const hidden = { ...entry('indeterminate', unknown), withheld: ['response.digest'] }
+    expect(faultOf(hidden)).toBe('VALUE_UNKNOWN')
+  })
+
+  test('may have a code of a newer version', () => {
+    const newer = { ...closing, result: 'refused', code: 'OF_A_NEWER_VERSION' }
+    expect(faultOf(entry('outcome', newer))).toBeNull()
+  })
+})
+
 describe('the ending that an entry states', () => {
   const ends = (facts: Facts, kind: ClaimedEntry['kind'] = 'refusal') =>
     endingOf(kind, facts)?.result ?? null

@@ -1,11 +1,7 @@
+import { endingFault } from './ending-fault.ts'
 import { missingFact } from './fact-bounds.ts'
 import { parseSpiffeId, type SpiffeId } from './ids.ts'
-import {
-  contradictsCode,
-  EXCHANGE_RESULTS,
-  type ExchangeResult,
-  REFUSAL_RESULTS,
-} from './receipt-ending.ts'
+import { EXCHANGE_RESULTS, type ExchangeResult, REFUSAL_RESULTS } from './receipt-ending.ts'
 import { ReceiptError } from './receipt-error.ts'
 import type { FactValue, StatementKind } from './statement.ts'
 
@@ -99,7 +95,7 @@ const textFacts = [
   ...['object', 'reason'],
 ]
 
-function checkValues({ kind, facts }: ClaimedEntry): void {
+function checkValues({ kind, facts, withheld }: ClaimedEntry): void {
   for (const name of textFacts) {
     readText(facts, name)
   }
@@ -110,9 +106,8 @@ function checkValues({ kind, facts }: ClaimedEntry): void {
   }
   const code = readText(facts, 'code')
   if (code !== null && !refusalCode.test(code)) throw new ReceiptError('VALUE_UNKNOWN', 'code')
-  if (result !== null && code !== null && contradictsCode(result, code)) {
-    throw new ReceiptError('VALUE_UNKNOWN', `${result} with ${code}`)
-  }
+  const fault = endingFault(kind, facts, [...Object.keys(facts), ...withheld])
+  if (fault !== null) throw new ReceiptError('VALUE_UNKNOWN', fault)
   for (const half of ['request', 'response'] as const) {
     const by = readText(facts, `attested.${half}`)
     if (by !== null && !ATTESTORS[half].some((known) => known === by)) {

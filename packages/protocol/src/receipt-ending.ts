@@ -4,7 +4,7 @@ import type { FactValue, StatementKind } from './statement.ts'
 /**
  * Every way in which an exchange ends. `delivered`: a whole response; `completed`: a whole stream;
  * `refused`: stopped by a rule; `cut`: a stream stopped by a rule; `abandoned`: the caller left a
- * stream; `withheld`: the receiver acted, and its response was not handed over; `broken`: the receiver broke a stream off; `unknown`: the receiver may have acted;
+ * stream; `withheld`: the receiver acted, and its response was not handed over; `broken`: a stream broke off; `unknown`: the receiver may have acted;
  * `stated`: the receiver states that it refused, which no one else can confirm, so it may have acted.
  */
 export const EXCHANGE_RESULTS = [
@@ -64,9 +64,3 @@ function resultOfCode(code: string | null): ExchangeResult {
 
 /** The results that a lone refusal can state: those after which the receiver acted or may have. */
 export const REFUSAL_RESULTS = ['unknown', 'withheld', 'cut', 'broken', 'stated'] as const
-
-/** No rule refuses by a code that calls the outcome unknown, and a known outcome has another code. */
-export function contradictsCode(result: string, code: string): boolean {
-  if (code === 'OUTCOME_UNKNOWN') return result !== 'unknown' && result !== 'broken'
-  return result === 'unknown'
-}

@@ -13,7 +13,7 @@ const endings: Readonly<Record<ExchangeResult, string>> = {
   cut: 'cut: a rule ended the stream',
   abandoned: 'abandoned: the caller left the stream',
   withheld: 'withheld: the receiver acted, and its response was not handed over',
-  broken: 'broken: the receiver broke off its response',
+  broken: 'broken: the response broke off',
   unknown: 'unknown: the receiver may have acted',
   stated: 'stated: the receiver says that it refused, on its word alone, and it may have acted',
 }

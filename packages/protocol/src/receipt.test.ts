@@ -495,7 +495,7 @@ describe('signatures of the parties', () => {
       'ATTESTATION_CONTRADICTED',
     )
     const unsigned: EntrySpec = { kind: 'intent', facts: { ...who, 'attested.request': 'caller' } }
-    const bare: EntrySpec = { kind: 'outcome', facts: { result: 'refused' } }
+    const bare: EntrySpec = { kind: 'outcome', facts: { result: 'refused', code: 'NOT_PERMITTED' } }
     expect(await faultOfSpecs([unsigned, bare])).toBe('ATTESTATION_CONTRADICTED')
   })
 

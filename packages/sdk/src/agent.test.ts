@@ -568,8 +568,9 @@ class TestFabric {
       if (this.lies.cutStream === true) {
         of.response.write('event: countersign-refusal\ndata: {"code":"WITHDRAWN"}\n\n')
       }
-      const result = this.lies.cutStream === true ? 'cut' : 'completed'
-      this.#record(of.id, 'outcome', { ...facts, result, transcript: transcript.digest() })
+      const isCut = this.lies.cutStream === true
+      const ending = isCut ? { result: 'cut', code: 'WITHDRAWN' } : { result: 'completed' }
+      this.#record(of.id, 'outcome', { ...facts, ...ending, transcript: transcript.digest() })
       of.response.end()
       return
     }

@@ -107,8 +107,8 @@ async function* pass(
     result = 'cut'
     return refusal
   } catch (cause) {
-    result = 'broken'
     refusal = brokenOff(cause)
+    result = endOf(refusal)
     return refusal
   } finally {
     watch.close()
@@ -118,7 +118,12 @@ async function* pass(
   }
 }
 
-/** The receiver has acted: it broke off, or what it sent could not be read. */
+/** What breaks off is told by its own code; every other refusal in the middle of a stream is ours. */
+export function endOf({ code }: Refusal): 'cut' | 'broken' {
+  return code === 'OUTCOME_UNKNOWN' ? 'broken' : 'cut'
+}
+
+/** The receiver has acted: the stream broke off, or what it sent could not be read. */
 export function brokenOff(cause: unknown): Refusal {
   const detail = `the stream broke: ${String(cause)}`
   if (cause instanceof RejectedError) return cause.refusal

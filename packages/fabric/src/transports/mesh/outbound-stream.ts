@@ -13,7 +13,7 @@ import type { Rooms } from '../../pipeline/enforce.ts'
 import { isFabricName } from '../../pipeline/fabric-name.ts'
 import { Interruption } from '../../pipeline/interruption.ts'
 import { watchStanding } from '../../pipeline/standing.ts'
-import { brokenOff, type InspectedEvents } from '../../pipeline/stream.ts'
+import { brokenOff, endOf, type InspectedEvents } from '../../pipeline/stream.ts'
 import { type ContentSource, readEvent } from '../http/answer-content.ts'
 import type { BodyShare } from '../http/body-budget.ts'
 import { EventReader } from '../http/sse.ts'
@@ -109,7 +109,8 @@ async function* pass(
       return await cut(refusal, refusal instanceof StatedRefusal ? 'stated' : 'broken')
     }
   } catch (cause) {
-    return await cut(brokenOff(cause), 'broken')
+    const refusal = brokenOff(cause)
+    return await cut(refusal, endOf(refusal))
   } finally {
     watch.close()
     response.discard()

@@ -6,12 +6,14 @@ import { patience } from '../harness/patience.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
-/** Fields that the fabric makes: an allowance, a limit, a time to keep a response or to wait. */
+/** Fields that the fabric makes or checks: an allowance, a time to keep a response or to wait, a digest. */
 const made: readonly (readonly [string, string])[] = [
   ['ratelimit', '"agent-route";r=0;t=86400'],
   ['ratelimit-policy', 'ssn 078-05-1120, card 4111 1111 1111 1111'],
   ['cache-control', 'public, max-age=31536000'],
   ['retry-after', '86400'],
+  // Of another body than this one.
+  ['content-digest', `sha-256=:${Buffer.alloc(32).toString('base64')}:`],
   ['countersign-limit', 'limits.bodyBytes, 4 MiB'],
   ['countersign-may-have-acted', 'false'],
   ['countersign-stated-by', agentId('caller')],
@@ -83,7 +85,7 @@ const straight: Telling = async (world) => {
 lie(
   verifies(
     ['inspect:response', 'inspect:refusals-are-ours'],
-    'what the fabric says of an allowance, a limit or a time is never the word of a receiver',
+    'what the fabric says of an allowance, a limit, a time or a body is never the word of a receiver',
   ),
   {
     gateway: byGateway,

@@ -1,7 +1,9 @@
 import { formatSpiffeId, isId, type SignableRequest } from '@countersign/protocol'
 import { Refusal } from '../../lib/refusal.ts'
+import { sha256 } from '../../lib/sha256.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
 import type { Rooms } from '../../pipeline/enforce.ts'
+import { withoutForeignDigest } from '../../pipeline/inspect-fields.ts'
 import { accountOfAnswer } from '../../pipeline/large-bodies.ts'
 import { cardMediator } from '../http/agent-card.ts'
 import { readBodyOf } from '../http/answer-body.ts'
@@ -119,7 +121,7 @@ async function toAnswer(
   { route, classified, admitted }: AnsweredCall,
 ): Promise<Answer | Refusal> {
   const { status, contentType } = head
-  const headers = passing(head, route)
+  const headers = withOwnDigest(passing(head, route), body, route)
   const mediate = cardMediator(classified.operation, status)
   if (mediate !== null) {
     if (body === null) return cardRefusal('in a stream')
@@ -133,6 +135,16 @@ async function toAnswer(
   // Both the gateway and an honest connector have put it into UTF-8, and say so.
   if (text !== body) return new Refusal('RESPONSE_REJECTED', 'text in another charset than UTF-8')
   return { status, headers, body }
+}
+
+/** The gateway has checked the digest of what came by it. */
+function withOwnDigest(
+  headers: ResponseHead['headers'],
+  body: Uint8Array | null,
+  { prefix }: OutboundRoute,
+): ResponseHead['headers'] {
+  if (prefix !== '' || !headers.some(([name]) => name === 'content-digest')) return headers
+  return withoutForeignDigest(headers, body === null ? null : sha256(body))
 }
 
 interface Received {

@@ -492,7 +492,12 @@ export const REQUIREMENTS = {
     promise: 'What leaves is rebuilt from what was parsed, never forwarded raw.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'sealed bytes are passed on unread' },
-    lies: ['smuggled-request', 'duplicate-security-header', 'chunk-extension'],
+    lies: [
+      'smuggled-request',
+      'duplicate-security-header',
+      'chunk-extension',
+      'field-in-another-form',
+    ],
   },
   'deliver:cards': {
     promise: 'An agent card that passes leads through the fabric and states its security.',

@@ -1,4 +1,5 @@
 import { posix } from 'node:path'
+import { plainMediaType } from '@countersign/protocol'
 import type { Case, Oracle } from './oracle.ts'
 import { eventsOf, formatOurs, type HeadReader, maskOurs, readOurs } from './ours.ts'
 
@@ -22,8 +23,12 @@ export async function readAllOurs(
   )
 }
 
-/** What others are given to read: a stream as we hand it on, anything else as it came. */
+/** What others are given to read: a stream and a media type as we hand them on, anything else as it came. */
 function handedOn(one: Case): Promise<Case> {
+  if (one.kind === 'media') {
+    const plain = plainMediaType(Buffer.from(one.body).toString('latin1'))
+    return Promise.resolve({ ...one, body: Buffer.from(plain, 'latin1') })
+  }
   return one.kind === 'events' ? formatOurs(one) : Promise.resolve(one)
 }
 

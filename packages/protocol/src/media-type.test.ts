@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { isJsonEssence, parseMediaType } from './media-type.ts'
+import { isJsonEssence, parseMediaType, plainMediaType } from './media-type.ts'
 
 describe('a media type', () => {
   test.each([
@@ -9,6 +9,11 @@ describe('a media type', () => {
     ['text/plain; charset="Utf-8"', 'text/plain', 'utf-8'],
     ['application/vnd.api+json; ext="https://a.example/e"', 'application/vnd.api+json', null],
     ['text/plain; format=flowed;charset=us-ascii ', 'text/plain', 'us-ascii'],
+    // Blanks before a semicolon, and empty parameters (RFC 9110, section 5.6.6).
+    ['text/plain ;charset=utf-8', 'text/plain', 'utf-8'],
+    ['text/plain\t ; charset=UTF-8 ;', 'text/plain', 'utf-8'],
+    ['application/json;', 'application/json', null],
+    ['text/plain;; charset=utf-16', 'text/plain', 'utf-16'],
   ])('%s is read', (field, essence, charset) => {
     expect(parseMediaType(field)).toMatchObject({ essence, charset })
   })
@@ -20,7 +25,6 @@ describe('a media type', () => {
     '/plain',
     'text/plain, text/html',
     'text/plain text/html',
-    'text/plain ;charset=utf-8',
     'text/plain; charset',
     'text/plain; charset=',
     'text/plain; charset=""',
@@ -34,7 +38,9 @@ describe('a media type', () => {
     'text/plain; x=charset',
     'text/plain; charset=charset',
     'text/plain; charset=utf-8; charset=utf-16"',
-    'text/plain;; charset=utf-16',
+    'text/plain;; charset=utf-8; ; charset=utf-16',
+    '; charset=utf-8',
+    'text/plain ; x = y',
     "text/plain; charset='utf-16'",
     'text/plain; charset = utf-16',
     'text/plain; charset=utf-16,utf-8',
@@ -60,6 +66,31 @@ describe('a media type', () => {
       { numRuns: 3000 },
     )
   })
+})
+
+test.each([
+  ['application/json;', 'application/json'],
+  ['Application/JSON;charset=UTF-8;', 'application/json; charset=UTF-8'],
+  ['application/json ; charset=utf-8', 'application/json; charset=utf-8'],
+  [' text/plain;; x="a b" ; ', 'text/plain; x="a b"'],
+  // Somebody may have signed these.
+  ['text/plain;charset="utf-8"', 'text/plain;charset="utf-8"'],
+  ['text/plain ; charset', 'text/plain ; charset'],
+])('%j is %j for the next reader', (field, plain) => {
+  expect(plainMediaType(field)).toBe(plain)
+})
+
+test('what the next reader gets says the same, and nothing unusual', () => {
+  const part = fc.constantFrom(...[';', ' ', '\t', ';a=1', ';b="x y"', '; charset=utf-8', 'x'])
+  fc.assert(
+    fc.property(fc.array(part, { maxLength: 12 }), (parts) => {
+      const field = `text/plain${parts.join('')}`
+      const media = parseMediaType(field)
+      const plain = plainMediaType(field)
+      expect(parseMediaType(plain)).toEqual(media)
+      if (media !== null) expect(plain).not.toMatch(/[ \t];|;[ \t]*(?:;|$)|\s$/)
+    }),
+  )
 })
 
 test.each([

@@ -5,6 +5,7 @@ import {
   formatContentDigest,
   formatSignedResponseHeaders,
   type HeaderList,
+  plainMediaType,
   prepareResponseSignature,
   responseSignatureTag,
   type SignableRequest,
@@ -194,6 +195,9 @@ function headOf(response: ServerResponse): { status: number; headers: HeaderList
   for (const name of ['content-digest', 'signature', 'signature-input', 'trailer']) {
     response.removeHeader(name)
   }
+  // The fabric hands on this form alone, and the signature covers the field.
+  const type = response.getHeader('content-type')
+  if (typeof type === 'string') response.setHeader('content-type', plainMediaType(type))
   const headers: [string, string][] = []
   for (const name of response.getHeaderNames()) {
     for (const value of valuesOf(response.getHeader(name))) headers.push([name, value])

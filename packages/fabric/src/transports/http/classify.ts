@@ -139,7 +139,7 @@ function readIncoming(
       typeof parsed === 'string' && protocol !== 'http' && mayHoldCall(parsed, work)
     return isDisguised ? disguised() : classify(head, pathInRoute, parsed, { protocol, work })
   }
-  if (protocol !== 'http' && isAboutTasks(pathInRoute)) {
+  if (protocol !== 'http' && isAboutTasks(head.method, pathInRoute)) {
     return new Refusal('CONTENT_UNSUPPORTED', 'a request about tasks that is not JSON')
   }
   const isForm = media === null || media.essence === 'application/x-www-form-urlencoded'
@@ -220,7 +220,11 @@ function readTasks(
     call === null ? tasksOfBody(body, work) : tasksOfCall(call.method, call.message, work)
   if (inCall instanceof Refusal) return inCall
   const mark = head.path.indexOf('?')
-  const inPath = tasksOfPath(mark < 0 ? pathInRoute : pathInRoute + head.path.slice(mark), body)
+  const inPath = tasksOfPath(
+    head.method,
+    mark < 0 ? pathInRoute : pathInRoute + head.path.slice(mark),
+    body,
+  )
   if (inPath instanceof Refusal) return inPath
   const inHead = tasksOfHead(head)
   return inHead instanceof Refusal ? inHead : joinTasks(joinTasks(inCall, inPath), inHead)

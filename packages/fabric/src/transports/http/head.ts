@@ -1,4 +1,10 @@
-import { decodePercent, isVoidSegment, percentFault, utf8 } from '@countersign/protocol'
+import {
+  decodePercent,
+  isVoidSegment,
+  percentFault,
+  plainMediaType,
+  utf8,
+} from '@countersign/protocol'
 import { overLimit } from '../../lib/limits.ts'
 import { Refusal } from '../../lib/refusal.ts'
 
@@ -136,9 +142,13 @@ function twinOf(name: string, headers: ReadonlyMap<string, string>): string | nu
 
 /** The fields of a head that travel on to a receiver. */
 export function forwardedHeaders(head: Head): [string, string][] {
-  return [...head.headers].filter(
+  const passing = [...head.headers].filter(
     ([name]) => forwardedNames.has(name) || name.startsWith('mcp-param-'),
   )
+  const given = head.headers.get('content-type') ?? ''
+  const type = plainMediaType(given)
+  if (type === given) return passing
+  return passing.map(([name, value]) => [name, name === 'content-type' ? type : value])
 }
 
 const pathBytesMax = 8192

@@ -18,6 +18,17 @@ export const receiverFields: ReadonlySet<string> = new Set([
   'vary',
 ])
 
+/**
+ * Lists, of which several lines are one list in their order (RFC 9110, section 5.3). Any other field
+ * that occurs twice has two readings.
+ */
+export const listFields: ReadonlySet<string> = new Set([
+  'a2a-extensions',
+  'allow',
+  'content-language',
+  'vary',
+])
+
 /** Set by whoever signs, and replaced by each hop that signs itself. */
 export const signatureFields: ReadonlySet<string> = new Set(['signature', 'signature-input'])
 

@@ -3,13 +3,14 @@ import {
   type MediaType,
   parseMediaType,
   parseSignatures,
+  plainMediaType,
   type SignedResponse,
   toBase64,
 } from '@countersign/protocol'
 import { Refusal } from '../../lib/refusal.ts'
 import { isInspectedCharset } from '../../pipeline/answer-text.ts'
 import { sessionIdLengthMax } from './balancer.ts'
-import { receiverFields, signatureFields } from './response-fields.ts'
+import { listFields, receiverFields, signatureFields } from './response-fields.ts'
 import { statusFault } from './response-status.ts'
 import type { UpstreamResponse } from './upstream.ts'
 
@@ -25,7 +26,7 @@ export interface ResponseHead {
   readonly status: number
   /** In lower case, each name once. */
   readonly headers: readonly (readonly [string, string])[]
-  /** As the receiver wrote it; empty where it wrote none. */
+  /** In the one form that passes; empty where the receiver wrote none. */
   readonly contentType: string
   readonly media: MediaType | null
   readonly isStream: boolean
@@ -38,8 +39,8 @@ interface HeadRules {
 }
 
 /**
- * Reads the head of a response: those fields of `names` that it has, each once, with a type that is
- * one type. The only reader of heads that receivers sent, at the gateway and on both sides of the mesh:
+ * Reads the head of a response: those fields of `names` that it has, each once (lists are
+ * joined), with a type that is one type. The only reader of heads that receivers sent, at the gateway and on both sides of the mesh:
  * a head that is judged by one reading and forwarded as another would say what was not judged.
  */
 export function readResponseHead(
@@ -75,7 +76,8 @@ function readHeaders(
       return new Refusal('RESPONSE_REJECTED', `content-encoding ${value} was not asked for`)
     }
     if (!names.has(name)) continue
-    if (headers.some(([known]) => known === name)) {
+    const before = headers.find(([known]) => known === name)
+    if (before !== undefined && !listFields.has(name)) {
       return new Refusal('RESPONSE_REJECTED', `the response repeats ${name}`)
     }
     // RFC 9110, section 5.5. Node would refuse to send it on, when the outcome is already on record.
@@ -85,7 +87,9 @@ function readHeaders(
     if (name === 'mcp-session-id' && value.length > sessionIdLengthMax) {
       return new Refusal('RESPONSE_REJECTED', `a session id of ${value.length} characters`)
     }
-    headers.push([name, value])
+    if (before === undefined)
+      headers.push([name, name === 'content-type' ? plainMediaType(value) : value])
+    else before[1] += `, ${value}`
   }
   return headers
 }

@@ -187,12 +187,12 @@ const taskWords = /task|message|context|session|event|[\w-]{16}/i
  * follow, under any prefix, `/message:send` and `/message:stream`, and the methods of its service
  * as a path (`/A2AService/GetTask`). A path of that kind which receivers read in two ways is refused.
  */
-export function tasksOfPath(path: string, body: unknown): TaskReferences | Refusal {
+export function tasksOfPath(method: string, path: string, body: unknown): TaskReferences | Refusal {
   if (plainPath.test(path) && !taskWords.test(path)) return noTasks
   const mark = path.indexOf('?')
   const inPath = mark < 0 ? path : path.slice(0, mark)
   const segments = readPathSegments(inPath)
-  const place = placeOf(segments)
+  const place = placeOf(method, segments)
   const ids = new TaskIds()
   const { isAboutTasks: isTask, lists, sends } = place
   const isAbout = isTask || sends
@@ -208,7 +208,7 @@ export function tasksOfPath(path: string, body: unknown): TaskReferences | Refus
   ids.mentionIdentifiers(path)
   if (!isAbout) return ids.done({ lists: false, creates: false, isFile: place.isFile })
   if (isRecord(body)) readJson(ids, body, reading)
-  if (!lists && !sends && !ids.namesTask) return namesNone('the path')
+  if (!lists && !sends && !place.adds && !ids.namesTask) return namesNone('the path')
   return ids.done({ lists, creates: sends })
 }
 
@@ -216,6 +216,8 @@ interface Place {
   readonly isAboutTasks: boolean
   readonly sends: boolean
   readonly lists: boolean
+  /** Whether an application may take it for a new task of its own: `POST /tasks`. */
+  readonly adds: boolean
   /** Whether a segment is one of these words to some receivers only: `tasks.json`, `tasks('5')`. */
   readonly isAmbiguous: boolean
   readonly isFile: boolean
@@ -223,13 +225,15 @@ interface Place {
   readonly ids: readonly PathSegment[]
 }
 
+const reads: ReadonlySet<string> = new Set(['GET', 'HEAD'])
 const looseWord = /^(?:tasks|message:(?:send|stream))(?![a-z0-9_-])./
 
-function placeOf(segments: readonly PathSegment[]): Place {
+function placeOf(httpMethod: string, segments: readonly PathSegment[]): Place {
   const last = foldedName(segments.at(-1)?.word ?? '')
   // Whichever of several a receiver goes by, what follows each is an id.
   const ids = segments.filter((_, i) => foldedName(segments[i - 1]?.word ?? '') === 'tasks')
   const isResource = segments.some(({ word }) => foldedName(word) === 'tasks')
+  const isCollection = isResource && ids.length === 0
   const method = last.split('/').at(-1) ?? ''
   const isSend = segments.some(({ word }) => /^message:(?:send|stream)$/.test(foldedName(word)))
   const before = method.split(/[^a-z]/, 1)[0] ?? ''
@@ -240,7 +244,9 @@ function placeOf(segments: readonly PathSegment[]): Place {
   return {
     isAboutTasks: isResource || taskMethod.test(method),
     sends: isSend || sendMethods.has(method),
-    lists: method.startsWith('list') || (isResource && ids.length === 0),
+    // Other methods answer with something else, which would be withheld after they were carried out.
+    lists: method.startsWith('list') || (isCollection && reads.has(httpMethod)),
+    adds: isCollection && httpMethod === 'POST',
     isAmbiguous: isLoose || isLooseMethod,
     isFile,
     ids,
@@ -285,9 +291,9 @@ export function tasksOfHead({ headers }: Pick<Head, 'headers'>): TaskReferences 
   return { ...read, ids: [`event ${event}`] }
 }
 
-/** Whether a path is one of A2A's over plain HTTP that name a task or send a message. */
-export function isAboutTasks(path: string): boolean {
-  const tasks = tasksOfPath(path, undefined)
+/** Whether a request is one of A2A's over plain HTTP that names a task or sends a message. */
+export function isAboutTasks(method: string, path: string): boolean {
+  const tasks = tasksOfPath(method, path, undefined)
   return tasks instanceof Refusal || tasks.lists || tasks.creates || tasks.ids.length > 0
 }
 

@@ -3,9 +3,11 @@ import type { CompiledPolicySet } from './policy-set.ts'
 
 /** A connector goes on without news for 90 s, and its entries wait for some seconds more. */
 const keptMs = 120_000
-/** Sets that are kept next to the one in force, and policies in all of them. */
+/** Sets that are kept next to the one in force, and what is in all of them. */
 const setsMax = 32
 const policiesMax = 40_000
+/** Compiled, a policy occupies some thirty bytes for each character. */
+const charactersMax = 4 * 1024 * 1024
 
 interface Superseded {
   readonly set: CompiledPolicySet
@@ -18,6 +20,7 @@ export class PolicyHistory {
   readonly #monotonic: () => number
   #current: CompiledPolicySet
   #superseded: Superseded[] = []
+  #timer: ReturnType<typeof setTimeout> | null = null
 
   constructor(room: PolicyRoom & { readonly current: CompiledPolicySet }, monotonic: () => number) {
     this.#room = room
@@ -26,11 +29,15 @@ export class PolicyHistory {
     room.onChange(() => this.#take())
   }
 
+  /** How many sets are kept next to the one in force. */
+  get kept(): number {
+    return this.#superseded.length
+  }
+
   /** The set of that version, where it was in force lately; null for every other version. */
   find(version: string): CompiledPolicySet | null {
     if (version === this.#room.current.version) return this.#room.current
-    const since = this.#monotonic() - keptMs
-    this.#superseded = this.#superseded.filter(({ at }) => at >= since)
+    this.#forget()
     return this.#superseded.find(({ set }) => set.version === version)?.set ?? null
   }
 
@@ -38,10 +45,28 @@ export class PolicyHistory {
     const at = this.#monotonic()
     const kept = [{ set: this.#current, at }, ...this.#superseded].slice(0, setsMax)
     let policies = 0
-    this.#superseded = kept.filter((each, i) => {
-      policies += each.set.policies.length
-      return each.at >= at - keptMs && (i === 0 || policies <= policiesMax)
+    let characters = 0
+    this.#superseded = kept.filter(({ set }, i) => {
+      policies += set.policies.length
+      for (const { text } of set.sources) characters += text.length
+      return i === 0 || (policies <= policiesMax && characters <= charactersMax)
     })
     this.#current = this.#room.current
+    this.#forget()
+  }
+
+  /** Also while nobody asks: what a set occupies is given back. */
+  #forget(): void {
+    const now = this.#monotonic()
+    this.#superseded = this.#superseded.filter(({ at }) => at >= now - keptMs)
+    const oldest = this.#superseded.at(-1)
+    if (oldest === undefined || this.#timer !== null) return
+    this.#timer = setTimeout(
+      () => {
+        this.#timer = null
+        this.#forget()
+      },
+      oldest.at + keptMs + 1 - now,
+    ).unref()
   }
 }

@@ -1,5 +1,5 @@
 import { type MeshState, utf8 } from '@countersign/protocol'
-import { expect, test } from 'vitest'
+import { afterEach, expect, test, vi } from 'vitest'
 import { followMeshState } from './state-follower.ts'
 
 const state = (sequence: number): MeshState => ({
@@ -34,6 +34,33 @@ test('a sequence alone says that nothing has changed, and is news of the fabric 
   expect(paths.map((path) => path.split('=')[1])).toEqual(['-1', '7', '7', '7', '8'])
   // Three minutes have passed in all, and never more than one of them without an answer.
   expect(follower.current().sequence).toBe(8)
+  follower.close()
+})
+
+afterEach(() => {
+  vi.useRealTimers()
+  vi.restoreAllMocks()
+})
+
+test('retries leave nothing behind, however long the fabric is out of reach', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+  const isAbort = ([type]: readonly unknown[]) => type === 'abort'
+  const added = vi.spyOn(EventTarget.prototype, 'addEventListener')
+  const removed = vi.spyOn(EventTarget.prototype, 'removeEventListener')
+  let polls = 0
+  const agent = {
+    request: async () => {
+      if (polls++ > 0) throw new Error('out of reach')
+      return { status: 200, headers: [], body: utf8(JSON.stringify(state(1))) }
+    },
+  }
+  const clock = { now: () => 0, monotonic: () => 0 }
+  const follower = await followMeshState(agent, clock, () => Promise.resolve())
+  await vi.advanceTimersByTimeAsync(120_000)
+  expect(polls).toBeGreaterThan(10)
+  const left = added.mock.calls.filter(isAbort).length - removed.mock.calls.filter(isAbort).length
+  // That of the wait under way.
+  expect(left).toBeLessThanOrEqual(1)
   follower.close()
 })
 

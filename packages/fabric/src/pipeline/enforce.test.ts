@@ -387,6 +387,28 @@ describe('enforce', () => {
     }
   })
 
+  test('a stream whose event waits for a thread ends when its caller leaves or loses its right', async () => {
+    for (const leaves of [true, false]) {
+      const world = new World()
+      const { promise: never } = Promise.withResolvers<never>()
+      const largeBodies = { loop: new LoopShare(() => 0), inspect: () => never }
+      const { body, wasEnded } = streamOf('x'.repeat(9_000))
+      world.answer = delivered(body)
+      const events = eventsOf(
+        await enforce({ ...world.rooms(), largeBodies }, arrival, world.courier),
+      )
+      const next = events.next()
+      await new Promise((resolve) => setImmediate(resolve))
+      if (leaves) await events.abandon()
+      world.status = 'revoked'
+      world.change()
+      expect(await next).toMatchObject({ value: leaves ? null : { code: 'WITHDRAWN' } })
+      expect(wasEnded()).toBe(true)
+      const result = leaves ? 'abandoned' : 'cut'
+      expect(world.entries.at(-1)?.facts).toMatchObject({ result, events: 0 })
+    }
+  })
+
   test('an approval that is obliged and absent stops the request [authorize:approval]', async () => {
     const world = new World()
     world.decision = { ...permit, obligations: { ...noObligations, approval: 'two people' } }

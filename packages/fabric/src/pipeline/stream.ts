@@ -8,7 +8,7 @@ import type { Answered } from './deliver.ts'
 import { type StreamEvent, uninspectedAnswer } from './delivery.ts'
 import { isFabricName } from './fabric-name.ts'
 import type { InspectRoom } from './inspect.ts'
-import { noParts } from './inspect-parts.ts'
+import { type InspectedParts, noParts } from './inspect-parts.ts'
 import { Interruption } from './interruption.ts'
 import { accountOfAnswer, inspectShared } from './large-bodies.ts'
 import { withoutLineBreaks } from './line-breaks.ts'
@@ -97,12 +97,14 @@ async function* pass(
         result = 'completed'
         return null
       }
-      const event = await transcript.take(next.value, room, authorized)
-      // Inspection of a large event takes its time; the right to go on can be lost meanwhile.
+      const given = transcript.inspect(next.value, room, authorized)
+      // Nobody waits for the thread whose caller has left, or whose right to go on is lost.
+      const inspected = given instanceof Promise ? await flow.left.or(watch.lost.or(given)) : given
+      if (inspected === 'left') return null
       refusal = watch.check()
       if (refusal !== null) break
-      if (event instanceof Refusal) refusal = event
-      else yield event
+      if (inspected instanceof Refusal) refusal = uninspectedAnswer(inspected)
+      else yield transcript.add(next.value, inspected)
     }
     result = 'cut'
     return refusal
@@ -143,22 +145,25 @@ class Transcript {
     this.#findings = [...findings]
   }
 
-  async take(
-    event: StreamEvent,
+  inspect(
+    { data: body, contentType, frame }: StreamEvent,
     room: InspectRoom,
     { decision: { obligations: order }, authenticated }: Authorized,
-  ): Promise<StreamEvent | Refusal> {
+  ): InspectedParts | Refusal | Promise<InspectedParts | Refusal> {
     if (this.#events >= eventsMax) {
       return overLimit('RESPONSE_REJECTED', eventsLimit, 'events of the stream')
     }
     // Otherwise a receiver could end its stream as if the fabric had: never acted, say, or to be retried.
-    if (event.frame.some(([, value]) => isFabricName(value))) {
+    if (frame.some(([, value]) => isFabricName(value))) {
       return new Refusal('RESPONSE_REJECTED', 'the receiver imitates an event of the fabric')
     }
-    const { data: body, contentType, frame } = event
     const parts = { ...noParts, frame, body, contentType }
-    const inspected = await inspectShared(room, parts, order, accountOfAnswer(authenticated))
-    if (inspected instanceof Refusal) return uninspectedAnswer(inspected)
+    return inspectShared(room, parts, order, accountOfAnswer(authenticated))
+  }
+
+  /** The event as it is forwarded from here on. */
+  add(event: StreamEvent, inspected: InspectedParts): StreamEvent {
+    const { data: body, contentType } = event
     // Findings are only counted by class; keeping every one of a long stream would grow without end.
     if (this.#findings.length < 1000) {
       this.#findings.push(...inspected.findings)

@@ -97,7 +97,8 @@ async function* pass(
       const told = readTold(next.value, receiver)
       if (told instanceof Refusal) return await cut(told)
       if (told === null) {
-        const text = await readEvent(next.value, stream.source)
+        const text = await left.or(watch.lost.or(readEvent(next.value, stream.source)))
+        if (text === 'left') return null
         if (text instanceof Refusal) return await cut(text)
         if (text !== next.value.data) return await cut(otherText())
         yield next.value

@@ -503,7 +503,7 @@ export const REQUIREMENTS = {
     promise: 'An agent card that passes leads through the fabric and states its security.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'agents on a channel publish no card' },
-    lies: ['spelled-agent-card', 'two-faced-answer'],
+    lies: ['spelled-agent-card', 'two-faced-answer', 'card-of-another-binding'],
   },
   'deliver:hop-by-hop': {
     promise: 'Hop-by-hop fields and the fields they name end here, in both directions.',

@@ -74,6 +74,7 @@ export function agentsSurface(options: AgentsSurfaceOptions): Surface {
         card: {
           baseUrl: `${options.origin()}/agents/${name}`,
           upstreamUrls: route.endpoints.map(({ url }) => url),
+          protocol: route.protocol,
           signer: options.signer,
           credentialsRequired: true,
         },

@@ -8,6 +8,7 @@ import {
 } from '@countersign/protocol'
 import { overLimit } from '../../lib/limits.ts'
 import { Refusal } from '../../lib/refusal.ts'
+import type { RouteProtocol } from './classify.ts'
 import type { ForwardSigner } from './forward-signature.ts'
 
 /** How a card is made to lead through us. */
@@ -16,6 +17,8 @@ export interface CardMediation {
   readonly baseUrl: string
   /** Origins under which the agent itself is reached; interfaces elsewhere are removed. */
   readonly upstreamUrls: readonly string[]
+  /** Of the route: what it does not carry is no interface of the agent through us. */
+  readonly protocol: RouteProtocol
   readonly signer: ForwardSigner
   /** Whether callers must present a credential here; on a connector's loopback they need none. */
   readonly credentialsRequired: boolean
@@ -134,6 +137,7 @@ function rewriteCard(card: JsonObject, mediation: CardMediation): JsonObject {
   const known = isOld ? kept : kept.map(([name, value]) => [name, onlyKnown(name, value)] as const)
   const rewritten: Record<string, JsonValue> = Object.fromEntries(known)
   if (isOld) rewritten['url'] = rewriteUrl(oldUrl) ?? mediation.baseUrl
+  const bindings = bindingsOf(mediation.protocol)
   for (const field of interfaceLists) {
     const listed = rewritten[field]
     if (!Array.isArray(listed)) continue
@@ -141,12 +145,17 @@ function rewriteCard(card: JsonObject, mediation: CardMediation): JsonObject {
       if (!isObject(entry) || typeof entry['url'] !== 'string') return []
       const binding = entry['protocolBinding'] ?? entry['transport']
       const url = rewriteUrl(entry['url'])
-      return binding === 'JSONRPC' && url !== null ? [{ ...entry, url }] : []
+      return bindings.includes(binding) && url !== null ? [{ ...entry, url }] : []
     })
   }
   rewritten['capabilities'] = withoutPush(rewritten['capabilities'])
   if (mediation.credentialsRequired) Object.assign(rewritten, isOld ? securityOld : security)
   return rewritten
+}
+
+/** On a route of one protocol, paths name no operation (`classifyRest`). */
+function bindingsOf(protocol: RouteProtocol): readonly unknown[] {
+  return protocol === 'auto' ? ['JSONRPC', 'HTTP+JSON'] : ['JSONRPC']
 }
 
 /** `value` of the field `name` with the fields that A2A 1.0 gives it. */

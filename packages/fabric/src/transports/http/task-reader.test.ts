@@ -110,9 +110,10 @@ test('an agent card is bounded in bytes and interfaces', () => {
   const mediation = {
     baseUrl: 'https://fabric.example/agents/a',
     upstreamUrls: ['https://a.example'],
+    protocol: 'auto',
     signer: { keyId: 'k', sign: () => new Uint8Array(64) },
     credentialsRequired: true,
-  }
+  } as const
   const limitOf = (card: unknown) => {
     const answer = mediate?.(json(card), mediation)
     return answer instanceof Refusal ? answer.limit : null

@@ -240,6 +240,7 @@ function answer(options: Serving, incoming: Incoming, signal: AbortSignal): Prom
       card: {
         baseUrl: `https://${agent.name}.mesh`,
         upstreamUrls: options.route.endpoints.map(({ url }) => url),
+        protocol: options.route.protocol,
         signer: agent.signer,
         credentialsRequired: true,
       },

@@ -209,7 +209,7 @@ function rewriteCard(
   options: AnswerOptions,
   answer: Answer & { readonly body: Uint8Array },
   {
-    route: { name, cardUrls },
+    route: { name, cardUrls, protocol },
     mediate,
   }: {
     readonly route: OutboundRoute
@@ -219,6 +219,7 @@ function rewriteCard(
   const card = mediate(answer.body, {
     baseUrl: `http://${options.host}:${options.port}/${name}`,
     upstreamUrls: cardUrls,
+    protocol,
     signer: options.agent.signer,
     credentialsRequired: false,
   })

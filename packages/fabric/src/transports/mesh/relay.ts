@@ -201,6 +201,7 @@ async function readWhole(
     // The card has to lead to the address that the gateway knows; it rewrites the card once more.
     baseUrl: `https://${incoming.head.authority}`,
     upstreamUrls: options.route.endpoints.map(({ url }) => url),
+    protocol: options.route.protocol,
     signer: options.agent.signer,
     credentialsRequired: true,
   })

@@ -134,6 +134,14 @@ const hidings: Readonly<Record<string, Hiding>> = {
   'under what ends as a description does': {
     body: JSON.stringify({ passwords: { android: secret } }),
   },
+  'in indented lines of base64': text(
+    `  ${
+      Buffer.from(`my password=${secret}`)
+        .toString('base64')
+        .match(/.{1,12}/g)
+        ?.join('\n  ') ?? ''
+    }`,
+  ),
   'in a form': text(`user=jane&encryption_key=${secret}`, 'application/x-www-form-urlencoded'),
 }
 

@@ -45,6 +45,8 @@ const HIDDEN: Record<string, string> = {
   'bytes that base64 writes with slashes': Buffer.from(`??? ${card} ???o??~???`).toString('base64'),
   'lines as mail has them': lines(prose, 76, '\r\n'),
   'indented lines': lines(prose, 20, '\n    '),
+  'indented short lines': lines(prose, 12, '\n  '),
+  'short lines behind tabs': lines(prose, 8, '\r\n\t\t'),
   'one token on each line': [`a ${card} b`, `c ${card} ddd`]
     .map((text) => Buffer.from(text).toString('base64url'))
     .join('\n'),

@@ -16,6 +16,8 @@ const documented =
 const resource = /\bsecretsmanager:[^\s"'`]{0,96}:$/
 const statementHead =
   /^\s*(?:async\s+)?(?:def|class|if|elif|for|while|with|case|func|fn|function|match|except)\b/
+/** The last line of such a head that began further up: `) -> PrivateKey:`. */
+const headEnd = /^\s*\)\s*->\s*[\w.[\], |"']*$/
 /** What stands first in a line of code, and hardly in a secret. */
 const statement =
   /^(?:(?:def|class|return|raise|pass|yield|assert|if|for|while|try|with|await|del|import|from|global|break|continue|switch|let|const|var|throw|self|this|async|print)\b|[#@"']|\/\/|[\w.]+(?:\[[^\]]{0,64}\]|\.\w+)*(?:\s*,\s*[\w.]+)*\s+[-+*/|]?=\s|[\w.]+\()/
@@ -25,7 +27,7 @@ export const isDescribed = (head: string): boolean => documented.test(head) || r
 
 /** Whether the lines below the head of a statement go on with code: `def login(password):`. */
 export const isCodeBelow = (head: string, first: string): boolean =>
-  statementHead.test(head) && statement.test(first)
+  (statementHead.test(head) || headEnd.test(head)) && statement.test(first)
 
 /** `.token:before {`, `label[for="password"]::after {`: states and parts of an element in CSS. */
 const pseudo =

@@ -239,7 +239,9 @@ export class GivenValues {
     this.#place.spend(STEPS.valueByte * ((block?.end ?? at) - at))
     const isCodeLine = isCodeBelow(headOf(this.#view, name), text)
     if (isCodeLine && !/\d/.test(text)) return []
-    if (block?.start === start && !isCodeLine) {
+    // `the access token::` and a blank line: an example in reStructuredText, and no block of YAML.
+    const isExample = /::[ \t]*$/.test(latin1(bytes, name.end, at)) && /\n[ \t\r]*\n/.test(whole)
+    if (block?.start === start && !isCodeLine && !isExample) {
       return this.#accepts(rule, { start, end: Math.min(block.end, start + text.length) })
         ? [block]
         : []

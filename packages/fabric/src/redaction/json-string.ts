@@ -1,6 +1,6 @@
 import { ESCAPE } from './ascii.ts'
 import { Decoded, originOf } from './decode.ts'
-import { beginsSwitch, type Survey, surveyStretch } from './survey.ts'
+import { beginsSwitch, behindIndent, type Survey, surveyStretch } from './survey.ts'
 import type { View } from './view.ts'
 
 /** The text is not JSON as RFC 8259 and RFC 7493 have it; the message says where. */
@@ -44,12 +44,14 @@ export function readJsonString(bytes: Uint8Array, from: number, seen: Survey): n
     if (stop !== 0x5c) throw new JsonFault('a string does not end', at)
     seen.escaped = true
     const letter = bytes[at + 1]
-    if (letter !== 0x6e && letter !== 0x72) seen.openRun = 0
+    // A tab may be the indentation of the next line.
+    if (letter !== 0x6e && letter !== 0x72 && letter !== 0x74) seen.openRun = 0
     // A list of arguments in a string has no word that tells: `["-u", "jane:…"]`.
     if (letter === 0x22 && beginsSwitch(bytes, at + 2)) seen.keyword = true
     // A backslash in the value may start an escape of another kind; the view decides.
     if (MAY_HIDE.has(letter)) seen.kinds |= ESCAPE
     at = afterEscape(bytes, at)
+    if (seen.openRun !== 0) at = behindIndent(bytes, at, bytes.length)
   }
 }
 

@@ -10,12 +10,12 @@ const pathLengthMax = 512
  * `user[password][github]`. The last member counts as one below that name in an object does.
  */
 export function bracketRule(name: string): SecretRule | null {
-  return /[[%&\\]/.test(name) ? below(name, /[[\]]+/, isDescribing) : null
+  return /[[%&\\]/.test(name) ? below(name, /\]*\[|\]+$/, isDescribing) : null
 }
 
 /** The same for points, slashes and colons: `password.github`. */
 export function joinedRule(name: string, isNumber: boolean): SecretRule | null {
-  return below(name, /[[\]./:]+/, isNumber ? isCounting : isDescribing)
+  return below(name, /\]*[[./:]|\]+$/, isNumber ? isCounting : isDescribing)
 }
 
 function below(

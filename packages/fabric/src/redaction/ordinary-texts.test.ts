@@ -469,3 +469,10 @@ const texts = [
 test.each(texts)('the text %j', (text) => {
   expectSame(text)
 })
+
+test.each([
+  'def f(\n    key: PrivateKey,\n) -> PrivateKey:\n    body = load(key)\n    return body\n',
+  'Ask with the access token::\n\n    POST /token HTTP/1.1\n    Host: h.example\n\nand go on.',
+])('the lines %j', (text) => {
+  expectSame(text)
+})

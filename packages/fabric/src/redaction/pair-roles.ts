@@ -1,4 +1,5 @@
 import { HOLDING, NAMING, TELLING } from './member-roles.ts'
+import { ownText } from './own-text.ts'
 
 /** One of a pair: what holds a name, what holds its value, or what holds it or a text about it. */
 export type PairKind = 'naming' | 'holding' | 'telling'
@@ -24,6 +25,20 @@ function kindOf(word: string): PairKind | null {
  */
 export function pairRole(key: string): PairRole | null {
   if (key.length > keyLengthMax) return null
+  const found = known.get(key)
+  if (found !== undefined) return found
+  const role = judgeKey(key)
+  // Filled by any client: started afresh, so that none pays for the keys of others.
+  if (known.size >= knownMax) known.clear()
+  known.set(ownText(key), role)
+  return role
+}
+
+/** Keys that messages repeat. */
+const known = new Map<string, PairRole | null>()
+const knownMax = 4_096
+
+function judgeKey(key: string): PairRole | null {
   const whole = kindOf(key.toLowerCase().replaceAll(/[^a-z0-9]/g, ''))
   if (whole !== null) return { kind: whole, frame: '' }
   const words = key.match(WORD) ?? []

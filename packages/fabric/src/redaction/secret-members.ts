@@ -177,7 +177,7 @@ export class SecretMembers {
     if (key === null || leaf.from === leaf.to) return false
     // Escapes are only undone below a name that may name: a text can have any number of them.
     if (!leaf.escaped && !mayName(this.#bytes, leaf)) return false
-    if (this.#ruleOf(leaf) === null || roleOf(this.#bytes, key)?.kind !== 'naming') return false
+    if (roleOf(this.#bytes, key)?.kind !== 'naming' || this.#ruleOf(leaf) === null) return false
     return this.#wake(walk)
   }
 
@@ -215,9 +215,10 @@ export class SecretMembers {
 
   #lookBeside(leaf: JsonLeaf, container: JsonContainer, frame: Frame): void {
     if (container.key === null || leaf.kind !== 'string') return
-    const rule = this.#ruleOf(leaf)
-    const role = rule === null ? null : roleOf(this.#bytes, container.key)
-    if (rule === null || role?.kind !== 'naming') return
+    if (!leaf.escaped && !mayName(this.#bytes, leaf)) return
+    const role = roleOf(this.#bytes, container.key)
+    const rule = role?.kind === 'naming' ? this.#ruleOf(leaf) : null
+    if (role === null || rule === null) return
     const isKnown = frame.named.some((each) => each.rule === rule && each.frame === role.frame)
     if (!isKnown) frame.named = [...frame.named, { rule, frame: role.frame }]
   }

@@ -407,6 +407,9 @@ test.each([
   { [`password${'\u200b'.repeat(300)}`]: 'sunshine' },
   { api_key_v2: 'sunshine-9' },
   { password_v2_2: 'sunshine' },
+  { passwords: { android: 'sunshine', chat: 'sunshine', runtime: { candidate: 'sunshine' } } },
+  { passwords: { storage: 1_234_567 } },
+  { password: 'may the sunshine be with you' },
 ])('%j is masked', (body) => {
   expect(mask(JSON.stringify(body), json)).not.toMatch(/sunshine|12345678|1234567/)
 })
@@ -435,6 +438,10 @@ describe('what only speaks of secrets stays', () => {
     { password_file: '/run/secrets', password_updated: '2024-01-01', 'password-policy': 'strong' },
     { password: { minLength: 8, maxAge: 7_776_000, rotatedTimestamp: 1_732_700_000 } },
     { errors: { password: 'is too short (minimum is 8 characters)' } },
+    {
+      errors: { password: ['cannot be blank', 'should not be null', 'please choose a longer one'] },
+    },
+    { password: { keyId: 'a1b2c3d4', created_at: '2024x1', expiresat: 'a1b2c3', maxAge: 123_456 } },
     { errors: { password: ['must contain a digit'] } },
     { name: 'DB_PASSWORD', valueFrom: { secretKeyRef: { name: 'db', key: 'password' } } },
     { password: '${DB_PASSWORD}', api_key: '{{ .Values.apiKey }}', secret: 'vault:prod/db#key' },

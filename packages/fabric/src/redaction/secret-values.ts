@@ -40,7 +40,8 @@ export function isSecretValue(rule: SecretRule, given: string, form: ValueForm =
   if (rule.kind === 'code') return /^\d{3,4}$/.test(value.replaceAll(/[\s.-]/g, ''))
   if (value.length > wordsLengthMax) return true
   if (rule.kind === 'pin') return /\d/.test(value)
-  if (isDescription(value) || isReference(value) || isStatement(value)) return false
+  if (isDescription(value) || isReference(value)) return false
+  if (isStatement(value) && (isAbout(value) || namesSubject(value))) return false
   if (isOrdinary(value)) return false
   if (rule.kind === 'pass') return looksMade(value)
   if (isToken) return /\d/.test(measured)
@@ -173,10 +174,25 @@ const statement = new RegExp(
   'i',
 )
 
+/** What is said of secrets, and of what is filled in. */
+const SUBJECTS = wordSet(
+  'character characters char chars letter letters digit digits number numbers symbol symbols sign signs uppercase lowercase upper lower case word words space spaces length long longer short shorter weak strong stronger null simple common guessable required mandatory optional empty blank missing invalid valid incorrect wrong match matches matching matched same different equal expired expire expires revoked rotated changed change unchanged reset set unset stored hashed encrypted saved sent shown displayed shared used reused provided given supplied specified configured generated known public private supported allowed accepted rejected verified found available enabled disabled documentation docs settings admin administrator support',
+)
+
 /** "must be at least 8 characters": words and counts, and nothing that mixes letters with digits. */
 export function isStatement(value: string): boolean {
   if (/[A-Za-z]\d|\d[A-Za-z]/.test(value)) return false
   return statement.test(value) || isAbout(value)
+}
+
+/** "may the force be with you" says nothing of a secret, and may be one. */
+function namesSubject(value: string): boolean {
+  if (value.length > wordsLengthMax) return true
+  const words = value.toLowerCase().match(/[a-z]+/g) ?? []
+  return words.some(
+    (word) =>
+      SUBJECTS.has(word) || isBareSecretName(word) || isBareSecretName(word.replace(/s$/, '')),
+  )
 }
 
 const BEFORE_NAME = wordSet(

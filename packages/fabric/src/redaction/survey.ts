@@ -112,6 +112,16 @@ export function surveyStretch(bytes: Uint8Array, from: number, to: number, seen:
   return i
 }
 
+/**
+ * Where text begins behind a line break, or behind what stands for one: base64 goes on behind the
+ * indentation. No keyword begins with a blank.
+ */
+export function behindIndent(bytes: Uint8Array, at: number, to: number): number {
+  let i = at
+  while (i < to && (bytes[i] === 0x20 || bytes[i] === 0x09)) i++
+  return i
+}
+
 /** Whether a switch such as `-u` or `--user` may begin at `at`. */
 export const beginsSwitch = (bytes: Uint8Array, at: number): boolean =>
   bytes[at] === 0x2d && (bytes[at + 1] === 0x2d || ((bytes[at + 1] ?? 0) | 0x20) > 0x60)
@@ -131,6 +141,7 @@ export function surveyText(bytes: Uint8Array, from: number, to: number): Survey 
     }
     if (bytes[at] !== 0x0a && bytes[at] !== 0x0d) seen.openRun = 0
     at++
+    if (seen.openRun !== 0) at = behindIndent(bytes, at, to)
   }
   return seen
 }

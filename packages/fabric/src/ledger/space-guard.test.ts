@@ -32,7 +32,7 @@ test('the first entry after a pause is judged by the space that is free then', a
   wait(60_000)
   disk.free = 0
   await expect(ledger.append(draft('refusal'))).rejects.toMatchObject({
-    limit: { name: 'ledger.freeBytes' },
+    limit: { name: 'ledger.freeBytesReserve' },
   })
   await ledger.close()
 })

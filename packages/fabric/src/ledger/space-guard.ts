@@ -93,7 +93,7 @@ export class SpaceGuard {
     const { refuseBytes, reserveBytes } = this.#options
     const free = this.#freeBytes === null ? 'an unknown number of' : String(this.#freeBytes)
     const detail = `the disk of the ledger is nearly full: ${free} bytes are free`
-    if (purpose === 'opening') {
+    if (!isOut) {
       const value = refuseBytes
       throw new LedgerBusy({ name: 'ledger.freeBytes', value, unit: 'bytes' }, detail)
     }

@@ -129,7 +129,9 @@ const ownFaults: ReadonlySet<RefusalCode> = new Set<RefusalCode>([
 export function uninspectedAnswer(refusal: Refusal): Refusal {
   const { code, detail, limit } = refusal
   if (code === 'OUTCOME_UNKNOWN' || code === 'RESPONSE_REJECTED') return refusal
-  const given = ownFaults.has(code) ? 'OUTCOME_UNKNOWN' : 'RESPONSE_REJECTED'
+  // Limits of `work` are those of our threads; what an answer may hold has limits of other names.
+  const isOurs = ownFaults.has(code) || limit?.startsWith('work.') === true
+  const given = isOurs ? 'OUTCOME_UNKNOWN' : 'RESPONSE_REJECTED'
   return new Refusal(given, `${code}: ${detail}`, null, { limit })
 }
 

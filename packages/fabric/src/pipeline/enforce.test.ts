@@ -357,13 +357,14 @@ describe('enforce', () => {
 
   test('what we have no room to inspect is not the fault of who answered', async () => {
     const inspected = { fields: [], frame: [], body: null, findings: [] }
-    const facts = { limit: 'work.answerWaitMs, 1 min' }
-    for (const [given, told] of [
-      ['OVERLOADED', 'OUTCOME_UNKNOWN'],
-      ['UNDECIDED', 'OUTCOME_UNKNOWN'],
-      ['OUTCOME_UNKNOWN', 'OUTCOME_UNKNOWN'],
-      ['MESSAGE_TOO_LARGE', 'RESPONSE_REJECTED'],
+    for (const [given, limit, told] of [
+      ['OVERLOADED', null, 'OUTCOME_UNKNOWN'],
+      ['UNDECIDED', null, 'OUTCOME_UNKNOWN'],
+      ['OUTCOME_UNKNOWN', 'work.answerWaitMs, 1 min', 'OUTCOME_UNKNOWN'],
+      ['MESSAGE_TOO_LARGE', 'work.bodyMs, 15 s', 'OUTCOME_UNKNOWN'],
+      ['MESSAGE_TOO_LARGE', 'inspect.steps, 600000000', 'RESPONSE_REJECTED'],
     ] as const) {
+      const facts = { limit }
       const world = new World()
       const rooms: Rooms = {
         ...world.rooms(),

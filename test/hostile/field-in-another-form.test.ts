@@ -77,6 +77,22 @@ const added =
     expect(world.echo.reached.slice(before)).toEqual([])
   }
 
+/** An answer without content lists nothing, so that there is nothing in it to withhold. */
+const empty =
+  (transport: Transport): Telling =>
+  async (world) => {
+    const heard = async (method: string, status: number, headers: Record<string, string> = {}) => {
+      const answer: Answering = (_, response) => void response.writeHead(status, headers).end()
+      const draft: Draft = { method, path: '/api/tasks', body: null }
+      const told = await world.echo.during(answer, () => send(world[transport], draft))
+      return [told.status, refusalOf(told)]
+    }
+    const type = { 'content-type': 'application/json', 'content-length': '11' }
+    expect(await heard('HEAD', 200, type)).toEqual([200, null])
+    expect(await heard('GET', 204)).toEqual([204, null])
+    expect(await heard('GET', 304, { etag: '"a"' })).toEqual([304, null])
+  }
+
 const onEach = (transport: Transport): Record<string, Telling> => ({
   ...Object.fromEntries(
     Object.entries(types).flatMap((type) => [
@@ -86,6 +102,7 @@ const onEach = (transport: Transport): Record<string, Telling> => ({
   ),
   'lists on several lines': joined(transport),
   'an application that adds a task of its own': added(transport),
+  'a list without content': empty(transport),
 })
 
 lie(

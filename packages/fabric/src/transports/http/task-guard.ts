@@ -100,7 +100,9 @@ async function watched(
     ...delivered,
     rewrite: async (bytes) => {
       const given = (await rewrite?.(bytes)) ?? bytes
-      return given instanceof Refusal ? given : seen.filter(given, isError)
+      if (given instanceof Refusal) return given
+      // To HEAD, or with 204 or 304: without content, nothing is listed.
+      return given.length === 0 ? given : seen.filter(given, isError)
     },
   }
 }

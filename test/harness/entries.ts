@@ -91,7 +91,7 @@ export async function recordInTurn(
 
 const compiled = new Map<string, Promise<PolicySet>>()
 
-async function policiesOf(world: World): Promise<PolicySet> {
+async function policiesOf(world: Pick<World, 'admin'>): Promise<PolicySet> {
   const { version, sources } = (await world.admin('policy.show')) as {
     readonly version: string
     readonly sources: readonly PolicySource[]
@@ -108,7 +108,7 @@ type Subject = Pick<
 >
 
 /** What the directory says of everyone, by name. */
-async function subjectsOf(world: World): Promise<ReadonlyMap<string, Listed>> {
+async function subjectsOf(world: Pick<World, 'admin'>): Promise<ReadonlyMap<string, Listed>> {
   const listed = (await world.admin('agent.list')) as readonly Listed[]
   return new Map(
     listed.map(({ kind, name, roles, segment, attributes, status }) => [
@@ -153,7 +153,7 @@ function requestOf(
 
 /** With the decisions that an honest connector would state, where the entries leave them open. */
 export async function decidedIn(
-  world: World,
+  world: Pick<World, 'admin'>,
   entries: readonly MeshEntry[],
   caller: Partial<Subject> = {},
 ): Promise<readonly MeshEntry[]> {

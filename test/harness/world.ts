@@ -163,7 +163,8 @@ function adminOf(operator: Identity): Admin {
   }
 }
 
-async function putPolicies(admin: Admin): Promise<void> {
+/** What callers may do in a world; throws where the fabric does not take it. */
+export async function putPolicies(admin: Admin): Promise<void> {
   const put = await admin('policy.put', { name: 'world.cedar', text: WORLD_POLICIES })
   const { taken, problems } = put as { taken: boolean; problems: readonly string[] }
   if (!taken) throw new Error(problems.join('\n'))

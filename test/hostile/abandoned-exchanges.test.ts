@@ -12,9 +12,10 @@ import { expect, inject } from 'vitest'
 import { draftTo, expectQueueRefused, openHall } from '../harness/channels.ts'
 import { ShiftedClock } from '../harness/clock.ts'
 import { agentId, type Door, field, refusalOf, send } from '../harness/doors.ts'
+import { decidedIn, UNDECIDED } from '../harness/entries.ts'
 import { inOwnWorld, lie } from '../harness/lie.ts'
 import { expectRefused } from '../harness/refusals.ts'
-import { openTestFabric, type World } from '../harness/world.ts'
+import { openTestFabric, putPolicies, type World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
 const newExchange = () => createId('dec', Date.now(), new Uint8Array(randomBytes(10)))
@@ -23,7 +24,7 @@ const intent = (receiver: string, caller = 'caller'): MeshEntry => ({
   ...{ kind: 'intent', exchange: newExchange() },
   facts: {
     ...{ receiver, caller: agentId(caller), transport: 'mesh', protocol: 'http' },
-    ...{ operation: 'POST', 'attested.request': 'connector' },
+    ...{ operation: 'POST', 'attested.request': 'connector', ...UNDECIDED },
   },
 })
 const outcome = ({ exchange }: MeshEntry): MeshEntry => ({
@@ -34,12 +35,21 @@ const outcome = ({ exchange }: MeshEntry): MeshEntry => ({
 
 /** What a connector of `agent` records, and the indexes that it is given. */
 async function record(world: World, agent: Identity, entries: readonly MeshEntry[]) {
+  const body = formatMeshEntries(await decidedIn(world, entries))
   const heard = await send(world.control, {
-    ...{ path: '/v1/mesh/entries', as: agent.credential(), body: formatMeshEntries(entries) },
+    ...{ path: '/v1/mesh/entries', as: agent.credential(), body },
   })
   const indexes: unknown = heard.status === 200 ? JSON.parse(heard.body.toString()) : null
   return { heard, indexes: (indexes as { indexes: (number | null)[] } | null)?.indexes ?? [] }
 }
+
+const administered =
+  (operator: Identity): World['admin'] =>
+  async (operation, args = {}) => {
+    const value = { operation, args }
+    const answer = await askControl(operator.line, { method: 'POST', path: '/v1/admin', value })
+    return (answer as { readonly result: unknown }).result
+  }
 
 const isRecorded = (index: number | null) => index !== null
 const bodyBytes = 1024 * 1024
@@ -159,26 +169,26 @@ lie(
         const { join: line } = await fabric.invite({ ...order, name: 'thief', ttlSeconds: 900 })
         const own = { dir: join(dir, 'thief'), clock, onFault: () => undefined }
         const thief = await openIdentity({ ...own, join: line })
+        const first = { ...order, kind: 'user', name: 'operator', roles: ['operator'] } as const
+        const { join: invitation } = await fabric.invite({ ...first, ttlSeconds: 900 })
+        const asked = { ...own, dir: join(dir, 'operator') }
+        const operator = await openIdentity({ ...asked, join: invitation })
         const entries = Array.from({ length: 1024 }, () => intent('thief', 'thief'))
-        for (let at = 0; at < entries.length; at += 256) {
-          const value = JSON.parse(formatMeshEntries(entries.slice(at, at + 256))) as object
+        const admin = administered(operator)
+        await putPolicies(admin)
+        const decided = await decidedIn({ admin }, entries)
+        for (let at = 0; at < decided.length; at += 256) {
+          const value = JSON.parse(formatMeshEntries(decided.slice(at, at + 256))) as object
           await askControl(thief.line, { method: 'POST', path: '/v1/mesh/entries', value })
         }
         thief.close()
+        operator.close()
         await fabric.close(0)
         const again = await openTestFabric(dir, clock, limits)
-        const first = { ...order, kind: 'user', name: 'operator', roles: ['operator'] } as const
-        const { join: invitation } = await again.invite({ ...first, ttlSeconds: 900 })
-        const asked = { ...own, dir: join(dir, 'operator') }
-        const operator = await openIdentity({ ...asked, join: invitation })
-        const value = { operation: 'ledger.check', args: {} }
-        const checked = await askControl(operator.line, {
-          method: 'POST',
-          path: '/v1/admin',
-          value,
-        })
-        expect(checked).toMatchObject({ result: { unclosed: 1 } })
-        operator.close()
+        const { join: anew } = await again.invite({ ...first, ttlSeconds: 900 })
+        const next = await openIdentity({ ...own, dir: join(dir, 'operator-again'), join: anew })
+        expect(await administered(next)('ledger.check')).toMatchObject({ unclosed: 1 })
+        next.close()
         await again.close(0)
         rmSync(dir, { recursive: true, force: true })
       },

@@ -1092,6 +1092,15 @@ describe('fetch', () => {
     expect(response.headers.get('countersign-refusal')).toBe('NOT_PERMITTED')
   })
 
+  test('signs the type of an answer in the one form that passes', async () => {
+    await servingNode((_, response) => {
+      response.writeHead(200, { 'content-type': 'application/json ; charset=utf-8;' })
+      response.end('{}')
+    })
+    const response = await caller.fetch('https://pay.countersign.internal/')
+    expect(response.headers.get('content-type')).toBe('application/json; charset=utf-8')
+  })
+
   test('streams, and stops the sender when the reader leaves', async () => {
     const { promise: left, resolve } = Promise.withResolvers<void>()
     await servingNode((_, response) => {

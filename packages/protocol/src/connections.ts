@@ -119,6 +119,9 @@ class GuardedConnections implements Connections {
     this.#limits = { ...CONNECTION_LIMITS, ...options.limits }
     const events = server as PlainServer
     const isSecure = 'setSecureContext' in server
+    // Node asks for it on plain HTTP servers alone. Without it, the first answer on a new connection waits 40 ms
+    // for a client that acknowledges late what TLS sent before it.
+    events.on('connection', (socket: Socket) => socket.setNoDelay(true))
     if (isSecure) events.on('connection', (socket: Socket) => this.#handshake(socket))
     // Node's own listener comes first: the session, or the parser, is in place by now.
     events.on('session', (session: ServerHttp2Session) => {

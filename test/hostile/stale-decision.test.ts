@@ -105,7 +105,7 @@ const buffered =
  */
 const atOwnConnector: Telling = async (world) => {
   const name = 'overtaken-at-home'
-  await world.agent(name, ['caller'])
+  const agent = await world.agent(name, ['caller'])
   const { port, authority, path } = await world.connectors.loopback(name, 'echo', '/')
   const call = [
     `POST ${path} HTTP/1.1`,
@@ -127,7 +127,8 @@ const atOwnConnector: Telling = async (world) => {
     }
     if (asked++ > 0) return answer('{}')
     Promise.resolve(world.admin('agent.quarantine', { name, reason: 'told to' }))
-      .then(() => untilRefused(ask))
+      // The receiver's connector has heard of it, which the caller's own may have done before.
+      .then(() => untilRefused(() => send(world.mesh, { as: agent.credential() })))
       .then(() => answer('{"secret":1}'))
       .catch(() => response.destroy())
   }, ask)

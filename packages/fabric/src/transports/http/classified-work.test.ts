@@ -6,6 +6,7 @@ import { InspectionWork, TooMuchWork } from '../../redaction/inspection-work.ts'
 import { holdsCard } from './card-content.ts'
 import { classifyIncoming } from './classify.ts'
 import { addKnown, createIdFilter } from './known-ids.ts'
+import { knownIn } from './known-references.ts'
 import type { Work } from './reading-steps.ts'
 import { taskReaders } from './task-reader.ts'
 
@@ -21,6 +22,19 @@ function classified(text: string, type: string, known = [filter]) {
   }
   return (work: Work) => classifyIncoming({ head, body: utf8(text) }, '/', 'auto', { known, work })
 }
+
+test('ids in a head are looked for on the account of its sender', () => {
+  const written = '%255c1%2526'.repeat(700)
+  const heads = [
+    { path: `/?a=${written}`, headers: new Map<string, string>() },
+    { path: '/', headers: new Map([['mcp-param-a', written]]) },
+  ]
+  for (const head of heads) {
+    const asked = (work: Work) => knownIn(head, null, { bytes: utf8(''), given: [filter], work })
+    expect(stepsOf(asked)).toBeGreaterThan(2 * written.length)
+    expect(() => asked(new InspectionWork(written.length))).toThrow(TooMuchWork)
+  }
+})
 
 function stepsOf(read: (work: Work) => unknown): number {
   const work = new InspectionWork(Number.MAX_SAFE_INTEGER)

@@ -44,9 +44,10 @@ export function knownIn(
   const visit = (id: string): void => {
     if (found.size <= knownLimit.value) found.add(id)
   }
-  visitKnown(head.path, filters, visit)
+  // On the sender's account as the body is: a head of escapes has as many readings.
+  visitKnown(head.path, filters, visit, work)
   visitHead(head.headers, (value) => {
-    if (typeof value === 'string') visitKnown(value, filters, visit)
+    if (typeof value === 'string') visitKnown(value, filters, visit, work)
   })
   let isRounded = false
   const visitOne = (text: string): void => {
@@ -62,7 +63,7 @@ export function knownIn(
   })
   if (isRounded) {
     visitExactNumbers(decoder.decode(bytes), idLengthMax, (digits) => {
-      if (digits.length >= knownLengthMin) visitKnown(digits, filters, visit)
+      if (digits.length >= knownLengthMin) visitKnown(digits, filters, visit, work)
     })
   }
   return found.size > knownLimit.value ? overLimit('MESSAGE_MALFORMED', knownLimit) : [...found]

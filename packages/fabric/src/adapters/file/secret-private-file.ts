@@ -18,7 +18,7 @@ const bytesMax = 4096
  * without following a link, which someone else may have laid.
  */
 export async function readPrivateFile(path: string): Promise<Uint8Array | null> {
-  // Not waiting: a pipe that nobody writes to would keep the start waiting for ever.
+  // Non-blocking: opening a FIFO without a writer would hang the start.
   const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
   const file = await open(path, flags).catch((error: unknown) => {
     if (codeOf(error) === 'ENOENT') return null

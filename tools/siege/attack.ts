@@ -18,6 +18,8 @@ export interface Target {
   readonly doors: Doors
   /** A join string that was used up, as a thief may find one. */
   readonly join: string
+  /** The facts of the decision that permits a call of `mallory` to itself. */
+  readonly decision: Readonly<Record<string, string>>
   /** Resolves after `ms`, or at the end of the siege. */
   pause(ms: number): Promise<void>
   /**

@@ -10,10 +10,12 @@ import { systemClock } from '../../packages/fabric/src/lib/clock.ts'
 import { toPem } from '../../packages/protocol/src/tls.ts'
 import { channelOf } from '../../packages/sdk/src/agent-channel.ts'
 import { openAgent, openIdentity, parseJoin } from '../../packages/sdk/src/index.ts'
+import { decidedIn } from '../../test/harness/entries.ts'
 import { FabricHost } from '../crash/fabric-host.ts'
 import { openParties, type Parties } from '../crash/load-parties.ts'
 import { Witness } from '../crash/verdict-witness.ts'
 import type { Orders, Report } from './attacker-process.ts'
+import { ownIntent } from './attacks/open-intents.ts'
 import { Client } from './client.ts'
 import {
   faultsOf,
@@ -125,10 +127,12 @@ const policy = `
 permit(principal == Agent::"mallory", action == Action::"call", resource == Agent::"echo");
 permit(principal == Agent::"mallory", action == Action::"call", resource == Agent::"evil");
 permit(principal == Agent::"mallory", action == Action::"call", resource == Agent::"mesh-echo");
+permit(principal == Agent::"mallory", action == Action::"call", resource == Agent::"mallory");
 permit(principal == Agent::"mallory", action == Action::"discover", resource);
 permit(principal == Agent::"mallory", action == Action::"record", resource);
 permit(principal == Agent::"mallory", action in [Action::"publish", Action::"consume"], resource is Channel);
 `
+const decisionFacts = new Set(['policy.version', 'policy.rules', 'private.request'])
 const order = { kind: 'agent', roles: [], segment: '', attributes: {}, ttlSeconds: 900 } as const
 /** What there is on the channel for the attacker to lease: a few times what one lease brings. */
 const messages = 12
@@ -141,7 +145,7 @@ interface Ground {
 
 /** Whom the attackers strike, and as whom. */
 async function prepare(host: FabricHost, parties: Parties, root: string): Promise<Ground> {
-  const { mallory, join } = await enrolMallory(host, parties, root)
+  const { mallory, join, decision } = await enrolMallory(host, parties, root)
   await host.invite({ ...order, name: 'evil' })
   const served = await openServed(host, root)
   const { hostname, port } = new URL(host.origin)
@@ -151,7 +155,7 @@ async function prepare(host: FabricHost, parties: Parties, root: string): Promis
     loopback: portOf(connectors.caller.loopbackUrl),
     sdk: served.port,
   }
-  const orders = { host: hostname, port: Number(port), ...mallory, join, doors }
+  const orders = { host: hostname, port: Number(port), ...mallory, join, decision, doors }
   return { orders, close: served.close }
 }
 
@@ -205,7 +209,15 @@ async function enrolMallory(host: FabricHost, parties: Parties, root: string) {
   const isText = typeof privateKey === 'string'
   const key = isText ? privateKey : privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
   const cert = certificateChain.map((each) => toPem(each)).join('')
-  return { mallory: { cert, key }, join: parseJoin(join).token }
+  const decision = await ownDecision(parties)
+  return { mallory: { cert, key }, join: parseJoin(join).token, decision }
+}
+
+/** What an honest connector of mallory would state of a call of mallory to itself. */
+async function ownDecision({ admin }: Parties): Promise<Readonly<Record<string, string>>> {
+  const [decided] = await decidedIn({ admin }, [ownIntent()])
+  const stated = Object.entries(decided?.facts ?? {}).filter(([name]) => decisionFacts.has(name))
+  return Object.fromEntries(stated.map(([name, value]) => [name, String(value)]))
 }
 
 async function openServed(host: FabricHost, root: string) {

@@ -1,8 +1,12 @@
-import { randomBytes } from 'node:crypto'
-import { createId, formatMeshEntries } from '../../../packages/protocol/src/index.ts'
+import { formatMeshEntries, type MeshFact } from '../../../packages/protocol/src/index.ts'
+import { meshEntry } from '../../../test/harness/entries.ts'
 import { type Attack, dial, expectStatus, postJson } from '../attack.ts'
 
-const id = 'spiffe://countersign.local/agent/mallory'
+/** A call of mallory to itself, which policy permits. */
+export function ownIntent(facts: Readonly<Record<string, MeshFact | null>> = {}) {
+  const own = { receiver: 'mallory', caller: 'spiffe://countersign.local/agent/mallory' }
+  return meshEntry({ facts: { ...own, ...facts } })
+}
 
 /** Intents of its own that a connector records and never closes. */
 export const attack: Attack = {
@@ -12,14 +16,7 @@ export const attack: Attack = {
     // Recorded, or refused for the many that are open.
     expectStatus(target, socket, 200, 429, 503)
     for (let at = 0; at < 5; at++) {
-      const entries = Array.from({ length: 64 }, () => ({
-        kind: 'intent' as const,
-        exchange: createId('dec', Date.now(), new Uint8Array(randomBytes(10))),
-        facts: {
-          ...{ receiver: 'mallory', caller: id, transport: 'mesh', protocol: 'http' },
-          ...{ operation: 'POST', 'attested.request': 'connector' },
-        },
-      }))
+      const entries = Array.from({ length: 64 }, () => ownIntent(target.decision))
       socket.write(postJson(target, '/v1/mesh/entries', formatMeshEntries(entries)))
       await target.pause(500)
     }

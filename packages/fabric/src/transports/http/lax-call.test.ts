@@ -9,6 +9,9 @@ import { unescapeAll } from './unescape-all.ts'
 
 const root = join(import.meta.dirname, '../../../../..')
 
+const triplesOf = <T>(all: readonly T[]): readonly (readonly [T, T, T])[] =>
+  all.flatMap((a) => all.flatMap((b) => all.map((c) => [a, b, c] as const)))
+
 describe('mayHoldCall', () => {
   test.each([
     'The preferred method is to ping you first; initialize nothing.',
@@ -162,6 +165,52 @@ describe('mayHoldCall', () => {
   test('reads what would be long for an expression that tries again in one pass', () => {
     const pieces = ['\n', ':\n', '- ', ':&a', '<!DOCTYPE ', 'SYSTEM ', '\\u{', '\\1', '&a<b', ',"']
     for (const piece of pieces) expect(mayHoldCall(piece.repeat(200_000))).toBe(false)
+  })
+
+  test('reads a token of many tags, and a letter with many marks, in one pass', () => {
+    // Read from each tag again, or sorted mark by mark, either would take minutes.
+    for (const end of ['"', "'", '""', "'&a"]) {
+      expect(mayHoldCall(`x${`!binary${end}`.repeat(100_000)}`)).toBe(false)
+    }
+    const marks = '\u0301'.repeat(500_000) + '\u0323'.repeat(500_000)
+    expect(mayHoldCall(`a method to ping a${marks}`)).toBe(false)
+  })
+
+  test('reads a run of any two signs in one pass', () => {
+    const signs = [
+      ...['!binary', '%TAG', '<!DOCTYPE', 'SYSTEM', 'PUBLIC', 'method', 'ping', 'x', '1'],
+      ...['"', "'", '+', ' ', '\n', ',', ':', '&', '*', '\\', '%', '<', '{', '\u0301', '\uff9e'],
+    ]
+    for (const one of signs) {
+      for (const other of signs) {
+        const run = (one + other).repeat(24_000 / (one.length + other.length))
+        expect(mayHoldCall(`${run}x`)).toBe(mayHoldCall(`${run}${run}x`))
+      }
+    }
+  })
+
+  test('finds a call in three layers of escapes, however many decoys stand before it', () => {
+    const hex = (sign: string, width: number) =>
+      sign.charCodeAt(0).toString(16).padStart(width, '0')
+    const families: readonly ((sign: string) => string)[] = [
+      (sign) => `\\u${hex(sign, 4)}`,
+      (sign) => `\\x${hex(sign, 2)}`,
+      (sign) => `\\${hex(sign, 1)} `,
+      (sign) => `%${hex(sign, 2)}`,
+      (sign) => `&#${sign.charCodeAt(0)};`,
+    ]
+    const decoys = [
+      '%25%32%35 %5cx41 %26#x41; &#37;41 &#92;74 \\045\\45 1 ',
+      '%2525256 %5c92;x68 \\5c70 \\0921 &#37;26 %26#x5c;45 \\x37 ',
+    ]
+    for (const decoy of decoys) {
+      for (const [outer, middle, inner] of triplesOf(families)) {
+        const hidden = (text: string) =>
+          [inner, middle, outer].reduce((all, escape) => Array.from(all, escape).join(''), text)
+        const call = `{"${hidden('method')}":"${hidden('tasks/get')}"}`
+        expect(mayHoldCall(`/* ${decoy} */${call}`), call).toBe(true)
+      }
+    }
   })
 
   test('finds a call whatever stands between its letters', () => {

@@ -1,3 +1,4 @@
+import { asciiOf } from '@countersign/protocol'
 import { lookedUpMethods } from './operations.ts'
 import { freeWork, STEPS, type Work } from './reading-steps.ts'
 import { readingsOf } from './text-readings.ts'
@@ -64,11 +65,12 @@ function namesCall(text: string, work: Work): boolean {
     const found = methods.find(text)
     if (found.has('method') || found.has('value')) return true
     if (found.has('everyday')) {
+      work.spend(text.length * STEPS.wordByte)
       const isAliased = (found.has('alias') || found.has('anchor')) && hasAlias(text)
       if (isRpc || isAliased || isTable(text)) return true
     }
   }
-  return hidesValue(text)
+  return hidesValue(text, work)
 }
 
 /** Where a name begins that some notation may take for that of an anchor or alias of YAML. */
@@ -96,28 +98,44 @@ const ascii = /^[\0-\x7f]*$/
 /** Letters that fold to those of a word are found in any cell. */
 function isTable(text: string): boolean {
   if (ascii.test(text)) return methodCell.test(text) && everydayCell.test(text)
-  return methodCell.test(text.normalize('NFKC').replaceAll(unseen, ''))
+  return methodCell.test(text.replaceAll(unseen, '').replaceAll(/[^\0-\x7f]/gu, foldedCharacter))
 }
 const unseen = /[\p{Default_Ignorable_Code_Point}\p{M}]/gu
 
+/** One by one: `normalize` sorts a run of marks, in time quadratic in their number. */
+function foldedCharacter(character: string): string {
+  return /\p{Zs}/u.test(character) ? ' ' : (asciiOf(character.codePointAt(0) ?? 0) ?? character)
+}
+
 /** Notations that say in base64, or by a name defined elsewhere, what no letter of the text shows. */
-function hidesValue(text: string): boolean {
+function hidesValue(text: string, work: Work): boolean {
+  work.spend(text.length * STEPS.clueByte)
   return hidden.some((form) => form.test(text)) || hasBinaryTag(text)
 }
 
 /** YAML's tag for base64, by either name, with or without an anchor before it. */
 const binaryTag = /!{1,2}binary(?:[\s+"']|$)/gi
 
-/** Whether one stands where a node begins. Each token is looked at once, by the tag behind it. */
+/**
+ * Whether one stands where a node begins. Looks back over blanks, and over the token before them that may
+ * be an anchor: what stands between two tags is looked at a fixed number of times.
+ */
 function hasBinaryTag(text: string): boolean {
   for (const { index } of text.matchAll(binaryTag)) {
     let at = blankStart(text, index)
-    let token = at
-    while (token > 0 && !/[\s+]/.test(text.charAt(token - 1))) token--
-    if (text.charAt(token) === '&' && token < at && at < index) at = blankStart(text, token)
+    if (at < index) {
+      const token = tokenStart(text, at)
+      if (text.charAt(token) === '&' && token < at) at = blankStart(text, token)
+    }
     if (at === 0 || /[:,?[{(\r\n\u0085\u2028\u2029-]/.test(text.charAt(at - 1))) return true
   }
   return false
+}
+
+function tokenStart(text: string, at: number): number {
+  let start = at
+  while (start > 0 && !/[\s+]/.test(text.charAt(start - 1))) start--
+  return start
 }
 
 /** Where the blanks before `at` begin, in its line. */

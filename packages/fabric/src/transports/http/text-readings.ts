@@ -10,8 +10,6 @@ const nested =
   /(?:%u?|\\[uUxo]?\{?|&#x?)0*(?:25|26|5c|92|134|37|38|45|46|ff0[56]|ff3c|6528[56]|65340)|&(?:percnt|bsol)|\\N\{|[%\\&][#ux]?[0-9a-f{]{1,8}[%\\&]/i
 /** Layers of which each family alone may be the outer one, around one of any families. */
 const outerLayersMax = 2
-/** Readings of one text: what has more is made to be searched. */
-const readingsMax = 24
 
 /**
  * `text` as each reader may take it: as it is, and with escapes undone in each dialect of which it has any. What
@@ -20,25 +18,37 @@ const readingsMax = 24
  * `unescapeAll` follows escapes that are completed by others, in one pass and in any order. It cannot tell an
  * outer layer from an inner one where they meet: of `\u005c\u0075` the second backslash is the reader's,
  * and the first is not. So the outer layers are undone one by one as well, as a reader does.
+ *
+ * The steps of `work` are all that bounds them: a count of readings would let pass what stands in the next.
  */
 export function* readingsOf(text: string, work: Work = freeWork): Generator<string> {
   const given = new Set<string>()
-  for (const reading of readingsWithin(text, work, outerLayersMax)) {
+  const search = { work, searched: new Map<string, number>() }
+  for (const reading of readingsWithin(text, search, outerLayersMax)) {
     const narrow = narrowed(reading)
     for (const each of narrow === reading ? [reading] : [reading, narrow]) {
       if (given.has(each)) continue
       given.add(each)
       yield each
-      if (given.size >= readingsMax) return
     }
   }
 }
 
-function* readingsWithin(text: string, work: Work, outerLayers: number): Generator<string> {
+interface Search {
+  readonly work: Work
+  /** The outer layers that were undone of each text: many orders of them lead to the same. */
+  readonly searched: Map<string, number>
+}
+
+function* readingsWithin(text: string, search: Search, outerLayers: number): Generator<string> {
+  const { work, searched } = search
+  const before = searched.get(text) ?? -1
+  if (before >= outerLayers) return
+  searched.set(text, outerLayers)
   yield text
   const narrow = narrowed(text)
   if (!sign.test(narrow)) return
-  yield* inAllLayers(narrow, work)
+  if (before === -1) yield* inAllLayers(narrow, work)
   if (outerLayers === 0) return
   // Those of a string inside a string are one for `unescapeAll`, too.
   const outer = narrow.replaceAll(/\\{2,}/g, '\\')
@@ -46,7 +56,7 @@ function* readingsWithin(text: string, work: Work, outerLayers: number): Generat
   for (const [family, dialect] of outersOf(outer)) {
     work.spend(outer.length * STEPS.layerByte)
     const { text: inner, isLayered } = unescapeOnce(outer, family, dialect)
-    if (isLayered) yield* readingsWithin(inner, work, outerLayers - 1)
+    if (isLayered) yield* readingsWithin(inner, search, outerLayers - 1)
   }
 }
 

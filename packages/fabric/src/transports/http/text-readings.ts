@@ -8,6 +8,8 @@ const digits = /\\[xo]?[0-9a-f]|%(?:25|5c)|&(?:#|amp|bsol|percnt)|[\\%]u(?:005c|
 /** A sign that is escaped, or two so near to one another that one may be a part of the other's escape. */
 const nested =
   /(?:%u?|\\[uUxo]?\{?|&#x?)0*(?:25|26|5c|92|134|37|38|45|46|ff0[56]|ff3c|6528[56]|65340)|&(?:percnt|bsol)|\\N\{|[%\\&][#ux]?[0-9a-f{]{1,8}[%\\&]/i
+/** Behind `\\x`, a digit that C# has no room for, or an escape that may be one. */
+const fifthDigit = /\\x(?:[0-9a-f]{5}|[0-9a-f]{0,4}[%\\&])/i
 /** Layers of which each family alone may be the outer one, around one of any families. */
 const outerLayersMax = 2
 
@@ -68,9 +70,7 @@ function* inAllLayers(text: string, work: Work): Generator<string> {
   const plain = undo()
   yield plain
   if (/\bS:[0-9]/.test(plain)) yield undo('bare-hex')
-  if (!digits.test(text)) return
-  yield* [undo('decimal'), undo('css')]
-  if (isMixed(text)) yield* [undo('three-decimal'), undo('long-hex')]
+  for (const dialect of dialectsOf(text)) yield undo(dialect)
 }
 
 function* outersOf(text: string): Generator<readonly [Family, Dialect]> {
@@ -78,10 +78,15 @@ function* outersOf(text: string): Generator<readonly [Family, Dialect]> {
   if (text.includes('&')) yield ['entity', 'usual']
   if (!/[\\`]/.test(text)) return
   yield ['backslash', 'usual']
+  for (const dialect of dialectsOf(text)) yield ['backslash', dialect]
+}
+
+/** Those that may read a number behind a backslash in another way than usual. */
+function* dialectsOf(text: string): Generator<Dialect> {
   if (!digits.test(text)) return
-  yield* [['backslash', 'decimal'] as const, ['backslash', 'css'] as const]
-  if (isMixed(text))
-    yield* [['backslash', 'three-decimal'] as const, ['backslash', 'long-hex'] as const]
+  yield* ['decimal', 'css'] as const
+  if (isMixed(text)) yield* ['three-decimal', 'long-hex'] as const
+  if (fifthDigit.test(text)) yield 'four-hex'
 }
 
 /** Digits behind a backslash, and something that only tells in some dialects how many are its own. */

@@ -17,9 +17,17 @@ const nameMax = 64
  * `bare-hex`: two hexadecimal ones, as PHP's `S:` strings have them. `decimal` and `css`: as many as
  * there are, of that base, and behind `x` and `o` of theirs (Haskell, OCaml; CSS). `three-decimal`: up to
  * three decimal ones, and two behind `x` (Lua). `long-hex`: as many as there are behind `x`, otherwise
- * `usual` (C).
+ * `usual` (C). `four-hex`: up to four behind `x`, otherwise `usual` (C#). Three octal ones behind `o`
+ * are an escape in all that do not take more.
  */
-export type Dialect = 'usual' | 'bare-hex' | 'decimal' | 'css' | 'three-decimal' | 'long-hex'
+export type Dialect =
+  | 'usual'
+  | 'bare-hex'
+  | 'decimal'
+  | 'css'
+  | 'three-decimal'
+  | 'long-hex'
+  | 'four-hex'
 
 /**
  * `text` with escapes undone for as long as there are any, whichever notation they are of and in
@@ -160,11 +168,11 @@ class Output {
     if (!isGreedy(this.#dialect) || digitOf(unit, 16) === none) return
     if (!this.#undoes('backslash')) return
     let base = this.#dialect === 'css' ? 16 : 10
-    if (this.#at(2) === backslash && this.#dialect === 'long-hex') return
+    if (this.#at(2) === backslash && isLongHex(this.#dialect)) return
     if (this.#at(2) !== backslash) {
       const kind = this.#at(2)
       if (this.#at(3) !== backslash || (kind !== 0x78 && kind !== 0x6f)) return
-      if (kind === 0x6f && this.#dialect === 'long-hex') return
+      if (kind === 0x6f && isLongHex(this.#dialect)) return
       base = kind === 0x78 ? 16 : 8
     }
     if (digitOf(unit, base) === none) return
@@ -172,10 +180,10 @@ class Output {
     this.#base = base
   }
 
-  /** CSS has at most six digits; all others end at what is not one. */
+  /** CSS has at most six digits, C# four; all others end at what is not one. */
   #closeNumber(unit: number): number {
     const from = this.#digits
-    const isFull = this.#dialect === 'css' && this.#length - from >= 6
+    const isFull = this.#length - from >= digitsMaxOf(this.#dialect)
     if (digitOf(unit, this.#base) !== none && !isFull) return none
     const start = this.#units[from - 1] === backslash ? from - 1 : from - 2
     const value = this.#value(from, this.#length, this.#base)
@@ -210,12 +218,18 @@ class Output {
     if (!this.#undoes('backslash')) return none
     if (this.#at(5) === 0x75 && this.#at(6) === backslash) return this.#reduceHex(4, 6)
     if (this.#at(10) === backslash && this.#at(9) === 0x55) return this.#reduceHex(8, 10)
-    const isLong = this.#dialect === 'long-hex'
+    const isLong = isLongHex(this.#dialect)
     if (isGreedy(this.#dialect) && !isLong) return none
     if (!isLong && this.#at(4) === backslash && this.#at(3) === 0x78) return this.#reduceHex(2, 4)
     if (this.#dialect === 'bare-hex')
       return this.#at(3) === backslash ? this.#reduceHex(2, 3) : none
+    if (this.#at(5) === backslash && this.#at(4) === 0x6f) return this.#reduceOctal()
     return this.#at(4) === backslash ? this.#reduceDigits(3) : none
+  }
+
+  #reduceOctal(): number {
+    const value = this.#number(3, 8)
+    return value === none ? none : this.#cut(5, unitOf(value))
   }
 
   #reduceHex(digits: number, count: number): number {
@@ -365,13 +379,23 @@ function isQuoting(unit: number): boolean {
 }
 
 function isGreedy(dialect: Dialect): boolean {
-  return dialect === 'decimal' || dialect === 'css' || dialect === 'long-hex'
+  return dialect === 'decimal' || dialect === 'css' || isLongHex(dialect)
+}
+
+/** Only what stands behind `x` is longer than usual. */
+function isLongHex(dialect: Dialect): boolean {
+  return dialect === 'long-hex' || dialect === 'four-hex'
+}
+
+function digitsMaxOf(dialect: Dialect): number {
+  if (dialect === 'css') return 6
+  return dialect === 'four-hex' ? 4 : Number.POSITIVE_INFINITY
 }
 
 /** The base of up to three digits behind a backslash; -1 where as many as there are belong to it. */
 function baseOf(dialect: Dialect): number {
   if (dialect === 'three-decimal') return 10
-  return dialect === 'usual' || dialect === 'long-hex' ? 8 : none
+  return dialect === 'usual' || isLongHex(dialect) ? 8 : none
 }
 
 function isOpener(unit: number): boolean {

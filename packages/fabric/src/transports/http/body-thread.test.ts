@@ -16,6 +16,14 @@ import type { BodyAnswer, BodyJob } from './thread-lane.ts'
 class Puppet extends EventEmitter {
   readonly jobs: BodyJob[] = []
   ended = false
+  /** Ends what `terminate` waits for, where the test says when that is. */
+  exit: (() => void) | null = null
+  readonly #exits: boolean
+
+  constructor(exits: boolean) {
+    super()
+    this.#exits = exits
+  }
 
   postMessage(job: BodyJob): void {
     this.jobs.push(job)
@@ -29,17 +37,24 @@ class Puppet extends EventEmitter {
 
   async terminate(): Promise<number> {
     this.ended = true
+    if (!this.#exits) await new Promise<void>((resolve) => (this.exit = resolve))
     return 0
   }
 }
 
-function open({ isReady = true }: { readonly isReady?: boolean } = {}) {
+function open({
+  isReady = true,
+  exits = true,
+}: {
+  readonly isReady?: boolean
+  readonly exits?: boolean
+} = {}) {
   const puppets: Puppet[] = []
   const thread = new BodyThread({
     heapBytes: 1,
     now: () => performance.now(),
     start() {
-      const puppet = new Puppet()
+      const puppet = new Puppet(exits)
       puppets.push(puppet)
       if (isReady) queueMicrotask(() => puppet.answer({ isReady: true }))
       return puppet as unknown as Worker
@@ -239,6 +254,22 @@ test('a long job is not ended while no other waits, and ended once one does', as
   expect(puppets[0]?.ended).toBe(true)
   for (const puppet of puppets) puppet.answer(unchanged)
   expect(await long).not.toBeInstanceOf(Refusal)
+})
+
+test('threads that do not end are not joined by more than one, and a job waits for one to end', async () => {
+  const { thread, puppets } = open({ exits: false })
+  const jobs = Array.from({ length: 6 }, (_, i) =>
+    thread.inspect(noParts, order, answerTo(`c${i}`)),
+  )
+  for (const job of jobs) void Promise.resolve(job).catch(() => undefined)
+  await vi.advanceTimersByTimeAsync(40_000)
+  // Two of each lane at most.
+  const before = puppets.length
+  expect(before).toBeLessThanOrEqual(4)
+  expect(puppets.filter(({ ended }) => ended).length).toBeGreaterThan(2)
+  for (const { exit } of puppets) exit?.()
+  await turn()
+  expect(puppets.length).toBeGreaterThan(before)
 })
 
 test('a job that is too costly for the quick lane goes to the slow one, without that bound', async () => {

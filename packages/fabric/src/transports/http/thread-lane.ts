@@ -98,6 +98,12 @@ interface Place extends WaitingJob {
 const idleMs = 10_000
 /** A thread that has not started by then is not going to. */
 const startMs = 30_000
+/**
+ * `work.endingThreads`: those that were told to end and have not. One inside a call of the runtime ends only when that returns.
+ * Above this, jobs wait for one to end rather than that every costly message leaves a thread
+ * running.
+ */
+const endingMax = 1
 const mebibyte = 1024 * 1024
 
 /**
@@ -118,6 +124,7 @@ export class ThreadLane {
   readonly #queue = new FairQueue<Place>()
   #worker: Worker | null = null
   #isReady = false
+  #ending = 0
   #current: { readonly place: Place; readonly began: number } | null = null
   #timer: NodeJS.Timeout | undefined
   #idle: NodeJS.Timeout | undefined
@@ -158,7 +165,7 @@ export class ThreadLane {
       this.#idle = setTimeout(() => this.#end(), idleMs).unref()
       return
     }
-    if (this.#worker === null) this.#open()
+    if (this.#worker === null && this.#ending <= endingMax) this.#open()
     if (!this.#isReady || this.#worker === null) return
     const place = this.#takeServed()
     if (place === undefined) return
@@ -230,9 +237,14 @@ export class ThreadLane {
   }
 
   #end(): void {
-    this.#forsake()
-      ?.terminate()
-      .then(undefined, () => undefined)
+    const worker = this.#forsake()
+    if (worker === null) return
+    this.#ending++
+    const ended = (): void => {
+      this.#ending--
+      this.#next()
+    }
+    worker.terminate().then(ended, ended)
   }
 
   #forsake(): Worker | null {

@@ -9,6 +9,10 @@ const mebibyte = 'x'.repeat(1024 * 1024)
 const streams: Readonly<Record<string, readonly (string | Uint8Array)[]>> = {
   'of one line': ['data: {"a":1}\n\n', `data: ${mebibyte}`, mebibyte],
   'of many lines': ['data: {"a":1}\n\n', `data: x\n`.repeat(300_000)],
+  'of many lines to some readers': ['data: {"a":1}\n\n', `data: ${'\u2028'.repeat(17_000)}\n\n`],
+  'of many lines in JSON': ['data: {"a":1}\n\n', `data: ["${'\x85'.repeat(17_000)}"]\n\n`],
+  'of an endless name': ['data: {"a":1}\n\n', `event: ${mebibyte.slice(9_000)}\ndata: x\n\n`],
+  'of an endless id': ['data: {"a":1}\n\n', `id: ${'x'.repeat(9_000)}\ndata: x\n\n`],
   'in bytes that are no text': ['data: {"a":1}\n\n', Buffer.from('646174613a20ff0a0a', 'hex')],
   'of JSON that names a member twice': ['data: {"a":1}\n\n', 'data: {"b":1,"b":2}\n\n'],
 }

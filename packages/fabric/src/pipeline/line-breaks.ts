@@ -21,6 +21,16 @@ export function hasLineBreak(text: string): boolean {
   return lineBreak.test(text)
 }
 
+/** How many of these characters `text` has; the count ends above `most`. */
+export function lineBreaksIn(text: string, most: number): number {
+  if (!hasLineBreak(text)) return 0
+  let count = 0
+  for (const _ of text.matchAll(everyLineBreak)) {
+    if (++count > most) break
+  }
+  return count
+}
+
 /**
  * The same text as every reader splits it. In JSON, where such a character can stand in strings
  * alone, it is written as its escape; in other text it becomes the line break that it is to some

@@ -5,7 +5,7 @@ import { systemClock } from '../../lib/clock.ts'
 import type { StreamEvent } from '../../pipeline/delivery.ts'
 import { hasLineBreak } from '../../pipeline/line-breaks.ts'
 import { answerBudget } from './answer-budget.ts'
-import { EventReader, eventBytesMax, eventLinesMax, formatEvent } from './sse.ts'
+import { EventReader, eventBytesMax, eventLinesMax, fieldLengthMax, formatEvent } from './sse.ts'
 
 async function* inChunks(bytes: Uint8Array, sizes: readonly number[]): AsyncGenerator<Uint8Array> {
   let at = 0
@@ -119,6 +119,28 @@ describe('EventReader', () => {
     )
   })
 
+  test('what the fabric writes of an event has no more lines than an event may have', async () => {
+    const refused = 'stream.eventLines, 16384'
+    for (const end of ['\v', '\f', '\x1c', '\x1d', '\x1e', '\x85', '\u2028', '\u2029']) {
+      const text = (count: number) => `data: ${end.repeat(count)}\n\n`
+      const [event = missing] = await collect(text(eventLinesMax - 1))
+      expect(linesOf(formatEvent(event))).toBe(eventLinesMax)
+      await expect(collect(text(eventLinesMax))).rejects.toThrow(refused)
+      await expect(collect(`data: ["${end.repeat(eventLinesMax)}"]\n\n`)).rejects.toThrow(refused)
+      const both = `data: ${end}\n`.repeat(eventLinesMax / 2)
+      expect(await collect(`${both}\n${both}\n`)).toHaveLength(2)
+      await expect(collect(`data: 1\n\n${both}data: x\n\n`)).rejects.toThrow(refused)
+    }
+  })
+
+  test('a name or an id of an event has a length', async () => {
+    for (const field of ['event', 'id']) {
+      const event = (length: number) => `${field}: ${'x'.repeat(length)}\ndata: 1\n\n`
+      expect(await collect(event(fieldLengthMax))).toHaveLength(1)
+      await expect(collect(event(fieldLengthMax + 1))).rejects.toThrow('stream.fieldLength, 8192')
+    }
+  })
+
   test('an event under construction is on the account as what it occupies', async () => {
     const opened = open()
     const before = opened.budget.totalBytes
@@ -204,6 +226,9 @@ describe('EventReader', () => {
     await expect(read()).rejects.toThrow()
   })
 })
+
+/** Of one event, without the blank line at its end. */
+const linesOf = (event: Uint8Array) => parseUtf8(event).split('\n').length - 2
 
 const missing: StreamEvent = { data: new Uint8Array(0), contentType: 'text/plain', frame: [] }
 

@@ -2,14 +2,19 @@ import { ArrivingBytes, parseUtf8, utf8 } from '@countersign/protocol'
 import { overLimit } from '../../lib/limits.ts'
 import { RejectedError, UpstreamError } from '../../lib/upstream-error.ts'
 import type { StreamEvent } from '../../pipeline/delivery.ts'
-import { hasLineBreak, withoutLineBreaks } from '../../pipeline/line-breaks.ts'
+import { hasLineBreak, lineBreaksIn, withoutLineBreaks } from '../../pipeline/line-breaks.ts'
 import type { BodyShare } from './body-budget.ts'
 import { streamTurns } from './fair-turns.ts'
 
 /** One event larger than this is refused: it has to be held whole before it may pass. */
 export const eventBytesMax = 1024 * 1024
-/** So is one of more lines, each of which costs its reader more than its bytes. */
+/**
+ * So is one of more lines, each of which costs its reader more than its bytes. A character at which
+ * only some readers end a line counts as a line: the fabric writes another line for it, or its escape.
+ */
 export const eventLinesMax = 16_384
+/** So is one with a longer name or id: each is compared and remembered, character by character. */
+export const fieldLengthMax = 8 * 1024
 
 const lineFeed = 0x0a
 const carriageReturn = 0x0d
@@ -125,7 +130,6 @@ export class EventReader implements AsyncIterableIterator<StreamEvent, undefined
         continue
       }
       const block = this.#blockUpTo(chunk, start, at)
-      this.#lines = 0
       start = at + 1
       if (block.length === 0) continue
       this.#at = start
@@ -172,6 +176,9 @@ export class EventReader implements AsyncIterableIterator<StreamEvent, undefined
     let text = parseUtf8(block)
     if (this.#isFirst) text = text.replace(/^\ufeff/, '')
     this.#isFirst = false
+    const linesLeft = eventLinesMax - this.#lines
+    this.#lines = 0
+    if (lineBreaksIn(text, linesLeft) > linesLeft) throw tooLarge('lines')
     return toEvent(text)
   }
 }
@@ -179,6 +186,7 @@ export class EventReader implements AsyncIterableIterator<StreamEvent, undefined
 const limits = {
   bytes: { name: 'stream.eventBytes', value: eventBytesMax, unit: 'bytes' },
   lines: { name: 'stream.eventLines', value: eventLinesMax, unit: 'count' },
+  field: { name: 'stream.fieldLength', value: fieldLengthMax, unit: 'count' },
 } as const
 
 function tooLarge(of: keyof typeof limits): Error {
@@ -214,6 +222,7 @@ function frameField(
 ): readonly (readonly [string, string])[] {
   if (value === undefined) return []
   if (name === 'retry') return /^[0-9]{1,7}$/.test(value) ? [[name, value]] : []
+  if (value.length > fieldLengthMax) throw tooLarge('field')
   if (hasLineBreak(value)) {
     throw new Error(`the receiver sent an event with a line break in its field ${name}`)
   }
@@ -245,6 +254,5 @@ export function formatEvent(event: StreamEvent): Uint8Array {
   const { data: bytes, contentType, hasPlainBreaks } = event
   const data = parseUtf8(hasPlainBreaks ? bytes : withoutLineBreaks(bytes, contentType))
   if (data === '' && event.frame.length > 0 && !event.hasEmptyData) return utf8(`${frame}\n`)
-  const lines = data.split(/\r\n?|\n/).map((line) => `data: ${line}\n`)
-  return utf8(`${frame}${lines.join('')}\n`)
+  return utf8(`${frame}data: ${data.replace(/\r\n?|\n/g, '\ndata: ')}\n\n`)
 }

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { OwnedIds } from './owned-ids.ts'
 
 test('the first owner of an id keeps it', () => {
@@ -15,6 +15,22 @@ test('an id that no client would send, or too long to keep, belongs to no one', 
   ids.claim('billing', 'x'.repeat(257), 'alice')
   expect(ids.find('billing', '')).toBeNull()
   expect(ids.find('billing', 'x'.repeat(257))).toBeNull()
+})
+
+test('an id of a megabyte is not folded to tell that it belongs to no one', () => {
+  const ids = new OwnedIds({ totalMax: 10, perOwnerMax: 10 })
+  const long = `1${'x'.repeat(255)}`
+  ids.claim('billing', long, 'alice')
+  const spread = `${long.slice(0, 128)}${'-'.repeat(1_000)}${long.slice(128).toUpperCase()}`
+  expect(ids.find('billing', spread)).toBe('alice')
+  const fold = vi.spyOn(Array, 'from')
+  try {
+    ids.claim('billing', 'x'.repeat(1_000_000), 'bob')
+    expect(ids.find('billing', 'x'.repeat(1_000_000))).toBeNull()
+    expect(fold).not.toHaveBeenCalled()
+  } finally {
+    fold.mockRestore()
+  }
 })
 
 test('a caller that fills its share loses what it used least, and no one else loses anything', () => {

@@ -26,6 +26,7 @@ export class OwnedIds {
   }
 
   find(receiver: string, id: string): string | null {
+    if (isTooLong(id)) return null
     const key = keyOf(receiver, id)
     const owner = this.#owners.get(key)
     if (owner === undefined) return null
@@ -36,8 +37,9 @@ export class OwnedIds {
   }
 
   claim(receiver: string, id: string, owner: string): void {
+    if (id === '' || id.length > idLengthMax) return
     const key = keyOf(receiver, id)
-    if (id === '' || id.length > idLengthMax || this.#owners.has(key)) return
+    if (this.#owners.has(key)) return
     const shareKey = `${receiver}\n${owner}`
     const share = this.#shares.get(shareKey) ?? new Set()
     this.#shares.set(shareKey, share.add(key))
@@ -67,6 +69,11 @@ export class OwnedIds {
     this.#owners.delete(oldest)
     if (this.#known !== null) removeKnown(this.#known, withoutKind(oldest))
   }
+}
+
+/** Without hyphens too, so that it names nothing that is remembered, and need not be folded to tell. */
+function isTooLong(id: string): boolean {
+  return id.length > idLengthMax && id.replaceAll('-', '').length > idLengthMax
 }
 
 const kind = /^(?:task|context) /

@@ -152,7 +152,11 @@ function readTold(event: StreamEvent, receiver: string | null): ToldRefusal | Re
   return new ToldRefusal(new Refusal(known, detail, null, { limit: named }))
 }
 
+/** The fabric writes a refusal in fewer bytes; more would be parsed here at the cost of others. */
+const toldBytesMax = 8 * 1024
+
 function membersOf(event: StreamEvent): Readonly<Record<string, unknown>> {
+  if (event.data.length > toldBytesMax) return {}
   try {
     const value: unknown = JSON.parse(parseUtf8(event.data))
     return typeof value === 'object' && value !== null ? { ...value } : {}

@@ -1,6 +1,7 @@
 import { excerptOf, latin1 } from './ascii.ts'
 import { argumentStart, nextArgument } from './call-arguments.ts'
 import { headOf, isCodeBelow, isCodeWord, isSelector } from './code-place.ts'
+import { assignedAt, isCompared } from './comparison.ts'
 import { STEPS } from './inspection-work.ts'
 import { isLineEnd, isOpener, isQuoteSign } from './line-context.ts'
 import { isCode } from './plain-values.ts'
@@ -83,7 +84,8 @@ export class GivenValues {
     const quoted = this.#values.quoted(kind === 'pair' ? argumentStart(this.#view, at) : at)
     if (quoted !== null)
       return this.#literals(quoted, rule, { kind, at, isSet, isMember: giving.isMember })
-    if (kind === 'compare' || kind === 'pair' || kind === 'call') return kind === 'pair' ? null : []
+    if (kind === 'compare') return this.#compared(at, giving)
+    if (kind === 'pair' || kind === 'call') return kind === 'pair' ? null : []
     const isArgument = isOption && name.start === this.#view.from && bytes[at - 1] === 0x3d
     return this.#bareAfter(at, giving, isArgument)
   }
@@ -112,6 +114,21 @@ export class GivenValues {
     if (!this.#accepts(rule, quoted))
       return kind === 'assign' && !isMember ? this.#tail(quoted, rule, at) : []
     return isMade || looksMade(this.#textOf(quoted)) ? [quoted] : null
+  }
+
+  /** What follows a comparison and is no literal: with the signs of the comparison it may be assigned. */
+  #compared(at: number, { name, rule, before, isOption }: Giving): readonly Span[] {
+    const { bytes, to } = this.#view
+    const start = assignedAt(bytes, name.end, at)
+    if (start < 0 || at >= to || isWhite(bytes[at])) return []
+    const form = formOf(rule, { kind: 'assign', before, isOption, isArgument: false })
+    // Judged by its first bytes: a line of comparisons is not read to its end for each of them.
+    const { end } = this.#values.bare(start, form, wordBytesMax)
+    const text = this.#textOf({ start, end })
+    const isLine = end >= to || isLineEnd(bytes[end])
+    if (isCompared(text, headOf(this.#view, name), isLine)) return []
+    const value = this.#values.bare(start, form)
+    return isCode(text.replace(/^[=~]+/, '')) || !this.#accepts(rule, value) ? [] : [value]
   }
 
   /** `setPassword("user", "…")`: which of them is the secret is not told. */
@@ -154,10 +171,13 @@ export class GivenValues {
     const heredoc = heredocAt(bytes, at, to)
     if (heredoc !== null) {
       this.#place.spend(STEPS.valueByte * (heredoc.end - heredoc.start))
-      return [heredoc]
+      // With no line below, or none that ends it, what resembles a label may be the secret.
+      const line = heredoc.end < to ? null : this.#values.bare(at, form)
+      if (line === null || !this.#isText(line, heredoc)) return [heredoc]
+      return [line, heredoc]
     }
     // Another option. Read to its end first, a list of them would be read once for each.
-    if (isOption && bytes[at] === 0x2d) return []
+    if (isOption && bytes[at] === 0x2d && bytes[at - 1] !== 0x3d) return []
     // One type alone: each would be read within the one before.
     const typed = giving.isTyped === true ? -1 : this.#typed(at)
     if (typed >= 0) return this.after(typed, { ...giving, isTyped: true })
@@ -168,6 +188,13 @@ export class GivenValues {
     return this.#accepts(rule, { start: value.start, end: value.start + judgedLength(text) })
       ? [value]
       : []
+  }
+
+  /** Whether a line that begins like a here-document is none: what follows the sign is no label. */
+  #isText(line: Span, { start, end }: Span): boolean {
+    const label = this.#textOf(line).replace(/^[^<]*<+[-~]?\s*/, '')
+    if (label.split(/\s+/).some((word) => looksMade(word))) return true
+    return start >= end && !/^[A-Z_"']+\)?$/.test(label)
   }
 
   /** `password: str | None = …`: where the value begins behind a type; -1 where none is. */
@@ -234,7 +261,7 @@ export class GivenValues {
     const [whole = '', , text = ''] = line ?? []
     if (text === '') return []
     const start = at + whole.length - text.length
-    if (/^(?:- )?["'\w.-]+:(?:\s|$)|^[[{<]/.test(text)) return []
+    if (/^(?:- )?["'\w.-]+:(?:\s|$)/.test(text) || isStructure(text)) return []
     const block = blockBelow(bytes, { at, to, indent: this.#indentOf(name, isMember) })
     this.#place.spend(STEPS.valueByte * ((block?.end ?? at) - at))
     const isCodeLine = isCodeBelow(headOf(this.#view, name), text)
@@ -262,7 +289,11 @@ export class GivenValues {
 }
 
 /** `|`, `>-`, also behind a tag or an anchor: a block scalar of YAML. */
-const blockHead = /^(?:[!&][^\s"'`]{0,64}[ \t]+){0,2}[|>][-+0-9]*[ \t]*(?:#.*)?\r?\n/
+const blockHead = /^(?:[!&][^\s"'`]{0,64}[ \t]+){0,2}[|>][-+0-9]{0,2}[ \t]*(?:(?<=[ \t])#.*)?\r?\n/
+/** `[`, `{ "a": 1`, `<input`: what opens something; `{Ab1x2y` is as likely a secret. */
+const isStructure = (text: string): boolean =>
+  /^[[{<]/.test(text) && !(looksMade(text.trim()) && !opened.test(text))
+const opened = /^(?:<[\w/!?]\S*>|[[{<].+[\]}>][,;]*\s*$|[[{].+[:,=]|[[{].*(["'`]).*\1)/
 const tagAlone = /^(?:[!&][\w!<>:.,-]{0,64}[ \t]*){1,2}(?=\r?\n)/
 const blockHeadBytesMax = 192
 const BLOCK_STARTS: ReadonlySet<number | undefined> = new Set(Buffer.from('|>!&'))
@@ -300,6 +331,9 @@ function judgedLength(text: string): number {
   while (signs < text.length && ';,'.includes(text.charAt(text.length - 1 - signs))) signs++
   return length - signs
 }
+
+const isWhite = (byte: number | undefined): boolean =>
+  byte === 0x20 || byte === 0x09 || isLineEnd(byte)
 
 /** Of these no value has a blank. */
 const WORD_KINDS: ReadonlySet<SecretKind> = new Set(['pin', 'code', 'pass', 'token'] as const)

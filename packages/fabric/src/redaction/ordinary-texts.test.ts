@@ -470,6 +470,44 @@ test.each(texts)('the text %j', (text) => {
   expectSame(text)
 })
 
+const comparisons = [
+  'if(password==confirm){',
+  'if(a.password==b.password2)submit()',
+  'if($password==$confirm){',
+  "if ($row['password']==$row['password2']) {",
+  'if(secret==null||x)',
+  'if(token===undefined)return',
+  'return password==other&&x1',
+  'var a=b;password==c?1:2',
+  'n.token===r?1:2',
+  'e.auth===n.auth2&&t',
+  'if(pin==0x1f)',
+  'while(token==TK_2X)',
+  'if(o.apiKey===t.keys[0])',
+  'if(e.password==e.target.value)',
+  'secretKey==a[i1]',
+  'password==""',
+  'if(hash(password)!==stored2x)',
+  'django-password==3.0.1',
+  'keyring-credentials==2.0b1',
+  '$password=~s/\\n//g;',
+  '$password =~/^[a-z0-9]+$/i',
+  'if($pass=~m#a1b2#){',
+  '$token=~$form;',
+  'PRIVATE_KEY=~/.ssh/id_ed25519',
+  'credentials=~/.aws/credentials',
+  'password <<= 2',
+  'password=<<EOF',
+  'password:\n  [\n    x1,\n',
+  'password:\n  { "type": 1 }',
+  'password: | # a comment\nnext: x',
+  'tool --password -x1 --verbose',
+]
+
+test.each(comparisons)('the comparison or reference %j', (text) => {
+  expectSame(text)
+})
+
 test.each([
   'def f(\n    key: PrivateKey,\n) -> PrivateKey:\n    body = load(key)\n    return body\n',
   'Ask with the access token::\n\n    POST /token HTTP/1.1\n    Host: h.example\n\nand go on.',

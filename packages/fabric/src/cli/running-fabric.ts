@@ -129,8 +129,8 @@ async function startObserved(
     await replaceFile(rootFile, fabric.rootPem)
     const trust = parseTrustDocument(JSON.parse(fabric.trust))
     await replaceFile(join(dataDir, DATA_FILES.trust), formatTrust(trust))
-    const identity = await openOperator(context, { dataDir, origin: fabric.origin }, () =>
-      fabric.invite(operatorOrder),
+    const identity = await openOperator(context, { dataDir, origin: fabric.origin, log }, (name) =>
+      fabric.invite({ ...operatorOrder, name }),
     )
     await giveBackGarbage()
     // Last: whoever finds the file finds a fabric that answers, and an operator to ask it as.
@@ -191,8 +191,9 @@ async function refuseSecond(dataDir: string): Promise<void> {
   throw new Failure('usage', `a fabric runs on ${dataDir} already: ${origin}, process ${pid}`, next)
 }
 
+/** Names of operators that one data folder may have had: each but the last was cut off. */
+const operatorsMax = 100
 const operatorOrder = {
-  name: 'operator',
   kind: 'user',
   roles: ['operator'],
   segment: '',
@@ -200,14 +201,20 @@ const operatorOrder = {
   ttlSeconds: 60,
 } as const
 
+interface OperatorPlace {
+  readonly dataDir: string
+  readonly origin: string
+  readonly log: Log
+}
+
 /**
  * The operator that is stored, while its certificate stands and it knows the fabric under this
  * address. Otherwise a new one: whoever starts the fabric owns its folder, and so its operator.
  */
 async function openOperator(
   { clock }: CliContext,
-  { dataDir, origin }: { readonly dataDir: string; readonly origin: string },
-  invite: () => Promise<{ readonly join: string }>,
+  { dataDir, origin, log }: OperatorPlace,
+  invite: (name: string) => Promise<{ readonly join: string }>,
 ): Promise<Identity> {
   const dir = join(dataDir, DATA_FILES.operator)
   const options = { dir, clock, onFault: () => undefined }
@@ -218,7 +225,22 @@ async function openOperator(
   } catch (error) {
     if (!(error instanceof AgentError) && !(error instanceof RefusedError)) throw error
   }
-  const { join: invitation } = await invite()
   await rm(dir, { recursive: true, force: true })
-  return openIdentity({ ...options, join: invitation })
+  for (let at = 1; ; at++) {
+    const name = at === 1 ? 'operator' : `operator-${at}`
+    try {
+      return await openIdentity({ ...options, join: (await invite(name)).join })
+    } catch (error) {
+      if (!isCutOff(error) || at === operatorsMax) throw error
+      // Its keys may be in other hands, and a fabric without an operator could restore nobody.
+      log(`${name} is quarantined or revoked, so another operator is enrolled`, { operator: name })
+    }
+  }
+}
+
+function isCutOff(error: unknown): boolean {
+  return (
+    error instanceof RefusedError &&
+    (error.code === 'AGENT_QUARANTINED' || error.code === 'AGENT_REVOKED')
+  )
 }

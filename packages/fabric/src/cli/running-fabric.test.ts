@@ -1,0 +1,61 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, expect, test } from 'vitest'
+import { readEnvironment } from '../config/read.ts'
+import { systemClock } from '../lib/clock.ts'
+import { systemRandom } from '../lib/random.ts'
+import { createTerminal } from './output/terminal.ts'
+import { configOf, startFabric } from './running-fabric.ts'
+
+const dir = mkdtempSync(join(tmpdir(), 'countersign-start-'))
+afterAll(() => rmSync(dir, { recursive: true, force: true }))
+
+const logged: string[] = []
+const screen = { write: () => undefined }
+const terminal = createTerminal({
+  ...{ stdout: screen, stderr: screen, colours: false, clock: systemClock },
+})
+
+function start() {
+  const context = {
+    terminal,
+    environment: readEnvironment(),
+    clock: systemClock,
+    random: systemRandom,
+    end: () => undefined,
+  }
+  const events = {
+    log: (message: string) => void logged.push(message),
+    onFatal: (failure: Error) => {
+      throw failure
+    },
+  }
+  return startFabric(context, configOf(context, { data: join(dir, 'data'), port: 0 }), events)
+}
+
+interface Shown {
+  readonly status: string
+}
+
+test('a fabric whose operator was cut off starts again, with another operator', async () => {
+  const names = ['operator', 'operator-2', 'operator-3']
+  for (const [at, verb] of ['quarantine', 'revoke'].entries()) {
+    const { operator, close } = await start()
+    const own = operator.admin(`agent.${verb}`, { name: names[at], reason: 'its folder leaked' })
+    // Carried out, and then it may not even read the response.
+    await expect(own).rejects.toMatchObject({ code: 'WITHDRAWN' })
+    await close(0)
+  }
+  const { operator, close } = await start()
+  for (const [at, status] of ['quarantined', 'revoked', 'active'].entries()) {
+    expect((await operator.admin<Shown>('agent.show', { name: names[at] })).status).toBe(status)
+  }
+  await operator.admin('agent.restore', { name: 'operator', reason: 'it was a drill' })
+  expect(logged.filter((line) => line.startsWith('operator'))).toEqual([
+    'operator is quarantined or revoked, so another operator is enrolled',
+    'operator is quarantined or revoked, so another operator is enrolled',
+    'operator-2 is quarantined or revoked, so another operator is enrolled',
+  ])
+  await close(0)
+})

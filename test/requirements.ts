@@ -161,6 +161,12 @@ export const REQUIREMENTS = {
     notOn: { queue: 'members come in by the gateway' },
     lies: ['outlived-enrolment'],
   },
+  'revoke:for-good': {
+    promise: 'A revoked name never comes back, whatever an operator asks of it afterwards.',
+    on: ['gateway', 'mesh'],
+    notOn: { queue: 'the same directory decides' },
+    lies: ['revoked-agent-restored'],
+  },
   'revoke:live': {
     promise: 'Revocation, quarantine or a policy change cuts live streams, and says so.',
     on: ['gateway', 'mesh'],
@@ -217,6 +223,7 @@ export const REQUIREMENTS = {
   'authorize:attributes': {
     promise: 'Policy decides on roles, segments, attributes, risk and time, as they are now.',
     on: everywhere,
+    lies: ['key-of-a-configured-receiver'],
   },
   'authorize:operation': {
     promise:

@@ -47,6 +47,8 @@ export interface WorldOptions {
   readonly limits?: Readonly<Record<string, number>>
   /** Which receivers there are; all of them unless said otherwise. */
   readonly receivers?: readonly (keyof typeof RECEIVERS)[]
+  /** Receivers of `countersign.yaml`, which never enrol, by name; the echo answers for all of them. */
+  readonly configured?: Readonly<Record<string, { readonly roles: readonly string[] }>>
 }
 
 /** High enough that no lie is refused for being one of many, unless it is told about that. */
@@ -56,7 +58,12 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
   const dir = mkdtempSync(join(inject('worldsDir'), 'world-'))
   const clock = new ShiftedClock()
   const echo = await openEcho()
-  const fabric = await openTestFabric(dir, clock, { ...limitsDefault, ...options.limits })
+  const agents = Object.entries(options.configured ?? {}).map(([name, { roles }]) => [
+    name,
+    { upstream: echo.url, protocol: 'auto', roles },
+  ])
+  const limits = { ...limitsDefault, ...options.limits }
+  const fabric = await openTestFabric(dir, clock, limits, { agents: Object.fromEntries(agents) })
   const people = new Map<string, Promise<Identity>>()
   const enrol = (name: string, kind: 'agent' | 'user', roles: readonly string[]) => {
     const known = people.get(name)
@@ -109,16 +116,21 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
 
 export type Admin = World['admin']
 
+interface TestFabricOptions extends Pick<Parameters<typeof openFabric>[0], 'acceptClock'> {
+  readonly agents?: object
+}
+
 /** A fabric on `dir`, or once more on what an earlier one left there. */
 export async function openTestFabric(
   dir: string,
   clock: ShiftedClock,
   limits: Readonly<Record<string, number>>,
-  once: Pick<Parameters<typeof openFabric>[0], 'acceptClock'> = {},
+  { agents = {}, ...once }: TestFabricOptions = {},
 ): Promise<Fabric> {
   const text = JSON.stringify({
     masterKey: { from: 'key-file', path: join(dir, 'master.key') },
     limits,
+    agents,
   })
   const file = { path: 'countersign.yaml', text }
   return openFabric({

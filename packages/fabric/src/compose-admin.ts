@@ -66,7 +66,7 @@ function agentAdmin({ stores, around, detection, origin }: AdminOptions): AdminR
       return { join: `${origin()}/#${text}.${rootFingerprint(stores)}`, expiresAt: token.expiresAt }
     },
     async setStatus(name, status, reason) {
-      return (await identity.setStatus(name, status, reason)) !== null
+      return (await identity.setStatus(name, status, reason))?.status ?? null
     },
   }
 }

@@ -127,7 +127,9 @@ function findReceiver(
   const { agents } = options.around.config
   // An agent may be named like a member that every object has.
   const configured = Object.hasOwn(agents, name) ? agents[name] : undefined
-  const described = record ?? configured ?? null
+  // A record of a caller by key says nothing of it as a receiver, where the configuration does.
+  const isConfigured = configured !== undefined && (record === null || record.keys === null)
+  const described = isConfigured ? configured : record
   if (described === null && options.routes.find(name) === null) return null
   // A receiver that misbehaves is cut off as well: nobody talks to a quarantined agent.
   if (isDismissed(record)) return null

@@ -83,7 +83,10 @@ export const OPERATIONS = {
         .default(90 * 24 * 3600),
     }),
     object: ['agent'],
-    run: (rooms, order) => rooms.keys.create(order),
+    run: (rooms, order) =>
+      rooms.agents.find(order.agent)?.status === 'revoked'
+        ? revokedForGood(order.agent)
+        : rooms.keys.create(order),
   }),
   'key.list': operation({
     action: 'read',
@@ -206,11 +209,17 @@ function statusOperation(status: 'active' | 'quarantined' | 'revoked') {
     action: 'administer',
     args: z.strictObject({ name, reason: z.string().min(1).max(500) }),
     object: ['name'],
-    run: async (rooms, { name: agent, reason }) =>
-      (await rooms.agents.setStatus(agent, status, reason))
-        ? { name: agent, status, reason }
-        : unknownAgent(agent),
+    run: async (rooms, { name: agent, reason }) => {
+      const now = await rooms.agents.setStatus(agent, status, reason)
+      if (now === null) return unknownAgent(agent)
+      return now === status ? { name: agent, status, reason } : revokedForGood(agent)
+    },
   })
+}
+
+function revokedForGood(agent: string): Refusal {
+  const next = 'a revoked name never comes back; enrol the agent under another one'
+  return new Refusal('AGENT_REVOKED', `${agent} is revoked: ${next}`)
 }
 
 function unknownAgent(agent: string): Refusal {

@@ -20,7 +20,12 @@ export interface AgentAdmin {
   find(name: string): AgentView | null
   /** A one-time join string for an agent with these attributes. */
   invite(order: InviteOrder): Promise<{ readonly join: string; readonly expiresAt: number }>
-  setStatus(name: string, status: AgentRecord['status'], reason: string): Promise<boolean>
+  /** The status from now on, which is `revoked` for good; null for an unknown name. */
+  setStatus(
+    name: string,
+    status: AgentRecord['status'],
+    reason: string,
+  ): Promise<AgentRecord['status'] | null>
 }
 
 export interface AgentView extends AgentRecord {

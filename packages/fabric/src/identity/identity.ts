@@ -67,7 +67,10 @@ export interface Identity {
   /** In the order in which the pipeline asks them. */
   readonly authenticators: readonly Authenticator[]
   readonly signatures: MessageSignatures
-  /** Quarantines, revokes or restores; the new record, or null when there is none of that name. */
+  /**
+   * Quarantines, revokes or restores; null when there is no record of that name. A revoked one stays
+   * revoked, whatever is asked: its keys are in other hands.
+   */
   setStatus(name: string, status: AgentStatus, reason: string): Promise<AgentRecord | null>
   close(): Promise<void>
 }
@@ -112,11 +115,10 @@ export async function openIdentity(options: IdentityOptions): Promise<Identity> 
     ],
     signatures: createMessageSignatures({ directory, replayGuard, clock }),
     setStatus: (name, status, reason) =>
-      directory.update(name, (record) =>
-        record === null
-          ? null
-          : { ...record, status, statusReason: status === 'active' ? '' : reason },
-      ),
+      directory.update(name, (record) => {
+        if (record === null || (record.status === 'revoked' && status !== 'revoked')) return record
+        return { ...record, status, statusReason: status === 'active' ? '' : reason }
+      }),
     close: async () => {
       server.close()
       await store.close()

@@ -1,0 +1,36 @@
+import { expect } from 'vitest'
+import { refusalOf, send } from '../harness/doors.ts'
+import { lie, type Telling, worldOfFile } from '../harness/lie.ts'
+import { verifies } from '../requirements.ts'
+
+const inWorld = worldOfFile({
+  receivers: ['echo'],
+  configured: { vault: { roles: ['masked'] }, safe: { roles: ['blocked'] } },
+})
+
+/** That an API key was made for a receiver says nothing of its roles. */
+const rolesStay: Telling = () =>
+  inWorld(async (world) => {
+    const body = '{"card":"4111 1111 1111 1111"}'
+    const expectDecided = async () => {
+      expect((await send(world.gateway, { to: 'vault', body })).status).toBe(200)
+      const [reached] = world.echo.reached.slice(-1)
+      expect(reached?.body.toString()).toContain('[CARD *1111]')
+      expect(refusalOf(await send(world.gateway, { to: 'safe', body }))).toBe('CONTENT_BLOCKED')
+    }
+    await expectDecided()
+    for (const agent of ['vault', 'safe']) await world.admin('key.create', { agent })
+    await expectDecided()
+  })
+
+lie(
+  verifies(
+    ['authorize:attributes@gateway'],
+    'a key for a receiver of the configuration takes no role from it',
+  ),
+  {
+    gateway: rolesStay,
+    mesh: 'a receiver of the configuration has no connector',
+    queue: 'channels have no roles',
+  },
+)

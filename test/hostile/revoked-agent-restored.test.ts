@@ -1,0 +1,38 @@
+import { expect } from 'vitest'
+import { refusalOf, send } from '../harness/doors.ts'
+import { lie, newName, type Telling, worldOfFile } from '../harness/lie.ts'
+import { verifies } from '../requirements.ts'
+
+const inWorld = worldOfFile({ receivers: ['echo'] })
+
+/** By one operation after the other, none of which brings back what was stolen. */
+const attempts = [['restore'], ['quarantine', 'restore'], ['revoke', 'restore']]
+
+const staysRevoked =
+  (transport: 'gateway' | 'mesh'): Telling =>
+  () =>
+    inWorld(async (world) => {
+      for (const verbs of attempts) {
+        const name = newName('stolen')
+        const as = (await world.agent(name, ['caller'])).credential()
+        await world.admin('agent.revoke', { name, reason: 'stolen' })
+        for (const verb of verbs) {
+          const asked = world.admin(`agent.${verb}`, { name, reason: 'found again' })
+          if (verb === 'revoke') await asked
+          else await expect(asked).rejects.toMatchObject({ code: 'AGENT_REVOKED' })
+        }
+        await expect(world.admin('key.create', { agent: name })).rejects.toMatchObject({
+          code: 'AGENT_REVOKED',
+        })
+        expect(await world.admin('agent.show', { name })).toMatchObject({ status: 'revoked' })
+        const heard = await send(world[transport], { to: 'echo', as })
+        expect(heard.status).toBe(403)
+        expect(refusalOf(heard)).toBe('AGENT_REVOKED')
+      }
+    })
+
+lie(verifies(['revoke:for-good'], 'a revoked name never comes back'), {
+  gateway: staysRevoked('gateway'),
+  mesh: staysRevoked('mesh'),
+  queue: 'the same directory decides',
+})

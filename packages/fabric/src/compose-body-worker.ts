@@ -9,7 +9,7 @@ import {
   stepsLimit,
   TooMuchWork,
 } from './redaction/inspection-work.ts'
-import { holdsCard } from './transports/http/card-content.ts'
+import { kindOf } from './transports/http/card-content.ts'
 import { classifyIncoming } from './transports/http/classify.ts'
 import { taskReaders } from './transports/http/task-reader.ts'
 import type { BodyAnswer, BodyJob } from './transports/http/thread-lane.ts'
@@ -23,7 +23,7 @@ function carryOut(job: BodyJob): BodyAnswer {
     const { incoming, path, protocol, known } = job
     return answerOf(classifyIncoming(incoming, path, protocol, { known, work }))
   }
-  if (job.name === 'card') return answerOf(holdsCard(job.body, work))
+  if (job.name === 'content') return answerOf(kindOf(job.content, job.contentType, work))
   if (job.name === 'tasks') return answerOf(taskReaders[job.question](job.body, job.owned, work))
   const { parts, steps } = job
   // Without a bound of the lane's own, the redactor has its own account, and says what it could not inspect.

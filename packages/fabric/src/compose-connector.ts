@@ -111,7 +111,7 @@ export async function openConnector(options: ConnectorOptions): Promise<Connecto
   known.onEnrolledAgain(() => upstream.refresh())
   const outbound = await openOutbound({
     ...{ agent, rooms, clock, random, bodyBytesMax, streamMs, connectionsMax },
-    ...{ made: followed.made, classify: bodies.classify, findCard: bodies.findCard },
+    ...{ made: followed.made, classify: bodies.classify, readKind: bodies.readKind },
     ...options.listen,
     timeoutMs: upstreamTimeoutMs,
     ...responseLimitsOf(options),
@@ -177,7 +177,7 @@ async function exposeAgent(
   const endpoints = [{ url: expose ?? '', spiffeId: null }]
   const inbound = await openInbound({
     ...{ agent, rooms, balancer, clock, random, made, bodyBytesMax, connectionsMax },
-    ...{ classify: bodies.classify, findCard: bodies.findCard, taskReader: bodies.tasks },
+    ...{ classify: bodies.classify, readKind: bodies.readKind, taskReader: bodies.tasks },
     gatewayId: options.gateway.spiffeId,
     news: { ...known.news, refresh: () => follower.refresh() },
     route: { name: agent.name, protocol, endpoints },

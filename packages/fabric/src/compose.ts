@@ -217,7 +217,7 @@ async function composeParts(around: Surroundings, stores: Stores, origin: () => 
         upstream: createBalancer(upstream, around.random, () => around.clock.monotonic()),
         signer: keys.forward,
         sessions: createMcpSessions(),
-        ...{ classify: bodies.classify, findCard: bodies.findCard, taskReader: bodies.tasks },
+        ...{ classify: bodies.classify, readKind: bodies.readKind, taskReader: bodies.tasks },
         trustDomain: config.trustDomain,
         origin,
         ...calls,

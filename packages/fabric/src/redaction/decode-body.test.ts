@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { Refusal } from '../lib/refusal.ts'
 import { createRedactor } from './create-redactor.ts'
+import { decodeBody } from './decode-body.ts'
 import { DATA_CLASSES } from './redactor.ts'
 
 const redactor = createRedactor({ hashKey: new Uint8Array(32).fill(9) })
@@ -118,4 +119,19 @@ test.each([
     const left = redact(`{"a":"pay ${cut.join(between)} now"}`, 'application/json')
     expect(left).toBe('application/json: {"a":"pay [CARD *1111] now"}')
   }
+})
+
+test('text of other charsets is decoded as the WHATWG decoder does', () => {
+  const every = Uint8Array.from({ length: 0x100 }, (_, byte) => byte)
+  const isText = (byte: number) =>
+    (byte >= 0x20 && byte !== 0x7f && ![0x81, 0x8d, 0x8f, 0x90, 0x9d].includes(byte)) ||
+    [0x09, 0x0a, 0x0d].includes(byte)
+  const bytes = every.filter(isText)
+  const form = { reading: 'text', essence: 'text/plain' } as const
+  const whole = decodeBody(bytes, { ...form, charset: 'windows-1252' })
+  expect(whole).toEqual(new TextEncoder().encode(new TextDecoder('windows-1252').decode(bytes)))
+  const latin1 = bytes.filter((byte) => byte < 0x80 || byte >= 0xa0)
+  expect(decodeBody(latin1, { ...form, charset: 'iso-8859-1' })).toEqual(
+    new TextEncoder().encode(Buffer.from(latin1).toString('latin1')),
+  )
 })

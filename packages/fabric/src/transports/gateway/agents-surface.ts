@@ -4,7 +4,7 @@ import type { Rooms } from '../../pipeline/enforce.ts'
 import type { Balancer } from '../http/balancer.ts'
 import type { BodyBudget } from '../http/body-budget.ts'
 import { answerCall } from '../http/call.ts'
-import type { FindCard } from '../http/card-content.ts'
+import type { ReadKind } from '../http/card-content.ts'
 import type { Classify } from '../http/classify.ts'
 import type { ForwardSigner } from '../http/forward-signature.ts'
 import type { McpSessions } from '../http/mcp-sessions.ts'
@@ -22,7 +22,7 @@ export interface AgentsSurfaceOptions {
   readonly signer: ForwardSigner
   readonly sessions: McpSessions
   readonly classify: Classify
-  readonly findCard: FindCard
+  readonly readKind: ReadKind
   readonly taskReader: TaskReader
   readonly trustDomain: string
   /** `https://host:port` of this gateway, as callers reach it. */
@@ -70,7 +70,7 @@ export function agentsSurface(options: AgentsSurfaceOptions): Surface {
         timeoutMs: options.timeoutMs,
         streamMs: options.streamMs,
         signal: visit.signal,
-        findCard: options.findCard,
+        readKind: options.readKind,
         card: {
           baseUrl: `${options.origin()}/agents/${name}`,
           upstreamUrls: route.endpoints.map(({ url }) => url),

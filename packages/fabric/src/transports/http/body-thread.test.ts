@@ -9,6 +9,7 @@ import { inspectParts, noParts } from '../../pipeline/inspect-parts.ts'
 import type { TimeAccount } from '../../pipeline/large-bodies.ts'
 import { createRedactor } from '../../redaction/create-redactor.ts'
 import { BodyThread } from './body-thread.ts'
+import { kindOf } from './card-content.ts'
 import type { Incoming } from './incoming.ts'
 import type { BodyAnswer, BodyJob } from './thread-lane.ts'
 
@@ -75,6 +76,7 @@ const answerTo = (caller: string, name = 'receiver'): TimeAccount => ({
 const unchanged = { value: { fields: [], frame: [], body: null, findings: [] } }
 const nameOf = (job: BodyJob | undefined) => (job?.name === 'inspect' ? job.parts.path : null)
 const namesOf = (puppet: Puppet | undefined) => puppet?.jobs.map(nameOf)
+const text = 'text/plain'
 const turn = () => vi.advanceTimersByTimeAsync(0)
 
 beforeEach(() => void vi.useFakeTimers())
@@ -322,7 +324,10 @@ test('the jobs that wait in the quick lane leave it with the client that has use
 
 test.each([
   ['classify', (thread: BodyThread) => thread.classify(large('text/plain'), '/', 'auto')],
-  ['card', (thread: BodyThread) => thread.findCard(utf8('\\kills '.repeat(2_000)), requestOf('a'))],
+  [
+    'content',
+    (thread: BodyThread) => thread.readKind(utf8('\\kills '.repeat(2_000)), text, requestOf('a')),
+  ],
   [
     'tasks',
     (thread: BodyThread) => thread.tasks.createdIn(utf8('taskId '.repeat(2_000)), requestOf('a')),
@@ -344,28 +349,59 @@ test.each([
 test('an answer is looked through at the expense of its receiver, and in a thread when it is large', async () => {
   const { thread, puppets } = open()
   const cheap = utf8('x'.repeat(100_000))
-  expect(thread.findCard(cheap, requestOf('a'))).toBe(false)
+  expect(thread.readKind(cheap, text, requestOf('a'))).toBe('same')
   expect(thread.tasks.createdIn(cheap, requestOf('a'))).toEqual([])
   expect(puppets).toHaveLength(0)
   const large = utf8('x'.repeat(1_024 * 1_024 + 1))
   const asked = [
-    thread.findCard(large, requestOf('a')),
+    thread.readKind(large, text, requestOf('a')),
     thread.tasks.createdIn(large, requestOf('a')),
   ].map((each) => Promise.resolve<unknown>(each))
   await turn()
-  for (const value of [false, []]) {
+  for (const value of ['same', []]) {
     puppets[0]?.answer({ value })
     await turn()
   }
-  expect(await Promise.all(asked)).toEqual([false, []])
-  expect(puppets[0]?.jobs.map(({ name }) => name)).toEqual(['card', 'tasks'])
+  expect(await Promise.all(asked)).toEqual(['same', []])
+  expect(puppets[0]?.jobs.map(({ name }) => name)).toEqual(['content', 'tasks'])
   // A receiver that has used its share of the loop.
   thread.loop.run('a', 0, () => vi.advanceTimersByTime(1_000))
-  const late = Promise.resolve(thread.findCard(cheap, requestOf('a')))
+  const late = Promise.resolve(thread.readKind(cheap, text, requestOf('a')))
   await turn()
-  puppets[0]?.answer({ value: false })
-  expect(await late).toBe(false)
+  puppets[0]?.answer({ value: 'same' })
+  expect(await late).toBe('same')
   expect(puppets[0]?.jobs).toHaveLength(3)
+})
+
+const costly = [
+  ['text in another charset', 'text/plain; charset=windows-1252', '\x80'],
+  ['a form', 'application/x-www-form-urlencoded', '%41'],
+  ['a page that declares its charset', 'text/html', '<meta charset=utf-8>'],
+  ['blanks without a type', '', ' '],
+] as const
+
+test.each(costly)('%s: a large answer is not read on the event loop', async (_, type, unit) => {
+  const { thread, puppets } = open()
+  // Whoever has read it to its end refuses it.
+  const content = Buffer.from(`${unit.repeat(1_100_000 / unit.length)}\0`, 'latin1')
+  const kind = Promise.resolve(thread.readKind(content, type, answerTo('caller')))
+  await turn()
+  expect(puppets[0]?.jobs.map(({ name }) => name)).toEqual(['content'])
+  puppets[0]?.answer({ value: 'same' })
+  expect(await kind).toBe('same')
+})
+
+test('the thread reads an answer as the event loop does', async () => {
+  vi.useRealTimers()
+  const bodies = composeBodies(new Uint8Array(32), 4 * 1024 * 1024, systemClock)
+  for (const [, type, unit] of costly) {
+    for (const end of ['', '\0']) {
+      const content = Buffer.from(`${unit.repeat(1_100_000 / unit.length)}${end}`, 'latin1')
+      const kind = await bodies.readKind(content, type, answerTo('caller'))
+      expect(kind).toEqual(kindOf(content, type))
+    }
+  }
+  await bodies.close()
 })
 
 function large(type: string): Incoming {

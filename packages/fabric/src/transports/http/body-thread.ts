@@ -6,8 +6,7 @@ import type { LargeBodies, TimeAccount } from '../../pipeline/large-bodies.ts'
 import { LoopShare } from '../../pipeline/loop-share.ts'
 import { TimeCredit } from '../../pipeline/time-credit.ts'
 import type { RedactionOrder } from '../../redaction/redactor.ts'
-import { hasClueOfCard } from './card-clue.ts'
-import { type FindCard, holdsCard } from './card-content.ts'
+import { type ContentKind, evidentKind, kindOf, type ReadKind } from './card-content.ts'
 import { type Classified, type Classify, classifyIncoming } from './classify.ts'
 import type { Work } from './reading-steps.ts'
 import { mayCreate, type TaskQuestion, type TaskReader, taskReaders } from './task-reader.ts'
@@ -86,14 +85,10 @@ export class BodyThread implements LargeBodies {
   }
 
   /** Most answers hold nothing that is worth a closer look, which one pass over them shows. */
-  readonly findCard: FindCard = (body, account) => {
-    const hasClue = this.loop.glance(account.name, body.length, () => hasClueOfCard(body))
-    if (hasClue === false) return false
-    return (
-      this.loop.run(account.name, body.length, (work) => holdsCard(body, work)) ??
-      this.#run<boolean>((steps) => ({ name: 'card', body, steps }), account)
-    )
-  }
+  readonly readKind: ReadKind = (content, contentType, account) =>
+    this.loop.glance(account.name, content.length, () => evidentKind(content, contentType)) ??
+    this.loop.run(account.name, content.length, (work) => kindOf(content, contentType, work)) ??
+    this.#run<ContentKind>((steps) => ({ name: 'content', content, contentType, steps }), account)
 
   readonly tasks: TaskReader = {
     createdIn: (body, account) =>

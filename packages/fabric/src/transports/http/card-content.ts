@@ -1,5 +1,6 @@
 import { type JsonValue, parseStrictJson, parseUtf8 } from '@countersign/protocol'
-import type { Refusal } from '../../lib/refusal.ts'
+import { Refusal } from '../../lib/refusal.ts'
+import { answerText } from '../../pipeline/answer-text.ts'
 import type { TimeAccount } from '../../pipeline/large-bodies.ts'
 import { hasClueOfCard } from './card-clue.ts'
 import { bareWord } from './folded-name.ts'
@@ -7,14 +8,41 @@ import { freeWork, STEPS, type Work } from './reading-steps.ts'
 import { readingsOf } from './text-readings.ts'
 import { WordMatcher } from './word-matcher.ts'
 
+/** An agent card; or the text that every reader makes of the content, which is the same bytes or others. */
+export type ContentKind = 'card' | 'same' | 'decoded'
+
 /**
- * Finds a card in what a receiver sent, on whose account the time is. A refusal is that of a message
- * which could not be looked at.
+ * Reads the content of an answer on the account of its receiver. Refuses content of which readers make
+ * two texts, and content that could not be looked at.
  */
-export type FindCard = (
-  body: Uint8Array,
+export type ReadKind = (
+  content: Uint8Array,
+  contentType: string,
   account: TimeAccount,
-) => boolean | Refusal | Promise<boolean | Refusal>
+) => ContentKind | Refusal | Promise<ContentKind | Refusal>
+
+export function kindOf(
+  content: Uint8Array,
+  contentType: string,
+  work: Work = freeWork,
+): ContentKind | Refusal {
+  work.spend(content.length * STEPS.clueByte)
+  const text = answerText(content, contentType)
+  if (text instanceof Refusal) return text
+  if (holdsCard(text, work)) return 'card'
+  return text === content ? 'same' : 'decoded'
+}
+
+/** The kind, where one pass over the bytes shows it. */
+export function evidentKind(
+  content: Uint8Array,
+  contentType: string,
+): ContentKind | Refusal | null {
+  const text = answerText(content, contentType)
+  if (text instanceof Refusal) return text
+  if (hasClueOfCard(text)) return null
+  return text === content ? 'same' : 'decoded'
+}
 
 /** What a card of 1.0 says where its agent is, and one of 0.3 as well beside `url`. */
 const interfaces: ReadonlySet<string> = new Set(['supportedinterfaces', 'additionalinterfaces'])

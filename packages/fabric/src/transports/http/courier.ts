@@ -21,7 +21,7 @@ import { readBodyOf } from './answer-body.ts'
 import { type ContentSource, cardRefusal, readContent, readEvent } from './answer-content.ts'
 import type { Balancer } from './balancer.ts'
 import type { BodyBudget, BodyShare } from './body-budget.ts'
-import type { FindCard } from './card-content.ts'
+import type { ReadKind } from './card-content.ts'
 import { type Forwarded, type ForwardSigner, forwardedRequest } from './forward-signature.ts'
 import { DECISION_FIELD, formatDecision } from './forwarded-decision.ts'
 import { createPatience, type Patience } from './patience.ts'
@@ -47,7 +47,7 @@ export interface CallCourierOptions {
   readonly card: CardMediation
   /** Where everything that is held from receivers is counted. */
   readonly answers: BodyBudget
-  readonly findCard: FindCard
+  readonly readKind: ReadKind
   /** Aborted when the caller leaves. */
   readonly signal: AbortSignal
 }
@@ -147,7 +147,7 @@ async function readResponse(
   const head = { status, headers, contentType, countersignature, facts }
   const { authenticated } = intended.inspected.authorized
   const account = accountOfAnswer(authenticated)
-  const source = { findCard: options.findCard, route: options.route, account }
+  const source = { readKind: options.readKind, route: options.route, account }
   const mediate = cardMediator(authenticated.arrival.target.operation, status)
   if (isStream) {
     return mediate === null
@@ -157,8 +157,8 @@ async function readResponse(
   const body = await readBodyOf(response, options.bodyBytesMax, share)
   if (body instanceof Refusal) return body
   if (mediate === null) {
-    const text = await readContent(body, contentType, source)
-    return text instanceof Refusal ? text : { ...head, body }
+    const kind = await readContent(body, contentType, source)
+    return kind instanceof Refusal ? kind : { ...head, body }
   }
   const own = headers.filter(([name]) => name !== 'content-type')
   return {
@@ -205,8 +205,8 @@ function cancellable(
         async next() {
           const next = await events.next()
           if (next.done === true) return next
-          const text = await readEvent(next.value, source)
-          if (text instanceof Refusal) throw new RejectedError(text)
+          const kind = await readEvent(next.value, source)
+          if (kind instanceof Refusal) throw new RejectedError(kind)
           return next
         },
         return: () => {

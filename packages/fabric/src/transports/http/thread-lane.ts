@@ -27,8 +27,9 @@ type BodyWork =
       readonly known: readonly IdFilter[]
     }
   | {
-      readonly name: 'card'
-      readonly body: Uint8Array
+      readonly name: 'content'
+      readonly content: Uint8Array
+      readonly contentType: string
     }
   | {
       readonly name: 'tasks'

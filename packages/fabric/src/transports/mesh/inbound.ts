@@ -40,7 +40,7 @@ import { Authorities, authorityOf } from '../http/authorities.ts'
 import type { Balancer } from '../http/balancer.ts'
 import type { BodyBudget } from '../http/body-budget.ts'
 import { answerCall, refusalReply } from '../http/call.ts'
-import type { FindCard } from '../http/card-content.ts'
+import type { ReadKind } from '../http/card-content.ts'
 import type { Classify } from '../http/classify.ts'
 import { type Incoming, type NodeRequest, readIncoming } from '../http/incoming.ts'
 import type { McpSessions } from '../http/mcp-sessions.ts'
@@ -70,7 +70,7 @@ export interface InboundOptions {
   readonly news: News
   readonly sessions: McpSessions
   readonly classify: Classify
-  readonly findCard: FindCard
+  readonly readKind: ReadKind
   readonly taskReader: TaskReader
   readonly tasks: TaskOwners
   readonly host: string
@@ -236,7 +236,7 @@ function answer(options: Serving, incoming: Incoming, signal: AbortSignal): Prom
       timeoutMs: options.timeoutMs,
       streamMs: options.streamMs,
       signal,
-      findCard: options.findCard,
+      readKind: options.readKind,
       card: {
         baseUrl: `https://${agent.name}.mesh`,
         upstreamUrls: options.route.endpoints.map(({ url }) => url),

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { systemClock } from '../../lib/clock.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
-import { holdsCard } from '../http/card-content.ts'
+import { kindOf } from '../http/card-content.ts'
 import { noTasks } from '../http/task-ids.ts'
 import type { UpstreamResponse } from '../http/upstream.ts'
 import { connectorAnswers } from './connector-budget.ts'
@@ -39,7 +39,7 @@ async function hear(
         host: '127.0.0.1',
         port: 7000,
         bodyBytesMax: 10_000,
-        findCard: (body: Uint8Array) => holdsCard(body),
+        readKind: (body: Uint8Array, type: string) => kindOf(body, type),
       },
     },
     {

@@ -9,7 +9,7 @@ import { cardMediator } from '../http/agent-card.ts'
 import { readBodyOf } from '../http/answer-body.ts'
 import { cardRefusal, readContent } from '../http/answer-content.ts'
 import type { BodyShare } from '../http/body-budget.ts'
-import type { FindCard } from '../http/card-content.ts'
+import type { ReadKind } from '../http/card-content.ts'
 import type { Classified } from '../http/classify.ts'
 import type { ForwardSigner } from '../http/forward-signature.ts'
 import {
@@ -38,7 +38,7 @@ export interface AnswerOptions {
   readonly host: string
   readonly port: number
   readonly bodyBytesMax: number
-  readonly findCard: FindCard
+  readonly readKind: ReadKind
 }
 
 /** The call that is answered, as policy let it through. */
@@ -129,11 +129,12 @@ async function toAnswer(
   }
   if (body === null) return { status, headers, body: stream }
   const account = accountOfAnswer(admitted.authenticated)
-  const source = { findCard: options.findCard, route, account }
-  const text = await readContent(body, contentType, source)
-  if (text instanceof Refusal) return text
+  const source = { readKind: options.readKind, route, account }
+  const kind = await readContent(body, contentType, source)
+  if (kind instanceof Refusal) return kind
   // Both the gateway and an honest connector have put it into UTF-8, and say so.
-  if (text !== body) return new Refusal('RESPONSE_REJECTED', 'text in another charset than UTF-8')
+  if (kind === 'decoded')
+    return new Refusal('RESPONSE_REJECTED', 'text in another charset than UTF-8')
   return { status, headers, body }
 }
 

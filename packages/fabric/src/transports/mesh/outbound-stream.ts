@@ -97,10 +97,10 @@ async function* pass(
       const told = readTold(next.value, receiver)
       if (told instanceof Refusal) return await cut(told)
       if (told === null) {
-        const text = await left.or(watch.lost.or(readEvent(next.value, stream.source)))
-        if (text === 'left') return null
-        if (text instanceof Refusal) return await cut(text)
-        if (text !== next.value.data) return await cut(otherText())
+        const kind = await left.or(watch.lost.or(readEvent(next.value, stream.source)))
+        if (kind === 'left') return null
+        if (kind instanceof Refusal) return await cut(kind)
+        if (kind === 'decoded') return await cut(otherText())
         yield next.value
         continue
       }

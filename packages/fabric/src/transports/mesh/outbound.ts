@@ -30,7 +30,7 @@ import { ArrivingBody } from '../http/arriving-body.ts'
 import type { Balancer } from '../http/balancer.ts'
 import type { BodyBudget, BodyShare } from '../http/body-budget.ts'
 import { refusalEvent, refusalReply, spokenBy, terminalEvents } from '../http/call.ts'
-import type { FindCard } from '../http/card-content.ts'
+import type { ReadKind } from '../http/card-content.ts'
 import type { Classified, Classify } from '../http/classify.ts'
 import { evicted, undelivered } from '../http/courier.ts'
 import { forwardedHeaders, type Head } from '../http/head.ts'
@@ -57,7 +57,7 @@ export interface OutboundOptions {
   readonly rooms: Rooms
   readonly upstream: Balancer
   readonly classify: Classify
-  readonly findCard: FindCard
+  readonly readKind: ReadKind
   /** How `name` is reached from here: its own connectors, or the gateway when it has none. */
   findRoute(name: string): OutboundRoute | null
   /** Loopback only: whoever can reach this address speaks as the agent. */
@@ -315,7 +315,7 @@ interface Streamed extends Asked {
 }
 
 function streamed(
-  { agent, rooms, findCard }: OutboundOptions,
+  { agent, rooms, readKind }: OutboundOptions,
   { answer, response, share, admitted, arrival, order, patience }: Streamed,
   { exchange }: OutboundCall,
 ): Reply {
@@ -331,7 +331,7 @@ function streamed(
   const fail = (refusal: Refusal) => patience.fail(evicted(refusal))
   const receiver = isFromFabric ? null : receiverOf(agent, order.name)
   const account = accountOfAnswer(admitted.authenticated)
-  const source = { findCard, route: order.route, account }
+  const source = { readKind, route: order.route, account }
   const stream = { rooms, admitted, response, share, fail, receiver, record, ended, source }
   const events = outboundEvents(stream, (given) => {
     told = given

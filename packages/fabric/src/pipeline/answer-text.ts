@@ -2,6 +2,7 @@ import { Refusal } from '../lib/refusal.ts'
 import { decodeBody } from '../redaction/decode-body.ts'
 import { bodyFormOf, bodyFormOfUntyped } from '../redaction/media-type.ts'
 
+export { readText } from '../redaction/decode-body.ts'
 export { isInspectedCharset } from '../redaction/media-type.ts'
 
 /**

@@ -5,12 +5,18 @@ const headBytes = 1024
 
 /** Every form of a declaration has one of these words in it. */
 const declaration = /coding|charset|<meta/i
-const xmlForm = /<\?xml[^>]*?\bencoding\s*=\s*["']([^"'>]*)/i
+/** What a declaration of XML holds: a quoted value may hold its end. */
+const xmlForm = /<\?xml(?![-\w])((?:"[^"]*"|'[^']*'|[^"'?]|\?(?!>))*)(\?>)?/i
+const xmlStart = '<?xml'.length
+const encodingForm = /\bencoding\s*=\s*["']([^"'>]*)/i
+const phpForm = /\bdeclare\s*\(\s*encoding\s*=\s*["']([^"']*)/i
 const cssForm = /@charset\s+["']([^"']*)/i
 /** A comment in the first two lines (PEP 263). */
-const commentForm = /^[ \t]*#.*?coding[:=][ \t]*([-\w.]+)/
+const commentForm = /^[ \t\f]*#.*?coding[ \t]*[:=][ \t]*([-\w.]+)/
 const metaForm = /<meta/i
-const metaCharsetForm = /charset\s{0,8}=\s{0,8}["']?\s{0,8}([\w:.+-]{0,40})/gi
+const metaCharsetForm = /charset\s*=\s*["']?\s*([\w:.+-]{0,40})/gi
+/** References of HTML, which readers undo in attributes. */
+const reference = /&(?:#(?:x([0-9a-f]{1,6})|([0-9]{1,7}))|equals);?/gi
 const formCharsetForm = /_charset_=?([^&]{0,40})/gi
 
 /**
@@ -21,18 +27,35 @@ export function declaredCharsetFault(body: Uint8Array, essence: string): Refusal
   const head = latin1Of(body.subarray(0, headBytes))
   if (!declaration.test(head) && !/html|xml/.test(essence)) return null
   const comments = head.split(/\r\n?|\n/, 2).map((line) => commentForm.exec(line))
-  for (const found of [xmlForm.exec(head), cssForm.exec(head), ...comments]) {
+  const xml = xmlForm.exec(head)
+  const isOpen = xml !== null && xml[2] === undefined && body.length > headBytes
+  if (isOpen && head.trimStart().startsWith(xml[0].slice(0, xmlStart))) return openXml()
+  const inXml = encodingForm.exec(xml?.[1] ?? '')
+  for (const found of [inXml, cssForm.exec(head), phpForm.exec(head), ...comments]) {
     if (found !== null && !isUtf8Label(found[1])) return declaredOther(found[1])
   }
   // A page declares itself by its type or by how it begins.
   if (!/html|xml/.test(essence) && !metaForm.test(head)) return null
   const text = latin1Of(body)
-  return metaForm.test(text) ? firstOther(text, metaCharsetForm) : null
+  return metaForm.test(text)
+    ? firstOther(text.replaceAll(reference, signOf), metaCharsetForm)
+    : null
 }
 
 /** `_charset_` (WHATWG HTML, form submission) names the charset that a form's bytes are in. */
 export function formCharsetFault(decoded: Uint8Array): Refusal | null {
   return firstOther(latin1Of(decoded), formCharsetForm)
+}
+
+function signOf(_: string, hexadecimal?: string, decimal?: string): string {
+  const base = hexadecimal === undefined ? 10 : 16
+  const value = Number.parseInt(hexadecimal ?? decimal ?? '61', base)
+  return value < 0x80 ? String.fromCharCode(value) : ' '
+}
+
+function openXml(): Refusal {
+  const advice = `a declaration of XML that does not end within ${headBytes} bytes`
+  return new Refusal('CONTENT_UNSUPPORTED', advice)
 }
 
 function firstOther(text: string, form: RegExp): Refusal | null {

@@ -76,6 +76,12 @@ test.each([
   ['XML that declares Latin-1', "<?xml version='1.0' encoding='ISO-8859-1'?><a/>", 'text/xml'],
   ['a style sheet', '@charset "utf-16";', 'text/css'],
   ['a source file', '#!/usr/bin/python\n# -*- coding: utf-7 -*-', 'text/x-python'],
+  ['XML behind a quoted sign', "<?xml standalone='>' encoding='utf-7'?><a/>", 'text/xml'],
+  ['XML further down', `<?xml version="1.0"${' '.repeat(1100)}encoding="utf-7"?>`, 'text/xml'],
+  ['HTML behind blanks', `<meta charset${' '.repeat(99)}=${' '.repeat(99)}"gb18030">`, 'text/html'],
+  ['HTML by references', '<meta content="char&#115;et&#x3d;gb18030">', 'text/html'],
+  ['HTML by a name', '<meta content="charset&equals;gb18030">', 'text/html'],
+  ['PHP', "<?php declare(encoding='UTF-7');", 'text/plain'],
   ['a source file, twice', '# coding: utf-7\n# coding: utf-8', 'text/x-python'],
 ])('%s is refused as unsupported', (_, body, type) => {
   expect(redact(body, type)).toBe('CONTENT_UNSUPPORTED')

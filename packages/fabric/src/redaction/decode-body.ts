@@ -2,13 +2,14 @@ import { isAscii, isUtf8 } from 'node:buffer'
 import { controlAt, decodePercent, percentFault } from '@countersign/protocol'
 import { Refusal } from '../lib/refusal.ts'
 import { declaredCharsetFault, formCharsetFault } from './declared-charset.ts'
-import type { BodyForm, Charset } from './media-type.ts'
+import { type BodyForm, type Charset, charsetOf } from './media-type.ts'
 
 /** Each byte of Windows-1252 in UTF-8; the five that it lacks are control characters. */
 const fromWindows1252 = Array.from({ length: 0x100 }, (_, byte) =>
   new TextEncoder().encode(new TextDecoder('windows-1252').decode(Uint8Array.of(byte))),
 )
 const lengths = Uint8Array.from(fromWindows1252, ({ length }) => length)
+const lenient = new TextDecoder()
 
 /**
  * The body as the UTF-8 that its receiver gets to read, the very same object where it is that already;
@@ -63,6 +64,16 @@ function decodeWindows1252(body: Uint8Array, isLatin1: boolean): Uint8Array | nu
     for (let each = 0; each < encoded.length; each++) text[to++] = encoded[each] as number
   }
   return text
+}
+
+/**
+ * The text of a body for readers that look for words in it, before inspection refuses what it cannot
+ * decode: in the charset that leaves as UTF-8, or as lenient UTF-8. `label` is in lower case.
+ */
+export function readText(body: Uint8Array, label: string | null): string {
+  const charset = label === null ? undefined : charsetOf(label)
+  const isLatin = charset === 'iso-8859-1' || charset === 'windows-1252'
+  return lenient.decode(isLatin ? (decodeWindows1252(body, false) ?? body) : body)
 }
 
 function hasMark(text: Uint8Array): boolean {

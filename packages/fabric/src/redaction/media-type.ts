@@ -32,6 +32,11 @@ export function isInspectedCharset(label: string): boolean {
   return charsets.has(label)
 }
 
+/** Undefined where it is not inspected. */
+export function charsetOf(label: string): Charset | undefined {
+  return charsets.get(label)
+}
+
 const textForm = /^text\/[a-z0-9.!#$&^_+-]{1,100}$/
 const formEssence = 'application/x-www-form-urlencoded'
 

@@ -15,6 +15,7 @@ import {
 } from '@countersign/protocol'
 import { overLimit } from '../../lib/limits.ts'
 import { Refusal, type RpcId } from '../../lib/refusal.ts'
+import { readText } from '../../pipeline/answer-text.ts'
 import { decodeMirrored } from '../../pipeline/inspect-fields.ts'
 import type { PolicyContext } from '../../policy/policy.ts'
 import { isAmbiguousWord } from './folded-name.ts'
@@ -143,7 +144,8 @@ function readIncoming(
     return new Refusal('CONTENT_UNSUPPORTED', 'a request about tasks that is not JSON')
   }
   const isForm = media === null || media.essence === 'application/x-www-form-urlencoded'
-  const text = protocol !== 'http' || isForm ? laxDecoder.decode(body) : ''
+  // As the receiver gets to read it: what leaves is UTF-8, whatever it came in.
+  const text = protocol !== 'http' || isForm ? readText(body, media?.charset ?? null) : ''
   content.value = text
   if (protocol !== 'http' && mayHoldCall(text, work)) return disguised()
   const override = isForm ? findMethodOverride(head, text) : null
@@ -173,8 +175,6 @@ function overridden(name: string): Refusal {
 function pushes(): Refusal {
   return new Refusal('OPERATION_UNKNOWN', 'push notifications')
 }
-
-const laxDecoder = new TextDecoder()
 
 /**
  * Names the operation. `body` is the parsed JSON of the request, or undefined where it has none.

@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { classifyIncoming } from './classify.ts'
 import { addKnown, createIdFilter, visitKnown } from './known-ids.ts'
 import { mayHoldCall } from './lax-call.ts'
 
@@ -52,3 +53,20 @@ test.each(Object.entries(notations))(
     )
   },
 )
+
+test.each([
+  ['text/plain; charset=utf-8', 'utf8'],
+  ['text/plain; charset=iso-8859-1', 'latin1'],
+  ['text/plain; charset=Windows-1252', 'latin1'],
+  ['application/xml; charset=latin1', 'latin1'],
+] as const)('an id is found in the charset of its body, %s', (type, encoding) => {
+  const foreign = 't\u00e2che-7d0f3b1e5b7c4a52'
+  addKnown(filter, foreign)
+  for (const text of [`see ${foreign} now`, `taskId: ${foreign}`, `<task id="${foreign}"/>`]) {
+    const headers = new Map([['content-type', type]])
+    const head = { method: 'POST', path: '/', authority: 'a', headers }
+    const body = new Uint8Array(Buffer.from(text, encoding))
+    const read = classifyIncoming({ head, body }, '/', 'auto', { known: [filter] })
+    expect(read).toMatchObject({ tasks: { known: [foreign] } })
+  }
+})

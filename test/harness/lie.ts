@@ -33,6 +33,7 @@ export function lie(promise: string, told: Told): void {
 async function inSharedWorld(scene: Telling): Promise<void> {
   const world = await sharedWorld()
   await scene(world)
+  world.checkEntries()
   if (!world.clock.wentFar) return
   world.clock.wentFar = false
   if (await isOfNow(world.fabric)) return
@@ -72,7 +73,9 @@ export function worldOfFile(
   afterAll(async () => (await own)?.close())
   return async (scene) => {
     own ??= openWorld(options)
-    await scene(await own)
+    const world = await own
+    await scene(world)
+    world.checkEntries()
   }
 }
 

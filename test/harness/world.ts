@@ -6,9 +6,10 @@ import { type Fabric, openFabric } from '../../packages/fabric/src/compose.ts'
 import { parseConfig } from '../../packages/fabric/src/config/config.ts'
 import { readEnvironment } from '../../packages/fabric/src/config/read.ts'
 import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
+import { checkEntryClaims } from '../../packages/protocol/src/receipt-claims.ts'
 import { ShiftedClock } from './clock.ts'
 import { type Connectors, openConnectors } from './connectors.ts'
-import type { Door } from './doors.ts'
+import { type Door, trustDomain } from './doors.ts'
 import { type Echo, openEcho } from './echo.ts'
 import { policyParser, RECEIVERS, WORLD_POLICIES } from './policies.ts'
 
@@ -39,6 +40,8 @@ export interface World {
   agent(name: string, roles?: readonly string[]): Promise<Identity>
   /** What the ledger holds of an exchange, as `countersign explain` shows it. */
   explain(exchange: string): Promise<readonly Told[]>
+  /** Throws when something was recorded of which no receipt would verify; `close` asks as well. */
+  checkEntries(): void
   close(): Promise<void>
 }
 
@@ -64,6 +67,7 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
   ])
   const limits = { ...limitsDefault, ...options.limits }
   const fabric = await openTestFabric(dir, clock, limits, { agents: Object.fromEntries(agents) })
+  const checkEntries = watchEntries(fabric)
   const people = new Map<string, Promise<Identity>>()
   const enrol = (name: string, kind: 'agent' | 'user', roles: readonly string[]) => {
     const known = people.get(name)
@@ -98,7 +102,7 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
     place: (to, path) => Promise.resolve({ authority, port: Number(port), path: pathOf(to, path) }),
   })
   return {
-    ...{ dir, clock, fabric, echo, operator, caller, connectors, admin },
+    ...{ dir, clock, fabric, echo, operator, caller, connectors, admin, checkEntries },
     gateway: gatewayAt((to, path) => `/agents/${to}${path}`),
     control: gatewayAt((_, path) => path),
     mesh: { transport: 'mesh', credential, place: (to, path) => connectors.place(to, path) },
@@ -110,7 +114,27 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
       await fabric.close(0)
       await echo.close()
       rmSync(dir, { recursive: true, force: true })
+      checkEntries()
     },
+  }
+}
+
+/** Holds every entry of a fabric to what verifiers check of it, whoever recorded it, and of what. */
+function watchEntries(fabric: Fabric): () => void {
+  const faults: string[] = []
+  fabric.onEntry(({ kind, facts, exchange }) => {
+    try {
+      checkEntryClaims({ kind, facts, withheld: [] }, trustDomain)
+      // What the fabric records in place of an entry that it would have to reject itself.
+      const detail = String(facts['private.detail'])
+      if (detail.includes('contradicts itself')) throw new Error(detail)
+    } catch (cause) {
+      faults.push(`${exchange}: ${String(cause)} ${JSON.stringify(facts)}`)
+    }
+  })
+  return () => {
+    const found = faults.splice(0).join('; ')
+    if (found !== '') throw new Error(`no receipt would verify: ${found}`)
   }
 }
 

@@ -110,7 +110,8 @@ const withheldCodes: ReadonlySet<RefusalCode> = new Set<WithheldCode>([
   'WITHDRAWN',
 ])
 
-function isWithheld(refusal: Refusal): refusal is Refusal & { readonly code: WithheldCode } {
+/** Whether the code says that the receiver acted, and that its response did not pass. */
+export function isWithheld(refusal: Refusal): refusal is Refusal & { readonly code: WithheldCode } {
   return withheldCodes.has(refusal.code)
 }
 

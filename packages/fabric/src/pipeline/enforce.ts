@@ -1,11 +1,12 @@
 import type { DecisionId } from '@countersign/protocol'
 import type { Caller } from '../identity/caller.ts'
-import { Refusal, StatedRefusal, undecided, Withdrawal } from '../lib/refusal.ts'
+import { Refusal, undecided, type Withdrawal } from '../lib/refusal.ts'
 import type { Arrival } from './arrival.ts'
 import { type Authenticated, type AuthenticateRoom, authenticate } from './authenticate.ts'
 import { authorize } from './authorize.ts'
 import { type Answered, type DeliverRoom, deliver } from './deliver.ts'
-import { type Courier, refusalOf, Undelivered } from './delivery.ts'
+import { type Courier, Undelivered } from './delivery.ts'
+import { undeliveredEnding, withheldEnding } from './ending.ts'
 import { inspect } from './inspect.ts'
 import {
   type Intended,
@@ -14,7 +15,6 @@ import {
   recordOutcome,
   recordRefusal,
   unrecorded,
-  writable,
 } from './record.ts'
 import { type InspectedEvents, inspectedEvents, type StreamRoom } from './stream.ts'
 
@@ -89,7 +89,7 @@ async function conclude(
     return { refusal: null, answer, body: events }
   }
   const { facts, findings } = answer
-  const ending = { result: 'delivered', facts, findings, bytes: answer.receivedBytes } as const
+  const ending = { end: 'delivered', facts, findings, bytes: answer.receivedBytes } as const
   const fault = await recordOutcome(intended, ending, rooms).then(recorded, unrecorded)
   if (fault !== null) {
     await answer.withhold().catch(() => undefined)
@@ -107,23 +107,14 @@ async function conclude(
 async function withhold(
   rooms: Rooms,
   intended: Intended,
-  { answer, refusal }: { readonly answer: Answered; readonly refusal: Refusal },
+  { answer, refusal }: { readonly answer: Answered; readonly refusal: Withdrawal },
 ): Promise<Ended> {
   await answer.withhold().catch(() => undefined)
-  const { findings, receivedBytes: bytes } = answer
-  const why = {
-    code: refusal.code,
-    progress: 'answered',
-    'private.detail': writable(refusal.detail),
-  } as const
-  const ending = {
-    result: 'withheld',
-    facts: { ...answer.facts, ...why },
-    findings,
-    bytes,
-  } as const
+  const end = withheldEnding(refusal)
+  const { facts, findings, receivedBytes: bytes } = answer
+  const ending = { end, facts, findings, bytes }
   const fault = await recordOutcome(intended, ending, rooms).then(recorded, unrecorded)
-  return { refusal: fault ?? refusal }
+  return { refusal: fault ?? end.refusal }
 }
 
 async function concludeUndelivered(
@@ -131,24 +122,11 @@ async function concludeUndelivered(
   intended: Intended,
   undelivered: Undelivered,
 ): Promise<Ended> {
-  const refusal = refusalOf(undelivered)
-  const { failure, attempts } = undelivered
-  const isUnknown = refusal.code === 'OUTCOME_UNKNOWN'
-  // A refusal by the fabric's own receivers speaks for itself; a withdrawal can come at any time.
-  const isOwnWord = 'declined' in failure && !(refusal instanceof Withdrawal)
-  const facts = {
-    code: refusal.code,
-    ...(isOwnWord ? {} : { progress: failure.progress }),
-    ...(attempts > 1 ? { attempts } : {}),
-    'private.detail': writable(refusal.detail),
-  }
-  const answered = refusal instanceof StatedRefusal ? 'stated' : 'withheld'
-  const ended = failure.progress === 'answered' ? answered : 'refused'
-  const result = isUnknown ? 'unknown' : ended
+  const end = undeliveredEnding(undelivered)
+  const { refusal } = end
   try {
-    const declined = 'declined' in failure ? { declined: refusal.code } : {}
-    const ending = { result, facts, findings: [], bytes: 0, ...declined } as const
-    await recordOutcome(intended, ending, rooms)
+    const declined = 'declined' in undelivered.failure ? { declined: refusal.code } : {}
+    await recordOutcome(intended, { end, facts: {}, findings: [], bytes: 0, ...declined }, rooms)
   } catch (cause) {
     // Nothing was delivered, so this is as when the intent could not be recorded.
     if (!refusal.mayHaveActed) throw cause

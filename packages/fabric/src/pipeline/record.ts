@@ -1,12 +1,12 @@
 import {
   createId,
   type ExchangeResult,
+  endingFault,
   formatLimit,
   parseSpiffeId,
   ReceiptError,
   type RefusalCode,
   readSignedHalf,
-  wordsLengthMax,
 } from '@countersign/protocol'
 import type { Detection } from '../detection/detector.ts'
 import type { Caller } from '../identity/caller.ts'
@@ -14,12 +14,13 @@ import type { MessageSignatures } from '../identity/message-signatures.ts'
 import type { Committed, EntryDraft, FactValue } from '../ledger/ledger.ts'
 import { ExchangeNotOpen, LedgerBusy } from '../ledger/unavailable.ts'
 import { systemRandom } from '../lib/random.ts'
-import { Refusal, StatedRefusal } from '../lib/refusal.ts'
+import { Refusal, StatedRefusal, Withdrawal } from '../lib/refusal.ts'
 import { sha256 } from '../lib/sha256.ts'
 import type { Finding } from '../redaction/redactor.ts'
 import type { Arrival } from './arrival.ts'
 import type { Authenticated } from './authenticate.ts'
 import { PolicyRefusal } from './authorize.ts'
+import { type IntendedEnding, loneEnding, type RefusedEnding, writable } from './ending.ts'
 import type { Inspected } from './inspect.ts'
 import { observeExchange } from './observe.ts'
 
@@ -130,6 +131,12 @@ export function unrecorded(cause: unknown): Refusal {
   return new Refusal('OUTCOME_UNKNOWN', `the outcome could not be recorded: ${String(cause)}`)
 }
 
+/** For `refusal`, which could not be recorded; an agent in quarantine, say, records nothing any more. */
+export function unrecordedAs(refusal: Refusal, cause: unknown): Refusal {
+  if (!refusal.mayHaveActed) return refusalOfFailure(cause)
+  return refusal instanceof Withdrawal ? refusal : unrecorded(cause)
+}
+
 /** Recorded before the caller hears it, so that no probing goes unseen. */
 export function recordRefusal(
   arrival: Arrival,
@@ -137,29 +144,23 @@ export function recordRefusal(
   caller: Caller | null,
   room: RecordRoom,
 ): Promise<void> {
-  return appendRefusal(arrival, refusal, { caller, result: resultOf(refusal) }, room)
+  return appendRefusal(arrival, loneEnding(refusal), caller, room)
 }
 
 /** How a stream ended that was recorded elsewhere and went on to this side. */
 export function recordStreamEnd(
   arrival: Arrival,
-  refusal: Refusal,
-  ending: { readonly caller: Caller; readonly result: 'cut' | 'broken' | 'stated' },
+  ending: IntendedEnding,
+  caller: Caller,
   room: RecordRoom,
 ): Promise<void> {
-  return appendRefusal(arrival, refusal, ending, room)
-}
-
-interface RefusalEnding {
-  readonly caller: Caller | null
-  /** Null for a refusal before delivery, which is what the kind of the entry states. */
-  readonly result: ExchangeResult | null
+  return appendRefusal(arrival, ending, caller, room)
 }
 
 async function appendRefusal(
   arrival: Arrival,
-  refusal: Refusal,
-  { caller, result }: RefusalEnding,
+  { refusal, facts: ended }: RefusedEnding,
+  caller: Caller | null,
   room: RecordRoom,
 ): Promise<void> {
   const { target, transport } = arrival
@@ -171,13 +172,12 @@ async function appendRefusal(
     const seen = { caller: caller.name, code, byOthers: refusal.byOthers, responseBytes: 0 }
     observeExchange(room.detection, arrival, { ...seen, findings: [], responseFindings: [] })
   }
-  await room.append({
+  await appendEnding(room, {
     kind: 'refusal',
     exchange: arrival.exchange,
     at: arrival.at,
     facts: {
-      code: refusal.code,
-      ...(result === null ? {} : { result }),
+      ...ended,
       transport,
       protocol: target.protocol,
       operation: writable(target.operation),
@@ -185,7 +185,6 @@ async function appendRefusal(
       receiver: target.name,
       ...target.about,
       'request.digest': sha256(arrival.message.body),
-      'private.detail': writable(refusal.detail),
       ...(caller === null
         ? knownCaller(refusal)
         : { caller: caller.spiffeId, 'caller.method': caller.method }),
@@ -200,26 +199,13 @@ async function appendRefusal(
   })
 }
 
-function resultOf(refusal: Refusal): ExchangeResult | null {
-  if (!refusal.mayHaveActed) return null
-  if (refusal instanceof StatedRefusal) return 'stated'
-  return refusal.code === 'OUTCOME_UNKNOWN' ? 'unknown' : 'withheld'
-}
-
-/**
- * What callers worded, in a form that every entry can hold. The ledger takes no lone surrogate and no
- * fact without end, and a refusal that could not be recorded would be one that nobody counts.
- */
-export function writable(words: string): string {
-  return words.slice(0, wordsLengthMax).toWellFormed()
-}
 function knownCaller({ caller }: Refusal): { caller?: string } {
   return caller === null ? {} : { caller }
 }
 
 /** How an exchange ended, once it was intended. */
 export interface Ending {
-  readonly result: ExchangeResult
+  readonly end: IntendedEnding | Extract<ExchangeResult, 'delivered' | 'completed' | 'abandoned'>
   readonly facts: Readonly<Record<string, FactValue>>
   /** Of the response. */
   readonly findings: readonly Finding[]
@@ -244,16 +230,41 @@ export async function recordOutcome(
     responseFindings: ending.findings,
     responseBytes: ending.bytes,
   })
-  await room.append({
-    kind: ending.result === 'unknown' ? 'indeterminate' : 'outcome',
+  const { end } = ending
+  const ended = typeof end === 'string' ? { result: end } : end.facts
+  await appendEnding(room, {
+    kind: ended['result'] === 'unknown' ? 'indeterminate' : 'outcome',
     exchange: arrival.exchange,
     at: room.now(),
     facts: {
-      result: ending.result,
       ...sizeFact(arrival.transport, 'response.bytes', ending.bytes),
       ...ending.facts,
+      ...ended,
     },
   })
+}
+
+/**
+ * Holds what is written here to the rule by which entries of connectors are taken: an entry that
+ * contradicts it would ruin the receipt. Such an exchange is recorded as one of unknown outcome
+ * instead, and the caller receives the same.
+ */
+async function appendEnding(room: RecordRoom, draft: EntryDraft): Promise<void> {
+  const fault = endingFault(draft.kind, draft.facts)
+  if (fault === null) {
+    await room.append(draft)
+    return
+  }
+  const detail = `an ending contradicts itself: ${fault}`
+  await room.append(ofUnknownOutcome(draft, detail))
+  throw new TypeError(detail)
+}
+
+function ofUnknownOutcome({ kind, facts, ...draft }: EntryDraft, detail: string): EntryDraft {
+  const ending = { result: 'unknown', code: 'OUTCOME_UNKNOWN', 'private.detail': detail } as const
+  if (kind !== 'refusal') return { ...draft, kind: 'indeterminate', facts: ending }
+  const asked = Object.entries(facts).filter(([name]) => name !== 'progress')
+  return { ...draft, kind, facts: { ...Object.fromEntries(asked), ...ending } }
 }
 
 /**

@@ -5,7 +5,8 @@ import { RejectedError, UpstreamError } from '../lib/upstream-error.ts'
 import type { Finding } from '../redaction/redactor.ts'
 import type { Authorized, AuthorizeRoom } from './authorize.ts'
 import type { Answered } from './deliver.ts'
-import { type StreamEvent, uninspectedAnswer } from './delivery.ts'
+import type { StreamEvent } from './delivery.ts'
+import { streamEnding } from './ending.ts'
 import { isFabricName } from './fabric-name.ts'
 import type { InspectRoom } from './inspect.ts'
 import { type InspectedParts, noParts } from './inspect-parts.ts'
@@ -19,7 +20,6 @@ import {
   type RecordRoom,
   recordOutcome,
   unrecorded,
-  writable,
 } from './record.ts'
 import { type StandingChanges, watchStanding } from './standing.ts'
 
@@ -84,45 +84,40 @@ async function* pass(
   const watch = watchStanding(authorized, room.authorization, room.standing)
   const transcript = new Transcript(answered.findings)
   const iterator = flow.source[Symbol.asyncIterator]()
-  let result: Ending['result'] = 'abandoned'
-  let refusal: Refusal | null = null
+  let end: Ending['end'] = 'abandoned'
+  const endBy = (refusal: Refusal): Refusal => {
+    const ending = streamEnding(refusal)
+    end = ending
+    return ending.refusal
+  }
   try {
-    while (refusal === null) {
+    for (;;) {
       const next = await flow.left.or(watch.lost.or(iterator.next()))
       if (next === 'left') return null
+      if (next instanceof Refusal) return endBy(next)
       // Events and the loss of standing can become ready together; the loss must win.
-      refusal = next instanceof Refusal ? next : watch.check()
-      if (refusal !== null || next instanceof Refusal) break
+      const lost = watch.check()
+      if (lost !== null) return endBy(lost)
       if (next.done === true) {
-        result = 'completed'
+        end = 'completed'
         return null
       }
       const given = transcript.inspect(next.value, room, authorized)
       // Nobody waits for the thread whose caller has left, or whose right to go on is lost.
       const inspected = given instanceof Promise ? await flow.left.or(watch.lost.or(given)) : given
       if (inspected === 'left') return null
-      refusal = watch.check()
-      if (refusal !== null) break
-      if (inspected instanceof Refusal) refusal = uninspectedAnswer(inspected)
-      else yield transcript.add(next.value, inspected)
+      const refusal = watch.check() ?? inspected
+      if (refusal instanceof Refusal) return endBy(refusal)
+      yield transcript.add(next.value, refusal)
     }
-    result = 'cut'
-    return refusal
   } catch (cause) {
-    refusal = brokenOff(cause)
-    result = endOf(refusal)
-    return refusal
+    return endBy(brokenOff(cause))
   } finally {
     watch.close()
     // A receiver that ignores the return must not hold up the record of what happened.
     iterator.return?.().then(undefined, () => undefined)
-    await recordOutcome(intended, transcript.ending(result, answered, refusal), room)
+    await recordOutcome(intended, transcript.ending(end, answered), room)
   }
-}
-
-/** What breaks off is told by its own code; every other refusal in the middle of a stream is ours. */
-export function endOf({ code }: Refusal): 'cut' | 'broken' {
-  return code === 'OUTCOME_UNKNOWN' ? 'broken' : 'cut'
 }
 
 /** The receiver has acted: the stream broke off, or what it sent could not be read. */
@@ -178,9 +173,9 @@ class Transcript {
     return { ...event, data, frame: inspected.frame, hasPlainBreaks: true }
   }
 
-  ending(result: Ending['result'], answered: Answered, refusal: Refusal | null): Ending {
+  ending(end: Ending['end'], answered: Answered): Ending {
     return {
-      result,
+      end,
       findings: this.#findings,
       bytes: this.#bytes,
       facts: {
@@ -188,9 +183,6 @@ class Transcript {
         transcript: this.#hash.digest(),
         events: this.#events,
         'response.masked': maskedSummary(this.#findings),
-        ...(refusal === null
-          ? {}
-          : { code: refusal.code, 'private.detail': writable(refusal.detail) }),
       },
     }
   }

@@ -1,8 +1,9 @@
-import { mayHaveActed, REFUSALS, type RefusalCode } from '@countersign/protocol'
+import { endingFault, mayHaveActed, REFUSALS, type RefusalCode } from '@countersign/protocol'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { StatedRefusal } from '../../lib/refusal.ts'
 import { refusalOf } from '../../pipeline/delivery.ts'
+import { loneEnding, streamEnding, undeliveredEnding } from '../../pipeline/ending.ts'
 import { statedRefusal } from './stated-refusal.ts'
 
 const receiver = 'spiffe://example.test/agent/shop'
@@ -56,6 +57,10 @@ test.each(codes)('a receiver that states %s has at most its own word for it', (c
   if (told === null) throw new Error('the statement was overlooked')
   const refusal = refusalOf(told)
   expect(refusal.mayHaveActed).toBe(true)
+  // As an answer and in a stream, it goes on record with the one ending that it has.
+  for (const { facts } of [undeliveredEnding(told), streamEnding(refusal), loneEnding(refusal)]) {
+    expect(endingFault('refusal', facts)).toBeNull()
+  }
   const other = others[code]
   if (other === undefined) expect(refusal).toMatchObject({ code, statedBy: receiver })
   else expect(refusal.code).toBe(other)

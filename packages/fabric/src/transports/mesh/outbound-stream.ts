@@ -9,11 +9,13 @@ import {
 import { Refusal, StatedRefusal, Withdrawal } from '../../lib/refusal.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
 import type { StreamEvent } from '../../pipeline/delivery.ts'
+import { type IntendedEnding, streamEnding } from '../../pipeline/ending.ts'
 import type { Rooms } from '../../pipeline/enforce.ts'
 import { isFabricName } from '../../pipeline/fabric-name.ts'
 import { Interruption } from '../../pipeline/interruption.ts'
+import { unrecordedAs } from '../../pipeline/record.ts'
 import { watchStanding } from '../../pipeline/standing.ts'
-import { brokenOff, endOf, type InspectedEvents } from '../../pipeline/stream.ts'
+import { brokenOff, type InspectedEvents } from '../../pipeline/stream.ts'
 import { type ContentSource, readEvent } from '../http/answer-content.ts'
 import type { BodyShare } from '../http/body-budget.ts'
 import { EventReader } from '../http/sse.ts'
@@ -29,9 +31,6 @@ export class ToldRefusal {
   }
 }
 
-/** How a stream ended that this side puts on record. */
-export type StreamCut = 'cut' | 'broken' | 'stated'
-
 export interface OutboundStream {
   readonly rooms: Pick<Rooms, 'authorization' | 'standing'>
   readonly admitted: Authorized
@@ -45,7 +44,7 @@ export interface OutboundStream {
   /** The receiver whose connector sent it; null where it came by the gateway. */
   readonly receiver: string | null
   /** Puts a cut of this side on record. */
-  record(refusal: Refusal, ended: StreamCut): Promise<void>
+  record(ending: IntendedEnding): Promise<void>
   /** The stream is over, however it ended. */
   ended(): void
 }
@@ -82,10 +81,13 @@ async function* pass(
     fail(refusal)
     iterator.drop()
   })
-  const cut = async (refusal: Refusal, as: StreamCut = 'cut'): Promise<Refusal> => {
-    // Without a record there is still an end: the stream must not look whole.
-    await record(refusal, as).catch(() => undefined)
-    return refusal
+  const cut = async (refusal: Refusal): Promise<Refusal> => {
+    const ending = streamEnding(refusal)
+    return await record(ending).then(
+      () => ending.refusal,
+      // Without a record there is still an end: the stream must not look whole.
+      (cause: unknown) => unrecordedAs(ending.refusal, cause),
+    )
   }
   try {
     for (;;) {
@@ -105,13 +107,10 @@ async function* pass(
         continue
       }
       ended(told)
-      const { refusal } = told
-      if (receiver === null) return refusal
-      return await cut(refusal, refusal instanceof StatedRefusal ? 'stated' : 'broken')
+      return receiver === null ? told.refusal : await cut(told.refusal)
     }
   } catch (cause) {
-    const refusal = brokenOff(cause)
-    return await cut(refusal, endOf(refusal))
+    return await cut(brokenOff(cause))
   } finally {
     watch.close()
     response.discard()

@@ -14,17 +14,23 @@ import {
 import { type ConnectionLimits, guardConnections } from '@countersign/protocol/tls'
 import type { Clock } from '../../lib/clock.ts'
 import type { Random } from '../../lib/random.ts'
-import { Refusal, StatedRefusal, undecided, Withdrawal } from '../../lib/refusal.ts'
+import { Refusal, StatedRefusal, undecided } from '../../lib/refusal.ts'
 import { sha256 } from '../../lib/sha256.ts'
 import type { Arrival, PresentedSignature } from '../../pipeline/arrival.ts'
 import { identify } from '../../pipeline/authenticate.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
 import { admitControl } from '../../pipeline/control.ts'
 import { declinedBy, refusalOf, Undelivered, withheld } from '../../pipeline/delivery.ts'
+import type { IntendedEnding } from '../../pipeline/ending.ts'
 import type { Rooms } from '../../pipeline/enforce.ts'
 import { accountOfAnswer } from '../../pipeline/large-bodies.ts'
 import { recheck } from '../../pipeline/recheck.ts'
-import { recordRefusal, recordStreamEnd, refusalOfFailure } from '../../pipeline/record.ts'
+import {
+  recordRefusal,
+  recordStreamEnd,
+  refusalOfFailure,
+  unrecordedAs,
+} from '../../pipeline/record.ts'
 import { admitCaller } from '../http/admission.ts'
 import { ArrivingBody } from '../http/arriving-body.ts'
 import type { Balancer } from '../http/balancer.ts'
@@ -47,7 +53,7 @@ import type { ConnectorAgent } from './connector-agent.ts'
 import { connectorAnswers, connectorBudget } from './connector-budget.ts'
 import { type Listener, listen } from './inbound.ts'
 import { type Answer, type OutboundRoute, readAnswer, receiverOf } from './outbound-answer.ts'
-import { outboundEvents, type StreamCut, type ToldRefusal } from './outbound-stream.ts'
+import { outboundEvents, type ToldRefusal } from './outbound-stream.ts'
 import { MESH_WIRE } from './wire.ts'
 
 export type { OutboundRoute } from './outbound-answer.ts'
@@ -237,12 +243,6 @@ async function carry(
   return streamed(options, { ...asked, admitted, arrival, order }, call)
 }
 
-/** The fabric takes no entries of an agent in quarantine, whose call may have been acted on. */
-function unrecordedAs(refusal: Refusal, cause: unknown): Refusal {
-  if (!refusal.mayHaveActed) return refusalOfFailure(cause)
-  return refusal instanceof Withdrawal ? refusal : new Refusal('OUTCOME_UNKNOWN', String(cause))
-}
-
 interface Asked {
   readonly answer: Answer
   readonly response: BalancedResponse
@@ -322,8 +322,7 @@ function streamed(
   let told: ToldRefusal | null = null
   const isFromFabric = order.route.prefix !== ''
   const { caller } = admitted.authenticated
-  const record = (refusal: Refusal, result: StreamCut) =>
-    recordStreamEnd(arrival, refusal, { caller, result }, rooms)
+  const record = (ending: IntendedEnding) => recordStreamEnd(arrival, ending, caller, rooms)
   const ended = () => {
     patience.end()
     share.close()

@@ -1,0 +1,153 @@
+import {
+  endingFault,
+  REFUSALS,
+  type RefusalCode,
+  WITHDRAWALS,
+  type WithdrawalReason,
+} from '@countersign/protocol'
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import type { EntryDraft } from '../ledger/ledger.ts'
+import { Refusal, Withdrawal } from '../lib/refusal.ts'
+import { declinedBy, type Progress, Undelivered, withheld } from './delivery.ts'
+import { loneEnding, streamEnding, undeliveredEnding, withheldEnding } from './ending.ts'
+import { recordOutcome, recordRefusal, recordStreamEnd } from './record.ts'
+
+const codes = fc.constantFrom(...(Object.keys(REFUSALS) as RefusalCode[]))
+const reasons = fc.constantFrom(...(Object.keys(WITHDRAWALS) as WithdrawalReason[]))
+const details = fc.string({ maxLength: 5_000 })
+const limits = fc.constantFrom(null, 'work.answerWaitMs, 1 min', 'inspect.steps, 600000000')
+
+const withdrawals = fc
+  .tuple(reasons, details, fc.boolean())
+  .map(([reason, detail, isBefore]) => new Withdrawal(reason, detail, isBefore))
+const refusals = fc.oneof(
+  fc
+    .tuple(codes, details, limits)
+    .map(([code, detail, limit]) => new Refusal(code, detail, null, { limit })),
+  withdrawals,
+)
+
+const attempts = fc.integer({ min: 1, max: 3 })
+const undelivereds = fc.oneof(
+  refusals.map(declinedBy),
+  fc.tuple(refusals, attempts).map(([refusal, tries]) => withheld(refusal, tries)),
+  fc
+    .tuple(fc.constantFrom<Progress>('not-sent', 'sent'), details, limits, attempts)
+    .map(([progress, detail, limit, tries]) => {
+      return new Undelivered({ progress: progress as 'sent', detail, limit }, tries)
+    }),
+)
+
+const transports = fc.constantFrom('gateway', 'mesh', 'queue')
+
+/** What the stage writes, by one of its functions. */
+function written(transport: string) {
+  const drafts: EntryDraft[] = []
+  const arrival = {
+    ...{ exchange: 'dec_1', at: 1, transport },
+    target: { kind: 'agent', name: 'r', action: 'call', protocol: 'http', operation: 'POST' },
+    message: { body: new Uint8Array(0) },
+  }
+  arrival.target = { ...arrival.target, tool: '', about: {} } as never
+  const caller = { name: 'c', spiffeId: 'spiffe://a.test/agent/c', method: 'certificate' }
+  const authorized = { authenticated: { arrival, caller } }
+  const room = {
+    append: (draft: EntryDraft) => Promise.resolve(drafts.push(draft)),
+    detection: { observe: () => [] },
+    now: () => 1,
+  }
+  return {
+    drafts,
+    arrival: arrival as never,
+    caller: caller as never,
+    intended: { inspected: { authorized, findings: [] } } as never,
+    room: room as never,
+  }
+}
+
+function expectOneEnding(drafts: readonly EntryDraft[]): void {
+  expect(drafts).toHaveLength(1)
+  for (const { kind, facts } of drafts) expect(endingFault(kind, facts)).toBeNull()
+}
+
+const streamed = { transcript: new Uint8Array(32), events: 2, 'attested.response': 'fabric' }
+
+describe('what a refusal ends has one ending [receipt:whatever-is-recorded]', () => {
+  test('a stream, at the side that records it', () => {
+    return fc.assert(
+      fc.asyncProperty(refusals, transports, async (refusal, transport) => {
+        const { intended, room, drafts } = written(transport)
+        const end = streamEnding(refusal)
+        const ending = { end, facts: streamed, findings: [], bytes: 9 }
+        await recordOutcome(intended, ending, room)
+        expectOneEnding(drafts)
+        expect(end.refusal.mayHaveActed).toBe(true)
+      }),
+    )
+  })
+
+  test('a stream, at the side of its caller', () => {
+    return fc.assert(
+      fc.asyncProperty(refusals, async (refusal) => {
+        const { arrival, caller, room, drafts } = written('mesh')
+        await recordStreamEnd(arrival, streamEnding(refusal), caller, room)
+        expectOneEnding(drafts)
+      }),
+    )
+  })
+
+  test('a delivery without an acceptable response', () => {
+    return fc.assert(
+      fc.asyncProperty(undelivereds, transports, async (undelivered, transport) => {
+        const { intended, room, drafts } = written(transport)
+        const end = undeliveredEnding(undelivered)
+        await recordOutcome(intended, { end, facts: {}, findings: [], bytes: 0 }, room)
+        expectOneEnding(drafts)
+        // No result says that nothing was done where the refusal says otherwise, or the reverse.
+        expect(end.result === 'refused').toBe(!end.refusal.mayHaveActed)
+      }),
+    )
+  })
+
+  test('a response that its caller may not have any more', () => {
+    return fc.assert(
+      fc.asyncProperty(withdrawals, transports, async (lost, transport) => {
+        const { intended, room, drafts } = written(transport)
+        const facts = { status: 200, 'response.digest': new Uint8Array(32) }
+        const ending = { end: withheldEnding(lost), facts, findings: [], bytes: 9 }
+        await recordOutcome(intended, ending, room)
+        expectOneEnding(drafts)
+      }),
+    )
+  })
+
+  test('a request before anything is delivered', () => {
+    return fc.assert(
+      fc.asyncProperty(refusals, transports, async (refusal, transport) => {
+        const { arrival, caller, room, drafts } = written(transport)
+        await recordRefusal(arrival, refusal, caller, room)
+        expectOneEnding(drafts)
+        expect(loneEnding(refusal).result === null).toBe(!refusal.mayHaveActed)
+      }),
+    )
+  })
+})
+
+test('an ending that contradicts itself is recorded as unknown, and its caller receives no other', async () => {
+  const contradictions = [
+    { end: 'delivered', facts: { transcript: new Uint8Array(32) } },
+    { end: 'delivered', facts: { code: 'WITHDRAWN' } },
+    { end: 'delivered', facts: { progress: 'not-sent' } },
+    { end: 'completed', facts: {} },
+    { end: 'abandoned', facts: { code: 'NOT_PERMITTED' } },
+    { end: streamEnding(new Refusal('UNDECIDED', '')), facts: { progress: 'sent' } },
+  ] as const
+  for (const { end, facts } of contradictions) {
+    const { intended, room, drafts } = written('gateway')
+    const outcome = recordOutcome(intended, { end, facts, findings: [], bytes: 0 }, room)
+    await expect(outcome).rejects.toThrow('contradicts itself')
+    expectOneEnding(drafts)
+    expect(drafts[0]).toMatchObject({ kind: 'indeterminate', facts: { result: 'unknown' } })
+  }
+})

@@ -96,7 +96,7 @@ export const REQUIREMENTS = {
   'authenticate:expiry': {
     promise: 'What expires during a connection ends the right to use that connection.',
     on: everywhere,
-    lies: ['expired-during-connection', 'expired-message'],
+    lies: ['expired-during-connection', 'expired-message', 'outlived-receiver'],
   },
   'authenticate:no-resumption': {
     promise: 'No TLS session is resumed into an identity that was not proved again.',
@@ -159,7 +159,7 @@ export const REQUIREMENTS = {
       'Enrolling an agent again ends every certificate, token, stream and address of its earlier enrolments.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'members come in by the gateway' },
-    lies: ['outlived-enrolment'],
+    lies: ['outlived-enrolment', 'outlived-receiver'],
   },
   'revoke:for-good': {
     promise: 'A revoked name never comes back, whatever an operator asks of it afterwards.',

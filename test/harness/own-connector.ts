@@ -1,3 +1,4 @@
+import type { PeerTrust } from '@countersign/protocol/tls'
 import { connectorAgent } from '../../packages/fabric/src/cli/connector-agent.ts'
 import { type Connector, openConnector } from '../../packages/fabric/src/compose-connector.ts'
 import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
@@ -17,12 +18,21 @@ export interface OwnConnector {
 /** A connector next to `name`, in front of the world's receiver, whose requests to the fabric `change` carries. */
 export async function withOwnConnector(
   world: World,
-  { name, change }: { readonly name: string; change(honest: FabricRequest): FabricRequest },
+  {
+    name,
+    change = (honest) => honest,
+    trust = (honest) => honest,
+  }: {
+    readonly name: string
+    readonly change?: (honest: FabricRequest) => FabricRequest
+    /** By what it judges the certificates of others. */
+    readonly trust?: (honest: PeerTrust) => PeerTrust
+  },
   scene: (own: OwnConnector) => Promise<void>,
 ): Promise<void> {
   const honest = connectorAgent(await world.agent(name, ['open', 'caller']), world.clock)
   const connector = await openConnector({
-    agent: { ...honest, request: change(honest.request) },
+    agent: { ...honest, trust: trust(honest.trust), request: change(honest.request) },
     gateway: {
       url: world.fabric.origin,
       spiffeId: `spiffe://${world.caller.trustDomain}/fabric/gateway`,

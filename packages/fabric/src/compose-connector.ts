@@ -1,7 +1,6 @@
 import { type MeshState, type SignedMessage } from '@countersign/protocol'
 import {
   type ConnectionLimits,
-  clientTlsOptions,
   PeerFault,
   peerIdentity,
   type TrustBundles,
@@ -95,11 +94,11 @@ export async function openConnector(options: ConnectorOptions): Promise<Connecto
   const files = await openFilesMax()
   const connectionsMax = fittingConnections(connectionsAsked, files)
   const upstream = undiciUpstream({
-    tlsFor: (spiffeId) =>
-      clientTlsOptions({
-        ...{ ...agent.trust, expected: spiffeId, credential: agent.credential() },
-        admits: (peer) => isCurrent(known.directory, peer),
-      }),
+    tlsFor: (expected) => ({
+      ...{ ...agent.trust, expected, credential: agent.credential() },
+      admits: (peer) => isCurrent(known.directory, peer),
+      continuesUntil: ({ fingerprint }) => known.renewedUntil(fingerprint),
+    }),
     connectTimeoutMs: 5_000,
     headersTimeoutMs: upstreamTimeoutMs,
     connectionsPerEndpointMax: 64,

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import type { EnrollmentGrant } from '@countersign/protocol'
-import { clientTlsOptions, serverTlsOptions } from '@countersign/protocol/tls'
+import { serverTlsOptions } from '@countersign/protocol/tls'
 import { memoryStrangerLimits } from './adapters/rate-limiter/rate-limits.ts'
 import { undiciUpstream } from './adapters/undici/upstream.ts'
 import { createAdministration } from './admin/administration.ts'
@@ -276,14 +276,12 @@ function composeUpstream(
   files: number | null,
 ) {
   return undiciUpstream({
-    tlsFor: (spiffeId) =>
-      clientTlsOptions({
-        bundles: identity.bundles,
-        now: clock.now,
-        expected: spiffeId,
-        admits: (peer) => isCurrent(identity.directory, peer),
-        credential: identity.server.current(),
-      }),
+    tlsFor: (expected) => ({
+      ...{ bundles: identity.bundles, now: clock.now, expected },
+      admits: (peer) => isCurrent(identity.directory, peer),
+      continuesUntil: (peer) => identity.renewals.untilOf(peer.spiffeId, peer.fingerprint),
+      credential: identity.server.current(),
+    }),
     connectTimeoutMs: 5_000,
     headersTimeoutMs: config.limits.upstreamTimeoutMs,
     connectionsPerEndpointMax: 64,

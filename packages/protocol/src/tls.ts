@@ -264,7 +264,7 @@ function toError(peer: PeerIdentity | PeerFault): PeerError | undefined {
 /**
  * Connects, and resolves once the peer is proved to be the expected one. Rejects with a PeerError,
  * the socket destroyed, in every other case. The connection closes itself when the peer's
- * certificate expires.
+ * certificate expires, or is no longer good for another reason.
  */
 export function connectTls(
   client: ClientTls & {
@@ -291,10 +291,59 @@ export function connectTls(
       socket.off('error', onError)
       socket.setTimeout(0)
       socket.removeAllListeners('timeout')
-      watchExpiry(socket, peer.expiresAt, client)
+      watchPeer(socket, peer, client)
       resolve({ socket, peer })
     })
   })
+}
+
+/** Who must be at the other end for as long as a connection stands, and until when it may stand. */
+export type StandingPeer = Pick<ClientTls, 'bundles' | 'now' | 'expected' | 'admits'> & {
+  /** The end of what the peer's certificate was renewed to, in Unix milliseconds; 0 for nothing. */
+  readonly continuesUntil?: (peer: PeerIdentity) => number
+}
+
+export interface PeerWatch {
+  /** Why nothing new may be sent, or null: the question of the handshake, as of now. */
+  fault(): PeerFault | null
+  /** Destroys the connection if not even what is under way may go on. It also happens in time. */
+  look(): void
+}
+
+/**
+ * Keeps asking of a connection that we opened what its handshake was asked. A certificate ends, a
+ * root is removed and an agent enrols again while connections stand, and Node looks once. Each new
+ * request must ask `fault`; what is under way goes on while the certificate was renewed, though not
+ * without its root or under a later enrolment. Stops by itself when the socket closes.
+ */
+export function watchPeer(socket: TLSSocket, peer: PeerIdentity, client: StandingPeer): PeerWatch {
+  const chain = peerChain(socket) ?? []
+  const ask = (at: number): PeerFault | null => {
+    const answer = matchPeer(client.bundles.identify(chain, at), client)
+    return answer instanceof PeerFault ? answer : null
+  }
+  const faultUnderWay = (leftMs: number): PeerFault | null => {
+    const at = Math.min(Math.max(client.now(), peer.validFrom), peer.expiresAt)
+    const expired = new PeerFault('CERTIFICATE_EXPIRED', `${peer.spiffeId} did not renew it`)
+    return ask(at) ?? (leftMs < 0 ? expired : null)
+  }
+  let timer: NodeJS.Timeout | undefined
+  const look = (): void => {
+    clearTimeout(timer)
+    if (socket.destroyed) return
+    const leftMs = Math.max(peer.expiresAt, client.continuesUntil?.(peer) ?? 0) - client.now()
+    const fault = faultUnderWay(leftMs)
+    if (fault !== null) {
+      // With a reason: a body that ends with its connection would otherwise pass as whole.
+      socket.once('error', () => undefined).destroy(new PeerError(fault.detail, fault))
+      return
+    }
+    timer = setTimeout(look, Math.min(leftMs + 1, expiryLookMsMax))
+    timer.unref()
+  }
+  socket.once('close', () => clearTimeout(timer))
+  look()
+  return { fault: () => ask(client.now()), look }
 }
 
 /**

@@ -9,11 +9,12 @@ import {
   clientTlsOptions,
   PeerError,
   PeerFault,
+  type PeerWatch,
   parseCertificate,
   type TlsCredential,
   type TrustBundles,
   verifyPeer,
-  watchExpiry,
+  watchPeer,
 } from '@countersign/protocol/tls'
 import type { Clock } from './clock.ts'
 import { AgentError } from './fault.ts'
@@ -84,6 +85,7 @@ export function openLine(options: LineOptions): Line {
   const once = async (request: LineRequest): Promise<LineResponse> => {
     // Lets the end of an idle connection that has arrived already be noticed before it is reused.
     if (Object.keys(agent.freeSockets).length > 0) await nextTurn()
+    endOutlived(agent)
     if (closed) throw new AgentError('AGENT_CLOSED')
     return send(request, { ...target, authority: host, agent, options })
   }
@@ -107,9 +109,7 @@ export function openLine(options: LineOptions): Line {
     renew(credential) {
       // Sockets in use finish what they carry, and then have nobody who keeps them.
       agent.keepAlive = false
-      for (const idle of Object.values(agent.freeSockets)) {
-        for (const socket of idle ?? []) socket.destroy()
-      }
+      for (const socket of idleOf(agent)) socket.destroy()
       agent = createAgent(options, credential)
     },
     close() {
@@ -155,6 +155,18 @@ function createAgent(options: LineOptions, credential: TlsCredential | undefined
     return socket
   }
   return agent as KeptAgent
+}
+
+function idleOf({ freeSockets }: Agent): readonly Duplex[] {
+  return Object.values(freeSockets).flatMap((sockets) => sockets ?? [])
+}
+
+/** The fabric's certificate can have ended, or its root been removed, since a connection was made. */
+function endOutlived(agent: Agent): void {
+  for (const socket of idleOf(agent)) {
+    const fault = watches.get(socket)?.fault() ?? null
+    if (fault !== null) socket.destroy()
+  }
 }
 
 /** Any agent of the domain holds a certificate of the domain; only a fabric may be the fabric. */
@@ -240,6 +252,9 @@ function outgoingHeaders(request: LineRequest, authority: string): OutgoingHttpH
 /** Connections whose peer is not proved yet: Node holds back what is written to them. */
 const unproved = new WeakSet<Duplex>()
 
+/** What asks of a connection again what its handshake was asked. */
+const watches = new WeakMap<Duplex, PeerWatch>()
+
 /** Node looked at the certificate during the handshake; from here on this does. */
 function guardSocket(socket: TLSSocket, options: LineOptions): void {
   unproved.add(socket)
@@ -253,10 +268,11 @@ function guardSocket(socket: TLSSocket, options: LineOptions): void {
   socket.once('secureConnect', () => {
     clearTimeout(connecting)
     const { bundles, trustDomain } = options
-    const peer = verifyPeer(socket, { bundles, now, expected: { trustDomain } })
+    const expected = { bundles, now, expected: { trustDomain } }
+    const peer = verifyPeer(socket, expected)
     if (peer instanceof PeerFault) return void socket.destroy(new PeerError(peer.detail, peer))
     unproved.delete(socket)
-    watchExpiry(socket, peer.expiresAt, { now })
+    watches.set(socket, watchPeer(socket, peer, expected))
   })
 }
 

@@ -36,6 +36,21 @@ async function certificateCaller(chain: readonly Uint8Array[]): Promise<Caller> 
   return caller
 }
 
+test('a rotation of the fabric’s own certificate is announced, so that what it carries goes on', async () => {
+  const { server, renewals } = room.identity
+  const leaf = () => createHash('sha256').update(server.current().certificateChain[0] ?? '')
+  const [before, { expiresAt }] = [leaf().digest('hex'), server.current()]
+  expect(renewals.untilOf(server.spiffeId, before)).toBe(0)
+  room.clock.advance(30 * 60_000)
+  await server.rotate()
+  await server.rotate()
+  expect(server.current().expiresAt).toBeGreaterThan(expiresAt)
+  expect(renewals.untilOf(server.spiffeId, before)).toBe(server.current().expiresAt)
+  expect(renewals.announced(room.clock.now())).toMatchObject({
+    [before]: server.current().expiresAt,
+  })
+})
+
 describe('enrolment', () => {
   test('gives whoever holds a join token a certificate, and the record that the token says', async () => {
     const alice = await enrollAgent(room.identity, {

@@ -1,4 +1,4 @@
-import { createPrivateKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
+import { createPrivateKey, generateKeyPairSync, hash, type KeyObject } from 'node:crypto'
 import type { TrustBundles } from '@countersign/protocol/tls'
 import type { Clock } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
@@ -87,6 +87,7 @@ export async function openIdentity(options: IdentityOptions): Promise<Identity> 
     openServerIdentity({ ...options, ...options.server, authority }),
   ])
   const renewals = new Renewals(clock)
+  announceRotations(server, renewals)
   const enrollmentKey = await openEnrollmentKey(options.secrets)
   const tokens = options.openTokenServer({
     ...{ ...options, directory, bundles },
@@ -124,6 +125,20 @@ export async function openIdentity(options: IdentityOptions): Promise<Identity> 
       await store.close()
     },
   }
+}
+
+/** So that what connectors have under way with the gateway goes on when its certificate ends. */
+function announceRotations(server: ServerIdentity, renewals: Renewals): void {
+  let before = leafOf(server.current())
+  server.onRotate(() => {
+    const after = leafOf(server.current())
+    renewals.renewed(server.spiffeId, before, after)
+    before = after
+  })
+}
+
+function leafOf({ certificateChain: [leaf], expiresAt }: ReturnType<ServerIdentity['current']>) {
+  return { fingerprint: hash('sha256', leaf ?? new Uint8Array(), 'hex'), expiresAt }
 }
 
 async function openEnrollmentKey(secrets: IdentitySecrets): Promise<KeyObject> {

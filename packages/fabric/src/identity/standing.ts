@@ -51,12 +51,26 @@ export function callerOf(record: AgentRecord | null, proof: Proof): Caller | Ref
   return { ...proof, kind, name, roles, segment, attributes }
 }
 
+interface Enrolled {
+  /** Null for a fabric, which does not enrol. */
+  readonly name: string | null
+  readonly generation: number
+}
+
+/** By the peer of a connection, of which every request asks. */
+const enrolledPeers = new WeakMap<PeerIdentity, Enrolled>()
+
 /** Whether a peer's certificate is of its agent's present enrolment; fabrics do not enrol. */
-export function isCurrent(
-  directory: Pick<Directory, 'find'>,
-  { spiffeId, serialNumber }: Pick<PeerIdentity, 'spiffeId' | 'serialNumber'>,
-): boolean {
-  const id = parseSpiffeId(spiffeId)
-  const record = id === null || id.kind === 'fabric' ? null : directory.find(id.name)
-  return record === null || !isOutlived(record, { generation: generationOf(serialNumber) })
+export function isCurrent(directory: Pick<Directory, 'find'>, peer: PeerIdentity): boolean {
+  const { name, generation } = enrolledPeers.get(peer) ?? rememberPeer(peer)
+  const record = name === null ? null : directory.find(name)
+  return record === null || !isOutlived(record, { generation })
+}
+
+function rememberPeer(peer: PeerIdentity): Enrolled {
+  const id = parseSpiffeId(peer.spiffeId)
+  const name = id === null || id.kind === 'fabric' ? null : id.name
+  const enrolled = { name, generation: generationOf(peer.serialNumber) }
+  enrolledPeers.set(peer, enrolled)
+  return enrolled
 }

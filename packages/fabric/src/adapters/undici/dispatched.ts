@@ -1,7 +1,9 @@
 import { ArrivingBytes, formatLimit } from '@countersign/protocol'
+import { PeerError } from '@countersign/protocol/tls'
 import { type Dispatcher, errors } from 'undici'
 import { NoRoomError, UpstreamError, WithdrawnError } from '../../lib/upstream-error.ts'
 import type { Endpoint, UpstreamRequest, UpstreamResponse } from '../../transports/http/upstream.ts'
+import type { Lane } from './lane.ts'
 
 /** More than this waits for no reader: the socket is read no further until it is taken. */
 const waitingBytesMax = 64 * 1024
@@ -15,16 +17,6 @@ const bytesOfPieceMin = 16
 
 /** Responses of 100 to 103 before the final one: a receiver that sends more never means to end. */
 const announcementsMax = 16
-
-/** The connection that carries a request, as far as it tells what can have reached the receiver. */
-export interface Lane {
-  /** Requests that were written to this connection. */
-  requests: number
-  /** Bytes that the receiver sent over it, decrypted. */
-  bytesRead: number
-  /** How it failed. undici takes a reset for the end of a body that has no other. */
-  failure: Error | null
-}
 
 type Sending = Pick<UpstreamRequest, 'signal' | 'still' | 'leadsTo' | 'account'>
 type SendError = UpstreamError | WithdrawnError | NoRoomError
@@ -93,9 +85,12 @@ export class Dispatched
     if (this.#leadsTo?.(this.#endpoint) === false) {
       return controller.abort(new Error(`the route no longer leads to ${this.#endpoint.url}`))
     }
+    const lane = this.#findLane()
+    const fault = lane?.fault() ?? null
+    // It was good in the handshake, maybe an hour ago.
+    if (fault !== null) return controller.abort(new PeerError(fault.detail, fault))
     this.#controller = controller
     this.#isSent = true
-    const lane = this.#findLane()
     if (lane === null) return
     this.#started = { lane, isReused: lane.requests > 0, bytesRead: lane.bytesRead }
     lane.requests += 1

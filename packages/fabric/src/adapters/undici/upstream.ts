@@ -1,19 +1,25 @@
-import type { Socket } from 'node:net'
-import type { ConnectionOptions } from 'node:tls'
+import { type ClientTls, clientTlsOptions, type StandingPeer } from '@countersign/protocol/tls'
 import { type buildConnector, Client, type Dispatcher, Pool } from 'undici'
 import type { Upstream, UpstreamRequest } from '../../transports/http/upstream.ts'
 import { Descriptors } from './descriptors.ts'
-import { Dispatched, type Lane } from './dispatched.ts'
+import { Dispatched } from './dispatched.ts'
+import { type Lane, openLane } from './lane.ts'
+
+/** Our own credential, and the peer that a connection must prove, in its handshake and afterwards. */
+export type ReceiverTls = ClientTls & StandingPeer
 
 export interface UpstreamOptions {
-  /** TLS options for a peer that must prove `spiffeId`, from the one TLS module. */
-  tlsFor(spiffeId: string): ConnectionOptions
+  /** For a peer that must prove `spiffeId`: asked in the handshake, and of each request's connection. */
+  tlsFor(spiffeId: string): ReceiverTls
   readonly connectTimeoutMs: number
   readonly headersTimeoutMs: number
   readonly connectionsPerEndpointMax: number
   /** To all receivers together; null where the system sets no limit. */
   readonly connectionsMax: number | null
 }
+
+/** Shorter than any server's keep-alive, so that a reused connection is rarely a closed one. */
+const idleMs = 4_000
 
 /** More receivers than this at once, and the least recently used connection pool is closed. */
 const poolsMax = 256
@@ -23,6 +29,7 @@ export function undiciUpstream(options: UpstreamOptions): Upstream & { refresh()
   const descriptors = new Descriptors(options.connectionsMax)
   const pools = new Map<string, Pool>()
   const places = new Map<string, Place>()
+  const lanes = new Set<Lane>()
 
   function placeOf(url: string): Place {
     const known = places.get(url)
@@ -44,19 +51,21 @@ export function undiciUpstream(options: UpstreamOptions): Upstream & { refresh()
     }
     // Instances of one agent are one receiver.
     const receiver = spiffeId ?? origin
+    const tls = spiffeId === null ? null : options.tlsFor(spiffeId)
     const pool = new Pool(origin, {
       connections: options.connectionsPerEndpointMax,
       pipelining: 1,
       allowH2: false,
-      factory: (place, given) => laneClient(place, given, { descriptors, receiver }),
+      factory: (place, given) => laneClient(place, given, { descriptors, receiver, tls, lanes }),
       // Silence is normal on event streams; the exchange's own signal ends them.
       bodyTimeout: 0,
       headersTimeout: options.headersTimeoutMs,
-      // Shorter than any server's keep-alive, so that a reused connection is rarely a closed one.
-      keepAliveTimeout: 4_000,
+      keepAliveTimeout: idleMs,
+      // A receiver's Keep-Alive field can shorten it, never prolong it.
+      keepAliveMaxTimeout: idleMs,
       connect: {
         timeout: options.connectTimeoutMs,
-        ...(spiffeId === null ? {} : tlsOf(options, spiffeId)),
+        ...(tls === null ? {} : clientTlsOptions(tls)),
       },
     })
     pools.set(key, pool)
@@ -75,8 +84,12 @@ export function undiciUpstream(options: UpstreamOptions): Upstream & { refresh()
       poolFor(origin, endpoint.spiffeId).dispatch(toDispatch(prefix, request), dispatched)
       return await dispatched.response
     },
-    /** After a certificate rotation: new connections prove the new identity, old ones drain. */
+    /**
+     * After a change of certificates, enrolments or roots: new connections prove the new identity, old
+     * ones drain, except those whose peer no longer stands, which end at once.
+     */
     refresh() {
+      for (const lane of lanes) lane.look()
       for (const pool of pools.values()) pool.close().catch(() => undefined)
       pools.clear()
     },
@@ -125,14 +138,26 @@ class LaneClient extends Client {
     handler: Dispatcher.DispatchHandler,
   ): boolean {
     if (handler instanceof Dispatched) handler.takeLane(this.#findLane)
+    const lane = this.#findLane()
+    // The client makes another connection for this request, in whose handshake the peer is asked.
+    if (lane !== null && lane.fault() !== null && this.stats.running === 0) lane.close()
     return super.dispatch(options, handler)
   }
+}
+
+interface LaneParts {
+  readonly descriptors: Descriptors
+  readonly receiver: string
+  /** Null for a receiver that proves no SPIFFE ID. */
+  readonly tls: ReceiverTls | null
+  /** Those that stand. */
+  readonly lanes: Set<Lane>
 }
 
 function laneClient(
   origin: URL,
   options: object,
-  { descriptors, receiver }: { readonly descriptors: Descriptors; readonly receiver: string },
+  { descriptors, receiver, tls, lanes }: LaneParts,
 ): Dispatcher {
   // The pool has made the connector already, so that all clients share it.
   const { connect } = options as { readonly connect: buildConnector.connector }
@@ -141,26 +166,15 @@ function laneClient(
   const connected: buildConnector.connector = (target, done) => {
     bounded(target, (...result) => {
       const [fault, socket] = result
-      lane = fault === null && socket !== null ? laneOf(socket) : null
+      lane = null
+      if (fault !== null || socket === null) return done(...result)
+      const opened = openLane(socket, tls)
+      if (opened instanceof Error) return done(opened, null)
+      lane = opened
+      lanes.add(opened)
+      socket.once('close', () => lanes.delete(opened))
       done(...result)
     })
   }
   return new LaneClient(origin, { ...options, connect: connected }, () => lane)
-}
-
-function laneOf(socket: Socket): Lane {
-  const lane: Lane = { requests: 0, bytesRead: 0, failure: null }
-  // Before any listener of undici.
-  socket.once('error', (error) => {
-    lane.failure = error
-  })
-  socket.on('data', ({ length }: Uint8Array) => {
-    lane.bytesRead += length
-  })
-  return lane
-}
-
-/** undici passes these on to `tls.connect` as they are; only its types are narrower. */
-function tlsOf(options: UpstreamOptions, spiffeId: string): buildConnector.BuildOptions {
-  return options.tlsFor(spiffeId) as buildConnector.BuildOptions
 }

@@ -1,0 +1,57 @@
+import type { Socket } from 'node:net'
+import { TLSSocket } from 'node:tls'
+import {
+  PeerError,
+  PeerFault,
+  type StandingPeer,
+  verifyPeer,
+  watchPeer,
+} from '@countersign/protocol/tls'
+
+/** The connection that carries a request, as far as it tells what can have reached the receiver. */
+export interface Lane {
+  /** Requests that were written to this connection. */
+  requests: number
+  /** Bytes that the receiver sent over it, decrypted. */
+  bytesRead: number
+  /** How it failed. undici takes a reset for the end of a body that has no other. */
+  failure: Error | null
+  /** Why its peer gets no further request; null while it is as good as in the handshake. */
+  fault(): PeerFault | null
+  /** Ends it when its peer may not even go on with what is under way. */
+  look(): void
+  close(): void
+}
+
+/**
+ * Follows a connection that was just made. Where a peer is `expected`, one that is not proved is an
+ * error, its connection closed.
+ */
+export function openLane(socket: Socket, expected: StandingPeer | null): Lane | PeerError {
+  const watch = expected === null ? unwatched : watchReceiver(socket, expected)
+  if (watch instanceof PeerError) return watch
+  const close = (): void => void socket.destroy()
+  const lane: Lane = { requests: 0, bytesRead: 0, failure: null, ...watch, close }
+  // Before any listener of undici.
+  socket.once('error', (error) => {
+    lane.failure = error
+  })
+  socket.on('data', ({ length }: Uint8Array) => {
+    lane.bytesRead += length
+  })
+  return lane
+}
+
+const unwatched = { fault: () => null, look: () => undefined }
+
+function watchReceiver(socket: Socket, expected: StandingPeer) {
+  const peer = socket instanceof TLSSocket ? verifyPeer(socket, expected) : notProved
+  if (socket instanceof TLSSocket && !(peer instanceof PeerFault)) {
+    return watchPeer(socket, peer, expected)
+  }
+  const fault = peer instanceof PeerFault ? peer : notProved
+  socket.on('error', () => undefined).destroy()
+  return new PeerError(fault.detail, fault)
+}
+
+const notProved = new PeerFault('CERTIFICATE_MISSING', 'the connection is not one of TLS')

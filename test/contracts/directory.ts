@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { AgentRecord } from '../../packages/fabric/src/identity/directory.ts'
-import type { StateStore } from '../../packages/fabric/src/identity/state-store.ts'
+import type { JointChanges, StateStore } from '../../packages/fabric/src/identity/state-store.ts'
 import { openDirectory } from '../../packages/fabric/src/identity/stored-directory.ts'
 
 /** A record that is complete and plausible. */
@@ -52,6 +52,31 @@ export function directoryContract(engine: string, openStore: () => Promise<State
       await directory.put(agentRecord('alice', { keys: keysOf(2) }))
       expect(directory.findBySigningKey('signing-1')).toBeNull()
       expect(directory.findBySigningKey('signing-2')?.name).toBe('alice')
+      await store.close()
+    })
+
+    test('commits other changes with a record, or in the turn of records, or not at all', async () => {
+      const store = await openStore()
+      const directory = await openDirectory(store)
+      const applied: string[] = []
+      const setting = (key: string, expected: { expected?: null } = {}): JointChanges => ({
+        changes: [{ table: 'settings', key, value: 'x', ...expected }],
+        applied: () => void applied.push(`${key} ${directory.find('alice')?.generation ?? 'none'}`),
+      })
+      const enrol = (generation: number, make: () => JointChanges) =>
+        directory.updateTogether('alice', () => agentRecord('alice', { generation }), make)
+      const all = await Promise.all([
+        enrol(1, () => setting('a')),
+        directory.commit(() => {
+          expect(directory.find('alice')?.generation).toBe(1)
+          return setting('b')
+        }),
+        enrol(2, () => setting('b', { expected: null })),
+        directory.commit(() => setting('a', { expected: null })),
+      ])
+      expect(all).toEqual([true, true, false, false])
+      expect(applied).toEqual(['a none', 'b 1'])
+      expect(directory.find('alice')?.generation).toBe(1)
       await store.close()
     })
 

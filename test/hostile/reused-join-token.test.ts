@@ -49,6 +49,35 @@ const joins: Readonly<Record<string, Telling>> = {
     expect(identity.name).toBe('joined-by-name')
     identity.close()
   },
+  'before or after a newer one for the same agent was used': async (world) => {
+    const name = 'joined-again'
+    const make = async (roles: readonly string[]): Promise<string> => {
+      const made = await world.admin('agent.enroll', { name, roles, ttlSeconds: 900 })
+      return (made as { join: string }).join
+    }
+    const first = await make(['caller', 'operator'])
+    const second = await make(['caller'])
+    await expectRefusal(world, 'CREDENTIAL_REJECTED', () => enrol(world, first))
+    const agent = await enrol(world, second)
+    const third = await make(['caller'])
+    const again = await enrol(world, third)
+    await expectRefusal(world, 'CREDENTIAL_REJECTED', () => enrol(world, first))
+    await expectRefusal(world, 'CREDENTIAL_SPENT', () => enrol(world, second))
+    expect(await world.admin('agent.show', { name })).toMatchObject({ roles: ['caller'] })
+    await again.renew()
+    agent.close()
+    again.close()
+  },
+  'from before a quarantine, once its agent is restored': async (world) => {
+    const name = 'joined-restored'
+    const agent = await enrol(world, await invite(world, name))
+    const line = await invite(world, name)
+    await world.admin('agent.quarantine', { name, reason: 'told to' })
+    await world.admin('agent.restore', { name, reason: 'cleared' })
+    await expectRefusal(world, 'CREDENTIAL_REJECTED', () => enrol(world, line))
+    await agent.renew()
+    agent.close()
+  },
   'with another secret': async (world) => {
     const line = await invite(world, 'guessed')
     const guessed = line.replace(
@@ -97,7 +126,7 @@ const formed = (way: string, form: (token: string) => object): Telling => {
 lie(
   verifies(
     ['authenticate:join-once'],
-    'a join token that is spent, late, guessed or stretched is refused',
+    'a join token that is spent, late, outdated, guessed or stretched is refused',
   ),
   {
     gateway: {

@@ -78,34 +78,17 @@ function rootFingerprint({ identity }: Stores): string {
   return toBase64Url(createHash('sha256').update(root).digest())
 }
 
-function keyAdmin({ stores, around }: AdminOptions): AdminRooms['keys'] {
-  const { directory, apiKeys } = stores.identity
+function keyAdmin({ stores }: AdminOptions): AdminRooms['keys'] {
+  const { admitKeyHolder, apiKeys } = stores.identity
   return {
     async create({ agent, scopes, ttlSeconds }) {
-      if (directory.find(agent) === null)
-        await directory.put(keyOnlyAgent(agent, around.clock.now()))
+      await admitKeyHolder(agent)
       const { text, key } = await apiKeys.create({ owner: agent, scopes, ttlMs: ttlSeconds * 1000 })
       return { key: text, prefix: key.id, expiresAt: key.expiresAt }
     },
     list: () =>
       apiKeys.list().map(({ id, owner, ...rest }) => ({ prefix: id, agent: owner, ...rest })),
     revoke: (prefix) => apiKeys.remove(prefix),
-  }
-}
-
-/** A caller that holds nothing but a key: it can neither sign nor be called. */
-function keyOnlyAgent(name: string, createdAt: number): AgentRecord {
-  return {
-    name,
-    kind: 'agent',
-    roles: [],
-    segment: '',
-    attributes: {},
-    status: 'active',
-    statusReason: '',
-    keys: null,
-    generation: 0,
-    createdAt,
   }
 }
 

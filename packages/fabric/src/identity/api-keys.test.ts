@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { agentRecord } from '../../../../test/contracts/directory.ts'
 import {
   authenticatorOf,
   enrollAgent,
@@ -80,4 +81,15 @@ test('the store holds a hash, and it is enough after a restart', async () => {
 test('a key without an owner is not made', async () => {
   const { identity } = await open()
   await expect(identity.apiKeys.create({ owner: 'eve', scopes: null })).rejects.toThrow(TypeError)
+})
+
+test('a key that is made while its holder enrols takes no enrolment back', async () => {
+  const { identity } = await openTestIdentity()
+  const { directory, admitKeyHolder } = identity
+  const enrolled = directory.put(agentRecord('mallory', { generation: 1 }))
+  await admitKeyHolder('mallory')
+  await enrolled
+  expect(directory.find('mallory')).toEqual(agentRecord('mallory', { generation: 1 }))
+  await admitKeyHolder('keyed')
+  expect(directory.find('keyed')).toMatchObject({ keys: null, generation: 0, roles: [] })
 })

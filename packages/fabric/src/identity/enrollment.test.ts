@@ -1,5 +1,6 @@
 import { createHash, generateKeyPairSync } from 'node:crypto'
 import { beforeEach, describe, expect, test } from 'vitest'
+import { agentRecord } from '../../../../test/contracts/directory.ts'
 import {
   authenticatorOf,
   chainOf,
@@ -14,7 +15,7 @@ import { systemRandom } from '../lib/random.ts'
 import { Refusal } from '../lib/refusal.ts'
 import type { Caller } from './caller.ts'
 import { createEnrollment } from './enrollment.ts'
-import { openJoinTokens } from './join-tokens.ts'
+import { type JoinTerms, openJoinTokens } from './join-tokens.ts'
 import { Renewals } from './renewals.ts'
 import { openDirectory } from './stored-directory.ts'
 
@@ -121,8 +122,8 @@ describe('enrolment', () => {
       attributes: { b: 1, a: true },
     })
     const { store, clock, identity } = room
-    const joinTokens = await openJoinTokens({ store, clock, random: systemRandom })
     const directory = await openDirectory(store)
+    const joinTokens = await openJoinTokens({ store, directory, clock, random: systemRandom })
     const { authority } = identity
     const { privateKey } = enrollmentKey
     const renewals = new Renewals(clock)
@@ -350,6 +351,90 @@ test('an authority that gives no certificate makes none of its bytes the newest 
   expect(renewals.mayRenew(alice, fingerprint)).toBe(true)
 })
 
+describe('an older join token', () => {
+  const make = async (terms: JoinTerms) => (await room.identity.joinTokens.create(terms)).text
+  const use = async (text: string) =>
+    room.identity.enrollment.enroll(await enrollmentRequest(text, newAgentSecrets()))
+  const rolesOf = (name: string) => room.identity.directory.find(name)?.roles
+  const rejected = (detail: string) => ({
+    code: 'CREDENTIAL_REJECTED',
+    detail: expect.stringContaining(detail),
+  })
+
+  test('is ended by a newer one for the same agent, and by no other', async () => {
+    const first = await make({ name: 'alice', roles: ['caller', 'operator'] })
+    const second = await make({ name: 'alice', roles: ['caller'] })
+    const other = await make({ name: 'bob' })
+    expect(await use(first)).toMatchObject(rejected('a newer one was made'))
+    expect(rolesOf('alice')).toBeUndefined()
+    expect(await use(second)).not.toBeInstanceOf(Refusal)
+    expect(await use(first)).toMatchObject(rejected('a newer one was made'))
+    expect(rolesOf('alice')).toEqual(['caller'])
+    expect(await use(other)).not.toBeInstanceOf(Refusal)
+  })
+
+  test('is refused as outdated when its agent has enrolled since, however it came to that', async () => {
+    const text = await make({ name: 'alice', roles: ['operator'] })
+    const { directory } = room.identity
+    await directory.put(agentRecord('alice', { generation: 1 }))
+    expect(await use(text)).toMatchObject(rejected('was enrolled since'))
+    expect(directory.find('alice')?.generation).toBe(1)
+  })
+
+  test.each(['quarantined', 'revoked'] as const)(
+    'does not outlast that its agent was %s, also when it is restored',
+    async (status) => {
+      await enrollAgent(room.identity, { name: 'alice', roles: [] })
+      const before = await make({ name: 'alice', roles: ['operator'] })
+      const other = await make({ name: 'bob' })
+      await room.identity.setStatus('alice', status, 'odd')
+      const after = await make({ name: 'alice', roles: ['caller'] })
+      await room.identity.setStatus('alice', 'active', '')
+      expect(await use(before)).toBeInstanceOf(Refusal)
+      expect(rolesOf('alice')).toEqual([])
+      // Its operator made it knowing what happened.
+      expect(await use(after)).not.toBeInstanceOf(Refusal)
+      expect(await use(other)).not.toBeInstanceOf(Refusal)
+    },
+  )
+
+  test('stays ended after a restart, and one of an earlier version is refused with what to do', async () => {
+    const { store, clock } = room
+    const first = await make({ name: 'alice' })
+    const second = await make({ name: 'alice' })
+    const directory = await openDirectory(store)
+    for (const { key, value } of await store.load('join-tokens')) {
+      const { generation, ...earlier } = JSON.parse(value) as { generation: number }
+      expect(generation).toBe(0)
+      await store.commit([{ table: 'join-tokens', key, value: JSON.stringify(earlier) }])
+    }
+    const joinTokens = await openJoinTokens({ store, directory, clock, random: systemRandom })
+    const { authority, renewals } = room.identity
+    const enrollment = createEnrollment({
+      ...{ authority, directory, joinTokens, renewals, clock },
+      enrollmentKey: enrollmentKey.privateKey,
+    })
+    const reuse = async (text: string) =>
+      enrollment.enroll(await enrollmentRequest(text, newAgentSecrets()))
+    expect(await reuse(first)).toMatchObject(rejected('a newer one was made'))
+    expect(await reuse(second)).toMatchObject(rejected('make a new one'))
+    expect(directory.find('alice')).toBeNull()
+    for (const { id } of joinTokens.list()) expect(await joinTokens.remove(id)).toBe(true)
+    expect(await store.load('join-tokens')).toEqual([])
+  })
+
+  test('of many that are made and used at once, at most the last decision stands', async () => {
+    const orders = Array.from({ length: 6 }, (_, at) => make({ name: 'alice', roles: [`r${at}`] }))
+    const texts = await Promise.all(orders)
+    const answers = await Promise.all(texts.map((text) => use(text)))
+    expect(answers.map((answer) => answer instanceof Refusal)).toEqual([
+      ...Array<boolean>(5).fill(true),
+      false,
+    ])
+    expect(rolesOf('alice')).toEqual(['r5'])
+  })
+})
+
 describe('an enrolment that waits', () => {
   /** Enrols alice, and does something else while her certificate is issued. */
   async function enrolWhile(meanwhile: () => Promise<unknown>) {
@@ -390,7 +475,7 @@ describe('an enrolment that waits', () => {
     const { answer } = await enrolWhile(async () => {
       await enrollAgent(room.identity, { name: 'alice', roles: [] })
     })
-    expect(answer).toMatchObject({ code: 'UNDECIDED' })
+    expect(answer).toMatchObject({ code: 'CREDENTIAL_REJECTED' })
     expect(room.identity.directory.find('alice')?.generation).toBe(1)
     const revoked = await enrolWhile(() => room.identity.setStatus('alice', 'revoked', 'told to'))
     expect(revoked.answer).toMatchObject({ code: 'AGENT_REVOKED' })

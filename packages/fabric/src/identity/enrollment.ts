@@ -62,7 +62,7 @@ async function enroll(
 ): Promise<EnrollmentGrant | Refusal> {
   const token = ports.joinTokens.find(request.token)
   if (token === null) return noSuchToken()
-  const spent = checkToken(token, ports.clock.now())
+  const spent = checkToken(token, ports)
   if (spent !== null) return spent
   if (request.name !== undefined && request.name !== token.name) {
     return new Refusal('CREDENTIAL_REJECTED', `the join token is for ${token.name}`)
@@ -74,11 +74,9 @@ async function enroll(
   const spiffeId = formatSpiffeId({ trustDomain, kind, name, instance: null })
   // Issue, then use up the token: a crash between the two leaves a certificate that nobody has,
   // where the other order would leave an agent that can never enrol.
-  const generation = (ports.directory.find(name)?.generation ?? 0) + 1
+  const generation = presentGeneration(ports, name) + 1
   const issued = await ports.authority.issue({ spiffeId, tlsPublicKey: keys.tls, generation })
-  // Taken back by an operator meanwhile; no wait lies between this and its use.
-  if (ports.joinTokens.find(request.token) === null) return noSuchToken()
-  const record = await admit(ports, token, { keys: keys.agent, generation })
+  const record = await admit(ports, request.token, { name, keys: keys.agent, generation })
   if (record instanceof Refusal) return record
   ports.renewals.enrolled(spiffeId, issued)
   return grantOf(ports.authority, record, issued)
@@ -88,30 +86,55 @@ function noSuchToken(): Refusal {
   return new Refusal('CREDENTIAL_REJECTED', 'no such join token')
 }
 
+function presentGeneration({ directory }: Pick<Ports, 'directory'>, name: string): number {
+  return directory.find(name)?.generation ?? 0
+}
+
 /** The clock of this machine may have been corrected a little since a token was made. */
 const clockSkewMs = 60_000
 
-function checkToken(token: JoinToken, now: number): Refusal | null {
+function checkToken(
+  { id, name, ...token }: JoinToken,
+  ports: Pick<Ports, 'directory' | 'clock'>,
+): Refusal | null {
+  const now = ports.clock.now()
   if (token.usedAt !== null) {
-    return new Refusal('CREDENTIAL_SPENT', `join token ${token.id} was used before`)
+    return new Refusal('CREDENTIAL_SPENT', `join token ${id} was used before`)
+  }
+  const end = token.ended ?? outdated(token.generation, presentGeneration(ports, name))
+  if (end !== null) {
+    return new Refusal('CREDENTIAL_REJECTED', `join token ${id} for ${name} has ended: ${end}`)
   }
   if (token.createdAt > now + clockSkewMs) {
-    return new Refusal('CREDENTIAL_REJECTED', `join token ${token.id} is of a clock that was ahead`)
+    return new Refusal('CREDENTIAL_REJECTED', `join token ${id} is of a clock that was ahead`)
   }
   return now > token.expiresAt
-    ? new Refusal('CREDENTIAL_EXPIRED', `join token ${token.id} has expired`)
+    ? new Refusal('CREDENTIAL_EXPIRED', `join token ${id} has expired`)
     : null
 }
 
+/** A later enrolment is a later decision about roles and keys, which an older token must not undo. */
+function outdated(made: number | undefined, present: number): string | null {
+  if (made === undefined) return 'it was made by an earlier version, so make a new one'
+  return made === present ? null : 'the agent was enrolled since it was made'
+}
+
 async function admit(
-  { directory, joinTokens, clock }: Ports,
-  token: JoinToken,
-  { keys, generation }: { readonly keys: AgentKeys; readonly generation: number },
+  ports: Ports,
+  text: string,
+  made: { readonly name: string; readonly keys: AgentKeys; readonly generation: number },
 ): Promise<AgentRecord | Refusal> {
+  const { directory, joinTokens, clock } = ports
+  const { keys, generation } = made
   let refusal: Refusal | null = null
+  let id = ''
   const change = (present: AgentRecord | null): AgentRecord | null => {
-    // Keys were proved and a certificate issued since: the token can have ended.
-    refusal = checkToken(token, clock.now()) ?? (present && checkStanding(present))
+    // Keys were proved and a certificate issued since: the token can have ended, or been taken back.
+    const token = joinTokens.find(text)
+    refusal = present && checkStanding(present)
+    if (token === null) refusal ??= noSuchToken()
+    if (refusal !== null || token === null) return null
+    refusal = checkToken(token, ports)
     const holder = directory.findBySigningKey(keys.signing.keyId)
     if (holder !== null && holder.name !== token.name) {
       refusal ??= new Refusal('CREDENTIAL_REJECTED', `the signing key is that of ${holder.name}`)
@@ -123,19 +146,18 @@ async function admit(
       refusal ??= new Refusal('UNDECIDED', `${token.name} was enrolled by another at the same time`)
     }
     if (refusal !== null) return null
+    id = token.id
     const { name, kind, roles, segment, attributes } = token
     const createdAt = present?.createdAt ?? clock.now()
     const standing = { status: 'active', statusReason: '' } as const
     return { name, kind, roles, segment, attributes, ...standing, keys, generation, createdAt }
   }
-  const durable = await directory.updateTogether(token.name, change, [
-    joinTokens.consumption(token.id),
-  ])
+  const durable = await directory.updateTogether(made.name, change, () =>
+    joinTokens.consumption(id),
+  )
   if (refusal !== null) return refusal
-  if (!durable) return new Refusal('CREDENTIAL_SPENT', `join token ${token.id} was used before`)
-  joinTokens.consumed(token.id)
-  const record = directory.find(token.name)
-  return record ?? new Refusal('OUTCOME_UNKNOWN', 'the record vanished')
+  if (!durable) return new Refusal('CREDENTIAL_SPENT', `join token ${id} was used before`)
+  return directory.find(made.name) ?? new Refusal('OUTCOME_UNKNOWN', 'the record vanished')
 }
 
 async function proveKeys(

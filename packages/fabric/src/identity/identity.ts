@@ -19,7 +19,7 @@ import { Renewals } from './renewals.ts'
 import type { ReplayGuard } from './replay-guard.ts'
 import { openServerIdentity, type ServerIdentity } from './server-identity.ts'
 import { isCurrent } from './standing.ts'
-import type { StateStore } from './state-store.ts'
+import { noChanges, type StateStore } from './state-store.ts'
 import { openDirectory, type StoredDirectory } from './stored-directory.ts'
 import type { OpenTokenServer, TokenServer } from './token-server.ts'
 
@@ -72,6 +72,8 @@ export interface Identity {
    * revoked, whatever is asked: its keys are in other hands.
    */
   setStatus(name: string, status: AgentStatus, reason: string): Promise<AgentRecord | null>
+  /** Makes a record for a caller that will hold nothing but an API key, where there is none. */
+  admitKeyHolder(name: string): Promise<void>
   close(): Promise<void>
 }
 
@@ -82,7 +84,7 @@ export async function openIdentity(options: IdentityOptions): Promise<Identity> 
   const authority = await openAuthority({ ...options, writer: options.certificateWriter })
   const { bundles } = authority
   const [joinTokens, apiKeys, server] = await Promise.all([
-    openJoinTokens({ store, clock, random }),
+    openJoinTokens({ store, directory, clock, random }),
     openApiKeys({ store, directory, clock, random }),
     openServerIdentity({ ...options, ...options.server, authority }),
   ])
@@ -115,16 +117,39 @@ export async function openIdentity(options: IdentityOptions): Promise<Identity> 
       authenticateByApiKey(room),
     ],
     signatures: createMessageSignatures({ directory, replayGuard, clock }),
-    setStatus: (name, status, reason) =>
-      directory.update(name, (record) => {
-        if (record === null || (record.status === 'revoked' && status !== 'revoked')) return record
-        return { ...record, status, statusReason: status === 'active' ? '' : reason }
-      }),
+    async setStatus(name, status, reason) {
+      const statusReason = status === 'active' ? '' : reason
+      const durable = await directory.updateTogether(
+        name,
+        (record) => record && { ...record, status, statusReason },
+        // Or a restored agent could be enrolled with what was handed out before.
+        () =>
+          status === 'active'
+            ? noChanges
+            : joinTokens.endings(name, `the agent was ${status} since it was made`),
+      )
+      const record = directory.find(name)
+      if (!durable && record !== null) throw new Error(`the record of ${name} moved on`)
+      return record
+    },
+    async admitKeyHolder(name) {
+      // In the turn of the records: an agent that enrols meanwhile is not replaced by one without keys.
+      await directory.update(name, (present) =>
+        present === null ? keyHolder(name, clock.now()) : null,
+      )
+    },
     close: async () => {
       server.close()
       await store.close()
     },
   }
+}
+
+/** It can neither sign nor be called. */
+function keyHolder(name: string, createdAt: number): AgentRecord {
+  const standing = { status: 'active', statusReason: '' } as const
+  const terms = { kind: 'agent', roles: [], segment: '', attributes: {} } as const
+  return { name, ...terms, ...standing, keys: null, generation: 0, createdAt }
 }
 
 /** So that what connectors have under way with the gateway goes on when its certificate ends. */

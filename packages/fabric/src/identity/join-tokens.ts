@@ -10,7 +10,8 @@ import {
   parseSecretText,
   secretMatches,
 } from './secret-text.ts'
-import type { StateChange, StateStore } from './state-store.ts'
+import { type JointChanges, noChanges, type StateChange, type StateStore } from './state-store.ts'
+import type { StoredDirectory } from './stored-directory.ts'
 
 /** Whom a join token admits, and as what: decided by who made the token, not by who brings it. */
 export interface JoinTerms {
@@ -35,20 +36,30 @@ export interface JoinToken {
   readonly expiresAt: number
   /** Null until somebody enrolled with it. */
   readonly usedAt: number | null
+  /**
+   * The count of enrolments of its agent when it was made: it is good for the next one only. Absent
+   * from tokens of earlier versions.
+   */
+  readonly generation?: number | undefined
+  /** Why it is good for nothing any more, though not used; absent while it is good. */
+  readonly ended?: string | undefined
 }
 
 export interface JoinTokens {
-  /** `text` is shown once and cannot be had again. */
+  /**
+   * Ends every other token of that agent, since the last decision about an agent is the one that
+   * counts. `text` is shown once and cannot be had again.
+   */
   create(terms: JoinTerms): Promise<{ readonly text: string; readonly token: JoinToken }>
   list(): readonly JoinToken[]
-  /** True when there was an unused one of that id. */
+  /** True when there was an unused one of that id; it is forgotten. */
   remove(id: string): Promise<boolean>
   /** The token whose secret `text` shows, used or expired ones included; null for any other. */
   find(text: string): JoinToken | null
-  /** The change that uses the token up, for a commit with the record it creates. */
-  consumption(id: string): StateChange
-  /** To be called once that commit was durable. */
-  consumed(id: string): void
+  /** Uses the token up, in a commit with the record that it creates. */
+  consumption(id: string): JointChanges
+  /** Ends every token of an agent that is not used, in a commit with the record that changes. */
+  endings(name: string, reason: string): JointChanges
 }
 
 const kind = 'csj'
@@ -69,58 +80,48 @@ const tokenSchema = z.strictObject({
   createdAt: z.number(),
   expiresAt: z.number(),
   usedAt: z.number().nullable(),
+  generation: z.int().min(0).optional(),
+  ended: z.string().optional(),
   hash: z.string(),
 })
 type KeptToken = z.infer<typeof tokenSchema>
 
 export async function openJoinTokens(options: {
   readonly store: StateStore
+  readonly directory: Pick<StoredDirectory, 'find' | 'commit'>
   readonly clock: Clock
   readonly random: Random
 }): Promise<JoinTokens> {
-  const { store, clock, random } = options
-  const tokens = new Map<string, KeptToken>()
+  const { store, directory, clock, random } = options
+  const tokens = new KeptTokens()
   for (const { key, value } of await store.load('join-tokens')) {
     tokens.set(key, tokenSchema.parse(JSON.parse(value)))
   }
-
-  const forgetOld = async (): Promise<void> => {
-    const limit = clock.now() - keptMs
-    const old = [...tokens.values()].filter((token) => token.expiresAt < limit)
-    if (old.length === 0) return
-    await store.commit(old.map(({ id }) => ({ table: 'join-tokens', key: id, value: null })))
-    for (const { id } of old) tokens.delete(id)
-  }
-  const used = (token: KeptToken): KeptToken => ({ ...token, usedAt: clock.now() })
-  const loadToken = (id: string): KeptToken => {
-    const token = tokens.get(id)
-    if (token === undefined) throw new TypeError('no such join token')
-    return token
-  }
-  const pending = new Map<string, KeptToken>()
-
   return {
     create: async (terms) => {
-      await forgetOld()
-      if (tokens.size >= tokensMax) throw new Error(`there are ${tokensMax} join tokens already`)
       const secret = createSecretText(idLength, random)
-      const token = tokenOf(terms, { secret, now: clock.now() })
-      const change = { table: 'join-tokens', key: token.id, value: JSON.stringify(token) } as const
-      if (!(await store.commit([{ ...change, expected: null }]))) {
-        throw new Error('a join token of that id exists')
-      }
-      tokens.set(token.id, token)
+      const durable = await directory.commit(() => {
+        const now = clock.now()
+        const old = tokens.select(({ expiresAt }) => expiresAt < now - keptMs)
+        if (tokens.size - old.length >= tokensMax) {
+          throw new Error(`there are ${tokensMax} join tokens already`)
+        }
+        const generation = directory.find(terms.name)?.generation ?? 0
+        const made = tokens.keep(tokenOf(terms, { secret, now, generation }))
+        const ended = tokens.end(terms.name, 'a newer one was made')
+        return together(ended, tokens.forget(...old), expecting(made, null))
+      })
+      const token = tokens.get(secret.id)
+      if (!durable || token === undefined) throw new Error('a join token of that id exists')
       return { text: formatSecretText(kind, secret), token: withoutHash(token) }
     },
     list: () => [...tokens.values()].map(withoutHash),
     remove: async (id) => {
-      const token = tokens.get(id)
-      if (token === undefined || token.usedAt !== null) return false
-      const expected = JSON.stringify(token)
-      const change = { table: 'join-tokens', key: id, value: null, expected } as const
-      if (!(await store.commit([change]))) return false
-      tokens.delete(id)
-      return true
+      const durable = await directory.commit(() => {
+        const token = tokens.get(id)
+        return token?.usedAt === null ? expecting(tokens.forget(token), token) : noChanges
+      })
+      return durable && !tokens.has(id)
     },
     find: (text) => {
       const parsed = parseSecretText(kind, idLength, text)
@@ -129,23 +130,70 @@ export async function openJoinTokens(options: {
       return secretMatches(parsed.secret, token.hash) ? withoutHash(token) : null
     },
     consumption: (id) => {
-      const token = loadToken(id)
-      const next = used(token)
-      pending.set(id, next)
-      // Of two that enrol with one token at once, the second finds another text here and loses.
-      const expected = JSON.stringify({ ...token, usedAt: null })
-      return { table: 'join-tokens', key: id, value: JSON.stringify(next), expected }
+      const token = tokens.get(id)
+      if (token === undefined) throw new TypeError('no such join token')
+      // Of two processes that enrol with one token, the second finds another text here and loses.
+      return expecting(tokens.keep({ ...token, usedAt: clock.now() }), token)
     },
-    consumed: (id) => {
-      tokens.set(id, pending.get(id) ?? used(loadToken(id)))
-      pending.delete(id)
+    endings: (name, reason) => tokens.end(name, reason),
+  }
+}
+
+/** The tokens as they are durable; a change of them is in memory once it is. */
+class KeptTokens extends Map<string, KeptToken> {
+  select(isMeant: (token: KeptToken) => boolean): readonly KeptToken[] {
+    return [...this.values()].filter(isMeant)
+  }
+
+  keep(...next: readonly KeptToken[]): JointChanges {
+    const applied = (): void => {
+      for (const token of next) this.set(token.id, token)
+    }
+    return { changes: next.map((token) => rowOf(token)), applied }
+  }
+
+  forget(...old: readonly KeptToken[]): JointChanges {
+    const applied = (): void => {
+      for (const { id } of old) this.delete(id)
+    }
+    return { changes: old.map((token) => ({ ...rowOf(token), value: null })), applied }
+  }
+
+  /** Expects nothing of the rows: the end of a token must not fail for what became of it meanwhile. */
+  end(name: string, reason: string): JointChanges {
+    const isGood = (token: KeptToken) => token.usedAt === null && token.ended === undefined
+    const good = this.select((token) => token.name === name && isGood(token))
+    return this.keep(...good.map((token) => ({ ...token, ended: reason })))
+  }
+}
+
+function rowOf(token: KeptToken): StateChange {
+  return { table: 'join-tokens', key: token.id, value: format(token) }
+}
+
+/** Members in the order of the schema, as a token that was read has them: texts are compared. */
+function format(token: KeptToken): string {
+  return JSON.stringify(tokenSchema.parse(token))
+}
+
+/** Of one token, which must still be as it is known here; null for one that must not exist. */
+function expecting(changes: JointChanges, token: KeptToken | null): JointChanges {
+  const expected = token === null ? null : format(token)
+  return { ...changes, changes: changes.changes.map((change) => ({ ...change, expected })) }
+}
+
+function together(...all: readonly JointChanges[]): JointChanges {
+  return {
+    changes: all.flatMap(({ changes }) => changes),
+    applied: () => {
+      for (const each of all) each.applied()
     },
   }
 }
 
 function tokenOf(
   terms: JoinTerms,
-  made: { secret: { id: string; secret: string }; now: number },
+  made: { secret: { id: string; secret: string }; now: number; generation: number },
 ): KeptToken {
   const ttlMs = terms.ttlMs ?? ttlMsDefault
   if (!isAgentName(terms.name)) throw new TypeError('not an agent name')
@@ -161,6 +209,7 @@ function tokenOf(
     createdAt: made.now,
     expiresAt: made.now + ttlMs,
     usedAt: null,
+    generation: made.generation,
     hash: hashSecret(made.secret.secret),
   })
 }

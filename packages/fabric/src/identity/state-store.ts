@@ -18,6 +18,14 @@ export interface StateChange {
   readonly expected?: string | null
 }
 
+/** Changes for a commit together with others, and what to do in memory once they are durable. */
+export interface JointChanges {
+  readonly changes: readonly StateChange[]
+  applied(): void
+}
+
+export const noChanges: JointChanges = { changes: [], applied: () => undefined }
+
 /** Where the identity room's state lives: few rows, read once at start, written rarely. */
 export interface StateStore {
   /** Every row of `table`, by key. Rejects when the store cannot be read. */

@@ -1,7 +1,7 @@
 import { isAgentName, isReservedName, parseBase64Url, toBase64Url } from '@countersign/protocol'
 import { z } from 'zod'
 import type { AgentRecord, Directory } from './directory.ts'
-import type { StateChange, StateStore } from './state-store.ts'
+import { type JointChanges, noChanges, type StateStore } from './state-store.ts'
 
 /** The directory as the identity room itself uses it. */
 export interface StoredDirectory extends Directory {
@@ -14,14 +14,19 @@ export interface StoredDirectory extends Directory {
     change: (present: AgentRecord | null) => AgentRecord | null,
   ): Promise<AgentRecord | null>
   /**
-   * As `update`, durable together with other changes: all or none. False when one of their
-   * expectations failed, or when `change` gave null.
+   * As `update`, durable together with other changes, which are asked for after `change`: all or
+   * none. False when one of their expectations failed, or when `change` gave null.
    */
   updateTogether(
     name: string,
     change: (present: AgentRecord | null) => AgentRecord | null,
-    others: readonly StateChange[],
+    others: () => JointChanges,
   ): Promise<boolean>
+  /**
+   * Commits changes that go by the records, in the order of their writes, so that none is made of a
+   * record that is about to be replaced. False when an expectation failed.
+   */
+  commit(make: () => JointChanges): Promise<boolean>
 }
 
 /** A fabric of more agents than this needs another store than one that reads from memory. */
@@ -41,15 +46,10 @@ export async function openDirectory(store: StateStore): Promise<StoredDirectory>
   }
   for (const row of await store.load('agents')) admit(parseRecord(row.value))
 
-  // One write at a time, so that listeners hear changes in the order in which they became durable.
-  let last: Promise<unknown> = Promise.resolve()
-  const inTurn = <Result>(write: () => Promise<Result>): Promise<Result> => {
-    const turn = last.then(write)
-    last = turn.catch(() => undefined)
-    return turn
-  }
+  // So that listeners receive changes in the order in which they became durable.
+  const inTurn = oneAtATime()
 
-  const write = async (record: AgentRecord, others: readonly StateChange[]): Promise<boolean> => {
+  const write = async (record: AgentRecord, others: JointChanges): Promise<boolean> => {
     assertAdmissible(record, records, namesByKey)
     const own = freeze(record)
     const present = records.get(own.name)
@@ -61,9 +61,10 @@ export async function openDirectory(store: StateStore): Promise<StoredDirectory>
         // Another process with the same store must not be overwritten unseen.
         expected: present === undefined ? null : formatRecord(present),
       },
-      ...others,
+      ...others.changes,
     ])
     if (!durable) return false
+    others.applied()
     admit(own)
     for (const listener of listeners) listener(own)
     return true
@@ -72,7 +73,7 @@ export async function openDirectory(store: StateStore): Promise<StoredDirectory>
   const updateTogether: StoredDirectory['updateTogether'] = (name, change, others) =>
     inTurn(async () => {
       const next = change(records.get(name) ?? null)
-      return next === null ? false : write(next, others)
+      return next === null ? false : write(next, others())
     })
 
   return {
@@ -81,20 +82,37 @@ export async function openDirectory(store: StateStore): Promise<StoredDirectory>
     list: () => [...records.values()],
     put: (record) =>
       inTurn(async () => {
-        if (!(await write(record, []))) throw new Error(`the record of ${record.name} moved on`)
+        if (!(await write(record, noChanges)))
+          throw new Error(`the record of ${record.name} moved on`)
       }),
     update: (name, change) =>
       inTurn(async () => {
         const next = change(records.get(name) ?? null)
         if (next === null) return null
-        if (!(await write(next, []))) throw new Error(`the record of ${name} moved on`)
+        if (!(await write(next, noChanges))) throw new Error(`the record of ${name} moved on`)
         return records.get(name) ?? null
       }),
     updateTogether,
+    commit: (make) =>
+      inTurn(async () => {
+        const { changes, applied } = make()
+        const durable = await store.commit(changes)
+        if (durable) applied()
+        return durable
+      }),
     onChange: (listener) => {
       listeners.add(listener)
       return () => listeners.delete(listener)
     },
+  }
+}
+
+function oneAtATime(): <Result>(write: () => Promise<Result>) => Promise<Result> {
+  let last: Promise<unknown> = Promise.resolve()
+  return (write) => {
+    const turn = last.then(write)
+    last = turn.catch(() => undefined)
+    return turn
   }
 }
 

@@ -162,7 +162,8 @@ export function joinFailure(name: string, error: unknown): Failure | null {
     return new Failure('refused', `${code}: this join string has expired`, `${again}; ${clock}`)
   }
   if (code !== 'CREDENTIAL_REJECTED') return null
-  const next = `check --as: a string for another agent is still good for that one; or ${again}`
+  const ended = 'one that is older than the last string, enrolment or quarantine has ended'
+  const next = `check --as: a string for another agent is still good for that one; ${ended}: ${again}`
   return new Failure('refused', `${code}: the fabric refused this join string for ${name}`, next)
 }
 

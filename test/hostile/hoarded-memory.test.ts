@@ -155,6 +155,26 @@ const byHeads: Telling = () =>
     }
   })
 
+/** A request of two bytes occupies more than its bytes for as long as it waits. */
+const bySmallRequests: Telling = () =>
+  inOwnWorld({ limits, receivers: ['echo'] }, async (world) => {
+    const greedy = await world.agent('greedy', ['caller'])
+    const place = await world.gateway.place('echo', '/')
+    const half = { length: 2, sent: Buffer.from('{'), credential: greedy.credential() }
+    await inHoard(
+      () => sendHalf(place, half),
+      async (hoarded) => {
+        // Its share is a quarter of 1 MiB: six such requests.
+        const heard = await answerOf(hoarded, bodies - 6)
+        expect([heard.status, refusalOf(heard)]).toEqual([503, 'OVERLOADED'])
+        expect(heard.headers.get('countersign-limit')).toEqual([
+          'limits.requestMemoryBytes, 256 KiB per identity',
+        ])
+        expect((await send(world.gateway)).status).toBe(200)
+      },
+    )
+  })
+
 /** Enrolments have a small budget of their own, per address. */
 const byEnrolments: Telling = () =>
   inOwnWorld({ limits, receivers: ['echo'] }, async (world) => {
@@ -179,7 +199,11 @@ lie(
     'who leaves bodies half sent loses its own requests, and no one else’s',
   ),
   {
-    gateway: { 'as one agent': byOneAgent, 'with enrolments': byEnrolments },
+    gateway: {
+      'as one agent': byOneAgent,
+      'in many small requests': bySmallRequests,
+      'with enrolments': byEnrolments,
+    },
     mesh: {
       'at the callee’s side': atConnector,
       'at the caller’s side': onLoopback,

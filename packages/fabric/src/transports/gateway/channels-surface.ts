@@ -243,7 +243,10 @@ async function exchange(
   courier: Courier | Refusal,
 ): Promise<Reply> {
   const fault = courier instanceof Refusal ? courier : null
-  const carry = courier instanceof Refusal ? () => Promise.resolve(courier) : courier
+  const carry: Courier = (intended, still) => {
+    visit.incoming.begun()
+    return courier instanceof Refusal ? Promise.resolve(courier) : courier(intended, still)
+  }
   const outcome = await enforce(rooms, arrivalOf(visit, target, fault), carry)
   if (outcome.refusal !== null) return refused(outcome.refusal, visit.exchange)
   const { answer, body } = outcome

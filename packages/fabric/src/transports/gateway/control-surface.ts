@@ -141,6 +141,8 @@ const meshAnswers: Readonly<Record<string, MeshAnswer>> = {
     return answerControl(options.rooms, arrival, async ({ caller }) => {
       if (after instanceof Refusal) return after
       const reader = { identity: caller.spiffeId, signal: visit.signal }
+      // Those who wait have a limit of their own (`mesh.stateReaders`).
+      visit.incoming.begun()
       const bytes = await options.state.wait(after ?? -1, longPollMs, reader)
       return bytes instanceof Refusal ? bytes : { ...jsonBytesReply(bytes), isShared: true }
     })

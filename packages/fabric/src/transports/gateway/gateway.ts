@@ -15,7 +15,7 @@ import { refusalOfFailure } from '../../pipeline/record.ts'
 import { admitAnonymous, admitCaller } from '../http/admission.ts'
 import { ArrivingBody } from '../http/arriving-body.ts'
 import { type Authorities, authorityOf } from '../http/authorities.ts'
-import { BodyBudget } from '../http/body-budget.ts'
+import { BodyBudget, floorBytes } from '../http/body-budget.ts'
 import { comesFromForeignPage } from '../http/foreign-page.ts'
 import {
   type Incoming,
@@ -93,8 +93,6 @@ export interface Gateway {
   close(graceMs: number): Promise<void>
 }
 
-/** An identity that occupies no more than this is never evicted for the sake of others. */
-const floorBytes = 64 * 1024
 /** An enrolment, a renewal or a request for a token takes less than 4 KiB. */
 const publicBodyBytesMax = 16 * 1024
 const publicTotalBytesMax = 8 * 1024 * 1024

@@ -1,7 +1,7 @@
 import type { Limit } from '@countersign/protocol'
 import type { PeerIdentity } from '@countersign/protocol/tls'
 import type { Identified } from '../../pipeline/authenticate.ts'
-import type { BodyBudget, BodyShare } from './body-budget.ts'
+import { type BodyBudget, type BodyShare, bodyOverheadBytes, waitingBytes } from './body-budget.ts'
 
 /**
  * Permission to read one request body, with the account that its bytes are counted under. Made in
@@ -11,12 +11,15 @@ import type { BodyBudget, BodyShare } from './body-budget.ts'
 class Admission {
   readonly share: BodyShare
   readonly bodyBytesMax: number
+  /** What the request counts for, without its body, until `Incoming.begun`. */
+  readonly waitingBytes: number
   readonly #limit: Limit['name']
 
-  constructor(share: BodyShare, bodyBytesMax: number, limit: Limit['name']) {
+  constructor(share: BodyShare, bodyBytesMax: number, bounds: Bounds) {
     this.share = share
     this.bodyBytesMax = bodyBytesMax
-    this.#limit = limit
+    this.waitingBytes = bounds.waitingBytes
+    this.#limit = bounds.limit
   }
 
   /** The name of the bound on this one body. */
@@ -27,6 +30,15 @@ class Admission {
 
 export type { Admission }
 
+interface Bounds {
+  readonly limit: Limit['name']
+  readonly waitingBytes: number
+}
+
+const identified = { limit: 'limits.bodyBytes', waitingBytes } as const
+/** These wait for nothing but their body, for a few seconds. */
+const anonymous = { limit: 'http.enrollmentBytes', waitingBytes: bodyOverheadBytes } as const
+
 export interface AdmissionOptions {
   readonly budget: BodyBudget
   readonly bodyBytesMax: number
@@ -35,14 +47,13 @@ export interface AdmissionOptions {
 }
 
 /** Counted per principal: an agent's instances, keys and tokens share one account. */
-export function admitCaller(identified: Identified, options: AdmissionOptions): Admission {
-  const { kind, name } = identified.caller
-  return admit(`${kind}/${name}`, options)
+export function admitCaller({ caller }: Identified, options: AdmissionOptions): Admission {
+  return admit(`${caller.kind}/${caller.name}`, options, identified)
 }
 
 /** The fabric's own gateway, at a connector, by the certificate of the connection. */
 export function admitGateway({ spiffeId }: PeerIdentity, options: AdmissionOptions): Admission {
-  return admit(spiffeId, options)
+  return admit(spiffeId, options, identified)
 }
 
 /**
@@ -50,13 +61,13 @@ export function admitGateway({ spiffeId }: PeerIdentity, options: AdmissionOptio
  * identified client shares.
  */
 export function admitAnonymous(options: AdmissionOptions): Admission {
-  return admit(options.address, options, 'http.enrollmentBytes')
+  return admit(options.address, options, anonymous)
 }
 
 function admit(
   identity: string,
   { budget, bodyBytesMax, address }: AdmissionOptions,
-  limit: Limit['name'] = 'limits.bodyBytes',
+  bounds: Bounds,
 ): Admission {
-  return new Admission(budget.open(identity, address), bodyBytesMax, limit)
+  return new Admission(budget.open(identity, address), bodyBytesMax, bounds)
 }

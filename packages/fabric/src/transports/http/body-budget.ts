@@ -16,6 +16,13 @@ interface BudgetKind {
 
 /** Every request counts for at least this much: one that waits occupies memory without a body. */
 export const bodyOverheadBytes = 4 * 1024
+/**
+ * And for this much until another limit counts it: a request over HTTP/2 occupies some 37 KiB, and
+ * nothing else bounds how many of them arrive, wait for a thread or wait for the ledger.
+ */
+export const waitingBytes: number = 40 * 1024
+/** An identity that occupies no more than this is never evicted for others: eight small requests. */
+export const floorBytes: number = 8 * waitingBytes
 
 const kinds = {
   requests: {

@@ -51,7 +51,12 @@ export async function answerCall(rooms: Rooms, call: Call): Promise<Reply> {
   const reached = reachedOwners(call.tasks.tasks, name, classified.tasks)
   const arrival = toArrival(call, { classified, reached }, fault)
   const carrier = callCourier(call.courier)
-  const guarded = withTasks(carrier.carry, {
+  const carry: Courier = (intended, still) => {
+    // The intent is on record, so that its caller has a place among its open exchanges.
+    call.incoming.begun()
+    return carrier.carry(intended, still)
+  }
+  const guarded = withTasks(carry, {
     owners: call.tasks,
     references: classified.tasks,
     reached,

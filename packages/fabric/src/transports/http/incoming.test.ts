@@ -2,12 +2,14 @@ import { EventEmitter } from 'node:events'
 import { expect, test } from 'vitest'
 import { giveBackGarbage } from '../../lib/heap.ts'
 import { Refusal } from '../../lib/refusal.ts'
-import { admitAnonymous } from './admission.ts'
+import type { Identified } from '../../pipeline/authenticate.ts'
+import { admitAnonymous, admitCaller } from './admission.ts'
 import { ArrivingBody } from './arriving-body.ts'
-import { BodyBudget } from './body-budget.ts'
+import { BodyBudget, bodyOverheadBytes, waitingBytes } from './body-budget.ts'
 import { type Incoming, type NodeRequest, readIncoming } from './incoming.ts'
 
 const bytesMax = 1_000_000
+const admitted = { bodyBytesMax: 10_000, address: '192.0.2.1' }
 
 function budgetOf(options: Partial<ConstructorParameters<typeof BodyBudget>[0]> = {}): BodyBudget {
   return new BodyBudget({
@@ -27,6 +29,7 @@ function arriving(
   budget = budgetOf(),
   refused: Refusal | null = null,
   rawHeaders: readonly string[] = ['host', 'a.test'],
+  admission = () => admitAnonymous({ ...admitted, budget }),
 ) {
   const request = new EventEmitter() as EventEmitter & { resumed: boolean }
   Object.assign(request, {
@@ -44,8 +47,7 @@ function arriving(
   const body = new ArrivingBody(request as unknown as NodeRequest)
   const incoming = readIncoming(request as unknown as NodeRequest, body, {
     present: () => nobody,
-    admit: async () =>
-      refused ?? admitAnonymous({ budget, bodyBytesMax: 10_000, address: '192.0.2.1' }),
+    admit: async () => refused ?? admission(),
   })
   return { request, incoming, body }
 }
@@ -87,6 +89,29 @@ test('a large head counts as long as its request, and a small one as part of wha
   expect(budget.totalBytes).toBeGreaterThan(34_000)
   release()
   expect(budget.totalBytes).toBe(4_096)
+})
+
+test('a request counts for what it occupies until another limit counts it', async () => {
+  const budget = budgetOf()
+  const caller = { kind: 'agent', name: 'billing' } as Identified['caller']
+  const admission = () => admitCaller({ caller } as Identified, { ...admitted, budget })
+  const small = arriving(budget, null, ['host', 'a.test'], admission)
+  const large = arriving(budget, null, ['host', 'a.test', 'x-a', 'x'.repeat(30_000)], admission)
+  await turn()
+  expect(budget.totalBytes).toBe(2 * waitingBytes)
+  sendByByte(small.request, 100)
+  for (const { request } of [small, large]) request.emit('end')
+  const [first, second] = await Promise.all([small.incoming, large.incoming])
+  expect(budget.totalBytes).toBe(2 * waitingBytes + 100)
+  // The body and what is beside it stay, and so does the head.
+  for (const each of [first, first]) (each as Incoming).begun()
+  expect(budget.totalBytes).toBe(waitingBytes + bodyOverheadBytes + 100)
+  ;(second as Incoming).begun()
+  expect(budget.totalBytes).toBeGreaterThan(30_000 + bodyOverheadBytes + 100)
+  expect(budget.totalBytes).toBeLessThan(waitingBytes)
+  for (const each of [first, second]) (each as Incoming).release()
+  ;(second as Incoming).begun()
+  expect(budget.totalBytes).toBe(0)
 })
 
 test('a request that is evicted for its head holds nothing of its body', async () => {

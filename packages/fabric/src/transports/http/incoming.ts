@@ -26,6 +26,11 @@ export interface Incoming {
   readonly fault: Refusal | null
   /** The account that its body is counted under; empty when `refused`. */
   readonly client: string
+  /**
+   * Another limit counts the request from here on, such as `limits.openExchanges`. Its account keeps its
+   * body and its head.
+   */
+  begun(): void
   /** Ends the account of the body; to be called when the exchange has ended. */
   release(): void
 }
@@ -74,11 +79,9 @@ export async function readIncoming(
   const unread = { head, presented, signature: null, body: new Uint8Array(0), fault: null }
   const admission = await admit({ head, presented })
   if (admission instanceof Refusal)
-    return { ...unread, refused: admission, client: '', release: () => {} }
+    return { ...unread, refused: admission, client: '', begun: () => {}, release: () => {} }
   const client = admission.share.identity
-  // It is held as long as the body, and may be eight times as large as what each request counts for.
-  const excessBytes = headBytesOf(request) - bodyOverheadBytes
-  if (excessBytes > 0) admission.share.take(excessBytes)
+  const begun = countHead(request, admission)
   const release = (): void => admission.share.close()
   try {
     const refusedRead = (fault: Refusal): Incoming => ({
@@ -86,6 +89,7 @@ export async function readIncoming(
       fault,
       refused: null,
       client,
+      begun,
       release,
     })
     const fault = faultOf?.({ head, presented }) ?? null
@@ -94,10 +98,22 @@ export async function readIncoming(
     if (signature instanceof Refusal) return refusedRead(signature)
     const read = await body.read(admission, head)
     if (read instanceof Refusal) return refusedRead(read)
-    return { ...unread, signature, body: read, refused: null, client, release }
+    return { ...unread, signature, body: read, refused: null, client, begun, release }
   } catch (cause) {
     release()
     throw cause
+  }
+}
+
+/** Counts what the request occupies without its body; the function gives back what is for its wait. */
+function countHead(request: NodeRequest, { share, waitingBytes }: Admission): () => void {
+  // It is held as long as the body, and may be eight times as large as what each request counts for.
+  const heldBytes = Math.max(bodyOverheadBytes, headBytesOf(request))
+  let forWait = Math.max(0, waitingBytes - heldBytes)
+  share.take(heldBytes - bodyOverheadBytes + forWait)
+  return () => {
+    share.give(forWait)
+    forWait = 0
   }
 }
 

@@ -1,12 +1,10 @@
 import type { Clock } from '../../lib/clock.ts'
 import { answerBudget } from '../http/answer-budget.ts'
-import { BodyBudget } from '../http/body-budget.ts'
+import { BodyBudget, floorBytes } from '../http/body-budget.ts'
 import { connectorArrival } from '../http/unparsed.ts'
 
 /** Request bodies at one side of a connector, which is a small process beside one agent. */
 const totalBytesMax = 64 * 1024 * 1024
-/** An identity that occupies no more than this is never evicted for the sake of others. */
-const floorBytes = 64 * 1024
 
 /**
  * Half of the budget is for one identity: the gateway forwards for many callers, and on loopback

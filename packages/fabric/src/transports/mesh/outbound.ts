@@ -218,6 +218,7 @@ async function carry(
     )
     return replyTo(unrecorded ?? refusal, call, spoken)
   }
+  incoming.begun()
   const sent = { ...request, body: incoming.body, still }
   const asked = await ask(options, sent, { order, admitted, signal: call.signal })
   if (asked instanceof Undelivered) {

@@ -87,6 +87,7 @@ export async function relayForwarded(
     const { rooms, news } = options
     const still = await recheckForwarded({ authorization: rooms.authorization, news }, call)
     if (still instanceof Refusal) return await refuse(out, declinedBy(still), incoming)
+    incoming.begun()
     const answer = await options.upstream.request(options.route, {
       method: head.method,
       path: head.path,

@@ -1,6 +1,12 @@
 import type { SignedMessage } from '@countersign/protocol'
+import { overLimit } from '../lib/limits.ts'
 import { Refusal } from '../lib/refusal.ts'
-import type { Finding, RedactionOrder, Redactor } from '../redaction/redactor.ts'
+import {
+  type Finding,
+  findingsLimit,
+  type RedactionOrder,
+  type Redactor,
+} from '../redaction/redactor.ts'
 import {
   type Fields,
   inspectFields,
@@ -60,11 +66,14 @@ export function inspectParts(
   if (redacted instanceof Refusal) return redacted
   const framed = maskFrame(parts.frame, order, redactor)
   if (framed instanceof Refusal) return framed
+  const findings = [...head.findings, ...(redacted?.findings ?? []), ...framed.findings]
+  // Each part has that bound as well; what is found in all of them is gone through at once.
+  if (findings.length > findingsLimit.value) return overLimit('MESSAGE_TOO_LARGE', findingsLimit)
   return {
     fields: withContentType(head.fields, redacted?.contentType),
     frame: framed.fields,
     body: redacted?.body ?? null,
-    findings: [...head.findings, ...(redacted?.findings ?? []), ...framed.findings],
+    findings,
   }
 }
 

@@ -13,6 +13,7 @@ import { bodyFormOf, bodyFormOfUntyped, type Reading } from './media-type.ts'
 import { OPERATORS_DEFAULT, type Operator } from './operators.ts'
 import {
   type DataClass,
+  findingsLimit,
   isDataClass,
   type Redacted,
   type RedactionOrder,
@@ -35,8 +36,7 @@ export const REDACTION_LIMITS_DEFAULT: RedactionLimits = {
   bodyBytesMax: 16 * 1024 * 1024,
   /** A2A and MCP messages nest less than twenty deep. */
   depthMax: 64,
-  /** A page of a customer list has hundreds; more than this is an export, not a message. */
-  findingsMax: 20_000,
+  findingsMax: findingsLimit.value,
   stepsMax: inspectionStepsMax,
 }
 
@@ -129,7 +129,7 @@ function inspect(
     if (error instanceof JsonFault) return new Refusal('MESSAGE_MALFORMED', error.message)
     if (error instanceof TooManyFindings) {
       const value = limits.findingsMax
-      return overLimit('MESSAGE_TOO_LARGE', { name: 'inspect.findings', value, unit: 'count' })
+      return overLimit('MESSAGE_TOO_LARGE', { ...findingsLimit, value })
     }
     if (error instanceof TooMuchWork && order.work === undefined) {
       return overLimit('MESSAGE_TOO_LARGE', stepsLimit(limits.stepsMax), 'too costly to inspect')

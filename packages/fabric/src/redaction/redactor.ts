@@ -25,6 +25,9 @@ export interface Finding {
   readonly operator: 'redact' | 'replace' | 'mask' | 'hash' | 'none'
 }
 
+/** A page of a customer list has hundreds; more than this is an export, not a message. */
+export const findingsLimit = { name: 'inspect.findings', value: 20_000, unit: 'count' } as const
+
 export interface Redacted {
   /** The bytes to forward; the very same object as came in when nothing was changed. */
   readonly body: Uint8Array

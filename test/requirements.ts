@@ -389,6 +389,7 @@ export const REQUIREMENTS = {
       'endless-name',
       'laborious-body',
       'laborious-answer',
+      'crowd-of-ids',
       'single-bytes',
     ],
   },

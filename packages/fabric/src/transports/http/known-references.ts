@@ -3,6 +3,7 @@ import type { Refusal } from '../../lib/refusal.ts'
 import { visitExactNumbers } from './exact-numbers.ts'
 import type { Head } from './head.ts'
 import {
+  foldedId,
   type IdFilter,
   idLengthMax,
   knownLengthMin,
@@ -32,6 +33,7 @@ interface KnownOptions {
  * Whatever a request says that may be an id of a task, a conversation or a session, as
  * `TaskReferences.known`: long ones wherever they stand, since nothing else equals them, and short ones
  * behind a name in a document that stands in a string. `body` is parsed JSON, or text, of `bytes`.
+ * Each is folded, so that the event loop has nothing to do but to look for it.
  */
 export function knownIn(
   head: Pick<Head, 'path' | 'headers'>,
@@ -66,5 +68,11 @@ export function knownIn(
       if (digits.length >= knownLengthMin) visitKnown(digits, filters, visit, work)
     })
   }
-  return found.size > knownLimit.value ? overLimit('MESSAGE_MALFORMED', knownLimit) : [...found]
+  if (found.size > knownLimit.value) return overLimit('MESSAGE_MALFORMED', knownLimit)
+  const keys = new Set<string>()
+  for (const id of found) {
+    work.spend(id.length * STEPS.foldedCharacter)
+    keys.add(foldedId(id))
+  }
+  return [...keys]
 }

@@ -1,6 +1,7 @@
 import { foldedWord } from '@countersign/protocol'
 import { Refusal, UnknownReference } from '../../lib/refusal.ts'
 import { type Courier, type StreamEvent, Undelivered } from '../../pipeline/delivery.ts'
+import { sessionIdLengthMax } from './balancer.ts'
 import type { Head } from './head.ts'
 import { addKnown, createIdFilter, foldedId, type IdFilter, removeKnown } from './known-ids.ts'
 import { visitForm } from './request-fields.ts'
@@ -12,6 +13,8 @@ import type { TaskReferences } from './task-ids.ts'
  */
 export interface McpSessions {
   owner(receiver: string, sessionId: string): string | null
+  /** As `owner`, of an id that `TaskReferences` have folded. */
+  ownerOfKey(receiver: string, key: string): string | null
   bind(receiver: string, sessionId: string, caller: string): void
   end(receiver: string, sessionId: string): void
   /** All ids of sessions, for readers of messages. */
@@ -30,7 +33,11 @@ export function createMcpSessions(): McpSessions {
   }
   return {
     known,
-    owner: (receiver, sessionId) => owners.get(keyOf(receiver, sessionId)) ?? null,
+    owner(receiver, sessionId) {
+      if (sessionId.length > sessionIdLengthMax) return null
+      return owners.get(keyOf(receiver, sessionId)) ?? null
+    },
+    ownerOfKey: (receiver, key) => owners.get(`${receiver}\n${key}`) ?? null,
     bind(receiver, sessionId, caller) {
       const key = keyOf(receiver, sessionId)
       if (!owners.has(key)) addKnown(known, sessionId)
@@ -82,10 +89,13 @@ export function withSessions(
     // Whatever the request was taken for: the receiver goes by the header alone.
     const sessionId = arrival.message.headers.find(([name]) => name === 'mcp-session-id')?.[1]
     const isMine = (id: string): boolean => sessions.owner(receiver, id) === caller.spiffeId
-    const isStrange = (id: string): boolean => sessions.owner(receiver, id) !== null && !isMine(id)
+    const isStrange = (key: string): boolean => {
+      const owner = sessions.ownerOfKey(receiver, key)
+      return owner !== null && owner !== caller.spiffeId
+    }
     const named = mentions
-      .filter((id) => id.startsWith(prefix))
-      .map((id) => id.slice(prefix.length))
+      .filter((key) => key.startsWith(prefix))
+      .map((key) => key.slice(prefix.length))
     if (sessionId !== undefined && !isMine(sessionId)) {
       return new Refusal('RECEIVER_UNKNOWN', 'the MCP session is not one of this caller')
     }

@@ -5,6 +5,9 @@ import type { TaskReferences } from './task-ids.ts'
 /** Before what follows is the id of an event, and not that of a task or a conversation. */
 export const event = 'event '
 
+/** A request that is about tasks of more others is not one that a client makes. */
+export const ownersLimit = { name: 'tasks.owners', value: 64, unit: 'count' } as const
+
 /** Whose tasks one exchange with a receiver reaches. */
 export class ReachedOwners implements Strangers {
   readonly #tasks: OwnedIds
@@ -35,17 +38,23 @@ export class ReachedOwners implements Strangers {
 
   #named(caller: string): Set<string> {
     const { ids, mentions, known } = this.#references
-    const ownerOf = (id: string) => this.#tasks.find(this.#receiver, id)
     const found = new Set<string>()
-    // Where the protocols define an id, one that is not known is no one's to name.
-    for (const id of ids) if (!id.startsWith(event)) found.add(ownerOf(id) ?? '')
-    const further = known.flatMap((id) => [`task ${id}`, `context ${id}`])
-    for (const id of [...mentions, ...further]) {
-      const owner = ownerOf(id)
-      if (owner !== null) found.add(owner)
+    const add = (owner: string | null): void => {
+      // Refused already: each further one would be decided on before that.
+      if (owner !== null && owner !== caller && found.size <= ownersLimit.value) found.add(owner)
     }
-    found.delete(caller)
+    // Where the protocols define an id, one that is not known is no one's to name.
+    for (const id of ids) if (!id.startsWith(event)) add(this.#ownerOf(id) ?? '')
+    for (const id of mentions) add(this.#ownerOf(id))
+    for (const id of known) {
+      add(this.#ownerOf(`task ${id}`))
+      add(this.#ownerOf(`context ${id}`))
+    }
     return found
+  }
+
+  #ownerOf(key: string): string | null {
+    return this.#tasks.findKey(this.#receiver, key)
   }
 }
 

@@ -23,4 +23,6 @@ export const STEPS = {
   field: 100,
   /** A character behind which an id may go on. */
   idCharacter: 1,
+  /** A character of an id that is folded to be compared. */
+  foldedCharacter: 6,
 } as const

@@ -15,7 +15,7 @@ import { accountOfAnswer } from '../../pipeline/large-bodies.ts'
 import type { Intended } from '../../pipeline/record.ts'
 import { createIdFilter, type IdFilter } from './known-ids.ts'
 import { OwnedIds } from './owned-ids.ts'
-import { event, type ReachedOwners } from './reached-owners.ts'
+import { event, ownersLimit, type ReachedOwners } from './reached-owners.ts'
 import type { TaskReferences } from './task-ids.ts'
 import { LAX, type TaskReader } from './task-reader.ts'
 
@@ -47,10 +47,10 @@ export interface TaskGuard {
   mayReach(authorized: Authorized, owner: string): boolean
 }
 
-/** A request that is about tasks of more others is not one that a client makes. */
-const ownersLimit = { name: 'tasks.owners', value: 64, unit: 'count' } as const
 /** Each of them is decided on whenever the right to go on is. */
 const listedLimit = { name: 'tasks.ownersListed', value: 256, unit: 'count' } as const
+/** Those whose tasks the caller may not see, and whose receiver leaves it to us to cut them. */
+const cutLimit = { name: 'tasks.ownersCut', value: 1_024, unit: 'count' } as const
 
 /**
  * Guards a courier: a task belongs to the caller whose request created it. Another's task looks like one
@@ -76,7 +76,7 @@ export function withTasks(courier: Courier, guard: TaskGuard): Courier {
 
 /** Policy lets no one at the streams of others. */
 function ownsEvents({ owners, references }: TaskGuard, receiver: string, caller: string): boolean {
-  const ownerOf = (id: string) => owners.events.find(receiver, id.slice(event.length))
+  const ownerOf = (key: string) => owners.events.findKey(receiver, key)
   const { ids, mentions } = references
   if (!ids.every((id) => !id.startsWith(event) || ownerOf(id) === caller)) return false
   return mentions.every((id) => !id.startsWith(event) || (ownerOf(id) ?? caller) === caller)
@@ -127,23 +127,18 @@ function createSight(intended: Intended, watch: TaskGuard): Sight {
   const account = accountOfAnswer(authorized.authenticated)
   const { name: owner } = authorized.authenticated.caller
   const { tasks, events } = watch.owners
-  /** Each owner is decided on once, and stays among those that the exchange has to be permitted. */
+  const shown = new ShownOwners(authorized, watch)
   const shownOf = (listed: readonly string[]): readonly string[] | Refusal => {
-    const decided = new Map([[owner, true]])
-    const shown = listed.filter((id) => {
+    const kept: string[] = []
+    shown.begin()
+    for (const id of listed) {
       const isLax = id.startsWith(LAX)
-      const named = tasks.find(receiver, isLax ? id.slice(LAX.length) : id)
-      if (named === null && isLax) return true
-      const found = named ?? ''
-      const known = decided.get(found)
-      if (known !== undefined) return known
-      const isOpen = watch.mayReach(authorized, found)
-      decided.set(found, isOpen)
-      if (isOpen) watch.reached?.add(owner, found)
-      return isOpen
-    })
-    const isBounded = (watch.reached?.of(owner).size ?? 0) <= listedLimit.value
-    return isBounded ? shown : overLimit('RESPONSE_REJECTED', listedLimit)
+      const named = tasks.findKey(receiver, isLax ? id.slice(LAX.length) : id)
+      const isShown = named === null && isLax ? true : shown.has(named ?? '')
+      if (isShown instanceof Refusal) return isShown
+      if (isShown) kept.push(id)
+    }
+    return kept
   }
   const sight: Sight = {
     async learn(data) {
@@ -155,17 +150,17 @@ function createSight(intended: Intended, watch: TaskGuard): Sight {
     async filter(data, isError = false) {
       const listed = await watch.reader.listedIn(data, account)
       if (listed instanceof Refusal) return uninspectedAnswer(listed)
-      const shown = shownOf(listed)
-      if (shown instanceof Refusal) return shown
+      const kept = shownOf(listed)
+      if (kept instanceof Refusal) return kept
       const { reader } = watch
       const filtered = await (isError
-        ? reader.filteredError(data, shown, account)
-        : reader.filtered(data, shown, account))
+        ? reader.filteredError(data, kept, account)
+        : reader.filtered(data, kept, account))
       return filtered instanceof Refusal ? uninspectedAnswer(filtered) : filtered
     },
     async pass(event) {
       const id = event.frame.findLast(([field]) => field === 'id')?.[1]
-      if (id !== undefined && watch.ownsEvents) events.claim(receiver, id, owner)
+      if (id !== undefined && watch.ownsEvents) events.claim(receiver, eventKey(id), owner)
       const fault = watch.references.creates ? await sight.learn(event.data) : null
       if (fault !== null) throw new RejectedError(fault)
       const { lists, isFile } = watch.references
@@ -177,6 +172,45 @@ function createSight(intended: Intended, watch: TaskGuard): Sight {
     },
   }
   return sight
+}
+
+const eventKey = (id: string): string => `${event}${id}`
+
+/** Whose tasks the answers of one exchange show. */
+class ShownOwners {
+  readonly #authorized: Authorized
+  readonly #watch: TaskGuard
+  readonly #caller: string
+  #open = new Set<string>()
+  /** Closed until the exchange ends, so that a stream of lists does not ask for each with each event. */
+  readonly #closed = new Set<string>()
+
+  constructor(authorized: Authorized, watch: TaskGuard) {
+    this.#authorized = authorized
+    this.#watch = watch
+    this.#caller = authorized.authenticated.caller.name
+  }
+
+  /** For each list, policy is asked again for those that were open. */
+  begin(): void {
+    this.#open = new Set([this.#caller])
+  }
+
+  /** Each owner is decided on once, and stays among those that the exchange has to be permitted. */
+  has(owner: string): boolean | Refusal {
+    if (this.#open.has(owner)) return true
+    if (this.#closed.has(owner)) return false
+    if (!this.#watch.mayReach(this.#authorized, owner)) {
+      this.#closed.add(owner)
+      const isBounded = this.#closed.size <= cutLimit.value
+      return isBounded ? false : overLimit('RESPONSE_REJECTED', cutLimit)
+    }
+    this.#open.add(owner)
+    const { reached } = this.#watch
+    reached?.add(this.#caller, owner)
+    const isBounded = (reached?.of(this.#caller).size ?? 0) <= listedLimit.value
+    return isBounded ? true : overLimit('RESPONSE_REJECTED', listedLimit)
+  }
 }
 
 function eventsOf(source: AsyncIterable<StreamEvent>, sight: Sight): AsyncIterable<StreamEvent> {

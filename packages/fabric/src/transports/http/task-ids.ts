@@ -1,11 +1,15 @@
 import { overLimit } from '../../lib/limits.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import { foldedName } from './folded-name.ts'
-import { idLengthMax } from './known-ids.ts'
-import { freeWork, type Work } from './reading-steps.ts'
+import { foldedId, idLengthMax } from './known-ids.ts'
+import { idKey } from './owned-ids.ts'
+import { freeWork, STEPS, type Work } from './reading-steps.ts'
 import { type FieldName, isIdentifier, topics, visitIdentifiers } from './request-fields.ts'
 
-/** References of a request to existing tasks, conversations, streams and sessions. */
+/**
+ * References of a request to existing tasks, conversations, streams and sessions. All are folded as
+ * `idKey` has it where they are read, so that whoever looks for many of them does no more than that.
+ */
 export interface TaskReferences {
   /**
    * Each is `task <id>`, `context <id>` or `event <id>`, so that one kind is never taken for another.
@@ -132,8 +136,24 @@ export class TaskIds {
     if (this.#mentions.size > mentionsLimit.value) {
       return overLimit('MESSAGE_MALFORMED', mentionsLimit)
     }
-    const mentions = [...this.#mentions].flatMap(([id, about]) => keysOf(id, about))
-    return { ids: this.found, mentions, known: [], isFile: false, ...what }
+    const mentions = [...this.#mentions].flatMap(([id, about]) => this.#keysOf(id, about))
+    const ids = this.found.map((id) => this.#folded(id, idKey))
+    return { ids, mentions, known: [], isFile: false, ...what }
+  }
+
+  /** No longer than a value that is mentioned: ids of sessions may be as long. */
+  #keysOf(id: string, about: number): readonly string[] {
+    const key = this.#folded(id, foldedId)
+    const keys: string[] = []
+    if ((about & topics.task) !== 0) keys.push(`task ${key}`, `context ${key}`)
+    if ((about & topics.event) !== 0) keys.push(`event ${key}`)
+    if ((about & topics.session) !== 0) keys.push(`session ${key}`)
+    return keys
+  }
+
+  #folded(id: string, fold: (id: string) => string): string {
+    this.work.spend(Math.min(id.length, 2 * idLengthMax) * STEPS.foldedCharacter)
+    return fold(id)
   }
 }
 
@@ -156,15 +176,7 @@ export function createdBy(record: Fields): readonly string[] {
   return idsOfAnswer(record, isTask ? ['id'] : [])
 }
 
-function keysOf(id: string, about: number): readonly string[] {
-  const keys: string[] = []
-  if ((about & topics.task) !== 0) keys.push(`task ${id}`, `context ${id}`)
-  if ((about & topics.event) !== 0) keys.push(`event ${id}`)
-  if ((about & topics.session) !== 0) keys.push(`session ${id}`)
-  return keys
-}
-
-/** One key for an id, by whatever name a resource has for it. */
+/** One key for an id as it is written, by whatever name a resource has for it. */
 export function keyOf(kind: Kind, value: string | number): string {
   return `${kind} ${value}`.replace(/^task tasks\//, 'task ')
 }

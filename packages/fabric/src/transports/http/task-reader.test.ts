@@ -23,7 +23,7 @@ test('a list keeps the tasks that are named as owned, and nothing else of it cha
 test('a list next to the result, or below it, is filtered as well', () => {
   const tasks = [{ id: 'a' }, { id: 'b' }]
   const body = json({ result: { tasks, page: [{ tasks, totalSize: 2 }] }, tasks, Tasks: null })
-  expect(taskReaders.listedIn(body)).toHaveLength(6)
+  expect(taskReaders.listedIn(body)).toEqual(['task a', 'task b'])
   const filtered = taskReaders.filtered(body, ['task b'])
   if (filtered instanceof Refusal) throw new Error(filtered.detail)
   const own = [{ id: 'b' }]
@@ -51,6 +51,7 @@ test('around lists, and in kept tasks, what names a task of another goes', () =>
     ...{ _meta: { name: 'server' }, named: { name: 'tasks/b' }, 'another-one-of-16': {} },
   })
   const listed = taskReaders.listedIn(body)
+  if (listed instanceof Refusal) throw new Error(listed.detail)
   expect(new Set(listed)).toEqual(
     new Set(['task a', 'task b', '~task a', '~task b', '~task todo', '~task another-one-of-16']),
   )
@@ -124,6 +125,61 @@ test('an agent card is bounded in bytes and interfaces', () => {
     'cards.interfaces, 64',
   )
   expect(limitOf({ name: 'a'.repeat(65_536) })).toBe('cards.bytes, 64 KiB')
+})
+
+/** `task`, `_task`, `t_ask`, `t__ask` …: to a lax reader, each is the same name. */
+function spellings(count: number): readonly string[] {
+  const marks = (at: number, place: number) => '_'.repeat(Math.floor(at / 9 ** place) % 9)
+  return Array.from({ length: count }, (_, at) =>
+    Array.from('task', (letter, place) => `${marks(at, place)}${letter}`).join(''),
+  )
+}
+
+const limitOf = (read: unknown) => (read instanceof Refusal ? read.limit : null)
+
+test('what one answer creates is bounded, by whatever names it says so', () => {
+  const created = (records: number, ids: number) =>
+    taskReaders.createdIn(
+      json({
+        result: Object.fromEntries(
+          spellings(records).map((name, at) => [
+            name,
+            { taskIds: Array.from({ length: ids }, (_, one) => `${at}-${one}`) },
+          ]),
+        ),
+      }),
+    )
+  expect(created(1, 64)).toHaveLength(64)
+  expect(created(64, 1)).toHaveLength(64)
+  for (const read of [created(1, 65), created(65, 1), created(3_000, 64)]) {
+    expect(read).toMatchObject({ code: 'RESPONSE_REJECTED', limit: 'tasks.created, 64' })
+  }
+  // Each counts once, by whatever name.
+  const task = { id: 'a', contextId: 'b', status: {} }
+  const same = Object.fromEntries(spellings(1_000).map((name) => [name, task]))
+  expect(taskReaders.createdIn(json(same))).toEqual(['task a', 'context b'])
+})
+
+test('what one answer lists is bounded, each id once', () => {
+  const history = Array.from({ length: 30 }, (_, at) => ({ messageId: `m${at}`, taskId: 't' }))
+  const page = (count: number, more: object = {}) =>
+    json({ tasks: Array.from({ length: count }, (_, at) => ({ id: `t${at}`, ...more })) })
+  expect(taskReaders.listedIn(page(1_000, { history }))).toHaveLength(1_001)
+  expect(taskReaders.listedIn(page(10_000))).toHaveLength(10_000)
+  expect(limitOf(taskReaders.listedIn(page(10_001)))).toBe('tasks.listed, 10000')
+  const named = Object.fromEntries(
+    Array.from({ length: 10_001 }, (_, at) => [`a-name-like-an-id-${at}`, 1]),
+  )
+  expect(limitOf(taskReaders.listedIn(json({ tasks: [{ id: 't', named }] })))).not.toBe(null)
+})
+
+test('an id is listed and kept in whatever case and form it is written', () => {
+  const id = '0e1A2b3c-4d5e-4f60-8172-93a4b5c6d7e8'
+  const body = json({ tasks: [{ id }, { id: id.toUpperCase() }, { id: 'x' }] })
+  const listed = taskReaders.listedIn(body)
+  expect(listed).toEqual(['task 0e1a2b3c4d5e4f60817293a4b5c6d7e8', 'task x'])
+  const kept = taskReaders.filtered(body, ['task 0e1a2b3c4d5e4f60817293a4b5c6d7e8'])
+  expect(JSON.parse(textOf(kept))).toEqual({ tasks: [{ id }, { id: id.toUpperCase() }] })
 })
 
 test('an id that is a number is taken digit by digit, not as a double rounds it', () => {

@@ -1,8 +1,11 @@
 import { parseStrictJson, parseUtf8, utf8 } from '@countersign/protocol'
+import { overLimit } from '../../lib/limits.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import type { TimeAccount } from '../../pipeline/large-bodies.ts'
 import { withExactNumbers } from './exact-numbers.ts'
 import { foldedName } from './folded-name.ts'
+import { idLengthMax } from './known-ids.ts'
+import { idKey } from './owned-ids.ts'
 import { freeWork, STEPS, type Work } from './reading-steps.ts'
 import { isRecord } from './rpc-message.ts'
 import { type FilteredTasks, filterTasks } from './task-list.ts'
@@ -15,15 +18,21 @@ type Maybe<T> = T | Refusal | Promise<T | Refusal>
  * receiver likes, so they are read in a thread where they are not small.
  */
 export interface TaskReader {
-  /** The tasks and conversations that the answer says it created. */
+  /** The tasks and conversations that the answer says it created, which are few. */
   createdIn(body: Uint8Array, account: TimeAccount): Maybe<readonly string[]>
-  /** The tasks that the answer lists, and others that it names, these with `LAX` before them. */
+  /**
+   * The tasks that the answer lists, and others that it names, these with `LAX` before them. Each
+   * once, folded as `idKey` has it, and no more than `tasks.listed`.
+   */
   listedIn(body: Uint8Array, account: TimeAccount): Maybe<readonly string[]>
   /** The answer with what is in `owned` only; a refusal where it could not be read as a list. */
   filtered(body: Uint8Array, owned: readonly string[], account: TimeAccount): Maybe<Uint8Array>
   /** The same of an answer with the status of an error, which may be of any form. */
   filteredError(body: Uint8Array, owned: readonly string[], account: TimeAccount): Maybe<Uint8Array>
 }
+
+/** Each is looked for on the event loop. As many as one caller can own. */
+const listedLimit = { name: 'tasks.listed', value: 10_000, unit: 'count' } as const
 
 /** Before an id that may be the application's own: what names it goes if it is known to be another's. */
 export const LAX = '~'
@@ -52,10 +61,16 @@ export const taskReaders = {
   },
   listedIn(body, _owned = [], work = freeWork) {
     work.spend(2 * body.length * STEPS.readByte)
-    const listed: string[] = []
+    const listed = new Set<string>()
     const read = parsed(body)
-    if (read !== null) filterTasks(read.text, (id, isLax) => listed.push(keyed(id, isLax)) > 0)
-    return listed
+    if (read !== null) {
+      filterTasks(read.text, (id, isLax) => {
+        if (listed.size <= listedLimit.value) listed.add(keyed(id, isLax))
+        return true
+      })
+    }
+    if (listed.size > listedLimit.value) return overLimit('RESPONSE_REJECTED', listedLimit)
+    return [...new Set(Array.from(listed, (id) => foldedKey(id, work)))]
   },
   filtered(body, owned, work = freeWork) {
     const read = filteredBy(body, owned, work)
@@ -72,6 +87,11 @@ export const taskReaders = {
 
 const keyed = (id: string, isLax: boolean): string => (isLax ? `${LAX}${id}` : id)
 
+function foldedKey(id: string, work: Work): string {
+  work.spend(Math.min(id.length, idLengthMax) * STEPS.foldedCharacter)
+  return id.startsWith(LAX) ? `${LAX}${idKey(id.slice(LAX.length))}` : idKey(id)
+}
+
 function unreadList(): Refusal {
   return new Refusal('RESPONSE_REJECTED', 'a list of tasks that could not be read')
 }
@@ -83,7 +103,16 @@ function filteredBy(body: Uint8Array, owned: readonly string[], work: Work): Fil
   const read = parsed(body)
   if (read === null) return null
   const own = new Set(owned)
-  const filtered = filterTasks(read.text, (id, isLax) => own.has(keyed(id, isLax)))
+  /** Each is folded once, however often it occurs. */
+  const found = new Map<string, boolean>()
+  const filtered = filterTasks(read.text, (id, isLax) => {
+    const as = keyed(id, isLax)
+    const known = found.get(as)
+    if (known !== undefined) return known
+    const isOwn = own.has(foldedKey(as, work))
+    found.set(as, isOwn)
+    return isOwn
+  })
   return { ...filtered, value: read.value, isWhole: filtered.text === read.text }
 }
 

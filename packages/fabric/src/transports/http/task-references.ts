@@ -1,7 +1,9 @@
 import { isFileOfPage, type PathSegment, readPathSegments } from '@countersign/protocol'
+import { overLimit } from '../../lib/limits.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import { foldedName } from './folded-name.ts'
 import type { Head } from './head.ts'
+import { idKey } from './owned-ids.ts'
 import { freeWork, STEPS, type Work } from './reading-steps.ts'
 import {
   type FieldName,
@@ -288,7 +290,7 @@ export function tasksOfHead({ headers }: Pick<Head, 'headers'>): TaskReferences 
   })
   const read = ids.done({ lists: false, creates: false })
   if (event === undefined || read instanceof Refusal) return read
-  return { ...read, ids: [`event ${event}`] }
+  return { ...read, ids: [idKey(`event ${event}`)] }
 }
 
 /** Whether a request is one of A2A's over plain HTTP that names a task or sends a message. */
@@ -321,15 +323,22 @@ const creatingNames: ReadonlySet<string> = new Set([
   'artifactupdate',
 ])
 
-/** Everything that a response says it created: tasks with their conversations, as `TaskReferences`. */
-export function createdIn(value: unknown): readonly string[] {
+/** Each is remembered, on the event loop; a response of the protocols speaks of one task. */
+const createdLimit = { name: 'tasks.created', value: 64, unit: 'count' } as const
+
+/** Everything that a response says it created: tasks with their conversations, as `keyOf` has them. */
+export function createdIn(value: unknown): readonly string[] | Refusal {
   const root = resultOf(value)
   if (root === null) return []
-  const found = [...createdBy(root)]
+  const found = new Set(createdBy(root))
   for (const [name, inner] of Object.entries(root)) {
-    if (creatingNames.has(foldedName(name)) && isRecord(inner)) found.push(...createdBy(inner))
+    if (!creatingNames.has(foldedName(name)) || !isRecord(inner)) continue
+    for (const id of createdBy(inner)) found.add(id)
+    // There are as many spellings of these names as a receiver likes.
+    if (found.size > createdLimit.value) break
   }
-  return found
+  if (found.size > createdLimit.value) return overLimit('RESPONSE_REJECTED', createdLimit)
+  return [...found]
 }
 
 function resultOf(value: unknown): Fields | null {

@@ -1,0 +1,102 @@
+import { utf8 } from '@countersign/protocol'
+import { expect, test, vi } from 'vitest'
+import { Refusal } from '../../lib/refusal.ts'
+import type { Courier } from '../../pipeline/delivery.ts'
+import type { Intended } from '../../pipeline/record.ts'
+import { OwnedIds } from './owned-ids.ts'
+import { ReachedOwners } from './reached-owners.ts'
+import { createTaskOwners, withTasks } from './task-guard.ts'
+import { noTasks } from './task-ids.ts'
+import { taskReaders } from './task-reader.ts'
+
+const numbers = (count: number): readonly number[] => Array.from({ length: count }, (_, at) => at)
+
+const caller = { kind: 'agent', name: 'boss' }
+const intended = {
+  inspected: { authorized: { authenticated: { caller, arrival: { target: { name: 'shop' } } } } },
+} as unknown as Intended
+
+const reader = {
+  createdIn: (body: Uint8Array) => taskReaders.createdIn(body),
+  listedIn: (body: Uint8Array) => taskReaders.listedIn(body),
+  filtered: (body: Uint8Array, owned: readonly string[]) => taskReaders.filtered(body, owned),
+  filteredError: (body: Uint8Array, owned: readonly string[]) =>
+    taskReaders.filteredError(body, owned),
+}
+
+/** Lists in one exchange, of tasks of so many other callers each; gives what the caller receives. */
+async function lists(
+  pages: readonly (readonly number[])[],
+  mayReach: (authorized: unknown, owner: string) => boolean,
+) {
+  const owners = createTaskOwners()
+  const references = { ...noTasks, lists: true }
+  const reached = new ReachedOwners(owners.tasks, 'shop', references)
+  for (const at of pages.flat()) owners.tasks.claim('shop', `task ${at}`, `owner-${at}`)
+  const events = pages.map((page) => ({
+    data: utf8(JSON.stringify({ tasks: page.map((id) => ({ id })) })),
+    ...{ contentType: 'application/json', frame: [] },
+  }))
+  const courier = (async () => ({
+    ...{ status: 200, headers: [], contentType: 'text/event-stream', facts: {} },
+    countersignature: null,
+    body: (async function* () {
+      yield* events
+    })(),
+  })) as unknown as Courier
+  const guard = { owners, references, reader, ownsEvents: false, reached, mayReach }
+  const delivered = await withTasks(courier, guard)(intended, () => null)
+  if (!('body' in delivered) || delivered.body instanceof Uint8Array) throw new Error('no stream')
+  const shown: string[] = []
+  for await (const { data } of delivered.body) shown.push(Buffer.from(data).toString())
+  return shown
+}
+
+test('in one exchange, policy is asked once for each owner whose tasks are cut', async () => {
+  const mayReach = vi.fn(() => false)
+  const page = numbers(1_000)
+  expect(await lists([page, page, page], mayReach)).toEqual(Array(3).fill('{"tasks":[]}'))
+  expect(mayReach).toHaveBeenCalledTimes(1_000)
+})
+
+test('owners whose tasks are cut are bounded in one exchange', async () => {
+  const mayReach = vi.fn(() => false)
+  const page = (from: number) => numbers(600).map((at) => from + at)
+  await expect(lists([page(0), page(600)], mayReach)).rejects.toMatchObject({
+    refusal: { code: 'RESPONSE_REJECTED', limit: 'tasks.ownersCut, 1024' },
+  })
+  expect(mayReach).toHaveBeenCalledTimes(1_025)
+})
+
+test('owners whose tasks are shown are bounded, and no more of them are asked about', async () => {
+  const mayReach = vi.fn(() => true)
+  expect(await lists([numbers(256)], mayReach)).toHaveLength(1)
+  mayReach.mockClear()
+  await expect(lists([numbers(1_000)], mayReach)).rejects.toMatchObject({
+    refusal: { code: 'RESPONSE_REJECTED', limit: 'tasks.ownersListed, 256' },
+  })
+  expect(mayReach).toHaveBeenCalledTimes(257)
+})
+
+test('of the owners that a request names, no more are collected than it takes to refuse it', () => {
+  const tasks = new OwnedIds({ totalMax: 10_000, perOwnerMax: 10_000 })
+  const ids = numbers(1_000).map((at) => `task ${at}`)
+  for (const id of ids) tasks.claim('shop', id, `owner of ${id}`)
+  const found = new ReachedOwners(tasks, 'shop', { ...noTasks, mentions: ids })
+  expect(found.of('boss').size).toBe(65)
+  const own = new ReachedOwners(tasks, 'shop', { ...noTasks, mentions: ids.slice(0, 65) })
+  expect(own.of('owner of task 0').size).toBe(64)
+})
+
+test('an answer that creates more than is remembered of one is refused', async () => {
+  const owners = createTaskOwners()
+  const claim = vi.spyOn(owners.tasks, 'claim')
+  const body = utf8(JSON.stringify({ task: { taskIds: numbers(65) } }))
+  const courier = (async () => ({ status: 200, headers: [], body })) as unknown as Courier
+  const references = { ...noTasks, creates: true }
+  const guard = { owners, references, reader, ownsEvents: false, reached: null }
+  const answer = await withTasks(courier, { ...guard, mayReach: () => false })(intended, () => null)
+  expect(answer).toMatchObject({ failure: { refusal: { limit: 'tasks.created, 64' } } })
+  expect(answer).not.toBeInstanceOf(Refusal)
+  expect(claim).not.toHaveBeenCalled()
+})

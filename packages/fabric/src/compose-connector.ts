@@ -99,6 +99,7 @@ export async function openConnector(options: ConnectorOptions): Promise<Connecto
       admits: (peer) => isCurrent(known.directory, peer),
       continuesUntil: ({ fingerprint }) => known.renewedUntil(fingerprint),
     }),
+    now: () => clock.now(),
     connectTimeoutMs: 5_000,
     headersTimeoutMs: upstreamTimeoutMs,
     connectionsPerEndpointMax: 64,

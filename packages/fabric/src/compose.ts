@@ -282,6 +282,7 @@ function composeUpstream(
       continuesUntil: (peer) => identity.renewals.untilOf(peer.spiffeId, peer.fingerprint),
       credential: identity.server.current(),
     }),
+    now: clock.now,
     connectTimeoutMs: 5_000,
     headersTimeoutMs: config.limits.upstreamTimeoutMs,
     connectionsPerEndpointMax: 64,

@@ -36,7 +36,7 @@ const request = () => ({
 test('connections to all receivers together are bounded, and a closed one makes room', async () => {
   const upstream = undiciUpstream({
     tlsFor: () => expect.unreachable('no receiver proves an identity'),
-    ...{ connectTimeoutMs: 5_000, headersTimeoutMs: 60_000 },
+    ...{ now: Date.now, connectTimeoutMs: 5_000, headersTimeoutMs: 60_000 },
     ...{ connectionsPerEndpointMax: 64, connectionsMax: 2 },
   })
   closing.push(() => upstream.close())

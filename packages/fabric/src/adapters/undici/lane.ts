@@ -25,10 +25,13 @@ export interface Lane {
 
 /**
  * Follows a connection that was just made. Where a peer is `expected`, one that is not proved is an
- * error, its connection closed.
+ * error, its connection closed. Any other receiver of TLS was proved by public authorities.
  */
-export function openLane(socket: Socket, expected: StandingPeer | null): Lane | PeerError {
-  const watch = expected === null ? unwatched : watchReceiver(socket, expected)
+export function openLane(
+  socket: Socket,
+  { expected, now }: { readonly expected: StandingPeer | null; readonly now: () => number },
+): Lane | PeerError {
+  const watch = expected === null ? watchPublic(socket, now) : watchReceiver(socket, expected)
   if (watch instanceof PeerError) return watch
   const close = (): void => void socket.destroy()
   const lane: Lane = { requests: 0, bytesRead: 0, failure: null, ...watch, close }
@@ -42,7 +45,14 @@ export function openLane(socket: Socket, expected: StandingPeer | null): Lane | 
   return lane
 }
 
-const unwatched = { fault: () => null, look: () => undefined }
+/** What is under way goes on: such a receiver has no way to tell of its next certificate. */
+function watchPublic(socket: Socket, now: () => number): Pick<Lane, 'fault' | 'look'> {
+  const leaf = socket instanceof TLSSocket ? socket.getPeerX509Certificate() : undefined
+  const expiresAt = leaf?.validToDate.getTime() ?? Number.POSITIVE_INFINITY
+  return { fault: () => (now() > expiresAt ? expired : null), look: () => undefined }
+}
+
+const expired = new PeerFault('CERTIFICATE_EXPIRED', 'the certificate of the receiver has expired')
 
 function watchReceiver(socket: Socket, expected: StandingPeer) {
   const peer = socket instanceof TLSSocket ? verifyPeer(socket, expected) : notProved

@@ -3,8 +3,8 @@ import type { RequestListener } from 'node:http'
 import { createServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import type { TLSSocket } from 'node:tls'
-import { type PeerIdentity, serverTlsOptions, TrustBundles } from '@countersign/protocol/tls'
+import { getCACertificates, setDefaultCACertificates, type TLSSocket } from 'node:tls'
+import { type PeerIdentity, serverTlsOptions, TrustBundles, toPem } from '@countersign/protocol/tls'
 import { afterEach, describe, expect, test } from 'vitest'
 import { patience } from '../../../../../test/harness/patience.ts'
 import { type Forged, forge, forgeDomain, forgedAt } from '../../../../../test/hostile/tls-forge.ts'
@@ -58,7 +58,7 @@ async function openReceiver(shown: Forged, answer: RequestListener = answerOk) {
   }
 }
 
-function openUpstream({ url }: { readonly url: string }) {
+function openUpstream({ url }: { readonly url: string }, spiffeId: string | null = receiver) {
   const bundles = new TrustBundles()
   bundles.set('a.test', { sequence: 1, roots: [root.certificate] })
   let now = forgedAt
@@ -70,15 +70,15 @@ function openUpstream({ url }: { readonly url: string }) {
       admits: () => isAdmitted,
       continuesUntil: (_: PeerIdentity) => renewedUntil,
     }),
-    ...{ connectTimeoutMs: 5_000, headersTimeoutMs: 60_000 },
+    ...{ now: () => now, connectTimeoutMs: 5_000, headersTimeoutMs: 60_000 },
     ...{ connectionsPerEndpointMax: 64, connectionsMax: null },
   })
   closing.push(() => upstream.close())
-  const ask = () =>
+  const ask = (headers: readonly (readonly [string, string])[] = []) =>
     upstream.request(
-      { url, spiffeId: receiver },
+      { url, spiffeId },
       {
-        ...{ method: 'POST', path: '/', headers: [], body: Uint8Array.of(1), still: () => null },
+        ...{ method: 'POST', path: '/', headers, body: Uint8Array.of(1), still: () => null },
         signal: new AbortController().signal,
         account: { take: () => undefined, give: () => undefined },
       },
@@ -139,6 +139,36 @@ test('a receiver that renewed its certificate is reached by another connection',
   expect(await upstream.askWhole()).toBe('ok')
   expect(await upstream.askWhole()).toBe('ok')
   expect([at.sockets.length, at.reached()]).toEqual([2, 3])
+})
+
+test('so it is with a certificate of a public authority, and what is under way goes on', async () => {
+  const authorities = getCACertificates('default')
+  setDefaultCACertificates([...authorities, toPem(root.certificate)])
+  closing.push(() => setDefaultCACertificates(authorities))
+  let more: (text: string) => void = () => undefined
+  const begin: RequestListener = (request, response) => {
+    if (request.headers['x-stream'] === undefined) return answerOk(request, response)
+    response.writeHead(200).write('first')
+    more = (text) => void response.end(text)
+  }
+  const publicly = { issuer: intermediate, uris: [], dnsNames: ['localhost'] }
+  const at = await openReceiver(forge({ ...publicly, notAfter: forgedAt + 10 * minute }), begin)
+  const upstream = openUpstream({ url: at.url.replace('127.0.0.1', 'localhost') }, null)
+  expect(await upstream.askWhole()).toBe('ok')
+  const { body } = await upstream.ask([['x-stream', '1']])
+  const read = body[Symbol.asyncIterator]()
+  expect(Buffer.from((await read.next()).value ?? '').toString()).toBe('first')
+  expect(at.sockets).toHaveLength(1)
+  upstream.later(15)
+  more('second')
+  expect(Buffer.from((await read.next()).value ?? '').toString()).toBe('second')
+  expect((await read.next()).done).toBe(true)
+  expect(at.sockets).toHaveLength(1)
+  await nextTurn()
+  at.show(forge({ ...publicly, notAfter: forgedAt + 60 * minute }))
+  expect(await upstream.askWhole()).toBe('ok')
+  expect(at.sockets).toHaveLength(2)
+  await expect.poll(() => at.sockets[0]?.destroyed, patience).toBe(true)
 })
 
 describe('a response under way', () => {

@@ -11,6 +11,8 @@ export type ReceiverTls = ClientTls & StandingPeer
 export interface UpstreamOptions {
   /** For a peer that must prove `spiffeId`: asked in the handshake, and of each request's connection. */
   tlsFor(spiffeId: string): ReceiverTls
+  /** Unix milliseconds. */
+  now(): number
   readonly connectTimeoutMs: number
   readonly headersTimeoutMs: number
   readonly connectionsPerEndpointMax: number
@@ -56,7 +58,8 @@ export function undiciUpstream(options: UpstreamOptions): Upstream & { refresh()
       connections: options.connectionsPerEndpointMax,
       pipelining: 1,
       allowH2: false,
-      factory: (place, given) => laneClient(place, given, { descriptors, receiver, tls, lanes }),
+      factory: (place, given) =>
+        laneClient(place, given, { descriptors, receiver, tls, lanes, now: options.now }),
       // Silence is normal on event streams; the exchange's own signal ends them.
       bodyTimeout: 0,
       headersTimeout: options.headersTimeoutMs,
@@ -152,12 +155,13 @@ interface LaneParts {
   readonly tls: ReceiverTls | null
   /** Those that stand. */
   readonly lanes: Set<Lane>
+  readonly now: () => number
 }
 
 function laneClient(
   origin: URL,
   options: object,
-  { descriptors, receiver, tls, lanes }: LaneParts,
+  { descriptors, receiver, tls, lanes, now }: LaneParts,
 ): Dispatcher {
   // The pool has made the connector already, so that all clients share it.
   const { connect } = options as { readonly connect: buildConnector.connector }
@@ -168,7 +172,7 @@ function laneClient(
       const [fault, socket] = result
       lane = null
       if (fault !== null || socket === null) return done(...result)
-      const opened = openLane(socket, tls)
+      const opened = openLane(socket, { expected: tls, now })
       if (opened instanceof Error) return done(opened, null)
       lane = opened
       lanes.add(opened)

@@ -62,6 +62,15 @@ const hidings: Readonly<Record<string, Hiding>> = {
   'behind blanks': text(`password: correct horse ${tail}`),
   'behind a dollar sign': text(`password=$ecret1${tail}`),
   'in a block scalar': text(`password: |\n  first\n  ${tail}\nuser: jane\n`, 'text/yaml'),
+  'in an element with an attribute': text(
+    `<password encrypted="false">\n  ${secret}\n</password>`,
+    'text/xml',
+  ),
+  'in an element with another value': text(
+    `<password value="abcd1x">${secret}</password>`,
+    'text/xml',
+  ),
+  'in the second attribute': text(`<password id="1" value="${secret}"/>`, 'text/xml'),
   'in CDATA': text(`<password><![CDATA[Ab1]${tail}]]></password>`, 'text/xml'),
   'in an element in an element': text(`<password><value>${secret}</value></password>`, 'text/xml'),
   'in another attribute': text(`<add value="${secret}" key="password"/>`, 'text/xml'),

@@ -11,6 +11,7 @@ import { separatorAfter } from './separators.ts'
 import { type Beside, beside } from './value-beside.ts'
 import { type Place, trimmed, ValueReader } from './value-grammar.ts'
 import type { Scan, Span, View } from './view.ts'
+import { heldIn } from './xml-content.ts'
 import { type Element, readElements, tagEnd } from './xml-tags.ts'
 
 /** A name is read this far to either side of its stem. */
@@ -33,6 +34,11 @@ const VARIANT_STARTS: ReadonlySet<number | undefined> = new Set(
 const NAME = KIND.map((kind, byte) =>
   (kind & ALNUM) !== 0 || byte === 0x5f || byte === 0x2d || byte >= 0x80 ? 1 : 0,
 )
+
+interface Name extends Span {
+  /** Where words for variants begin. */
+  readonly plainEnd: number
+}
 
 /** The secrets of one text by the names before them: `password = …`, `<password>…`, `--token …`. */
 export class NamedSecrets {
@@ -107,7 +113,7 @@ export class NamedSecrets {
     if (isQuoteSign(quote.sign)) this.#context.close(quote, at + 1)
   }
 
-  #nameAt(at: number, stemEnd: number): Span {
+  #nameAt(at: number, stemEnd: number): Name {
     const { bytes, from, to } = this.#view
     let start = at
     const first = Math.max(from, at - nameBytesMax)
@@ -122,7 +128,7 @@ export class NamedSecrets {
     const limit = Math.min(to, end + nameBytesMax)
     while (end < limit && isNameByte(bytes, end, end + 1 < to)) end++
     while (end > stemEnd && (bytes[end - 1] === 0x2e || bytes[end - 1] === 0x2d)) end--
-    return { start, end: this.#variantsEnd(start, end) }
+    return { start, end: this.#variantsEnd(start, end), plainEnd: end }
   }
 
   /** The end of the words for variants behind a name, if an operator follows them; else the name's. */
@@ -143,22 +149,26 @@ export class NamedSecrets {
     return /^ +$/.test(latin1(bytes, last, separator.end)) ? end : last
   }
 
-  #valuesOf(name: Span, rule: SecretRule): readonly Span[] {
+  #valuesOf(name: Name, rule: SecretRule): readonly Span[] {
     const { bytes, from } = this.#view
     const before = name.start > from ? (bytes[name.start - 1] as number) : 0
     if (before === 0x2f && latin1(bytes, Math.max(from, name.start - 5), name.start) === '/etc/')
       return []
     const tag = this.#tagStart(name.start, before)
-    // `<db password=…`: a name with a blank in it is none of an element.
-    if (tag >= 0 && !bytes.subarray(name.start, name.end).includes(0x20))
-      return this.#elementOf(tag, name, rule)
+    // `<user pass=…`: a name with a blank in it is none of an element.
+    if (tag >= 0 && !bytes.subarray(name.start, name.plainEnd).includes(0x20)) {
+      const found = this.#elementOf(tag, name, rule)
+      if (found !== null) return found
+    }
     const place: Beside = {
       ...this.#pairs,
       accepts: (value) => this.#accepts(rule, value),
       valuesAt: (at, key) => this.#pairedAt(at, key, rule),
     }
     const paired = beside(place, name)
-    return paired ?? this.#assigned(name, rule, before) ?? []
+    if (paired !== null && !OPERATORS.has(bytes[name.end])) return paired
+    // `name: "password=…", value: …`: both.
+    return [...(paired ?? []), ...(this.#assigned(name, rule, before) ?? [])]
   }
 
   /** The values at `at`, behind `key`, that belong to a name elsewhere. */
@@ -190,9 +200,32 @@ export class NamedSecrets {
     return this.#elements.get(tag)
   }
 
-  #elementOf(tag: number, name: Span, rule: SecretRule): readonly Span[] {
+  /** Returns the values of the element and of its attributes; null where the tag has no end. */
+  #elementOf(
+    tag: number,
+    { start, end, plainEnd }: Name,
+    rule: SecretRule,
+  ): readonly Span[] | null {
     const { bytes, to } = this.#view
-    const content = this.#contentOf(tag)
+    // `<password encrypted="false">`: what would be a word for a variant is an attribute.
+    const name = { start, end: plainEnd }
+    const tagged = tagEnd(bytes, plainEnd, to)
+    if (tagged < 0) return end === plainEnd ? [] : null
+    const place = { start: tag, end: tagged }
+    return [...this.#heldIn(place, name, rule), ...this.#contentIn(place, name, rule)]
+  }
+
+  #heldIn(tag: Span, name: Span, rule: SecretRule): readonly Span[] {
+    if (tag.end <= name.end + 2) return []
+    this.#spend(STEPS.valueByte * (tag.end - tag.start))
+    return heldIn(latin1(this.#view.bytes, tag.start, tag.end))
+      .map(({ start, end }) => ({ start: tag.start + start, end: tag.start + end }))
+      .filter((value) => this.#accepts(rule, value))
+  }
+
+  #contentIn({ start, end }: Span, name: Span, rule: SecretRule): readonly Span[] {
+    const { bytes } = this.#view
+    const content = this.#contentOf(start)
     if (content !== undefined) {
       // Elements in one another would each be read to the end of the outermost.
       if (content.to <= this.#emptyTo) return []
@@ -202,8 +235,7 @@ export class NamedSecrets {
       return isSecretValue(rule, text) ? [value] : []
     }
     // Not closed: what follows on the line, unless this only stands for something: `<password>`.
-    const end = tagEnd(bytes, name.end, to)
-    if (end < 0 || bytes[end - 2] === 0x2f) return []
+    if (bytes[end - 2] === 0x2f) return []
     const value = this.#values.bare(end, 'word', wordBytesMax)
     // No word is that long. Judged by its end, it would be read once more for each tag in it.
     if (value.end - end === wordBytesMax) return [this.#values.bare(end, 'word')]
@@ -241,6 +273,8 @@ export class NamedSecrets {
     })
   }
 }
+
+const OPERATORS: ReadonlySet<number | undefined> = new Set(Buffer.from('=:'))
 
 /** Without white space, and without what marks it as CDATA. */
 function contentOf(bytes: Uint8Array, { from, to }: Element): Span {

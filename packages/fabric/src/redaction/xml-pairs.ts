@@ -1,36 +1,41 @@
 import { excerptOf } from './ascii.ts'
 import { pairRole, partnersOf, type RowKey } from './pair-roles.ts'
+import { looksMade } from './secret-values.ts'
 import type { Span, View } from './view.ts'
 import { type Element, tagEnd } from './xml-tags.ts'
 
 /** How far before a name its tag may begin. */
 export const tagBytesMax = 1_024
 
-const ATTRIBUTE = /\s([\w:.-]{1,64})\s*=\s*("[^"]*"|'[^']*'|[^\s"'<>]+)/g
+const ATTRIBUTE = /\s([\w:.-]{1,64})\s*=\s*(\\*"[^"]*"|\\*'[^']*'|[^\s"'<>]+)/g
 /** Their values name an element, and do not say that its content is a value. */
 const LABELS: ReadonlySet<string> = new Set(['id', 'type', 'for', 'path', 'title', 'label'])
 
-interface Attribute {
+export interface Attribute {
   readonly key: string
   readonly value: Span
 }
 
-/** The attributes of the tag from `start` to `end`, by places in the text. */
-function attributesOf({ bytes }: View, start: number, end: number): readonly Attribute[] {
+/** The attributes of a tag, by places in its text. */
+export function attributesIn(tag: string): readonly Attribute[] {
   const attributes: Attribute[] = []
-  for (const { 0: whole, 1: key = '', 2: value = '', index } of excerptOf(
-    bytes,
-    start,
-    end,
-  ).matchAll(ATTRIBUTE)) {
-    const quote = /^["']/.test(value) ? 1 : 0
-    const from = start + index + whole.length - value.length + quote
-    attributes.push({
-      key: localName(key),
-      value: { start: from, end: from + value.length - 2 * quote },
-    })
+  for (const { 0: whole, 1: key = '', 2: value = '', index } of tag.matchAll(ATTRIBUTE)) {
+    // In a string of JSON its quotes have backslashes.
+    const [opening = ''] = /^\\*["']/.exec(value) ?? []
+    const closing = opening === '' ? 0 : (/\\*["']$/.exec(value)?.[0].length ?? 0)
+    const start = index + whole.length - value.length + opening.length
+    const end = index + whole.length - Math.min(closing, opening.length)
+    attributes.push({ key: localName(key), value: { start, end } })
   }
   return attributes
+}
+
+/** The attributes of the tag from `start` to `end`, by places in the text. */
+function attributesOf({ bytes }: View, start: number, end: number): readonly Attribute[] {
+  return attributesIn(excerptOf(bytes, start, end)).map(({ key, value }) => ({
+    key,
+    value: { start: start + value.start, end: start + value.end },
+  }))
 }
 
 const localName = (name: string): string => name.slice(name.lastIndexOf(':') + 1)
@@ -57,14 +62,22 @@ export function besideAttribute(
   const role = pairRole(key)
   if (role?.kind !== 'naming') return []
   const found = attributes.filter(({ key }) => isHolding(key, role.frame)).map(({ value }) => value)
-  if (found.length > 0 || LABELS.has(key.toLowerCase())) return found
+  if (LABELS.has(key.toLowerCase())) return found
   const element = tree(tag)
-  if (element === undefined) return []
+  if (element === undefined) return found
+  if (found.length > 0) return [...found, ...madeContent(view, element)]
   const children = element.children
     .slice(0, siblingsMax)
     .filter((child) => isHolding(keyOf(view, child), role.frame))
   if (children.length > 0) return children.flatMap((child) => contentsOf(view, child))
   return [{ start: element.from, end: element.to }]
+}
+
+/** What an element has besides an attribute that holds the value: of that only what was made to be a secret. */
+function madeContent({ bytes }: View, { from, to, children }: Element): readonly Span[] {
+  if (children.length > 0 || to <= from) return []
+  const words = excerptOf(bytes, from, Math.min(to, from + tagBytesMax)).split(/\s+/)
+  return words.some((word) => looksMade(word)) ? [{ start: from, end: to }] : []
 }
 
 function isHolding(key: string, frame: string): boolean {

@@ -71,6 +71,10 @@ const hidings: Readonly<Record<string, Hiding>> = {
     'text/xml',
   ),
   'in the second attribute': text(`<password id="1" value="${secret}"/>`, 'text/xml'),
+  'in CDATA with signs of markup': text(
+    `<password><![CDATA[ab<12]${secret}>]]></password>`,
+    'text/xml',
+  ),
   'in CDATA': text(`<password><![CDATA[Ab1]${tail}]]></password>`, 'text/xml'),
   'in an element in an element': text(`<password><value>${secret}</value></password>`, 'text/xml'),
   'in another attribute': text(`<add value="${secret}" key="password"/>`, 'text/xml'),

@@ -40,6 +40,7 @@ describe('an attribute takes nothing away from its element', () => {
     `correct horse battery ${secret}`,
     `<value>${secret}</value>`,
     `<![CDATA[${secret}]]>`,
+    `<!-- ${secret} -->`,
   ]
   const element = fc
     .tuple(
@@ -84,6 +85,7 @@ test.each([
   `<property name="password" value="x1y2z3">${secret}</property>`,
   `<property name="password" text="a note1x">${secret}</property>`,
   `{ name: "password=${secret}", value: "abc1def" }`,
+  `<secrets><entry value="${secret}"/></secrets>`,
 ])('%j is masked: of two readings both count', (text) => {
   for (const masked of masks(text)) expect(masked).not.toContain(secret)
 })
@@ -104,4 +106,50 @@ test.each([
   '<password><property name="hash" value="bcrypt"/><property name="rounds" value="12"/></password>',
 ])('%j holds no secret', (text) => {
   for (const masked of [mask(text), mask(text, 'text/xml')]) expect(masked).toBe(text)
+})
+
+describe('in CDATA nothing is a tag', () => {
+  const part = fc.constantFrom('<', '>', ']', '&', '<12', '</', '<!--', ' ', 'ab', '<b>', '"')
+  const text = fc
+    .tuple(fc.array(part, { maxLength: 6 }), fc.array(part, { maxLength: 4 }))
+    .map(([before, behind]) => `${before.join('')}${secret}${behind.join('')}`)
+    .filter((each) => !each.includes(']]>'))
+  test('whatever stands around the secret', () => {
+    fc.assert(
+      fc.property(text, fc.constantFrom('', '\n', '<!-- a -->'), (value, around) => {
+        const element = `<password>${around}<![CDATA[${value}]]>${around}</password>`
+        for (const masked of masks(`<c>${element}</c>`)) expect(masked, value).not.toContain(secret)
+      }),
+      seeded,
+    )
+  })
+
+  test('and its marks stay around what is masked', () => {
+    const text = `<password><![CDATA[ab<12]${secret}]]]></password>`
+    expect(mask(text)).toBe('<password><![CDATA[[CREDENTIAL]]]></password>')
+  })
+})
+
+test.each([
+  `<password>ab<${secret}></password>`,
+  `<password><!-- ${secret} --></password>`,
+  `<password><a/><!--\n${secret}\n--></password>`,
+])('%j is masked: only what is markup is left out of what is judged', (text) => {
+  for (const masked of masks(text)) expect(masked).not.toContain(secret)
+})
+
+test.each([
+  '<password><minLength>8</minLength></password>',
+  '<password><!-- set by the operator --></password>',
+  '<password><![CDATA[]]></password>',
+  '<password><![CDATA[string]]></password>',
+])('%j holds no secret in markup', (text) => {
+  for (const masked of [mask(text), mask(text, 'text/xml')]) expect(masked).toBe(text)
+})
+
+test('an element of many openings of CDATA and comments is read once', () => {
+  for (const opening of ['<![CDATA[', '<!--', '<![CDATA[<!--', '<', '<a1b2c3>']) {
+    const text = `<password>${opening.repeat(20_000)}]]>--></password>`
+    expect(() => mask(text)).not.toThrow()
+  }
 })

@@ -11,7 +11,7 @@ import { separatorAfter } from './separators.ts'
 import { type Beside, beside } from './value-beside.ts'
 import { type Place, trimmed, ValueReader } from './value-grammar.ts'
 import type { Scan, Span, View } from './view.ts'
-import { heldIn } from './xml-content.ts'
+import { heldIn, textIn } from './xml-content.ts'
 import { type Element, readElements, tagEnd } from './xml-tags.ts'
 
 /** A name is read this far to either side of its stem. */
@@ -230,7 +230,7 @@ export class NamedSecrets {
       // Elements in one another would each be read to the end of the outermost.
       if (content.to <= this.#emptyTo) return []
       const value = contentOf(bytes, content)
-      const text = this.#textOf(value).replaceAll(/<!\[CDATA\[|\]\]>|<[^<>]{0,64}>/g, '')
+      const text = textIn(this.#textOf(trimmed(bytes, content.from, content.to)))
       if (text.trim() === '') this.#emptyTo = Math.max(this.#emptyTo, value.end)
       return isSecretValue(rule, text) ? [value] : []
     }
@@ -281,8 +281,7 @@ function contentOf(bytes: Uint8Array, { from, to }: Element): Span {
   const { start, end } = trimmed(bytes, from, to)
   const isCdata =
     latin1(bytes, start, Math.min(end, start + 9)) === '<![CDATA[' &&
-    latin1(bytes, Math.max(start, end - 3), end) === ']]>' &&
-    bytes.indexOf(0x5d, start + 9) === end - 3
+    Buffer.from(bytes.buffer, bytes.byteOffset, end).indexOf(']]>', start + 9) === end - 3
   return isCdata ? { start: start + 9, end: end - 3 } : { start, end }
 }
 

@@ -27,3 +27,61 @@ export function heldIn(tag: string): readonly Span[] {
     .filter((each) => holds(each, tag.slice(each.value.start, each.value.end)))
     .map(({ value }) => value)
 }
+
+const cdata = '<![CDATA['
+const tag = /<[^<>]{0,64}>/y
+const endTag = /<\/([\w.:-]+)/g
+
+/**
+ * The text of an element's content, by which it is judged: CDATA as it stands, since nothing in it is
+ * a tag; comments that hold what was made to be a secret; and of tags what their attributes hold.
+ */
+export function textIn(content: string): string {
+  const closed = new Set<string>()
+  let text = ''
+  let done = 0
+  for (let at = content.indexOf('<'); at >= 0; at = content.indexOf('<', done)) {
+    if (done === 0) for (const [, name = ''] of content.matchAll(endTag)) closed.add(name)
+    text += content.slice(done, at)
+    const section = sectionAt(content, at, closed)
+    done = section?.end ?? at + 1
+    text += section?.text ?? '<'
+  }
+  return text + content.slice(done)
+}
+
+interface Section {
+  readonly end: number
+  readonly text: string
+}
+
+/** What begins with the `<` at `at`: where it ends, and its text; null where it is a sign alone. */
+function sectionAt(content: string, at: number, closed: ReadonlySet<string>): Section | null {
+  if (content.startsWith(cdata, at)) return between(content, at + cdata.length, ']]>')
+  if (content.startsWith('<!--', at)) {
+    const { end, text } = between(content, at + 4, '-->')
+    return { end, text: hasMade(text) ? text : '' }
+  }
+  tag.lastIndex = at
+  const found = tag.exec(content)?.[0]
+  if (found === undefined) return null
+  const held = heldIn(found)
+    .map(({ start, end }) => found.slice(start, end))
+    .filter((value) => looksMade(value))
+  return { end: at + found.length, text: isTag(found, closed) ? held.join(' ') : found }
+}
+
+function between(content: string, from: number, closing: string): Section {
+  const end = content.indexOf(closing, from)
+  if (end < 0) return { text: content.slice(from), end: content.length }
+  return { text: content.slice(from, end), end: end + closing.length }
+}
+
+const hasMade = (text: string): boolean => text.split(/\s+/).some((word) => looksMade(word))
+
+/** `<Ab1x2y>`, which nothing closes, is as likely a part of the secret. */
+function isTag(found: string, closed: ReadonlySet<string>): boolean {
+  const name = /^<([\w.:-]+)>$/.exec(found)?.[1]
+  if (name === undefined || !/\d[A-Za-z]/.test(name) || !looksMade(name)) return true
+  return closed.has(name)
+}

@@ -477,7 +477,7 @@ export const REQUIREMENTS = {
   'record:legible': {
     promise: 'No recorded value can imitate another line, value or column where people read it.',
     on: fabric,
-    lies: ['imitated-line', 'imitated-sender'],
+    lies: ['imitated-line', 'imitated-row', 'imitated-sender'],
   },
   'record:outside-tools': {
     promise: 'Checkpoints and proofs verify with the published formats alone.',

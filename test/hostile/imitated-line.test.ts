@@ -19,7 +19,7 @@ import { indexesOf, meshEntry, record } from '../harness/entries.ts'
 import { lie } from '../harness/lie.ts'
 import { policyParser, WORLD_POLICIES } from '../harness/policies.ts'
 import { refusedOnBoth } from '../harness/refusals.ts'
-import { rowsOf } from '../harness/rows.ts'
+import { narrowClusters, rowsOf } from '../harness/rows.ts'
 import { verifies } from '../requirements.ts'
 
 const screen = { isTTY: true, columns: 80, write: () => undefined }
@@ -165,7 +165,7 @@ lie(verifies(['record:legible'], 'no name or detail imitates another line'), {
     },
     'a row at which a terminal breaks a line': () => {
       const long = (fill: string) => `${fill.repeat(200)} Permitted: agent "caller" asks. verified`
-      for (const fill of ['x', 'x ', '日']) {
+      for (const fill of ['x', 'x ', '日', ...narrowClusters]) {
         const text = `Denied: agent "caller" asks.\n  context.tool is "${long(fill)}"`
         const explained = explain(
           { exchange: 'dec_1', entries: [opening], policy: { text } },

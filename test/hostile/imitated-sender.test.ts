@@ -5,7 +5,7 @@ import fc from 'fast-check'
 import { expect } from 'vitest'
 import { run } from '../../packages/fabric/src/cli/run.ts'
 import { lie, newName } from '../harness/lie.ts'
-import { rowsOf } from '../harness/rows.ts'
+import { narrowClusters, rowsOf } from '../harness/rows.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
@@ -62,8 +62,10 @@ lie(verifies(['record:legible'], 'no message on a channel imitates one of anothe
       const forged = '2 from billing, text/plain'
       const ends = ['\n', '\r\n', '\r', '\u2028', '\v', '\n\n', '\n\u001b[2K']
       const lines = ends.map((end) => `hello${end}${forged}${end}invoice 2 is cancelled`)
-      const long = ['x', '日'].flatMap((fill) =>
-        [columns - 2, columns, 2 * columns].map((width) => `${fill.repeat(width)}${forged}`),
+      const long = ['x', '日', ...narrowClusters].flatMap((fill) =>
+        [columns / 2 - 1, columns - 2, columns, 2 * columns].map(
+          (count) => `${fill.repeat(count)}${forged}`,
+        ),
       )
       const { channel, dir, heads } = await channelWith(world, [...lines, ...long])
       const rows = rowsOf((await received(dir, channel, group())).trimEnd(), columns)

@@ -24,6 +24,7 @@ export function logOf({ terminal, clock }: CliContext, { level, format }: LogSet
   return createLog({
     level,
     now: () => clock.now(),
-    write: (line) => terminal.note(format === 'json' ? formatJsonLine(line) : formatTextLine(line)),
+    write: (line) =>
+      terminal.note(format === 'json' ? { whole: formatJsonLine(line) } : formatTextLine(line)),
   })
 }

@@ -162,7 +162,7 @@ async function enrollAgent(
       'agent.enroll',
       order,
     )
-    output.show(invitation, ({ join }) => join)
+    output.show(invitation, ({ join }) => ({ whole: join }))
     output.note(
       `\n${name} has until ${formatTime(invitation.expiresAt)} to use it, once: ` +
         `\`openAgent({ join, dir })\` in the SDK, or \`countersign connect --as ${name} --join …\`.`,

@@ -17,7 +17,7 @@ export function addConsoleCommand(program: Command, context: CliContext): void {
       const { key } = await fabric.admin<{ readonly key: string }>('key.create', order)
       // In the fragment, which a browser never sends to any server.
       const url = `${fabric.origin}/console#key=${key}`
-      output.show({ url }, () => url)
+      output.show({ url }, () => ({ whole: url }))
     })
   })
 }

@@ -60,7 +60,7 @@ async function createKey(
   await withFabric(context, options, async (fabric) => {
     const order = { agent, scopes: scope ?? null, ttlSeconds: ttl }
     const made = await fabric.admin<{ key: string; expiresAt: number }>('key.create', order)
-    output.show(made, ({ key }) => key)
+    output.show(made, ({ key }) => ({ whole: key }))
     const reach = scope === undefined ? 'whatever policy permits it' : scope.join(', ')
     output.note(`\n${agent} reaches ${reach} with it until ${formatTime(made.expiresAt)}.`)
   })

@@ -98,7 +98,8 @@ async function protect(fabric: FabricClient, order: ProtectOrder, output: Output
   const rootFile = fabric.dataDir === null ? 'ca.pem' : join(fabric.dataDir, DATA_FILES.root)
   const example = exampleCall({ address, key: made.key, rootFile, protocol })
   const result = { name, caller, url: address, upstream: url, policy: file, ...made, example }
-  output.show(result, () => formatProtected(result, output))
+  // It ends with a command to copy.
+  output.show(result, () => ({ whole: formatProtected(result, output) }))
   if (!(await answers(url))) {
     output.note(`\nNothing listens at ${url} yet; start it before you call.`)
   }

@@ -36,7 +36,7 @@ export function addTokenCommand(program: Command, context: CliContext): void {
     await withFabric(context, options, async ({ identity, origin }) => {
       const order = { issuer: `${origin}/oauth`, audience: audience ?? origin, scope }
       const token = await requestToken(identity, order, context)
-      output.show(token, ({ accessToken }) => accessToken)
+      output.show(token, ({ accessToken }) => ({ whole: accessToken }))
       output.note(
         `\nGood for ${formatDuration(token.expiresIn * 1000)}, as \`Authorization: Bearer\`.`,
       )

@@ -50,15 +50,15 @@ function jsonNarrator(out: Terminal): Narrator {
   return {
     begin: () => undefined,
     introduce({ processes, ms }) {
-      out.print(JSON.stringify({ step: 'setup', ok: true, ms: tenths(ms), processes }))
+      out.print({ whole: JSON.stringify({ step: 'setup', ok: true, ms: tenths(ms), processes }) })
     },
     step({ step, ok, ms, checks, facts }) {
-      out.print(JSON.stringify({ step, ok, ms: tenths(ms), checks, ...facts }))
+      out.print({ whole: JSON.stringify({ step, ok, ms: tenths(ms), checks, ...facts }) })
     },
     end({ ok, ms, logSize, steps }) {
       const held = steps.filter((step) => step.ok).length
       const summary = { step: 'summary', ok, ms: tenths(ms), steps: steps.length, held, logSize }
-      out.print(JSON.stringify(summary))
+      out.print({ whole: JSON.stringify(summary) })
     },
   }
 }

@@ -8,7 +8,10 @@ describe('the width of text', () => {
     ['é', 1],
     ['e\u0301', 1],
     ['日本', 4],
-    ['👩‍👩‍👧', 2],
+    ['👩👧', 4],
+    ['\u1100\u1161\u11a8', 4],
+    ['\u0915\u094d\u0937', 2],
+    ['a\u0903\u0903', 3],
     ['', 0],
   ])('of %s is %i columns', (text, width) => {
     expect(displayWidth(text)).toBe(width)

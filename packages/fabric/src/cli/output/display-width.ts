@@ -2,15 +2,52 @@ import { legible } from '@countersign/protocol'
 
 const graphemes = new Intl.Segmenter('en', { granularity: 'grapheme' })
 
-/** East Asian wide and full-width ranges, and what terminals draw as emoji (UAX 11). */
+/**
+ * Wide and full-width characters in whole blocks (UAX 11), and what any terminal draws as a picture
+ * (UTS 51): the tables of terminals differ, and a column too many only breaks a row early.
+ */
 const wide =
-  /\p{Emoji_Presentation}|[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\ua960-\ua97f\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\u{20000}-\u{3fffd}]/u
+  /[\u1100-\u115f\u2329\u232a\u2630-\u2637\u268a-\u268f\u2e80-\ua4cf\ua960-\ua97f\uac00-\ud7a3\uf900-\ufaff\ufe10-\ufe19\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\u{16fe0}-\u{18dff}\u{1aff0}-\u{1b2ff}\u{1d300}-\u{1d37f}\u{1f000}-\u{1faff}\u{20000}-\u{3fffd}]|\p{Emoji_Presentation}|\p{Extended_Pictographic}/u
 
-/** Terminal columns that `text` fills. It must be `legible`: control characters have no width. */
+/**
+ * Marks that every terminal draws over the letter before them. Spacing marks, jamo of vowels and
+ * marks that came with Unicode 10 or later take a column in some; astral ones are all counted so.
+ */
+const drawnOver =
+  /(?![\u07fd\u0897-\u089f\u08ca-\u08d3\u09fe\u0afa-\u0aff\u0b55\u0c04\u0c3c\u0d00\u0d3b\u0d3c\u0d81\u0eba\u0ece\ua82c\ua8ff\u{10000}-\u{10ffff}]|[\u1abf-\u1aff]|[\u1df6-\u1dfa])[\p{Mn}\p{Me}]/u
+
+const plain = /^[ -~]*$/
+
+/**
+ * The most columns in which a terminal draws `text`, which must be `legible`: control characters
+ * have no width. Counted by code points, since many terminals draw those of one cluster side by side.
+ */
 export function displayWidth(text: string): number {
+  if (plain.test(text)) return text.length
   let width = 0
-  for (const { segment } of graphemes.segment(text)) width += segmentWidth(segment)
+  for (const character of text) {
+    if (!drawnOver.test(character)) width += wide.test(character) ? 2 : 1
+  }
   return width
+}
+
+interface Piece {
+  readonly text: string
+  readonly width: number
+}
+
+/** Clusters, which are broken apart only where one is wider than `columns`. */
+function* piecesOf(text: string, columns: number): Iterable<Piece> {
+  const parts = plain.test(text) ? text : clustersOf(text)
+  for (const part of parts) {
+    const width = displayWidth(part)
+    if (width <= columns) yield { text: part, width }
+    else for (const each of part) yield { text: each, width: displayWidth(each) }
+  }
+}
+
+function* clustersOf(text: string): Iterable<string> {
+  for (const { segment } of graphemes.segment(text)) yield segment
 }
 
 /** `text` in at most `columns`, with an ellipsis in place of what is cut. */
@@ -19,29 +56,57 @@ export function fitText(text: string, columns: number): string {
   if (displayWidth(text) <= columns) return text
   let kept = ''
   let width = 1
-  for (const { segment } of graphemes.segment(text)) {
-    width += segmentWidth(segment)
+  for (const piece of piecesOf(text, columns)) {
+    width += piece.width
     if (width > columns) break
-    kept += segment
+    kept += piece.text
   }
   return `${kept.trimEnd()}…`
 }
 
-/** `text` in rows of at most `columns`, broken where a terminal would break it. */
-export function rowsOfText(text: string, columns: number): readonly string[] {
-  if (text.length * 2 <= columns) return [text]
+/** Colours are ours alone: legible text has no escape character. */
+const paints = new RegExp(`(${'\u001b'}\\[[\\d;]*m)`)
+const unpainted = (line: string): string =>
+  line
+    .split(paints)
+    .filter((_, i) => i % 2 === 0)
+    .join('')
+
+/**
+ * `line` in rows of at most `columns`, each but the first behind `indent`. A row ends at a blank,
+ * and within a word where the word is longer than a row.
+ */
+export function rowsOfLine(line: string, columns: number, indent = ''): readonly string[] {
+  if (line.length * 2 <= columns || displayWidth(unpainted(line)) <= columns) return [line]
   const rows: string[] = []
   let row = ''
   let width = 0
-  for (const { segment } of graphemes.segment(text)) {
-    const added = segmentWidth(segment)
-    if (width + added > columns && row !== '') {
-      rows.push(row)
-      row = ''
-      width = 0
+  /** After the last blank of the row, where it is best broken. */
+  let blank: { readonly at: number; readonly width: number } | null = null
+  let isBegun = false
+  const end = (added: number): void => {
+    const isWithin = blank !== null && indent.length + width - blank.width + added <= columns
+    const { at, width: until } = isWithin && blank !== null ? blank : { at: row.length, width }
+    rows.push(row.slice(0, at).trimEnd())
+    row = indent + row.slice(at)
+    width = indent.length + width - until
+    blank = null
+    isBegun = width > indent.length
+  }
+  for (const part of line.split(paints)) {
+    if (paints.test(part)) {
+      row += part
+      continue
     }
-    row += segment
-    width += added
+    for (const piece of piecesOf(part, columns - indent.length)) {
+      if (width + piece.width > columns) end(piece.width)
+      const isBlank = piece.text === ' '
+      if (isBlank && !isBegun && rows.length > 0) continue
+      row += piece.text
+      width += piece.width
+      if (isBlank && isBegun) blank = { at: row.length, width }
+      if (!isBlank) isBegun = true
+    }
   }
   return [...rows, row]
 }
@@ -50,21 +115,25 @@ const indent = '  '
 const columnsMin = 8
 
 /**
- * Text of others below a line of ours: legible, with every row of the terminal indented, so that none
- * of its lines reads as one of ours, whether it ends them or makes them too long.
+ * Lines of ours on a terminal: one that is too long for it goes on below, further in than it began.
+ * The terminal itself would go on at its edge, where a text of others in the line would read as ours.
  */
-export function formatIndented(text: string, width: number): string {
-  const columns = Math.max(width - indent.length, columnsMin)
+export function formatLines(text: string, width: number): string {
+  if (!Number.isFinite(width)) return text
+  const columns = Math.max(width, columnsMin)
   return text
     .split('\n')
-    .flatMap((line) => rowsOfText(legible(line), columns))
-    .map((row) => indent + row)
+    .flatMap((line) => {
+      const begins = Math.min(line.search(/[^ ]|$/), Math.floor(columns / 2) - indent.length)
+      return rowsOfLine(line, columns, ' '.repeat(begins) + indent)
+    })
     .join('\n')
 }
 
-function segmentWidth(segment: string): number {
-  if (/^\p{M}/u.test(segment)) return 0
-  return wide.test(segment) ? 2 : 1
+/** Text of others below a line of ours: legible, and every row of the terminal is indented. */
+export function formatIndented(text: string, width: number): string {
+  const lines = text.split('\n').map((line) => indent + legible(line))
+  return formatLines(lines.join('\n'), width)
 }
 
 export { legible }

@@ -1,15 +1,15 @@
 import type { Progress } from './progress.ts'
 import { silentProgress } from './progress.ts'
-import type { Terminal } from './terminal.ts'
+import type { Printed, Terminal } from './terminal.ts'
 
 /** Where one command puts its answer: chosen once, by `--json`. */
 export interface Output {
   readonly json: boolean
   readonly terminal: Terminal
   /** The whole answer: one JSON document, or what `render` makes of it. */
-  show<T>(value: T, render: (value: T) => string): void
+  show<T>(value: T, render: (value: T) => Printed): void
   /** One element of a stream: a line of JSON, or what `render` makes of it. */
-  line<T>(value: T, render: (value: T) => string): void
+  line<T>(value: T, render: (value: T) => Printed): void
   /** For people only, beside the answer. */
   note(text: string): void
   progress(text: string): Progress
@@ -20,10 +20,10 @@ export function createOutput(terminal: Terminal, json: boolean): Output {
     json,
     terminal,
     show(value, render) {
-      terminal.print(json ? formatJson(value, 2) : render(value))
+      terminal.print(json ? { whole: formatJson(value, 2) } : render(value))
     },
     line(value, render) {
-      terminal.print(json ? formatJson(value, 0) : render(value))
+      terminal.print(json ? { whole: formatJson(value, 0) } : render(value))
     },
     note(text) {
       if (!json) terminal.note(text)

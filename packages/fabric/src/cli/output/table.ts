@@ -1,5 +1,5 @@
 import { legible, legibleValue } from '@countersign/protocol'
-import { displayWidth, fitText, rowsOfText } from './display-width.ts'
+import { displayWidth, fitText, rowsOfLine } from './display-width.ts'
 import { type Paint, type Style } from './paint.ts'
 
 export interface Column {
@@ -154,27 +154,10 @@ export function formatParagraphs(
   return facts
     .flatMap(([name, value]) => {
       const style = styleOf(value)
-      return brokenLines(shown(value), columns).map((line, i) => {
+      return rowsOfLine(shown(value), columns).map((line, i) => {
         const label = paint('dim', (i === 0 ? name : '').padEnd(nameWidth))
         return `${label}${gap}${style === null ? line : paint(style, line)}`
       })
     })
     .join('\n')
-}
-
-function brokenLines(text: string, columns: number): readonly string[] {
-  const lines: string[] = []
-  let line = ''
-  for (const word of text.split(' ')) {
-    const longer = line === '' ? word : `${line} ${word}`
-    if (displayWidth(longer) <= columns) line = longer
-    else {
-      if (line !== '') lines.push(line)
-      // A word that is longer than a row would go on where no label stands.
-      const rows = rowsOfText(word, columns)
-      lines.push(...rows.slice(0, -1))
-      line = rows.at(-1) ?? ''
-    }
-  }
-  return [...lines, line]
 }

@@ -1,5 +1,5 @@
 import type { Clock } from '../../lib/clock.ts'
-import { formatIndented, legible } from './display-width.ts'
+import { formatIndented, formatLines, legible } from './display-width.ts'
 import { colourPaint, type Paint, plainPaint } from './paint.ts'
 import { type Progress, silentProgress, startProgress } from './progress.ts'
 import { type Cell, formatFacts, formatParagraphs, formatTable, type Table } from './table.ts'
@@ -18,17 +18,20 @@ export interface TerminalOptions {
   readonly clock: Clock
 }
 
+/** Lines, which are broken at the width of a terminal, or text `whole`: JSON, and what people copy. */
+export type Printed = string | { readonly whole: string }
+
 /** What a command writes to: text for people, or JSON for programs, never both. */
 export interface Terminal {
   readonly paint: Paint
   /** Whether a person is there to watch; then long work shows progress. */
   readonly watched: boolean
   /** One line or more on stdout. */
-  readonly print: (text: string) => void
+  readonly print: (text: Printed) => void
   /** Bytes on stdout, exactly. */
   readonly write: (bytes: Uint8Array) => void
   /** One line or more on stderr: what is not the answer itself. */
-  readonly note: (text: string) => void
+  readonly note: (text: Printed) => void
   /** Columns of stdout; infinite for a pipe. */
   readonly width: () => number
   readonly table: (table: Table) => string
@@ -44,6 +47,15 @@ export interface Terminal {
 
 const columnsDefault = 80
 
+/** A terminal without a size, as in a container, states none or zero. */
+function columnsOf({ columns = 0 }: Screen): number {
+  return columns > 0 ? columns : columnsDefault
+}
+
+function widthOf(screen: Screen): number {
+  return screen.isTTY === true ? columnsOf(screen) : Number.POSITIVE_INFINITY
+}
+
 /** A failure may quote what others answered: further lines of it begin like none of ours. */
 function belowFirst(text: string): string {
   return text
@@ -57,16 +69,19 @@ export function createTerminal({ stdout, stderr, colours, clock }: TerminalOptio
     colours && screen.isTTY === true ? colourPaint : plainPaint
   const paint = paintFor(stdout)
   const errorPaint = paintFor(stderr)
-  const width = (): number =>
-    stdout.isTTY === true ? (stdout.columns ?? columnsDefault) : Number.POSITIVE_INFINITY
+  const width = (): number => widthOf(stdout)
+  const write = (screen: Screen, text: Printed): void => {
+    const shown = typeof text === 'string' ? formatLines(text, widthOf(screen)) : text.whole
+    screen.write(`${shown}\n`)
+  }
   const layout = () => ({ width: width(), paint })
   return {
     paint,
     watched: stderr.isTTY === true,
     width,
-    print: (text) => void stdout.write(`${text}\n`),
+    print: (text) => write(stdout, text),
     write: (bytes) => void stdout.write(bytes),
-    note: (text) => void stderr.write(`${text}\n`),
+    note: (text) => write(stderr, text),
     table: (table) => formatTable(table, layout()),
     facts: (facts) => formatFacts(facts, layout()),
     paragraphs: (facts) => formatParagraphs(facts, layout()),
@@ -75,13 +90,13 @@ export function createTerminal({ stdout, stderr, colours, clock }: TerminalOptio
       if (stderr.isTTY !== true) return silentProgress
       return startProgress(text, {
         stream: stderr,
-        columns: stderr.columns ?? columnsDefault,
+        columns: columnsOf(stderr),
         clock,
       })
     },
     fault(message, next) {
-      stderr.write(`${errorPaint('red', 'error:')} ${belowFirst(message)}\n`)
-      if (next !== '') stderr.write(`${errorPaint('cyan', 'next:')} ${belowFirst(next)}\n`)
+      write(stderr, `${errorPaint('red', 'error:')} ${belowFirst(message)}`)
+      if (next !== '') write(stderr, `${errorPaint('cyan', 'next:')} ${belowFirst(next)}`)
     },
   }
 }

@@ -3,9 +3,11 @@ import { createId } from '@countersign/protocol'
 import type { PolicyChanges } from './compose-policy-changes.ts'
 import type { EntryFeed } from './compose-rooms.ts'
 import type { Stores, Surroundings } from './compose-stores.ts'
+import type { EntryPurpose, Ledger } from './ledger/ledger.ts'
 import { Refusal } from './lib/refusal.ts'
 import { writable } from './pipeline/ending.ts'
 import type { Rooms } from './pipeline/enforce.ts'
+import { refusalOfFailure } from './pipeline/record.ts'
 import { formatProblem } from './policy/compile-policies.ts'
 
 export const fabricVersion = '0.1.0'
@@ -54,7 +56,17 @@ export async function recordMember(
 ): Promise<void> {
   const at = clock.now()
   const exchange = createId('dec', at, random(10))
-  await rooms.append({ exchange, at, kind: 'lifecycle', facts: { event, ...facts } })
+  const entry = { exchange, at, kind: 'lifecycle', facts: { event, ...facts } } as const
+  // No one has a token before it is on record, and of the directory each change is done by then.
+  await rooms.append(event === 'token-issued' ? entry : { ...entry, purpose: 'done' })
+}
+
+/** Null when what is about to change can go on record; otherwise nothing may be changed. */
+export async function noRoomFor(
+  purpose: EntryPurpose | null,
+  ledger: Pick<Ledger, 'assertRoom'>,
+): Promise<Refusal | null> {
+  return ledger.assertRoom(purpose).then(() => null, refusalOfFailure)
 }
 
 export async function recordGrant(
@@ -87,6 +99,6 @@ export async function recordLifecycle(
   const facts = { ...what, version: fabricVersion, 'policy.version': policy.current.version }
   const exchange = createId('dec', at, random(10))
   // A fabric starts only with room to work in. What happens to a running one is on record anyway.
-  const about = what.event === 'started' ? {} : ({ isAdministration: true } as const)
+  const about = what.event === 'started' ? {} : ({ purpose: 'done' } as const)
   await rooms.append({ kind: 'lifecycle', exchange, at, facts, ...about })
 }

@@ -16,6 +16,7 @@ import {
 import {
   fabricVersion,
   followPolicies,
+  noRoomFor,
   recordGrant,
   recordLifecycle,
   recordMember,
@@ -33,6 +34,7 @@ import {
   type Surroundings,
 } from './compose-stores.ts'
 import { fingerprintOf, trustDocument } from './compose-trust.ts'
+import type { Presented } from './identity/caller.ts'
 import { isProvenRequest } from './identity/caller-proof.ts'
 import { isCurrent } from './identity/standing.ts'
 import type { TokenRecord } from './identity/token-server.ts'
@@ -56,7 +58,7 @@ import {
 } from './transports/gateway/control-surface.ts'
 import { type Gateway, openGateway } from './transports/gateway/gateway.ts'
 import { publicSurfaces } from './transports/gateway/public-surface.ts'
-import { refuseAsked, type UnreadOptions } from './transports/gateway/unread.ts'
+import { recordAsked, refuseAsked, type UnreadOptions } from './transports/gateway/unread.ts'
 import { problemReply, type Surface } from './transports/gateway/visit.ts'
 import { Authorities } from './transports/http/authorities.ts'
 import { createBalancer } from './transports/http/balancer.ts'
@@ -299,8 +301,9 @@ async function openListener(around: Surroundings, stores: Stores, parts: Parts):
   const unread: UnreadOptions = {
     trust: { bundles: identity.bundles, now: clock.now },
     async refuse(arrival, refusal) {
-      const caller = await refuseUnread(parts.rooms, arrival, refusal)
-      return { reply: problemReply(refusal, arrival.exchange), isStranger: caller === null }
+      const { caller, unrecorded } = await refuseUnread(parts.rooms, arrival, refusal)
+      const reply = problemReply(unrecorded ?? refusal, arrival.exchange)
+      return { reply, isStranger: caller === null, isRecorded: unrecorded === null }
     },
     admitsStranger: (address) => strangers.admits(address),
     countStranger: (address) => strangers.count(address),
@@ -326,14 +329,7 @@ async function openListener(around: Surroundings, stores: Stores, parts: Parts):
       trust: () => trustDocument(stores),
       trustFingerprint: await fingerprintOf(stores),
       enroll: (body) => enrollAgent(around, stores, parts, body),
-      renew: async (presented, body) => {
-        const [byCertificate] = identity.authenticators
-        const caller = (await byCertificate?.({ ...presented, bearer: null, apiKey: null })) ?? null
-        if (caller === null) return new Refusal('CREDENTIAL_MISSING', 'renewal needs a certificate')
-        const answer =
-          caller instanceof Refusal ? caller : await identity.enrollment.renew(caller, body)
-        return recordGrant(around, parts.rooms, 'renewed', answer)
-      },
+      renew: (presented, body) => renewAgent(around, stores, parts, { presented, body }),
       refuse: (request, refusal, operation) =>
         refuseAsked(request, refusal, { ...unread, operation }),
       findLogResource: (path) => stores.ledger.findResource(path),
@@ -347,9 +343,7 @@ async function openListener(around: Surroundings, stores: Stores, parts: Parts):
               'token.id': tokenId,
               'token.scopes': scopes?.join(' ') ?? '',
             }),
-          async refused(refusal) {
-            await refuseAsked(request, refusal, { ...unread, operation: 'token' })
-          },
+          refused: (refusal) => recordAsked(request, refusal, { ...unread, operation: 'token' }),
         }
         return identity.handleTokens(request as never, response as never, { body, record })
       },
@@ -361,13 +355,33 @@ async function openListener(around: Surroundings, stores: Stores, parts: Parts):
 
 async function enrollAgent(
   around: Surroundings,
-  { identity }: Stores,
+  { identity, ledger }: Stores,
   parts: Parts,
   body: unknown,
 ): Promise<EnrollmentGrant | Refusal> {
+  // The join string is spent with what it changes: both wait until that can go on record.
+  const noRoom = await noRoomFor(null, ledger)
+  if (noRoom !== null) return noRoom
   const grant = await identity.enrollment.enroll(body)
   if (!(grant instanceof Refusal)) endEarlierEnrolment(grant.name, identity, parts)
   return recordGrant(around, parts.rooms, 'enrolled', grant)
+}
+
+/** Goes on while the disk fills up: an agent whose certificate has ended needs another join string. */
+async function renewAgent(
+  around: Surroundings,
+  { identity, ledger }: Stores,
+  parts: Parts,
+  { presented, body }: { readonly presented: Presented; readonly body: unknown },
+): Promise<EnrollmentGrant | Refusal> {
+  const [byCertificate] = identity.authenticators
+  const caller = (await byCertificate?.({ ...presented, bearer: null, apiKey: null })) ?? null
+  if (caller === null) return new Refusal('CREDENTIAL_MISSING', 'renewal needs a certificate')
+  if (caller instanceof Refusal) return caller
+  const noRoom = await noRoomFor('oversight', ledger)
+  if (noRoom !== null) return noRoom
+  const answer = await identity.enrollment.renew(caller, body)
+  return recordGrant(around, parts.rooms, 'renewed', answer)
 }
 
 /** Whoever holds the earlier certificates must not be called in the agent's name either. */

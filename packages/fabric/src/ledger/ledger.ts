@@ -22,9 +22,17 @@ export interface EntryDraft {
   /** Unix milliseconds. */
   readonly at: number
   readonly facts: Readonly<Record<string, FactValue>>
-  /** Set by the fabric for what its operator does, which goes on while the disk fills up. */
-  readonly isAdministration?: true
+  /** Set by the fabric alone, for what goes on while the disk fills up. */
+  readonly purpose?: EntryPurpose
 }
+
+/**
+ * Why an entry is taken for which there would be no room if it began an exchange. `administration`: what
+ * its operator changes. `oversight`: what an operator reads, and what keeps agents enrolled. `done`: it
+ * has taken effect already, so that it goes on record first of all.
+ */
+export type EntryPurpose = 'administration' | 'oversight' | 'done'
+
 /** Byte strings, text, integers and flags; the commitment covers the type as well. */
 export type FactValue = string | number | boolean | Uint8Array
 
@@ -47,6 +55,8 @@ export interface Ledger {
    * with ExchangeNotOpen for an outcome of an exchange that is closed.
    */
   append(draft: EntryDraft): Promise<Committed>
+  /** Rejects as `append` would with an entry of that purpose: to be asked before what cannot be undone. */
+  assertRoom(purpose: EntryPurpose | null): Promise<void>
   /** The receipt of an exchange, or null while no outcome, refusal or indeterminate closes it. */
   findReceipt(exchange: string): Promise<Uint8Array | null>
   /** Facts of every entry of one exchange, opened: for `explain`, which policy guards. */

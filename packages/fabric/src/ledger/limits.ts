@@ -25,6 +25,8 @@ export interface LedgerLimits {
   readonly detailBytesMax: number
   /** Below this much free space nothing begins any more, long before a write could fail. */
   readonly freeBytesMin: number
+  /** Below this much nothing is read for an operator, and no certificate renewed. */
+  readonly freeBytesRead: number
   /** Kept for administration and for what closes exchanges; below this much nothing is taken. */
   readonly freeBytesReserve: number
   /** Below this much the operator is warned, while entries are still taken. */
@@ -51,6 +53,7 @@ export const ledgerLimits: LedgerLimits = {
   publishEntries: 4096,
   detailBytesMax: 512 * 1024,
   freeBytesMin: 256 * 1024 * 1024,
+  freeBytesRead: 128 * 1024 * 1024,
   freeBytesReserve: 32 * 1024 * 1024,
   freeBytesWarn: 1024 * 1024 * 1024,
   clockBehindMaxMs: 60_000,

@@ -70,6 +70,7 @@ async function open(options: LedgerOptions): Promise<Ledger> {
   const space = new SpaceGuard({
     freeBytes: () => store.freeBytes(),
     refuseBytes: limits.freeBytesMin,
+    readBytes: Math.min(limits.freeBytesRead, limits.freeBytesMin),
     reserveBytes: Math.min(limits.freeBytesReserve, limits.freeBytesMin),
     warnBytes: limits.freeBytesWarn,
     clock,

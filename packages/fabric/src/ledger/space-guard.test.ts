@@ -6,6 +6,7 @@ import { systemClock } from '../lib/clock.ts'
 import type { EntryKind } from './ledger.ts'
 import { ledgerLimits } from './limits.ts'
 import { SpaceGuard } from './space-guard.ts'
+import type { LedgerBusy } from './unavailable.ts'
 
 const { freeBytesMin, freeBytesReserve } = ledgerLimits
 const keys = createLedgerKeys()
@@ -52,7 +53,7 @@ test('where nothing begins any more, exchanges still end and administration goes
     await expect(ledger.append(draft(kind))).rejects.toMatchObject(opening)
   }
   const administered = newExchange()
-  const intent = { ...draft('intent', administered), isAdministration: true } as const
+  const intent = { ...draft('intent', administered), purpose: 'administration' } as const
   await ledger.append(intent)
   await ledger.append(draft('outcome', administered))
   await ledger.append(draft('outcome', ended))
@@ -71,12 +72,52 @@ test('where nothing begins any more, exchanges still end and administration goes
   await ledger.close()
 })
 
+test('reading stops long before administration, and what is done goes on record as long as that', async () => {
+  const disk = new LossyDisk()
+  const { clock, wait } = atHand()
+  const ledger = await openLossyLedger(disk, keys, { clock })
+  const purposes = [null, 'oversight', 'administration', 'done'] as const
+  const limits = async (): Promise<readonly unknown[]> => {
+    const rooms = purposes.map((purpose) =>
+      ledger.assertRoom(purpose).then(
+        () => null,
+        (cause: LedgerBusy) => cause.limit.name,
+      ),
+    )
+    const appended = purposes.map((purpose) => {
+      const entry = draft(purpose === 'done' ? 'lifecycle' : 'intent')
+      return ledger.append(purpose === null ? entry : { ...entry, purpose }).then(
+        () => null,
+        (cause: LedgerBusy) => cause.limit.name,
+      )
+    })
+    const asked = await Promise.all(rooms)
+    expect(await Promise.all(appended)).toEqual(asked)
+    return asked
+  }
+  const { freeBytesRead } = ledgerLimits
+  for (const [free, expected] of [
+    [freeBytesMin, [null, null, null, null]],
+    [freeBytesMin - 1, ['ledger.freeBytes', null, null, null]],
+    [freeBytesRead, ['ledger.freeBytes', null, null, null]],
+    [freeBytesRead - 1, ['ledger.freeBytes', 'ledger.freeBytesRead', null, null]],
+    [freeBytesReserve, ['ledger.freeBytes', 'ledger.freeBytesRead', null, null]],
+    [freeBytesReserve - 1, purposes.map(() => 'ledger.freeBytesReserve')],
+  ] as const) {
+    disk.free = free
+    wait(1_000)
+    expect(await limits()).toEqual(expected)
+  }
+  await ledger.close()
+  await expect(ledger.assertRoom('done')).rejects.toThrow('closing')
+})
+
 test('a measurement is shared by all that wait for one, and none is made while it is fresh', async () => {
   const { clock, wait } = atHand()
   let measured = 0
   const guard = new SpaceGuard({
     freeBytes: () => Promise.resolve(1_000 * ++measured),
-    ...{ refuseBytes: 100, reserveBytes: 10, warnBytes: 200, clock },
+    ...{ refuseBytes: 100, readBytes: 50, reserveBytes: 10, warnBytes: 200, clock },
   })
   await Promise.all([guard.freshen(), guard.freshen(), guard.freshen()])
   expect(measured).toBe(1)
@@ -91,7 +132,7 @@ test('nothing begins on a disk that cannot be measured', async () => {
   const { clock } = atHand()
   const guard = new SpaceGuard({
     freeBytes: () => Promise.reject(new Error('EIO')),
-    ...{ refuseBytes: 100, reserveBytes: 10, warnBytes: 200, clock },
+    ...{ refuseBytes: 100, readBytes: 50, reserveBytes: 10, warnBytes: 200, clock },
   })
   await guard.freshen()
   expect(() => guard.assertRoom('opening')).toThrow('an unknown number')

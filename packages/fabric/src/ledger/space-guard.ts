@@ -1,3 +1,4 @@
+import type { Limit } from '@countersign/protocol'
 import type { Clock } from '../lib/clock.ts'
 import { LedgerBusy } from './unavailable.ts'
 
@@ -12,16 +13,17 @@ const measureMsMax = 5_000
 
 /**
  * What an entry is for. Each purpose stops at a bound of its own: what begins exchanges first, so
- * that those under way can end, and so that the operator can still quarantine who fills the disk.
+ * that those under way can end; then oversight, so that no amount of reading takes the room that the
+ * operator needs to quarantine who fills the disk.
  */
-export type SpacePurpose = 'opening' | 'reserved'
+export type SpacePurpose = 'opening' | 'oversight' | 'reserved'
 
 export interface SpaceState {
   /** On the fullest of the volumes; null when it could not be measured. */
   readonly freeBytes: number | null
   /**
-   * `low`: entries are still taken, and the operator should act. `full`: only administration and what
-   * closes an exchange. `exhausted`: nothing at all.
+   * `low`: entries are still taken, and the operator should act. `full`: only oversight, administration
+   * and what closes an exchange. `exhausted`: nothing at all.
    */
   readonly state: 'ok' | 'low' | 'full' | 'exhausted'
   readonly warnBytes: number
@@ -32,7 +34,9 @@ export interface SpaceState {
 export interface SpaceGuardOptions {
   readonly freeBytes: () => Promise<number>
   readonly refuseBytes: number
-  /** Less than `refuseBytes`: below it not even that is taken which is left room for. */
+  /** Less than `refuseBytes`: below it nothing is taken but administration and what closes exchanges. */
+  readonly readBytes: number
+  /** Less than `readBytes`: below it not even that is taken which is left room for. */
   readonly reserveBytes: number
   readonly warnBytes: number
   readonly clock: Clock
@@ -88,17 +92,20 @@ export class SpaceGuard {
 
   /** Throws LedgerBusy when the disk has too little room for that. */
   assertRoom(purpose: SpacePurpose): void {
-    const isOut = this.#state === 'exhausted'
-    if (!isOut && (purpose === 'reserved' || this.#state !== 'full')) return
-    const { refuseBytes, reserveBytes } = this.#options
+    const limit = this.#limitOf(purpose)
+    if (limit === null) return
     const free = this.#freeBytes === null ? 'an unknown number of' : String(this.#freeBytes)
-    const detail = `the disk of the ledger is nearly full: ${free} bytes are free`
-    if (!isOut) {
-      const value = refuseBytes
-      throw new LedgerBusy({ name: 'ledger.freeBytes', value, unit: 'bytes' }, detail)
-    }
-    const value = reserveBytes
-    throw new LedgerBusy({ name: 'ledger.freeBytesReserve', value, unit: 'bytes' }, detail)
+    throw new LedgerBusy(limit, `the disk of the ledger is nearly full: ${free} bytes are free`)
+  }
+
+  /** The bound that stops it now; null where none does. */
+  #limitOf(purpose: SpacePurpose): Limit | null {
+    const { refuseBytes, readBytes, reserveBytes } = this.#options
+    const limit = (name: Limit['name'], value: number): Limit => ({ name, value, unit: 'bytes' })
+    if (this.#state === 'exhausted') return limit('ledger.freeBytesReserve', reserveBytes)
+    if (this.#state !== 'full' || purpose === 'reserved') return null
+    if (purpose === 'opening') return limit('ledger.freeBytes', refuseBytes)
+    return (this.#freeBytes ?? 0) < readBytes ? limit('ledger.freeBytesRead', readBytes) : null
   }
 
   measure(): Promise<void> {

@@ -12,6 +12,7 @@ import { GroupCommit } from './group-commit.ts'
 import type {
   Committed,
   EntryDraft,
+  EntryPurpose,
   Ledger,
   LedgerCheck,
   LedgerState,
@@ -24,7 +25,7 @@ import { Publisher } from './publisher.ts'
 import { findReceipt, readExchange } from './receipts.ts'
 import type { Recovered } from './recovery.ts'
 import { findPublicResource } from './resources.ts'
-import type { SpaceGuard, SpaceState } from './space-guard.ts'
+import type { SpaceGuard, SpacePurpose, SpaceState } from './space-guard.ts'
 import type { ProducerKey, StatementWriter } from './statement-writer.ts'
 import { LedgerDamage, type LedgerStore } from './store.ts'
 import { ExchangeNotOpen, LedgerUnavailable } from './unavailable.ts'
@@ -218,7 +219,7 @@ export class TiledLedger implements Ledger {
     this.#assertAppendable(draft)
     this.#expiry.poke(this.#parts.clock.monotonic())
     this.#lookAtClock()
-    if (closesIntent(draft)) return this.#record(draft)
+    if (closesIntent(draft) || draft.purpose === 'done') return this.#record(draft)
     const owner = ownerOf(draft)
     const turn = this.#queue.enter(owner)
     if (turn === null) return this.#write(draft, owner)
@@ -233,6 +234,14 @@ export class TiledLedger implements Ledger {
     return this.#write(draft, owner)
   }
 
+  async assertRoom(purpose: EntryPurpose | null): Promise<void> {
+    const measured = this.#parts.space.freshen()
+    if (measured !== null) await measured
+    if (this.#closing !== null) throw new LedgerUnavailable('the ledger is closing')
+    this.#assertServing()
+    this.#parts.space.assertRoom(spaceOf(purpose))
+  }
+
   #assertAppendable(draft: EntryDraft): void {
     if (draft.kind === 'genesis') throw new TypeError('only the ledger writes its genesis')
     const isOpen = this.#parts.index.open.has(draft.exchange)
@@ -244,12 +253,11 @@ export class TiledLedger implements Ledger {
     }
     if (this.#closing !== null) throw new LedgerUnavailable('the ledger is closing')
     this.#assertServing()
-    const isReserved = closesIntent(draft) || draft.isAdministration === true
-    this.#parts.space.assertRoom(isReserved ? 'reserved' : 'opening')
+    this.#parts.space.assertRoom(closesIntent(draft) ? 'reserved' : spaceOf(draft.purpose ?? null))
     if (draft.kind === 'intent') this.#intents.assertRoom(ownerOf(draft))
   }
 
-  /** For an entry that must not wait behind others: what closes an exchange, or the genesis. */
+  /** For an entry that must not wait behind others: what closes an exchange, or is done already. */
   async #record(draft: EntryDraft): Promise<Committed> {
     this.#assertServing()
     this.#parts.space.assertRoom('reserved')
@@ -374,6 +382,11 @@ export class TiledLedger implements Ledger {
     this.#parts.space.stop()
     this.#parts.onFatal(cause)
   }
+}
+
+function spaceOf(purpose: EntryPurpose | null): SpacePurpose {
+  if (purpose === null) return 'opening'
+  return purpose === 'oversight' ? 'oversight' : 'reserved'
 }
 
 function closesIntent({ kind }: EntryDraft): boolean {

@@ -6,7 +6,7 @@ import { type Authorized, authorize } from './authorize.ts'
 import type { StillPermitted } from './delivery.ts'
 import type { Rooms } from './enforce.ts'
 import { recheck } from './recheck.ts'
-import { recordRefusal } from './record.ts'
+import { recordRefusal, unrecordedAs } from './record.ts'
 
 /**
  * Lets a caller at the fabric's own machinery: receipts of its exchanges, discovery, a connector's
@@ -56,21 +56,31 @@ export async function answerControl<Value>(
   return refusal
 }
 
+export interface RefusedUnread {
+  /** Whoever the connection proved; null for a stranger. */
+  readonly caller: Caller | null
+  /** The refusal to answer with where the given one is not on record, as on a full disk. */
+  readonly unrecorded: Refusal | null
+}
+
 /**
- * Records what could not be read, under the name of whoever the connection proved; null for a
- * stranger. Nothing is decided here: whoever it was, the answer is no.
+ * Records what could not be read, under the name of whoever the connection proved. Nothing is decided
+ * here: whoever it was, the answer is no, and there is one.
  */
 export async function refuseUnread(
   rooms: Rooms,
   arrival: Arrival,
   refusal: Refusal,
-): Promise<Caller | null> {
+): Promise<RefusedUnread> {
   const authenticated =
     arrival.presented === null ? null : await authenticate(arrival, rooms).catch(undecided)
   const isKnown = authenticated !== null && !(authenticated instanceof Refusal)
   const caller = isKnown ? authenticated.caller : null
-  await recordRefusal(arrival, refusal, caller, rooms)
-  return caller
+  const unrecorded = await recordRefusal(arrival, refusal, caller, rooms).then(
+    () => null,
+    (cause: unknown) => unrecordedAs(refusal, cause),
+  )
+  return { caller, unrecorded }
 }
 
 /** `work` refuses before it changes anything. */

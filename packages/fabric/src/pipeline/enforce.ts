@@ -72,7 +72,10 @@ async function refuse(
   refusal: Refusal,
   caller: Caller | null = null,
 ): Promise<Outcome> {
-  await recordRefusal(arrival, refusal, caller, rooms)
+  const recording = recordRefusal(arrival, refusal, caller, rooms)
+  // One that says itself that there is no room for a record, and at which limit, needs none.
+  const isBusy = refusal.code === 'LEDGER_UNAVAILABLE'
+  await (isBusy ? recording.catch(() => undefined) : recording)
   return { refusal, exchange: arrival.exchange }
 }
 

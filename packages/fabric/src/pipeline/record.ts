@@ -11,7 +11,7 @@ import {
 import type { Detection } from '../detection/detector.ts'
 import type { Caller } from '../identity/caller.ts'
 import type { MessageSignatures } from '../identity/message-signatures.ts'
-import type { Committed, EntryDraft, FactValue } from '../ledger/ledger.ts'
+import type { Committed, EntryDraft, EntryPurpose, FactValue } from '../ledger/ledger.ts'
 import { ExchangeNotOpen, LedgerBusy } from '../ledger/unavailable.ts'
 import { systemRandom } from '../lib/random.ts'
 import { Refusal, StatedRefusal, Withdrawal } from '../lib/refusal.ts'
@@ -62,17 +62,23 @@ export async function recordIntent(
   if (fault !== null) return fault
   const { exchange, at } = arrival
   const { protocol, action } = arrival.target
-  const isAdministration = protocol === 'admin' && action === 'administer'
+  const purpose = protocol === 'admin' ? purposeOf(action) : null
   const draft = { kind: 'intent', exchange, at, facts } as const
   try {
     return new Intended(
       inspected,
-      await room.append(isAdministration ? { ...draft, isAdministration } : draft),
+      await room.append(purpose === null ? draft : { ...draft, purpose }),
     )
   } catch (cause) {
     if (cause instanceof LedgerBusy) return refusalOfBusy(cause)
     throw cause
   }
+}
+
+/** An operator goes on while the disk fills up: it has to see who does that, and to stop them. */
+function purposeOf(action: Arrival['target']['action']): EntryPurpose | null {
+  if (action === 'administer') return 'administration'
+  return action === 'read' ? 'oversight' : null
 }
 
 /** What every verifier checks of a signed request, asked before anything is delivered. */
@@ -133,6 +139,8 @@ export function unrecorded(cause: unknown): Refusal {
 
 /** For `refusal`, which could not be recorded; an agent in quarantine, say, records nothing any more. */
 export function unrecordedAs(refusal: Refusal, cause: unknown): Refusal {
+  // One that says itself that there is no room for a record says at which limit, too.
+  if (refusal.code === 'LEDGER_UNAVAILABLE') return refusal
   if (!refusal.mayHaveActed) return refusalOfFailure(cause)
   return refusal instanceof Withdrawal ? refusal : unrecorded(cause)
 }

@@ -188,7 +188,9 @@ const meshAnswers: Readonly<Record<string, MeshAnswer>> = {
     if (isNothing && failure !== null && failure.refusal === null) throw failure.cause
     const refusal = claim.refusal ?? (failure === null ? null : refusalOf(failure))
     if (refusal === null) return jsonReply({ indexes })
-    await refuse(options, visit, refusal)
+    const told = await refuse(options, visit, refusal)
+    // Without a record of the refusal, the connector sends its entries again; each is recorded once.
+    if (told !== refusal) return told
     const named = limits.some((limit) => limit !== null) ? { limits } : {}
     const headers = exchangeHeaders(visit.exchange)
     return isNothing ? refusal : jsonReply({ indexes, ...named }, headers)
@@ -253,8 +255,8 @@ async function refuse({ rooms }: ControlOptions, visit: Visit, refusal: Refusal)
   const target = { kind: 'fabric', name: 'fabric', protocol: 'admin', tool: '' } as const
   const operation = visit.path.slice('/v1/'.length).replace('/', '.')
   const arrival = arrivalOf(visit, { ...target, action: 'record', operation }, refusal)
-  await refuseUnread(rooms, arrival, refusal)
-  return refusal
+  const { unrecorded } = await refuseUnread(rooms, arrival, refusal)
+  return unrecorded ?? refusal
 }
 
 function admit(

@@ -20,6 +20,8 @@ export interface RefusedUnread {
   readonly reply: Reply
   /** Whether the connection proved nobody. */
   readonly isStranger: boolean
+  /** Whether the refusal is on record; the reply says so where it is not. */
+  readonly isRecorded: boolean
 }
 
 export interface UnreadOptions {
@@ -88,6 +90,24 @@ export async function refuseAsked(
   const socket = tlsSocketOf(request)
   if (socket === null) throw new Error('the connection is gone')
   return refuseUnread(socket, refusal, options)
+}
+
+/** As `refuseAsked`, for an answer that is made elsewhere; rejects when the refusal is not on record. */
+export async function recordAsked(
+  request: NodeRequest,
+  refusal: Refusal,
+  options: UnreadOptions & { readonly operation: string },
+): Promise<void> {
+  let isRecorded = true
+  await refuseAsked(request, refusal, {
+    ...options,
+    async refuse(arrival, given) {
+      const refused = await options.refuse(arrival, given)
+      isRecorded = refused.isRecorded
+      return refused
+    },
+  })
+  if (!isRecorded) throw new Error('the refusal is not on record')
 }
 
 /** Refuses `arrival` for its fault, and counts it when nobody stands behind it. */

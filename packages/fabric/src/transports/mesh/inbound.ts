@@ -270,10 +270,9 @@ async function refuse(
     target: { ...call, tool: '', labels: [] },
     message: { method: '', path: '', headers: [], contentType: '', body: new Uint8Array(0) },
   }
-  return refuseUnread(rooms, arrival, refusal).then(
-    () => ({ ...meshRefusal(refusal, exchange), closes: true }),
-    (cause: unknown) => meshRefusal(refusalOfFailure(cause), exchange),
-  )
+  const { unrecorded } = await refuseUnread(rooms, arrival, refusal)
+  if (unrecorded !== null) return meshRefusal(unrecorded, exchange)
+  return { ...meshRefusal(refusal, exchange), closes: true }
 }
 
 function meshRefusal(refusal: Refusal, exchange: string): Reply {

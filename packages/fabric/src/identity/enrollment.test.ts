@@ -381,20 +381,30 @@ describe('an older join token', () => {
     expect(directory.find('alice')?.generation).toBe(1)
   })
 
+  test('does not outlast the quarantine of its agent, also when it is restored', async () => {
+    await enrollAgent(room.identity, { name: 'alice', roles: [] })
+    const before = await make({ name: 'alice', roles: ['operator'] })
+    const other = await make({ name: 'bob' })
+    await room.identity.setStatus('alice', 'quarantined', 'odd')
+    const after = await make({ name: 'alice', roles: ['caller'] })
+    await room.identity.setStatus('alice', 'active', '')
+    expect(await use(before)).toMatchObject(rejected('was quarantined since'))
+    expect(rolesOf('alice')).toEqual([])
+    // Its operator made it knowing what happened.
+    expect(await use(after)).not.toBeInstanceOf(Refusal)
+    expect(await use(other)).not.toBeInstanceOf(Refusal)
+  })
+
   test.each(['quarantined', 'revoked'] as const)(
-    'does not outlast that its agent was %s, also when it is restored',
+    'ends when its agent is %s, and says so',
     async (status) => {
       await enrollAgent(room.identity, { name: 'alice', roles: [] })
-      const before = await make({ name: 'alice', roles: ['operator'] })
-      const other = await make({ name: 'bob' })
+      const text = await make({ name: 'alice', roles: ['operator'] })
       await room.identity.setStatus('alice', status, 'odd')
-      const after = await make({ name: 'alice', roles: ['caller'] })
-      await room.identity.setStatus('alice', 'active', '')
-      expect(await use(before)).toBeInstanceOf(Refusal)
+      const back = await room.identity.setStatus('alice', 'active', '')
+      expect(back?.status).toBe(status === 'revoked' ? 'revoked' : 'active')
+      expect(await use(text)).toMatchObject(rejected(`was ${status} since`))
       expect(rolesOf('alice')).toEqual([])
-      // Its operator made it knowing what happened.
-      expect(await use(after)).not.toBeInstanceOf(Refusal)
-      expect(await use(other)).not.toBeInstanceOf(Refusal)
     },
   )
 

@@ -121,8 +121,11 @@ export async function openIdentity(options: IdentityOptions): Promise<Identity> 
       const statusReason = status === 'active' ? '' : reason
       const durable = await directory.updateTogether(
         name,
-        (record) => record && { ...record, status, statusReason },
-        // Or a restored agent could be enrolled with what was handed out before.
+        (record) => {
+          if (record?.status === 'revoked' && status !== 'revoked') return record
+          return record && { ...record, status, statusReason }
+        },
+        // Or an agent that is restored could be enrolled with what was handed out before.
         () =>
           status === 'active'
             ? noChanges

@@ -12,13 +12,12 @@ import { typeEnd } from './type-annotation.ts'
 import {
   type BareForm,
   blockBelow,
-  heredocAt,
   type Place,
   trimmed,
   type Value,
   type ValueReader,
 } from './value-grammar.ts'
-import { listBytesMax, listedValues } from './value-lists.ts'
+import { listBytesMax, listedValues, opensList } from './value-lists.ts'
 import type { Span, View } from './view.ts'
 
 /** The name of a value, and what stands between the two. */
@@ -42,6 +41,8 @@ export class GivenValues {
   readonly #place: Place
   readonly #view: View
   readonly #values: ValueReader
+  /** The list that was taken apart last. */
+  #list: Span = { start: 0, end: 0 }
 
   constructor(view: View, place: Place, values: ValueReader) {
     this.#view = view
@@ -168,9 +169,8 @@ export class GivenValues {
       if (listed !== null) return listed
     }
     if (kind !== 'assign' && !isOption) return this.madeWord(at, form, rule)
-    const heredoc = heredocAt(bytes, at, to)
+    const heredoc = this.#values.heredoc(at)
     if (heredoc !== null) {
-      this.#place.spend(STEPS.valueByte * (heredoc.end - heredoc.start))
       // With no line below, or none that ends it, what resembles a label may be the secret.
       const line = heredoc.end < to ? null : this.#values.bare(at, form)
       if (line === null || !this.#isText(line, heredoc)) return [heredoc]
@@ -209,10 +209,14 @@ export class GivenValues {
   /** The values of a list or an object in brackets; null where the bracket is part of a value. */
   #listed(at: number, { rule, before }: Giving): readonly Span[] | null {
     const { bytes, to } = this.#view
-    const line = this.#values.bare(at, 'whole', listBytesMax)
+    const isInner = at > this.#list.start && at < this.#list.end
+    const line = this.#values.bare(at, 'whole', isInner ? innerListBytesMax : listBytesMax)
     const text = latin1(bytes, at, Math.min(to, line.end))
+    if (!opensList(text)) return null
+    this.#place.spend(STEPS.listedByte * text.length)
     const values = listedValues(text, before === 0x2f)
     if (values === null) return null
+    if (!isInner) this.#list = { start: at, end: line.end }
     const found: Span[] = []
     for (const { start, end, isLiteral } of values) {
       const span = { start: at + start, end: at + end }
@@ -314,6 +318,8 @@ const isVerb = ({ kind }: SecretRule, sign: number | undefined): boolean =>
 
 /** More arguments of one call are not looked at. */
 const argumentsMax = 4
+/** Of a list in another one, whose values were judged with those of that one. */
+const innerListBytesMax = 256
 /** A comment between a name and its value. */
 const commentBytesMax = 96
 /** A word in a sentence is no longer. */

@@ -27,6 +27,7 @@ const units = [
   ...[`${' '.repeat(400)}name="password"`, `${'\\'.repeat(200)}x" name: "password" `],
   ...[`password: a${' '.repeat(200)}!\n`, `password${' '.repeat(110)}`, 'password=a.a.a.a.'],
   ...[`cardx${'a'.repeat(60)}=${base64('password=hunter2')} `, `${base64('[[[[[[[password')} `],
+  ...['pw=<<E\n E\n', 'pw=[["a",', 'pw=["a"],', 'x password=a\\\n'],
   ...['a=b&', '&', '&&a', '=', '{"a":', '{"a":0},', '"a",', '0,', '[],', '<password>', '# ', '//'],
 ]
 const types = ['text/plain', 'application/json', 'application/x-www-form-urlencoded'] as const
@@ -146,6 +147,14 @@ describe('time grows in proportion to the text', () => {
       const deep = Math.floor(length / (open.length + close.length))
       return `${open.repeat(deep)}${close.repeat(deep)} password`
     }, 'text/plain')
+  })
+  test('members of pairs, each with a frame of its own', () => {
+    grows((length) => {
+      const pairs = Array.from({ length: length / 40 }, (_, i) => {
+        return `"a${i}Name":"password","a${i}Value":"x1"`
+      })
+      return `{${pairs.join(',')}}`
+    }, 'application/json')
   })
   test('a form with a long value', () => {
     const form = 'application/x-www-form-urlencoded'

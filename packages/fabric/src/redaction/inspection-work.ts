@@ -49,6 +49,8 @@ export const STEPS = {
   escapedName: 500,
   /** A byte of a value, a tag or a name that is read because of a name beside it. */
   valueByte: 2,
+  /** A byte of a list behind a name, which is taken apart. */
+  listedByte: 12,
   /** A place at which another name and its operator may begin. */
   pairStart: 40,
   /** A bracket at which a JSON text may begin, and what reads it. */

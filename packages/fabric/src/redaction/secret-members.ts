@@ -43,11 +43,8 @@ export interface NamedLeaf {
   readonly leaf: Pick<JsonLeaf, 'from' | 'to' | 'escaped' | 'kind'>
 }
 
-/** What a pair has in common, and what its name says of its value. */
-interface NamedFrame {
-  readonly rule: SecretRule
-  readonly frame: string
-}
+/** What names say of the values beside them, by what each pair has in common. */
+type NamedFrames = Map<string, Set<SecretRule>>
 
 interface Frame {
   /** The strongest of the names above that are those of a secret. */
@@ -64,8 +61,8 @@ interface Frame {
   isRow: boolean
   /** Whether its name is a path. */
   isRoute: boolean
-  /** Of the members that hold a name: each rule once for each frame. */
-  named: readonly NamedFrame[]
+  /** Of the members that hold a name; null while there is none. */
+  named: NamedFrames | null
 }
 
 /**
@@ -125,7 +122,7 @@ export class SecretMembers {
     frame.isRoute = isRoute
     frame.inherited = inherited
     frame.before = frame.candidate = frame.expected = null
-    frame.named = NONE
+    frame.named = null
     frame.beforeIndex = -1
     frame.isRow = isRow
   }
@@ -148,7 +145,7 @@ export class SecretMembers {
     const frame = this.#frames[--this.#depth]
     if (frame === undefined) return
     if (container.isObject) {
-      if (frame.named.length > 0) this.#readPair(frame.named, container.start, end)
+      if (frame.named !== null) this.#readPair(frame.named, container.start, end)
       return
     }
     const { candidate } = frame
@@ -219,8 +216,10 @@ export class SecretMembers {
     const role = roleOf(this.#bytes, container.key)
     const rule = role?.kind === 'naming' ? this.#ruleOf(leaf) : null
     if (role === null || rule === null) return
-    const isKnown = frame.named.some((each) => each.rule === rule && each.frame === role.frame)
-    if (!isKnown) frame.named = [...frame.named, { rule, frame: role.frame }]
+    frame.named ??= new Map()
+    const rules = frame.named.get(role.frame)
+    if (rules === undefined) frame.named.set(role.frame, new Set([rule]))
+    else rules.add(rule)
   }
 
   #lookAfter(leaf: JsonLeaf, walk: JsonWalk, frame: Frame): void {
@@ -294,7 +293,7 @@ export class SecretMembers {
     return isMarkerText(name) ? null : secretRule(name)
   }
 
-  #readPair(named: readonly NamedFrame[], start: number, end: number): void {
+  #readPair(named: NamedFrames, start: number, end: number): void {
     this.#work.spend(STEPS.rereadByte * (end - start))
     this.#readLeft -= end - start
     if (this.#readLeft < 0) throw new TooManyFindings()
@@ -312,15 +311,11 @@ export class SecretMembers {
         const value = nameOf(text, leaf)
         if (role.kind === 'telling' && !looksMade(value)) return
         const form = leaf.kind === 'number' ? 'number' : 'text'
-        const found = named.find(
-          ({ rule, frame }) => frame === role.frame && isSecretValue(rule, value, form),
-        )
-        if (found === undefined) return
+        const rules = Array.from(named.get(role.frame) ?? [])
+        const rule = rules.find((each) => isSecretValue(each, value, form))
+        if (rule === undefined) return
         const { from, to, escaped, kind } = leaf
-        this.#found({
-          rule: found.rule,
-          leaf: { from: from + start, to: to + start, escaped, kind },
-        })
+        this.#found({ rule, leaf: { from: from + start, to: to + start, escaped, kind } })
       },
     })
     inner.walk()
@@ -333,8 +328,6 @@ const isModule = (bytes: Uint8Array, key: JsonString): boolean =>
 /** Below a route such as `/users/{id}/password`, these describe an operation (OpenAPI). */
 const METHODS: ReadonlySet<string> = new Set('get put post delete options head patch'.split(' '))
 
-const NONE: readonly NamedFrame[] = []
-
 const emptyFrame: Frame = {
   inherited: null,
   before: null,
@@ -344,7 +337,7 @@ const emptyFrame: Frame = {
   candidate: null,
   isRow: false,
   isRoute: false,
-  named: NONE,
+  named: null,
 }
 
 /** A leaf that is quiet holds nothing that could hide a name: most are, and their bytes were read before. */

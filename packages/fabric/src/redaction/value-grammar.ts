@@ -48,6 +48,11 @@ export class ValueReader {
     this.#place = place
   }
 
+  /** See `heredocAt`. */
+  heredoc(at: number): Span | null {
+    return heredocAt(this.#place, at, this.#unclosed)
+  }
+
   /** The literal that begins at `at`, with those that are joined to it; null where there is none. */
   quoted(at: number): Value | null {
     const { bytes, to } = this.#place
@@ -299,9 +304,10 @@ const heredocHead = /^(?:\$\(cat )?<<(<|[-~])?[ \t]*(?:\\?["']([\w.-]+)["']|\\?(
 
 /**
  * From the line behind `<<EOF` to the one that says so and nothing else; in PHP code may follow it.
- * Where no line does, to the end.
+ * Where no line does, to the end. Labels that no line begins with are added to `unclosed`: from a
+ * later place there is none, either, and the first one behind blanks is the end.
  */
-export function heredocAt(bytes: Uint8Array, at: number, to: number): Span | null {
+function heredocAt({ bytes, to, spend }: Place, at: number, unclosed: Set<string>): Span | null {
   if (bytes[at] !== 0x3c && bytes[at] !== 0x24) return null
   const found = heredocHead.exec(latin1(bytes, at, Math.min(to, at + 96)))
   if (found === null) return null
@@ -318,9 +324,14 @@ export function heredocAt(bytes: Uint8Array, at: number, to: number): Span | nul
     const line = blanksBefore(bytes, end, start)
     if (bytes[line - 1] !== 0x0a || !endsLabel(bytes, end + label.length, { to, sign })) continue
     const value = { start, end: Math.max(start, line - 1) }
-    if (line === end || sign !== '') return value
+    if (line === end || sign !== '' || unclosed.has(`<<${label}`)) {
+      spend(STEPS.valueByte * (end - start))
+      return value
+    }
     if (indented < 0) indented = value.end
   }
+  spend(STEPS.valueByte * Math.max(0, to - start))
+  if (sign === '') unclosed.add(`<<${label}`)
   return { start: Math.min(start, to), end: indented < 0 ? to : indented }
 }
 

@@ -27,7 +27,7 @@ const follows =
  * where the bracket is part of a value.
  */
 export function listedValues(text: string, isRoute: boolean): readonly ListedValue[] | null {
-  if (!opening.test(text)) return null
+  if (!opensList(text)) return null
   // `"/users/{id}/password": {"put": {…}}`: an operation, as OpenAPI describes it.
   if (isRoute && METHOD.test(text)) return []
   const values: ListedValue[] = []
@@ -64,6 +64,11 @@ export function listedValues(text: string, isRoute: boolean): readonly ListedVal
   }
   keep()
   return values
+}
+
+/** Whether it is worth taking apart. */
+export function opensList(text: string): boolean {
+  return opening.test(text)
 }
 
 function counts({ text, isLiteral }: ListedValue, name: string): boolean {

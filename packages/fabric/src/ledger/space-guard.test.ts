@@ -1,3 +1,4 @@
+import { statfs } from 'node:fs/promises'
 import { expect, test } from 'vitest'
 import { LossyDisk } from '../../../../tools/crash/lossy-files.ts'
 import { createLedgerKeys, openLossyLedger } from '../../../../tools/crash/lossy-ledger.ts'
@@ -5,7 +6,7 @@ import { newExchange } from '../../../../tools/crash/lossy-matrix.ts'
 import { systemClock } from '../lib/clock.ts'
 import type { EntryKind } from './ledger.ts'
 import { ledgerLimits } from './limits.ts'
-import { SpaceGuard } from './space-guard.ts'
+import { inTime, SpaceGuard } from './space-guard.ts'
 import type { LedgerBusy } from './unavailable.ts'
 
 const { freeBytesMin, freeBytesReserve } = ledgerLimits
@@ -137,4 +138,13 @@ test('nothing begins on a disk that cannot be measured', async () => {
   await guard.freshen()
   expect(() => guard.assertRoom('opening')).toThrow('an unknown number')
   expect(() => guard.assertRoom('reserved')).not.toThrow()
+})
+
+test('a disk that has answered during a stall of the event loop was measured', async () => {
+  const measured = statfs('.').then(({ bavail, bsize }) => bavail * bsize)
+  const inTurn = inTime(measured, 20)
+  const endsAt = performance.now() + 200
+  while (performance.now() < endsAt);
+  expect(await inTurn).toBeGreaterThan(0)
+  expect(await inTime(new Promise(() => undefined), 20)).toBe(null)
 })

@@ -118,7 +118,10 @@ export class SpaceGuard {
   async #measure(): Promise<void> {
     const { freeBytes, clock } = this.#options
     this.#measuredAt = clock.monotonic()
-    const bytes = await inTime(freeBytes().catch(() => null))
+    const bytes = await inTime(
+      freeBytes().catch(() => null),
+      measureMsMax,
+    )
     this.#freeBytes = bytes
     const before = this.#state
     this.#state = this.#stateAt(bytes)
@@ -137,9 +140,13 @@ export class SpaceGuard {
   }
 }
 
-function inTime(measured: Promise<number | null>): Promise<number | null> {
+/**
+ * Null where nothing was measured within `msMax`. A turn for input comes before that counts: after a stall of
+ * the event loop the timer is due together with the result that has waited behind it.
+ */
+export function inTime(measured: Promise<number | null>, msMax: number): Promise<number | null> {
   return new Promise((resolve) => {
-    const timer = setTimeout(() => resolve(null), measureMsMax).unref()
+    const timer = setTimeout(() => setImmediate(() => resolve(null)), msMax).unref()
     void measured.then((bytes) => {
       clearTimeout(timer)
       resolve(bytes)

@@ -1,8 +1,10 @@
 import { excerptOf } from './ascii.ts'
 import type { CredentialRule } from './credential-rule.ts'
 import { STEPS } from './inspection-work.ts'
+import { isLineEnd, LineContext } from './line-context.ts'
 import { type SecretRule, secretRule } from './secret-names.ts'
 import { isSecretValue } from './secret-values.ts'
+import { type Around, rawSpan, type ShellWord, ShellWords, unquoted } from './shell-words.ts'
 import type { Scan } from './view.ts'
 
 /** What the value of a switch is: a password, `user:password`, `user%password` or `user/password@…`. */
@@ -82,87 +84,120 @@ const OTHER_USER = /\b(?:docker|podman|nerdctl|chroot|install|git|rsync|cp|chown
 const url = /^[a-z][a-z\d+.-]*:\/\//i
 
 const lineBytesMax = 512
+const beforeBytesMax = 128
 const wordsMax = 48
 
-interface Word {
-  readonly text: string
-  /** Where the text begins in the excerpt, behind a quote. */
-  readonly start: number
-}
-
-const WORD =
-  /"((?:[^"\\\n]|\\.){0,400})"|'([^'\n]{0,400})'|((?:[^\s"'\\]|\\[^\n]){1,400})(?:"((?:[^"\\\n]|\\.){0,400})"|'([^'\n]{0,400})')?/g
-
-/** The words of a command line as a shell divides them, up to where the command ends. */
-function wordsOf(line: string): readonly Word[] {
-  const words: Word[] = []
-  for (const match of line.matchAll(WORD)) {
-    const { 0: whole, 3: bare, index } = match
-    if (/^(?:[|;]|&&)/.test(whole) || words.length >= wordsMax) break
-    const quote = bare === undefined ? 1 : 0
-    const text = whole.slice(quote, whole.length - quote)
-    words.push({ text, start: index + quote })
+/** The words of a command, up to where it ends; with a quote that its line leaves open, in two readings. */
+function readingsOf(
+  scan: Scan,
+  command: Command,
+  countMax = wordsMax,
+): readonly (readonly ShellWord[])[] {
+  const read = (isLong: boolean): { words: ShellWord[]; isOpen: boolean } => {
+    const reader = new ShellWords(command.text, command.from, isLong)
+    const words: ShellWord[] = []
+    for (let word = reader.next(); word !== null && words.length < countMax; word = reader.next())
+      words.push(word)
+    return { words, isOpen: reader.isOpen }
   }
-  return words
+  const line = read(false)
+  if (!line.isOpen) return [line.words]
+  scan.spend(STEPS.valueByte * command.text.length)
+  return [line.words, read(true).words]
 }
 
 const passwordRule = secretRule('password') as SecretRule
 
-function report(scan: Scan, start: number, text: string): void {
-  if (!isSecretValue(passwordRule, text)) return
-  const end = start + text.length
-  scan.found({ dataClass: 'credential', detector: 'command-line-password', start, end })
-}
-
 /** `user:password`, and neither a URL nor two numbers: a user and a group, or two ports. */
 export const isLogin = (text: string): boolean => !/^\d+:\d+$/.test(text) && !url.test(text)
 
-/** Reports the password in the value of a switch. */
-function judge(scan: Scan, word: Word, form: Form, at: number): void {
-  const { text } = word
+/** Reports the password in the value of a switch, which begins `offset` characters into its word. */
+function judge(
+  scan: Scan,
+  { text, at, places }: Command,
+  word: ShellWord,
+  how: { form: Form; offset: number },
+): void {
+  const { form, offset } = how
+  const value = word.text.slice(offset)
   let from = 0
-  let to = text.length
-  if (/["']$/.test(text) && !/^["']/.test(text)) to--
+  let to = value.length
+  // A quote that opened before the command, or that nothing closes.
+  if (/["']$/.test(value) && (word.quotes.at(-1) ?? 0) < 0 && !/^["']/.test(value)) to--
   if (form !== 'password') {
     const sign = { login: ':', percent: '%', slash: '/' }[form]
-    from = text.indexOf(sign) + 1
-    if (from === 0 || (form === 'login' && !isLogin(text))) return
-    if (form === 'slash' && text.includes('@')) to = text.indexOf('@')
-  } else if (/^(?:pass|env|file):/.test(text)) {
-    if (!text.startsWith('pass:')) return
+    from = value.indexOf(sign) + 1
+    if (from === 0 || (form === 'login' && !isLogin(value))) return
+    if (form === 'slash' && value.includes('@')) to = value.indexOf('@')
+  } else if (/^(?:pass|env|file):/.test(value)) {
+    if (!value.startsWith('pass:')) return
     from = 5
   }
-  const inner = text.slice(from, to)
-  const quoted = /^["']/.test(inner) ? 1 : 0
-  report(scan, at + word.start + from + quoted, inner.slice(quoted))
+  if (/["']/.test(value.charAt(from)) && (word.quotes[offset + from] ?? 0) < 0) from++
+  if (!isSecretValue(passwordRule, value.slice(from, to))) return
+  const { start, end } = rawSpan(text, word, { from: offset + from, to: offset + to })
+  const placeOf = (offset: number): number => places?.[offset] ?? offset
+  scan.found({
+    ...{ dataClass: 'credential', detector: 'command-line-password' },
+    ...{ start: at + placeOf(start), end: at + placeOf(end) },
+  })
 }
 
-function lineAfter(scan: Scan, at: number): string {
+/** What follows a program or a switch, in which the words of the command are. */
+interface Command {
+  readonly text: string
+  /** Where the text begins in the view. */
+  readonly at: number
+  /** Where the words begin in the text. */
+  readonly from: number
+  /** Of each character of the text, from there; null where none was quoted. */
+  readonly places: readonly number[] | null
+}
+
+function commandAfter(scan: Scan, at: number): Command {
   const { bytes, to } = scan.view
   scan.spend(STEPS.valueByte * lineBytesMax)
   const text = excerptOf(bytes, at, Math.min(to, at + lineBytesMax)).replaceAll(/\\\r?\n/g, (end) =>
     ' '.repeat(end.length),
   )
-  const end = /[\r\n]/.exec(text)?.index ?? text.length
-  return text.slice(0, end)
+  const around = aroundAt(scan, at)
+  if (around.isSingle || around.isDouble) scan.spend(STEPS.valueByte * text.length)
+  return { ...unquoted(text, around), at, from: 0 }
 }
 
-function readSwitches(scan: Scan, at: number, switches: Readonly<Record<string, Form>>): void {
-  const words = wordsOf(lineAfter(scan, at))
+/** The quotes that are open at `at`, as far as its line begins near by. */
+function aroundAt(scan: Scan, at: number): Around {
+  const { bytes, from } = scan.view
+  const first = Math.max(from, at - beforeBytesMax)
+  let start = at
+  while (start > first && !isLineEnd(bytes[start - 1])) start--
+  if (start === first && first > from) return { isSingle: false, isDouble: false }
+  scan.spend(STEPS.valueByte * (at - start))
+  const context = new LineContext(bytes, start).moveTo(at)
+  const isOpen = (sign: number): boolean => context.closes({ sign, backslashes: 0 })
+  return { isSingle: isOpen(0x27), isDouble: isOpen(0x22) }
+}
+
+function readSwitches(
+  scan: Scan,
+  command: Command,
+  given: { words: readonly ShellWord[]; switches: Readonly<Record<string, Form>> },
+): void {
+  const { words, switches } = given
   words.forEach((word, i) => {
     const any = switches['*']
-    if (any !== undefined && !word.text.startsWith('-')) judge(scan, word, any, at)
+    if (any !== undefined && !word.text.startsWith('-'))
+      judge(scan, command, word, { form: any, offset: 0 })
     for (const [name, form] of Object.entries(switches)) {
       const next = words[i + 1]
       if (!name.endsWith('*') && word.text === name && next !== undefined)
-        judge(scan, next, form, at)
+        judge(scan, command, next, { form, offset: 0 })
       if (!name.endsWith('*') || name === '*') continue
-      const plain = name.slice(0, -1)
-      if (word.text === plain && form !== 'password' && next !== undefined)
-        judge(scan, next, form, at)
-      if (!word.text.startsWith(plain) || word.text.length === plain.length) continue
-      const text = word.text.slice(plain.length)
-      judge(scan, { text, start: word.start + plain.length }, form, at)
+      const { length } = name.slice(0, -1)
+      if (!word.text.startsWith(name.slice(0, -1))) continue
+      if (word.text.length > length) judge(scan, command, word, { form, offset: length })
+      else if (form !== 'password' && next !== undefined)
+        judge(scan, command, next, { form, offset: 0 })
     }
   })
 }
@@ -174,22 +209,25 @@ function scanProgram(scan: Scan, at: number, keyword: string): void {
   const behind = /^(?:\.exe)?[ \t]/.exec(excerptOf(bytes, end, Math.min(to, end + 5)))
   if (behind === null) return
   for (const { programs, switches } of COMMAND_LINES) {
-    if (programs.includes(keyword)) readSwitches(scan, end + behind[0].length, switches)
+    if (!programs.includes(keyword)) continue
+    const command = commandAfter(scan, end + behind[0].length)
+    for (const words of readingsOf(scan, command)) readSwitches(scan, command, { words, switches })
   }
 }
 
 function lineBefore({ view }: Scan, at: number): string {
-  const before = excerptOf(view.bytes, Math.max(view.from, at - 128), at)
+  const before = excerptOf(view.bytes, Math.max(view.from, at - beforeBytesMax), at)
   return before.slice(before.lastIndexOf('\n') + 1)
 }
 
 function scanAny(scan: Scan, at: number, keyword: string): void {
-  const line = lineAfter(scan, at + keyword.length)
-  if (!/[ \t=]/.test(line.charAt(0))) return
+  const command = commandAfter(scan, at + keyword.length)
+  const skipped = /^(?:[ \t]+=?|=)/.exec(command.text)?.[0].length ?? 0
+  if (skipped === 0) return
   const form = formOfAny(keyword.slice(1), lineBefore(scan, at))
-  const skipped = /^[ \t]*=?/.exec(line)?.[0].length ?? 0
-  const [word] = wordsOf(line.slice(skipped))
-  if (word !== undefined && form !== null) judge(scan, word, form, at + keyword.length + skipped)
+  if (form === null) return
+  for (const [word] of readingsOf(scan, { ...command, from: skipped }, 1))
+    if (word !== undefined) judge(scan, command, word, { form, offset: 0 })
 }
 
 /** The form of what follows the switch in any command, given the words before it. */

@@ -218,7 +218,9 @@ export class NamedSecrets {
   #heldIn(tag: Span, name: Span, rule: SecretRule): readonly Span[] {
     if (tag.end <= name.end + 2) return []
     this.#spend(STEPS.valueByte * (tag.end - tag.start))
-    return heldIn(latin1(this.#view.bytes, tag.start, tag.end))
+    const held = heldIn(latin1(this.#view.bytes, tag.start, tag.end))
+    this.#spend(STEPS.namedValue * held.length)
+    return held
       .map(({ start, end }) => ({ start: tag.start + start, end: tag.start + end }))
       .filter((value) => this.#accepts(rule, value))
   }

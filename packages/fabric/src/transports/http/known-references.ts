@@ -3,7 +3,6 @@ import type { Refusal } from '../../lib/refusal.ts'
 import { visitExactNumbers } from './exact-numbers.ts'
 import type { Head } from './head.ts'
 import {
-  foldedId,
   type IdFilter,
   idLengthMax,
   knownLengthMin,
@@ -12,6 +11,7 @@ import {
   visitKnown,
   visitTexts,
 } from './known-ids.ts'
+import { idKey } from './owned-ids.ts'
 import { freeWork, STEPS, type Work } from './reading-steps.ts'
 import { visitHead, visitText } from './request-fields.ts'
 import { unescapeAll } from './unescape-all.ts'
@@ -72,7 +72,7 @@ export function knownIn(
   const keys = new Set<string>()
   for (const id of found) {
     work.spend(id.length * STEPS.foldedCharacter)
-    keys.add(foldedId(id))
+    keys.add(idKey(id))
   }
   return [...keys]
 }

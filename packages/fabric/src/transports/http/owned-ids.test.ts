@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test, vi } from 'vitest'
-import { createIdFilter, mayBeKnown } from './known-ids.ts'
+import { createIdFilter, foldedId, mayBeKnown } from './known-ids.ts'
 import { idKey, OwnedIds } from './owned-ids.ts'
 
 test('the first owner of an id keeps it', () => {
@@ -156,6 +156,17 @@ test('an id that is as long as a message costs nothing', () => {
   const id = '0123456789abcdef'
   expect(idKey(`task ${id}${hyphens}`)).toBe(`task ${id}`)
   for (const few of ['', 'a', id.slice(1)]) expect(idKey(few + hyphens)).toBe(few + hyphens)
+})
+
+test('an id is folded as in texts, whatever its kind', () => {
+  const unit = fc.constantFrom(...'aZ09-_ .:İΣǅЖ\u0000\u007f\ud800'.split(''), '--------')
+  fc.assert(
+    fc.property(fc.string({ unit, maxLength: 60 }), (id) => {
+      for (const kind of ['task ', 'context ', 'event ']) {
+        expect(idKey(kind + id)).toBe(kind + (id.length > 256 ? idKey(id) : foldedId(id)))
+      }
+    }),
+  )
 })
 
 test('an id that was folded once is the same when it is folded again', () => {

@@ -44,6 +44,11 @@ const hidings: Readonly<Record<string, Hiding>> = {
     body: JSON.stringify({ patch: [{ op: 'add', path: '/password', value: secret }] }),
   },
   'behind a comma': text(`password=Ab1,${tail}`),
+  'beside the value of another field': text(`{title: 'password: ${secret}', content: 'ok'}`),
+  'beside the value of another field, in a string': {
+    body: nested({ title: `password: ${secret}`, content: 'ok' }, 1),
+  },
+  'behind another field of a log': text(`type=login password=${secret} data=1`),
   'behind the signs of a comparison': text(`DB_PASSWORD==${secret}`),
   'behind the signs of a match': text(`Server=x;Password=~${secret};DB=y`),
   'behind a hyphen in an option': text(`run --password=-${secret} --x`),

@@ -8,7 +8,7 @@ import { isMarker } from './operators.ts'
 import { type SecretRule, secretRule, VARIANT_WORDS } from './secret-names.ts'
 import { isSecretValue, looksMade } from './secret-values.ts'
 import { separatorAfter } from './separators.ts'
-import { type Beside, beside } from './value-beside.ts'
+import { type Beside, beside, both } from './value-beside.ts'
 import { type Place, trimmed, ValueReader } from './value-grammar.ts'
 import type { Scan, Span, View } from './view.ts'
 import { heldIn, textIn } from './xml-content.ts'
@@ -16,6 +16,10 @@ import { type Element, readElements, tagEnd } from './xml-tags.ts'
 
 /** A name is read this far to either side of its stem. */
 const nameBytesMax = 64
+
+/** Of the value of an attribute, the quote, and the end of the tag. */
+const endOfTag = /^[\])*:.]{0,4}\\*["']\s*\/?>\s*/
+const tagTailBytesMax = 64
 
 /** `password old`, `API key prod 2`: words that tell several of a name apart. */
 const variantsBehind = new RegExp(
@@ -165,10 +169,19 @@ export class NamedSecrets {
       accepts: (value) => this.#accepts(rule, value),
       valuesAt: (at, key) => this.#pairedAt(at, key, rule),
     }
+    // A name in a value may have a value of its own there, too: `title: 'password: …', text: '…'`.
     const paired = beside(place, name)
-    if (paired !== null && !OPERATORS.has(bytes[name.end])) return paired
-    // `name: "password=…", value: …`: both.
-    return [...(paired ?? []), ...(this.#assigned(name, rule, before) ?? [])]
+    const text = paired === null ? -1 : this.#textBehindTag(name.end)
+    if (text < 0) return both(paired, this.#assigned(name, rule, before)) ?? []
+    const isTag = this.#view.bytes[text] === 0x3c
+    return isTag ? (paired ?? []) : (both(paired, this.#given.madeWord(text, 'word', rule)) ?? [])
+  }
+
+  /** Where the text begins behind a quote and the end of a tag, which is no operator; or -1. */
+  #textBehindTag(at: number): number {
+    const { bytes, to } = this.#view
+    const end = endOfTag.exec(latin1(bytes, at, Math.min(to, at + tagTailBytesMax)))
+    return end === null ? -1 : at + end[0].length
   }
 
   /** The values at `at`, behind `key`, that belong to a name elsewhere. */
@@ -275,8 +288,6 @@ export class NamedSecrets {
     })
   }
 }
-
-const OPERATORS: ReadonlySet<number | undefined> = new Set(Buffer.from('=:'))
 
 /** Without white space, and without what marks it as CDATA. */
 function contentOf(bytes: Uint8Array, { from, to }: Element): Span {

@@ -27,7 +27,8 @@ const content = />\s*(?:<!\[CDATA\[\s*)?$/
 /**
  * The values of a name that is a value itself: `<add value="…" key="password"/>`,
  * `<name>password</name><value>…`, `'value': '…', 'name': 'password'`, `?name=password&value=…`,
- * and a row of two cells. Null where nothing is beside it; what is masked already still is.
+ * and a row of two cells. A place that can be read in several of these ways is read in all of them.
+ * Null where nothing is beside it; what is masked already still is.
  */
 export function beside(place: Beside, given: Span): readonly Span[] | null {
   const { view, spend } = place
@@ -37,18 +38,22 @@ export function beside(place: Beside, given: Span): readonly Span[] | null {
   const short = excerptOf(bytes, Math.max(from, name.start - keyBytesMax), name.start)
   spend(STEPS.byte * keyBytesMax)
   const row = besideInRow(place, name, short)
-  if (row !== null) return row
   const role = pairRole(keyBefore(view, name.start))
-  if (role?.kind !== 'naming' && !content.test(short)) return null
+  if (role?.kind !== 'naming' && !content.test(short)) return row
   spend(STEPS.byte * besideBytesMax)
   const first = Math.max(from, name.start - besideBytesMax)
   const before = excerptOf(bytes, first, name.start)
   const found = inMarkup(place, name, { before, first }).filter(({ start, end }) => end > start)
-  if (found.length > 0) return found.filter((value) => place.accepts(value))
-  if (role === null) return null
+  const inTags = found.length === 0 ? null : found.filter((value) => place.accepts(value))
+  if (role === null) return both(row, inTags)
   const part = inMultipart(place, name, before)
-  return part ?? inFields(place, { before, first, name, role })
+  const fields = inFields(place, { before, first, name, role })
+  return both(both(row, inTags), both(part, fields))
 }
+
+type Found = readonly Span[] | null
+export const both = (one: Found, other: Found): Found =>
+  one === null || other === null ? (one ?? other) : [...one, ...other]
 
 /** The key whose operator stands before the value that begins at `start`; empty where none does. */
 function keyBefore({ bytes, from }: View, start: number): string {
@@ -107,7 +112,7 @@ const KEY = codesOf('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456
 const PLACES = codesOf(':=>|\n')
 
 function inMarkup(
-  { view, tree }: Beside,
+  { view, tree, spend }: Beside,
   name: Span,
   { before, first }: { before: string; first: number },
 ): readonly Span[] {
@@ -115,7 +120,7 @@ function inMarkup(
   const tag = before.lastIndexOf('<', end?.index ?? before.length)
   if (tag < 0 || !/[\w:]/.test(before.charAt(tag + 1))) return []
   if (end !== null) return besideElement(view, first + tag, tree)
-  return besideAttribute(view, name, { tag: first + tag, tree })
+  return besideAttribute(view, name, { tag: first + tag, tree, spend })
 }
 
 const disposition = /content-disposition[ \t]*:[^\n]*;\s*name\s*=\s*(?:\\*")?$/i

@@ -1,6 +1,8 @@
 import { excerptOf } from './ascii.ts'
+import { STEPS } from './inspection-work.ts'
 import { pairRole, partnersOf, type RowKey } from './pair-roles.ts'
 import { looksMade } from './secret-values.ts'
+import { trimmed } from './value-grammar.ts'
 import type { Span, View } from './view.ts'
 import { type Element, tagEnd } from './xml-tags.ts'
 
@@ -50,7 +52,7 @@ export type Tree = (tag: number) => Element | undefined
 export function besideAttribute(
   view: View,
   name: Span,
-  { tag, tree }: { tag: number; tree: Tree },
+  { tag, tree, spend }: { tag: number; tree: Tree; spend(steps: number): void },
 ): readonly Span[] {
   const end = tagEnd(view.bytes, tag + 1, view.to)
   if (end < 0) return []
@@ -65,21 +67,38 @@ export function besideAttribute(
   if (LABELS.has(key.toLowerCase())) return found
   const element = tree(tag)
   if (element === undefined) return found
-  if (found.length > 0) return [...found, ...madeContent(view, element)]
   const children = element.children
     .slice(0, siblingsMax)
     .filter((child) => isHolding(keyOf(view, child), role.frame))
-  if (children.length > 0) return children.flatMap((child) => contentsOf(view, child))
-  return [{ start: element.from, end: element.to }]
+  found.push(...children.flatMap((child) => contentsOf(view, child)))
+  if (found.length === 0) return [{ start: element.from, end: element.to }]
+  // Next to an attribute or an element that holds the value, a text may be a label.
+  return [...found, ...madeTexts(view, element, spend)]
 }
 
-/** What an element has besides an attribute that holds the value: of that only what was made to be a secret. */
-function madeContent({ bytes }: View, { from, to, children }: Element): readonly Span[] {
-  if (children.length > 0 || to <= from) return []
-  const words = excerptOf(bytes, from, Math.min(to, from + tagBytesMax)).split(/\s+/)
-  return words.some((word) => looksMade(word)) ? [{ start: from, end: to }] : []
+/** The texts between the children of an element that have a word in them that was made to be a secret. */
+function madeTexts(
+  { bytes }: View,
+  { from, to, children }: Element,
+  spend: (steps: number) => void,
+): readonly Span[] {
+  if (children.length > siblingsMax) return []
+  const found: Span[] = []
+  const read = (start: number, end: number): void => {
+    spend(STEPS.byte * Math.max(0, end - start))
+    const text = trimmed(bytes, start, end)
+    const words = excerptOf(bytes, text.start, Math.min(text.end, text.start + tagBytesMax))
+    if (words.split(/\s+/).some((word) => looksMade(word))) found.push(text)
+  }
+  let at = from
+  for (const { start, from: inner, to: end } of children) {
+    read(at, start)
+    // A tag alone ends where its content would begin.
+    at = end > inner ? Math.max(end, bytes.indexOf(0x3e, end) + 1) : end
+  }
+  read(at, to)
+  return found
 }
-
 function isHolding(key: string, frame: string): boolean {
   if (key.toLowerCase() === 'password') return true
   const role = pairRole(key)
@@ -116,10 +135,10 @@ export function besideElement(view: View, tag: number, tree: Tree): readonly Spa
   ]
 }
 
-/** What an element holds: its content, or an attribute that does. */
+/** What an element holds: its content, and an attribute that does. */
 function contentsOf(view: View, { start, from, to }: Element): readonly Span[] {
-  if (to > from) return [{ start: from, end: to }]
-  return attributesOf(view, start, from)
+  const values = attributesOf(view, start, from)
     .filter(({ key }) => isHolding(key, ''))
     .map(({ value }) => value)
+  return to > from ? [{ start: from, end: to }, ...values] : values
 }

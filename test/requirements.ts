@@ -173,6 +173,11 @@ export const REQUIREMENTS = {
     notOn: noStreams,
     lies: ['withdrawn-mid-stream'],
   },
+  'revoke:long-answer': {
+    promise: 'An answer that its caller takes slowly breaks off where the right to it ends.',
+    on: fabric,
+    lies: ['long-answer-withdrawn'],
+  },
   'revoke:follows-renewal': {
     promise: 'A stream goes on under a renewed certificate, and ends with the last of them.',
     on: ['gateway', 'mesh'],

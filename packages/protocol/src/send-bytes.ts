@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http'
-import type { Http2ServerResponse } from 'node:http2'
+import { constants, type Http2ServerResponse } from 'node:http2'
 
 type Response = ServerResponse | Http2ServerResponse
 
@@ -27,11 +27,14 @@ export function sharedBytes(response: Response): Uint8Array | null {
 /**
  * Writes the whole body of a response and ends it. A large body is written slice by slice as the
  * peer takes it, so that one buffer serves every peer and nothing of it is copied in advance.
+ * `isGood` is asked after every wait: a peer that loses its right to the rest gets a body that
+ * breaks off, which no client takes for a whole one.
  */
 export async function sendBytes(
   response: Response,
   bytes: Uint8Array,
   isShared = false,
+  isGood: () => boolean = () => true,
 ): Promise<void> {
   const out = response as ServerResponse
   let isClosed = false
@@ -44,11 +47,19 @@ export async function sendBytes(
   for (let at = 0; at < last; at += sliceBytes) {
     const left = bytes.length - at - sliceBytes
     remaining.set(response, { bytes: left, shared: isShared ? bytes : null })
-    if (!out.write(bytes.subarray(at, at + sliceBytes))) await drained(out)
+    if (out.write(bytes.subarray(at, at + sliceBytes))) continue
+    await drained(out)
     if (isClosed) return
+    if (!isGood()) return breakOff(response)
   }
   remaining.delete(response)
   out.end(bytes.subarray(last))
+}
+
+function breakOff(response: Response): void {
+  remaining.delete(response)
+  if ('stream' in response) response.stream.close(constants.NGHTTP2_INTERNAL_ERROR)
+  else response.destroy()
 }
 
 /** Resolves when more may be written, or the peer has gone. */

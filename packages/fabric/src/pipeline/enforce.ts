@@ -5,7 +5,7 @@ import type { Arrival } from './arrival.ts'
 import { type Authenticated, type AuthenticateRoom, authenticate } from './authenticate.ts'
 import { authorize } from './authorize.ts'
 import { type Answered, type DeliverRoom, deliver } from './deliver.ts'
-import { type Courier, Undelivered } from './delivery.ts'
+import { type Courier, type StillPermitted, Undelivered } from './delivery.ts'
 import { undeliveredEnding, withheldEnding } from './ending.ts'
 import { inspect } from './inspect.ts'
 import {
@@ -31,6 +31,8 @@ type Ended =
       readonly refusal: null
       readonly answer: Answered
       readonly body: Uint8Array | InspectedEvents
+      /** To be asked while a whole answer is on its way to a caller that takes it slowly. */
+      readonly still: StillPermitted
     }
 
 /**
@@ -89,7 +91,7 @@ async function conclude(
   if (first instanceof Refusal) return withhold(rooms, intended, { answer, refusal: first })
   if (!(first instanceof Uint8Array)) {
     const events = inspectedEvents(intended, answer, first, rooms)
-    return { refusal: null, answer, body: events }
+    return { refusal: null, answer, body: events, still: () => null }
   }
   const { facts, findings } = answer
   const ending = { end: 'delivered', facts, findings, bytes: answer.receivedBytes } as const
@@ -100,10 +102,34 @@ async function conclude(
   }
   // The disk took its time: what the caller gets is decided after it, not before.
   const body = answer.handOver(rooms.authorization)
-  if (!(body instanceof Refusal)) return { refusal: null, answer, body: first }
+  if (body instanceof Refusal) {
+    await withdrawLate(rooms, intended, { answer, refusal: body, how: 'withheld' })
+    return { refusal: body }
+  }
+  return { refusal: null, answer, body: first, still: stillOf(rooms, intended, answer) }
+}
+
+/** The outcome is on record, and the caller does not get the answer, or no more of it. */
+async function withdrawLate(
+  rooms: Rooms,
+  intended: Intended,
+  { answer, ...late }: { readonly answer: Answered } & Parameters<typeof recordLateWithdrawal>[1],
+): Promise<void> {
   await answer.withhold().catch(() => undefined)
-  await recordLateWithdrawal(intended, body, rooms).catch(() => undefined)
-  return { refusal: body }
+  await recordLateWithdrawal(intended, late, rooms).catch(() => undefined)
+}
+
+/** Asks for the right to an answer again; the first no is the last, and goes on record. */
+function stillOf(rooms: Rooms, intended: Intended, answer: Answered): StillPermitted {
+  let lost: Withdrawal | null = null
+  return () => {
+    if (lost !== null) return lost
+    const handed = answer.handOver(rooms.authorization)
+    if (!(handed instanceof Refusal)) return null
+    lost = handed
+    void withdrawLate(rooms, intended, { answer, refusal: lost, how: 'cut' })
+    return lost
+  }
 }
 
 /** The receiver acted, and its response is not handed over. Neither may be told as anything else. */

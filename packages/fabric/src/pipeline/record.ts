@@ -276,18 +276,18 @@ function ofUnknownOutcome({ kind, facts, ...draft }: EntryDraft, detail: string)
 }
 
 /**
- * The right to a response ended while its outcome became durable. That exchange is closed, so the
- * withdrawal is an entry of its own, which names it.
+ * The right to a response ended while its outcome became durable (`withheld`), or while its caller
+ * took it (`cut`). That exchange is closed, so the withdrawal is an entry of its own, which names it.
  */
 export async function recordLateWithdrawal(
   intended: Intended,
-  refusal: Refusal,
+  { refusal, how }: { readonly refusal: Refusal; readonly how: 'withheld' | 'cut' },
   room: RecordRoom,
 ): Promise<void> {
   const { arrival, caller } = intended.inspected.authorized.authenticated
   const at = room.now()
   const exchange = createId('dec', at, systemRandom(10))
-  const detail = `the response of ${arrival.exchange} was withheld: ${refusal.detail}`
+  const detail = `the response of ${arrival.exchange} was ${how}: ${refusal.detail}`
   const late = new Refusal(refusal.code, detail)
   await recordRefusal({ ...arrival, exchange, at }, late, caller, room)
 }

@@ -44,7 +44,8 @@ export function adminSurface(rooms: Rooms, administration: Administration): Surf
       ...exchangeHeaders(visit.exchange),
     ]
     if (outcome.body instanceof Uint8Array) {
-      return { status: outcome.answer.status, headers, body: outcome.body }
+      const { answer, body, still } = outcome
+      return { status: answer.status, headers, body, still }
     }
     const wireOf = ({ code }: Refusal) => GATEWAY_WIRE[code]
     const farewell = (refusal: Refusal) => [

@@ -230,9 +230,10 @@ async function control(
   carryOut: (call: ChannelCall) => Promise<Reply | Refusal>,
 ): Promise<Reply> {
   const arrival = arrivalOf(visit, targetOf(channel, action, `${action}.channel`))
-  const reply = await answerControl(rooms, arrival, ({ caller, still }) =>
-    carryOut({ channel, caller: caller.name, still }),
-  )
+  const reply = await answerControl(rooms, arrival, async ({ caller, still }) => {
+    const carried = await carryOut({ channel, caller: caller.name, still })
+    return carried instanceof Refusal ? carried : { ...carried, still }
+  })
   return reply instanceof Refusal ? refused(reply, visit.exchange) : reply
 }
 
@@ -249,14 +250,14 @@ async function exchange(
   }
   const outcome = await enforce(rooms, arrivalOf(visit, target, fault), carry)
   if (outcome.refusal !== null) return refused(outcome.refusal, visit.exchange)
-  const { answer, body } = outcome
+  const { answer, body, still } = outcome
   if (!(body instanceof Uint8Array)) throw new TypeError('a channel answers whole')
   const headers = [
     ...answer.headers,
     ...exchangeHeaders(visit.exchange),
     ...quotaHeaders(answer.quota),
   ]
-  return { status: answer.status, headers, body }
+  return { status: answer.status, headers, body, still }
 }
 
 function targetOf(name: string, action: PolicyAction, operation: string): Target {

@@ -67,23 +67,25 @@ export function receiptsSurface(options: ControlOptions): Surface {
       : new Refusal('MESSAGE_MALFORMED', `${exchange} is no exchange`)
     const { rooms, ledger } = options
     const own = arrivalFor(visit, { action: 'read', operation: 'own.receipt' }, malformed)
-    const found = await answerControl(rooms, own, async ({ caller }) =>
+    const found = await answerControl(rooms, own, async ({ caller, still }) =>
       isOwn(await ledger.explain(exchange), caller)
-        ? { receipt: await ledger.findReceipt(exchange) }
+        ? { receipt: await ledger.findReceipt(exchange), still }
         : null,
     )
     const wider = arrivalFor(visit, { action: 'read', operation: 'receipt.read' })
     const answer =
       found ??
-      (await answerControl(rooms, wider, async () => ({
+      (await answerControl(rooms, wider, async ({ still }) => ({
         receipt: await ledger.findReceipt(exchange),
+        still,
       })))
     if (answer instanceof Refusal) return problemReply(answer, visit.exchange)
     if (answer.receipt === null) {
       return problemReply(await whyNoReceipt(ledger, exchange), visit.exchange)
     }
     const type = 'application/vnd.countersign.receipt+json'
-    return { status: 200, headers: [['content-type', type]], body: answer.receipt }
+    const { receipt: body, still } = answer
+    return { status: 200, headers: [['content-type', type]], body, still }
   }
 }
 
@@ -138,13 +140,13 @@ const meshAnswers: Readonly<Record<string, MeshAnswer>> = {
   'GET /v1/mesh/state': async (options, visit) => {
     const after = integerIn(visit, 'after')
     const arrival = arrivalFor(visit, { action: 'discover', operation: 'mesh.state' })
-    return answerControl(options.rooms, arrival, async ({ caller }) => {
+    return answerControl(options.rooms, arrival, async ({ caller, still }) => {
       if (after instanceof Refusal) return after
       const reader = { identity: caller.spiffeId, signal: visit.signal }
       // Those who wait have a limit of their own (`mesh.stateReaders`).
       visit.incoming.begun()
       const bytes = await options.state.wait(after ?? -1, longPollMs, reader)
-      return bytes instanceof Refusal ? bytes : { ...jsonBytesReply(bytes), isShared: true }
+      return bytes instanceof Refusal ? bytes : { ...jsonBytesReply(bytes), isShared: true, still }
     })
   },
   'POST /v1/mesh/endpoints': async (options, visit) => {

@@ -131,7 +131,7 @@ function toArrival(
 }
 
 function answerReply(
-  { answer, body }: Extract<Outcome, { refusal: null }>,
+  { answer, body, still }: Extract<Outcome, { refusal: null }>,
   call: Call,
   classified: Classified,
 ): Reply {
@@ -143,7 +143,7 @@ function answerReply(
   if (body instanceof Uint8Array) {
     // A masked body is no longer what its digest and signature speak of; the receipt tells both.
     const kept = answer.masked ? headers.filter(([name]) => !ofBody.has(name)) : headers
-    return { status: answer.status, headers: kept, body }
+    return { status: answer.status, headers: kept, body, still }
   }
   const farewell = (refusal: Refusal) => terminalEvents(refusal, call, classified)
   return { status: answer.status, headers, body: { events: body, farewell } }

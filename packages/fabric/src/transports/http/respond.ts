@@ -3,7 +3,7 @@ import type { Http2ServerResponse } from 'node:http2'
 import { utf8 } from '@countersign/protocol'
 import { drained, hasUnsent, sendBytes } from '@countersign/protocol/tls'
 import type { Refusal } from '../../lib/refusal.ts'
-import type { StreamEvent } from '../../pipeline/delivery.ts'
+import type { StillPermitted, StreamEvent } from '../../pipeline/delivery.ts'
 import { Interruption } from '../../pipeline/interruption.ts'
 import type { InspectedEvents } from '../../pipeline/stream.ts'
 import { formatEvent } from './sse.ts'
@@ -21,6 +21,11 @@ export interface Reply {
   readonly endsConnection?: boolean
   /** The body is one buffer for many: what of it is not written yet occupies no memory of its own. */
   readonly isShared?: boolean
+  /**
+   * Whether its caller may still have it, asked while a long body is on its way. Absent where the
+   * answer is for everyone, and for events, which are decided one by one.
+   */
+  readonly still?: StillPermitted
   /** Called when the response has left, or will not. */
   release?(): void
 }
@@ -46,7 +51,9 @@ export async function writeReply(response: NodeResponse, reply: Reply): Promise<
   if (reply.body instanceof Uint8Array) {
     writeHead(out, reply)
     if (!isOfAnother(out, reply)) out.setHeader('content-length', reply.body.length)
-    return sendBytes(response, reply.body, reply.isShared)
+    const { still } = reply
+    const isGood = still === undefined ? undefined : () => still() === null
+    return sendBytes(response, reply.body, reply.isShared, isGood)
   }
   try {
     writeHead(out, reply)

@@ -238,7 +238,7 @@ async function carry(
   if (answer.body instanceof Uint8Array) {
     patience.end()
     share.close()
-    return { ...answer, body: answer.body }
+    return { ...answer, body: answer.body, still }
   }
   patience.allow(options.streamMs)
   return streamed(options, { ...asked, admitted, arrival, order }, call)

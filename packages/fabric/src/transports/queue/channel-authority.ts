@@ -58,6 +58,8 @@ export class ChannelAuthority {
   readonly #options: ChannelAuthorityOptions
   /** What is durable; written only by `#change`, which runs one at a time. */
   readonly #records = new Map<string, ChannelRecord>()
+  /** Messages of the present epoch that are being written, by channel. */
+  readonly #writes = new Map<string, Set<Promise<unknown>>>()
   #tail: Promise<unknown> = Promise.resolve()
   #standings = 0
 
@@ -104,6 +106,23 @@ export class ChannelAuthority {
         createdAt: this.#options.clock.now(),
       })
     })
+  }
+
+  /**
+   * Does `write`, which stores messages that the present epoch of the channel admits; called in the turn
+   * in which that was checked. A change of the list waits for it: once that resolves, nothing of an
+   * earlier epoch is stored any more.
+   */
+  async writing<T>(name: string, write: () => Promise<T>): Promise<T> {
+    const writes = this.#writes.get(name) ?? new Set()
+    const own = write()
+    this.#writes.set(name, writes.add(own))
+    try {
+      return await own
+    } finally {
+      writes.delete(own)
+      if (writes.size === 0 && this.#writes.get(name) === writes) this.#writes.delete(name)
+    }
   }
 
   /** The next epoch, durable and in force when it resolves. */
@@ -168,6 +187,8 @@ export class ChannelAuthority {
       throw new Error(`channel ${record.name} was changed by another writer`)
     }
     this.#records.set(record.name, record)
+    const writes = this.#writes.get(record.name)
+    if (writes !== undefined) await Promise.allSettled(writes)
     await records.shred(record.name, issuedAt - record.bounds.retentionMs)
     return record
   }

@@ -497,6 +497,70 @@ describe('lies', () => {
     expect(await publishAs('alice', early)).toBe('MESSAGE_MALFORMED')
   })
 
+  test('an epoch that ends while signatures are checked ends for what they sign [queue:epochs]', async () => {
+    await create(alice, bob, carol)
+    const publishing = publishAs('alice', sealAs(alice).bytes, sealAs(alice).bytes)
+    await open.authority.setMembers('orders', ['alice', 'bob'])
+    expect(await publishing).toBe('EPOCH_STALE')
+    expect((await open.store.stats())[0]?.messages ?? 0).toBe(0)
+  })
+
+  test('a sender that enrols again while signatures are checked stores nothing under its old key', async () => {
+    await create(alice, bob)
+    const publishing = publishAs('alice', sealAs(alice).bytes)
+    const { record } = alice
+    const signing = { ...carol.record.keys.signing, keyId: 'alice-later' }
+    open.queue.agents.set('alice', { ...record, keys: { ...record.keys, signing }, generation: 1 })
+    expect(await publishing).toBe('SIGNATURE_REJECTED')
+    expect((await open.store.stats())[0]?.messages ?? 0).toBe(0)
+  })
+
+  test('a message that expires while signatures are checked is not stored', async () => {
+    await create(alice, bob)
+    const publishing = publishAs('alice', sealAs(alice, { lifetimeMs: 10 }).bytes)
+    open.queue.now += 10
+    expect(await publishing).toBe('MESSAGE_MALFORMED')
+    expect((await open.store.stats())[0]?.messages ?? 0).toBe(0)
+  })
+
+  test('once a list has changed, nothing of an earlier epoch is stored any more [queue:epochs]', async () => {
+    await create(alice, bob, carol)
+    const { store, authority } = open
+    const events: string[] = []
+    const begun = Promise.withResolvers<void>()
+    const written = Promise.withResolvers<void>()
+    const publish = store.publish.bind(store)
+    const writing = vi.spyOn(store, 'publish').mockImplementationOnce(async (orders) => {
+      begun.resolve()
+      await written.promise
+      const results = await publish(orders)
+      events.push('stored')
+      return results
+    })
+    const publishing = publishAs('alice', sealAs(alice).bytes)
+    await begun.promise
+    const moving = authority.setMembers('orders', ['alice', 'bob']).then(() => {
+      events.push('changed')
+    })
+    await expect.poll(() => authority.find('orders')?.epoch).toBe(2)
+    // The new epoch is in force: what comes now is refused, and what came before is awaited.
+    expect(await publishAs('alice', sealAs(alice).bytes)).toBe('EPOCH_STALE')
+    expect(events).toEqual([])
+    written.resolve()
+    expect(await publishing).toBe('PUBLISHED')
+    await moving
+    expect(events).toEqual(['stored', 'changed'])
+    writing.mockRestore()
+  })
+
+  test('a write that fails holds no change of the list up', async () => {
+    await create(alice, bob)
+    const writing = vi.spyOn(open.store, 'publish').mockRejectedValueOnce(new Error('EIO'))
+    await expect(publishAs('alice', sealAs(alice).bytes)).rejects.toThrow('EIO')
+    writing.mockRestore()
+    expect(await open.authority.setMembers('orders', ['alice'])).toMatchObject({ epoch: 2 })
+  })
+
   test('one swapped byte in one of two messages refuses both', async () => {
     await create(alice, bob)
     const swapped = sealAs(alice).bytes.slice()

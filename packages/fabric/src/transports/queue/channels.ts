@@ -30,7 +30,7 @@ import {
   type ReceiverCall,
   type SettlerCall,
 } from './leasing.ts'
-import { checkPublish, type Publisher } from './publish-check.ts'
+import { checkHeaders, checkSignatures, type Publisher } from './publish-check.ts'
 import type { DecodedPublish } from './publish-decoding.ts'
 
 /** Of one epoch's key log, which its readers get whole. */
@@ -85,16 +85,15 @@ export class Channels {
   }
 
   async publish(call: ChannelCall, { messages }: DecodedPublish): Promise<PublishAnswer | Refusal> {
-    const taken = this.#takePart(call)
-    if (taken instanceof Refusal) return taken
-    const { channel, publisher } = taken
-    const { trustDomain, clock, store } = this.#options
-    const now = clock.now()
-    const refusal = await checkPublish(messages, publisher, { trustDomain, channel, now })
+    const claimed = this.#admit(call, messages)
+    if (claimed instanceof Refusal) return claimed
+    const refusal = await checkSignatures(messages, claimed.publisher)
     if (refusal !== null) return refusal
-    // Asked anew: who was removed while its signatures were checked stores nothing.
-    const still = this.#takePart(call)
-    if (still instanceof Refusal) return still
+    // Asked anew: meanwhile the sender can have been removed, or the epoch, its key or its time ended.
+    const admitted = this.#admit(call, messages)
+    if (admitted instanceof Refusal) return admitted
+    const { channel, now } = admitted
+    const { authority, store } = this.#options
     const orders = messages.map(({ sealed, message: { header } }) => ({
       channel: channel.name,
       messageId: header.messageId,
@@ -107,12 +106,12 @@ export class Channels {
       now,
       expiresAt: Math.min(header.notAfter, now + channel.bounds.retentionMs),
     }))
-    const results = await store.publish(orders)
+    const results = await authority.writing(channel.name, () => store.publish(orders))
     if (results.some(({ state }) => state === 'stored')) this.#leasing.wake(channel.name)
     const whole = refusalForAll(results, channel.name)
     if (whole !== null) return whole
     // Read again: the epoch may have moved while the disk was busy, and the sender should hear it.
-    const { epoch } = this.#options.authority.find(channel.name) ?? channel
+    const { epoch } = authority.find(channel.name) ?? channel
     return {
       epoch,
       results: results.map((result) => ({
@@ -272,6 +271,19 @@ export class Channels {
   /** Lets go of every request that is held open. The store is closed by whoever opened it. */
   close(): void {
     this.#leasing.close()
+  }
+
+  /** What may be stored at this moment, if its signatures are good. */
+  #admit(
+    call: ChannelCall,
+    messages: DecodedPublish['messages'],
+  ): (TakingPart & { readonly now: number }) | Refusal {
+    const taken = this.#takePart(call)
+    if (taken instanceof Refusal) return taken
+    const { channel, publisher } = taken
+    const { trustDomain, clock } = this.#options
+    const now = clock.now()
+    return checkHeaders(messages, publisher, { trustDomain, channel, now }) ?? { ...taken, now }
   }
 
   /** Membership stands beside policy, not behind it: both have to say yes. */

@@ -30,14 +30,14 @@ interface PublishPlace {
 }
 
 /**
- * Null when every message was sealed by `publisher` for this channel, now, and says so under its
- * signature. One bad message refuses the request: its sender is either broken or not who it says.
+ * Null when every message says that `publisher` sealed it for this channel, as it is now. One bad
+ * message refuses the request: its sender is either broken or not who it says.
  */
-export async function checkPublish(
+export function checkHeaders(
   messages: readonly ClaimedMessage[],
   publisher: Publisher,
   place: PublishPlace,
-): Promise<Refusal | null> {
+): Refusal | null {
   for (const { sealed, message } of messages) {
     const { messageBytesMax } = place.channel.bounds
     if (sealed.length > messageBytesMax) {
@@ -48,6 +48,14 @@ export async function checkPublish(
     const refusal = checkHeader(message.header, publisher, place)
     if (refusal !== null) return refusal
   }
+  return null
+}
+
+/** Null when every message is under the signature of `publisher`. Takes time, in which all else may change. */
+export async function checkSignatures(
+  messages: readonly ClaimedMessage[],
+  publisher: Publisher,
+): Promise<Refusal | null> {
   const batches = new BatchSignatures(publisher.signingKey)
   const signed = await Promise.all(messages.map(async ({ message }) => batches.isSigned(message)))
   const unsigned = messages[signed.indexOf(false)]

@@ -12,6 +12,7 @@ describe('the width of text', () => {
     ['\u1100\u1161\u11a8', 4],
     ['\u0915\u094d\u0937', 2],
     ['a\u0903\u0903', 3],
+    ['#\ufe0f', 2],
     ['', 0],
   ])('of %s is %i columns', (text, width) => {
     expect(displayWidth(text)).toBe(width)

@@ -11,16 +11,17 @@ const wide =
 
 /**
  * Marks that every terminal draws over the letter before them. Spacing marks, jamo of vowels and
- * marks that came with Unicode 10 or later take a column in some; astral ones are all counted so.
+ * marks that came with Unicode 10 or later take a column in some, and U+FE0F makes what it follows
+ * wide; astral ones are all counted so.
  */
 const drawnOver =
-  /(?![\u07fd\u0897-\u089f\u08ca-\u08d3\u09fe\u0afa-\u0aff\u0b55\u0c04\u0c3c\u0d00\u0d3b\u0d3c\u0d81\u0eba\u0ece\ua82c\ua8ff\u{10000}-\u{10ffff}]|[\u1abf-\u1aff]|[\u1df6-\u1dfa])[\p{Mn}\p{Me}]/u
+  /(?![\u07fd\u0897-\u089f\u08ca-\u08d3\u09fe\u0afa-\u0aff\u0b55\u0c04\u0c3c\u0d00\u0d3b\u0d3c\u0d81\u0eba\u0ece\ua82c\ua8ff\u{10000}-\u{10ffff}]|\ufe0f|[\u1abf-\u1aff]|[\u1df6-\u1dfa])[\p{Mn}\p{Me}]/u
 
 const plain = /^[ -~]*$/
 
 /**
  * The most columns in which a terminal draws `text`, which must be `legible`: control characters
- * have no width. Counted by code points, since many terminals draw those of one cluster side by side.
+ * have no width. Counted by code points, which many terminals draw side by side within one cluster.
  */
 export function displayWidth(text: string): number {
   if (plain.test(text)) return text.length
@@ -116,7 +117,7 @@ const columnsMin = 8
 
 /**
  * Lines of ours on a terminal: one that is too long for it goes on below, further in than it began.
- * The terminal itself would go on at its edge, where a text of others in the line would read as ours.
+ * The terminal would go on at its edge, where a text of others in the line would read as ours.
  */
 export function formatLines(text: string, width: number): string {
   if (!Number.isFinite(width)) return text

@@ -26,6 +26,17 @@ test('a pipe gets neither colours nor progress', () => {
   expect(written).toEqual({ out: 'no\n', err: 'error: it broke\nnext: mend it\n' })
 })
 
+test('a terminal that states no size has the columns of a common one', () => {
+  for (const columns of [0, undefined]) {
+    const { written, stdout, stderr } = screens(true)
+    const size = columns === undefined ? {} : { columns }
+    const sized = { isTTY: true, write: stdout.write, ...size }
+    const terminal = createTerminal({ stdout: sized, stderr, colours: false, clock })
+    terminal.print('x'.repeat(81))
+    expect(written.out).toBe(`${'x'.repeat(80)}\n  x\n`)
+  }
+})
+
 test('NO_COLOR holds on a terminal as well', () => {
   const { written, ...streams } = screens(true)
   const terminal = createTerminal({ ...streams, colours: false, clock })

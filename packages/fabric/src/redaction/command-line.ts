@@ -1,10 +1,17 @@
 import { excerptOf } from './ascii.ts'
 import type { CredentialRule } from './credential-rule.ts'
 import { STEPS } from './inspection-work.ts'
-import { isLineEnd, LineContext } from './line-context.ts'
+import { isLineEnd, isQuoteSign, LineContext } from './line-context.ts'
 import { type SecretRule, secretRule } from './secret-names.ts'
 import { isSecretValue } from './secret-values.ts'
-import { type Around, rawSpan, type ShellWord, ShellWords, unquoted } from './shell-words.ts'
+import {
+  type Around,
+  quoteOf,
+  rawSpan,
+  type ShellWord,
+  ShellWords,
+  unquoted,
+} from './shell-words.ts'
 import type { Scan } from './view.ts'
 
 /** What the value of a switch is: a password, `user:password`, `user%password` or `user/password@…`. */
@@ -123,7 +130,7 @@ function judge(
   let from = 0
   let to = value.length
   // A quote that opened before the command, or that nothing closes.
-  if (/["']$/.test(value) && (word.quotes.at(-1) ?? 0) < 0 && !/^["']/.test(value)) to--
+  if (/["']$/.test(value) && quoteOf(word, word.text.length - 1) < 0 && !/^["']/.test(value)) to--
   if (form !== 'password') {
     const sign = { login: ':', percent: '%', slash: '/' }[form]
     from = value.indexOf(sign) + 1
@@ -133,7 +140,7 @@ function judge(
     if (!value.startsWith('pass:')) return
     from = 5
   }
-  if (/["']/.test(value.charAt(from)) && (word.quotes[offset + from] ?? 0) < 0) from++
+  if (/["']/.test(value.charAt(from)) && quoteOf(word, offset + from) < 0) from++
   if (!isSecretValue(passwordRule, value.slice(from, to))) return
   const { start, end } = rawSpan(text, word, { from: offset + from, to: offset + to })
   const placeOf = (offset: number): number => places?.[offset] ?? offset
@@ -170,8 +177,10 @@ function aroundAt(scan: Scan, at: number): Around {
   const { bytes, from } = scan.view
   const first = Math.max(from, at - beforeBytesMax)
   let start = at
-  while (start > first && !isLineEnd(bytes[start - 1])) start--
-  if (start === first && first > from) return { isSingle: false, isDouble: false }
+  let hasQuote = false
+  while (start > first && !isLineEnd(bytes[start - 1]))
+    hasQuote = isQuoteSign(bytes[--start]) || hasQuote
+  if (!hasQuote || (start === first && first > from)) return { isSingle: false, isDouble: false }
   scan.spend(STEPS.valueByte * (at - start))
   const context = new LineContext(bytes, start).moveTo(at)
   const isOpen = (sign: number): boolean => context.closes({ sign, backslashes: 0 })

@@ -47,16 +47,30 @@ function markLength(given: string, at: number, { isSingle, isDouble }: Around): 
   return sign === '' ? 0 : isEscape ? 2 : 1
 }
 
+/** A run of characters of a word, as they stand in what was read. */
+interface Part {
+  /** Where it begins in the text of the word. */
+  readonly at: number
+  readonly place: number
+  /** Where its quote begins; -1 where it has none. */
+  readonly quote: number
+}
+
 /** A word as a shell reads it. */
 export interface ShellWord {
   /** Without quotes and escapes. */
   readonly text: string
-  /** Where each character of the text stands in what was read. */
-  readonly places: readonly number[]
-  /** Where the quote of each character begins; -1 where it has none. */
-  readonly quotes: readonly number[]
-  readonly start: number
+  readonly parts: readonly Part[]
   readonly end: number
+}
+
+function partAt({ parts }: ShellWord, at: number): Part | undefined {
+  return parts.findLast((part) => part.at <= at)
+}
+
+/** Where the quote of a character begins; -1 where it has none. */
+export function quoteOf(word: ShellWord, at: number): number {
+  return partAt(word, at)?.quote ?? -1
 }
 
 /** Reads words of a command one after the other, with what a shell joins to each. */
@@ -65,8 +79,7 @@ export class ShellWords {
   /** Whether a quoted part may go on in the next line. */
   readonly #isLong: boolean
   #at: number
-  #places: number[] = []
-  #quotes: number[] = []
+  #parts: Part[] = []
   #value = ''
   /** Whether a quote has no end on its line. */
   isOpen = false
@@ -81,14 +94,21 @@ export class ShellWords {
   next(): ShellWord | null {
     while (isBlank(this.#sign)) this.#at++
     const start = this.#at
-    if (/^(?:[|;]|&&)/.test(this.#text.slice(start, start + 2))) return null
-    this.#places = []
-    this.#quotes = []
+    const sign = this.#sign
+    if (sign === '|' || sign === ';' || this.#text.startsWith('&&', start)) return null
+    // Most words have no quote.
+    plain.lastIndex = start
+    const whole = plain.exec(this.#text)?.[0] ?? ''
+    if (whole !== '' && isEnd(this.#text.charAt(start + whole.length))) {
+      this.#at += whole.length
+      return { text: whole, parts: [{ at: 0, place: start, quote: -1 }], end: this.#at }
+    }
+    this.#parts = []
     this.#value = ''
     while (!isEnd(this.#sign)) this.#part()
     const end = this.#at
     if (end === start) return null
-    return { text: this.#value, places: this.#places, quotes: this.#quotes, start, end }
+    return { text: this.#value, parts: this.#parts, end }
   }
 
   get #sign(): string {
@@ -122,22 +142,20 @@ export class ShellWords {
       this.isOpen = true
       return false
     }
-    if (inner === inSingle) this.#take(from, end, opening)
-    else
-      for (let at = from; at < end; at++) {
-        if (part.charAt(at - from) === '\\') at++
-        this.#take(at, at + 1, opening)
-      }
+    let at = from
+    for (let slash = part.indexOf('\\'); slash >= 0 && inner !== inSingle; ) {
+      this.#take(at, from + slash, opening)
+      at = from + slash + 1
+      slash = part.indexOf('\\', slash + 2)
+    }
+    this.#take(at, end, opening)
     this.#at = end + 1
     return true
   }
 
   #take(from: number, to: number, quote: number): void {
+    if (to > from) this.#parts.push({ at: this.#value.length, place: from, quote })
     this.#value += this.#text.slice(from, to)
-    for (let place = from; place < to; place++) {
-      this.#places.push(place)
-      this.#quotes.push(quote)
-    }
     this.#at = to
   }
 }
@@ -160,14 +178,16 @@ export function rawSpan(
   word: ShellWord,
   { from, to }: { readonly from: number; readonly to: number },
 ): { readonly start: number; readonly end: number } {
-  const { places, quotes } = word
-  const first = places[from] ?? word.end
-  const opening = quotes[from] ?? -1
-  const closing = quotes[to - 1] ?? -1
+  const placeOf = (at: number): number => {
+    const part = partAt(word, at)
+    return part === undefined ? word.end : part.place + at - part.at
+  }
+  const opening = quoteOf(word, from)
+  const closing = to > from ? quoteOf(word, to - 1) : -1
   const isQuoted = opening >= 0 && closing >= 0 && text[opening] === text[closing]
   // Where the value begins within a quote, that is not its own.
-  const isInner = from > 0 && quotes[from - 1] === opening
-  const start = opening < 0 || isInner || isQuoted ? first : opening
-  const isToEnd = to >= places.length && !isQuoted
-  return { start, end: isToEnd ? word.end : (places[to - 1] ?? first) + 1 }
+  const isInner = from > 0 && quoteOf(word, from - 1) === opening
+  const start = opening < 0 || isInner || isQuoted ? placeOf(from) : opening
+  const isToEnd = to >= word.text.length && !isQuoted
+  return { start, end: isToEnd ? word.end : placeOf(to - 1) + 1 }
 }

@@ -23,7 +23,7 @@ const wordMax = 12
 
 /** The values that a tag has for the name of its element: `tag` is the text from its `<` on. */
 export function heldIn(tag: string): readonly Span[] {
-  return attributesIn(tag)
+  return attributesIn(tag, 0)
     .filter((each) => holds(each, tag.slice(each.value.start, each.value.end)))
     .map(({ value }) => value)
 }

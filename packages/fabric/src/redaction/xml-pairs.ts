@@ -18,27 +18,33 @@ export interface Attribute {
   readonly value: Span
 }
 
-/** The attributes of a tag, by places in its text. */
-export function attributesIn(tag: string): readonly Attribute[] {
+/** The attributes of a tag, by places in a text in which it begins at `first`. */
+export function attributesIn(tag: string, first: number): readonly Attribute[] {
   const attributes: Attribute[] = []
   for (const { 0: whole, 1: key = '', 2: value = '', index } of tag.matchAll(ATTRIBUTE)) {
+    const opening = quoteLength(value)
     // In a string of JSON its quotes have backslashes.
-    const [opening = ''] = /^\\*["']/.exec(value) ?? []
-    const closing = opening === '' ? 0 : (/\\*["']$/.exec(value)?.[0].length ?? 0)
-    const start = index + whole.length - value.length + opening.length
-    const end = index + whole.length - Math.min(closing, opening.length)
-    attributes.push({ key: localName(key), value: { start, end } })
+    const closing = opening < 2 ? opening : (/\\*["']$/.exec(value)?.[0].length ?? 0)
+    const end = first + index + whole.length
+    const start = end - value.length + opening
+    attributes.push({
+      key: localName(key),
+      value: { start, end: end - Math.min(closing, opening) },
+    })
   }
   return attributes
 }
 
-/** The attributes of the tag from `start` to `end`, by places in the text. */
-function attributesOf({ bytes }: View, start: number, end: number): readonly Attribute[] {
-  return attributesIn(excerptOf(bytes, start, end)).map(({ key, value }) => ({
-    key,
-    value: { start: start + value.start, end: start + value.end },
-  }))
+/** Of the quote that a value begins with, with its backslashes. */
+function quoteLength(value: string): number {
+  const sign = value.charAt(0)
+  if (sign === '"' || sign === "'") return 1
+  return sign === '\\' ? (/^\\*["']/.exec(value)?.[0].length ?? 0) : 0
 }
+
+/** The attributes of the tag from `start` to `end`, by places in the text. */
+const attributesOf = ({ bytes }: View, start: number, end: number): readonly Attribute[] =>
+  attributesIn(excerptOf(bytes, start, end), start)
 
 const localName = (name: string): string => name.slice(name.lastIndexOf(':') + 1)
 
@@ -64,7 +70,9 @@ export function besideAttribute(
   const role = pairRole(key)
   if (role?.kind !== 'naming') return []
   const found = attributes.filter(({ key }) => isHolding(key, role.frame)).map(({ value }) => value)
-  if (LABELS.has(key.toLowerCase())) return found
+  // A tag that closes itself has no content.
+  const isAlone = found.length > 0 && view.bytes[end - 2] === 0x2f
+  if (isAlone || LABELS.has(key.toLowerCase())) return found
   const element = tree(tag)
   if (element === undefined) return found
   const children = element.children

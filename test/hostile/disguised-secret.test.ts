@@ -49,6 +49,8 @@ const hidings: Readonly<Record<string, Hiding>> = {
     body: nested({ title: `password: ${secret}`, content: 'ok' }, 1),
   },
   'behind another field of a log': text(`type=login password=${secret} data=1`),
+  'behind the state of a selector': text(`DB_PASSWORD=root:${secret}`),
+  'behind a word that begins like a state': text(`password: isabella.${secret}`),
   'behind the signs of a comparison': text(`DB_PASSWORD==${secret}`),
   'behind the signs of a match': text(`Server=x;Password=~${secret};DB=y`),
   'behind a hyphen in an option': text(`run --password=-${secret} --x`),

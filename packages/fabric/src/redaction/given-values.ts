@@ -1,12 +1,13 @@
 import { excerptOf, latin1 } from './ascii.ts'
 import { argumentStart, nextArgument } from './call-arguments.ts'
-import { headOf, isCodeBelow, isCodeWord, isSelector } from './code-place.ts'
+import { headOf, isCodeBelow, isCodeWord } from './code-place.ts'
 import { assignedAt, isCompared } from './comparison.ts'
 import { STEPS } from './inspection-work.ts'
 import { isLineEnd, isOpener, isQuoteSign } from './line-context.ts'
 import { isCode } from './plain-values.ts'
 import type { SecretKind, SecretRule } from './secret-names.ts'
 import { isSecretValue, looksMade } from './secret-values.ts'
+import { isSelector } from './selector-place.ts'
 import type { SeparatorKind } from './separators.ts'
 import { typeEnd } from './type-annotation.ts'
 import {
@@ -53,11 +54,20 @@ export class GivenValues {
   /** Those of the value that begins at `start`; null where a literal there is none. */
   after(start: number, giving: Giving): readonly Span[] | null {
     const { bytes, to } = this.#view
-    const { name, rule, kind, before, isSet, isOption } = giving
-    const comment = /^\/\*[^*]{0,64}\*\/[ \t]*/.exec(
-      latin1(bytes, start, Math.min(to, start + commentBytesMax)),
-    )
-    const at = start + (comment?.[0].length ?? 0)
+    if (bytes[start] !== 0x2f || bytes[start + 1] !== 0x2a) return this.#behind(start, giving)
+    const text = latin1(bytes, start, Math.min(to, start + commentBytesMax))
+    const [comment = ''] = /^\/\*[^*]{0,64}\*\/[ \t]*/.exec(text) ?? []
+    const values = this.#behind(start + comment.length, giving)
+    // What looks like a comment may be the secret, or hold it.
+    const isMade =
+      giving.kind === 'assign' && looksMade(comment.replaceAll(/[*\s/]+$|^[*\s/]+/g, ''))
+    const own = trimmed(bytes, start, start + comment.length)
+    return isMade && this.#accepts(giving.rule, own) ? [own, ...(values ?? [])] : values
+  }
+
+  #behind(at: number, giving: Giving): readonly Span[] | null {
+    const { bytes, to } = this.#view
+    const { name, rule, kind, isSet, isOption } = giving
     if (kind !== 'cell' && (at >= to || isLineEnd(bytes[at]))) return this.#below(giving, at)
     if (kind === 'assign' && BLOCK_STARTS.has(bytes[at])) {
       const head = latin1(bytes, at, Math.min(to, at + blockHeadBytesMax))
@@ -70,10 +80,7 @@ export class GivenValues {
         return [...(isTag ? [] : [{ start: at, end: at + tag.length }]), ...below]
     }
     if (kind === 'words' && isVerb(rule, bytes[at])) return this.madeWord(at, 'word', rule)
-    // `#password { … }`: a selector of CSS, and its rules.
-    if (kind === 'words' && bytes[at] === 0x7b && (before === 0x23 || before === 0x2e)) return []
-    if (kind === 'assign' && isSelector(latin1(bytes, at, Math.min(to, at + selectorBytesMax))))
-      return []
+    if ((kind === 'words' || kind === 'assign') && isSelector(this.#view, name, at)) return []
     const next = this.#closedAt(name.end, at)
     if (next >= 0) {
       const literal = this.#values.quoted(next)
@@ -310,7 +317,6 @@ const typeBytesMax = 128
 const joint = /^["'`]\s*(?:\+|\.|&|\|\||,|<<)?\s*/
 const jointBytesMax = 64
 const tagTailMax = 128
-const selectorBytesMax = 48
 
 /** `pass `x``, `pin {…}`: a verb, and code. */
 const isVerb = ({ kind }: SecretRule, sign: number | undefined): boolean =>

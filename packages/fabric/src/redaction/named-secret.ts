@@ -1,6 +1,6 @@
 import { ALNUM, excerptOf, KIND, latin1 } from './ascii.ts'
 import { argumentPlace } from './call-arguments.ts'
-import { headOf, isDescribed } from './code-place.ts'
+import { headOf, isAccount, isDescribed } from './code-place.ts'
 import { GivenValues, wordBytesMax } from './given-values.ts'
 import { STEPS } from './inspection-work.ts'
 import { isQuoteSign, LineContext } from './line-context.ts'
@@ -20,6 +20,7 @@ const nameBytesMax = 64
 /** Of the value of an attribute, the quote, and the end of the tag. */
 const endOfTag = /^[\])*:.]{0,4}\\*["']\s*\/?>\s*/
 const tagTailBytesMax = 64
+const accountBytesMax = 160
 
 /** `password old`, `API key prod 2`: words that tell several of a name apart. */
 const variantsBehind = new RegExp(
@@ -154,10 +155,14 @@ export class NamedSecrets {
   }
 
   #valuesOf(name: Name, rule: SecretRule): readonly Span[] {
-    const { bytes, from } = this.#view
+    const { bytes, from, to } = this.#view
     const before = name.start > from ? (bytes[name.start - 1] as number) : 0
-    if (before === 0x2f && latin1(bytes, Math.max(from, name.start - 5), name.start) === '/etc/')
-      return []
+    if (before === 0x2f && latin1(bytes, Math.max(from, name.start - 5), name.start) === '/etc/') {
+      if (isAccount(latin1(bytes, name.start, Math.min(to, name.start + accountBytesMax))))
+        return []
+      // Not the name of a pair: `path: /etc/passwd`, and its content.
+      return this.#assigned(name, rule, before) ?? []
+    }
     const tag = this.#tagStart(name.start, before)
     // `<user pass=…`: a name with a blank in it is none of an element.
     if (tag >= 0 && !bytes.subarray(name.start, name.plainEnd).includes(0x20)) {

@@ -514,3 +514,42 @@ test.each([
 ])('the lines %j', (text) => {
   expectSame(text)
 })
+
+const names = [
+  ...['.token', '#password', 'div.token', 'a#secret', '.x-token', 'input[name="password"]'],
+  ...["[for='password']", '.btn-secret', 'input.password', '.hljs .token.auth'],
+]
+const states = [
+  ...['hover', 'focus-within', ':before', ':after', 'not(.x)', 'nth-child(2n + 1)', 'first-child'],
+  ...['focus:hover', 'disabled', '-webkit-autofill', 'is(a, b)', 'hover > a', 'hover .icon'],
+  ...['active + label', 'placeholder', 'read-only'],
+]
+const blocks = [
+  ...[
+    ' {\n  color: red;\n}',
+    '{color:red}',
+    ', .b {\n  margin: 0 }',
+    ',\n.c:focus {\n  top: 1px }',
+  ],
+  ...[' { }', ' { &:x { a: b } }', '{--a-b:1px}', '{\n\n  /* c */ }', '{ @include x; }'],
+]
+
+test.each(names)('rules of CSS for %j in any state', (name) => {
+  for (const state of states)
+    for (const block of blocks) expectSame(`a {}\n${name}:${state}${block}`)
+})
+
+test.each([
+  '#password {color:red;margin:0}',
+  '.token { }',
+  '/etc/passwd:root:x:0:0:root:/root:/bin/bash',
+  'grep -n root /etc/passwd\n/etc/passwd:1:root:x:0:0:root:/root:/bin/bash',
+  '/etc/passwd: No such file or directory',
+  'cp /etc/passwd /tmp/x1y2',
+  'docker run -v /etc/passwd:/etc/passwd2:ro image',
+  'path: /etc/passwd\ncontent: root:x:0:0:root:/root:/bin/bash',
+  'token = /* the first */ next()',
+  'Instead of `autospec=True` you can pass `autospec=some_object`',
+])('the text of a style sheet or a shell %j', (text) => {
+  expectSame(text)
+})

@@ -72,3 +72,45 @@ test('a here-document that nothing ends is masked with the line that begins it',
   const text = `password=<<${secret}\nfirst line\nsecond line`
   expect(mask(text)).toBe('password=[CREDENTIAL]\n[CREDENTIAL]')
 })
+
+/** What a rule of CSS may go on with behind a name, and a path, a comment or a keyword of code. */
+const words =
+  'root: active: isabella. lastpass, notebook. afternoon. island> firstname. whereami. not: hover, focus. before{ first. :hover{ disabled: checked. placeholder. nth-child(2). visited,'.split(
+    ' ',
+  )
+
+const places: Readonly<Record<string, (value: string) => string>> = {
+  'a line of YAML': (value) => `password: ${value}`,
+  'a line without a blank': (value) => `password:${value}`,
+  'a class and a value': (value) => `.password: ${value}`,
+  'a class without a blank': (value) => `.password:${value}`,
+  'a line of an environment': (value) => `DB_PASSWORD=${value}\nb=c`,
+  'an option': (value) => `run --password=${value}`,
+  'a connection string': (value) => `Server=x;Password=${value};y=z`,
+  'a query': (value) => `https://x/?password=${value}`,
+}
+
+describe.each(Object.entries(places))('in %s', (_, write) => {
+  test('a secret may begin like a selector of CSS', () => {
+    const left = words.filter((word) => {
+      const text = write(word + secret)
+      return [mask(text), mask(JSON.stringify({ text }), 'application/json')].some((masked) =>
+        masked.includes(secret),
+      )
+    })
+    expect(left).toEqual([])
+  })
+})
+
+test.each([
+  `#password {${secret}}`,
+  `see .password {${secret}} there`,
+  `/etc/password: ${secret}`,
+  `see /etc/db/password=${secret}`,
+  `password=/*${secret}*/`,
+  `password: /* ${secret} */ none`,
+  `the password is x=${secret}`,
+])('%j is masked: an exemption for code needs its own context', (text) => {
+  expect(mask(text)).not.toContain(secret)
+  expect(mask(JSON.stringify({ text }), 'application/json')).not.toContain(secret)
+})

@@ -162,3 +162,26 @@ test('a quote that closes at the very end of all bytes, unlike the one that open
   }
   expect(mask(`"password: \\\\"${secret}"`)).not.toContain(secret)
 })
+
+test.each([
+  ['C#, with a prefix', `var password = "abc12XX" +\n    $"${secret}";`],
+  ['Python, in brackets', `password = (\n    "abc12XX"\n    f"${secret}"\n)`],
+  ['Python, on one line', `password = "abc12XX" f"${secret}"`],
+  ['a comment behind it', `password = ("abc12XX"  # part one\n  "${secret}")`],
+  ['a comment behind an operator', `const password = "abc12XX" + // one\n  "${secret}";`],
+  ['C, in the next line', `const char* password = "abc12XX"\n   "${secret}";`],
+  ['an argument', `connect(password="abc12XX"\n   "${secret}", x=1)`],
+])('a literal is masked with the one that is joined to it: %s', (_, text) => {
+  expect(mask(text)).not.toContain(secret)
+  expect(mask(JSON.stringify(text), 'application/json')).not.toContain(secret)
+})
+
+test.each([
+  '{"password": "abc12XX",\n "other": "plain words"}',
+  'password: "abc12XX"\n"other": "plain words"',
+  'password: "abc12XX"\n"plain words" is what he said',
+  'f(password="abc12XX",\n  "plain words")',
+  'password "abc12XX"\n"plain words", "more"',
+])('a literal in the next line that is another value stays: %j', (text) => {
+  expect(mask(text)).toContain('plain words')
+})

@@ -25,6 +25,11 @@ export type BareForm = 'line' | 'whole' | 'query' | 'word' | 'cell' | 'argument'
 const literalStart =
   /^(?:[!&][^\s"'`]{0,64}[ \t]+){0,2}(?:\(\s*)?(?:(?:new\s+)?(?:[A-Za-z_]\w*\.)*(?:SecretStr|SecretString|SecureString|Secret|String|str|bytes|Some|from|encode|quote|to_string)\(\s*)?(?:[bBuUrRfFLN]{1,2}|\$?@|@?\$|%[qQ]|b?r#{1,8})?(\\*)("""|'''|["'`]|\xe2\x80[\x98\x9c\x9e\xb9]|\xc2\xab)/
 const literalStartBytes = 160
+/** A comment behind a literal of several, to the end of its line. */
+const jointComment = /(?:#|\/\/|--)[^\r\n]{0,80}(?=\r?\n)/g
+/** What stands between two literals that a language joins: an operator, line ends, the next one's prefix. */
+const literalJoint =
+  /^[ \t]*(?:\\?(?:(?:#|\/\/|--)[^\r\n]{0,80})?\r?\n[ \t]*)?(\+\+?|[.&~^]|\|\||\.\.|<>)?[ \t]*(?:_?[ \t]*(?:(?:#|\/\/|--)[^\r\n]{0,80})?\r?\n[ \t]*)?(?:(?<=[\s+.&~^|<>])(?:[bBuUrRfFLN]{1,2}|\$?@|@?\$))?(\\*)(["'`])/
 /** Backslashes of eight layers of JSON; more begin no string. */
 const backslashesMax = 255
 
@@ -165,20 +170,27 @@ export class ValueReader {
     for (;;) {
       const after = end + backslashes + sign.length
       const excerpt = excerptOf(bytes, after, Math.min(to, after + literalStartBytes))
-      const next =
-        /^[ \t]*(?:\\?\r?\n[ \t]*)?(?:\+\+?|[.&~^]|\|\||\.\.|<>)?[ \t]*(?:_?[ \t]*\r?\n[ \t]*)?(\\*)(["'`])/.exec(
-          excerpt,
-        )
+      const next = literalJoint.exec(excerpt)
       if (next === null) return end
+      const [{ length }, operator, slashes = '', quote = ''] = [next[0], next[1], next[2], next[3]]
+      const between = next[0].replaceAll(jointComment, '')
       // In one list or object, a name follows on the next line.
-      const isJoint = closed.isOpen || /[+.&|~^<\\]/.test(next[0])
-      if (!isJoint && /\n/.test(next[0])) return end
-      const [{ length }, slashes = '', quote = ''] = [next[0], next[1], next[2]]
+      const isJoint = closed.isOpen || operator !== undefined || between.includes('\\')
+      const isBelow = !isJoint && between.includes('\n')
       if (slashes.length !== backslashes || length === backslashes + 1) return end
       const till = this.#closing(after + length, backslashes, quote)
       if (till < 0) return end
+      if (isBelow && !this.#endsAlone(till + backslashes + sign.length)) return end
       end = till
     }
+  }
+
+  /** Whether a literal in a line of its own is one of an expression, not the name of a member or a sentence. */
+  #endsAlone(at: number): boolean {
+    const { bytes, to } = this.#place
+    return /^[ \t]*(?:[;)]|,(?!\s*["'`])|\r?\n[ \t]*["'`;)])/.test(
+      excerptOf(bytes, at, Math.min(to, at + 64)),
+    )
   }
 
   /** Text without quotes, to where its line or what was opened before ends, or another name begins. */

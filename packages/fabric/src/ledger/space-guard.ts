@@ -1,5 +1,5 @@
 import type { Limit } from '@countersign/protocol'
-import type { Clock } from '../lib/clock.ts'
+import { type Clock, setDeadline } from '../lib/clock.ts'
 import { LedgerBusy } from './unavailable.ts'
 
 /** Often enough: at full load a few hundred megabytes go by in a second at most. */
@@ -140,15 +140,12 @@ export class SpaceGuard {
   }
 }
 
-/**
- * Null where nothing was measured within `msMax`. A turn for input comes before that counts: after a stall of
- * the event loop the timer is due together with the result that has waited behind it.
- */
+/** Null where nothing was measured within `msMax`. */
 export function inTime(measured: Promise<number | null>, msMax: number): Promise<number | null> {
   return new Promise((resolve) => {
-    const timer = setTimeout(() => setImmediate(() => resolve(null)), msMax).unref()
+    const cancel = setDeadline(msMax, () => resolve(null))
     void measured.then((bytes) => {
-      clearTimeout(timer)
+      cancel()
       resolve(bytes)
     })
   })

@@ -47,7 +47,8 @@ export async function openFileLedgerStore(options: FileLedgerOptions): Promise<L
     commit,
     resources: new FileResourceStore(files, `${directory}/log`),
     async freeBytes() {
-      return Math.min(await files.freeBytes(directory), await files.freeBytes(headDirectory))
+      const places = [directory, headDirectory]
+      return Math.min(...(await Promise.all(places.map((each) => files.freeBytes(each)))))
     },
     async close() {
       try {

@@ -289,6 +289,20 @@ test('a job that is too costly for the quick lane goes to the slow one, without 
   expect(await answer).not.toBeInstanceOf(Refusal)
 })
 
+test('a job whose answer is there when its time is up is not ended', async () => {
+  const { puppets, inspect } = open()
+  const answer = inspect('a')
+  const other = inspect('b')
+  await turn()
+  setTimeout(() => puppets[0]?.answer(unchanged), 250)
+  await vi.advanceTimersByTimeAsync(250)
+  expect(await answer).not.toBeInstanceOf(Refusal)
+  expect(puppets).toHaveLength(1)
+  expect(puppets[0]?.ended).toBe(false)
+  puppets[0]?.answer(unchanged)
+  await other
+})
+
 test('a client that has used more than its share has the slow lane only, until it is paid back', async () => {
   const { puppets, inspect } = open()
   for (let i = 0; i < 8; i++) {

@@ -1,3 +1,5 @@
+import { setDeadline } from '../../lib/clock.ts'
+
 /** How long a receiver is waited for, on behalf of a caller that may leave. */
 export interface Patience {
   /** Aborted when the caller leaves, or the time is up. */
@@ -16,24 +18,24 @@ export function createPatience(caller: AbortSignal, timeoutMs: number): Patience
   const controller = new AbortController()
   let timedOut = false
   const leave = (): void => controller.abort(caller.reason)
-  const give = (ms: number): NodeJS.Timeout =>
-    setTimeout(() => {
+  const give = (ms: number): (() => void) =>
+    setDeadline(ms, () => {
       timedOut = true
       controller.abort(new DOMException('no answer within the limit', 'TimeoutError'))
-    }, ms).unref()
-  let timer = give(timeoutMs)
+    })
+  let cancel = give(timeoutMs)
   if (caller.aborted) leave()
   else caller.addEventListener('abort', leave, { once: true })
   return {
     signal: controller.signal,
     timedOut: () => timedOut,
     allow(ms) {
-      clearTimeout(timer)
-      timer = give(ms)
+      cancel()
+      cancel = give(ms)
     },
     fail: (cause) => controller.abort(cause),
     end() {
-      clearTimeout(timer)
+      cancel()
       caller.removeEventListener('abort', leave)
     },
   }

@@ -1,5 +1,6 @@
 import type { Worker } from 'node:worker_threads'
 import type { RefusalCode } from '@countersign/protocol'
+import { setDeadline } from '../../lib/clock.ts'
 import { overLimit } from '../../lib/limits.ts'
 import { Refusal, type RpcId } from '../../lib/refusal.ts'
 import type { Parts } from '../../pipeline/inspect-parts.ts'
@@ -127,7 +128,8 @@ export class ThreadLane {
   #isReady = false
   #ending = 0
   #current: { readonly place: Place; readonly began: number } | null = null
-  #timer: NodeJS.Timeout | undefined
+  /** Cancels the deadline of the job that has begun, or of the thread that starts. */
+  #undue: () => void = () => undefined
   #idle: NodeJS.Timeout | undefined
   #isClosed = false
 
@@ -179,10 +181,10 @@ export class ThreadLane {
   /** No job waits longer than `jobMs` for the one that has begun, and none is ended for nobody. */
   #limit(began: number): void {
     const { jobMs, aloneMs, now } = this.#options
-    this.#timer = setTimeout(() => {
+    this.#undue = setDeadline(jobMs, () => {
       if (this.#queue.size > 0 || now() - began >= aloneMs) this.#replace('late')
       else this.#limit(began)
-    }, jobMs).unref()
+    })
   }
 
   #open(): void {
@@ -199,15 +201,16 @@ export class ThreadLane {
     worker.on('exit', () =>
       ifMine(() => this.#replace(new Refusal('UNDECIDED', 'the inspecting thread ended'))),
     )
-    this.#timer = setTimeout(
+    const timer = setTimeout(
       () => this.#replace(new Refusal('UNDECIDED', 'the inspecting thread does not start')),
       startMs,
     ).unref()
+    this.#undue = () => clearTimeout(timer)
   }
 
   #take(answer: BodyAnswer): void {
     if (!('isReady' in answer)) return this.#finish(answer)
-    clearTimeout(this.#timer)
+    this.#undue()
     this.#isReady = true
     this.#next()
   }
@@ -249,7 +252,7 @@ export class ThreadLane {
   }
 
   #forsake(): Worker | null {
-    clearTimeout(this.#timer)
+    this.#undue()
     const worker = this.#worker
     this.#worker = null
     this.#isReady = false
@@ -259,7 +262,7 @@ export class ThreadLane {
   #finish(outcome: JobOutcome): void {
     const current = this.#current
     if (current === null) return
-    clearTimeout(this.#timer)
+    this.#undue()
     this.#current = null
     const { account, settle } = current.place
     const ms = this.#options.now() - current.began

@@ -1,5 +1,5 @@
 import { type MeshState, parseMeshState, parseUtf8 } from '@countersign/protocol'
-import type { Clock } from '../../lib/clock.ts'
+import { type Clock, setDeadline } from '../../lib/clock.ts'
 import type { ConnectorAgent } from './connector-agent.ts'
 
 export interface StateFollower {
@@ -93,10 +93,9 @@ export async function followMeshState(
 
 function inTime(promise: Promise<void>): Promise<boolean> {
   return new Promise((resolve) => {
-    const timer = setTimeout(() => resolve(false), refreshMs)
-    timer.unref()
+    const cancel = setDeadline(refreshMs, () => resolve(false))
     void promise.then(() => {
-      clearTimeout(timer)
+      cancel()
       resolve(true)
     })
   })

@@ -40,6 +40,9 @@ const hidings: Readonly<Record<string, Hiding>> = {
     body: JSON.stringify({ type: 'token', name: 'password', value: secret }),
   },
   'below a weaker name': { body: JSON.stringify({ secrets: { token: secret } }) },
+  'in an object below credentials': {
+    body: JSON.stringify({ credentials: { github: secret } }),
+  },
   'in a JSON patch': {
     body: JSON.stringify({ patch: [{ op: 'add', path: '/password', value: secret }] }),
   },

@@ -88,7 +88,7 @@ function inspectPair(
 
 /** Behind brackets as in an object; a point joins the words of other names, too: `password.reset`. */
 function memberRule(name: string, value: string): SecretRule | null {
-  return bracketRule(name) ?? (looksMade(value) ? joinedRule(name, /^\d+$/.test(value)) : null)
+  return bracketRule(name, value) ?? (looksMade(value) ? joinedRule(name, value) : null)
 }
 
 function plainView(body: Uint8Array, from: number, to: number): View {

@@ -1,3 +1,4 @@
+import { isHeldBelow } from './held-values.ts'
 import { everyMarker } from './marker.ts'
 import { CARRYING, foldMember, isCounting, isDescribing } from './member-roles.ts'
 import { plainMembers, type SecretRule, secretRule, stronger } from './secret-names.ts'
@@ -7,21 +8,23 @@ const pathLengthMax = 512
 
 /**
  * The rule for a value whose name is a path in brackets with the name of a secret on its way:
- * `user[password][github]`. The last member counts as one below that name in an object does.
+ * `user[password][github]`. The last member counts as one below that name in an object does, given
+ * the value.
  */
-export function bracketRule(name: string): SecretRule | null {
-  return /[[%&\\]/.test(name) ? below(name, /\]*\[|\]+$/, isDescribing) : null
+export function bracketRule(name: string, value = ''): SecretRule | null {
+  return /[[%&\\]/.test(name) ? below(name, /\]*\[|\]+$/, { describes: isDescribing, value }) : null
 }
 
 /** The same for points, slashes and colons: `password.github`. */
-export function joinedRule(name: string, isNumber: boolean): SecretRule | null {
-  return below(name, /\]*[[./:]|\]+$/, isNumber ? isCounting : isDescribing)
+export function joinedRule(name: string, value: string): SecretRule | null {
+  const describes = /^\d+$/.test(value) ? isCounting : isDescribing
+  return below(name, /\]*[[./:]|\]+$/, { describes, value })
 }
 
 function below(
   name: string,
   joint: RegExp,
-  describes: (member: string) => boolean,
+  given: { readonly value: string; describes(member: string): boolean },
 ): SecretRule | null {
   if (name.length > pathLengthMax) return null
   // The brackets of a marker make no path.
@@ -31,7 +34,9 @@ function below(
     const rule = inherited(members)
     if (rule === null) continue
     const isStrong = rule.kind === 'password' || rule.kind === 'key'
-    if (isStrong ? !describes(last) : CARRYING.has(foldMember(last))) return rule
+    const describes = given.describes(last)
+    if (isStrong ? !describes : CARRYING.has(foldMember(last))) return rule
+    if (!describes && isHeldBelow(rule, given.value)) return rule
   }
   return null
 }

@@ -7,6 +7,7 @@ import {
   switchRule,
 } from './argument-list.ts'
 import { EnclosingKey } from './enclosing-key.ts'
+import { heldLengthMin, isHeldBelow } from './held-values.ts'
 import { TooManyFindings } from './inspection.ts'
 import { type InspectionWork, STEPS } from './inspection-work.ts'
 import { type JsonString, nameOf } from './json-string.ts'
@@ -199,7 +200,14 @@ export class SecretMembers {
     const member = memberNameOf(this.#bytes, key)
     const isStrong = inherited.kind === 'password' || inherited.kind === 'key'
     const describes = leaf.kind === 'number' ? isCounting(member) : isDescribing(member)
-    if (isStrong ? !describes : CARRYING.has(foldMember(member))) this.#judge(inherited, leaf)
+    const isHeld = isStrong ? !describes : CARRYING.has(foldMember(member))
+    if (isHeld || (!describes && this.#isHeldBelow(inherited, leaf))) this.#judge(inherited, leaf)
+  }
+
+  #isHeldBelow(rule: SecretRule, leaf: JsonLeaf): boolean {
+    if (leaf.kind === 'number' || leaf.to - leaf.from < heldLengthMin) return false
+    this.#work.spend(STEPS.byte * (leaf.to - leaf.from))
+    return isHeldBelow(rule, nameOf(this.#bytes, leaf))
   }
 
   #judge(rule: SecretRule, leaf: JsonLeaf): boolean {

@@ -47,14 +47,17 @@ const calledBy =
     const name = `liar-${ends}`
     const identity = await world.agent(name, ['open'])
     const body = '{"a":1}'
-    const liar = await openLiar(identity, () => ({
-      status: 200,
-      headers: [json, ...headers],
-      body,
-    }))
+    let reached = 0
+    const liar = await openLiar(identity, () => {
+      reached += 1
+      return { status: 200, headers: [json, ...headers], body }
+    })
     try {
       const heard = await vi.waitFor(async () => {
+        const before = reached
         const answer = await throughLoopback(world, name)
+        // Until its connector knows the liar's roles, it refuses the call itself, with a code of this kind.
+        expect(reached).toBeGreaterThan(before)
         expect(answer.status).toBeGreaterThanOrEqual(400)
         expect(field(answer, 'countersign-refusal')).toBe(code)
         // Until its connector knows the liar's address, calls go by the gateway, which has an intent.

@@ -7,7 +7,7 @@ const selectorBytesMax = 320
 const pseudo =
   /^:?(?:before|after|hover|focus(?:-within|-visible)?|active|visited|(?:any-)?link|target|(?:dis|en)abled|checked|selected|empty|placeholder(?:-shown)?|root|(?:in)?valid|required|optional|read-(?:only|write)|(?:first|last|only)-(?:child|of-type)|first-(?:letter|line)|nth-(?:last-)?(?:child|of-type)(?=\()|(?:not|is|where|has)(?=\()|selection|-(?:webkit|moz|ms)-[a-z-]{1,32})(?=[\s{,>+~.:#[(])/
 /** The rest of a selector; another one in the next line, or the block of the rule. */
-const rule = /^[^{}"'`;=\\\n]{0,128}(?:,[ \t]*(?:\\n|\r?\n)[ \t]*[.#:*[a-z]|\{)/
+const rule = /^[^{}"'`;=\n]{0,128}(?:,[ \t]*\r?\n[ \t]*[.#:*[a-z]|\{)/
 const restBytesMax = 256
 /** Behind the bracket of a rule: a declaration, a rule in it, a comment, its end, or the end of its line. */
 const declarations = /^\{\s*(?:$|\\[nrt]|[}&@.#]|\/\*|-{0,2}[a-z][a-z-]*\s*:|[a-z][\w-]*[^{}:;]*\{)/

@@ -8,15 +8,18 @@ const declaration = /coding|charset|<meta/i
 /** What a declaration of XML holds: a quoted value may hold its end. */
 const xmlForm = /<\?xml(?![-\w])((?:"[^"]*"|'[^']*'|[^"'?]|\?(?!>))*)(\?>)?/i
 const xmlStart = '<?xml'.length
-const encodingForm = /\bencoding\s*=\s*["']([^"'>]*)/i
-const phpForm = /\bdeclare\s*\(\s*encoding\s*=\s*["']([^"']*)/i
-const cssForm = /@charset\s+["']([^"']*)/i
-/** A comment in the first two lines (PEP 263). */
-const commentForm = /^[ \t\f]*#.*?coding[ \t]*[:=][ \t]*([-\w.]+)/
+const encodingForm = /\bencoding\s*=\s*["']([^"'>]*)/gi
+const phpForm = /\bdeclare\s*\(\s*encoding\s*=\s*["']([^"']*)/gi
+const cssForm = /@charset\s+["']([^"']*)/gi
+/** A comment in the first two lines: as Python finds it (PEP 263), and as lax readers do. */
+const commentForms = [
+  /^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)/g,
+  /^[ \t\f]*#.*?coding[ \t]+[:=][ \t]*([-\w.]+)/g,
+]
 const metaForm = /<meta/i
 const metaCharsetForm = /charset\s*=\s*["']?\s*([\w:.+-]{0,40})/gi
 /** References of HTML, which readers undo in attributes. */
-const reference = /&(?:#(?:x([0-9a-f]{1,6})|([0-9]{1,7}))|equals);?/gi
+const reference = /&(?:#(?:x0*([0-9a-f]{1,6})|0*([0-9]{1,7}))|(equals|tab|newline));?/gi
 const formCharsetForm = /_charset_=?([^&]{0,40})/gi
 
 /**
@@ -26,14 +29,16 @@ const formCharsetForm = /_charset_=?([^&]{0,40})/gi
 export function declaredCharsetFault(body: Uint8Array, essence: string): Refusal | null {
   const head = latin1Of(body.subarray(0, headBytes))
   if (!declaration.test(head) && !/html|xml/.test(essence)) return null
-  const comments = head.split(/\r\n?|\n/, 2).map((line) => commentForm.exec(line))
   const xml = xmlForm.exec(head)
   const isOpen = xml !== null && xml[2] === undefined && body.length > headBytes
   if (isOpen && head.trimStart().startsWith(xml[0].slice(0, xmlStart))) return openXml()
-  const inXml = encodingForm.exec(xml?.[1] ?? '')
-  for (const found of [inXml, cssForm.exec(head), phpForm.exec(head), ...comments]) {
-    if (found !== null && !isUtf8Label(found[1])) return declaredOther(found[1])
-  }
+  const lines = head.split(/\r\n?|\n/, 2)
+  const inHead =
+    firstOther(xml?.[1] ?? '', encodingForm) ??
+    firstOther(head, cssForm) ??
+    firstOther(head, phpForm) ??
+    lines.map((line) => firstOf(line, commentForms)).find((fault) => fault !== null)
+  if (inHead) return inHead
   // A page declares itself by its type or by how it begins.
   if (!/html|xml/.test(essence) && !metaForm.test(head)) return null
   const text = latin1Of(body)
@@ -47,15 +52,23 @@ export function formCharsetFault(decoded: Uint8Array): Refusal | null {
   return firstOther(latin1Of(decoded), formCharsetForm)
 }
 
-function signOf(_: string, hexadecimal?: string, decimal?: string): string {
-  const base = hexadecimal === undefined ? 10 : 16
-  const value = Number.parseInt(hexadecimal ?? decimal ?? '61', base)
+function signOf(_: string, hexadecimal?: string, decimal?: string, name?: string): string {
+  if (name !== undefined) return name.toLowerCase() === 'equals' ? '=' : ' '
+  const value = Number.parseInt(hexadecimal ?? decimal ?? '', hexadecimal === undefined ? 10 : 16)
   return value < 0x80 ? String.fromCharCode(value) : ' '
 }
 
 function openXml(): Refusal {
   const advice = `a declaration of XML that does not end within ${headBytes} bytes`
   return new Refusal('CONTENT_UNSUPPORTED', advice)
+}
+
+function firstOf(text: string, forms: readonly RegExp[]): Refusal | null {
+  for (const form of forms) {
+    const fault = firstOther(text, form)
+    if (fault !== null) return fault
+  }
+  return null
 }
 
 function firstOther(text: string, form: RegExp): Refusal | null {

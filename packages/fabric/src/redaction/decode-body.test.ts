@@ -81,6 +81,15 @@ test.each([
   ['HTML behind blanks', `<meta charset${' '.repeat(99)}=${' '.repeat(99)}"gb18030">`, 'text/html'],
   ['HTML by references', '<meta content="char&#115;et&#x3d;gb18030">', 'text/html'],
   ['HTML by a name', '<meta content="charset&equals;gb18030">', 'text/html'],
+  ['XML behind a decoy', `<?xml x="encoding='utf-8'" encoding="utf-7"?><a/>`, 'text/xml'],
+  ['HTML by zeros', '<meta content="charset&#00000000061;shift_jis">', 'text/html'],
+  ['HTML by a tab', '<meta content="charset&Tab;=shift_jis">', 'text/html'],
+  ['a source file behind a decoy', '# coding : utf-8 coding: utf-7', 'text/x-python'],
+  [
+    'PHP behind a decoy',
+    "<?php /* declare(encoding='utf-8') */ declare(encoding='UTF-7');",
+    'text/plain',
+  ],
   ['PHP', "<?php declare(encoding='UTF-7');", 'text/plain'],
   ['a source file, twice', '# coding: utf-7\n# coding: utf-8', 'text/x-python'],
 ])('%s is refused as unsupported', (_, body, type) => {

@@ -43,7 +43,7 @@ export class GivenValues {
   readonly #view: View
   readonly #values: ValueReader
   /** The list that was taken apart last. */
-  #list: Span = { start: 0, end: 0 }
+  #list: Span & { readonly kind: SecretKind | null } = { start: 0, end: 0, kind: null }
 
   constructor(view: View, place: Place, values: ValueReader) {
     this.#view = view
@@ -216,17 +216,18 @@ export class GivenValues {
   /** The values of a list or an object in brackets; null where the bracket is part of a value. */
   #listed(at: number, { rule, before }: Giving): readonly Span[] | null {
     const { bytes, to } = this.#view
-    const isInner = at > this.#list.start && at < this.#list.end
+    const { start, end, kind } = this.#list
+    const isInner = at > start && at < end && rule.kind === kind
     const line = this.#values.bare(at, 'whole', isInner ? innerListBytesMax : listBytesMax)
     const text = latin1(bytes, at, Math.min(to, line.end))
     if (!opensList(text)) return null
     this.#place.spend(STEPS.listedByte * text.length)
-    const values = listedValues(text, before === 0x2f)
-    if (values === null) return null
-    if (!isInner) this.#list = { start: at, end: line.end }
+    const listed = listedValues(text, before === 0x2f)
+    if (listed === null) return null
+    if (!isInner && listed.isWhole) this.#list = { start: at, end: line.end, kind: rule.kind }
     const found: Span[] = []
-    for (const { start, end, isLiteral } of values) {
-      const span = { start: at + start, end: at + end }
+    for (const { start: first, end: last, isLiteral } of listed.values) {
+      const span = { start: at + first, end: at + last }
       const isKept = !isLiteral && isCode(this.#textOf(span))
       if (!isKept && this.#accepts(rule, span)) found.push(span)
     }
@@ -246,9 +247,7 @@ export class GivenValues {
 
   /** A block scalar: everything that is indented more than its name. */
   #block({ name, rule }: Giving, at: number): readonly Span[] {
-    const { bytes, to } = this.#view
-    const block = blockBelow(bytes, { at, to, indent: this.#indentOf(name, true) })
-    this.#place.spend(STEPS.valueByte * ((block?.end ?? at) - at))
+    const block = blockBelow(this.#place, { at, indent: this.#indentOf(name, true) })
     return block === null || !this.#accepts(rule, block) ? [] : [block]
   }
 
@@ -273,8 +272,7 @@ export class GivenValues {
     if (text === '') return []
     const start = at + whole.length - text.length
     if (/^(?:- )?["'\w.-]+:(?:\s|$)/.test(text) || isStructure(text)) return []
-    const block = blockBelow(bytes, { at, to, indent: this.#indentOf(name, isMember) })
-    this.#place.spend(STEPS.valueByte * ((block?.end ?? at) - at))
+    const block = blockBelow(this.#place, { at, indent: this.#indentOf(name, isMember) })
     const isCodeLine = isCodeBelow(headOf(this.#view, name), text)
     if (isCodeLine && !/\d/.test(text)) return []
     // `the access token::` and a blank line: an example in reStructuredText, and no block of YAML.
@@ -324,7 +322,7 @@ const isVerb = ({ kind }: SecretRule, sign: number | undefined): boolean =>
 
 /** More arguments of one call are not looked at. */
 const argumentsMax = 4
-/** Of a list in another one, whose values were judged with those of that one. */
+/** Of a list in another one, whose values were judged with those of that one by the same kind of name. */
 const innerListBytesMax = 256
 /** A comment between a name and its value. */
 const commentBytesMax = 96

@@ -27,6 +27,7 @@ const units = [
   ...[`${' '.repeat(400)}name="password"`, `${'\\'.repeat(200)}x" name: "password" `],
   ...[`password: a${' '.repeat(200)}!\n`, `password${' '.repeat(110)}`, 'password=a.a.a.a.'],
   ...[`cardx${'a'.repeat(60)}=${base64('password=hunter2')} `, `${base64('[[[[[[[password')} `],
+  ...[`password="a"${' '.repeat(160)}\n`, `password={a:${'\\'.repeat(900)}"${'x'.repeat(900)}\n`],
   ...['pw=<<E\n E\n', 'pw=[["a",', 'pw=["a"],', 'x password=a\\\n'],
   ...['a=b&', '&', '&&a', '=', '{"a":', '{"a":0},', '"a",', '0,', '[],', '<password>', '# ', '//'],
 ]
@@ -99,6 +100,13 @@ test('an account that is used up ends the inspection, and nothing else does', ()
   const needed = stepsOf(text, 'text/plain')
   expect(() => inspect(text, 'text/plain', new InspectionWork(needed - 1))).toThrow(TooMuchWork)
   expect(() => inspect(text, 'text/plain', new InspectionWork(needed))).not.toThrow()
+})
+
+test('each sign of markup is paid for by every element around it', () => {
+  const deep = (depth: number) =>
+    `${'<password>'.repeat(depth)}${'<>'.repeat(1_000)}none${'</password>'.repeat(depth)}`
+  const signs = 1_000
+  expect(stepsOf(deep(40), 'text/plain')).toBeGreaterThan(40 * signs * 50)
 })
 
 test('a body that costs more than any may is refused by the name of the limit', () => {

@@ -250,7 +250,9 @@ export class NamedSecrets {
       // Elements in one another would each be read to the end of the outermost.
       if (content.to <= this.#emptyTo) return []
       const value = contentOf(bytes, content)
-      const text = textIn(this.#textOf(trimmed(bytes, content.from, content.to)))
+      const text = textIn(this.#textOf(trimmed(bytes, content.from, content.to)), () =>
+        this.#spend(STEPS.namedValue),
+      )
       if (text.trim() === '') this.#emptyTo = Math.max(this.#emptyTo, value.end)
       return isSecretValue(rule, text) ? [value] : []
     }

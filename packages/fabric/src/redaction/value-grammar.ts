@@ -29,7 +29,7 @@ const literalStartBytes = 160
 const jointComment = /(?:#|\/\/|--)[^\r\n]{0,80}(?=\r?\n)/g
 /** What stands between two literals that a language joins: an operator, line ends, the next one's prefix. */
 const literalJoint =
-  /^[ \t]*(?:\\?(?:(?:#|\/\/|--)[^\r\n]{0,80})?\r?\n[ \t]*)?(\+\+?|[.&~^]|\|\||\.\.|<>)?[ \t]*(?:_?[ \t]*(?:(?:#|\/\/|--)[^\r\n]{0,80})?\r?\n[ \t]*)?(?:(?<=[\s+.&~^|<>])(?:[bBuUrRfFLN]{1,2}|\$?@|@?\$))?(\\*)(["'`])/
+  /^[ \t]*(?:\\?(?:(?:#|\/\/|--)[^\r\n]{0,80})?\r?\n[ \t]*){0,3}(?:(\+\+?|[.&~^]|\|\||\.\.|<>)[ \t]*(?:(?:_[ \t]*)?(?:(?:#|\/\/|--)[^\r\n]{0,80})?\r?\n[ \t]*)?)?(?:(?<=[\s+.&~^|<>])(?:[bBuUrRfFLN]{1,2}|\$?@|@?\$))?(\\*)(["'`])/
 /** Backslashes of eight layers of JSON; more begin no string. */
 const backslashesMax = 255
 
@@ -290,19 +290,21 @@ function beginsPair(bytes: Uint8Array, at: number, to: number): boolean {
 
 /** The lines below `at` that are indented more than the name: a block of YAML. */
 export function blockBelow(
-  bytes: Uint8Array,
-  range: { at: number; to: number; indent: number },
+  { bytes, to, spend }: Place,
+  { at, indent: own }: { at: number; indent: number },
 ): Span | null {
-  let line = lineEndAt(bytes, range.at, range.to)
+  let line = lineEndAt(bytes, at, to)
   let start = -1
   let end = -1
-  while (line < range.to) {
+  while (line < to) {
     const first = line + 1
-    const indent = indentAt(bytes, first, range.to)
-    const next = lineEndAt(bytes, first, range.to)
+    const indent = indentAt(bytes, first, to)
+    const next = lineEndAt(bytes, first, to)
+    // Blank lines behind the block as well: each name above them would walk over all of them.
+    spend(STEPS.valueByte * (next - line) + STEPS.digitGroup)
     const text = first + indent
     if (text < next && bytes[text] !== 0x0d) {
-      if (indent <= range.indent) break
+      if (indent <= own) break
       if (start < 0) start = text
       end = next
       while (end > text && bytes[end - 1] === 0x0d) end--
@@ -326,6 +328,7 @@ function heredocAt({ bytes, to, spend }: Place, at: number, unclosed: Set<string
   const [, sign = '', quoted = '', bare = ''] = found
   const label = quoted + bare
   const start = lineEndAt(bytes, at, to) + 1
+  spend(STEPS.byte * (start - at))
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, to)
   let indented = -1
   for (
@@ -374,9 +377,15 @@ export function trimmed(bytes: Uint8Array, from: number, to: number): Span {
   return { start, end }
 }
 
+/** So far a loop is faster than a search. */
+const nearMax = 64
+
 export function lineEndAt(bytes: Uint8Array, at: number, to: number): number {
-  const end = bytes.indexOf(0x0a, at)
-  return end < 0 || end > to ? to : end
+  const near = Math.min(to, at + nearMax)
+  for (let i = at; i < near; i++) if (bytes[i] === 0x0a) return i
+  // Not to the end of the body: of a text without line ends each name would read all that follows.
+  const end = near < to ? bytes.subarray(near, to).indexOf(0x0a) : -1
+  return end < 0 ? to : near + end
 }
 
 /** Blanks at the start of a line. */

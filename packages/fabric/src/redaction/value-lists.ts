@@ -6,11 +6,17 @@ import type { Span } from './view.ts'
 export const listBytesMax = 4_096
 
 /** A literal, a word, or what divides them. */
-const PIECE = /(\\*)(["'`])((?:(?!\1\2)[^\n])*)\1\2|[^\s,:=;[\]{}()"'`\\]+|=>|[:=,;[\]{}()]/g
+const PIECE = /(?<!\\)(\\*)(["'`])((?:(?!\1\2)[^\n])*)\1\2|[^\s,:=;[\]{}()"'`\\]+|=>|[:=,;[\]{}()]/g
 
 export interface ListedValue extends Span {
   readonly text: string
   readonly isLiteral: boolean
+}
+
+interface Listed {
+  readonly values: readonly ListedValue[]
+  /** Whether nothing in it stands below a name that describes. */
+  readonly isWhole: boolean
 }
 
 /** A bracket, and a literal, a word of JSON, another bracket, a name or the end of the line in it. */
@@ -26,10 +32,11 @@ const follows =
  * describes the secret is left out, and words without quotes that are as likely names. Null
  * where the bracket is part of a value.
  */
-export function listedValues(text: string, isRoute: boolean): readonly ListedValue[] | null {
+export function listedValues(text: string, isRoute: boolean): Listed | null {
   if (!opensList(text)) return null
   // `"/users/{id}/password": {"put": {…}}`: an operation, as OpenAPI describes it.
-  if (isRoute && METHOD.test(text)) return []
+  if (isRoute && METHOD.test(text)) return { values: [], isWhole: false }
+  let isWhole = true
   const values: ListedValue[] = []
   let depth = 0
   let name = ''
@@ -57,13 +64,16 @@ export function listedValues(text: string, isRoute: boolean): readonly ListedVal
     if (piece === ',' || piece === ';') name = ''
     else if (/[[{(]/.test(piece)) {
       depth++
-      if (describedTo === 0 && name !== '' && isDescribing(name)) describedTo = depth
+      if (describedTo === 0 && name !== '' && isDescribing(name)) {
+        describedTo = depth
+        isWhole = false
+      }
       name = ''
     } else if (depth-- === describedTo) describedTo = 0
-    if (depth <= 0) return follows.test(text.slice(index + 1)) ? values : null
+    if (depth <= 0) return follows.test(text.slice(index + 1)) ? { values, isWhole } : null
   }
   keep()
-  return values
+  return { values, isWhole }
 }
 
 /** Whether it is worth taking apart. */

@@ -36,13 +36,14 @@ const endTag = /<\/([\w.:-]+)/g
  * The text of an element's content, by which it is judged: CDATA as it stands, since nothing in it is
  * a tag; comments that hold what was made to be a secret; and of tags what their attributes hold.
  */
-export function textIn(content: string): string {
+export function textIn(content: string, spendSection: () => void): string {
   const closed = new Set<string>()
   let text = ''
   let done = 0
   for (let at = content.indexOf('<'); at >= 0; at = content.indexOf('<', done)) {
     if (done === 0) for (const [, name = ''] of content.matchAll(endTag)) closed.add(name)
     text += content.slice(done, at)
+    spendSection()
     const section = sectionAt(content, at, closed)
     done = section?.end ?? at + 1
     text += section?.text ?? '<'
@@ -65,7 +66,7 @@ function sectionAt(content: string, at: number, closed: ReadonlySet<string>): Se
   tag.lastIndex = at
   const found = tag.exec(content)?.[0]
   if (found === undefined) return null
-  const held = heldIn(found)
+  const held = (found.includes('=') ? heldIn(found) : [])
     .map(({ start, end }) => found.slice(start, end))
     .filter((value) => looksMade(value))
   return { end: at + found.length, text: isTag(found, closed) ? held.join(' ') : found }

@@ -24,7 +24,7 @@ export function attributesIn(tag: string, first: number): readonly Attribute[] {
   for (const { 0: whole, 1: key = '', 2: value = '', index } of tag.matchAll(ATTRIBUTE)) {
     const opening = quoteLength(value)
     // In a string of JSON its quotes have backslashes.
-    const closing = opening < 2 ? opening : (/\\*["']$/.exec(value)?.[0].length ?? 0)
+    const closing = opening < 2 ? opening : closingLength(value)
     const end = first + index + whole.length
     const start = end - value.length + opening
     attributes.push({
@@ -33,6 +33,15 @@ export function attributesIn(tag: string, first: number): readonly Attribute[] {
     })
   }
   return attributes
+}
+
+/** Of the quote that a value ends with, with its backslashes. */
+function closingLength(value: string): number {
+  const sign = value.at(-1)
+  if (sign !== '"' && sign !== "'") return 0
+  let from = value.length - 1
+  while (from > 0 && value.charAt(from - 1) === '\\') from--
+  return value.length - from
 }
 
 /** Of the quote that a value begins with, with its backslashes. */

@@ -220,14 +220,15 @@ async function openOperator(
   const options = { dir, clock, onFault: () => undefined }
   try {
     const stored = await openIdentity({ ...options, join: undefined })
-    if (stored.url === origin) return stored
+    if (stored.url === origin && !(await isStoredCutOff(stored, origin, dataDir))) return stored
     stored.close()
   } catch (error) {
     if (!(error instanceof AgentError) && !(error instanceof RefusedError)) throw error
   }
   await rm(dir, { recursive: true, force: true })
   for (let at = 1; ; at++) {
-    const name = at === 1 ? 'operator' : `operator-${at}`
+    // Names that no administrator gives to anyone: who holds one is enrolled again.
+    const name = at === 1 ? 'operator' : `local-operator-${at}`
     try {
       return await openIdentity({ ...options, join: (await invite(name)).join })
     } catch (error) {
@@ -235,6 +236,16 @@ async function openOperator(
       // Its keys may be in other hands, and a fabric without an operator could restore nobody.
       log(`${name} is quarantined or revoked, so another operator is enrolled`, { operator: name })
     }
+  }
+}
+
+/** Its certificate may be good for another half hour, and nobody could restore it until then. */
+async function isStoredCutOff(stored: Identity, origin: string, dataDir: string): Promise<boolean> {
+  try {
+    await clientOf(stored, origin, dataDir).admin('status')
+    return false
+  } catch (error) {
+    return isCutOff(error)
   }
 }
 

@@ -274,6 +274,26 @@ test('threads that do not end are not joined by more than one, and a job waits f
   expect(puppets.length).toBeGreaterThan(before)
 })
 
+test('a thread that cannot be made refuses its job, and the next one tries again', async () => {
+  let isPossible = false
+  const puppet = new Puppet(true)
+  const thread = new BodyThread({
+    ...{ heapBytes: 1, now: () => performance.now() },
+    start() {
+      if (!isPossible) throw new Error('EAGAIN')
+      queueMicrotask(() => puppet.answer({ isReady: true }))
+      return puppet as unknown as Worker
+    },
+  })
+  const refused = await thread.inspect(noParts, order, requestOf('a'))
+  expect(refused).toMatchObject({ code: 'UNDECIDED', detail: expect.stringContaining('EAGAIN') })
+  isPossible = true
+  const answer = thread.inspect(noParts, order, requestOf('a'))
+  await turn()
+  puppet.answer(unchanged)
+  expect(await answer).toMatchObject({ findings: [] })
+})
+
 test('a job that is too costly for the quick lane goes to the slow one, without that bound', async () => {
   const { puppets, inspect } = open()
   const answer = inspect('a')

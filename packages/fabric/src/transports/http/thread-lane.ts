@@ -188,7 +188,15 @@ export class ThreadLane {
   }
 
   #open(): void {
-    const worker = this.#options.start()
+    let worker: Worker
+    try {
+      worker = this.#options.start()
+    } catch (error) {
+      // No thread can be made now: the next job has the reason, and the one after it tries again.
+      return this.#refuseNext(
+        new Refusal('UNDECIDED', `no thread can be started: ${String(error)}`),
+      )
+    }
     this.#worker = worker
     worker.unref()
     const ifMine = (act: () => void) => {

@@ -239,7 +239,7 @@ async function openOperator(
   }
 }
 
-/** Its certificate may be good for another half hour, and nobody could restore it until then. */
+/** Its certificate may be good for another half hour, in which no other operator could restore it. */
 async function isStoredCutOff(stored: Identity, origin: string, dataDir: string): Promise<boolean> {
   try {
     await clientOf(stored, origin, dataDir).admin('status')

@@ -68,7 +68,7 @@ export interface Identity {
   readonly authenticators: readonly Authenticator[]
   readonly signatures: MessageSignatures
   /**
-   * Quarantines, revokes or restores; null when there is no record of that name. A revoked one stays
+   * Quarantines, revokes or restores; null for an unknown name. A revoked one stays
    * revoked, whatever is asked: its keys are in other hands.
    */
   setStatus(name: string, status: AgentStatus, reason: string): Promise<AgentRecord | null>

@@ -37,7 +37,7 @@ describe('a deadline', () => {
     },
   )
 
-  test('comes after a stall where there is no result', async () => {
+  test('comes after a stall that left no result', async () => {
     const { promise, resolve } = Promise.withResolvers<void>()
     setDeadline(1, resolve)
     stall()

@@ -42,7 +42,7 @@ test('a fabric whose operator was cut off starts again, with another operator', 
   const names = ['operator', 'local-operator-2', 'local-operator-3']
   let port = 0
   for (const [at, verb] of ['quarantine', 'revoke'].entries()) {
-    // At the same address the identity of before is still good, but for its quarantine.
+    // At the same address the identity of before is still good, except that it is quarantined.
     const { operator, origin, close } = await start(port)
     port = Number(new URL(origin).port)
     const own = operator.admin(`agent.${verb}`, { name: names[at], reason: 'its folder leaked' })

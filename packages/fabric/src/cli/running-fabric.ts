@@ -225,15 +225,17 @@ async function openOperator(
   } catch (error) {
     if (!(error instanceof AgentError) && !(error instanceof RefusedError)) throw error
   }
-  await rm(dir, { recursive: true, force: true })
   for (let at = 1; ; at++) {
     // Names that no administrator gives to anyone: who holds one is enrolled again.
     const name = at === 1 ? 'operator' : `local-operator-${at}`
+    // Before the folder is removed: without an invitation the stored identity is all there is.
+    const { join: invitation } = await invite(name)
+    await rm(dir, { recursive: true, force: true })
     try {
-      return await openIdentity({ ...options, join: (await invite(name)).join })
+      return await openIdentity({ ...options, join: invitation })
     } catch (error) {
       if (!isCutOff(error) || at === operatorsMax) throw error
-      // Its keys may be in other hands, and a fabric without an operator could restore nobody.
+      // Its keys may be in other hands, and a fabric without an operator could not restore any agent.
       log(`${name} is quarantined or revoked, so another operator is enrolled`, { operator: name })
     }
   }

@@ -57,15 +57,15 @@ export async function answerControl<Value>(
 }
 
 export interface RefusedUnread {
-  /** Whoever the connection proved; null for a stranger. */
+  /** The caller that the connection proved; null for an unauthenticated client. */
   readonly caller: Caller | null
   /** The refusal to answer with where the given one is not on record, as on a full disk. */
   readonly unrecorded: Refusal | null
 }
 
 /**
- * Records what could not be read, under the name of whoever the connection proved. Nothing is decided
- * here: whoever it was, the answer is no, and there is one.
+ * Records what could not be read, under the name of the caller that the connection proved. Nothing is decided
+ * here: the caller receives a refusal in any case.
  */
 export async function refuseUnread(
   rooms: Rooms,

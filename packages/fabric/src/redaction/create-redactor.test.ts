@@ -321,15 +321,21 @@ const pieces = [
 ]
 const piece = fc.constantFrom(...pieces)
 const text = fc.array(piece, { maxLength: 12 }).map((parts) => parts.join(''))
+/** Names that make secrets of what stands below, beside or behind them. */
+const names = [
+  ...['password', 'phone', 'ssn', 'token', 'auth', 'pass', 'cookies', 'api_key'],
+  ...['name', 'value', 'key', 'label'],
+]
 const tree = fc.letrec((tie) => ({
   node: fc.oneof(
     { depthSize: 'small' },
     text,
+    fc.constantFrom('password', 'token', '--token', '-p', 'pass', 'login'),
     fc.integer(),
     fc.constantFrom(4_111_111_111_111_111, 5550123, 123_456_789, true, null),
     fc.array(tie('node'), { maxLength: 4 }),
     fc.dictionary(
-      fc.oneof(text, fc.constantFrom('password', 'phone', 'ssn', 'token')),
+      fc.oneof(text, fc.constantFrom(...names)),
       tie('node'),
       {
         maxKeys: 4,
@@ -337,6 +343,26 @@ const tree = fc.letrec((tie) => ({
     ),
   ),
 })).node
+
+/** A sentence, until the key in it and its white space are masked. */
+const keyed = `a1234567890bcdefgh/x-----BEGIN PRIVATE KEY-----4111 1111 1111 11114111 1111 1111 1111`
+test.each([
+  { token: { '': [keyed] } },
+  { pass: keyed },
+  ['x', 'token', keyed],
+  { text: JSON.stringify(['x', 'token', keyed]) },
+])('what is left once part of a value is masked is judged again: %j', (value) => {
+  const once = masked(JSON.stringify(value))
+  expect(once).not.toContain('a1234567890')
+  expect(masked(once)).toBe(once)
+})
+
+test('the value of a form is judged again once part of it is masked', () => {
+  const form = 'application/x-www-form-urlencoded'
+  const once = masked(`pass=${encodeURIComponent(keyed)}`, form)
+  expect(once).not.toContain('a1234567890')
+  expect(masked(once, form)).toBe(once)
+})
 
 describe('for any body', () => {
   test('masking twice is masking once', () => {

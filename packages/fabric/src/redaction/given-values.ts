@@ -18,7 +18,7 @@ import {
   type Value,
   type ValueReader,
 } from './value-grammar.ts'
-import { listBytesMax, listedValues, opensList } from './value-lists.ts'
+import { listBytesMax, listedValues, mayOpenList, opensList } from './value-lists.ts'
 import type { Span, View } from './view.ts'
 
 /** The name of a value, and what stands between the two. */
@@ -216,6 +216,7 @@ export class GivenValues {
   /** The values of a list or an object in brackets; null where the bracket is part of a value. */
   #listed(at: number, { rule, before }: Giving): readonly Span[] | null {
     const { bytes, to } = this.#view
+    if (!mayOpenList(bytes, at, to)) return null
     const { start, end, kind } = this.#list
     const isInner = at > start && at < end && rule.kind === kind
     const line = this.#values.bare(at, 'whole', isInner ? innerListBytesMax : listBytesMax)

@@ -5,6 +5,7 @@ import { type FormField, pairedRules } from './form-pairs.ts'
 import type { Inspection, LeafPlace } from './inspection.ts'
 import { STEPS } from './inspection-work.ts'
 import { JsonShape } from './json-shape.ts'
+import { textOf } from './json-string.ts'
 import { bracketRule, joinedRule } from './name-path.ts'
 import { scanView } from './scan-view.ts'
 import { type SecretRule, secretRule } from './secret-names.ts'
@@ -74,16 +75,22 @@ function inspectPair(
   if (nameEnd === end) return
   const beforeValue = inspection.count
   const value = decodeForm(plainView(body, nameEnd + 1, end))
-  const text = textOf(value)
-  for (const rule of [secretRule(fieldName) ?? memberRule(fieldName, text), pair.rule]) {
-    if (rule === null || !isSecretValue(rule, text)) continue
+  const judge = (view: View): void => {
+    const rule = ruleOf(fieldName, textOf(view), pair.rule)
+    if (rule === null) return
     const { dataClass, detector } = rule
-    inspection.add(value, place('text'), { dataClass, detector, start: value.from, end: value.to })
-    break
+    inspection.add(view, place('text'), { dataClass, detector, start: view.from, end: view.to })
   }
+  judge(value)
   scanView(value, (part) => inspection.open(part, place('text')))
   const valueText = { body, start: nameEnd + 1, end, place: place('text') }
-  settleLeaf({ ...valueText, decode: decodeForm }, inspection, beforeValue)
+  settleLeaf({ ...valueText, decode: decodeForm, judge }, inspection, beforeValue)
+}
+
+/** The rule by which a value is a secret, by its own name or by the field that names it. */
+function ruleOf(name: string, value: string, paired: SecretRule | null): SecretRule | null {
+  const own = secretRule(name) ?? memberRule(name, value)
+  return [own, paired].find((rule) => rule !== null && isSecretValue(rule, value)) ?? null
 }
 
 /** Behind brackets as in an object; a point joins the words of other names, too: `password.reset`. */
@@ -114,8 +121,4 @@ function decodeForm(view: View): View {
     i += 2
   }
   return decoded.view(originOf(view, to), null)
-}
-
-function textOf({ bytes, from, to }: View): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset + from, to - from).toString()
 }

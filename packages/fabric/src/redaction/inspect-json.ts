@@ -3,7 +3,7 @@ import type { Inspection, LeafPlace } from './inspection.ts'
 import { type InspectionWork, STEPS } from './inspection-work.ts'
 import { isPlainInteger, wholeForms } from './json-number.ts'
 import { escaped, JsonShape } from './json-shape.ts'
-import { type JsonString, nameOf, unescapeJson, viewOf } from './json-string.ts'
+import { type JsonString, nameOf, textOf, unescapeJson, viewOf } from './json-string.ts'
 import { type JsonLeaf, type JsonStep, JsonWalk } from './json-walk.ts'
 import { scanSurveyed, scanView } from './scan-view.ts'
 import { SecretMembers } from './secret-members.ts'
@@ -60,7 +60,9 @@ export function inspectJson(body: Uint8Array, inspection: Inspection, depthMax: 
     else scanSurveyed(view, leaf.seen, { open, depth: 0 })
     if (inspection.count === before) return
     const decode = leaf.escaped ? unescapeJson : (masked: View): View => masked
-    settleLeaf({ body, start: leaf.from, end: leaf.to, place, decode }, inspection, before)
+    const text = { body, start: leaf.from, end: leaf.to, place, decode }
+    const judge = (value: View): void => members.lookAgain(leaf, walk, textOf(value))
+    settleLeaf(leaf.kind === 'key' ? text : { ...text, judge }, inspection, before)
     if (leaf.kind !== 'key') return
     const dataClass = inspection.hitsSince(before)[0]?.finding.dataClass ?? ''
     concealed.set(leaf.from, `[${dataClass.toUpperCase()}]`)

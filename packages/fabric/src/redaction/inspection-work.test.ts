@@ -75,6 +75,11 @@ test('no text costs more steps than its length allows', () => {
   )
 })
 
+test('a bracket that opens no list is no reason to read on', () => {
+  const text = `\\@${fill('pin=[CARD *1111]', 4_200)}`
+  expect(stepsOf(text, 'text/plain')).toBeLessThan(200 * text.length)
+})
+
 /** Far fewer steps for each byte than a body of `inspect.bodyBytes` may have. */
 const ordinaryStepsMax = 200_000_000 / REDACTION_LIMITS_DEFAULT.bodyBytesMax
 

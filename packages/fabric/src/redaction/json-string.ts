@@ -90,12 +90,11 @@ function readHex4(bytes: Uint8Array, at: number): number {
 
 /** The text of a key as a string. */
 export function nameOf(bytes: Uint8Array, leaf: JsonString): string {
-  const view = viewOf(bytes, leaf)
-  return Buffer.from(
-    view.bytes.buffer,
-    view.bytes.byteOffset + view.from,
-    view.to - view.from,
-  ).toString()
+  return textOf(viewOf(bytes, leaf))
+}
+
+export function textOf({ bytes, from, to }: View): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset + from, to - from).toString()
 }
 
 const ESCAPED: ReadonlyMap<number, number> = new Map([

@@ -66,6 +66,16 @@ interface Frame {
   named: NamedFrames | null
 }
 
+interface Preceding {
+  readonly before: SecretRule | null
+  readonly isFlag: boolean
+  readonly expected: Expected | null
+  /** Index of the element before. */
+  readonly at: number
+}
+
+const NOTHING_BEFORE: Preceding = { before: null, isFlag: false, expected: null, at: -1 }
+
 /**
  * Finds the secrets of one JSON text by their names: under a name at any depth, beside one in an
  * object, and after one in a list. Every layer of JSON is read by this class alone.
@@ -84,6 +94,8 @@ export class SecretMembers {
   /** The name that was looked at last while asleep. */
   #passedKey = -1
   #readLeft: number
+  /** What the elements before one of a list say of it. */
+  #preceding: Preceding = NOTHING_BEFORE
 
   constructor(
     bytes: Uint8Array,
@@ -140,6 +152,16 @@ export class SecretMembers {
     else this.#lookAfter(leaf, walk, frame)
   }
 
+  /** To be called behind `look` for a leaf of which something is masked, with what is left of it. */
+  lookAgain(leaf: JsonLeaf, walk: JsonWalk, masked: string): void {
+    const { container } = walk
+    const frame = this.#frames[this.#depth - 1]
+    if (!this.#isAwake || frame === undefined || container === null) return
+    const key = container.isObject ? container.key : walk.nearestKey
+    if (key !== null) this.#lookUnder(key, leaf, frame.inherited, masked)
+    if (!container.isObject) this.#judgeElement(leaf, frame, masked)
+  }
+
   /** To be called at the end of each container. */
   close(container: JsonContainer, end: number): void {
     if (!this.#isAwake) return
@@ -192,28 +214,34 @@ export class SecretMembers {
   }
 
   /** By its own name, and by the strongest one above: a weaker name takes nothing away from it. */
-  #lookUnder(key: JsonString, leaf: JsonLeaf, inherited: SecretRule | null): void {
+  #lookUnder(
+    key: JsonString,
+    leaf: JsonLeaf,
+    inherited: SecretRule | null,
+    masked: string | null = null,
+  ): void {
     if (leaf.from === leaf.to) return
     const own = this.names.rule(key)
-    if (own !== null && this.#judge(own, leaf)) return
+    if (own !== null && this.#judge(own, leaf, masked)) return
     if (inherited === null || inherited === own) return
     const member = memberNameOf(this.#bytes, key)
     const isStrong = inherited.kind === 'password' || inherited.kind === 'key'
     const describes = leaf.kind === 'number' ? isCounting(member) : isDescribing(member)
     const isHeld = isStrong ? !describes : CARRYING.has(foldMember(member))
-    if (isHeld || (!describes && this.#isHeldBelow(inherited, leaf))) this.#judge(inherited, leaf)
+    if (isHeld || (!describes && this.#isHeldBelow(inherited, leaf, masked)))
+      this.#judge(inherited, leaf, masked)
   }
 
-  #isHeldBelow(rule: SecretRule, leaf: JsonLeaf): boolean {
+  #isHeldBelow(rule: SecretRule, leaf: JsonLeaf, masked: string | null): boolean {
     if (leaf.kind === 'number' || leaf.to - leaf.from < heldLengthMin) return false
     this.#work.spend(STEPS.byte * (leaf.to - leaf.from))
-    return isHeldBelow(rule, nameOf(this.#bytes, leaf))
+    return isHeldBelow(rule, masked ?? nameOf(this.#bytes, leaf))
   }
 
-  #judge(rule: SecretRule, leaf: JsonLeaf): boolean {
+  #judge(rule: SecretRule, leaf: JsonLeaf, masked: string | null): boolean {
     this.#work.spend(STEPS.namedValue + STEPS.byte * (leaf.to - leaf.from))
     const form = leaf.kind === 'number' ? 'number' : 'text'
-    if (!isSecretValue(rule, nameOf(this.#bytes, leaf), form)) return false
+    if (!isSecretValue(rule, masked ?? nameOf(this.#bytes, leaf), form)) return false
     this.#found({ rule, leaf })
     return true
   }
@@ -231,15 +259,15 @@ export class SecretMembers {
   }
 
   #lookAfter(leaf: JsonLeaf, walk: JsonWalk, frame: Frame): void {
-    const { before } = frame
     const index = walk.container?.index ?? 0
-    if (before !== null && frame.beforeIndex === index - 1) {
+    const { before, expected, isFlag, beforeIndex } = frame
+    this.#preceding = NOTHING_BEFORE
+    if (beforeIndex === index - 1 && (before !== null || expected !== null)) {
       const key = walk.nearestKey
       const isListing = key !== null && LISTING.has(memberOf(this.#bytes, key))
-      if (!isListing) this.#judgeAfter(before, leaf, frame)
+      this.#preceding = { before: isListing ? null : before, expected, isFlag, at: beforeIndex }
+      this.#judgeElement(leaf, frame, null)
     }
-    if (frame.expected !== null && frame.beforeIndex === index - 1)
-      this.#judgeSwitched(frame.expected, leaf)
     frame.before = this.#nameIn(leaf)
     frame.beforeIndex = index
     const isDash = this.#bytes[leaf.from] === 0x2d
@@ -247,16 +275,24 @@ export class SecretMembers {
     frame.expected = leaf.kind === 'string' ? this.#switchIn(leaf) : null
   }
 
-  #judgeAfter(rule: SecretRule, leaf: JsonLeaf, frame: Frame): void {
-    const value = nameOf(this.#bytes, leaf)
+  #judgeElement(leaf: JsonLeaf, frame: Frame, masked: string | null): void {
+    const { before, expected } = this.#preceding
+    if (before === null && expected === null) return
+    const value = masked ?? nameOf(this.#bytes, leaf)
+    if (before !== null) this.#judgeAfter(before, leaf, frame, value)
+    if (expected !== null && holds(expected, value)) this.#report(switchRule, leaf)
+  }
+
+  #judgeAfter(rule: SecretRule, leaf: JsonLeaf, frame: Frame, value: string): void {
     const form = leaf.kind === 'number' ? 'number' : 'text'
     if (!isSecretValue(rule, value, form)) return
     const isWeak = rule.kind === 'pass' && !/\d/.test(value)
-    const isClear = frame.isFlag ? !value.startsWith('-') : looksMade(value) && !isWeak
+    const { isFlag, at } = this.#preceding
+    const isClear = isFlag ? !value.startsWith('-') : looksMade(value) && !isWeak
     const { from, to, escaped, kind } = leaf
     const secret = { rule, leaf: { from, to, escaped, kind } }
     if (isClear) this.#found(secret)
-    else if (frame.beforeIndex === 0) frame.candidate = secret
+    else if (at === 0) frame.candidate = secret
   }
 
   /** What a switch of a command line in a list says of the next element. */
@@ -266,10 +302,6 @@ export class SecretMembers {
     const { expected, isSecret } = switchAt(this.#bytes, leaf.from, nameOf(this.#bytes, leaf))
     if (isSecret) this.#report(switchRule, leaf)
     return expected
-  }
-
-  #judgeSwitched(expected: Expected, leaf: JsonLeaf): void {
-    if (holds(expected, nameOf(this.#bytes, leaf))) this.#report(switchRule, leaf)
   }
 
   /** A copy: the walk uses its leaf again. */

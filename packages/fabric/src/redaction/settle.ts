@@ -12,6 +12,8 @@ export interface LeafText extends Span {
   readonly place: LeafPlace
   /** The value behind the bytes of the leaf, where that is something else. */
   readonly decode: (view: View) => View
+  /** Judges the value by its name, as it will be once masked: white space in it may be gone. */
+  readonly judge?: (value: View) => void
 }
 
 /**
@@ -35,6 +37,7 @@ export function settleLeaf(leaf: LeafText, inspection: Inspection, before: numbe
     made = cuts
     inspection.work.spend(STEPS.maskedByte * (leaf.end - leaf.start))
     const view = leaf.decode(maskedView(leaf, cuts))
+    leaf.judge?.(view)
     scanView(view, (part) => inspection.open(part, leaf.place))
   }
   const [first] = inspection.hitsSince(before).filter((hit) => hit.cuts !== null)

@@ -1,3 +1,4 @@
+import { latin1 } from './ascii.ts'
 import { CARRYING, foldMember, HOLDING, isDescribing } from './member-roles.ts'
 import { looksMade } from './secret-values.ts'
 import type { Span } from './view.ts'
@@ -79,6 +80,19 @@ export function listedValues(text: string, isRoute: boolean): Listed | null {
 /** Whether it is worth taking apart. */
 export function opensList(text: string): boolean {
   return opening.test(text)
+}
+
+/** So much of a text tells whether a list opens, unless its first name goes on behind that. */
+const openingBytes = 256
+const unended = /^[{(]\s*[\w$.-]+\s*$/
+
+/**
+ * Whether the text at `at` may open a list, by its first bytes: a bracket that opens none is no reason
+ * to read its line.
+ */
+export function mayOpenList(bytes: Uint8Array, at: number, to: number): boolean {
+  const head = latin1(bytes, at, Math.min(to, at + openingBytes))
+  return opensList(head) || (head.length === openingBytes && unended.test(head))
 }
 
 function counts({ text, isLiteral }: ListedValue, name: string): boolean {

@@ -56,6 +56,7 @@ export default defineConfig(({ mode }) => ({
     // Child processes and key generation dominate; two workers fill the smallest machine we promise.
     maxWorkers: 2,
     globalSetup: ['test/harness/worlds-folder.ts'],
+    setupFiles: ['test/harness/properties.ts'],
     // Nothing here is a promise about time; what a test waits for has `patience` of test/harness.
     testTimeout: 240_000,
     hookTimeout: 240_000,

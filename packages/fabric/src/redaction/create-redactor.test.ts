@@ -334,13 +334,9 @@ const tree = fc.letrec((tie) => ({
     fc.integer(),
     fc.constantFrom(4_111_111_111_111_111, 5550123, 123_456_789, true, null),
     fc.array(tie('node'), { maxLength: 4 }),
-    fc.dictionary(
-      fc.oneof(text, fc.constantFrom(...names)),
-      tie('node'),
-      {
-        maxKeys: 4,
-      },
-    ),
+    fc.dictionary(fc.oneof(text, fc.constantFrom(...names)), tie('node'), {
+      maxKeys: 4,
+    }),
   ),
 })).node
 

@@ -22,9 +22,9 @@ import { Refusal } from '../packages/fabric/src/lib/refusal.ts'
 import { ChannelAuthority } from '../packages/fabric/src/transports/queue/channel-authority.ts'
 import { Channels } from '../packages/fabric/src/transports/queue/channels.ts'
 import { decodePublish } from '../packages/fabric/src/transports/queue/publish-decoding.ts'
-import { openChannel } from '../packages/sdk/src/channel.ts'
-import type { ChannelReply, ChannelRequest } from '../packages/sdk/src/channel-calls.ts'
-import { rawPublicKey } from '../packages/sdk/src/keys.ts'
+import { openChannel } from '../packages/sdk/src/channel/channel.ts'
+import type { ChannelReply, ChannelRequest } from '../packages/sdk/src/channel/channel-calls.ts'
+import { rawPublicKey } from '../packages/sdk/src/identity/keys.ts'
 
 export interface QueueFigures {
   readonly name: string

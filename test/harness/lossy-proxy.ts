@@ -2,7 +2,7 @@ import { mkdirSync } from 'node:fs'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { join as joinPath } from 'node:path'
 import { type Agent, openAgent } from '../../packages/sdk/src/agent.ts'
-import { formatJoin, parseJoin } from '../../packages/sdk/src/join.ts'
+import { formatJoin, parseJoin } from '../../packages/sdk/src/identity/join.ts'
 import type { World } from './world.ts'
 
 /** A network before the fabric that loses what it is told to lose. */

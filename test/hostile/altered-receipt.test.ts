@@ -1,6 +1,6 @@
 import { verify } from '@countersign/sdk'
 import { expect } from 'vitest'
-import { fetchReceipt } from '../../packages/sdk/src/receipt.ts'
+import { fetchReceipt } from '../../packages/sdk/src/call/receipt.ts'
 import { openHall, openSealer, orderOf, publish } from '../harness/channels.ts'
 import { send } from '../harness/doors.ts'
 import { lie, type Telling } from '../harness/lie.ts'

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'vitest'
-import { createOpener } from '../../packages/sdk/src/seal-open.ts'
+import { createOpener } from '../../packages/sdk/src/channel/seal-open.ts'
 import {
   describe,
   keyLog,

@@ -1,6 +1,6 @@
 import type { Identity } from '@countersign/sdk'
 import { expect } from 'vitest'
-import type { SealingIdentity } from '../../packages/sdk/src/seal-keys.ts'
+import type { SealingIdentity } from '../../packages/sdk/src/channel/seal-keys.ts'
 import {
   expectQueueRefused,
   lease,

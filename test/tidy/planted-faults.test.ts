@@ -167,8 +167,8 @@ describe('a planted fault is found:', () => {
       'packages/sdk/src/Clock.ts',
       'packages/fabric/src/ledger/index.ts',
       'packages/sdk/src/index.ts',
-      'packages/sdk/src/clock.ts',
-      'packages/sdk/src/clock.js',
+      'packages/sdk/src/lib/clock.ts',
+      'packages/sdk/src/lib/clock.js',
     ])
     expect(faults).toHaveLength(4)
     expect(deepFiles(['packages/fabric/src/a/b/c/d/e.ts'])).toHaveLength(1)

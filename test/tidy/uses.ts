@@ -6,8 +6,8 @@ import { isProduct, type Source } from './source.ts'
 const SOURCES_OF_TIME_AND_CHANCE = [
   'packages/fabric/src/lib/clock.ts',
   'packages/fabric/src/lib/random.ts',
-  'packages/sdk/src/clock.ts',
-  'packages/sdk/src/random.ts',
+  'packages/sdk/src/lib/clock.ts',
+  'packages/sdk/src/lib/random.ts',
 ]
 
 const TIME_AND_CHANCE =

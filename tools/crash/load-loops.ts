@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Channel } from '../../packages/sdk/src/channel.ts'
-import type { ReceivedMessage } from '../../packages/sdk/src/channel-receiver.ts'
+import type { Channel } from '../../packages/sdk/src/channel/channel.ts'
+import type { ReceivedMessage } from '../../packages/sdk/src/channel/channel-receiver.ts'
 import { AgentError, RefusedError } from '../../packages/sdk/src/index.ts'
 import type { Parties } from './load-parties.ts'
 import type { LoadMessage, Witness } from './verdict-witness.ts'

@@ -5,8 +5,8 @@ import { connectorAgent } from '../../packages/fabric/src/cli/connector-agent.ts
 import { type Connector, openConnector } from '../../packages/fabric/src/compose-connector.ts'
 import { systemClock } from '../../packages/fabric/src/lib/clock.ts'
 import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
-import { channelOf } from '../../packages/sdk/src/agent-channel.ts'
-import type { Channel } from '../../packages/sdk/src/channel.ts'
+import { channelOf } from '../../packages/sdk/src/channel/agent-channel.ts'
+import type { Channel } from '../../packages/sdk/src/channel/channel.ts'
 import {
   type Agent,
   askControl,

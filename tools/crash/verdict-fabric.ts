@@ -1,5 +1,5 @@
+import { fetchReceipt } from '../../packages/sdk/src/call/receipt.ts'
 import type { Agent, Identity, Receipt } from '../../packages/sdk/src/index.ts'
-import { fetchReceipt } from '../../packages/sdk/src/receipt.ts'
 import type { Dice } from './fabric-dice.ts'
 import { CHANNEL, type Parties } from './load-parties.ts'
 import type { AcknowledgedExchange, HandedExchange, Witness } from './verdict-witness.ts'

@@ -1,60 +1,345 @@
-export * from './agent-operations.ts'
-export * from './agent-path.ts'
-export * from './arriving-bytes.ts'
-export * from './bytes.ts'
-export * from './canonical.ts'
-export * from './cbor.ts'
-export * from './channel-descriptor.ts'
-export * from './channel-format.ts'
-export * from './content-digest.ts'
-export * from './cose.ts'
-export { endingFault } from './ending-fault.ts'
-export * from './enrollment.ts'
-export { operationLengthMax, wordsLengthMax } from './fact-bounds.ts'
-export { asciiOf } from './fold-character.ts'
-export * from './folded-word.ts'
-export * from './http-signature.ts'
-export * from './http-signature-base.ts'
-export { formatMember } from './http-signature-fields.ts'
-export * from './http-signature-profile.ts'
-export * from './ids.ts'
-export * from './legible.ts'
-export * from './limit.ts'
-export * from './malformed-error.ts'
-export * from './media-type.ts'
-export * from './merkle.ts'
-export { isOperationName, meshFactsFault, meshTextBytesMax } from './mesh-facts.ts'
-export * from './mesh-format.ts'
-export * from './note.ts'
-export * from './path-segments.ts'
-export * from './plain-text.ts'
-export * from './receipt.ts'
-export * from './receipt-attestation.ts'
 export {
-  ATTESTORS,
-  type Attestor,
-  CONTENT_FACTS,
-  isWithholdable,
-} from './receipt-claims.ts'
-export * from './receipt-document.ts'
+  type ChannelDescriptor,
+  type ChannelMember,
+  descriptorSignatureInput,
+  encodeDescriptor,
+  encodeSignedDescriptor,
+  parseDescriptor,
+  parseSignedDescriptor,
+  type SignedDescriptor,
+} from './channels/channel-descriptor.ts'
 export {
-  type Ending,
-  EXCHANGE_RESULTS,
-  type ExchangeResult,
-  endingOf,
-  isExchangeResult,
-} from './receipt-ending.ts'
-export * from './receipt-error.ts'
-export * from './receipt-message.ts'
-export * from './receipt-sources.ts'
-export * from './receipt-words.ts'
-export * from './refusals.ts'
-export * from './sealed-content.ts'
-export * from './sealed-key.ts'
-export * from './sealed-message.ts'
-export * from './sealed-proof.ts'
-export * from './shares.ts'
-export * from './statement.ts'
-export * from './strict-json.ts'
-export * from './trust.ts'
-export * from './web-crypto.ts'
+  CHANNEL_FRAMES_TYPE,
+  encodeFrames,
+  encodeLeaseRequest,
+  encodeLeases,
+  encodePublishAnswer,
+  encodeSettlement,
+  encodeSettlementAnswer,
+  type FrameLimits,
+  isChannelName,
+  isGroupName,
+  KEY_LOG_LIMITS,
+  KEY_LOG_MESSAGES_MAX,
+  LEASE_MESSAGES_MAX,
+  LEASE_MS_MAX,
+  LEASE_MS_MIN,
+  LEASE_WAIT_MS_MAX,
+  type LeasedFrame,
+  type LeaseRequest,
+  PUBLISH_LIMITS,
+  type PublishAnswer,
+  type PublishOutcome,
+  parseFrames,
+  parseLeaseRequest,
+  parseLeases,
+  parsePublishAnswer,
+  parseSettlement,
+  parseSettlementAnswer,
+  RETRY_DELAY_MS_MAX,
+  type Settlement,
+  type SettlementItem,
+} from './channels/channel-format.ts'
+export {
+  encodeSealedContent,
+  parseSealedContent,
+  type SealedContent,
+  type SealedPadding,
+} from './channels/sealed-content.ts'
+export {
+  encodeKeyMessage,
+  KEY_MEMBERS_MAX,
+  type KeyMessage,
+  keySignatureInput,
+  keyWrapInfo,
+  parseKeyMessage,
+  type SignedKeyMessage,
+  type WrappedKey,
+} from './channels/sealed-key.ts'
+export {
+  type BatchProof,
+  encodeSealedCore,
+  encodeSealedHeader,
+  encodeSealedMessage,
+  isContentType,
+  isSealedLabel,
+  messageIdBytes,
+  parseSealedMessage,
+  SEALED_BATCH_MAX,
+  SEALED_BODY_BYTES_MAX,
+  SEALED_BYTES_MAX,
+  SEALED_LABELS_MAX,
+  SEALED_SEQUENCE_MAX,
+  type SealedHeader,
+  type SealedMessage,
+  type SealedPayload,
+} from './channels/sealed-message.ts'
+export {
+  type AckStatement,
+  type AckVerdict,
+  ackDigest,
+  ackSignatureInput,
+  BatchProofs,
+  batchSignatureInput,
+  batchTree,
+  messageDigest,
+  messageSignatureInput,
+  type Sha256,
+} from './channels/sealed-proof.ts'
+export { ArrivingBytes } from './connections/arriving-bytes.ts'
+export { Shares } from './connections/shares.ts'
+export { a2aOperations, isMcpMethod, mcpMethods } from './control/agent-operations.ts'
+export {
+  encodesQuery,
+  isCardPath,
+  isExactCardPath,
+  isFileOfPage,
+  isServicePath,
+  type RestOperation,
+  restOperation,
+} from './control/agent-path.ts'
+export {
+  type EnrollmentBundle,
+  type EnrollmentGrant,
+  type EnrollmentRequest,
+  enrollmentProofBytes,
+  keyThumbprint,
+  parseEnrollmentGrant,
+  parseEnrollmentRequest,
+  parseRenewalRequest,
+  type RenewalRequest,
+  renewalProofBytes,
+  sealingProof,
+} from './control/enrollment.ts'
+export {
+  formatLimit,
+  type Limit,
+  limitShares,
+  parseLimit,
+  parseLimitText,
+} from './control/limit.ts'
+export {
+  isRefusalCode,
+  isWithdrawalReason,
+  mayHaveActed,
+  REFUSALS,
+  type RefusalCode,
+  WITHDRAWALS,
+  type WithdrawalReason,
+} from './control/refusals.ts'
+export {
+  concat,
+  equalBytes,
+  parseBase64,
+  parseBase64Url,
+  parseUtf8,
+  toBase64,
+  toBase64Url,
+  toHex,
+  utf8,
+} from './encoding/bytes.ts'
+export { canonicalJson, type JsonValue } from './encoding/canonical.ts'
+export { type CborLimits, type CborValue, decodeCbor } from './encoding/cbor.ts'
+export { asciiOf } from './encoding/fold-character.ts'
+export { foldedWord, withoutUnseen } from './encoding/folded-word.ts'
+export {
+  createId,
+  type DecisionId,
+  formatSpiffeId,
+  type Id,
+  isAgentName,
+  isAssignableName,
+  isId,
+  isReservedName,
+  isTrustDomain,
+  type MessageId,
+  parseSpiffeId,
+  type SpiffeId,
+  timeOfId,
+} from './encoding/ids.ts'
+export {
+  isLegible,
+  legible,
+  legibleLines,
+  legibleValue,
+  quotedUnlessWord,
+} from './encoding/legible.ts'
+export { MalformedError, OverLimitError } from './encoding/malformed-error.ts'
+export {
+  isJsonEssence,
+  type MediaType,
+  parseMediaType,
+  plainMediaType,
+} from './encoding/media-type.ts'
+export {
+  isVoidSegment,
+  type PathSegment,
+  readPathSegments,
+  undoPercent,
+} from './encoding/path-segments.ts'
+export { controlAt, decodePercent, isControlByte, percentFault } from './encoding/plain-text.ts'
+export {
+  parseStrictJson,
+  STRICT_JSON_DEPTH_MAX,
+  STRICT_JSON_DIGITS_MAX,
+  STRICT_JSON_NAMES_MAX,
+  STRICT_JSON_VALUES_MAX,
+  type StrictJsonLimits,
+} from './encoding/strict-json.ts'
+export { endingFault } from './log/ending-fault.ts'
+export { operationLengthMax, wordsLengthMax } from './log/fact-bounds.ts'
+export {
+  formatTlogProof,
+  hashLeafWith,
+  hashNodeWith,
+  type InclusionProof,
+  parseTlogProof,
+  type TlogProof,
+  verifyInclusionWith,
+} from './log/merkle.ts'
+export { isOperationName, meshFactsFault } from './log/mesh-facts.ts'
+export {
+  formatMeshEntries,
+  formatMeshEntry,
+  joinMeshEntries,
+  type MeshAgent,
+  type MeshEndpoint,
+  type MeshEntry,
+  type MeshEntryKind,
+  type MeshFact,
+  type MeshRegistration,
+  type MeshState,
+  meshEntriesMax,
+  parseMeshEntries,
+  parseMeshRegistration,
+  parseMeshState,
+} from './log/mesh-format.ts'
+export {
+  type Checkpoint,
+  formatCheckpoint,
+  formatNote,
+  formatVkey,
+  type Note,
+  type NoteKey,
+  type NoteKeyType,
+  type NoteSignature,
+  noteKeyIdWith,
+  noteKeyType,
+  parseCheckpoint,
+  parseNote,
+  parseVkey,
+  type Vkey,
+} from './log/note.ts'
+export { type Ending, type ExchangeResult, endingOf } from './log/receipt-ending.ts'
+export {
+  type EntryPayload,
+  encodeEntryPayload,
+  encodeFact,
+  type FactValue,
+  factBytesMax,
+  factsMax,
+  isFactName,
+  noPreviousLeaf,
+  parseEntryPayload,
+  type StatementKind,
+  saltBytes,
+  statementContentType,
+} from './log/statement.ts'
+export { type VerifiedEntry, type VerifiedReceipt, verifyReceipt } from './receipts/receipt.ts'
+export {
+  type Attestation,
+  type Attestations,
+  type AttestedEntry,
+  checkLinked,
+  type EntryContext,
+  type Facts,
+  type Half,
+  type HalfContext,
+  readSignedHalf,
+  type SignedHalf,
+  verifyEntry,
+} from './receipts/receipt-attestation.ts'
+export { ATTESTORS, type Attestor, isWithholdable } from './receipts/receipt-claims.ts'
+export {
+  createReceipt,
+  type DisclosedFact,
+  parseReceipt,
+  type Receipt,
+  type ReceiptEntry,
+  receiptBytesMax,
+} from './receipts/receipt-document.ts'
+export { RECEIPT_FAULTS, ReceiptError, type ReceiptFault } from './receipts/receipt-error.ts'
+export { compareMessage, type MessageMatch } from './receipts/receipt-message.ts'
+export {
+  type AttributedFact,
+  attributedFacts,
+  type Source,
+  sourceOf,
+} from './receipts/receipt-sources.ts'
+export {
+  describeAttestation,
+  describeEnding,
+  describeMatch,
+  describeRecorder,
+  describeSource,
+  isMatch,
+} from './receipts/receipt-words.ts'
+export {
+  formatTrust,
+  parseTrust,
+  parseTrustOfAnyForm,
+  type Trust,
+  trustFingerprint,
+} from './receipts/trust.ts'
+export { formatContentDigest, parseContentDigest } from './signatures/content-digest.ts'
+export {
+  createStatement,
+  parseStatement,
+  prepareStatement,
+  type SignStatement,
+  type Statement,
+  type StatementDraft,
+  type StatementHeader,
+  statementToBeSigned,
+} from './signatures/cose.ts'
+export {
+  createSignatureInput,
+  draftSignature,
+  formatSignedRequestHeaders,
+  formatSignedResponseHeaders,
+  type MessageSignature,
+  parseSignatures,
+  readSignedRequest,
+  readSignedResponse,
+  requestSignatureTag,
+  responseSignatureTag,
+  type SignatureInputDraft,
+  type SignedMessage,
+  type SignedRequest,
+  type SignedResponse,
+} from './signatures/http-signature.ts'
+export {
+  type Answer,
+  createSignatureBase,
+  fieldValues,
+  type HeaderList,
+  type ParsedSignatureBase,
+  parseSignatureBase,
+  type SignableRequest,
+  type SignableResponse,
+  type SignatureParams,
+} from './signatures/http-signature-base.ts'
+export { formatMember } from './signatures/http-signature-fields.ts'
+export {
+  type PreparedSignature,
+  type ProfileDraft,
+  prepareRequestSignature,
+  prepareResponseSignature,
+  profileRequestComponents,
+  profileResponseComponents,
+  receiverHeader,
+  requestProfileFault,
+  responseProfileFault,
+  signedMessage,
+} from './signatures/http-signature-profile.ts'
+export { type Hash, verifyEd25519 } from './signatures/web-crypto.ts'

@@ -1,8 +1,8 @@
 import { constants, type KeyObject } from 'node:crypto'
 import type { Server as NetServer } from 'node:net'
 import { connect, type PeerCertificate, type Server, TLSSocket, type TlsOptions } from 'node:tls'
-import { toBase64 } from './bytes.ts'
-import { PeerFault, type PeerIdentity, type TrustBundles } from './peer-identity.ts'
+import { PeerFault, type PeerIdentity, type TrustBundles } from './certificates/peer-identity.ts'
+import { toBase64 } from './encoding/bytes.ts'
 
 /**
  * The one TLS module: every listener and every client takes its options and its peers from here.
@@ -12,11 +12,11 @@ import { PeerFault, type PeerIdentity, type TrustBundles } from './peer-identity
  * The identity of a peer is derived from the bytes of its certificate, after every handshake.
  */
 
-export * from './certificate.ts'
-export * from './connections.ts'
-export * from './peer-identity.ts'
-export { answerPlainHttp } from './plain-http.ts'
-export { drained, hasUnsent, sendBytes } from './send-bytes.ts'
+export * from './certificates/certificate.ts'
+export * from './certificates/peer-identity.ts'
+export * from './connections/connections.ts'
+export { answerPlainHttp } from './connections/plain-http.ts'
+export { drained, hasUnsent, sendBytes } from './connections/send-bytes.ts'
 
 /** A certificate chain with its key: what one side of a connection shows of itself. */
 export interface TlsCredential {

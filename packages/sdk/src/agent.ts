@@ -1,20 +1,20 @@
-import { channelOf } from './agent-channel.ts'
-import { type CallOptions, call } from './call.ts'
-import type { Channel } from './channel.ts'
-import { type Clock, systemClock } from './clock.ts'
-import { createFetch } from './fetch.ts'
-import { listenerOf } from './handler.ts'
-import { openIdentity } from './identity.ts'
-import { fetchReceipt, type Receipt } from './receipt.ts'
-import type { Reply } from './reply.ts'
+import { type CallOptions, call } from './call/call.ts'
+import { createFetch } from './call/fetch.ts'
+import { fetchReceipt, type Receipt } from './call/receipt.ts'
+import type { Reply } from './call/reply.ts'
+import { channelOf } from './channel/agent-channel.ts'
+import type { Channel } from './channel/channel.ts'
+import { openIdentity } from './identity/identity.ts'
+import type { FabricTrust } from './identity/trust.ts'
+import { type Clock, systemClock } from './lib/clock.ts'
+import { listenerOf } from './serve/handler.ts'
 import {
   type AgentHandler,
   type NodeListener,
   type Served,
   type ServeOptions,
   serve,
-} from './serve.ts'
-import type { FabricTrust } from './trust.ts'
+} from './serve/serve.ts'
 
 export interface AgentOptions {
   /**

@@ -12,24 +12,25 @@ export {
   type VerifiedReceipt,
 } from '@countersign/protocol'
 export { type Agent, type AgentOptions, openAgent } from './agent.ts'
-export type { CallOptions } from './call.ts'
-export type { Channel, OutgoingMessage, SendOptions } from './channel.ts'
-export type { ReceivedMessage, ReceiveOptions } from './channel-receiver.ts'
-export type { SentMessage } from './channel-sender.ts'
-export type { Clock } from './clock.ts'
+export type { CallOptions } from './call/call.ts'
+export type { ServerSentEvent } from './call/events.ts'
+export { EventParser } from './call/events.ts'
+export { type Receipt, verify } from './call/receipt.ts'
+export type { Reply } from './call/reply.ts'
+export type { Channel, OutgoingMessage, SendOptions } from './channel/channel.ts'
+export type { ReceivedMessage, ReceiveOptions } from './channel/channel-receiver.ts'
+export type { SentMessage } from './channel/channel-sender.ts'
 // What the command line and connectors build on: an identity, its line to the fabric, and events.
-export { askControl, type ControlRequest } from './control.ts'
-export type { ServerSentEvent } from './events.ts'
-export { EventParser } from './events.ts'
-export { AgentError, FAULTS, type FaultCode } from './fault.ts'
-export type { Forwarded, ForwardKey } from './forwarded.ts'
-export { type Identity, type IdentityOptions, openIdentity } from './identity.ts'
-export { formatJoin, type Join, parseJoin } from './join.ts'
-export type { Line, LineRequest, LineResponse } from './line.ts'
-export { type Receipt, verify } from './receipt.ts'
-export { findRefusal, RefusedError } from './refused.ts'
-export type { EndpointProtocol } from './registration.ts'
-export type { Reply } from './reply.ts'
+export { askControl, type ControlRequest } from './connection/control.ts'
+export type { Line, LineRequest, LineResponse } from './connection/line.ts'
+export { findRefusal, RefusedError } from './connection/refused.ts'
+export { type Identity, type IdentityOptions, openIdentity } from './identity/identity.ts'
+export { formatJoin, type Join, parseJoin } from './identity/join.ts'
+export { type FabricTrust, parseTrustDocument, readTrust } from './identity/trust.ts'
+export type { Clock } from './lib/clock.ts'
+export { AgentError, FAULTS, type FaultCode } from './lib/fault.ts'
+export type { Forwarded, ForwardKey } from './serve/forwarded.ts'
+export type { EndpointProtocol } from './serve/registration.ts'
 export {
   type AgentHandler,
   type Incoming,
@@ -37,5 +38,4 @@ export {
   type NodeListener,
   type Served,
   type ServeOptions,
-} from './serve.ts'
-export { type FabricTrust, parseTrustDocument, readTrust } from './trust.ts'
+} from './serve/serve.ts'

@@ -1,0 +1,152 @@
+import { isRefusalCode } from '../control/refusals.ts'
+import { utf8 } from '../encoding/bytes.ts'
+import { isAssignableName, parseSpiffeId } from '../encoding/ids.ts'
+import { isLegible } from '../encoding/legible.ts'
+import { endingFault } from './ending-fault.ts'
+import { missingFact, operationLengthMax, wordsLengthMax } from './fact-bounds.ts'
+import type { MeshEntry, MeshEntryKind, MeshFact } from './mesh-format.ts'
+import { isExchangeResult, REFUSAL_RESULTS } from './receipt-ending.ts'
+
+type Rule = (value: MeshFact) => boolean
+
+/** Bytes of UTF-8 of one text fact; with its name and head it stays below `factBytesMax`. */
+export const meshTextBytesMax = 60_000
+
+const rulesLengthMax = 16_384
+
+/** Text that is shown as it is, of at most `max` UTF-16 units. */
+const name =
+  (max: number, min = 1): Rule =>
+  (value) =>
+    typeof value === 'string' && value.length >= min && value.length <= max && isLegible(value)
+
+/**
+ * `SendMessage`, `tools/call`, `POST`, `notifications/x.y`: names of methods. Those of administration,
+ * such as `agent.revoke`, have a dot in the first part, so that no connector can state one.
+ */
+const operation = /^[A-Za-z][A-Za-z0-9_-]*(?:\/[A-Za-z0-9_.$-]+)*$/
+
+/** Whether `text` is the name of an operation as a message or a connector may give it. */
+export function isOperationName(text: unknown): text is string {
+  return typeof text === 'string' && text.length <= operationLengthMax && operation.test(text)
+}
+
+/** Text of any characters, which every view escapes. */
+const words =
+  (max: number): Rule =>
+  (value) =>
+    typeof value === 'string' && value.length <= max && value.isWellFormed() && fits(value)
+
+/** No UTF-16 unit takes more than three bytes, so that most texts need not be encoded. */
+const fits = (text: string): boolean =>
+  text.length * 3 <= meshTextBytesMax || utf8(text).length <= meshTextBytesMax
+
+const oneOf =
+  (...values: readonly string[]): Rule =>
+  (value) =>
+    typeof value === 'string' && values.includes(value)
+
+const matching =
+  (pattern: RegExp): Rule =>
+  (value) =>
+    typeof value === 'string' && pattern.test(value)
+
+const bytes =
+  (length: number): Rule =>
+  (value) =>
+    value instanceof Uint8Array && value.length === length
+
+const between =
+  (min: number, max: number): Rule =>
+  (value) =>
+    Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max
+
+/** How much one exchange can carry, as detection adds it up. */
+const size = between(0, 2 ** 40)
+
+const isPrincipal: Rule = (value) => {
+  const id = typeof value === 'string' ? parseSpiffeId(value) : null
+  return id !== null && id.kind !== 'fabric' && id.instance === null
+}
+
+/** Not the fabric itself, of which no connector speaks; `unknown` where it could not be read. */
+const isReceiver: Rule = (value) =>
+  typeof value === 'string' && (isAssignableName(value) || value === 'unknown')
+
+/** `card:1 email:2`, as inspection counts what it masked. */
+const maskedCounts = matching(/^(?:[a-z][a-z0-9-]{0,31}:\d{1,9}(?: (?=[a-z])|$)){0,64}$/)
+
+/** What both kinds of opening entry say of what was asked. */
+const asked = {
+  transport: oneOf('mesh'),
+  protocol: oneOf('a2a', 'mcp', 'http'),
+  operation: isOperationName,
+  tool: name(wordsLengthMax, 0),
+  caller: isPrincipal,
+  'caller.method': oneOf('certificate'),
+  receiver: isReceiver,
+  'policy.version': matching(/^[0-9a-f]{64}$/),
+  'policy.rules': words(rulesLengthMax),
+  'request.digest': bytes(32),
+  'private.request': words(meshTextBytesMax),
+} satisfies Record<string, Rule>
+
+const ended = {
+  transport: oneOf('mesh'),
+  result: isExchangeResult,
+  code: isRefusalCode,
+  progress: oneOf('not-sent', 'sent', 'answered'),
+  attempts: between(1, 100),
+  status: between(100, 599),
+  'attested.response': oneOf('callee', 'connector'),
+  'response.bytes': size,
+  'response.digest': bytes(32),
+  'response.forwarded-digest': bytes(32),
+  'response.masked': maskedCounts,
+  'response.key': bytes(32),
+  'response.signature': bytes(64),
+  'response.signature-base': words(meshTextBytesMax),
+  transcript: bytes(32),
+  events: between(0, Number.MAX_SAFE_INTEGER),
+  'private.detail': words(wordsLengthMax),
+} satisfies Record<string, Rule>
+
+/**
+ * Every fact that a connector may record, with its type and size. The fabric adds `producer` and
+ * records `forwarded.*`, so no connector may name them.
+ */
+const rules: Readonly<Record<MeshEntryKind, Readonly<Record<string, Rule>>>> = {
+  intent: {
+    ...asked,
+    'caller.credential': matching(/^[A-Za-z0-9:._=+/-]{1,128}$/),
+    'request.bytes': size,
+    'request.forwarded-digest': bytes(32),
+    masked: maskedCounts,
+    'attested.request': oneOf('caller', 'connector'),
+    'request.key': bytes(32),
+    'request.signature': bytes(64),
+    'request.signature-base': words(meshTextBytesMax),
+  },
+  refusal: {
+    ...asked,
+    code: isRefusalCode,
+    result: oneOf(...REFUSAL_RESULTS),
+    'private.detail': words(wordsLengthMax),
+  },
+  outcome: ended,
+  indeterminate: { ...ended, result: oneOf('unknown') },
+}
+
+/** Why the facts of an entry are not what a connector records; null when they are. */
+export function meshFactsFault({ kind, facts }: Pick<MeshEntry, 'kind' | 'facts'>): string | null {
+  for (const [fact, value] of Object.entries(facts)) {
+    const rule = Object.hasOwn(rules[kind], fact) ? rules[kind][fact] : undefined
+    if (rule === undefined) return `an entry of kind ${kind} has no fact of that name`
+    if (!rule(value)) return `${fact} has a value that it cannot have`
+  }
+  const contradiction = endingFault(kind, facts)
+  if (contradiction !== null) return contradiction
+  // The fabric says which transport it was.
+  const missing = missingFact(kind, facts, 'transport')
+  return missing === null ? null : `an entry of kind ${kind} needs ${missing}`
+}

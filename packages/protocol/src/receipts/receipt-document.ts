@@ -1,0 +1,136 @@
+import { equalBytes, parseUtf8, toBase64, utf8 } from '../encoding/bytes.ts'
+import { canonicalJson, type JsonValue } from '../encoding/canonical.ts'
+import { type DecisionId, isId } from '../encoding/ids.ts'
+import { MalformedError } from '../encoding/malformed-error.ts'
+import { parseStrictJson } from '../encoding/strict-json.ts'
+import { isNoteKeyName } from '../log/note.ts'
+import { type FactValue, factsMax, isFactName, saltBytes } from '../log/statement.ts'
+import { ReceiptError } from './receipt-error.ts'
+import { readBytes, readMembers } from './trust.ts'
+
+/** A fact with what opens its commitment. Without the salt nobody can test a guess. */
+export interface DisclosedFact {
+  /** 32 bytes. */
+  readonly salt: Uint8Array
+  readonly value: FactValue
+}
+
+export interface ReceiptEntry {
+  /** The COSE_Sign1 statement, as the tree hashes it. */
+  readonly statement: Uint8Array
+  /** C2SP tlog-proof text. */
+  readonly proof: string
+  readonly facts: Readonly<Record<string, DisclosedFact>>
+}
+
+/**
+ * The receipt of one closed exchange: `{"entries":[{"facts":…,"proof":…,"statement":…}…],
+ * "exchange":…,"origin":…,"v":1}` in canonical JSON (RFC 8785). Bytes are base64; a fact whose
+ * value is a byte string has `{"bytes":"<base64>"}` for it.
+ */
+export interface Receipt {
+  readonly exchange: DecisionId
+  readonly origin: string
+  /** An intent with what closed it, or a lone refusal. */
+  readonly entries: readonly ReceiptEntry[]
+}
+
+const receiptVersion = 1
+const entriesMax = 2
+/** Two statements of 64 KiB and their facts fit; nobody reads a longer receipt. */
+export const receiptBytesMax = 1024 * 1024
+
+export function createReceipt(receipt: Receipt): Uint8Array {
+  return utf8(canonicalJson(receiptJson(receipt)))
+}
+
+/**
+ * Throws a ReceiptError unless `bytes` are exactly what `createReceipt` writes for what they hold.
+ * Nothing is verified by parsing.
+ */
+export function parseReceipt(bytes: Uint8Array): Receipt {
+  if (bytes.length > receiptBytesMax) throw new ReceiptError('RECEIPT_MALFORMED', 'it is too long')
+  let receipt: Receipt
+  try {
+    receipt = readReceipt(parseStrictJson(parseUtf8(bytes), { depthMax: 8 }))
+  } catch (error) {
+    const known = error instanceof MalformedError || error instanceof TypeError
+    throw known ? new ReceiptError('RECEIPT_MALFORMED', error.message) : error
+  }
+  // One document, one file: whatever a reader ignored would be a bit that anyone may change.
+  if (!equalBytes(createReceipt(receipt), bytes)) throw new ReceiptError('RECEIPT_NOT_CANONICAL')
+  return receipt
+}
+
+function receiptJson(receipt: Receipt): JsonValue {
+  return {
+    v: receiptVersion,
+    exchange: receipt.exchange,
+    origin: receipt.origin,
+    entries: receipt.entries.map((entry) => ({
+      statement: toBase64(entry.statement),
+      proof: entry.proof,
+      facts: Object.fromEntries(
+        Object.entries(entry.facts).map(([name, fact]) => [name, factJson(name, fact)]),
+      ),
+    })),
+  }
+}
+
+function factJson(name: string, { salt, value }: DisclosedFact): JsonValue {
+  if (!isFactName(name) || salt.length !== saltBytes) throw new TypeError('not a disclosed fact')
+  return {
+    salt: toBase64(salt),
+    value: value instanceof Uint8Array ? { bytes: toBase64(value) } : value,
+  }
+}
+
+function readReceipt(document: JsonValue): Receipt {
+  const { v, exchange, origin, entries } = readMembers(document, [
+    'v',
+    'exchange',
+    'origin',
+    'entries',
+  ] as const)
+  if (v !== receiptVersion) throw new MalformedError('the receipt has another version')
+  if (!isId('dec', exchange)) throw new MalformedError('the exchange is not a decision id')
+  if (typeof origin !== 'string' || !isNoteKeyName(origin)) {
+    throw new MalformedError('the origin is malformed')
+  }
+  if (!isList(entries) || entries.length === 0 || entries.length > entriesMax) {
+    throw new MalformedError('the receipt has no entries, or too many')
+  }
+  return { exchange, origin, entries: entries.map(readEntry) }
+}
+
+function readEntry(value: JsonValue): ReceiptEntry {
+  const { statement, proof, facts } = readMembers(value, ['statement', 'proof', 'facts'] as const)
+  if (typeof proof !== 'string') throw new MalformedError('the proof is not text')
+  if (typeof facts !== 'object' || facts === null || Array.isArray(facts)) {
+    throw new MalformedError('the facts are not an object')
+  }
+  const names = Object.keys(facts)
+  if (names.length > factsMax) throw new MalformedError('there are too many facts')
+  const disclosed: Record<string, DisclosedFact> = {}
+  for (const [name, fact] of Object.entries(facts)) {
+    if (!isFactName(name)) throw new MalformedError('a fact name is malformed')
+    disclosed[name] = readFact(fact)
+  }
+  return { statement: readBytes(statement), proof, facts: disclosed }
+}
+
+function readFact(fact: JsonValue): DisclosedFact {
+  const { salt: saltText, value } = readMembers(fact, ['salt', 'value'] as const)
+  const salt = readBytes(saltText)
+  if (salt.length !== saltBytes) throw new MalformedError('a salt is not 32 bytes')
+  if (typeof value === 'string' || typeof value === 'boolean') return { salt, value }
+  if (typeof value === 'number') {
+    if (!Number.isSafeInteger(value)) throw new MalformedError('a fact is not a safe integer')
+    return { salt, value }
+  }
+  return { salt, value: readBytes(readMembers(value, ['bytes'] as const).bytes) }
+}
+
+function isList(value: JsonValue): value is readonly JsonValue[] {
+  return Array.isArray(value)
+}

@@ -1,0 +1,87 @@
+import { isRefusalCode, REFUSALS } from '../control/refusals.ts'
+import type { Ending, ExchangeResult } from '../log/receipt-ending.ts'
+import type { VerifiedReceipt } from './receipt.ts'
+import type { Attestation, Half } from './receipt-attestation.ts'
+import type { MessageMatch } from './receipt-message.ts'
+import type { Source } from './receipt-sources.ts'
+
+/** How an exchange ended, for people: what the caller received, and whether the receiver acted. */
+const endings: Readonly<Record<ExchangeResult, string>> = {
+  delivered: 'delivered: the response was handed to the caller',
+  completed: 'completed: the stream was handed to the caller to its end',
+  refused: 'refused: the receiver did not get it, or a rule stopped it',
+  cut: 'cut: a rule ended the stream',
+  abandoned: 'abandoned: the caller left the stream',
+  withheld: 'withheld: the receiver acted, and its response was not handed over',
+  broken: 'broken: the response broke off',
+  unknown: 'unknown: the receiver may have acted',
+  stated: 'stated: the receiver says that it refused, on its word alone, and it may have acted',
+}
+
+/** The first line of every report on a receipt. */
+export function describeEnding({ result, code }: Ending): string {
+  if (code === null) return endings[result]
+  const says = isRefusalCode(code) ? `${code}, ${REFUSALS[code].says}` : code
+  return result === 'refused' ? `refused: ${says}` : `${endings[result]} (${says})`
+}
+
+/** Who stands behind one half of the exchange. A connector is named, and never called the fabric. */
+export function describeAttestation({ by, producer }: Attestation, half: Half): string {
+  const party = half === 'request' ? 'caller' : 'receiver'
+  const word = producer === null ? '' : `, as recorded by the connector of ${producer}`
+  switch (by) {
+    case 'caller':
+    case 'callee':
+      return `signed by the ${party}, with its own key${word}`
+    case 'fabric':
+      return `attested by the fabric alone, not signed by the ${party}`
+    case 'connector':
+      return `attested only by the connector of ${producer ?? 'an agent'}, not signed by the ${party}`
+    case null:
+      return 'not on record'
+  }
+}
+
+/** Who recorded how the exchange ended. */
+export function describeRecorder({ entries }: Pick<VerifiedReceipt, 'entries'>): string {
+  const producer = entries.at(-1)?.producer ?? null
+  return producer === null ? 'the fabric' : `the connector of ${producer}`
+}
+
+/** On whose word a fact stands. */
+export function describeSource(source: Source): string {
+  switch (source.by) {
+    case 'caller':
+      return 'signed by the caller'
+    case 'callee':
+      return 'signed by the receiver'
+    case 'fabric':
+      return 'says the fabric'
+    case 'connector':
+      return `says the connector of ${source.producer}`
+  }
+}
+
+/** Only what a party signed is said of it as such; what the other side received, nobody signs. */
+export function describeMatch(match: MessageMatch, half: Half, attestation: Attestation): string {
+  const [from, to] = half === 'request' ? ['caller', 'receiver'] : ['receiver', 'caller']
+  const { signature, by, producer } = attestation
+  const recorder = producer === null ? 'the fabric' : `the connector of ${producer}`
+  const isSigned = signature !== null && (by === 'caller' || by === 'callee')
+  const sent = isSigned ? `the ${from} signed this` : `the ${from} sent this, says ${recorder}`
+  const verb = isSigned ? 'signed' : 'sent'
+  const words: Readonly<Record<MessageMatch, string>> = {
+    same: `match: ${sent}; the ${to} received it${isSigned ? `, says ${recorder}` : ''}`,
+    sent: `match: ${sent}; ${recorder} says that the ${to} received a masked or rewritten form of it`,
+    forwarded: `match: ${recorder} says that the ${to} received this, masked or rewritten; what the ${from} ${verb} is another`,
+    other: `mismatch: this is not the ${half} on record`,
+    withheld: 'cannot be compared: the receipt withholds its digest',
+    streamed: 'cannot be compared: the response was a stream, which is hashed event by event',
+    absent: `cannot be compared: no ${half} is on record`,
+  }
+  return words[match]
+}
+
+export function isMatch(match: MessageMatch): boolean {
+  return match === 'same' || match === 'sent' || match === 'forwarded'
+}

@@ -1,0 +1,532 @@
+import { createHash, createHmac, createPrivateKey, createPublicKey, sign } from 'node:crypto'
+import { describe, expect, test } from 'vitest'
+import vector from '../../vectors/receipt.json' with { type: 'json' }
+import { parseUtf8, toBase64, utf8 } from '../encoding/bytes.ts'
+import { canonicalJson, type JsonValue } from '../encoding/canonical.ts'
+import { formatTlogProof, hashLeafWith, hashNodeWith } from '../log/merkle.ts'
+import {
+  formatCheckpoint,
+  formatNote,
+  formatVkey,
+  noteKeyIdWith,
+  noteKeyType,
+} from '../log/note.ts'
+import {
+  encodeEntryPayload,
+  encodeFact,
+  type FactValue,
+  noPreviousLeaf,
+  type StatementKind,
+  statementContentType,
+} from '../log/statement.ts'
+import { formatContentDigest } from '../signatures/content-digest.ts'
+import { createStatement } from '../signatures/cose.ts'
+import { createSignatureInput, formatSignedRequestHeaders } from '../signatures/http-signature.ts'
+import { createSignatureBase, type HeaderList } from '../signatures/http-signature-base.ts'
+import {
+  prepareRequestSignature,
+  prepareResponseSignature,
+} from '../signatures/http-signature-profile.ts'
+import { verifyReceipt } from './receipt.ts'
+import {
+  createReceipt,
+  type DisclosedFact,
+  parseReceipt,
+  type Receipt,
+} from './receipt-document.ts'
+import { RECEIPT_FAULTS, ReceiptError, type ReceiptFault } from './receipt-error.ts'
+import { formatTrust, type Trust } from './trust.ts'
+
+const sha256 = (bytes: Uint8Array) => new Uint8Array(createHash('sha256').update(bytes).digest())
+
+function signer(seed: number) {
+  const der = Buffer.from(
+    `302e020100300506032b657004220420${Buffer.alloc(32, seed).toString('hex')}`,
+    'hex',
+  )
+  const privateKey = createPrivateKey({ key: der, format: 'der', type: 'pkcs8' })
+  const spki = createPublicKey(privateKey).export({ format: 'der', type: 'spki' })
+  const sign32 = (bytes: Uint8Array) => new Uint8Array(sign(null, bytes, privateKey))
+  return { publicKey: new Uint8Array(spki.subarray(-32)), sign: sign32 }
+}
+
+const origin = 'log.acme.test'
+const exchange = 'dec_0197b0d2c00070008000000000000a0a'
+const logKey = signer(1)
+const statementKey = signer(2)
+const caller = signer(3)
+const callee = signer(4)
+const fabric = signer(5)
+const noteKey = { name: origin, type: noteKeyType.ed25519, publicKey: logKey.publicKey }
+const noteId = noteKeyIdWith(sha256, noteKey)
+const trust: Trust = {
+  origin,
+  vkey: formatVkey({ ...noteKey, keyId: noteId }),
+  statementKey: { keyId: utf8('st-1'), publicKey: statementKey.publicKey },
+  trustDomain: 'acme.test',
+  fabricKey: fabric.publicKey,
+}
+
+type FactSet = Record<string, FactValue>
+interface EntrySpec {
+  readonly kind: StatementKind
+  readonly facts: FactSet
+  readonly exchange?: string
+  readonly issuer?: string
+  readonly withheld?: readonly string[]
+}
+
+const request = { method: 'POST', path: '/tasks', authority: 'fabric.acme.test' }
+const requestBody = utf8('{"invoice":4411}')
+const responseBody = utf8('{"paid":true}')
+const draft = { created: 1_760_000_000, keyId: 'k', nonce: 'n-1' }
+
+const digestOf = (body: Uint8Array) => formatContentDigest(sha256(body))
+
+/** Both messages of one exchange, signed by whom the specification says. */
+function signedFacts(asker: typeof caller, answerer: typeof caller, answerTo = requestBody) {
+  const head = (body: Uint8Array): HeaderList => [
+    ['content-type', 'application/json'],
+    ['content-digest', digestOf(body)],
+  ]
+  const asked = { ...request, headers: [...head(requestBody), ['countersign-to', 'pay'] as const] }
+  const prepared = prepareRequestSignature(asked, draft)
+  const signature = asker.sign(utf8(prepared.base))
+  const other = asker.sign(utf8(`other ${prepared.base}`))
+  const covered = answerTo === requestBody ? signature : other
+  const fields = formatSignedRequestHeaders('countersign', prepared.input, covered)
+  const answer = { status: 200, headers: head(responseBody) }
+  const back = prepareResponseSignature(
+    { response: answer, request: { ...asked, headers: [...asked.headers, ...fields] } },
+    { created: draft.created + 1, keyId: 'k2' },
+  )
+  const intent: FactSet = {
+    'request.signature': signature,
+    'request.signature-base': prepared.base,
+    'request.key': asker.publicKey,
+    'request.digest': sha256(requestBody),
+    'attested.request': asker === fabric ? 'fabric' : 'caller',
+  }
+  const outcome: FactSet = {
+    'response.signature': answerer.sign(utf8(back.base)),
+    'response.signature-base': back.base,
+    'response.key': answerer.publicKey,
+    'response.digest': sha256(responseBody),
+    'attested.response': answerer === fabric ? 'fabric' : 'callee',
+  }
+  return { intent, outcome }
+}
+
+const who: FactSet = {
+  transport: 'gateway',
+  protocol: 'a2a',
+  caller: 'spiffe://acme.test/agent/invoice',
+  receiver: 'pay',
+  operation: 'SendMessage',
+}
+
+interface LogOptions {
+  readonly noteText?: (text: string) => string
+  readonly signNote?: (text: string) => Uint8Array
+  readonly moreLines?: readonly { name: string; keyId: Uint8Array; signature: Uint8Array }[]
+}
+
+/** A log of three foreign leaves around the given entries, and the receipt for them. */
+function receiptOf(specs: readonly EntrySpec[], options: LogOptions = {}): Receipt {
+  const made = specs.map(statementOf)
+  const foreign = (i: number) => hashLeafWith(sha256, Uint8Array.of(i))
+  const own = made.map(({ statement }) => hashLeafWith(sha256, statement))
+  const [a, b] = [own[0] ?? foreign(8), own[1] ?? foreign(9)]
+  const left = hashNodeWith(sha256, foreign(0), a)
+  const right = hashNodeWith(sha256, foreign(1), b)
+  const root = hashNodeWith(sha256, left, right)
+  const paths = [
+    { index: 1, path: [foreign(0), right] },
+    { index: 3, path: [foreign(1), left] },
+  ]
+  const plain = formatCheckpoint({ origin, size: 4, root })
+  const text = options.noteText?.(plain) ?? plain
+  const signature = options.signNote?.(text) ?? logKey.sign(utf8(text))
+  const lines = [{ name: origin, keyId: noteId, signature }, ...(options.moreLines ?? [])]
+  const checkpoint = formatNote(text, lines)
+  return {
+    exchange,
+    origin,
+    entries: made.map(({ statement, facts }, i) => {
+      const { index, path } = paths[i] ?? { index: 0, path: [] }
+      return { statement, facts, proof: formatTlogProof({ index, path, checkpoint }) }
+    }),
+  }
+}
+
+function statementOf(spec: EntrySpec, n: number) {
+  const facts: Record<string, DisclosedFact> = {}
+  const commitments = new Map<string, Uint8Array>()
+  for (const [name, value] of Object.entries(spec.facts)) {
+    const salt = sha256(utf8(`salt ${n} ${name}`))
+    const mac = createHmac('sha256', salt).update(encodeFact(name, value)).digest()
+    commitments.set(name, new Uint8Array(mac))
+    if (spec.withheld?.includes(name) !== true) facts[name] = { salt, value }
+  }
+  const payload = encodeEntryPayload({
+    exchange: spec.exchange ?? exchange,
+    kind: spec.kind,
+    at: 1_760_000_000_000 + n * 40,
+    n,
+    prev: noPreviousLeaf,
+    facts: commitments,
+    nonce: sha256(utf8(`nonce ${n}`)),
+  })
+  const header = {
+    keyId: trust.statementKey.keyId,
+    issuer: spec.issuer ?? 'spiffe://acme.test/fabric/one',
+    subject: 'exchange',
+    contentType: statementContentType,
+  }
+  return { facts, statement: createStatement({ ...header, payload }, statementKey.sign) }
+}
+
+const halves = signedFacts(caller, callee)
+const intent: EntrySpec = { kind: 'intent', facts: { ...who, ...halves.intent, 'private.x': 'x' } }
+const outcome: EntrySpec = {
+  kind: 'outcome',
+  facts: { result: 'delivered', status: 200, ...halves.outcome },
+}
+const refused: FactSet = {
+  ...{ code: 'NOT_PERMITTED', transport: 'gateway', protocol: 'a2a' },
+  ...{ operation: 'SendMessage', receiver: 'pay' },
+}
+const refusal: EntrySpec = { kind: 'refusal', facts: refused }
+const good = createReceipt(receiptOf([{ ...intent, withheld: ['private.x'] }, outcome]))
+
+async function faultOf(bytes: Uint8Array, pinned: Trust = trust): Promise<ReceiptFault | null> {
+  try {
+    await verifyReceipt(bytes, pinned)
+    return null
+  } catch (error) {
+    if (error instanceof ReceiptError) return error.code
+    throw error
+  }
+}
+
+function faultOfSpecs(specs: readonly EntrySpec[], options?: LogOptions) {
+  return faultOf(createReceipt(receiptOf(specs, options)))
+}
+
+/** The good receipt with one edit to its JSON, written canonically again. */
+function edited(edit: (receipt: { [key: string]: JsonValue }) => void): Uint8Array {
+  const document = JSON.parse(parseUtf8(good)) as { [key: string]: JsonValue }
+  edit(document)
+  return utf8(canonicalJson(document))
+}
+
+describe('a countersigned receipt', () => {
+  test('tells who, to whom, what, when, and by whose signatures', async () => {
+    const verified = await verifyReceipt(good, trust)
+    expect(verified).toMatchObject({
+      exchange,
+      origin,
+      trustDomain: 'acme.test',
+      kinds: ['intent', 'outcome'],
+      at: 1_760_000_000_000,
+      closedAt: 1_760_000_000_040,
+      caller: 'spiffe://acme.test/agent/invoice',
+      receiver: 'pay',
+      operation: 'SendMessage',
+      result: 'delivered',
+      request: { by: 'caller', signature: { keyId: 'k', created: 1_760_000_000 } },
+      response: { by: 'callee', signature: { keyId: 'k2', created: 1_760_000_001 } },
+      checkpointSize: 4,
+      factsOpened: 17,
+      factsWithheld: 1,
+    })
+    expect(verified.entries[0]?.withheld).toEqual(['private.x'])
+    expect(verified.request.signature?.covered.get('"countersign-to"')).toBe('pay')
+  })
+
+  test('is the published vector, byte for byte', async () => {
+    expect(vector).toEqual({
+      source:
+        'Keys are Ed25519 with constant seeds; packages/protocol/src/receipts/receipt.test.ts makes it',
+      trust: formatTrust(trust),
+      receipt: toBase64(good),
+      refusal: toBase64(createReceipt(receiptOf([refusal]))),
+    })
+  })
+
+  test('fails truncated anywhere, and with anything appended', async () => {
+    for (let length = 0; length < good.length; length += 41) {
+      expect(await faultOf(good.slice(0, length))).not.toBeNull()
+    }
+    for (const tail of ['\n', ' ', '{}', '\0']) {
+      expect(await faultOf(Uint8Array.of(...good, ...utf8(tail)))).not.toBeNull()
+    }
+  })
+
+  test('verifies when the fabric attested both halves, with a signature or without', async () => {
+    const unsigned = [
+      { kind: 'intent', facts: { ...who, 'attested.request': 'fabric' } },
+      { kind: 'outcome', facts: { result: 'delivered', 'attested.response': 'fabric' } },
+    ] as const
+    const verified = await verifyReceipt(createReceipt(receiptOf(unsigned)), trust)
+    expect(verified.request).toEqual({ by: 'fabric', producer: null, signature: null })
+    const byFabric = signedFacts(fabric, callee)
+    const mixed = [
+      { kind: 'intent', facts: { ...who, ...byFabric.intent } },
+      { kind: 'outcome', facts: { result: 'delivered', ...byFabric.outcome } },
+    ] as const
+    const half = await verifyReceipt(createReceipt(receiptOf(mixed)), trust)
+    expect([half.request.by, half.response.by]).toEqual(['fabric', 'callee'])
+  })
+
+  test('verifies for a lone refusal, and for what a crash left open', async () => {
+    const refused = await verifyReceipt(createReceipt(receiptOf([refusal])), trust)
+    expect(refused).toMatchObject({ kinds: ['refusal'], result: 'NOT_PERMITTED', caller: null })
+    expect(refused.response).toEqual({ by: null, producer: null, signature: null })
+    expect(refused.ending).toEqual({ result: 'refused', code: 'NOT_PERMITTED' })
+    const open = { kind: 'indeterminate', facts: { result: 'unknown' } } as const
+    const closed = await verifyReceipt(createReceipt(receiptOf([intent, open])), trust)
+    expect(closed.response.by).toBeNull()
+    expect(closed.ending).toEqual({ result: 'unknown', code: null })
+  })
+})
+
+describe('a receipt is refused', () => {
+  test('in any other spelling of the same document', async () => {
+    const text = parseUtf8(good)
+    expect(await faultOf(utf8(JSON.stringify(JSON.parse(text), null, 1)))).toBe(
+      'RECEIPT_NOT_CANONICAL',
+    )
+    expect(await faultOf(utf8(text.replace('"v":1', '"v":1.0')))).toBe('RECEIPT_NOT_CANONICAL')
+    expect(await faultOf(utf8(text.replace('log.acme', '\\u006cog.acme')))).toBe(
+      'RECEIPT_NOT_CANONICAL',
+    )
+    expect(await faultOf(utf8(`\ufeff${text}`))).toBe('RECEIPT_MALFORMED')
+    expect(await faultOf(Uint8Array.of(0xff))).toBe('RECEIPT_MALFORMED')
+    expect(await faultOf(new Uint8Array(2 ** 20 + 1))).toBe('RECEIPT_MALFORMED')
+  })
+
+  test('with members missing, added or mistyped', async () => {
+    const edits: readonly ((receipt: { [key: string]: JsonValue }) => void)[] = [
+      (receipt) => Object.assign(receipt, { extra: 1 }),
+      (receipt) => Object.assign(receipt, { v: 2 }),
+      (receipt) => Object.assign(receipt, { exchange: 'dec_1' }),
+      (receipt) => Object.assign(receipt, { entries: [] }),
+      (receipt) => Object.assign(receipt, { entries: {} }),
+      (receipt) => Object.assign(receipt, { origin: 'a b' }),
+      (receipt) => delete receipt['origin'],
+    ]
+    for (const edit of edits) expect(await faultOf(edited(edit))).toBe('RECEIPT_MALFORMED')
+    const text = parseUtf8(good)
+    const spoiled = [
+      text.replace('"value":200', '"value":200.5'),
+      text.replace('"value":200', '"value":null'),
+      text.replace('"value":200', '"value":{"bytes":"A"}'),
+      text.replace('"facts":{"attested', '"facts":{"Attested'),
+      text.replace('"statement":"', '"statement":"='),
+    ]
+    for (const bad of spoiled) expect(await faultOf(utf8(bad)), bad).toBe('RECEIPT_MALFORMED')
+  })
+
+  test('with keys other than the pinned ones', async () => {
+    const otherId = { ...trust.statementKey, keyId: utf8('st-2') }
+    const otherKey = { ...trust.statementKey, publicKey: caller.publicKey }
+    const stolen = { ...noteKey, publicKey: caller.publicKey }
+    const vkey = formatVkey({ ...stolen, keyId: noteKeyIdWith(sha256, stolen) })
+    expect(await faultOf(good, { ...trust, origin: 'other.test' })).toBe('ORIGIN_UNTRUSTED')
+    expect(await faultOf(good, { ...trust, statementKey: otherId })).toBe('STATEMENT_KEY_UNTRUSTED')
+    expect(await faultOf(good, { ...trust, statementKey: otherKey })).toBe('STATEMENT_REJECTED')
+    expect(await faultOf(good, { ...trust, trustDomain: 'b.test' })).toBe('STATEMENT_KEY_UNTRUSTED')
+    expect(await faultOf(good, { ...trust, vkey })).toBe('CHECKPOINT_REJECTED')
+    const fabricIsCaller = { ...trust, fabricKey: caller.publicKey }
+    expect(await faultOf(good, fabricIsCaller)).toBe('ATTESTATION_CONTRADICTED')
+  })
+
+  test('when its statements do not make one closed exchange', async () => {
+    const other = 'dec_0197b0d2c00070008000000000000b0b'
+    expect(await faultOfSpecs([intent])).toBe('KINDS_DISORDERED')
+    expect(await faultOfSpecs([outcome])).toBe('KINDS_DISORDERED')
+    expect(await faultOfSpecs([outcome, intent])).toBe('KINDS_DISORDERED')
+    expect(await faultOfSpecs([intent, intent])).toBe('KINDS_DISORDERED')
+    expect(await faultOfSpecs([intent, { ...outcome, exchange: other }])).toBe(
+      'EXCHANGE_MISMATCHED',
+    )
+    const issuer = 'spiffe://evil.test/fabric/one'
+    expect(await faultOfSpecs([intent, { ...outcome, issuer }])).toBe('STATEMENT_KEY_UNTRUSTED')
+    const agent = 'spiffe://acme.test/agent/one'
+    expect(await faultOfSpecs([{ ...intent, issuer: agent }, outcome])).toBe(
+      'STATEMENT_KEY_UNTRUSTED',
+    )
+  })
+
+  test('when the proof is of another log, or the checkpoint is not the log alone', async () => {
+    const specs = [intent, outcome]
+    const swapped = receiptOf(specs)
+    const [first, second] = swapped.entries
+    if (first === undefined || second === undefined) throw new Error('two entries')
+    const crossed = [
+      { ...first, proof: first.proof.replace('index 1', 'index 0') },
+      { ...second, proof: second.proof },
+    ]
+    expect(await faultOf(createReceipt({ ...swapped, entries: crossed }))).toBe(
+      'INCLUSION_REJECTED',
+    )
+    const elsewhere = receiptOf([intent, { ...outcome, facts: { result: 'refused' } }]).entries[1]
+    const mixed = [first, { ...second, proof: elsewhere?.proof ?? '' }]
+    expect(await faultOf(createReceipt({ ...swapped, entries: mixed }))).toBe(
+      'CHECKPOINTS_DIFFERENT',
+    )
+    const noteText = (text: string) => text.replace(origin, 'other.test')
+    expect(await faultOfSpecs(specs, { noteText })).toBe('ORIGIN_UNTRUSTED')
+    const extension = (text: string) => `${text}extension\n`
+    expect(await faultOfSpecs(specs, { noteText: extension })).toBe('PROOF_MALFORMED')
+    const signNote = (text: string) => caller.sign(utf8(text))
+    expect(await faultOfSpecs(specs, { signNote })).toBe('CHECKPOINT_REJECTED')
+    const moreLines = [
+      { name: 'w.test', keyId: Uint8Array.of(1, 2, 3, 4), signature: noPreviousLeaf },
+    ]
+    expect(await faultOfSpecs(specs, { moreLines })).toBe('CHECKPOINT_REJECTED')
+  })
+
+  test('when a disclosed fact is not the committed one', async () => {
+    const receipt = receiptOf([intent, outcome])
+    const [first, second] = receipt.entries
+    if (first === undefined || second === undefined) throw new Error('two entries')
+    const fact = second.facts['status'] ?? { salt: noPreviousLeaf, value: 0 }
+    const withFacts = (facts: Record<string, DisclosedFact>) =>
+      faultOf(
+        createReceipt({
+          ...receipt,
+          entries: [first, { ...second, facts: { ...second.facts, ...facts } }],
+        }),
+      )
+    expect(await withFacts({ status: { ...fact, value: 500 } })).toBe('FACT_REJECTED')
+    expect(await withFacts({ status: { ...fact, value: '200' } })).toBe('FACT_REJECTED')
+    expect(await withFacts({ status: { ...fact, salt: noPreviousLeaf } })).toBe('FACT_REJECTED')
+    expect(await withFacts({ stolen: fact })).toBe('FACT_UNKNOWN')
+  })
+})
+
+describe('signatures of the parties', () => {
+  async function faultWith(changes: { intent?: FactSet; outcome?: FactSet }, omit: string[] = []) {
+    const spec = (base: EntrySpec, facts: FactSet = {}): EntrySpec => {
+      const all = Object.entries({ ...base.facts, ...facts })
+      return { ...base, facts: Object.fromEntries(all.filter(([name]) => !omit.includes(name))) }
+    }
+    return faultOfSpecs([spec(intent, changes.intent), spec(outcome, changes.outcome)])
+  }
+
+  test('must verify', async () => {
+    const wrong = { 'request.signature': caller.sign(utf8('other')) }
+    expect(await faultWith({ intent: wrong })).toBe('REQUEST_SIGNATURE_REJECTED')
+    const mangled = {
+      'request.signature-base': `${String(halves.intent['request.signature-base'])}\n`,
+    }
+    expect(await faultWith({ intent: mangled })).toBe('REQUEST_SIGNATURE_REJECTED')
+    const key = { 'response.key': caller.publicKey }
+    expect(await faultWith({ outcome: key })).toBe('RESPONSE_SIGNATURE_REJECTED')
+  })
+
+  test('must be whole', async () => {
+    for (const name of ['request.signature', 'request.signature-base', 'request.key']) {
+      expect(await faultWith({}, [name]), name).toBe('REQUEST_SIGNATURE_REJECTED')
+    }
+    for (const name of ['response.signature', 'response.signature-base', 'response.key']) {
+      expect(await faultWith({}, [name]), name).toBe('RESPONSE_SIGNATURE_REJECTED')
+    }
+    const withheld = ['request.key', 'request.signature', 'request.signature-base']
+    expect(await faultOfSpecs([{ ...intent, withheld }, outcome])).toBe('FACT_WITHHELD')
+  })
+
+  test('must be linked: the answer to another request is no countersignature', async () => {
+    const moved = signedFacts(caller, callee, responseBody)
+    expect(await faultWith({ outcome: moved.outcome })).toBe('COUNTERSIGNATURE_UNLINKED')
+    const request = Object.keys(halves.intent).filter((name) => name !== 'attested.request')
+    const unsigned = await faultWith({ intent: { 'attested.request': 'fabric' } }, request)
+    expect(unsigned).toBe('COUNTERSIGNATURE_UNLINKED')
+  })
+
+  test('may be linked through the request as it was forwarded, within this exchange', async () => {
+    const outcomeOf = (named: string, signature?: Uint8Array): EntrySpec => {
+      const headers: HeaderList = [['countersign-exchange', named]]
+      const components = ['"@method"', '"@path"', '"countersign-exchange"']
+      const input = createSignatureInput({ ...draft, components, tag: 'countersign-forward' })
+      const base = createSignatureBase(input, { ...request, headers })
+      const forwarded = signature ?? fabric.sign(utf8(base))
+      const fields = formatSignedRequestHeaders('fabric', input, forwarded)
+      const answer = { status: 200, headers: [['content-digest', digestOf(responseBody)] as const] }
+      const back = prepareResponseSignature(
+        { response: answer, request: { ...request, headers: [...headers, ...fields] } },
+        draft,
+      )
+      const facts = {
+        result: 'delivered',
+        'forwarded.signature': forwarded,
+        'forwarded.signature-base': base,
+        'response.signature': callee.sign(utf8(back.base)),
+        'response.signature-base': back.base,
+        'response.key': callee.publicKey,
+        'response.digest': sha256(responseBody),
+        'attested.response': 'callee',
+      }
+      return { kind: 'outcome', facts }
+    }
+    const unsigned: EntrySpec = { kind: 'intent', facts: { ...who, 'attested.request': 'fabric' } }
+    const other = 'dec_0197b0d2c00070008000000000000b0b'
+    expect(await faultOfSpecs([unsigned, outcomeOf(exchange)])).toBeNull()
+    expect(await faultOfSpecs([unsigned, outcomeOf(other)])).toBe('REQUEST_SIGNATURE_REJECTED')
+    const forged = outcomeOf(exchange, callee.sign(utf8('x')))
+    expect(await faultOfSpecs([unsigned, forged])).toBe('REQUEST_SIGNATURE_REJECTED')
+    const withheld = ['forwarded.signature', 'forwarded.signature-base']
+    const hidden = { ...outcomeOf(exchange), withheld }
+    expect(await faultOfSpecs([unsigned, hidden])).toBe('FACT_WITHHELD')
+    // A caller who signed is owed an answer to that signature, not to the fabric's.
+    expect(await faultOfSpecs([intent, outcomeOf(exchange)])).toBe('COUNTERSIGNATURE_UNLINKED')
+  })
+
+  test('must be about the content on record', async () => {
+    const digest = sha256(utf8('swapped'))
+    expect(await faultWith({ intent: { 'request.digest': digest } })).toBe('DIGEST_MISMATCHED')
+    expect(await faultWith({ outcome: { 'response.digest': digest } })).toBe('DIGEST_MISMATCHED')
+    expect(await faultWith({}, ['response.digest'])).toBe('DIGEST_MISMATCHED')
+  })
+
+  test('must agree with who is said to have attested', async () => {
+    const claims = [
+      { intent: { 'attested.request': 'fabric' } },
+      { outcome: { 'attested.response': 'fabric' } },
+    ]
+    for (const claim of claims) expect(await faultWith(claim)).toBe('ATTESTATION_CONTRADICTED')
+    expect(await faultWith({}, ['attested.request'])).toBe('FACT_MISSING')
+    const posing = signedFacts(fabric, callee)
+    const claimed = { ...posing.intent, 'attested.request': 'caller' }
+    expect(await faultWith({ intent: claimed, outcome: posing.outcome })).toBe(
+      'ATTESTATION_CONTRADICTED',
+    )
+    const unsigned: EntrySpec = { kind: 'intent', facts: { ...who, 'attested.request': 'caller' } }
+    const bare: EntrySpec = { kind: 'outcome', facts: { result: 'refused', code: 'NOT_PERMITTED' } }
+    expect(await faultOfSpecs([unsigned, bare])).toBe('ATTESTATION_CONTRADICTED')
+  })
+
+  test('must have the right types and stand in their own half', async () => {
+    expect(await faultWith({ intent: { 'request.key': 'text' } })).toBe('FACT_MISTYPED')
+    expect(await faultWith({ intent: { 'attested.request': 'callee' } })).toBe('VALUE_UNKNOWN')
+    expect(await faultWith({ intent: { caller: 7 } })).toBe('FACT_MISTYPED')
+    expect(await faultWith({ intent: { 'response.key': callee.publicKey } })).toBe('FACT_MISPLACED')
+    expect(await faultWith({ outcome: { 'attested.request': 'caller' } })).toBe('FACT_MISPLACED')
+  })
+})
+
+describe('the receipt document', () => {
+  test('parses to what it was created from', () => {
+    const receipt = receiptOf([intent, outcome])
+    expect(parseReceipt(createReceipt(receipt))).toEqual(receipt)
+  })
+
+  test('has a sentence for every fault', () => {
+    for (const [code, sentence] of Object.entries(RECEIPT_FAULTS)) {
+      expect(code).toMatch(/^[A-Z]+(_[A-Z]+)+$/)
+      expect(new ReceiptError(code as ReceiptFault).message).toBe(sentence)
+    }
+  })
+})

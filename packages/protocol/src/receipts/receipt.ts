@@ -1,0 +1,258 @@
+import { equalBytes } from '../encoding/bytes.ts'
+import { type DecisionId, parseSpiffeId } from '../encoding/ids.ts'
+import { MalformedError } from '../encoding/malformed-error.ts'
+import { hashLeaf, parseTlogProof, type TlogProof, verifyInclusion } from '../log/merkle.ts'
+import { type Checkpoint, parseCheckpoint, parseNote, verifyNote } from '../log/note.ts'
+import { type Ending, endingOf } from '../log/receipt-ending.ts'
+import {
+  type EntryPayload,
+  encodeFact,
+  type FactValue,
+  factBytesMax,
+  parseEntryPayload,
+  type StatementKind,
+  statementContentType,
+} from '../log/statement.ts'
+import { parseStatement, type Statement, statementToBeSigned } from '../signatures/cose.ts'
+import { hmacSha256, verifyEd25519 } from '../signatures/web-crypto.ts'
+import {
+  type Attestation,
+  type Attestations,
+  readTextFact,
+  verifyEntry,
+} from './receipt-attestation.ts'
+import { checkClaims } from './receipt-claims.ts'
+import { parseReceipt, type Receipt, type ReceiptEntry } from './receipt-document.ts'
+import { ReceiptError, type ReceiptFault } from './receipt-error.ts'
+import type { Trust } from './trust.ts'
+
+/** One statement of a receipt that verified. */
+export interface VerifiedEntry {
+  readonly kind: StatementKind
+  /** Unix milliseconds, as the fabric stated. */
+  readonly at: number
+  readonly index: number
+  readonly issuer: string
+  /** SPIFFE ID of the agent on whose connector's word it was recorded; null for the fabric's own. */
+  readonly producer: string | null
+  /** The facts that were opened, each found to be what was committed to. */
+  readonly facts: Readonly<Record<string, FactValue>>
+  /** Names of facts that the statement commits to and the receipt does not open. */
+  readonly withheld: readonly string[]
+}
+
+/** What a receipt proves. What it does not disclose is null. */
+export interface VerifiedReceipt {
+  readonly exchange: DecisionId
+  readonly origin: string
+  readonly trustDomain: string
+  readonly entries: readonly VerifiedEntry[]
+  readonly kinds: readonly StatementKind[]
+  /** Unix milliseconds of the first entry, and of the one that closed the exchange. */
+  readonly at: number
+  readonly closedAt: number
+  readonly caller: string | null
+  readonly receiver: string | null
+  readonly operation: string | null
+  /** Whom or what an administrative operation was about, and why; null for every other. */
+  readonly object: string | null
+  readonly reason: string | null
+  /** The result of the outcome, or the code of the refusal. */
+  readonly result: string | null
+  readonly ending: Ending
+  readonly request: Attestation
+  readonly response: Attestation
+  readonly checkpointSize: number
+  readonly factsOpened: number
+  readonly factsWithheld: number
+}
+
+interface ReadEntry {
+  readonly entry: ReceiptEntry
+  readonly statement: Statement
+  readonly payload: EntryPayload
+  readonly proof: TlogProof
+}
+
+/**
+ * Verifies a receipt offline against pinned keys, in this order: its form; that its statements are
+ * the trusted fabric's and make one closed exchange; that each is in the log; that every disclosed
+ * fact is what was committed to; the signatures of log and statements; that nothing is withheld
+ * which decides what the receipt says; the signatures of caller and callee. Throws a ReceiptError on the first failure; a changed bit anywhere is one.
+ */
+export async function verifyReceipt(bytes: Uint8Array, trust: Trust): Promise<VerifiedReceipt> {
+  const receipt = parseReceipt(bytes)
+  if (receipt.origin !== trust.origin) throw new ReceiptError('ORIGIN_UNTRUSTED', receipt.origin)
+  const read = receipt.entries.map(readEntry)
+  const [first, last] = [read[0], read.at(-1)]
+  if (first === undefined || last === undefined) throw new ReceiptError('KINDS_DISORDERED')
+  checkExchange(receipt, read)
+  for (const { statement } of read) checkIssuer(statement, trust)
+  const checkpoint = readCheckpoint(read, trust)
+  for (const one of read) await checkIncluded(one, checkpoint)
+  for (const one of read) await checkFacts(one)
+  await checkSignatures(read, trust)
+  const entries = read.map(verifiedEntry)
+  checkClaims(entries, trust.trustDomain)
+  const opening = openedFacts(first)
+  const closing = first === last ? opening : openedFacts(last)
+  const ending = endingOf(last.payload.kind, closing)
+  if (ending === null) throw new ReceiptError('KINDS_DISORDERED')
+  const attestations = await attestationsOf(entries, receipt.exchange, trust)
+  return {
+    exchange: receipt.exchange,
+    origin: receipt.origin,
+    trustDomain: trust.trustDomain,
+    entries,
+    kinds: entries.map(({ kind }) => kind),
+    at: first.payload.at,
+    closedAt: last.payload.at,
+    caller: readTextFact(opening, 'caller'),
+    receiver: readTextFact(opening, 'receiver'),
+    operation: readTextFact(opening, 'operation'),
+    object: readTextFact(opening, 'object'),
+    reason: readTextFact(opening, 'reason'),
+    result: readTextFact(closing, 'result') ?? readTextFact(closing, 'code'),
+    ending,
+    request: attestations.request,
+    response: attestations.response,
+    checkpointSize: checkpoint.size,
+    factsOpened: entries.reduce((sum, { facts }) => sum + Object.keys(facts).length, 0),
+    factsWithheld: entries.reduce((sum, { withheld }) => sum + withheld.length, 0),
+  }
+}
+
+/** Every entry by itself; what closes an exchange is judged by what the caller signed at its start. */
+async function attestationsOf(
+  entries: readonly VerifiedEntry[],
+  exchange: DecisionId,
+  { trustDomain, fabricKey }: Trust,
+): Promise<Attestations> {
+  let requestSignature: Uint8Array | null = null
+  let found: Attestations | null = null
+  for (const entry of entries) {
+    const each = await verifyEntry(entry, { exchange, trustDomain, fabricKey, requestSignature })
+    requestSignature = each.requestSignature
+    found = { request: (found ?? each).request, response: each.response }
+  }
+  if (found === null) throw new ReceiptError('KINDS_DISORDERED')
+  return found
+}
+
+/** Runs a parser; what it finds malformed becomes `code`. */
+function reading<T>(code: ReceiptFault, parse: () => T): T {
+  try {
+    return parse()
+  } catch (error) {
+    if (!(error instanceof MalformedError)) throw error
+    throw new ReceiptError(code, error.message)
+  }
+}
+
+function readEntry(entry: ReceiptEntry): ReadEntry {
+  const statement = reading('STATEMENT_MALFORMED', () => parseStatement(entry.statement))
+  if (statement.contentType !== statementContentType) {
+    throw new ReceiptError('STATEMENT_MALFORMED', 'the statement is no ledger entry')
+  }
+  const payload = reading('STATEMENT_MALFORMED', () => parseEntryPayload(statement.payload))
+  const proof = reading('PROOF_MALFORMED', () => parseTlogProof(entry.proof))
+  return { entry, statement, payload, proof }
+}
+
+const closingKinds: readonly StatementKind[] = ['outcome', 'refusal', 'indeterminate']
+
+function checkExchange(receipt: Receipt, read: readonly ReadEntry[]): void {
+  if (read.some(({ payload }) => payload.exchange !== receipt.exchange)) {
+    throw new ReceiptError('EXCHANGE_MISMATCHED')
+  }
+  const [first, second] = read
+  const kind = first?.payload.kind
+  if (second === undefined) {
+    if (kind !== 'refusal')
+      throw new ReceiptError(
+        'KINDS_DISORDERED',
+        'the exchange is still open, or its end was left out',
+      )
+    return
+  }
+  if (kind !== 'intent' || !closingKinds.includes(second.payload.kind)) {
+    throw new ReceiptError('KINDS_DISORDERED', 'an intent is closed by one outcome')
+  }
+  if ((first?.proof.index ?? 0) >= second.proof.index) {
+    throw new ReceiptError('KINDS_DISORDERED', 'the outcome was recorded before the intent')
+  }
+}
+
+function checkIssuer(statement: Statement, trust: Trust): void {
+  const issuer = parseSpiffeId(statement.issuer)
+  const ours = issuer?.kind === 'fabric' && issuer.trustDomain === trust.trustDomain
+  if (!ours || !equalBytes(statement.keyId, trust.statementKey.keyId)) {
+    throw new ReceiptError('STATEMENT_KEY_UNTRUSTED', statement.issuer)
+  }
+}
+
+function readCheckpoint(read: readonly ReadEntry[], trust: Trust): Checkpoint {
+  const [text = ''] = read.map(({ proof }) => proof.checkpoint)
+  if (read.some(({ proof }) => proof.checkpoint !== text)) {
+    throw new ReceiptError('CHECKPOINTS_DIFFERENT')
+  }
+  const note = reading('PROOF_MALFORMED', () => parseNote(text))
+  // A line of a key that is not pinned could be changed by anyone and nobody would see it.
+  if (note.signatures.length !== 1) {
+    throw new ReceiptError('CHECKPOINT_REJECTED', 'a receipt carries the signature of the log only')
+  }
+  const checkpoint = reading('PROOF_MALFORMED', () => parseCheckpoint(note.text))
+  if (checkpoint.origin !== trust.origin) {
+    throw new ReceiptError('ORIGIN_UNTRUSTED', checkpoint.origin)
+  }
+  return checkpoint
+}
+
+async function checkIncluded(one: ReadEntry, checkpoint: Checkpoint): Promise<void> {
+  const leafHash = await hashLeaf(one.entry.statement)
+  const { index, path } = one.proof
+  const { size, root } = checkpoint
+  if (!(await verifyInclusion({ leafHash, index, size, root, path }))) {
+    throw new ReceiptError('INCLUSION_REJECTED', `at ${index} of ${size}`)
+  }
+}
+
+async function checkFacts({ entry, payload }: ReadEntry): Promise<void> {
+  for (const [name, { salt, value }] of Object.entries(entry.facts)) {
+    const commitment = payload.facts.get(name)
+    if (commitment === undefined) throw new ReceiptError('FACT_UNKNOWN', name)
+    const fact = encodeFact(name, value)
+    // One longer than any that is committed to could only cost the verifier time.
+    if (fact.length > factBytesMax || !equalBytes(await hmacSha256(salt, fact), commitment)) {
+      throw new ReceiptError('FACT_REJECTED', name)
+    }
+  }
+}
+
+async function checkSignatures(read: readonly ReadEntry[], trust: Trust): Promise<void> {
+  const checkpoint = read[0]?.proof.checkpoint ?? ''
+  if (!(await verifyNote(checkpoint, trust.vkey))) throw new ReceiptError('CHECKPOINT_REJECTED')
+  for (const { statement } of read) {
+    const { publicKey } = trust.statementKey
+    if (!(await verifyEd25519(publicKey, statement.signature, statementToBeSigned(statement)))) {
+      throw new ReceiptError('STATEMENT_REJECTED')
+    }
+  }
+}
+
+function openedFacts({ entry }: ReadEntry): Readonly<Record<string, FactValue>> {
+  return Object.fromEntries(Object.entries(entry.facts).map(([name, { value }]) => [name, value]))
+}
+
+function verifiedEntry(one: ReadEntry): VerifiedEntry {
+  const { entry, payload, proof, statement } = one
+  return {
+    kind: payload.kind,
+    at: payload.at,
+    index: proof.index,
+    issuer: statement.issuer,
+    producer: readTextFact(openedFacts(one), 'producer'),
+    facts: openedFacts(one),
+    withheld: [...payload.facts.keys()].filter((name) => !Object.hasOwn(entry.facts, name)),
+  }
+}

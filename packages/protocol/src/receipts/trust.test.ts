@@ -1,0 +1,85 @@
+import { describe, expect, test } from 'vitest'
+import vector from '../../vectors/receipt.json' with { type: 'json' }
+import { toBase64 } from '../encoding/bytes.ts'
+import { MalformedError } from '../encoding/malformed-error.ts'
+import { formatVkey, noteKeyType, parseVkey } from '../log/note.ts'
+import { formatTrust, parseTrust, parseTrustOfAnyForm, trustFingerprint } from './trust.ts'
+
+const trust = parseTrust(vector.trust)
+
+describe('a trust file', () => {
+  test('parses to what was formatted', () => {
+    expect(formatTrust(trust)).toBe(vector.trust)
+    expect(parseTrust(formatTrust(trust))).toEqual(trust)
+  })
+
+  test('is refused with a member missing, added or malformed', () => {
+    const text = vector.trust
+    const fabricKey = toBase64(trust.fabricKey)
+    const bad = [
+      '',
+      '{}',
+      '[]',
+      text.replace('"v": 1', '"v": 2'),
+      text.replace('"v": 1', '"v": 1, "v": 1'),
+      text.replace('{', '{"extra":1,'),
+      text.replace('"trustDomain"', '"trustdomain"'),
+      text.replace('"acme.test"', '"Acme.test"'),
+      text.replace('"origin": "log.acme.test"', '"origin": "log.other.test"'),
+      text.replace(fabricKey, 'AAAA'),
+      text.replace(fabricKey, fabricKey.replace('=', '')),
+      text.replace(fabricKey, toBase64(new Uint8Array(32))),
+      text.replace(toBase64(trust.statementKey.keyId), ''),
+      text.replace('"vkey": "log', '"vkey": "'),
+      ' '.repeat(20_000) + text,
+    ]
+    for (const given of bad) expect(() => parseTrust(given), given).toThrow(MalformedError)
+  })
+
+  test('pins the key of a log, not that of a witness', () => {
+    const vkey = formatVkey({ ...parseVkey(trust.vkey), type: noteKeyType.cosignatureEd25519 })
+    expect(() => parseTrust(formatTrust({ ...trust, vkey }))).toThrow(MalformedError)
+  })
+})
+
+test('the fingerprint is of what the file says, not of how it is written', async () => {
+  const trust = parseTrust(vector.trust)
+  const fingerprint = await trustFingerprint(trust)
+  expect(fingerprint).toMatch(/^SHA256:[A-Za-z0-9+/]{43}$/)
+  const rewritten = JSON.stringify(JSON.parse(vector.trust))
+  expect(await trustFingerprint(parseTrust(rewritten))).toBe(fingerprint)
+  const other = { ...trust, trustDomain: 'other.test' }
+  expect(await trustFingerprint(other)).not.toBe(fingerprint)
+})
+
+describe('the document of a server, in place of the trust file', () => {
+  const file = JSON.parse(vector.trust) as Record<string, unknown>
+  const document = (change: object = {}) => ({
+    ...file,
+    bundle: Array.from({ length: 64 }, () => 'A'.repeat(1_000)),
+    fabricKey: { keyId: 'fabric-1', publicKey: toBase64(trust.fabricKey) },
+    enrollmentKey: toBase64(new Uint8Array(32).fill(7)),
+    ...change,
+  })
+
+  test('is the same trust, by the same fingerprint', async () => {
+    const read = parseTrustOfAnyForm(JSON.stringify(document()))
+    expect(read).toEqual(trust)
+    expect(await trustFingerprint(read)).toBe(await trustFingerprint(trust))
+    expect(parseTrustOfAnyForm(vector.trust)).toEqual(trust)
+  })
+
+  test('is refused when it lacks what a trust file has, and holds no name twice', () => {
+    const bad: readonly string[] = [
+      ...['v', 'origin', 'vkey', 'statementKey', 'trustDomain', 'fabricKey'].map((name) =>
+        JSON.stringify(document({ [name]: undefined })),
+      ),
+      JSON.stringify(document({ fabricKey: toBase64(trust.fabricKey) })),
+      JSON.stringify(document({ fabricKey: { publicKey: toBase64(new Uint8Array(32)) } })),
+      JSON.stringify(document()).replace('{', '{"vkey":"a",'),
+      JSON.stringify([document()]),
+      ' '.repeat(300_000) + JSON.stringify(document()),
+    ]
+    for (const text of bad) expect(() => parseTrustOfAnyForm(text), text).toThrow(MalformedError)
+  })
+})

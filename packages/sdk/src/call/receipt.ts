@@ -1,0 +1,142 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import {
+  type DecisionId,
+  equalBytes,
+  type FactValue,
+  isId,
+  parseSpiffeId,
+  ReceiptError,
+  type Trust,
+  type VerifiedReceipt,
+  verifyReceipt,
+} from '@countersign/protocol'
+import { readAll } from '../connection/body.ts'
+import { headerReader } from '../connection/control.ts'
+import { findRefusal } from '../connection/refused.ts'
+import type { Identity } from '../identity/identity.ts'
+import { rawPublicKey } from '../identity/keys.ts'
+import { AgentError } from '../lib/fault.ts'
+import { LIMITS } from '../lib/limits.ts'
+import type { BodyProof, Exchange } from './exchange.ts'
+
+/** A verified receipt, with the bytes that anybody else can verify. */
+export interface Receipt extends VerifiedReceipt {
+  readonly bytes: Uint8Array
+}
+
+/**
+ * Verifies a receipt offline. Throws RECEIPT_REJECTED, whose `cause` is the ReceiptError that names
+ * what failed; a changed bit anywhere is a failure.
+ */
+export async function verify(bytes: Uint8Array, trust: Trust): Promise<Receipt> {
+  try {
+    return { ...(await verifyReceipt(bytes, trust)), bytes }
+  } catch (cause) {
+    if (!(cause instanceof ReceiptError)) throw cause
+    const detail = [cause.code, cause.message, cause.detail]
+      .filter((part) => part !== '')
+      .join(': ')
+    throw new AgentError('RECEIPT_REJECTED', detail, { cause })
+  }
+}
+
+const pauseMsFirst = 25
+const pauseMsMax = 1_000
+
+/**
+ * Fetches and verifies; waits while the fabric has not closed the exchange, at most `waitMs`. Throws
+ * RECEIPT_PENDING when it is still open then; the refusal EXCHANGE_UNKNOWN when none of that id is on
+ * record, and NOT_PERMITTED when this agent may not know.
+ */
+export async function fetchReceipt(
+  identity: Identity,
+  exchange: string,
+  waitMs: number = LIMITS.receiptWaitMsMax,
+): Promise<Receipt> {
+  if (!isId('dec', exchange)) {
+    throw new AgentError('REQUEST_MALFORMED', 'that is not the id of an exchange')
+  }
+  const signal = AbortSignal.timeout(waitMs)
+  for (let pauseMs = pauseMsFirst; ; pauseMs = Math.min(pauseMs * 2, pauseMsMax)) {
+    const bytes = await findReceiptBytes(identity, exchange)
+    if (bytes !== null) {
+      const receipt = await verify(bytes, identity.trust)
+      if (receipt.exchange !== exchange) throw mismatch('it is about another exchange')
+      return receipt
+    }
+    if (signal.aborted) throw new AgentError('RECEIPT_PENDING', exchange)
+    await sleep(pauseMs)
+  }
+}
+
+async function findReceiptBytes(
+  identity: Identity,
+  exchange: DecisionId,
+): Promise<Uint8Array | null> {
+  const response = await identity.line.request({
+    method: 'GET',
+    path: `/v1/receipts/${exchange}`,
+    headers: [],
+    body: new Uint8Array(0),
+    repeatable: true,
+  })
+  const bytes = await readAll(response.body, LIMITS.receiptBytesMax, 'ANSWER_TOO_LARGE')
+  if (response.status === 200) return bytes
+  const refusal = findRefusal(response.status, headerReader(response.headers))
+  if (refusal?.code === 'EXCHANGE_OPEN') return null
+  throw refusal ?? new AgentError('ANSWER_MALFORMED', `status ${response.status}`)
+}
+
+/**
+ * Throws RECEIPT_MISMATCHED unless the verified `receipt` is about what this caller sent and
+ * received. A fact that the receipt withholds cannot be compared, and does not count as equal.
+ */
+export function checkAbout(receipt: Receipt, exchange: Exchange, identity: Identity): void {
+  const [opening] = receipt.entries
+  const closing = receipt.entries.at(-1)
+  if (opening === undefined || closing === undefined) throw mismatch('it has no entries')
+  if (receipt.caller !== identity.spiffeId) throw mismatch('its caller is another agent')
+  if (receiverName(receipt.receiver) !== exchange.receiver)
+    throw mismatch('its receiver is another')
+  checkBytes(opening.facts, 'request.digest', exchange.sent.digest)
+  if (exchange.sent.signature !== null) {
+    checkBytes(opening.facts, 'request.signature', exchange.sent.signature)
+    const ours = rawPublicKey(identity.signing.privateKey)
+    const key = receipt.request.signature?.publicKey
+    if (key === undefined || !equalBytes(key, ours)) throw mismatch('its caller has another key')
+  }
+  if (closing.kind !== 'outcome') throw mismatch('it ends without an outcome')
+  if (closing.facts['status'] !== exchange.status) throw mismatch('its status is another')
+  checkBody(closing.facts, exchange.proof())
+}
+
+function checkBody(facts: Readonly<Record<string, FactValue>>, proof: BodyProof): void {
+  if (proof.kind === 'whole') checkBytes(facts, 'response.forwarded-digest', proof.digest)
+  if (proof.kind !== 'events') return
+  const isCut = facts['result'] === 'cut' || facts['result'] === 'broken'
+  const transcript = facts['transcript']
+  const isSame = (digest: Uint8Array): boolean =>
+    transcript instanceof Uint8Array && equalBytes(transcript, digest)
+  if (isSame(proof.whole)) return
+  if (isCut && (isSame(proof.beforeLast) || isSame(proof.beforeLastTwo))) return
+  throw mismatch('its transcript is of other events')
+}
+
+function checkBytes(
+  facts: Readonly<Record<string, FactValue>>,
+  name: string,
+  expected: Uint8Array,
+): void {
+  const value = facts[name]
+  if (value instanceof Uint8Array && equalBytes(value, expected)) return
+  throw mismatch(value === undefined ? `it withholds ${name}` : `${name} is another`)
+}
+
+/** The ledger names a receiver by its name or by its SPIFFE ID. */
+function receiverName(receiver: string | null): string | null {
+  return receiver === null ? null : (parseSpiffeId(receiver)?.name ?? receiver)
+}
+
+function mismatch(detail: string): AgentError {
+  return new AgentError('RECEIPT_MISMATCHED', detail)
+}

@@ -1,0 +1,312 @@
+import { once } from 'node:events'
+import { IncomingMessage, type ServerResponse } from 'node:http'
+import { createServer, type Server } from 'node:https'
+import type { AddressInfo } from 'node:net'
+import { TLSSocket } from 'node:tls'
+import {
+  type HeaderList,
+  parseSpiffeId,
+  REFUSALS,
+  type RefusalCode,
+  utf8,
+} from '@countersign/protocol'
+import {
+  answerPlainHttp,
+  type Connections,
+  endGently,
+  guardConnections,
+  guardPeers,
+  inviteBody,
+  PeerFault,
+  type PeerIdentity,
+  peerIdentity,
+  rotateServer,
+  serverTlsOptions,
+  type TlsCredential,
+} from '@countersign/protocol/tls'
+import { readAll } from '../connection/body.ts'
+import { BodyMemory } from '../connection/body-memory.ts'
+import { describeNetworkFault } from '../connection/network-fault.ts'
+import type { Identity } from '../identity/identity.ts'
+import { type Clock, monotonicOf } from '../lib/clock.ts'
+import { AgentError } from '../lib/fault.ts'
+import { LIMITS } from '../lib/limits.ts'
+import { countersignResponse } from './countersign.ts'
+import {
+  checkForwarded,
+  type Forwarded,
+  ForwardFault,
+  type ForwardKey,
+  nonceWindowMs,
+} from './forwarded.ts'
+import { NonceMemory } from './nonce-memory.ts'
+import { Places } from './places.ts'
+import { type EndpointProtocol, type Registration, registerEndpoint } from './registration.ts'
+
+/** One request, verified: the fabric vouches for who sent it, and has recorded it already. */
+export interface Incoming extends Forwarded {
+  /** As `fetch` knows it; its body is whole. */
+  readonly request: Request
+}
+
+/** Answers a request. What it throws becomes a countersigned 500 without its message. */
+export type AgentHandler = (incoming: Incoming) => Response | Promise<Response>
+
+/** What Node, express and most frameworks are; who calls is in `incomingOf(req)`. */
+export type NodeListener = (request: IncomingMessage, response: ServerResponse) => unknown
+
+export interface ServeOptions {
+  /** Address to listen on; `127.0.0.1` unless said otherwise. */
+  readonly host?: string
+  /** 0, the default, takes a free one. */
+  readonly port?: number
+  /** Origin under which the fabric reaches this agent; null registers nothing. */
+  readonly expose?: string | null
+  /** What this agent speaks; `auto` lets the fabric tell from each request. */
+  readonly protocol?: EndpointProtocol
+  /** Of a request, and of a response that is no event stream. */
+  readonly bodyBytesMax?: number
+  /** A response of which the peer takes nothing for this long is destroyed; 30 seconds by default. */
+  readonly responseStallMs?: number
+  /** Finds the signing key of an agent whose connector calls directly (mesh). */
+  readonly findKey?: (keyId: string) => Promise<ForwardKey | null>
+}
+
+export interface Served {
+  /** As the fabric knows it. */
+  readonly url: string
+  readonly port: number
+  /** Withdraws the endpoint, lets running requests finish for a moment, then closes. */
+  close(): Promise<void>
+}
+
+interface Site {
+  readonly identity: Identity
+  readonly clock: Clock
+  readonly bodyBytesMax: number
+  readonly memory: BodyMemory
+  readonly nonces: NonceMemory
+  readonly findKey: (keyId: string) => Promise<ForwardKey | null>
+  readonly listener: NodeListener
+  readonly places: Places
+}
+
+const vouched = new WeakMap<IncomingMessage, Forwarded>()
+
+/** Who sent a request that a served Node listener got; null for one that came another way. */
+export function incomingOf(request: IncomingMessage): Forwarded | null {
+  return vouched.get(request) ?? null
+}
+
+const closeGraceMs = 2_000
+
+export async function serve(
+  listener: NodeListener,
+  options: ServeOptions,
+  world: { identity: Identity; clock: Clock; onFault: (error: Error) => void },
+): Promise<Served> {
+  const { identity, clock } = world
+  const site: Site = {
+    identity,
+    clock,
+    bodyBytesMax: options.bodyBytesMax ?? LIMITS.bodyBytesMax,
+    memory: new BodyMemory(),
+    nonces: new NonceMemory(nonceWindowMs, LIMITS.noncesMax, monotonicOf(clock)),
+    findKey: options.findKey ?? (() => Promise.resolve(null)),
+    listener,
+    places: new Places(),
+  }
+  const { server, connections } = openServer(site, options)
+  const stopRotation = identity.onRotate((credential) => {
+    rotateServer(server, tlsOptions(credential))
+  })
+  const port = await listen(server, options)
+  const url = exposedUrl(options, port)
+  let registration: Registration | null = null
+  try {
+    if (options.expose !== null) {
+      const endpoint = { url, protocol: options.protocol ?? 'auto' }
+      registration = await registerEndpoint(identity, endpoint, world.onFault)
+    }
+  } catch (error) {
+    stopRotation()
+    await connections.close(0)
+    throw error
+  }
+  return {
+    url,
+    port,
+    async close() {
+      stopRotation()
+      await registration?.withdraw()
+      await connections.close(closeGraceMs)
+    },
+  }
+}
+
+function tlsOptions(credential: TlsCredential) {
+  return serverTlsOptions({ ...credential, requestPeer: 'required', alpn: ['http/1.1'] })
+}
+
+function openServer(
+  site: Site,
+  { responseStallMs }: ServeOptions,
+): { readonly server: Server; readonly connections: Connections } {
+  const { identity, clock } = site
+  const server = createServer({
+    ...tlsOptions(identity.credential()),
+    maxHeaderSize: LIMITS.headerBytesMax,
+    headersTimeout: LIMITS.headMsMax,
+    requestTimeout: LIMITS.requestMsMax,
+    connectionsCheckingInterval: 1_000,
+    // Longer than the fabric keeps idle connections, so that it is never the one surprised.
+    keepAliveTimeout: 10_000,
+  })
+  server.maxConnections = LIMITS.connectionsMax
+  const now = (): number => clock.now()
+  guardPeers(server, { bundles: identity.bundles, now, requestPeer: 'required' })
+  answerPlainHttp(server)
+  server.on('connect', (_, socket) => {
+    socket.on('error', () => undefined)
+    endGently(socket as TLSSocket, utf8(tunnelRefusal))
+  })
+  const connections = guardConnections(server, {
+    ...(responseStallMs === undefined ? {} : { limits: { stallMs: responseStallMs } }),
+    identityOf(socket) {
+      const peer = peerIdentity(socket as TLSSocket, identity.bundles, clock.now())
+      return peer instanceof PeerFault ? null : peer.spiffeId
+    },
+    handle(request, response) {
+      const [raw, out] = [request as IncomingMessage, response as ServerResponse]
+      answer(site, raw, out).catch(() => out.destroy())
+    },
+  })
+  return { server, connections }
+}
+
+/** Node closes a CONNECT without an answer; an agent is not a proxy. */
+const tunnelRefusal =
+  'HTTP/1.1 405 Method Not Allowed\r\ncontent-length: 0\r\nconnection: close\r\n\r\n'
+
+async function listen(server: Server, options: ServeOptions): Promise<number> {
+  server.listen(options.port ?? 0, options.host ?? '127.0.0.1')
+  try {
+    await once(server, 'listening')
+  } catch (cause) {
+    const why = cause instanceof Error ? describeNetworkFault(cause) : String(cause)
+    throw new AgentError('SERVER_UNAVAILABLE', why, { cause })
+  }
+  return (server.address() as AddressInfo).port
+}
+
+function exposedUrl({ expose, host }: ServeOptions, port: number): string {
+  const name = host ?? '127.0.0.1'
+  const own = `https://${name.includes(':') ? `[${name}]` : name}:${port}`
+  if (expose === undefined || expose === null) return own
+  // A path in front would not be the path that the fabric signs.
+  const url = URL.canParse(expose) ? new URL(expose) : null
+  if (url?.protocol !== 'https:' || url.href !== `${url.origin}/`) {
+    const says = '`expose` is not an origin of https, such as https://host:port'
+    throw new AgentError('REQUEST_MALFORMED', says)
+  }
+  return url.origin
+}
+
+async function answer(site: Site, raw: IncomingMessage, response: ServerResponse): Promise<void> {
+  const peer = peerOf(raw, site)
+  if (peer instanceof ForwardFault) return refuse(response, peer.code, 401)
+  const isFabric = parseSpiffeId(peer.spiffeId)?.kind === 'fabric'
+  const arrived = site.places.arrive(peer.spiffeId, isFabric)
+  if (arrived === null) return refuse(response, 'RATE_LIMITED', 503)
+  response.once('close', arrived)
+  const account = site.memory.open(peer.spiffeId, isFabric)
+  response.once('close', () => account.close())
+  let body: Uint8Array
+  inviteBody(raw)
+  try {
+    body = await readAll(raw, site.bodyBytesMax, 'REQUEST_TOO_LARGE', account)
+  } catch (error) {
+    if (!(error instanceof AgentError)) throw error
+    if (error.code === 'MEMORY_FULL') return refuse(response, 'OVERLOADED', 503)
+    return refuse(response, 'MESSAGE_TOO_LARGE', 413)
+  }
+  const { identity, clock, nonces, findKey } = site
+  const request = {
+    method: raw.method ?? '',
+    path: raw.url ?? '',
+    authority: raw.headers.host ?? '',
+    headers: headersOf(raw),
+  }
+  const rules = { spiffeId: identity.spiffeId, trust: identity.trust, clock, nonces, findKey }
+  const forwarded = await checkForwarded(request, body, { peer, rules })
+  if (forwarded instanceof ForwardFault)
+    return refuse(response, forwarded.code, statusOf(forwarded))
+  const ended = site.places.work(forwarded.from)
+  if (ended === null) return refuse(response, 'RATE_LIMITED', 503)
+  response.once('close', ended)
+  arrived()
+  const { signing: signer } = identity
+  countersignResponse(response, { request, signer, clock, bodyBytesMax: site.bodyBytesMax })
+  const whole = replayed(raw, body)
+  // Applications learn from either object that their peer has left.
+  response.once('close', () => {
+    if (!response.writableFinished) whole.destroy()
+  })
+  vouched.set(whole, forwarded)
+  await site.listener(whole, response)
+}
+
+/** The fabric, or an agent of the trust domain; a user or a federated stranger has no business here. */
+function peerOf(raw: IncomingMessage, { identity, clock }: Site): PeerIdentity | ForwardFault {
+  const { socket } = raw
+  if (!(socket instanceof TLSSocket)) return new ForwardFault('CREDENTIAL_MISSING', 'no TLS')
+  const peer = peerIdentity(socket, identity.bundles, clock.now())
+  if (peer instanceof PeerFault) return new ForwardFault('CREDENTIAL_REJECTED', peer.detail)
+  const kind = parseSpiffeId(peer.spiffeId)?.kind
+  const isOurs = peer.trustDomain === identity.trustDomain
+  if (isOurs && (kind === 'fabric' || kind === 'agent')) return peer
+  return new ForwardFault('CREDENTIAL_REJECTED', peer.spiffeId)
+}
+
+function headersOf(raw: IncomingMessage): HeaderList {
+  const headers: [string, string][] = []
+  for (let at = 0; at + 1 < raw.rawHeaders.length; at += 2) {
+    headers.push([(raw.rawHeaders[at] ?? '').toLowerCase(), raw.rawHeaders[at + 1] ?? ''])
+  }
+  return headers
+}
+
+/** The same request with its body still to be read: ours has been read to be verified. */
+function replayed(raw: IncomingMessage, body: Uint8Array): IncomingMessage {
+  const whole = new IncomingMessage(raw.socket)
+  whole.method = raw.method ?? ''
+  whole.url = raw.url ?? ''
+  whole.httpVersion = raw.httpVersion
+  whole.httpVersionMajor = raw.httpVersionMajor
+  whole.httpVersionMinor = raw.httpVersionMinor
+  whole.rawHeaders = raw.rawHeaders
+  whole.headers = raw.headers
+  whole.complete = true
+  if (body.length > 0) whole.push(body)
+  whole.push(null)
+  return whole
+}
+
+function statusOf({ code }: ForwardFault): number {
+  if (code === 'MESSAGE_REPLAYED') return 409
+  if (code === 'MESSAGE_MALFORMED') return 400
+  return code === 'UNDECIDED' ? 503 : 401
+}
+
+/** Unsigned, since nothing that it could answer was verified. */
+function refuse(response: ServerResponse, code: RefusalCode, status: number): void {
+  const { says, retry } = REFUSALS[code]
+  const type = `urn:countersign:refusal:${code.toLowerCase().replaceAll('_', '-')}`
+  response.writeHead(status, {
+    'content-type': 'application/problem+json',
+    'countersign-refusal': code,
+    // What is left of the request is not worth reading.
+    connection: 'close',
+  })
+  response.end(JSON.stringify({ type, title: says, status, code, retry }))
+}

@@ -9,12 +9,15 @@ const engines = [
   { extends: true, test: { name: 'engines', include: ['test/engines/**/*.test.ts'] } },
 ]
 
-// These start processes, change the one they run in, or compare times, to which what other files have
-// left on the heap and in the compiled code would add.
+// These replace modules or change the process they run in, or compare times, to which what other files
+// have left on the heap and in the compiled code would add.
 const apart = [
-  'packages/fabric/src/cli/**/*.test.ts',
-  'packages/fabric/src/main.test.ts',
   'packages/fabric/src/redaction/inspection-work.test.ts',
+  'test/docs.test.ts',
+  'test/e2e/full-disk.test.ts',
+  'test/e2e/policy-on-every-way.test.ts',
+  'test/e2e/unread-event.test.ts',
+  'test/tidy/patterns.test.ts',
 ]
 
 /** Vitest runs projects by their names, and what takes longest is best begun first. */
@@ -23,16 +26,16 @@ const everywhere = [
     extends: true,
     test: {
       name: 'apart',
-      include: [...apart, 'test/**/*.test.ts'],
-      exclude: ['test/engines/**', 'test/hostile/**', ...elsewhere],
+      include: apart,
+      exclude: elsewhere,
     },
   },
   {
     extends: true,
     test: {
       name: 'unit',
-      include: ['packages/*/src/**/*.test.ts'],
-      exclude: [...apart, ...elsewhere],
+      include: ['packages/*/src/**/*.test.ts', 'test/**/*.test.ts'],
+      exclude: [...apart, 'test/engines/**', 'test/hostile/**', ...elsewhere],
       // Most of these take less time than importing what they test would take for each of them again.
       isolate: false,
     },

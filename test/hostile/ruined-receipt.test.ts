@@ -63,6 +63,11 @@ const ruinousIntents: Readonly<Record<string, (asked: Facts) => Facts>> = {
   'a signature of another base': (asked) => ({
     'request.signature-base': String(asked['request.signature-base']).replace('POST', 'PUT'),
   }),
+  'a signature of which one bit is another': (asked) => ({
+    'request.signature': (asked['request.signature'] as Uint8Array).map((byte, at) =>
+      at === 40 ? byte ^ 1 : byte,
+    ),
+  }),
   'another method than was signed': () => ({ operation: 'DELETE' }),
   'no signature, by a signature': () => ({ 'attested.request': 'connector' }),
 }

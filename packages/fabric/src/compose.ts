@@ -36,6 +36,7 @@ import {
 import { fingerprintOf, trustDocument } from './compose-trust.ts'
 import type { Presented } from './identity/caller.ts'
 import { isProvenRequest } from './identity/caller-proof.ts'
+import { Ed25519Keys } from './identity/ed25519-keys.ts'
 import { isCurrent } from './identity/standing.ts'
 import type { TokenRecord } from './identity/token-server.ts'
 import type { OpenedEntry } from './ledger/ledger.ts'
@@ -199,12 +200,10 @@ async function composeParts(around: Surroundings, stores: Stores, origin: () => 
     origin,
   })
   const mesh = composeMeshState(around, stores, { endpoints, detection })
-  const { signatures, directory } = stores.identity
-  const proofs = { signatures, find: directory.find }
   const control: ControlOptions = {
     rooms,
     ledger: controlLedger(stores, rooms, detection),
-    isProvenRequest: (facts, producer) => isProvenRequest(facts, producer, proofs),
+    ...proofsOf(stores.identity),
     trust: { trustDomain: config.trustDomain, fabricKey: keys.forward.publicKey },
     decisionFault: checkStatedDecisions(stores, around.clock, rooms.authorization),
     endpoints,
@@ -238,6 +237,18 @@ async function composeParts(around: Surroundings, stores: Stores, origin: () => 
   const close = (): Promise<unknown> => Promise.all([upstream.close(), bodies.close()])
   const listening = { endpoints, upstream, answers: calls.answers, surfaces, origin, endWaits }
   return { rooms, admin, policyChanges, ...listening, close }
+}
+
+/** What an entry of a connector is proved by. */
+function proofsOf({
+  signatures,
+  directory: { find },
+}: Stores['identity']): Pick<ControlOptions, 'isProvenRequest' | 'verify'> {
+  const keys = new Ed25519Keys()
+  return {
+    isProvenRequest: (request) => isProvenRequest(request, { signatures, find }),
+    verify: (...signed) => keys.verify(...signed),
+  }
 }
 
 /** What bounds a call to an agent, and where its answer is counted. */

@@ -342,4 +342,4 @@ export {
   responseProfileFault,
   signedMessage,
 } from './signatures/http-signature-profile.ts'
-export { type Hash, verifyEd25519 } from './signatures/web-crypto.ts'
+export { type Hash, type VerifySignature, verifyEd25519 } from './signatures/web-crypto.ts'

@@ -2,12 +2,14 @@ import { generateKeyPairSync, sign } from 'node:crypto'
 import {
   createSignatureBase,
   createSignatureInput,
+  parseSignatureBase,
   requestSignatureTag,
+  type SignedHalf,
   utf8,
 } from '@countersign/protocol'
 import { describe, expect, test } from 'vitest'
 import { memoryReplayGuard } from '../adapters/memory/replay-guard.ts'
-import { isProvenRequest } from './caller-proof.ts'
+import { isProvenRequest, type RecordedRequest } from './caller-proof.ts'
 import type { AgentRecord } from './directory.ts'
 import { createMessageSignatures } from './message-signature.ts'
 
@@ -42,8 +44,8 @@ function newProofs() {
   }
 }
 
-/** The facts of a request under the victim's own signature. */
-function factsOf({ to = producer, tag = requestSignatureTag, created = now / 1000 } = {}) {
+/** A request under the victim's own signature, as its entry has been verified. */
+function requestOf({ to = producer, tag = requestSignatureTag, created = now / 1000 } = {}) {
   const input = createSignatureInput({
     components: ['"@method"', '"@path"', '"countersign-to"'],
     ...{ created, keyId: 'k', nonce: 'n'.repeat(24), tag },
@@ -51,25 +53,34 @@ function factsOf({ to = producer, tag = requestSignatureTag, created = now / 100
   const headers = [['countersign-to', to]] as const
   const base = createSignatureBase(input, { method: 'POST', path: '/', authority: '', headers })
   const signature = new Uint8Array(sign(null, utf8(base), privateKey))
-  return { caller, 'request.signature': signature, 'request.signature-base': base }
+  const asked: SignedHalf = { signature, base, parsed: parseSignatureBase(base), key: raw }
+  return { caller, producer, asked }
+}
+
+/** Under the victim's key id, by a key that is not the victim's: as good as verified by the other key. */
+function signedByAnotherKey(): RecordedRequest {
+  const request = requestOf()
+  const other = generateKeyPairSync('ed25519')
+  const signature = new Uint8Array(sign(null, utf8(request.asked.base), other.privateKey))
+  const key = new Uint8Array(other.publicKey.export({ format: 'der', type: 'spki' }).subarray(-32))
+  return { ...request, asked: { ...request.asked, signature, key } }
 }
 
 describe('a request that another connector recorded', () => {
   test('is proven by its caller’s signature for this receiver, once', async () => {
     const proofs = newProofs()
-    expect(await isProvenRequest(factsOf(), producer, proofs)).toBe(true)
-    expect(await isProvenRequest(factsOf(), producer, proofs)).toBe(false)
+    expect(await isProvenRequest(requestOf(), proofs)).toBe(true)
+    expect(await isProvenRequest(requestOf(), proofs)).toBe(false)
   })
 
-  test.each<[string, Record<string, unknown>]>([
-    ['without a signature', { caller }],
-    ['signed for another receiver', factsOf({ to: 'spiffe://a.test/agent/other' })],
-    ['signed as something else', factsOf({ tag: 'countersign-response' })],
-    ['signed long ago', factsOf({ created: now / 1000 - 3600 })],
-    ['of another caller', { ...factsOf(), caller: `${caller}x` }],
-    ['over other bytes', { ...factsOf(), 'request.signature': new Uint8Array(64) }],
-    ['under no base', { ...factsOf(), 'request.signature-base': 'x' }],
-  ])('is not proven %s', async (_, facts) => {
-    expect(await isProvenRequest(facts, producer, newProofs())).toBe(false)
+  test.each<[string, RecordedRequest]>([
+    ['signed for another receiver', requestOf({ to: 'spiffe://a.test/agent/other' })],
+    ['signed as something else', requestOf({ tag: 'countersign-response' })],
+    ['signed long ago', requestOf({ created: now / 1000 - 3600 })],
+    ['of another caller', { ...requestOf(), caller: `${caller}x` }],
+    ['of no caller', { ...requestOf(), caller: undefined }],
+    ['signed with another key', signedByAnotherKey()],
+  ])('is not proven %s', async (_, request) => {
+    expect(await isProvenRequest(request, newProofs())).toBe(false)
   })
 })

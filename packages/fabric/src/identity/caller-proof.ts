@@ -1,4 +1,4 @@
-import { parseSignatureBase, parseSpiffeId, requestSignatureTag } from '@countersign/protocol'
+import { parseSpiffeId, requestSignatureTag, type SignedHalf } from '@countersign/protocol'
 import { Refusal } from '../lib/refusal.ts'
 import type { AgentRecord } from './directory.ts'
 import type { MessageSignatures } from './message-signatures.ts'
@@ -10,28 +10,29 @@ export interface CallerProofs {
   find(name: string): AgentRecord | null
 }
 
+/** The request of an entry that a connector recorded. */
+export interface RecordedRequest {
+  /** That the entry names. */
+  readonly caller: unknown
+  /** Who recorded it. */
+  readonly producer: string
+  /** Its signature, which `verifyEntry` has verified by the key that the entry holds. */
+  readonly asked: SignedHalf
+}
+
 /**
- * Whether the caller that the facts of an entry name signed the request, for this connector, just now
- * and for the first time. Claims the nonce, so it must be asked once for each entry.
+ * Whether the caller that an entry names signed the request, for this connector, just now and for the
+ * first time. Claims the nonce, so it must be asked once for each entry.
  */
 export async function isProvenRequest(
-  facts: Readonly<Record<string, unknown>>,
-  producer: string,
+  { caller, producer, asked }: RecordedRequest,
   { signatures, find }: CallerProofs,
 ): Promise<boolean> {
-  const { caller } = facts
-  const signature = facts['request.signature']
-  const base = facts['request.signature-base']
+  const { signature, base, parsed, key } = asked
   const id = typeof caller === 'string' ? parseSpiffeId(caller) : null
-  if (
-    id === null ||
-    id.instance !== null ||
-    typeof base !== 'string' ||
-    !(signature instanceof Uint8Array)
-  )
-    return false
+  if (id === null || id.instance !== null) return false
   try {
-    const { values, params } = parseSignatureBase(base)
+    const { values, params } = parsed
     if (params.tag !== requestSignatureTag) return false
     if (values.get('"countersign-to"') !== producer) return false
     const proof = { method: 'certificate', credentialId: '', scopes: null, expiresAt: 0 } as const
@@ -39,9 +40,9 @@ export async function isProvenRequest(
     if (signer instanceof Refusal || signer.kind !== id.kind) return false
     const components = [...values.keys()]
     const signed = { ...params, label: 'caller', components, signature, base }
-    return (await signatures.checkRequest(signed, signer)) === null
+    return (await signatures.checkRequest(signed, signer, key)) === null
   } catch {
-    // Not to be read, or the replay guard is full: nobody is taken at another's word.
+    // The replay guard is full: nobody is taken at another's word.
     return false
   }
 }

@@ -123,6 +123,42 @@ test('signatures that are old, early, expired, unsigned for, or of another are r
   }
 })
 
+function keyOf({ grant }: EnrolledAgent): Uint8Array {
+  const key = room.identity.signatures.findPublicKey(grant.signingKeyId)
+  if (key === null) throw new Error('the key is not in the directory')
+  return key
+}
+
+test('what has been verified by the caller’s own key is not verified again, by another it is', async () => {
+  const { checkRequest } = room.identity.signatures
+  const verified = { ...signedBy(alice), signature: new Uint8Array(64) }
+  expect(await checkRequest(verified, callerOf(alice), keyOf(bob))).toMatchObject({
+    code: 'SIGNATURE_REJECTED',
+  })
+  expect(await checkRequest(verified, callerOf(alice), keyOf(alice))).toBeNull()
+  expect(await checkRequest(verified, callerOf(alice), keyOf(alice))).toMatchObject({
+    code: 'MESSAGE_REPLAYED',
+  })
+})
+
+test('what has been verified is still refused for all else', async () => {
+  const now = Math.floor(room.clock.now() / 1000)
+  for (const [signed, caller] of [
+    [signedBy(alice, { created: now - 61 }), alice],
+    [signedBy(alice, { created: now + 61 }), alice],
+    [signedBy(alice, { expires: now - 1 }), alice],
+    [signedBy(alice, { nonce: 'short' }), alice],
+    [signedBy(alice, { keyId: 'unknown' }), alice],
+    [signedBy(alice, { keyId: bob.grant.signingKeyId }), bob],
+    [signedBy(alice), bob],
+  ] as const) {
+    const { checkRequest } = room.identity.signatures
+    expect(await checkRequest(signed, callerOf(caller), keyOf(alice))).toMatchObject({
+      code: 'SIGNATURE_REJECTED',
+    })
+  }
+})
+
 test('a bad signature uses up no nonce', async () => {
   const good = signedBy(alice)
   const forged = { ...good, signature: new Uint8Array(64) }

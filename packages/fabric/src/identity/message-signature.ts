@@ -1,10 +1,10 @@
-import { createPublicKey, type KeyObject, verify } from 'node:crypto'
 import type { SignedMessage, SignedRequest, SignedResponse } from '@countersign/protocol'
-import { toBase64Url, utf8 } from '@countersign/protocol'
+import { equalBytes, utf8 } from '@countersign/protocol'
 import type { Clock } from '../lib/clock.ts'
 import { Refusal } from '../lib/refusal.ts'
 import type { Caller } from './caller.ts'
 import type { AgentRecord, Directory } from './directory.ts'
+import { Ed25519Keys } from './ed25519-keys.ts'
 import type { MessageSignatures } from './message-signatures.ts'
 import type { ReplayGuard } from './replay-guard.ts'
 
@@ -29,29 +29,26 @@ export interface MessageSignatureRoom {
 /** Checks message signatures against the keys of the directory. */
 export function createMessageSignatures(room: MessageSignatureRoom): MessageSignatures {
   const { directory, replayGuard, clock } = room
-  const keyObjects = new WeakMap<Uint8Array, KeyObject>()
-  const keyObjectOf = (publicKey: Uint8Array): KeyObject => {
-    const known = keyObjects.get(publicKey)
-    if (known !== undefined) return known
-    const jwk = { kty: 'OKP', crv: 'Ed25519', x: toBase64Url(publicKey) }
-    const key = createPublicKey({ key: jwk, format: 'jwk' })
-    keyObjects.set(publicKey, key)
-    return key
-  }
-  const verifies = (signed: SignedResponse, signer: AgentRecord): boolean => {
+  const keys = new Ed25519Keys()
+  const verifies = (
+    signed: SignedResponse,
+    signer: AgentRecord,
+    verifiedBy?: Uint8Array,
+  ): boolean => {
     const key = signer.keys?.signing
     if (key === undefined || key.keyId !== signed.keyId) return false
     if (room.own?.has(signed) === true) return true
-    return verify(null, utf8(signed.base), keyObjectOf(key.publicKey), signed.signature)
+    if (verifiedBy !== undefined && equalBytes(verifiedBy, key.publicKey)) return true
+    return keys.verify(key.publicKey, signed.signature, utf8(signed.base))
   }
 
   return {
-    checkRequest: async (signed, caller) => {
+    checkRequest: async (signed, caller, verifiedBy) => {
       const now = clock.now()
       const signer = directory.findBySigningKey(signed.keyId)
       const fault = faultOfRequest(signed, now) ?? faultOfSigner(signer, caller)
       if (fault !== null) return new Refusal('SIGNATURE_REJECTED', fault)
-      if (signer === null || !verifies(signed, signer)) {
+      if (signer === null || !verifies(signed, signer, verifiedBy)) {
         return new Refusal('SIGNATURE_REJECTED', `the signature of ${signed.keyId} does not verify`)
       }
       // Verified first: otherwise anybody could use up another agent's nonces, or fill the guard.

@@ -13,7 +13,7 @@ import {
   readSignatureBase,
 } from '../signatures/http-signature-base.ts'
 import { isInnerList, parseDictionary } from '../signatures/http-signature-fields.ts'
-import { verifyEd25519 } from '../signatures/web-crypto.ts'
+import { type VerifySignature, verifyEd25519 } from '../signatures/web-crypto.ts'
 import { askedFault } from './receipt-asked.ts'
 import { ATTESTORS, type Attestor, type ClaimedEntry, checkEntryClaims } from './receipt-claims.ts'
 import { ReceiptError } from './receipt-error.ts'
@@ -76,9 +76,13 @@ export interface EntryContext {
   readonly fabricKey: Uint8Array
   /** The caller's signature in the intent that the entry closes; null where there is none. */
   readonly requestSignature: Uint8Array | null
+  /** WebCrypto unless given, so that receipts verify in browsers. */
+  readonly verify?: VerifySignature
 }
 
 export interface AttestedEntry extends Attestations {
+  /** Of the request, as the entry holds it and as it has been verified; null where there is none. */
+  readonly asked: SignedHalf | null
   /** The caller's signature, which a countersignature has to cover. */
   readonly requestSignature: Uint8Array | null
 }
@@ -98,14 +102,15 @@ export async function verifyEntry(
   checkEntryClaims(entry, trustDomain)
   if (kind === 'intent') checkPlace(facts, 'response')
   if (kind === 'outcome' || kind === 'indeterminate') checkPlace(facts, 'request')
-  const asked = await verifyHalf(facts, 'request', trustDomain)
-  const answered = await verifyHalf(facts, 'response', trustDomain)
+  const asked = await verifyHalf(facts, 'request', context)
+  const answered = await verifyHalf(facts, 'response', context)
   const forwarded = await verifyForwarded(facts, context)
   const requestSignature = asked?.signature ?? context.requestSignature
   // The caller's own signature, where there is one, is the only link that will do: the fabric
   // could forward the same request twice.
   if (answered !== null) checkLinked(answered, requestSignature ?? forwarded)
   return {
+    asked,
     request: attestation(facts, 'request', { signed: asked, fabricKey }),
     response: attestation(facts, 'response', { signed: answered, fabricKey }),
     requestSignature,
@@ -125,11 +130,11 @@ function checkPlace(facts: Facts, foreign: Half): void {
 async function verifyHalf(
   facts: Facts,
   half: Half,
-  trustDomain: string,
+  { trustDomain, verify = verifyEd25519 }: EntryContext,
 ): Promise<SignedHalf | null> {
   const signed = readSignedHalf(facts, half, { trustDomain })
   if (signed === null) return null
-  const isMade = await verifyEd25519(signed.key, signed.signature, utf8(signed.base))
+  const isMade = await verify(signed.key, signed.signature, utf8(signed.base))
   if (!isMade) throw new ReceiptError(rejectedCode[half])
   return signed
 }
@@ -224,7 +229,8 @@ async function verifyForwarded(facts: Facts, given: EntryContext): Promise<Uint8
   const key = readBytesFact(facts, 'forwarded.key', 32) ?? given.fabricKey
   const { values } = parseBase('request', base ?? '')
   const named = values.get('"countersign-exchange"') === given.exchange
-  if (signature === null || !named || !(await verifyEd25519(key, signature, utf8(base ?? '')))) {
+  const { verify = verifyEd25519 } = given
+  if (signature === null || !named || !(await verify(key, signature, utf8(base ?? '')))) {
     throw new ReceiptError('REQUEST_SIGNATURE_REJECTED', 'as it was forwarded')
   }
   return signature

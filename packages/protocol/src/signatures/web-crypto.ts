@@ -3,6 +3,16 @@
 /** A synchronous SHA-256 that a server passes in where waiting would cost more than hashing. */
 export type Hash = (bytes: Uint8Array) => Uint8Array
 
+/**
+ * An Ed25519 verification that a server passes in, for the same reason. False for a wrong signature and for
+ * bytes that are not a key; accepts nothing that `verifyEd25519` does not.
+ */
+export type VerifySignature = (
+  publicKey: Uint8Array,
+  signature: Uint8Array,
+  bytes: Uint8Array,
+) => boolean | Promise<boolean>
+
 // WebCrypto wants memory that is not shared; the copy also fixes the bytes while it works.
 function own(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   return new Uint8Array(bytes)

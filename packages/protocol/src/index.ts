@@ -323,13 +323,13 @@ export {
   createSignatureBase,
   fieldValues,
   type HeaderList,
+  inputOfBase,
   type ParsedSignatureBase,
   parseSignatureBase,
   type SignableRequest,
   type SignableResponse,
   type SignatureParams,
 } from './signatures/http-signature-base.ts'
-export { formatMember } from './signatures/http-signature-fields.ts'
 export {
   type PreparedSignature,
   type ProfileDraft,

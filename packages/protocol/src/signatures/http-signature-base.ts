@@ -3,6 +3,7 @@ import {
   fieldCharactersMax,
   formatItem,
   formatMember,
+  formatParameters,
   type InnerList,
   type Item,
   parseDictionary,
@@ -54,20 +55,26 @@ type RequestComponent = (typeof requestComponents)[number]
 const fieldName = /^[a-z0-9!#$%&'*+.^_`|~-]{1,128}$/
 // Visible ASCII, spaces and tabs: a line break here could add a line to the signature base.
 const fieldContent = /^[\t\x20-\x7e]*$/
+const paramsPrefix = '"@signature-params": '
 
 /**
  * The text that is signed (RFC 9421, section 2.5). `input` is the inner list with parameters of one
  * Signature-Input member. Throws a MalformedError when a component cannot be derived from `message`.
  */
 export function createSignatureBase(input: string, message: SignableRequest | Answer): string {
-  return baseOfList(parseSignatureInput(input), message)
+  return baseOfList(readInput(parseInnerList(input)), message)
 }
 
-/** As `createSignatureBase`, for a list that `checkComponents` let pass. */
-export function baseOfList(list: InnerList, message: SignableRequest | Answer): string {
+/** As `createSignatureBase`, for an input that was read already. */
+export function baseOfList(
+  { list, components, input }: SignatureInput,
+  message: SignableRequest | Answer,
+): string {
   let base = ''
-  for (const item of list.items) base += `${formatItem(item)}: ${componentValue(item, message)}\n`
-  return `${base}"@signature-params": ${formatMember(list)}`
+  for (const [at, item] of list.items.entries()) {
+    base += `${components[at] ?? ''}: ${componentValue(item, message)}\n`
+  }
+  return `${base}${paramsPrefix}${input}`
 }
 
 /** As `createSignatureBase`, for an `input` that was made of `components`. */
@@ -80,7 +87,7 @@ export function baseOfComponents(
   for (const [identifier, item] of coveredOf(components)) {
     base += `${identifier}: ${componentValue(item, message)}\n`
   }
-  return `${base}"@signature-params": ${input}`
+  return `${base}${paramsPrefix}${input}`
 }
 
 /** A signer covers one of a few lists of components, over and over. */
@@ -92,9 +99,9 @@ function coveredOf(components: readonly string[]): Covered {
   const text = components.join(' ')
   const known = lists.get(text)
   if (known !== undefined) return known
-  const list = parseSignatureInput(`(${text})`)
+  const { list, input } = readInput(parseInnerList(`(${text})`))
   // The input repeats the components as they are given, so they must be given in their one form.
-  if (formatMember(list) !== `(${text})`) {
+  if (input !== `(${text})`) {
     throw new MalformedError('a component is not named in its one form')
   }
   const covered = list.items.map((item) => [formatItem(item), item] as const)
@@ -103,22 +110,27 @@ function coveredOf(components: readonly string[]): Covered {
   return covered
 }
 
-/** The components and parameters of one signature, every identifier supported and unique. */
-export function parseSignatureInput(input: string): InnerList {
-  const list = parseInnerList(input)
-  checkComponents(list)
-  return list
+/** The components and parameters of one signature. */
+export interface SignatureInput {
+  readonly list: InnerList
+  /** Identifiers as they stand in a base. */
+  readonly components: readonly string[]
+  /** The list in its one form, as it enters the base. */
+  readonly input: string
 }
 
 /** Throws a MalformedError unless every component is one that we can derive, and occurs once. */
-export function checkComponents(list: InnerList): void {
+export function readInput(list: InnerList): SignatureInput {
   if (list.items.length > signatureComponentsMax) {
     throw new MalformedError('the signature covers too many components')
   }
   for (const item of list.items) checkComponent(item)
-  if (new Set(list.items.map(formatItem)).size !== list.items.length) {
+  const components = list.items.map(formatItem)
+  if (new Set(components).size !== components.length) {
     throw new MalformedError('a component is covered twice')
   }
+  const input = `(${components.join(' ')})${formatParameters(list.parameters)}`
+  return { list, components, input }
 }
 
 function checkComponent({ value, parameters }: Item): void {
@@ -165,7 +177,11 @@ export interface ParsedSignatureBase {
   readonly params: SignatureParams
 }
 
-const paramsPrefix = '"@signature-params": '
+/** The input of the signature over `base`, as its Signature-Input member holds it; a base ends with it. */
+export function inputOfBase(base: string): string {
+  return base.slice(base.lastIndexOf('\n') + 1 + paramsPrefix.length)
+}
+
 /** A base repeats what headers hold, at most one header block of each message. */
 const baseCharactersMax = 2 * fieldCharactersMax
 
@@ -178,21 +194,18 @@ export function parseSignatureBase(base: string): ParsedSignatureBase {
   const lines = base.split('\n')
   const last = lines.pop() ?? ''
   if (!last.startsWith(paramsPrefix)) throw new MalformedError('the signature base has no end')
-  const list = parseSignatureInput(last.slice(paramsPrefix.length))
-  if (
-    formatMember(list) !== last.slice(paramsPrefix.length) ||
-    list.items.length !== lines.length
-  ) {
+  const { list, components, input } = readInput(parseInnerList(last.slice(paramsPrefix.length)))
+  if (input !== last.slice(paramsPrefix.length) || components.length !== lines.length) {
     throw new MalformedError('the signature base does not agree with its parameters')
   }
   const values = new Map<string, string>()
-  for (const [position, item] of list.items.entries()) {
-    const prefix = `${formatItem(item)}: `
+  for (const [position, component] of components.entries()) {
+    const prefix = `${component}: `
     const line = lines[position] ?? ''
     if (!line.startsWith(prefix) || !fieldContent.test(line)) {
       throw new MalformedError('the signature base does not agree with its parameters')
     }
-    values.set(formatItem(item), line.slice(prefix.length))
+    values.set(component, line.slice(prefix.length))
   }
   return { values, params: readParams(list) }
 }

@@ -17,6 +17,7 @@ import {
 import {
   createSignatureBase,
   type HeaderList,
+  inputOfBase,
   parseSignatureBase,
   type SignableRequest,
 } from './http-signature-base.ts'
@@ -314,6 +315,7 @@ describe('a signature base', () => {
           input,
           base,
         })
+        expect(inputOfBase(base)).toBe(input)
         const parsed = parseSignatureBase(base)
         expect([...parsed.values]).toEqual(headers.map(([name, given]) => [`"${name}"`, given]))
         expect(parsed.params).toEqual({
@@ -325,6 +327,11 @@ describe('a signature base', () => {
         })
       }),
     )
+  })
+
+  test('of nothing but parameters ends with its input, too', () => {
+    const input = createSignatureInput({ ...draft, components: [] })
+    expect(inputOfBase(createSignatureBase(input, bare))).toBe(input)
   })
 
   test('is drafted only of components that are supported and named in their one form', () => {

@@ -3,23 +3,17 @@ import {
   type Answer,
   baseOfComponents,
   baseOfList,
-  checkComponents,
   fieldValues,
   type HeaderList,
+  readInput,
   readParams,
   type SignableRequest,
   type SignableResponse,
+  type SignatureInput,
   type SignatureParams,
   signatureAlgorithm,
 } from './http-signature-base.ts'
-import {
-  formatBareItem,
-  formatItem,
-  formatMember,
-  type InnerList,
-  isInnerList,
-  parseDictionary,
-} from './http-signature-fields.ts'
+import { formatBareItem, isInnerList, parseDictionary } from './http-signature-fields.ts'
 
 /**
  * One Ed25519 signature of a message (RFC 9421), read but not verified: `base` is the exact text to
@@ -42,13 +36,9 @@ export type SignedRequest = SignedMessage
 export type SignedResponse = SignedMessage
 
 /** One member that Signature-Input and Signature have in common. */
-export interface MessageSignature {
+export interface MessageSignature extends SignatureInput {
   readonly label: string
-  readonly components: readonly string[]
   readonly params: SignatureParams
-  /** The inner list with parameters, as it enters the signature base. */
-  readonly input: string
-  readonly list: InnerList
   /** 64 bytes. */
   readonly signature: Uint8Array
 }
@@ -115,7 +105,7 @@ export function parseSignatures(headers: HeaderList): readonly MessageSignature[
   }
   return [...inputOf].map(([label, list]) => {
     if (!isInnerList(list)) throw new MalformedError('a signature input is not a list')
-    checkComponents(list)
+    const read = readInput(list)
     const member = signatureOf.get(label)
     const signature = member === undefined || isInnerList(member) ? null : member.value
     if (!(signature instanceof Uint8Array) || signature.length !== 64) {
@@ -124,10 +114,8 @@ export function parseSignatures(headers: HeaderList): readonly MessageSignature[
     if (member?.parameters.size !== 0) throw new MalformedError('a signature has parameters')
     return {
       label,
-      components: list.items.map(formatItem),
+      ...read,
       params: readParams(list),
-      input: formatMember(list),
-      list,
       signature,
     }
   })
@@ -158,8 +146,8 @@ function readSigned(
   if (ours.length > 1) throw new MalformedError('more than one signature could be meant')
   const [one] = ours
   if (one === undefined) return null
-  const { label, components, params, signature, list } = one
-  return { label, ...params, components, signature, base: baseOfList(list, message) }
+  const { label, components, params, signature } = one
+  return { label, ...params, components, signature, base: baseOfList(one, message) }
 }
 
 /** Adds one signature to a message that carries no other. */

@@ -1,8 +1,7 @@
 import {
   draftSignature,
   formatContentDigest,
-  formatMember,
-  parseSignatures,
+  inputOfBase,
   type SignableRequest,
   toBase64,
   utf8,
@@ -86,13 +85,11 @@ export function forwardedRequest(
 function callerSignature(intended: Intended): { input: string; signature: string } | null {
   const { arrival, signed } = intended.inspected.authorized.authenticated
   if (arrival.signature === null || !signed) return null
-  const { label } = arrival.signature.signed
-  const found = parseSignatures(arrival.signature.request.headers).find((s) => s.label === label)
-  if (found === undefined) return null
+  const { base, signature } = arrival.signature.signed
   // Relabelled: a label is a name on one hop only, and ours must be the one nobody else used.
   return {
-    input: `caller=${formatMember(found.list)}`,
-    signature: `caller=:${toBase64(found.signature)}:`,
+    input: `caller=${inputOfBase(base)}`,
+    signature: `caller=:${toBase64(signature)}:`,
   }
 }
 

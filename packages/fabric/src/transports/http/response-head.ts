@@ -1,8 +1,7 @@
 import {
-  formatMember,
+  inputOfBase,
   type MediaType,
   parseMediaType,
-  parseSignatures,
   plainMediaType,
   type SignedResponse,
   toBase64,
@@ -104,12 +103,10 @@ export function withOwnSignature(
 ): ResponseHead['headers'] {
   const rest = headers.filter(([name]) => receiverFields.has(name))
   if (countersignature === null) return rest
-  const { label } = countersignature
-  const own = parseSignatures(headers).find((each) => each.label === label)
-  if (own === undefined) return rest
+  const { base, signature } = countersignature
   return [
     ...rest,
-    ['signature-input', `callee=${formatMember(own.list)}`],
-    ['signature', `callee=:${toBase64(own.signature)}:`],
+    ['signature-input', `callee=${inputOfBase(base)}`],
+    ['signature', `callee=:${toBase64(signature)}:`],
   ]
 }

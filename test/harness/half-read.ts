@@ -16,7 +16,9 @@ export async function readHalf(door: Door, draft: Draft): Promise<HalfRead> {
   const credential = draft.as ?? door.credential()
   const socket = await dial({ port: place.port, credential })
   const paused = pausing(socket)
-  for (const part of bytesOf(draft, place)) socket.write(part)
+  // An answer is over with its connection, which the peer would keep for some seconds.
+  const headers = [...(draft.headers ?? []), ['Connection', 'close'] as const]
+  for (const part of bytesOf({ ...draft, headers }, place)) socket.write(part)
   return paused.then((rest) => ({ rest: () => rest().finally(() => socket.destroy()) }))
 }
 

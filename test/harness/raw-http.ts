@@ -180,7 +180,7 @@ function parseResponses(
     const status = Number(first.split(' ')[1])
     const headers = parseFields(lines)
     const body =
-      isBodiless || status < 200
+      isBodiless || status < 200 || status === 204 || status === 304
         ? { bytes: Buffer.alloc(0), next: end + 4 }
         : bodyAt(bytes, end + 4, { headers, ended })
     if (body === null) return heard

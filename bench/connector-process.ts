@@ -1,5 +1,5 @@
 import { connectorAgent } from '../packages/fabric/src/cli/connector-agent.ts'
-import { openConnector } from '../packages/fabric/src/compose-connector.ts'
+import { openConnector } from '../packages/fabric/src/compose/connector.ts'
 import { systemClock } from '../packages/fabric/src/lib/clock.ts'
 import { systemRandom } from '../packages/fabric/src/lib/random.ts'
 import { openIdentity } from '../packages/sdk/src/index.ts'

@@ -15,13 +15,13 @@ import {
   openSqliteChannelStore,
   type SqliteChannelStore,
 } from '../packages/fabric/src/adapters/sqlite/channel-store.ts'
+import { ChannelAuthority } from '../packages/fabric/src/channels/channel-authority.ts'
+import { Channels } from '../packages/fabric/src/channels/channels.ts'
+import { decodePublish } from '../packages/fabric/src/channels/publish-decoding.ts'
 import type { AgentRecord } from '../packages/fabric/src/identity/directory.ts'
 import { systemClock } from '../packages/fabric/src/lib/clock.ts'
 import { systemRandom } from '../packages/fabric/src/lib/random.ts'
 import { Refusal } from '../packages/fabric/src/lib/refusal.ts'
-import { ChannelAuthority } from '../packages/fabric/src/transports/queue/channel-authority.ts'
-import { Channels } from '../packages/fabric/src/transports/queue/channels.ts'
-import { decodePublish } from '../packages/fabric/src/transports/queue/publish-decoding.ts'
 import { openChannel } from '../packages/sdk/src/channel/channel.ts'
 import type { ChannelReply, ChannelRequest } from '../packages/sdk/src/channel/channel-calls.ts'
 import { rawPublicKey } from '../packages/sdk/src/identity/keys.ts'

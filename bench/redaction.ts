@@ -1,6 +1,6 @@
-import { createRedactor } from '../packages/fabric/src/redaction/create-redactor.ts'
 import { InspectionWork } from '../packages/fabric/src/redaction/inspection-work.ts'
 import { DATA_CLASSES } from '../packages/fabric/src/redaction/redactor.ts'
+import { createRedactor } from '../packages/fabric/src/redaction/scan/create-redactor.ts'
 
 /** Long enough for the optimizer to settle and the clock to matter; short beside the other benches. */
 const warmUpMs = 150

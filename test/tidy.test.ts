@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
+import { QUEUE_WIRE } from '../packages/fabric/src/channels/wire.ts'
 import { GATEWAY_WIRE } from '../packages/fabric/src/transports/gateway/wire.ts'
 import { MESH_WIRE } from '../packages/fabric/src/transports/mesh/wire.ts'
-import { QUEUE_WIRE } from '../packages/fabric/src/transports/queue/wire.ts'
 import { LIES } from './requirements.ts'
 import { crowdedLib, deepFiles, longFiles, longFunctions, nameFaults } from './tidy/budgets.ts'
 import { documents, linkFaults, pathFaults, scriptFaults } from './tidy/documents.ts'

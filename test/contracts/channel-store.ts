@@ -5,7 +5,7 @@ import type {
   LeaseOrder,
   PublishOrder,
   Settle,
-} from '../../packages/fabric/src/transports/queue/channel-store.ts'
+} from '../../packages/fabric/src/channels/channel-store.ts'
 
 /** A store under test, with at most three attempts and ten messages a channel. */
 export interface ChannelStoreUnderTest {

@@ -17,7 +17,7 @@ import { StreamableHTTPClientTransport as TransportV1 } from '@modelcontextproto
 import { Agent, fetch as undiciFetch } from 'undici'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { connectorAgent } from '../../packages/fabric/src/cli/connector-agent.ts'
-import { type Connector, openConnector } from '../../packages/fabric/src/compose-connector.ts'
+import { type Connector, openConnector } from '../../packages/fabric/src/compose/connector.ts'
 import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
 import { policyParser } from '../harness/policies.ts'
 import { openWorld, type World } from '../harness/world.ts'

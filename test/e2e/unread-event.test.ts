@@ -8,20 +8,17 @@ import { openStream, streaming } from '../harness/streams.ts'
 import { openWorld, type World } from '../harness/world.ts'
 
 // An answer waits a minute for a thread; here none waits at all.
-vi.mock(
-  import('../../packages/fabric/src/transports/http/waiting-limits.ts'),
-  async (importOriginal) => {
-    const { limitWait } = await importOriginal()
-    const { overLimit } = await import('../../packages/fabric/src/lib/limits.ts')
-    const limit = { name: 'work.answerWaitMs', value: 60_000, unit: 'ms' } as const
-    return {
-      limitWait(account, end) {
-        if (account.isAnswer) queueMicrotask(() => end(overLimit('OUTCOME_UNKNOWN', limit)))
-        return limitWait(account, end)
-      },
-    }
-  },
-)
+vi.mock(import('../../packages/fabric/src/budgets/waiting-limits.ts'), async (importOriginal) => {
+  const { limitWait } = await importOriginal()
+  const { overLimit } = await import('../../packages/fabric/src/lib/limits.ts')
+  const limit = { name: 'work.answerWaitMs', value: 60_000, unit: 'ms' } as const
+  return {
+    limitWait(account, end) {
+      if (account.isAnswer) queueMicrotask(() => end(overLimit('OUTCOME_UNKNOWN', limit)))
+      return limitWait(account, end)
+    },
+  }
+})
 
 const streamsAtOnce = 8
 const sse = (value: object): string => `data: ${JSON.stringify(value)}\n\n`

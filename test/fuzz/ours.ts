@@ -2,20 +2,20 @@ import { createServer } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
 import { posix } from 'node:path'
 import { parseMediaType, parseStrictJson, parseUtf8 } from '@countersign/protocol'
+import { answerBudget } from '../../packages/fabric/src/budgets/answer-budget.ts'
 import { systemClock } from '../../packages/fabric/src/lib/clock.ts'
 import { Refusal } from '../../packages/fabric/src/lib/refusal.ts'
 import type { StreamEvent } from '../../packages/fabric/src/pipeline/delivery.ts'
 import { inspectFields } from '../../packages/fabric/src/pipeline/inspect-fields.ts'
 import { withoutLineBreaks } from '../../packages/fabric/src/pipeline/line-breaks.ts'
-import { createRedactor } from '../../packages/fabric/src/redaction/create-redactor.ts'
-import { answerBudget } from '../../packages/fabric/src/transports/http/answer-budget.ts'
-import { classifyIncoming } from '../../packages/fabric/src/transports/http/classify.ts'
+import { classifyRequest } from '../../packages/fabric/src/protocols/classify.ts'
+import { EventReader, formatEvent } from '../../packages/fabric/src/protocols/http/sse.ts'
 import {
   forwardedHeaders,
   type Head,
   readHead,
-} from '../../packages/fabric/src/transports/http/head.ts'
-import { EventReader, formatEvent } from '../../packages/fabric/src/transports/http/sse.ts'
+} from '../../packages/fabric/src/protocols/reading/head.ts'
+import { createRedactor } from '../../packages/fabric/src/redaction/scan/create-redactor.ts'
 import type { Case } from './oracle.ts'
 
 const redactor = createRedactor({ hashKey: new Uint8Array(32).fill(3) })
@@ -58,7 +58,7 @@ export function readOurs({ kind, type, body }: Case): string | null {
 /** Empty for what passes as plain HTTP: no other reader may find a call in it. */
 function readCall({ type, body }: Case): string | null {
   const head = headOf(type)
-  const read = classifyIncoming({ head, body }, '/', 'auto')
+  const read = classifyRequest({ head, body }, '/', 'auto')
   if (read instanceof Refusal) return null
   if (read.protocol === 'http') return ''
   const { method, params } = parseStrictJson(parseUtf8(body)) as {
@@ -106,7 +106,7 @@ function readPath(url: string): string | null {
   })
   if (head instanceof Refusal) return null
   const [path = ''] = url.split('?', 1)
-  const read = classifyIncoming({ head, body: new Uint8Array(0) }, path, 'auto')
+  const read = classifyRequest({ head, body: new Uint8Array(0) }, path, 'auto')
   if (read instanceof Refusal) return null
   const decoded = posix.normalize(decodeURIComponent(path))
   return `${read.operation === 'GetAgentCard' ? 'card ' : ''}${decoded}`

@@ -1,7 +1,7 @@
 import type { ConnectionLimits } from '@countersign/protocol/tls'
 import type { Identity } from '@countersign/sdk'
 import { connectorAgent } from '../../packages/fabric/src/cli/connector-agent.ts'
-import { type Connector, openConnector } from '../../packages/fabric/src/compose-connector.ts'
+import { type Connector, openConnector } from '../../packages/fabric/src/compose/connector.ts'
 import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
 import type { ShiftedClock } from './clock.ts'
 import type { Place } from './doors.ts'

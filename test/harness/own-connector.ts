@@ -1,6 +1,6 @@
 import type { PeerTrust } from '@countersign/protocol/tls'
 import { connectorAgent } from '../../packages/fabric/src/cli/connector-agent.ts'
-import { type Connector, openConnector } from '../../packages/fabric/src/compose-connector.ts'
+import { type Connector, openConnector } from '../../packages/fabric/src/compose/connector.ts'
 import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
 import type { ConnectorAgent } from '../../packages/fabric/src/transports/mesh/connector-agent.ts'
 import type { Door } from './doors.ts'

@@ -4,8 +4,8 @@ import { lie, newName, type Telling, worldOfFile } from '../harness/lie.ts'
 import { patience } from '../harness/patience.ts'
 import { verifies } from '../requirements.ts'
 
-/** Names of secrets before what is masked already: it costs seconds, and nothing is found in it. */
-const costly = 'pin=[CARD *1111]'.repeat(200_000)
+/** Names of secrets, each with a list that never ends: it costs seconds, and nothing is found in it. */
+const costly = 'pw=[["a",'.repeat(350_000)
 const ordinary = JSON.stringify({ text: 'lorem ipsum '.repeat(3_500) })
 
 const inWorld = worldOfFile({

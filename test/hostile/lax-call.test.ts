@@ -1,6 +1,6 @@
 import { a2aOperations, mcpMethods, type RefusalCode } from '@countersign/protocol'
 import { expect } from 'vitest'
-import { obsoleteMethods } from '../../packages/fabric/src/transports/http/operations.ts'
+import { obsoleteMethods } from '../../packages/fabric/src/protocols/reading/operations.ts'
 import { type Draft, type HeaderList, refusalOf, send } from '../harness/doors.ts'
 import { lie, type Telling } from '../harness/lie.ts'
 import { exchangeOf, expectRefused } from '../harness/refusals.ts'

@@ -1,5 +1,5 @@
 import { expect, vi } from 'vitest'
-import { LeaseMemory } from '../../packages/fabric/src/transports/queue/lease-memory.ts'
+import { LeaseMemory } from '../../packages/fabric/src/channels/lease-memory.ts'
 import {
   draftTo,
   expectQueueRefused,

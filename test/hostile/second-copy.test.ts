@@ -1,7 +1,7 @@
 import type { Agent } from '@countersign/sdk'
 import { afterAll, expect } from 'vitest'
 import { connectorAgent } from '../../packages/fabric/src/cli/connector-agent.ts'
-import { openConnector } from '../../packages/fabric/src/compose-connector.ts'
+import { openConnector } from '../../packages/fabric/src/compose/connector.ts'
 import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
 import { trustDomain } from '../harness/doors.ts'
 import { type HeldServer, openHeldServer } from '../harness/held-server.ts'

@@ -1,6 +1,6 @@
 import { expect } from 'vitest'
 import { connectorAgent } from '../../packages/fabric/src/cli/connector-agent.ts'
-import { openConnector } from '../../packages/fabric/src/compose-connector.ts'
+import { openConnector } from '../../packages/fabric/src/compose/connector.ts'
 import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
 import { ShiftedClock } from '../harness/clock.ts'
 import { bytesOf, field, refusalOf } from '../harness/doors.ts'

@@ -19,7 +19,7 @@ export const VENDORS: Readonly<Record<string, Exceptions>> = {
   ],
   yaml: [
     { where: 'packages/fabric/src/config/', reason: 'the one file of settings is YAML' },
-    { where: 'packages/fabric/src/compose-policy-check.ts', reason: 'policy tests are YAML' },
+    { where: 'packages/fabric/src/compose/policy-check.ts', reason: 'policy tests are YAML' },
   ],
   ...Object.fromEntries(
     ['@a2a-js/sdk', '@modelcontextprotocol/server', '@modelcontextprotocol/client'].map(
@@ -51,7 +51,7 @@ export const PAUSES: Exceptions = [
     reason: 'nothing happens, and nothing says so',
   },
   {
-    where: 'packages/fabric/src/transports/queue/channels.test.ts',
+    where: 'packages/fabric/src/channels/channels.test.ts',
     reason: 'a receiver that asks after the end is let go as one that waits',
   },
   {

@@ -2,68 +2,49 @@ import path from 'node:path'
 import { DIRECTIONS, type Exceptions, VENDORS } from './exceptions.ts'
 import { isFile, isProduct, type Source } from './source.ts'
 
-const ROOMS = ['identity', 'policy', 'redaction', 'detection', 'secrets', 'ledger'] as const
+const MODULES = ['identity', 'policy', 'redaction', 'detection', 'secrets', 'ledger'] as const
 
 /**
  * Which folders of the server each folder may import. `lib` and the protocol are open to all, and a
- * folder is always open to itself. The transports do not know one another; what two of them need because
- * both speak HTTP is in `transports/http`.
+ * folder is always open to itself. The transports do not know one another; code that two of them need
+ * because both speak HTTP is in `transports/http`.
  */
 const FABRIC: Readonly<Record<string, readonly string[]>> = {
   lib: [],
-  ...Object.fromEntries(ROOMS.map((room) => [room, []])),
-  pipeline: ROOMS,
-  'transports/http': ['pipeline'],
-  'transports/gateway': ['pipeline', 'transports/http', 'transports/queue'],
-  'transports/mesh': ['pipeline', 'transports/http'],
-  'transports/queue': ['pipeline'],
-  admin: ROOMS,
+  ...Object.fromEntries(MODULES.map((module) => [module, []])),
+  pipeline: MODULES,
+  budgets: [],
+  channels: ['pipeline'],
+  protocols: ['pipeline', 'budgets', 'routes'],
+  routes: [],
+  'transports/http': ['pipeline', 'budgets', 'protocols', 'routes'],
+  'transports/gateway': [
+    ...['pipeline', 'budgets', 'protocols', 'routes', 'channels'],
+    'transports/http',
+  ],
+  'transports/mesh': ['pipeline', 'budgets', 'protocols', 'routes', 'transports/http'],
+  admin: MODULES,
   adapters: [],
   config: [],
   observe: [],
-  cli: [
-    'compose',
-    'compose-connector',
-    'compose-ledger-check',
-    'compose-policy-check',
-    'config',
-    'observe',
-  ],
+  cli: ['compose', 'config', 'observe'],
   main: ['cli', 'compose', 'config'],
 }
 
 /** Types of ports reach further than code does: a type couples nothing at run time. */
 const FABRIC_TYPES: Readonly<Record<string, readonly string[]>> = {
-  'transports/http': ROOMS,
-  'transports/gateway': ROOMS,
-  'transports/mesh': ROOMS,
-  'transports/queue': ROOMS,
-  adapters: [...ROOMS, 'transports/http', 'transports/queue', 'pipeline'],
+  budgets: ['pipeline'],
+  channels: MODULES,
+  protocols: MODULES,
+  routes: ['pipeline', 'budgets', 'protocols'],
+  'transports/http': MODULES,
+  'transports/gateway': MODULES,
+  'transports/mesh': MODULES,
+  adapters: [...MODULES, 'budgets', 'routes', 'channels', 'pipeline'],
 }
 
-/** These introduce the rooms to one another, so they alone may know all of them. */
-const KNOWS_ALL = new Set([
-  'compose',
-  'compose-admin',
-  'compose-bodies',
-  'compose-body-worker',
-  'compose-connector',
-  'compose-detection',
-  'compose-followed-state',
-  'compose-keys',
-  'compose-ledger-check',
-  'compose-lifecycle',
-  'compose-mesh',
-  'compose-observe',
-  'compose-policies',
-  'compose-policy-changes',
-  'compose-policy-check',
-  'compose-rooms',
-  'compose-routes',
-  'compose-stores',
-  'compose-trust',
-  'index',
-])
+/** These introduce the modules to one another, so they alone may know all of them. */
+const KNOWS_ALL = new Set(['compose', 'index'])
 
 const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   protocol: [],

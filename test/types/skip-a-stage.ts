@@ -4,6 +4,11 @@
  * error than the one that is named here. Nothing in this file ever runs.
  */
 
+import {
+  type Admission,
+  type AdmissionOptions,
+  admitCaller,
+} from '../../packages/fabric/src/budgets/admission.ts'
 import type { Presented } from '../../packages/fabric/src/identity/caller.ts'
 import type { Arrival } from '../../packages/fabric/src/pipeline/arrival.ts'
 import {
@@ -28,13 +33,8 @@ import {
   type RecordRoom,
   recordIntent,
 } from '../../packages/fabric/src/pipeline/record.ts'
-import {
-  type Admission,
-  type AdmissionOptions,
-  admitCaller,
-} from '../../packages/fabric/src/transports/http/admission.ts'
+import type { Head } from '../../packages/fabric/src/protocols/reading/head.ts'
 import type { ArrivingBody } from '../../packages/fabric/src/transports/http/arriving-body.ts'
-import type { Head } from '../../packages/fabric/src/transports/http/head.ts'
 
 export interface Given {
   readonly arrival: Arrival

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import type { InviteOrder } from '../../packages/fabric/src/admin/ports.ts'
-import { openFabric } from '../../packages/fabric/src/compose.ts'
+import { openFabric } from '../../packages/fabric/src/compose/compose.ts'
 import { parseConfig } from '../../packages/fabric/src/config/config.ts'
 import { readEnvironment } from '../../packages/fabric/src/config/read.ts'
 import { systemClock } from '../../packages/fabric/src/lib/clock.ts'

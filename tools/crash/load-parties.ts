@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { connectorAgent } from '../../packages/fabric/src/cli/connector-agent.ts'
-import { type Connector, openConnector } from '../../packages/fabric/src/compose-connector.ts'
+import { type Connector, openConnector } from '../../packages/fabric/src/compose/connector.ts'
 import { systemClock } from '../../packages/fabric/src/lib/clock.ts'
 import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
 import { channelOf } from '../../packages/sdk/src/channel/agent-channel.ts'

@@ -1,8 +1,8 @@
+import { leaseMemoryDefault } from '../../packages/fabric/src/channels/lease-memory.ts'
 import { configSchema } from '../../packages/fabric/src/config/schema.ts'
 import { publicAddressBytesMax } from '../../packages/fabric/src/transports/gateway/gateway.ts'
 import { sharedBytesMax } from '../../packages/fabric/src/transports/gateway/shared-resources.ts'
 import { heapBytesFor } from '../../packages/fabric/src/transports/http/thread-lane.ts'
-import { leaseMemoryDefault } from '../../packages/fabric/src/transports/queue/lease-memory.ts'
 import { KINDS, type Seen } from './client.ts'
 import { newTally, type Tally } from './tally.ts'
 

@@ -1,6 +1,6 @@
 import { sign } from 'node:crypto'
 import { AgentError, type Identity } from '@countersign/sdk'
-import type { ConnectorAgent, ConnectorOptions } from '../compose-connector.ts'
+import type { ConnectorAgent, ConnectorOptions } from '../compose/connector.ts'
 import type { Clock } from '../lib/clock.ts'
 
 /** Policies, agents and endpoints of a large fabric, as JSON. */

@@ -154,7 +154,7 @@ async function checkLedger({ config, clock }: Patient): Promise<Verdict> {
   if ((await findRunning(dataDir)) !== null) return ok('in use; `ledger check` derives all of it')
   const trust = await readIfPresent(join(dataDir, DATA_FILES.trust))
   if (trust === null) return warn('the trust file is missing', 'start the fabric once')
-  const { inspectLedgerFolder } = await import('../compose-ledger-check.ts')
+  const { inspectLedgerFolder } = await import('../compose/ledger-check.ts')
   try {
     const outlook = await inspectLedgerFolder(config, trust, clock)
     const { entries, open, toIndex, freeBytes, refuseBytes, warnBytes } = outlook
@@ -236,7 +236,7 @@ async function checkPolicies(policyDir: string): Promise<Verdict> {
   if ((await stat(policyDir).catch(() => null)) === null) {
     return ok(`${policyDir} will be made with the default policies`)
   }
-  const { checkPolicyFolder } = await import('../compose-policy-check.ts')
+  const { checkPolicyFolder } = await import('../compose/policy-check.ts')
   const { policies, problems, warnings } = await checkPolicyFolder(policyDir)
   const [problem] = problems
   if (problem !== undefined) {

@@ -112,7 +112,7 @@ async function startObserved(
   { log, onFatal, acceptClock, observing }: ObservedStart,
 ): Promise<StartedFabric> {
   const { dataDir } = config
-  const { openFabric } = await import('../compose.ts')
+  const { openFabric } = await import('../compose/compose.ts')
   const { clock, random } = context
   const opening = openFabric({
     config,

@@ -1,9 +1,9 @@
 import { Refusal } from '../lib/refusal.ts'
-import { decodeBody } from '../redaction/decode-body.ts'
-import { bodyFormOf, bodyFormOfUntyped } from '../redaction/media-type.ts'
+import { decodeBody } from '../redaction/text/decode-body.ts'
+import { bodyFormOf, bodyFormOfUntyped } from '../redaction/text/media-type.ts'
 
-export { readText } from '../redaction/decode-body.ts'
-export { isInspectedCharset } from '../redaction/media-type.ts'
+export { readText } from '../redaction/text/decode-body.ts'
+export { isInspectedCharset } from '../redaction/text/media-type.ts'
 
 /**
  * The text that every reader makes of content that a receiver sent: the very same object where it is

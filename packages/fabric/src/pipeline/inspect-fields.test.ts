@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { Refusal } from '../lib/refusal.ts'
-import { createRedactor } from '../redaction/create-redactor.ts'
+import { createRedactor } from '../redaction/scan/create-redactor.ts'
 import { inspectFields, inspectPath, inspectSignature, maskFrame } from './inspect-fields.ts'
 
 const redactor = createRedactor({ hashKey: new Uint8Array(32) })

@@ -1,6 +1,6 @@
 import { utf8 } from '@countersign/protocol'
 import { expect, test } from 'vitest'
-import { createRedactor } from '../redaction/create-redactor.ts'
+import { createRedactor } from '../redaction/scan/create-redactor.ts'
 import { inspectParts, noParts } from './inspect-parts.ts'
 
 const redactor = createRedactor({ hashKey: new Uint8Array(32) })

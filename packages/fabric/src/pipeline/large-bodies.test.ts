@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { createRedactor } from '../redaction/create-redactor.ts'
 import { DATA_CLASSES } from '../redaction/redactor.ts'
+import { createRedactor } from '../redaction/scan/create-redactor.ts'
 import { noParts, type Parts } from './inspect-parts.ts'
 import { inspectShared, type LargeBodies, readControl } from './large-bodies.ts'
 import { inlineBytesMax, LoopShare } from './loop-share.ts'

@@ -1,9 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { Refusal } from '../lib/refusal.ts'
-import { createRedactor, REDACTION_LIMITS_DEFAULT } from './create-redactor.ts'
 import { InspectionWork, TooMuchWork } from './inspection-work.ts'
 import { DATA_CLASSES } from './redactor.ts'
+import { createRedactor, REDACTION_LIMITS_DEFAULT } from './scan/create-redactor.ts'
 
 const redactor = createRedactor({ hashKey: new Uint8Array(32).fill(9) })
 const order = { mask: DATA_CLASSES, block: [] }

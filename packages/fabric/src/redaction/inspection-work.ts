@@ -3,6 +3,9 @@ import type { Limit } from '@countersign/protocol'
 /** Thrown where an inspection has cost more than it may. Nothing of what was found so far counts. */
 export class TooMuchWork extends Error {}
 
+/** Thrown when a body has more findings, or is read again more often, than `inspect.findings` allows. */
+export class TooManyFindings extends Error {}
+
 /**
  * What one inspection may cost: some nine seconds at worst, below what `work.bodyMs` gives a job.
  * Documents of 4 MiB in Markdown, program text or JSON take a third to five sixths of it.

@@ -5,7 +5,7 @@ import type {
   PublishOrder,
   PublishResult,
   Settle,
-} from '../../transports/queue/channel-store.ts'
+} from '../../channels/channel-store.ts'
 
 /** Bounds of one channel. They travel with each command, so that a change counts from the next one. */
 export interface ChannelLimits {

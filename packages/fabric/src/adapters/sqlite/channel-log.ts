@@ -6,7 +6,7 @@ import type {
   PublishOrder,
   PublishResult,
   Settle,
-} from '../../transports/queue/channel-store.ts'
+} from '../../channels/channel-store.ts'
 import type { ChannelLimits, LeasedItem } from './channel-command.ts'
 import { CHANNELS_MAX, NEVER, OFFSETS_PER_CHANNEL, PLACES_FROM } from './channel-schema.ts'
 import {

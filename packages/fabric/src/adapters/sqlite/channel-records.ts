@@ -2,8 +2,8 @@ import { closeSync, fsyncSync, openSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import type { SignedDescriptor } from '@countersign/protocol'
+import type { ChannelRecord, ChannelRecords } from '../../channels/channel-records.ts'
 import { makeFolder } from '../../lib/named-path.ts'
-import type { ChannelRecord, ChannelRecords } from '../../transports/queue/channel-records.ts'
 
 const schema = `
   CREATE TABLE record (name TEXT PRIMARY KEY, epoch INTEGER NOT NULL, value TEXT NOT NULL) STRICT;

@@ -5,8 +5,8 @@ import { DatabaseSync } from 'node:sqlite'
 import fc from 'fast-check'
 import { afterAll, describe, expect, test } from 'vitest'
 import { channelStoreContract, message } from '../../../../../test/contracts/channel-store.ts'
+import type { Leased } from '../../channels/channel-store.ts'
 import { systemRandom } from '../../lib/random.ts'
-import type { Leased } from '../../transports/queue/channel-store.ts'
 import { CHANNEL_LIMITS_DEFAULT, openSqliteChannelStore } from './channel-store.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'channels-'))

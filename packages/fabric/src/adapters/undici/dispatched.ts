@@ -2,7 +2,7 @@ import { ArrivingBytes, formatLimit } from '@countersign/protocol'
 import { PeerError } from '@countersign/protocol/tls'
 import { type Dispatcher, errors } from 'undici'
 import { NoRoomError, UpstreamError, WithdrawnError } from '../../lib/upstream-error.ts'
-import type { Endpoint, UpstreamRequest, UpstreamResponse } from '../../transports/http/upstream.ts'
+import type { Endpoint, UpstreamRequest, UpstreamResponse } from '../../routes/upstream.ts'
 import type { Lane } from './lane.ts'
 
 /** More than this waits for no reader: the socket is read no further until it is taken. */

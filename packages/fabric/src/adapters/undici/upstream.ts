@@ -1,6 +1,6 @@
 import { type ClientTls, clientTlsOptions, type StandingPeer } from '@countersign/protocol/tls'
 import { type buildConnector, Client, type Dispatcher, Pool } from 'undici'
-import type { Upstream, UpstreamRequest } from '../../transports/http/upstream.ts'
+import type { Upstream, UpstreamRequest } from '../../routes/upstream.ts'
 import { Descriptors } from './descriptors.ts'
 import { Dispatched } from './dispatched.ts'
 import { type Lane, openLane } from './lane.ts'

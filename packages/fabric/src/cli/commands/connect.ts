@@ -90,7 +90,7 @@ async function runConnector(context: CliContext, options: ConnectOptions): Promi
   const log = logOf(context, { level: 'info', format: options.logFormat })
   const observing = await openObserving(context, address, log)
   try {
-    const { openConnector } = await import('../../compose-connector.ts')
+    const { openConnector } = await import('../../compose/connector.ts')
     const connector = await openConnector({
       agent: connectorAgent(identity, clock),
       gateway: {

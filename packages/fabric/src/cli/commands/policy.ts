@@ -64,7 +64,7 @@ async function checkFolder(
   options: CommonOptions,
 ): Promise<void> {
   const output = outputOf(context, options)
-  const { checkPolicyFolder } = await import('../../compose-policy-check.ts')
+  const { checkPolicyFolder } = await import('../../compose/policy-check.ts')
   const progress = output.progress('Checking policies')
   const folder = folderOf(context, dir, options)
   const checked = await checkPolicyFolder(folder).finally(() => progress.stop())
@@ -88,7 +88,7 @@ async function testFolder(
   options: CommonOptions,
 ): Promise<void> {
   const output = outputOf(context, options)
-  const { testPolicyFolder } = await import('../../compose-policy-check.ts')
+  const { testPolicyFolder } = await import('../../compose/policy-check.ts')
   const progress = output.progress('Testing policies')
   const folder = folderOf(context, dir, options)
   const tested = await testPolicyFolder(folder).finally(() => progress.stop())

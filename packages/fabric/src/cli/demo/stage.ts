@@ -1,7 +1,7 @@
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Identity, openIdentity } from '@countersign/sdk'
-import { type Connector, openConnector } from '../../compose-connector.ts'
+import { type Connector, openConnector } from '../../compose/connector.ts'
 import { systemClock } from '../../lib/clock.ts'
 import { makeFolder } from '../../lib/named-path.ts'
 import { systemRandom } from '../../lib/random.ts'

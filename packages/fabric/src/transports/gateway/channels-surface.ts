@@ -10,6 +10,11 @@ import {
   parseSettlement,
   type Settlement,
 } from '@countersign/protocol'
+import type { Channels, Settled } from '../../channels/channels.ts'
+import type { Hold } from '../../channels/lease-memory.ts'
+import type { ChannelCall, LeasedMessages } from '../../channels/leasing.ts'
+import { decodePublish } from '../../channels/publish-decoding.ts'
+import { QUEUE_WIRE } from '../../channels/wire.ts'
 import type { FactValue } from '../../ledger/ledger.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import type { Target } from '../../pipeline/arrival.ts'
@@ -21,11 +26,6 @@ import { SenderRights, type SentMessage } from '../../pipeline/sender-right.ts'
 import type { PolicyAction } from '../../policy/policy.ts'
 import { exchangeHeaders, quotaHeaders } from '../http/call.ts'
 import type { Reply } from '../http/respond.ts'
-import type { Channels, Settled } from '../queue/channels.ts'
-import type { Hold } from '../queue/lease-memory.ts'
-import type { ChannelCall, LeasedMessages } from '../queue/leasing.ts'
-import { decodePublish } from '../queue/publish-decoding.ts'
-import { QUEUE_WIRE } from '../queue/wire.ts'
 import { arrivalOf, integerIn, jsonReply, problemReply, type Surface, type Visit } from './visit.ts'
 
 export interface ChannelsSurfaceOptions {

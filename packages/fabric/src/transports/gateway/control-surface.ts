@@ -16,9 +16,9 @@ import { readControl } from '../../pipeline/large-bodies.ts'
 import { recheck } from '../../pipeline/recheck.ts'
 import { refusalOfEntry } from '../../pipeline/record.ts'
 import type { PolicyAction } from '../../policy/policy.ts'
+import { CONTROL_JSON_LIMITS, parseJsonBody } from '../../protocols/reading/json-body.ts'
+import type { EndpointRegistry } from '../../routes/endpoint-registry.ts'
 import { exchangeHeaders } from '../http/call.ts'
-import type { EndpointRegistry } from '../http/endpoint-registry.ts'
-import { CONTROL_JSON_LIMITS, parseJsonBody } from '../http/json-body.ts'
 import type { Reply } from '../http/respond.ts'
 import {
   type Claim,

@@ -7,16 +7,16 @@ import {
   rotateServer,
   tlsSocketOf,
 } from '@countersign/protocol/tls'
+import { admitAnonymous, admitCaller } from '../../budgets/admission.ts'
+import { BodyBudget, floorBytes } from '../../budgets/body-budget.ts'
 import type { Presented } from '../../identity/caller.ts'
 import { networkOf } from '../../lib/limits.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import type { Identified } from '../../pipeline/authenticate.ts'
 import { refusalOfFailure } from '../../pipeline/record.ts'
-import { admitAnonymous, admitCaller } from '../http/admission.ts'
+import { comesFromForeignPage } from '../../protocols/http/foreign-page.ts'
 import { ArrivingBody } from '../http/arriving-body.ts'
 import { type Authorities, authorityOf } from '../http/authorities.ts'
-import { BodyBudget, floorBytes } from '../http/body-budget.ts'
-import { comesFromForeignPage } from '../http/foreign-page.ts'
 import {
   type Incoming,
   isUnread,

@@ -1,11 +1,11 @@
 import { ArrivingBytes } from '@countersign/protocol'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { answerBudget } from '../../budgets/answer-budget.ts'
 import { systemClock } from '../../lib/clock.ts'
 import { giveBackGarbage } from '../../lib/heap.ts'
+import type { UpstreamResponse } from '../../routes/upstream.ts'
 import { readBodyOf } from './answer-body.ts'
-import { answerBudget } from './answer-budget.ts'
-import type { UpstreamResponse } from './upstream.ts'
 
 /** Pieces of one byte, each with its own memory, and how many of them are still there. */
 function singleBytes(count: number) {

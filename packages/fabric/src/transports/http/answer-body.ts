@@ -1,8 +1,8 @@
 import { ArrivingBytes } from '@countersign/protocol'
+import type { BodyShare } from '../../budgets/body-budget.ts'
 import { overLimit } from '../../lib/limits.ts'
 import type { Refusal } from '../../lib/refusal.ts'
-import type { BodyShare } from './body-budget.ts'
-import type { UpstreamResponse } from './upstream.ts'
+import type { UpstreamResponse } from '../../routes/upstream.ts'
 
 /** The body of an answer, on its account. Beyond `bytesMax` the rest is given up. */
 export async function readBodyOf(

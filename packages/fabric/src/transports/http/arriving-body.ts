@@ -1,9 +1,9 @@
 import { ArrivingBytes } from '@countersign/protocol'
 import { countPiece, inviteBody } from '@countersign/protocol/tls'
+import type { Admission } from '../../budgets/admission.ts'
 import { overLimit } from '../../lib/limits.ts'
 import { Refusal } from '../../lib/refusal.ts'
-import type { Admission } from './admission.ts'
-import type { Head } from './head.ts'
+import type { Head } from '../../protocols/reading/head.ts'
 import type { NodeRequest } from './incoming.ts'
 
 /** A refused request's body up to this size is discarded; beyond it the connection ends instead. */

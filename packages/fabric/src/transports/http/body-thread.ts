@@ -5,11 +5,21 @@ import type { InspectedParts, Parts } from '../../pipeline/inspect-parts.ts'
 import type { LargeBodies, TimeAccount } from '../../pipeline/large-bodies.ts'
 import { LoopShare } from '../../pipeline/loop-share.ts'
 import { TimeCredit } from '../../pipeline/time-credit.ts'
+import {
+  type ContentKind,
+  evidentKind,
+  kindOf,
+  type ReadKind,
+} from '../../protocols/a2a/card-content.ts'
+import {
+  mayCreate,
+  type TaskQuestion,
+  type TaskReader,
+  taskReaders,
+} from '../../protocols/a2a/task-reader.ts'
+import { type Classified, type Classify, classifyRequest } from '../../protocols/classify.ts'
+import type { Work } from '../../protocols/reading/reading-steps.ts'
 import type { RedactionOrder } from '../../redaction/redactor.ts'
-import { type ContentKind, evidentKind, kindOf, type ReadKind } from './card-content.ts'
-import { type Classified, type Classify, classifyIncoming } from './classify.ts'
-import type { Work } from './reading-steps.ts'
-import { mayCreate, type TaskQuestion, type TaskReader, taskReaders } from './task-reader.ts'
 import { type BodyJob, type JobOutcome, ThreadLane } from './thread-lane.ts'
 
 /** One job of the quick lane: nobody else waits longer for it. */
@@ -75,7 +85,7 @@ export class BodyThread implements LargeBodies {
     const incoming = { head, body }
     return (
       this.loop.run(client, body.length + head.path.length, (work) =>
-        classifyIncoming(incoming, path, protocol, { known, work }),
+        classifyRequest(incoming, path, protocol, { known, work }),
       ) ??
       this.#run<Classified>(
         (steps) => ({ name: 'classify', incoming, path, protocol, known, steps }),

@@ -8,8 +8,9 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { Refusal } from '../../lib/refusal.ts'
 import { sha256 } from '../../lib/sha256.ts'
-import { classifyIncoming, type RouteProtocol } from './classify.ts'
-import { METHODS, readHead } from './head.ts'
+import { classifyRequest } from '../../protocols/classify.ts'
+import { METHODS, readHead } from '../../protocols/reading/head.ts'
+import type { RouteProtocol } from '../../protocols/reading/route-protocol.ts'
 
 const pieces = [
   ...['tasks', 'Tasks', '%74asks', 'tasks.json', 'tasks;v=1', 'tasks.js', 't%C5%BFasks', '5'],
@@ -66,7 +67,7 @@ test('whatever a signed request is classified as, every verifier reads it as', (
       const head = readHead({ method, url, rawHeaders: fields.flat(), authority: 'fabric.test' })
       if (head instanceof Refusal) return
       const [inRoute = ''] = asked.path.split('?', 1)
-      const read = classifyIncoming({ head, body: bytes }, inRoute, protocol)
+      const read = classifyRequest({ head, body: bytes }, inRoute, protocol)
       if (read instanceof Refusal) return
       const hasDigest = fields.some(([name]) => name === 'content-digest')
       const input = createSignatureInput({

@@ -2,13 +2,13 @@ import { utf8 } from '@countersign/protocol'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { inlineBytesMax, inlineStepsMax } from '../../pipeline/loop-share.ts'
+import { holdsCard } from '../../protocols/a2a/card-content.ts'
+import { taskReaders } from '../../protocols/a2a/task-reader.ts'
+import { classifyRequest } from '../../protocols/classify.ts'
+import { knownIn } from '../../protocols/known-references.ts'
+import { addKnown, createIdFilter } from '../../protocols/reading/known-ids.ts'
+import type { Work } from '../../protocols/reading/reading-steps.ts'
 import { InspectionWork, TooMuchWork } from '../../redaction/inspection-work.ts'
-import { holdsCard } from './card-content.ts'
-import { classifyIncoming } from './classify.ts'
-import { addKnown, createIdFilter } from './known-ids.ts'
-import { knownIn } from './known-references.ts'
-import type { Work } from './reading-steps.ts'
-import { taskReaders } from './task-reader.ts'
 
 const filter = createIdFilter()
 addKnown(filter, '0b5f2c1e-7a44-4a7e-9d0c-3f1f5b7f0a11')
@@ -20,7 +20,7 @@ function classified(text: string, type: string, known = [filter]) {
     authority: 'a',
     headers: new Map([['content-type', type]]),
   }
-  return (work: Work) => classifyIncoming({ head, body: utf8(text) }, '/', 'auto', { known, work })
+  return (work: Work) => classifyRequest({ head, body: utf8(text) }, '/', 'auto', { known, work })
 }
 
 test('ids in a head are looked for on the account of its sender', () => {

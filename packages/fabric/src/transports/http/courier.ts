@@ -1,4 +1,6 @@
 import { type Answer, readSignedResponse, type SignedResponse } from '@countersign/protocol'
+import type { BodyBudget, BodyShare } from '../../budgets/body-budget.ts'
+import { createPatience, type Patience } from '../../budgets/patience.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import {
   NoRoomError,
@@ -16,20 +18,23 @@ import {
 } from '../../pipeline/delivery.ts'
 import { accountOfAnswer } from '../../pipeline/large-bodies.ts'
 import type { Intended } from '../../pipeline/record.ts'
-import { type CardMediation, cardMediator } from './agent-card.ts'
+import { type CardMediation, cardMediator } from '../../protocols/a2a/agent-card.ts'
+import type { ReadKind } from '../../protocols/a2a/card-content.ts'
+import {
+  type ContentSource,
+  cardRefusal,
+  readContent,
+  readEvent,
+} from '../../protocols/answer-content.ts'
+import { EventReader } from '../../protocols/http/sse.ts'
+import { statedRefusal } from '../../protocols/http/stated-refusal.ts'
+import type { Balancer } from '../../routes/balancer.ts'
+import { leadsTo, type Route } from '../../routes/routes.ts'
+import type { UpstreamRequest, UpstreamResponse } from '../../routes/upstream.ts'
 import { readBodyOf } from './answer-body.ts'
-import { type ContentSource, cardRefusal, readContent, readEvent } from './answer-content.ts'
-import type { Balancer } from './balancer.ts'
-import type { BodyBudget, BodyShare } from './body-budget.ts'
-import type { ReadKind } from './card-content.ts'
 import { type Forwarded, type ForwardSigner, forwardedRequest } from './forward-signature.ts'
 import { DECISION_FIELD, formatDecision } from './forwarded-decision.ts'
-import { createPatience, type Patience } from './patience.ts'
 import { readResponseHead, withOwnSignature } from './response-head.ts'
-import { leadsTo, type Route } from './routes.ts'
-import { EventReader } from './sse.ts'
-import { statedRefusal } from './stated-refusal.ts'
-import type { UpstreamRequest, UpstreamResponse } from './upstream.ts'
 
 export interface CallCourierOptions {
   readonly upstream: Balancer

@@ -8,7 +8,7 @@ import {
 } from '@countersign/protocol'
 import type { FactValue } from '../../ledger/ledger.ts'
 import type { Intended } from '../../pipeline/record.ts'
-import type { UpstreamRequest } from './upstream.ts'
+import type { UpstreamRequest } from '../../routes/upstream.ts'
 
 /** The key with which this hop signs what it forwards: the fabric's, or a connector's. */
 export interface ForwardSigner {

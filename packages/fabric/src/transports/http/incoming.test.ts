@@ -1,11 +1,11 @@
 import { EventEmitter } from 'node:events'
 import { expect, test } from 'vitest'
+import { admitAnonymous, admitCaller } from '../../budgets/admission.ts'
+import { BodyBudget, bodyOverheadBytes, waitingBytes } from '../../budgets/body-budget.ts'
 import { giveBackGarbage } from '../../lib/heap.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import type { Identified } from '../../pipeline/authenticate.ts'
-import { admitAnonymous, admitCaller } from './admission.ts'
 import { ArrivingBody } from './arriving-body.ts'
-import { BodyBudget, bodyOverheadBytes, waitingBytes } from './body-budget.ts'
 import { type Incoming, type NodeRequest, readIncoming } from './incoming.ts'
 
 const bytesMax = 1_000_000

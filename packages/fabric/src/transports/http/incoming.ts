@@ -2,14 +2,14 @@ import type { IncomingMessage } from 'node:http'
 import type { Http2ServerRequest } from 'node:http2'
 import { readSignedRequest, type SignableRequest } from '@countersign/protocol'
 import { peerChain, tlsSocketOf } from '@countersign/protocol/tls'
+import type { Admission } from '../../budgets/admission.ts'
+import { bodyOverheadBytes } from '../../budgets/body-budget.ts'
 import type { Presented } from '../../identity/caller.ts'
 import { networkOf } from '../../lib/limits.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import type { PresentedSignature } from '../../pipeline/arrival.ts'
-import type { Admission } from './admission.ts'
+import { type Head, readHead } from '../../protocols/reading/head.ts'
 import type { ArrivingBody } from './arriving-body.ts'
-import { bodyOverheadBytes } from './body-budget.ts'
-import { type Head, readHead } from './head.ts'
 
 export type NodeRequest = IncomingMessage | Http2ServerRequest
 

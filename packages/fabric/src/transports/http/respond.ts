@@ -6,7 +6,7 @@ import type { Refusal } from '../../lib/refusal.ts'
 import type { StillPermitted, StreamEvent } from '../../pipeline/delivery.ts'
 import { Interruption } from '../../pipeline/interruption.ts'
 import type { InspectedEvents } from '../../pipeline/stream.ts'
-import { formatEvent } from './sse.ts'
+import { formatEvent } from '../../protocols/http/sse.ts'
 
 export type NodeResponse = ServerResponse | Http2ServerResponse
 

@@ -8,10 +8,10 @@ import {
 } from '@countersign/protocol'
 import { Refusal } from '../../lib/refusal.ts'
 import { isInspectedCharset } from '../../pipeline/answer-text.ts'
-import { sessionIdLengthMax } from './balancer.ts'
+import { statusFault } from '../../protocols/http/response-status.ts'
+import { sessionIdLengthMax } from '../../routes/balancer.ts'
+import type { UpstreamResponse } from '../../routes/upstream.ts'
 import { listFields, receiverFields, signatureFields } from './response-fields.ts'
-import { statusFault } from './response-status.ts'
-import type { UpstreamResponse } from './upstream.ts'
 
 /** What is judged: with the one field more that a receiver may have signed, and that does not pass. */
 const judgedNames: ReadonlySet<string> = new Set([

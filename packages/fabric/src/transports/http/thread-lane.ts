@@ -1,17 +1,17 @@
 import type { Worker } from 'node:worker_threads'
 import type { RefusalCode } from '@countersign/protocol'
+import { FairQueue } from '../../budgets/fair-queue.ts'
+import { limitWait } from '../../budgets/waiting-limits.ts'
 import { setDeadline } from '../../lib/clock.ts'
 import { overLimit } from '../../lib/limits.ts'
 import { Refusal, type RpcId } from '../../lib/refusal.ts'
 import type { Parts } from '../../pipeline/inspect-parts.ts'
 import type { TimeAccount } from '../../pipeline/large-bodies.ts'
+import type { TaskQuestion } from '../../protocols/a2a/task-reader.ts'
+import type { Head } from '../../protocols/reading/head.ts'
+import type { IdFilter } from '../../protocols/reading/known-ids.ts'
+import type { RouteProtocol } from '../../protocols/reading/route-protocol.ts'
 import type { RedactionOrder } from '../../redaction/redactor.ts'
-import type { RouteProtocol } from './classify.ts'
-import { FairQueue } from './fair-queue.ts'
-import type { Head } from './head.ts'
-import type { IdFilter } from './known-ids.ts'
-import type { TaskQuestion } from './task-reader.ts'
-import { limitWait } from './waiting-limits.ts'
 
 /** Main thread to worker; one at a time. */
 export type BodyJob = BodyWork & {

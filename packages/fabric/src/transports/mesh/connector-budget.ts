@@ -1,6 +1,6 @@
+import { answerBudget } from '../../budgets/answer-budget.ts'
+import { BodyBudget, floorBytes } from '../../budgets/body-budget.ts'
 import type { Clock } from '../../lib/clock.ts'
-import { answerBudget } from '../http/answer-budget.ts'
-import { BodyBudget, floorBytes } from '../http/body-budget.ts'
 import { connectorArrival } from '../http/unparsed.ts'
 
 /** Request bodies at one side of a connector, which is a small process beside one agent. */

@@ -1,16 +1,18 @@
 import { formatSpiffeId, isId, type SignableRequest } from '@countersign/protocol'
+import type { BodyShare } from '../../budgets/body-budget.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import { sha256 } from '../../lib/sha256.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
 import type { Rooms } from '../../pipeline/enforce.ts'
 import { withoutForeignDigest } from '../../pipeline/inspect-fields.ts'
 import { accountOfAnswer } from '../../pipeline/large-bodies.ts'
-import { cardMediator } from '../http/agent-card.ts'
+import { cardMediator } from '../../protocols/a2a/agent-card.ts'
+import type { ReadKind } from '../../protocols/a2a/card-content.ts'
+import { cardRefusal, readContent } from '../../protocols/answer-content.ts'
+import type { Classified } from '../../protocols/classify.ts'
+import type { Route } from '../../routes/routes.ts'
+import type { UpstreamResponse } from '../../routes/upstream.ts'
 import { readBodyOf } from '../http/answer-body.ts'
-import { cardRefusal, readContent } from '../http/answer-content.ts'
-import type { BodyShare } from '../http/body-budget.ts'
-import type { ReadKind } from '../http/card-content.ts'
-import type { Classified } from '../http/classify.ts'
 import type { ForwardSigner } from '../http/forward-signature.ts'
 import {
   fabricFields,
@@ -19,8 +21,6 @@ import {
   signatureFields,
 } from '../http/response-fields.ts'
 import { type ResponseHead, readResponseHead } from '../http/response-head.ts'
-import type { Route } from '../http/routes.ts'
-import type { UpstreamResponse } from '../http/upstream.ts'
 import { checkAnswer } from './answer-check.ts'
 import { isBoundTo } from './bound-exchange.ts'
 

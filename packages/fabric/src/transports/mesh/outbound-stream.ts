@@ -6,6 +6,7 @@ import {
   parseUtf8,
   REFUSALS,
 } from '@countersign/protocol'
+import type { BodyShare } from '../../budgets/body-budget.ts'
 import { Refusal, StatedRefusal, Withdrawal } from '../../lib/refusal.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
 import type { StreamEvent } from '../../pipeline/delivery.ts'
@@ -16,11 +17,10 @@ import { Interruption } from '../../pipeline/interruption.ts'
 import { unrecordedAs } from '../../pipeline/record.ts'
 import { watchStanding } from '../../pipeline/standing.ts'
 import { brokenOff, type InspectedEvents } from '../../pipeline/stream.ts'
-import { type ContentSource, readEvent } from '../http/answer-content.ts'
-import type { BodyShare } from '../http/body-budget.ts'
-import { EventReader } from '../http/sse.ts'
-import { readStatement } from '../http/stated-refusal.ts'
-import type { UpstreamResponse } from '../http/upstream.ts'
+import { type ContentSource, readEvent } from '../../protocols/answer-content.ts'
+import { EventReader } from '../../protocols/http/sse.ts'
+import { readStatement } from '../../protocols/http/stated-refusal.ts'
+import type { UpstreamResponse } from '../../routes/upstream.ts'
 
 /** How the other side said that it cut the stream; it has told its JSON-RPC client already. */
 export class ToldRefusal {

@@ -1,0 +1,209 @@
+import { createHash } from 'node:crypto'
+import { toBase64Url } from '@countersign/protocol'
+import type { AdminRooms, AgentView, FabricStatus, PolicyPut } from '../admin/ports.ts'
+import type { Detection } from '../detection/detector.ts'
+import type { AgentRecord } from '../identity/directory.ts'
+import { formatProblem, PoliciesRejected } from '../policy/compile-policies.ts'
+import { explainDecision } from '../policy/explain-decision.ts'
+import { readPolicyFolder } from '../policy/policy-folder.ts'
+import { readPolicyRequest } from '../policy/policy-request.ts'
+import type { PolicySource } from '../policy/policy-set.ts'
+import type { EndpointRegistry } from '../routes/endpoint-registry.ts'
+import { replacePolicyFile } from './policies.ts'
+import type { PolicyChanges } from './policy-changes.ts'
+import type { EntryFeed } from './rooms.ts'
+import type { Stores, Surroundings } from './stores.ts'
+import { fingerprintOf } from './trust.ts'
+
+export interface AdminOptions {
+  readonly stores: Stores
+  readonly around: Surroundings
+  readonly feed: EntryFeed
+  readonly detection: Detection
+  readonly endpoints: EndpointRegistry
+  readonly policyChanges: PolicyChanges
+  readonly version: string
+  origin(): string
+}
+
+/** Fits the rooms to what administration asks of them. */
+export function composeAdminRooms(options: AdminOptions): AdminRooms {
+  const { stores, feed } = options
+  const { ledger } = stores
+  return {
+    agents: agentAdmin(options),
+    keys: keyAdmin(options),
+    policies: policyAdmin(options),
+    channels: channelAdmin(options),
+    ledger: {
+      recent: (countMax) => ledger.recent(countMax),
+      explain: (exchange) => ledger.explain(exchange),
+      check: () => ledger.check(),
+    },
+    routes: routeAdmin(options),
+    status: () => status(options),
+    watchDecisions: (listener) => feed.onEntry(listener),
+  }
+}
+
+function agentAdmin({ stores, around, detection, origin }: AdminOptions): AdminRooms['agents'] {
+  const { identity } = stores
+  const view = (record: AgentRecord): AgentView => {
+    const { score, signals } = detection.riskOf(record.name, around.clock.now())
+    return { ...record, risk: score, signals }
+  }
+  return {
+    list: () => identity.directory.list().map(view),
+    find: (name) => {
+      const record = identity.directory.find(name)
+      return record === null ? null : view(record)
+    },
+    async invite({ ttlSeconds, ...terms }) {
+      const { text, token } = await identity.joinTokens.create({
+        ...terms,
+        ttlMs: ttlSeconds * 1000,
+      })
+      return { join: `${origin()}/#${text}.${rootFingerprint(stores)}`, expiresAt: token.expiresAt }
+    },
+    async setStatus(name, status, reason) {
+      return (await identity.setStatus(name, status, reason))?.status ?? null
+    },
+  }
+}
+
+/** What a join string pins: the agent believes a fabric that shows exactly this root. */
+function rootFingerprint({ identity }: Stores): string {
+  const [root] = identity.bundles.find(identity.trustDomain)?.roots ?? []
+  if (root === undefined) throw new Error('the trust domain has no root')
+  return toBase64Url(createHash('sha256').update(root).digest())
+}
+
+function keyAdmin({ stores }: AdminOptions): AdminRooms['keys'] {
+  const { admitKeyHolder, apiKeys } = stores.identity
+  return {
+    async create({ agent, scopes, ttlSeconds }) {
+      await admitKeyHolder(agent)
+      const { text, key } = await apiKeys.create({ owner: agent, scopes, ttlMs: ttlSeconds * 1000 })
+      return { key: text, prefix: key.id, expiresAt: key.expiresAt }
+    },
+    list: () =>
+      apiKeys.list().map(({ id, owner, ...rest }) => ({ prefix: id, agent: owner, ...rest })),
+    revoke: (prefix) => apiKeys.remove(prefix),
+  }
+}
+
+function policyAdmin({
+  stores,
+  around,
+  policyChanges: changes,
+}: AdminOptions): AdminRooms['policies'] {
+  const { policy } = stores
+  const { policyDir } = around.config
+  return {
+    show: () => ({ version: policy.current.version, sources: policy.policySources() }),
+    put: (name, text, exchange) => changes.inTurn(() => put(name, text, exchange)),
+    explain(text) {
+      const request = readPolicyRequest(text)
+      return request === null ? null : explainDecision(request, policy.current)
+    },
+  }
+
+  async function put(name: string, text: string, exchange: string): Promise<PolicyPut> {
+    try {
+      // Before anything is written: the folder must stay a set that the next start can load.
+      await policy.check([...(await othersThan(name)), { name, text }])
+    } catch (cause) {
+      if (!(cause instanceof PoliciesRejected)) throw cause
+      const problems = cause.problems.map(formatProblem)
+      return { version: policy.current.version, taken: false, problems, warnings: [] }
+    }
+    changes.expect(name, { text, exchange })
+    await replacePolicyFile(policyDir, name, text)
+    // Rejects if another file of the folder became invalid meanwhile: ours is written then, and may take force.
+    const { version, warnings } = await policy.reload()
+    changes.settle(name)
+    return { version, taken: true, problems: [], warnings: warnings.map(formatProblem) }
+  }
+
+  /** What lies in the folder: a file that was spoiled there by hand stops every set with it. */
+  async function othersThan(name: string): Promise<readonly PolicySource[]> {
+    const isOther = (source: PolicySource): boolean => source.name !== name
+    try {
+      return (await readPolicyFolder(policyDir)).filter(isOther)
+    } catch (cause) {
+      const isRepair =
+        cause instanceof PoliciesRejected && cause.problems.every(({ file }) => file === name)
+      if (!isRepair) throw cause
+      return policy.policySources().filter(isOther)
+    }
+  }
+}
+
+function channelAdmin({ stores, around }: AdminOptions): AdminRooms['channels'] {
+  const { channelAuthority: authority, channelStore: store } = stores
+  return {
+    async list() {
+      const stats = await store.stats()
+      return authority.list().map(({ name, members, epoch, floor }) => ({
+        ...{ name, members, epoch, floor },
+        ...{ messages: 0, bytes: 0, dead: 0, lastOffset: 0 },
+        ...stats.find(({ channel }) => channel === name),
+      }))
+    },
+    create: (name, members) => authority.create({ name, members }),
+    setMembers: (name, members) => authority.setMembers(name, members),
+    dead: (name) => store.dead(name, deadLettersMax),
+    redrive: (name, group, offset) => store.redrive(name, group, offset, around.clock.now()),
+  }
+}
+
+/** As many as one answer holds; the oldest first, so that redriving them shows the next. */
+const deadLettersMax = 200
+
+function routeAdmin({ stores, endpoints }: AdminOptions): AdminRooms['routes'] {
+  return {
+    list: () => [
+      ...endpoints.configured().map(({ name, protocol, endpoints: places }) => ({
+        name,
+        protocol,
+        urls: places.map(({ url }) => url),
+        source: 'configured' as const,
+      })),
+      ...endpoints.list().map(({ name, url, protocol }) => ({
+        name,
+        protocol,
+        urls: [url],
+        source: 'registered' as const,
+      })),
+    ],
+    async put(name, upstream, protocol) {
+      const value = JSON.stringify({ upstream, protocol })
+      await stores.state.commit([{ table: 'settings', key: `${routePrefix}${name}`, value }])
+      endpoints.configure(name, { name, protocol, endpoints: [{ url: upstream, spiffeId: null }] })
+    },
+    async remove(name) {
+      const known = endpoints.configured().some((route) => route.name === name)
+      await stores.state.commit([{ table: 'settings', key: `${routePrefix}${name}`, value: null }])
+      endpoints.configure(name, null)
+      return known
+    },
+  }
+}
+
+export const routePrefix = 'route/'
+
+async function status({ stores, around, version, origin }: AdminOptions): Promise<FabricStatus> {
+  const { ledger, policy, identity } = stores
+  const { trustDomain } = around.config
+  return {
+    version,
+    trustDomain,
+    origin: origin(),
+    ledger: { size: ledger.size, vkey: ledger.vkey },
+    trustFingerprint: await fingerprintOf(stores),
+    policyVersion: policy.current.version,
+    agents: identity.directory.list().length,
+    memoryBytes: process.memoryUsage.rss(),
+    uptimeMs: Math.round(process.uptime() * 1000),
+  }
+}

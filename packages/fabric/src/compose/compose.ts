@@ -1,0 +1,426 @@
+import { existsSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import type { EnrollmentGrant } from '@countersign/protocol'
+import { serverTlsOptions } from '@countersign/protocol/tls'
+import { memoryStrangerLimits } from '../adapters/rate-limiter/rate-limits.ts'
+import { undiciUpstream } from '../adapters/undici/upstream.ts'
+import { createAdministration } from '../admin/administration.ts'
+import type { InviteOrder } from '../admin/ports.ts'
+import type { Presented } from '../identity/caller.ts'
+import { isProvenRequest } from '../identity/caller-proof.ts'
+import { Ed25519Keys } from '../identity/ed25519-keys.ts'
+import { isCurrent } from '../identity/standing.ts'
+import type { TokenRecord } from '../identity/token-server.ts'
+import type { OpenedEntry } from '../ledger/ledger.ts'
+import { type Closer, type ClosingFault, closeInOrder } from '../lib/closing.ts'
+import { keepHeapSmall } from '../lib/heap.ts'
+import { Refusal } from '../lib/refusal.ts'
+import { fittingUpstreams, openFilesMax } from '../observe/open-files.ts'
+import { identify } from '../pipeline/authenticate.ts'
+import { refuseUnread } from '../pipeline/control.ts'
+import { type Rooms } from '../pipeline/enforce.ts'
+import { checkStatedDecisions } from '../policy/stated-decision.ts'
+import { createMcpSessions } from '../protocols/mcp/mcp-sessions.ts'
+import { createRedactor } from '../redaction/scan/create-redactor.ts'
+import { createBalancer } from '../routes/balancer.ts'
+import { createEndpointRegistry } from '../routes/endpoint-registry.ts'
+import { adminSurface } from '../transports/gateway/admin-surface.ts'
+import { agentsSurface } from '../transports/gateway/agents-surface.ts'
+import { channelsSurface } from '../transports/gateway/channels-surface.ts'
+import {
+  type ControlOptions,
+  meshSurface,
+  receiptsSurface,
+} from '../transports/gateway/control-surface.ts'
+import { type Gateway, openGateway } from '../transports/gateway/gateway.ts'
+import { publicSurfaces } from '../transports/gateway/public-surface.ts'
+import { recordAsked, refuseAsked, type UnreadOptions } from '../transports/gateway/unread.ts'
+import { problemReply, type Surface } from '../transports/gateway/visit.ts'
+import { Authorities } from '../transports/http/authorities.ts'
+import { composeAdminRooms } from './admin.ts'
+import { composeAnswers, composeBodies } from './bodies.ts'
+import { composeDetection, createEntryObserver, type WatchedDetection } from './detection.ts'
+import {
+  fabricVersion,
+  followPolicies,
+  noRoomFor,
+  recordGrant,
+  recordLifecycle,
+  recordMember,
+} from './lifecycle.ts'
+import { composeMeshState } from './mesh.ts'
+import { connectionsMax, observeFabric, openDiskWatch } from './observe.ts'
+import { installDefaultPolicies } from './policies.ts'
+import { PolicyChanges } from './policy-changes.ts'
+import { composeRooms, isDismissed } from './rooms.ts'
+import { configureRoutes, isReceiver, restoreRoutes } from './routes.ts'
+import { dangerouslyReplaceRooms, openStores, type Stores, type Surroundings } from './stores.ts'
+import { fingerprintOf, trustDocument } from './trust.ts'
+
+export type { Surroundings } from './stores.ts'
+
+/** A running fabric. */
+export interface Fabric {
+  /** `https://host:port`, as callers reach the gateway. */
+  readonly origin: string
+  readonly port: number
+  /** The root certificate as PEM, for clients that verify by an authorities file. */
+  readonly rootPem: string
+  /** The document of `GET /v1/trust`, which agents and auditors pin. */
+  readonly trust: string
+  /** A one-time join string; the first operator has nobody to ask for it but the process itself. */
+  invite(order: InviteOrder): Promise<{ readonly join: string; readonly expiresAt: number }>
+  /** Every entry as it becomes durable. */
+  onEntry(listener: (entry: OpenedEntry) => void): () => void
+  /** Response bytes that callers have not taken yet. */
+  unsentBytes(): number
+  /**
+   * Stops accepting, lets what is under way end for `graceMs`, then closes everything in order.
+   * Never rejects: resolves with the parts that did not close, empty after a stop in order.
+   */
+  close(graceMs: number): Promise<readonly ClosingFault[]>
+}
+
+/** Builds and starts a fabric from one configuration. Rejects, with nothing left open, if any part is in doubt. */
+export async function openFabric(around: Surroundings): Promise<Fabric> {
+  await installDefaultPolicies(around.config.policyDir)
+  let origin = ''
+  const closers: Closer[] = []
+  const closeAll = async (): Promise<readonly ClosingFault[]> => {
+    const faults = await closeInOrder(closers.splice(0).reverse())
+    for (const { name, cause } of faults) {
+      around.log('not closed in order', { part: name, error: String(cause) })
+    }
+    return faults
+  }
+  const stores = await openStores(around, () => origin)
+  closers.push({ name: 'stores', boundMs: storesCloseMs, close: () => stores.close() })
+  try {
+    const disk = openDiskWatch(around)
+    closers.push({ name: 'disk', close: () => disk.close() })
+    const parts = await composeParts(around, stores, () => origin)
+    closers.push({ name: 'upstream', close: () => parts.close() })
+    const gateway = await openListener(around, stores, parts)
+    let graceMs = 0
+    closers.push({
+      name: 'listener',
+      // It ends what is left by itself when the grace is over.
+      get boundMs() {
+        return graceMs + 2_000
+      },
+      close: () => gateway.close(graceMs),
+    })
+    const { host, publicUrl } = around.config.listen
+    origin = publicUrl ?? `https://${hostOf(host)}:${gateway.port}`
+    // Callers that wait for news get an answer at once, so that they do not use up the grace.
+    closers.push({ name: 'long polls', close: () => parts.endWaits() })
+    closers.push({ name: 'heap', close: keepHeapSmall(gateway.occupiedBytes) })
+    closers.push({ name: 'rotation', close: followRotation(stores, gateway, parts) })
+    closers.push({ name: 'policies', close: followPolicies(around, stores, parts) })
+    closers.push({
+      name: 'metrics',
+      close: observeFabric(around, {
+        stores,
+        load: gateway.load,
+        isReceiver: (name) => isReceiver(around, { stores, endpoints: parts.endpoints }, name),
+        onEntry: (listener) => parts.rooms.onEntry(listener),
+        version: fabricVersion,
+      }),
+    })
+    await recordLifecycle(around, stores, parts.rooms, { event: 'started' })
+    // Behind the listener, so that it stands behind every exchange that the listener let end.
+    closers.splice(
+      closers.findIndex(({ name }) => name === 'listener'),
+      0,
+      {
+        name: 'the entry of the stop',
+        close: () => recordLifecycle(around, stores, parts.rooms, { event: 'stopped' }),
+      },
+    )
+    return {
+      origin,
+      port: gateway.port,
+      rootPem: stores.identity.authority.rootPem,
+      trust: trustDocument(stores),
+      invite: (order) => parts.admin.agents.invite(order),
+      onEntry: (listener) => parts.rooms.onEntry(listener),
+      unsentBytes: () => gateway.unsentBytes(),
+      close(forMs) {
+        graceMs = forMs
+        return closeAll()
+      },
+    }
+  } catch (cause) {
+    await closeAll()
+    throw cause
+  }
+}
+
+/** Each store has its own bound; together they may take longer than any other part. */
+const storesCloseMs = 15_000
+
+type Parts = Awaited<ReturnType<typeof composeParts>>
+
+async function composeParts(around: Surroundings, stores: Stores, origin: () => string) {
+  const { config, clock } = around
+  const { keys } = stores
+  const detection = composeDetection(clock)
+  const endpoints = createEndpointRegistry(config.trustDomain, clock)
+  const upstream = composeUpstream(around, stores, await openFilesMax())
+  const bodies = composeBodies(keys.mask, config.limits.bodyBytes, clock)
+  const calls = limitsOfCalls(around)
+  const rooms = composeRooms({
+    stores,
+    around,
+    redactor: createRedactor({ hashKey: keys.mask }),
+    largeBodies: bodies,
+    detection,
+    routes: endpoints,
+    hasChannel: (name) => stores.channelAuthority.find(name) !== null,
+  })
+  const enforced = around[dangerouslyReplaceRooms]?.(rooms) ?? rooms
+  const policyChanges = new PolicyChanges(stores.policy.current.sources)
+  const admin = composeAdminRooms({
+    stores,
+    around,
+    feed: rooms,
+    detection,
+    endpoints,
+    policyChanges,
+    version: fabricVersion,
+    origin,
+  })
+  const mesh = composeMeshState(around, stores, { endpoints, detection })
+  const control: ControlOptions = {
+    rooms,
+    ledger: controlLedger(stores, rooms, detection),
+    ...proofsOf(stores.identity),
+    trust: { trustDomain: config.trustDomain, fabricKey: keys.forward.publicKey },
+    decisionFault: checkStatedDecisions(stores, around.clock, rooms.authorization),
+    endpoints,
+    state: mesh,
+  }
+  const surfaces = new Map<string, Surface>([
+    [
+      'agents',
+      agentsSurface({
+        rooms: enforced,
+        routes: endpoints,
+        upstream: createBalancer(upstream, around.random, () => around.clock.monotonic()),
+        signer: keys.forward,
+        sessions: createMcpSessions(),
+        ...{ classify: bodies.classify, readKind: bodies.readKind, taskReader: bodies.tasks },
+        trustDomain: config.trustDomain,
+        origin,
+        ...calls,
+      }),
+    ],
+    ['v1/admin', adminSurface(rooms, createAdministration(admin))],
+    ['v1/receipts', receiptsSurface(control)],
+    ['v1/mesh', meshSurface(control)],
+    ['v1/channels', channelsSurface({ rooms: enforced, channels: stores.channels })],
+  ])
+  configureRoutes(around, endpoints)
+  const endWaits = (): void => {
+    mesh.close()
+    stores.channels.close()
+  }
+  const close = (): Promise<unknown> => Promise.all([upstream.close(), bodies.close()])
+  const listening = { endpoints, upstream, answers: calls.answers, surfaces, origin, endWaits }
+  return { rooms, admin, policyChanges, ...listening, close }
+}
+
+/** What an entry of a connector is proved by. */
+function proofsOf({
+  signatures,
+  directory: { find },
+}: Stores['identity']): Pick<ControlOptions, 'isProvenRequest' | 'verify'> {
+  const keys = new Ed25519Keys()
+  return {
+    isProvenRequest: (request) => isProvenRequest(request, { signatures, find }),
+    verify: (...signed) => keys.verify(...signed),
+  }
+}
+
+/** What bounds a call to an agent, and where its answer is counted. */
+function limitsOfCalls({ config: { limits }, clock }: Surroundings) {
+  return {
+    bodyBytesMax: limits.bodyBytes,
+    timeoutMs: limits.upstreamTimeoutMs,
+    streamMs: limits.streamMs,
+    answers: composeAnswers(limits, clock),
+  }
+}
+
+/** The ledger as connectors and readers of receipts use it. */
+function controlLedger(
+  { ledger, identity }: Stores,
+  rooms: Rooms,
+  detection: WatchedDetection,
+): ControlOptions['ledger'] {
+  const observeEntry = createEntryObserver(detection, (name) =>
+    isDismissed(identity.directory.find(name)),
+  )
+  return {
+    async append(draft) {
+      const committed = await rooms.append(draft)
+      observeEntry(draft)
+      return committed
+    },
+    findReceipt: (exchange) => ledger.findReceipt(exchange),
+    explain: (exchange) => ledger.explain(exchange),
+    openIntent: (exchange) => ledger.openIntent(exchange),
+  }
+}
+
+/** Receivers that prove a SPIFFE ID are reached with the fabric's own certificate. */
+function composeUpstream(
+  { config, clock }: Surroundings,
+  { identity }: Stores,
+  files: number | null,
+) {
+  return undiciUpstream({
+    tlsFor: (expected) => ({
+      ...{ bundles: identity.bundles, now: clock.now, expected },
+      admits: (peer) => isCurrent(identity.directory, peer),
+      continuesUntil: (peer) => identity.renewals.untilOf(peer.spiffeId, peer.fingerprint),
+      credential: identity.server.current(),
+    }),
+    now: clock.now,
+    connectTimeoutMs: 5_000,
+    headersTimeoutMs: config.limits.upstreamTimeoutMs,
+    connectionsPerEndpointMax: 64,
+    connectionsMax: fittingUpstreams(files),
+  })
+}
+
+async function openListener(around: Surroundings, stores: Stores, parts: Parts): Promise<Gateway> {
+  const { config, clock, random } = around
+  const { identity } = stores
+  const { listen, limits } = config
+  await restoreRoutes(stores, parts.endpoints)
+  const strangers = memoryStrangerLimits(limits.refusalsPerMinute, clock)
+  const unread: UnreadOptions = {
+    trust: { bundles: identity.bundles, now: clock.now },
+    async refuse(arrival, refusal) {
+      const { caller, unrecorded } = await refuseUnread(parts.rooms, arrival, refusal)
+      const reply = problemReply(unrecorded ?? refusal, arrival.exchange)
+      return { reply, isStranger: caller === null, isRecorded: unrecorded === null }
+    },
+    admitsStranger: (address) => strangers.admits(address),
+    countStranger: (address) => strangers.count(address),
+    refusalsPerMinute: limits.refusalsPerMinute,
+    clock,
+    random,
+  }
+  return openGateway({
+    ...unread,
+    tls: serverTlsOptions({ ...identity.server.current(), requestPeer: 'optional' }),
+    host: listen.host,
+    port: listen.port,
+    continuesUntil: ({ spiffeId, fingerprint }) => identity.renewals.untilOf(spiffeId, fingerprint),
+    bodyBytesMax: limits.bodyBytes,
+    requestMemoryBytesMax: limits.requestMemoryBytes,
+    answers: parts.answers,
+    authorities: authoritiesOf(around),
+    identify: (presented) => identify(presented, 'gateway', parts.rooms),
+    connectionsMax: await connectionsMax(around),
+    responseLimits: { stallMs: limits.responseStallMs, unsentBytesMax: limits.unsentBytes },
+    surfaces: parts.surfaces,
+    publicSurfaces: publicSurfaces({
+      trust: () => trustDocument(stores),
+      trustFingerprint: await fingerprintOf(stores),
+      enroll: (body) => enrollAgent(around, stores, parts, body),
+      renew: (presented, body) => renewAgent(around, stores, parts, { presented, body }),
+      refuse: (request, refusal, operation) =>
+        refuseAsked(request, refusal, { ...unread, operation }),
+      findLogResource: (path) => stores.ledger.findResource(path),
+      findPage,
+      handleTokens: (request, response, body) => {
+        const record: TokenRecord = {
+          issued: ({ subject, tokenId, scopes, expiresAt }) =>
+            recordMember(around, parts.rooms, 'token-issued', {
+              agent: subject,
+              'expires-at': expiresAt,
+              'token.id': tokenId,
+              'token.scopes': scopes?.join(' ') ?? '',
+            }),
+          refused: (refusal) => recordAsked(request, refusal, { ...unread, operation: 'token' }),
+        }
+        return identity.handleTokens(request as never, response as never, { body, record })
+      },
+      origin: parts.origin,
+    }),
+    origin: parts.origin,
+  })
+}
+
+async function enrollAgent(
+  around: Surroundings,
+  { identity, ledger }: Stores,
+  parts: Parts,
+  body: unknown,
+): Promise<EnrollmentGrant | Refusal> {
+  // The join string is spent with what it changes: both wait until that can go on record.
+  const noRoom = await noRoomFor(null, ledger)
+  if (noRoom !== null) return noRoom
+  const grant = await identity.enrollment.enroll(body)
+  if (!(grant instanceof Refusal)) endEarlierEnrolment(grant.name, identity, parts)
+  return recordGrant(around, parts.rooms, 'enrolled', grant)
+}
+
+/** Goes on while the disk fills up: an agent whose certificate has ended needs another join string. */
+async function renewAgent(
+  around: Surroundings,
+  { identity, ledger }: Stores,
+  parts: Parts,
+  { presented, body }: { readonly presented: Presented; readonly body: unknown },
+): Promise<EnrollmentGrant | Refusal> {
+  const [byCertificate] = identity.authenticators
+  const caller = (await byCertificate?.({ ...presented, bearer: null, apiKey: null })) ?? null
+  if (caller === null) return new Refusal('CREDENTIAL_MISSING', 'renewal needs a certificate')
+  if (caller instanceof Refusal) return caller
+  const noRoom = await noRoomFor('oversight', ledger)
+  if (noRoom !== null) return noRoom
+  const answer = await identity.enrollment.renew(caller, body)
+  return recordGrant(around, parts.rooms, 'renewed', answer)
+}
+
+/** Whoever holds the earlier certificates must not be called in the agent's name either. */
+function endEarlierEnrolment(
+  name: string,
+  { directory }: Pick<Stores['identity'], 'directory'>,
+  { endpoints, upstream }: Pick<Parts, 'endpoints' | 'upstream'>,
+): void {
+  if ((directory.find(name)?.generation ?? 0) <= 1) return
+  endpoints.forget(name)
+  // Connections that are open were accepted with a certificate that no longer stands.
+  upstream.refresh()
+}
+
+function followRotation({ identity }: Stores, gateway: Gateway, { upstream }: Parts): () => void {
+  return identity.server.onRotate((credential) => {
+    gateway.rotate(serverTlsOptions({ ...credential, requestPeer: 'optional' }))
+    upstream.refresh()
+  })
+}
+
+const pages = { verify: 'verify.html', console: 'console.html' } as const
+
+/** Pages are built into the package; a checkout that was never built has none. */
+async function findPage(name: keyof typeof pages): Promise<Uint8Array | null> {
+  const file = new URL(`../../pages/${pages[name]}`, import.meta.url)
+  return existsSync(file) ? readFile(file) : null
+}
+
+/** The names under which clients may ask for the gateway. */
+function authoritiesOf({ config }: Surroundings): Authorities {
+  const { host, names, publicUrl } = config.listen
+  const published = publicUrl === undefined ? [] : [new URL(publicUrl).hostname]
+  return new Authorities([host, ...names, ...published])
+}
+
+function hostOf(host: string): string {
+  if (host === '0.0.0.0' || host === '::') return 'localhost'
+  return host.includes(':') ? `[${host}]` : host
+}

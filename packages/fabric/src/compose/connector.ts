@@ -1,0 +1,329 @@
+import { type MeshState, type SignedMessage } from '@countersign/protocol'
+import {
+  type ConnectionLimits,
+  PeerFault,
+  peerIdentity,
+  type TrustBundles,
+} from '@countersign/protocol/tls'
+import { createCedarParser } from '../adapters/cedar/cedar-parser.ts'
+import { memoryReplayGuard } from '../adapters/memory/replay-guard.ts'
+import { undiciUpstream } from '../adapters/undici/upstream.ts'
+import { authenticateByCertificate } from '../identity/authenticate-by-certificate.ts'
+import { createMessageSignatures } from '../identity/message-signature.ts'
+import { isCurrent } from '../identity/standing.ts'
+import type { Clock } from '../lib/clock.ts'
+import { type ClosingFault, closeInOrder } from '../lib/closing.ts'
+import type { Random } from '../lib/random.ts'
+import { type CountedEntry, observeExchanges } from '../observe/exchange-metrics.ts'
+import { fittingConnections, fittingUpstreams, openFilesMax } from '../observe/open-files.ts'
+import type { Rooms } from '../pipeline/enforce.ts'
+import type { PolicyParser } from '../policy/parser.ts'
+import { createTaskOwners } from '../protocols/a2a/task-guard.ts'
+import { createMcpSessions } from '../protocols/mcp/mcp-sessions.ts'
+import type { RouteProtocol } from '../protocols/reading/route-protocol.ts'
+import { createRedactor } from '../redaction/scan/create-redactor.ts'
+import { type Balancer, createBalancer } from '../routes/balancer.ts'
+import { ofOneProtocol } from '../routes/endpoint-registry.ts'
+import type { BodyThread } from '../transports/http/body-thread.ts'
+import type { ConnectorAgent } from '../transports/mesh/connector-agent.ts'
+import { openInbound } from '../transports/mesh/inbound.ts'
+import { type OutboundRoute, openOutbound } from '../transports/mesh/outbound.ts'
+import { openRegistration } from '../transports/mesh/registration.ts'
+import { remoteLedger } from '../transports/mesh/remote-ledger.ts'
+import { followMeshState, type StateFollower } from '../transports/mesh/state-follower.ts'
+import { composeBodies } from './bodies.ts'
+import { FollowedState } from './followed-state.ts'
+import { type Observations, showReadiness } from './observe.ts'
+
+export type { ConnectorAgent } from '../transports/mesh/connector-agent.ts'
+
+export interface ConnectorOptions {
+  readonly agent: ConnectorAgent & { readonly trust: { readonly bundles: TrustBundles } }
+  /** The fabric's gateway, for agents that have no connector of their own. */
+  readonly gateway: { readonly url: string; readonly spiffeId: string }
+  /** Where the agent itself listens, on loopback; null for one that only calls. */
+  readonly expose: string | null
+  readonly protocol: RouteProtocol
+  readonly listen: Address
+  readonly meshListen: Address & { readonly advertise: string | null }
+  /** Bounds of unread responses where they differ from the defaults. */
+  readonly responseLimits?: Partial<ConnectionLimits>
+  readonly clock: Clock
+  readonly random: Random
+  log(event: string, facts?: Readonly<Record<string, string | number>>): void
+  /** Where its state is shown to a supervisor and to a monitoring system; nowhere by default. */
+  readonly observe?: Observations
+  /** Reads policies; by default each time in a process of its own. */
+  readonly policyParser?: PolicyParser
+}
+
+export interface Address {
+  readonly host: string
+  readonly port: number
+}
+
+export interface Connector {
+  /** Where the agent calls others: `<loopbackUrl>/<name>/…`. */
+  readonly loopbackUrl: string
+  /** Where others call the agent; null when it exposes nothing. */
+  readonly meshUrl: string | null
+  /** As that of a fabric: lets what is under way end for `graceMs`, and never rejects. */
+  close(graceMs?: number): Promise<readonly ClosingFault[]>
+}
+
+const bodyBytesMax = 4 * 1024 * 1024
+const upstreamTimeoutMs = 120_000
+/** Of each listener: as many as the gateway takes by default. */
+const connectionsAsked = 4_096
+const streamMs = 3_600_000
+
+/** Opens a connector beside one agent: the same pipeline as the gateway, fed by the fabric. */
+export async function openConnector(options: ConnectorOptions): Promise<Connector> {
+  const { agent, clock, random } = options
+  const known = new FollowedState(options.policyParser ?? createCedarParser())
+  const follower = await followMeshState(agent, clock, (state) => known.apply(state))
+  const followed = { known, follower, made: new WeakSet<SignedMessage>() }
+  // Only the fabric can compare hashes of masked values, so a connector's key need not outlive it.
+  const hashKey = random(32)
+  const bodies = composeBodies(hashKey, bodyBytesMax, clock)
+  const rooms = {
+    ...composeConnectorRooms(options, followed),
+    redactor: createRedactor({ hashKey }),
+    largeBodies: bodies,
+  }
+  const files = await openFilesMax()
+  const connectionsMax = fittingConnections(connectionsAsked, files)
+  const upstream = undiciUpstream({
+    tlsFor: (expected) => ({
+      ...{ ...agent.trust, expected, credential: agent.credential() },
+      admits: (peer) => isCurrent(known.directory, peer),
+      continuesUntil: ({ fingerprint }) => known.renewedUntil(fingerprint),
+    }),
+    now: () => clock.now(),
+    connectTimeoutMs: 5_000,
+    headersTimeoutMs: upstreamTimeoutMs,
+    connectionsPerEndpointMax: 64,
+    connectionsMax: fittingUpstreams(files),
+  })
+  const balancer = createBalancer(upstream, random, () => clock.monotonic())
+  const stopRotation = agent.onRotate(() => upstream.refresh())
+  // Connections that are open were accepted with a certificate that no longer stands.
+  known.onEnrolledAgain(() => upstream.refresh())
+  const outbound = await openOutbound({
+    ...{ agent, rooms, clock, random, bodyBytesMax, streamMs, connectionsMax },
+    ...{ made: followed.made, classify: bodies.classify, readKind: bodies.readKind },
+    ...options.listen,
+    timeoutMs: upstreamTimeoutMs,
+    ...responseLimitsOf(options),
+    upstream: balancer,
+    findRoute: outboundRoutes(options, follower),
+  })
+  const exposed =
+    options.expose === null
+      ? null
+      : await exposeAgent(options, { ...followed, rooms, balancer, bodies, connectionsMax })
+  return {
+    loopbackUrl: `http://${options.listen.host}:${outbound.port}`,
+    meshUrl: exposed?.url ?? null,
+    async close(graceMs = 0) {
+      const boundMs = graceMs + 2_000
+      const faults = await closeInOrder([
+        { name: 'registration', close: () => exposed?.withdraw() },
+        {
+          name: 'listeners',
+          boundMs,
+          close: () => Promise.all([exposed?.close(graceMs), outbound.close(graceMs)]),
+        },
+        { name: 'rotation', close: stopRotation },
+        { name: 'state', close: () => follower.close() },
+        { name: 'upstream', close: () => upstream.close() },
+        { name: 'bodies', close: () => bodies.close() },
+      ])
+      for (const { name, cause } of faults) {
+        options.log('not closed in order', { part: name, error: String(cause) })
+      }
+      return faults
+    },
+  }
+}
+
+function responseLimitsOf({ responseLimits }: ConnectorOptions) {
+  return responseLimits === undefined ? {} : { responseLimits }
+}
+
+interface ConnectorParts {
+  readonly rooms: Rooms
+  readonly balancer: Balancer
+  readonly known: FollowedState
+  readonly follower: StateFollower
+  readonly bodies: BodyThread
+  readonly connectionsMax: number
+  /** The signatures of this connector's own making. */
+  readonly made: WeakSet<SignedMessage>
+}
+
+interface ExposedAgent {
+  readonly url: string
+  /** No caller is sent here any more. */
+  withdraw(): Promise<void>
+  close(graceMs: number): Promise<void>
+}
+
+async function exposeAgent(
+  options: ConnectorOptions,
+  { rooms, balancer, known, follower, made, bodies, connectionsMax }: ConnectorParts,
+): Promise<ExposedAgent> {
+  const { agent, clock, random, expose, protocol, meshListen } = options
+  const endpoints = [{ url: expose ?? '', spiffeId: null }]
+  const inbound = await openInbound({
+    ...{ agent, rooms, balancer, clock, random, made, bodyBytesMax, connectionsMax },
+    ...{ classify: bodies.classify, readKind: bodies.readKind, taskReader: bodies.tasks },
+    gatewayId: options.gateway.spiffeId,
+    news: { ...known.news, refresh: () => follower.refresh() },
+    route: { name: agent.name, protocol, endpoints },
+    continuesUntil: ({ fingerprint }) => known.renewedUntil(fingerprint),
+    sessions: createMcpSessions(),
+    tasks: createTaskOwners(),
+    host: meshListen.host,
+    port: meshListen.port,
+    names: meshListen.advertise === null ? [] : [new URL(meshListen.advertise).hostname],
+    timeoutMs: upstreamTimeoutMs,
+    streamMs,
+    ...responseLimitsOf(options),
+  })
+  const url = meshListen.advertise ?? `https://${meshListen.host}:${inbound.port}`
+  const registration = await openRegistration({
+    ...{ agent, clock },
+    endpoint: { url, protocol, connector: true },
+    log: (event, facts) => options.log(event, facts),
+  }).catch(async (cause: unknown) => {
+    await inbound.close(0)
+    throw cause
+  })
+  const unfollow = known.onChange(() => registration.follow(known))
+  return {
+    url,
+    withdraw() {
+      unfollow()
+      return registration.withdraw()
+    },
+    close: (graceMs) => inbound.close(graceMs),
+  }
+}
+
+/** Asked twice for each call; kept for as long as the state from which they were found. */
+const routesKeptMax = 1024
+
+function outboundRoutes(options: ConnectorOptions, follower: Pick<StateFollower, 'current'>) {
+  let of: MeshState | null = null
+  const found = new Map<string, OutboundRoute | null>()
+  return (name: string): OutboundRoute | null => {
+    const state = follower.current()
+    if (state !== of || found.size >= routesKeptMax) found.clear()
+    of = state
+    const known = found.get(name)
+    if (known !== undefined) return known
+    const route = findOutboundRoute(options, state, name)
+    found.set(name, route)
+    return route
+  }
+}
+
+function findOutboundRoute(
+  { agent, gateway }: ConnectorOptions,
+  state: MeshState,
+  name: string,
+): OutboundRoute | null {
+  const spoken = ofOneProtocol(
+    state.endpoints.filter((endpoint) => endpoint.name === name && endpoint.connector),
+  )
+  if (spoken !== null) {
+    const spiffeId = `spiffe://${agent.trustDomain}/agent/${name}`
+    const endpoints = spoken.endpoints.map(({ url }) => ({ url, spiffeId }))
+    const cardUrls = [`https://${name}.mesh`]
+    return { name, protocol: spoken.protocol, endpoints, prefix: '', cardUrls }
+  }
+  const prefix = `/agents/${name}`
+  const cardUrls = [`${gateway.url}${prefix}`]
+  return { name, protocol: 'auto', endpoints: [gateway], prefix, cardUrls }
+}
+
+function composeConnectorRooms(
+  { agent, clock, observe }: ConnectorOptions,
+  { known, follower, made }: Pick<ConnectorParts, 'known' | 'follower' | 'made'>,
+): Omit<Rooms, 'redactor'> {
+  const { trustDomain, trust } = agent
+  // Its own streams go on with its own new certificate, of which it need not be told.
+  const ownEnd = (): number => {
+    const peer = peerIdentity(agent.credential().certificateChain, trust.bundles, clock.now())
+    return peer instanceof PeerFault ? 0 : peer.expiresAt
+  }
+  const replayGuard = memoryReplayGuard({ clock })
+  const { directory } = known
+  const ledger = remoteLedger(agent, clock)
+  const count = observeConnector(observe, { follower, known, clock })
+  return {
+    authenticators: [
+      authenticateByCertificate({
+        ...{ trustDomain, bundles: trust.bundles, directory, clock },
+        newcomers: known.newcomers,
+      }),
+    ],
+    signatures: createMessageSignatures({ directory, replayGuard, clock, own: made }),
+    authorization: {
+      policy: () => {
+        // Throws when the fabric has been out of reach for too long: undecided, and so refused.
+        follower.current()
+        return known.policy
+      },
+      riskOf: (name) => known.riskOf(name),
+      findReceiver: (kind, name) => known.findReceiver(kind, name),
+      findPrincipal: (name) => directory.find(name),
+      continuesUntil: ({ spiffeId, credentialId }) =>
+        Math.max(known.renewedUntil(credentialId), spiffeId === agent.spiffeId ? ownEnd() : 0),
+      limits: { spend: (caller, receiver) => known.limits.spend(caller, receiver) },
+      now: () => clock.now(),
+    },
+    detection: { observe: () => [] },
+    standing: { onChange: (listener) => known.onChange(listener) },
+    now: () => clock.now(),
+    async append(draft) {
+      const committed = await ledger.append(draft)
+      count(draft)
+      return committed
+    },
+  }
+}
+
+/** Shows a connector, and gives what counts each entry that is recorded at the fabric. */
+function observeConnector(
+  observe: Observations | undefined,
+  {
+    follower,
+    known,
+    clock,
+  }: {
+    readonly follower: StateFollower
+    readonly known: FollowedState
+    readonly clock: Clock
+  },
+): (entry: CountedEntry) => void {
+  if (observe === undefined) return () => undefined
+  showReadiness(observe)
+  observe.readiness.add({
+    name: 'state',
+    fault() {
+      try {
+        follower.current()
+        return null
+      } catch (error) {
+        return error instanceof Error ? error.message : String(error)
+      }
+    },
+  })
+  return observeExchanges({
+    metrics: observe.metrics,
+    isKnown: (name) => known.directory.find(name) !== null,
+    monotonic: () => clock.monotonic(),
+  })
+}

@@ -1,0 +1,130 @@
+import { parseSpiffeId, type SpiffeId } from '@countersign/protocol'
+import { createDetection, type RestorableDetection } from '../detection/create-detection.ts'
+import type { EntryDraft, FactValue } from '../ledger/ledger.ts'
+import type { Clock } from '../lib/clock.ts'
+import { type Cause, causeOf, leakOf } from '../pipeline/observe.ts'
+
+/** Detection that tells whoever acts on risk that somebody's has just risen. */
+export interface WatchedDetection extends RestorableDetection {
+  onSignal(listener: () => void): () => void
+}
+
+export function composeDetection(clock: Clock): WatchedDetection {
+  const detection = createDetection({ clock })
+  const listeners = new Set<() => void>()
+  const tell = (): void => {
+    for (const listener of listeners) listener()
+  }
+  return {
+    ...detection,
+    observe(observation) {
+      const signals = detection.observe(observation)
+      if (signals.length > 0) tell()
+      return signals
+    },
+    raise(signal) {
+      detection.raise(signal)
+      tell()
+    },
+    onSignal(listener) {
+      listeners.add(listener)
+      return () => listeners.delete(listener)
+    },
+  }
+}
+
+/** Exchanges of connectors that are open, so that a response finds its caller; the oldest is forgotten. */
+const openMax = 10_000
+
+/**
+ * What connectors record is seen as well: an agent that misbehaves over the mesh is no less risky. Only
+ * what its own connector says or what it signed counts, which was proven before it was recorded:
+ * otherwise any agent with a certificate could have policy shut out any other. Of what another agent
+ * signed, its message counts and whom it was for; all else is the connector's word, such as the
+ * operation, sizes and what was found, and goes into the account of what others bring about.
+ */
+export function createEntryObserver(
+  detection: WatchedDetection,
+  isDismissed: (agent: string) => boolean,
+): (draft: EntryDraft) => void {
+  const open = new Map<string, OpenExchange>()
+  return ({ kind, exchange, at, facts }) => {
+    if (kind === 'outcome' || kind === 'indeterminate') {
+      const found = open.get(exchange)
+      open.delete(exchange)
+      if (found !== undefined) observeResponse(detection, { at, facts, ...found })
+      return
+    }
+    if (kind !== 'intent' && kind !== 'refusal') return
+    const { caller, receiver, operation, masked } = facts
+    const id = idOf(caller)
+    const producer = idOf(facts['producer'])
+    const isOwn = id !== null && id.kind === producer?.kind && id.name === producer.name
+    if (id === null || (!isOwn && facts['attested.request'] !== 'caller')) return
+    const found = { findings: countOf(masked, null), credentials: countOf(masked, 'credential') }
+    if (kind === 'intent') {
+      const sent = found.credentials
+      open.set(exchange, { caller: id.name, receiver: String(receiver), sent })
+      const [oldest] = open.keys()
+      if (open.size > openMax && oldest !== undefined) open.delete(oldest)
+    }
+    const bytes = sizeOf(facts['request.bytes'])
+    const exchanged = { at, caller: id.name, receiver: String(receiver) }
+    if (!isOwn) {
+      const told = { receivedBytes: bytes, claimed: found }
+      const signed = { action: 'call', outcome: 'permitted', bytes: 0, findings: 0 } as const
+      detection.observe({ ...exchanged, ...signed, ...told })
+      return
+    }
+    const byOthers = isDismissed(idOf(receiver)?.name ?? exchanged.receiver)
+    const cause = kind === 'refusal' ? causeOfDenial(facts, byOthers) : null
+    const outcome = cause === 'caller' ? 'refused' : 'permitted'
+    const isDeclined = cause === 'others'
+    detection.observe({
+      ...exchanged,
+      ...{ action: `call:${String(operation)}`, outcome, isDeclined, bytes, ...found },
+    })
+  }
+}
+
+const idOf = (value: FactValue | undefined): SpiffeId | null =>
+  typeof value === 'string' ? parseSpiffeId(value) : null
+
+/** A refusal with a result came after delivery: the receiver could state denials of any caller. */
+function causeOfDenial({ code, result }: EntryDraft['facts'], byOthers: boolean): Cause {
+  return result === undefined ? causeOf(code, { kind: 'agent', byOthers }) : null
+}
+
+interface OpenExchange {
+  readonly caller: string
+  readonly receiver: string
+  /** Credentials in the request, which a response may echo. */
+  readonly sent: number
+}
+
+/** The response is the act of the receiver, whose own connector reports it. */
+function observeResponse(
+  detection: WatchedDetection,
+  response: Pick<EntryDraft, 'at' | 'facts'> & OpenExchange,
+): void {
+  const { at, facts, caller, receiver, sent } = response
+  const receivedBytes = sizeOf(facts['response.bytes'])
+  if (receivedBytes > 0) {
+    detection.observe({
+      ...{ at, caller, receiver, action: 'receive', outcome: 'permitted', isResponse: true },
+      ...{ messages: 0, bytes: 0, receivedBytes, findings: 0 },
+    })
+  }
+  const leaked = countOf(facts['response.masked'], 'credential') - sent
+  if (leaked > 0) detection.observe(leakOf({ at, agent: receiver, caller, leaked }))
+}
+
+const sizeOf = (value: FactValue | undefined): number => (typeof value === 'number' ? value : 0)
+
+/** Of `card:1 credential:2`, as a `masked` fact has it; all of them without a class. */
+function countOf(masked: FactValue | undefined, only: string | null): number {
+  const counts = typeof masked === 'string' ? [...masked.matchAll(/(\w+):(\d+)/g)] : []
+  return counts
+    .filter(([, dataClass]) => only === null || dataClass === only)
+    .reduce((sum, [, , found]) => sum + Number(found), 0)
+}

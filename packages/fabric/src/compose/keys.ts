@@ -1,0 +1,78 @@
+import {
+  createHash,
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+  sign,
+} from 'node:crypto'
+import type { StatementKey } from '../ledger/statement-writer.ts'
+import type { Random } from '../lib/random.ts'
+import type { SecretStore } from '../secrets/secret-store.ts'
+import type { ForwardSigner } from '../transports/http/forward-signature.ts'
+
+/** The fabric's own keys. Each signs or seals one kind of thing, so that none can stand for another. */
+export interface FabricKeys {
+  /** Signs checkpoints of the ledger. */
+  readonly log: KeyObject
+  /** Signs the statements that the ledger holds. */
+  readonly statement: StatementKey & { readonly publicKey: Uint8Array }
+  /** Signs what the fabric forwards, and the cards it rewrites. */
+  readonly forward: ForwardSigner & { readonly publicKey: Uint8Array }
+  /** Seals the facts that are kept beside the ledger. */
+  readonly detail: Uint8Array
+  /** Keys the hashes that stand for masked values. */
+  readonly mask: Uint8Array
+}
+
+/** Loads the keys, making each one that does not exist yet. A key is durable before it is used. */
+export async function openFabricKeys(secrets: SecretStore, random: Random): Promise<FabricKeys> {
+  const log = await openSigningKey(secrets, 'ledger/log')
+  const statement = await openSigningKey(secrets, 'ledger/statement')
+  const forward = await openSigningKey(secrets, 'gateway/forward')
+  const statementPublic = rawPublicKey(statement)
+  const forwardPublic = rawPublicKey(forward)
+  return {
+    log,
+    statement: {
+      keyId: createHash('sha256').update(statementPublic).digest().subarray(0, 16),
+      privateKey: statement,
+      publicKey: statementPublic,
+    },
+    forward: {
+      keyId: `fabric-${createHash('sha256').update(forwardPublic).digest('hex').slice(0, 16)}`,
+      publicKey: forwardPublic,
+      sign: (bytes) => sign(null, bytes, forward),
+    },
+    detail: await openSymmetricKey(secrets, 'ledger/detail', random),
+    mask: await openSymmetricKey(secrets, 'redaction/mask', random),
+  }
+}
+
+async function openSigningKey(secrets: SecretStore, name: string): Promise<KeyObject> {
+  const stored = await secrets.find(name)
+  if (stored !== null) {
+    return createPrivateKey({ key: Buffer.from(stored), format: 'der', type: 'pkcs8' })
+  }
+  const { privateKey } = generateKeyPairSync('ed25519')
+  await secrets.put(name, new Uint8Array(privateKey.export({ format: 'der', type: 'pkcs8' })))
+  return privateKey
+}
+
+async function openSymmetricKey(
+  secrets: SecretStore,
+  name: string,
+  random: Random,
+): Promise<Uint8Array> {
+  const stored = await secrets.find(name)
+  if (stored !== null) return stored
+  const key = random(32)
+  await secrets.put(name, key)
+  return key
+}
+
+/** The 32 bytes at the end of an Ed25519 SubjectPublicKeyInfo (RFC 8410, section 4). */
+function rawPublicKey(privateKey: KeyObject): Uint8Array {
+  const spki = createPublicKey(privateKey).export({ format: 'der', type: 'spki' })
+  return new Uint8Array(spki.subarray(-32))
+}

@@ -1,0 +1,31 @@
+import { createPublicKey } from 'node:crypto'
+import { join } from 'node:path'
+import { parseTrust, parseVkey, toBase64Url } from '@countersign/protocol'
+import { openFileLedgerStore } from '../adapters/file/ledger-store.ts'
+import type { Config } from '../config/config.ts'
+import { CheckpointVerifier } from '../ledger/checkpoint.ts'
+import { inspectLedger, type LedgerOutlook } from '../ledger/inspect-ledger.ts'
+import { ledgerLimits } from '../ledger/limits.ts'
+import type { Clock } from '../lib/clock.ts'
+
+/** What the ledger of a stopped fabric holds for its next start; `trust` is the text of its trust file. */
+export async function inspectLedgerFolder(
+  { dataDir, ledger }: Pick<Config, 'dataDir' | 'ledger'>,
+  trust: string,
+  clock: Clock,
+): Promise<LedgerOutlook & { readonly refuseBytes: number; readonly warnBytes: number }> {
+  const { origin, vkey } = parseTrust(trust)
+  const jwk = { kty: 'OKP', crv: 'Ed25519', x: toBase64Url(parseVkey(vkey).publicKey) }
+  const key = new CheckpointVerifier(origin, createPublicKey({ key: jwk, format: 'jwk' }))
+  const store = await openFileLedgerStore({
+    directory: join(dataDir, 'ledger'),
+    ...(ledger.headDir === undefined ? {} : { headDirectory: ledger.headDir }),
+  })
+  try {
+    const outlook = await inspectLedger({ store, key, clock, limits: ledgerLimits })
+    const { freeBytesMin: refuseBytes, freeBytesWarn: warnBytes } = ledgerLimits
+    return { ...outlook, refuseBytes, warnBytes }
+  } finally {
+    await store.close()
+  }
+}

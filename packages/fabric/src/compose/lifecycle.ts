@@ -1,0 +1,104 @@
+import type { EnrollmentGrant } from '@countersign/protocol'
+import { createId } from '@countersign/protocol'
+import type { EntryPurpose, Ledger } from '../ledger/ledger.ts'
+import { Refusal } from '../lib/refusal.ts'
+import { writable } from '../pipeline/ending.ts'
+import type { Rooms } from '../pipeline/enforce.ts'
+import { refusalOfFailure } from '../pipeline/record.ts'
+import { formatProblem } from '../policy/compile-policies.ts'
+import type { PolicyChanges } from './policy-changes.ts'
+import type { EntryFeed } from './rooms.ts'
+import type { Stores, Surroundings } from './stores.ts'
+
+export const fabricVersion = '0.1.0'
+
+/** Further warnings of one set of policies are only counted: the log is for people. */
+const warningsLogged = 100
+
+/** What decides is on record like what it decided: files change without anybody to ask. */
+export function followPolicies(
+  around: Surroundings,
+  stores: Stores,
+  {
+    rooms,
+    policyChanges,
+  }: { readonly rooms: Rooms & EntryFeed; readonly policyChanges: PolicyChanges },
+): () => void {
+  const warn = (): void => {
+    const { warnings } = stores.policy.current
+    for (const warning of warnings.slice(0, warningsLogged)) {
+      around.log('a policy is doubtful', { warning: formatProblem(warning) })
+    }
+    if (warnings.length <= warningsLogged) return
+    around.log('more policies are doubtful; `countersign policy check` lists them', {
+      count: warnings.length - warningsLogged,
+    })
+  }
+  warn()
+  return stores.policy.onChange(() => {
+    warn()
+    const { files, changedBy } = policyChanges.take(stores.policy.current.sources)
+    const change = { object: writable(files.join(' ')), 'changed-by': changedBy.join(' ') }
+    recordLifecycle(around, stores, rooms, { event: 'policies-changed', ...change }).catch(
+      (error: unknown) => {
+        around.log('a change of policies is not on record', { error: String(error) })
+      },
+    )
+  })
+}
+
+/** Who came in, who stayed, and who may speak for it: on record before they hear it, like every decision. */
+export async function recordMember(
+  { clock, random }: Surroundings,
+  rooms: Rooms,
+  event: 'enrolled' | 'renewed' | 'token-issued',
+  facts: Readonly<Record<string, string | number>>,
+): Promise<void> {
+  const at = clock.now()
+  const exchange = createId('dec', at, random(10))
+  const entry = { exchange, at, kind: 'lifecycle', facts: { event, ...facts } } as const
+  // No one has a token before it is on record, and of the directory each change is done by then.
+  await rooms.append(event === 'token-issued' ? entry : { ...entry, purpose: 'done' })
+}
+
+/** Null when what is about to change can go on record; otherwise nothing may be changed. */
+export async function noRoomFor(
+  purpose: EntryPurpose | null,
+  ledger: Pick<Ledger, 'assertRoom'>,
+): Promise<Refusal | null> {
+  return ledger.assertRoom(purpose).then(() => null, refusalOfFailure)
+}
+
+export async function recordGrant(
+  around: Surroundings,
+  rooms: Rooms,
+  event: 'enrolled' | 'renewed',
+  answer: EnrollmentGrant | Refusal,
+): Promise<EnrollmentGrant | Refusal> {
+  // A refusal is recorded where it is answered.
+  if (answer instanceof Refusal) return answer
+  const { spiffeId, expiresAt } = answer
+  await recordMember(around, rooms, event, { agent: spiffeId, 'expires-at': expiresAt })
+  return answer
+}
+
+export interface Lifecycle {
+  readonly event: 'started' | 'policies-changed' | 'stopped'
+  /** Of a change: the names of the files, and the exchanges that wrote them, or `files`. */
+  readonly object?: string
+  readonly 'changed-by'?: string
+}
+
+export async function recordLifecycle(
+  { clock, random }: Surroundings,
+  { policy }: Stores,
+  rooms: Rooms & EntryFeed,
+  what: Lifecycle,
+): Promise<void> {
+  const at = clock.now()
+  const facts = { ...what, version: fabricVersion, 'policy.version': policy.current.version }
+  const exchange = createId('dec', at, random(10))
+  // A fabric starts only with room to work in. What happens to a running one is on record anyway.
+  const about = what.event === 'started' ? {} : ({ purpose: 'done' } as const)
+  await rooms.append({ kind: 'lifecycle', exchange, at, facts, ...about })
+}

@@ -1,0 +1,101 @@
+import { type MeshAgent, type MeshState, toBase64 } from '@countersign/protocol'
+import type { AgentRecord } from '../identity/directory.ts'
+import type { Clock } from '../lib/clock.ts'
+import type { EndpointRegistry } from '../routes/endpoint-registry.ts'
+import {
+  createMeshStateFeed,
+  type MeshStateFeed,
+  type Urgency,
+} from '../transports/mesh/mesh-state.ts'
+import type { WatchedDetection } from './detection.ts'
+import type { Stores, Surroundings } from './stores.ts'
+
+/** What else than the stores connectors decide by. */
+interface MeshSources {
+  readonly endpoints: EndpointRegistry
+  readonly detection: WatchedDetection
+}
+
+/** Risk decays by itself, which nobody announces; while there is any, connectors hear it this often. */
+const riskEveryMs = 15_000
+/** Certificates are renewed half an hour before their end, so connectors hear of it in time. */
+const renewalsEveryMs = 5 * 60_000
+
+/** What connectors decide by, gathered from the rooms that know it. */
+export function composeMeshState(
+  { clock, config }: Surroundings,
+  stores: Stores,
+  sources: MeshSources,
+): MeshStateFeed {
+  return createMeshStateFeed(
+    {
+      read: () => ({
+        requestsPerMinute: config.limits.requestsPerMinute,
+        ...readMeshState(stores, sources, clock.now()),
+      }),
+      onChange: (listener) => onMeshChange(stores, sources, { clock, listener }),
+    },
+    clock,
+  )
+}
+
+function readMeshState(
+  stores: Stores,
+  { endpoints, detection }: MeshSources,
+  now: number,
+): Omit<MeshState, 'sequence' | 'requestsPerMinute'> {
+  const { identity, policy } = stores
+  const bundle = identity.bundles.find(identity.trustDomain)
+  return {
+    policies: policy.policySources(),
+    agents: identity.directory
+      .list()
+      .map((record) => toMeshAgent(record, detection.scoreOf(record.name, now))),
+    endpoints: endpoints.list().map(({ expiresAt: _, ...endpoint }) => endpoint),
+    bundles: {
+      [identity.trustDomain]: {
+        sequence: bundle?.sequence ?? 0,
+        roots: (bundle?.roots ?? []).map((root) => toBase64(root)),
+      },
+    },
+    renewals: identity.renewals.announced(now),
+  }
+}
+
+function toMeshAgent({ keys, ...record }: AgentRecord, risk: number): MeshAgent {
+  const key = (of: { keyId: string; publicKey: Uint8Array } | undefined) =>
+    of === undefined ? null : { keyId: of.keyId, publicKey: toBase64(of.publicKey) }
+  return { ...record, risk, signing: key(keys?.signing), sealing: key(keys?.sealing) }
+}
+
+function onMeshChange(
+  { identity, policy }: Stores,
+  { endpoints, detection }: MeshSources,
+  { clock, listener }: { readonly clock: Clock; readonly listener: (urgency: Urgency) => void },
+): () => void {
+  const isAnyoneRisky = () =>
+    identity.directory.list().some(({ name }) => detection.scoreOf(name, clock.now()) > 0)
+  const timer = setInterval(() => {
+    if (isAnyoneRisky()) listener('soon')
+  }, riskEveryMs)
+  timer.unref()
+  let passedOn = identity.renewals.changes
+  // Together, not one by one: each agent renews twice an hour, and every connector gets all of it.
+  const renewalTimer = setInterval(() => {
+    if (identity.renewals.changes === passedOn) return
+    passedOn = identity.renewals.changes
+    listener('soon')
+  }, renewalsEveryMs)
+  renewalTimer.unref()
+  const stops = [
+    () => clearInterval(timer),
+    () => clearInterval(renewalTimer),
+    identity.directory.onChange(() => listener('now')),
+    policy.onChange(() => listener('now')),
+    endpoints.onChange(() => listener('soon')),
+    detection.onSignal(() => listener('soon')),
+  ]
+  return () => {
+    for (const stop of stops) stop()
+  }
+}

@@ -1,0 +1,43 @@
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { installDefaultPolicies, replacePolicyFile } from './policies.ts'
+
+let root: string
+let policyDir: string
+beforeEach(async () => {
+  root = await mkdtemp(join(tmpdir(), 'policies-'))
+  policyDir = join(root, 'policies')
+})
+afterEach(() => rm(root, { recursive: true, force: true }))
+
+test('a new fabric gets every policy that it is shipped with', async () => {
+  await installDefaultPolicies(policyDir)
+  const shipped = await readdir(new URL('../../policies/', import.meta.url))
+  expect(new Set(await readdir(policyDir))).toEqual(new Set(shipped))
+  expect(await readdir(root)).toEqual(['policies'])
+})
+
+test('what a death in the middle of the installation left is not taken for policies', async () => {
+  await installDefaultPolicies(`${policyDir}.new`)
+  await rm(join(`${policyDir}.new`, '10-operators.cedar'))
+  await writeFile(join(`${policyDir}.new`, '20-agents.cedar'), 'permit(')
+  await installDefaultPolicies(policyDir)
+  expect(await readFile(join(policyDir, '20-agents.cedar'), 'utf8')).toContain('agents-discover')
+  expect(await readdir(policyDir)).toContain('10-operators.cedar')
+})
+
+test('a folder that the operator has emptied stays empty', async () => {
+  await installDefaultPolicies(policyDir)
+  for (const name of await readdir(policyDir)) await rm(join(policyDir, name))
+  await installDefaultPolicies(policyDir)
+  expect(await readdir(policyDir)).toEqual([])
+})
+
+test('a policy file is replaced and leaves nothing beside it', async () => {
+  await replacePolicyFile(policyDir, 'own.cedar', 'forbid(principal, action, resource);')
+  await replacePolicyFile(policyDir, 'own.cedar', 'permit(principal, action, resource);')
+  expect(await readdir(policyDir)).toEqual(['own.cedar'])
+  expect(await readFile(join(policyDir, 'own.cedar'), 'utf8')).toContain('permit')
+})

@@ -1,0 +1,138 @@
+import { memoryRateLimits } from '../adapters/rate-limiter/rate-limits.ts'
+import type { AgentRecord } from '../identity/directory.ts'
+import type { EntryDraft, OpenedEntry } from '../ledger/ledger.ts'
+import type { AuthorizeRoom, Receiver } from '../pipeline/authorize.ts'
+import type { Rooms } from '../pipeline/enforce.ts'
+import type { LargeBodies } from '../pipeline/large-bodies.ts'
+import type { RateLimits } from '../pipeline/quota.ts'
+import type { StandingChanges } from '../pipeline/standing.ts'
+import type { Redactor } from '../redaction/redactor.ts'
+import type { Routes } from '../routes/routes.ts'
+import type { WatchedDetection } from './detection.ts'
+import type { Stores, Surroundings } from './stores.ts'
+
+/** Told of every entry, opened, once it is durable. */
+export interface EntryFeed {
+  onEntry(listener: (entry: OpenedEntry) => void): () => void
+}
+
+export interface RoomsOptions {
+  readonly stores: Stores
+  readonly around: Surroundings
+  readonly redactor: Redactor
+  readonly largeBodies: LargeBodies
+  readonly detection: WatchedDetection
+  readonly routes: Routes
+  /** Whether a channel of that name exists. */
+  hasChannel(name: string): boolean
+}
+
+/** Gathers what the pipeline's stages ask for. */
+export function composeRooms(options: RoomsOptions): Rooms & EntryFeed {
+  const { stores, around, redactor, largeBodies, detection } = options
+  const { identity, policy, ledger } = stores
+  const standing = standingChanges(stores, detection)
+  let isExhausted = false
+  // Before the streams hear of it, which ask again.
+  ledger.onSpace(({ state }) => {
+    isExhausted = state === 'exhausted'
+  })
+  const listeners = new Set<(entry: OpenedEntry) => void>()
+  const authorization: AuthorizeRoom = {
+    policy: () => policy.current,
+    riskOf: (agent, now) => detection.scoreOf(agent, now),
+    findReceiver: (kind, name) => findReceiver(options, kind, name),
+    isDismissed: (kind, name) => kind === 'agent' && isDismissed(identity.directory.find(name)),
+    findPrincipal: (name) => identity.directory.find(name),
+    credentialStands: ({ method, credentialId }) =>
+      method !== 'api-key' || identity.apiKeys.stands(credentialId),
+    continuesUntil: ({ method, spiffeId, credentialId }) =>
+      method === 'certificate' ? identity.renewals.untilOf(spiffeId, credentialId) : 0,
+    canRecord: () => !isExhausted,
+    limits: rateLimits(around.config.limits.requestsPerMinute),
+    now: () => around.clock.now(),
+  }
+  return {
+    authenticators: identity.authenticators,
+    signatures: identity.signatures,
+    authorization,
+    redactor,
+    largeBodies,
+    detection,
+    standing,
+    now: () => around.clock.now(),
+    async append(draft: EntryDraft) {
+      const committed = await ledger.append(draft)
+      const entry = { ...draft, index: committed.index }
+      for (const listener of listeners) listener(entry)
+      return committed
+    },
+    onEntry(listener) {
+      listeners.add(listener)
+      return () => listeners.delete(listener)
+    },
+  }
+}
+
+/** The same listener for whatever can take away the right to go on. */
+function standingChanges(
+  { identity, policy, ledger }: Stores,
+  detection: WatchedDetection,
+): StandingChanges {
+  return {
+    onChange(listener) {
+      const stops = [
+        identity.directory.onChange(() => listener()),
+        policy.onChange(() => listener()),
+        detection.onSignal(listener),
+        identity.apiKeys.onRemove(() => listener()),
+        ledger.onSpace(() => listener()),
+      ]
+      return () => {
+        for (const stop of stops) stop()
+      }
+    },
+  }
+}
+
+/** One connector records for all of its agent's callers, in batches, and they are limited themselves. */
+const recordsPerRequest = 100
+
+function rateLimits(requestsPerMinute: number): RateLimits {
+  const requests = memoryRateLimits(requestsPerMinute)
+  const records = memoryRateLimits(requestsPerMinute * recordsPerRequest)
+  return {
+    spend: (caller, what) => (what === 'fabric record' ? records : requests).spend(caller, what),
+  }
+}
+
+const fabric: Receiver = { kind: 'fabric', name: 'fabric', roles: [], segment: '', attributes: {} }
+
+/** Known, and cut off from others. */
+export function isDismissed(record: AgentRecord | null): boolean {
+  return record !== null && record.status !== 'active'
+}
+
+function findReceiver(
+  options: RoomsOptions,
+  kind: Receiver['kind'],
+  name: string,
+): Receiver | null {
+  if (kind === 'fabric') return fabric
+  if (kind === 'channel') {
+    if (!options.hasChannel(name)) return null
+    return { kind, name, roles: [], segment: '', attributes: {} }
+  }
+  const record = options.stores.identity.directory.find(name)
+  const { agents } = options.around.config
+  // An agent may be named like a member that every object has.
+  const configured = Object.hasOwn(agents, name) ? agents[name] : undefined
+  // A record of a caller by key says nothing of it as a receiver, where the configuration does.
+  const isConfigured = configured !== undefined && (record === null || record.keys === null)
+  const described = isConfigured ? configured : record
+  if (described === null && options.routes.find(name) === null) return null
+  // A receiver that misbehaves is cut off as well: nobody talks to a quarantined agent.
+  if (isDismissed(record)) return null
+  const { roles, segment, attributes } = described ?? fabric
+  return { kind, name, roles, segment, attributes }
+}

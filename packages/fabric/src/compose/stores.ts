@@ -1,0 +1,235 @@
+import { existsSync } from 'node:fs'
+import { stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { createCedarParser } from '../adapters/cedar/cedar-parser.ts'
+import { openFileLedgerStore } from '../adapters/file/ledger-store.ts'
+import { openConfiguredMasterKey } from '../adapters/file/master-key.ts'
+import { openFileSecretStore } from '../adapters/file/secret-store.ts'
+import { openOsKeyring } from '../adapters/keyring/os-keyring.ts'
+import { memoryReplayGuard } from '../adapters/memory/replay-guard.ts'
+import { oidcTokenServer } from '../adapters/oidc/token-server.ts'
+import { openSqliteChannelRecords } from '../adapters/sqlite/channel-records.ts'
+import { CHANNEL_LIMITS_DEFAULT, openSqliteChannelStore } from '../adapters/sqlite/channel-store.ts'
+import { openSqliteStateStore } from '../adapters/sqlite/state-store.ts'
+import { watchStorage } from '../adapters/sqlite/storage-fault.ts'
+import { derCertificateWriter } from '../adapters/x509/der-certificate-writer.ts'
+import { ChannelAuthority } from '../channels/channel-authority.ts'
+import type { ChannelStore } from '../channels/channel-store.ts'
+import { Channels } from '../channels/channels.ts'
+import type { Config } from '../config/config.ts'
+import { type Identity, openIdentity } from '../identity/identity.ts'
+import type { StateStore } from '../identity/state-store.ts'
+import type { Ledger } from '../ledger/ledger.ts'
+import { openLedger } from '../ledger/open-ledger.ts'
+import type { Clock } from '../lib/clock.ts'
+import { type Closer, closeInOrder } from '../lib/closing.ts'
+import { makeFolder } from '../lib/named-path.ts'
+import type { Random } from '../lib/random.ts'
+import { fittingExchanges, openFilesMax } from '../observe/open-files.ts'
+import type { Rooms } from '../pipeline/enforce.ts'
+import type { PolicyParser } from '../policy/parser.ts'
+import { type OpenPolicyRoom, openPolicyRoom } from '../policy/policy-room.ts'
+import { DATA_CLASSES } from '../redaction/redactor.ts'
+import { type FabricKeys, openFabricKeys } from './keys.ts'
+import type { Observations } from './observe.ts'
+import { OPERATION_NAMES } from './policies.ts'
+
+/**
+ * Replaces stages of the pipeline after it was composed. A measurement can take a control out to
+ * show what it costs; nothing else may, so it is a symbol and no setting can reach it.
+ */
+export const dangerouslyReplaceRooms: unique symbol = Symbol('replace rooms')
+
+/** What the whole of a fabric is given, beside its configuration. */
+export interface Surroundings {
+  readonly config: Config
+  readonly clock: Clock
+  readonly random: Random
+  /** The time of the ledger's newest head, from which the operator lets the clock go back once. */
+  readonly acceptClock?: number
+  /** One event a line for the operator; never a secret, never a body. */
+  log(event: string, facts?: Readonly<Record<string, string | number>>): void
+  /** The fabric can no longer keep a promise and must end; called once. */
+  onFatal(reason: string, cause: unknown): void
+  /** Where its state is shown to a supervisor and to a monitoring system; nowhere by default. */
+  readonly observe?: Observations
+  /** Reads policies; by default each time in a process of its own. */
+  readonly policyParser?: PolicyParser
+  readonly [dangerouslyReplaceRooms]?: (rooms: Rooms) => Rooms
+}
+
+/** Everything durable, opened in order: nothing serves before all of it stands. */
+export interface Stores {
+  readonly keys: FabricKeys
+  readonly identity: Identity
+  readonly state: StateStore
+  readonly policy: OpenPolicyRoom
+  readonly ledger: Ledger
+  readonly channels: Channels
+  readonly channelAuthority: ChannelAuthority
+  readonly channelStore: ChannelStore
+  close(): Promise<void>
+}
+
+/**
+ * Rotated at half of it: a connection that is opened just before has as long again, which no stream
+ * needs. Its peers end a connection with the certificate that they met on it.
+ */
+const serverLifetimeMs = 4 * 3_600_000
+
+/**
+ * Opens keys, identity, policy and ledger. Rejects, with what was open closed again, when any of
+ * them is in doubt: a fabric without one of them would have to guess, and it never does.
+ */
+export async function openStores(around: Surroundings, origin: () => string): Promise<Stores> {
+  const { config, clock, random } = around
+  const closers: Closer[] = []
+  const close = async (): Promise<void> => {
+    const faults = await closeInOrder(closers.splice(0).reverse())
+    if (faults.length === 0) return
+    throw new Error(faults.map(({ name, cause }) => `${name}: ${String(cause)}`).join('; '))
+  }
+  try {
+    makeFolder(config.dataDir)
+    for (const dir of [config.dataDir, config.policyDir]) await assertNotShared(dir)
+    const masterKey = await openConfiguredMasterKey(
+      config.masterKey,
+      config.dataDir,
+      random,
+      openOsKeyring,
+    )
+    const dir = (name: string) => join(config.dataDir, name)
+    const secrets = await openFileSecretStore({ dir: dir('secrets'), masterKey, random })
+    const keys = await openFabricKeys(secrets, random)
+    const state = watchStorage(openSqliteStateStore(dir('state.db')), (cause) =>
+      around.onFatal('the state cannot be kept', cause),
+    )
+    closers.push({ name: 'state', close: () => state.close() })
+    const identity = await openIdentity({
+      trustDomain: config.trustDomain,
+      store: state,
+      secrets,
+      rootSecrets: secrets,
+      certificateWriter: derCertificateWriter(),
+      replayGuard: memoryReplayGuard({ clock }),
+      openTokenServer: oidcTokenServer,
+      clock,
+      random,
+      server: { name: 'gateway', names: namesOf(config), lifetimeMs: serverLifetimeMs },
+      issuer: () => `${origin()}/oauth`,
+      audience: origin,
+      onFailure: (error) => around.log('certificate rotation failed', { error: String(error) }),
+    })
+    closers.push({ name: 'identity', close: () => identity.close() })
+    const policy = await openPolicyRoom({
+      dir: config.policyDir,
+      parser: around.policyParser ?? createCedarParser(),
+      dataClasses: DATA_CLASSES,
+      operations: OPERATION_NAMES,
+      watch: true,
+      onRejected: (error) => around.log('policies not taken', { error: String(error) }),
+      onRepaired: ({ version }) => around.log('policies taken', { version }),
+    })
+    closers.push({ name: 'policies', close: () => policy.close() })
+    const ledger = await openRecord(around, keys)
+    closers.push({ name: 'ledger', close: () => ledger.close() })
+    const queue = await openQueue(around, identity, keys, dir('channels'))
+    closers.push({ name: 'channels', close: queue.close })
+    const { channels, channelAuthority, channelStore } = queue
+    return {
+      ...{ keys, identity, state, policy, ledger },
+      ...{ channels, channelAuthority, channelStore, close },
+    }
+  } catch (cause) {
+    // The first fault is the one to report; what closes badly after it is its consequence.
+    await close().catch(() => undefined)
+    throw cause
+  }
+}
+
+/** Every name that a caller may expect in the certificate: the public address is one of them. */
+function namesOf({ listen }: Config): readonly string[] {
+  const { names, publicUrl } = listen
+  return publicUrl === undefined ? names : [...names, new URL(publicUrl).hostname]
+}
+
+/** Who can put files there can put in policies, or another fabric's identities. */
+async function assertNotShared(dir: string): Promise<void> {
+  // Windows has no such bits, and reports them as if everybody might.
+  if (process.getuid === undefined || !existsSync(dir)) return
+  const { mode } = await stat(dir)
+  if ((mode & 0o002) !== 0) throw new Error(`everybody can write to ${dir}; run: chmod o-w ${dir}`)
+}
+
+/** For reading a body, waiting for the ledger and writing the answer, besides the stated times. */
+const openSlackMs = 3_600_000
+
+async function openRecord(around: Surroundings, keys: FabricKeys): Promise<Ledger> {
+  const { config, clock, random } = around
+  const { limits } = config
+  const { headDir } = config.ledger
+  // Refuses a file by its name. What is absent the store makes, durably.
+  if (headDir !== undefined && existsSync(headDir)) makeFolder(headDir)
+  return openLedger({
+    store: await openFileLedgerStore({
+      directory: join(config.dataDir, 'ledger'),
+      ...(headDir === undefined ? {} : { headDirectory: headDir }),
+      onFail: (cause) => around.onFatal('the ledger cannot record', cause),
+    }),
+    origin: `${config.trustDomain}/ledger`,
+    issuer: `spiffe://${config.trustDomain}/fabric/gateway`,
+    logKey: keys.log,
+    statementKey: keys.statement,
+    detailKey: keys.detail,
+    clock,
+    random,
+    limits: {
+      openIntentsPerOwnerMax: fittingExchanges(limits.openExchanges, await openFilesMax()),
+      // Nothing that is still under way may be closed.
+      openIntentMs: limits.streamMs + limits.upstreamTimeoutMs + openSlackMs,
+    },
+    ...(around.acceptClock === undefined ? {} : { acceptClock: around.acceptClock }),
+    log: around.log,
+    onFatal: (cause) => around.onFatal('the ledger cannot record', cause),
+  })
+}
+
+async function openQueue(
+  around: Surroundings,
+  { directory: agents, trustDomain }: Identity,
+  { forward }: FabricKeys,
+  directory: string,
+) {
+  const { clock, random } = around
+  const findAgent = (name: string) => agents.find(name)
+  const records = watchStorage(openSqliteChannelRecords(directory), (cause) =>
+    around.onFatal('the channels cannot be kept', cause),
+  )
+  const authority = await ChannelAuthority.open({
+    ...{ records, findAgent, trustDomain, clock },
+    signer: forward,
+  })
+  const store = await openSqliteChannelStore({
+    ...{ directory, clock, random },
+    onFatal: (error) => around.onFatal('the channels cannot be kept', error),
+    limitsOf: (name) => authority.find(name)?.bounds ?? CHANNEL_LIMITS_DEFAULT,
+  })
+  // A quarantined member loses its part: the next message is sealed without it.
+  const stop = agents.onChange((record) => {
+    authority.agentChanged(record.name).catch((error: unknown) => {
+      around.onFatal('a channel could not change its members', error)
+    })
+  })
+  const channels = new Channels({ store, records, authority, findAgent, trustDomain, clock })
+  return {
+    channels,
+    channelAuthority: authority,
+    channelStore: store,
+    async close() {
+      stop()
+      channels.close()
+      await store.close()
+      await records.close()
+    },
+  }
+}

@@ -1,0 +1,180 @@
+import fc from 'fast-check'
+import { expect, test, vi } from 'vitest'
+import { createIdFilter, foldedId, mayBeKnown } from '../reading/known-ids.ts'
+import { idKey, OwnedIds } from './owned-ids.ts'
+
+test('the first owner of an id keeps it', () => {
+  const ids = new OwnedIds({ totalMax: 10, perOwnerMax: 10 })
+  ids.claim('billing', 'task 1', 'alice')
+  ids.claim('billing', 'task 1', 'bob')
+  expect(ids.find('billing', 'task 1')).toBe('alice')
+  expect(ids.find('shop', 'task 1')).toBeNull()
+})
+
+test('an id that no client would send, or too long to keep, belongs to no one', () => {
+  const ids = new OwnedIds({ totalMax: 10, perOwnerMax: 10 })
+  ids.claim('billing', '', 'alice')
+  ids.claim('billing', 'x'.repeat(257), 'alice')
+  expect(ids.find('billing', '')).toBeNull()
+  expect(ids.find('billing', 'x'.repeat(257))).toBeNull()
+})
+
+test('an id of a megabyte is not folded to tell that it belongs to no one', () => {
+  const ids = new OwnedIds({ totalMax: 10, perOwnerMax: 10 })
+  const long = `1${'x'.repeat(255)}`
+  ids.claim('billing', long, 'alice')
+  const spread = `${long.slice(0, 128)}${'-'.repeat(1_000)}${long.slice(128).toUpperCase()}`
+  expect(ids.find('billing', spread)).toBe('alice')
+  const fold = vi.spyOn(Array, 'from')
+  try {
+    ids.claim('billing', 'x'.repeat(1_000_000), 'bob')
+    expect(ids.find('billing', 'x'.repeat(1_000_000))).toBeNull()
+    expect(fold).not.toHaveBeenCalled()
+  } finally {
+    fold.mockRestore()
+  }
+})
+
+test('a caller that fills its share loses what it used least, and no one else loses anything', () => {
+  const ids = new OwnedIds({ totalMax: 100, perOwnerMax: 2 })
+  ids.claim('billing', 'task a', 'alice')
+  for (const n of [1, 2]) ids.claim('billing', `task ${n}`, 'bob')
+  ids.find('billing', 'task 1')
+  ids.claim('billing', 'task 3', 'bob')
+  const owners = ['a', 1, 2, 3].map((n) => ids.find('billing', `task ${n}`))
+  expect(owners).toEqual(['alice', 'bob', null, 'bob'])
+})
+
+test('when all is full, the caller that holds the most loses one', () => {
+  const ids = new OwnedIds({ totalMax: 3, perOwnerMax: 3 })
+  for (const n of [1, 2, 3]) ids.claim('billing', `task ${n}`, 'bob')
+  ids.claim('billing', 'task a', 'alice')
+  const owners = [1, 2, 3, 'a'].map((n) => ids.find('billing', `task ${n}`))
+  expect(owners).toEqual([null, 'bob', 'bob', 'alice'])
+})
+
+interface Owned {
+  readonly receiver: string
+  readonly id: string
+  readonly owner: string
+}
+
+/** As `OwnedIds`, by a look at everything in each step. In the order of use. */
+class PlainIds {
+  ids: readonly Owned[] = []
+
+  find(receiver: string, id: string): string | null {
+    const found = this.ids.find((each) => each.receiver === receiver && each.id === id)
+    if (found === undefined) return null
+    this.ids = [...this.ids.filter((each) => each !== found), found]
+    return found.owner
+  }
+
+  shareOf({ receiver, owner }: Pick<Owned, 'receiver' | 'owner'>): readonly Owned[] {
+    return this.ids.filter((each) => each.receiver === receiver && each.owner === owner)
+  }
+
+  /** Where shares are as large as one another, any of them loses: the one of which `isLost` knows. */
+  claim(owned: Owned, isLost: (id: string) => boolean): void {
+    if (this.ids.some(({ receiver, id }) => receiver === owned.receiver && id === owned.id)) return
+    this.ids = [...this.ids, owned]
+    const own = this.shareOf(owned)
+    if (own.length > limits.perOwnerMax) this.#forget(own[0])
+    if (this.ids.length <= limits.totalMax) return
+    const lost = this.ids.filter(({ id }) => isLost(id))
+    expect(lost).toHaveLength(1)
+    const sizes = this.ids.map((each) => this.shareOf(each).length)
+    const share = lost[0] === undefined ? [] : this.shareOf(lost[0])
+    expect(share).toHaveLength(Math.max(...sizes))
+    expect(share[0]).toBe(lost[0])
+    this.#forget(lost[0])
+  }
+
+  #forget(owned: Owned | undefined): void {
+    this.ids = this.ids.filter((each) => each !== owned)
+  }
+}
+
+const limits = { totalMax: 12, perOwnerMax: 5 }
+
+test('whatever is claimed and found, each id has the owner that a look at everything gives it', () => {
+  const step = fc.record({
+    isClaim: fc.boolean(),
+    receiver: fc.constantFrom('billing', 'shop'),
+    owner: fc.constantFrom('alice', 'bob', 'carol'),
+    number: fc.nat(15),
+  })
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
+      const filter = createIdFilter()
+      const ids = new OwnedIds(limits, filter)
+      const plain = new PlainIds()
+      for (const { isClaim, receiver, owner, number } of steps) {
+        const id = `task ${receiver}${number}`
+        if (!isClaim) {
+          expect(ids.find(receiver, id)).toBe(plain.find(receiver, id))
+          continue
+        }
+        ids.claim(receiver, id, owner)
+        plain.claim(
+          { receiver, id, owner },
+          (each) => !mayBeKnown([filter], each.slice('task '.length)),
+        )
+      }
+      for (const { receiver, id, owner } of plain.ids) expect(ids.find(receiver, id)).toBe(owner)
+    }),
+  )
+})
+
+test('a claim beyond what is remembered looks at no other caller and no other id', () => {
+  const ids = new OwnedIds({ totalMax: 20, perOwnerMax: 5 }, createIdFilter())
+  for (let at = 0; at < 20; at++) ids.claim('billing', `task ${at}`, `caller-${at}`)
+  const walks = [Map, Set].flatMap(({ prototype }) => [
+    vi.spyOn(prototype, Symbol.iterator),
+    ...(['keys', 'values', 'entries', 'forEach'] as const).map((way) => vi.spyOn(prototype, way)),
+  ])
+  try {
+    for (let at = 20; at < 60; at++) ids.claim('billing', `task ${at}`, `caller-${at}`)
+    for (let at = 0; at < 40; at++) ids.claim('billing', `task of alice ${at}`, 'alice')
+    expect(walks.map((walk) => walk.mock.calls.length)).toEqual(walks.map(() => 0))
+  } finally {
+    for (const walk of walks) walk.mockRestore()
+  }
+  // The one that came last is not the one that goes.
+  expect(ids.find('billing', 'task of alice 39')).toBe('alice')
+  expect(ids.find('billing', 'task 59')).toBe('caller-59')
+  expect(ids.find('billing', 'task 20')).toBeNull()
+})
+
+test('an id that is as long as a message costs nothing', () => {
+  const ids = new OwnedIds({ totalMax: 10, perOwnerMax: 10 })
+  const long = `task ${'x'.repeat(4 * 1024 * 1024)}`
+  ids.claim('billing', long, 'alice')
+  expect(ids.find('billing', long)).toBeNull()
+  expect(idKey(long)).toBe(long)
+  const hyphens = '-'.repeat(4 * 1024 * 1024)
+  const id = '0123456789abcdef'
+  expect(idKey(`task ${id}${hyphens}`)).toBe(`task ${id}`)
+  for (const few of ['', 'a', id.slice(1)]) expect(idKey(few + hyphens)).toBe(few + hyphens)
+})
+
+test('an id is folded as in texts, whatever its kind', () => {
+  const unit = fc.constantFrom(...'aZ09-_ .:İΣǅЖ\u0000\u007f\ud800'.split(''), '--------')
+  fc.assert(
+    fc.property(fc.string({ unit, maxLength: 60 }), (id) => {
+      for (const kind of ['task ', 'context ', 'event ']) {
+        expect(idKey(kind + id)).toBe(kind + (id.length > 256 ? idKey(id) : foldedId(id)))
+      }
+    }),
+  )
+})
+
+test('an id that was folded once is the same when it is folded again', () => {
+  fc.assert(
+    fc.property(fc.string({ unit: 'binary', maxLength: 30 }), (text) => {
+      for (const id of [text, `task ${text}`, `${text}-0123456789-ABCDEF`, `event ${text}İΣǅ`]) {
+        expect(idKey(idKey(id))).toBe(idKey(id))
+      }
+    }),
+  )
+})

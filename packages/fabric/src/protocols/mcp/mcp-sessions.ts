@@ -1,0 +1,122 @@
+import { foldedWord } from '@countersign/protocol'
+import { Refusal, UnknownReference } from '../../lib/refusal.ts'
+import { type Courier, type StreamEvent, Undelivered } from '../../pipeline/delivery.ts'
+import { sessionIdLengthMax } from '../../routes/balancer.ts'
+import type { TaskReferences } from '../a2a/task-ids.ts'
+import type { Head } from '../reading/head.ts'
+import {
+  addKnown,
+  createIdFilter,
+  foldedId,
+  type IdFilter,
+  removeKnown,
+} from '../reading/known-ids.ts'
+import { visitForm } from '../reading/request-fields.ts'
+
+/**
+ * Which caller an MCP session (up to 2025-11-25) belongs to. A session id is no credential: whoever
+ * learned one could otherwise speak in another caller's session.
+ */
+export interface McpSessions {
+  owner(receiver: string, sessionId: string): string | null
+  /** As `owner`, of an id that `TaskReferences` have folded. */
+  ownerOfKey(receiver: string, key: string): string | null
+  bind(receiver: string, sessionId: string, caller: string): void
+  end(receiver: string, sessionId: string): void
+  /** All ids of sessions, for readers of messages. */
+  readonly known: IdFilter
+}
+
+/** Beyond this the oldest session is forgotten; its client is told so and starts a new one. */
+const sessionsMax = 100_000
+
+export function createMcpSessions(): McpSessions {
+  const owners = new Map<string, string>()
+  const known = createIdFilter()
+  const keyOf = (receiver: string, sessionId: string) => `${receiver}\n${foldedId(sessionId)}`
+  const forget = (key: string): void => {
+    if (owners.delete(key)) removeKnown(known, key.slice(key.indexOf('\n') + 1))
+  }
+  return {
+    known,
+    owner(receiver, sessionId) {
+      if (sessionId.length > sessionIdLengthMax) return null
+      return owners.get(keyOf(receiver, sessionId)) ?? null
+    },
+    ownerOfKey: (receiver, key) => owners.get(`${receiver}\n${key}`) ?? null,
+    bind(receiver, sessionId, caller) {
+      const key = keyOf(receiver, sessionId)
+      if (!owners.has(key)) addKnown(known, sessionId)
+      owners.set(key, caller)
+      if (owners.size <= sessionsMax) return
+      const [oldest] = owners.keys()
+      if (oldest !== undefined) forget(oldest)
+    },
+    end(receiver, sessionId) {
+      forget(keyOf(receiver, sessionId))
+    },
+  }
+}
+
+/**
+ * Whether the query names a session, as only the transport of MCP 2024-11-05 has it (HTTP+SSE), which
+ * is not carried: its sessions are of everyone who learned their address.
+ */
+export function namesSession({ path }: Pick<Head, 'path'>): boolean {
+  const mark = path.indexOf('?')
+  let isNamed = false
+  if (mark >= 0) {
+    visitForm(path.slice(mark + 1), (_, { whole }) => {
+      isNamed ||= whole === 'sessionid' || whole === 'mcpsessionid'
+    })
+  }
+  return isNamed
+}
+
+/** The event by which that transport gives the address of a session to its client. JSON is no address. */
+export function isEndpointEvent({ frame, contentType }: Omit<StreamEvent, 'data'>): boolean {
+  if (contentType === 'application/json') return false
+  return frame.some(
+    ([field, value]) => field === 'event' && foldedWord(value).trim() === 'endpoint',
+  )
+}
+
+const prefix = 'session '
+
+/** Guards a courier: another's session looks like one that never was, and new ones are bound. */
+export function withSessions(
+  courier: Courier,
+  sessions: McpSessions,
+  { mentions, known }: Pick<TaskReferences, 'mentions' | 'known'>,
+): Courier {
+  return async (intended, still) => {
+    const { arrival, caller } = intended.inspected.authorized.authenticated
+    const receiver = arrival.target.name
+    // Whatever the request was taken for: the receiver goes by the header alone.
+    const sessionId = arrival.message.headers.find(([name]) => name === 'mcp-session-id')?.[1]
+    const isMine = (id: string): boolean => sessions.owner(receiver, id) === caller.spiffeId
+    const isStrange = (key: string): boolean => {
+      const owner = sessions.ownerOfKey(receiver, key)
+      return owner !== null && owner !== caller.spiffeId
+    }
+    const named = mentions
+      .filter((key) => key.startsWith(prefix))
+      .map((key) => key.slice(prefix.length))
+    if (sessionId !== undefined && !isMine(sessionId)) {
+      return new Refusal('RECEIVER_UNKNOWN', 'the MCP session is not one of this caller')
+    }
+    if ([...named, ...known].some(isStrange)) {
+      return new UnknownReference('names an MCP session of another caller')
+    }
+    const delivered = await courier(intended, still)
+    if (delivered instanceof Refusal || delivered instanceof Undelivered) return delivered
+    if (sessionId !== undefined && arrival.target.operation === 'session/end') {
+      sessions.end(receiver, sessionId)
+    }
+    const opened = delivered.headers.find(([name]) => name === 'mcp-session-id')?.[1]
+    if (opened !== undefined && sessions.owner(receiver, opened) === null) {
+      sessions.bind(receiver, opened, caller.spiffeId)
+    }
+    return delivered
+  }
+}

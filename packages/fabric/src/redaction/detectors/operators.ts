@@ -1,0 +1,100 @@
+import { hmacSha256 } from '../../lib/hmac.ts'
+import { DATA_CLASSES, type DataClass, type Finding } from '../redactor.ts'
+import { latin1 } from '../text/ascii.ts'
+import type { View } from '../text/view.ts'
+
+export type Operator = Exclude<Finding['operator'], 'none'>
+
+/**
+ * What masking does with each class unless the configuration says otherwise.
+ *
+ * Cards, IBANs and telephone numbers keep four characters, by which people tell them apart. Addresses
+ * become a keyed hash: the same person stays the same for the agents that read on, and nobody else
+ * can find out who it is. Of social security numbers and credentials nothing is kept: four digits of
+ * the one are an authenticator, and of the other every character counts.
+ */
+export const OPERATORS_DEFAULT: Readonly<Record<DataClass, Operator>> = {
+  card: 'mask',
+  iban: 'mask',
+  email: 'hash',
+  ssn: 'replace',
+  phone: 'mask',
+  credential: 'replace',
+}
+
+/** What a marker stands for. */
+export interface Masked {
+  readonly dataClass: DataClass
+  readonly value: Uint8Array
+  /** At most a block of SHA-256, as `hmacKey` makes it. */
+  readonly hashKey: Uint8Array
+  /** The hash tells two spellings of one value apart. */
+  readonly isExact: boolean
+}
+
+/** The longest marker is `[CREDENTIAL:` with a hash and the bracket: no leaf grows by more per finding. */
+export const markerBytesMax = 28
+
+/**
+ * Whether a marker as `createMarker` writes it begins with the bracket at `at`. It takes a word away
+ * that the text would not have without it, and gives what stands beside it no immunity.
+ */
+export function isMarker({ bytes, to }: View, at: number): boolean {
+  return bytes[at] === 0x5b && MARKER.test(latin1(bytes, at, Math.min(to, at + markerBytesMax)))
+}
+
+/** 60 bits: two addresses in a fabric of a million share a hash with probability below 10⁻⁶. */
+const hashLetters = 15
+
+/**
+ * What stands in the place of `value`. Markers hold no quote, backslash, `@` or run of digits, so they
+ * fit into a JSON string as they are and no detector finds anything in them.
+ */
+export function createMarker(operator: Operator, what: Masked): string {
+  const type = what.dataClass.toUpperCase()
+  if (operator === 'redact') return ''
+  if (operator === 'replace') return `[${type}]`
+  if (operator === 'mask') return `[${type} *${lastFour(what.value)}]`
+  return `[${type}:${hash(what)}]`
+}
+
+function lastFour(value: Uint8Array): string {
+  let kept = ''
+  for (let i = value.length - 1; i >= 0 && kept.length < 4; i--) {
+    const character = String.fromCharCode(value[i] as number)
+    if (/[A-Za-z0-9]/.test(character)) kept = character + kept
+  }
+  // A short value would be shown whole.
+  return value.length >= 8 ? kept : ''
+}
+
+/** Letters only, so that no hash can look like a number; one per half byte. */
+const ALPHABET = 'bcdfghjkmnpqrstv'
+
+/** Exactly what is made here, as a pattern: `[CARD *1111]`, `[SSN]`, `[EMAIL:` with a hash and the bracket. */
+export const MARKER_FORM: string = `\\[(?:${DATA_CLASSES.join('|').toUpperCase()})(?: \\*[A-Za-z0-9]{0,4}|:[${ALPHABET}]{${hashLetters}})?\\]`
+const MARKER = new RegExp(`^${MARKER_FORM}`)
+
+/** Lower case, and separators gone where they say nothing. */
+function plainForm(dataClass: DataClass, value: Uint8Array): string {
+  const { buffer, byteOffset, length } = value
+  const text = Buffer.from(buffer, byteOffset, length).toString('utf8').toLowerCase()
+  return dataClass === 'email' ? text : text.replaceAll(/[^\p{L}\p{N}]/gu, '')
+}
+
+/**
+ * HMAC-SHA-256 (RFC 2104) over the class and the value, by its plain form unless it is to be exact.
+ * Keyed, because the space of cards and telephone numbers is small enough to hash in an afternoon.
+ */
+function hash({ dataClass, value, hashKey, isExact }: Masked): string {
+  const hashed = isExact
+    ? Buffer.concat([Buffer.from(`${dataClass}\0`), value])
+    : Buffer.from(`${dataClass}\0${plainForm(dataClass, value)}`)
+  const digest = hmacSha256(hashKey, hashed)
+  let letters = ''
+  for (let i = 0; i < hashLetters; i++) {
+    const byte = digest[i >> 1] as number
+    letters += ALPHABET.charAt(i % 2 === 0 ? byte >> 4 : byte & 15)
+  }
+  return letters
+}

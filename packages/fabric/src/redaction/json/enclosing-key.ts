@@ -1,0 +1,61 @@
+import { indexContext, NO_CONTEXT } from '../detectors/context.ts'
+import { bracketRule } from '../detectors/name-path.ts'
+import { mayNameSecret } from '../detectors/secret-name-gate.ts'
+import { type SecretRule, secretRule } from '../detectors/secret-names.ts'
+import type { ContextIndex } from '../text/view.ts'
+import { type JsonString, nameOf, viewOf } from './json-string.ts'
+
+/** Longer names are remembered for the whole body, which can hold only so many of them. */
+const longNameBytes = 256
+
+/** What a name says of the values below it, as far as it was asked. */
+interface Told {
+  context: ContextIndex | null
+  /** Undefined while nobody has asked. */
+  rule: SecretRule | null | undefined
+}
+
+/**
+ * What the name above a value says of it. A name can be megabytes long and have a million values below
+ * it, with other names in between: each long one is read once.
+ */
+export class EnclosingKey {
+  readonly #bytes: Uint8Array
+  #long: Map<number, Told> | null = null
+  #lastFrom = -1
+  #last: Told = { context: null, rule: undefined }
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes
+  }
+
+  context(key: JsonString | null): ContextIndex {
+    if (key === null) return NO_CONTEXT
+    const told = this.#toldBy(key)
+    told.context ??= indexContext(viewOf(this.#bytes, key))
+    return told.context
+  }
+
+  rule(key: JsonString): SecretRule | null {
+    const told = this.#toldBy(key)
+    if (told.rule === undefined) told.rule = this.#findRule(key)
+    return told.rule
+  }
+
+  #toldBy({ from, to }: JsonString): Told {
+    if (this.#lastFrom === from) return this.#last
+    this.#lastFrom = from
+    this.#last = this.#long?.get(from) ?? { context: null, rule: undefined }
+    if (to - from > longNameBytes) {
+      this.#long ??= new Map()
+      this.#long.set(from, this.#last)
+    }
+    return this.#last
+  }
+
+  #findRule(key: JsonString): SecretRule | null {
+    if (!key.escaped && !mayNameSecret(this.#bytes, key.from, key.to)) return null
+    const name = nameOf(this.#bytes, key)
+    return secretRule(name) ?? bracketRule(name)
+  }
+}

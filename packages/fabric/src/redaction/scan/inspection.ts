@@ -1,0 +1,190 @@
+import { indexContext } from '../detectors/context.ts'
+import { createMarker, type Operator } from '../detectors/operators.ts'
+import { type InspectionWork, STEPS, TooManyFindings } from '../inspection-work.ts'
+import type { JsonShape } from '../json/json-shape.ts'
+import { DATA_CLASSES, type DataClass, type Finding } from '../redactor.ts'
+import {
+  type ContextIndex,
+  type Found,
+  inBody,
+  type Scan,
+  type Span,
+  type View,
+} from '../text/view.ts'
+
+/** A finding with what is to be cut out for it; null where the order leaves it alone. */
+export interface Hit {
+  readonly finding: Finding
+  readonly cuts: readonly Cut[] | null
+}
+
+/** What is cut out of the body, and what takes its place, with quotes where a number needs them. */
+export interface Cut extends Span {
+  readonly marker: string
+}
+
+/** More findings than this are no message; the body is refused instead of carrying on. */
+
+export interface InspectionOptions {
+  readonly body: Uint8Array
+  /** Classes that are masked. */
+  readonly mask: readonly string[]
+  readonly operators: Readonly<Record<DataClass, Operator>>
+  readonly hashKey: Uint8Array
+  readonly findingsMax: number
+  readonly work: InspectionWork
+}
+
+/** Where a leaf is and what it is called; both are only worked out when something is found. */
+export interface LeafPlace {
+  path(): string
+  /** What the field's name, or the nearest one above, says of the leaf. */
+  fieldContext(): ContextIndex
+  /**
+   * In a key only a hash can stand: two keys that become one marker would become one key. A number
+   * needs quotes around its marker.
+   */
+  readonly kind: 'key' | 'string' | 'number' | 'text'
+  /** What may be cut out so that JSON in the text stays JSON; null where there is none. */
+  shape?(): JsonShape | null
+}
+
+class LeafScan implements Scan {
+  readonly view: View
+  readonly #inspection: Inspection
+  readonly #place: LeafPlace
+  #fieldContext: ContextIndex | null = null
+  #context: ContextIndex | null = null
+
+  constructor(inspection: Inspection, view: View, place: LeafPlace) {
+    this.view = view
+    this.#inspection = inspection
+    this.#place = place
+  }
+
+  fieldContext(): ContextIndex {
+    this.#fieldContext ??= this.#place.fieldContext()
+    return this.#fieldContext
+  }
+
+  context(): ContextIndex {
+    if (this.#context === null) {
+      this.spend(STEPS.byte * (this.view.to - this.view.from))
+      this.#context = indexContext(this.view)
+    }
+    return this.#context
+  }
+
+  spend(steps: number): void {
+    this.#inspection.work.spend(steps)
+  }
+
+  found(what: Found): void {
+    this.#inspection.add(this.view, this.#place, what)
+  }
+}
+
+/** Collects what the detectors report in one body. Values are turned into markers at once and forgotten. */
+export class Inspection {
+  readonly #options: InspectionOptions
+  readonly #hits: Hit[] = []
+  #seen: Set<string> | null = null
+  #cuts = 0
+
+  constructor(options: InspectionOptions) {
+    this.#options = options
+  }
+
+  get work(): InspectionWork {
+    return this.#options.work
+  }
+
+  get count(): number {
+    return this.#hits.length
+  }
+
+  /** What was found since there were `count` hits, in the order of the body. */
+  hitsSince(count: number): readonly Hit[] {
+    return this.#hits
+      .slice(count)
+      .sort((a, b) => a.finding.start - b.finding.start || b.finding.end - a.finding.end)
+  }
+
+  /** The scan for one view of the leaf at `place`. */
+  open(view: View, place: LeafPlace): Scan {
+    return new LeafScan(this, view, place)
+  }
+
+  add(view: View, place: LeafPlace, found: Found): void {
+    const { body, mask, operators, hashKey, findingsMax } = this.#options
+    const span = inBody(body, view, found)
+    // The same thing is seen again in every decoded form of its leaf.
+    const identity = `${span.start}:${span.end}:${found.dataClass}`
+    this.work.spend(STEPS.namedValue)
+    this.#seen ??= new Set()
+    if (this.#seen.has(identity)) return
+    if (this.#hits.length >= findingsMax) throw new TooManyFindings()
+    this.work.spend(STEPS.finding)
+    this.#seen.add(identity)
+    const { dataClass, detector } = found
+    const chosen = place.kind === 'key' ? 'hash' : operators[dataClass]
+    const operator = mask.includes(dataClass) ? chosen : 'none'
+    const finding: Finding = { dataClass, detector, path: place.path(), ...span, operator }
+    if (operator === 'none') {
+      this.#hits.push({ finding, cuts: null })
+      return
+    }
+    // Two names can spell one value in two ways, and must not become one name.
+    const nameMarker = ({ start, end }: Span): string =>
+      createMarker('hash', { dataClass, value: body.subarray(start, end), hashKey, isExact: true })
+    // Nothing of a verification code is kept, however long it is written.
+    const isCode = operator === 'mask' && detector === 'card-verification-code'
+    const value = view.bytes.subarray(found.start, isCode ? found.start : found.end)
+    const marker =
+      place.kind === 'key'
+        ? nameMarker(span)
+        : createMarker(operator, { dataClass, value, hashKey, isExact: false })
+    const quote = place.kind === 'number' ? '"' : ''
+    const pieces = place.shape?.()?.pieces(span) ?? [{ ...span, quote, isName: false }]
+    this.#cuts += pieces.length
+    this.work.spend(STEPS.finding * (pieces.length - 1))
+    if (this.#cuts > findingsMax) throw new TooManyFindings()
+    const cuts = pieces.map(({ start, end, quote, isName }) => {
+      const text = isName ? nameMarker({ start, end }) : marker
+      return { start, end, marker: `${quote}${text}${quote}` }
+    })
+    this.#hits.push({ finding, cuts })
+  }
+}
+
+/** The more specific class names the marker where findings overlap. */
+const RANK: ReadonlyMap<DataClass, number> = new Map(
+  (['credential', 'card', 'iban', 'ssn', 'email', 'phone'] satisfies DataClass[]).map(
+    (dataClass, rank) => [dataClass, rank],
+  ),
+)
+
+/** Cuts for the hits that the order masks; what overlaps becomes one cut, so nothing of either is left. */
+export function planCuts(hits: readonly Hit[]): readonly Cut[] {
+  const wanted: (Cut & { readonly rank: number })[] = []
+  for (const { finding, cuts } of hits) {
+    const rank = RANK.get(finding.dataClass) ?? DATA_CLASSES.length
+    for (const { start, end, marker } of cuts ?? []) wanted.push({ start, end, marker, rank })
+  }
+  // Parts of one finding may stand between those of another.
+  wanted.sort((a, b) => a.start - b.start || b.end - a.end)
+  const cuts: { start: number; end: number; marker: string; rank: number }[] = []
+  for (const { start, end, marker, rank } of wanted) {
+    const last = cuts.at(-1)
+    if (last === undefined || start >= last.end) {
+      cuts.push({ start, end, marker, rank })
+      continue
+    }
+    last.end = Math.max(last.end, end)
+    if (rank < last.rank) {
+      last.rank = rank
+      last.marker = marker
+    }
+  }
+  return cuts
+}

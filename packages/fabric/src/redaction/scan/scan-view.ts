@@ -1,0 +1,100 @@
+import { scanCards } from '../detectors/card-numbers.ts'
+import { scanForeignNames, scanKeywords } from '../detectors/detector-gate.ts'
+import { scanDigits } from '../detectors/digits.ts'
+import {
+  hasBase64,
+  hasCardDigits,
+  hasDigits,
+  hasEscapes,
+  hasNonAscii,
+  type Survey,
+  surveyText,
+} from '../detectors/survey.ts'
+import { STEPS } from '../inspection-work.ts'
+import { scanEmbeddedJson } from '../json/embedded-json.ts'
+import { eachBase64 } from '../text/base64.ts'
+import { escapeReadings } from '../text/decode.ts'
+import { fold } from '../text/fold.ts'
+import type { Scan, View } from '../text/view.ts'
+
+/** Encodings are peeled off this many times, such as base64 of percent-encoded text. */
+export const decodeDepthMax = 2
+
+/** JSON in a string of JSON in a string of JSON, and so on, is read this many times. */
+export const nestedLayersMax = 8
+
+/** Gives the scan that reports for a view; the detectors of one leaf share everything else. */
+export type OpenScan = (view: View) => Scan
+
+export interface Scanning {
+  readonly open: OpenScan
+  /** How many encodings were peeled off. */
+  readonly depth: number
+  /** How many strings of JSON the text stands in, apart from those of the body itself. */
+  readonly layer?: number
+}
+
+/**
+ * Runs every detector over a view and over its decoded forms.
+ *
+ * One pass tells what kinds of bytes and which keywords are there; detectors run only where that gave
+ * them a reason. Decoded forms are at most half as long again as their source, and there are no more
+ * from each than its encodings have alignments, so the work is linear in the length.
+ */
+export function scanView(view: View, open: OpenScan): void {
+  scanSurveyed(view, surveyText(view.bytes, view.from, view.to), { open, depth: 0 })
+}
+
+/** As `scanView`, for a view that is already surveyed. */
+export function scanSurveyed(view: View, seen: Survey, scanning: Scanning): void {
+  const { open, depth } = scanning
+  const scan = open(view)
+  const length = view.to - view.from
+  scanPlain(scan, seen, scanning)
+  let plain = view
+  let plainSeen = seen
+  if (hasNonAscii(seen)) {
+    scan.spend(STEPS.foldedByte * length)
+    const folded = fold(view)
+    if (folded !== null) {
+      plain = folded
+      plainSeen = surveyText(folded.bytes, folded.from, folded.to)
+      scanPlain(open(folded), plainSeen, scanning)
+    }
+  }
+  if (depth >= decodeDepthMax) return
+  const scanDeeper = (decoded: View): void => {
+    const survey = surveyText(decoded.bytes, decoded.from, decoded.to)
+    scanSurveyed(decoded, survey, { ...scanning, depth: depth + 1 })
+  }
+  if (hasEscapes(plainSeen)) {
+    scan.spend(STEPS.unescapedByte * length)
+    const readings = escapeReadings(plain)
+    // Decoded once for each.
+    if (readings.length > 1) scan.spend(STEPS.unescapedByte * length)
+    for (const decoded of readings) scanDeeper(decoded)
+  }
+  if (hasBase64(plainSeen)) {
+    scan.spend(STEPS.byte * length)
+    eachBase64(plain, scanDeeper, (steps) => scan.spend(steps))
+  }
+}
+
+const NONE: readonly number[] = []
+
+function scanPlain(scan: Scan, seen: Survey, { open, layer = 0 }: Scanning): void {
+  scan.spend(STEPS.byte * (scan.view.to - scan.view.from) + STEPS.digit * seen.digits)
+  const claimed = hasCardDigits(seen) ? scanCards(scan) : NONE
+  if (hasDigits(seen)) scanDigits(scan, claimed)
+  if (seen.keyword) scanKeywords(scan)
+  if (hasNonAscii(seen)) scanForeignNames(scan)
+  // Without any of these no name of a secret is in it, however it is written.
+  const mayNest = seen.keyword || hasEscapes(seen) || hasNonAscii(seen)
+  if (!mayNest || layer >= nestedLayersMax) return
+  scanEmbeddedJson(scan, (text) => {
+    scan.spend(STEPS.decodedByte * (text.to - text.from))
+    // Encodings are peeled off the outer text, whose escapes these are.
+    const survey = surveyText(text.bytes, text.from, text.to)
+    scanSurveyed(text, survey, { open, depth: decodeDepthMax, layer: layer + 1 })
+  })
+}

@@ -1,0 +1,108 @@
+import { isAssignableName } from '@countersign/protocol'
+import type { Clock } from '../lib/clock.ts'
+import type { RouteProtocol } from '../protocols/reading/route-protocol.ts'
+import type { Route, Routes } from './routes.ts'
+
+/** What an agent or its connector says of where it can be reached. */
+export interface RegisteredEndpoint {
+  readonly name: string
+  readonly url: string
+  readonly protocol: RouteProtocol
+  /** Whether a connector listens there; others are called by the fabric alone. */
+  readonly connector: boolean
+  readonly expiresAt: number
+}
+
+/**
+ * Where agents are reached: what the operator configured, and what live agents registered for
+ * themselves. A registration is a lease; an agent that stops renewing it is no longer routed to.
+ */
+export interface EndpointRegistry extends Routes {
+  /**
+   * Replaces what one instance of `name` registered. The name is the authenticated caller's own; the
+   * instance is its word, and reaches no further than that name.
+   */
+  register(name: string, instance: string, endpoints: readonly RegisteredEndpoint[]): void
+  /** Drops all that instances of `name` registered: the agent was enrolled again. */
+  forget(name: string): void
+  /** The operator's own word for `name`; null takes it back. */
+  configure(name: string, route: Route | null): void
+  configured(): readonly Route[]
+  list(): readonly RegisteredEndpoint[]
+  onChange(listener: () => void): () => void
+}
+
+export const endpointsPerInstanceMax = 16
+/** More instances than this of one agent, and the one that was heard of longest ago is forgotten. */
+export const instancesPerAgentMax = 64
+
+export function createEndpointRegistry(trustDomain: string, clock: Clock): EndpointRegistry {
+  const fixed = new Map<string, Route>()
+  const leased = new Map<string, Map<string, readonly RegisteredEndpoint[]>>()
+  const listeners = new Set<() => void>()
+  const changed = () => {
+    for (const listener of listeners) listener()
+  }
+  const isLive = ({ expiresAt }: RegisteredEndpoint) => expiresAt > clock.now()
+  const live = (name: string) => [...(leased.get(name)?.values() ?? [])].flat().filter(isLive)
+  return {
+    find(name) {
+      const configured = fixed.get(name)
+      if (configured !== undefined) return configured
+      const spoken = ofOneProtocol(live(name))
+      if (spoken === null) return null
+      // The certificate must prove the very agent: an address is a claim, a name is not.
+      const spiffeId = `spiffe://${trustDomain}/agent/${name}`
+      const endpoints = spoken.endpoints.map(({ url, connector }) => ({ url, spiffeId, connector }))
+      return { name, protocol: spoken.protocol, endpoints }
+    },
+    register(name, instance, endpoints) {
+      const instances = leased.get(name) ?? new Map<string, readonly RegisteredEndpoint[]>()
+      leased.set(name, instances)
+      // Of this instance alone: an agent that registers all the time pays for one, not for all it has.
+      const before = pictureOf(instances.get(instance)?.filter(isLive) ?? [])
+      instances.delete(instance)
+      const kept = endpoints.slice(0, endpointsPerInstanceMax)
+      if (kept.length > 0) instances.set(instance, kept)
+      const [oldest] = instances.keys()
+      const isFull = instances.size > instancesPerAgentMax
+      if (isFull && oldest !== undefined) instances.delete(oldest)
+      if (isFull || before !== pictureOf(kept)) changed()
+    },
+    forget(name) {
+      if (leased.delete(name)) changed()
+    },
+    configure(name, route) {
+      if (!isAssignableName(name)) throw new TypeError(`${name} is reserved, or not a name`)
+      if (route === null) fixed.delete(name)
+      else fixed.set(name, route)
+      changed()
+    },
+    configured: () => [...fixed.values()],
+    list: () => [...leased.keys()].flatMap(live),
+    onChange(listener) {
+      listeners.add(listener)
+      return () => listeners.delete(listener)
+    },
+  }
+}
+
+/**
+ * The endpoints that speak one protocol: what is decided on in its words must not reach a listener
+ * that reads it in another's. Of several, always the same one, whoever renewed last.
+ */
+export function ofOneProtocol<T extends { readonly protocol: RouteProtocol }>(
+  endpoints: readonly T[],
+): { readonly protocol: RouteProtocol; readonly endpoints: readonly T[] } | null {
+  const [protocol] = endpoints.map((endpoint) => endpoint.protocol).toSorted()
+  if (protocol === undefined) return null
+  return { protocol, endpoints: endpoints.filter((endpoint) => endpoint.protocol === protocol) }
+}
+
+/** What connectors would see of these endpoints; in whatever order they were renewed. */
+function pictureOf(endpoints: readonly RegisteredEndpoint[]): string {
+  return endpoints
+    .map(({ url, protocol }) => `${protocol} ${url}`)
+    .toSorted()
+    .join('\n')
+}

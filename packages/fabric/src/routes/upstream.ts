@@ -1,0 +1,55 @@
+import type { ByteAccount } from '../budgets/body-budget.ts'
+import type { StillPermitted } from '../pipeline/delivery.ts'
+
+/** Where a receiver listens. */
+export interface Endpoint {
+  /** `http:` only for loopback or where the operator says so; `https:` elsewhere. */
+  readonly url: string
+  /** The SPIFFE ID that the peer's certificate must prove; null on plain HTTP and public TLS. */
+  readonly spiffeId: string | null
+  /** Whether a connector listens there, which decides again on what we permitted. */
+  readonly connector?: boolean
+}
+
+export interface UpstreamRequest {
+  readonly method: string
+  /** Path with query, to be appended to the endpoint's own path. */
+  readonly path: string
+  readonly headers: readonly (readonly [string, string])[]
+  readonly body: Uint8Array
+  readonly signal: AbortSignal
+  /** Asked when a connection is free, just before the first byte leaves; absent where nothing waits. */
+  readonly still?: StillPermitted
+  /** Asked at the same moment: whether the request may go to this endpoint at all. */
+  readonly leadsTo?: (endpoint: Endpoint) => boolean
+  /** Where the head of the response is counted, and what of its body waits for its reader. */
+  readonly account: ByteAccount
+}
+
+export interface UpstreamResponse {
+  readonly status: number
+  readonly headers: readonly (readonly [string, string])[]
+  readonly body: AsyncIterable<Uint8Array>
+  /** Gives up the rest of the body and frees the connection. */
+  discard(): void
+}
+
+/** A response, and how it was obtained. */
+export interface BalancedResponse extends UpstreamResponse {
+  /** How many times the request was sent; more than one for safe methods only. */
+  readonly attempts: number
+  /** An earlier copy was sent, and what became of it is unknown. */
+  readonly isSecondCopy: boolean
+  /** Whether a certificate proved that the response is the receiver's own. */
+  readonly isProved: boolean
+}
+
+/**
+ * Sends rebuilt requests to receivers. Resolves with the head and an unread body; rejects with
+ * `UpstreamError`, and so does the body once its connection breaks, or with `WithdrawnError` where
+ * `still` gave a refusal; as not sent where `leadsTo` gave false. Never follows a redirect, never retries, never pipelines.
+ */
+export interface Upstream {
+  request(endpoint: Endpoint, request: UpstreamRequest): Promise<UpstreamResponse>
+  close(): Promise<void>
+}

@@ -1,12 +1,12 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { openFabric } from '../packages/fabric/src/compose/compose.ts'
-import { dangerouslyReplaceRooms } from '../packages/fabric/src/compose/stores.ts'
+import { dangerouslyReplaceDeps } from '../packages/fabric/src/compose/stores.ts'
 import { parseConfig } from '../packages/fabric/src/config/config.ts'
 import { readEnvironment } from '../packages/fabric/src/config/read.ts'
 import { systemClock } from '../packages/fabric/src/lib/clock.ts'
 import { systemRandom } from '../packages/fabric/src/lib/random.ts'
-import type { Rooms } from '../packages/fabric/src/pipeline/enforce.ts'
+import type { PipelineDeps } from '../packages/fabric/src/pipeline/enforce.ts'
 import { toPem } from '../packages/protocol/src/tls.ts'
 import { askControl, openIdentity } from '../packages/sdk/src/index.ts'
 
@@ -22,7 +22,7 @@ export interface FabricReady {
 }
 
 /** What can be taken out, one at a time, to show what it costs. */
-const without: Readonly<Record<string, (rooms: Rooms) => Rooms>> = {
+const without: Readonly<Record<string, (rooms: PipelineDeps) => PipelineDeps>> = {
   nothing: (rooms) => rooms,
   ledger: (rooms) => ({
     ...rooms,
@@ -57,7 +57,7 @@ const fabric = await openFabric({
     process.stderr.write(`${reason}: ${String(cause)}\n`)
     process.exit(1)
   },
-  [dangerouslyReplaceRooms]: without[removed] ?? ((rooms) => rooms),
+  [dangerouslyReplaceDeps]: without[removed] ?? ((rooms) => rooms),
 })
 const order = { segment: '', attributes: {}, ttlSeconds: 900 }
 const enrol = async (name: string, kind: 'agent' | 'user', roles: string[]) => {

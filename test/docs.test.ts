@@ -75,8 +75,8 @@ const before = { cwd: process.cwd(), env: { ...process.env } }
 /** What the examples call by name: the exchange that they are about, and what listens. */
 const known = { exchange: '', upstream: '', origin: '' }
 
-const upstream = createServer((incoming, response) => {
-  incoming.resume()
+const upstream = createServer((received, response) => {
+  received.resume()
   response.setHeader('content-type', 'application/json').end('{"ok":true}')
 })
 let started: ChildProcess | null = null

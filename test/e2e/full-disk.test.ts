@@ -2,8 +2,8 @@ import { mkdirSync } from 'node:fs'
 import { join as at } from 'node:path'
 import { type Identity, openIdentity, RefusedError } from '@countersign/sdk'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
+import { deadline } from '../harness/deadline.ts'
 import { field, refusalOf, send } from '../harness/doors.ts'
-import { patience } from '../harness/patience.ts'
 import { openWorld, type Told, type World } from '../harness/world.ts'
 
 const mebibyte = 1024 * 1024
@@ -34,7 +34,7 @@ async function fill(free: number | null): Promise<void> {
   const limit = free === null ? null : expect.stringMatching(/^ledger\.freeBytes/)
   await vi.waitFor(async () => {
     expect(field(await send(world.gateway), 'countersign-limit')).toEqual(limit)
-  }, patience)
+  }, deadline)
 }
 
 async function joinString(name: string): Promise<string> {
@@ -131,9 +131,9 @@ describe('on a disk with less than half of what is kept [record:ledger-failure]'
     const agent = await world.agent('later', ['caller'])
     await fill(nearlyOut)
     const limit = 'ledger.freeBytesRead, 128 MiB'
-    const noRoom = { code: 'LEDGER_UNAVAILABLE', retry: true, mayHaveActed: false, limit }
-    expect(await refusedBy(world.admin('agent.list'))).toMatchObject(noRoom)
-    expect(await refusedBy(agent.renew())).toMatchObject(noRoom)
+    const outOfSpace = { code: 'LEDGER_UNAVAILABLE', retry: true, mayHaveActed: false, limit }
+    expect(await refusedBy(world.admin('agent.list'))).toMatchObject(outOfSpace)
+    expect(await refusedBy(agent.renew())).toMatchObject(outOfSpace)
     await world.admin('agent.quarantine', { name: 'second', reason: 'fills the disk' })
     await world.admin('agent.revoke', { name: 'second', reason: 'fills the disk' })
     await fill(null)

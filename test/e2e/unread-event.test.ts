@@ -1,9 +1,9 @@
 import { verify } from '@countersign/sdk'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { deadline } from '../harness/deadline.ts'
 import { type Draft, send } from '../harness/doors.ts'
 import { openLiar } from '../harness/liar.ts'
 import type { Telling } from '../harness/lie.ts'
-import { patience } from '../harness/patience.ts'
 import { openStream, streaming } from '../harness/streams.ts'
 import { openWorld, type World } from '../harness/world.ts'
 
@@ -86,7 +86,7 @@ async function expectReceipts(world: World, ends: readonly End[]): Promise<void>
 const atOnce = (world: World, open: (world: World) => Promise<End>): Promise<readonly End[]> =>
   Promise.all(Array.from({ length: streamsAtOnce }, () => open(world)))
 
-const unread =
+const unparsed =
   (transport: 'gateway' | 'mesh', event: string): Telling =>
   async (world) => {
     const open = atDoor(transport)
@@ -111,7 +111,7 @@ const unreadByTheCaller: Telling = async (world) => {
     await vi.waitFor(async () => {
       await atLoopback(world)
       expect(isDirect).toBe(true)
-    }, patience)
+    }, deadline)
     await expectReceipts(world, await atOnce(world, atLoopback))
   } finally {
     await liar.close()
@@ -126,8 +126,9 @@ describe('a stream with an event that no thread reads in time has a receipt that
   afterAll(() => world.close())
 
   for (const transport of ['gateway', 'mesh'] as const) {
-    test(`on the ${transport}: to be inspected`, () => unread(transport, masked)(world))
-    test(`on the ${transport}: to be searched for a card`, () => unread(transport, cardLike)(world))
+    test(`on the ${transport}: to be inspected`, () => unparsed(transport, masked)(world))
+    test(`on the ${transport}: to be searched for a card`, () =>
+      unparsed(transport, cardLike)(world))
   }
   test('on the mesh: at the caller’s connector', () => unreadByTheCaller(world))
 })

@@ -1,12 +1,12 @@
 import type { RefusalCode } from '@countersign/protocol'
 import type { Identity } from '@countersign/sdk'
 import { expect, vi } from 'vitest'
+import { deadline } from './deadline.ts'
 import type { HeaderList } from './doors.ts'
 import { refusalOf, send } from './doors.ts'
 import type { Reached } from './echo.ts'
 import { type LyingAnswer, openLiar } from './liar.ts'
 import type { Telling } from './lie.ts'
-import { patience } from './patience.ts'
 import { type Heard, talk } from './raw-http.ts'
 import { exchangeOf, expectAnswerRefused, expectHeard } from './refusals.ts'
 import { signed } from './signed.ts'
@@ -60,7 +60,7 @@ export function answeredOnMesh({ code, answer, role = 'countersigned' }: AnswerL
         expectHeard(heard, 'mesh', code)
         const entries = await world.explain(exchangeOf(heard))
         expect(entries.map(({ kind, facts }) => [kind, facts['code']])).toEqual([['refusal', code]])
-      }, patience)
+      }, deadline)
     } finally {
       await liar.close()
     }
@@ -83,7 +83,7 @@ export async function askThroughConnector(world: World, to: string): Promise<Hea
     // Until the state with the new agent arrives, it is unknown or leads to the gateway.
     expect(refusalOf(heard)).not.toMatch(/NOT_PERMITTED|RECEIVER_UNREACHABLE|RECEIVER_UNKNOWN/)
     return heard
-  }, patience)
+  }, deadline)
 }
 
 /** As both: at the gateway, and on the caller's side of the mesh. */

@@ -3,9 +3,9 @@ import { RefusedError } from '@countersign/sdk'
 import { expect, vi } from 'vitest'
 import { GATEWAY_WIRE } from '../../packages/fabric/src/transports/gateway/wire.ts'
 import { MESH_WIRE } from '../../packages/fabric/src/transports/mesh/wire.ts'
+import { deadline } from './deadline.ts'
 import { type Door, type Draft, field, refusalOf, send } from './doors.ts'
 import type { Telling } from './lie.ts'
-import { patience } from './patience.ts'
 import type { Heard } from './raw-http.ts'
 import type { Told, World } from './world.ts'
 
@@ -145,7 +145,7 @@ export function exchangeOf(heard: Heard): string {
 export async function untilRefused(ask: () => Promise<Heard>): Promise<void> {
   // A connector that does not know yet what the fabric knows is refused its record: UNDECIDED.
   const notYet = [null, 'UNDECIDED']
-  await vi.waitFor(async () => expect(notYet).not.toContain(refusalOf(await ask())), patience)
+  await vi.waitFor(async () => expect(notYet).not.toContain(refusalOf(await ask())), deadline)
 }
 
 /** As `refused`, for requests to the fabric itself. */

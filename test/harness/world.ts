@@ -170,14 +170,14 @@ export async function openTestFabric(
   })
 }
 
-interface Surroundings {
+interface Environment {
   readonly fabric: Fabric
   readonly clock: ShiftedClock
   readonly dir: string
 }
 
 async function enrolIdentity(
-  { fabric, clock, dir }: Surroundings,
+  { fabric, clock, dir }: Environment,
   who: {
     readonly name: string
     readonly kind: 'agent' | 'user'

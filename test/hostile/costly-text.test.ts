@@ -1,7 +1,7 @@
 import { expect, vi } from 'vitest'
+import { deadline } from '../harness/deadline.ts'
 import { field, refusalOf, send } from '../harness/doors.ts'
 import { lie, newName, type Telling, worldOfFile } from '../harness/lie.ts'
-import { patience } from '../harness/patience.ts'
 import { verifies } from '../requirements.ts'
 
 /** Names of secrets, each with a list that never ends: it costs seconds, and nothing is found in it. */
@@ -23,7 +23,7 @@ const answeredBefore =
       // A connector hears of a new agent by its long poll.
       await vi.waitFor(async () => {
         expect((await send(door, { to: 'echo', as })).status).toBe(200)
-      }, patience)
+      }, deadline)
       let isDone = false
       const heavy = send(door, {
         ...{ to: 'masked', body: costly, contentType: 'text/plain', as },

@@ -1,8 +1,8 @@
 import { expect, vi } from 'vitest'
+import { deadline } from '../harness/deadline.ts'
 import { field, refusalOf, send } from '../harness/doors.ts'
 import { withLateNews } from '../harness/late-news.ts'
 import { lie, type Telling } from '../harness/lie.ts'
-import { patience } from '../harness/patience.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
@@ -26,7 +26,7 @@ const waiting =
       const to = `late-${label}`
       await vi.waitFor(async () => {
         expect((await send(world.gateway, { to })).status).toBe(200)
-      }, patience)
+      }, deadline)
       expect((await send(direct)).status).toBe(200)
       const before = world.echo.reached.length
       cut()
@@ -41,7 +41,7 @@ const waiting =
         }[]
         const own = recent.filter(({ facts }) => facts['caller'] === idOf(world, name))
         expect(own.map(({ kind }) => kind)).toContain('intent')
-      }, patience)
+      }, deadline)
       await putFor(world, name, rule, condition)
       tell()
       const heard = await asking

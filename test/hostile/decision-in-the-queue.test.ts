@@ -1,8 +1,8 @@
 import type { ServerResponse } from 'node:http'
 import { expect, vi } from 'vitest'
+import { deadline } from '../harness/deadline.ts'
 import { type Door, field, refusalOf, send } from '../harness/doors.ts'
 import { lie } from '../harness/lie.ts'
-import { patience } from '../harness/patience.ts'
 import { watchingPools } from '../harness/pools.ts'
 import type { Heard } from '../harness/raw-http.ts'
 import { exchangeOf } from '../harness/refusals.ts'
@@ -35,7 +35,7 @@ async function behindOthers(world: World, scene: (queue: Queue) => Promise<void>
   await vi.waitFor(async () => {
     expect((await send(direct)).status).toBe(200)
     expect((await send(world.gateway, { to: 'busy' })).status).toBe(200)
-  }, patience)
+  }, deadline)
   const before = world.echo.reached.length
   const held: ServerResponse[] = []
   let isOver = false
@@ -56,7 +56,7 @@ async function behindOthers(world: World, scene: (queue: Queue) => Promise<void>
           while ((await send(direct)).status !== 200) expect(isOver).toBe(false)
         }
         const calls = Array.from({ length: connections }, occupy)
-        await vi.waitFor(() => expect(held).toHaveLength(connections), patience)
+        await vi.waitFor(() => expect(held).toHaveLength(connections), deadline)
         await scene({ direct, waiting, release, reached })
         release()
         await Promise.all(calls)
@@ -73,7 +73,7 @@ async function arrived(world: World, direct: Door): Promise<void> {
   await world.admin('agent.quarantine', { name: 'marker', reason: 'told to' })
   await vi.waitFor(async () => {
     expect(refusalOf(await send(direct, { as }))).toBe('AGENT_QUARANTINED')
-  }, patience)
+  }, deadline)
 }
 
 const put = async (
@@ -128,7 +128,7 @@ lie(
               asked.push(asking.then((heard) => [name, heard] as const))
             }
             // The gateway has permitted each of them, and the connector has put it in its queue.
-            await vi.waitFor(() => expect(waiting()).toBe(names.length), patience)
+            await vi.waitFor(() => expect(waiting()).toBe(names.length), deadline)
             for (const [name, change] of Object.entries(changes)) await change(world, name)
             await arrived(world, direct)
             release()

@@ -52,7 +52,7 @@ function leasing(world: World, who: World['caller'], windowBytes: number) {
   return { lease, end: () => session.destroy() }
 }
 
-const unread: Telling = () =>
+const unparsed: Telling = () =>
   inOwnWorld({ receivers: ['echo'], limits: { bodyBytes: 4 * 1024 * 1024 } }, async (world) => {
     const greedy = await world.agent('greedy', ['caller'])
     await world.admin('channel.create', { name: 'room', members: ['greedy', 'caller'] })
@@ -99,6 +99,6 @@ lie(
   {
     gateway: 'waiting-polls',
     mesh: 'connectors keep no channels',
-    queue: unread,
+    queue: unparsed,
   },
 )

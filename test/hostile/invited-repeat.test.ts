@@ -2,10 +2,10 @@ import { REFUSALS, type RefusalCode } from '@countersign/protocol'
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
 import { Agent, fetch as undiciFetch } from 'undici'
 import { afterAll, expect, vi } from 'vitest'
+import { deadline } from '../harness/deadline.ts'
 import { field, type HeaderList, refusalOf, send } from '../harness/doors.ts'
 import { type LyingAnswer, openLiar } from '../harness/liar.ts'
 import { lie, newName, type Telling } from '../harness/lie.ts'
-import { patience } from '../harness/patience.ts'
 import { expectAnswerRefused } from '../harness/refusals.ts'
 import { tokenFor } from '../harness/tokens.ts'
 import type { World } from '../harness/world.ts'
@@ -105,7 +105,7 @@ async function withStraight(
     await vi.waitFor(async () => {
       await (await ask()).text()
       expect(isForwarded).toBe(false)
-    }, patience)
+    }, deadline)
     await scene(
       (next) => {
         answer = next

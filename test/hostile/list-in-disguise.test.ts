@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import { expect, vi } from 'vitest'
+import { deadline } from '../harness/deadline.ts'
 import { refusalOf, send } from '../harness/doors.ts'
 import { answering } from '../harness/echo.ts'
 import { lie, type Telling } from '../harness/lie.ts'
-import { patience } from '../harness/patience.ts'
 import { openStream, streaming } from '../harness/streams.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
@@ -74,7 +74,7 @@ async function create(world: World, transport: Transport, as = world.caller): Pr
   await world.echo.during(answering(told), () =>
     vi.waitFor(
       async () => expect((await send(world[transport], draft)).status).toBe(200),
-      patience,
+      deadline,
     ),
   )
   return id

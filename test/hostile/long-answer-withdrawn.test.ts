@@ -10,10 +10,10 @@ import {
   publish,
   publishedIn,
 } from '../harness/channels.ts'
+import { deadline } from '../harness/deadline.ts'
 import { type Door, refusalOf, send } from '../harness/doors.ts'
 import { type HalfRead, readHalf, readHalfHttp2 } from '../harness/half-read.ts'
 import { lie, newName, worldOfFile } from '../harness/lie.ts'
-import { patience } from '../harness/patience.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
@@ -36,7 +36,7 @@ const takes = (transport: 'gateway' | 'mesh', read: Read, lose: typeof quarantin
     const long = Buffer.alloc(sizes[transport], 'x')
     const agent = await world.agent(newName('slow-reader'), ['caller'])
     const as = agent.credential()
-    await vi.waitFor(async () => expect((await send(door, { as })).status).toBe(200), patience)
+    await vi.waitFor(async () => expect((await send(door, { as })).status).toBe(200), deadline)
     const got = await world.echo.during(
       (_, response) => {
         response.writeHead(200, { 'content-type': 'text/plain' })
@@ -49,7 +49,7 @@ const takes = (transport: 'gateway' | 'mesh', read: Read, lose: typeof quarantin
           // A connector hears of it a moment later.
           const refused = async () =>
             refusalOf(await send(door, { as, method: 'HEAD', body: null }))
-          await vi.waitFor(async () => expect(await refused()).not.toBeNull(), patience)
+          await vi.waitFor(async () => expect(await refused()).not.toBeNull(), deadline)
         }
         return half.rest()
       },
@@ -60,7 +60,7 @@ const takes = (transport: 'gateway' | 'mesh', read: Read, lose: typeof quarantin
     }
     expect(got.length).toBeLessThan(long.length)
     expect(got.length).toBeGreaterThan(sliceBytes / 2)
-    if (transport === 'gateway') await vi.waitFor(() => expectOnRecord(world, agent.name), patience)
+    if (transport === 'gateway') await vi.waitFor(() => expectOnRecord(world, agent.name), deadline)
   })
 
 /** That the rest was not handed over, next to the outcome that says `delivered`. */
@@ -127,7 +127,7 @@ lie(
           expect((await half.rest()).length).toBeLessThan(8 * 60_000)
           await vi.waitFor(
             async () => expect(await lease(world, channel, other)).toHaveLength(8),
-            patience,
+            deadline,
           )
         }),
     },

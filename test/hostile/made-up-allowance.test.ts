@@ -1,8 +1,8 @@
 import { expect, vi } from 'vitest'
+import { deadline } from '../harness/deadline.ts'
 import { agentId, field, send } from '../harness/doors.ts'
 import { openLiar } from '../harness/liar.ts'
 import { lie, newName, type Telling } from '../harness/lie.ts'
-import { patience } from '../harness/patience.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
@@ -44,7 +44,7 @@ async function answered(
     await vi.waitFor(async () => {
       fields = await ask(name)
       expect(isForwarded).toBe(!isStraight)
-    }, patience)
+    }, deadline)
     return fields
   } finally {
     await liar.close()

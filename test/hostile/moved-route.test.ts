@@ -1,9 +1,9 @@
 import { expect, vi } from 'vitest'
+import { deadline } from '../harness/deadline.ts'
 import { field, refusalOf, send } from '../harness/doors.ts'
 import { openHeldServer } from '../harness/held-server.ts'
 import { type LyingAnswer, openLiar } from '../harness/liar.ts'
 import { lie, newName, type Telling } from '../harness/lie.ts'
-import { patience } from '../harness/patience.ts'
 import { watchingPools } from '../harness/pools.ts'
 import type { Heard } from '../harness/raw-http.ts'
 import { exchangeOf } from '../harness/refusals.ts'
@@ -35,9 +35,9 @@ const atGateway =
     const ask = (body: string) => send(world.gateway, { to: name, body })
     await watchingPools(async (waiting) => {
       const others = Array.from({ length: sockets }, () => ask('"busy"'))
-      await vi.waitFor(() => expect(old.held).toHaveLength(sockets), patience)
+      await vi.waitFor(() => expect(old.held).toHaveLength(sockets), deadline)
       const late = ask('"late"')
-      await vi.waitFor(() => expect(waiting()).toBeGreaterThan(0), patience)
+      await vi.waitFor(() => expect(waiting()).toBeGreaterThan(0), deadline)
       await change(world, name, old.url)
       old.onRequest = (_, response) => response.end('{}')
       for (const response of old.held) response.end('{}')
@@ -74,13 +74,13 @@ const atConnector: Telling = async (world) => {
   await vi.waitFor(async () => {
     await (await ask('"first"')).text()
     expect(isStraight).toBe(true)
-  }, patience)
+  }, deadline)
   isHeld = true
   await watchingPools(async (waiting) => {
     const others = Array.from({ length: sockets }, () => ask('"busy"'))
-    await vi.waitFor(() => expect(held).toHaveLength(sockets), patience)
+    await vi.waitFor(() => expect(held).toHaveLength(sockets), deadline)
     const late = ask('"late"')
-    await vi.waitFor(() => expect(waiting()).toBeGreaterThan(0), patience)
+    await vi.waitFor(() => expect(waiting()).toBeGreaterThan(0), deadline)
     let isHeard = false
     const moved = await openLiar(identity, ({ headers }) => {
       isHeard ||= !Object.hasOwn(headers, 'countersign-exchange')
@@ -92,7 +92,7 @@ const atConnector: Telling = async (world) => {
       if (!isHeard) asking.push(askUntilAborted())
       if (asking.length > sockets) asking.shift()?.abort()
       expect(isHeard).toBe(true)
-    }, patience)
+    }, deadline)
     for (const each of asking) each.abort()
     isHeld = false
     for (const answer of held) answer()

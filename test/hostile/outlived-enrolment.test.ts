@@ -8,10 +8,10 @@ import { acceptGrant, renew } from '../../packages/sdk/src/identity/enroll.ts'
 import { findIdentity } from '../../packages/sdk/src/identity/identity-file.ts'
 import { parseKeys } from '../../packages/sdk/src/identity/keys.ts'
 import { parseTrustDocument } from '../../packages/sdk/src/identity/trust.ts'
+import { deadline } from '../harness/deadline.ts'
 import { type Door, field, refusalOf, send } from '../harness/doors.ts'
 import { openLiar } from '../harness/liar.ts'
 import { inOwnWorld, lie, newName, type Telling } from '../harness/lie.ts'
-import { patience } from '../harness/patience.ts'
 import { expectHeard, expectRefusal } from '../harness/refusals.ts'
 import { openStream, streaming } from '../harness/streams.ts'
 import { tokenFor } from '../harness/tokens.ts'
@@ -75,13 +75,13 @@ const bearer = (token: string) =>
 const refusedAtOnce = (door: (world: World) => Door): Telling =>
   robbed(async ({ world, thief, again }) => {
     const ask = (identity: Identity) => send(door(world), { as: identity.credential() })
-    await vi.waitFor(async () => expect((await ask(thief)).status).toBe(200), patience)
+    await vi.waitFor(async () => expect((await ask(thief)).status).toBe(200), deadline)
     const agent = await again()
     await vi.waitFor(async () => {
       const heard = await ask(thief).catch(() => null)
       if (heard !== null) expectHeard(heard, door(world).transport, code)
       expect((await ask(agent)).status).toBe(200)
-    }, patience)
+    }, deadline)
   })
 
 const streamCut = (transport: 'gateway' | 'mesh'): Telling =>
@@ -89,7 +89,7 @@ const streamCut = (transport: 'gateway' | 'mesh'): Telling =>
     const as = thief.credential()
     await vi.waitFor(async () => {
       expect((await send(world[transport], { as })).status).toBe(200)
-    }, patience)
+    }, deadline)
     await world.echo.during(streaming(['data: {"a":1}\n\n'], true), async () => {
       const stream = await openStream(world[transport], { as })
       await stream.until(/"a":1/)
@@ -139,7 +139,7 @@ lie(
           return answer as never
         })
         const ask = () => send(world.gateway, { to: thief.name })
-        await vi.waitFor(async () => expect((await ask()).status).toBe(200), patience)
+        await vi.waitFor(async () => expect((await ask()).status).toBe(200), deadline)
         const agent = await again()
         const before = reached
         expect(refusalOf(await ask())).not.toBeNull()

@@ -6,10 +6,10 @@ import type { TLSSocket } from 'node:tls'
 import { serverTlsOptions } from '@countersign/protocol/tls'
 import { askControl, type Identity, openIdentity } from '@countersign/sdk'
 import { expect, vi } from 'vitest'
+import { deadline } from '../harness/deadline.ts'
 import { field, refusalOf, send } from '../harness/doors.ts'
 import { inOwnWorld, lie } from '../harness/lie.ts'
 import { withOwnConnector } from '../harness/own-connector.ts'
-import { patience } from '../harness/patience.ts'
 import { openStream } from '../harness/streams.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
@@ -146,7 +146,7 @@ lie(
                     await (await ask()).text()
                     // Before the connector has heard of the address, the gateway calls there.
                     expect(thief.by()).toContain('/agent/reader')
-                  }, patience)
+                  }, deadline)
                   const before = thief.seen()
                   laterMs = 15 * minute
                   const heard = await ask()

@@ -1,10 +1,10 @@
 import type { Agent } from '@countersign/sdk'
 import { expect, vi } from 'vitest'
+import { deadline } from '../harness/deadline.ts'
 import { send } from '../harness/doors.ts'
 import { type HeldServer, openHeldServer } from '../harness/held-server.ts'
 import { inOwnWorld, lie } from '../harness/lie.ts'
 import { type LossyAgent, openLossyAgent } from '../harness/lossy-proxy.ts'
-import { patience } from '../harness/patience.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
@@ -42,7 +42,7 @@ async function askQueued(
       () => null,
     ),
   )
-  await vi.waitFor(() => expect(busy.held.length).toBe(gatewaySockets), patience)
+  await vi.waitFor(() => expect(busy.held.length).toBe(gatewaySockets), deadline)
   receiver.onRequest = () => cut()
   const asking = ask(agent).then(
     () => null,
@@ -64,7 +64,7 @@ async function queuedAtGateway(world: World): Promise<void> {
   const others = Array.from({ length: gatewaySockets }, () =>
     send(world.gateway, { to: 'queued-up', body: '"busy"' }),
   )
-  await vi.waitFor(() => expect(receiver.held.length).toBe(gatewaySockets), patience)
+  await vi.waitFor(() => expect(receiver.held.length).toBe(gatewaySockets), deadline)
   receiver.onRequest = (_, response) => response.destroy()
   const asking = send(world.gateway, { to: 'queued-up', body: '"pay"' })
   receiver.held.shift()?.end('done')

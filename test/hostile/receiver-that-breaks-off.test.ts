@@ -1,8 +1,8 @@
 import { expect, vi } from 'vitest'
 import { answersWell, BREAKINGS, type Breaker, openBreaker } from '../harness/breaker.ts'
+import { deadline } from '../harness/deadline.ts'
 import { type Draft, refusalOf, send } from '../harness/doors.ts'
 import { lie, type Telling } from '../harness/lie.ts'
-import { patience } from '../harness/patience.ts'
 import { type Heard, talk } from '../harness/raw-http.ts'
 import { exchangeOf } from '../harness/refusals.ts'
 import type { World } from '../harness/world.ts'
@@ -47,7 +47,7 @@ async function open(world: World): Promise<Broken> {
   }
   // State travels to connectors by a long poll: until then the receiver or its route is unknown.
   for (const ask of Object.values(asks)) {
-    await vi.waitFor(async () => expect((await ask({})).status).toBe(200), patience)
+    await vi.waitFor(async () => expect((await ask({})).status).toBe(200), deadline)
   }
   return { breaker, asks }
 }

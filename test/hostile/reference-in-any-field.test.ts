@@ -1,9 +1,9 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { expect, vi } from 'vitest'
+import { deadline } from '../harness/deadline.ts'
 import { type Draft, refusalOf, send } from '../harness/doors.ts'
 import { answering } from '../harness/echo.ts'
 import { lie, type Telling } from '../harness/lie.ts'
-import { patience } from '../harness/patience.ts'
 import { openStream, streaming } from '../harness/streams.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
@@ -268,7 +268,7 @@ async function prepare(
   const as = (await world.agent('field-thief', ['caller'])).credential()
   await vi.waitFor(async () => {
     expect((await send(world[transport], { as })).status).toBe(200)
-  }, patience)
+  }, deadline)
   const victim: Victim = {
     ...{ task: newId(), context: newId(), event: newId(), own: newId() },
     session: randomBytes(16).toString('hex'),

@@ -5,11 +5,11 @@ import {
   isBoundTo,
 } from '../../packages/fabric/src/transports/mesh/bound-exchange.ts'
 import { MESH_WIRE } from '../../packages/fabric/src/transports/mesh/wire.ts'
+import { deadline } from '../harness/deadline.ts'
 import { agentId, field, refusalOf, send } from '../harness/doors.ts'
 import { newExchange } from '../harness/entries.ts'
 import { type LyingAnswer, openLiar } from '../harness/liar.ts'
 import { lie, type Telling } from '../harness/lie.ts'
-import { patience } from '../harness/patience.ts'
 import { type Heard, talk } from '../harness/raw-http.ts'
 import { exchangeOf } from '../harness/refusals.ts'
 import type { World } from '../harness/world.ts'
@@ -64,7 +64,7 @@ async function withActor(
     await vi.waitFor(async () => {
       expect((await ask(world, name)).status).toBe(200)
       expect(isForwarded).toBe(ask === asking.gateway || isByGateway)
-    }, patience)
+    }, deadline)
     await scene(
       (next) => {
         answer = next
@@ -324,7 +324,7 @@ const shownElsewhere: Telling = async (world) => {
       const answer = await throughLoopback(world, 'shows-around')
       expect(acted).toBeGreaterThan(0)
       return answer
-    }, patience)
+    }, deadline)
     expect(statuses).toEqual([401, 'SIGNATURE_REJECTED'])
     expect(refusalOf(heard)).toBe('RESPONSE_REJECTED')
     expect(exchanges).not.toContain(exchangeOf(heard))

@@ -2,9 +2,9 @@ import { cpSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Identity, openIdentity } from '@countersign/sdk'
 import { expect, vi } from 'vitest'
+import { deadline } from '../harness/deadline.ts'
 import { send } from '../harness/doors.ts'
 import { inOwnWorld, lie, type Telling } from '../harness/lie.ts'
-import { patience } from '../harness/patience.ts'
 import { expectHeard, expectRefusal } from '../harness/refusals.ts'
 import { openStream } from '../harness/streams.ts'
 import { verifies } from '../requirements.ts'
@@ -27,7 +27,7 @@ const onStream =
       const as = agent.credential()
       await vi.waitFor(async () => {
         expect((await send(world[transport], { as })).status).toBe(200)
-      }, patience)
+      }, deadline)
       let more: (text: string) => void = () => undefined
       let opened = 0
       await world.echo.during(
@@ -52,7 +52,7 @@ async function tell(world: Parameters<Telling>[0], name = 'newcomer'): Promise<v
   await vi.waitFor(async () => {
     const heard = await send(world.mesh, { as: agent.credential() })
     expect(heard.headers.get('countersign-refusal')).toBeUndefined()
-  }, patience)
+  }, deadline)
 }
 
 const goesOn = (transport: 'gateway' | 'mesh') =>

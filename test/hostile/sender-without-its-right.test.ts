@@ -2,9 +2,9 @@ import { parseLeases } from '@countersign/protocol'
 import type { Identity } from '@countersign/sdk'
 import { expect, vi } from 'vitest'
 import { draftTo, leaseBody, openHall, openSealer, orderOf, publish } from '../harness/channels.ts'
+import { deadline } from '../harness/deadline.ts'
 import { send } from '../harness/doors.ts'
 import { lie, newName, type Telling, worldOfFile } from '../harness/lie.ts'
-import { patience } from '../harness/patience.ts'
 import { exchangeOf } from '../harness/refusals.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
@@ -122,7 +122,7 @@ when { context.labels.contains("restricted") };`,
           const other = await openSealer(world, name, world.caller)
           await publish(world, name, [other.seal(orderOf()).bytes])
           await world.admin('agent.quarantine', { name: sender.name, reason: 'told to' })
-          await vi.waitFor(async () => expect((await take()).offsets).toEqual([321]), patience)
+          await vi.waitFor(async () => expect((await take()).offsets).toEqual([321]), deadline)
         },
       ),
     },

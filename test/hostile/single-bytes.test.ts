@@ -1,8 +1,8 @@
 import { type AddressInfo, createServer } from 'node:net'
 import { expect, vi } from 'vitest'
+import { deadline } from '../harness/deadline.ts'
 import { type Door, field, refusalOf, send } from '../harness/doors.ts'
 import { lie, type Telling } from '../harness/lie.ts'
-import { patience } from '../harness/patience.ts'
 import { exchangeOf } from '../harness/refusals.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
@@ -67,7 +67,7 @@ async function open(world: World): Promise<Readonly<Record<Transport, Door>>> {
     place: (_: string, path: string) => world.gateway.place('crumbs', path),
   }
   const few = async (door: Door) =>
-    vi.waitFor(async () => expect((await send(door, { path: '/few' })).status).toBe(200), patience)
+    vi.waitFor(async () => expect((await send(door, { path: '/few' })).status).toBe(200), deadline)
   await few(gateway)
   await few(mesh)
   return { gateway, mesh }

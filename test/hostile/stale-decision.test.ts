@@ -11,9 +11,9 @@ import {
   orderOf,
   publish,
 } from '../harness/channels.ts'
+import { deadline } from '../harness/deadline.ts'
 import { type Draft, field, send } from '../harness/doors.ts'
 import { lie, newName, type Telling } from '../harness/lie.ts'
-import { patience } from '../harness/patience.ts'
 import { talk } from '../harness/raw-http.ts'
 import { exchangeOf, expectHeard, untilRefused } from '../harness/refusals.ts'
 import { openPolls, type PollAnswer, sequenceOf, untilNews } from '../harness/state-polls.ts'
@@ -90,7 +90,7 @@ const buffered =
     // A connector hears of a new agent by its long poll, and refuses it until then.
     await vi.waitFor(async () => {
       expect((await send(world[transport], draft)).status).toBe(200)
-    }, patience)
+    }, deadline)
     const heard = await overtaken(world, transport, { draft, end: () => end(world, name) })
     expect(field(heard, 'countersign-withdrawal')).toBe(reason)
     expect(JSON.parse(heard.body.toString())).toMatchObject({
@@ -118,7 +118,7 @@ const atOwnConnector: Telling = async (world) => {
     if (heard === undefined) throw new Error('the connector hung up')
     return heard
   }
-  await vi.waitFor(async () => expect((await ask()).status).toBe(200), patience)
+  await vi.waitFor(async () => expect((await ask()).status).toBe(200), deadline)
   let asked = 0
   const heard = await world.echo.during((_, response) => {
     const answer = (text: string) => {
@@ -170,7 +170,7 @@ async function waitingLease(world: World, channel: string, as: Identity) {
     const recent = (await world.admin('ledger.recent', { countMax: 50 })) as readonly Told[]
     const ofLease = recent.filter(({ facts }) => facts['receiver'] === channel)
     expect(ofLease.map(({ kind }) => kind)).toContain('intent')
-  }, patience)
+  }, deadline)
   return { asking }
 }
 
@@ -246,7 +246,7 @@ lie(
     queue: {
       'a message that came after policy said no': async (world) => {
         // The longest wait of a lease can end first, without a message: then nothing has been shown.
-        const { heard, channel, other } = await vi.waitFor(() => overtakenLease(world), patience)
+        const { heard, channel, other } = await vi.waitFor(() => overtakenLease(world), deadline)
         await expectQueueRefused(world, heard, 'WITHDRAWN')
         // No message was handed out, so nothing has happened.
         expect(field(heard, 'countersign-may-have-acted')).toBe('false')
@@ -286,7 +286,7 @@ when { context.labels.contains("restricted") };`,
           const leased = parseLeases(heard.body) ?? []
           expect(leased.length).toBeGreaterThan(0)
           return leased
-        }, patience)
+        }, deadline)
         expect(rest.every(({ attempt }) => attempt === 1)).toBe(true)
       },
     },

@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import type { ServerResponse } from 'node:http'
 import { expect, vi } from 'vitest'
+import { deadline } from '../harness/deadline.ts'
 import { type Door, field, refusalOf, send } from '../harness/doors.ts'
 import { answering } from '../harness/echo.ts'
 import { withLateNews } from '../harness/late-news.ts'
 import { lie, newName, type Telling } from '../harness/lie.ts'
-import { patience } from '../harness/patience.ts'
 import { watchingPools } from '../harness/pools.ts'
 import type { Heard } from '../harness/raw-http.ts'
 import { openStream, streaming } from '../harness/streams.ts'
@@ -49,7 +49,7 @@ async function createTask(world: World, door: Door, to: string): Promise<string>
   const told = { task: { id: task, contextId: randomUUID(), status: { state: 'working' } } }
   const body = rpc('SendMessage', { message: { messageId: '1' } })
   await world.echo.during(answering(result(told)), () =>
-    vi.waitFor(async () => expectTaken(await send(door, { to, body })), patience),
+    vi.waitFor(async () => expectTaken(await send(door, { to, body })), deadline),
   )
   return task
 }
@@ -67,7 +67,7 @@ async function supervised(
   await vi.waitFor(async () => {
     const heard = await send(door, { to, as: as(), body: rpc('GetTask', { id: task }) })
     expectTaken(heard)
-  }, patience)
+  }, deadline)
   const kept = { administer: '', call: permit(boss, to) + forbid(boss, to) }
   const withdraw = (right: Right) =>
     put(world, to, kept[right] === '' ? permit('nobody-at-all', to) : kept[right])
@@ -117,9 +117,9 @@ const queued =
     await world.echo.during(answered, () =>
       watchingPools(async (waiting) => {
         for (let at = 0; at < sockets; at++) pending.push(send(door, { to, body: busy }))
-        await vi.waitFor(() => expect(held.length).toBe(sockets), patience)
+        await vi.waitFor(() => expect(held.length).toBe(sockets), deadline)
         const asking = send(door, { to, as: as(), body: rpc('CancelTask', { id: task }) })
-        await vi.waitFor(() => expect(waiting()).toBe(1), patience)
+        await vi.waitFor(() => expect(waiting()).toBe(1), deadline)
         await scene.withdraw(right)
         await untilHeard(scene, pending)
         isOpen = true
@@ -144,7 +144,7 @@ async function untilHeard({ door, to, task, as }: Scene, pending: Promise<unknow
   await vi.waitFor(() => {
     if (!isHeard) pending.push(ask())
     expect(isHeard).toBe(true)
-  }, patience)
+  }, deadline)
 }
 
 /** The gateway forwards what it has permitted; the right ends while the connector waits for news. */
@@ -179,7 +179,7 @@ async function untilIntended(world: World, boss: string): Promise<void> {
     }[]
     const own = recent.filter(({ facts }) => String(facts['caller']).endsWith(`/${boss}`))
     expect(own.map(({ kind }) => kind)).toContain('intent')
-  }, patience)
+  }, deadline)
 }
 
 /** Nothing flows when the right ends: of the stream of one task, or of one that lists tasks. */

@@ -1,8 +1,8 @@
 import { expect, vi } from 'vitest'
+import { deadline } from '../harness/deadline.ts'
 import type { Answering } from '../harness/echo.ts'
 import { openLiar } from '../harness/liar.ts'
 import { lie, type Telling } from '../harness/lie.ts'
-import { patience } from '../harness/patience.ts'
 import { streaming } from '../harness/streams.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
@@ -33,7 +33,7 @@ async function open(
     // A connector learns of a new agent by its long poll, and refuses it until then.
     if (opened.status !== 200) throw new Error(await opened.text())
     return opened
-  }, patience)
+  }, deadline)
   const reader = response.body?.getReader()
   const decoder = new TextDecoder()
   let text = ''
@@ -171,7 +171,7 @@ const fromReceiver: Telling = async (world) => {
         await stream.close()
         expect(isDirect).toBe(true)
         return heard
-      }, patience)
+      }, deadline)
       const terminal = terminalOf(text)
       expect([way, terminal.code]).toEqual([way, 'RESPONSE_REJECTED'])
       expect(terminal).toMatchObject({ retry: false, mayHaveActed: true })
@@ -220,7 +220,7 @@ const errorFirst: Telling = async (world) => {
         await stream.close()
         expect(isDirect).toBe(true)
         return heard
-      }, patience)
+      }, deadline)
       const { code, exchange } = terminalOf(text)
       // Where protocol.md puts the fabric's error there is one of ours, whatever stands before.
       const [, ours = '{}'] = /data: (.*)\n\nevent: countersign-refusal\n/.exec(text) ?? []

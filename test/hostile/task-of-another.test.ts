@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import type { Identity } from '@countersign/sdk'
 import { expect, vi } from 'vitest'
+import { deadline } from '../harness/deadline.ts'
 import { type Draft, refusalOf, send } from '../harness/doors.ts'
 import { answering } from '../harness/echo.ts'
 import { lie, type Telling } from '../harness/lie.ts'
-import { patience } from '../harness/patience.ts'
 import { exchangeOf, expectHeard, expectOutcome } from '../harness/refusals.ts'
 import { openStream, streaming } from '../harness/streams.ts'
 import type { World } from '../harness/world.ts'
@@ -248,7 +248,7 @@ async function thief(world: World, transport: Transport, name: string): Promise<
   // A connector hears of a new agent by its long poll, and refuses it until then.
   await vi.waitFor(async () => {
     expect((await send(world[transport], { as: identity.credential() })).status).toBe(200)
-  }, patience)
+  }, deadline)
   return identity
 }
 

@@ -1,8 +1,8 @@
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { expect, vi } from 'vitest'
+import { deadline } from '../harness/deadline.ts'
 import { type Door, refusalOf, send } from '../harness/doors.ts'
 import { lie, type Telling } from '../harness/lie.ts'
-import { patience } from '../harness/patience.ts'
 import { exchangeOf } from '../harness/refusals.ts'
 import { openStream } from '../harness/streams.ts'
 import type { World } from '../harness/world.ts'
@@ -103,7 +103,7 @@ async function open(world: World): Promise<Cut> {
   }
   // State travels to connectors by a long poll: until then the receiver or its route is unknown.
   for (const door of Object.values(doors)) {
-    await vi.waitFor(async () => expect((await send(door)).status).toBe(200), patience)
+    await vi.waitFor(async () => expect((await send(door)).status).toBe(200), deadline)
   }
   return Object.assign(cut, { doors })
 }

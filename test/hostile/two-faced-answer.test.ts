@@ -1,9 +1,9 @@
 import { gzipSync } from 'node:zlib'
 import { expect, vi } from 'vitest'
+import { deadline } from '../harness/deadline.ts'
 import { field, type HeaderList, refusalOf, send } from '../harness/doors.ts'
 import { type LyingAnswer, openLiar } from '../harness/liar.ts'
 import { lie, newName, type Telling } from '../harness/lie.ts'
-import { patience } from '../harness/patience.ts'
 import { type Heard, talk } from '../harness/raw-http.ts'
 import { exchangeOf } from '../harness/refusals.ts'
 import type { World } from '../harness/world.ts'
@@ -131,7 +131,7 @@ function untilKnown(ask: () => Promise<Heard>): Promise<Heard> {
     const heard = await ask()
     expect(notYet).not.toContain(refusalOf(heard))
     return heard
-  }, patience)
+  }, deadline)
 }
 
 /** As an agent asks on the loopback of its connector. */
@@ -163,7 +163,7 @@ const direct: Route = async (world, scene) => {
         const heard = await askThrough(world, name)
         expect(isDirect).toBe(true)
         return heard
-      }, patience)
+      }, deadline)
     })
   } finally {
     await liar.close()

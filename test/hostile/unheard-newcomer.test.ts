@@ -2,10 +2,10 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Identity, openIdentity } from '@countersign/sdk'
 import { expect, vi } from 'vitest'
+import { deadline } from '../harness/deadline.ts'
 import { type Door, type Draft, field, refusalOf, send } from '../harness/doors.ts'
 import { type Late, withLateNews } from '../harness/late-news.ts'
 import { lie, type Telling } from '../harness/lie.ts'
-import { patience } from '../harness/patience.ts'
 import { expectHeard } from '../harness/refusals.ts'
 import { signed } from '../harness/signed.ts'
 import type { World } from '../harness/world.ts'
@@ -68,7 +68,7 @@ const refusedUntilTold: Telling = (world) =>
     late.tell()
     await vi.waitFor(async () => {
       expect((await send(late.direct, { as })).status).toBe(200)
-    }, patience)
+    }, deadline)
   })
 
 const fresh = (name: string) => async (world: World) => ({

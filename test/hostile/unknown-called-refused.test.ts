@@ -1,11 +1,11 @@
 import { verifyReceipt } from '@countersign/protocol'
 import { expect, vi } from 'vitest'
 import { type EntryView, kindOf, resultOf } from '../../packages/fabric/src/cli/entry-view.ts'
+import { deadline } from '../harness/deadline.ts'
 import { field, send } from '../harness/doors.ts'
 import { indexesOf, meshEntry } from '../harness/entries.ts'
 import { openLiar } from '../harness/liar.ts'
 import { lie, type Telling } from '../harness/lie.ts'
-import { patience } from '../harness/patience.ts'
 import { type Heard, talk } from '../harness/raw-http.ts'
 import { exchangeOf } from '../harness/refusals.ts'
 import type { World } from '../harness/world.ts'
@@ -64,7 +64,7 @@ const calledBy =
         const [first] = await world.explain(exchangeOf(answer))
         expect(first?.facts['transport']).toBe('mesh')
         return answer
-      }, patience)
+      }, deadline)
       const { recordedAs, shown, ended, receipt } = await endingOf(world, exchangeOf(heard))
       expect(recordedAs).toBe('refusal')
       expect(ended).toEqual({ result: ends, code, reason: null })

@@ -1,8 +1,8 @@
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { expect, vi } from 'vitest'
+import { deadline } from '../harness/deadline.ts'
 import { type Door, refusalOf, send } from '../harness/doors.ts'
 import { lie, newName, type Telling, worldOfFile } from '../harness/lie.ts'
-import { patience } from '../harness/patience.ts'
 import { exchangeOf } from '../harness/refusals.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
@@ -42,7 +42,7 @@ async function receiverIn(world: World, transport: Transport, answer: (socket: S
   const name = newName('odd')
   await world.agent(name, ['open'])
   const door = await doorTo(world, transport, { name, url })
-  await vi.waitFor(async () => expect((await send(door)).status).toBe(200), patience)
+  await vi.waitFor(async () => expect((await send(door)).status).toBe(200), deadline)
   behave = answer
   for (const socket of sockets) socket.destroy()
   const close = (): void => {

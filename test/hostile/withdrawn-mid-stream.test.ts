@@ -1,6 +1,6 @@
 import { expect, vi } from 'vitest'
+import { deadline } from '../harness/deadline.ts'
 import { lie, type Telling } from '../harness/lie.ts'
-import { patience } from '../harness/patience.ts'
 import { expectOutcome } from '../harness/refusals.ts'
 import { openStream, streaming } from '../harness/streams.ts'
 import type { World } from '../harness/world.ts'
@@ -41,7 +41,7 @@ const withdraw =
         const opened = await openStream(world[transport], { as: agent.credential() })
         expect(await opened.until(/"a":1|refusal/)).toContain('data: {"a":1}')
         return opened
-      }, patience)
+      }, deadline)
       await taken[way]?.(world, name)
       const text = await stream.ended()
       stream.close()

@@ -20,13 +20,13 @@ function lines({ path, text }: Source, what: RegExp, says: string) {
 
 const count = (text: string, what: RegExp): number => [...text.matchAll(what)].length
 
-/** Nothing has happened "by now" on a machine that is slow enough: a test waits for a sign, by one patience. */
+/** Nothing has happened "by now" on a machine that is slow enough: a test waits for a sign, by one deadline. */
 export function waitFaults(all: readonly Source[]): readonly string[] {
-  const ours = all.filter(({ path }) => isOurs(path) && path !== 'test/harness/patience.ts')
+  const ours = all.filter(({ path }) => isOurs(path) && path !== 'test/harness/deadline.ts')
   const paused = ours.flatMap((source) => lines(source, pause, 'pauses for a fixed time'))
   const timed = ours.flatMap((source) => lines(source, ownTime, 'has a time of its own'))
   const impatient = ours
-    .filter(({ text }) => count(text, /vi\.waitFor\(/g) > count(text, /\bpatience,?\s*\)/g))
-    .map(({ path }) => `${path} has a vi.waitFor without the patience of test/harness`)
+    .filter(({ text }) => count(text, /vi\.waitFor\(/g) > count(text, /\bdeadline,?\s*\)/g))
+    .map(({ path }) => `${path} has a vi.waitFor without the deadline of test/harness`)
   return [...excuse(paused, PAUSES), ...timed.map(({ says }) => says), ...impatient]
 }

@@ -10,84 +10,84 @@ import {
   admitCaller,
 } from '../../packages/fabric/src/budgets/admission.ts'
 import type { Presented } from '../../packages/fabric/src/identity/caller.ts'
-import type { Arrival } from '../../packages/fabric/src/pipeline/arrival.ts'
 import {
+  type AuthenticateDeps,
   type Authenticated,
-  type AuthenticateRoom,
   authenticate,
 } from '../../packages/fabric/src/pipeline/authenticate.ts'
 import {
+  type AuthorizeDeps,
   type Authorized,
-  type AuthorizeRoom,
   authorize,
 } from '../../packages/fabric/src/pipeline/authorize.ts'
-import { type DeliverRoom, deliver } from '../../packages/fabric/src/pipeline/deliver.ts'
-import type { Courier } from '../../packages/fabric/src/pipeline/delivery.ts'
+import { type DeliverDeps, deliver } from '../../packages/fabric/src/pipeline/deliver.ts'
+import type { Forwarder } from '../../packages/fabric/src/pipeline/delivery.ts'
 import {
+  type InspectDeps,
   type Inspected,
-  type InspectRoom,
   inspect,
 } from '../../packages/fabric/src/pipeline/inspect.ts'
 import {
   type Intended,
-  type RecordRoom,
+  type RecordDeps,
   recordIntent,
 } from '../../packages/fabric/src/pipeline/record.ts'
+import type { UncheckedRequest } from '../../packages/fabric/src/pipeline/unchecked-request.ts'
 import type { Head } from '../../packages/fabric/src/protocols/reading/head.ts'
 import type { ArrivingBody } from '../../packages/fabric/src/transports/http/arriving-body.ts'
 
 export interface Given {
-  readonly arrival: Arrival
+  readonly unchecked: UncheckedRequest
   readonly authenticated: Authenticated
   readonly authorized: Authorized
   readonly inspected: Inspected
   readonly intended: Intended
-  readonly courier: Courier
-  readonly rooms: AuthenticateRoom & InspectRoom & RecordRoom & DeliverRoom
-  readonly authorization: AuthorizeRoom
+  readonly forwarder: Forwarder
+  readonly deps: AuthenticateDeps & InspectDeps & RecordDeps & DeliverDeps
+  readonly authorization: AuthorizeDeps
 }
 
 /** The whole way compiles, so that the errors below are about what is missing and nothing else. */
 export async function wholeWay({
-  arrival,
-  courier,
-  rooms,
+  unchecked,
+  forwarder,
+  deps,
   authorization,
 }: Given): Promise<boolean> {
-  const authenticated = await authenticate(arrival, rooms)
+  const authenticated = await authenticate(unchecked, deps)
   if ('code' in authenticated) return false
   const authorized = await authorize(authenticated, authorization)
   if ('code' in authorized) return false
-  const inspected = await inspect(authorized, rooms)
+  const inspected = await inspect(authorized, deps)
   if ('code' in inspected) return false
-  const intended = await recordIntent(inspected, rooms)
+  const intended = await recordIntent(inspected, deps)
   if ('code' in intended) return false
-  await deliver(intended, courier, rooms)
+  await deliver(intended, forwarder, deps)
   return true
 }
 
 export async function skipping(given: Given): Promise<void> {
-  const { arrival, authenticated, authorized, inspected, courier, rooms, authorization } = given
+  const { unchecked, authenticated, authorized, inspected, forwarder, deps, authorization } = given
   // @ts-expect-error wrong type: authorizes what nobody authenticated
-  await authorize(arrival, authorization)
+  await authorize(unchecked, authorization)
   // @ts-expect-error wrong type: inspects what policy did not permit
-  await inspect(authenticated, rooms)
+  await inspect(authenticated, deps)
   // @ts-expect-error wrong type: records an intent for what was not inspected
-  await recordIntent(authorized, rooms)
+  await recordIntent(authorized, deps)
   // @ts-expect-error wrong type: delivers what is not on record
-  await deliver(inspected, courier, rooms)
+  await deliver(inspected, forwarder, deps)
   // @ts-expect-error wrong type: hands what is not on record to the courier
-  await courier(inspected, () => null)
+  await forwarder(inspected, () => null)
 }
 
 export async function ignoringRefusals(given: Given): Promise<void> {
-  const { arrival, authenticated, authorized, rooms, authorization } = given
+  const { unchecked, authenticated, authorized, deps, authorization } = given
   // @ts-expect-error wrong type: goes on after a refused authentication
-  await authorize(await authenticate(arrival, rooms), authorization)
+  await authorize(await authenticate(unchecked, deps), authorization)
   // @ts-expect-error wrong type: goes on after a refused authorization
-  await inspect(await authorize(authenticated, authorization), rooms)
+  await inspect(await authorize(authenticated, authorization), deps)
   // @ts-expect-error wrong type: goes on after a refused inspection
-  await recordIntent(await inspect(authorized, rooms), rooms)
+  await recordIntent(await inspect(authorized, deps), deps)
 }
 
 interface Request {
@@ -111,10 +111,10 @@ export async function readingEarly(request: Request): Promise<void> {
 }
 
 export function forging(given: Given): readonly unknown[] {
-  const { arrival, authenticated, authorized, inspected, intended } = given
+  const { unchecked, authenticated, authorized, inspected, intended } = given
   const { caller, signed } = authenticated
   // @ts-expect-error wrong type: writes down an authentication that never ran
-  const written: Authenticated = { arrival, caller, signed }
+  const written: Authenticated = { unchecked, caller, signed }
   // @ts-expect-error wrong type: copies one with another caller
   const other: Authenticated = { ...authenticated, caller: { ...caller, name: 'somebody-else' } }
   // @ts-expect-error wrong type: copies a decision with fewer obligations
@@ -124,19 +124,19 @@ export function forging(given: Given): readonly unknown[] {
   // @ts-expect-error wrong type: copies an intent for another message
   const moved: Intended = { ...intended, committed: intended.committed }
   // @ts-expect-error wrong type: dresses up a class of its own
-  const dressed: Authenticated = new DressedUp(arrival, caller)
+  const dressed: Authenticated = new DressedUp(unchecked, caller)
   // @ts-expect-error read-only: changes the caller of a true one
   authenticated.caller = caller
   return [written, other, eased, swapped, moved, dressed]
 }
 
 class DressedUp {
-  readonly arrival: Arrival
+  readonly unchecked: UncheckedRequest
   readonly #caller: Authenticated['caller']
   readonly signed = true
 
-  constructor(arrival: Arrival, caller: Authenticated['caller']) {
-    this.arrival = arrival
+  constructor(unchecked: UncheckedRequest, caller: Authenticated['caller']) {
+    this.unchecked = unchecked
     this.#caller = caller
   }
 
@@ -145,8 +145,8 @@ class DressedUp {
   }
 }
 
-export async function constructing({ arrival, authenticated }: Given): Promise<unknown> {
+export async function constructing({ unchecked, authenticated }: Given): Promise<unknown> {
   const stage = await import('../../packages/fabric/src/pipeline/authenticate.ts')
   // @ts-expect-error not exported: constructs what only its stage may
-  return new stage.Authenticated(arrival, authenticated.caller, true)
+  return new stage.Authenticated(unchecked, authenticated.caller, true)
 }

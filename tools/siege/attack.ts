@@ -63,7 +63,7 @@ export function expectEnd(target: Target, socket: Socket): void {
 }
 
 /** Confirms once something arrives of what was not read until now. */
-export async function expectUnread(target: Target, socket: Socket): Promise<void> {
+export async function expectUnparsed(target: Target, socket: Socket): Promise<void> {
   socket.once('data', () => target.confirm())
   socket.resume()
   await target.pause(1_000)

@@ -298,7 +298,7 @@ export function connectTls(
 }
 
 /** Who must be at the other end for as long as a connection stands, and until when it may stand. */
-export type StandingPeer = Pick<ClientTls, 'bundles' | 'now' | 'expected' | 'admits'> & {
+export type ConnectedPeer = Pick<ClientTls, 'bundles' | 'now' | 'expected' | 'admits'> & {
   /** The end of what the peer's certificate was renewed to, in Unix milliseconds; 0 for nothing. */
   readonly continuesUntil?: (peer: PeerIdentity) => number
 }
@@ -316,7 +316,7 @@ export interface PeerWatch {
  * request must ask `fault`; what is under way goes on while the certificate was renewed, though not
  * without its root or under a later enrolment. Stops by itself when the socket closes.
  */
-export function watchPeer(socket: TLSSocket, peer: PeerIdentity, client: StandingPeer): PeerWatch {
+export function watchPeer(socket: TLSSocket, peer: PeerIdentity, client: ConnectedPeer): PeerWatch {
   const chain = peerChain(socket) ?? []
   const ask = (at: number): PeerFault | null => {
     const answer = matchPeer(client.bundles.identify(chain, at), client)

@@ -70,12 +70,12 @@ import {
   AgentError,
   type AgentHandler,
   formatJoin,
-  incomingOf,
   type NodeListener,
   openAgent,
   parseJoin,
   RefusedError,
   readTrust,
+  receivedOf,
   type ServeOptions,
   verify,
 } from './index.ts'
@@ -1343,7 +1343,7 @@ describe('an express application', () => {
     const app = express()
     app.use(express.json())
     app.post('/json', (request, response) => {
-      response.status(201).json({ got: request.body, from: incomingOf(request)?.from })
+      response.status(201).json({ got: request.body, from: receivedOf(request)?.from })
     })
     app.get('/pieces', (_, response) => {
       response.write('one ')

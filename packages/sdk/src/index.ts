@@ -33,9 +33,9 @@ export type { Forwarded, ForwardKey } from './serve/forwarded.ts'
 export type { EndpointProtocol } from './serve/registration.ts'
 export {
   type AgentHandler,
-  type Incoming,
-  incomingOf,
   type NodeListener,
+  type ReceivedRequest,
+  receivedOf,
   type Served,
   type ServeOptions,
 } from './serve/serve.ts'

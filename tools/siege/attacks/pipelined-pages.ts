@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import { type Attack, dial, expectUnread, get, hold } from '../attack.ts'
+import { type Attack, dial, expectUnparsed, get, hold } from '../attack.ts'
 
 /** 43 kB of pipelined requests for a page, of which nothing is read. */
 export const attack: Attack = {
@@ -15,7 +15,7 @@ export const attack: Attack = {
     })
     await target.pause(4_000)
     const [first] = sockets
-    if (first !== undefined) await expectUnread(target, first)
+    if (first !== undefined) await expectUnparsed(target, first)
     await held
   },
 }

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import { type Attack, dial, expectUnread, hold, postJson } from '../attack.ts'
+import { type Attack, dial, expectUnparsed, hold, postJson } from '../attack.ts'
 
 const body = JSON.stringify('x'.repeat(60_000))
 
@@ -18,7 +18,7 @@ export const attack: Attack = {
     })
     await target.pause(4_000)
     const [first] = sockets
-    if (first !== undefined) await expectUnread(target, first)
+    if (first !== undefined) await expectUnparsed(target, first)
     await held
   },
 }

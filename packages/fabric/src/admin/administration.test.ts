@@ -3,7 +3,7 @@ import type { OpenedEntry } from '../ledger/ledger.ts'
 import { Refusal } from '../lib/refusal.ts'
 import { createAdministration } from './administration.ts'
 import { WATCH_OPERATION } from './operations.ts'
-import type { AdminRooms } from './ports.ts'
+import type { AdminDeps } from './ports.ts'
 
 test('an entry is written once for all who watch, and the next one anew', async () => {
   const listeners: ((entry: OpenedEntry) => void)[] = []
@@ -11,9 +11,9 @@ test('an entry is written once for all who watch, and the next one anew', async 
     listeners.push(listener)
     return () => undefined
   }
-  const administration = createAdministration({ watchDecisions } as unknown as AdminRooms)
+  const administration = createAdministration({ watchDecisions } as unknown as AdminDeps)
   const open = async () => {
-    const answer = await administration.courier(WATCH_OPERATION, {}, {} as never)()
+    const answer = await administration.forwarder(WATCH_OPERATION, {}, {} as never)()
     if (answer instanceof Refusal || answer.body instanceof Uint8Array) throw new Error('no stream')
     return answer.body[Symbol.asyncIterator]()
   }

@@ -4,7 +4,7 @@ import { Refusal } from '../lib/refusal.ts'
 import { aboutOperation } from './about-operation.ts'
 import { entryView } from './entry-view.ts'
 import { type AdminRequest, isOperation, OPERATIONS, WATCH_OPERATION } from './operations.ts'
-import type { AdminRooms } from './ports.ts'
+import type { AdminDeps } from './ports.ts'
 
 /** One event of the answer to `decisions.watch`. */
 interface WatchEvent {
@@ -24,26 +24,26 @@ interface AdminAnswer {
 }
 
 /** The receiver named `fabric`: carries out administrative requests that the pipeline let through. */
-export function createAdministration(rooms: AdminRooms) {
+export function createAdministration(deps: AdminDeps) {
   return {
     actionOf(operation: string): 'read' | 'administer' | null {
       if (operation === WATCH_OPERATION) return 'read'
       return isOperation(operation) ? OPERATIONS[operation].action : null
     },
     aboutOf: aboutOperation,
-    courier(
+    forwarder(
       operation: string,
       args: unknown,
       request: AdminRequest,
     ): () => Promise<AdminAnswer | Refusal> {
-      if (operation === WATCH_OPERATION) return () => Promise.resolve(watch(rooms))
-      return () => carryOut(rooms, { operation, args }, request)
+      if (operation === WATCH_OPERATION) return () => Promise.resolve(watch(deps))
+      return () => carryOut(deps, { operation, args }, request)
     },
   }
 }
 
 async function carryOut(
-  rooms: AdminRooms,
+  deps: AdminDeps,
   { operation, args }: { readonly operation: string; readonly args: unknown },
   request: AdminRequest,
 ): Promise<AdminAnswer | Refusal> {
@@ -55,8 +55,8 @@ async function carryOut(
     return new Refusal('MESSAGE_MALFORMED', faults.join('; '))
   }
   // Each row pairs its own schema with its own function; the union of rows forgets that they match.
-  const carry = run as (rooms: AdminRooms, args: unknown, request: AdminRequest) => unknown
-  const result = await carry(rooms, parsed.data, request)
+  const carry = run as (deps: AdminDeps, args: unknown, request: AdminRequest) => unknown
+  const result = await carry(deps, parsed.data, request)
   if (result instanceof Refusal) return result
   return {
     status: 200,
@@ -71,10 +71,10 @@ async function carryOut(
 /** A console that falls this far behind skips to the present instead of filling our memory. */
 const watchQueueMax = 1000
 
-function watch(rooms: AdminRooms): AdminAnswer {
+function watch(deps: AdminDeps): AdminAnswer {
   const headers = [['content-type', 'text/event-stream']] as const
   const head = { status: 200, headers, contentType: 'text/event-stream', countersignature: null }
-  return { ...head, facts: {}, body: { [Symbol.asyncIterator]: () => watchEvents(rooms) } }
+  return { ...head, facts: {}, body: { [Symbol.asyncIterator]: () => watchEvents(deps) } }
 }
 
 const encoded = new WeakMap<OpenedEntry, Uint8Array>()
@@ -88,10 +88,10 @@ function bytesOf(entry: OpenedEntry): Uint8Array {
   return bytes
 }
 
-function watchEvents(rooms: AdminRooms): AsyncIterator<WatchEvent> {
+function watchEvents(deps: AdminDeps): AsyncIterator<WatchEvent> {
   const queue: OpenedEntry[] = []
   let wake = Promise.withResolvers<void>()
-  const stop = rooms.watchDecisions((entry) => {
+  const stop = deps.watchDecisions((entry) => {
     if (queue.length >= watchQueueMax) queue.shift()
     queue.push(entry)
     wake.resolve()

@@ -2,7 +2,7 @@ import { isAgentName, isId, isReservedName } from '@countersign/protocol'
 import { z } from 'zod'
 import { Refusal } from '../lib/refusal.ts'
 import { entryView } from './entry-view.ts'
-import type { AdminRooms } from './ports.ts'
+import type { AdminDeps } from './ports.ts'
 
 /** One administrative operation: what it needs, what it takes, what it is about, what it does. */
 interface Operation<Args extends z.ZodObject> {
@@ -10,7 +10,7 @@ interface Operation<Args extends z.ZodObject> {
   readonly args: Args
   /** The members of `args` that name its object in every record, in this order; none for the whole fabric. */
   readonly object: readonly (keyof z.infer<Args> & string)[]
-  run(rooms: AdminRooms, args: z.infer<Args>, request: AdminRequest): unknown
+  run(deps: AdminDeps, args: z.infer<Args>, request: AdminRequest): unknown
 }
 
 /** The exchange in which an operation is carried out, for what is recorded beyond it. */
@@ -36,20 +36,20 @@ export const OPERATIONS = {
     action: 'read',
     args: z.strictObject({}),
     object: [],
-    run: (rooms) => rooms.status(),
+    run: (deps) => deps.status(),
   }),
   'agent.list': operation({
     action: 'read',
     args: z.strictObject({}),
     object: [],
-    run: (rooms) => rooms.agents.list().map(agentView),
+    run: (deps) => deps.agents.list().map(agentView),
   }),
   'agent.show': operation({
     action: 'read',
     args: z.strictObject({ name }),
     object: ['name'],
-    run: (rooms, { name: agent }) => {
-      const found = rooms.agents.find(agent)
+    run: (deps, { name: agent }) => {
+      const found = deps.agents.find(agent)
       return found === null ? unknownAgent(agent) : agentView(found)
     },
   }),
@@ -66,7 +66,7 @@ export const OPERATIONS = {
       ttlSeconds: z.int().min(10).max(900).default(900),
     }),
     object: ['name'],
-    run: (rooms, order) => rooms.agents.invite(order),
+    run: (deps, order) => deps.agents.invite(order),
   }),
   'agent.quarantine': statusOperation('quarantined'),
   'agent.restore': statusOperation('active'),
@@ -83,23 +83,23 @@ export const OPERATIONS = {
         .default(90 * 24 * 3600),
     }),
     object: ['agent'],
-    run: (rooms, order) =>
-      rooms.agents.find(order.agent)?.status === 'revoked'
+    run: (deps, order) =>
+      deps.agents.find(order.agent)?.status === 'revoked'
         ? revokedForGood(order.agent)
-        : rooms.keys.create(order),
+        : deps.keys.create(order),
   }),
   'key.list': operation({
     action: 'read',
     args: z.strictObject({}),
     object: [],
-    run: (rooms) => rooms.keys.list(),
+    run: (deps) => deps.keys.list(),
   }),
   'key.revoke': operation({
     action: 'administer',
     args: z.strictObject({ prefix: z.string().regex(/^[0-9A-Za-z]{4,32}$/) }),
     object: ['prefix'],
-    run: async (rooms, { prefix }) =>
-      (await rooms.keys.revoke(prefix))
+    run: async (deps, { prefix }) =>
+      (await deps.keys.revoke(prefix))
         ? { prefix, revoked: true }
         : new Refusal('RECEIVER_UNKNOWN', `no key ${prefix}`),
   }),
@@ -107,7 +107,7 @@ export const OPERATIONS = {
     action: 'read',
     args: z.strictObject({}),
     object: [],
-    run: (rooms) => rooms.policies.show(),
+    run: (deps) => deps.policies.show(),
   }),
   'policy.put': operation({
     action: 'administer',
@@ -116,7 +116,7 @@ export const OPERATIONS = {
       text: z.string().max(256 * 1024),
     }),
     object: ['name'],
-    run: (rooms, order, request) => rooms.policies.put(order.name, order.text, request.exchange),
+    run: (deps, order, request) => deps.policies.put(order.name, order.text, request.exchange),
   }),
   'policy.explain': operation({
     action: 'read',
@@ -124,57 +124,57 @@ export const OPERATIONS = {
       exchange: z.string().refine((id) => isId('dec', id), 'not an exchange'),
     }),
     object: ['exchange'],
-    run: (rooms, { exchange }) => explain(rooms, exchange),
+    run: (deps, { exchange }) => explain(deps, exchange),
   }),
   'channel.list': operation({
     action: 'read',
     args: z.strictObject({}),
     object: [],
-    run: (rooms) => rooms.channels.list(),
+    run: (deps) => deps.channels.list(),
   }),
   'channel.create': operation({
     action: 'administer',
     args: z.strictObject({ name: assignable, members: z.array(assignable).min(1).max(1000) }),
     object: ['name'],
-    run: (rooms, order) => rooms.channels.create(order.name, order.members),
+    run: (deps, order) => deps.channels.create(order.name, order.members),
   }),
   'channel.members': operation({
     action: 'administer',
     args: z.strictObject({ name, members: z.array(assignable).max(1000) }),
     object: ['name'],
-    run: (rooms, order) => rooms.channels.setMembers(order.name, order.members),
+    run: (deps, order) => deps.channels.setMembers(order.name, order.members),
   }),
   'channel.dead': operation({
     action: 'read',
     args: z.strictObject({ name }),
     object: ['name'],
-    run: (rooms, order) => rooms.channels.dead(order.name),
+    run: (deps, order) => deps.channels.dead(order.name),
   }),
   'channel.redrive': operation({
     action: 'administer',
     args: z.strictObject({ name, group: name, offset: z.int().min(1) }),
     object: ['name', 'group', 'offset'],
-    run: async (rooms, order) => ({
-      redriven: await rooms.channels.redrive(order.name, order.group, order.offset),
+    run: async (deps, order) => ({
+      redriven: await deps.channels.redrive(order.name, order.group, order.offset),
     }),
   }),
   'ledger.recent': operation({
     action: 'read',
     args: z.strictObject({ countMax }),
     object: [],
-    run: async (rooms, args) => (await rooms.ledger.recent(args.countMax)).map(entryView),
+    run: async (deps, args) => (await deps.ledger.recent(args.countMax)).map(entryView),
   }),
   'ledger.check': operation({
     action: 'read',
     args: z.strictObject({}),
     object: [],
-    run: (rooms) => rooms.ledger.check(),
+    run: (deps) => deps.ledger.check(),
   }),
   'route.list': operation({
     action: 'read',
     args: z.strictObject({}),
     object: [],
-    run: (rooms) => rooms.routes.list(),
+    run: (deps) => deps.routes.list(),
   }),
   'route.put': operation({
     action: 'administer',
@@ -184,8 +184,8 @@ export const OPERATIONS = {
       protocol: z.enum(['a2a', 'mcp', 'http', 'auto']).default('auto'),
     }),
     object: ['name'],
-    run: async (rooms, order) => {
-      await rooms.routes.put(order.name, order.upstream, order.protocol)
+    run: async (deps, order) => {
+      await deps.routes.put(order.name, order.upstream, order.protocol)
       return order
     },
   }),
@@ -193,7 +193,7 @@ export const OPERATIONS = {
     action: 'administer',
     args: z.strictObject({ name }),
     object: ['name'],
-    run: async (rooms, order) => ({ removed: await rooms.routes.remove(order.name) }),
+    run: async (deps, order) => ({ removed: await deps.routes.remove(order.name) }),
   }),
 } as const
 
@@ -209,8 +209,8 @@ function statusOperation(status: 'active' | 'quarantined' | 'revoked') {
     action: 'administer',
     args: z.strictObject({ name, reason: z.string().min(1).max(500) }),
     object: ['name'],
-    run: async (rooms, { name: agent, reason }) => {
-      const now = await rooms.agents.setStatus(agent, status, reason)
+    run: async (deps, { name: agent, reason }) => {
+      const now = await deps.agents.setStatus(agent, status, reason)
       if (now === null) return unknownAgent(agent)
       return now === status ? { name: agent, status, reason } : revokedForGood(agent)
     },
@@ -230,8 +230,8 @@ function agentView<T extends { readonly keys: unknown }>({ keys, ...rest }: T) {
   return { ...rest, enrolled: keys !== null }
 }
 
-async function explain(rooms: AdminRooms, exchange: string): Promise<unknown> {
-  const entries = await rooms.ledger.explain(exchange)
+async function explain(deps: AdminDeps, exchange: string): Promise<unknown> {
+  const entries = await deps.ledger.explain(exchange)
   if (entries.length === 0) return new Refusal('EXCHANGE_UNKNOWN', exchange)
   const asked = entries
     .map(({ facts }) => facts['private.request'])
@@ -239,7 +239,7 @@ async function explain(rooms: AdminRooms, exchange: string): Promise<unknown> {
   return {
     exchange,
     entries: entries.map(entryView),
-    policy: typeof asked === 'string' ? (rooms.policies.explain(asked) ?? unreadable) : null,
+    policy: typeof asked === 'string' ? (deps.policies.explain(asked) ?? unreadable) : null,
   }
 }
 

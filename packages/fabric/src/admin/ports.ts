@@ -3,7 +3,7 @@ import type { AgentRecord } from '../identity/directory.ts'
 import type { LedgerCheck, OpenedEntry } from '../ledger/ledger.ts'
 
 /** What administration asks of the rooms. `compose.ts` gathers it. */
-export interface AdminRooms {
+export interface AdminDeps {
   readonly agents: AgentAdmin
   readonly keys: KeyAdmin
   readonly policies: PolicyAdmin

@@ -47,7 +47,7 @@ const kinds = {
 } as const satisfies Record<string, BudgetKind>
 
 /** How fast a body of which much is held has to arrive. */
-export interface ArrivalRate {
+export interface RequestRate {
   readonly name: Limit['name']
   /** Without a byte for this long, it is given up. */
   readonly stallMs: number
@@ -71,7 +71,7 @@ export interface BodyBudgetOptions {
   /** A body that takes longer to arrive is given up by who reads it. */
   readonly timeoutMs: number
   /** Holds for bodies of which more than the floor is held. */
-  readonly rate?: ArrivalRate
+  readonly rate?: RequestRate
   /** The monotonic clock, in milliseconds. */
   now(): number
 }
@@ -303,7 +303,7 @@ export class BodyShare implements ByteAccount {
     return Math.max(0, this.#bytes - this.#options.lightBytes) * (1 + now - this.#since)
   }
 
-  isTooSlow({ stallMs, bytesPerSecondMin }: ArrivalRate, now: number): boolean {
+  isTooSlow({ stallMs, bytesPerSecondMin }: RequestRate, now: number): boolean {
     if (!this.isAwaited || this.#state !== 'arriving') return false
     if (now - this.#movedAt >= stallMs) return true
     return this.#taken * 1000 < (now - this.#since - stallMs) * bytesPerSecondMin

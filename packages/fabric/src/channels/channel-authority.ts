@@ -61,7 +61,7 @@ export class ChannelAuthority {
   /** Messages of the present epoch that are being written, by channel. */
   readonly #writes = new Map<string, Set<Promise<unknown>>>()
   #tail: Promise<unknown> = Promise.resolve()
-  #standings = 0
+  #statusVersion = 0
 
   static async open(options: ChannelAuthorityOptions): Promise<ChannelAuthority> {
     const authority = new ChannelAuthority(options)
@@ -76,8 +76,8 @@ export class ChannelAuthority {
   }
 
   /** Another number after each change of an agent, so that what depends on one is looked at again. */
-  get standings(): number {
-    return this.#standings
+  get statusVersion(): number {
+    return this.#statusVersion
   }
 
   find(name: string): ChannelRecord | null {
@@ -138,7 +138,7 @@ export class ChannelAuthority {
 
   /** To be called after each change of an agent: its channels move on when its keys or status did. */
   async agentChanged(agent: string): Promise<void> {
-    this.#standings++
+    this.#statusVersion++
     const concerned = this.list().filter(({ members }) => members.includes(agent))
     for (const { name } of concerned) await this.#refresh(name)
   }

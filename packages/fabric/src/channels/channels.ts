@@ -76,7 +76,7 @@ export class Channels {
     this.#leasing = new Leasing({
       ...{ store: options.store, clock: options.clock, memory },
       ...{ held: this.#held, tokens: this.#tokens },
-      standings: () => options.authority.standings,
+      statusVersion: () => options.authority.statusVersion,
       takePart: (call) => {
         const taken = this.#takePart(call)
         return taken instanceof Refusal ? taken : taken.channel.name

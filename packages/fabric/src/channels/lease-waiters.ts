@@ -31,7 +31,7 @@ export class LeaseWaiters {
     timeoutMs: number,
     signal: AbortSignal | null,
   ): Promise<boolean> {
-    if (!this.#shares.hasRoom(identity) || signal?.aborted === true) return Promise.resolve(false)
+    if (!this.#shares.hasSpace(identity) || signal?.aborted === true) return Promise.resolve(false)
     this.#shares.take(identity)
     return new Promise((resolve) => {
       const end = () => {

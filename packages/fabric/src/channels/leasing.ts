@@ -65,7 +65,7 @@ interface LeasingOptions {
   readonly held: HeldMessages
   readonly tokens: LeaseTokens
   /** Another one whenever an agent's standing is another. */
-  standings(): number
+  statusVersion(): number
   /** The channel's name, while its caller has a part in it. */
   takePart(call: ChannelCall): string | Refusal
 }
@@ -162,7 +162,7 @@ export class Leasing {
     { channel, group }: LeasePlace,
   ): { readonly review: Review; readonly look: Look } {
     const now = this.#options.clock.monotonic()
-    const rights = `${call.policyVersion()} ${this.#options.standings()}`
+    const rights = `${call.policyVersion()} ${this.#options.statusVersion()}`
     const reader = `${channel} ${group} ${call.proof}`
     const review = this.#reviews.of(call.caller, reader, () => new Review(rights, now))
     return { review, look: review.next(rights, now) }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { toBase64Url } from '@countersign/protocol'
-import type { AdminRooms, AgentView, FabricStatus, PolicyPut } from '../admin/ports.ts'
+import type { AdminDeps, AgentView, FabricStatus, PolicyPut } from '../admin/ports.ts'
 import type { Detection } from '../detection/detector.ts'
 import type { AgentRecord } from '../identity/directory.ts'
 import { formatProblem, PoliciesRejected } from '../policy/compile-policies.ts'
@@ -9,15 +9,15 @@ import { readPolicyFolder } from '../policy/policy-folder.ts'
 import { readPolicyRequest } from '../policy/policy-request.ts'
 import type { PolicySource } from '../policy/policy-set.ts'
 import type { EndpointRegistry } from '../routes/endpoint-registry.ts'
+import type { EntryFeed } from './pipeline.ts'
 import { replacePolicyFile } from './policies.ts'
 import type { PolicyChanges } from './policy-changes.ts'
-import type { EntryFeed } from './rooms.ts'
-import type { Stores, Surroundings } from './stores.ts'
+import type { Environment, Stores } from './stores.ts'
 import { fingerprintOf } from './trust.ts'
 
 export interface AdminOptions {
   readonly stores: Stores
-  readonly around: Surroundings
+  readonly around: Environment
   readonly feed: EntryFeed
   readonly detection: Detection
   readonly endpoints: EndpointRegistry
@@ -27,7 +27,7 @@ export interface AdminOptions {
 }
 
 /** Fits the rooms to what administration asks of them. */
-export function composeAdminRooms(options: AdminOptions): AdminRooms {
+export function composeAdminDeps(options: AdminOptions): AdminDeps {
   const { stores, feed } = options
   const { ledger } = stores
   return {
@@ -46,7 +46,7 @@ export function composeAdminRooms(options: AdminOptions): AdminRooms {
   }
 }
 
-function agentAdmin({ stores, around, detection, origin }: AdminOptions): AdminRooms['agents'] {
+function agentAdmin({ stores, around, detection, origin }: AdminOptions): AdminDeps['agents'] {
   const { identity } = stores
   const view = (record: AgentRecord): AgentView => {
     const { score, signals } = detection.riskOf(record.name, around.clock.now())
@@ -78,7 +78,7 @@ function rootFingerprint({ identity }: Stores): string {
   return toBase64Url(createHash('sha256').update(root).digest())
 }
 
-function keyAdmin({ stores }: AdminOptions): AdminRooms['keys'] {
+function keyAdmin({ stores }: AdminOptions): AdminDeps['keys'] {
   const { admitKeyHolder, apiKeys } = stores.identity
   return {
     async create({ agent, scopes, ttlSeconds }) {
@@ -96,7 +96,7 @@ function policyAdmin({
   stores,
   around,
   policyChanges: changes,
-}: AdminOptions): AdminRooms['policies'] {
+}: AdminOptions): AdminDeps['policies'] {
   const { policy } = stores
   const { policyDir } = around.config
   return {
@@ -139,7 +139,7 @@ function policyAdmin({
   }
 }
 
-function channelAdmin({ stores, around }: AdminOptions): AdminRooms['channels'] {
+function channelAdmin({ stores, around }: AdminOptions): AdminDeps['channels'] {
   const { channelAuthority: authority, channelStore: store } = stores
   return {
     async list() {
@@ -160,7 +160,7 @@ function channelAdmin({ stores, around }: AdminOptions): AdminRooms['channels'] 
 /** As many as one answer holds; the oldest first, so that redriving them shows the next. */
 const deadLettersMax = 200
 
-function routeAdmin({ stores, endpoints }: AdminOptions): AdminRooms['routes'] {
+function routeAdmin({ stores, endpoints }: AdminOptions): AdminDeps['routes'] {
   return {
     list: () => [
       ...endpoints.configured().map(({ name, protocol, endpoints: places }) => ({

@@ -20,8 +20,8 @@ const redactor = createRedactor({ hashKey: workerData as Uint8Array })
 function carryOut(job: BodyJob): BodyAnswer {
   const work = new InspectionWork(job.steps ?? inspectionStepsMax)
   if (job.name === 'classify') {
-    const { incoming, path, protocol, known } = job
-    return answerOf(classifyRequest(incoming, path, protocol, { known, work }))
+    const { received, path, protocol, known } = job
+    return answerOf(classifyRequest(received, path, protocol, { known, work }))
   }
   if (job.name === 'content') return answerOf(kindOf(job.content, job.contentType, work))
   if (job.name === 'tasks') return answerOf(taskReaders[job.question](job.body, job.owned, work))

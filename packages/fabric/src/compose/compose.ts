@@ -2,14 +2,14 @@ import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import type { EnrollmentGrant } from '@countersign/protocol'
 import { serverTlsOptions } from '@countersign/protocol/tls'
-import { memoryStrangerLimits } from '../adapters/rate-limiter/rate-limits.ts'
+import { memoryUnauthenticatedLimits } from '../adapters/rate-limiter/rate-limits.ts'
 import { undiciUpstream } from '../adapters/undici/upstream.ts'
 import { createAdministration } from '../admin/administration.ts'
 import type { InviteOrder } from '../admin/ports.ts'
 import type { Presented } from '../identity/caller.ts'
 import { isProvenRequest } from '../identity/caller-proof.ts'
 import { Ed25519Keys } from '../identity/ed25519-keys.ts'
-import { isCurrent } from '../identity/standing.ts'
+import { isCurrent } from '../identity/status.ts'
 import type { TokenRecord } from '../identity/token-server.ts'
 import type { OpenedEntry } from '../ledger/ledger.ts'
 import { type Closer, type ClosingFault, closeInOrder } from '../lib/closing.ts'
@@ -17,47 +17,51 @@ import { keepHeapSmall } from '../lib/heap.ts'
 import { Refusal } from '../lib/refusal.ts'
 import { fittingUpstreams, openFilesMax } from '../observe/open-files.ts'
 import { identify } from '../pipeline/authenticate.ts'
-import { refuseUnread } from '../pipeline/control.ts'
-import { type Rooms } from '../pipeline/enforce.ts'
+import { refuseUnparsedRequest } from '../pipeline/control.ts'
+import { type PipelineDeps } from '../pipeline/enforce.ts'
 import { checkStatedDecisions } from '../policy/stated-decision.ts'
 import { createMcpSessions } from '../protocols/mcp/mcp-sessions.ts'
 import { createRedactor } from '../redaction/scan/create-redactor.ts'
 import { createBalancer } from '../routes/balancer.ts'
 import { createEndpointRegistry } from '../routes/endpoint-registry.ts'
-import { adminSurface } from '../transports/gateway/admin-surface.ts'
-import { agentsSurface } from '../transports/gateway/agents-surface.ts'
-import { channelsSurface } from '../transports/gateway/channels-surface.ts'
+import { adminRouter } from '../transports/gateway/admin-router.ts'
+import { agentsRouter } from '../transports/gateway/agents-router.ts'
+import { channelsRouter } from '../transports/gateway/channels-router.ts'
 import {
   type ControlOptions,
-  meshSurface,
-  receiptsSurface,
-} from '../transports/gateway/control-surface.ts'
+  meshRouter,
+  receiptsRouter,
+} from '../transports/gateway/control-router.ts'
 import { type Gateway, openGateway } from '../transports/gateway/gateway.ts'
-import { publicSurfaces } from '../transports/gateway/public-surface.ts'
-import { recordAsked, refuseAsked, type UnreadOptions } from '../transports/gateway/unread.ts'
-import { problemReply, type Surface } from '../transports/gateway/visit.ts'
+import { publicRouters } from '../transports/gateway/public-router.ts'
+import { problemReply, type Router } from '../transports/gateway/request-context.ts'
+import {
+  recordAsked,
+  refuseAsked,
+  type UnparsedOptions,
+} from '../transports/gateway/unparsed-requests.ts'
 import { Authorities } from '../transports/http/authorities.ts'
-import { composeAdminRooms } from './admin.ts'
+import { composeAdminDeps } from './admin.ts'
 import { composeAnswers, composeBodies } from './bodies.ts'
 import { composeDetection, createEntryObserver, type WatchedDetection } from './detection.ts'
 import {
   fabricVersion,
   followPolicies,
-  noRoomFor,
+  outOfSpaceFor,
   recordGrant,
   recordLifecycle,
   recordMember,
 } from './lifecycle.ts'
 import { composeMeshState } from './mesh.ts'
 import { connectionsMax, observeFabric, openDiskWatch } from './observe.ts'
+import { composePipeline, isDismissed } from './pipeline.ts'
 import { installDefaultPolicies } from './policies.ts'
 import { PolicyChanges } from './policy-changes.ts'
-import { composeRooms, isDismissed } from './rooms.ts'
 import { configureRoutes, isReceiver, restoreRoutes } from './routes.ts'
-import { dangerouslyReplaceRooms, openStores, type Stores, type Surroundings } from './stores.ts'
+import { dangerouslyReplaceDeps, type Environment, openStores, type Stores } from './stores.ts'
 import { fingerprintOf, trustDocument } from './trust.ts'
 
-export type { Surroundings } from './stores.ts'
+export type { Environment } from './stores.ts'
 
 /** A running fabric. */
 export interface Fabric {
@@ -82,7 +86,7 @@ export interface Fabric {
 }
 
 /** Builds and starts a fabric from one configuration. Rejects, with nothing left open, if any part is in doubt. */
-export async function openFabric(around: Surroundings): Promise<Fabric> {
+export async function openFabric(around: Environment): Promise<Fabric> {
   await installDefaultPolicies(around.config.policyDir)
   let origin = ''
   const closers: Closer[] = []
@@ -123,18 +127,18 @@ export async function openFabric(around: Surroundings): Promise<Fabric> {
         stores,
         load: gateway.load,
         isReceiver: (name) => isReceiver(around, { stores, endpoints: parts.endpoints }, name),
-        onEntry: (listener) => parts.rooms.onEntry(listener),
+        onEntry: (listener) => parts.deps.onEntry(listener),
         version: fabricVersion,
       }),
     })
-    await recordLifecycle(around, stores, parts.rooms, { event: 'started' })
+    await recordLifecycle(around, stores, parts.deps, { event: 'started' })
     // Behind the listener, so that it stands behind every exchange that the listener let end.
     closers.splice(
       closers.findIndex(({ name }) => name === 'listener'),
       0,
       {
         name: 'the entry of the stop',
-        close: () => recordLifecycle(around, stores, parts.rooms, { event: 'stopped' }),
+        close: () => recordLifecycle(around, stores, parts.deps, { event: 'stopped' }),
       },
     )
     return {
@@ -143,7 +147,7 @@ export async function openFabric(around: Surroundings): Promise<Fabric> {
       rootPem: stores.identity.authority.rootPem,
       trust: trustDocument(stores),
       invite: (order) => parts.admin.agents.invite(order),
-      onEntry: (listener) => parts.rooms.onEntry(listener),
+      onEntry: (listener) => parts.deps.onEntry(listener),
       unsentBytes: () => gateway.unsentBytes(),
       close(forMs) {
         graceMs = forMs
@@ -161,7 +165,7 @@ const storesCloseMs = 15_000
 
 type Parts = Awaited<ReturnType<typeof composeParts>>
 
-async function composeParts(around: Surroundings, stores: Stores, origin: () => string) {
+async function composeParts(around: Environment, stores: Stores, origin: () => string) {
   const { config, clock } = around
   const { keys } = stores
   const detection = composeDetection(clock)
@@ -169,7 +173,7 @@ async function composeParts(around: Surroundings, stores: Stores, origin: () => 
   const upstream = composeUpstream(around, stores, await openFilesMax())
   const bodies = composeBodies(keys.mask, config.limits.bodyBytes, clock)
   const calls = limitsOfCalls(around)
-  const rooms = composeRooms({
+  const deps = composePipeline({
     stores,
     around,
     redactor: createRedactor({ hashKey: keys.mask }),
@@ -178,12 +182,12 @@ async function composeParts(around: Surroundings, stores: Stores, origin: () => 
     routes: endpoints,
     hasChannel: (name) => stores.channelAuthority.find(name) !== null,
   })
-  const enforced = around[dangerouslyReplaceRooms]?.(rooms) ?? rooms
+  const enforced = around[dangerouslyReplaceDeps]?.(deps) ?? deps
   const policyChanges = new PolicyChanges(stores.policy.current.sources)
-  const admin = composeAdminRooms({
+  const admin = composeAdminDeps({
     stores,
     around,
-    feed: rooms,
+    feed: deps,
     detection,
     endpoints,
     policyChanges,
@@ -192,19 +196,19 @@ async function composeParts(around: Surroundings, stores: Stores, origin: () => 
   })
   const mesh = composeMeshState(around, stores, { endpoints, detection })
   const control: ControlOptions = {
-    rooms,
-    ledger: controlLedger(stores, rooms, detection),
+    deps,
+    ledger: controlLedger(stores, deps, detection),
     ...proofsOf(stores.identity),
     trust: { trustDomain: config.trustDomain, fabricKey: keys.forward.publicKey },
-    decisionFault: checkStatedDecisions(stores, around.clock, rooms.authorization),
+    decisionFault: checkStatedDecisions(stores, around.clock, deps.authorization),
     endpoints,
     state: mesh,
   }
-  const surfaces = new Map<string, Surface>([
+  const routers = new Map<string, Router>([
     [
       'agents',
-      agentsSurface({
-        rooms: enforced,
+      agentsRouter({
+        deps: enforced,
         routes: endpoints,
         upstream: createBalancer(upstream, around.random, () => around.clock.monotonic()),
         signer: keys.forward,
@@ -215,10 +219,10 @@ async function composeParts(around: Surroundings, stores: Stores, origin: () => 
         ...calls,
       }),
     ],
-    ['v1/admin', adminSurface(rooms, createAdministration(admin))],
-    ['v1/receipts', receiptsSurface(control)],
-    ['v1/mesh', meshSurface(control)],
-    ['v1/channels', channelsSurface({ rooms: enforced, channels: stores.channels })],
+    ['v1/admin', adminRouter(deps, createAdministration(admin))],
+    ['v1/receipts', receiptsRouter(control)],
+    ['v1/mesh', meshRouter(control)],
+    ['v1/channels', channelsRouter({ deps: enforced, channels: stores.channels })],
   ])
   configureRoutes(around, endpoints)
   const endWaits = (): void => {
@@ -226,8 +230,8 @@ async function composeParts(around: Surroundings, stores: Stores, origin: () => 
     stores.channels.close()
   }
   const close = (): Promise<unknown> => Promise.all([upstream.close(), bodies.close()])
-  const listening = { endpoints, upstream, answers: calls.answers, surfaces, origin, endWaits }
-  return { rooms, admin, policyChanges, ...listening, close }
+  const listening = { endpoints, upstream, answers: calls.answers, routers, origin, endWaits }
+  return { deps, admin, policyChanges, ...listening, close }
 }
 
 /** What an entry of a connector is proved by. */
@@ -243,7 +247,7 @@ function proofsOf({
 }
 
 /** What bounds a call to an agent, and where its answer is counted. */
-function limitsOfCalls({ config: { limits }, clock }: Surroundings) {
+function limitsOfCalls({ config: { limits }, clock }: Environment) {
   return {
     bodyBytesMax: limits.bodyBytes,
     timeoutMs: limits.upstreamTimeoutMs,
@@ -255,7 +259,7 @@ function limitsOfCalls({ config: { limits }, clock }: Surroundings) {
 /** The ledger as connectors and readers of receipts use it. */
 function controlLedger(
   { ledger, identity }: Stores,
-  rooms: Rooms,
+  deps: PipelineDeps,
   detection: WatchedDetection,
 ): ControlOptions['ledger'] {
   const observeEntry = createEntryObserver(detection, (name) =>
@@ -263,7 +267,7 @@ function controlLedger(
   )
   return {
     async append(draft) {
-      const committed = await rooms.append(draft)
+      const committed = await deps.append(draft)
       observeEntry(draft)
       return committed
     },
@@ -275,7 +279,7 @@ function controlLedger(
 
 /** Receivers that prove a SPIFFE ID are reached with the fabric's own certificate. */
 function composeUpstream(
-  { config, clock }: Surroundings,
+  { config, clock }: Environment,
   { identity }: Stores,
   files: number | null,
 ) {
@@ -294,21 +298,21 @@ function composeUpstream(
   })
 }
 
-async function openListener(around: Surroundings, stores: Stores, parts: Parts): Promise<Gateway> {
+async function openListener(around: Environment, stores: Stores, parts: Parts): Promise<Gateway> {
   const { config, clock, random } = around
   const { identity } = stores
   const { listen, limits } = config
   await restoreRoutes(stores, parts.endpoints)
-  const strangers = memoryStrangerLimits(limits.refusalsPerMinute, clock)
-  const unread: UnreadOptions = {
+  const unauthenticatedLimits = memoryUnauthenticatedLimits(limits.refusalsPerMinute, clock)
+  const unread: UnparsedOptions = {
     trust: { bundles: identity.bundles, now: clock.now },
-    async refuse(arrival, refusal) {
-      const { caller, unrecorded } = await refuseUnread(parts.rooms, arrival, refusal)
-      const reply = problemReply(unrecorded ?? refusal, arrival.exchange)
-      return { reply, isStranger: caller === null, isRecorded: unrecorded === null }
+    async refuse(unchecked, refusal) {
+      const { caller, unrecorded } = await refuseUnparsedRequest(parts.deps, unchecked, refusal)
+      const reply = problemReply(unrecorded ?? refusal, unchecked.exchange)
+      return { reply, isUnauthenticated: caller === null, isRecorded: unrecorded === null }
     },
-    admitsStranger: (address) => strangers.admits(address),
-    countStranger: (address) => strangers.count(address),
+    admitsUnauthenticated: (address) => unauthenticatedLimits.admits(address),
+    countUnauthenticated: (address) => unauthenticatedLimits.count(address),
     refusalsPerMinute: limits.refusalsPerMinute,
     clock,
     random,
@@ -323,11 +327,11 @@ async function openListener(around: Surroundings, stores: Stores, parts: Parts):
     requestMemoryBytesMax: limits.requestMemoryBytes,
     answers: parts.answers,
     authorities: authoritiesOf(around),
-    identify: (presented) => identify(presented, 'gateway', parts.rooms),
+    identify: (presented) => identify(presented, 'gateway', parts.deps),
     connectionsMax: await connectionsMax(around),
     responseLimits: { stallMs: limits.responseStallMs, unsentBytesMax: limits.unsentBytes },
-    surfaces: parts.surfaces,
-    publicSurfaces: publicSurfaces({
+    routers: parts.routers,
+    publicRouters: publicRouters({
       trust: () => trustDocument(stores),
       trustFingerprint: await fingerprintOf(stores),
       enroll: (body) => enrollAgent(around, stores, parts, body),
@@ -339,7 +343,7 @@ async function openListener(around: Surroundings, stores: Stores, parts: Parts):
       handleTokens: (request, response, body) => {
         const record: TokenRecord = {
           issued: ({ subject, tokenId, scopes, expiresAt }) =>
-            recordMember(around, parts.rooms, 'token-issued', {
+            recordMember(around, parts.deps, 'token-issued', {
               agent: subject,
               'expires-at': expiresAt,
               'token.id': tokenId,
@@ -356,22 +360,22 @@ async function openListener(around: Surroundings, stores: Stores, parts: Parts):
 }
 
 async function enrollAgent(
-  around: Surroundings,
+  around: Environment,
   { identity, ledger }: Stores,
   parts: Parts,
   body: unknown,
 ): Promise<EnrollmentGrant | Refusal> {
   // The join string is spent with what it changes: both wait until that can go on record.
-  const noRoom = await noRoomFor(null, ledger)
-  if (noRoom !== null) return noRoom
+  const outOfSpace = await outOfSpaceFor(null, ledger)
+  if (outOfSpace !== null) return outOfSpace
   const grant = await identity.enrollment.enroll(body)
   if (!(grant instanceof Refusal)) endEarlierEnrolment(grant.name, identity, parts)
-  return recordGrant(around, parts.rooms, 'enrolled', grant)
+  return recordGrant(around, parts.deps, 'enrolled', grant)
 }
 
 /** Goes on while the disk fills up: an agent whose certificate has ended needs another join string. */
 async function renewAgent(
-  around: Surroundings,
+  around: Environment,
   { identity, ledger }: Stores,
   parts: Parts,
   { presented, body }: { readonly presented: Presented; readonly body: unknown },
@@ -380,10 +384,10 @@ async function renewAgent(
   const caller = (await byCertificate?.({ ...presented, bearer: null, apiKey: null })) ?? null
   if (caller === null) return new Refusal('CREDENTIAL_MISSING', 'renewal needs a certificate')
   if (caller instanceof Refusal) return caller
-  const noRoom = await noRoomFor('oversight', ledger)
-  if (noRoom !== null) return noRoom
+  const outOfSpace = await outOfSpaceFor('oversight', ledger)
+  if (outOfSpace !== null) return outOfSpace
   const answer = await identity.enrollment.renew(caller, body)
-  return recordGrant(around, parts.rooms, 'renewed', answer)
+  return recordGrant(around, parts.deps, 'renewed', answer)
 }
 
 /** Whoever holds the earlier certificates must not be called in the agent's name either. */
@@ -414,7 +418,7 @@ async function findPage(name: keyof typeof pages): Promise<Uint8Array | null> {
 }
 
 /** The names under which clients may ask for the gateway. */
-function authoritiesOf({ config }: Surroundings): Authorities {
+function authoritiesOf({ config }: Environment): Authorities {
   const { host, names, publicUrl } = config.listen
   const published = publicUrl === undefined ? [] : [new URL(publicUrl).hostname]
   return new Authorities([host, ...names, ...published])

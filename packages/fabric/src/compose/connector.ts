@@ -10,13 +10,13 @@ import { memoryReplayGuard } from '../adapters/memory/replay-guard.ts'
 import { undiciUpstream } from '../adapters/undici/upstream.ts'
 import { authenticateByCertificate } from '../identity/authenticate-by-certificate.ts'
 import { createMessageSignatures } from '../identity/message-signature.ts'
-import { isCurrent } from '../identity/standing.ts'
+import { isCurrent } from '../identity/status.ts'
 import type { Clock } from '../lib/clock.ts'
 import { type ClosingFault, closeInOrder } from '../lib/closing.ts'
 import type { Random } from '../lib/random.ts'
 import { type CountedEntry, observeExchanges } from '../observe/exchange-metrics.ts'
 import { fittingConnections, fittingUpstreams, openFilesMax } from '../observe/open-files.ts'
-import type { Rooms } from '../pipeline/enforce.ts'
+import type { PipelineDeps } from '../pipeline/enforce.ts'
 import type { PolicyParser } from '../policy/parser.ts'
 import { createTaskOwners } from '../protocols/a2a/task-guard.ts'
 import { createMcpSessions } from '../protocols/mcp/mcp-sessions.ts'
@@ -86,8 +86,8 @@ export async function openConnector(options: ConnectorOptions): Promise<Connecto
   // Only the fabric can compare hashes of masked values, so a connector's key need not outlive it.
   const hashKey = random(32)
   const bodies = composeBodies(hashKey, bodyBytesMax, clock)
-  const rooms = {
-    ...composeConnectorRooms(options, followed),
+  const deps = {
+    ...composeConnectorPipeline(options, followed),
     redactor: createRedactor({ hashKey }),
     largeBodies: bodies,
   }
@@ -110,7 +110,7 @@ export async function openConnector(options: ConnectorOptions): Promise<Connecto
   // Connections that are open were accepted with a certificate that no longer stands.
   known.onEnrolledAgain(() => upstream.refresh())
   const outbound = await openOutbound({
-    ...{ agent, rooms, clock, random, bodyBytesMax, streamMs, connectionsMax },
+    ...{ agent, deps, clock, random, bodyBytesMax, streamMs, connectionsMax },
     ...{ made: followed.made, classify: bodies.classify, readKind: bodies.readKind },
     ...options.listen,
     timeoutMs: upstreamTimeoutMs,
@@ -121,7 +121,7 @@ export async function openConnector(options: ConnectorOptions): Promise<Connecto
   const exposed =
     options.expose === null
       ? null
-      : await exposeAgent(options, { ...followed, rooms, balancer, bodies, connectionsMax })
+      : await exposeAgent(options, { ...followed, deps, balancer, bodies, connectionsMax })
   return {
     loopbackUrl: `http://${options.listen.host}:${outbound.port}`,
     meshUrl: exposed?.url ?? null,
@@ -152,7 +152,7 @@ function responseLimitsOf({ responseLimits }: ConnectorOptions) {
 }
 
 interface ConnectorParts {
-  readonly rooms: Rooms
+  readonly deps: PipelineDeps
   readonly balancer: Balancer
   readonly known: FollowedState
   readonly follower: StateFollower
@@ -171,12 +171,12 @@ interface ExposedAgent {
 
 async function exposeAgent(
   options: ConnectorOptions,
-  { rooms, balancer, known, follower, made, bodies, connectionsMax }: ConnectorParts,
+  { deps, balancer, known, follower, made, bodies, connectionsMax }: ConnectorParts,
 ): Promise<ExposedAgent> {
   const { agent, clock, random, expose, protocol, meshListen } = options
   const endpoints = [{ url: expose ?? '', spiffeId: null }]
   const inbound = await openInbound({
-    ...{ agent, rooms, balancer, clock, random, made, bodyBytesMax, connectionsMax },
+    ...{ agent, deps, balancer, clock, random, made, bodyBytesMax, connectionsMax },
     ...{ classify: bodies.classify, readKind: bodies.readKind, taskReader: bodies.tasks },
     gatewayId: options.gateway.spiffeId,
     news: { ...known.news, refresh: () => follower.refresh() },
@@ -248,10 +248,10 @@ function findOutboundRoute(
   return { name, protocol: 'auto', endpoints: [gateway], prefix, cardUrls }
 }
 
-function composeConnectorRooms(
+function composeConnectorPipeline(
   { agent, clock, observe }: ConnectorOptions,
   { known, follower, made }: Pick<ConnectorParts, 'known' | 'follower' | 'made'>,
-): Omit<Rooms, 'redactor'> {
+): Omit<PipelineDeps, 'redactor'> {
   const { trustDomain, trust } = agent
   // Its own streams go on with its own new certificate, of which it need not be told.
   const ownEnd = (): number => {

@@ -3,12 +3,12 @@ import { createId } from '@countersign/protocol'
 import type { EntryPurpose, Ledger } from '../ledger/ledger.ts'
 import { Refusal } from '../lib/refusal.ts'
 import { writable } from '../pipeline/ending.ts'
-import type { Rooms } from '../pipeline/enforce.ts'
+import type { PipelineDeps } from '../pipeline/enforce.ts'
 import { refusalOfFailure } from '../pipeline/record.ts'
 import { formatProblem } from '../policy/compile-policies.ts'
+import type { EntryFeed } from './pipeline.ts'
 import type { PolicyChanges } from './policy-changes.ts'
-import type { EntryFeed } from './rooms.ts'
-import type { Stores, Surroundings } from './stores.ts'
+import type { Environment, Stores } from './stores.ts'
 
 export const fabricVersion = '0.1.0'
 
@@ -17,12 +17,12 @@ const warningsLogged = 100
 
 /** What decides is on record like what it decided: files change without anybody to ask. */
 export function followPolicies(
-  around: Surroundings,
+  around: Environment,
   stores: Stores,
   {
-    rooms,
+    deps,
     policyChanges,
-  }: { readonly rooms: Rooms & EntryFeed; readonly policyChanges: PolicyChanges },
+  }: { readonly deps: PipelineDeps & EntryFeed; readonly policyChanges: PolicyChanges },
 ): () => void {
   const warn = (): void => {
     const { warnings } = stores.policy.current
@@ -39,7 +39,7 @@ export function followPolicies(
     warn()
     const { files, changedBy } = policyChanges.take(stores.policy.current.sources)
     const change = { object: writable(files.join(' ')), 'changed-by': changedBy.join(' ') }
-    recordLifecycle(around, stores, rooms, { event: 'policies-changed', ...change }).catch(
+    recordLifecycle(around, stores, deps, { event: 'policies-changed', ...change }).catch(
       (error: unknown) => {
         around.log('a change of policies is not on record', { error: String(error) })
       },
@@ -49,8 +49,8 @@ export function followPolicies(
 
 /** Who came in, who stayed, and who may speak for it: on record before they hear it, like every decision. */
 export async function recordMember(
-  { clock, random }: Surroundings,
-  rooms: Rooms,
+  { clock, random }: Environment,
+  deps: PipelineDeps,
   event: 'enrolled' | 'renewed' | 'token-issued',
   facts: Readonly<Record<string, string | number>>,
 ): Promise<void> {
@@ -58,27 +58,27 @@ export async function recordMember(
   const exchange = createId('dec', at, random(10))
   const entry = { exchange, at, kind: 'lifecycle', facts: { event, ...facts } } as const
   // No one has a token before it is on record, and of the directory each change is done by then.
-  await rooms.append(event === 'token-issued' ? entry : { ...entry, purpose: 'done' })
+  await deps.append(event === 'token-issued' ? entry : { ...entry, purpose: 'done' })
 }
 
 /** Null when what is about to change can go on record; otherwise nothing may be changed. */
-export async function noRoomFor(
+export async function outOfSpaceFor(
   purpose: EntryPurpose | null,
-  ledger: Pick<Ledger, 'assertRoom'>,
+  ledger: Pick<Ledger, 'assertSpace'>,
 ): Promise<Refusal | null> {
-  return ledger.assertRoom(purpose).then(() => null, refusalOfFailure)
+  return ledger.assertSpace(purpose).then(() => null, refusalOfFailure)
 }
 
 export async function recordGrant(
-  around: Surroundings,
-  rooms: Rooms,
+  around: Environment,
+  deps: PipelineDeps,
   event: 'enrolled' | 'renewed',
   answer: EnrollmentGrant | Refusal,
 ): Promise<EnrollmentGrant | Refusal> {
   // A refusal is recorded where it is answered.
   if (answer instanceof Refusal) return answer
   const { spiffeId, expiresAt } = answer
-  await recordMember(around, rooms, event, { agent: spiffeId, 'expires-at': expiresAt })
+  await recordMember(around, deps, event, { agent: spiffeId, 'expires-at': expiresAt })
   return answer
 }
 
@@ -90,9 +90,9 @@ export interface Lifecycle {
 }
 
 export async function recordLifecycle(
-  { clock, random }: Surroundings,
+  { clock, random }: Environment,
   { policy }: Stores,
-  rooms: Rooms & EntryFeed,
+  deps: PipelineDeps & EntryFeed,
   what: Lifecycle,
 ): Promise<void> {
   const at = clock.now()
@@ -100,5 +100,5 @@ export async function recordLifecycle(
   const exchange = createId('dec', at, random(10))
   // A fabric starts only with room to work in. What happens to a running one is on record anyway.
   const about = what.event === 'started' ? {} : ({ purpose: 'done' } as const)
-  await rooms.append({ kind: 'lifecycle', exchange, at, facts, ...about })
+  await deps.append({ kind: 'lifecycle', exchange, at, facts, ...about })
 }

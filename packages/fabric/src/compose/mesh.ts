@@ -8,7 +8,7 @@ import {
   type Urgency,
 } from '../transports/mesh/mesh-state.ts'
 import type { WatchedDetection } from './detection.ts'
-import type { Stores, Surroundings } from './stores.ts'
+import type { Environment, Stores } from './stores.ts'
 
 /** What else than the stores connectors decide by. */
 interface MeshSources {
@@ -23,7 +23,7 @@ const renewalsEveryMs = 5 * 60_000
 
 /** What connectors decide by, gathered from the rooms that know it. */
 export function composeMeshState(
-  { clock, config }: Surroundings,
+  { clock, config }: Environment,
   stores: Stores,
   sources: MeshSources,
 ): MeshStateFeed {

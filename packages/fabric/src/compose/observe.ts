@@ -7,7 +7,7 @@ import type { Metrics } from '../observe/metrics.ts'
 import { fittingConnections, openFilesMax } from '../observe/open-files.ts'
 import type { Readiness } from '../observe/readiness.ts'
 import type { GatewayLoad } from '../transports/gateway/gateway.ts'
-import type { Stores, Surroundings } from './stores.ts'
+import type { Environment, Stores } from './stores.ts'
 
 /** Where a process shows how it is; made by whoever opens the listener for it. */
 export interface Observations {
@@ -15,12 +15,12 @@ export interface Observations {
   readonly readiness: Readiness
 }
 
-export function openDiskWatch({ config: { dataDir }, onFatal }: Surroundings): DiskWatch {
+export function openDiskWatch({ config: { dataDir }, onFatal }: Environment): DiskWatch {
   return watchDisk(dataDir, (cause) => onFatal('the data folder cannot be used', cause))
 }
 
 /** As many as configured, or as this process can hold beside the files of its stores. */
-export async function connectionsMax({ config, log }: Surroundings): Promise<number> {
+export async function connectionsMax({ config, log }: Environment): Promise<number> {
   const { connections } = config.limits
   const files = await openFilesMax()
   const fitting = fittingConnections(connections, files)
@@ -40,7 +40,7 @@ export interface ObservedParts {
 }
 
 /** Shows a fabric's parts, each from memory: a probe costs nothing and writes nothing. */
-export function observeFabric(around: Surroundings, parts: ObservedParts): () => void {
+export function observeFabric(around: Environment, parts: ObservedParts): () => void {
   const { observe, clock } = around
   if (observe === undefined) return () => undefined
   const { metrics } = observe
@@ -152,7 +152,7 @@ function showChannels(metrics: Metrics, { channelStore }: Stores, clock: Clock):
 }
 
 function showCertificates(
-  { clock }: Surroundings,
+  { clock }: Environment,
   { metrics, readiness }: Observations,
   { identity }: Stores,
 ): void {

@@ -1,8 +1,8 @@
 import type { EndpointRegistry } from '../routes/endpoint-registry.ts'
 import { routePrefix } from './admin.ts'
-import type { Stores, Surroundings } from './stores.ts'
+import type { Environment, Stores } from './stores.ts'
 
-export function configureRoutes({ config }: Surroundings, endpoints: EndpointRegistry): void {
+export function configureRoutes({ config }: Environment, endpoints: EndpointRegistry): void {
   for (const [name, { upstream, protocol }] of Object.entries(config.agents)) {
     endpoints.configure(name, { name, protocol, endpoints: [{ url: upstream, spiffeId: null }] })
   }
@@ -21,7 +21,7 @@ export async function restoreRoutes({ state }: Stores, endpoints: EndpointRegist
 
 /** Whether an agent or a channel of that name exists, or a route to one. */
 export function isReceiver(
-  { config }: Surroundings,
+  { config }: Environment,
   {
     stores: { identity, channelAuthority },
     endpoints,

@@ -26,9 +26,9 @@ import { type Closer, closeInOrder } from '../lib/closing.ts'
 import { makeFolder } from '../lib/named-path.ts'
 import type { Random } from '../lib/random.ts'
 import { fittingExchanges, openFilesMax } from '../observe/open-files.ts'
-import type { Rooms } from '../pipeline/enforce.ts'
+import type { PipelineDeps } from '../pipeline/enforce.ts'
 import type { PolicyParser } from '../policy/parser.ts'
-import { type OpenPolicyRoom, openPolicyRoom } from '../policy/policy-room.ts'
+import { type OpenPolicyModule, openPolicyModule } from '../policy/policy-module.ts'
 import { DATA_CLASSES } from '../redaction/redactor.ts'
 import { type FabricKeys, openFabricKeys } from './keys.ts'
 import type { Observations } from './observe.ts'
@@ -38,10 +38,10 @@ import { OPERATION_NAMES } from './policies.ts'
  * Replaces stages of the pipeline after it was composed. A measurement can take a control out to
  * show what it costs; nothing else may, so it is a symbol and no setting can reach it.
  */
-export const dangerouslyReplaceRooms: unique symbol = Symbol('replace rooms')
+export const dangerouslyReplaceDeps: unique symbol = Symbol('replace rooms')
 
 /** What the whole of a fabric is given, beside its configuration. */
-export interface Surroundings {
+export interface Environment {
   readonly config: Config
   readonly clock: Clock
   readonly random: Random
@@ -55,7 +55,7 @@ export interface Surroundings {
   readonly observe?: Observations
   /** Reads policies; by default each time in a process of its own. */
   readonly policyParser?: PolicyParser
-  readonly [dangerouslyReplaceRooms]?: (rooms: Rooms) => Rooms
+  readonly [dangerouslyReplaceDeps]?: (deps: PipelineDeps) => PipelineDeps
 }
 
 /** Everything durable, opened in order: nothing serves before all of it stands. */
@@ -63,7 +63,7 @@ export interface Stores {
   readonly keys: FabricKeys
   readonly identity: Identity
   readonly state: StateStore
-  readonly policy: OpenPolicyRoom
+  readonly policy: OpenPolicyModule
   readonly ledger: Ledger
   readonly channels: Channels
   readonly channelAuthority: ChannelAuthority
@@ -81,7 +81,7 @@ const serverLifetimeMs = 4 * 3_600_000
  * Opens keys, identity, policy and ledger. Rejects, with what was open closed again, when any of
  * them is in doubt: a fabric without one of them would have to guess, and it never does.
  */
-export async function openStores(around: Surroundings, origin: () => string): Promise<Stores> {
+export async function openStores(around: Environment, origin: () => string): Promise<Stores> {
   const { config, clock, random } = around
   const closers: Closer[] = []
   const close = async (): Promise<void> => {
@@ -121,7 +121,7 @@ export async function openStores(around: Surroundings, origin: () => string): Pr
       onFailure: (error) => around.log('certificate rotation failed', { error: String(error) }),
     })
     closers.push({ name: 'identity', close: () => identity.close() })
-    const policy = await openPolicyRoom({
+    const policy = await openPolicyModule({
       dir: config.policyDir,
       parser: around.policyParser ?? createCedarParser(),
       dataClasses: DATA_CLASSES,
@@ -164,7 +164,7 @@ async function assertNotShared(dir: string): Promise<void> {
 /** For reading a body, waiting for the ledger and writing the answer, besides the stated times. */
 const openSlackMs = 3_600_000
 
-async function openRecord(around: Surroundings, keys: FabricKeys): Promise<Ledger> {
+async function openRecord(around: Environment, keys: FabricKeys): Promise<Ledger> {
   const { config, clock, random } = around
   const { limits } = config
   const { headDir } = config.ledger
@@ -195,7 +195,7 @@ async function openRecord(around: Surroundings, keys: FabricKeys): Promise<Ledge
 }
 
 async function openQueue(
-  around: Surroundings,
+  around: Environment,
   { directory: agents, trustDomain }: Identity,
   { forward }: FabricKeys,
   directory: string,

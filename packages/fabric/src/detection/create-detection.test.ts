@@ -59,7 +59,7 @@ function usualRate(agent: number, minuteOfDay: number): number {
 
 /** Runs days of ordinary traffic and gives every signal that it raised, and the highest score. */
 function runUsual(
-  room: ReturnType<typeof openDetection>,
+  deps: ReturnType<typeof openDetection>,
   options: { days: number; seed: number; agents?: number },
 ) {
   const dice = createDice(options.seed)
@@ -77,10 +77,10 @@ function runUsual(
         const findings = dice() < 0.05 ? 1 + Math.floor(dice() * 3) : 0
         const bytes = 300 + Math.floor(dice() ** 4 * 40_000)
         const observation = { at, caller, receiver, outcome, findings, bytes } as const
-        signals.push(...room.observe(observation))
+        signals.push(...deps.observe(observation))
       }
       const now = start + i * minute
-      highest = Math.max(highest, room.detection.riskOf(caller, now).score)
+      highest = Math.max(highest, deps.detection.riskOf(caller, now).score)
     }
   }
   return { signals, highest, end: start + options.days * 1440 * minute }
@@ -108,17 +108,17 @@ describe('a clean day', () => {
 
 /** An agent that has behaved for a day, and when its day ended. */
 function openKnown() {
-  const room = openDetection()
-  const { end } = runUsual(room, { days: 1, seed: 11, agents: 2 })
+  const deps = openDetection()
+  const { end } = runUsual(deps, { days: 1, seed: 11, agents: 2 })
   const noon = end + 12 * hour
   // The next morning as usual, so that the attack stands out against traffic and not against the gap.
   const dice = createDice(5)
   for (let i = 0; i < 60; i++) {
     for (let k = poisson(dice, 4); k > 0; k--) {
-      room.observe({ at: noon - hour + i * minute, caller: 'agent-1', receiver: 'tool-0' })
+      deps.observe({ at: noon - hour + i * minute, caller: 'agent-1', receiver: 'tool-0' })
     }
   }
-  return { ...room, noon }
+  return { ...deps, noon }
 }
 
 describe('an attack', () => {

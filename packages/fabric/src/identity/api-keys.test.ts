@@ -11,15 +11,15 @@ import type { Presented } from './caller.ts'
 const nothing: Presented = { certificateChain: null, bearer: null, apiKey: null }
 
 async function open() {
-  const room = await openTestIdentity()
-  await enrollAgent(room.identity, { name: 'alice', roles: ['writer'] })
-  const byApiKey = authenticatorOf(room.identity, 'api-key')
-  const made = await room.identity.apiKeys.create({
+  const deps = await openTestIdentity()
+  await enrollAgent(deps.identity, { name: 'alice', roles: ['writer'] })
+  const byApiKey = authenticatorOf(deps.identity, 'api-key')
+  const made = await deps.identity.apiKeys.create({
     owner: 'alice',
     scopes: ['bob'],
     ttlMs: 60_000,
   })
-  return { ...room, byApiKey, ...made }
+  return { ...deps, byApiKey, ...made }
 }
 
 test('a key proves its owner, within its scopes, in either place', async () => {

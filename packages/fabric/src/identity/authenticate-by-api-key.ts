@@ -4,10 +4,10 @@ import { Refusal } from '../lib/refusal.ts'
 import { type ApiKeys, looksLikeApiKey } from './api-keys.ts'
 import type { Authenticator, Presented } from './caller.ts'
 import type { Directory } from './directory.ts'
-import { callerOf } from './standing.ts'
+import { callerOf } from './status.ts'
 
 /** The caller is the owner of the API key, in `X-Api-Key` or where a bearer token belongs. */
-export function authenticateByApiKey(room: {
+export function authenticateByApiKey(deps: {
   readonly trustDomain: string
   readonly apiKeys: ApiKeys
   readonly directory: Directory
@@ -16,13 +16,13 @@ export function authenticateByApiKey(room: {
   return (presented) => {
     const text = presentedKey(presented)
     if (text === null || text instanceof Refusal) return text
-    const key = room.apiKeys.find(text)
+    const key = deps.apiKeys.find(text)
     if (key === null) return new Refusal('CREDENTIAL_REJECTED', 'no such API key')
-    if (room.clock.now() > key.expiresAt) {
+    if (deps.clock.now() > key.expiresAt) {
       return new Refusal('CREDENTIAL_EXPIRED', `API key ${key.id} has expired`)
     }
-    const record = room.directory.find(key.owner)
-    const { trustDomain } = room
+    const record = deps.directory.find(key.owner)
+    const { trustDomain } = deps
     const id = { trustDomain, kind: record?.kind ?? 'agent', name: key.owner, instance: null }
     return callerOf(record, {
       spiffeId: formatSpiffeId(id),

@@ -12,13 +12,13 @@ import type { Authenticator, Caller } from './caller.ts'
 import type { Directory } from './directory.ts'
 import { generationOf } from './enrolment-generation.ts'
 import { isUnheard, type Newcomers } from './newcomers.ts'
-import { callerOf } from './standing.ts'
+import { callerOf } from './status.ts'
 
 /** For who has to wait for news of its own enrolment longer than a request can. */
 const retryAfterMs = 1000
 
 /** The caller is the agent or user whose X509-SVID the TLS peer showed. */
-export function authenticateByCertificate(room: {
+export function authenticateByCertificate(deps: {
   readonly trustDomain: string
   readonly bundles: TrustBundles
   readonly directory: Directory
@@ -28,18 +28,18 @@ export function authenticateByCertificate(room: {
 }): Authenticator {
   return ({ certificateChain }) => {
     if (certificateChain === null) return null
-    const peer = peerIdentity(certificateChain, room.bundles, room.clock.now())
+    const peer = peerIdentity(certificateChain, deps.bundles, deps.clock.now())
     if (peer instanceof PeerFault) return new Refusal(refusalOfFault(peer.code), faultText(peer))
     const { id, generation } = namedBy(peer)
     // A name of another domain must not find our agent of the same name.
-    if (id?.trustDomain !== room.trustDomain) {
+    if (id?.trustDomain !== deps.trustDomain) {
       return new Refusal('CREDENTIAL_REJECTED', `${peer.spiffeId} is of another trust domain`)
     }
     const { kind, name } = id
     // The authority signed which enrolment it was: a copy that lacks it is no proof against its holder.
-    const isBehind = room.newcomers !== undefined && generation > 0
+    const isBehind = deps.newcomers !== undefined && generation > 0
     const find = (): Caller | Refusal => {
-      const record = room.directory.find(name)
+      const record = deps.directory.find(name)
       if (isBehind && isUnheard(record, generation)) {
         const detail = `this copy of the directory is older than enrolment ${generation} of ${name}`
         return new Refusal('UNDECIDED', detail, retryAfterMs, { byOthers: true })
@@ -56,8 +56,8 @@ export function authenticateByCertificate(room: {
         generation,
       })
     }
-    const arrival = room.newcomers?.(name, generation) ?? null
-    return arrival === null ? find() : arrival.then(find)
+    const unchecked = deps.newcomers?.(name, generation) ?? null
+    return unchecked === null ? find() : unchecked.then(find)
   }
 }
 

@@ -6,7 +6,7 @@ import { looksLikeApiKey } from './api-keys.ts'
 import type { Authentication, Authenticator, Presented } from './caller.ts'
 import type { Directory } from './directory.ts'
 import { SignatureChecks } from './signature-checks.ts'
-import { callerOf } from './standing.ts'
+import { callerOf } from './status.ts'
 import type { TokenServer, VerifiedToken } from './token-server.ts'
 
 /** Tokens live five minutes; this many agents may use one each before verification is repeated. */
@@ -18,7 +18,7 @@ const tokenLengthMax = 4_096
 const knownForMsMax = 10 * 60_000
 
 /** The caller is the agent to which an access token was given (RFC 9068). */
-export function authenticateByToken(room: {
+export function authenticateByToken(deps: {
   readonly trustDomain: string
   readonly tokens: TokenServer
   readonly directory: Directory
@@ -26,16 +26,16 @@ export function authenticateByToken(room: {
 }): Authenticator {
   // By hash, so that a copy of this process's memory holds no token that could be used.
   const verified = new Map<string, VerifiedToken>()
-  const checks = new SignatureChecks(room.clock)
+  const checks = new SignatureChecks(deps.clock)
 
   const verify = async (token: string, network: string): Promise<VerifiedToken | Refusal> => {
     const key = hash('sha256', token, 'base64url')
     const known = verified.get(key)
-    const leftMs = (known?.expiresAt ?? 0) - room.clock.now()
+    const leftMs = (known?.expiresAt ?? 0) - deps.clock.now()
     // One that was verified by a clock ahead is verified again once that is corrected.
     if (known !== undefined && leftMs > 0 && leftMs <= knownForMsMax) return known
     verified.delete(key)
-    const answer = await room.tokens.verify(token, () => checks.take(network))
+    const answer = await deps.tokens.verify(token, () => checks.take(network))
     if (answer instanceof Refusal) return answer
     if (verified.size >= tokensMax) verified.clear()
     verified.set(key, answer)
@@ -52,7 +52,7 @@ export function authenticateByToken(room: {
       return new Refusal('CREDENTIAL_REJECTED', 'the token is bound to another certificate')
     }
     const id = parseSpiffeId(token.subject)
-    const record = id?.trustDomain === room.trustDomain ? room.directory.find(id.name) : null
+    const record = id?.trustDomain === deps.trustDomain ? deps.directory.find(id.name) : null
     if (id === null || record?.kind !== id.kind) {
       return new Refusal('CREDENTIAL_REJECTED', `${token.subject} is not in the directory`)
     }

@@ -2,7 +2,7 @@ import { parseSpiffeId, requestSignatureTag, type SignedHalf } from '@countersig
 import { Refusal } from '../lib/refusal.ts'
 import type { AgentRecord } from './directory.ts'
 import type { MessageSignatures } from './message-signatures.ts'
-import { callerOf } from './standing.ts'
+import { callerOf } from './status.ts'
 
 /** What tells a caller's doing from a connector's word for it. */
 export interface CallerProofs {

@@ -19,14 +19,14 @@ import { type JoinTerms, openJoinTokens } from './join-tokens.ts'
 import { Renewals } from './renewals.ts'
 import { openDirectory } from './stored-directory.ts'
 
-let room: Awaited<ReturnType<typeof openTestIdentity>>
+let deps: Awaited<ReturnType<typeof openTestIdentity>>
 beforeEach(async () => {
-  room = await openTestIdentity()
+  deps = await openTestIdentity()
 })
 
 async function callerWith(chain: readonly Uint8Array[] | null): Promise<Caller | Refusal | null> {
   return authenticatorOf(
-    room.identity,
+    deps.identity,
     'certificate',
   )({ certificateChain: chain, bearer: null, apiKey: null })
 }
@@ -38,23 +38,23 @@ async function certificateCaller(chain: readonly Uint8Array[]): Promise<Caller> 
 }
 
 test('a rotation of the fabric’s own certificate is announced, so that what it carries goes on', async () => {
-  const { server, renewals } = room.identity
+  const { server, renewals } = deps.identity
   const leaf = () => createHash('sha256').update(server.current().certificateChain[0] ?? '')
   const [before, { expiresAt }] = [leaf().digest('hex'), server.current()]
   expect(renewals.untilOf(server.spiffeId, before)).toBe(0)
-  room.clock.advance(30 * 60_000)
+  deps.clock.advance(30 * 60_000)
   await server.rotate()
   await server.rotate()
   expect(server.current().expiresAt).toBeGreaterThan(expiresAt)
   expect(renewals.untilOf(server.spiffeId, before)).toBe(server.current().expiresAt)
-  expect(renewals.announced(room.clock.now())).toMatchObject({
+  expect(renewals.announced(deps.clock.now())).toMatchObject({
     [before]: server.current().expiresAt,
   })
 })
 
 describe('enrolment', () => {
   test('gives whoever holds a join token a certificate, and the record that the token says', async () => {
-    const alice = await enrollAgent(room.identity, {
+    const alice = await enrollAgent(deps.identity, {
       name: 'alice',
       roles: ['writer'],
       segment: 'lab',
@@ -70,37 +70,37 @@ describe('enrolment', () => {
       attributes: { team: 'blue' },
       scopes: null,
     })
-    expect(room.identity.directory.findBySigningKey(alice.grant.signingKeyId)?.name).toBe('alice')
+    expect(deps.identity.directory.findBySigningKey(alice.grant.signingKeyId)?.name).toBe('alice')
   })
 
   test('uses a token up: of many at once, one enrols', async () => {
-    const { text } = await room.identity.joinTokens.create({ name: 'alice' })
+    const { text } = await deps.identity.joinTokens.create({ name: 'alice' })
     const requests = await Promise.all(
       Array.from({ length: 5 }, () => enrollmentRequest(text, newAgentSecrets())),
     )
-    const answers = await Promise.all(requests.map((each) => room.identity.enrollment.enroll(each)))
+    const answers = await Promise.all(requests.map((each) => deps.identity.enrollment.enroll(each)))
     const refusals = answers.filter((answer) => answer instanceof Refusal)
     const [winner, ...others] = answers.flatMap((answer) =>
       answer instanceof Refusal ? [] : [answer],
     )
     expect(others).toEqual([])
     expect(refusals.map(({ code }) => code)).toEqual(Array(4).fill('CREDENTIAL_SPENT'))
-    expect(room.identity.directory.find('alice')?.keys?.signing.keyId).toBe(winner?.signingKeyId)
+    expect(deps.identity.directory.find('alice')?.keys?.signing.keyId).toBe(winner?.signingKeyId)
   })
 
   test('forgets no used token: it is used after a restart as well', async () => {
-    const { text } = await room.identity.joinTokens.create({ name: 'alice' })
-    await room.identity.enrollment.enroll(await enrollmentRequest(text, newAgentSecrets()))
-    const rows = await room.store.load('join-tokens')
+    const { text } = await deps.identity.joinTokens.create({ name: 'alice' })
+    await deps.identity.enrollment.enroll(await enrollmentRequest(text, newAgentSecrets()))
+    const rows = await deps.store.load('join-tokens')
     expect(rows.map((row): unknown => JSON.parse(row.value))).toMatchObject([
-      { usedAt: room.clock.now() },
+      { usedAt: deps.clock.now() },
     ])
     expect(rows[0]?.value).not.toContain(text.slice(-43))
   })
 
   test('a directory without a count of enrolments is read, changed, and counts from there', async () => {
-    const { store } = room
-    await enrollAgent(room.identity, { name: 'alice', roles: [] })
+    const { store } = deps
+    await enrollAgent(deps.identity, { name: 'alice', roles: [] })
     const [row] = await store.load('agents')
     const { generation, ...earlier } = JSON.parse(row?.value ?? '') as { generation: number }
     expect(generation).toBe(1)
@@ -117,11 +117,11 @@ describe('enrolment', () => {
   })
 
   test('goes on after a restart with the tokens and records that were there', async () => {
-    const { text } = await room.identity.joinTokens.create({
+    const { text } = await deps.identity.joinTokens.create({
       name: 'alice',
       attributes: { b: 1, a: true },
     })
-    const { store, clock, identity } = room
+    const { store, clock, identity } = deps
     const directory = await openDirectory(store)
     const joinTokens = await openJoinTokens({ store, directory, clock, random: systemRandom })
     const { authority } = identity
@@ -147,21 +147,21 @@ describe('enrolment', () => {
   })
 
   test('refuses an unknown, a changed and an expired token', async () => {
-    const { text } = await room.identity.joinTokens.create({ name: 'alice', ttlMs: 60_000 })
+    const { text } = await deps.identity.joinTokens.create({ name: 'alice', ttlMs: 60_000 })
     const last = text.endsWith('0') ? '1' : '0'
     for (const wrong of [`${text.slice(0, -1)}${last}`, 'csj_x', `csk${text.slice(3)}`]) {
       expect(
-        await room.identity.enrollment.enroll(await enrollmentRequest(wrong, newAgentSecrets())),
+        await deps.identity.enrollment.enroll(await enrollmentRequest(wrong, newAgentSecrets())),
       ).toMatchObject({ code: 'CREDENTIAL_REJECTED' })
     }
-    room.clock.advance(60_001)
+    deps.clock.advance(60_001)
     expect(
-      await room.identity.enrollment.enroll(await enrollmentRequest(text, newAgentSecrets())),
+      await deps.identity.enrollment.enroll(await enrollmentRequest(text, newAgentSecrets())),
     ).toMatchObject({ code: 'CREDENTIAL_EXPIRED' })
   })
 
   test('refuses keys that the caller does not hold, and the token stays good', async () => {
-    const { text } = await room.identity.joinTokens.create({ name: 'alice' })
+    const { text } = await deps.identity.joinTokens.create({ name: 'alice' })
     const honest = await enrollmentRequest(text, newAgentSecrets())
     const other = await enrollmentRequest(text, newAgentSecrets())
     for (const swapped of [
@@ -172,25 +172,25 @@ describe('enrolment', () => {
       { ...honest, signingProof: other.signingProof },
       { ...honest, sealingProof: other.sealingProof },
     ]) {
-      expect(await room.identity.enrollment.enroll(swapped)).toMatchObject({
+      expect(await deps.identity.enrollment.enroll(swapped)).toMatchObject({
         code: 'CREDENTIAL_REJECTED',
       })
     }
-    expect(await room.identity.enrollment.enroll(honest)).not.toBeInstanceOf(Refusal)
+    expect(await deps.identity.enrollment.enroll(honest)).not.toBeInstanceOf(Refusal)
   })
 
   test('refuses a proof made for another token', async () => {
     const secrets = newAgentSecrets()
-    const first = await room.identity.joinTokens.create({ name: 'alice' })
-    const second = await room.identity.joinTokens.create({ name: 'admin', roles: ['admin'] })
+    const first = await deps.identity.joinTokens.create({ name: 'alice' })
+    const second = await deps.identity.joinTokens.create({ name: 'admin', roles: ['admin'] })
     const request = await enrollmentRequest(first.text, secrets)
-    expect(await room.identity.enrollment.enroll({ ...request, token: second.text })).toMatchObject(
+    expect(await deps.identity.enrollment.enroll({ ...request, token: second.text })).toMatchObject(
       { code: 'CREDENTIAL_REJECTED' },
     )
   })
 
   test('refuses TLS keys of another kind, and keys whose signatures prove nothing', async () => {
-    const { text } = await room.identity.joinTokens.create({ name: 'alice' })
+    const { text } = await deps.identity.joinTokens.create({ name: 'alice' })
     const honest = await enrollmentRequest(text, newAgentSecrets())
     const p384 = generateKeyPairSync('ec', { namedCurve: 'P-384' }).publicKey.export({
       type: 'spki',
@@ -203,7 +203,7 @@ describe('enrolment', () => {
       { tlsKey: 'AAAA' },
       { signingKey: neutral.toString('base64url') },
     ]) {
-      expect(await room.identity.enrollment.enroll({ ...honest, ...change })).toMatchObject({
+      expect(await deps.identity.enrollment.enroll({ ...honest, ...change })).toMatchObject({
         code: 'CREDENTIAL_REJECTED',
       })
     }
@@ -212,27 +212,27 @@ describe('enrolment', () => {
   test('refuses a signing key that is already the key of another agent', async () => {
     const secrets = newAgentSecrets()
     const enroll = async (name: string) => {
-      const { text } = await room.identity.joinTokens.create({ name })
-      return room.identity.enrollment.enroll(await enrollmentRequest(text, secrets))
+      const { text } = await deps.identity.joinTokens.create({ name })
+      return deps.identity.enrollment.enroll(await enrollmentRequest(text, secrets))
     }
     expect(await enroll('alice')).not.toBeInstanceOf(Refusal)
     expect(await enroll('bob')).toMatchObject({ code: 'CREDENTIAL_REJECTED' })
-    expect(room.identity.directory.find('bob')).toBeNull()
+    expect(deps.identity.directory.find('bob')).toBeNull()
   })
 
   test('does not bring a quarantined agent back', async () => {
-    await enrollAgent(room.identity, { name: 'alice' })
-    await room.identity.setStatus('alice', 'quarantined', 'odd')
-    const { text } = await room.identity.joinTokens.create({ name: 'alice' })
+    await enrollAgent(deps.identity, { name: 'alice' })
+    await deps.identity.setStatus('alice', 'quarantined', 'odd')
+    const { text } = await deps.identity.joinTokens.create({ name: 'alice' })
     expect(
-      await room.identity.enrollment.enroll(await enrollmentRequest(text, newAgentSecrets())),
+      await deps.identity.enrollment.enroll(await enrollmentRequest(text, newAgentSecrets())),
     ).toMatchObject({ code: 'AGENT_QUARANTINED' })
-    expect(room.identity.directory.find('alice')?.status).toBe('quarantined')
+    expect(deps.identity.directory.find('alice')?.status).toBe('quarantined')
   })
 
   test('answers a body that is no request with a refusal', async () => {
     for (const body of [null, 7, {}, [], { version: 1, token: 'x' }]) {
-      expect(await room.identity.enrollment.enroll(body)).toMatchObject({
+      expect(await deps.identity.enrollment.enroll(body)).toMatchObject({
         code: 'MESSAGE_MALFORMED',
       })
     }
@@ -241,10 +241,10 @@ describe('enrolment', () => {
 
 describe('renewal', () => {
   test('gives a new certificate of the same identity to the holder of a live one', async () => {
-    const alice = await enrollAgent(room.identity, { name: 'alice' })
+    const alice = await enrollAgent(deps.identity, { name: 'alice' })
     const caller = await certificateCaller(alice.certificateChain)
-    room.clock.advance(1_800_000)
-    const grant = await room.identity.enrollment.renew(
+    deps.clock.advance(1_800_000)
+    const grant = await deps.identity.enrollment.renew(
       caller,
       renewalRequest(caller.credentialId, newAgentSecrets().tls),
     )
@@ -254,38 +254,38 @@ describe('renewal', () => {
   })
 
   test('refuses proofs for another certificate, other methods, and agents out of standing', async () => {
-    const alice = await enrollAgent(room.identity, { name: 'alice' })
+    const alice = await enrollAgent(deps.identity, { name: 'alice' })
     const caller = await certificateCaller(alice.certificateChain)
     const { tls } = newAgentSecrets()
     const good = renewalRequest(caller.credentialId, tls)
-    const renew = (who: Caller, body: unknown) => room.identity.enrollment.renew(who, body)
+    const renew = (who: Caller, body: unknown) => deps.identity.enrollment.renew(who, body)
     expect(await renew(caller, renewalRequest('00'.repeat(32), tls))).toMatchObject({
       code: 'CREDENTIAL_REJECTED',
     })
     expect(await renew({ ...caller, method: 'token' }, good)).toMatchObject({
       code: 'CREDENTIAL_REJECTED',
     })
-    await room.identity.setStatus('alice', 'revoked', 'stolen')
+    await deps.identity.setStatus('alice', 'revoked', 'stolen')
     expect(await renew(caller, good)).toMatchObject({ code: 'AGENT_REVOKED' })
   })
 })
 
 describe('a certificate', () => {
   test('is worth nothing in quarantine, after revocation and after its time', async () => {
-    const alice = await enrollAgent(room.identity, { name: 'alice' })
-    await room.identity.setStatus('alice', 'quarantined', 'odd')
+    const alice = await enrollAgent(deps.identity, { name: 'alice' })
+    await deps.identity.setStatus('alice', 'quarantined', 'odd')
     expect(await callerWith(alice.certificateChain)).toMatchObject({ code: 'AGENT_QUARANTINED' })
-    await room.identity.setStatus('alice', 'active', 'again')
+    await deps.identity.setStatus('alice', 'active', 'again')
     expect(await callerWith(alice.certificateChain)).toMatchObject({ name: 'alice' })
-    await room.identity.setStatus('alice', 'revoked', 'stolen')
+    await deps.identity.setStatus('alice', 'revoked', 'stolen')
     expect(await callerWith(alice.certificateChain)).toMatchObject({ code: 'AGENT_REVOKED' })
-    const bob = await enrollAgent(room.identity, { name: 'bob' })
-    room.clock.advance(3_600_000 + 21_000)
+    const bob = await enrollAgent(deps.identity, { name: 'bob' })
+    deps.clock.advance(3_600_000 + 21_000)
     expect(await callerWith(bob.certificateChain)).toMatchObject({ code: 'CREDENTIAL_EXPIRED' })
   })
 
   test('of the fabric, of a user by an agent’s name, or of nobody known is no caller', async () => {
-    await enrollAgent(room.identity, { name: 'alice' })
+    await enrollAgent(deps.identity, { name: 'alice' })
     for (const spiffeId of [
       'spiffe://a.test/fabric/gateway',
       'spiffe://a.test/user/alice',
@@ -295,7 +295,7 @@ describe('a certificate', () => {
         (await enrollmentRequest('t', newAgentSecrets())).tlsKey,
         'base64url',
       )
-      const { certificateChain } = await room.identity.authority.issue({
+      const { certificateChain } = await deps.identity.authority.issue({
         spiffeId,
         tlsPublicKey: new Uint8Array(tlsPublicKey),
       })
@@ -305,35 +305,35 @@ describe('a certificate', () => {
   })
 
   test('an enrolment that comes while a certificate is issued ends the renewal [revoke:enrolment]', async () => {
-    const alice = await enrollAgent(room.identity, { name: 'alice', roles: [] })
+    const alice = await enrollAgent(deps.identity, { name: 'alice', roles: [] })
     const caller = await certificateCaller(alice.certificateChain)
-    const { authority, directory, joinTokens, renewals } = room.identity
+    const { authority, directory, joinTokens, renewals } = deps.identity
     const enrollment = createEnrollment({
-      ...{ directory, joinTokens, renewals, clock: room.clock },
+      ...{ directory, joinTokens, renewals, clock: deps.clock },
       enrollmentKey: enrollmentKey.privateKey,
       authority: {
         ...authority,
         async issue(request) {
           const issued = await authority.issue(request)
-          await enrollAgent(room.identity, { name: 'alice', roles: [] })
+          await enrollAgent(deps.identity, { name: 'alice', roles: [] })
           return issued
         },
       },
     })
     const order = renewalRequest(caller.credentialId, newAgentSecrets().tls)
     expect(await enrollment.renew(caller, order)).toMatchObject({ code: 'CREDENTIAL_REJECTED' })
-    expect(await room.identity.enrollment.renew(caller, order)).toMatchObject({
+    expect(await deps.identity.enrollment.renew(caller, order)).toMatchObject({
       code: 'CREDENTIAL_REJECTED',
     })
   })
 })
 
 test('an authority that gives no certificate makes none of its bytes the newest of an agent', async () => {
-  const { authority, directory, joinTokens, renewals } = room.identity
+  const { authority, directory, joinTokens, renewals } = deps.identity
   const { text } = await joinTokens.create({ name: 'alice' })
   let fingerprint = ''
   const enrollment = createEnrollment({
-    ...{ directory, joinTokens, renewals, clock: room.clock },
+    ...{ directory, joinTokens, renewals, clock: deps.clock },
     enrollmentKey: enrollmentKey.privateKey,
     authority: {
       ...authority,
@@ -352,10 +352,10 @@ test('an authority that gives no certificate makes none of its bytes the newest 
 })
 
 describe('an older join token', () => {
-  const make = async (terms: JoinTerms) => (await room.identity.joinTokens.create(terms)).text
+  const make = async (terms: JoinTerms) => (await deps.identity.joinTokens.create(terms)).text
   const use = async (text: string) =>
-    room.identity.enrollment.enroll(await enrollmentRequest(text, newAgentSecrets()))
-  const rolesOf = (name: string) => room.identity.directory.find(name)?.roles
+    deps.identity.enrollment.enroll(await enrollmentRequest(text, newAgentSecrets()))
+  const rolesOf = (name: string) => deps.identity.directory.find(name)?.roles
   const rejected = (detail: string) => ({
     code: 'CREDENTIAL_REJECTED',
     detail: expect.stringContaining(detail),
@@ -375,19 +375,19 @@ describe('an older join token', () => {
 
   test('is refused as outdated when its agent has enrolled since, however it came to that', async () => {
     const text = await make({ name: 'alice', roles: ['operator'] })
-    const { directory } = room.identity
+    const { directory } = deps.identity
     await directory.put(agentRecord('alice', { generation: 1 }))
     expect(await use(text)).toMatchObject(rejected('was enrolled since'))
     expect(directory.find('alice')?.generation).toBe(1)
   })
 
   test('does not outlast the quarantine of its agent, also when it is restored', async () => {
-    await enrollAgent(room.identity, { name: 'alice', roles: [] })
+    await enrollAgent(deps.identity, { name: 'alice', roles: [] })
     const before = await make({ name: 'alice', roles: ['operator'] })
     const other = await make({ name: 'bob' })
-    await room.identity.setStatus('alice', 'quarantined', 'odd')
+    await deps.identity.setStatus('alice', 'quarantined', 'odd')
     const after = await make({ name: 'alice', roles: ['caller'] })
-    await room.identity.setStatus('alice', 'active', '')
+    await deps.identity.setStatus('alice', 'active', '')
     expect(await use(before)).toMatchObject(rejected('was quarantined since'))
     expect(rolesOf('alice')).toEqual([])
     // Its operator made it knowing what happened.
@@ -398,10 +398,10 @@ describe('an older join token', () => {
   test.each(['quarantined', 'revoked'] as const)(
     'ends when its agent is %s, and says so',
     async (status) => {
-      await enrollAgent(room.identity, { name: 'alice', roles: [] })
+      await enrollAgent(deps.identity, { name: 'alice', roles: [] })
       const text = await make({ name: 'alice', roles: ['operator'] })
-      await room.identity.setStatus('alice', status, 'odd')
-      const back = await room.identity.setStatus('alice', 'active', '')
+      await deps.identity.setStatus('alice', status, 'odd')
+      const back = await deps.identity.setStatus('alice', 'active', '')
       expect(back?.status).toBe(status === 'revoked' ? 'revoked' : 'active')
       expect(await use(text)).toMatchObject(rejected(`was ${status} since`))
       expect(rolesOf('alice')).toEqual([])
@@ -409,7 +409,7 @@ describe('an older join token', () => {
   )
 
   test('stays ended after a restart, and one of an earlier version is refused with what to do', async () => {
-    const { store, clock } = room
+    const { store, clock } = deps
     const first = await make({ name: 'alice' })
     const second = await make({ name: 'alice' })
     const directory = await openDirectory(store)
@@ -419,7 +419,7 @@ describe('an older join token', () => {
       await store.commit([{ table: 'join-tokens', key, value: JSON.stringify(earlier) }])
     }
     const joinTokens = await openJoinTokens({ store, directory, clock, random: systemRandom })
-    const { authority, renewals } = room.identity
+    const { authority, renewals } = deps.identity
     const enrollment = createEnrollment({
       ...{ authority, directory, joinTokens, renewals, clock },
       enrollmentKey: enrollmentKey.privateKey,
@@ -448,11 +448,11 @@ describe('an older join token', () => {
 describe('an enrolment that waits', () => {
   /** Enrols alice, and does something else while her certificate is issued. */
   async function enrolWhile(meanwhile: () => Promise<unknown>) {
-    const { authority, directory, joinTokens, renewals } = room.identity
+    const { authority, directory, joinTokens, renewals } = deps.identity
     const { text } = await joinTokens.create({ name: 'alice' })
     const request = await enrollmentRequest(text, newAgentSecrets())
     const enrollment = createEnrollment({
-      ...{ directory, joinTokens, renewals, clock: room.clock },
+      ...{ directory, joinTokens, renewals, clock: deps.clock },
       enrollmentKey: enrollmentKey.privateKey,
       authority: {
         ...authority,
@@ -467,27 +467,27 @@ describe('an enrolment that waits', () => {
   }
 
   test('is refused when its token has ended meanwhile', async () => {
-    const { answer } = await enrolWhile(async () => room.clock.advance(24 * 3_600_000))
+    const { answer } = await enrolWhile(async () => deps.clock.advance(24 * 3_600_000))
     expect(answer).toMatchObject({ code: 'CREDENTIAL_EXPIRED' })
-    expect(room.identity.directory.find('alice')).toBeNull()
+    expect(deps.identity.directory.find('alice')).toBeNull()
   })
 
   test('is refused when its token was taken back meanwhile', async () => {
     const { answer } = await enrolWhile(async () => {
-      for (const { id } of room.identity.joinTokens.list())
-        await room.identity.joinTokens.remove(id)
+      for (const { id } of deps.identity.joinTokens.list())
+        await deps.identity.joinTokens.remove(id)
     })
     expect(answer).toBeInstanceOf(Refusal)
-    expect(room.identity.directory.find('alice')).toBeNull()
+    expect(deps.identity.directory.find('alice')).toBeNull()
   })
 
   test('is refused when its agent was revoked, or enrolled by another, meanwhile', async () => {
     const { answer } = await enrolWhile(async () => {
-      await enrollAgent(room.identity, { name: 'alice', roles: [] })
+      await enrollAgent(deps.identity, { name: 'alice', roles: [] })
     })
     expect(answer).toMatchObject({ code: 'CREDENTIAL_REJECTED' })
-    expect(room.identity.directory.find('alice')?.generation).toBe(1)
-    const revoked = await enrolWhile(() => room.identity.setStatus('alice', 'revoked', 'told to'))
+    expect(deps.identity.directory.find('alice')?.generation).toBe(1)
+    const revoked = await enrolWhile(() => deps.identity.setStatus('alice', 'revoked', 'told to'))
     expect(revoked.answer).toMatchObject({ code: 'AGENT_REVOKED' })
   })
 })

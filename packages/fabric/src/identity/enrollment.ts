@@ -19,7 +19,7 @@ import type { AgentKeys, AgentRecord } from './directory.ts'
 import type { JoinToken, JoinTokens } from './join-tokens.ts'
 import { provesEd25519, provesP256, provesX25519 } from './possession.ts'
 import type { Renewals } from './renewals.ts'
-import { checkStanding, isOutlived } from './standing.ts'
+import { checkStatus, isOutlived } from './status.ts'
 import type { StoredDirectory } from './stored-directory.ts'
 
 /** How an agent becomes known, and stays known. Bodies are parsed JSON, unchecked. */
@@ -131,7 +131,7 @@ async function admit(
   const change = (present: AgentRecord | null): AgentRecord | null => {
     // Keys were proved and a certificate issued since: the token can have ended, or been taken back.
     const token = joinTokens.find(text)
-    refusal = present && checkStanding(present)
+    refusal = present && checkStatus(present)
     if (token === null) refusal ??= noSuchToken()
     if (refusal !== null || token === null) return null
     refusal = checkToken(token, ports)
@@ -208,7 +208,7 @@ async function renew(
   }
   const record = directory.find(caller.name)
   if (record === null) return new Refusal('CREDENTIAL_REJECTED', 'no such agent')
-  const standing = standingOf(record, caller)
+  const standing = statusOf(record, caller)
   if (standing !== null) return standing
   if (!renewals.mayRenew(caller.spiffeId, caller.credentialId)) return superseded(caller)
   const tls = p256OrRefuse(request.tlsKey)
@@ -223,15 +223,15 @@ async function renew(
   // Issuing takes a while, in which the agent can have been quarantined, or enrolled again.
   const present = directory.find(caller.name)
   if (present?.generation !== generation) return outlived(caller)
-  const lost = standingOf(present, caller)
+  const lost = statusOf(present, caller)
   if (lost !== null) return lost
   const from = { fingerprint: caller.credentialId, expiresAt: caller.expiresAt }
   if (!renewals.renewed(caller.spiffeId, from, issued)) return superseded(caller)
   return grantOf(authority, record, issued)
 }
 
-function standingOf(record: AgentRecord, caller: Caller): Refusal | null {
-  return isOutlived(record, caller) ? outlived(caller) : checkStanding(record)
+function statusOf(record: AgentRecord, caller: Caller): Refusal | null {
+  return isOutlived(record, caller) ? outlived(caller) : checkStatus(record)
 }
 
 function outlived({ name, spiffeId }: Caller): Refusal {

@@ -18,8 +18,8 @@ import { rawPublicKey } from './possession.ts'
 import { Renewals } from './renewals.ts'
 import type { ReplayGuard } from './replay-guard.ts'
 import { openServerIdentity, type ServerIdentity } from './server-identity.ts'
-import { isCurrent } from './standing.ts'
 import { noChanges, type StateStore } from './state-store.ts'
+import { isCurrent } from './status.ts'
 import { openDirectory, type StoredDirectory } from './stored-directory.ts'
 import type { OpenTokenServer, TokenServer } from './token-server.ts'
 
@@ -95,7 +95,7 @@ export async function openIdentity(options: IdentityOptions): Promise<Identity> 
     ...{ ...options, directory, bundles },
     isCurrent: (peer) => isCurrent(directory, peer),
   })
-  const room = { trustDomain, directory, clock, bundles, apiKeys, tokens }
+  const deps = { trustDomain, directory, clock, bundles, apiKeys, tokens }
   return {
     trustDomain,
     directory,
@@ -112,9 +112,9 @@ export async function openIdentity(options: IdentityOptions): Promise<Identity> 
     handleTokens: tokens.handle,
     // Certificates first: a caller that holds several must not choose the weakest.
     authenticators: [
-      authenticateByCertificate(room),
-      authenticateByToken(room),
-      authenticateByApiKey(room),
+      authenticateByCertificate(deps),
+      authenticateByToken(deps),
+      authenticateByApiKey(deps),
     ],
     signatures: createMessageSignatures({ directory, replayGuard, clock }),
     async setStatus(name, status, reason) {

@@ -13,13 +13,13 @@ import {
 } from '../../../../test/contracts/identity-lab.ts'
 import type { Caller } from './caller.ts'
 
-let room: Awaited<ReturnType<typeof openTestIdentity>>
+let deps: Awaited<ReturnType<typeof openTestIdentity>>
 let alice: EnrolledAgent
 let bob: EnrolledAgent
 beforeEach(async () => {
-  room = await openTestIdentity()
-  alice = await enrollAgent(room.identity, { name: 'alice' })
-  bob = await enrollAgent(room.identity, { name: 'bob' })
+  deps = await openTestIdentity()
+  alice = await enrollAgent(deps.identity, { name: 'alice' })
+  bob = await enrollAgent(deps.identity, { name: 'bob' })
 })
 
 let nonces = 0
@@ -38,7 +38,7 @@ function signedBy(
     hasBody: false,
   } as const
   const { input, base } = prepareRequestSignature(request, {
-    created: Math.floor(room.clock.now() / 1000),
+    created: Math.floor(deps.clock.now() / 1000),
     keyId: signer.grant.signingKeyId,
     nonce: `nonce-${nonces++}`.padEnd(22, '_'),
     ...changes,
@@ -73,36 +73,36 @@ function callerOf(agent: EnrolledAgent): Caller {
 
 test('a signature by the caller’s own key is accepted once', async () => {
   const signed = signedBy(alice)
-  expect(await room.identity.signatures.checkRequest(signed, callerOf(alice))).toBeNull()
-  expect(await room.identity.signatures.checkRequest(signed, callerOf(alice))).toMatchObject({
+  expect(await deps.identity.signatures.checkRequest(signed, callerOf(alice))).toBeNull()
+  expect(await deps.identity.signatures.checkRequest(signed, callerOf(alice))).toMatchObject({
     code: 'MESSAGE_REPLAYED',
   })
-  expect(await room.identity.signatures.checkRequest(signedBy(alice), callerOf(alice))).toBeNull()
+  expect(await deps.identity.signatures.checkRequest(signedBy(alice), callerOf(alice))).toBeNull()
 })
 
 test('a replay is refused for as long as the signature itself would be good', async () => {
-  const created = Math.floor(room.clock.now() / 1000) + 59
+  const created = Math.floor(deps.clock.now() / 1000) + 59
   const signed = signedBy(alice, { created })
-  const check = () => room.identity.signatures.checkRequest(signed, callerOf(alice))
+  const check = () => deps.identity.signatures.checkRequest(signed, callerOf(alice))
   expect(await check()).toBeNull()
-  room.clock.advance(118_000)
+  deps.clock.advance(118_000)
   expect(await check()).toMatchObject({ code: 'MESSAGE_REPLAYED' })
-  room.clock.advance(3_000)
+  deps.clock.advance(3_000)
   expect(await check()).toMatchObject({ code: 'SIGNATURE_REJECTED' })
 })
 
 test('two agents may use the same nonce', async () => {
   const nonce = 'n'.repeat(22)
   expect(
-    await room.identity.signatures.checkRequest(signedBy(alice, { nonce }), callerOf(alice)),
+    await deps.identity.signatures.checkRequest(signedBy(alice, { nonce }), callerOf(alice)),
   ).toBeNull()
   expect(
-    await room.identity.signatures.checkRequest(signedBy(bob, { nonce }), callerOf(bob)),
+    await deps.identity.signatures.checkRequest(signedBy(bob, { nonce }), callerOf(bob)),
   ).toBeNull()
 })
 
 test('signatures that are old, early, expired, unsigned for, or of another are refused', async () => {
-  const now = Math.floor(room.clock.now() / 1000)
+  const now = Math.floor(deps.clock.now() / 1000)
   const good = signedBy(alice)
   const { nonce: _, ...rest } = good
   for (const signed of [
@@ -117,20 +117,20 @@ test('signatures that are old, early, expired, unsigned for, or of another are r
     { ...good, base: `${good.base} ` },
     { ...good, signature: new Uint8Array(64) },
   ]) {
-    expect(await room.identity.signatures.checkRequest(signed, callerOf(alice))).toMatchObject({
+    expect(await deps.identity.signatures.checkRequest(signed, callerOf(alice))).toMatchObject({
       code: 'SIGNATURE_REJECTED',
     })
   }
 })
 
 function keyOf({ grant }: EnrolledAgent): Uint8Array {
-  const key = room.identity.signatures.findPublicKey(grant.signingKeyId)
+  const key = deps.identity.signatures.findPublicKey(grant.signingKeyId)
   if (key === null) throw new Error('the key is not in the directory')
   return key
 }
 
 test('what has been verified by the caller’s own key is not verified again, by another it is', async () => {
-  const { checkRequest } = room.identity.signatures
+  const { checkRequest } = deps.identity.signatures
   const verified = { ...signedBy(alice), signature: new Uint8Array(64) }
   expect(await checkRequest(verified, callerOf(alice), keyOf(bob))).toMatchObject({
     code: 'SIGNATURE_REJECTED',
@@ -142,7 +142,7 @@ test('what has been verified by the caller’s own key is not verified again, by
 })
 
 test('what has been verified is still refused for all else', async () => {
-  const now = Math.floor(room.clock.now() / 1000)
+  const now = Math.floor(deps.clock.now() / 1000)
   for (const [signed, caller] of [
     [signedBy(alice, { created: now - 61 }), alice],
     [signedBy(alice, { created: now + 61 }), alice],
@@ -152,7 +152,7 @@ test('what has been verified is still refused for all else', async () => {
     [signedBy(alice, { keyId: bob.grant.signingKeyId }), bob],
     [signedBy(alice), bob],
   ] as const) {
-    const { checkRequest } = room.identity.signatures
+    const { checkRequest } = deps.identity.signatures
     expect(await checkRequest(signed, callerOf(caller), keyOf(alice))).toMatchObject({
       code: 'SIGNATURE_REJECTED',
     })
@@ -162,12 +162,12 @@ test('what has been verified is still refused for all else', async () => {
 test('a bad signature uses up no nonce', async () => {
   const good = signedBy(alice)
   const forged = { ...good, signature: new Uint8Array(64) }
-  expect(await room.identity.signatures.checkRequest(forged, callerOf(alice))).not.toBeNull()
-  expect(await room.identity.signatures.checkRequest(good, callerOf(alice))).toBeNull()
+  expect(await deps.identity.signatures.checkRequest(forged, callerOf(alice))).not.toBeNull()
+  expect(await deps.identity.signatures.checkRequest(good, callerOf(alice))).toBeNull()
 })
 
 test('a countersignature must be by the key of the receiver', () => {
-  const { signatures } = room.identity
+  const { signatures } = deps.identity
   expect(signatures.checkResponse(signedBy(bob), 'bob')).toBeNull()
   for (const [signed, receiver] of [
     [signedBy(alice), 'bob'],
@@ -181,7 +181,7 @@ test('a countersignature must be by the key of the receiver', () => {
 })
 
 test('public keys are found by their id', () => {
-  const { signatures } = room.identity
+  const { signatures } = deps.identity
   const x = alice.secrets.signing.export({ format: 'jwk' }).x ?? ''
   expect(signatures.findPublicKey(alice.grant.signingKeyId)).toEqual(
     new Uint8Array(Buffer.from(x, 'base64url')),

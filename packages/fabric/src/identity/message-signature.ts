@@ -15,7 +15,7 @@ const createdWindowMs = 60_000
 const nonceLengthMax = 128
 const nonceLengthMin = 16
 
-export interface MessageSignatureRoom {
+export interface MessageSignatureDeps {
   readonly directory: Directory
   readonly replayGuard: ReplayGuard
   readonly clock: Clock
@@ -27,8 +27,8 @@ export interface MessageSignatureRoom {
 }
 
 /** Checks message signatures against the keys of the directory. */
-export function createMessageSignatures(room: MessageSignatureRoom): MessageSignatures {
-  const { directory, replayGuard, clock } = room
+export function createMessageSignatures(deps: MessageSignatureDeps): MessageSignatures {
+  const { directory, replayGuard, clock } = deps
   const keys = new Ed25519Keys()
   const verifies = (
     signed: SignedResponse,
@@ -37,7 +37,7 @@ export function createMessageSignatures(room: MessageSignatureRoom): MessageSign
   ): boolean => {
     const key = signer.keys?.signing
     if (key === undefined || key.keyId !== signed.keyId) return false
-    if (room.own?.has(signed) === true) return true
+    if (deps.own?.has(signed) === true) return true
     if (verifiedBy !== undefined && equalBytes(verifiedBy, key.publicKey)) return true
     return keys.verify(key.publicKey, signed.signature, utf8(signed.base))
   }

@@ -45,7 +45,7 @@ export function awaitNews(onChange: (listener: () => void) => () => void): News[
     clearTimeout(timer)
     stop()
   }
-  return (name, isHeard) => (isHeard() || !shares.hasRoom(name) ? null : wait(name, isHeard))
+  return (name, isHeard) => (isHeard() || !shares.hasSpace(name) ? null : wait(name, isHeard))
 }
 
 /**

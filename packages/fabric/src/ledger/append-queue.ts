@@ -46,8 +46,8 @@ export class AppendQueue {
 
   /** Null when the entry may be written at once, else a promise of its turn. Throws LedgerBusy. */
   enter(owner: string): Promise<void> | null {
-    if (!this.#shares.hasRoom(owner)) throw this.#full()
-    if (this.#waiters.size === 0 && this.#hasRoom) {
+    if (!this.#shares.hasSpace(owner)) throw this.#full()
+    if (this.#waiters.size === 0 && this.#hasSpace) {
       this.#shares.take(owner)
       this.#entries += 1
       return null
@@ -78,7 +78,7 @@ export class AppendQueue {
     for (const waiter of this.#waiters) this.#refuse(waiter, cause)
   }
 
-  get #hasRoom(): boolean {
+  get #hasSpace(): boolean {
     const { queueEntriesMax, queueBytesMax } = this.#bounds
     return this.#entries < queueEntriesMax && this.#bytes < queueBytesMax
   }
@@ -93,7 +93,7 @@ export class AppendQueue {
 
   #admit(): void {
     for (const waiter of this.#waiters) {
-      if (!this.#hasRoom) return
+      if (!this.#hasSpace) return
       this.#waiters.delete(waiter)
       this.#entries += 1
       waiter.admit()

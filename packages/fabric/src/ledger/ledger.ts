@@ -56,7 +56,7 @@ export interface Ledger {
    */
   append(draft: EntryDraft): Promise<Committed>
   /** Rejects as `append` would with an entry of that purpose: to be asked before what cannot be undone. */
-  assertRoom(purpose: EntryPurpose | null): Promise<void>
+  assertSpace(purpose: EntryPurpose | null): Promise<void>
   /** The receipt of an exchange, or null while no outcome, refusal or indeterminate closes it. */
   findReceipt(exchange: string): Promise<Uint8Array | null>
   /** Facts of every entry of one exchange, opened: for `explain`, which policy guards. */

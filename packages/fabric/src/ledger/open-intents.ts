@@ -48,8 +48,8 @@ export class OpenIntentTable {
   }
 
   /** Throws LedgerBusy when the owner has as many open exchanges as it may have. */
-  assertRoom(owner: string): void {
-    if (this.#shares.hasRoom(owner)) return
+  assertSpace(owner: string): void {
+    if (this.#shares.hasSpace(owner)) return
     const { openIntentsMax, openIntentsPerOwnerMax } = this.#bounds
     const ofOwner = this.#shares.share === openIntentsPerOwnerMax
     const limit = ofOwner

@@ -79,8 +79,8 @@ test('reading stops long before administration, and what is done goes on record 
   const ledger = await openLossyLedger(disk, keys, { clock })
   const purposes = [null, 'oversight', 'administration', 'done'] as const
   const limits = async (): Promise<readonly unknown[]> => {
-    const rooms = purposes.map((purpose) =>
-      ledger.assertRoom(purpose).then(
+    const deps = purposes.map((purpose) =>
+      ledger.assertSpace(purpose).then(
         () => null,
         (cause: LedgerBusy) => cause.limit.name,
       ),
@@ -92,7 +92,7 @@ test('reading stops long before administration, and what is done goes on record 
         (cause: LedgerBusy) => cause.limit.name,
       )
     })
-    const asked = await Promise.all(rooms)
+    const asked = await Promise.all(deps)
     expect(await Promise.all(appended)).toEqual(asked)
     return asked
   }
@@ -110,7 +110,7 @@ test('reading stops long before administration, and what is done goes on record 
     expect(await limits()).toEqual(expected)
   }
   await ledger.close()
-  await expect(ledger.assertRoom('done')).rejects.toThrow('closing')
+  await expect(ledger.assertSpace('done')).rejects.toThrow('closing')
 })
 
 test('a measurement is shared by all that wait for one, and none is made while it is fresh', async () => {
@@ -136,8 +136,8 @@ test('nothing begins on a disk that cannot be measured', async () => {
     ...{ refuseBytes: 100, readBytes: 50, reserveBytes: 10, warnBytes: 200, clock },
   })
   await guard.freshen()
-  expect(() => guard.assertRoom('opening')).toThrow('an unknown number')
-  expect(() => guard.assertRoom('reserved')).not.toThrow()
+  expect(() => guard.assertSpace('opening')).toThrow('an unknown number')
+  expect(() => guard.assertSpace('reserved')).not.toThrow()
 })
 
 test('a disk that has answered during a stall of the event loop was measured', async () => {

@@ -91,7 +91,7 @@ export class SpaceGuard {
   }
 
   /** Throws LedgerBusy when the disk has too little room for that. */
-  assertRoom(purpose: SpacePurpose): void {
+  assertSpace(purpose: SpacePurpose): void {
     const limit = this.#limitOf(purpose)
     if (limit === null) return
     const free = this.#freeBytes === null ? 'an unknown number of' : String(this.#freeBytes)

@@ -234,12 +234,12 @@ export class TiledLedger implements Ledger {
     return this.#write(draft, owner)
   }
 
-  async assertRoom(purpose: EntryPurpose | null): Promise<void> {
+  async assertSpace(purpose: EntryPurpose | null): Promise<void> {
     const measured = this.#parts.space.freshen()
     if (measured !== null) await measured
     if (this.#closing !== null) throw new LedgerUnavailable('the ledger is closing')
     this.#assertServing()
-    this.#parts.space.assertRoom(spaceOf(purpose))
+    this.#parts.space.assertSpace(spaceOf(purpose))
   }
 
   #assertAppendable(draft: EntryDraft): void {
@@ -253,14 +253,14 @@ export class TiledLedger implements Ledger {
     }
     if (this.#closing !== null) throw new LedgerUnavailable('the ledger is closing')
     this.#assertServing()
-    this.#parts.space.assertRoom(closesIntent(draft) ? 'reserved' : spaceOf(draft.purpose ?? null))
-    if (draft.kind === 'intent') this.#intents.assertRoom(ownerOf(draft))
+    this.#parts.space.assertSpace(closesIntent(draft) ? 'reserved' : spaceOf(draft.purpose ?? null))
+    if (draft.kind === 'intent') this.#intents.assertSpace(ownerOf(draft))
   }
 
   /** For an entry that must not wait behind others: what closes an exchange, or is done already. */
   async #record(draft: EntryDraft): Promise<Committed> {
     this.#assertServing()
-    this.#parts.space.assertRoom('reserved')
+    this.#parts.space.assertSpace('reserved')
     this.#queue.pass()
     return this.#write(draft, null)
   }

@@ -42,7 +42,7 @@ export class UpstreamError extends Error {
 }
 
 /** This process has no room for the request: no receiver is to blame, and nothing left. */
-export class NoRoomError extends Error {
+export class OutOfSpaceError extends Error {
   readonly refusal: Refusal
 
   constructor(refusal: Refusal) {

@@ -8,10 +8,10 @@ import type { Authenticator, Caller, Presented } from '../identity/caller.ts'
 import type { MessageSignatures } from '../identity/message-signatures.ts'
 import { Refusal, undecided } from '../lib/refusal.ts'
 import { sha256 } from '../lib/sha256.ts'
-import type { Arrival, PresentedSignature } from './arrival.ts'
+import type { PresentedSignature, UncheckedRequest } from './unchecked-request.ts'
 
 /** What the stage asks of identity. */
-export interface AuthenticateRoom {
+export interface AuthenticateDeps {
   readonly authenticators: readonly Authenticator[]
   readonly signatures: MessageSignatures
 }
@@ -21,12 +21,12 @@ export interface AuthenticateRoom {
  * private field, so no other module can make one, copy one with a change, or dress one up.
  */
 class Authenticated {
-  readonly arrival: Arrival
+  readonly unchecked: UncheckedRequest
   readonly #caller: Caller
   readonly #signed: boolean
 
-  constructor(arrival: Arrival, caller: Caller, signed: boolean) {
-    this.arrival = arrival
+  constructor(unchecked: UncheckedRequest, caller: Caller, signed: boolean) {
+    this.unchecked = unchecked
     this.#caller = caller
     this.#signed = signed
   }
@@ -67,20 +67,20 @@ export type { Identified }
  */
 export async function identify(
   presented: Presented,
-  transport: Arrival['transport'],
-  room: Pick<AuthenticateRoom, 'authenticators'>,
+  transport: UncheckedRequest['transport'],
+  deps: Pick<AuthenticateDeps, 'authenticators'>,
 ): Promise<Identified | Refusal> {
-  const caller = await callerOf(presented, transport, room).catch(undecided)
+  const caller = await callerOf(presented, transport, deps).catch(undecided)
   return caller instanceof Refusal ? caller : new Identified(caller)
 }
 
 async function callerOf(
   presented: Presented,
-  transport: Arrival['transport'],
-  room: Pick<AuthenticateRoom, 'authenticators'>,
+  transport: UncheckedRequest['transport'],
+  deps: Pick<AuthenticateDeps, 'authenticators'>,
 ): Promise<Caller | Refusal> {
   let caller: Caller | null = null
-  for (const identify of room.authenticators) {
+  for (const identify of deps.authenticators) {
     const given = identify(presented)
     const answer = given instanceof Promise ? await given : given
     if (answer instanceof Refusal) return answer
@@ -109,33 +109,33 @@ function narrower(caller: Caller, other: Caller): Caller {
 }
 
 export async function authenticate(
-  arrival: Arrival,
-  room: AuthenticateRoom,
+  unchecked: UncheckedRequest,
+  deps: AuthenticateDeps,
 ): Promise<Authenticated | Refusal> {
-  const { presented, refused = null } = arrival
+  const { presented, refused = null } = unchecked
   if (refused !== null) return refused
   if (presented === null) {
-    return arrival.fault ?? new Refusal('MESSAGE_MALFORMED', 'the head could not be read')
+    return unchecked.fault ?? new Refusal('MESSAGE_MALFORMED', 'the head could not be read')
   }
-  const caller = await callerOf(presented, arrival.transport, room)
+  const caller = await callerOf(presented, unchecked.transport, deps)
   if (caller instanceof Refusal) return caller
-  if (arrival.signature === null) return new Authenticated(arrival, caller, false)
-  const uncovered = coverageFault(arrival, arrival.signature, caller)
+  if (unchecked.signature === null) return new Authenticated(unchecked, caller, false)
+  const uncovered = coverageFault(unchecked, unchecked.signature, caller)
   if (uncovered !== null) return new Refusal('SIGNATURE_REJECTED', uncovered)
-  const fault = await room.signatures.checkRequest(arrival.signature.signed, caller)
-  return fault ?? new Authenticated(bound(arrival, arrival.signature), caller, true)
+  const fault = await deps.signatures.checkRequest(unchecked.signature.signed, caller)
+  return fault ?? new Authenticated(bound(unchecked, unchecked.signature), caller, true)
 }
 
 /** Nobody can have an exchange bound to a signature that was not verified for this receiver. */
-function bound(arrival: Arrival, { signed }: PresentedSignature): Arrival {
-  const { boundExchange } = arrival
-  if (boundExchange === undefined) return arrival
-  return { ...arrival, exchange: boundExchange(signed.signature) }
+function bound(unchecked: UncheckedRequest, { signed }: PresentedSignature): UncheckedRequest {
+  const { boundExchange } = unchecked
+  if (boundExchange === undefined) return unchecked
+  return { ...unchecked, exchange: boundExchange(signed.signature) }
 }
 
 /** A signature that leaves out the body or the receiver proves too little to be called one. */
 function coverageFault(
-  { message, target }: Arrival,
+  { message, target }: UncheckedRequest,
   signature: PresentedSignature,
   caller: Caller,
 ): string | null {
@@ -153,7 +153,7 @@ function coverageFault(
 }
 
 /** The whole SPIFFE ID counts: another trust domain has receivers of the same names. */
-function isTarget(to: string, target: Arrival['target'], caller: Caller): boolean {
+function isTarget(to: string, target: UncheckedRequest['target'], caller: Caller): boolean {
   const id = parseSpiffeId(to)
   if (id === null || id.instance !== null || id.name !== target.name) return false
   const isKind = target.kind !== 'agent' || id.kind === 'agent'

@@ -4,15 +4,15 @@ import type { AgentRecord } from '../identity/directory.ts'
 import { Refusal, type RefusalFacts } from '../lib/refusal.ts'
 import type { Decision, PolicyRequest, PolicySet } from '../policy/policy.ts'
 import { isOfInspection } from '../policy/stated-codes.ts'
-import type { Target } from './arrival.ts'
 import type { Authenticated } from './authenticate.ts'
 import type { Quota, RateLimits } from './quota.ts'
+import type { Target } from './unchecked-request.ts'
 
 /** Whom the target's name stands for, with the attributes that policy may read. */
 export type Receiver = PolicyRequest['resource']
 
 /** What the stage asks of policy, detection and whoever knows the receivers. */
-export interface AuthorizeRoom {
+export interface AuthorizeDeps {
   /** The set in force now; read once per decision, so that a reload never splits one. */
   policy(): PolicySet
   riskOf(agent: string, now: number): number
@@ -97,14 +97,14 @@ export class PolicyRefusal extends Refusal {
 
 export async function authorize(
   authenticated: Authenticated,
-  room: AuthorizeRoom,
+  deps: AuthorizeDeps,
 ): Promise<Authorized | Refusal> {
-  const { caller, arrival } = authenticated
-  const { target } = arrival
-  const receiver = room.findReceiver(target.kind, target.name)
+  const { caller, unchecked } = authenticated
+  const { target } = unchecked
+  const receiver = deps.findReceiver(target.kind, target.name)
   // Spent before policy is asked: a caller that is denied in a loop must run dry as well. Names that
   // nobody bears share one allowance, or a caller would have as many as it can make up.
-  const quota = await room.limits.spend(caller.name, receiver === null ? '' : countedAs(target))
+  const quota = await deps.limits.spend(caller.name, receiver === null ? '' : countedAs(target))
   if (quota.exhausted) {
     const detail = `${caller.name} used up ${quota.limit} on ${target.name}`
     return new QuotaRefusal('RATE_LIMITED', detail, quota)
@@ -112,8 +112,8 @@ export async function authorize(
   // Strangers to a receiver and receivers that do not exist look alike to policy below; only a
   // caller that could be permitted learns the difference.
   const resource = receiver ?? unknownReceiver(target.kind, target.name)
-  const request = policyRequest(authenticated, { principal: caller, resource }, room)
-  const policy = room.policy()
+  const request = policyRequest(authenticated, { principal: caller, resource }, deps)
+  const policy = deps.policy()
   const made = decideEach(policy, request, authenticated)
   const { decision } = made
   if (outOfScope(caller.scopes, target)) {
@@ -125,7 +125,7 @@ export async function authorize(
   }
   if (decision.effect !== 'permit') {
     // Without a receiver there are no roles that could permit it: that is not the caller's doing.
-    const byOthers = receiver === null && room.isDismissed?.(target.kind, target.name) === true
+    const byOthers = receiver === null && deps.isDismissed?.(target.kind, target.name) === true
     return new PolicyRefusal('NOT_PERMITTED', denialDetail(decision), made, { byOthers })
   }
   if (receiver === null) {
@@ -151,10 +151,10 @@ export async function authorize(
 function decideEach(
   policy: PolicySet,
   request: PolicyRequest,
-  { arrival, signed }: Authenticated,
+  { unchecked, signed }: Authenticated,
 ): DecisionMade {
   const first = { decision: policy.decide(request), request, policyVersion: policy.version }
-  const others = arrival.target.otherLabels ?? []
+  const others = unchecked.target.otherLabels ?? []
   if (others.length === 0 || !sealedMayPass(first.decision, request.context.labels, signed)) {
     return first
   }
@@ -217,11 +217,11 @@ export function outOfScope(scopes: readonly string[] | null, target: Target): bo
 export function policyRequest(
   authenticated: Authenticated,
   { principal, resource }: Pick<PolicyRequest, 'principal' | 'resource'>,
-  room: Pick<AuthorizeRoom, 'now' | 'riskOf'>,
+  deps: Pick<AuthorizeDeps, 'now' | 'riskOf'>,
 ): PolicyRequest {
-  const { caller, arrival, signed } = authenticated
-  const { target, transport } = arrival
-  const now = room.now()
+  const { caller, unchecked, signed } = authenticated
+  const { target, transport } = unchecked
+  const now = deps.now()
   return {
     principal,
     action: target.action,
@@ -233,7 +233,7 @@ export function policyRequest(
       tool: target.tool,
       method: caller.method,
       signed,
-      risk: room.riskOf(caller.name, now),
+      risk: deps.riskOf(caller.name, now),
       labels: target.labels,
       time: Math.floor(now / 1000),
     },

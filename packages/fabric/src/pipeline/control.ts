@@ -1,12 +1,12 @@
 import type { Caller } from '../identity/caller.ts'
 import { Refusal, undecided, Withdrawal } from '../lib/refusal.ts'
-import type { Arrival } from './arrival.ts'
 import { authenticate } from './authenticate.ts'
 import { type Authorized, authorize } from './authorize.ts'
 import type { StillPermitted } from './delivery.ts'
-import type { Rooms } from './enforce.ts'
+import type { PipelineDeps } from './enforce.ts'
 import { recheck } from './recheck.ts'
 import { recordRefusal, unrecordedAs } from './record.ts'
+import type { UncheckedRequest } from './unchecked-request.ts'
 
 /**
  * Lets a caller at the fabric's own machinery: receipts of its exchanges, discovery, a connector's
@@ -14,16 +14,19 @@ import { recordRefusal, unrecordedAs } from './record.ts'
  * through is not, because it carries no message: it reads what the ledger already holds, or is
  * itself what goes into the ledger. Recorded, each receipt would lead to two more entries.
  */
-export async function admitControl(rooms: Rooms, arrival: Arrival): Promise<Authorized | Refusal> {
-  const authenticated = await authenticate(arrival, rooms).catch(undecided)
+export async function admitControl(
+  deps: PipelineDeps,
+  unchecked: UncheckedRequest,
+): Promise<Authorized | Refusal> {
+  const authenticated = await authenticate(unchecked, deps).catch(undecided)
   if (authenticated instanceof Refusal) {
-    await recordRefusal(arrival, authenticated, null, rooms)
+    await recordRefusal(unchecked, authenticated, null, deps)
     return authenticated
   }
   const authorized =
-    arrival.fault ?? (await authorize(authenticated, rooms.authorization).catch(undecided))
+    unchecked.fault ?? (await authorize(authenticated, deps.authorization).catch(undecided))
   if (authorized instanceof Refusal) {
-    await recordRefusal(arrival, authorized, authenticated.caller, rooms)
+    await recordRefusal(unchecked, authorized, authenticated.caller, deps)
   }
   return authorized
 }
@@ -41,22 +44,22 @@ export interface ControlRequest {
  * `work` may have waited for a disk, or for half a minute. Refusals of `work` are recorded as well.
  */
 export async function answerControl<Value>(
-  rooms: Rooms,
-  arrival: Arrival,
+  deps: PipelineDeps,
+  unchecked: UncheckedRequest,
   work: (request: ControlRequest) => Promise<Value | Refusal>,
 ): Promise<Value | Refusal> {
-  const authorized = await admitControl(rooms, arrival)
+  const authorized = await admitControl(deps, unchecked)
   if (authorized instanceof Refusal) return authorized
   const { caller } = authorized.authenticated
-  const still = () => recheck(authorized, rooms.authorization)
+  const still = () => recheck(authorized, deps.authorization)
   const value = await work({ caller, authorized, still })
   const refusal = value instanceof Refusal ? declined(value) : still()
   if (refusal === null) return value
-  await recordRefusal(arrival, refusal, caller, rooms)
+  await recordRefusal(unchecked, refusal, caller, deps)
   return refusal
 }
 
-export interface RefusedUnread {
+export interface RefusedUnparsed {
   /** The caller that the connection proved; null for an unauthenticated client. */
   readonly caller: Caller | null
   /** The refusal to answer with where the given one is not on record, as on a full disk. */
@@ -67,16 +70,16 @@ export interface RefusedUnread {
  * Records what could not be read, under the name of the caller that the connection proved. Nothing is decided
  * here: the caller receives a refusal in any case.
  */
-export async function refuseUnread(
-  rooms: Rooms,
-  arrival: Arrival,
+export async function refuseUnparsedRequest(
+  deps: PipelineDeps,
+  unchecked: UncheckedRequest,
   refusal: Refusal,
-): Promise<RefusedUnread> {
+): Promise<RefusedUnparsed> {
   const authenticated =
-    arrival.presented === null ? null : await authenticate(arrival, rooms).catch(undecided)
+    unchecked.presented === null ? null : await authenticate(unchecked, deps).catch(undecided)
   const isKnown = authenticated !== null && !(authenticated instanceof Refusal)
   const caller = isKnown ? authenticated.caller : null
-  const unrecorded = await recordRefusal(arrival, refusal, caller, rooms).then(
+  const unrecorded = await recordRefusal(unchecked, refusal, caller, deps).then(
     () => null,
     (cause: unknown) => unrecordedAs(refusal, cause),
   )

@@ -4,31 +4,31 @@ import type { FactValue } from '../ledger/ledger.ts'
 import { Refusal, StatedRefusal, UnknownReference, type Withdrawal } from '../lib/refusal.ts'
 import { sha256 } from '../lib/sha256.ts'
 import type { Finding } from '../redaction/redactor.ts'
-import type { Arrival } from './arrival.ts'
 import type { Authenticated } from './authenticate.ts'
-import type { Authorized, AuthorizeRoom } from './authorize.ts'
+import type { AuthorizeDeps, Authorized } from './authorize.ts'
 import { countersignatureFault } from './countersignature.ts'
 import {
-  type Courier,
   type Delivered,
   declinedBy,
+  type Forwarder,
   type StillPermitted,
   type StreamEvent,
   Undelivered,
   uninspectedAnswer,
   withheld,
 } from './delivery.ts'
-import type { InspectRoom } from './inspect.ts'
+import type { InspectDeps } from './inspect.ts'
 import { withoutForeignDigest } from './inspect-fields.ts'
 import { noParts } from './inspect-parts.ts'
 import { accountOfAnswer, inspectShared } from './large-bodies.ts'
 import type { Quota } from './quota.ts'
 import { mayReachTasks, recheck, recheckCall } from './recheck.ts'
 import { attestorOf, type Intended, maskedSummary, trustDomainOf, verifierFault } from './record.ts'
+import type { UncheckedRequest } from './unchecked-request.ts'
 
-export interface DeliverRoom extends InspectRoom {
+export interface DeliverDeps extends InspectDeps {
   readonly signatures: MessageSignatures
-  readonly authorization: AuthorizeRoom
+  readonly authorization: AuthorizeDeps
 }
 
 /**
@@ -67,8 +67,8 @@ class Answered {
   }
 
   /** The body, if its caller may still have it at this moment. There is no other way to get it. */
-  handOver(room: AuthorizeRoom): Body | Withdrawal {
-    return recheck(this.#intended.inspected.authorized, room) ?? this.#body
+  handOver(deps: AuthorizeDeps): Body | Withdrawal {
+    return recheck(this.#intended.inspected.authorized, deps) ?? this.#body
   }
 
   /** Ends what the receiver holds open, or handed out, for a caller that may not have it. */
@@ -96,30 +96,30 @@ interface Checked {
  */
 export async function deliver(
   intended: Intended,
-  courier: Courier,
-  room: DeliverRoom,
+  forwarder: Forwarder,
+  deps: DeliverDeps,
 ): Promise<Answered | Undelivered> {
   const { authorized } = intended.inspected
-  const still = () => recheck(authorized, room.authorization)
+  const still = () => recheck(authorized, deps.authorization)
   const delivered =
-    recheckCall(authorized, room.authorization) ??
-    hiddenTask(authorized, room.authorization) ??
-    (await courier(intended, still).catch(
+    recheckCall(authorized, deps.authorization) ??
+    hiddenTask(authorized, deps.authorization) ??
+    (await forwarder(intended, still).catch(
       (cause: unknown) => new Undelivered({ progress: 'sent', detail: String(cause) }),
     ))
   if (delivered instanceof Undelivered) return ownWordFirst(delivered, still)
   if (delivered instanceof Refusal) return declinedBy(delivered)
   // Inspection that throws could not decide; the receiver has acted all the same.
   const undecided = (cause: unknown) => new Refusal('RESPONSE_REJECTED', String(cause))
-  const answered = await check(intended, delivered, room).catch(undecided)
+  const answered = await check(intended, delivered, deps).catch(undecided)
   if (!(answered instanceof Refusal)) return answered
   discard(delivered)
   return withheld(answered)
 }
 
 /** Another's task looks like one that never was. */
-function hiddenTask(authorized: Authorized, room: AuthorizeRoom): Refusal | null {
-  if (mayReachTasks(authorized, room)) return null
+function hiddenTask(authorized: Authorized, deps: AuthorizeDeps): Refusal | null {
+  if (mayReachTasks(authorized, deps)) return null
   return new UnknownReference('the task is not one of this caller')
 }
 
@@ -143,10 +143,10 @@ function discard({ body, withheld: takeBack }: Delivered): void {
 async function check(
   intended: Intended,
   delivered: Delivered,
-  room: DeliverRoom,
+  deps: DeliverDeps,
 ): Promise<Answered | Refusal> {
   const { authorized } = intended.inspected
-  const { target, transport } = authorized.authenticated.arrival
+  const { target, transport } = authorized.authenticated.unchecked
   const { obligations } = authorized.decision
 
   const signed = delivered.countersignature
@@ -158,12 +158,12 @@ async function check(
   const answers = authorized.authenticated.signed ? 'caller' : 'fabric'
   const countersigned = { receiver: target.name, answers, headers: arrived, body: whole } as const
   const fault =
-    signed === null ? null : countersignatureFault({ ...countersigned, signed }, room.signatures)
+    signed === null ? null : countersignatureFault({ ...countersigned, signed }, deps.signatures)
   if (fault !== null) return fault
   const digest = whole === null ? null : sha256(whole)
   const facts = {
     ...delivered.facts,
-    ...countersignatureFacts(delivered, digest, { transport, signatures: room.signatures }),
+    ...countersignatureFacts(delivered, digest, { transport, signatures: deps.signatures }),
   }
   const unproven = signed === null ? null : answerFault(facts, signed, authorized.authenticated)
   if (unproven !== null) return unproven
@@ -179,7 +179,7 @@ async function check(
   const parts = { ...noParts, signature: signed, fields, body: rewritten, contentType }
   // The time is the receiver's: it chose what it answers.
   const account = accountOfAnswer(authorized.authenticated)
-  const given = inspectShared(room, parts, obligations, account)
+  const given = inspectShared(deps, parts, obligations, account)
   const inspected = given instanceof Promise ? await given : given
   if (inspected instanceof Refusal) return uninspectedAnswer(inspected)
   const { fields: headers, findings, body } = inspected
@@ -207,13 +207,13 @@ function bodyToForward({
 function answerFault(
   facts: Delivered['facts'],
   made: SignedResponse,
-  { arrival, caller, signed }: Authenticated,
+  { unchecked, caller, signed }: Authenticated,
 ): Refusal | null {
   const trustDomain = trustDomainOf(caller)
   const fault = verifierFault(() => {
     const half = readSignedHalf(facts, 'response', { trustDomain, made })
     const forwarded = facts['forwarded.signature']
-    const own = signed ? arrival.signature?.signed.signature : undefined
+    const own = signed ? unchecked.signature?.signed.signature : undefined
     const asked = own ?? (forwarded instanceof Uint8Array ? forwarded : null)
     if (half !== null) checkLinked(half, asked)
   })
@@ -223,7 +223,7 @@ function answerFault(
 function countersignatureFacts(
   delivered: Delivered,
   digest: Uint8Array | null,
-  { transport, signatures }: Pick<DeliverRoom, 'signatures'> & Pick<Arrival, 'transport'>,
+  { transport, signatures }: Pick<DeliverDeps, 'signatures'> & Pick<UncheckedRequest, 'transport'>,
 ): Record<string, FactValue> {
   const signed = delivered.countersignature
   const facts: Record<string, FactValue> = {

@@ -154,7 +154,7 @@ export function withheld(given: Refusal, attempts: number = 1): Undelivered {
  * receiver outside gave no acceptable response. A throw counts as sent: the receiver may have acted.
  * A courier that waits before it acts asks `still` first.
  */
-export type Courier = (
+export type Forwarder = (
   intended: Intended,
   still: StillPermitted,
 ) => Promise<Delivered | Refusal | Undelivered>

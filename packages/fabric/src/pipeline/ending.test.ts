@@ -44,25 +44,25 @@ const transports = fc.constantFrom('gateway', 'mesh', 'queue')
 /** What the stage writes, by one of its functions. */
 function written(transport: string) {
   const drafts: EntryDraft[] = []
-  const arrival = {
+  const unchecked = {
     ...{ exchange: 'dec_1', at: 1, transport },
     target: { kind: 'agent', name: 'r', action: 'call', protocol: 'http', operation: 'POST' },
     message: { body: new Uint8Array(0) },
   }
-  arrival.target = { ...arrival.target, tool: '', about: {} } as never
+  unchecked.target = { ...unchecked.target, tool: '', about: {} } as never
   const caller = { name: 'c', spiffeId: 'spiffe://a.test/agent/c', method: 'certificate' }
-  const authorized = { authenticated: { arrival, caller } }
-  const room = {
+  const authorized = { authenticated: { unchecked, caller } }
+  const deps = {
     append: (draft: EntryDraft) => Promise.resolve(drafts.push(draft)),
     detection: { observe: () => [] },
     now: () => 1,
   }
   return {
     drafts,
-    arrival: arrival as never,
+    unchecked: unchecked as never,
     caller: caller as never,
     intended: { inspected: { authorized, findings: [] } } as never,
-    room: room as never,
+    deps: deps as never,
   }
 }
 
@@ -77,10 +77,10 @@ describe('what a refusal ends has one ending [receipt:whatever-is-recorded]', ()
   test('a stream, at the side that records it', () => {
     return fc.assert(
       fc.asyncProperty(refusals, transports, async (refusal, transport) => {
-        const { intended, room, drafts } = written(transport)
+        const { intended, deps, drafts } = written(transport)
         const end = streamEnding(refusal)
         const ending = { end, facts: streamed, findings: [], bytes: 9 }
-        await recordOutcome(intended, ending, room)
+        await recordOutcome(intended, ending, deps)
         expectOneEnding(drafts)
         expect(end.refusal.mayHaveActed).toBe(true)
       }),
@@ -90,8 +90,8 @@ describe('what a refusal ends has one ending [receipt:whatever-is-recorded]', ()
   test('a stream, at the side of its caller', () => {
     return fc.assert(
       fc.asyncProperty(refusals, async (refusal) => {
-        const { arrival, caller, room, drafts } = written('mesh')
-        await recordStreamEnd(arrival, streamEnding(refusal), caller, room)
+        const { unchecked, caller, deps, drafts } = written('mesh')
+        await recordStreamEnd(unchecked, streamEnding(refusal), caller, deps)
         expectOneEnding(drafts)
       }),
     )
@@ -100,9 +100,9 @@ describe('what a refusal ends has one ending [receipt:whatever-is-recorded]', ()
   test('a delivery without an acceptable response', () => {
     return fc.assert(
       fc.asyncProperty(undelivereds, transports, async (undelivered, transport) => {
-        const { intended, room, drafts } = written(transport)
+        const { intended, deps, drafts } = written(transport)
         const end = undeliveredEnding(undelivered)
-        await recordOutcome(intended, { end, facts: {}, findings: [], bytes: 0 }, room)
+        await recordOutcome(intended, { end, facts: {}, findings: [], bytes: 0 }, deps)
         expectOneEnding(drafts)
         // No result says that nothing was done where the refusal says otherwise, or the reverse.
         expect(end.result === 'refused').toBe(!end.refusal.mayHaveActed)
@@ -113,10 +113,10 @@ describe('what a refusal ends has one ending [receipt:whatever-is-recorded]', ()
   test('a response that its caller may not have any more', () => {
     return fc.assert(
       fc.asyncProperty(withdrawals, transports, async (lost, transport) => {
-        const { intended, room, drafts } = written(transport)
+        const { intended, deps, drafts } = written(transport)
         const facts = { status: 200, 'response.digest': new Uint8Array(32) }
         const ending = { end: withheldEnding(lost), facts, findings: [], bytes: 9 }
-        await recordOutcome(intended, ending, room)
+        await recordOutcome(intended, ending, deps)
         expectOneEnding(drafts)
       }),
     )
@@ -125,8 +125,8 @@ describe('what a refusal ends has one ending [receipt:whatever-is-recorded]', ()
   test('a request before anything is delivered', () => {
     return fc.assert(
       fc.asyncProperty(refusals, transports, async (refusal, transport) => {
-        const { arrival, caller, room, drafts } = written(transport)
-        await recordRefusal(arrival, refusal, caller, room)
+        const { unchecked, caller, deps, drafts } = written(transport)
+        await recordRefusal(unchecked, refusal, caller, deps)
         expectOneEnding(drafts)
         expect(loneEnding(refusal).result === null).toBe(!refusal.mayHaveActed)
       }),
@@ -144,8 +144,8 @@ test('an ending that contradicts itself is recorded as unknown, and its caller r
     { end: streamEnding(new Refusal('UNDECIDED', '')), facts: { progress: 'sent' } },
   ] as const
   for (const { end, facts } of contradictions) {
-    const { intended, room, drafts } = written('gateway')
-    const outcome = recordOutcome(intended, { end, facts, findings: [], bytes: 0 }, room)
+    const { intended, deps, drafts } = written('gateway')
+    const outcome = recordOutcome(intended, { end, facts, findings: [], bytes: 0 }, deps)
     await expect(outcome).rejects.toThrow('contradicts itself')
     expectOneEnding(drafts)
     expect(drafts[0]).toMatchObject({ kind: 'indeterminate', facts: { result: 'unknown' } })

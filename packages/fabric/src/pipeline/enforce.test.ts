@@ -5,10 +5,10 @@ import type { AgentRecord } from '../identity/directory.ts'
 import type { EntryDraft } from '../ledger/ledger.ts'
 import { Refusal, StatedRefusal } from '../lib/refusal.ts'
 import type { Decision, Obligations } from '../policy/policy.ts'
-import type { Arrival } from './arrival.ts'
-import { type Courier, type Delivered, type StreamEvent, withheld } from './delivery.ts'
-import { enforce, type Outcome, type Rooms } from './enforce.ts'
+import { type Delivered, type Forwarder, type StreamEvent, withheld } from './delivery.ts'
+import { enforce, type Outcome, type PipelineDeps } from './enforce.ts'
 import { LoopShare } from './loop-share.ts'
+import type { UncheckedRequest } from './unchecked-request.ts'
 
 const caller: Caller = {
   spiffeId: 'spiffe://a.test/agent/support',
@@ -23,7 +23,7 @@ const caller: Caller = {
   expiresAt: 10_000,
 }
 
-const arrival: Arrival = {
+const unchecked: UncheckedRequest = {
   exchange: `dec_${'0'.repeat(32)}`,
   at: 1_000,
   transport: 'gateway',
@@ -81,7 +81,7 @@ class World {
     for (const listener of this.#listeners) listener()
   }
 
-  rooms(): Rooms {
+  deps(): PipelineDeps {
     return {
       authenticators: [() => this.identify()],
       signatures: {
@@ -125,15 +125,15 @@ class World {
     }
   }
 
-  readonly courier: Courier = (intended) => {
+  readonly forwarder: Forwarder = (intended) => {
     this.events.push(`deliver ${parseUtf8(intended.inspected.body)}`)
     return Promise.resolve(this.answer)
   }
 
   answer: Delivered | Refusal = delivered(utf8('ok 4222'))
 
-  enforce(given: Arrival = arrival): Promise<Outcome> {
-    return enforce(this.rooms(), given, this.courier)
+  enforce(given: UncheckedRequest = unchecked): Promise<Outcome> {
+    return enforce(this.deps(), given, this.forwarder)
   }
 }
 
@@ -213,10 +213,10 @@ describe('enforce', () => {
 
   test('credentials of two callers are both refused [authenticate:conflicting]', async () => {
     const world = new World()
-    const rooms = world.rooms()
+    const deps = world.deps()
     const other = { ...caller, spiffeId: 'spiffe://a.test/agent/other', name: 'other' }
     const authenticators = [() => Promise.resolve(caller), () => Promise.resolve(other)]
-    const outcome = await enforce({ ...rooms, authenticators }, arrival, world.courier)
+    const outcome = await enforce({ ...deps, authenticators }, unchecked, world.forwarder)
     expect(outcome.refusal?.code).toBe('CREDENTIALS_CONFLICTING')
   })
 
@@ -224,18 +224,18 @@ describe('enforce', () => {
     'a broken %s means no [operate:fail-closed]',
     async (part) => {
       const world = new World()
-      const rooms = world.rooms()
+      const deps = world.deps()
       const broken = () => {
         throw new Error('broken')
       }
-      const { authorization } = rooms
-      const replaced: Rooms = {
-        authenticator: { ...rooms, authenticators: [broken] },
-        policy: { ...rooms, authorization: { ...authorization, policy: broken } },
-        limits: { ...rooms, authorization: { ...authorization, limits: { spend: broken } } },
-        redactor: { ...rooms, redactor: { redact: broken } },
+      const { authorization } = deps
+      const replaced: PipelineDeps = {
+        authenticator: { ...deps, authenticators: [broken] },
+        policy: { ...deps, authorization: { ...authorization, policy: broken } },
+        limits: { ...deps, authorization: { ...authorization, limits: { spend: broken } } },
+        redactor: { ...deps, redactor: { redact: broken } },
       }[part]
-      const outcome = await enforce(replaced, arrival, world.courier)
+      const outcome = await enforce(replaced, unchecked, world.forwarder)
       expect(outcome.refusal?.code).toBe('UNDECIDED')
       expect(world.events).toEqual(['refusal'])
     },
@@ -259,7 +259,7 @@ describe('enforce', () => {
       [{ action: 'read' }, undefined],
     ] as const) {
       const world = new World()
-      await world.enforce({ ...arrival, target: { ...arrival.target, ...target } })
+      await world.enforce({ ...unchecked, target: { ...unchecked.target, ...target } })
       expect(world.entries[0]?.purpose).toBe(may)
     }
   })
@@ -287,8 +287,8 @@ describe('enforce', () => {
 
   test('a right that ends during delivery leaves the receiver as having acted [deliver:unknown-outcome]', async () => {
     const world = new World()
-    const { refusal } = await enforce(world.rooms(), arrival, async (intended, still) => {
-      const answer = await world.courier(intended, still)
+    const { refusal } = await enforce(world.deps(), unchecked, async (intended, still) => {
+      const answer = await world.forwarder(intended, still)
       world.decision = deny
       return answer
     })
@@ -328,7 +328,7 @@ describe('enforce', () => {
   test('roles that were taken in the meantime no longer count [authorize:every-delivery]', async () => {
     const world = new World()
     const asked: (readonly string[])[] = []
-    const rooms = world.rooms()
+    const deps = world.deps()
     const decide = ({
       principal,
     }: {
@@ -337,12 +337,12 @@ describe('enforce', () => {
       asked.push(principal.roles)
       return principal.roles.includes('reader') ? permit : deny
     }
-    const authorization = { ...rooms.authorization, policy: () => ({ version: 'v', decide }) }
+    const authorization = { ...deps.authorization, policy: () => ({ version: 'v', decide }) }
     const authenticators = [() => Promise.resolve({ ...caller, roles: ['reader'] })]
     const outcome = await enforce(
-      { ...rooms, authenticators, authorization },
-      arrival,
-      world.courier,
+      { ...deps, authenticators, authorization },
+      unchecked,
+      world.forwarder,
     )
     expect(outcome.refusal?.code).toBe('WITHDRAWN')
     expect(asked).toEqual([['reader'], []])
@@ -351,8 +351,8 @@ describe('enforce', () => {
 
   test('a delivery that breaks is recorded as indeterminate, never as refused', async () => {
     const world = new World()
-    const broken: Courier = () => Promise.reject(new Error('reset by peer'))
-    const outcome = await enforce(world.rooms(), arrival, broken)
+    const broken: Forwarder = () => Promise.reject(new Error('reset by peer'))
+    const outcome = await enforce(world.deps(), unchecked, broken)
     expect(outcome.refusal?.code).toBe('OUTCOME_UNKNOWN')
     expect(world.events).toEqual(['intent', 'indeterminate'])
     expect(world.entries.at(-1)?.facts).toMatchObject({ result: 'unknown', progress: 'sent' })
@@ -369,8 +369,8 @@ describe('enforce', () => {
     ] as const) {
       const facts = { limit }
       const world = new World()
-      const rooms: Rooms = {
-        ...world.rooms(),
+      const deps: PipelineDeps = {
+        ...world.deps(),
         largeBodies: {
           loop: new LoopShare(() => 0),
           inspect: async (_, __, { isAnswer }) =>
@@ -379,13 +379,13 @@ describe('enforce', () => {
       }
       const large = utf8('x'.repeat(9_000))
       world.answer = delivered(large)
-      const whole = await enforce(rooms, arrival, world.courier)
+      const whole = await enforce(deps, unchecked, world.forwarder)
       expect(whole.refusal).toMatchObject({ code: told, mayHaveActed: true, ...facts })
       const isOurs = told === 'OUTCOME_UNKNOWN'
       const ending = isOurs ? { result: 'unknown', progress: 'sent' } : { result: 'withheld' }
       expect(world.entries.at(-1)?.facts).toMatchObject({ ...ending, code: told })
       world.answer = delivered(streamOf('x'.repeat(9_000)).body)
-      const events = eventsOf(await enforce(rooms, arrival, world.courier))
+      const events = eventsOf(await enforce(deps, unchecked, world.forwarder))
       expect(await events.next()).toMatchObject({ done: true, value: { code: told, ...facts } })
       const result = isOurs ? 'broken' : 'cut'
       expect(world.entries.at(-1)?.facts).toMatchObject({ result, code: told })
@@ -400,7 +400,7 @@ describe('enforce', () => {
       const { body, wasEnded } = streamOf('x'.repeat(9_000))
       world.answer = delivered(body)
       const events = eventsOf(
-        await enforce({ ...world.rooms(), largeBodies }, arrival, world.courier),
+        await enforce({ ...world.deps(), largeBodies }, unchecked, world.forwarder),
       )
       const next = events.next()
       await new Promise((resolve) => setImmediate(resolve))
@@ -440,8 +440,8 @@ describe('enforce', () => {
   test('a sealed message without the labels that policy asks for is refused [inspect:labels]', async () => {
     const world = new World()
     world.decision = { ...permit, obligations: { ...noObligations, mask: ['card'] } }
-    const target = { ...arrival.target, protocol: 'queue' as const, kind: 'channel' as const }
-    const bare = { ...arrival, transport: 'queue' as const, target }
+    const target = { ...unchecked.target, protocol: 'queue' as const, kind: 'channel' as const }
+    const bare = { ...unchecked, transport: 'queue' as const, target }
     expect((await world.enforce(bare)).refusal?.code).toBe('CONTENT_UNSUPPORTED')
     const labelled = { ...bare, target: { ...target, labels: ['no-card'] } }
     expect((await world.enforce(labelled)).refusal).toBeNull()
@@ -546,8 +546,8 @@ describe('a stream', () => {
 describe('what a receiver states', () => {
   const statedBy = 'spiffe://a.test/agent/shop'
   const states = (world: World, before: () => void = () => undefined) =>
-    enforce(world.rooms(), arrival, async (intended, still) => {
-      await world.courier(intended, still)
+    enforce(world.deps(), unchecked, async (intended, still) => {
+      await world.forwarder(intended, still)
       before()
       return withheld(new StatedRefusal('RATE_LIMITED', 'x', { statedBy, limit: null }))
     })

@@ -1,11 +1,10 @@
 import type { DecisionId } from '@countersign/protocol'
 import type { Caller } from '../identity/caller.ts'
 import { Refusal, undecided, type Withdrawal } from '../lib/refusal.ts'
-import type { Arrival } from './arrival.ts'
-import { type Authenticated, type AuthenticateRoom, authenticate } from './authenticate.ts'
+import { type AuthenticateDeps, type Authenticated, authenticate } from './authenticate.ts'
 import { authorize } from './authorize.ts'
-import { type Answered, type DeliverRoom, deliver } from './deliver.ts'
-import { type Courier, type StillPermitted, Undelivered } from './delivery.ts'
+import { type Answered, type DeliverDeps, deliver } from './deliver.ts'
+import { type Forwarder, type StillPermitted, Undelivered } from './delivery.ts'
 import { undeliveredEnding, withheldEnding } from './ending.ts'
 import { inspect } from './inspect.ts'
 import {
@@ -16,10 +15,11 @@ import {
   recordRefusal,
   unrecorded,
 } from './record.ts'
-import { type InspectedEvents, inspectedEvents, type StreamRoom } from './stream.ts'
+import { type InspectedEvents, inspectedEvents, type StreamDeps } from './stream.ts'
+import type { UncheckedRequest } from './unchecked-request.ts'
 
 /** Everything the stages ask for; `compose.ts` is the only place that gathers it. */
-export type Rooms = AuthenticateRoom & DeliverRoom & StreamRoom
+export type PipelineDeps = AuthenticateDeps & DeliverDeps & StreamDeps
 
 /** What the transport encodes, and the exchange that it is on record under. */
 export type Outcome = Ended & { readonly exchange: DecisionId }
@@ -41,100 +41,107 @@ type Ended =
  * outcome is. Rejects only when the ledger cannot record and the receiver has done nothing. Once it
  * may have acted, an outcome that cannot be recorded is the refusal `OUTCOME_UNKNOWN`.
  */
-export async function enforce(rooms: Rooms, arrival: Arrival, courier: Courier): Promise<Outcome> {
-  const authenticated = await authenticate(arrival, rooms).catch(undecided)
-  if (authenticated instanceof Refusal) return refuse(rooms, arrival, authenticated)
+export async function enforce(
+  deps: PipelineDeps,
+  unchecked: UncheckedRequest,
+  forwarder: Forwarder,
+): Promise<Outcome> {
+  const authenticated = await authenticate(unchecked, deps).catch(undecided)
+  if (authenticated instanceof Refusal) return refuse(deps, unchecked, authenticated)
 
-  const intended = await admit(rooms, authenticated).catch(undecided)
+  const intended = await admit(deps, authenticated).catch(undecided)
   if (intended instanceof Refusal) {
-    return refuse(rooms, authenticated.arrival, intended, authenticated.caller)
+    return refuse(deps, authenticated.unchecked, intended, authenticated.caller)
   }
 
-  const answer = await deliver(intended, courier, rooms)
-  const ended = await conclude(rooms, intended, answer)
-  return { ...ended, exchange: authenticated.arrival.exchange }
+  const answer = await deliver(intended, forwarder, deps)
+  const ended = await conclude(deps, intended, answer)
+  return { ...ended, exchange: authenticated.unchecked.exchange }
 }
 
-async function admit(rooms: Rooms, authenticated: Authenticated): Promise<Intended | Refusal> {
-  const { fault } = authenticated.arrival
+async function admit(
+  deps: PipelineDeps,
+  authenticated: Authenticated,
+): Promise<Intended | Refusal> {
+  const { fault } = authenticated.unchecked
   if (fault !== null) return fault
 
-  const authorized = await authorize(authenticated, rooms.authorization)
+  const authorized = await authorize(authenticated, deps.authorization)
   if (authorized instanceof Refusal) return authorized
 
-  const inspected = await inspect(authorized, rooms)
+  const inspected = await inspect(authorized, deps)
   if (inspected instanceof Refusal) return inspected
 
-  return recordIntent(inspected, rooms)
+  return recordIntent(inspected, deps)
 }
 
 async function refuse(
-  rooms: Rooms,
-  arrival: Arrival,
+  deps: PipelineDeps,
+  unchecked: UncheckedRequest,
   refusal: Refusal,
   caller: Caller | null = null,
 ): Promise<Outcome> {
-  const recording = recordRefusal(arrival, refusal, caller, rooms)
+  const recording = recordRefusal(unchecked, refusal, caller, deps)
   // One that says itself that there is no room for a record, and at which limit, needs none.
   const isBusy = refusal.code === 'LEDGER_UNAVAILABLE'
   await (isBusy ? recording.catch(() => undefined) : recording)
-  return { refusal, exchange: arrival.exchange }
+  return { refusal, exchange: unchecked.exchange }
 }
 
 async function conclude(
-  rooms: Rooms,
+  deps: PipelineDeps,
   intended: Intended,
   answer: Answered | Undelivered,
 ): Promise<Ended> {
-  if (answer instanceof Undelivered) return concludeUndelivered(rooms, intended, answer)
-  const first = answer.handOver(rooms.authorization)
-  if (first instanceof Refusal) return withhold(rooms, intended, { answer, refusal: first })
+  if (answer instanceof Undelivered) return concludeUndelivered(deps, intended, answer)
+  const first = answer.handOver(deps.authorization)
+  if (first instanceof Refusal) return withhold(deps, intended, { answer, refusal: first })
   if (!(first instanceof Uint8Array)) {
-    const events = inspectedEvents(intended, answer, first, rooms)
+    const events = inspectedEvents(intended, answer, first, deps)
     return { refusal: null, answer, body: events, still: () => null }
   }
   const { facts, findings } = answer
   const ending = { end: 'delivered', facts, findings, bytes: answer.receivedBytes } as const
-  const fault = await recordOutcome(intended, ending, rooms).then(recorded, unrecorded)
+  const fault = await recordOutcome(intended, ending, deps).then(recorded, unrecorded)
   if (fault !== null) {
     await answer.withhold().catch(() => undefined)
     return { refusal: fault }
   }
   // The disk took its time: what the caller gets is decided after it, not before.
-  const body = answer.handOver(rooms.authorization)
+  const body = answer.handOver(deps.authorization)
   if (body instanceof Refusal) {
-    await withdrawLate(rooms, intended, { answer, refusal: body, how: 'withheld' })
+    await withdrawLate(deps, intended, { answer, refusal: body, how: 'withheld' })
     return { refusal: body }
   }
-  return { refusal: null, answer, body: first, still: stillOf(rooms, intended, answer) }
+  return { refusal: null, answer, body: first, still: stillOf(deps, intended, answer) }
 }
 
 /** The outcome is on record, and the caller does not get the answer, or no more of it. */
 async function withdrawLate(
-  rooms: Rooms,
+  deps: PipelineDeps,
   intended: Intended,
   { answer, ...late }: { readonly answer: Answered } & Parameters<typeof recordLateWithdrawal>[1],
 ): Promise<void> {
   await answer.withhold().catch(() => undefined)
-  await recordLateWithdrawal(intended, late, rooms).catch(() => undefined)
+  await recordLateWithdrawal(intended, late, deps).catch(() => undefined)
 }
 
 /** Asks for the right to an answer again; the first no is the last, and goes on record. */
-function stillOf(rooms: Rooms, intended: Intended, answer: Answered): StillPermitted {
+function stillOf(deps: PipelineDeps, intended: Intended, answer: Answered): StillPermitted {
   let lost: Withdrawal | null = null
   return () => {
     if (lost !== null) return lost
-    const handed = answer.handOver(rooms.authorization)
+    const handed = answer.handOver(deps.authorization)
     if (!(handed instanceof Refusal)) return null
     lost = handed
-    void withdrawLate(rooms, intended, { answer, refusal: lost, how: 'cut' })
+    void withdrawLate(deps, intended, { answer, refusal: lost, how: 'cut' })
     return lost
   }
 }
 
 /** The receiver acted, and its response is not handed over. Neither may be told as anything else. */
 async function withhold(
-  rooms: Rooms,
+  deps: PipelineDeps,
   intended: Intended,
   { answer, refusal }: { readonly answer: Answered; readonly refusal: Withdrawal },
 ): Promise<Ended> {
@@ -142,12 +149,12 @@ async function withhold(
   const end = withheldEnding(refusal)
   const { facts, findings, receivedBytes: bytes } = answer
   const ending = { end, facts, findings, bytes }
-  const fault = await recordOutcome(intended, ending, rooms).then(recorded, unrecorded)
+  const fault = await recordOutcome(intended, ending, deps).then(recorded, unrecorded)
   return { refusal: fault ?? end.refusal }
 }
 
 async function concludeUndelivered(
-  rooms: Rooms,
+  deps: PipelineDeps,
   intended: Intended,
   undelivered: Undelivered,
 ): Promise<Ended> {
@@ -155,7 +162,7 @@ async function concludeUndelivered(
   const { refusal } = end
   try {
     const declined = 'declined' in undelivered.failure ? { declined: refusal.code } : {}
-    await recordOutcome(intended, { end, facts: {}, findings: [], bytes: 0, ...declined }, rooms)
+    await recordOutcome(intended, { end, facts: {}, findings: [], bytes: 0, ...declined }, deps)
   } catch (cause) {
     // Nothing was delivered, so this is as when the intent could not be recorded.
     if (!refusal.mayHaveActed) throw cause

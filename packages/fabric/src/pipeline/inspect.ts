@@ -7,7 +7,7 @@ import type { InspectedParts } from './inspect-parts.ts'
 import { type BodyRedaction, inspectShared } from './large-bodies.ts'
 
 /** What the stage asks of redaction. Sealed messages have their own, which reads no plaintext. */
-export type InspectRoom = BodyRedaction
+export type InspectDeps = BodyRedaction
 
 interface Forwardable {
   readonly body: Uint8Array
@@ -55,9 +55,9 @@ export type { Inspected }
 
 export async function inspect(
   authorized: Authorized,
-  room: InspectRoom,
+  deps: InspectDeps,
 ): Promise<Inspected | Refusal> {
-  const given = inspectMessage(authorized, room)
+  const given = inspectMessage(authorized, deps)
   const inspected = given instanceof Promise ? await given : given
   // What stopped the message is what policy obliged, so the decision goes on record with it.
   return inspected instanceof Refusal ? PolicyRefusal.after(authorized, inspected) : inspected
@@ -66,10 +66,10 @@ export async function inspect(
 /** A promise only where the message is for the thread: every other one is inspected at once. */
 function inspectMessage(
   authorized: Authorized,
-  room: InspectRoom,
+  deps: InspectDeps,
 ): Inspected | Refusal | Promise<Inspected | Refusal> {
-  const { arrival, caller } = authorized.authenticated
-  const { message, target, signature } = arrival
+  const { unchecked, caller } = authorized.authenticated
+  const { message, target, signature } = unchecked
   const { mask, block } = authorized.decision.obligations
   // The fabric holds no key for a sealed message. Its sender masked before sealing and says so in
   // the signed labels, on which policy has just decided; what cannot be honoured is refused.
@@ -83,8 +83,8 @@ function inspectMessage(
   const { path, headers: fields, contentType, body } = message
   const parts = { path, signature: signature?.signed ?? null, fields, frame: [], body, contentType }
   const client = `${caller.kind}/${caller.name}`
-  const account = { name: client, caller: client, isAnswer: false, left: arrival.left }
-  const given = inspectShared(room, parts, { mask, block }, account)
+  const account = { name: client, caller: client, isAnswer: false, left: unchecked.left }
+  const given = inspectShared(deps, parts, { mask, block }, account)
   const conclude = (inspected: InspectedParts | Refusal): Inspected | Refusal => {
     if (inspected instanceof Refusal) return inspected
     const { fields: headers, findings } = inspected

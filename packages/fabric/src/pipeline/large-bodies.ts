@@ -16,8 +16,8 @@ export interface TimeAccount {
   readonly left?: AbortSignal | undefined
 }
 
-export function accountOfAnswer({ caller, arrival }: Authenticated): TimeAccount {
-  const { target, left } = arrival
+export function accountOfAnswer({ caller, unchecked }: Authenticated): TimeAccount {
+  const { target, left } = unchecked
   return { name: target.name, caller: `${caller.kind}/${caller.name}`, isAnswer: true, left }
 }
 

@@ -1,7 +1,7 @@
 import type { RefusalCode } from '@countersign/protocol'
 import type { Detection, Observation } from '../detection/detector.ts'
 import type { Finding } from '../redaction/redactor.ts'
-import type { Arrival } from './arrival.ts'
+import type { UncheckedRequest } from './unchecked-request.ts'
 
 /**
  * Refusals that a caller alone brings about, by asking what it has no right to. A receiver that is away
@@ -55,10 +55,10 @@ export interface Seen {
 /** Shows detection one exchange, and its response as an act of the receiver. */
 export function observeExchange(
   detection: Pick<Detection, 'observe'>,
-  arrival: Arrival,
+  unchecked: UncheckedRequest,
   seen: Seen,
 ): void {
-  const { target, at, message } = arrival
+  const { target, at, message } = unchecked
   const cause = causeOf(seen.code, { kind: target.kind, byOthers: seen.byOthers })
   // Administration is no traffic between agents: a busy operator is not a risk, an agent that tries
   // to administer and is denied is one.

@@ -1,9 +1,9 @@
 import type { WithdrawalReason } from '@countersign/protocol'
 import type { AgentRecord, AgentStatus } from '../identity/directory.ts'
-import { isOutlived } from '../identity/standing.ts'
+import { isOutlived } from '../identity/status.ts'
 import { Withdrawal } from '../lib/refusal.ts'
 import type { Decision, Obligations, PolicyRequest } from '../policy/policy.ts'
-import { type Authorized, type AuthorizeRoom, policyRequest, sealedMayPass } from './authorize.ts'
+import { type AuthorizeDeps, type Authorized, policyRequest, sealedMayPass } from './authorize.ts'
 
 /** A status added without deciding what its bearer is told does not compile. */
 export const reasonOfStatus = {
@@ -17,23 +17,23 @@ export const reasonOfStatus = {
  * every delivery; a check that cannot be made is a right that is lost. Obligations must not have
  * grown either, because what has already passed was inspected under the earlier ones.
  */
-export function recheck(authorized: Authorized, room: AuthorizeRoom): Withdrawal | null {
-  const lost = recheckCall(authorized, room)
-  if (lost !== null || mayReachTasks(authorized, room)) return lost
+export function recheck(authorized: Authorized, deps: AuthorizeDeps): Withdrawal | null {
+  const lost = recheckCall(authorized, deps)
+  if (lost !== null || mayReachTasks(authorized, deps)) return lost
   return new Withdrawal('policy-denies', 'policy no longer permits tasks of others')
 }
 
 /** The part of `recheck` that a permit to call answers, whatever the call is about. */
-export function recheckCall(authorized: Authorized, room: AuthorizeRoom): Withdrawal | null {
+export function recheckCall(authorized: Authorized, deps: AuthorizeDeps): Withdrawal | null {
   try {
-    const decision = decideAgain(authorized, room, null)
+    const decision = decideAgain(authorized, deps, null)
     if (decision instanceof Withdrawal) return decision
-    const others = authorized.authenticated.arrival.target.otherLabels ?? []
-    if (!others.every((labels) => mayPass(authorized, labels, room))) {
+    const others = authorized.authenticated.unchecked.target.otherLabels ?? []
+    if (!others.every((labels) => mayPass(authorized, labels, deps))) {
       return new Withdrawal('policy-denies', 'policy no longer permits a message of this request')
     }
     const { signed } = authorized.authenticated
-    return obligesMore(decision.obligations, { ...authorized.decision.obligations, signed })
+    return hasNewObligations(decision.obligations, { ...authorized.decision.obligations, signed })
       ? new Withdrawal('policy-tightened', 'policy now obliges more than it did')
       : null
   } catch (cause) {
@@ -48,28 +48,28 @@ export function recheckCall(authorized: Authorized, room: AuthorizeRoom): Withdr
 export function mayReceive(
   authorized: Authorized,
   labels: readonly string[],
-  room: AuthorizeRoom,
+  deps: AuthorizeDeps,
 ): boolean {
   try {
-    return mayPass(authorized, labels, room)
+    return mayPass(authorized, labels, deps)
   } catch {
     return false
   }
 }
 
-function mayPass(authorized: Authorized, labels: readonly string[], room: AuthorizeRoom): boolean {
-  const decision = decideAgain(authorized, room, labels)
+function mayPass(authorized: Authorized, labels: readonly string[], deps: AuthorizeDeps): boolean {
+  const decision = decideAgain(authorized, deps, labels)
   if (decision instanceof Withdrawal) return false
   return sealedMayPass(decision, labels, authorized.authenticated.signed)
 }
 
 /** Whether policy lets this caller at all the tasks of others that the exchange reaches. */
-export function mayReachTasks(authorized: Authorized, room: AuthorizeRoom): boolean {
-  const { caller, arrival } = authorized.authenticated
-  const { strangers } = arrival.target
-  if (strangers === undefined) return true
-  for (const owner of strangers.of(caller.name)) {
-    if (!mayReachTask(authorized, owner, room)) return false
+export function mayReachTasks(authorized: Authorized, deps: AuthorizeDeps): boolean {
+  const { caller, unchecked } = authorized.authenticated
+  const { foreignOwners } = unchecked.target
+  if (foreignOwners === undefined) return true
+  for (const owner of foreignOwners.of(caller.name)) {
+    if (!mayReachTask(authorized, owner, deps)) return false
   }
   return true
 }
@@ -81,20 +81,20 @@ export function mayReachTasks(authorized: Authorized, room: AuthorizeRoom): bool
 export function mayReachTask(
   { authenticated }: Authorized,
   taskOwner: string,
-  room: AuthorizeRoom,
+  deps: AuthorizeDeps,
 ): boolean {
-  const { caller, arrival } = authenticated
+  const { caller, unchecked } = authenticated
   try {
-    const principal = room.findPrincipal(caller.name)
-    const resource = room.findReceiver(arrival.target.kind, arrival.target.name)
+    const principal = deps.findPrincipal(caller.name)
+    const resource = deps.findReceiver(unchecked.target.kind, unchecked.target.name)
     if (principal === null || resource === null) return false
     const asked = policyRequest(
       authenticated,
       { principal: principalOf(principal), resource },
-      room,
+      deps,
     )
     const context = { ...asked.context, taskOwner }
-    const decision = room.policy().decide({ ...asked, action: 'administer', context })
+    const decision = deps.policy().decide({ ...asked, action: 'administer', context })
     return opensTasks(decision, authenticated.signed)
   } catch {
     return false
@@ -109,31 +109,31 @@ export function opensTasks({ effect, obligations }: Decision, signed: boolean): 
 
 function decideAgain(
   { authenticated }: Authorized,
-  room: AuthorizeRoom,
+  deps: AuthorizeDeps,
   labels: readonly string[] | null,
 ): Decision | Withdrawal {
-  const { caller, arrival } = authenticated
-  const { target } = arrival
+  const { caller, unchecked } = authenticated
+  const { target } = unchecked
   // Nor could a quarantine be: who goes on would go on unseen, and beyond anybody's reach.
-  if (room.canRecord?.() === false) {
+  if (deps.canRecord?.() === false) {
     return new Withdrawal('undecided', 'nothing can be recorded: the disk of the ledger is full')
   }
-  if (room.now() >= endOf(authenticated, room)) {
+  if (deps.now() >= endOf(authenticated, deps)) {
     return new Withdrawal('credential-expired', 'the credential has expired')
   }
-  const record = room.findPrincipal(caller.name)
+  const record = deps.findPrincipal(caller.name)
   if (record === null) return new Withdrawal('caller-unknown', `${caller.name} is unknown`)
   const reason = reasonOfStatus[record.status]
   if (reason !== null) return new Withdrawal(reason, `${caller.name} is ${record.status}`)
-  if (isOutlived(record, caller) || room.credentialStands?.(caller) === false) {
+  if (isOutlived(record, caller) || deps.credentialStands?.(caller) === false) {
     const detail = `the ${caller.method} ${caller.credentialId} was taken back`
     return new Withdrawal('credential-revoked', detail)
   }
-  const resource = room.findReceiver(target.kind, target.name)
+  const resource = deps.findReceiver(target.kind, target.name)
   if (resource === null) return new Withdrawal('receiver-gone', 'the receiver is gone')
-  const asked = policyRequest(authenticated, { principal: principalOf(record), resource }, room)
+  const asked = policyRequest(authenticated, { principal: principalOf(record), resource }, deps)
   const request = labels === null ? asked : { ...asked, context: { ...asked.context, labels } }
-  const decision = room.policy().decide(request)
+  const decision = deps.policy().decide(request)
   return decision.effect === 'permit'
     ? decision
     : new Withdrawal('policy-denies', 'policy no longer permits this')
@@ -142,9 +142,9 @@ function decideAgain(
 /** Unix milliseconds until which the caller's proof, or what it was renewed to, is good. */
 export function endOf(
   { caller }: Authorized['authenticated'],
-  room: Pick<AuthorizeRoom, 'continuesUntil'>,
+  deps: Pick<AuthorizeDeps, 'continuesUntil'>,
 ): number {
-  return Math.max(caller.expiresAt, room.continuesUntil?.(caller) ?? 0)
+  return Math.max(caller.expiresAt, deps.continuesUntil?.(caller) ?? 0)
 }
 
 /** The ways in which a caller can have proved itself, where a decision is made without knowing it. */
@@ -159,7 +159,7 @@ export function principalOf(record: AgentRecord): PolicyRequest['principal'] {
 }
 
 /** Whether a permit obliges to more than was met under an earlier one. */
-export function obligesMore(
+export function hasNewObligations(
   obligations: Obligations,
   met: Pick<Obligations, 'mask' | 'block' | 'signedResponse'> & { readonly signed: boolean },
 ): boolean {

@@ -17,15 +17,15 @@ import { systemRandom } from '../lib/random.ts'
 import { Refusal, StatedRefusal, Withdrawal } from '../lib/refusal.ts'
 import { sha256 } from '../lib/sha256.ts'
 import type { Finding } from '../redaction/redactor.ts'
-import type { Arrival } from './arrival.ts'
 import type { Authenticated } from './authenticate.ts'
 import { PolicyRefusal } from './authorize.ts'
 import { type IntendedEnding, loneEnding, type RefusedEnding, writable } from './ending.ts'
 import type { Inspected } from './inspect.ts'
 import { observeExchange } from './observe.ts'
+import type { UncheckedRequest } from './unchecked-request.ts'
 
 /** What the stage asks of the ledger and of detection. */
-export interface RecordRoom {
+export interface RecordDeps {
   /** Resolves once the entry would survive a power loss; rejects when it cannot promise that. */
   append(draft: EntryDraft): Promise<Committed>
   readonly detection: Pick<Detection, 'observe'>
@@ -53,21 +53,21 @@ export { LedgerBusy }
 
 export async function recordIntent(
   inspected: Inspected,
-  room: RecordRoom,
+  deps: RecordDeps,
 ): Promise<Intended | Refusal> {
   const { authenticated } = inspected.authorized
-  const { arrival } = authenticated
-  const facts = intentFacts(inspected, room)
+  const { unchecked } = authenticated
+  const facts = intentFacts(inspected, deps)
   const fault = requestFault(facts, authenticated)
   if (fault !== null) return fault
-  const { exchange, at } = arrival
-  const { protocol, action } = arrival.target
+  const { exchange, at } = unchecked
+  const { protocol, action } = unchecked.target
   const purpose = protocol === 'admin' ? purposeOf(action) : null
   const draft = { kind: 'intent', exchange, at, facts } as const
   try {
     return new Intended(
       inspected,
-      await room.append(purpose === null ? draft : { ...draft, purpose }),
+      await deps.append(purpose === null ? draft : { ...draft, purpose }),
     )
   } catch (cause) {
     if (cause instanceof LedgerBusy) return refusalOfBusy(cause)
@@ -76,7 +76,7 @@ export async function recordIntent(
 }
 
 /** An operator goes on while the disk fills up: it has to see who does that, and to stop them. */
-function purposeOf(action: Arrival['target']['action']): EntryPurpose | null {
+function purposeOf(action: UncheckedRequest['target']['action']): EntryPurpose | null {
   if (action === 'administer') return 'administration'
   return action === 'read' ? 'oversight' : null
 }
@@ -84,7 +84,7 @@ function purposeOf(action: Arrival['target']['action']): EntryPurpose | null {
 /** What every verifier checks of a signed request, asked before anything is delivered. */
 function requestFault(
   facts: EntryDraft['facts'],
-  { arrival: { signature }, caller, signed }: Authenticated,
+  { unchecked: { signature }, caller, signed }: Authenticated,
 ): Refusal | null {
   if (!signed || signature === null) return null
   const trustDomain = trustDomainOf(caller)
@@ -147,43 +147,43 @@ export function unrecordedAs(refusal: Refusal, cause: unknown): Refusal {
 
 /** Recorded before the caller hears it, so that no probing goes unseen. */
 export function recordRefusal(
-  arrival: Arrival,
+  unchecked: UncheckedRequest,
   refusal: Refusal,
   caller: Caller | null,
-  room: RecordRoom,
+  deps: RecordDeps,
 ): Promise<void> {
-  return appendRefusal(arrival, loneEnding(refusal), caller, room)
+  return appendRefusal(unchecked, loneEnding(refusal), caller, deps)
 }
 
 /** How a stream ended that was recorded elsewhere and went on to this side. */
 export function recordStreamEnd(
-  arrival: Arrival,
+  unchecked: UncheckedRequest,
   ending: IntendedEnding,
   caller: Caller,
-  room: RecordRoom,
+  deps: RecordDeps,
 ): Promise<void> {
-  return appendRefusal(arrival, ending, caller, room)
+  return appendRefusal(unchecked, ending, caller, deps)
 }
 
 async function appendRefusal(
-  arrival: Arrival,
+  unchecked: UncheckedRequest,
   { refusal, facts: ended }: RefusedEnding,
   caller: Caller | null,
-  room: RecordRoom,
+  deps: RecordDeps,
 ): Promise<void> {
-  const { target, transport } = arrival
+  const { target, transport } = unchecked
   const asked = refusal instanceof PolicyRefusal ? refusal.made : null
   // Nobody is blamed for what an unauthenticated peer did in their name.
   if (caller !== null) {
     // What a receiver says of itself is not a denial: it would raise its callers' risk at will.
     const code = refusal instanceof StatedRefusal ? null : refusal.code
     const seen = { caller: caller.name, code, byOthers: refusal.byOthers, responseBytes: 0 }
-    observeExchange(room.detection, arrival, { ...seen, findings: [], responseFindings: [] })
+    observeExchange(deps.detection, unchecked, { ...seen, findings: [], responseFindings: [] })
   }
-  await appendEnding(room, {
+  await appendEnding(deps, {
     kind: 'refusal',
-    exchange: arrival.exchange,
-    at: arrival.at,
+    exchange: unchecked.exchange,
+    at: unchecked.at,
     facts: {
       ...ended,
       transport,
@@ -192,7 +192,7 @@ async function appendRefusal(
       tool: writable(target.tool),
       receiver: target.name,
       ...target.about,
-      'request.digest': sha256(arrival.message.body),
+      'request.digest': sha256(unchecked.message.body),
       ...(caller === null
         ? knownCaller(refusal)
         : { caller: caller.spiffeId, 'caller.method': caller.method }),
@@ -226,11 +226,11 @@ export interface Ending {
 export async function recordOutcome(
   intended: Intended,
   ending: Ending,
-  room: RecordRoom,
+  deps: RecordDeps,
 ): Promise<void> {
   const { authorized, findings } = intended.inspected
-  const { arrival, caller } = authorized.authenticated
-  observeExchange(room.detection, arrival, {
+  const { unchecked, caller } = authorized.authenticated
+  observeExchange(deps.detection, unchecked, {
     caller: caller.name,
     code: ending.declined ?? null,
     byOthers: false,
@@ -240,12 +240,12 @@ export async function recordOutcome(
   })
   const { end } = ending
   const ended = typeof end === 'string' ? { result: end } : end.facts
-  await appendEnding(room, {
+  await appendEnding(deps, {
     kind: ended['result'] === 'unknown' ? 'indeterminate' : 'outcome',
-    exchange: arrival.exchange,
-    at: room.now(),
+    exchange: unchecked.exchange,
+    at: deps.now(),
     facts: {
-      ...sizeFact(arrival.transport, 'response.bytes', ending.bytes),
+      ...sizeFact(unchecked.transport, 'response.bytes', ending.bytes),
       ...ending.facts,
       ...ended,
     },
@@ -257,14 +257,14 @@ export async function recordOutcome(
  * contradicts it would ruin the receipt. Such an exchange is recorded as one of unknown outcome
  * instead, and the caller receives the same.
  */
-async function appendEnding(room: RecordRoom, draft: EntryDraft): Promise<void> {
+async function appendEnding(deps: RecordDeps, draft: EntryDraft): Promise<void> {
   const fault = endingFault(draft.kind, draft.facts)
   if (fault === null) {
-    await room.append(draft)
+    await deps.append(draft)
     return
   }
   const detail = `an ending contradicts itself: ${fault}`
-  await room.append(ofUnknownOutcome(draft, detail))
+  await deps.append(ofUnknownOutcome(draft, detail))
   throw new TypeError(detail)
 }
 
@@ -282,20 +282,20 @@ function ofUnknownOutcome({ kind, facts, ...draft }: EntryDraft, detail: string)
 export async function recordLateWithdrawal(
   intended: Intended,
   { refusal, how }: { readonly refusal: Refusal; readonly how: 'withheld' | 'cut' },
-  room: RecordRoom,
+  deps: RecordDeps,
 ): Promise<void> {
-  const { arrival, caller } = intended.inspected.authorized.authenticated
-  const at = room.now()
+  const { unchecked, caller } = intended.inspected.authorized.authenticated
+  const at = deps.now()
   const exchange = createId('dec', at, systemRandom(10))
-  const detail = `the response of ${arrival.exchange} was ${how}: ${refusal.detail}`
+  const detail = `the response of ${unchecked.exchange} was ${how}: ${refusal.detail}`
   const late = new Refusal(refusal.code, detail)
-  await recordRefusal({ ...arrival, exchange, at }, late, caller, room)
+  await recordRefusal({ ...unchecked, exchange, at }, late, caller, deps)
 }
 
-function intentFacts(inspected: Inspected, room: RecordRoom): Record<string, FactValue> {
+function intentFacts(inspected: Inspected, deps: RecordDeps): Record<string, FactValue> {
   const { authorized } = inspected
-  const { arrival, caller, signed } = authorized.authenticated
-  const { target, transport, message, signature } = arrival
+  const { unchecked, caller, signed } = authorized.authenticated
+  const { target, transport, message, signature } = unchecked
   const digest = inspected.body === message.body ? inspected.digest : sha256(message.body)
   const facts: Record<string, FactValue> = {
     transport,
@@ -319,7 +319,7 @@ function intentFacts(inspected: Inspected, room: RecordRoom): Record<string, Fac
   if (signature !== null && signed) {
     facts['request.signature'] = signature.signed.signature
     facts['request.signature-base'] = signature.signed.base
-    const key = room.signatures.findPublicKey(signature.signed.keyId)
+    const key = deps.signatures.findPublicKey(signature.signed.keyId)
     if (key !== null) facts['request.key'] = key
   }
   return facts
@@ -329,13 +329,13 @@ function intentFacts(inspected: Inspected, room: RecordRoom): Record<string, Fac
  * Who vouches for a half that its party did not sign. The mesh is recorded by connectors, which never
  * attest as the fabric.
  */
-export function attestorOf(transport: Arrival['transport']): 'fabric' | 'connector' {
+export function attestorOf(transport: UncheckedRequest['transport']): 'fabric' | 'connector' {
   return transport === 'mesh' ? 'connector' : 'fabric'
 }
 
 /** Detection at the fabric learns of the mesh from its entries alone; elsewhere it sees the bytes. */
 function sizeFact(
-  transport: Arrival['transport'],
+  transport: UncheckedRequest['transport'],
   name: 'request.bytes' | 'response.bytes',
   bytes: number,
 ): Readonly<Record<string, number>> {

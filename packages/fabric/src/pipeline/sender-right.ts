@@ -1,6 +1,6 @@
 import type { AgentRecord } from '../identity/directory.ts'
 import type { PolicySet } from '../policy/policy.ts'
-import { type AuthorizeRoom, sealedMayPass } from './authorize.ts'
+import { type AuthorizeDeps, sealedMayPass } from './authorize.ts'
 import { principalOf, proofs } from './recheck.ts'
 
 /** One message of a channel, as its sender signed it and the channel stored it. */
@@ -18,7 +18,10 @@ export interface SentMessage {
  */
 export type SenderRight = 'stands' | 'held' | 'ended'
 
-type Room = Pick<AuthorizeRoom, 'policy' | 'riskOf' | 'findReceiver' | 'findPrincipal' | 'now'>
+type SenderRightDeps = Pick<
+  AuthorizeDeps,
+  'policy' | 'riskOf' | 'findReceiver' | 'findPrincipal' | 'now'
+>
 
 /** Answers that are kept: those of one set of policies. */
 const knownMax = 4_096
@@ -35,18 +38,18 @@ const published = {
  * holds can be much older than the decision by which it was taken in.
  */
 export class SenderRights {
-  readonly #room: Room
+  readonly #deps: SenderRightDeps
   #policy: PolicySet | null = null
   readonly #known = new Map<string, { readonly record: AgentRecord; readonly right: SenderRight }>()
 
-  constructor(room: Room) {
-    this.#room = room
+  constructor(deps: SenderRightDeps) {
+    this.#deps = deps
   }
 
   /** What cannot be decided is held. */
   of(message: SentMessage): SenderRight {
     try {
-      const record = this.#room.findPrincipal(message.sender)
+      const record = this.#deps.findPrincipal(message.sender)
       if (record?.status === 'revoked') return 'ended'
       return record?.status === 'active' ? this.#byPolicy(message, record) : 'held'
     } catch {
@@ -55,10 +58,10 @@ export class SenderRights {
   }
 
   #byPolicy(message: SentMessage, record: AgentRecord): SenderRight {
-    const policy = this.#room.policy()
+    const policy = this.#deps.policy()
     if (policy !== this.#policy) this.#known.clear()
     this.#policy = policy
-    const risk = this.#room.riskOf(record.name, this.#room.now())
+    const risk = this.#deps.riskOf(record.name, this.#deps.now())
     const time = Math.floor(message.storedAt / 1000)
     const { channel, labels, sender } = message
     const key = JSON.stringify([channel, sender, labels, risk, time])
@@ -76,7 +79,7 @@ export class SenderRights {
     { channel, labels }: SentMessage,
     { record, risk, time }: { record: AgentRecord; risk: number; time: number },
   ): boolean {
-    const resource = this.#room.findReceiver('channel', channel)
+    const resource = this.#deps.findReceiver('channel', channel)
     if (resource === null) return false
     const principal = principalOf(record)
     return proofs.some((proof) => {

@@ -3,12 +3,12 @@ import { overLimit } from '../lib/limits.ts'
 import { Refusal } from '../lib/refusal.ts'
 import { RejectedError, UpstreamError } from '../lib/upstream-error.ts'
 import type { Finding } from '../redaction/redactor.ts'
-import type { Authorized, AuthorizeRoom } from './authorize.ts'
+import type { AuthorizeDeps, Authorized } from './authorize.ts'
 import type { Answered } from './deliver.ts'
 import type { StreamEvent } from './delivery.ts'
 import { streamEnding } from './ending.ts'
 import { isFabricName } from './fabric-name.ts'
-import type { InspectRoom } from './inspect.ts'
+import type { InspectDeps } from './inspect.ts'
 import { type InspectedParts, noParts } from './inspect-parts.ts'
 import { Interruption } from './interruption.ts'
 import { accountOfAnswer, inspectShared } from './large-bodies.ts'
@@ -17,15 +17,15 @@ import {
   type Ending,
   type Intended,
   maskedSummary,
-  type RecordRoom,
+  type RecordDeps,
   recordOutcome,
   unrecorded,
 } from './record.ts'
-import { type StandingChanges, watchStanding } from './standing.ts'
+import { type StatusChanges, watchStatus } from './status.ts'
 
-export interface StreamRoom extends InspectRoom, RecordRoom {
-  readonly authorization: AuthorizeRoom
-  readonly standing: StandingChanges
+export interface StreamDeps extends InspectDeps, RecordDeps {
+  readonly authorization: AuthorizeDeps
+  readonly standing: StatusChanges
 }
 
 /**
@@ -52,10 +52,10 @@ export function inspectedEvents(
   intended: Intended,
   answered: Answered,
   source: AsyncIterable<StreamEvent>,
-  room: StreamRoom,
+  deps: StreamDeps,
 ): InspectedEvents {
   const left = new Interruption<'left'>()
-  const generator = pass(intended, answered, { source, left }, room)
+  const generator = pass(intended, answered, { source, left }, deps)
   // Only the record of the outcome throws: a stream without one must not end as if it were whole.
   const next = (): Promise<IteratorResult<StreamEvent, Refusal | null>> =>
     generator.next().catch((cause: unknown) => ({ done: true, value: unrecorded(cause) }))
@@ -78,10 +78,10 @@ async function* pass(
   intended: Intended,
   answered: Answered,
   flow: Flow,
-  room: StreamRoom,
+  deps: StreamDeps,
 ): AsyncGenerator<StreamEvent, Refusal | null, undefined> {
   const { authorized } = intended.inspected
-  const watch = watchStanding(authorized, room.authorization, room.standing)
+  const watch = watchStatus(authorized, deps.authorization, deps.standing)
   const transcript = new Transcript(answered.findings)
   const iterator = flow.source[Symbol.asyncIterator]()
   let end: Ending['end'] = 'abandoned'
@@ -102,7 +102,7 @@ async function* pass(
         end = 'completed'
         return null
       }
-      const given = transcript.inspect(next.value, room, authorized)
+      const given = transcript.inspect(next.value, deps, authorized)
       // Nobody waits for the thread whose caller has left, or whose right to go on is lost.
       const inspected = given instanceof Promise ? await flow.left.or(watch.lost.or(given)) : given
       if (inspected === 'left') return null
@@ -116,7 +116,7 @@ async function* pass(
     watch.close()
     // A receiver that ignores the return must not hold up the record of what happened.
     iterator.return?.().then(undefined, () => undefined)
-    await recordOutcome(intended, transcript.ending(end, answered), room)
+    await recordOutcome(intended, transcript.ending(end, answered), deps)
   }
 }
 
@@ -142,7 +142,7 @@ class Transcript {
 
   inspect(
     { data: body, contentType, frame }: StreamEvent,
-    room: InspectRoom,
+    deps: InspectDeps,
     { decision: { obligations: order }, authenticated }: Authorized,
   ): InspectedParts | Refusal | Promise<InspectedParts | Refusal> {
     if (this.#events >= eventsMax) {
@@ -153,7 +153,7 @@ class Transcript {
       return new Refusal('RESPONSE_REJECTED', 'the receiver imitates an event of the fabric')
     }
     const parts = { ...noParts, frame, body, contentType }
-    return inspectShared(room, parts, order, accountOfAnswer(authenticated))
+    return inspectShared(deps, parts, order, accountOfAnswer(authenticated))
   }
 
   /** The event as it is forwarded from here on. */

@@ -20,18 +20,18 @@ function setOf(version: string, characters = 10): CompiledPolicySet {
 function open(first: CompiledPolicySet) {
   let now = 0
   let listener: (set: CompiledPolicySet) => void = () => undefined
-  const room = {
+  const deps = {
     current: first,
     onChange(each: (set: CompiledPolicySet) => void) {
       listener = each
       return () => undefined
     },
   }
-  const history = new PolicyHistory(room, () => now)
+  const history = new PolicyHistory(deps, () => now)
   return {
     history,
     change(set: CompiledPolicySet) {
-      room.current = set
+      deps.current = set
       listener(set)
     },
     pass(ms: number) {

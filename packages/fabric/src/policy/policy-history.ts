@@ -1,4 +1,4 @@
-import type { PolicyRoom } from './policy.ts'
+import type { PolicyModule } from './policy.ts'
 import type { CompiledPolicySet } from './policy-set.ts'
 
 /** A connector goes on without news for 90 s, and its entries wait for some seconds more. */
@@ -16,17 +16,20 @@ interface Superseded {
 
 /** The policy sets that were in force lately: those by which a connector can have decided. */
 export class PolicyHistory {
-  readonly #room: PolicyRoom & { readonly current: CompiledPolicySet }
+  readonly #deps: PolicyModule & { readonly current: CompiledPolicySet }
   readonly #monotonic: () => number
   #current: CompiledPolicySet
   #superseded: Superseded[] = []
   #timer: ReturnType<typeof setTimeout> | null = null
 
-  constructor(room: PolicyRoom & { readonly current: CompiledPolicySet }, monotonic: () => number) {
-    this.#room = room
+  constructor(
+    deps: PolicyModule & { readonly current: CompiledPolicySet },
+    monotonic: () => number,
+  ) {
+    this.#deps = deps
     this.#monotonic = monotonic
-    this.#current = room.current
-    room.onChange(() => this.#take())
+    this.#current = deps.current
+    deps.onChange(() => this.#take())
   }
 
   /** How many sets are kept next to the one in force. */
@@ -36,7 +39,7 @@ export class PolicyHistory {
 
   /** The set of that version, where it was in force lately; null for every other version. */
   find(version: string): CompiledPolicySet | null {
-    if (version === this.#room.current.version) return this.#room.current
+    if (version === this.#deps.current.version) return this.#deps.current
     this.#forget()
     return this.#superseded.find(({ set }) => set.version === version)?.set ?? null
   }
@@ -51,7 +54,7 @@ export class PolicyHistory {
       for (const { text } of set.sources) characters += text.length
       return i === 0 || (policies <= policiesMax && characters <= charactersMax)
     })
-    this.#current = this.#room.current
+    this.#current = this.#deps.current
     this.#forget()
   }
 

@@ -86,7 +86,7 @@ export interface PolicySet {
 }
 
 /** Holds the set in force and replaces it whole or not at all. */
-export interface PolicyRoom {
+export interface PolicyModule {
   readonly current: PolicySet
   /** Called after a new set took force. Returns the function that stops it. */
   onChange(listener: (set: PolicySet) => void): () => void

@@ -14,7 +14,7 @@ interface Present {
 
 type Policies = Pick<PolicySet, 'decide'>
 
-interface StatedDecisionRoom {
+interface StatedDecisionDeps {
   readonly present: Present
   readonly history: Pick<DirectoryHistory, 'find'>
   /** The policies of that version, where they were in force lately. */
@@ -42,8 +42,8 @@ export function checkStatedDecisions(
 ): (entry: StatedEntry) => string | null {
   const policies = new PolicyHistory(policy, () => clock.monotonic())
   const history = new DirectoryHistory(identity.directory, () => clock.monotonic())
-  const room = { present, history, findPolicies: (version: string) => policies.find(version) }
-  return (entry) => statedDecisionFault(entry, room)
+  const deps = { present, history, findPolicies: (version: string) => policies.find(version) }
+  return (entry) => statedDecisionFault(entry, deps)
 }
 
 /**
@@ -52,24 +52,24 @@ export function checkStatedDecisions(
  * request are as the directory holds them, or held them lately: a connector could make up the roles that
  * the rules ask for, and be given the name of any rule in a receipt.
  */
-function statedDecisionFault(entry: StatedEntry, room: StatedDecisionRoom): string | null {
+function statedDecisionFault(entry: StatedEntry, deps: StatedDecisionDeps): string | null {
   const { kind, facts } = entry
   const missing = decisionFacts.filter((name) => !Object.hasOwn(facts, name))
-  if (missing.length === decisionFacts.length) return undecidedFault(entry, room)
+  if (missing.length === decisionFacts.length) return undecidedFault(entry, deps)
   if (missing.length > 0) return `the decision is stated without ${missing.join(' and ')}`
   const request = readStatedRequest(facts)
   if (typeof request === 'string') return request
   if (!isOfMesh(request)) return 'private.request is about what no connector decides'
-  const policies = room.findPolicies(String(facts['policy.version']))
+  const policies = deps.findPolicies(String(facts['policy.version']))
   if (policies === null) return 'policy.version was not in force here lately'
   const decision = policies.decide(request)
   if (decision.policies.join(' ') !== facts['policy.rules']) {
     return 'policy.rules are not what the policies of that version decide by'
   }
-  const ends = endsOf(request, room)
+  const ends = endsOf(request, deps)
   if (typeof ends === 'string') return ends
   return kind === 'intent'
-    ? intentFault(entry, { request, decision, policies, ends }, room)
+    ? intentFault(entry, { request, decision, policies, ends }, deps)
     : refusalFault(entry, { request, decision, ends })
 }
 
@@ -79,7 +79,7 @@ function statedDecisionFault(entry: StatedEntry, room: StatedDecisionRoom): stri
  */
 function undecidedFault(
   { kind, facts }: StatedEntry,
-  { history }: StatedDecisionRoom,
+  { history }: StatedDecisionDeps,
 ): string | null {
   if (kind === 'intent') return 'an intent states the decision that permits it'
   const { code, result, caller } = facts
@@ -113,7 +113,7 @@ const bare = { roles: [], segment: '', attributes: {} }
 
 function endsOf(
   { principal, resource }: PolicyRequest,
-  { history }: StatedDecisionRoom,
+  { history }: StatedDecisionDeps,
 ): Ends | string {
   const isCaller = history
     .find(principal.name)
@@ -140,7 +140,7 @@ interface Stated {
 function intentFault(
   { facts }: StatedEntry,
   { request, decision, policies, ends }: Stated & { readonly policies: Policies },
-  { present }: StatedDecisionRoom,
+  { present }: StatedDecisionDeps,
 ): string | null {
   const signed = facts['attested.request'] === 'caller'
   if (request.context.signed !== signed) return 'private.request is about another request'

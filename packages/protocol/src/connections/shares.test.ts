@@ -10,9 +10,9 @@ describe('shares of a limit', () => {
         const shares = new Shares(totalMax)
         for (const [owner, takesOne] of steps) {
           if (!takesOne) shares.give(`owner-${owner}`)
-          else if (shares.hasRoom(`owner-${owner}`)) shares.take(`owner-${owner}`)
+          else if (shares.hasSpace(`owner-${owner}`)) shares.take(`owner-${owner}`)
           expect(shares.total).toBeLessThanOrEqual(totalMax)
-          expect(shares.hasRoom('newcomer')).toBe(true)
+          expect(shares.hasSpace('newcomer')).toBe(true)
         }
       }),
     )
@@ -21,8 +21,8 @@ describe('shares of a limit', () => {
   test('an owner has no more than its own maximum, and gives back no more than it took', () => {
     const shares = new Shares(100, 3)
     for (let at = 0; at < 3; at++) shares.take('a')
-    expect(shares.hasRoom('a')).toBe(false)
-    expect(shares.hasRoom('b')).toBe(true)
+    expect(shares.hasSpace('a')).toBe(false)
+    expect(shares.hasSpace('b')).toBe(true)
     for (let at = 0; at < 5; at++) shares.give('a')
     expect([shares.total, shares.largest]).toEqual([0, 0])
   })

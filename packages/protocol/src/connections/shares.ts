@@ -30,7 +30,7 @@ export class Shares {
     return Math.min(this.#ownerMax, this.#totalMax - this.#total)
   }
 
-  hasRoom(owner: string): boolean {
+  hasSpace(owner: string): boolean {
     return (this.#held.get(owner) ?? 0) < this.share
   }
 

@@ -1,11 +1,11 @@
 import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { type AgentHandler, incomingOf, type NodeListener } from './serve.ts'
+import { type AgentHandler, type NodeListener, receivedOf } from './serve.ts'
 
 /** A Node listener that answers by a handler of `Request` and `Response`. */
 export function listenerOf(handler: AgentHandler): NodeListener {
   return async (raw, response) => {
-    const forwarded = incomingOf(raw)
+    const forwarded = receivedOf(raw)
     if (forwarded === null) {
       response.destroy()
       return

@@ -37,7 +37,7 @@ export class Places {
 }
 
 function take(shares: Shares, owner: string): Leave | null {
-  if (!shares.hasRoom(owner)) return null
+  if (!shares.hasSpace(owner)) return null
   shares.take(owner)
   let isHeld = true
   return () => {

@@ -44,15 +44,15 @@ import { Places } from './places.ts'
 import { type EndpointProtocol, type Registration, registerEndpoint } from './registration.ts'
 
 /** One request, verified: the fabric vouches for who sent it, and has recorded it already. */
-export interface Incoming extends Forwarded {
+export interface ReceivedRequest extends Forwarded {
   /** As `fetch` knows it; its body is whole. */
   readonly request: Request
 }
 
 /** Answers a request. What it throws becomes a countersigned 500 without its message. */
-export type AgentHandler = (incoming: Incoming) => Response | Promise<Response>
+export type AgentHandler = (incoming: ReceivedRequest) => Response | Promise<Response>
 
-/** What Node, express and most frameworks are; who calls is in `incomingOf(req)`. */
+/** What Node, express and most frameworks are; who calls is in `receivedOf(req)`. */
 export type NodeListener = (request: IncomingMessage, response: ServerResponse) => unknown
 
 export interface ServeOptions {
@@ -94,7 +94,7 @@ interface Site {
 const vouched = new WeakMap<IncomingMessage, Forwarded>()
 
 /** Who sent a request that a served Node listener got; null for one that came another way. */
-export function incomingOf(request: IncomingMessage): Forwarded | null {
+export function receivedOf(request: IncomingMessage): Forwarded | null {
   return vouched.get(request) ?? null
 }
 

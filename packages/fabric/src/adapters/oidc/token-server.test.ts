@@ -16,7 +16,7 @@ import type { TokenRecord, VerifiedToken } from '../../identity/token-server.ts'
 import type { Refusal } from '../../lib/refusal.ts'
 
 let url = ''
-let room: Awaited<ReturnType<typeof openTestIdentity>>
+let deps: Awaited<ReturnType<typeof openTestIdentity>>
 let server: ReturnType<typeof createServer>
 let alice: EnrolledAgent
 let issued: VerifiedToken[] = []
@@ -36,16 +36,16 @@ const record: TokenRecord = {
 }
 
 beforeAll(async () => {
-  room = await openTestIdentity(() => url)
-  const options = serverTlsOptions({ ...room.identity.server.current(), requestPeer: 'optional' })
+  deps = await openTestIdentity(() => url)
+  const options = serverTlsOptions({ ...deps.identity.server.current(), requestPeer: 'optional' })
   server = createServer(options, (request, response) => {
     buffer(request)
-      .then((body) => room.identity.handleTokens(request, response, { body, record }))
+      .then((body) => deps.identity.handleTokens(request, response, { body, record }))
       .catch(() => response.destroy())
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   url = `https://localhost:${(server.address() as AddressInfo).port}`
-  alice = await enrollAgent(room.identity, { name: 'alice' })
+  alice = await enrollAgent(deps.identity, { name: 'alice' })
 })
 afterAll(() => {
   server.closeAllConnections()
@@ -63,11 +63,11 @@ function send(
   form: Record<string, string> | null,
   credential?: EnrolledAgent,
 ): Promise<Answer> {
-  const { bundles, server: own } = room.identity
+  const { bundles, server: own } = deps.identity
   const agent = new Agent(
     clientTlsOptions({
       bundles,
-      now: room.clock.now,
+      now: deps.clock.now,
       expected: own.spiffeId,
       ...(credential === undefined ? {} : { credential }),
     }),
@@ -122,7 +122,7 @@ async function assertion(
 
 function authenticate(presented: Partial<Presented>) {
   return authenticatorOf(
-    room.identity,
+    deps.identity,
     'token',
   )({
     certificateChain: null,
@@ -185,7 +185,7 @@ test('an agent gets a token for its certificate, and the token is bound to it', 
     name: 'alice',
     scopes: null,
   })
-  const bob = await enrollAgent(room.identity, { name: 'bob' })
+  const bob = await enrollAgent(deps.identity, { name: 'bob' })
   expect(await authenticate({ bearer })).toMatchObject({ code: 'CREDENTIAL_REJECTED' })
   expect(await authenticate({ bearer, certificateChain: bob.certificateChain })).toMatchObject({
     code: 'CREDENTIAL_REJECTED',
@@ -212,7 +212,7 @@ test('an assertion serves once, for us, for a short time, and only from its owne
       400,
     )
   }
-  const mallory = await enrollAgent(room.identity, { name: 'mallory' })
+  const mallory = await enrollAgent(deps.identity, { name: 'mallory' })
   expect((await send('/oauth/token', await assertion({}, mallory))).status).toBe(401)
 })
 
@@ -261,12 +261,12 @@ test('what becomes of a request is recorded before its client hears it, or there
 })
 
 test('an agent out of standing gets no token, and one that it has is worth nothing at once', async () => {
-  const dave = await enrollAgent(room.identity, { name: 'dave' })
+  const dave = await enrollAgent(deps.identity, { name: 'dave' })
   const signed = () => assertion({ iss: 'dave', sub: 'dave' }, dave)
   const { body } = await send('/oauth/token', await signed())
   const bearer = String(body['access_token'])
   expect(await authenticate({ bearer })).toMatchObject({ name: 'dave' })
-  await room.identity.setStatus('dave', 'quarantined', 'odd')
+  await deps.identity.setStatus('dave', 'quarantined', 'odd')
   expect(await authenticate({ bearer })).toMatchObject({ code: 'AGENT_QUARANTINED' })
   expect((await send('/oauth/token', await signed())).status).toBe(401)
 })
@@ -342,19 +342,19 @@ test('a network that keeps sending forged tokens costs a bounded number of signa
   // Tokens that were seen to be good go on, and other networks are not concerned.
   expect(await authenticate({ bearer: token, network: 'a' })).toMatchObject({ name: 'alice' })
   expect(await authenticate({ bearer: fresh, network: 'b' })).toMatchObject({ name: 'alice' })
-  room.clock.advance(60_000)
+  deps.clock.advance(60_000)
   expect(await attempt(701)).toMatchObject({ code: 'CREDENTIAL_REJECTED' })
-  room.clock.advance(-60_000)
+  deps.clock.advance(-60_000)
 })
 
 test('a token ends with its time, also when it was seen before', async () => {
   const bearer = await tokenBySignature()
   expect(await authenticate({ bearer })).toMatchObject({ name: 'alice' })
   // The server issues by real time, and the lab's clock has stood still since the first test.
-  const leftMs = Number(decodeJwt(bearer).exp) * 1000 - room.clock.now()
-  room.clock.advance(leftMs - 1_000)
+  const leftMs = Number(decodeJwt(bearer).exp) * 1000 - deps.clock.now()
+  deps.clock.advance(leftMs - 1_000)
   expect(await authenticate({ bearer })).toMatchObject({ name: 'alice' })
-  room.clock.advance(1_000)
+  deps.clock.advance(1_000)
   expect(await authenticate({ bearer })).toMatchObject({ code: 'CREDENTIAL_EXPIRED' })
-  room.clock.advance(-leftMs)
+  deps.clock.advance(-leftMs)
 })

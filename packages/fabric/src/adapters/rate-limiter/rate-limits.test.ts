@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest'
-import { memoryStrangerLimits } from './rate-limits.ts'
+import { memoryUnauthenticatedLimits } from './rate-limits.ts'
 
 /** Whether `other` is turned away after `first` spent the one attempt that its place has. */
 async function sharesPlace(first: string, other: string): Promise<boolean> {
-  const limits = memoryStrangerLimits(1, { now: () => 0, monotonic: () => 0 })
+  const limits = memoryUnauthenticatedLimits(1, { now: () => 0, monotonic: () => 0 })
   limits.count(first)
   limits.count(first)
   // The counter answers by a promise.

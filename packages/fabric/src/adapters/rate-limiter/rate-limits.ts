@@ -35,12 +35,15 @@ function toQuota(state: RateLimiterRes, limit: number, exhausted: boolean): Quot
 const exhaustedMax = 100_000
 
 /** How many unauthenticated attempts an address has left; beyond the bound, none are admitted. */
-export interface StrangerLimits {
+export interface UnauthenticatedLimits {
   admits(address: string): boolean
   count(address: string): void
 }
 
-export function memoryStrangerLimits(refusalsPerMinute: number, clock: Clock): StrangerLimits {
+export function memoryUnauthenticatedLimits(
+  refusalsPerMinute: number,
+  clock: Clock,
+): UnauthenticatedLimits {
   const limiter = new RateLimiterMemory({ points: refusalsPerMinute, duration: windowSeconds })
   const exhausted = new Map<string, number>()
   return {

@@ -2,7 +2,7 @@ import { EventEmitter, once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { afterEach, expect, test } from 'vitest'
-import { NoRoomError } from '../../lib/upstream-error.ts'
+import { OutOfSpaceError } from '../../lib/upstream-error.ts'
 import { Descriptors } from './descriptors.ts'
 import { undiciUpstream } from './upstream.ts'
 
@@ -47,7 +47,7 @@ test('connections to all receivers together are bounded, and a closed one makes 
   for (const each of first) each.catch(() => undefined)
   await expect.poll(() => a.answers.length + b.answers.length).toBe(2)
   const refused = await to(c).catch((cause: unknown) => cause)
-  expect(refused).toBeInstanceOf(NoRoomError)
+  expect(refused).toBeInstanceOf(OutOfSpaceError)
   expect(refused).toMatchObject({
     refusal: { code: 'OVERLOADED', limit: 'upstream.openConnections, 2' },
   })
@@ -73,7 +73,7 @@ test.each(['EMFILE', 'ENFILE'])(
       'a receiver',
     )
     connect({} as Parameters<typeof connect>[0], (...[fault]) => void outcomes.push(fault))
-    expect(outcomes[0]).toBeInstanceOf(NoRoomError)
+    expect(outcomes[0]).toBeInstanceOf(OutOfSpaceError)
     expect(outcomes[0]).toMatchObject({ refusal: { code: 'OVERLOADED' } })
     expect(String(outcomes[0])).toContain('upstream.openConnections')
   },

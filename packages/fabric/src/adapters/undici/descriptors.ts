@@ -2,7 +2,7 @@ import type { Socket } from 'node:net'
 import type { buildConnector } from 'undici'
 import { overLimit } from '../../lib/limits.ts'
 import type { Refusal } from '../../lib/refusal.ts'
-import { NoRoomError } from '../../lib/upstream-error.ts'
+import { OutOfSpaceError } from '../../lib/upstream-error.ts'
 
 const retryAfterMs = 1_000
 /** The process, or the whole system, has none left. */
@@ -31,7 +31,7 @@ export class Descriptors {
     return (target, done) => {
       const own = this.#ofReceivers.get(receiver) ?? 0
       if (this.#max !== null && own >= this.#max - this.#open) {
-        return done(new NoRoomError(this.#refusal('connections to receivers')), null)
+        return done(new OutOfSpaceError(this.#refusal('connections to receivers')), null)
       }
       this.#add(receiver, 1)
       connect(target, (...result) => {
@@ -39,7 +39,10 @@ export class Descriptors {
         if (fault === null && socket !== null) this.#follow(socket, receiver)
         else this.#add(receiver, -1)
         if (fault !== null && isExhausted(fault)) {
-          return done(new NoRoomError(this.#refusal('there are no file descriptors left')), null)
+          return done(
+            new OutOfSpaceError(this.#refusal('there are no file descriptors left')),
+            null,
+          )
         }
         done(...result)
       })

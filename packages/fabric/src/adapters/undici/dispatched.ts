@@ -1,7 +1,7 @@
 import { ArrivingBytes, formatLimit } from '@countersign/protocol'
 import { PeerError } from '@countersign/protocol/tls'
 import { type Dispatcher, errors } from 'undici'
-import { NoRoomError, UpstreamError, WithdrawnError } from '../../lib/upstream-error.ts'
+import { OutOfSpaceError, UpstreamError, WithdrawnError } from '../../lib/upstream-error.ts'
 import type { Endpoint, UpstreamRequest, UpstreamResponse } from '../../routes/upstream.ts'
 import type { Lane } from './lane.ts'
 
@@ -19,7 +19,7 @@ const bytesOfPieceMin = 16
 const announcementsMax = 16
 
 type Sending = Pick<UpstreamRequest, 'signal' | 'still' | 'leadsTo' | 'account'>
-type SendError = UpstreamError | WithdrawnError | NoRoomError
+type SendError = UpstreamError | WithdrawnError | OutOfSpaceError
 type Controller = Pick<Dispatcher.DispatchController, 'abort' | 'pause' | 'resume'>
 type Head = Parameters<NonNullable<Dispatcher.DispatchHandler['onResponseStart']>>[2]
 type Step = IteratorResult<Uint8Array, undefined>
@@ -198,7 +198,7 @@ export class Dispatched
   /** What the receiver can have seen is a fact about the connection, and never read off a message. */
   #toError(cause: unknown): SendError {
     if (cause instanceof WithdrawnError) return cause
-    if (cause instanceof NoRoomError && !this.#isSent) return cause
+    if (cause instanceof OutOfSpaceError && !this.#isSent) return cause
     const message = cause instanceof Error ? cause.message : String(cause)
     const limit = cause instanceof UpstreamError ? cause.limit : null
     if (!this.#isSent) return new UpstreamError(message, { progress: 'not-sent', limit, cause })

@@ -1,9 +1,9 @@
 import type { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import {
+  type ConnectedPeer,
   PeerError,
   PeerFault,
-  type StandingPeer,
   verifyPeer,
   watchPeer,
 } from '@countersign/protocol/tls'
@@ -29,7 +29,7 @@ export interface Lane {
  */
 export function openLane(
   socket: Socket,
-  { expected, now }: { readonly expected: StandingPeer | null; readonly now: () => number },
+  { expected, now }: { readonly expected: ConnectedPeer | null; readonly now: () => number },
 ): Lane | PeerError {
   const watch = expected === null ? watchPublic(socket, now) : watchReceiver(socket, expected)
   if (watch instanceof PeerError) return watch
@@ -54,7 +54,7 @@ function watchPublic(socket: Socket, now: () => number): Pick<Lane, 'fault' | 'l
 
 const expired = new PeerFault('CERTIFICATE_EXPIRED', 'the certificate of the receiver has expired')
 
-function watchReceiver(socket: Socket, expected: StandingPeer) {
+function watchReceiver(socket: Socket, expected: ConnectedPeer) {
   const peer = socket instanceof TLSSocket ? verifyPeer(socket, expected) : notProved
   if (socket instanceof TLSSocket && !(peer instanceof PeerFault)) {
     return watchPeer(socket, peer, expected)

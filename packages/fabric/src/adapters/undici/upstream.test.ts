@@ -6,7 +6,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { getCACertificates, setDefaultCACertificates, type TLSSocket } from 'node:tls'
 import { type PeerIdentity, serverTlsOptions, TrustBundles, toPem } from '@countersign/protocol/tls'
 import { afterEach, describe, expect, test } from 'vitest'
-import { patience } from '../../../../../test/harness/patience.ts'
+import { deadline } from '../../../../../test/harness/deadline.ts'
 import { type Forged, forge, forgeDomain, forgedAt } from '../../../../../test/hostile/tls-forge.ts'
 import { undiciUpstream } from './upstream.ts'
 
@@ -126,7 +126,7 @@ describe('a connection that stands carries no further request once', () => {
     end(upstream)
     await expect(upstream.ask()).rejects.toMatchObject({ progress: 'not-sent' })
     expect(at.reached()).toBe(2)
-    await expect.poll(() => at.sockets[0]?.destroyed, patience).toBe(true)
+    await expect.poll(() => at.sockets[0]?.destroyed, deadline).toBe(true)
   })
 })
 
@@ -168,7 +168,7 @@ test('so it is with a certificate of a public authority, and what is under way g
   at.show(forge({ ...publicly, notAfter: forgedAt + 60 * minute }))
   expect(await upstream.askWhole()).toBe('ok')
   expect(at.sockets).toHaveLength(2)
-  await expect.poll(() => at.sockets[0]?.destroyed, patience).toBe(true)
+  await expect.poll(() => at.sockets[0]?.destroyed, deadline).toBe(true)
 })
 
 describe('a response under way', () => {
@@ -196,7 +196,7 @@ describe('a response under way', () => {
       endings[ending](upstream)
       upstream.refresh()
       await expect(read.next()).rejects.toMatchObject({ progress: 'sent', stale: false })
-      await expect.poll(() => at.sockets[0]?.destroyed, patience).toBe(true)
+      await expect.poll(() => at.sockets[0]?.destroyed, deadline).toBe(true)
     },
   )
 
@@ -218,5 +218,5 @@ test('a receiver cannot prolong the time for which an idle connection is kept', 
   const at = await openReceiver(goodFor(60))
   const upstream = openUpstream(at)
   expect(await upstream.askWhole()).toBe('ok')
-  await expect.poll(() => at.sockets[0]?.destroyed, patience).toBe(true)
+  await expect.poll(() => at.sockets[0]?.destroyed, deadline).toBe(true)
 })

@@ -1,4 +1,4 @@
-import { type ClientTls, clientTlsOptions, type StandingPeer } from '@countersign/protocol/tls'
+import { type ClientTls, type ConnectedPeer, clientTlsOptions } from '@countersign/protocol/tls'
 import { type buildConnector, Client, type Dispatcher, Pool } from 'undici'
 import type { Upstream, UpstreamRequest } from '../../routes/upstream.ts'
 import { Descriptors } from './descriptors.ts'
@@ -6,7 +6,7 @@ import { Dispatched } from './dispatched.ts'
 import { type Lane, openLane } from './lane.ts'
 
 /** Our own credential, and the peer that a connection must prove, in its handshake and afterwards. */
-export type ReceiverTls = ClientTls & StandingPeer
+export type ReceiverTls = ClientTls & ConnectedPeer
 
 export interface UpstreamOptions {
   /** For a peer that must prove `spiffeId`: asked in the handshake, and of each request's connection. */

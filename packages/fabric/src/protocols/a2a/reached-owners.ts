@@ -1,4 +1,4 @@
-import type { Strangers } from '../../pipeline/arrival.ts'
+import type { ForeignOwners } from '../../pipeline/unchecked-request.ts'
 import type { OwnedIds } from './owned-ids.ts'
 import type { TaskReferences } from './task-ids.ts'
 
@@ -9,7 +9,7 @@ export const event = 'event '
 export const ownersLimit = { name: 'tasks.owners', value: 64, unit: 'count' } as const
 
 /** Whose tasks one exchange with a receiver reaches. */
-export class ReachedOwners implements Strangers {
+export class ReachedOwners implements ForeignOwners {
   readonly #tasks: OwnedIds
   readonly #receiver: string
   readonly #references: TaskReferences

@@ -1,7 +1,7 @@
 import { utf8 } from '@countersign/protocol'
 import { expect, test, vi } from 'vitest'
 import { Refusal } from '../../lib/refusal.ts'
-import type { Courier } from '../../pipeline/delivery.ts'
+import type { Forwarder } from '../../pipeline/delivery.ts'
 import type { Intended } from '../../pipeline/record.ts'
 import { OwnedIds } from './owned-ids.ts'
 import { ReachedOwners } from './reached-owners.ts'
@@ -13,7 +13,7 @@ const numbers = (count: number): readonly number[] => Array.from({ length: count
 
 const caller = { kind: 'agent', name: 'boss' }
 const intended = {
-  inspected: { authorized: { authenticated: { caller, arrival: { target: { name: 'shop' } } } } },
+  inspected: { authorized: { authenticated: { caller, unchecked: { target: { name: 'shop' } } } } },
 } as unknown as Intended
 
 const reader = {
@@ -37,15 +37,15 @@ async function lists(
     data: utf8(JSON.stringify({ tasks: page.map((id) => ({ id })) })),
     ...{ contentType: 'application/json', frame: [] },
   }))
-  const courier = (async () => ({
+  const forwarder = (async () => ({
     ...{ status: 200, headers: [], contentType: 'text/event-stream', facts: {} },
     countersignature: null,
     body: (async function* () {
       yield* events
     })(),
-  })) as unknown as Courier
+  })) as unknown as Forwarder
   const guard = { owners, references, reader, ownsEvents: false, reached, mayReach }
-  const delivered = await withTasks(courier, guard)(intended, () => null)
+  const delivered = await withTasks(forwarder, guard)(intended, () => null)
   if (!('body' in delivered) || delivered.body instanceof Uint8Array) throw new Error('no stream')
   const shown: string[] = []
   for await (const { data } of delivered.body) shown.push(Buffer.from(data).toString())
@@ -92,10 +92,13 @@ test('an answer that creates more than is remembered of one is refused', async (
   const owners = createTaskOwners()
   const claim = vi.spyOn(owners.tasks, 'claim')
   const body = utf8(JSON.stringify({ task: { taskIds: numbers(65) } }))
-  const courier = (async () => ({ status: 200, headers: [], body })) as unknown as Courier
+  const forwarder = (async () => ({ status: 200, headers: [], body })) as unknown as Forwarder
   const references = { ...noTasks, creates: true }
   const guard = { owners, references, reader, ownsEvents: false, reached: null }
-  const answer = await withTasks(courier, { ...guard, mayReach: () => false })(intended, () => null)
+  const answer = await withTasks(forwarder, { ...guard, mayReach: () => false })(
+    intended,
+    () => null,
+  )
   expect(answer).toMatchObject({ failure: { refusal: { limit: 'tasks.created, 64' } } })
   expect(answer).not.toBeInstanceOf(Refusal)
   expect(claim).not.toHaveBeenCalled()

@@ -4,8 +4,8 @@ import { Refusal, UnknownReference } from '../../lib/refusal.ts'
 import { RejectedError } from '../../lib/upstream-error.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
 import {
-  type Courier,
   type Delivered,
+  type Forwarder,
   type StreamEvent,
   Undelivered,
   uninspectedAnswer,
@@ -57,10 +57,10 @@ const cutLimit = { name: 'tasks.ownersCut', value: 1_024, unit: 'count' } as con
  * that never was, in every operation, which the pipeline decides by `Target.strangers`, here `reached`;
  * lists are cut down to the caller's own; and what a response creates is remembered as its caller's.
  */
-export function withTasks(courier: Courier, guard: TaskGuard): Courier {
+export function withTasks(forwarder: Forwarder, guard: TaskGuard): Forwarder {
   return async (intended, still) => {
     const { authenticated } = intended.inspected.authorized
-    const receiver = authenticated.arrival.target.name
+    const receiver = authenticated.unchecked.target.name
     const caller = authenticated.caller.name
     if ((guard.reached?.of(caller).size ?? 0) > ownersLimit.value) {
       return overLimit('MESSAGE_MALFORMED', ownersLimit)
@@ -68,7 +68,7 @@ export function withTasks(courier: Courier, guard: TaskGuard): Courier {
     if (!ownsEvents(guard, receiver, caller)) {
       return new UnknownReference('the stream to go on with is not one of this caller')
     }
-    const delivered = await courier(intended, still)
+    const delivered = await forwarder(intended, still)
     if (delivered instanceof Refusal || delivered instanceof Undelivered) return delivered
     return watched(delivered, intended, guard)
   }
@@ -123,7 +123,7 @@ interface Sight {
 
 function createSight(intended: Intended, watch: TaskGuard): Sight {
   const { authorized } = intended.inspected
-  const receiver = authorized.authenticated.arrival.target.name
+  const receiver = authorized.authenticated.unchecked.target.name
   const account = accountOfAnswer(authorized.authenticated)
   const { name: owner } = authorized.authenticated.caller
   const { tasks, events } = watch.owners

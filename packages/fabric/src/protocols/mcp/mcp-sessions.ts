@@ -1,6 +1,6 @@
 import { foldedWord } from '@countersign/protocol'
 import { Refusal, UnknownReference } from '../../lib/refusal.ts'
-import { type Courier, type StreamEvent, Undelivered } from '../../pipeline/delivery.ts'
+import { type Forwarder, type StreamEvent, Undelivered } from '../../pipeline/delivery.ts'
 import { sessionIdLengthMax } from '../../routes/balancer.ts'
 import type { TaskReferences } from '../a2a/task-ids.ts'
 import type { Head } from '../reading/head.ts'
@@ -85,15 +85,15 @@ const prefix = 'session '
 
 /** Guards a courier: another's session looks like one that never was, and new ones are bound. */
 export function withSessions(
-  courier: Courier,
+  forwarder: Forwarder,
   sessions: McpSessions,
   { mentions, known }: Pick<TaskReferences, 'mentions' | 'known'>,
-): Courier {
+): Forwarder {
   return async (intended, still) => {
-    const { arrival, caller } = intended.inspected.authorized.authenticated
-    const receiver = arrival.target.name
+    const { unchecked, caller } = intended.inspected.authorized.authenticated
+    const receiver = unchecked.target.name
     // Whatever the request was taken for: the receiver goes by the header alone.
-    const sessionId = arrival.message.headers.find(([name]) => name === 'mcp-session-id')?.[1]
+    const sessionId = unchecked.message.headers.find(([name]) => name === 'mcp-session-id')?.[1]
     const isMine = (id: string): boolean => sessions.owner(receiver, id) === caller.spiffeId
     const isStrange = (key: string): boolean => {
       const owner = sessions.ownerOfKey(receiver, key)
@@ -108,9 +108,9 @@ export function withSessions(
     if ([...named, ...known].some(isStrange)) {
       return new UnknownReference('names an MCP session of another caller')
     }
-    const delivered = await courier(intended, still)
+    const delivered = await forwarder(intended, still)
     if (delivered instanceof Refusal || delivered instanceof Undelivered) return delivered
-    if (sessionId !== undefined && arrival.target.operation === 'session/end') {
+    if (sessionId !== undefined && unchecked.target.operation === 'session/end') {
       sessions.end(receiver, sessionId)
     }
     const opened = delivered.headers.find(([name]) => name === 'mcp-session-id')?.[1]

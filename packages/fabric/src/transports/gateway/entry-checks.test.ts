@@ -35,9 +35,9 @@ async function turnsOf(step: 'decided' | 'proved'): Promise<readonly number[]> {
   const seen = { decided: [] as number[], proved: [] as number[] }
   const authorization = {
     findPrincipal: (name: string) => ({ kind: 'agent', name, status: 'active', keys: null }),
-  } as unknown as EntryChecksOptions['rooms']['authorization']
+  } as unknown as EntryChecksOptions['deps']['authorization']
   const options: EntryChecksOptions = {
-    rooms: { authorization },
+    deps: { authorization },
     trust: { trustDomain: 'a.test', fabricKey: new Uint8Array(32) },
     verify: verifyEd25519,
     isProvenRequest: () => Promise.resolve(true),
@@ -82,9 +82,9 @@ async function faultOf(entry: Pick<MeshEntry, 'kind' | 'facts'>, begun = now): P
   }
   const authorization = {
     findPrincipal: (name: string) => (name === 'bob' ? bob : null),
-  } as unknown as EntryChecksOptions['rooms']['authorization']
+  } as unknown as EntryChecksOptions['deps']['authorization']
   const options: EntryChecksOptions = {
-    rooms: { authorization },
+    deps: { authorization },
     trust: { trustDomain: 'a.test', fabricKey: new Uint8Array(32) },
     verify: verifyEd25519,
     isProvenRequest: () => Promise.resolve(true),
@@ -139,9 +139,9 @@ test('an intent of a caller that was quarantined while its entry was proved is n
     let status = 'active'
     const authorization = {
       findPrincipal: (name: string) => ({ kind: 'agent', name, status, keys: null }),
-    } as unknown as EntryChecksOptions['rooms']['authorization']
+    } as unknown as EntryChecksOptions['deps']['authorization']
     const options: EntryChecksOptions = {
-      rooms: { authorization },
+      deps: { authorization },
       trust: { trustDomain: 'a.test', fabricKey: new Uint8Array(32) },
       verify: verifyEd25519,
       isProvenRequest: () => Promise.resolve(true),

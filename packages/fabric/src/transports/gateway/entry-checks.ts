@@ -18,7 +18,7 @@ import type { Caller } from '../../identity/caller.ts'
 import type { RecordedRequest } from '../../identity/caller-proof.ts'
 import type { OpenedEntry, OpenIntent } from '../../ledger/ledger.ts'
 import { Refusal } from '../../lib/refusal.ts'
-import type { Rooms } from '../../pipeline/enforce.ts'
+import type { PipelineDeps } from '../../pipeline/enforce.ts'
 import { ExchangeClaims, isOpening } from './exchange-claims.ts'
 
 /** An exchange is recorded as it begins: a request may take a minute to arrive, and clocks differ. */
@@ -33,7 +33,7 @@ const endedWindowMs = 2 * 3_600_000
 const entriesPerTurn = 8
 
 export interface EntryChecksOptions {
-  readonly rooms: Pick<Rooms, 'authorization'>
+  readonly deps: Pick<PipelineDeps, 'authorization'>
   /** What every verifier of receipts pins, so that entries are judged here as they are there. */
   readonly trust: Pick<Trust, 'trustDomain' | 'fabricKey'>
   /** In place: nothing is gained by waiting for a thread, of which the pool has few. */
@@ -116,7 +116,7 @@ export function createEntryChecks(options: EntryChecksOptions): EntryChecks {
         }
         // All of this took its time: those whom the entries name can have lost their right by now.
         for (const entry of admitted) {
-          const lost = standingFault(options, entry, { connector, now })
+          const lost = statusFault(options, entry, { connector, now })
           if (lost === null) continue
           admitted.delete(entry)
           refuse(lost)
@@ -147,13 +147,13 @@ function entryFault(
 ): string | null {
   return (
     timeFault(entry, recording) ??
-    standingFault(options, entry, recording) ??
+    statusFault(options, entry, recording) ??
     options.decisionFault(entry)
   )
 }
 
 /** What the directory says, at this moment, of those whom an entry names. */
-function standingFault(
+function statusFault(
   options: EntryChecksOptions,
   entry: MeshEntry,
   recording: Recording,
@@ -184,13 +184,13 @@ function timeFault({ kind, exchange }: MeshEntry, { now }: Recording): string | 
  * a receipt about it.
  */
 function callerFault(
-  { rooms }: EntryChecksOptions,
+  { deps }: EntryChecksOptions,
   { kind, facts }: MeshEntry,
   { connector }: Recording,
 ): string | null {
   const caller = facts['caller']
   if (caller === undefined) return null
-  const known = findPrincipal(rooms, caller, connector)
+  const known = findPrincipal(deps, caller, connector)
   if (known === null) return `${String(caller)} is not a principal of this fabric`
   // What is let through is re-evaluated here: the connector's copy of the directory may be stale.
   return kind === 'intent' && known.status !== 'active'
@@ -202,16 +202,16 @@ function callerFault(
  * A connector may be asked for a receiver that does not exist, and records that it refused. Nothing was
  * sent there: no answer of it, nor an act, goes on record.
  */
-function receiverFault({ rooms }: EntryChecksOptions, { kind, facts }: MeshEntry): string | null {
+function receiverFault({ deps }: EntryChecksOptions, { kind, facts }: MeshEntry): string | null {
   const { receiver, result, code } = facts
   if (kind !== 'refusal' || typeof receiver !== 'string') return null
   const isActed = result !== undefined || (isRefusalCode(code) && mayHaveActed(code))
   if (!isActed) return null
-  const known = rooms.authorization.findPrincipal(receiver)
+  const known = deps.authorization.findPrincipal(receiver)
   // A user is known by such a name, too, and receives nothing.
   const isKnown =
     known === null
-      ? rooms.authorization.findReceiver('agent', receiver) !== null
+      ? deps.authorization.findReceiver('agent', receiver) !== null
       : known.kind === 'agent'
   return isKnown ? null : `no agent is named ${receiver}, so that nothing was sent to it`
 }
@@ -221,7 +221,7 @@ function receiverFault({ rooms }: EntryChecksOptions, { kind, facts }: MeshEntry
  * up.
  */
 function keyFault(
-  { rooms }: EntryChecksOptions,
+  { deps }: EntryChecksOptions,
   { facts }: MeshEntry,
   { connector }: Recording,
 ): string | null {
@@ -229,7 +229,7 @@ function keyFault(
     const key = facts[`${half}.key`]
     if (!(key instanceof Uint8Array)) continue
     const owner = half === 'request' ? facts['caller'] : connector.spiffeId
-    const enrolled = findPrincipal(rooms, owner, connector)?.keys?.signing.publicKey
+    const enrolled = findPrincipal(deps, owner, connector)?.keys?.signing.publicKey
     if (enrolled === undefined || !equalBytes(key, enrolled)) {
       return `${half}.key is not the key of ${String(owner)}`
     }
@@ -242,7 +242,7 @@ function keyFault(
  * differs from the principal's own would name somebody who cannot read what is said of it.
  */
 function findPrincipal(
-  { authorization }: EntryChecksOptions['rooms'],
+  { authorization }: EntryChecksOptions['deps'],
   spiffeId: unknown,
   connector: Caller,
 ) {

@@ -18,36 +18,36 @@ import { comesFromForeignPage } from '../../protocols/http/foreign-page.ts'
 import { ArrivingBody } from '../http/arriving-body.ts'
 import { type Authorities, authorityOf } from '../http/authorities.ts'
 import {
-  type Incoming,
-  isUnread,
+  isUnparsed,
   type JudgedHead,
   type NodeRequest,
-  readIncoming,
-} from '../http/incoming.ts'
+  type ReceivedRequest,
+  receiveRequest,
+} from '../http/received-request.ts'
 import { leavingSignal, type NodeResponse, type Reply, writeReply } from '../http/respond.ts'
-import { gatewayArrival } from '../http/unparsed.ts'
+import { gatewayHeadLimits } from '../http/unparsed.ts'
 import { challenged } from './challenge.ts'
 import { createGatewayListener } from './listener.ts'
+import { problemReply, type Router, uncheckedRequest } from './request-context.ts'
 import {
   floodReply,
-  refuseArrival,
-  refuseUnread,
-  type UnreadOptions,
-  unreadTarget,
-} from './unread.ts'
-import { arrivalOf, problemReply, type Surface } from './visit.ts'
+  refuseUnchecked,
+  refuseUnparsedRequest,
+  type UnparsedOptions,
+  unparsedTarget,
+} from './unparsed-requests.ts'
 
 /**
  * Answers what needs no credential; it sees the raw request and writes the response itself. `read`
  * gives the request with its body, within the budget of unauthenticated requests.
  */
-export type PublicSurface = (
+export type PublicRouter = (
   request: NodeRequest,
   response: NodeResponse,
-  read: () => Promise<Incoming | Refusal>,
+  read: () => Promise<ReceivedRequest | Refusal>,
 ) => Promise<void>
 
-export interface GatewayOptions extends UnreadOptions {
+export interface GatewayOptions extends UnparsedOptions {
   readonly tls: TlsOptions
   readonly host: string
   readonly port: number
@@ -65,8 +65,8 @@ export interface GatewayOptions extends UnreadOptions {
   /** Where they differ from the defaults. */
   readonly responseLimits?: Partial<ConnectionLimits>
   /** By first path segment, or first two under `/v1`. */
-  readonly surfaces: ReadonlyMap<string, Surface>
-  readonly publicSurfaces: ReadonlyMap<string, PublicSurface>
+  readonly routers: ReadonlyMap<string, Router>
+  readonly publicRouters: ReadonlyMap<string, PublicRouter>
   /** `https://host:port`, as callers reach it. */
   origin(): string
 }
@@ -109,7 +109,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   const { server, connections } = createGatewayListener({
     ...options,
     limits: options.responseLimits ?? {},
-    refuse: (socket, refusal) => refuseUnread(socket, refusal, options),
+    refuse: (socket, refusal) => refuseUnparsedRequest(socket, refusal, options),
     handle: (request, response) => serve(request, response, served),
   })
   await new Promise<void>((resolve, reject) => {
@@ -139,7 +139,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
 }
 
 /** Open to everybody, but not to everybody who keeps guessing: each attempt costs a signature check. */
-const provingSurfaces: ReadonlySet<string> = new Set(['v1/enroll', 'v1/renew', 'oauth'])
+const provingRouters: ReadonlySet<string> = new Set(['v1/enroll', 'v1/renew', 'oauth'])
 
 interface Served {
   readonly options: GatewayOptions
@@ -161,7 +161,7 @@ function budgetsOf({ requestMemoryBytesMax, bodyBytesMax, clock }: GatewayOption
       identityBytesMax: totalBytesMax / 4,
       addressBytesMax: totalBytesMax / 2,
       floorBytes,
-      timeoutMs: gatewayArrival.requestMs,
+      timeoutMs: gatewayHeadLimits.requestMs,
       now,
     }),
     publicBodies: new BodyBudget({
@@ -181,26 +181,26 @@ async function serve(request: NodeRequest, response: NodeResponse, served: Serve
   const body = new ArrivingBody(request)
   const socket = tlsSocketOf(request)
   if (socket === null) return void response.destroy()
-  const key = surfaceKey(request.url ?? '')
+  const key = routerKey(request.url ?? '')
   const foreign = options.authorities.fault(authorityOf(request), socket.localAddress)
-  const open = options.publicSurfaces.get(key)
+  const open = options.publicRouters.get(key)
   if (foreign === null && open !== undefined) {
     return await servePublic(open, { request, response, body, key, socket }, served)
   }
   const place = { socket, options, key }
-  const incoming = foreign ?? (await readRequest(request, body, place, served))
+  const received = foreign ?? (await readRequest(request, body, place, served))
   let reply: Reply | null = null
   try {
     reply =
-      incoming instanceof Refusal
-        ? await refuseUnread(socket, incoming, options)
-        : await answer(incoming, place, leavingSignal(response))
+      received instanceof Refusal
+        ? await refuseUnparsedRequest(socket, received, options)
+        : await answer(received, place, leavingSignal(response))
     if (reply.endsConnection === true) endSession(request, response)
-    const closes = reply.closes === true || (isUnread(incoming) && body.endsConnection)
+    const closes = reply.closes === true || (isUnparsed(received) && body.endsConnection)
     await writeReply(response, challenged({ ...reply, closes }, options.origin()))
   } finally {
     reply?.release?.()
-    if (!(incoming instanceof Refusal)) incoming.release()
+    if (!(received instanceof Refusal)) received.release()
   }
 }
 
@@ -213,11 +213,11 @@ interface PublicRequest {
 }
 
 async function servePublic(
-  open: PublicSurface,
+  open: PublicRouter,
   { request, response, body, key, socket }: PublicRequest,
   { options, publicBodies: budget }: Served,
 ): Promise<void> {
-  const flood = provingSurfaces.has(key) ? floodReply(socket, options) : null
+  const flood = provingRouters.has(key) ? floodReply(socket, options) : null
   if (flood !== null) {
     endSession(request, response)
     return writeReply(response, flood)
@@ -227,10 +227,10 @@ async function servePublic(
   await open(request, response, async () => {
     const admit = () =>
       Promise.resolve(admitAnonymous({ budget, bodyBytesMax: publicBodyBytesMax, address }))
-    const incoming = await readIncoming(request, body, { admit })
-    if (incoming instanceof Refusal) return incoming
-    release = incoming.release
-    return incoming.fault ?? incoming
+    const received = await receiveRequest(request, body, { admit })
+    if (received instanceof Refusal) return received
+    release = received.release
+    return received.fault ?? received
   }).finally(() => release())
 }
 
@@ -253,10 +253,10 @@ function readRequest(
   body: ArrivingBody,
   { socket, options, key }: Place,
   { bodies: budget, prove }: Served,
-): Promise<Incoming | Refusal> {
+): Promise<ReceivedRequest | Refusal> {
   const address = networkOf(socket.remoteAddress ?? '')
   const { bodyBytesMax } = options
-  return readIncoming(request, body, {
+  return receiveRequest(request, body, {
     async admit({ presented }) {
       const identified = await options.identify(presented)
       if (identified instanceof Refusal) return identified
@@ -265,41 +265,42 @@ function readRequest(
     },
     faultOf: (judged) =>
       pageFault(judged) ??
-      (options.surfaces.has(key)
+      (options.routers.has(key)
         ? null
         : new Refusal('OPERATION_UNKNOWN', `nothing answers at ${judged.head.path}`)),
   })
 }
 
 async function answer(
-  incoming: Incoming,
+  received: ReceivedRequest,
   { socket, options, key }: Place,
   signal: AbortSignal,
 ): Promise<Reply> {
-  const flood = incoming.refused === null ? null : floodReply(socket, options)
+  const flood = received.refused === null ? null : floodReply(socket, options)
   if (flood !== null) return flood
   const at = options.clock.now()
   const exchange = createId('dec', at, options.random(10))
-  const { path: target } = incoming.head
+  const { path: target } = received.head
   const [path = ''] = target.split('?', 1)
   // All of it: a second `?` is part of the last value, and no end of the query.
   const query = new URLSearchParams(target.slice(path.length + 1))
-  const visit = { exchange, at, incoming, signal, path, query }
-  const surface = options.surfaces.get(key)
-  if (surface === undefined) return refuseArrival(socket, arrivalOf(visit, unreadTarget), options)
-  const reply = await surface(visit).catch((cause: unknown) => {
+  const context = { exchange, at, received, signal, path, query }
+  const router = options.routers.get(key)
+  if (router === undefined)
+    return refuseUnchecked(socket, uncheckedRequest(context, unparsedTarget), options)
+  const reply = await router(context).catch((cause: unknown) => {
     // Only a ledger that cannot record rejects this far; the caller hears nothing but that.
     return problemReply(refusalOfFailure(cause), exchange)
   })
   const code = reply.headers.find(([name]) => name === 'countersign-refusal')?.[1] ?? ''
   // Out of signature checks, the sender is not identified either.
-  const isUnidentified = strangerCodes.has(code) || incoming.refused?.code === 'RATE_LIMITED'
-  if (isUnidentified) options.countStranger(socket.remoteAddress ?? '')
+  const isUnidentified = unauthenticatedCodes.has(code) || received.refused?.code === 'RATE_LIMITED'
+  if (isUnidentified) options.countUnauthenticated(socket.remoteAddress ?? '')
   return reply
 }
 
 /** What a caller hears that has not shown who it is, or is nobody here at present. */
-const strangerCodes: ReadonlySet<string> = new Set([
+const unauthenticatedCodes: ReadonlySet<string> = new Set([
   'CREDENTIAL_MISSING',
   'CREDENTIAL_REJECTED',
   'CREDENTIAL_SPENT',
@@ -320,7 +321,7 @@ function pageFault({ head, presented }: JudgedHead): Refusal | null {
 const unreadable = '//'
 
 /** `/agents/billing/x` → `agents`; `/v1/receipts/…` → `v1/receipts`. */
-function surfaceKey(url: string): string {
+function routerKey(url: string): string {
   const [path = ''] = url.split('?', 1)
   const [before = '', first = '', second = ''] = path.split('/', 3)
   // A target in another form, or with an empty segment, is for no surface to read.

@@ -14,10 +14,10 @@ import {
   peerIdentity,
 } from '@countersign/protocol/tls'
 import type { Refusal } from '../../lib/refusal.ts'
-import type { NodeRequest } from '../http/incoming.ts'
+import type { NodeRequest } from '../http/received-request.ts'
 import type { NodeResponse, Reply } from '../http/respond.ts'
 import { refuseTunnels } from '../http/tunnels.ts'
-import { arrivalOptions, gatewayArrival, refuseUnparsed } from '../http/unparsed.ts'
+import { gatewayHeadLimits, headOptions, refuseUnparsed } from '../http/unparsed.ts'
 
 export interface GatewayListenerOptions {
   readonly tls: TlsOptions
@@ -48,7 +48,7 @@ const http2Limits = {
   streamResetRate: 20,
   settings: {
     maxConcurrentStreams: 100,
-    maxHeaderListSize: gatewayArrival.headBytesMax,
+    maxHeaderListSize: gatewayHeadLimits.headBytesMax,
     // Without a table, a head takes on the wire what it says: `http.frameBytes` counts it.
     headerTableSize: 0,
   },
@@ -64,7 +64,7 @@ export function createGatewayListener(options: GatewayListenerOptions): {
     ...http2Limits,
     ALPNProtocols: ['h2', 'http/1.1'],
     allowHTTP1: true,
-    ...arrivalOptions(gatewayArrival),
+    ...headOptions(gatewayHeadLimits),
   } as Parameters<typeof createSecureServer>[0])
   server.maxConnections = options.connectionsMax
   guardPeers(server, {
@@ -75,7 +75,7 @@ export function createGatewayListener(options: GatewayListenerOptions): {
   server.on('sessionError', () => undefined)
   answerPlainHttp(server)
   const refuse = (socket: unknown, refusal: Refusal) => options.refuse(socket as TLSSocket, refusal)
-  refuseUnparsed(server, gatewayArrival, refuse)
+  refuseUnparsed(server, gatewayHeadLimits, refuse)
   refuseTunnels(server, refuse)
   const connections = guardConnections(server, {
     ...(options.limits === undefined ? {} : { limits: options.limits }),

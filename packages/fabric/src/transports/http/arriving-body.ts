@@ -4,7 +4,7 @@ import type { Admission } from '../../budgets/admission.ts'
 import { overLimit } from '../../lib/limits.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import type { Head } from '../../protocols/reading/head.ts'
-import type { NodeRequest } from './incoming.ts'
+import type { NodeRequest } from './received-request.ts'
 
 /** A refused request's body up to this size is discarded; beyond it the connection ends instead. */
 const discardedBytesMax = 64 * 1024

@@ -1,6 +1,6 @@
 import { isIP } from 'node:net'
 import { Refusal } from '../../lib/refusal.ts'
-import type { NodeRequest } from './incoming.ts'
+import type { NodeRequest } from './received-request.ts'
 
 const loopback = ['localhost', '127.0.0.1', '::1'] as const
 

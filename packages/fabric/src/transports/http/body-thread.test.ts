@@ -10,7 +10,7 @@ import type { TimeAccount } from '../../pipeline/large-bodies.ts'
 import { kindOf } from '../../protocols/a2a/card-content.ts'
 import { createRedactor } from '../../redaction/scan/create-redactor.ts'
 import { BodyThread } from './body-thread.ts'
-import type { Incoming } from './incoming.ts'
+import type { ReceivedRequest } from './received-request.ts'
 import type { BodyAnswer, BodyJob } from './thread-lane.ts'
 
 /** A thread that answers when the test says so. */
@@ -166,7 +166,7 @@ test('a request waits for half a minute and may come again, an answer for a minu
 test('small messages of a client that has used its share of the loop wait as well', async () => {
   const { thread, puppets } = open()
   thread.loop.run('a', 0, () => vi.advanceTimersByTime(6_000))
-  const small = { ...large('text/plain'), body: utf8('x'.repeat(3_500)) } as Incoming
+  const small = { ...large('text/plain'), body: utf8('x'.repeat(3_500)) } as ReceivedRequest
   const all = Array.from({ length: 80 }, () => Promise.resolve(thread.classify(small, '/', 'auto')))
   for (const _ of all) {
     await turn()
@@ -438,10 +438,10 @@ test('the thread reads an answer as the event loop does', async () => {
   await bodies.close()
 })
 
-function large(type: string): Incoming {
+function large(type: string): ReceivedRequest {
   const headers = new Map([['content-type', type]])
   const head = { method: 'POST', path: '/', authority: 'a', headers }
-  return { head, body: utf8('x'.repeat(9_000)), client: 'a' } as unknown as Incoming
+  return { head, body: utf8('x'.repeat(9_000)), client: 'a' } as unknown as ReceivedRequest
 }
 
 test('a message on no account gets no time of the threads', async () => {

@@ -82,13 +82,13 @@ export class BodyThread implements LargeBodies {
 
   /** Small bodies are classified at once. */
   readonly classify: Classify = ({ head, body, client }, path, protocol, known = []) => {
-    const incoming = { head, body }
+    const received = { head, body }
     return (
       this.loop.run(client, body.length + head.path.length, (work) =>
-        classifyRequest(incoming, path, protocol, { known, work }),
+        classifyRequest(received, path, protocol, { known, work }),
       ) ??
       this.#run<Classified>(
-        (steps) => ({ name: 'classify', incoming, path, protocol, known, steps }),
+        (steps) => ({ name: 'classify', received, path, protocol, known, steps }),
         { name: client, caller: client, isAnswer: false },
       )
     )

@@ -1,11 +1,11 @@
 import { type DecisionId, REFUSALS, utf8, WITHDRAWALS } from '@countersign/protocol'
 import { Refusal, StatedRefusal, Withdrawal } from '../../lib/refusal.ts'
-import type { Arrival, Transport } from '../../pipeline/arrival.ts'
 import { QuotaRefusal } from '../../pipeline/authorize.ts'
-import type { Courier, StreamEvent } from '../../pipeline/delivery.ts'
-import { enforce, type Outcome, type Rooms } from '../../pipeline/enforce.ts'
+import type { Forwarder, StreamEvent } from '../../pipeline/delivery.ts'
+import { enforce, type Outcome, type PipelineDeps } from '../../pipeline/enforce.ts'
 import type { Quota } from '../../pipeline/quota.ts'
 import { mayReachTask } from '../../pipeline/recheck.ts'
+import type { Transport, UncheckedRequest } from '../../pipeline/unchecked-request.ts'
 import { type ReachedOwners, reachedOwners } from '../../protocols/a2a/reached-owners.ts'
 import { type TaskOwners, withTasks } from '../../protocols/a2a/task-guard.ts'
 import { noTasks } from '../../protocols/a2a/task-ids.ts'
@@ -14,58 +14,58 @@ import type { Classified, Classify } from '../../protocols/classify.ts'
 import { type McpSessions, withSessions } from '../../protocols/mcp/mcp-sessions.ts'
 import { forwardedHeaders } from '../../protocols/reading/head.ts'
 import { plainHttp, type Spoken, spokenWire, type Wire } from '../../protocols/spoken.ts'
-import { type CallCourierOptions, callCourier } from './courier.ts'
-import type { Incoming } from './incoming.ts'
+import { type CallForwarderOptions, callForwarder } from './forwarder.ts'
+import type { ReceivedRequest } from './received-request.ts'
 import type { Reply } from './respond.ts'
 
 export interface Call {
   readonly exchange: DecisionId
-  /** See `Arrival`. */
+  /** See `UncheckedRequest`. */
   readonly boundExchange?: (signature: Uint8Array) => DecisionId
   readonly at: number
   readonly transport: Transport
-  readonly incoming: Incoming
+  readonly received: ReceivedRequest
   /** Path and query under the route, starting with a slash. */
   readonly path: string
-  readonly courier: CallCourierOptions
+  readonly forwarder: CallForwarderOptions
   readonly sessions: McpSessions
   readonly tasks: TaskOwners
   readonly classify: Classify
   readonly taskReader: TaskReader
   /** What the transport adds around the courier; nothing where it is absent. */
-  readonly wrap?: (courier: Courier) => Courier
+  readonly wrap?: (forwarder: Forwarder) => Forwarder
   wireOf(refusal: Refusal): Wire
 }
 
 /** Decodes a call to an agent, enforces, encodes the outcome. */
-export async function answerCall(rooms: Rooms, call: Call): Promise<Reply> {
+export async function answerCall(deps: PipelineDeps, call: Call): Promise<Reply> {
   const inRoute = call.path.split('?', 1)[0] ?? ''
-  const unread = call.incoming.refused ?? call.incoming.fault
-  const { protocol } = call.courier.route
+  const unparsed = call.received.refused ?? call.received.fault
+  const { protocol } = call.forwarder.route
   const known = [call.tasks.known, call.sessions.known]
-  const read = unread ?? (await call.classify(call.incoming, inRoute, protocol, known))
+  const read = unparsed ?? (await call.classify(call.received, inRoute, protocol, known))
   // What could not be read is still an exchange: identified, refused, recorded.
   const fault = read instanceof Refusal ? read : null
   const classified = read instanceof Refusal ? { ...unclassified, rpcId: read.rpcId } : read
-  const { name } = call.courier.route
+  const { name } = call.forwarder.route
   const reached = reachedOwners(call.tasks.tasks, name, classified.tasks)
-  const arrival = toArrival(call, { classified, reached }, fault)
-  const carrier = callCourier(call.courier)
-  const carry: Courier = (intended, still) => {
+  const unchecked = toUnchecked(call, { classified, reached }, fault)
+  const carrier = callForwarder(call.forwarder)
+  const carry: Forwarder = (intended, still) => {
     // The intent is on record, so that its caller has a place among its open exchanges.
-    call.incoming.begun()
+    call.received.begun()
     return carrier.carry(intended, still)
   }
   const guarded = withTasks(carry, {
     owners: call.tasks,
     references: classified.tasks,
     reached,
-    ownsEvents: call.courier.route.protocol !== 'http',
+    ownsEvents: call.forwarder.route.protocol !== 'http',
     reader: call.taskReader,
-    mayReach: (authorized, owner) => mayReachTask(authorized, owner, rooms.authorization),
+    mayReach: (authorized, owner) => mayReachTask(authorized, owner, deps.authorization),
   })
-  const courier = withSessions(guarded, call.sessions, classified.tasks)
-  const outcome = await enforce(rooms, arrival, call.wrap?.(courier) ?? courier).catch(
+  const forwarder = withSessions(guarded, call.sessions, classified.tasks)
+  const outcome = await enforce(deps, unchecked, call.wrap?.(forwarder) ?? forwarder).catch(
     (cause: unknown) => {
       carrier.close()
       throw cause
@@ -77,10 +77,10 @@ export async function answerCall(rooms: Rooms, call: Call): Promise<Reply> {
   const recorded = exchange === call.exchange ? call : { ...call, exchange }
   return outcome.refusal === null
     ? answerReply(outcome, recorded, classified)
-    : refusalReply(outcome.refusal, recorded, spokenBy(call.incoming, classified))
+    : refusalReply(outcome.refusal, recorded, spokenBy(call.received, classified))
 }
 
-export function spokenBy({ head }: Incoming, { rpcId, protocol }: Named): Spoken {
+export function spokenBy({ head }: ReceivedRequest, { rpcId, protocol }: Named): Spoken {
   return { rpcId, protocol, isInSession: head.headers.has('mcp-session-id') }
 }
 
@@ -94,12 +94,12 @@ const unclassified: Classified = {
   tasks: noTasks,
 }
 
-function toArrival(
+function toUnchecked(
   call: Call,
   { classified, reached }: { classified: Classified; reached: ReachedOwners | null },
   fault: Refusal | null,
-): Arrival {
-  const { head, body, presented, signature, refused } = call.incoming
+): UncheckedRequest {
+  const { head, body, presented, signature, refused } = call.received
   return {
     exchange: call.exchange,
     ...(call.boundExchange === undefined ? {} : { boundExchange: call.boundExchange }),
@@ -109,16 +109,16 @@ function toArrival(
     refused,
     fault,
     signature,
-    left: call.courier.signal,
+    left: call.forwarder.signal,
     target: {
       kind: 'agent',
-      name: call.courier.route.name,
+      name: call.forwarder.route.name,
       action: 'call',
       protocol: classified.protocol,
       operation: classified.operation,
       tool: classified.tool,
       labels: [],
-      ...(reached === null ? {} : { strangers: reached }),
+      ...(reached === null ? {} : { foreignOwners: reached }),
     },
     message: {
       method: head.method,
@@ -145,8 +145,8 @@ function answerReply(
     const kept = answer.masked ? headers.filter(([name]) => !ofBody.has(name)) : headers
     return { status: answer.status, headers: kept, body, still }
   }
-  const farewell = (refusal: Refusal) => terminalEvents(refusal, call, classified)
-  return { status: answer.status, headers, body: { events: body, farewell } }
+  const terminalEventsFor = (refusal: Refusal) => terminalEvents(refusal, call, classified)
+  return { status: answer.status, headers, body: { events: body, terminalEventsFor } }
 }
 
 const ofBody: ReadonlySet<string> = new Set([

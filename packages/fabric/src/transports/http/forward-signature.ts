@@ -36,11 +36,11 @@ export function forwardedRequest(
   signer: ForwardSigner | null,
   receiverId: string,
 ): Forwarded {
-  const { arrival, caller } = intended.inspected.authorized.authenticated
+  const { unchecked, caller } = intended.inspected.authorized.authenticated
   const { body, headers: inspected } = intended.inspected
   const headers: [string, string][] = [
     ...inspected.map(([name, value]): [string, string] => [name, value]),
-    ['countersign-exchange', arrival.exchange],
+    ['countersign-exchange', unchecked.exchange],
     ['countersign-from', caller.spiffeId],
     ['countersign-to', receiverId],
   ]
@@ -65,9 +65,9 @@ export function forwardedRequest(
   const unsigned: SignableRequest = { method: base.method, path: base.path, authority: '', headers }
   const draft = {
     components,
-    created: Math.floor(arrival.at / 1000),
+    created: Math.floor(unchecked.at / 1000),
     keyId: signer.keyId,
-    nonce: arrival.exchange,
+    nonce: unchecked.exchange,
     tag: forwardTag,
   }
   const { input, base: signatureBase } = draftSignature(draft, unsigned)
@@ -83,9 +83,9 @@ export function forwardedRequest(
 }
 
 function callerSignature(intended: Intended): { input: string; signature: string } | null {
-  const { arrival, signed } = intended.inspected.authorized.authenticated
-  if (arrival.signature === null || !signed) return null
-  const { base, signature } = arrival.signature.signed
+  const { unchecked, signed } = intended.inspected.authorized.authenticated
+  if (unchecked.signature === null || !signed) return null
+  const { base, signature } = unchecked.signature.signed
   // Relabelled: a label is a name on one hop only, and ours must be the one nobody else used.
   return {
     input: `caller=${inputOfBase(base)}`,

@@ -25,8 +25,8 @@ export function formatDecision({
   const { protocol, operation, tool, method, signed } = request.context
   const { mask, block, signedResponse } = decision.obligations
   const obligations = { mask, block, signedResponse }
-  const { caller, arrival } = authenticated
-  const taskOwners = [...(arrival.target.strangers?.of(caller.name) ?? [])]
+  const { caller, unchecked } = authenticated
+  const taskOwners = [...(unchecked.target.foreignOwners?.of(caller.name) ?? [])]
   const told: ForwardedDecision = {
     ...{ policyVersion, protocol, operation, tool, method, signed, obligations, taskOwners },
   }

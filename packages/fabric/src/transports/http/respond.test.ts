@@ -14,14 +14,14 @@ function silentReply(headers: Reply['headers'] = []) {
       return Promise.resolve()
     },
   }
-  const farewell = () => [
+  const terminalEventsFor = () => [
     {
       data: new Uint8Array(0),
       contentType: 'text/plain' as const,
       frame: [],
     },
   ]
-  const reply: Reply = { status: 200, headers, body: { events, farewell } }
+  const reply: Reply = { status: 200, headers, body: { events, terminalEventsFor } }
   return { reply, abandoned: abandoned.promise }
 }
 

@@ -33,7 +33,7 @@ export interface Reply {
 export interface ReplyEvents {
   readonly events: InspectedEvents
   /** The last events of a stream that was cut, in the caller's own protocol. */
-  farewell(refusal: Refusal): readonly StreamEvent[]
+  terminalEventsFor(refusal: Refusal): readonly StreamEvent[]
 }
 
 /** Longer silence makes intermediaries and clients give a stream up. */
@@ -47,7 +47,7 @@ const keepAlive = utf8(': keep-alive\n\n')
  */
 export async function writeReply(response: NodeResponse, reply: Reply): Promise<void> {
   const out = response as ServerResponse
-  if (leavesUnread(reply)) closeAfter(response)
+  if (leavesUnparsed(reply)) closeAfter(response)
   if (reply.body instanceof Uint8Array) {
     writeHead(out, reply)
     if (!isOfAnother(out, reply)) out.setHeader('content-length', reply.body.length)
@@ -81,7 +81,7 @@ export function leavingSignal(response: NodeResponse): AbortSignal {
 }
 
 /** More of the request may be on its way than anybody wants to wait for. */
-function leavesUnread({ headers, closes = false }: Reply): boolean {
+function leavesUnparsed({ headers, closes = false }: Reply): boolean {
   if (closes) return true
   return headers.some(
     ([name, value]) => name === 'countersign-refusal' && value === 'MESSAGE_TOO_LARGE',
@@ -114,7 +114,10 @@ function isClosed(out: ServerResponse): boolean {
   return stream?.destroyed ?? out.destroyed
 }
 
-async function writeEvents(out: ServerResponse, { events, farewell }: ReplyEvents): Promise<void> {
+async function writeEvents(
+  out: ServerResponse,
+  { events, terminalEventsFor }: ReplyEvents,
+): Promise<void> {
   const gone = new Interruption<'gone'>()
   out.once('close', () => gone.come('gone'))
   const timer = setInterval(() => {
@@ -126,7 +129,7 @@ async function writeEvents(out: ServerResponse, { events, farewell }: ReplyEvent
       const next = await gone.or(events.next())
       if (next === 'gone' || isClosed(out)) break
       if (next.done === true) {
-        for (const event of next.value === null ? [] : farewell(next.value)) {
+        for (const event of next.value === null ? [] : terminalEventsFor(next.value)) {
           out.write(formatEvent(event))
         }
         break

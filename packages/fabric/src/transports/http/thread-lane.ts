@@ -22,7 +22,7 @@ export type BodyJob = BodyWork & {
 type BodyWork =
   | {
       readonly name: 'classify'
-      readonly incoming: { readonly head: Head; readonly body: Uint8Array }
+      readonly received: { readonly head: Head; readonly body: Uint8Array }
       readonly path: string
       readonly protocol: RouteProtocol
       readonly known: readonly IdFilter[]

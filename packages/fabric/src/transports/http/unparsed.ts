@@ -9,19 +9,19 @@ import { Refusal } from '../../lib/refusal.ts'
 import type { Reply } from './respond.ts'
 
 /** What may arrive of a request before a handler sees it: the parser enforces it, refusals name it. */
-export interface ArrivalLimits {
+export interface HeadLimits {
   readonly headBytesMax: number
   /** A head must arrive in this time and a whole request in the other, or it is a slow-loris. */
   readonly headMs: number
   readonly requestMs: number
 }
 
-const arrivalMs = { headMs: 10_000, requestMs: 60_000 } as const
-export const gatewayArrival: ArrivalLimits = { headBytesMax: 32 * 1024, ...arrivalMs }
-export const connectorArrival: ArrivalLimits = { headBytesMax: 16 * 1024, ...arrivalMs }
+const headDeadlines = { headMs: 10_000, requestMs: 60_000 } as const
+export const gatewayHeadLimits: HeadLimits = { headBytesMax: 32 * 1024, ...headDeadlines }
+export const connectorHeadLimits: HeadLimits = { headBytesMax: 16 * 1024, ...headDeadlines }
 
 /** Options of a listener that keeps these limits, and leaves to us what has to be on record. */
-export function arrivalOptions({ headBytesMax, headMs, requestMs }: ArrivalLimits) {
+export function headOptions({ headBytesMax, headMs, requestMs }: HeadLimits) {
   return {
     maxHeaderSize: headBytesMax,
     headersTimeout: headMs,
@@ -38,7 +38,7 @@ export function arrivalOptions({ headBytesMax, headMs, requestMs }: ArrivalLimit
  */
 export function refuseUnparsed(
   server: Server | SecureServer | Http2SecureServer,
-  limits: ArrivalLimits,
+  limits: HeadLimits,
   refuse: (socket: Duplex, refusal: Refusal) => Promise<Reply>,
 ): void {
   const refused = new WeakSet<Duplex>()
@@ -71,7 +71,7 @@ const extensionsLimit = {
 } as const
 
 /** Null for a connection on which no request has begun: a client may open one in advance. */
-function lateRefusal(socket: Socket, { headMs, requestMs }: ArrivalLimits): Refusal | null {
+function lateRefusal(socket: Socket, { headMs, requestMs }: HeadLimits): Refusal | null {
   if (responseOn(socket) !== null) {
     const limit = { name: 'http.requestMs', value: requestMs, unit: 'ms' } as const
     return overLimit('MESSAGE_MALFORMED', limit)
@@ -81,7 +81,7 @@ function lateRefusal(socket: Socket, { headMs, requestMs }: ArrivalLimits): Refu
 }
 
 /** Null when the peer went away: then nothing receives an answer. */
-function toRefusal(code: string, { headBytesMax }: ArrivalLimits): Refusal | null {
+function toRefusal(code: string, { headBytesMax }: HeadLimits): Refusal | null {
   if (code === 'HPE_HEADER_OVERFLOW') {
     const limit = { name: 'http.headBytes', value: headBytesMax, unit: 'bytes' } as const
     return overLimit('MESSAGE_TOO_LARGE', limit, code)

@@ -1,7 +1,7 @@
 import { answerBudget } from '../../budgets/answer-budget.ts'
 import { BodyBudget, floorBytes } from '../../budgets/body-budget.ts'
 import type { Clock } from '../../lib/clock.ts'
-import { connectorArrival } from '../http/unparsed.ts'
+import { connectorHeadLimits } from '../http/unparsed.ts'
 
 /** Request bodies at one side of a connector, which is a small process beside one agent. */
 const totalBytesMax = 64 * 1024 * 1024
@@ -18,7 +18,7 @@ export function connectorBudget(bodyBytesMax: number, clock: Clock): BodyBudget 
     identityBytesMax: total / 2,
     addressBytesMax: total,
     floorBytes,
-    timeoutMs: connectorArrival.requestMs,
+    timeoutMs: connectorHeadLimits.requestMs,
     now: () => clock.monotonic(),
   })
 }

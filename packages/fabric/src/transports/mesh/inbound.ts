@@ -30,12 +30,12 @@ import { networkOf } from '../../lib/limits.ts'
 import type { Random } from '../../lib/random.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import { sha256 } from '../../lib/sha256.ts'
-import type { Arrival } from '../../pipeline/arrival.ts'
 import { identify } from '../../pipeline/authenticate.ts'
-import { refuseUnread } from '../../pipeline/control.ts'
-import { type Courier, type Delivered, Undelivered, withheld } from '../../pipeline/delivery.ts'
-import type { Rooms } from '../../pipeline/enforce.ts'
+import { refuseUnparsedRequest } from '../../pipeline/control.ts'
+import { type Delivered, type Forwarder, Undelivered, withheld } from '../../pipeline/delivery.ts'
+import type { PipelineDeps } from '../../pipeline/enforce.ts'
 import { refusalOfFailure } from '../../pipeline/record.ts'
+import type { UncheckedRequest } from '../../pipeline/unchecked-request.ts'
 import type { ReadKind } from '../../protocols/a2a/card-content.ts'
 import type { TaskOwners } from '../../protocols/a2a/task-guard.ts'
 import type { TaskReader } from '../../protocols/a2a/task-reader.ts'
@@ -46,10 +46,10 @@ import type { Route } from '../../routes/routes.ts'
 import { ArrivingBody } from '../http/arriving-body.ts'
 import { Authorities, authorityOf } from '../http/authorities.ts'
 import { answerCall, refusalReply } from '../http/call.ts'
-import { type Incoming, type NodeRequest, readIncoming } from '../http/incoming.ts'
+import { type NodeRequest, type ReceivedRequest, receiveRequest } from '../http/received-request.ts'
 import { leavingSignal, type NodeResponse, type Reply, writeReply } from '../http/respond.ts'
 import { refuseTunnels } from '../http/tunnels.ts'
-import { arrivalOptions, connectorArrival, refuseUnparsed } from '../http/unparsed.ts'
+import { connectorHeadLimits, headOptions, refuseUnparsed } from '../http/unparsed.ts'
 import { boundExchange } from './bound-exchange.ts'
 import type { ConnectorAgent } from './connector-agent.ts'
 import { connectorAnswers, connectorBudget } from './connector-budget.ts'
@@ -60,7 +60,7 @@ export interface InboundOptions {
   readonly agent: ConnectorAgent
   /** The gateway's SPIFFE ID: what it forwards was enforced there. */
   readonly gatewayId: string
-  readonly rooms: Rooms
+  readonly deps: PipelineDeps
   /** The agent that this connector stands in front of, on loopback. */
   readonly route: Route
   readonly balancer: Balancer
@@ -102,7 +102,7 @@ export async function openInbound(options: InboundOptions): Promise<Listener> {
     serverTlsOptions({ ...agent.credential(), requestPeer: 'required', alpn: ['http/1.1'] })
   const server = createServer({
     ...tlsOf(),
-    ...arrivalOptions(connectorArrival),
+    ...headOptions(connectorHeadLimits),
   })
   server.maxConnections = options.connectionsMax
   guardPeers(server, {
@@ -112,7 +112,7 @@ export async function openInbound(options: InboundOptions): Promise<Listener> {
   answerPlainHttp(server)
   const refuseOn = (socket: unknown, refusal: Refusal) =>
     refuse(options, socket as TLSSocket, refusal)
-  refuseUnparsed(server, connectorArrival, refuseOn)
+  refuseUnparsed(server, connectorHeadLimits, refuseOn)
   refuseTunnels(server, refuseOn)
   const serving: Serving = {
     ...options,
@@ -157,40 +157,40 @@ async function serve(
   const leaving = leavingSignal(response)
   const socket = request.socket as TLSSocket
   const gateway = findGateway(serving, socket)
-  const heardAtArrival = serving.news.count()
+  const changesAtReceipt = serving.news.count()
   const foreign = serving.authorities.fault(authorityOf(request), socket.localAddress)
-  const incoming = foreign ?? (await readRequest(serving, request, body, { socket, gateway }))
+  const received = foreign ?? (await readRequest(serving, request, body, { socket, gateway }))
   try {
-    if (incoming instanceof Refusal) {
-      return await writeMeshReply(response, await refuse(serving, socket, incoming))
+    if (received instanceof Refusal) {
+      return await writeMeshReply(response, await refuse(serving, socket, received))
     }
-    const unread = incoming.refused ?? incoming.fault
+    const unparsed = received.refused ?? received.fault
     if (gateway !== null) {
-      if (unread === null) {
+      if (unparsed === null) {
         const relay = { ...serving, upstream: serving.balancer }
-        return await relayForwarded(relay, { incoming, heardAtArrival }, response, leaving)
+        return await relayForwarded(relay, { received, changesAtReceipt }, response, leaving)
       }
-      return await writeMeshReply(response, await refuse(serving, socket, unread))
+      return await writeMeshReply(response, await refuse(serving, socket, unparsed))
     }
-    const reply = await answer(serving, incoming, leaving)
-    const closes = unread !== null && body.endsConnection
+    const reply = await answer(serving, received, leaving)
+    const closes = unparsed !== null && body.endsConnection
     await writeMeshReply(response, closes ? { ...reply, closes } : reply)
   } finally {
-    if (!(incoming instanceof Refusal)) incoming.release()
+    if (!(received instanceof Refusal)) received.release()
   }
 }
 
 function readRequest(
-  { rooms, bodies: budget, bodyBytesMax }: Serving,
+  { deps, bodies: budget, bodyBytesMax }: Serving,
   request: NodeRequest,
   body: ArrivingBody,
   { socket, gateway }: { readonly socket: TLSSocket; readonly gateway: PeerIdentity | null },
-): Promise<Incoming | Refusal> {
+): Promise<ReceivedRequest | Refusal> {
   const counted = { budget, bodyBytesMax, address: networkOf(socket.remoteAddress ?? '') }
-  return readIncoming(request, body, {
+  return receiveRequest(request, body, {
     async admit({ presented }) {
       if (gateway !== null) return admitGateway(gateway, counted)
-      const identified = await identify(presented, 'mesh', rooms)
+      const identified = await identify(presented, 'mesh', deps)
       return identified instanceof Refusal ? identified : admitCaller(identified, counted)
     },
   })
@@ -208,24 +208,24 @@ function peerOf({ agent }: InboundOptions, socket: TLSSocket): PeerIdentity | nu
   return peer instanceof PeerFault ? null : peer
 }
 
-function answer(options: Serving, incoming: Incoming, signal: AbortSignal): Promise<Reply> {
+function answer(options: Serving, received: ReceivedRequest, signal: AbortSignal): Promise<Reply> {
   const { agent, clock, random } = options
   const at = clock.now()
   const exchange = createId('dec', at, random(10))
-  return answerCall(options.rooms, {
+  return answerCall(options.deps, {
     exchange,
     boundExchange: (signature) => boundExchange(at, { signature, receiver: agent.spiffeId }),
     at,
     transport: 'mesh',
-    incoming,
-    path: incoming.head.path,
+    received,
+    path: received.head.path,
     sessions: options.sessions,
     classify: options.classify,
     tasks: options.tasks,
     taskReader: options.taskReader,
     wireOf: (refusal) => MESH_WIRE[refusal.code],
-    wrap: (courier) => countersigning(courier, incoming, options),
-    courier: {
+    wrap: (forwarder) => countersigning(forwarder, received, options),
+    forwarder: {
       route: options.route,
       upstream: options.balancer,
       // The agent has nothing but its loopback address to know us by, and no use for our signature.
@@ -250,7 +250,7 @@ function answer(options: Serving, incoming: Incoming, signal: AbortSignal): Prom
 
 /** Records what could not be read under the name that the connection proved, and answers it. */
 async function refuse(
-  { agent, rooms, clock, random }: InboundOptions,
+  { agent, deps, clock, random }: InboundOptions,
   socket: TLSSocket,
   refusal: Refusal,
 ): Promise<Reply> {
@@ -264,13 +264,13 @@ async function refuse(
     protocol: 'http',
     operation: 'unread',
   } as const
-  const arrival: Arrival = {
+  const unchecked: UncheckedRequest = {
     ...{ at, exchange, transport: 'mesh', fault: refusal, signature: null },
     presented: { certificateChain: peerChain(socket), bearer: null, apiKey: null },
     target: { ...call, tool: '', labels: [] },
     message: { method: '', path: '', headers: [], contentType: '', body: new Uint8Array(0) },
   }
-  const { unrecorded } = await refuseUnread(rooms, arrival, refusal)
+  const { unrecorded } = await refuseUnparsedRequest(deps, unchecked, refusal)
   if (unrecorded !== null) return meshRefusal(unrecorded, exchange)
   return { ...meshRefusal(refusal, exchange), closes: true }
 }
@@ -288,12 +288,16 @@ async function writeMeshReply(response: NodeResponse, reply: Reply): Promise<voi
 }
 
 /** The connector holds the agent's key, so the agent's answer is countersigned here, on its behalf. */
-function countersigning(courier: Courier, incoming: Incoming, options: InboundOptions): Courier {
+function countersigning(
+  forwarder: Forwarder,
+  received: ReceivedRequest,
+  options: InboundOptions,
+): Forwarder {
   return async (intended, still) => {
-    const delivered = await courier(intended, still)
+    const delivered = await forwarder(intended, still)
     if (delivered instanceof Refusal || delivered instanceof Undelivered) return delivered
     const final = await rewritten(delivered)
-    return final instanceof Refusal ? withheld(final) : countersign(final, incoming, options)
+    return final instanceof Refusal ? withheld(final) : countersign(final, received, options)
   }
 }
 
@@ -306,11 +310,11 @@ async function rewritten({ rewrite, ...delivered }: Delivered): Promise<Delivere
 
 function countersign(
   delivered: Delivered,
-  incoming: Incoming,
+  received: ReceivedRequest,
   { agent, clock, made }: InboundOptions,
 ): Delivered {
-  if (incoming.signature === null) return { ...delivered, countersignature: null }
-  const { request } = incoming.signature
+  if (received.signature === null) return { ...delivered, countersignature: null }
+  const { request } = received.signature
   const bare = delivered.headers.filter(
     ([name]) => !['content-digest', 'signature', 'signature-input'].includes(name),
   )

@@ -117,7 +117,7 @@ class SharedStateFeed implements MeshStateFeed {
     waitMs: number,
     { identity, signal }: StateReader,
   ): Promise<Refusal | null> {
-    if (!this.#shares.hasRoom(identity)) return tooMany()
+    if (!this.#shares.hasSpace(identity)) return tooMany()
     this.#shares.take(identity)
     const { promise, resolve } = Promise.withResolvers<void>()
     const each: Waiting = { after, end: resolve }

@@ -29,11 +29,11 @@ async function hear(
     })(),
     discard: () => undefined,
   }
-  const authenticated = { caller: {}, arrival: { target: { name: 'shop' } } }
+  const authenticated = { caller: {}, unchecked: { target: { name: 'shop' } } }
   const decision = { obligations: { signedResponse: operation === 'SendMessage', mask: [] } }
   const heard = await readAnswer(
     {
-      rooms: { signatures: { checkResponse: () => null } as never },
+      deps: { signatures: { checkResponse: () => null } as never },
       agent: { signer: { keyId: 'k', sign: () => new Uint8Array(64) }, trustDomain: 'a.test' },
       ...{
         host: '127.0.0.1',

@@ -3,7 +3,7 @@ import type { BodyShare } from '../../budgets/body-budget.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import { sha256 } from '../../lib/sha256.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
-import type { Rooms } from '../../pipeline/enforce.ts'
+import type { PipelineDeps } from '../../pipeline/enforce.ts'
 import { withoutForeignDigest } from '../../pipeline/inspect-fields.ts'
 import { accountOfAnswer } from '../../pipeline/large-bodies.ts'
 import { cardMediator } from '../../protocols/a2a/agent-card.ts'
@@ -32,7 +32,7 @@ export interface OutboundRoute extends Route {
 }
 
 export interface AnswerOptions {
-  readonly rooms: Pick<Rooms, 'signatures'>
+  readonly deps: Pick<PipelineDeps, 'signatures'>
   readonly agent: { readonly signer: ForwardSigner; readonly trustDomain: string }
   /** Where the connector itself listens for its agent. */
   readonly host: string
@@ -85,7 +85,7 @@ export async function readAnswer(
   const body = head.isStream ? null : await readBodyOf(response, options.bodyBytesMax, share)
   if (body instanceof Refusal) return body
   const isRequired = isCountersigned(call)
-  const { signatures } = options.rooms
+  const { signatures } = options.deps
   const arrived = { head, request, body, isRequired }
   // The gateway has checked what came by it, against the request as it was forwarded; a signature
   // that it hands on covers that request, which is not the one that was signed here.
@@ -173,7 +173,7 @@ function namesOwnExchange(
   const [exchange, ...others] = valuesOf('countersign-exchange')
   const receipts = valuesOf('countersign-receipt')
   if (exchange === undefined) return receipts.length === 0
-  const signature = admitted.authenticated.arrival.signature?.signed.signature
+  const signature = admitted.authenticated.unchecked.signature?.signed.signature
   const isOwn = signature !== undefined && isBoundTo(exchange, { signature, receiver })
   return isOwn && others.length === 0 && receipts.every((each) => each === receiptPath(exchange))
 }

@@ -11,11 +11,11 @@ import { Refusal, StatedRefusal, Withdrawal } from '../../lib/refusal.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
 import type { StreamEvent } from '../../pipeline/delivery.ts'
 import { type IntendedEnding, streamEnding } from '../../pipeline/ending.ts'
-import type { Rooms } from '../../pipeline/enforce.ts'
+import type { PipelineDeps } from '../../pipeline/enforce.ts'
 import { isFabricName } from '../../pipeline/fabric-name.ts'
 import { Interruption } from '../../pipeline/interruption.ts'
 import { unrecordedAs } from '../../pipeline/record.ts'
-import { watchStanding } from '../../pipeline/standing.ts'
+import { watchStatus } from '../../pipeline/status.ts'
 import { brokenOff, type InspectedEvents } from '../../pipeline/stream.ts'
 import { type ContentSource, readEvent } from '../../protocols/answer-content.ts'
 import { EventReader } from '../../protocols/http/sse.ts'
@@ -32,7 +32,7 @@ export class ToldRefusal {
 }
 
 export interface OutboundStream {
-  readonly rooms: Pick<Rooms, 'authorization' | 'standing'>
+  readonly deps: Pick<PipelineDeps, 'authorization' | 'standing'>
   readonly admitted: Authorized
   readonly response: UpstreamResponse
   /** Where what is held of it is counted. */
@@ -74,8 +74,8 @@ async function* pass(
   left: Interruption<'left'>,
   ended: (told: ToldRefusal) => void,
 ): AsyncGenerator<StreamEvent, Refusal | null, undefined> {
-  const { rooms, admitted, response, share, fail, receiver, record, ended: over } = stream
-  const watch = watchStanding(admitted, rooms.authorization, rooms.standing)
+  const { deps, admitted, response, share, fail, receiver, record, ended: over } = stream
+  const watch = watchStatus(admitted, deps.authorization, deps.standing)
   const iterator = new EventReader(response.body, share)
   share.onEvicted((refusal) => {
     fail(refusal)

@@ -33,7 +33,7 @@ function setOf(version: string, obligations: Partial<Obligations> | null): Polic
 }
 
 /** A connector that has heard `heard` states, the last with `set`; `next` is what it hears when it waits. */
-function roomOf(
+function openRecheck(
   set: PolicySet,
   {
     heard = 1,
@@ -57,7 +57,7 @@ function roomOf(
     versions.add(news.version)
     Object.assign(state, { set: news, heard: state.heard + 1, known: true })
   }
-  const room = {
+  const deps = {
     authorization: {
       policy: () => ({
         ...{ version: state.set.version },
@@ -88,8 +88,8 @@ function roomOf(
   } as const
   const recheck = (given: ForwardedDecision | null = decided) => {
     const from = 'spiffe://a.test/agent/caller'
-    const call = { from, receiver: 'b', decided: given, heardAtArrival: 1 }
-    return recheckForwarded(room as Parameters<typeof recheckForwarded>[0], call)
+    const call = { from, receiver: 'b', decided: given, changesAtReceipt: 1 }
+    return recheckForwarded(deps as Parameters<typeof recheckForwarded>[0], call)
   }
   return { recheck, state, asked, hear }
 }
@@ -102,13 +102,13 @@ async function verdictOf(given: Promise<Refusal | (() => Withdrawal | null)>) {
 }
 
 test('the very set of the gateway, and no news since the call came: nothing is decided again', async () => {
-  const { recheck, asked } = roomOf(setOf('one', {}))
+  const { recheck, asked } = openRecheck(setOf('one', {}))
   expect(await verdictOf(recheck())).toBeNull()
   expect(asked).toEqual([])
 })
 
 test('another set is asked the question that the gateway was asked', async () => {
-  const { recheck, asked } = roomOf(setOf('two', {}))
+  const { recheck, asked } = openRecheck(setOf('two', {}))
   expect(await verdictOf(recheck())).toBeNull()
   expect(asked[0]).toMatchObject({
     action: 'call',
@@ -120,7 +120,7 @@ test('another set is asked the question that the gateway was asked', async () =>
 })
 
 test('news that came since the head of the call are reason enough to ask', async () => {
-  const { recheck } = roomOf(setOf('one', null), { heard: 2 })
+  const { recheck } = openRecheck(setOf('one', null), { heard: 2 })
   expect(await verdictOf(recheck())).toBe('policy-denies')
 })
 
@@ -133,36 +133,36 @@ test.each([
   ['policy-tightened', { approval: 'boss' }],
   [null, { mask: ['email'] }],
 ] as const)('a newer set gives %s for %o', async (expected, obligations) => {
-  const { recheck, state } = roomOf(setOf('two', obligations), { had: ['one'] })
+  const { recheck, state } = openRecheck(setOf('two', obligations), { had: ['one'] })
   expect(await verdictOf(recheck())).toBe(expected)
   expect(state.waits).toBe(0)
 })
 
 test('a set that may be older is waited out, and decides nothing if no other comes', async () => {
-  const behind = roomOf(setOf('zero', null), { next: [setOf('one', {}), setOf('one', {})] })
+  const behind = openRecheck(setOf('zero', null), { next: [setOf('one', {}), setOf('one', {})] })
   expect(await verdictOf(behind.recheck())).toBeNull()
-  const never = roomOf(setOf('zero', null))
+  const never = openRecheck(setOf('zero', null))
   const refusal = await never.recheck()
   expect(refusal).toMatchObject({ code: 'UNDECIDED', mayHaveActed: false })
   expect(refusal).toHaveProperty('retryAfterMs', 1000)
 })
 
 test('a caller who becomes known is decided on by what holds at that moment, and by no older news', async () => {
-  const permitted = roomOf(setOf('one', {}), { known: false, next: [setOf('one', {})] })
+  const permitted = openRecheck(setOf('one', {}), { known: false, next: [setOf('one', {})] })
   expect(await verdictOf(permitted.recheck())).toBeNull()
   const next = [setOf('one', {}), setOf('two', null)]
-  const forbidden = roomOf(setOf('one', {}), { known: false, next })
+  const forbidden = openRecheck(setOf('one', {}), { known: false, next })
   expect(await verdictOf(forbidden.recheck())).toBe('policy-denies')
-  const unconfirmed = roomOf(setOf('one', {}), { known: false, next: [setOf('one', {})] })
+  const unconfirmed = openRecheck(setOf('one', {}), { known: false, next: [setOf('one', {})] })
   unconfirmed.state.isFresh = false
   expect(await verdictOf(unconfirmed.recheck())).toBe('UNDECIDED')
-  const unknown = roomOf(setOf('one', {}), { known: false })
+  const unknown = openRecheck(setOf('one', {}), { known: false })
   expect(await verdictOf(unknown.recheck())).toBe('UNDECIDED')
 })
 
 test('of a call about tasks of others, the right to each of them is decided again', async () => {
   const about = { ...decided, taskOwners: ['x', 'y'] }
-  const { recheck, state, asked } = roomOf(setOf('two', {}), { had: ['one'] })
+  const { recheck, state, asked } = openRecheck(setOf('two', {}), { had: ['one'] })
   expect(await verdictOf(recheck(about))).toBeNull()
   expect(asked.slice(0, 3).map(({ action, context }) => [action, context.taskOwner])).toEqual([
     ['call', undefined],
@@ -181,7 +181,7 @@ test('of a call about tasks of others, the right to each of them is decided agai
 })
 
 test('what changes while a connection is waited for is asked for each delivery', async () => {
-  const { recheck, hear } = roomOf(setOf('one', {}), { next: [setOf('two', null)] })
+  const { recheck, hear } = openRecheck(setOf('one', {}), { next: [setOf('two', null)] })
   const still = await recheck()
   if (still instanceof Refusal) throw new Error(still.detail)
   expect(still()).toBeNull()
@@ -190,11 +190,11 @@ test('what changes while a connection is waited for is asked for each delivery',
 })
 
 test('a call without a decision, or with one that cannot be read, is not delivered', async () => {
-  const { recheck } = roomOf(setOf('one', {}))
+  const { recheck } = openRecheck(setOf('one', {}))
   expect(await verdictOf(recheck(null))).toBe('UNDECIDED')
-  const strangers = { of: (name: string) => new Set([`not ${name}`]) }
+  const foreignOwners = { of: (name: string) => new Set([`not ${name}`]) }
   const authorized = {
-    authenticated: { caller: { name: 'a' }, arrival: { target: { strangers } } },
+    authenticated: { caller: { name: 'a' }, unchecked: { target: { foreignOwners } } },
     decision: { obligations: none },
     policyVersion: 'one',
     request: {

@@ -1,15 +1,20 @@
 import { parseSpiffeId } from '@countersign/protocol'
 import type { News } from '../../identity/newcomers.ts'
 import { Refusal, Withdrawal } from '../../lib/refusal.ts'
-import type { AuthorizeRoom } from '../../pipeline/authorize.ts'
+import type { AuthorizeDeps } from '../../pipeline/authorize.ts'
 import type { StillPermitted } from '../../pipeline/delivery.ts'
-import { obligesMore, opensTasks, principalOf, reasonOfStatus } from '../../pipeline/recheck.ts'
+import {
+  hasNewObligations,
+  opensTasks,
+  principalOf,
+  reasonOfStatus,
+} from '../../pipeline/recheck.ts'
 import type { Decision, PolicyRequest } from '../../policy/policy.ts'
 import type { ForwardedDecision } from '../http/forwarded-decision.ts'
 
-type Room = Pick<AuthorizeRoom, 'policy' | 'riskOf' | 'findReceiver' | 'findPrincipal' | 'now'>
+type Room = Pick<AuthorizeDeps, 'policy' | 'riskOf' | 'findReceiver' | 'findPrincipal' | 'now'>
 
-export interface RecheckRoom {
+export interface RecheckDeps {
   readonly authorization: Room
   readonly news: News
 }
@@ -21,7 +26,7 @@ export interface ForwardedCall {
   /** Null where the gateway sent none that can be read. */
   readonly decided: ForwardedDecision | null
   /** How many states of the fabric this connector had heard when the head of the call arrived. */
-  readonly heardAtArrival: number
+  readonly changesAtReceipt: number
 }
 
 /** What is to be asked again would need a state of the fabric that this connector has not heard of yet. */
@@ -46,7 +51,7 @@ const retryAfterMs = 1000
  * fabric are waited for within bounds, and what is still open after that is refused as undecided.
  */
 export async function recheckForwarded(
-  room: RecheckRoom,
+  deps: RecheckDeps,
   call: ForwardedCall,
 ): Promise<StillPermitted | Refusal> {
   const { decided } = call
@@ -54,23 +59,23 @@ export async function recheckForwarded(
     return new Refusal('UNDECIDED', 'the gateway did not send by what it decided')
   }
   const asked = { ...call, decided, name: parseSpiffeId(call.from)?.name ?? '' }
-  const isHeard = (): boolean => !(verdictOn(room, asked) instanceof Unheard)
-  const waiting = room.news.wait(asked.name, isHeard)
+  const isHeard = (): boolean => !(verdictOn(deps, asked) instanceof Unheard)
+  const waiting = deps.news.wait(asked.name, isHeard)
   let verdict: Verdict
   if (waiting === null) {
-    verdict = verdictOn(room, asked)
+    verdict = verdictOn(deps, asked)
   } else {
     await waiting
     // The news may be older than what the gateway has been told meanwhile: they do not open the way alone.
-    const isFresh = isHeard() && (await room.news.refresh())
+    const isFresh = isHeard() && (await deps.news.refresh())
     verdict = isFresh
-      ? verdictOn(room, asked)
+      ? verdictOn(deps, asked)
       : new Unheard('news of the fabric did not come in time')
   }
   if (verdict instanceof Unheard) {
     return new Refusal('UNDECIDED', verdict.detail, retryAfterMs, { byOthers: true })
   }
-  return verdict ?? (() => withdrawalOf(verdictOn(room, asked)))
+  return verdict ?? (() => withdrawalOf(verdictOn(deps, asked)))
 }
 
 function withdrawalOf(verdict: Verdict): Withdrawal | null {
@@ -83,16 +88,16 @@ interface Asked extends ForwardedCall {
   readonly name: string
 }
 
-function verdictOn(room: RecheckRoom, call: Asked): Verdict {
+function verdictOn(deps: RecheckDeps, call: Asked): Verdict {
   try {
-    return decideAgain(room, call)
+    return decideAgain(deps, call)
   } catch (cause) {
     return new Withdrawal('undecided', `could not be re-checked: ${String(cause)}`)
   }
 }
 
-function decideAgain({ authorization, news }: RecheckRoom, call: Asked): Verdict {
-  const { decided, heardAtArrival, from, name, receiver } = call
+function decideAgain({ authorization, news }: RecheckDeps, call: Asked): Verdict {
+  const { decided, changesAtReceipt, from, name, receiver } = call
   // Throws when the state is stale, also where nothing else would be asked.
   const set = authorization.policy()
   const principal = authorization.findPrincipal(name)
@@ -102,7 +107,7 @@ function decideAgain({ authorization, news }: RecheckRoom, call: Asked): Verdict
   const resource = authorization.findReceiver('agent', receiver)
   if (resource === null) return new Withdrawal('receiver-gone', 'the receiver is gone')
   const isSameSet = set.version === decided.policyVersion
-  if (isSameSet && news.count() === heardAtArrival) return null
+  if (isSameSet && news.count() === changesAtReceipt) return null
   const now = authorization.now()
   const { protocol, operation, tool, method, signed } = decided
   const request: PolicyRequest = {
@@ -142,7 +147,7 @@ function withdrawalBy(
   if (effect !== 'permit') {
     return new Withdrawal('policy-denies', 'policy no longer permits this')
   }
-  return obligesMore(obligations, { ...before, signed })
+  return hasNewObligations(obligations, { ...before, signed })
     ? new Withdrawal('policy-tightened', 'policy now obliges more than it did')
     : null
 }

@@ -8,13 +8,13 @@ import {
 } from '@countersign/protocol'
 import { drained, sendBytes } from '@countersign/protocol/tls'
 import type { BodyBudget, BodyShare } from '../../budgets/body-budget.ts'
-import { createPatience, type Patience } from '../../budgets/patience.ts'
+import { createDeadline, type Deadline } from '../../budgets/deadline.ts'
 import type { News } from '../../identity/newcomers.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import { sha256 } from '../../lib/sha256.ts'
 import { declinedBy, refusalOf, type Undelivered, withheld } from '../../pipeline/delivery.ts'
-import type { Rooms } from '../../pipeline/enforce.ts'
+import type { PipelineDeps } from '../../pipeline/enforce.ts'
 import { cardMediator } from '../../protocols/a2a/agent-card.ts'
 import { forwardedHeaders } from '../../protocols/reading/head.ts'
 import type { Balancer } from '../../routes/balancer.ts'
@@ -22,9 +22,9 @@ import type { Route } from '../../routes/routes.ts'
 import type { UpstreamResponse } from '../../routes/upstream.ts'
 import { readBodyOf } from '../http/answer-body.ts'
 import { refusalReply } from '../http/call.ts'
-import { evicted, undelivered } from '../http/courier.ts'
 import { DECISION_FIELD, parseDecision } from '../http/forwarded-decision.ts'
-import type { Incoming } from '../http/incoming.ts'
+import { evicted, undelivered } from '../http/forwarder.ts'
+import type { ReceivedRequest } from '../http/received-request.ts'
 import { type NodeResponse, writeReply } from '../http/respond.ts'
 import { receiverFields } from '../http/response-fields.ts'
 import { type ResponseHead, readResponseHead } from '../http/response-head.ts'
@@ -33,7 +33,7 @@ import { recheckForwarded } from './relay-recheck.ts'
 import { MESH_WIRE } from './wire.ts'
 
 export interface RelayOptions {
-  readonly rooms: Pick<Rooms, 'authorization'>
+  readonly deps: Pick<PipelineDeps, 'authorization'>
   readonly agent: ConnectorAgent
   readonly route: Route
   readonly upstream: Balancer
@@ -53,8 +53,8 @@ const names: ReadonlySet<string> = new Set(
 
 /** A request of the gateway, with what was known when its head came: its body may have taken long. */
 export interface Relayed {
-  readonly incoming: Incoming
-  readonly heardAtArrival: number
+  readonly received: ReceivedRequest
+  readonly changesAtReceipt: number
 }
 
 /**
@@ -65,46 +65,46 @@ export interface Relayed {
  */
 export async function relayForwarded(
   options: RelayOptions,
-  { incoming, heardAtArrival }: Relayed,
+  { received, changesAtReceipt }: Relayed,
   response: NodeResponse,
   signal: AbortSignal,
 ): Promise<void> {
-  const { head, body } = incoming
+  const { head, body } = received
   const out = response as ServerResponse
   const from = head.headers.get('countersign-from') ?? ''
   const share = options.answers.admit(options.route.name, from)
-  if (share instanceof Refusal) return await refuse(out, declinedBy(share), incoming)
-  const patience = createPatience(signal, options.timeoutMs)
+  if (share instanceof Refusal) return await refuse(out, declinedBy(share), received)
+  const deadline = createDeadline(signal, options.timeoutMs)
   share.onEvicted((refusal) => {
-    patience.fail(evicted(refusal))
+    deadline.fail(evicted(refusal))
     // A gateway that reads slowly keeps nothing of a stream waiting here.
     if (out.headersSent) out.destroy()
   })
   try {
     const decided = parseDecision(head.headers.get(DECISION_FIELD))
     const receiver = options.route.name
-    const call = { from, receiver, decided, heardAtArrival }
-    const { rooms, news } = options
-    const still = await recheckForwarded({ authorization: rooms.authorization, news }, call)
-    if (still instanceof Refusal) return await refuse(out, declinedBy(still), incoming)
-    incoming.begun()
+    const call = { from, receiver, decided, changesAtReceipt }
+    const { deps, news } = options
+    const still = await recheckForwarded({ authorization: deps.authorization, news }, call)
+    if (still instanceof Refusal) return await refuse(out, declinedBy(still), received)
+    received.begun()
     const answer = await options.upstream.request(options.route, {
       method: head.method,
       path: head.path,
-      headers: [...forwardedHeaders(head), ...identityHeaders(incoming)],
+      headers: [...forwardedHeaders(head), ...identityHeaders(received)],
       body,
-      signal: patience.signal,
+      signal: deadline.signal,
       still,
       account: share,
     })
     const operation = decided?.operation ?? ''
-    await pass(options, incoming, { answer, out, patience, share, operation })
+    await pass(options, received, { answer, out, deadline, share, operation })
   } catch (cause) {
     // A stream that has begun breaks off, which the gateway knows from an end.
     if (out.headersSent) return void out.destroy()
-    await refuse(out, cause instanceof Withheld ? cause.undelivered : undelivered(cause), incoming)
+    await refuse(out, cause instanceof Withheld ? cause.undelivered : undelivered(cause), received)
   } finally {
-    patience.end()
+    deadline.end()
     share.close()
   }
 }
@@ -123,7 +123,11 @@ class Withheld extends Error {
  * Answers the gateway for an agent that gave no acceptable response. The connection proves that this
  * is the receiver's connector; only it knows whether its agent has seen the request.
  */
-function refuse(out: ServerResponse, failure: Undelivered, { head }: Incoming): Promise<void> {
+function refuse(
+  out: ServerResponse,
+  failure: Undelivered,
+  { head }: ReceivedRequest,
+): Promise<void> {
   const exchange = head.headers.get('countersign-exchange') ?? ''
   const wireOf = ({ code }: Refusal) => MESH_WIRE[code]
   return writeReply(out, refusalReply(refusalOf(failure), { exchange, wireOf }))
@@ -132,15 +136,15 @@ function refuse(out: ServerResponse, failure: Undelivered, { head }: Incoming): 
 interface Passing {
   readonly answer: UpstreamResponse
   readonly out: ServerResponse
-  readonly patience: Patience
+  readonly deadline: Deadline
   readonly share: BodyShare
   readonly operation: string
 }
 
 async function pass(
   options: RelayOptions,
-  incoming: Incoming,
-  { answer, out, patience, share, operation }: Passing,
+  received: ReceivedRequest,
+  { answer, out, deadline, share, operation }: Passing,
 ): Promise<void> {
   const read = readResponseHead(answer, { names })
   if (read instanceof Refusal) {
@@ -149,23 +153,23 @@ async function pass(
   }
   const head = { ...read, headers: read.headers.filter(([name]) => receiverFields.has(name)) }
   if (head.isStream) {
-    out.writeHead(head.status, countersign(options, incoming, head).flat())
-    patience.allow(options.streamMs)
+    out.writeHead(head.status, countersign(options, received, head).flat())
+    deadline.allow(options.streamMs)
     await pour(answer, out)
     return
   }
-  const whole = await readWhole(options, incoming, { answer, share, operation })
+  const whole = await readWhole(options, received, { answer, share, operation })
   const digest = ['content-digest', formatContentDigest(sha256(whole))] as const
   const digested = { status: head.status, headers: [...head.headers, digest] }
   out.writeHead(head.status, [
-    ...countersign(options, incoming, digested).flat(),
+    ...countersign(options, received, digested).flat(),
     ...['content-length', String(whole.length)],
   ])
   await sendBytes(out, whole)
 }
 
 /** Whom the fabric says the request is from: for agents that look at it. */
-function identityHeaders({ head }: Incoming): [string, string][] {
+function identityHeaders({ head }: ReceivedRequest): [string, string][] {
   return ['countersign-exchange', 'countersign-from'].flatMap((name): [string, string][] => {
     const value = head.headers.get(name)
     return value === undefined ? [] : [[name, value]]
@@ -174,7 +178,7 @@ function identityHeaders({ head }: Incoming): [string, string][] {
 
 function countersign(
   { agent, clock }: RelayOptions,
-  { head }: Incoming,
+  { head }: ReceivedRequest,
   { status, headers }: Pick<ResponseHead, 'status' | 'headers'>,
 ): ResponseHead['headers'] {
   const { method, path, authority } = head
@@ -191,7 +195,7 @@ function countersign(
 
 async function readWhole(
   options: RelayOptions,
-  incoming: Incoming,
+  received: ReceivedRequest,
   { answer, share, operation }: Pick<Passing, 'answer' | 'share' | 'operation'>,
 ): Promise<Uint8Array> {
   const body = await readBodyOf(answer, options.bodyBytesMax, share)
@@ -200,7 +204,7 @@ async function readWhole(
   if (mediate === null) return body
   const card = mediate(body, {
     // The card has to lead to the address that the gateway knows; it rewrites the card once more.
-    baseUrl: `https://${incoming.head.authority}`,
+    baseUrl: `https://${received.head.authority}`,
     upstreamUrls: options.route.endpoints.map(({ url }) => url),
     protocol: options.route.protocol,
     signer: options.agent.signer,

@@ -103,7 +103,7 @@ class Queue {
           reject,
         })
       } else {
-        if (!this.#shares.hasRoom(owner)) {
+        if (!this.#shares.hasSpace(owner)) {
           reject(new LedgerBusy(waitingLimit, 'too many entries wait for the fabric'))
           return
         }

@@ -4,9 +4,9 @@ import { sendBytes } from '@countersign/protocol/tls'
 import type { Presented } from '../../identity/caller.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import { CONTROL_JSON_LIMITS, parseJsonBody } from '../../protocols/reading/json-body.ts'
-import type { Incoming, NodeRequest } from '../http/incoming.ts'
+import type { NodeRequest, ReceivedRequest } from '../http/received-request.ts'
 import { type NodeResponse, type Reply, writeReply } from '../http/respond.ts'
-import type { PublicSurface } from './gateway.ts'
+import type { PublicRouter } from './gateway.ts'
 import { isKnown, type Resource, SharedResources } from './shared-resources.ts'
 
 export interface PublicOptions {
@@ -28,11 +28,11 @@ export interface PublicOptions {
 }
 
 /** Everything that answers without a credential, and nothing that needs one. */
-export function publicSurfaces(options: PublicOptions): ReadonlyMap<string, PublicSurface> {
-  const gets = (path: string, surface: PublicSurface) => only(path, reading, surface, options)
-  const posts = (path: string, surface: PublicSurface) => only(path, writing, surface, options)
+export function publicRouters(options: PublicOptions): ReadonlyMap<string, PublicRouter> {
+  const gets = (path: string, router: PublicRouter) => only(path, reading, router, options)
+  const posts = (path: string, router: PublicRouter) => only(path, writing, router, options)
   const shared = new SharedResources()
-  return new Map<string, PublicSurface>([
+  return new Map<string, PublicRouter>([
     ['log', (request, response) => logResource({ ...options, shared }, request, response)],
     ['oauth', (request, response, read) => tokens(options, request, response, read)],
     // RFC 8414, section 3.1: the issuer's path comes after the well-known part.
@@ -80,15 +80,15 @@ const writing: ReadonlySet<string> = new Set(['POST'])
 function only(
   path: string,
   methods: ReadonlySet<string>,
-  surface: PublicSurface,
+  router: PublicRouter,
   options: Pick<PublicOptions, 'refuse'>,
-): [string, PublicSurface] {
+): [string, PublicRouter] {
   return [
     path,
     async (request, response, read) => {
       const [asked = ''] = (request.url ?? '').split('?', 1)
       const { method = '' } = request
-      if (asked === `/${path}` && methods.has(method)) return surface(request, response, read)
+      if (asked === `/${path}` && methods.has(method)) return router(request, response, read)
       const unknown = new Refusal('OPERATION_UNKNOWN', `${method} ${asked}`)
       await writeReply(response, await options.refuse(request, unknown, 'unread'))
     },
@@ -161,7 +161,7 @@ function protectedResource(origin: string): string {
   })
 }
 
-type Read = () => Promise<Incoming | Refusal>
+type Read = () => Promise<ReceivedRequest | Refusal>
 
 /** The vendor's server reads no body itself: what it is given has been bounded and counted. */
 async function tokens(
@@ -170,11 +170,11 @@ async function tokens(
   response: NodeResponse,
   read: Read,
 ): Promise<void> {
-  const incoming = await read()
-  if (!(incoming instanceof Refusal)) {
-    return options.handleTokens(request, response, incoming.body)
+  const received = await read()
+  if (!(received instanceof Refusal)) {
+    return options.handleTokens(request, response, received.body)
   }
-  const reply = await options.refuse(request, incoming, 'token')
+  const reply = await options.refuse(request, received, 'token')
   return writeReply(response, { ...reply, closes: true })
 }
 
@@ -183,13 +183,13 @@ async function exchangeJson(
   read: Read,
   { answer, refuse }: Asked,
 ): Promise<void> {
-  const incoming = await read()
+  const received = await read()
   const body =
-    incoming instanceof Refusal ? incoming : parseJsonBody(incoming.body, CONTROL_JSON_LIMITS)
+    received instanceof Refusal ? received : parseJsonBody(received.body, CONTROL_JSON_LIMITS)
   const result =
-    incoming instanceof Refusal || body instanceof Refusal
+    received instanceof Refusal || body instanceof Refusal
       ? (body as Refusal)
-      : await answer(incoming.presented, body).catch(
+      : await answer(received.presented, body).catch(
           // A no is returned. What throws may have spent the token, or issued what it could not record.
           (cause: unknown) => new Refusal('OUTCOME_UNKNOWN', String(cause)),
         )

@@ -1,10 +1,15 @@
 import { Refusal } from '../../lib/refusal.ts'
-import type { Courier } from '../../pipeline/delivery.ts'
-import { enforce, type Rooms } from '../../pipeline/enforce.ts'
+import type { Forwarder } from '../../pipeline/delivery.ts'
+import { enforce, type PipelineDeps } from '../../pipeline/enforce.ts'
 import { readControl } from '../../pipeline/large-bodies.ts'
 import { CONTROL_JSON_LIMITS, parseJsonBody } from '../../protocols/reading/json-body.ts'
 import { exchangeHeaders, refusalEvent } from '../http/call.ts'
-import { arrivalOf, problemReply, type Surface, type Visit } from './visit.ts'
+import {
+  problemReply,
+  type RequestContext,
+  type Router,
+  uncheckedRequest,
+} from './request-context.ts'
 import { GATEWAY_WIRE } from './wire.ts'
 
 /** The built-in receiver that administrative requests are delivered to. */
@@ -13,16 +18,16 @@ export interface Administration {
   actionOf(operation: string): 'read' | 'administer' | null
   /** Facts for the record that name the object and the reason. */
   aboutOf(operation: string, args: unknown): Readonly<Record<string, string>>
-  courier(operation: string, args: unknown, request: { readonly exchange: string }): Courier
+  forwarder(operation: string, args: unknown, request: { readonly exchange: string }): Forwarder
 }
 
 /** `POST /v1/admin`: an ordinary exchange whose receiver is the fabric itself. */
-export function adminSurface(rooms: Rooms, administration: Administration): Surface {
-  return async (visit) => {
-    const { client } = visit.incoming
-    const request = readControl(rooms, client, () => readRequest(visit))
+export function adminRouter(deps: PipelineDeps, administration: Administration): Router {
+  return async (context) => {
+    const { client } = context.received
+    const request = readControl(deps, client, () => readRequest(context))
     const fault = request instanceof Refusal ? request : null
-    const { operation, args } = request instanceof Refusal ? unread : request
+    const { operation, args } = request instanceof Refusal ? unparsed : request
     const action = administration.actionOf(operation)
     const unknown =
       action === null ? new Refusal('OPERATION_UNKNOWN', `no operation ${operation}`) : null
@@ -35,39 +40,42 @@ export function adminSurface(rooms: Rooms, administration: Administration): Surf
       tool: '',
       about: administration.aboutOf(operation, args),
     } as const
-    const arrival = arrivalOf(visit, target, fault ?? unknown)
-    const courier = administration.courier(operation, args, { exchange: visit.exchange })
-    const outcome = await enforce(rooms, arrival, courier)
-    if (outcome.refusal !== null) return problemReply(outcome.refusal, visit.exchange)
+    const unchecked = uncheckedRequest(context, target, fault ?? unknown)
+    const forwarder = administration.forwarder(operation, args, { exchange: context.exchange })
+    const outcome = await enforce(deps, unchecked, forwarder)
+    if (outcome.refusal !== null) return problemReply(outcome.refusal, context.exchange)
     const headers: [string, string][] = [
       ...outcome.answer.headers.map(pair),
-      ...exchangeHeaders(visit.exchange),
+      ...exchangeHeaders(context.exchange),
     ]
     if (outcome.body instanceof Uint8Array) {
       const { answer, body, still } = outcome
       return { status: answer.status, headers, body, still }
     }
     const wireOf = ({ code }: Refusal) => GATEWAY_WIRE[code]
-    const farewell = (refusal: Refusal) => [
-      refusalEvent(refusal, { exchange: visit.exchange, wireOf }),
+    const terminalEventsFor = (refusal: Refusal) => [
+      refusalEvent(refusal, { exchange: context.exchange, wireOf }),
     ]
-    return { status: 200, headers, body: { events: outcome.body, farewell } }
+    return { status: 200, headers, body: { events: outcome.body, terminalEventsFor } }
   }
 }
 
-const unread = { operation: 'unread', args: {} }
+const unparsed = { operation: 'unread', args: {} }
 
 function pair([name, value]: readonly [string, string]): [string, string] {
   return [name, value]
 }
 
-function readRequest({ incoming, path }: Visit): { operation: string; args: unknown } | Refusal {
-  const { method } = incoming.head
+function readRequest({
+  received,
+  path,
+}: RequestContext): { operation: string; args: unknown } | Refusal {
+  const { method } = received.head
   // One spelling of the one door, so that whoever watches it from outside sees everything.
   if (method !== 'POST' || path !== '/v1/admin') {
     return new Refusal('OPERATION_UNKNOWN', `${method} ${path}`)
   }
-  const value = parseJsonBody(incoming.body, CONTROL_JSON_LIMITS)
+  const value = parseJsonBody(received.body, CONTROL_JSON_LIMITS)
   if (value instanceof Refusal) return value
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     return new Refusal('MESSAGE_MALFORMED', 'an object is expected')

@@ -8,13 +8,13 @@ import {
 import type { Caller } from '../../identity/caller.ts'
 import type { Committed, EntryDraft, OpenedEntry, OpenIntent } from '../../ledger/ledger.ts'
 import { Refusal } from '../../lib/refusal.ts'
-import type { Arrival } from '../../pipeline/arrival.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
-import { admitControl, answerControl, refuseUnread } from '../../pipeline/control.ts'
-import type { Rooms } from '../../pipeline/enforce.ts'
+import { admitControl, answerControl, refuseUnparsedRequest } from '../../pipeline/control.ts'
+import type { PipelineDeps } from '../../pipeline/enforce.ts'
 import { readControl } from '../../pipeline/large-bodies.ts'
 import { recheck } from '../../pipeline/recheck.ts'
 import { refusalOfEntry } from '../../pipeline/record.ts'
+import type { UncheckedRequest } from '../../pipeline/unchecked-request.ts'
 import type { PolicyAction } from '../../policy/policy.ts'
 import { CONTROL_JSON_LIMITS, parseJsonBody } from '../../protocols/reading/json-body.ts'
 import type { EndpointRegistry } from '../../routes/endpoint-registry.ts'
@@ -28,17 +28,17 @@ import {
   recordedEntry,
 } from './entry-checks.ts'
 import {
-  arrivalOf,
   integerIn,
   jsonBytesReply,
   jsonReply,
   problemReply,
-  type Surface,
-  type Visit,
-} from './visit.ts'
+  type RequestContext,
+  type Router,
+  uncheckedRequest,
+} from './request-context.ts'
 
 export interface ControlOptions extends EntryChecksOptions {
-  readonly rooms: Rooms
+  readonly deps: PipelineDeps
   readonly ledger: {
     append(draft: EntryDraft): Promise<Committed>
     findReceipt(exchange: string): Promise<Uint8Array | null>
@@ -59,29 +59,29 @@ export interface ControlOptions extends EntryChecksOptions {
 const longPollMs = 25_000
 
 /** `/v1/receipts/<exchange>`: to the two ends of an exchange, and to whoever may read all. */
-export function receiptsSurface(options: ControlOptions): Surface {
-  return async (visit) => {
-    const exchange = visit.path.slice('/v1/receipts/'.length)
+export function receiptsRouter(options: ControlOptions): Router {
+  return async (context) => {
+    const exchange = context.path.slice('/v1/receipts/'.length)
     const malformed = isId('dec', exchange)
       ? null
       : new Refusal('MESSAGE_MALFORMED', `${exchange} is no exchange`)
-    const { rooms, ledger } = options
-    const own = arrivalFor(visit, { action: 'read', operation: 'own.receipt' }, malformed)
-    const found = await answerControl(rooms, own, async ({ caller, still }) =>
+    const { deps, ledger } = options
+    const own = uncheckedFor(context, { action: 'read', operation: 'own.receipt' }, malformed)
+    const found = await answerControl(deps, own, async ({ caller, still }) =>
       isOwn(await ledger.explain(exchange), caller)
         ? { receipt: await ledger.findReceipt(exchange), still }
         : null,
     )
-    const wider = arrivalFor(visit, { action: 'read', operation: 'receipt.read' })
+    const wider = uncheckedFor(context, { action: 'read', operation: 'receipt.read' })
     const answer =
       found ??
-      (await answerControl(rooms, wider, async ({ still }) => ({
+      (await answerControl(deps, wider, async ({ still }) => ({
         receipt: await ledger.findReceipt(exchange),
         still,
       })))
-    if (answer instanceof Refusal) return problemReply(answer, visit.exchange)
+    if (answer instanceof Refusal) return problemReply(answer, context.exchange)
     if (answer.receipt === null) {
-      return problemReply(await whyNoReceipt(ledger, exchange), visit.exchange)
+      return problemReply(await whyNoReceipt(ledger, exchange), context.exchange)
     }
     const type = 'application/vnd.countersign.receipt+json'
     const { receipt: body, still } = answer
@@ -113,51 +113,51 @@ function isOwn(entries: readonly OpenedEntry[], { spiffeId, name, scopes }: Call
 }
 
 /** `/v1/mesh/…`: what connectors and serving agents need of the fabric. */
-export function meshSurface(options: ControlOptions): Surface {
+export function meshRouter(options: ControlOptions): Router {
   const checks = createEntryChecks(options)
-  return async (visit) => {
-    const key = `${visit.incoming.head.method} ${visit.path}`
+  return async (context) => {
+    const key = `${context.received.head.method} ${context.path}`
     const answer = meshAnswers[key]
     if (answer === undefined) {
       const unknown = new Refusal('OPERATION_UNKNOWN', key)
-      const refused = await admit(options, visit, unread, unknown)
-      return problemReply(refused instanceof Refusal ? refused : unknown, visit.exchange)
+      const refused = await admit(options, context, unparsed, unknown)
+      return problemReply(refused instanceof Refusal ? refused : unknown, context.exchange)
     }
-    const reply = await answer(options, visit, checks)
-    return reply instanceof Refusal ? problemReply(reply, visit.exchange) : reply
+    const reply = await answer(options, context, checks)
+    return reply instanceof Refusal ? problemReply(reply, context.exchange) : reply
   }
 }
 
-const unread = { action: 'discover', operation: 'unread' } as const
+const unparsed = { action: 'discover', operation: 'unread' } as const
 
 type MeshAnswer = (
   options: ControlOptions,
-  visit: Visit,
+  context: RequestContext,
   checks: EntryChecks,
 ) => Promise<Reply | Refusal>
 
 const meshAnswers: Readonly<Record<string, MeshAnswer>> = {
-  'GET /v1/mesh/state': async (options, visit) => {
-    const after = integerIn(visit, 'after')
-    const arrival = arrivalFor(visit, { action: 'discover', operation: 'mesh.state' })
-    return answerControl(options.rooms, arrival, async ({ caller, still }) => {
+  'GET /v1/mesh/state': async (options, context) => {
+    const after = integerIn(context, 'after')
+    const unchecked = uncheckedFor(context, { action: 'discover', operation: 'mesh.state' })
+    return answerControl(options.deps, unchecked, async ({ caller, still }) => {
       if (after instanceof Refusal) return after
-      const reader = { identity: caller.spiffeId, signal: visit.signal }
+      const reader = { identity: caller.spiffeId, signal: context.signal }
       // Those who wait have a limit of their own (`mesh.stateReaders`).
-      visit.incoming.begun()
+      context.received.begun()
       const bytes = await options.state.wait(after ?? -1, longPollMs, reader)
       return bytes instanceof Refusal ? bytes : { ...jsonBytesReply(bytes), isShared: true, still }
     })
   },
-  'POST /v1/mesh/endpoints': async (options, visit) => {
+  'POST /v1/mesh/endpoints': async (options, context) => {
     // Where a name is reached is written for others to go by: a key or a token that may find agents,
     // narrowed or stolen, must not move one.
-    const request = await admit(options, visit, { action: 'record', operation: 'mesh.register' })
+    const request = await admit(options, context, { action: 'record', operation: 'mesh.register' })
     if (request instanceof Refusal) return request
     const { caller: admitted } = request.authenticated
-    const registration = parse(options, visit, parseMeshRegistration)
-    if (registration instanceof Refusal) return refuse(options, visit, registration)
-    const expiresAt = visit.at + registration.ttlSeconds * 1000
+    const registration = parse(options, context, parseMeshRegistration)
+    if (registration instanceof Refusal) return refuse(options, context, registration)
+    const expiresAt = context.at + registration.ttlSeconds * 1000
     const endpoints = registration.endpoints.map((endpoint) => ({
       ...endpoint,
       name: admitted.name,
@@ -166,23 +166,23 @@ const meshAnswers: Readonly<Record<string, MeshAnswer>> = {
     options.endpoints.register(admitted.name, registration.instance, endpoints)
     return jsonReply({ expiresAt })
   },
-  'POST /v1/mesh/entries': async (options, visit, checks) => {
-    const request = await admit(options, visit, { action: 'record', operation: 'mesh.entries' })
+  'POST /v1/mesh/entries': async (options, context, checks) => {
+    const request = await admit(options, context, { action: 'record', operation: 'mesh.entries' })
     if (request instanceof Refusal) return request
     const { caller: admitted } = request.authenticated
-    const entries = parse(options, visit, parseMeshEntries)
-    if (entries instanceof Refusal) return refuse(options, visit, entries)
-    const claim = await checks.claim(entries, admitted, visit.at)
-    if (claim instanceof Refusal) return refuse(options, visit, claim)
+    const entries = parse(options, context, parseMeshEntries)
+    if (entries instanceof Refusal) return refuse(options, context, entries)
+    const claim = await checks.claim(entries, admitted, context.at)
+    if (claim instanceof Refusal) return refuse(options, context, claim)
     // Claims are checked against the disk and by signatures, during which a connector can lose its right.
-    const lost = recheck(request, options.rooms.authorization)
+    const lost = recheck(request, options.deps.authorization)
     if (lost !== null) {
       claim.release()
-      return refuse(options, visit, lost.beforeDelivery())
+      return refuse(options, context, lost.beforeDelivery())
     }
     const { indexes, limits, failure } = await appendClaimed(options, entries, {
       claim,
-      at: visit.at,
+      at: context.at,
       producer: admitted.spiffeId,
     }).finally(() => claim.release())
     const isNothing = indexes.every((index) => index === null)
@@ -190,11 +190,11 @@ const meshAnswers: Readonly<Record<string, MeshAnswer>> = {
     if (isNothing && failure !== null && failure.refusal === null) throw failure.cause
     const refusal = claim.refusal ?? (failure === null ? null : refusalOf(failure))
     if (refusal === null) return jsonReply({ indexes })
-    const told = await refuse(options, visit, refusal)
+    const told = await refuse(options, context, refusal)
     // Without a record of the refusal, the connector sends its entries again; each is recorded once.
     if (told !== refusal) return told
     const named = limits.some((limit) => limit !== null) ? { limits } : {}
-    const headers = exchangeHeaders(visit.exchange)
+    const headers = exchangeHeaders(context.exchange)
     return isNothing ? refusal : jsonReply({ indexes, ...named }, headers)
   },
 }
@@ -253,21 +253,25 @@ async function appendClaimed(
 }
 
 /** For what an admitted caller may not do after all: on record, as every refusal is. */
-async function refuse({ rooms }: ControlOptions, visit: Visit, refusal: Refusal): Promise<Refusal> {
+async function refuse(
+  { deps }: ControlOptions,
+  context: RequestContext,
+  refusal: Refusal,
+): Promise<Refusal> {
   const target = { kind: 'fabric', name: 'fabric', protocol: 'admin', tool: '' } as const
-  const operation = visit.path.slice('/v1/'.length).replace('/', '.')
-  const arrival = arrivalOf(visit, { ...target, action: 'record', operation }, refusal)
-  const { unrecorded } = await refuseUnread(rooms, arrival, refusal)
+  const operation = context.path.slice('/v1/'.length).replace('/', '.')
+  const unchecked = uncheckedRequest(context, { ...target, action: 'record', operation }, refusal)
+  const { unrecorded } = await refuseUnparsedRequest(deps, unchecked, refusal)
   return unrecorded ?? refusal
 }
 
 function admit(
-  { rooms }: ControlOptions,
-  visit: Visit,
+  { deps }: ControlOptions,
+  context: RequestContext,
   asked: Asked,
   fault: Refusal | null = null,
 ): Promise<Authorized | Refusal> {
-  return admitControl(rooms, arrivalFor(visit, asked, fault))
+  return admitControl(deps, uncheckedFor(context, asked, fault))
 }
 
 interface Asked {
@@ -275,17 +279,21 @@ interface Asked {
   readonly operation: string
 }
 
-function arrivalFor(visit: Visit, asked: Asked, fault: Refusal | null = null): Arrival {
+function uncheckedFor(
+  context: RequestContext,
+  asked: Asked,
+  fault: Refusal | null = null,
+): UncheckedRequest {
   const target = { kind: 'fabric', name: 'fabric', protocol: 'admin', tool: '' } as const
-  return arrivalOf(visit, { ...target, ...asked }, fault)
+  return uncheckedRequest(context, { ...target, ...asked }, fault)
 }
 
 function parse<T>(
-  { rooms }: ControlOptions,
-  { incoming: { body, client } }: Visit,
+  { deps }: ControlOptions,
+  { received: { body, client } }: RequestContext,
   read: (value: unknown) => T,
 ): T | Refusal {
-  return readControl(rooms, client, () => {
+  return readControl(deps, client, () => {
     const value = parseJsonBody(body, CONTROL_JSON_LIMITS)
     if (value instanceof Refusal) return value
     try {

@@ -1,7 +1,7 @@
 import { setDeadline } from '../lib/clock.ts'
 
 /** How long a receiver is waited for, on behalf of a caller that may leave. */
-export interface Patience {
+export interface Deadline {
   /** Aborted when the caller leaves, or the time is up. */
   readonly signal: AbortSignal
   timedOut(): boolean
@@ -14,7 +14,7 @@ export interface Patience {
 }
 
 /** As `AbortSignal.any` of both, which costs several times as much and is left to the collector. */
-export function createPatience(caller: AbortSignal, timeoutMs: number): Patience {
+export function createDeadline(caller: AbortSignal, timeoutMs: number): Deadline {
   const controller = new AbortController()
   let timedOut = false
   const leave = (): void => controller.abort(caller.reason)

@@ -6,7 +6,7 @@ import { giveBackGarbage } from '../../lib/heap.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import type { Identified } from '../../pipeline/authenticate.ts'
 import { ArrivingBody } from './arriving-body.ts'
-import { type Incoming, type NodeRequest, readIncoming } from './incoming.ts'
+import { type NodeRequest, type ReceivedRequest, receiveRequest } from './received-request.ts'
 
 const bytesMax = 1_000_000
 const admitted = { bodyBytesMax: 10_000, address: '192.0.2.1' }
@@ -45,11 +45,11 @@ function arriving(
   })
   const nobody = { certificateChain: null, bearer: null, apiKey: null }
   const body = new ArrivingBody(request as unknown as NodeRequest)
-  const incoming = readIncoming(request as unknown as NodeRequest, body, {
+  const received = receiveRequest(request as unknown as NodeRequest, body, {
     present: () => nobody,
     admit: async () => refused ?? admission(),
   })
-  return { request, incoming, body }
+  return { request, received, body }
 }
 
 const turn = () => new Promise((resolve) => setImmediate(resolve))
@@ -63,7 +63,7 @@ function sendByByte(request: EventEmitter, count: number): readonly WeakRef<Buff
 }
 
 test('a body that comes byte by byte takes up its bytes, not a buffer for each', async () => {
-  const { request, incoming } = arriving()
+  const { request, received } = arriving()
   await turn()
   const chunks = sendByByte(request, 5000)
   // A weak reference holds what it points to until the turn that made it is over.
@@ -71,7 +71,7 @@ test('a body that comes byte by byte takes up its bytes, not a buffer for each',
   await giveBackGarbage()
   expect(chunks.filter((chunk) => chunk.deref() !== undefined).length).toBeLessThan(10)
   request.emit('end')
-  const { body } = (await incoming) as Incoming
+  const { body } = (await received) as ReceivedRequest
   expect(body).toHaveLength(5000)
   expect(body.buffer.byteLength).toBeLessThanOrEqual(10_000)
 })
@@ -85,7 +85,7 @@ test('a large head counts as long as its request, and a small one as part of wha
   await turn()
   expect(budget.totalBytes).toBeGreaterThan(34_000)
   large.request.emit('end')
-  const { release } = (await large.incoming) as Incoming
+  const { release } = (await large.received) as ReceivedRequest
   expect(budget.totalBytes).toBeGreaterThan(34_000)
   release()
   expect(budget.totalBytes).toBe(4_096)
@@ -101,16 +101,16 @@ test('a request counts for what it occupies until another limit counts it', asyn
   expect(budget.totalBytes).toBe(2 * waitingBytes)
   sendByByte(small.request, 100)
   for (const { request } of [small, large]) request.emit('end')
-  const [first, second] = await Promise.all([small.incoming, large.incoming])
+  const [first, second] = await Promise.all([small.received, large.received])
   expect(budget.totalBytes).toBe(2 * waitingBytes + 100)
   // The body and what is beside it stay, and so does the head.
-  for (const each of [first, first]) (each as Incoming).begun()
+  for (const each of [first, first]) (each as ReceivedRequest).begun()
   expect(budget.totalBytes).toBe(waitingBytes + bodyOverheadBytes + 100)
-  ;(second as Incoming).begun()
+  ;(second as ReceivedRequest).begun()
   expect(budget.totalBytes).toBeGreaterThan(30_000 + bodyOverheadBytes + 100)
   expect(budget.totalBytes).toBeLessThan(waitingBytes)
-  for (const each of [first, second]) (each as Incoming).release()
-  ;(second as Incoming).begun()
+  for (const each of [first, second]) (each as ReceivedRequest).release()
+  ;(second as ReceivedRequest).begun()
   expect(budget.totalBytes).toBe(0)
 })
 
@@ -118,45 +118,45 @@ test('a request that is evicted for its head holds nothing of its body', async (
   const budget = budgetOf({ identityBytesMax: 20_000 })
   const large = arriving(budget, null, ['host', 'a.test', 'x-a', 'x'.repeat(30_000)])
   await turn()
-  expect(await large.incoming).toMatchObject({ fault: { code: 'OVERLOADED' } })
+  expect(await large.received).toMatchObject({ fault: { code: 'OVERLOADED' } })
   expect(large.request.listenerCount('data')).toBe(0)
   expect(large.request.resumed).toBe(true)
   expect(budget.totalBytes).toBe(0)
 })
 
 test('a body beyond the limit is refused while it still arrives', async () => {
-  const { request, incoming } = arriving()
+  const { request, received } = arriving()
   await turn()
   sendByByte(request, 10_001)
-  expect(await incoming).toMatchObject({ fault: { code: 'MESSAGE_TOO_LARGE' }, refused: null })
+  expect(await received).toMatchObject({ fault: { code: 'MESSAGE_TOO_LARGE' }, refused: null })
 })
 
 test('no byte is read of a request whose head identifies no one', async () => {
   const budget = budgetOf()
   const missing = new Refusal('CREDENTIAL_MISSING', 'nothing presented')
-  const { request, incoming } = arriving(budget, missing)
-  expect(await incoming).toMatchObject({ refused: { code: 'CREDENTIAL_MISSING' }, fault: null })
+  const { request, received } = arriving(budget, missing)
+  expect(await received).toMatchObject({ refused: { code: 'CREDENTIAL_MISSING' }, fault: null })
   expect(request.listenerCount('data')).toBe(0)
   expect(budget.totalBytes).toBe(0)
 })
 
 test('a body that broke off before it was read is not taken for a whole one', async () => {
-  const { request, incoming } = arriving()
+  const { request, received } = arriving()
   request.emit('aborted')
   request.emit('close')
   request.emit('end')
-  await expect(incoming).rejects.toThrow('broke off')
+  await expect(received).rejects.toThrow('broke off')
 })
 
 test('a body is accounted for until its exchange has ended', async () => {
   const budget = budgetOf()
-  const { request, incoming } = arriving(budget)
+  const { request, received } = arriving(budget)
   await turn()
   sendByByte(request, 100)
   const held = budget.totalBytes
   expect(held).toBeGreaterThan(100)
   request.emit('end')
-  const { release } = (await incoming) as Incoming
+  const { release } = (await received) as ReceivedRequest
   expect(budget.totalBytes).toBe(held)
   release()
   release()
@@ -165,27 +165,27 @@ test('a body is accounted for until its exchange has ended', async () => {
 
 test('a body that breaks off leaves nothing on the account', async () => {
   const budget = budgetOf()
-  const { request, incoming } = arriving(budget)
+  const { request, received } = arriving(budget)
   await turn()
   sendByByte(request, 100)
   request.emit('close')
-  await expect(incoming).rejects.toThrow('broke off')
+  await expect(received).rejects.toThrow('broke off')
   expect(budget.totalBytes).toBe(0)
 })
 
 test('a body that is evicted is refused with the limit, and the rest is discarded', async () => {
   const budget = budgetOf({ totalBytesMax: 4096 + 50 })
-  const { request, incoming } = arriving(budget)
+  const { request, received } = arriving(budget)
   await turn()
   sendByByte(request, 100)
-  expect(await incoming).toMatchObject({ fault: { code: 'OVERLOADED' } })
+  expect(await received).toMatchObject({ fault: { code: 'OVERLOADED' } })
   expect(request.resumed).toBe(true)
   expect(budget.totalBytes).toBe(0)
 })
 
 test('a body that takes too long is refused', async () => {
-  const { incoming } = arriving(budgetOf({ timeoutMs: 1 }))
-  expect(await incoming).toMatchObject({
+  const { received } = arriving(budgetOf({ timeoutMs: 1 }))
+  expect(await received).toMatchObject({
     fault: { code: 'OVERLOADED', limit: 'http.bodyMs, 1 ms' },
   })
 })

@@ -3,4 +3,4 @@
  * vitest.config.ts. A machine that is many times slower than ours gets there as well, and a test fails
  * by what did not happen and not by its own end.
  */
-export const patience = { timeout: 60_000, interval: 20 } as const
+export const deadline = { timeout: 60_000, interval: 20 } as const

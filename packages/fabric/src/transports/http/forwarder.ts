@@ -1,17 +1,17 @@
 import { type Answer, readSignedResponse, type SignedResponse } from '@countersign/protocol'
 import type { BodyBudget, BodyShare } from '../../budgets/body-budget.ts'
-import { createPatience, type Patience } from '../../budgets/patience.ts'
+import { createDeadline, type Deadline } from '../../budgets/deadline.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import {
-  NoRoomError,
+  OutOfSpaceError,
   RejectedError,
   UpstreamError,
   WithdrawnError,
 } from '../../lib/upstream-error.ts'
 import {
-  type Courier,
   type Delivered,
   declinedBy,
+  type Forwarder,
   type StreamEvent,
   Undelivered,
   withheld,
@@ -36,7 +36,7 @@ import { type Forwarded, type ForwardSigner, forwardedRequest } from './forward-
 import { DECISION_FIELD, formatDecision } from './forwarded-decision.ts'
 import { readResponseHead, withOwnSignature } from './response-head.ts'
 
-export interface CallCourierOptions {
+export interface CallForwarderOptions {
   readonly upstream: Balancer
   /** Null where the receiver could not tell our signature from anybody's. */
   readonly signer: ForwardSigner | null
@@ -57,30 +57,30 @@ export interface CallCourierOptions {
   readonly signal: AbortSignal
 }
 
-export interface CallCourier {
-  readonly carry: Courier
+export interface CallForwarder {
+  readonly carry: Forwarder
   /** What is held of the answer is written now, or given up. A stream closes its account itself. */
   close(): void
 }
 
 /** Carries an exchange to an agent over HTTP: rebuilt from the parsed model, never raw. */
-export function callCourier(options: CallCourierOptions): CallCourier {
+export function callForwarder(options: CallForwarderOptions): CallForwarder {
   let share: BodyShare | null = null
-  const carry: Courier = async (intended, still) => {
-    const { arrival, caller } = intended.inspected.authorized.authenticated
+  const carry: Forwarder = async (intended, still) => {
+    const { unchecked, caller } = intended.inspected.authorized.authenticated
     const { signer, receiverId } = options
     const admitted = options.answers.admit(options.route.name, `${caller.kind}/${caller.name}`)
     if (admitted instanceof Refusal) return declinedBy(admitted)
     share = admitted
-    const forwarded = forwardedRequest(intended, arrival.message, signer, receiverId)
-    const patience = createPatience(options.signal, options.timeoutMs)
-    share.onEvicted((refusal) => patience.fail(evicted(refusal)))
+    const forwarded = forwardedRequest(intended, unchecked.message, signer, receiverId)
+    const deadline = createDeadline(options.signal, options.timeoutMs)
+    share.onEvicted((refusal) => deadline.fail(evicted(refusal)))
     try {
       const response = await options.upstream.request(options.route, {
         ...forwarded.request,
         headers: [...forwarded.request.headers, ...decisionFields(intended, options.route)],
         body: intended.inspected.body,
-        signal: patience.signal,
+        signal: deadline.signal,
         still,
         ...leading(options),
         account: share,
@@ -88,31 +88,31 @@ export function callCourier(options: CallCourierOptions): CallCourier {
       const { attempts } = response
       // Without a certificate the header is nobody's word; it does not pass.
       const stated = response.isProved ? statedRefusal(response, receiverId) : null
-      const reading = { intended, options, share, patience }
+      const reading = { intended, options, share, deadline }
       const delivered = stated ?? (await readResponse(response, forwarded, reading))
       if (delivered instanceof Undelivered) {
         response.discard()
-        patience.end()
+        deadline.end()
         return delivered
       }
       if (delivered instanceof Refusal) {
-        patience.end()
+        deadline.end()
         return withheld(delivered, attempts)
       }
-      if (delivered.body instanceof Uint8Array) patience.end()
-      else patience.allow(options.streamMs)
+      if (delivered.body instanceof Uint8Array) deadline.end()
+      else deadline.allow(options.streamMs)
       if (attempts === 1) return delivered
       return { ...delivered, facts: { ...delivered.facts, attempts } }
     } catch (cause) {
-      patience.end()
-      const silent = patience.timedOut() ? `no response within ${options.timeoutMs} ms: ` : ''
+      deadline.end()
+      const silent = deadline.timedOut() ? `no response within ${options.timeoutMs} ms: ` : ''
       return undelivered(cause, silent)
     }
   }
   return { carry, close: () => share?.close() }
 }
 
-function leading({ route, findRoute }: CallCourierOptions): Pick<UpstreamRequest, 'leadsTo'> {
+function leading({ route, findRoute }: CallForwarderOptions): Pick<UpstreamRequest, 'leadsTo'> {
   if (findRoute === undefined) return {}
   return { leadsTo: (endpoint) => leadsTo(findRoute(), route, endpoint) }
 }
@@ -130,15 +130,15 @@ export function evicted({ detail, limit }: Refusal): UpstreamError {
 
 interface Reading {
   readonly intended: Intended
-  readonly options: CallCourierOptions
+  readonly options: CallForwarderOptions
   readonly share: BodyShare
-  readonly patience: Patience
+  readonly deadline: Deadline
 }
 
 async function readResponse(
   response: UpstreamResponse,
   forwarded: Forwarded,
-  { intended, options, share, patience }: Reading,
+  { intended, options, share, deadline }: Reading,
 ): Promise<Delivered | Refusal> {
   const read = readResponseHead(response)
   if (read instanceof Refusal) return reject(response, read)
@@ -153,10 +153,10 @@ async function readResponse(
   const { authenticated } = intended.inspected.authorized
   const account = accountOfAnswer(authenticated)
   const source = { readKind: options.readKind, route: options.route, account }
-  const mediate = cardMediator(authenticated.arrival.target.operation, status)
+  const mediate = cardMediator(authenticated.unchecked.target.operation, status)
   if (isStream) {
     return mediate === null
-      ? { ...head, body: cancellable(response, { share, patience }, source) }
+      ? { ...head, body: cancellable(response, { share, deadline }, source) }
       : reject(response, cardRefusal('in a stream'))
   }
   const body = await readBodyOf(response, options.bodyBytesMax, share)
@@ -195,14 +195,14 @@ function reject(response: UpstreamResponse, refusal: Refusal): Refusal {
 /** Events of the response; to stop reading cancels the request (MCP 2026-07-28) or detaches (A2A). */
 function cancellable(
   response: UpstreamResponse,
-  { share, patience }: { readonly share: BodyShare; readonly patience: Patience },
+  { share, deadline }: { readonly share: BodyShare; readonly deadline: Deadline },
   source: ContentSource,
 ): AsyncIterable<StreamEvent> {
   return {
     [Symbol.asyncIterator]() {
       const events = new EventReader(response.body, share)
       share.onEvicted((refusal) => {
-        patience.fail(evicted(refusal))
+        deadline.fail(evicted(refusal))
         // A caller that reads slowly keeps nothing of it waiting.
         events.drop()
       })
@@ -218,7 +218,7 @@ function cancellable(
           response.discard()
           events.drop()
           share.close()
-          patience.end()
+          deadline.end()
           return Promise.resolve({ done: true, value: undefined })
         },
       }
@@ -228,7 +228,7 @@ function cancellable(
 
 /** Every failure of a request, by how far the request came. */
 export function undelivered(cause: unknown, context: string = ''): Undelivered {
-  if (cause instanceof WithdrawnError || cause instanceof NoRoomError) {
+  if (cause instanceof WithdrawnError || cause instanceof OutOfSpaceError) {
     return declinedBy(cause.refusal)
   }
   if (!(cause instanceof UpstreamError)) {

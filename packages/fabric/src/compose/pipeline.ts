@@ -1,24 +1,24 @@
 import { memoryRateLimits } from '../adapters/rate-limiter/rate-limits.ts'
 import type { AgentRecord } from '../identity/directory.ts'
 import type { EntryDraft, OpenedEntry } from '../ledger/ledger.ts'
-import type { AuthorizeRoom, Receiver } from '../pipeline/authorize.ts'
-import type { Rooms } from '../pipeline/enforce.ts'
+import type { AuthorizeDeps, Receiver } from '../pipeline/authorize.ts'
+import type { PipelineDeps } from '../pipeline/enforce.ts'
 import type { LargeBodies } from '../pipeline/large-bodies.ts'
 import type { RateLimits } from '../pipeline/quota.ts'
-import type { StandingChanges } from '../pipeline/standing.ts'
+import type { StatusChanges } from '../pipeline/status.ts'
 import type { Redactor } from '../redaction/redactor.ts'
 import type { Routes } from '../routes/routes.ts'
 import type { WatchedDetection } from './detection.ts'
-import type { Stores, Surroundings } from './stores.ts'
+import type { Environment, Stores } from './stores.ts'
 
 /** Told of every entry, opened, once it is durable. */
 export interface EntryFeed {
   onEntry(listener: (entry: OpenedEntry) => void): () => void
 }
 
-export interface RoomsOptions {
+export interface PipelineOptions {
   readonly stores: Stores
-  readonly around: Surroundings
+  readonly around: Environment
   readonly redactor: Redactor
   readonly largeBodies: LargeBodies
   readonly detection: WatchedDetection
@@ -28,17 +28,17 @@ export interface RoomsOptions {
 }
 
 /** Gathers what the pipeline's stages ask for. */
-export function composeRooms(options: RoomsOptions): Rooms & EntryFeed {
+export function composePipeline(options: PipelineOptions): PipelineDeps & EntryFeed {
   const { stores, around, redactor, largeBodies, detection } = options
   const { identity, policy, ledger } = stores
-  const standing = standingChanges(stores, detection)
+  const standing = statusChanges(stores, detection)
   let isExhausted = false
   // Before the streams hear of it, which ask again.
   ledger.onSpace(({ state }) => {
     isExhausted = state === 'exhausted'
   })
   const listeners = new Set<(entry: OpenedEntry) => void>()
-  const authorization: AuthorizeRoom = {
+  const authorization: AuthorizeDeps = {
     policy: () => policy.current,
     riskOf: (agent, now) => detection.scoreOf(agent, now),
     findReceiver: (kind, name) => findReceiver(options, kind, name),
@@ -75,10 +75,10 @@ export function composeRooms(options: RoomsOptions): Rooms & EntryFeed {
 }
 
 /** The same listener for whatever can take away the right to go on. */
-function standingChanges(
+function statusChanges(
   { identity, policy, ledger }: Stores,
   detection: WatchedDetection,
-): StandingChanges {
+): StatusChanges {
   return {
     onChange(listener) {
       const stops = [
@@ -114,7 +114,7 @@ export function isDismissed(record: AgentRecord | null): boolean {
 }
 
 function findReceiver(
-  options: RoomsOptions,
+  options: PipelineOptions,
   kind: Receiver['kind'],
   name: string,
 ): Receiver | null {

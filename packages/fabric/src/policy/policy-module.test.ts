@@ -6,7 +6,7 @@ import type { CedarPolicy } from './cedar-json.ts'
 import { PoliciesRejected } from './compile-policies.ts'
 import type { PolicyParser } from './parser.ts'
 import type { PolicySet } from './policy.ts'
-import { type OpenPolicyRoom, openPolicyRoom } from './policy-room.ts'
+import { type OpenPolicyModule, openPolicyModule } from './policy-module.ts'
 
 const all = { op: 'All' }
 
@@ -31,7 +31,7 @@ const parser: PolicyParser = {
 
 let parent: string
 let dir: string
-let room: OpenPolicyRoom | null
+let deps: OpenPolicyModule | null
 let rejections: unknown[]
 /** The version in force at each repair. */
 let repairs: string[]
@@ -40,24 +40,24 @@ beforeEach(async () => {
   parent = await mkdtemp(join(tmpdir(), 'policy-room-'))
   dir = join(parent, 'policies')
   await mkdir(dir)
-  room = null
+  deps = null
   rejections = []
   repairs = []
 })
 
 afterEach(async () => {
-  room?.close()
+  deps?.close()
   await rm(parent, { recursive: true })
 })
 
-async function open(watch: boolean): Promise<OpenPolicyRoom> {
+async function open(watch: boolean): Promise<OpenPolicyModule> {
   const onRejected = (error: unknown) => rejections.push(error)
   const onRepaired = ({ version }: PolicySet) => repairs.push(version)
-  room = await openPolicyRoom({ dir, parser, dataClasses: [], watch, onRejected, onRepaired })
-  return room
+  deps = await openPolicyModule({ dir, parser, dataClasses: [], watch, onRejected, onRepaired })
+  return deps
 }
 
-function effectOf({ current }: OpenPolicyRoom): string {
+function effectOf({ current }: OpenPolicyModule): string {
   const nobody = { name: 'a', roles: [], segment: '', attributes: {} }
   return current.decide({
     principal: { kind: 'agent', ...nobody },
@@ -138,7 +138,7 @@ describe('the policy room', () => {
         return parser.parse(schema, texts)
       },
     }
-    room = await openPolicyRoom({
+    deps = await openPolicyModule({
       dir,
       parser: busy,
       dataClasses: [],
@@ -147,8 +147,8 @@ describe('the policy room', () => {
       onRepaired: () => {},
     })
     await writeFile(join(dir, 'a.cedar'), 'permit;')
-    await expect(room.reload()).rejects.toThrow('changed during')
-    expect(effectOf(room)).toBe('deny')
+    await expect(deps.reload()).rejects.toThrow('changed during')
+    expect(effectOf(deps)).toBe('deny')
   })
 
   test('a watched folder takes force by itself, and a bad one is reported once', async () => {
@@ -178,7 +178,7 @@ test('thousands of policies are compiled in turns with other work', async () => 
   setImmediate(count)
   await open(false)
   const opening = turns
-  await room?.check([{ name: 'many.cedar', text: 'permit;\n'.repeat(2_000) }])
+  await deps?.check([{ name: 'many.cedar', text: 'permit;\n'.repeat(2_000) }])
   isOpen = true
   expect(opening).toBeGreaterThan(2_000 / 32)
   expect(turns - opening).toBeGreaterThan(2_000 / 64)

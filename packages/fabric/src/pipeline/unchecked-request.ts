@@ -20,14 +20,14 @@ export interface Target {
   /** Whom or what an administrative operation is about, and why, for the record. */
   readonly about?: Readonly<Record<string, string>>
   /** Absent where nothing of others can be reached by the message. */
-  readonly strangers?: Strangers
+  readonly foreignOwners?: ForeignOwners
 }
 
 /**
  * The owners of tasks of others that an exchange reaches: those that its request names, and those of
  * which an answer shows some. The right to go on is the right to all of them, whenever it is asked for.
  */
-export interface Strangers {
+export interface ForeignOwners {
   /** By name; empty for an owner that is not known. */
   of(caller: string): ReadonlySet<string>
 }
@@ -44,7 +44,7 @@ export interface Message {
 }
 
 /** A decoded, entirely unchecked request. Only `authenticate` turns it into something more. */
-export interface Arrival {
+export interface UncheckedRequest {
   readonly exchange: DecisionId
   /**
    * Under which the exchange goes on once the caller's signature was verified, where a transport binds

@@ -13,7 +13,7 @@ const refusalOfStatus = {
 } as const satisfies Record<AgentStatus, string | null>
 
 /** Why this principal may not act at present, whatever it holds; null when it may. */
-export function checkStanding(record: AgentRecord): Refusal | null {
+export function checkStatus(record: AgentRecord): Refusal | null {
   const code = refusalOfStatus[record.status]
   return code === null ? null : new Refusal(code, `${record.name}: ${record.statusReason}`)
 }
@@ -37,7 +37,7 @@ export function callerOf(record: AgentRecord | null, proof: Proof): Caller | Ref
   if (record === null) {
     return new Refusal('CREDENTIAL_REJECTED', `${proof.spiffeId} is not in the directory`)
   }
-  const refusal = checkStanding(record)
+  const refusal = checkStatus(record)
   if (refusal !== null) {
     // Named, so that the ledger shows who keeps trying.
     return new Refusal(refusal.code, refusal.detail, null, { caller: proof.spiffeId })

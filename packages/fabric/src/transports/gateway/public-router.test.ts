@@ -4,8 +4,8 @@ import { REFUSALS } from '@countersign/protocol'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { verifies } from '../../../../../test/requirements.ts'
 import type { Refusal } from '../../lib/refusal.ts'
-import type { Incoming } from '../http/incoming.ts'
-import { type PublicOptions, publicSurfaces } from './public-surface.ts'
+import type { ReceivedRequest } from '../http/received-request.ts'
+import { type PublicOptions, publicRouters } from './public-router.ts'
 import { isKnown, resourceOf, SharedResources } from './shared-resources.ts'
 
 let loads = 0
@@ -24,11 +24,11 @@ const options = {
   origin: () => 'https://127.0.0.1',
 } as unknown as PublicOptions
 
-const surfaces = publicSurfaces(options)
+const routers = publicRouters(options)
 const listener: RequestListener = (request, response) => {
   const [, first = '', second = ''] = (request.url ?? '').split('/', 3)
-  const surface = surfaces.get(first === 'v1' ? `v1/${second}` : first)
-  void surface?.(request, response, () => Promise.reject(new Error('no body')))
+  const router = routers.get(first === 'v1' ? `v1/${second}` : first)
+  void router?.(request, response, () => Promise.reject(new Error('no body')))
 }
 const server = createServer(listener)
 let origin = ''
@@ -49,11 +49,14 @@ test('what fails while it is carried out may have been done: its caller is not t
       return Promise.resolve({ status: 500, headers: [], body: new Uint8Array(0) })
     },
   } as unknown as PublicOptions
-  const incoming = { presented: {}, body: new TextEncoder().encode('{}') } as unknown as Incoming
+  const received = {
+    presented: {},
+    body: new TextEncoder().encode('{}'),
+  } as unknown as ReceivedRequest
   for (const path of ['v1/enroll', 'v1/renew']) {
-    const surface = publicSurfaces(failing).get(path)
+    const router = publicRouters(failing).get(path)
     const once = createServer((request, response) => {
-      void surface?.(request, response, () => Promise.resolve(incoming))
+      void router?.(request, response, () => Promise.resolve(received))
     })
     await new Promise<void>((resolve) => once.listen(0, '127.0.0.1', resolve))
     const { port } = once.address() as AddressInfo

@@ -1,10 +1,10 @@
 import type { Refusal } from '../lib/refusal.ts'
-import type { Authorized, AuthorizeRoom } from './authorize.ts'
+import type { AuthorizeDeps, Authorized } from './authorize.ts'
 import { Interruption } from './interruption.ts'
 import { endOf, recheck } from './recheck.ts'
 
 /** Tells that policy, an identity or a risk score changed, so that long exchanges look again. */
-export interface StandingChanges {
+export interface StatusChanges {
   onChange(listener: () => void): () => void
 }
 
@@ -17,21 +17,21 @@ const lookAgainMsMin = 1
  * Watches one exchange's right to go on. `lost` comes with the refusal the moment the right is gone,
  * also while nothing flows. The watcher must be closed.
  */
-export function watchStanding(
+export function watchStatus(
   authorized: Authorized,
-  room: AuthorizeRoom,
-  changes: StandingChanges,
+  deps: AuthorizeDeps,
+  changes: StatusChanges,
 ): { readonly lost: Interruption<Refusal>; check(): Refusal | null; close(): void } {
   const lost = new Interruption<Refusal>()
   let timer: NodeJS.Timeout | undefined
   const look = (): Refusal | null => {
-    const refusal = recheck(authorized, room)
+    const refusal = recheck(authorized, deps)
     if (refusal !== null) lost.come(refusal)
     return refusal
   }
   // Set again each time, because a renewed credential ends later than the one that began.
   const lookAtEnd = (): void => {
-    const remainingMs = endOf(authorized.authenticated, room) - room.now()
+    const remainingMs = endOf(authorized.authenticated, deps) - deps.now()
     timer = setTimeout(
       () => {
         if (look() === null) lookAtEnd()

@@ -1,7 +1,7 @@
 import { formatSpiffeId, isAssignableName } from '@countersign/protocol'
 import type { BodyBudget } from '../../budgets/body-budget.ts'
 import type { Refusal } from '../../lib/refusal.ts'
-import type { Rooms } from '../../pipeline/enforce.ts'
+import type { PipelineDeps } from '../../pipeline/enforce.ts'
 import type { ReadKind } from '../../protocols/a2a/card-content.ts'
 import { createTaskOwners } from '../../protocols/a2a/task-guard.ts'
 import type { TaskReader } from '../../protocols/a2a/task-reader.ts'
@@ -12,11 +12,11 @@ import type { Routes } from '../../routes/routes.ts'
 import { answerCall } from '../http/call.ts'
 import type { ForwardSigner } from '../http/forward-signature.ts'
 import type { Reply } from '../http/respond.ts'
-import type { Surface } from './visit.ts'
+import type { Router } from './request-context.ts'
 import { GATEWAY_WIRE } from './wire.ts'
 
-export interface AgentsSurfaceOptions {
-  readonly rooms: Rooms
+export interface AgentsRouterOptions {
+  readonly deps: PipelineDeps
   readonly routes: Routes
   readonly upstream: Balancer
   readonly signer: ForwardSigner
@@ -35,26 +35,26 @@ export interface AgentsSurfaceOptions {
 }
 
 /** `/agents/<name>/…`: calls to agents. */
-export function agentsSurface(options: AgentsSurfaceOptions): Surface {
+export function agentsRouter(options: AgentsRouterOptions): Router {
   const tasks = createTaskOwners()
-  return async (visit) => {
-    const [, , claimed = '', ...rest] = visit.path.split('/')
+  return async (context) => {
+    const [, , claimed = '', ...rest] = context.path.split('/')
     const name = isAssignableName(claimed) ? claimed : 'unknown'
     const findRoute = () => options.routes.find(name)
     const route = findRoute() ?? { name, protocol: 'auto', endpoints: [] }
-    const query = visit.incoming.head.path.slice(visit.path.length)
-    const reply = await answerCall(options.rooms, {
-      exchange: visit.exchange,
-      at: visit.at,
+    const query = context.received.head.path.slice(context.path.length)
+    const reply = await answerCall(options.deps, {
+      exchange: context.exchange,
+      at: context.at,
       transport: 'gateway',
-      incoming: visit.incoming,
+      received: context.received,
       path: `/${rest.join('/')}${query}`,
       sessions: options.sessions,
       classify: options.classify,
       tasks,
       taskReader: options.taskReader,
       wireOf: (refusal: Refusal) => GATEWAY_WIRE[refusal.code],
-      courier: {
+      forwarder: {
         route,
         findRoute,
         upstream: options.upstream,
@@ -69,7 +69,7 @@ export function agentsSurface(options: AgentsSurfaceOptions): Surface {
         answers: options.answers,
         timeoutMs: options.timeoutMs,
         streamMs: options.streamMs,
-        signal: visit.signal,
+        signal: context.signal,
         readKind: options.readKind,
         card: {
           baseUrl: `${options.origin()}/agents/${name}`,

@@ -1,16 +1,16 @@
 import { type DecisionId, utf8 } from '@countersign/protocol'
 import { Refusal } from '../../lib/refusal.ts'
-import type { Arrival, Target } from '../../pipeline/arrival.ts'
+import type { Target, UncheckedRequest } from '../../pipeline/unchecked-request.ts'
 import { refusalReply } from '../http/call.ts'
-import type { Incoming } from '../http/incoming.ts'
+import type { ReceivedRequest } from '../http/received-request.ts'
 import type { Reply } from '../http/respond.ts'
 import { GATEWAY_WIRE } from './wire.ts'
 
 /** One request at the gateway, on its way through the surface that its path belongs to. */
-export interface Visit {
+export interface RequestContext {
   readonly exchange: DecisionId
   readonly at: number
-  readonly incoming: Incoming
+  readonly received: ReceivedRequest
   /** Path without query, and the query. */
   readonly path: string
   readonly query: URLSearchParams
@@ -19,10 +19,13 @@ export interface Visit {
 }
 
 /** Answers the requests below one path prefix. */
-export type Surface = (visit: Visit) => Promise<Reply>
+export type Router = (context: RequestContext) => Promise<Reply>
 
 /** The one integer of this name in the query; null where it has none. Nothing else is taken for one. */
-export function integerIn({ query }: Pick<Visit, 'query'>, name: string): number | null | Refusal {
+export function integerIn(
+  { query }: Pick<RequestContext, 'query'>,
+  name: string,
+): number | null | Refusal {
   const [text, ...others] = query.getAll(name)
   if (text === undefined) return null
   if (others.length > 0 || !/^-?\d{1,15}$/.test(text)) {
@@ -32,19 +35,19 @@ export function integerIn({ query }: Pick<Visit, 'query'>, name: string): number
 }
 
 /** An arrival for the fabric itself or for a channel. */
-export function arrivalOf(
-  visit: Visit,
+export function uncheckedRequest(
+  context: RequestContext,
   target: Omit<Target, 'labels'> & { readonly labels?: readonly string[] },
   fault: Refusal | null = null,
-): Arrival {
-  const { head, presented, signature, body, refused } = visit.incoming
+): UncheckedRequest {
+  const { head, presented, signature, body, refused } = context.received
   return {
-    exchange: visit.exchange,
-    at: visit.at,
+    exchange: context.exchange,
+    at: context.at,
     transport: target.kind === 'channel' ? 'queue' : 'gateway',
     presented,
     refused,
-    fault: visit.incoming.fault ?? fault,
+    fault: context.received.fault ?? fault,
     signature,
     target: { labels: [], ...target },
     message: {

@@ -7,14 +7,14 @@ import { bodyOverheadBytes } from '../../budgets/body-budget.ts'
 import type { Presented } from '../../identity/caller.ts'
 import { networkOf } from '../../lib/limits.ts'
 import { Refusal } from '../../lib/refusal.ts'
-import type { PresentedSignature } from '../../pipeline/arrival.ts'
+import type { PresentedSignature } from '../../pipeline/unchecked-request.ts'
 import { type Head, readHead } from '../../protocols/reading/head.ts'
 import type { ArrivingBody } from './arriving-body.ts'
 
 export type NodeRequest = IncomingMessage | Http2ServerRequest
 
 /** One request, parsed once and bounded. */
-export interface Incoming {
+export interface ReceivedRequest {
   readonly head: Head
   readonly presented: Presented
   readonly signature: PresentedSignature | null
@@ -36,8 +36,8 @@ export interface Incoming {
 }
 
 /** Whether a request was refused before its body was read to its end. */
-export const isUnread = (incoming: Incoming | Refusal): boolean =>
-  incoming instanceof Refusal || incoming.refused !== null || incoming.fault !== null
+export const isUnparsed = (received: ReceivedRequest | Refusal): boolean =>
+  received instanceof Refusal || received.refused !== null || received.fault !== null
 
 /** A head that was read, and nothing else of its request. */
 export interface JudgedHead {
@@ -58,11 +58,11 @@ export interface Reading {
  * Reads a request: first its head, then, once the head has identified its sender, its body. Gives a
  * refusal when the head itself cannot be read.
  */
-export async function readIncoming(
+export async function receiveRequest(
   request: NodeRequest,
   body: ArrivingBody,
   { admit, faultOf, present = readPresented }: Reading,
-): Promise<Incoming | Refusal> {
+): Promise<ReceivedRequest | Refusal> {
   const head = readHead({
     method: request.method ?? '',
     url: request.url ?? '',
@@ -76,16 +76,16 @@ export async function readIncoming(
   }
   const presented = present(request, head)
   if (presented instanceof Refusal) return presented
-  const unread = { head, presented, signature: null, body: new Uint8Array(0), fault: null }
+  const unparsed = { head, presented, signature: null, body: new Uint8Array(0), fault: null }
   const admission = await admit({ head, presented })
   if (admission instanceof Refusal)
-    return { ...unread, refused: admission, client: '', begun: () => {}, release: () => {} }
+    return { ...unparsed, refused: admission, client: '', begun: () => {}, release: () => {} }
   const client = admission.share.identity
   const begun = countHead(request, admission)
   const release = (): void => admission.share.close()
   try {
-    const refusedRead = (fault: Refusal): Incoming => ({
-      ...unread,
+    const refusedRead = (fault: Refusal): ReceivedRequest => ({
+      ...unparsed,
       fault,
       refused: null,
       client,
@@ -98,7 +98,7 @@ export async function readIncoming(
     if (signature instanceof Refusal) return refusedRead(signature)
     const read = await body.read(admission, head)
     if (read instanceof Refusal) return refusedRead(read)
-    return { ...unread, signature, body: read, refused: null, client, begun, release }
+    return { ...unparsed, signature, body: read, refused: null, client, begun, release }
   } catch (cause) {
     release()
     throw cause

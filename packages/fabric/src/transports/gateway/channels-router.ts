@@ -17,42 +17,49 @@ import { decodePublish } from '../../channels/publish-decoding.ts'
 import { QUEUE_WIRE } from '../../channels/wire.ts'
 import type { FactValue } from '../../ledger/ledger.ts'
 import { Refusal } from '../../lib/refusal.ts'
-import type { Target } from '../../pipeline/arrival.ts'
 import { admitControl, answerControl } from '../../pipeline/control.ts'
-import type { Courier, Delivered } from '../../pipeline/delivery.ts'
-import { enforce, type Rooms } from '../../pipeline/enforce.ts'
+import type { Delivered, Forwarder } from '../../pipeline/delivery.ts'
+import { enforce, type PipelineDeps } from '../../pipeline/enforce.ts'
 import { mayReceive } from '../../pipeline/recheck.ts'
 import { SenderRights, type SentMessage } from '../../pipeline/sender-right.ts'
+import type { Target } from '../../pipeline/unchecked-request.ts'
 import type { PolicyAction } from '../../policy/policy.ts'
 import { exchangeHeaders, quotaHeaders } from '../http/call.ts'
 import type { Reply } from '../http/respond.ts'
-import { arrivalOf, integerIn, jsonReply, problemReply, type Surface, type Visit } from './visit.ts'
+import {
+  integerIn,
+  jsonReply,
+  problemReply,
+  type RequestContext,
+  type Router,
+  uncheckedRequest,
+} from './request-context.ts'
 
-export interface ChannelsSurfaceOptions {
-  readonly rooms: Rooms
+export interface ChannelsRouterOptions {
+  readonly deps: PipelineDeps
   readonly channels: Channels
 }
 
-interface Serving extends ChannelsSurfaceOptions {
+interface Serving extends ChannelsRouterOptions {
   readonly senders: SenderRights
 }
 
-type Answer = (options: Serving, visit: Visit, channel: string) => Promise<Reply>
+type Answer = (options: Serving, context: RequestContext, channel: string) => Promise<Reply>
 
 /** `/v1/channels/<name>/…`: sealed messages in and out. What is sealed stays sealed here. */
-export function channelsSurface(options: ChannelsSurfaceOptions): Surface {
-  const serving = { ...options, senders: new SenderRights(options.rooms.authorization) }
-  return (visit) => {
-    const [, , , claimed = '', what = '', ...rest] = visit.path.split('/')
-    const answer = answers[`${visit.incoming.head.method} ${what}`]
+export function channelsRouter(options: ChannelsRouterOptions): Router {
+  const serving = { ...options, senders: new SenderRights(options.deps.authorization) }
+  return (context) => {
+    const [, , , claimed = '', what = '', ...rest] = context.path.split('/')
+    const answer = answers[`${context.received.head.method} ${what}`]
     if (!isAssignableName(claimed) || answer === undefined || rest.length > 0) {
-      const refusal = new Refusal('OPERATION_UNKNOWN', visit.path)
+      const refusal = new Refusal('OPERATION_UNKNOWN', context.path)
       const target = targetOf('unknown', 'discover', 'unread')
-      return admitControl(options.rooms, arrivalOf(visit, target, refusal)).then((answer) =>
-        refused(answer instanceof Refusal ? answer : refusal, visit.exchange),
+      return admitControl(options.deps, uncheckedRequest(context, target, refusal)).then((answer) =>
+        refused(answer instanceof Refusal ? answer : refusal, context.exchange),
       )
     }
-    return answer(serving, visit, claimed)
+    return answer(serving, context, claimed)
   }
 }
 
@@ -65,12 +72,16 @@ const answers: Readonly<Record<string, Answer>> = {
   'POST keys': putKey,
 }
 
-function publish({ rooms, channels }: ChannelsSurfaceOptions, visit: Visit, channel: string) {
-  const decoded = decodePublish(visit.incoming.body)
+function publish(
+  { deps, channels }: ChannelsRouterOptions,
+  context: RequestContext,
+  channel: string,
+) {
+  const decoded = decodePublish(context.received.body)
   const target = targetOf(channel, 'publish', 'publish')
-  if (decoded instanceof Refusal) return exchange(rooms, visit, target, decoded)
+  if (decoded instanceof Refusal) return exchange(deps, context, target, decoded)
   const [labels, ...otherLabels] = decoded.labelSets
-  return exchange(rooms, visit, { ...target, labels, otherLabels }, async (intended, still) => {
+  return exchange(deps, context, { ...target, labels, otherLabels }, async (intended, still) => {
     const { caller } = intended.inspected.authorized.authenticated
     const answer = await channels.publish({ channel, caller: caller.name, still }, decoded)
     if (answer instanceof Refusal) return answer
@@ -83,22 +94,22 @@ function publish({ rooms, channels }: ChannelsSurfaceOptions, visit: Visit, chan
   })
 }
 
-function lease({ rooms, channels, senders }: Serving, visit: Visit, channel: string) {
-  const request = parseLeaseRequest(visit.incoming.body)
+function lease({ deps, channels, senders }: Serving, context: RequestContext, channel: string) {
+  const request = parseLeaseRequest(context.received.body)
   const target = targetOf(channel, 'consume', 'lease')
-  if (request === null) return exchange(rooms, visit, target, malformed('lease'))
+  if (request === null) return exchange(deps, context, target, malformed('lease'))
   return inHold((keep) =>
-    exchange(rooms, visit, target, async (intended, still) => {
+    exchange(deps, context, target, async (intended, still) => {
       const { authorized } = intended.inspected
       const { caller, signed } = authorized.authenticated
       const call = {
         ...{ channel, still, caller: caller.name, proof: `${caller.method} ${signed}` },
-        policyVersion: () => rooms.authorization.policy().version,
+        policyVersion: () => deps.authorization.policy().version,
         mayReceive: (labels: readonly string[]) =>
-          mayReceive(authorized, labels, rooms.authorization),
+          mayReceive(authorized, labels, deps.authorization),
         senderRight: (message: SentMessage) => senders.of(message),
       }
-      const leased = await channels.lease(call, request, visit.signal)
+      const leased = await channels.lease(call, request, context.signal)
       if (leased instanceof Refusal) return leased
       keep(leased.hold)
       return { ...deliveredLease(leased), withheld: leased.giveBack }
@@ -135,17 +146,20 @@ function deliveredLease({ messages, hold, withheld, buried }: LeasedMessages): D
   return delivered(body, CHANNEL_FRAMES_TYPE, facts)
 }
 
-function settle({ rooms, channels }: ChannelsSurfaceOptions, visit: Visit, channel: string) {
-  const settlement = parseSettlement(visit.incoming.body)
+function settle(
+  { deps, channels }: ChannelsRouterOptions,
+  context: RequestContext,
+  channel: string,
+) {
+  const settlement = parseSettlement(context.received.body)
   const target = targetOf(channel, 'consume', 'settle')
-  if (settlement === null) return exchange(rooms, visit, target, malformed('settlement'))
-  return exchange(rooms, visit, target, async (intended, still) => {
+  if (settlement === null) return exchange(deps, context, target, malformed('settlement'))
+  return exchange(deps, context, target, async (intended, still) => {
     const { authorized } = intended.inspected
     const { caller } = authorized.authenticated
     const call = {
       ...{ channel, caller: caller.name, still },
-      mayReceive: (labels: readonly string[]) =>
-        mayReceive(authorized, labels, rooms.authorization),
+      mayReceive: (labels: readonly string[]) => mayReceive(authorized, labels, deps.authorization),
     }
     const answer = await channels.settle(call, settlement)
     if (answer instanceof Refusal) return answer
@@ -182,9 +196,9 @@ function settledFacts(
   }
 }
 
-async function describe(options: ChannelsSurfaceOptions, visit: Visit, channel: string) {
-  const epoch = epochOf(visit)
-  return control(options, visit, { channel, action: 'discover' }, async (call) => {
+async function describe(options: ChannelsRouterOptions, context: RequestContext, channel: string) {
+  const epoch = epochOf(context)
+  return control(options, context, { channel, action: 'discover' }, async (call) => {
     if (epoch instanceof Refusal) return epoch
     const signed = await options.channels.describe(call, epoch)
     if (signed instanceof Refusal) return signed
@@ -192,10 +206,10 @@ async function describe(options: ChannelsSurfaceOptions, visit: Visit, channel: 
   })
 }
 
-function keys(options: ChannelsSurfaceOptions, visit: Visit, channel: string) {
-  const epoch = epochOf(visit)
+function keys(options: ChannelsRouterOptions, context: RequestContext, channel: string) {
+  const epoch = epochOf(context)
   return inHold((keep) =>
-    control(options, visit, { channel, action: 'discover' }, async (call) => {
+    control(options, context, { channel, action: 'discover' }, async (call) => {
       if (epoch instanceof Refusal) return epoch
       const logged = await options.channels.keys(call, epoch ?? 0)
       if (logged instanceof Refusal) return logged
@@ -207,54 +221,54 @@ function keys(options: ChannelsSurfaceOptions, visit: Visit, channel: string) {
   )
 }
 
-async function putKey(options: ChannelsSurfaceOptions, visit: Visit, channel: string) {
-  return control(options, visit, { channel, action: 'publish' }, async (call) => {
+async function putKey(options: ChannelsRouterOptions, context: RequestContext, channel: string) {
+  return control(options, context, { channel, action: 'publish' }, async (call) => {
     const refusal = await options.channels
-      .putKey(call, visit.incoming.body)
+      .putKey(call, context.received.body)
       // A no is returned. What throws may have been stored.
       .catch((cause: unknown) => new Refusal('OUTCOME_UNKNOWN', String(cause)))
     return refusal ?? jsonReply({})
   })
 }
 
-function epochOf(visit: Visit): number | null | Refusal {
-  const epoch = integerIn(visit, 'epoch')
+function epochOf(context: RequestContext): number | null | Refusal {
+  const epoch = integerIn(context, 'epoch')
   return typeof epoch === 'number' && epoch <= 0 ? null : epoch
 }
 
 /** Descriptors and wrapped keys carry no message: permitted like the rest, recorded when refused. */
 async function control(
-  { rooms }: ChannelsSurfaceOptions,
-  visit: Visit,
+  { deps }: ChannelsRouterOptions,
+  context: RequestContext,
   { channel, action }: { readonly channel: string; readonly action: PolicyAction },
   carryOut: (call: ChannelCall) => Promise<Reply | Refusal>,
 ): Promise<Reply> {
-  const arrival = arrivalOf(visit, targetOf(channel, action, `${action}.channel`))
-  const reply = await answerControl(rooms, arrival, async ({ caller, still }) => {
+  const unchecked = uncheckedRequest(context, targetOf(channel, action, `${action}.channel`))
+  const reply = await answerControl(deps, unchecked, async ({ caller, still }) => {
     const carried = await carryOut({ channel, caller: caller.name, still })
     return carried instanceof Refusal ? carried : { ...carried, still }
   })
-  return reply instanceof Refusal ? refused(reply, visit.exchange) : reply
+  return reply instanceof Refusal ? refused(reply, context.exchange) : reply
 }
 
 async function exchange(
-  rooms: Rooms,
-  visit: Visit,
+  deps: PipelineDeps,
+  context: RequestContext,
   target: Target,
-  courier: Courier | Refusal,
+  forwarder: Forwarder | Refusal,
 ): Promise<Reply> {
-  const fault = courier instanceof Refusal ? courier : null
-  const carry: Courier = (intended, still) => {
-    visit.incoming.begun()
-    return courier instanceof Refusal ? Promise.resolve(courier) : courier(intended, still)
+  const fault = forwarder instanceof Refusal ? forwarder : null
+  const carry: Forwarder = (intended, still) => {
+    context.received.begun()
+    return forwarder instanceof Refusal ? Promise.resolve(forwarder) : forwarder(intended, still)
   }
-  const outcome = await enforce(rooms, arrivalOf(visit, target, fault), carry)
-  if (outcome.refusal !== null) return refused(outcome.refusal, visit.exchange)
+  const outcome = await enforce(deps, uncheckedRequest(context, target, fault), carry)
+  if (outcome.refusal !== null) return refused(outcome.refusal, context.exchange)
   const { answer, body, still } = outcome
   if (!(body instanceof Uint8Array)) throw new TypeError('a channel answers whole')
   const headers = [
     ...answer.headers,
-    ...exchangeHeaders(visit.exchange),
+    ...exchangeHeaders(context.exchange),
     ...quotaHeaders(answer.quota),
   ]
   return { status: answer.status, headers, body, still }

@@ -1,10 +1,10 @@
 import { compilePolicies, PoliciesRejected, type PolicyCompilation } from './compile-policies.ts'
-import type { PolicyRoom, PolicySet } from './policy.ts'
+import type { PolicyModule, PolicySet } from './policy.ts'
 import { readPolicyFolder } from './policy-folder.ts'
 import type { CompiledPolicySet, PolicySource } from './policy-set.ts'
 import { watchFolder } from './watch-folder.ts'
 
-export interface PolicyRoomOptions extends PolicyCompilation {
+export interface PolicyModuleOptions extends PolicyCompilation {
   /** The folder of `*.cedar` files. */
   readonly dir: string
   /** Whether changes in the folder take force by themselves. */
@@ -15,7 +15,7 @@ export interface PolicyRoomOptions extends PolicyCompilation {
   readonly onRepaired: (set: PolicySet) => void
 }
 
-export interface OpenPolicyRoom extends PolicyRoom {
+export interface OpenPolicyModule extends PolicyModule {
   readonly current: CompiledPolicySet
   /**
    * Reads the folder again. Resolves to the set in force: the same object when nothing changed.
@@ -38,7 +38,7 @@ const readingsMax = 5
  * Opens the room on a folder of policies; an empty or missing one denies everything. Rejects when
  * the folder is not a valid set: a fabric does not start without its policies.
  */
-export async function openPolicyRoom(options: PolicyRoomOptions): Promise<OpenPolicyRoom> {
+export async function openPolicyModule(options: PolicyModuleOptions): Promise<OpenPolicyModule> {
   const listeners = new Set<(set: PolicySet) => void>()
   let current = await compilePolicies(await readPolicyFolder(options.dir), options)
   /** The last reload, finished or not. The next one starts behind it. */
@@ -110,7 +110,7 @@ export async function openPolicyRoom(options: PolicyRoomOptions): Promise<OpenPo
  */
 async function compileSettled(
   sources: readonly PolicySource[],
-  options: PolicyRoomOptions,
+  options: PolicyModuleOptions,
 ): Promise<CompiledPolicySet> {
   let read = sources
   for (let reading = 0; reading < readingsMax; reading++) {

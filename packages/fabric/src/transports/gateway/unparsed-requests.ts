@@ -11,26 +11,26 @@ import type { Clock } from '../../lib/clock.ts'
 import { overLimit } from '../../lib/limits.ts'
 import type { Random } from '../../lib/random.ts'
 import { Refusal } from '../../lib/refusal.ts'
-import type { Arrival } from '../../pipeline/arrival.ts'
-import type { NodeRequest } from '../http/incoming.ts'
+import type { UncheckedRequest } from '../../pipeline/unchecked-request.ts'
+import type { NodeRequest } from '../http/received-request.ts'
 import type { Reply } from '../http/respond.ts'
-import { problemReply } from './visit.ts'
+import { problemReply } from './request-context.ts'
 
-export interface RefusedUnread {
+export interface RefusedUnparsed {
   readonly reply: Reply
   /** Whether the connection proved nobody. */
-  readonly isStranger: boolean
+  readonly isUnauthenticated: boolean
   /** Whether the refusal is on record; the reply says so where it is not. */
   readonly isRecorded: boolean
 }
 
-export interface UnreadOptions {
+export interface UnparsedOptions {
   readonly trust: PeerTrust
   /** Records a request that no surface could read, and says how to answer it and whom it was from. */
-  refuse(arrival: Arrival, refusal: Refusal): Promise<RefusedUnread>
+  refuse(unchecked: UncheckedRequest, refusal: Refusal): Promise<RefusedUnparsed>
   /** False once an address has spent its allowance of unauthenticated attempts. */
-  admitsStranger(address: string): boolean
-  countStranger(address: string): void
+  admitsUnauthenticated(address: string): boolean
+  countUnauthenticated(address: string): void
   readonly refusalsPerMinute: number
   readonly clock: Clock
   readonly random: Random
@@ -43,9 +43,9 @@ function tooMany(perMinute: number): Refusal {
 }
 
 /** Null while more of this connection is heard; an agent is not locked out by who shares its address. */
-export function floodReply(socket: TLSSocket, options: UnreadOptions): Reply | null {
-  const { admitsStranger, trust, clock, random } = options
-  if (admitsStranger(socket.remoteAddress ?? '')) return null
+export function floodReply(socket: TLSSocket, options: UnparsedOptions): Reply | null {
+  const { admitsUnauthenticated, trust, clock, random } = options
+  if (admitsUnauthenticated(socket.remoteAddress ?? '')) return null
   const chain = peerChain(socket) ?? []
   const peer = peerIdentity(chain, trust.bundles, trust.now())
   if (!(peer instanceof PeerFault)) return null
@@ -58,51 +58,51 @@ export function floodReply(socket: TLSSocket, options: UnreadOptions): Reply | n
  * Refuses what was not read: by the parser, by the rules of the head, or for the body's size; and
  * what was asked for without a credential, such as an enrolment, under the name of that operation.
  */
-export async function refuseUnread(
+export async function refuseUnparsedRequest(
   socket: TLSSocket,
   refusal: Refusal,
-  options: UnreadOptions & { readonly operation?: string },
+  options: UnparsedOptions & { readonly operation?: string },
 ): Promise<Reply> {
   const flood = floodReply(socket, options)
   if (flood !== null) return flood
   const { clock, random, operation = 'unread' } = options
   const at = clock.now()
   const certificateChain = peerChain(socket)
-  const arrival: Arrival = {
+  const unchecked: UncheckedRequest = {
     at,
     exchange: createId('dec', at, random(10)),
     transport: 'gateway',
     presented: certificateChain && { certificateChain, bearer: null, apiKey: null },
     fault: refusal,
     signature: null,
-    target: { ...unreadTarget, operation, labels: [] },
+    target: { ...unparsedTarget, operation, labels: [] },
     message: { method: '', path: '', headers: [], contentType: '', body: new Uint8Array(0) },
   }
-  return { ...(await refuseArrival(socket, arrival, options)), closes: true }
+  return { ...(await refuseUnchecked(socket, unchecked, options)), closes: true }
 }
 
-/** As `refuseUnread`, for a request whose connection is still to be found. */
+/** As `refuseUnparsedRequest`, for a request whose connection is still to be found. */
 export async function refuseAsked(
   request: NodeRequest,
   refusal: Refusal,
-  options: UnreadOptions & { readonly operation: string },
+  options: UnparsedOptions & { readonly operation: string },
 ): Promise<Reply> {
   const socket = tlsSocketOf(request)
   if (socket === null) throw new Error('the connection is gone')
-  return refuseUnread(socket, refusal, options)
+  return refuseUnparsedRequest(socket, refusal, options)
 }
 
 /** As `refuseAsked`, for an answer that is made elsewhere; rejects when the refusal is not on record. */
 export async function recordAsked(
   request: NodeRequest,
   refusal: Refusal,
-  options: UnreadOptions & { readonly operation: string },
+  options: UnparsedOptions & { readonly operation: string },
 ): Promise<void> {
   let isRecorded = true
   await refuseAsked(request, refusal, {
     ...options,
-    async refuse(arrival, given) {
-      const refused = await options.refuse(arrival, given)
+    async refuse(unchecked, given) {
+      const refused = await options.refuse(unchecked, given)
       isRecorded = refused.isRecorded
       return refused
     },
@@ -111,18 +111,19 @@ export async function recordAsked(
 }
 
 /** Refuses `arrival` for its fault, and counts it when nobody stands behind it. */
-export async function refuseArrival(
+export async function refuseUnchecked(
   socket: TLSSocket,
-  arrival: Arrival,
-  options: UnreadOptions,
+  unchecked: UncheckedRequest,
+  options: UnparsedOptions,
 ): Promise<Reply> {
-  const fault = arrival.refused ?? arrival.fault ?? new Refusal('UNDECIDED', 'nothing is at fault')
-  const { reply, isStranger } = await options.refuse(arrival, fault)
-  if (isStranger) options.countStranger(socket.remoteAddress ?? '')
+  const fault =
+    unchecked.refused ?? unchecked.fault ?? new Refusal('UNDECIDED', 'nothing is at fault')
+  const { reply, isUnauthenticated } = await options.refuse(unchecked, fault)
+  if (isUnauthenticated) options.countUnauthenticated(socket.remoteAddress ?? '')
   return reply
 }
 
-export const unreadTarget = {
+export const unparsedTarget = {
   kind: 'fabric',
   name: 'fabric',
   action: 'discover',

@@ -1,0 +1,99 @@
+import {
+  formatContentDigest,
+  formatSignedRequestHeaders,
+  isAssignableName,
+  prepareRequestSignature,
+  signedMessage,
+  toBase64Url,
+  utf8,
+} from '@countersign/protocol'
+import { Refusal } from '../../lib/refusal.ts'
+import { sha256 } from '../../lib/sha256.ts'
+import type { PresentedSignature, UncheckedRequest } from '../../pipeline/unchecked-request.ts'
+import type { Classified } from '../../protocols/classify.ts'
+import { forwardedHeaders } from '../../protocols/reading/head.ts'
+import { type ReceivedRequest } from '../http/received-request.ts'
+import type { OutboundCall, OutboundOptions } from './outbound.ts'
+import { type OutboundRoute, receiverOf } from './outbound-answer.ts'
+
+/** One readable call: whom it is for, and what it asks. */
+export interface OutboundRequest {
+  readonly name: string
+  /** Path and query at the receiver. */
+  readonly inner: string
+  readonly route: OutboundRoute
+  readonly classified: Classified
+}
+
+export async function readOutbound(
+  options: OutboundOptions,
+  received: ReceivedRequest,
+): Promise<OutboundRequest | Refusal> {
+  const unparsed = received.refused ?? received.fault
+  if (unparsed !== null) return unparsed
+  const { path: target } = received.head
+  const [path = ''] = target.split('?', 1)
+  const [, name = '', ...rest] = path.split('/')
+  if (!isAssignableName(name)) return new Refusal('RECEIVER_UNKNOWN', 'the path names no agent')
+  const route = options.findRoute(name)
+  if (route === null) return new Refusal('RECEIVER_UNKNOWN', `${name} is not in the directory`)
+  const inner = `/${rest.join('/')}`
+  const classified = await options.classify(received, inner, route.protocol)
+  if (classified instanceof Refusal) return classified
+  return { name, inner: `${inner}${target.slice(path.length)}`, route, classified }
+}
+
+export function uncheckedOutbound(
+  call: OutboundCall,
+  { head, presented, body }: ReceivedRequest,
+  { name, inner, classified }: OutboundRequest,
+  signature: PresentedSignature,
+): UncheckedRequest {
+  const { protocol, operation, tool } = classified
+  return {
+    exchange: call.exchange,
+    at: call.at,
+    transport: 'mesh',
+    presented,
+    fault: null,
+    // Our own, by which policy sees that the receiver will get a signed request.
+    signature,
+    left: call.signal,
+    target: { kind: 'agent', name, action: 'call', protocol, operation, tool, labels: [] },
+    message: {
+      method: head.method,
+      path: inner,
+      headers: [],
+      contentType: head.headers.get('content-type') ?? '',
+      body,
+    },
+  }
+}
+
+/** What travels is rebuilt, and signed with the agent's own key. */
+export function signOutbound(
+  { agent, random, made }: OutboundOptions,
+  call: OutboundCall,
+  received: ReceivedRequest,
+  { name, inner, route }: OutboundRequest,
+): PresentedSignature {
+  const headers: [string, string][] = [
+    ...forwardedHeaders(received.head),
+    ['countersign-to', receiverOf(agent, name)],
+  ]
+  if (received.body.length > 0) {
+    headers.push(['content-digest', formatContentDigest(sha256(received.body))])
+  }
+  const path = `${route.prefix}${inner}`
+  const request = { method: received.head.method, path, authority: '', headers }
+  const prepared = prepareRequestSignature(request, {
+    created: Math.floor(call.at / 1000),
+    keyId: agent.signer.keyId,
+    nonce: toBase64Url(random(16)),
+  })
+  const signature = agent.signer.sign(utf8(prepared.base))
+  const fields = formatSignedRequestHeaders('caller', prepared.input, signature)
+  const signed = signedMessage('caller', prepared, signature)
+  made.add(signed)
+  return { signed, request: { ...request, headers: [...headers, ...fields] } }
+}

@@ -9,8 +9,8 @@ const engines = [
   { extends: true, test: { name: 'engines', include: ['test/engines/**/*.test.ts'] } },
 ]
 
-// These replace modules or change the process they run in, or compare times, to which what other files
-// have left on the heap and in the compiled code would add.
+// These replace modules or change the process they run in, or compare times, to which what other
+// files have left on the heap and in the compiled code would add.
 const apart = [
   'packages/fabric/src/redaction/inspection-work.test.ts',
   'test/docs.test.ts',
@@ -36,7 +36,8 @@ const everywhere = [
       name: 'unit',
       include: ['packages/*/src/**/*.test.ts', 'test/**/*.test.ts'],
       exclude: [...apart, 'test/engines/**', 'test/hostile/**', ...elsewhere],
-      // Most of these take less time than importing what they test would take for each of them again.
+      // Most of these take less time than importing what they test would take for each of them
+      // again.
       isolate: false,
     },
   },
@@ -45,7 +46,8 @@ const everywhere = [
     test: {
       name: 'hostile',
       include: ['test/hostile/**/*.test.ts'],
-      // The lies of one worker are told in one world: opening a fabric costs more than most of them.
+      // The lies of one worker are told in one world: opening a fabric costs more than most of
+      // them.
       isolate: false,
     },
   },
@@ -56,7 +58,8 @@ export default defineConfig(({ mode }) => ({
   ssr: { resolve: { conditions, externalConditions: conditions } },
   test: {
     projects: mode === 'engines' ? engines : everywhere,
-    // Child processes and key generation dominate; two workers fill the smallest machine we promise.
+    // Child processes and key generation dominate; two workers fill the smallest machine we
+    // promise.
     maxWorkers: 2,
     globalSetup: ['test/harness/worlds-folder.ts'],
     setupFiles: ['test/harness/properties.ts'],

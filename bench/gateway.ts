@@ -6,7 +6,10 @@ import { type Child, start } from './process.ts'
 import { type Row, row } from './row.ts'
 
 const seconds = 5
-/** Compiling the hot path takes as long as this, and says nothing of a server that has been up for an hour. */
+/**
+ * Compiling the hot path takes as long as this, and says nothing of a server that has been up for
+ * an hour.
+ */
 const warmSeconds = 3
 const connections = 32
 

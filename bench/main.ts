@@ -12,7 +12,9 @@ import { measureStart } from './start.ts'
 
 type Group = (dir: string) => Promise<readonly Row[]>
 
-/** Each group measures us and its baseline in one run; figures of two runs compare only as ratios. */
+/**
+ * Each group measures us and its baseline in one run; figures of two runs compare only as ratios.
+ */
 const groups: Readonly<Record<string, Group>> = {
   start: measureStart,
   policy: policyRows,

@@ -8,7 +8,9 @@ const warmupMs = 300
 const measureMs = 1_000
 /** Questions between two looks at the clock. */
 const batch = 64
-/** Requests are made ahead, so that making them is not measured; enough to defeat any single cache. */
+/**
+ * Requests are made ahead, so that making them is not measured; enough to defeat any single cache.
+ */
 const requestCount = 512
 
 /** The kinds of policy that real sets consist of; `n` keeps the copies of a larger set apart. */
@@ -117,7 +119,10 @@ function measureWasm(): number {
   })
 }
 
-/** Decisions per second of one core (all threads' processor time counted): ours with 10 and 1,000 policies, and cedar-wasm with the 10. */
+/**
+ * Decisions per second of one core (all threads' processor time counted): ours with 10 and 1,000
+ * policies, and cedar-wasm with the 10.
+ */
 export async function measurePolicy(): Promise<{
   decisionsPerSecond10: number
   decisionsPerSecond1000: number

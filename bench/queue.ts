@@ -30,7 +30,10 @@ export interface QueueFigures {
   readonly name: string
   /** Messages that were sent, opened and acknowledged, per second. */
   readonly messagesPerSecond: number
-  /** Transactions that wrote, one fsync each, and two for each checkpoint, per 1,000 acknowledgements. */
+  /**
+   * Transactions that wrote, one fsync each, and two for each checkpoint, per 1,000
+   * acknowledgements.
+   */
   readonly fsyncsPer1000: number
   /** User and system time of the whole process, all parties, per message. */
   readonly cpuUsPerMessage: number
@@ -42,9 +45,9 @@ const inFlight = 128
 const batch = 64
 
 /**
- * One sealed kilobyte from sender to receiver over the embedded store, without HTTP: sealed, signed,
- * verified by the broker, fsynced, leased, verified and opened by the receiver, acknowledged under a
- * countersignature, fsynced. All parties share this process and its cores.
+ * One sealed kilobyte from sender to receiver over the embedded store, without HTTP: sealed,
+ * signed, verified by the broker, fsynced, leased, verified and opened by the receiver,
+ * acknowledged under a countersignature, fsynced. All parties share this process and its cores.
  */
 export async function measureQueue(dir: string): Promise<readonly QueueFigures[]> {
   const figures: QueueFigures[] = []
@@ -108,7 +111,9 @@ async function measureSealed(directory: string, count: number, send: Send): Prom
   return figures
 }
 
-/** The store alone: publish, lease and settle in commits of `size` messages, one after the other. */
+/**
+ * The store alone: publish, lease and settle in commits of `size` messages, one after the other.
+ */
 async function measureStore(directory: string, size: number, count: number): Promise<QueueFigures> {
   const store = await openStore(directory)
   let made = 0

@@ -2,7 +2,9 @@ import { InspectionWork } from '../packages/fabric/src/redaction/inspection-work
 import { DATA_CLASSES } from '../packages/fabric/src/redaction/redactor.ts'
 import { createRedactor } from '../packages/fabric/src/redaction/scan/create-redactor.ts'
 
-/** Long enough for the optimizer to settle and the clock to matter; short beside the other benches. */
+/**
+ * Long enough for the optimizer to settle and the clock to matter; short beside the other benches.
+ */
 const warmUpMs = 150
 const measureMs = 500
 
@@ -126,7 +128,9 @@ const costly: readonly (readonly [unit: string, contentType: string])[] = [
 
 export interface WorstText {
   readonly microsecondsPerKb: number
-  /** A step is meant to be ten at worst: bounds on steps are bounds on time only as far as it is. */
+  /**
+   * A step is meant to be ten at worst: bounds on steps are bounds on time only as far as it is.
+   */
   readonly nanosecondsPerStep: number
 }
 

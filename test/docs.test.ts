@@ -33,7 +33,9 @@ function fencesOf(file: string): readonly Fence[] {
   )
 }
 
-/** The commands of a block: all lines of `sh`, those after a prompt, and those that begin with ours. */
+/**
+ * The commands of a block: all lines of `sh`, those after a prompt, and those that begin with ours.
+ */
 function commandsOf({ language, text }: Fence): readonly string[] {
   const lines = text.replaceAll('\\\n', ' ').split('\n')
   const commands =

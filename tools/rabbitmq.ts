@@ -17,12 +17,15 @@ export interface RabbitMq {
   stop(): Promise<void>
 }
 
-/** Whether a server could be started here: `apt-get install --no-install-recommends rabbitmq-server`. */
+/**
+ * Whether a server could be started here: `apt-get install --no-install-recommends
+ * rabbitmq-server`.
+ */
 export const hasRabbitMq = (): boolean => existsSync(launcher)
 
 /**
- * Starts a server of its own, on free ports and in a folder of its own, and resolves once it accepts
- * connections. Rejects, and leaves nothing behind, when it does not start in time.
+ * Starts a server of its own, on free ports and in a folder of its own, and resolves once it
+ * accepts connections. Rejects, and leaves nothing behind, when it does not start in time.
  */
 export async function startRabbitMq(): Promise<RabbitMq> {
   const folder = mkdtempSync(path.join(tmpdir(), 'countersign-rabbitmq-'))

@@ -3,7 +3,8 @@ import { configJsonSchema } from '../packages/fabric/src/config/schema.ts'
 
 /**
  * What editors and readers get of `countersign.yaml`, written from the one schema that the fabric
- * parses by: the JSON Schema that is published with the server, and the table in the operator's guide.
+ * parses by: the JSON Schema that is published with the server, and the table in the operator's
+ * guide.
  */
 export const schemaFile = new URL('../packages/fabric/countersign.schema.json', import.meta.url)
 export const guideFile = new URL('../docs/operate/configure.md', import.meta.url)

@@ -17,7 +17,9 @@ export interface ChannelStoreUnderTest {
 const hour = 3_600_000
 const start = 1_700_000_000_000
 
-/** What every channel store promises. Each adapter's test calls this and adds only its own quirks. */
+/**
+ * What every channel store promises. Each adapter's test calls this and adds only its own quirks.
+ */
 export function channelStoreContract(
   engine: string,
   open: () => Promise<ChannelStoreUnderTest>,

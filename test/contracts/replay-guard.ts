@@ -1,7 +1,10 @@
 import { describe, expect, test } from 'vitest'
 import type { ReplayGuard } from '../../packages/fabric/src/identity/replay-guard.ts'
 
-/** What every replay guard promises. `wait` lets time pass for it; `open` makes room for `noncesMax`. */
+/**
+ * What every replay guard promises. `wait` lets time pass for it; `open` makes room for
+ * `noncesMax`.
+ */
 export function replayGuardContract(
   engine: string,
   open: (noncesMax: number) => Promise<{ guard: ReplayGuard; wait: (ms: number) => Promise<void> }>,

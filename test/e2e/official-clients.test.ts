@@ -149,7 +149,9 @@ function baseOf(way: Way, receiver: Receiver, caller: CallerName): string {
   return `${loopbacks[caller].loopbackUrl}/${receiver}`
 }
 
-/** At the gateway a key in a header and the fabric's root; at a connector the plain global fetch. */
+/**
+ * At the gateway a key in a header and the fabric's root; at a connector the plain global fetch.
+ */
 function fetchOf(way: Way, caller: CallerName): typeof fetch {
   if (way === 'mesh') return fetch
   const withKey = (input: Parameters<typeof undiciFetch>[0], init: RequestInit = {}) => {

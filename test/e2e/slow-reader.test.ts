@@ -12,7 +12,9 @@ import { openWorld, type World } from '../harness/world.ts'
 
 const eventBytes = 64 * 1024
 const events = 2_000
-/** Far below the 125 MB that the receiver has to say, and well above what buffers on the way hold. */
+/**
+ * Far below the 125 MB that the receiver has to say, and well above what buffers on the way hold.
+ */
 const writtenBytesMax = 24 * 1024 * 1024
 
 let world: World

@@ -17,7 +17,9 @@ interface Ended {
   readonly errors: string
 }
 
-/** What a login does: a session bus, and on it the keyring of whoever `home` belongs to, unlocked. */
+/**
+ * What a login does: a session bus, and on it the keyring of whoever `home` belongs to, unlocked.
+ */
 const unlock = 'printf secret | gnome-keyring-daemon --unlock --components=secrets --daemonize'
 
 /** Starts a fabric on `data` in a desktop session of its own, and stops it once it serves. */

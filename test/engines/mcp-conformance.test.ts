@@ -41,8 +41,9 @@ async function connect(name: string, expose: string | null, roles: string[]): Pr
 }
 
 /**
- * A connector's loopback address takes nothing that a browser sends, not even from a page of that same
- * address, which could only be an agent's (`test/hostile/cross-site-page.test.ts`). The suite wants it taken.
+ * A connector's loopback address takes nothing that a browser sends, not even from a page of that
+ * same address, which could only be an agent's (`test/hostile/cross-site-page.test.ts`). The suite
+ * wants it taken.
  */
 const otherwise = 'dns-rebinding-protection'
 

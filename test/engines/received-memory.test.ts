@@ -96,7 +96,9 @@ async function callOnce(path: string): Promise<number | undefined> {
   return (await talk({ port }, [`${lines.join('\r\n')}\r\n\r\n`]))[0]?.status
 }
 
-/** Opens that many calls, none of which is read, and looks at the peaks some time after the last. */
+/**
+ * Opens that many calls, none of which is read, and looks at the peaks some time after the last.
+ */
 async function peaksAfter(path: string, calls: number): Promise<readonly [number, number]> {
   await vi.waitFor(async () => expect(await callOnce('/')).toBe(200), { timeout: 30_000 })
   const before = [peakBytes(fabric), peakBytes(connector)] as const
@@ -114,7 +116,8 @@ async function peaksAfter(path: string, calls: number): Promise<readonly [number
       socket.write(`${lines.join('\r\n')}\r\n\r\n`)
     }
     await new Promise((resolve) => setTimeout(resolve, 5_000))
-    // The share of this receiver may be used up, by this very caller: 503, or 403 where its connector states so.
+    // The share of this receiver may be used up, by this very caller: 503, or 403 where its
+    // connector states so.
     expect([200, 403, 503]).toContain(await callOnce('/'))
     return [peakBytes(fabric) - before[0], peakBytes(connector) - before[1]]
   } finally {
@@ -123,9 +126,10 @@ async function peaksAfter(path: string, calls: number): Promise<readonly [number
 }
 
 /**
- * Its shares, up to twice that while buffers grow, and what is garbage until it is collected. Floods are not
- * refused by their share, so that they leave some of the 64 connections to the receiver free: with none, the
- * call that follows would wait until the first of them has stalled for long enough.
+ * Its shares, up to twice that while buffers grow, and what is garbage until it is collected.
+ * Floods are not refused by their share, so that they leave some of the 64 connections to the
+ * receiver free: with none, the call that follows would wait until the first of them has stalled
+ * for long enough.
  */
 const peaks: readonly (readonly [string, number, number])[] = [
   ['/lines', 128, 256],

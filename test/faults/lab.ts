@@ -14,7 +14,9 @@ import { run } from '../../packages/fabric/src/cli/run.ts'
 import { root } from '../tidy/source.ts'
 import { type ServerOptions, ServerProcess } from './server-process.ts'
 
-/** What all labs of a run share: a data folder that was used and stopped, and the library of faults. */
+/**
+ * What all labs of a run share: a data folder that was used and stopped, and the library of faults.
+ */
 export interface Seed {
   readonly dir: string
   readonly library: string

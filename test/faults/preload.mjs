@@ -1,5 +1,5 @@
-// Plants one fault in a server process, which a test starts with --import of this file. FAULT names it;
-// a fault of a running process waits for SIGUSR2.
+// Plants one fault in a server process, which a test starts with --import of this file. FAULT names
+// it; a fault of a running process waits for SIGUSR2.
 
 import { createRequire, syncBuiltinESMExports } from 'node:module'
 import { DatabaseSync } from 'node:sqlite'

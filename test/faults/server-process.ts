@@ -16,7 +16,9 @@ export interface ServerOptions {
 /** What a process ended with: its exit code, or the signal that ended it. */
 export type End = number | NodeJS.Signals
 
-/** A server as an operator starts it: a process of its own, whose output and end a test looks at. */
+/**
+ * A server as an operator starts it: a process of its own, whose output and end a test looks at.
+ */
 export class ServerProcess {
   readonly #child: ChildProcess
   readonly ended: Promise<End>

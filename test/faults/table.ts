@@ -28,7 +28,10 @@ export interface Fault {
   /** Before the next start, where the operator has to do something. */
   readonly next: string
   readonly options?: Partial<ServerOptions>
-  /** It may also go on and refuse until the repair: the ledger can see the fault before a write fails. */
+  /**
+   * It may also go on and refuse until the repair: the ledger can see the fault before a write
+   * fails.
+   */
   readonly mayRefuse?: boolean
   /** Tests only root may run: mounts. */
   readonly asRoot?: boolean

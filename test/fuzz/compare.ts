@@ -23,7 +23,10 @@ export async function readAllOurs(
   )
 }
 
-/** What others are given to read: a stream and a media type as we hand them on, anything else as it came. */
+/**
+ * What others are given to read: a stream and a media type as we hand them on, anything else as it
+ * came.
+ */
 function handedOn(one: Case): Promise<Case> {
   if (one.kind === 'media') {
     const plain = plainMediaType(Buffer.from(one.body).toString('latin1'))
@@ -32,7 +35,9 @@ function handedOn(one: Case): Promise<Case> {
   return one.kind === 'events' ? formatOurs(one) : Promise.resolve(one)
 }
 
-/** The first case of `cases` that `oracle` reads differently, as small as it can be made; or null. */
+/**
+ * The first case of `cases` that `oracle` reads differently, as small as it can be made; or null.
+ */
 export async function findDifference(
   oracle: Oracle,
   cases: readonly Case[],

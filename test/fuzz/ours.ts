@@ -22,7 +22,9 @@ const redactor = createRedactor({ hashKey: new Uint8Array(32).fill(3) })
 const nothing = { mask: [], block: [] }
 export const formType = 'application/x-www-form-urlencoded'
 
-/** As the readers in `oracle.ts` write values down: one text for each value, whatever the language. */
+/**
+ * As the readers in `oracle.ts` write values down: one text for each value, whatever the language.
+ */
 export function encode(value: unknown): string {
   if (value === null) return 'n'
   if (typeof value === 'boolean') return value ? 't' : 'f'

@@ -48,7 +48,9 @@ const ackOf = ({ sealed, ...signing }: Signing & { readonly sealed: Uint8Array }
   )
 }
 
-/** The body of a settlement of the listener, while its countersignature says what `signing` says. */
+/**
+ * The body of a settlement of the listener, while its countersignature says what `signing` says.
+ */
 export function settlementOf(
   items: readonly (Held & Pick<Signing, 'verdict' | 'reason'>)[],
   signing: Signing = {},

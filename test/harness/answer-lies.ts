@@ -47,14 +47,18 @@ export function answeredAtGateway(lie: AnswerLie): Telling {
 
 let liars = 0
 
-/** The caller's connector asked a receiver that has none: the answer is held back on the caller's side. */
+/**
+ * The caller's connector asked a receiver that has none: the answer is held back on the caller's
+ * side.
+ */
 export function answeredOnMesh({ code, answer, role = 'countersigned' }: AnswerLie): Telling {
   return async (world) => {
     const name = `liar-${liars++}`
     const receiver = await world.agent(name, [role])
     const liar = await openLiar(receiver, (reached) => answer(reached, receiver, world))
     try {
-      // Until the connector knows the receiver, it asks by way of the gateway, where it is no less refused.
+      // Until the connector knows the receiver, it asks by way of the gateway, where it is no less
+      // refused.
       await vi.waitFor(async () => {
         const heard = await askThroughConnector(world, name)
         expectHeard(heard, 'mesh', code)

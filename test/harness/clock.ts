@@ -1,13 +1,18 @@
 import type { Clock } from '../../packages/fabric/src/lib/clock.ts'
 
-/** A fabric's certificate is replaced at half of its lifetime, if its look at the clock falls into a scene. */
+/**
+ * A fabric's certificate is replaced at half of its lifetime, if its look at the clock falls into a
+ * scene.
+ */
 const farMs = 3_600_000
 
 /** Real time, which a test may shift: certificates and tokens of the world then age with it. */
 export class ShiftedClock implements Clock {
   #offsetMs = 0
   #advancedMs = 0
-  /** Whether it was ever so late that a server replaces its certificate by one that is not good yet. */
+  /**
+   * Whether it was ever so late that a server replaces its certificate by one that is not good yet.
+   */
   wentFar = false
 
   readonly now = (): number => Date.now() + this.#offsetMs

@@ -51,7 +51,9 @@ const honest: Readonly<Record<MeshEntry['kind'], MeshEntry['facts']>> = {
   indeterminate: { result: 'unknown', code: 'UNDECIDED' },
 }
 
-/** An entry of the connector of `thief`, with `facts` in place of the honest ones; null omits one. */
+/**
+ * An entry of the connector of `thief`, with `facts` in place of the honest ones; null omits one.
+ */
 export function meshEntry(
   change: Partial<Omit<MeshEntry, 'facts'>> & {
     readonly facts?: Readonly<Record<string, MeshFact | null>>
@@ -120,7 +122,10 @@ async function subjectsOf(world: Pick<World, 'admin'>): Promise<ReadonlyMap<stri
 
 type Listed = Subject & { readonly status: string }
 
-/** A receiver that is unknown or cut off has nothing but its name, for a connector as for the fabric. */
+/**
+ * A receiver that is unknown or cut off has nothing but its name, for a connector as for the
+ * fabric.
+ */
 function receiverOf(
   name: string,
   subjects: ReadonlyMap<string, Listed>,

@@ -19,10 +19,16 @@ export interface Flooder {
   readonly bytesMax: number
 }
 
-/** The code of the server's GOAWAY; -1 for an end without one, null for a connection that was left open. */
+/**
+ * The code of the server's GOAWAY; -1 for an end without one, null for a connection that was left
+ * open.
+ */
 export type FloodEnd = number | null
 
-/** Sends frames as fast as the server takes them, until it ends the connection or `bytesMax` are sent. */
+/**
+ * Sends frames as fast as the server takes them, until it ends the connection or `bytesMax` are
+ * sent.
+ */
 export async function flood(flooder: Flooder, { first, frames }: Flood): Promise<FloodEnd> {
   const { port, credential, reads, bytesMax } = flooder
   const socket = connect({
@@ -90,7 +96,10 @@ const uint32 = (value: number): Buffer => {
   return bytes
 }
 
-/** HPACK: `x: aaa…` of 4,000 bytes into the dynamic table, and a reference to it (RFC 7541, section 6). */
+/**
+ * HPACK: `x: aaa…` of 4,000 bytes into the dynamic table, and a reference to it (RFC 7541, section
+ * 6).
+ */
 const largeField = Buffer.concat([
   Buffer.from([0x40, 1, 0x78, 0x7f, 0xa1, 0x1e]),
   Buffer.alloc(4_000, 0x61),

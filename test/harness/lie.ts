@@ -53,9 +53,9 @@ const place = Symbol.for('countersign.test.world')
 const shared = globalThis as { [place]?: Promise<World> | undefined }
 
 /**
- * The world of this worker process: opened with the first lie, and closed by the end of the process,
- * since opening one costs more than most lies. Whoever spoils something in it (an agent's standing,
- * an allowance) does so under a name of its own.
+ * The world of this worker process: opened with the first lie, and closed by the end of the
+ * process, since opening one costs more than most lies. Whoever spoils something in it (an agent's
+ * standing, an allowance) does so under a name of its own.
  */
 export function sharedWorld(): Promise<World> {
   shared[place] ??= openWorld()
@@ -80,8 +80,8 @@ export function worldOfFile(
 }
 
 /**
- * Scenes of which most of the time goes by in waiting: all of them begin with the first. Each keeps to what
- * is its own, as they go on at the same time.
+ * Scenes of which most of the time goes by in waiting: all of them begin with the first. Each keeps
+ * to what is its own, as they go on at the same time.
  */
 export function atOnce<Name extends string>(
   scenes: Readonly<Record<Name, Telling>>,

@@ -15,7 +15,10 @@ export interface OwnConnector {
   readonly direct: Door
 }
 
-/** A connector next to `name`, in front of the world's receiver, whose requests to the fabric `change` carries. */
+/**
+ * A connector next to `name`, in front of the world's receiver, whose requests to the fabric
+ * `change` carries.
+ */
 export async function withOwnConnector(
   world: World,
   {

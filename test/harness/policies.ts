@@ -53,8 +53,8 @@ permit(
 `
 
 /**
- * The real parser, asked once for the same texts: every world and every connector reads the policies
- * above, and a process for each of them takes longer than the rest of opening a world.
+ * The real parser, asked once for the same texts: every world and every connector reads the
+ * policies above, and a process for each of them takes longer than the rest of opening a world.
  */
 export const policyParser: PolicyParser = rememberAnswers(createCedarParser())
 

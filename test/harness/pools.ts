@@ -2,8 +2,8 @@ import { Pool } from 'undici'
 import { vi } from 'vitest'
 
 /**
- * Runs `scene`, which may ask how many calls wait for a connection in the pools of this process. Only
- * pools that are used meanwhile count.
+ * Runs `scene`, which may ask how many calls wait for a connection in the pools of this process.
+ * Only pools that are used meanwhile count.
  */
 export async function watchingPools<T>(scene: (waiting: () => number) => Promise<T>): Promise<T> {
   const dispatch = vi.spyOn(Pool.prototype, 'dispatch')

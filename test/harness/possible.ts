@@ -25,7 +25,10 @@ export async function callEverything(door: Door): Promise<void> {
   await send(door, { to: 'echo', path: '/.well-known/agent-card.json', method: 'GET', body: null })
 }
 
-/** The fields of the context that the table of possible requests does not admit, by its nearest kind. */
+/**
+ * The fields of the context that the table of possible requests does not admit, by its nearest
+ * kind.
+ */
 export function surprises(request: PolicyRequest): readonly string[] {
   const { action, principal, resource } = request
   const { context } = new Frame(request)

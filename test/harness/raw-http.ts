@@ -113,9 +113,9 @@ function ask(socket: Socket, parts: readonly (string | Uint8Array)[]): Promise<H
 }
 
 /**
- * A connection that is up; for a TLS peer that hangs up at once, one that is about to close. Its writes
- * leave at once: on a connection that is used again, a body would wait 40 ms for the peer's delayed
- * acknowledgement of the head.
+ * A connection that is up; for a TLS peer that hangs up at once, one that is about to close. Its
+ * writes leave at once: on a connection that is used again, a body would wait 40 ms for the peer's
+ * delayed acknowledgement of the head.
  */
 export function dial({ port, credential, session }: Place): Promise<Socket> {
   const host = '127.0.0.1'

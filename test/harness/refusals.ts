@@ -111,8 +111,8 @@ export function expectHeard(heard: Heard, transport: Door['transport'], code: Re
 const ownCodes: readonly unknown[] = [-32_601, -32_602, -32_001]
 
 /**
- * The status of a refusal for which the protocol of its request has an error: JSON-RPC tells it in the
- * body alone. Without a body, none of a session that goes on ends it: 404 does in MCP.
+ * The status of a refusal for which the protocol of its request has an error: JSON-RPC tells it in
+ * the body alone. Without a body, none of a session that goes on ends it: 404 does in MCP.
  */
 function spokenStatus({ body, status }: Heard, code: RefusalCode): number | null {
   if (code !== 'OPERATION_UNKNOWN' && code !== 'RECEIVER_UNKNOWN') return null

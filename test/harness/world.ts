@@ -50,7 +50,9 @@ export interface WorldOptions {
   readonly limits?: Readonly<Record<string, number>>
   /** Which receivers there are; all of them unless said otherwise. */
   readonly receivers?: readonly (keyof typeof RECEIVERS)[]
-  /** Receivers of `countersign.yaml`, which never enrol, by name; the echo answers for all of them. */
+  /**
+   * Receivers of `countersign.yaml`, which never enrol, by name; the echo answers for all of them.
+   */
   readonly configured?: Readonly<Record<string, { readonly roles: readonly string[] }>>
 }
 
@@ -119,7 +121,9 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
   }
 }
 
-/** Holds every entry of a fabric to what verifiers check of it, whoever recorded it, and of what. */
+/**
+ * Holds every entry of a fabric to what verifiers check of it, whoever recorded it, and of what.
+ */
 function watchEntries(fabric: Fabric): () => void {
   const faults: string[] = []
   fabric.onEntry(({ kind, facts, exchange }) => {

@@ -5,7 +5,9 @@ import type { TestProject } from 'vitest/node'
 
 declare module 'vitest' {
   interface ProvidedContext {
-    /** Where worlds keep their data. Removed at the end: a worker may be ended before it tidies up. */
+    /**
+     * Where worlds keep their data. Removed at the end: a worker may be ended before it tidies up.
+     */
     worldsDir: string
   }
 }

@@ -80,7 +80,10 @@ const overHttp2: Telling = async (world) => {
   }
 }
 
-/** A connector speaks with certificates of the trust domain only; their holder may be out of standing. */
+/**
+ * A connector speaks with certificates of the trust domain only; their holder may be out of
+ * standing.
+ */
 const onMesh: Telling = (_) =>
   inOwnWorld({ receivers: ['echo'] }, async (world) => {
     const agent = await world.agent('half-sender', ['caller'])

@@ -32,7 +32,9 @@ const message = {
 
 type Headers = Readonly<Record<string, string>>
 
-/** What a receiver does to those that call it, and what they then do in good faith, again and again. */
+/**
+ * What a receiver does to those that call it, and what they then do in good faith, again and again.
+ */
 interface Attack {
   readonly protocol: 'a2a' | 'mcp'
   /** What the receiver answers to everyone. */

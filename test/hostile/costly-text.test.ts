@@ -4,7 +4,9 @@ import { field, refusalOf, send } from '../harness/doors.ts'
 import { lie, newName, type Telling, worldOfFile } from '../harness/lie.ts'
 import { verifies } from '../requirements.ts'
 
-/** Names of secrets, each with a list that never ends: it costs seconds, and nothing is found in it. */
+/**
+ * Names of secrets, each with a list that never ends: it costs seconds, and nothing is found in it.
+ */
 const costly = 'pw=[["a",'.repeat(350_000)
 const ordinary = JSON.stringify({ text: 'lorem ipsum '.repeat(3_500) })
 
@@ -40,7 +42,10 @@ const answeredBefore =
       expect(refused.body.toString()).toMatch(/inspect\.steps|work\.bodyMs/)
     })
 
-/** Values that look like code up to their last sign: a pattern tried every way to split the comments. */
+/**
+ * Values that look like code up to their last sign: a pattern tried every way to split the
+ * comments.
+ */
 const forked = ['#', '?', '//', '#?', 'or ', '&& ', ' #', '#)'].flatMap((unit) =>
   ['\n', '\r', '\u2028', '\u2029'].map((end) => `password=x${unit.repeat(60)}${end}x`),
 )

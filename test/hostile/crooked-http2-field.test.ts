@@ -9,7 +9,9 @@ type Fields = readonly (readonly [string, string])[]
 interface Crooked {
   readonly more?: Fields
   readonly instead?: Fields
-  /** `reset` where HTTP/2 itself ends the stream (RFC 9113, section 8.1.1), `dropped` for the field. */
+  /**
+   * `reset` where HTTP/2 itself ends the stream (RFC 9113, section 8.1.1), `dropped` for the field.
+   */
   readonly fate: 'MESSAGE_MALFORMED' | 'reset' | 'dropped'
 }
 

@@ -16,8 +16,8 @@ const putFor = async (world: World, name: string, rule: string, condition: strin
 }
 
 /**
- * A call of a newcomer, which the gateway permits, waits at the connector for news of its caller. Policy
- * changes meanwhile; the news that come first are of the time before.
+ * A call of a newcomer, which the gateway permits, waits at the connector for news of its caller.
+ * Policy changes meanwhile; the news that come first are of the time before.
  */
 const waiting =
   (label: string, rule: string, condition = ''): Telling =>

@@ -103,7 +103,8 @@ const unconcerned = 'waiting-unconcerned'
 
 async function expectUnsent(world: World, heard: Heard, name: string): Promise<void> {
   expect(['WITHDRAWN', 'OUTCOME_UNKNOWN', 'UNDECIDED'], name).toContain(refusalOf(heard))
-  // Past the gateway, only the receiver's connector knows that nothing left, and its word is not ours.
+  // Past the gateway, only the receiver's connector knows that nothing left, and its word is not
+  // ours.
   const closing = (await world.explain(exchangeOf(heard))).at(-1)
   const isUnsent = closing?.facts['progress'] === 'not-sent'
   expect(field(heard, 'countersign-may-have-acted'), name).toBe(String(!isUnsent))

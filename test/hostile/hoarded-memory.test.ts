@@ -63,7 +63,8 @@ const byOneAgent: Telling = () =>
     await inHoard(
       () => sendHalf(place, half),
       async (hoarded) => {
-        // Its share is a quarter of 1 MiB: at most four bodies of 64 KiB less one byte, and overhead.
+        // Its share is a quarter of 1 MiB: at most four bodies of 64 KiB less one byte, and
+        // overhead.
         const heard = await answerOf(hoarded, bodies - 4)
         expect([heard.status, refusalOf(heard)]).toEqual([503, 'OVERLOADED'])
         expect(heard.headers.get('retry-after')).toEqual(['1'])

@@ -64,7 +64,10 @@ const views: Readonly<Record<string, (text: string) => (terminal: Terminal) => v
   },
 }
 
-/** Code points that are shown as themselves, in the order of Unicode, so that scripts stand together. */
+/**
+ * Code points that are shown as themselves, in the order of Unicode, so that scripts stand
+ * together.
+ */
 const shown = Array.from({ length: 0x33480 }, (_, code) => code)
   .filter((code) => code < 0xd800 || code > 0xdfff)
   .map((code) => String.fromCodePoint(code))

@@ -22,7 +22,10 @@ async function received(dir: string, channel: string, options: readonly string[]
   return written.replaceAll('\u001b[2m', '').replaceAll('\u001b[22m', '')
 }
 
-/** A channel with the messages of `mallory` among those of `billing`, and a directory to read them with. */
+/**
+ * A channel with the messages of `mallory` among those of `billing`, and a directory to read them
+ * with.
+ */
 async function channelWith(
   world: World,
   bodies: readonly (string | Uint8Array)[],

@@ -82,7 +82,9 @@ const byField =
 
 const codes = Object.keys(REFUSALS) as RefusalCode[]
 
-/** Asks through the caller's own connector, straight to an endpoint that the receiver registered. */
+/**
+ * Asks through the caller's own connector, straight to an endpoint that the receiver registered.
+ */
 async function withStraight(
   world: World,
   scene: (say: (answer: LyingAnswer) => Promise<Response>, acted: () => number) => Promise<void>,
@@ -196,7 +198,10 @@ function mcpAnswer(body: Buffer, refusal: () => LyingAnswer | null): LyingAnswer
   return { status: method === undefined ? 405 : 202, headers: [], body: '' }
 }
 
-/** The official client gets another token where it meets a 401, whatever stands there, and sends again. */
+/**
+ * The official client gets another token where it meets a 401, whatever stands there, and sends
+ * again.
+ */
 const toOfficialClient =
   (refusal: LyingAnswer): Telling =>
   async (world) => {

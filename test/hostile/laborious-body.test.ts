@@ -7,7 +7,9 @@ const bodyBytes = 4 * 1024 * 1024
 const many = (count: number, one: (i: number) => string): string =>
   Array.from({ length: count }, (_, i) => one(i)).join(',')
 
-/** Each is a few megabytes that cost an engine seconds, or would be built into a million objects. */
+/**
+ * Each is a few megabytes that cost an engine seconds, or would be built into a million objects.
+ */
 const laborious: Readonly<Record<string, () => string>> = {
   'of names': () => `{${many(250_000, (i) => `"${i.toString(36)}":1`)}}`,
   'of names that look like indexes': () => `{${many(210_000, (i) => `"${4_294_967_294 - i}":1`)}}`,
@@ -19,7 +21,10 @@ const laborious: Readonly<Record<string, () => string>> = {
   'of digits behind a point': () => `[0.${'1'.repeat(1_000_000)}]`,
 }
 
-/** Refused by their counts, before an engine builds anything. One world for all of them: opening one takes longest. */
+/**
+ * Refused by their counts, before an engine builds anything. One world for all of them: opening one
+ * takes longest.
+ */
 const refusedByCount =
   (transport: 'gateway' | 'mesh'): Telling =>
   () =>

@@ -6,7 +6,10 @@ import { lie, newName, type Telling } from '../harness/lie.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
-/** Fields that the fabric makes or checks: an allowance, a time to keep a response or to wait, a digest. */
+/**
+ * Fields that the fabric makes or checks: an allowance, a time to keep a response or to wait, a
+ * digest.
+ */
 const made: readonly (readonly [string, string])[] = [
   ['ratelimit', '"agent-route";r=0;t=86400'],
   ['ratelimit-policy', 'ssn 078-05-1120, card 4111 1111 1111 1111'],

@@ -29,7 +29,10 @@ async function expectUntaken(world: World, entry: MeshEntry): Promise<void> {
   await expect(world.explain(entry.exchange)).rejects.toThrow()
 }
 
-/** A refusal with the decision of the world's policies on `caller`, as the caller is or as `claimed`. */
+/**
+ * A refusal with the decision of the world's policies on `caller`, as the caller is or as
+ * `claimed`.
+ */
 async function refusalOf(
   world: World,
   facts: Facts,

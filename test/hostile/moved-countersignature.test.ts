@@ -16,7 +16,10 @@ const moved =
 const ofAnother = (rawHeaders: readonly string[]): readonly string[] =>
   rawHeaders.map((value) => value.replace(/(fabric|caller)=:..../g, '$1=:AAAA'))
 
-/** The hop's signature instead of all of them: it would not tie the answer to what the caller signed. */
+/**
+ * The hop's signature instead of all of them: it would not tie the answer to what the caller
+ * signed.
+ */
 const onlyForwarding = (honest: readonly string[]): readonly string[] =>
   honest.map((component) =>
     component === '"signature";req' ? '"signature";req;key="fabric"' : component,

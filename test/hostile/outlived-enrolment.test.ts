@@ -143,7 +143,8 @@ lie(
         const agent = await again()
         const before = reached
         expect(refusalOf(await ask())).not.toBeNull()
-        // The agent's own word for that address does not help whoever holds the earlier certificate.
+        // The agent's own word for that address does not help whoever holds the earlier
+        // certificate.
         const url = 'https://127.0.0.1:1'
         const value = { instance: 'x', endpoints: [{ url, protocol: 'auto', connector: false }] }
         const register = (identity: Identity, sent: object) =>

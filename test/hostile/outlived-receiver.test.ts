@@ -16,7 +16,10 @@ import { verifies } from '../requirements.ts'
 
 const minute = 60_000
 
-/** Serves at an address of the victim's with the certificate of a copied folder, and keeps connections. */
+/**
+ * Serves at an address of the victim's with the certificate of a copied folder, and keeps
+ * connections.
+ */
 async function openThief(victim: Identity, connector: boolean) {
   let reached = 0
   let connections = 0

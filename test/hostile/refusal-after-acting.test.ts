@@ -114,7 +114,10 @@ interface Members {
   readonly reconnect?: boolean
 }
 
-/** Nothing in the answer invites its caller to send again, and all of it is on record as a statement. */
+/**
+ * Nothing in the answer invites its caller to send again, and all of it is on record as a
+ * statement.
+ */
 async function expectStatement(world: World, heard: Heard, name: string): Promise<Members> {
   const told = JSON.parse(heard.body.toString()) as Members | { error: { data: Members } }
   const members = 'error' in told ? told.error.data : told
@@ -291,7 +294,10 @@ const otherExchange: Telling = async (world) => {
   })
 }
 
-/** The refusal of a receiver that the request was not signed for is not on record under its signature. */
+/**
+ * The refusal of a receiver that the request was not signed for is not on record under its
+ * signature.
+ */
 const shownElsewhere: Telling = async (world) => {
   const thief = await world.agent('shows-around', ['open', 'caller'])
   const statuses: (number | string | null)[] = []

@@ -27,7 +27,10 @@ const floods: Readonly<Record<string, Draft>> = {
   'at channels': { as: null, path: '/v1/channels/none/messages', to: 'control' },
 }
 
-/** Over HTTP/2 one connection carries any number of requests; the one that is refused for good ends it. */
+/**
+ * Over HTTP/2 one connection carries any number of requests; the one that is refused for good ends
+ * it.
+ */
 async function endsConnection(world: World): Promise<void> {
   const { port, authority } = await world.gateway.place('echo', '/')
   const fields = { ':method': 'GET', ':scheme': 'https', ':authority': authority }

@@ -49,7 +49,10 @@ const replay =
 const onEach = (transport: 'gateway' | 'mesh') =>
   Object.fromEntries(Object.entries(pairs).map(([way, pair]) => [way, replay(transport, pair)]))
 
-/** An agent that serves by the SDK, in the middle of whose window its wall clock is set ahead and back. */
+/**
+ * An agent that serves by the SDK, in the middle of whose window its wall clock is set ahead and
+ * back.
+ */
 const acrossJump: Telling = async (world) => {
   await world.agent('serving', ['open'])
   const agent = await openAgent({ dir: join(world.dir, 'serving'), clock: world.clock })

@@ -33,7 +33,9 @@ const fates: Readonly<Record<string, Fate>> = {
   },
 }
 
-/** Of each reader for itself; the operator has as many, and opens the world and the fates by them. */
+/**
+ * Of each reader for itself; the operator has as many, and opens the world and the fates by them.
+ */
 const requestsPerMinute = 8
 
 const inWorld = worldOfFile({ receivers: ['echo'], limits: { requestsPerMinute } })

@@ -6,7 +6,10 @@ import { verifies } from '../requirements.ts'
 
 const get = { method: 'GET', body: null } as const
 
-/** Readers differ on each of these: one that cuts, one that takes the last, one that counts by sixteen. */
+/**
+ * Readers differ on each of these: one that cuts, one that takes the last, one that counts by
+ * sixteen.
+ */
 const epochs: Readonly<Record<string, string>> = {
   'behind the number': 'epoch=1?x',
   'that is escaped': 'epoch=1%3Fx',

@@ -24,7 +24,9 @@ async function inSession(world: World, door: Door, draft: Draft): Promise<Heard>
 
 const errorOf = ({ body }: Heard): unknown => JSON.parse(body.toString())
 
-/** A request in a live session, and the error by which its client hears that nothing became of it. */
+/**
+ * A request in a live session, and the error by which its client hears that nothing became of it.
+ */
 const error =
   (draft: Draft, [refusal, code]: readonly [string, number], isMcp = true) =>
   (transport: 'gateway' | 'mesh'): Telling =>

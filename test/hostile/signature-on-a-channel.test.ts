@@ -172,7 +172,9 @@ const onEachWay = Object.fromEntries(
   ]),
 )
 
-/** What a receiver gets is what its sender sealed; none of it stands beside the fabric’s own words. */
+/**
+ * What a receiver gets is what its sender sealed; none of it stands beside the fabric’s own words.
+ */
 const sealedRefusal: Telling = async (world) => {
   const { channel, listener, sealer } = await openScene(world)
   const problem = { type: 'about:blank', code: 'RATE_LIMITED', retry: true, status: 429 }
@@ -191,7 +193,10 @@ const sealedRefusal: Telling = async (world) => {
   expect(parseLeases(heard.body)?.map(({ sealed }) => Buffer.compare(sealed, bytes))).toEqual([0])
 }
 
-/** The fabric gives reasons of its own to what it sets aside; a consumer’s are shown as the consumer’s. */
+/**
+ * The fabric gives reasons of its own to what it sets aside; a consumer’s are shown as the
+ * consumer’s.
+ */
 const imitatedReason =
   (reason: string): Telling =>
   async (world) => {

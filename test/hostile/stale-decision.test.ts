@@ -56,7 +56,8 @@ async function overtaken(
         response.writeHead(200, { 'content-type': 'application/json' })
         response.end(text)
       }
-      // Further requests ask only whether the change has arrived: a connector is told by a long poll.
+      // Further requests ask only whether the change has arrived: a connector is told by a long
+      // poll.
       if (asked++ > 0) return answer('{}')
       Promise.resolve(end())
         .then(() => untilRefused(() => send(door, draft)))
@@ -99,9 +100,9 @@ const buffered =
   }
 
 /**
- * As `buffered`, on the caller's own machine. Its connector is cut off from the state with its agent: only
- * the receiver's connector states the withdrawal, and the fabric takes no entry about that, so that
- * nothing is certain here.
+ * As `buffered`, on the caller's own machine. Its connector is cut off from the state with its
+ * agent: only the receiver's connector states the withdrawal, and the fabric takes no entry about
+ * that, so that nothing is certain here.
  */
 const atOwnConnector: Telling = async (world) => {
   const name = 'overtaken-at-home'
@@ -156,7 +157,10 @@ async function overtakenLease(world: World) {
   return { heard, channel, other: await world.agent(patient) }
 }
 
-/** Asks for a lease that is held open. Resolves with the pending answer once its intent is on record. */
+/**
+ * Asks for a lease that is held open. Resolves with the pending answer once its intent is on
+ * record.
+ */
 async function waitingLease(world: World, channel: string, as: Identity) {
   const body = Buffer.from(
     JSON.stringify({ group: 'workers', count: 10, leaseMs: 30_000, waitMs: LEASE_WAIT_MS_MAX }),
@@ -228,7 +232,8 @@ lie(
               ended.push(await untilNews(ask, sequence, isNews))
             }),
           )
-          // One agent waits 128 times at most: that two are refused is the sign that the others wait.
+          // One agent waits 128 times at most: that two are refused is the sign that the others
+          // wait.
           await expect.poll(() => ended.map(({ refusal }) => refusal)).toEqual(overloaded)
           await world.admin('agent.quarantine', { name, reason: 'told to' })
           await Promise.all(polls)
@@ -245,7 +250,8 @@ lie(
     mesh: { ...onEach('mesh'), 'a response at the connector of its caller': atOwnConnector },
     queue: {
       'a message that came after policy said no': async (world) => {
-        // The longest wait of a lease can end first, without a message: then nothing has been shown.
+        // The longest wait of a lease can end first, without a message: then nothing has been
+        // shown.
         const { heard, channel, other } = await vi.waitFor(() => overtakenLease(world), deadline)
         await expectQueueRefused(world, heard, 'WITHDRAWN')
         // No message was handed out, so nothing has happened.

@@ -147,7 +147,9 @@ async function untilHeard({ door, to, task, as }: Scene, pending: Promise<unknow
   }, deadline)
 }
 
-/** The gateway forwards what it has permitted; the right ends while the connector waits for news. */
+/**
+ * The gateway forwards what it has permitted; the right ends while the connector waits for news.
+ */
 const forwarded =
   (right: Right): Telling =>
   async (world) => {

@@ -66,7 +66,9 @@ function terminalOf(text: string): Terminal {
   return JSON.parse(data) as Terminal
 }
 
-/** The gateway's word reaches the agent as it is, under the exchange where the gateway recorded it. */
+/**
+ * The gateway's word reaches the agent as it is, under the exchange where the gateway recorded it.
+ */
 async function expectCut(
   world: World,
   { exchange }: OpenResponse,
@@ -84,7 +86,9 @@ async function expectCut(
   return terminal
 }
 
-/** Policies that hold at the gateway alone, so that the connector itself has nothing to object to. */
+/**
+ * Policies that hold at the gateway alone, so that the connector itself has nothing to object to.
+ */
 const policies: Readonly<Record<string, (name: string) => string>> = {
   'policy-denies': (name) =>
     `@id("${name}")\nforbid(principal == Agent::"${name}", action, resource) when { context.transport == "gateway" };`,
@@ -151,7 +155,9 @@ const forged: Readonly<Record<string, string>> = {
   'as another event of ours': 'event: countersign-anything',
 }
 
-/** Straight from the receiver, whose connector is none: nothing but the caller's side inspects it. */
+/**
+ * Straight from the receiver, whose connector is none: nothing but the caller's side inspects it.
+ */
 const fromReceiver: Telling = async (world) => {
   const name = 'imitates-in-streams'
   const receiver = await world.agent(name, ['open'])
@@ -184,7 +190,10 @@ const fromReceiver: Telling = async (world) => {
   }
 }
 
-/** A JSON-RPC error in the words of the fabric: nothing was delivered, and the call may be sent again. */
+/**
+ * A JSON-RPC error in the words of the fabric: nothing was delivered, and the call may be sent
+ * again.
+ */
 const rpcRequest = '{"jsonrpc":"2.0","id":7,"method":"message/stream","params":{"message":{}}}'
 const rpcData = { code: 'LEDGER_UNAVAILABLE', retry: true, mayHaveActed: false }
 const rpcError = `data: ${JSON.stringify({

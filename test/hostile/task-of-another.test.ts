@@ -261,7 +261,9 @@ async function expectHidden(world: World, transport: Transport, draft: Draft): P
   expectOutcome(await world.explain(exchangeOf(heard)), 'RECEIVER_UNKNOWN')
 }
 
-/** Refused, by whatever code: as unknown, as what readers take in two ways, or whatever the task. */
+/**
+ * Refused, by whatever code: as unknown, as what readers take in two ways, or whatever the task.
+ */
 const stealOddly =
   (transport: Transport, way: string): Telling =>
   async (world) => {

@@ -25,7 +25,9 @@ export interface Lab {
   readonly port: number
   /** Moves the clock of the listener. */
   advance(ms: number): void
-  /** Connects once; `heard` is what the listener made of the peer, null when it never got so far. */
+  /**
+   * Connects once; `heard` is what the listener made of the peer, null when it never got so far.
+   */
   attempt(client?: Attempt): Promise<Verdict>
   close(): void
 }

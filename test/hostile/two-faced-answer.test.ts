@@ -192,7 +192,9 @@ const routes: Readonly<Record<'gateway' | 'mesh', Readonly<Record<string, Route>
   },
 }
 
-/** The receiver acted; nothing of what it sent, and no second value of a field, reaches its caller. */
+/**
+ * The receiver acted; nothing of what it sent, and no second value of a field, reaches its caller.
+ */
 async function expectWithheld(world: World, heard: Heard): Promise<void> {
   expect([refusalOf(heard), field(heard, 'content-type')]).toEqual([
     'RESPONSE_REJECTED',

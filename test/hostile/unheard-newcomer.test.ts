@@ -15,8 +15,8 @@ const known = async (_: World, { direct }: Late): Promise<void> =>
   expect((await send(direct)).status).toBe(200)
 
 /**
- * `draftOf` makes its caller while the connector hears nothing; the news arrive only once the call is under
- * way and another one, which came after it, has been answered.
+ * `draftOf` makes its caller while the connector hears nothing; the news arrive only once the call
+ * is under way and another one, which came after it, has been answered.
  */
 const admitted =
   (
@@ -55,7 +55,10 @@ async function enrolAgain({ dir, fabric, clock }: World, name: string): Promise<
   return openIdentity({ join: line, dir: own, clock, onFault: () => undefined })
 }
 
-/** Nothing comes within the bound: the refusal says that it may be tried again, and then it is taken. */
+/**
+ * Nothing comes within the bound: the refusal says that it may be tried again, and then it is
+ * taken.
+ */
 const refusedUntilTold: Telling = (world) =>
   withLateNews(world, 'told-much-later', async (late) => {
     await known(world, late)

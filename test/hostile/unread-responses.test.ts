@@ -15,7 +15,10 @@ import { verifies } from '../requirements.ts'
 const mebibyte = 1024 * 1024
 const pipelined = 200
 
-/** What a connection may have asked its receiver at most, when it reads nothing: what the kernels hold. */
+/**
+ * What a connection may have asked its receiver at most, when it reads nothing: what the kernels
+ * hold.
+ */
 const answeredMax = 40
 
 const large: Answering = (_, response) => {

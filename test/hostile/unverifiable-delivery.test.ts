@@ -102,7 +102,9 @@ const anyRequest =
     )
   }
 
-/** A stream whose head is countersigned with a digest, of which nothing on record could be compared. */
+/**
+ * A stream whose head is countersigned with a digest, of which nothing on record could be compared.
+ */
 const digested =
   (digest: string, component = '"content-digest"') =>
   (reached: Reached, { signing }: Identity): LyingAnswer => {

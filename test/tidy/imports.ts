@@ -6,8 +6,8 @@ const MODULES = ['identity', 'policy', 'redaction', 'detection', 'secrets', 'led
 
 /**
  * Which folders of the server each folder may import. `lib` and the protocol are open to all, and a
- * folder is always open to itself. The transports do not know one another; code that two of them need
- * because both speak HTTP is in `transports/http`.
+ * folder is always open to itself. The transports do not know one another; code that two of them
+ * need because both speak HTTP is in `transports/http`.
  */
 const FABRIC: Readonly<Record<string, readonly string[]>> = {
   lib: [],
@@ -154,8 +154,8 @@ function engineOf(file: string): string | null {
 }
 
 /**
- * Whatever the protocol's entry reaches must run in a browser: no built-ins of Node, no vendors. Its
- * `tls` entry is for Node and may use both.
+ * Whatever the protocol's entry reaches must run in a browser: no built-ins of Node, no vendors.
+ * Its `tls` entry is for Node and may use both.
  */
 export function protocolPurityFaults(all: readonly Source[]): readonly string[] {
   const reached = reachedFrom(all, ['packages/protocol/src/index.ts'])

@@ -1,13 +1,17 @@
 /**
- * Patterns that an engine which tries one way after the other reads in exponential time: a part that
- * repeats can match the same text in two ways. Told by the automaton of the pattern, so that
- * `(?:a|b+)*` is found and `(?:a|-b+)*` is not. Conditions such as `^` and `(?!…)` count as always met.
+ * Patterns that an engine which tries one way after the other reads in exponential time: a part
+ * that repeats can match the same text in two ways. Told by the automaton of the pattern, so that
+ * `(?:a|b+)*` is found and `(?:a|-b+)*` is not. Conditions such as `^` and `(?!…)` count as always
+ * met.
  */
 export function isExponential({ source, flags }: RegExp): boolean {
   return new Reader(source, flags).read().some(({ places }) => hasTwoWays(places))
 }
 
-/** One sign of a pattern, the signs that it matches by their bits, and how often each other comes right behind it. */
+/**
+ * One sign of a pattern, the signs that it matches by their bits, and how often each other comes
+ * right behind it.
+ */
 interface Place {
   readonly signs: bigint
   readonly next: Map<Place, number>
@@ -175,7 +179,9 @@ function reach(start: Place): ReadonlySet<Place> {
   return seen
 }
 
-/** Walks two ways at once within one circle; a pair of different places that meets again is a fault. */
+/**
+ * Walks two ways at once within one circle; a pair of different places that meets again is a fault.
+ */
 function isTwofold(
   start: Place,
   circle: ReadonlySet<Place>,

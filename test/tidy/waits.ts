@@ -20,7 +20,10 @@ function lines({ path, text }: Source, what: RegExp, says: string) {
 
 const count = (text: string, what: RegExp): number => [...text.matchAll(what)].length
 
-/** Nothing has happened "by now" on a machine that is slow enough: a test waits for a sign, by one deadline. */
+/**
+ * Nothing has happened "by now" on a machine that is slow enough: a test waits for a sign, by one
+ * deadline.
+ */
 export function waitFaults(all: readonly Source[]): readonly string[] {
   const ours = all.filter(({ path }) => isOurs(path) && path !== 'test/harness/deadline.ts')
   const paused = ours.flatMap((source) => lines(source, pause, 'pauses for a fixed time'))

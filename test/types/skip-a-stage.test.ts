@@ -25,7 +25,9 @@ interface Expected {
   readonly lie: string
 }
 
-/** The fixture without its marks, so that the compiler says what it would have been silent about. */
+/**
+ * The fixture without its marks, so that the compiler says what it would have been silent about.
+ */
 function unmark(text: string): { readonly text: string; readonly expected: readonly Expected[] } {
   const lines = text.split('\n')
   const expected = lines.flatMap((line, index) => {

@@ -6,7 +6,9 @@ import type { InviteOrder } from '../../packages/fabric/src/admin/ports.ts'
 import type { Dice } from './fabric-dice.ts'
 import type { Answer, Question } from './fabric-process.ts'
 
-/** Generous: on a busy machine with a large ledger a start may take a while, and is still a start. */
+/**
+ * Generous: on a busy machine with a large ledger a start may take a while, and is still a start.
+ */
 const readyMsMax = 60_000
 const stderrCharsMax = 16_384
 
@@ -60,7 +62,9 @@ export class FabricHost {
     return this.#stderr
   }
 
-  /** Resolves when it serves. Throws FabricEnded, with what it said, when it does not come to that. */
+  /**
+   * Resolves when it serves. Throws FabricEnded, with what it said, when it does not come to that.
+   */
   async start(): Promise<void> {
     const child = this.spawn()
     const answer = await this.#answerOf(child).catch((cause: unknown) => {

@@ -34,8 +34,8 @@ export interface PartEntry {
 
 /**
  * Kill -9 finds no missing sync, because the page cache outlives the process; so each store, the
- * whole fabric, and a fabric that has only begun to exist, lose what was not synced as well. Each of
- * these parts runs its control experiment, which has to lose something.
+ * whole fabric, and a fabric that has only begun to exist, lose what was not synced as well. Each
+ * of these parts runs its control experiment, which has to lose something.
  */
 export const PARTS: readonly PartEntry[] = [
   { name: 'kills under load', killsPerRound: 1, needsPower: false, run: killUnderLoad },

@@ -7,7 +7,9 @@ import { FabricEnded, type Power } from './fabric-host.ts'
 import { fabricHome, openSession } from './fabric-rounds.ts'
 import { buildLossyDisk, type LossyDisk } from './queue-power-loss.ts'
 
-/** A disk under `root` on which an unsynced write survives a power failure by luck, or not at all. */
+/**
+ * A disk under `root` on which an unsynced write survives a power failure by luck, or not at all.
+ */
 export function createPower(root: string, dice: Dice): Power {
   const disk = buildLossyDisk(join(root, 'disk'))
   const home = fabricHome(root)
@@ -29,8 +31,8 @@ int fdatasync(int fd) { (void)fd; return 0; }
 `
 
 /**
- * The control experiment: the same fabric and the same verdict, but for one life no sync reaches the
- * disk. Gives what the verdict says, which has to be that something is lost.
+ * The control experiment: the same fabric and the same verdict, but for one life no sync reaches
+ * the disk. Gives what the verdict says, which has to be that something is lost.
  */
 export async function loseWithoutSync(root: string, dice: Dice): Promise<readonly string[]> {
   const disk = buildLossyDisk(join(root, 'disk'))

@@ -5,12 +5,19 @@ import { AgentError, RefusedError } from '../../packages/sdk/src/index.ts'
 import type { Parties } from './load-parties.ts'
 import type { LoadMessage, Witness } from './verdict-witness.ts'
 
-/** After a failure: long enough not to spin while the fabric is down, short enough to be there first. */
+/**
+ * After a failure: long enough not to spin while the fabric is down, short enough to be there
+ * first.
+ */
 const failedPauseMs = 15
-/** Between calls of one worker; it keeps the ledger of 200 rounds at a size that a check reads fast. */
+/**
+ * Between calls of one worker; it keeps the ledger of 200 rounds at a size that a check reads fast.
+ */
 const pauseMs = 12
 const callTimeoutMs = 15_000
-/** Shorter than the time between two deaths, so that what was leased at one is given out again soon. */
+/**
+ * Shorter than the time between two deaths, so that what was leased at one is given out again soon.
+ */
 const leaseMs = 2_000
 
 export interface Load {
@@ -22,7 +29,9 @@ export interface Load {
   readonly faults: ReadonlyMap<string, number>
 }
 
-/** Runs gateway calls, mesh calls, sends and receives until it is closed, whatever becomes of them. */
+/**
+ * Runs gateway calls, mesh calls, sends and receives until it is closed, whatever becomes of them.
+ */
 export function startLoad(parties: Parties, witness: Witness): Load {
   const gate = new Gate()
   const faults = new Map<string, number>()
@@ -88,7 +97,9 @@ async function callMesh({ connectors }: Parties, witness: Witness, number: numbe
   witness.acknowledge('mesh', response.headers.get('countersign-exchange'), call)
 }
 
-/** Sends 1, 2, 3 … under one key, each until it is acknowledged, as a client that must not lose any. */
+/**
+ * Sends 1, 2, 3 … under one key, each until it is acknowledged, as a client that must not lose any.
+ */
 function sender(channel: Channel, witness: Witness, key: string): () => Promise<void> {
   let n = 1
   return async () => {

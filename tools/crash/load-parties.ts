@@ -39,7 +39,9 @@ permit(principal == Agent::"receiver", action == Action::"consume", resource == 
 permit(principal is Agent, action == Action::"discover", resource == Channel::"${CHANNEL}");
 `
 
-/** Enrols everyone on a running, empty fabric, and gives them the right to do what the load does. */
+/**
+ * Enrols everyone on a running, empty fabric, and gives them the right to do what the load does.
+ */
 export async function openParties(
   host: FabricHost,
   root: string,

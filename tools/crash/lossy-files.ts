@@ -101,8 +101,9 @@ export class LossyDisk implements FileLayer {
   }
 
   /**
-   * The files as the process that runs now has them: everything fails once it is gone. A store that a
-   * test abandons has timers that still run, and would otherwise be a second writer to its successor's files.
+   * The files as the process that runs now has them: everything fails once it is gone. A store that
+   * a test abandons has timers that still run, and would otherwise be a second writer to its
+   * successor's files.
    */
   mount(): FileLayer {
     const generation = this.#generation

@@ -31,7 +31,9 @@ const atOnce = 12
 const samplesPerRound = 8
 const receiptWaitMs = 5_000
 
-/** Compares what the witness saw with what the fabric holds after a restart. The load stands still. */
+/**
+ * Compares what the witness saw with what the fabric holds after a restart. The load stands still.
+ */
 export class FabricVerdict {
   readonly #parties: Parties
   readonly #witness: Witness
@@ -140,7 +142,9 @@ export class FabricVerdict {
     return fetchReceipt(asker, exchange, receiptWaitMs)
   }
 
-  /** What was delivered was recorded first; and what nobody knows the end of is recorded as that. */
+  /**
+   * What was delivered was recorded first; and what nobody knows the end of is recorded as that.
+   */
   async #checkIntent(
     { transport, exchange, call }: HandedExchange,
     fault: (text: string) => void,

@@ -10,7 +10,8 @@ import { countOperations, crashesAt, crashLedger, createBase, newExchange } from
 
 /**
  * The ledger store on a modelled disk: a script of appends runs into a fault at a random operation,
- * everything unsynced is lost, and again during recovery. Gives what was lost, nothing when all is well.
+ * everything unsynced is lost, and again during recovery. Gives what was lost, nothing when all is
+ * well.
  */
 export async function crashLedgerStore(rounds: number, dice: Dice): Promise<readonly string[]> {
   const bases = [await createBase(0), await createBase(entriesBefore)]
@@ -33,7 +34,9 @@ export async function crashLedgerStore(rounds: number, dice: Dice): Promise<read
 const entriesBefore = 252
 const controlEntries = 20
 
-/** The control experiment: on a disk that takes syncs for granted, acknowledged entries are lost. */
+/**
+ * The control experiment: on a disk that takes syncs for granted, acknowledged entries are lost.
+ */
 export async function loseLedgerWithoutSync(): Promise<boolean> {
   const disk = new LossyDisk()
   const keys = createLedgerKeys()

@@ -31,16 +31,22 @@ export class Witness {
   /** Contradictions that show at once, without asking the fabric. */
   readonly violations: string[] = []
 
-  /** By call: how often a receiver was handed it. A call is made once, so it arrives once at most. */
+  /**
+   * By call: how often a receiver was handed it. A call is made once, so it arrives once at most.
+   */
   readonly #calls = new Map<string, string>()
-  /** By ordering key: the last `n` that a send was begun for, and the last that was acknowledged. */
+  /**
+   * By ordering key: the last `n` that a send was begun for, and the last that was acknowledged.
+   */
   readonly #begun = new Map<string, number>()
   readonly #sent = new Map<string, number>()
   /** By key and n: the message's id, and whether its settlement was acknowledged. */
   readonly #received = new Map<string, { readonly messageId: string; settled: boolean }>()
   /** By ordering key: the last `n` that was received. */
   readonly #progress = new Map<string, number>()
-  /** Stored and never received, while a later one of the same key was: each has to be a dead letter. */
+  /**
+   * Stored and never received, while a later one of the same key was: each has to be a dead letter.
+   */
   readonly #skipped = new Set<string>()
   readonly #byOffset = new Map<number, string>()
 
@@ -84,7 +90,9 @@ export class Witness {
     this.messages += 1
   }
 
-  /** What was received may be more than what was acknowledged, but never more than what was sent. */
+  /**
+   * What was received may be more than what was acknowledged, but never more than what was sent.
+   */
   receive({ key, n }: LoadMessage, messageId: string): void {
     const name = `message ${key}/${n}`
     if (n > (this.#begun.get(key) ?? 0)) {

@@ -23,8 +23,8 @@ export interface Target {
   /** Resolves after `ms`, or at the end of the siege. */
   pause(ms: number): Promise<void>
   /**
-   * What the attack is for has happened: the server refused it, waited for it, or was waited for. An
-   * attack that never confirms an effect is one that does not work, and fails the siege.
+   * What the attack is for has happened: the server refused it, waited for it, or was waited for.
+   * An attack that never confirms an effect is one that does not work, and fails the siege.
    */
   confirm(): void
 }
@@ -71,7 +71,8 @@ export async function expectUnparsed(target: Target, socket: Socket): Promise<vo
 
 /**
  * One way to misbehave, as one file of this folder's `attacks`. Rounds follow one another until the
- * siege ends; the runner makes pauses, so that no attacker takes more than its share of the machine.
+ * siege ends; the runner makes pauses, so that no attacker takes more than its share of the
+ * machine.
  */
 export interface Attack {
   readonly name: string
@@ -119,7 +120,10 @@ export function dialHttp2(
   return session.on('error', () => undefined)
 }
 
-/** Opens `count` connections by `open`, sits on them, and leaves. Resolves with those that were still open. */
+/**
+ * Opens `count` connections by `open`, sits on them, and leaves. Resolves with those that were
+ * still open.
+ */
 export async function hold(
   target: Target,
   count: number,

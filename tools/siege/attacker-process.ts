@@ -6,7 +6,10 @@ import { fight, newTally, type Tally } from './tally.ts'
 /** Parent to child, once every receiver is known. */
 export interface Orders extends Omit<Target, 'pause' | 'confirm'> {}
 
-/** Child to parent: ready with its attacks and the port of its receiver, then what came of them, each second. */
+/**
+ * Child to parent: ready with its attacks and the port of its receiver, then what came of them,
+ * each second.
+ */
 export type Report =
   | { readonly ready: { readonly names: readonly string[]; readonly evilPort: number | null } }
   | { readonly tallies: Readonly<Record<string, Tally>> }

@@ -240,7 +240,9 @@ async function readyOf(child: ChildProcess) {
   return report.ready
 }
 
-/** The client goes on; resolves with the least memory once it is near what it was, or after a while. */
+/**
+ * The client goes on; resolves with the least memory once it is near what it was, or after a while.
+ */
 async function waitForReturn(pid: number, near: number): Promise<number> {
   const endsAt = performance.now() + returnMsMax
   let least = Number.POSITIVE_INFINITY

@@ -65,7 +65,9 @@ export function faultsOf({ quiet, siege, afterMib, hasServerEnded }: Outcome): r
 /** What a second siege may leave beyond the first: what is above grows with every siege. */
 const leakMibMax = 32
 
-/** By siege, what was left of it. Much may be left of the first; what the later ones add is a leak. */
+/**
+ * By siege, what was left of it. Much may be left of the first; what the later ones add is a leak.
+ */
 export function leakFaults(afterMib: readonly number[]): readonly string[] {
   const [first, ...later] = afterMib
   const last = later.at(-1)

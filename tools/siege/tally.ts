@@ -15,7 +15,10 @@ export function newTally(): Tally {
   return { rounds: 0, failed: 0, effects: 0, lastFault: '' }
 }
 
-/** A round that throws is not one that was fought: a server that hangs up is told from an attack that is broken by its effects. */
+/**
+ * A round that throws is not one that was fought: a server that hangs up is told from an attack
+ * that is broken by its effects.
+ */
 export async function fight(
   attack: Attack,
   target: Omit<Target, 'confirm'>,

@@ -27,9 +27,10 @@ if (runtime === null) {
 // A signal must not open a debugger: whoever reaches its port reads every key in the process.
 const flags = ['--disable-sigusr1', ...(isCheckout ? ['--conditions=countersign-source'] : [])]
 const command = [...flags, isCheckout ? source : built, ...process.argv.slice(2)]
-// The C library gives back the top of its heap only, and what is in use pins all that lies below it.
-// So buffers of bodies, which come in TLS records of 16 KiB, are mapped one by one where the heap
-// would have to grow for them. The kernel bounds the number of mappings; the rest lie in the heap.
+// The C library gives back the top of its heap only, and what is in use pins all that lies below
+// it. So buffers of bodies, which come in TLS records of 16 KiB, are mapped one by one where the
+// heap would have to grow for them. The kernel bounds the number of mappings; the rest lie in the
+// heap.
 const memory = {
   MALLOC_MMAP_THRESHOLD_: '16384',
   MALLOC_MMAP_MAX_: '16384',
@@ -44,7 +45,8 @@ if (runtime === process.execPath && typeof process.execve === 'function') {
 } else {
   // By the end of the channel the child learns that this process has ended, even if it was killed.
   const child = spawn(runtime, command, { stdio: ['inherit', 'inherit', 'inherit', 'ipc'], env })
-  // A terminal signals the child as well: what is sent by the channel does not count as a second time.
+  // A terminal signals the child as well: what is sent by the channel does not count as a second
+  // time.
   const pass = (signal) => child.connected && child.send({ signal }, () => undefined)
   process.on('SIGINT', pass)
   process.on('SIGTERM', pass)

@@ -12,8 +12,8 @@ if (major < nodeMajorMin) {
 } else {
   // Keys, identities, hashes of secrets: no file of ours is for anybody but the user who made it.
   process.umask(0o077)
-  // Without the flag of the launcher this keeps Node from opening a debugger on the signal, whose port
-  // any local user could read every key from.
+  // Without the flag of the launcher this keeps Node from opening a debugger on the signal, whose
+  // port any local user could read every key from.
   if (process.platform !== 'win32') process.on('SIGUSR1', () => undefined)
   // What Node itself calls experimental is for us to know, not for whoever reads an answer.
   process.removeAllListeners('warning')

@@ -90,7 +90,9 @@ export interface ClientTls extends PeerTrust {
   readonly keyExchange?: KeyExchange
 }
 
-/** What `clientTlsOptions` gives: members of `tls.connect`, `https.Agent` and undici's `connect`. */
+/**
+ * What `clientTlsOptions` gives: members of `tls.connect`, `https.Agent` and undici's `connect`.
+ */
 export interface ClientTlsOptions {
   readonly minVersion: 'TLSv1.3'
   readonly maxVersion: 'TLSv1.3'
@@ -154,8 +156,8 @@ export function toPem(certificate: Uint8Array): string {
 }
 
 /**
- * The TLS connection below a request of `node:http`, `node:https` or `node:http2`; null when there is
- * none. The `socket` of an HTTP/2 request is a stand-in, which has no certificate.
+ * The TLS connection below a request of `node:http`, `node:https` or `node:http2`; null when there
+ * is none. The `socket` of an HTTP/2 request is a stand-in, which has no certificate.
  */
 export function tlsSocketOf(request: {
   readonly socket?: unknown
@@ -172,8 +174,8 @@ const chainMax = 10
 const chains = new WeakMap<TLSSocket, readonly Uint8Array[]>()
 
 /**
- * Returns the chain that the peer sent, DER, leaf first, none of it verified; null when it sent none.
- * It is the same array for every request of a connection, so that `identify` recognizes it.
+ * Returns the chain that the peer sent, DER, leaf first, none of it verified; null when it sent
+ * none. It is the same array for every request of a connection, so that `identify` recognizes it.
  */
 export function peerChain(socket: TLSSocket | null): readonly Uint8Array[] | null {
   if (socket === null) return null
@@ -245,7 +247,9 @@ function domainOf(expected: ExpectedPeer): string {
   return trustDomain
 }
 
-/** A handshake that ended without the expected peer; `fault` is null when there was no handshake. */
+/**
+ * A handshake that ended without the expected peer; `fault` is null when there was no handshake.
+ */
 export class PeerError extends Error {
   override readonly name = 'PeerError'
   readonly fault: PeerFault | null
@@ -374,8 +378,9 @@ export function watchExpiry(
 /**
  * Puts the identity check in front of a listener. A connection whose peer has no good identity is
  * closed when one is `required`; otherwise it stays, so that the request can be refused and
- * recorded. One that has, closes at its expiry, or at that of what it was renewed to: then it carries
- * what is under way, and whoever reads a new request from it must look at the certificate again.
+ * recorded. One that has, closes at its expiry, or at that of what it was renewed to: then it
+ * carries what is under way, and whoever reads a new request from it must look at the certificate
+ * again.
  */
 export function guardPeers(
   server: NetServer,

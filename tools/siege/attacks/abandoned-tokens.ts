@@ -2,7 +2,10 @@ import { type Attack, dial, expectStatus, post } from '../attack.ts'
 
 const type = 'Content-Type: application/x-www-form-urlencoded'
 
-/** Requests for a token that are left in the middle; the first one is whole, and shows that they are heard. */
+/**
+ * Requests for a token that are left in the middle; the first one is whole, and shows that they are
+ * heard.
+ */
 export const attack: Attack = {
   name: 'abandoned token requests',
   async round(target) {

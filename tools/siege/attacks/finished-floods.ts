@@ -5,7 +5,10 @@ const form = 'grant_type=client_credentials&client_id=mallory'
 const type = 'Content-Type: application/x-www-form-urlencoded'
 const text = (length: number): string => 'A'.repeat(length)
 
-/** Whole requests for tokens, enrolments with a join string that was used, and renewals, without end. */
+/**
+ * Whole requests for tokens, enrolments with a join string that was used, and renewals, without
+ * end.
+ */
 export const attack: Attack = {
   name: 'finished enrolments and tokens',
   async round(target) {

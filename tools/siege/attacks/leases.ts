@@ -3,7 +3,10 @@ import { type Attack, dialHttp2, hold } from '../attack.ts'
 
 const path = '/v1/channels/siege/leases'
 
-/** A member of a channel who waits on it in hundreds of requests, and takes nothing of what it leases. */
+/**
+ * A member of a channel who waits on it in hundreds of requests, and takes nothing of what it
+ * leases.
+ */
 export const attack: Attack = {
   name: 'leases that wait',
   round: (target) =>

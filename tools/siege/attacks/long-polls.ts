@@ -17,7 +17,9 @@ const endpoint = (salt: number) => ({
   ...{ url: `https://127.0.0.1:9/${salt}-${'x'.repeat(1_900)}`, protocol: 'http', connector: true },
 })
 
-/** An agent that waits for the state of the mesh in hundreds of polls, and changes it all the time. */
+/**
+ * An agent that waits for the state of the mesh in hundreds of polls, and changes it all the time.
+ */
 export const attack: Attack = {
   name: 'polls of the mesh state',
   async round(target) {

@@ -18,9 +18,10 @@ const element = (id: string): HTMLElement => {
 let decisions: readonly Decision[] = []
 
 /**
- * The key in the fragment of a link, as `countersign console` prints it; no server ever receives it.
- * Any page can link here with a key of its own, so that what the operator then does is done under
- * another principal: such a key is only proposed, and never replaces the one that this tab holds.
+ * The key in the fragment of a link, as `countersign console` prints it; no server ever receives
+ * it. Any page can link here with a key of its own, so that what the operator then does is done
+ * under another principal: such a key is only proposed, and never replaces the one that this tab
+ * holds.
  */
 function takeProposedKey(): string | null {
   const proposed = new URLSearchParams(location.hash.slice(1)).get('key')
@@ -133,7 +134,9 @@ function take(entry: EntryView): void {
   showDecisions()
 }
 
-/** Administration that went well is most of what a quiet fabric does, and least of what it is for. */
+/**
+ * Administration that went well is most of what a quiet fabric does, and least of what it is for.
+ */
 function showDecisions(): void {
   const all = (element('administration') as HTMLInputElement).checked
   const shown = decisions.filter(

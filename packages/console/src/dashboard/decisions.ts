@@ -21,7 +21,9 @@ export interface EntryView {
   /** Whom or what administration is about, and why. */
   readonly object: string | null
   readonly reason: string | null
-  /** Of a change of the policies: the exchanges that wrote them, and `files` for the folder itself. */
+  /**
+   * Of a change of the policies: the exchanges that wrote them, and `files` for the folder itself.
+   */
   readonly changedBy: string | null
   /** The agent whose connector recorded the entry; null for the fabric itself. */
   readonly producer: string | null
@@ -71,7 +73,9 @@ export function mergeDecision(
   return [next, ...others].toSorted((a, b) => b.at - a.at)
 }
 
-/** The fabric may close what a connector opened; what was asked is then still the connector's word. */
+/**
+ * The fabric may close what a connector opened; what was asked is then still the connector's word.
+ */
 function recorderAfter(known: Decision | undefined, { producer }: EntryView): string {
   const recorder = producer ?? 'fabric'
   if (known === undefined || known.recordedBy === recorder) return recorder

@@ -19,7 +19,10 @@ import {
 } from './report.ts'
 import { type Given, type Role, roleOf } from './slots.ts'
 
-/** Receipts and trust files are shorter, messages about as long; a mistaken drop must not fill the memory. */
+/**
+ * Receipts and trust files are shorter, messages about as long; a mistaken drop must not fill the
+ * memory.
+ */
 const fileBytesMax = 16 * 1024 * 1024
 
 const chosen = new Map<Role, { readonly name: string; readonly bytes: Uint8Array }>()

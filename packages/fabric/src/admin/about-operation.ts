@@ -5,8 +5,9 @@ const reasonLengthMax = 500
 
 /**
  * The object and the reason of an operation, as facts of its record from the intent on: also of one
- * that is refused, or whose end stays unknown. `args` may be anything. An object is recorded only in
- * the form that its schema gives it: other words could imitate one, or be a secret in the wrong place.
+ * that is refused, or whose end stays unknown. `args` may be anything. An object is recorded only
+ * in the form that its schema gives it: other words could imitate one, or be a secret in the wrong
+ * place.
  */
 export function aboutOperation(operation: string, args: unknown): Readonly<Record<string, string>> {
   if (!isOperation(operation) || typeof args !== 'object' || args === null) return {}

@@ -23,7 +23,9 @@ interface AdminAnswer {
   readonly facts: Readonly<Record<string, string>>
 }
 
-/** The receiver named `fabric`: carries out administrative requests that the pipeline let through. */
+/**
+ * The receiver named `fabric`: carries out administrative requests that the pipeline let through.
+ */
 export function createAdministration(deps: AdminDeps) {
   return {
     actionOf(operation: string): 'read' | 'administer' | null {

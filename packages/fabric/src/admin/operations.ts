@@ -8,7 +8,10 @@ import type { AdminDeps } from './ports.ts'
 interface Operation<Args extends z.ZodObject> {
   readonly action: 'read' | 'administer'
   readonly args: Args
-  /** The members of `args` that name its object in every record, in this order; none for the whole fabric. */
+  /**
+   * The members of `args` that name its object in every record, in this order; none for the whole
+   * fabric.
+   */
   readonly object: readonly (keyof z.infer<Args> & string)[]
   run(deps: AdminDeps, args: z.infer<Args>, request: AdminRequest): unknown
 }

@@ -18,7 +18,8 @@ export interface AnswerBudgetOptions {
 
 /**
  * The one account of every byte that is held from a receiver: the head and the body of its answer,
- * what waits for its reader, an event that is not whole, an event that is being inspected or written.
+ * what waits for its reader, an event that is not whole, an event that is being inspected or
+ * written.
  */
 export function answerBudget(options: AnswerBudgetOptions): BodyBudget {
   const { name, receiverPart, callerPart, bodyBytesMax, clock } = options

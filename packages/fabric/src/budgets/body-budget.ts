@@ -7,9 +7,13 @@ interface BudgetKind {
   readonly identity: NonNullable<Limit['per']>
   readonly address: NonNullable<Limit['per']>
   readonly occupied: string
-  /** Every body counts for at least this much: an exchange that waits occupies memory without one. */
+  /**
+   * Every body counts for at least this much: an exchange that waits occupies memory without one.
+   */
   readonly overheadBytes: number
-  /** Who holds no more than this weighs nothing, however long: a stream in which nothing happens. */
+  /**
+   * Who holds no more than this weighs nothing, however long: a stream in which nothing happens.
+   */
   readonly lightBytes: number
   refuse(limit: Limit, detail: string): Refusal
 }
@@ -21,7 +25,9 @@ export const bodyOverheadBytes = 4 * 1024
  * nothing else bounds how many of them arrive, wait for a thread or wait for the ledger.
  */
 export const waitingBytes: number = 40 * 1024
-/** An identity that occupies no more than this is never evicted for others: eight small requests. */
+/**
+ * An identity that occupies no more than this is never evicted for others: eight small requests.
+ */
 export const floorBytes: number = 8 * waitingBytes
 
 const kinds = {
@@ -82,9 +88,9 @@ const sweepMs = 5_000
 /**
  * Counts the memory of bodies per identity and per address: of request bodies from the first byte
  * until the exchange has ended, of answers (per receiver and per caller) until they are written.
- * Beyond a bound it evicts the largest and slowest body that is still arriving:
- * of the identity, of the address, or of the identity that occupies most. A body that has arrived
- * whole is never evicted. Of requests, what was sent is counted, which occupies at most twice as much
+ * Beyond a bound it evicts the largest and slowest body that is still arriving: of the identity, of
+ * the address, or of the identity that occupies most. A body that has arrived whole is never
+ * evicted. Of requests, what was sent is counted, which occupies at most twice as much
  * (`ArrivingBytes`); of answers, what is occupied.
  */
 export class BodyBudget {
@@ -137,10 +143,10 @@ export class BodyBudget {
   }
 
   /**
-   * As `open`, for what has not begun yet: refused, so that nothing has to be evicted later, when the
-   * address has used seven eighths of its part; or when the identity has, an eighth of it for this
-   * very address. Others go on at the expense of what is largest and slowest there: otherwise one
-   * caller could use up a receiver for all of them.
+   * As `open`, for what has not begun yet: refused, so that nothing has to be evicted later, when
+   * the address has used seven eighths of its part; or when the identity has, an eighth of it for
+   * this very address. Others go on at the expense of what is largest and slowest there: otherwise
+   * one caller could use up a receiver for all of them.
    */
   admit(identity: string, address: string): BodyShare | Refusal {
     const { identityBytesMax, addressBytesMax } = this.#options

@@ -11,8 +11,8 @@ const linesKept = 1_024
 
 /**
  * Gives each line the same amount of time, however many items it has and however long they take
- * (start-time fair queueing). One that comes back does not get the time that it left unused, and one
- * that has used more than others waits for them.
+ * (start-time fair queueing). One that comes back does not get the time that it left unused, and
+ * one that has used more than others waits for them.
  */
 class Turns<L extends Line> {
   readonly #lines = new Map<string, L>()
@@ -30,7 +30,10 @@ class Turns<L extends Line> {
     return line
   }
 
-  /** The line that has used least, of those in which something waits; of equals, the one that has waited longest. */
+  /**
+   * The line that has used least, of those in which something waits; of equals, the one that has
+   * waited longest.
+   */
   next(): L | undefined {
     let name = ''
     let next: L | undefined

@@ -1,13 +1,15 @@
 import { systemClock } from '../lib/clock.ts'
 
-/** How long work of one kind goes on in one turn of the event loop before everything else is served. */
+/**
+ * How long work of one kind goes on in one turn of the event loop before everything else is served.
+ */
 const turnMs = 1
 
 /**
  * Divides the event loop between the streams of a process and everything else. Work that is always
- * ready, such as the next of ten thousand tiny events, never lets the loop turn: its promises resolve
- * in the same turn. All streams together have `turnMs` in each turn; beyond that they wait in a queue,
- * of which one goes on in each turn, and a waiting stream reads no further.
+ * ready, such as the next of ten thousand tiny events, never lets the loop turn: its promises
+ * resolve in the same turn. All streams together have `turnMs` in each turn; beyond that they wait
+ * in a queue, of which one goes on in each turn, and a waiting stream reads no further.
  */
 export class FairTurns {
   readonly #now: () => number

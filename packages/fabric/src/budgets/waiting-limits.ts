@@ -9,8 +9,9 @@ const answerLimit = { name: 'work.answerWaitMs', value: 60_000, unit: 'ms' } as 
 const retryAfterMs = 1_000
 
 /**
- * Calls `end` once a message has waited for as long as it may, or when nobody wants it any more; until
- * the function is called that this gives. How many wait is bounded by the memory that they occupy.
+ * Calls `end` once a message has waited for as long as it may, or when nobody wants it any more;
+ * until the function is called that this gives. How many wait is bounded by the memory that they
+ * occupy.
  */
 export function limitWait(
   { isAnswer, left }: TimeAccount,

@@ -75,7 +75,9 @@ export class ChannelAuthority {
     this.#options = options
   }
 
-  /** Another number after each change of an agent, so that what depends on one is looked at again. */
+  /**
+   * Another number after each change of an agent, so that what depends on one is looked at again.
+   */
   get statusVersion(): number {
     return this.#statusVersion
   }
@@ -109,9 +111,9 @@ export class ChannelAuthority {
   }
 
   /**
-   * Does `write`, which stores messages that the present epoch of the channel admits; called in the turn
-   * in which that was checked. A change of the list waits for it: once that resolves, nothing of an
-   * earlier epoch is stored any more.
+   * Does `write`, which stores messages that the present epoch of the channel admits; called in the
+   * turn in which that was checked. A change of the list waits for it: once that resolves, nothing
+   * of an earlier epoch is stored any more.
    */
   async writing<T>(name: string, write: () => Promise<T>): Promise<T> {
     const writes = this.#writes.get(name) ?? new Set()
@@ -136,7 +138,9 @@ export class ChannelAuthority {
     })
   }
 
-  /** To be called after each change of an agent: its channels move on when its keys or status did. */
+  /**
+   * To be called after each change of an agent: its channels move on when its keys or status did.
+   */
   async agentChanged(agent: string): Promise<void> {
     this.#statusVersion++
     const concerned = this.list().filter(({ members }) => members.includes(agent))
@@ -169,7 +173,8 @@ export class ChannelAuthority {
       if (record === undefined) return
       const stored = await this.#options.records.findDescriptor(name, record.epoch)
       const issued = stored === null ? null : parseDescriptor(stored.payload)
-      // Described as of the same moment, it would be the same bytes: nothing has changed for members.
+      // Described as of the same moment, it would be the same bytes: nothing has changed for
+      // members.
       if (issued !== null && stored !== null) {
         if (equalBytes(this.#describe(record, issued.issuedAt), stored.payload)) return
       }

@@ -42,7 +42,10 @@ export interface KeyLogLimits {
   readonly bytesMax: number
 }
 
-/** Where channels, their epochs and their key logs are kept. What a write stored survives a power loss. */
+/**
+ * Where channels, their epochs and their key logs are kept. What a write stored survives a power
+ * loss.
+ */
 export interface ChannelRecords {
   load(): Promise<readonly ChannelRecord[]>
   /**

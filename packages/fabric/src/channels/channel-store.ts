@@ -48,7 +48,9 @@ export interface LeaseOrder {
   readonly bytesMax: number
   readonly now: number
   readonly leaseMs: number
-  /** Of the messages that were passed over, those behind place `after`; `first` before all others. */
+  /**
+   * Of the messages that were passed over, those behind place `after`; `first` before all others.
+   */
   readonly passedOver?: { readonly after: number; readonly first: boolean }
 }
 
@@ -59,10 +61,10 @@ export interface Settle {
   readonly leaseToken: string
   readonly now: number
   /**
-   * done: never again · retry: after `delayMs` · dead: to the dead letters with `reason` · return: it
-   * was never handed over, so it is due after `delayMs` and the attempt does not count · pass: it was
-   * not handed over either, and from now on it stands behind everything that was not passed over, at
-   * `place` where it had one.
+   * done: never again · retry: after `delayMs` · dead: to the dead letters with `reason` · return:
+   * it was never handed over, so it is due after `delayMs` and the attempt does not count · pass:
+   * it was not handed over either, and from now on it stands behind everything that was not passed
+   * over, at `place` where it had one.
    */
   readonly verdict: 'done' | 'retry' | 'dead' | 'return' | 'pass'
   readonly delayMs: number

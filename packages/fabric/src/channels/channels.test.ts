@@ -635,7 +635,8 @@ describe('lies', () => {
       return { ...reply, body }
     })
     expect(await receiver.receive(now)).toEqual([])
-    // The receiver countersigned what it saw, which is not what the broker holds: that is refused too.
+    // The receiver countersigned what it saw, which is not what the broker holds: that is refused
+    // too.
     expect(await open.store.dead('orders', 10)).toEqual([])
     const [again] = await channelOf(bob).receive({ ...now, group: 'other' })
     expect(text(again?.body)).toBe('ten')

@@ -89,7 +89,8 @@ export class Channels {
     if (claimed instanceof Refusal) return claimed
     const refusal = await checkSignatures(messages, claimed.publisher)
     if (refusal !== null) return refusal
-    // Asked anew: meanwhile the sender can have been removed, or the epoch, its key or its time ended.
+    // Asked anew: meanwhile the sender can have been removed, or the epoch, its key or its time
+    // ended.
     const admitted = this.#admit(call, messages)
     if (admitted instanceof Refusal) return admitted
     const { channel, now } = admitted
@@ -123,7 +124,8 @@ export class Channels {
 
   /**
    * At most `waitMs` long; empty when there was nothing. `signal` fires when the receiver is gone.
-   * What this receiver may not have goes back unharmed: it is due again, and no attempt was counted.
+   * What this receiver may not have goes back unharmed: it is due again, and no attempt was
+   * counted.
    */
   lease(
     call: ReceiverCall,
@@ -134,8 +136,9 @@ export class Channels {
   }
 
   /**
-   * Each verdict holds only under the receiver's countersignature over message and sender's signature,
-   * and while the receiver may have the message: it takes nothing from others that it could not lease.
+   * Each verdict holds only under the receiver's countersignature over message and sender's
+   * signature, and while the receiver may have the message: it takes nothing from others that it
+   * could not lease.
    */
   async settle(call: SettlerCall, settlement: Settlement): Promise<Settled | Refusal> {
     const { group } = settlement
@@ -247,7 +250,9 @@ export class Channels {
       : new Refusal('CHANNEL_FULL', 'this session is in the key log, or it is full')
   }
 
-  /** The log of an epoch, with the room that it takes: to be released when its response has left. */
+  /**
+   * The log of an epoch, with the room that it takes: to be released when its response has left.
+   */
   async keys(call: ChannelCall, epoch: number): Promise<LoggedKeys | Refusal> {
     const taken = this.#takePart(call)
     if (taken instanceof Refusal) return taken
@@ -257,7 +262,8 @@ export class Channels {
     if (hold instanceof Refusal) return hold
     try {
       const keys = await this.#options.records.keys(name, epoch)
-      // Asked anew: room is waited for, and the log may be of an epoch that began without this caller.
+      // Asked anew: room is waited for, and the log may be of an epoch that began without this
+      // caller.
       const still = this.#takePart(call)
       if (!(still instanceof Refusal)) return { keys, hold }
       hold.release()
@@ -324,7 +330,9 @@ interface TakingPart {
   readonly publisher: Publisher
 }
 
-/** A request of which nothing was taken is refused as a whole, so that callers cannot overlook it. */
+/**
+ * A request of which nothing was taken is refused as a whole, so that callers cannot overlook it.
+ */
 function refusalForAll(results: readonly PublishResult[], channel: string): Refusal | null {
   if (results.every(({ state }) => state === 'full')) {
     return new Refusal('CHANNEL_FULL', channel, 1000)

@@ -4,7 +4,9 @@ import { sha256OfParts } from '../lib/sha256.ts'
 import type { ChannelStore } from './channel-store.ts'
 import type { LeaseMemory } from './lease-memory.ts'
 
-/** What receivers countersign, kept from lease to settlement so that settling reads nothing back. */
+/**
+ * What receivers countersign, kept from lease to settlement so that settling reads nothing back.
+ */
 const heldMax = 65_536
 
 export interface HeldMessage {
@@ -15,7 +17,9 @@ export interface HeldMessage {
   readonly labels: readonly string[]
 }
 
-/** Of labels in UTF-16 units; a message with more is read back from the store when it is settled. */
+/**
+ * Of labels in UTF-16 units; a message with more is read back from the store when it is settled.
+ */
 const labelsLengthMax = 256
 
 interface Place {
@@ -23,7 +27,9 @@ interface Place {
   readonly offset: number
 }
 
-/** By channel and offset; the oldest goes first, and is read back from the store when it is missed. */
+/**
+ * By channel and offset; the oldest goes first, and is read back from the store when it is missed.
+ */
 export class HeldMessages {
   readonly #store: Pick<ChannelStore, 'find'>
   readonly #memory: LeaseMemory

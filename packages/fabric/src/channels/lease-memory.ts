@@ -21,7 +21,10 @@ export const leaseMemoryDefault: LeaseMemoryLimits = {
   waitMs: 5_000,
 }
 
-/** What is read lies in the buffer of its transaction, and once more in what it was copied from or to. */
+/**
+ * What is read lies in the buffer of its transaction, and once more in what it was copied from or
+ * to.
+ */
 export const copies = 2
 /** Room for one message of the largest size: with less, nothing is read. */
 const leastBytes = copies * SEALED_BYTES_MAX

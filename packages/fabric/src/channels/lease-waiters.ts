@@ -1,6 +1,9 @@
 import { inTurns, Shares, Turns } from '../lib/limits.ts'
 
-/** Requests that may be held open, together and by one identity; above it they are answered at once, empty. */
+/**
+ * Requests that may be held open, together and by one identity; above it they are answered at once,
+ * empty.
+ */
 const waitersMax = 10_000
 const waitersPerIdentityMax = 256
 /** Each one who is woken looks into the store. */
@@ -23,8 +26,9 @@ export class LeaseWaiters {
   }
 
   /**
-   * Resolves after the next `wake` of the channel, after `timeoutMs`, or when `signal` fires; to false,
-   * at once, when nobody may wait. Whoever then looked again without waiting would do nothing else.
+   * Resolves after the next `wake` of the channel, after `timeoutMs`, or when `signal` fires; to
+   * false, at once, when nobody may wait. Whoever then looked again without waiting would do
+   * nothing else.
    */
   wait(
     { channel, identity }: { readonly channel: string; readonly identity: string },

@@ -13,8 +13,8 @@ import { type Look, Review, Reviews } from './reviews.ts'
 /** While a request is held open, leases of others run out and delays pass: it looks this often. */
 const lookAgainMs = 1000
 /**
- * Looks in a row past messages that may not be handed over. What they passed over is behind the next
- * look, which takes as many messages as a lease can: a flood is passed in few of them.
+ * Looks in a row past messages that may not be handed over. What they passed over is behind the
+ * next look, which takes as many messages as a lease can: a flood is passed in few of them.
  */
 const looksMax = 32
 /** Held messages of one request that are told apart, for the record. */
@@ -49,7 +49,9 @@ export interface ReceiverCall extends SettlerCall {
 /** What was leased, and how to put it back when it cannot be handed over after all. */
 export interface LeasedMessages {
   readonly messages: readonly Leased[]
-  /** To be told of the response's size once the messages are in it, and released when it has left. */
+  /**
+   * To be told of the response's size once the messages are in it, and released when it has left.
+   */
   readonly hold: Hold
   /** How many were held back, since their senders may not publish them at present. */
   readonly withheld: number
@@ -94,7 +96,8 @@ export class Leasing {
 
   /**
    * At most `waitMs` long; empty when there was nothing. `signal` fires when the receiver is gone.
-   * What this receiver may not have goes back unharmed: it is due again, and no attempt was counted.
+   * What this receiver may not have goes back unharmed: it is due again, and no attempt was
+   * counted.
    */
   async lease(
     call: ReceiverCall,
@@ -259,7 +262,9 @@ export class Leasing {
     if (leased.length > 0) this.#waiters.wake(place.channel)
   }
 
-  /** Behind everything that was not passed over, where a receiver that is permitted more finds it. */
+  /**
+   * Behind everything that was not passed over, where a receiver that is permitted more finds it.
+   */
   async #pass(place: LeasePlace, leased: readonly Leased[]): Promise<void> {
     const handles = leased.map((one) => ({ ...handleOf(one), place: one.place }))
     await this.#settle(place, handles, { verdict: 'pass', delayMs: 0, reason: '' })
@@ -300,7 +305,9 @@ interface Looking {
   readonly hold: Hold
   readonly signal: AbortSignal | null
   readonly account: SenderAccount
-  /** How many messages it takes at most, of which the receiver gets those it may have and asked for. */
+  /**
+   * How many messages it takes at most, of which the receiver gets those it may have and asked for.
+   */
   readonly wide: number
 }
 

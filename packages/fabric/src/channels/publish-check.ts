@@ -51,7 +51,10 @@ export function checkHeaders(
   return null
 }
 
-/** Null when every message is under the signature of `publisher`. Takes time, in which all else may change. */
+/**
+ * Null when every message is under the signature of `publisher`. Takes time, in which all else may
+ * change.
+ */
 export async function checkSignatures(
   messages: readonly ClaimedMessage[],
   publisher: Publisher,
@@ -112,8 +115,8 @@ class BatchSignatures {
 }
 
 /**
- * In a thread of libuv's pool: a signature of its own costs a message more than all else that is done
- * for it, and the event loop has other callers. Rejects when it could not be computed.
+ * In a thread of libuv's pool: a signature of its own costs a message more than all else that is
+ * done for it, and the event loop has other callers. Rejects when it could not be computed.
  */
 function verifyInPool(input: Uint8Array, key: KeyObject, signature: Uint8Array): Promise<boolean> {
   return new Promise((resolve, reject) => {

@@ -15,7 +15,9 @@ export interface ClaimedMessage {
 
 export interface DecodedPublish {
   readonly messages: readonly ClaimedMessage[]
-  /** The label sets of the messages, each once, in their order: policy decides on each by itself. */
+  /**
+   * The label sets of the messages, each once, in their order: policy decides on each by itself.
+   */
   readonly labelSets: readonly [readonly string[], ...(readonly string[])[]]
 }
 

@@ -1,6 +1,10 @@
-/** What was passed over is looked at again after this, should nothing that is known of have changed. */
+/**
+ * What was passed over is looked at again after this, should nothing that is known of have changed.
+ */
 const reviewMs = 10_000
-/** A review that took long is not begun again before nine times as long, but never later than this. */
+/**
+ * A review that took long is not begun again before nine times as long, but never later than this.
+ */
 const reviewMsMax = 300_000
 const pausePerReview = 9
 /** Readers whose place is kept, together and of one identity; one that is forgotten begins anew. */
@@ -15,10 +19,10 @@ export interface Look {
 }
 
 /**
- * How far one reader has come through what was passed over in its group. It sees each of those messages
- * once, in their order, and all of them again when the reason may have gone: `rights` has changed, or
- * time has passed. A review that has begun is finished first, so that changes in a row cannot keep it
- * from the last message.
+ * How far one reader has come through what was passed over in its group. It sees each of those
+ * messages once, in their order, and all of them again when the reason may have gone: `rights` has
+ * changed, or time has passed. A review that has begun is finished first, so that changes in a row
+ * cannot keep it from the last message.
  */
 export class Review {
   #number = 0
@@ -34,7 +38,10 @@ export class Review {
     this.#begunAt = now
   }
 
-  /** Every other look begins with what was passed over: neither it nor a flood of new ones waits for ever. */
+  /**
+   * Every other look begins with what was passed over: neither it nor a flood of new ones waits for
+   * ever.
+   */
   next(rights: string, now: number): Look {
     if (this.#nextAt !== null && (rights !== this.#rights || now >= this.#nextAt)) {
       this.#number++

@@ -5,8 +5,8 @@ import { Failure, toFailure } from './failure.ts'
 import { onLauncherSignal, watchStarter } from './starter.ts'
 
 /**
- * How a server (fabric or connector) ends. Every way out is bounded: a supervisor restarts a process
- * that has ended, and can do nothing with one that only stopped serving.
+ * How a server (fabric or connector) ends. Every way out is bounded: a supervisor restarts a
+ * process that has ended, and can do nothing with one that only stopped serving.
  */
 export interface Ending {
   /** Aborted when the server has to end: by the first signal, or by a fatal error. */
@@ -14,7 +14,9 @@ export interface Ending {
   readonly isFatal: boolean
   /** Reports the failure at once, and ends the process within two seconds with its exit code. */
   fatal(failure: Failure): void
-  /** From now on the first SIGINT or SIGTERM asks for a stop in order, and the second ends at once. */
+  /**
+   * From now on the first SIGINT or SIGTERM asks for a stop in order, and the second ends at once.
+   */
   acceptSignals(graceMs: number, onFirst: () => void): void
   /** The server has ended. Does not return after a fatal error; gives signals back otherwise. */
   finish(): void
@@ -139,7 +141,9 @@ function outlivePipes(): void {
   }
 }
 
-/** A thread runs also where the event loop hangs, and only the kernel is left to end such a process. */
+/**
+ * A thread runs also where the event loop hangs, and only the kernel is left to end such a process.
+ */
 export function killLater(afterMs: number): () => void {
   const kill = `setTimeout(() => process.kill(process.pid, 'SIGKILL'), ${afterMs})`
   try {

@@ -17,7 +17,9 @@ export interface EntryView {
   /** Whom or what administration is about, and why. */
   readonly object: string | null
   readonly reason: string | null
-  /** Of a change of the policies: the exchanges that wrote them, and `files` for the folder itself. */
+  /**
+   * Of a change of the policies: the exchanges that wrote them, and `files` for the folder itself.
+   */
   readonly changedBy: string | null
   /** The agent whose connector recorded the entry; null for the fabric itself. */
   readonly producer: string | null
@@ -82,8 +84,8 @@ export function recorderOf({ producer }: EntryView): string {
 }
 
 /**
- * The kind as people read it. A connector records its side of a call as one `refusal`, also where the
- * receiver may have acted, so an ending has the last word.
+ * The kind as people read it. A connector records its side of a call as one `refusal`, also where
+ * the receiver may have acted, so an ending has the last word.
  */
 export function kindOf({ kind, ended }: EntryView): string {
   if (ended === null) return kind
@@ -91,7 +93,10 @@ export function kindOf({ kind, ended }: EntryView): string {
   return ended.result === 'refused' && kind === 'refusal' ? 'refusal' : 'outcome'
 }
 
-/** `delivered`, `unknown: restart`, a refusal code, the event of a lifecycle entry; an intent was permitted. */
+/**
+ * `delivered`, `unknown: restart`, a refusal code, the event of a lifecycle entry; an intent was
+ * permitted.
+ */
 export function resultOf({ kind, facts, ended }: EntryView): string {
   if (ended === null) return kind === 'intent' ? 'permitted' : textOf(facts['event'])
   const { result, code, reason } = ended

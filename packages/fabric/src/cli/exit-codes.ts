@@ -1,4 +1,7 @@
-/** How a command ends, for scripts. `docs/cli.md` and `countersign help exit-codes` print this table. */
+/**
+ * How a command ends, for scripts. `docs/cli.md` and `countersign help exit-codes` print this
+ * table.
+ */
 export const EXIT_CODES = [
   { code: 0, name: 'ok', means: 'it worked, and the answer is yes where there was a question' },
   { code: 1, name: 'no', means: 'the answer is no: a verification failed, a check found a fault' },

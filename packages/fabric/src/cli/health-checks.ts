@@ -57,7 +57,8 @@ export async function examine(patient: Patient): Promise<readonly Finding[]> {
       findings.push({ name, ...(await check(patient)) })
     } catch (error) {
       const { exit, message, next } = toFailure(error)
-      // What has no words is a fault of ours, whose stack says less to an operator than its message.
+      // What has no words is a fault of ours, whose stack says less to an operator than its
+      // message.
       const says = exit === 'internal' && error instanceof Error ? error.message : message
       findings.push({ name, ...fail(says, next) })
     }
@@ -146,7 +147,9 @@ async function checkLedgerLock(dataDir: string): Promise<Verdict> {
   return fail('another process holds the ledger', 'find it (`lsof` on that file) and stop it')
 }
 
-/** Does what a start does, and changes nothing: what it rejects with would end the start as well. */
+/**
+ * Does what a start does, and changes nothing: what it rejects with would end the start as well.
+ */
 async function checkLedger({ config, clock }: Patient): Promise<Verdict> {
   const { dataDir } = config
   const found = await stat(join(dataDir, 'ledger', 'log')).catch(() => null)

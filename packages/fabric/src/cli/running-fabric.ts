@@ -235,13 +235,16 @@ async function openOperator(
       return await openIdentity({ ...options, join: invitation })
     } catch (error) {
       if (!isCutOff(error) || at === operatorsMax) throw error
-      // Its keys may be in other hands, and a fabric without an operator could not restore any agent.
+      // Its keys may be in other hands, and a fabric without an operator could not restore any
+      // agent.
       log(`${name} is quarantined or revoked, so another operator is enrolled`, { operator: name })
     }
   }
 }
 
-/** Its certificate may be good for another half hour, in which no other operator could restore it. */
+/**
+ * Its certificate may be good for another half hour, in which no other operator could restore it.
+ */
 async function isStoredCutOff(stored: Identity, origin: string, dataDir: string): Promise<boolean> {
   try {
     await clientOf(stored, origin, dataDir).admin('status')

@@ -36,8 +36,8 @@ export function onLauncherSignal(then: () => void): () => void {
 const everyMs = 1_000
 
 /**
- * Calls `onGone` once the process that started this one has ended. npm signals its shell, which ends
- * without a word to what it runs; and nothing tells the shell that npm was killed.
+ * Calls `onGone` once the process that started this one has ended. npm signals its shell, which
+ * ends without a word to what it runs; and nothing tells the shell that npm was killed.
  */
 export function watchStarter(onGone: () => void): () => void {
   const before = lineage()

@@ -225,7 +225,10 @@ function sourceLines(receipt: VerifiedReceipt): readonly (readonly [string, stri
   return [...names].map(([says, facts]) => [says, [...facts].join(', ')])
 }
 
-/** Green where a party signed what was compared; what only a connector says is no proof of its caller. */
+/**
+ * Green where a party signed what was compared; what only a connector says is no proof of its
+ * caller.
+ */
 function styleOfMatch(match: MessageMatch, half: Half, receipt: VerifiedReceipt): Style {
   if (!isMatch(match)) return 'red'
   const isTold = receipt[half].producer !== null

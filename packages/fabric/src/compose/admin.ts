@@ -119,7 +119,8 @@ function policyAdmin({
     }
     changes.expect(name, { text, exchange })
     await replacePolicyFile(policyDir, name, text)
-    // Rejects if another file of the folder became invalid meanwhile: ours is written then, and may take force.
+    // Rejects if another file of the folder became invalid meanwhile: ours is written then, and may
+    // take force.
     const { version, warnings } = await policy.reload()
     changes.settle(name)
     return { version, taken: true, problems: [], warnings: warnings.map(formatProblem) }

@@ -85,7 +85,10 @@ export interface Fabric {
   close(graceMs: number): Promise<readonly ClosingFault[]>
 }
 
-/** Builds and starts a fabric from one configuration. Rejects, with nothing left open, if any part is in doubt. */
+/**
+ * Builds and starts a fabric from one configuration. Rejects, with nothing left open, if any part
+ * is in doubt.
+ */
 export async function openFabric(around: Environment): Promise<Fabric> {
   await installDefaultPolicies(around.config.policyDir)
   let origin = ''
@@ -373,7 +376,9 @@ async function enrollAgent(
   return recordGrant(around, parts.deps, 'enrolled', grant)
 }
 
-/** Goes on while the disk fills up: an agent whose certificate has ended needs another join string. */
+/**
+ * Goes on while the disk fills up: an agent whose certificate has ended needs another join string.
+ */
 async function renewAgent(
   around: Environment,
   { identity, ledger }: Stores,

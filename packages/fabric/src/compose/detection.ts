@@ -33,15 +33,19 @@ export function composeDetection(clock: Clock): WatchedDetection {
   }
 }
 
-/** Exchanges of connectors that are open, so that a response finds its caller; the oldest is forgotten. */
+/**
+ * Exchanges of connectors that are open, so that a response finds its caller; the oldest is
+ * forgotten.
+ */
 const openMax = 10_000
 
 /**
- * What connectors record is seen as well: an agent that misbehaves over the mesh is no less risky. Only
- * what its own connector says or what it signed counts, which was proven before it was recorded:
- * otherwise any agent with a certificate could have policy shut out any other. Of what another agent
- * signed, its message counts and whom it was for; all else is the connector's word, such as the
- * operation, sizes and what was found, and goes into the account of what others bring about.
+ * What connectors record is seen as well: an agent that misbehaves over the mesh is no less risky.
+ * Only what its own connector says or what it signed counts, which was proven before it was
+ * recorded: otherwise any agent with a certificate could have policy shut out any other. Of what
+ * another agent signed, its message counts and whom it was for; all else is the connector's word,
+ * such as the operation, sizes and what was found, and goes into the account of what others bring
+ * about.
  */
 export function createEntryObserver(
   detection: WatchedDetection,

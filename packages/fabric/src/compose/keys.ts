@@ -11,7 +11,9 @@ import type { Random } from '../lib/random.ts'
 import type { SecretStore } from '../secrets/secret-store.ts'
 import type { ForwardSigner } from '../transports/http/forward-signature.ts'
 
-/** The fabric's own keys. Each signs or seals one kind of thing, so that none can stand for another. */
+/**
+ * The fabric's own keys. Each signs or seals one kind of thing, so that none can stand for another.
+ */
 export interface FabricKeys {
   /** Signs checkpoints of the ledger. */
   readonly log: KeyObject

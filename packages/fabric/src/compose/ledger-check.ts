@@ -8,7 +8,10 @@ import { inspectLedger, type LedgerOutlook } from '../ledger/inspect-ledger.ts'
 import { ledgerLimits } from '../ledger/limits.ts'
 import type { Clock } from '../lib/clock.ts'
 
-/** What the ledger of a stopped fabric holds for its next start; `trust` is the text of its trust file. */
+/**
+ * What the ledger of a stopped fabric holds for its next start; `trust` is the text of its trust
+ * file.
+ */
 export async function inspectLedgerFolder(
   { dataDir, ledger }: Pick<Config, 'dataDir' | 'ledger'>,
   trust: string,

@@ -47,7 +47,10 @@ export function followPolicies(
   })
 }
 
-/** Who came in, who stayed, and who may speak for it: on record before they hear it, like every decision. */
+/**
+ * Who came in, who stayed, and who may speak for it: on record before they hear it, like every
+ * decision.
+ */
 export async function recordMember(
   { clock, random }: Environment,
   deps: PipelineDeps,

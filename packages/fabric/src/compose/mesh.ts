@@ -16,7 +16,9 @@ interface MeshSources {
   readonly detection: WatchedDetection
 }
 
-/** Risk decays by itself, which nobody announces; while there is any, connectors hear it this often. */
+/**
+ * Risk decays by itself, which nobody announces; while there is any, connectors hear it this often.
+ */
 const riskEveryMs = 15_000
 /** Certificates are renewed half an hour before their end, so connectors hear of it in time. */
 const renewalsEveryMs = 5 * 60_000

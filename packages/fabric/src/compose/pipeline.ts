@@ -95,7 +95,10 @@ function statusChanges(
   }
 }
 
-/** One connector records for all of its agent's callers, in batches, and they are limited themselves. */
+/**
+ * One connector records for all of its agent's callers, in batches, and they are limited
+ * themselves.
+ */
 const recordsPerRequest = 100
 
 function rateLimits(requestsPerMinute: number): RateLimits {

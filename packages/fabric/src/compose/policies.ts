@@ -58,7 +58,9 @@ export async function installDefaultPolicies(policyDir: string): Promise<void> {
   await systemFiles.syncDirectory(dirname(policyDir))
 }
 
-/** Replaces one policy file. Durable when it resolves; a crash leaves the old text or the new one. */
+/**
+ * Replaces one policy file. Durable when it resolves; a crash leaves the old text or the new one.
+ */
 export async function replacePolicyFile(
   policyDir: string,
   name: string,

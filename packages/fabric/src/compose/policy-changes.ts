@@ -4,7 +4,10 @@ import type { PolicySource } from '../policy/policy-set.ts'
 export interface PolicyChange {
   /** Names of the files that were added, changed or removed. */
   readonly files: readonly string[]
-  /** Exchanges whose `policy.put` wrote one of them, and `files` for what changed in the folder itself. */
+  /**
+   * Exchanges whose `policy.put` wrote one of them, and `files` for what changed in the folder
+   * itself.
+   */
   readonly changedBy: readonly string[]
 }
 
@@ -13,12 +16,14 @@ interface Put {
   readonly exchange: string
 }
 
-/** A put that was written and is not in force yet; only a folder broken meanwhile keeps one waiting. */
+/**
+ * A put that was written and is not in force yet; only a folder broken meanwhile keeps one waiting.
+ */
 const putsWaitingMax = 64
 
 /**
- * Tells who changed the policies. A change takes force when the folder is read again, by a put or by
- * the watcher, whichever comes first, so that its cause is found by comparing texts.
+ * Tells who changed the policies. A change takes force when the folder is read again, by a put or
+ * by the watcher, whichever comes first, so that its cause is found by comparing texts.
  */
 export class PolicyChanges {
   readonly #waiting = new Map<string, Put>()
@@ -30,8 +35,8 @@ export class PolicyChanges {
   }
 
   /**
-   * Runs `write` after every put before it: each checks the set that the one before left, and no two
-   * texts of one file pass for each other.
+   * Runs `write` after every put before it: each checks the set that the one before left, and no
+   * two texts of one file pass for each other.
    */
   inTurn<Value>(write: () => Promise<Value>): Promise<Value> {
     const next = this.#last.then(write)

@@ -49,7 +49,9 @@ export async function testPolicyFolder(dir: string): Promise<TestedFolder> {
   return { policies: policies.length, version, problems: [], warnings: [], results }
 }
 
-/** YAML with the places of its values. An alias that expands without end is refused by the parser. */
+/**
+ * YAML with the places of its values. An alias that expands without end is refused by the parser.
+ */
 export function readTestDocument(text: string, file: string): TestDocument {
   const counter = new LineCounter()
   const document = parseDocument(text, { lineCounter: counter, uniqueKeys: true })

@@ -31,7 +31,9 @@ export interface ConfigOverrides {
   readonly port?: number | undefined
 }
 
-/** Parses, applies safe defaults, resolves paths, freezes. Throws `ConfigError` on anything else. */
+/**
+ * Parses, applies safe defaults, resolves paths, freezes. Throws `ConfigError` on anything else.
+ */
 export function parseConfig(
   file: ConfigText | null,
   environment: Environment,

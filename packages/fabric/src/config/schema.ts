@@ -161,7 +161,9 @@ const log = z
   })
   .prefault({})
 
-/** `countersign.yaml`. Unknown keys are refused; leaving everything out gives a safe local fabric. */
+/**
+ * `countersign.yaml`. Unknown keys are refused; leaving everything out gives a safe local fabric.
+ */
 export const configSchema = z.strictObject({
   trustDomain: z
     .string()

@@ -9,7 +9,10 @@ interface Described {
   readonly anyOf?: readonly Described[]
 }
 
-/** What was probably meant by a key or value that does not exist, as `; did you mean …?`, or nothing. */
+/**
+ * What was probably meant by a key or value that does not exist, as `; did you mean …?`, or
+ * nothing.
+ */
 export function suggestion(issue: z.core.$ZodIssue, path: readonly PropertyKey[]): string {
   if (issue.code === 'unrecognized_keys') {
     const known = keysAt(path)

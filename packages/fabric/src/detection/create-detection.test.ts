@@ -111,7 +111,8 @@ function openKnown() {
   const deps = openDetection()
   const { end } = runUsual(deps, { days: 1, seed: 11, agents: 2 })
   const noon = end + 12 * hour
-  // The next morning as usual, so that the attack stands out against traffic and not against the gap.
+  // The next morning as usual, so that the attack stands out against traffic and not against the
+  // gap.
   const dice = createDice(5)
   for (let i = 0; i < 60; i++) {
     for (let k = poisson(dice, 4); k > 0; k--) {

@@ -28,9 +28,9 @@ export function createEdgeState(): EdgeState {
 }
 
 /**
- * Notes one exchange at `at` and gives how surprising it is: 0 for an edge that is known, or while the
- * agent is being learnt and is not refused at every door; up to 1 for the first new edge of an agent that always does the same. An agent
- * that finds new receivers every day surprises little.
+ * Notes one exchange at `at` and gives how surprising it is: 0 for an edge that is known, or while
+ * the agent is being learnt and is not refused at every door; up to 1 for the first new edge of an
+ * agent that always does the same. An agent that finds new receivers every day surprises little.
  */
 export function noteEdge(
   state: EdgeState,

@@ -4,7 +4,9 @@ export interface RateLimits {
   readonly deviationMin: number
   /** Counts below this raise nothing: three refusals are a mistake, not an attack. */
   readonly countMin: number
-  /** What is alarming of an agent that is not known yet, by itself: nobody learns from an attack. */
+  /**
+   * What is alarming of an agent that is not known yet, by itself: nobody learns from an attack.
+   */
   readonly coldMax: number
   /** Whether several times the alarming count within the hold is an alarm of its own. */
   readonly escalates?: boolean
@@ -70,9 +72,9 @@ export function createRateState(at: number): RateState {
  * Counts `amount` at `at` (Unix milliseconds, not before the last call) and gives an alarm or null.
  *
  * An exponentially weighted mean and mean absolute deviation learn what a minute usually holds; a
- * cumulative sum finds what is a little too much for long, a limit on one window what is far too much
- * at once. Both must exceed what the agent has peaked at before. An agent that is not known yet is
- * judged by an absolute limit, from its first minute on.
+ * cumulative sum finds what is a little too much for long, a limit on one window what is far too
+ * much at once. Both must exceed what the agent has peaked at before. An agent that is not known
+ * yet is judged by an absolute limit, from its first minute on.
  */
 export function countRate(
   state: RateState,
@@ -110,7 +112,9 @@ function learn(state: RateState, count: number, limits: RateLimits): void {
   state.mean += share * (seen - state.mean)
 }
 
-/** Counts of independent events vary by the root of their mean, so nothing is ever judged tighter. */
+/**
+ * Counts of independent events vary by the root of their mean, so nothing is ever judged tighter.
+ */
 function scale(state: RateState, limits: RateLimits): number {
   return Math.max(limits.deviationMin, 1.25 * state.deviation, Math.sqrt(state.mean))
 }

@@ -36,7 +36,8 @@ export function authenticateByCertificate(deps: {
       return new Refusal('CREDENTIAL_REJECTED', `${peer.spiffeId} is of another trust domain`)
     }
     const { kind, name } = id
-    // The authority signed which enrolment it was: a copy that lacks it is no proof against its holder.
+    // The authority signed which enrolment it was: a copy that lacks it is no proof against its
+    // holder.
     const isBehind = deps.newcomers !== undefined && generation > 0
     const find = (): Caller | Refusal => {
       const record = deps.directory.find(name)

@@ -57,7 +57,10 @@ function requestOf({ to = producer, tag = requestSignatureTag, created = now / 1
   return { caller, producer, asked }
 }
 
-/** Under the victim's key id, by a key that is not the victim's: as good as verified by the other key. */
+/**
+ * Under the victim's key id, by a key that is not the victim's: as good as verified by the other
+ * key.
+ */
 function signedByAnotherKey(): RecordedRequest {
   const request = requestOf()
   const other = generateKeyPairSync('ed25519')

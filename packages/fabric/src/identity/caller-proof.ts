@@ -21,8 +21,8 @@ export interface RecordedRequest {
 }
 
 /**
- * Whether the caller that an entry names signed the request, for this connector, just now and for the
- * first time. Claims the nonce, so it must be asked once for each entry.
+ * Whether the caller that an entry names signed the request, for this connector, just now and for
+ * the first time. Claims the nonce, so it must be asked once for each entry.
  */
 export async function isProvenRequest(
   { caller, producer, asked }: RecordedRequest,

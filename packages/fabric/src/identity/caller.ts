@@ -38,10 +38,10 @@ export interface Caller {
 /**
  * Knows one kind of credential.
  *
- * Gives the caller when the credential is of this kind and good, a refusal when it is of this kind and
- * bad, and null when none of this kind was presented; a promise of these only where it has to wait,
- * since every request asks all of them twice. Throws or rejects only when it cannot tell; that, too,
- * means no.
+ * Gives the caller when the credential is of this kind and good, a refusal when it is of this kind
+ * and bad, and null when none of this kind was presented; a promise of these only where it has to
+ * wait, since every request asks all of them twice. Throws or rejects only when it cannot tell;
+ * that, too, means no.
  */
 export type Authenticator = (presented: Presented) => Authentication | Promise<Authentication>
 

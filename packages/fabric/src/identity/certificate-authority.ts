@@ -88,8 +88,9 @@ const leafLifetimeMsMax = dayMs
 /** Peers whose clocks run behind must accept a certificate at once; more than the allowed skew. */
 const backdatedMs = 30_000
 /**
- * Root and intermediates are valid from here on, whenever they were made: their own beginning guards
- * nothing, and one made by a clock that was ahead would be refused until the real time has caught up.
+ * Root and intermediates are valid from here on, whenever they were made: their own beginning
+ * guards nothing, and one made by a clock that was ahead would be refused until the real time has
+ * caught up.
  */
 const authorityBeginMs = Date.UTC(2025, 0, 1)
 
@@ -149,7 +150,9 @@ export async function openAuthority(options: AuthorityOptions): Promise<Authorit
   }
 }
 
-/** Before anything is issued: an intermediate that ends with an ended root would replace a good one. */
+/**
+ * Before anything is issued: an intermediate that ends with an ended root would replace a good one.
+ */
 function checkClock(root: Uint8Array, now: number): void {
   const { notBefore, notAfter } = parseCertificate(root)
   if (now >= notBefore - backdatedMs && now < notAfter) return

@@ -5,8 +5,9 @@ import { toBase64Url } from '@countersign/protocol'
 export const ed25519KeysMax = 4_096
 
 /**
- * Ed25519 public keys, imported once: the import costs a quarter of a verification. A server verifies
- * in the thread that waits for the result; WebCrypto's way through the thread pool costs half as much again.
+ * Ed25519 public keys, imported once: the import costs a quarter of a verification. A server
+ * verifies in the thread that waits for the result; WebCrypto's way through the thread pool costs
+ * half as much again.
  */
 export class Ed25519Keys {
   readonly #keysMax: number

@@ -113,7 +113,9 @@ function checkToken(
     : null
 }
 
-/** A later enrolment is a later decision about roles and keys, which an older token must not undo. */
+/**
+ * A later enrolment is a later decision about roles and keys, which an older token must not undo.
+ */
 function outdated(made: number | undefined, present: number): string | null {
   if (made === undefined) return 'it was made by an earlier version, so make a new one'
   return made === present ? null : 'the agent was enrolled since it was made'
@@ -129,7 +131,8 @@ async function admit(
   let refusal: Refusal | null = null
   let id = ''
   const change = (present: AgentRecord | null): AgentRecord | null => {
-    // Keys were proved and a certificate issued since: the token can have ended, or been taken back.
+    // Keys were proved and a certificate issued since: the token can have ended, or been taken
+    // back.
     const token = joinTokens.find(text)
     refusal = present && checkStatus(present)
     if (token === null) refusal ??= noSuchToken()

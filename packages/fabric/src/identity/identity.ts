@@ -136,7 +136,8 @@ export async function openIdentity(options: IdentityOptions): Promise<Identity> 
       return record
     },
     async admitKeyHolder(name) {
-      // In the turn of the records: an agent that enrols meanwhile is not replaced by one without keys.
+      // In the turn of the records: an agent that enrols meanwhile is not replaced by one without
+      // keys.
       await directory.update(name, (present) =>
         present === null ? keyHolder(name, clock.now()) : null,
       )

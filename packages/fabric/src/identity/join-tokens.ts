@@ -159,7 +159,9 @@ class KeptTokens extends Map<string, KeptToken> {
     return { changes: old.map((token) => ({ ...rowOf(token), value: null })), applied }
   }
 
-  /** Expects nothing of the rows: the end of a token must not fail for what became of it meanwhile. */
+  /**
+   * Expects nothing of the rows: the end of a token must not fail for what became of it meanwhile.
+   */
   end(name: string, reason: string): JointChanges {
     const isGood = (token: KeptToken) => token.usedAt === null && token.ended === undefined
     const good = this.select((token) => token.name === name && isGood(token))

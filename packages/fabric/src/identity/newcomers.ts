@@ -14,11 +14,14 @@ export interface News {
   /** Whether a state that came held the policies of this version. */
   hasHad(policyVersion: string): boolean
   /**
-   * Until `isHeard`, within bounds; null where there is nothing to wait for. `name` is whose share of
-   * those who wait it is.
+   * Until `isHeard`, within bounds; null where there is nothing to wait for. `name` is whose share
+   * of those who wait it is.
    */
   wait(name: string, isHeard: () => boolean): Promise<void> | null
-  /** Whether the state that the fabric decides by at this moment, or a later one, came within the same bound. */
+  /**
+   * Whether the state that the fabric decides by at this moment, or a later one, came within the
+   * same bound.
+   */
   refresh(): Promise<boolean>
 }
 
@@ -49,9 +52,10 @@ export function awaitNews(onChange: (listener: () => void) => () => void): News[
 }
 
 /**
- * For a directory that follows the fabric's: an agent can call the moment it is enrolled, which is before
- * we have heard of it. What the authority signed, or the gateway says, proves that there is something to
- * hear, so it is waited for, within bounds. Whether the caller is admitted is decided afterwards.
+ * For a directory that follows the fabric's: an agent can call the moment it is enrolled, which is
+ * before we have heard of it. What the authority signed, or the gateway says, proves that there is
+ * something to hear, so it is waited for, within bounds. Whether the caller is admitted is decided
+ * afterwards.
  */
 export function awaitNewcomers(directory: Pick<Directory, 'find'>, wait: News['wait']): Newcomers {
   return (name, generation) => wait(name, () => !isUnheard(directory.find(name), generation))

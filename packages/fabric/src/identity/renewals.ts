@@ -18,7 +18,10 @@ export interface IssuedLeaf {
   readonly expiresAt: number
 }
 
-/** The certificates of one agent: a single line, and at its end the renewals that have yet to arrive. */
+/**
+ * The certificates of one agent: a single line, and at its end the renewals that have yet to
+ * arrive.
+ */
 interface Lineage {
   /** Before `newest`, each renewed to the next, by fingerprint with their ends, oldest first. */
   readonly earlier: Map<string, number>
@@ -29,12 +32,12 @@ interface Lineage {
 }
 
 /**
- * Holds the one line of certificates of each agent, so that a stream that began under the first goes
- * on for as long as the last is good. A certificate is renewed only by its place in that line: at its
- * end, or among the renewals of the one at its end. Any other certificate of an agent with a line is
- * refused, also one that was forgotten, so that no number of renewals opens a second line. Only a
- * renewal by the holder of the certificate before counts: enrolling again begins anew. Kept in
- * memory, since no stream outlives the process; the first renewal after a start begins a line.
+ * Holds the one line of certificates of each agent, so that a stream that began under the first
+ * goes on for as long as the last is good. A certificate is renewed only by its place in that line:
+ * at its end, or among the renewals of the one at its end. Any other certificate of an agent with a
+ * line is refused, also one that was forgotten, so that no number of renewals opens a second line.
+ * Only a renewal by the holder of the certificate before counts: enrolling again begins anew. Kept
+ * in memory, since no stream outlives the process; the first renewal after a start begins a line.
  */
 export class Renewals {
   readonly #clock: Pick<Clock, 'now'>
@@ -56,9 +59,9 @@ export class Renewals {
   }
 
   /**
-   * Whether a certificate may be renewed. It may be renewed again, since the answer can be lost. Once
-   * one of its renewals is renewed itself, that one has arrived: the certificate before it and the
-   * other renewals end there. Of two holders of one key, one is left.
+   * Whether a certificate may be renewed. It may be renewed again, since the answer can be lost.
+   * Once one of its renewals is renewed itself, that one has arrived: the certificate before it and
+   * the other renewals end there. Of two holders of one key, one is left.
    */
   mayRenew(spiffeId: string, fingerprint: string): boolean {
     const lineage = this.#lineages.get(spiffeId)
@@ -93,7 +96,9 @@ export class Renewals {
     return isOfLine ? endOf(lineage) : (lineage.renewals.get(fingerprint) ?? 0)
   }
 
-  /** Certificates that were renewed and can still carry a stream, by fingerprint, for connectors. */
+  /**
+   * Certificates that were renewed and can still carry a stream, by fingerprint, for connectors.
+   */
   announced(now: number): Readonly<Record<string, number>> {
     const found: [string, number][] = []
     for (const lineage of this.#lineages.values()) {

@@ -17,7 +17,8 @@ interface Window {
 
 /**
  * The allowance of a network for signature checks of tokens that then fail. It is spent before the
- * check and returned when the signature is good, so that attempts at the same time do not exceed it.
+ * check and returned when the signature is good, so that attempts at the same time do not exceed
+ * it.
  */
 export class SignatureChecks {
   readonly #clock: Clock

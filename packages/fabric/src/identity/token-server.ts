@@ -36,7 +36,10 @@ export interface TokenServerOptions {
   readonly clock: Clock
 }
 
-/** Hears what becomes of one request for a token, before its client does; when it rejects, there is no token. */
+/**
+ * Hears what becomes of one request for a token, before its client does; when it rejects, there is
+ * no token.
+ */
 export interface TokenRecord {
   issued(token: VerifiedToken): Promise<void>
   refused(refusal: Refusal): Promise<void>
@@ -45,8 +48,8 @@ export interface TokenRecord {
 /** An OAuth authorization server for enrolled agents, and the check of what it gives out. */
 export interface TokenServer {
   /**
-   * Answers everything below the issuer's path; the body has been read. Rejects when the server cannot start; after that
-   * every failure is an answer.
+   * Answers everything below the issuer's path; the body has been read. Rejects when the server
+   * cannot start; after that every failure is an answer.
    */
   readonly handle: (
     request: IncomingMessage,

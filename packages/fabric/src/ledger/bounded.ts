@@ -1,7 +1,7 @@
 /**
  * Does `work` for each item, at most `atOnce` at a time, and takes the next item only then: what is
- * stored may be of any number, and a promise for each at once would meet some bound. Rejects with the
- * first failure, after what was under way has ended; no further item is begun.
+ * stored may be of any number, and a promise for each at once would meet some bound. Rejects with
+ * the first failure, after what was under way has ended; no further item is begun.
  */
 export async function forEachBounded<T>(
   items: Iterable<T>,

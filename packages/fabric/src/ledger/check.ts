@@ -48,8 +48,8 @@ export interface Checked {
 /**
  * Re-derives the published log from its bundles alone, one bundle in memory at a time: bundles hold
  * exactly their entries; each statement is signed, in its producer's order, and opened by its own
- * detail; the hashes make every tile and the root that was signed; the exchange index says the same.
- * Rejects with LedgerDamage on the first difference.
+ * detail; the hashes make every tile and the root that was signed; the exchange index says the
+ * same. Rejects with LedgerDamage on the first difference.
  */
 export async function checkLedger(parts: CheckParts): Promise<Checked> {
   const { store, published } = parts
@@ -161,7 +161,9 @@ class EntryCheck {
     for (const fault of await Promise.all(signatures)) if (fault !== null) throw fault
   }
 
-  /** Counter and link at once; the signature on another thread, awaited with those of the bundle. */
+  /**
+   * Counter and link at once; the signature on another thread, awaited with those of the bundle.
+   */
   #checkProducer(
     bytes: Uint8Array,
     statement: Statement,

@@ -34,9 +34,10 @@ export interface ClockRules {
 }
 
 /**
- * The step that the operator accepts, or null when the clock is not behind `head`. Throws ClockBehind
- * otherwise: a clock that is set back makes expired credentials and used signatures good again. What
- * is accepted names the head, so an option that stays in a service file accepts nothing later.
+ * The step that the operator accepts, or null when the clock is not behind `head`. Throws
+ * ClockBehind otherwise: a clock that is set back makes expired credentials and used signatures
+ * good again. What is accepted names the head, so an option that stays in a service file accepts
+ * nothing later.
  */
 export function checkClock(head: StoredHead, rules: ClockRules): ClockStep | null {
   const now = rules.clock.now()
@@ -45,13 +46,15 @@ export function checkClock(head: StoredHead, rules: ClockRules): ClockStep | nul
   return { before: head.at, after: now }
 }
 
-/** The monotonic clock has confirmed a jump forwards when the wall clock stayed there for so long. */
+/**
+ * The monotonic clock has confirmed a jump forwards when the wall clock stayed there for so long.
+ */
 const confirmedAfterMs = 3_600_000
 
 /**
- * Compares the wall clock with the monotonic one while the process runs. A jump is reported once. The
- * head follows a jump forwards only after an hour: a clock that is wrong for a moment must not keep
- * the next start from working.
+ * Compares the wall clock with the monotonic one while the process runs. A jump is reported once.
+ * The head follows a jump forwards only after an hour: a clock that is wrong for a moment must not
+ * keep the next start from working.
  */
 export class ClockWatch {
   readonly #clock: Clock

@@ -23,8 +23,8 @@ export interface ClosingParts {
 const progressEveryMs = 2_000
 
 /**
- * Records that nobody knows how `exchanges` ended. Each is durable by itself: a start that is killed
- * half way leaves the rest to the next one.
+ * Records that nobody knows how `exchanges` ended. Each is durable by itself: a start that is
+ * killed half way leaves the rest to the next one.
  */
 export async function closeIntents(
   exchanges: readonly string[],

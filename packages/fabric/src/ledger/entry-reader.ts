@@ -37,7 +37,9 @@ export class EntryReader {
     this.#parts = parts
   }
 
-  /** Rejects with LedgerDamage when the entry is not the one in the tree, or its detail not its own. */
+  /**
+   * Rejects with LedgerDamage when the entry is not the one in the tree, or its detail not its own.
+   */
   async read(index: number): Promise<ReadEntry> {
     const { window, vault } = this.#parts
     const { statement, detail } = window.find(index) ?? (await this.#load(index))

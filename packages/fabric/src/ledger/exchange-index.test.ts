@@ -96,7 +96,9 @@ test('open intents and entries are the same from memory, from files and after a 
   )
 })
 
-/** The closing entry and its intent always; the rest of an id that was used again, in files only. */
+/**
+ * The closing entry and its intent always; the rest of an id that was used again, in files only.
+ */
 async function checkFound(index: ExchangeIndex, steps: readonly Step[], exchange: string) {
   const found = await index.find(exchange)
   for (const at of found) expect(steps[at]?.exchange).toBe(exchange)

@@ -91,8 +91,9 @@ export class ExchangeIndex {
   }
 
   /**
-   * Fills `open` from the first `count` segments and gives `count`, or the number of segments before
-   * the newest one that cannot be used. Reads from the segment of the oldest open intent onwards.
+   * Fills `open` from the first `count` segments and gives `count`, or the number of segments
+   * before the newest one that cannot be used. Reads from the segment of the oldest open intent
+   * onwards.
    */
   async #restoreOpen(count: number): Promise<number> {
     const last = await this.#header(count - 1)

@@ -101,7 +101,9 @@ function encodeChanges({ opened, closed }: OpenChanges): Buffer {
   return Buffer.from(lines.join(''))
 }
 
-/** Key and position as one number each: numbers are sorted in a tenth of the time that pairs take. */
+/**
+ * Key and position as one number each: numbers are sorted in a tenth of the time that pairs take.
+ */
 function sortedRows(positions: Segment['positions']): BigUint64Array {
   const rows: bigint[] = []
   for (const [exchange, at] of positions) {
@@ -134,8 +136,8 @@ export function parseSegmentHeader(bytes: Uint8Array | null): SegmentHeader | nu
 }
 
 /**
- * Applies what follows the pages of a segment to `open`, which maps indexes to exchanges. False when
- * the bytes are damaged: the segment is to be rebuilt.
+ * Applies what follows the pages of a segment to `open`, which maps indexes to exchanges. False
+ * when the bytes are damaged: the segment is to be rebuilt.
  */
 export function applyChanges(
   bytes: Uint8Array | null,
@@ -154,7 +156,9 @@ export function applyChanges(
   return true
 }
 
-/** The rows of one page with this key, and whether they may go on in the page before or after it. */
+/**
+ * The rows of one page with this key, and whether they may go on in the page before or after it.
+ */
 export interface PageAnswer {
   readonly positions: readonly number[]
   readonly before: boolean

@@ -109,9 +109,9 @@ export class GroupCommit {
    * 3. The callers hear of it, and only now may the signature leave this process.
    *
    * A crash before 1 leaves a torn tail at worst: nobody was told, it is discarded. A crash between
-   * 1 and 2 leaves one record beyond the head: start-up moves the head on to that same signature, so
-   * no second head of its size is ever signed. A head stored first would, after such a crash, promise
-   * entries that nobody has, and that looks the same as an attacker who cut them off.
+   * 1 and 2 leaves one record beyond the head: start-up moves the head on to that same signature,
+   * so no second head of its size is ever signed. A head stored first would, after such a crash,
+   * promise entries that nobody has, and that looks the same as an attacker who cut them off.
    */
   async #commit(group: readonly Waiting[]): Promise<void> {
     const first = group[0]

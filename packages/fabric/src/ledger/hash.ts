@@ -3,7 +3,10 @@ import { sha256Into } from '../lib/sha256.ts'
 /** An entry is at most 65,535 bytes (C2SP tlog-tiles). Its first byte stays 0. */
 const leaf = Buffer.alloc(1 + 65_535)
 
-/** The only place that knows RFC 6962, section 2.1: which byte stands before a leaf, which before a node. */
+/**
+ * The only place that knows RFC 6962, section 2.1: which byte stands before a leaf, which before a
+ * node.
+ */
 export function leafHash(entry: Uint8Array): Buffer {
   const digest = Buffer.allocUnsafe(32)
   leaf.set(entry, 1)

@@ -168,7 +168,10 @@ describe('what an operator with the files, but not the keys, can try', () => {
 })
 
 describe('bits', () => {
-  /** The exchange index may also heal: it is rebuilt from the entries where it is seen to be damaged. */
+  /**
+   * The exchange index may also heal: it is rebuilt from the entries where it is seen to be
+   * damaged.
+   */
   async function isFoundOut(path: string, bit: number): Promise<boolean> {
     let attacked = base
     const flipping = openAttacked((disk) => {

@@ -27,9 +27,9 @@ export interface EntryDraft {
 }
 
 /**
- * Why an entry is taken for which there would be no room if it began an exchange. `administration`: what
- * its operator changes. `oversight`: what an operator reads, and what keeps agents enrolled. `done`: it
- * has taken effect already, so that it goes on record first of all.
+ * Why an entry is taken for which there would be no room if it began an exchange. `administration`:
+ * what its operator changes. `oversight`: what an operator reads, and what keeps agents enrolled.
+ * `done`: it has taken effect already, so that it goes on record first of all.
  */
 export type EntryPurpose = 'administration' | 'oversight' | 'done'
 
@@ -50,12 +50,15 @@ export interface Ledger {
   /** The public key of the log as a C2SP vkey, for receipts and trust files. */
   readonly vkey: string
   /**
-   * Resolves once the entry would survive a power loss; under load it waits. Rejects when the ledger
-   * cannot promise that: with LedgerBusy, nothing being recorded, where a named limit is reached, and
-   * with ExchangeNotOpen for an outcome of an exchange that is closed.
+   * Resolves once the entry would survive a power loss; under load it waits. Rejects when the
+   * ledger cannot promise that: with LedgerBusy, nothing being recorded, where a named limit is
+   * reached, and with ExchangeNotOpen for an outcome of an exchange that is closed.
    */
   append(draft: EntryDraft): Promise<Committed>
-  /** Rejects as `append` would with an entry of that purpose: to be asked before what cannot be undone. */
+  /**
+   * Rejects as `append` would with an entry of that purpose: to be asked before what cannot be
+   * undone.
+   */
   assertSpace(purpose: EntryPurpose | null): Promise<void>
   /** The receipt of an exchange, or null while no outcome, refusal or indeterminate closes it. */
   findReceipt(exchange: string): Promise<Uint8Array | null>
@@ -65,7 +68,9 @@ export interface Ledger {
   recent(countMax: number): Promise<readonly OpenedEntry[]>
   /** The bytes of a C2SP tlog-tiles resource (`checkpoint`, `tile/…`), or null. */
   findResource(path: string): Promise<Uint8Array | null>
-  /** Re-derives everything from the files; resolves to what it checked, rejects on the first fault. */
+  /**
+   * Re-derives everything from the files; resolves to what it checked, rejects on the first fault.
+   */
   check(): Promise<LedgerCheck>
   readonly size: number
   /** Costs little, at any time. */
@@ -82,7 +87,9 @@ export interface Ledger {
 export interface OpenIntent {
   /** The connector that recorded it; null for one of the gateway or a channel. */
   readonly producer: string | null
-  /** The caller's signature, which a countersignature has to cover; null where it signed nothing. */
+  /**
+   * The caller's signature, which a countersignature has to cover; null where it signed nothing.
+   */
   readonly requestSignature: Uint8Array | null
 }
 

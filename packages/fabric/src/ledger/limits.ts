@@ -6,7 +6,9 @@ export interface LedgerLimits {
   /** Entries and bytes that wait for their group. Further callers wait until there is room. */
   readonly queueEntriesMax: number
   readonly queueBytesMax: number
-  /** Callers that wait for room in the queue, and how long each does. Beyond it they are refused. */
+  /**
+   * Callers that wait for room in the queue, and how long each does. Beyond it they are refused.
+   */
   readonly waitingEntriesMax: number
   readonly waitMsMax: number
   /** Exchanges under way: what the next start would have to close. In total, and for one owner. */
@@ -14,11 +16,15 @@ export interface LedgerLimits {
   readonly openIntentsPerOwnerMax: number
   /** An exchange that is open for longer is closed as indeterminate. */
   readonly openIntentMs: number
-  /** Acknowledged but in no tile yet. Appends wait at this bound: it is also what start-up replays. */
+  /**
+   * Acknowledged but in no tile yet. Appends wait at this bound: it is also what start-up replays.
+   */
   readonly unpublishedBytesMax: number
   /** Recent entries kept for receipts after they are in tiles. */
   readonly windowBytesMax: number
-  /** A checkpoint appears this long after the first entry that it covers, or after so many entries. */
+  /**
+   * A checkpoint appears this long after the first entry that it covers, or after so many entries.
+   */
   readonly publishDelayMs: number
   readonly publishEntries: number
   /** Facts with salts of one entry, encoded: a bundle holds 256 of them. */

@@ -42,7 +42,8 @@ const small: Partial<LedgerLimits> = {
 const seeding: Partial<LedgerLimits> = { groupEntriesMax: 256, segmentEntries: 16 }
 
 test('a start closes more exchanges than the queue can hold [record:indeterminate]', async () => {
-  // Groups of the usual size; an eighth of a full queue, of those that wait for it and of a segment.
+  // Groups of the usual size; an eighth of a full queue, of those that wait for it and of a
+  // segment.
   const limits = {
     queueEntriesMax: ledgerLimits.queueEntriesMax / 8,
     waitingEntriesMax: ledgerLimits.waitingEntriesMax / 8,

@@ -143,8 +143,8 @@ const progressEveryMs = 2_000
 
 /**
  * Reads what no index file covers: at most one segment of bundles, and the replayed records. The
- * whole log where the files are missing, damaged or of an older format; one bundle at a time. Gives the
- * index of the first entry that it read.
+ * whole log where the files are missing, damaged or of an older format; one bundle at a time. Gives
+ * the index of the first entry that it read.
  */
 export async function restoreIndex(
   index: ExchangeIndex,

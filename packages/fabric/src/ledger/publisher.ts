@@ -159,7 +159,9 @@ export class Publisher {
   }
 }
 
-/** The tiles that differ between a level of `before` hashes and one of `now`: all full but the last. */
+/**
+ * The tiles that differ between a level of `before` hashes and one of `now`: all full but the last.
+ */
 function* changedTiles(before: number, now: number): Generator<{ tile: number; width: number }> {
   if (before === now) return
   for (let tile = Math.floor(before / tileWidth); tile * tileWidth < now; tile++) {

@@ -37,7 +37,9 @@ export function encodeRecord({ entries, head }: CommitRecord): readonly Uint8Arr
   return parts
 }
 
-/** The entries are copies. Throws LedgerDamage on everything that `encodeRecord` would not write. */
+/**
+ * The entries are copies. Throws LedgerDamage on everything that `encodeRecord` would not write.
+ */
 export function parseRecord(body: Uint8Array): CommitRecord {
   const bytes = Buffer.from(body)
   try {

@@ -13,8 +13,8 @@ const measureMsMax = 5_000
 
 /**
  * What an entry is for. Each purpose stops at a bound of its own: what begins exchanges first, so
- * that those under way can end; then oversight, so that no amount of reading takes the room that the
- * operator needs to quarantine who fills the disk.
+ * that those under way can end; then oversight, so that no amount of reading takes the room that
+ * the operator needs to quarantine who fills the disk.
  */
 export type SpacePurpose = 'opening' | 'oversight' | 'reserved'
 
@@ -22,8 +22,8 @@ export interface SpaceState {
   /** On the fullest of the volumes; null when it could not be measured. */
   readonly freeBytes: number | null
   /**
-   * `low`: entries are still taken, and the operator should act. `full`: only oversight, administration
-   * and what closes an exchange. `exhausted`: nothing at all.
+   * `low`: entries are still taken, and the operator should act. `full`: only oversight,
+   * administration and what closes an exchange. `exhausted`: nothing at all.
    */
   readonly state: 'ok' | 'low' | 'full' | 'exhausted'
   readonly warnBytes: number
@@ -34,7 +34,10 @@ export interface SpaceState {
 export interface SpaceGuardOptions {
   readonly freeBytes: () => Promise<number>
   readonly refuseBytes: number
-  /** Less than `refuseBytes`: below it nothing is taken but administration and what closes exchanges. */
+  /**
+   * Less than `refuseBytes`: below it nothing is taken but administration and what closes
+   * exchanges.
+   */
   readonly readBytes: number
   /** Less than `readBytes`: below it not even that is taken which is left room for. */
   readonly reserveBytes: number
@@ -81,8 +84,8 @@ export class SpaceGuard {
   }
 
   /**
-   * Null while the last measurement is fresh, else the next one, which all share that ask for it: what
-   * was free before a pause says nothing, since others fill the disk as well.
+   * Null while the last measurement is fresh, else the next one, which all share that ask for it:
+   * what was free before a pause says nothing, since others fill the disk as well.
    */
   freshen(): Promise<void> | null {
     const fresh = this.#state === 'full' ? freshWhenFullMs : freshMs

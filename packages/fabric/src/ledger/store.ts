@@ -99,7 +99,9 @@ export interface LedgerStore {
   close(): Promise<void>
 }
 
-/** What is stored contradicts itself, or the head that was promised. Nothing is repaired silently. */
+/**
+ * What is stored contradicts itself, or the head that was promised. Nothing is repaired silently.
+ */
 export class LedgerDamage extends Error {
   override readonly name = 'LedgerDamage'
 }

@@ -66,7 +66,9 @@ export function encodeBundle(entries: readonly Uint8Array[]): Buffer {
   return bytes
 }
 
-/** Exactly `count` entries and not a byte more: an appended entry must not hide in a full bundle. */
+/**
+ * Exactly `count` entries and not a byte more: an appended entry must not hide in a full bundle.
+ */
 export function parseBundle(bytes: Uint8Array, count: number): readonly Uint8Array[] {
   const entries: Uint8Array[] = []
   let at = 0

@@ -30,7 +30,9 @@ export class Tree {
   readonly #unpublished = new Map<number, TileNodes>()
   readonly #cache = new Map<number, TileNodes>()
   readonly #readTile: ReadTile
-  /** Incomplete subtrees at the right edge of one size; each proof at that size needs one of them. */
+  /**
+   * Incomplete subtrees at the right edge of one size; each proof at that size needs one of them.
+   */
   #rangesSize = -1
   readonly #ranges = new Map<number, Buffer>()
 
@@ -175,7 +177,9 @@ export class Tree {
   }
 }
 
-/** The siblings on the way from the leaf to the root, as ranges of leaves (RFC 6962, section 2.1.1). */
+/**
+ * The siblings on the way from the leaf to the root, as ranges of leaves (RFC 6962, section 2.1.1).
+ */
 function siblingsOf(index: number, size: number): readonly (readonly [number, number])[] {
   const siblings: [number, number][] = []
   let low = 0
@@ -193,7 +197,9 @@ function siblingsOf(index: number, size: number): readonly (readonly [number, nu
   return siblings.reverse()
 }
 
-/** The complete subtrees that a range falls into, left to right; `low` is aligned as siblings are. */
+/**
+ * The complete subtrees that a range falls into, left to right; `low` is aligned as siblings are.
+ */
 function subtreesOf(low: number, high: number): readonly Subtree[] {
   const subtrees: Subtree[] = []
   for (let at = low; at < high; ) {

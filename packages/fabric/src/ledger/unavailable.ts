@@ -5,7 +5,9 @@ export class LedgerUnavailable extends Error {
   override readonly name: string = 'LedgerUnavailable'
 }
 
-/** A bound of the ledger is reached; nothing was recorded, and the same entry may be tried again. */
+/**
+ * A bound of the ledger is reached; nothing was recorded, and the same entry may be tried again.
+ */
 export class LedgerBusy extends LedgerUnavailable {
   override readonly name: string = 'LedgerBusy'
   readonly limit: Limit

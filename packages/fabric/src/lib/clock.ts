@@ -11,7 +11,9 @@ export const systemClock: Clock = {
   monotonic: () => performance.now(),
 }
 
-/** Milliseconds of processor time that this thread has used: what others run meanwhile is not in it. */
+/**
+ * Milliseconds of processor time that this thread has used: what others run meanwhile is not in it.
+ */
 export function threadCpuMs(): number {
   const { user, system } = process.threadCpuUsage()
   return (user + system) / 1000
@@ -23,9 +25,10 @@ const lateMs = 5
 
 /**
  * Calls `act` once `ms` have passed in which the event loop took what came. Timers run before the
- * results that became ready in time, so that after a stall a plain timer would decide against a result
- * that is there. A stall therefore counts as two slices at most, and what it kept waiting is taken
- * first. Calling the function that this returns cancels the deadline. It keeps no process alive.
+ * results that became ready in time, so that after a stall a plain timer would decide against a
+ * result that is there. A stall therefore counts as two slices at most, and what it kept waiting is
+ * taken first. Calling the function that this returns cancels the deadline. It keeps no process
+ * alive.
  */
 export function setDeadline(ms: number, act: () => void): () => void {
   const slice = ms / slices

@@ -1,4 +1,6 @@
-/** CRC-32C (Castagnoli, RFC 3720 appendix B.4), eight bytes a step. Finds accidents, not attacks. */
+/**
+ * CRC-32C (Castagnoli, RFC 3720 appendix B.4), eight bytes a step. Finds accidents, not attacks.
+ */
 export function crc32c(bytes: Uint8Array, previous = 0): number {
   let crc = ~previous
   let at = 0

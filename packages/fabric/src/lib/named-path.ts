@@ -39,8 +39,8 @@ const reasons: Readonly<Record<string, string>> = {
  * Makes a folder for this user alone, with the folders above it; nothing happens where it exists.
  * Throws `UnusableFile` where another place would do.
  *
- * Each folder is tried once. `recursive` of Node tries for ever where a file system says of a new name
- * that it does not exist, as that of `/proc` does.
+ * Each folder is tried once. `recursive` of Node tries for ever where a file system says of a new
+ * name that it does not exist, as that of `/proc` does.
  */
 export function makeFolder(path: string): void {
   const missing: string[] = []
@@ -103,8 +103,8 @@ function realPath(path: string): string {
 }
 
 /**
- * The bytes of a file that somebody named: a pipe as well, and never more than `bytesMax` of a device
- * without end. Throws `UnusableFile` for a longer one; errors of the system carry the path.
+ * The bytes of a file that somebody named: a pipe as well, and never more than `bytesMax` of a
+ * device without end. Throws `UnusableFile` for a longer one; errors of the system carry the path.
  */
 export function readNamed(path: string, bytesMax: number): Uint8Array {
   try {

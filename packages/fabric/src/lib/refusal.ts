@@ -22,9 +22,13 @@ export class Refusal {
   readonly caller: string | null
   /** The limit that was reached, as `lib/limits.ts` writes it; a transport sends it. */
   readonly limit: string | null
-  /** Other agents, or their status, can have brought it about: it does not raise the caller's risk. */
+  /**
+   * Other agents, or their status, can have brought it about: it does not raise the caller's risk.
+   */
   readonly byOthers: boolean
-  /** Of a request that was read far enough to answer it as JSON-RPC, and not to name its operation. */
+  /**
+   * Of a request that was read far enough to answer it as JSON-RPC, and not to name its operation.
+   */
   readonly rpcId: RpcId
 
   constructor(
@@ -42,15 +46,17 @@ export class Refusal {
     this.rpcId = rpcId
   }
 
-  /** Whether the receiver acted or may have acted. Transports send this, never a guess by the code. */
+  /**
+   * Whether the receiver acted or may have acted. Transports send this, never a guess by the code.
+   */
   get mayHaveActed(): boolean {
     return mayHaveActed(this.code)
   }
 }
 
 /**
- * What a request names (a task, a conversation, a stream) is not one of its caller. Its receiver and
- * its session are known: no client may take this for the end of either.
+ * What a request names (a task, a conversation, a stream) is not one of its caller. Its receiver
+ * and its session are known: no client may take this for the end of either.
  */
 export class UnknownReference extends Refusal {
   constructor(detail: string) {
@@ -58,7 +64,10 @@ export class UnknownReference extends Refusal {
   }
 }
 
-/** The right to go on ended after it was granted. Callers learn the reason, and whether to begin again. */
+/**
+ * The right to go on ended after it was granted. Callers learn the reason, and whether to begin
+ * again.
+ */
 export class Withdrawal extends Refusal {
   readonly reason: WithdrawalReason
   readonly #isBeforeDelivery: boolean
@@ -81,9 +90,9 @@ export class Withdrawal extends Refusal {
 }
 
 /**
- * A refusal that the receiver states of itself, over a connection that proves it to be the receiver.
- * Its request had left, so no one but the receiver knows whether it acted first: the code reaches the
- * caller as the receiver's word, and never as a reason to send again.
+ * A refusal that the receiver states of itself, over a connection that proves it to be the
+ * receiver. Its request had left, so no one but the receiver knows whether it acted first: the code
+ * reaches the caller as the receiver's word, and never as a reason to send again.
  */
 export class StatedRefusal extends Refusal {
   /** SPIFFE ID of the receiver. */

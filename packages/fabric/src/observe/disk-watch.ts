@@ -12,8 +12,8 @@ const watched = ['', 'ledger', 'ledger/lock', 'ledger/wal', 'state.db'] as const
 const everyMsDefault = 2_000
 
 /**
- * Looks at the data folder while the fabric runs. An open file can be written long after its name is
- * gone: entries would be acknowledged that nobody can read again.
+ * Looks at the data folder while the fabric runs. An open file can be written long after its name
+ * is gone: entries would be acknowledged that nobody can read again.
  */
 export function watchDisk(
   dataDir: string,

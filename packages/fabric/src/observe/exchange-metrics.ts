@@ -92,7 +92,9 @@ function labeller({ isKnown }: ExchangeMetricsOptions): (receiver: unknown) => s
   }
 }
 
-/** Closed sets of words: transports, codes and results. A connector’s are checked when it records. */
+/**
+ * Closed sets of words: transports, codes and results. A connector’s are checked when it records.
+ */
 function textOf(value: unknown, otherwise = 'none'): string {
   return typeof value === 'string' && /^[A-Za-z_-]{1,40}$/.test(value) ? value : otherwise
 }

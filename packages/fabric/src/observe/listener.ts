@@ -74,8 +74,8 @@ export async function openObserveListener(
 }
 
 /**
- * A newcomer takes the place of whoever has been silent longest, so that no number of connections that
- * ask nothing keeps a probe out: a probe asks as soon as it is connected.
+ * A newcomer takes the place of whoever has been silent longest, so that no number of connections
+ * that ask nothing keeps a probe out: a probe asks as soon as it is connected.
  */
 function boundConnections(server: Server): void {
   // In the order in which they fell silent; who is being answered is not among them.

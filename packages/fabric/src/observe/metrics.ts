@@ -28,7 +28,9 @@ export interface FamilyOptions {
 /** Of one family; the callers' own bounds are far below. What exceeds it is counted together. */
 const seriesMax = 5_000
 
-/** Separates label values in keys: no value holds it, for values are printed as one line of text. */
+/**
+ * Separates label values in keys: no value holds it, for values are printed as one line of text.
+ */
 const separator = '\u0000'
 
 type Kind = 'counter' | 'gauge' | 'histogram'

@@ -12,7 +12,9 @@ export interface NotReady {
   readonly fault: string
 }
 
-/** Whether callers should be sent here. A process is not ready while it starts and while it stops. */
+/**
+ * Whether callers should be sent here. A process is not ready while it starts and while it stops.
+ */
 export class Readiness {
   readonly #checks: Check[] = []
   #phase: 'starting' | 'serving' | 'stopping' = 'starting'

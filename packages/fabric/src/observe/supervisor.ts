@@ -29,7 +29,8 @@ const sendTimeoutMs = 10_000
 
 /**
  * Tells systemd how the process is. Node has no datagram sockets in the file system, so
- * `systemd-notify`, which comes with systemd, sends each message; the unit needs `NotifyAccess=all`.
+ * `systemd-notify`, which comes with systemd, sends each message; the unit needs
+ * `NotifyAccess=all`.
  */
 export function openSupervisor(options: SupervisorOptions): Supervisor {
   const { environment, onFault } = options

@@ -6,8 +6,9 @@ export { readText } from '../redaction/text/decode-body.ts'
 export { isInspectedCharset } from '../redaction/text/media-type.ts'
 
 /**
- * The text that every reader makes of content that a receiver sent: the very same object where it is
- * that already. A refusal of content that is not inspected, or that two readers decode to two texts.
+ * The text that every reader makes of content that a receiver sent: the very same object where it
+ * is that already. A refusal of content that is not inspected, or that two readers decode to two
+ * texts.
  */
 export function answerText(content: Uint8Array, contentType: string): Uint8Array | Refusal {
   if (content.length === 0) return content

@@ -18,7 +18,10 @@ export interface AuthorizeDeps {
   riskOf(agent: string, now: number): number
   /** The receiver of that kind and name, or null when there is none. */
   findReceiver(kind: Receiver['kind'], name: string): Receiver | null
-  /** Whether it is known and not in good standing, as an agent in quarantine; absent where none can be. */
+  /**
+   * Whether it is known and not in good standing, as an agent in quarantine; absent where none can
+   * be.
+   */
   isDismissed?(kind: Receiver['kind'], name: string): boolean
   /** The record that the caller's standing is re-checked against. */
   findPrincipal(name: string): AgentRecord | null
@@ -102,8 +105,8 @@ export async function authorize(
   const { caller, unchecked } = authenticated
   const { target } = unchecked
   const receiver = deps.findReceiver(target.kind, target.name)
-  // Spent before policy is asked: a caller that is denied in a loop must run dry as well. Names that
-  // nobody bears share one allowance, or a caller would have as many as it can make up.
+  // Spent before policy is asked: a caller that is denied in a loop must run dry as well. Names
+  // that nobody bears share one allowance, or a caller would have as many as it can make up.
   const quota = await deps.limits.spend(caller.name, receiver === null ? '' : countedAs(target))
   if (quota.exhausted) {
     const detail = `${caller.name} used up ${quota.limit} on ${target.name}`
@@ -145,8 +148,8 @@ export async function authorize(
 }
 
 /**
- * The decision on the request, or on the first of its other label sets that may not pass: the labels of
- * one message say nothing about another one beside it.
+ * The decision on the request, or on the first of its other label sets that may not pass: the
+ * labels of one message say nothing about another one beside it.
  */
 function decideEach(
   policy: PolicySet,
@@ -177,7 +180,9 @@ export function sealedMayPass(
   return [...mask, ...block].every((name) => labels.includes(`no-${name}`))
 }
 
-/** A refusal that remembers the allowance it ran into, for the `RateLimit` field of the response. */
+/**
+ * A refusal that remembers the allowance it ran into, for the `RateLimit` field of the response.
+ */
 export class QuotaRefusal extends Refusal {
   readonly quota: Quota
 
@@ -193,8 +198,8 @@ export class QuotaRefusal extends Refusal {
 }
 
 /**
- * What an allowance is for. No agent's name holds a blank, so what a caller asks of the fabric itself
- * is counted apart from its calls, and a connector's records apart from both.
+ * What an allowance is for. No agent's name holds a blank, so what a caller asks of the fabric
+ * itself is counted apart from its calls, and a connector's records apart from both.
  */
 function countedAs({ kind, name, action }: Target): string {
   return kind === 'fabric' ? `${name} ${action}` : name
@@ -213,7 +218,9 @@ export function outOfScope(scopes: readonly string[] | null, target: Target): bo
   return !scopes.includes(target.name)
 }
 
-/** The question as it stands now: about `principal` as the directory describes it at this moment. */
+/**
+ * The question as it stands now: about `principal` as the directory describes it at this moment.
+ */
 export function policyRequest(
   authenticated: Authenticated,
   { principal, resource }: Pick<PolicyRequest, 'principal' | 'resource'>,

@@ -67,8 +67,8 @@ export interface RefusedUnparsed {
 }
 
 /**
- * Records what could not be read, under the name of the caller that the connection proved. Nothing is decided
- * here: the caller receives a refusal in any case.
+ * Records what could not be read, under the name of the caller that the connection proved. Nothing
+ * is decided here: the caller receives a refusal in any case.
  */
 export async function refuseUnparsedRequest(
   deps: PipelineDeps,

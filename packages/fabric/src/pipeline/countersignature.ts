@@ -17,7 +17,8 @@ export interface Countersigned {
 
 /**
  * Why a countersignature does not hold: it must be made by the receiver's key, over this status and
- * body, in answer to this very request. A wrong one is worse than none, and never passes as unsigned.
+ * body, in answer to this very request. A wrong one is worse than none, and never passes as
+ * unsigned.
  */
 export function countersignatureFault(
   { signed, receiver, answers, headers, body }: Countersigned,

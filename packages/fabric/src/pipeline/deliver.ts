@@ -90,9 +90,9 @@ interface Checked {
 }
 
 /**
- * Carries what is on record, then holds the answer to the same rules as the request. The decision was
- * made before the intent became durable, which takes time; it is made again before anything leaves.
- * Never rejects: each failure states how far the message came.
+ * Carries what is on record, then holds the answer to the same rules as the request. The decision
+ * was made before the intent became durable, which takes time; it is made again before anything
+ * leaves. Never rejects: each failure states how far the message came.
  */
 export async function deliver(
   intended: Intended,

@@ -3,7 +3,9 @@ import type { FactValue } from '../ledger/ledger.ts'
 import { Refusal, StatedRefusal, Withdrawal } from '../lib/refusal.ts'
 import type { Intended } from './record.ts'
 
-/** One whole event of a streamed response; only `data` is content, `frame` carries id, event, retry. */
+/**
+ * One whole event of a streamed response; only `data` is content, `frame` carries id, event, retry.
+ */
 export interface StreamEvent {
   readonly data: Uint8Array
   readonly contentType: 'application/json' | 'text/plain'
@@ -78,8 +80,9 @@ export class Undelivered {
 }
 
 /**
- * The only translation of a failed delivery into the code that its caller receives. A retryable code
- * exists for `not-sent` alone: a message that may have been acted on is never reported as unsent.
+ * The only translation of a failed delivery into the code that its caller receives. A retryable
+ * code exists for `not-sent` alone: a message that may have been acted on is never reported as
+ * unsent.
  */
 export function refusalOf({ failure }: Undelivered): Refusal {
   switch (failure.progress) {
@@ -115,7 +118,9 @@ export function isWithheld(refusal: Refusal): refusal is Refusal & { readonly co
   return withheldCodes.has(refusal.code)
 }
 
-/** What a stage refuses with that could not look at a message for want of room, time or a thread. */
+/**
+ * What a stage refuses with that could not look at a message for want of room, time or a thread.
+ */
 const ownFaults: ReadonlySet<RefusalCode> = new Set<RefusalCode>([
   'OVERLOADED',
   'UNDECIDED',
@@ -124,8 +129,8 @@ const ownFaults: ReadonlySet<RefusalCode> = new Set<RefusalCode>([
 ])
 
 /**
- * The refusal of an answer, or of an event, that could not be inspected. That we had no room for it is
- * not the receiver's to correct, and no code may say that the receiver has done nothing.
+ * The refusal of an answer, or of an event, that could not be inspected. That we had no room for it
+ * is not the receiver's to correct, and no code may say that the receiver has done nothing.
  */
 export function uninspectedAnswer(refusal: Refusal): Refusal {
   const { code, detail, limit } = refusal
@@ -151,8 +156,8 @@ export function withheld(given: Refusal, attempts: number = 1): Undelivered {
  *
  * Takes an `Intended`, so nothing can be carried that is not on record. Returns a plain `Refusal`
  * when the receiver is part of this process and declined, having done nothing; `Undelivered` when a
- * receiver outside gave no acceptable response. A throw counts as sent: the receiver may have acted.
- * A courier that waits before it acts asks `still` first.
+ * receiver outside gave no acceptable response. A throw counts as sent: the receiver may have
+ * acted. A courier that waits before it acts asks `still` first.
  */
 export type Forwarder = (
   intended: Intended,

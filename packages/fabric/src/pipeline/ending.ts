@@ -11,8 +11,8 @@ import {
 
 /**
  * How a refusal ended an exchange: the result that goes on record with it, and the refusal that the
- * caller receives. Made in this file only: a result is never chosen apart from its code, which every
- * verifier would take for two endings.
+ * caller receives. Made in this file only: a result is never chosen apart from its code, which
+ * every verifier would take for two endings.
  */
 class RefusedEnding {
   readonly refusal: Refusal
@@ -41,8 +41,8 @@ export type IntendedEnding = RefusedEnding & { readonly result: ExchangeResult }
 export type { RefusedEnding }
 
 /**
- * A stream that had begun. It breaks off where the outcome is unknown, and is cut where a rule ends it;
- * a refusal that cannot come after delivery is one of an event that we could not inspect.
+ * A stream that had begun. It breaks off where the outcome is unknown, and is cut where a rule ends
+ * it; a refusal that cannot come after delivery is one of an event that we could not inspect.
  */
 export function streamEnding(given: Refusal): IntendedEnding {
   if (given instanceof StatedRefusal) return intended(given, 'stated')
@@ -108,8 +108,8 @@ function answeredResult(refusal: Refusal): 'stated' | 'withheld' {
 const reached = (progress: Progress) => ({ progress })
 
 /**
- * What callers worded, in a form that every entry can hold. The ledger takes no lone surrogate and no
- * fact without end, and a refusal that could not be recorded would be one that nobody counts.
+ * What callers worded, in a form that every entry can hold. The ledger takes no lone surrogate and
+ * no fact without end, and a refusal that could not be recorded would be one that nobody counts.
  */
 export function writable(words: string): string {
   return words.slice(0, wordsLengthMax).toWellFormed()

@@ -139,7 +139,9 @@ function stillOf(deps: PipelineDeps, intended: Intended, answer: Answered): Stil
   }
 }
 
-/** The receiver acted, and its response is not handed over. Neither may be told as anything else. */
+/**
+ * The receiver acted, and its response is not handed over. Neither may be told as anything else.
+ */
 async function withhold(
   deps: PipelineDeps,
   intended: Intended,

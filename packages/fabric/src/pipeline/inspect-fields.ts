@@ -54,7 +54,9 @@ export function inspectFields(
   return { fields: kept, findings }
 }
 
-/** What machines make up, so that no number is meant by it: a UUID, or hexadecimal of that length. */
+/**
+ * What machines make up, so that no number is meant by it: a UUID, or hexadecimal of that length.
+ */
 const machineId =
   /^(?:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{32,128})$/i
 /** Trace Context, level 1, section 3.2. */
@@ -75,14 +77,18 @@ function isPlain([name, value]: Fields[number]): boolean {
   return !value.includes('=?') || (name.startsWith('mcp-') && decodeMirrored(value) !== null)
 }
 
-/** A body without its type would be read as something else; its parameters say nothing about that. */
+/**
+ * A body without its type would be read as something else; its parameters say nothing about that.
+ */
 function withoutParameters([name, value]: Fields[number]): Fields {
   if (name !== 'content-type') return []
   const [essence = ''] = value.split(';', 1)
   return [[name, essence.trim()]]
 }
 
-/** Without its type a body would be read as something else: one that holds data refuses its message. */
+/**
+ * Without its type a body would be read as something else: one that holds data refuses its message.
+ */
 export function inspectMediaType(
   fields: Fields,
   order: RedactionOrder,
@@ -212,8 +218,8 @@ interface CleanTexts {
 const cleanTexts = new WeakMap<Redactor, WeakMap<readonly string[], CleanTexts>>()
 
 /**
- * Texts in which nothing was found: clients send the same heads again and again, and the same search
- * for the same classes finds the same nothing. Filled by callers, so its size is bounded.
+ * Texts in which nothing was found: clients send the same heads again and again, and the same
+ * search for the same classes finds the same nothing. Filled by callers, so its size is bounded.
  */
 function cleanTextsOf(redactor: Redactor, { mask, block }: RedactionOrder): Set<string> {
   const byMask = cleanTexts.get(redactor) ?? new WeakMap<readonly string[], CleanTexts>()

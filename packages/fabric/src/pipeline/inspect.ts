@@ -15,7 +15,9 @@ interface Forwardable {
   readonly findings: readonly Finding[]
 }
 
-/** Proof that the message was inspected whole, with what may be forwarded. Made in this file only. */
+/**
+ * Proof that the message was inspected whole, with what may be forwarded. Made in this file only.
+ */
 class Inspected {
   readonly authorized: Authorized
   readonly #body: Uint8Array

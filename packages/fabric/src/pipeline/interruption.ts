@@ -16,7 +16,9 @@ export class Interruption<Reason> {
     this.#waiting.clear()
   }
 
-  /** What `work` comes to, or the reason when that is here first. What `work` does later is ignored. */
+  /**
+   * What `work` comes to, or the reason when that is here first. What `work` does later is ignored.
+   */
   or<Value>(work: Promise<Value>): Promise<Value | Reason> {
     const { promise, resolve, reject } = Promise.withResolvers<Value | Reason>()
     if (this.#came === null) this.#waiting.add(resolve)

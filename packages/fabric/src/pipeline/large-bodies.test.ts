@@ -8,7 +8,9 @@ import { inlineBytesMax, LoopShare } from './loop-share.ts'
 const redactor = createRedactor({ hashKey: new Uint8Array(32).fill(5) })
 const order = { mask: DATA_CLASSES, block: [] }
 
-/** Counts what is handed to the thread. Every message takes `costMs`, and `cpuMs` of the processor. */
+/**
+ * Counts what is handed to the thread. Every message takes `costMs`, and `cpuMs` of the processor.
+ */
 function open(costMs = 0, cpuMs = costMs) {
   let now = 0
   let used = 0

@@ -10,7 +10,10 @@ export interface TimeAccount {
   readonly name: string
   /** On one account, the messages of each caller take turns. */
   readonly caller: string
-  /** The receiver has acted: no refusal may blame it for what we have no room for, or say that it has not. */
+  /**
+   * The receiver has acted: no refusal may blame it for what we have no room for, or say that it
+   * has not.
+   */
   readonly isAnswer: boolean
   /** Aborted when nobody wants the message any more. */
   readonly left?: AbortSignal | undefined

@@ -2,9 +2,9 @@ import { parseUtf8, utf8 } from '@countersign/protocol'
 
 /**
  * Characters other than CR and LF at which some readers end a line: those of `\R` in Java and of
- * `splitlines` in Python (VT, FF, FS, GS, RS, NEL, LS, PS). A reader of event streams that splits by
- * them would see a line, and with it a field or an event, where the standard (WHATWG HTML, section
- * 9.2.6) has none.
+ * `splitlines` in Python (VT, FF, FS, GS, RS, NEL, LS, PS). A reader of event streams that splits
+ * by them would see a line, and with it a field or an event, where the standard (WHATWG HTML,
+ * section 9.2.6) has none.
  */
 const characters = [0x0b, 0x0c, 0x1c, 0x1d, 0x1e, 0x85, 0x2028, 0x2029].map((code) =>
   String.fromCharCode(code),

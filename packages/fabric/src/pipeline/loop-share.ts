@@ -4,7 +4,9 @@ import type { Refusal } from '../lib/refusal.ts'
 import { InspectionWork, TooMuchWork } from '../redaction/inspection-work.ts'
 import { TimeCredit } from './time-credit.ts'
 
-/** More is parsed and inspected in a thread: this many bytes take some 3 ms at worst to classify. */
+/**
+ * More is parsed and inspected in a thread: this many bytes take some 3 ms at worst to classify.
+ */
 export const inlineBytesMax = 8 * 1024
 /** 4 ms at worst; an ordinary message of `inlineBytesMax` takes a fifth of it. */
 export const inlineStepsMax = 250_000
@@ -49,7 +51,9 @@ export class LoopShare {
     this.#control = new TimeCredit({ ...controlOptions, now })
   }
 
-  /** The result of `run`, or null where it is for the thread: too large, too costly, or too often. */
+  /**
+   * The result of `run`, or null where it is for the thread: too large, too costly, or too often.
+   */
   run<T>(client: string, bytes: number, run: (work: InspectionWork) => T): T | null {
     if (bytes > inlineBytesMax || !this.#credit.has(client)) return null
     const began = this.#start(this.#credit, client)
@@ -64,8 +68,8 @@ export class LoopShare {
   }
 
   /**
-   * The result of `look`, which takes a nanosecond or two for each of `bytes`; null where they are many, or
-   * the client has used its share.
+   * The result of `look`, which takes a nanosecond or two for each of `bytes`; null where they are
+   * many, or the client has used its share.
    */
   glance<T>(client: string, bytes: number, look: () => T): T | null {
     if (bytes > glanceBytesMax || !this.#credit.has(client)) return null
@@ -77,7 +81,9 @@ export class LoopShare {
     }
   }
 
-  /** The result of `read`, for a request to the fabric itself; a refusal of who has used its share. */
+  /**
+   * The result of `read`, for a request to the fabric itself; a refusal of who has used its share.
+   */
   runControl<T>(client: string, read: () => T): T | Refusal {
     if (!this.#control.has(client)) {
       return overLimit('OVERLOADED', controlLimit, 'requests to the fabric', retryAfterMs)

@@ -4,8 +4,8 @@ import type { Finding } from '../redaction/redactor.ts'
 import type { UncheckedRequest } from './unchecked-request.ts'
 
 /**
- * Refusals that a caller alone brings about, by asking what it has no right to. A receiver that is away
- * or broken, a full ledger or a withdrawn right say nothing of the caller.
+ * Refusals that a caller alone brings about, by asking what it has no right to. A receiver that is
+ * away or broken, a full ledger or a withdrawn right say nothing of the caller.
  */
 const BY_CALLER: ReadonlySet<unknown> = new Set<RefusalCode>([
   'SIGNATURE_MISSING',
@@ -17,9 +17,9 @@ const BY_CALLER: ReadonlySet<unknown> = new Set<RefusalCode>([
 ])
 
 /**
- * Refusals of names and ids, which a caller may have from the receiver: of a task, a session, an event,
- * a tool, a path, an operation. A receiver that hands out one that is refused, or gave it to an
- * accomplice first, would raise the risk of whoever uses it.
+ * Refusals of names and ids, which a caller may have from the receiver: of a task, a session, an
+ * event, a tool, a path, an operation. A receiver that hands out one that is refused, or gave it to
+ * an accomplice first, would raise the risk of whoever uses it.
  */
 const BY_NAMES: ReadonlySet<unknown> = new Set<RefusalCode>([
   'MESSAGE_MALFORMED',
@@ -42,7 +42,9 @@ export function causeOf(
 
 export interface Seen {
   readonly caller: string
-  /** Of the refusal that ended the exchange; null where there was none, or the receiver ended it. */
+  /**
+   * Of the refusal that ended the exchange; null where there was none, or the receiver ended it.
+   */
   readonly code: RefusalCode | null
   /** As the refusal has it. */
   readonly byOthers: boolean

@@ -42,8 +42,8 @@ export function recheckCall(authorized: Authorized, deps: AuthorizeDeps): Withdr
 }
 
 /**
- * Whether one message of a channel may be handed to this receiver now. The lease was decided without
- * knowing what it would find; this decision sees the labels of the message.
+ * Whether one message of a channel may be handed to this receiver now. The lease was decided
+ * without knowing what it would find; this decision sees the labels of the message.
  */
 export function mayReceive(
   authorized: Authorized,
@@ -147,12 +147,16 @@ export function endOf(
   return Math.max(caller.expiresAt, deps.continuesUntil?.(caller) ?? 0)
 }
 
-/** The ways in which a caller can have proved itself, where a decision is made without knowing it. */
+/**
+ * The ways in which a caller can have proved itself, where a decision is made without knowing it.
+ */
 export const proofs = (['certificate', 'token', 'api-key'] as const).flatMap((method) =>
   [true, false].map((signed) => ({ method, signed })),
 )
 
-/** Roles and attributes as they are now: they may have been taken since the caller was identified. */
+/**
+ * Roles and attributes as they are now: they may have been taken since the caller was identified.
+ */
 export function principalOf(record: AgentRecord): PolicyRequest['principal'] {
   const { kind, name, roles, segment, attributes } = record
   return { kind, name, roles, segment, attributes }

@@ -33,7 +33,9 @@ export interface RecordDeps {
   now(): number
 }
 
-/** Proof that the intent is durable: the only thing that can be delivered. Made in this file only. */
+/**
+ * Proof that the intent is durable: the only thing that can be delivered. Made in this file only.
+ */
 class Intended {
   readonly inspected: Inspected
   readonly #committed: Committed
@@ -137,7 +139,10 @@ export function unrecorded(cause: unknown): Refusal {
   return new Refusal('OUTCOME_UNKNOWN', `the outcome could not be recorded: ${String(cause)}`)
 }
 
-/** For `refusal`, which could not be recorded; an agent in quarantine, say, records nothing any more. */
+/**
+ * For `refusal`, which could not be recorded; an agent in quarantine, say, records nothing any
+ * more.
+ */
 export function unrecordedAs(refusal: Refusal, cause: unknown): Refusal {
   // One that says itself that there is no room for a record says at which limit, too.
   if (refusal.code === 'LEDGER_UNAVAILABLE') return refusal
@@ -277,7 +282,8 @@ function ofUnknownOutcome({ kind, facts, ...draft }: EntryDraft, detail: string)
 
 /**
  * The right to a response ended while its outcome became durable (`withheld`), or while its caller
- * took it (`cut`). That exchange is closed, so the withdrawal is an entry of its own, which names it.
+ * took it (`cut`). That exchange is closed, so the withdrawal is an entry of its own, which names
+ * it.
  */
 export async function recordLateWithdrawal(
   intended: Intended,
@@ -326,14 +332,16 @@ function intentFacts(inspected: Inspected, deps: RecordDeps): Record<string, Fac
 }
 
 /**
- * Who vouches for a half that its party did not sign. The mesh is recorded by connectors, which never
- * attest as the fabric.
+ * Who vouches for a half that its party did not sign. The mesh is recorded by connectors, which
+ * never attest as the fabric.
  */
 export function attestorOf(transport: UncheckedRequest['transport']): 'fabric' | 'connector' {
   return transport === 'mesh' ? 'connector' : 'fabric'
 }
 
-/** Detection at the fabric learns of the mesh from its entries alone; elsewhere it sees the bytes. */
+/**
+ * Detection at the fabric learns of the mesh from its entries alone; elsewhere it sees the bytes.
+ */
 function sizeFact(
   transport: UncheckedRequest['transport'],
   name: 'request.bytes' | 'response.bytes',

@@ -8,13 +8,15 @@ export interface SentMessage {
   readonly channel: string
   readonly sender: string
   readonly labels: readonly string[]
-  /** Unix milliseconds: a policy that depends on the time is asked about the time of publication. */
+  /**
+   * Unix milliseconds: a policy that depends on the time is asked about the time of publication.
+   */
   readonly storedAt: number
 }
 
 /**
- * `stands`: the sender may publish it. `held`: not at present, as in quarantine or by policy; it waits for
- * the right to come back. `ended`: its sender was revoked, which is for good.
+ * `stands`: the sender may publish it. `held`: not at present, as in quarantine or by policy; it
+ * waits for the right to come back. `ended`: its sender was revoked, which is for good.
  */
 export type SenderRight = 'stands' | 'held' | 'ended'
 
@@ -34,8 +36,8 @@ const published = {
 } as const
 
 /**
- * Asks again whether the sender of a stored message may publish it, when it is handed out: what a channel
- * holds can be much older than the decision by which it was taken in.
+ * Asks again whether the sender of a stored message may publish it, when it is handed out: what a
+ * channel holds can be much older than the decision by which it was taken in.
  */
 export class SenderRights {
   readonly #deps: SenderRightDeps

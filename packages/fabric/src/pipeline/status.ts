@@ -8,14 +8,16 @@ export interface StatusChanges {
   onChange(listener: () => void): () => void
 }
 
-/** setTimeout cannot wait longer (2^31 - 1 ms); a stream that lives that long is checked again then. */
+/**
+ * setTimeout cannot wait longer (2^31 - 1 ms); a stream that lives that long is checked again then.
+ */
 const timerMsMax = 2_147_483_647
 /** A timer may fire a little early, and a clock may be set back. */
 const lookAgainMsMin = 1
 
 /**
- * Watches one exchange's right to go on. `lost` comes with the refusal the moment the right is gone,
- * also while nothing flows. The watcher must be closed.
+ * Watches one exchange's right to go on. `lost` comes with the refusal the moment the right is
+ * gone, also while nothing flows. The watcher must be closed.
  */
 export function watchStatus(
   authorized: Authorized,

@@ -148,7 +148,8 @@ class Transcript {
     if (this.#events >= eventsMax) {
       return overLimit('RESPONSE_REJECTED', eventsLimit, 'events of the stream')
     }
-    // Otherwise a receiver could end its stream as if the fabric had: never acted, say, or to be retried.
+    // Otherwise a receiver could end its stream as if the fabric had: never acted, say, or to be
+    // retried.
     if (frame.some(([, value]) => isFabricName(value))) {
       return new Refusal('RESPONSE_REJECTED', 'the receiver imitates an event of the fabric')
     }
@@ -159,7 +160,8 @@ class Transcript {
   /** The event as it is forwarded from here on. */
   add(event: StreamEvent, inspected: InspectedParts): StreamEvent {
     const { data: body, contentType } = event
-    // Findings are only counted by class; keeping every one of a long stream would grow without end.
+    // Findings are only counted by class; keeping every one of a long stream would grow without
+    // end.
     if (this.#findings.length < 1000) {
       this.#findings.push(...inspected.findings)
     }

@@ -15,7 +15,9 @@ export interface Target {
   readonly tool: string
   /** Of the message; of the first one, where a request carries several. */
   readonly labels: readonly string[]
-  /** The other label sets of a request that carries several messages: each is decided on by itself. */
+  /**
+   * The other label sets of a request that carries several messages: each is decided on by itself.
+   */
   readonly otherLabels?: readonly (readonly string[])[]
   /** Whom or what an administrative operation is about, and why, for the record. */
   readonly about?: Readonly<Record<string, string>>
@@ -24,20 +26,29 @@ export interface Target {
 }
 
 /**
- * The owners of tasks of others that an exchange reaches: those that its request names, and those of
- * which an answer shows some. The right to go on is the right to all of them, whenever it is asked for.
+ * The owners of tasks of others that an exchange reaches: those that its request names, and those
+ * of which an answer shows some. The right to go on is the right to all of them, whenever it is
+ * asked for.
  */
 export interface ForeignOwners {
   /** By name; empty for an owner that is not known. */
   of(caller: string): ReadonlySet<string>
 }
 
-/** One message as it came in, parsed once; nothing downstream sees the raw bytes of the request head. */
+/**
+ * One message as it came in, parsed once; nothing downstream sees the raw bytes of the request
+ * head.
+ */
 export interface Message {
   readonly method: string
-  /** Path and query as they will be authorized and forwarded: normalized, without the route's prefix. */
+  /**
+   * Path and query as they will be authorized and forwarded: normalized, without the route's
+   * prefix.
+   */
   readonly path: string
-  /** Lower-case names; security-relevant names occur once; hop-by-hop and identity names are gone. */
+  /**
+   * Lower-case names; security-relevant names occur once; hop-by-hop and identity names are gone.
+   */
   readonly headers: readonly (readonly [string, string])[]
   readonly contentType: string
   readonly body: Uint8Array
@@ -47,8 +58,8 @@ export interface Message {
 export interface UncheckedRequest {
   readonly exchange: DecisionId
   /**
-   * Under which the exchange goes on once the caller's signature was verified, where a transport binds
-   * the one to the other. A refusal before that keeps `exchange`, which is bound to nothing.
+   * Under which the exchange goes on once the caller's signature was verified, where a transport
+   * binds the one to the other. A refusal before that keeps `exchange`, which is bound to nothing.
    */
   readonly boundExchange?: (signature: Uint8Array) => DecisionId
   readonly at: number
@@ -56,8 +67,8 @@ export interface UncheckedRequest {
   /** Null when the head of the request could not be read; `fault` then says why. */
   readonly presented: Presented | null
   /**
-   * Why the head did not identify its sender. Such a request is refused for this reason, and its body
-   * has not been read.
+   * Why the head did not identify its sender. Such a request is refused for this reason, and its
+   * body has not been read.
    */
   readonly refused?: Refusal | null
   /** What the transport could not decode. The caller is still identified, then refused. */

@@ -1,6 +1,7 @@
 /**
  * Cedar's JSON form of one policy ("EST"), as the parser gives it: see "JSON policy format" in the
- * Cedar reference. Only what the compiler reads is described; it refuses every shape it does not know.
+ * Cedar reference. Only what the compiler reads is described; it refuses every shape it does not
+ * know.
  */
 export interface CedarPolicy {
   readonly effect: 'permit' | 'forbid'

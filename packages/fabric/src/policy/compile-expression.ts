@@ -134,7 +134,9 @@ function compileVariable(name: unknown): Run {
   }
 }
 
-/** `context.x` reads the request directly; the whole context becomes a record only when asked for. */
+/**
+ * `context.x` reads the request directly; the whole context becomes a record only when asked for.
+ */
 function compileAccess(body: unknown, compiler: Compiler): Run {
   const left = expressionIn(body, 'left')
   const name = textIn(body, 'attr')

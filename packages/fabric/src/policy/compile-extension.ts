@@ -85,7 +85,9 @@ export function compileExtension(name: string, args: unknown, compiler: Compiler
   return (frame) => call(left(frame), right(frame))
 }
 
-/** A literal is parsed once; one that does not parse fails the policy each time, as Cedar has it. */
+/**
+ * A literal is parsed once; one that does not parse fails the policy each time, as Cedar has it.
+ */
 function constant(construct: (text: string) => Value, literal: unknown): Run {
   try {
     const value = construct(expectText(literal as Value))

@@ -23,7 +23,10 @@ export interface PolicyCompilation {
   readonly dataClasses: readonly string[]
   /** Every operation that a request can name; without it, names are not checked. */
   readonly operations?: OperationNames
-  /** Whether `warnings` are looked for, which costs more than the compiling; without, there are none. */
+  /**
+   * Whether `warnings` are looked for, which costs more than the compiling; without, there are
+   * none.
+   */
   readonly isLinted?: boolean
 }
 

@@ -2,7 +2,9 @@ import type { PolicyRequest } from './policy.ts'
 
 /** A connector goes on without news for 90 s, and its entries wait for some seconds more. */
 const keptMs = 120_000
-/** Changes that are kept of one name, and names of which any are kept: as many as a directory holds. */
+/**
+ * Changes that are kept of one name, and names of which any are kept: as many as a directory holds.
+ */
 const changesMax = 8
 const namesMax = 100_000
 

@@ -6,7 +6,9 @@ import { CedarSet, type Value } from './values.ts'
 export interface Grammar {
   /** Whether a whole text fits. */
   fits(text: string): boolean
-  /** Whether a piece of a pattern can be part of one: its beginning, its end, or anything between. */
+  /**
+   * Whether a piece of a pattern can be part of one: its beginning, its end, or anything between.
+   */
   canHold(piece: string, at: 'start' | 'end' | 'middle'): boolean
   readonly lengthMax: number
 }
@@ -141,7 +143,9 @@ function orNull(values: Values): Values | null {
   return isPossible ? { ...values, only: only === null ? null : new Set(only), families } : null
 }
 
-/** Whether some text that begins with `start` can fit every pattern; yes where that is not known. */
+/**
+ * Whether some text that begins with `start` can fit every pattern; yes where that is not known.
+ */
 function isOpen({ grammar, likes }: Values, start: string): boolean {
   const wanted = likes.filter(({ holds }) => holds)
   const starts = [start, ...wanted.map(({ pieces }) => pieces[0] ?? '')]

@@ -24,9 +24,9 @@ import { formatEntity } from './frame.ts'
 import type { LintWork } from './lint-work.ts'
 
 /**
- * What is known of a request once some conditions hold, by the part that they look at (`context.risk`,
- * or a whole test that is not understood). Immutable; null stands for no request at all. Every further
- * knowledge is a copy, which `work` counts.
+ * What is known of a request once some conditions hold, by the part that they look at
+ * (`context.risk`, or a whole test that is not understood). Immutable; null stands for no request
+ * at all. Every further knowledge is a copy, which `work` counts.
  */
 export class Facts {
   readonly parts: ReadonlyMap<string, Domain>

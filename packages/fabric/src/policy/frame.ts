@@ -160,7 +160,9 @@ export function hasTag(frame: Frame, entity: EntityValue, key: string): boolean 
   return findTag(frame, entity, key) !== null
 }
 
-/** A number with a fraction is present but unusable: a forbid that asks for it fails, and so denies. */
+/**
+ * A number with a fraction is present but unusable: a forbid that asks for it fails, and so denies.
+ */
 export function tagOf(frame: Frame, entity: EntityValue, key: string): Value {
   const value = findTag(frame, entity, key)
   if (value === null) throw new EvaluationError(`${formatEntity(entity)} has no tag "${key}"`)

@@ -14,9 +14,9 @@ import { type Lint, partsOf } from './lint.ts'
 import { typeOf } from './request-domains.ts'
 
 /**
- * Conditions that ask an entity which is spelt out for what only a request carries. Nothing is known
- * of an entity that is neither principal nor resource: its attributes are an error, its tags and
- * memberships false.
+ * Conditions that ask an entity which is spelt out for what only a request carries. Nothing is
+ * known of an entity that is neither principal nor resource: its attributes are an error, its tags
+ * and memberships false.
  */
 export function* literalLints(
   policy: CedarPolicy,

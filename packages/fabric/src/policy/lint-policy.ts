@@ -21,9 +21,9 @@ import { GROUPS } from './request-domains.ts'
 import { meeting, scopeTests, Worlds } from './worlds.ts'
 
 /**
- * Finds what a strict validator does not: conditions that no request can meet, names that do not exist,
- * and conditions that fail for almost every request, which makes a `forbid` deny all of them. A policy
- * without lints may still be wrong; one with lints is.
+ * Finds what a strict validator does not: conditions that no request can meet, names that do not
+ * exist, and conditions that fail for almost every request, which makes a `forbid` deny all of
+ * them. A policy without lints may still be wrong; one with lints is.
  */
 export function createPolicyLint(
   operations: OperationNames | null,
@@ -135,7 +135,9 @@ function joined(texts: readonly string[]): string {
   return more > 0 ? `${named} and ${more} more` : named
 }
 
-/** Parts of one condition that cannot hold beside others that can, and an `unless` without effect. */
+/**
+ * Parts of one condition that cannot hold beside others that can, and an `unless` without effect.
+ */
 function* partLints(conjunct: Conjunct, worlds: readonly Facts[]): Iterable<Lint> {
   const { expression, holds } = conjunct
   yield* alternativeLints(conjunct, worlds, quoteOf(expression))

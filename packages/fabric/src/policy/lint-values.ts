@@ -21,8 +21,8 @@ import { type Lint, partsOf } from './lint.ts'
 import { narrow } from './narrow.ts'
 
 /**
- * Comparisons that come out the same for every request of the policy's scope, wherever they stand. In an
- * `unless`, such a one makes a permit too wide without making it impossible.
+ * Comparisons that come out the same for every request of the policy's scope, wherever they stand.
+ * In an `unless`, such a one makes a permit too wide without making it impossible.
  */
 export function* valueLints(policy: CedarPolicy, worlds: readonly Facts[]): Iterable<Lint> {
   const tests = policy.conditions.flatMap(({ body }) => comparisonsIn(body))
@@ -67,7 +67,9 @@ function* lintsOf(test: CedarExpression, worlds: readonly Facts[]): Iterable<Lin
   }
 }
 
-/** Of `[a, b].contains(part)`, each element by itself: one that is misspelt hides among the others. */
+/**
+ * Of `[a, b].contains(part)`, each element by itself: one that is misspelt hides among the others.
+ */
 function* elementLints(test: CedarExpression, worlds: readonly Facts[]): Iterable<Lint> {
   const [name, body] = operatorOf(test)
   if (!name.startsWith('contains')) return

@@ -14,7 +14,9 @@ export const policyStepsLimit: Limit = {
 /** After this many, a compilation lets the process do other work before the next policy. */
 const stepsPerTurn = 50_000
 
-/** Thrown where the search for warnings of one policy ends early. Its message is the last warning. */
+/**
+ * Thrown where the search for warnings of one policy ends early. Its message is the last warning.
+ */
 export class LintStopped extends Error {}
 
 /** Counts what warnings cost: the same test asked of many kinds of requests multiplies. */

@@ -17,7 +17,9 @@ export function toLong(value: bigint): Long {
   return Number.isSafeInteger(small) ? small : value
 }
 
-/** A double is exact exactly when it is safe: a true result beyond 2^53 never rounds to a safe one. */
+/**
+ * A double is exact exactly when it is safe: a true result beyond 2^53 never rounds to a safe one.
+ */
 export function addLongs(a: Long, b: Long): Long {
   if (typeof a === 'number' && typeof b === 'number') {
     const sum = a + b

@@ -61,8 +61,8 @@ const narrowings: Readonly<Record<string, Narrowing>> = {
 }
 
 /**
- * `facts` with the further knowledge that `expression` gives `holds`; null when no request that they are
- * true of can give it. What is not understood is possible, so that null is never wrong.
+ * `facts` with the further knowledge that `expression` gives `holds`; null when no request that
+ * they are true of can give it. What is not understood is possible, so that null is never wrong.
  */
 export function narrow(facts: Facts, expression: CedarExpression, holds: boolean): Facts | null {
   const [name, body] = operatorOf(expression)

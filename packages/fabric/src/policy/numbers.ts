@@ -27,8 +27,8 @@ const unitsMs: Readonly<Record<string, number>> = {
 }
 
 /**
- * Bounds of a whole number, or of an instant or a duration in milliseconds; null where the expression is
- * neither. Never narrower than what can be: beyond exact numbers, they are infinite.
+ * Bounds of a whole number, or of an instant or a duration in milliseconds; null where the
+ * expression is neither. Never narrower than what can be: beyond exact numbers, they are infinite.
  */
 export function boundsOf(
   facts: Facts,
@@ -85,8 +85,8 @@ function difference(body: unknown, a: Bounds | null, b: Bounds | null): Bounds |
 }
 
 /**
- * Of a product with a number that is spelt out, the other factor, and what it is within where the product is
- * within `bounds`: no whole number is half of three. Null for other expressions.
+ * Of a product with a number that is spelt out, the other factor, and what it is within where the
+ * product is within `bounds`: no whole number is half of three. Null for other expressions.
  */
 export function factorWithin(
   expression: CedarExpression,

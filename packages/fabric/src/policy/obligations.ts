@@ -48,7 +48,9 @@ export function isDemand(annotation: string): boolean {
 /** Annotations for people; they demand nothing. */
 const remarks: readonly string[] = ['id', 'advice', 'description']
 
-/** What a permit's annotations demand. Throws `PolicyUnsupported` for every one it does not know. */
+/**
+ * What a permit's annotations demand. Throws `PolicyUnsupported` for every one it does not know.
+ */
 export function parseObligations(policy: CedarPolicy, dataClasses: readonly string[]): Obligations {
   let obligations = NO_OBLIGATIONS
   for (const [name, value] of Object.entries(policy.annotations ?? {})) {

@@ -28,7 +28,8 @@ describe('what is given to the parser', () => {
     )
   })
 
-  // Looked for again from each of its quotes, the end of the last one takes minutes, longer than a test may.
+  // Looked for again from each of its quotes, the end of the last one takes minutes, longer than a
+  // test may.
   test('a string without an end is refused at once', () => {
     for (const text of ['permit(principal == A::"a', `"${'\\"'.repeat(500_000)}`, '"\\']) {
       expect(() => assertReadable(text)).toThrow('a string has no closing quote')

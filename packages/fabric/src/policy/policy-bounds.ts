@@ -8,7 +8,9 @@ import { PolicyUnsupported } from './cedar-json.ts'
 export const bracketDepthMax = 32
 export const operatorsMax = 300
 
-/** A string that nothing ends is read to the end of the text, and not again from each of its quotes. */
+/**
+ * A string that nothing ends is read to the end of the text, and not again from each of its quotes.
+ */
 const tokens = /"(?:[^"\\]|\\[^])*\\?("?)|\/\/[^\n]*|[([{]|[)\]}]|&&|\|\||[-+*.]|\bif\b/g
 
 /** Throws `PolicyUnsupported` for a policy that must not even be given to the parser. */

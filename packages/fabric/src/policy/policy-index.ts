@@ -25,7 +25,9 @@ interface ActionIndex {
   readonly others: Candidate[]
 }
 
-/** Finds the few policies whose scope may admit a request; what it finds must still be evaluated. */
+/**
+ * Finds the few policies whose scope may admit a request; what it finds must still be evaluated.
+ */
 export interface PolicyIndex {
   /** Shows `judge` every policy that could match, each once, in no particular order. */
   candidates(request: PolicyRequest, judge: Judge): void

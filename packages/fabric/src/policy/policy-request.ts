@@ -72,8 +72,8 @@ export function readPolicyRequest(text: string): PolicyRequest | null {
 }
 
 /**
- * The request to policy that an entry holds, or why it is not the one that the entry is about: otherwise
- * `explain` would explain another exchange.
+ * The request to policy that an entry holds, or why it is not the one that the entry is about:
+ * otherwise `explain` would explain another exchange.
  */
 export function readStatedRequest(
   facts: Readonly<Record<string, unknown>>,

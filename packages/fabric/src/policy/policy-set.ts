@@ -52,7 +52,9 @@ interface Failure {
 
 const none: readonly never[] = Object.freeze([])
 
-/** What the evaluated policies said about one request. Lists are made only when they get an entry. */
+/**
+ * What the evaluated policies said about one request. Lists are made only when they get an entry.
+ */
 class Verdicts {
   readonly #frame: Frame
   permits: CompiledPolicy[] | null = null

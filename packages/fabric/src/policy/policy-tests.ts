@@ -59,8 +59,8 @@ export interface TestDocument {
 export type ReadTestDocument = (text: string, file: string) => TestDocument
 
 /**
- * All cases of every `*.test.yaml` in `dir`, in order of the names. Rejects with `PoliciesRejected`,
- * which lists what is wrong in all of them.
+ * All cases of every `*.test.yaml` in `dir`, in order of the names. Rejects with
+ * `PoliciesRejected`, which lists what is wrong in all of them.
  */
 export async function loadPolicyTests(
   dir: string,
@@ -84,11 +84,10 @@ export async function loadPolicyTests(
 }
 
 /**
- * The cases in a test file: a list of
- * `{ name, principal, action, resource, context?, expect, policies? }`, where everything that is
- * left out of a principal, resource or context has the harmless default below. Throws a
- * `PoliciesRejected` with the place of anything else: unknown keys, and requests that can never come,
- * about which a case would hold whatever the policies say.
+ * The cases in a test file: a list of `{ name, principal, action, resource, context?, expect,
+ * policies? }`, where everything that is left out of a principal, resource or context has the
+ * harmless default below. Throws a `PoliciesRejected` with the place of anything else: unknown
+ * keys, and requests that can never come, about which a case would hold whatever the policies say.
  */
 export function parsePolicyTests(
   document: TestDocument,

@@ -29,14 +29,18 @@ export const POLICY_ACTIONS = [
 ] as const
 /**
  * call: a request to an agent · publish, consume: a channel · discover: endpoints, bundles, cards ·
- * record: append a connector's entries to the ledger · read: the fabric's own data · administer: change it.
+ * record: append a connector's entries to the ledger · read: the fabric's own data · administer:
+ * change it.
  */
 export type PolicyAction = (typeof POLICY_ACTIONS)[number]
 
 export interface PolicyContext {
   readonly transport: 'gateway' | 'mesh' | 'queue'
   readonly protocol: 'a2a' | 'mcp' | 'http' | 'queue' | 'admin'
-  /** Protocol's own name of the operation: `SendMessage`, `tools/call`, `POST`, `publish`, `agent.list`. */
+  /**
+   * Protocol's own name of the operation: `SendMessage`, `tools/call`, `POST`, `publish`,
+   * `agent.list`.
+   */
   readonly operation: string
   /** The tool or skill, or empty where the protocol names none. */
   readonly tool: string
@@ -71,7 +75,9 @@ export interface Obligations {
 
 export interface Decision {
   readonly effect: 'permit' | 'deny'
-  /** Ids of the policies that determined it: the permits, or the forbids; empty for default deny. */
+  /**
+   * Ids of the policies that determined it: the permits, or the forbids; empty for default deny.
+   */
   readonly policies: readonly string[]
   /** Policies whose evaluation failed. Any failing forbid makes the effect a deny. */
   readonly errors: readonly { readonly policy: string; readonly message: string }[]

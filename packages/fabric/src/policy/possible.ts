@@ -15,8 +15,9 @@ export interface OperationNames {
 }
 
 /**
- * One kind of request that can come, with what its context can hold. The only list of them: warnings
- * about policies and the check of policy tests read it, and a test compares it with real decisions.
+ * One kind of request that can come, with what its context can hold. The only list of them:
+ * warnings about policies and the check of policy tests read it, and a test compares it with real
+ * decisions.
  */
 export interface RequestKind {
   readonly action: PolicyAction
@@ -124,8 +125,8 @@ export interface Impossible {
 }
 
 /**
- * Why no request like this one can ever come, whatever the agents do. Nobody proves anything by a test
- * about such a request: policy would deny it whatever it says of those that do come.
+ * Why no request like this one can ever come, whatever the agents do. Nobody proves anything by a
+ * test about such a request: policy would deny it whatever it says of those that do come.
  */
 export function findImpossible(
   request: PolicyRequest,
@@ -169,7 +170,9 @@ function faultOfNumbers({ context: { risk, time } }: PolicyRequest): Impossible 
     : { path: ['context', 'time'], says: 'time is in whole seconds since 1970' }
 }
 
-/** Each field narrows the kinds that the request can be of; the one that leaves none is the fault. */
+/**
+ * Each field narrows the kinds that the request can be of; the one that leaves none is the fault.
+ */
 function faultOfKind(
   { action, resource, context }: PolicyRequest,
   kinds: readonly RequestKind[],

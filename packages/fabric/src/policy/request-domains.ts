@@ -26,7 +26,9 @@ import {
 } from './possible.ts'
 import { ENTITY_TYPES } from './schema.ts'
 
-/** Every field of `context` as a policy sees it: those of the request, and those made from its time. */
+/**
+ * Every field of `context` as a policy sees it: those of the request, and those made from its time.
+ */
 type ContextField = keyof Required<PolicyContext> | 'now' | 'weekday'
 
 const nameLengthMax = 63
@@ -52,7 +54,10 @@ const grammars = {
 
 export const GROUPS = { Role: isAgentName, Segment: isSegmentName } as const
 
-/** What each field can hold in a request of this kind. A field that policy learns to read does not compile without. */
+/**
+ * What each field can hold in a request of this kind. A field that policy learns to read does not
+ * compile without.
+ */
 export const CONTEXT_DOMAINS: Readonly<Record<ContextField, (kind: RequestKind) => Domain>> = {
   transport: ({ transport }) => oneOf([quote(transport)]),
   protocol: ({ protocol }) => oneOf([quote(protocol)]),

@@ -24,7 +24,10 @@ export function standingOf(code: unknown): string | null {
     : null
 }
 
-/** How inspection refuses what policy permitted: the decision that obliged it goes on record as well. */
+/**
+ * How inspection refuses what policy permitted: the decision that obliged it goes on record as
+ * well.
+ */
 const inspectionCodes: readonly string[] = [
   'CONTENT_UNSUPPORTED',
   'MESSAGE_MALFORMED',

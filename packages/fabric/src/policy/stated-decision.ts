@@ -34,7 +34,10 @@ interface Stores {
   readonly identity: { readonly directory: DescribedDirectory }
 }
 
-/** Checks the decisions that connectors state, from now on by all policies and principals that change. */
+/**
+ * Checks the decisions that connectors state, from now on by all policies and principals that
+ * change.
+ */
 export function checkStatedDecisions(
   { policy, identity }: Stores,
   clock: Pick<Clock, 'monotonic'>,
@@ -47,10 +50,11 @@ export function checkStatedDecisions(
 }
 
 /**
- * Returns why the decision that a connector states in an entry is not one of this fabric's policies, or null. The
- * decision is made again from the request that the entry states, by the version that it names. The two ends in that
- * request are as the directory holds them, or held them lately: a connector could make up the roles that
- * the rules ask for, and be given the name of any rule in a receipt.
+ * Returns why the decision that a connector states in an entry is not one of this fabric's
+ * policies, or null. The decision is made again from the request that the entry states, by the
+ * version that it names. The two ends in that request are as the directory holds them, or held them
+ * lately: a connector could make up the roles that the rules ask for, and be given the name of any
+ * rule in a receipt.
  */
 function statedDecisionFault(entry: StatedEntry, deps: StatedDecisionDeps): string | null {
   const { kind, facts } = entry
@@ -74,8 +78,8 @@ function statedDecisionFault(entry: StatedEntry, deps: StatedDecisionDeps): stri
 }
 
 /**
- * Nothing is delivered by a connector that did not decide, and policy alone refuses by policy. A receiver
- * may state such a code of itself.
+ * Nothing is delivered by a connector that did not decide, and policy alone refuses by policy. A
+ * receiver may state such a code of itself.
  */
 function undecidedFault(
   { kind, facts }: StatedEntry,

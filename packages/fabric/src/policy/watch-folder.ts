@@ -10,9 +10,9 @@ const postponementsMax = 20
 const pollMs = 5_000
 
 /**
- * Calls `onChange` soon after something in `dir` may have changed, and every few seconds besides, so
- * the listener must be cheap when nothing did. The folder need not exist. Keeps no process alive.
- * Returns the function that stops it.
+ * Calls `onChange` soon after something in `dir` may have changed, and every few seconds besides,
+ * so the listener must be cheap when nothing did. The folder need not exist. Keeps no process
+ * alive. Returns the function that stops it.
  */
 export function watchFolder(dir: string, onChange: () => void): () => void {
   let timer: NodeJS.Timeout | null = null

@@ -23,7 +23,9 @@ interface World {
 /** Policies ask for few combinations of actions and parts; a set of others does not fill memory. */
 const combinationsMax = 1_024
 
-/** One world for each kind of request of each kind of principal, with what a policy can ask of it. */
+/**
+ * One world for each kind of request of each kind of principal, with what a policy can ask of it.
+ */
 export class Worlds {
   readonly #all: readonly World[]
   readonly #known = new Map<string, readonly Facts[]>()
@@ -58,7 +60,10 @@ export class Worlds {
     )
   }
 
-  /** Of each world only the parts that the policy asks for: worlds that differ in nothing else are one. */
+  /**
+   * Of each world only the parts that the policy asks for: worlds that differ in nothing else are
+   * one.
+   */
   #distinct(actions: readonly string[] | null, asked: ReadonlySet<string>): readonly Facts[] {
     const distinct = new Map<string, Facts>()
     for (const { action, domains } of this.#all) {

@@ -13,9 +13,9 @@ export interface ContentSource {
 }
 
 /**
- * Whether a whole answer is its own text or is decoded to it, or the refusal of one that leads its caller
- * past the fabric: by an agent card, or by bytes of which some reader makes another text, and so perhaps a
- * card. The same for the gateway and for connectors on both sides.
+ * Whether a whole answer is its own text or is decoded to it, or the refusal of one that leads its
+ * caller past the fabric: by an agent card, or by bytes of which some reader makes another text,
+ * and so perhaps a card. The same for the gateway and for connectors on both sides.
  */
 export async function readContent(
   content: Uint8Array,
@@ -28,7 +28,9 @@ export async function readContent(
   return kind === 'card' ? cardRefusal('that was not asked for') : kind
 }
 
-/** As `readContent`, for the data of one event. Feeds for everyone may call their events anything. */
+/**
+ * As `readContent`, for the data of one event. Feeds for everyone may call their events anything.
+ */
 export async function readEvent(
   event: StreamEvent,
   source: ContentSource,

@@ -107,7 +107,9 @@ export function classifyRequest(
   return mentioned.length === 0 ? read : { ...read, tasks: { ...read.tasks, known: mentioned } }
 }
 
-/** What was refused before its operation had a name, a JSON-RPC client hears as JSON-RPC as well. */
+/**
+ * What was refused before its operation had a name, a JSON-RPC client hears as JSON-RPC as well.
+ */
 function answering({ value }: Content, refusal: Refusal): Refusal {
   const { code, detail, retryAfterMs, limit } = refusal
   return new Refusal(code, detail, retryAfterMs, { limit, rpcId: rpcIdOf(value) })
@@ -218,7 +220,9 @@ function parametersOf(path: string): string {
   return at < 0 ? '' : path.slice(at + 1)
 }
 
-/** By call and by path together: which of the two the receiver goes by is for the receiver to know. */
+/**
+ * By call and by path together: which of the two the receiver goes by is for the receiver to know.
+ */
 function readTasks(
   head: Head,
   pathInRoute: string,
@@ -383,7 +387,8 @@ function classifyMcp(head: Head, call: Call): Named | Refusal {
   if (isAmbiguousWord(tool)) {
     return new Refusal('MESSAGE_MALFORMED', 'a name with characters that some readers drop')
   }
-  // Both are recorded and shown to people: blanks, controls and directions could imitate other lines.
+  // Both are recorded and shown to people: blanks, controls and directions could imitate other
+  // lines.
   if (!isOperationName(call.method) || !isLegible(tool)) {
     return new Refusal('MESSAGE_MALFORMED', 'a name with characters that are not shown as they are')
   }

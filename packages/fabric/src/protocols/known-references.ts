@@ -31,9 +31,9 @@ interface KnownOptions {
 
 /**
  * Whatever a request says that may be an id of a task, a conversation or a session, as
- * `TaskReferences.known`: long ones wherever they stand, since nothing else equals them, and short ones
- * behind a name in a document that stands in a string. `body` is parsed JSON, or text, of `bytes`.
- * Each is folded, so that the event loop has nothing to do but to look for it.
+ * `TaskReferences.known`: long ones wherever they stand, since nothing else equals them, and short
+ * ones behind a name in a document that stands in a string. `body` is parsed JSON, or text, of
+ * `bytes`. Each is folded, so that the event loop has nothing to do but to look for it.
  */
 export function knownIn(
   head: Pick<Head, 'path' | 'headers'>,

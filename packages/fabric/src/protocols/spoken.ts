@@ -12,7 +12,9 @@ export interface Wire {
 export interface Spoken {
   readonly rpcId: RpcId
   readonly protocol: Classified['protocol']
-  /** Whether the request names a session of MCP: to its client, any 404 is the end of that session. */
+  /**
+   * Whether the request names a session of MCP: to its client, any 404 is the end of that session.
+   */
   readonly isInSession: boolean
 }
 
@@ -26,8 +28,8 @@ const TASK_NOT_FOUND = -32_001
 
 /**
  * The status and the code of a refusal as the protocol spoken has them. What the protocols have an
- * error for, their clients look for in the body of a response with status 200; by 404 a client of MCP
- * would end a session that goes on.
+ * error for, their clients look for in the body of a response with status 200; by 404 a client of
+ * MCP would end a session that goes on.
  */
 export function spokenWire(refusal: Refusal, wire: Wire, spoken: Spoken): Wire {
   const isStated = refusal instanceof StatedRefusal
@@ -37,12 +39,15 @@ export function spokenWire(refusal: Refusal, wire: Wire, spoken: Spoken): Wire {
     if (spoken.rpcId !== undefined) return { status: 200, jsonRpc: code }
     return spoken.isInSession && given.status === 404 ? { ...given, status: 400 } : given
   }
-  // Of a receiver's own session: it could say so by an ordinary 404 as well, and its client must know.
+  // Of a receiver's own session: it could say so by an ordinary 404 as well, and its client must
+  // know.
   const isSession = isStated && spoken.isInSession && refusal.code === 'RECEIVER_UNKNOWN'
   return isSession ? wire : given
 }
 
-/** The protocol's own code; null where it has none, or where the receiver or the session is unknown. */
+/**
+ * The protocol's own code; null where it has none, or where the receiver or the session is unknown.
+ */
 function ownCode(refusal: Refusal, protocol: Spoken['protocol']): number | null {
   if (refusal.code === 'OPERATION_UNKNOWN') return METHOD_NOT_FOUND
   const isStated = refusal instanceof StatedRefusal && refusal.isOfReference

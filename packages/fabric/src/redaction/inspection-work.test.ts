@@ -122,9 +122,9 @@ test('a body that costs more than any may is refused by the name of the limit', 
 })
 
 /**
- * Sixteen small texts take as long as one that is sixteen times as long; quadratic work takes a sixteenth.
- * The shortest of several measurements counts on each side: what else the machine does only adds to one.
- * Processor time would not do, since kernels count it in ticks of 4 ms.
+ * Sixteen small texts take as long as one that is sixteen times as long; quadratic work takes a
+ * sixteenth. The shortest of several measurements counts on each side: what else the machine does
+ * only adds to one. Processor time would not do, since kernels count it in ticks of 4 ms.
  */
 describe('time grows in proportion to the text', () => {
   const small = 3 * 1024

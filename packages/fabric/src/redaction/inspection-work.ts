@@ -1,9 +1,14 @@
 import type { Limit } from '@countersign/protocol'
 
-/** Thrown where an inspection has cost more than it may. Nothing of what was found so far counts. */
+/**
+ * Thrown where an inspection has cost more than it may. Nothing of what was found so far counts.
+ */
 export class TooMuchWork extends Error {}
 
-/** Thrown when a body has more findings, or is read again more often, than `inspect.findings` allows. */
+/**
+ * Thrown when a body has more findings, or is read again more often, than `inspect.findings`
+ * allows.
+ */
 export class TooManyFindings extends Error {}
 
 /**
@@ -17,9 +22,9 @@ export function stepsLimit(value: number): Limit {
 }
 
 /**
- * What parts of an inspection cost, in steps; a step is ten to fifteen nanoseconds of a recent machine.
- * The weights are those of the worst input of each part, as `npm run bench` measures them, so that a
- * sum of steps bounds the time whatever the input is made of.
+ * What parts of an inspection cost, in steps; a step is ten to fifteen nanoseconds of a recent
+ * machine. The weights are those of the worst input of each part, as `npm run bench` measures them,
+ * so that a sum of steps bounds the time whatever the input is made of.
  */
 export const STEPS = {
   /** A byte that the survey and the detectors of numbers read. */

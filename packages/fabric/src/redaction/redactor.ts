@@ -52,11 +52,11 @@ export interface RedactionOrder {
  * JSON is parsed strictly (no duplicate keys, no `__proto__`, bounded depth, valid UTF-8) and
  * walked leaf by leaf; text is scanned whole. Gives MESSAGE_MALFORMED for what does not parse,
  * CONTENT_UNSUPPORTED for a media type that cannot be inspected, CONTENT_BLOCKED for a class in
- * `block`, MESSAGE_TOO_LARGE beyond the limits, UNDECIDED for an order with an unknown class. A body
- * is what its receiver will decode: text in a declared ISO-8859-1 or Windows-1252 leaves as UTF-8,
- * other charsets are refused, and so are control characters in text and forms. A stream's events are
- * handed over one by one. Masking what is masked already changes nothing. Linear in the size of the
- * body.
+ * `block`, MESSAGE_TOO_LARGE beyond the limits, UNDECIDED for an order with an unknown class. A
+ * body is what its receiver will decode: text in a declared ISO-8859-1 or Windows-1252 leaves as
+ * UTF-8, other charsets are refused, and so are control characters in text and forms. A stream's
+ * events are handed over one by one. Masking what is masked already changes nothing. Linear in the
+ * size of the body.
  */
 export interface Redactor {
   redact(body: Uint8Array, contentType: string, order: RedactionOrder): Redacted | Refusal

@@ -16,7 +16,9 @@ const attemptsMax = 3
  * 9110, section 9.2.1). PUT and DELETE are idempotent by the standard and not always by the agent.
  */
 const safeMethods: ReadonlySet<string> = new Set(['GET', 'HEAD'])
-/** An endpoint that could not be reached is left alone for this long, doubling up to the maximum. */
+/**
+ * An endpoint that could not be reached is left alone for this long, doubling up to the maximum.
+ */
 const ejectMsMin = 1_000
 const ejectMsMax = 60_000
 const endpointsTrackedMax = 10_000
@@ -32,10 +34,11 @@ interface Health {
 /** Sends to agents, each of which may listen at several endpoints. */
 export interface Balancer {
   /**
-   * Sends to the less busy of two endpoints at random, the unreachable ones last; a request in an MCP
-   * session to the endpoint that opened the session. Tries another one only when the first cannot
-   * have seen the request, or once for a safe method on a connection that had gone stale: a tool call
-   * that may have acted is never sent twice. Rejects with an `UpstreamError` for all attempts.
+   * Sends to the less busy of two endpoints at random, the unreachable ones last; a request in an
+   * MCP session to the endpoint that opened the session. Tries another one only when the first
+   * cannot have seen the request, or once for a safe method on a connection that had gone stale: a
+   * tool call that may have acted is never sent twice. Rejects with an `UpstreamError` for all
+   * attempts.
    */
   request(route: Route, request: UpstreamRequest): Promise<BalancedResponse>
 }

@@ -19,8 +19,8 @@ export interface RegisteredEndpoint {
  */
 export interface EndpointRegistry extends Routes {
   /**
-   * Replaces what one instance of `name` registered. The name is the authenticated caller's own; the
-   * instance is its word, and reaches no further than that name.
+   * Replaces what one instance of `name` registered. The name is the authenticated caller's own;
+   * the instance is its word, and reaches no further than that name.
    */
   register(name: string, instance: string, endpoints: readonly RegisteredEndpoint[]): void
   /** Drops all that instances of `name` registered: the agent was enrolled again. */
@@ -33,7 +33,9 @@ export interface EndpointRegistry extends Routes {
 }
 
 export const endpointsPerInstanceMax = 16
-/** More instances than this of one agent, and the one that was heard of longest ago is forgotten. */
+/**
+ * More instances than this of one agent, and the one that was heard of longest ago is forgotten.
+ */
 export const instancesPerAgentMax = 64
 
 export function createEndpointRegistry(trustDomain: string, clock: Clock): EndpointRegistry {
@@ -59,7 +61,8 @@ export function createEndpointRegistry(trustDomain: string, clock: Clock): Endpo
     register(name, instance, endpoints) {
       const instances = leased.get(name) ?? new Map<string, readonly RegisteredEndpoint[]>()
       leased.set(name, instances)
-      // Of this instance alone: an agent that registers all the time pays for one, not for all it has.
+      // Of this instance alone: an agent that registers all the time pays for one, not for all it
+      // has.
       const before = pictureOf(instances.get(instance)?.filter(isLive) ?? [])
       instances.delete(instance)
       const kept = endpoints.slice(0, endpointsPerInstanceMax)

@@ -10,7 +10,8 @@ export interface Route {
 
 /**
  * Whether an exchange that was decided on `route` may still go to `endpoint` now that the route is
- * `now`: an operator moved or deleted it, or the agent's registration ended, while the request waited.
+ * `now`: an operator moved or deleted it, or the agent's registration ended, while the request
+ * waited.
  */
 export function leadsTo(now: Route | null, route: Route, endpoint: Endpoint): boolean {
   if (now === route) return true
@@ -21,7 +22,9 @@ export function leadsTo(now: Route | null, route: Route, endpoint: Endpoint): bo
   )
 }
 
-/** The agents that can be reached from here. Synchronous: it stands on the path of every request. */
+/**
+ * The agents that can be reached from here. Synchronous: it stands on the path of every request.
+ */
 export interface Routes {
   find(name: string): Route | null
 }

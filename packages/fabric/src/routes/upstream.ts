@@ -18,7 +18,9 @@ export interface UpstreamRequest {
   readonly headers: readonly (readonly [string, string])[]
   readonly body: Uint8Array
   readonly signal: AbortSignal
-  /** Asked when a connection is free, just before the first byte leaves; absent where nothing waits. */
+  /**
+   * Asked when a connection is free, just before the first byte leaves; absent where nothing waits.
+   */
   readonly still?: StillPermitted
   /** Asked at the same moment: whether the request may go to this endpoint at all. */
   readonly leadsTo?: (endpoint: Endpoint) => boolean
@@ -47,7 +49,8 @@ export interface BalancedResponse extends UpstreamResponse {
 /**
  * Sends rebuilt requests to receivers. Resolves with the head and an unread body; rejects with
  * `UpstreamError`, and so does the body once its connection breaks, or with `WithdrawnError` where
- * `still` gave a refusal; as not sent where `leadsTo` gave false. Never follows a redirect, never retries, never pipelines.
+ * `still` gave a refusal; as not sent where `leadsTo` gave false. Never follows a redirect, never
+ * retries, never pipelines.
  */
 export interface Upstream {
   request(endpoint: Endpoint, request: UpstreamRequest): Promise<UpstreamResponse>

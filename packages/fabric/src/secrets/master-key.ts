@@ -1,4 +1,6 @@
-/** Where the master key comes from. There is no default key, only a default place for a random one. */
+/**
+ * Where the master key comes from. There is no default key, only a default place for a random one.
+ */
 export type MasterKeyPlace =
   /** 32 bytes, raw or in base64, for the owner's eyes only; made on the first start. */
   | { readonly from: 'key-file'; readonly path: string }

@@ -159,8 +159,9 @@ export class TrustBundles {
     return peer
   }
 
-  // Only good verdicts are kept by the leaf: they hold whatever else the peer sends along. Time is not part
-  // of a verdict and is compared on every use (the first trap of resumed and long connections).
+  // Only good verdicts are kept by the leaf: they hold whatever else the peer sends along. Time is
+  // not part of a verdict and is compared on every use (the first trap of resumed and long
+  // connections).
   #findVerdict(fingerprint: string, now: number): PeerIdentity | null {
     const verdict = this.#verdicts.get(fingerprint)
     if (verdict === undefined || timeFault(verdict.identity, now) !== null) return null

@@ -70,7 +70,9 @@ export function encodeDescriptor(descriptor: ChannelDescriptor): Uint8Array {
   )
 }
 
-/** Null unless the payload is exactly what `encodeDescriptor` writes for a well-formed descriptor. */
+/**
+ * Null unless the payload is exactly what `encodeDescriptor` writes for a well-formed descriptor.
+ */
 export function parseDescriptor(payload: Uint8Array): ChannelDescriptor | null {
   if (payload.length > payloadBytesMax) return null
   const descriptor = toDescriptor(parseJson(payload))

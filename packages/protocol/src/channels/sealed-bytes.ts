@@ -29,7 +29,9 @@ export class ByteWriter {
     this.#bytes[this.#length++] = value
   }
 
-  /** Eight bytes that hold a safe integer, so that every runtime reads the number that was written. */
+  /**
+   * Eight bytes that hold a safe integer, so that every runtime reads the number that was written.
+   */
   u64(value: number): void {
     if (!Number.isSafeInteger(value) || value < 0) throw new TypeError('not a safe integer')
     this.u32(Math.floor(value / 0x1_0000_0000))
@@ -68,7 +70,9 @@ export class ByteWriter {
     return this
   }
 
-  /** What was written. Without a copy where the capacity was exact; nothing may be written after it. */
+  /**
+   * What was written. Without a copy where the capacity was exact; nothing may be written after it.
+   */
   finish(): Uint8Array<ArrayBuffer> {
     if (this.#length === this.#bytes.length) return this.#bytes
     return this.#bytes.slice(0, this.#length)
@@ -85,7 +89,9 @@ export class ByteWriter {
 
 const asciiOf = Array.from({ length: 128 }, (_, code) => String.fromCharCode(code))
 
-/** Reads what `ByteWriter` writes. Every method throws `Malformed` rather than read past the end. */
+/**
+ * Reads what `ByteWriter` writes. Every method throws `Malformed` rather than read past the end.
+ */
 export class ByteReader {
   readonly #bytes: Uint8Array
   readonly #view: DataView
@@ -153,7 +159,10 @@ export function check(condition: boolean, what: string): asserts condition {
   if (!condition) throw new Malformed(what)
 }
 
-/** What `read` gives, or null when the bytes are not what it expects; other errors are ours and pass. */
+/**
+ * What `read` gives, or null when the bytes are not what it expects; other errors are ours and
+ * pass.
+ */
 export function parsedOrNull<T>(bytes: Uint8Array, read: (reader: ByteReader) => T): T | null {
   try {
     const reader = new ByteReader(bytes)

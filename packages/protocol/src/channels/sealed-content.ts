@@ -15,7 +15,10 @@ export interface SealedContent {
   readonly body: Uint8Array
 }
 
-/** How far the length of a ciphertext tells the length of its body: exactly, to 256 bytes, to a factor of two. */
+/**
+ * How far the length of a ciphertext tells the length of its body: exactly, to 256 bytes, to a
+ * factor of two.
+ */
 export type SealedPadding = 'none' | 'block' | 'power'
 
 const version = 1

@@ -31,7 +31,10 @@ export const SEALED_BYTES_MAX: number = SEALED_CIPHERTEXT_BYTES_MAX + 4096
 export const SEALED_LABELS_MAX = 16
 /** One signature may cover this many messages; the proof then takes eight hashes. */
 export const SEALED_BATCH_MAX = 256
-/** A session ends here: far below any limit of AES-GCM for counter nonces, and it bounds one key's use. */
+/**
+ * A session ends here: far below any limit of AES-GCM for counter nonces, and it bounds one key's
+ * use.
+ */
 export const SEALED_SEQUENCE_MAX: number = 2 ** 20 - 1
 
 const flagBatch = 1
@@ -86,7 +89,9 @@ export interface BatchProof {
   readonly path: readonly Uint8Array[]
 }
 
-/** A parsed message, entirely unverified. Byte fields are views into the bytes it was parsed from. */
+/**
+ * A parsed message, entirely unverified. Byte fields are views into the bytes it was parsed from.
+ */
 export interface SealedMessage {
   readonly header: SealedHeader
   /** Header and commitment, as encoded. */
@@ -171,7 +176,9 @@ export function encodeSealedCore(
   return writer.finish()
 }
 
-/** The finished message. A proof must be given exactly when the header says that a batch was signed. */
+/**
+ * The finished message. A proof must be given exactly when the header says that a batch was signed.
+ */
 export function encodeSealedMessage(
   core: Uint8Array,
   signature: Uint8Array,
@@ -190,7 +197,9 @@ export function encodeSealedMessage(
   return writer.finish()
 }
 
-/** The parts of a message, or null when the bytes are not exactly one message in its one encoding. */
+/**
+ * The parts of a message, or null when the bytes are not exactly one message in its one encoding.
+ */
 export function parseSealedMessage(bytes: Uint8Array): SealedMessage | null {
   if (bytes.length > SEALED_BYTES_MAX) return null
   return parsedOrNull(bytes, (reader) => {

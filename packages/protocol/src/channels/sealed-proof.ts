@@ -2,7 +2,10 @@ import { concat, equalBytes, utf8 } from '../encoding/bytes.ts'
 import { ByteWriter, hexBytes } from './sealed-bytes.ts'
 import { type BatchProof, batchPathLength, SEALED_BATCH_MAX } from './sealed-message.ts'
 
-/** SHA-256 over the concatenation, given by the caller: this package does no cryptography of its own. */
+/**
+ * SHA-256 over the concatenation, given by the caller: this package does no cryptography of its
+ * own.
+ */
 export type Sha256 = (...parts: readonly Uint8Array[]) => Uint8Array
 
 // Every signature and every hash starts with its own context and a zero byte, so that bytes made
@@ -13,7 +16,10 @@ const nodeContext = utf8('countersign-node-v1\0')
 const ackContext = utf8('countersign-ack-v1\0')
 const ackBatchContext = utf8('countersign-acks-v1\0')
 
-/** Names a message's core: the leaf of a batch, the chain's link, and what a single signature covers. */
+/**
+ * Names a message's core: the leaf of a batch, the chain's link, and what a single signature
+ * covers.
+ */
 export function messageDigest(core: Uint8Array, sha256: Sha256): Uint8Array {
   return sha256(messageContext, core)
 }
@@ -28,7 +34,9 @@ export function batchSignatureInput(count: number, root: Uint8Array): Uint8Array
   return concat(batchContext, new Uint8Array([count >> 8, count & 0xff]), root)
 }
 
-/** The root over `leaves` and, for each leaf, its path (RFC 9162, section 2.1, with our contexts). */
+/**
+ * The root over `leaves` and, for each leaf, its path (RFC 9162, section 2.1, with our contexts).
+ */
 export function batchTree(
   leaves: readonly Uint8Array[],
   sha256: Sha256,
@@ -47,7 +55,10 @@ export function batchTree(
   return { root: first(level), proofs: paths.map((path, index) => ({ count, index, path })) }
 }
 
-/** The root that `leaf` and its proof lead to; whether it is the signed one is for the signature to say. */
+/**
+ * The root that `leaf` and its proof lead to; whether it is the signed one is for the signature to
+ * say.
+ */
 export function batchRootOf(leaf: Uint8Array, proof: BatchProof, sha256: Sha256): Uint8Array {
   if (proof.path.length !== batchPathLength(proof.index, proof.count))
     throw new TypeError('path length')

@@ -1,7 +1,7 @@
 /**
- * Bytes that arrive in pieces of the sender's choosing, held as one. A piece that is kept costs some
- * 200 bytes besides its own, so a sender of single bytes would take up 200 times its limit. Held
- * like this, no cut takes more than about twice what was sent.
+ * Bytes that arrive in pieces of the sender's choosing, held as one. A piece that is kept costs
+ * some 200 bytes besides its own, so a sender of single bytes would take up 200 times its limit.
+ * Held like this, no cut takes more than about twice what was sent.
  */
 export class ArrivingBytes {
   readonly #bytesMax: number
@@ -58,7 +58,10 @@ export class ArrivingBytes {
   }
 }
 
-/** A view keeps all of its memory alive: one byte may hold a whole read of 64 KiB that nobody counts. */
+/**
+ * A view keeps all of its memory alive: one byte may hold a whole read of 64 KiB that nobody
+ * counts.
+ */
 function fillsItsMemory({ length, buffer }: Uint8Array): boolean {
   return 2 * length >= buffer.byteLength
 }

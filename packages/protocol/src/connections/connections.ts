@@ -49,7 +49,9 @@ export interface ConnectionOptions {
   readonly limits?: Partial<ConnectionLimits>
   /** Answers one request. Over HTTP/1.1 it is the only one of its connection at the time. */
   handle(request: ServedRequest, response: ServedResponse): void
-  /** The identity that a connection proved, such as a SPIFFE ID; null for an unauthenticated one. */
+  /**
+   * The identity that a connection proved, such as a SPIFFE ID; null for an unauthenticated one.
+   */
   identityOf?(socket: Socket): string | null
   /** Called for every response that was destroyed for its backlog. */
   onDrop?(reason: DropReason): void
@@ -69,8 +71,8 @@ type Listener = PlainServer | SecureServer | Http2SecureServer
 
 /**
  * Puts bounds around the responses of a listener: one request at a time on an HTTP/1.1 connection,
- * caps on unsent bytes, deadlines for peers that do not read, and an orderly end. It takes the place
- * of a listener for `request`.
+ * caps on unsent bytes, deadlines for peers that do not read, and an orderly end. It takes the
+ * place of a listener for `request`.
  */
 export function guardConnections(server: Listener, options: ConnectionOptions): Connections {
   return new GuardedConnections(server, options)
@@ -78,7 +80,10 @@ export function guardConnections(server: Listener, options: ConnectionOptions): 
 
 const connections = new WeakMap<object, GuardedConnection>()
 
-/** A piece of a body came that is wanted, over HTTP/2: what else the connection sends is on another account. */
+/**
+ * A piece of a body came that is wanted, over HTTP/2: what else the connection sends is on another
+ * account.
+ */
 export function countPiece(request: ServedRequest, bytes: number): void {
   if (isHttp2(request)) connectionOf(request)?.frames?.piece(bytes)
 }
@@ -91,8 +96,8 @@ function connectionOf(request: ServedRequest): GuardedConnection | null {
 const invitations = new WeakMap<ServedRequest, () => void>()
 
 /**
- * Answers `Expect: 100-continue` (RFC 9110, section 10.1.1). To be called once the body is wanted: a
- * request that is refused from its head ends its HTTP/1.1 connection without inviting the body.
+ * Answers `Expect: 100-continue` (RFC 9110, section 10.1.1). To be called once the body is wanted:
+ * a request that is refused from its head ends its HTTP/1.1 connection without inviting the body.
  */
 export function inviteBody(request: ServedRequest): void {
   const invite = invitations.get(request)
@@ -119,8 +124,8 @@ class GuardedConnections implements Connections {
     this.#limits = { ...CONNECTION_LIMITS, ...options.limits }
     const events = server as PlainServer
     const isSecure = 'setSecureContext' in server
-    // Node asks for it on plain HTTP servers alone. Without it, the first answer on a new connection waits 40 ms
-    // for a client that acknowledges late what TLS sent before it.
+    // Node asks for it on plain HTTP servers alone. Without it, the first answer on a new
+    // connection waits 40 ms for a client that acknowledges late what TLS sent before it.
     events.on('connection', (socket: Socket) => socket.setNoDelay(true))
     if (isSecure) events.on('connection', (socket: Socket) => this.#handshake(socket))
     // Node's own listener comes first: the session, or the parser, is in place by now.
@@ -228,7 +233,9 @@ class GuardedConnections implements Connections {
     this.#evict(now)
   }
 
-  /** A buffer that many send from counts once here, and for each of them in the caps of its reader. */
+  /**
+   * A buffer that many send from counts once here, and for each of them in the caps of its reader.
+   */
   #total(): number {
     let total = 0
     const shared = new Set<Uint8Array>()

@@ -1,11 +1,13 @@
 import { fewestHeadOctets, fewestReferringOctets } from './head-octets.ts'
 
-/** Control frames of a client that opens and moves windows, asks for the delay, and sets priorities. */
+/**
+ * Control frames of a client that opens and moves windows, asks for the delay, and sets priorities.
+ */
 const bytesPerSecond = 128 * 1024
 const burstBytes = 1024 * 1024
 /**
- * A client that writes strings without Huffman's code takes up to two fifths more for a head than the fewest
- * octets. What others gain by it is worth fewer frames than their request costs.
+ * A client that writes strings without Huffman's code takes up to two fifths more for a head than
+ * the fewest octets. What others gain by it is worth fewer frames than their request costs.
  */
 const plainShare = 0.4
 const plainBytesMax = 512
@@ -13,10 +15,10 @@ const plainBytesMax = 512
 const aheadBytesMax = 128 * 1024
 
 /**
- * What an HTTP/2 connection sends besides requests: PING, SETTINGS, WINDOW_UPDATE, padding, frames of
- * unknown types, heads that the session refuses. Each costs the event loop up to a microsecond for nine
- * bytes and asks for nothing, so that no rate limit of requests sees it. HTTP/2 itself bounds some of
- * them; this bounds all of them, by their bytes.
+ * What an HTTP/2 connection sends besides requests: PING, SETTINGS, WINDOW_UPDATE, padding, frames
+ * of unknown types, heads that the session refuses. Each costs the event loop up to a microsecond
+ * for nine bytes and asks for nothing, so that no rate limit of requests sees it. HTTP/2 itself
+ * bounds some of them; this bounds all of them, by their bytes.
  */
 export class FrameAccount {
   #readBytes = 0
@@ -29,7 +31,9 @@ export class FrameAccount {
     this.#isTableEmpty = true
   }
 
-  /** The head of a request, of names and values: what it can have taken, and 512 bytes more at most. */
+  /**
+   * The head of a request, of names and values: what it can have taken, and 512 bytes more at most.
+   */
   request(rawHeaders: readonly string[]): void {
     const octets = this.#isTableEmpty
       ? fewestHeadOctets(rawHeaders)
@@ -42,7 +46,9 @@ export class FrameAccount {
     this.#credit += bytes
   }
 
-  /** Whether more came besides than a client has reason to send; `readBytes` is the total so far. */
+  /**
+   * Whether more came besides than a client has reason to send; `readBytes` is the total so far.
+   */
   isOver(readBytes: number, elapsedMs: number): boolean {
     const came = readBytes - this.#readBytes
     this.#readBytes = readBytes

@@ -54,7 +54,9 @@ export class GuardedConnection {
   /** Node's own, for connections that have nothing left to lose. */
   readonly #destroySoon: () => void
   readonly #open = new Set<TrackedResponse>()
-  /** What the connection has to send besides responses: frames, and answers to unparsed requests. */
+  /**
+   * What the connection has to send besides responses: frames, and answers to unparsed requests.
+   */
   readonly #backlog: ResponseBacklog
   #waiting: Waiting[] = []
   #unsent = 0
@@ -178,7 +180,10 @@ export class GuardedConnection {
     return faults
   }
 
-  /** Over HTTP/2, where Node has no such limit. A timer of each session would outlive its connection. */
+  /**
+   * Over HTTP/2, where Node has no such limit. A timer of each session would outlive its
+   * connection.
+   */
   #endIdle(now: number): void {
     if (this.#session === null || this.#open.size > 0) {
       this.#idleSince = null
@@ -213,7 +218,9 @@ export class GuardedConnection {
     return weight
   }
 
-  /** Destroys one response; all of them, with the connection, when it is null or cannot go alone. */
+  /**
+   * Destroys one response; all of them, with the connection, when it is null or cannot go alone.
+   */
   drop(tracked: TrackedResponse | null): void {
     if (tracked === null || tracked.stream === null) {
       this.isDropped = true
@@ -250,7 +257,9 @@ export class GuardedConnection {
     for (const { response } of this.#open) (response as ServerResponse).shouldKeepAlive = false
   }
 
-  /** A close with unread bytes resets the connection, and the reset overtakes what was written last. */
+  /**
+   * A close with unread bytes resets the connection, and the reset overtakes what was written last.
+   */
   #linger(): void {
     this.#gate?.discard()
     this.socket.end()
@@ -262,9 +271,9 @@ export class GuardedConnection {
 }
 
 /**
- * Our settings leave the client no compression table. Until it has acknowledged them, a field of one
- * octet may refer to one of any length. Requests that came before the acknowledgement are served in the
- * same turn of the event loop.
+ * Our settings leave the client no compression table. Until it has acknowledged them, a field of
+ * one octet may refer to one of any length. Requests that came before the acknowledgement are
+ * served in the same turn of the event loop.
  */
 function accountOf(session: ServerHttp2Session): FrameAccount {
   const account = new FrameAccount()

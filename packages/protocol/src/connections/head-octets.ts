@@ -44,8 +44,9 @@ const staticValues: ReadonlySet<string> = new Set([
 const frameHeadBytes = 9
 
 /**
- * The fewest octets that a head of `rawHeaders` (names and values) can have taken on an HTTP/2 connection
- * whose compression table has no entries of the client's: each string in the shorter of its two forms.
+ * The fewest octets that a head of `rawHeaders` (names and values) can have taken on an HTTP/2
+ * connection whose compression table has no entries of the client's: each string in the shorter of
+ * its two forms.
  */
 export function fewestHeadOctets(rawHeaders: readonly string[]): number {
   let octets = frameHeadBytes

@@ -31,7 +31,9 @@ export class PipelineGate {
     this.#feed = feed
   }
 
-  /** Null when no HTTP/1.1 parser reads this socket. To be called after the server has attached it. */
+  /**
+   * Null when no HTTP/1.1 parser reads this socket. To be called after the server has attached it.
+   */
   static attach(socket: Socket): PipelineGate | null {
     const listeners = socket.listeners('data') as ((piece: Buffer) => void)[]
     const parse = listeners.at(-1)

@@ -23,8 +23,8 @@ const notTls: ReadonlySet<string> = new Set([
 ])
 
 /**
- * Ends failed handshakes, and answers one that was plain HTTP in its own words: one write of constant
- * bytes, which costs less than any handshake. Nothing of the request is read.
+ * Ends failed handshakes, and answers one that was plain HTTP in its own words: one write of
+ * constant bytes, which costs less than any handshake. Nothing of the request is read.
  */
 export function answerPlainHttp(server: Pick<Server, 'on'>): void {
   // Errors of single connections are the peer's affair; unhandled, they would end the process.

@@ -12,9 +12,9 @@ export type BacklogFault = 'stalled' | 'slow'
 const bufferBytes = 16 * 1024
 
 /**
- * The unsent bytes of one response, sampled. The sample alone shows whether the peer takes anything:
- * a backlog that shrinks moves. Without the second limit a peer that takes one byte each 29 seconds
- * would hold a response for days.
+ * The unsent bytes of one response, sampled. The sample alone shows whether the peer takes
+ * anything: a backlog that shrinks moves. Without the second limit a peer that takes one byte each
+ * 29 seconds would hold a response for days.
  */
 export class ResponseBacklog {
   readonly #limits: BacklogLimits

@@ -19,7 +19,9 @@ export function remainingBytes(response: Response): number {
   return remaining.get(response)?.bytes ?? 0
 }
 
-/** The buffer that a response shares with others while something of it remains; null without one. */
+/**
+ * The buffer that a response shares with others while something of it remains; null without one.
+ */
 export function sharedBytes(response: Response): Uint8Array | null {
   return remaining.get(response)?.shared ?? null
 }

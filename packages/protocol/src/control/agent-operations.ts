@@ -15,7 +15,9 @@ export const a2aOperations: ReadonlyMap<string, string> = new Map([
   ['agent/getAuthenticatedExtendedCard', 'GetExtendedAgentCard'],
 ])
 
-/** Whether `text` is one of A2A's operations, by the name that the fabric decides on and records. */
+/**
+ * Whether `text` is one of A2A's operations, by the name that the fabric decides on and records.
+ */
 export function isA2aOperation(text: string): boolean {
   return decidedOn.has(text)
 }

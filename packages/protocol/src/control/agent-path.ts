@@ -49,7 +49,10 @@ export function isServicePath(path: string): boolean {
 const fileOfPage =
   /(?:^|\/)tasks(?:\.[a-z0-9-]+)*\.(?:[cm]?js|css|html?|map|png|jpe?g|gif|svg|ico|webp|woff2?|ttf)$/
 
-/** Whether `path` ends in a file of a page, such as `/static/tasks.js`, and not in the list of tasks. */
+/**
+ * Whether `path` ends in a file of a page, such as `/static/tasks.js`, and not in the list of
+ * tasks.
+ */
 export function isFileOfPage(path: string): boolean {
   return fileOfPage.test(path)
 }

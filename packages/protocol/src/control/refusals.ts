@@ -59,8 +59,8 @@ export function isRefusalCode(value: unknown): value is RefusalCode {
 
 /**
  * Why a right that was good at the start of an exchange ended before its end, and whether the same
- * caller may begin again: with a newer credential, or under the stricter policy. A closed set, since
- * callers are told it; the details are for the ledger.
+ * caller may begin again: with a newer credential, or under the stricter policy. A closed set,
+ * since callers are told it; the details are for the ledger.
  */
 export const WITHDRAWALS = {
   'credential-expired': { reconnect: true },

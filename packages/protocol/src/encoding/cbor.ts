@@ -43,7 +43,9 @@ export function encodeCbor(value: CborValue): Uint8Array {
   return writer.finish()
 }
 
-/** Throws a MalformedError unless `bytes` are exactly one item in its one deterministic encoding. */
+/**
+ * Throws a MalformedError unless `bytes` are exactly one item in its one deterministic encoding.
+ */
 export function decodeCbor(bytes: Uint8Array, limits: CborLimits = {}): CborValue {
   if (bytes.length > (limits.bytesMax ?? bytesMaxDefault)) {
     throw new MalformedError('CBOR is larger than its limit')

@@ -27,8 +27,9 @@ const folds = new Map<number, string>([
 ])
 
 /**
- * The ASCII text that readers take a character for, in lower case; undefined for none. One character
- * at a time: `normalize` sorts the marks behind a letter, in time quadratic in their number.
+ * The ASCII text that readers take a character for, in lower case; undefined for none. One
+ * character at a time: `normalize` sorts the marks behind a letter, in time quadratic in their
+ * number.
  */
 export function asciiOf(codePoint: number): string | undefined {
   const known = folds.get(codePoint) ?? fold(codePoint)

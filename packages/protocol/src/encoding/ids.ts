@@ -1,6 +1,9 @@
 import { toHex } from './bytes.ts'
 
-/** Prefixed, time-ordered ids: `<prefix>_<UUIDv7 in 32 lower-case hex digits>` (RFC 9562, section 5.7). */
+/**
+ * Prefixed, time-ordered ids: `<prefix>_<UUIDv7 in 32 lower-case hex digits>` (RFC 9562, section
+ * 5.7).
+ */
 export type Id<Prefix extends string> = `${Prefix}_${string}`
 export type DecisionId = Id<'dec'>
 export type MessageId = Id<'msg'>
@@ -34,7 +37,10 @@ export function timeOfId(prefix: string, value: string): number | null {
   return isId(prefix, value) ? Number.parseInt(value.slice(prefix.length + 1, -20), 16) : null
 }
 
-/** An agent's name is one SPIFFE path segment (SPIFFE ID, section 2.2), at most 63 bytes, lower case. */
+/**
+ * An agent's name is one SPIFFE path segment (SPIFFE ID, section 2.2), at most 63 bytes, lower
+ * case.
+ */
 const agentName = /^[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?$/
 
 export function isAgentName(value: unknown): value is string {
@@ -42,8 +48,8 @@ export function isAgentName(value: unknown): value is string {
 }
 
 /**
- * Names in entries that belong to no agent: the fabric itself, its gateway, and a receiver that could
- * not be read. A principal, route or channel of that name would pass for them in every view.
+ * Names in entries that belong to no agent: the fabric itself, its gateway, and a receiver that
+ * could not be read. A principal, route or channel of that name would pass for them in every view.
  */
 const reservedNames: ReadonlySet<string> = new Set(['fabric', 'gateway', 'unknown'])
 

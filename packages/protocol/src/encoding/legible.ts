@@ -12,9 +12,9 @@ const gaps = /^ | $| {2}/
 const braced = (character: string): string => `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`
 
 /**
- * `text` with every hidden character as a visible escape (`\u{202e}`): names, reasons and operations
- * come from callers, and printed raw they could move the cursor, rewrite a verdict above them, or
- * turn the reading order of a line around.
+ * `text` with every hidden character as a visible escape (`\u{202e}`): names, reasons and
+ * operations come from callers, and printed raw they could move the cursor, rewrite a verdict above
+ * them, or turn the reading order of a line around.
  */
 export function legible(text: string): string {
   return text.replace(hidden, braced)
@@ -39,8 +39,8 @@ export function legibleValue(text: string): string {
 const word = /^[\p{L}\p{N}/][\p{L}\p{N}\p{M}._:/@+~#&=%?!$*-]*$/u
 
 /**
- * One value inside of a sentence or next to others: as it is where it is a single word, otherwise in
- * quotes, so that no text of a caller or a connector reads as the words around it.
+ * One value inside of a sentence or next to others: as it is where it is a single word, otherwise
+ * in quotes, so that no text of a caller or a connector reads as the words around it.
  */
 export function quotedUnlessWord(text: string): string {
   return word.test(text) && legible(text) === text ? text : quoted(text)

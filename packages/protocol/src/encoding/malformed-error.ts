@@ -3,7 +3,9 @@ export class MalformedError extends Error {
   override readonly name: string = 'MalformedError'
 }
 
-/** The input is larger, or nests deeper, than its limit; whether it is well formed was not asked. */
+/**
+ * The input is larger, or nests deeper, than its limit; whether it is well formed was not asked.
+ */
 export class OverLimitError extends MalformedError {
   override readonly name = 'OverLimitError'
   /** Which bound of `parseStrictJson`; null for depth and length. */

@@ -11,8 +11,8 @@ export interface MediaType {
 const essenceForm =
   /^[ \t]*([A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}\/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126})[ \t]*/
 /**
- * Without `*`, `%` and `'`: some readers join and decode such parameters (RFC 2231). A parameter may
- * be empty (RFC 9110, section 5.6.6).
+ * Without `*`, `%` and `'`: some readers join and decode such parameters (RFC 2231). A parameter
+ * may be empty (RFC 9110, section 5.6.6).
  */
 const parameterForm =
   /;[ \t]*(?:([A-Za-z0-9_.-]{1,64})=(?:([A-Za-z0-9!#$&^_.+~-]{1,256})|"([ \x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]{0,256})")[ \t]*)?/y
@@ -22,10 +22,11 @@ const parametersMax = 8
 const plainJson: MediaType = { essence: 'application/json', charset: null, parameters: [] }
 
 /**
- * Parses a Content-Type (RFC 9110, section 8.3.1), or gives null for one that two readers could take
- * for two types: a second `charset` or any other parameter twice, a parameter that only some would
- * find (`x-charset=`, `charset*=`, or one inside a quoted value), text that is not a parameter.
- * Blanks before a semicolon and empty parameters are read; `plainMediaType` leaves them out.
+ * Parses a Content-Type (RFC 9110, section 8.3.1), or gives null for one that two readers could
+ * take for two types: a second `charset` or any other parameter twice, a parameter that only some
+ * would find (`x-charset=`, `charset*=`, or one inside a quoted value), text that is not a
+ * parameter. Blanks before a semicolon and empty parameters are read; `plainMediaType` leaves them
+ * out.
  */
 export function parseMediaType(field: string): MediaType | null {
   if (field === plainJson.essence) return plainJson
@@ -56,8 +57,8 @@ export function parseMediaType(field: string): MediaType | null {
 const unusual = /[ \t];|;[ \t]*(?:;|$)|^[ \t]|[ \t]$/
 
 /**
- * The field for a next reader, of which some take what is unusual for part of what is before it. One
- * that is written as usual stays as it is, since a signature may cover it.
+ * The field for a next reader, of which some take what is unusual for part of what is before it.
+ * One that is written as usual stays as it is, since a signature may cover it.
  */
 export function plainMediaType(field: string): string {
   if (field === plainJson.essence || !unusual.test(field)) return field
@@ -72,7 +73,10 @@ export function plainMediaType(field: string): string {
 
 const jsonForm = /^(?:application|text)\/(?:json|[a-z0-9!#$&^_.+-]+\+json)$/
 
-/** Whether receivers parse content of this type as JSON (RFC 8259, section 11; RFC 6839, section 3.1). */
+/**
+ * Whether receivers parse content of this type as JSON (RFC 8259, section 11; RFC 6839, section
+ * 3.1).
+ */
 export function isJsonEssence(essence: string): boolean {
   return jsonForm.test(essence)
 }

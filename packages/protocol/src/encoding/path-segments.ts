@@ -6,9 +6,13 @@ import { decodePercent } from './plain-text.ts'
 export interface PathSegment {
   /** Decoded, in its own case and without parameters: for identifiers. */
   readonly text: string
-  /** As `foldedWord` gives it, without blanks around it and dots behind it: for words of a protocol. */
+  /**
+   * As `foldedWord` gives it, without blanks around it and dots behind it: for words of a protocol.
+   */
   readonly word: string
-  /** Receivers differ over this segment: parameters, blanks or dots at an end, unseen characters. */
+  /**
+   * Receivers differ over this segment: parameters, blanks or dots at an end, unseen characters.
+   */
   readonly isAmbiguous: boolean
 }
 
@@ -16,10 +20,10 @@ export interface PathSegment {
 const layersMax = 3
 
 /**
- * The segments of `path`, without a query, as the laxest receiver sees them. Everything that decides
- * by a path reads it here, so that no two parts of the fabric disagree. Servlet containers cut
- * parameters (`;x=1`), Windows drops dots and blanks at the end, routers fold case, and proxies merge
- * empty segments and resolve dot segments.
+ * The segments of `path`, without a query, as the laxest receiver sees them. Everything that
+ * decides by a path reads it here, so that no two parts of the fabric disagree. Servlet containers
+ * cut parameters (`;x=1`), Windows drops dots and blanks at the end, routers fold case, and proxies
+ * merge empty segments and resolve dot segments.
  */
 export function readPathSegments(path: string): readonly PathSegment[] {
   let decoded = path

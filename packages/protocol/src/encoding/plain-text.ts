@@ -6,8 +6,9 @@ export function isControlByte(byte: number): boolean {
 }
 
 /**
- * The offset of the first control character of UTF-8 text, or -1. NUL and its kin end, split or hide
- * text for some readers and not for others; C1 (U+0080 to U+009F) is what other charsets decode to.
+ * The offset of the first control character of UTF-8 text, or -1. NUL and its kin end, split or
+ * hide text for some readers and not for others; C1 (U+0080 to U+009F) is what other charsets
+ * decode to.
  */
 export function controlAt(bytes: Uint8Array): number {
   for (let i = 0; i < bytes.length; i++) {

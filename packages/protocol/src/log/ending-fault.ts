@@ -65,9 +65,10 @@ const ofResponse = /^(?:attested\.response|response\.(?!bytes$).*|status|transcr
 const ofStream: ReadonlySet<string> = new Set(['transcript', 'events'])
 
 /**
- * Why a closing entry tells of two endings, of which each reader would see the one that it looks for, or
- * of none; null where it tells of one, or closes nothing. `names` are those of all facts of the entry,
- * those that a receipt withholds included. A code that is not known here is of a newer version.
+ * Why a closing entry tells of two endings, of which each reader would see the one that it looks
+ * for, or of none; null where it tells of one, or closes nothing. `names` are those of all facts of
+ * the entry, those that a receipt withholds included. A code that is not known here is of a newer
+ * version.
  */
 export function endingFault(
   kind: StatementKind,

@@ -4,7 +4,9 @@ import type { FactValue, StatementKind } from './statement.ts'
 /** UTF-16 units of a text that callers or stages worded: a tool, a resource, a detail. */
 export const wordsLengthMax = 2048
 
-/** UTF-16 units of the name of an operation: that of a method, recorded for refused calls as well. */
+/**
+ * UTF-16 units of the name of an operation: that of a method, recorded for refused calls as well.
+ */
 export const operationLengthMax = 256
 
 /** Without these an entry of the kind states nothing, or nothing that can be attributed. */
@@ -23,7 +25,10 @@ const answered: ReadonlySet<FactValue | undefined> = new Set<ExchangeResult>([
   'completed',
 ])
 
-/** The first fact that an entry of the kind lacks, apart from `given`, which its recorder adds; or null. */
+/**
+ * The first fact that an entry of the kind lacks, apart from `given`, which its recorder adds; or
+ * null.
+ */
 export function missingFact(
   kind: StatementKind,
   facts: Readonly<Record<string, FactValue>>,

@@ -28,7 +28,10 @@ const hashBytes = 32
 const leafPrefix = Uint8Array.of(0)
 const nodePrefix = Uint8Array.of(1)
 
-/** What the tree hashes for a leaf and for a node (RFC 6962, section 2.1): never mistaken for each other. */
+/**
+ * What the tree hashes for a leaf and for a node (RFC 6962, section 2.1): never mistaken for each
+ * other.
+ */
 export function leafInput(entry: Uint8Array): Uint8Array {
   return concat(leafPrefix, entry)
 }
@@ -104,7 +107,9 @@ function* inclusion(proof: InclusionProof): Verification {
   return last === 0 && equalBytes(hash, proof.root)
 }
 
-/** RFC 9162, section 2.1.4.2; an empty old tree is consistent with every other, by an empty path. */
+/**
+ * RFC 9162, section 2.1.4.2; an empty old tree is consistent with every other, by an empty path.
+ */
 function* consistency(proof: ConsistencyProof): Verification {
   const { oldSize, newSize, oldRoot, newRoot } = proof
   if (!isSize(oldSize) || !isSize(newSize) || oldSize > newSize) return false

@@ -21,8 +21,9 @@ const name =
     typeof value === 'string' && value.length >= min && value.length <= max && isLegible(value)
 
 /**
- * `SendMessage`, `tools/call`, `POST`, `notifications/x.y`: names of methods. Those of administration,
- * such as `agent.revoke`, have a dot in the first part, so that no connector can state one.
+ * `SendMessage`, `tools/call`, `POST`, `notifications/x.y`: names of methods. Those of
+ * administration, such as `agent.revoke`, have a dot in the first part, so that no connector can
+ * state one.
  */
 const operation = /^[A-Za-z][A-Za-z0-9_-]*(?:\/[A-Za-z0-9_.$-]+)*$/
 

@@ -85,16 +85,16 @@ export interface MeshEndpoint {
   readonly url: string
   readonly protocol: 'a2a' | 'mcp' | 'http' | 'auto'
   /**
-   * Whether a connector listens there, which decides and records by itself. Anything else is reached
-   * by way of the fabric, so that no exchange goes unrecorded.
+   * Whether a connector listens there, which decides and records by itself. Anything else is
+   * reached by way of the fabric, so that no exchange goes unrecorded.
    */
   readonly connector: boolean
 }
 
 export interface MeshRegistration {
   /**
-   * Which of the agent's instances speaks: each replaces its own endpoints and nobody else's. Any text
-   * that only this instance uses, such as its own address.
+   * Which of the agent's instances speaks: each replaces its own endpoints and nobody else's. Any
+   * text that only this instance uses, such as its own address.
    */
   readonly instance: string
   readonly endpoints: readonly MeshEndpoint[]

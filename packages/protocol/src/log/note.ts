@@ -2,7 +2,9 @@ import { concat, equalBytes, parseBase64, toBase64, toHex, utf8 } from '../encod
 import { MalformedError } from '../encoding/malformed-error.ts'
 import { type Hash, sha256, verifyEd25519 } from '../signatures/web-crypto.ts'
 
-/** The head of a log (C2SP tlog-checkpoint), without extension lines: a witness may not cover them. */
+/**
+ * The head of a log (C2SP tlog-checkpoint), without extension lines: a witness may not cover them.
+ */
 export interface Checkpoint {
   readonly origin: string
   readonly size: number
@@ -148,7 +150,9 @@ export function formatVkey(vkey: Vkey): string {
   return `${vkey.name}+${toHex(vkey.keyId)}+${key}`
 }
 
-/** Throws a MalformedError on another form. `verifyNote` checks that the key id is that of the key. */
+/**
+ * Throws a MalformedError on another form. `verifyNote` checks that the key id is that of the key.
+ */
 export function parseVkey(text: string): Vkey {
   const match = /^([^+]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/=]+)$/u.exec(text)
   const [, name, keyIdHex, key] = match ?? []

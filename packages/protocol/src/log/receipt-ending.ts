@@ -4,8 +4,9 @@ import type { FactValue, StatementKind } from './statement.ts'
 /**
  * Every way in which an exchange ends. `delivered`: a whole response; `completed`: a whole stream;
  * `refused`: stopped by a rule; `cut`: a stream stopped by a rule; `abandoned`: the caller left a
- * stream; `withheld`: the receiver acted, and its response was not handed over; `broken`: a stream broke off; `unknown`: the receiver may have acted;
- * `stated`: the receiver states that it refused, which no one else can confirm, so it may have acted.
+ * stream; `withheld`: the receiver acted, and its response was not handed over; `broken`: a stream
+ * broke off; `unknown`: the receiver may have acted; `stated`: the receiver states that it refused,
+ * which no one else can confirm, so it may have acted.
  */
 export const EXCHANGE_RESULTS = [
   'delivered',
@@ -31,9 +32,9 @@ export interface Ending {
 }
 
 /**
- * The ending that a closing entry states; null for an entry that closes nothing. A caller's connector
- * records its side of a call as one entry of kind `refusal`, also where the receiver may have acted,
- * so the kind alone does not tell.
+ * The ending that a closing entry states; null for an entry that closes nothing. A caller's
+ * connector records its side of a call as one entry of kind `refusal`, also where the receiver may
+ * have acted, so the kind alone does not tell.
  */
 export function endingOf(
   kind: StatementKind,

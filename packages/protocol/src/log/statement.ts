@@ -40,7 +40,9 @@ export const noPreviousLeaf: Uint8Array = new Uint8Array(32)
 
 /** 64 commitments of at most 102 bytes leave a statement far below the 65,535 of a bundle. */
 export const factsMax = 64
-/** A signature base with every header of a request that a server accepts (16 KiB) fits four times. */
+/**
+ * A signature base with every header of a request that a server accepts (16 KiB) fits four times.
+ */
 export const factBytesMax = 65_536
 export const saltBytes = 32
 
@@ -186,7 +188,10 @@ function byEncodedName(a: string, b: string): number {
   return a < b ? -1 : 1
 }
 
-/** Grows to the largest payload, a few kilobytes: a new one for each entry would be freed by a thread. */
+/**
+ * Grows to the largest payload, a few kilobytes: a new one for each entry would be freed by a
+ * thread.
+ */
 const reused = new CborWriter(4096)
 
 function encodedText(text: string): Uint8Array {

@@ -28,9 +28,9 @@ interface SignedAsk {
 }
 
 /**
- * Why `values`, the components that the caller signed, contradict what the entry says was asked; null
- * where they do not. The path is read by the same functions as when the request was classified, and so
- * whatever was delivered as an operation is verified as that operation.
+ * Why `values`, the components that the caller signed, contradict what the entry says was asked;
+ * null where they do not. The path is read by the same functions as when the request was
+ * classified, and so whatever was delivered as an operation is verified as that operation.
  */
 export function askedFault(values: ReadonlyMap<string, string>, claim: AskedClaim): string | null {
   const method = values.get('"@method"')
@@ -88,7 +88,10 @@ function a2aFault({ method, path, hasContent }: SignedAsk, operation: string): s
   return hasContent ? null : `${method} was signed without a call`
 }
 
-/** MCP over HTTP: a stream to listen on, and the end of a session; everything else is in the content. */
+/**
+ * MCP over HTTP: a stream to listen on, and the end of a session; everything else is in the
+ * content.
+ */
 const mcpMethodOf: ReadonlyMap<string, string> = new Map([
   ['stream', 'GET'],
   ['session/end', 'DELETE'],

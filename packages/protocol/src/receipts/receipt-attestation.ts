@@ -81,7 +81,9 @@ export interface EntryContext {
 }
 
 export interface AttestedEntry extends Attestations {
-  /** Of the request, as the entry holds it and as it has been verified; null where there is none. */
+  /**
+   * Of the request, as the entry holds it and as it has been verified; null where there is none.
+   */
   readonly asked: SignedHalf | null
   /** The caller's signature, which a countersignature has to cover. */
   readonly requestSignature: Uint8Array | null
@@ -89,9 +91,9 @@ export interface AttestedEntry extends Attestations {
 
 /**
  * Judges one entry by its facts alone: what it claims, the signatures that it holds, and that they
- * agree with who is said to have attested what. This one function decides what the fabric records on
- * a connector's word and what every verifier accepts, so that nothing is on record that ruins the
- * receipt of the other end. Throws a ReceiptError.
+ * agree with who is said to have attested what. This one function decides what the fabric records
+ * on a connector's word and what every verifier accepts, so that nothing is on record that ruins
+ * the receipt of the other end. Throws a ReceiptError.
  */
 export async function verifyEntry(
   entry: ClaimedEntry,
@@ -140,9 +142,9 @@ async function verifyHalf(
 }
 
 /**
- * What an entry holds of the signature over one half, with everything checked but the signature itself;
- * null where it holds none. Costs a few microseconds, so that whoever records an entry asks for it before
- * anything is delivered. Throws a ReceiptError.
+ * What an entry holds of the signature over one half, with everything checked but the signature
+ * itself; null where it holds none. Costs a few microseconds, so that whoever records an entry asks
+ * for it before anything is delivered. Throws a ReceiptError.
  */
 export function readSignedHalf(
   facts: Facts,

@@ -14,10 +14,10 @@ export type Attestor = (typeof ATTESTORS)['request' | 'response'][number]
 
 /**
  * The facts that a receipt may withhold without saying something else: how the caller proved its
- * identity, by which policies, which classes of data were masked, and how much was sent. Digests may be withheld as
- * well; the content is then withheld, and every view shows it so. Everything else decides who did
- * what, and a receipt that commits to it without opening it is refused (docs/protocol.md,
- * "Disclosure").
+ * identity, by which policies, which classes of data were masked, and how much was sent. Digests
+ * may be withheld as well; the content is then withheld, and every view shows it so. Everything
+ * else decides who did what, and a receipt that commits to it without opening it is refused
+ * (docs/protocol.md, "Disclosure").
  */
 const withholdable: ReadonlySet<string> = new Set([
   'caller.credential',
@@ -72,7 +72,9 @@ export function checkEntryClaims(entry: ClaimedEntry, trustDomain: string): void
   if (entry.kind === 'intent' || entry.kind === 'refusal') checkParty(entry, producer)
 }
 
-/** As `checkEntryClaims` for every entry; they have to agree on who recorded the exchange as well. */
+/**
+ * As `checkEntryClaims` for every entry; they have to agree on who recorded the exchange as well.
+ */
 export function checkClaims(entries: readonly ClaimedEntry[], trustDomain: string): void {
   for (const entry of entries) checkEntryClaims(entry, trustDomain)
   const [opening] = entries
@@ -139,7 +141,9 @@ function producerOf({ facts }: ClaimedEntry, trustDomain: string): string | null
   return producer
 }
 
-/** A connector records what its agent receives, and what it refused its agent; nothing of others. */
+/**
+ * A connector records what its agent receives, and what it refused its agent; nothing of others.
+ */
 function checkParty({ kind, facts }: ClaimedEntry, producer: string | null): void {
   if (producer === null) return
   const id = parseSpiffeId(producer)

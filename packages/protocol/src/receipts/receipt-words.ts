@@ -25,7 +25,9 @@ export function describeEnding({ result, code }: Ending): string {
   return result === 'refused' ? `refused: ${says}` : `${endings[result]} (${says})`
 }
 
-/** Who stands behind one half of the exchange. A connector is named, and never called the fabric. */
+/**
+ * Who stands behind one half of the exchange. A connector is named, and never called the fabric.
+ */
 export function describeAttestation({ by, producer }: Attestation, half: Half): string {
   const party = half === 'request' ? 'caller' : 'receiver'
   const word = producer === null ? '' : `, as recorded by the connector of ${producer}`

@@ -33,7 +33,9 @@ export interface VerifiedEntry {
   readonly at: number
   readonly index: number
   readonly issuer: string
-  /** SPIFFE ID of the agent on whose connector's word it was recorded; null for the fabric's own. */
+  /**
+   * SPIFFE ID of the agent on whose connector's word it was recorded; null for the fabric's own.
+   */
   readonly producer: string | null
   /** The facts that were opened, each found to be what was committed to. */
   readonly facts: Readonly<Record<string, FactValue>>
@@ -78,7 +80,8 @@ interface ReadEntry {
  * Verifies a receipt offline against pinned keys, in this order: its form; that its statements are
  * the trusted fabric's and make one closed exchange; that each is in the log; that every disclosed
  * fact is what was committed to; the signatures of log and statements; that nothing is withheld
- * which decides what the receipt says; the signatures of caller and callee. Throws a ReceiptError on the first failure; a changed bit anywhere is one.
+ * which decides what the receipt says; the signatures of caller and callee. Throws a ReceiptError
+ * on the first failure; a changed bit anywhere is one.
  */
 export async function verifyReceipt(bytes: Uint8Array, trust: Trust): Promise<VerifiedReceipt> {
   const receipt = parseReceipt(bytes)
@@ -122,7 +125,9 @@ export async function verifyReceipt(bytes: Uint8Array, trust: Trust): Promise<Ve
   }
 }
 
-/** Every entry by itself; what closes an exchange is judged by what the caller signed at its start. */
+/**
+ * Every entry by itself; what closes an exchange is judged by what the caller signed at its start.
+ */
 async function attestationsOf(
   entries: readonly VerifiedEntry[],
   exchange: DecisionId,

@@ -19,7 +19,9 @@ export interface Trust {
   readonly fabricKey: Uint8Array
 }
 
-/** A trust file is about half a kilobyte, and a root certificate of the longer document another one. */
+/**
+ * A trust file is about half a kilobyte, and a root certificate of the longer document another one.
+ */
 const trustCharactersMax = 16_384
 const documentCharactersMax = 262_144
 const trustVersion = 1
@@ -79,8 +81,9 @@ export function parseTrust(text: string): Trust {
 }
 
 /**
- * The trust of a trust file, or of the longer document of `GET /v1/trust`, whose other members, such as
- * root certificates, verify no receipt and are ignored. Throws a MalformedError on anything else.
+ * The trust of a trust file, or of the longer document of `GET /v1/trust`, whose other members,
+ * such as root certificates, verify no receipt and are ignored. Throws a MalformedError on anything
+ * else.
  */
 export function parseTrustOfAnyForm(text: string): Trust {
   const limits = { charactersMax: documentCharactersMax, depthMax: 3 }

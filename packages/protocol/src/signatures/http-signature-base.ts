@@ -59,7 +59,8 @@ const paramsPrefix = '"@signature-params": '
 
 /**
  * The text that is signed (RFC 9421, section 2.5). `input` is the inner list with parameters of one
- * Signature-Input member. Throws a MalformedError when a component cannot be derived from `message`.
+ * Signature-Input member. Throws a MalformedError when a component cannot be derived from
+ * `message`.
  */
 export function createSignatureBase(input: string, message: SignableRequest | Answer): string {
   return baseOfList(readInput(parseInnerList(input)), message)
@@ -177,7 +178,10 @@ export interface ParsedSignatureBase {
   readonly params: SignatureParams
 }
 
-/** The input of the signature over `base`, as its Signature-Input member holds it; a base ends with it. */
+/**
+ * The input of the signature over `base`, as its Signature-Input member holds it; a base ends with
+ * it.
+ */
 export function inputOfBase(base: string): string {
   return base.slice(base.lastIndexOf('\n') + 1 + paramsPrefix.length)
 }
@@ -211,8 +215,8 @@ export function parseSignatureBase(base: string): ParsedSignatureBase {
 }
 
 /**
- * What `parseSignatureBase` gives for the `base` of a signature whose fields were read already, at a
- * tenth of its cost. Throws a MalformedError on a base that no reader takes.
+ * What `parseSignatureBase` gives for the `base` of a signature whose fields were read already, at
+ * a tenth of its cost. Throws a MalformedError on a base that no reader takes.
  */
 export function readSignatureBase(signed: {
   readonly components: readonly string[]

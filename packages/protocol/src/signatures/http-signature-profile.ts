@@ -137,9 +137,10 @@ export function requestProfileFault(
 }
 
 /**
- * As `requestProfileFault`, for a response to a request that was signed. `label` names the signature
- * of the request that it has to answer (RFC 9421, section 2.4): without it, one signed response could
- * be moved to another request. The whole field, of which any label is a part, is as good.
+ * As `requestProfileFault`, for a response to a request that was signed. `label` names the
+ * signature of the request that it has to answer (RFC 9421, section 2.4): without it, one signed
+ * response could be moved to another request. The whole field, of which any label is a part, is as
+ * good.
  */
 export function responseProfileFault(
   { components }: Pick<SignedResponse, 'components'>,

@@ -4,8 +4,8 @@
 export type Hash = (bytes: Uint8Array) => Uint8Array
 
 /**
- * An Ed25519 verification that a server passes in, for the same reason. False for a wrong signature and for
- * bytes that are not a key; accepts nothing that `verifyEd25519` does not.
+ * An Ed25519 verification that a server passes in, for the same reason. False for a wrong signature
+ * and for bytes that are not a key; accepts nothing that `verifyEd25519` does not.
  */
 export type VerifySignature = (
   publicKey: Uint8Array,

@@ -25,8 +25,9 @@ const blockLinesMax = 16_384
 
 /**
  * Cuts bytes into the blocks of an event stream: CR, LF and CRLF, one leading byte order mark,
- * comments, several `data` lines. A block is held as bytes and parsed once, when it is whole. Throws
- * ANSWER_TOO_LARGE when one block exceeds its limit, and ANSWER_MALFORMED for bytes that are not UTF-8.
+ * comments, several `data` lines. A block is held as bytes and parsed once, when it is whole.
+ * Throws ANSWER_TOO_LARGE when one block exceeds its limit, and ANSWER_MALFORMED for bytes that are
+ * not UTF-8.
  */
 export class EventParser {
   readonly #blockBytesMax: number
@@ -73,7 +74,9 @@ export class EventParser {
     return blocks
   }
 
-  /** To be called when the stream has ended. Throws BODY_UNFINISHED when it ended inside a block. */
+  /**
+   * To be called when the stream has ended. Throws BODY_UNFINISHED when it ended inside a block.
+   */
   end(): void {
     if (this.#begun.length === 0) return
     if (this.#atLineStart && this.#endBlock(new Uint8Array(0)) === null) return

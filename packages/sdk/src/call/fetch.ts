@@ -7,7 +7,9 @@ import { type Exchange, exchange, toHeaders } from './exchange.ts'
 import { type Receipt } from './receipt.ts'
 import { receiptOf } from './reply.ts'
 
-/** Host names under which every agent of the fabric can be addressed: `<name>.countersign.internal`. */
+/**
+ * Host names under which every agent of the fabric can be addressed: `<name>.countersign.internal`.
+ */
 export const agentHostSuffix = '.countersign.internal'
 
 type FetchInput = Parameters<typeof globalThis.fetch>[0]
@@ -23,8 +25,8 @@ export interface AgentFetch {
 const bodiless: ReadonlySet<number> = new Set([101, 204, 205, 304])
 
 /**
- * A `fetch` that signs and goes through the fabric. Refusals come back as responses, as HTTP clients
- * expect: with the status, the problem or JSON-RPC error, and `Countersign-Refusal`.
+ * A `fetch` that signs and goes through the fabric. Refusals come back as responses, as HTTP
+ * clients expect: with the status, the problem or JSON-RPC error, and `Countersign-Refusal`.
  */
 export function createFetch(identity: Identity, clock: Clock): AgentFetch {
   const exchanges = new WeakMap<Response, Exchange>()

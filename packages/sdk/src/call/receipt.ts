@@ -44,9 +44,9 @@ const pauseMsFirst = 25
 const pauseMsMax = 1_000
 
 /**
- * Fetches and verifies; waits while the fabric has not closed the exchange, at most `waitMs`. Throws
- * RECEIPT_PENDING when it is still open then; the refusal EXCHANGE_UNKNOWN when none of that id is on
- * record, and NOT_PERMITTED when this agent may not know.
+ * Fetches and verifies; waits while the fabric has not closed the exchange, at most `waitMs`.
+ * Throws RECEIPT_PENDING when it is still open then; the refusal EXCHANGE_UNKNOWN when none of that
+ * id is on record, and NOT_PERMITTED when this agent may not know.
  */
 export async function fetchReceipt(
   identity: Identity,

@@ -30,7 +30,10 @@ export class Reply {
     this.#bytesMax = bytesMax
   }
 
-  /** The body; may be called again. Throws ANSWER_TOO_LARGE, MEMORY_FULL, BODY_UNFINISHED, BODY_CONSUMED. */
+  /**
+   * The body; may be called again. Throws ANSWER_TOO_LARGE, MEMORY_FULL, BODY_UNFINISHED,
+   * BODY_CONSUMED.
+   */
   bytes(): Promise<Uint8Array> {
     if (this.#events !== null) return Promise.reject(new AgentError('BODY_CONSUMED'))
     this.#bytes ??= this.#readBytes()
@@ -99,7 +102,8 @@ export class Reply {
     try {
       for await (const chunk of this.#exchange.body) {
         for (const { event } of parser.read(chunk)) {
-          // Read to the end before throwing: the transcript has to be compared up to its last event.
+          // Read to the end before throwing: the transcript has to be compared up to its last
+          // event.
           refusal ??= event === null ? null : parseRefusalEvent(event, this.#exchange)
           if (event !== null && refusal === null) yield event
         }

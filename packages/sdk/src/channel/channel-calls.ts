@@ -29,7 +29,10 @@ export interface ChannelReply {
   readonly body: Uint8Array
 }
 
-/** One request to the fabric, authenticated by whoever passes this in. Rejects when there was no answer. */
+/**
+ * One request to the fabric, authenticated by whoever passes this in. Rejects when there was no
+ * answer.
+ */
 export type ChannelRequest = (
   method: 'GET' | 'POST',
   path: string,
@@ -50,7 +53,9 @@ interface CallsOptions {
   readonly authority: ChannelAuthorityKey
 }
 
-/** The queue's HTTP interface for one channel. Refusals are thrown, as everywhere in this package. */
+/**
+ * The queue's HTTP interface for one channel. Refusals are thrown, as everywhere in this package.
+ */
 export class ChannelCalls {
   readonly #options: CallsOptions
   readonly #path: string
@@ -95,7 +100,8 @@ export class ChannelCalls {
 
   async publish(sealed: readonly Uint8Array[]): Promise<Published> {
     const frames = encodeFrames(sealed)
-    // Each message has an idempotency key: a second copy is answered as a duplicate, and not stored.
+    // Each message has an idempotency key: a second copy is answered as a duplicate, and not
+    // stored.
     const reply = await repeating(() => this.#post('/messages', CHANNEL_FRAMES_TYPE, frames))
     const answer = parsed(parsePublishAnswer(reply.body), 'the answer to a publish request')
     if (answer.results.length !== sealed.length) {

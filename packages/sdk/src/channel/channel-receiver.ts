@@ -28,7 +28,9 @@ export interface ReceiveOptions {
   readonly waitMs: number
 }
 
-/** An opened message. Settle it exactly once, before `leaseUntil`; what is not settled comes again. */
+/**
+ * An opened message. Settle it exactly once, before `leaseUntil`; what is not settled comes again.
+ */
 export interface ReceivedMessage {
   readonly body: Uint8Array
   /** The name of the agent that sealed it: verified, not claimed. */
@@ -64,12 +66,17 @@ export interface ReceiverOptions {
   readonly clock: Clock
 }
 
-/** Leases, opens and settles for one group. What cannot be opened goes to the dead letters by itself. */
+/**
+ * Leases, opens and settles for one group. What cannot be opened goes to the dead letters by
+ * itself.
+ */
 export class ChannelReceiver {
   readonly #options: ReceiverOptions
   readonly #opener: Opener
   readonly #settling: SettlementQueue
-  /** Key logs fetched in this round: however many unknown sessions it has, each epoch is asked once. */
+  /**
+   * Key logs fetched in this round: however many unknown sessions it has, each epoch is asked once.
+   */
   #keyLogs = new Map<number, Promise<readonly Uint8Array[]>>()
 
   constructor(options: ReceiverOptions) {
@@ -187,7 +194,8 @@ class SettlementQueue {
         else reject(leaseLost())
       }
     } catch (error) {
-      // One message that is gone makes the broker refuse the whole settlement; the others still hold.
+      // One message that is gone makes the broker refuse the whole settlement; the others still
+      // hold.
       const isLost = error instanceof RefusedError && error.code === 'LEASE_LOST'
       if (isLost && batch.length > 1) {
         for (const waiting of batch) void this.#send([waiting])

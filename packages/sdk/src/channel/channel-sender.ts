@@ -32,13 +32,17 @@ export interface SentMessage {
   readonly exchange: string | null
 }
 
-/** What a state without an offset means to the sender; the fabric answered it inside of a success. */
+/**
+ * What a state without an offset means to the sender; the fabric answered it inside of a success.
+ */
 const refusedStates = {
   conflict: { code: 'IDEMPOTENCY_CONFLICT', status: 409 },
   full: { code: 'CHANNEL_FULL', status: 507 },
 } as const satisfies Record<string, { readonly code: RefusalCode; readonly status: number }>
 
-/** Seals and publishes. Keeps one session per epoch, whose key every member has before it is used. */
+/**
+ * Seals and publishes. Keeps one session per epoch, whose key every member has before it is used.
+ */
 export class ChannelSender {
   readonly #options: SenderOptions
   /** The session in use; null when the next message has to begin one. */

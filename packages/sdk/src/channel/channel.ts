@@ -40,13 +40,17 @@ export interface ChannelOptions {
 }
 
 export interface SendOptions {
-  /** `text/plain; charset=utf-8` for a string, `application/octet-stream` for bytes when not given. */
+  /**
+   * `text/plain; charset=utf-8` for a string, `application/octet-stream` for bytes when not given.
+   */
   readonly contentType?: string
   /** Visible to broker and policy, unlike the body. Lower case, in any order. */
   readonly labels?: readonly string[]
   /** This agent's messages with the same key are delivered one after the other. */
   readonly orderingKey?: string
-  /** Sending again with the same key and body stores nothing new; with another body it is refused. */
+  /**
+   * Sending again with the same key and body stores nothing new; with another body it is refused.
+   */
   readonly idempotencyKey?: string
   readonly lifetimeMs?: number
 }
@@ -55,12 +59,17 @@ export interface OutgoingMessage extends SendOptions {
   readonly body: Uint8Array | string
 }
 
-/** A channel, end to end encrypted: what is sent can be opened by the members of the moment, only. */
+/**
+ * A channel, end to end encrypted: what is sent can be opened by the members of the moment, only.
+ */
 export interface Channel {
   readonly name: string
   /** Resolves when the message would survive a power loss of the broker. */
   send(body: Uint8Array | string, options?: SendOptions): Promise<SentMessage>
-  /** As `send`, with one signature for all; a message that was not taken has its refusal in its place. */
+  /**
+   * As `send`, with one signature for all; a message that was not taken has its refusal in its
+   * place.
+   */
   sendBatch(messages: readonly OutgoingMessage[]): Promise<readonly (SentMessage | RefusedError)[]>
   /** Opened and verified messages; empty after `waitMs` without any. */
   receive(
@@ -68,7 +77,10 @@ export interface Channel {
   ): Promise<readonly ReceivedMessage[]>
 }
 
-/** Throws REQUEST_MALFORMED on a name that cannot be a channel; whether it exists shows at first use. */
+/**
+ * Throws REQUEST_MALFORMED on a name that cannot be a channel; whether it exists shows at first
+ * use.
+ */
 export function openChannel(options: ChannelOptions): Channel {
   const { name, identity, request, authority } = options
   if (!isChannelName(name)) throw new AgentError('REQUEST_MALFORMED', 'the name of the channel')

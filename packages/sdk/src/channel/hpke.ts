@@ -44,7 +44,9 @@ export function isSealSuite(value: unknown): value is SealSuiteId {
   return typeof value === 'number' && Object.hasOwn(SEAL_SUITES, value)
 }
 
-/** Raw keys of a suite's KEM; the private one is 32 bytes in every suite (for the hybrid, its seed). */
+/**
+ * Raw keys of a suite's KEM; the private one is 32 bytes in every suite (for the hybrid, its seed).
+ */
 export interface SealingKeyPair {
   readonly publicKey: Uint8Array
   readonly privateKey: Uint8Array

@@ -1,4 +1,7 @@
-/** Why a sealed message was not opened. Each is a dead-letter reason of its own, and none reaches the receiver's code. */
+/**
+ * Why a sealed message was not opened. Each is a dead-letter reason of its own, and none reaches
+ * the receiver's code.
+ */
 export const SEAL_FAILURES = {
   MALFORMED: 'the bytes are not a sealed message',
   SUITE_REFUSED: 'the channel does not allow this suite',

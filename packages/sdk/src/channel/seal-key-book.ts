@@ -25,7 +25,10 @@ const epochsMax = 64
 
 /** Where the book looks when a message names an epoch or a session that it has not met. */
 export interface KeySource {
-  /** The descriptor of that epoch, its signature verified; null when there is none for this receiver. */
+  /**
+   * The descriptor of that epoch, its signature verified; null when there is none for this
+   * receiver.
+   */
   findDescriptor(epoch: number): Promise<ChannelDescriptor | null>
   /** Every key message of that epoch, unverified. */
   keyMessages(epoch: number): Promise<readonly Uint8Array[]>

@@ -61,7 +61,9 @@ export interface KeyScope {
 
 /** Everything that one session of one sender seals and opens with. */
 export interface MessageKey {
-  /** A key object: with raw bytes, Node 24 spends five times as long on one cipher as on its work. */
+  /**
+   * A key object: with raw bytes, Node 24 spends five times as long on one cipher as on its work.
+   */
   readonly key: KeyObject
   /** Four bytes before the sequence number in every nonce. */
   readonly noncePrefix: Uint8Array

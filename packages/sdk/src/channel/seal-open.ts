@@ -18,9 +18,13 @@ import { decrypt, type MessageKey, type SealingIdentity, sha256 } from './seal-k
 import { REPLAY_WINDOW_DEFAULT, ReplayWindow } from './seal-window.ts'
 import { SharedAnswers } from './shared-answers.ts'
 
-/** Sessions whose keys and windows are kept; the oldest goes first, its key is then fetched again. */
+/**
+ * Sessions whose keys and windows are kept; the oldest goes first, its key is then fetched again.
+ */
 const sessionsMax = 4096
-/** Batches whose signature was verified lately: the other messages of one cost only a hash or two. */
+/**
+ * Batches whose signature was verified lately: the other messages of one cost only a hash or two.
+ */
 const batchesMax = 64
 
 export interface OpenerOptions {
@@ -128,7 +132,8 @@ class ChannelOpener implements Opener {
     const name = sessionName(header)
     const known = this.#sessions.get(name)
     if (known !== undefined) return known
-    // With the suite: a header that lies about it must fail by itself, not with the session's others.
+    // With the suite: a header that lies about it must fail by itself, not with the session's
+    // others.
     const question = `${header.suite} ${name}`
     return this.#arriving.ask(question, () => this.#beginSession(name, header))
   }

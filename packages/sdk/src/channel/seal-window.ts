@@ -1,4 +1,6 @@
-/** Competing consumers and retries reorder; fewer bits than this would call them replays (RFC 6479). */
+/**
+ * Competing consumers and retries reorder; fewer bits than this would call them replays (RFC 6479).
+ */
 export const REPLAY_WINDOW_MIN = 1024
 /** 8 KiB for each session: a retry may stay behind by this many messages of its sender. */
 export const REPLAY_WINDOW_DEFAULT: number = 64 * 1024
@@ -32,7 +34,10 @@ export class ReplayWindow {
     this.#bits[slot >>> 5] = (this.#bits[slot >>> 5] ?? 0) | (1 << (slot & 31))
   }
 
-  /** Bits of numbers that were never seen still belong to numbers one window below: they are cleared. */
+  /**
+   * Bits of numbers that were never seen still belong to numbers one window below: they are
+   * cleared.
+   */
   #advance(sequence: number): void {
     if (sequence - this.#highest >= this.#size) {
       this.#bits.fill(0)

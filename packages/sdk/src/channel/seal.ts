@@ -68,7 +68,10 @@ export interface Sealed {
   readonly bytes: Uint8Array
 }
 
-/** Seals for one channel, epoch and session. Its key is made with it and goes nowhere but into `keyMessage`. */
+/**
+ * Seals for one channel, epoch and session. Its key is made with it and goes nowhere but into
+ * `keyMessage`.
+ */
 export interface Sealer {
   readonly epoch: number
   readonly session: Uint8Array
@@ -98,7 +101,10 @@ class SessionSealer implements Sealer {
   readonly #scope: KeyScope
   readonly #key: MessageKey
   readonly #keyedHash: ChannelHash
-  /** The next message's; written only by `#sealCore`, which is synchronous: no two calls see the same. */
+  /**
+   * The next message's; written only by `#sealCore`, which is synchronous: no two calls see the
+   * same.
+   */
   #sequence = 0
   #previous: Uint8Array = new Uint8Array(32)
   #idBytes: Uint8Array = new Uint8Array(0)

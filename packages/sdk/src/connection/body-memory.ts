@@ -46,8 +46,8 @@ export class BodyMemory {
 const answers = new WeakMap<object, BodyMemory>()
 
 /**
- * The memory of the answers that are being received over one connection pool: `LIMITS.bodyMemoryBytesMax`
- * of all receivers together, and half of that of one.
+ * The memory of the answers that are being received over one connection pool:
+ * `LIMITS.bodyMemoryBytesMax` of all receivers together, and half of that of one.
  */
 export function answerMemoryOf(line: object): BodyMemory {
   const known = answers.get(line) ?? new BodyMemory(2 * LIMITS.bodyMemoryBytesMax)

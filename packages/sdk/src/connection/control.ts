@@ -63,8 +63,9 @@ export function headerReader(headers: HeaderList): (name: string) => string | nu
 const firstPauseMs = 200
 
 /**
- * For what may happen twice, such as a renewal. Tries `attempt` until it succeeds, is refused for good, or has failed `attemptsMax` times; between
- * tries it waits twice as long each time, with jitter, so that agents do not return all at once.
+ * For what may happen twice, such as a renewal. Tries `attempt` until it succeeds, is refused for
+ * good, or has failed `attemptsMax` times; between tries it waits twice as long each time, with
+ * jitter, so that agents do not return all at once.
  */
 export async function retrying<T>(
   attempt: () => Promise<T>,

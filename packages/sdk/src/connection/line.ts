@@ -32,8 +32,8 @@ export interface LineRequest {
   /** The request may arrive twice without being acted on twice, as one of a safe method may. */
   readonly repeatable: boolean
   /**
-   * The headers of a second copy, newly signed: one with the nonce of the first would be refused, and
-   * its refusal would hide what became of the first. Absent for what is not signed.
+   * The headers of a second copy, newly signed: one with the nonce of the first would be refused,
+   * and its refusal would hide what became of the first. Absent for what is not signed.
    */
   readonly signAgain?: () => HeaderList
 }
@@ -147,8 +147,8 @@ function createAgent(options: LineOptions, credential: TlsCredential | undefined
     timeout: LIMITS.idleMsMax,
   })
   const connect = agent.createConnection.bind(agent)
-  // Here, and not with the first request: one that is aborted at once never gets its connection, which
-  // goes to the next.
+  // Here, and not with the first request: one that is aborted at once never gets its connection,
+  // which goes to the next.
   agent.createConnection = (...given) => {
     const socket = connect(...given)
     if (socket instanceof TLSSocket) guardSocket(socket, options)
@@ -161,7 +161,9 @@ function idleOf({ freeSockets }: Agent): readonly Duplex[] {
   return Object.values(freeSockets).flatMap((sockets) => sockets ?? [])
 }
 
-/** The fabric's certificate can have ended, or its root been removed, since a connection was made. */
+/**
+ * The fabric's certificate can have ended, or its root been removed, since a connection was made.
+ */
 function endOutlived(agent: Agent): void {
   for (const socket of idleOf(agent)) {
     const fault = watches.get(socket)?.fault() ?? null
@@ -288,8 +290,8 @@ interface Progress {
 }
 
 /**
- * Asks the connection itself. `reusedSocket` of Node tells of connections from the idle list alone, and
- * not of one that went straight from a response to a request in the queue.
+ * Asks the connection itself. `reusedSocket` of Node tells of connections from the idle list alone,
+ * and not of one that went straight from a response to a request in the queue.
  */
 function watchProgress(out: ClientRequest): Progress {
   let carrier: Duplex | null = null

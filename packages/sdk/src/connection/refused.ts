@@ -73,8 +73,8 @@ export class RefusedError extends Error {
   /** Whether the same message may be tried again unchanged. */
   readonly retry: boolean
   /**
-   * Whether the receiver acted or may have acted, so that a second call could act twice. False means
-   * that the receiver has done nothing.
+   * Whether the receiver acted or may have acted, so that a second call could act twice. False
+   * means that the receiver has done nothing.
    */
   readonly mayHaveActed: boolean
   /** Milliseconds after which it may be, where the refusing side told. */
@@ -85,11 +85,14 @@ export class RefusedError extends Error {
   readonly next: string
   /** Why a right ended that was good at first; null for every other refusal. */
   readonly reason: WithdrawalReason | null
-  /** Whether to begin again, with a new exchange: after a credential ended that has been renewed, say. */
+  /**
+   * Whether to begin again, with a new exchange: after a credential ended that has been renewed,
+   * say.
+   */
   readonly reconnect: boolean
   /**
-   * SPIFFE ID of the receiver, where this refusal is the receiver's own statement: it had the request,
-   * and no one else can tell whether it acted first. Null for a refusal of the fabric.
+   * SPIFFE ID of the receiver, where this refusal is the receiver's own statement: it had the
+   * request, and no one else can tell whether it acted first. Null for a refusal of the fabric.
    */
   readonly statedBy: string | null
   /** The HTTP status that carried it. */
@@ -124,8 +127,8 @@ export class RefusedError extends Error {
 }
 
 /**
- * A withdrawal can come before delivery and after it: the fabric states which. Of the other codes the
- * table decides, so that no header can turn an unknown outcome into one that may be repeated.
+ * A withdrawal can come before delivery and after it: the fabric states which. Of the other codes
+ * the table decides, so that no header can turn an unknown outcome into one that may be repeated.
  */
 function mayHaveActedOn(
   code: RefusalCode,
@@ -142,7 +145,10 @@ function nextOfWithdrawal(reconnect: boolean, acted: boolean): string {
 }
 
 interface Told {
-  /** False for a code of a newer version: its outcome counts as unknown, and it is never tried again. */
+  /**
+   * False for a code of a newer version: its outcome counts as unknown, and it is never tried
+   * again.
+   */
   readonly known: boolean
   readonly status: number
   readonly exchange: string | null

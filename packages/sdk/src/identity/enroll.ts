@@ -73,7 +73,9 @@ export async function enroll(
   })
 }
 
-/** Asks for a certificate of the TLS key of `keys`, over a connection that shows the present one. */
+/**
+ * Asks for a certificate of the TLS key of `keys`, over a connection that shows the present one.
+ */
 export async function renew(
   line: Line,
   keys: AgentPrivateKeys,
@@ -108,8 +110,8 @@ function signByTlsKey(keys: AgentPrivateKeys, bytes: Uint8Array): Uint8Array {
 }
 
 /**
- * The identity that `answer` grants, or a throw: it has to be for our keys, in the trust domain that
- * was pinned, and its certificate has to verify against the roots that came with it.
+ * The identity that `answer` grants, or a throw: it has to be for our keys, in the trust domain
+ * that was pinned, and its certificate has to verify against the roots that came with it.
  */
 export async function acceptGrant(
   answer: unknown,

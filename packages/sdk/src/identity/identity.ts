@@ -20,7 +20,9 @@ import {
 import type { Signer } from './signing.ts'
 import { type FabricTrust, fetchTrust, parseTrustDocument } from './trust.ts'
 
-/** Who this agent is, now: certificates and TLS keys change underneath; name and other keys stay. */
+/**
+ * Who this agent is, now: certificates and TLS keys change underneath; name and other keys stay.
+ */
 export interface Identity {
   readonly url: string
   readonly spiffeId: string
@@ -80,7 +82,9 @@ export async function openIdentity(options: IdentityOptions): Promise<Identity> 
   }
 }
 
-/** The same fabric may have another address by now; another fabric is not what `stored` is good for. */
+/**
+ * The same fabric may have another address by now; another fabric is not what `stored` is good for.
+ */
 function moved(stored: StoredIdentity, text: string): StoredIdentity {
   const join = parseJoin(text)
   const isSame = parseTrustDocument(stored.trust).roots.some((root) => isPinned(root, join))
@@ -229,7 +233,9 @@ class LiveIdentity implements Identity {
     return this.#renewing
   }
 
-  /** A fabric that is away does not stop an agent whose certificate still stands; a refusal does. */
+  /**
+   * A fabric that is away does not stop an agent whose certificate still stands; a refusal does.
+   */
   async renewAtStart(): Promise<void> {
     try {
       await this.renew()
@@ -282,7 +288,8 @@ class LiveIdentity implements Identity {
       }
       this.#adoptRoots(granted)
       // Stored first: a crash in between starts with the new certificate, never with none. The key
-      // and its certificate are one write; a crash before it can renew the present certificate again.
+      // and its certificate are one write; a crash before it can renew the present certificate
+      // again.
       await saveIdentity(options.dir, { ...stored, keys: formatKeys(keys), granted: answer })
       this.#granted = granted
       this.#failure = null

@@ -1,13 +1,18 @@
 import { parseBase64Url, toBase64Url } from '@countersign/protocol'
 import { AgentError } from '../lib/fault.ts'
 
-/** What an operator hands out so that one agent can enrol: where, with what, and whom to believe. */
+/**
+ * What an operator hands out so that one agent can enrol: where, with what, and whom to believe.
+ */
 export interface Join {
   /** Origin of the fabric, such as `https://fabric.example:7443`. */
   readonly url: string
   /** Good once. */
   readonly token: string
-  /** SHA-256 of the DER root certificate: the one thing that is believed before the first connection. */
+  /**
+   * SHA-256 of the DER root certificate: the one thing that is believed before the first
+   * connection.
+   */
   readonly rootSha256: Uint8Array
 }
 

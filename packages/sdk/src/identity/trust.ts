@@ -25,13 +25,17 @@ export interface FabricTrust extends Trust {
   readonly roots: readonly Uint8Array[]
   /** The `keyid` under which the fabric signs what it forwards. */
   readonly fabricKeyId: string
-  /** Raw X25519 public key that an enrolment proves its sealing key against; a trust file has none. */
+  /**
+   * Raw X25519 public key that an enrolment proves its sealing key against; a trust file has none.
+   */
   readonly enrollmentKey: Uint8Array | null
 }
 
 const rootsMax = 64
 
-/** The document of `GET /v1/trust`. Throws TRUST_MALFORMED; says nothing about where it came from. */
+/**
+ * The document of `GET /v1/trust`. Throws TRUST_MALFORMED; says nothing about where it came from.
+ */
 export function parseTrustDocument(document: unknown): FabricTrust {
   try {
     const { v, trustDomain, bundle, origin, vkey, statementKey, ...keys } = members(document)

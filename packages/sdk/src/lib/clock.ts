@@ -2,7 +2,9 @@
 export interface Clock {
   /** Wall-clock time, Unix milliseconds. */
   now(): number
-  /** Monotonic milliseconds, for what must not follow a clock that is set; the system's by default. */
+  /**
+   * Monotonic milliseconds, for what must not follow a clock that is set; the system's by default.
+   */
   monotonic?(): number
 }
 

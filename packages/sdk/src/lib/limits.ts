@@ -20,7 +20,9 @@ export const LIMITS = {
   /** Silence on a connection that is not an event stream. */
   idleMsMax: 300_000,
   connectMsMax: 10_000,
-  /** Nonces remembered by a serving agent; older than the signature window they are refused anyway. */
+  /**
+   * Nonces remembered by a serving agent; older than the signature window they are refused anyway.
+   */
   noncesMax: 500_000,
   nonceLengthMax: 128,
   /** A head, and a whole request, must reach a serving agent within this time. */

@@ -62,8 +62,8 @@ type Callback = (error?: Error | null) => void
 
 /**
  * Makes `response` countersign whatever is written to it, by whomever: an application that knows
- * nothing of us included. Its bytes are held until it ends, because their digest stands in the head;
- * only an event stream is passed on as it is written, behind a signed head.
+ * nothing of us included. Its bytes are held until it ends, because their digest stands in the
+ * head; only an event stream is passed on as it is written, behind a signed head.
  *
  * The methods of this one object are replaced, not those of its prototype: frameworks set another
  * prototype and still find ours.

@@ -8,8 +8,8 @@ export type Leave = () => void
  * The requests that a serving agent has at the same time. Until one is verified, it counts for who
  * holds the connection, what the fabric forwards apart from what other agents send themselves;
  * afterwards for its caller, until the response is out. Of each, one gets at most as many places as
- * are left for others: no agent, by heads without bodies, by slow calls or by responses that it does
- * not read, can keep the requests of others out.
+ * are left for others: no agent, by heads without bodies, by slow calls or by responses that it
+ * does not read, can keep the requests of others out.
  */
 export class Places {
   readonly #fromFabric: Shares
@@ -25,7 +25,9 @@ export class Places {
     this.#working = new Shares(concurrentMax)
   }
 
-  /** For a request of which there is a head; `peer` holds the connection. Null: there is no place. */
+  /**
+   * For a request of which there is a head; `peer` holds the connection. Null: there is no place.
+   */
   arrive(peer: string, isFabric: boolean): Leave | null {
     return take(isFabric ? this.#fromFabric : this.#fromAgents, peer)
   }

@@ -8,7 +8,9 @@ export interface Registration {
   withdraw(): Promise<void>
 }
 
-/** Long enough to survive a restart of the fabric, short enough that a dead agent is soon forgotten. */
+/**
+ * Long enough to survive a restart of the fabric, short enough that a dead agent is soon forgotten.
+ */
 const ttlSeconds = 60
 const againMs = (ttlSeconds / 3) * 1000
 /** How long a closing agent waits for the fabric to hear that it leaves. */

@@ -66,7 +66,9 @@ export interface ServeOptions {
   readonly protocol?: EndpointProtocol
   /** Of a request, and of a response that is no event stream. */
   readonly bodyBytesMax?: number
-  /** A response of which the peer takes nothing for this long is destroyed; 30 seconds by default. */
+  /**
+   * A response of which the peer takes nothing for this long is destroyed; 30 seconds by default.
+   */
   readonly responseStallMs?: number
   /** Finds the signing key of an agent whose connector calls directly (mesh). */
   readonly findKey?: (keyId: string) => Promise<ForwardKey | null>
@@ -256,7 +258,9 @@ async function answer(site: Site, raw: IncomingMessage, response: ServerResponse
   await site.listener(whole, response)
 }
 
-/** The fabric, or an agent of the trust domain; a user or a federated stranger has no business here. */
+/**
+ * The fabric, or an agent of the trust domain; a user or a federated stranger has no business here.
+ */
 function peerOf(raw: IncomingMessage, { identity, clock }: Site): PeerIdentity | ForwardFault {
   const { socket } = raw
   if (!(socket instanceof TLSSocket)) return new ForwardFault('CREDENTIAL_MISSING', 'no TLS')

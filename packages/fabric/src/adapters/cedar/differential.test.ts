@@ -399,7 +399,9 @@ const attributes = fc.record(
   { requiredKeys: [] },
 )
 
-/** One directory for a whole case: an agent that is principal and resource is one entity in Cedar. */
+/**
+ * One directory for a whole case: an agent that is principal and resource is one entity in Cedar.
+ */
 const directory = fc.array(
   fc.record({
     roles: fc.array(fc.constantFrom(...roles), { maxLength: 3 }),

@@ -20,8 +20,8 @@ interface Waiting {
 
 /**
  * The journal in a thread of its own, where a commit is four system calls in a row. In the thread
- * pool each of them would wait for the event loop to ask for the next one, twice as long as the disk
- * needs on a busy server.
+ * pool each of them would wait for the event loop to ask for the next one, twice as long as the
+ * disk needs on a busy server.
  */
 export function startJournalThread(
   places: JournalPlaces,

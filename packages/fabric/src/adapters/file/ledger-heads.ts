@@ -4,8 +4,8 @@ import type { DurableFile, FileLayer } from '../../lib/durable-file.ts'
 
 /**
  * Two slots of a page each, written in turn and in place: no metadata changes, so the sync costs
- * one write, and no disk tears two pages with one. A slot is
- * `magic(4) ‖ uint64 sequence ‖ uint64 size ‖ uint64 time ‖ uint16 length ‖ checkpoint ‖ zeros ‖ CRC-32C(4)`.
+ * one write, and no disk tears two pages with one. A slot is `magic(4) ‖ uint64 sequence ‖ uint64
+ * size ‖ uint64 time ‖ uint16 length ‖ checkpoint ‖ zeros ‖ CRC-32C(4)`.
  */
 const slotBytes = 4096
 const magic = 0x43_53_48_44

@@ -14,7 +14,9 @@ export interface FileLedgerOptions {
    */
   readonly headDirectory?: string
   readonly files?: FileLayer
-  /** Opens what commits pass; by default a thread on the machine's files, or `files` where given. */
+  /**
+   * Opens what commits pass; by default a thread on the machine's files, or `files` where given.
+   */
   readonly journal?: (places: JournalPlaces) => LedgerJournal
   /** The thread that commits ended by itself; called once, also where nothing is being written. */
   readonly onFail?: (cause: Error) => void

@@ -13,8 +13,8 @@ const keyBytes = 32
  * The master key from the configured place.
  *
  * On the very first start a key file or keyring entry is made. Later a missing one is an error: a
- * fresh key would open none of the secrets that are already there. Rejects with a sentence that says
- * what to do.
+ * fresh key would open none of the secrets that are already there. Rejects with a sentence that
+ * says what to do.
  */
 export async function openConfiguredMasterKey(
   place: MasterKeyPlace,
@@ -73,8 +73,9 @@ async function openKeyringEntry(
 }
 
 /**
- * A key beside the data would be copied with every backup of what it protects. The default place is in
- * the home of the user, which is the data folder itself where a service account has no other folder.
+ * A key beside the data would be copied with every backup of what it protects. The default place is
+ * in the home of the user, which is the data folder itself where a service account has no other
+ * folder.
  */
 function assertOutside(path: string, dataDir: string): void {
   if (!isInside(path, dataDir)) return

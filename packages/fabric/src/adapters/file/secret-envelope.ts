@@ -15,7 +15,10 @@ const tagBytes = 16
 /** Wraps of one data key: the one in force, and during a rotation the next one. */
 const wrapsMax = 2
 
-/** The key that wraps data keys, derived from the master key; the master key itself encrypts nothing. */
+/**
+ * The key that wraps data keys, derived from the master key; the master key itself encrypts
+ * nothing.
+ */
 export interface WrappingKey {
   /** Names the key in files without telling anything about it. */
   readonly id: string
@@ -127,7 +130,9 @@ function unwrapDataKey(envelope: Envelope, key: WrappingKey): Uint8Array {
   return dataKey
 }
 
-/** Name and version are authenticated: a file moved to another name, or renumbered, opens nowhere. */
+/**
+ * Name and version are authenticated: a file moved to another name, or renumbered, opens nowhere.
+ */
 function valueAad(what: { readonly name: string; readonly version: number }): Uint8Array {
   return utf8(`countersign secret v1\0value\0${what.name}\0${what.version}`)
 }

@@ -10,7 +10,9 @@ import { readPrivateFile, UnusableKeyFile, writePrivateFile } from './secret-pri
  * quick. The parameters are stored with the salt, so they can be raised for new stores.
  */
 const parametersDefault = { N: 2 ** 15, r: 8, p: 1 } as const
-/** Bounds for what a changed file may ask for: not cheap to guess, and not more memory than we have. */
+/**
+ * Bounds for what a changed file may ask for: not cheap to guess, and not more memory than we have.
+ */
 const costMin = 2 ** 14
 const costMax = 2 ** 20
 const saltBytes = 16

@@ -226,7 +226,10 @@ async function countOperations(work: (store: SecretStore) => Promise<void>): Pro
   return disk.log.length - before
 }
 
-/** Fails operation `at` of `work`, ends the process in one of the ways, and tells if it was acknowledged. */
+/**
+ * Fails operation `at` of `work`, ends the process in one of the ways, and tells if it was
+ * acknowledged.
+ */
 async function crash(
   base: LossyDisk,
   options: { at: number; when: 'before' | 'after'; ending: 'process' | Survival },

@@ -124,7 +124,9 @@ class FileSecretStore implements SecretStore {
     return envelope === null ? null : unsealEnvelope(envelope, this.#key)
   }
 
-  /** The newest version of a secret. Rejects where the index knows of a newer one, or of one at all. */
+  /**
+   * The newest version of a secret. Rejects where the index knows of a newer one, or of one at all.
+   */
   async #load(name: string): Promise<Envelope | null> {
     const known = this.#versions.get(name) ?? 0
     const bytes = await this.#read(secretFileName(name))
@@ -153,7 +155,8 @@ class FileSecretStore implements SecretStore {
   }
 
   /**
-   * 1. Every secret is wrapped under both keys. 2. So is the index: now either key opens everything.
+   * 1. Every secret is wrapped under both keys. 2. So is the index: now either key opens
+   * everything.
    * 3. The index alone goes over to the new key; from here on the old one opens nothing. 4. The old
    * wraps are dropped. A crash before 3 leaves the old key in force, one after it the new; whoever
    * opens next finishes what is left.

@@ -15,7 +15,9 @@ interface Client {
   readonly AsyncEntry: new (service: string, account: string) => Entry
 }
 
-/** Loads `specifier`; replaced in tests. A variable, so that nothing resolves it before it is used. */
+/**
+ * Loads `specifier`; replaced in tests. A variable, so that nothing resolves it before it is used.
+ */
 export type LoadModule = (specifier: string) => Promise<unknown>
 const loadModule: LoadModule = (specifier) => import(specifier)
 

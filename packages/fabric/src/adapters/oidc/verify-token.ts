@@ -52,8 +52,8 @@ export async function verifyAccessToken(
 }
 
 /**
- * Refuses a token that its own claims exclude, before the signature is checked, which costs far more.
- * What it accepts is not believed: the verification looks at all of this again.
+ * Refuses a token that its own claims exclude, before the signature is checked, which costs far
+ * more. What it accepts is not believed: the verification looks at all of this again.
  */
 function claimsFault(
   token: string,

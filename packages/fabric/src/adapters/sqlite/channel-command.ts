@@ -7,7 +7,9 @@ import type {
   Settle,
 } from '../../channels/channel-store.ts'
 
-/** Bounds of one channel. They travel with each command, so that a change counts from the next one. */
+/**
+ * Bounds of one channel. They travel with each command, so that a change counts from the next one.
+ */
 export interface ChannelLimits {
   readonly messagesMax: number
   readonly bytesMax: number

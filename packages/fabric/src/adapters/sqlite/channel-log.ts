@@ -18,7 +18,10 @@ import {
   type Statements,
 } from './channel-statements.ts'
 
-/** Rows that one lease may look at before it gives what it has: parked messages make it look further. */
+/**
+ * Rows that one lease may look at before it gives what it has: parked messages make it look
+ * further.
+ */
 const leaseScanMax = 1024
 /** Rows that one statement goes through, of which one lies in memory at a time. */
 const leaseChunk = 64
@@ -41,7 +44,9 @@ interface Group {
   readonly name: string
   /** Every offset up to here was leased at least once, parked or dead-lettered. */
   cursor: number
-  /** The last place that was given to a message which was passed over; null before it is asked for. */
+  /**
+   * The last place that was given to a message which was passed over; null before it is asked for.
+   */
   lastPlace: number | null
 }
 
@@ -334,7 +339,9 @@ export class ChannelLog {
     this.#release(group, delivery, now)
   }
 
-  /** Removes a delivery; the next message of the same ordering key, if one is parked, becomes due. */
+  /**
+   * Removes a delivery; the next message of the same ordering key, if one is parked, becomes due.
+   */
   #release(group: Group, delivery: DeliveryRow, now: number): void {
     this.#sql.dropDelivery.run(group.id, delivery.offset)
     if (delivery.ordering !== null) this.#sql.unpark.run(now, group.id, delivery.ordering, NEVER)

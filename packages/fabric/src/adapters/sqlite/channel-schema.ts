@@ -9,13 +9,16 @@ export const CHANNELS_MAX: number = 2 ** 16 - 1
 /** A parked or settled delivery is never due by the clock. */
 export const NEVER: number = Number.MAX_SAFE_INTEGER
 /**
- * From here to `NEVER`, `due` is no time: it is a place among what was passed over. No clock reaches it,
- * so that what nobody could be given never stands before what has not been looked at.
+ * From here to `NEVER`, `due` is no time: it is a place among what was passed over. No clock
+ * reaches it, so that what nobody could be given never stands before what has not been looked at.
  */
 export const PLACES_FROM: number = 2 ** 52
 
 const schemaVersion = 1
-/** Above this, a full integrity check at start would take minutes; the quick one still reads every page. */
+/**
+ * Above this, a full integrity check at start would take minutes; the quick one still reads every
+ * page.
+ */
 const fullCheckBytesMax = 1024 * 1024 * 1024
 
 const schema = `
@@ -63,7 +66,8 @@ export interface OpenChannelDatabase {
 export function openChannelDatabase({ path, synchronous }: OpenChannelDatabase): DatabaseSync {
   const database = new DatabaseSync(path, { enableForeignKeyConstraints: true })
   try {
-    // Before journal_mode, so that the log's index lives in this process and nobody else can open it.
+    // Before journal_mode, so that the log's index lives in this process and nobody else can open
+    // it.
     database.exec('PRAGMA locking_mode = EXCLUSIVE')
     database.exec('PRAGMA journal_mode = WAL')
     database.exec(`PRAGMA synchronous = ${synchronous}`)

@@ -31,7 +31,8 @@ const openAt = (
     ...changes,
   })
 
-// The contract holds the cases of both promises: a full channel refuses, a void token settles nothing.
+// The contract holds the cases of both promises: a full channel refuses, a void token settles
+// nothing.
 describe('the contract [queue:bounded] [queue:fenced-acknowledgement]', () => {
   channelStoreContract('sqlite', async () => {
     const directory = freshDirectory()

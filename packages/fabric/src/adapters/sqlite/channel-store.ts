@@ -32,7 +32,10 @@ const sweepMsDefault = 1000
 /** After a sweep that found this much there is more; others' commands get in between two rounds. */
 const sweepAgainFrom = 1000
 const sweepRoundsMax = 50
-/** Of one lease that finds nothing but messages which wait for others, each in a transaction of its own. */
+/**
+ * Of one lease that finds nothing but messages which wait for others, each in a transaction of its
+ * own.
+ */
 const leaseScansMax = 64
 const deadRetentionMsDefault = 7 * 24 * 60 * 60 * 1000
 /** NFS, SMB and CIFS (statfs(2)): their locks and fsyncs do not mean what SQLite needs. */

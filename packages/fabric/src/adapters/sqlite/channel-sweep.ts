@@ -3,7 +3,9 @@ import { RETRY_DELAY_MS_MAX } from '@countersign/protocol'
 import { type ChannelLog, keyOf } from './channel-log.ts'
 import { PLACES_FROM } from './channel-schema.ts'
 
-/** One sweep looks at this many rows of each kind, so that no transaction holds the store for long. */
+/**
+ * One sweep looks at this many rows of each kind, so that no transaction holds the store for long.
+ */
 const rowsMax = 2000
 
 interface SweepOrder {
@@ -67,8 +69,8 @@ export class ChannelSweep {
   }
 
   /**
-   * No lease and no delay is as long as this: the clock was ahead when it was given. Without this the
-   * messages would come back only when the real time has caught up.
+   * No lease and no delay is as long as this: the clock was ahead when it was given. Without this
+   * the messages would come back only when the real time has caught up.
    */
   #endLeasesOfAnotherClock(channel: SweptChannel, now: number): void {
     for (const group of channel.groups.values()) {

@@ -9,9 +9,9 @@ const retryAfterMs = 1_000
 const exhaustedCodes: ReadonlySet<unknown> = new Set(['EMFILE', 'ENFILE'])
 
 /**
- * Counts the connections to all receivers. Over HTTP/2 one connection of a caller can need a hundred
- * of them, so that the bound on accepted connections does not keep descriptors for the ledger, which
- * ends the process when it cannot open its next file.
+ * Counts the connections to all receivers. Over HTTP/2 one connection of a caller can need a
+ * hundred of them, so that the bound on accepted connections does not keep descriptors for the
+ * ledger, which ends the process when it cannot open its next file.
  */
 export class Descriptors {
   readonly #max: number | null
@@ -24,8 +24,8 @@ export class Descriptors {
   }
 
   /**
-   * `connect`, within the bound. A connection counts from the attempt to its end. One receiver gets at
-   * most as many as are left for others: it may have many endpoints, and answer at none of them.
+   * `connect`, within the bound. A connection counts from the attempt to its end. One receiver gets
+   * at most as many as are left for others: it may have many endpoints, and answer at none of them.
    */
   bound(connect: buildConnector.connector, receiver: string): buildConnector.connector {
     return (target, done) => {

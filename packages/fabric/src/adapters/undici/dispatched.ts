@@ -41,7 +41,9 @@ export class Dispatched
   readonly #refuse: (cause: unknown) => void
   readonly #leave = (): void => this.#abort(this.#signal.reason)
   readonly #account: UpstreamRequest['account']
-  /** As one: each of a million chunks of one byte would cost its reader, and memory, a hundredfold. */
+  /**
+   * As one: each of a million chunks of one byte would cost its reader, and memory, a hundredfold.
+   */
   readonly #waiting = new ArrivingBytes(Number.MAX_SAFE_INTEGER)
   /** What the reader got last, and may still look at. */
   #lentBytes = 0
@@ -195,7 +197,9 @@ export class Dispatched
     return cause
   }
 
-  /** What the receiver can have seen is a fact about the connection, and never read off a message. */
+  /**
+   * What the receiver can have seen is a fact about the connection, and never read off a message.
+   */
   #toError(cause: unknown): SendError {
     if (cause instanceof WithdrawnError) return cause
     if (cause instanceof OutOfSpaceError && !this.#isSent) return cause

@@ -5,11 +5,16 @@ import { Descriptors } from './descriptors.ts'
 import { Dispatched } from './dispatched.ts'
 import { type Lane, openLane } from './lane.ts'
 
-/** Our own credential, and the peer that a connection must prove, in its handshake and afterwards. */
+/**
+ * Our own credential, and the peer that a connection must prove, in its handshake and afterwards.
+ */
 export type ReceiverTls = ClientTls & ConnectedPeer
 
 export interface UpstreamOptions {
-  /** For a peer that must prove `spiffeId`: asked in the handshake, and of each request's connection. */
+  /**
+   * For a peer that must prove `spiffeId`: asked in the handshake, and of each request's
+   * connection.
+   */
   tlsFor(spiffeId: string): ReceiverTls
   /** Unix milliseconds. */
   now(): number
@@ -26,7 +31,9 @@ const idleMs = 4_000
 /** More receivers than this at once, and the least recently used connection pool is closed. */
 const poolsMax = 256
 
-/** Receivers over HTTP/1.1, with undici's pools; TLS identity comes from `tlsFor` and nowhere else. */
+/**
+ * Receivers over HTTP/1.1, with undici's pools; TLS identity comes from `tlsFor` and nowhere else.
+ */
 export function undiciUpstream(options: UpstreamOptions): Upstream & { refresh(): void } {
   const descriptors = new Descriptors(options.connectionsMax)
   const pools = new Map<string, Pool>()
@@ -88,8 +95,8 @@ export function undiciUpstream(options: UpstreamOptions): Upstream & { refresh()
       return await dispatched.response
     },
     /**
-     * After a change of certificates, enrolments or roots: new connections prove the new identity, old
-     * ones drain, except those whose peer no longer stands, which end at once.
+     * After a change of certificates, enrolments or roots: new connections prove the new identity,
+     * old ones drain, except those whose peer no longer stands, which end at once.
      */
     refresh() {
       for (const lane of lanes) lane.look()

@@ -73,8 +73,8 @@ async function compareFiles(receipt: VerifiedReceipt, options: VerifyOptions) {
 }
 
 /**
- * The trust that was named, or that of a data folder that was named. Never what happens to lie in the
- * current folder: receipts come as files, and whoever sends one could send a trust file along.
+ * The trust that was named, or that of a data folder that was named. Never what happens to lie in
+ * the current folder: receipts come as files, and whoever sends one could send a trust file along.
  */
 function trustPath(context: CliContext, options: VerifyOptions): string {
   if (options.trust !== undefined) return options.trust

@@ -126,7 +126,9 @@ function nearest(why: readonly string[]): readonly string[] {
   return second === -1 ? why : why.slice(0, second)
 }
 
-/** What the fabric promises (docs/refusals.md): the last byte of a withdrawn stream, at the latest. */
+/**
+ * What the fabric promises (docs/refusals.md): the last byte of a withdrawn stream, at the latest.
+ */
 const cutMsMax = 1_000
 
 const quarantine: Scene = {

@@ -20,7 +20,9 @@ import { obey } from './orders.ts'
 export interface Exchanged {
   readonly text: string
   readonly exchange: string
-  /** The receipt that this agent's SDK fetched, verified offline, and compared with what it sent. */
+  /**
+   * The receipt that this agent's SDK fetched, verified offline, and compared with what it sent.
+   */
   readonly receipt: Uint8Array
 }
 

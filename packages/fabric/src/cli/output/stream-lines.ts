@@ -2,7 +2,9 @@ import { displayWidth, fitText } from './display-width.ts'
 import type { Paint } from './paint.ts'
 import { type Cell, shown, styleOf } from './table.ts'
 
-/** One line of a stream: fixed widths, since nobody knows what will come; the last cell is whole. */
+/**
+ * One line of a stream: fixed widths, since nobody knows what will come; the last cell is whole.
+ */
 export function formatStreamLine(
   cells: readonly Cell[],
   { widths, paint }: { readonly widths: readonly number[]; readonly paint: Paint },

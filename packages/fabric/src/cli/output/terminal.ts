@@ -18,7 +18,9 @@ export interface TerminalOptions {
   readonly clock: Clock
 }
 
-/** Lines, which are broken at the width of a terminal, or text `whole`: JSON, and what people copy. */
+/**
+ * Lines, which are broken at the width of a terminal, or text `whole`: JSON, and what people copy.
+ */
 export type Printed = string | { readonly whole: string }
 
 /** What a command writes to: text for people, or JSON for programs, never both. */

@@ -77,7 +77,9 @@ export function mediateCard(body: Uint8Array, mediation: CardMediation): Uint8Ar
   return leading instanceof Refusal ? leading : utf8(JSON.stringify(leading))
 }
 
-/** As `mediateCard`, for the card in a JSON-RPC answer to `GetExtendedAgentCard`; an error has none. */
+/**
+ * As `mediateCard`, for the card in a JSON-RPC answer to `GetExtendedAgentCard`; an error has none.
+ */
 function mediateAnswer(body: Uint8Array, mediation: CardMediation): Uint8Array | Refusal {
   const answer = parseObject(body)
   if (answer instanceof Refusal) return answer
@@ -206,7 +208,9 @@ const securityOld = {
   security: [{ apiKey: [] }, { bearer: [] }, { mutualTls: [] }],
 }
 
-/** The same path under our base, or null for an interface that does not lead to the agent we know. */
+/**
+ * The same path under our base, or null for an interface that does not lead to the agent we know.
+ */
 function urlThroughUs(text: string, baseUrl: string, upstreams: readonly URL[]): string | null {
   if (!URL.canParse(text)) return null
   const url = new URL(text)
@@ -236,7 +240,9 @@ function signCard(card: JsonObject, signer: CardSigner): JsonObject {
   return { ...card, signatures: [{ protected: header, signature }] }
 }
 
-/** Fields at their protobuf default, however deep, are not part of the signed form (section 8.4.1). */
+/**
+ * Fields at their protobuf default, however deep, are not part of the signed form (section 8.4.1).
+ */
 function withoutDefaults(card: JsonObject): JsonObject {
   const kept = Object.entries(card).flatMap(([name, inner]) => {
     const present = presentOrNull(inner)

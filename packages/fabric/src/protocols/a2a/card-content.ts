@@ -8,12 +8,15 @@ import { readingsOf } from '../reading/text-readings.ts'
 import { WordMatcher } from '../reading/word-matcher.ts'
 import { hasClueOfCard } from './card-clue.ts'
 
-/** An agent card; or the text that every reader makes of the content, which is the same bytes or others. */
+/**
+ * An agent card; or the text that every reader makes of the content, which is the same bytes or
+ * others.
+ */
 export type ContentKind = 'card' | 'same' | 'decoded'
 
 /**
- * Reads the content of an answer on the account of its receiver. Refuses content of which readers make
- * two texts, and content that could not be looked at.
+ * Reads the content of an answer on the account of its receiver. Refuses content of which readers
+ * make two texts, and content that could not be looked at.
  */
 export type ReadKind = (
   content: Uint8Array,
@@ -84,8 +87,8 @@ function asMembers(name: string): readonly string[] {
 
 /**
  * Whether an answer that was not asked for as an agent card is one all the same: its addresses and
- * its security would lead past the fabric. Cards are told by what they hold, under whatever path and
- * media type; one that is a value deep inside another document is that document's affair.
+ * its security would lead past the fabric. Cards are told by what they hold, under whatever path
+ * and media type; one that is a value deep inside another document is that document's affair.
  */
 export function holdsCard(body: Uint8Array, work: Work = freeWork): boolean {
   work.spend(body.length * STEPS.clueByte)
@@ -108,7 +111,9 @@ export function holdsCard(body: Uint8Array, work: Work = freeWork): boolean {
   return [value, ...membersOf(value)].some(isCard)
 }
 
-/** What a client may take for the card: the answer itself, a member of it, or the result of a call. */
+/**
+ * What a client may take for the card: the answer itself, a member of it, or the result of a call.
+ */
 function membersOf(value: JsonValue): readonly JsonValue[] {
   if (typeof value !== 'object' || value === null) return []
   const inner: readonly JsonValue[] = Object.values(value)

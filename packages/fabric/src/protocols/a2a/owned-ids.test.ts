@@ -74,7 +74,9 @@ class PlainIds {
     return this.ids.filter((each) => each.receiver === receiver && each.owner === owner)
   }
 
-  /** Where shares are as large as one another, any of them loses: the one of which `isLost` knows. */
+  /**
+   * Where shares are as large as one another, any of them loses: the one of which `isLost` knows.
+   */
   claim(owned: Owned, isLost: (id: string) => boolean): void {
     if (this.ids.some(({ receiver, id }) => receiver === owned.receiver && id === owned.id)) return
     this.ids = [...this.ids, owned]

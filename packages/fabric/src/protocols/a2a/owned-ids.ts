@@ -55,13 +55,13 @@ interface Share extends Linked<Share> {
 }
 
 /**
- * Which caller an id of a receiver belongs to: a task, a conversation, an event of a stream. The first
- * caller keeps it. Each caller has a share of its own, whose least recently used id is forgotten
- * first; in all, the caller that holds the most loses one. What is forgotten belongs to no one. Long ids
- * are one in whatever case they are written, with hyphens or without.
+ * Which caller an id of a receiver belongs to: a task, a conversation, an event of a stream. The
+ * first caller keeps it. Each caller has a share of its own, whose least recently used id is
+ * forgotten first; in all, the caller that holds the most loses one. What is forgotten belongs to
+ * no one. Long ids are one in whatever case they are written, with hyphens or without.
  *
- * Receivers choose the ids and how many there are, so that each step takes the same time however many
- * are remembered.
+ * Receivers choose the ids and how many there are, so that each step takes the same time however
+ * many are remembered.
  */
 export class OwnedIds {
   readonly #limits: OwnedIdsLimits
@@ -160,8 +160,8 @@ class SharesBySize {
 const kind = /^(?:task|context|event) /
 
 /**
- * An id, with its kind before it or without, as it is kept and compared. One that is longer than any
- * that is remembered stays as it is: there is nothing to compare it with. Hyphens do not count.
+ * An id, with its kind before it or without, as it is kept and compared. One that is longer than
+ * any that is remembered stays as it is: there is nothing to compare it with. Hyphens do not count.
  */
 export function idKey(id: string): string {
   const of = kind.exec(id)?.[0] ?? ''

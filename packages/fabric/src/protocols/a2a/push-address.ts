@@ -11,9 +11,10 @@ const nameLengthMin = 8
 const document = /[{=]/
 
 /**
- * The second door to push registration: inline in a message. Which member of which member a receiver
- * reads is for the receiver to know, so it is looked for at every depth. A capability, which is a truth
- * value, names no address. Depth and number of members are bounded by the parser of JSON.
+ * The second door to push registration: inline in a message. Which member of which member a
+ * receiver reads is for the receiver to know, so it is looked for at every depth. A capability,
+ * which is a truth value, names no address. Depth and number of members are bounded by the parser
+ * of JSON.
  */
 export function registersPush(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return false
@@ -28,7 +29,10 @@ export function registersPush(value: unknown): boolean {
   return false
 }
 
-/** As `registersPush`, of a query or a form: by a parameter's name, or in a document that is its value. */
+/**
+ * As `registersPush`, of a query or a form: by a parameter's name, or in a document that is its
+ * value.
+ */
 export function registersPushInForm(text: string): boolean {
   if (text === '') return false
   let found = false

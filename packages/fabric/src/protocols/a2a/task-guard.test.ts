@@ -24,7 +24,9 @@ const reader = {
     taskReaders.filteredError(body, owned),
 }
 
-/** Lists in one exchange, of tasks of so many other callers each; gives what the caller receives. */
+/**
+ * Lists in one exchange, of tasks of so many other callers each; gives what the caller receives.
+ */
 async function lists(
   pages: readonly (readonly number[])[],
   mayReach: (authorized: unknown, owner: string) => boolean,

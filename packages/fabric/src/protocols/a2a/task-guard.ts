@@ -53,9 +53,10 @@ const listedLimit = { name: 'tasks.ownersListed', value: 256, unit: 'count' } as
 const cutLimit = { name: 'tasks.ownersCut', value: 1_024, unit: 'count' } as const
 
 /**
- * Guards a courier: a task belongs to the caller whose request created it. Another's task looks like one
- * that never was, in every operation, which the pipeline decides by `Target.strangers`, here `reached`;
- * lists are cut down to the caller's own; and what a response creates is remembered as its caller's.
+ * Guards a courier: a task belongs to the caller whose request created it. Another's task looks
+ * like one that never was, in every operation, which the pipeline decides by `Target.strangers`,
+ * here `reached`; lists are cut down to the caller's own; and what a response creates is remembered
+ * as its caller's.
  */
 export function withTasks(forwarder: Forwarder, guard: TaskGuard): Forwarder {
   return async (intended, still) => {
@@ -182,7 +183,10 @@ class ShownOwners {
   readonly #watch: TaskGuard
   readonly #caller: string
   #open = new Set<string>()
-  /** Closed until the exchange ends, so that a stream of lists does not ask for each with each event. */
+  /**
+   * Closed until the exchange ends, so that a stream of lists does not ask for each with each
+   * event.
+   */
   readonly #closed = new Set<string>()
 
   constructor(authorized: Authorized, watch: TaskGuard) {

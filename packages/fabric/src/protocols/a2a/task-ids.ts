@@ -13,12 +13,13 @@ import { idKey } from './owned-ids.ts'
 
 /**
  * References of a request to existing tasks, conversations, streams and sessions. All are folded as
- * `idKey` has it where they are read, so that whoever looks for many of them does no more than that.
+ * `idKey` has it where they are read, so that whoever looks for many of them does no more than
+ * that.
  */
 export interface TaskReferences {
   /**
-   * Each is `task <id>`, `context <id>` or `event <id>`, so that one kind is never taken for another.
-   * An id that is not known to be the caller's own is refused.
+   * Each is `task <id>`, `context <id>` or `event <id>`, so that one kind is never taken for
+   * another. An id that is not known to be the caller's own is refused.
    */
   readonly ids: readonly string[]
   /**
@@ -27,13 +28,15 @@ export interface TaskReferences {
    */
   readonly mentions: readonly string[]
   /**
-   * What may be an id of another wherever it stands, under no name or one that does not tell. Such an id
-   * is refused if it is known to be another's task or session.
+   * What may be an id of another wherever it stands, under no name or one that does not tell. Such
+   * an id is refused if it is known to be another's task or session.
    */
   readonly known: readonly string[]
   /** Whether the response lists tasks, of which each caller may see its own. */
   readonly lists: boolean
-  /** Whether it lists tasks where it is JSON, and is a file of a page otherwise: `/static/tasks.js`. */
+  /**
+   * Whether it lists tasks where it is JSON, and is a file of a page otherwise: `/static/tasks.js`.
+   */
   readonly isFile: boolean
   /** Whether the response may speak of a task that it created for this caller. */
   readonly creates: boolean
@@ -120,7 +123,9 @@ export class TaskIds {
     }
   }
 
-  /** Mentions each word of `text` that is as long as an id, whatever its name: bounded text only. */
+  /**
+   * Mentions each word of `text` that is as long as an id, whatever its name: bounded text only.
+   */
   mentionIdentifiers(text: string): void {
     visitIdentifiers(text, (value) => {
       this.mention(value, everyTopic)

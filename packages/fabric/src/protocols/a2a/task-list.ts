@@ -3,8 +3,8 @@ import { foldedName } from '../reading/folded-name.ts'
 import { keyOf } from './task-ids.ts'
 
 /**
- * Whether something stays that names the task `id`, a key of `TaskReferences`. What is `lax` may be the
- * application's own id as well: it goes only if it is known to be another's.
+ * Whether something stays that names the task `id`, a key of `TaskReferences`. What is `lax` may be
+ * the application's own id as well: it goes only if it is known to be another's.
  */
 export type IsOwn = (id: string, isLax: boolean) => boolean
 
@@ -19,11 +19,11 @@ export interface FilteredTasks {
 }
 
 /**
- * Cuts what belongs to others from the JSON in `text`. Lists called `tasks` keep the caller's own tasks, at any
- * depth, in a kept task as well. Around them, a record that names a task which is not its own goes; inside
- * of a kept task, whose data are the application's, one that names a task known to be another's. What stays
- * is what the receiver wrote, so that no reader gets another number or text than it would have. The text
- * has been parsed: it is strict JSON. Linear.
+ * Cuts what belongs to others from the JSON in `text`. Lists called `tasks` keep the caller's own
+ * tasks, at any depth, in a kept task as well. Around them, a record that names a task which is not
+ * its own goes; inside of a kept task, whose data are the application's, one that names a task
+ * known to be another's. What stays is what the receiver wrote, so that no reader gets another
+ * number or text than it would have. The text has been parsed: it is strict JSON. Linear.
  */
 export function filterTasks(text: string, isOwn: IsOwn): FilteredTasks {
   return new TaskFilter(text, isOwn).run()
@@ -87,7 +87,10 @@ class TaskFilter {
     return parts.length === 0 ? this.#text : `${parts.join('')}${this.#text.slice(done)}`
   }
 
-  /** Goes behind a value. Whether it stays; ids that it is or holds, without records, are put into `ids`. */
+  /**
+   * Goes behind a value. Whether it stays; ids that it is or holds, without records, are put into
+   * `ids`.
+   */
   #visit(place: Place, ids: string[] | null): boolean {
     const unit = this.#unit()
     if (unit === openBrace) return this.#visitRecord(place)

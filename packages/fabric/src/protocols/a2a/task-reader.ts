@@ -34,7 +34,10 @@ export interface TaskReader {
 /** Each is looked for on the event loop. As many as one caller can own. */
 const listedLimit = { name: 'tasks.listed', value: 10_000, unit: 'count' } as const
 
-/** Before an id that may be the application's own: what names it goes if it is known to be another's. */
+/**
+ * Before an id that may be the application's own: what names it goes if it is known to be
+ * another's.
+ */
 export const LAX = '~'
 
 export type TaskQuestion = keyof TaskReader
@@ -44,7 +47,10 @@ const escapes = /\\u|\xc5\xbf|\xe2\x84\xaa|\xef[\xbc\xbd]/
 /** A2A states a task's status as an object; MCP's tasks call their id `taskId`. */
 const mentionsTask = /(?:task|context)_?id|"status"\s*:\s*\{|"kind"\s*:\s*"/i
 
-/** Whether an answer can speak of a task, which few do: only these are parsed. One pass over the bytes. */
+/**
+ * Whether an answer can speak of a task, which few do: only these are parsed. One pass over the
+ * bytes.
+ */
 export function mayCreate({ buffer, byteOffset, length }: Uint8Array): boolean {
   const text = Buffer.from(buffer, byteOffset, length).toString('latin1')
   return mentionsTask.test(text) || escapes.test(text)
@@ -135,7 +141,9 @@ function parsed(data: Uint8Array): Parsed | null {
   }
 }
 
-/** An error of JSON-RPC, or a message of its own; with a result beside it, it may be taken for that. */
+/**
+ * An error of JSON-RPC, or a message of its own; with a result beside it, it may be taken for that.
+ */
 function isError(value: unknown): boolean {
   if (!isRecord(value)) return false
   const members = Object.entries(value).map(([name, each]) => [foldedName(name), each] as const)

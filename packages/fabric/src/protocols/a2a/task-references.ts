@@ -59,9 +59,9 @@ interface Reading {
 const ofApplication: Reading = { isTask: false, isStrict: false, isCall: false }
 
 /**
- * Reads the references of a JSON-RPC call, in A2A 1.0 and 0.3 and in MCP alike: some methods have one
- * name in both, and the receiver goes by its own reading. Members next to `params` count as well.
- * A call about a task that names none where it is looked for is refused.
+ * Reads the references of a JSON-RPC call, in A2A 1.0 and 0.3 and in MCP alike: some methods have
+ * one name in both, and the receiver goes by its own reading. Members next to `params` count as
+ * well. A call about a task that names none where it is looked for is refused.
  */
 export function tasksOfCall(
   method: string,
@@ -187,7 +187,8 @@ const taskWords = /task|message|context|session|event|[\w-]{16}/i
 /**
  * Reads the references of a request in its path and query: `/tasks`, `/tasks/{id}` with what may
  * follow, under any prefix, `/message:send` and `/message:stream`, and the methods of its service
- * as a path (`/A2AService/GetTask`). A path of that kind which receivers read in two ways is refused.
+ * as a path (`/A2AService/GetTask`). A path of that kind which receivers read in two ways is
+ * refused.
  */
 export function tasksOfPath(method: string, path: string, body: unknown): TaskReferences | Refusal {
   if (plainPath.test(path) && !taskWords.test(path)) return noTasks
@@ -246,7 +247,8 @@ function placeOf(httpMethod: string, segments: readonly PathSegment[]): Place {
   return {
     isAboutTasks: isResource || taskMethod.test(method),
     sends: isSend || sendMethods.has(method),
-    // Other methods answer with something else, which would be withheld after they were carried out.
+    // Other methods answer with something else, which would be withheld after they were carried
+    // out.
     lists: method.startsWith('list') || (isCollection && reads.has(httpMethod)),
     adds: isCollection && httpMethod === 'POST',
     isAmbiguous: isLoose || isLooseMethod,
@@ -281,7 +283,9 @@ function readForm(ids: TaskIds, text: string, reading: Reading & { isQuery: bool
 
 const isIdName = (word: string): boolean => word === 'id' || word === 'name'
 
-/** The references of a head: the event after which a stream is to go on, and mirrored parameters. */
+/**
+ * The references of a head: the event after which a stream is to go on, and mirrored parameters.
+ */
 export function tasksOfHead({ headers }: Pick<Head, 'headers'>): TaskReferences | Refusal {
   const event = headers.get('last-event-id')
   const ids = new TaskIds()
@@ -315,7 +319,9 @@ export function joinTasks(a: TaskReferences, b: TaskReferences): TaskReferences 
   }
 }
 
-/** What the protocols call a new task, or news of one. Any other member is the application's own. */
+/**
+ * What the protocols call a new task, or news of one. Any other member is the application's own.
+ */
 const creatingNames: ReadonlySet<string> = new Set([
   'task',
   'message',
@@ -326,7 +332,9 @@ const creatingNames: ReadonlySet<string> = new Set([
 /** Each is remembered, on the event loop; a response of the protocols speaks of one task. */
 const createdLimit = { name: 'tasks.created', value: 64, unit: 'count' } as const
 
-/** Everything that a response says it created: tasks with their conversations, as `keyOf` has them. */
+/**
+ * Everything that a response says it created: tasks with their conversations, as `keyOf` has them.
+ */
 export function createdIn(value: unknown): readonly string[] | Refusal {
   const root = resultOf(value)
   if (root === null) return []

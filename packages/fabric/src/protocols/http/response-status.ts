@@ -1,9 +1,9 @@
 /**
- * Final statuses by which a client sends a request again by itself, or takes it for one that was not
- * sent. A receiver that acted must not be able to bring that about, so that none of them passes as its
- * answer (docs/protocol.md, "Statuses"). All but 401 and 449 speak of the connection to the next hop,
- * which for a receiver is its connection to the fabric; of 401, no credential of the caller's reaches
- * a receiver, so that another one would change nothing.
+ * Final statuses by which a client sends a request again by itself, or takes it for one that was
+ * not sent. A receiver that acted must not be able to bring that about, so that none of them passes
+ * as its answer (docs/protocol.md, "Statuses"). All but 401 and 449 speak of the connection to the
+ * next hop, which for a receiver is its connection to the fabric; of 401, no credential of the
+ * caller's reaches a receiver, so that another one would change nothing.
  */
 const repeated: ReadonlyMap<number, string> = new Map([
   [401, 'clients get another credential and send again'],

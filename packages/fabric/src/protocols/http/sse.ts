@@ -10,7 +10,8 @@ import { hasLineBreak, lineBreaksIn, withoutLineBreaks } from '../../pipeline/li
 export const eventBytesMax = 1024 * 1024
 /**
  * So is one of more lines, each of which costs its reader more than its bytes. A character at which
- * only some readers end a line counts as a line: the fabric writes another line for it, or its escape.
+ * only some readers end a line counts as a line: the fabric writes another line for it, or its
+ * escape.
  */
 export const eventLinesMax = 16_384
 /** So is one with a longer name or id: each is compared and remembered, character by character. */
@@ -19,7 +20,9 @@ export const fieldLengthMax = 8 * 1024
 const lineFeed = 0x0a
 const carriageReturn = 0x0d
 
-/** What is accounted for while an event is inspected and written; smaller ones are in their chunk. */
+/**
+ * What is accounted for while an event is inspected and written; smaller ones are in their chunk.
+ */
 const countedBytesMin = 4 * 1024
 
 const nothing = new Uint8Array(0)
@@ -30,8 +33,9 @@ const nothing = new Uint8Array(0)
  * what arrives; it is parsed once, when it is whole, and until then it is held as bytes, on the
  * account of the answer. Comments are dropped: they are not inspected, and keep-alives are the
  * fabric's to send. Names of the fabric's own events are for those who know whose stream it is:
- * `inspectedEvents` of a receiver's, `outboundEvents` of one by way of the gateway. Rejects for an event above a limit, for bytes that are not UTF-8, and for a
- * stream that ends inside an event: it is not whole.
+ * `inspectedEvents` of a receiver's, `outboundEvents` of one by way of the gateway. Rejects for an
+ * event above a limit, for bytes that are not UTF-8, and for a stream that ends inside an event: it
+ * is not whole.
  */
 export class EventReader implements AsyncIterableIterator<StreamEvent, undefined> {
   readonly #chunks: AsyncIterator<Uint8Array>
@@ -234,8 +238,8 @@ const parsedLengthMax = 8 * 1024
 const jsonStart = /^[ \t\n\r]*(?:\{[ \t\n\r]*["}]|\[[ \t\n\r]*["{}\]\-0-9tfn[])/
 
 /**
- * A client parses JSON as JSON, so it has to be inspected as JSON. `[DONE]` and `[a](b)`, with which
- * streams of text end and begin, are text to every client.
+ * A client parses JSON as JSON, so it has to be inspected as JSON. `[DONE]` and `[a](b)`, with
+ * which streams of text end and begin, are text to every client.
  */
 function isMeantAsJson(text: string): boolean {
   if (!jsonStart.test(text)) return false

@@ -5,8 +5,9 @@ import type { BalancedResponse } from '../../routes/upstream.ts'
 
 /**
  * What becomes of each code that a receiver states of itself, once bytes of the request have left.
- * `stated`: passed on as its word, under which its caller is never asked to send again. `unknown`: the
- * receiver does not know either. `never`: no call to an agent ends so, and the response is not acceptable.
+ * `stated`: passed on as its word, under which its caller is never asked to send again. `unknown`:
+ * the receiver does not know either. `never`: no call to an agent ends so, and the response is not
+ * acceptable.
  */
 const STATEMENTS: Readonly<Record<RefusalCode, 'stated' | 'unknown' | 'never'>> = {
   CREDENTIAL_MISSING: 'stated',
@@ -80,7 +81,8 @@ export function readStatement(
 
 /**
  * The refusal in the head of a response, whose peer proved to be `receiver`; null where there is
- * none. Nothing else of such a response passes: neither its body and exchange nor when to come back.
+ * none. Nothing else of such a response passes: neither its body and exchange nor when to come
+ * back.
  */
 export function statedRefusal(
   { status, headers, attempts }: Pick<BalancedResponse, 'status' | 'headers' | 'attempts'>,

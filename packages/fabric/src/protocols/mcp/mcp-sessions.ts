@@ -59,8 +59,8 @@ export function createMcpSessions(): McpSessions {
 }
 
 /**
- * Whether the query names a session, as only the transport of MCP 2024-11-05 has it (HTTP+SSE), which
- * is not carried: its sessions are of everyone who learned their address.
+ * Whether the query names a session, as only the transport of MCP 2024-11-05 has it (HTTP+SSE),
+ * which is not carried: its sessions are of everyone who learned their address.
  */
 export function namesSession({ path }: Pick<Head, 'path'>): boolean {
   const mark = path.indexOf('?')
@@ -73,7 +73,10 @@ export function namesSession({ path }: Pick<Head, 'path'>): boolean {
   return isNamed
 }
 
-/** The event by which that transport gives the address of a session to its client. JSON is no address. */
+/**
+ * The event by which that transport gives the address of a session to its client. JSON is no
+ * address.
+ */
 export function isEndpointEvent({ frame, contentType }: Omit<StreamEvent, 'data'>): boolean {
   if (contentType === 'application/json') return false
   return frame.some(

@@ -1,5 +1,8 @@
 const none = -1
-/** Stands for what is decoded to nothing that a reader would take for a letter, and may be none at all. */
+/**
+ * Stands for what is decoded to nothing that a reader would take for a letter, and may be none at
+ * all.
+ */
 export const nothing = 0x01
 /** As long as the entities that are known may be. */
 export const entityLettersMax = 7

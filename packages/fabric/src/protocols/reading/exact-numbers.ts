@@ -5,8 +5,8 @@ const backslash = 0x5c
 const literal = /(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d{1,6}))?/y
 
 /**
- * Gives the whole part of each number in `json`, digit by digit as it is written, without its sign: what
- * a reader of arbitrary precision takes for an id. Of `digitsMax` digits at most. Linear.
+ * Gives the whole part of each number in `json`, digit by digit as it is written, without its sign:
+ * what a reader of arbitrary precision takes for an id. Of `digitsMax` digits at most. Linear.
  */
 export function visitExactNumbers(
   json: string,
@@ -35,7 +35,10 @@ function endOfString(json: string, from: number): number {
   return json.length
 }
 
-/** The first `places` of `digits`, with the noughts that are not written; empty where these are too many. */
+/**
+ * The first `places` of `digits`, with the noughts that are not written; empty where these are too
+ * many.
+ */
 function wholePart(digits: string, places: number, digitsMax: number): string {
   const leading = digits.length - digits.replace(/^0+/, '').length
   if (places <= leading || places - leading > digitsMax) return ''
@@ -43,8 +46,8 @@ function wholePart(digits: string, places: number, digitsMax: number): string {
 }
 
 /**
- * `value`, which is that of the JSON in `text`, with numbers that a double may round as the digits that
- * are written: they may be ids.
+ * `value`, which is that of the JSON in `text`, with numbers that a double may round as the digits
+ * that are written: they may be ids.
  */
 export function withExactNumbers(value: unknown, text: string): unknown {
   if (!holdsRounded(value)) return value

@@ -6,10 +6,10 @@ const printable = /^[\x20-\x7e]*$/
 const plainName = /^[a-z0-9]*$/
 
 /**
- * A member's name as the laxest reader takes it. Go's `encoding/json` and .NET's web defaults do not
- * look at case, Go folds `ſ` and the Kelvin sign as well, and protobuf's JSON takes the snake-case
- * spelling of every name; a reader in C ends a name at its first NUL. What they read as a name that
- * policy decides by, we must not read past.
+ * A member's name as the laxest reader takes it. Go's `encoding/json` and .NET's web defaults do
+ * not look at case, Go folds `ſ` and the Kelvin sign as well, and protobuf's JSON takes the
+ * snake-case spelling of every name; a reader in C ends a name at its first NUL. What they read as
+ * a name that policy decides by, we must not read past.
  */
 export function foldedName(name: string): string {
   // Nearly every name is one: the rest costs as much as reading the message.
@@ -30,7 +30,9 @@ export function bareWord(word: string): string {
   return plainName.test(folded) ? folded : folded.replaceAll(/[^a-z0-9]/g, '')
 }
 
-/** A member of `record` that some reader takes for one of `names` and others do not; null if none. */
+/**
+ * A member of `record` that some reader takes for one of `names` and others do not; null if none.
+ */
 export function findLookalike(
   record: Readonly<Record<string, unknown>>,
   names: ReadonlySet<string>,

@@ -178,8 +178,8 @@ const likeSlash = /[\u2044\u2215\u2216\u29f5\u29f8\u29f9\ufe68\uff0f\uff3c]/u
 const suspect = /[;%]|(?:^|\/)\.+(?:\/|$)/
 
 /**
- * A segment that is empty or a dot segment to a receiver that cuts parameters (`..;x`), drops blanks
- * and dots at an end, or folds full-width characters.
+ * A segment that is empty or a dot segment to a receiver that cuts parameters (`..;x`), drops
+ * blanks and dots at an end, or folds full-width characters.
  */
 function segmentFault(path: string): string | null {
   if (!suspect.test(path)) return null

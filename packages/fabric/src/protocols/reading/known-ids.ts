@@ -156,8 +156,8 @@ const quoting = /[\\`]/g
 
 /**
  * Gives whatever in `text` may be an id that belongs to someone, where it is unmistakable: between
- * the edges of words, in either case, in any layer of escapes. Linear: each place at which an id may
- * begin is followed for a bounded number of characters.
+ * the edges of words, in either case, in any layer of escapes. Linear: each place at which an id
+ * may begin is followed for a bounded number of characters.
  */
 export function visitKnown(
   text: string,
@@ -234,8 +234,9 @@ function follow(text: string, from: number, { filters, visit }: Search): number 
 const textLengthMin = 8
 
 /**
- * Gives the texts of a document of JSON that may hold an id: values, long names, long numbers. Where a
- * double may round a number, `onRounded` is told as well: receivers with longer numbers read its digits.
+ * Gives the texts of a document of JSON that may hold an id: values, long names, long numbers.
+ * Where a double may round a number, `onRounded` is told as well: receivers with longer numbers
+ * read its digits.
  */
 export function visitTexts(
   value: unknown,

@@ -4,7 +4,9 @@ import { freeWork, STEPS, type Work } from './reading-steps.ts'
 import { readingsOf } from './text-readings.ts'
 import { WordMatcher } from './word-matcher.ts'
 
-/** Without either of these no reader finds a call. Members with a colon or an equals sign behind. */
+/**
+ * Without either of these no reader finds a call. Members with a colon or an equals sign behind.
+ */
 const marks = new WordMatcher({
   jsonrpc: ['jsonrpc'],
   method: ['method'],
@@ -34,7 +36,9 @@ function isEveryday(name: string): boolean {
   return everyday.some((one) => name.startsWith(one))
 }
 
-/** Up to six letters behind a slash, and up to fourteen of one word, tell a method from other text. */
+/**
+ * Up to six letters behind a slash, and up to fourteen of one word, tell a method from other text.
+ */
 function patternsOf(names: readonly string[]): string[] {
   const patterns = names.map((name) => {
     const [head = '', tail] = name.toLowerCase().split('/', 2)
@@ -47,8 +51,8 @@ function patternsOf(names: readonly string[]): string[] {
  * Whether some reader could find an A2A or MCP call in `text`, in whatever notation: JSON with
  * comments, single quotes, a prefix or a second document behind it, JSON5, YAML, XML, a form whose
  * fields are the members or whose field holds the call. It looks for the words that every notation
- * has to write, not for any notation, so it finds more calls than there are. It never decides what a
- * call asks for, only that text is not to pass as something else. Linear in the text.
+ * has to write, not for any notation, so it finds more calls than there are. It never decides what
+ * a call asks for, only that text is not to pass as something else. Linear in the text.
  */
 export function mayHoldCall(text: string, work: Work = freeWork): boolean {
   for (const reading of readingsOf(text, work)) if (namesCall(reading, work)) return true
@@ -107,7 +111,9 @@ function foldedCharacter(character: string): string {
   return /\p{Zs}/u.test(character) ? ' ' : (asciiOf(character.codePointAt(0) ?? 0) ?? character)
 }
 
-/** Notations that say in base64, or by a name defined elsewhere, what no letter of the text shows. */
+/**
+ * Notations that say in base64, or by a name defined elsewhere, what no letter of the text shows.
+ */
 function hidesValue(text: string, work: Work): boolean {
   work.spend(text.length * STEPS.clueByte)
   return hidden.some((form) => form.test(text)) || hasBinaryTag(text)
@@ -117,8 +123,8 @@ function hidesValue(text: string, work: Work): boolean {
 const binaryTag = /!{1,2}binary(?:[\s+"']|$)/gi
 
 /**
- * Whether one stands where a node begins. Looks back over blanks, and over the token before them that may
- * be an anchor: what stands between two tags is looked at a fixed number of times.
+ * Whether one stands where a node begins. Looks back over blanks, and over the token before them
+ * that may be an anchor: what stands between two tags is looked at a fixed number of times.
  */
 function hasBinaryTag(text: string): boolean {
   for (const { index } of text.matchAll(binaryTag)) {

@@ -8,8 +8,8 @@ const firstDigit = 26
 type State = 'none' | 'q' | 'qq' | 'percent' | 's' | 'colon' | 'length' | 'second colon'
 
 /**
- * Follows letters and digits that are no part of a word but open a literal: `q(…)`, `qq{…}` and `qw[…]` of
- * Perl, `%q(…)` and `%w[…]` of Ruby, `s:6:"…"` of PHP's serialized strings.
+ * Follows letters and digits that are no part of a word but open a literal: `q(…)`, `qq{…}` and
+ * `qw[…]` of Perl, `%q(…)` and `%w[…]` of Ruby, `s:6:"…"` of PHP's serialized strings.
  */
 export class LiteralOpener {
   #state: State = 'none'

@@ -12,8 +12,8 @@ export function namesPush(name: string): boolean {
 }
 
 /**
- * Which parameter says what a call is about. The receiver goes by this one alone: a call that carried
- * another beside it would be decided on as one thing, and carried out as the other.
+ * Which parameter says what a call is about. The receiver goes by this one alone: a call that
+ * carried another beside it would be decided on as one thing, and carried out as the other.
  */
 export const mcpSubjects: ReadonlyMap<string, 'name' | 'uri'> = new Map([
   ['tools/call', 'name'],
@@ -23,7 +23,10 @@ export const mcpSubjects: ReadonlyMap<string, 'name' | 'uri'> = new Map([
   ['resources/unsubscribe', 'uri'],
 ])
 
-/** Methods of A2A before 0.2.2, which a receiver may still know: refused, since no policy names them. */
+/**
+ * Methods of A2A before 0.2.2, which a receiver may still know: refused, since no policy names
+ * them.
+ */
 export const obsoleteMethods: ReadonlySet<string> = new Set([
   'tasks/send',
   'tasks/sendSubscribe',

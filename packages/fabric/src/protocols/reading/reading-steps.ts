@@ -7,8 +7,9 @@ export interface Work {
 export const freeWork: Work = { spend: () => undefined }
 
 /**
- * What it costs to find out what a message is, in steps as those of inspection. Weights are those of the
- * worst input of each part, so that a sum of steps bounds the time whatever the input is made of.
+ * What it costs to find out what a message is, in steps as those of inspection. Weights are those
+ * of the worst input of each part, so that a sum of steps bounds the time whatever the input is
+ * made of.
  */
 export const STEPS = {
   /** A byte of a message that is parsed and read for calls, cards and ids of tasks. */

@@ -71,7 +71,10 @@ const listed = (name: FieldName): FieldName => ({ ...name, isListed: true })
 const mayBeId = (key: string): boolean => isIdentifier(key) || /[0-9]/.test(key)
 
 const subject = /task|context|session|last[_-]?event/gi
-/** From the end of such a word to the value behind it, in whatever notation, inside a string as well. */
+/**
+ * From the end of such a word to the value behind it, in whatever notation, inside a string as
+ * well.
+ */
 const assigned = /[\w.-]{0,64}["'\]\s\\]{0,16}[:=>][=>\s"'[({\\]{0,32}([\w.~-]+)/y
 
 /**
@@ -135,8 +138,8 @@ export function isIdentifier(value: unknown): value is string {
 }
 
 /**
- * The pairs of a query or form as any receiver splits it: at `&` and `;`, before and after each layer
- * of percent-encoding, with `+` for a blank or not. A pair may occur more than once.
+ * The pairs of a query or form as any receiver splits it: at `&` and `;`, before and after each
+ * layer of percent-encoding, with `+` for a blank or not. A pair may occur more than once.
  */
 export function* formPairs(text: string): Iterable<readonly [name: string, value: string]> {
   for (const layer of layersOf(text)) {

@@ -10,7 +10,9 @@ const envelopeNames: ReadonlySet<string> = new Set([
   'result',
   'error',
 ])
-/** What decides beside the method: the tool, prompt or resource, and where pushes are registered. */
+/**
+ * What decides beside the method: the tool, prompt or resource, and where pushes are registered.
+ */
 const subjectNames: ReadonlySet<string> = new Set(['name', 'uri', 'configuration'])
 
 /** Whether `value` is a JSON-RPC message to some reader, a lax one included. */

@@ -5,7 +5,10 @@ import { type Dialect, type Family, fullWidth, unescapeAll, unescapeOnce } from 
 const sign = /[%\\&`]/
 /** A backslash before a digit, or something that another layer may turn into a backslash. */
 const digits = /\\[xo]?[0-9a-f]|%(?:25|5c)|&(?:#|amp|bsol|percnt)|[\\%]u(?:005c|\{)/i
-/** A sign that is escaped, or two so near to one another that one may be a part of the other's escape. */
+/**
+ * A sign that is escaped, or two so near to one another that one may be a part of the other's
+ * escape.
+ */
 const nested =
   /(?:%u?|\\[uUxo]?\{?|&#x?)0*(?:25|26|5c|92|134|37|38|45|46|ff0[56]|ff3c|6528[56]|65340)|&(?:percnt|bsol)|\\N\{|[%\\&][#ux]?[0-9a-f{]{1,8}[%\\&]/i
 /** Behind `\\x`, a digit that C# has no room for, or an escape that may be one. */
@@ -14,14 +17,17 @@ const fifthDigit = /\\x(?:[0-9a-f]{5}|[0-9a-f]{0,4}[%\\&])/i
 const outerLayersMax = 2
 
 /**
- * `text` as each reader may take it: as it is, and with escapes undone in each dialect of which it has any. What
- * stands in none of these is not there for a reader of the notations that are promised.
+ * `text` as each reader may take it: as it is, and with escapes undone in each dialect of which it
+ * has any. What stands in none of these is not there for a reader of the notations that are
+ * promised.
  *
- * `unescapeAll` follows escapes that are completed by others, in one pass and in any order. It cannot tell an
- * outer layer from an inner one where they meet: of `\u005c\u0075` the second backslash is the reader's,
- * and the first is not. So the outer layers are undone one by one as well, as a reader does.
+ * `unescapeAll` follows escapes that are completed by others, in one pass and in any order. It
+ * cannot tell an outer layer from an inner one where they meet: of `\u005c\u0075` the second
+ * backslash is the reader's, and the first is not. So the outer layers are undone one by one as
+ * well, as a reader does.
  *
- * The steps of `work` are all that bounds them: a count of readings would let pass what stands in the next.
+ * The steps of `work` are all that bounds them: a count of readings would let pass what stands in
+ * the next.
  */
 export function* readingsOf(text: string, work: Work = freeWork): Generator<string> {
   const given = new Set<string>()
@@ -89,7 +95,9 @@ function* dialectsOf(text: string): Generator<Dialect> {
   if (fifthDigit.test(text)) yield 'four-hex'
 }
 
-/** Digits behind a backslash, and something that only tells in some dialects how many are its own. */
+/**
+ * Digits behind a backslash, and something that only tells in some dialects how many are its own.
+ */
 const isMixed = (text: string): boolean =>
   /\\[0-9]/.test(text) && /\\[0-9]{1,3}[0-9a-f]|\\x/i.test(text)
 

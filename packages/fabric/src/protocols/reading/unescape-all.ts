@@ -14,11 +14,11 @@ const nameMax = 64
 
 /**
  * How the digits behind a backslash are read. `usual`: up to three octal ones, and two behind `x`.
- * `bare-hex`: two hexadecimal ones, as PHP's `S:` strings have them. `decimal` and `css`: as many as
- * there are, of that base, and behind `x` and `o` of theirs (Haskell, OCaml; CSS). `three-decimal`: up to
- * three decimal ones, and two behind `x` (Lua). `long-hex`: as many as there are behind `x`, otherwise
- * `usual` (C). `four-hex`: up to four behind `x`, otherwise `usual` (C#). Three octal ones behind `o`
- * are an escape in all that do not take more.
+ * `bare-hex`: two hexadecimal ones, as PHP's `S:` strings have them. `decimal` and `css`: as many
+ * as there are, of that base, and behind `x` and `o` of theirs (Haskell, OCaml; CSS).
+ * `three-decimal`: up to three decimal ones, and two behind `x` (Lua). `long-hex`: as many as there
+ * are behind `x`, otherwise `usual` (C). `four-hex`: up to four behind `x`, otherwise `usual` (C#).
+ * Three octal ones behind `o` are an escape in all that do not take more.
  */
 export type Dialect =
   | 'usual'
@@ -51,7 +51,10 @@ export interface InnerLayers {
   readonly isLayered: boolean
 }
 
-/** `text` with the outermost layer of the escapes of one family undone; what they stand for stays as it is. */
+/**
+ * `text` with the outermost layer of the escapes of one family undone; what they stand for stays as
+ * it is.
+ */
 export function unescapeOnce(
   text: string,
   family: Family,
@@ -62,7 +65,10 @@ export function unescapeOnce(
   return { text: output.toString(), isLayered: output.isLayered }
 }
 
-/** Added to signs of ASCII that an escape stood for, so that they begin and end none of the same layer. */
+/**
+ * Added to signs of ASCII that an escape stood for, so that they begin and end none of the same
+ * layer.
+ */
 const madeBase = 0xe000
 const isMade = (unit: number): boolean => unit >= madeBase && unit < madeBase + 0x80
 const isSign = (unit: number): boolean =>
@@ -244,7 +250,9 @@ class Output {
     return value === none ? none : this.#cut(digits + 1, unitOf(value))
   }
 
-  /** An octal escape of fewer than three digits, or an entity without a semicolon, before `unit`. */
+  /**
+   * An octal escape of fewer than three digits, or an entity without a semicolon, before `unit`.
+   */
   #closeBefore(unit: number): number {
     if (this.#digits !== none) return this.#closeNumber(unit)
     const base = this.#undoes('backslash') ? baseOf(this.#dialect) : none
@@ -304,8 +312,8 @@ class Output {
   }
 
   /**
-   * Ruby takes several numbers in one pair of braces, Perl passes over `_` within one. Empty unless there is
-   * nothing else.
+   * Ruby takes several numbers in one pair of braces, Perl passes over `_` within one. Empty unless
+   * there is nothing else.
    */
   #values(from: number, to: number, base: number): number[] {
     const values: number[] = []
@@ -392,7 +400,9 @@ function digitsMaxOf(dialect: Dialect): number {
   return dialect === 'four-hex' ? 4 : Number.POSITIVE_INFINITY
 }
 
-/** The base of up to three digits behind a backslash; -1 where as many as there are belong to it. */
+/**
+ * The base of up to three digits behind a backslash; -1 where as many as there are belong to it.
+ */
 function baseOf(dialect: Dialect): number {
   if (dialect === 'three-decimal') return 10
   return dialect === 'usual' || isLongHex(dialect) ? 8 : none

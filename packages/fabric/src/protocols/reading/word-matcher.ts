@@ -36,8 +36,8 @@ const roles = {
   /** Ends a literal, or goes on with one in another line. */
   joint: 256,
   /**
-   * What joins nothing: blanks, and the signs of ASCII but those that stand in names, `]`, which ends a
-   * section of XML, and `;`, which is left of an entity whose end was itself in an escape.
+   * What joins nothing: blanks, and the signs of ASCII but those that stand in names, `]`, which
+   * ends a section of XML, and `;`, which is left of an entity whose end was itself in an escape.
    */
   gap: 512,
 } as const
@@ -66,21 +66,22 @@ const prefixMax = 3
 
 /**
  * Finds words in text whatever stands between their letters: blanks, quotes, operators, line ends,
- * marks. Only letters and digits keep letters apart, unless they stand where some notation would not
- * read them: in a comment, in the prefix of a string, behind a backslash. Of each of these both
+ * marks. Only letters and digits keep letters apart, unless they stand where some notation would
+ * not read them: in a comment, in the prefix of a string, behind a backslash. Of each of these both
  * readings are followed, independent of all others.
  *
- * A pattern consists of letters and digits, which must follow one another, and of marks, of which one
- * must stand between them: `/`, `:` (or `=`), `*`, `&`, `<`, a blank. It begins with `^` when nothing but a
- * new word will do, and with `~` when YAML's tags and brackets may stand inside as well. It ends with `$`
- * when no letter or digit may follow.
+ * A pattern consists of letters and digits, which must follow one another, and of marks, of which
+ * one must stand between them: `/`, `:` (or `=`), `*`, `&`, `<`, a blank. It begins with `^` when
+ * nothing but a new word will do, and with `~` when YAML's tags and brackets may stand inside as
+ * well. It ends with `$` when no letter or digit may follow.
  *
- * Signs and blanks alone do not join two parts of a word: no notation reads `send (message` as one. What joins
- * them is a quote, a backslash, or something that is left out. In a pattern, `_` stands where they may be apart.
+ * Signs and blanks alone do not join two parts of a word: no notation reads `send (message` as one.
+ * What joins them is a quote, a backslash, or something that is left out. In a pattern, `_` stands
+ * where they may be apart.
  *
  * All patterns are followed at once, one bit for each of their letters (Baeza-Yates and Gonnet's
- * shift-and), in those words of the machine in which some pattern has begun: time is the length of the
- * text times a constant, whatever the text.
+ * shift-and), in those words of the machine in which some pattern has begun: time is the length of
+ * the text times a constant, whatever the text.
  */
 export class WordMatcher<Name extends string> {
   readonly #tables: Tables
@@ -190,7 +191,10 @@ class Run {
   #isInComment = false
   #isInTag = false
   #isInRegion = false
-  /** Whether the last run of letters may have been the prefix of a literal, and nothing has followed. */
+  /**
+   * Whether the last run of letters may have been the prefix of a literal, and nothing has
+   * followed.
+   */
   #isPrefixed = false
   /** Between `<` and `>`. */
   #isInMarkup = false
@@ -338,7 +342,10 @@ class Run {
     this.#isInComment = true
   }
 
-  /** PHP's begin with `<<<`, others with `<<~` and `<<-`. From then on, any whole line may be left out. */
+  /**
+   * PHP's begin with `<<<`, others with `<<~` and `<<-`. From then on, any whole line may be left
+   * out.
+   */
   #putHereDocument(unit: number, role: number): void {
     const angles = this.#angles
     this.#angles = unit === 0x3c ? angles + 1 : 0
@@ -358,14 +365,15 @@ class Run {
   }
 
   /**
-   * Tags, instructions and sections of XML (`<b/>`, `<?x y?>`, `<![CDATA[`), entities, and characters
-   * that Python names: whatever stands in one is read as itself and as nothing.
+   * Tags, instructions and sections of XML (`<b/>`, `<?x y?>`, `<![CDATA[`), entities, and
+   * characters that Python names: whatever stands in one is read as itself and as nothing.
    */
   #putRegion(unit: number, role: number, wasPrefixed: boolean): void {
     const ends = roles.regionEnd | (this.#isInMarkup ? roles.quote : 0)
     if (this.#isInRegion && (role & ends) !== 0) this.#resume(this.#beforeRegions)
     if (unit === 0x3c || unit === 0x3e) this.#isInMarkup = unit === 0x3c
-    // Behind the name in `<method a="b">`, and behind the value in `<member name="method" value="…">`.
+    // Behind the name in `<method a="b">`, and behind the value in `<member name="method"
+    // value="…">`.
     else if (this.#isInMarkup && unit <= 0x20 && this.#now.inUse !== 0 && !wasPrefixed) {
       this.#beforeRegions.addApart(this.#now, this.#tables.solid)
       this.#isInRegion = true
@@ -417,12 +425,16 @@ class Run {
   }
 }
 
-/** Before a brace, what puts a character or a value into a string: `\N{…}`, `#{…}`, `${…}`, `@{…}`. */
+/**
+ * Before a brace, what puts a character or a value into a string: `\N{…}`, `#{…}`, `${…}`, `@{…}`.
+ */
 function isInserting(last: number): boolean {
   return last === 0x4e || last === 0x23 || last === 0x24 || last === 0x40
 }
 
-/** The end or begin of a long bracket of Lua (`]]`, `[==[`), or what opens a literal of Ruby (`%(`). */
+/**
+ * The end or begin of a long bracket of Lua (`]]`, `[==[`), or what opens a literal of Ruby (`%(`).
+ */
 function isBracketOfLiteral(last: number, unit: number): boolean {
   if (unit === 0x5d) return last === 0x5d || last === 0x3d
   if (unit === 0x5b && (last === 0x5b || last === 0x3d)) return true

@@ -29,12 +29,13 @@ const claimed: number[] = []
 let candidates = 0
 
 /**
- * Reports card numbers and IBANs, and gives their starts and ends in order, valid until the next call.
+ * Reports card numbers and IBANs, and gives their starts and ends in order, valid until the next
+ * call.
  *
- * A candidate is any row of whole groups of digits, at most four characters apart, that has an issuer,
- * a length and a check digit of a card. It counts by how the groups are written (`isWritten`), never
- * by what else stands in the text, so nothing beside it hides it. From each group at most nineteen
- * digits are read: the work is linear.
+ * A candidate is any row of whole groups of digits, at most four characters apart, that has an
+ * issuer, a length and a check digit of a card. It counts by how the groups are written
+ * (`isWritten`), never by what else stands in the text, so nothing beside it hides it. From each
+ * group at most nineteen digits are read: the work is linear.
  */
 export function scanCards(scan: Scan): readonly number[] {
   const { view } = scan
@@ -134,7 +135,9 @@ function isWritten(view: View, row: Row): boolean {
 /** IEEE 754: a double is written with at most so many digits, leading zeros aside. */
 const doubleDigitsMax = 17
 
-/** Whether group `i` is the fraction of a double: every other long one would be a card by chance. */
+/**
+ * Whether group `i` is the fraction of a double: every other long one would be a card by chance.
+ */
 function isDecimalPart(view: View, i: number): boolean {
   if (!isPoint(chain, view, i)) return false
   const whole = isZero(view, i - 1) ? 0 : sizeOf(chain, i - 1)
@@ -150,9 +153,10 @@ function isCardLayout({ i, j, zeros }: Row): boolean {
 }
 
 /**
- * Whether the same sign stands between all groups, or only single digits with no point or comma. A list holds such
- * a row at every other place, so where the row goes on, there may not be much more of it, and nothing
- * between the signs of a list. Two groups with a point are a decimal, and half a decimal is nothing.
+ * Whether the same sign stands between all groups, or only single digits with no point or comma. A
+ * list holds such a row at every other place, so where the row goes on, there may not be much more
+ * of it, and nothing between the signs of a list. Two groups with a point are a decimal, and half a
+ * decimal is nothing.
  */
 function isParted(view: View, i: number, j: number): boolean {
   const sign = chain.signs[i + 1] as number
@@ -212,7 +216,9 @@ function digitsBeside(view: View, { i, j, sign, max }: Parted): number {
   return count
 }
 
-/** How often another card number is looked for on either side: bounds the work for each candidate. */
+/**
+ * How often another card number is looked for on either side: bounds the work for each candidate.
+ */
 const besideTriesMax = 4
 const besideDigitsMax = 16
 const beside = new CardDigits()
@@ -254,8 +260,8 @@ function isZero({ bytes }: View, k: number): boolean {
 const exponentDigitsMax = 6
 
 /**
- * A number with a fraction or an exponent whose whole part begins with group `i`, where whoever reads
- * it as a number, as JSON for one, has a card number in hand.
+ * A number with a fraction or an exponent whose whole part begins with group `i`, where whoever
+ * reads it as a number, as JSON for one, has a card number in hand.
  */
 function findNumeral(scan: Scan, i: number): Span | null {
   const { view } = scan

@@ -46,9 +46,9 @@ function buildLengths(): Int32Array {
 }
 
 /**
- * Takes the digits of a would-be card number one by one, and says after each whether what it has seen
- * so far is one: issuer, length and check digit agree. One step costs the same whatever came before,
- * so trying every start of a long row of digits stays linear.
+ * Takes the digits of a would-be card number one by one, and says after each whether what it has
+ * seen so far is one: issuer, length and check digit agree. One step costs the same whatever came
+ * before, so trying every start of a long row of digits stays linear.
  */
 export class CardDigits {
   count = 0

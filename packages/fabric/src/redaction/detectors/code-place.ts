@@ -30,7 +30,9 @@ const configuration = /\/etc\/$/
 export const isDescribed = (head: string): boolean =>
   documented.test(head) || resource.test(head) || configuration.test(head)
 
-/** `passwd:root:x:0:0:…`: a line of that file, as `grep` shows it, or another path of the same file. */
+/**
+ * `passwd:root:x:0:0:…`: a line of that file, as `grep` shows it, or another path of the same file.
+ */
 const account =
   /^passwd-?:(?:(?:\d{1,6}:)?[\w.$-]{1,64}:[x*!]{0,2}:\d{1,10}:\d{1,10}:|(?:\/[\w.-]+){2})/
 
@@ -44,7 +46,9 @@ const extension = '(?:[cm]?[jt]sx?|py|go|rs|java|c|h|cpp|cs|rb|php|md|json|ya?ml
 /** `src/auth2/login.ts:12:34` */
 const file = new RegExp(`^[\\w./\\\\@:-]{1,128}\\.${extension}(?::\\d+){0,2}$`)
 
-/** A word of a text that is code, a link to it or the place of some: `x=1`, `{@link Key}`, `a2.ts`. */
+/**
+ * A word of a text that is code, a link to it or the place of some: `x=1`, `{@link Key}`, `a2.ts`.
+ */
 export function isCodeWord(word: string): boolean {
   if (/^\{[^\d]*$/.test(word)) return true
   // `the password is x=…`: what is assigned may be the secret.

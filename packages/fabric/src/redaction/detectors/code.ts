@@ -20,8 +20,8 @@ const MEASURES: ReadonlySet<string> = new Set(['length', 'size', 'value'])
 
 /**
  * Whether `text` is wholly an expression of names: paths that say they hold a secret, calls and
- * indexes with names, and operators between them. A literal in it that may be the secret, or anything
- * left over, makes it a value.
+ * indexes with names, and operators between them. A literal in it that may be the secret, or
+ * anything left over, makes it a value.
  */
 export function isExpression(text: string): boolean {
   if (text.length > codeLengthMax) return false
@@ -158,7 +158,10 @@ function refers(parts: readonly string[]): boolean {
   return parts.length > 1 && MEASURES.has(parts.at(-1) ?? '') && isReferenceName(parts[0] ?? '')
 }
 
-/** One word alone is as likely a password: `secret`, `token` and their like are told apart elsewhere. */
+/**
+ * One word alone is as likely a password: `secret`, `token` and their like are told apart
+ * elsewhere.
+ */
 const isJoined = (name: string): boolean => /[a-z][A-Z]|_|^[a-z]+$/.test(name)
 
 /** Where a secret is read from. */

@@ -14,7 +14,9 @@ import {
   unquoted,
 } from './shell-words.ts'
 
-/** What the value of a switch is: a password, `user:password`, `user%password` or `user/password@…`. */
+/**
+ * What the value of a switch is: a password, `user:password`, `user%password` or `user/password@…`.
+ */
 export type Form = 'password' | 'login' | 'percent' | 'slash'
 
 /** How some programs are told a password. A switch with a star has its value attached. */
@@ -94,7 +96,10 @@ const lineBytesMax = 512
 const beforeBytesMax = 128
 const wordsMax = 48
 
-/** The words of a command, up to where it ends; with a quote that its line leaves open, in two readings. */
+/**
+ * The words of a command, up to where it ends; with a quote that its line leaves open, in two
+ * readings.
+ */
 function readingsOf(
   scan: Scan,
   command: Command,
@@ -118,7 +123,9 @@ const passwordRule = secretRule('password') as SecretRule
 /** `user:password`, and neither a URL nor two numbers: a user and a group, or two ports. */
 export const isLogin = (text: string): boolean => !/^\d+:\d+$/.test(text) && !url.test(text)
 
-/** Reports the password in the value of a switch, which begins `offset` characters into its word. */
+/**
+ * Reports the password in the value of a switch, which begins `offset` characters into its word.
+ */
 function judge(
   scan: Scan,
   { text, at, places }: Command,

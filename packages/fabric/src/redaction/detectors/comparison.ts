@@ -2,8 +2,8 @@ import { looksMade } from './secret-values.ts'
 
 /**
  * `PASSWORD==x`, `PASSWORD=~x`: without a blank behind them, the signs of a comparison may be the
- * first of an assigned value as well. Returns where that value begins, behind the sign that assigns;
- * -1 where the signs that end at `at` compare in any case.
+ * first of an assigned value as well. Returns where that value begins, behind the sign that
+ * assigns; -1 where the signs that end at `at` compare in any case.
  */
 export function assignedAt(bytes: Uint8Array, nameEnd: number, at: number): number {
   let first = at
@@ -31,8 +31,8 @@ const pairHead =
   /^[ \t]*(?:(?:export|set|setx|declare|env|ENV|ARG)[ \t]+)?["'`]?$|[ \t](?:-e|--env|env)[ \t]+["'`]?$|[^&][?&;]$|=\S*[ \t]+$/
 
 /**
- * Whether `text`, which begins with the signs behind the one that assigns, is the second operand of a
- * comparison instead of a value. Of words it is, unless they are all of their line.
+ * Whether `text`, which begins with the signs behind the one that assigns, is the second operand of
+ * a comparison instead of a value. Of words it is, unless they are all of their line.
  */
 export function isCompared(text: string, head: string, isLine: boolean): boolean {
   const operand = text.replace(/^[=~]+/, '')

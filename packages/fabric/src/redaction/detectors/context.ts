@@ -46,7 +46,10 @@ export function indexContext(view: View): ContextIndex {
   return index
 }
 
-/** Letters on neither side, save for a camel hump: `homePhone` holds the word, `microphones` does not. */
+/**
+ * Letters on neither side, save for a camel hump: `homePhone` holds the word, `microphones` does
+ * not.
+ */
 function isWord(view: View, start: number, end: number): boolean {
   const { bytes, from, to } = view
   const kind = (at: number): number =>

@@ -15,8 +15,8 @@ export interface CredentialRule {
   /** What the gate looks for; case matters otherwise. `scan` is called where one of them begins. */
   readonly keywords: readonly string[]
   /**
-   * Reports what begins near `at`, if anything does. Must look at a bounded number of bytes per call,
-   * or at every byte only once over all calls: that is what keeps a hostile message linear.
+   * Reports what begins near `at`, if anything does. Must look at a bounded number of bytes per
+   * call, or at every byte only once over all calls: that is what keeps a hostile message linear.
    */
   readonly scan: (scan: Scan, at: number, keyword: string) => void
   readonly positives: readonly string[]
@@ -66,8 +66,8 @@ export function tokenEnd(
 }
 
 /**
- * Whether a token over `alphabet` may begin at `at`. A byte of the alphabet before it means that the
- * run has been looked at from an earlier start, which also keeps `sk-sk-sk-…` linear.
+ * Whether a token over `alphabet` may begin at `at`. A byte of the alphabet before it means that
+ * the run has been looked at from an earlier start, which also keeps `sk-sk-sk-…` linear.
  */
 export function isTokenStart(scan: Scan, at: number, alphabet: Uint8Array): boolean {
   const { bytes, from } = scan.view
@@ -98,7 +98,9 @@ function bitCount(bits: number): number {
   return count
 }
 
-/** Builds the rule for the commonest kind of credential: a fixed prefix and a run of known bytes. */
+/**
+ * Builds the rule for the commonest kind of credential: a fixed prefix and a run of known bytes.
+ */
 export function prefixed(
   id: string,
   shape: {

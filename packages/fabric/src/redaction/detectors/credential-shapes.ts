@@ -23,8 +23,8 @@ function found(scan: Scan, detector: string, start: number, end: number): void {
 }
 
 /**
- * RFC 7515, section 7.1 and RFC 7516, section 7.1: a header is JSON in base64url. `eyJ` is `{"`, the
- * others have white space before or after the bracket.
+ * RFC 7515, section 7.1 and RFC 7516, section 7.1: a header is JSON in base64url. `eyJ` is `{"`,
+ * the others have white space before or after the bracket.
  */
 const jwtStarts = [
   ...['eyJ', 'eyAi', 'eyAg', 'eyAK', 'eyAJ', 'eyAN', 'ewog', 'ewoi', 'ewoJ', 'ewoK', 'ewoN'],

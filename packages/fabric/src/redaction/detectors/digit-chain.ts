@@ -10,8 +10,8 @@ const groupsKeptMax = 1024
 export const BLANK = 0
 
 /**
- * Groups of digits with little between them. One for the process, because making one for every number
- * would cost more than looking at it; nothing is kept from one call to the next.
+ * Groups of digits with little between them. One for the process, because making one for every
+ * number would cost more than looking at it; nothing is kept from one call to the next.
  */
 export interface DigitChain {
   readonly starts: number[]
@@ -82,7 +82,10 @@ export function isDecimalSign(chain: DigitChain, { bytes }: View, k: number): bo
 const isSingle = (chain: DigitChain, k: number): boolean =>
   k > 0 && k < chain.count && (chain.starts[k] as number) - (chain.ends[k - 1] as number) === 1
 
-/** Whether the elements of a list are parted as group `k` is from the one before: `,` `;` `|`, tab, line. */
+/**
+ * Whether the elements of a list are parted as group `k` is from the one before: `,` `;` `|`, tab,
+ * line.
+ */
 export function isListSign(chain: DigitChain, { bytes }: View, k: number): boolean {
   for (let i = chain.ends[k - 1] as number; i < (chain.starts[k] as number); i++) {
     const byte = bytes[i] as number

@@ -17,13 +17,16 @@ export const NUMBER_KIND = Uint8Array.from(KIND, (kind, byte) => {
   return byte === 0x20 || isBracket || isSign ? GAP_BYTE : 0
 })
 
-/** What stands between two groups of digits, spaces around it aside. An underscore counts as a hyphen. */
+/**
+ * What stands between two groups of digits, spaces around it aside. An underscore counts as a
+ * hyphen.
+ */
 export const GAP = { space: 0, hyphen: 1, dot: 2, other: 3, edge: 4 } as const
 export type Gap = (typeof GAP)[keyof typeof GAP]
 
 /**
- * Groups of digits that stand close enough to be one number, in order. Reused for every run, so that
- * text full of short numbers allocates nothing.
+ * Groups of digits that stand close enough to be one number, in order. Reused for every run, so
+ * that text full of short numbers allocates nothing.
  */
 export interface DigitRun {
   readonly starts: number[]

@@ -25,10 +25,10 @@ const run: DigitRun = { starts: [], ends: [], gaps: [], count: 0 }
 const groupsKeptMax = 1024
 
 /**
- * Finds social security numbers and telephone numbers in the view. `claimed` holds starts and ends of
- * what is a card number or an IBAN already: what remains between them is tried as if they were cut
- * out, so a second pass over the masked text finds nothing new. Runs of groups are read once, left to
- * right.
+ * Finds social security numbers and telephone numbers in the view. `claimed` holds starts and ends
+ * of what is a card number or an IBAN already: what remains between them is tried as if they were
+ * cut out, so a second pass over the masked text finds nothing new. Runs of groups are read once,
+ * left to right.
  */
 export function scanDigits(scan: Scan, claimed: readonly number[]): void {
   const { bytes, from, to } = scan.view

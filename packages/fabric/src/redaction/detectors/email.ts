@@ -12,7 +12,10 @@ const FILE_ENDINGS = new Set(
   ),
 )
 
-/** Reports the address around the `@` at `at`. Both directions are bounded, so a row of `@` is linear. */
+/**
+ * Reports the address around the `@` at `at`. Both directions are bounded, so a row of `@` is
+ * linear.
+ */
 export function scanEmail(scan: Scan, at: number): void {
   const { bytes, from, to } = scan.view
   // Most signs that are no address fail here: mentions, decorators, rows of them.
@@ -88,7 +91,10 @@ function isTopLevel(bytes: Uint8Array, start: number, end: number): boolean {
   return !FILE_ENDINGS.has(text)
 }
 
-/** Whether the text to the left leads, without a slash or space, to `://`: then it is `user:password@`. */
+/**
+ * Whether the text to the left leads, without a slash or space, to `://`: then it is
+ * `user:password@`.
+ */
 function isInUserInfo(scan: Scan, start: number): boolean {
   const { bytes, from } = scan.view
   if (bytes[start - 1] !== 0x3a) return false

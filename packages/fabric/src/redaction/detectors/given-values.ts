@@ -31,7 +31,10 @@ export interface Giving {
   readonly isOption: boolean
   /** Whether any literal is the value: `setenv("PASSWORD", "…")`. */
   readonly isSet: boolean
-  /** Whether only what is indented more than the name itself belongs to it: a pair in a list has a dash before. */
+  /**
+   * Whether only what is indented more than the name itself belongs to it: a pair in a list has a
+   * dash before.
+   */
   readonly isMember: boolean
   /** Whether a type stood before the value. */
   readonly isTyped?: boolean
@@ -99,8 +102,8 @@ export class GivenValues {
   }
 
   /**
-   * Where the next literal may begin if the one with the name ends at `at`: `"password: " + "…"`; -1
-   * where a quote there opens the value.
+   * Where the next literal may begin if the one with the name ends at `at`: `"password: " + "…"`;
+   * -1 where a quote there opens the value.
    */
   #closedAt(nameEnd: number, at: number): number {
     const { bytes, to } = this.#view
@@ -124,7 +127,10 @@ export class GivenValues {
     return isMade || looksMade(this.#textOf(quoted)) ? [quoted] : null
   }
 
-  /** What follows a comparison and is no literal: with the signs of the comparison it may be assigned. */
+  /**
+   * What follows a comparison and is no literal: with the signs of the comparison it may be
+   * assigned.
+   */
   #compared(at: number, { name, rule, before, isOption }: Giving): readonly Span[] {
     const { bytes, to } = this.#view
     const start = assignedAt(bytes, name.end, at)
@@ -323,7 +329,10 @@ const isVerb = ({ kind }: SecretRule, sign: number | undefined): boolean =>
 
 /** More arguments of one call are not looked at. */
 const argumentsMax = 4
-/** Of a list in another one, whose values were judged with those of that one by the same kind of name. */
+/**
+ * Of a list in another one, whose values were judged with those of that one by the same kind of
+ * name.
+ */
 const innerListBytesMax = 256
 /** A comment between a name and its value. */
 const commentBytesMax = 96

@@ -4,8 +4,8 @@ import { isInHexToken } from '../text/hex-token.ts'
 import type { Scan, Span, View } from '../text/view.ts'
 
 /**
- * Total length per country, from the IBAN registry (ISO 13616). A trailing `n` means that everything
- * after the country code is digits.
+ * Total length per country, from the IBAN registry (ISO 13616). A trailing `n` means that
+ * everything after the country code is digits.
  */
 const COUNTRIES =
   'AD24 AE23n AL28 AT20n AZ28 BA20n BE16n BG22 BH22 BI27n BR29 BY28 CH21 CR22n CY28 CZ24n DE22n DJ27n DK18n DO28 EE20n EG29n ES24n FI18n FK18 FO18n FR27 GB22 GE22 GI23 GL18n GR27 GT28 HN28 HR21n HU28n IE22 IL23n IQ23 IS26n IT27 JO30 KW30 KZ20 LB28 LC32 LI21 LT20n LU20 LV21 LY25n MC27 MD24 ME22n MK19 MN20n MR27n MT31 MU30 NI28 NL18 NO15n OM23 PK24 PL28n PS29 PT25n QA29 RO24 RS22n RU33 SA24 SC31 SD18n SE24n SI19n SK24n SM27 SO23n ST25n SV28 TL23n TN24n TR26 UA29 VA22n VG24 XK20n YE30'
@@ -17,9 +17,14 @@ const LENGTHS: ReadonlyMap<number, { length: number; numeric: boolean }> = new M
   ]),
 )
 
-/** Between two characters of an IBAN; the country's letters and the check digits are parted by as many at most. */
+/**
+ * Between two characters of an IBAN; the country's letters and the check digits are parted by as
+ * many at most.
+ */
 const gapBytesMax = 4
-/** Letters after the country code in an IBAN that is parted unusually. More are words of a sentence. */
+/**
+ * Letters after the country code in an IBAN that is parted unusually. More are words of a sentence.
+ */
 const laxLettersMax = 4
 
 /** How an IBAN may be written. */
@@ -39,11 +44,11 @@ export interface Iban extends Span {
 }
 
 /**
- * Reports the IBAN whose check digits begin at `at`, if there is one. Reads at most 34 characters with
- * the gaps between them, twice.
+ * Reports the IBAN whose check digits begin at `at`, if there is one. Reads at most 34 characters
+ * with the gaps between them, twice.
  *
- * In an unusual spelling, one of a hundred words such as `is` before the right number of other digits
- * looks like one, and must not hide a card number in them.
+ * In an unusual spelling, one of a hundred words such as `is` before the right number of other
+ * digits looks like one, and must not hide a card number in them.
  */
 export function scanIban(scan: Scan, at: number): Iban | null {
   const { bytes, from, to } = scan.view

@@ -1,4 +1,6 @@
-/** What a member says of the one beside it, or of itself, when a secret is near. Names are folded. */
+/**
+ * What a member says of the one beside it, or of itself, when a secret is near. Names are folded.
+ */
 const setOf = (text: string): ReadonlySet<string> => new Set(text.split(' '))
 
 /** Holds the name of something. */
@@ -22,7 +24,9 @@ const DESCRIBING = setOf(
 )
 const DESCRIBING_ENDS = setOf('name names id ids type url date time at ref length expiry')
 
-/** Of names in one word, before an end: `userid`, `expiresat`; `android` and `candidate` have none. */
+/**
+ * Of names in one word, before an end: `userid`, `expiresat`; `android` and `candidate` have none.
+ */
 const compound =
   /^(?:user|client|key|secret|token|password|account|tenant|project|app|object|session|request|resource|created|create|updated|update|expires|expire|issued|modified|changed|deleted|rotated|last|first|full|display|file|host|domain|group|role|grant|auth|mime|base|redirect|callback|start|end|max|min|not|sign|verify|salt|hash|iv|nonce)(?=[a-z])/
 

@@ -136,7 +136,9 @@ export class NamedSecrets {
     return { start, end: this.#variantsEnd(start, end), plainEnd: end }
   }
 
-  /** The end of the words for variants behind a name, if an operator follows them; else the name's. */
+  /**
+   * The end of the words for variants behind a name, if an operator follows them; else the name's.
+   */
   #variantsEnd(start: number, end: number): number {
     const { bytes, to } = this.#view
     // The value of an option is the next word.

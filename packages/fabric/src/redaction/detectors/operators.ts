@@ -8,10 +8,10 @@ export type Operator = Exclude<Finding['operator'], 'none'>
 /**
  * What masking does with each class unless the configuration says otherwise.
  *
- * Cards, IBANs and telephone numbers keep four characters, by which people tell them apart. Addresses
- * become a keyed hash: the same person stays the same for the agents that read on, and nobody else
- * can find out who it is. Of social security numbers and credentials nothing is kept: four digits of
- * the one are an authenticator, and of the other every character counts.
+ * Cards, IBANs and telephone numbers keep four characters, by which people tell them apart.
+ * Addresses become a keyed hash: the same person stays the same for the agents that read on, and
+ * nobody else can find out who it is. Of social security numbers and credentials nothing is kept:
+ * four digits of the one are an authenticator, and of the other every character counts.
  */
 export const OPERATORS_DEFAULT: Readonly<Record<DataClass, Operator>> = {
   card: 'mask',
@@ -32,12 +32,15 @@ export interface Masked {
   readonly isExact: boolean
 }
 
-/** The longest marker is `[CREDENTIAL:` with a hash and the bracket: no leaf grows by more per finding. */
+/**
+ * The longest marker is `[CREDENTIAL:` with a hash and the bracket: no leaf grows by more per
+ * finding.
+ */
 export const markerBytesMax = 28
 
 /**
- * Whether a marker as `createMarker` writes it begins with the bracket at `at`. It takes a word away
- * that the text would not have without it, and gives what stands beside it no immunity.
+ * Whether a marker as `createMarker` writes it begins with the bracket at `at`. It takes a word
+ * away that the text would not have without it, and gives what stands beside it no immunity.
  */
 export function isMarker({ bytes, to }: View, at: number): boolean {
   return bytes[at] === 0x5b && MARKER.test(latin1(bytes, at, Math.min(to, at + markerBytesMax)))
@@ -47,8 +50,8 @@ export function isMarker({ bytes, to }: View, at: number): boolean {
 const hashLetters = 15
 
 /**
- * What stands in the place of `value`. Markers hold no quote, backslash, `@` or run of digits, so they
- * fit into a JSON string as they are and no detector finds anything in them.
+ * What stands in the place of `value`. Markers hold no quote, backslash, `@` or run of digits, so
+ * they fit into a JSON string as they are and no detector finds anything in them.
  */
 export function createMarker(operator: Operator, what: Masked): string {
   const type = what.dataClass.toUpperCase()
@@ -71,7 +74,10 @@ function lastFour(value: Uint8Array): string {
 /** Letters only, so that no hash can look like a number; one per half byte. */
 const ALPHABET = 'bcdfghjkmnpqrstv'
 
-/** Exactly what is made here, as a pattern: `[CARD *1111]`, `[SSN]`, `[EMAIL:` with a hash and the bracket. */
+/**
+ * Exactly what is made here, as a pattern: `[CARD *1111]`, `[SSN]`, `[EMAIL:` with a hash and the
+ * bracket.
+ */
 export const MARKER_FORM: string = `\\[(?:${DATA_CLASSES.join('|').toUpperCase()})(?: \\*[A-Za-z0-9]{0,4}|:[${ALPHABET}]{${hashLetters}})?\\]`
 const MARKER = new RegExp(`^${MARKER_FORM}`)
 

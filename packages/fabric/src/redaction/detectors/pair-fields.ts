@@ -116,7 +116,9 @@ function keyBefore(
     : { text: key, start: at }
 }
 
-/** The inside of the literal that begins at `at`; null where none does, or none ends in the excerpt. */
+/**
+ * The inside of the literal that begins at `at`; null where none does, or none ends in the excerpt.
+ */
 function literalAt(text: string, at: number): Span | null {
   let start = at
   while (text.charAt(start) === '\\') start++

@@ -64,9 +64,9 @@ export interface RowKey extends PairRole {
 }
 
 /**
- * The places of the values that belong to the name at `at`, in a row of keys of one frame: those up to
- * where the same key comes again, and those before it where no other name has them. Of a row that
- * can be read either way, both sides count.
+ * The places of the values that belong to the name at `at`, in a row of keys of one frame: those up
+ * to where the same key comes again, and those before it where no other name has them. Of a row
+ * that can be read either way, both sides count.
  */
 export function partnersOf(row: readonly RowKey[], at: number): readonly number[] {
   const own = row[at]?.key

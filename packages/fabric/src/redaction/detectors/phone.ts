@@ -31,9 +31,9 @@ const CODES = new Set(
 /**
  * The last group of a telephone number that begins with group `at`, or -1.
  *
- * Only shapes that hardly anything else has are taken by themselves: `+` or `00` with a country code,
- * the North American 3-3-4 with hyphens, dots or parentheses, and the French five pairs. Everything
- * else needs a word beside it, or a field's name, that says what it is.
+ * Only shapes that hardly anything else has are taken by themselves: `+` or `00` with a country
+ * code, the North American 3-3-4 with hyphens, dots or parentheses, and the French five pairs.
+ * Everything else needs a word beside it, or a field's name, that says what it is.
  */
 export function findPhone(scan: Scan, run: DigitRun, candidate: Candidate): number {
   if (!isFreeStart(scan, run, candidate.at)) return -1
@@ -94,7 +94,10 @@ function isCountryCode(firstTwo: number): boolean {
   return first === 1 || first === 7 || CODES.has(firstTwo)
 }
 
-/** `[1] NXX NXX XXXX`: neither area nor exchange begins with 0 or 1, and the area is no service code (NANP). */
+/**
+ * `[1] NXX NXX XXXX`: neither area nor exchange begins with 0 or 1, and the area is no service code
+ * (NANP).
+ */
 function findNorthAmerican(scan: Scan, run: DigitRun, candidate: Candidate): number {
   let i = candidate.at
   const trunk = groupSize(run, i) === 1 && scan.view.bytes[run.starts[i] as number] === one

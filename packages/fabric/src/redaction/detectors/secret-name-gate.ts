@@ -4,7 +4,9 @@ import { PLAIN_NAMES, secretNameLengthMax, VARIANT_WORDS } from './secret-names.
 
 /** How many letters at the end of a name tell that it may be one of the above. */
 const tailLetters = 4
-/** The last letters of every name above and of its plural, five bits each; all of a shorter name. */
+/**
+ * The last letters of every name above and of its plural, five bits each; all of a shorter name.
+ */
 const TAILS: ReadonlySet<number> = buildTails()
 
 function buildTails(): Set<number> {
@@ -15,7 +17,8 @@ function buildTails(): Set<number> {
       for (const letter of form.slice(-tailLetters))
         tail = (tail << 5) | (letter.charCodeAt(0) & 31)
       tails.add(tail)
-      // `pwd` and `jwt` have fewer letters: as the end of a longer name they match by what they have.
+      // `pwd` and `jwt` have fewer letters: as the end of a longer name they match by what they
+      // have.
       addShorter(tails, tail, form.length)
     }
   }
@@ -82,7 +85,10 @@ function mayHide(bytes: Uint8Array, from: number, to: number): boolean {
 /** `[` of a marker, and what begins an escape. */
 const MAY_HIDE: ReadonlySet<number> = new Set(Buffer.from('[%&\\'))
 
-/** Of other alphabets, of escapes and of what may be a marker, nothing is known before the name is folded. */
+/**
+ * Of other alphabets, of escapes and of what may be a marker, nothing is known before the name is
+ * folded.
+ */
 function mayHoldSecretName(bytes: Uint8Array, from: number, to: number): boolean {
   const { next, classes, outputsFrom } = plainGate
   let state = 0

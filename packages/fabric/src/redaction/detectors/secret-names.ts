@@ -27,8 +27,8 @@ const list = (text: string): readonly string[] => text.split(',').map((name) => 
 const credential = { dataClass: 'credential', detector: 'field-secret' } as const
 
 /**
- * Every name of a secret that is looked for, in every container and at every layer: there is no other
- * list. Written in lower case; SECURITY.md shows them to users, and a test compares the two.
+ * Every name of a secret that is looked for, in every container and at every layer: there is no
+ * other list. Written in lower case; SECURITY.md shows them to users, and a test compares the two.
  */
 export const SECRET_NAMES: readonly Row[] = [
   {
@@ -186,7 +186,10 @@ function judgeName(given: string): SecretRule | null {
   return null
 }
 
-/** The texts behind the escapes of a name, also of those with styled letters or what shows nothing within. */
+/**
+ * The texts behind the escapes of a name, also of those with styled letters or what shows nothing
+ * within.
+ */
 function textsOf(name: string): readonly string[] {
   const texts = textsBehind(name, escapeLayersMax)
   if (!/[%&\\\uff05\uff06\uff3c]/.test(name) || isAscii(name)) return texts
@@ -233,8 +236,9 @@ function foldLetters(text: string): string {
 }
 
 /**
- * A member's name without escapes and styled letters, its case kept: what `name` and `value` of a pair
- * are told by must not be hidden, either. Several where its escapes can be read in several ways.
+ * A member's name without escapes and styled letters, its case kept: what `name` and `value` of a
+ * pair are told by must not be hidden, either. Several where its escapes can be read in several
+ * ways.
  */
 export function plainMembers(name: string): readonly string[] {
   if (/^[^%&\\\x80-\uffff]*$/.test(name)) return [name]

@@ -115,7 +115,10 @@ function isPlaceholder(value: string): boolean {
 
 const IDENTIFIER = '[A-Za-z_][A-Za-z0-9_-]*'
 const PATH = `${IDENTIFIER}(?:\\.${IDENTIFIER})*`
-/** `${…}` with or without a default that is empty, `${{ … }}`, `{{ … }}`, `$NAME`, `%NAME%`, `:name`. */
+/**
+ * `${…}` with or without a default that is empty, `${{ … }}`, `{{ … }}`, `$NAME`, `%NAME%`,
+ * `:name`.
+ */
 const WRAPPED: readonly RegExp[] = [
   new RegExp(`^\\$\\{\\s*(${PATH})\\s*(?::?[-?])?\\}$`),
   new RegExp(`^\\$?\\{\\{-?\\s*\\.?(${PATH})\\s*-?\\}\\}$`),
@@ -179,7 +182,9 @@ const SUBJECTS = wordSet(
   'character characters char chars letter letters digit digits number numbers symbol symbols sign signs uppercase lowercase upper lower case word words space spaces length long longer short shorter weak strong stronger null simple common guessable required mandatory optional empty blank missing invalid valid incorrect wrong match matches matching matched same different equal expired expire expires revoked rotated changed change unchanged reset set unset stored hashed encrypted saved sent shown displayed shared used reused provided given supplied specified configured generated known public private supported allowed accepted rejected verified found available enabled disabled documentation docs settings admin administrator support',
 )
 
-/** "must be at least 8 characters": words and counts, and nothing that mixes letters with digits. */
+/**
+ * "must be at least 8 characters": words and counts, and nothing that mixes letters with digits.
+ */
 export function isStatement(value: string): boolean {
   if (/[A-Za-z]\d|\d[A-Za-z]/.test(value)) return false
   return statement.test(value) || isAbout(value)
@@ -205,7 +210,9 @@ const SAYING = wordSet(
 /** A label, or the subject of a sentence, has no more words. */
 const subjectWordsMax = 5
 
-/** "Confirm password", "Passwords do not match", "This field is required.": a secret as the subject. */
+/**
+ * "Confirm password", "Passwords do not match", "This field is required.": a secret as the subject.
+ */
 function isAbout(value: string): boolean {
   if (!/^[A-Za-z][A-Za-z0-9 ,.'()!?;:/-]*$/.test(value)) return false
   const words = value.toLowerCase().split(' ')

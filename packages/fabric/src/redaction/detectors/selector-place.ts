@@ -9,13 +9,16 @@ const pseudo =
 /** The rest of a selector; another one in the next line, or the block of the rule. */
 const rule = /^[^{}"'`;=\n]{0,128}(?:,[ \t]*\r?\n[ \t]*[.#:*[a-z]|\{)/
 const restBytesMax = 256
-/** Behind the bracket of a rule: a declaration, a rule in it, a comment, its end, or the end of its line. */
+/**
+ * Behind the bracket of a rule: a declaration, a rule in it, a comment, its end, or the end of its
+ * line.
+ */
 const declarations = /^\{\s*(?:$|\\[nrt]|[}&@.#]|\/\*|-{0,2}[a-z][a-z-]*\s*:|[a-z][\w-]*[^{}:;]*\{)/
 
 /**
  * Whether a name that is part of a selector goes on as one at `at`, behind its operator:
- * `.token:hover {`, `label[for="password"]::after {`, `#password { … }`. Of a name that no sign of a
- * selector stands before, and of what no rule follows, the rest is a value.
+ * `.token:hover {`, `label[for="password"]::after {`, `#password { … }`. Of a name that no sign of
+ * a selector stands before, and of what no rule follows, the rest is a value.
  */
 export function isSelector({ bytes, from, to }: View, name: Span, at: number): boolean {
   const isBlock = bytes[at] === 0x7b

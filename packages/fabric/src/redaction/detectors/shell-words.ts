@@ -1,10 +1,15 @@
-/** Which quotes are open where a command begins: they end it, and are written otherwise within it. */
+/**
+ * Which quotes are open where a command begins: they end it, and are written otherwise within it.
+ */
 export interface Around {
   readonly isSingle: boolean
   readonly isDouble: boolean
 }
 
-/** A text behind one layer of quotes, and where each character stood, with one place more for its end. */
+/**
+ * A text behind one layer of quotes, and where each character stood, with one place more for its
+ * end.
+ */
 export interface Unquoted {
   readonly text: string
   /** Null where each stands where it stood. */
@@ -170,8 +175,8 @@ const isEnd = (sign: string): boolean =>
   sign === '' || sign === '\n' || sign === '\r' || isBlank(sign)
 
 /**
- * What stands for the characters of a word from one to another, by places in the text: within its quotes
- * where a value begins and ends with the same, with all of them otherwise.
+ * What stands for the characters of a word from one to another, by places in the text: within its
+ * quotes where a value begins and ends with the same, with all of them otherwise.
  */
 export function rawSpan(
   text: string,

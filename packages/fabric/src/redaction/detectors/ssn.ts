@@ -14,8 +14,8 @@ import {
  * The last group of a United States social security number that begins with group `at`, or -1.
  *
  * Area 000, 666 and 900 up, group 00 and serial 0000 were never issued (SSA, POMS RM 10201.035).
- * Nine bare digits, dots or other signs between the groups, or a number that seems to go on need a word beside them
- * that says what they are.
+ * Nine bare digits, dots or other signs between the groups, or a number that seems to go on need a
+ * word beside them that says what they are.
  */
 export function findSsn(scan: Scan, run: DigitRun, candidate: Candidate): number {
   const i = candidate.at

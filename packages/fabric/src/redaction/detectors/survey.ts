@@ -10,15 +10,17 @@ export interface Survey {
   /** All kinds of bytes that occur, as bits. */
   kinds: number
   /**
-   * One more than the digits in every run of digits and gaps so far, or-ed: 8 or more exactly when one
-   * run has seven digits. Identifiers and times have many digits, but few in a row.
+   * One more than the digits in every run of digits and gaps so far, or-ed: 8 or more exactly when
+   * one run has seven digits. Identifiers and times have many digits, but few in a row.
    */
   digitRuns: number
   /** All digits so far. A number in disguise has them with anything between. */
   digits: number
   /** Lengths of all runs of base64 so far, or-ed: 16 or more exactly when one run reached 16. */
   base64Runs: number
-  /** Length of the run of base64 that the last stretch ended with; it goes on after a line break. */
+  /**
+   * Length of the run of base64 that the last stretch ended with; it goes on after a line break.
+   */
   openRun: number
   keyword: boolean
   /** Of a JSON string: whether it holds escapes. */
@@ -126,7 +128,10 @@ export function behindIndent(bytes: Uint8Array, at: number, to: number): number 
 export const beginsSwitch = (bytes: Uint8Array, at: number): boolean =>
   bytes[at] === 0x2d && (bytes[at + 1] === 0x2d || ((bytes[at + 1] ?? 0) | 0x20) > 0x60)
 
-/** Surveys all of a text. No keyword holds a byte that ends a stretch, so nothing is missed between two. */
+/**
+ * Surveys all of a text. No keyword holds a byte that ends a stretch, so nothing is missed between
+ * two.
+ */
 export function surveyText(bytes: Uint8Array, from: number, to: number): Survey {
   const seen = createSurvey()
   let at = from

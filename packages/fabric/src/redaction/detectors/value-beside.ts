@@ -95,7 +95,9 @@ const cdata = '[CDATA['
 const joinsName = (byte: number): boolean =>
   byte >= 0x80 || ((KIND[byte] as number) & ALNUM) !== 0 || JOINTS.has(byte)
 
-/** Whether an operator, the end of a tag or the start of a line comes before what begins at `start`. */
+/**
+ * Whether an operator, the end of a tag or the start of a line comes before what begins at `start`.
+ */
 function isValuePlace({ bytes, from }: View, start: number): boolean {
   let at = start - 1
   const first = Math.max(from, start - openingBytesMax)
@@ -218,7 +220,10 @@ function fieldsAround(excerpt: string, at: number, spend: Beside['spend']): Fiel
   }
 }
 
-/** The fields of one record: as deep as the one at `own`, with none less deep and no blank line between. */
+/**
+ * The fields of one record: as deep as the one at `own`, with none less deep and no blank line
+ * between.
+ */
 function sameRecord(fields: readonly TextField[], own: number): readonly TextField[] {
   if (own < 0) return []
   const depth = fields[own]?.depth ?? 0

@@ -27,13 +27,18 @@ export interface Value extends Span {
 /** What decides where a value without quotes ends. */
 export type BareForm = 'line' | 'whole' | 'query' | 'word' | 'cell' | 'argument'
 
-/** Signs before a quote that belong to the literal: `b'…'`, `@"…"`, `SecretStr("…")`, `!!str "…"`. */
+/**
+ * Signs before a quote that belong to the literal: `b'…'`, `@"…"`, `SecretStr("…")`, `!!str "…"`.
+ */
 const literalStart =
   /^(?:[!&][^\s"'`]{0,64}[ \t]+){0,2}(?:\(\s*)?(?:(?:new\s+)?(?:[A-Za-z_]\w*\.)*(?:SecretStr|SecretString|SecureString|Secret|String|str|bytes|Some|from|encode|quote|to_string)\(\s*)?(?:[bBuUrRfFLN]{1,2}|\$?@|@?\$|%[qQ]|b?r#{1,8})?(\\*)("""|'''|["'`]|\xe2\x80[\x98\x9c\x9e\xb9]|\xc2\xab)/
 const literalStartBytes = 160
 /** A comment behind a literal of several, to the end of its line. */
 const jointComment = /(?:#|\/\/|--)[^\r\n]{0,80}(?=\r?\n)/g
-/** What stands between two literals that a language joins: an operator, line ends, the next one's prefix. */
+/**
+ * What stands between two literals that a language joins: an operator, line ends, the next one's
+ * prefix.
+ */
 const literalJoint =
   /^[ \t]*(?:\\?(?:(?:#|\/\/|--)[^\r\n]{0,80})?\r?\n[ \t]*){0,3}(?:(\+\+?|[.&~^]|\|\||\.\.|<>)[ \t]*(?:(?:_[ \t]*)?(?:(?:#|\/\/|--)[^\r\n]{0,80})?\r?\n[ \t]*)?)?(?:(?<=[\s+.&~^|<>])(?:[bBuUrRfFLN]{1,2}|\$?@|@?\$))?(\\*)(["'`])/
 /** Backslashes of eight layers of JSON; more begin no string. */
@@ -64,7 +69,9 @@ export class ValueReader {
     return heredocAt(this.#place, at, this.#unclosed)
   }
 
-  /** The literal that begins at `at`, with those that are joined to it; null where there is none. */
+  /**
+   * The literal that begins at `at`, with those that are joined to it; null where there is none.
+   */
   quoted(at: number): Value | null {
     const { bytes, to } = this.#place
     const text = excerptOf(bytes, at, Math.min(to, at + literalStartBytes))
@@ -191,7 +198,10 @@ export class ValueReader {
     }
   }
 
-  /** Whether a literal in a line of its own is one of an expression, not the name of a member or a sentence. */
+  /**
+   * Whether a literal in a line of its own is one of an expression, not the name of a member or a
+   * sentence.
+   */
   #endsAlone(at: number): boolean {
     const { bytes, to } = this.#place
     return /^[ \t]*(?:[;)]|,(?!\s*["'`])|\r?\n[ \t]*["'`;)])/.test(
@@ -199,7 +209,9 @@ export class ValueReader {
     )
   }
 
-  /** Text without quotes, to where its line or what was opened before ends, or another name begins. */
+  /**
+   * Text without quotes, to where its line or what was opened before ends, or another name begins.
+   */
   bare(at: number, form: BareForm, bytesMax: number = Number.POSITIVE_INFINITY): Value {
     const { bytes, context, spend } = this.#place
     const to = Math.min(this.#place.to, at + bytesMax)
@@ -238,7 +250,10 @@ export class ValueReader {
     return { start: at, end, isQuoted: false }
   }
 
-  /** Where the line goes on that ends at `at` with a sign that says so, and no option follows; or -1. */
+  /**
+   * Where the line goes on that ends at `at` with a sign that says so, and no option follows; or
+   * -1.
+   */
   #continued(at: number, slashes: number, from: number): number {
     const { bytes, to } = this.#place
     const sign = bytes[at - 1]

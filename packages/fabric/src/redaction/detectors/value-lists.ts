@@ -20,7 +20,9 @@ interface Listed {
   readonly isWhole: boolean
 }
 
-/** A bracket, and a literal, a word of JSON, another bracket, a name or the end of the line in it. */
+/**
+ * A bracket, and a literal, a word of JSON, another bracket, a name or the end of the line in it.
+ */
 const opening =
   /^(?:[[{(]\s*(?:\\*["'`]|(?:null|true|false)\s*[,\]]|[[{(\]})]|$)|[{(]\s*[\w$.-]+\s*[:=])/
 const METHOD = /^\{\s*\\*["'](?:get|put|post|delete|options|head|patch)\\*["']\s*:/
@@ -87,8 +89,8 @@ const openingBytes = 256
 const unended = /^[{(]\s*[\w$.-]+\s*$/
 
 /**
- * Whether the text at `at` may open a list, by its first bytes: a bracket that opens none is no reason
- * to read its line.
+ * Whether the text at `at` may open a list, by its first bytes: a bracket that opens none is no
+ * reason to read its line.
  */
 export function mayOpenList(bytes: Uint8Array, at: number, to: number): boolean {
   const head = latin1(bytes, at, Math.min(to, at + openingBytes))

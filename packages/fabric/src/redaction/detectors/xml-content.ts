@@ -33,8 +33,9 @@ const tag = /<[^<>]{0,64}>/y
 const endTag = /<\/([\w.:-]+)/g
 
 /**
- * The text of an element's content, by which it is judged: CDATA as it stands, since nothing in it is
- * a tag; comments that hold what was made to be a secret; and of tags what their attributes hold.
+ * The text of an element's content, by which it is judged: CDATA as it stands, since nothing in it
+ * is a tag; comments that hold what was made to be a secret; and of tags what their attributes
+ * hold.
  */
 export function textIn(content: string, spendSection: () => void): string {
   const closed = new Set<string>()

@@ -93,7 +93,10 @@ export function besideAttribute(
   return [...found, ...madeTexts(view, element, spend)]
 }
 
-/** The texts between the children of an element that have a word in them that was made to be a secret. */
+/**
+ * The texts between the children of an element that have a word in them that was made to be a
+ * secret.
+ */
 function madeTexts(
   { bytes }: View,
   { from, to, children }: Element,

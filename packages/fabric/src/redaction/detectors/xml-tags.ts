@@ -27,8 +27,8 @@ interface Open extends Element {
 }
 
 /**
- * The elements of a text that may be XML or HTML, by where their start tags begin. One pass: comments
- * and CDATA are content, tags that nothing closes are left out, whatever stands in them.
+ * The elements of a text that may be XML or HTML, by where their start tags begin. One pass:
+ * comments and CDATA are content, tags that nothing closes are left out, whatever stands in them.
  */
 export function readElements(
   bytes: Uint8Array,
@@ -80,7 +80,10 @@ function adopt(parent: Open, child: Open): void {
   parent.children.push(child)
 }
 
-/** Closes the innermost element of the name. What is open in it has no end: its children are those around it. */
+/**
+ * Closes the innermost element of the name. What is open in it has no end: its children are those
+ * around it.
+ */
 function closeElement(
   name: string,
   at: number,

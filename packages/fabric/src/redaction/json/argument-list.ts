@@ -26,8 +26,8 @@ export function maySwitch(bytes: Uint8Array, { from, to }: JsonString): boolean 
 }
 
 /**
- * What the member `text` of a list that begins at `at` says as a switch of the program before it: of
- * what follows, and whether a password is attached to it.
+ * What the member `text` of a list that begins at `at` says as a switch of the program before it:
+ * of what follows, and whether a password is attached to it.
  */
 export function switchAt(
   bytes: Uint8Array,

@@ -11,11 +11,12 @@ const nestedDepthMax = 64
 export type VisitLayer = (text: View) => void
 
 /**
- * Finds secrets by their names in every JSON text that is part of the scan's text: tools answer with
- * JSON inside a string, with a word before it, one object on each line, or between Markdown fences.
+ * Finds secrets by their names in every JSON text that is part of the scan's text: tools answer
+ * with JSON inside a string, with a word before it, one object on each line, or between Markdown
+ * fences.
  *
- * What is not JSON is no fault here. Reading goes on where it stopped, so that each byte is read once,
- * and what was complete by then has been found.
+ * What is not JSON is no fault here. Reading goes on where it stopped, so that each byte is read
+ * once, and what was complete by then has been found.
  */
 export function scanEmbeddedJson(scan: Scan, visit: VisitLayer): void {
   const { bytes, from, to } = scan.view
@@ -26,7 +27,9 @@ export function scanEmbeddedJson(scan: Scan, visit: VisitLayer): void {
   }
 }
 
-/** Where a text that may be JSON begins; a string only at the very start, as JSON inside JSON twice. */
+/**
+ * Where a text that may be JSON begins; a string only at the very start, as JSON inside JSON twice.
+ */
 function nextStart(bytes: Uint8Array, from: number, to: number, isFirst: boolean): number {
   let i = from
   while (isFirst && i < to && (bytes[i] as number) <= 0x20) i++
@@ -35,7 +38,10 @@ function nextStart(bytes: Uint8Array, from: number, to: number, isFirst: boolean
   return i < to ? i : -1
 }
 
-/** Whether a bracket is here, and what follows can stand in it: most brackets of other text fail at once. */
+/**
+ * Whether a bracket is here, and what follows can stand in it: most brackets of other text fail at
+ * once.
+ */
 function mayBegin(bytes: Uint8Array, at: number): boolean {
   const bracket = bytes[at]
   if (bracket !== 0x7b && bracket !== 0x5b) return false

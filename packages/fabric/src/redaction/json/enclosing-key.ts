@@ -16,8 +16,8 @@ interface Told {
 }
 
 /**
- * What the name above a value says of it. A name can be megabytes long and have a million values below
- * it, with other names in between: each long one is read once.
+ * What the name above a value says of it. A name can be megabytes long and have a million values
+ * below it, with other names in between: each long one is read once.
  */
 export class EnclosingKey {
   readonly #bytes: Uint8Array

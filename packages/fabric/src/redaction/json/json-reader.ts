@@ -12,9 +12,9 @@ export const depthMax = 64
 const LITERALS = ['true', 'false', 'null'].map((word) => new TextEncoder().encode(word))
 
 /**
- * Reads the JSON array or object that begins at `from`, if there is one (RFC 8259, without the rules of
- * RFC 7493 that lenient receivers do not have). Says where reading stopped instead of throwing: in text
- * that is made for it, almost every byte is a fault.
+ * Reads the JSON array or object that begins at `from`, if there is one (RFC 8259, without the
+ * rules of RFC 7493 that lenient receivers do not have). Says where reading stopped instead of
+ * throwing: in text that is made for it, almost every byte is a fault.
  */
 export class JsonReader {
   readonly #bytes: Uint8Array

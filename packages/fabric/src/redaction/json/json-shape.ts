@@ -7,7 +7,9 @@ import { unescapeJson } from './json-string.ts'
 
 /** A part of a finding that is cut out by itself. */
 export interface Piece extends Span {
-  /** Stands on both sides of the marker: a number needs quotes, as its layer of JSON writes them. */
+  /**
+   * Stands on both sides of the marker: a number needs quotes, as its layer of JSON writes them.
+   */
   readonly quote: string
   /** Whether it is in a name, so that its marker must be one of its own. */
   readonly isName: boolean
@@ -22,8 +24,9 @@ interface Part extends Piece {
 const layersMax = 4
 
 /**
- * What may be cut out of a text that holds JSON texts, so that each stays one, of the same shape: parts
- * of strings, numbers as a whole, and anything outside of them. Brackets, colons and commas stay.
+ * What may be cut out of a text that holds JSON texts, so that each stays one, of the same shape:
+ * parts of strings, numbers as a whole, and anything outside of them. Brackets, colons and commas
+ * stay.
  */
 export class JsonShape {
   /** In order and without overlap; in offsets of the body. */
@@ -35,7 +38,10 @@ export class JsonShape {
     this.#whole = whole
   }
 
-  /** The shape of `view`, whose strings end with `quote` as the body writes it; null without JSON in it. */
+  /**
+   * The shape of `view`, whose strings end with `quote` as the body writes it; null without JSON in
+   * it.
+   */
   static of(view: View, quote: string, work: InspectionWork): JsonShape | null {
     if (nextOpening(view.bytes, view.from, view.to) >= view.to) return null
     const parts: Part[] = []
@@ -71,7 +77,10 @@ export class JsonShape {
   }
 }
 
-/** What of `part` is in `span`. A cut inside of an escape would leave half of it, to be read with what follows. */
+/**
+ * What of `part` is in `span`. A cut inside of an escape would leave half of it, to be read with
+ * what follows.
+ */
 function clipped({ text, ...part }: Part, span: Span): Piece {
   const start = Math.max(part.start, span.start)
   const end = Math.min(part.end, span.end)
@@ -104,8 +113,8 @@ interface Layer {
 }
 
 /**
- * Adds the parts of a text, and tells whether any JSON text is in it. Reading goes on where one ends
- * or is none, so each byte of a layer is read once.
+ * Adds the parts of a text, and tells whether any JSON text is in it. Reading goes on where one
+ * ends or is none, so each byte of a layer is read once.
  */
 function readText(view: View, layer: Layer, parts: Part[]): boolean {
   const { bytes, from, to } = view
@@ -134,8 +143,9 @@ function readText(view: View, layer: Layer, parts: Part[]): boolean {
 }
 
 /**
- * Finds where JSON texts may begin: at a bracket, or at the quote of a string that holds one, since an
- * answer may be JSON inside a string of JSON. Linear: a string that is none ends before the next one.
+ * Finds where JSON texts may begin: at a bracket, or at the quote of a string that holds one, since
+ * an answer may be JSON inside a string of JSON. Linear: a string that is none ends before the next
+ * one.
  */
 class Starts {
   readonly #bytes: Uint8Array

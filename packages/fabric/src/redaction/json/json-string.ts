@@ -8,7 +8,8 @@ export class JsonFault extends Error {
   readonly at: number
 
   constructor(what: string, at: number) {
-    // Text that is not JSON may fail at every bracket, and to record a stack costs more than to read it.
+    // Text that is not JSON may fail at every bracket, and to record a stack costs more than to
+    // read it.
     const { stackTraceLimit } = Error
     Error.stackTraceLimit = 0
     super(`${what} at byte ${at}`)
@@ -23,7 +24,9 @@ export interface JsonString {
   readonly to: number
   /** Whether it holds escapes, so that the bytes are not the value. */
   readonly escaped: boolean
-  /** Whether its bytes hold no escape of another kind and no other alphabet, where that is known. */
+  /**
+   * Whether its bytes hold no escape of another kind and no other alphabet, where that is known.
+   */
   readonly quiet?: boolean
 }
 
@@ -58,7 +61,9 @@ export function readJsonString(bytes: Uint8Array, from: number, seen: Survey): n
 /** u, /, \, b, f */
 const MAY_HIDE: ReadonlySet<number | undefined> = new Set([0x75, 0x2f, 0x5c, 0x62, 0x66])
 
-/** The offset after the escape at `at`; a surrogate must be one of a pair (RFC 7493, section 2.1). */
+/**
+ * The offset after the escape at `at`; a surrogate must be one of a pair (RFC 7493, section 2.1).
+ */
 function afterEscape(bytes: Uint8Array, at: number): number {
   const letter = bytes[at + 1]
   if (letter !== 0x75) {

@@ -35,7 +35,9 @@ interface Frame extends JsonStep {
   isObject: boolean
   key: JsonString | null
   index: number
-  /** Names so far, once there are too many to compare one by one, or one is written with escapes. */
+  /**
+   * Names so far, once there are too many to compare one by one, or one is written with escapes.
+   */
   names: Set<string> | null
   namesFrom: number
 }
@@ -49,9 +51,10 @@ const numberBytesMin = 7
  * Walks a JSON text and shows every leaf to `visit`, keys before their values, without building
  * values: what is not touched can then be copied byte by byte.
  *
- * Accepts exactly what `parseStrictJson` accepts: no duplicate names (RFC 7493, section 2.3; compared
- * after decoding), no `__proto__`, no lone surrogates, no number beyond a double, bounded depth; a
- * test compares the two. Throws `JsonFault` otherwise. The caller has checked that the bytes are UTF-8.
+ * Accepts exactly what `parseStrictJson` accepts: no duplicate names (RFC 7493, section 2.3;
+ * compared after decoding), no `__proto__`, no lone surrogates, no number beyond a double, bounded
+ * depth; a test compares the two. Throws `JsonFault` otherwise. The caller has checked that the
+ * bytes are UTF-8.
  */
 export class JsonWalk {
   readonly #bytes: Uint8Array
@@ -72,7 +75,10 @@ export class JsonWalk {
   /** Frames from `#depth` on are spare. */
   readonly #frames: Frame[] = []
   #depth = 0
-  /** Names of all open objects; entries from `#nameCount` on are spare. Shrinking the array would free it. */
+  /**
+   * Names of all open objects; entries from `#nameCount` on are spare. Shrinking the array would
+   * free it.
+   */
   readonly #names: JsonString[] = []
   #nameCount = 0
 
@@ -99,7 +105,10 @@ export class JsonWalk {
     return this.#leaf
   }
 
-  /** Where the innermost container begins, and the name or index that the walk stands at; null outside. */
+  /**
+   * Where the innermost container begins, and the name or index that the walk stands at; null
+   * outside.
+   */
   get container(): JsonContainer | null {
     return this.#depth === 0 ? null : (this.#frames[this.#depth - 1] ?? null)
   }

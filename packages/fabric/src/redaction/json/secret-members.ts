@@ -30,7 +30,10 @@ import { EnclosingKey } from './enclosing-key.ts'
 import { type JsonString, nameOf } from './json-string.ts'
 import { type JsonContainer, type JsonLeaf, JsonWalk } from './json-walk.ts'
 
-/** A member that says what the other is has a short name: 256 bytes, each behind a backslash of JSON. */
+/**
+ * A member that says what the other is has a short name: 256 bytes, each behind a backslash of
+ * JSON.
+ */
 const memberBytesMax = 512
 /** The name of a secret in a value is a name, not a text; it is longer by escapes alone. */
 const nameBytesMax = 128
@@ -157,7 +160,9 @@ export class SecretMembers {
     else this.#lookAfter(leaf, walk, frame)
   }
 
-  /** To be called behind `look` for a leaf of which something is masked, with what is left of it. */
+  /**
+   * To be called behind `look` for a leaf of which something is masked, with what is left of it.
+   */
   lookAgain(leaf: JsonLeaf, walk: JsonWalk, masked: string): void {
     const { container } = walk
     const frame = this.#frames[this.#depth - 1]
@@ -385,7 +390,10 @@ const emptyFrame: Frame = {
   named: null,
 }
 
-/** A leaf that is quiet holds nothing that could hide a name: most are, and their bytes were read before. */
+/**
+ * A leaf that is quiet holds nothing that could hide a name: most are, and their bytes were read
+ * before.
+ */
 const mayName = (bytes: Uint8Array, { from, to, quiet }: JsonString): boolean =>
   quiet === true ? mayNamePlainly(bytes, from, to) : mayNameSecret(bytes, from, to)
 
@@ -393,7 +401,9 @@ const mayName = (bytes: Uint8Array, { from, to, quiet }: JsonString): boolean =>
 const isName = (text: string): boolean =>
   /^[\p{L}\p{N}\p{M}\p{Cf}_.:[\]%&#;\\ -]+$/u.test(text) && !text.includes('---')
 
-/** The name of a member without separators, in lower case; empty for one that is too long to matter. */
+/**
+ * The name of a member without separators, in lower case; empty for one that is too long to matter.
+ */
 const memberOf = (bytes: Uint8Array, key: JsonString): string =>
   foldMember(memberNameOf(bytes, key))
 

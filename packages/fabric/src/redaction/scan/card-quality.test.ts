@@ -4,8 +4,9 @@ import { Refusal } from '../../lib/refusal.ts'
 import { createRedactor } from './create-redactor.ts'
 
 /*
- * How often numbers that are no cards are taken for one, and cards in the promised spellings are not
- * found. The same numbers in every run. The table in SECURITY.md ("Masking") is made of these rates.
+ * How often numbers that are no cards are taken for one, and cards in the promised spellings are
+ * not found. The same numbers in every run. The table in SECURITY.md ("Masking") is made of these
+ * rates.
  */
 
 const redactor = createRedactor({ hashKey: new Uint8Array(32).fill(1) })

@@ -389,7 +389,8 @@ describe('for any body', () => {
         const shape = (node: unknown): unknown => {
           if (Array.isArray(node)) return node.map(shape)
           if (typeof node !== 'object' || node === null) return 0
-          // A name of digits stands before all others in an object of the engine's; its marker does not.
+          // A name of digits stands before all others in an object of the engine's; its marker does
+          // not.
           return Object.values(node)
             .map((child) => JSON.stringify(shape(child)))
             .toSorted()

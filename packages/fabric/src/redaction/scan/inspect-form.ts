@@ -16,7 +16,10 @@ import { settleLeaf } from './settle.ts'
 /** A path is kept with every finding. */
 const pathNameLengthMax = 64
 
-/** Reads `name=value&…` (WHATWG URL, section 5.1) and reports into `inspection`; names are searched too. */
+/**
+ * Reads `name=value&…` (WHATWG URL, section 5.1) and reports into `inspection`; names are searched
+ * too.
+ */
 export function inspectForm(body: Uint8Array, inspection: Inspection): void {
   const paired = pairedRules(
     body,
@@ -93,7 +96,9 @@ function ruleOf(name: string, value: string, paired: SecretRule | null): SecretR
   return [own, paired].find((rule) => rule !== null && isSecretValue(rule, value)) ?? null
 }
 
-/** Behind brackets as in an object; a point joins the words of other names, too: `password.reset`. */
+/**
+ * Behind brackets as in an object; a point joins the words of other names, too: `password.reset`.
+ */
 function memberRule(name: string, value: string): SecretRule | null {
   return bracketRule(name, value) ?? (looksMade(value) ? joinedRule(name, value) : null)
 }
@@ -103,8 +108,8 @@ function plainView(body: Uint8Array, from: number, to: number): View {
 }
 
 /**
- * The value behind pluses and percent signs: every receiver decodes them, so the digits of an escape
- * are part of nothing. A percent sign that starts no escape stays.
+ * The value behind pluses and percent signs: every receiver decodes them, so the digits of an
+ * escape are part of nothing. A percent sign that starts no escape stays.
  */
 function decodeForm(view: View): View {
   const { bytes, from, to } = view

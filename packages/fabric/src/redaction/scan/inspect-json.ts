@@ -10,7 +10,9 @@ import type { Inspection, LeafPlace } from './inspection.ts'
 import { scanSurveyed, scanView } from './scan-view.ts'
 import { settleLeaf } from './settle.ts'
 
-/** Walks a JSON body and reports into `inspection`. Throws `JsonFault` for what is not strict JSON. */
+/**
+ * Walks a JSON body and reports into `inspection`. Throws `JsonFault` for what is not strict JSON.
+ */
 export function inspectJson(body: Uint8Array, inspection: Inspection, depthMax: number): void {
   /** Names that hold a finding, with what the path says instead. */
   const concealed = new Map<number, string>()
@@ -95,8 +97,8 @@ class LeafShapes {
 const exactDigitsMax = 15
 
 /**
- * A number is replaced whole, because half a number is another one. Looked at are all whole parts that
- * a receiver makes of it.
+ * A number is replaced whole, because half a number is another one. Looked at are all whole parts
+ * that a receiver makes of it.
  */
 function numberViews(body: Uint8Array, { from, to }: JsonLeaf): readonly View[] {
   const whole = { start: from, end: to }
@@ -114,8 +116,8 @@ const pathLengthMax = 256
 const pathNameBytesMax = 64
 
 /**
- * RFC 6901, section 3. A name that holds something sensitive appears as its class, a long one as its
- * length, and a long path without its end.
+ * RFC 6901, section 3. A name that holds something sensitive appears as its class, a long one as
+ * its length, and a long path without its end.
  */
 function pointerTo(
   body: Uint8Array,

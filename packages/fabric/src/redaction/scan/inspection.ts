@@ -84,7 +84,10 @@ class LeafScan implements Scan {
   }
 }
 
-/** Collects what the detectors report in one body. Values are turned into markers at once and forgotten. */
+/**
+ * Collects what the detectors report in one body. Values are turned into markers at once and
+ * forgotten.
+ */
 export class Inspection {
   readonly #options: InspectionOptions
   readonly #hits: Hit[] = []
@@ -164,7 +167,10 @@ const RANK: ReadonlyMap<DataClass, number> = new Map(
   ),
 )
 
-/** Cuts for the hits that the order masks; what overlaps becomes one cut, so nothing of either is left. */
+/**
+ * Cuts for the hits that the order masks; what overlaps becomes one cut, so nothing of either is
+ * left.
+ */
 export function planCuts(hits: readonly Hit[]): readonly Cut[] {
   const wanted: (Cut & { readonly rank: number })[] = []
   for (const { finding, cuts } of hits) {

@@ -33,7 +33,9 @@ function sampleOf(text: string): string {
   return Array.from({ length: parts }, (_, i) => text.slice(i * step, i * step + size)).join('\n')
 }
 
-/** Words of the documents in an order that repeats nowhere, with signs, numbers and names between. */
+/**
+ * Words of the documents in an order that repeats nowhere, with signs, numbers and names between.
+ */
 function varied(words: readonly string[]): string {
   let seed = 7
   const next = (below: number): number => {

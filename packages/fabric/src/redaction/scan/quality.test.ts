@@ -4,8 +4,9 @@ import type { DataClass } from '../redactor.ts'
 import { createRedactor } from './create-redactor.ts'
 
 /*
- * A labelled corpus, made here and by other rules than the detectors use: numbers are built forwards
- * from their standards, written in the ways people write them, and put between things that look alike.
+ * A labelled corpus, made here and by other rules than the detectors use: numbers are built
+ * forwards from their standards, written in the ways people write them, and put between things that
+ * look alike.
  */
 
 /** Random, but the same in every run (mulberry32). */
@@ -267,7 +268,8 @@ describe('on a labelled corpus', () => {
     }
   }
 
-  // Telephone numbers have no check digit; the bar for them is the published one for conservative rules.
+  // Telephone numbers have no check digit; the bar for them is the published one for conservative
+  // rules.
   const bars: readonly [DataClass, number][] = [
     ['card', 0.97],
     ['iban', 0.97],

@@ -37,9 +37,9 @@ export interface Scanning {
 /**
  * Runs every detector over a view and over its decoded forms.
  *
- * One pass tells what kinds of bytes and which keywords are there; detectors run only where that gave
- * them a reason. Decoded forms are at most half as long again as their source, and there are no more
- * from each than its encodings have alignments, so the work is linear in the length.
+ * One pass tells what kinds of bytes and which keywords are there; detectors run only where that
+ * gave them a reason. Decoded forms are at most half as long again as their source, and there are
+ * no more from each than its encodings have alignments, so the work is linear in the length.
  */
 export function scanView(view: View, open: OpenScan): void {
   scanSurveyed(view, surveyText(view.bytes, view.from, view.to), { open, depth: 0 })

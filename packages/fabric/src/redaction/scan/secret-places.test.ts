@@ -5,8 +5,8 @@ import { SECRET_NAMES } from '../detectors/secret-names.ts'
 import { createRedactor } from './create-redactor.ts'
 
 /*
- * A grammar of places for a secret, each of which SECURITY.md promises: a name of the table with words
- * around it, a notation, a value with signs in it, and escapes over any of their characters.
+ * A grammar of places for a secret, each of which SECURITY.md promises: a name of the table with
+ * words around it, a notation, a value with signs in it, and escapes over any of their characters.
  */
 const redactor = createRedactor({ hashKey: new Uint8Array(32).fill(5) })
 

@@ -5,8 +5,9 @@ import { FOREIGN_NAMES, SECRET_NAMES } from '../detectors/secret-names.ts'
 import { createRedactor } from './create-redactor.ts'
 
 /*
- * The promise of SECURITY.md, "Secrets by name", as laws: every name of the table in every container
- * at every layer is found with all of its value, and what only speaks of a secret stays as it is.
+ * The promise of SECURITY.md, "Secrets by name", as laws: every name of the table in every
+ * container at every layer is found with all of its value, and what only speaks of a secret stays
+ * as it is.
  */
 const redactor = createRedactor({ hashKey: new Uint8Array(32).fill(5) })
 

@@ -5,8 +5,9 @@ import { COMMAND_LINES } from '../detectors/command-line.ts'
 import { createRedactor } from './create-redactor.ts'
 
 /*
- * The promises of SECURITY.md, "Secrets by name, in text" and "In command lines", as grammars: whatever
- * stands between a name and its value, nothing of the value is left, and a second pass changes nothing.
+ * The promises of SECURITY.md, "Secrets by name, in text" and "In command lines", as grammars:
+ * whatever stands between a name and its value, nothing of the value is left, and a second pass
+ * changes nothing.
  */
 const redactor = createRedactor({ hashKey: new Uint8Array(32).fill(5) })
 

@@ -2,7 +2,9 @@ import { describe, expect, test } from 'vitest'
 import { Refusal } from '../../lib/refusal.ts'
 import { createRedactor } from './create-redactor.ts'
 
-/* A generated password begins with any sign, and none of them is taken for a part of the notation. */
+/*
+ * A generated password begins with any sign, and none of them is taken for a part of the notation.
+ */
 const redactor = createRedactor({ hashKey: new Uint8Array(32).fill(5) })
 
 function mask(body: string, contentType = 'text/plain'): string {

@@ -46,8 +46,8 @@ export function kindOf(bytes: Uint8Array, at: number): number {
 }
 
 /**
- * Whether a token may begin at `at`: nothing alphanumeric touches it from the left. The letter of an
- * escape such as `\n` does not count: text inside JSON inside JSON still carries its escapes.
+ * Whether a token may begin at `at`: nothing alphanumeric touches it from the left. The letter of
+ * an escape such as `\n` does not count: text inside JSON inside JSON still carries its escapes.
  */
 export function isLeftEdge(bytes: Uint8Array, from: number, at: number): boolean {
   if (at <= from) return true

@@ -80,7 +80,10 @@ test('of lines that are no text together, the token with a finding is cut out', 
   expect(redact(`${harmless}\n${hidden}`).text).toBe(`${harmless}\n[CARD *1111]`)
 })
 
-/** The same ones on every run: among millions of random bytes an address stands by chance now and then. */
+/**
+ * The same ones on every run: among millions of random bytes an address stands by chance now and
+ * then.
+ */
 function bytesOf(seed: string, length: number): Buffer {
   return createHash('shake256', { outputLength: length }).update(seed).digest()
 }

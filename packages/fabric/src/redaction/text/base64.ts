@@ -9,7 +9,10 @@ const SIX_BITS = buildDigits(
   'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_',
 )
 
-/** The bytes behind base64 or base64url between `start` and `end`, padding optional; null if it is neither. */
+/**
+ * The bytes behind base64 or base64url between `start` and `end`, padding optional; null if it is
+ * neither.
+ */
 export function decodeBase64(bytes: Uint8Array, start: number, end: number): Uint8Array | null {
   let last = end
   while (last > start && bytes[last - 1] === 0x3d) last--
@@ -30,7 +33,9 @@ export function decodeBase64(bytes: Uint8Array, start: number, end: number): Uin
   return decoded
 }
 
-/** Letters of base64 behind which something worth finding fits, and the bytes that they stand for. */
+/**
+ * Letters of base64 behind which something worth finding fits, and the bytes that they stand for.
+ */
 export const base64RunMin = 16
 const stretchMin = 12
 
@@ -39,8 +44,8 @@ const stretchMin = 12
  *
  * A run counts as text where all of it is UTF-8. Anything else can be a picture with text in it, or
  * text behind letters that belong to something else, such as the rest of a path: of that, whatever
- * is readable for twelve bytes on end is shown, however the run is aligned, and zeros for the rest. In
- * random bytes almost nothing is. UTF-16 is shown as UTF-8.
+ * is readable for twelve bytes on end is shown, however the run is aligned, and zeros for the rest.
+ * In random bytes almost nothing is. UTF-16 is shown as UTF-8.
  */
 export function eachBase64(
   view: View,
@@ -216,7 +221,9 @@ function keepStretches(decoded: Uint8Array): boolean {
   return kept
 }
 
-/** The bytes as UTF-16 (RFC 2781), as UTF-8, if at least six ASCII characters on end are written so. */
+/**
+ * The bytes as UTF-16 (RFC 2781), as UTF-8, if at least six ASCII characters on end are written so.
+ */
 function decodeWide(decoded: Uint8Array): Uint8Array | null {
   let stretch = 0
   let before = 0

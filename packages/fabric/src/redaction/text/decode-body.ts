@@ -10,9 +10,9 @@ const windows1252 = new TextDecoder('windows-1252')
 const disputed = /[\x80-\x9f]/
 
 /**
- * The body as the UTF-8 that its receiver gets to read, the very same object where it is that already;
- * or the refusal of a body that two receivers would decode to two texts. JSON needs no look for control
- * characters here: outside of strings and inside of them it is not JSON with them.
+ * The body as the UTF-8 that its receiver gets to read, the very same object where it is that
+ * already; or the refusal of a body that two receivers would decode to two texts. JSON needs no
+ * look for control characters here: outside of strings and inside of them it is not JSON with them.
  */
 export function decodeBody(body: Uint8Array, form: BodyForm): Uint8Array | Refusal {
   const { reading, charset } = form
@@ -45,8 +45,9 @@ function decodeCharset(body: Uint8Array, charset: Charset): Uint8Array | null {
 }
 
 /**
- * The text of a body for readers that look for words in it, before inspection refuses what it cannot
- * decode: in the charset that leaves as UTF-8, or as lenient UTF-8. `label` is in lower case.
+ * The text of a body for readers that look for words in it, before inspection refuses what it
+ * cannot decode: in the charset that leaves as UTF-8, or as lenient UTF-8. `label` is in lower
+ * case.
  */
 export function readText(body: Uint8Array, label: string | null): string {
   const charset = label === null ? undefined : charsetOf(label)

@@ -56,18 +56,18 @@ export function originOf(view: View, at: number): number {
 }
 
 /**
- * The view with `%41`, `%u0041`, escapes behind a backslash, `&#65;`, `&#x41;` and `&quot;` decoded, or null
- * when it holds none: text inside JSON inside JSON still carries its escapes, which cut base64 into pieces. A
- * percent sign that starts no escape stays as it is.
+ * The view with `%41`, `%u0041`, escapes behind a backslash, `&#65;`, `&#x41;` and `&quot;`
+ * decoded, or null when it holds none: text inside JSON inside JSON still carries its escapes,
+ * which cut base64 into pieces. A percent sign that starts no escape stays as it is.
  */
 export function decodeEscapes(view: View): View | null {
   return decodeAs(view, 'eager').view
 }
 
 /**
- * Every view that the escapes of one layer can stand for: one in nearly all texts. `&#6%34;` is a control
- * character and `4;`, or `&#64;` if the percent sign is decoded first; three backslashes and an `n` are the
- * end of a line in three layers, or a backslash before one.
+ * Every view that the escapes of one layer can stand for: one in nearly all texts. `&#6%34;` is a
+ * control character and `4;`, or `&#64;` if the percent sign is decoded first; three backslashes
+ * and an `n` are the end of a line in three layers, or a backslash before one.
  */
 export function escapeReadings(view: View): readonly View[] {
   const eager = decodeAs(view, 'eager')

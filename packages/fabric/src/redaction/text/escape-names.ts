@@ -1,4 +1,6 @@
-/** Named character references (HTML, section 13.5) of what stands around names, values and digits. */
+/**
+ * Named character references (HTML, section 13.5) of what stands around names, values and digits.
+ */
 export const ENTITIES: ReadonlyMap<string, number> = new Map(
   Object.entries({
     quot: 0x22,
@@ -105,7 +107,10 @@ const DIGITS = 'ZERO ONE TWO THREE FOUR FIVE SIX SEVEN EIGHT NINE'.split(' ')
 /** Longer names are none of ASCII. */
 export const characterNameMax = 24
 
-/** The code point that `\N{…}` names in Python and Perl: of ASCII, or `U+` and its number; -1 for others. */
+/**
+ * The code point that `\N{…}` names in Python and Perl: of ASCII, or `U+` and its number; -1 for
+ * others.
+ */
 export function codeOfName(given: string): number {
   const name = given.toUpperCase()
   const letter = /^LATIN (SMALL|CAPITAL) LETTER ([A-Z])$/.exec(name)

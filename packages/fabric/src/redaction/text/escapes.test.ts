@@ -44,7 +44,10 @@ const SECRETS: Readonly<Record<string, { text: string; gone: string }>> = {
   iban: { text: 'x DE89370400440532013000', gone: '0532013000' },
 }
 
-/** Escapes some characters of a text, and every one that would begin an escape itself, as encoders do. */
+/**
+ * Escapes some characters of a text, and every one that would begin an escape itself, as encoders
+ * do.
+ */
 function escaped(text: string, kind: string, at: readonly boolean[]): string {
   const escape = ESCAPES[kind] ?? ((letter: string) => letter)
   const lead = escape('a').charAt(0)

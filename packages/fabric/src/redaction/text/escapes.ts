@@ -24,7 +24,9 @@ interface Coded {
 
 const beyondUnicode = 0x110000
 
-/** The escape that begins at `at`, of any language; null where none does. Linear in what it reads. */
+/**
+ * The escape that begins at `at`, of any language; null where none does. Linear in what it reads.
+ */
 export function readEscape(bytes: Uint8Array, at: number, to: number): Escape | null {
   const lead = bytes[at]
   if (lead === 0x25) {
@@ -42,8 +44,8 @@ export function readEscape(bytes: Uint8Array, at: number, to: number): Escape | 
 }
 
 /**
- * Escapes of JSON, JavaScript, C, Python, Perl and shells. Each layer of strings doubles the backslashes:
- * any number of them before an escape is that many layers of the same one.
+ * Escapes of JSON, JavaScript, C, Python, Perl and shells. Each layer of strings doubles the
+ * backslashes: any number of them before an escape is that many layers of the same one.
  */
 function readBackslashes(bytes: Uint8Array, at: number, to: number): Escape | null {
   const last = lastBackslash(bytes, at, to)
@@ -83,8 +85,8 @@ const SIMPLE_ESCAPES: ReadonlyMap<number, number> = new Map([
   ...Object.entries({ n: 0x0a, r: 0x0d, t: 0x09, a: 0x07, b: 0x08, e: 0x1b, f: 0x0c, v: 0x0b }).map(
     ([letter, code]) => [letter.charCodeAt(0), code] as const,
   ),
-  // These stand for themselves (JavaScript, shells, Markdown). A quote stays, since it may close a string,
-  // and what begins an escape is read by itself.
+  // These stand for themselves (JavaScript, shells, Markdown). A quote stays, since it may close a
+  // string, and what begins an escape is read by itself.
   ...Array.from('/@.-_:=+#,;~!?*$^|<>()[]{} 89', (sign) => {
     const code = sign.charCodeAt(0)
     return [code, code] as const

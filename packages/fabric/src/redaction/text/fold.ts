@@ -5,13 +5,17 @@ import { numberForms } from './number-forms.ts'
 import type { View } from './view.ts'
 
 /**
- * Letters and signs of other scripts that look like Latin ones (a selection of Unicode's confusables,
- * UTS 39), as code point and ASCII form; written in hexadecimal because nobody could review the glyphs.
+ * Letters and signs of other scripts that look like Latin ones (a selection of Unicode's
+ * confusables, UTS 39), as code point and ASCII form; written in hexadecimal because nobody could
+ * review the glyphs.
  */
 const LOOK_ALIKES =
   '0430a 0435e 043eo 0440p 0441c 0445x 0443y 0456i 0458j 0455s 04bbh 0501d 051bq 051dw 0410A 0412B 0415E 041aK 041cM 041dH 041eO 0420P 0421C 0422T 0425X 0406I 0408J 0405S 0391A 0392B 0395E 0396Z 0397H 0399I 039aK 039cM 039dN 039fO 03a1P 03a4T 03a5Y 03a7X 03bfo 03bdv 2024. 3002. fe52. fe6b@ 2044/ 2215/'
 
-/** Blocks with styled Latin letters: raised and lowered, letter-like, circled, mathematical, squared. */
+/**
+ * Blocks with styled Latin letters: raised and lowered, letter-like, circled, mathematical,
+ * squared.
+ */
 const STYLED: readonly (readonly [first: number, last: number])[] = [
   [0x1d2c, 0x1d6a],
   [0x2071, 0x209c],
@@ -45,8 +49,9 @@ function buildFolded(): Map<number, number> {
 }
 
 /**
- * The view with invisible characters and combining marks dropped and look-alikes written as the ASCII they look like, or
- * null when nothing changes. `bytes` is valid UTF-8, because the body was checked to be.
+ * The view with invisible characters and combining marks dropped and look-alikes written as the
+ * ASCII they look like, or null when nothing changes. `bytes` is valid UTF-8, because the body was
+ * checked to be.
  */
 export function fold(view: View): View | null {
   const { bytes, from, to } = view

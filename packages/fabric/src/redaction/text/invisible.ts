@@ -8,7 +8,10 @@ const blankBraille = 0x2800
 const NOTHING = /^[\p{Cc}\p{Cf}\p{Default_Ignorable_Code_Point}]$/u
 const MARK = /^\p{M}$/u
 
-/** 1 for what shows nothing, 2 for what only changes its neighbour. Built on first use, from the engine's Unicode data. */
+/**
+ * 1 for what shows nothing, 2 for what only changes its neighbour. Built on first use, from the
+ * engine's Unicode data.
+ */
 let table: Uint8Array | null = null
 
 function buildTable(): Uint8Array {
@@ -22,7 +25,10 @@ function buildTable(): Uint8Array {
   return built
 }
 
-/** Whether the sign beyond ASCII shows nothing: control characters, zero-width marks, selectors, tags, fillers. */
+/**
+ * Whether the sign beyond ASCII shows nothing: control characters, zero-width marks, selectors,
+ * tags, fillers.
+ */
 export function isInvisible(code: number): boolean {
   if (code >= blockEnd) return code >= tagsFrom && code <= tagsTo
   table ??= buildTable()

@@ -4,8 +4,8 @@ import { latin1 } from './ascii.ts'
 const plainBytesMax = 300
 
 /**
- * The end of the number at `from` (RFC 8259, section 6), or -1 where there is none or it is beyond a
- * double (RFC 7493, section 2.2).
+ * The end of the number at `from` (RFC 8259, section 6), or -1 where there is none or it is beyond
+ * a double (RFC 7493, section 2.2).
  */
 export function jsonNumberEnd(bytes: Uint8Array, from: number): number {
   const integer = bytes[from] === 0x2d ? from + 1 : from
@@ -40,9 +40,9 @@ const wholeDigitsMax = 64
 const printedMax = 1e21
 
 /**
- * The whole parts that receivers make of a number, in digits without exponent: cut off or rounded, as
- * it is written or from the double nearest to it (RFC 8259, section 6). The sign is left out. None
- * where the number has no whole part, or far too long a one.
+ * The whole parts that receivers make of a number, in digits without exponent: cut off or rounded,
+ * as it is written or from the double nearest to it (RFC 8259, section 6). The sign is left out.
+ * None where the number has no whole part, or far too long a one.
  */
 export function wholeForms(text: string): readonly string[] {
   const [, whole = '', fraction = '', power = '0'] =

@@ -61,7 +61,9 @@ export class LineContext {
     return this
   }
 
-  /** What is open at another place, of this line or of another one near by; this stays where it is. */
+  /**
+   * What is open at another place, of this line or of another one near by; this stays where it is.
+   */
   elsewhere(at: number): LineContext {
     if (at >= this.#at && this.#lineOf(this.#at, at) < 0) {
       const same = new LineContext(this.#bytes, this.#at)
@@ -87,7 +89,10 @@ export class LineContext {
     return this.#quotes.some((open) => open.sign === sign && open.backslashes === backslashes)
   }
 
-  /** Goes on at `behind`, past a quote that closes: what it opened, and what was opened in it, is closed. */
+  /**
+   * Goes on at `behind`, past a quote that closes: what it opened, and what was opened in it, is
+   * closed.
+   */
   close({ sign, backslashes }: Quote, behind: number): void {
     const at = this.#quotes.findIndex(
       (open) => open.sign === sign && open.backslashes === backslashes,

@@ -1,7 +1,8 @@
 /**
- * What other scripts and symbols write digits as: decimal digits of every script (Unicode, Nd), signs
- * that contain one (circled, in parentheses, with a full stop, raised, lowered), Roman numerals of the
- * block Number Forms, and the Han digits of everyday use. Two digits of one sign stay two.
+ * What other scripts and symbols write digits as: decimal digits of every script (Unicode, Nd),
+ * signs that contain one (circled, in parentheses, with a full stop, raised, lowered), Roman
+ * numerals of the block Number Forms, and the Han digits of everyday use. Two digits of one sign
+ * stay two.
  */
 export type NumberForms = ReadonlyMap<number, string>
 

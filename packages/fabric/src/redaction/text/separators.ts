@@ -46,7 +46,10 @@ const leader =
   /[ \t]+>{1,64}[ \t]*|[ \t]*(?:(?:\.{2,64}|-{3,64}|_{2,64}|\xe2\x80\xa6|\xc2\xb7{2,64})[ \t]*)/y
 const arrow = /\xe2\x86[\x90-\xbf]|\xe2\x87[\x80-\xbf]|\xe2\x9e[\x94-\xbe]|\xe2\x89[\x94\x95]/y
 const operatorSigns = /[-:=<>!~?+*/.|&%^]{1,4}/y
-/** Follows an operator before the value: the end of emphasis or of an element, and what opens the next. */
+/**
+ * Follows an operator before the value: the end of emphasis or of an element, and what opens the
+ * next.
+ */
 const behindOperator =
   /(?:\*{1,2}|__?|`(?=\s))?(?:[ \t]|&nbsp;)*(?:<\/[\w:.-]{1,32}>(?:[ \t]|&nbsp;)*(?:<\/?[\w:.-]{1,32}(?:\s[^<>]{0,64})?>\s*){0,2})?/y
 const copula =
@@ -199,7 +202,10 @@ class SeparatorReader {
   }
 }
 
-/** What makes more of an operator, or follows one, than the value's start: `=>`, `==`, `://`, `:**`, `:</b>`. */
+/**
+ * What makes more of an operator, or follows one, than the value's start: `=>`, `==`, `://`, `:**`,
+ * `:</b>`.
+ */
 const SIGNS: ReadonlySet<number | undefined> = new Set(
   Array.from('=:>~/*_`<', (sign) => sign.charCodeAt(0)),
 )

@@ -41,7 +41,9 @@ export interface Scan {
   fieldContext(): ContextIndex
   /** Where the words stand in the view that say what a bare number is. */
   context(): ContextIndex
-  /** Accounts for work in steps of `STEPS`; throws `TooMuchWork` where the inspection has none left. */
+  /**
+   * Accounts for work in steps of `STEPS`; throws `TooMuchWork` where the inspection has none left.
+   */
   spend(steps: number): void
   found(what: Found): void
 }

@@ -169,9 +169,9 @@ function settle(
 }
 
 /**
- * What was settled, by verdict, and what was not. The receiver's word for having opened the messages
- * covers every item of its request, also those that it did not hold: without one that it held, the
- * record of it would be taken for an acknowledgement.
+ * What was settled, by verdict, and what was not. The receiver's word for having opened the
+ * messages covers every item of its request, also those that it did not hold: without one that it
+ * held, the record of it would be taken for an acknowledgement.
  */
 function settledFacts(
   { group, items, countersignature, signingKeyId }: Settlement,
@@ -236,7 +236,9 @@ function epochOf(context: RequestContext): number | null | Refusal {
   return typeof epoch === 'number' && epoch <= 0 ? null : epoch
 }
 
-/** Descriptors and wrapped keys carry no message: permitted like the rest, recorded when refused. */
+/**
+ * Descriptors and wrapped keys carry no message: permitted like the rest, recorded when refused.
+ */
 async function control(
   { deps }: ChannelsRouterOptions,
   context: RequestContext,

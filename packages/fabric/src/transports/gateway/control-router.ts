@@ -150,8 +150,8 @@ const meshAnswers: Readonly<Record<string, MeshAnswer>> = {
     })
   },
   'POST /v1/mesh/endpoints': async (options, context) => {
-    // Where a name is reached is written for others to go by: a key or a token that may find agents,
-    // narrowed or stolen, must not move one.
+    // Where a name is reached is written for others to go by: a key or a token that may find
+    // agents, narrowed or stolen, must not move one.
     const request = await admit(options, context, { action: 'record', operation: 'mesh.register' })
     if (request instanceof Refusal) return request
     const { caller: admitted } = request.authenticated
@@ -174,7 +174,8 @@ const meshAnswers: Readonly<Record<string, MeshAnswer>> = {
     if (entries instanceof Refusal) return refuse(options, context, entries)
     const claim = await checks.claim(entries, admitted, context.at)
     if (claim instanceof Refusal) return refuse(options, context, claim)
-    // Claims are checked against the disk and by signatures, during which a connector can lose its right.
+    // Claims are checked against the disk and by signatures, during which a connector can lose its
+    // right.
     const lost = recheck(request, options.deps.authorization)
     if (lost !== null) {
       claim.release()
@@ -191,7 +192,8 @@ const meshAnswers: Readonly<Record<string, MeshAnswer>> = {
     const refusal = claim.refusal ?? (failure === null ? null : refusalOf(failure))
     if (refusal === null) return jsonReply({ indexes })
     const told = await refuse(options, context, refusal)
-    // Without a record of the refusal, the connector sends its entries again; each is recorded once.
+    // Without a record of the refusal, the connector sends its entries again; each is recorded
+    // once.
     if (told !== refusal) return told
     const named = limits.some((limit) => limit !== null) ? { limits } : {}
     const headers = exchangeHeaders(context.exchange)
@@ -212,7 +214,9 @@ function refusalOf({ cause, refusal }: Failure): Refusal {
 interface Appended {
   /** By position of the entry; null for one that was not recorded. */
   readonly indexes: readonly (number | null)[]
-  /** By position: the limit that stopped an entry, so that its connector can name it to its caller. */
+  /**
+   * By position: the limit that stopped an entry, so that its connector can name it to its caller.
+   */
   readonly limits: readonly (string | null)[]
   readonly failure: Failure | null
 }
@@ -224,9 +228,9 @@ interface Appending {
 }
 
 /**
- * Records what was admitted, each entry by itself, so that exchanges of the others are not left open
- * when one meets a limit or cannot be written. The time is the fabric's: a connector cannot write
- * among the entries of last year.
+ * Records what was admitted, each entry by itself, so that exchanges of the others are not left
+ * open when one meets a limit or cannot be written. The time is the fabric's: a connector cannot
+ * write among the entries of last year.
  */
 async function appendClaimed(
   { ledger }: ControlOptions,

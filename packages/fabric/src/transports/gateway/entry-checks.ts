@@ -21,14 +21,18 @@ import { Refusal } from '../../lib/refusal.ts'
 import type { PipelineDeps } from '../../pipeline/enforce.ts'
 import { ExchangeClaims, isOpening } from './exchange-claims.ts'
 
-/** An exchange is recorded as it begins: a request may take a minute to arrive, and clocks differ. */
+/**
+ * An exchange is recorded as it begins: a request may take a minute to arrive, and clocks differ.
+ */
 const begunWindowMs = 300_000
-/** An exchange ends within the longest stream of a connector, which is an hour, and as much again. */
+/**
+ * An exchange ends within the longest stream of a connector, which is an hour, and as much again.
+ */
 const endedWindowMs = 2 * 3_600_000
 /**
- * Entries that are looked at, and then verified, before other requests get their turn: each may hold 60 KB
- * of JSON in a string, where the bounds on the body do not count its names, and 4 MiB of them take 0.1 s. Two
- * signatures take 0.2 ms.
+ * Entries that are looked at, and then verified, before other requests get their turn: each may
+ * hold 60 KB of JSON in a string, where the bounds on the body do not count its names, and 4 MiB of
+ * them take 0.1 s. Two signatures take 0.2 ms.
  */
 const entriesPerTurn = 8
 
@@ -40,7 +44,10 @@ export interface EntryChecksOptions {
   readonly verify: VerifySignature
   /** Whether the caller signed the request for who recorded it, just now; once for each entry. */
   isProvenRequest(request: RecordedRequest): Promise<boolean>
-  /** Why the decision that an entry states is not one of this fabric's policies on that request, or null. */
+  /**
+   * Why the decision that an entry states is not one of this fabric's policies on that request, or
+   * null.
+   */
   decisionFault(entry: MeshEntry): string | null
   readonly ledger: {
     explain(exchange: string): Promise<readonly OpenedEntry[]>
@@ -56,8 +63,8 @@ export function recordedEntry(entry: MeshEntry, producer: string): MeshEntry {
 /** The entries that a connector may record (docs/protocol.md, "Mesh control"). */
 export interface EntryChecks {
   /**
-   * Checks every entry before anything is recorded, each by itself: other exchanges wait in the same
-   * batch, and must not stay open because of one entry. Holds the exchanges of those that are
+   * Checks every entry before anything is recorded, each by itself: other exchanges wait in the
+   * same batch, and must not stay open because of one entry. Holds the exchanges of those that are
    * admitted until `release`. A refusal when none is admitted.
    */
   claim(
@@ -70,7 +77,9 @@ export interface EntryChecks {
 export interface Claim {
   /** The entries that may be recorded; at least one, or there is one in `recorded`. */
   readonly admitted: ReadonlySet<MeshEntry | MalformedError>
-  /** Those that are on record already, word for word: their answer was lost. By index in the ledger. */
+  /**
+   * Those that are on record already, word for word: their answer was lost. By index in the ledger.
+   */
   readonly recorded: ReadonlyMap<MeshEntry | MalformedError, number>
   /** Of the first entry that was not admitted. */
   readonly refusal: Refusal | null
@@ -180,8 +189,8 @@ function timeFault({ kind, exchange }: MeshEntry, { now }: Recording): string | 
 
 /**
  * A connector proves its callers by their certificates, and only principals of the directory have
- * one. Without this check it could record a caller that does not exist, or the fabric, and so obtain
- * a receipt about it.
+ * one. Without this check it could record a caller that does not exist, or the fabric, and so
+ * obtain a receipt about it.
  */
 function callerFault(
   { deps }: EntryChecksOptions,
@@ -199,8 +208,8 @@ function callerFault(
 }
 
 /**
- * A connector may be asked for a receiver that does not exist, and records that it refused. Nothing was
- * sent there: no answer of it, nor an act, goes on record.
+ * A connector may be asked for a receiver that does not exist, and records that it refused. Nothing
+ * was sent there: no answer of it, nor an act, goes on record.
  */
 function receiverFault({ deps }: EntryChecksOptions, { kind, facts }: MeshEntry): string | null {
   const { receiver, result, code } = facts
@@ -258,8 +267,8 @@ function idOf(spiffeId: unknown): SpiffeId | null {
 }
 
 /**
- * The index of this very entry, where the same connector recorded it before and the answer was lost. An
- * entry that differs in any fact is another one, and its exchange is closed.
+ * The index of this very entry, where the same connector recorded it before and the answer was
+ * lost. An entry that differs in any fact is another one, and its exchange is closed.
  */
 async function findRecorded(
   { ledger }: EntryChecksOptions,

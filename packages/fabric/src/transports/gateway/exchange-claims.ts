@@ -6,8 +6,8 @@ export const isOpening = (kind: MeshEntry['kind']): boolean =>
 
 /**
  * Which exchanges a connector may add to: only the one that recorded an intent may record how it
- * ended, and none may record an exchange in which it is not the receiver, except what it refused its
- * own agent. The ledger knows who opened what; entries on their way there are held here.
+ * ended, and none may record an exchange in which it is not the receiver, except what it refused
+ * its own agent. The ledger knows who opened what; entries on their way there are held here.
  */
 export class ExchangeClaims {
   readonly #openProducer: (exchange: string) => string | null
@@ -18,7 +18,9 @@ export class ExchangeClaims {
     this.#openProducer = openProducer
   }
 
-  /** Holds the exchange of `entry` and returns null, or returns why no honest connector sends it. */
+  /**
+   * Holds the exchange of `entry` and returns null, or returns why no honest connector sends it.
+   */
   hold(entry: MeshEntry, connector: Caller): string | null {
     const fault = this.#fault(entry, connector)
     if (fault === null) this.#held.add(entry.exchange)

@@ -138,7 +138,9 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   }
 }
 
-/** Open to everybody, but not to everybody who keeps guessing: each attempt costs a signature check. */
+/**
+ * Open to everybody, but not to everybody who keeps guessing: each attempt costs a signature check.
+ */
 const provingRouters: ReadonlySet<string> = new Set(['v1/enroll', 'v1/renew', 'oauth'])
 
 interface Served {

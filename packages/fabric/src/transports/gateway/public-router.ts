@@ -76,7 +76,9 @@ export function publicRouters(options: PublicOptions): ReadonlyMap<string, Publi
 const reading: ReadonlySet<string> = new Set(['GET', 'HEAD'])
 const writing: ReadonlySet<string> = new Set(['POST'])
 
-/** Answers at this path alone, to these methods; what lies below it, or leads out of it, is nothing. */
+/**
+ * Answers at this path alone, to these methods; what lies below it, or leads out of it, is nothing.
+ */
 function only(
   path: string,
   methods: ReadonlySet<string>,
@@ -105,8 +107,8 @@ interface Answer {
 const strictTransport = 'max-age=31536000'
 
 /**
- * RFC 6797: a browser that was here once never asks in clear again. Not for `localhost`, which other
- * programs of this machine share, and where the rule would hold for every port.
+ * RFC 6797: a browser that was here once never asks in clear again. Not for `localhost`, which
+ * other programs of this machine share, and where the rule would hold for every port.
  */
 function transportHeaders(request: NodeRequest): Record<string, string> {
   const authority = ('authority' in request ? request.authority : request.headers.host) ?? ''
@@ -190,7 +192,8 @@ async function exchangeJson(
     received instanceof Refusal || body instanceof Refusal
       ? (body as Refusal)
       : await answer(received.presented, body).catch(
-          // A no is returned. What throws may have spent the token, or issued what it could not record.
+          // A no is returned. What throws may have spent the token, or issued what it could not
+          // record.
           (cause: unknown) => new Refusal('OUTCOME_UNKNOWN', String(cause)),
         )
   if (result instanceof Refusal) return writeReply(response, await refuse(result))

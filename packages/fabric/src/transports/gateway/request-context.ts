@@ -21,7 +21,9 @@ export interface RequestContext {
 /** Answers the requests below one path prefix. */
 export type Router = (context: RequestContext) => Promise<Reply>
 
-/** The one integer of this name in the query; null where it has none. Nothing else is taken for one. */
+/**
+ * The one integer of this name in the query; null where it has none. Nothing else is taken for one.
+ */
 export function integerIn(
   { query }: Pick<RequestContext, 'query'>,
   name: string,

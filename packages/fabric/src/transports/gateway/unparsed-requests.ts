@@ -26,7 +26,9 @@ export interface RefusedUnparsed {
 
 export interface UnparsedOptions {
   readonly trust: PeerTrust
-  /** Records a request that no surface could read, and says how to answer it and whom it was from. */
+  /**
+   * Records a request that no surface could read, and says how to answer it and whom it was from.
+   */
   refuse(unchecked: UncheckedRequest, refusal: Refusal): Promise<RefusedUnparsed>
   /** False once an address has spent its allowance of unauthenticated attempts. */
   admitsUnauthenticated(address: string): boolean
@@ -42,7 +44,10 @@ function tooMany(perMinute: number): Refusal {
   return overLimit('RATE_LIMITED', limit, '', 60_000)
 }
 
-/** Null while more of this connection is heard; an agent is not locked out by who shares its address. */
+/**
+ * Null while more of this connection is heard; an agent is not locked out by who shares its
+ * address.
+ */
 export function floodReply(socket: TLSSocket, options: UnparsedOptions): Reply | null {
   const { admitsUnauthenticated, trust, clock, random } = options
   if (admitsUnauthenticated(socket.remoteAddress ?? '')) return null
@@ -92,7 +97,10 @@ export async function refuseAsked(
   return refuseUnparsedRequest(socket, refusal, options)
 }
 
-/** As `refuseAsked`, for an answer that is made elsewhere; rejects when the refusal is not on record. */
+/**
+ * As `refuseAsked`, for an answer that is made elsewhere; rejects when the refusal is not on
+ * record.
+ */
 export async function recordAsked(
   request: NodeRequest,
   refusal: Refusal,

@@ -9,18 +9,22 @@ import type { NodeRequest } from './received-request.ts'
 /** A refused request's body up to this size is discarded; beyond it the connection ends instead. */
 const discardedBytesMax = 64 * 1024
 
-/** Chunks or frames of one body: each costs the event loop some microseconds, however small it is. */
+/**
+ * Chunks or frames of one body: each costs the event loop some microseconds, however small it is.
+ */
 const piecesLimit = { name: 'http.bodyPieces', value: 16_384, unit: 'count' } as const
 
 /**
- * The body of a request before anyone may read it. To be made in the turn in which the request comes
- * in: a stream that broke off earlier would otherwise look like one that has ended.
+ * The body of a request before anyone may read it. To be made in the turn in which the request
+ * comes in: a stream that broke off earlier would otherwise look like one that has ended.
  */
 export class ArrivingBody {
   readonly #request: NodeRequest
   #broken = false
   #ended = false
-  /** Who reads it, and hears how it ended: listeners of its own would cost as much as the reading. */
+  /**
+   * Who reads it, and hears how it ended: listeners of its own would cost as much as the reading.
+   */
   #reader: { whole(): void; fail(): void } | null = null
 
   constructor(request: NodeRequest) {
@@ -44,7 +48,9 @@ export class ArrivingBody {
     })
   }
 
-  /** Whether a refusal has to end the connection: more may be on its way than is worth discarding. */
+  /**
+   * Whether a refusal has to end the connection: more may be on its way than is worth discarding.
+   */
   get endsConnection(): boolean {
     if (this.#ended) return false
     const { 'content-length': length, 'transfer-encoding': coding } = this.#request.headers
@@ -73,9 +79,9 @@ export class ArrivingBody {
   }
 
   /**
-   * Null beyond the bound. The rest of a refused body is discarded until the refusal is out, since a
-   * connection that is cut at once takes the refusal with it. Read by its events: an async iterator
-   * costs several times as much, and most bodies are one chunk.
+   * Null beyond the bound. The rest of a refused body is discarded until the refusal is out, since
+   * a connection that is cut at once takes the refusal with it. Read by its events: an async
+   * iterator costs several times as much, and most bodies are one chunk.
    */
   #readAll({ bodyBytesMax, share }: Admission): Promise<Uint8Array | Refusal | null> {
     const request = this.#request

@@ -28,12 +28,19 @@ const quickMs = 250
 const quickAloneMs = 2_000
 /** Ordinary logs of 2 MiB, or documents of 200 KiB; the worst case takes less than `quickMs`. */
 const quickSteps = 15_000_000
-/** One job of the slow lane. `inspect.steps` take nine seconds at worst, of a machine that is not busy. */
+/**
+ * One job of the slow lane. `inspect.steps` take nine seconds at worst, of a machine that is not
+ * busy.
+ */
 const slowMs = 15_000
 const slowLimit = { name: 'work.bodyMs', value: slowMs, unit: 'ms' } as const
-/** Beyond a second at once, a client may use a quarter of the quick lane; then it has the slow one. */
+/**
+ * Beyond a second at once, a client may use a quarter of the quick lane; then it has the slow one.
+ */
 const creditOptions = { rate: 0.25, creditMsMax: 1_000, debtMsMax: 10_000 }
-/** Ending a thread costs others more than its time: whose job did has the slow lane from then on. */
+/**
+ * Ending a thread costs others more than its time: whose job did has the slow lane from then on.
+ */
 const replacementMs = 1_000
 
 interface AnswerToRead {

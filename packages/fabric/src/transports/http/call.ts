@@ -186,7 +186,9 @@ function again(refusal: Refusal) {
   return { code, retry, mayHaveActed, statedBy: refusal.statedBy }
 }
 
-/** Problem Details (RFC 9457). The sentence is the fixed one; the detail is for the ledger alone. */
+/**
+ * Problem Details (RFC 9457). The sentence is the fixed one; the detail is for the ledger alone.
+ */
 function problem(refusal: Refusal, exchange: string, status: number): string {
   const { says } = REFUSALS[refusal.code]
   const ended = withdrawalMembers(refusal)
@@ -231,8 +233,8 @@ function rpcError(refusal: Refusal, call: Refused, spoken: Spoken): string {
 }
 
 /**
- * The end of a stream that was cut. A JSON-RPC client is given an error that it understands, which a
- * receiver could have written as well; the event after it can come from the fabric alone.
+ * The end of a stream that was cut. A JSON-RPC client is given an error that it understands, which
+ * a receiver could have written as well; the event after it can come from the fabric alone.
  */
 export function terminalEvents(refusal: Refusal, call: Refused, named: Named): StreamEvent[] {
   const marked = refusalEvent(refusal, call)

@@ -17,7 +17,9 @@ export interface ForwardSigner {
   sign(bytes: Uint8Array): Uint8Array
 }
 
-/** What leaves, and what the outcome has to hold so that a countersignature over it can be checked. */
+/**
+ * What leaves, and what the outcome has to hold so that a countersignature over it can be checked.
+ */
 export interface Forwarded {
   readonly request: SignableRequest
   readonly facts: Readonly<Record<string, FactValue>>
@@ -28,7 +30,8 @@ const forwardTag = 'countersign-forward'
 /**
  * The request as the receiver gets it: identity headers that only we may set, the caller's own
  * signature where there was one, and ours over everything that the receiver may rely on. Without a
- * signer the identity headers alone: so an agent gets it from its own connector, which checked it all.
+ * signer the identity headers alone: so an agent gets it from its own connector, which checked it
+ * all.
  */
 export function forwardedRequest(
   intended: Intended,

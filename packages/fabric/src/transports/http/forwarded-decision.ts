@@ -7,15 +7,22 @@ export const DECISION_FIELD = 'countersign-decision'
 
 type Asked = Pick<PolicyContext, 'protocol' | 'operation' | 'tool' | 'method' | 'signed'>
 
-/** The question that a gateway answered with a permit, under which set, and what the permit obliged to. */
+/**
+ * The question that a gateway answered with a permit, under which set, and what the permit obliged
+ * to.
+ */
 export interface ForwardedDecision extends Asked {
   readonly policyVersion: string
   readonly obligations: Pick<Decision['obligations'], 'mask' | 'block' | 'signedResponse'>
-  /** Whose tasks the request is about, other than the caller's own: `administer` was asked for each. */
+  /**
+   * Whose tasks the request is about, other than the caller's own: `administer` was asked for each.
+   */
   readonly taskOwners: readonly string[]
 }
 
-/** What the receiver's connector needs to ask again without knowing how the caller proved itself. */
+/**
+ * What the receiver's connector needs to ask again without knowing how the caller proved itself.
+ */
 export function formatDecision({
   authenticated,
   decision,

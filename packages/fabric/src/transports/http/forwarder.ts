@@ -192,7 +192,9 @@ function reject(response: UpstreamResponse, refusal: Refusal): Refusal {
   return refusal
 }
 
-/** Events of the response; to stop reading cancels the request (MCP 2026-07-28) or detaches (A2A). */
+/**
+ * Events of the response; to stop reading cancels the request (MCP 2026-07-28) or detaches (A2A).
+ */
 function cancellable(
   response: UpstreamResponse,
   { share, deadline }: { readonly share: BodyShare; readonly deadline: Deadline },

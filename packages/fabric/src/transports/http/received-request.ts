@@ -27,8 +27,8 @@ export interface ReceivedRequest {
   /** The account that its body is counted under; empty when `refused`. */
   readonly client: string
   /**
-   * Another limit counts the request from here on, such as `limits.openExchanges`. Its account keeps its
-   * body and its head.
+   * Another limit counts the request from here on, such as `limits.openExchanges`. Its account
+   * keeps its body and its head.
    */
   begun(): void
   /** Ends the account of the body; to be called when the exchange has ended. */
@@ -105,9 +105,12 @@ export async function receiveRequest(
   }
 }
 
-/** Counts what the request occupies without its body; the function gives back what is for its wait. */
+/**
+ * Counts what the request occupies without its body; the function gives back what is for its wait.
+ */
 function countHead(request: NodeRequest, { share, waitingBytes }: Admission): () => void {
-  // It is held as long as the body, and may be eight times as large as what each request counts for.
+  // It is held as long as the body, and may be eight times as large as what each request counts
+  // for.
   const heldBytes = Math.max(bodyOverheadBytes, headBytesOf(request))
   let forWait = Math.max(0, waitingBytes - heldBytes)
   share.take(heldBytes - bodyOverheadBytes + forWait)

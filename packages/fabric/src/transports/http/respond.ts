@@ -19,7 +19,9 @@ export interface Reply {
   readonly closes?: boolean
   /** The peer has spent its allowance: over HTTP/2 as well, no further request of it is read. */
   readonly endsConnection?: boolean
-  /** The body is one buffer for many: what of it is not written yet occupies no memory of its own. */
+  /**
+   * The body is one buffer for many: what of it is not written yet occupies no memory of its own.
+   */
   readonly isShared?: boolean
   /**
    * Whether its caller may still have it, asked while a long body is on its way. Absent where the

@@ -1,6 +1,6 @@
 /**
- * The fields of a response, by who may set them: one list for the gateway and for connectors on both
- * sides (docs/protocol.md, "Fields"). A field in neither does not pass.
+ * The fields of a response, by who may set them: one list for the gateway and for connectors on
+ * both sides (docs/protocol.md, "Fields"). A field in neither does not pass.
  */
 
 /** Set by receivers. None asks a client to send again: `Retry-After` is the fabric's alone. */
@@ -19,8 +19,8 @@ export const receiverFields: ReadonlySet<string> = new Set([
 ])
 
 /**
- * Lists, of which several lines are one list in their order (RFC 9110, section 5.3). Any other field
- * that occurs twice has two readings.
+ * Lists, of which several lines are one list in their order (RFC 9110, section 5.3). Any other
+ * field that occurs twice has two readings.
  */
 export const listFields: ReadonlySet<string> = new Set([
   'a2a-extensions',
@@ -34,8 +34,8 @@ export const signatureFields: ReadonlySet<string> = new Set(['signature', 'signa
 
 /**
  * Set by the fabric, or by a connector of its own refusals. From a receiver they are dropped, apart
- * from the exchange that its connector recorded and a refusal that it states, which are read by rules
- * of their own.
+ * from the exchange that its connector recorded and a refusal that it states, which are read by
+ * rules of their own.
  */
 export const fabricFields: ReadonlySet<string> = new Set([
   'cache-control',
@@ -49,7 +49,9 @@ export const fabricFields: ReadonlySet<string> = new Set([
   'retry-after',
 ])
 
-/** Name the record of a response: of a receiver's connector too, bound to the caller's signature. */
+/**
+ * Name the record of a response: of a receiver's connector too, bound to the caller's signature.
+ */
 export const recordFields: ReadonlySet<string> = new Set([
   'countersign-exchange',
   'countersign-receipt',

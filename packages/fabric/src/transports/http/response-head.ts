@@ -13,14 +13,18 @@ import { sessionIdLengthMax } from '../../routes/balancer.ts'
 import type { UpstreamResponse } from '../../routes/upstream.ts'
 import { listFields, receiverFields, signatureFields } from './response-fields.ts'
 
-/** What is judged: with the one field more that a receiver may have signed, and that does not pass. */
+/**
+ * What is judged: with the one field more that a receiver may have signed, and that does not pass.
+ */
 const judgedNames: ReadonlySet<string> = new Set([
   ...receiverFields,
   ...signatureFields,
   'retry-after',
 ])
 
-/** The head of a response as it may pass. Whoever forwards or signs one builds it from this alone. */
+/**
+ * The head of a response as it may pass. Whoever forwards or signs one builds it from this alone.
+ */
 export interface ResponseHead {
   readonly status: number
   /** In lower case, each name once. */
@@ -38,9 +42,10 @@ interface HeadRules {
 }
 
 /**
- * Reads the head of a response: those fields of `names` that it has, each once (lists are
- * joined), with a type that is one type. The only reader of heads that receivers sent, at the gateway and on both sides of the mesh:
- * a head that is judged by one reading and forwarded as another would say what was not judged.
+ * Reads the head of a response: those fields of `names` that it has, each once (lists are joined),
+ * with a type that is one type. The only reader of heads that receivers sent, at the gateway and on
+ * both sides of the mesh: a head that is judged by one reading and forwarded as another would say
+ * what was not judged.
  */
 export function readResponseHead(
   response: UpstreamResponse,
@@ -79,7 +84,8 @@ function readHeaders(
     if (before !== undefined && !listFields.has(name)) {
       return new Refusal('RESPONSE_REJECTED', `the response repeats ${name}`)
     }
-    // RFC 9110, section 5.5. Node would refuse to send it on, when the outcome is already on record.
+    // RFC 9110, section 5.5. Node would refuse to send it on, when the outcome is already on
+    // record.
     if (/[^\t\x20-\x7e\x80-\xff]/.test(value)) {
       return new Refusal('RESPONSE_REJECTED', `${name} has a character that no field may have`)
     }

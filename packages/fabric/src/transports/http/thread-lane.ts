@@ -101,25 +101,26 @@ const idleMs = 10_000
 /** A thread that has not started by then is not going to. */
 const startMs = 30_000
 /**
- * `work.endingThreads`: those that were told to end and have not. One inside a call of the runtime ends only when that returns.
- * Above this, jobs wait for one to end rather than that every costly message leaves a thread
- * running.
+ * `work.endingThreads`: those that were told to end and have not. One inside a call of the runtime
+ * ends only when that returns. Above this, jobs wait for one to end rather than that every costly
+ * message leaves a thread running.
  */
 const endingMax = 1
 const mebibyte = 1024 * 1024
 
 /**
- * The heap of a thread. The costliest text that we know needs 45 bytes for each of a body; the least
- * is what a body of 6 MiB took with a margin, the most what one of `inspect.bodyBytes` can use.
+ * The heap of a thread. The costliest text that we know needs 45 bytes for each of a body; the
+ * least is what a body of 6 MiB took with a margin, the most what one of `inspect.bodyBytes` can
+ * use.
  */
 export function heapBytesFor(bodyBytesMax: number): number {
   return Math.min(Math.max(64 * bodyBytesMax, 256 * mebibyte), 1024 * mebibyte)
 }
 
 /**
- * One thread and the jobs that wait for it. Accounts share its time equally, by what their jobs have
- * taken, and so do the callers of each. Fails closed: a thread that dies or takes too long ends its job, and the jobs that wait go
- * to a new one.
+ * One thread and the jobs that wait for it. Accounts share its time equally, by what their jobs
+ * have taken, and so do the callers of each. Fails closed: a thread that dies or takes too long
+ * ends its job, and the jobs that wait go to a new one.
  */
 export class ThreadLane {
   readonly #options: LaneOptions
@@ -138,8 +139,8 @@ export class ThreadLane {
   }
 
   /**
-   * The job waits for its turn. There is no bound on how many do: what they hold is on the accounts of
-   * `BodyBudget`, by which a request was admitted, and its answer before it was asked for.
+   * The job waits for its turn. There is no bound on how many do: what they hold is on the accounts
+   * of `BodyBudget`, by which a request was admitted, and its answer before it was asked for.
    */
   push({ account, job, settle }: WaitingJob): void {
     if (this.#isClosed) return settle(stopped())

@@ -8,7 +8,9 @@ import { overLimit } from '../../lib/limits.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import type { Reply } from './respond.ts'
 
-/** What may arrive of a request before a handler sees it: the parser enforces it, refusals name it. */
+/**
+ * What may arrive of a request before a handler sees it: the parser enforces it, refusals name it.
+ */
 export interface HeadLimits {
   readonly headBytesMax: number
   /** A head must arrive in this time and a whole request in the other, or it is a slow-loris. */
@@ -32,9 +34,10 @@ export function headOptions({ headBytesMax, headMs, requestMs }: HeadLimits) {
 }
 
 /**
- * Answers what the HTTP parser gave up on: two lengths, a folded line, a head without end, a request
- * that did not arrive in time. There is no request to answer, only a connection whose next bytes could
- * mean anything; so it ends here, after a refusal in the one form that every client knows.
+ * Answers what the HTTP parser gave up on: two lengths, a folded line, a head without end, a
+ * request that did not arrive in time. There is no request to answer, only a connection whose next
+ * bytes could mean anything; so it ends here, after a refusal in the one form that every client
+ * knows.
  */
 export function refuseUnparsed(
   server: Server | SecureServer | Http2SecureServer,

@@ -11,10 +11,10 @@ export interface Binding {
 }
 
 /**
- * The id of an exchange at a receiver's connector, for a signature that was verified there, new and for
- * this receiver. Behind the time, it holds a hash of both, so that the caller recognizes an answer
- * under an exchange of this very request: no other request, and no other receiver that is shown the
- * same signature, has an exchange with that hash.
+ * The id of an exchange at a receiver's connector, for a signature that was verified there, new and
+ * for this receiver. Behind the time, it holds a hash of both, so that the caller recognizes an
+ * answer under an exchange of this very request: no other request, and no other receiver that is
+ * shown the same signature, has an exchange with that hash.
  */
 export function boundExchange(at: number, binding: Binding): DecisionId {
   return createId('dec', at, boundBytes(binding))

@@ -287,7 +287,9 @@ async function writeMeshReply(response: NodeResponse, reply: Reply): Promise<voi
   await writeReply(response, { ...reply, headers })
 }
 
-/** The connector holds the agent's key, so the agent's answer is countersigned here, on its behalf. */
+/**
+ * The connector holds the agent's key, so the agent's answer is countersigned here, on its behalf.
+ */
 function countersigning(
   forwarder: Forwarder,
   received: ReceivedRequest,

@@ -4,8 +4,8 @@ import { inTurns, overLimit, Shares, Turns } from '../../lib/limits.ts'
 import type { Refusal } from '../../lib/refusal.ts'
 
 /**
- * `now`: a standing or a policy, which connectors must not learn late. `soon`: what agents bring about
- * themselves, by a registration or by what they do, as often as they like.
+ * `now`: a standing or a policy, which connectors must not learn late. `soon`: what agents bring
+ * about themselves, by a registration or by what they do, as often as they like.
  */
 export type Urgency = 'now' | 'soon'
 
@@ -34,7 +34,10 @@ export interface MeshStateFeed {
   close(): void
 }
 
-/** Versions follow one another at this distance at least; the first change after a pause waits for nothing. */
+/**
+ * Versions follow one another at this distance at least; the first change after a pause waits for
+ * nothing.
+ */
 export const stateSpacingMs: Readonly<Record<Urgency, number>> = { now: 100, soon: 500 }
 /** Building a large state takes at most one part in this many of the fabric's time. */
 const buildPart = 20
@@ -42,7 +45,10 @@ const buildPart = 20
 const fanOutBytesPerMs = 64 * 1024
 /** Later than this, nothing is passed on, however many read. */
 const spacingMsMax = 10_000
-/** Polls that may wait, together and of one identity: one for each of its connectors, and some to spare. */
+/**
+ * Polls that may wait, together and of one identity: one for each of its connectors, and some to
+ * spare.
+ */
 const waitersMax = 4_096
 const waitersPerIdentityMax = 128
 /** Each one who is woken costs a decision and the first part of a response. */

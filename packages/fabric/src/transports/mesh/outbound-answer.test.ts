@@ -13,7 +13,10 @@ const json = ['content-type', 'application/json'] as const
 
 const answers = connectorAnswers({ receiverPart: 1, callerPart: 1 }, 10_000, systemClock)
 
-/** What an agent hears of `answer`, which came from a connector where policy demands a countersignature. */
+/**
+ * What an agent hears of `answer`, which came from a connector where policy demands a
+ * countersignature.
+ */
 async function hear(
   status: number,
   headers: readonly (readonly [string, string])[],

@@ -50,9 +50,10 @@ export interface OutboundStream {
 }
 
 /**
- * The events of a stream on their way to the agent that called. They were inspected on the other side;
- * here the right to go on is re-checked with each of them, and an event in the name of the fabric is
- * told in our own words or not at all. `ended` is called with a refusal that the other side told.
+ * The events of a stream on their way to the agent that called. They were inspected on the other
+ * side; here the right to go on is re-checked with each of them, and an event in the name of the
+ * fabric is told in our own words or not at all. `ended` is called with a refusal that the other
+ * side told.
  */
 export function outboundEvents(
   stream: OutboundStream,

@@ -169,7 +169,9 @@ async function serve(
   }
 }
 
-/** Web pages can reach loopback too: by a name that resolves to it, or by a cross-origin request. */
+/**
+ * Web pages can reach loopback too: by a name that resolves to it, or by a cross-origin request.
+ */
 function presentOwn({ agent }: OutboundOptions, head: Head) {
   const name = head.authority.replace(/:\d+$/, '')
   const isPage = head.headers.has('origin') || head.headers.has('sec-fetch-site')
@@ -242,7 +244,9 @@ interface Asked {
   readonly share: BodyShare
 }
 
-/** Sends the call, and reads and checks what comes back. Never rejects: the request may have left. */
+/**
+ * Sends the call, and reads and checks what comes back. Never rejects: the request may have left.
+ */
 async function ask(
   options: Serving,
   request: SignableRequest & Omit<UpstreamRequest, 'signal' | 'account'>,
@@ -292,8 +296,8 @@ async function ask(
 }
 
 /**
- * The gateway refused the second copy of a request, as a replay or for any other reason: the first had
- * left, and may be done.
+ * The gateway refused the second copy of a request, as a replay or for any other reason: the first
+ * had left, and may be done.
  */
 function refusedCopy(response: BalancedResponse): Undelivered | null {
   const { headers, attempts, isSecondCopy } = response

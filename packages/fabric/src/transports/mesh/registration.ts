@@ -10,7 +10,10 @@ export interface RegistrationOptions {
 }
 
 export interface Registration {
-  /** To be told of every state of the fabric: one that does not list the endpoint is answered at once. */
+  /**
+   * To be told of every state of the fabric: one that does not list the endpoint is answered at
+   * once.
+   */
   follow(state: Pick<MeshState, 'endpoints'>): void
   /** Takes the endpoint back; resolves whether or not the fabric heard it. */
   withdraw(): Promise<void>

@@ -32,7 +32,10 @@ function setOf(version: string, obligations: Partial<Obligations> | null): Polic
   return { version, decide: () => decision } as PolicySet
 }
 
-/** A connector that has heard `heard` states, the last with `set`; `next` is what it hears when it waits. */
+/**
+ * A connector that has heard `heard` states, the last with `set`; `next` is what it hears when it
+ * waits.
+ */
 function openRecheck(
   set: PolicySet,
   {

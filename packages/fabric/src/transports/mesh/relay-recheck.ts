@@ -29,7 +29,10 @@ export interface ForwardedCall {
   readonly changesAtReceipt: number
 }
 
-/** What is to be asked again would need a state of the fabric that this connector has not heard of yet. */
+/**
+ * What is to be asked again would need a state of the fabric that this connector has not heard of
+ * yet.
+ */
 class Unheard {
   readonly detail: string
 
@@ -44,11 +47,12 @@ type Verdict = Withdrawal | Unheard | null
 const retryAfterMs = 1000
 
 /**
- * Decides again on a call that the gateway permitted. The gateway's decision is good here for one case
- * alone: this connector has the very set of policies by which it was made, and has heard nothing since the
- * call arrived. In every other it asks its own set the same question. What that set does not permit, or
- * permits under further obligations, is withdrawn, unless the gateway may know more: then news of the
- * fabric are waited for within bounds, and what is still open after that is refused as undecided.
+ * Decides again on a call that the gateway permitted. The gateway's decision is good here for one
+ * case alone: this connector has the very set of policies by which it was made, and has heard
+ * nothing since the call arrived. In every other it asks its own set the same question. What that
+ * set does not permit, or permits under further obligations, is withdrawn, unless the gateway may
+ * know more: then news of the fabric are waited for within bounds, and what is still open after
+ * that is refused as undecided.
  */
 export async function recheckForwarded(
   deps: RecheckDeps,
@@ -66,7 +70,8 @@ export async function recheckForwarded(
     verdict = verdictOn(deps, asked)
   } else {
     await waiting
-    // The news may be older than what the gateway has been told meanwhile: they do not open the way alone.
+    // The news may be older than what the gateway has been told meanwhile: they do not open the way
+    // alone.
     const isFresh = isHeard() && (await deps.news.refresh())
     verdict = isFresh
       ? verdictOn(deps, asked)

@@ -51,7 +51,9 @@ const names: ReadonlySet<string> = new Set(
   [...receiverFields, 'retry-after'].filter((name) => name !== 'content-digest'),
 )
 
-/** A request of the gateway, with what was known when its head came: its body may have taken long. */
+/**
+ * A request of the gateway, with what was known when its head came: its body may have taken long.
+ */
 export interface Relayed {
   readonly received: ReceivedRequest
   readonly changesAtReceipt: number
@@ -120,8 +122,8 @@ class Withheld extends Error {
 }
 
 /**
- * Answers the gateway for an agent that gave no acceptable response. The connection proves that this
- * is the receiver's connector; only it knows whether its agent has seen the request.
+ * Answers the gateway for an agent that gave no acceptable response. The connection proves that
+ * this is the receiver's connector; only it knows whether its agent has seen the request.
  */
 function refuse(
   out: ServerResponse,

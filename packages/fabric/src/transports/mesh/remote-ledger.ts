@@ -25,8 +25,9 @@ const waitLimit = { name: 'mesh.waitMs', value: 5_000, unit: 'ms' } as const
 const batchBytesMax = 1024 * 1024
 
 /**
- * How often an entry that closes an exchange is sent when the fabric is at a limit or does not answer, and
- * how far apart; the pause doubles where it did not answer. The fabric records such an entry once.
+ * How often an entry that closes an exchange is sent when the fabric is at a limit or does not
+ * answer, and how far apart; the pause doubles where it did not answer. The fabric records such an
+ * entry once.
  */
 const closingAttempts = 5
 const closingPauseMs = 1_000
@@ -52,8 +53,8 @@ interface Waiting {
  * is durable at the fabric when its promise resolves.
  *
  * An entry before delivery waits for a bounded time in a bounded queue, of which each caller has a
- * share; then it is refused with LedgerBusy. An entry that closes an exchange goes first and is never
- * refused by a bound of this queue: there are no more of them than exchanges that began.
+ * share; then it is refused with LedgerBusy. An entry that closes an exchange goes first and is
+ * never refused by a bound of this queue: there are no more of them than exchanges that began.
  */
 export function remoteLedger(
   agent: Pick<ConnectorAgent, 'request'>,
@@ -259,7 +260,9 @@ function readAppended(body: Uint8Array): Appended {
 
 const closes = ({ kind }: MeshEntry): boolean => kind === 'outcome' || kind === 'indeterminate'
 
-/** A limit that the fabric has reached is named to the connector's own caller; nothing was recorded. */
+/**
+ * A limit that the fabric has reached is named to the connector's own caller; nothing was recorded.
+ */
 function failureOf({
   status,
   body,

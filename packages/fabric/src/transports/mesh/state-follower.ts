@@ -6,14 +6,17 @@ export interface StateFollower {
   /** The state in force. Throws when it is older than `staleMsMax`: then nothing can be decided. */
   current(): MeshState
   /**
-   * Asks for the state that the fabric has from this moment on, however it has changed since the one in force
-   * was sent. Whether it came within `refreshMs`. Those who ask together are told together.
+   * Asks for the state that the fabric has from this moment on, however it has changed since the
+   * one in force was sent. Whether it came within `refreshMs`. Those who ask together are told
+   * together.
    */
   refresh(): Promise<boolean>
   close(): void
 }
 
-/** The fabric answers a long poll within 25 s; three in a row unanswered, and it is out of reach. */
+/**
+ * The fabric answers a long poll within 25 s; three in a row unanswered, and it is out of reach.
+ */
 const staleMsMax = 90_000
 const pollTimeoutMs = 35_000
 /** How long those who ask for it wait for the present state, behind `mesh.newcomerMs`. */
@@ -23,7 +26,8 @@ const retryMsMax = 10_000
 
 /**
  * Follows the state that the fabric decides by: policies, agents, endpoints. `apply` is called with
- * each new one, in order, and must reject to keep the one before (a set that does not compile, say).
+ * each new one, in order, and must reject to keep the one before (a set that does not compile,
+ * say).
  */
 export async function followMeshState(
   agent: Pick<ConnectorAgent, 'request'>,

@@ -1,8 +1,9 @@
 import type { RefusalCode } from '@countersign/protocol'
 
 /**
- * How a connector's peer hears a refusal: the HTTP status, the JSON-RPC code, and whether the callee's side ends the
- * connection as well, because what it proved at the handshake no longer holds.
+ * How a connector's peer hears a refusal: the HTTP status, the JSON-RPC code, and whether the
+ * callee's side ends the connection as well, because what it proved at the handshake no longer
+ * holds.
  */
 export const MESH_WIRE = {
   CREDENTIAL_MISSING: { status: 401, jsonRpc: -31001, closes: false },

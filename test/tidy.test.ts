@@ -4,7 +4,9 @@ import { GATEWAY_WIRE } from '../packages/fabric/src/transports/gateway/wire.ts'
 import { MESH_WIRE } from '../packages/fabric/src/transports/mesh/wire.ts'
 import { LIES } from './requirements.ts'
 import { crowdedLib, deepFiles, longFiles, longFunctions, nameFaults } from './tidy/budgets.ts'
+import { documentProseFaults, widthFaults } from './tidy/document-prose.ts'
 import { documents, linkFaults, pathFaults, scriptFaults } from './tidy/documents.ts'
+import { PROSE_PENDING } from './tidy/exceptions.ts'
 import {
   leftoverFaults,
   lockFaults,
@@ -155,6 +157,16 @@ describe('documents', () => {
   test('every npm script that is mentioned exists', () => {
     const scripts = new Set(Object.keys(JSON.parse(read('package.json')).scripts))
     expectNone(documents().flatMap((file) => scriptFaults(file, read(file), scripts)))
+  })
+
+  const finished = documents().filter((file) => !PROSE_PENDING.includes(file))
+
+  test('prose keeps the rules of the house', () => {
+    expectNone(finished.flatMap((file) => documentProseFaults(file, read(file))))
+  })
+
+  test('no line of prose is wider than a hundred columns', () => {
+    expectNone(finished.flatMap((file) => widthFaults(file, read(file))))
   })
 
   test('every engine has its row in the table of adapters', () => {

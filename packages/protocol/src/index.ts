@@ -87,6 +87,7 @@ export {
   type Sha256,
 } from './channels/sealed-proof.ts'
 export { ArrivingBytes } from './connections/arriving-bytes.ts'
+export { isConfidential, loopbackHostnames } from './connections/loopback.ts'
 export { Shares } from './connections/shares.ts'
 export { a2aOperations, isMcpMethod, mcpMethods } from './control/agent-operations.ts'
 export {

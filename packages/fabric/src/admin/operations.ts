@@ -1,4 +1,4 @@
-import { isAgentName, isId, isReservedName } from '@countersign/protocol'
+import { isAgentName, isConfidential, isId, isReservedName } from '@countersign/protocol'
 import { z } from 'zod'
 import { Refusal } from '../lib/refusal.ts'
 import { entryView } from './entry-view.ts'
@@ -252,7 +252,5 @@ const unreadable = {
 }
 
 function isReachable(text: string): boolean {
-  if (!URL.canParse(text)) return false
-  const { protocol, hostname } = new URL(text)
-  return protocol === 'https:' || ['localhost', '127.0.0.1', '[::1]'].includes(hostname)
+  return URL.canParse(text) && isConfidential(new URL(text))
 }

@@ -1,4 +1,9 @@
-import { isAgentName, isReservedName } from '@countersign/protocol'
+import {
+  isAgentName,
+  isConfidential,
+  isReservedName,
+  loopbackHostnames,
+} from '@countersign/protocol'
 import { InvalidArgumentError } from 'commander'
 
 const units = { s: 1, m: 60, h: 3_600, d: 86_400 } as const
@@ -83,7 +88,7 @@ export function parseHostPort(text: string): { readonly host: string; readonly p
 /** Whoever reaches this address speaks as the agent, so it is never one of a network. */
 export function parseLoopbackPort(text: string): ReturnType<typeof parseHostPort> {
   const address = parseHostPort(text)
-  if (['localhost', '127.0.0.1'].includes(address.host)) return address
+  if (loopbackHostnames.has(address.host)) return address
   throw new InvalidArgumentError('The agent’s own side is on loopback: 127.0.0.1:port.')
 }
 
@@ -99,8 +104,7 @@ export function parseAgentUrl(text: string): string {
   const url = URL.canParse(text) ? new URL(text) : null
   if (url?.protocol !== 'http:' && url?.protocol !== 'https:')
     throw new InvalidArgumentError('A URL starts with http:// or https://.')
-  const isLoopback = ['localhost', '127.0.0.1', '[::1]'].includes(url.hostname)
-  if (url.protocol === 'https:' || isLoopback) return url.href
+  if (isConfidential(url)) return url.href
   throw new InvalidArgumentError(
     `Plain http to ${url.hostname} would leave this machine in the clear; give an https URL, or run \`countersign connect\` on that machine.`,
   )

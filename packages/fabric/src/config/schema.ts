@@ -1,4 +1,4 @@
-import { isAgentName, isReservedName, isTrustDomain } from '@countersign/protocol'
+import { isAgentName, isConfidential, isReservedName, isTrustDomain } from '@countersign/protocol'
 import { CONNECTION_LIMITS } from '@countersign/protocol/tls'
 import { z } from 'zod'
 
@@ -23,10 +23,10 @@ const httpUrl = {
 const upstreamUrl = z
   .url(httpUrl)
   .describe('Where the agent listens. Plain http is accepted for loopback addresses only.')
-  .refine((text) => {
-    const { protocol, hostname } = new URL(text)
-    return protocol === 'https:' || ['localhost', '127.0.0.1', '[::1]'].includes(hostname)
-  }, 'plain http leaves the machine in the clear; use https, or a connector beside the agent')
+  .refine(
+    (text) => isConfidential(new URL(text)),
+    'plain http leaves the machine in the clear; use https, or a connector beside the agent',
+  )
 
 const agent = z.strictObject({
   upstream: upstreamUrl,

@@ -1,6 +1,7 @@
 import {
   canonicalJson,
   type JsonValue,
+  loopbackHostnames,
   parseStrictJson,
   parseUtf8,
   toBase64Url,
@@ -224,11 +225,10 @@ function urlThroughUs(text: string, baseUrl: string, upstreams: readonly URL[]):
   return null
 }
 
-const loopbackNames: ReadonlySet<string> = new Set(['localhost', '127.0.0.1', '[::1]'])
-
 function samePlace(a: URL, b: URL): boolean {
   const sameHost =
-    a.hostname === b.hostname || (loopbackNames.has(a.hostname) && loopbackNames.has(b.hostname))
+    a.hostname === b.hostname ||
+    (loopbackHostnames.has(a.hostname) && loopbackHostnames.has(b.hostname))
   return a.protocol === b.protocol && a.port === b.port && sameHost
 }
 

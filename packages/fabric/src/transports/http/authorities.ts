@@ -1,8 +1,7 @@
 import { isIP } from 'node:net'
+import { loopbackHostnames } from '@countersign/protocol'
 import { Refusal } from '../../lib/refusal.ts'
 import type { NodeRequest } from './received-request.ts'
-
-const loopback = ['localhost', '127.0.0.1', '::1'] as const
 
 const servedMax = 256
 
@@ -16,7 +15,7 @@ export class Authorities {
   readonly #served = new Set<string>()
 
   constructor(hosts: Iterable<string>) {
-    this.#hosts = new Set([...loopback, ...hosts].map(canonicalHost))
+    this.#hosts = new Set([...loopbackHostnames, ...hosts].map(canonicalHost))
   }
 
   /** Null when `authority` is one of ours, or the very address that the connection came to. */

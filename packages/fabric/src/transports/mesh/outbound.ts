@@ -1,5 +1,10 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import { createId, type SignableRequest, type SignedMessage } from '@countersign/protocol'
+import {
+  createId,
+  loopbackHostnames,
+  type SignableRequest,
+  type SignedMessage,
+} from '@countersign/protocol'
 import { type ConnectionLimits, guardConnections } from '@countersign/protocol/tls'
 import { admitCaller } from '../../budgets/admission.ts'
 import type { BodyBudget, BodyShare } from '../../budgets/body-budget.ts'
@@ -82,14 +87,12 @@ export interface OutboundOptions {
   readonly random: Random
 }
 
-const loopbackNames: ReadonlySet<string> = new Set(['localhost', '127.0.0.1', '[::1]'])
-
 /**
  * The caller's side of the mesh: a plain address on loopback, `/<agent>/<path>`, through which an
  * agent that knows nothing of us calls others by name, with its own identity and signature.
  */
 export async function openOutbound(options: OutboundOptions): Promise<Listener> {
-  if (!loopbackNames.has(options.host)) {
+  if (!loopbackHostnames.has(options.host)) {
     throw new Error(`a connector listens on loopback only, not on ${options.host}`)
   }
   const server = createServer({
@@ -175,7 +178,7 @@ async function serve(
 function presentOwn({ agent }: OutboundOptions, head: Head) {
   const name = head.authority.replace(/:\d+$/, '')
   const isPage = head.headers.has('origin') || head.headers.has('sec-fetch-site')
-  if (!loopbackNames.has(name) || isPage) {
+  if (!loopbackHostnames.has(name) || isPage) {
     return new Refusal('CREDENTIAL_REJECTED', 'only local programs may speak as this agent')
   }
   return presentedBy(agent)

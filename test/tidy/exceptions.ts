@@ -45,7 +45,10 @@ export const CLOCKS_AND_DICE: Exceptions = []
 
 /** Tests that pause for a fixed time. None of them can fail by how long that is. */
 export const PAUSES: Exceptions = [
-  { where: 'packages/fabric/src/lib/closing.test.ts', reason: 'its time is that of fake timers' },
+  {
+    where: 'packages/fabric/src/concurrency/closing.test.ts',
+    reason: 'its time is that of fake timers',
+  },
   {
     where: 'packages/fabric/src/observe/disk-watch.test.ts',
     reason: 'nothing happens, and nothing says so',

@@ -5,12 +5,13 @@ import { isFile, isProduct, type Source } from './source.ts'
 const MODULES = ['identity', 'policy', 'redaction', 'detection', 'secrets', 'ledger'] as const
 
 /**
- * Which folders of the server each folder may import. `lib` and the protocol are open to all, and a
- * folder is always open to itself. The transports do not know one another; code that two of them
+ * Which folders of the server each folder may import. `lib`, `concurrency` and the protocol are
+ * open to all, and a folder is always open to itself. The transports do not know one another; code that two of them
  * need because both speak HTTP is in `transports/http`.
  */
 const FABRIC: Readonly<Record<string, readonly string[]>> = {
   lib: [],
+  concurrency: [],
   ...Object.fromEntries(MODULES.map((module) => [module, []])),
   pipeline: MODULES,
   budgets: [],
@@ -136,7 +137,7 @@ export function folderDirectionFaults(all: readonly Source[]): readonly string[]
 function mayImport(importer: string, target: string, typeOnly: boolean): boolean {
   const from = folderOf(importer)
   const to = folderOf(target)
-  if (to === 'lib' || KNOWS_ALL.has(from)) return true
+  if (to === 'lib' || to === 'concurrency' || KNOWS_ALL.has(from)) return true
   // Each engine stands alone; what adapters share lies beside their folders.
   if (from === 'adapters' && to === 'adapters') {
     return engineOf(target) === null || engineOf(target) === engineOf(importer)

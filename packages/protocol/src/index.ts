@@ -86,6 +86,7 @@ export {
   messageSignatureInput,
   type Sha256,
 } from './channels/sealed-proof.ts'
+export { ListenerSet } from './concurrency/listener-set.ts'
 export { ArrivingBytes } from './connections/arriving-bytes.ts'
 export { isConfidential, loopbackHostnames } from './connections/loopback.ts'
 export { Shares } from './connections/shares.ts'

@@ -10,6 +10,7 @@ import {
   type SignedDescriptor,
   utf8,
 } from '@countersign/protocol'
+import { Serializer } from '../concurrency/serializer.ts'
 import type { AgentRecord } from '../identity/directory.ts'
 import type { Clock } from '../lib/clock.ts'
 import { overLimit } from '../lib/limits.ts'
@@ -60,7 +61,7 @@ export class ChannelAuthority {
   readonly #records = new Map<string, ChannelRecord>()
   /** Messages of the present epoch that are being written, by channel. */
   readonly #writes = new Map<string, Set<Promise<unknown>>>()
-  #tail: Promise<unknown> = Promise.resolve()
+  readonly #changes = new Serializer()
   #statusVersion = 0
 
   static async open(options: ChannelAuthorityOptions): Promise<ChannelAuthority> {
@@ -91,7 +92,7 @@ export class ChannelAuthority {
   }
 
   create({ name, members, bounds }: CreateChannel): Promise<ChannelRecord | Refusal> {
-    return this.#inTurn(async () => {
+    return this.#changes.run(async () => {
       if (!isChannelName(name) || isReservedName(name))
         return new Refusal('MESSAGE_MALFORMED', 'the name of a channel')
       if (this.#records.has(name)) return new Refusal('IDEMPOTENCY_CONFLICT', `${name} exists`)
@@ -129,7 +130,7 @@ export class ChannelAuthority {
 
   /** The next epoch, durable and in force when it resolves. */
   setMembers(name: string, members: readonly string[]): Promise<ChannelRecord | Refusal> {
-    return this.#inTurn(async () => {
+    return this.#changes.run(async () => {
       const record = this.#records.get(name)
       if (record === undefined) return new Refusal('RECEIVER_UNKNOWN', `channel ${name}`)
       const refusal = this.#checkMembers(members)
@@ -168,7 +169,7 @@ export class ChannelAuthority {
   }
 
   #refresh(name: string): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#changes.run(async () => {
       const record = this.#records.get(name)
       if (record === undefined) return
       const stored = await this.#options.records.findDescriptor(name, record.epoch)
@@ -216,12 +217,6 @@ export class ChannelAuthority {
     }
     const unknown = members.find((name) => this.#options.findAgent(name) === null)
     return unknown === undefined ? null : new Refusal('RECEIVER_UNKNOWN', `agent ${unknown}`)
-  }
-
-  #inTurn<T>(change: () => Promise<T>): Promise<T> {
-    const turn = this.#tail.then(change)
-    this.#tail = turn.catch(() => undefined)
-    return turn
   }
 }
 

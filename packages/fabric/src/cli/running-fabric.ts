@@ -8,9 +8,9 @@ import {
   parseTrustDocument,
   RefusedError,
 } from '@countersign/sdk'
+import { type ClosingFault, closeInOrder } from '../concurrency/closing.ts'
 import { type Config, parseConfig } from '../config/config.ts'
 import { readConfigText } from '../config/read.ts'
-import { type ClosingFault, closeInOrder } from '../lib/closing.ts'
 import { giveBackGarbage } from '../lib/heap.ts'
 import type { Log } from '../observe/log.ts'
 import type { Readiness } from '../observe/readiness.ts'

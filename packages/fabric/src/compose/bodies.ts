@@ -1,7 +1,7 @@
 import { answerBudget } from '../budgets/answer-budget.ts'
 import type { BodyBudget } from '../budgets/body-budget.ts'
+import { startWorker } from '../concurrency/start-worker.ts'
 import type { Clock } from '../lib/clock.ts'
-import { startWorker } from '../lib/start-worker.ts'
 import { BodyThread } from '../transports/http/body-thread.ts'
 import { heapBytesFor } from '../transports/http/thread-lane.ts'
 

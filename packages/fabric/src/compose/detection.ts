@@ -1,4 +1,4 @@
-import { parseSpiffeId, type SpiffeId } from '@countersign/protocol'
+import { ListenerSet, parseSpiffeId, type SpiffeId } from '@countersign/protocol'
 import { createDetection, type RestorableDetection } from '../detection/create-detection.ts'
 import type { EntryDraft, FactValue } from '../ledger/ledger.ts'
 import type { Clock } from '../lib/clock.ts'
@@ -11,25 +11,19 @@ export interface WatchedDetection extends RestorableDetection {
 
 export function composeDetection(clock: Clock): WatchedDetection {
   const detection = createDetection({ clock })
-  const listeners = new Set<() => void>()
-  const tell = (): void => {
-    for (const listener of listeners) listener()
-  }
+  const listeners = new ListenerSet()
   return {
     ...detection,
     observe(observation) {
       const signals = detection.observe(observation)
-      if (signals.length > 0) tell()
+      if (signals.length > 0) listeners.notify()
       return signals
     },
     raise(signal) {
       detection.raise(signal)
-      tell()
+      listeners.notify()
     },
-    onSignal(listener) {
-      listeners.add(listener)
-      return () => listeners.delete(listener)
-    },
+    onSignal: (listener) => listeners.add(listener),
   }
 }
 

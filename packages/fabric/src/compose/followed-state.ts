@@ -1,4 +1,4 @@
-import { type MeshAgent, type MeshState, parseBase64 } from '@countersign/protocol'
+import { ListenerSet, type MeshAgent, type MeshState, parseBase64 } from '@countersign/protocol'
 import { memoryRateLimits } from '../adapters/rate-limiter/rate-limits.ts'
 import type { AgentRecord, Directory } from '../identity/directory.ts'
 import { awaitNewcomers, awaitNews, type News } from '../identity/newcomers.ts'
@@ -14,7 +14,7 @@ const versionsMax = 256
 /** The fabric's state as the stages read it. Replaced whole, and only by a state that compiles. */
 export class FollowedState {
   readonly #parser: PolicyParser
-  readonly #listeners = new Set<() => void>()
+  readonly #listeners = new ListenerSet()
   #enrolledAgain = (): void => undefined
   #agents: ReadonlyMap<string, AgentRecord> = new Map()
   #byKey: ReadonlyMap<string, AgentRecord> = new Map()
@@ -88,7 +88,7 @@ export class FollowedState {
     this.#renewals = new Map(Object.entries(state.renewals))
     if (isEnrolledAgain) this.#enrolledAgain()
     this.#count += 1
-    for (const listener of this.#listeners) listener()
+    this.#listeners.notify()
   }
 
   #remember(version: string): void {
@@ -120,8 +120,7 @@ export class FollowedState {
   }
 
   onChange(listener: () => void): () => void {
-    this.#listeners.add(listener)
-    return () => this.#listeners.delete(listener)
+    return this.#listeners.add(listener)
   }
 }
 

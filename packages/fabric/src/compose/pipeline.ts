@@ -1,3 +1,4 @@
+import { ListenerSet } from '@countersign/protocol'
 import { memoryRateLimits } from '../adapters/rate-limiter/rate-limits.ts'
 import type { AgentRecord } from '../identity/directory.ts'
 import type { EntryDraft, OpenedEntry } from '../ledger/ledger.ts'
@@ -37,7 +38,7 @@ export function composePipeline(options: PipelineOptions): PipelineDeps & EntryF
   ledger.onSpace(({ state }) => {
     isExhausted = state === 'exhausted'
   })
-  const listeners = new Set<(entry: OpenedEntry) => void>()
+  const listeners = new ListenerSet<OpenedEntry>()
   const authorization: AuthorizeDeps = {
     policy: () => policy.current,
     riskOf: (agent, now) => detection.scoreOf(agent, now),
@@ -64,13 +65,10 @@ export function composePipeline(options: PipelineOptions): PipelineDeps & EntryF
     async append(draft: EntryDraft) {
       const committed = await ledger.append(draft)
       const entry = { ...draft, index: committed.index }
-      for (const listener of listeners) listener(entry)
+      listeners.notify(entry)
       return committed
     },
-    onEntry(listener) {
-      listeners.add(listener)
-      return () => listeners.delete(listener)
-    },
+    onEntry: (listener) => listeners.add(listener),
   }
 }
 

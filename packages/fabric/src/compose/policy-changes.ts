@@ -1,3 +1,4 @@
+import { Serializer } from '../concurrency/serializer.ts'
 import type { PolicySource } from '../policy/policy-set.ts'
 
 /** What an entry `policies-changed` says of a change. */
@@ -28,7 +29,7 @@ const putsWaitingMax = 64
 export class PolicyChanges {
   readonly #waiting = new Map<string, Put>()
   #sources: readonly PolicySource[]
-  #last: Promise<unknown> = Promise.resolve()
+  readonly #puts = new Serializer()
 
   constructor(sources: readonly PolicySource[]) {
     this.#sources = sources
@@ -39,9 +40,7 @@ export class PolicyChanges {
    * two texts of one file pass for each other.
    */
   inTurn<Value>(write: () => Promise<Value>): Promise<Value> {
-    const next = this.#last.then(write)
-    this.#last = next.catch(() => undefined)
-    return next
+    return this.#puts.run(write)
   }
 
   /** To be called before the file is written. */

@@ -1,3 +1,4 @@
+import { ListenerSet } from '@countersign/protocol'
 import { z } from 'zod'
 import type { Clock } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
@@ -79,7 +80,7 @@ export async function openApiKeys(options: {
 }): Promise<ApiKeys> {
   const { store, directory, clock, random } = options
   const keys = new Map<string, KeptKey>()
-  const listeners = new Set<() => void>()
+  const listeners = new ListenerSet()
   for (const { key, value } of await store.load('api-keys')) {
     keys.set(key, keySchema.parse(JSON.parse(value)))
   }
@@ -112,14 +113,11 @@ export async function openApiKeys(options: {
       // Durable first: a key must not come back with the next start after it was said to be gone.
       await store.commit([{ table: 'api-keys', key: id, value: null }])
       const removed = keys.delete(id)
-      for (const listener of listeners) listener()
+      listeners.notify()
       return removed
     },
     stands: (id) => keys.has(id),
-    onRemove: (listener) => {
-      listeners.add(listener)
-      return () => listeners.delete(listener)
-    },
+    onRemove: (listener) => listeners.add(listener),
     find: (text) => {
       const parsed = parseSecretText(kind, idLength, text)
       const key = parsed === null ? undefined : keys.get(parsed.id)

@@ -1,5 +1,5 @@
 import { generateKeyPairSync } from 'node:crypto'
-import { formatSpiffeId } from '@countersign/protocol'
+import { formatSpiffeId, ListenerSet } from '@countersign/protocol'
 import type { TlsCredential } from '@countersign/protocol/tls'
 import type { Clock } from '../lib/clock.ts'
 import type { Authority } from './certificate-authority.ts'
@@ -51,7 +51,7 @@ export async function openServerIdentity(options: ServerIdentityOptions): Promis
     name: options.name,
     instance: null,
   })
-  const listeners = new Set<(credential: TlsCredential) => void>()
+  const listeners = new ListenerSet<TlsCredential>()
   let timer: NodeJS.Timeout | undefined
   let closed = false
 
@@ -81,7 +81,7 @@ export async function openServerIdentity(options: ServerIdentityOptions): Promis
   const rotate = async (): Promise<void> => {
     current = await issue(options, spiffeId)
     leftMs = halfTime(current) - current.issuedAt
-    for (const listener of listeners) listener(current)
+    listeners.notify(current)
     nextLook()
   }
 
@@ -91,10 +91,7 @@ export async function openServerIdentity(options: ServerIdentityOptions): Promis
   return {
     spiffeId,
     current: () => current,
-    onRotate: (listener) => {
-      listeners.add(listener)
-      return () => listeners.delete(listener)
-    },
+    onRotate: (listener) => listeners.add(listener),
     rotate,
     close: () => {
       closed = true

@@ -1,5 +1,12 @@
-import { isAgentName, isReservedName, parseBase64Url, toBase64Url } from '@countersign/protocol'
+import {
+  isAgentName,
+  isReservedName,
+  ListenerSet,
+  parseBase64Url,
+  toBase64Url,
+} from '@countersign/protocol'
 import { z } from 'zod'
+import { Serializer } from '../concurrency/serializer.ts'
 import type { AgentRecord, Directory } from './directory.ts'
 import { type JointChanges, noChanges, type StateStore } from './state-store.ts'
 
@@ -36,7 +43,7 @@ const agentsMax = 100_000
 export async function openDirectory(store: StateStore): Promise<StoredDirectory> {
   const records = new Map<string, AgentRecord>()
   const namesByKey = new Map<string, string>()
-  const listeners = new Set<(record: AgentRecord) => void>()
+  const listeners = new ListenerSet<AgentRecord>()
 
   const admit = (record: AgentRecord): void => {
     const before = records.get(record.name)?.keys
@@ -47,7 +54,7 @@ export async function openDirectory(store: StateStore): Promise<StoredDirectory>
   for (const row of await store.load('agents')) admit(parseRecord(row.value))
 
   // So that listeners receive changes in the order in which they became durable.
-  const inTurn = oneAtATime()
+  const writes = new Serializer()
 
   const write = async (record: AgentRecord, others: JointChanges): Promise<boolean> => {
     assertAdmissible(record, records, namesByKey)
@@ -66,12 +73,12 @@ export async function openDirectory(store: StateStore): Promise<StoredDirectory>
     if (!durable) return false
     others.applied()
     admit(own)
-    for (const listener of listeners) listener(own)
+    listeners.notify(own)
     return true
   }
 
   const updateTogether: StoredDirectory['updateTogether'] = (name, change, others) =>
-    inTurn(async () => {
+    writes.run(async () => {
       const next = change(records.get(name) ?? null)
       return next === null ? false : write(next, others())
     })
@@ -81,12 +88,12 @@ export async function openDirectory(store: StateStore): Promise<StoredDirectory>
     findBySigningKey: (keyId) => records.get(namesByKey.get(keyId) ?? '') ?? null,
     list: () => [...records.values()],
     put: (record) =>
-      inTurn(async () => {
+      writes.run(async () => {
         if (!(await write(record, noChanges)))
           throw new Error(`the record of ${record.name} moved on`)
       }),
     update: (name, change) =>
-      inTurn(async () => {
+      writes.run(async () => {
         const next = change(records.get(name) ?? null)
         if (next === null) return null
         if (!(await write(next, noChanges))) throw new Error(`the record of ${name} moved on`)
@@ -94,25 +101,13 @@ export async function openDirectory(store: StateStore): Promise<StoredDirectory>
       }),
     updateTogether,
     commit: (make) =>
-      inTurn(async () => {
+      writes.run(async () => {
         const { changes, applied } = make()
         const durable = await store.commit(changes)
         if (durable) applied()
         return durable
       }),
-    onChange: (listener) => {
-      listeners.add(listener)
-      return () => listeners.delete(listener)
-    },
-  }
-}
-
-function oneAtATime(): <Result>(write: () => Promise<Result>) => Promise<Result> {
-  let last: Promise<unknown> = Promise.resolve()
-  return (write) => {
-    const turn = last.then(write)
-    last = turn.catch(() => undefined)
-    return turn
+    onChange: (listener) => listeners.add(listener),
   }
 }
 

@@ -1,4 +1,5 @@
 import type { Limit } from '@countersign/protocol'
+import { ListenerSet } from '@countersign/protocol'
 import { type Clock, setDeadline } from '../lib/clock.ts'
 import { LedgerBusy } from './unavailable.ts'
 
@@ -48,7 +49,7 @@ export interface SpaceGuardOptions {
 /** Stops appends while the disk still has room for what was accepted, and warns before that. */
 export class SpaceGuard {
   readonly #options: SpaceGuardOptions
-  readonly #listeners = new Set<(space: SpaceState) => void>()
+  readonly #listeners = new ListenerSet<SpaceState>()
   #measuredAt = Number.NEGATIVE_INFINITY
   #measuring: Promise<void> | null = null
   #freeBytes: number | null = null
@@ -70,8 +71,7 @@ export class SpaceGuard {
 
   /** Called with what was measured whenever the state becomes another one. */
   onChange(listener: (space: SpaceState) => void): () => void {
-    this.#listeners.add(listener)
-    return () => this.#listeners.delete(listener)
+    return this.#listeners.add(listener)
   }
 
   /** Measures on its own from now on. */
@@ -130,7 +130,7 @@ export class SpaceGuard {
     this.#state = this.#stateAt(bytes)
     if (this.#state === before) return
     const { space } = this
-    for (const listener of this.#listeners) listener(space)
+    this.#listeners.notify(space)
   }
 
   /** Nothing begins on a disk that cannot be measured; what is under way may find that it works. */

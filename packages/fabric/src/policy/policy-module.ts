@@ -1,3 +1,5 @@
+import { ListenerSet } from '@countersign/protocol'
+import { Serializer } from '../concurrency/serializer.ts'
 import { compilePolicies, PoliciesRejected, type PolicyCompilation } from './compile-policies.ts'
 import type { PolicyModule, PolicySet } from './policy.ts'
 import { readPolicyFolder } from './policy-folder.ts'
@@ -39,10 +41,9 @@ const readingsMax = 5
  * the folder is not a valid set: a fabric does not start without its policies.
  */
 export async function openPolicyModule(options: PolicyModuleOptions): Promise<OpenPolicyModule> {
-  const listeners = new Set<(set: PolicySet) => void>()
+  const listeners = new ListenerSet<PolicySet>()
   let current = await compilePolicies(await readPolicyFolder(options.dir), options)
-  /** The last reload, finished or not. The next one starts behind it. */
-  let last: Promise<unknown> = Promise.resolve()
+  const reloads = new Serializer()
   /** What the watcher found invalid, so that it is compiled once and not at every poll. */
   let rejected: readonly PolicySource[] | null = null
   /** What `onRejected` heard last, so that it is not told the same again. */
@@ -62,19 +63,13 @@ export async function openPolicyModule(options: PolicyModuleOptions): Promise<Op
       throw error
     }
     rejected = null
-    for (const listener of listeners) listener(current)
+    listeners.notify(current)
     return current
-  }
-
-  function inTurn(skipRejected: boolean): Promise<CompiledPolicySet> {
-    const next = last.then(() => replace(skipRejected))
-    last = next.catch(() => undefined)
-    return next
   }
 
   async function followFolder(): Promise<void> {
     try {
-      const set = await inTurn(true)
+      const set = await reloads.run(() => replace(true))
       if (rejected !== null) return
       if (complaint !== '') options.onRepaired(set)
       complaint = ''
@@ -91,11 +86,8 @@ export async function openPolicyModule(options: PolicyModuleOptions): Promise<Op
     get current() {
       return current
     },
-    onChange(listener) {
-      listeners.add(listener)
-      return () => listeners.delete(listener)
-    },
-    reload: () => inTurn(false),
+    onChange: (listener) => listeners.add(listener),
+    reload: () => reloads.run(() => replace(false)),
     async check(sources) {
       await compilePolicies(sources, { ...options, isLinted: false })
     },

@@ -1,4 +1,4 @@
-import { isAssignableName } from '@countersign/protocol'
+import { isAssignableName, ListenerSet } from '@countersign/protocol'
 import type { Clock } from '../lib/clock.ts'
 import type { RouteProtocol } from '../protocols/reading/route-protocol.ts'
 import type { Route, Routes } from './routes.ts'
@@ -41,10 +41,7 @@ export const instancesPerAgentMax = 64
 export function createEndpointRegistry(trustDomain: string, clock: Clock): EndpointRegistry {
   const fixed = new Map<string, Route>()
   const leased = new Map<string, Map<string, readonly RegisteredEndpoint[]>>()
-  const listeners = new Set<() => void>()
-  const changed = () => {
-    for (const listener of listeners) listener()
-  }
+  const listeners = new ListenerSet()
   const isLive = ({ expiresAt }: RegisteredEndpoint) => expiresAt > clock.now()
   const live = (name: string) => [...(leased.get(name)?.values() ?? [])].flat().filter(isLive)
   return {
@@ -70,23 +67,20 @@ export function createEndpointRegistry(trustDomain: string, clock: Clock): Endpo
       const [oldest] = instances.keys()
       const isFull = instances.size > instancesPerAgentMax
       if (isFull && oldest !== undefined) instances.delete(oldest)
-      if (isFull || before !== pictureOf(kept)) changed()
+      if (isFull || before !== pictureOf(kept)) listeners.notify()
     },
     forget(name) {
-      if (leased.delete(name)) changed()
+      if (leased.delete(name)) listeners.notify()
     },
     configure(name, route) {
       if (!isAssignableName(name)) throw new TypeError(`${name} is reserved, or not a name`)
       if (route === null) fixed.delete(name)
       else fixed.set(name, route)
-      changed()
+      listeners.notify()
     },
     configured: () => [...fixed.values()],
     list: () => [...leased.keys()].flatMap(live),
-    onChange(listener) {
-      listeners.add(listener)
-      return () => listeners.delete(listener)
-    },
+    onChange: (listener) => listeners.add(listener),
   }
 }
 

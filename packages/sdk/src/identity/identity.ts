@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { equalBytes } from '@countersign/protocol'
+import { equalBytes, ListenerSet } from '@countersign/protocol'
 import { type TlsCredential, TrustBundles } from '@countersign/protocol/tls'
 import { retrying } from '../connection/control.ts'
 import { type Line, openLine } from '../connection/line.ts'
@@ -168,7 +168,7 @@ class LiveIdentity implements Identity {
   readonly bundles: TrustBundles
   readonly line: Line
   readonly #parts: Parts
-  readonly #listeners = new Set<(credential: TlsCredential) => void>()
+  readonly #listeners = new ListenerSet<TlsCredential>()
   readonly #closing = new AbortController()
   #granted: Granted
   #renewing: Promise<void> | null = null
@@ -221,8 +221,7 @@ class LiveIdentity implements Identity {
   }
 
   onRotate(listener: (credential: TlsCredential) => void): () => void {
-    this.#listeners.add(listener)
-    return () => this.#listeners.delete(listener)
+    return this.#listeners.add(listener)
   }
 
   /** One renewal at a time, whoever asks. */
@@ -294,7 +293,7 @@ class LiveIdentity implements Identity {
       this.#granted = granted
       this.#failure = null
       this.line.renew(granted.credential)
-      for (const listener of this.#listeners) listener(granted.credential)
+      this.#listeners.notify(granted.credential)
     } catch (error) {
       this.#failure = error instanceof Error ? error : new Error(String(error))
       if (!signal.aborted) options.onFault(this.#failure)

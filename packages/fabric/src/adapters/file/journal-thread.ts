@@ -1,6 +1,6 @@
 import type { Worker } from 'node:worker_threads'
+import { startWorker } from '../../concurrency/start-worker.ts'
 import type { LedgerCommit, LoadedHead, StoredHead, WalRecord } from '../../ledger/store.ts'
-import { startWorker } from '../../lib/start-worker.ts'
 import type { JournalPlaces, LedgerJournal } from './ledger-journal.ts'
 
 /** Main thread to worker. The body of a commit is one part, which changes hands. */

@@ -1,4 +1,5 @@
 import { dirname } from 'node:path'
+import { Serializer } from '../../concurrency/serializer.ts'
 import { type FileLayer, systemFiles } from '../../lib/durable-file.ts'
 import type { Random } from '../../lib/random.ts'
 import type { SecretStore } from '../../secrets/secret-store.ts'
@@ -54,7 +55,7 @@ class FileSecretStore implements SecretStore {
   /** Set when a write failed half-way: what is on disk is only known after the next open. */
   #broken: unknown = null
   /** Everything runs one after the other: a rotation must see a still store. */
-  #last: Promise<unknown> = Promise.resolve()
+  readonly #calls = new Serializer()
 
   constructor(options: FileSecretStoreOptions) {
     this.#dir = options.dir
@@ -246,14 +247,12 @@ class FileSecretStore implements SecretStore {
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const turn = this.#last.then(() => {
+    return this.#calls.run(() => {
       if (this.#broken === null) return work()
       throw new Error('the secret store must be opened again after a failed write', {
         cause: this.#broken,
       })
     })
-    this.#last = turn.catch(() => undefined)
-    return turn
   }
 }
 

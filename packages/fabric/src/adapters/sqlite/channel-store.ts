@@ -2,10 +2,10 @@ import { closeSync, fsyncSync, openSync, statfsSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Worker } from 'node:worker_threads'
 import type { ChannelStore, PublishOrder, StoredMessage } from '../../channels/channel-store.ts'
+import { startWorker } from '../../concurrency/start-worker.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { makeFolder } from '../../lib/named-path.ts'
 import type { Random } from '../../lib/random.ts'
-import { startWorker } from '../../lib/start-worker.ts'
 import type {
   Answers,
   Batch,

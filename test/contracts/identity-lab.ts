@@ -20,16 +20,16 @@ import { memoryStateStore } from '../../packages/fabric/src/adapters/memory/stat
 import { oidcTokenServer } from '../../packages/fabric/src/adapters/oidc/token-server.ts'
 import { derCertificateWriter } from '../../packages/fabric/src/adapters/x509/der-certificate-writer.ts'
 import type { Authenticator } from '../../packages/fabric/src/identity/caller.ts'
-import type { IdentitySecrets } from '../../packages/fabric/src/identity/certificate-authority.ts'
 import { type Identity, openIdentity } from '../../packages/fabric/src/identity/identity.ts'
 import type { JoinTerms } from '../../packages/fabric/src/identity/join-tokens.ts'
 import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
 import { Refusal } from '../../packages/fabric/src/lib/refusal.ts'
+import type { KeyStore } from '../../packages/fabric/src/lib/stored-key.ts'
 
 /** Of every fabric of the lab, so that a request can be made before any is open. */
 export const enrollmentKey = generateKeyPairSync('x25519')
 
-export function memorySecrets(): IdentitySecrets & { readonly names: () => readonly string[] } {
+export function memorySecrets(): KeyStore & { readonly names: () => readonly string[] } {
   const values = new Map<string, Uint8Array>()
   return {
     find: async (name) => values.get(name) ?? null,

@@ -1,13 +1,7 @@
-import {
-  createHash,
-  createPrivateKey,
-  createPublicKey,
-  generateKeyPairSync,
-  type KeyObject,
-  sign,
-} from 'node:crypto'
+import { createHash, createPublicKey, type KeyObject, sign } from 'node:crypto'
 import type { StatementKey } from '../ledger/statement-writer.ts'
 import type { Random } from '../lib/random.ts'
+import { openPrivateKey, openSymmetricKey } from '../lib/stored-key.ts'
 import type { SecretStore } from '../secrets/secret-store.ts'
 import type { ForwardSigner } from '../transports/http/forward-signature.ts'
 
@@ -29,9 +23,9 @@ export interface FabricKeys {
 
 /** Loads the keys, making each one that does not exist yet. A key is durable before it is used. */
 export async function openFabricKeys(secrets: SecretStore, random: Random): Promise<FabricKeys> {
-  const log = await openSigningKey(secrets, 'ledger/log')
-  const statement = await openSigningKey(secrets, 'ledger/statement')
-  const forward = await openSigningKey(secrets, 'gateway/forward')
+  const log = await openPrivateKey(secrets, 'ledger/log', 'Ed25519')
+  const statement = await openPrivateKey(secrets, 'ledger/statement', 'Ed25519')
+  const forward = await openPrivateKey(secrets, 'gateway/forward', 'Ed25519')
   const statementPublic = rawPublicKey(statement)
   const forwardPublic = rawPublicKey(forward)
   return {
@@ -49,28 +43,6 @@ export async function openFabricKeys(secrets: SecretStore, random: Random): Prom
     detail: await openSymmetricKey(secrets, 'ledger/detail', random),
     mask: await openSymmetricKey(secrets, 'redaction/mask', random),
   }
-}
-
-async function openSigningKey(secrets: SecretStore, name: string): Promise<KeyObject> {
-  const stored = await secrets.find(name)
-  if (stored !== null) {
-    return createPrivateKey({ key: Buffer.from(stored), format: 'der', type: 'pkcs8' })
-  }
-  const { privateKey } = generateKeyPairSync('ed25519')
-  await secrets.put(name, new Uint8Array(privateKey.export({ format: 'der', type: 'pkcs8' })))
-  return privateKey
-}
-
-async function openSymmetricKey(
-  secrets: SecretStore,
-  name: string,
-  random: Random,
-): Promise<Uint8Array> {
-  const stored = await secrets.find(name)
-  if (stored !== null) return stored
-  const key = random(32)
-  await secrets.put(name, key)
-  return key
 }
 
 /** The 32 bytes at the end of an Ed25519 SubjectPublicKeyInfo (RFC 8410, section 4). */

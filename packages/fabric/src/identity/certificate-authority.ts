@@ -1,10 +1,4 @@
-import {
-  createHash,
-  createPrivateKey,
-  createPublicKey,
-  generateKeyPairSync,
-  type KeyObject,
-} from 'node:crypto'
+import { createHash, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
 import {
   equalBytes,
   isTrustDomain,
@@ -23,23 +17,23 @@ import {
 import { z } from 'zod'
 import type { Clock } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
+import {
+  formatPrivateKey,
+  type KeyStore,
+  openPrivateKey,
+  parsePrivateKey,
+} from '../lib/stored-key.ts'
 import type { CertificateTerms, CertificateWriter } from './certificate-writer.ts'
 import { serialOfGeneration } from './enrolment-generation.ts'
 
-/** The two verbs of the secret store that this room needs. */
-export interface IdentitySecrets {
-  find(name: string): Promise<Uint8Array | null>
-  put(name: string, value: Uint8Array): Promise<void>
-}
-
 export interface AuthorityOptions {
   readonly trustDomain: string
-  readonly secrets: IdentitySecrets
+  readonly secrets: KeyStore
   /**
    * Where the root's key is. Null keeps it offline: the authority then runs on its intermediate,
    * and refuses to start without a current one. Needed at the very first start and once a year.
    */
-  readonly rootSecrets: IdentitySecrets | null
+  readonly rootSecrets: KeyStore | null
   readonly writer: CertificateWriter
   readonly clock: Clock
   readonly random: Random
@@ -231,7 +225,7 @@ async function findOrCreateRoot(options: AuthorityOptions): Promise<Uint8Array> 
     throw new Error('there is no root certificate yet, and the root key is offline')
   }
   // Key first, certificate second: a crash between the two leaves a key, which is used again.
-  const key = await findOrCreateKey(options.rootSecrets)
+  const key = await openPrivateKey(options.rootSecrets, rootKeyName, 'P-256')
   const now = wholeSeconds(options.clock.now())
   const publicKey = spkiOf(key)
   const certificate = await options.writer.write({
@@ -245,14 +239,6 @@ async function findOrCreateRoot(options: AuthorityOptions): Promise<Uint8Array> 
   })
   await options.secrets.put(rootCertificateName, certificate)
   return certificate
-}
-
-async function findOrCreateKey(secrets: IdentitySecrets): Promise<KeyObject> {
-  const stored = await secrets.find(rootKeyName)
-  if (stored !== null) return parsePrivateKey(Buffer.from(stored))
-  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
-  await secrets.put(rootKeyName, exportPrivateKey(privateKey))
-  return privateKey
 }
 
 const intermediateSchema = z.strictObject({ certificate: z.base64(), key: z.base64() })
@@ -287,10 +273,10 @@ function parseIntermediate(stored: Uint8Array, root: Uint8Array): Signer {
 
 async function createIntermediate(
   options: AuthorityOptions,
-  rootSecrets: IdentitySecrets,
+  rootSecrets: KeyStore,
   root: Uint8Array,
 ): Promise<Signer> {
-  const rootKey = await findOrCreateKey(rootSecrets)
+  const rootKey = await openPrivateKey(rootSecrets, rootKeyName, 'P-256')
   const rootPublicKey = spkiOf(rootKey)
   const { publicKey: claimed, subject, notAfter } = parseCertificate(root)
   if (!equalBytes(claimed, rootPublicKey)) throw new Error('the root key is of another root')
@@ -309,7 +295,7 @@ async function createIntermediate(
   // One value: a crash can never leave a certificate beside another one's key.
   const value = {
     certificate: Buffer.from(certificate).toString('base64'),
-    key: Buffer.from(exportPrivateKey(privateKey)).toString('base64'),
+    key: Buffer.from(formatPrivateKey(privateKey)).toString('base64'),
   }
   await options.secrets.put(intermediateName, utf8(JSON.stringify(value)))
   return signerOf(certificate, privateKey)
@@ -356,12 +342,4 @@ function wholeSeconds(timeMs: number): number {
 
 function spkiOf(key: KeyObject): Uint8Array {
   return new Uint8Array(createPublicKey(key).export({ type: 'spki', format: 'der' }))
-}
-
-function parsePrivateKey(bytes: Buffer): KeyObject {
-  return createPrivateKey({ key: bytes, format: 'der', type: 'pkcs8' })
-}
-
-function exportPrivateKey(key: KeyObject): Uint8Array {
-  return new Uint8Array(key.export({ type: 'pkcs8', format: 'der' }))
 }

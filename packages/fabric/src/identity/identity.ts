@@ -1,13 +1,14 @@
-import { createPrivateKey, generateKeyPairSync, hash, type KeyObject } from 'node:crypto'
+import { hash } from 'node:crypto'
 import type { TrustBundles } from '@countersign/protocol/tls'
 import type { Clock } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
+import { type KeyStore, openPrivateKey } from '../lib/stored-key.ts'
 import { type ApiKeys, openApiKeys } from './api-keys.ts'
 import { authenticateByApiKey } from './authenticate-by-api-key.ts'
 import { authenticateByCertificate } from './authenticate-by-certificate.ts'
 import { authenticateByToken } from './authenticate-by-token.ts'
 import type { Authenticator } from './caller.ts'
-import { type Authority, type IdentitySecrets, openAuthority } from './certificate-authority.ts'
+import { type Authority, openAuthority } from './certificate-authority.ts'
 import type { CertificateWriter } from './certificate-writer.ts'
 import type { AgentRecord, AgentStatus } from './directory.ts'
 import { createEnrollment, type Enrollment } from './enrollment.ts'
@@ -26,9 +27,9 @@ import type { OpenTokenServer, TokenServer } from './token-server.ts'
 export interface IdentityOptions {
   readonly trustDomain: string
   readonly store: StateStore
-  readonly secrets: IdentitySecrets
+  readonly secrets: KeyStore
   /** Null keeps the root's key offline; see `openAuthority`. */
-  readonly rootSecrets: IdentitySecrets | null
+  readonly rootSecrets: KeyStore | null
   readonly certificateWriter: CertificateWriter
   readonly replayGuard: ReplayGuard
   readonly openTokenServer: OpenTokenServer
@@ -90,7 +91,7 @@ export async function openIdentity(options: IdentityOptions): Promise<Identity> 
   ])
   const renewals = new Renewals(clock)
   announceRotations(server, renewals)
-  const enrollmentKey = await openEnrollmentKey(options.secrets)
+  const enrollmentKey = await openPrivateKey(options.secrets, 'identity/enrollment', 'X25519')
   const tokens = options.openTokenServer({
     ...{ ...options, directory, bundles },
     isCurrent: (peer) => isCurrent(directory, peer),
@@ -168,15 +169,4 @@ function announceRotations(server: ServerIdentity, renewals: Renewals): void {
 
 function leafOf({ certificateChain: [leaf], expiresAt }: ReturnType<ServerIdentity['current']>) {
   return { fingerprint: hash('sha256', leaf ?? new Uint8Array(), 'hex'), expiresAt }
-}
-
-async function openEnrollmentKey(secrets: IdentitySecrets): Promise<KeyObject> {
-  const name = 'identity/enrollment'
-  const stored = await secrets.find(name)
-  if (stored !== null) {
-    return createPrivateKey({ key: Buffer.from(stored), format: 'der', type: 'pkcs8' })
-  }
-  const { privateKey } = generateKeyPairSync('x25519')
-  await secrets.put(name, new Uint8Array(privateKey.export({ format: 'der', type: 'pkcs8' })))
-  return privateKey
 }

@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { PeerIdentity, TrustBundles } from '@countersign/protocol/tls'
 import type { Clock } from '../lib/clock.ts'
 import type { Refusal } from '../lib/refusal.ts'
-import type { IdentitySecrets } from './certificate-authority.ts'
+import type { KeyStore } from '../lib/stored-key.ts'
 import type { Directory } from './directory.ts'
 import type { ReplayGuard } from './replay-guard.ts'
 
@@ -27,7 +27,7 @@ export interface TokenServerOptions {
   readonly issuer: () => string
   /** What `aud` must say: the resource that this fabric is (RFC 8707). */
   readonly audience: () => string
-  readonly secrets: IdentitySecrets
+  readonly secrets: KeyStore
   readonly directory: Directory
   readonly bundles: TrustBundles
   /** Whether a certificate is of its agent's present enrolment. */

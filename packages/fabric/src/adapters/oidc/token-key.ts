@@ -1,5 +1,5 @@
-import { createPrivateKey, generateKeyPairSync, hash, type KeyObject } from 'node:crypto'
-import type { IdentitySecrets } from '../../identity/certificate-authority.ts'
+import { hash, type KeyObject } from 'node:crypto'
+import { type KeyStore, openPrivateKey } from '../../lib/stored-key.ts'
 
 const secretName = 'tokens/signing'
 
@@ -11,15 +11,8 @@ export interface TokenKey {
 }
 
 /** The stored key, or a new one when there is none. */
-export async function openTokenKey(secrets: IdentitySecrets): Promise<TokenKey> {
-  const stored = await secrets.find(secretName)
-  if (stored !== null) {
-    return keyOf(createPrivateKey({ key: Buffer.from(stored), format: 'der', type: 'pkcs8' }))
-  }
-  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
-  const bytes = privateKey.export({ type: 'pkcs8', format: 'der' })
-  await secrets.put(secretName, new Uint8Array(bytes))
-  return keyOf(privateKey)
+export async function openTokenKey(secrets: KeyStore): Promise<TokenKey> {
+  return keyOf(await openPrivateKey(secrets, secretName, 'P-256'))
 }
 
 function keyOf(privateKey: KeyObject): TokenKey {

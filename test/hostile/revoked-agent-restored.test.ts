@@ -1,4 +1,5 @@
-import { expect } from 'vitest'
+import { expect, vi } from 'vitest'
+import { deadline } from '../harness/deadline.ts'
 import { refusalOf, send } from '../harness/doors.ts'
 import { lie, newName, type Telling, worldOfFile } from '../harness/lie.ts'
 import { verifies } from '../requirements.ts'
@@ -25,9 +26,12 @@ const staysRevoked =
           code: 'AGENT_REVOKED',
         })
         expect(await world.admin('agent.show', { name })).toMatchObject({ status: 'revoked' })
-        const heard = await send(world[transport], { to: 'echo', as })
-        expect(heard.status).toBe(403)
-        expect(refusalOf(heard)).toBe('AGENT_REVOKED')
+        const isRefused = async () => {
+          const heard = await send(world[transport], { to: 'echo', as })
+          expect([heard.status, refusalOf(heard)]).toEqual([403, 'AGENT_REVOKED'])
+        }
+        // A connector hears of it a moment later.
+        await (transport === 'mesh' ? vi.waitFor(isRefused, deadline) : isRefused())
       }
     })
 

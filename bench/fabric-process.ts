@@ -21,7 +21,7 @@ export interface FabricReady {
   readonly peerJoin: string
 }
 
-/** What can be taken out, one at a time, to show what it costs. */
+/** The controls that can be removed, one at a time, to measure the cost of each. */
 const without: Readonly<Record<string, (rooms: PipelineDeps) => PipelineDeps>> = {
   nothing: (rooms) => rooms,
   ledger: (rooms) => ({

@@ -7,8 +7,8 @@ import { type Row, row } from './row.ts'
 
 const seconds = 5
 /**
- * Compiling the hot path takes as long as this, and says nothing of a server that has been up for
- * an hour.
+ * Compiling the hot path takes as long as this, and its cost does not apply to a server that has
+ * been up for an hour.
  */
 const warmSeconds = 3
 const connections = 32
@@ -16,7 +16,7 @@ const connections = 32
 interface Taken {
   readonly perSecond: number
   readonly cpuUs: number
-  /** What the process beside the measured one spent on each request; 0 where there is none. */
+  /** Time that the process next to the measured one spent on each request; 0 if there is none. */
   readonly besideUs: number
   readonly p50Ms: number
   readonly p99Ms: number

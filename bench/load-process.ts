@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { Pool } from 'undici'
 
-/** What the generator is asked for. Without `perSecond` it sends as fast as answers come back. */
+/** Options of the load generator. Without `perSecond` it sends as fast as responses come back. */
 export interface LoadOrder {
   readonly url: string
   readonly ca: string | null
@@ -21,7 +21,7 @@ export interface LoadAnswer {
   readonly p99Ms: number
 }
 
-/** About 1 KB of what agents say to one another, with a card and an address to be masked. */
+/** About 1 KB of typical text between agents, with a card number and an address to be masked. */
 const text = 'Please settle invoice 2026-117 for the order of last week. '.repeat(12)
 const body = JSON.stringify({
   jsonrpc: '2.0',

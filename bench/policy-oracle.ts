@@ -3,7 +3,7 @@ import type { PolicyRequest } from '../packages/fabric/src/policy/policy.ts'
 
 type CedarWasm = typeof import('@cedar-policy/cedar-wasm/nodejs')
 
-/** What cedar-wasm says about one request: the reference that our compiler is held against. */
+/** The result of cedar-wasm for one request: the reference that our compiler is compared with. */
 export interface OracleAnswer {
   readonly effect: 'permit' | 'deny'
   readonly policies: readonly string[]

@@ -309,7 +309,7 @@ function present<T>(value: T | null): T {
   return value
 }
 
-/** What the cores of this machine do alone: the ceiling that signing and verifying set. */
+/** Measures signing and verifying alone on the cores of this machine: the ceiling that both set. */
 export function measureSignatures(): {
   readonly signsPerSecond: number
   readonly verifiesPerSecond: number

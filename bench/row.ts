@@ -5,7 +5,7 @@ export interface Row {
   readonly unit: string
   readonly baseline: string | null
   readonly ratio: number | null
-  /** What the figure was taken under, for the table. */
+  /** The conditions under which the figure was measured, for the table. */
   readonly note: string
 }
 

@@ -10,7 +10,8 @@ interface FirstReceipt {
 export async function measureStart(dir: string): Promise<readonly Row[]> {
   const fabric = await start<FirstReceipt>('./first-receipt-process.ts', [join(dir, 'start')])
   try {
-    // What is left once the start's own garbage is gone; a running fabric idles like this.
+    // Idle memory is measured once the start's own garbage is gone; a running fabric idles like
+    // this.
     await new Promise((resolve) => setTimeout(resolve, 5_000))
     return [
       row('start.first-receipt-ms', fabric.ready.firstReceiptMs, 'ms', {

@@ -10,21 +10,22 @@ if (major < nodeMajorMin) {
   )
   process.exitCode = 70
 } else {
-  // Keys, identities, hashes of secrets: no file of ours is for anybody but the user who made it.
+  // Keys, identities, hashes of secrets: no file of ours is for any user except the one who made
+  // it.
   process.umask(0o077)
   // Without the flag of the launcher this keeps Node from opening a debugger on the signal, whose
   // port any local user could read every key from.
   if (process.platform !== 'win32') process.on('SIGUSR1', () => undefined)
-  // What Node itself calls experimental is for us to know, not for whoever reads an answer.
+  // The features that Node itself calls experimental concern us, not the reader of an answer.
   process.removeAllListeners('warning')
   process.on('warning', ({ name, message }) => {
     if (name !== 'ExperimentalWarning') process.stderr.write(`${name}: ${message}\n`)
   })
-  // A reader that has seen enough closes the pipe; that is no failure of ours.
+  // A reader that has seen enough closes the pipe; that is not a failure of ours.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     process.exit(error.code === 'EPIPE' ? 0 : 70)
   })
-  // Only now: older runtimes fail on what this imports before they can say why.
+  // Only now: older runtimes fail on the imports of this module before they can report why.
   const { obeyLauncher } = await import('./cli/starter.ts')
   obeyLauncher()
   const { run } = await import('./cli/run.ts')

@@ -77,7 +77,7 @@ async function follow(key: string): Promise<void> {
   }
 }
 
-/** Whether an entry tells of a change that the list of agents would show. */
+/** Reports whether an entry records a change that the list of agents would show. */
 function changesAgents({ kind, facts }: EntryView): boolean {
   if (kind === 'lifecycle') return true
   return (

@@ -18,7 +18,7 @@ export interface EntryView {
   readonly at: number
   /** The caller's short name, or that of the principal that an entry without a caller is about. */
   readonly principal: string | null
-  /** Whom or what administration is about, and why. */
+  /** The object of an administrative operation, and the reason for it. */
   readonly object: string | null
   readonly reason: string | null
   /**

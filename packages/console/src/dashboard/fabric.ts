@@ -18,7 +18,7 @@ export async function watch(key: string, take: (entry: unknown) => void): Promis
     const events = pending.split('\n\n')
     pending = events.pop() ?? ''
     for (const event of events) {
-      // A cut names itself in the frame; whatever it carries is no entry.
+      // A cut is named in the frame itself; its content is not an entry.
       if (event.startsWith('event:')) throw new NotAdmitted('the stream was cut')
       const data = event
         .split('\n')

@@ -19,7 +19,7 @@ import {
   type VerifiedReceipt,
 } from '@countersign/protocol'
 
-/** What a verification comes to, in sentences; the page only lays it out. */
+/** The result of a verification, in sentences; the page only lays it out. */
 export interface Report {
   readonly verified: boolean
   readonly title: string

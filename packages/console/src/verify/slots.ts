@@ -5,7 +5,7 @@ export type Role = 'receipt' | 'trust' | Half
 /** The document of a server with many root certificates names its key behind all of them. */
 const trustBytesMax = 256 * 1024
 
-/** Where a file was chosen or dropped; null for a drop beside all slots. */
+/** The slot in which a file was chosen or dropped; null for a drop outside all slots. */
 export interface Given {
   readonly slot: Role | null
   /** Of how many files it is one, in a single choice or drop. */
@@ -15,8 +15,9 @@ export interface Given {
 const advice = 'Choose it under “Trust file” alone, from a source other than the receipt.'
 
 /**
- * What a file is taken for, or the sentence that refuses it. What a receipt is judged by comes from
- * its own slot, by itself: a folder with a receipt and the sender's own keys must not verify.
+ * Returns the role of a file, or the sentence that refuses it. The trust that a receipt is judged
+ * by comes from its own slot, by itself: a folder with a receipt and the sender's own keys must not
+ * verify.
  */
 export function roleOf(
   { slot, count }: Given,
@@ -32,7 +33,7 @@ export function roleOf(
   return { refused: `is a trust file, and not a receipt. ${advice}` }
 }
 
-/** Only to tell the reader where a file belongs: one in the wrong place fails there. */
+/** Serves only to show the reader where a file belongs: one in the wrong slot fails there. */
 function looksLikeTrust(bytes: Uint8Array): boolean {
   const start = new TextDecoder().decode(bytes.subarray(0, trustBytesMax))
   // A receipt quotes texts, so that this name cannot stand in it.

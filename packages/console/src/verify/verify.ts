@@ -50,7 +50,7 @@ const page = {
   fingerprint: element('fingerprint', HTMLElement),
 }
 
-/** Whether the file was taken; the page says why not. */
+/** Returns whether the file was taken; the page shows why it was not. */
 async function take(file: File, given: Given): Promise<boolean> {
   const name = quotedUnlessWord(file.name)
   if (file.size > fileBytesMax) return refuse(`${name} is too large.`)
@@ -146,7 +146,7 @@ function show(report: Report): void {
     checks.append(item)
   }
   page.verdict.replaceChildren(verdict)
-  // Who attested comes before how it was checked.
+  // The parties that attested come before the checks.
   const [first, ...others] = report.sections.map(section)
   page.details.replaceChildren(...(first === undefined ? [] : [first]), checks, ...others)
 }

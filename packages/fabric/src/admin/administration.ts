@@ -13,7 +13,7 @@ interface WatchEvent {
   readonly frame: readonly (readonly [string, string])[]
 }
 
-/** What an operation answers, in the shape that the pipeline expects of any receiver. */
+/** The answer of an operation, in the shape that the pipeline expects of any receiver. */
 interface AdminAnswer {
   readonly status: number
   readonly headers: readonly (readonly [string, string])[]

@@ -23,7 +23,9 @@ export function entryView(entry: OpenedEntry) {
   }
 }
 
-/** Whom or what an administrative or lifecycle entry is about, why it was done, and by whom. */
+/**
+ * Returns the object of an administrative or lifecycle entry, the reason for it, and its author.
+ */
 function aboutOf({ kind, facts }: OpenedEntry) {
   // A connector records calls alone: nothing that it states is shown as administration.
   if (facts['producer'] !== undefined) return { object: null, reason: null, changedBy: null }

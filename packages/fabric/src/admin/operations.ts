@@ -33,7 +33,7 @@ function operation<Args extends z.ZodObject>(each: Operation<Args>): Operation<A
   return each
 }
 
-/** Every operation. A name that is not here does not exist; there is no other way in. */
+/** Every operation. A name that is not here does not exist: this table is the only entry point. */
 export const OPERATIONS = {
   status: operation({
     action: 'read',

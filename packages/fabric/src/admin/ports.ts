@@ -2,7 +2,7 @@ import type { Signal } from '../detection/detector.ts'
 import type { AgentRecord } from '../identity/directory.ts'
 import type { LedgerCheck, OpenedEntry } from '../ledger/ledger.ts'
 
-/** What administration asks of the rooms. `compose.ts` gathers it. */
+/** The dependencies of administration on the other modules. `compose.ts` gathers them. */
 export interface AdminDeps {
   readonly agents: AgentAdmin
   readonly keys: KeyAdmin
@@ -51,7 +51,7 @@ export interface KeyAdmin {
 }
 
 export interface KeyOrder {
-  /** The principal that the key speaks for; made when it does not exist yet. */
+  /** The principal that the key authenticates; made when it does not exist yet. */
   readonly agent: string
   /** Receivers it reaches; null for all that policy allows. */
   readonly scopes: readonly string[] | null
@@ -70,8 +70,8 @@ export interface PolicyAdmin {
   show(): { readonly version: string; readonly sources: readonly { name: string; text: string }[] }
   /**
    * Validates the whole set with this file in it; stores and loads it only when it is valid. An
-   * invalid one changes nothing, and `problems` says where and why, a line each. The record of the
-   * change names `exchange`.
+   * invalid one changes nothing, and `problems` states where and why, a line each. The record of
+   * the change names `exchange`.
    */
   put(name: string, text: string, exchange: string): Promise<PolicyPut>
   /** Null when the recorded text is not a request to policy. */

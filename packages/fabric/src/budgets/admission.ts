@@ -5,13 +5,13 @@ import { type BodyBudget, type BodyShare, bodyOverheadBytes, waitingBytes } from
 
 /**
  * Permission to read one request body, with the account that its bytes are counted under. Made in
- * this file only, and for nobody whom the head has not identified: to read a body before its head
- * was judged does not compile.
+ * this file only, and only for a caller whom the head has identified: to read a body before its
+ * head was judged does not compile.
  */
 class Admission {
   readonly share: BodyShare
   readonly bodyBytesMax: number
-  /** What the request counts for, without its body, until `Incoming.begun`. */
+  /** The bytes that the request counts for, without its body, until `Incoming.begun`. */
   readonly waitingBytes: number
   readonly #limit: Limit['name']
 

@@ -9,7 +9,7 @@ const rate = { name: 'upstream.stallMs', stallMs: 30_000, bytesPerSecondMin: 4 *
 export interface AnswerBudgetOptions {
   readonly name: 'limits.responseMemoryBytes' | 'mesh.responseMemoryBytes'
   readonly totalBytesMax: number
-  /** Which part of the total is for one receiver, and which for one caller. */
+  /** The parts of the total for one receiver and for one caller. */
   readonly receiverPart: number
   readonly callerPart: number
   readonly bodyBytesMax: number

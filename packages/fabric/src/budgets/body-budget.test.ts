@@ -103,7 +103,7 @@ test('whatever arrives, every bound holds and everything is given back', () => {
         if (end === 'closed') share.close()
         expect(budget.totalBytes).toBeLessThanOrEqual(400 * kib + 6 * 16 * kib)
         for (let i = 0; i < 6; i++) {
-          // What has arrived whole is not evicted, so one more body may stand beside it.
+          // A body that has arrived whole is not evicted, so one more body may be kept with it.
           expect(budget.bytesOf(`agent/${i}`)).toBeLessThanOrEqual(100 * kib + bodyOverheadBytes)
         }
       }

@@ -12,7 +12,8 @@ interface BudgetKind {
    */
   readonly overheadBytes: number
   /**
-   * Who holds no more than this weighs nothing, however long: a stream in which nothing happens.
+   * A body that holds no more than this weighs nothing, however long it stays open: a stream in
+   * which nothing happens.
    */
   readonly lightBytes: number
   refuse(limit: Limit, detail: string): Refusal
@@ -45,14 +46,14 @@ const kinds = {
     occupied: 'what receivers sent occupies too much',
     // The exchange is on the account of its request.
     overheadBytes: 256,
-    // A head is no larger.
+    // A head is never larger.
     lightBytes: 16 * 1024,
     // The receiver has the request, and no whole response came back.
     refuse: (limit, detail) => overLimit('OUTCOME_UNKNOWN', limit, detail),
   },
 } as const satisfies Record<string, BudgetKind>
 
-/** How fast a body of which much is held has to arrive. */
+/** The minimum rate at which a body of which much is kept has to arrive. */
 export interface RequestRate {
   readonly name: Limit['name']
   /** Without a byte for this long, it is given up. */
@@ -254,7 +255,7 @@ interface BodyShareOptions {
   forget(): void
 }
 
-/** Where bytes are accounted for while they are held. */
+/** The account of bytes while they are kept. */
 export interface ByteAccount {
   take(bytes: number): void
   give(bytes: number): void
@@ -268,7 +269,7 @@ export class BodyShare implements ByteAccount {
   #since: number
   #taken = 0
   #movedAt: number
-  /** Whether the next bytes are the sender's to send: otherwise, nobody has asked for them. */
+  /** True if the next bytes are due from the sender; otherwise they have not been requested. */
   isAwaited = false
   #state: 'arriving' | 'whole' | 'closed' = 'arriving'
   #evicted: Refusal | null = null

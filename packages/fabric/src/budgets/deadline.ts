@@ -1,6 +1,6 @@
 import { setDeadline } from '../lib/clock.ts'
 
-/** How long a receiver is waited for, on behalf of a caller that may leave. */
+/** The time limit for waiting for a receiver, on behalf of a caller that may leave. */
 export interface Deadline {
   /** Aborted when the caller leaves, or the time is up. */
   readonly signal: AbortSignal

@@ -1,8 +1,8 @@
-/** Who takes turns with others, by the time that it has used. */
+/** A party that takes turns with others, by the time that it has used. */
 interface Line {
-  /** What it has used, on the clock of all that it takes turns with. */
+  /** The time that it has used, on the clock of all that it takes turns with. */
   used: number
-  /** How many items wait in it. */
+  /** The number of items that wait in it. */
   readonly size: number
 }
 
@@ -16,7 +16,7 @@ const linesKept = 1_024
  */
 class Turns<L extends Line> {
   readonly #lines = new Map<string, L>()
-  /** What the line that was served last had used. */
+  /** The time that the line served last had used. */
   #clock = 0
 
   /** The line of that name, to which an item is added. */
@@ -121,7 +121,7 @@ export class FairQueue<T> {
     return undefined
   }
 
-  /** Whether the item waited until now. */
+  /** Returns whether the item waited until now. */
   remove({ name, caller }: Owner, item: T): boolean {
     const account = this.#accounts.find(name)
     if (account?.callers.find(caller)?.items.delete(item) !== true) return false

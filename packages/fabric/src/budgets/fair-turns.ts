@@ -1,7 +1,8 @@
 import { systemClock } from '../lib/clock.ts'
 
 /**
- * How long work of one kind goes on in one turn of the event loop before everything else is served.
+ * Time that work of one kind may take in one turn of the event loop before everything else is
+ * served.
  */
 const turnMs = 1
 
@@ -14,7 +15,7 @@ const turnMs = 1
 export class FairTurns {
   readonly #now: () => number
   #waiting: { readonly owner: object; resume(): void }[] = []
-  /** Who goes on in this turn, while others wait. */
+  /** The owner that continues in this turn, while others wait. */
   #owner: object | null = null
   #endsAt = Number.NEGATIVE_INFINITY
   #isScheduled = false

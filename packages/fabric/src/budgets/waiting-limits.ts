@@ -2,15 +2,18 @@ import { overLimit } from '../lib/limits.ts'
 import { Refusal } from '../lib/refusal.ts'
 import type { TimeAccount } from '../pipeline/large-bodies.ts'
 
-/** What a request waits for a thread, in each lane. Nothing was delivered: it may come again. */
+/**
+ * The time that a request waits for a thread, in each lane. Nothing was delivered: it may be sent
+ * again.
+ */
 const requestLimit = { name: 'work.waitMs', value: 30_000, unit: 'ms' } as const
-/** The receiver has acted, so an answer is given up later: nobody can ask for it again. */
+/** The receiver has acted, so an answer is given up later: it cannot be requested again. */
 const answerLimit = { name: 'work.answerWaitMs', value: 60_000, unit: 'ms' } as const
 const retryAfterMs = 1_000
 
 /**
- * Calls `end` once a message has waited for as long as it may, or when nobody wants it any more;
- * until the function is called that this gives. How many wait is bounded by the memory that they
+ * Calls `end` once a message has waited for as long as it may, or when it is not wanted any more.
+ * Returns the function that stops this. The number that wait is bounded by the memory that they
  * occupy.
  */
 export function limitWait(

@@ -57,7 +57,7 @@ export interface CreateChannel {
  */
 export class ChannelAuthority {
   readonly #options: ChannelAuthorityOptions
-  /** What is durable; written only by `#change`, which runs one at a time. */
+  /** The durable records; written only by `#change`, which runs one at a time. */
   readonly #records = new Map<string, ChannelRecord>()
   /** Messages of the present epoch that are being written, by channel. */
   readonly #writes = new Map<string, Set<Promise<unknown>>>()
@@ -67,7 +67,7 @@ export class ChannelAuthority {
   static async open(options: ChannelAuthorityOptions): Promise<ChannelAuthority> {
     const authority = new ChannelAuthority(options)
     for (const record of await options.records.load()) authority.#records.set(record.name, record)
-    // A key or a status may have changed while nobody listened.
+    // A key or a status may have changed while no listener was registered.
     for (const { name } of authority.list()) await authority.#refresh(name)
     return authority
   }
@@ -150,7 +150,7 @@ export class ChannelAuthority {
 
   /** Known to the fabric alone, and the same after a restart: leases outlive one. */
   leaseKey(): Uint8Array {
-    // Ed25519 signs the same bytes alike (RFC 8032), and nobody else can sign these.
+    // Ed25519 signs the same bytes alike (RFC 8032), and no other party can sign these.
     return this.#options.signer.sign(leaseKeyContext)
   }
 

@@ -9,11 +9,11 @@ export interface ChannelBounds {
   /** Leases of one message in one group, after which it is dead. */
   readonly attemptsMax: number
   readonly dedupMs: number
-  /** How long a message is kept at most, whatever its sender asked for. */
+  /** Maximum time that a message is kept, whatever its sender asked for. */
   readonly retentionMs: number
 }
 
-/** What the channel authority knows of one channel. */
+/** The state that the channel authority keeps of one channel. */
 export interface ChannelRecord {
   readonly name: string
   /** Agents, ascending; those who are active and enrolled are in the epoch's descriptor. */
@@ -43,8 +43,7 @@ export interface KeyLogLimits {
 }
 
 /**
- * Where channels, their epochs and their key logs are kept. What a write stored survives a power
- * loss.
+ * The store of channels, their epochs and their key logs. A completed write survives a power loss.
  */
 export interface ChannelRecords {
   load(): Promise<readonly ChannelRecord[]>
@@ -56,7 +55,7 @@ export interface ChannelRecords {
   findDescriptor(channel: string, epoch: number): Promise<SignedDescriptor | null>
   /** False when the session is in the log already, or the log of the epoch is full. */
   appendKey(channel: string, key: LoggedKey, limits: KeyLogLimits): Promise<boolean>
-  /** What `keys` would give, in bytes. */
+  /** Returns the size of the result of `keys`, in bytes. */
   keyBytes(channel: string, epoch: number): Promise<number>
   keys(channel: string, epoch: number): Promise<readonly Uint8Array[]>
   /**

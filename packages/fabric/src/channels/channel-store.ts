@@ -15,7 +15,7 @@ export interface Leased {
   /** Fences the acknowledgement: a later lease of the same message makes this token worthless. */
   readonly leaseToken: string
   readonly leaseUntil: number
-  /** Where it stood among the messages that were passed over; null when it was not one of them. */
+  /** Its place among the messages that were passed over; null when it was not one of them. */
   readonly place: number | null
 }
 
@@ -24,7 +24,10 @@ export interface PublishOrder {
   readonly messageId: string
   /** The same within the channel's window is the same message or a conflict. */
   readonly idempotencyHash: string
-  /** Hex; tells which: a retry has the same, another message under the same key has another. */
+  /**
+   * Hex; distinguishes the two: a retry has the same, another message under the same key has
+   * another.
+   */
   readonly contentHash: string
   /** Or null; a group is given only the oldest unsettled message of each. */
   readonly orderingHash: string | null

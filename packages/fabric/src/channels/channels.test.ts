@@ -73,7 +73,7 @@ const bob = createAgent('bob')
 const carol = createAgent('carol')
 let directories = 0
 
-/** A fabric's queue without the pipeline: whoever calls is taken for authenticated. */
+/** A fabric's queue without the pipeline: every caller is taken for authenticated. */
 class Queue {
   readonly agents = new Map<string, AgentRecord>()
   readonly directory = join(root, `queue-${directories++}`)
@@ -128,7 +128,7 @@ interface OpenQueue {
   readonly channels: Channels
 }
 
-/** A right that nobody takes away. */
+/** A right that is never withdrawn. */
 const entitled = {
   still: () => null,
   mayReceive: () => true,
@@ -137,7 +137,7 @@ const entitled = {
   senderRight: () => 'stands' as const,
 }
 
-/** What the routes of a transport do, for one authenticated caller. */
+/** Does what the routes of a transport do, for one authenticated caller. */
 function requestAs(caller: string, open: () => OpenQueue): ChannelRequest {
   return async (method, path, _headers, body) => {
     const { channels } = open()

@@ -51,15 +51,15 @@ export interface LoggedKeys {
   readonly hold: Hold
 }
 
-/** What one settlement did, with the root that the receiver countersigned, for the ledger. */
+/** The result of one settlement, with the root that the receiver countersigned, for the ledger. */
 export interface Settled {
   readonly settled: readonly boolean[]
   readonly countersigned: Uint8Array
 }
 
 /**
- * What the fabric does with channels once a call is authorized. It verifies and moves sealed
- * messages and never opens one: it has no key to.
+ * The operations of the fabric on channels once a call is authorized. It verifies and moves sealed
+ * messages and never opens one: it does not hold a key to do so.
  */
 export class Channels {
   readonly #options: ChannelsOptions
@@ -98,7 +98,7 @@ export class Channels {
     const orders = messages.map(({ sealed, message: { header } }) => ({
       channel: channel.name,
       messageId: header.messageId,
-      // Each sender's own: nobody uses up a key, or holds up an ordering, of another.
+      // Each sender's own: no sender uses up a key, or holds up an ordering, of another.
       idempotencyHash: `${header.sender} ${toHex(header.idempotencyHash)}`,
       contentHash: toHex(header.contentHash),
       orderingHash:
@@ -111,7 +111,8 @@ export class Channels {
     if (results.some(({ state }) => state === 'stored')) this.#leasing.wake(channel.name)
     const whole = refusalForAll(results, channel.name)
     if (whole !== null) return whole
-    // Read again: the epoch may have moved while the disk was busy, and the sender should hear it.
+    // Read again: the epoch may have moved while the disk was busy, and the sender should receive
+    // the new one.
     const { epoch } = authority.find(channel.name) ?? channel
     return {
       epoch,
@@ -123,9 +124,9 @@ export class Channels {
   }
 
   /**
-   * At most `waitMs` long; empty when there was nothing. `signal` fires when the receiver is gone.
-   * What this receiver may not have goes back unharmed: it is due again, and no attempt was
-   * counted.
+   * Waits at most `waitMs`; empty when there was nothing. `signal` fires when the receiver is gone.
+   * A message that this receiver may not have goes back unharmed: it is due again, and no attempt
+   * was counted.
    */
   lease(
     call: ReceiverCall,
@@ -231,7 +232,7 @@ export class Channels {
     ) {
       return new Refusal('SIGNATURE_REJECTED', `key message of ${call.caller}`)
     }
-    // To every member of the epoch and to nobody else: a sender cannot let an outsider in.
+    // To every member of the epoch and to no other agent: a sender cannot let an outsider in.
     const members = this.#options.authority.participants(channel)
     const isComplete =
       members.length === message.keys.length &&
@@ -274,12 +275,12 @@ export class Channels {
     }
   }
 
-  /** Lets go of every request that is held open. The store is closed by whoever opened it. */
+  /** Ends every request that is held open. The store is closed by the code that opened it. */
   close(): void {
     this.#leasing.close()
   }
 
-  /** What may be stored at this moment, if its signatures are good. */
+  /** Checks what may be stored at this moment, if its signatures are good. */
   #admit(
     call: ChannelCall,
     messages: DecodedPublish['messages'],
@@ -292,7 +293,7 @@ export class Channels {
     return checkHeaders(messages, publisher, { trustDomain, channel, now }) ?? { ...taken, now }
   }
 
-  /** Membership stands beside policy, not behind it: both have to say yes. */
+  /** Membership applies in addition to policy, not after it: both have to permit the call. */
   #takePart({ channel: name, caller, still }: ChannelCall): TakingPart | Refusal {
     const lost = still()
     if (lost !== null) return lost

@@ -5,7 +5,8 @@ import type { ChannelStore } from './channel-store.ts'
 import type { LeaseMemory } from './lease-memory.ts'
 
 /**
- * What receivers countersign, kept from lease to settlement so that settling reads nothing back.
+ * Maximum number of messages for which the data that receivers countersign is kept from lease to
+ * settlement, so that settling reads nothing back.
  */
 const heldMax = 65_536
 
@@ -13,7 +14,10 @@ export interface HeldMessage {
   readonly messageId: string
   readonly sealedHash: Uint8Array
   readonly senderSignature: Uint8Array
-  /** What policy decides on when the message is settled, as it did when it was handed out. */
+  /**
+   * The labels that policy decides on when the message is settled, as it did when the message was
+   * handed out.
+   */
   readonly labels: readonly string[]
 }
 

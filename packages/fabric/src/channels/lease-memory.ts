@@ -22,8 +22,8 @@ export const leaseMemoryDefault: LeaseMemoryLimits = {
 }
 
 /**
- * What is read lies in the buffer of its transaction, and once more in what it was copied from or
- * to.
+ * Bytes that are read lie in the buffer of their transaction, and once more in the object that they
+ * were copied from or to.
  */
 export const copies = 2
 /** Room for one message of the largest size: with less, nothing is read. */
@@ -125,7 +125,7 @@ export class LeaseMemory {
     return true
   }
 
-  /** Null while there is no room. */
+  /** Null while there is not enough room. */
   #answer(account: Account, { least, most }: Waiting): Hold | null {
     const { totalBytesMax, identityBytesMax } = this.#limits
     const roomAt = (held: number, total: number): number =>
@@ -177,7 +177,7 @@ export class Hold {
     return Math.floor(this.#held.bytes / copies)
   }
 
-  /** What was read occupies this much, no more than was reserved. */
+  /** Keeps the bytes that were read on the account, at most as many as were reserved. */
   keep(bytes: number): void {
     const before = this.#held
     this.#held = { bytes: Math.min(bytes, before.bytes), isReading: false }

@@ -16,8 +16,9 @@ const sealLength = 22
 export const nobodys = 'nobodys'
 
 /**
- * Ties the tokens of leases to the members they were handed to. Members of one group share its
- * messages, not their leases: whoever learns another's token must not be able to settle with it.
+ * Binds the tokens of leases to the members they were handed to. Members of one group share its
+ * messages, not their leases: a member that learns another's token must not be able to settle with
+ * it.
  */
 export class LeaseTokens {
   readonly #key: Uint8Array

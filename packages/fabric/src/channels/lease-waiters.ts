@@ -27,8 +27,8 @@ export class LeaseWaiters {
 
   /**
    * Resolves after the next `wake` of the channel, after `timeoutMs`, or when `signal` fires; to
-   * false, at once, when nobody may wait. Whoever then looked again without waiting would do
-   * nothing else.
+   * false, at once, when the caller may not wait. A caller that then looked again without waiting
+   * would do nothing else.
    */
   wait(
     { channel, identity }: { readonly channel: string; readonly identity: string },

@@ -13,11 +13,12 @@ import { type Look, Review, Reviews } from './reviews.ts'
 /** While a request is held open, leases of others run out and delays pass: it looks this often. */
 const lookAgainMs = 1000
 /**
- * Looks in a row past messages that may not be handed over. What they passed over is behind the
- * next look, which takes as many messages as a lease can: a flood is passed in few of them.
+ * Looks in a row past messages that may not be handed over. The messages that were passed over are
+ * behind the next look, which takes as many messages as a lease can: a flood is passed in few
+ * looks.
  */
 const looksMax = 32
-/** Held messages of one request that are told apart, for the record. */
+/** Withheld messages of one request that are counted individually, for the record. */
 const withheldMax = 65_536
 /** In the record of one lease. */
 const deadShownMax = 256
@@ -38,22 +39,28 @@ export interface SettlerCall extends ChannelCall {
 
 /** A call that takes messages. */
 export interface ReceiverCall extends SettlerCall {
-  /** How the receiver proved itself: what one proof may not have, another may. */
+  /**
+   * The proof of the receiver's identity: a message refused under one proof may be allowed under
+   * another.
+   */
   readonly proof: string
   /** Another one whenever policy is another. */
   policyVersion(): string
-  /** Whether the sender of a message may still publish it. */
+  /** Returns whether the sender of a message may still publish it. */
   senderRight(message: SentMessage): SenderRight
 }
 
-/** What was leased, and how to put it back when it cannot be handed over after all. */
+/**
+ * The messages that were leased, and how to put them back when they cannot be handed over after
+ * all.
+ */
 export interface LeasedMessages {
   readonly messages: readonly Leased[]
   /**
-   * To be told of the response's size once the messages are in it, and released when it has left.
+   * Must be given the response's size once the messages are in it, and released when it has left.
    */
   readonly hold: Hold
-  /** How many were held back, since their senders may not publish them at present. */
+  /** Number of messages withheld, since their senders may not publish them at present. */
   readonly withheld: number
   /** Offsets that became dead letters, since their senders were revoked; the first of them. */
   readonly buried: readonly number[]
@@ -95,9 +102,9 @@ export class Leasing {
   }
 
   /**
-   * At most `waitMs` long; empty when there was nothing. `signal` fires when the receiver is gone.
-   * What this receiver may not have goes back unharmed: it is due again, and no attempt was
-   * counted.
+   * Waits at most `waitMs`; empty when there was nothing. `signal` fires when the receiver is gone.
+   * A message that this receiver may not have goes back unharmed: it is due again, and no attempt
+   * was counted.
    */
   async lease(
     call: ReceiverCall,
@@ -124,7 +131,7 @@ export class Leasing {
       looks++
       const isOver = this.#closing || signal?.aborted === true
       if (kept.length > 0 || isOver) return this.#handOut(place, kept, { hold, account })
-      // What others sent may stand behind these.
+      // Messages of other senders may come after these.
       wide = LEASE_MESSAGES_MAX
       if (passed > 0 && looks < looksMax) continue
       looks = 0
@@ -136,7 +143,9 @@ export class Leasing {
     }
   }
 
-  /** What there is for this receiver now, and no more than there is room for. */
+  /**
+   * Takes the messages that are available to this receiver now, and no more than there is room for.
+   */
   async #look(
     call: ReceiverCall,
     { group, count, leaseMs }: Pick<LeaseRequest, 'group' | 'count' | 'leaseMs'>,
@@ -306,14 +315,15 @@ interface Looking {
   readonly signal: AbortSignal | null
   readonly account: SenderAccount
   /**
-   * How many messages it takes at most, of which the receiver gets those it may have and asked for.
+   * Maximum number of messages that it takes; the receiver gets those that it may have and asked
+   * for.
    */
   readonly wide: number
 }
 
 interface Sifted {
   readonly kept: readonly Leased[]
-  /** How many may not be handed over now, or never. */
+  /** Number of messages that may not be handed over now, or never. */
   readonly passed: number
   readonly isGone: boolean
   readonly refusal: Refusal | null
@@ -342,7 +352,10 @@ function pilesOf(
   return piles
 }
 
-/** By what the sender signed. What cannot be read was never published through here. */
+/**
+ * Sorted by the header that the sender signed. A message that cannot be parsed was never published
+ * through here.
+ */
 function pileOf(
   call: ReceiverCall,
   { message: { sealed, storedAt } }: Leased,

@@ -13,7 +13,7 @@ import { sha256OfParts } from '../lib/sha256.ts'
 import type { ChannelRecord } from './channel-records.ts'
 import type { ClaimedMessage } from './publish-decoding.ts'
 
-/** How far a sender's clock may run ahead of ours. */
+/** Maximum time that a sender's clock may run ahead of ours. */
 const clockSkewMs = 5 * 60 * 1000
 
 /** The authenticated sender, with the key it enrolled. */
@@ -30,8 +30,8 @@ interface PublishPlace {
 }
 
 /**
- * Null when every message says that `publisher` sealed it for this channel, as it is now. One bad
- * message refuses the request: its sender is either broken or not who it says.
+ * Null when every message states that `publisher` sealed it for this channel, as it is now. One bad
+ * message refuses the request: its sender is either broken or not the agent that it claims to be.
  */
 export function checkHeaders(
   messages: readonly ClaimedMessage[],

@@ -1,5 +1,6 @@
 /**
- * What was passed over is looked at again after this, should nothing that is known of have changed.
+ * Time after which messages that were passed over are looked at again, even if no known change has
+ * occurred.
  */
 const reviewMs = 10_000
 /**
@@ -19,10 +20,10 @@ export interface Look {
 }
 
 /**
- * How far one reader has come through what was passed over in its group. It sees each of those
- * messages once, in their order, and all of them again when the reason may have gone: `rights` has
- * changed, or time has passed. A review that has begun is finished first, so that changes in a row
- * cannot keep it from the last message.
+ * The progress of one reader through the messages that were passed over in its group. It sees each
+ * of those messages once, in their order, and all of them again when the reason may have gone:
+ * `rights` has changed, or time has passed. A review that has begun is finished first, so that
+ * changes in a row cannot keep it from the last message.
  */
 export class Review {
   #number = 0
@@ -30,7 +31,7 @@ export class Review {
   #first = false
   #rights: string
   #begunAt: number
-  /** When the next may begin; null while one is under way. */
+  /** The time at which the next may begin; null while one is under way. */
   #nextAt: number | null = null
 
   constructor(rights: string, now: number) {

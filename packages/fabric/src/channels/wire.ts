@@ -1,8 +1,9 @@
 import type { RefusalCode } from '@countersign/protocol'
 
 /**
- * How a sender or receiver hears a refusal on a channel, and what becomes of the message: it is
- * rejected (the sender keeps it), to be retried unchanged, or it belongs with the dead letters.
+ * The response in which a sender or receiver gets a refusal on a channel, and the disposition of
+ * the message: it is rejected (the sender keeps it), to be retried unchanged, or it belongs with
+ * the dead letters.
  */
 export const QUEUE_WIRE = {
   CREDENTIAL_MISSING: { status: 401, disposition: 'reject' },

@@ -7,13 +7,13 @@ import { parsePath } from './option-values.ts'
 import { createOutput, type Output } from './output/output.ts'
 import type { Terminal } from './output/terminal.ts'
 
-/** What every command is given, so that a test can give something else. */
+/** The context that every command is given, so that a test can give something else. */
 export interface CliContext {
   readonly terminal: Terminal
   readonly environment: Environment
   readonly clock: Clock
   readonly random: Random
-  /** How the command ends when nothing is thrown; `ok` unless it says otherwise. */
+  /** Sets how the command ends when nothing is thrown; `ok` unless this was called. */
   end(exit: ExitName): void
 }
 

@@ -8,7 +8,7 @@ import type { CommonOptions } from './context.ts'
 import { Failure, toFailure } from './failure.ts'
 import { machineFailure } from './machine-fault.ts'
 
-/** What a running fabric leaves in its data folder for commands to find it by. */
+/** The facts that a running fabric leaves in its data folder, so that commands can find it. */
 export interface RunningFabric {
   readonly origin: string
   readonly pid: number
@@ -23,7 +23,7 @@ export const DATA_FILES = {
   demoDone: 'demo-done',
 } as const
 
-/** `--data`, else COUNTERSIGN_DATA, else what the configuration says, else `.countersign`. */
+/** `--data`, else COUNTERSIGN_DATA, else the value of the configuration, else `.countersign`. */
 export function findDataFolder(options: CommonOptions, environment: Environment): string {
   const named = options.data ?? environment.dataDir
   if (named !== null) return resolve(named)
@@ -58,7 +58,7 @@ export function openDataFolder(dataDir: string): void {
 }
 
 function unusableFolder(dataDir: string, error: unknown): Failure {
-  // Of the folder that was named, not of a file in it that nobody asked for.
+  // Of the folder that was named, not of a file in it that the user did not name.
   if (error instanceof Error && 'path' in error) Object.assign(error, { path: dataDir })
   const what = `the data folder ${dataDir} cannot be used`
   const machine = machineFailure('unreachable', { what, dataDir }, error)
@@ -76,7 +76,7 @@ export async function findRunning(dataDir: string): Promise<RunningFabric | null
   return stated !== null && isAlive(stated.pid) ? stated : null
 }
 
-/** Throws a Failure that says how to start one. */
+/** Throws a Failure that states how to start one. */
 export async function requireRunning(dataDir: string): Promise<RunningFabric> {
   const stated = await readStated(dataDir)
   const next = `start one with \`countersign up --data ${dataDir}\`, or name another folder by --data`
@@ -120,7 +120,7 @@ function isAlive(pid: number): boolean {
     process.kill(pid, 0)
     return true
   } catch (error) {
-    // Somebody else's process is alive all the same.
+    // A process of another user is alive all the same.
     return error instanceof Error && 'code' in error && error.code === 'EPERM'
   }
 }

@@ -5,8 +5,8 @@ import { Failure, toFailure } from './failure.ts'
 import { onLauncherSignal, watchStarter } from './starter.ts'
 
 /**
- * How a server (fabric or connector) ends. Every way out is bounded: a supervisor restarts a
- * process that has ended, and can do nothing with one that only stopped serving.
+ * The ending of a server (fabric or connector). Every path to the end is bounded: a supervisor
+ * restarts a process that has ended, and can do nothing with one that only stopped serving.
  */
 export interface Ending {
   /** Aborted when the server has to end: by the first signal, or by a fatal error. */
@@ -42,7 +42,7 @@ const signals = ['SIGINT', 'SIGTERM'] as const
 
 /**
  * Of an error that nothing caught. The command line is not to blame once a server runs, and a
- * supervisor that is told so would leave the server down.
+ * supervisor that receives that exit code would leave the server down.
  */
 function crashFailure(error: unknown): Failure {
   const failure = toFailure(error)

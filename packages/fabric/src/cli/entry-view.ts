@@ -10,11 +10,11 @@ export interface EntryView {
   readonly index: number
   readonly at: number
   readonly facts: Readonly<Record<string, string | number | boolean>>
-  /** The caller's short name; null before anybody was authenticated. */
+  /** The caller's short name; null before any caller was authenticated. */
   readonly caller: string | null
   /** The caller's short name, or that of the principal that an entry without a caller is about. */
   readonly principal: string | null
-  /** Whom or what administration is about, and why. */
+  /** The object of an administrative operation, and the reason for it. */
   readonly object: string | null
   readonly reason: string | null
   /**
@@ -78,7 +78,7 @@ export function operationOf({ facts, object, reason, changedBy }: EntryView): st
   return [operation, ...named, ...why, ...who].join(' ')
 }
 
-/** Whose word the entry is. No agent can be named like the fabric. */
+/** Returns the party that vouches for the entry. No agent can have the fabric's name. */
 export function recorderOf({ producer }: EntryView): string {
   return producer ?? 'fabric'
 }
@@ -111,12 +111,12 @@ export function styleOfResult(result: string): Style {
   return ['delivered', 'completed'].includes(result) ? 'green' : 'yellow'
 }
 
-/** Exchanges under way that are remembered, so that how they end can be said of somebody. */
+/** Exchanges under way that are remembered, so that their ending can be attributed to a caller. */
 const openMax = 1_000
 
 /**
- * Says of a closing entry who asked what of whom, which the ledger holds once, in the intent. What
- * was opened before the listening began stays unknown.
+ * Adds to a closing entry the caller, the request and the receiver, which the ledger holds once, in
+ * the intent. Exchanges that were opened before the listening began stay unknown.
  */
 export function createEntryCompletion(): (entry: EntryView) => EntryView {
   const opened = new Map<string, EntryView>()

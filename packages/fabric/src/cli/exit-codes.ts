@@ -1,6 +1,6 @@
 /**
- * How a command ends, for scripts. `docs/cli.md` and `countersign help exit-codes` print this
- * table.
+ * The ways in which a command ends, for scripts. `docs/cli.md` and `countersign help exit-codes`
+ * print this table.
  */
 export const EXIT_CODES = [
   { code: 0, name: 'ok', means: 'it worked, and the answer is yes where there was a question' },

@@ -4,7 +4,7 @@ import { formatTime } from './output/quantities.ts'
 import type { Cell } from './output/table.ts'
 import type { Terminal } from './output/terminal.ts'
 
-/** What `policy.explain` answers. */
+/** The answer of `policy.explain`. */
 export interface Explained {
   readonly exchange: string
   readonly entries: readonly EntryView[]
@@ -54,7 +54,10 @@ function undecided(entries: readonly EntryView[]): string {
     : 'Its connector states no decision of policy.'
 }
 
-/** Whose word each entry is: the fabric may close what a connector opened. */
+/**
+ * Lists the parties that vouch for the entries: the fabric may close an exchange that a connector
+ * opened.
+ */
 function recorderLines(entries: readonly EntryView[]): readonly Line[] {
   const names = [...new Set(entries.map(recorderOf))]
   const words = names.map((name) => (name === 'fabric' ? 'the fabric' : `the connector of ${name}`))
@@ -63,7 +66,7 @@ function recorderLines(entries: readonly EntryView[]): readonly Line[] {
 
 type Line = readonly [name: string, value: Cell]
 
-/** A lifecycle entry is about a principal or an object, and nobody asked for anything. */
+/** A lifecycle entry is about a principal or an object, and does not record a request. */
 function aboutOf(opening: EntryView): readonly Line[] {
   const { kind, facts, caller, principal, object, reason, changedBy } = opening
   const about: readonly Line[] = [

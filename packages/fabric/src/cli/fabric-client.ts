@@ -19,7 +19,7 @@ export interface FabricClient {
   readonly identity: Identity
   /** Null when only an identity was named, which may be of a fabric elsewhere. */
   readonly dataDir: string | null
-  /** One administrative operation; its result is what the fabric says it is. */
+  /** One administrative operation; its result has the type that the fabric states. */
   admin<Result>(operation: string, args?: object): Promise<Result>
   /** Every decision from now on, until `signal`. */
   watch(signal: AbortSignal): AsyncGenerator<unknown>

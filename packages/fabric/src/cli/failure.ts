@@ -6,7 +6,9 @@ import { UnusableFile } from '../lib/named-path.ts'
 import type { ExitName } from './exit-codes.ts'
 import { systemFault } from './system-fault.ts'
 
-/** Why a command could not do its work: what happened, and what its reader can do next. */
+/**
+ * The reason why a command could not do its work: what happened, and what its reader can do next.
+ */
 export class Failure extends Error {
   override readonly name = 'Failure'
   readonly exit: ExitName
@@ -49,7 +51,7 @@ const exitOfRefusal: Readonly<Partial<Record<RefusalCode, ExitName>>> = {
   EXCHANGE_OPEN: 'pending',
 }
 
-/** Every error as one of ours; what nobody expected is internal, and keeps its stack. */
+/** Returns every error as one of ours; an unexpected one is internal, and keeps its stack. */
 export function toFailure(error: unknown): Failure {
   if (error instanceof Failure) return error
   if (error instanceof RefusedError) {

@@ -11,12 +11,12 @@ import { DATA_FILES, findRunning, readIfPresent } from './data-folder.ts'
 import { toFailure } from './failure.ts'
 import { formatCount, formatTime } from './output/quantities.ts'
 
-/** What `doctor` found about one thing. */
+/** The finding of `doctor` about one thing. */
 export interface Finding {
   readonly name: string
   readonly state: 'ok' | 'warn' | 'fail'
   readonly says: string
-  /** What to do; empty when all is well. */
+  /** The next step; empty when all is well. */
   readonly next: string
 }
 
@@ -31,7 +31,9 @@ export interface Patient {
   readonly clock: Clock
 }
 
-/** Each looks at one thing and changes nothing. What throws could not be looked at. */
+/**
+ * Each looks at one thing and changes nothing. A check that throws could not look at its subject.
+ */
 export const HEALTH_CHECKS: readonly (readonly [
   name: string,
   check: (patient: Patient) => Verdict | Promise<Verdict>,
@@ -57,8 +59,8 @@ export async function examine(patient: Patient): Promise<readonly Finding[]> {
       findings.push({ name, ...(await check(patient)) })
     } catch (error) {
       const { exit, message, next } = toFailure(error)
-      // What has no words is a fault of ours, whose stack says less to an operator than its
-      // message.
+      // An error without a message of ours is a fault of ours, whose stack is less useful to an
+      // operator than its message.
       const says = exit === 'internal' && error instanceof Error ? error.message : message
       findings.push({ name, ...fail(says, next) })
     }
@@ -124,7 +126,7 @@ async function checkRunning(dataDir: string): Promise<Verdict> {
   return warn('it ended without stopping in order', 'start it again; it closes what was under way')
 }
 
-/** The lock ends with its process, so one that is held is held by somebody who is alive. */
+/** The lock ends with its process, so one that is held belongs to a process that is alive. */
 async function checkLedgerLock(dataDir: string): Promise<Verdict> {
   const path = join(dataDir, 'ledger', 'lock')
   if ((await stat(path).catch(() => null)) === null) return ok('there is no ledger yet')
@@ -181,7 +183,7 @@ async function checkLedger({ config, clock }: Patient): Promise<Verdict> {
 /** Fewer are read within a second, and need no mention. */
 const indexedAtOnce = 50_000
 
-/** What auditors compare with the file that they pinned. */
+/** The fingerprint that auditors compare with the file that they pinned. */
 async function checkTrust(dataDir: string): Promise<Verdict> {
   const text = await readIfPresent(join(dataDir, DATA_FILES.trust))
   if (text === null) return ok('will be made by `countersign up`')

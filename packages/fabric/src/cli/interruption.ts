@@ -3,7 +3,7 @@ import { exitCode } from './exit-codes.ts'
 export interface Interruption {
   /** Aborted by the first interrupt or termination signal. */
   readonly signal: AbortSignal
-  /** Gives the signals back to whoever had them. */
+  /** Gives the signals back to their former handlers. */
   stop(): void
 }
 

@@ -63,7 +63,7 @@ export interface WhatFailed {
   readonly dataDir: string
 }
 
-/** A Failure that says what the operator can do about the machine; null for any other error. */
+/** A Failure that states what the operator can do about the machine; null for any other error. */
 export function machineFailure(
   exit: ExitName,
   { what, dataDir }: WhatFailed,
@@ -107,7 +107,10 @@ function textOf(error: unknown): string {
   return texts.join(': ')
 }
 
-/** Why a running server has to end. What the machine is not to blame for keeps its stack. */
+/**
+ * Returns the reason why a running server has to end. An error that the machine is not to blame for
+ * keeps its stack.
+ */
 export function brokenFailure(failed: WhatFailed, cause: unknown): Failure {
   const known = machineFailure('broken', failed, cause)
   if (known !== null) return known

@@ -14,15 +14,18 @@ export interface ObserveAddress {
   readonly names: readonly string[]
 }
 
-/** How a server shows itself: open before the server starts, until it has stopped. */
+/**
+ * The listener that shows the state of a server: open before the server starts, until it has
+ * stopped.
+ */
 export interface Observing {
   readonly metrics: Metrics
   readonly readiness: Readiness
-  /** Null when there is no listener. */
+  /** Null without a listener. */
   readonly url: string | null
-  /** Where another process had the usual port. */
+  /** True if another process had the usual port. */
   readonly elsewhere: boolean
-  /** Whoever started the process, where that is systemd. */
+  /** The supervisor that started the process, if that is systemd. */
   readonly supervisor: Supervisor
   close(): Promise<void>
 }

@@ -85,21 +85,21 @@ export function parseHostPort(text: string): { readonly host: string; readonly p
   return { host: host.replace(/^\[|\]$/g, ''), port: parsePort(port) }
 }
 
-/** Whoever reaches this address speaks as the agent, so it is never one of a network. */
+/** Any process that reaches this address acts as the agent, so it is never a network address. */
 export function parseLoopbackPort(text: string): ReturnType<typeof parseHostPort> {
   const address = parseHostPort(text)
   if (loopbackHostnames.has(address.host)) return address
   throw new InvalidArgumentError('The agent’s own side is on loopback: 127.0.0.1:port.')
 }
 
-/** Where others reach a listener of ours, which speaks TLS alone. */
+/** The address at which others reach a listener of ours, which accepts TLS only. */
 export function parseHttpsOrigin(text: string): string {
   const url = URL.canParse(text) ? new URL(text) : null
   if (url?.protocol === 'https:' && url.href === `${url.origin}/`) return url.origin
   throw new InvalidArgumentError('An address is written as https://host:port, without a path.')
 }
 
-/** Where an agent listens: what leaves the machine is encrypted. */
+/** The URL at which an agent listens: traffic that leaves the machine is encrypted. */
 export function parseAgentUrl(text: string): string {
   const url = URL.canParse(text) ? new URL(text) : null
   if (url?.protocol !== 'http:' && url?.protocol !== 'https:')

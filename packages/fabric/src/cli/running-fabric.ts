@@ -38,9 +38,9 @@ export interface StartedFabric {
   readonly dataDir: string
   /** Path of the root certificate, for clients that verify by a file. */
   readonly rootFile: string
-  /** What auditors compare before they rely on the trust file. */
+  /** The fingerprint that auditors compare before they rely on the trust file. */
   readonly trustFingerprint: string
-  /** Where probes and metrics are; null where there is no listener for them. */
+  /** The URL of probes and metrics; null without a listener for them. */
   readonly observeUrl: string | null
   readonly readiness: Readiness
   readonly operator: FabricClient
@@ -57,9 +57,9 @@ export interface FabricEvents {
   onFatal(failure: Failure): void
 }
 
-/** What is under way when a fabric is stopped has this long to end. */
+/** Time that work under way has to end when a fabric is stopped. */
 export const graceMs = 10_000
-/** How long a stop may take, with everything that is closed after the grace. */
+/** Maximum time of a stop, with everything that is closed after the grace. */
 export const stopMsMax = 20_000
 
 export function configOf({ environment }: CliContext, options: StartOptions): Config {
@@ -67,7 +67,7 @@ export function configOf({ environment }: CliContext, options: StartOptions): Co
   return parseConfig(file, environment, { dataDir: options.data, port: options.port })
 }
 
-/** What holds for one start only, so it is an option and never a setting. */
+/** Options that hold for one start only, so they are never settings. */
 export interface StartOnce {
   /** See `countersign up --accept-clock`. */
   readonly acceptClock?: number | undefined
@@ -133,7 +133,8 @@ async function startObserved(
       fabric.invite({ ...operatorOrder, name }),
     )
     await giveBackGarbage()
-    // Last: whoever finds the file finds a fabric that answers, and an operator to ask it as.
+    // Last: a reader that finds the file finds a fabric that answers, and an operator identity for
+    // asking it.
     observing.readiness.enter('serving')
     await stateRunning(dataDir, { origin: fabric.origin, pid: process.pid })
     observing.supervisor.ready()
@@ -164,7 +165,7 @@ async function startObserved(
   }
 }
 
-/** Keys, policies, ledger, port: whatever is wrong with them says so in its own words. */
+/** Keys, policies, ledger, port: each reports its own fault in its own words. */
 function notStarted(error: unknown, dataDir: string): Error {
   const machine = machineFailure(
     'unreachable',
@@ -174,7 +175,7 @@ function notStarted(error: unknown, dataDir: string): Error {
   const known = toFailure(error)
   // A mistake of ours keeps its stack.
   const isOurs = error instanceof TypeError || error instanceof ReferenceError
-  // What the machine lacks is not a mistake of the command line: a supervisor tries again.
+  // A fault of the machine is not a mistake of the command line: a supervisor tries again.
   if (machine !== null && !isOurs && (known.exit === 'internal' || known.exit === 'broken')) {
     return machine
   }
@@ -208,8 +209,9 @@ interface OperatorPlace {
 }
 
 /**
- * The operator that is stored, while its certificate stands and it knows the fabric under this
- * address. Otherwise a new one: whoever starts the fabric owns its folder, and so its operator.
+ * The operator that is stored, while its certificate is valid and it knows the fabric under this
+ * address. Otherwise a new one: the user who starts the fabric owns its folder, and so its
+ * operator.
  */
 async function openOperator(
   { clock }: CliContext,

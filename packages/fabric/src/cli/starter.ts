@@ -25,7 +25,10 @@ export function obeyLauncher(): void {
   process.channel.unref()
 }
 
-/** What a server does instead of ending at once. Returns what takes it back. */
+/**
+ * Sets the action that a server takes instead of ending at once. Returns the function that undoes
+ * it.
+ */
 export function onLauncherSignal(then: () => void): () => void {
   listener = then
   return () => {
@@ -37,7 +40,8 @@ const everyMs = 1_000
 
 /**
  * Calls `onGone` once the process that started this one has ended. npm signals its shell, which
- * ends without a word to what it runs; and nothing tells the shell that npm was killed.
+ * ends without notifying the process that it runs; and the shell is not notified when npm is
+ * killed.
  */
 export function watchStarter(onGone: () => void): () => void {
   const before = lineage()

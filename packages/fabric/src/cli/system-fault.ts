@@ -2,7 +2,7 @@ import { statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import type { ExitName } from './exit-codes.ts'
 
-/** What an error of the operating system means to whoever typed the command. */
+/** The meaning of an error of the operating system for the user who typed the command. */
 export interface SystemFault {
   readonly exit: ExitName
   readonly says: string
@@ -108,7 +108,7 @@ export function systemFault(error: unknown): SystemFault | null {
   }
   if (syscall === 'connect') return connectFault(code, `${String(address)}:${String(port)}`)
   if (syscall === 'listen' || typeof port === 'number') return listenFault(code, { address, port })
-  // A new folder of which the system says that it does not exist, as on /proc.
+  // A new folder that the system reports as nonexistent, as on /proc.
   const kind = code === 'ENOENT' && syscall === 'mkdir' ? 'NOT_MADE' : code
   return fileFault(kind, path ?? null)
 }

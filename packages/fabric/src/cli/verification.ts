@@ -24,7 +24,7 @@ import { formatTime } from './output/quantities.ts'
 import type { Cell } from './output/table.ts'
 import type { Terminal } from './output/terminal.ts'
 
-/** What verification checks, in its order, with the faults that end it at each step. */
+/** The checks of a verification, in their order, with the faults that end it at each step. */
 const STEPS = [
   {
     says: 'the file has the one form of a receipt',
@@ -119,14 +119,17 @@ function failedStep({ code, detail }: ReceiptError): number {
 const marks = { passed: '✓', failed: '✗', 'not reached': '·' } as const
 const styles = { passed: 'green', failed: 'red', 'not reached': 'dim' } as const
 
-/** What else is shown beside a verification. */
+/** Other facts that are shown with a verification. */
 export interface VerificationContext {
   readonly trustFingerprint: string
   /** Messages that were compared with a receipt that verified. */
   readonly matches: readonly { readonly half: Half; readonly match: MessageMatch }[]
 }
 
-/** How it ended, and who says so, come first; the steps are for the reader who asks how. */
+/**
+ * The result, and the party that vouches for it, come first; the steps are for the reader who wants
+ * the details.
+ */
 export function formatVerification(
   verification: Verification,
   context: VerificationContext,
@@ -152,7 +155,7 @@ export function formatVerification(
   return `${verdict}\n\n${lines.join('\n')}\n\n${trust}${hint}`
 }
 
-/** What fails where the trust is that of another fabric; its name alone may be the same. */
+/** The faults that occur if the trust is that of another fabric; its name alone may be the same. */
 const ofOtherFabric: ReadonlySet<ReceiptFault> = new Set([
   'ORIGIN_UNTRUSTED',
   'STATEMENT_KEY_UNTRUSTED',
@@ -215,7 +218,10 @@ function attributed(receipt: VerifiedReceipt, name: string, otherwise = '-'): Ce
   return { phrase: `${quotedUnlessWord(String(value))}, ${source}` }
 }
 
-/** Which facts stand on whose word, for the reader who asks what a signature is worth. */
+/**
+ * Lists the facts by the party that vouches for them, for the reader who asks what a signature is
+ * worth.
+ */
 function sourceLines(receipt: VerifiedReceipt): readonly (readonly [string, string])[] {
   const names = new Map<string, Set<string>>()
   for (const { name, source } of attributedFacts(receipt)) {
@@ -226,8 +232,8 @@ function sourceLines(receipt: VerifiedReceipt): readonly (readonly [string, stri
 }
 
 /**
- * Green where a party signed what was compared; what only a connector says is no proof of its
- * caller.
+ * Green if a party signed the message that was compared; a connector's word alone does not prove
+ * anything about its caller.
  */
 function styleOfMatch(match: MessageMatch, half: Half, receipt: VerifiedReceipt): Style {
   if (!isMatch(match)) return 'red'

@@ -71,7 +71,9 @@ function agentAdmin({ stores, around, detection, origin }: AdminOptions): AdminD
   }
 }
 
-/** What a join string pins: the agent believes a fabric that shows exactly this root. */
+/**
+ * The fingerprint that a join string pins: the agent trusts a fabric that shows exactly this root.
+ */
 function rootFingerprint({ identity }: Stores): string {
   const [root] = identity.bundles.find(identity.trustDomain)?.roots ?? []
   if (root === undefined) throw new Error('the trust domain has no root')
@@ -126,7 +128,10 @@ function policyAdmin({
     return { version, taken: true, problems: [], warnings: warnings.map(formatProblem) }
   }
 
-  /** What lies in the folder: a file that was spoiled there by hand stops every set with it. */
+  /**
+   * Returns the other policies in the folder: a file that was spoiled there by hand stops every set
+   * with it.
+   */
   async function othersThan(name: string): Promise<readonly PolicySource[]> {
     const isOther = (source: PolicySource): boolean => source.name !== name
     try {

@@ -22,7 +22,7 @@ export function composeBodies(
   })
 }
 
-/** What the gateway may hold of everything that receivers send. */
+/** The budget of the gateway for everything that receivers send. */
 export function composeAnswers(
   limits: { readonly responseMemoryBytes: number; readonly bodyBytes: number },
   clock: Clock,

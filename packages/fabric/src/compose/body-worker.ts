@@ -26,8 +26,8 @@ function carryOut(job: BodyJob): BodyAnswer {
   if (job.name === 'content') return answerOf(kindOf(job.content, job.contentType, work))
   if (job.name === 'tasks') return answerOf(taskReaders[job.question](job.body, job.owned, work))
   const { parts, steps } = job
-  // Without a bound of the lane's own, the redactor has its own account, and says what it could not
-  // inspect.
+  // Without a bound of the lane's own, the redactor has its own account, and reports what it could
+  // not inspect.
   const order = steps === null ? job.order : { ...job.order, work }
   const inspected = inspectParts(parts, order, redactor)
   if (inspected instanceof Refusal) return answerOf(inspected)

@@ -72,7 +72,7 @@ export interface Fabric {
   readonly rootPem: string
   /** The document of `GET /v1/trust`, which agents and auditors pin. */
   readonly trust: string
-  /** A one-time join string; the first operator has nobody to ask for it but the process itself. */
+  /** A one-time join string; the first operator can get it only from the process itself. */
   invite(order: InviteOrder): Promise<{ readonly join: string; readonly expiresAt: number }>
   /** Every entry as it becomes durable. */
   onEntry(listener: (entry: OpenedEntry) => void): () => void
@@ -237,7 +237,7 @@ async function composeParts(around: Environment, stores: Stores, origin: () => s
   return { deps, admin, policyChanges, ...listening, close }
 }
 
-/** What an entry of a connector is proved by. */
+/** Returns the means of proving an entry of a connector. */
 function proofsOf({
   signatures,
   directory: { find },
@@ -249,7 +249,7 @@ function proofsOf({
   }
 }
 
-/** What bounds a call to an agent, and where its answer is counted. */
+/** The bounds of a call to an agent, and the account on which its answer is counted. */
 function limitsOfCalls({ config: { limits }, clock }: Environment) {
   return {
     bodyBytesMax: limits.bodyBytes,
@@ -395,7 +395,7 @@ async function renewAgent(
   return recordGrant(around, parts.deps, 'renewed', answer)
 }
 
-/** Whoever holds the earlier certificates must not be called in the agent's name either. */
+/** The holder of the earlier certificates must not be called in the agent's name either. */
 function endEarlierEnrolment(
   name: string,
   { directory }: Pick<Stores['identity'], 'directory'>,

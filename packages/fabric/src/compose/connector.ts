@@ -41,7 +41,7 @@ export interface ConnectorOptions {
   readonly agent: ConnectorAgent & { readonly trust: { readonly bundles: TrustBundles } }
   /** The fabric's gateway, for agents that have no connector of their own. */
   readonly gateway: { readonly url: string; readonly spiffeId: string }
-  /** Where the agent itself listens, on loopback; null for one that only calls. */
+  /** The URL at which the agent itself listens, on loopback; null for one that only calls. */
   readonly expose: string | null
   readonly protocol: RouteProtocol
   readonly listen: Address
@@ -51,7 +51,9 @@ export interface ConnectorOptions {
   readonly clock: Clock
   readonly random: Random
   log(event: string, facts?: Readonly<Record<string, string | number>>): void
-  /** Where its state is shown to a supervisor and to a monitoring system; nowhere by default. */
+  /**
+   * The listener that shows its state to a supervisor and to a monitoring system; none by default.
+   */
   readonly observe?: Observations
   /** Reads policies; by default each time in a process of its own. */
   readonly policyParser?: PolicyParser
@@ -63,9 +65,9 @@ export interface Address {
 }
 
 export interface Connector {
-  /** Where the agent calls others: `<loopbackUrl>/<name>/…`. */
+  /** The URL at which the agent calls others: `<loopbackUrl>/<name>/…`. */
   readonly loopbackUrl: string
-  /** Where others call the agent; null when it exposes nothing. */
+  /** The URL at which others call the agent; null when it exposes nothing. */
   readonly meshUrl: string | null
   /** As that of a fabric: lets what is under way end for `graceMs`, and never rejects. */
   close(graceMs?: number): Promise<readonly ClosingFault[]>
@@ -253,7 +255,7 @@ function composeConnectorPipeline(
   { known, follower, made }: Pick<ConnectorParts, 'known' | 'follower' | 'made'>,
 ): Omit<PipelineDeps, 'redactor'> {
   const { trustDomain, trust } = agent
-  // Its own streams go on with its own new certificate, of which it need not be told.
+  // Its own streams go on with its own new certificate, which it knows without a notification.
   const ownEnd = (): number => {
     const peer = peerIdentity(agent.credential().certificateChain, trust.bundles, clock.now())
     return peer instanceof PeerFault ? 0 : peer.expiresAt

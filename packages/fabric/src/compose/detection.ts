@@ -4,7 +4,7 @@ import type { EntryDraft, FactValue } from '../ledger/ledger.ts'
 import type { Clock } from '../lib/clock.ts'
 import { type Cause, causeOf, leakOf } from '../pipeline/observe.ts'
 
-/** Detection that tells whoever acts on risk that somebody's has just risen. */
+/** Detection that notifies the code that acts on risk when the risk of an agent has just risen. */
 export interface WatchedDetection extends RestorableDetection {
   onSignal(listener: () => void): () => void
 }
@@ -34,12 +34,12 @@ export function composeDetection(clock: Clock): WatchedDetection {
 const openMax = 10_000
 
 /**
- * What connectors record is seen as well: an agent that misbehaves over the mesh is no less risky.
- * Only what its own connector says or what it signed counts, which was proven before it was
- * recorded: otherwise any agent with a certificate could have policy shut out any other. Of what
- * another agent signed, its message counts and whom it was for; all else is the connector's word,
- * such as the operation, sizes and what was found, and goes into the account of what others bring
- * about.
+ * Observes the entries that connectors record as well: an agent that misbehaves over the mesh is
+ * just as risky. Only entries of the agent's own connector count, and those that the agent signed,
+ * which was proven before they were recorded: otherwise any agent with a certificate could have
+ * policy shut out any other. Of an entry that another connector recorded and the agent signed, the
+ * message and its receiver count; all else is the connector's word, such as the operation, sizes
+ * and findings, and goes into the account of what others bring about.
  */
 export function createEntryObserver(
   detection: WatchedDetection,

@@ -102,7 +102,7 @@ export class FollowedState {
     this.#enrolledAgain = listener
   }
 
-  /** Unix milliseconds; 0 for a certificate of whose renewal nothing was heard. */
+  /** Unix milliseconds; 0 for a certificate without a known renewal. */
   renewedUntil(fingerprint: string): number {
     return this.#renewals.get(fingerprint) ?? 0
   }

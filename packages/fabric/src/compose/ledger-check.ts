@@ -9,8 +9,8 @@ import { ledgerLimits } from '../ledger/limits.ts'
 import type { Clock } from '../lib/clock.ts'
 
 /**
- * What the ledger of a stopped fabric holds for its next start; `trust` is the text of its trust
- * file.
+ * Reports the state in which the next start will find the ledger of a stopped fabric; `trust` is
+ * the text of its trust file.
  */
 export async function inspectLedgerFolder(
   { dataDir, ledger }: Pick<Config, 'dataDir' | 'ledger'>,

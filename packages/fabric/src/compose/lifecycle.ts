@@ -15,7 +15,10 @@ export const fabricVersion = '0.1.0'
 /** Further warnings of one set of policies are only counted: the log is for people. */
 const warningsLogged = 100
 
-/** What decides is on record like what it decided: files change without anybody to ask. */
+/**
+ * Puts the policies that decide on record, like their decisions: files change without a request to
+ * the fabric.
+ */
 export function followPolicies(
   around: Environment,
   stores: Stores,
@@ -48,8 +51,8 @@ export function followPolicies(
 }
 
 /**
- * Who came in, who stayed, and who may speak for it: on record before they hear it, like every
- * decision.
+ * Records enrolments, renewals and issued tokens: on record before the agent receives the answer,
+ * like every decision.
  */
 export async function recordMember(
   { clock, random }: Environment,
@@ -60,7 +63,8 @@ export async function recordMember(
   const at = clock.now()
   const exchange = createId('dec', at, random(10))
   const entry = { exchange, at, kind: 'lifecycle', facts: { event, ...facts } } as const
-  // No one has a token before it is on record, and of the directory each change is done by then.
+  // A token is on record before its agent has it; a change of the directory is already in effect
+  // when it is recorded.
   await deps.append(event === 'token-issued' ? entry : { ...entry, purpose: 'done' })
 }
 
@@ -101,7 +105,8 @@ export async function recordLifecycle(
   const at = clock.now()
   const facts = { ...what, version: fabricVersion, 'policy.version': policy.current.version }
   const exchange = createId('dec', at, random(10))
-  // A fabric starts only with room to work in. What happens to a running one is on record anyway.
+  // A fabric starts only with room to work in. The events of a running one are recorded in any
+  // case.
   const about = what.event === 'started' ? {} : ({ purpose: 'done' } as const)
   await deps.append({ kind: 'lifecycle', exchange, at, facts, ...about })
 }

@@ -10,20 +10,23 @@ import {
 import type { WatchedDetection } from './detection.ts'
 import type { Environment, Stores } from './stores.ts'
 
-/** What else than the stores connectors decide by. */
+/** The sources, other than the stores, by which connectors decide. */
 interface MeshSources {
   readonly endpoints: EndpointRegistry
   readonly detection: WatchedDetection
 }
 
 /**
- * Risk decays by itself, which nobody announces; while there is any, connectors hear it this often.
+ * Risk decays by itself, without an event; while there is any, connectors receive it this often.
  */
 const riskEveryMs = 15_000
-/** Certificates are renewed half an hour before their end, so connectors hear of it in time. */
+/**
+ * Certificates are renewed half an hour before their end, so connectors receive the renewal in
+ * time.
+ */
 const renewalsEveryMs = 5 * 60_000
 
-/** What connectors decide by, gathered from the rooms that know it. */
+/** The state by which connectors decide, gathered from the modules that know it. */
 export function composeMeshState(
   { clock, config }: Environment,
   stores: Stores,

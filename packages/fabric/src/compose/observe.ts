@@ -9,7 +9,7 @@ import type { Readiness } from '../observe/readiness.ts'
 import type { GatewayLoad } from '../transports/gateway/gateway.ts'
 import type { Environment, Stores } from './stores.ts'
 
-/** Where a process shows how it is; made by whoever opens the listener for it. */
+/** The metrics and readiness of a process; made by the code that opens the listener for them. */
 export interface Observations {
   readonly metrics: Metrics
   readonly readiness: Readiness
@@ -33,7 +33,7 @@ export async function connectionsMax({ config, log }: Environment): Promise<numb
 export interface ObservedParts {
   readonly stores: Stores
   readonly load: () => Promise<GatewayLoad>
-  /** Whether an agent or channel of that name exists. */
+  /** Reports whether an agent or channel of that name exists. */
   isReceiver(name: string): boolean
   onEntry(listener: (entry: OpenedEntry) => void): () => void
   readonly version: string

@@ -24,7 +24,7 @@ export interface PipelineOptions {
   readonly largeBodies: LargeBodies
   readonly detection: WatchedDetection
   readonly routes: Routes
-  /** Whether a channel of that name exists. */
+  /** Reports whether a channel of that name exists. */
   hasChannel(name: string): boolean
 }
 
@@ -34,7 +34,7 @@ export function composePipeline(options: PipelineOptions): PipelineDeps & EntryF
   const { identity, policy, ledger } = stores
   const standing = statusChanges(stores, detection)
   let isExhausted = false
-  // Before the streams hear of it, which ask again.
+  // Registered before the streams' listeners, which ask again.
   ledger.onSpace(({ state }) => {
     isExhausted = state === 'exhausted'
   })
@@ -128,11 +128,11 @@ function findReceiver(
   const { agents } = options.around.config
   // An agent may be named like a member that every object has.
   const configured = Object.hasOwn(agents, name) ? agents[name] : undefined
-  // A record of a caller by key says nothing of it as a receiver, where the configuration does.
+  // A record of a caller by key does not describe it as a receiver, if the configuration does.
   const isConfigured = configured !== undefined && (record === null || record.keys === null)
   const described = isConfigured ? configured : record
   if (described === null && options.routes.find(name) === null) return null
-  // A receiver that misbehaves is cut off as well: nobody talks to a quarantined agent.
+  // A receiver that misbehaves is cut off as well: no agent can call a quarantined one.
   if (isDismissed(record)) return null
   const { roles, segment, attributes } = described ?? fabric
   return { kind, name, roles, segment, attributes }

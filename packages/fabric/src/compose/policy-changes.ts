@@ -1,7 +1,7 @@
 import { Serializer } from '../concurrency/serializer.ts'
 import type { PolicySource } from '../policy/policy-set.ts'
 
-/** What an entry `policies-changed` says of a change. */
+/** The facts of a change in an entry `policies-changed`. */
 export interface PolicyChange {
   /** Names of the files that were added, changed or removed. */
   readonly files: readonly string[]

@@ -72,7 +72,7 @@ export function readTestDocument(text: string, file: string): TestDocument {
   }
 }
 
-/** Aliases can multiply beyond the parser's bound; it says so only when they are resolved. */
+/** Aliases can multiply beyond the parser's bound, which throws only when they are resolved. */
 function contentOf(document: Document, problem: (message: string) => PolicyProblem): unknown {
   try {
     return document.toJS()
@@ -81,7 +81,10 @@ function contentOf(document: Document, problem: (message: string) => PolicyProbl
   }
 }
 
-/** Where the value at `path` begins, or the key that leads to it; else the nearest above. */
+/**
+ * Returns the offset at which the value at `path` begins, or the key that leads to it; else the
+ * nearest above.
+ */
 function offsetOf(node: unknown, [first, ...rest]: readonly (string | number)[]): number {
   const own = isNode(node) ? (node.range?.[0] ?? 0) : 0
   if (first === undefined) return own

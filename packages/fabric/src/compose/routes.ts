@@ -19,7 +19,7 @@ export async function restoreRoutes({ state }: Stores, endpoints: EndpointRegist
   }
 }
 
-/** Whether an agent or a channel of that name exists, or a route to one. */
+/** Reports whether an agent or a channel of that name exists, or a route to one. */
 export function isReceiver(
   { config }: Environment,
   {

@@ -40,7 +40,7 @@ import { OPERATION_NAMES } from './policies.ts'
  */
 export const dangerouslyReplaceDeps: unique symbol = Symbol('replace rooms')
 
-/** What the whole of a fabric is given, beside its configuration. */
+/** The dependencies of a whole fabric, in addition to its configuration. */
 export interface Environment {
   readonly config: Config
   readonly clock: Clock
@@ -51,7 +51,9 @@ export interface Environment {
   log(event: string, facts?: Readonly<Record<string, string | number>>): void
   /** The fabric can no longer keep a promise and must end; called once. */
   onFatal(reason: string, cause: unknown): void
-  /** Where its state is shown to a supervisor and to a monitoring system; nowhere by default. */
+  /**
+   * The listener that shows its state to a supervisor and to a monitoring system; none by default.
+   */
   readonly observe?: Observations
   /** Reads policies; by default each time in a process of its own. */
   readonly policyParser?: PolicyParser
@@ -153,7 +155,7 @@ function namesOf({ listen }: Config): readonly string[] {
   return publicUrl === undefined ? names : [...names, new URL(publicUrl).hostname]
 }
 
-/** Who can put files there can put in policies, or another fabric's identities. */
+/** A user who can put files there can put in policies, or another fabric's identities. */
 async function assertNotShared(dir: string): Promise<void> {
   // Windows has no such bits, and reports them as if everybody might.
   if (process.getuid === undefined || !existsSync(dir)) return
@@ -168,7 +170,7 @@ async function openRecord(around: Environment, keys: FabricKeys): Promise<Ledger
   const { config, clock, random } = around
   const { limits } = config
   const { headDir } = config.ledger
-  // Refuses a file by its name. What is absent the store makes, durably.
+  // Refuses a file by its name. The store makes an absent folder, durably.
   if (headDir !== undefined && existsSync(headDir)) makeFolder(headDir)
   return openLedger({
     store: await openFileLedgerStore({

@@ -13,17 +13,19 @@ export interface Environment {
   readonly masterKey: string | null
   /** NO_COLOR or a dumb terminal: no colours. */
   readonly colours: boolean
-  /** Where a user's own configuration lives (XDG_CONFIG_HOME, or ~/.config). */
+  /** The folder of a user's own configuration (XDG_CONFIG_HOME, or ~/.config). */
   readonly userConfigDir: string
   /** npm_command: whether npm or npx started this process. */
   readonly startedByNpm?: boolean
-  /** NOTIFY_SOCKET and WATCHDOG_USEC, by which systemd is told how the process is. */
+  /**
+   * NOTIFY_SOCKET and WATCHDOG_USEC, through which systemd is notified of the state of the process.
+   */
   readonly supervisor: SupervisorEnvironment
 }
 
 export interface SupervisorEnvironment {
   readonly notifySocket: string | null
-  /** How long systemd waits for a sign of life, in milliseconds. */
+  /** Time that systemd waits for a sign of life, in milliseconds. */
   readonly watchdogMs: number | null
 }
 

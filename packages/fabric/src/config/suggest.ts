@@ -10,7 +10,7 @@ interface Described {
 }
 
 /**
- * What was probably meant by a key or value that does not exist, as `; did you mean …?`, or
+ * Returns the probable intent of a key or value that does not exist, as `; did you mean …?`, or
  * nothing.
  */
 export function suggestion(issue: z.core.$ZodIssue, path: readonly PropertyKey[]): string {

@@ -17,9 +17,14 @@ export interface AgentWatch {
   credentialsHeldUntil: number
   claimHeldUntil: number
   leakHeldUntil: number
-  /** What the agent itself did, and what was raised from outside; oldest first. */
+  /**
+   * The signals of the agent's own actions, and those that were raised from outside; oldest first.
+   */
   signals: Signal[]
-  /** What others brought about: apart, so that it can neither outweigh nor push out the rest. */
+  /**
+   * The signals that others brought about: apart, so that they can neither outweigh nor push out
+   * the rest.
+   */
   byOthers: Signal[]
 }
 
@@ -44,7 +49,7 @@ export const RATE_NAMES = [
   'declined',
 ] as const satisfies RateName[]
 
-/** A refused first time is somebody trying doors. */
+/** A refused first time suggests an agent that probes for access. */
 const refusedFactor = 1.5
 /** As long as a rate is held: what `leak` comes to at most depends on it. */
 const leakHoldMs = 15 * 60_000

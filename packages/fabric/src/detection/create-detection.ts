@@ -30,7 +30,7 @@ export const DETECTION_LIMITS_DEFAULT: DetectionLimits = {
 export interface DetectionOptions {
   readonly clock: Clock
   readonly limits?: Partial<DetectionLimits>
-  /** What `snapshot` gave before a restart. */
+  /** The result of `snapshot` before a restart. */
   readonly snapshot?: Uint8Array | null
 }
 
@@ -40,7 +40,7 @@ export interface RestorableDetection extends Detection {
 }
 
 const quiet: Risk = { score: 0, signals: [] }
-/** How many of the longest unseen are looked at for one that is not under suspicion. */
+/** Number of the longest unseen that are searched for one that is not under suspicion. */
 const evictionsTriedMax = 64
 
 /** The detection that the fabric runs. Throws on a snapshot that is not one of ours. */
@@ -64,7 +64,8 @@ export function createDetection(options: DetectionOptions): RestorableDetection 
 
   return {
     observe(observation: Observation) {
-      // Nobody is behind an empty name, and a flood of such must not push the others out.
+      // An empty name does not stand for an agent, and a flood of such must not push the others
+      // out.
       if (observation.caller === '') return []
       const at = Math.min(observation.at, clock.now())
       return observeAgent(watchOf(observation.caller, at), { ...observation, at }, limits)
@@ -91,7 +92,10 @@ export function createDetection(options: DetectionOptions): RestorableDetection 
   }
 }
 
-/** Forgets the one unseen longest, but rather one without risk: a flood of names clears nobody. */
+/**
+ * Forgets the one unseen longest, but rather one without risk: a flood of names does not clear any
+ * agent.
+ */
 function evict(watches: Map<string, AgentWatch>, now: number): void {
   let oldest: string | null = null
   let tried = 0

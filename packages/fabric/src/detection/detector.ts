@@ -8,16 +8,16 @@ export interface Observation {
   /** 1, or 0 for what others decide the pace of, such as messages of a channel. */
   readonly messages?: number
   readonly bytes: number
-  /** What came back; an amount that others decide, and of little weight. */
+  /** The bytes that came back; an amount that others decide, and of little weight. */
   readonly receivedBytes?: number
   readonly findings: number
-  /** How many of the findings are credentials; left out where nobody counted them. */
+  /** Number of the findings that are credentials; left out if they were not counted. */
   readonly credentials?: number
   /** Findings that only the connector of another agent counted, credentials included. */
   readonly claimed?: { readonly findings: number; readonly credentials: number }
   /** Refused for a reason that others can have brought about; such an outcome is not `refused`. */
   readonly isDeclined?: boolean
-  /** True where only what came back is told: the exchange itself was told before. */
+  /** True if only the response is reported: the exchange itself was reported before. */
   readonly isResponse?: boolean
   /** Credentials that the agent put into a response. */
   readonly leaked?: number
@@ -27,7 +27,7 @@ export interface Signal {
   readonly detector: string
   readonly agent: string
   readonly at: number
-  /** What this signal adds to the risk score, 0 to 100. */
+  /** The part that this signal adds to the risk score, 0 to 100. */
   readonly weight: number
   /** One sentence for a person. */
   readonly says: string

@@ -68,10 +68,10 @@ export const DETECTORS = {
 export type DetectorName = keyof typeof DETECTORS
 
 /**
- * What the other end of an exchange can bring about, or alone vouches for. All of it goes into one
- * account of the agent, which never counts for more than `byOthersMax`: whatever others say, all of
- * them together and for however long, stays below the 50 at which policies step up, also beside any
- * one signal of the agent's own, such as the first time that it calls somebody.
+ * The signals that the other end of an exchange can bring about, or alone vouches for. All of them
+ * go into one account of the agent, which never counts for more than `byOthersMax`: the signals of
+ * others, all of them together and for however long, stay below the 50 at which policies step up,
+ * also together with any one signal of the agent's own, such as its first call to a receiver.
  */
 const BY_OTHERS: ReadonlySet<string> = new Set<DetectorName>([
   'received',

@@ -1,11 +1,11 @@
-/** What one caller has done before: receiver and action, with counts that fade. */
+/** The earlier actions of one caller: receiver and action, with counts that fade. */
 export interface EdgeState {
   /** Edges by `receiver action`, least recently used first. */
   edges: Map<string, { count: number; at: number }>
   observations: number
-  /** How many edges were new when they were seen, ever. */
+  /** Number of edges that were new when they were seen, ever. */
   novelties: number
-  /** How many first times were refused, while the agent was being learnt. */
+  /** Number of first times that were refused, while the agent was being learnt. */
   refusedFirsts: number
 }
 
@@ -17,7 +17,7 @@ export interface EdgeLimits {
 const observationsLearnt = 100
 /** So many refused first times are a mistake; a new agent that goes on is trying doors. */
 const refusedFirstsMax = 5
-/** How surprising each of them is then. */
+/** The surprise value of each of them then. */
 const scanSurprise = 0.5
 /** An edge unused for this many half-lives is forgotten, and new again. */
 const countHalfLifeMs = 7 * 24 * 60 * 60_000
@@ -57,8 +57,8 @@ export function noteEdge(
     state.novelties++
     return Math.min(1, -Math.log(share) / Math.log(observationsLearnt))
   }
-  // While learning, new edges are not counted as a habit: they say nothing about the agent. What it
-  // was refused does, from the first minute on.
+  // While learning, new edges are not counted as a habit: they are not evidence about the agent.
+  // Its refusals are, from the first minute on.
   if (edge.isRefused) state.refusedFirsts++
   return edge.isRefused && state.refusedFirsts > refusedFirstsMax ? scanSurprise : 0
 }

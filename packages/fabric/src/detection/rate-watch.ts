@@ -1,14 +1,15 @@
-/** How one count per minute is judged. */
+/** The limits by which one count per minute is judged. */
 export interface RateLimits {
   /** Deviations smaller than this are never alarming, however regular an agent is. */
   readonly deviationMin: number
   /** Counts below this raise nothing: three refusals are a mistake, not an attack. */
   readonly countMin: number
   /**
-   * What is alarming of an agent that is not known yet, by itself: nobody learns from an attack.
+   * The count that is alarming by itself in an agent that is not known yet: an attack must not
+   * become its habit.
    */
   readonly coldMax: number
-  /** Whether several times the alarming count within the hold is an alarm of its own. */
+  /** True if several times the alarming count within the hold is an alarm of its own. */
   readonly escalates?: boolean
 }
 

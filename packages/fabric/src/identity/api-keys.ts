@@ -13,13 +13,13 @@ import {
 import type { StateStore } from './state-store.ts'
 
 export interface ApiKeyTerms {
-  /** Whose key it is: a name in the directory. */
+  /** The owner of the key: a name in the directory. */
   readonly owner: string
   /** Null: everything that policy allows its owner. Otherwise only these agents and channels. */
   readonly scopes: readonly string[] | null
   /** At most a year; ninety days unless said. */
   readonly ttlMs?: number
-  /** For people to tell keys apart. */
+  /** For people, to distinguish keys. */
   readonly label?: string
 }
 
@@ -40,7 +40,10 @@ export interface ApiKeys {
   list(): readonly ApiKey[]
   /** True when there was one of that id; it opens nothing from then on. */
   remove(id: string): Promise<boolean>
-  /** Whether there is one of that id, expired or not: what it opened before must end with it. */
+  /**
+   * Reports whether there is one of that id, expired or not: anything that it opened before must
+   * end with it.
+   */
   stands(id: string): boolean
   /** Called after every durable removal. Returns the function that stops it. */
   onRemove(listener: () => void): () => void
@@ -67,7 +70,7 @@ const keySchema = z.strictObject({
 })
 type KeptKey = z.infer<typeof keySchema>
 
-/** Whether a text claims to be one of our keys, also where a bearer token was expected. */
+/** Reports whether a text claims to be one of our keys, even if a bearer token was expected. */
 export function looksLikeApiKey(text: string): boolean {
   return text.startsWith(`${kind}_`)
 }

@@ -23,7 +23,7 @@ export function authenticateByCertificate(deps: {
   readonly bundles: TrustBundles
   readonly directory: Directory
   readonly clock: Clock
-  /** Where the directory is a copy, which can be behind. */
+  /** Given if the directory is a copy, which can be behind. */
   readonly newcomers?: Newcomers
 }): Authenticator {
   return ({ certificateChain }) => {
@@ -36,8 +36,8 @@ export function authenticateByCertificate(deps: {
       return new Refusal('CREDENTIAL_REJECTED', `${peer.spiffeId} is of another trust domain`)
     }
     const { kind, name } = id
-    // The authority signed which enrolment it was: a copy that lacks it is no proof against its
-    // holder.
+    // The authority signed the number of the enrolment, so a copy that lacks it does not prove
+    // anything against its holder.
     const isBehind = deps.newcomers !== undefined && generation > 0
     const find = (): Caller | Refusal => {
       const record = deps.directory.find(name)
@@ -67,7 +67,7 @@ interface Named {
   readonly generation: number
 }
 
-/** What a certificate says of its holder is parsed once: bundles give the same object for it. */
+/** The holder's data in a certificate is parsed once: bundles give the same object for it. */
 const named = new WeakMap<PeerIdentity, Named>()
 
 function namedBy(peer: PeerIdentity): Named {

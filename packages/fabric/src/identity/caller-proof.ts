@@ -4,7 +4,7 @@ import type { AgentRecord } from './directory.ts'
 import type { MessageSignatures } from './message-signatures.ts'
 import { callerOf } from './status.ts'
 
-/** What tells a caller's doing from a connector's word for it. */
+/** The means to distinguish a caller's own action from a connector's word for it. */
 export interface CallerProofs {
   readonly signatures: Pick<MessageSignatures, 'checkRequest'>
   find(name: string): AgentRecord | null
@@ -14,15 +14,15 @@ export interface CallerProofs {
 export interface RecordedRequest {
   /** That the entry names. */
   readonly caller: unknown
-  /** Who recorded it. */
+  /** The producer that recorded it. */
   readonly producer: string
   /** Its signature, which `verifyEntry` has verified by the key that the entry holds. */
   readonly asked: SignedHalf
 }
 
 /**
- * Whether the caller that an entry names signed the request, for this connector, just now and for
- * the first time. Claims the nonce, so it must be asked once for each entry.
+ * Reports whether the caller that an entry names signed the request, for this connector, just now
+ * and for the first time. Claims the nonce, so it must be asked once for each entry.
  */
 export async function isProvenRequest(
   { caller, producer, asked }: RecordedRequest,
@@ -42,7 +42,7 @@ export async function isProvenRequest(
     const signed = { ...params, label: 'caller', components, signature, base }
     return (await signatures.checkRequest(signed, signer, key)) === null
   } catch {
-    // The replay guard is full: nobody is taken at another's word.
+    // The replay guard is full: the connector's word alone is not accepted as proof.
     return false
   }
 }

@@ -1,6 +1,9 @@
 import type { Refusal } from '../lib/refusal.ts'
 
-/** What a peer put forward, none of it checked except that `peer` completed a TLS handshake. */
+/**
+ * The credentials that a peer presented, none of them checked except that `peer` completed a TLS
+ * handshake.
+ */
 export interface Presented {
   /** The certificate chain of the TLS peer, DER, leaf first; null when it sent none. */
   readonly certificateChain: readonly Uint8Array[] | null
@@ -20,7 +23,7 @@ export interface Caller {
   readonly spiffeId: string
   readonly kind: 'agent' | 'user'
   readonly name: string
-  /** How this request proved it. */
+  /** The kind of credential that proved it for this request. */
   readonly method: 'certificate' | 'token' | 'api-key'
   /** Names the credential (certificate SHA-256, token id, key prefix) without revealing it. */
   readonly credentialId: string

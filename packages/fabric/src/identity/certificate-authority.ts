@@ -30,8 +30,9 @@ export interface AuthorityOptions {
   readonly trustDomain: string
   readonly secrets: KeyStore
   /**
-   * Where the root's key is. Null keeps it offline: the authority then runs on its intermediate,
-   * and refuses to start without a current one. Needed at the very first start and once a year.
+   * The store of the root's key. Null keeps it offline: the authority then runs on its
+   * intermediate, and refuses to start without a current one. Needed at the very first start and
+   * once a year.
    */
   readonly rootSecrets: KeyStore | null
   readonly writer: CertificateWriter

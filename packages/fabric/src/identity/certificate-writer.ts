@@ -1,6 +1,6 @@
 import type { KeyObject } from 'node:crypto'
 
-/** What one certificate is to say. All keys are ECDSA P-256. */
+/** The content of one certificate. All keys are ECDSA P-256. */
 export interface CertificateTerms {
   readonly subjectName: string
   /** The issuer's subject in DER, copied as it is; null when the certificate issues itself. */

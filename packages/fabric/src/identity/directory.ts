@@ -10,7 +10,7 @@ export interface AgentKeys {
   readonly sealing: { readonly keyId: string; readonly publicKey: Uint8Array }
 }
 
-/** What the fabric knows of one principal. */
+/** The facts that the fabric knows about one principal. */
 export interface AgentRecord {
   readonly name: string
   readonly kind: 'agent' | 'user'
@@ -18,7 +18,7 @@ export interface AgentRecord {
   readonly segment: string
   readonly attributes: Attributes
   readonly status: AgentStatus
-  /** Why the status is what it is, for `explain`; empty while active. */
+  /** The reason for the status, for `explain`; empty while active. */
   readonly statusReason: string
   /** Null until the agent enrolled: a record may exist for a key-only caller. */
   readonly keys: AgentKeys | null
@@ -35,7 +35,7 @@ export interface Directory {
   find(name: string): AgentRecord | null
   findBySigningKey(keyId: string): AgentRecord | null
   list(): readonly AgentRecord[]
-  /** Creates or replaces the record of that name, then tells every listener. */
+  /** Creates or replaces the record of that name, then notifies every listener. */
   put(record: AgentRecord): Promise<void>
   /** Called after every durable change, in order. Returns the function that stops it. */
   onChange(listener: (record: AgentRecord) => void): () => void

@@ -22,11 +22,11 @@ import type { Renewals } from './renewals.ts'
 import { checkStatus, isOutlived } from './status.ts'
 import type { StoredDirectory } from './stored-directory.ts'
 
-/** How an agent becomes known, and stays known. Bodies are parsed JSON, unchecked. */
+/** The ways in which an agent becomes known, and stays known. Bodies are parsed JSON, unchecked. */
 export interface Enrollment {
   /**
-   * Admits whoever shows an unused join token and holds the keys it names. The record and the end
-   * of the token are one durable write: of two callers with one token, one is refused.
+   * Admits the caller that shows an unused join token and holds the keys it names. The record and
+   * the end of the token are one durable write: of two callers with one token, one is refused.
    */
   enroll(body: unknown): Promise<EnrollmentGrant | Refusal>
   /** A new certificate for the holder of a live one; `caller` proved itself by certificate. */
@@ -72,8 +72,8 @@ async function enroll(
   const { trustDomain } = ports.authority
   const { kind, name } = token
   const spiffeId = formatSpiffeId({ trustDomain, kind, name, instance: null })
-  // Issue, then use up the token: a crash between the two leaves a certificate that nobody has,
-  // where the other order would leave an agent that can never enrol.
+  // Issue, then use up the token: a crash between the two leaves a certificate that was never
+  // delivered, where the opposite order would leave an agent that can never enrol.
   const generation = presentGeneration(ports, name) + 1
   const issued = await ports.authority.issue({ spiffeId, tlsPublicKey: keys.tls, generation })
   const record = await admit(ports, request.token, { name, keys: keys.agent, generation })

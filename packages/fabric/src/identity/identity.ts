@@ -49,7 +49,7 @@ export interface IdentityOptions {
   readonly onFailure?: (error: unknown) => void
 }
 
-/** Who is calling: everything that the rest of the fabric asks of this room. */
+/** The identity of callers: everything that the rest of the fabric asks of this module. */
 export interface Identity {
   readonly trustDomain: string
   readonly directory: StoredDirectory
@@ -58,7 +58,7 @@ export interface Identity {
   readonly server: ServerIdentity
   readonly joinTokens: JoinTokens
   readonly enrollment: Enrollment
-  /** What certificates were renewed to, by which streams go on. */
+  /** The certificates to which others were renewed, by which streams go on. */
   readonly renewals: Renewals
   /** Raw X25519 public key, which new agents prove their sealing keys against. */
   readonly enrollmentKey: Uint8Array

@@ -13,7 +13,10 @@ import {
 import { type JointChanges, noChanges, type StateChange, type StateStore } from './state-store.ts'
 import type { StoredDirectory } from './stored-directory.ts'
 
-/** Whom a join token admits, and as what: decided by who made the token, not by who brings it. */
+/**
+ * The principal that a join token admits, with its attributes: decided by the maker of the token,
+ * not by its bearer.
+ */
 export interface JoinTerms {
   readonly name: string
   readonly kind?: 'agent' | 'user'
@@ -34,14 +37,14 @@ export interface JoinToken {
   readonly attributes: Attributes
   readonly createdAt: number
   readonly expiresAt: number
-  /** Null until somebody enrolled with it. */
+  /** Null until it was used to enrol. */
   readonly usedAt: number | null
   /**
    * The count of enrolments of its agent when it was made: it is good for the next one only. Absent
    * from tokens of earlier versions.
    */
   readonly generation?: number | undefined
-  /** Why it is good for nothing any more, though not used; absent while it is good. */
+  /** The reason why it is not valid any more, though not used; absent while it is valid. */
   readonly ended?: string | undefined
 }
 
@@ -66,7 +69,10 @@ const kind = 'csj'
 const idLength = 12
 const ttlMsDefault = 15 * 60_000
 const ttlMsMax = 24 * 3_600_000
-/** Used and expired tokens are kept this long, so that a second use can be told from a guess. */
+/**
+ * Used and expired tokens are kept this long, so that a second use can be distinguished from a
+ * guess.
+ */
 const keptMs = 24 * 3_600_000
 const tokensMax = 10_000
 

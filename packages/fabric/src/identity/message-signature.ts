@@ -8,10 +8,12 @@ import { Ed25519Keys } from './ed25519-keys.ts'
 import type { MessageSignatures } from './message-signatures.ts'
 import type { ReplayGuard } from './replay-guard.ts'
 
-/** How far `created` may be from our clock, either way: transit, queues and clock skew. */
+/**
+ * Maximum difference between `created` and our clock, either way: transit, queues and clock skew.
+ */
 const createdWindowMs = 60_000
 
-/** 96 random bits are 16 characters; nobody needs more than a few hundred bits. */
+/** 96 random bits are 16 characters; a few hundred bits are more than enough. */
 const nonceLengthMax = 128
 const nonceLengthMin = 16
 
@@ -51,7 +53,8 @@ export function createMessageSignatures(deps: MessageSignatureDeps): MessageSign
       if (signer === null || !verifies(signed, signer, verifiedBy)) {
         return new Refusal('SIGNATURE_REJECTED', `the signature of ${signed.keyId} does not verify`)
       }
-      // Verified first: otherwise anybody could use up another agent's nonces, or fill the guard.
+      // Verified first: otherwise any caller could use up another agent's nonces, or fill the
+      // guard.
       const claimMs = signed.created * 1000 + createdWindowMs - now + 1_000
       const fresh = await replayGuard.claim(`${signed.keyId}:${signed.nonce}`, claimMs)
       return fresh ? null : new Refusal('MESSAGE_REPLAYED', `nonce of ${signed.keyId} seen before`)
@@ -81,7 +84,7 @@ function faultOfRequest(signed: SignedRequest, now: number): string | null {
 
 function faultOfSigner(signer: AgentRecord | null, caller: Caller): string | null {
   if (signer === null) return 'the key is not in the directory'
-  // A caller may only speak for itself, whoever else's signature it came by.
+  // A caller may only act for itself, even if it has obtained another agent's signature.
   return signer.name === caller.name && signer.kind === caller.kind
     ? null
     : `the key is that of ${signer.name}, the caller is ${caller.name}`

@@ -7,7 +7,7 @@ export interface MessageSignatures {
   /**
    * Null when `signed` was made by `caller`'s own key, recently, and never before: the nonce is
    * claimed here. SIGNATURE_REJECTED or MESSAGE_REPLAYED otherwise. Rejects when the replay guard
-   * cannot tell. The signature is not computed again where it has been verified by the key
+   * cannot decide. The signature is not computed again if it has been verified by the key
    * `verifiedBy` and that is the caller's own; everything else is checked as for any other.
    */
   checkRequest(

@@ -4,14 +4,14 @@ import type { AgentRecord, Directory } from './directory.ts'
 /** Requests for which news of the fabric have to come; what is beyond waits for nothing. */
 const waitingMax = 256
 const waitingPerNameMax = 8
-/** How long each of them waits: `mesh.newcomerMs`. */
+/** Time that each of them waits: `mesh.newcomerMs`. */
 export const newcomerMs = 5_000
 
-/** What a connector that follows the fabric's state has heard of it. */
+/** The states that a connector which follows the fabric has received. */
 export interface News {
-  /** How many states have come. */
+  /** Returns the number of states that have come. */
   count(): number
-  /** Whether a state that came held the policies of this version. */
+  /** Reports whether a state that came held the policies of this version. */
   hasHad(policyVersion: string): boolean
   /**
    * Until `isHeard`, within bounds; null where there is nothing to wait for. `name` is whose share
@@ -19,8 +19,8 @@ export interface News {
    */
   wait(name: string, isHeard: () => boolean): Promise<void> | null
   /**
-   * Whether the state that the fabric decides by at this moment, or a later one, came within the
-   * same bound.
+   * Reports whether the state that the fabric decides by at this moment, or a later one, came
+   * within the same bound.
    */
   refresh(): Promise<boolean>
 }
@@ -28,7 +28,7 @@ export interface News {
 /** Null where there is nothing to wait for. */
 export type Newcomers = (name: string, generation: number) => Promise<void> | null
 
-/** Whether someone was enrolled under this name, and we have not heard of it. */
+/** Reports whether an agent was enrolled under this name in a state that we have not received. */
 export function isUnheard(record: AgentRecord | null, generation: number): boolean {
   return record === null || record.generation < generation
 }
@@ -53,8 +53,8 @@ export function awaitNews(onChange: (listener: () => void) => () => void): News[
 
 /**
  * For a directory that follows the fabric's: an agent can call the moment it is enrolled, which is
- * before we have heard of it. What the authority signed, or the gateway says, proves that there is
- * something to hear, so it is waited for, within bounds. Whether the caller is admitted is decided
+ * before its record has reached us. The authority's signature, or the gateway's statement, proves
+ * that there is news to come, so it is waited for, within bounds. The caller's admission is decided
  * afterwards.
  */
 export function awaitNewcomers(directory: Pick<Directory, 'find'>, wait: News['wait']): Newcomers {

@@ -1,13 +1,15 @@
 import { createPublicKey, diffieHellman, type KeyObject, verify } from 'node:crypto'
 import { equalBytes, sealingProof, toBase64Url, toHex } from '@countersign/protocol'
 
-/** Whether `proof` (`r ‖ s`) was made over `bytes` by the holder of this ECDSA P-256 key. */
+/**
+ * Reports whether `proof` (`r ‖ s`) was made over `bytes` by the holder of this ECDSA P-256 key.
+ */
 export function provesP256(spki: Uint8Array, bytes: Uint8Array, proof: Uint8Array): boolean {
   const key = createPublicKey({ key: Buffer.from(spki), format: 'der', type: 'spki' })
   return verify('sha256', bytes, { key, dsaEncoding: 'ieee-p1363' }, proof)
 }
 
-/** Whether `proof` was made over `bytes` by the holder of this raw Ed25519 key. */
+/** Reports whether `proof` was made over `bytes` by the holder of this raw Ed25519 key. */
 export function provesEd25519(
   publicKey: Uint8Array,
   bytes: Uint8Array,
@@ -19,9 +21,9 @@ export function provesEd25519(
 }
 
 /**
- * Whether `proof` was made over `bytes` by the holder of this raw X25519 key. A key on a point of
- * small order agrees on zero with every other one: its holder need not exist, and no member could
- * seal to it. A second encoding of a point would be a second key id for one key.
+ * Reports whether `proof` was made over `bytes` by the holder of this raw X25519 key. A key on a
+ * point of small order agrees on zero with every other one: its holder need not exist, and no
+ * member could seal to it. A second encoding of a point would be a second key id for one key.
  */
 export async function provesX25519(
   publicKey: Uint8Array,

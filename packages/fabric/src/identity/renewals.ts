@@ -27,7 +27,7 @@ interface Lineage {
   readonly earlier: Map<string, number>
   /** The last that is known to have arrived. */
   newest: IssuedLeaf
-  /** What `newest` was renewed to, by fingerprint with their ends, oldest first. */
+  /** The renewals of `newest`, by fingerprint with their ends, oldest first. */
   readonly renewals: Map<string, number>
 }
 
@@ -59,9 +59,9 @@ export class Renewals {
   }
 
   /**
-   * Whether a certificate may be renewed. It may be renewed again, since the answer can be lost.
-   * Once one of its renewals is renewed itself, that one has arrived: the certificate before it and
-   * the other renewals end there. Of two holders of one key, one is left.
+   * Reports whether a certificate may be renewed. It may be renewed again, since the answer can be
+   * lost. Once one of its renewals is renewed itself, that one has arrived: the certificate before
+   * it and the other renewals end there. Of two holders of one key, one is left.
    */
   mayRenew(spiffeId: string, fingerprint: string): boolean {
     const lineage = this.#lineages.get(spiffeId)
@@ -78,7 +78,7 @@ export class Renewals {
     lineage.renewals.set(to.fingerprint, to.expiresAt)
     keepLast(lineage.renewals, renewalsMax)
     forget(lineage, this.#clock.now())
-    // What was renewed longest ago is what is forgotten first, and not what was enrolled first.
+    // The lineage renewed longest ago is forgotten first, and not the one enrolled first.
     this.#lineages.delete(spiffeId)
     this.#lineages.set(spiffeId, lineage)
     return true

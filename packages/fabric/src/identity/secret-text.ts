@@ -33,12 +33,12 @@ export function parseSecretText(kind: string, idLength: number, text: string): S
   return { id, secret }
 }
 
-/** What is kept of a secret. */
+/** Returns the part of a secret that is stored. */
 export function hashSecret(secret: string): string {
   return hash('sha256', secret, 'base64url')
 }
 
-/** Constant time over hashes of equal length: timing tells nothing about the secret. */
+/** Constant time over hashes of equal length: timing reveals nothing about the secret. */
 export function secretMatches(secret: string, keptHash: string): boolean {
   const given = Buffer.from(hashSecret(secret))
   const kept = Buffer.from(keptHash)

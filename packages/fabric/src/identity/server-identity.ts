@@ -4,7 +4,7 @@ import type { TlsCredential } from '@countersign/protocol/tls'
 import type { Clock } from '../lib/clock.ts'
 import type { Authority } from './certificate-authority.ts'
 
-/** What the fabric's own listeners show, and when it changes. */
+/** The certificate that the fabric's own listeners show, and its changes. */
 export interface ServerIdentity {
   readonly spiffeId: string
   current(): TlsCredential & { readonly expiresAt: number }

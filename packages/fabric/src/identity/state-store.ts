@@ -1,4 +1,4 @@
-/** What the identity room keeps. Each table maps a key to a text, by convention JSON. */
+/** The tables of the identity module. Each table maps a key to a text, by convention JSON. */
 export type StateTable = 'agents' | 'join-tokens' | 'api-keys' | 'settings'
 
 export interface StateRow {
@@ -12,8 +12,8 @@ export interface StateChange {
   /** Null removes the row. */
   readonly value: string | null
   /**
-   * When given, the whole commit fails unless the row holds exactly this text now; null demands
-   * that there is no such row. This is how one of two racing writers loses.
+   * If given, the whole commit fails unless the row holds exactly this text now; null requires that
+   * the row does not exist. This is how one of two racing writers loses.
    */
   readonly expected?: string | null
 }
@@ -26,13 +26,13 @@ export interface JointChanges {
 
 export const noChanges: JointChanges = { changes: [], applied: () => undefined }
 
-/** Where the identity room's state lives: few rows, read once at start, written rarely. */
+/** The store of the identity module's state: few rows, read once at start, written rarely. */
 export interface StateStore {
   /** Every row of `table`, by key. Rejects when the store cannot be read. */
   load(table: StateTable): Promise<readonly StateRow[]>
   /**
    * Applies all changes or none. Resolves to true once they would survive a crash, and to false,
-   * with nothing written, when an expectation failed. Rejects only when the store cannot tell.
+   * with nothing written, when an expectation failed. Rejects only when the outcome is unknown.
    */
   commit(changes: readonly StateChange[]): Promise<boolean>
   close(): Promise<void>

@@ -5,26 +5,26 @@ import type { Attributes, Caller } from './caller.ts'
 import type { AgentRecord, AgentStatus, Directory } from './directory.ts'
 import { generationOf } from './enrolment-generation.ts'
 
-/** A status added without deciding what its bearer hears does not compile. */
+/** A status added without deciding which refusal its bearer receives does not compile. */
 const refusalOfStatus = {
   active: null,
   quarantined: 'AGENT_QUARANTINED',
   revoked: 'AGENT_REVOKED',
 } as const satisfies Record<AgentStatus, string | null>
 
-/** Why this principal may not act at present, whatever it holds; null when it may. */
+/** Returns why this principal may not act at present, whatever it holds; null when it may. */
 export function checkStatus(record: AgentRecord): Refusal | null {
   const code = refusalOfStatus[record.status]
   return code === null ? null : new Refusal(code, `${record.name}: ${record.statusReason}`)
 }
 
-/** How one request was proved: what a credential adds to the record of its holder. */
+/** The proof of one request: the part that a credential adds to the record of its holder. */
 export type Proof = Pick<
   Caller,
   'spiffeId' | 'method' | 'credentialId' | 'scopes' | 'expiresAt' | 'generation'
 >
 
-/** Whether the agent enrolled again since: a stolen key must not outlive that. */
+/** Reports whether the agent enrolled again since: a stolen key must not outlive that. */
 export function isOutlived(
   record: AgentRecord,
   { generation }: Pick<Caller, 'generation'>,
@@ -60,7 +60,9 @@ interface Enrolled {
 /** By the peer of a connection, of which every request asks. */
 const enrolledPeers = new WeakMap<PeerIdentity, Enrolled>()
 
-/** Whether a peer's certificate is of its agent's present enrolment; fabrics do not enrol. */
+/**
+ * Reports whether a peer's certificate is of its agent's present enrolment; fabrics do not enrol.
+ */
 export function isCurrent(directory: Pick<Directory, 'find'>, peer: PeerIdentity): boolean {
   const { name, generation } = enrolledPeers.get(peer) ?? rememberPeer(peer)
   const record = name === null ? null : directory.find(name)

@@ -6,7 +6,7 @@ import type { KeyStore } from '../lib/stored-key.ts'
 import type { Directory } from './directory.ts'
 import type { ReplayGuard } from './replay-guard.ts'
 
-/** What a good access token (RFC 9068) says. Whether its subject may act is not in it. */
+/** The claims of a good access token (RFC 9068). They do not decide whether its subject may act. */
 export interface VerifiedToken {
   readonly tokenId: string
   /** The SPIFFE ID in `sub`. */
@@ -25,20 +25,20 @@ export interface TokenServerOptions {
   readonly trustDomain: string
   /** `https://host:port/oauth`, asked for on first use: a listener may not have its port before. */
   readonly issuer: () => string
-  /** What `aud` must say: the resource that this fabric is (RFC 8707). */
+  /** The required value of `aud`: the resource that this fabric is (RFC 8707). */
   readonly audience: () => string
   readonly secrets: KeyStore
   readonly directory: Directory
   readonly bundles: TrustBundles
-  /** Whether a certificate is of its agent's present enrolment. */
+  /** Reports whether a certificate is of its agent's present enrolment. */
   isCurrent(peer: PeerIdentity): boolean
   readonly replayGuard: ReplayGuard
   readonly clock: Clock
 }
 
 /**
- * Hears what becomes of one request for a token, before its client does; when it rejects, there is
- * no token.
+ * Receives the result of one request for a token, before its client does; when it rejects, the
+ * token is not issued.
  */
 export interface TokenRecord {
   issued(token: VerifiedToken): Promise<void>
@@ -57,7 +57,7 @@ export interface TokenServer {
     asked: { readonly body: Uint8Array; readonly record: TokenRecord },
   ) => Promise<void>
   /**
-   * The token's claims, or why it is not one of ours; rejects only when it cannot tell. Calls
+   * The token's claims, or why it is not one of ours; rejects only when it cannot decide. Calls
    * `admitCheck` when nothing but the signature is left to check.
    */
   verify(token: string, admitCheck?: AdmitCheck): Promise<VerifiedToken | Refusal>

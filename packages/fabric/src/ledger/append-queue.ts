@@ -30,7 +30,7 @@ export class AppendQueue {
   readonly #waiters = new Set<Waiter>()
   #entries = 0
   #bytes = 0
-  /** Whether `#expire` is due at some time. */
+  /** True if `#expire` is due at some time. */
   #isTimed = false
 
   constructor(bounds: Bounds, clock: Clock) {

@@ -48,8 +48,8 @@ export interface Checked {
 /**
  * Re-derives the published log from its bundles alone, one bundle in memory at a time: bundles hold
  * exactly their entries; each statement is signed, in its producer's order, and opened by its own
- * detail; the hashes make every tile and the root that was signed; the exchange index says the
- * same. Rejects with LedgerDamage on the first difference.
+ * detail; the hashes make every tile and the root that was signed; the exchange index agrees.
+ * Rejects with LedgerDamage on the first difference.
  */
 export async function checkLedger(parts: CheckParts): Promise<Checked> {
   const { store, published } = parts
@@ -126,7 +126,7 @@ interface Producer {
   prev: Uint8Array
 }
 
-/** What is said in the statements, in order. */
+/** Checks the content of the statements, in order. */
 class EntryCheck {
   readonly #parts: CheckParts
   readonly #producers = new Map<string, Producer>()
@@ -236,7 +236,7 @@ function parseEntry(bytes: Uint8Array, index: number) {
   }
 }
 
-/** Resolves to what is wrong: a rejection would be nobody's when the bundle fails before it. */
+/** Resolves to the fault: a rejection would be unhandled when the bundle fails before it. */
 function verifyOnThread(key: KeyObject, statement: Statement): Promise<Error | null> {
   return new Promise((resolve) => {
     const signed = statementToBeSigned(statement)

@@ -36,7 +36,7 @@ export interface ClockRules {
 /**
  * The step that the operator accepts, or null when the clock is not behind `head`. Throws
  * ClockBehind otherwise: a clock that is set back makes expired credentials and used signatures
- * good again. What is accepted names the head, so an option that stays in a service file accepts
+ * good again. The accepted value names the head, so an option that stays in a service file accepts
  * nothing later.
  */
 export function checkClock(head: StoredHead, rules: ClockRules): ClockStep | null {

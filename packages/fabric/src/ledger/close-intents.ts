@@ -2,7 +2,7 @@ import type { Clock } from '../lib/clock.ts'
 import { forEachBounded } from './bounded.ts'
 import type { EntryDraft } from './ledger.ts'
 
-/** Why the ledger itself closes an exchange. */
+/** The reason why the ledger itself closes an exchange. */
 export type CloseReason = 'restart' | 'too-old'
 
 const details = {
@@ -23,7 +23,7 @@ export interface ClosingParts {
 const progressEveryMs = 2_000
 
 /**
- * Records that nobody knows how `exchanges` ended. Each is durable by itself: a start that is
+ * Records that the outcome of `exchanges` is unknown. Each is durable by itself: a start that is
  * killed half way leaves the rest to the next one.
  */
 export async function closeIntents(

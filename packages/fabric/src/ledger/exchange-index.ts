@@ -15,14 +15,14 @@ import {
 import type { EntryKind } from './ledger.ts'
 import { LedgerDamage, type ResourceStore } from './store.ts'
 
-/** What the index knows of an entry. */
+/** The facts that the index keeps of an entry. */
 export interface IndexedEntry {
   readonly exchange: string
   readonly kind: EntryKind
   readonly index: number
 }
 
-/** What memory knows of an exchange. */
+/** The facts that memory keeps of an exchange. */
 interface Recent {
   readonly indexes: number[]
   /** Then `indexes` is all there is: a closing entry brings the index of its intent along. */
@@ -49,9 +49,9 @@ export function closesExchange(kind: EntryKind): boolean {
 const lookupsAtOnce = 8
 
 /**
- * Which entries belong to an exchange, and which intents are open. Memory for the newest entries,
- * sorted files for the rest. Nothing here is evidence: what it finds is read and compared, and the
- * files can be deleted.
+ * Finds the entries that belong to an exchange, and the intents that are open. Memory for the
+ * newest entries, sorted files for the rest. Nothing here is evidence: each result is read and
+ * compared, and the files can be deleted.
  */
 export class ExchangeIndex {
   readonly #resources: ResourceStore

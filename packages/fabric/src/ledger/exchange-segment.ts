@@ -10,7 +10,7 @@ import { LedgerDamage } from './store.ts'
 export interface SegmentHeader {
   readonly pages: number
   readonly changesBytes: number
-  /** No exchange in it began later, as far as its id tells. Unix milliseconds. */
+  /** No exchange in it began later, as far as its id shows. Unix milliseconds. */
   readonly begunLast: number
   /**
    * Every intent that was open at its end has this index or a higher one; the index after its last
@@ -55,13 +55,13 @@ export function exchangeKey(exchange: string): number {
   return hash('sha256', exchange, 'buffer').readUIntBE(0, 6)
 }
 
-/** When an exchange began, as far as its id tells; null where it does not. */
+/** Returns when an exchange began, as far as its id shows; null if it does not. */
 export function begunAt(exchange: string): number | null {
   return timeOfId('dec', exchange)
 }
 
 export interface Segment {
-  /** Where the entries of an exchange stand, counted from the segment's first entry. */
+  /** The positions of the entries of an exchange, counted from the segment's first entry. */
   readonly positions: ReadonlyMap<string, readonly number[]>
   readonly changes: OpenChanges
   readonly openSince: number

@@ -50,8 +50,7 @@ export function commitFacts(
 
 /**
  * The facts of a detail. Throws LedgerDamage unless every commitment of the leaf is opened by
- * exactly one of them: whoever holds the detail key can encrypt other facts, but not commit to
- * them.
+ * exactly one of them: a holder of the detail key can encrypt other facts, but not commit to them.
  */
 export function openFacts(
   detail: Buffer,

@@ -146,7 +146,9 @@ export class GroupCommit {
   }
 }
 
-/** What callers do next, such as signing their next entries, must not hold up everything else. */
+/**
+ * The next steps of callers, such as signing their next entries, must not hold up everything else.
+ */
 const acknowledgedAtOnce = 64
 
 async function acknowledge(group: readonly Waiting[]): Promise<void> {

@@ -20,7 +20,7 @@ const headDirectory = '/heads'
 let base: LossyDisk
 let exchanges: readonly string[]
 
-/** What a refusal has to state for a receipt. */
+/** The facts that a refusal has to state for a receipt. */
 const refused = {
   ...{ code: 'NOT_PERMITTED', transport: 'gateway', protocol: 'http', operation: 'GET' },
   ...{ receiver: 'b', n: 1 },

@@ -6,7 +6,7 @@ import { restoreIndex } from './open-ledger.ts'
 import { recover } from './recovery.ts'
 import type { LedgerStore } from './store.ts'
 
-/** What the next start of a ledger will find. */
+/** The state that the next start of a ledger will find. */
 export interface LedgerOutlook {
   readonly entries: number
   /** Exchanges that it will close as indeterminate. */

@@ -12,8 +12,8 @@ export const ENTRY_KINDS = [
 export type EntryKind = (typeof ENTRY_KINDS)[number]
 
 /**
- * What is to be recorded. `facts` are never written in clear: each becomes a salted commitment in
- * the leaf, and the value with its salt is kept, encrypted, beside the log.
+ * An entry to be recorded. `facts` are never written in clear: each becomes a salted commitment in
+ * the leaf, and the value with its salt is kept, encrypted, next to the log.
  */
 export interface EntryDraft {
   readonly kind: EntryKind
@@ -27,9 +27,10 @@ export interface EntryDraft {
 }
 
 /**
- * Why an entry is taken for which there would be no room if it began an exchange. `administration`:
- * what its operator changes. `oversight`: what an operator reads, and what keeps agents enrolled.
- * `done`: it has taken effect already, so that it goes on record first of all.
+ * The reason why an entry is accepted although there would not be room for it if it began an
+ * exchange. `administration`: the changes of its operator. `oversight`: the reads of an operator,
+ * and the requests that keep agents enrolled. `done`: it has taken effect already, so that it goes
+ * on record first of all.
  */
 export type EntryPurpose = 'administration' | 'oversight' | 'done'
 
@@ -77,7 +78,7 @@ export interface Ledger {
   readonly state: LedgerState
   /** Called whenever the state of the disk becomes another one. */
   onSpace(listener: (space: SpaceState) => void): () => void
-  /** What is known of the intent that is open in this exchange; null where there is none. */
+  /** Returns the facts of the intent that is open in this exchange; null if there is none. */
   openIntent(exchange: string): OpenIntent | null
   /** Waits for everything acknowledged to be in tiles, then releases files and lock. */
   close(): Promise<void>
@@ -93,7 +94,7 @@ export interface OpenIntent {
   readonly requestSignature: Uint8Array | null
 }
 
-/** How the ledger is, for health checks and metrics. */
+/** The state of the ledger, for health checks and metrics. */
 export interface LedgerState {
   readonly size: number
   readonly publishedSize: number

@@ -37,7 +37,7 @@ export interface LedgerLimits {
   readonly freeBytesReserve: number
   /** Below this much the operator is warned, while entries are still taken. */
   readonly freeBytesWarn: number
-  /** How far the clock may be behind the last signed head at start. */
+  /** Maximum time that the clock may be behind the last signed head at start. */
   readonly clockBehindMaxMs: number
   /** Entries of one file of the exchange index; what start-up reads at most to complete it. */
   readonly segmentEntries: number

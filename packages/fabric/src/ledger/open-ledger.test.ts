@@ -14,7 +14,7 @@ function draft(kind: EntryKind, exchange: string, facts: Record<string, FactValu
   return { kind, exchange, at: 1_700_000_000_000, facts }
 }
 
-/** What an entry of its kind has to state for a receipt. */
+/** The facts that an entry of its kind has to state for a receipt. */
 const asked = { transport: 'gateway', protocol: 'http', operation: 'GET', receiver: 'b' }
 const intended = {
   ...asked,

@@ -177,7 +177,7 @@ export async function restoreIndex(
   return from
 }
 
-/** Where the producer's chain goes on: a new key begins a new one. */
+/** Returns the point at which the producer's chain goes on: a new key begins a new one. */
 async function lastOfProducer(
   { head }: Recovered,
   reader: EntryReader,

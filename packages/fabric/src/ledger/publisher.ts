@@ -105,8 +105,8 @@ export class Publisher {
 
   /**
    * Tiles and bundles first, then the checkpoint, then the write-ahead log is trimmed. A crash in
-   * between leaves files beyond the checkpoint, which nobody asks for and the next round writes
-   * over, or records that are in tiles already, which start-up skips.
+   * between leaves files beyond the checkpoint, which are never requested and which the next round
+   * writes over, or records that are in tiles already, which start-up skips.
    */
   async #publish(head: StoredHead): Promise<void> {
     const { store, tree, window, after } = this.#parts
@@ -182,7 +182,7 @@ async function removePartials(store: LedgerStore, before: number, size: number):
   }
 }
 
-/** Nobody but us reads details, and we only those of the newest checkpoint. */
+/** Details are read only by us, and only those of the newest checkpoint. */
 async function removeOldDetail(store: LedgerStore, before: number): Promise<void> {
   const width = before % tileWidth
   if (width === 0) return

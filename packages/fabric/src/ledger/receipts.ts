@@ -17,7 +17,10 @@ export interface ReceiptParts {
   readonly head: StoredHead
 }
 
-/** What the operator's side keeps to itself; the receipt shows that it exists, and no more. */
+/**
+ * The prefix of facts that the operator's side keeps to itself; the receipt shows that they exist,
+ * and no more.
+ */
 const privatePrefix = 'private.'
 
 /**

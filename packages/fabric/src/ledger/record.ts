@@ -17,9 +17,9 @@ const rowBytes = 2 + 4
 const fixedBytes = 4 + 8 + 2
 
 /**
- * A write-ahead record without its frame:
- * `uint32 count ‖ uint64 time ‖ uint16 length of checkpoint ‖ count × (uint16, uint32 lengths) ‖
- * count × (statement ‖ detail) ‖ checkpoint`, in parts that nobody has to copy.
+ * A write-ahead record without its frame: `uint32 count ‖ uint64 time ‖ uint16 length of checkpoint
+ * ‖ count × (uint16, uint32 lengths) ‖ count × (statement ‖ detail) ‖ checkpoint`, in parts that do
+ * not have to be copied.
  */
 export function encodeRecord({ entries, head }: CommitRecord): readonly Uint8Array[] {
   const checkpoint = utf8(head.checkpoint)

@@ -22,18 +22,18 @@ export interface RecoveryParts {
 export interface Recovered {
   readonly tree: Tree
   readonly window: Window
-  /** What tiles are published for. */
+  /** The head for which tiles are published. */
   readonly published: StoredHead
   /** The newest head; everything between the two is in the window and the tree. */
   readonly head: StoredHead
-  /** How far the clock went back since that head, where the operator accepted it. */
+  /** The step by which the clock went back since that head, if the operator accepted it. */
   readonly clockStep: ClockStep | null
 }
 
 /**
- * Brings back the one state that every acknowledged entry is in, or refuses. The head store says
+ * Brings back the one state that every acknowledged entry is in, or refuses. The head store states
  * how far the log was promised; tiles and write-ahead records must lead exactly there, or one
- * record beyond, whose callers never heard of it.
+ * record beyond, which was never acknowledged to its callers.
  */
 export async function recover(parts: RecoveryParts): Promise<Recovered> {
   const { store, key, limits } = parts

@@ -13,9 +13,9 @@ const measureEveryMs = 500
 const measureMsMax = 5_000
 
 /**
- * What an entry is for. Each purpose stops at a bound of its own: what begins exchanges first, so
- * that those under way can end; then oversight, so that no amount of reading takes the room that
- * the operator needs to quarantine who fills the disk.
+ * The purpose of an entry. Each purpose stops at a bound of its own: entries that begin exchanges
+ * first, so that those under way can end; then oversight, so that no amount of reading takes the
+ * room that the operator needs to quarantine the agent that fills the disk.
  */
 export type SpacePurpose = 'opening' | 'oversight' | 'reserved'
 
@@ -62,7 +62,7 @@ export class SpaceGuard {
 
   /** As last measured; a new measurement is on its way when that is old. */
   get space(): SpaceState {
-    // The one that measures tells its listeners while it is under way.
+    // The measurement notifies its listeners while it is under way.
     if (this.#measuring === null) void this.freshen()
     const { warnBytes, refuseBytes, reserveBytes } = this.#options
     const bounds = { warnBytes, refuseBytes, reserveBytes }
@@ -84,8 +84,9 @@ export class SpaceGuard {
   }
 
   /**
-   * Null while the last measurement is fresh, else the next one, which all share that ask for it:
-   * what was free before a pause says nothing, since others fill the disk as well.
+   * Null while the last measurement is fresh, else the next one, which all callers share that ask
+   * for it: the free space before a pause is not a reliable value, since others fill the disk as
+   * well.
    */
   freshen(): Promise<void> | null {
     const fresh = this.#state === 'full' ? freshWhenFullMs : freshMs

@@ -22,14 +22,17 @@ export interface StatementKey {
   readonly privateKey: KeyObject
 }
 
-/** What verifies a producer's statements. */
+/** The key that verifies a producer's statements. */
 export interface ProducerKey {
   readonly keyId: Uint8Array
   /** Raw Ed25519. */
   readonly publicKey: Uint8Array
 }
 
-/** What binds a producer's next statement to its last: nothing can be left out between them. */
+/**
+ * The state that binds a producer's next statement to its last: nothing can be left out between
+ * them.
+ */
 export interface ProducerState {
   readonly n: number
   readonly prev: Uint8Array
@@ -54,7 +57,7 @@ const nonceBytes = 32
 /** One call into the generator for a few dozen entries: each call costs as much as two hashes. */
 const randomPoolBytes = 16 * 1024
 
-/** What every statement of a ledger says in its header besides the key. */
+/** The content of every statement's header in a ledger, in addition to the key. */
 export function statementHeader(issuer: string, keyId: Uint8Array) {
   return { keyId, issuer, subject: 'entry', contentType: statementContentType }
 }

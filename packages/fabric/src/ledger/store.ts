@@ -17,7 +17,9 @@ export interface LoadedHead {
   readonly intact: boolean
 }
 
-/** Where the ledger keeps what it must never sign twice. Best on another disk than the rest. */
+/**
+ * The store of the state that the ledger must never sign twice. Best on another disk than the rest.
+ */
 export interface HeadStore {
   /**
    * The newest head, durable from here on, or null where none was ever stored. Rejects when no copy
@@ -70,7 +72,7 @@ export interface Resource {
 /** Whole files by name. */
 export interface ResourceStore {
   read(path: string): Promise<Uint8Array | null>
-  /** Up to `length` bytes from `position`, or null where there is no such file. */
+  /** Up to `length` bytes from `position`, or null if the file does not exist. */
   readPart(path: string, position: number, length: number): Promise<Uint8Array | null>
   /**
    * Writes all, replacing what was there. On resolve all are durable. A crash leaves any of them
@@ -91,7 +93,8 @@ export interface LedgerStore {
   /**
    * Appends the record to the write-ahead log, then swaps the head: on resolve both are durable. A
    * crash leaves neither, a torn record that `replay` leaves out, or the record without its head;
-   * never the head without its record. One caller at a time; after a rejection nobody knows.
+   * never the head without its record. One caller at a time; after a rejection the outcome is
+   * unknown.
    */
   commit(commit: LedgerCommit): Promise<void>
   /** On the fullest of the volumes. */
@@ -100,7 +103,7 @@ export interface LedgerStore {
 }
 
 /**
- * What is stored contradicts itself, or the head that was promised. Nothing is repaired silently.
+ * The stored state contradicts itself, or the head that was promised. Nothing is repaired silently.
  */
 export class LedgerDamage extends Error {
   override readonly name = 'LedgerDamage'

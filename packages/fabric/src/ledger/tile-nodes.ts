@@ -2,7 +2,7 @@ import { sha256Into } from '../lib/sha256.ts'
 import { pairHashInto } from './hash.ts'
 import { hashBytes, tileHeight, tileWidth } from './tiles.ts'
 
-/** Where each height of the small tree inside a tile begins, in hashes. */
+/** The offset at which each height of the small tree inside a tile begins, in hashes. */
 const heightStart = [0, 256, 384, 448, 480, 496, 504, 508, 510]
 const nodesMax = 511
 
@@ -54,7 +54,7 @@ export class TileNodes {
     return this.#nodes.subarray(at, at + hashBytes)
   }
 
-  /** What the tile's file holds for its first `width` hashes. Not a copy. */
+  /** The content of the tile's file for its first `width` hashes. Not a copy. */
   bytes(width: number): Buffer {
     if (width > this.#width) throw new RangeError('the tile is not that wide')
     return this.#nodes.subarray(0, width * hashBytes)

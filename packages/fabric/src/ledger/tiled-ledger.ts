@@ -50,7 +50,7 @@ export interface TiledLedgerParts {
   readonly onFatal: (cause: unknown) => void
 }
 
-/** Nobody reads more of the newest entries at once. */
+/** Maximum number of the newest entries that are read at once. */
 const recentMax = 1000
 
 export class TiledLedger implements Ledger {
@@ -61,7 +61,7 @@ export class TiledLedger implements Ledger {
   readonly #intents: OpenIntentTable
   readonly #expiry: IntentExpiry
   readonly #watch: ClockWatch
-  /** Where the next draft will stand; drafts keep the order in which `append` was called. */
+  /** The index of the next draft; drafts keep the order in which `append` was called. */
   #nextIndex: number
   #stopped: LedgerUnavailable | null = null
   #closing: Promise<void> | null = null
@@ -225,7 +225,7 @@ export class TiledLedger implements Ledger {
     if (turn === null) return this.#write(draft, owner)
     await turn
     try {
-      // What was true before the wait may not be true now.
+      // The state before the wait may have changed by now.
       this.#assertAppendable(draft)
     } catch (cause) {
       this.#queue.leave(owner, 0)
@@ -356,7 +356,7 @@ export class TiledLedger implements Ledger {
     return readExchange(exchange, indexes, reader)
   }
 
-  /** An intent without an end is right only while somebody still works on the exchange. */
+  /** An intent without an end is right only while the exchange is still being worked on. */
   async #checkInFlight(exchange: string, checkedSize: number): Promise<void> {
     const { index } = this.#parts
     if (index.open.has(exchange)) return

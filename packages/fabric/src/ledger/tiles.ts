@@ -8,7 +8,7 @@ export const hashBytes = 32
 /** 256^6 leaves are beyond 2^47; a JavaScript integer ends at 2^53. */
 export const tileLevelsMax = 6
 
-/** How many hashes level `level` of tiles holds for a tree of `size` leaves. */
+/** Returns the number of hashes that level `level` of tiles holds for a tree of `size` leaves. */
 export function levelWidth(level: number, size: number): number {
   return Math.floor(size / tileWidth ** level)
 }
@@ -113,7 +113,7 @@ export function parseDetails(bytes: Uint8Array, count: number): readonly Uint8Ar
   return details
 }
 
-/** Where the blob at position `at` lies in a bundle of `count`, from its table. */
+/** Returns the location of the blob at position `at` in a bundle of `count`, from its table. */
 export function findDetail(table: Uint8Array, at: number, count: number) {
   const start = at === 0 ? count * 4 : detailEnd(table, at - 1)
   const end = detailEnd(table, at)

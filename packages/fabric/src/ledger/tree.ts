@@ -20,8 +20,8 @@ const loadsMax = 64
 
 /**
  * The RFC 6962 tree in memory: the right edge, every full tile that is in no file yet, and a
- * bounded cache of others. Grows by `append` alone; whatever it says about a size that it has
- * reached stays true.
+ * bounded cache of others. Grows by `append` alone; every answer about a size that it has reached
+ * stays true.
  */
 export class Tree {
   #size = 0
@@ -155,8 +155,8 @@ export class Tree {
   }
 
   /**
-   * A tile from a file is believed only when its root is what the tile above says: a proof built
-   * on a damaged file would convince nobody, and nobody would know why.
+   * A tile from a file is trusted only when its root is the one in the tile above: a proof built on
+   * a damaged file would not verify, and the reason would not be visible.
    */
   async #load(level: number, tile: number): Promise<void> {
     const nodes = TileNodes.parse(await this.#readTile(level, tile, tileWidth))

@@ -14,9 +14,9 @@ export interface DurableFile {
 }
 
 /**
- * What a durable store asks of a file system. The harness in `tools/crash` puts faults and a model
- * of the page cache behind it. A name that was created, renamed or removed may come back, or be
- * gone, after a power loss until `syncDirectory` of its directory resolves.
+ * The operations that a durable store needs from a file system. The harness in `tools/crash` puts
+ * faults and a model of the page cache behind it. A name that was created, renamed or removed may
+ * come back, or be gone, after a power loss until `syncDirectory` of its directory resolves.
  */
 export interface FileLayer {
   /** `create` makes or empties the file; the other two give null where there is none. */
@@ -210,7 +210,7 @@ function createFileLayer(call: SystemCalls): FileLayer {
   }
 }
 
-/** The machine's own files; whoever waits for a disk waits in the thread pool. */
+/** The machine's own files; a wait for a disk takes place in the thread pool. */
 export const systemFiles: FileLayer = createFileLayer(threadPool)
 
 /** The same for a thread that has nothing else to do: a wait for the disk holds up all of it. */

@@ -40,7 +40,7 @@ test('a surplus is collected once, and what is in use or stays is no surplus', a
   expect(await checked(), 'while the processor is busy').toBe(1)
   load = 100_000
   expect(await checked()).toBe(2)
-  // What a collection leaves is in use by something that is not counted.
+  // Memory that a collection leaves is in use by something that is not counted.
   held = kept = 300
   expect(await checked()).toBe(3)
   expect(await checked()).toBe(3)

@@ -15,7 +15,7 @@ export async function giveBackGarbage(): Promise<void> {
   }
 }
 
-/** What a collection is worth: less comes and goes with ordinary traffic. */
+/** The least surplus that a collection is worth: less comes and goes with ordinary traffic. */
 const surplusBytesMin = 64 * 1024 * 1024
 const lookEveryMs = 10_000
 
@@ -25,7 +25,7 @@ const busyShareMax = 0.5
 /** Below this, a burst is over. */
 const quietShareMax = 0.2
 
-/** What this process holds, and what of it is still in use. */
+/** The memory that this process holds, and the part of it that is still in use. */
 export interface HeapUse {
   readonly heldBytes: number
   readonly usedBytes: number
@@ -47,7 +47,7 @@ export class HeapKeeper {
   readonly #timer: NodeJS.Timeout
   #floorBytes = 0
   #cpuUs = 0
-  /** Whether the surplus was large at any time since the last collection. */
+  /** True if the surplus was large at any time since the last collection. */
   #wasLarge = false
   #isCollecting = false
 

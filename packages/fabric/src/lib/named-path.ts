@@ -12,7 +12,7 @@ import { basename, dirname, join, relative, resolve, sep } from 'node:path'
 /** A file or folder that the operator named, and that cannot be used: another place would do. */
 export class UnusableFile extends Error {
   override readonly name: string = 'UnusableFile'
-  /** What to do about it, as one sentence; empty where the message holds it. */
+  /** The advice for the operator, as one sentence; empty if the message holds it. */
   readonly next: string
 
   constructor(message: string, next = '', options: ErrorOptions = {}) {
@@ -60,7 +60,7 @@ function isFolder(at: string, wanted: string): boolean {
   try {
     found = statSync(at, { throwIfNoEntry: false })
   } catch (error) {
-    // Below a file; the folders above it tell which.
+    // Below a file; the folders above it show which.
     if (codeOf(error) !== 'ENOTDIR') throw unusable(wanted, at, error)
   }
   if (found === undefined) return false
@@ -86,7 +86,9 @@ function codeOf(error: unknown): string {
   return error instanceof Error && 'code' in error ? String(error.code) : ''
 }
 
-/** Whether a path is a folder or leads into it, links followed; either may not exist yet. */
+/**
+ * Reports whether a path is a folder or leads into it, links followed; either may not exist yet.
+ */
 export function isInside(path: string, folder: string): boolean {
   const inside = relative(realPath(folder), realPath(path))
   return inside !== '..' && !inside.startsWith(`..${sep}`)
@@ -103,7 +105,7 @@ function realPath(path: string): string {
 }
 
 /**
- * The bytes of a file that somebody named: a pipe as well, and never more than `bytesMax` of a
+ * The bytes of a file that the user named: a pipe as well, and never more than `bytesMax` of a
  * device without end. Throws `UnusableFile` for a longer one; errors of the system carry the path.
  */
 export function readNamed(path: string, bytesMax: number): Uint8Array {

@@ -1,4 +1,4 @@
-/** Longer texts are no misspelt names. */
+/** Longer texts are not misspelt names. */
 const lengthMax = 64
 
 /** The one of `known` that `text` was probably meant to be; null where none is close. */

@@ -15,7 +15,8 @@ export const systemRandom: Random = (count) => {
     used = 0
   }
   const bytes = pool.slice(used, used + count)
-  // Whoever reads our memory later must not find what keys and nonces were made of.
+  // An attacker who reads our memory later must not find the bytes that keys and nonces were made
+  // of.
   pool.fill(0, used, used + count)
   used += count
   return bytes

@@ -47,7 +47,7 @@ export class Refusal {
   }
 
   /**
-   * Whether the receiver acted or may have acted. Transports send this, never a guess by the code.
+   * True if the receiver acted or may have acted. Transports send this, never a guess by the code.
    */
   get mayHaveActed(): boolean {
     return mayHaveActed(this.code)
@@ -55,8 +55,8 @@ export class Refusal {
 }
 
 /**
- * What a request names (a task, a conversation, a stream) is not one of its caller. Its receiver
- * and its session are known: no client may take this for the end of either.
+ * A request names a reference (a task, a conversation, a stream) that does not belong to its
+ * caller. Its receiver and its session are known: no client may take this for the end of either.
  */
 export class UnknownReference extends Refusal {
   constructor(detail: string) {
@@ -91,7 +91,7 @@ export class Withdrawal extends Refusal {
 
 /**
  * A refusal that the receiver states of itself, over a connection that proves it to be the
- * receiver. Its request had left, so no one but the receiver knows whether it acted first: the code
+ * receiver. Its request had left, so only the receiver knows whether it acted first: the code
  * reaches the caller as the receiver's word, and never as a reason to send again.
  */
 export class StatedRefusal extends Refusal {

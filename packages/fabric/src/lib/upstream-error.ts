@@ -1,6 +1,6 @@
 import type { Refusal, Withdrawal } from './refusal.ts'
 
-/** How far a request came before it failed. */
+/** The progress of a request before it failed. */
 export type SendProgress =
   /** No byte of it was written to the receiver. */
   | 'not-sent'
@@ -14,14 +14,14 @@ export interface SendFailure {
    * the receiver closed it as the request was written (RFC 9112, section 9.3.1).
    */
   readonly stale?: boolean
-  /** How many times the request was sent, or tried to be. */
+  /** Number of times that the request was sent, or tried to be. */
   readonly attempts?: number
   /** The limit of ours that ended it, as `lib/limits.ts` writes it. */
   readonly limit?: string | null
   readonly cause: unknown
 }
 
-/** How an attempt failed, so that the caller learns what the receiver can have seen. */
+/** The failure of an attempt, so that the caller learns what the receiver can have seen. */
 export class UpstreamError extends Error {
   readonly progress: SendProgress
   readonly stale: boolean
@@ -52,7 +52,7 @@ export class OutOfSpaceError extends Error {
   }
 }
 
-/** What the receiver sends in a stream cannot pass; it has acted all the same. */
+/** Content that the receiver sends in a stream cannot pass; it has acted all the same. */
 export class RejectedError extends Error {
   readonly refusal: Refusal
 

@@ -13,7 +13,7 @@ const everyMsDefault = 2_000
 
 /**
  * Looks at the data folder while the fabric runs. An open file can be written long after its name
- * is gone: entries would be acknowledged that nobody can read again.
+ * is gone: entries would be acknowledged that can never be read again.
  */
 export function watchDisk(
   dataDir: string,

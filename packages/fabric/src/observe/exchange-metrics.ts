@@ -1,6 +1,6 @@
 import type { Metrics } from './metrics.ts'
 
-/** What is told of an entry: as much of the ledger's draft as is counted here. */
+/** The facts of an entry for metrics: as much of the ledger's draft as is counted here. */
 export interface CountedEntry {
   readonly kind: string
   readonly exchange: string
@@ -9,7 +9,7 @@ export interface CountedEntry {
 
 export interface ExchangeMetricsOptions {
   readonly metrics: Metrics
-  /** Whether a receiver of that name exists: only such names become labels. */
+  /** Reports whether a receiver of that name exists: only such names become labels. */
   isKnown(receiver: string): boolean
   monotonic(): number
 }

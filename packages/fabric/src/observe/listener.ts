@@ -6,7 +6,7 @@ import type { Readiness } from './readiness.ts'
 export interface ObserveListenerOptions {
   readonly host: string
   readonly port: number
-  /** Where the port is taken, a free one will do. */
+  /** True if a free port will do when the port is taken. */
   readonly anyPort: boolean
   /** Further names by which monitoring systems call this listener; addresses need none. */
   readonly names: readonly string[]
@@ -18,7 +18,7 @@ export interface ObserveListenerOptions {
 export interface ObserveListener {
   /** `http://host:port`. */
   readonly url: string
-  /** Whether it listens where it was asked to. */
+  /** True if it listens at the address that was requested. */
   readonly asAsked: boolean
   close(): Promise<void>
 }
@@ -74,8 +74,8 @@ export async function openObserveListener(
 }
 
 /**
- * A newcomer takes the place of whoever has been silent longest, so that no number of connections
- * that ask nothing keeps a probe out: a probe asks as soon as it is connected.
+ * A new connection takes the place of the one that has been silent longest, so that no number of
+ * connections that ask nothing keeps a probe out: a probe asks as soon as it is connected.
  */
 function boundConnections(server: Server): void {
   // In the order in which they fell silent; who is being answered is not among them.

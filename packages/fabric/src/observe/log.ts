@@ -38,8 +38,8 @@ export function levelOf(event: string): LogLevel {
 }
 
 /**
- * One event a line. Whatever a fact holds, a line is bounded, is one line, and has no character
- * that a terminal acts on; and no client can fill the disk by making one kind of event happen.
+ * One event a line. A line is bounded, is one line, and has no character that a terminal acts on,
+ * whatever a fact holds; and no client can fill the disk by making one kind of event happen.
  */
 export function createLog({ level, now, write }: LogOptions): Log {
   const kinds = new Map<string, { since: number; count: number }>()

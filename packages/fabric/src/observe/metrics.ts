@@ -1,6 +1,6 @@
 /**
  * Counters, gauges and histograms, and their text in the two formats that monitoring systems read:
- * OpenMetrics 1.0 and the older text format of Prometheus. docs/decisions says why it is our own.
+ * OpenMetrics 1.0 and the older text format of Prometheus. docs/decisions states why it is our own.
  */
 export type LabelValues = readonly string[]
 
@@ -25,7 +25,9 @@ export interface FamilyOptions {
   readonly labels?: readonly string[]
 }
 
-/** Of one family; the callers' own bounds are far below. What exceeds it is counted together. */
+/**
+ * Of one family; the callers' own bounds are far below. Series that exceed it are counted together.
+ */
 const seriesMax = 5_000
 
 /**

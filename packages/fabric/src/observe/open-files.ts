@@ -1,6 +1,9 @@
 import { readdir, readFile } from 'node:fs/promises'
 
-/** How many files and sockets this process may have open; null where the system does not say. */
+/**
+ * Maximum number of files and sockets that this process may have open; null if the system does not
+ * state it.
+ */
 export async function openFilesMax(): Promise<number | null> {
   const text = await readFile('/proc/self/limits', 'utf8').catch(() => '')
   const found = /^Max open files\s+(\d+)/m.exec(text)?.[1]

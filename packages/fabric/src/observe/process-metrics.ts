@@ -6,7 +6,10 @@ import { openFiles, openFilesMax } from './open-files.ts'
 const percentiles = [50, 99] as const
 const delayResolutionMs = 20
 
-/** What a monitoring system knows of every process, under the names that it knows them by. */
+/**
+ * Adds the metrics that a monitoring system knows of every process, under the names that it knows
+ * them by.
+ */
 export function observeProcess(metrics: Metrics, startedAt: number): { close(): void } {
   const delay = monitorEventLoopDelay({ resolution: delayResolutionMs })
   delay.enable()

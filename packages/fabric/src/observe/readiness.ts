@@ -3,7 +3,7 @@ export interface Check {
   readonly name: string
   /** A new start is the one cure when it does not hold: then no watchdog is fed any more. */
   readonly isVital?: boolean
-  /** Why it does not hold, in one line; null while it holds. Must cost nothing. */
+  /** Returns why it does not hold, in one line; null while it holds. Must cost nothing. */
   readonly fault: () => string | null
 }
 
@@ -13,7 +13,8 @@ export interface NotReady {
 }
 
 /**
- * Whether callers should be sent here. A process is not ready while it starts and while it stops.
+ * Reports whether callers should be sent here. A process is not ready while it starts and while it
+ * stops.
  */
 export class Readiness {
   readonly #checks: Check[] = []
@@ -31,7 +32,9 @@ export class Readiness {
     this.#checks.push(check)
   }
 
-  /** Whether a watchdog is to be fed: a process that cannot recover by itself is not alive. */
+  /**
+   * Reports whether a watchdog is to be fed: a process that cannot recover by itself is not alive.
+   */
   isAlive(): boolean {
     return this.#checks.every(({ isVital = false, fault }) => !isVital || fault() === null)
   }

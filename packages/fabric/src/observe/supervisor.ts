@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 
-/** What systemd gives a unit of `Type=notify` (sd_notify(3)). */
+/** The variables that systemd gives a unit of `Type=notify` (sd_notify(3)). */
 export interface SupervisorEnvironment {
   /** NOTIFY_SOCKET; null where nothing supervises the process. */
   readonly notifySocket: string | null

@@ -10,7 +10,7 @@ import { Refusal, undecided } from '../lib/refusal.ts'
 import { sha256 } from '../lib/sha256.ts'
 import type { PresentedSignature, UncheckedRequest } from './unchecked-request.ts'
 
-/** What the stage asks of identity. */
+/** The dependencies of the stage on identity. */
 export interface AuthenticateDeps {
   readonly authenticators: readonly Authenticator[]
   readonly signatures: MessageSignatures
@@ -35,7 +35,7 @@ class Authenticated {
     return this.#caller
   }
 
-  /** Whether the caller's own signature over this very request was verified. */
+  /** True if the caller's own signature over this very request was verified. */
   get signed(): boolean {
     return this.#signed
   }
@@ -126,7 +126,7 @@ export async function authenticate(
   return fault ?? new Authenticated(bound(unchecked, unchecked.signature), caller, true)
 }
 
-/** Nobody can have an exchange bound to a signature that was not verified for this receiver. */
+/** An exchange is never bound to a signature that was not verified for this receiver. */
 function bound(unchecked: UncheckedRequest, { signed }: PresentedSignature): UncheckedRequest {
   const { boundExchange } = unchecked
   if (boundExchange === undefined) return unchecked

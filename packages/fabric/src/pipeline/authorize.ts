@@ -8,7 +8,7 @@ import type { Authenticated } from './authenticate.ts'
 import type { Quota, RateLimits } from './quota.ts'
 import type { Target } from './unchecked-request.ts'
 
-/** Whom the target's name stands for, with the attributes that policy may read. */
+/** The principal that the target's name stands for, with the attributes that policy may read. */
 export type Receiver = PolicyRequest['resource']
 
 /** What the stage asks of policy, detection and whoever knows the receivers. */

@@ -1,13 +1,13 @@
 import type { ParsedPolicy } from '../../policy/parser.ts'
 import { parseInWasm } from './parse-in-wasm.ts'
 
-/** What the parent sends, once. */
+/** The one message that the parent sends. */
 export interface CedarOrder {
   readonly schema: string
   readonly texts: readonly string[]
 }
 
-/** What it hears, once. */
+/** The one message that the parent receives. */
 export type CedarAnswer =
   | { readonly parsed: readonly ParsedPolicy[] }
   | { readonly failure: string }

@@ -138,7 +138,7 @@ test('a policy that is said never to match matches no request that can come [aut
       fc.array(request, { minLength: 120, maxLength: 120 }),
       async (head, body, word, requests) => {
         const source = { name: 'a.cedar', text: `permit(${head}) ${word} { ${body} };` }
-        // What the strict validator refuses is not of interest here.
+        // Policies that the strict validator refuses are not of interest here.
         const set = await compilePolicies([source], compilation).catch(() => null)
         if (set === null) return
         const isReported = set.warnings.some(({ message }) => message.includes('never matches'))

@@ -3,7 +3,10 @@ import type { FileLayer } from '../../lib/durable-file.ts'
 import { FileHeadStore } from './ledger-heads.ts'
 import { FileWriteAheadLog } from './ledger-wal.ts'
 
-/** What every entry passes before it is acknowledged: the write-ahead log, then the stored head. */
+/**
+ * The two stores that every entry passes before it is acknowledged: the write-ahead log, then the
+ * stored head.
+ */
 export interface LedgerJournal {
   readonly wal: WriteAheadLog
   readonly heads: HeadStore

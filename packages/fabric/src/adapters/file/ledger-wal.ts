@@ -25,7 +25,7 @@ interface Segment {
 
 interface CurrentSegment extends Segment {
   readonly file: DurableFile
-  /** Where the next record goes, and where the zeros end. */
+  /** Offset of the next record, and the end of the zeros. */
   position: number
   length: number
 }

@@ -48,7 +48,7 @@ export async function stretchPassphrase(
   }
 }
 
-/** Editors end a file with a newline, which nobody means. */
+/** Editors end a file with a newline that is not part of the passphrase. */
 function trimNewline(bytes: Uint8Array): Uint8Array {
   let end = bytes.length
   while (end > 0 && (bytes[end - 1] === 0x0a || bytes[end - 1] === 0x0d)) end--
@@ -87,7 +87,8 @@ function parseParameters(bytes: Uint8Array, path: string): Parameters {
 
 function derive(passphrase: Uint8Array, parameters: Parameters): Promise<Uint8Array> {
   const { N, r, p, salt } = parameters
-  // Node refuses to use more than 32 MiB unless told (RFC 7914, section 2: 128·N·r bytes).
+  // Node refuses to use more than 32 MiB unless `maxmem` allows it (RFC 7914, section 2: 128·N·r
+  // bytes).
   const options = { N, r, p, maxmem: 256 * N * r }
   return new Promise((resolve, reject) => {
     scrypt(passphrase, salt, keyBytes, options, (error, key) => {

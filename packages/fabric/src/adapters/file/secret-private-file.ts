@@ -60,7 +60,7 @@ export async function writePrivateFile(path: string, bytes: Uint8Array): Promise
   } finally {
     await file.close()
   }
-  // A link, unlike a rename, never replaces a key that somebody else made in between.
+  // A link, unlike a rename, never replaces a key that another process made in between.
   await link(temporary, path)
   await rm(temporary)
   const folder = await open(dirname(path), constants.O_RDONLY)

@@ -227,8 +227,8 @@ async function countOperations(work: (store: SecretStore) => Promise<void>): Pro
 }
 
 /**
- * Fails operation `at` of `work`, ends the process in one of the ways, and tells if it was
- * acknowledged.
+ * Fails operation `at` of `work`, ends the process in one of the ways, and reports whether the
+ * operation was acknowledged.
  */
 async function crash(
   base: LossyDisk,
@@ -291,7 +291,10 @@ describe.each(endings)('a crash after which %s (%s)', (ending) => {
   })
 })
 
-/** Whoever opens finishes: afterwards exactly that key opens, and no file holds another wrap. */
+/**
+ * The process that opens the store finishes the rotation: afterwards exactly that key opens, and no
+ * file holds another wrap.
+ */
 async function finishes(disk: LossyDisk, key: typeof keyA): Promise<void> {
   await open(disk, key)
   const other = key === keyA ? keyB : keyA

@@ -70,7 +70,7 @@ class FileSecretStore implements SecretStore {
     await this.#files.syncDirectory(dirname(this.#dir))
     const names = await this.#files.list(this.#dir)
     for (const name of names) {
-      // What a crash left of a write that nobody was told had happened.
+      // Removes the remainder of a write that a crash interrupted and that was never acknowledged.
       if (name.endsWith(temporaryEnding)) await this.#files.remove(this.#path(name))
     }
     const bytes = await this.#read(indexFile)

@@ -21,7 +21,7 @@ export function memoryReplayGuard(options: {
   const buckets = new Map<number, string[]>()
   let sweptTo = bucketOf(options.clock.monotonic())
 
-  // Monotonic time: setting the wall clock back or forth must neither keep nor free a nonce.
+  // Monotonic time: setting the wall clock back or forward must neither keep nor free a nonce.
   const sweep = (now: number): void => {
     const current = bucketOf(now)
     if (current === sweptTo) return

@@ -22,7 +22,10 @@ import type { TokenKey } from './token-key.ts'
 import { recordTokens, type TokenRecords } from './token-record.ts'
 import { verifyAccessToken } from './verify-token.ts'
 
-/** RFC 9068 tokens are checked without asking us: short enough that nobody has to. */
+/**
+ * Receivers check RFC 9068 tokens without asking us: the lifetime is short enough that they do not
+ * have to.
+ */
 const tokenSeconds = 300
 
 /** RFC 7523, section 3: an assertion is for one use, now. */
@@ -101,7 +104,8 @@ function featuresOf(options: TokenServerOptions): Configuration['features'] {
       defaultResource: () => options.audience(),
       useGrantedResource: () => true,
       getResourceServerInfo: (ctx, resource) => {
-        // Tokens are for this fabric alone; another audience would be somebody else's authority.
+        // Tokens are for this fabric alone; another audience would be the authority of another
+        // party.
         if (resource !== options.audience()) throw new errors.InvalidTarget()
         return {
           scope: requestedScopes(ctx).join(' '),
@@ -151,7 +155,9 @@ function peerOf(
   return { identity, leaf }
 }
 
-/** Whether a client's proof holds at this moment: by its signing key, or by its certificate. */
+/**
+ * Reports whether a client's proof holds at this moment: by its signing key, or by its certificate.
+ */
 function stillProves(
   options: TokenServerOptions,
   ctx: KoaContextWithOIDC,
@@ -217,8 +223,8 @@ function spiffeIdOf({ trustDomain }: TokenServerOptions, { kind, name }: AgentRe
 }
 
 /**
- * What the vendor keeps: nothing. Clients come from the directory, tokens are signed and not
- * stored, and used assertions go to the replay guard, where asking is claiming.
+ * Storage for the vendor's library, which keeps nothing. Clients come from the directory, tokens
+ * are signed and not stored, and used assertions go to the replay guard, where asking is claiming.
  */
 function adapterOf(model: string, options: TokenServerOptions): Adapter {
   const none = async (): Promise<undefined> => undefined

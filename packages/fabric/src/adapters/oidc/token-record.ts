@@ -4,7 +4,7 @@ import type { KoaContextWithOIDC } from 'oidc-provider'
 import type { TokenRecord, VerifiedToken } from '../../identity/token-server.ts'
 import { Refusal } from '../../lib/refusal.ts'
 
-/** Who hears of the requests under way. */
+/** The recorders of the requests under way. */
 export type TokenRecords = WeakMap<IncomingMessage, TokenRecord>
 
 /** Of RFC 6749, section 5.2; every other error is about how the request was made. */
@@ -14,8 +14,8 @@ const codes: Readonly<Record<string, RefusalCode>> = {
 }
 
 /**
- * Runs around the whole of the vendor's answer and before it is sent. What `verify` would not take
- * back is not given out, and neither is what could not be recorded.
+ * Runs around the whole of the vendor's answer and before it is sent. A token that `verify` would
+ * not take back is not given out, and neither is one that could not be recorded.
  */
 export function recordTokens(
   records: TokenRecords,
@@ -23,7 +23,7 @@ export function recordTokens(
 ): (ctx: KoaContextWithOIDC, next: () => Promise<void>) => Promise<void> {
   return async (ctx, next) => {
     await next()
-    // Undefined where no route of the vendor's was asked for, whatever its types say.
+    // Undefined when the request matches no route of the vendor's, although its types exclude that.
     if ((ctx.oidc as typeof ctx.oidc | undefined)?.route !== 'token') return
     try {
       const record = records.get(ctx.req)

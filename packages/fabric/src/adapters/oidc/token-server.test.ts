@@ -21,7 +21,7 @@ let server: ReturnType<typeof createServer>
 let alice: EnrolledAgent
 let issued: VerifiedToken[] = []
 let refused: Refusal[] = []
-/** Whether the ledger can write. */
+/** True if the ledger can write. */
 let records = true
 
 const record: TokenRecord = {

@@ -53,7 +53,7 @@ export async function verifyAccessToken(
 
 /**
  * Refuses a token that its own claims exclude, before the signature is checked, which costs far
- * more. What it accepts is not believed: the verification looks at all of this again.
+ * more. A token that passes is not yet trusted: the verification looks at all of this again.
  */
 function claimsFault(
   token: string,

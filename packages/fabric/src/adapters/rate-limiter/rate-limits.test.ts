@@ -1,7 +1,9 @@
 import { describe, expect, test } from 'vitest'
 import { memoryUnauthenticatedLimits } from './rate-limits.ts'
 
-/** Whether `other` is turned away after `first` spent the one attempt that its place has. */
+/**
+ * Reports whether `other` is turned away after `first` spent the one attempt that its place has.
+ */
 async function sharesPlace(first: string, other: string): Promise<boolean> {
   const limits = memoryUnauthenticatedLimits(1, { now: () => 0, monotonic: () => 0 })
   limits.count(first)

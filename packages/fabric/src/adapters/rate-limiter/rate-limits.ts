@@ -13,8 +13,8 @@ export function memoryRateLimits(requestsPerMinute: number): RateLimits {
       try {
         return toQuota(await limiter.consume(`${caller}\n${receiver}`), requestsPerMinute, false)
       } catch (answer) {
-        // The library rejects with its result when the allowance is used up, and with an error
-        // when it cannot tell; the second must stay an error, so that it means no.
+        // The library rejects with its result when the allowance is used up, and with an error when
+        // it cannot decide; the second must stay an error, so that the request is refused.
         if (answer instanceof RateLimiterRes) return toQuota(answer, requestsPerMinute, true)
         throw answer
       }
@@ -34,7 +34,10 @@ function toQuota(state: RateLimiterRes, limit: number, exhausted: boolean): Quot
 /** Places that ran out and have not come back; beyond it the oldest is given another try. */
 const exhaustedMax = 100_000
 
-/** How many unauthenticated attempts an address has left; beyond the bound, none are admitted. */
+/**
+ * Counts the unauthenticated attempts that an address has left; beyond the bound, none are
+ * admitted.
+ */
 export interface UnauthenticatedLimits {
   admits(address: string): boolean
   count(address: string): void

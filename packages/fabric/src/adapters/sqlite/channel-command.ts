@@ -64,7 +64,7 @@ export type Command =
   | { readonly kind: 'sweep'; readonly now: number; readonly deadRetentionMs: number }
   | { readonly kind: 'close' }
 
-/** What each kind of command answers. */
+/** The answer to each kind of command. */
 export interface Answers {
   readonly publish: readonly PublishResult[]
   readonly lease: { readonly items: readonly LeasedItem[]; readonly goesOn: boolean }

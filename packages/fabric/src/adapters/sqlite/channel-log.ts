@@ -223,7 +223,7 @@ export class ChannelLog {
     if (channel === undefined || group === undefined) return false
     const row = this.#sql.findDelivery.get(group.id, order.offset)
     const delivery = row === undefined ? null : (row as unknown as DeliveryRow)
-    // Fencing: only the present holder, and only while its time lasts, may say what becomes of it.
+    // Fencing: only the present holder, and only while its lease lasts, may settle the message.
     if (delivery === null || delivery.token !== order.leaseToken) return false
     if (delivery.due <= order.now) return false
     if (order.verdict === 'done') {
@@ -374,7 +374,7 @@ export class ChannelLog {
   }
 }
 
-/** What one lease has so far, and how much more it may take. */
+/** The messages that one lease has so far, and how many more it may take. */
 class LeaseBasket {
   readonly messages: LeasedMessage[] = []
   readonly #countMax: number

@@ -98,7 +98,7 @@ function createRecords(database: DatabaseSync): ChannelRecords {
         sql.dropKeys.run(channel, last)
         sql.dropEpochs.run(channel, last)
       })
-      // What was deleted would live on in the log until it is copied over.
+      // Deleted rows would live on in the log until it is copied over.
       database.exec('PRAGMA wal_checkpoint(TRUNCATE)')
     },
 

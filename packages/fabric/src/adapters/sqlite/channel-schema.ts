@@ -9,8 +9,9 @@ export const CHANNELS_MAX: number = 2 ** 16 - 1
 /** A parked or settled delivery is never due by the clock. */
 export const NEVER: number = Number.MAX_SAFE_INTEGER
 /**
- * From here to `NEVER`, `due` is no time: it is a place among what was passed over. No clock
- * reaches it, so that what nobody could be given never stands before what has not been looked at.
+ * From here to `NEVER`, `due` is not a time: it is a place among the messages that were passed
+ * over. No clock reaches it, so that a message which no receiver could be given never comes before
+ * one that has not been looked at.
  */
 export const PLACES_FROM: number = 2 ** 52
 
@@ -55,7 +56,7 @@ const schema = `
 
 export interface OpenChannelDatabase {
   readonly path: string
-  /** FULL always, but for the crash test that shows what anything less loses. */
+  /** Always FULL, except in the crash test that shows what anything less loses. */
   readonly synchronous: 'FULL' | 'NORMAL'
 }
 
@@ -66,8 +67,8 @@ export interface OpenChannelDatabase {
 export function openChannelDatabase({ path, synchronous }: OpenChannelDatabase): DatabaseSync {
   const database = new DatabaseSync(path, { enableForeignKeyConstraints: true })
   try {
-    // Before journal_mode, so that the log's index lives in this process and nobody else can open
-    // it.
+    // Before journal_mode, so that the log's index lives in this process and no other process can
+    // open it.
     database.exec('PRAGMA locking_mode = EXCLUSIVE')
     database.exec('PRAGMA journal_mode = WAL')
     database.exec(`PRAGMA synchronous = ${synchronous}`)

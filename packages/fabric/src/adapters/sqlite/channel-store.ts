@@ -26,7 +26,10 @@ export const CHANNEL_LIMITS_DEFAULT: ChannelLimits = {
   dedupMs: 10 * 60 * 1000,
 }
 
-/** Commands that may wait for the writer; above it callers hear that nothing can be promised. */
+/**
+ * Commands that may wait for the writer; above it, callers receive an error that nothing can be
+ * promised.
+ */
 const pendingMax = 65_536
 const sweepMsDefault = 1000
 /** After a sweep that found this much there is more; others' commands get in between two rounds. */
@@ -106,7 +109,7 @@ function createStore(writer: WriterThread, options: SqliteChannelStoreOptions): 
     }
     sweeping = false
   }
-  // A failed sweep has already been told as fatal.
+  // A failed sweep has already been reported as fatal.
   const timer = setInterval(
     () => void sweepAll().catch(() => undefined),
     options.sweepMs ?? sweepMsDefault,
@@ -169,7 +172,7 @@ interface Waiting {
 class WriterThread {
   readonly #worker: Worker
   readonly #ready = Promise.withResolvers<void>()
-  /** Until the writer is ready there is nobody to tell but the one who opens it. */
+  /** Until the writer is ready, the only party to notify is the caller that opens it. */
   #onFatal: (error: Error) => void = () => undefined
   /** Not yet posted, in order. */
   #outbox: Waiting[] = []

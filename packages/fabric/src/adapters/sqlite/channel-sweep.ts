@@ -14,17 +14,17 @@ interface SweepOrder {
 }
 
 /**
- * Removes what nobody will read again: messages that every group of their channel settled, expired
+ * Removes what will not be read again: messages that every group of their channel settled, expired
  * ones (their unfinished deliveries become dead letters), old dead letters, and dedup entries past
  * their window. A message that a dead letter can still bring back stays. A channel without groups
- * keeps everything until it expires, for whoever comes first.
+ * keeps everything until it expires, for the first group that comes.
  */
 export class ChannelSweep {
   readonly #log: ChannelLog
   readonly #sql: Readonly<
     Record<'dedup' | 'oldDead' | 'floor' | 'settled' | 'scan' | 'clamp', StatementSync>
   >
-  /** Where the search for expired messages goes on, by channel. */
+  /** The offset at which the search for expired messages continues, by channel. */
   readonly #positions = new Map<number, number>()
 
   constructor(database: DatabaseSync, log: ChannelLog) {
@@ -51,7 +51,7 @@ export class ChannelSweep {
     }
   }
 
-  /** How many messages it removed. */
+  /** Returns the number of messages that it removed. */
   run({ now, deadRetentionMs }: SweepOrder): number {
     this.#sql.dedup.run(now)
     this.#sql.oldDead.run(now - deadRetentionMs)

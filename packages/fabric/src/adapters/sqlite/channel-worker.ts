@@ -12,8 +12,8 @@ const walBytesMax = 64 * 1024 * 1024
 
 /**
  * The writer's thread. It takes everything that waits at its port into one transaction and answers
- * all of it after the COMMIT, so that one fsync serves however many asked. Any error ends it: after
- * a failed write or fsync nobody knows what the file holds, and only a new start may look.
+ * all of it after the COMMIT, so that one fsync serves every waiting command. Any error ends it:
+ * after a failed write or fsync the content of the file is unknown, and only a new start may look.
  */
 class ChannelWriter {
   readonly #port: MessagePort

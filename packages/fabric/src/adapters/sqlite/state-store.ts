@@ -68,7 +68,7 @@ export function openSqliteStateStore(path: string): StateStore {
   }
 }
 
-/** A pragma that SQLite does not honour is ignored silently, hence read back. */
+/** A pragma that SQLite does not honour is ignored silently, so it is read back. */
 function prepareDurability(database: DatabaseSync): void {
   const [journal] = database.prepare('PRAGMA journal_mode = WAL').all()
   database.exec('PRAGMA synchronous = FULL')

@@ -11,7 +11,7 @@ afterEach(async () => {
   for (const close of closing.splice(0)) await close()
 })
 
-/** A receiver that answers once it is told to. */
+/** Opens a receiver that answers on command. */
 async function openReceiver() {
   const answers: (() => void)[] = []
   const server = createServer((_, response) => {

@@ -45,7 +45,7 @@ export class Dispatched
    * As one: each of a million chunks of one byte would cost its reader, and memory, a hundredfold.
    */
   readonly #waiting = new ArrivingBytes(Number.MAX_SAFE_INTEGER)
-  /** What the reader got last, and may still look at. */
+  /** Size of the chunk that the reader got last, and may still look at. */
   #lentBytes = 0
   #controller: Controller | null = null
   /** Null until the pool has a connection; what is not started is not written. */
@@ -73,7 +73,7 @@ export class Dispatched
     signal.addEventListener('abort', this.#leave, { once: true })
   }
 
-  /** Where to look for the connection, once the request starts. */
+  /** Takes the function that finds the connection once the request starts. */
   takeLane(findLane: () => Lane | null): void {
     this.#findLane = findLane
   }
@@ -182,7 +182,8 @@ export class Dispatched
   /** Before the request started there is nothing to end yet; `onRequestStart` looks again. */
   #abort(cause: unknown): void {
     const failure = this.#fail(cause)
-    // Still waiting for a connection, which may never become free: nobody else would say so.
+    // Still waiting for a connection, which may never become free: nothing else would report the
+    // failure.
     if (this.#controller === null) this.#refuse(failure)
     else this.#controller.abort(cause as Error)
   }
@@ -198,7 +199,8 @@ export class Dispatched
   }
 
   /**
-   * What the receiver can have seen is a fact about the connection, and never read off a message.
+   * The bytes that the receiver can have seen are known from the connection, and never inferred
+   * from a message.
    */
   #toError(cause: unknown): SendError {
     if (cause instanceof WithdrawnError) return cause
@@ -210,7 +212,10 @@ export class Dispatched
     return new UpstreamError(message, { progress: 'sent', stale, limit, cause })
   }
 
-  /** Whether an earlier request went over this connection, and nothing came back for this one. */
+  /**
+   * Reports whether an earlier request went over this connection, and nothing came back for this
+   * one.
+   */
   #isSilent(): boolean {
     if (this.#started === null) return false
     const { lane, isReused, bytesRead } = this.#started

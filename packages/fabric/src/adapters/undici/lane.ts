@@ -8,15 +8,17 @@ import {
   watchPeer,
 } from '@countersign/protocol/tls'
 
-/** The connection that carries a request, as far as it tells what can have reached the receiver. */
+/** The connection that carries a request, as far as it shows what can have reached the receiver. */
 export interface Lane {
   /** Requests that were written to this connection. */
   requests: number
   /** Bytes that the receiver sent over it, decrypted. */
   bytesRead: number
-  /** How it failed. undici takes a reset for the end of a body that has no other. */
+  /**
+   * The error with which it failed. undici takes a reset for the end of a body that has no other.
+   */
   failure: Error | null
-  /** Why its peer gets no further request; null while it is as good as in the handshake. */
+  /** Returns why its peer gets no further request; null while it is as good as in the handshake. */
   fault(): PeerFault | null
   /** Ends it when its peer may not even go on with what is under way. */
   look(): void
@@ -45,7 +47,7 @@ export function openLane(
   return lane
 }
 
-/** What is under way goes on: such a receiver has no way to tell of its next certificate. */
+/** Requests under way continue: such a receiver cannot announce its next certificate. */
 function watchPublic(socket: Socket, now: () => number): Pick<Lane, 'fault' | 'look'> {
   const leaf = socket instanceof TLSSocket ? socket.getPeerX509Certificate() : undefined
   const expiresAt = leaf?.validToDate.getTime() ?? Number.POSITIVE_INFINITY

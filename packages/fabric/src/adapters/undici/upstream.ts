@@ -134,7 +134,7 @@ function joinPath(prefix: string, path: string): string {
   return bare ? `${prefix}${path.slice(1)}` : `${prefix}${path}`
 }
 
-/** One connection after another of a pool; each tells what its receiver can have seen. */
+/** One connection after another of a pool; each shows what its receiver can have seen. */
 class LaneClient extends Client {
   readonly #findLane: () => Lane | null
 

@@ -90,7 +90,7 @@ function keyIdentifier(publicKey: Uint8Array): Uint8Array {
   return hash('sha256', publicKey, 'buffer').subarray(0, 20)
 }
 
-/** RFC 5280, section 4.2.1.6: four or sixteen bytes. Throws for what is no address. */
+/** RFC 5280, section 4.2.1.6: four or sixteen bytes. Throws for text that is not an address. */
 function addressBytes(address: string): Uint8Array {
   if (isIPv4(address)) return Uint8Array.from(address.split('.').map(Number))
   if (!isIPv6(address)) throw new TypeError('not an IP address')

@@ -146,7 +146,7 @@ async function receive(context: CliContext, name: string, options: ReceiveOption
   context.end('no')
 }
 
-/** What was leased for somebody who is leaving comes again when its lease ends. */
+/** Messages leased for a command that is being interrupted come again when their lease ends. */
 function untilInterrupted<T>(
   messages: Promise<readonly T[]>,
   signal: AbortSignal,

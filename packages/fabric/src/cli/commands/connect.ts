@@ -148,7 +148,7 @@ async function openAgentIdentity(context: CliContext, options: ConnectOptions): 
   )
 }
 
-/** What became of a join string that was refused; null for any other error. */
+/** Returns the failure for a join string that was refused; null for any other error. */
 export function joinFailure(name: string, error: unknown): Failure | null {
   if (!(error instanceof RefusedError)) return null
   const { code } = error

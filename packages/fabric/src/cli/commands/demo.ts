@@ -29,7 +29,7 @@ export function addDemoCommand(program: Command, context: CliContext): void {
         return false
       })
     } finally {
-      // A folder that somebody named is theirs to look into.
+      // A folder that the user named is left for the user to look into.
       if (folder !== null) await rm(folder, { recursive: true, force: true })
     }
   })

@@ -51,7 +51,7 @@ export function addPolicyCommands(program: Command, context: CliContext): void {
 
 function folderOf(context: CliContext, dir: string | undefined, options: CommonOptions): string {
   const folder = dir === undefined ? findPolicyFolder(options, context.environment) : resolve(dir)
-  // An absent folder holds no mistake, and nobody asks about one.
+  // An absent folder holds no mistake, but the user did not mean to check one.
   if (!existsSync(folder)) {
     throw new Failure('usage', `${folder} does not exist`, 'name the folder of the policies')
   }

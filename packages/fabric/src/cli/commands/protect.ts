@@ -167,7 +167,10 @@ function formatProtected(done: Protected, { terminal }: Output): string {
   ].join('\n')
 }
 
-/** Whether anything accepts connections there. Nothing is sent: a request might mean something. */
+/**
+ * Reports whether anything accepts connections there. Nothing is sent: a request might have an
+ * effect.
+ */
 function answers(url: string): Promise<boolean> {
   const { hostname, port, protocol } = new URL(url)
   const portDefault = protocol === 'https:' ? 443 : 80

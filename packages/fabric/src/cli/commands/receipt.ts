@@ -36,7 +36,10 @@ export function addReceiptCommand(program: Command, context: CliContext): void {
   })
 }
 
-/** Whether there is no such exchange, no end of it, or none that this identity may see. */
+/**
+ * Returns the reason: the exchange does not exist, has not ended, or is not visible to this
+ * identity.
+ */
 export function whyNone(error: unknown, exchange: string): unknown {
   if (!(error instanceof RefusedError)) return error
   if (error.code === 'EXCHANGE_UNKNOWN') {

@@ -80,7 +80,7 @@ interface Answer {
   readonly headers: IncomingHttpHeaders
 }
 
-/** What `curl --cacert <data>/ca.pem -H 'X-Api-Key: …'` does. */
+/** Does what `curl --cacert <data>/ca.pem -H 'X-Api-Key: …'` does. */
 function curl(url: string, key: string): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const options = { ca: readFileSync(join(data, 'ca.pem')), headers: { 'x-api-key': key } }

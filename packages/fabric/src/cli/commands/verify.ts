@@ -73,8 +73,9 @@ async function compareFiles(receipt: VerifiedReceipt, options: VerifyOptions) {
 }
 
 /**
- * The trust that was named, or that of a data folder that was named. Never what happens to lie in
- * the current folder: receipts come as files, and whoever sends one could send a trust file along.
+ * The trust file that was named, or that of a data folder that was named. Never a file that happens
+ * to lie in the current folder: receipts come as files, and their sender could send a trust file
+ * along.
  */
 function trustPath(context: CliContext, options: VerifyOptions): string {
   if (options.trust !== undefined) return options.trust
@@ -88,7 +89,7 @@ function trustPath(context: CliContext, options: VerifyOptions): string {
   return join(findDataFolder(options, context.environment), DATA_FILES.trust)
 }
 
-/** The small file that `up` writes, or the document of `GET /v1/trust`, which says more. */
+/** The small file that `up` writes, or the document of `GET /v1/trust`, which holds more. */
 function readTrustFile(path: string): Trust {
   let bytes: Uint8Array
   try {

@@ -29,7 +29,7 @@ function toRpcError(error: unknown): object {
   return { jsonrpc: '2.0', id: null, error: JsonRpcTransportHandler.mapToJSONRPCError(error) }
 }
 
-/** What fails before the first event is a plain answer still, as the official server has it. */
+/** A failure before the first event is still a plain answer, as in the official server. */
 async function toStream(events: AsyncGenerator<object>): Promise<Response> {
   const first = await events.next()
   const encoder = new TextEncoder()

@@ -16,7 +16,7 @@ export interface AgentProcess<Known extends Orders> {
 
 /** Enrolling takes a few round trips; an agent that needs longer hangs. */
 const answerMsMax = 60_000
-/** How long an agent may take to withdraw its endpoint before it is killed. */
+/** Maximum time for an agent to withdraw its endpoint before it is killed. */
 const goodbyeMsMax = 2_500
 /** Of what a process wrote before it failed; the end of it holds the reason. */
 const complaintCharactersMax = 2_000
@@ -78,7 +78,10 @@ async function stop(child: ChildProcess): Promise<void> {
   clearTimeout(timer)
 }
 
-/** What it wrote is read, so that it never blocks on a full pipe, and told when it fails. */
+/**
+ * Reads the output of the process, so that it never blocks on a full pipe, and returns it when the
+ * process fails.
+ */
 function collectComplaint(child: ChildProcess): () => string {
   let text = ''
   for (const stream of [child.stdout, child.stderr]) {

@@ -13,7 +13,7 @@ import { type Agent, openAgent } from '@countersign/sdk'
 import { answerA2a } from './a2a-answer.ts'
 import { obey } from './orders.ts'
 
-/** How often the long answer says something, and how often at most: eight seconds in all. */
+/** Interval of the updates in the long answer, and their maximum number: eight seconds in all. */
 const updateMs = 100
 const updatesMax = 80
 
@@ -68,7 +68,7 @@ const billing: AgentExecutor = {
   cancelTask: (_, bus) => Promise.resolve(bus.finished()),
 }
 
-/** A stream that is long enough for somebody to lose the right to it. */
+/** A stream that is long enough for its caller to lose the right to it. */
 async function reportProgress(context: RequestContext, bus: ExecutionEventBus): Promise<void> {
   const { taskId, contextId } = context
   const status = { state: 'TASK_STATE_WORKING' }

@@ -1,4 +1,7 @@
-/** Who plays which part. The names keep out of the way of whatever runs on the same fabric. */
+/**
+ * The names of the demo's agents by role. They are unlikely to clash with other agents on the same
+ * fabric.
+ */
 export const CAST = {
   support: 'demo-support',
   billing: 'demo-billing',
@@ -7,7 +10,7 @@ export const CAST = {
 
 export const DEMO_CHANNEL = 'demo-handover'
 
-/** What the demo asks to be masked, in the order of the data classes. */
+/** The data classes that the demo asks to be masked, in their order. */
 export const MASKED_CLASSES = ['card', 'iban', 'email', 'phone'] as const
 
 export const DEMO_POLICY_FILE = 'demo.cedar'

@@ -20,7 +20,7 @@ export interface Introduction {
 export interface StoryReport {
   readonly ok: boolean
   readonly ms: number
-  /** Entries in the log afterwards; null when the fabric did not say. */
+  /** Entries in the log afterwards; null when the fabric did not state it. */
   readonly logSize: number | null
   readonly steps: readonly StepReport[]
 }
@@ -36,7 +36,7 @@ export interface Narrator {
 export interface NarratorOptions {
   readonly out: Terminal
   readonly json: boolean
-  /** Whether the fabric is still there afterwards, for its reader to use. */
+  /** True if the fabric is still running afterwards, for the reader of the output to use. */
   readonly keepsRunning: boolean
 }
 
@@ -110,7 +110,9 @@ class Storyteller implements Narrator {
     })
   }
 
-  /** What held, as many to a line as fit; what did not hold, on lines of its own. */
+  /**
+   * The checks that held, as many to a line as fit; those that did not hold, on lines of their own.
+   */
   #checked(checks: StepReport['checks']): readonly string[] {
     const { paint } = this.#out
     const held = checks

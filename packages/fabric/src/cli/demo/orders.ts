@@ -1,6 +1,7 @@
 /**
- * What the story asks of an agent's process, and how the process answers: one order, one answer,
- * over the channel that comes with a child process. Nothing of it crosses the fabric.
+ * The commands that the demo sends to an agent's process, and the answers of the process: one
+ * command, one answer, over the channel that comes with a child process. Nothing of it crosses the
+ * fabric.
  */
 export type Orders = { readonly [order: string]: (args: never) => Promise<unknown> }
 

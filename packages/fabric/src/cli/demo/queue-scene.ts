@@ -10,7 +10,7 @@ import type { Stage } from './stage.ts'
 
 const SECRET = 'Payroll for November: 41 people, 187,200 EUR in all, due on the 27th.'
 
-/** A sealed hand-over: nobody is there to receive it, and nobody in between can read it. */
+/** A sealed hand-over: the receiver is offline, and no intermediary can read the message. */
 export const queue: Scene = {
   step: 'queue',
   title: 'support hands a sealed message over while billing is down',
@@ -117,7 +117,7 @@ async function proveHandOver(stage: Stage, exchange: string): Promise<ProvenRece
   return proveReceipt(bytes, stage, expected)
 }
 
-/** How many of the newest entries are looked through for billing's acknowledgement. */
+/** Number of the newest entries that are searched for billing's acknowledgement. */
 const recentMax = 50
 
 async function proveSettlement(

@@ -8,7 +8,7 @@ export interface Check {
   readonly ok: boolean
 }
 
-/** What became of one step of the story. Every figure in it was measured while it was played. */
+/** The result of one step of the demo. Every figure in it was measured while the step ran. */
 export interface Played {
   readonly checks: readonly Check[]
   /** For people, beside the checks: a label and what was seen. */

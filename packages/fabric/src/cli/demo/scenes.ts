@@ -6,7 +6,7 @@ import { queue } from './queue-scene.ts'
 import { proveReceipt, type Scene } from './scene.ts'
 import type { Stage } from './stage.ts'
 
-/** Numbers and addresses that belong to nobody: test values of their issuers. */
+/** Numbers and addresses that belong to no person: test values of their issuers. */
 const PERSONAL: Readonly<Record<(typeof MASKED_CLASSES)[number], string>> = {
   card: '4111 1111 1111 1111',
   iban: 'DE89 3704 0044 0532 0130 00',
@@ -127,7 +127,8 @@ function nearest(why: readonly string[]): readonly string[] {
 }
 
 /**
- * What the fabric promises (docs/refusals.md): the last byte of a withdrawn stream, at the latest.
+ * The time limit that the fabric promises (docs/refusals.md): the last byte of a withdrawn stream,
+ * at the latest.
  */
 const cutMsMax = 1_000
 

@@ -31,7 +31,7 @@ export interface Stage {
   readonly records: AgentProcess<RecordsOrders>
   /** Starts billing's process anew, with the identity that it enrolled before. */
   restartBilling(): Promise<void>
-  /** Where support calls others by name, without a credential of its own. */
+  /** The URL at which support calls others by name, without a credential of its own. */
   readonly supportUrl: string
   /** Process ids by the names of the agents, as they were first started. */
   readonly processes: Readonly<Record<string, number>>
@@ -203,12 +203,12 @@ async function connect(
   return connector
 }
 
-/** What has to be taken down again, in the opposite order of its setting up. */
+/** Cleanup of everything that was set up, in the opposite order of its setup. */
 class Props {
   readonly #takeDown: (() => Promise<void>)[] = []
   #cleared = false
 
-  /** What is set up after the clearing, by work that was given up on, does not stay either. */
+  /** Anything set up after the cleanup, by work that was given up on, is taken down as well. */
   add(takeDown: () => Promise<void>): void {
     if (this.#cleared) takeDown().catch(() => undefined)
     else this.#takeDown.unshift(takeDown)

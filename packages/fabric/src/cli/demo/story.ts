@@ -13,7 +13,7 @@ export interface DemoOptions {
   readonly operator: FabricClient
   readonly out: Terminal
   readonly json: boolean
-  /** False when the fabric ends with the story; then it says how to start one instead. */
+  /** False when the fabric ends with the demo; then the demo prints how to start one instead. */
   readonly keepsRunning?: boolean
 }
 

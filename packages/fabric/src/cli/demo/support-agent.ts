@@ -16,7 +16,7 @@ import { Client as McpClient, StreamableHTTPClientTransport } from '@modelcontex
 import type { Enrolment } from './billing-agent.ts'
 import { obey } from './orders.ts'
 
-/** What the caller knows after one exchange. */
+/** The facts that the caller knows after one exchange. */
 export interface Exchanged {
   readonly text: string
   readonly exchange: string
@@ -31,7 +31,7 @@ export interface ToolAnswer {
   readonly exchange: string
   /** Null for an answer; otherwise the refusal's code. */
   readonly refusal: string | null
-  /** What the official client told its caller. */
+  /** The text that the official client returned to its caller. */
   readonly says: string
   /** Names of the credentials that the request carried. */
   readonly credentials: readonly string[]
@@ -196,7 +196,7 @@ async function readToEnd(events: AsyncGenerator<unknown>, before: number): Promi
     for await (const _ of events) count += 1
     return { events: count, refusal: null }
   } catch (error) {
-    // The last event is a JSON-RPC error with our data in it, which the client tells as text.
+    // The last event is a JSON-RPC error with our data in it, which the client returns as text.
     const [, code] = /"code":"([A-Z_]+)"/.exec(String(error)) ?? []
     return { events: count, refusal: code ?? String(error) }
   }

@@ -2,7 +2,7 @@ import type { Progress } from './progress.ts'
 import { silentProgress } from './progress.ts'
 import type { Printed, Terminal } from './terminal.ts'
 
-/** Where one command puts its answer: chosen once, by `--json`. */
+/** The destination of one command's answer: chosen once, by `--json`. */
 export interface Output {
   readonly json: boolean
   readonly terminal: Terminal

@@ -1,7 +1,7 @@
 import type { Clock } from '../../lib/clock.ts'
 import { fitText } from './display-width.ts'
 
-/** Shows that something long is under way, to a person who is watching, and to nobody else. */
+/** Shows that something long is under way, only to a person who is watching. */
 export interface Progress {
   update(text: string): void
   /** Leaves no trace. */

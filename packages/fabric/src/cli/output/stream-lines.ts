@@ -3,7 +3,8 @@ import type { Paint } from './paint.ts'
 import { type Cell, shown, styleOf } from './table.ts'
 
 /**
- * One line of a stream: fixed widths, since nobody knows what will come; the last cell is whole.
+ * One line of a stream: fixed widths, since the content to come is not known; the last cell is
+ * whole.
  */
 export function formatStreamLine(
   cells: readonly Cell[],

@@ -25,7 +25,7 @@ export interface Table {
 }
 
 export interface TableLayout {
-  /** Terminal columns; infinite for a pipe, which nobody reads by eye. */
+  /** Terminal columns; infinite for a pipe, which is not read by eye. */
   readonly width: number
   readonly paint: Paint
 }
@@ -33,7 +33,9 @@ export interface TableLayout {
 const gap = '  '
 /** A column that is cut further is hard to read, so that spare ones make room for it. */
 const columnWidthReadable = 10
-/** A narrower column says nothing any more; below it a table is wider than the terminal instead. */
+/**
+ * A narrower column is not readable any more; below it a table is wider than the terminal instead.
+ */
 const columnWidthMin = 6
 
 /** Title line and rows. Cells are made legible, and the widest columns are cut until all fits. */

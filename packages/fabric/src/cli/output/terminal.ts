@@ -23,10 +23,10 @@ export interface TerminalOptions {
  */
 export type Printed = string | { readonly whole: string }
 
-/** What a command writes to: text for people, or JSON for programs, never both. */
+/** The destination of a command's output: text for people, or JSON for programs, never both. */
 export interface Terminal {
   readonly paint: Paint
-  /** Whether a person is there to watch; then long work shows progress. */
+  /** True if a person is there to watch; then long work shows progress. */
   readonly watched: boolean
   /** One line or more on stdout. */
   readonly print: (text: Printed) => void

@@ -131,7 +131,7 @@ lie(verifies(['record:legible'], 'no name or detail imitates another line'), {
         const verified = await verifyReceipt(new Uint8Array(kept.body), world.caller.trust)
         const { sentence, sections } = reportVerified(verified)
         const lines = sections.flatMap(({ lines }) => lines)
-        const byThief = `says the connector of ${agentId('thief')}`
+        const byThief = `according to the connector of ${agentId('thief')}`
         expect(lines).toContainEqual({ label: 'Tool', value: `${shown}, ${byThief}` })
         expect(sentence).toContain(byThief)
       }

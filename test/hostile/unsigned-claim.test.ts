@@ -159,7 +159,7 @@ const screen = { write: () => undefined }
 const clock = { now: () => 0, monotonic: () => 0 }
 const terminal = createTerminal({ stdout: screen, stderr: screen, colours: false, clock })
 
-const byThief = `says the connector of ${agentId('thief')}`
+const byThief = `according to the connector of ${agentId('thief')}`
 const forged = '{"transfer":1000000}'
 const call = {
   ...{ protocol: 'mcp', operation: 'tools/call', tool: 'wire-transfer' },
@@ -204,7 +204,7 @@ lie(verifies(['receipt:whose-word'], 'what a caller did not sign is not shown as
       const match = await compareMessage(receipt, 'request', utf8(forged))
       expect(match).toBe('forwarded')
       const words = describeMatch(match, 'request', receipt.request)
-      expect(words).toContain(`the connector of ${agentId('thief')} says`)
+      expect(words).toContain(`according to the connector of ${agentId('thief')}`)
       expect(words).toContain('what the caller signed is another')
     },
     'in the report of the command line, and in that of the page': async (world) => {

@@ -243,7 +243,7 @@ function matchPeer(
 function domainOf(expected: ExpectedPeer): string {
   if (typeof expected !== 'string') return expected.trustDomain
   const [, trustDomain] = /^spiffe:\/\/([^/]+)\/./.exec(expected) ?? []
-  if (trustDomain === undefined) throw new TypeError('the expected peer is no SPIFFE ID')
+  if (trustDomain === undefined) throw new TypeError('the expected peer is not a SPIFFE ID')
   return trustDomain
 }
 

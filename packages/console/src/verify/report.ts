@@ -48,7 +48,7 @@ const CHECKS = {
   fabric: 'The statements are the trusted fabric’s, about one closed exchange',
   log: 'Every statement is in the log, under a checkpoint that the log signed',
   facts: 'Every disclosed fact is the one that was committed to',
-  claims: 'Nothing that decides what it says is withheld, missing or unknown',
+  claims: 'No fact that decides its meaning is withheld, missing or unknown',
   parties: 'The signatures of caller and receiver are theirs, and belong together',
 } as const
 type CheckName = keyof typeof CHECKS
@@ -132,7 +132,7 @@ function summary(receipt: VerifiedReceipt): string {
   const receiver = wordOr(receipt.receiver, 'an unnamed receiver')
   const operation = wordOr(receipt.operation, 'a message')
   const producer = receipt.entries[0]?.producer ?? null
-  const source = producer === null ? '' : `, says the connector of ${visible(producer)}`
+  const source = producer === null ? '' : `, according to the connector of ${visible(producer)}`
   return `${caller} asked ${receiver} for ${operation} on ${time(receipt.at)}${source}.`
 }
 

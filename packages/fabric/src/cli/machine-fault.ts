@@ -39,7 +39,7 @@ const machineFaults: readonly {
   {
     says: /not a database|disk image is malformed/,
     means: 'a database is damaged',
-    next: 'restore it from a backup; docs/operate/recover.md says which files belong together',
+    next: 'restore it from a backup; docs/operate/recover.md lists the files that belong together',
   },
   {
     says: /database is locked/,

@@ -43,7 +43,7 @@ export async function openObserving(
   const supervisor = openSupervisor({
     environment: environment.supervisor,
     isAlive: () => readiness.isAlive(),
-    onFault: (cause) => log('systemd cannot be told', { error: cause.message }),
+    onFault: (cause) => log('systemd cannot be notified', { error: cause.message }),
   })
   if (address === null) {
     const close = async (): Promise<void> => supervisor.close()

@@ -49,7 +49,7 @@ const STEPS = [
   { says: 'the key of the trusted log signed the checkpoint', faults: ['CHECKPOINT_REJECTED'] },
   { says: 'the key of the trusted fabric signed every statement', faults: ['STATEMENT_REJECTED'] },
   {
-    says: 'nothing that decides what it says is withheld, missing or unknown',
+    says: 'no fact that decides its meaning is withheld, missing or unknown',
     faults: ['FACT_WITHHELD', 'FACT_MISSING', 'VALUE_UNKNOWN', 'PRODUCER_CONTRADICTED'],
   },
   {

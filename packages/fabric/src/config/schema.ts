@@ -22,10 +22,12 @@ const httpUrl = {
 
 const upstreamUrl = z
   .url(httpUrl)
-  .describe('Where the agent listens. Plain http is accepted for loopback addresses only.')
+  .describe(
+    'The address on which the agent listens. Plain http is accepted for loopback addresses only.',
+  )
   .refine(
     (text) => isConfidential(new URL(text)),
-    'plain http leaves the machine in the clear; use https, or a connector beside the agent',
+    'plain http leaves the machine in the clear; use https, or a connector next to the agent',
   )
 
 const agent = z.strictObject({
@@ -33,7 +35,7 @@ const agent = z.strictObject({
   protocol: z
     .enum(['a2a', 'mcp', 'http', 'auto'])
     .default('auto')
-    .describe('What the agent speaks; on a fixed protocol, unknown operations are refused.'),
+    .describe('The agent’s protocol; on a fixed protocol, unknown operations are refused.'),
   roles: z.array(agentName).default([]),
   segment: z.union([agentName, z.literal('')]).default(''),
   attributes: z
@@ -50,7 +52,9 @@ const listen = z
       .url(httpsUrl)
       .refine((text) => text === new URL(text).origin, 'scheme, host and port only, no path')
       .optional()
-      .describe('How others reach the gateway, where that is not the address it listens on.'),
+      .describe(
+        'The address by which clients reach the gateway, if it is not the listening address.',
+      ),
     names: z
       .array(z.string().min(1))
       .default([])
@@ -69,7 +73,9 @@ const masterKey = z
     z.strictObject({ from: z.literal('keyring') }),
   ])
   .default({ from: 'key-file' })
-  .describe('What seals the fabric’s own keys. There is no default key, only a default place.')
+  .describe(
+    'The key that seals the fabric’s own keys. There is no default key, only a default place.',
+  )
 
 const limits = z
   .strictObject({
@@ -127,16 +133,13 @@ const limits = z
 
 const observe = z
   .strictObject({
-    enabled: z
-      .boolean()
-      .default(true)
-      .describe('Whether there is a listener for probes and metrics.'),
+    enabled: z.boolean().default(true).describe('Enables the listener for probes and metrics.'),
     host: z
       .string()
       .min(1)
       .default('127.0.0.1')
       .describe(
-        'Where it listens, over plain HTTP: it shows how the process is and takes nothing.',
+        'The address of that listener, over plain HTTP: it shows how the process is and takes nothing.',
       ),
     port: z
       .int()
@@ -183,7 +186,7 @@ export const configSchema = z.strictObject({
         .min(1)
         .optional()
         .describe(
-          'Where the last signed head is kept. Outside dataDir, and outside what is backed up with ' +
+          'The folder that keeps the last signed head. Outside dataDir, and outside what is backed up with ' +
             'it, a restored old copy of the ledger refuses to start instead of forking the log.',
         ),
     })

@@ -44,7 +44,8 @@ export const DETECTORS = {
   claimed: {
     weight: 12,
     halfLifeMs: 15 * 60_000,
-    says: (seen: number) => `sent ${seen} sensitive values, says the connector of its receiver`,
+    says: (seen: number) =>
+      `sent ${seen} sensitive values, according to the connector of its receiver`,
   },
   declined: {
     weight: 12,

@@ -68,7 +68,7 @@ function parseSignal(value: unknown): Signal {
 }
 
 function damaged(): TypeError {
-  return new TypeError('this is no snapshot of detection')
+  return new TypeError('this is not a snapshot of detection')
 }
 
 function asRecord(value: unknown): Record<string, unknown> {

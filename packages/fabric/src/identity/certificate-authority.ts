@@ -153,7 +153,7 @@ function checkClock(root: Uint8Array, now: number): void {
   if (now >= notBefore - backdatedMs && now < notAfter) return
   const time = (at: number) => new Date(at).toISOString()
   throw new ClockFault(
-    `the clock says ${time(now)}, but the root certificate is valid from ${time(notBefore)} to ` +
+    `the clock reads ${time(now)}, but the root certificate is valid from ${time(notBefore)} to ` +
       `${time(notAfter)}; set the clock of this machine, best by NTP`,
   )
 }

@@ -287,7 +287,7 @@ function p256OrRefuse(text: string): Uint8Array | Refusal {
   try {
     return assertP256(bytesOf(text))
   } catch {
-    return new Refusal('CREDENTIAL_REJECTED', 'the TLS key is no canonical ECDSA P-256 key')
+    return new Refusal('CREDENTIAL_REJECTED', 'the TLS key is not a canonical ECDSA P-256 key')
   }
 }
 

@@ -11,7 +11,7 @@ export class ClockBehind extends Error {
   constructor(now: number, headAt: number) {
     const time = (at: number) => new Date(at).toISOString()
     super(
-      `the clock is behind the ledger: it says ${time(now)}, and the newest entry is of ` +
+      `the clock is behind the ledger: it reads ${time(now)}, and the newest entry is of ` +
         `${time(headAt)}. Set the clock; if it is right now and was ahead then, start once with ` +
         `\`countersign up --accept-clock ${time(headAt)}\``,
     )

@@ -50,7 +50,7 @@ export function observeProcess(metrics: Metrics, startedAt: number): { close(): 
   metrics.gauge(
     {
       name: 'countersign_event_loop_delay_seconds',
-      help: 'How late the event loop runs, since the last time it was asked.',
+      help: 'Event loop delay since the last scrape.',
       labels: ['statistic'],
     },
     () => delays.map(([label, value]) => ({ labels: [label], value })),

@@ -470,7 +470,7 @@ describe('a stream', () => {
     ['policy stops permitting it', (world: World) => void (world.decision = deny)],
     ['the credential runs out', (world: World) => void (world.now = 10_000)],
     [
-      'policy obliges more than it did',
+      'policy requires more than it did',
       (world: World) =>
         void (world.decision = { ...permit, obligations: { ...noObligations, block: ['card'] } }),
     ],

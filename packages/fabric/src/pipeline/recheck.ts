@@ -34,7 +34,7 @@ export function recheckCall(authorized: Authorized, deps: AuthorizeDeps): Withdr
     }
     const { signed } = authorized.authenticated
     return hasNewObligations(decision.obligations, { ...authorized.decision.obligations, signed })
-      ? new Withdrawal('policy-tightened', 'policy now obliges more than it did')
+      ? new Withdrawal('policy-tightened', 'policy now requires more than it did')
       : null
   } catch (cause) {
     return new Withdrawal('undecided', `could not be re-checked: ${String(cause)}`)

@@ -63,7 +63,7 @@ function* lintsOf(test: CedarExpression, worlds: readonly Facts[]): Iterable<Lin
   if (!isConstant) return
   yield {
     message: `every request meets ${quoteOf(test)}`,
-    help: 'compare with a value that tells requests apart; docs/policy.md lists them',
+    help: 'compare with a value that differs between requests; docs/policy.md lists them',
   }
 }
 

@@ -102,7 +102,7 @@ function fitsSchema({ action, principal, resource }: PolicyRequest): boolean {
 }
 
 function misfit({ action, principal, resource }: PolicyRequest): Decision {
-  const message = `no policy can say whether a ${principal.kind} may ${action} a ${resource.kind}`
+  const message = `no policy can decide whether a ${principal.kind} may ${action} a ${resource.kind}`
   return { ...defaultDeny, errors: [{ policy: 'schema', message }] }
 }
 

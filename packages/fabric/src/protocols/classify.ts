@@ -281,7 +281,7 @@ function nameOperation(
     return session ? classifyMcpWithoutCall(head, body) : classifyPlain(head, pathInRoute)
   }
   if (protocol === 'mcp') return classifyMcpWithoutCall(head, body)
-  return new Refusal('OPERATION_UNKNOWN', `${head.method} is no A2A JSON-RPC request`)
+  return new Refusal('OPERATION_UNKNOWN', `${head.method} is not an A2A JSON-RPC request`)
 }
 
 /** Which of the names that we do not know a receiver knows is for the receiver to say. */
@@ -430,5 +430,5 @@ function classifyMcpWithoutCall(head: Head, body: unknown): Named | Refusal {
   if (namesSession(head)) return twoEndpoints()
   const isAnswer = isRpcMessage(body) && ('result' in body || 'error' in body)
   if (head.method === 'POST' && isAnswer) return make('response')
-  return new Refusal('OPERATION_UNKNOWN', `${head.method} is no MCP request`)
+  return new Refusal('OPERATION_UNKNOWN', `${head.method} is not an MCP request`)
 }

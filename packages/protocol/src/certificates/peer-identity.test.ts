@@ -53,7 +53,7 @@ describe('the identity of a peer', () => {
       'IDENTITY_AMBIGUOUS',
     ],
     [
-      'a second URI name that is no SPIFFE ID',
+      'a second URI name that is not a SPIFFE ID',
       { uris: ['spiffe://a.test/agent/alice', 'https://a.test'] },
       'IDENTITY_AMBIGUOUS',
     ],

@@ -274,7 +274,7 @@ function subjectOf(
   if (others.length > 0) return new PeerFault('IDENTITY_AMBIGUOUS', 'more than one URI name')
   const parsed = parseSpiffeUri(spiffeId)
   if (parsed === null || parsed.path === '') {
-    return new PeerFault('IDENTITY_MISSING', 'the URI name is no SPIFFE ID of a workload')
+    return new PeerFault('IDENTITY_MISSING', 'the URI name is not a SPIFFE ID of a workload')
   }
   return { spiffeId, trustDomain: parsed.trustDomain }
 }

@@ -60,9 +60,9 @@ function parseEntry(value: unknown): MeshEntry {
   const { kind, exchange, facts } = record(value, ['kind', 'exchange', 'facts'])
   const known = MESH_ENTRY_KINDS.find((each) => each === kind)
   if (known === undefined) throw new MalformedError('the kind of an entry is unknown')
-  if (!isId('dec', exchange)) throw new MalformedError('the exchange of an entry is no id')
+  if (!isId('dec', exchange)) throw new MalformedError('the exchange of an entry is not an id')
   if (typeof facts !== 'object' || facts === null || Array.isArray(facts)) {
-    throw new MalformedError('the facts of an entry are no object')
+    throw new MalformedError('the facts of an entry are not an object')
   }
   const pairs = Object.entries(facts)
   if (pairs.length > meshFactsMax) throw new MalformedError('an entry has too many facts')

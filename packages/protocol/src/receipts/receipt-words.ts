@@ -15,7 +15,7 @@ const endings: Readonly<Record<ExchangeResult, string>> = {
   withheld: 'withheld: the receiver acted, and its response was not handed over',
   broken: 'broken: the response broke off',
   unknown: 'unknown: the receiver may have acted',
-  stated: 'stated: the receiver says that it refused, on its word alone, and it may have acted',
+  stated: 'stated: the receiver states that it refused, without proof, and it may have acted',
 }
 
 /** The first line of every report on a receipt. */
@@ -58,9 +58,9 @@ export function describeSource(source: Source): string {
     case 'callee':
       return 'signed by the receiver'
     case 'fabric':
-      return 'says the fabric'
+      return 'according to the fabric'
     case 'connector':
-      return `says the connector of ${source.producer}`
+      return `according to the connector of ${source.producer}`
   }
 }
 
@@ -70,12 +70,14 @@ export function describeMatch(match: MessageMatch, half: Half, attestation: Atte
   const { signature, by, producer } = attestation
   const recorder = producer === null ? 'the fabric' : `the connector of ${producer}`
   const isSigned = signature !== null && (by === 'caller' || by === 'callee')
-  const sent = isSigned ? `the ${from} signed this` : `the ${from} sent this, says ${recorder}`
+  const sent = isSigned
+    ? `the ${from} signed this`
+    : `the ${from} sent this, according to ${recorder}`
   const verb = isSigned ? 'signed' : 'sent'
   const words: Readonly<Record<MessageMatch, string>> = {
-    same: `match: ${sent}; the ${to} received it${isSigned ? `, says ${recorder}` : ''}`,
-    sent: `match: ${sent}; ${recorder} says that the ${to} received a masked or rewritten form of it`,
-    forwarded: `match: ${recorder} says that the ${to} received this, masked or rewritten; what the ${from} ${verb} is another`,
+    same: `match: ${sent}; the ${to} received it${isSigned ? `, according to ${recorder}` : ''}`,
+    sent: `match: ${sent}; according to ${recorder}, the ${to} received a masked or rewritten form of it`,
+    forwarded: `match: according to ${recorder}, the ${to} received this, masked or rewritten; the ${from} ${verb} something else`,
     other: `mismatch: this is not the ${half} on record`,
     withheld: 'cannot be compared: the receipt withholds its digest',
     streamed: 'cannot be compared: the response was a stream, which is hashed event by event',

@@ -157,7 +157,7 @@ function reading<T>(code: ReceiptFault, parse: () => T): T {
 function readEntry(entry: ReceiptEntry): ReadEntry {
   const statement = reading('STATEMENT_MALFORMED', () => parseStatement(entry.statement))
   if (statement.contentType !== statementContentType) {
-    throw new ReceiptError('STATEMENT_MALFORMED', 'the statement is no ledger entry')
+    throw new ReceiptError('STATEMENT_MALFORMED', 'the statement is not a ledger entry')
   }
   const payload = reading('STATEMENT_MALFORMED', () => parseEntryPayload(statement.payload))
   const proof = reading('PROOF_MALFORMED', () => parseTlogProof(entry.proof))

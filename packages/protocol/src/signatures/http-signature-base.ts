@@ -161,7 +161,7 @@ export function readParams(list: InnerList): SignatureParams {
   const expires = parameters.get('expires') ?? null
   const keyId = parameters.get('keyid')
   if (!isTime(created) || (expires !== null && !isTime(expires))) {
-    throw new MalformedError('the signature does not say when it was created, or expires oddly')
+    throw new MalformedError('the signature does not state when it was created, or expires oddly')
   }
   if (typeof keyId !== 'string' || keyId === '') throw new MalformedError('the key is not named')
   const [nonce, tag] = [parameters.get('nonce') ?? null, parameters.get('tag') ?? null]

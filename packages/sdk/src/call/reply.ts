@@ -66,7 +66,7 @@ export class Reply {
   events(): AsyncGenerator<ServerSentEvent> {
     if (this.#bytes !== null || this.#events !== null) throw new AgentError('BODY_CONSUMED')
     if (!this.#exchange.isEventStream) {
-      throw new AgentError('ANSWER_MALFORMED', 'the reply is no event stream')
+      throw new AgentError('ANSWER_MALFORMED', 'the reply is not an event stream')
     }
     this.#events = this.#readEvents()
     return this.#events

@@ -190,7 +190,7 @@ function fabricTlsOptions(
       if (fault !== undefined) return fault
       const [uri = ''] = parseCertificate(certificate.raw).alternativeNames?.uris ?? []
       if (parseSpiffeId(uri)?.kind === 'fabric') return undefined
-      return new PeerError('the server is no fabric', new PeerFault('PEER_UNEXPECTED', uri))
+      return new PeerError('the server is not a fabric', new PeerFault('PEER_UNEXPECTED', uri))
     },
   }
 }

@@ -16,10 +16,10 @@ const NEXT: Readonly<Record<RefusalCode, string>> = {
   CREDENTIAL_MISSING: 'open the agent with `openAgent` and call through it',
   CREDENTIAL_REJECTED: 'check that this identity belongs to this fabric; otherwise enrol again',
   CREDENTIAL_SPENT:
-    'ask the operator for a new join string (`countersign agent enroll <name>`); if nobody of yours used this one, tell the operator: someone else enrolled with it',
+    'ask the operator for a new join string (`countersign agent enroll <name>`); if it was not used by you, tell the operator: another party enrolled with it',
   CREDENTIAL_EXPIRED: 'check the clock of this machine, then enrol again',
-  CREDENTIALS_CONFLICTING: 'do not send another credential beside the certificate',
-  AGENT_QUARANTINED: 'ask the operator why; `countersign explain <exchange>` tells',
+  CREDENTIALS_CONFLICTING: 'do not send another credential with the certificate',
+  AGENT_QUARANTINED: 'ask the operator why; `countersign explain <exchange>` shows the reason',
   AGENT_REVOKED: 'ask the operator; a revoked identity never comes back, a new one can be enrolled',
   SIGNATURE_MISSING: 'call with signing on, which is the default',
   SIGNATURE_REJECTED: 'check the clock of this machine and that nothing between rewrites requests',
@@ -31,7 +31,7 @@ const NEXT: Readonly<Record<RefusalCode, string>> = {
   OPERATION_UNKNOWN: 'check the name of the operation',
   VERSION_UNSUPPORTED: 'use a protocol version that the fabric carries',
   NOT_PERMITTED:
-    'ask for a policy that permits it; `countersign explain <exchange>` says what decided',
+    'ask for a policy that permits it; `countersign explain <exchange>` shows the deciding policy',
   APPROVAL_REQUIRED: 'have the exchange approved, then call again',
   RATE_LIMITED: 'wait for `retryAfterMs`, then call again',
   OVERLOADED: 'nothing was delivered; wait for `retryAfterMs`, then call again',
@@ -42,7 +42,7 @@ const NEXT: Readonly<Record<RefusalCode, string>> = {
   OUTCOME_UNKNOWN:
     'ask the receiver what became of it; call again only if it may happen twice, or with an idempotency key that the receiver honours',
   RESPONSE_REJECTED:
-    'do not call again, the receiver acted; tell the author of the receiver; `countersign explain <exchange>` says why',
+    'do not call again, the receiver acted; tell the author of the receiver; `countersign explain <exchange>` shows the reason',
   COUNTERSIGNATURE_MISSING:
     'do not call again, the receiver acted; the receiver has to serve through the SDK or a connector',
   COUNTERSIGNATURE_REJECTED:
@@ -58,7 +58,7 @@ const NEXT: Readonly<Record<RefusalCode, string>> = {
 
 /** For a refusal that the receiver states of itself. */
 const NEXT_OF_STATED =
-  'call again only if it may happen twice: the receiver says that it refused, and may have acted'
+  'call again only if it may happen twice: the receiver states that it refused, and may have acted'
 
 /** For a right that ended with its credential, or under a policy that is stricter now. */
 const BEGIN_AGAIN = 'begin again with a new call'

@@ -73,7 +73,7 @@ export const FAULTS = {
   },
   RECEIPT_MISMATCHED: {
     says: 'the receipt verifies, but it is not about this exchange',
-    next: 'keep receipt and exchange id as evidence: someone answered with another exchange',
+    next: 'keep receipt and exchange id as evidence: a response named another exchange',
   },
   SERVER_UNAVAILABLE: {
     says: 'the agent could not listen',

@@ -92,7 +92,7 @@ export async function checkForwarded(
   const exchange = single('countersign-exchange', request)
   const caller = from === null ? null : parseSpiffeId(from)
   if (!isId('dec', exchange) || from === null || caller === null) {
-    return new ForwardFault('MESSAGE_MALFORMED', 'exchange or caller is no id')
+    return new ForwardFault('MESSAGE_MALFORMED', 'exchange or caller is not an id')
   }
   // Last, so that only what is genuine takes up memory.
   const claim = rules.nonces.claim(

@@ -63,7 +63,7 @@ async function openKeyringEntry(
 ): Promise<Uint8Array> {
   const stored = await keyring.find(account)
   if (stored !== null) {
-    if (stored.length !== keyBytes) throw new Error('the keyring entry is no master key')
+    if (stored.length !== keyBytes) throw new Error('the keyring entry is not a master key')
     return stored
   }
   await assertFirstStart(dataDir, `the keyring has no entry ${account}`)

@@ -30,7 +30,7 @@ export async function readPrivateFile(path: string): Promise<Uint8Array | null> 
   try {
     const { mode, size, uid } = await file.stat()
     if ((mode & constants.S_IFMT) !== constants.S_IFREG || size > bytesMax) {
-      throw new UnusableKeyFile(`${path} is no key file`, 'name a file that holds the key alone')
+      throw new UnusableKeyFile(`${path} is not a key file`, 'name a file that holds the key alone')
     }
     if ((mode & 0o077) !== 0) {
       throw new UnusableKeyFile(`others can read ${path}`, `run: chmod 600 ${path}`)

@@ -40,7 +40,7 @@ export async function openOsKeyring(load: LoadModule = loadModule): Promise<Keyr
       if (text === null) return null
       const key = parseBase64(text)
       // An entry that is there but unreadable must not be taken for absent and then replaced.
-      if (key === null) throw new Error(`the keyring entry ${account} is no master key`)
+      if (key === null) throw new Error(`the keyring entry ${account} is not a master key`)
       return key
     },
     put: (account, key) => entry(account).setPassword(toBase64(key)).catch(unusable),

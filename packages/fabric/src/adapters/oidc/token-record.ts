@@ -27,7 +27,7 @@ export function recordTokens(
     if ((ctx.oidc as typeof ctx.oidc | undefined)?.route !== 'token') return
     try {
       const record = records.get(ctx.req)
-      if (record === undefined) throw new Error('nobody records this request')
+      if (record === undefined) throw new Error('this request is not recorded')
       const answer = answerOf(ctx.body)
       const token = ctx.status === 200 ? await verify(answer['access_token'] ?? '') : null
       if (token instanceof Refusal) throw new Error(token.detail)

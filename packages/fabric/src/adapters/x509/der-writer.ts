@@ -10,7 +10,7 @@ function lengthOf(length: number): Uint8Array {
   if (length < 0x80) return Uint8Array.of(length)
   if (length < 0x100) return Uint8Array.of(0x81, length)
   if (length < 0x10000) return Uint8Array.of(0x82, length >> 8, length & 0xff)
-  throw new RangeError('an element of 64 KiB is no part of a certificate')
+  throw new RangeError('an element of 64 KiB does not fit into a certificate')
 }
 
 export function derSequence(...members: readonly Uint8Array[]): Uint8Array {

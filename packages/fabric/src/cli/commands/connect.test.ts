@@ -6,7 +6,7 @@ const refused = (code: RefusedError['code']) =>
   new RefusedError(code, { known: true, status: 401, exchange: null, retryAfterMs: null })
 
 test.each([
-  ['CREDENTIAL_SPENT', 'has been used', /agent enroll planner.*someone else enrolled/],
+  ['CREDENTIAL_SPENT', 'has been used', /agent enroll planner.*another party enrolled/],
   ['CREDENTIAL_EXPIRED', 'has expired', /agent enroll planner.*clocks/],
   ['CREDENTIAL_REJECTED', 'refused this join string for planner', /--as.*agent enroll planner/],
 ] as const)('a join string refused by %s is explained, with what to do', (code, says, next) => {

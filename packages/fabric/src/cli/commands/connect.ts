@@ -41,7 +41,7 @@ export function addConnectCommand(program: Command, context: CliContext): void {
   addCommonOptions(
     program
       .command('connect')
-      .description('run a connector beside one agent: it calls and is called over mutual TLS')
+      .description('run a connector next to one agent: it calls and is called over mutual TLS')
       .requiredOption('--as <name>', 'the agent’s enrolled name', parseAssignableName)
       .option(
         '--expose <url>',
@@ -154,7 +154,7 @@ export function joinFailure(name: string, error: unknown): Failure | null {
   const { code } = error
   const again = `ask the operator for a new one: \`countersign agent enroll ${name}\``
   if (code === 'CREDENTIAL_SPENT') {
-    const stolen = `if nobody of yours used it, tell the operator so: someone else enrolled as ${name}`
+    const stolen = `if it was not used by you, tell the operator: another party enrolled as ${name}`
     return new Failure('refused', `${code}: this join string has been used`, `${again}; ${stolen}`)
   }
   if (code === 'CREDENTIAL_EXPIRED') {

@@ -34,7 +34,7 @@ export function addPolicyCommands(program: Command, context: CliContext): void {
     policy
       .command('test')
       .argument('[dir]', 'a folder of *.cedar and *.test.yaml files')
-      .description('run the expectations that stand beside the policies'),
+      .description('run the expectations stored with the policies'),
   ).action((dir: string | undefined, options: CommonOptions) => testFolder(context, dir, options))
   addClientOptions(
     policy.command('show').description('the policies in force on the running fabric'),

@@ -14,7 +14,7 @@ export function addReceiptCommand(program: Command, context: CliContext): void {
     program
       .command('receipt')
       .argument('<exchange>', 'the decision id, dec_…')
-      .description('fetch the receipt of an exchange, for `verify` and for whoever asks')
+      .description('fetch the receipt of an exchange, for `verify` and for auditors')
       .option('-o, --out <file>', 'write it there instead of to stdout'),
   ).action(async (exchange: string, { out, ...options }: ReceiptOptions) => {
     if (!/^dec_[0-9a-f]{32}$/.test(exchange)) {

@@ -16,7 +16,7 @@ interface FabricStatus {
 }
 
 export function addStatusCommand(program: Command, context: CliContext): void {
-  const command = program.command('status').description('what the running fabric says of itself')
+  const command = program.command('status').description('the state of the running fabric')
   addClientOptions(command).action(async (options: ClientOptions) => {
     const output = outputOf(context, options)
     await withFabric(context, options, async (fabric) => {

@@ -87,7 +87,7 @@ function mediateAnswer(body: Uint8Array, mediation: CardMediation): Uint8Array |
   const { jsonrpc, id = null, result, error } = answer
   const kept = { jsonrpc: jsonrpc ?? '2.0', id }
   if (error !== undefined) return utf8(JSON.stringify({ ...kept, error }))
-  if (!isObject(result)) return new Refusal('RESPONSE_REJECTED', 'the agent card is no object')
+  if (!isObject(result)) return new Refusal('RESPONSE_REJECTED', 'the agent card is not an object')
   const leading = mediated(result, mediation)
   if (leading instanceof Refusal) return leading
   return utf8(JSON.stringify({ ...kept, result: leading }))
@@ -116,7 +116,9 @@ function parseObject(body: Uint8Array): JsonObject | Refusal {
   }
   try {
     const value = parseStrictJson(parseUtf8(body), jsonLimits)
-    return isObject(value) ? value : new Refusal('RESPONSE_REJECTED', 'the agent card is no object')
+    return isObject(value)
+      ? value
+      : new Refusal('RESPONSE_REJECTED', 'the agent card is not an object')
   } catch (cause) {
     return new Refusal('RESPONSE_REJECTED', `the agent card does not parse: ${String(cause)}`)
   }

@@ -49,7 +49,7 @@ export function findRpcFault(message: Readonly<Record<string, unknown>>): string
   if (lookalike !== null) return `some receivers read ${lookalike} as another name`
   if (message['jsonrpc'] !== '2.0') return 'a message of another version than JSON-RPC 2.0'
   if (!('method' in message)) return null
-  if (typeof message['method'] !== 'string') return 'the method is no text'
+  if (typeof message['method'] !== 'string') return 'the method is not a string'
   if (isAmbiguousWord(message['method'])) return 'the method has characters that some readers drop'
   const isAnswer = 'result' in message || 'error' in message
   return isAnswer ? 'a call and an answer in one message' : null

@@ -64,7 +64,7 @@ export function receiptsRouter(options: ControlOptions): Router {
     const exchange = context.path.slice('/v1/receipts/'.length)
     const malformed = isId('dec', exchange)
       ? null
-      : new Refusal('MESSAGE_MALFORMED', `${exchange} is no exchange`)
+      : new Refusal('MESSAGE_MALFORMED', `${exchange} is not an exchange`)
     const { deps, ledger } = options
     const own = uncheckedFor(context, { action: 'read', operation: 'own.receipt' }, malformed)
     const found = await answerControl(deps, own, async ({ caller, still }) =>

@@ -132,7 +132,7 @@ function readPresented(request: NodeRequest, head: Head): Presented | Refusal {
   if (authorization !== undefined) {
     const match = /^Bearer ([A-Za-z0-9._~+/=-]{1,8192})$/i.exec(authorization)
     if (match === null) {
-      return new Refusal('CREDENTIAL_REJECTED', 'Authorization is no Bearer token (RFC 6750)')
+      return new Refusal('CREDENTIAL_REJECTED', 'Authorization is not a Bearer token (RFC 6750)')
     }
     bearer = match[1] ?? null
   }

@@ -142,7 +142,7 @@ function readTold(event: StreamEvent, receiver: string | null): ToldRefusal | Re
     const isRejected = stated.code === 'RESPONSE_REJECTED' && !(stated instanceof StatedRefusal)
     return isRejected ? stated : new ToldRefusal(stated)
   }
-  const detail = `told by the gateway: ${code}`
+  const detail = `reported by the gateway: ${code}`
   if (code === 'WITHDRAWN' && isWithdrawalReason(reason)) {
     return new ToldRefusal(new Withdrawal(reason, detail))
   }

@@ -153,6 +153,6 @@ function withdrawalBy(
     return new Withdrawal('policy-denies', 'policy no longer permits this')
   }
   return hasNewObligations(obligations, { ...before, signed })
-    ? new Withdrawal('policy-tightened', 'policy now obliges more than it did')
+    ? new Withdrawal('policy-tightened', 'policy now requires more than it did')
     : null
 }

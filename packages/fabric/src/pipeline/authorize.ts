@@ -11,7 +11,7 @@ import type { Target } from './unchecked-request.ts'
 /** The principal that the target's name stands for, with the attributes that policy may read. */
 export type Receiver = PolicyRequest['resource']
 
-/** What the stage asks of policy, detection and whoever knows the receivers. */
+/** Dependencies of the stage: policy, detection and the lookup of receivers. */
 export interface AuthorizeDeps {
   /** The set in force now; read once per decision, so that a reload never splits one. */
   policy(): PolicySet
@@ -19,8 +19,8 @@ export interface AuthorizeDeps {
   /** The receiver of that kind and name, or null when there is none. */
   findReceiver(kind: Receiver['kind'], name: string): Receiver | null
   /**
-   * Whether it is known and not in good standing, as an agent in quarantine; absent where none can
-   * be.
+   * True when the receiver is known and its status is not active, such as an agent in quarantine.
+   * Absent if that cannot occur.
    */
   isDismissed?(kind: Receiver['kind'], name: string): boolean
   /** The record that the caller's standing is re-checked against. */
@@ -105,8 +105,9 @@ export async function authorize(
   const { caller, unchecked } = authenticated
   const { target } = unchecked
   const receiver = deps.findReceiver(target.kind, target.name)
-  // Spent before policy is asked: a caller that is denied in a loop must run dry as well. Names
-  // that nobody bears share one allowance, or a caller would have as many as it can make up.
+  // The quota is spent before policy is asked, so that it also limits a caller that is denied in a
+  // loop. All unknown names share one allowance: otherwise a caller would have as many allowances
+  // as names it can make up.
   const quota = await deps.limits.spend(caller.name, receiver === null ? '' : countedAs(target))
   if (quota.exhausted) {
     const detail = `${caller.name} used up ${quota.limit} on ${target.name}`
@@ -127,7 +128,8 @@ export async function authorize(
     )
   }
   if (decision.effect !== 'permit') {
-    // Without a receiver there are no roles that could permit it: that is not the caller's doing.
+    // Without a receiver, policy sees no roles that could permit the request: the caller did not
+    // cause that.
     const byOthers = receiver === null && deps.isDismissed?.(target.kind, target.name) === true
     return new PolicyRefusal('NOT_PERMITTED', denialDetail(decision), made, { byOthers })
   }
@@ -148,8 +150,8 @@ export async function authorize(
 }
 
 /**
- * The decision on the request, or on the first of its other label sets that may not pass: the
- * labels of one message say nothing about another one beside it.
+ * Returns the decision on the request, or on the first of its other label sets that may not pass.
+ * Each set is decided by itself, because the labels of one message do not apply to another.
  */
 function decideEach(
   policy: PolicySet,
@@ -169,7 +171,10 @@ function decideEach(
   return first
 }
 
-/** Whether a sealed message passes, which nobody can mask: its labels say what is not in it. */
+/**
+ * Reports whether a sealed message passes. It cannot be masked, so its labels must state which
+ * classes it lacks.
+ */
 export function sealedMayPass(
   { effect, obligations }: Decision,
   labels: readonly string[],
@@ -198,16 +203,17 @@ export class QuotaRefusal extends Refusal {
 }
 
 /**
- * What an allowance is for. No agent's name holds a blank, so what a caller asks of the fabric
- * itself is counted apart from its calls, and a connector's records apart from both.
+ * Returns the name under which an allowance is counted. No agent name contains a blank, so a
+ * caller's requests to the fabric itself are counted apart from its calls, and a connector's
+ * records apart from both.
  */
 function countedAs({ kind, name, action }: Target): string {
   return kind === 'fabric' ? `${name} ${action}` : name
 }
 
 /**
- * Operations of the fabric that answer within a credential's scopes. All others (state, discovery,
- * ledger, administration, whatever is added) tell or change more than the scopes name.
+ * Operations of the fabric that a scoped credential may call. All others (state, discovery, ledger,
+ * administration, any added later) disclose or change more than the scopes name.
  */
 export const SCOPED_OPERATIONS: ReadonlySet<string> = new Set(['own.receipt'])
 

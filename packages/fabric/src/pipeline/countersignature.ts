@@ -7,7 +7,9 @@ import { digestFault } from './authenticate.ts'
 export interface Countersigned {
   readonly signed: SignedResponse
   readonly receiver: string
-  /** Whose signature of the request it has to answer: the caller's, wherever the caller signed. */
+  /**
+   * The request signature that the response has to answer: the caller's wherever the caller signed.
+   */
   readonly answers: 'caller' | 'fabric'
   /** With names in lower case. */
   readonly headers: readonly (readonly [string, string])[]
@@ -16,9 +18,9 @@ export interface Countersigned {
 }
 
 /**
- * Why a countersignature does not hold: it must be made by the receiver's key, over this status and
- * body, in answer to this very request. A wrong one is worse than none, and never passes as
- * unsigned.
+ * Returns the reason why a countersignature is invalid, or null. It must be made by the receiver's
+ * key, over this status and body, in answer to this very request. A wrong one is worse than none,
+ * and never passes as unsigned.
  */
 export function countersignatureFault(
   { signed, receiver, answers, headers, body }: Countersigned,

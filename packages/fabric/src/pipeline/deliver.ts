@@ -46,7 +46,9 @@ class Answered {
   readonly findings: readonly Finding[]
   /** Size of the body as the receiver sent it; 0 for a stream, whose events are counted. */
   readonly receivedBytes: number
-  /** Whether inspection changed the body, so that what the callee said of it no longer holds. */
+  /**
+   * True when inspection changed the body, so that the callee's statements about it no longer hold.
+   */
   readonly masked: boolean
 
   constructor(intended: Intended, delivered: Delivered, checked: Checked) {
@@ -66,7 +68,9 @@ class Answered {
     return this.#intended.inspected.authorized.quota
   }
 
-  /** The body, if its caller may still have it at this moment. There is no other way to get it. */
+  /**
+   * Returns the body if its caller may still receive it at this moment. No other method returns it.
+   */
   handOver(deps: AuthorizeDeps): Body | Withdrawal {
     return recheck(this.#intended.inspected.authorized, deps) ?? this.#body
   }
@@ -123,7 +127,7 @@ function hiddenTask(authorized: Authorized, deps: AuthorizeDeps): Refusal | null
   return new UnknownReference('the task is not one of this caller')
 }
 
-/** What is known here of the right to go on comes before what the receiver states of it. */
+/** Prefers a lost right that is known here over the refusal that the receiver states. */
 function ownWordFirst(undelivered: Undelivered, still: StillPermitted): Undelivered {
   const { failure, attempts } = undelivered
   const isStated = failure.progress === 'answered' && failure.refusal instanceof StatedRefusal
@@ -131,7 +135,10 @@ function ownWordFirst(undelivered: Undelivered, still: StillPermitted): Undelive
   return lost === null ? undelivered : withheld(lost, attempts)
 }
 
-/** A stream that nobody reads would hold its connection open; what was handed out goes back. */
+/**
+ * A stream without a reader would hold its connection open, so it is ended. Messages that were
+ * handed out go back.
+ */
 function discard({ body, withheld: takeBack }: Delivered): void {
   takeBack?.().catch(() => undefined)
   if (body instanceof Uint8Array) return
@@ -203,7 +210,7 @@ function bodyToForward({
   return rewrite === undefined ? body : rewrite(body)
 }
 
-/** What every verifier checks of a countersigned response, asked before it is handed over. */
+/** Runs every verifier's checks of a countersigned response before it is handed over. */
 function answerFault(
   facts: Delivered['facts'],
   made: SignedResponse,

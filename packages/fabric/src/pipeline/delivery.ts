@@ -16,7 +16,7 @@ export interface StreamEvent {
   readonly hasPlainBreaks?: true
 }
 
-/** What a receiver answered, as the transport read it; nothing in it is checked yet. */
+/** The response of a receiver as the transport read it, before any check. */
 export interface Delivered {
   readonly status: number
   readonly headers: readonly (readonly [string, string])[]
@@ -24,11 +24,11 @@ export interface Delivered {
   readonly body: Uint8Array | AsyncIterable<StreamEvent>
   /** The callee's RFC 9421 signature with what it covers; null when the response carried none. */
   readonly countersignature: SignedResponse | null
-  /** What else the outcome entry has to hold, such as a channel's offset. */
+  /** Further facts of the outcome entry, such as a channel's offset. */
   readonly facts: Readonly<Record<string, FactValue>>
   /**
-   * What the transport makes of a whole body after its signature was checked, such as a card whose
-   * addresses have to lead through us. Absent where the body passes as it came.
+   * Rewrites a whole body after its signature was checked, such as a card whose addresses have to
+   * lead through the fabric. Absent if the body passes as it came.
    */
   readonly rewrite?: (body: Uint8Array) => Uint8Array | Refusal | Promise<Uint8Array | Refusal>
   /** Undoes what the receiver handed out, when the caller may not have it after all. */
@@ -38,7 +38,7 @@ export interface Delivered {
 /** Asks the question of the decision again; null while the exchange may go on. */
 export type StillPermitted = () => Withdrawal | null
 
-/** How far a delivery came that ended without an acceptable response. */
+/** Progress of a delivery that ended without an acceptable response. */
 export type Progress =
   /** No byte reached the receiver, or the fabric itself is the receiver and declined. */
   | 'not-sent'
@@ -47,13 +47,16 @@ export type Progress =
   /** The receiver answered, so it acted or may have, and its response is withheld. */
   | 'answered'
 
-/** The codes that say: the receiver acted, and its response did not pass. */
+/** Codes for a receiver that acted and whose response did not pass. */
 export type WithheldCode = Extract<
   RefusalCode,
   'RESPONSE_REJECTED' | 'COUNTERSIGNATURE_MISSING' | 'COUNTERSIGNATURE_REJECTED' | 'WITHDRAWN'
 >
 
-/** How a delivery failed; each kind of progress carries what `refusalOf` needs for its code. */
+/**
+ * The cause of a failed delivery; each kind of progress carries what `refusalOf` needs for its
+ * code.
+ */
 export type Failure =
   | {
       readonly progress: 'not-sent'
@@ -70,7 +73,7 @@ export type Failure =
 /** A delivery that ended without an acceptable response. */
 export class Undelivered {
   readonly failure: Failure
-  /** How many times the message was sent, or tried to be. */
+  /** Number of times that the message was sent, failed attempts included. */
   readonly attempts: number
 
   constructor(failure: Failure, attempts: number = 1) {
@@ -113,14 +116,12 @@ const withheldCodes: ReadonlySet<RefusalCode> = new Set<WithheldCode>([
   'WITHDRAWN',
 ])
 
-/** Whether the code says that the receiver acted, and that its response did not pass. */
+/** Reports whether the code means that the receiver acted and its response did not pass. */
 export function isWithheld(refusal: Refusal): refusal is Refusal & { readonly code: WithheldCode } {
   return withheldCodes.has(refusal.code)
 }
 
-/**
- * What a stage refuses with that could not look at a message for want of room, time or a thread.
- */
+/** Codes of a stage that could not look at a message because it lacked space, time or a thread. */
 const ownFaults: ReadonlySet<RefusalCode> = new Set<RefusalCode>([
   'OVERLOADED',
   'UNDECIDED',
@@ -129,8 +130,8 @@ const ownFaults: ReadonlySet<RefusalCode> = new Set<RefusalCode>([
 ])
 
 /**
- * The refusal of an answer, or of an event, that could not be inspected. That we had no room for it
- * is not the receiver's to correct, and no code may say that the receiver has done nothing.
+ * Returns the refusal of a response or event that could not be inspected. The receiver cannot
+ * correct a shortage in the fabric, and no code may claim that the receiver has done nothing.
  */
 export function uninspectedAnswer(refusal: Refusal): Refusal {
   const { code, detail, limit } = refusal

@@ -41,7 +41,7 @@ const undelivereds = fc.oneof(
 
 const transports = fc.constantFrom('gateway', 'mesh', 'queue')
 
-/** What the stage writes, by one of its functions. */
+/** Returns the entries that the stage writes, by one of its functions. */
 function written(transport: string) {
   const drafts: EntryDraft[] = []
   const unchecked = {
@@ -104,7 +104,7 @@ describe('what a refusal ends has one ending [receipt:whatever-is-recorded]', ()
         const end = undeliveredEnding(undelivered)
         await recordOutcome(intended, { end, facts: {}, findings: [], bytes: 0 }, deps)
         expectOneEnding(drafts)
-        // No result says that nothing was done where the refusal says otherwise, or the reverse.
+        // The result and the refusal agree on whether the receiver may have acted.
         expect(end.result === 'refused').toBe(!end.refusal.mayHaveActed)
       }),
     )

@@ -10,9 +10,9 @@ import {
 } from './delivery.ts'
 
 /**
- * How a refusal ended an exchange: the result that goes on record with it, and the refusal that the
- * caller receives. Made in this file only: a result is never chosen apart from its code, which
- * every verifier would take for two endings.
+ * The ending of an exchange by a refusal: the recorded result, and the refusal that the caller
+ * receives. Made in this file only, so that a result is never chosen apart from its code: every
+ * verifier would take the two for different endings.
  */
 class RefusedEnding {
   readonly refusal: Refusal
@@ -65,7 +65,8 @@ export function undeliveredEnding(undelivered: Undelivered): IntendedEnding {
     case 'sent':
       return intended(refusal, 'unknown', { ...facts, ...reached('sent') })
     case 'not-sent':
-      // The fabric's own receivers speak for themselves; they may not know whether they have acted.
+      // The fabric's own receivers state their own refusals; they may not know whether they have
+      // acted.
       return intended(refusal, refusal.code === 'OUTCOME_UNKNOWN' ? 'unknown' : 'refused', {
         ...facts,
         ...(failure.declined === undefined || refusal instanceof Withdrawal
@@ -108,8 +109,8 @@ function answeredResult(refusal: Refusal): 'stated' | 'withheld' {
 const reached = (progress: Progress) => ({ progress })
 
 /**
- * What callers worded, in a form that every entry can hold. The ledger takes no lone surrogate and
- * no fact without end, and a refusal that could not be recorded would be one that nobody counts.
+ * Returns the callers' text in a form that every entry can hold. The ledger rejects lone surrogates
+ * and unbounded facts, and a refusal that could not be recorded would go uncounted.
  */
 export function writable(words: string): string {
   return words.slice(0, wordsLengthMax).toWellFormed()

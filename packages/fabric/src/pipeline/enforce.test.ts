@@ -65,7 +65,10 @@ const permit: Decision = {
 }
 const deny: Decision = { ...permit, effect: 'deny', policies: [] }
 
-/** What happened, in order: entries as they became durable, and `deliver` when the courier ran. */
+/**
+ * Records the events in order: entries as they became durable, and `deliver` when the forwarder
+ * ran.
+ */
 class World {
   readonly events: string[] = []
   readonly entries: EntryDraft[] = []

@@ -21,7 +21,7 @@ import type { UncheckedRequest } from './unchecked-request.ts'
 /** Everything the stages ask for; `compose.ts` is the only place that gathers it. */
 export type PipelineDeps = AuthenticateDeps & DeliverDeps & StreamDeps
 
-/** What the transport encodes, and the exchange that it is on record under. */
+/** The result that the transport encodes, and the exchange that it is recorded under. */
 export type Outcome = Ended & { readonly exchange: DecisionId }
 
 /** An answer, whole or as inspected events, or a recorded refusal. */
@@ -82,7 +82,7 @@ async function refuse(
   caller: Caller | null = null,
 ): Promise<Outcome> {
   const recording = recordRefusal(unchecked, refusal, caller, deps)
-  // One that says itself that there is no room for a record, and at which limit, needs none.
+  // A refusal that states that the ledger is full, and at which limit, does not need a record.
   const isBusy = refusal.code === 'LEDGER_UNAVAILABLE'
   await (isBusy ? recording.catch(() => undefined) : recording)
   return { refusal, exchange: unchecked.exchange }
@@ -140,7 +140,8 @@ function stillOf(deps: PipelineDeps, intended: Intended, answer: Answered): Stil
 }
 
 /**
- * The receiver acted, and its response is not handed over. Neither may be told as anything else.
+ * The receiver acted, and its response is not handed over. Neither fact may be reported as anything
+ * else.
  */
 async function withhold(
   deps: PipelineDeps,

@@ -8,10 +8,10 @@ const unseen = /[\p{Cc}\p{Cf}\p{Z}\p{M}]/u
 const dash = /[\p{Pd}\u2212_]/u
 
 /**
- * Whether a name or id is one with which only the fabric marks its own events. Compared as the
- * laxest reader might: compatibility forms, any case, and without characters that are invisible or
- * blank. One character after the other, up to the first that decides: a receiver may send a
- * megabyte, and `normalize` takes quadratic time for some.
+ * Reports whether a name or id is one that only the fabric uses, to mark its own events. Compared
+ * as the laxest reader might: with compatibility forms, in any case, and without invisible or blank
+ * characters. Characters are compared one by one, up to the first that decides: a receiver may send
+ * a megabyte, and `normalize` takes quadratic time for some input.
  */
 export function isFabricName(text: string): boolean {
   let matched = 0

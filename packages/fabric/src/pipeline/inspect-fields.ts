@@ -28,9 +28,9 @@ const rebuiltNames: ReadonlySet<string> = new Set([
 const argumentPrefix = 'mcp-param-'
 
 /**
- * Leaves out every field in which something is found that policy masks or blocks. A head has no
- * place for a marker that both ends would understand, and a field that nobody sees harms nobody.
- * Left out as well is what readers do not decode alike: bytes beyond ASCII, encoded words.
+ * Removes every field in which the redactor finds data that policy masks or blocks. A head has no
+ * place for a marker that both ends would understand, and a removed field does no harm. Content
+ * that readers decode differently is also removed: bytes beyond ASCII, encoded words.
  */
 export function inspectFields(
   fields: Fields,
@@ -55,7 +55,8 @@ export function inspectFields(
 }
 
 /**
- * What machines make up, so that no number is meant by it: a UUID, or hexadecimal of that length.
+ * Identifiers made by machines, whose digits do not form a meaningful number: a UUID, or
+ * hexadecimal of that length.
  */
 const machineId =
   /^(?:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{32,128})$/i
@@ -78,7 +79,8 @@ function isPlain([name, value]: Fields[number]): boolean {
 }
 
 /**
- * A body without its type would be read as something else; its parameters say nothing about that.
+ * A body without its type would be read as something else. The parameters do not affect that, so
+ * they are dropped.
  */
 function withoutParameters([name, value]: Fields[number]): Fields {
   if (name !== 'content-type') return []
@@ -118,7 +120,7 @@ function findingsOf(
   const argument = name.slice(argumentPrefix.length)
   const inName = found(argument, order, redactor)
   const inValue = found(value, order, redactor)
-  // The name says what the value is, as that of a form's field does.
+  // The name states what the value is, as the name of a form field does.
   const pair = `${encodeURIComponent(argument)}=${encodeURIComponent(value)}`
   const byName = inValue.length > 0 ? [] : found(pair, order, redactor, form)
   const shown = inName[0] === undefined ? argument : `[${inName[0].dataClass.toUpperCase()}]`
@@ -150,8 +152,9 @@ export function withContentType(fields: Fields, contentType: string | undefined)
 }
 
 /**
- * What the signer chose freely in a signature that is handed on: the names that it covers and its
- * nonce. A signature cannot lose a part, so what is found there stops the message.
+ * Inspects the parts of a forwarded signature that the signer chose freely: the names that it
+ * covers and its nonce. No part can be removed from a signature, so a finding there stops the
+ * message.
  */
 export function inspectSignature(
   { components, nonce }: Pick<SignedMessage, 'components' | 'nonce'>,
@@ -231,7 +234,10 @@ function cleanTextsOf(redactor: Redactor, { mask, block }: RedactionOrder): Set<
   return texts
 }
 
-/** What of `text` policy masks or blocks. Throws when the redactor cannot tell. */
+/**
+ * Returns the findings in `text` that policy masks or blocks. Throws when the redactor cannot
+ * decide.
+ */
 function found(
   text: string,
   { mask, block, work }: RedactionOrder,

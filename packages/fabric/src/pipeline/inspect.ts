@@ -6,7 +6,10 @@ import type { Fields } from './inspect-fields.ts'
 import type { InspectedParts } from './inspect-parts.ts'
 import { type BodyRedaction, inspectShared } from './large-bodies.ts'
 
-/** What the stage asks of redaction. Sealed messages have their own, which reads no plaintext. */
+/**
+ * Redaction dependencies of the stage. Sealed messages have their own stage, which reads no
+ * plaintext.
+ */
 export type InspectDeps = BodyRedaction
 
 interface Forwardable {
@@ -61,7 +64,7 @@ export async function inspect(
 ): Promise<Inspected | Refusal> {
   const given = inspectMessage(authorized, deps)
   const inspected = given instanceof Promise ? await given : given
-  // What stopped the message is what policy obliged, so the decision goes on record with it.
+  // The refusal enforces an obligation of policy, so the decision is recorded with it.
   return inspected instanceof Refusal ? PolicyRefusal.after(authorized, inspected) : inspected
 }
 
@@ -73,8 +76,9 @@ function inspectMessage(
   const { unchecked, caller } = authorized.authenticated
   const { message, target, signature } = unchecked
   const { mask, block } = authorized.decision.obligations
-  // The fabric holds no key for a sealed message. Its sender masked before sealing and says so in
-  // the signed labels, on which policy has just decided; what cannot be honoured is refused.
+  // The fabric does not have a key for a sealed message. Its sender masked before sealing and
+  // states this in the signed labels, on which policy has just decided. A message that cannot meet
+  // its obligations is refused.
   if (target.protocol === 'queue') {
     const { labels } = authorized.request.context
     const missing = [...mask, ...block].filter((name) => !labels.includes(`no-${name}`))

@@ -1,8 +1,8 @@
 /**
- * Something that may come once, while somebody waits for many things one after the other.
- * `Promise.race` against a promise that stays pending keeps the outcome of every race until that
- * promise settles: a stream would be held whole in memory for as long as it is open. Nothing of a
- * wait that is over is kept here.
+ * An event that may occur once, while a caller waits for many promises in turn. `Promise.race`
+ * against a pending promise keeps the outcome of every race until that promise settles: a stream
+ * would be kept whole in memory for as long as it is open. This class keeps no state of a finished
+ * wait.
  */
 export class Interruption<Reason> {
   readonly #waiting = new Set<(reason: Reason) => void>()
@@ -17,7 +17,8 @@ export class Interruption<Reason> {
   }
 
   /**
-   * What `work` comes to, or the reason when that is here first. What `work` does later is ignored.
+   * Resolves or rejects as `work` does, or resolves to the reason when that comes first. Later
+   * results of `work` are ignored.
    */
   or<Value>(work: Promise<Value>): Promise<Value | Reason> {
     const { promise, resolve, reject } = Promise.withResolvers<Value | Reason>()

@@ -6,16 +6,19 @@ import type { LoopShare } from './loop-share.ts'
 
 /** On whose account a message is read and inspected, and for whom. */
 export interface TimeAccount {
-  /** Who is charged: a caller for its request, a receiver for what it answers. */
+  /**
+   * The name of the agent that is charged: the caller for its request, the receiver for its
+   * response.
+   */
   readonly name: string
   /** On one account, the messages of each caller take turns. */
   readonly caller: string
   /**
-   * The receiver has acted: no refusal may blame it for what we have no room for, or say that it
-   * has not.
+   * True when the receiver has acted. A refusal must then neither blame it for a shortage in the
+   * fabric nor claim that it has not acted.
    */
   readonly isAnswer: boolean
-  /** Aborted when nobody wants the message any more. */
+  /** Aborted when the message is not wanted any more. */
   readonly left?: AbortSignal | undefined
 }
 

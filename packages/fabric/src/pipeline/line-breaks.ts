@@ -21,7 +21,7 @@ export function hasLineBreak(text: string): boolean {
   return lineBreak.test(text)
 }
 
-/** How many of these characters `text` has; the count ends above `most`. */
+/** Counts these characters in `text`; stops counting above `most`. */
 export function lineBreaksIn(text: string, most: number): number {
   if (!hasLineBreak(text)) return 0
   let count = 0

@@ -14,7 +14,7 @@ export const inlineStepsMax = 250_000
 /** One pass over an answer, to see whether it is worth more than that. */
 const glanceBytesMax = 1024 * 1024
 
-/** What an ordinary message takes is free: the request costs more than that anyway. */
+/** The time of an ordinary message is free: the request costs more than that anyway. */
 const freeMs = 0.25
 /** Beyond it, a client may use a twentieth of the event loop. */
 const shareOptions = { rate: 0.05, creditMsMax: 250, debtMsMax: 5_000 }

@@ -4,8 +4,8 @@ import type { Finding } from '../redaction/redactor.ts'
 import type { UncheckedRequest } from './unchecked-request.ts'
 
 /**
- * Refusals that a caller alone brings about, by asking what it has no right to. A receiver that is
- * away or broken, a full ledger or a withdrawn right say nothing of the caller.
+ * Refusals that the caller alone causes, by requests that it is not entitled to make. A receiver
+ * that is down or broken, a full ledger or a withdrawn right is not evidence about the caller.
  */
 const BY_CALLER: ReadonlySet<unknown> = new Set<RefusalCode>([
   'SIGNATURE_MISSING',
@@ -17,9 +17,9 @@ const BY_CALLER: ReadonlySet<unknown> = new Set<RefusalCode>([
 ])
 
 /**
- * Refusals of names and ids, which a caller may have from the receiver: of a task, a session, an
- * event, a tool, a path, an operation. A receiver that hands out one that is refused, or gave it to
- * an accomplice first, would raise the risk of whoever uses it.
+ * Refusals of names and ids that a caller may have received from the receiver: of a task, a
+ * session, an event, a tool, a path, an operation. Otherwise a receiver that hands out a refused
+ * id, or one that it gave to an accomplice first, would raise the risk of any agent that uses it.
  */
 const BY_NAMES: ReadonlySet<unknown> = new Set<RefusalCode>([
   'MESSAGE_MALFORMED',
@@ -29,7 +29,10 @@ const BY_NAMES: ReadonlySet<unknown> = new Set<RefusalCode>([
 
 export type Cause = 'caller' | 'others' | null
 
-/** Who can have brought about a refusal for `target`; null where it says nothing of anyone. */
+/**
+ * Returns who can have caused a refusal for `target`; null if the refusal is not evidence about
+ * either side.
+ */
 export function causeOf(
   code: unknown,
   target: { readonly kind: 'agent' | 'channel' | 'fabric'; readonly byOthers: boolean },
@@ -62,8 +65,8 @@ export function observeExchange(
 ): void {
   const { target, at, message } = unchecked
   const cause = causeOf(seen.code, { kind: target.kind, byOthers: seen.byOthers })
-  // Administration is no traffic between agents: a busy operator is not a risk, an agent that tries
-  // to administer and is denied is one.
+  // Administration is not traffic between agents. A busy operator is not a risk; an agent that
+  // tries to administer and is denied is one.
   if (target.kind === 'fabric' && seen.code !== 'NOT_PERMITTED') return
   const sent = credentialsIn(seen.findings)
   detection.observe({

@@ -1,4 +1,4 @@
-/** What is left of a caller's allowance on one route, for the `RateLimit` field of the response. */
+/** The rest of a caller's allowance on one route, for the `RateLimit` field of the response. */
 export interface Quota {
   readonly limit: number
   readonly remaining: number
@@ -6,7 +6,10 @@ export interface Quota {
   readonly exhausted: boolean
 }
 
-/** Counts what each caller spends on each receiver. Rejects when it cannot tell: that means no. */
+/**
+ * Counts the requests of each caller to each receiver. Rejects when it cannot decide, which means a
+ * denial.
+ */
 export interface RateLimits {
   spend(caller: string, receiver: string): Promise<Quota>
 }

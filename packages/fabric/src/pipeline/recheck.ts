@@ -5,7 +5,7 @@ import { Withdrawal } from '../lib/refusal.ts'
 import type { Decision, Obligations, PolicyRequest } from '../policy/policy.ts'
 import { type AuthorizeDeps, type Authorized, policyRequest, sealedMayPass } from './authorize.ts'
 
-/** A status added without deciding what its bearer is told does not compile. */
+/** The type check fails if a status is added without the reason that its bearer receives. */
 export const reasonOfStatus = {
   active: null,
   quarantined: 'caller-quarantined',
@@ -42,8 +42,8 @@ export function recheckCall(authorized: Authorized, deps: AuthorizeDeps): Withdr
 }
 
 /**
- * Whether one message of a channel may be handed to this receiver now. The lease was decided
- * without knowing what it would find; this decision sees the labels of the message.
+ * Reports whether one message of a channel may be handed to this receiver now. The lease was
+ * decided before its messages were known; this decision sees the labels of the message.
  */
 export function mayReceive(
   authorized: Authorized,
@@ -63,7 +63,10 @@ function mayPass(authorized: Authorized, labels: readonly string[], deps: Author
   return sealedMayPass(decision, labels, authorized.authenticated.signed)
 }
 
-/** Whether policy lets this caller at all the tasks of others that the exchange reaches. */
+/**
+ * Reports whether policy permits this caller to reach every task of others that the exchange
+ * touches.
+ */
 export function mayReachTasks(authorized: Authorized, deps: AuthorizeDeps): boolean {
   const { caller, unchecked } = authorized.authenticated
   const { foreignOwners } = unchecked.target
@@ -75,8 +78,9 @@ export function mayReachTasks(authorized: Authorized, deps: AuthorizeDeps): bool
 }
 
 /**
- * Whether policy lets this caller at tasks of `taskOwner` at the receiver: it must be permitted to
- * `administer` the receiver, in a question that names the owner. A permit to `call` is not enough.
+ * Reports whether policy permits this caller to reach tasks of `taskOwner` at the receiver: the
+ * caller must be permitted to `administer` the receiver, in a question that names the owner. A
+ * permit to `call` is not enough.
  */
 export function mayReachTask(
   { authenticated }: Authorized,
@@ -101,7 +105,10 @@ export function mayReachTask(
   }
 }
 
-/** Whether a decision on `administer` lets its caller at the tasks of the owner that it names. */
+/**
+ * Reports whether a decision on `administer` gives its caller access to the tasks of the owner that
+ * it names.
+ */
 export function opensTasks({ effect, obligations }: Decision, signed: boolean): boolean {
   if (effect !== 'permit' || obligations.approval !== null) return false
   return signed || !obligations.signedRequest
@@ -114,7 +121,8 @@ function decideAgain(
 ): Decision | Withdrawal {
   const { caller, unchecked } = authenticated
   const { target } = unchecked
-  // Nor could a quarantine be: who goes on would go on unseen, and beyond anybody's reach.
+  // A quarantine could not be recorded either: the exchange would continue without a record, and
+  // the operator could not stop it.
   if (deps.canRecord?.() === false) {
     return new Withdrawal('undecided', 'nothing can be recorded: the disk of the ledger is full')
   }
@@ -162,7 +170,7 @@ export function principalOf(record: AgentRecord): PolicyRequest['principal'] {
   return { kind, name, roles, segment, attributes }
 }
 
-/** Whether a permit obliges to more than was met under an earlier one. */
+/** Reports whether a permit requires more than was met under an earlier one. */
 export function hasNewObligations(
   obligations: Obligations,
   met: Pick<Obligations, 'mask' | 'block' | 'signedResponse'> & { readonly signed: boolean },

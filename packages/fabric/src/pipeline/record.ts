@@ -24,7 +24,7 @@ import type { Inspected } from './inspect.ts'
 import { observeExchange } from './observe.ts'
 import type { UncheckedRequest } from './unchecked-request.ts'
 
-/** What the stage asks of the ledger and of detection. */
+/** The ledger and detection that the stage uses. */
 export interface RecordDeps {
   /** Resolves once the entry would survive a power loss; rejects when it cannot promise that. */
   append(draft: EntryDraft): Promise<Committed>
@@ -83,7 +83,7 @@ function purposeOf(action: UncheckedRequest['target']['action']): EntryPurpose |
   return action === 'read' ? 'oversight' : null
 }
 
-/** What every verifier checks of a signed request, asked before anything is delivered. */
+/** Runs every verifier's checks of a signed request before anything is delivered. */
 function requestFault(
   facts: EntryDraft['facts'],
   { unchecked: { signature }, caller, signed }: Authenticated,
@@ -101,7 +101,7 @@ export function trustDomainOf({ spiffeId }: Caller): string {
   return parseSpiffeId(spiffeId)?.trustDomain ?? ''
 }
 
-/** Why every verifier would reject what `check` reads; null where none would. */
+/** Returns the reason why every verifier would reject what `check` reads; null if none would. */
 export function verifierFault(check: () => unknown): string | null {
   try {
     check()
@@ -134,23 +134,23 @@ export function refusalOfFailure(cause: unknown): Refusal {
     : new Refusal('LEDGER_UNAVAILABLE', String(cause))
 }
 
-/** The receiver acted, and no entry says so: the caller must not take this for a failure. */
+/** The receiver acted, and no entry records it: the caller must not take this for a failure. */
 export function unrecorded(cause: unknown): Refusal {
   return new Refusal('OUTCOME_UNKNOWN', `the outcome could not be recorded: ${String(cause)}`)
 }
 
 /**
- * For `refusal`, which could not be recorded; an agent in quarantine, say, records nothing any
- * more.
+ * Returns the refusal to send if `refusal` could not be recorded; an agent in quarantine, for
+ * example, can no longer record.
  */
 export function unrecordedAs(refusal: Refusal, cause: unknown): Refusal {
-  // One that says itself that there is no room for a record says at which limit, too.
+  // A refusal that itself states that the ledger is full also names the limit.
   if (refusal.code === 'LEDGER_UNAVAILABLE') return refusal
   if (!refusal.mayHaveActed) return refusalOfFailure(cause)
   return refusal instanceof Withdrawal ? refusal : unrecorded(cause)
 }
 
-/** Recorded before the caller hears it, so that no probing goes unseen. */
+/** Recorded before the caller receives it, so that every probe leaves a record. */
 export function recordRefusal(
   unchecked: UncheckedRequest,
   refusal: Refusal,
@@ -160,7 +160,7 @@ export function recordRefusal(
   return appendRefusal(unchecked, loneEnding(refusal), caller, deps)
 }
 
-/** How a stream ended that was recorded elsewhere and went on to this side. */
+/** Records the end of a stream that was recorded elsewhere and passed on to this side. */
 export function recordStreamEnd(
   unchecked: UncheckedRequest,
   ending: IntendedEnding,
@@ -178,9 +178,10 @@ async function appendRefusal(
 ): Promise<void> {
   const { target, transport } = unchecked
   const asked = refusal instanceof PolicyRefusal ? refusal.made : null
-  // Nobody is blamed for what an unauthenticated peer did in their name.
+  // An agent is not blamed for what an unauthenticated peer did in its name.
   if (caller !== null) {
-    // What a receiver says of itself is not a denial: it would raise its callers' risk at will.
+    // A receiver's own refusal does not count as a denial: otherwise a receiver could raise its
+    // callers' risk at will.
     const code = refusal instanceof StatedRefusal ? null : refusal.code
     const seen = { caller: caller.name, code, byOthers: refusal.byOthers, responseBytes: 0 }
     observeExchange(deps.detection, unchecked, { ...seen, findings: [], responseFindings: [] })
@@ -216,13 +217,13 @@ function knownCaller({ caller }: Refusal): { caller?: string } {
   return caller === null ? {} : { caller }
 }
 
-/** How an exchange ended, once it was intended. */
+/** The ending of an exchange, once it was intended. */
 export interface Ending {
   readonly end: IntendedEnding | Extract<ExchangeResult, 'delivered' | 'completed' | 'abandoned'>
   readonly facts: Readonly<Record<string, FactValue>>
   /** Of the response. */
   readonly findings: readonly Finding[]
-  /** How much the receiver sent. */
+  /** Number of bytes that the receiver sent. */
   readonly bytes: number
   /** The refusal with which the receiver declined what it was asked, where it did. */
   readonly declined?: RefusalCode
@@ -332,7 +333,7 @@ function intentFacts(inspected: Inspected, deps: RecordDeps): Record<string, Fac
 }
 
 /**
- * Who vouches for a half that its party did not sign. The mesh is recorded by connectors, which
+ * Returns who vouches for a half that its party did not sign. Connectors record the mesh, and they
  * never attest as the fabric.
  */
 export function attestorOf(transport: UncheckedRequest['transport']): 'fabric' | 'connector' {

@@ -48,7 +48,7 @@ export class SenderRights {
     this.#deps = deps
   }
 
-  /** What cannot be decided is held. */
+  /** Returns the right of the sender; `held` if it cannot be decided. */
   of(message: SentMessage): SenderRight {
     try {
       const record = this.#deps.findPrincipal(message.sender)

@@ -30,7 +30,7 @@ export interface StreamDeps extends InspectDeps, RecordDeps {
 
 /**
  * Inspected events in order; `next` ends with null, or with the refusal that cut the stream short.
- * Whoever reads must either read to the end or call `abandon`, also while a `next` is pending.
+ * The reader must either read to the end or call `abandon`, also while a `next` is pending.
  */
 export interface InspectedEvents {
   next(): Promise<IteratorResult<StreamEvent, Refusal | null>>
@@ -103,7 +103,7 @@ async function* pass(
         return null
       }
       const given = transcript.inspect(next.value, deps, authorized)
-      // Nobody waits for the thread whose caller has left, or whose right to go on is lost.
+      // Stops waiting for the thread when the caller has left, or when its right to go on is lost.
       const inspected = given instanceof Promise ? await flow.left.or(watch.lost.or(given)) : given
       if (inspected === 'left') return null
       const refusal = watch.check() ?? inspected
@@ -128,7 +128,7 @@ export function brokenOff(cause: unknown): Refusal {
   return new Refusal('OUTCOME_UNKNOWN', detail, null, { limit: cause.limit })
 }
 
-/** What has been forwarded so far. Owned by one stream. */
+/** The record of what has been forwarded so far. Owned by one stream. */
 class Transcript {
   readonly #hash = createHash('sha256')
   readonly #findings: Finding[]
@@ -148,8 +148,8 @@ class Transcript {
     if (this.#events >= eventsMax) {
       return overLimit('RESPONSE_REJECTED', eventsLimit, 'events of the stream')
     }
-    // Otherwise a receiver could end its stream as if the fabric had: never acted, say, or to be
-    // retried.
+    // Otherwise a receiver could end its stream as if the fabric had, for example as never acted or
+    // as retryable.
     if (frame.some(([, value]) => isFabricName(value))) {
       return new Refusal('RESPONSE_REJECTED', 'the receiver imitates an event of the fabric')
     }
@@ -165,7 +165,7 @@ class Transcript {
     if (this.#findings.length < 1000) {
       this.#findings.push(...inspected.findings)
     }
-    // What is hashed is what every reader of the stream makes of it.
+    // Hashes the data in the form that every reader of the stream obtains.
     const data = withoutLineBreaks(inspected.body ?? body, contentType)
     const length = new Uint8Array(4)
     new DataView(length.buffer).setUint32(0, data.length)

@@ -30,7 +30,7 @@ export class TimeCredit {
     return account === undefined || this.#settled(account, this.#options.now()).credit > 0
   }
 
-  /** Whether the client has used more than half of what it can hold, as of its last charge. */
+  /** Reports whether the client has used more than half of its credit, as of its last charge. */
   isLow(client: string): boolean {
     const account = this.#accounts.get(client)
     return account !== undefined && account.credit < this.#options.creditMsMax / 2

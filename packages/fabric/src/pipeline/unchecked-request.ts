@@ -5,7 +5,7 @@ import type { PolicyAction, PolicyContext } from '../policy/policy.ts'
 
 export type Transport = PolicyContext['transport']
 
-/** Whom a message is for, and what it asks, as the transport decoded it. */
+/** The receiver of a message and the operation that it requests, as the transport decoded it. */
 export interface Target {
   readonly kind: 'agent' | 'channel' | 'fabric'
   readonly name: string
@@ -19,7 +19,7 @@ export interface Target {
    * The other label sets of a request that carries several messages: each is decided on by itself.
    */
   readonly otherLabels?: readonly (readonly string[])[]
-  /** Whom or what an administrative operation is about, and why, for the record. */
+  /** The subject of an administrative operation and its reason, for the record. */
   readonly about?: Readonly<Record<string, string>>
   /** Absent where nothing of others can be reached by the message. */
   readonly foreignOwners?: ForeignOwners
@@ -64,14 +64,17 @@ export interface UncheckedRequest {
   readonly boundExchange?: (signature: Uint8Array) => DecisionId
   readonly at: number
   readonly transport: Transport
-  /** Null when the head of the request could not be read; `fault` then says why. */
+  /** Null when the head of the request could not be read; `fault` then gives the reason. */
   readonly presented: Presented | null
   /**
-   * Why the head did not identify its sender. Such a request is refused for this reason, and its
-   * body has not been read.
+   * The reason why the head did not identify its sender. Such a request is refused for this reason,
+   * and its body has not been read.
    */
   readonly refused?: Refusal | null
-  /** What the transport could not decode. The caller is still identified, then refused. */
+  /**
+   * The reason why the transport could not decode the request. The caller is still identified, then
+   * refused.
+   */
   readonly fault: Refusal | null
   readonly target: Target
   readonly message: Message

@@ -14,7 +14,10 @@ export interface Compiler {
   test(expression: CedarExpression): Test
 }
 
-/** Whether all of `tests` hold, asked from left to right up to the first that does not. */
+/**
+ * Returns a test that all of `tests` hold, evaluated from left to right up to the first that does
+ * not.
+ */
 export function everyTest(tests: readonly Test[]): Test {
   const [first, second, third] = tests
   if (first === undefined) return () => true

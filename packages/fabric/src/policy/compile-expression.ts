@@ -19,7 +19,9 @@ import { CedarRecord, CedarSet, EntityValue, type Value } from './values.ts'
 /** Deeper than any policy a person writes; keeps a hostile one from exhausting the stack. */
 export const expressionDepthMax = 500
 
-/** What it gives throws `PolicyUnsupported` for policies this fabric does not take. */
+/**
+ * Creates a compiler that throws `PolicyUnsupported` for policies that this fabric does not accept.
+ */
 export function createCompiler(): Compiler {
   let depth = 0
   function nested<Closure>(compile: () => Closure): Closure {
@@ -105,7 +107,7 @@ function arithmetic(apply: (a: Long, b: Long) => Long): Operator {
   }
 }
 
-/** A number that JSON rounded is no longer what its author wrote, so it is refused. */
+/** A number that JSON rounded differs from what its author wrote, so it is rejected. */
 export function parseLiteral(literal: unknown): Value {
   if (typeof literal === 'boolean' || typeof literal === 'string') return literal
   if (typeof literal === 'number') {

@@ -24,7 +24,7 @@ export interface PolicyCompilation {
   /** Every operation that a request can name; without it, names are not checked. */
   readonly operations?: OperationNames
   /**
-   * Whether `warnings` are looked for, which costs more than the compiling; without, there are
+   * True to look for `warnings`, which costs more than the compilation; otherwise the result lists
    * none.
    */
   readonly isLinted?: boolean
@@ -103,7 +103,7 @@ export async function compilePolicies(
   return createPolicySet({ version: versionOf(sorted), policies, sources: sorted, warnings })
 }
 
-/** Further ones help no one: those that are listed are mended first. */
+/** More warnings would not help: the author fixes those that are listed first. */
 const warningsLimit: Limit = { name: 'policy.warnings', value: 1_000, unit: 'count' }
 
 async function lintAll(

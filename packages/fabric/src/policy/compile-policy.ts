@@ -14,7 +14,7 @@ import type { Decision, Obligations } from './policy.ts'
 import { ENTITY_TYPES } from './schema.ts'
 import type { Subject } from './values.ts'
 
-/** Where a policy's text comes from, for errors and explanations. */
+/** The location of a policy's text, for errors and explanations. */
 export interface PolicyOrigin {
   readonly file: string
   readonly line: number

@@ -98,7 +98,7 @@ function binary(apply: (left: Value, right: Value, frame: Frame) => boolean): Op
   }
 }
 
-/** Beside a literal that is no entity, equality is identity. */
+/** For a literal that is not an entity, equality is identity. */
 function compileEquality(body: unknown, compiler: Compiler): Test {
   const [a, b] = [expressionIn(body, 'left'), expressionIn(body, 'right')]
   const left = compiler.value(a)

@@ -45,7 +45,7 @@ export class DirectoryHistory {
     directory.onChange((record) => this.#take(record))
   }
 
-  /** What the directory holds of that name, and held within the last two minutes. */
+  /** Returns the current directory record of that name and those of the last two minutes. */
   find(name: string): readonly (Described | null)[] {
     const since = this.#monotonic() - keptMs
     const kept = this.#superseded.get(name) ?? []
@@ -75,7 +75,7 @@ export class DirectoryHistory {
 
 type Description = Pick<Described, 'roles' | 'segment' | 'attributes'>
 
-/** Whether policy sees no difference between the two. */
+/** Reports whether the two look the same to policy. */
 export function isDescribedAs(a: Description, b: Description): boolean {
   const names = Object.keys(a.attributes)
   return (

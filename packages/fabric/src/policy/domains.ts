@@ -4,10 +4,11 @@ import { CedarSet, type Value } from './values.ts'
 
 /** The syntax of a text, for texts that no list can hold. */
 export interface Grammar {
-  /** Whether a whole text fits. */
+  /** Reports whether a whole text fits. */
   fits(text: string): boolean
   /**
-   * Whether a piece of a pattern can be part of one: its beginning, its end, or anything between.
+   * Reports whether a piece of a pattern can be part of a fitting text: at its start, at its end,
+   * or in the middle.
    */
   canHold(piece: string, at: 'start' | 'end' | 'middle'): boolean
   readonly lengthMax: number
@@ -104,7 +105,7 @@ export function patternOf(elements: unknown): Like {
   return { matches: compilePattern(elements), pieces }
 }
 
-/** Whether the part can have this value. */
+/** Reports whether the part can have this value. */
 export function canBe(values: Values, value: string): boolean {
   const { only, families, never, grammar, likes } = values
   if (never.has(value)) return false
@@ -144,7 +145,8 @@ function orNull(values: Values): Values | null {
 }
 
 /**
- * Whether some text that begins with `start` can fit every pattern; yes where that is not known.
+ * Reports whether some text that begins with `start` can fit every pattern; true if that is not
+ * known.
  */
 function isOpen({ grammar, likes }: Values, start: string): boolean {
   const wanted = likes.filter(({ holds }) => holds)
@@ -209,7 +211,7 @@ export function restrictElements(
   return { ...known, has, hasNot, sizeMin, sizeMax }
 }
 
-/** Whether a value of a decision is one of the domain. */
+/** Reports whether a value of a decision is in the domain. */
 export function canHold(domain: Domain, value: Value): boolean {
   if (domain.kind === 'elements') {
     if (!(value instanceof CedarSet)) return false

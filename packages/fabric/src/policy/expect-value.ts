@@ -63,7 +63,7 @@ function isOf<Name extends ExtensionValue['extension']>(
   return value.extension === name
 }
 
-/** What `<` compares: both longs, or both datetimes, or both durations. */
+/** Returns the operands of `<`: two longs, two datetimes or two durations. */
 export function comparePair(left: Value, right: Value): readonly [Long, Long] {
   if (isLong(left)) return [left, expectLong(right)]
   if (isExtension(left) && (left.extension === 'datetime' || left.extension === 'duration')) {

@@ -13,7 +13,7 @@ export interface ExplainedPolicy {
   readonly file: string
   readonly line: number
   readonly text: string
-  /** What `@advice` says, for the one who was denied; null without. */
+  /** The text of `@advice`, for the caller that was denied; null if there is none. */
   readonly advice: string | null
   /** As annotations, such as `@block("credential")`. */
   readonly demands: readonly string[]
@@ -32,12 +32,12 @@ export interface Explanation {
   readonly text: string
 }
 
-/** More than a handful of near misses is no longer an answer. */
+/** Maximum number of near misses; a longer list would not help the reader. */
 const nearestMax = 5
 
 /**
- * Why `set` decides `request` as it does and, for a denial, what would have to be true. Walks every
- * policy, so it is for people who ask, not for the path of requests.
+ * Explains why `set` decides `request` as it does and, for a denial, which conditions would have to
+ * hold. Walks every policy, so it is meant for people who ask, not for the request path.
  */
 export function explainDecision(request: PolicyRequest, set: CompiledPolicySet): Explanation {
   const decision = set.decide(request)
@@ -83,7 +83,9 @@ function nearestPermits(
     .map(({ policy }) => policy)
 }
 
-/** A permit for another action, of which nothing else is met either, says nothing to the asker. */
+/**
+ * A permit for another action that meets none of its other requirements does not help the reader.
+ */
 function isNear({ requirements }: ExplainedPolicy): boolean {
   const otherAction = requirements.some(({ part, met }) => part === 'action' && !met)
   return !otherAction || requirements.some(({ met }) => met)
@@ -93,7 +95,10 @@ function unmet(requirements: readonly Requirement[]): readonly Requirement[] {
   return requirements.filter(({ met }) => !met)
 }
 
-/** Each line is one of ours: no value in it ends a line, whoever worded it. */
+/**
+ * Formats the explanation as text. The fabric starts every line: no value can end a line, even one
+ * that a caller worded.
+ */
 function toText(request: PolicyRequest, explained: Omit<Explanation, 'text'>): string {
   return linesOf(request, explained).map(legible).join('\n')
 }

@@ -24,14 +24,14 @@ import { formatEntity } from './frame.ts'
 import type { LintWork } from './lint-work.ts'
 
 /**
- * What is known of a request once some conditions hold, by the part that they look at
- * (`context.risk`, or a whole test that is not understood). Immutable; null stands for no request
- * at all. Every further knowledge is a copy, which `work` counts.
+ * The facts about a request once some conditions hold, by the part that the conditions look at
+ * (`context.risk`, or a whole test that is not understood). Immutable; null stands for a request
+ * that cannot exist. Each further fact makes a copy, which `work` counts.
  */
 export class Facts {
   readonly parts: ReadonlyMap<string, Domain>
   readonly work: LintWork
-  /** What follows from a test that is asked of the same facts more than once, by the test. */
+  /** Conclusions by test, for a test that is applied to the same facts more than once. */
   readonly #narrowed = new WeakMap<CedarExpression, Map<boolean, Facts | null>>()
 
   constructor(parts: ReadonlyMap<string, Domain>, work: LintWork) {
@@ -79,7 +79,7 @@ export function withLike(facts: Facts, part: string, like: Like, holds: boolean)
   return put(facts, part, restrictLike(known, like, holds))
 }
 
-/** What is read again when something further is known of a part. */
+/** Returns the cost of reading a part again when a further fact about it is added. */
 function costOf(known: Domain): number {
   if (known.kind === 'range') return 1 + known.holes.size
   if (known.kind === 'elements') return 1 + known.has.size + known.hasNot.size
@@ -88,7 +88,7 @@ function costOf(known: Domain): number {
   return listed * (1 + likes.length) + never.size
 }
 
-/** What a warning quotes of an expression: its author finds it by less. */
+/** Maximum length of an expression quoted in a warning; its author finds it by less. */
 const quotedMax = 200
 
 export function excerptOf(text: string): string {

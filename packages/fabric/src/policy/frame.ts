@@ -45,8 +45,9 @@ export class Frame {
   }
 
   /**
-   * What is known of an entity: only the principal and the resource are. A policy that spells their
-   * name out finds the same data as through the variable; of all others nothing is known.
+   * Returns the subject of an entity. Data is known of the principal and the resource only, so
+   * every other entity gives null. A policy that spells out their names finds the same data as
+   * through the variable.
    */
   subjectOf(entity: EntityValue): Subject | null {
     if (entity.subject !== null) return entity.subject
@@ -148,7 +149,7 @@ const tagTypes: Readonly<Record<string, 'string' | 'number' | 'boolean' | undefi
   Flags: 'boolean',
 }
 
-/** `Object.hasOwn`: what stands on a prototype, polluted or not, is no attribute. */
+/** `Object.hasOwn`: a property of a prototype, polluted or not, is not an attribute. */
 function findTag(frame: Frame, entity: EntityValue, key: string): string | number | boolean | null {
   const attributes = frame.subjectOf(entity)?.attributes
   const value = attributes?.[key]

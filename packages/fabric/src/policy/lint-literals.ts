@@ -40,7 +40,7 @@ export function* literalLints(
   }
 }
 
-/** Whether the entity can only be the principal or the resource. */
+/** Reports whether the entity can only be the principal or the resource. */
 function isSubject(facts: Facts, { type, id }: EntityUid): boolean {
   return ['principal', 'resource'].some(
     (part) =>
@@ -62,7 +62,7 @@ function accessesIn(expression: CedarExpression): readonly LiteralAccess[] {
   const [name, body] = operatorOf(expression)
   const [left, ...others] = partsOf(body)
   const within = [left, ...others].flatMap((part) => (part === undefined ? [] : accessesIn(part)))
-  // One error is told once: what is asked of the result of a failing access fails with it.
+  // Reports each error once: an operation on the result of a failing access fails with it.
   if (!asking.has(name) || left === undefined || within.some(({ fails }) => fails)) return within
   const found = entityValuesOf(left).flatMap((entity) =>
     subjectTypes.has(entity.type)

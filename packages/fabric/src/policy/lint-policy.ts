@@ -96,7 +96,7 @@ function lintPolicy(policy: CedarPolicy, all: Worlds, found: Findings): void {
     }
     earlier.push(text)
   }
-  // What a later condition tells may contradict an earlier one, such as `principal == resource`.
+  // A later condition may contradict an earlier one, as `principal == resource` can.
   const again = meeting(worlds, conjunctsOf(policy))
   const [last = '', ...others] = earlier.toReversed()
   if (again.length === 0) found.add([impossible(policy, last, others.toReversed())])
@@ -173,7 +173,7 @@ function* alternativeLints(
   for (const part of parts) {
     const conjunct = { expression: part, holds }
     const left = meeting(worlds, [conjunct])
-    // Of what must not hold, one that never does is no mistake by itself: `valueLints` looks at it.
+    // A part that must not hold and never does is not a mistake by itself: `valueLints` checks it.
     if (left.length > 0) yield* alternativeLints(conjunct, worlds, whole)
     else if (holds) yield deadAlternative(quoteOf(part), whole)
   }

@@ -52,7 +52,7 @@ function* lintsOf(test: CedarExpression, worlds: readonly Facts[]): Iterable<Lin
     yield lint
   }
   if (hasElements) return
-  // What `!=` asks is whether the two are equal; that they never are is the mistake.
+  // `!=` asks whether the two are equal; the mistake is that they never are.
   const asked = name === '!=' ? { '==': body } : test
   if (worlds.every((facts) => narrow(facts, asked, true) === null)) {
     yield deadLint(asked, worlds)

@@ -1,11 +1,11 @@
 import { formatLimit, type Limit } from '@countersign/protocol'
 
 /**
- * What the warnings of one compilation may cost in all, on the event loop: a step takes up to a
- * microsecond. Twenty thousand policies as people write them stay below it.
+ * Maximum cost of the warnings of one compilation, on the event loop: a step takes up to a
+ * microsecond. Twenty thousand typical policies stay below it.
  */
 export const lintStepsLimit: Limit = { name: 'policy.lintSteps', value: 10_000_000, unit: 'count' }
-/** What one policy may use of it without a pause for other work. */
+/** The share of those steps that one policy may use without a pause for other work. */
 export const policyStepsLimit: Limit = {
   name: 'policy.lintStepsPerPolicy',
   value: 250_000,
@@ -54,7 +54,10 @@ export class LintWork {
     }
   }
 
-  /** Whether other work of the process should have its turn; true once for each share of steps. */
+  /**
+   * Reports whether other work of the process should have its turn; true once for each share of
+   * steps.
+   */
   isTurnOver(): boolean {
     if (this.#spent < this.#turnEnds) return false
     this.#turnEnds = this.#spent + stepsPerTurn

@@ -61,8 +61,9 @@ const narrowings: Readonly<Record<string, Narrowing>> = {
 }
 
 /**
- * `facts` with the further knowledge that `expression` gives `holds`; null when no request that
- * they are true of can give it. What is not understood is possible, so that null is never wrong.
+ * Returns `facts` with the further fact that `expression` gives `holds`; null if none of the
+ * requests they describe can give it. An expression that is not understood counts as possible, so
+ * that null is never wrong.
  */
 export function narrow(facts: Facts, expression: CedarExpression, holds: boolean): Facts | null {
   const [name, body] = operatorOf(expression)
@@ -84,7 +85,7 @@ const joints: ReadonlySet<string> = new Set(['Value', '!', '&&', '||', 'if-then-
 const isJoint = (name: string): boolean => joints.has(name)
 
 interface Joint {
-  /** Whether all parts must give `holds`, or any of them. */
+  /** True if all parts must give `holds`; false if any of them suffices. */
   readonly all: boolean
   readonly holds: boolean
 }
@@ -107,7 +108,10 @@ function narrowJoint(
   return known
 }
 
-/** Which of several holds is not known; what they have in common is not worth computing. */
+/**
+ * It is not known which of several alternatives holds, and computing what they have in common is
+ * not worth the cost.
+ */
 function either(facts: Facts, each: readonly (Facts | null)[]): Facts | null {
   const left = each.filter((one) => one !== null)
   return left.length > 1 ? facts : (left[0] ?? null)
@@ -139,7 +143,7 @@ function narrowOrder(facts: Facts, body: unknown, relation: Order): Facts | null
   )
 }
 
-/** What `expression` can still be beside some number within `other`. */
+/** Narrows `expression` by its comparison with some number within `other`. */
 function ordered(
   facts: Facts,
   relation: Order,
@@ -158,7 +162,7 @@ function within(facts: Facts, expression: CedarExpression, { min, max }: Bounds)
   const product = factorWithin(expression, { min, max })
   if (product !== null) return within(facts, product.factor, product.bounds)
   const part = partOf(expression)
-  // Of a part of which nothing is known, the operator says that it is a number.
+  // For a part without any known facts, the operator shows that it is a number.
   return part === null ? facts : withRange(facts, part, min, max)
 }
 

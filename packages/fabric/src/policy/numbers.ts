@@ -14,7 +14,10 @@ export interface Bounds {
   readonly max: number
 }
 
-/** Whether a test can give this; the caller knows how, and passes it to keep the modules apart. */
+/**
+ * Reports whether a test can give this result. The caller passes the function, to keep the modules
+ * apart.
+ */
 export type IsPossible = (facts: Facts, test: CedarExpression, holds: boolean) => boolean
 
 const dayMs = 86_400_000
@@ -78,7 +81,7 @@ function ofCall(
   return name === 'durationSince' ? sum(bounds, negative(other)) : null
 }
 
-/** What is taken from itself leaves nothing. */
+/** A value minus itself is zero. */
 function difference(body: unknown, a: Bounds | null, b: Bounds | null): Bounds | null {
   const isSame = spellingOf(expressionIn(body, 'left')) === spellingOf(expressionIn(body, 'right'))
   return isSame && a !== null ? exact(0) : sum(a, negative(b))
@@ -149,7 +152,7 @@ function instantOf(name: 'datetime' | 'duration', body: unknown): Bounds | null 
   try {
     return wide(exact(Number((name === 'datetime' ? parseDatetime(text) : parseDuration(text)).ms)))
   } catch {
-    // What cannot be read fails when it is evaluated, and is told there.
+    // A value that cannot be read fails at evaluation, and the error is reported there.
     return null
   }
 }

@@ -40,7 +40,7 @@ const readers: Readonly<Record<string, Reader>> = {
   },
 }
 
-/** Whether the annotation obliges the fabric to something. */
+/** Reports whether the annotation is an obligation of the fabric. */
 export function isDemand(annotation: string): boolean {
   return Object.hasOwn(readers, annotation)
 }
@@ -49,7 +49,8 @@ export function isDemand(annotation: string): boolean {
 const remarks: readonly string[] = ['id', 'advice', 'description']
 
 /**
- * What a permit's annotations demand. Throws `PolicyUnsupported` for every one it does not know.
+ * Returns the obligations in a permit's annotations. Throws `PolicyUnsupported` for every unknown
+ * annotation.
  */
 export function parseObligations(policy: CedarPolicy, dataClasses: readonly string[]): Obligations {
   let obligations = NO_OBLIGATIONS

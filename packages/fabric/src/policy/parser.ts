@@ -4,7 +4,7 @@ import type { CedarPolicy } from './cedar-json.ts'
 export interface ParserFault {
   readonly start: number
   readonly message: string
-  /** What to do about it; empty when the parser has no advice. */
+  /** Advice for the author; empty when the parser has none. */
   readonly help: string
 }
 

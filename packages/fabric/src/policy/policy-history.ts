@@ -32,7 +32,7 @@ export class PolicyHistory {
     deps.onChange(() => this.#take())
   }
 
-  /** How many sets are kept next to the one in force. */
+  /** Number of sets that are kept next to the one in force. */
   get kept(): number {
     return this.#superseded.length
   }
@@ -58,7 +58,7 @@ export class PolicyHistory {
     this.#forget()
   }
 
-  /** Also while nobody asks: what a set occupies is given back. */
+  /** Frees the memory of old sets by a timer, also without further calls. */
   #forget(): void {
     const now = this.#monotonic()
     this.#superseded = this.#superseded.filter(({ at }) => at >= now - keptMs)

@@ -5,7 +5,7 @@ import { POLICY_ACTIONS, type PolicyAction, type PolicyRequest } from './policy.
 import { ENTITY_TYPES } from './schema.ts'
 import type { Subject } from './values.ts'
 
-/** A policy and what its place in the index does not already say of a request. */
+/** A policy with the part of its test that its position in the index does not already imply. */
 export interface Candidate {
   readonly policy: CompiledPolicy
   /** Throws `EvaluationError` where Cedar's evaluation fails. */

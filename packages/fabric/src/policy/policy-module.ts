@@ -9,7 +9,7 @@ import { watchFolder } from './watch-folder.ts'
 export interface PolicyModuleOptions extends PolicyCompilation {
   /** The folder of `*.cedar` files. */
   readonly dir: string
-  /** Whether changes in the folder take force by themselves. */
+  /** True if changes in the folder take force by themselves. */
   readonly watch: boolean
   /** Told once why a changed folder was not taken; the set in force stays in force. */
   readonly onRejected: (error: unknown) => void
@@ -44,9 +44,12 @@ export async function openPolicyModule(options: PolicyModuleOptions): Promise<Op
   const listeners = new ListenerSet<PolicySet>()
   let current = await compilePolicies(await readPolicyFolder(options.dir), options)
   const reloads = new Serializer()
-  /** What the watcher found invalid, so that it is compiled once and not at every poll. */
+  /**
+   * The sources that the watcher found invalid, so that they are compiled once and not at every
+   * poll.
+   */
   let rejected: readonly PolicySource[] | null = null
-  /** What `onRejected` heard last, so that it is not told the same again. */
+  /** The last message passed to `onRejected`, so that it is not repeated. */
   let complaint = ''
 
   async function replace(skipRejected: boolean): Promise<CompiledPolicySet> {

@@ -58,8 +58,8 @@ const isRequest = shape({
 } satisfies Tests<PolicyRequest>)
 
 /**
- * The request to policy that an entry holds as text; null for anything else. A ledger may hold
- * bytes that an older fabric took from a connector, so nobody parses them but here.
+ * Returns the request to policy that an entry holds as text; null for anything else. A ledger may
+ * hold bytes that an older fabric accepted from a connector, so only this function parses them.
  */
 export function readPolicyRequest(text: string): PolicyRequest | null {
   let value: JsonValue

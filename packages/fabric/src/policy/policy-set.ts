@@ -18,13 +18,13 @@ export interface PolicyProblem {
   readonly line: number
   readonly column: number
   readonly message: string
-  /** What to do about it; empty when nothing better is known than the message. */
+  /** Advice for the author; empty when the message itself is the best advice. */
   readonly help: string
 }
 
 export interface CompiledPolicySet extends PolicySet {
   readonly policies: readonly CompiledPolicy[]
-  /** What the set was made from, sorted by name: enough to make it again elsewhere. */
+  /** The sources of the set, sorted by name: enough to build it again elsewhere. */
   readonly sources: readonly PolicySource[]
   readonly warnings: readonly PolicyProblem[]
 }
@@ -53,7 +53,8 @@ interface Failure {
 const none: readonly never[] = Object.freeze([])
 
 /**
- * What the evaluated policies said about one request. Lists are made only when they get an entry.
+ * The results of the evaluated policies for one request. Lists are created only when they get an
+ * entry.
  */
 class Verdicts {
   readonly #frame: Frame
@@ -116,7 +117,7 @@ function conclude({ permits, forbids, failed }: Verdicts): Decision {
   if (failed === null) return decideBy(forbids ?? permits)
   const denying = forbids ?? []
   // A forbid that could not be evaluated might have fired, so it counts as one that did. Cedar
-  // skips it, which would let whoever can provoke the error through.
+  // skips it, which would let through any caller that can provoke the error.
   for (const { policy } of failed) if (policy.effect === 'forbid') denying.push(policy)
   const decision = decideBy(denying.length > 0 ? denying : permits)
   return { ...decision, errors: failed.sort(inOrder).map(toError) }

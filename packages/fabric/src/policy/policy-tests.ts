@@ -17,7 +17,7 @@ export interface PolicyTestCase {
   readonly file: string
   readonly request: PolicyRequest
   readonly expect: 'permit' | 'deny'
-  /** When given, exactly these policies must have determined the decision. */
+  /** The policies that must have determined the decision, exactly these; null if not given. */
   readonly policies: readonly string[] | null
 }
 
@@ -51,7 +51,10 @@ function sameWords(a: readonly string[], b: readonly string[]): boolean {
 /** A test file as its parser read it. */
 export interface TestDocument {
   readonly content: unknown
-  /** Where the value at `path` stands, counted from one; the nearest that exists. */
+  /**
+   * Returns the position of the value at `path`, counted from one; that of the nearest existing one
+   * if it is missing.
+   */
   placeOf(path: readonly (string | number)[]): { readonly line: number; readonly column: number }
 }
 
@@ -84,10 +87,11 @@ export async function loadPolicyTests(
 }
 
 /**
- * The cases in a test file: a list of `{ name, principal, action, resource, context?, expect,
- * policies? }`, where everything that is left out of a principal, resource or context has the
- * harmless default below. Throws a `PoliciesRejected` with the place of anything else: unknown
- * keys, and requests that can never come, about which a case would hold whatever the policies say.
+ * Returns the cases of a test file: a list of `{ name, principal, action, resource, context?,
+ * expect, policies? }`, where every omitted part of a principal, resource or context has the
+ * harmless default below. Throws a `PoliciesRejected` with the position of anything else: unknown
+ * keys, and requests that can never occur, about which a case would hold whatever the policies
+ * state.
  */
 export function parsePolicyTests(
   document: TestDocument,
@@ -138,7 +142,7 @@ const harmlessContext: PolicyContext = {
   time: 1_767_276_000,
 }
 
-/** What a case that leaves its context out is about: a request of its action that can come. */
+/** Returns the context of a case that omits it: that of a request of its action that can occur. */
 function defaultsOf(action: unknown): PolicyContext {
   if (action === 'call') return harmlessContext
   const ofQueue = { ...harmlessContext, transport: 'queue', protocol: 'queue' } as const

@@ -44,21 +44,21 @@ export interface PolicyContext {
   readonly operation: string
   /** The tool or skill, or empty where the protocol names none. */
   readonly tool: string
-  /** How the caller authenticated. */
+  /** Authentication method of the caller. */
   readonly method: 'certificate' | 'token' | 'api-key'
-  /** Whether the request carries a verified signature of the caller. */
+  /** True if the request carries a verified signature of the caller. */
   readonly signed: boolean
   /** 0 (nothing known against the caller) to 100. */
   readonly risk: number
   /** Labels of the signed clear header of a sealed message; empty elsewhere. */
   readonly labels: readonly string[]
-  /** Whose task is asked for, where it is another principal's; empty or absent elsewhere. */
+  /** The owner of the requested task, if it is another principal's; empty or absent elsewhere. */
   readonly taskOwner?: string
   /** Unix seconds. */
   readonly time: number
 }
 
-/** What a permit demands beside. The strictest of all determining permits holds. */
+/** The obligations of a permit. The strictest of all determining permits holds. */
 export interface Obligations {
   /** Data classes to mask for this receiver, sorted, without repeats. */
   readonly mask: readonly string[]

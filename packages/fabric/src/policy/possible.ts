@@ -27,11 +27,11 @@ export interface RequestKind {
   readonly methods: readonly PolicyContext['method'][]
   /** Null where any text is an operation, because the names are not known. */
   readonly operations: readonly string[] | null
-  /** Whether the request can name a tool. */
+  /** True if the request can name a tool. */
   readonly named: boolean
-  /** Whether the request asks for a task of another, so that `taskOwner` names somebody. */
+  /** True if the request is for a task of another principal, which `taskOwner` then names. */
   readonly ofTask: boolean
-  /** Whether it can be about a sealed message, so that it has labels. */
+  /** True if the request can be about a sealed message, and so can have labels. */
   readonly labelled: boolean
 }
 
@@ -45,7 +45,7 @@ const methodsOf = (transport: PolicyContext['transport']) =>
 
 type Source = Pick<RequestKind, 'action' | 'resource' | 'protocol' | 'ofTask'>
 
-/** What is asked of the agents, of channels and of the fabric. */
+/** The questions that policy decides about agents, channels and the fabric. */
 const sources: readonly Source[] = [
   ...(['a2a', 'mcp', 'http'] as const).flatMap((protocol): readonly Source[] => [
     { action: 'call', resource: 'agent', protocol, ofTask: false },
@@ -125,8 +125,9 @@ export interface Impossible {
 }
 
 /**
- * Why no request like this one can ever come, whatever the agents do. Nobody proves anything by a
- * test about such a request: policy would deny it whatever it says of those that do come.
+ * Returns the reason why a request like this one can never occur, whatever the agents do. A test
+ * about such a request does not prove anything: policy would deny it whatever it decides about
+ * requests that do occur.
  */
 export function findImpossible(
   request: PolicyRequest,

@@ -55,8 +55,8 @@ const grammars = {
 export const GROUPS = { Role: isAgentName, Segment: isSegmentName } as const
 
 /**
- * What each field can hold in a request of this kind. A field that policy learns to read does not
- * compile without.
+ * Possible values of each field in a request of this kind. A field added to policy does not compile
+ * without an entry here.
  */
 export const CONTEXT_DOMAINS: Readonly<Record<ContextField, (kind: RequestKind) => Domain>> = {
   transport: ({ transport }) => oneOf([quote(transport)]),
@@ -73,7 +73,10 @@ export const CONTEXT_DOMAINS: Readonly<Record<ContextField, (kind: RequestKind) 
   weekday: () => between(1, 7),
 }
 
-/** What a policy can ask of one kind of request, by the part as Cedar writes it. */
+/**
+ * Returns the possible values of each part that policy can test in one kind of request, by the part
+ * as Cedar writes it.
+ */
 export function domainsOf(
   kind: RequestKind,
   principal: PolicyRequest['principal']['kind'],
@@ -97,7 +100,10 @@ function subject(part: string, kind: PolicyRequest['principal']['kind'] | Reques
   ] as const
 }
 
-/** Where the type of `principal` or `resource` is kept: no part of Cedar's reads like this. */
+/**
+ * Returns the key that holds the type of `principal` or `resource`; it cannot collide with a part
+ * of Cedar.
+ */
 export function typeOf(part: string): string {
   return `${part} is`
 }

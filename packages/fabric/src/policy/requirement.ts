@@ -127,7 +127,7 @@ function demand({ expression, holds }: Conjunct): string {
 /** A person reads a few values; a long list of them explains nothing. */
 const observationsMax = 6
 
-/** What the request says about each thing that `expression` looks at. */
+/** Describes the request's value of each part that `expression` looks at. */
 function observe(expression: CedarExpression, frame: Frame): string {
   const seen = new Map<string, string>()
   const compiler = createCompiler()

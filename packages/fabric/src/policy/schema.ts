@@ -58,7 +58,7 @@ export const ENTITY_TYPES = {
 
 const everything = ['agent', 'channel', 'fabric'] as const
 
-/** Which resources an action applies to; a request outside this table was never validated for. */
+/** Resources that an action applies to; a request outside this table was never validated. */
 export const RESOURCES_OF_ACTION = {
   call: ['agent'],
   publish: ['channel'],

@@ -6,9 +6,9 @@ export interface PolicyText {
 }
 
 /**
- * Cuts a file at the semicolons that end policies. Semicolons occur nowhere else in Cedar but in
+ * Cuts a file at the semicolons that end policies. Elsewhere in Cedar, semicolons occur only in
  * strings and comments. Each piece must still parse as exactly one policy, so that a wrong cut is
- * an error and never another policy. What is left behind the last semicolon is a piece as well.
+ * an error and never another policy. The rest after the last semicolon is a piece as well.
  */
 export function splitPolicies(source: string): readonly PolicyText[] {
   const pieces: PolicyText[] = []
@@ -47,7 +47,10 @@ export interface Position {
   readonly column: number
 }
 
-/** Where each offset of `source` stands. A file is asked about once for each of its policies. */
+/**
+ * Returns a function from an offset in `source` to its position. It is called once for each policy
+ * of the file.
+ */
 export function positionsIn(source: string): (offset: number) => Position {
   const starts = [0]
   for (let at = source.indexOf('\n'); at >= 0; at = source.indexOf('\n', at + 1)) {

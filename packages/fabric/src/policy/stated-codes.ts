@@ -25,8 +25,8 @@ export function standingOf(code: unknown): string | null {
 }
 
 /**
- * How inspection refuses what policy permitted: the decision that obliged it goes on record as
- * well.
+ * Codes of inspection refusals after a permit. The decision that imposed the obligation is recorded
+ * as well.
  */
 const inspectionCodes: readonly string[] = [
   'CONTENT_UNSUPPORTED',
@@ -38,7 +38,7 @@ const inspectionCodes: readonly string[] = [
 
 const blocked = 'CONTENT_BLOCKED' satisfies RefusalCode
 
-/** Whether a refusal after a permit is on record with the decision. */
+/** Reports whether a refusal after a permit is recorded with the decision. */
 export function isOfInspection(code: RefusalCode): boolean {
   return code === blocked || inspectionCodes.includes(code)
 }

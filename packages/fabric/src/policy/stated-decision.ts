@@ -28,7 +28,7 @@ interface StatedEntry {
 
 const decisionFacts = ['policy.version', 'policy.rules', 'private.request'] as const
 
-/** What decisions are about, and how it changes. */
+/** The data that decisions depend on, with its changes. */
 interface Stores {
   readonly policy: ConstructorParameters<typeof PolicyHistory>[0]
   readonly identity: { readonly directory: DescribedDirectory }
@@ -106,7 +106,7 @@ function isOfMesh({ action, resource, context }: PolicyRequest): boolean {
   )
 }
 
-/** What the receiver can have been to who decided. */
+/** The possible states of the receiver for the connector that decided. */
 interface Ends {
   readonly isKnown: boolean
   readonly isUnknown: boolean
@@ -160,7 +160,7 @@ function intentFault(
   return known === null ? null : `for the caller as the directory holds it, policies ${known}`
 }
 
-/** Why nothing may be delivered by this decision. */
+/** Returns the reason why this decision does not allow a delivery, or null. */
 function permitFault({ effect, obligations }: Decision, signed: boolean): string | null {
   if (effect !== 'permit') return 'deny it'
   if (obligations.approval !== null) return 'ask for an approval, and so refuse it'

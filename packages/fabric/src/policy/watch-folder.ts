@@ -1,9 +1,14 @@
 import { type FSWatcher, watch } from 'node:fs'
 
-/** Editors write a file in several steps; a change is told once they have been quiet this long. */
+/**
+ * Editors write a file in several steps; a change is reported once they have been quiet this long.
+ */
 const quietMs = 100
 
-/** A folder that never falls quiet is told of nevertheless after this many postponements: 2 s. */
+/**
+ * Maximum number of postponements; a folder that never falls quiet is still reported after them: 2
+ * s.
+ */
 const postponementsMax = 20
 
 /** Some file systems report no changes, and a folder made anew is another folder to the watcher. */

@@ -75,7 +75,7 @@ export class Worlds {
   }
 }
 
-/** What is left of the worlds in which these tests give what they are to give. */
+/** Returns the worlds that are left in which each test gives the required result. */
 export function meeting(
   worlds: readonly Facts[],
   tests: readonly { readonly expression: CedarExpression; readonly holds: boolean }[],
@@ -87,7 +87,7 @@ export function meeting(
   return left
 }
 
-/** The scope of principal and resource, as a condition would say it. */
+/** Returns the scope of principal and resource in the form of conditions. */
 export function scopeTests({ principal, resource }: CedarPolicy): readonly CedarExpression[] {
   return [scopeTest('principal', principal), scopeTest('resource', resource)].flat()
 }

@@ -5,7 +5,7 @@ import type { ReadKind } from './a2a/card-content.ts'
 import { isEndpointEvent } from './mcp/mcp-sessions.ts'
 import type { RouteProtocol } from './reading/route-protocol.ts'
 
-/** Where the content of an answer comes from. */
+/** The source of an answer's content. */
 export interface ContentSource {
   readonly readKind: ReadKind
   readonly account: TimeAccount
@@ -13,9 +13,10 @@ export interface ContentSource {
 }
 
 /**
- * Whether a whole answer is its own text or is decoded to it, or the refusal of one that leads its
- * caller past the fabric: by an agent card, or by bytes of which some reader makes another text,
- * and so perhaps a card. The same for the gateway and for connectors on both sides.
+ * Reports whether a whole answer is its own text or has to be decoded. Returns a refusal if the
+ * answer leads its caller past the fabric: by an agent card, or by bytes that some reader decodes
+ * to another text, and so perhaps to a card. Gateway and connectors on both sides use the same
+ * check.
  */
 export async function readContent(
   content: Uint8Array,

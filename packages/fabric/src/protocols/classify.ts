@@ -54,7 +54,7 @@ import {
   rpcIdOf,
 } from './reading/rpc-message.ts'
 
-/** What a request asks of its receiver, in its own protocol's words. */
+/** The operation that a request calls at its receiver, in the terms of its own protocol. */
 export interface Classified {
   readonly protocol: PolicyContext['protocol']
   readonly operation: string
@@ -108,7 +108,8 @@ export function classifyRequest(
 }
 
 /**
- * What was refused before its operation had a name, a JSON-RPC client hears as JSON-RPC as well.
+ * Returns the refusal with the JSON-RPC id, so that a JSON-RPC client receives it as JSON-RPC, also
+ * when its operation has not been named yet.
  */
 function answering({ value }: Content, refusal: Refusal): Refusal {
   const { code, detail, retryAfterMs, limit } = refusal
@@ -257,7 +258,7 @@ function nameOperation(
   if (isServicePath(pathInRoute)) {
     return new Refusal('OPERATION_UNKNOWN', "the path of a method of A2A's gRPC service")
   }
-  // What a receiver may read as another call than we do must not be decided on as either.
+  // A call that a receiver may interpret differently must not be decided on in either reading.
   const fault = isRpcMessage(body) ? findRpcFault(body) : null
   if (fault !== null) return new Refusal('MESSAGE_MALFORMED', fault)
   const call = readCall(body)
@@ -267,7 +268,7 @@ function nameOperation(
     return new Refusal('MESSAGE_MALFORMED', 'JSON-RPC batches hide calls from each other')
   }
   if (call !== null) {
-    // Whoever reads the signed path, which a receipt shows, would read another operation.
+    // A reader of the signed path, which a receipt shows, would see another operation.
     if (byPath?.isCertain === true) {
       return new Refusal('MESSAGE_MALFORMED', 'the path names one operation, the body another')
     }
@@ -284,7 +285,7 @@ function nameOperation(
   return new Refusal('OPERATION_UNKNOWN', `${head.method} is not an A2A JSON-RPC request`)
 }
 
-/** Which of the names that we do not know a receiver knows is for the receiver to say. */
+/** Only the receiver knows which methods, unknown to the fabric, it supports. */
 const unknownCall =
   'a JSON-RPC method of neither A2A nor MCP; for a receiver of another protocol, set the protocol of its route to http'
 
@@ -336,7 +337,7 @@ function classifyRest(head: Head, operation: string, protocol: RouteProtocol): N
   return { protocol: 'a2a', operation, tool: '', rpcId: undefined }
 }
 
-/** On an `auto` route the receiver may speak A2A over plain HTTP as well, pushes included. */
+/** On an `auto` route the receiver may also support A2A over plain HTTP, pushes included. */
 function classifyPlain(head: Head, pathInRoute: string): Named | Refusal {
   if (namesPush(decoded(pathInRoute))) {
     return pushes()
@@ -344,7 +345,10 @@ function classifyPlain(head: Head, pathInRoute: string): Named | Refusal {
   return plain(head)
 }
 
-/** What mirrors an MCP call, for intermediaries that do not read the body. */
+/**
+ * Reports whether the head holds the fields that mirror an MCP call for intermediaries that do not
+ * read the body.
+ */
 function hasMirrored(head: Head): boolean {
   for (const name of head.headers.keys()) {
     if (name === 'mcp-method' || name === 'mcp-name' || name.startsWith('mcp-param-')) return true

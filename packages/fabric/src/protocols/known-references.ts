@@ -30,10 +30,10 @@ interface KnownOptions {
 }
 
 /**
- * Whatever a request says that may be an id of a task, a conversation or a session, as
- * `TaskReferences.known`: long ones wherever they stand, since nothing else equals them, and short
- * ones behind a name in a document that stands in a string. `body` is parsed JSON, or text, of
- * `bytes`. Each is folded, so that the event loop has nothing to do but to look for it.
+ * Returns every possible id of a task, a conversation or a session in a request, as
+ * `TaskReferences.known`: long ones anywhere, since no other text equals them, and short ones after
+ * a name in a document inside a string. `body` is parsed JSON, or text, of `bytes`. Each is
+ * normalized, so that the event loop only has to look it up.
  */
 export function knownIn(
   head: Pick<Head, 'path' | 'headers'>,

@@ -2,18 +2,18 @@ import { type Refusal, type RpcId, StatedRefusal, UnknownReference } from '../li
 import type { Classified } from './classify.ts'
 import { statedStatus } from './http/response-status.ts'
 
-/** How one transport words a refusal. */
+/** The form of a refusal on one transport. */
 export interface Wire {
   readonly status: number
   readonly jsonRpc: number
 }
 
-/** What the caller's client makes of an answer. */
+/** Properties of a request that decide how the caller's client interprets a response. */
 export interface Spoken {
   readonly rpcId: RpcId
   readonly protocol: Classified['protocol']
   /**
-   * Whether the request names a session of MCP: to its client, any 404 is the end of that session.
+   * True if the request names an MCP session: for its client, any 404 is the end of that session.
    */
   readonly isInSession: boolean
 }
@@ -27,9 +27,9 @@ const INVALID_PARAMS = -32_602
 const TASK_NOT_FOUND = -32_001
 
 /**
- * The status and the code of a refusal as the protocol spoken has them. What the protocols have an
- * error for, their clients look for in the body of a response with status 200; by 404 a client of
- * MCP would end a session that goes on.
+ * Returns the status and the code of a refusal in the protocol in use. If that protocol defines an
+ * error for it, its clients look for it in the body of a response with status 200; after a 404, an
+ * MCP client would end a session that is still alive.
  */
 export function spokenWire(refusal: Refusal, wire: Wire, spoken: Spoken): Wire {
   const isStated = refusal instanceof StatedRefusal
@@ -39,8 +39,8 @@ export function spokenWire(refusal: Refusal, wire: Wire, spoken: Spoken): Wire {
     if (spoken.rpcId !== undefined) return { status: 200, jsonRpc: code }
     return spoken.isInSession && given.status === 404 ? { ...given, status: 400 } : given
   }
-  // Of a receiver's own session: it could say so by an ordinary 404 as well, and its client must
-  // know.
+  // The receiver's own session is unknown: the receiver could also report this by an ordinary 404,
+  // and its client must know.
   const isSession = isStated && spoken.isInSession && refusal.code === 'RECEIVER_UNKNOWN'
   return isSession ? wire : given
 }

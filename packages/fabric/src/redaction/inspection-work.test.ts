@@ -11,7 +11,7 @@ const fill = (unit: string, length: number): string =>
   unit.repeat(Math.ceil(length / unit.length)).slice(0, length)
 const base64 = (text: string): string => Buffer.from(text).toString('base64')
 
-/** What text is made of that makes detectors start, decoders decode and findings multiply. */
+/** Pieces of text that make detectors start, decoders decode and findings multiply. */
 const units = [
   ...['@', '[', '{', '(', '"', "'", '\\', '%', '&', ' ', '\n', '.', ',', '-', '/', '4', '0', 'a'],
   ...['@@@', '[[[', 'a@b.co ', '4111 1111 1111 1111 ', '4.1,', '4,1.', '411-1.1', '+1', '00 '],
@@ -47,7 +47,7 @@ function stepsOf(text: string, type: string): number {
 
 /** Of one look at a text. */
 const stepsPerByteMax = 1_200
-/** What is found is masked and looked at again, four times at most. */
+/** Findings are masked and the result is inspected again, four times at most. */
 const looksMax = 5
 
 test('no text costs more steps than its length allows', () => {

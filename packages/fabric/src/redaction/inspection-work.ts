@@ -12,7 +12,7 @@ export class TooMuchWork extends Error {}
 export class TooManyFindings extends Error {}
 
 /**
- * What one inspection may cost: some nine seconds at worst, below what `work.bodyMs` gives a job.
+ * Maximum cost of one inspection: some nine seconds at worst, below what `work.bodyMs` gives a job.
  * Documents of 4 MiB in Markdown, program text or JSON take a third to five sixths of it.
  */
 export const inspectionStepsMax = 600_000_000
@@ -22,9 +22,9 @@ export function stepsLimit(value: number): Limit {
 }
 
 /**
- * What parts of an inspection cost, in steps; a step is ten to fifteen nanoseconds of a recent
+ * Costs of the parts of an inspection, in steps; a step is ten to fifteen nanoseconds of a recent
  * machine. The weights are those of the worst input of each part, as `npm run bench` measures them,
- * so that a sum of steps bounds the time whatever the input is made of.
+ * so that a sum of steps bounds the time for any input.
  */
 export const STEPS = {
   /** A byte that the survey and the detectors of numbers read. */
@@ -35,7 +35,7 @@ export const STEPS = {
   digitGroup: 7,
   /** A digit that is read once more, because a card number may begin before it. */
   cardDigit: 2,
-  /** What may be an IBAN: a country's letters before digits, read twice. */
+  /** A candidate for an IBAN: a country's letters before digits, read twice. */
   iban: 120,
   /** A row of digits with a check digit of a card: how it is written, and what stands beside it. */
   cardCandidate: 400,

@@ -12,7 +12,7 @@ export function isDataClass(value: string): value is DataClass {
 /** One thing that was found. The value itself never appears in it. */
 export interface Finding {
   readonly dataClass: DataClass
-  /** Which detector found it, such as `github-token`. */
+  /** Name of the detector that found it, such as `github-token`. */
   readonly detector: string
   /**
    * JSON Pointer (RFC 6901) of the leaf, or `text` in content that is not JSON. Names that hold

@@ -26,7 +26,7 @@ const answer: UpstreamResponse = {
   discard: () => undefined,
 }
 
-/** Fails at the endpoints in `down` in the given way, and says who was tried. */
+/** Fails at the endpoints in `down` in the given way, and returns the list of endpoints tried. */
 function upstreamWith(
   down: ReadonlySet<string>,
   progress: 'not-sent' | 'sent',
@@ -128,7 +128,7 @@ describe('requests over several endpoints', () => {
     tried.length = 0
     await expect(balancer.request(route, inSession)).rejects.toMatchObject({ progress: 'not-sent' })
     expect(tried).toEqual([opener])
-    // An instance that is gone for good takes its sessions along; the next one says so itself.
+    // An instance that is gone for good takes its sessions along; the next one reports that itself.
     const left = { ...route, endpoints: endpoints.filter(({ url }) => url !== opener) }
     expect(await balancer.request(left, inSession)).toMatchObject({ status: 200 })
   })

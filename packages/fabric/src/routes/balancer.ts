@@ -71,7 +71,7 @@ export function createBalancer(
       let failure: Failed | null = null
       let attempts = 0
       while (attempts < attemptsMax) {
-        // Elsewhere nobody knows the session, so there is no use in trying elsewhere.
+        // No other endpoint knows the session, so trying one would be useless.
         const elsewhere =
           tried.size > 0 && place !== null ? null : health.choose(route, place, tried)
         const endpoint = elsewhere ?? (failure?.stale === true ? find(route, failure.url) : null)
@@ -112,7 +112,7 @@ function afterFirst(cause: unknown, attempts: number): UpstreamError {
 interface Failed {
   readonly progress: SendProgress
   readonly stale: boolean
-  /** Where it was tried last. */
+  /** The URL of the last attempt. */
   readonly url: string
   readonly cause: UpstreamError
 }
@@ -122,7 +122,10 @@ function unreachable(message: string): Failed {
   return { progress: 'not-sent', stale: false, url: '', cause }
 }
 
-/** What all attempts so far come to: what one may have delivered, a later one cannot take back. */
+/**
+ * Combines the failures of all attempts so far: if one may have delivered, a later one cannot undo
+ * that.
+ */
 function failed(
   cause: UpstreamError,
   { before, url, mayRepeat }: { before: Failed | null; url: string; mayRepeat: boolean },
@@ -153,7 +156,7 @@ class EndpointHealth {
     return this.#pick(healthy.length > 0 ? healthy : left)
   }
 
-  /** What `ended` is told of; the endpoint can have been forgotten by then. */
+  /** Returns the argument for `ended`; the endpoint can have been forgotten by then. */
   started(endpoint: Endpoint): Health {
     const state = this.#of(endpoint)
     state.pending += 1
@@ -188,11 +191,14 @@ class EndpointHealth {
 
 const sessionHeader = 'mcp-session-id'
 
-/** Which endpoint opened which MCP session (up to 2025-11-25): its others know nothing of it. */
+/**
+ * The endpoint that opened each MCP session (up to 2025-11-25): the agent's other endpoints do not
+ * know it.
+ */
 class SessionPlaces {
   readonly #places = new Map<string, string>()
 
-  /** Null where there is no session, or where its endpoint is no longer one of the route's. */
+  /** Null without a session, or if its endpoint is not one of the route's any more. */
   find({ name, endpoints }: Route, { headers }: UpstreamRequest): string | null {
     if (endpoints.length < 2) return null
     const session = headers.find(([field]) => field === sessionHeader)?.[1]

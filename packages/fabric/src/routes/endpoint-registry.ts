@@ -3,19 +3,20 @@ import type { Clock } from '../lib/clock.ts'
 import type { RouteProtocol } from '../protocols/reading/route-protocol.ts'
 import type { Route, Routes } from './routes.ts'
 
-/** What an agent or its connector says of where it can be reached. */
+/** The address at which an agent can be reached, as the agent or its connector states it. */
 export interface RegisteredEndpoint {
   readonly name: string
   readonly url: string
   readonly protocol: RouteProtocol
-  /** Whether a connector listens there; others are called by the fabric alone. */
+  /** True if a connector listens there; others are called by the fabric alone. */
   readonly connector: boolean
   readonly expiresAt: number
 }
 
 /**
- * Where agents are reached: what the operator configured, and what live agents registered for
- * themselves. A registration is a lease; an agent that stops renewing it is no longer routed to.
+ * The endpoints of agents: those that the operator configured, and those that live agents
+ * registered for themselves. A registration is a lease; the fabric stops routing to an agent that
+ * stops renewing it.
  */
 export interface EndpointRegistry extends Routes {
   /**
@@ -34,7 +35,8 @@ export interface EndpointRegistry extends Routes {
 
 export const endpointsPerInstanceMax = 16
 /**
- * More instances than this of one agent, and the one that was heard of longest ago is forgotten.
+ * Maximum number of instances of one agent; beyond it, the one that renewed longest ago is
+ * forgotten.
  */
 export const instancesPerAgentMax = 64
 
@@ -85,8 +87,9 @@ export function createEndpointRegistry(trustDomain: string, clock: Clock): Endpo
 }
 
 /**
- * The endpoints that speak one protocol: what is decided on in its words must not reach a listener
- * that reads it in another's. Of several, always the same one, whoever renewed last.
+ * The endpoints of one protocol: a request decided as one protocol must not reach a listener that
+ * reads it as another. Of several protocols, always the same one, regardless of the order of
+ * renewal.
  */
 export function ofOneProtocol<T extends { readonly protocol: RouteProtocol }>(
   endpoints: readonly T[],
@@ -96,7 +99,7 @@ export function ofOneProtocol<T extends { readonly protocol: RouteProtocol }>(
   return { protocol, endpoints: endpoints.filter((endpoint) => endpoint.protocol === protocol) }
 }
 
-/** What connectors would see of these endpoints; in whatever order they were renewed. */
+/** Returns these endpoints as connectors would see them, regardless of the order of renewal. */
 function pictureOf(endpoints: readonly RegisteredEndpoint[]): string {
   return endpoints
     .map(({ url, protocol }) => `${protocol} ${url}`)

@@ -1,7 +1,7 @@
 import type { RouteProtocol } from '../protocols/reading/route-protocol.ts'
 import type { Endpoint } from './upstream.ts'
 
-/** How an agent is reached. */
+/** The protocol and endpoints by which an agent is reached. */
 export interface Route {
   readonly name: string
   readonly protocol: RouteProtocol
@@ -9,9 +9,9 @@ export interface Route {
 }
 
 /**
- * Whether an exchange that was decided on `route` may still go to `endpoint` now that the route is
- * `now`: an operator moved or deleted it, or the agent's registration ended, while the request
- * waited.
+ * Reports whether an exchange that was decided on `route` may still go to `endpoint` now that the
+ * route is `now`: an operator moved or deleted it, or the agent's registration ended, while the
+ * request waited.
  */
 export function leadsTo(now: Route | null, route: Route, endpoint: Endpoint): boolean {
   if (now === route) return true

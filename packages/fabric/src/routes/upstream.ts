@@ -1,13 +1,13 @@
 import type { ByteAccount } from '../budgets/body-budget.ts'
 import type { StillPermitted } from '../pipeline/delivery.ts'
 
-/** Where a receiver listens. */
+/** The address at which a receiver listens. */
 export interface Endpoint {
-  /** `http:` only for loopback or where the operator says so; `https:` elsewhere. */
+  /** `http:` only for loopback or where the operator configures it; `https:` elsewhere. */
   readonly url: string
   /** The SPIFFE ID that the peer's certificate must prove; null on plain HTTP and public TLS. */
   readonly spiffeId: string | null
-  /** Whether a connector listens there, which decides again on what we permitted. */
+  /** True if a connector listens there, which decides again on requests that we permitted. */
   readonly connector?: boolean
 }
 
@@ -24,7 +24,7 @@ export interface UpstreamRequest {
   readonly still?: StillPermitted
   /** Asked at the same moment: whether the request may go to this endpoint at all. */
   readonly leadsTo?: (endpoint: Endpoint) => boolean
-  /** Where the head of the response is counted, and what of its body waits for its reader. */
+  /** Counts the head of the response, and the part of its body that waits for its reader. */
   readonly account: ByteAccount
 }
 
@@ -38,11 +38,11 @@ export interface UpstreamResponse {
 
 /** A response, and how it was obtained. */
 export interface BalancedResponse extends UpstreamResponse {
-  /** How many times the request was sent; more than one for safe methods only. */
+  /** Number of times the request was sent; more than one for safe methods only. */
   readonly attempts: number
   /** An earlier copy was sent, and what became of it is unknown. */
   readonly isSecondCopy: boolean
-  /** Whether a certificate proved that the response is the receiver's own. */
+  /** True if a certificate proved that the response is the receiver's own. */
   readonly isProved: boolean
 }
 

@@ -1,5 +1,5 @@
 /**
- * Where the master key comes from. There is no default key, only a default place for a random one.
+ * Sources of the master key. There is only a default location for a random key, not a default key.
  */
 export type MasterKeyPlace =
   /** 32 bytes, raw or in base64, for the owner's eyes only; made on the first start. */
@@ -13,7 +13,7 @@ export type MasterKeyPlace =
 
 /** The operating system's keyring, as far as a master key needs it. */
 export interface Keyring {
-  /** Null where there is no such entry; rejects where the keyring is locked or absent. */
+  /** Null if the entry does not exist; rejects if the keyring is locked or absent. */
   find(account: string): Promise<Uint8Array | null>
   put(account: string, key: Uint8Array): Promise<void>
 }

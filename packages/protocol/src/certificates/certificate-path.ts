@@ -2,13 +2,13 @@ import { createPublicKey, type KeyObject, verify } from 'node:crypto'
 import { equalBytes } from '../encoding/bytes.ts'
 import type { ClaimedCertificate } from './certificate.ts'
 
-/** How far two honest clocks may differ. Linkerd allows the same. */
+/** Maximum difference between two honest clocks. Linkerd allows the same. */
 export const clockSkewMs = 20_000
 
 /** Signatures verified for one peer at most; no honest chain comes near. */
 const checksMax = 24
 
-/** An authority that may issue, with its key; whether anybody trusts it is not said here. */
+/** An authority that may issue, with its key; its trust is not decided here. */
 export interface Authority {
   readonly certificate: ClaimedCertificate
   readonly key: KeyObject
@@ -121,7 +121,7 @@ function isSignedBy(
   return signed
 }
 
-/** Null for a kind or size that we do not accept, and for bytes that are no key. */
+/** Null for a kind or size that we do not accept, and for bytes that are not a key. */
 export function publicKeyOf(certificate: ClaimedCertificate): KeyObject | null {
   let key: KeyObject
   try {

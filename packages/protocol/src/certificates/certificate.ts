@@ -15,7 +15,7 @@ import {
   readDer,
 } from './der.ts'
 
-/** What an X.509 certificate (RFC 5280, section 4) says, none of it verified. */
+/** The claims of an X.509 certificate (RFC 5280, section 4), none of them verified. */
 export interface ClaimedCertificate {
   readonly encoded: Uint8Array
   /** The signed part, exactly as it came. */
@@ -35,7 +35,7 @@ export interface ClaimedCertificate {
   /** SubjectPublicKeyInfo, DER. */
   readonly publicKey: Uint8Array
   readonly isAuthority: boolean
-  /** How many authorities may follow below this one; null when unlimited. */
+  /** Number of authorities that may follow below this one; null when unlimited. */
   readonly pathLengthMax: number | null
   readonly keyUsage: KeyUsage | null
   /** Object identifiers; null when any purpose is allowed. */

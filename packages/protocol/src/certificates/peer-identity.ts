@@ -13,7 +13,7 @@ import {
 } from './certificate-path.ts'
 import { DerError } from './der.ts'
 
-/** Who a certificate proves its holder to be. */
+/** The identity that a certificate proves for its holder. */
 export interface PeerIdentity {
   /** Exactly as in the certificate; lower case up to the path. */
   readonly spiffeId: string
@@ -42,7 +42,7 @@ export type PeerFaultCode =
 
 export { clockSkewMs, parseSpiffeUri } from './certificate-path.ts'
 
-/** Why a peer is nobody. Returned, never thrown. */
+/** The reason why a peer has no identity. Returned, never thrown. */
 export class PeerFault {
   readonly code: PeerFaultCode
   readonly detail: string
@@ -81,7 +81,9 @@ interface Outcome extends Validity {
   readonly version: number
 }
 
-/** The roots of each trust domain, kept apart: no domain's authority speaks for another. */
+/**
+ * The roots of each trust domain, kept apart: an authority of one domain cannot vouch for another.
+ */
 export class TrustBundles {
   readonly #bundles = new Map<string, Bundle>()
   readonly #verdicts = new Map<string, Verdict>()
@@ -270,7 +272,8 @@ function subjectOf(
 ): { spiffeId: string; trustDomain: string } | PeerFault {
   const [spiffeId, ...others] = leaf.alternativeNames?.uris ?? []
   if (spiffeId === undefined) return new PeerFault('IDENTITY_MISSING', 'no URI name')
-  // X509-SVID, section 2: more than one URI must be refused, whatever the others say.
+  // X509-SVID, section 2: more than one URI must be refused, regardless of the contents of the
+  // others.
   if (others.length > 0) return new PeerFault('IDENTITY_AMBIGUOUS', 'more than one URI name')
   const parsed = parseSpiffeUri(spiffeId)
   if (parsed === null || parsed.path === '') {

@@ -24,7 +24,7 @@ export interface ChannelDescriptor {
   readonly epoch: number
   /** The oldest epoch in which a message is still accepted. */
   readonly floor: number
-  /** The only suites that may occur; there is no negotiation, hence no downgrade. */
+  /** The only suites that may occur; suites are not negotiated, so a downgrade is impossible. */
   readonly suites: readonly number[]
   /** Ascending by name. */
   readonly members: readonly ChannelMember[]

@@ -126,14 +126,14 @@ function readLease(reader: ByteReader): LeasedFrame {
   return { offset, attempt, leaseUntil, leaseToken, sealed: reader.raw(length) }
 }
 
-/** How the broker took one message; `offset` is null when it holds none. */
+/** The broker's result for one message; `offset` is null when the broker does not hold it. */
 export interface PublishOutcome {
   readonly state: 'stored' | 'duplicate' | 'conflict' | 'full'
   readonly offset: number | null
 }
 
 export interface PublishAnswer {
-  /** The channel's present epoch, so that senders hear of a change without asking. */
+  /** The channel's present epoch, so that senders learn of a change without asking. */
   readonly epoch: number
   readonly results: readonly PublishOutcome[]
 }
@@ -167,7 +167,7 @@ export interface LeaseRequest {
   readonly group: string
   readonly count: number
   readonly leaseMs: number
-  /** How long the broker may hold the request open while there is nothing to lease. */
+  /** Maximum time that the broker may hold the request open while there is nothing to lease. */
   readonly waitMs: number
 }
 
@@ -241,7 +241,7 @@ function toSettlementItem(value: unknown): SettlementItem | null {
   return { offset, leaseToken, verdict: claimed, delayMs, reason }
 }
 
-/** In the order of the items; false where the lease was no longer held and nothing changed. */
+/** In the order of the items; false if the lease had ended and nothing changed. */
 export function encodeSettlementAnswer(settled: readonly boolean[]): Uint8Array {
   return json({ settled })
 }

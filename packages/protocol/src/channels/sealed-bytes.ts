@@ -64,14 +64,15 @@ export class ByteWriter {
     return taken
   }
 
-  /** Begins anew: what an encoder wrote before it threw is nobody's. */
+  /** Starts over: the bytes that an encoder wrote before it threw are discarded. */
   reset(): this {
     this.#length = 0
     return this
   }
 
   /**
-   * What was written. Without a copy where the capacity was exact; nothing may be written after it.
+   * Returns the bytes written. Without a copy where the capacity was exact; nothing may be written
+   * after it.
    */
   finish(): Uint8Array<ArrayBuffer> {
     if (this.#length === this.#bytes.length) return this.#bytes
@@ -160,8 +161,8 @@ export function check(condition: boolean, what: string): asserts condition {
 }
 
 /**
- * What `read` gives, or null when the bytes are not what it expects; other errors are ours and
- * pass.
+ * Returns the result of `read`, or null when the bytes are not what it expects; other errors are
+ * ours and pass.
  */
 export function parsedOrNull<T>(bytes: Uint8Array, read: (reader: ByteReader) => T): T | null {
   try {

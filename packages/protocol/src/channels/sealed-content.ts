@@ -16,8 +16,8 @@ export interface SealedContent {
 }
 
 /**
- * How far the length of a ciphertext tells the length of its body: exactly, to 256 bytes, to a
- * factor of two.
+ * Precision with which the length of a ciphertext reveals the length of its body: exact, to 256
+ * bytes, to a factor of two.
  */
 export type SealedPadding = 'none' | 'block' | 'power'
 

@@ -45,7 +45,7 @@ export interface KeyMessage {
 export interface SignedKeyMessage {
   readonly message: KeyMessage
   readonly signature: Uint8Array
-  /** What the signature covers. */
+  /** The bytes that the signature covers. */
   readonly signedBytes: Uint8Array
 }
 
@@ -76,7 +76,7 @@ export function encodeKeyMessage(message: KeyMessage): Uint8Array<ArrayBuffer> {
   return writer.finish()
 }
 
-/** What the sender signs about an encoded key message. */
+/** Returns the bytes that the sender signs about an encoded key message. */
 export function keySignatureInput(encoded: Uint8Array): Uint8Array {
   return concat(context, encoded)
 }

@@ -209,8 +209,7 @@ describe('batch proof', () => {
     const aunt = proofs[0]?.path[1]
     if (left === undefined || right === undefined || aunt === undefined) throw new Error('no tree')
     const inner = sha256(new TextEncoder().encode('countersign-node-v1\0'), left, right)
-    // The tree of two does reach the same root; the count in the signed bytes is what tells them
-    // apart.
+    // The tree of two does reach the same root; the count in the signed bytes distinguishes them.
     expect(batchRootOf(inner, { count: 2, index: 0, path: [aunt] }, sha256)).toEqual(root)
     expect(() => batchRootOf(inner, { count: 4, index: 0, path: [aunt] }, sha256)).toThrow(
       TypeError,

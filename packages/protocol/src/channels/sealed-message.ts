@@ -40,7 +40,7 @@ export const SEALED_SEQUENCE_MAX: number = 2 ** 20 - 1
 const flagBatch = 1
 const flagOrdering = 2
 const labelPattern = /^[a-z0-9][a-z0-9._:-]{0,62}$/
-/** Nobody but the fabric has labels of that name, now and later. */
+/** Labels of that name are reserved for the fabric, now and later. */
 const ownLabel = /^countersign(?![a-z0-9])/
 const keyIdPattern = /^[!-~]{1,128}$/
 const contentTypePattern = /^[!-~](?:[ -~]{0,125}[!-~])?$/
@@ -65,8 +65,8 @@ export interface SealedHeader {
    */
   readonly idempotencyHash: Uint8Array
   /**
-   * 16 bytes: a keyed hash over idempotency key and body, which tells a retry from a different
-   * message; zeros where the sender gave no key.
+   * 16 bytes: a keyed hash over idempotency key and body, which distinguishes a retry from a
+   * different message; zeros where the sender gave no key.
    */
   readonly contentHash: Uint8Array
   /** SHA-256 digest of the session's previous core; zeros exactly at sequence 0. */
@@ -82,7 +82,7 @@ export interface SealedHeader {
   readonly labels: readonly string[]
 }
 
-/** Where a message stands in the batch that one signature covers (RFC 9162, section 2.1.3). */
+/** The position of a message in the batch that one signature covers (RFC 9162, section 2.1.3). */
 export interface BatchProof {
   readonly count: number
   readonly index: number
@@ -109,7 +109,10 @@ export function messageIdBytes(messageId: MessageId): Uint8Array<ArrayBuffer> {
   return hexBytes(messageId.slice(4))
 }
 
-/** Whether a sender may give a message this label: none is in the name of the fabric. */
+/**
+ * Reports whether a sender may give a message this label: labels in the name of the fabric are
+ * excluded.
+ */
 export function isSealedLabel(value: unknown): value is string {
   return typeof value === 'string' && labelPattern.test(value) && !ownLabel.test(value)
 }
@@ -155,7 +158,7 @@ export function encodeSealedHeader(header: SealedHeader): Uint8Array<ArrayBuffer
   return writer.take()
 }
 
-/** What stands between the header and the signature. */
+/** The content between the header and the signature. */
 export interface SealedPayload {
   readonly commitment: Uint8Array
   readonly ciphertext: Uint8Array
@@ -177,7 +180,7 @@ export function encodeSealedCore(
 }
 
 /**
- * The finished message. A proof must be given exactly when the header says that a batch was signed.
+ * The finished message. A proof must be given exactly when the header marks the batch as signed.
  */
 export function encodeSealedMessage(
   core: Uint8Array,
@@ -217,7 +220,7 @@ export function parseSealedMessage(bytes: Uint8Array): SealedMessage | null {
   })
 }
 
-/** How many siblings lead from leaf `index` to the root of `count` leaves. */
+/** Returns the number of siblings that lead from leaf `index` to the root of `count` leaves. */
 export function batchPathLength(index: number, count: number): number {
   let length = 0
   for (let at = index, width = count; width > 1; at >>= 1, width = (width + 1) >> 1) {

@@ -24,12 +24,12 @@ export function messageDigest(core: Uint8Array, sha256: Sha256): Uint8Array {
   return sha256(messageContext, core)
 }
 
-/** What the sender signs for one message. */
+/** Returns the bytes that the sender signs for one message. */
 export function messageSignatureInput(digest: Uint8Array): Uint8Array {
   return concat(messageContext, digest)
 }
 
-/** What the sender signs for `count` messages at once. */
+/** Returns the bytes that the sender signs for `count` messages at once. */
 export function batchSignatureInput(count: number, root: Uint8Array): Uint8Array {
   return concat(batchContext, new Uint8Array([count >> 8, count & 0xff]), root)
 }
@@ -56,8 +56,8 @@ export function batchTree(
 }
 
 /**
- * The root that `leaf` and its proof lead to; whether it is the signed one is for the signature to
- * say.
+ * The root that `leaf` and its proof lead to; only the signature shows whether it is the signed
+ * one.
  */
 export function batchRootOf(leaf: Uint8Array, proof: BatchProof, sha256: Sha256): Uint8Array {
   if (proof.path.length !== batchPathLength(proof.index, proof.count))
@@ -144,7 +144,7 @@ function nodeName(level: number, index: number): number {
 export const ACK_VERDICTS = { done: 1, retry: 2, dead: 3 } as const
 export type AckVerdict = keyof typeof ACK_VERDICTS
 
-/** What a receiver countersigns about one message. */
+/** The statement that a receiver countersigns about one message. */
 export interface AckStatement {
   readonly messageId: string
   /** SHA-256 of the whole sealed message, signature and proof included. */
@@ -171,8 +171,8 @@ export function ackDigest(ack: AckStatement, sha256: Sha256): Uint8Array {
 }
 
 /**
- * What a receiver signs for all acknowledgements of one settlement, in their order. Any single one
- * is proved later by its path in `batchTree` over the digests.
+ * Returns the bytes that a receiver signs for all acknowledgements of one settlement, in their
+ * order. Any single one is proved later by its path in `batchTree` over the digests.
  */
 export function ackSignatureInput(digests: readonly Uint8Array[], sha256: Sha256): Uint8Array {
   const count = digests.length

@@ -5,7 +5,9 @@
  */
 export class ArrivingBytes {
   readonly #bytesMax: number
-  /** Longer than what has come, but for a first piece: that is not ours to write to. */
+  /**
+   * Longer than the bytes that have come, except for a first piece: that is not ours to write to.
+   */
   #held: Uint8Array = new Uint8Array(0)
   #length = 0
 
@@ -17,7 +19,7 @@ export class ArrivingBytes {
     return this.#length
   }
 
-  /** What is occupied, which is up to twice what came. */
+  /** The bytes occupied, up to twice the bytes that came. */
   get heldBytes(): number {
     return this.#held.length
   }
@@ -40,7 +42,7 @@ export class ArrivingBytes {
     return true
   }
 
-  /** What has come so far. The next piece begins anew. */
+  /** Returns the bytes that have come so far. The next piece begins anew. */
   take(): Uint8Array {
     const isFull = this.#held.length === this.#length
     const whole = isFull ? this.#held : this.#held.subarray(0, this.#length)
@@ -59,8 +61,8 @@ export class ArrivingBytes {
 }
 
 /**
- * A view keeps all of its memory alive: one byte may hold a whole read of 64 KiB that nobody
- * counts.
+ * A view keeps all of its memory alive: one byte may hold a whole read of 64 KiB that is not
+ * counted.
  */
 function fillsItsMemory({ length, buffer }: Uint8Array): boolean {
   return 2 * length >= buffer.byteLength

@@ -85,7 +85,7 @@ test('a body of one response counts as what it is', async () => {
   await expect.poll(() => connections.count).toBeLessThan(5)
 })
 
-/** Readers that take nothing, each of what its path says in bytes; `proved` by their names. */
+/** Readers that take nothing, each of as many bytes as its path states; `proved` by their names. */
 async function readers(
   limits: Parameters<typeof guardConnections>[1]['limits'],
   asked: Readonly<Record<string, readonly number[]>>,
@@ -97,7 +97,7 @@ async function readers(
     (response, { url = '' }) =>
       void sendBytes(response, new Uint8Array(Math.floor(Number(url.slice(1))))),
     {
-      // As the connection of a caller: what is named `nobody` has proved nothing.
+      // As the connection of a caller: a connection named `nobody` has proved nothing.
       identityOf: ({ remotePort = 0 }) => names.get(remotePort)?.replace(/^nobody.*$/, '') || null,
       onDrop: (reason) => dropped.push(reason),
     },

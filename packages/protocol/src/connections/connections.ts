@@ -14,7 +14,7 @@ import type { BacklogLimits } from './response-backlog.ts'
 export type ServedRequest = IncomingMessage | Http2ServerRequest
 export type ServedResponse = ServerResponse | Http2ServerResponse
 
-/** What responses may hold while their peers do not take them. */
+/** The bytes that responses may hold while their peers do not take them. */
 export interface ConnectionLimits extends BacklogLimits {
   /** Unsent response bytes of one connection. */
   readonly unsentBytesPerConnection: number

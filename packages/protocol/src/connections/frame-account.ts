@@ -7,7 +7,8 @@ const bytesPerSecond = 128 * 1024
 const burstBytes = 1024 * 1024
 /**
  * A client that writes strings without Huffman's code takes up to two fifths more for a head than
- * the fewest octets. What others gain by it is worth fewer frames than their request costs.
+ * the fewest octets. The credit that other clients gain by it is worth fewer frames than their
+ * request costs.
  */
 const plainShare = 0.4
 const plainBytesMax = 512
@@ -15,10 +16,10 @@ const plainBytesMax = 512
 const aheadBytesMax = 128 * 1024
 
 /**
- * What an HTTP/2 connection sends besides requests: PING, SETTINGS, WINDOW_UPDATE, padding, frames
- * of unknown types, heads that the session refuses. Each costs the event loop up to a microsecond
- * for nine bytes and asks for nothing, so that no rate limit of requests sees it. HTTP/2 itself
- * bounds some of them; this bounds all of them, by their bytes.
+ * Counts the bytes that an HTTP/2 connection sends besides requests: PING, SETTINGS, WINDOW_UPDATE,
+ * padding, frames of unknown types, heads that the session refuses. Each costs the event loop up to
+ * a microsecond for nine bytes and asks for nothing, so that no rate limit of requests sees it.
+ * HTTP/2 itself bounds some of them; this bounds all of them, by their bytes.
  */
 export class FrameAccount {
   #readBytes = 0
@@ -47,7 +48,8 @@ export class FrameAccount {
   }
 
   /**
-   * Whether more came besides than a client has reason to send; `readBytes` is the total so far.
+   * Reports whether more bytes came besides requests than a client has reason to send; `readBytes`
+   * is the total so far.
    */
   isOver(readBytes: number, elapsedMs: number): boolean {
     const came = readBytes - this.#readBytes

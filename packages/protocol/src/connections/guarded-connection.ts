@@ -17,7 +17,7 @@ export interface TrackedResponse {
   readonly stream: ServerHttp2Stream | null
   readonly backlog: ResponseBacklog
   isWatched: boolean
-  /** Whether the last sample found the response whole and the request not. */
+  /** True if the last sample found the response whole and the request not. */
   isHalfOpen: boolean
   /** As last sampled: in all, and of a buffer that others send from as well. */
   unsent: number
@@ -55,7 +55,8 @@ export class GuardedConnection {
   readonly #destroySoon: () => void
   readonly #open = new Set<TrackedResponse>()
   /**
-   * What the connection has to send besides responses: frames, and answers to unparsed requests.
+   * The bytes that the connection has to send besides responses: frames, and answers to unparsed
+   * requests.
    */
   readonly #backlog: ResponseBacklog
   #waiting: Waiting[] = []
@@ -80,7 +81,7 @@ export class GuardedConnection {
     return this.#unsent
   }
 
-  /** What of it is held for this connection alone. */
+  /** The part of the unsent bytes that is held for this connection alone. */
   get unsentOwn(): number {
     let own = this.#unsent
     for (const { shared } of this.#open) own -= shared?.bytes ?? 0
@@ -92,7 +93,9 @@ export class GuardedConnection {
     for (const { shared } of this.#open) if (shared !== null) yield shared.buffer
   }
 
-  /** Whether as much is unsent as may be; as of now, not of the last sample. */
+  /**
+   * Reports whether the unsent bytes have reached their limit; as of now, not of the last sample.
+   */
   isFull(): boolean {
     let unsent = 0
     for (const { stream, response } of this.#open) {
@@ -193,7 +196,7 @@ export class GuardedConnection {
     if (now - this.#idleSince >= this.#limits.idleMs) this.#session.close()
   }
 
-  /** Whether the client sends more besides its requests than any client needs. */
+  /** Reports whether the client sends more besides its requests than any client needs. */
   isFlooding(elapsedMs: number): boolean {
     return this.frames?.isOver(this.socket.bytesRead, elapsedMs) ?? false
   }
@@ -228,7 +231,7 @@ export class GuardedConnection {
       return
     }
     const { stream } = tracked
-    // Its bytes are gone before the next sample: nobody else has to make room for them.
+    // Its bytes are gone before the next sample: no other connection has to make room for them.
     this.#open.delete(tracked)
     this.#unsent -= tracked.unsent
     stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM)

@@ -40,7 +40,7 @@ const staticValues: ReadonlySet<string> = new Set([
   'gzip, deflate',
 ])
 
-/** What precedes the fields of a head: the head of its frame. */
+/** Length of the frame head, which precedes the fields of a head. */
 const frameHeadBytes = 9
 
 /**

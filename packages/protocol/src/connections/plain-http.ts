@@ -15,7 +15,7 @@ const answer = utf8(
   ].join('\r\n'),
 )
 
-/** How OpenSSL words first bytes that are not those of a TLS client. */
+/** OpenSSL's error codes for first bytes that are not those of a TLS client. */
 const notTls: ReadonlySet<string> = new Set([
   'ERR_SSL_HTTP_REQUEST',
   'ERR_SSL_HTTPS_PROXY_REQUEST',

@@ -17,7 +17,7 @@ function faultOf(samples: Iterable<number>): { fault: string; at: number } | nul
   return null
 }
 
-/** What is left of `bytes` when so many are taken with each sample. */
+/** The rest of `bytes` after each sample, when each takes so many. */
 function* taken(bytes: number, perSample: number): Generator<number> {
   for (let left = bytes; left > 0; left -= perSample) yield left
   yield 0

@@ -1,4 +1,4 @@
-/** How fast a peer must take what it asked for. */
+/** The minimum rate at which a peer must take the response that it asked for. */
 export interface BacklogLimits {
   /** A backlog of which nothing is taken for this long ends its response. */
   readonly stallMs: number
@@ -8,7 +8,7 @@ export interface BacklogLimits {
 
 export type BacklogFault = 'stalled' | 'slow'
 
-/** What a drained write buffer counts for when it was filled and emptied between two looks. */
+/** The bytes counted for a drained write buffer that was filled and emptied between two samples. */
 const bufferBytes = 16 * 1024
 
 /**

@@ -77,7 +77,7 @@ export function drained(response: Response): Promise<void> {
   })
 }
 
-/** Whether bytes of the response still wait for its peer. */
+/** Reports whether bytes of the response still wait for its peer. */
 export function hasUnsent(response: Response): boolean {
   const { stream } = response as { readonly stream?: { readonly writableLength: number } }
   return (stream ?? response).writableLength > 0

@@ -16,7 +16,8 @@ export const a2aOperations: ReadonlyMap<string, string> = new Map([
 ])
 
 /**
- * Whether `text` is one of A2A's operations, by the name that the fabric decides on and records.
+ * Reports whether `text` is one of A2A's operations, by the name that the fabric decides on and
+ * records.
  */
 export function isA2aOperation(text: string): boolean {
   return decidedOn.has(text)

@@ -1,6 +1,6 @@
 import { readPathSegments } from '../encoding/path-segments.ts'
 
-/** Where agents publish their card (A2A 1.0, section 8.2; before 0.3 the second one). */
+/** Paths at which agents publish their card (A2A 1.0, section 8.2; before 0.3 the second one). */
 const cardPaths: readonly string[] = ['/.well-known/agent-card.json', '/.well-known/agent.json']
 
 /** Some servers take a format for the end of a path. */
@@ -32,7 +32,7 @@ export function isExactCardPath(path: string): boolean {
   return cardPaths.some((card) => path.endsWith(card))
 }
 
-/** Whether some receiver takes `path` for that of an agent card, at whatever depth. */
+/** Reports whether some receiver takes `path` for that of an agent card, at whatever depth. */
 export function isCardPath(path: string): boolean {
   // Ordinary paths hold none of these in any spelling.
   if (!/ag|%|[^\x20-\x7e]/i.test(path)) return false
@@ -40,7 +40,7 @@ export function isCardPath(path: string): boolean {
   return cardPaths.some((card) => seen.endsWith(card)) || cardForm.test(seen)
 }
 
-/** Whether `path` is that of a method of A2A's gRPC service, which is not carried. */
+/** Reports whether `path` is that of a method of A2A's gRPC service, which is not carried. */
 export function isServicePath(path: string): boolean {
   return /service|%|[^\x20-\x7e]/i.test(path) && serviceForm.test(laxPath(path))
 }
@@ -50,8 +50,8 @@ const fileOfPage =
   /(?:^|\/)tasks(?:\.[a-z0-9-]+)*\.(?:[cm]?js|css|html?|map|png|jpe?g|gif|svg|ico|webp|woff2?|ttf)$/
 
 /**
- * Whether `path` ends in a file of a page, such as `/static/tasks.js`, and not in the list of
- * tasks.
+ * Reports whether `path` ends in a file of a page, such as `/static/tasks.js`, and not in the list
+ * of tasks.
  */
 export function isFileOfPage(path: string): boolean {
   return fileOfPage.test(path)
@@ -64,7 +64,7 @@ export function encodesQuery(path: string): boolean {
 
 export interface RestOperation {
   readonly operation: string
-  /** Whether no other application is likely to have such a path. */
+  /** True if other applications are unlikely to have such a path. */
   readonly isCertain: boolean
 }
 

@@ -12,7 +12,10 @@ export interface EnrollmentRequest {
   readonly version: 1
   /** The one-time join token, `csj_<id>_<secret>`. */
   readonly token: string
-  /** Whom the caller expects to become; a token for another name is refused and stays good. */
+  /**
+   * The name that the caller expects to receive; a token for another name is refused and stays
+   * good.
+   */
   readonly name?: string
   /** SubjectPublicKeyInfo, DER, of an ECDSA P-256 key with an uncompressed point (91 bytes). */
   readonly tlsKey: string
@@ -40,7 +43,7 @@ export interface EnrollmentGrant {
   readonly version: 1
   readonly spiffeId: string
   readonly name: string
-  /** What the RFC 9421 `keyid` parameter must say: the thumbprint of the signing key. */
+  /** The required value of the RFC 9421 `keyid` parameter: the thumbprint of the signing key. */
   readonly signingKeyId: string
   readonly sealingKeyId: string
   /** DER, leaf first, the root left out. */
@@ -63,9 +66,9 @@ const rootsMax = 64
 const chainMax = 8
 
 /**
- * What both proofs of an enrolment sign: `countersign-enroll-v1`, a line feed, SHA-256 of the
- * token, the TLS key with its length as two bytes, the signing key, the sealing key. The token is
- * inside, so a proof seen once is worth nothing with another token.
+ * Returns the bytes that both proofs of an enrolment sign: `countersign-enroll-v1`, a line feed,
+ * SHA-256 of the token, the TLS key with its length as two bytes, the signing key, the sealing key.
+ * The token is inside, so a proof seen once is worth nothing with another token.
  */
 export async function enrollmentProofBytes(keys: {
   readonly token: string
@@ -111,8 +114,8 @@ export async function sealingProof(
 }
 
 /**
- * What the proof of a renewal signs: `countersign-renew-v1`, a line feed, SHA-256 of the present
- * leaf certificate (DER), the new TLS key with its length as two bytes.
+ * Returns the bytes that the proof of a renewal signs: `countersign-renew-v1`, a line feed, SHA-256
+ * of the present leaf certificate (DER), the new TLS key with its length as two bytes.
  */
 export function renewalProofBytes(
   presentCertificateSha256: Uint8Array,

@@ -1,4 +1,7 @@
-/** On whose account one part of a limit is counted; a limit without it counts as its row says. */
+/**
+ * The accounts on which one part of a limit is counted; a limit without one is counted as its row
+ * states.
+ */
 export const limitShares = ['address', 'caller', 'identity', 'receiver'] as const
 
 /**
@@ -30,8 +33,8 @@ const suffixes: Readonly<Record<string, readonly [size: number, unit: Limit['uni
 
 /**
  * The text that a refusal carries to the caller and the ledger: `limits.bodyBytes, 4 MiB`, or
- * `limits.responseMemoryBytes, 16 MiB per receiver`. A value that is no multiple of a larger unit
- * stands in the smallest one: a rounded limit would send the reader after the wrong number.
+ * `limits.responseMemoryBytes, 16 MiB per receiver`. A value that is not a multiple of a larger
+ * unit stands in the smallest one: a rounded limit would send the reader after the wrong number.
  */
 export function formatLimit({ name, value, unit, per }: Limit): string {
   // Bytes and pieces are counted whole: a bound of 2.5 of them is a bound of 2.

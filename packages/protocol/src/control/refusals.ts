@@ -58,9 +58,9 @@ export function isRefusalCode(value: unknown): value is RefusalCode {
 }
 
 /**
- * Why a right that was good at the start of an exchange ended before its end, and whether the same
- * caller may begin again: with a newer credential, or under the stricter policy. A closed set,
- * since callers are told it; the details are for the ledger.
+ * The reasons why a right that was good at the start of an exchange ended before its end, and
+ * whether the same caller may begin again: with a newer credential, or under the stricter policy. A
+ * closed set, since callers receive it; the details are for the ledger.
  */
 export const WITHDRAWALS = {
   'credential-expired': { reconnect: true },
@@ -92,7 +92,9 @@ const AFTER_DELIVERY: ReadonlySet<RefusalCode> = new Set([
   'WITHDRAWN',
 ])
 
-/** Whether the receiver acted or may have acted, so that a second message could act twice. */
+/**
+ * Reports whether the receiver acted or may have acted, so that a second message could act twice.
+ */
 export function mayHaveActed(code: RefusalCode): boolean {
   return AFTER_DELIVERY.has(code)
 }

@@ -14,8 +14,8 @@ export function headLength(argument: number): number {
 }
 
 /**
- * Appends deterministic CBOR items (RFC 8949, section 4.2.1) to one growing buffer. Whoever opens
- * an array or a map writes exactly the announced number of items, map keys in bytewise order.
+ * Appends deterministic CBOR items (RFC 8949, section 4.2.1) to one growing buffer. A caller that
+ * opens an array or a map writes exactly the announced number of items, map keys in bytewise order.
  */
 export class CborWriter {
   #bytes: Uint8Array

@@ -55,7 +55,7 @@ describe('deterministic CBOR', () => {
           expect(error).toBeInstanceOf(MalformedError)
           return
         }
-        // What we accept has one encoding, so the bytes come back as they were.
+        // Accepted input has one encoding, so the bytes come back as they were.
         expect(toHex(encodeCbor(ours))).toBe(toHex(bytes))
         if (!hasTag(ours)) {
           const strict = { useMaps: true, strict: true, rejectDuplicateMapKeys: true }

@@ -32,7 +32,10 @@ export function isId<Prefix extends string>(prefix: Prefix, value: unknown): val
   )
 }
 
-/** When the id says that it was made, in Unix milliseconds; null for what is no id of that kind. */
+/**
+ * Returns the time of creation that the id states, in Unix milliseconds; null if it is not an id of
+ * that kind.
+ */
 export function timeOfId(prefix: string, value: string): number | null {
   return isId(prefix, value) ? Number.parseInt(value.slice(prefix.length + 1, -20), 16) : null
 }
@@ -57,7 +60,7 @@ export function isReservedName(name: string): boolean {
   return reservedNames.has(name)
 }
 
-/** Whether a principal, route or channel may be given this name. */
+/** Reports whether a principal, route or channel may be given this name. */
 export function isAssignableName(name: string): boolean {
   return isAgentName(name) && !isReservedName(name)
 }

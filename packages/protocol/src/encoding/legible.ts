@@ -55,7 +55,10 @@ function quoted(text: string): string {
   return `"${shown.replaceAll(otherQuotes, braced)}"`
 }
 
-/** Whether `text` is shown as it is: the syntax of operations, tools and other recorded names. */
+/**
+ * Reports whether `text` is shown as it is: the syntax of operations, tools and other recorded
+ * names.
+ */
 export function isLegible(text: string): boolean {
   return text.search(hidden) === -1 && !gaps.test(text)
 }

@@ -1,4 +1,6 @@
-/** The input is not in the one accepted form. The message is for operators; no peer hears it. */
+/**
+ * The input is not in the one accepted form. The message is for operators; peers never receive it.
+ */
 export class MalformedError extends Error {
   override readonly name: string = 'MalformedError'
 }
@@ -8,7 +10,7 @@ export class MalformedError extends Error {
  */
 export class OverLimitError extends MalformedError {
   override readonly name = 'OverLimitError'
-  /** Which bound of `parseStrictJson`; null for depth and length. */
+  /** The bound of `parseStrictJson` that was exceeded; null for depth and length. */
   readonly bound: 'names' | 'values' | 'digits' | null
 
   constructor(message: string, bound: OverLimitError['bound'] = null) {

@@ -73,7 +73,7 @@ test.each([
   ['Application/JSON;charset=UTF-8;', 'application/json; charset=UTF-8'],
   ['application/json ; charset=utf-8', 'application/json; charset=utf-8'],
   [' text/plain;; x="a b" ; ', 'text/plain; x="a b"'],
-  // Somebody may have signed these.
+  // A sender may have signed these.
   ['text/plain;charset="utf-8"', 'text/plain;charset="utf-8"'],
   ['text/plain ; charset', 'text/plain ; charset'],
 ])('%j is %j for the next reader', (field, plain) => {

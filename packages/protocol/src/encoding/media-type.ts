@@ -18,7 +18,7 @@ const parameterForm =
   /;[ \t]*(?:([A-Za-z0-9_.-]{1,64})=(?:([A-Za-z0-9!#$&^_.+~-]{1,256})|"([ \x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]{0,256})")[ \t]*)?/y
 const parametersMax = 8
 
-/** What nearly every message is. */
+/** The form of nearly every message. */
 const plainJson: MediaType = { essence: 'application/json', charset: null, parameters: [] }
 
 /**
@@ -74,8 +74,8 @@ export function plainMediaType(field: string): string {
 const jsonForm = /^(?:application|text)\/(?:json|[a-z0-9!#$&^_.+-]+\+json)$/
 
 /**
- * Whether receivers parse content of this type as JSON (RFC 8259, section 11; RFC 6839, section
- * 3.1).
+ * Reports whether receivers parse content of this type as JSON (RFC 8259, section 11; RFC 6839,
+ * section 3.1).
  */
 export function isJsonEssence(essence: string): boolean {
   return jsonForm.test(essence)

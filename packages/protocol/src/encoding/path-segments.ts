@@ -37,12 +37,12 @@ export function readPathSegments(path: string): readonly PathSegment[] {
   return segments
 }
 
-/** Whether a decoded segment is empty, or a dot segment, to some receiver. */
+/** Reports whether a decoded segment is empty, or a dot segment, to some receiver. */
 export function isVoidSegment(decoded: string): boolean {
   return readSegment(decoded).word === ''
 }
 
-/** What some receiver cuts a decoded segment at. */
+/** Characters at which some receiver cuts a decoded segment. */
 const segmentEnd = /[;\0?#]/
 
 function readSegment(given: string): PathSegment {

@@ -1,6 +1,9 @@
 import { parseUtf8 } from './bytes.ts'
 
-/** Whether a code point below 0x20 or DEL has no place in text: all except tab and line ends. */
+/**
+ * Reports whether a code point below 0x20 or DEL does not belong in text: all except tab and line
+ * ends.
+ */
 export function isControlByte(byte: number): boolean {
   return byte < 0x20 ? byte !== 0x09 && byte !== 0x0a && byte !== 0x0d : byte === 0x7f
 }
@@ -41,8 +44,9 @@ function hexDigit(byte: number = 0): number {
 }
 
 /**
- * Why readers would differ over what stands behind the percent signs of a form, a query or a path:
- * bytes that are not UTF-8 are another character in every other charset. Null when none would.
+ * Returns why readers would differ over the bytes behind the percent signs of a form, a query or a
+ * path: bytes that are not UTF-8 are another character in every other charset. Null when none
+ * would.
  */
 export function percentFault(bytes: Uint8Array): string | null {
   if (!bytes.includes(0x25)) return null

@@ -7,17 +7,17 @@ export interface StrictJsonLimits {
   readonly charactersMax?: number
   /** Members of all objects together. */
   readonly namesMax?: number
-  /** Commas, arrays and objects, hence about the number of values. */
+  /** Commas, arrays and objects, so about the number of values. */
   readonly valuesMax?: number
 }
 
 /**
- * What an engine spends on JSON follows the number of names and values, not of bytes: 2.9 MB of
- * short distinct names take seconds, the same bytes in one string a few milliseconds.
+ * The time that an engine spends on JSON follows the number of names and values, not of bytes: 2.9
+ * MB of short distinct names take seconds, the same bytes in one string a few milliseconds.
  */
 export const STRICT_JSON_NAMES_MAX = 200_000
 export const STRICT_JSON_VALUES_MAX = 500_000
-/** In one row: no number that a double tells apart needs more than 800 or so. */
+/** In one row: a number that a double can distinguish needs at most 800 or so. */
 export const STRICT_JSON_DIGITS_MAX = 1_024
 
 /** A2A and MCP messages nest less than twenty deep. */

@@ -2,12 +2,12 @@ import { isRefusalCode, mayHaveActed, type RefusalCode } from '../control/refusa
 import { type ExchangeResult, endingOf } from './receipt-ending.ts'
 import type { FactValue, StatementKind } from './statement.ts'
 
-/** What an entry that states one result may say besides. */
+/** The facts that an entry with one result may state besides. */
 interface EndingRule {
   /** Of codes that are known here, which may stand beside it. */
   readonly codes: (code: RefusalCode) => boolean
   readonly needsCode: boolean
-  /** How far the message came, where the entry says so. */
+  /** The progress of the message, where the entry states it. */
   readonly progress: 'not-sent' | 'sent' | 'answered' | null
   /** `none` where no response may be on record, `any` where one may be. */
   readonly response: 'none' | 'whole' | 'stream' | 'any'
@@ -60,15 +60,15 @@ const rules: Readonly<Record<ExchangeResult, EndingRule>> = {
   },
 }
 
-/** What is on record of a response alone; `response.bytes` is 0 where none came. */
+/** Facts recorded of a response alone; `response.bytes` is 0 where none came. */
 const ofResponse = /^(?:attested\.response|response\.(?!bytes$).*|status|transcript|events)$/
 const ofStream: ReadonlySet<string> = new Set(['transcript', 'events'])
 
 /**
- * Why a closing entry tells of two endings, of which each reader would see the one that it looks
- * for, or of none; null where it tells of one, or closes nothing. `names` are those of all facts of
- * the entry, those that a receipt withholds included. A code that is not known here is of a newer
- * version.
+ * Returns why a closing entry states two endings, of which each reader would see the one that it
+ * looks for, or none; null where it states one, or closes nothing. `names` are those of all facts
+ * of the entry, those that a receipt withholds included. A code that is not known here is of a
+ * newer version.
  */
 export function endingFault(
   kind: StatementKind,

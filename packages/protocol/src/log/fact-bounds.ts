@@ -38,7 +38,7 @@ export function missingFact(
   const names = [
     ...needed[kind],
     ...(kind === 'outcome' && answered.has(result) ? ['attested.response'] : []),
-    // Without it no one could tell what the receiver stated.
+    // Without it a reader of the ledger could not determine what the receiver stated.
     ...(result === 'stated' ? ['code'] : []),
   ]
   return names.find((name) => name !== given && !Object.hasOwn(facts, name)) ?? null

@@ -29,8 +29,8 @@ const leafPrefix = Uint8Array.of(0)
 const nodePrefix = Uint8Array.of(1)
 
 /**
- * What the tree hashes for a leaf and for a node (RFC 6962, section 2.1): never mistaken for each
- * other.
+ * Returns the hash input of the tree for a leaf and for a node (RFC 6962, section 2.1): one is
+ * never mistaken for the other.
  */
 export function leafInput(entry: Uint8Array): Uint8Array {
   return concat(leafPrefix, entry)

@@ -27,7 +27,7 @@ const name =
  */
 const operation = /^[A-Za-z][A-Za-z0-9_-]*(?:\/[A-Za-z0-9_.$-]+)*$/
 
-/** Whether `text` is the name of an operation as a message or a connector may give it. */
+/** Reports whether `text` is the name of an operation as a message or a connector may give it. */
 export function isOperationName(text: unknown): text is string {
   return typeof text === 'string' && text.length <= operationLengthMax && operation.test(text)
 }
@@ -62,7 +62,7 @@ const between =
   (value) =>
     Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max
 
-/** How much one exchange can carry, as detection adds it up. */
+/** Maximum size that one exchange can carry, as detection adds it up. */
 const size = between(0, 2 ** 40)
 
 const isPrincipal: Rule = (value) => {
@@ -70,14 +70,17 @@ const isPrincipal: Rule = (value) => {
   return id !== null && id.kind !== 'fabric' && id.instance === null
 }
 
-/** Not the fabric itself, of which no connector speaks; `unknown` where it could not be read. */
+/**
+ * Not the fabric itself, which is never the receiver in a connector's entry; `unknown` where it
+ * could not be read.
+ */
 const isReceiver: Rule = (value) =>
   typeof value === 'string' && (isAssignableName(value) || value === 'unknown')
 
 /** `card:1 email:2`, as inspection counts what it masked. */
 const maskedCounts = matching(/^(?:[a-z][a-z0-9-]{0,31}:\d{1,9}(?: (?=[a-z])|$)){0,64}$/)
 
-/** What both kinds of opening entry say of what was asked. */
+/** The facts about the request that both kinds of opening entry state. */
 const asked = {
   transport: oneOf('mesh'),
   protocol: oneOf('a2a', 'mcp', 'http'),
@@ -138,7 +141,7 @@ const rules: Readonly<Record<MeshEntryKind, Readonly<Record<string, Rule>>>> = {
   indeterminate: { ...ended, result: oneOf('unknown') },
 }
 
-/** Why the facts of an entry are not what a connector records; null when they are. */
+/** Returns why the facts of an entry are not what a connector records; null when they are. */
 export function meshFactsFault({ kind, facts }: Pick<MeshEntry, 'kind' | 'facts'>): string | null {
   for (const [fact, value] of Object.entries(facts)) {
     const rule = Object.hasOwn(rules[kind], fact) ? rules[kind][fact] : undefined
@@ -147,7 +150,7 @@ export function meshFactsFault({ kind, facts }: Pick<MeshEntry, 'kind' | 'facts'
   }
   const contradiction = endingFault(kind, facts)
   if (contradiction !== null) return contradiction
-  // The fabric says which transport it was.
+  // The fabric states the transport.
   const missing = missingFact(kind, facts, 'transport')
   return missing === null ? null : `an entry of kind ${kind} needs ${missing}`
 }

@@ -3,7 +3,10 @@ import { isAgentName, isId } from '../encoding/ids.ts'
 import { MalformedError } from '../encoding/malformed-error.ts'
 import { meshFactsFault } from './mesh-facts.ts'
 
-/** What a connector may ask to have recorded: the ends of exchanges that it decided itself. */
+/**
+ * The entries that a connector may ask to have recorded: the ends of exchanges that it decided
+ * itself.
+ */
 export const MESH_ENTRY_KINDS = ['intent', 'outcome', 'refusal', 'indeterminate'] as const
 export type MeshEntryKind = (typeof MESH_ENTRY_KINDS)[number]
 
@@ -85,7 +88,7 @@ export interface MeshEndpoint {
   readonly url: string
   readonly protocol: 'a2a' | 'mcp' | 'http' | 'auto'
   /**
-   * Whether a connector listens there, which decides and records by itself. Anything else is
+   * True if a connector listens there, which decides and records by itself. Anything else is
    * reached by way of the fabric, so that no exchange goes unrecorded.
    */
   readonly connector: boolean
@@ -93,8 +96,8 @@ export interface MeshEndpoint {
 
 export interface MeshRegistration {
   /**
-   * Which of the agent's instances speaks: each replaces its own endpoints and nobody else's. Any
-   * text that only this instance uses, such as its own address.
+   * The agent's instance that registers: each replaces only its own endpoints. Any text that only
+   * this instance uses, such as its own address.
    */
   readonly instance: string
   readonly endpoints: readonly MeshEndpoint[]
@@ -128,7 +131,7 @@ function parseEndpoint(value: unknown): MeshEndpoint {
   if (typeof url !== 'string' || url.length > 2048 || !URL.canParse(url)) {
     throw new MalformedError('an endpoint has no URL')
   }
-  // Anything but mutual TLS would leave the receiver's identity to whoever holds the address.
+  // Anything but mutual TLS would leave the receiver's identity to the holder of the address.
   if (new URL(url).protocol !== 'https:') throw new MalformedError('an endpoint is not https')
   if (typeof protocol !== 'string' || !protocols.includes(protocol)) {
     throw new MalformedError('the protocol of an endpoint is unknown')

@@ -21,7 +21,7 @@ export interface NoteSignature {
 
 /** A signed note (C2SP signed-note). Parsing checks no signature. */
 export interface Note {
-  /** What is signed, its last newline included. */
+  /** The signed text, its last newline included. */
   readonly text: string
   readonly signatures: readonly NoteSignature[]
 }
@@ -41,7 +41,7 @@ export interface Vkey extends NoteKey {
   readonly keyId: Uint8Array
 }
 
-/** Every verifier accepts 16 (C2SP signed-note); more than that only costs whoever verifies. */
+/** Every verifier accepts 16 (C2SP signed-note); more than that only costs the verifier. */
 export const noteSignaturesMax = 16
 const noteCharactersMax = 65_536
 const keyIdBytes = 4
@@ -188,7 +188,7 @@ export async function verifyNote(note: string, vkeyText: string): Promise<boolea
   return verifyCosignature(vkey.publicKey, own.signature, text)
 }
 
-/** What a witness signs at `unixSeconds` (C2SP tlog-cosignature, version 1). */
+/** Returns the text that a witness signs at `unixSeconds` (C2SP tlog-cosignature, version 1). */
 export function cosignatureText(noteText: string, unixSeconds: number): string {
   return `cosignature/v1\ntime ${unixSeconds}\n${noteText}`
 }

@@ -6,7 +6,7 @@ import type { FactValue, StatementKind } from './statement.ts'
  * `refused`: stopped by a rule; `cut`: a stream stopped by a rule; `abandoned`: the caller left a
  * stream; `withheld`: the receiver acted, and its response was not handed over; `broken`: a stream
  * broke off; `unknown`: the receiver may have acted; `stated`: the receiver states that it refused,
- * which no one else can confirm, so it may have acted.
+ * which no other party can confirm, so it may have acted.
  */
 export const EXCHANGE_RESULTS = [
   'delivered',
@@ -25,7 +25,7 @@ export function isExchangeResult(value: unknown): value is ExchangeResult {
   return (EXCHANGE_RESULTS as readonly unknown[]).includes(value)
 }
 
-/** How an exchange ended, and the refusal code where a rule ended it. */
+/** The ending of an exchange, and the refusal code where a rule ended it. */
 export interface Ending {
   readonly result: ExchangeResult
   readonly code: string | null
@@ -34,7 +34,7 @@ export interface Ending {
 /**
  * The ending that a closing entry states; null for an entry that closes nothing. A caller's
  * connector records its side of a call as one entry of kind `refusal`, also where the receiver may
- * have acted, so the kind alone does not tell.
+ * have acted, so the kind alone is not sufficient.
  */
 export function endingOf(
   kind: StatementKind,

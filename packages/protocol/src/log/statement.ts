@@ -16,7 +16,7 @@ export type StatementKind = (typeof STATEMENT_KINDS)[number]
 /** Byte strings, text, safe integers and flags; the commitment covers the type as well. */
 export type FactValue = string | number | boolean | Uint8Array
 
-/** What a leaf says: no fact in clear, only a commitment to each. */
+/** The content of a leaf: no fact in clear, only a commitment to each. */
 export interface EntryPayload {
   /** The decision that the entry belongs to. */
   readonly exchange: string
@@ -29,13 +29,13 @@ export interface EntryPayload {
   readonly prev: Uint8Array
   /** HMAC-SHA-256 with a 32-byte random salt as key over `encodeFact(name, value)`. */
   readonly facts: ReadonlyMap<string, Uint8Array>
-  /** 32 random bytes: nobody guesses a leaf from its published hash. */
+  /** 32 random bytes: a leaf cannot be guessed from its published hash. */
   readonly nonce: Uint8Array
 }
 
 export const statementContentType = 'application/vnd.countersign.entry+cbor'
 
-/** What `prev` holds in a producer's first statement. */
+/** The value of `prev` in a producer's first statement. */
 export const noPreviousLeaf: Uint8Array = new Uint8Array(32)
 
 /** 64 commitments of at most 102 bytes leave a statement far below the 65,535 of a bundle. */
@@ -64,7 +64,7 @@ const key = {
 } as const
 const membersCount = 8
 
-/** A producer writes a few dozen names, thrice in every entry. */
+/** A producer writes a few dozen names, three times in every entry. */
 const knownNamesMax = 256
 const knownNames = new Set<unknown>()
 
@@ -80,8 +80,8 @@ export function isStatementKind(value: unknown): value is StatementKind {
 }
 
 /**
- * What a commitment covers: the deterministic CBOR array `[name, value]`. Whoever commits keeps it
- * within `factBytesMax`; a verifier refuses a longer one.
+ * Returns the bytes that a commitment covers: the deterministic CBOR array `[name, value]`. The
+ * committing party keeps it within `factBytesMax`; a verifier refuses a longer one.
  */
 export function encodeFact(name: string, value: FactValue): Uint8Array {
   if (!isFactName(name)) throw new TypeError('not a fact name')

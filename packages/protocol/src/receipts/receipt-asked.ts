@@ -9,7 +9,7 @@ import {
 import { parseSpiffeId } from '../encoding/ids.ts'
 import { digestOfNothing, formatContentDigest } from '../signatures/content-digest.ts'
 
-/** What an entry says was asked; empty for what it does not say. */
+/** The request that an entry states; empty for parts that it does not state. */
 export interface AskedClaim {
   readonly transport: string
   readonly protocol: string
@@ -19,7 +19,7 @@ export interface AskedClaim {
   readonly trustDomain: string
 }
 
-/** What a signature covers of a request, as far as it tells what was asked. */
+/** The parts of a request that a signature covers, as far as they show what was asked. */
 interface SignedAsk {
   readonly method: string
   /** Below what names the receiver, as classification reads it. */
@@ -28,9 +28,10 @@ interface SignedAsk {
 }
 
 /**
- * Why `values`, the components that the caller signed, contradict what the entry says was asked;
- * null where they do not. The path is read by the same functions as when the request was
- * classified, and so whatever was delivered as an operation is verified as that operation.
+ * Returns why `values`, the components that the caller signed, contradict the request that the
+ * entry states; null where they do not. The path is read by the same functions as when the request
+ * was classified, and so a request that was delivered as an operation is verified as that
+ * operation.
  */
 export function askedFault(values: ReadonlyMap<string, string>, claim: AskedClaim): string | null {
   const method = values.get('"@method"')
@@ -64,7 +65,10 @@ function isOfAgents(protocol: string): boolean {
   return protocol === 'a2a' || protocol === 'mcp' || protocol === 'http'
 }
 
-/** What classification never makes of a request with this method, path and content. */
+/**
+ * Returns why classification never makes this operation of a request with this method, path and
+ * content, or null.
+ */
 function operationFault(asked: SignedAsk, { protocol, operation }: AskedClaim): string | null {
   if (!isOfAgents(protocol)) return null
   const { method, path } = asked

@@ -22,7 +22,7 @@ export type Half = 'request' | 'response'
 
 export type Facts = Readonly<Record<string, FactValue>>
 
-/** Who stands behind one half of the exchange with a signature of their own. */
+/** The party that attests one half of the exchange with a signature of its own. */
 export interface Attestation {
   /**
    * `fabric` and `connector` attest on their own word, without a signature of the party. Null when
@@ -50,7 +50,7 @@ export interface Attestations {
 export interface HalfContext {
   /** Of the fabric. */
   readonly trustDomain: string
-  /** The signature that the facts hold, where whoever records it has read its fields. */
+  /** The signature that the facts hold, if the recorder has read its fields. */
   readonly made?: SignedMessage
 }
 
@@ -69,7 +69,7 @@ const rejectedCode = {
   response: 'RESPONSE_SIGNATURE_REJECTED',
 } as const
 
-/** What one entry is judged by. */
+/** The context in which one entry is judged. */
 export interface EntryContext {
   readonly exchange: string
   readonly trustDomain: string

@@ -4,7 +4,7 @@ import type { Identity } from '../identity/identity.ts'
 export type EndpointProtocol = 'a2a' | 'mcp' | 'http' | 'auto'
 
 export interface Registration {
-  /** Takes the endpoint back; resolves whether or not the fabric heard it. */
+  /** Takes the endpoint back; resolves whether or not the fabric received the request. */
   withdraw(): Promise<void>
 }
 

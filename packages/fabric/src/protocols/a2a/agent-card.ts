@@ -18,16 +18,19 @@ export interface CardSigner {
   sign(bytes: Uint8Array): Uint8Array
 }
 
-/** How a card is made to lead through us. */
+/** Options for rewriting a card so that it leads through the fabric. */
 export interface CardMediation {
   /** The base URL under which the caller reaches the agent through us, without a trailing slash. */
   readonly baseUrl: string
   /** Origins under which the agent itself is reached; interfaces elsewhere are removed. */
   readonly upstreamUrls: readonly string[]
-  /** Of the route: what it does not carry is no interface of the agent through us. */
+  /**
+   * Protocol of the route: an interface of any other protocol does not lead to the agent through
+   * the fabric.
+   */
   readonly protocol: RouteProtocol
   readonly signer: CardSigner
-  /** Whether callers must present a credential here; on a connector's loopback they need none. */
+  /** True if callers must present a credential here; on a connector's loopback they need none. */
   readonly credentialsRequired: boolean
 }
 
@@ -94,8 +97,9 @@ function mediateAnswer(body: Uint8Array, mediation: CardMediation): Uint8Array |
 }
 
 /**
- * What makes of an answer to `operation` one whose card leads through us; null where it holds no
- * card. Any status that a client takes for success counts, and a stream of events is none.
+ * Returns the function that rewrites an answer to `operation` so that its card leads through the
+ * fabric; null if the answer does not hold a card. Any status that a client takes for success
+ * counts; a stream of events does not.
  */
 export function cardMediator(
   operation: string,

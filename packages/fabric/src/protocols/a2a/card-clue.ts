@@ -20,20 +20,21 @@ const isAlphanumeric = new Uint8Array(0x80)
 for (let i = 0; i < 0x80; i++) isAlphanumeric[i] = /[a-z0-9]/i.test(String.fromCharCode(i)) ? 1 : 0
 
 /**
- * What JSON has behind a backslash, except `u`. Anything else is the escape of a lax reader, and so
- * are `b` and `f` with digits behind them.
+ * Characters that JSON allows after a backslash, except `u`. Anything else is the escape of a lax
+ * reader, and so are `b` and `f` before digits.
  */
 const usualEscapes: ReadonlySet<number> = new Set(Array.from('"/bfnrt', code))
 const entities = ['amp;', 'bsol;', 'percnt;', 'num;'].map((name) => Array.from(name, code))
 
 /**
- * Whether an answer is worth a closer look, which few are: it holds a part of a word of cards, in
- * any case and width, whatever stands between its letters, or an escape that could hide one. More
- * than `holdsCard` finds, never less: whole runs of letters are read as themselves and as nothing,
- * since they may be a comment, a tag or a prefix. One pass over the bytes.
+ * Reports whether an answer is worth a closer look, which few are: it holds a part of a word of
+ * cards, in any case and width, with anything between its letters, or an escape that could hide
+ * one. Finds all that `holdsCard` finds, and more: whole runs of letters are read both as
+ * themselves and as nothing, since they may be a comment, a tag or a prefix. One pass over the
+ * bytes.
  */
 export function hasClueOfCard(body: Uint8Array): boolean {
-  /** How far each part has come (shift-and), and how far it had at the end of any run before. */
+  /** Progress of each part (shift-and), now and at the end of any earlier run. */
   let at = 0
   let sticky = 0
   for (let i = 0; i < body.length; i++) {

@@ -47,7 +47,10 @@ export function evidentKind(
   return text === content ? 'same' : 'decoded'
 }
 
-/** What a card of 1.0 says where its agent is, and one of 0.3 as well beside `url`. */
+/**
+ * Members that hold the address of the agent in a card of 1.0, and in one of 0.3 in addition to
+ * `url`.
+ */
 const interfaces: ReadonlySet<string> = new Set(['supportedinterfaces', 'additionalinterfaces'])
 /** Members that hardly anything has except a card. */
 const distinctive: ReadonlySet<string> = new Set([
@@ -86,9 +89,9 @@ function asMembers(name: string): readonly string[] {
 }
 
 /**
- * Whether an answer that was not asked for as an agent card is one all the same: its addresses and
- * its security would lead past the fabric. Cards are told by what they hold, under whatever path
- * and media type; one that is a value deep inside another document is that document's affair.
+ * Reports whether an answer to a request for something else holds an agent card, whose addresses
+ * and security would lead past the fabric. Cards are recognized by their content, under any path
+ * and media type. A card that is a value deep inside another document is left to that document.
  */
 export function holdsCard(body: Uint8Array, work: Work = freeWork): boolean {
   work.spend(body.length * STEPS.clueByte)
@@ -112,7 +115,8 @@ export function holdsCard(body: Uint8Array, work: Work = freeWork): boolean {
 }
 
 /**
- * What a client may take for the card: the answer itself, a member of it, or the result of a call.
+ * Returns the values that a client may take for the card: the answer itself, a member of it, or the
+ * result of a call.
  */
 function membersOf(value: JsonValue): readonly JsonValue[] {
   if (typeof value !== 'object' || value === null) return []

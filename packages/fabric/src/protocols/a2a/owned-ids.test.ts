@@ -75,7 +75,8 @@ class PlainIds {
   }
 
   /**
-   * Where shares are as large as one another, any of them loses: the one of which `isLost` knows.
+   * If several shares are the largest, any of them may lose an id: the model removes the one that
+   * `isLost` names.
    */
   claim(owned: Owned, isLost: (id: string) => boolean): void {
     if (this.ids.some(({ receiver, id }) => receiver === owned.receiver && id === owned.id)) return

@@ -7,7 +7,7 @@ import {
   removeKnown,
 } from '../reading/known-ids.ts'
 
-/** How many ids are remembered, in all and for one caller and receiver. */
+/** Maximum number of remembered ids, in total and for one caller and receiver. */
 export interface OwnedIdsLimits {
   readonly totalMax: number
   readonly perOwnerMax: number
@@ -45,7 +45,7 @@ interface Owned extends Linked<Owned> {
   readonly share: Share
 }
 
-/** What one caller has at one receiver, by the time of its last use. */
+/** The ids of one caller at one receiver, by the time of last use. */
 interface Share extends Linked<Share> {
   readonly name: string
   readonly receiver: string

@@ -5,7 +5,7 @@ import { unescapeAll } from '../reading/unescape-all.ts'
 /** By whatever spelling, or as a part of a path of names. */
 const namesPush = (name: string): boolean => bareWord(name).includes('pushnotification')
 
-/** No spelling of a name that says it is shorter. */
+/** Minimum length of a name that registers pushes, in any spelling. */
 const nameLengthMin = 8
 /** A sign of a document in the value of a parameter. */
 const document = /[{=]/

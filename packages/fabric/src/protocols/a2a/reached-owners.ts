@@ -8,7 +8,7 @@ export const event = 'event '
 /** A request that is about tasks of more others is not one that a client makes. */
 export const ownersLimit = { name: 'tasks.owners', value: 64, unit: 'count' } as const
 
-/** Whose tasks one exchange with a receiver reaches. */
+/** Finds the owners of the tasks that one exchange with a receiver reaches. */
 export class ReachedOwners implements ForeignOwners {
   readonly #tasks: OwnedIds
   readonly #receiver: string
@@ -43,7 +43,8 @@ export class ReachedOwners implements ForeignOwners {
       // Refused already: each further one would be decided on before that.
       if (owner !== null && owner !== caller && found.size <= ownersLimit.value) found.add(owner)
     }
-    // Where the protocols define an id, one that is not known is no one's to name.
+    // In the places where the protocols define an id, an unknown one has the empty owner, and no
+    // caller may name it.
     for (const id of ids) if (!id.startsWith(event)) add(this.#ownerOf(id) ?? '')
     for (const id of mentions) add(this.#ownerOf(id))
     for (const id of known) {

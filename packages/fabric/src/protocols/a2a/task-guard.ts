@@ -22,7 +22,7 @@ import { LAX, type TaskReader } from './task-reader.ts'
 const taskLimits = { totalMax: 200_000, perOwnerMax: 10_000 }
 const eventLimits = { totalMax: 200_000, perOwnerMax: 2_000 }
 
-/** Whose tasks, conversations and resumable streams are whose, at one gateway or connector. */
+/** The owners of tasks, conversations and resumable streams at one gateway or connector. */
 export interface TaskOwners {
   readonly tasks: OwnedIds
   readonly events: OwnedIds
@@ -39,11 +39,17 @@ export interface TaskGuard {
   readonly owners: TaskOwners
   readonly references: TaskReferences
   readonly reader: TaskReader
-  /** Whether ids of events are of one caller, as in A2A and MCP, and not of a feed for everyone. */
+  /**
+   * True if event ids belong to one caller, as in A2A and MCP; false for a feed that every caller
+   * may read.
+   */
   readonly ownsEvents: boolean
   /** Absent where the exchange has nothing to do with tasks. */
   readonly reached: ReachedOwners | null
-  /** Whether policy lets this caller at tasks of `owner`; empty where it is not known. */
+  /**
+   * Reports whether policy permits this caller to reach tasks of `owner`; `owner` is empty if not
+   * known.
+   */
   mayReach(authorized: Authorized, owner: string): boolean
 }
 
@@ -75,7 +81,7 @@ export function withTasks(forwarder: Forwarder, guard: TaskGuard): Forwarder {
   }
 }
 
-/** Policy lets no one at the streams of others. */
+/** No policy can permit access to the streams of others. */
 function ownsEvents({ owners, references }: TaskGuard, receiver: string, caller: string): boolean {
   const ownerOf = (key: string) => owners.events.findKey(receiver, key)
   const { ids, mentions } = references
@@ -177,7 +183,7 @@ function createSight(intended: Intended, watch: TaskGuard): Sight {
 
 const eventKey = (id: string): string => `${event}${id}`
 
-/** Whose tasks the answers of one exchange show. */
+/** The owners of the tasks that the answers of one exchange show. */
 class ShownOwners {
   readonly #authorized: Authorized
   readonly #watch: TaskGuard

@@ -12,9 +12,9 @@ import {
 import { idKey } from './owned-ids.ts'
 
 /**
- * References of a request to existing tasks, conversations, streams and sessions. All are folded as
- * `idKey` has it where they are read, so that whoever looks for many of them does no more than
- * that.
+ * References of a request to existing tasks, conversations, streams and sessions. All are
+ * normalized by `idKey` when they are read, so that a reader that looks up many of them does not
+ * repeat that work.
  */
 export interface TaskReferences {
   /**
@@ -28,17 +28,18 @@ export interface TaskReferences {
    */
   readonly mentions: readonly string[]
   /**
-   * What may be an id of another wherever it stands, under no name or one that does not tell. Such
-   * an id is refused if it is known to be another's task or session.
+   * Possible ids of another caller anywhere in the request, without a name or with one that does
+   * not identify them. Such an id is refused if it is known to be another's task or session.
    */
   readonly known: readonly string[]
-  /** Whether the response lists tasks, of which each caller may see its own. */
+  /** True if the response lists tasks, of which each caller may see its own. */
   readonly lists: boolean
   /**
-   * Whether it lists tasks where it is JSON, and is a file of a page otherwise: `/static/tasks.js`.
+   * True if the response is a list of tasks when it is JSON, and a file of a page otherwise:
+   * `/static/tasks.js`.
    */
   readonly isFile: boolean
-  /** Whether the response may speak of a task that it created for this caller. */
+  /** True if the response may mention a task that it created for this caller. */
   readonly creates: boolean
 }
 
@@ -73,7 +74,7 @@ export function kindOf({ word, whole, outer }: FieldName): 'task' | 'context' | 
 export class TaskIds {
   readonly work: Work
   readonly #found = new Set<string>()
-  /** What each id may be of, by the id: it counts once, however many kinds of ids it may be. */
+  /** The possible kinds of each id, by the id: it counts once, however many kinds are possible. */
   readonly #mentions = new Map<string, number>()
   #isMalformed = false
 
@@ -114,7 +115,7 @@ export class TaskIds {
     // Refused already: nothing else is collected.
     if (this.#mentions.size > mentionsLimit.value) return
     const given = String(value).trim()
-    // One that is longer is remembered of no one.
+    // A longer id is never remembered, so it cannot have an owner.
     if (given === '' || given.length > 2 * idLengthMax) return
     // A list in one value, and the name of a resource.
     const parts = /[,;|\s/]/.test(given) ? given.split(/[,;|\s/]+/) : []

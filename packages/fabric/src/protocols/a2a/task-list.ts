@@ -3,27 +3,29 @@ import { foldedName } from '../reading/folded-name.ts'
 import { keyOf } from './task-ids.ts'
 
 /**
- * Whether something stays that names the task `id`, a key of `TaskReferences`. What is `lax` may be
- * the application's own id as well: it goes only if it is known to be another's.
+ * Reports whether an item that names the task `id`, a key of `TaskReferences`, stays. A `lax` id
+ * may be the application's own as well: the item is removed only if the id is known to be
+ * another's.
  */
 export type IsOwn = (id: string, isLax: boolean) => boolean
 
-/** What a list of tasks is without what belongs to others. */
+/** A list of tasks without those of others. */
 export interface FilteredTasks {
   /** The very same where nothing was cut. */
   readonly text: string
-  /** How many lists of tasks there are. */
+  /** Number of lists of tasks in the text. */
   readonly lists: number
   /** Tasks, or a task of another, stand where they cannot be cut. */
   readonly isUnread: boolean
 }
 
 /**
- * Cuts what belongs to others from the JSON in `text`. Lists called `tasks` keep the caller's own
- * tasks, at any depth, in a kept task as well. Around them, a record that names a task which is not
- * its own goes; inside of a kept task, whose data are the application's, one that names a task
- * known to be another's. What stays is what the receiver wrote, so that no reader gets another
- * number or text than it would have. The text has been parsed: it is strict JSON. Linear.
+ * Cuts the tasks of others from the JSON in `text`. Lists called `tasks` keep the caller's own
+ * tasks, at any depth, in a kept task as well. Around these lists, a record that names a task other
+ * than the caller's own is removed. Inside a kept task, whose data are the application's, a record
+ * is removed if it names a task known to be another's. The rest stays as the receiver wrote it, so
+ * that every reader gets the same numbers and text as before. The text has been parsed: it is
+ * strict JSON. Linear.
  */
 export function filterTasks(text: string, isOwn: IsOwn): FilteredTasks {
   return new TaskFilter(text, isOwn).run()
@@ -37,7 +39,7 @@ const quote = 0x22
 const backslash = 0x5c
 const comma = 0x2c
 
-/** Members of a record that say which task it is, or is about. */
+/** Members of a record that name the task that it is, or is about. */
 const idNames: ReadonlySet<string> = new Set([
   'id',
   'name',
@@ -48,7 +50,7 @@ const idNames: ReadonlySet<string> = new Set([
 /** A name of a member as long as this may be an id. */
 const idLengthMin = 16
 
-/** Where a value stands: an item of a list of tasks, within such a one, or around these lists. */
+/** Position of a value: an item of a list of tasks, within such an item, or around these lists. */
 type Place = 'listed' | 'within' | 'around' | 'root'
 
 interface Cut {
@@ -109,12 +111,12 @@ class TaskFilter {
     const ids: string[] = []
     this.#filterItems(closeBrace, () => this.#visitMember(place, ids))
     const isLax = place === 'within'
-    // What is not called anything is no one's.
+    // An unnamed task has no owner.
     if (place === 'listed' && ids.length === 0) return false
     return ids.every((id) => this.#isOwn(keyOf('task', id), isLax))
   }
 
-  /** Whether the member stays. */
+  /** Visits a member and returns whether it stays. */
   #visitMember(place: Place, ids: string[]): boolean {
     const from = this.#at
     this.#skipString()
@@ -134,7 +136,7 @@ class TaskFilter {
     const isName = name === 'name' && place !== 'listed'
     // An application has names of its own; a task's is that of a resource.
     if (own !== null) ids.push(...(isName ? own.filter((id) => id.startsWith(resource)) : own))
-    // How many tasks others have is theirs as well.
+    // The number of all tasks would disclose how many tasks others have.
     if (name === 'totalsize') return false
     const isNamed = written.length < idLengthMin || this.#isOwn(keyOf('task', written), true)
     return stays && isNamed
@@ -173,7 +175,7 @@ class TaskFilter {
   #filterItems(end: number, visit: () => boolean): void {
     this.#at++
     let hasKept = false
-    /** Where the text of the next item begins, with the comma before it if another one stays. */
+    /** Start of the text of the next item, with the comma before it if another one stays. */
     let from = this.#at
     this.#skipBlanks()
     while (this.#unit() !== end) {
@@ -189,7 +191,7 @@ class TaskFilter {
     this.#at++
   }
 
-  /** What was cut inside of it goes with it. */
+  /** Removes a range, together with the cuts inside it. */
   #cut(cut: Cut): void {
     while ((this.#cuts.at(-1)?.from ?? -1) >= cut.from) this.#cuts.pop()
     this.#cuts.push(cut)

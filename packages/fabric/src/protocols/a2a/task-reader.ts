@@ -14,11 +14,11 @@ import { createdIn } from './task-references.ts'
 type Maybe<T> = T | Refusal | Promise<T | Refusal>
 
 /**
- * Reads answers that speak of tasks, on the account of their receiver. They are as large as their
- * receiver likes, so they are read in a thread where they are not small.
+ * Reads answers that mention tasks, on the account of their receiver. The receiver chooses their
+ * size, so large ones are read in a thread.
  */
 export interface TaskReader {
-  /** The tasks and conversations that the answer says it created, which are few. */
+  /** Returns the tasks and conversations that the answer reports as created, which are few. */
   createdIn(body: Uint8Array, account: TimeAccount): Maybe<readonly string[]>
   /**
    * The tasks that the answer lists, and others that it names, these with `LAX` before them. Each
@@ -48,8 +48,8 @@ const escapes = /\\u|\xc5\xbf|\xe2\x84\xaa|\xef[\xbc\xbd]/
 const mentionsTask = /(?:task|context)_?id|"status"\s*:\s*\{|"kind"\s*:\s*"/i
 
 /**
- * Whether an answer can speak of a task, which few do: only these are parsed. One pass over the
- * bytes.
+ * Reports whether an answer can mention a task, which few do: only these are parsed. One pass over
+ * the bytes.
  */
 export function mayCreate({ buffer, byteOffset, length }: Uint8Array): boolean {
   const text = Buffer.from(buffer, byteOffset, length).toString('latin1')

@@ -46,13 +46,13 @@ const holders: ReadonlySet<string> = new Set([
   ...['io', 'modelcontextprotocol', 'related', 'task'],
 ])
 
-/** How the fields of one request are read. */
+/** Options for reading the fields of one request. */
 interface Reading {
-  /** Whether the request is about a task, whose id may be called `id` or `name`. */
+  /** True if the request is about a task, whose id may be called `id` or `name`. */
   readonly isTask: boolean
-  /** Whether ids stand where the protocols define them, and must be known. */
+  /** True if ids are in the places where the protocols define them, and must be known. */
   readonly isStrict: boolean
-  /** Whether a member `id` of the document itself is that of the call. */
+  /** True if a member `id` of the document itself is the id of the call. */
   readonly isCall: boolean
 }
 
@@ -79,7 +79,7 @@ export function tasksOfCall(
   return ids.done({ lists, creates: !lists && !isTask })
 }
 
-/** Where a receiver finds one all the same, nobody knows whose it is. */
+/** If a receiver still found a task there, its owner would be unknown. */
 function namesNone(what: string): Refusal {
   return new Refusal('MESSAGE_MALFORMED', `${what} names no task where one is looked for`)
 }
@@ -107,10 +107,10 @@ function readStrictly(ids: TaskIds, value: unknown, name: FieldName, strict: Str
 interface StrictName {
   /** Of the id that stands under this name where the protocols define it. */
   readonly kind: Kind | null
-  /** Whether the name is in a record where an id belongs. */
+  /** True if the name is in a record where an id belongs. */
   readonly isInside: boolean
   readonly isOpaque: boolean
-  /** Whether all names down to this one are records that the protocols know, or that wrap. */
+  /** True if all names down to this one are records that the protocols know, or that wrap. */
   readonly isHeld: boolean
   readonly isWrapped: boolean
 }
@@ -219,9 +219,11 @@ interface Place {
   readonly isAboutTasks: boolean
   readonly sends: boolean
   readonly lists: boolean
-  /** Whether an application may take it for a new task of its own: `POST /tasks`. */
+  /** True if an application may take the request for a new task of its own: `POST /tasks`. */
   readonly adds: boolean
-  /** Whether a segment is one of these words to some receivers only: `tasks.json`, `tasks('5')`. */
+  /**
+   * True if only some receivers read a segment as one of these words: `tasks.json`, `tasks('5')`.
+   */
   readonly isAmbiguous: boolean
   readonly isFile: boolean
   /** The segments that stand where an id does. */
@@ -272,7 +274,7 @@ function readForm(ids: TaskIds, text: string, reading: Reading & { isQuery: bool
   if (isStrict && /%25|%3f|\?/i.test(text)) ids.malformed()
   visitForm(text, (value, name) => {
     ids.work.spend(STEPS.field)
-    // Where a browser's own client cannot set the field, servers take the id from the query.
+    // A browser's own client cannot set the field, so servers take the id from the query.
     if (isQuery && name.whole.includes('lasteventid')) ids.add('event', value)
     if (isStrict && name.isOpaque) ids.malformed()
     const kind = isStrict ? (kindOf(name) ?? (isTask && isIdName(name.word) ? 'task' : null)) : null
@@ -297,7 +299,9 @@ export function tasksOfHead({ headers }: Pick<Head, 'headers'>): TaskReferences 
   return { ...read, ids: [idKey(`event ${event}`)] }
 }
 
-/** Whether a request is one of A2A's over plain HTTP that names a task or sends a message. */
+/**
+ * Reports whether a request is an A2A request over plain HTTP that names a task or sends a message.
+ */
 export function isAboutTasks(method: string, path: string): boolean {
   const tasks = tasksOfPath(method, path, undefined)
   return tasks instanceof Refusal || tasks.lists || tasks.creates || tasks.ids.length > 0
@@ -320,7 +324,8 @@ export function joinTasks(a: TaskReferences, b: TaskReferences): TaskReferences 
 }
 
 /**
- * What the protocols call a new task, or news of one. Any other member is the application's own.
+ * Members that hold a new task, or news of one, in the protocols. Any other member is the
+ * application's own.
  */
 const creatingNames: ReadonlySet<string> = new Set([
   'task',
@@ -329,11 +334,15 @@ const creatingNames: ReadonlySet<string> = new Set([
   'artifactupdate',
 ])
 
-/** Each is remembered, on the event loop; a response of the protocols speaks of one task. */
+/**
+ * Maximum number of tasks that are remembered from one response, on the event loop. The protocols
+ * create one.
+ */
 const createdLimit = { name: 'tasks.created', value: 64, unit: 'count' } as const
 
 /**
- * Everything that a response says it created: tasks with their conversations, as `keyOf` has them.
+ * Returns everything that a response reports as created: tasks with their conversations, as keys of
+ * `keyOf`.
  */
 export function createdIn(value: unknown): readonly string[] | Refusal {
   const root = resultOf(value)

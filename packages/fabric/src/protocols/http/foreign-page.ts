@@ -1,8 +1,9 @@
 import type { Head } from '../reading/head.ts'
 
 /**
- * Whether a browser sends this on behalf of a page from elsewhere. Browsers show a certificate on
- * any page's behalf, so a certificate alone does not say that its holder meant this request.
+ * Reports whether a browser sends this request on behalf of a page from elsewhere. Browsers present
+ * a certificate on behalf of any page, so a certificate alone does not prove that its holder meant
+ * this request.
  */
 export function comesFromForeignPage({ headers, authority }: Head): boolean {
   const site = headers.get('sec-fetch-site')

@@ -1,9 +1,9 @@
 /**
- * Final statuses by which a client sends a request again by itself, or takes it for one that was
- * not sent. A receiver that acted must not be able to bring that about, so that none of them passes
- * as its answer (docs/protocol.md, "Statuses"). All but 401 and 449 speak of the connection to the
- * next hop, which for a receiver is its connection to the fabric; of 401, no credential of the
- * caller's reaches a receiver, so that another one would change nothing.
+ * Final statuses that make a client send a request again by itself, or take it for unsent. A
+ * receiver that acted must not be able to cause that, so none of them passes as its answer
+ * (docs/protocol.md, "Statuses"). All but 401 and 449 concern the connection to the next hop, which
+ * for a receiver is its connection to the fabric. For 401, the caller's credentials never reach a
+ * receiver, so another one would not change the result.
  */
 const repeated: ReadonlyMap<number, string> = new Map([
   [401, 'clients get another credential and send again'],
@@ -19,7 +19,7 @@ const repeated: ReadonlyMap<number, string> = new Map([
   [511, 'clients log in at a network and send again'],
 ])
 
-/** Why no receiver may answer with `status`; null where it may. */
+/** Returns the reason why no receiver may answer with `status`; null if it may. */
 export function statusFault(status: number): string | null {
   // One comparison for the answers of most requests.
   if (status >= 200 && status < 300) return null
@@ -29,5 +29,8 @@ export function statusFault(status: number): string | null {
   return effect === undefined ? null : `the status ${status}: ${effect}; answer 403, say`
 }
 
-/** Of a refusal that its receiver states: no client repeats it, and the code says the rest. */
+/**
+ * Status of a refusal that its receiver states: clients do not repeat it, and the code gives the
+ * details.
+ */
 export const statedStatus = 403

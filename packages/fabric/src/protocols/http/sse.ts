@@ -21,7 +21,8 @@ const lineFeed = 0x0a
 const carriageReturn = 0x0d
 
 /**
- * What is accounted for while an event is inspected and written; smaller ones are in their chunk.
+ * Minimum size that is counted while an event is inspected and written; smaller events are in their
+ * chunk.
  */
 const countedBytesMin = 4 * 1024
 
@@ -48,7 +49,7 @@ export class EventReader implements AsyncIterableIterator<StreamEvent, undefined
   #atLineStart = true
   #afterReturn = false
   #isFirst = true
-  /** What is on the account for the event under construction, or for the one given last. */
+  /** Bytes counted for the event under construction, or for the last one returned. */
   #counted = 0
 
   constructor(chunks: AsyncIterable<Uint8Array>, share: BodyShare) {
@@ -161,7 +162,9 @@ export class EventReader implements AsyncIterableIterator<StreamEvent, undefined
     this.#count(this.#begun.heldBytes)
   }
 
-  /** What is left of a chunk may wait for a slow reader, and must not keep the whole chunk. */
+  /**
+   * The rest of a chunk may wait for a slow reader, and must not keep the whole chunk in memory.
+   */
   #compact(): void {
     const left = this.#chunk.length - this.#at
     if (left > 0 && 2 * left >= this.#chunk.buffer.byteLength) return

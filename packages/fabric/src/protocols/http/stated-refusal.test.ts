@@ -38,7 +38,10 @@ test('whatever a receiver states, its caller is told that it may have acted', ()
   )
 })
 
-/** What each code becomes that is not passed on as the receiver's word; see docs/refusals.md. */
+/**
+ * The replacements of all codes that are not passed on as the receiver's own statement; see
+ * docs/refusals.md.
+ */
 const others: Partial<Readonly<Record<RefusalCode, RefusalCode>>> = {
   MESSAGE_REPLAYED: 'OUTCOME_UNKNOWN',
   OUTCOME_UNKNOWN: 'OUTCOME_UNKNOWN',

@@ -4,8 +4,8 @@ import { Undelivered, withheld } from '../../pipeline/delivery.ts'
 import type { BalancedResponse } from '../../routes/upstream.ts'
 
 /**
- * What becomes of each code that a receiver states of itself, once bytes of the request have left.
- * `stated`: passed on as its word, under which its caller is never asked to send again. `unknown`:
+ * The treatment of each code that a receiver states of itself, after bytes of the request have been
+ * sent. `stated`: passed on as its statement, which never asks the caller to send again. `unknown`:
  * the receiver does not know either. `never`: no call to an agent ends so, and the response is not
  * acceptable.
  */
@@ -40,7 +40,7 @@ const STATEMENTS: Readonly<Record<RefusalCode, 'stated' | 'unknown' | 'never'>> 
   RESPONSE_REJECTED: 'stated',
   COUNTERSIGNATURE_MISSING: 'stated',
   COUNTERSIGNATURE_REJECTED: 'stated',
-  // Without its reason: some reasons tell a caller to begin again.
+  // Passed on without its reason, because some reasons ask a caller to begin again.
   WITHDRAWN: 'stated',
   EPOCH_STALE: 'never',
   CHANNEL_FULL: 'never',
@@ -54,7 +54,7 @@ interface StatementFacts {
   readonly limit: string | null
   /** See `StatedRefusal`. */
   readonly isOfReference?: boolean
-  /** Under which the receiver says that it is on record: for operators alone. */
+  /** The exchange id under which the receiver claims to have recorded it; for operators only. */
   readonly exchange: string | null
 }
 

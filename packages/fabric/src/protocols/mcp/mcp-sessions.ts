@@ -14,8 +14,8 @@ import {
 import { visitForm } from '../reading/request-fields.ts'
 
 /**
- * Which caller an MCP session (up to 2025-11-25) belongs to. A session id is no credential: whoever
- * learned one could otherwise speak in another caller's session.
+ * Maps each MCP session (up to 2025-11-25) to the caller that owns it. A session id is not a
+ * credential: without this map, any caller that learned one could act in another caller's session.
  */
 export interface McpSessions {
   owner(receiver: string, sessionId: string): string | null
@@ -27,7 +27,9 @@ export interface McpSessions {
   readonly known: IdFilter
 }
 
-/** Beyond this the oldest session is forgotten; its client is told so and starts a new one. */
+/**
+ * Beyond this the oldest session is forgotten; its client receives an error and starts a new one.
+ */
 const sessionsMax = 100_000
 
 export function createMcpSessions(): McpSessions {
@@ -59,8 +61,9 @@ export function createMcpSessions(): McpSessions {
 }
 
 /**
- * Whether the query names a session, as only the transport of MCP 2024-11-05 has it (HTTP+SSE),
- * which is not carried: its sessions are of everyone who learned their address.
+ * Reports whether the query names a session, which only the transport of MCP 2024-11-05 (HTTP+SSE)
+ * does. That transport is not carried: any caller that learned the address of a session could use
+ * it.
  */
 export function namesSession({ path }: Pick<Head, 'path'>): boolean {
   const mark = path.indexOf('?')
@@ -74,8 +77,8 @@ export function namesSession({ path }: Pick<Head, 'path'>): boolean {
 }
 
 /**
- * The event by which that transport gives the address of a session to its client. JSON is no
- * address.
+ * Reports whether the event is the one by which that transport sends the address of a session to
+ * its client. JSON is not an address.
  */
 export function isEndpointEvent({ frame, contentType }: Omit<StreamEvent, 'data'>): boolean {
   if (contentType === 'application/json') return false

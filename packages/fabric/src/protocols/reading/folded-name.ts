@@ -6,10 +6,10 @@ const printable = /^[\x20-\x7e]*$/
 const plainName = /^[a-z0-9]*$/
 
 /**
- * A member's name as the laxest reader takes it. Go's `encoding/json` and .NET's web defaults do
- * not look at case, Go folds `ſ` and the Kelvin sign as well, and protobuf's JSON takes the
- * snake-case spelling of every name; a reader in C ends a name at its first NUL. What they read as
- * a name that policy decides by, we must not read past.
+ * Returns a member's name as the laxest reader takes it. Go's `encoding/json` and .NET's web
+ * defaults ignore case, Go also folds `ſ` and the Kelvin sign, protobuf's JSON accepts the
+ * snake-case spelling of every name, and a reader in C ends a name at its first NUL. A name that
+ * they accept as one that policy decides by must not escape this reader.
  */
 export function foldedName(name: string): string {
   // Nearly every name is one: the rest costs as much as reading the message.
@@ -44,7 +44,10 @@ export function findLookalike(
   return null
 }
 
-/** Whether readers may differ over which words these are: some cut or drop what others keep. */
+/**
+ * Reports whether readers may differ over which words these are: some cut or drop characters that
+ * others keep.
+ */
 export function isAmbiguousWord(words: string): boolean {
   return control.test(words) || words !== words.trim() || withoutUnseen(words) !== words
 }

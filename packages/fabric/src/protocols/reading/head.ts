@@ -8,7 +8,7 @@ import {
 import { overLimit } from '../../lib/limits.ts'
 import { Refusal } from '../../lib/refusal.ts'
 
-/** What may be forwarded to a receiver. Everything else a caller sends is left behind. */
+/** Fields that may be forwarded to a receiver. Every other field of a caller is dropped. */
 const forwardedNames: ReadonlySet<string> = new Set([
   'accept',
   'accept-language',
@@ -78,8 +78,8 @@ export interface RawHead {
 export const METHODS: readonly string[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']
 
 /**
- * Reads a request head once, strictly. Node joins or drops repeated fields by name; here a
- * repeated field that anybody decides on is refused instead, so that no two readers can disagree.
+ * Reads a request head once, strictly. Node joins or drops repeated fields by name; here a repeated
+ * field is refused if any reader decides by it, so that no two readers can disagree.
  */
 export function readHead(raw: RawHead): Head | Refusal {
   if (!METHODS.includes(raw.method)) {

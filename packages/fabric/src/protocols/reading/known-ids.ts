@@ -2,19 +2,20 @@ import { freeWork, STEPS, type Work } from './reading-steps.ts'
 import { readingsOf } from './text-readings.ts'
 
 /**
- * Which ids belong to someone, for whoever reads messages, in a thread as well: one count for each
- * of two hashes of an id, in shared memory. What is not in it belongs to no one. What is may belong
- * to no one all the same: ask `OwnedIds`.
+ * A filter of owned ids for readers of messages, in a thread as well: one count for each of two
+ * hashes of an id, in shared memory. An id that is absent has no owner. One that is present may be
+ * a false positive: check `OwnedIds`.
  */
 export type IdFilter = Uint8Array<SharedArrayBuffer>
 
 /**
- * Values of fewer characters, hyphens included, stand for anything: only a name tells that they are
- * ids. One with a digit in it is unlike a word of prose from `digitLengthMin` on.
+ * Minimum length, hyphens included, at which a value alone can be an id; a shorter one may mean
+ * anything, unless a name marks it as an id. With a digit in it, a value is unlike a word of prose
+ * from `digitLengthMin` on.
  */
 export const knownLengthMin = 16
 export const digitLengthMin = 12
-/** A longer id is not remembered, and so belongs to no one. */
+/** Maximum length of a remembered id; a longer one never has an owner. */
 export const idLengthMax = 256
 /** Edges of words of an id behind its first twelve characters. */
 const endsMax = 20
@@ -29,7 +30,9 @@ export function createIdFilter(): IdFilter {
 
 /** Letters and digits, and `_` and `-`, which stand inside a word as well. */
 const isWordUnit = new Uint8Array(0x80)
-/** What no id of a receiver holds: blanks, controls, quotes, brackets of text. */
+/**
+ * Characters that never occur in an id of a receiver: blanks, controls, quotes, brackets of text.
+ */
 const isEndUnit = new Uint8Array(0x80).fill(1, 0, 0x21)
 const folded = new Uint8Array(0x80)
 for (let unit = 0; unit < 0x80; unit++) {
@@ -60,7 +63,7 @@ function foldedForeign(unit: number): number {
 
 const isDigit = (unit: number): boolean => unit >= 0x30 && unit <= 0x39
 
-/** Whether a value of so many characters equals no other text by chance. */
+/** Reports whether a value of this length cannot equal another text by chance. */
 const isUnmistakable = (length: number, hasDigit: boolean): boolean =>
   length >= knownLengthMin || (hasDigit && length >= digitLengthMin)
 
@@ -111,7 +114,7 @@ function hashOf(id: string): void {
   for (let i = 0; i < key.length; i++) hash.add(key.charCodeAt(i))
 }
 
-/** Slot 0 tells whether there is anything at all. */
+/** Slot 0 is set once the filter holds any id. */
 export function addKnown(filter: IdFilter, id: string): void {
   hashOf(id)
   filter[0] = 1
@@ -135,7 +138,7 @@ function isInFilter(filters: readonly IdFilter[], of: Hash = hash): boolean {
   return filters.some((filter) => filter[first] !== 0 && filter[second] !== 0)
 }
 
-/** Whether `value` may be an id that belongs to someone, of whatever length. */
+/** Reports whether `value` may be an owned id, of any length. */
 export function mayBeKnown(filters: readonly IdFilter[], value: string): boolean {
   if (value.length > idLengthMax) return false
   hashOf(value)
@@ -202,7 +205,7 @@ function visitPlain(text: string, search: Search): void {
 
 const isEnd = (unit: number): boolean => unit < 0x80 && isEndUnit[unit] === 1
 
-/** How far it looked. */
+/** Visits the known ids that begin at `from`; returns how far it looked. */
 function follow(text: string, from: number, { filters, visit }: Search): number {
   hash.begin()
   plainHash.begin()
@@ -234,9 +237,9 @@ function follow(text: string, from: number, { filters, visit }: Search): number 
 const textLengthMin = 8
 
 /**
- * Gives the texts of a document of JSON that may hold an id: values, long names, long numbers.
- * Where a double may round a number, `onRounded` is told as well: receivers with longer numbers
- * read its digits.
+ * Visits the texts of a JSON document that may hold an id: values, long names, long numbers. If a
+ * double may round a number, it calls `onRounded` as well: receivers with longer numbers read its
+ * digits.
  */
 export function visitTexts(
   value: unknown,

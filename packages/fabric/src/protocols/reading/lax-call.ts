@@ -37,7 +37,8 @@ function isEveryday(name: string): boolean {
 }
 
 /**
- * Up to six letters behind a slash, and up to fourteen of one word, tell a method from other text.
+ * Up to six letters after a slash, and up to fourteen of one word, distinguish a method from other
+ * text.
  */
 function patternsOf(names: readonly string[]): string[] {
   const patterns = names.map((name) => {
@@ -48,11 +49,12 @@ function patternsOf(names: readonly string[]): string[] {
 }
 
 /**
- * Whether some reader could find an A2A or MCP call in `text`, in whatever notation: JSON with
- * comments, single quotes, a prefix or a second document behind it, JSON5, YAML, XML, a form whose
+ * Reports whether some reader could find an A2A or MCP call in `text`, in any notation: JSON with
+ * comments, single quotes, a prefix or a second document after it, JSON5, YAML, XML, a form whose
  * fields are the members or whose field holds the call. It looks for the words that every notation
- * has to write, not for any notation, so it finds more calls than there are. It never decides what
- * a call asks for, only that text is not to pass as something else. Linear in the text.
+ * has to write, not for any notation, so it finds more calls than there are. It never decides which
+ * operation a call requests, only that the text must not pass as something else. Linear in the
+ * text.
  */
 export function mayHoldCall(text: string, work: Work = freeWork): boolean {
   for (const reading of readingsOf(text, work)) if (namesCall(reading, work)) return true
@@ -77,12 +79,16 @@ function namesCall(text: string, work: Work): boolean {
   return hidesValue(text, work)
 }
 
-/** Where a name begins that some notation may take for that of an anchor or alias of YAML. */
+/**
+ * Matches the start of a name that some notation may take for the name of a YAML anchor or alias.
+ */
 const reference = /[&*]([^\s,[\]{}+\\"'%&<>]*)/g
 /** The start of a comment or of emphasis, and its end: no name of an alias. */
 const blankName = /^\*(?:$|[\s+])/
 
-/** Whether an alias stands in the text whose anchor does, too. Comments with stars hold none. */
+/**
+ * Reports whether the text holds an alias together with its anchor. Stars in comments do not count.
+ */
 function hasAlias(text: string): boolean {
   const names: Record<'&' | '*', Set<string>> = { '&': new Set(), '*': new Set() }
   for (const { 0: whole, 1: name = '', index } of text.matchAll(reference)) {
@@ -112,7 +118,8 @@ function foldedCharacter(character: string): string {
 }
 
 /**
- * Notations that say in base64, or by a name defined elsewhere, what no letter of the text shows.
+ * Reports whether the text uses a notation that expresses a word by base64, or by a name defined
+ * elsewhere, without showing its letters.
  */
 function hidesValue(text: string, work: Work): boolean {
   work.spend(text.length * STEPS.clueByte)
@@ -123,8 +130,8 @@ function hidesValue(text: string, work: Work): boolean {
 const binaryTag = /!{1,2}binary(?:[\s+"']|$)/gi
 
 /**
- * Whether one stands where a node begins. Looks back over blanks, and over the token before them
- * that may be an anchor: what stands between two tags is looked at a fixed number of times.
+ * Reports whether such a tag is at the start of a node. Looks back over blanks, and over the token
+ * before them, which may be an anchor: the text between two tags is read a fixed number of times.
  */
 function hasBinaryTag(text: string): boolean {
   for (const { index } of text.matchAll(binaryTag)) {
@@ -144,7 +151,7 @@ function tokenStart(text: string, at: number): number {
   return start
 }
 
-/** Where the blanks before `at` begin, in its line. */
+/** Returns the start of the blanks before `at`, in its line. */
 function blankStart(text: string, at: number): number {
   let start = at
   while (start > 0 && /[^\S\r\n\u2028\u2029]|\+/.test(text.charAt(start - 1))) start--

@@ -8,13 +8,13 @@ const firstDigit = 26
 type State = 'none' | 'q' | 'qq' | 'percent' | 's' | 'colon' | 'length' | 'second colon'
 
 /**
- * Follows letters and digits that are no part of a word but open a literal: `q(…)`, `qq{…}` and
- * `qw[…]` of Perl, `%q(…)` and `%w[…]` of Ruby, `s:6:"…"` of PHP's serialized strings.
+ * Follows letters and digits that open a literal instead of belonging to a word: `q(…)`, `qq{…}`
+ * and `qw[…]` of Perl, `%q(…)` and `%w[…]` of Ruby, `s:6:"…"` of PHP's serialized strings.
  */
 export class LiteralOpener {
   #state: State = 'none'
 
-  /** Whether a literal may be opened from this letter or digit on, which follows `last`. */
+  /** Reports whether a literal may be opened from this letter or digit on, which follows `last`. */
   letter(kind: number, isFirst: boolean, last: number): boolean {
     const state = this.#state
     if (!isFirst) {
@@ -30,7 +30,10 @@ export class LiteralOpener {
     return this.#state !== 'none' && this.#state !== 'length'
   }
 
-  /** Whether what came since then has opened one, with any other character. */
+  /**
+   * Reports whether the characters since then have opened a literal, with any other character as
+   * the last.
+   */
   other(unit: number): boolean {
     const state = this.#state
     if (state === 'none') return false

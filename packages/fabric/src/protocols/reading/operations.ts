@@ -12,8 +12,8 @@ export function namesPush(name: string): boolean {
 }
 
 /**
- * Which parameter says what a call is about. The receiver goes by this one alone: a call that
- * carried another beside it would be decided on as one thing, and carried out as the other.
+ * The parameter that names the subject of a call. The receiver uses only this one: a call that
+ * carried another in addition would be decided on as one thing and carried out as the other.
  */
 export const mcpSubjects: ReadonlyMap<string, 'name' | 'uri'> = new Map([
   ['tools/call', 'name'],
@@ -56,8 +56,8 @@ const wordsMax = 3
 const methodPartsMax = 64
 
 /**
- * Whether some receiver takes `method` for an operation of A2A or MCP: in another case, with other
- * separators or escapes, cut at NUL, behind the name of a service or before a query.
+ * Reports whether some receiver takes `method` for an operation of A2A or MCP: in another case,
+ * with other separators or escapes, cut at NUL, after the name of a service or before a query.
  */
 export function soundsLikeOperation(method: string): boolean {
   const plain = unescapeAll(method.slice(0, operationLengthMax))

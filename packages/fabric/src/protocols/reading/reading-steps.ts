@@ -7,9 +7,8 @@ export interface Work {
 export const freeWork: Work = { spend: () => undefined }
 
 /**
- * What it costs to find out what a message is, in steps as those of inspection. Weights are those
- * of the worst input of each part, so that a sum of steps bounds the time whatever the input is
- * made of.
+ * Costs of finding out what a message is, in the same steps as inspection. Weights are those of the
+ * worst input of each part, so that a sum of steps bounds the time for any input.
  */
 export const STEPS = {
   /** A byte of a message that is parsed and read for calls, cards and ids of tasks. */

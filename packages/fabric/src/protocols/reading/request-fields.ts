@@ -7,13 +7,16 @@ export interface FieldName {
   readonly word: string
   /** All words of the name that this one was written in: `taskid` for `task.id`. */
   readonly whole: string
-  /** Whether the value is an element of a list, or of a list in a list. */
+  /** True if the value is an element of a list, or of a list in a list. */
   readonly isListed: boolean
   /** Bits of `topics`: the subjects of this name and of every name around it. */
   readonly topics: number
-  /** Whether `whole` has a subject itself: asked of every value, found once for its name. */
+  /**
+   * True if `whole` itself has a subject. Needed for every value, so it is computed once for each
+   * name.
+   */
   readonly isSpeaking: boolean
-  /** Whether it was written in one with more names than a path of names has. */
+  /** True if it was part of a name with more parts than a path of names may have. */
   readonly isOpaque: boolean
   readonly outer: FieldName | null
 }

@@ -1,2 +1,2 @@
-/** The protocol that a route carries; `auto` tells the three apart request by request. */
+/** The protocol that a route carries; `auto` distinguishes the three request by request. */
 export type RouteProtocol = 'a2a' | 'mcp' | 'http' | 'auto'

@@ -11,11 +11,12 @@ const envelopeNames: ReadonlySet<string> = new Set([
   'error',
 ])
 /**
- * What decides beside the method: the tool, prompt or resource, and where pushes are registered.
+ * Names that decide a request in addition to the method: the tool, prompt or resource, and the
+ * member that registers pushes.
  */
 const subjectNames: ReadonlySet<string> = new Set(['name', 'uri', 'configuration'])
 
-/** Whether `value` is a JSON-RPC message to some reader, a lax one included. */
+/** Reports whether `value` is a JSON-RPC message to some reader, a lax one included. */
 export function isRpcMessage(value: unknown): value is Readonly<Record<string, unknown>> {
   if (!isRecord(value)) return false
   for (const name in value) {
@@ -28,7 +29,10 @@ export function isRpcMessage(value: unknown): value is Readonly<Record<string, u
   return false
 }
 
-/** Whether some reader finds a message in a list, or in a list inside it. Other lists are data. */
+/**
+ * Reports whether some reader finds a message in a list, or in a list inside it. Other lists are
+ * data.
+ */
 export function mayBeBatch(list: readonly unknown[]): boolean {
   return list.some((one) => (Array.isArray(one) ? mayBeBatch(one) : isRpcMessage(one)))
 }
@@ -40,7 +44,10 @@ function asKey(member: unknown): string {
   return typeof inner === 'string' ? inner : ''
 }
 
-/** Why readers would differ over what `message` asks for; null when all of them read it alike. */
+/**
+ * Returns the reason why readers would differ over the operation that `message` requests; null when
+ * all of them read it alike.
+ */
 export function findRpcFault(message: Readonly<Record<string, unknown>>): string | null {
   const { params } = message
   const lookalike =
@@ -61,8 +68,8 @@ export function hasNamedParams({ params }: Readonly<Record<string, unknown>>): b
 }
 
 /**
- * The id under which to answer what is a JSON-RPC call, or a batch of them, to whoever reads JSON;
- * undefined for what is none, and for a notification.
+ * Returns the id for the response to a JSON-RPC call, or to a batch of them, as any reader of JSON
+ * finds it; undefined for other values and for notifications.
  */
 export function rpcIdOf(value: unknown): RpcId {
   if (Array.isArray(value)) return mayBeBatch(value) ? null : undefined

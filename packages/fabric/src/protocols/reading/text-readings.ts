@@ -1,7 +1,7 @@
 import { freeWork, STEPS, type Work } from './reading-steps.ts'
 import { type Dialect, type Family, fullWidth, unescapeAll, unescapeOnce } from './unescape-all.ts'
 
-/** What begins an escape of some family. */
+/** Matches the start of an escape of any family. */
 const sign = /[%\\&`]/
 /** A backslash before a digit, or something that another layer may turn into a backslash. */
 const digits = /\\[xo]?[0-9a-f]|%(?:25|5c)|&(?:#|amp|bsol|percnt)|[\\%]u(?:005c|\{)/i
@@ -96,7 +96,8 @@ function* dialectsOf(text: string): Generator<Dialect> {
 }
 
 /**
- * Digits behind a backslash, and something that only tells in some dialects how many are its own.
+ * Reports whether digits follow a backslash together with something that belongs to the number in
+ * some dialects only.
  */
 const isMixed = (text: string): boolean =>
   /\\[0-9]/.test(text) && /\\[0-9]{1,3}[0-9a-f]|\\x/i.test(text)

@@ -13,12 +13,12 @@ const blank = 0x20
 const nameMax = 64
 
 /**
- * How the digits behind a backslash are read. `usual`: up to three octal ones, and two behind `x`.
- * `bare-hex`: two hexadecimal ones, as PHP's `S:` strings have them. `decimal` and `css`: as many
- * as there are, of that base, and behind `x` and `o` of theirs (Haskell, OCaml; CSS).
- * `three-decimal`: up to three decimal ones, and two behind `x` (Lua). `long-hex`: as many as there
- * are behind `x`, otherwise `usual` (C). `four-hex`: up to four behind `x`, otherwise `usual` (C#).
- * Three octal ones behind `o` are an escape in all that do not take more.
+ * Rules for reading the digits after a backslash. `usual`: up to three octal ones, and two after
+ * `x`. `bare-hex`: two hexadecimal ones, as PHP's `S:` strings have them. `decimal` and `css`: as
+ * many as there are, of that base, and after `x` and `o` of theirs (Haskell, OCaml; CSS).
+ * `three-decimal`: up to three decimal ones, and two after `x` (Lua). `long-hex`: as many as there
+ * are after `x`, otherwise `usual` (C). `four-hex`: up to four after `x`, otherwise `usual` (C#).
+ * Three octal ones after `o` are an escape in all that do not take more.
  */
 export type Dialect =
   | 'usual'
@@ -42,12 +42,12 @@ export function unescapeAll(text: string, dialect: Dialect = 'usual'): string {
   return output.toString()
 }
 
-/** What begins an escape: a reader undoes those of one family at a time. */
+/** The sign that begins an escape; a reader undoes the escapes of one family at a time. */
 export type Family = 'percent' | 'backslash' | 'entity'
 
 export interface InnerLayers {
   readonly text: string
-  /** Whether something that was undone is a part of another escape. */
+  /** True if an undone escape is a part of another escape. */
   readonly isLayered: boolean
 }
 
@@ -73,7 +73,7 @@ const madeBase = 0xe000
 const isMade = (unit: number): boolean => unit >= madeBase && unit < madeBase + 0x80
 const isSign = (unit: number): boolean =>
   unit === percent || unit === backslash || unit === ampersand
-/** What a full-width sign is more than that of ASCII. */
+/** Offset of a full-width sign from its ASCII sign. */
 export const fullWidth = 0xfee0
 /** Behind a sign, so far an escape may go on. */
 const escapeMax = 10
@@ -81,13 +81,16 @@ const escapeMax = 10
 class Output {
   readonly #units: Uint16Array
   readonly #dialect: Dialect
-  /** Where the digits of an open number stand, which its dialect does not bound; -1 for none. */
+  /**
+   * Position of the digits of an open number whose length its dialect does not bound; -1 if there
+   * is none.
+   */
   #digits = none
   #base = 10
   #length = 0
-  /** Where the last `&` stands; -1 where none is open. */
+  /** Position of the last `&`; -1 if none is open. */
   #entity = none
-  /** Where each open `\u{`, `\x{`, `\o{` or `\N{` stands: a decoy must not close a real one. */
+  /** Positions of each open `\u{`, `\x{`, `\o{` or `\N{`: a decoy must not close a real one. */
   readonly #braces: number[] = []
 
   isLayered = false
@@ -102,14 +105,14 @@ class Output {
 
   take(text: string): void {
     for (let i = 0; i < text.length; i++) this.#put(text.charCodeAt(i))
-    // Closes what is open, and is no part of the text.
+    // Closes every open escape; the unit itself is not part of the text.
     this.#put(nothing)
     this.#length--
   }
 
   #put(unit: number): void {
     const isOpen = this.#digits !== none
-    // What is complete only now that it does not go on.
+    // Handles escapes that are complete only now, because they do not continue.
     for (let open = this.#closeBefore(unit); open !== none; ) {
       this.#append(this.#made(open))
       open = this.#closeBefore(unit)
@@ -131,7 +134,10 @@ class Output {
     return new TextDecoder('utf-16le').decode(units)
   }
 
-  /** What an escape stood for: of one layer, no sign of another escape. */
+  /**
+   * Returns the character that an escape stood for. If only one layer is undone, it cannot act as
+   * the sign of another escape.
+   */
   #made(unit: number): number {
     if (this.#only === null || unit === none) return unit
     if (unit >= 0x80) {
@@ -329,7 +335,7 @@ class Output {
     return values
   }
 
-  /** The number that these digits are, no greater than needed to tell that it is too great. */
+  /** Returns the number that these digits form, capped just above the largest valid one. */
   #value(from: number, to: number, base: number): number {
     if (to <= from) return none
     let value = 0

@@ -22,7 +22,7 @@ for (let i = 0; i < 26; i++) classOf[0x41 + i] = i
 for (const blank of '\t\n\v\f\r') classOf[blank.charCodeAt(0)] = symbols.indexOf(' ')
 classOf[0x3d] = symbols.indexOf(':')
 
-/** What a character may begin or end, in some notation. */
+/** The roles of a character in some notation: constructs that it may begin or end. */
 const roles = {
   lineEnd: 1,
   /** Rust begins a raw string with `r#`. */
@@ -36,8 +36,9 @@ const roles = {
   /** Ends a literal, or goes on with one in another line. */
   joint: 256,
   /**
-   * What joins nothing: blanks, and the signs of ASCII but those that stand in names, `]`, which
-   * ends a section of XML, and `;`, which is left of an entity whose end was itself in an escape.
+   * Characters that join nothing: blanks, and the signs of ASCII except those that occur in names,
+   * `]`, which ends a section of XML, and `;`, which remains of an entity whose end was itself in
+   * an escape.
    */
   gap: 512,
 } as const
@@ -93,7 +94,7 @@ export class WordMatcher<Name extends string> {
     )
     const places = pack(patterns.map(({ letters }) => letters.length))
     const count = Math.max(...places.map(({ word }) => word)) + 1
-    // Which words are in use is itself one bit for each.
+    // The set of words in use is itself a word with one bit for each.
     if (count > wordBits) throw new Error('more patterns than can be followed at once')
     const tables = new Tables(count)
     this.#tables = tables
@@ -138,7 +139,7 @@ export class WordMatcher<Name extends string> {
   }
 }
 
-/** By word of the machine, except where it says otherwise. */
+/** Tables by machine word, except where noted. */
 class Tables {
   readonly words: number
   /** By symbol and word. */
@@ -166,19 +167,19 @@ class Tables {
   }
 }
 
-/** How far each pattern has come, in one text. */
+/** Progress of each pattern in one text. */
 class Run {
   readonly found: Int32Array
   readonly #tables: Tables
   readonly #now: Progress
-  /** Where the patterns were before the letters since the last character that is none. */
+  /** Progress of the patterns before the letters since the last character that is not a letter. */
   readonly #beforeRun: Progress
   readonly #beforeComments: Progress
   readonly #beforeTags: Progress
   readonly #beforeRegions: Progress
-  /** What is found unless a letter follows. */
+  /** Patterns that are found unless a letter follows. */
   readonly #pending: Progress
-  /** What goes on only if something joins the next letter to it. */
+  /** Patterns that continue only if something joins the next letter to them. */
   readonly #parked: Progress
   /** Before letters that may open a literal. */
   readonly #beforeOpener: Progress
@@ -192,13 +193,14 @@ class Run {
   #isInTag = false
   #isInRegion = false
   /**
-   * Whether the last run of letters may have been the prefix of a literal, and nothing has
-   * followed.
+   * True if the last run of letters may have been the prefix of a literal and nothing has followed.
    */
   #isPrefixed = false
   /** Between `<` and `>`. */
   #isInMarkup = false
-  /** How many `<` stand in a row; and whether a here-document has begun with them. */
+  /**
+   * Number of consecutive `<`; `#hasHereDocument` is true once a here-document has begun with them.
+   */
   #angles = 0
   #hasHereDocument = false
   /** Its name closes it, alone at the start of a line or before the rest of an expression. */
@@ -322,7 +324,10 @@ class Run {
     if ((role & roles.gap) !== 0 && !this.#isJoined && !this.#hasEnded) this.#park()
   }
 
-  /** What was left out has ended: the next letter may go on, if nothing stands before it. */
+  /**
+   * Ends a part that was left out: the next letter may continue the patterns from before it, if
+   * nothing comes between.
+   */
   #resume(before: Progress): void {
     this.#now.add(before)
     this.#hasEnded = true

@@ -1,4 +1,4 @@
-/** How far each pattern has come; `inUse` has a bit for each word that is not zero. */
+/** Progress of each pattern; `inUse` has a bit for each nonzero word. */
 export class Progress {
   readonly at: Int32Array
   inUse = 0

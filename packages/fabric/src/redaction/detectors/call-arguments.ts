@@ -11,13 +11,16 @@ const SETTING =
   /set|put|def|add|append|insert|env|get|prop|param|header|cookie|field|option|arg|cred|pair|entry|login|auth|connect|secret|with|\bof$|register|update|store|save|write|bind|assign|config/i
 
 export interface ArgumentPlace {
-  /** Whether a literal behind the name may be its value. */
+  /** True if a literal after the name may be its value. */
   readonly isArgument: boolean
-  /** Whether any literal there is: `setenv("PASSWORD", "…")`. */
+  /** True if any literal after the name is the value: `setenv("PASSWORD", "…")`. */
   readonly isSet: boolean
 }
 
-/** How a name in a literal stands among the arguments of a call, or the elements of a list. */
+/**
+ * Returns the position of a name in a literal among the arguments of a call, or the elements of a
+ * list.
+ */
 export function argumentPlace({ bytes, from }: View, name: Span): ArgumentPlace {
   const sign = bytes[name.start - 1]
   const isLiteral = sign === 0x22 || sign === 0x27 || sign === 0x60
@@ -38,7 +41,7 @@ export function argumentStart({ bytes, to }: View, at: number): number {
 
 const next = /^\\*["'`]\)?\s*,\s*(?=\\*["'`])/
 
-/** Where the literal begins that follows the one which ends at `end`; -1 where none does. */
+/** Returns the start of the literal that follows the one ending at `end`; -1 if none does. */
 export function nextArgument({ bytes, to }: View, end: number): number {
   const found = next.exec(latin1(bytes, end, Math.min(to, end + betweenBytesMax)))
   return found === null ? -1 : end + found[0].length

@@ -25,7 +25,7 @@ const chain = createChain()
 const digits = new CardDigits()
 /** Start and end of everything found in the view at hand, in order; reused for every view. */
 const claimed: number[] = []
-/** How many rows with a check digit were looked at in the chain at hand. */
+/** Number of rows with a check digit that were examined in the current chain. */
 let candidates = 0
 
 /**
@@ -125,7 +125,7 @@ interface Row {
   readonly zeros: number
 }
 
-/** Whether the groups are written as one number, without a word beside them that says so. */
+/** Reports whether the groups are written as one number, without a nearby context word. */
 function isWritten(view: View, row: Row): boolean {
   const { i, j } = row
   if (i === j) return !isDecimalPart(view, i)
@@ -136,7 +136,8 @@ function isWritten(view: View, row: Row): boolean {
 const doubleDigitsMax = 17
 
 /**
- * Whether group `i` is the fraction of a double: every other long one would be a card by chance.
+ * Reports whether group `i` is the fraction of a double: every other long one would be a card by
+ * chance.
  */
 function isDecimalPart(view: View, i: number): boolean {
   if (!isPoint(chain, view, i)) return false
@@ -153,10 +154,10 @@ function isCardLayout({ i, j, zeros }: Row): boolean {
 }
 
 /**
- * Whether the same sign stands between all groups, or only single digits with no point or comma. A
- * list holds such a row at every other place, so where the row goes on, there may not be much more
- * of it, and nothing between the signs of a list. Two groups with a point are a decimal, and half a
- * decimal is nothing.
+ * Reports whether the same sign separates all groups, or only single digits without a point or
+ * comma. A list contains such a row at every other position. So where the row continues, only few
+ * more digits may follow, and none between the signs of a list. Two groups with a point are a
+ * decimal, and half a decimal does not count.
  */
 function isParted(view: View, i: number, j: number): boolean {
   const sign = chain.signs[i + 1] as number
@@ -191,8 +192,8 @@ interface Parted {
 }
 
 /**
- * How many digits the row has outside of groups `i` to `j`, other card numbers right beside it and
- * zeros before it aside; stops counting beyond `max`.
+ * Counts the digits of the row outside of groups `i` to `j`, except adjacent card numbers and zeros
+ * before it; stops above `max`.
  */
 function digitsBeside(view: View, { i, j, sign, max }: Parted): number {
   let count = 0
@@ -217,7 +218,8 @@ function digitsBeside(view: View, { i, j, sign, max }: Parted): number {
 }
 
 /**
- * How often another card number is looked for on either side: bounds the work for each candidate.
+ * Maximum number of searches for another card number on either side: bounds the work for each
+ * candidate.
  */
 const besideTriesMax = 4
 const besideDigitsMax = 16
@@ -260,8 +262,8 @@ function isZero({ bytes }: View, k: number): boolean {
 const exponentDigitsMax = 6
 
 /**
- * A number with a fraction or an exponent whose whole part begins with group `i`, where whoever
- * reads it as a number, as JSON for one, has a card number in hand.
+ * Returns a number with a fraction or an exponent whose whole part begins with group `i`. A reader
+ * that parses it as a number, such as a JSON reader, would obtain a card number.
  */
 function findNumeral(scan: Scan, i: number): Span | null {
   const { view } = scan

@@ -46,9 +46,9 @@ function buildLengths(): Int32Array {
 }
 
 /**
- * Takes the digits of a would-be card number one by one, and says after each whether what it has
- * seen so far is one: issuer, length and check digit agree. One step costs the same whatever came
- * before, so trying every start of a long row of digits stays linear.
+ * Takes the digits of a possible card number one by one, and reports after each whether the digits
+ * so far form one: issuer, length and check digit agree. One step costs the same after any digits,
+ * so trying every start of a long row of digits stays linear.
  */
 export class CardDigits {
   count = 0
@@ -75,7 +75,7 @@ export class CardDigits {
     this.count++
   }
 
-  /** Whether any issuer starts like this; asked after the fourth digit. */
+  /** True if any issuer starts like this; read after the fourth digit. */
   get hasIssuer(): boolean {
     return LENGTHS[this.#head] !== 0
   }
@@ -87,8 +87,8 @@ export class CardDigits {
   }
 
   /**
-   * The lengths that people meet. The others collide with order and message numbers, so a bare one
-   * needs a word beside it that says "card".
+   * True for the common lengths. The others collide with order and message numbers, so a bare one
+   * needs a nearby word such as "card".
    */
   get isUsual(): boolean {
     return this.count >= 14 && this.count <= 16

@@ -4,7 +4,7 @@ import { looksMade } from './secret-values.ts'
 
 const headBytesMax = 160
 
-/** What stands before a name on its line. */
+/** Returns the text before a name on its line. */
 export function headOf({ bytes, from }: View, name: Span): string {
   const head = excerptOf(bytes, Math.max(from, name.start - headBytesMax), name.start)
   return head.slice(head.lastIndexOf('\n') + 1)
@@ -19,14 +19,14 @@ const statementHead =
   /^\s*(?:async\s+)?(?:def|class|if|elif|for|while|with|case|func|fn|function|match|except)\b/
 /** The last line of such a head that began further up: `) -> PrivateKey:`. */
 const headEnd = /^\s*\)\s*->\s*[\w.[\], |"']*$/
-/** What stands first in a line of code, and hardly in a secret. */
+/** Matches a word that begins a line of code, and rarely a secret. */
 const statement =
   /^(?:(?:def|class|return|raise|pass|yield|assert|if|for|while|try|with|await|del|import|from|global|break|continue|switch|let|const|var|throw|self|this|async|print)\b|[#@"']|\/\/|[\w.]+(?:\[[^\]]{0,64}\]|\.\w+)*(?:\s*,\s*[\w.]+)*\s+[-+*/|]?=\s|[\w.]+\()/
 
 /** Before the name of a file: what stands behind it is said of the file. */
 const configuration = /\/etc\/$/
 
-/** Whether the head says that a name there is described, and not given a value. */
+/** Reports whether the head shows that a name there is described rather than given a value. */
 export const isDescribed = (head: string): boolean =>
   documented.test(head) || resource.test(head) || configuration.test(head)
 
@@ -38,7 +38,10 @@ const account =
 
 export const isAccount = (text: string): boolean => account.test(text)
 
-/** Whether the lines below the head of a statement go on with code: `def login(password):`. */
+/**
+ * Reports whether the lines below the head of a statement continue with code: `def
+ * login(password):`.
+ */
 export const isCodeBelow = (head: string, first: string): boolean =>
   (statementHead.test(head) || headEnd.test(head)) && statement.test(first)
 

@@ -1,6 +1,6 @@
 import { isDescription, isReferenceName, looksMade } from './secret-values.ts'
 
-/** Longer values are no expression; of one this deep nothing is told. */
+/** Longer values are not expressions; deeper ones are not analyzed. */
 const codeLengthMax = 256
 const depthMax = 8
 
@@ -15,13 +15,13 @@ const OPERATOR = /\s+(?:\|\||&&|\?\?|or|and|[<>]=?|[!=]==?|\+)\s+/y
 const QUESTION = /\s+\?\s+/y
 const OTHERWISE = /\s+:\s+/y
 const BLANK = /\s*/y
-/** Of a name of a secret these say something, and hold none of it. */
+/** Members that describe a secret and do not hold any of it. */
 const MEASURES: ReadonlySet<string> = new Set(['length', 'size', 'value'])
 
 /**
- * Whether `text` is wholly an expression of names: paths that say they hold a secret, calls and
- * indexes with names, and operators between them. A literal in it that may be the secret, or
- * anything left over, makes it a value.
+ * Reports whether `text` is wholly an expression of names: paths whose names refer to a secret,
+ * calls and indexes with names, and operators between them. A literal in it that may be the secret,
+ * or any remaining text, makes it a value.
  */
 export function isExpression(text: string): boolean {
   if (text.length > codeLengthMax) return false
@@ -46,7 +46,7 @@ class Reader {
     let isCode = this.#operand(depth, isArgument)
     while (isCode && this.#take(OPERATOR) !== null) isCode = this.#operandOrNothing(depth)
     if (!isCode || this.#take(QUESTION) === null) return isCode
-    // What a choice gives is one of two, or nothing.
+    // A choice gives one of two operands, or nothing.
     if (!this.#choice(depth) || this.#take(OTHERWISE) === null) return false
     return this.#choice(depth)
   }
@@ -69,7 +69,9 @@ class Reader {
     return false
   }
 
-  /** An argument may have any name; what stands alone must say that it refers to a secret. */
+  /**
+   * An argument may have any name; an operand on its own must have a name that refers to a secret.
+   */
   #operand(depth: number, isArgument: boolean): boolean {
     if (depth > depthMax) return false
     const prefix = this.#take(PREFIX)
@@ -159,15 +161,17 @@ function refers(parts: readonly string[]): boolean {
 }
 
 /**
- * One word alone is as likely a password: `secret`, `token` and their like are told apart
- * elsewhere.
+ * One word alone is as likely a password: `secret`, `token` and the like are recognized elsewhere.
  */
 const isJoined = (name: string): boolean => /[a-z][A-Z]|_|^[a-z]+$/.test(name)
 
-/** Where a secret is read from. */
+/** Name of a file that a secret is read from. */
 const file = /^[\w./-]{1,64}\.(?:pem|key|crt|json|ya?ml|txt|env|cfg|ini)$/
 
-/** What a variable or a header is asked for by: `"API_KEY"`, `"authorization"`, `"hex"`. */
+/**
+ * Reports whether the literal is a key by which code looks up a variable or a header: `"API_KEY"`,
+ * `"authorization"`, `"hex"`.
+ */
 function isHarmless(literal: string): boolean {
   if (literal.length <= 3 || file.test(literal)) return true
   return isReferenceName(literal) && !looksMade(literal)

@@ -15,11 +15,13 @@ import {
 } from './shell-words.ts'
 
 /**
- * What the value of a switch is: a password, `user:password`, `user%password` or `user/password@…`.
+ * The form of a switch's value: a password, `user:password`, `user%password` or `user/password@…`.
  */
 export type Form = 'password' | 'login' | 'percent' | 'slash'
 
-/** How some programs are told a password. A switch with a star has its value attached. */
+/**
+ * Switches by which some programs receive a password. A switch with a star has its value attached.
+ */
 interface Row {
   readonly programs: readonly string[]
   readonly switches: Readonly<Record<string, Form>>
@@ -157,12 +159,12 @@ function judge(
   })
 }
 
-/** What follows a program or a switch, in which the words of the command are. */
+/** The text after a program or a switch, which holds the words of the command. */
 interface Command {
   readonly text: string
-  /** Where the text begins in the view. */
+  /** Offset of the text in the view. */
   readonly at: number
-  /** Where the words begin in the text. */
+  /** Offset of the words in the text. */
   readonly from: number
   /** Of each character of the text, from there; null where none was quoted. */
   readonly places: readonly number[] | null

@@ -31,8 +31,9 @@ const pairHead =
   /^[ \t]*(?:(?:export|set|setx|declare|env|ENV|ARG)[ \t]+)?["'`]?$|[ \t](?:-e|--env|env)[ \t]+["'`]?$|[^&][?&;]$|=\S*[ \t]+$/
 
 /**
- * Whether `text`, which begins with the signs behind the one that assigns, is the second operand of
- * a comparison instead of a value. Of words it is, unless they are all of their line.
+ * Reports whether `text`, which begins with the signs after the one that assigns, is the second
+ * operand of a comparison instead of a value. Words are an operand, unless they are all of their
+ * line.
  */
 export function isCompared(text: string, head: string, isLine: boolean): boolean {
   const operand = text.replace(/^[=~]+/, '')

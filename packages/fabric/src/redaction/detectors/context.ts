@@ -3,11 +3,14 @@ import type { ContextIndex, ContextKind, Scan, View } from '../text/view.ts'
 import { createKeywordGate } from './keyword-gate.ts'
 import { isMarker } from './operators.ts'
 
-/** How far before a number a word such as "phone" still speaks about it: half a line of prose. */
+/**
+ * Distance at which a word such as "phone" before a number still applies to it: half a line of
+ * prose.
+ */
 const contextBytes = 40
 
 /**
- * Words that tell what a bare number is. Compared as whole words: as substrings, "hotel" would be a
+ * Words that identify a bare number. Compared as whole words: as substrings, "hotel" would be a
  * telephone and "company" a card number.
  */
 const VOCABULARY = {
@@ -56,14 +59,14 @@ function isWord(view: View, start: number, end: number): boolean {
     at < from || at >= to ? 0 : (KIND[bytes[at] as number] as number)
   const hump = (left: number, right: number): boolean =>
     (left & LOWER) !== 0 && (right & UPPER) !== 0
-  // Our own marker says nothing about what follows it.
+  // A word in the fabric's own marker is not context for the text after it.
   if (start > from && isMarker(view, start - 1)) return false
   const opens = (kind(start - 1) & LETTER) === 0 || hump(kind(start - 1), kind(start))
   const closes = (kind(end) & LETTER) === 0 || hump(kind(end - 1), kind(end))
   return opens && closes
 }
 
-/** Whether the field's name, or the text shortly before `at`, speaks of `kind`. */
+/** Reports whether the field's name, or the text shortly before `at`, indicates `kind`. */
 export function hasContext(scan: Scan, at: number, kind: ContextKind): boolean {
   if (scan.fieldContext()[kind].length > 0) return true
   const ends = scan.context()[kind]

@@ -10,9 +10,12 @@ import type { Scan } from '../text/view.ts'
  */
 export interface CredentialRule {
   readonly id: string
-  /** Whether the keywords, in lower case, are found in any case. */
+  /** True if the keywords, in lower case, match in any case. */
   readonly isAnyCase?: boolean
-  /** What the gate looks for; case matters otherwise. `scan` is called where one of them begins. */
+  /**
+   * Keywords of the matcher; case-sensitive unless `isAnyCase` is set. `scan` is called where one
+   * of them begins.
+   */
   readonly keywords: readonly string[]
   /**
    * Reports what begins near `at`, if anything does. Must look at a bounded number of bytes per
@@ -66,8 +69,8 @@ export function tokenEnd(
 }
 
 /**
- * Whether a token over `alphabet` may begin at `at`. A byte of the alphabet before it means that
- * the run has been looked at from an earlier start, which also keeps `sk-sk-sk-…` linear.
+ * Reports whether a token over `alphabet` may begin at `at`. A byte of the alphabet before it means
+ * that the run has been scanned from an earlier start, which also keeps `sk-sk-sk-…` linear.
  */
 export function isTokenStart(scan: Scan, at: number, alphabet: Uint8Array): boolean {
   const { bytes, from } = scan.view
@@ -77,7 +80,10 @@ export function isTokenStart(scan: Scan, at: number, alphabet: Uint8Array): bool
   return isEscapeLetter(bytes, from, at - 1)
 }
 
-/** Placeholders such as `xxxxxxxx` and `EXAMPLE` endings have few different bytes, or say so. */
+/**
+ * Reports whether a token may be real. Placeholders such as `xxxxxxxx` and `EXAMPLE` endings have
+ * few different bytes, or name themselves.
+ */
 export function isPlausible(scan: Scan, start: number, end: number): boolean {
   const { bytes } = scan.view
   let low = 0

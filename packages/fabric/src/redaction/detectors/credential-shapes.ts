@@ -11,7 +11,10 @@ import {
 import { isMarkerText } from './marker.ts'
 import { isReference } from './secret-values.ts'
 
-/** What may stand between a name and its value: `name = "value"`, `name": "value`, `name=value`. */
+/**
+ * Maximum length of the text between a name and its value: `name = "value"`, `name": "value`,
+ * `name=value`.
+ */
 const assignmentBytesMax = 8
 /** RFC 3986 sets no limit on user information; passwords of cloud databases stay far below this. */
 const userInfoBytesMax = 512
@@ -107,7 +110,7 @@ function scanPem(scan: Scan, at: number, keyword: string): void {
   found(scan, 'private-key', at, end)
 }
 
-/** A key is no longer; what stands between two lines of hyphens is read once. */
+/** Maximum length of a key; the text between two lines of hyphens is read once. */
 const pemBytesMax = 65_536
 /** A line of a key has more base64 in one piece; so many others are between two of them at most. */
 const pemRunMin = 16
@@ -228,7 +231,10 @@ function scanBearer(scan: Scan, at: number, keyword: string): void {
   if (digits >= 2) found(scan, 'bearer-token', start, end)
 }
 
-/** One or more blanks (RFC 9110, section 11.4); so many at most that nobody can pay by them. */
+/**
+ * Returns the end of one or more blanks (RFC 9110, section 11.4). Their number is bounded, so that
+ * a client cannot use them to cause work.
+ */
 function blanksEnd({ view }: Scan, at: number): number {
   let i = at
   while (i < view.to && i - at < 16 && (view.bytes[i] === 0x20 || view.bytes[i] === 0x09)) i++
@@ -257,7 +263,7 @@ function scanEntra(scan: Scan, at: number): void {
   found(scan, 'azure-client-secret', start, end)
 }
 
-/** `https://hooks.slack.com/services/T…/B…/…`: whoever has the address may post. */
+/** Finds `https://hooks.slack.com/services/T…/B…/…`: the address alone permits posting. */
 function scanWebhook(scan: Scan, at: number, keyword: string): void {
   const start = at + keyword.length
   const end = tokenEnd(scan, start, SLASHED)

@@ -30,7 +30,7 @@ const foreignGate = createKeywordGate(FOREIGN_STEMS, { caseSensitive: false })
 
 /**
  * Calls the detectors of every keyword in the view, in the order of the keywords' ends. Names of
- * secrets come last: what a value is by itself says more than what it is called.
+ * secrets come last: the form of a value is stronger evidence than its name.
  */
 export function scanKeywords(scan: Scan): void {
   const named: Stem[] = []

@@ -56,7 +56,8 @@ export function readChain(chain: DigitChain, { bytes, to }: View, from: number):
       const kind = KIND[byte] as number
       if ((kind & DIGIT) !== 0) break
       if (!isWhiteSpace(byte)) sign = (Math.imul(sign, 257) + byte + 1) | 0
-      // Of other scripts a letter is not told from a sign, so either may stand alone or in a few.
+      // In other scripts, letters and signs are not distinguished, so either may occur alone or in
+      // a few.
       if ((byte & 0xc0) === 0x80) continue
       if ((kind & LETTER) !== 0) letters++
       if (++characters > gapCharactersMax) return end
@@ -68,12 +69,12 @@ export function readChain(chain: DigitChain, { bytes, to }: View, from: number):
 const isWhiteSpace = (byte: number): boolean =>
   byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09
 
-/** Whether exactly one full stop stands before group `k`, as between the parts of a decimal. */
+/** Reports whether exactly one full stop precedes group `k`, as between the parts of a decimal. */
 export function isPoint(chain: DigitChain, { bytes }: View, k: number): boolean {
   return isSingle(chain, k) && bytes[chain.ends[k - 1] as number] === 0x2e
 }
 
-/** Whether exactly one full stop or comma stands before group `k`. */
+/** Reports whether exactly one full stop or comma precedes group `k`. */
 export function isDecimalSign(chain: DigitChain, { bytes }: View, k: number): boolean {
   const byte = bytes[chain.ends[k - 1] as number]
   return isSingle(chain, k) && (byte === 0x2e || byte === 0x2c)
@@ -82,10 +83,7 @@ export function isDecimalSign(chain: DigitChain, { bytes }: View, k: number): bo
 const isSingle = (chain: DigitChain, k: number): boolean =>
   k > 0 && k < chain.count && (chain.starts[k] as number) - (chain.ends[k - 1] as number) === 1
 
-/**
- * Whether the elements of a list are parted as group `k` is from the one before: `,` `;` `|`, tab,
- * line.
- */
+/** Reports whether a separator of lists precedes group `k`: `,` `;` `|`, tab, line. */
 export function isListSign(chain: DigitChain, { bytes }: View, k: number): boolean {
   for (let i = chain.ends[k - 1] as number; i < (chain.starts[k] as number); i++) {
     const byte = bytes[i] as number

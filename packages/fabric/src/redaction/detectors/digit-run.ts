@@ -18,8 +18,8 @@ export const NUMBER_KIND = Uint8Array.from(KIND, (kind, byte) => {
 })
 
 /**
- * What stands between two groups of digits, spaces around it aside. An underscore counts as a
- * hyphen.
+ * Separators between two groups of digits, without the spaces around them. An underscore counts as
+ * a hyphen.
  */
 export const GAP = { space: 0, hyphen: 1, dot: 2, other: 3, edge: 4 } as const
 export type Gap = (typeof GAP)[keyof typeof GAP]
@@ -33,7 +33,7 @@ export interface DigitRun {
   readonly ends: number[]
   /** The gap before each group; `edge` before the first. */
   readonly gaps: Gap[]
-  /** What lies beyond is left over from longer runs. */
+  /** Number of groups in use; later entries are left over from longer runs. */
   count: number
 }
 
@@ -57,12 +57,12 @@ export function leadingDigits(scan: Scan, run: DigitRun, k: number, count: numbe
   return value
 }
 
-/** Whether no letter or digit stands before the group. Inside a run only gaps do. */
+/** Reports whether no letter or digit precedes the group. Inside a run only gaps do. */
 export function isFreeStart(scan: Scan, run: DigitRun, k: number): boolean {
   return k > 0 || isLeftEdge(scan.view.bytes, scan.view.from, run.starts[k] as number)
 }
 
-/** Whether no letter or digit follows the group. */
+/** Reports whether no letter or digit follows the group. */
 export function isFreeEnd(scan: Scan, run: DigitRun, k: number): boolean {
   const { bytes, to } = scan.view
   const end = run.ends[k] as number

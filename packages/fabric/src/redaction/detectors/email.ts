@@ -5,7 +5,7 @@ import type { Scan } from '../text/view.ts'
 const localBytesMax = 64
 const domainBytesMax = 255
 
-/** File endings that are no top-level domain: `icon@2x.png` is a picture, not a person. */
+/** File endings that are not top-level domains: `icon@2x.png` is a picture, not a person. */
 const FILE_ENDINGS = new Set(
   'png jpg jpeg gif svg webp avif js mjs cjs ts tsx jsx css json html htm xml yaml yml txt log tgz gz lock map woff wasm toml pdf docx xlsx'.split(
     ' ',
@@ -18,7 +18,7 @@ const FILE_ENDINGS = new Set(
  */
 export function scanEmail(scan: Scan, at: number): void {
   const { bytes, from, to } = scan.view
-  // Most signs that are no address fail here: mentions, decorators, rows of them.
+  // Most signs outside of addresses fail here: mentions, decorators, rows of them.
   if (at <= from || at + 1 >= to || !isMail(bytes[at - 1] as number)) return
   if (((KIND[bytes[at + 1] as number] as number) & (ALNUM | NON_ASCII)) === 0) return
   const start = localStart(scan, at)
@@ -33,7 +33,7 @@ export function scanEmail(scan: Scan, at: number): void {
   scan.found({ dataClass: 'email', detector: 'email', start, end })
 }
 
-/** Whether `at` is the second slash of `://`. */
+/** Reports whether `at` is the second slash of `://`. */
 function isSchemeEnd(bytes: Uint8Array, at: number): boolean {
   return bytes[at] === 0x2f && bytes[at - 1] === 0x2f && bytes[at - 2] === 0x3a
 }
@@ -92,7 +92,7 @@ function isTopLevel(bytes: Uint8Array, start: number, end: number): boolean {
 }
 
 /**
- * Whether the text to the left leads, without a slash or space, to `://`: then it is
+ * Reports whether the text to the left leads, without a slash or space, to `://`: then it is
  * `user:password@`.
  */
 function isInUserInfo(scan: Scan, start: number): boolean {

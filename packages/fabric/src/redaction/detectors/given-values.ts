@@ -29,14 +29,14 @@ export interface Giving {
   /** The byte before the name. */
   readonly before: number
   readonly isOption: boolean
-  /** Whether any literal is the value: `setenv("PASSWORD", "…")`. */
+  /** True if any literal is the value: `setenv("PASSWORD", "…")`. */
   readonly isSet: boolean
   /**
-   * Whether only what is indented more than the name itself belongs to it: a pair in a list has a
-   * dash before.
+   * True if only lines with a deeper indent than the name itself belong to it: a pair in a list has
+   * a dash before it.
    */
   readonly isMember: boolean
-  /** Whether a type stood before the value. */
+  /** True if a type precedes the value. */
   readonly isTyped?: boolean
 }
 
@@ -61,7 +61,7 @@ export class GivenValues {
     const text = latin1(bytes, start, Math.min(to, start + commentBytesMax))
     const [comment = ''] = /^\/\*[^*]{0,64}\*\/[ \t]*/.exec(text) ?? []
     const values = this.#behind(start + comment.length, giving)
-    // What looks like a comment may be the secret, or hold it.
+    // Text that looks like a comment may be the secret, or hold it.
     const isMade =
       giving.kind === 'assign' && looksMade(comment.replaceAll(/[*\s/]+$|^[*\s/]+/g, ''))
     const own = trimmed(bytes, start, start + comment.length)
@@ -77,7 +77,7 @@ export class GivenValues {
       if (blockHead.test(head)) return this.#block(giving, at)
       const [tag = ''] = tagAlone.exec(head) ?? []
       const below = tag === '' ? [] : this.#below(giving, at + tag.length)
-      // What looks like a tag or an anchor may be part of the secret.
+      // Text that looks like a tag or an anchor may be part of the secret.
       const isTag = !looksMade(tag.replaceAll(/[!&<>\s]/g, ''))
       if (below.length > 0)
         return [...(isTag ? [] : [{ start: at, end: at + tag.length }]), ...below]
@@ -102,8 +102,8 @@ export class GivenValues {
   }
 
   /**
-   * Where the next literal may begin if the one with the name ends at `at`: `"password: " + "…"`;
-   * -1 where a quote there opens the value.
+   * Returns the possible start of the next literal if the one with the name ends at `at`:
+   * `"password: " + "…"`; -1 if a quote there opens the value.
    */
   #closedAt(nameEnd: number, at: number): number {
     const { bytes, to } = this.#view
@@ -128,8 +128,8 @@ export class GivenValues {
   }
 
   /**
-   * What follows a comparison and is no literal: with the signs of the comparison it may be
-   * assigned.
+   * Returns the values after a comparison that are not literals: such a value may be assigned, with
+   * the signs of the comparison as its start.
    */
   #compared(at: number, { name, rule, before, isOption }: Giving): readonly Span[] {
     const { bytes, to } = this.#view
@@ -145,7 +145,7 @@ export class GivenValues {
     return isCode(text.replace(/^[=~]+/, '')) || !this.#accepts(rule, value) ? [] : [value]
   }
 
-  /** `setPassword("user", "…")`: which of them is the secret is not told. */
+  /** Handles `setPassword("user", "…")`: the call does not show which argument is the secret. */
   #arguments(first: Span, rule: SecretRule): readonly Span[] {
     const found: Span[] = []
     let value: Span | null = first
@@ -203,7 +203,10 @@ export class GivenValues {
       : []
   }
 
-  /** Whether a line that begins like a here-document is none: what follows the sign is no label. */
+  /**
+   * Reports whether a line that begins like a here-document is plain text, because the part after
+   * the sign is not a label.
+   */
   #isText(line: Span, { start, end }: Span): boolean {
     const label = this.#textOf(line).replace(/^[^<]*<+[-~]?\s*/, '')
     if (label.split(/\s+/).some((word) => looksMade(word))) return true
@@ -246,7 +249,7 @@ export class GivenValues {
     const { bytes, to } = this.#view
     const [given = ''] = excerptOf(bytes, at, Math.min(to, at + wordBytesMax)).split(/\s/, 1)
     if (isCodeWord(given)) return []
-    // Where a literal or an element ends, the word does, too.
+    // The word ends at the end of a literal or an element.
     const [word = ''] = given.split(/<\/|\]\(|["'`](?=[,:;)\]}+.?])/, 1)
     const bare = word.replace(/^[("'*`[]+|[)"'*`\].,;:!?|]+$/g, '')
     return looksMade(bare) && isSecretValue(rule, bare) ? [this.#values.bare(at, form)] : []
@@ -258,7 +261,7 @@ export class GivenValues {
     return block === null || !this.#accepts(rule, block) ? [] : [block]
   }
 
-  /** How far the line of a name is indented; for a member of a list, the dash counts, too. */
+  /** Returns the indent of a name's line; for a member of a list, the dash counts as well. */
   #indentOf({ start }: Span, isMember: boolean): number {
     const { bytes, from } = this.#view
     let line = start
@@ -336,12 +339,12 @@ const argumentsMax = 4
 const innerListBytesMax = 256
 /** A comment between a name and its value. */
 const commentBytesMax = 96
-/** A word in a sentence is no longer. */
+/** Maximum length of a word in a sentence. */
 export const wordBytesMax = 256
 /** Digits of a PIN or a verification code, and some more. */
 const shortBytesMax = 24
 
-/** How much of a text is judged; all of a longer one is a secret. */
+/** Maximum length of the text that is judged; all of a longer one is a secret. */
 const judgedMax = 320
 
 function judgedLength(text: string): number {
@@ -372,7 +375,7 @@ function formOf(
   return WORD_KINDS.has(rule.kind) ? 'word' : 'line'
 }
 
-/** `Bearer `, `Basic `: the word that says what the rest is stays readable. */
+/** Returns the length of `Bearer `, `Basic `: the word that names the scheme stays readable. */
 function schemeLength(bytes: Uint8Array, at: number, to: number, rule: SecretRule): number {
   if (rule.kind !== 'login') return 0
   const scheme = /^(?:Bearer|Basic|Digest|Token|ApiKey|Negotiate|DPoP)[ \t]+/i

@@ -18,8 +18,8 @@ const named =
   /^(?:[A-Za-z]+(?:[-_.:/][A-Za-z]+)*[-_.:/]?v?\d{0,4}|.*\.[a-z][a-z\d]{1,6}|[a-z-]+\(.*)$/
 
 /**
- * Whether a value below the name of a token, a cookie or a login is likely to be one, whatever its
- * own name is: `{"tokens": {"github": "…"}}`.
+ * Reports whether a value below the name of a token, a cookie or a login is likely to be one, under
+ * any name of its own: `{"tokens": {"github": "…"}}`.
  */
 export function isHeldBelow({ kind }: SecretRule, value: string): boolean {
   if (!HOLDERS.has(kind) || value.length < heldLengthMin) return false

@@ -27,11 +27,11 @@ const gapBytesMax = 4
  */
 const laxLettersMax = 4
 
-/** How an IBAN may be written. */
+/** Permitted spellings of an IBAN. */
 interface Spelling {
   readonly gapMax: number
   readonly lettersMax: number
-  /** Whether only spaces and hyphens part it, and not before the fifth character. */
+  /** True if only spaces and hyphens separate it, and none before the fifth character. */
   readonly isUsual: boolean
 }
 

@@ -1,5 +1,6 @@
 /**
- * What a member says of the one beside it, or of itself, when a secret is near. Names are folded.
+ * Member names that describe the member next to them, or themselves, when a secret is near. Names
+ * are folded by `foldMember`.
  */
 const setOf = (text: string): ReadonlySet<string> => new Set(text.split(' '))
 
@@ -18,7 +19,7 @@ export const CARRYING = setOf(
   'value values val v stringvalue secret key plain plaintext raw data content text string current new old previous',
 )
 
-/** Below the name of a secret, these say something of it: a schema, an error, a user. */
+/** Below the name of a secret, these members describe it: a schema, an error, a user. */
 const DESCRIBING = setOf(
   'type kind format description title label placeholder name in ref pattern message msg error errors reason code status state hint help comment note summary user username login account host hostname server uri endpoint email provider issuer realm scheme scopes scope region path file enum examples example items required properties version schema contenttype mimetype algorithm alg method methods role owner field unit visibility policy rules source input autocomplete category flows contentencoding contentmediatype markdowndescription integrity resolved',
 )
@@ -32,7 +33,7 @@ const compound =
 
 const WORD = /[A-Z]?[a-z]+|[A-Z]+(?![a-z])/g
 
-/** Whether the last word of a name is one of these. */
+/** Reports whether the last word of a name is in `ends`. */
 function endsIn(ends: ReadonlySet<string>, name: string): boolean {
   const last = name.match(WORD)?.at(-1)?.toLowerCase() ?? ''
   return ends.has(last) || ends.has(last.replace(compound, ''))

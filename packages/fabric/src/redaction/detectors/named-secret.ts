@@ -22,7 +22,7 @@ const endOfTag = /^[\])*:.]{0,4}\\*["']\s*\/?>\s*/
 const tagTailBytesMax = 64
 const accountBytesMax = 160
 
-/** `password old`, `API key prod 2`: words that tell several of a name apart. */
+/** Matches words that distinguish several secrets of one name: `password old`, `API key prod 2`. */
 const variantsBehind = new RegExp(
   `^(?: (?:${VARIANT_WORDS.join('|')}|\\d{1,4})){1,4}(?![\\w-])`,
   'i',
@@ -41,7 +41,7 @@ const NAME = KIND.map((kind, byte) =>
 )
 
 interface Name extends Span {
-  /** Where words for variants begin. */
+  /** Offset at which words for variants begin. */
   readonly plainEnd: number
 }
 
@@ -105,8 +105,8 @@ export class NamedSecrets {
   }
 
   /**
-   * What the quotes around the name have closed is closed for its value: else the next quote of
-   * the kind would end it, as in `{'password': ['…']}`.
+   * Closes, for the value, the quotes that close around the name: otherwise the next quote of the
+   * kind would end the value, as in `{'password': ['…']}`.
    */
   #moveBehind({ end }: Span): void {
     const { bytes } = this.#view
@@ -184,7 +184,10 @@ export class NamedSecrets {
     return isTag ? (paired ?? []) : (both(paired, this.#given.madeWord(text, 'word', rule)) ?? [])
   }
 
-  /** Where the text begins behind a quote and the end of a tag, which is no operator; or -1. */
+  /**
+   * Returns the start of the text after a quote and the end of a tag, which is not an operator; or
+   * -1.
+   */
   #textBehindTag(at: number): number {
     const { bytes, to } = this.#view
     const end = endOfTag.exec(latin1(bytes, at, Math.min(to, at + tagTailBytesMax)))

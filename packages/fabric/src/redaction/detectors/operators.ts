@@ -22,13 +22,13 @@ export const OPERATORS_DEFAULT: Readonly<Record<DataClass, Operator>> = {
   credential: 'replace',
 }
 
-/** What a marker stands for. */
+/** The value that a marker stands for. */
 export interface Masked {
   readonly dataClass: DataClass
   readonly value: Uint8Array
   /** At most a block of SHA-256, as `hmacKey` makes it. */
   readonly hashKey: Uint8Array
-  /** The hash tells two spellings of one value apart. */
+  /** True if the hash distinguishes two spellings of one value. */
   readonly isExact: boolean
 }
 
@@ -39,8 +39,9 @@ export interface Masked {
 export const markerBytesMax = 28
 
 /**
- * Whether a marker as `createMarker` writes it begins with the bracket at `at`. It takes a word
- * away that the text would not have without it, and gives what stands beside it no immunity.
+ * Reports whether a marker as `createMarker` writes it begins with the bracket at `at`. Only the
+ * marker's own word is ignored, which the text would not have without it; the text next to it is
+ * not exempt.
  */
 export function isMarker({ bytes, to }: View, at: number): boolean {
   return bytes[at] === 0x5b && MARKER.test(latin1(bytes, at, Math.min(to, at + markerBytesMax)))
@@ -50,8 +51,8 @@ export function isMarker({ bytes, to }: View, at: number): boolean {
 const hashLetters = 15
 
 /**
- * What stands in the place of `value`. Markers hold no quote, backslash, `@` or run of digits, so
- * they fit into a JSON string as they are and no detector finds anything in them.
+ * Returns the text that replaces `value`. Markers do not contain a quote, backslash, `@` or run of
+ * digits, so they fit into a JSON string as they are and no detector finds anything in them.
  */
 export function createMarker(operator: Operator, what: Masked): string {
   const type = what.dataClass.toUpperCase()
@@ -81,7 +82,7 @@ const ALPHABET = 'bcdfghjkmnpqrstv'
 export const MARKER_FORM: string = `\\[(?:${DATA_CLASSES.join('|').toUpperCase()})(?: \\*[A-Za-z0-9]{0,4}|:[${ALPHABET}]{${hashLetters}})?\\]`
 const MARKER = new RegExp(`^${MARKER_FORM}`)
 
-/** Lower case, and separators gone where they say nothing. */
+/** Returns the value in lower case, without separators that carry no meaning. */
 function plainForm(dataClass: DataClass, value: Uint8Array): string {
   const { buffer, byteOffset, length } = value
   const text = Buffer.from(buffer, byteOffset, length).toString('utf8').toLowerCase()

@@ -16,7 +16,7 @@ const pattern = /^\/\^[^\n]{0,200}[[(\\][^\n]{0,200}\$\/[dgimsuvy]{0,8},?$/
 /** `^1.2.3`, `>=1.2.3 <2`: which versions of a package will do. */
 const version =
   /^(?:[~^=v]|[<>]=?)?\s?\d{1,5}\.\d{1,5}\.\d{1,6}(?:-(?:alpha|beta|rc|next|canary|dev|pre)(?:[.-]?\d{1,8}){0,3})?(?:\s(?:[<>]=?)\s?\d{1,5}(?:\.\d{1,5}){0,2})?$|^[<>]=\s?\d{1,3}$/
-/** `write:users`: what somebody may do. */
+/** Matches the scope of a permission: `write:users`. */
 const scope =
   /^(?:read|write|admin|manage|create|delete|update|list|view|execute)(?::[a-z_.*]{1,32}){1,3}$/
 /** `sk-xxxxxxxx`, `(sensitive value)`, `[REDACTED]`: what stands where a secret was left out. */

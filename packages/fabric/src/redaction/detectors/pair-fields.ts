@@ -3,14 +3,14 @@ import type { Span } from '../text/view.ts'
 /** `key = value` in a text, by places in it. */
 export interface TextField {
   readonly key: string
-  /** Where the key begins, its quote included. */
+  /** Offset of the key, its quote included. */
   readonly start: number
-  /** Where its value begins, the quote of a literal included. */
+  /** Offset of its value, the quote of a literal included. */
   readonly at: number
   readonly value: Span
-  /** How many brackets are open there, more than at the start. */
+  /** Number of brackets that are open there, in addition to those open at the start. */
   readonly depth: number
-  /** Whether a parameter of a query: it ends at `&`. */
+  /** True for a parameter of a query: it ends at `&`. */
   readonly isParameter: boolean
 }
 
@@ -18,7 +18,7 @@ const keyLengthMax = 64
 const KEY = /[\w$.\-[\]@%]/
 const QUOTE = /["'`]/
 const BLANK = /[ \t]/
-/** What divides one field from the next, besides blanks. */
+/** Characters that separate one field from the next, in addition to blanks. */
 const DIVIDER = /[\r\n,;&|{}()[\]<>?]/
 
 /**

@@ -6,7 +6,10 @@ export type PairKind = 'naming' | 'holding' | 'telling'
 
 export interface PairRole {
   readonly kind: PairKind
-  /** What the two of a pair have in common: `items[0]`, `Parameter`, the number of `name1`. */
+  /**
+   * The part that the two keys of a pair have in common: `items[0]`, `Parameter`, the number of
+   * `name1`.
+   */
   readonly frame: string
 }
 
@@ -20,8 +23,8 @@ function kindOf(word: string): PairKind | null {
 }
 
 /**
- * What a key says of the one beside it: the same for members, fields of forms, parameters,
- * attributes, elements and lines. Behind the word that tells only numbers may follow.
+ * Returns the role of a key in a pair: the same for members, fields of forms, parameters,
+ * attributes, elements and lines. After the word that identifies the role, only numbers may follow.
  */
 export function pairRole(key: string): PairRole | null {
   if (key.length > keyLengthMax) return null

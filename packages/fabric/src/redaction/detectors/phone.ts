@@ -13,7 +13,7 @@ import {
 /** ITU-T E.164, section 6: country code and national number together have at most 15 digits. */
 const digitsMax = 15
 const digitsMin = 8
-/** Shorter numbers are only telephone numbers where a word beside them says so. */
+/** Numbers this short are telephone numbers only if a nearby word identifies them. */
 const digitsMinInContext = 7
 const zero = 0x30
 const one = 0x31
@@ -95,8 +95,8 @@ function isCountryCode(firstTwo: number): boolean {
 }
 
 /**
- * `[1] NXX NXX XXXX`: neither area nor exchange begins with 0 or 1, and the area is no service code
- * (NANP).
+ * `[1] NXX NXX XXXX`: neither area nor exchange begins with 0 or 1, and the area is not a service
+ * code (NANP).
  */
 function findNorthAmerican(scan: Scan, run: DigitRun, candidate: Candidate): number {
   let i = candidate.at

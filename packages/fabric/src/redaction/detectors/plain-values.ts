@@ -6,7 +6,7 @@ import { isStatement, looksMade } from './secret-values.ts'
 const nothing =
   /^(?:(?:none|null|nil|undefined|true|false|void 0)(?:\s*,\s*(?:none|null|nil|undefined))*)?$/i
 
-/** Whether text after an operator is code or prose about the secret, and all of it is. */
+/** Reports whether text after an operator is code or prose about the secret, as a whole. */
 export function isCode(given: string): boolean {
   const text = withoutSeparators(given)
   const comment = /(?:^|\s)(?:\/\/|\/\*|#)\s/.exec(text)
@@ -19,7 +19,7 @@ export function isCode(given: string): boolean {
 
 function isPlainCode(text: string): boolean {
   if (isStatement(text) || isTypeAnnotation(text) || nothing.test(text)) return true
-  // What closes the brackets around an expression is no part of it.
+  // Brackets that close around an expression are not part of it.
   const shorter = text.replace(/^[:\s]+/, '').replace(/[;,:)\]}]{1,8}$/, '')
   if (nothing.test(shorter)) return true
   return isExpression(text) || (shorter !== text && isExpression(shorter))

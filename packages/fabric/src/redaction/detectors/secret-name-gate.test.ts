@@ -6,7 +6,7 @@ import { FOREIGN_NAMES, SECRET_NAMES, secretRule } from './secret-names.ts'
 const names = [...SECRET_NAMES.flatMap((row) => row.names), ...FOREIGN_NAMES]
 
 function mayName(name: string): boolean {
-  // The bytes around a name are no part of it.
+  // The bytes around a name are not part of it.
   const bytes = Buffer.from(`password${name}password`)
   return mayNameSecret(bytes, 8, bytes.length - 8)
 }

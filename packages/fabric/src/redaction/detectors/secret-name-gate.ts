@@ -2,7 +2,7 @@ import { ALNUM, DIGIT, ESCAPE, KIND, NON_ASCII } from '../text/ascii.ts'
 import { createKeywordGate } from './keyword-gate.ts'
 import { PLAIN_NAMES, secretNameLengthMax, VARIANT_WORDS } from './secret-names.ts'
 
-/** How many letters at the end of a name tell that it may be one of the above. */
+/** Number of letters at the end of a name that show whether it may be one of the above. */
 const tailLetters = 4
 /**
  * The last letters of every name above and of its plural, five bits each; all of a shorter name.
@@ -59,7 +59,7 @@ export function mayNamePlainly(bytes: Uint8Array, from: number, end: number): bo
 function mayEndSecretName(bytes: Uint8Array, from: number, end: number): boolean {
   let to = end
   while (to > from && ((KIND[bytes[to - 1] as number] as number) & DIGIT) !== 0) to--
-  // `api_key_v2`: too few names end so to tell more.
+  // `api_key_v2`: too few names end like this to check more.
   if (to < end && to > from && ((bytes[to - 1] as number) | 0x20) === 0x76) return true
   const last = bytes[to - 1] ?? 0
   if (last >= 0x80) return true
@@ -74,7 +74,9 @@ function mayEndSecretName(bytes: Uint8Array, from: number, end: number): boolean
   return TAILS.has(tail)
 }
 
-/** Whether the last letters may not be those of the name: `passw%6Frd`, `api%5Fkey`. */
+/**
+ * Reports whether the last letters may differ from those of the name: `passw%6Frd`, `api%5Fkey`.
+ */
 function mayHide(bytes: Uint8Array, from: number, to: number): boolean {
   for (let i = from; i < to; i++) {
     if (((KIND[bytes[i] as number] as number) & (ESCAPE | NON_ASCII)) !== 0) return true

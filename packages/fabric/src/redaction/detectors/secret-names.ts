@@ -5,8 +5,8 @@ import { ownText } from '../text/own-text.ts'
 import { everyMarker } from './marker.ts'
 
 /**
- * How much of a value it takes to count as a secret: of a password anything, of a key more than a
- * word, of a token sixteen characters with a digit. `secret-values.ts` holds the rules.
+ * Kinds of secret, by the least value that counts as one: for a password anything, for a key more
+ * than a word, for a token sixteen characters with a digit. `secret-values.ts` holds the rules.
  */
 export type SecretKind = 'password' | 'key' | 'token' | 'cookie' | 'login' | 'pass' | 'pin' | 'code'
 
@@ -19,7 +19,7 @@ export interface SecretRule {
 /** A row of the table: names as words, so that every way to join them is known. */
 interface Row extends SecretRule {
   readonly names: readonly string[]
-  /** Whether a name that ends in one of them counts: `db_password`, `stripeSecretKey`. */
+  /** True if a name that ends in one of them counts: `db_password`, `stripeSecretKey`. */
   readonly asEnding: boolean
 }
 
@@ -27,8 +27,8 @@ const list = (text: string): readonly string[] => text.split(',').map((name) => 
 const credential = { dataClass: 'credential', detector: 'field-secret' } as const
 
 /**
- * Every name of a secret that is looked for, in every container and at every layer: there is no
- * other list. Written in lower case; SECURITY.md shows them to users, and a test compares the two.
+ * Every name of a secret, for every container and every layer: this is the only list. Written in
+ * lower case; SECURITY.md shows them to users, and a test compares the two.
  */
 export const SECRET_NAMES: readonly Row[] = [
   {
@@ -157,7 +157,7 @@ const knownMax = 4_096
 /** Of a longer name this much of the end is judged. */
 export const secretNameLengthMax = 256
 
-/** What a longer name can be filled up with. */
+/** Characters that can pad a name. */
 const nothing = /[\p{M}\p{C}\p{Z}\p{P}\p{Default_Ignorable_Code_Point}]/gu
 
 /** The rule for what has this name, or null. A plural names several of the same. */
@@ -236,9 +236,9 @@ function foldLetters(text: string): string {
 }
 
 /**
- * A member's name without escapes and styled letters, its case kept: what `name` and `value` of a
- * pair are told by must not be hidden, either. Several where its escapes can be read in several
- * ways.
+ * Returns a member's name without escapes and styled letters, with its case kept: neither may hide
+ * the words that identify `name` and `value` of a pair. Returns several if its escapes can be read
+ * in several ways.
  */
 export function plainMembers(name: string): readonly string[] {
   if (/^[^%&\\\x80-\uffff]*$/.test(name)) return [name]
@@ -255,7 +255,7 @@ function ruleOf(plain: string): SecretRule | null {
   return found === undefined ? null : found[1]
 }
 
-/** Whether the name is one of the table and nothing else: `password`, `API key`. */
+/** Reports whether the name is exactly one of the table: `password`, `API key`. */
 export function isBareSecretName(text: string): boolean {
   if (text.length > secretNameLengthMax) return false
   const plain = foldName(textsBehind(text, escapeLayersMax)[0] ?? text)

@@ -1,6 +1,6 @@
 import { FOREIGN_NAMES, SECRET_NAMES } from './secret-names.ts'
 
-/** How the words of a name are joined in texts. */
+/** Signs that join the words of a name in texts. */
 const JOINTS = ['', '_', '-', ' ', '.']
 
 /** Every way to join the words of a name, not only those with one sign. */
@@ -13,7 +13,7 @@ const joinedForms = (name: string): readonly string[] =>
       [],
     )
 
-/** What the gate looks for: every name of the table in ASCII, however its words are joined. */
+/** Keywords of the matcher: every name of the table in ASCII, with its words joined in any way. */
 export const SECRET_STEMS: readonly string[] = buildStems()
 
 function buildStems(): string[] {

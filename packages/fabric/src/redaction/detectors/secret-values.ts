@@ -5,7 +5,7 @@ import { everyMarker, isMarkerText } from './marker.ts'
 import { isOrdinary } from './ordinary-values.ts'
 import { isBareSecretName, type SecretKind, type SecretRule, secretRule } from './secret-names.ts'
 
-/** How a value is written: a number is not text, and text without quotes may be prose or code. */
+/** The form of a value: a number is not text, and text without quotes may be prose or code. */
 export type ValueForm = 'text' | 'number'
 
 /** Shorter values are states and flags ("set", "no"), not secrets. */
@@ -19,13 +19,13 @@ const lengthMin: Readonly<Record<SecretKind, number>> = {
   pin: 4,
   code: 3,
 }
-/** What is longer than this is not a word, a reference or a sentence about a secret. */
+/** Maximum length of a word, a reference or a sentence about a secret. */
 const wordsLengthMax = 256
 
 /**
- * Whether `value` is a secret, given the name's rule. Left alone are markers (by exact equality, so
- * that a second pass changes nothing), references, placeholders, single words that describe, and
- * sentences about a secret.
+ * Reports whether `value` is a secret, given the name's rule. Exceptions are markers (by exact
+ * equality, so that a second pass changes nothing), references, placeholders, single words that
+ * describe, and sentences about a secret.
  */
 export function isSecretValue(rule: SecretRule, given: string, form: ValueForm = 'text'): boolean {
   const text = given.trim()
@@ -102,7 +102,7 @@ const placeholder = /^(?:your|insert|change|replace|enter)[-_]([A-Za-z_-]+)$/i
 const FILLERS = wordSet(
   'me this that it us here please now in with by your own a an the real actual new later before for',
 )
-/** What a placeholder asks for, besides secrets by their names. */
+/** Words for what a placeholder stands for, in addition to names of secrets. */
 const THINGS_ASKED = wordSet('key keys token tokens id code value string user username client')
 
 /** `YOUR_API_KEY`, `change-me-please`, `insert-token-here`; `enter-sandman` may be a password. */
@@ -177,7 +177,7 @@ const statement = new RegExp(
   'i',
 )
 
-/** What is said of secrets, and of what is filled in. */
+/** Subjects of sentences about secrets, and about values to be filled in. */
 const SUBJECTS = wordSet(
   'character characters char chars letter letters digit digits number numbers symbol symbols sign signs uppercase lowercase upper lower case word words space spaces length long longer short shorter weak strong stronger null simple common guessable required mandatory optional empty blank missing invalid valid incorrect wrong match matches matching matched same different equal expired expire expires revoked rotated changed change unchanged reset set unset stored hashed encrypted saved sent shown displayed shared used reused provided given supplied specified configured generated known public private supported allowed accepted rejected verified found available enabled disabled documentation docs settings admin administrator support',
 )
@@ -190,7 +190,9 @@ export function isStatement(value: string): boolean {
   return statement.test(value) || isAbout(value)
 }
 
-/** "may the force be with you" says nothing of a secret, and may be one. */
+/**
+ * Reports whether a sentence names a secret. "may the force be with you" does not, and may be one.
+ */
 function namesSubject(value: string): boolean {
   if (value.length > wordsLengthMax) return true
   const words = value.toLowerCase().match(/[a-z]+/g) ?? []
@@ -228,7 +230,10 @@ function isAbout(value: string): boolean {
 const KNOWN_WORDS =
   /^(?:oauth2|sha-?\d+|base(?:32|58|64)|utf-?\d+|pbkdf2|md5|x509|ed25519|es256|rs256|http2|https?\/\d(?:\.\d)?|s3|k8s|i18n|\d?password\d?|[a-z]{1,3}\d{1,2}|\d+(?:[-.,:/].*|[a-z]{1,3})?)$/i
 
-/** Whether one word, standing alone, was made to be a secret: letters and digits or signs in it. */
+/**
+ * Reports whether one word, standing alone, was made to be a secret: it has letters together with
+ * digits or signs.
+ */
 export function looksMade(word: string): boolean {
   if (word.length < 6 || /\s/.test(word) || KNOWN_WORDS.test(word)) return false
   if (/^(?:https?|file|ftp):\/\//.test(word)) return false

@@ -16,9 +16,9 @@ const restBytesMax = 256
 const declarations = /^\{\s*(?:$|\\[nrt]|[}&@.#]|\/\*|-{0,2}[a-z][a-z-]*\s*:|[a-z][\w-]*[^{}:;]*\{)/
 
 /**
- * Whether a name that is part of a selector goes on as one at `at`, behind its operator:
- * `.token:hover {`, `label[for="password"]::after {`, `#password { … }`. Of a name that no sign of
- * a selector stands before, and of what no rule follows, the rest is a value.
+ * Reports whether a name that is part of a selector continues as one at `at`, after its operator:
+ * `.token:hover {`, `label[for="password"]::after {`, `#password { … }`. If no sign of a selector
+ * precedes the name, or no rule follows, the rest is a value.
  */
 export function isSelector({ bytes, from, to }: View, name: Span, at: number): boolean {
   const isBlock = bytes[at] === 0x7b

@@ -1,6 +1,4 @@
-/**
- * Which quotes are open where a command begins: they end it, and are written otherwise within it.
- */
+/** The quotes that are open where a command begins: they end it, and are escaped within it. */
 export interface Around {
   readonly isSingle: boolean
   readonly isDouble: boolean
@@ -19,7 +17,7 @@ export interface Unquoted {
 /** `'\''` and `'"'"'`: an apostrophe within apostrophes, as programs quote for a shell. */
 const APOSTROPHES = [`'\\''`, `'"'"'`] as const
 
-/** What a shell would find in a command that stands in quotes, up to where they end. */
+/** Returns the text that a shell would find in a quoted command, up to the end of its quotes. */
 export function unquoted(given: string, { isSingle, isDouble }: Around): Unquoted {
   if (!isSingle && !isDouble) return { text: given, places: null }
   const places: number[] = []
@@ -42,7 +40,10 @@ export function unquoted(given: string, { isSingle, isDouble }: Around): Unquote
 
 const unmarked = /[^'"\\]+/y
 
-/** How long the mark at `at` is that stands for one character; 0 where one ends the command. */
+/**
+ * Returns the length of the mark at `at` that stands for one character; 0 if the command ends
+ * there.
+ */
 function markLength(given: string, at: number, { isSingle, isDouble }: Around): number {
   const sign = given.charAt(at)
   if (sign === "'" && isSingle)
@@ -54,10 +55,10 @@ function markLength(given: string, at: number, { isSingle, isDouble }: Around): 
 
 /** A run of characters of a word, as they stand in what was read. */
 interface Part {
-  /** Where it begins in the text of the word. */
+  /** Offset in the text of the word. */
   readonly at: number
   readonly place: number
-  /** Where its quote begins; -1 where it has none. */
+  /** Position of its opening quote; -1 if it has none. */
   readonly quote: number
 }
 
@@ -73,7 +74,7 @@ function partAt({ parts }: ShellWord, at: number): Part | undefined {
   return parts.findLast((part) => part.at <= at)
 }
 
-/** Where the quote of a character begins; -1 where it has none. */
+/** Returns the position of the quote around a character; -1 if it has none. */
 export function quoteOf(word: ShellWord, at: number): number {
   return partAt(word, at)?.quote ?? -1
 }
@@ -81,12 +82,12 @@ export function quoteOf(word: ShellWord, at: number): number {
 /** Reads words of a command one after the other, with what a shell joins to each. */
 export class ShellWords {
   readonly #text: string
-  /** Whether a quoted part may go on in the next line. */
+  /** True if a quoted part may continue on the next line. */
   readonly #isLong: boolean
   #at: number
   #parts: Part[] = []
   #value = ''
-  /** Whether a quote has no end on its line. */
+  /** True if a quote does not end on its line. */
   isOpen = false
 
   constructor(text: string, at: number, isLong: boolean) {
@@ -175,8 +176,9 @@ const isEnd = (sign: string): boolean =>
   sign === '' || sign === '\n' || sign === '\r' || isBlank(sign)
 
 /**
- * What stands for the characters of a word from one to another, by places in the text: within its
- * quotes where a value begins and ends with the same, with all of them otherwise.
+ * Returns the raw text for the characters of a word from `from` up to `to`, as positions in the
+ * text: within its quotes if the value begins and ends in the same ones, otherwise with all of
+ * them.
  */
 export function rawSpan(
   text: string,
@@ -190,7 +192,7 @@ export function rawSpan(
   const opening = quoteOf(word, from)
   const closing = to > from ? quoteOf(word, to - 1) : -1
   const isQuoted = opening >= 0 && closing >= 0 && text[opening] === text[closing]
-  // Where the value begins within a quote, that is not its own.
+  // If the value begins inside a quote, that quote is not its own.
   const isInner = from > 0 && quoteOf(word, from - 1) === opening
   const start = opening < 0 || isInner || isQuoted ? placeOf(from) : opening
   const isToEnd = to >= word.text.length && !isQuoted

@@ -5,7 +5,7 @@ import { cardDigitsMin } from './card.ts'
 import { detectorGate } from './detector-gate.ts'
 import { DIGIT_BYTE, digitsMin, GAP_BYTE, NUMBER_KIND } from './digit-run.ts'
 
-/** What one pass over some text says about which detectors have a reason to run. */
+/** Result of one pass over some text: it shows which detectors have a reason to run. */
 export interface Survey {
   /** All kinds of bytes that occur, as bits. */
   kinds: number
@@ -50,7 +50,7 @@ export const hasBase64 = (seen: Survey): boolean => seen.base64Runs >= base64Run
 export const hasEscapes = (seen: Survey): boolean => (seen.kinds & ESCAPE) !== 0
 export const hasNonAscii = (seen: Survey): boolean => (seen.kinds & NON_ASCII) !== 0
 
-/** Whether no detector and no decoder has anything to do. */
+/** Reports whether no detector or decoder has anything to do. */
 export function isQuiet(seen: Survey): boolean {
   return (
     !seen.keyword &&
@@ -63,8 +63,8 @@ export function isQuiet(seen: Survey): boolean {
 
 /**
  * All that the loop needs of a byte, in one word: its kind in the low byte, then whether it ends a
- * stretch (quote, backslash, control characters), then its class in the gate; the sign says that it
- * is base64, the bit below that it continues a number.
+ * stretch (quote, backslash, control characters), then its class in the matcher; the sign marks
+ * base64, the bit below that it continues a number.
  */
 const STOP = 1 << 8
 const CLASS_SHIFT = 16
@@ -115,8 +115,8 @@ export function surveyStretch(bytes: Uint8Array, from: number, to: number, seen:
 }
 
 /**
- * Where text begins behind a line break, or behind what stands for one: base64 goes on behind the
- * indentation. No keyword begins with a blank.
+ * Returns the start of the text after a line break, or after an escaped one: base64 continues after
+ * the indentation. No keyword begins with a blank.
  */
 export function behindIndent(bytes: Uint8Array, at: number, to: number): number {
   let i = at
@@ -124,7 +124,7 @@ export function behindIndent(bytes: Uint8Array, at: number, to: number): number 
   return i
 }
 
-/** Whether a switch such as `-u` or `--user` may begin at `at`. */
+/** Reports whether a switch such as `-u` or `--user` may begin at `at`. */
 export const beginsSwitch = (bytes: Uint8Array, at: number): boolean =>
   bytes[at] === 0x2d && (bytes[at + 1] === 0x2d || ((bytes[at + 1] ?? 0) | 0x20) > 0x60)
 
@@ -139,9 +139,9 @@ export function surveyText(bytes: Uint8Array, from: number, to: number): Survey 
     at = surveyStretch(bytes, at, to, seen)
     if (at < to) {
       const stop = bytes[at] as number
-      // Folding takes it out: `4111\u00001111` is one number to whoever drops it.
+      // Folding removes it: `4111\u00001111` is one number for a reader that drops it.
       seen.kinds |= isControlByte(stop) ? NON_ASCII : (KIND[stop] as number)
-      // A switch in a list of arguments has no word that tells: `["-u", "jane:…"]`.
+      // A switch in a list of arguments has no keyword that identifies it: `["-u", "jane:…"]`.
       if (stop === 0x22 && beginsSwitch(bytes, at + 1)) seen.keyword = true
     }
     if (bytes[at] !== 0x0a && bytes[at] !== 0x0d) seen.openRun = 0

@@ -7,9 +7,12 @@ import { looksMade } from './secret-values.ts'
 import { besideInRow } from './table-rows.ts'
 import { besideAttribute, besideElement, type Tree } from './xml-pairs.ts'
 
-/** How far the other of a pair is looked for to either side of a name that is a value. */
+/**
+ * Maximum distance to either side at which the other of a pair is searched, from a name that is a
+ * value.
+ */
 const besideBytesMax = 512
-/** A key, its operator and what opens a literal are no longer. */
+/** Maximum length of a key, its operator and the start of a literal. */
 const keyBytesMax = 128
 
 export interface Beside {
@@ -21,7 +24,7 @@ export interface Beside {
   valuesAt(at: number, key: Span): readonly Span[]
 }
 
-/** What stands before a name that is the content of an element. */
+/** Matches the text before a name that is the content of an element. */
 const content = />\s*(?:<!\[CDATA\[\s*)?$/
 
 /**
@@ -74,8 +77,8 @@ function keyBefore({ bytes, from }: View, start: number): string {
 const openingBytesMax = 48
 
 /**
- * The value that ends in the name, with the words before it: `"Login Password"`, `user[password]`,
- * `db/password`; null where none are, or they are no value.
+ * Returns the value that ends in the name, with the words before it: `"Login Password"`,
+ * `user[password]`, `db/password`; null if there are none, or if they are not a value.
  */
 function wholeName(view: View, { start, end }: Span): Span | null {
   const { bytes, from } = view
@@ -88,7 +91,7 @@ function wholeName(view: View, { start, end }: Span): Span | null {
   return { start: at, end: bytes[end] === 0x5d ? end + 1 : end }
 }
 
-/** What opens CDATA, behind `<!`; a name is read back through it. */
+/** The text that opens CDATA, after `<!`; a name is read back through it. */
 const cdata = '[CDATA['
 
 /** Letters, digits, and what joins the words and the parts of a name. */
@@ -96,7 +99,8 @@ const joinsName = (byte: number): boolean =>
   byte >= 0x80 || ((KIND[byte] as number) & ALNUM) !== 0 || JOINTS.has(byte)
 
 /**
- * Whether an operator, the end of a tag or the start of a line comes before what begins at `start`.
+ * Reports whether an operator, the end of a tag or the start of a line precedes the value at
+ * `start`.
  */
 function isValuePlace({ bytes, from }: View, start: number): boolean {
   let at = start - 1
@@ -175,7 +179,7 @@ function inFields(place: Beside, { before, first, name, role }: Around): readonl
     const start = first + from + field.at
     const key = { start: first + from + field.start, end: start }
     const isBefore = field.at < at
-    // What stands before the name ends before it; what follows may go on beyond the excerpt.
+    // A value before the name ends before the name; a value after it may extend beyond the excerpt.
     const values = place
       .valuesAt(start, key)
       .map(({ start, end }) => ({
@@ -195,9 +199,9 @@ const literalsMax = 3
 
 interface Fields {
   readonly fields: readonly TextField[]
-  /** Which of them has the name at hand as its value. */
+  /** Index of the field that has the current name as its value. */
   readonly own: number
-  /** Where the text begins in the excerpt whose fields these are. */
+  /** Offset of the text of these fields in the excerpt. */
   readonly from: number
 }
 

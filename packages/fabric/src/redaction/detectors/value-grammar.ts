@@ -13,7 +13,7 @@ import type { Span } from '../text/view.ts'
 export interface Place {
   readonly bytes: Uint8Array
   readonly to: number
-  /** Where each byte stands in the body; null where the text is the body. */
+  /** Offset in the body of each byte; null if the text is the body. */
   readonly map: Int32Array | null
   /** Of the value that is read next. */
   context: LineContext
@@ -24,7 +24,7 @@ export interface Value extends Span {
   readonly isQuoted: boolean
 }
 
-/** What decides where a value without quotes ends. */
+/** Rules for the end of a value without quotes. */
 export type BareForm = 'line' | 'whole' | 'query' | 'word' | 'cell' | 'argument'
 
 /**
@@ -36,7 +36,7 @@ const literalStartBytes = 160
 /** A comment behind a literal of several, to the end of its line. */
 const jointComment = /(?:#|\/\/|--)[^\r\n]{0,80}(?=\r?\n)/g
 /**
- * What stands between two literals that a language joins: an operator, line ends, the next one's
+ * The text between two literals that a language joins: an operator, line ends, the next one's
  * prefix.
  */
 const literalJoint =
@@ -101,7 +101,10 @@ export class ValueReader {
     return { start: from, end: isTail ? tail.end : last, isQuoted: true }
   }
 
-  /** Whether what stands behind a closing quote divides it from the rest, or begins an escape. */
+  /**
+   * Reports whether the text behind a closing quote separates it from the rest, or begins an
+   * escape.
+   */
   #endsLiteral(at: number): boolean {
     const { bytes } = this.#place
     const sign = String.fromCharCode(bytes[at] as number)
@@ -199,8 +202,8 @@ export class ValueReader {
   }
 
   /**
-   * Whether a literal in a line of its own is one of an expression, not the name of a member or a
-   * sentence.
+   * Reports whether a literal in a line of its own is part of an expression, rather than the name
+   * of a member or a sentence.
    */
   #endsAlone(at: number): boolean {
     const { bytes, to } = this.#place
@@ -251,8 +254,8 @@ export class ValueReader {
   }
 
   /**
-   * Where the line goes on that ends at `at` with a sign that says so, and no option follows; or
-   * -1.
+   * Returns where the line that ends at `at` continues, if it ends with a continuation sign and no
+   * option follows; or -1.
    */
   #continued(at: number, slashes: number, from: number): number {
     const { bytes, to } = this.#place
@@ -291,7 +294,8 @@ function endsBare(
   const isSeparator = byte === 0x26 || byte === 0x3b || byte === 0x2c
   // Cookies and parameters of a scheme are pairs themselves.
   if (!(isSeparator || isBlank) || at === from || form === 'whole') return false
-  // Of a run of blanks the last one tells: those before it are no part of the value, either.
+  // In a run of blanks only the last one is tested: those before it are not part of the value,
+  // either.
   if (bytes[at + 1] === 0x20 || bytes[at + 1] === 0x09) return false
   spend(STEPS.pairStart)
   return beginsPair(bytes, at + 1, to)
@@ -304,7 +308,7 @@ const pairNameMax = 48
 const pairStart =
   /^[ \t]*\\*(["'`]?)(?!\d)[A-Za-z0-9_$.-]{1,40}\\*\1(?:[ \t]*=(?![=>])|:(?!\/\/)|(?<=["'`])[ \t]*=>)[ \t]*\S/
 
-/** Whether a name and its operator begin here. */
+/** Reports whether a name and its operator begin here. */
 function beginsPair(bytes: Uint8Array, at: number, to: number): boolean {
   return pairStart.test(excerptOf(bytes, at, Math.min(to, at + pairNameMax)))
 }
@@ -338,9 +342,10 @@ export function blockBelow(
 const heredocHead = /^(?:\$\(cat )?<<(<|[-~])?[ \t]*(?:\\?["']([\w.-]+)["']|\\?([A-Za-z_][\w.-]*))/
 
 /**
- * From the line behind `<<EOF` to the one that says so and nothing else; in PHP code may follow it.
- * Where no line does, to the end. Labels that no line begins with are added to `unclosed`: from a
- * later place there is none, either, and the first one behind blanks is the end.
+ * From the line behind `<<EOF` to the line that holds the label and nothing else; in PHP code may
+ * follow it. If such a line is missing, to the end. Labels that do not begin any line are added to
+ * `unclosed`: a search from a later position cannot find them either, and the first one behind
+ * blanks is the end.
  */
 function heredocAt({ bytes, to, spend }: Place, at: number, unclosed: Set<string>): Span | null {
   if (bytes[at] !== 0x3c && bytes[at] !== 0x24) return null

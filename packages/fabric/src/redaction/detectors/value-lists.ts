@@ -16,7 +16,7 @@ export interface ListedValue extends Span {
 
 interface Listed {
   readonly values: readonly ListedValue[]
-  /** Whether nothing in it stands below a name that describes. */
+  /** True if nothing in it is below a name that describes. */
   readonly isWhole: boolean
 }
 
@@ -26,7 +26,7 @@ interface Listed {
 const opening =
   /^(?:[[{(]\s*(?:\\*["'`]|(?:null|true|false)\s*[,\]]|[[{(\]})]|$)|[{(]\s*[\w$.-]+\s*[:=])/
 const METHOD = /^\{\s*\\*["'](?:get|put|post|delete|options|head|patch)\\*["']\s*:/
-/** What may stand behind a list that is all of the value. */
+/** The text that may follow a list that is the whole value. */
 const follows =
   /^\s*(?:[)\]};,\s]*$|[)\]}]*\s*[,;]\s*(?:\\*["'`]|[{[]|[\w$.-]{1,40}\s*[:=])|[)\]}]+\s|\s[\w$.-]{1,40}[:=])/
 
@@ -79,18 +79,20 @@ export function listedValues(text: string, isRoute: boolean): Listed | null {
   return { values, isWhole }
 }
 
-/** Whether it is worth taking apart. */
+/** Reports whether the text is worth parsing as a list. */
 export function opensList(text: string): boolean {
   return opening.test(text)
 }
 
-/** So much of a text tells whether a list opens, unless its first name goes on behind that. */
+/**
+ * This many bytes of a text decide whether a list opens, unless its first name extends beyond them.
+ */
 const openingBytes = 256
 const unended = /^[{(]\s*[\w$.-]+\s*$/
 
 /**
- * Whether the text at `at` may open a list, by its first bytes: a bracket that opens none is no
- * reason to read its line.
+ * Reports whether the text at `at` may open a list, by its first bytes: the line of a bracket that
+ * does not open one is not worth reading.
  */
 export function mayOpenList(bytes: Uint8Array, at: number, to: number): boolean {
   const head = latin1(bytes, at, Math.min(to, at + openingBytes))

@@ -57,7 +57,10 @@ interface Section {
   readonly text: string
 }
 
-/** What begins with the `<` at `at`: where it ends, and its text; null where it is a sign alone. */
+/**
+ * Returns the end and the text of the section that begins with the `<` at `at`; null if the `<` is
+ * a sign alone.
+ */
 function sectionAt(content: string, at: number, closed: ReadonlySet<string>): Section | null {
   if (content.startsWith(cdata, at)) return between(content, at + cdata.length, ']]>')
   if (content.startsWith('<!--', at)) {

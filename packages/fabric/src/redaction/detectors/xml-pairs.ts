@@ -6,11 +6,11 @@ import { looksMade } from './secret-values.ts'
 import { trimmed } from './value-grammar.ts'
 import { type Element, tagEnd } from './xml-tags.ts'
 
-/** How far before a name its tag may begin. */
+/** Maximum distance in bytes from a name back to the start of its tag. */
 export const tagBytesMax = 1_024
 
 const ATTRIBUTE = /\s([\w:.-]{1,64})\s*=\s*(\\*"[^"]*"|\\*'[^']*'|[^\s"'<>]+)/g
-/** Their values name an element, and do not say that its content is a value. */
+/** Their values name an element, and do not mark its content as a value. */
 const LABELS: ReadonlySet<string> = new Set(['id', 'type', 'for', 'path', 'title', 'label'])
 
 export interface Attribute {
@@ -155,7 +155,7 @@ export function besideElement(view: View, tag: number, tree: Tree): readonly Spa
   ]
 }
 
-/** What an element holds: its content, and an attribute that does. */
+/** Returns the values of an element: its content, and any attribute that holds one. */
 function contentsOf(view: View, { start, from, to }: Element): readonly Span[] {
   const values = attributesOf(view, start, from)
     .filter(({ key }) => isHolding(key, ''))

@@ -81,8 +81,8 @@ function adopt(parent: Open, child: Open): void {
 }
 
 /**
- * Closes the innermost element of the name. What is open in it has no end: its children are those
- * around it.
+ * Closes the innermost element of the name. Elements still open inside it have no end: their
+ * children become children of the enclosing element.
  */
 function closeElement(
   name: string,

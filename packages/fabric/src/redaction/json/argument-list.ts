@@ -14,10 +14,13 @@ const programs = new Map(
 const literal = /"([^"\\]{1,128})"/g
 export const switchRule = secretRule('password') as SecretRule
 
-/** What a switch says of the member behind it; `made` where that may also be something else. */
+/**
+ * The kind of value that a switch announces for the member behind it; `made` if that member may
+ * also be something else.
+ */
 export type Expected = Form | 'made'
 
-/** Whether a member of a list may be a switch: `-u`, `-pX`, `--user`, `/p:X`. */
+/** Reports whether a member of a list may be a switch: `-u`, `-pX`, `--user`, `/p:X`. */
 export function maySwitch(bytes: Uint8Array, { from, to }: JsonString): boolean {
   if (to - from < 2 || to - from > switchBytesMax) return false
   if (bytes[from] === 0x2f) return bytes[from + 1] === 0x70 && bytes[from + 2] === 0x3a
@@ -26,8 +29,8 @@ export function maySwitch(bytes: Uint8Array, { from, to }: JsonString): boolean 
 }
 
 /**
- * What the member `text` of a list that begins at `at` says as a switch of the program before it:
- * of what follows, and whether a password is attached to it.
+ * Interprets the member `text` of a list that begins at `at` as a switch of the program before it:
+ * returns the kind of value that follows, and whether a password is attached to the switch.
  */
 export function switchAt(
   bytes: Uint8Array,
@@ -61,7 +64,7 @@ function switchesOf(text: string): Readonly<Record<string, Form>> {
 
 const SIGNS = { login: ':', percent: '%', slash: '/' } as const
 
-/** Whether what a switch expects is or holds a password. */
+/** Reports whether the value that a switch expects is or holds a password. */
 export function holds(expected: Expected, value: string): boolean {
   if (expected === 'made') return looksMade(value) && isSecretValue(switchRule, value)
   if (expected === 'password') return !value.startsWith('-') && isSecretValue(switchRule, value)

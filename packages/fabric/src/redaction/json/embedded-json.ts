@@ -28,7 +28,8 @@ export function scanEmbeddedJson(scan: Scan, visit: VisitLayer): void {
 }
 
 /**
- * Where a text that may be JSON begins; a string only at the very start, as JSON inside JSON twice.
+ * Returns the offset where a text that may be JSON begins; a string only at the very start, as JSON
+ * inside JSON twice.
  */
 function nextStart(bytes: Uint8Array, from: number, to: number, isFirst: boolean): number {
   let i = from
@@ -39,8 +40,8 @@ function nextStart(bytes: Uint8Array, from: number, to: number, isFirst: boolean
 }
 
 /**
- * Whether a bracket is here, and what follows can stand in it: most brackets of other text fail at
- * once.
+ * Reports whether there is a bracket here, followed by bytes that can be in it: most brackets of
+ * other text fail at once.
  */
 function mayBegin(bytes: Uint8Array, at: number): boolean {
   const bracket = bytes[at]
@@ -53,7 +54,7 @@ function mayBegin(bytes: Uint8Array, at: number): boolean {
 /** Of a value, or the end of an empty list: `{`, `[`, `]`, `-`, digits, t, f, n. */
 const VALUE_STARTS: ReadonlySet<number> = new Set(Buffer.from('{[]-0123456789tfn'))
 
-/** Where reading stopped, or -1 at the end. */
+/** Returns the offset where reading stopped, or -1 at the end. */
 function readJson(scan: Scan, at: number, visit: VisitLayer): number {
   const { view } = scan
   const text = view.bytes.subarray(at, view.to)

@@ -8,16 +8,16 @@ import { type JsonString, nameOf, viewOf } from './json-string.ts'
 /** Longer names are remembered for the whole body, which can hold only so many of them. */
 const longNameBytes = 256
 
-/** What a name says of the values below it, as far as it was asked. */
+/** The properties of a name that apply to the values below it, computed on demand. */
 interface Told {
   context: ContextIndex | null
-  /** Undefined while nobody has asked. */
+  /** Undefined until the first query. */
   rule: SecretRule | null | undefined
 }
 
 /**
- * What the name above a value says of it. A name can be megabytes long and have a million values
- * below it, with other names in between: each long one is read once.
+ * Caches the properties of the name above a value. A name can be megabytes long and have a million
+ * values below it, with other names in between: each long one is read once.
  */
 export class EnclosingKey {
   readonly #bytes: Uint8Array

@@ -19,7 +19,7 @@ const LITERALS = ['true', 'false', 'null'].map((word) => new TextEncoder().encod
 export class JsonReader {
   readonly #bytes: Uint8Array
   readonly #visit: VisitToken
-  /** Whether each open container is an object. */
+  /** True for each open container that is an object. */
   readonly #open: boolean[] = []
   #at = 0
 
@@ -28,12 +28,15 @@ export class JsonReader {
     this.#visit = visit
   }
 
-  /** Where reading stopped: behind the last bracket, or at what does not belong. */
+  /**
+   * The offset where reading stopped: behind the last bracket, or at the first byte that does not
+   * belong.
+   */
   get at(): number {
     return this.#at
   }
 
-  /** Whether it is JSON from the first bracket to the last. */
+  /** Reports whether the text is JSON from the first bracket to the last. */
   read(from: number): boolean {
     this.#open.length = 0
     this.#at = from

@@ -11,11 +11,11 @@ export interface Piece extends Span {
    * Stands on both sides of the marker: a number needs quotes, as its layer of JSON writes them.
    */
   readonly quote: string
-  /** Whether it is in a name, so that its marker must be one of its own. */
+  /** True if it is in a name, so that its marker must be unique to it. */
   readonly isName: boolean
 }
 
-/** What may be cut out, with the text that it is, where that was written with escapes. */
+/** A part that may be cut out, with its decoded text if it was written with escapes. */
 interface Part extends Piece {
   readonly text: View | null
 }
@@ -24,9 +24,9 @@ interface Part extends Piece {
 const layersMax = 4
 
 /**
- * What may be cut out of a text that holds JSON texts, so that each stays one, of the same shape:
- * parts of strings, numbers as a whole, and anything outside of them. Brackets, colons and commas
- * stay.
+ * The parts that may be cut out of a text that holds JSON texts, so that each stays JSON of the
+ * same shape: parts of strings, numbers as a whole, and anything outside of them. Brackets, colons
+ * and commas stay.
  */
 export class JsonShape {
   /** In order and without overlap; in offsets of the body. */
@@ -50,7 +50,10 @@ export class JsonShape {
     return new JsonShape(parts, { start: originOf(view, view.from), end: originOf(view, view.to) })
   }
 
-  /** What to cut out for a finding; one that is all of the text is cut out as a whole. */
+  /**
+   * Returns the pieces to cut out for a finding; if the finding covers all of the text, the text is
+   * cut out as a whole.
+   */
   pieces(span: Span): readonly Piece[] {
     const undivided = { ...span, quote: '', isName: false }
     if (span.start <= this.#whole.start && span.end >= this.#whole.end) return [undivided]
@@ -78,8 +81,8 @@ export class JsonShape {
 }
 
 /**
- * What of `part` is in `span`. A cut inside of an escape would leave half of it, to be read with
- * what follows.
+ * Returns the piece of `part` that is in `span`. A cut inside of an escape would leave half of it,
+ * to be read with the text that follows.
  */
 function clipped({ text, ...part }: Part, span: Span): Piece {
   const start = Math.max(part.start, span.start)
@@ -107,14 +110,14 @@ function firstAt(text: View, origin: number): number {
 interface Layer {
   readonly quote: string
   readonly depth: number
-  /** Whether the text is a name in the layer above. */
+  /** True if the text is a name in the layer above. */
   readonly isName: boolean
   readonly work: InspectionWork
 }
 
 /**
- * Adds the parts of a text, and tells whether any JSON text is in it. Reading goes on where one
- * ends or is none, so each byte of a layer is read once.
+ * Adds the parts of a text, and reports whether it holds any JSON text. Reading continues where a
+ * JSON text ends or fails, so each byte of a layer is read once.
  */
 function readText(view: View, layer: Layer, parts: Part[]): boolean {
   const { bytes, from, to } = view
@@ -151,7 +154,7 @@ class Starts {
   readonly #bytes: Uint8Array
   readonly #from: number
   readonly #to: number
-  /** Whether some quote was open to the end: every later one is, too. */
+  /** True if some quote was open to the end: then every later one is, too. */
   #isOpen = false
 
   constructor(bytes: Uint8Array, from: number, to: number) {
@@ -170,7 +173,7 @@ class Starts {
     return at > from && at < this.#to && this.#isString(at - 1) ? at - 1 : at
   }
 
-  /** Whether a string begins here, and no letter follows it as in `"{"a":1}"`. */
+  /** Reports whether a string begins here, and is not followed by a letter as in `"{"a":1}"`. */
   #isString(at: number): boolean {
     const bytes = this.#bytes
     if (at >= this.#to || bytes[at] !== 0x22 || this.#isOpen) return false

@@ -3,7 +3,7 @@ import { ESCAPE } from '../text/ascii.ts'
 import { Decoded, originOf } from '../text/decode.ts'
 import type { View } from '../text/view.ts'
 
-/** The text is not JSON as RFC 8259 and RFC 7493 have it; the message says where. */
+/** The text is not JSON as RFC 8259 and RFC 7493 define it; the message names the position. */
 export class JsonFault extends Error {
   readonly at: number
 
@@ -22,11 +22,9 @@ export class JsonFault extends Error {
 export interface JsonString {
   readonly from: number
   readonly to: number
-  /** Whether it holds escapes, so that the bytes are not the value. */
+  /** True if it holds escapes, so that the bytes are not the value. */
   readonly escaped: boolean
-  /**
-   * Whether its bytes hold no escape of another kind and no other alphabet, where that is known.
-   */
+  /** True if its bytes are known to hold neither an escape of another kind nor another alphabet. */
   readonly quiet?: boolean
 }
 
@@ -49,7 +47,7 @@ export function readJsonString(bytes: Uint8Array, from: number, seen: Survey): n
     const letter = bytes[at + 1]
     // A tab may be the indentation of the next line.
     if (letter !== 0x6e && letter !== 0x72 && letter !== 0x74) seen.openRun = 0
-    // A list of arguments in a string has no word that tells: `["-u", "jane:…"]`.
+    // A list of arguments in a string has no keyword to detect it by: `["-u", "jane:…"]`.
     if (letter === 0x22 && beginsSwitch(bytes, at + 2)) seen.keyword = true
     // A backslash in the value may start an escape of another kind; the view decides.
     if (MAY_HIDE.has(letter)) seen.kinds |= ESCAPE
@@ -110,7 +108,9 @@ const ESCAPED: ReadonlyMap<number, number> = new Map([
   [0x74, 0x09],
 ])
 
-/** What the detectors see of a leaf: the body itself, or the value behind the escapes. */
+/**
+ * Returns the view of a leaf for the detectors: the body itself, or the value behind the escapes.
+ */
 export function viewOf(bytes: Uint8Array, leaf: JsonString): View {
   const view = { bytes, from: leaf.from, to: leaf.to, map: null, whole: null }
   return leaf.escaped ? unescapeJson(view) : view

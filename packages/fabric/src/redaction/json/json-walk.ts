@@ -6,9 +6,12 @@ import { JsonFault, type JsonString, nameOf, readJsonString } from './json-strin
 /** One key, string or number of a JSON text, by its place in the body; quotes are outside. */
 export interface JsonLeaf extends JsonString {
   readonly kind: 'key' | 'string' | 'number'
-  /** Whether its bytes give no detector a reason to look. */
+  /** True if its bytes give no detector a reason to run. */
   readonly quiet: boolean
-  /** What its bytes are; of an escaped leaf, without what the escapes stand for. Not of numbers. */
+  /**
+   * The kinds of its bytes; for an escaped leaf, without the bytes that the escapes encode. Not set
+   * for numbers.
+   */
   readonly seen: Survey
 }
 
@@ -106,8 +109,7 @@ export class JsonWalk {
   }
 
   /**
-   * Where the innermost container begins, and the name or index that the walk stands at; null
-   * outside.
+   * The start of the innermost container, and the current name or index of the walk; null outside.
    */
   get container(): JsonContainer | null {
     return this.#depth === 0 ? null : (this.#frames[this.#depth - 1] ?? null)
@@ -123,7 +125,7 @@ export class JsonWalk {
     return this.#depth === 0 ? null : (this.#frames[0]?.key ?? null)
   }
 
-  /** The name that speaks about the leaf: its own, or that of the list it stands in. */
+  /** The name that applies to the leaf: its own, or that of the list that contains it. */
   get nearestKey(): JsonString | null {
     for (let i = this.#depth - 1; i >= 0; i--) {
       const frame = this.#frames[i] as Frame

@@ -31,7 +31,7 @@ import { type JsonString, nameOf } from './json-string.ts'
 import { type JsonContainer, type JsonLeaf, JsonWalk } from './json-walk.ts'
 
 /**
- * A member that says what the other is has a short name: 256 bytes, each behind a backslash of
+ * A member that describes the other one has a short name: 256 bytes, each behind a backslash of
  * JSON.
  */
 const memberBytesMax = 512
@@ -52,7 +52,9 @@ export interface NamedLeaf {
   readonly leaf: Pick<JsonLeaf, 'from' | 'to' | 'escaped' | 'kind'>
 }
 
-/** What names say of the values beside them, by what each pair has in common. */
+/**
+ * The rules that names impose on the values next to them, by the part that each pair has in common.
+ */
 type NamedFrames = Map<string, Set<SecretRule>>
 
 interface Frame {
@@ -61,14 +63,14 @@ interface Frame {
   /** Of the element before, in a list that may be an argument list or a pair. */
   before: SecretRule | null
   isFlag: boolean
-  /** What a short switch before says of the element. */
+  /** The kind of value that a short switch before announces for the element. */
   expected: Expected | null
   beforeIndex: number
-  /** What follows a name in a list, and counts if the list ends there. */
+  /** The element behind a name in a list, which counts if the list ends there. */
   candidate: NamedLeaf | null
-  /** Whether it is a list in a list. */
+  /** True if it is a list in a list. */
   isRow: boolean
-  /** Whether its name is a path. */
+  /** True if its name is a path. */
   isRoute: boolean
   /** Of the members that hold a name; null while there is none. */
   named: NamedFrames | null
@@ -102,7 +104,7 @@ export class SecretMembers {
   /** The name that was looked at last while asleep. */
   #passedKey = -1
   #readLeft: number
-  /** What the elements before one of a list say of it. */
+  /** The context that the preceding elements of a list give an element. */
   #preceding: Preceding = NOTHING_BEFORE
 
   constructor(
@@ -305,7 +307,10 @@ export class SecretMembers {
     else if (at === 0) frame.candidate = secret
   }
 
-  /** What a switch of a command line in a list says of the next element. */
+  /**
+   * Returns the kind of value that a switch of a command line in a list announces for the next
+   * element.
+   */
   #switchIn(leaf: JsonLeaf): Expected | null {
     if (!maySwitch(this.#bytes, leaf)) return null
     this.#work.spend(STEPS.byte * programBytesMax)
@@ -319,14 +324,15 @@ export class SecretMembers {
     this.#found({ rule, leaf: { from, to, escaped, kind } })
   }
 
-  /** The rule for an element of a list; what is a sentence is no name there. */
+  /** The rule for an element of a list; a sentence is not a name there. */
   #nameIn(leaf: JsonLeaf): SecretRule | null {
     const length = leaf.to - leaf.from
     const longest = leaf.quiet ? nameBytesMax : escapedNameBytesMax
     if (leaf.kind !== 'string' || length > longest || length < nameBytesMin) return null
     if (!leaf.escaped && !mayName(this.#bytes, leaf)) return null
     const name = nameOf(this.#bytes, leaf)
-    // Links and sentences hold escapes more often than names do, and are told without undoing them.
+    // Links and sentences hold escapes more often than names do, and are recognized without undoing
+    // them.
     if (/[%&\\\uff05\uff06\uff3c]/.test(name)) {
       if (/:\/\/|\s.*\s/.test(name)) return null
       this.#work.spend(STEPS.escapedName)
@@ -417,7 +423,10 @@ function memberNameOf(bytes: Uint8Array, key: JsonString): string {
   return plain.find((each) => pairRole(each) !== null) ?? plain[0] ?? ''
 }
 
-/** What a member says of the one beside it, read as it is written or behind its escapes. */
+/**
+ * Returns the role of a member toward the one next to it, read as it is written or behind its
+ * escapes.
+ */
 function roleOf(bytes: Uint8Array, key: JsonString): PairRole | null {
   if (key.to - key.from > memberBytesMax) return null
   let found: PairRole | null = null

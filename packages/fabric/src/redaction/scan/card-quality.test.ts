@@ -4,9 +4,9 @@ import { Refusal } from '../../lib/refusal.ts'
 import { createRedactor } from './create-redactor.ts'
 
 /*
- * How often numbers that are no cards are taken for one, and cards in the promised spellings are
- * not found. The same numbers in every run. The table in SECURITY.md ("Masking") is made of these
- * rates.
+ * Measures how often numbers that are not cards are taken for one, and how often cards in the
+ * promised spellings are not found. The same numbers in every run. The table in SECURITY.md
+ * ("Masking") is made of these rates.
  */
 
 const redactor = createRedactor({ hashKey: new Uint8Array(32).fill(1) })
@@ -52,7 +52,7 @@ const epoch = (scale: number): fc.Arbitrary<string> =>
     String(BigInt(1_600_000_000 + s) * BigInt(scale) + BigInt(s % scale)),
   )
 
-/** What must stay as it is, with the share that may be taken for a card number. */
+/** Texts that must stay as they are, with the share that may be taken for a card number. */
 const left: Readonly<Record<string, readonly [most: number, texts: fc.Arbitrary<string>]>> = {
   UUIDs: [0, uuid],
   'UUIDs behind a name': [0, uuid.map((id) => `task_${id}`)],
@@ -128,7 +128,7 @@ const sign = fc.constantFrom(
   ...[' ', '-', '.', ',', '_', ':', ';', '/', '|', '*', '#', '=', '\t', '\n', '\r\n', 'x', 'é'],
   ...[' - ', ', ', ' / ', '--', '  ', '·', '–', '—', '、', '\u00a0', '] ', ' *', '][', '"', "','"],
 )
-/** What is nobody's list: beside it a few other digits may stand. */
+/** Joints that do not separate the items of a list: a few other digits may be next to them. */
 const joint = fc.constantFrom(' ', '-', '.', '_', ':', '/', '*', ' - ', '·', '–', 'x')
 const beside = fc.oneof(
   fc.constantFrom('2024', '2027', '0000', '1', '42', '[CARD *1111]', '*1111]', '[card]', '0'),

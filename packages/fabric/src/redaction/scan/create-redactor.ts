@@ -33,7 +33,7 @@ export interface RedactionLimits {
   /** Arrays and objects inside one another. */
   readonly depthMax: number
   readonly findingsMax: number
-  /** What one inspection may cost, in steps of some ten nanoseconds. */
+  /** Maximum cost of one inspection, in steps of some ten nanoseconds. */
   readonly stepsMax: number
 }
 
@@ -47,7 +47,9 @@ export const REDACTION_LIMITS_DEFAULT: RedactionLimits = {
 }
 
 export interface RedactorOptions {
-  /** Keys the `hash` operator; at least 32 bytes. Whoever has it can look values up by trying. */
+  /**
+   * Keys the `hash` operator; at least 32 bytes. A holder of the key can recover values by trial.
+   */
   readonly hashKey: Uint8Array
   readonly limits?: Partial<RedactionLimits>
   readonly operators?: Partial<Record<DataClass, Operator>>
@@ -77,7 +79,7 @@ function redact(
 ): Redacted | Refusal {
   const { body: given, contentType } = message
   const unknown = order.mask.find(isUnknown) ?? order.block.find(isUnknown)
-  // A class that nobody can detect would pass unmasked; policy asked for more than we can do.
+  // An undetectable class would pass unmasked; policy asked for more than we can do.
   if (unknown !== undefined) return new Refusal('UNDECIDED', `data class ${unknown} is unknown`)
   if (given.length === 0) return { body: given, findings: [] }
   if (given.length > settings.limits.bodyBytesMax) {
@@ -101,7 +103,8 @@ function redact(
   const inspection = new Inspection({ hashKey, operators, body, mask, findingsMax, work })
   const refusal = inspect(body, form.reading, { inspection, limits, order })
   const redacted = refusal ?? conclude(body, form.reading, { inspection, order })
-  // What was decoded leaves as UTF-8, and says so: the receiver reads what was inspected.
+  // Decoded content leaves as UTF-8, and its content type states that: the receiver reads what was
+  // inspected.
   return redacted instanceof Refusal || body === given
     ? redacted
     : { ...redacted, contentType: form.essence === '' ? '' : `${form.essence}; charset=utf-8` }

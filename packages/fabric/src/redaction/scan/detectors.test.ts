@@ -15,7 +15,7 @@ function inspect(
   return { body: new TextDecoder().decode(answer.body), findings: answer.findings }
 }
 
-/** What was found in `text`, as the class and the very characters. */
+/** Returns the findings in `text`, as the class and the exact characters. */
 function findAll(text: string): string[] {
   const { findings } = inspect(text, 'text/plain')
   const bytes = Buffer.from(text)

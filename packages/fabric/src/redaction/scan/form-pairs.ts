@@ -68,7 +68,7 @@ function roleOf({ name }: FormField, textOf: (span: Span) => string): PairRole |
   let found: PairRole | null = null
   for (const text of plainMembers(textOf(name))) {
     const role = pairRole(text)
-    // What an escape leaves behind in a wrong reading looks like the name of a frame.
+    // The remainder of an escape in a wrong reading looks like the name of a frame.
     if (role !== null && (found === null || role.frame.length < found.frame.length)) found = role
   }
   return found

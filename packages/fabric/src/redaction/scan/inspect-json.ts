@@ -14,7 +14,7 @@ import { settleLeaf } from './settle.ts'
  * Walks a JSON body and reports into `inspection`. Throws `JsonFault` for what is not strict JSON.
  */
 export function inspectJson(body: Uint8Array, inspection: Inspection, depthMax: number): void {
-  /** Names that hold a finding, with what the path says instead. */
+  /** Names that hold a finding, with their replacement in the path. */
   const concealed = new Map<number, string>()
   const walk = new JsonWalk(body, {
     depthMax,

@@ -18,12 +18,14 @@ export interface Hit {
   readonly cuts: readonly Cut[] | null
 }
 
-/** What is cut out of the body, and what takes its place, with quotes where a number needs them. */
+/** A range to cut out of the body, and its replacement, with quotes where a number needs them. */
 export interface Cut extends Span {
   readonly marker: string
 }
 
-/** More findings than this are no message; the body is refused instead of carrying on. */
+/**
+ * A body with more findings than this is not a message; it is refused instead of inspected further.
+ */
 
 export interface InspectionOptions {
   readonly body: Uint8Array
@@ -35,17 +37,22 @@ export interface InspectionOptions {
   readonly work: InspectionWork
 }
 
-/** Where a leaf is and what it is called; both are only worked out when something is found. */
+/** The location and name of a leaf; both are only worked out when something is found. */
 export interface LeafPlace {
   path(): string
-  /** What the field's name, or the nearest one above, says of the leaf. */
+  /**
+   * Returns the kinds of number that the field's name, or the nearest one above, implies for the
+   * leaf.
+   */
   fieldContext(): ContextIndex
   /**
    * In a key only a hash can stand: two keys that become one marker would become one key. A number
    * needs quotes around its marker.
    */
   readonly kind: 'key' | 'string' | 'number' | 'text'
-  /** What may be cut out so that JSON in the text stays JSON; null where there is none. */
+  /**
+   * The parts that may be cut out so that JSON in the text stays JSON; null if the text holds none.
+   */
   shape?(): JsonShape | null
 }
 
@@ -106,7 +113,7 @@ export class Inspection {
     return this.#hits.length
   }
 
-  /** What was found since there were `count` hits, in the order of the body. */
+  /** Returns the hits found since there were `count`, in the order of the body. */
   hitsSince(count: number): readonly Hit[] {
     return this.#hits
       .slice(count)

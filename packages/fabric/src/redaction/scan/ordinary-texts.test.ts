@@ -3,7 +3,7 @@ import { Refusal } from '../../lib/refusal.ts'
 import { createRedactor } from './create-redactor.ts'
 
 /*
- * Texts and documents as agents exchange them all day. They speak of secrets, name them, declare
+ * Texts and documents as agents exchange them all day. They mention secrets, name them, declare
  * them and count them, and hold none: masking leaves every byte of them as it is.
  */
 const redactor = createRedactor({ hashKey: new Uint8Array(32).fill(5) })

@@ -28,9 +28,9 @@ export type OpenScan = (view: View) => Scan
 
 export interface Scanning {
   readonly open: OpenScan
-  /** How many encodings were peeled off. */
+  /** Number of encodings removed. */
   readonly depth: number
-  /** How many strings of JSON the text stands in, apart from those of the body itself. */
+  /** Number of JSON strings that enclose the text, apart from those of the body itself. */
   readonly layer?: number
 }
 

@@ -134,7 +134,7 @@ const hex = (sign: string, width: number): string =>
 
 interface Escape {
   of(sign: string): string
-  /** What must be escaped in any case, as it would begin an escape itself. */
+  /** A sign that must always be escaped, because it would begin an escape itself. */
   readonly own: string
 }
 const escapes: readonly Escape[] = [
@@ -150,7 +150,7 @@ const escapes: readonly Escape[] = [
   { own: '', of: (sign) => String.fromCharCode(sign.charCodeAt(0) + 0xfee0) },
   { own: '', of: (sign) => `${sign}\u200b` },
 ]
-/** Which characters are escaped, by their code modulo the length. */
+/** Selects the characters to escape, by their code modulo the length. */
 const pattern = fc.array(fc.boolean(), { minLength: 1, maxLength: 12 })
 const layer = fc.record({ by: fc.constantFrom(...escapes), which: pattern })
 type Layer = typeof layer extends fc.Arbitrary<infer T> ? T : never

@@ -6,8 +6,8 @@ import { createRedactor } from './create-redactor.ts'
 
 /*
  * The promise of SECURITY.md, "Secrets by name", as laws: every name of the table in every
- * container at every layer is found with all of its value, and what only speaks of a secret stays
- * as it is.
+ * container at every layer is found with all of its value, and text that only mentions a secret
+ * stays as it is.
  */
 const redactor = createRedactor({ hashKey: new Uint8Array(32).fill(5) })
 
@@ -34,7 +34,7 @@ const tableNames: readonly Named[] = [
   ),
   ...FOREIGN_NAMES.map((name) => ({ name, value: secret })),
 ]
-/** How the words of a name are joined, and written. */
+/** Ways to join and write the words of a name. */
 const joints: readonly ((name: string) => string)[] = [
   (name) => name.replaceAll(' ', ''),
   (name) => name.replaceAll(' ', '_'),

@@ -4,7 +4,10 @@ import type { Span, View } from '../text/view.ts'
 import { type Cut, type Inspection, type LeafPlace, planCuts } from './inspection.ts'
 import { scanView } from './scan-view.ts'
 
-/** What is left after this many rounds was built to go on for ever, and is cut out whole. */
+/**
+ * Content that still has findings after this many rounds was built to go on for ever, and is cut
+ * out whole.
+ */
 const roundsMax = 4
 
 export interface LeafText extends Span {
@@ -32,7 +35,7 @@ export function settleLeaf(leaf: LeafText, inspection: Inspection, before: numbe
     if (!fresh.some((hit) => hit.cuts !== null)) return
     seen = inspection.count
     const cuts = planCuts(inspection.hitsSince(before))
-    // What was found anew lies in what is cut out already, or in the shape of JSON.
+    // The new findings lie in ranges that are cut out already, or in the shape of JSON.
     if (isSame(cuts, made)) return
     made = cuts
     inspection.work.spend(STEPS.maskedByte * (leaf.end - leaf.start))

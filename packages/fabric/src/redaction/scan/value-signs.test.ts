@@ -75,7 +75,7 @@ test('a here-document that nothing ends is masked with the line that begins it',
   expect(mask(text)).toBe('password=[CREDENTIAL]\n[CREDENTIAL]')
 })
 
-/** What a rule of CSS may go on with behind a name, and a path, a comment or a keyword of code. */
+/** Words that may follow a name in a rule of CSS, and a path, a comment or a keyword of code. */
 const words =
   'root: active: isabella. lastpass, notebook. afternoon. island> firstname. whereami. not: hover, focus. before{ first. :hover{ disabled: checked. placeholder. nth-child(2). visited,'.split(
     ' ',

@@ -10,7 +10,7 @@ export const STANDARD = 16
 export const ESCAPE = 32
 /** Bytes beyond ASCII, and DEL. A survey counts other control characters among them. */
 export const NON_ASCII = 64
-/** What a domain name or the local part of an address may hold besides letters and digits. */
+/** Characters of a domain name or of the local part of an address besides letters and digits. */
 export const MAIL_PUNCTUATION = 128
 
 export const LETTER = UPPER | LOWER
@@ -46,8 +46,8 @@ export function kindOf(bytes: Uint8Array, at: number): number {
 }
 
 /**
- * Whether a token may begin at `at`: nothing alphanumeric touches it from the left. The letter of
- * an escape such as `\n` does not count: text inside JSON inside JSON still carries its escapes.
+ * Reports whether a token may begin at `at`: the byte to the left is not alphanumeric. The letter
+ * of an escape such as `\n` does not count: text inside JSON inside JSON still carries its escapes.
  */
 export function isLeftEdge(bytes: Uint8Array, from: number, at: number): boolean {
   if (at <= from) return true
@@ -55,7 +55,7 @@ export function isLeftEdge(bytes: Uint8Array, from: number, at: number): boolean
   return isEscapeLetter(bytes, from, at - 1)
 }
 
-/** Whether `at` is the letter of `\n`, `\r`, `\t`, `\b` or `\f` written out. */
+/** Reports whether `at` is the letter of `\n`, `\r`, `\t`, `\b` or `\f` written out. */
 export function isEscapeLetter(bytes: Uint8Array, from: number, at: number): boolean {
   if (at <= from || bytes[at - 1] !== 0x5c) return false
   const letter = bytes[at]

@@ -80,7 +80,7 @@ export function eachBase64(
       const run = withoutBreaks(bytes, { start, end }, letters)
       if (visitRun(run, { start: 0, end: letters }, { whole: place(start, end), visit })) continue
     }
-    // Lines that are no text together may be tokens, one on each.
+    // Lines that together are not text may be tokens, one on each.
     for (let at = start; at < end; ) {
       const bare = runEnd(bytes, at, { to: end, mask: BASE64 })
       const till = paddingEnd(bytes, bare, end)
@@ -100,7 +100,9 @@ function paddingEnd(bytes: Uint8Array, at: number, to: number): number {
   return i
 }
 
-/** Where the next line begins, indentation skipped, if a line ends at `at`; otherwise `at`. */
+/**
+ * Returns the start of the next line, indentation skipped, if a line ends at `at`; otherwise `at`.
+ */
 function lineStart(bytes: Uint8Array, at: number, to: number): number {
   let i = at
   while (i < to && (bytes[i] === 0x0d || bytes[i] === 0x0a)) i++
@@ -123,7 +125,7 @@ interface Showing {
   readonly visit: (decoded: View) => void
 }
 
-/** Whether all of the run is text. */
+/** Decodes a run and reports whether all of it is text. */
 function visitRun(bytes: Uint8Array, run: Span, { whole, visit }: Showing): boolean {
   if (run.end - run.start < base64RunMin) return false
   const show = (text: Uint8Array): void => {
@@ -159,10 +161,13 @@ function byteBehind(bytes: Uint8Array, start: number, at: number): number {
   return (((high << 6) | low) >> (4 - 2 * part)) & 0xff
 }
 
-/** How much of a run is looked at before it is decoded whole. */
+/** The bytes of a run to sample before it is decoded whole. */
 const sampleMax = 48
 
-/** Whether the first bytes could be UTF-8, by their lengths alone: hashes and pictures are not. */
+/**
+ * Reports whether the first bytes could be UTF-8, by their lengths alone: hashes and pictures are
+ * not.
+ */
 function startsLikeText(bytes: Uint8Array, { start, end }: Span): boolean {
   const length = Math.min(Math.floor(((end - start) * 3) / 4), sampleMax)
   let continued = 0
@@ -186,8 +191,8 @@ const READABLE = Uint8Array.from({ length: 256 }, (_, byte) => {
 })
 
 /**
- * Whether twelve bytes on end are readable or zero. Only every twelfth byte is looked at, and its
- * neighbours where it is one of them. Allocates nothing.
+ * Reports whether twelve consecutive bytes are readable or zero. Only every twelfth byte is
+ * checked, and its neighbours if it is one of them. Allocates nothing.
  */
 function holdsStretch(bytes: Uint8Array, { start, end }: Span): boolean {
   const length = Math.floor(((end - start) * 3) / 4)

@@ -1,11 +1,14 @@
 import { Refusal } from '../../lib/refusal.ts'
 
-/** Where XML, CSS and source files declare their encoding; HTML does anywhere before its text. */
+/**
+ * The range in which XML, CSS and source files declare their encoding; HTML does anywhere before
+ * its text.
+ */
 const headBytes = 1024
 
 /** Every form of a declaration has one of these words in it. */
 const declaration = /coding|charset|<meta/i
-/** What a declaration of XML holds: a quoted value may hold its end. */
+/** The content of an XML declaration: a quoted value may hold its end. */
 const xmlForm = /<\?xml(?![-\w])((?:"[^"]*"|'[^']*'|[^"'?]|\?(?!>))*)(\?>)?/i
 const xmlStart = '<?xml'.length
 const encodingForm = /\bencoding\s*=\s*["']([^"'>]*)/gi

@@ -19,7 +19,8 @@ export function decodeBody(body: Uint8Array, form: BodyForm): Uint8Array | Refus
   const text = decodeCharset(body, charset)
   if (text === null) return new Refusal('MESSAGE_MALFORMED', `the body is not ${charset}`)
   if (reading === 'json') return text
-  // A mark at the start says UTF-8 to one reader, and is a character of the text to another.
+  // A byte order mark at the start means UTF-8 to one reader, and is a character of the text to
+  // another.
   const marked = hasMark(text)
   if (marked && (reading === 'form' || form.essence === '')) {
     return new Refusal('MESSAGE_MALFORMED', 'the body begins with a byte order mark')

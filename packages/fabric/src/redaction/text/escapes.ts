@@ -9,9 +9,9 @@ export const NOTHING = -1
 export interface Escape {
   readonly code: number
   readonly length: number
-  /** Whether the code is a byte of UTF-8, not a code point. */
+  /** True if the code is a byte of UTF-8, not a code point. */
   readonly isByte: boolean
-  /** Whether it reads differently where what follows is decoded first. */
+  /** True if it reads differently when the text behind it is decoded first. */
   readonly isOpen: boolean
   /** Backslashes that are left where it is read as one layer alone. */
   readonly kept: number

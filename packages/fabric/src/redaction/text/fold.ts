@@ -6,8 +6,8 @@ import type { View } from './view.ts'
 
 /**
  * Letters and signs of other scripts that look like Latin ones (a selection of Unicode's
- * confusables, UTS 39), as code point and ASCII form; written in hexadecimal because nobody could
- * review the glyphs.
+ * confusables, UTS 39), as code point and ASCII form; written in hexadecimal because a reviewer
+ * could not distinguish the glyphs.
  */
 const LOOK_ALIKES =
   '0430a 0435e 043eo 0440p 0441c 0445x 0443y 0456i 0458j 0455s 04bbh 0501d 051bq 051dw 0410A 0412B 0415E 041aK 041cM 041dH 041eO 0420P 0421C 0422T 0425X 0406I 0408J 0405S 0391A 0392B 0395E 0396Z 0397H 0399I 039aK 039cM 039dN 039fO 03a1P 03a4T 03a5Y 03a7X 03bfo 03bdv 2024. 3002. fe52. fe6b@ 2044/ 2215/'

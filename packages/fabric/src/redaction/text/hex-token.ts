@@ -10,8 +10,8 @@ const uuidLength = 36
 const uuidHyphens = [8, 13, 18, 23]
 
 /**
- * Whether the row of digits at `span` begins or ends inside a UUID or a digest. Both hold sixteen
- * digits in a row now and then, and must not change. Reads at most 300 bytes.
+ * Reports whether the row of digits at `span` begins or ends inside a UUID or a digest. Both hold
+ * sixteen digits in a row now and then, and must not change. Reads at most 300 bytes.
  */
 export function isInHexToken(view: View, { start, end }: Span): boolean {
   return (

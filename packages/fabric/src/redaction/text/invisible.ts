@@ -26,8 +26,8 @@ function buildTable(): Uint8Array {
 }
 
 /**
- * Whether the sign beyond ASCII shows nothing: control characters, zero-width marks, selectors,
- * tags, fillers.
+ * Reports whether the sign beyond ASCII is invisible: control characters, zero-width marks,
+ * selectors, tags, fillers.
  */
 export function isInvisible(code: number): boolean {
   if (code >= blockEnd) return code >= tagsFrom && code <= tagsTo
@@ -35,7 +35,10 @@ export function isInvisible(code: number): boolean {
   return table[code] === 1
 }
 
-/** Whether the sign is a combining mark (category M), such as an accent, a stroke or a keycap. */
+/**
+ * Reports whether the sign is a combining mark (category M), such as an accent, a stroke or a
+ * keycap.
+ */
 export function isMark(code: number): boolean {
   if (code >= blockEnd) return false
   table ??= buildTable()

@@ -63,7 +63,7 @@ export function wholeForms(text: string): readonly string[] {
   return [...forms]
 }
 
-/** Whether the number between `from` and `to` is written without fraction and exponent. */
+/** Reports whether the number between `from` and `to` is written without fraction and exponent. */
 export function isPlainInteger(bytes: Uint8Array, from: number, to: number): boolean {
   for (let i = from; i < to; i++) {
     const byte = bytes[i] as number

@@ -23,8 +23,8 @@ export const openerOf = (byte: number): number | undefined => CLOSES.get(byte)
 export const isOpener = (byte: number): boolean => byte === 0x28 || byte === 0x5b || byte === 0x7b
 
 /**
- * Which quotes and brackets are open at a place of its line. Only ever moves forward, so that all
- * calls together read each byte once.
+ * Tracks the quotes and brackets that are open at a position of its line. Only ever moves forward,
+ * so that all calls together read each byte once.
  */
 export class LineContext {
   readonly #bytes: Uint8Array
@@ -62,7 +62,8 @@ export class LineContext {
   }
 
   /**
-   * What is open at another place, of this line or of another one near by; this stays where it is.
+   * Returns the context at another position, of this line or of another one near by; this one does
+   * not move.
    */
   elsewhere(at: number): LineContext {
     if (at >= this.#at && this.#lineOf(this.#at, at) < 0) {
@@ -78,13 +79,13 @@ export class LineContext {
     return new LineContext(this.#bytes, start).moveTo(at)
   }
 
-  /** Where the line of `to` begins, if that is behind `from`; -1 otherwise. */
+  /** Returns the start of the line of `to`, if that is behind `from`; -1 otherwise. */
   #lineOf(from: number, to: number): number {
     for (let i = to; i > from; i--) if (isLineEnd(this.#bytes[i - 1])) return i
     return -1
   }
 
-  /** Whether something that was opened before ends here. */
+  /** Reports whether this quote closes one that was opened before. */
   closes({ sign, backslashes }: Quote): boolean {
     return this.#quotes.some((open) => open.sign === sign && open.backslashes === backslashes)
   }

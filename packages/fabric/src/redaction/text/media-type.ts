@@ -1,7 +1,7 @@
 import { isJsonEssence, parseMediaType } from '@countersign/protocol'
 import { afterWhiteSpace } from './json-white-space.ts'
 
-/** How a body of some media type is read. */
+/** The way in which a body of some media type is read. */
 export type Reading = 'json' | 'text' | 'form'
 
 /** The charsets whose text is inspected; all of them hold ASCII as it is. */
@@ -40,14 +40,14 @@ export function charsetOf(label: string): Charset | undefined {
 const textForm = /^text\/[a-z0-9.!#$&^_+-]{1,100}$/
 const formEssence = 'application/x-www-form-urlencoded'
 
-/** What nearly every message is. */
+/** The form of nearly every message. */
 const plainJson: BodyForm = { reading: 'json', charset: 'utf-8', essence: 'application/json' }
 
 /**
- * How content of this type is read, or null where it cannot be inspected. In a charset that is not
- * in the table the receiver would read other characters than the detectors did. JSON is UTF-8 (RFC
- * 8259, section 8.1) and so is a form (WHATWG URL, section 5). Events of a stream are handed over
- * one by one, as the media type of their data.
+ * Returns the reading for content of this type, or null if it cannot be inspected. In a charset
+ * that is not in the table the receiver would read other characters than the detectors did. JSON is
+ * UTF-8 (RFC 8259, section 8.1) and so is a form (WHATWG URL, section 5). Events of a stream are
+ * handed over one by one, as the media type of their data.
  */
 export function bodyFormOf(contentType: string): BodyForm | null {
   if (contentType === plainJson.essence) return plainJson

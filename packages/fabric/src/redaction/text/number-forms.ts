@@ -1,6 +1,6 @@
 /**
- * What other scripts and symbols write digits as: decimal digits of every script (Unicode, Nd),
- * signs that contain one (circled, in parentheses, with a full stop, raised, lowered), Roman
+ * Signs that other scripts and symbols use for digits: decimal digits of every script (Unicode,
+ * Nd), signs that contain one (circled, in parentheses, with a full stop, raised, lowered), Roman
  * numerals of the block Number Forms, and the Han digits of everyday use. Two digits of one sign
  * stay two.
  */

@@ -6,7 +6,7 @@ export type SeparatorKind =
   /** A comparison or a call: only a literal counts. */
   | 'compare'
   | 'call'
-  /** What divides two literals of one list. */
+  /** The separator of two literals of one list. */
   | 'pair'
   /** The next cell of a table, or the next element. */
   | 'cell'
@@ -15,16 +15,16 @@ export type SeparatorKind =
 
 export interface Separator {
   readonly kind: SeparatorKind
-  /** Where the value begins. */
+  /** Offset of the start of the value. */
   readonly end: number
 }
 
-/** How the name itself stands in the text. */
+/** The position of the name itself in the text. */
 export interface Standing {
   readonly isOption: boolean
-  /** Whether a literal behind it may be its value: an argument, or what comes first on its line. */
+  /** True if a literal behind it may be its value: an argument, or the first item on its line. */
   readonly isArgument: boolean
-  /** Whether it is part of a path: what follows a slash is, too. */
+  /** True if it is part of a path: text behind a slash is, too. */
   readonly isPath: boolean
 }
 
@@ -63,7 +63,7 @@ const nextElement =
 const blankBeforeValue = /[ \t]+(?=\(?(?:\\*["'`]|[(\w$@!#%^&*[{]|[\x80-\xff]))/y
 const option = /=|[ \t]+/y
 
-/** Every operator between a name and its value, by what it says of the value. */
+/** Every operator between a name and its value, by what it implies for the value. */
 const OPERATORS: ReadonlyMap<string, SeparatorKind> = new Map([
   ...['=', ':', ':=', '::=', '::', '=:', '=>', '==>', '->', '-->', '<-', '<--', ':>'].map(
     (sign) => [sign, 'assign'] as const,
@@ -76,7 +76,7 @@ const OPERATORS: ReadonlyMap<string, SeparatorKind> = new Map([
   ),
 ])
 
-/** What stands between a name that ends at `at` and its value; null where nothing does. */
+/** Returns the separator between a name that ends at `at` and its value; null if there is none. */
 export function separatorAfter(
   bytes: Uint8Array,
   { at, to }: { readonly at: number; readonly to: number },
@@ -203,8 +203,8 @@ class SeparatorReader {
 }
 
 /**
- * What makes more of an operator, or follows one, than the value's start: `=>`, `==`, `://`, `:**`,
- * `:</b>`.
+ * Signs that extend an operator or follow one, and are not the start of the value: `=>`, `==`,
+ * `://`, `:**`, `:</b>`.
  */
 const SIGNS: ReadonlySet<number | undefined> = new Set(
   Array.from('=:>~/*_`<', (sign) => sign.charCodeAt(0)),

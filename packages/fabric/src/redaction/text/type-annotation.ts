@@ -24,15 +24,17 @@ const GENERICS = words(
 
 /**
  * Reads the type that `text` begins with, as languages write them behind a name: `string | null`,
- * `Promise<void>`, `Optional[str]`. Gives the offset behind it; 0 where there is none. A name of
- * which nothing says that it is a type is as likely the secret.
+ * `Promise<void>`, `Optional[str]`. Returns the offset behind it; 0 if there is none. A name with
+ * nothing to mark it as a type is as likely the secret.
  */
 export function typeEnd(text: string): number {
   const reader = new TypeReader(text.slice(0, typeLengthMax))
   return reader.type(0) && reader.isSure ? reader.at : 0
 }
 
-/** Whether `text` is the type of a declaration and nothing else, up to its other parameters. */
+/**
+ * Reports whether `text` is the type of a declaration and nothing else, up to its other parameters.
+ */
 export function isTypeAnnotation(text: string): boolean {
   if (text.length > typeLengthMax) return false
   const reader = new TypeReader(text)
@@ -84,7 +86,7 @@ class TypeReader {
     const isPrimitive = PRIMITIVES.has(plain.toLowerCase())
     // A name with letters behind a digit is as likely the secret itself.
     if (!isPrimitive && /\d[A-Za-z]/.test(plain)) return false
-    // What stands behind the type in there is code.
+    // The rest of the brackets behind the type is code.
     if (plain === 'Annotated' && this.#text.charAt(this.at) === '[') return this.#brackets()
     const isGeneric = this.#generic(depth, GENERICS.has(plain.toLowerCase()) || plain !== name)
     if (isGeneric === null) return false

@@ -18,17 +18,17 @@ export interface View {
   readonly to: number
   /** Offset in the body of every byte, and of the end; null where `bytes` is the body. */
   readonly map: Int32Array | null
-  /** Where only the whole encoded token can be cut out: its range in the body. */
+  /** Range in the body of the whole encoded token, if only the whole can be cut out. */
   readonly whole: Span | null
 }
 
-/** What a detector found, in offsets of the view that it was given. */
+/** A finding of a detector, in offsets of the view that it was given. */
 export interface Found extends Span {
   readonly dataClass: DataClass
   readonly detector: string
 }
 
-/** Kinds of numbers that a word near them tells apart. */
+/** Kinds of numbers that a nearby word distinguishes. */
 export type ContextKind = 'card' | 'ssn' | 'phone'
 
 /** Offsets at which context words end in a view, ascending, by the kind of number they name. */
@@ -37,9 +37,11 @@ export type ContextIndex = Readonly<Record<ContextKind, readonly number[]>>
 /** One leaf under inspection: what the detectors may look at, and where they report. */
 export interface Scan {
   readonly view: View
-  /** What the field's name (or the nearest name above an array) says that the value is. */
+  /**
+   * Returns the kind of value that the field's name (or the nearest name above an array) implies.
+   */
   fieldContext(): ContextIndex
-  /** Where the words stand in the view that say what a bare number is. */
+  /** Returns the positions in the view of the words that identify a bare number. */
   context(): ContextIndex
   /**
    * Accounts for work in steps of `STEPS`; throws `TooMuchWork` where the inspection has none left.

@@ -14,7 +14,7 @@ import { GATEWAY_WIRE } from './wire.ts'
 
 /** The built-in receiver that administrative requests are delivered to. */
 export interface Administration {
-  /** What the operation needs, or null when there is no such operation. */
+  /** Returns the permission that the operation needs, or null if the operation does not exist. */
   actionOf(operation: string): 'read' | 'administer' | null
   /** Facts for the record that name the object and the reason. */
   aboutOf(operation: string, args: unknown): Readonly<Record<string, string>>
@@ -71,7 +71,7 @@ function readRequest({
   path,
 }: RequestContext): { operation: string; args: unknown } | Refusal {
   const { method } = received.head
-  // One spelling of the one door, so that whoever watches it from outside sees everything.
+  // One spelling of the one path, so that an outside observer of that path sees every request.
   if (method !== 'POST' || path !== '/v1/admin') {
     return new Refusal('OPERATION_UNKNOWN', `${method} ${path}`)
   }

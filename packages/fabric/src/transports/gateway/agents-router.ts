@@ -84,12 +84,16 @@ export function agentsRouter(options: AgentsRouterOptions): Router {
   }
 }
 
-/** What no browser takes for a page; everything else might be one, or be made out to be. */
+/**
+ * Content types that browsers do not treat as a page; everything else might be one, or be made out
+ * to be.
+ */
 const noPage = /^(?:application\/(?:[a-z0-9.+-]+\+)?json|text\/event-stream)\s*(?:;|$)/i
 
 /**
- * What agents answer shares its origin with the console, which keeps an operator's key there, and
- * with whatever a certificate in that browser may do. It is shown, but nothing in it may run.
+ * Responses of agents share their origin with the console, which keeps an operator's key there, and
+ * with everything that a certificate in that browser may do. They are shown, but nothing in them
+ * may run.
  */
 function withoutPages(reply: Reply): Reply {
   const type = reply.headers.find(([name]) => name === 'content-type')?.[1] ?? ''

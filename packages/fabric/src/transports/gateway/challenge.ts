@@ -1,17 +1,18 @@
 import type { Reply } from '../http/respond.ts'
 
 /**
- * What the profile covers, in the order in which a signer is asked for it (RFC 9421, section 5.1).
+ * The components that the profile covers, in the order in which a signer is asked for them (RFC
+ * 9421, section 5.1).
  */
 const acceptSignature =
   'caller=("@method" "@path" "@query" "content-digest" "content-type" "countersign-to")' +
   ';created;keyid;nonce;alg="ed25519";tag="countersign"'
 
 /**
- * Tells a caller that was refused for want of a proof which proofs are taken: RFC 9110, section
- * 15.5.2 demands it of every 401, and RFC 9728, section 5.1 has MCP clients find the token server
- * by it. They send again what was challenged, so only a refusal that says of itself that nothing
- * was attempted is: no receiver can set either field (docs/protocol.md, "Fields").
+ * Adds the accepted proofs to the reply to a caller that was refused for want of a proof: RFC 9110,
+ * section 15.5.2 requires it of every 401, and RFC 9728, section 5.1 has MCP clients find the token
+ * server by it. Clients send a challenged request again, so a refusal is challenged only if it
+ * states that nothing was attempted: no receiver can set either field (docs/protocol.md, "Fields").
  */
 export function challenged(reply: Reply, origin: string): Reply {
   if (reply.status !== 401) return reply

@@ -46,7 +46,7 @@ interface Serving extends ChannelsRouterOptions {
 
 type Answer = (options: Serving, context: RequestContext, channel: string) => Promise<Reply>
 
-/** `/v1/channels/<name>/…`: sealed messages in and out. What is sealed stays sealed here. */
+/** `/v1/channels/<name>/…`: sealed messages in and out. Sealed messages stay sealed here. */
 export function channelsRouter(options: ChannelsRouterOptions): Router {
   const serving = { ...options, senders: new SenderRights(options.deps.authorization) }
   return (context) => {
@@ -117,7 +117,7 @@ function lease({ deps, channels, senders }: Serving, context: RequestContext, ch
   )
 }
 
-/** What `work` keeps is released when the response has left, also one that says no after all. */
+/** Releases the holds of `work` when the response has left, even if that is a refusal after all. */
 async function inHold(work: (keep: (hold: Hold) => void) => Promise<Reply>): Promise<Reply> {
   const holds: Hold[] = []
   const release = () => {
@@ -169,9 +169,9 @@ function settle(
 }
 
 /**
- * What was settled, by verdict, and what was not. The receiver's word for having opened the
- * messages covers every item of its request, also those that it did not hold: without one that it
- * held, the record of it would be taken for an acknowledgement.
+ * Counts the settled items by verdict, and those not settled. The receiver's statement that it
+ * opened the messages covers every item of its request, also those that it did not hold: without
+ * one that it held, the record of it would be taken for an acknowledgement.
  */
 function settledFacts(
   { group, items, countersignature, signingKeyId }: Settlement,
@@ -225,7 +225,7 @@ async function putKey(options: ChannelsRouterOptions, context: RequestContext, c
   return control(options, context, { channel, action: 'publish' }, async (call) => {
     const refusal = await options.channels
       .putKey(call, context.received.body)
-      // A no is returned. What throws may have been stored.
+      // A refusal is returned. A call that throws may have stored the key.
       .catch((cause: unknown) => new Refusal('OUTCOME_UNKNOWN', String(cause)))
     return refusal ?? jsonReply({})
   })

@@ -58,7 +58,9 @@ export interface ControlOptions extends EntryChecksOptions {
 
 const longPollMs = 25_000
 
-/** `/v1/receipts/<exchange>`: to the two ends of an exchange, and to whoever may read all. */
+/**
+ * `/v1/receipts/<exchange>`: for the two ends of an exchange, and for callers that may read all.
+ */
 export function receiptsRouter(options: ControlOptions): Router {
   return async (context) => {
     const exchange = context.path.slice('/v1/receipts/'.length)
@@ -100,8 +102,9 @@ async function whyNoReceipt(ledger: ControlOptions['ledger'], exchange: string):
 }
 
 /**
- * The receiver is a bare name: what a channel or the fabric received is nobody's by that name. A
- * scoped credential reads what went to its targets, and not what else its holder exchanged.
+ * The receiver is a bare name: an agent of that name does not own the messages that a channel or
+ * the fabric received. A scoped credential reads entries that went to its targets, and not the
+ * other exchanges of its holder.
  */
 function isOwn(entries: readonly OpenedEntry[], { spiffeId, name, scopes }: Caller): boolean {
   return entries.some(({ facts }) => {
@@ -150,8 +153,8 @@ const meshAnswers: Readonly<Record<string, MeshAnswer>> = {
     })
   },
   'POST /v1/mesh/endpoints': async (options, context) => {
-    // Where a name is reached is written for others to go by: a key or a token that may find
-    // agents, narrowed or stolen, must not move one.
+    // Other agents rely on the endpoints of a name: a key or a token that may find agents, narrowed
+    // or stolen, must not move one.
     const request = await admit(options, context, { action: 'record', operation: 'mesh.register' })
     if (request instanceof Refusal) return request
     const { caller: admitted } = request.authenticated
@@ -203,7 +206,7 @@ const meshAnswers: Readonly<Record<string, MeshAnswer>> = {
 
 interface Failure {
   readonly cause: unknown
-  /** Null when the ledger could not say more. */
+  /** Null if the ledger could not give a reason. */
   readonly refusal: Refusal | null
 }
 

@@ -72,7 +72,10 @@ test.each(['decided', 'proved'] as const)(
 const minuteMs = 60_000
 const bobsKey = new Uint8Array(32).fill(1)
 
-/** Why an entry is not admitted; entries that pass every check before it end at `decisionFault`. */
+/**
+ * Returns the reason why an entry is not admitted; entries that pass every check before it end at
+ * `decisionFault`.
+ */
 async function faultOf(entry: Pick<MeshEntry, 'kind' | 'facts'>, begun = now): Promise<string> {
   const bob = {
     kind: 'agent',

@@ -38,15 +38,21 @@ const entriesPerTurn = 8
 
 export interface EntryChecksOptions {
   readonly deps: Pick<PipelineDeps, 'authorization'>
-  /** What every verifier of receipts pins, so that entries are judged here as they are there. */
+  /**
+   * The trust that every verifier of receipts pins, so that entries are judged here as they are
+   * there.
+   */
   readonly trust: Pick<Trust, 'trustDomain' | 'fabricKey'>
   /** In place: nothing is gained by waiting for a thread, of which the pool has few. */
   readonly verify: VerifySignature
-  /** Whether the caller signed the request for who recorded it, just now; once for each entry. */
+  /**
+   * Reports whether the caller just signed the request for the connector that recorded it; once for
+   * each entry.
+   */
   isProvenRequest(request: RecordedRequest): Promise<boolean>
   /**
-   * Why the decision that an entry states is not one of this fabric's policies on that request, or
-   * null.
+   * Returns why the decision that an entry states is not one of this fabric's policies on that
+   * request, or null.
    */
   decisionFault(entry: MeshEntry): string | null
   readonly ledger: {
@@ -55,7 +61,9 @@ export interface EntryChecksOptions {
   }
 }
 
-/** An entry as it goes on record: its connector says neither where it crossed, nor who says so. */
+/**
+ * An entry as it is recorded: the fabric, not the connector, states the transport and the producer.
+ */
 export function recordedEntry(entry: MeshEntry, producer: string): MeshEntry {
   return { ...entry, facts: { ...entry.facts, transport: 'mesh', producer } }
 }
@@ -161,7 +169,7 @@ function entryFault(
   )
 }
 
-/** What the directory says, at this moment, of those whom an entry names. */
+/** Checks the current directory status of the principals that an entry names. */
 function statusFault(
   options: EntryChecksOptions,
   entry: MeshEntry,
@@ -175,8 +183,8 @@ function statusFault(
 }
 
 /**
- * The ledger is searched and sorted by the time in an exchange's id, so nobody opens an exchange of
- * last month, and nobody ends one that cannot be under way any more.
+ * The ledger is searched and sorted by the time in an exchange's id, so a connector cannot open an
+ * exchange of last month, nor end one that cannot be under way any more.
  */
 function timeFault({ kind, exchange }: MeshEntry, { now }: Recording): string | null {
   const age = now - (timeOfId('dec', exchange) ?? 0)
@@ -201,7 +209,7 @@ function callerFault(
   if (caller === undefined) return null
   const known = findPrincipal(deps, caller, connector)
   if (known === null) return `${String(caller)} is not a principal of this fabric`
-  // What is let through is re-evaluated here: the connector's copy of the directory may be stale.
+  // A permitted exchange is re-evaluated here: the connector's copy of the directory may be stale.
   return kind === 'intent' && known.status !== 'active'
     ? `${String(caller)} is ${known.status}`
     : null
@@ -226,8 +234,8 @@ function receiverFault({ deps }: EntryChecksOptions, { kind, facts }: MeshEntry)
 }
 
 /**
- * The directory says which keys are whose: a connector could name any agent over a key that it made
- * up.
+ * The directory is the authority on the owners of keys: a connector could name any agent over a key
+ * that it made up.
  */
 function keyFault(
   { deps }: EntryChecksOptions,
@@ -247,8 +255,9 @@ function keyFault(
 }
 
 /**
- * The principal of exactly that SPIFFE ID. No instance: the directory knows none, and an ID that
- * differs from the principal's own would name somebody who cannot read what is said of it.
+ * The principal of exactly that SPIFFE ID. Instances are excluded: the directory does not know
+ * them, and an ID that differs from the principal's own would name a party that cannot read the
+ * entries about it.
  */
 function findPrincipal(
   { authorization }: EntryChecksOptions['deps'],

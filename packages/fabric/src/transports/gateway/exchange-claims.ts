@@ -5,9 +5,10 @@ export const isOpening = (kind: MeshEntry['kind']): boolean =>
   kind === 'intent' || kind === 'refusal'
 
 /**
- * Which exchanges a connector may add to: only the one that recorded an intent may record how it
- * ended, and none may record an exchange in which it is not the receiver, except what it refused
- * its own agent. The ledger knows who opened what; entries on their way there are held here.
+ * Tracks the exchanges to which a connector may add: only the connector that recorded an intent may
+ * record how it ended, and none may record an exchange in which it is not the receiver, except
+ * refusals to its own agent. The ledger knows the opener of each; the exchanges of entries on their
+ * way there are kept here.
  */
 export class ExchangeClaims {
   readonly #openProducer: (exchange: string) => string | null

@@ -56,13 +56,13 @@ export interface GatewayOptions extends UnparsedOptions {
   readonly bodyBytesMax: number
   /** Of the bodies of all identified senders together. */
   readonly requestMemoryBytesMax: number
-  /** What is held of everything that receivers sent. */
+  /** Counts the bytes held of everything that receivers sent. */
   readonly answers: BodyBudget
   readonly authorities: Authorities
   /** Identifies the sender of a request from the credentials of its head. Never rejects. */
   identify(presented: Presented): Promise<Identified | Refusal>
   readonly connectionsMax: number
-  /** Where they differ from the defaults. */
+  /** Overrides of the defaults. */
   readonly responseLimits?: Partial<ConnectionLimits>
   /** By first path segment, or first two under `/v1`. */
   readonly routers: ReadonlyMap<string, Router>
@@ -71,7 +71,7 @@ export interface GatewayOptions extends UnparsedOptions {
   origin(): string
 }
 
-/** How much of its budgets a listener uses. */
+/** The used part of a listener's budgets. */
 export interface GatewayLoad {
   readonly connections: number
   readonly connectionsMax: number
@@ -147,7 +147,9 @@ interface Served {
   readonly options: GatewayOptions
   /** Bodies of identified senders. */
   readonly bodies: BodyBudget
-  /** Bodies of requests that need no credential: no one else's room is at stake. */
+  /**
+   * Bodies of requests that need no credential: they do not use the memory of identified senders.
+   */
   readonly publicBodies: BodyBudget
   /** Remembers whose connection this is, for the share of unsent bytes. */
   prove(request: NodeRequest, identity: string): void
@@ -291,7 +293,8 @@ async function answer(
   if (router === undefined)
     return refuseUnchecked(socket, uncheckedRequest(context, unparsedTarget), options)
   const reply = await router(context).catch((cause: unknown) => {
-    // Only a ledger that cannot record rejects this far; the caller hears nothing but that.
+    // Only a ledger that cannot record rejects this far; the caller receives nothing but that
+    // refusal.
     return problemReply(refusalOfFailure(cause), exchange)
   })
   const code = reply.headers.find(([name]) => name === 'countersign-refusal')?.[1] ?? ''
@@ -301,7 +304,9 @@ async function answer(
   return reply
 }
 
-/** What a caller hears that has not shown who it is, or is nobody here at present. */
+/**
+ * Codes of refusals to callers that have not proved an identity, or have no active one at present.
+ */
 const unauthenticatedCodes: ReadonlySet<string> = new Set([
   'CREDENTIAL_MISSING',
   'CREDENTIAL_REJECTED',

@@ -27,14 +27,14 @@ export interface GatewayListenerOptions {
   /** The end of what a caller's certificate was renewed to; 0 for nothing. */
   continuesUntil(peer: PeerIdentity): number
   handle(request: NodeRequest, response: NodeResponse): Promise<void>
-  /** Records what no handler can read, and says how to answer it. */
+  /** Records a request that no handler can read, and returns the reply to it. */
   refuse(socket: TLSSocket, refusal: Refusal): Promise<Reply>
 }
 
 /** Bounds of one HTTP/2 connection; beyond them Node ends it with GOAWAY. */
 const http2Limits = {
   maxHeaderListPairs: 128,
-  // What our own responses may keep in the table of the compressor, whatever the client asks for.
+  // Maximum size of the compressor's table for our own responses, whatever the client asks for.
   maxDeflateDynamicTableSize: 4096,
   /** Acknowledgements that the client has not taken yet. */
   maxOutstandingPings: 10,
@@ -49,7 +49,8 @@ const http2Limits = {
   settings: {
     maxConcurrentStreams: 100,
     maxHeaderListSize: gatewayHeadLimits.headBytesMax,
-    // Without a table, a head takes on the wire what it says: `http.frameBytes` counts it.
+    // Without a table, the size of a head on the wire is its stated size: `http.frameBytes` counts
+    // it.
     headerTableSize: 0,
   },
 }

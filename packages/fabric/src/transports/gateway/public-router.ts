@@ -17,7 +17,7 @@ export interface PublicOptions {
   enroll(body: unknown): Promise<object | Refusal>
   /** `presented` proves the caller by the certificate that is to be renewed. */
   renew(presented: Presented, body: unknown): Promise<object | Refusal>
-  /** Records a refusal of `operation`, and says how to answer it. */
+  /** Records a refusal of `operation`, and returns the reply to it. */
   refuse(request: NodeRequest, refusal: Refusal, operation: string): Promise<Reply>
   findLogResource(path: string): Promise<Uint8Array | null>
   /** A page as HTML, or null. */
@@ -103,7 +103,7 @@ interface Answer {
   readonly body: Uint8Array
 }
 
-/** A year; subdomains are not ours to speak for. */
+/** A year; we do not control subdomains. */
 const strictTransport = 'max-age=31536000'
 
 /**
@@ -192,8 +192,8 @@ async function exchangeJson(
     received instanceof Refusal || body instanceof Refusal
       ? (body as Refusal)
       : await answer(received.presented, body).catch(
-          // A no is returned. What throws may have spent the token, or issued what it could not
-          // record.
+          // A refusal is returned. A call that throws may have spent the token, or issued a
+          // credential that it could not record.
           (cause: unknown) => new Refusal('OUTCOME_UNKNOWN', String(cause)),
         )
   if (result instanceof Refusal) return writeReply(response, await refuse(result))

@@ -10,8 +10,8 @@ export interface Resource {
 export const sharedBytesMax: number = 16 * 1024 * 1024
 
 /**
- * One buffer per resource, whoever asks for it: the memory of responses that are not read does not
- * grow with the number of clients. Requests that come while it is loaded share the load.
+ * One buffer per resource, shared by all clients: the memory of responses that are not read does
+ * not grow with the number of clients. Requests that come while it is loaded share the load.
  */
 export class SharedResources {
   readonly #bytesMax: number
@@ -69,7 +69,10 @@ export function resourceOf(bytes: Uint8Array): Resource {
   return { bytes, etag: `"${hash('sha256', bytes, 'base64url').slice(0, 22)}"` }
 }
 
-/** Whether `If-None-Match` (RFC 9110, section 13.1.2) names what the client would get. */
+/**
+ * Reports whether `If-None-Match` (RFC 9110, section 13.1.2) names the resource that the client
+ * would get.
+ */
 export function isKnown(asked: string | undefined, { etag }: Resource): boolean {
   if (asked === undefined) return false
   return asked.split(',').some((each) => each.trim().replace(/^W\//, '') === etag)

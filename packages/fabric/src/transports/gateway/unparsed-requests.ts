@@ -18,16 +18,17 @@ import { problemReply } from './request-context.ts'
 
 export interface RefusedUnparsed {
   readonly reply: Reply
-  /** Whether the connection proved nobody. */
+  /** True if the connection proved no identity. */
   readonly isUnauthenticated: boolean
-  /** Whether the refusal is on record; the reply says so where it is not. */
+  /** True if the refusal is on record; otherwise the reply states that it is not. */
   readonly isRecorded: boolean
 }
 
 export interface UnparsedOptions {
   readonly trust: PeerTrust
   /**
-   * Records a request that no surface could read, and says how to answer it and whom it was from.
+   * Records a request that no router could read, and returns the reply and whether its sender was
+   * identified.
    */
   refuse(unchecked: UncheckedRequest, refusal: Refusal): Promise<RefusedUnparsed>
   /** False once an address has spent its allowance of unauthenticated attempts. */
@@ -45,8 +46,8 @@ function tooMany(perMinute: number): Refusal {
 }
 
 /**
- * Null while more of this connection is heard; an agent is not locked out by who shares its
- * address.
+ * Null while more requests of this connection are accepted; clients that share an agent's address
+ * cannot lock it out.
  */
 export function floodReply(socket: TLSSocket, options: UnparsedOptions): Reply | null {
   const { admitsUnauthenticated, trust, clock, random } = options
@@ -118,7 +119,7 @@ export async function recordAsked(
   if (!isRecorded) throw new Error('the refusal is not on record')
 }
 
-/** Refuses `arrival` for its fault, and counts it when nobody stands behind it. */
+/** Refuses `unchecked` for its fault, and counts it if the connection proved no identity. */
 export async function refuseUnchecked(
   socket: TLSSocket,
   unchecked: UncheckedRequest,

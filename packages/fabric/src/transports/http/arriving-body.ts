@@ -22,9 +22,7 @@ export class ArrivingBody {
   readonly #request: NodeRequest
   #broken = false
   #ended = false
-  /**
-   * Who reads it, and hears how it ended: listeners of its own would cost as much as the reading.
-   */
+  /** The reader, notified of the end: listeners of its own would cost as much as the reading. */
   #reader: { whole(): void; fail(): void } | null = null
 
   constructor(request: NodeRequest) {
@@ -49,7 +47,7 @@ export class ArrivingBody {
   }
 
   /**
-   * Whether a refusal has to end the connection: more may be on its way than is worth discarding.
+   * True if a refusal has to end the connection: more may be on its way than is worth discarding.
    */
   get endsConnection(): boolean {
     if (this.#ended) return false
@@ -96,7 +94,7 @@ export class ArrivingBody {
       const settle = (outcome: Uint8Array | Refusal | null): void => {
         clearTimeout(timer)
         request.off('data', add)
-        // Every request closes; an error that no one waits for would cost a stack trace each time.
+        // Every request closes; an error without a reader would cost a stack trace each time.
         this.#reader = null
         if (!this.#ended) request.resume()
         resolve(outcome)
@@ -114,7 +112,7 @@ export class ArrivingBody {
         else if (pieces > piecesLimit.value) settle(overLimit('MESSAGE_TOO_LARGE', piecesLimit))
         else share.take(chunk.length)
       }
-      // Evicted for its head: nothing of the body may be held, since no one would count it.
+      // Evicted for its head: nothing of the body may be held, since it would not be counted.
       if (share.evicted !== null) return settle(share.evicted)
       share.onEvicted((refusal) => settle(refusal))
       this.#reader = { whole: () => settle(body.take()), fail }

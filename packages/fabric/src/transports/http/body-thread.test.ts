@@ -13,11 +13,11 @@ import { BodyThread } from './body-thread.ts'
 import type { ReceivedRequest } from './received-request.ts'
 import type { BodyAnswer, BodyJob } from './thread-lane.ts'
 
-/** A thread that answers when the test says so. */
+/** A thread that answers at the test's command. */
 class Puppet extends EventEmitter {
   readonly jobs: BodyJob[] = []
   ended = false
-  /** Ends what `terminate` waits for, where the test says when that is. */
+  /** Ends the wait of `terminate`, for tests that choose that moment. */
   exit: (() => void) | null = null
   readonly #exits: boolean
 
@@ -237,7 +237,7 @@ test('a long job begins anew in the slow lane, where it is refused once it is to
   const [quick, ...others] = puppets
   expect(quick?.ended).toBe(true)
   const [next, slow] = namesOf(others[0])?.[0] === 'short' ? others : [...others].reverse()
-  // What waits in the quick lane is kept, and does not wait for the slow one.
+  // Jobs that wait in the quick lane are kept, and do not wait for the slow one.
   expect([namesOf(next), namesOf(slow)]).toEqual([['short'], ['long']])
   next?.answer(unchanged)
   expect(await short).not.toBeInstanceOf(Refusal)
@@ -416,7 +416,7 @@ const costly = [
 
 test.each(costly)('%s: a large answer is not read on the event loop', async (_, type, unit) => {
   const { thread, puppets } = open()
-  // Whoever has read it to its end refuses it.
+  // A reader refuses it after reading it to its end.
   const content = Buffer.from(`${unit.repeat(1_100_000 / unit.length)}\0`, 'latin1')
   const kind = Promise.resolve(thread.readKind(content, type, answerTo('caller')))
   await turn()

@@ -22,7 +22,7 @@ import type { Work } from '../../protocols/reading/reading-steps.ts'
 import type { RedactionOrder } from '../../redaction/redactor.ts'
 import { type BodyJob, type JobOutcome, ThreadLane } from './thread-lane.ts'
 
-/** One job of the quick lane: nobody else waits longer for it. */
+/** Limit of one job of the quick lane: no other job waits longer for it. */
 const quickMs = 250
 /** While no other job waits there. */
 const quickAloneMs = 2_000
@@ -52,7 +52,7 @@ interface AnswerToRead {
 type JobOf = (steps: number | null) => BodyJob
 
 export interface BodyThreadOptions {
-  /** What each of the threads may allocate. */
+  /** Maximum heap of each thread. */
   readonly heapBytes: number
   start(): Worker
   now(): number
@@ -153,7 +153,7 @@ export class BodyThread implements LargeBodies {
 
   async #run<T>(jobOf: JobOf, account: TimeAccount): Promise<T | Refusal> {
     const { name: client } = account
-    // The thread works for identified clients only: there is no account to charge for others.
+    // The thread works for identified clients only: others have no account to charge.
     if (client === '') return new Refusal('UNDECIDED', 'the message is on no account')
     if (this.#credit.has(client)) {
       const outcome = await runIn(this.#quick, account, jobOf(quickSteps))

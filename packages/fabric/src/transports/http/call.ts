@@ -32,7 +32,7 @@ export interface Call {
   readonly tasks: TaskOwners
   readonly classify: Classify
   readonly taskReader: TaskReader
-  /** What the transport adds around the courier; nothing where it is absent. */
+  /** Wraps the forwarder for the transport; absent if it adds nothing. */
   readonly wrap?: (forwarder: Forwarder) => Forwarder
   wireOf(refusal: Refusal): Wire
 }
@@ -44,7 +44,7 @@ export async function answerCall(deps: PipelineDeps, call: Call): Promise<Reply>
   const { protocol } = call.forwarder.route
   const known = [call.tasks.known, call.sessions.known]
   const read = unparsed ?? (await call.classify(call.received, inRoute, protocol, known))
-  // What could not be read is still an exchange: identified, refused, recorded.
+  // A request that could not be read is still an exchange: identified, refused, recorded.
   const fault = read instanceof Refusal ? read : null
   const classified = read instanceof Refusal ? { ...unclassified, rpcId: read.rpcId } : read
   const { name } = call.forwarder.route
@@ -141,7 +141,7 @@ function answerReply(
     ...quotaHeaders(answer.quota),
   ]
   if (body instanceof Uint8Array) {
-    // A masked body is no longer what its digest and signature speak of; the receipt tells both.
+    // A masked body does not match its digest and signature any more; the receipt states both.
     const kept = answer.masked ? headers.filter(([name]) => !ofBody.has(name)) : headers
     return { status: answer.status, headers: kept, body, still }
   }
@@ -156,7 +156,7 @@ const ofBody: ReadonlySet<string> = new Set([
   'signature-input',
 ])
 
-/** What a refusal is worded for: an exchange, and a transport. */
+/** The context for the wording of a refusal: an exchange, and a transport. */
 interface Refused extends Pick<Call, 'wireOf'> {
   readonly exchange: string
 }
@@ -178,7 +178,10 @@ export function refusalReply(refusal: Refusal, call: Refused, spoken: Spoken = p
   return { status, headers, body: utf8(problem(refusal, call.exchange, status)) }
 }
 
-/** What a client needs to decide whether to send again, also one without a table of the codes. */
+/**
+ * The members that a client needs to decide whether to send again, also one without a table of the
+ * codes.
+ */
 function again(refusal: Refusal) {
   const { code, mayHaveActed } = refusal
   const retry = REFUSALS[code].retry && !mayHaveActed
@@ -216,7 +219,10 @@ function refusalHeaders(refusal: Refusal): [string, string][] {
   return headers
 }
 
-/** Why a right ended, and whether its holder may begin again: with a newer credential, say. */
+/**
+ * The members for the reason why a right ended, and whether its holder may begin again: with a
+ * newer credential, for example.
+ */
 function withdrawalMembers(refusal: Refusal): object {
   if (!(refusal instanceof Withdrawal)) return {}
   const { reason } = refusal
@@ -260,10 +266,11 @@ export function exchangeHeaders(exchange: string): [string, string][] {
   ]
 }
 
-/** When to come back, which limit was reached, and what the allowance was, where known. */
+/** The headers for when to come back, which limit was reached, and the allowance, where known. */
 function quotaHeadersOf(refusal: Refusal): [string, string][] {
   const headers: [string, string][] = []
-  // Clients send again by it; the code says as much, and this holds for one that would not.
+  // Clients send again by it; the code implies the same, and this check covers a client that
+  // ignores the code.
   if (refusal.retryAfterMs !== null && !refusal.mayHaveActed) {
     headers.push(['retry-after', String(Math.ceil(refusal.retryAfterMs / 1000))])
   }

@@ -55,7 +55,7 @@ test('whatever a signed request is classified as, every verifier reads it as', (
       const { method, body, type, protocol, session } = asked
       const prefix = asked.prefixed ? '/agents/echo' : ''
       const bytes = Buffer.from(body)
-      // What reads bodies refuses this before a request is classified.
+      // Bodies of these are refused by their reader before a request is classified.
       fc.pre(body === '' || (method !== 'GET' && method !== 'HEAD'))
       const digest = formatContentDigest(sha256(bytes))
       const fields: [string, string][] = [

@@ -45,7 +45,7 @@ function stepsOf(read: (work: Work) => unknown): number {
 const text = 'text/plain'
 const json = 'application/json'
 const form = 'application/x-www-form-urlencoded'
-/** What each search is told to read, of as many bytes as it is given. */
+/** The input that each search reads, of as many bytes as it is given. */
 const searches: Readonly<Record<string, (bytes: number) => (work: Work) => unknown>> = {
   'for calls in text': (bytes) => classified('a '.repeat(bytes / 2), text, []),
   'for calls in text that speaks of a method': (bytes) =>

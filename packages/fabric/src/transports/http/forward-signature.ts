@@ -18,7 +18,8 @@ export interface ForwardSigner {
 }
 
 /**
- * What leaves, and what the outcome has to hold so that a countersignature over it can be checked.
+ * The request that leaves, and the facts that the outcome needs so that a countersignature over it
+ * can be checked.
  */
 export interface Forwarded {
   readonly request: SignableRequest
@@ -77,7 +78,7 @@ export function forwardedRequest(
   const signature = signer.sign(utf8(signatureBase))
   return {
     request: { ...unsigned, headers: withSignature(headers, input, signature) },
-    // Where the caller signed, the callee covers that; else ours is what ties the two together.
+    // If the caller signed, the callee covers that signature; otherwise ours ties the two together.
     facts:
       callers === null
         ? { 'forwarded.signature': signature, 'forwarded.signature-base': signatureBase }
@@ -89,7 +90,7 @@ function callerSignature(intended: Intended): { input: string; signature: string
   const { unchecked, signed } = intended.inspected.authorized.authenticated
   if (unchecked.signature === null || !signed) return null
   const { base, signature } = unchecked.signature.signed
-  // Relabelled: a label is a name on one hop only, and ours must be the one nobody else used.
+  // Relabelled: a label is a name on one hop only, and ours must be unique.
   return {
     input: `caller=${inputOfBase(base)}`,
     signature: `caller=:${toBase64(signature)}:`,

@@ -14,14 +14,13 @@ type Asked = Pick<PolicyContext, 'protocol' | 'operation' | 'tool' | 'method' | 
 export interface ForwardedDecision extends Asked {
   readonly policyVersion: string
   readonly obligations: Pick<Decision['obligations'], 'mask' | 'block' | 'signedResponse'>
-  /**
-   * Whose tasks the request is about, other than the caller's own: `administer` was asked for each.
-   */
+  /** Owners of the tasks in the request, other than the caller: `administer` was asked for each. */
   readonly taskOwners: readonly string[]
 }
 
 /**
- * What the receiver's connector needs to ask again without knowing how the caller proved itself.
+ * Formats the facts that the receiver's connector needs to ask again without knowing how the caller
+ * proved itself.
  */
 export function formatDecision({
   authenticated,

@@ -38,19 +38,19 @@ import { readResponseHead, withOwnSignature } from './response-head.ts'
 
 export interface CallForwarderOptions {
   readonly upstream: Balancer
-  /** Null where the receiver could not tell our signature from anybody's. */
+  /** Null if the receiver could not distinguish our signature from that of another signer. */
   readonly signer: ForwardSigner | null
   readonly route: Route
   /** The route at this moment, asked before the first byte; absent where it cannot change. */
   readonly findRoute?: () => Route | null
   readonly receiverId: string
   readonly bodyBytesMax: number
-  /** Until an answer begins, and all of it when it is no stream. */
+  /** Until an answer begins, and until its end if it is not a stream. */
   readonly timeoutMs: number
-  /** How long the events of a stream may go on. */
+  /** Maximum duration of a stream's events. */
   readonly streamMs: number
   readonly card: CardMediation
-  /** Where everything that is held from receivers is counted. */
+  /** Counts all bytes held from receivers. */
   readonly answers: BodyBudget
   readonly readKind: ReadKind
   /** Aborted when the caller leaves. */
@@ -59,7 +59,9 @@ export interface CallForwarderOptions {
 
 export interface CallForwarder {
   readonly carry: Forwarder
-  /** What is held of the answer is written now, or given up. A stream closes its account itself. */
+  /**
+   * The held part of the answer is written now, or given up. A stream closes its account itself.
+   */
   close(): void
 }
 
@@ -86,7 +88,7 @@ export function callForwarder(options: CallForwarderOptions): CallForwarder {
         account: share,
       })
       const { attempts } = response
-      // Without a certificate the header is nobody's word; it does not pass.
+      // Without a certificate the header does not prove its sender; it does not pass.
       const stated = response.isProved ? statedRefusal(response, receiverId) : null
       const reading = { intended, options, share, deadline }
       const delivered = stated ?? (await readResponse(response, forwarded, reading))
@@ -117,13 +119,13 @@ function leading({ route, findRoute }: CallForwarderOptions): Pick<UpstreamReque
   return { leadsTo: (endpoint) => leadsTo(findRoute(), route, endpoint) }
 }
 
-/** By what was decided is nobody's to know but that of a connector, which decides again. */
+/** Only a connector, which decides again, receives the basis of the decision. */
 function decisionFields({ inspected }: Intended, { endpoints }: Route): [string, string][] {
   const isAsked = endpoints.some(({ connector }) => connector === true)
   return isAsked ? [[DECISION_FIELD, formatDecision(inspected.authorized)]] : []
 }
 
-/** The end of a response for which there is no room. */
+/** The end of a response that does not fit in memory. */
 export function evicted({ detail, limit }: Refusal): UpstreamError {
   return new UpstreamError(detail, { progress: 'sent', limit, cause: null })
 }

@@ -24,7 +24,9 @@ function budgetOf(options: Partial<ConstructorParameters<typeof BodyBudget>[0]> 
   })
 }
 
-/** A request whose body arrives as the test says; the head identifies its sender unless refused. */
+/**
+ * A request whose body arrives as the test sets it; the head identifies its sender unless refused.
+ */
 function arriving(
   budget = budgetOf(),
   refused: Refusal | null = null,

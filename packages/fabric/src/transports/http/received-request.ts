@@ -18,11 +18,11 @@ export interface ReceivedRequest {
   readonly head: Head
   readonly presented: Presented
   readonly signature: PresentedSignature | null
-  /** Empty when `refused` or `fault` says that it was not read. */
+  /** Empty if `refused` or `fault` is set: it was not read. */
   readonly body: Uint8Array
-  /** Why the head identifies no one; the body was not read. */
+  /** The reason why the head does not identify a sender; the body was not read. */
   readonly refused: Refusal | null
-  /** Why an identified sender's body was not read to its end. */
+  /** The reason why an identified sender's body was not read to its end. */
   readonly fault: Refusal | null
   /** The account that its body is counted under; empty when `refused`. */
   readonly client: string
@@ -35,7 +35,7 @@ export interface ReceivedRequest {
   release(): void
 }
 
-/** Whether a request was refused before its body was read to its end. */
+/** Reports whether a request was refused before its body was read to its end. */
 export const isUnparsed = (received: ReceivedRequest | Refusal): boolean =>
   received instanceof Refusal || received.refused !== null || received.fault !== null
 

@@ -4,7 +4,7 @@ import type { AddressInfo, Server } from 'node:net'
 import { expect, test } from 'vitest'
 import { type NodeResponse, type Reply, writeReply } from './respond.ts'
 
-/** A stream that never says anything, and whether it was let go. */
+/** A stream that never sends anything, and whether it was released. */
 function silentReply(headers: Reply['headers'] = []) {
   const abandoned = Promise.withResolvers<'let go'>()
   const events = {

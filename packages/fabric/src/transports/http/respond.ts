@@ -10,12 +10,12 @@ import { formatEvent } from '../../protocols/http/sse.ts'
 
 export type NodeResponse = ServerResponse | Http2ServerResponse
 
-/** What a transport answers, ready to be written. */
+/** The reply of a transport, ready to be written. */
 export interface Reply {
   readonly status: number
   readonly headers: readonly (readonly [string, string])[]
   readonly body: Uint8Array | ReplyEvents
-  /** The request was not read to its end: nobody knows what its next bytes would mean. */
+  /** The request was not read to its end: the meaning of its next bytes is unknown. */
   readonly closes?: boolean
   /** The peer has spent its allowance: over HTTP/2 as well, no further request of it is read. */
   readonly endsConnection?: boolean
@@ -24,7 +24,7 @@ export interface Reply {
    */
   readonly isShared?: boolean
   /**
-   * Whether its caller may still have it, asked while a long body is on its way. Absent where the
+   * Reports whether its caller may still have it, while a long body is on its way. Absent if the
    * answer is for everyone, and for events, which are decided one by one.
    */
   readonly still?: StillPermitted
@@ -62,7 +62,7 @@ export async function writeReply(response: NodeResponse, reply: Reply): Promise<
     out.setHeader('cache-control', 'no-cache, no-transform')
     out.setHeader('x-accel-buffering', 'no')
     out.flushHeaders()
-    // A caller that left before there was anything to write says so no second time.
+    // A caller that left before there was anything to write does not cause a second close event.
     if (!isClosed(out)) await writeEvents(out, reply.body)
   } finally {
     // Ends the exchange when the caller left first; one that has already ended ignores it.
@@ -72,7 +72,7 @@ export async function writeReply(response: NodeResponse, reply: Reply): Promise<
 
 /**
  * Aborted when the caller leaves before its answer was written. An answered request closes as well;
- * an abort that nobody waits for costs a stack trace.
+ * an abort without a listener costs a stack trace.
  */
 export function leavingSignal(response: NodeResponse): AbortSignal {
   const leaving = new AbortController()
@@ -82,7 +82,7 @@ export function leavingSignal(response: NodeResponse): AbortSignal {
   return leaving.signal
 }
 
-/** More of the request may be on its way than anybody wants to wait for. */
+/** More of the request may be on its way than is worth waiting for. */
 function leavesUnparsed({ headers, closes = false }: Reply): boolean {
   if (closes) return true
   return headers.some(
@@ -104,13 +104,13 @@ function writeHead(out: ServerResponse, { status, headers }: Reply): void {
   for (const [name, value] of headers) out.setHeader(name, value)
 }
 
-/** Whether its length would be that of a body elsewhere: the answer to GET, or a copy (304). */
+/** Reports whether its length would be that of another body: the answer to GET, or a copy (304). */
 function isOfAnother({ req }: ServerResponse, { status, body }: Reply): boolean {
   if (!(body instanceof Uint8Array) || body.length > 0) return false
   return status === 304 || req.method === 'HEAD'
 }
 
-/** A response of HTTP/2 does not tell; the stream below it does. */
+/** A response of HTTP/2 does not show it; the stream below it does. */
 function isClosed(out: ServerResponse): boolean {
   const { stream } = out as { readonly stream?: { readonly destroyed: boolean } }
   return stream?.destroyed ?? out.destroyed

@@ -29,7 +29,7 @@ export const listFields: ReadonlySet<string> = new Set([
   'vary',
 ])
 
-/** Set by whoever signs, and replaced by each hop that signs itself. */
+/** Set by each signer, and replaced by each hop that signs itself. */
 export const signatureFields: ReadonlySet<string> = new Set(['signature', 'signature-input'])
 
 /**

@@ -14,7 +14,8 @@ import type { UpstreamResponse } from '../../routes/upstream.ts'
 import { listFields, receiverFields, signatureFields } from './response-fields.ts'
 
 /**
- * What is judged: with the one field more that a receiver may have signed, and that does not pass.
+ * The fields that are judged: those that pass, and one more that a receiver may have signed, which
+ * does not pass.
  */
 const judgedNames: ReadonlySet<string> = new Set([
   ...receiverFields,
@@ -23,7 +24,8 @@ const judgedNames: ReadonlySet<string> = new Set([
 ])
 
 /**
- * The head of a response as it may pass. Whoever forwards or signs one builds it from this alone.
+ * The head of a response as it may pass. Code that forwards or signs a response builds it from this
+ * alone.
  */
 export interface ResponseHead {
   readonly status: number
@@ -44,8 +46,8 @@ interface HeadRules {
 /**
  * Reads the head of a response: those fields of `names` that it has, each once (lists are joined),
  * with a type that is one type. The only reader of heads that receivers sent, at the gateway and on
- * both sides of the mesh: a head that is judged by one reading and forwarded as another would say
- * what was not judged.
+ * both sides of the mesh: a head that is judged by one reading and forwarded as another would state
+ * unjudged content.
  */
 export function readResponseHead(
   response: UpstreamResponse,
@@ -100,8 +102,8 @@ function readHeaders(
 }
 
 /**
- * The fields that pass, with the one signature that is checked, under a label of ours. What stands
- * next to it is not verified, and would carry anything.
+ * The fields that pass, with the one signature that is checked, under a label of ours. Any
+ * signature next to it is not verified, and could carry anything.
  */
 export function withOwnSignature(
   headers: ResponseHead['headers'],

@@ -15,7 +15,7 @@ import type { RedactionOrder } from '../../redaction/redactor.ts'
 
 /** Main thread to worker; one at a time. */
 export type BodyJob = BodyWork & {
-  /** What it may cost before it is `isTooCostly`; null where only `inspect.steps` bounds it. */
+  /** The cost above which it is `isTooCostly`; null if only `inspect.steps` bounds it. */
   readonly steps: number | null
 }
 
@@ -61,7 +61,7 @@ export type BodyAnswer =
   | { readonly fault: string }
 
 /**
- * What became of a job; it is `late` when it cost more than its lane gives one job, and `unserved`
+ * The outcome of a job; it is `late` when it cost more than its lane gives one job, and `unserved`
  * when its account may not use the lane any more.
  */
 export type JobOutcome =
@@ -79,15 +79,15 @@ export interface WaitingJob {
 export interface LaneOptions {
   start(): Worker
   now(): number
-  /** What its thread may allocate. */
+  /** Maximum heap of its thread. */
   readonly heapBytes: number
   /** The longest that one job may take while others wait; then its thread is replaced. */
   readonly jobMs: number
   /** The longest that it may take while none does. */
   readonly aloneMs: number
-  /** Whether the lane serves the client; asked when its turn comes. */
+  /** Reports whether the lane serves the client; called when its turn comes. */
   serves(client: string): boolean
-  /** What a job has used of the thread's time. */
+  /** Charges the client for the thread's time that a job has used. */
   charge(client: string, ms: number): void
 }
 
@@ -101,9 +101,9 @@ const idleMs = 10_000
 /** A thread that has not started by then is not going to. */
 const startMs = 30_000
 /**
- * `work.endingThreads`: those that were told to end and have not. One inside a call of the runtime
- * ends only when that returns. Above this, jobs wait for one to end rather than that every costly
- * message leaves a thread running.
+ * `work.endingThreads`: threads that were asked to end and have not. One inside a call of the
+ * runtime ends only when that returns. Above this, jobs wait for one to end, so that costly
+ * messages do not each leave a thread running.
  */
 const endingMax = 1
 const mebibyte = 1024 * 1024
@@ -139,8 +139,9 @@ export class ThreadLane {
   }
 
   /**
-   * The job waits for its turn. There is no bound on how many do: what they hold is on the accounts
-   * of `BodyBudget`, by which a request was admitted, and its answer before it was asked for.
+   * The job waits for its turn. The number of waiting jobs is not bounded: the memory that they
+   * hold is on the accounts of `BodyBudget`, by which a request was admitted, and its answer before
+   * it was asked for.
    */
   push({ account, job, settle }: WaitingJob): void {
     if (this.#isClosed) return settle(stopped())
@@ -179,7 +180,10 @@ export class ThreadLane {
     this.#worker.postMessage(place.job)
   }
 
-  /** No job waits longer than `jobMs` for the one that has begun, and none is ended for nobody. */
+  /**
+   * No job waits longer than `jobMs` for the one that has begun, which may run on while no other
+   * job waits.
+   */
   #limit(began: number): void {
     const { jobMs, aloneMs, now } = this.#options
     this.#undue = setDeadline(jobMs, () => {

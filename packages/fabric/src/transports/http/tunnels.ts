@@ -29,7 +29,7 @@ export function refuseTunnels(
         .catch(() => response.destroy())
       return
     }
-    // Its parser is gone, and with it whoever handled errors of the connection.
+    // Its parser is gone, and with it the handler for errors of the connection.
     peer.on('error', () => undefined)
     refuse(peer, refusal).then(
       (reply) => endWith(peer, reply),

@@ -9,7 +9,7 @@ import { Refusal } from '../../lib/refusal.ts'
 import type { Reply } from './respond.ts'
 
 /**
- * What may arrive of a request before a handler sees it: the parser enforces it, refusals name it.
+ * The bounds on a request before a handler sees it: the parser enforces them, refusals name them.
  */
 export interface HeadLimits {
   readonly headBytesMax: number
@@ -34,10 +34,10 @@ export function headOptions({ headBytesMax, headMs, requestMs }: HeadLimits) {
 }
 
 /**
- * Answers what the HTTP parser gave up on: two lengths, a folded line, a head without end, a
- * request that did not arrive in time. There is no request to answer, only a connection whose next
- * bytes could mean anything; so it ends here, after a refusal in the one form that every client
- * knows.
+ * Answers requests that the HTTP parser gave up on: two lengths, a folded line, a head without end,
+ * a request that did not arrive in time. There is only a connection whose next bytes could mean
+ * anything, not a request to answer; so it ends here, after a refusal in the one form that every
+ * client knows.
  */
 export function refuseUnparsed(
   server: Server | SecureServer | Http2SecureServer,

@@ -9,7 +9,7 @@ export interface ArrivedAnswer {
   readonly request: SignableRequest
   /** Null for a stream: only its head is signed. */
   readonly body: Uint8Array | null
-  /** Whether policy obliges the receiver to countersign. */
+  /** True if policy requires the receiver to countersign. */
   readonly isRequired: boolean
 }
 

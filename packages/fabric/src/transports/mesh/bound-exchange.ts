@@ -20,7 +20,10 @@ export function boundExchange(at: number, binding: Binding): DecisionId {
   return createId('dec', at, boundBytes(binding))
 }
 
-/** Whether an answer of the receiver to the request that was signed so may name this exchange. */
+/**
+ * Reports whether an answer of the receiver to the request with this signature may name this
+ * exchange.
+ */
 export function isBoundTo(id: string, binding: Binding): boolean {
   const bound = boundExchange(0, binding)
   return isId('dec', id) && id.slice(-boundLength * 2) === bound.slice(-boundLength * 2)

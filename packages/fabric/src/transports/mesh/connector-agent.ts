@@ -1,7 +1,7 @@
 import type { PeerTrust, TlsCredential } from '@countersign/protocol/tls'
 import type { ForwardSigner } from '../http/forward-signature.ts'
 
-/** What a connector needs of the enrolled agent that it stands beside. */
+/** The parts of the enrolled agent that its connector needs. */
 export interface ConnectorAgent {
   readonly name: string
   readonly spiffeId: string

@@ -23,7 +23,10 @@ export function connectorBudget(bodyBytesMax: number, clock: Clock): BodyBudget 
   })
 }
 
-/** What receivers sent, at one side of a connector: one agent is behind it, and one before it. */
+/**
+ * The budget for bytes from receivers, at one side of a connector: one agent is behind it, and one
+ * before it.
+ */
 export function connectorAnswers(
   { receiverPart, callerPart }: { readonly receiverPart: number; readonly callerPart: number },
   bodyBytesMax: number,

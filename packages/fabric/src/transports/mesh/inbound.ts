@@ -66,7 +66,9 @@ export interface InboundOptions {
   readonly balancer: Balancer
   /** The end of what a caller's certificate was renewed to; 0 for nothing. */
   continuesUntil(peer: PeerIdentity): number
-  /** What this connector has heard of the fabric, and what it has not. */
+  /**
+   * Tracks the states of the fabric that this connector has received, and those that it has not.
+   */
   readonly news: News
   readonly sessions: McpSessions
   readonly classify: Classify
@@ -77,13 +79,13 @@ export interface InboundOptions {
   readonly port: number
   /** Further host names that others reach this connector by. */
   readonly names: readonly string[]
-  /** Told of every signature that is made here, so that nobody computes it again. */
+  /** Collects every signature that is made here, so that it is not computed again. */
   readonly made: WeakSet<SignedMessage>
   readonly bodyBytesMax: number
   readonly timeoutMs: number
   readonly streamMs: number
   readonly connectionsMax: number
-  /** Where they differ from the defaults. */
+  /** Overrides of the defaults. */
   readonly responseLimits?: Partial<ConnectionLimits>
   readonly clock: Clock
   readonly random: Random
@@ -196,7 +198,7 @@ function readRequest(
   })
 }
 
-/** By the certificate of this very connection, and by nothing that the request says. */
+/** By the certificate of this very connection, and by nothing in the request. */
 function findGateway(options: InboundOptions, socket: TLSSocket): PeerIdentity | null {
   const peer = peerOf(options, socket)
   return peer?.spiffeId === options.gatewayId ? peer : null

@@ -50,7 +50,7 @@ function feedOf() {
   }
 }
 
-/** Whoever is woken gets its turn: some are in each. */
+/** Gives every woken reader its turn: each turn wakes some of them. */
 async function settled(): Promise<void> {
   for (let turn = 0; turn < 300; turn++) await new Promise((resolve) => setImmediate(resolve))
 }

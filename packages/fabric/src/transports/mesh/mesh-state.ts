@@ -16,7 +16,7 @@ export interface MeshStateSource {
 }
 
 export interface StateReader {
-  /** Whose share of those who wait it is. */
+  /** The identity whose share of the waiting readers it takes. */
   readonly identity: string
   /** Fires when the reader is gone. */
   readonly signal: AbortSignal
@@ -26,7 +26,7 @@ export interface StateReader {
 export interface MeshStateFeed {
   /**
    * The state as JSON, once its sequence is another than `after`; after `waitMs` at the latest, and
-   * then, where there is no other, the sequence alone. Everyone who reads a version gets the same
+   * then, if the sequence is unchanged, the sequence alone. All readers of a version get the same
    * bytes. `OVERLOADED` when too many wait.
    */
   wait(after: number, waitMs: number, reader: StateReader): Promise<Uint8Array | Refusal>
@@ -41,7 +41,7 @@ export interface MeshStateFeed {
 export const stateSpacingMs: Readonly<Record<Urgency, number>> = { now: 100, soon: 500 }
 /** Building a large state takes at most one part in this many of the fabric's time. */
 const buildPart = 20
-/** What agents bring about is passed on at this rate at most, to all readers together. */
+/** Maximum rate at which changes caused by agents are passed on, to all readers together. */
 const fanOutBytesPerMs = 64 * 1024
 /** Later than this, nothing is passed on, however many read. */
 const spacingMsMax = 10_000
@@ -63,7 +63,7 @@ interface Waiting {
 interface Version {
   readonly sequence: number
   readonly bytes: Uint8Array
-  /** Where that begins which a change would change. */
+  /** Offset of the part that a change would change. */
   readonly restAt: number
 }
 
@@ -71,7 +71,9 @@ export function createMeshStateFeed(source: MeshStateSource, clock: Clock): Mesh
   return new SharedStateFeed(source, clock)
 }
 
-/** One serialization per version, whoever reads it; changes that come together are one version. */
+/**
+ * One serialization per version, shared by all readers; changes that come together are one version.
+ */
 class SharedStateFeed implements MeshStateFeed {
   readonly #source: MeshStateSource
   readonly #clock: Clock
@@ -81,13 +83,13 @@ class SharedStateFeed implements MeshStateFeed {
   readonly #turns = new Turns(wakesPerTurn)
   /** Starts at the wall clock, so that a restarted fabric has other sequences than before. */
   #sequence: number
-  /** Null until somebody reads. */
+  /** Null until the first read. */
   #version: Version | null = null
-  /** Something has changed since, and nobody has asked. */
+  /** Something has changed since, and no reader has asked. */
   #isOutdated = false
   #builtAt = Number.NEGATIVE_INFINITY
   #buildMs = 0
-  /** When the change that is not passed on yet will be; infinite without one. */
+  /** The time at which the pending change will be passed on; infinite without one. */
   #dueAt = Number.POSITIVE_INFINITY
   #timer: NodeJS.Timeout | undefined
   #isClosed = false
@@ -101,7 +103,7 @@ class SharedStateFeed implements MeshStateFeed {
 
   async wait(after: number, waitMs: number, reader: StateReader): Promise<Uint8Array | Refusal> {
     const isChanged = (): boolean => this.#dueAt !== Number.POSITIVE_INFINITY
-    // What is read after a change holds it: a reader waits for the version that does.
+    // A read after a change includes it: a reader waits for the version that does.
     const mustWait = isChanged() || this.#read().sequence === after
     if (mustWait && !this.#isClosed) {
       const refusal = await this.#hold(after, waitMs, reader)
@@ -129,7 +131,8 @@ class SharedStateFeed implements MeshStateFeed {
     const each: Waiting = { after, end: resolve }
     const own = this.#waiting.get(identity) ?? new Set()
     this.#waiting.set(identity, own.add(each))
-    // Who began together ends together: not in one turn all the same.
+    // Readers that began together would end together; they are spread over several turns all the
+    // same.
     const timer = setTimeout(() => this.#turns.add(resolve), waitMs)
     signal.addEventListener('abort', () => resolve(), { once: true })
     if (signal.aborted) resolve()

@@ -14,8 +14,8 @@ const json = ['content-type', 'application/json'] as const
 const answers = connectorAnswers({ receiverPart: 1, callerPart: 1 }, 10_000, systemClock)
 
 /**
- * What an agent hears of `answer`, which came from a connector where policy demands a
- * countersignature.
+ * Returns the response that an agent receives for `answer`, which came from a connector where
+ * policy requires a countersignature.
  */
 async function hear(
   status: number,

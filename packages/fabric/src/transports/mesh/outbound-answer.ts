@@ -25,7 +25,7 @@ import { checkAnswer } from './answer-check.ts'
 import { isBoundTo } from './bound-exchange.ts'
 
 export interface OutboundRoute extends Route {
-  /** What stands before the path: empty at a connector, `/agents/<name>` at the gateway. */
+  /** The prefix of the path: empty at a connector, `/agents/<name>` at the gateway. */
   readonly prefix: string
   /** The base URLs that the agent's card may show on this route. */
   readonly cardUrls: readonly string[]
@@ -34,7 +34,7 @@ export interface OutboundRoute extends Route {
 export interface AnswerOptions {
   readonly deps: Pick<PipelineDeps, 'signatures'>
   readonly agent: { readonly signer: ForwardSigner; readonly trustDomain: string }
-  /** Where the connector itself listens for its agent. */
+  /** The host on which the connector itself listens for its agent. */
   readonly host: string
   readonly port: number
   readonly bodyBytesMax: number
@@ -57,11 +57,14 @@ export interface Answer {
 export interface ReceivedResponse {
   readonly response: UpstreamResponse
   readonly request: SignableRequest
-  /** Where what is held of it is counted. */
+  /** Counts the bytes held of it. */
   readonly share: BodyShare
 }
 
-/** What is judged of each head: more than passes, since a signature may cover the rest. */
+/**
+ * The fields of each head that are judged: more than those that pass, since a signature may cover
+ * the rest.
+ */
 const names: ReadonlySet<string> = new Set([
   ...receiverFields,
   ...signatureFields,
@@ -132,7 +135,8 @@ async function toAnswer(
   const source = { readKind: options.readKind, route, account }
   const kind = await readContent(body, contentType, source)
   if (kind instanceof Refusal) return kind
-  // Both the gateway and an honest connector have put it into UTF-8, and say so.
+  // Both the gateway and an honest connector have put it into UTF-8, and its content type states
+  // that.
   if (kind === 'decoded')
     return new Refusal('RESPONSE_REJECTED', 'text in another charset than UTF-8')
   return { status, headers, body }
@@ -180,7 +184,7 @@ function namesOwnExchange(
 
 const receiptPath = (exchange: string): string => `/v1/receipts/${exchange}`
 
-/** What speaks of an exchange has the one form that a fabric gives it. */
+/** A field about an exchange passes only in the one form that a fabric gives it. */
 function passes(name: string, value: string, isFromFabric: boolean): boolean {
   if (receiverFields.has(name)) return true
   if (!recordFields.has(name)) return isFromFabric && fabricFields.has(name)
@@ -189,8 +193,9 @@ function passes(name: string, value: string, isFromFabric: boolean): boolean {
 }
 
 /**
- * Whether the answer must carry the receiver's own signature as it arrives here. The gateway checks
- * for us what came by it; what was masked or rewritten on the way is no longer what was signed.
+ * Reports whether the answer must carry the receiver's own signature as it arrives here. The
+ * gateway checks for us the answers that came by it; an answer that was masked or rewritten on the
+ * way is not the one that was signed.
  */
 function isCountersigned({ route, classified, admitted }: AnsweredCall): boolean {
   const { signedResponse, mask } = admitted.decision.obligations
@@ -225,7 +230,7 @@ function rewriteCard(
     credentialsRequired: false,
   })
   if (card instanceof Refusal) return card
-  // What others said of their bytes does not hold for ours.
+  // Fields that describe the receiver's bytes do not hold for ours.
   const kept = answer.headers.filter(([field]) => !ofOtherBytes.has(field))
   const headers = [
     ...kept,

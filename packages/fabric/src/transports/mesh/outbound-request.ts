@@ -70,7 +70,7 @@ export function uncheckedOutbound(
   }
 }
 
-/** What travels is rebuilt, and signed with the agent's own key. */
+/** The request that travels is rebuilt, and signed with the agent's own key. */
 export function signOutbound(
   { agent, random, made }: OutboundOptions,
   call: OutboundCall,

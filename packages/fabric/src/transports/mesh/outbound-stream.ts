@@ -22,7 +22,10 @@ import { EventReader } from '../../protocols/http/sse.ts'
 import { readStatement } from '../../protocols/http/stated-refusal.ts'
 import type { UpstreamResponse } from '../../routes/upstream.ts'
 
-/** How the other side said that it cut the stream; it has told its JSON-RPC client already. */
+/**
+ * The refusal with which the other side cut the stream; that side has already sent it to its
+ * JSON-RPC client.
+ */
 export class ToldRefusal {
   readonly refusal: Refusal
 
@@ -35,7 +38,7 @@ export interface OutboundStream {
   readonly deps: Pick<PipelineDeps, 'authorization' | 'standing'>
   readonly admitted: Authorized
   readonly response: UpstreamResponse
-  /** Where what is held of it is counted. */
+  /** Counts the bytes held of it. */
   readonly share: BodyShare
   /** Gives the receiver's stream up. */
   fail(refusal: Refusal): void
@@ -52,8 +55,8 @@ export interface OutboundStream {
 /**
  * The events of a stream on their way to the agent that called. They were inspected on the other
  * side; here the right to go on is re-checked with each of them, and an event in the name of the
- * fabric is told in our own words or not at all. `ended` is called with a refusal that the other
- * side told.
+ * fabric is passed on in our own words or not at all. `ended` is called with a refusal that the
+ * other side sent.
  */
 export function outboundEvents(
   stream: OutboundStream,
@@ -136,7 +139,8 @@ function readTold(event: StreamEvent, receiver: string | null): ToldRefusal | Re
   if (others.length > 0 || frame?.join(':') !== 'event:countersign-refusal') return rejected
   const { code, reason, limit } = membersOf(event)
   if (!isRefusalCode(code)) return rejected
-  // The receiver had the request when its stream began; nothing it says makes that undone.
+  // The receiver had the request when its stream began; no later statement of the receiver can undo
+  // that.
   if (receiver !== null) {
     const stated = REFUSALS[code].retry ? rejected : readStatement(code, receiver)
     const isRejected = stated.code === 'RESPONSE_REJECTED' && !(stated instanceof StatedRefusal)
@@ -146,7 +150,7 @@ function readTold(event: StreamEvent, receiver: string | null): ToldRefusal | Re
   if (code === 'WITHDRAWN' && isWithdrawalReason(reason)) {
     return new ToldRefusal(new Withdrawal(reason, detail))
   }
-  // Another code would tell the caller that nothing was delivered.
+  // Another code would imply to the caller that nothing was delivered.
   const known = mayHaveActed(code) ? code : 'OUTCOME_UNKNOWN'
   const named = typeof limit === 'string' ? parseLimitText(limit) : null
   return new ToldRefusal(new Refusal(known, detail, null, { limit: named }))

@@ -68,20 +68,20 @@ export interface OutboundOptions {
   readonly upstream: Balancer
   readonly classify: Classify
   readonly readKind: ReadKind
-  /** How `name` is reached from here: its own connectors, or the gateway when it has none. */
+  /** Returns the route to `name` from here: its own connectors, or the gateway when it has none. */
   findRoute(name: string): OutboundRoute | null
-  /** Loopback only: whoever can reach this address speaks as the agent. */
+  /** Loopback only: any client that can reach this address acts as the agent. */
   readonly host: string
   readonly port: number
-  /** Told of every signature that is made here, so that nobody computes it again. */
+  /** Collects every signature that is made here, so that it is not computed again. */
   readonly made: WeakSet<SignedMessage>
   readonly bodyBytesMax: number
-  /** Until an answer begins, and all of it when it is no stream. */
+  /** Until an answer begins, and until its end if it is not a stream. */
   readonly timeoutMs: number
-  /** How long a stream may go on. */
+  /** Maximum duration of a stream. */
   readonly streamMs: number
   readonly connectionsMax: number
-  /** Where they differ from the defaults. */
+  /** Overrides of the defaults. */
   readonly responseLimits?: Partial<ConnectionLimits>
   readonly clock: Clock
   readonly random: Random
@@ -218,7 +218,7 @@ async function carry(
   const asked = await ask(options, sent, { order, admitted, signal: call.signal })
   if (asked instanceof Undelivered) {
     const refusal = refusalOf(asked)
-    // What is known here goes before what the receiver states.
+    // A reason known here takes precedence over the one that the receiver states.
     return refused(refusal instanceof StatedRefusal ? (still() ?? refusal) : refusal)
   }
   const { answer, response, deadline, share } = asked
@@ -344,8 +344,9 @@ function streamed(
     headers: answer.headers,
     body: {
       events,
-      // The gateway has told its JSON-RPC client already. What a receiver states, and any JSON-RPC
-      // error before it, is its own word: ours stands last, under our own exchange.
+      // The gateway has already sent it to its JSON-RPC client. The receiver's own statements, and
+      // any JSON-RPC error before it, are the receiver's word: ours comes last, under our own
+      // exchange.
       terminalEventsFor: (refusal) =>
         told !== null && isFromFabric
           ? [refusalEvent(refusal, { exchange: given ?? exchange, wireOf })]
@@ -354,7 +355,7 @@ function streamed(
   }
 }
 
-/** Records what was not even carried to policy, and gives what the caller hears. */
+/** Records a request that did not even reach policy, and returns the refusal for the caller. */
 async function refuse(
   options: OutboundOptions,
   call: OutboundCall,
@@ -382,7 +383,7 @@ function replyTo(refusal: Refusal, { exchange }: OutboundCall, spoken?: Spoken):
   return refusalReply(refusal, { exchange, wireOf: ({ code }) => MESH_WIRE[code] }, spoken)
 }
 
-/** How to answer a request of which no operation was read. */
+/** The reply format for a request of which no operation was read. */
 function unnamed(received: ReceivedRequest | Refusal, { rpcId }: Refusal): Spoken | undefined {
   return received instanceof Refusal ? undefined : spokenBy(received, { rpcId, protocol: 'http' })
 }

@@ -11,11 +11,11 @@ export interface RegistrationOptions {
 
 export interface Registration {
   /**
-   * To be told of every state of the fabric: one that does not list the endpoint is answered at
-   * once.
+   * Called with every state of the fabric: one that does not list the endpoint triggers a
+   * registration at once.
    */
   follow(state: Pick<MeshState, 'endpoints'>): void
-  /** Takes the endpoint back; resolves whether or not the fabric heard it. */
+  /** Takes the endpoint back; resolves whether or not the fabric received the request. */
   withdraw(): Promise<void>
 }
 
@@ -25,8 +25,8 @@ const withdrawTimeoutMs = 2_000
 const againMsMin = 1_000
 
 /**
- * Tells the fabric where an agent is reached, and keeps telling it: thrice in the lifetime of a
- * registration, so that one lost message does not unlist the agent, and as soon as the fabric is
+ * Registers an agent's address with the fabric, and keeps doing so: three times in the lifetime of
+ * a registration, so that one lost message does not unlist the agent, and as soon as the fabric is
  * seen to have forgotten it. A restarted fabric has, because registrations live in its memory.
  * Rejects when the fabric does not take the first one.
  */
@@ -68,7 +68,7 @@ export async function openRegistration(options: RegistrationOptions): Promise<Re
       if (again !== null) clearTimeout(again)
       // Or one that is still under way could arrive after the withdrawal.
       closing.abort()
-      // A fabric that does not hear it forgets the registration when its time is up.
+      // A fabric that does not receive it forgets the registration when its time is up.
       const nothing = { instance: endpoint.url, endpoints: [] }
       await say(agent, nothing, AbortSignal.timeout(withdrawTimeoutMs)).catch(() => undefined)
     },

@@ -33,8 +33,8 @@ function setOf(version: string, obligations: Partial<Obligations> | null): Polic
 }
 
 /**
- * A connector that has heard `heard` states, the last with `set`; `next` is what it hears when it
- * waits.
+ * A connector that has received `heard` states, the last with `set`; `next` is the state that it
+ * receives when it waits.
  */
 function openRecheck(
   set: PolicySet,

@@ -25,14 +25,14 @@ export interface ForwardedCall {
   readonly receiver: string
   /** Null where the gateway sent none that can be read. */
   readonly decided: ForwardedDecision | null
-  /** How many states of the fabric this connector had heard when the head of the call arrived. */
+  /**
+   * The number of states of the fabric that this connector had received when the head of the call
+   * arrived.
+   */
   readonly changesAtReceipt: number
 }
 
-/**
- * What is to be asked again would need a state of the fabric that this connector has not heard of
- * yet.
- */
+/** Deciding again would need a state of the fabric that this connector has not received yet. */
 class Unheard {
   readonly detail: string
 
@@ -47,12 +47,12 @@ type Verdict = Withdrawal | Unheard | null
 const retryAfterMs = 1000
 
 /**
- * Decides again on a call that the gateway permitted. The gateway's decision is good here for one
- * case alone: this connector has the very set of policies by which it was made, and has heard
- * nothing since the call arrived. In every other it asks its own set the same question. What that
- * set does not permit, or permits under further obligations, is withdrawn, unless the gateway may
- * know more: then news of the fabric are waited for within bounds, and what is still open after
- * that is refused as undecided.
+ * Decides again on a call that the gateway permitted. The gateway's decision is valid here in one
+ * case alone: this connector has the very set of policies by which it was made, and has received
+ * nothing since the call arrived. In every other case it asks its own set the same question. A call
+ * that its set does not permit, or permits under further obligations, is withdrawn, unless the
+ * gateway may know more: then the connector waits for news of the fabric within bounds, and refuses
+ * as undecided a call that is still open after that.
  */
 export async function recheckForwarded(
   deps: RecheckDeps,
@@ -70,8 +70,7 @@ export async function recheckForwarded(
     verdict = verdictOn(deps, asked)
   } else {
     await waiting
-    // The news may be older than what the gateway has been told meanwhile: they do not open the way
-    // alone.
+    // The news may be older than the gateway's state by now: they do not permit the call alone.
     const isFresh = isHeard() && (await deps.news.refresh())
     verdict = isFresh
       ? verdictOn(deps, asked)

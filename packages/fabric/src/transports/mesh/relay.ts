@@ -60,10 +60,10 @@ export interface Relayed {
 }
 
 /**
- * Hands the agent what the fabric's gateway forwarded. The gateway has identified, permitted,
- * inspected and recorded the exchange; to do it again here would record it twice. What is added is
- * the agent's countersignature over the forwarded request. Only a peer whose certificate proves it
- * to be the fabric may come this way.
+ * Hands the agent the requests that the fabric's gateway forwarded. The gateway has identified,
+ * permitted, inspected and recorded the exchange; to do it again here would record it twice. This
+ * adds the agent's countersignature over the forwarded request. Only a peer whose certificate
+ * proves it to be the fabric may use this path.
  */
 export async function relayForwarded(
   options: RelayOptions,
@@ -170,7 +170,7 @@ async function pass(
   await sendBytes(out, whole)
 }
 
-/** Whom the fabric says the request is from: for agents that look at it. */
+/** The sender of the request as the fabric states it: for agents that look at it. */
 function identityHeaders({ head }: ReceivedRequest): [string, string][] {
   return ['countersign-exchange', 'countersign-from'].flatMap((name): [string, string][] => {
     const value = head.headers.get(name)

@@ -27,7 +27,7 @@ interface Asked {
   take(): void
 }
 
-/** A fabric that answers when a test tells it to. Timers are the test's; so is the clock. */
+/** A fabric that answers at a test's command. The test controls the timers and the clock. */
 function openSlowFabric() {
   vi.useFakeTimers()
   const batches: Asked[] = []
@@ -88,7 +88,7 @@ test('beyond its bound no exchange begins, other callers still have a share, and
   const closing = ledger.append(draft('outcome'))
   asked(0).take()
   await pass(0)
-  // What closes an exchange goes before everything that only begins one.
+  // Entries that close an exchange go before all that only begin one.
   expect(asked(1).kinds[0]).toBe('outcome')
   for (let i = 1; i < count(); i++) {
     asked(i).take()

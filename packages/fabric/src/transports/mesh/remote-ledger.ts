@@ -18,16 +18,16 @@ import type { ConnectorAgent } from './connector-agent.ts'
 /** Entries that begin an exchange, or refuse one, and wait while a batch is under way. */
 const waitingLimit = { name: 'mesh.waitingEntries', value: 4096, unit: 'count' } as const
 
-/** How long each of them waits for its batch to leave. */
+/** Maximum time that each of them waits for its batch to leave. */
 const waitLimit = { name: 'mesh.waitMs', value: 5_000, unit: 'ms' } as const
 
 /** Of one request: well below the body limit that a fabric has by default. */
 const batchBytesMax = 1024 * 1024
 
 /**
- * How often an entry that closes an exchange is sent when the fabric is at a limit or does not
- * answer, and how far apart; the pause doubles where it did not answer. The fabric records such an
- * entry once.
+ * Number of attempts to send an entry that closes an exchange when the fabric is at a limit or does
+ * not answer, and the pause between them, which doubles where it did not answer. The fabric records
+ * such an entry once.
  */
 const closingAttempts = 5
 const closingPauseMs = 1_000
@@ -36,12 +36,12 @@ interface Waiting {
   readonly entry: MeshEntry
   /** As it is sent. */
   readonly text: string
-  /** Whose share of the waiting entries it takes. */
+  /** The caller whose share of the waiting entries it takes. */
   readonly owner: string
   /** Monotonic milliseconds until which it waits; for what closes an exchange, without end. */
   readonly until: number
   readonly attempt: number
-  /** Whether it may be on record already: it was sent, and the answer was lost. */
+  /** True if it may be on record already: it was sent, and the answer was lost. */
   readonly isUnanswered: boolean
   resolve(committed: Committed): void
   reject(cause: unknown): void
@@ -141,7 +141,7 @@ class Queue {
     this.#isSending = false
   }
 
-  /** What closes exchanges goes first: its callers have nothing else to wait for. */
+  /** Entries that close exchanges go first: their callers have nothing else to wait for. */
   #take(): readonly Waiting[] {
     const batch: Waiting[] = []
     let bytes = 0
@@ -245,7 +245,7 @@ class Queue {
   }
 }
 
-/** No answer came, or none that says what was recorded. */
+/** No answer came, or none that states which entries were recorded. */
 class Unanswered extends Error {}
 
 interface Appended {
@@ -280,7 +280,7 @@ function limitIn(text: unknown): Limit | null {
   return typeof text === 'string' ? parseLimit(text) : null
 }
 
-/** What Problem Details state as the limit; undefined where they name none. */
+/** The limit that Problem Details state; undefined if they state none. */
 function limitMember(body: Uint8Array): unknown {
   try {
     return (JSON.parse(parseUtf8(body)) as { readonly limit?: unknown }).limit
@@ -291,7 +291,10 @@ function limitMember(body: Uint8Array): unknown {
 
 const tooLarge = 413
 
-/** Beyond it nobody knows whether the entries were recorded, and nothing may be delivered. */
+/**
+ * After it, the connector cannot know whether the entries were recorded, and nothing may be
+ * delivered.
+ */
 const appendTimeoutMs = 10_000
 
 function toMeshEntry({ kind, exchange, facts }: EntryDraft): MeshEntry {

@@ -7,8 +7,8 @@ export interface StateFollower {
   current(): MeshState
   /**
    * Asks for the state that the fabric has from this moment on, however it has changed since the
-   * one in force was sent. Whether it came within `refreshMs`. Those who ask together are told
-   * together.
+   * one in force was sent. Resolves to whether it came within `refreshMs`. Concurrent callers share
+   * one answer.
    */
   refresh(): Promise<boolean>
   close(): void
@@ -19,15 +19,15 @@ export interface StateFollower {
  */
 const staleMsMax = 90_000
 const pollTimeoutMs = 35_000
-/** How long those who ask for it wait for the present state, behind `mesh.newcomerMs`. */
+/** Time that those who ask for the present state wait for it, behind `mesh.newcomerMs`. */
 const refreshMs = 5_000
 const retryMsMin = 200
 const retryMsMax = 10_000
 
 /**
  * Follows the state that the fabric decides by: policies, agents, endpoints. `apply` is called with
- * each new one, in order, and must reject to keep the one before (a set that does not compile,
- * say).
+ * each new one, in order, and must reject to keep the one before (for example, a set that does not
+ * compile).
  */
 export async function followMeshState(
   agent: Pick<ConnectorAgent, 'request'>,
@@ -105,7 +105,7 @@ function inTime(promise: Promise<void>): Promise<boolean> {
   })
 }
 
-/** Null when there is no other state than the one of `after`. */
+/** Null if the state is still the one of `after`. */
 async function poll(
   agent: Pick<ConnectorAgent, 'request'>,
   after: number,

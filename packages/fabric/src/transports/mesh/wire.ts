@@ -1,9 +1,8 @@
 import type { RefusalCode } from '@countersign/protocol'
 
 /**
- * How a connector's peer hears a refusal: the HTTP status, the JSON-RPC code, and whether the
- * callee's side ends the connection as well, because what it proved at the handshake no longer
- * holds.
+ * The form of a refusal to a connector's peer: the HTTP status, the JSON-RPC code, and whether the
+ * callee's side ends the connection as well, because the proof at the handshake no longer holds.
  */
 export const MESH_WIRE = {
   CREDENTIAL_MISSING: { status: 401, jsonRpc: -31001, closes: false },

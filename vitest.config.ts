@@ -16,6 +16,7 @@ const apart = [
   'test/docs.test.ts',
   'test/e2e/full-disk.test.ts',
   'test/e2e/policy-on-every-way.test.ts',
+  'test/e2e/record-before-effect.test.ts',
   'test/e2e/unread-event.test.ts',
   'test/tidy/patterns.test.ts',
 ]

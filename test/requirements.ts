@@ -492,7 +492,7 @@ export const REQUIREMENTS = {
   },
   'record:policies': {
     promise:
-      'A change of the policies is on record with their new version, the files, and the exchange that wrote them.',
+      'A change of the policies is on record before it takes effect: their new version, the files, and the exchange that put them.',
     on: fabric,
   },
   'record:tokens': {

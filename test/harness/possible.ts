@@ -1,5 +1,5 @@
 import { encodeLeaseRequest } from '@countersign/protocol'
-import { OPERATION_NAMES } from '../../packages/fabric/src/compose/policies.ts'
+import { OPERATION_NAMES } from '../../packages/fabric/src/compose/operation-names.ts'
 import { canHold } from '../../packages/fabric/src/policy/domains.ts'
 import { Frame } from '../../packages/fabric/src/policy/frame.ts'
 import type { PolicyRequest } from '../../packages/fabric/src/policy/policy.ts'

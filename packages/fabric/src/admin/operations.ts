@@ -119,7 +119,7 @@ export const OPERATIONS = {
       text: z.string().max(256 * 1024),
     }),
     object: ['name'],
-    run: (deps, order, request) => deps.policies.put(order.name, order.text, request.exchange),
+    run: (deps, order, { exchange }) => deps.policies.put({ ...order, exchange }),
   }),
   'policy.explain': operation({
     action: 'read',

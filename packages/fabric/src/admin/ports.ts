@@ -1,6 +1,8 @@
 import type { Signal } from '../detection/detector.ts'
 import type { AgentRecord } from '../identity/directory.ts'
 import type { LedgerCheck, OpenedEntry } from '../ledger/ledger.ts'
+import type { Refusal } from '../lib/refusal.ts'
+import type { PutFile } from '../policy/policy-change.ts'
 
 /** The dependencies of administration on the other modules. `compose.ts` gathers them. */
 export interface AdminDeps {
@@ -70,10 +72,10 @@ export interface PolicyAdmin {
   show(): { readonly version: string; readonly sources: readonly { name: string; text: string }[] }
   /**
    * Validates the whole set with this file in it; stores and loads it only when it is valid. An
-   * invalid one changes nothing, and `problems` states where and why, a line each. The record of
-   * the change names `exchange`.
+   * invalid one changes nothing, and `problems` states where and why, a line each. The change is on
+   * record, under `exchange`, before it takes effect; refused, and not made, when it cannot be.
    */
-  put(name: string, text: string, exchange: string): Promise<PolicyPut>
+  put(file: PutFile): Promise<PolicyPut | Refusal>
   /** Null when the recorded text is not a request to policy. */
   explain(request: string): unknown
 }

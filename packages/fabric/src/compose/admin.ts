@@ -3,33 +3,28 @@ import { toBase64Url } from '@countersign/protocol'
 import type { AdminDeps, AgentView, FabricStatus, PolicyPut } from '../admin/ports.ts'
 import type { Detection } from '../detection/detector.ts'
 import type { AgentRecord } from '../identity/directory.ts'
+import { Refusal } from '../lib/refusal.ts'
 import { formatProblem, PoliciesRejected } from '../policy/compile-policies.ts'
 import { explainDecision } from '../policy/explain-decision.ts'
-import { readPolicyFolder } from '../policy/policy-folder.ts'
+import type { PutFile } from '../policy/policy-change.ts'
 import { readPolicyRequest } from '../policy/policy-request.ts'
-import type { PolicySource } from '../policy/policy-set.ts'
 import type { EndpointRegistry } from '../routes/endpoint-registry.ts'
-import type { EntryFeed } from './pipeline.ts'
-import { replacePolicyFile } from './policies.ts'
-import type { PolicyChanges } from './policy-changes.ts'
 import type { Environment, Stores } from './stores.ts'
 import { fingerprintOf } from './trust.ts'
 
 export interface AdminOptions {
   readonly stores: Stores
   readonly around: Environment
-  readonly feed: EntryFeed
   readonly detection: Detection
   readonly endpoints: EndpointRegistry
-  readonly policyChanges: PolicyChanges
   readonly version: string
   origin(): string
 }
 
 /** Fits the rooms to what administration asks of them. */
 export function composeAdminDeps(options: AdminOptions): AdminDeps {
-  const { stores, feed } = options
-  const { ledger } = stores
+  const { stores } = options
+  const { ledger, feed } = stores
   return {
     agents: agentAdmin(options),
     keys: keyAdmin(options),
@@ -94,53 +89,26 @@ function keyAdmin({ stores }: AdminOptions): AdminDeps['keys'] {
   }
 }
 
-function policyAdmin({
-  stores,
-  around,
-  policyChanges: changes,
-}: AdminOptions): AdminDeps['policies'] {
-  const { policy } = stores
-  const { policyDir } = around.config
+function policyAdmin({ stores: { policy } }: AdminOptions): AdminDeps['policies'] {
   return {
     show: () => ({ version: policy.current.version, sources: policy.policySources() }),
-    put: (name, text, exchange) => changes.inTurn(() => put(name, text, exchange)),
+    put,
     explain(text) {
       const request = readPolicyRequest(text)
       return request === null ? null : explainDecision(request, policy.current)
     },
   }
 
-  async function put(name: string, text: string, exchange: string): Promise<PolicyPut> {
+  async function put(file: PutFile): Promise<PolicyPut | Refusal> {
     try {
-      // Before anything is written: the folder must stay a set that the next start can load.
-      await policy.check([...(await othersThan(name)), { name, text }])
+      const set = await policy.put(file)
+      if (set instanceof Refusal) return set
+      const warnings = set.warnings.map(formatProblem)
+      return { version: set.version, taken: true, problems: [], warnings }
     } catch (cause) {
       if (!(cause instanceof PoliciesRejected)) throw cause
       const problems = cause.problems.map(formatProblem)
       return { version: policy.current.version, taken: false, problems, warnings: [] }
-    }
-    changes.expect(name, { text, exchange })
-    await replacePolicyFile(policyDir, name, text)
-    // Rejects if another file of the folder became invalid meanwhile: ours is written then, and may
-    // take force.
-    const { version, warnings } = await policy.reload()
-    changes.settle(name)
-    return { version, taken: true, problems: [], warnings: warnings.map(formatProblem) }
-  }
-
-  /**
-   * Returns the other policies in the folder: a file that was spoiled there by hand stops every set
-   * with it.
-   */
-  async function othersThan(name: string): Promise<readonly PolicySource[]> {
-    const isOther = (source: PolicySource): boolean => source.name !== name
-    try {
-      return (await readPolicyFolder(policyDir)).filter(isOther)
-    } catch (cause) {
-      const isRepair =
-        cause instanceof PoliciesRejected && cause.problems.every(({ file }) => file === name)
-      if (!isRepair) throw cause
-      return policy.policySources().filter(isOther)
     }
   }
 }

@@ -19,6 +19,7 @@ import { fittingUpstreams, openFilesMax } from '../observe/open-files.ts'
 import { identify } from '../pipeline/authenticate.ts'
 import { refuseUnparsedRequest } from '../pipeline/control.ts'
 import { type PipelineDeps } from '../pipeline/enforce.ts'
+import { installDefaultPolicies } from '../policy/policy-files.ts'
 import { checkStatedDecisions } from '../policy/stated-decision.ts'
 import { createMcpSessions } from '../protocols/mcp/mcp-sessions.ts'
 import { createRedactor } from '../redaction/scan/create-redactor.ts'
@@ -46,7 +47,8 @@ import { composeAnswers, composeBodies } from './bodies.ts'
 import { composeDetection, createEntryObserver, type WatchedDetection } from './detection.ts'
 import {
   fabricVersion,
-  followPolicies,
+  type Lifecycle,
+  logPolicyWarnings,
   outOfSpaceFor,
   recordGrant,
   recordLifecycle,
@@ -55,8 +57,6 @@ import {
 import { composeMeshState } from './mesh.ts'
 import { connectionsMax, observeFabric, openDiskWatch } from './observe.ts'
 import { composePipeline, isDismissed } from './pipeline.ts'
-import { installDefaultPolicies } from './policies.ts'
-import { PolicyChanges } from './policy-changes.ts'
 import { configureRoutes, isReceiver, restoreRoutes } from './routes.ts'
 import { dangerouslyReplaceDeps, type Environment, openStores, type Stores } from './stores.ts'
 import { fingerprintOf, trustDocument } from './trust.ts'
@@ -107,6 +107,15 @@ export async function openFabric(around: Environment): Promise<Fabric> {
     closers.push({ name: 'disk', close: () => disk.close() })
     const parts = await composeParts(around, stores, () => origin)
     closers.push({ name: 'upstream', close: () => parts.close() })
+    const lifecycle = (event: Lifecycle['event']): Promise<void> =>
+      recordLifecycle(around, stores.feed, {
+        event,
+        'policy.version': stores.policy.current.version,
+      })
+    // Before the first request: policies may have changed while no fabric was running.
+    await lifecycle('started')
+    // Behind the listener, so that it stands behind every exchange that the listener let end.
+    closers.push({ name: 'the entry of the stop', close: () => lifecycle('stopped') })
     const gateway = await openListener(around, stores, parts)
     let graceMs = 0
     closers.push({
@@ -123,34 +132,24 @@ export async function openFabric(around: Environment): Promise<Fabric> {
     closers.push({ name: 'long polls', close: () => parts.endWaits() })
     closers.push({ name: 'heap', close: keepHeapSmall(gateway.occupiedBytes) })
     closers.push({ name: 'rotation', close: followRotation(stores, gateway, parts) })
-    closers.push({ name: 'policies', close: followPolicies(around, stores, parts) })
+    closers.push({ name: 'policies', close: logPolicyWarnings(around, stores) })
     closers.push({
       name: 'metrics',
       close: observeFabric(around, {
         stores,
         load: gateway.load,
         isReceiver: (name) => isReceiver(around, { stores, endpoints: parts.endpoints }, name),
-        onEntry: (listener) => parts.deps.onEntry(listener),
+        onEntry: (listener) => stores.feed.onEntry(listener),
         version: fabricVersion,
       }),
     })
-    await recordLifecycle(around, stores, parts.deps, { event: 'started' })
-    // Behind the listener, so that it stands behind every exchange that the listener let end.
-    closers.splice(
-      closers.findIndex(({ name }) => name === 'listener'),
-      0,
-      {
-        name: 'the entry of the stop',
-        close: () => recordLifecycle(around, stores, parts.deps, { event: 'stopped' }),
-      },
-    )
     return {
       origin,
       port: gateway.port,
       rootPem: stores.identity.authority.rootPem,
       trust: trustDocument(stores),
       invite: (order) => parts.admin.agents.invite(order),
-      onEntry: (listener) => parts.deps.onEntry(listener),
+      onEntry: (listener) => stores.feed.onEntry(listener),
       unsentBytes: () => gateway.unsentBytes(),
       close(forMs) {
         graceMs = forMs
@@ -186,14 +185,11 @@ async function composeParts(around: Environment, stores: Stores, origin: () => s
     hasChannel: (name) => stores.channelAuthority.find(name) !== null,
   })
   const enforced = around[dangerouslyReplaceDeps]?.(deps) ?? deps
-  const policyChanges = new PolicyChanges(stores.policy.current.sources)
   const admin = composeAdminDeps({
     stores,
     around,
-    feed: deps,
     detection,
     endpoints,
-    policyChanges,
     version: fabricVersion,
     origin,
   })
@@ -234,7 +230,7 @@ async function composeParts(around: Environment, stores: Stores, origin: () => s
   }
   const close = (): Promise<unknown> => Promise.all([upstream.close(), bodies.close()])
   const listening = { endpoints, upstream, answers: calls.answers, routers, origin, endWaits }
-  return { deps, admin, policyChanges, ...listening, close }
+  return { deps, admin, ...listening, close }
 }
 
 /** Returns the means of proving an entry of a connector. */

@@ -1,13 +1,13 @@
 import type { EnrollmentGrant } from '@countersign/protocol'
 import { createId } from '@countersign/protocol'
+import type { EntryFeed } from '../ledger/entry-feed.ts'
 import type { EntryPurpose, Ledger } from '../ledger/ledger.ts'
 import { Refusal } from '../lib/refusal.ts'
 import { writable } from '../pipeline/ending.ts'
 import type { PipelineDeps } from '../pipeline/enforce.ts'
 import { refusalOfFailure } from '../pipeline/record.ts'
 import { formatProblem } from '../policy/compile-policies.ts'
-import type { EntryFeed } from './pipeline.ts'
-import type { PolicyChanges } from './policy-changes.ts'
+import type { RecordPolicyChange } from '../policy/policy-change.ts'
 import type { Environment, Stores } from './stores.ts'
 
 export const fabricVersion = '0.1.0'
@@ -15,39 +15,36 @@ export const fabricVersion = '0.1.0'
 /** Further warnings of one set of policies are only counted: the log is for people. */
 const warningsLogged = 100
 
-/**
- * Puts the policies that decide on record, like their decisions: files change without a request to
- * the fabric.
- */
-export function followPolicies(
-  around: Environment,
-  stores: Stores,
-  {
-    deps,
-    policyChanges,
-  }: { readonly deps: PipelineDeps & EntryFeed; readonly policyChanges: PolicyChanges },
+/** Logs what is doubtful about the policies in force, now and after each change. */
+export function logPolicyWarnings(
+  { log }: Pick<Environment, 'log'>,
+  { policy }: Pick<Stores, 'policy'>,
 ): () => void {
   const warn = (): void => {
-    const { warnings } = stores.policy.current
+    const { warnings } = policy.current
     for (const warning of warnings.slice(0, warningsLogged)) {
-      around.log('a policy is doubtful', { warning: formatProblem(warning) })
+      log('a policy is doubtful', { warning: formatProblem(warning) })
     }
     if (warnings.length <= warningsLogged) return
-    around.log('more policies are doubtful; `countersign policy check` lists them', {
+    log('more policies are doubtful; `countersign policy check` lists them', {
       count: warnings.length - warningsLogged,
     })
   }
   warn()
-  return stores.policy.onChange(() => {
-    warn()
-    const { files, changedBy } = policyChanges.take(stores.policy.current.sources)
+  return policy.onChange(warn)
+}
+
+/**
+ * Puts the policies that decide on record, like their decisions: files change without a request to
+ * the fabric.
+ */
+export function recordPolicyChanges(environment: Environment, feed: EntryFeed): RecordPolicyChange {
+  return ({ version, files, changedBy }) => {
     const change = { object: writable(files.join(' ')), 'changed-by': changedBy.join(' ') }
-    recordLifecycle(around, stores, deps, { event: 'policies-changed', ...change }).catch(
-      (error: unknown) => {
-        around.log('a change of policies is not on record', { error: String(error) })
-      },
-    )
-  })
+    const what = { event: 'policies-changed', ...change } as const
+    const recording = recordLifecycle(environment, feed, { ...what, 'policy.version': version })
+    return recording.then(() => null, refusalOfFailure)
+  }
 }
 
 /**
@@ -65,7 +62,7 @@ export async function recordMember(
   const entry = { exchange, at, kind: 'lifecycle', facts: { event, ...facts } } as const
   // A token is on record before its agent has it; a change of the directory is already in effect
   // when it is recorded.
-  await deps.append(event === 'token-issued' ? entry : { ...entry, purpose: 'done' })
+  await deps.append(event === 'token-issued' ? entry : { ...entry, purpose: 'lifecycle' })
 }
 
 /** Null when what is about to change can go on record; otherwise nothing may be changed. */
@@ -91,6 +88,7 @@ export async function recordGrant(
 
 export interface Lifecycle {
   readonly event: 'started' | 'policies-changed' | 'stopped'
+  readonly 'policy.version': string
   /** Of a change: the names of the files, and the exchanges that wrote them, or `files`. */
   readonly object?: string
   readonly 'changed-by'?: string
@@ -98,15 +96,14 @@ export interface Lifecycle {
 
 export async function recordLifecycle(
   { clock, random }: Environment,
-  { policy }: Stores,
-  deps: PipelineDeps & EntryFeed,
+  feed: Pick<EntryFeed, 'append'>,
   what: Lifecycle,
 ): Promise<void> {
   const at = clock.now()
-  const facts = { ...what, version: fabricVersion, 'policy.version': policy.current.version }
+  const facts = { ...what, version: fabricVersion }
   const exchange = createId('dec', at, random(10))
   // A fabric starts only with room to work in. The events of a running one are recorded in any
   // case.
-  const about = what.event === 'started' ? {} : ({ purpose: 'done' } as const)
-  await deps.append({ kind: 'lifecycle', exchange, at, facts, ...about })
+  const purpose = what.event === 'started' ? {} : ({ purpose: 'lifecycle' } as const)
+  await feed.append({ kind: 'lifecycle', exchange, at, facts, ...purpose })
 }

@@ -1,7 +1,5 @@
-import { ListenerSet } from '@countersign/protocol'
 import { memoryRateLimits } from '../adapters/rate-limiter/rate-limits.ts'
 import type { AgentRecord } from '../identity/directory.ts'
-import type { EntryDraft, OpenedEntry } from '../ledger/ledger.ts'
 import type { AuthorizeDeps, Receiver } from '../pipeline/authorize.ts'
 import type { PipelineDeps } from '../pipeline/enforce.ts'
 import type { LargeBodies } from '../pipeline/large-bodies.ts'
@@ -11,11 +9,6 @@ import type { Redactor } from '../redaction/redactor.ts'
 import type { Routes } from '../routes/routes.ts'
 import type { WatchedDetection } from './detection.ts'
 import type { Environment, Stores } from './stores.ts'
-
-/** Told of every entry, opened, once it is durable. */
-export interface EntryFeed {
-  onEntry(listener: (entry: OpenedEntry) => void): () => void
-}
 
 export interface PipelineOptions {
   readonly stores: Stores
@@ -29,7 +22,7 @@ export interface PipelineOptions {
 }
 
 /** Gathers what the pipeline's stages ask for. */
-export function composePipeline(options: PipelineOptions): PipelineDeps & EntryFeed {
+export function composePipeline(options: PipelineOptions): PipelineDeps {
   const { stores, around, redactor, largeBodies, detection } = options
   const { identity, policy, ledger } = stores
   const standing = statusChanges(stores, detection)
@@ -38,7 +31,6 @@ export function composePipeline(options: PipelineOptions): PipelineDeps & EntryF
   ledger.onSpace(({ state }) => {
     isExhausted = state === 'exhausted'
   })
-  const listeners = new ListenerSet<OpenedEntry>()
   const authorization: AuthorizeDeps = {
     policy: () => policy.current,
     riskOf: (agent, now) => detection.scoreOf(agent, now),
@@ -62,13 +54,7 @@ export function composePipeline(options: PipelineOptions): PipelineDeps & EntryF
     detection,
     standing,
     now: () => around.clock.now(),
-    async append(draft: EntryDraft) {
-      const committed = await ledger.append(draft)
-      const entry = { ...draft, index: committed.index }
-      listeners.notify(entry)
-      return committed
-    },
-    onEntry: (listener) => listeners.add(listener),
+    append: (draft) => stores.feed.append(draft),
   }
 }
 

@@ -10,7 +10,7 @@ import {
   testPolicies,
 } from '../policy/policy-tests.ts'
 import { DATA_CLASSES } from '../redaction/redactor.ts'
-import { OPERATION_NAMES } from './policies.ts'
+import { OPERATION_NAMES } from './operation-names.ts'
 
 export interface CheckedFolder {
   readonly policies: number

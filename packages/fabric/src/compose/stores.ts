@@ -20,6 +20,7 @@ import { type Closer, closeInOrder } from '../concurrency/closing.ts'
 import type { Config } from '../config/config.ts'
 import { type Identity, openIdentity } from '../identity/identity.ts'
 import type { StateStore } from '../identity/state-store.ts'
+import { createEntryFeed, type EntryFeed } from '../ledger/entry-feed.ts'
 import type { Ledger } from '../ledger/ledger.ts'
 import { openLedger } from '../ledger/open-ledger.ts'
 import type { Clock } from '../lib/clock.ts'
@@ -31,8 +32,9 @@ import type { PolicyParser } from '../policy/parser.ts'
 import { type OpenPolicyModule, openPolicyModule } from '../policy/policy-module.ts'
 import { DATA_CLASSES } from '../redaction/redactor.ts'
 import { type FabricKeys, openFabricKeys } from './keys.ts'
+import { recordPolicyChanges } from './lifecycle.ts'
 import type { Observations } from './observe.ts'
-import { OPERATION_NAMES } from './policies.ts'
+import { OPERATION_NAMES } from './operation-names.ts'
 
 /**
  * Replaces stages of the pipeline after it was composed. A measurement can take a control out to
@@ -67,6 +69,8 @@ export interface Stores {
   readonly state: StateStore
   readonly policy: OpenPolicyModule
   readonly ledger: Ledger
+  /** Every append of a running fabric goes through it. */
+  readonly feed: EntryFeed
   readonly channels: Channels
   readonly channelAuthority: ChannelAuthority
   readonly channelStore: ChannelStore
@@ -80,7 +84,7 @@ export interface Stores {
 const serverLifetimeMs = 4 * 3_600_000
 
 /**
- * Opens keys, identity, policy and ledger. Rejects, with what was open closed again, when any of
+ * Opens keys, ledger, identity and policy. Rejects, with what was open closed again, when any of
  * them is in doubt: a fabric without one of them would have to guess, and it never does.
  */
 export async function openStores(around: Environment, origin: () => string): Promise<Stores> {
@@ -107,6 +111,9 @@ export async function openStores(around: Environment, origin: () => string): Pro
       around.onFatal('the state cannot be kept', cause),
     )
     closers.push({ name: 'state', close: () => state.close() })
+    const ledger = await openRecord(around, keys)
+    closers.push({ name: 'ledger', close: () => ledger.close() })
+    const feed = createEntryFeed(ledger)
     const identity = await openIdentity({
       trustDomain: config.trustDomain,
       store: state,
@@ -129,17 +136,16 @@ export async function openStores(around: Environment, origin: () => string): Pro
       dataClasses: DATA_CLASSES,
       operations: OPERATION_NAMES,
       watch: true,
+      record: recordPolicyChanges(around, feed),
       onRejected: (error) => around.log('policies not taken', { error: String(error) }),
       onRepaired: ({ version }) => around.log('policies taken', { version }),
     })
     closers.push({ name: 'policies', close: () => policy.close() })
-    const ledger = await openRecord(around, keys)
-    closers.push({ name: 'ledger', close: () => ledger.close() })
     const queue = await openQueue(around, identity, keys, dir('channels'))
     closers.push({ name: 'channels', close: queue.close })
     const { channels, channelAuthority, channelStore } = queue
     return {
-      ...{ keys, identity, state, policy, ledger },
+      ...{ keys, identity, state, policy, ledger, feed },
       ...{ channels, channelAuthority, channelStore, close },
     }
   } catch (cause) {

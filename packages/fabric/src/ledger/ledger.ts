@@ -29,10 +29,10 @@ export interface EntryDraft {
 /**
  * The reason why an entry is accepted although there would not be room for it if it began an
  * exchange. `administration`: the changes of its operator. `oversight`: the reads of an operator,
- * and the requests that keep agents enrolled. `done`: it has taken effect already, so that it goes
- * on record first of all.
+ * and the requests that keep agents enrolled. `lifecycle`: a change of the policies or of an agent
+ * that takes effect once it is on record, or the stop; it does not wait behind other entries.
  */
-export type EntryPurpose = 'administration' | 'oversight' | 'done'
+export type EntryPurpose = 'administration' | 'oversight' | 'lifecycle'
 
 /** Byte strings, text, integers and flags; the commitment covers the type as well. */
 export type FactValue = string | number | boolean | Uint8Array

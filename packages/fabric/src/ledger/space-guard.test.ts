@@ -77,7 +77,7 @@ test('reading stops long before administration, and what is done goes on record 
   const disk = new LossyDisk()
   const { clock, wait } = atHand()
   const ledger = await openLossyLedger(disk, keys, { clock })
-  const purposes = [null, 'oversight', 'administration', 'done'] as const
+  const purposes = [null, 'oversight', 'administration', 'lifecycle'] as const
   const limits = async (): Promise<readonly unknown[]> => {
     const deps = purposes.map((purpose) =>
       ledger.assertSpace(purpose).then(
@@ -86,7 +86,7 @@ test('reading stops long before administration, and what is done goes on record 
       ),
     )
     const appended = purposes.map((purpose) => {
-      const entry = draft(purpose === 'done' ? 'lifecycle' : 'intent')
+      const entry = draft(purpose === 'lifecycle' ? 'lifecycle' : 'intent')
       return ledger.append(purpose === null ? entry : { ...entry, purpose }).then(
         () => null,
         (cause: LedgerBusy) => cause.limit.name,
@@ -110,7 +110,7 @@ test('reading stops long before administration, and what is done goes on record 
     expect(await limits()).toEqual(expected)
   }
   await ledger.close()
-  await expect(ledger.assertSpace('done')).rejects.toThrow('closing')
+  await expect(ledger.assertSpace('lifecycle')).rejects.toThrow('closing')
 })
 
 test('a measurement is shared by all that wait for one, and none is made while it is fresh', async () => {

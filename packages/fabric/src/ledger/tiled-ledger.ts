@@ -219,7 +219,7 @@ export class TiledLedger implements Ledger {
     this.#assertAppendable(draft)
     this.#expiry.poke(this.#parts.clock.monotonic())
     this.#lookAtClock()
-    if (closesIntent(draft) || draft.purpose === 'done') return this.#record(draft)
+    if (closesIntent(draft) || draft.purpose === 'lifecycle') return this.#record(draft)
     const owner = ownerOf(draft)
     const turn = this.#queue.enter(owner)
     if (turn === null) return this.#write(draft, owner)
@@ -257,7 +257,7 @@ export class TiledLedger implements Ledger {
     if (draft.kind === 'intent') this.#intents.assertSpace(ownerOf(draft))
   }
 
-  /** For an entry that must not wait behind others: what closes an exchange, or is done already. */
+  /** For an entry that must not wait behind others: one that closes an exchange, or of the fabric's own. */
   async #record(draft: EntryDraft): Promise<Committed> {
     this.#assertServing()
     this.#parts.space.assertSpace('reserved')

@@ -1,11 +1,13 @@
-import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { Refusal } from '../lib/refusal.ts'
 import type { CedarPolicy } from './cedar-json.ts'
 import { PoliciesRejected } from './compile-policies.ts'
 import type { PolicyParser } from './parser.ts'
 import type { PolicySet } from './policy.ts'
+import type { PolicyChange, RecordPolicyChange } from './policy-change.ts'
 import { type OpenPolicyModule, openPolicyModule } from './policy-module.ts'
 
 const all = { op: 'All' }
@@ -35,6 +37,9 @@ let deps: OpenPolicyModule | null
 let rejections: unknown[]
 /** The version in force at each repair. */
 let repairs: string[]
+let recorded: PolicyChange[]
+/** Replaced by tests of a ledger that fails, or that the process does not survive. */
+let record: RecordPolicyChange
 
 beforeEach(async () => {
   parent = await mkdtemp(join(tmpdir(), 'policy-room-'))
@@ -43,6 +48,11 @@ beforeEach(async () => {
   deps = null
   rejections = []
   repairs = []
+  recorded = []
+  record = (change) => {
+    recorded.push(change)
+    return Promise.resolve(null)
+  }
 })
 
 afterEach(async () => {
@@ -53,7 +63,10 @@ afterEach(async () => {
 async function open(watch: boolean): Promise<OpenPolicyModule> {
   const onRejected = (error: unknown) => rejections.push(error)
   const onRepaired = ({ version }: PolicySet) => repairs.push(version)
-  deps = await openPolicyModule({ dir, parser, dataClasses: [], watch, onRejected, onRepaired })
+  deps = await openPolicyModule({
+    ...{ dir, parser, dataClasses: [], watch, onRejected, onRepaired },
+    record: (change) => record(change),
+  })
   return deps
 }
 
@@ -143,6 +156,7 @@ describe('the policy room', () => {
       parser: busy,
       dataClasses: [],
       watch: false,
+      record: () => Promise.resolve(null),
       onRejected: () => {},
       onRepaired: () => {},
     })
@@ -167,6 +181,123 @@ describe('the policy room', () => {
   })
 })
 
+const put = { name: 'a.cedar', text: 'permit;', exchange: 'dec_1' }
+const full = new Refusal('LEDGER_UNAVAILABLE', 'the disk is full', 1000)
+
+describe('a change of the policies is on record before it takes effect [record:policies]', () => {
+  /** A copy of the folder as a crash in that moment leaves it, opened again. */
+  async function afterCrash(): Promise<OpenPolicyModule> {
+    const copy = await mkdtemp(join(parent, 'crash-'))
+    await cp(dir, copy, { recursive: true })
+    const unused = () => undefined
+    return openPolicyModule({
+      ...{ dir: copy, parser, dataClasses: [], watch: false, onRejected: unused },
+      ...{ onRepaired: unused, record: () => Promise.resolve(null) },
+    })
+  }
+
+  test('of a put: while its entry is written, nothing has changed, nor after a crash', async () => {
+    const opened = await open(false)
+    const before = opened.current
+    const states: unknown[] = []
+    record = async ({ version, ...change }) => {
+      states.push([opened.current === before, effectOf(await afterCrash()), change])
+      recorded.push({ version, ...change })
+      return null
+    }
+    const set = await opened.put(put)
+    expect(states).toEqual([[true, 'deny', { files: ['a.cedar'], changedBy: ['dec_1'] }]])
+    expect(set).toBe(opened.current)
+    expect(recorded.map(({ version }) => version)).toEqual([opened.current.version])
+    expect(effectOf(opened)).toBe('permit')
+    expect(effectOf(await afterCrash())).toBe('permit')
+  })
+
+  test('of a put that cannot be recorded, nothing is left, and its client gets the refusal', async () => {
+    await writeFile(join(dir, 'a.cedar'), 'forbid;')
+    const opened = await open(false)
+    const before = opened.current
+    const heard: unknown[] = []
+    opened.onChange((set) => heard.push(set))
+    record = () => Promise.resolve(full)
+    expect(await opened.put(put)).toBe(full)
+    record = () => Promise.reject(new Error('the ledger stopped for good'))
+    await expect(opened.put(put)).rejects.toThrow('stopped for good')
+    expect(opened.current).toBe(before)
+    expect(heard).toEqual([])
+    expect(await readdir(dir)).toEqual(['a.cedar'])
+    expect(await readFile(join(dir, 'a.cedar'), 'utf8')).toBe('forbid;')
+    // Nor does a later reading of the folder find it.
+    expect(await opened.reload()).toBe(before)
+  })
+
+  test('of a file: the old set decides until the change can be recorded', async () => {
+    const opened = await open(true)
+    const before = opened.current
+    let ledger: Refusal | null = full
+    record = (change) => {
+      recorded.push(change)
+      return Promise.resolve(ledger)
+    }
+    await writeFile(join(parent, 'next'), 'permit;')
+    await rename(join(parent, 'next'), join(dir, 'a.cedar'))
+    await expect.poll(() => rejections).toEqual([expect.objectContaining({})])
+    expect(String(rejections[0])).toContain('the disk is full')
+    expect(opened.current).toBe(before)
+    await expect(opened.reload()).rejects.toThrow('not on record')
+    expect(effectOf(opened)).toBe('deny')
+    ledger = null
+    await opened.reload()
+    expect(effectOf(opened)).toBe('permit')
+    expect(recorded.at(-1)).toEqual({
+      ...{ version: opened.current.version, files: ['a.cedar'], changedBy: ['files'] },
+    })
+  })
+
+  test('also where a put and a file change together, in one entry that names both', async () => {
+    const opened = await open(false)
+    await writeFile(join(dir, 'b.cedar'), 'permit;')
+    await opened.put(put)
+    await opened.reload()
+    expect(recorded).toEqual([
+      {
+        version: opened.current.version,
+        files: ['a.cedar', 'b.cedar'],
+        changedBy: ['dec_1', 'files'],
+      },
+    ])
+  })
+
+  test('and a put that changes nothing has no entry, and repairs its file', async () => {
+    await writeFile(join(dir, 'a.cedar'), 'permit;')
+    const opened = await open(false)
+    await writeFile(join(dir, 'a.cedar'), new Uint8Array([0xff, 0xfe]))
+    await opened.put(put)
+    expect(recorded).toEqual([])
+    expect(await readFile(join(dir, 'a.cedar'), 'utf8')).toBe('permit;')
+  })
+})
+
+test('puts run one after the other, also behind one that failed', async () => {
+  const opened = await open(false)
+  const first = opened.put({ ...put, text: 'nonsense;' })
+  const second = opened.put({ ...put, name: 'b.cedar' })
+  const third = opened.put({ ...put, name: 'c.cedar', exchange: 'dec_2' })
+  await expect(first).rejects.toThrow(PoliciesRejected)
+  await Promise.all([second, third])
+  expect(recorded.map(({ files, changedBy }) => [...files, ...changedBy])).toEqual([
+    ['b.cedar', 'dec_1'],
+    ['c.cedar', 'dec_2'],
+  ])
+})
+
+test('a put text is in force as its file holds it, so that the folder brings no second change', async () => {
+  const opened = await open(false)
+  await opened.put({ ...put, text: 'permit;\n// \ud800' })
+  expect(await opened.reload()).toBe(opened.current)
+  expect(recorded).toHaveLength(1)
+})
+
 test('thousands of policies are compiled in turns with other work', async () => {
   await writeFile(join(dir, 'many.cedar'), 'permit;\n'.repeat(2_000))
   let turns = 0
@@ -178,7 +309,7 @@ test('thousands of policies are compiled in turns with other work', async () => 
   setImmediate(count)
   await open(false)
   const opening = turns
-  await deps?.check([{ name: 'many.cedar', text: 'permit;\n'.repeat(2_000) }])
+  await deps?.put({ name: 'more.cedar', text: 'permit;\n'.repeat(2_000), exchange: 'dec_1' })
   isOpen = true
   expect(opening).toBeGreaterThan(2_000 / 32)
   expect(turns - opening).toBeGreaterThan(2_000 / 64)

@@ -1,7 +1,7 @@
 import * as cedar from '@cedar-policy/cedar-wasm/nodejs'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { OPERATION_NAMES } from '../../compose/policies.ts'
+import { OPERATION_NAMES } from '../../compose/operation-names.ts'
 import { compilePolicies } from '../../policy/compile-policies.ts'
 import type { PolicyRequest } from '../../policy/policy.ts'
 import { findImpossible, type RequestKind, requestKinds } from '../../policy/possible.ts'

@@ -1,7 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises'
 import * as cedar from '@cedar-policy/cedar-wasm/nodejs'
 import { describe, expect, test } from 'vitest'
-import { OPERATION_NAMES } from '../../compose/policies.ts'
+import { OPERATION_NAMES } from '../../compose/operation-names.ts'
 import { compilePolicies } from '../../policy/compile-policies.ts'
 import { parseInWasm } from './parse-in-wasm.ts'
 

@@ -1,6 +1,6 @@
 import * as cedar from '@cedar-policy/cedar-wasm/nodejs'
 import { describe, expect, test } from 'vitest'
-import { OPERATION_NAMES } from '../../compose/policies.ts'
+import { OPERATION_NAMES } from '../../compose/operation-names.ts'
 import { compilePolicies } from '../../policy/compile-policies.ts'
 import { createPolicyLint } from '../../policy/lint-policy.ts'
 import { LintWork, policyStepsLimit } from '../../policy/lint-work.ts'

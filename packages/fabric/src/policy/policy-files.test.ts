@@ -2,7 +2,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { installDefaultPolicies, replacePolicyFile } from './policies.ts'
+import { installDefaultPolicies, stagePolicyFile } from './policy-files.ts'
 
 let root: string
 let policyDir: string
@@ -35,9 +35,23 @@ test('a folder that the operator has emptied stays empty', async () => {
   expect(await readdir(policyDir)).toEqual([])
 })
 
-test('a policy file is replaced and leaves nothing beside it', async () => {
-  await replacePolicyFile(policyDir, 'own.cedar', 'forbid(principal, action, resource);')
-  await replacePolicyFile(policyDir, 'own.cedar', 'permit(principal, action, resource);')
+test('a policy file is replaced when it is committed, and leaves nothing beside it', async () => {
+  const stage = (effect: string) =>
+    stagePolicyFile(policyDir, {
+      name: 'own.cedar',
+      text: `${effect}(principal, action, resource);`,
+    })
+  await (await stage('forbid')).commit()
+  const staged = await stage('permit')
+  expect(await readFile(join(policyDir, 'own.cedar'), 'utf8')).toContain('forbid')
+  await staged.commit()
+  await staged.discard()
   expect(await readdir(policyDir)).toEqual(['own.cedar'])
   expect(await readFile(join(policyDir, 'own.cedar'), 'utf8')).toContain('permit')
+})
+
+test('a policy file that is discarded was never there', async () => {
+  const staged = await stagePolicyFile(policyDir, { name: 'own.cedar', text: 'permit' })
+  await staged.discard()
+  expect(await readdir(policyDir)).toEqual([])
 })

@@ -1,0 +1,96 @@
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { RefusedError } from '@countersign/sdk'
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
+import type { EntryDraft } from '../../packages/fabric/src/ledger/ledger.ts'
+import { LedgerBusy } from '../../packages/fabric/src/ledger/unavailable.ts'
+import { deadline } from '../harness/deadline.ts'
+import { send } from '../harness/doors.ts'
+import { openWorld, type World } from '../harness/world.ts'
+
+const limit = { name: 'ledger.queueEntries', value: 1, unit: 'count' } as const
+/** The `event` of the entries that the ledger refuses, and how many it has refused. */
+const failing = vi.hoisted((): { event: string | null; refused: number } => ({
+  event: null,
+  refused: 0,
+}))
+
+/** A ledger that takes all entries except those of one event. */
+vi.mock(import('../../packages/fabric/src/ledger/entry-feed.ts'), async (original) => {
+  const actual = await original()
+  const failingAt = (draft: EntryDraft): boolean =>
+    draft.kind === 'lifecycle' && draft.facts['event'] === failing.event
+  return {
+    ...actual,
+    createEntryFeed: (ledger) =>
+      actual.createEntryFeed({
+        append(draft) {
+          if (!failingAt(draft)) return ledger.append(draft)
+          failing.refused += 1
+          return Promise.reject(new LedgerBusy(limit, 'too many entries wait'))
+        },
+      }),
+  }
+})
+
+let world: World
+
+beforeAll(async () => {
+  world = await openWorld({ receivers: ['echo'] })
+})
+afterAll(() => world.close())
+afterEach(() => {
+  failing.event = null
+  failing.refused = 0
+})
+
+const refusedBy = (given: Promise<unknown>): Promise<RefusedError> =>
+  given.then(
+    (value) => {
+      throw new Error(`no refusal: ${String(value)}`)
+    },
+    (error: unknown) => {
+      if (error instanceof RefusedError) return error
+      throw error
+    },
+  )
+
+const unrecordable = {
+  ...{ code: 'LEDGER_UNAVAILABLE', retry: true, mayHaveActed: false },
+  limit: 'ledger.queueEntries, 1',
+}
+
+describe('a change of the policies that cannot be recorded does not take effect [record:policies]', () => {
+  const forbidden = 'forbid(principal == Agent::"caller", action, resource);'
+  const versionOf = async () =>
+    ((await world.admin('policy.show')) as { readonly version: string }).version
+  const folder = () => join(world.dir, 'data/policies')
+
+  test('of a put: its client receives why, its file is not written, and it works later', async () => {
+    const before = await versionOf()
+    failing.event = 'policies-changed'
+    const put = { name: 'late.cedar', text: forbidden }
+    const refusal = await refusedBy(world.admin('policy.put', put))
+    expect(refusal).toMatchObject(unrecordable)
+    expect(readdirSync(folder()).filter((name) => name.includes('late'))).toEqual([])
+    expect((await send(world.gateway)).status).toBe(200)
+    expect(await versionOf()).toBe(before)
+    failing.event = null
+    expect(await world.admin('policy.put', put)).toMatchObject({ taken: true })
+    expect((await send(world.gateway)).status).toBe(403)
+    await world.admin('policy.put', { ...put, text: '' })
+    expect((await send(world.gateway)).status).toBe(200)
+  })
+
+  test('of a file: the old set decides until the change is on record', async () => {
+    const before = await versionOf()
+    failing.event = 'policies-changed'
+    writeFileSync(join(folder(), 'by-hand.cedar'), forbidden)
+    await vi.waitFor(() => expect(failing.refused).toBeGreaterThan(1), deadline)
+    expect((await send(world.gateway)).status).toBe(200)
+    expect(await versionOf()).toBe(before)
+    failing.event = null
+    await vi.waitFor(async () => expect((await send(world.gateway)).status).toBe(403), deadline)
+    expect(readFileSync(join(folder(), 'by-hand.cedar'), 'utf8')).toBe(forbidden)
+  })
+})

@@ -1,6 +1,7 @@
 import type { Random } from '../lib/random.ts'
 import { type SendProgress, UpstreamError } from '../lib/upstream-error.ts'
 import type { Route } from './routes.ts'
+import { SessionTable } from './session-table.ts'
 import type {
   BalancedResponse,
   Endpoint,
@@ -22,8 +23,6 @@ const safeMethods: ReadonlySet<string> = new Set(['GET', 'HEAD'])
 const ejectMsMin = 1_000
 const ejectMsMax = 60_000
 const endpointsTrackedMax = 10_000
-/** Beyond this the oldest session is forgotten; its next request goes to any endpoint. */
-const sessionsMax = 100_000
 
 interface Health {
   pending: number
@@ -196,25 +195,20 @@ const sessionHeader = 'mcp-session-id'
  * know it.
  */
 class SessionPlaces {
-  readonly #places = new Map<string, string>()
+  /** A session that was forgotten goes to any endpoint. */
+  readonly #places = new SessionTable<string>()
 
   /** Null without a session, or if its endpoint is not one of the route's any more. */
   find({ name, endpoints }: Route, { headers }: UpstreamRequest): string | null {
     if (endpoints.length < 2) return null
     const session = headers.find(([field]) => field === sessionHeader)?.[1]
-    const place = session === undefined ? undefined : this.#places.get(`${name}\n${session}`)
-    return place !== undefined && endpoints.some(({ url }) => url === place) ? place : null
+    const place = session === undefined ? null : this.#places.find(name, session)
+    return place !== null && endpoints.some(({ url }) => url === place) ? place : null
   }
 
   learn({ name, endpoints }: Route, { url }: Endpoint, { headers }: UpstreamResponse): void {
     if (endpoints.length < 2) return
     const session = headers.find(([field]) => field.toLowerCase() === sessionHeader)?.[1]
-    if (session === undefined || session.length > sessionIdLengthMax) return
-    this.#places.set(`${name}\n${session}`, url)
-    const [oldest] = this.#places.keys()
-    if (this.#places.size > sessionsMax && oldest !== undefined) this.#places.delete(oldest)
+    if (session !== undefined) this.#places.set(name, session, url)
   }
 }
-
-/** A UUID has 36, a signed token some hundreds; each is kept for as long as its session. */
-export const sessionIdLengthMax = 1024

@@ -1,7 +1,7 @@
 import { foldedWord } from '@countersign/protocol'
 import { Refusal, UnknownReference } from '../../lib/refusal.ts'
 import { type Forwarder, type StreamEvent, Undelivered } from '../../pipeline/delivery.ts'
-import { sessionIdLengthMax } from '../../routes/balancer.ts'
+import { SessionTable, sessionIdLengthMax } from '../../routes/session-table.ts'
 import type { TaskReferences } from '../a2a/task-ids.ts'
 import type { Head } from '../reading/head.ts'
 import {
@@ -27,36 +27,24 @@ export interface McpSessions {
   readonly known: IdFilter
 }
 
-/**
- * Beyond this the oldest session is forgotten; its client receives an error and starts a new one.
- */
-const sessionsMax = 100_000
-
 export function createMcpSessions(): McpSessions {
-  const owners = new Map<string, string>()
   const known = createIdFilter()
-  const keyOf = (receiver: string, sessionId: string) => `${receiver}\n${foldedId(sessionId)}`
-  const forget = (key: string): void => {
-    if (owners.delete(key)) removeKnown(known, key.slice(key.indexOf('\n') + 1))
-  }
+  // The client of a forgotten session receives an error and starts a new one.
+  const owners = new SessionTable<string>({ onForget: (id) => removeKnown(known, id) })
   return {
     known,
     owner(receiver, sessionId) {
       if (sessionId.length > sessionIdLengthMax) return null
-      return owners.get(keyOf(receiver, sessionId)) ?? null
+      return owners.find(receiver, foldedId(sessionId))
     },
-    ownerOfKey: (receiver, key) => owners.get(`${receiver}\n${key}`) ?? null,
+    ownerOfKey: (receiver, key) => owners.find(receiver, key),
     bind(receiver, sessionId, caller) {
-      const key = keyOf(receiver, sessionId)
-      if (!owners.has(key)) addKnown(known, sessionId)
-      owners.set(key, caller)
-      if (owners.size <= sessionsMax) return
-      const [oldest] = owners.keys()
-      if (oldest !== undefined) forget(oldest)
+      if (sessionId.length > sessionIdLengthMax) return
+      const key = foldedId(sessionId)
+      if (owners.find(receiver, key) === null) addKnown(known, sessionId)
+      owners.set(receiver, key, caller)
     },
-    end(receiver, sessionId) {
-      forget(keyOf(receiver, sessionId))
-    },
+    end: (receiver, sessionId) => owners.delete(receiver, foldedId(sessionId)),
   }
 }
 

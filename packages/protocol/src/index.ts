@@ -88,6 +88,7 @@ export {
 } from './channels/sealed-proof.ts'
 export { ListenerSet } from './concurrency/listener-set.ts'
 export { ArrivingBytes } from './connections/arriving-bytes.ts'
+export { EventBlocks, visitEventFields } from './connections/event-stream.ts'
 export { isConfidential, loopbackHostnames } from './connections/loopback.ts'
 export { Shares } from './connections/shares.ts'
 export { a2aOperations, isMcpMethod, mcpMethods } from './control/agent-operations.ts'

@@ -1,3 +1,5 @@
+import { EventBlocks, parseUtf8, visitEventFields } from '@countersign/protocol'
+
 /** The fabric refused the key. */
 export class NotAdmitted extends Error {}
 
@@ -12,22 +14,31 @@ export async function ask(key: string, operation: string, args: object): Promise
 export async function watch(key: string, take: (entry: unknown) => void): Promise<void> {
   const response = await send(key, 'decisions.watch', {})
   if (response.body === null) return
-  let pending = ''
-  for await (const chunk of response.body.pipeThrough(new TextDecoderStream())) {
-    pending += chunk
-    const events = pending.split('\n\n')
-    pending = events.pop() ?? ''
-    for (const event of events) {
-      // A cut is named in the frame itself; its content is not an entry.
-      if (event.startsWith('event:')) throw new NotAdmitted('the stream was cut')
-      const data = event
-        .split('\n')
-        .filter((line) => line.startsWith('data: '))
-        .map((line) => line.slice('data: '.length))
-        .join('\n')
+  const blocks = new EventBlocks({ bytesMax: eventBytesMax, tooLarge })
+  for await (const chunk of response.body) {
+    blocks.feed(chunk)
+    for (let block = blocks.next(); block !== null; block = blocks.next()) {
+      const data = dataOf(block)
       if (data !== '') take(JSON.parse(data))
     }
   }
+}
+
+function dataOf(block: Uint8Array): string {
+  const data: string[] = []
+  visitEventFields(parseUtf8(block), (field, value) => {
+    // A cut is named in the frame itself; its content is not an entry.
+    if (field === 'event') throw new NotAdmitted('the stream was cut')
+    if (field === 'data') data.push(value)
+  })
+  return data.join('\n')
+}
+
+/** An entry has some kilobytes. */
+const eventBytesMax = 1024 * 1024
+
+function tooLarge(what: string): Error {
+  return new Error(`an event of too many ${what}`)
 }
 
 async function send(key: string, operation: string, args: object): Promise<Response> {

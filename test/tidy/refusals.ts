@@ -45,7 +45,7 @@ function tablesOf(page: string): readonly (readonly (readonly string[])[])[] {
 /** Each code is explained once, with the caller's sentence and whether to try again. */
 export function pageFaults(page: string): readonly string[] {
   const rows = tablesOf(page)
-    .filter(([head]) => head?.[1] === 'The caller hears')
+    .filter(([head]) => head?.[1] === 'Message')
     .flatMap((table) => table.slice(1))
   const counted = codes.flatMap((code) => {
     const count = rows.filter(([name]) => name === code).length

@@ -76,7 +76,7 @@ describe('imports', () => {
   })
 
   test('every source is reached from an entry point', () => {
-    const entries = ['protocol', 'sdk', 'fabric', 'console'].flatMap((name) =>
+    const entries = ['protocol', 'sdk', 'demo', 'fabric', 'console'].flatMap((name) =>
       ['index.ts', 'main.ts', 'main.tsx', 'tls.ts'].map((file) => `packages/${name}/src/${file}`),
     )
     // Pages are bundled from their scripts, and the memory adapters are what contracts start from.
@@ -217,8 +217,8 @@ describe('hygiene', () => {
     )
   })
 
-  test('the four packages carry one version', () => {
-    const names = ['protocol', 'sdk', 'fabric', 'console']
+  test('the five packages carry one version', () => {
+    const names = ['protocol', 'sdk', 'demo', 'fabric', 'console']
     expectNone(
       versionFaults(names.map((name) => JSON.parse(read(`packages/${name}/package.json`)))),
     )

@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 
 /** Everything that can be said of the repository without running the product; CI runs the same. */
@@ -66,11 +67,23 @@ function check(): boolean {
   return failed.length === 0
 }
 
+/** Workspace packages that a pull added since the last installation. */
+function missingLinks(): readonly string[] {
+  const manifest = (folder: string) =>
+    JSON.parse(readFileSync(path.join(root, folder, 'package.json'), 'utf8'))
+  const { workspaces } = manifest('.') as { readonly workspaces: readonly string[] }
+  return workspaces.filter((folder) => !existsSync(module(String(manifest(folder).name))))
+}
+
 const nodeMajor = Number(process.versions.node.split('.')[0])
 if (nodeMajor < 24) {
   process.stderr.write(
     `Node ${process.versions.node} is too old; "npm run check" brings its own.\n`,
   )
+  process.exitCode = 1
+} else if (missingLinks().length > 0) {
+  process.stderr.write(`error: ${missingLinks().join(', ')} is not linked in node_modules\n`)
+  process.stderr.write('next: run `npm install`, which links the packages of this repository\n')
   process.exitCode = 1
 } else if (!check()) {
   process.exitCode = 1

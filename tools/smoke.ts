@@ -1,6 +1,7 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import {
+  existsSync,
   lstatSync,
   mkdirSync,
   mkdtempSync,
@@ -17,7 +18,10 @@ import path from 'node:path'
  * that `files` forgot or a development dependency that the product needs shows only here.
  */
 const root = path.resolve(import.meta.dirname, '..')
-const PACKAGES = ['protocol', 'sdk', 'fabric'] as const
+/** The server, and what it depends on. */
+const SERVER = ['protocol', 'sdk', 'fabric'] as const
+/** Installed next to the server afterwards; the command line loads it where it is installed. */
+const DEMO = ['demo'] as const
 
 /** The budget of the blueprint; the runtime itself is not counted, operators bring their own. */
 const installedMegabytesMax = 60
@@ -51,15 +55,15 @@ function run(command: string, args: readonly string[], where: Where): Ran {
 
 /** Builds from nothing: outputs of sources that are gone would be packed as well. */
 function build(): void {
-  for (const name of [...PACKAGES, 'console']) {
+  for (const name of [...SERVER, ...DEMO, 'console']) {
     rmSync(path.join(root, 'packages', name, 'dist'), { recursive: true, force: true })
     rmSync(path.join(root, 'packages', name, 'tsconfig.tsbuildinfo'), { force: true })
   }
   run('npm', ['run', 'build'], { cwd: root })
 }
 
-function pack(folder: string): readonly string[] {
-  const workspaces = PACKAGES.flatMap((name) => ['--workspace', `packages/${name}`])
+function pack(folder: string, packages: readonly string[]): readonly string[] {
+  const workspaces = packages.flatMap((name) => ['--workspace', `packages/${name}`])
   const before = new Set(readdirSync(folder))
   run('npm', ['pack', ...workspaces, '--pack-destination', folder], { cwd: root })
   return readdirSync(folder).filter((file) => file.endsWith('.tgz') && !before.has(file))
@@ -84,6 +88,15 @@ function nameOf(tarball: string): string {
   return scoped === undefined ? 'countersign' : `@countersign/${scoped}`
 }
 
+/** The packages that were installed, without the runtime. */
+function countPackages(folder: string): number {
+  const lock = JSON.parse(readFileSync(path.join(folder, 'package-lock.json'), 'utf8'))
+  const places = Object.keys(lock.packages).filter((place) => place !== '' && !isRuntime(place))
+  return places.filter((place) => existsSync(path.join(folder, place))).length
+}
+
+const isRuntime = (place: string): boolean => /(?:^|\/)node-(?:linux|darwin|win)-/.test(place)
+
 /** Bytes on disk, in whole blocks as the file system hands them out. */
 function diskBytes(target: string): number {
   const found = lstatSync(target)
@@ -95,7 +108,7 @@ function diskBytes(target: string): number {
 function installedBytes(folder: string): number {
   const modules = path.join(folder, 'node_modules')
   return readdirSync(modules)
-    .filter((name) => !/^node-(?:linux|darwin|win)-/.test(name) && name !== '.bin')
+    .filter((name) => !isRuntime(name) && name !== '.bin')
     .reduce((sum, name) => sum + diskBytes(path.join(modules, name)), 0)
 }
 
@@ -109,6 +122,15 @@ function environment(folder: string): NodeJS.ProcessEnv {
   }
   delete env['NODE_OPTIONS']
   return env
+}
+
+/** Throws unless the command line ends as documented where the demo is not installed. */
+function demoIsMissing(folder: string): void {
+  const command = path.join(folder, 'node_modules/.bin/countersign')
+  const where = { cwd: folder, env: environment(folder), timeout: demoTimeoutMs }
+  const { status, stderr } = spawnSync(command, ['demo'], { encoding: 'utf8', ...where })
+  if (status === 2 && stderr.startsWith('error: the demo package @countersign/demo is not')) return
+  throw new Error(`without its package, the demo ended with ${String(status)}:\n${stderr}`)
 }
 
 /** One JSON line a step and one at the end; each says whether it held, receipts included. */
@@ -156,12 +178,18 @@ async function idleMegabytes(folder: string): Promise<number> {
 
 async function smoke(folder: string): Promise<void> {
   build()
-  const tarballs = pack(folder)
-  process.stdout.write(`packed ${tarballs.join(', ')}\n`)
-  install(folder, tarballs)
+  const server = pack(folder, SERVER)
+  process.stdout.write(`packed ${server.join(', ')}\n`)
+  install(folder, server)
   const megabytes = installedBytes(folder) / MEGABYTE
   const budget = `${megabytes.toFixed(1)} MB installed of ${installedMegabytesMax} MB`
-  process.stdout.write(`${budget} (without the runtime)\n`)
+  const packages = countPackages(folder)
+  process.stdout.write(`${budget}, ${packages} packages (without the runtime)\n`)
+  demoIsMissing(folder)
+  const tarballs = pack(folder, DEMO)
+  process.stdout.write(`packed ${tarballs.join(', ')}\n`)
+  install(folder, [...server, ...tarballs])
+  process.stdout.write(`with the demo: ${countPackages(folder)} packages\n`)
   process.stdout.write(`demo: ${demo(folder)}\n`)
   const resident = await idleMegabytes(folder)
   process.stdout.write(`idle: ${resident.toFixed(0)} MB resident of ${idleMegabytesMax} MB\n`)

@@ -28,13 +28,13 @@ function start(...args: readonly string[]): ChildProcess {
   return spawn(process.execPath, words, { cwd: home, env, stdio: ['ignore', 'pipe', 'pipe'] })
 }
 
-interface Told {
+interface Ran {
   readonly code: number | null
   readonly text: string
   readonly steps: readonly Step[]
 }
 
-async function tell(...args: readonly string[]): Promise<Told> {
+async function runDemo(...args: readonly string[]): Promise<Ran> {
   const demo = start(...args)
   let text = ''
   let complaint = ''
@@ -54,28 +54,28 @@ function isRunning(pid: number): boolean {
   }
 }
 
-const scenes = ['gateway', 'mesh', 'denied', 'queue', 'quarantine'] as const
+const steps = ['gateway', 'mesh', 'denied', 'queue', 'quarantine'] as const
 
-describe('the demo story', () => {
-  let told: Told
+describe('the demo', () => {
+  let ran: Ran
   const stepOf = (name: string): Step => {
-    const found = told.steps.find(({ step }) => step === name)
+    const found = ran.steps.find(({ step }) => step === name)
     if (found === undefined) throw new Error(`there is no step ${name}`)
     return found
   }
 
   beforeAll(async () => {
-    told = await tell('--json')
+    ran = await runDemo('--json')
   })
 
   test('is one JSON line a step, and every check of every step holds', () => {
-    expect(told.steps.map(({ step }) => step)).toEqual(['setup', ...scenes, 'summary'])
-    const failed = told.steps.flatMap(({ step, checks = [] }) =>
+    expect(ran.steps.map(({ step }) => step)).toEqual(['setup', ...steps, 'summary'])
+    const failed = ran.steps.flatMap(({ step, checks = [] }) =>
       checks.filter(({ ok }) => !ok).map(({ says }) => `${step}: ${says}`),
     )
     expect(failed).toEqual([])
-    expect(told.steps.filter(({ ok }) => !ok)).toEqual([])
-    const held = { steps: scenes.length, held: scenes.length }
+    expect(ran.steps.filter(({ ok }) => !ok)).toEqual([])
+    const held = { steps: steps.length, held: steps.length }
     expect(stepOf('summary')).toMatchObject(held)
   })
 
@@ -146,12 +146,14 @@ describe('the demo story', () => {
     expect(pids.filter(isRunning)).toEqual([])
   })
 
-  test('is told to people when it is told again on the same folder', async () => {
-    const { text } = await tell()
+  test('prints text of 80 columns for people, also when it runs again on the same folder', async () => {
+    const { text } = await runDemo()
     expect(text).toContain('5 of 5 steps held')
-    for (const scene of scenes) expect(text).toMatch(new RegExp(`✓ \\d\\. ${scene}: `))
+    for (const step of steps) expect(text).toMatch(new RegExp(`✓ \\d\\. ${step}: `))
     expect(text).not.toContain('\u001b[')
     expect(text).not.toContain('✗')
+    const isWide = (line: string): boolean => Array.from(line).length > 80
+    expect(text.split('\n').filter(isWide)).toEqual([])
   })
 })
 

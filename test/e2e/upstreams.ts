@@ -13,8 +13,8 @@ import { toNodeHandler } from '@modelcontextprotocol/node'
 import { McpServer as McpServerV1 } from '@modelcontextprotocol/sdk/server/mcp.js'
 import { StreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/streamableHttp.js'
 import { createMcpHandler, fromJsonSchema, McpServer } from '@modelcontextprotocol/server'
-import { answerA2a } from '../../packages/fabric/src/cli/demo/a2a-answer.ts'
-import { webListener } from '../../packages/fabric/src/cli/demo/web-listener.ts'
+import { answerA2a } from '../../packages/demo/src/a2a-answer.ts'
+import { webListener } from '../../packages/demo/src/web-listener.ts'
 
 /** An agent as its author wrote it, with an official server and nothing of ours. */
 export interface Upstream {

@@ -8,6 +8,7 @@ const PROSE_ROOTS = [
   'packages/protocol/src',
   'packages/sdk/src',
   'packages/console/src',
+  'packages/demo/src',
 ]
 const PROSE_FOLDERS = /^(packages|test|tools|docs|examples|bench|\.ci)\//
 const EXTENSION = /\.(ts|tsx|json|md|sql|cedar|ya?ml|css|html)$/

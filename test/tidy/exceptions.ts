@@ -27,7 +27,7 @@ export const VENDORS: Readonly<Record<string, Exceptions>> = {
         vendor,
         [
           {
-            where: 'packages/fabric/src/cli/demo/',
+            where: 'packages/demo/src/',
             reason: 'the demo shows unmodified official SDKs',
           },
         ],

@@ -53,11 +53,17 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   // The server, the connector and the SDK share one TLS module: docs/decisions/0001.
   fabric: ['@countersign/protocol', '@countersign/protocol/tls'],
   console: ['@countersign/protocol', '@countersign/sdk'],
+  // The command line passes it everything that it needs of the server.
+  demo: ['@countersign/protocol', '@countersign/sdk'],
 }
 
-/** What a file may import on top of its package. The CLI is the SDK's second user. */
+/**
+ * What a file may import on top of its package. The CLI is the SDK's second user, and loads the demo
+ * where that is installed.
+ */
 const PACKAGES_EXTRA: readonly { readonly where: string; readonly specifier: string }[] = [
   { where: 'packages/fabric/src/cli/', specifier: '@countersign/sdk' },
+  { where: 'packages/fabric/src/cli/demo-package.ts', specifier: '@countersign/demo' },
 ]
 
 export const within = (file: string, where: string): boolean =>

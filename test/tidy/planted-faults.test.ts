@@ -61,6 +61,12 @@ describe('a planted fault is found:', () => {
       '@countersign/sdk',
     ],
     ['the SDK that imports the server', 'packages/sdk/src/a.ts', 'countersign'],
+    ['the demo that imports the server', 'packages/demo/src/a.ts', 'countersign'],
+    [
+      'a transport that loads the demo',
+      'packages/fabric/src/transports/mesh/a.ts',
+      '@countersign/demo',
+    ],
     ['the console on Node’s TLS', 'packages/console/src/a.ts', '@countersign/protocol/tls'],
     ['a way around the package', 'packages/sdk/src/a.ts', '../../protocol/src/ids.ts'],
   ])('%s', (_, file, specifier) => {

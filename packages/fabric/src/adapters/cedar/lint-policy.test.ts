@@ -376,12 +376,14 @@ async function policiesOfRepository(): Promise<readonly string[]> {
     'packages/fabric/policies',
   ]
   const nested = await Promise.all(
-    [...paths, 'packages/fabric/src/cli', 'tools/siege', 'tools/crash'].map(async (path) => {
-      const names = await readdir(new URL(path, root), { recursive: true })
-      return names
-        .filter((name) => /\.(?:ts|md|cedar)$/.test(name))
-        .map((name) => `${path}/${name}`)
-    }),
+    [...paths, 'packages/demo/src', 'packages/fabric/src/cli', 'tools/siege', 'tools/crash'].map(
+      async (path) => {
+        const names = await readdir(new URL(path, root), { recursive: true })
+        return names
+          .filter((name) => /\.(?:ts|md|cedar)$/.test(name))
+          .map((name) => `${path}/${name}`)
+      },
+    ),
   )
   const files = await Promise.all(
     nested.flat().map((path) => readFile(new URL(path, root), 'utf8')),

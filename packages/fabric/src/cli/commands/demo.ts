@@ -4,19 +4,21 @@ import { join } from 'node:path'
 import type { Command } from 'commander'
 import { type Config, parseConfig } from '../../config/config.ts'
 import { addCommonOptions, type CliContext, outputOf } from '../context.ts'
+import { loadDemo, runDemoOn } from '../demo-package.ts'
 import { parsePort } from '../option-values.ts'
 import { configOf, type StartOptions } from '../running-fabric.ts'
-import { tellStory } from '../story-teller.ts'
 import { runFabric } from './up.ts'
 
 export function addDemoCommand(program: Command, context: CliContext): void {
   addCommonOptions(
     program
       .command('demo')
-      .description('tell the demo story on a fabric of its own; ends with 0 only if all of it held')
+      .description('run the demo on a fabric of its own; ends with 0 only if every check held')
       .option('--port <number>', 'listen there instead of on a free port', parsePort),
   ).action(async (options: StartOptions) => {
     const output = outputOf(context, options)
+    // Before a folder is made: without the demo there is nothing to start a fabric for.
+    const demo = await loadDemo()
     const folder =
       options.data === undefined ? await mkdtemp(join(tmpdir(), 'countersign-demo-')) : null
     const config =
@@ -25,11 +27,12 @@ export function addDemoCommand(program: Command, context: CliContext): void {
         : throwawayConfig(context, folder, options.port ?? 0)
     try {
       await runFabric(context, { config, output }, async (fabric) => {
-        if (!(await tellStory(fabric, output, false))) context.end('no')
+        const held = await runDemoOn(demo, context, { fabric, output, keepsRunning: false })
+        if (!held) context.end('no')
         return false
       })
     } finally {
-      // A folder that the user named is left for the user to look into.
+      // A folder that `--data` names stays for its owner to look into.
       if (folder !== null) await rm(folder, { recursive: true, force: true })
     }
   })

@@ -4,6 +4,7 @@ import type { Command } from 'commander'
 import type { Config } from '../../config/config.ts'
 import { addCommonOptions, type CliContext, outputOf } from '../context.ts'
 import { DATA_FILES, replaceFile } from '../data-folder.ts'
+import { loadDemo, runDemoOn } from '../demo-package.ts'
 import { openEnding } from '../ending.ts'
 import { untilAborted } from '../interruption.ts'
 import { logFormatOption, logOf } from '../logging.ts'
@@ -16,7 +17,6 @@ import {
   type StartOptions,
   startFabric,
 } from '../running-fabric.ts'
-import { tellStory } from '../story-teller.ts'
 
 interface UpOptions extends StartOptions {
   readonly acceptClock?: number
@@ -36,8 +36,8 @@ export function addUpCommand(program: Command, context: CliContext): void {
         'for this start, let the clock be behind the ledger: the time of its newest entry',
         parseTime,
       )
-      .option('--demo', 'the first time in a data folder, tell the demo story as well')
-      .option('--exit-after-demo', 'stop when the story has been told')
+      .option('--demo', 'the first time in a data folder, run the demo as well')
+      .option('--exit-after-demo', 'stop when the demo has ended')
       .addOption(logFormatOption()),
   ).action((options: UpOptions) => up(context, options))
 }
@@ -48,13 +48,18 @@ async function up(context: CliContext, options: UpOptions): Promise<void> {
   const asked = configOf(context, options)
   const config =
     logFormat === undefined ? asked : { ...asked, log: { ...asked.log, format: logFormat } }
+  const keepsRunning = options.exitAfterDemo !== true
+  const marker = join(config.dataDir, DATA_FILES.demoDone)
+  // The second time in a data folder, the agents of the demo are there already.
+  const isWanted = (options.demo === true || !keepsRunning) && !existsSync(marker)
+  // Before the fabric starts, so that a missing demo leaves no fabric behind.
+  const demo = isWanted ? await loadDemo() : null
   await runFabric(context, { config, output, acceptClock }, async (fabric) => {
     showReady(fabric, output)
-    if (options.demo !== true && options.exitAfterDemo !== true) return true
-    const held = await tellOnce(fabric, output, options.exitAfterDemo !== true)
-    if (options.exitAfterDemo !== true) return true
-    if (!held) context.end('no')
-    return false
+    const held = demo === null || (await runDemoOn(demo, context, { fabric, output, keepsRunning }))
+    if (demo !== null && held) await replaceFile(marker, '')
+    if (!keepsRunning && !held) context.end('no')
+    return keepsRunning
   })
 }
 
@@ -121,17 +126,4 @@ function showReady(fabric: StartedFabric, output: Output): void {
       '\nStop with Ctrl-C.',
     ].join('\n')
   })
-}
-
-/** Once in a data folder: the second time, its agents are there already. */
-async function tellOnce(
-  fabric: StartedFabric,
-  output: Output,
-  keepsRunning: boolean,
-): Promise<boolean> {
-  const marker = join(fabric.dataDir, DATA_FILES.demoDone)
-  if (existsSync(marker)) return true
-  const held = await tellStory(fabric, output, keepsRunning)
-  if (held) await replaceFile(marker, '')
-  return held
 }

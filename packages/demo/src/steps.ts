@@ -1,12 +1,10 @@
 import { REFUSALS } from '@countersign/protocol'
-import { systemClock } from '../../lib/clock.ts'
-import type { Explained } from '../explain.ts'
-import { CAST, MASKED_CLASSES } from './demo-policy.ts'
-import { queue } from './queue-scene.ts'
-import { proveReceipt, type Scene } from './scene.ts'
-import type { Stage } from './stage.ts'
+import { AGENTS, MASKED_CLASSES } from './demo-policy.ts'
+import { queue } from './queue-step.ts'
+import type { Setup } from './setup.ts'
+import { proveReceipt, type Step } from './step.ts'
 
-/** Numbers and addresses that belong to no person: test values of their issuers. */
+/** Numbers and addresses that are not assigned: test values of their issuers. */
 const PERSONAL: Readonly<Record<(typeof MASKED_CLASSES)[number], string>> = {
   card: '4111 1111 1111 1111',
   iban: 'DE89 3704 0044 0532 0130 00',
@@ -18,23 +16,23 @@ const NOTE =
   `Invoice 2107: refund to card ${PERSONAL.card} or IBAN ${PERSONAL.iban}, ` +
   `then tell ${PERSONAL.email} or call ${PERSONAL.phone}.`
 
-const gateway: Scene = {
-  step: 'gateway',
-  title: 'support asks billing over A2A, and its personal data is masked on the way',
-  async play(stage) {
-    const { url } = await stage.support.order('meet', CAST.billing)
-    const exchanged = await stage.support.order('ask', NOTE)
-    const heard = (await stage.billing.order('tellHeard')).at(-1) ?? ''
+const gateway: Step = {
+  name: 'gateway',
+  title: 'support asks billing over A2A; personal data is masked',
+  async run(setup) {
+    const { url } = await setup.support.send('meet', AGENTS.billing)
+    const exchanged = await setup.support.send('ask', NOTE)
+    const heard = (await setup.billing.send('listReceived')).at(-1) ?? ''
     const values = Object.values(PERSONAL)
     const leaked = values.filter((value) => heard.includes(value) || exchanged.text.includes(value))
-    const expected = { caller: CAST.support, receiver: CAST.billing, result: 'delivered' }
-    const proof = await proveReceipt(exchanged.receipt, stage, expected)
+    const expected = { caller: AGENTS.support, receiver: AGENTS.billing, result: 'delivered' }
+    const proof = await proveReceipt(exchanged.receipt, setup, expected)
     const masked = String(proof.receipt.entries[0]?.facts['masked'] ?? '')
     const classes = MASKED_CLASSES.filter((each) => masked.includes(`${each}:1`))
     const { request, response } = proof.receipt
     return {
       checks: [
-        { says: 'agent card signed by the fabric, and it leads here', ok: leadsHere(url, stage) },
+        { says: 'agent card signed by the fabric, and it leads here', ok: leadsHere(url, setup) },
         { says: 'billing saw none of the four values', ok: heard !== '' && leaked.length === 0 },
         { says: 'the rest of the note arrived', ok: heard.startsWith('Invoice 2107: refund to') },
         { says: 'the ledger names the four classes', ok: classes.length === MASKED_CLASSES.length },
@@ -56,22 +54,22 @@ const gateway: Scene = {
   },
 }
 
-function leadsHere(url: string, { origin }: Stage): boolean {
-  return url.startsWith(`${origin}/agents/${CAST.billing}/`)
+function leadsHere(url: string, { origin }: Setup): boolean {
+  return url.startsWith(`${origin}/agents/${AGENTS.billing}/`)
 }
 
 const customer = 'Berg Logistics'
 
-const mesh: Scene = {
-  step: 'mesh',
-  title: 'support calls a tool of records over MCP, connector to connector',
-  async play(stage) {
-    const url = `${stage.supportUrl}/${CAST.records}/mcp`
-    const answer = await stage.support.order('callTool', { url, tool: 'find_record', customer })
-    const calls = await stage.records.order('tellCalls')
-    const bytes = await stage.support.order('fetchReceipt', answer.exchange)
-    const expected = { caller: CAST.support, receiver: CAST.records, result: 'delivered' }
-    const proof = await proveReceipt(bytes, stage, expected)
+const mesh: Step = {
+  name: 'mesh',
+  title: 'support calls records over MCP, connector to connector',
+  async run(setup) {
+    const url = `${setup.supportUrl}/${AGENTS.records}/mcp`
+    const answer = await setup.support.send('callTool', { url, tool: 'find_record', customer })
+    const calls = await setup.records.send('listCalls')
+    const bytes = await setup.support.send('fetchReceipt', answer.exchange)
+    const expected = { caller: AGENTS.support, receiver: AGENTS.records, result: 'delivered' }
+    const proof = await proveReceipt(bytes, setup, expected)
     const { request, response } = proof.receipt
     const carried = answer.credentials.length
     return {
@@ -87,25 +85,31 @@ const mesh: Scene = {
   },
 }
 
-const denied: Scene = {
-  step: 'denied',
+/** The part of the result of `policy.explain` that the demo reads. */
+interface Explanation {
+  /** Null when the exchange never came to policy. */
+  readonly policy: { readonly text: string } | null
+}
+
+const denied: Step = {
+  name: 'denied',
   title: 'support tries another tool, which no policy permits',
-  async play(stage) {
-    const url = `${stage.supportUrl}/${CAST.records}/mcp`
-    const answer = await stage.support.order('callTool', { url, tool: 'delete_record', customer })
-    const calls = await stage.records.order('tellCalls')
+  async run(setup) {
+    const url = `${setup.supportUrl}/${AGENTS.records}/mcp`
+    const answer = await setup.support.send('callTool', { url, tool: 'delete_record', customer })
+    const calls = await setup.records.send('listCalls')
     const asked = { exchange: answer.exchange }
-    const { policy } = await stage.operator.admin<Explained>('policy.explain', asked)
+    const { policy } = await setup.operator.admin<Explanation>('policy.explain', asked)
     const why = policy?.text.split('\n') ?? []
     return {
       checks: [
         { says: 'refused with NOT_PERMITTED', ok: answer.refusal === 'NOT_PERMITTED' },
         {
-          says: 'records never heard of it',
+          says: 'records never received it',
           ok: !calls.some((call) => call.startsWith('delete_record')),
         },
         {
-          says: 'the ledger can say what would have to be true',
+          says: 'the explanation names what would have to be true',
           ok: why.some((line) => line.includes('find_record')),
         },
       ],
@@ -126,33 +130,28 @@ function nearest(why: readonly string[]): readonly string[] {
   return second === -1 ? why : why.slice(0, second)
 }
 
-/**
- * The time limit that the fabric promises (docs/refusals.md): the last byte of a withdrawn stream,
- * at the latest.
- */
+/** The promise of docs/refusals.md: how late the last byte of a withdrawn stream may come. */
 const cutMsMax = 1_000
 
-const quarantine: Scene = {
-  step: 'quarantine',
+const quarantine: Step = {
+  name: 'quarantine',
   title: 'support is quarantined in the middle of a stream',
-  async play(stage) {
-    const { support, operator } = stage
-    await support.order('openStream', 'watch the payment run')
-    const ended = support
-      .order('awaitStreamEnd')
-      .then((end) => ({ end, at: systemClock.monotonic() }))
-    const orderedAt = systemClock.monotonic()
+  async run(setup) {
+    const { support, operator, clock } = setup
+    await support.send('openStream', 'watch the payment run')
+    const ended = support.send('awaitStreamEnd').then((end) => ({ end, at: clock.monotonic() }))
+    const requestedAt = clock.monotonic()
     await operator.admin('agent.quarantine', {
-      name: CAST.support,
+      name: AGENTS.support,
       reason: 'demo: it behaves oddly',
     })
     const { end, at } = await ended
-    const cutMs = at - orderedAt
-    await operator.admin('agent.restore', { name: CAST.support, reason: 'demo: it was a drill' })
-    const { receipt } = await support.order('fetchStreamReceipt')
-    const expected = { caller: CAST.support, receiver: CAST.billing, result: 'cut' }
-    const proof = await proveReceipt(receipt, stage, expected)
-    const again = await support.order('ask', 'Invoice 2108: thank you.')
+    const cutMs = at - requestedAt
+    await operator.admin('agent.restore', { name: AGENTS.support, reason: 'demo: it was a drill' })
+    const { receipt } = await support.send('fetchStreamReceipt')
+    const expected = { caller: AGENTS.support, receiver: AGENTS.billing, result: 'cut' }
+    const proof = await proveReceipt(receipt, setup, expected)
+    const again = await support.send('ask', 'Invoice 2108: thank you.')
     return {
       checks: [
         { says: `the stream was cut within ${cutMsMax} ms`, ok: cutMs <= cutMsMax },
@@ -165,7 +164,7 @@ const quarantine: Scene = {
       ],
       seen: [
         ['events', `${end.events} before the cut`],
-        ['cut after', `${cutMs.toFixed(1)} ms, counted from the operator’s order to the last byte`],
+        ['cut after', `${cutMs.toFixed(1)} ms, from the operator’s request to the last byte`],
         ['refused', `${end.refusal}: ${REFUSALS.WITHDRAWN.says}`],
         ...proof.seen,
       ],
@@ -174,5 +173,5 @@ const quarantine: Scene = {
   },
 }
 
-/** The story, in its order. */
-export const SCENES: readonly Scene[] = [gateway, mesh, denied, queue, quarantine]
+/** The steps of the demo, in their order. */
+export const STEPS: readonly Step[] = [gateway, mesh, denied, queue, quarantine]

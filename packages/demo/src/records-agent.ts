@@ -2,14 +2,14 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { createMcpHandler, fromJsonSchema, McpServer } from '@modelcontextprotocol/server'
-import { obey } from './orders.ts'
+import { serveCommands } from './commands.ts'
 import { webListener } from './web-listener.ts'
 
-export type RecordsOrders = {
-  /** Serves MCP on loopback, as any MCP server does: it knows nothing of Countersign. */
+export type RecordsCommands = {
+  /** Serves MCP on loopback, like any MCP server: nothing in it depends on Countersign. */
   readonly serve: () => Promise<{ readonly url: string }>
   /** Every tool call that reached this agent, as it arrived. */
-  readonly tellCalls: () => Promise<readonly string[]>
+  readonly listCalls: () => Promise<readonly string[]>
 }
 
 interface Customer {
@@ -52,4 +52,4 @@ async function serve(): Promise<{ readonly url: string }> {
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` }
 }
 
-obey({ serve, tellCalls: () => Promise.resolve(calls) } satisfies RecordsOrders)
+serveCommands({ serve, listCalls: () => Promise.resolve(calls) } satisfies RecordsCommands)

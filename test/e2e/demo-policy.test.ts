@@ -1,9 +1,15 @@
 import { describe, expect, test } from 'vitest'
-import { createCedarParser } from '../../adapters/cedar/cedar-parser.ts'
-import { compilePolicies } from '../../policy/compile-policies.ts'
-import type { PolicyRequest } from '../../policy/policy.ts'
-import { DATA_CLASSES } from '../../redaction/redactor.ts'
-import { CAST, DEMO_CHANNEL, DEMO_POLICY, DEMO_POLICY_FILE, MASKED_CLASSES } from './demo-policy.ts'
+import {
+  AGENTS,
+  DEMO_CHANNEL,
+  DEMO_POLICY,
+  DEMO_POLICY_FILE,
+  MASKED_CLASSES,
+} from '../../packages/demo/src/demo-policy.ts'
+import { createCedarParser } from '../../packages/fabric/src/adapters/cedar/cedar-parser.ts'
+import { compilePolicies } from '../../packages/fabric/src/policy/compile-policies.ts'
+import type { PolicyRequest } from '../../packages/fabric/src/policy/policy.ts'
+import { DATA_CLASSES } from '../../packages/fabric/src/redaction/redactor.ts'
 
 const policies = await compilePolicies([{ name: DEMO_POLICY_FILE, text: DEMO_POLICY }], {
   parser: createCedarParser(),
@@ -21,7 +27,7 @@ interface Asked {
   readonly context?: Partial<PolicyRequest['context']>
 }
 
-function decide({ from = CAST.support, action = 'call', to, context = {} }: Asked) {
+function decide({ from = AGENTS.support, action = 'call', to, context = {} }: Asked) {
   return policies.decide({
     principal: { ...subject('agent', from), kind: 'agent' },
     action,
@@ -41,8 +47,8 @@ function decide({ from = CAST.support, action = 'call', to, context = {} }: Aske
   })
 }
 
-const billing = subject('agent', CAST.billing)
-const records = subject('agent', CAST.records)
+const billing = subject('agent', AGENTS.billing)
+const records = subject('agent', AGENTS.records)
 const channel = subject('channel', DEMO_CHANNEL)
 
 describe('the policies of the demo', () => {
@@ -64,10 +70,10 @@ describe('the policies of the demo', () => {
 
   test('let one end of the channel write and the other read', () => {
     const ways = [
-      ['publish', CAST.support, 'permit'],
-      ['consume', CAST.support, 'deny'],
-      ['publish', CAST.billing, 'deny'],
-      ['consume', CAST.billing, 'permit'],
+      ['publish', AGENTS.support, 'permit'],
+      ['consume', AGENTS.support, 'deny'],
+      ['publish', AGENTS.billing, 'deny'],
+      ['consume', AGENTS.billing, 'permit'],
     ] as const
     for (const [action, from, effect] of ways) {
       expect(decide({ action, from, to: channel }).effect).toBe(effect)

@@ -1,27 +1,27 @@
 import type { VerifiedReceipt } from '@countersign/protocol'
 import { verify } from '@countersign/sdk'
-import type { Stage } from './stage.ts'
+import type { Setup } from './setup.ts'
 
-/** One thing that was looked at, and whether it was so. */
+/** One assertion, and whether it held. */
 export interface Check {
   readonly says: string
   readonly ok: boolean
 }
 
-/** The result of one step of the demo. Every figure in it was measured while the step ran. */
-export interface Played {
+/** The result of one step. Every figure in it was measured while the step ran. */
+export interface StepResult {
   readonly checks: readonly Check[]
-  /** For people, beside the checks: a label and what was seen. */
+  /** For people, next to the checks: a label and what was seen. */
   readonly seen: readonly (readonly [label: string, text: string])[]
   /** The same for programs. */
   readonly facts: Readonly<Record<string, unknown>>
 }
 
-export interface Scene {
-  readonly step: string
+export interface Step {
+  readonly name: string
   readonly title: string
-  /** Throws when the step could not even be made; that is a failure as well. */
-  play(stage: Stage): Promise<Played>
+  /** Throws when the step could not be carried out; that is a failure as well. */
+  run(setup: Setup): Promise<StepResult>
 }
 
 export interface ExpectedReceipt {
@@ -39,14 +39,14 @@ export interface ProvenReceipt {
 
 /**
  * Verifies a receipt offline in this process too, which did not fetch it, against the trust that
- * the operator pinned at enrolment; and that it is worth something: changed by one bit it fails.
+ * the operator pinned at enrolment. A copy with one bit flipped has to fail.
  */
 export async function proveReceipt(
   bytes: Uint8Array,
-  stage: Stage,
+  setup: Setup,
   expected: ExpectedReceipt,
 ): Promise<ProvenReceipt> {
-  const { trust } = stage.operator.identity
+  const { trust } = setup.operator.identity
   const receipt = await verify(bytes, trust)
   const { trustDomain, caller, receiver, result, request, response } = receipt
   const spiffeId = (name: string): string => `spiffe://${trustDomain}/agent/${name}`
@@ -59,7 +59,7 @@ export async function proveReceipt(
   const checks = [
     { says: 'receipt verified offline against the pinned keys', ok: true },
     { says: 'it is about this very exchange', ok: isAbout },
-    { says: 'with one bit flipped it fails', ok: await failsWithBitFlipped(bytes, bit, stage) },
+    { says: 'with one bit flipped it fails', ok: await failsWithBitFlipped(bytes, bit, setup) },
   ]
   const where = `entries ${indexes.join(' and ')} of ${receipt.checkpointSize}`
   const facts = {
@@ -79,11 +79,11 @@ export async function proveReceipt(
   return { receipt, checks, seen, facts }
 }
 
-async function failsWithBitFlipped(bytes: Uint8Array, bit: number, stage: Stage): Promise<boolean> {
+async function failsWithBitFlipped(bytes: Uint8Array, bit: number, setup: Setup): Promise<boolean> {
   const flipped = Uint8Array.from(bytes)
   const at = bit >> 3
   flipped[at] = (flipped[at] ?? 0) ^ (1 << (bit & 7))
-  return verify(flipped, stage.operator.identity.trust).then(
+  return verify(flipped, setup.operator.identity.trust).then(
     () => false,
     () => true,
   )

@@ -18,12 +18,12 @@ afterEach(() => Promise.all(started.splice(0).map((agent) => agent.stop())))
 afterAll(() => rmSync(dir, { recursive: true, force: true }))
 
 function start(name: string, extra = ''): AgentProcess<Known> {
-  const orders = JSON.stringify(new URL('orders.ts', import.meta.url).href)
+  const commands = JSON.stringify(new URL('commands.ts', import.meta.url).href)
   const file = join(dir, `${name}.mjs`)
   writeFileSync(
     file,
-    `import { obey } from ${orders}
-    obey({
+    `import { serveCommands } from ${commands}
+    serveCommands({
       double: (count) => Promise.resolve(count * 2),
       fail: () => Promise.reject(new Error('it is broken')),
       vanish: () => { console.error('out of paper'); process.exit(3) },
@@ -44,28 +44,28 @@ function isRunning(pid: number): boolean {
 }
 
 describe('an agent in a process of its own', () => {
-  test('answers orders, many at once, each with its own answer', async () => {
+  test('answers commands, many at once, each with its own result', async () => {
     const agent = start('good')
-    const asked = Array.from({ length: 20 }, (_, count) => agent.order('double', count))
+    const asked = Array.from({ length: 20 }, (_, count) => agent.send('double', count))
     expect(await Promise.all(asked)).toEqual(asked.map((_, count) => count * 2))
   })
 
-  test('tells what failed, and lives on', async () => {
+  test('reports what failed, and goes on running', async () => {
     const agent = start('failing')
-    await expect(agent.order('fail')).rejects.toThrow('failing: it is broken')
-    await expect(agent.order('unknown')).rejects.toThrow('there is no order unknown')
-    expect(await agent.order('double', 4)).toBe(8)
+    await expect(agent.send('fail')).rejects.toThrow('failing: it is broken')
+    await expect(agent.send('unknown')).rejects.toThrow('there is no command unknown')
+    expect(await agent.send('double', 4)).toBe(8)
   })
 
-  test('rejects what it was asked when it ends, with what it last wrote', async () => {
+  test('rejects pending commands when it ends, with its last output', async () => {
     const agent = start('vanishing')
-    await expect(agent.order('vanish')).rejects.toThrow(/ended \(3\).*out of paper/s)
-    await expect(agent.order('double', 1)).rejects.toThrow('is not running')
+    await expect(agent.send('vanish')).rejects.toThrow(/ended \(3\).*out of paper/s)
+    await expect(agent.send('double', 1)).rejects.toThrow('is not running')
   })
 
-  test('is gone after it was stopped, even when it does not want to go', async () => {
+  test('is gone after it was stopped, even when it ignores SIGTERM', async () => {
     const agent = start('stubborn', "process.on('SIGTERM', () => undefined)")
-    await agent.order('double', 1)
+    await agent.send('double', 1)
     expect(isRunning(agent.pid)).toBe(true)
     await agent.stop()
     expect(isRunning(agent.pid)).toBe(false)
@@ -73,9 +73,9 @@ describe('an agent in a process of its own', () => {
     await agent.stop()
   })
 
-  test('that cannot be started rejects the first order', async () => {
+  test('that cannot be started rejects the first command', async () => {
     const missing = pathToFileURL(join(dir, 'missing.mjs'))
     const agent = startAgentProcess<Known>('missing', missing)
-    await expect(agent.order('double', 1)).rejects.toThrow(/missing (ended|is not running)/)
+    await expect(agent.send('double', 1)).rejects.toThrow(/missing (ended|is not running)/)
   })
 })

@@ -1,8 +1,5 @@
-/**
- * The names of the demo's agents by role. They are unlikely to clash with other agents on the same
- * fabric.
- */
-export const CAST = {
+/** The names of the agents, which do not collide with other agents of the same fabric. */
+export const AGENTS = {
   support: 'demo-support',
   billing: 'demo-billing',
   records: 'demo-records',
@@ -10,13 +7,13 @@ export const CAST = {
 
 export const DEMO_CHANNEL = 'demo-handover'
 
-/** The data classes that the demo asks to be masked, in their order. */
+/** The data classes that the demo masks, in their usual order. */
 export const MASKED_CLASSES = ['card', 'iban', 'email', 'phone'] as const
 
 export const DEMO_POLICY_FILE = 'demo.cedar'
 
 /** Everything the demo's agents may do. It names them one by one, so it opens nothing to others. */
-export const DEMO_POLICY = `// The rules of the demo. They name its agents and nobody else; delete the file when you are done.
+export const DEMO_POLICY = `// The rules of the demo. They name its agents only; delete the file when you are done.
 // What is not permitted here stays denied.
 
 // Support may ask billing, and both must sign. Billing needs no personal data to take a note, so
@@ -26,9 +23,9 @@ export const DEMO_POLICY = `// The rules of the demo. They name its agents and n
 @mask("${MASKED_CLASSES.join(', ')}")
 @sign("request, response")
 permit(
-  principal == Agent::"${CAST.support}",
+  principal == Agent::"${AGENTS.support}",
   action == Action::"call",
-  resource == Agent::"${CAST.billing}"
+  resource == Agent::"${AGENTS.billing}"
 ) when {
   context.protocol == "a2a"
 };
@@ -38,9 +35,9 @@ permit(
 @description("Support talks MCP to records, and of its tools uses find_record only.")
 @advice("Ask whoever owns the records before you widen this.")
 permit(
-  principal == Agent::"${CAST.support}",
+  principal == Agent::"${AGENTS.support}",
   action == Action::"call",
-  resource == Agent::"${CAST.records}"
+  resource == Agent::"${AGENTS.records}"
 ) when {
   context.protocol == "mcp" &&
   (context.operation != "tools/call" || context.tool == "find_record")
@@ -50,7 +47,7 @@ permit(
 @id("demo-support-hands-over")
 @description("Support publishes to the hand-over channel.")
 permit(
-  principal == Agent::"${CAST.support}",
+  principal == Agent::"${AGENTS.support}",
   action == Action::"publish",
   resource == Channel::"${DEMO_CHANNEL}"
 );
@@ -58,7 +55,7 @@ permit(
 @id("demo-billing-collects")
 @description("Billing consumes from the hand-over channel.")
 permit(
-  principal == Agent::"${CAST.billing}",
+  principal == Agent::"${AGENTS.billing}",
   action == Action::"consume",
   resource == Channel::"${DEMO_CHANNEL}"
 );

@@ -14,9 +14,9 @@ import { toBase64Url } from '@countersign/protocol'
 import { type Agent, openAgent } from '@countersign/sdk'
 import { Client as McpClient, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
 import type { Enrolment } from './billing-agent.ts'
-import { obey } from './orders.ts'
+import { serveCommands } from './commands.ts'
 
-/** The facts that the caller knows after one exchange. */
+/** The caller's result of one exchange. */
 export interface Exchanged {
   readonly text: string
   readonly exchange: string
@@ -31,8 +31,6 @@ export interface ToolAnswer {
   readonly exchange: string
   /** Null for an answer; otherwise the refusal's code. */
   readonly refusal: string | null
-  /** The text that the official client returned to its caller. */
-  readonly says: string
   /** Names of the credentials that the request carried. */
   readonly credentials: readonly string[]
 }
@@ -43,7 +41,7 @@ export interface StreamEnd {
   readonly refusal: string | null
 }
 
-export type SupportOrders = {
+export type SupportCommands = {
   readonly enrol: (enrolment: Enrolment) => Promise<{ readonly origin: string }>
   /** Asks for the agent card through the gateway and checks the fabric's signature on it. */
   readonly meet: (receiver: string) => Promise<{ readonly url: string }>
@@ -88,7 +86,7 @@ let stream: { readonly end: Promise<StreamEnd>; readonly response: Response } | 
 let sent = 0
 
 function present<T>(value: T | null, what: string): T {
-  if (value === null) throw new Error(`${what} comes first`)
+  if (value === null) throw new Error(`${what} has to be called first`)
   return value
 }
 
@@ -161,10 +159,10 @@ async function callTool({ url, tool, customer }: ToolCall): Promise<ToolAnswer> 
     await client.connect(new StreamableHTTPClientTransport(new URL(url), { fetch: watching }))
     const { content } = await client.callTool({ name: tool, arguments: { customer } })
     const texts = content.map((part) => (part.type === 'text' ? part.text : ''))
-    return { text: texts.join(' '), exchange, refusal, says: '', credentials }
+    return { text: texts.join(' '), exchange, refusal, credentials }
   } catch (error) {
     if (refusal === null) throw error
-    return { text: '', exchange, refusal, says: String(error), credentials }
+    return { text: '', exchange, refusal, credentials }
   } finally {
     await client.close()
   }
@@ -196,13 +194,13 @@ async function readToEnd(events: AsyncGenerator<unknown>, before: number): Promi
     for await (const _ of events) count += 1
     return { events: count, refusal: null }
   } catch (error) {
-    // The last event is a JSON-RPC error with our data in it, which the client returns as text.
+    // The last event is a JSON-RPC error with our data in it, which the client passes on as text.
     const [, code] = /"code":"([A-Z_]+)"/.exec(String(error)) ?? []
     return { events: count, refusal: code ?? String(error) }
   }
 }
 
-obey({
+serveCommands({
   enrol,
   meet,
   ask,
@@ -215,4 +213,4 @@ obey({
     const { end, response } = present(stream, 'openStream')
     return { text: (await end).refusal ?? '', ...(await prove(response)) }
   },
-} satisfies SupportOrders)
+} satisfies SupportCommands)

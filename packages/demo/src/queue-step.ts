@@ -3,28 +3,27 @@ import { readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type FactValue, toBase64, toBase64Url, utf8 } from '@countersign/protocol'
 import { RefusedError } from '@countersign/sdk'
-import type { EntryView } from '../entry-view.ts'
-import { CAST, DEMO_CHANNEL } from './demo-policy.ts'
-import { type ProvenReceipt, proveReceipt, type Scene } from './scene.ts'
-import type { Stage } from './stage.ts'
+import { AGENTS, DEMO_CHANNEL } from './demo-policy.ts'
+import type { Setup } from './setup.ts'
+import { type ProvenReceipt, proveReceipt, type Step } from './step.ts'
 
 const SECRET = 'Payroll for November: 41 people, 187,200 EUR in all, due on the 27th.'
 
-/** A sealed hand-over: the receiver is offline, and no intermediary can read the message. */
-export const queue: Scene = {
-  step: 'queue',
-  title: 'support hands a sealed message over while billing is down',
-  async play(stage) {
-    await openChannel(stage)
-    const { pid } = stage.billing
-    await stage.billing.stop()
+/** A sealed hand-over to a receiver that is offline; the fabric cannot read it. */
+export const queue: Step = {
+  name: 'queue',
+  title: 'support sends a sealed message while billing is down',
+  async run(setup) {
+    await openChannel(setup)
+    const { pid } = setup.billing
+    await setup.billing.stop()
     const isDown = !isRunning(pid)
-    const sent = await stage.support.order('handOver', { channel: DEMO_CHANNEL, text: SECRET })
-    const stored = await searchStored(join(stage.dataDir, 'channels'))
-    await stage.restartBilling()
-    const collected = await stage.billing.order('collect', DEMO_CHANNEL)
-    const handed = await proveHandOver(stage, sent.exchange)
-    const settled = await proveSettlement(stage)
+    const sent = await setup.support.send('handOver', { channel: DEMO_CHANNEL, text: SECRET })
+    const stored = await searchStored(join(setup.dataDir, 'channels'))
+    await setup.restartBilling()
+    const collected = await setup.billing.send('collect', DEMO_CHANNEL)
+    const handed = await proveHandOver(setup, sent.exchange)
+    const settled = await proveSettlement(setup)
     return {
       checks: [
         { says: 'billing’s process was gone when support sent', ok: isDown },
@@ -33,7 +32,7 @@ export const queue: Scene = {
           ok: stored.sealed,
         },
         { says: 'billing opened it once it was back', ok: collected.text === SECRET },
-        { says: 'the sender was proved, not claimed', ok: collected.sender === CAST.support },
+        { says: 'the sender was proved, not claimed', ok: collected.sender === AGENTS.support },
         { says: 'billing countersigned the acknowledgement', ok: settled.countersigned },
         ...handed.checks.map(({ says, ok }) => ({ says: `hand-over: ${says}`, ok })),
         ...settled.proof.checks.map(({ says, ok }) => ({ says: `acknowledgement: ${says}`, ok })),
@@ -58,10 +57,10 @@ export const queue: Scene = {
   },
 }
 
-const members = [CAST.support, CAST.billing]
+const members = [AGENTS.support, AGENTS.billing]
 
-/** A channel of an earlier story is used again, with the agents as they are enrolled now. */
-async function openChannel({ operator }: Stage): Promise<void> {
+/** A channel of an earlier run is used again, with the agents as they are enrolled now. */
+async function openChannel({ operator }: Setup): Promise<void> {
   try {
     await operator.admin('channel.create', { name: DEMO_CHANNEL, members })
   } catch (error) {
@@ -79,7 +78,7 @@ function isRunning(pid: number): boolean {
   }
 }
 
-/** As much as is searched; a channel store that is larger was not filled by this story alone. */
+/** Bounds the search; a channel store that is larger was not filled by the demo alone. */
 const searchedBytesMax = 256 * 1024 * 1024
 
 /**
@@ -111,28 +110,35 @@ const traces = [
   Buffer.from(Buffer.from(plain).toString('hex')),
 ]
 
-async function proveHandOver(stage: Stage, exchange: string): Promise<ProvenReceipt> {
-  const bytes = await stage.support.order('fetchReceipt', exchange)
-  const expected = { caller: CAST.support, receiver: DEMO_CHANNEL, result: 'delivered' }
-  return proveReceipt(bytes, stage, expected)
+async function proveHandOver(setup: Setup, exchange: string): Promise<ProvenReceipt> {
+  const bytes = await setup.support.send('fetchReceipt', exchange)
+  const expected = { caller: AGENTS.support, receiver: DEMO_CHANNEL, result: 'delivered' }
+  return proveReceipt(bytes, setup, expected)
 }
 
-/** Number of the newest entries that are searched for billing's acknowledgement. */
+/** The number of newest entries that are searched for billing's acknowledgement. */
 const recentMax = 50
 
+/** The part of a ledger entry that the demo reads, as administration returns it. */
+interface LedgerEntry {
+  readonly exchange: string
+  readonly caller: string | null
+  readonly facts: Readonly<Record<string, string | number | boolean>>
+}
+
 async function proveSettlement(
-  stage: Stage,
+  setup: Setup,
 ): Promise<{ readonly proof: ProvenReceipt; readonly countersigned: boolean }> {
-  const recent = await stage.operator.admin<readonly EntryView[]>('ledger.recent', {
+  const recent = await setup.operator.admin<readonly LedgerEntry[]>('ledger.recent', {
     countMax: recentMax,
   })
   const settling = recent.findLast(
-    ({ caller, facts }) => caller === CAST.billing && facts['operation'] === 'settle',
+    ({ caller, facts }) => caller === AGENTS.billing && facts['operation'] === 'settle',
   )
   if (settling === undefined) throw new Error('no acknowledgement is on record')
-  const bytes = await stage.billing.order('fetchReceipt', settling.exchange)
-  const expected = { caller: CAST.billing, receiver: DEMO_CHANNEL, result: 'delivered' }
-  const proof = await proveReceipt(bytes, stage, expected)
+  const bytes = await setup.billing.send('fetchReceipt', settling.exchange)
+  const expected = { caller: AGENTS.billing, receiver: DEMO_CHANNEL, result: 'delivered' }
+  const proof = await proveReceipt(bytes, setup, expected)
   const { receipt } = proof
   const facts = receipt.entries.at(-1)?.facts ?? {}
   const key = receipt.request.signature?.publicKey

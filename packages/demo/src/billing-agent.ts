@@ -11,9 +11,9 @@ import {
 import { parseUtf8 } from '@countersign/protocol'
 import { type Agent, openAgent } from '@countersign/sdk'
 import { answerA2a } from './a2a-answer.ts'
-import { obey } from './orders.ts'
+import { serveCommands } from './commands.ts'
 
-/** Interval of the updates in the long answer, and their maximum number: eight seconds in all. */
+/** The interval and the number of the events of a stream: eight seconds in all. */
 const updateMs = 100
 const updatesMax = 80
 
@@ -30,7 +30,7 @@ export interface Collected {
   readonly attempt: number
 }
 
-export type BillingOrders = {
+export type BillingCommands = {
   /** Enrols, and serves A2A; countersigns what it answers. */
   readonly serve: (enrolment: Enrolment) => Promise<{ readonly url: string }>
   /** Takes the next sealed message of a channel, opens it, and countersigns that it has it. */
@@ -38,10 +38,10 @@ export type BillingOrders = {
   /** The receipt of an exchange by its id, verified offline by the SDK. */
   readonly fetchReceipt: (exchange: string) => Promise<Uint8Array>
   /** Every text that reached this agent, as it arrived. */
-  readonly tellHeard: () => Promise<readonly string[]>
+  readonly listReceived: () => Promise<readonly string[]>
 }
 
-const heard: string[] = []
+const received: string[] = []
 let agent: Agent | null = null
 
 async function serve({ join, dir }: Enrolment): Promise<{ readonly url: string }> {
@@ -60,7 +60,7 @@ async function serve({ join, dir }: Enrolment): Promise<{ readonly url: string }
 const billing: AgentExecutor = {
   async execute(context, bus) {
     const text = textOf(context)
-    heard.push(text)
+    received.push(text)
     if (text.startsWith('watch')) await reportProgress(context, bus)
     else bus.publish(AgentEvent.message(reply(context, `Noted: ${text}`)))
     bus.finished()
@@ -68,7 +68,7 @@ const billing: AgentExecutor = {
   cancelTask: (_, bus) => Promise.resolve(bus.finished()),
 }
 
-/** A stream that is long enough for its caller to lose the right to it. */
+/** A stream that is long enough for its caller to be quarantined meanwhile. */
 async function reportProgress(context: RequestContext, bus: ExecutionEventBus): Promise<void> {
   const { taskId, contextId } = context
   const status = { state: 'TASK_STATE_WORKING' }
@@ -115,7 +115,7 @@ async function collect(channel: string): Promise<Collected> {
 }
 
 function enrolled(): Agent {
-  if (agent === null) throw new Error('serve comes first')
+  if (agent === null) throw new Error('serve has to be called first')
   return agent
 }
 
@@ -139,12 +139,12 @@ function describe(name: string, url: string): AgentCard {
   })
 }
 
-obey({
+serveCommands({
   serve,
   collect,
   fetchReceipt: async (exchange) => (await enrolled().receipt(exchange)).bytes,
-  tellHeard: () => Promise.resolve(heard),
-} satisfies BillingOrders)
+  listReceived: () => Promise.resolve(received),
+} satisfies BillingCommands)
 process.once('SIGTERM', () => {
   const closed = agent?.close() ?? Promise.resolve()
   closed.finally(() => process.exit(0)).catch(() => process.exit(1))

@@ -205,7 +205,7 @@ lie(verifies(['receipt:whose-word'], 'what a caller did not sign is not shown as
       expect(match).toBe('forwarded')
       const words = describeMatch(match, 'request', receipt.request)
       expect(words).toContain(`according to the connector of ${agentId('thief')}`)
-      expect(words).toContain('what the caller signed is another')
+      expect(words).toContain('the caller signed something else')
     },
     'in the report of the command line, and in that of the page': async (world) => {
       const receipt = await receiptOf(world, call)

@@ -47,8 +47,7 @@ const everywhere = [
     test: {
       name: 'hostile',
       include: ['test/hostile/**/*.test.ts'],
-      // The lies of one worker are told in one world: opening a fabric costs more than most of
-      // them.
+      // The attacks of one worker share one world: opening a fabric costs more than most of them.
       isolate: false,
     },
   },

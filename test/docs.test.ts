@@ -16,7 +16,10 @@ import { configJsonSchema, configSchema } from '../packages/fabric/src/config/sc
 import { guideFile, schemaFile, withTable } from '../tools/write-schema.ts'
 import { exists, files, read, root } from './tidy/source.ts'
 
-/** What readers copy into a terminal stands here; the other documents only mention commands. */
+/**
+ * The documents whose commands readers copy into a terminal; the other documents only mention
+ * commands.
+ */
 const guides = files.filter((file) =>
   /^(README\.md|docs\/[\w-]+\.md|docs\/operate\/.+\.md)$/.test(file),
 )
@@ -45,7 +48,7 @@ function commandsOf({ language, text }: Fence): readonly string[] {
           if (language === 'console') return line.startsWith('$ ') ? [line.slice(2)] : []
           return language === '' && /^(countersign|npm) /.test(line) ? [line] : []
         })
-  // What stands behind two spaces explains the command.
+  // The text after two spaces explains the command.
   return commands.map((line) => line.replace(/ {2,}.*$/, '').trim())
 }
 
@@ -57,7 +60,7 @@ const documented = guides.flatMap((file) =>
     .map((line) => ({ file, line, command: line.replace(inCheckout, 'countersign ') })),
 )
 
-/** Commands that another test carries out; `says` is what shows it there. */
+/** Commands that another test carries out; `says` is the text that shows it there. */
 const elsewhere: readonly {
   readonly command: string
   readonly by: string
@@ -74,7 +77,7 @@ const elsewhere: readonly {
 const home = mkdtempSync(join(tmpdir(), 'countersign-docs-'))
 const data = join(home, 'data')
 const before = { cwd: process.cwd(), env: { ...process.env } }
-/** What the examples call by name: the exchange that they are about, and what listens. */
+/** Values that the examples call by name: the exchange that they are about, and the listeners. */
 const known = { exchange: '', upstream: '', origin: '' }
 
 const upstream = createServer((received, response) => {
@@ -83,7 +86,7 @@ const upstream = createServer((received, response) => {
 })
 let started: ChildProcess | null = null
 
-/** The two commands of the README, with a folder and a port that are nobody's. */
+/** The two commands of the README, with a folder and a port that are free. */
 async function npmStart(): Promise<ChildProcess> {
   // A free one: 0 would do for the fabric, but what stands in the documents is a fixed one.
   const probe = createTcpServer().listen(0, '127.0.0.1')
@@ -134,7 +137,7 @@ async function carryOut(command: string): Promise<Told> {
   return { status, ...told }
 }
 
-/** What `curl --cacert <file> <url>` does, without a curl on the machine. */
+/** Does what `curl --cacert <file> <url>` does, without a curl on the machine. */
 async function get(
   url: string,
   headers: Readonly<Record<string, string>> = {},
@@ -166,7 +169,7 @@ async function watch(command: string): Promise<void> {
     stdio: ['ignore', 'pipe', 'ignore'],
   })
   const seen = once(child.stdout, 'data')
-  // Whoever asks is seen; when the watch has begun, nothing says.
+  // The watch shows every request, but does not report that it has begun.
   while ((await Promise.race([seen, sleep(200)])) === undefined)
     await look('countersign status', [0])
   child.kill('SIGINT')
@@ -189,7 +192,7 @@ const here: readonly (readonly [command: string, how: (command: string) => Promi
   ['countersign key create planner --ttl 30d', says('csk_')],
   ['countersign policy check', says('')],
   ['curl --cacert ca.pem https://127.0.0.1:8443/log/checkpoint', fetchCheckpoint],
-  // Its port is not the one of the configuration, which somebody else may hold.
+  // Its port is not the one of the configuration, which another process may hold.
   ['countersign doctor', (command) => look(command, [0, 1])],
   ['countersign status', says('countersign.local')],
   ['countersign ledger recent', says('billing-caller')],

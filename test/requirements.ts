@@ -1,7 +1,7 @@
 /**
  * Every promise this project makes, one row each. A test cites a row by naming it in its title,
  * `[record:refusals-too]`, or through `verifies`; `test/requirements/coverage.test.ts` fails on
- * rows that nobody cites and on ids that do not exist.
+ * rows without a citation and on ids that do not exist.
  */
 
 export const TRANSPORTS = ['gateway', 'mesh', 'queue'] as const
@@ -9,13 +9,14 @@ export type Transport = (typeof TRANSPORTS)[number]
 
 interface Requirement {
   readonly promise: string
-  /** Where it is kept; `fabric` for what belongs to no transport. */
+  /** The transports that keep it; `fabric` for a promise that belongs to none. */
   readonly on: readonly (Transport | 'fabric')[]
   /**
-   * Why a transport need not keep it. A row names all three transports, in one place or the other.
+   * The reason why a transport need not keep it. A row names all three transports, in one place or
+   * the other.
    */
   readonly notOn?: Readonly<Partial<Record<Transport, string>>>
-  /** Files of `test/hostile` that tell the lie which this promise withstands. */
+  /** Files of `test/hostile` with the attack that this promise withstands. */
   readonly lies?: readonly string[]
 }
 

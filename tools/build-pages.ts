@@ -8,7 +8,7 @@ interface Page {
   readonly name: 'verify' | 'dashboard'
   /** As the server finds it in `packages/fabric/pages`. */
   readonly file: string
-  /** Whom the page may talk to. */
+  /** The hosts that the page may connect to. */
   readonly connect: "'none'" | "'self'"
 }
 
@@ -20,7 +20,7 @@ export function buildVerifyPage(): Promise<string> {
   return buildPage(verifyPage)
 }
 
-/** The console as one HTML document that talks to the fabric it came from and to nobody else. */
+/** The console as one HTML document that connects only to the fabric it came from. */
 export function buildConsolePage(): Promise<string> {
   return buildPage(consolePage)
 }

@@ -18,7 +18,7 @@ export interface RabbitMq {
 }
 
 /**
- * Whether a server could be started here: `apt-get install --no-install-recommends
+ * Returns whether a server could be started here: `apt-get install --no-install-recommends
  * rabbitmq-server`.
  */
 export const hasRabbitMq = (): boolean => existsSync(launcher)

@@ -133,7 +133,7 @@ function demoIsMissing(folder: string): void {
   throw new Error(`without its package, the demo ended with ${String(status)}:\n${stderr}`)
 }
 
-/** One JSON line a step and one at the end; each says whether it held, receipts included. */
+/** One JSON line a step and one at the end; each states whether it held, receipts included. */
 function demo(folder: string): string {
   const home = path.join(folder, 'home')
   mkdirSync(home)
@@ -153,7 +153,7 @@ function demo(folder: string): string {
   return `${held} of ${lines.length} lines held`
 }
 
-/** What an operator sees of an idle server: its resident memory once it has settled. */
+/** Returns the resident memory of an idle server once it has settled, as an operator sees it. */
 async function idleMegabytes(folder: string): Promise<number> {
   const args = ['up', '--data', path.join(folder, 'idle'), '--port', '0', '--json']
   const server = spawn(path.join(folder, 'node_modules/.bin/countersign'), args, {

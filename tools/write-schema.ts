@@ -2,9 +2,9 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { configJsonSchema } from '../packages/fabric/src/config/schema.ts'
 
 /**
- * What editors and readers get of `countersign.yaml`, written from the one schema that the fabric
- * parses by: the JSON Schema that is published with the server, and the table in the operator's
- * guide.
+ * The documentation of `countersign.yaml` for editors and readers, written from the one schema that
+ * the fabric parses by: the JSON Schema that is published with the server, and the table in the
+ * operator's guide.
  */
 export const schemaFile = new URL('../packages/fabric/countersign.schema.json', import.meta.url)
 export const guideFile = new URL('../docs/operate/configure.md', import.meta.url)
@@ -54,7 +54,7 @@ export function formatSchema(): string {
   return `${JSON.stringify(configJsonSchema(), null, 2)}\n`
 }
 
-/** One row for each key that the file may hold. Throws on a key that nobody has explained. */
+/** One row for each key that the file may hold. Throws on a key without an explanation. */
 export function formatTable(): string {
   const rows = rowsOf(configJsonSchema(), '')
   const lines = rows.map(

@@ -18,7 +18,7 @@ const hour = 3_600_000
 const start = 1_700_000_000_000
 
 /**
- * What every channel store promises. Each adapter's test calls this and adds only its own quirks.
+ * The contract of every channel store. Each adapter's test calls this and adds only its own quirks.
  */
 export function channelStoreContract(
   engine: string,

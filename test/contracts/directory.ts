@@ -28,7 +28,7 @@ function keysOf(seed: number): NonNullable<AgentRecord['keys']> {
   }
 }
 
-/** What the directory promises, on any store. */
+/** The contract of the directory, on any store. */
 export function directoryContract(engine: string, openStore: () => Promise<StateStore>): void {
   describe(`directory on ${engine}`, () => {
     test('finds a record by name and by signing key once it is durable, and not before', async () => {

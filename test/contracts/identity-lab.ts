@@ -77,7 +77,7 @@ export async function openTestIdentity(url = () => 'https://localhost:8443') {
   return { identity, clock, store }
 }
 
-/** What an agent holds before it is anybody. */
+/** The keys that an agent holds before it has an identity. */
 export interface AgentSecrets {
   readonly tls: KeyObject
   readonly signing: KeyObject

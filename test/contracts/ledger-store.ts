@@ -29,7 +29,7 @@ async function commit(store: LedgerStore, first: number, count: number, body: re
 
 const text = (bytes: Uint8Array | null) => (bytes === null ? null : Buffer.from(bytes).toString())
 
-/** What every ledger store promises. `createPlace` gives a fresh, empty place each time. */
+/** The contract of every ledger store. `createPlace` gives a fresh, empty place each time. */
 export function ledgerStoreContract(engine: string, createPlace: () => Promise<OpenStore>): void {
   async function reopened(open: OpenStore, first: (store: LedgerStore) => Promise<void>) {
     const store = await open()

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import type { ReplayGuard } from '../../packages/fabric/src/identity/replay-guard.ts'
 
 /**
- * What every replay guard promises. `wait` lets time pass for it; `open` makes room for
+ * The contract of every replay guard. `wait` lets time pass for it; `open` makes space for
  * `noncesMax`.
  */
 export function replayGuardContract(

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { afterEach, describe, expect, test } from 'vitest'
 import type { StateStore } from '../../packages/fabric/src/identity/state-store.ts'
 
-/** What every state store promises; surviving a restart is promised by the durable ones alone. */
+/** The contract of every state store; only the durable ones promise to survive a restart. */
 export function stateStoreContract(engine: string, open: () => Promise<StateStore>): void {
   describe(`state store on ${engine}`, () => {
     const opened: StateStore[] = []

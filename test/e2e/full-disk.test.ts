@@ -9,7 +9,7 @@ import { openWorld, type Told, type World } from '../harness/world.ts'
 const mebibyte = 1024 * 1024
 const disk = vi.hoisted((): { free: number | null } => ({ free: null }))
 
-/** The disk of this process has as much free space as a test says. */
+/** The disk of this process has as much free space as a test sets. */
 vi.mock(import('../../packages/fabric/src/ledger/space-guard.ts'), async (original) => {
   const actual = await original()
   class FakeSpace extends actual.SpaceGuard {

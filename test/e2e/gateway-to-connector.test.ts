@@ -23,7 +23,7 @@ async function listen(handler: RequestListener): Promise<Server> {
 
 const portOf = (server: Server): number => (server.address() as AddressInfo).port
 
-/** Nobody listens there any more. */
+/** Returns a port on which the listener has closed. */
 async function closedPort(): Promise<number> {
   const server = await listen(() => undefined)
   const port = portOf(server)

@@ -60,7 +60,7 @@ const upstreams: Upstream[] = []
 const connectors: Connector[] = []
 
 beforeAll(async () => {
-  // The SDK tells there about every signature that does not fit, which is what is tried here.
+  // The SDK logs there every signature that does not fit, which is the case under test.
   vi.spyOn(console, 'debug').mockImplementation(() => undefined)
   world = await openWorld()
   pace = createPace()
@@ -143,7 +143,10 @@ async function createKey(agent: string): Promise<string> {
   return ((await world.admin('key.create', { agent })) as { key: string }).key
 }
 
-/** Where a caller reaches `receiver`; on the mesh that is its own connector, in plain HTTP. */
+/**
+ * Returns the address at which a caller reaches `receiver`; on the mesh that is its own connector,
+ * in plain HTTP.
+ */
 function baseOf(way: Way, receiver: Receiver, caller: CallerName): string {
   if (way === 'gateway') return `${world.fabric.origin}/agents/${receiver}`
   return `${loopbacks[caller].loopbackUrl}/${receiver}`
@@ -170,7 +173,10 @@ async function fetchCard(way: Way): Promise<AgentCard> {
   return (await fetchOf(way, 'anna')(url)).json() as Promise<AgentCard>
 }
 
-/** Who signs the card that a caller gets: the fabric, or on its own machine its own connector. */
+/**
+ * Returns the key that signs the card that a caller gets: the fabric's, or, on the caller's own
+ * machine, that of its connector.
+ */
 async function cardKey(way: Way): Promise<{ readonly kid: string; readonly key: KeyObject }> {
   if (way === 'mesh') {
     const { signing } = await world.agent('anna')
@@ -237,7 +243,7 @@ describe('the official A2A client', () => {
     const client = await clientOf(way, receiver)
     for await (const { payload } of client.sendMessageStream(saying('stream'))) {
       kinds.push(payload?.$case)
-      // The agent says the next thing only after this; an event that is held back ends the test.
+      // The agent sends the next event only after this; an event that is held back ends the test.
       pace.seen()
     }
     return kinds
@@ -383,7 +389,7 @@ describe('the first generation of the official MCP client', () => {
     }
     const stolen = await asBert(transport.sessionId ?? '')
     const invented = await asBert('11111111-2222-4333-8444-555555555555')
-    // Another's session is not told apart from one that never was.
+    // Another caller's session is indistinguishable from one that never existed.
     expect(stolen).toEqual([404, 'RECEIVER_UNKNOWN'])
     expect(invented).toEqual(stolen)
     expect(await next(client)).toEqual([{ type: 'text', text: '1' }])

@@ -1,6 +1,6 @@
 /**
- * What the author of a calling agent writes: official clients, an address and a key. Run with the
- * fabric's root in NODE_EXTRA_CA_CERTS, its origin and an API key as arguments.
+ * A program as the author of a calling agent writes it: official clients, an address and a key. Run
+ * with the fabric's root in NODE_EXTRA_CA_CERTS, its origin and an API key as arguments.
  */
 import { SendMessageRequest } from '@a2a-js/sdk'
 import {

@@ -51,7 +51,7 @@ async function enrol(name: string, team: string, roles = ['caller']): Promise<Ag
   return agent
 }
 
-/** What became of an attempt: `ok`, or the code of its refusal. */
+/** Returns the result of an attempt: `ok`, or the code of its refusal. */
 async function codeOf(attempt: Promise<unknown>): Promise<string> {
   try {
     await attempt
@@ -151,8 +151,8 @@ describe('policy', () => {
     expect(await call(prober)).toBe('ok')
     expect(await callOverMesh(meshed.name)).toBe('ok')
     expect(await publish(prober, 'probes')).toBe('ok')
-    // What a compromised agent does: it carries a credential out. In the mesh only the connector of
-    // the receiver sees it, whose word for another agent counts at most 14.
+    // Acts as a compromised agent: it carries a credential out. In the mesh only the connector of
+    // the receiver sees it, whose statement about another agent counts at most 14.
     const { key } = (await world.admin('key.create', { agent: 'prober' })) as { key: string }
     const note = { note: `take this: ${key}` }
     // The exchange that raises the risk is decided on again before its response is handed over.

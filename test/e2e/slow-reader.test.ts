@@ -13,7 +13,7 @@ import { openWorld, type World } from '../harness/world.ts'
 const eventBytes = 64 * 1024
 const events = 2_000
 /**
- * Far below the 125 MB that the receiver has to say, and well above what buffers on the way hold.
+ * Far below the 125 MB that the receiver has to send, and well above what buffers on the way hold.
  */
 const writtenBytesMax = 24 * 1024 * 1024
 
@@ -32,7 +32,7 @@ async function pour(response: ServerResponse): Promise<void> {
   response.end()
 }
 
-/** Waits until something was taken, and then until nobody takes anything any more. */
+/** Waits until something was taken, and then until nothing is taken any more. */
 async function settled(): Promise<void> {
   await expect.poll(() => written).toBeGreaterThan(0)
   for (let [before, quiet] = [written, 0]; quiet < 20; before = written) {

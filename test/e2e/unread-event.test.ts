@@ -70,7 +70,7 @@ async function resultOf(world: World, exchange: string): Promise<string> {
   return (await verify(body, world.caller.trust)).result ?? 'none'
 }
 
-/** Whoever hears that the outcome is unknown has a receipt that says the same. */
+/** Expects that each caller that receives an unknown outcome has a receipt that states the same. */
 async function expectReceipts(world: World, ends: readonly End[]): Promise<void> {
   const cut = ends.filter(({ told }) => told !== null)
   expect(cut.length).toBeGreaterThan(0)

@@ -22,7 +22,7 @@ export interface Upstream {
   close(): Promise<void>
 }
 
-/** What the receiver of a stream waits for before it says the next thing. */
+/** The signal that the receiver of a stream waits for before it sends the next event. */
 export interface Pace {
   /** Called by the caller, for each event that it has seen. */
   seen(): void
@@ -58,7 +58,7 @@ async function serve(listener: RequestListener): Promise<Upstream> {
   }
 }
 
-/** How many updates the A2A agent streams, one for each that was seen. */
+/** Number of updates that the A2A agent streams, one for each that was seen. */
 export const UPDATES = 3
 
 export async function openA2aAgent(pace: Pace): Promise<Upstream> {
@@ -127,7 +127,7 @@ function textOf({ userMessage }: RequestContext): string {
     .join(' ')
 }
 
-/** An MCP server of the present SDK, which speaks both eras, without sessions. */
+/** An MCP server of the present SDK, which supports both eras, without sessions. */
 export function openMcpAgent(pace: Pace): Promise<Upstream> {
   const handler = createMcpHandler(() => {
     const server = new McpServer({ name: 'archive', version: '1.0.0' })

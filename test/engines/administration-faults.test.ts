@@ -32,7 +32,7 @@ async function asOperator<T>(lab: Lab, work: (ask: Ask) => Promise<T>): Promise<
 
 interface Change {
   readonly args: object
-  /** Whether it is done, as a fabric shows it that was started anew. */
+  /** Returns whether the change is done, as a newly started fabric shows it. */
   isDone(ask: Ask, lab: Lab): Promise<boolean>
 }
 
@@ -60,7 +60,7 @@ const changes: Readonly<Record<string, Change>> = {
 
 const eio = 5
 
-/** Which calls fail from then on. */
+/** The calls that fail from then on. */
 const faults: Readonly<Record<string, readonly string[]>> = {
   'a write to the ledger': [`write ${eio} /ledger/wal/`],
   'a sync of the ledger': [`sync ${eio} /ledger/wal/`],
@@ -71,7 +71,7 @@ const faults: Readonly<Record<string, readonly string[]>> = {
 
 type Told = 'done' | 'not done' | 'unknown'
 
-/** What the operator has to think of it, by the answer or by its absence. */
+/** Returns what the operator has to conclude from the answer, or from its absence. */
 async function toldBy(answer: Promise<unknown>): Promise<Told> {
   try {
     await answer
@@ -105,7 +105,8 @@ describe.concurrent('what an operator is told while the disk fails is what was d
         await next.ready()
         const isDone = await asOperator(lab, (ask) => change.isDone(ask, lab))
         if (told !== 'unknown') expect(isDone).toBe(told === 'done')
-        // No intent could be recorded, so nothing was delivered, whatever the operator heard.
+        // The intent could not be recorded, so nothing was delivered, whatever answer the operator
+        // received.
         if (rules.some((rule) => rule.includes('/ledger/'))) expect(isDone).toBe(false)
         next.signal('SIGTERM')
         expect(await next.end(120_000)).toBe(0)

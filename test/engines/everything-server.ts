@@ -35,7 +35,7 @@ const text = (said: string) => ({ type: 'text', text: said }) as const
 const embedded = (uri: string, mimeType: string, said: string) =>
   ({ type: 'resource', resource: { uri, mimeType, text: said } }) as const
 
-/** What a tool may say to the client while it is being called. */
+/** The messages that a tool may send to the client while it is being called. */
 interface Conversation {
   readonly args: Readonly<Record<string, unknown>>
   log(data: string): Promise<void>

@@ -18,7 +18,8 @@ interface Ended {
 }
 
 /**
- * What a login does: a session bus, and on it the keyring of whoever `home` belongs to, unlocked.
+ * Does what a login does: starts a session bus, and on it the unlocked keyring of the owner of
+ * `home`.
  */
 const unlock = 'printf secret | gnome-keyring-daemon --unlock --components=secrets --daemonize'
 

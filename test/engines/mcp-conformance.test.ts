@@ -47,11 +47,11 @@ async function connect(name: string, expose: string | null, roles: string[]): Pr
  */
 const otherwise = 'dns-rebinding-protection'
 
-/** What the suite says of each scenario, such as `4 passed, 0 failed`. */
+/** Returns the suite's result of each scenario, such as `4 passed, 0 failed`. */
 async function examine(url: string): Promise<Readonly<Record<string, string>>> {
   const order = [suite, 'server', '--url', url, '--suite', 'all']
   const { stdout } = await run(process.execPath, order, { maxBuffer: 64 * 1024 * 1024 }).catch(
-    // It ends with 1 when a scenario failed, and says which.
+    // It ends with 1 when a scenario failed, and names it.
     (failed: { readonly stdout: string }) => failed,
   )
   const summary = stdout.slice(stdout.indexOf('=== SUMMARY ==='))

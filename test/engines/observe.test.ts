@@ -63,7 +63,7 @@ test('probes answer, and write no entry', async () => {
     expect(await text(`${urls.fabric}/readyz`)).toBe('ready\n')
     expect(await text(`${urls.connector}/readyz`)).toBe('ready\n')
   }
-  // What is measured is kept for half a second.
+  // Measurements are kept for half a second.
   await new Promise((wait) => setTimeout(wait, 600))
   expect(await entries()).toBe(before)
 })
@@ -91,7 +91,7 @@ while True:
     print(message.decode().replace('\\n', ' '), flush=True)
 `
 
-/** What systemd receives: a datagram socket, which Node does not have. */
+/** Receives what systemd would: on a datagram socket, which Node does not have. */
 async function openSupervisor(path: string) {
   const child = spawn('/usr/bin/python3', ['-c', receiver, path], {
     stdio: ['ignore', 'pipe', 'ignore'],
@@ -145,7 +145,7 @@ describe('under systemd', () => {
     const fed = supervisor.count('WATCHDOG=1')
     await new Promise((wait) => setTimeout(wait, 3_000))
     expect(supervisor.count('WATCHDOG=1')).toBe(fed)
-    // What systemd does then.
+    // Does what systemd then does.
     server.signal('SIGKILL')
     expect(await server.end()).toBe('SIGKILL')
     await supervisor.close()

@@ -16,7 +16,7 @@ import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
 const executablePath = '/usr/bin/chromium'
 const hasChromium = existsSync(executablePath)
 
-/** A browser that speaks to loopback and to nobody else. */
+/** A browser that connects only to loopback. */
 const quietArguments = [
   '--no-sandbox',
   '--disable-gpu',
@@ -124,7 +124,7 @@ async function judge(page: Page, bytes: Uint8Array): Promise<string> {
   return (await verdict.getAttribute('class')) ?? ''
 }
 
-// `skipIf` names the test as skipped where there is no browser; in CI that fails the run.
+// `skipIf` names the test as skipped where a browser is missing; in CI that fails the run.
 describe.skipIf(!hasChromium)('pages in Chromium', () => {
   test('a receipt verifies in the browser, offline [receipt:offline]', async () => {
     const page = await openPage('/verify')

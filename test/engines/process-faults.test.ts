@@ -13,7 +13,7 @@ beforeAll(async () => {
 afterAll(() => rmSync(seed.dir, { recursive: true, force: true }))
 
 const isRoot = process.getuid?.() === 0
-/** Whether a process has not ended soon after its fault. */
+/** Returns whether a process has not ended soon after its fault. */
 async function stays({ ended }: ServerProcess): Promise<boolean> {
   const later = new Promise<true>((resolve) => setTimeout(resolve, 5_000, true))
   return Promise.race([ended.then(() => false), later])

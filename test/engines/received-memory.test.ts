@@ -12,7 +12,7 @@ import { verifies } from '../requirements.ts'
 
 const mebibyte = 1024 * 1024
 
-/** What a receiver does with a request for a path; it never ends what it begins. */
+/** The action of a receiver on a request for a path; it never ends what it begins. */
 const hoards: Readonly<Record<string, (response: ServerResponse) => void>> = {
   '/lines': (response) => {
     response.writeHead(200, { 'content-type': 'text/event-stream' })

@@ -15,7 +15,8 @@ import { root } from '../tidy/source.ts'
 import { type ServerOptions, ServerProcess } from './server-process.ts'
 
 /**
- * What all labs of a run share: a data folder that was used and stopped, and the library of faults.
+ * The parts that all labs of a run share: a data folder that was used and stopped, and the library
+ * of faults.
  */
 export interface Seed {
   readonly dir: string

@@ -9,11 +9,11 @@ export interface ServerOptions {
   readonly env?: Readonly<Record<string, string>>
   /** The fault that preload.mjs plants. */
   readonly fault?: string
-  /** What the shell does before it becomes the server, such as `ulimit -n 256`. */
+  /** The command that the shell runs before it becomes the server, such as `ulimit -n 256`. */
   readonly before?: string
 }
 
-/** What a process ended with: its exit code, or the signal that ended it. */
+/** The end of a process: its exit code, or the signal that ended it. */
 export type End = number | NodeJS.Signals
 
 /**
@@ -25,7 +25,7 @@ export class ServerProcess {
   stdout = ''
   stderr = ''
 
-  /** What it says, in whichever order. */
+  /** Its output, in whichever order. */
   get output(): string {
     return this.stderr + this.stdout
   }

@@ -18,9 +18,9 @@ import type { End, ServerOptions, ServerProcess } from './server-process.ts'
 /** One fault of a process: what is broken, and what its operator sees. */
 export interface Fault {
   readonly fault: string
-  /** What the process ends with; `runs` when it has to go on. */
+  /** The end of the process; `runs` when it has to go on. */
   readonly ends: End | 'runs'
-  /** How long that may take, as the documentation says it. */
+  /** Time that it may take, as the documentation states it. */
   readonly within: string
   /** On stderr; the documentation shows `message`. */
   readonly says: RegExp
@@ -39,7 +39,7 @@ export interface Fault {
   prepare?(lab: Lab): unknown
   /** Breaks the running server; absent for a fault of the start. */
   inject?(lab: Lab, server: ServerProcess): unknown
-  /** What the operator does; the next start must work after it. */
+  /** The repair by the operator; the next start must work after it. */
   repair?(lab: Lab): unknown
 }
 
@@ -71,7 +71,7 @@ const portOf = (server: Server): number => {
   return typeof address === 'object' && address !== null ? address.port : 0
 }
 
-/** What a fault holds until the repair. */
+/** The resources that a fault holds until the repair. */
 const held = new Map<Lab, () => void>()
 const letGo = (lab: Lab): void => {
   held.get(lab)?.()

@@ -3,7 +3,7 @@ import { plainMediaType } from '@countersign/protocol'
 import type { Case, Oracle } from './oracle.ts'
 import { eventsOf, formatOurs, type HeadReader, maskOurs, readOurs } from './ours.ts'
 
-/** A message that we accept and that somebody reads in another way. */
+/** A message that we accept and that another reader reads differently. */
 export interface Difference {
   readonly case: Case
   readonly oracle: string
@@ -24,8 +24,8 @@ export async function readAllOurs(
 }
 
 /**
- * What others are given to read: a stream and a media type as we hand them on, anything else as it
- * came.
+ * Returns the case that other readers are given: a stream and a media type as we hand them on,
+ * anything else as it came.
  */
 function handedOn(one: Case): Promise<Case> {
   if (one.kind === 'media') {
@@ -87,7 +87,10 @@ function agree({ kind }: Case, ours: string, theirs: string): boolean {
   return ours === theirs
 }
 
-/** Where a path leads, and that a card which somebody sees there is one to us. */
+/**
+ * Returns whether a path leads to the same place in both readings, and a card for the other reader
+ * is also one for us.
+ */
 function samePath(ours: string, theirs: string): boolean {
   const isCard = ours.startsWith('card ')
   const trimmed = (path: string): string => posix.normalize(path).replace(/(?<=.)\/$/, '')
@@ -144,7 +147,7 @@ export async function findUnmasked(
   return left[found] ?? null
 }
 
-/** The characters of a reading, as somebody sees them who drops what shows nothing. */
+/** Returns the characters of a reading, as a reader sees them that drops invisible ones. */
 function shownBy(reading: string): string {
   return reading
     .replaceAll(/s((?:[0-9a-f]{2})+)/g, (_, hex: string) => Buffer.from(hex, 'hex').toString())

@@ -5,9 +5,9 @@ import type { Case, Kind } from './oracle.ts'
 interface Row {
   readonly kind: Kind
   readonly type: string
-  /** Base64, since most of them are no text. */
+  /** Base64, since most of them are not text. */
   readonly body: string
-  /** What we read in it; null where we refuse it. */
+  /** Our reading of it; null where we refuse it. */
   readonly ours: string | null
 }
 

@@ -9,7 +9,7 @@ const types = [
   ...['application/a2a+json', 'TEXT/JSON;Charset="UTF-8"', 'text/plain; charset=utf-16', formType],
 ]
 
-/** What one reader takes and another does not, or takes for something else. */
+/** Tokens that one reader takes and another does not, or takes for something else. */
 const tokens: Readonly<Record<Kind, readonly string[]>> = {
   json: [
     ...['{', '}', '[', ']', ',', ':', '"', "'", '\\', '/', ' ', '\n', '\t', '\f', '\0', '\ufeff'],

@@ -21,7 +21,7 @@ export interface Oracle {
   close(): Promise<void>
 }
 
-/** What a reader has to find as the method of a call. */
+/** The names that a reader has to find as the method of a call. */
 export const operationNames: readonly string[] = [
   ...a2aOperations.keys(),
   ...mcpMethods,

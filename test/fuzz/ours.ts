@@ -40,7 +40,7 @@ export function encode(value: unknown): string {
   return `{${members.toSorted().join(',')}}`
 }
 
-/** How the fabric reads a message; null where it refuses it. */
+/** Returns the reading of a message by the fabric; null where the fabric refuses it. */
 export function readOurs({ kind, type, body }: Case): string | null {
   if (kind === 'media') {
     const media = parseMediaType(Buffer.from(body).toString('latin1'))

@@ -26,7 +26,7 @@ export interface Signing {
   readonly reason?: string
 }
 
-/** What a settlement is about: a message as it was leased, or as somebody pretends that it was. */
+/** The subject of a settlement: a message as it was leased, or as a forger pretends that it was. */
 export interface Held {
   readonly frame: Pick<LeasedFrame, 'offset' | 'leaseToken' | 'sealed'>
   readonly listener: Identity
@@ -49,7 +49,8 @@ const ackOf = ({ sealed, ...signing }: Signing & { readonly sealed: Uint8Array }
 }
 
 /**
- * The body of a settlement of the listener, while its countersignature says what `signing` says.
+ * Returns the body of a settlement of the listener, with the countersignature that `signing`
+ * describes.
  */
 export function settlementOf(
   items: readonly (Held & Pick<Signing, 'verdict' | 'reason'>)[],
@@ -74,7 +75,7 @@ export function settlementOf(
   })
 }
 
-/** Acknowledges `frame` as the listener, while the countersignature says what `signing` says. */
+/** Acknowledges `frame` as the listener, with the countersignature that `signing` describes. */
 export function acknowledge(
   world: World,
   { channel, frame, listener }: Held & { readonly channel: string },

@@ -20,11 +20,13 @@ export interface AnswerLie {
   readonly answer: Answer
   /** The role of the receiver, by which policy may oblige it to countersign. */
   readonly role?: 'open' | 'countersigned'
-  /** Whether the caller signs at the gateway, too; a connector always does. */
+  /** True when the caller signs at the gateway, too; a connector always does. */
   readonly isSigned?: boolean
 }
 
-/** The gateway delivered the question; the answer is held back there, and the outcome says why. */
+/**
+ * The gateway delivered the request; the response is withheld there, and the outcome states why.
+ */
 export function answeredAtGateway(lie: AnswerLie): Telling {
   const { code, answer, role = 'countersigned', isSigned = false } = lie
   return async (world) => {
@@ -57,8 +59,8 @@ export function answeredOnMesh({ code, answer, role = 'countersigned' }: AnswerL
     const receiver = await world.agent(name, [role])
     const liar = await openLiar(receiver, (reached) => answer(reached, receiver, world))
     try {
-      // Until the connector knows the receiver, it asks by way of the gateway, where it is no less
-      // refused.
+      // Until the connector knows the receiver, it asks by way of the gateway, where the request is
+      // refused as well.
       await vi.waitFor(async () => {
         const heard = await askThroughConnector(world, name)
         expectHeard(heard, 'mesh', code)

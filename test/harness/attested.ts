@@ -29,7 +29,9 @@ export function rawKeyOf({ signing }: Identity): Uint8Array {
   return new Uint8Array(spki.subarray(-32))
 }
 
-/** What a connector records of a request that `signer` signed for the agent `to`. */
+/**
+ * Returns the facts that a connector records of a request that `signer` signed for the agent `to`.
+ */
 export function attestedBy(signer: Identity, draft: AttestedDraft = {}): AttestedFacts {
   const { method = 'POST', path = '/', body = '{}', to = 'thief', headers: further = [] } = draft
   const { keyId, privateKey } = signer.signing

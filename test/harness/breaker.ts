@@ -1,6 +1,6 @@
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 
-/** What a broken receiver does with one request; `whole` resolves once all of it has arrived. */
+/** The action of a broken receiver on one request; `whole` resolves once all of it has arrived. */
 export type Breaking = (socket: Socket, whole: Promise<void>) => unknown
 
 export interface Breaker {

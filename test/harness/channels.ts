@@ -130,7 +130,7 @@ export async function lease(
   return leased
 }
 
-/** What the liar hears on the queue, and what the ledger holds of it. */
+/** Expects what the attacker receives on the queue, and what the ledger holds of it. */
 export async function expectQueueRefused(
   world: World,
   heard: Heard,

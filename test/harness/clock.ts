@@ -11,7 +11,8 @@ export class ShiftedClock implements Clock {
   #offsetMs = 0
   #advancedMs = 0
   /**
-   * Whether it was ever so late that a server replaces its certificate by one that is not good yet.
+   * True when it was ever so late that a server replaces its certificate by one that is not good
+   * yet.
    */
   wentFar = false
 
@@ -29,7 +30,7 @@ export class ShiftedClock implements Clock {
     }
   }
 
-  /** Lets `ms` pass on the monotonic clock. There is no way back. */
+  /** Lets `ms` pass on the monotonic clock, which cannot go back. */
   advance(ms: number): void {
     this.#advancedMs += ms
   }

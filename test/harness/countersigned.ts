@@ -14,7 +14,7 @@ import type { HeaderList } from './doors.ts'
 import type { Reached } from './echo.ts'
 import { sha256 } from './signed.ts'
 
-/** How a countersignature may differ from an honest one. */
+/** The differences between a countersignature and an honest one. */
 export interface Countersigning {
   readonly status?: number
   readonly body?: string
@@ -24,7 +24,10 @@ export interface Countersigning {
 
 export const answerBody = '{"paid":true}'
 
-/** The fields of a countersigned answer to what reached a receiver, over what `how` says. */
+/**
+ * Returns the fields of a countersigned answer to the request that reached a receiver, as `how`
+ * describes.
+ */
 export function countersignatureOf(
   reached: Pick<Reached, 'method' | 'url' | 'rawHeaders'>,
   { signing }: Identity,

@@ -16,18 +16,18 @@ export interface Draft {
   /** `{"hello":"world"}` as JSON unless said otherwise; null for none. */
   readonly body?: string | Uint8Array | null
   readonly contentType?: string
-  /** Whose certificate is shown; that of `caller` unless said otherwise, none when null. */
+  /** The certificate that is shown; that of `caller` by default, none when null. */
   readonly as?: TlsCredential | null
   /** The lines of the head, just before they leave. */
   readonly edit?: (lines: readonly string[]) => readonly string[]
-  /** What follows the head instead of the body. */
+  /** The bytes that follow the head instead of the body. */
   readonly payload?: readonly (string | Uint8Array)[]
 }
 
 /** A way to a receiver over which callers and liars come. */
 export interface Door {
   readonly transport: 'gateway' | 'mesh'
-  /** Where `to` is reached, and what its own `path` is called there. */
+  /** Returns the address at which `to` is reached, and the form of its own `path` there. */
   place(to: string, path: string): Promise<Place>
   /** The certificate that is shown when a draft names none. */
   credential(): TlsCredential

@@ -109,7 +109,7 @@ type Subject = Pick<
   'kind' | 'name' | 'roles' | 'segment' | 'attributes'
 >
 
-/** What the directory says of everyone, by name. */
+/** Returns the directory's record of every subject, by name. */
 async function subjectsOf(world: Pick<World, 'admin'>): Promise<ReadonlyMap<string, Listed>> {
   const listed = (await world.admin('agent.list')) as readonly Listed[]
   return new Map(
@@ -175,7 +175,7 @@ export async function decidedIn(
       'policy.rules': set.decide(request).policies.join(' '),
       'private.request': JSON.stringify(request),
     }
-    // What a test states itself stays.
+    // Values that a test states itself stay.
     const left = new Set<unknown>(Object.values(UNDECIDED))
     const kept = Object.entries(entry.facts).filter(([, value]) => !left.has(value))
     return { ...entry, facts: { ...decision, ...Object.fromEntries(kept) } }

@@ -4,14 +4,14 @@ import type { HeaderList, Place } from './doors.ts'
 import { dial, type Heard, parseHeard } from './raw-http.ts'
 
 export interface HalfSent {
-  /** Whose certificate is shown; none when undefined, plain HTTP when null. */
+  /** The certificate that is shown; none when undefined, plain HTTP when null. */
   readonly credential?: TlsCredential | null | undefined
   readonly headers?: HeaderList
   readonly method?: string
   readonly contentType?: string
-  /** What the head promises. */
+  /** The length that the head promises. */
   readonly length: number
-  /** What is sent at once. */
+  /** The bytes that are sent at once. */
   readonly sent: Uint8Array
 }
 

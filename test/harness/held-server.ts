@@ -1,7 +1,7 @@
 import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
-/** A receiver that answers when a test tells it to. */
+/** A receiver that answers when a test releases it. */
 export interface HeldServer {
   readonly url: string
   /** Bodies of the requests that arrived, in their order. */

@@ -13,7 +13,7 @@ export interface Flooder {
   readonly port: number
   /** Null for a client without a certificate. */
   readonly credential: TlsCredential | null
-  /** Whether the client takes what the server sends. */
+  /** True when the client takes what the server sends. */
   readonly reads: boolean
   /** The client gives up after this many bytes. */
   readonly bytesMax: number
@@ -126,7 +126,7 @@ export function floodsOf(head: (path: string, method: string) => Buffer): Record
       return Buffer.concat([frameOf(headers, endHeaders | endStream, id, block), after(id)])
     },
   })
-  /** Each request is served, and says 28 KiB in a few octets. */
+  /** Each request is served, and encodes 28 KiB in a few octets. */
   const referring = (before: Buffer): Flood => {
     const { frames } = requests(
       Buffer.concat([head('/v1/trust', 'GET'), repeated(referenceToIt, 7)]),

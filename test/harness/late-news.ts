@@ -11,7 +11,10 @@ export interface Late {
   tell(): void
 }
 
-/** A connector beside `name` to which news of the fabric come only when the test says so. */
+/**
+ * Runs a connector next to `name` that receives news of the fabric only when the test releases
+ * them.
+ */
 export async function withLateNews(
   world: World,
   name: string,

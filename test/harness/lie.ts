@@ -7,12 +7,12 @@ import { openWorld, type World } from './world.ts'
 /** Tells the lie in a world, and fails when it is believed. */
 export type Telling = (world: World) => Promise<void>
 
-/** How a lie is told on each transport, or why it cannot be told there. */
+/** The runs of an attack on each transport, or the reason why it does not apply there. */
 export type Told = Readonly<Record<Transport, Telling | Readonly<Record<string, Telling>> | string>>
 
 /**
- * One lie, on every transport to which it applies. `promise` is what the liar tries, with the
- * promises that withstand it; a transport on which nobody can tell the lie says why.
+ * One attack, on every transport to which it applies. `promise` is what the attacker tries, with
+ * the promises that withstand it; a transport to which the attack does not apply states the reason.
  */
 export function lie(promise: string, told: Told): void {
   describe(promise, () => {
@@ -53,9 +53,9 @@ const place = Symbol.for('countersign.test.world')
 const shared = globalThis as { [place]?: Promise<World> | undefined }
 
 /**
- * The world of this worker process: opened with the first lie, and closed by the end of the
- * process, since opening one costs more than most lies. Whoever spoils something in it (an agent's
- * standing, an allowance) does so under a name of its own.
+ * The world of this worker process: opened with the first attack, and closed by the end of the
+ * process, since opening one costs more than most attacks. A test that spoils something in it (an
+ * agent's status, an allowance) does so under a name of its own.
  */
 export function sharedWorld(): Promise<World> {
   shared[place] ??= openWorld()
@@ -108,7 +108,7 @@ export function atOnce<Name extends string>(
 
 let names = 0
 
-/** A name that nobody in any world of this process has. */
+/** Returns a name that is unused in every world of this process. */
 export function newName(role: string): string {
   return `${role}-${names++}`
 }

@@ -5,7 +5,7 @@ import { type Agent, openAgent } from '../../packages/sdk/src/agent.ts'
 import { formatJoin, parseJoin } from '../../packages/sdk/src/identity/join.ts'
 import type { World } from './world.ts'
 
-/** A network before the fabric that loses what it is told to lose. */
+/** A network before the fabric that loses what a test selects. */
 export interface LossyNetwork {
   /** The next bytes of the fabric are lost, and their connection is reset. */
   loseNext(): void

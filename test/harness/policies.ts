@@ -1,7 +1,7 @@
 import { createCedarParser } from '../../packages/fabric/src/adapters/cedar/cedar-parser.ts'
 import type { ParsedPolicy, PolicyParser } from '../../packages/fabric/src/policy/parser.ts'
 
-/** Receivers by name: the role that policy permits them by, and what their route speaks. */
+/** Receivers by name: the role that policy permits them by, and the protocol of their route. */
 export const RECEIVERS = {
   echo: { role: 'open', protocol: 'auto' },
   other: { role: 'open', protocol: 'auto' },
@@ -14,8 +14,9 @@ export const RECEIVERS = {
 } as const
 
 /**
- * What callers may do in the world of the hostile tests: call receivers by role, each role with
- * obligations of its own. Whatever is refused there is refused although policy would permit it.
+ * The rights of callers in the world of the hostile tests: they may call receivers by role, each
+ * role with obligations of its own. Anything refused there is refused although policy would permit
+ * it.
  */
 export const WORLD_POLICIES = `
 @id("open")
@@ -58,7 +59,7 @@ permit(
  */
 export const policyParser: PolicyParser = rememberAnswers(createCedarParser())
 
-/** What was read may be shared: nobody may change it. */
+/** A cached result may be shared, so it must not be changed. */
 function rememberAnswers(parser: PolicyParser): PolicyParser {
   const answers = new Map<string, Promise<readonly ParsedPolicy[]>>()
   return {

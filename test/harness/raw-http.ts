@@ -15,7 +15,7 @@ export interface Place {
   /** Null for plain HTTP, undefined for a TLS peer without a certificate. */
   readonly credential?: TlsCredential | null | undefined
   readonly session?: Buffer
-  /** Answers to HEAD say how long a body would be, and have none. */
+  /** Answers to HEAD state how long a body would be, and have none. */
   readonly isBodiless?: boolean
 }
 

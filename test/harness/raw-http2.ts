@@ -2,7 +2,7 @@ import { connect, type TLSSocket } from 'node:tls'
 import type { TlsCredential } from '@countersign/protocol/tls'
 import { pemOf } from './raw-http.ts'
 
-/** What became of one HTTP/2 stream; `reset` is the error code of the stream or the connection. */
+/** The result of one HTTP/2 stream; `reset` is the error code of the stream or the connection. */
 export interface HeardStream {
   readonly body: Buffer
   readonly reset: number | null

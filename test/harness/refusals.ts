@@ -32,7 +32,7 @@ export function refusedOnBoth(
   return { gateway: refused('gateway', code, draftOf), mesh: refused('mesh', code, draftOf) }
 }
 
-/** Several ways to tell one lie, each at the gateway and at the receiver's connector. */
+/** Several variants of one attack, each at the gateway and at the receiver's connector. */
 export function eachRefusedOnBoth(
   code: RefusalCode,
   drafts: Readonly<Record<string, DraftOf | Draft>>,
@@ -65,7 +65,7 @@ export async function expectRefused(
   expect(entries.map(({ kind, facts }) => [kind, facts['code']])).toEqual([['refusal', code]])
 }
 
-/** As `expectRefused`, for what the SDK asks: it throws the refusal that it hears. */
+/** As `expectRefused`, for requests of the SDK: it throws the refusal that it receives. */
 export async function expectRefusal(
   world: World,
   code: RefusalCode,
@@ -81,7 +81,7 @@ export async function expectRefusal(
   expect(entries.map(({ kind, facts }) => [kind, facts['code']])).toEqual([['refusal', code]])
 }
 
-/** The receiver acted, and its answer was held back: the outcome says why. */
+/** The receiver acted, and its response was withheld: the outcome states why. */
 export async function expectAnswerRefused(
   world: World,
   transport: Door['transport'],
@@ -97,7 +97,7 @@ export function expectOutcome(entries: readonly Told[], code: RefusalCode): void
   expect(entries.at(-1)?.facts).toMatchObject({ code })
 }
 
-/** What the liar hears: the documented status, code and nothing of the reason. */
+/** Expects the attacker's response: the documented status and code, and nothing of the reason. */
 export function expectHeard(heard: Heard, transport: Door['transport'], code: RefusalCode): void {
   expect({ refusal: refusalOf(heard), body: heard.body.toString() }).toMatchObject({
     refusal: code,
@@ -107,12 +107,13 @@ export function expectHeard(heard: Heard, transport: Door['transport'], code: Re
   if (code === 'MESSAGE_TOO_LARGE') expectLimit(heard)
 }
 
-/** Codes of JSON-RPC, A2A and MCP themselves, by which a refusal of the fabric is told as well. */
+/** Codes of JSON-RPC, A2A and MCP themselves, which also carry a refusal of the fabric. */
 const ownCodes: readonly unknown[] = [-32_601, -32_602, -32_001]
 
 /**
- * The status of a refusal for which the protocol of its request has an error: JSON-RPC tells it in
- * the body alone. Without a body, none of a session that goes on ends it: 404 does in MCP.
+ * The status of a refusal for which the protocol of its request has an error: JSON-RPC carries it
+ * in the body alone. Without a body, the status must not end a session that goes on: 404 does so in
+ * MCP.
  */
 function spokenStatus({ body, status }: Heard, code: RefusalCode): number | null {
   if (code !== 'OPERATION_UNKNOWN' && code !== 'RECEIVER_UNKNOWN') return null

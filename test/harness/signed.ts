@@ -11,7 +11,7 @@ import {
 import type { Identity } from '@countersign/sdk'
 import { agentId, bodyOf, type Door, type Draft, type HeaderList } from './doors.ts'
 
-/** How a signature may differ from an honest one. */
+/** The differences between a signature and an honest one. */
 export interface Signing {
   /** Seconds to add to now. */
   readonly createdIn?: number
@@ -26,7 +26,10 @@ export function sha256(bytes: Uint8Array): Uint8Array {
   return new Uint8Array(createHash('sha256').update(bytes).digest())
 }
 
-/** `draft` with the signature of `signer` over what it says now; what is changed later is a lie. */
+/**
+ * Returns `draft` with the signature of `signer` over its present content; a later change is an
+ * attack.
+ */
 export async function signed(
   door: Door,
   signer: Identity,

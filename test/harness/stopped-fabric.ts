@@ -31,7 +31,7 @@ export async function withStoppedFabric(
 
 const clock = new ShiftedClock()
 
-/** What lies on disk, and what its operator joined by. */
+/** The data on disk, and the join string of its operator. */
 interface Stopped {
   readonly dir: string
   readonly line: string

@@ -38,7 +38,7 @@ export interface World {
   admin(operation: string, args?: object): Promise<unknown>
   /** Enrols an agent of that name once; later calls give the same one. */
   agent(name: string, roles?: readonly string[]): Promise<Identity>
-  /** What the ledger holds of an exchange, as `countersign explain` shows it. */
+  /** Returns what the ledger holds of an exchange, as `countersign explain` shows it. */
   explain(exchange: string): Promise<readonly Told[]>
   /** Throws when something was recorded of which no receipt would verify; `close` asks as well. */
   checkEntries(): void
@@ -48,7 +48,7 @@ export interface World {
 export interface WorldOptions {
   /** Further lines of `countersign.yaml`. */
   readonly limits?: Readonly<Record<string, number>>
-  /** Which receivers there are; all of them unless said otherwise. */
+  /** The receivers of the world; all of them by default. */
   readonly receivers?: readonly (keyof typeof RECEIVERS)[]
   /**
    * Receivers of `countersign.yaml`, which never enrol, by name; the echo answers for all of them.
@@ -56,7 +56,7 @@ export interface WorldOptions {
   readonly configured?: Readonly<Record<string, { readonly roles: readonly string[] }>>
 }
 
-/** High enough that no lie is refused for being one of many, unless it is told about that. */
+/** High enough that an attack is not refused for being one of many, unless it is about that. */
 const limitsDefault = { requestsPerMinute: 100_000, refusalsPerMinute: 100_000, bodyBytes: 65_536 }
 
 export async function openWorld(options: WorldOptions = {}): Promise<World> {
@@ -121,15 +121,14 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
   }
 }
 
-/**
- * Holds every entry of a fabric to what verifiers check of it, whoever recorded it, and of what.
- */
+/** Checks every entry of a fabric as verifiers check it, for any recorder and any subject. */
 function watchEntries(fabric: Fabric): () => void {
   const faults: string[] = []
   fabric.onEntry(({ kind, facts, exchange }) => {
     try {
       checkEntryClaims({ kind, facts, withheld: [] }, trustDomain)
-      // What the fabric records in place of an entry that it would have to reject itself.
+      // The detail that the fabric records in place of an entry that it would have to reject
+      // itself.
       const detail = String(facts['private.detail'])
       if (detail.includes('contradicts itself')) throw new Error(detail)
     } catch (cause) {
@@ -203,7 +202,7 @@ function adminOf(operator: Identity): Admin {
   }
 }
 
-/** What callers may do in a world; throws where the fabric does not take it. */
+/** Stores the policy for the callers of a world; throws where the fabric does not take it. */
 export async function putPolicies(admin: Admin): Promise<void> {
   const put = await admin('policy.put', { name: 'world.cedar', text: WORLD_POLICIES })
   const { taken, problems } = put as { taken: boolean; problems: readonly string[] }

@@ -6,7 +6,8 @@ import type { TestProject } from 'vitest/node'
 declare module 'vitest' {
   interface ProvidedContext {
     /**
-     * Where worlds keep their data. Removed at the end: a worker may be ended before it tidies up.
+     * The folder where worlds keep their data. Removed at the end: a worker may be ended before it
+     * tidies up.
      */
     worldsDir: string
   }
@@ -16,8 +17,8 @@ const memory = '/dev/shm'
 const spareBytes = 2 * 1024 ** 3
 
 /**
- * In memory where there is enough: every request waits for the disk four times, and what a power
- * failure leaves of a store is told by the crash tests and not by these.
+ * In memory where there is enough: every request waits for the disk four times, and the crash
+ * tests, not these, cover what a power failure leaves of a store.
  */
 function placeOfWorlds(): string {
   try {

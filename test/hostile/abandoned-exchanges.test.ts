@@ -33,7 +33,7 @@ const outcome = ({ exchange }: MeshEntry): MeshEntry => ({
   facts: { result: 'refused', code: 'OVERLOADED' },
 })
 
-/** What a connector of `agent` records, and the indexes that it is given. */
+/** Records entries as a connector of `agent` does, and returns the indexes that it is given. */
 async function record(world: World, agent: Identity, entries: readonly MeshEntry[]) {
   const body = formatMeshEntries(await decidedIn(world, entries))
   const heard = await send(world.control, {

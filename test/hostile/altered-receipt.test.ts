@@ -36,7 +36,7 @@ const alter =
 const swap: Telling = async (world) => {
   const first = await receiptOf(world, exchangeOf(await send(world.gateway)))
   const second = exchangeOf(await send(world.gateway))
-  // A fabric, or somebody before it, that answers with another good receipt.
+  // A fabric, or an attacker in front of it, that answers with another good receipt.
   const line = {
     ...world.caller.line,
     request: () =>

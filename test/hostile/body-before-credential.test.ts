@@ -80,10 +80,7 @@ const overHttp2: Telling = async (world) => {
   }
 }
 
-/**
- * A connector speaks with certificates of the trust domain only; their holder may be out of
- * standing.
- */
+/** A connector accepts certificates of the trust domain only; a holder may have lost its status. */
 const onMesh: Telling = (_) =>
   inOwnWorld({ receivers: ['echo'] }, async (world) => {
     const agent = await world.agent('half-sender', ['caller'])

@@ -33,19 +33,20 @@ const message = {
 type Headers = Readonly<Record<string, string>>
 
 /**
- * What a receiver does to those that call it, and what they then do in good faith, again and again.
+ * The behaviour of a receiver towards its callers, and the requests that they then make in good
+ * faith, again and again.
  */
 interface Attack {
   readonly protocol: 'a2a' | 'mcp'
-  /** What the receiver answers to everyone. */
+  /** The response of the receiver to every caller. */
   readonly result?: object
   readonly headers?: Headers
   readonly events?: string
   /** A request of an accomplice, which gets the same ids first. */
   readonly first?: Draft
-  /** What the victim asks at first. */
+  /** The first request of the victim. */
   readonly begin: Draft
-  /** What the receiver has done to it before the victim asks again. */
+  /** The actions of the receiver against the victim before it asks again. */
   readonly meanwhile?: (world: World, evil: string) => Promise<unknown>
   readonly again: Draft
 }
@@ -164,7 +165,7 @@ async function expectUnharmed(world: World, victim: Identity): Promise<void> {
   expect((await send(world.gateway, { as: victim.credential() })).status).toBe(200)
 }
 
-/** What the connector of the victim records of calls that are refused there. */
+/** Records, as the connector of the victim, calls that are refused there. */
 async function frameByRecord(world: World, code: string): Promise<void> {
   await world.admin('policy.put', { name: 'risk.cedar', text: POLICY })
   const victim = await world.agent(newName('victim'), ['caller'])

@@ -11,7 +11,7 @@ interface Card {
   }[]
 }
 
-/** Which of its interfaces the card of an agent has left, on the way through us. */
+/** Checks which interfaces of an agent's card remain after it passed through us. */
 const listed =
   (transport: 'gateway' | 'mesh', to: string, bindings: readonly string[]): Telling =>
   async (world) => {
@@ -32,7 +32,7 @@ const listed =
       expect(url).toMatch(/\/v1$/)
       expect(url.startsWith(world.echo.url)).toBe(false)
     }
-    // What is listed is carried, and what is not listed is refused.
+    // Listed bindings are carried, and unlisted ones are refused.
     const message = { messageId: 'm', role: 'ROLE_USER', parts: [{ text: 'a' }] }
     const rest = { to, path: '/v1/message:send', body: JSON.stringify({ message }) }
     const { status } = await world.echo.during(answering({ message }), () => send(door, rest))

@@ -32,7 +32,7 @@ async function expectNothingAcknowledged(world: World, heard: Heard, offset: num
   expect(facts).toMatchObject({ messages: 1, settled: 0, 'settled.lost': String(offset) })
 }
 
-/** As an honest settlement, but for what `change` does to its JSON. */
+/** As an honest settlement, except for what `change` does to its JSON. */
 const reworded =
   (change: (settlement: Record<string, unknown>) => Record<string, unknown>): Telling =>
   async (world) => {

@@ -22,7 +22,7 @@ const answeredBefore =
     inWorld(async (world) => {
       const door = world[transport]
       const as = (await world.agent(newName('greedy'), ['caller'])).credential()
-      // A connector hears of a new agent by its long poll.
+      // A connector learns of a new agent by its long poll.
       await vi.waitFor(async () => {
         expect((await send(door, { to: 'echo', as })).status).toBe(200)
       }, deadline)

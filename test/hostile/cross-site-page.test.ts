@@ -8,7 +8,10 @@ const code = 'CREDENTIAL_REJECTED'
 const foreign = [['Origin', 'https://evil.example']] as const
 const order = '{"operation":"agent.revoke","args":{"name":"other","reason":"a page said so"}}'
 
-/** Whoever reaches a connector's loopback speaks as its agent, so a web page must not. */
+/**
+ * Any client that reaches a connector's loopback acts as its agent, so a web page must not reach
+ * it.
+ */
 async function onLoopback(world: World, fields: readonly string[], path?: string): Promise<void> {
   const place = await world.connectors.loopback('caller', 'echo', '/')
   await expectRefused(world, 'mesh', {

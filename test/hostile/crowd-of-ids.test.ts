@@ -30,7 +30,9 @@ const spelling = (at: number): string =>
 
 const resultOf = (result: object) => ({ jsonrpc: '2.0', id: 1, result })
 
-/** An answer that says it created so many tasks, in records of as many as are read of one. */
+/**
+ * An answer that claims to have created so many tasks, in records of as many as are read of one.
+ */
 const crowd = (count: number): object =>
   resultOf(
     Object.fromEntries(
@@ -62,7 +64,7 @@ const refused =
     expect(streamed).toContain(`"limit":"${limit}"`)
   }
 
-/** What a receiver of the protocols answers stays below. */
+/** The answer of an ordinary receiver of the protocols stays below the limits. */
 const ordinary =
   (transport: Transport): Telling =>
   async (world) => {

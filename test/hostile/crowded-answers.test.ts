@@ -50,7 +50,9 @@ const crowded =
     await expectAll(world, transport, { drafts: calls, answer: result })
   }
 
-/** What one caller asks of a receiver at once costs no other caller an answer of it. */
+/**
+ * The requests of one caller to a receiver at once do not cost any other caller an answer of it.
+ */
 const besideAnother =
   (transport: Transport): Telling =>
   async (world) => {

@@ -89,7 +89,7 @@ const put = async (
   expect(answer).toMatchObject({ taken: true })
 }
 
-/** What happens to the callers of these names while their calls wait. */
+/** The changes that happen to the callers of these names while their calls wait. */
 const changes: Readonly<Record<string, (world: World, name: string) => Promise<unknown>>> = {
   'waiting-in-quarantine': (world, name) =>
     world.admin('agent.quarantine', { name, reason: 'told to' }),
@@ -134,7 +134,7 @@ lie(
             await arrived(world, direct)
             release()
             const heard = new Map(await Promise.all(asked))
-            // What happened to others does not concern it.
+            // The changes to others do not concern it.
             expect(heard.get(unconcerned)?.status).toBe(200)
             heard.delete(unconcerned)
             const ofScene = reached().filter((body) => body.includes('"of"'))

@@ -32,7 +32,7 @@ const alone = eachRefusedOnBoth('MESSAGE_TOO_LARGE', {
   'in chunks, to a masking policy': { to: 'masked', edit: inChunks, payload: chunks },
 })
 
-/** What was not waited for must not be taken for the next request. */
+/** A body that was not waited for must not be taken for the next request. */
 const thenAnother =
   (transport: 'gateway' | 'mesh'): Telling =>
   async (world) => {

@@ -19,7 +19,7 @@ lie(
   ),
   {
     gateway: async (world) => {
-      // The agent's own word leads to a place where somebody else holds the certificate.
+      // The agent's own statement leads to a place where another party holds the certificate.
       const lost = await world.agent('lost', ['open'])
       const thief = await world.agent('thief', ['caller'])
       let reached = 0

@@ -19,7 +19,7 @@ const claim = (entriesOf: (world: World) => Promise<readonly Change[]>, code?: R
     body: formatMeshEntries(await decidedIn(world, (await entriesOf(world)).map(meshEntry))),
   }))
 
-/** What an honest connector records of a request that the caller signed for `to`. */
+/** The facts that an honest connector records of a request that the caller signed for `to`. */
 const attested = ({ caller }: World, to = 'thief') => attestedBy(caller, { to })
 
 const foreign = { receiver: 'echo' }

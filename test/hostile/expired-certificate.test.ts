@@ -25,7 +25,7 @@ lie(verifies(['authenticate:certificate'], 'a certificate that has ended is refu
     const before = world.echo.reached.length
     const tell = () => talk({ port: place.port, credential }, bytesOf({}, place))
     expect(await tell()).toMatchObject([{ status: 200 }])
-    // The handshake itself fails, so there is no request to answer.
+    // The handshake itself fails, so a request never arrives to be answered.
     expect(await clock.later(laterMs, tell)).toEqual([])
     expect(world.echo.reached.length).toBe(before + 1)
   },

@@ -60,7 +60,7 @@ const joined =
     expect(listed).toEqual([['Accept-Encoding, Origin'], ['GET, POST, PUT'], ['en, de']])
   }
 
-/** On a route that speaks any protocol: only what reads the tasks of a path is a list of them. */
+/** On a route for any protocol: only a request that reads the tasks of a path is a list of them. */
 const added =
   (transport: Transport): Telling =>
   async (world) => {

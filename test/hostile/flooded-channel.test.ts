@@ -31,7 +31,9 @@ interface Flooded {
   flood(count: number, labels: readonly string[]): Promise<void>
   /** One message of the other member. */
   putOther(): Promise<void>
-  /** What one lease that may wait as long as the SDK's gets, as offset and attempt. */
+  /**
+   * Returns the messages of one lease that may wait as long as the SDK's, as offset and attempt.
+   */
   take(taking?: Partial<Taking>): Promise<readonly (readonly [number, number])[]>
 }
 
@@ -108,7 +110,7 @@ lie(
           await flood(400, ['restricted'])
           await putOther()
           expect(await take()).toEqual([[401, 1]])
-          // What comes later comes at once, and nothing is lost for a reader who may have it.
+          // Later messages come at once, and nothing is lost for a reader who may have it.
           await putOther()
           expect(await take({ count: 1 })).toEqual([[402, 1]])
           const seen: (readonly [number, number])[] = []

@@ -9,7 +9,7 @@ const named =
   (lines) =>
     lines.map((line) => (line.startsWith('Host: ') ? `Host: ${host}` : line))
 
-/** What a page can make a browser send once its own name resolves to this machine. */
+/** Names that a page can make a browser send once its own name resolves to this machine. */
 const hosts = {
   'of a page': 'rebound.example',
   'of a page, with our port': 'rebound.example:8443',

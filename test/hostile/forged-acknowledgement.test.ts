@@ -14,7 +14,7 @@ const forged =
     const scene = await leaseTwo(world)
     const heard = await acknowledge(world, scene, signingOf(world, scene))
     await expectQueueRefused(world, heard, 'SIGNATURE_REJECTED')
-    // What nobody acknowledged is handed out again.
+    // A message that was not acknowledged is handed out again.
     const again = await world.clock.later(31_000, () => lease(world, scene.channel, scene.listener))
     expect(again.map(({ offset }) => offset)).toContain(scene.frame.offset)
   }

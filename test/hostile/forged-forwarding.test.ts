@@ -8,7 +8,9 @@ import { talk } from '../harness/raw-http.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
-/** An agent that serves by the SDK itself: whoever reaches its port could come past the fabric. */
+/**
+ * An agent that serves by the SDK itself: any client that reaches its port could bypass the fabric.
+ */
 async function withServing(
   world: World,
   scene: (port: number, agent: Agent) => Promise<void>,

@@ -4,7 +4,7 @@ import { expectOutcome } from '../harness/refusals.ts'
 import { openStream, streaming } from '../harness/streams.ts'
 import { verifies } from '../requirements.ts'
 
-/** Where Java's `\R`, Python's `splitlines` or another reader ends a line. */
+/** Line ends of Java's `\R`, Python's `splitlines` or another reader. */
 const breaks = ['\v', '\f', '\x1c', '\x1d', '\x1e', '\x85', '\u2028', '\u2029', '\r', '\r\n']
 const everyBreak = new RegExp(`\r\n|[\n${breaks.join('')}]`, 'u')
 

@@ -12,7 +12,7 @@ import {
 import { lie, type Telling } from '../harness/lie.ts'
 import { verifies } from '../requirements.ts'
 
-/** Both are members, so only what is signed tells them apart. */
+/** Both are members, so only the signed content distinguishes them. */
 const forge =
   (claim: (member: Identity, victim: Identity) => Partial<SealingIdentity>): Telling =>
   async (world) => {

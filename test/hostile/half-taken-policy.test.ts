@@ -16,7 +16,7 @@ const folderOf = ({ dir }: World): string => join(dir, 'data', 'policies')
 const textsIn = (dir: string): readonly string[] =>
   readdirSync(dir).map((name) => `${name} ${readFileSync(join(dir, name), 'latin1')}`)
 
-/** Somebody has spoiled another file of the folder, so that no set of it can take force. */
+/** An attacker has spoiled another file of the folder, so that a set of it cannot take force. */
 const besideSpoiled =
   (spoiled: Uint8Array): Telling =>
   () =>
@@ -27,7 +27,7 @@ const besideSpoiled =
       const before = textsIn(dir)
       const told = await put(world, 'late.cedar', forbidden)
       expect(told).toMatchObject({ taken: false, problems: [expect.stringContaining('spoiled')] })
-      // What was not taken does not wait there for the day when the other file is corrected.
+      // A rejected policy does not wait there for the day when the other file is corrected.
       expect(textsIn(dir)).toEqual(before)
       rmSync(path)
       expect(await put(world, 'other.cedar', '// nothing')).toMatchObject({ taken: true })

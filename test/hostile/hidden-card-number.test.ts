@@ -12,7 +12,7 @@ const inLines = Buffer.from(`the customer pays with ${spaced} this time`)
 
 interface Hiding {
   readonly body: string
-  /** What gives the number away, where its digits are not all there. */
+  /** The text that reveals the number, where its digits are not all there. */
   readonly trace?: string
   readonly contentType?: string
 }
@@ -127,7 +127,7 @@ function banked(digits: string): string {
     .join('')
 }
 
-/** Every way in which somebody could get the digits back out of these bytes. */
+/** Returns the digits that a reader could get back out of these bytes, in any way. */
 function digitsIn(bytes: Buffer): string {
   const text = bytes.toString('utf8')
   const decoded = [text, decodeEscapes(text), decodePercent(text)]

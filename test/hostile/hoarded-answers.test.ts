@@ -49,7 +49,7 @@ const stalled = (bytes: number) => hoarding('application/json', Buffer.alloc(byt
 interface Hoard {
   readonly credential: Parameters<typeof sendHalf>[1]['credential']
   readonly calls: number
-  /** How many of them have to be refused. */
+  /** Number of calls that have to be refused. */
   readonly refused: number
   readonly limit: RegExp
 }

@@ -53,7 +53,7 @@ async function inHoard(
   }
 }
 
-/** A certificate of the trust domain is no licence to occupy the memory of all. */
+/** A certificate of the trust domain does not entitle its holder to occupy the memory of all. */
 const byOneAgent: Telling = () =>
   inOwnWorld({ limits, receivers: ['echo'] }, async (world) => {
     const greedy = await world.agent('greedy', ['caller'])

@@ -10,7 +10,7 @@ import { verifies } from '../requirements.ts'
 const mebibyte = 1024 * 1024
 /** More than any connection may send besides its requests, several times over. */
 const bytesMax = 4 * mebibyte
-/** What a flood may leave behind: it is kept by no one. */
+/** Memory that a flood may leave behind; nothing refers to it any more. */
 const keptBytesMax = 32 * mebibyte
 
 async function floodsAt(world: World) {

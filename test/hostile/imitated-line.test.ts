@@ -26,7 +26,9 @@ const screen = { isTTY: true, columns: 80, write: () => undefined }
 const clock = { now: () => 0, monotonic: () => 0 }
 const terminal = createTerminal({ stdout: screen, stderr: screen, colours: false, clock })
 
-/** What a terminal or a page would not show as itself, or would take for the layout around it. */
+/**
+ * Text that a terminal or a page would not show as itself, or would take for the layout around it.
+ */
 const blank = '  '
 const disguises = [
   `pay${blank}operator${blank}fabric${blank}delivered`,

@@ -18,7 +18,7 @@ import { verifies } from '../requirements.ts'
 
 const clock = { now: () => 0, monotonic: () => 0 }
 
-/** What `view` writes to a terminal of `columns`, on either stream, without its colours. */
+/** Returns what `view` writes to a terminal of `columns`, on either stream, without its colours. */
 function written(columns: number, view: (terminal: Terminal) => void): string {
   let text = ''
   const screen = { isTTY: true, columns, write: (added: unknown) => void (text += String(added)) }

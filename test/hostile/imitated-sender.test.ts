@@ -11,7 +11,7 @@ import { verifies } from '../requirements.ts'
 
 const columns = 48
 
-/** What `channel receive` prints on a terminal, or with `--json`. */
+/** Returns what `channel receive` prints on a terminal, or with `--json`. */
 async function received(dir: string, channel: string, options: readonly string[] = []) {
   let written = ''
   const stdout = { isTTY: true, columns, write: (text: unknown) => void (written += String(text)) }

@@ -8,7 +8,7 @@ const inWorld = worldOfFile({
   configured: { vault: { roles: ['masked'] }, safe: { roles: ['blocked'] } },
 })
 
-/** That an API key was made for a receiver says nothing of its roles. */
+/** An API key that was made for a receiver does not decide its roles. */
 const rolesStay: Telling = () =>
   inWorld(async (world) => {
     const body = '{"card":"4111 1111 1111 1111"}'

@@ -74,7 +74,10 @@ const asked =
 const rpc = (method: string, params: object) =>
   JSON.stringify({ jsonrpc: '2.0', id: 1, method, params })
 
-/** What a large answer creates is its caller's, and what a large list holds of others is not. */
+/**
+ * Tasks that a large answer creates belong to its caller, and the tasks of others in a large list
+ * do not.
+ */
 const tasks =
   (transport: Transport): Telling =>
   async (world) => {

@@ -391,7 +391,7 @@ const refused =
     await expectRefused(world, transport, { code, tell: () => Promise.resolve(heard) })
   }
 
-/** Ordinary text passes, also where it speaks of the same things. */
+/** Ordinary text passes, even with the same words. */
 const harmless: readonly string[] = [
   'The preferred method is to ping you first; initialize nothing.',
   'Our payment method: card. Please call.',

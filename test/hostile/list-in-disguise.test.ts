@@ -49,7 +49,7 @@ const forms: Readonly<Record<string, (own: Task, others: Task) => object>> = {
   'the list itself': (_, others) => ({ result: [others] }),
 }
 
-/** Only what is known to be another's can be told from the application's own. */
+/** Only a record that is known to be another's can be distinguished from the application's own. */
 const knownForms: typeof forms = {
   'a record under its id': (_, { id, secret }) => ({
     result: { tasks: [], byId: { [id]: { secret } } },
@@ -70,7 +70,7 @@ async function create(world: World, transport: Transport, as = world.caller): Pr
   const id = randomUUID()
   const told = { jsonrpc: '2.0', id: 1, result: { task: { id, status: { state: 'working' } } } }
   const draft = { to: 'a2a', as: as.credential(), body: rpc('SendMessage', { message: {} }) }
-  // A connector hears of a new agent by its long poll, and refuses it until then.
+  // A connector learns of a new agent by its long poll, and refuses it until then.
   await world.echo.during(answering(told), () =>
     vi.waitFor(
       async () => expect((await send(world[transport], draft)).status).toBe(200),
@@ -110,7 +110,7 @@ const told =
       return text
     })
     expect(streamed).not.toContain('of another')
-    // A refusal of ours in the middle of a stream is no fault of the receiver's.
+    // A refusal of ours in the middle of a stream is not a fault of the receiver's.
     const [, exchange = ''] = /countersign-exchange: (\S+)/.exec(streamed) ?? []
     const closing = (await world.explain(exchange)).at(-1)?.facts
     expect(closing?.['result']).toBe(closing?.['code'] === undefined ? 'completed' : 'cut')

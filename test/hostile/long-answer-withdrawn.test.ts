@@ -20,7 +20,7 @@ import { verifies } from '../requirements.ts'
 const mebibyte = 1024 * 1024
 /** More than the buffers of two sockets; a connector takes no more than four mebibytes. */
 const sizes = { gateway: 15 * mebibyte, mesh: 4 * mebibyte - 1 }
-/** What is written at once. */
+/** The bytes that are written at once. */
 const sliceBytes = 65_536
 const inWorld = worldOfFile({ receivers: ['echo'], limits: { bodyBytes: 16 * mebibyte } })
 
@@ -46,7 +46,7 @@ const takes = (transport: 'gateway' | 'mesh', read: Read, lose: typeof quarantin
         const half = await read(door, { as })
         await lose?.(world, agent.name)
         if (lose !== null) {
-          // A connector hears of it a moment later.
+          // A connector learns of it a moment later.
           const refused = async () =>
             refusalOf(await send(door, { as, method: 'HEAD', body: null }))
           await vi.waitFor(async () => expect(await refused()).not.toBeNull(), deadline)
@@ -63,7 +63,7 @@ const takes = (transport: 'gateway' | 'mesh', read: Read, lose: typeof quarantin
     if (transport === 'gateway') await vi.waitFor(() => expectOnRecord(world, agent.name), deadline)
   })
 
-/** That the rest was not handed over, next to the outcome that says `delivered`. */
+/** Expects an entry that the rest was not handed over, next to the outcome with `delivered`. */
 async function expectOnRecord(world: World, name: string): Promise<void> {
   const recent = (await world.admin('ledger.recent', { countMax: 20 })) as readonly EntryView[]
   const late = recent.filter(({ caller, ended }) => caller === name && ended?.code === 'WITHDRAWN')

@@ -12,7 +12,7 @@ import { exchangeOf } from '../harness/refusals.ts'
 import type { Told, World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
-/** What becomes of a batch of entries between a connector and the fabric. */
+/** The fault of a batch of entries between a connector and the fabric. */
 type Fault = (
   honest: FabricRequest,
   order: Parameters<FabricRequest>[0],
@@ -100,7 +100,7 @@ const beforeDelivery =
       faulty.fail(['intent'], fault)
       const one = await call(world, faulty)
       expect(one.reached).toBe(0)
-      // The refusal is on record, unless the intent is that no one heard of.
+      // The refusal is on record, or, where the response to the intent was lost, the intent.
       expectNothingDone(one.heard, [isLost ? 'LEDGER_UNAVAILABLE' : 'UNDECIDED'])
       expect(await kindsOf(world, one.heard)).toEqual([isLost ? 'intent' : 'refusal'])
       faulty.fail(['intent', 'refusal'], fault)

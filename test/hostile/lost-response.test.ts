@@ -72,7 +72,7 @@ lie(
         loseNext()
         const sent = await channel.send('second')
         expect(sent).toMatchObject({ state: 'duplicate' })
-        // What a lost lease took comes again, by itself.
+        // Messages of a lost lease come again, automatically.
         const received = await channel.receive({ group: 'workers', waitMs: 0 })
         const bodies = received.map(({ body }) => new TextDecoder().decode(body))
         expect(bodies).toEqual(['first', 'second'])

@@ -30,7 +30,10 @@ const honest = [
   ['content-language', 'de'],
 ] as const
 
-/** What a caller receives of all these fields; `isStraight` until no gateway stands between. */
+/**
+ * Returns the part of these fields that a caller receives; with `isStraight`, once the gateway has
+ * dropped out of the path.
+ */
 async function answered(
   world: World,
   ask: (name: string) => Promise<Map<string, string | null>>,

@@ -23,7 +23,7 @@ async function honestIntent(
 
 async function expectUntaken(world: World, entry: MeshEntry): Promise<void> {
   const heard = await record(world, [entry])
-  // What is withheld has no code of policy, whoever decided.
+  // A withheld response has no code of policy, whichever party decided.
   const code = entry.facts['result'] === 'withheld' ? 'MESSAGE_MALFORMED' : 'NOT_PERMITTED'
   expect(heard.headers.get('countersign-refusal')).toEqual([code])
   await expect(world.explain(entry.exchange)).rejects.toThrow()
@@ -279,7 +279,7 @@ lie(
         await expectUntaken(world, refusal('AGENT_REVOKED'))
         expect((await record(world, [refusal('AGENT_QUARANTINED')])).status).toBe(200)
         await world.admin('agent.restore', { name, reason: 'told to' })
-        // A connector may not have heard of that yet.
+        // A connector may not know of that yet.
         expect((await record(world, [refusal('AGENT_QUARANTINED')])).status).toBe(200)
       },
       'of an outcome, by which what was permitted is not': async (world) => {

@@ -15,7 +15,7 @@ type Facts = Readonly<Record<string, MeshFact>>
 /** Those that a receipt accepts of a signed request whose content is only known by its digest. */
 const operations = ['tools/call', 'tools/list', 'resources/read', 'prompts/get', 'ping'] as const
 
-/** What connectors of receivers state of requests that their victim signed. */
+/** The statements of connectors of receivers about requests that their victim signed. */
 const stated: Readonly<Record<string, (i: number) => readonly [intent: Facts, outcome: Facts]>> = {
   'one credential': () => [{ masked: 'credential:1' }, {}],
   'any number of findings': () => [{ masked: 'credential:999999999 card:999999999' }, {}],
@@ -51,7 +51,7 @@ async function frame(world: World, facts: (i: number) => readonly [Facts, Facts]
   await Promise.all(stating)
   const { risk } = (await world.admin('agent.show', { name: victim.name })) as { risk: number }
   expect(risk).toBeLessThan(15)
-  // Its first call of somebody new, which adds a signal of its own, passes as well.
+  // Its first call of a new receiver, which adds a signal of its own, passes as well.
   expect((await send(world.gateway, { as: victim.credential() })).status).toBe(200)
 }
 

@@ -24,7 +24,7 @@ lie(
     },
     mesh: async (world) => {
       const before = world.echo.reached.length
-      // The handshake itself asks for a certificate, so there is no request to answer.
+      // The handshake itself asks for a certificate, so a request never arrives to be answered.
       expect(await sendAll(world.mesh, { as: null })).toEqual([])
       expect(world.echo.reached.slice(before)).toEqual([])
     },

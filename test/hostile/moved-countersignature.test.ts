@@ -3,7 +3,10 @@ import { answerBody, countersignatureOf } from '../harness/countersigned.ts'
 import { lie } from '../harness/lie.ts'
 import { verifies } from '../requirements.ts'
 
-/** What the receiver signed for a request that differs from the one at hand by `change` alone. */
+/**
+ * The countersignature of the receiver for a request that differs from the one at hand by `change`
+ * alone.
+ */
 const moved =
   (change: (rawHeaders: readonly string[]) => readonly string[], url?: string): Answer =>
   (reached, receiver) => {

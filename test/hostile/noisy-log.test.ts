@@ -65,7 +65,7 @@ const leave: Telling = async (world) => {
       await new Promise((resolve) => session.once('remoteSettings', resolve))
       session.destroy()
     }
-    // What was begun above ends after this.
+    // The work that was begun above ends after this.
     await world.admin('status')
   })
   expect(lines.filter((line) => line.includes('    at '))).toEqual([])

@@ -16,7 +16,7 @@ interface Body {
   readonly contentType: string | null
 }
 
-/** What a receiver that guesses, or that ignores NUL, would read a card number in. */
+/** Encodings in which a receiver that guesses, or that ignores NUL, would read a card number. */
 const malformed: Readonly<Record<string, Body>> = {
   'UTF-16 as text': { body: utf16(card), contentType: 'text/plain' },
   'UTF-16 with its mark as text': { body: utf16(`\ufeff${card}`), contentType: 'text/plain' },
@@ -89,7 +89,7 @@ const answers = (transport: 'gateway' | 'mesh') =>
     ]),
   )
 
-/** A charset that is declared and inspected: the receiver gets UTF-8 that says so. */
+/** A charset that is declared and inspected: the receiver gets UTF-8, declared as such. */
 const decoded =
   (transport: 'gateway' | 'mesh'): Telling =>
   async (world) => {

@@ -29,7 +29,7 @@ async function enrolAgain({ dir, fabric, clock }: World, name: string): Promise<
   return openIdentity({ join: line, dir: own, clock, onFault: () => undefined })
 }
 
-/** What a copy of the agent's folder gives. */
+/** Returns the keys that a copy of the agent's folder gives. */
 async function stolen({ dir, clock }: World, name: string) {
   const found = await findIdentity(join(dir, name))
   if (found === null) throw new Error(`no identity of ${name}`)
@@ -143,7 +143,7 @@ lie(
         const agent = await again()
         const before = reached
         expect(refusalOf(await ask())).not.toBeNull()
-        // The agent's own word for that address does not help whoever holds the earlier
+        // The agent's own statement of that address does not help a holder of the earlier
         // certificate.
         const url = 'https://127.0.0.1:1'
         const value = { instance: 'x', endpoints: [{ url, protocol: 'auto', connector: false }] }
@@ -242,7 +242,7 @@ lie(
         expect(isSame(credential.privateKey, keys.tls)).toBe(true)
         const as = { certificateChain, privateKey: keys.tls }
         await expect(send(world.gateway, { as })).rejects.toThrow(/key values mismatch/)
-        // What was stored is what is used after a restart.
+        // The stored keys are the ones in use after a restart.
         const { keys: later } = await stolen(world, 'served')
         expect(isSame(privateKey, later.tls)).toBe(true)
         expect(later.signing.equals(keys.signing)).toBe(true)

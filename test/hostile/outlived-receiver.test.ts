@@ -49,7 +49,7 @@ async function openThief(victim: Identity, connector: boolean) {
   })
   return {
     seen: () => ({ reached, connections }),
-    /** Who reached it last. */
+    /** The last caller that reached it. */
     by: () => by,
     async close() {
       server.closeAllConnections()
@@ -147,7 +147,7 @@ lie(
                   const ask = () => fetch(`${connector.loopbackUrl}/victim/`)
                   await vi.waitFor(async () => {
                     await (await ask()).text()
-                    // Before the connector has heard of the address, the gateway calls there.
+                    // Before the connector has learned of the address, the gateway calls there.
                     expect(thief.by()).toContain('/agent/reader')
                   }, deadline)
                   const before = thief.seen()

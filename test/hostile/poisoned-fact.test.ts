@@ -19,7 +19,7 @@ const request = (change: object = {}) =>
     ...change,
   })
 
-/** Facts of an intent that the ledger cannot hold, or nobody could read again. */
+/** Facts of an intent that the ledger cannot hold, or that could not be read again. */
 const poison: Readonly<Record<string, Readonly<Record<string, MeshFact>>>> = {
   'a request to policy that ends early': { 'private.request': '{"a":' },
   'a request to policy that is none': { 'private.request': '{}' },

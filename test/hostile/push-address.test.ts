@@ -12,7 +12,7 @@ const call = (params: unknown, beside: object = {}) => ({
   body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'SendMessage', params, ...beside }),
 })
 
-/** Where a receiver of another make may look for a configuration. */
+/** Places where another implementation of a receiver may look for a configuration. */
 const copies = {
   'in a request': call({ request: { message, configuration: inline } }),
   'in parameters of parameters': call({ params: { message, configuration: inline } }),

@@ -16,7 +16,7 @@ const suspended =
     const door = world[transport]
     expect((await send(door, draft)).status).toBe(200)
     await world.admin(`agent.${status}`, { name, reason: 'told to' })
-    // The connector hears of it a moment later; from then on it is as strict as the gateway.
+    // The connector learns of it a moment later; from then on it is as strict as the gateway.
     await untilRefused(() => send(door, draft))
     await expectRefused(world, transport, {
       code,

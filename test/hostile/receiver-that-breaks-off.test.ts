@@ -77,7 +77,8 @@ async function expectUnknown(world: World, heard: Heard, path: Path): Promise<vo
     mayHaveActed: true,
   })
   const entries = await world.explain(exchangeOf(heard))
-  // What the receiver's connector states is recorded by the caller's, under an exchange of its own.
+  // The statement of the receiver's connector is recorded by the caller's, under an exchange of its
+  // own.
   const isStated = path === 'both connectors'
   expect(entries.map(({ kind }) => kind)).toEqual(
     isStated ? ['refusal'] : ['intent', 'indeterminate'],

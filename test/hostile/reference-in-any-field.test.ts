@@ -129,7 +129,7 @@ const escaped = (id: string): string =>
 const said = (words: string) =>
   call('SendMessage', { message: { role: 'user', parts: [{ text: words }] } })
 
-/** Requests that say an id under no name, or where names do not tell: by its length alone. */
+/** Requests that carry an id under no name, or where names do not decide: by its length alone. */
 const anywhere: Readonly<Record<string, (victim: Victim) => Draft>> = {
   'any member': ({ task }) => json({ parent: task }),
   'any member, a conversation': ({ context }) => json({ deep: [{ parent: context }] }),
@@ -172,7 +172,7 @@ const anywhere: Readonly<Record<string, (victim: Victim) => Draft>> = {
   }),
 }
 
-/** Requests that say an id of many digits as a number, which a reader with 53 bits rounds. */
+/** Requests that carry an id of many digits as a number, which a reader with 53 bits rounds. */
 const asNumber: Readonly<Record<string, (victim: Victim) => Draft>> = Object.fromEntries(
   [
     ...['{"parent":#}', '{"task":#}', '{"taskRef":#}', '{"tasks":[#]}', '{"data":{"taskId":#}}'],
@@ -189,7 +189,7 @@ const asNumber: Readonly<Record<string, (victim: Victim) => Draft>> = Object.fro
   ].map((body) => [body, ({ task }) => ({ path: '/', body: body.replace('#', task) })]),
 )
 
-/** Requests with such ids that no one else has, and ordinary queries. */
+/** Requests with such ids that are unknown to all other callers, and ordinary queries. */
 const harmless: Readonly<Record<string, (own: string) => Draft>> = {
   'brackets in a query': () => get('/x?filter[name]=a&ids[]=5&page[size]=10&sort=-date;asc'),
   'an unknown task in a query': () => get('/x?taskId=never-heard-of&contextId=5'),
@@ -216,7 +216,7 @@ const harmless: Readonly<Record<string, (own: string) => Draft>> = {
   'a long path': () => get('/reports/quarterly-overview-of-2026/annual?x=a_b_c_d_e_f_g_h_i'),
 }
 
-/** Short ones, so that names decide, or those that are told by their length. */
+/** Short ones, so that names decide, or those that are recognised by their length. */
 const newIds = {
   short: () => `i${randomBytes(4).toString('hex')}`,
   long: () => randomUUID(),
@@ -233,7 +233,7 @@ const newIds = {
 const letters = (count: number): string =>
   Array.from(randomBytes(count), (byte) => String.fromCharCode(0x61 + (byte % 26))).join('')
 
-/** How any id is said, apart from UUIDs. */
+/** The forms in which any id is written, apart from UUIDs. */
 const { 'a UUID without hyphens': _uuid, ...saying } = anywhere
 const quoted: typeof anywhere = {
   ...saying,

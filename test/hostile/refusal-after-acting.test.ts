@@ -60,7 +60,7 @@ async function withActor(
     return { ...answer, headers: named }
   })
   try {
-    // A connector sends by the gateway until the state tells it of the endpoint.
+    // A connector sends by the gateway until the state contains the endpoint.
     await vi.waitFor(async () => {
       expect((await ask(world, name)).status).toBe(200)
       expect(isForwarded).toBe(ask === asking.gateway || isByGateway)
@@ -156,7 +156,7 @@ const stating = (transport: 'gateway' | 'mesh') => ({
         found[code] = (await expectStatement(world, heard, name)).code
       }
     })
-    // What a receiver may well refuse reaches its caller under its own name.
+    // A refusal that a receiver may well make reaches its caller under its own name.
     for (const code of [
       'RATE_LIMITED',
       'NOT_PERMITTED',
@@ -211,8 +211,8 @@ const stating = (transport: 'gateway' | 'mesh') => ({
 })
 
 /**
- * How the statement of each code in a stream is recorded: the receiver's word where it may refuse,
- * the caller's own word where it may not. The stream had begun, so that nothing can be retried.
+ * The record of the statement of each code in a stream: the receiver's statement where it may
+ * refuse, the caller's own where it may not. The stream had begun, so that nothing can be retried.
  */
 const neverStated: ReadonlySet<RefusalCode> = new Set([
   ...['RATE_LIMITED', 'OVERLOADED', 'EXCHANGE_OPEN', 'RECEIVER_UNREACHABLE', 'EPOCH_STALE'],
@@ -249,12 +249,15 @@ const inStream: Telling = async (world) => {
   })
 }
 
-/** Whoever asks for the receipt of this call would get that of another, or would be told of one. */
+/**
+ * With another exchange named, a reader that asks for the receipt of this call would get that of
+ * another, or would learn of one.
+ */
 const otherExchange: Telling = async (world) => {
   const name = 'acts-elsewhere'
   await withActor(world, { name, ask: throughLoopback }, async (say) => {
     const other = exchangeOf(await send(world.gateway))
-    // The receiver can tell the exchange that it would have to name.
+    // The receiver can determine the exchange that it would have to name.
     const twice: LyingAnswer['headers'] = [
       ['countersign-exchange', '$own'],
       ['countersign-exchange', other],

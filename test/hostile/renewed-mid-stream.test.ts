@@ -46,7 +46,7 @@ const onStream =
       )
     })
 
-/** Lets the connector hear of what changed: a new agent is a change that it is told at once. */
+/** Makes the connector learn of what changed: a new agent is a change that reaches it at once. */
 async function tell(world: Parameters<Telling>[0], name = 'newcomer'): Promise<void> {
   const agent = await world.agent(name, ['caller'])
   await vi.waitFor(async () => {
@@ -70,10 +70,10 @@ const goesOn = (transport: 'gateway' | 'mesh') =>
       more('{"b":2}')
       expect(await stream.until(/"b":2|refusal/)).toContain('"b":2')
     })
-    // What has ended opens nothing new: only what began under it goes on.
+    // An ended certificate opens nothing new: only what began under it goes on.
     await world.clock.later(70 * minute, async () => {
       const heard = await send(world[transport], { as: before }).catch(() => null)
-      // A connector ends the connection at its handshake; the gateway says why.
+      // A connector ends the connection at its handshake; the gateway states why.
       if (transport === 'mesh') expect(heard).toBeNull()
       else if (heard === null) throw new Error('no answer')
       else expectHeard(heard, transport, 'CREDENTIAL_EXPIRED')

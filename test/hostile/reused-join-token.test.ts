@@ -96,7 +96,7 @@ const joins: Readonly<Record<string, Telling>> = {
   },
 }
 
-/** What the token holder may not choose: the name, the keys of others, the proof. */
+/** Values that the token holder may not choose: the name, the keys of others, the proof. */
 const forms: Readonly<Record<string, (token: string) => object>> = {
   'into another name': (token) => ({ ...blank(token), name: 'operator' }),
   'into a name that is none': (token) => ({ ...blank(token), name: 'Operator!' }),

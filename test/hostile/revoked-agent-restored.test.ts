@@ -30,7 +30,7 @@ const staysRevoked =
           const heard = await send(world[transport], { to: 'echo', as })
           expect([heard.status, refusalOf(heard)]).toEqual([403, 'AGENT_REVOKED'])
         }
-        // A connector hears of it a moment later.
+        // A connector learns of it a moment later.
         await (transport === 'mesh' ? vi.waitFor(isRefused, deadline) : isRefused())
       }
     })

@@ -19,7 +19,10 @@ import { verifies } from '../requirements.ts'
 
 type Facts = Readonly<Record<string, MeshFact | null>>
 
-/** What the callee signs for the request whose facts are given, or something like it. */
+/**
+ * Returns the facts of the callee's signature for the request whose facts are given, or for
+ * something like it.
+ */
 function answeredBy(callee: Identity, asked: Facts, how: Partial<Answering> = {}): Facts {
   const { tag = responseSignatureTag, covered = asked['request.signature'], body = '{}' } = how
   const input = createSignatureInput({

@@ -38,7 +38,7 @@ const operations: Readonly<Record<keyof typeof OPERATIONS | typeof WATCH_OPERATI
 
 const get = (path: string): Draft => ({ method: 'GET', body: null, path })
 
-/** What else the fabric answers itself, to whoever policy permits. */
+/** Other routes that the fabric answers itself, to any caller that policy permits. */
 const routes: Readonly<Record<string, Draft>> = {
   'the state of the mesh': get('/v1/mesh/state'),
   'where it is reached': { path: '/v1/mesh/endpoints', body: '{}' },

@@ -41,7 +41,7 @@ const steal =
     const before = world.echo.reached.length
     const headers = [['Mcp-Session-Id', id]] as const
     const heard = await send(door, { ...draft, headers, as: thief.credential() })
-    // The same as for a session that never was: whoever guesses learns nothing.
+    // The same as for a session that never existed: a caller that guesses learns nothing.
     expect(world.echo.reached.slice(before)).toEqual([])
     const isSession = heard.headers.get('countersign-refusal')?.[0] === 'RECEIVER_UNKNOWN'
     if (!isSession) return expectHeard(heard, transport, 'OPERATION_UNKNOWN')

@@ -25,7 +25,7 @@ async function inSession(world: World, door: Door, draft: Draft): Promise<Heard>
 const errorOf = ({ body }: Heard): unknown => JSON.parse(body.toString())
 
 /**
- * A request in a live session, and the error by which its client hears that nothing became of it.
+ * A request in a live session, and the error by which its client learns that nothing became of it.
  */
 const error =
   (draft: Draft, [refusal, code]: readonly [string, number], isMcp = true) =>
@@ -43,7 +43,7 @@ const error =
     expect(errorOf(heard)).toMatchObject({ jsonrpc: '2.0', id: 7, error: told })
   }
 
-/** What is no JSON-RPC request has no JSON-RPC answer. */
+/** A request that is not JSON-RPC does not get a JSON-RPC answer. */
 const status =
   (draft: Draft, refusal: string) =>
   (transport: 'gateway' | 'mesh'): Telling =>

@@ -33,7 +33,7 @@ function changed({ headers = [] }: Draft, edit: (name: string, value: string) =>
 const input = (from: string | RegExp, to: string) =>
   edited((name, value) => (name === 'signature-input' ? value.replace(from, to) : value))
 
-/** A signature of `signer` under another tag or for somebody else, beside nothing of ours. */
+/** A signature of `signer` under another tag or for another receiver, without one of ours. */
 async function foreign(
   door: Door,
   signer: Identity,
@@ -74,7 +74,9 @@ async function attestorOf(world: World, door: Door, headers: HeaderList): Promis
 
 const unsigned = { gateway: 'fabric', mesh: 'connector' } as const
 
-/** A label is a name on one hop, and a tag says for whom a signature speaks: neither is a proof. */
+/**
+ * A label is a name on one hop, and a tag names the application of a signature: neither is a proof.
+ */
 const proven = (transport: 'gateway' | 'mesh') => ({
   ...Object.fromEntries(
     ['countersign-forward', 'countersign-response', 'Countersign', 'another'].map((tag) => [
@@ -96,7 +98,7 @@ const proven = (transport: 'gateway' | 'mesh') => ({
         expect(await attestorOf(world, door, headers)).toBe('caller')
         const { headers: arrived } = world.echo.reached[before] ?? {}
         const labels = String(arrived?.['signature-input'] ?? '').match(/(?<=^|, )[a-z0-9]+(?==)/g)
-        // What leaves names each signer by the one label that is its own.
+        // An outgoing message names each signer by the one label that is its own.
         if (labels !== null) expect(labels).toEqual(['caller', 'fabric'])
       }) satisfies Telling,
     ]),

@@ -19,7 +19,7 @@ import { signed } from '../harness/signed.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
-/** A request of a member that would be carried out, with whoever makes it. */
+/** A request of a member that would be carried out, with the agent that makes it. */
 interface Asking {
   readonly channel: string
   readonly by: Identity
@@ -173,7 +173,8 @@ const onEachWay = Object.fromEntries(
 )
 
 /**
- * What a receiver gets is what its sender sealed; none of it stands beside the fabric’s own words.
+ * A receiver gets the content that its sender sealed; none of it stands next to the fabric’s own
+ * statements.
  */
 const sealedRefusal: Telling = async (world) => {
   const { channel, listener, sealer } = await openScene(world)

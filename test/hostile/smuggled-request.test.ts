@@ -4,7 +4,7 @@ import { lie, type Telling } from '../harness/lie.ts'
 import { expectRefused } from '../harness/refusals.ts'
 import { verifies } from '../requirements.ts'
 
-/** What a second parser would take for a request of its own. */
+/** Bytes that a second parser would take for a separate request. */
 const hidden = 'GET /hidden HTTP/1.1\r\nHost: hidden\r\n\r\n'
 const chunk = `${hidden.length.toString(16)}\r\n${hidden}\r\n0\r\n\r\n`
 

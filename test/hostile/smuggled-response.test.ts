@@ -35,7 +35,7 @@ async function inWorld(world: World, bytes: string): Promise<void> {
   await world.admin('route.put', { name: 'crooked', upstream })
   try {
     const heard = await send(world.gateway, { to: 'crooked' })
-    // Nobody can say whether the receiver acted, and the record says just that.
+    // It is unknown whether the receiver acted, and the record states exactly that.
     expect(refusalOf(heard)).toBe('OUTCOME_UNKNOWN')
     const entries = await world.explain(exchangeOf(heard))
     expect(entries.map(({ kind }) => kind)).toEqual(['intent', 'indeterminate'])

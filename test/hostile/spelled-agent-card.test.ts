@@ -191,7 +191,7 @@ const inEvent =
     expect(text).not.toContain('127.0.0.1:9')
   }
 
-/** Documents that speak of the same things, or have some of the members. */
+/** Documents about the same things, or with some of the members. */
 const harmless: readonly string[] = [
   '{"name":"Ann","url":"https://ann.example","skills":["cooking"]}',
   '{"url":"https://a.example","version":"1","description":"capabilities and skills"}',

@@ -29,7 +29,7 @@ const forbid = (world: World, name: string) =>
     text: `@id("${name}")\nforbid(principal == Agent::"${name}", action, resource);`,
   })
 
-/** How a right ends while its holder waits, and the reason that it is told. */
+/** The ways in which a right ends while its holder waits, each with the reason that it receives. */
 const endings: Readonly<Record<string, readonly [string, (w: World, n: string) => unknown]>> = {
   quarantine: [
     'caller-quarantined',
@@ -56,7 +56,7 @@ async function overtaken(
         response.writeHead(200, { 'content-type': 'application/json' })
         response.end(text)
       }
-      // Further requests ask only whether the change has arrived: a connector is told by a long
+      // Further requests ask only whether the change has arrived: a connector receives it by a long
       // poll.
       if (asked++ > 0) return answer('{}')
       Promise.resolve(end())
@@ -70,7 +70,7 @@ async function overtaken(
   expectHeard(heard, transport, 'WITHDRAWN')
   expect(field(heard, 'countersign-may-have-acted')).toBe('true')
   const entries = await world.explain(exchangeOf(heard))
-  // The receiver did act: the record says so, and that its answer was not handed over.
+  // The receiver did act: the record states that, and that its answer was not handed over.
   expect(entries.map(({ kind }) => kind)).toEqual(['intent', 'outcome'])
   expect(entries.at(-1)?.facts).toMatchObject({
     result: 'withheld',
@@ -88,7 +88,7 @@ const buffered =
     const name = `overtaken-${way.replaceAll(' ', '-')}-${transport}`
     const agent = await world.agent(name, ['caller'])
     const draft = { as: agent.credential() }
-    // A connector hears of a new agent by its long poll, and refuses it until then.
+    // A connector learns of a new agent by its long poll, and refuses it until then.
     await vi.waitFor(async () => {
       expect((await send(world[transport], draft)).status).toBe(200)
     }, deadline)
@@ -128,7 +128,7 @@ const atOwnConnector: Telling = async (world) => {
     }
     if (asked++ > 0) return answer('{}')
     Promise.resolve(world.admin('agent.quarantine', { name, reason: 'told to' }))
-      // The receiver's connector has heard of it, which the caller's own may have done before.
+      // The receiver's connector knows of it, which the caller's own may have learned before.
       .then(() => untilRefused(() => send(world.mesh, { as: agent.credential() })))
       .then(() => answer('{"secret":1}'))
       .catch(() => response.destroy())
@@ -285,7 +285,7 @@ when { context.labels.contains("restricted") };`,
         const draft = { ...draftTo(hall.name, 'leases', { body: one }), as: reader.credential() }
         const frames = parseLeases((await send(world.control, draft)).body)
         expect(frames?.map(({ offset, attempt }) => [offset, attempt])).toEqual([[4, 1]])
-        // What it was passed over for waits for those who may have it.
+        // The messages that it did not receive wait for those who may have them.
         const rest = await vi.waitFor(async () => {
           const body = leaseBody()
           const heard = await send(world.control, draftTo(hall.name, 'leases', { body }))

@@ -21,7 +21,7 @@ lie(
       const { trustDomain } = world.caller
       const honest = connectorAgent(await world.agent('other'), clock)
       let isCut = false
-      // Whoever stands between the two lets entries pass, and keeps every change from arriving.
+      // An attacker between the two lets entries pass, and keeps every change from arriving.
       const request: typeof honest.request = (order) =>
         isCut && order.path.startsWith('/v1/mesh/state')
           ? Promise.reject(new Error('cut off'))

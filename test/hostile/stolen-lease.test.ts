@@ -15,7 +15,7 @@ lie(
       'under a token of another lease': async (world) => {
         const scene = await leaseTwo(world)
         const heard = await acknowledge(world, scene, { leaseToken: scene.other.leaseToken })
-        // The whole lease has one token; another lease's is what somebody else was given.
+        // The whole lease has one token; another lease's is a token given to another receiver.
         if (scene.other.leaseToken === scene.frame.leaseToken) return
         expect(settledIn(heard)).toEqual({ settled: [false] })
       },

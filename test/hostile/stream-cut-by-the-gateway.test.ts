@@ -201,7 +201,7 @@ const rpcError = `data: ${JSON.stringify({
   error: { code: -31033, message: 'nothing was delivered', data: rpcData },
 })}\n\n`
 
-/** How a receiver goes on after it: each is followed by the fabric's own end. */
+/** The receiver's output after it: each is followed by the fabric's own end. */
 const wordsAfter: Readonly<Record<string, string>> = {
   'a refusal that it may state': 'event: countersign-refusal\ndata: {"code":"NOT_PERMITTED"}\n\n',
   'an unknown outcome': 'event: countersign-refusal\ndata: {"code":"OUTCOME_UNKNOWN"}\n\n',
@@ -231,7 +231,8 @@ const errorFirst: Telling = async (world) => {
         return heard
       }, deadline)
       const { code, exchange } = terminalOf(text)
-      // Where protocol.md puts the fabric's error there is one of ours, whatever stands before.
+      // At the place where protocol.md puts the fabric's error there is one of ours, whatever
+      // stands before.
       const [, ours = '{}'] = /data: (.*)\n\nevent: countersign-refusal\n/.exec(text) ?? []
       expect([way, JSON.parse(ours)]).toMatchObject([
         way,

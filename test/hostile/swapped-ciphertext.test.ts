@@ -40,7 +40,7 @@ const everyHeaderBit: Telling = async (world) => {
   const end = parseSealedMessage(bytes)?.additionalData.length ?? 0
   for (let at = 0; at < end; at += 3) {
     const heard = await publish(world, name, [flipped(bytes, at, at % 8)])
-    // A changed bit may first make the message unreadable, stale, or of a suite that nobody knows.
+    // A changed bit may first make the message unreadable, stale, or of an unknown suite.
     expect([
       ...['SIGNATURE_REJECTED', 'MESSAGE_MALFORMED', 'EPOCH_STALE', 'VERSION_UNSUPPORTED'],
       'MESSAGE_TOO_LARGE',

@@ -33,7 +33,8 @@ const change =
   () =>
     withStoppedFabric(async ({ dir, startAndCheck }) => {
       edit(join(dir, 'secrets'))
-      // A fabric that made itself a new key would be believed by nobody, and by everybody who asks.
+      // A fabric that made itself a new key would be rejected by existing clients, and trusted by
+      // every client that asks for it.
       await expect(startAndCheck()).rejects.toThrow()
     })
 

@@ -22,7 +22,7 @@ interface Created {
   readonly context: string
 }
 
-/** A task of the caller of the world, at `to`, as the receiver tells of it. */
+/** A task of the caller of the world, at `to`, as the receiver reports it. */
 async function create(
   world: World,
   transport: Transport,
@@ -245,7 +245,7 @@ const mcpThefts: Readonly<Record<string, (task: string) => Draft>> = {
 /** One that may call the same receivers, and does. */
 async function thief(world: World, transport: Transport, name: string): Promise<Identity> {
   const identity = await world.agent(`task-${name}`, ['caller'])
-  // A connector hears of a new agent by its long poll, and refuses it until then.
+  // A connector learns of a new agent by its long poll, and refuses it until then.
   await vi.waitFor(async () => {
     expect((await send(world[transport], { as: identity.credential() })).status).toBe(200)
   }, deadline)

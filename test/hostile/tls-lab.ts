@@ -26,7 +26,7 @@ export interface Lab {
   /** Moves the clock of the listener. */
   advance(ms: number): void
   /**
-   * Connects once; `heard` is what the listener made of the peer, null when it never got so far.
+   * Connects once; `heard` is the listener's result for the peer, null when it never got so far.
    */
   attempt(client?: Attempt): Promise<Verdict>
   close(): void
@@ -39,12 +39,12 @@ export interface Attempt {
 }
 
 export interface Verdict {
-  /** Whether the listener let the client go on. */
+  /** True when the listener let the client go on. */
   readonly accepted: boolean
   /** The code of a fault, or the SPIFFE ID. */
   readonly heard: string | null
   readonly resumed: boolean
-  /** What Node's own verdict was. */
+  /** The result of Node's own check. */
   readonly authorizedByNode: boolean | null
   readonly session: Buffer | undefined
 }
@@ -93,7 +93,9 @@ export async function openLab(listener: TlsOptions = {}): Promise<Lab> {
   }
 }
 
-/** Resolves when the connection is over; TLS 1.3 tells a client of a refusal only afterwards. */
+/**
+ * Resolves when the connection is over; with TLS 1.3 a client receives a refusal only afterwards.
+ */
 function meet(
   port: number,
   { credential, session, options }: Attempt,

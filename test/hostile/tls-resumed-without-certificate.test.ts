@@ -11,7 +11,7 @@ test('a client without a certificate is nobody', async () => {
 
 test('a client without a certificate is nobody on a resumed session either', async () => {
   lab = await openLab({ secureOptions: 0 })
-  // Refused clients hear no ticket; a lenient listener of the same process would give one.
+  // Refused clients do not receive a ticket; a lenient listener of the same process would give one.
   const lenient = await openLab({ secureOptions: 0, requestCert: false })
   const { session } = await lenient.attempt()
   lenient.close()

@@ -8,7 +8,9 @@ import { openStream } from '../harness/streams.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
-/** What a receiver sends before it ends the connection, and whether the end is a reset. */
+/**
+ * The bytes that a receiver sends before it ends the connection, and whether the end is a reset.
+ */
 interface Answer {
   readonly bytes: string
   readonly resets?: boolean

@@ -61,7 +61,7 @@ const outcomes: Readonly<Record<string, Facts>> = {
   },
 }
 
-/** What an honest connector records of each ending. */
+/** The facts that an honest connector records of each ending. */
 const honest: Readonly<Record<string, Facts>> = {
   delivered: {},
   completed: { result: 'completed', transcript: new Uint8Array(32), events: 2 },
@@ -75,7 +75,7 @@ const honest: Readonly<Record<string, Facts>> = {
   cut: { result: 'cut', code: 'WITHDRAWN', transcript: new Uint8Array(32), events: 2 },
 }
 
-/** The same in an entry that says by its kind that the outcome is unknown. */
+/** The same in an entry whose kind states that the outcome is unknown. */
 const indeterminate: Readonly<Record<string, Facts>> = {
   'with a whole response': {
     ...{ 'attested.response': 'connector', status: 200, 'response.digest': new Uint8Array(32) },

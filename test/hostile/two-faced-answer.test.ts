@@ -108,7 +108,7 @@ const events: Readonly<Record<string, string>> = {
 
 /** Asks one receiver, which gives this answer. */
 type Say = (answer: LyingAnswer) => Promise<Heard>
-/** How one receiver is reached, for as long as `scene` runs. */
+/** The route to one receiver, for as long as `scene` runs. */
 type Route = (world: World, scene: (say: Say) => Promise<void>) => Promise<void>
 
 const byEcho =
@@ -249,7 +249,7 @@ const inEvents =
       ),
     )
 
-/** What is ordinary still passes, each field once, as the receiver sent it. */
+/** An ordinary answer still passes, each field once, as the receiver sent it. */
 const ordinary =
   (route: Route): Telling =>
   (world) =>
@@ -259,7 +259,7 @@ const ordinary =
       const heard = await say({ status: 503, headers, body: '{"a":"\u00e9"}' })
       expect([heard.status, refusalOf(heard)]).toEqual([503, null])
       expect(field(heard, 'mcp-session-id')).toBe(session)
-      // When to come back is for the fabric alone to say: clients send again by it.
+      // The fabric alone states when to come back: clients send again by it.
       expect([field(heard, 'content-type'), field(heard, 'retry-after')]).toEqual([json[1], null])
       expect(heard.body.toString()).toBe('{"a":"\u00e9"}')
     })

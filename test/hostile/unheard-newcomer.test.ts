@@ -15,7 +15,7 @@ const known = async (_: World, { direct }: Late): Promise<void> =>
   expect((await send(direct)).status).toBe(200)
 
 /**
- * `draftOf` makes its caller while the connector hears nothing; the news arrive only once the call
+ * `draftOf` makes its caller while the connector receives no news; they arrive only once the call
  * is under way and another one, which came after it, has been answered.
  */
 const admitted =
@@ -28,7 +28,7 @@ const admitted =
     }: {
       readonly way: (late: Late, world: World) => Door
       readonly draftOf: (world: World, late: Late) => Promise<Draft>
-      /** What the connector has seen before. */
+      /** The state that the connector has seen before. */
       readonly first?: (world: World, late: Late) => Promise<void>
     },
   ): Telling =>
@@ -56,8 +56,8 @@ async function enrolAgain({ dir, fabric, clock }: World, name: string): Promise<
 }
 
 /**
- * Nothing comes within the bound: the refusal says that it may be tried again, and then it is
- * taken.
+ * Nothing comes within the bound: the refusal states that the request may be tried again, and then
+ * it is taken.
  */
 const refusedUntilTold: Telling = (world) =>
   withLateNews(world, 'told-much-later', async (late) => {

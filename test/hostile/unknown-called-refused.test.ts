@@ -20,7 +20,7 @@ async function throughLoopback(world: World, to: string): Promise<Heard> {
   return heard
 }
 
-/** How the entries and the receipt of an exchange say that it ended. */
+/** Returns the ending of an exchange, as its entries and its receipt state it. */
 async function endingOf(world: World, exchange: string) {
   const explained = (await world.admin('policy.explain', { exchange })) as {
     readonly entries: readonly EntryView[]

@@ -12,7 +12,10 @@ const schemes = {
   nothing: '',
 }
 
-/** Beside a good certificate, too: what nobody understands must not be passed over. */
+/**
+ * With a good certificate, too: a scheme that the fabric does not understand must not be passed
+ * over.
+ */
 const onEach = (transport: 'gateway' | 'mesh'): Record<string, Telling> =>
   Object.fromEntries(
     Object.entries(schemes).map(([way, value]) => [

@@ -21,7 +21,7 @@ import { verifies } from '../requirements.ts'
 
 interface Sealing {
   readonly key: Uint8Array
-  /** What the attacker takes for the agreement with the fabric's key. */
+  /** Returns the secret that the attacker takes for the agreement with the fabric's key. */
   agreed(enrollmentKey: Uint8Array): Uint8Array
 }
 

@@ -16,8 +16,8 @@ const mebibyte = 1024 * 1024
 const pipelined = 200
 
 /**
- * What a connection may have asked its receiver at most, when it reads nothing: what the kernels
- * hold.
+ * Requests that a connection may have sent to its receiver at most, when it reads nothing: the
+ * amount that the kernels hold.
  */
 const answeredMax = 40
 
@@ -48,7 +48,7 @@ async function leaveUnread(socket: Socket, requests: readonly (string | Uint8Arr
   clearInterval(timer)
 }
 
-/** The path says whose request it is. */
+/** The path names the owner of the request. */
 const inHttp1 =
   (
     path: string,

@@ -21,7 +21,7 @@ import { verifies } from '../requirements.ts'
 
 type Facts = Readonly<Record<string, MeshFact>>
 
-/** What a connector states of a request that its caller signed, and signed otherwise. */
+/** The statements of a connector about a request that its caller signed differently. */
 const contradictions: Readonly<Record<string, readonly [AttestedDraft, Facts]>> = {
   'another method of plain HTTP': [{ method: 'GET', body: '' }, { operation: 'DELETE' }],
   'the method in lower case': [{ method: 'GET', body: '' }, { operation: 'get' }],
@@ -119,7 +119,7 @@ const contradictions: Readonly<Record<string, readonly [AttestedDraft, Facts]>> 
   ],
 }
 
-/** What an honest connector records of A2A, by path or by content. */
+/** The facts that an honest connector records of A2A, by path or by content. */
 const honest: readonly (readonly [AttestedDraft, operation: string])[] = [
   [{ path: '/rpc' }, 'SendMessage'],
   [{ path: '/v1/message:send?a=1' }, 'SendMessage'],

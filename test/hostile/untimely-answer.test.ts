@@ -21,7 +21,7 @@ const early = (socket: Socket): void => {
   })
 }
 
-/** Takes everything and says nothing. */
+/** Takes everything and sends nothing. */
 const silent = (socket: Socket): void => void socket.resume()
 
 /** Begins to answer, and never ends. */

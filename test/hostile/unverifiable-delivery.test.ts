@@ -77,7 +77,7 @@ async function proven(world: World, door: Door, draft: Draft): Promise<boolean> 
   const verified = await verify(receipt.body, world.caller.trust).catch((fault: Error) => {
     throw new Error(`${what}: ${fault.message}`)
   })
-  // A JSON-RPC client hears some refusals with this status, too.
+  // A JSON-RPC client receives some refusals with this status, too.
   const isAnswered = heard.status === 200 && refusalOf(heard) === null
   if (isAnswered) expect(verified.request.by, what).toBe('caller')
   return verified.request.by === 'caller'

@@ -30,7 +30,7 @@ const manyPolls: Telling = () =>
       for (const { status, refusal, limit } of answers) {
         expect([status, refusal, limit]).toEqual([503, 'OVERLOADED', 'mesh.stateReaders, 128'])
       }
-      // Others wait in their own share, and everyone hears of the next change.
+      // Others wait in their own share, and every reader learns of the next change.
       const waiting = untilNews(other.ask, sequence, isOfNewcomer)
       await world.agent('newcomer')
       expect((await waiting).text).toContain('newcomer')

@@ -34,9 +34,9 @@ const withdraw =
   async (world) => {
     const name = `${way.replaceAll(' ', '-')}-${transport}`
     const agent = await world.agent(name, ['caller'])
-    // The receiver has nothing more to say, so nothing but the withdrawal can end the stream.
+    // The receiver has nothing more to send, so only the withdrawal can end the stream.
     const heard = await world.echo.during(streaming(['data: {"a":1}\n\n'], true), async () => {
-      // A connector hears of a new agent by its long poll, and refuses it until then.
+      // A connector learns of a new agent by its long poll, and refuses it until then.
       const stream = await vi.waitFor(async () => {
         const opened = await openStream(world[transport], { as: agent.credential() })
         expect(await opened.until(/"a":1|refusal/)).toContain('data: {"a":1}')

@@ -1,6 +1,6 @@
 /**
- * Where a rule of the tidy test does not hold, and why. A row that nothing needs any more fails the
- * test, so this list only ever holds what is true today.
+ * A place where a rule of the tidy test does not hold, and the reason. A row that is not needed any
+ * more fails the test, so this list only ever holds what is true today.
  */
 export interface Exception {
   /** A file, or a folder ending in `/`. */

@@ -1,7 +1,7 @@
 import path from 'node:path'
 import { linesMatching } from './uses.ts'
 
-/** What a text must not contain, whichever file it is in. */
+/** Values that a text must not contain, whichever file it is in. */
 export interface Machine {
   /** The folder that holds the repository here; `null` where it is too plain to look for. */
   readonly parent: string | null
@@ -50,7 +50,7 @@ const ADDRESS =
 
 export function personFaults(file: string, text: string): readonly string[] {
   const authored = linesMatching(file, text, AUTHOR)
-  // In sources an address is a redaction's sample; in prose and manifests it is somebody's.
+  // In sources an address is a redaction's sample; in prose and manifests it is a person's.
   if (!/\.(md|json)$|^(LICENSE|NOTICE)$/.test(file)) return authored
   return [...authored, ...linesMatching(file, text, ADDRESS)]
 }
@@ -89,8 +89,8 @@ interface LockedPackage {
 }
 
 /**
- * What the lock file does not pin, a compromised registry can replace: each installed package has a
- * hash, and none runs code of its own that would fetch more.
+ * A compromised registry can replace a package that the lock file does not pin: each installed
+ * package has a hash, and none runs code of its own that would fetch more.
  */
 export function lockFaults(packages: Readonly<Record<string, LockedPackage>>): readonly string[] {
   return Object.entries(packages)

@@ -85,7 +85,7 @@ const isRelative = (specifier: string): boolean => specifier.startsWith('.')
 const isOurs = (specifier: string): boolean =>
   /^(@countersign\/|countersign$|countersign\/)/.test(specifier)
 
-/** The failures of `rules`, less those that `exceptions` excuse, plus exceptions nobody needs. */
+/** The failures of `rules`, less those that `exceptions` excuse, plus unused exceptions. */
 export function excuse(
   failures: readonly { readonly at: string; readonly says: string }[],
   exceptions: Exceptions,
@@ -237,7 +237,9 @@ export function cycles(all: readonly Source[]): readonly string[] {
   return [...found]
 }
 
-/** Relative imports that name no file: what a rename left behind in a type-only import, say. */
+/**
+ * Relative imports that name no file: for example, what a rename left behind in a type-only import.
+ */
 export function danglingImports(all: readonly Source[]): readonly string[] {
   return all.flatMap((source) =>
     source.imports
@@ -249,7 +251,7 @@ export function danglingImports(all: readonly Source[]): readonly string[] {
   )
 }
 
-/** Sources that no entry point reaches are dead, whatever their tests say. */
+/** Sources that entry points do not reach are dead, whatever their tests cover. */
 export function unreached(all: readonly Source[], entries: readonly string[]): readonly string[] {
   const reached = reachedFrom(all, entries)
   return all.map(({ path }) => path).filter((file) => isProduct(file) && !reached.has(file))

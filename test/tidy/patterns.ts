@@ -153,7 +153,7 @@ function join(one: Part, two: Part): Part {
   }
 }
 
-/** Whether a place leads back to itself on two ways that match the same text. */
+/** Returns whether a place leads back to itself on two paths that match the same text. */
 function hasTwoWays(places: readonly Place[]): boolean {
   const numbers = new Map(places.map((place, i) => [place, i]))
   const reached = places.map((place) => reach(place))

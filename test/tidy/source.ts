@@ -83,7 +83,7 @@ export const textFiles = files.filter((file) => !isBinary.test(file))
 
 export const isTest = (file: string): boolean => file.endsWith('.test.ts')
 
-/** What is installed and run by others: the packages' sources without their tests. */
+/** Sources that others install and run: those of the packages, without their tests. */
 export const isProduct = (file: string): boolean =>
   /^packages\/[^/]+\/src\/.*\.tsx?$/.test(file) && !isTest(file)
 

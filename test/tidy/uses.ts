@@ -2,7 +2,7 @@ import { CLOCKS_AND_DICE } from './exceptions.ts'
 import { excuse, within } from './imports.ts'
 import { isProduct, type Source } from './source.ts'
 
-/** Where time and randomness come in; everybody else is handed them. */
+/** The sources of time and randomness; all other code receives them as arguments. */
 const SOURCES_OF_TIME_AND_CHANCE = [
   'packages/fabric/src/lib/clock.ts',
   'packages/fabric/src/lib/random.ts',
@@ -68,7 +68,7 @@ export const consoleFaults = (all: readonly Source[]): readonly string[] => [
 export const clockFaults = (all: readonly Source[]): readonly string[] =>
   excuse(findUses(all, TIME_AND_CHANCE, SOURCES_OF_TIME_AND_CHANCE), CLOCKS_AND_DICE)
 
-/** `any` and `!` tell the compiler to look away. */
+/** `any` and `!` make the compiler look away. */
 export const looseTypeFaults = (all: readonly Source[]): readonly string[] =>
   says(findUses(all, /^(any|!)$/, []))
 

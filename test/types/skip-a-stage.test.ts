@@ -7,7 +7,9 @@ import { root } from '../tidy/source.ts'
 
 const MARK = /^\s*\/\/ @ts-expect-error ([a-z -]+): (.+)$/
 
-/** Which number the compiler picks depends on how many properties differ; the reason does not. */
+/**
+ * The number that the compiler picks depends on how many properties differ; the reason does not.
+ */
 const REASONS: Readonly<Record<string, string>> = {
   TS2322: 'wrong type',
   TS2345: 'wrong type',
@@ -26,7 +28,7 @@ interface Expected {
 }
 
 /**
- * The fixture without its marks, so that the compiler says what it would have been silent about.
+ * The fixture without its marks, so that the compiler reports what it would have been silent about.
  */
 function unmark(text: string): { readonly text: string; readonly expected: readonly Expected[] } {
   const lines = text.split('\n')
@@ -68,7 +70,10 @@ describe('a stage cannot be skipped:', () => {
   })
 })
 
-/** Why each line of the fixture is refused; errors elsewhere are another check's business. */
+/**
+ * Returns the reason why each line of the fixture is refused; errors elsewhere belong to another
+ * check.
+ */
 function compile(folder: string): ReadonlyMap<number, readonly string[]> {
   const tsc = path.join(root, 'node_modules/typescript/bin/tsc')
   const { stdout } = spawnSync(process.execPath, [tsc, '-p', folder, '--pretty', 'false'], {

@@ -26,7 +26,7 @@ export interface HostOptions {
   readonly limits?: string
 }
 
-/** What a power failure does to the files of the fabric. */
+/** The effect of a power failure on the files of the fabric. */
 export interface Power {
   /** Set for the child alone; asked for anew for each life. */
   environment(): Readonly<Record<string, string>>

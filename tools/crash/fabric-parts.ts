@@ -86,7 +86,7 @@ async function wholeFabric({ root, rounds, seed, step }: PartOptions): Promise<P
     onRound: (round) => step(describe('power failure', rounds, round)),
   })
   const violations = [...report.violations]
-  // What was lost is told at once; a control experiment would only bury it.
+  // A loss is reported at once; a control experiment would only hide it.
   if (violations.length > 0) return { violations, figures: figuresOf(report) }
   const control = join(root, 'control')
   mkdirSync(control)

@@ -31,8 +31,8 @@ int fdatasync(int fd) { (void)fd; return 0; }
 `
 
 /**
- * The control experiment: the same fabric and the same verdict, but for one life no sync reaches
- * the disk. Gives what the verdict says, which has to be that something is lost.
+ * The control experiment: the same fabric and the same checks, except that for one life no sync
+ * reaches the disk. Returns the violations found; at least one has to be a loss.
  */
 export async function loseWithoutSync(root: string, dice: Dice): Promise<readonly string[]> {
   const disk = buildLossyDisk(join(root, 'disk'))

@@ -34,7 +34,7 @@ const fatal = (reason: string, cause: unknown): void => {
   process.exit(70)
 }
 
-// Without the harness there is nobody left to kill it.
+// Without the harness, nothing would be left to kill it.
 process.once('disconnect', () => process.exit(0))
 const config = parseConfig({ path: 'crash', text }, readEnvironment(), {
   dataDir: join(root, 'data'),

@@ -10,7 +10,7 @@ import { type Transport, Witness } from './verdict-witness.ts'
 
 export interface Round extends Verdict {
   readonly round: number
-  /** When and how it died. */
+  /** The time and manner of its end. */
   readonly death: string
   readonly messages: number
 }
@@ -31,7 +31,7 @@ export interface RoundsReport {
   readonly indeterminate: number
   readonly entries: number
   readonly deadLetters: number
-  /** What clients heard in place of an answer, and how often. */
+  /** The failures that clients received in place of an answer, and how often. */
   readonly unanswered: Readonly<Record<string, number>>
   readonly violations: readonly string[]
 }
@@ -47,7 +47,7 @@ export interface Session {
   readonly witness: Witness
   readonly load: Load
   readonly verdict: FabricVerdict
-  /** How long the first start took here. */
+  /** Time that the first start took here. */
   readonly startMs: number
   close(): Promise<void>
 }

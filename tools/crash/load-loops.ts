@@ -25,7 +25,7 @@ export interface Load {
   /** Resolves when nothing is under way any more. */
   pause(): Promise<void>
   close(): Promise<void>
-  /** What failed in the load itself, other than the fabric being away; by message, counted. */
+  /** Failures in the load itself, other than the fabric being away; by message, counted. */
   readonly faults: ReadonlyMap<string, number>
 }
 
@@ -143,7 +143,7 @@ export async function drain(channel: Channel, witness: Witness): Promise<void> {
 
 const drainMsMax = 120_000
 
-/** Holds the workers while somebody looks, and tells when they all stand still. */
+/** Holds the workers during an inspection, and reports when they all stand still. */
 class Gate {
   #open = Promise.withResolvers<void>()
   #isOpen = false

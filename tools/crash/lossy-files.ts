@@ -15,16 +15,18 @@ export interface Fault {
   readonly at: number
   /** `before`: it did not happen; `after`: it happened and is reported as failed. */
   readonly when: 'before' | 'after'
-  /** Whether the process is gone with it: everything later fails, or just this one operation. */
+  /** The fate of the process: everything later fails, or just this one operation. */
   readonly process: 'dies' | 'goes on'
 }
 
-/** What survives: nothing that was not synced, all of it, or what the function lets through. */
+/**
+ * The writes that survive: only synced ones, all of them, or those that the function lets through.
+ */
 export type Survival = 'synced' | 'everything' | (() => boolean)
 
 interface FileNode {
   readonly kind: 'file'
-  /** What readers see, and what a power loss leaves. */
+  /** The content for readers, and the content after a power loss. */
   cached: Buffer
   durable: Buffer
   /** Writes and truncations since the last sync, in order. */
@@ -335,7 +337,7 @@ function applyNames(change: NameChange): void {
   }
 }
 
-/** What the disk has becomes what the cache shows. */
+/** Makes the cache show what the disk has. */
 function settle(directory: DirectoryNode, survives: () => boolean, seen: Set<Node>): void {
   directory.cached.clear()
   for (const [name, node] of directory.durable) {

@@ -27,7 +27,7 @@ export function createLedgerKeys(): LedgerKeys {
   }
 }
 
-/** What an auditor of such a ledger pins. */
+/** Returns the trust that an auditor of such a ledger pins. */
 export function trustOf(ledger: Ledger, keys: LedgerKeys): Trust {
   const fabricKey = rawPublicKey(generateKeyPairSync('ed25519').publicKey)
   const { keyId, privateKey } = keys.statementKey

@@ -11,7 +11,7 @@ import {
 import { type Fault, LossyDisk, type Survival } from './lossy-files.ts'
 import { createLedgerKeys, type LedgerKeys, openLossyLedger } from './lossy-ledger.ts'
 
-/** What the world outside saw of a ledger, over all its crashes. */
+/** The observations of a ledger from outside, over all its crashes. */
 export class LedgerWitness {
   readonly acknowledged: { readonly exchange: string; readonly kind: EntryKind }[] = []
   readonly #roots = new Map<number, string>()
@@ -83,7 +83,7 @@ async function runExchange(ledger: Ledger, exchange: string, witness: LedgerWitn
   }
 }
 
-/** How many operations the script takes when nothing fails. */
+/** Returns how many operations the script takes when nothing fails. */
 export async function countOperations({ disk, keys }: Base): Promise<number> {
   const copy = disk.copy()
   await runScript(copy, keys, new LedgerWitness())

@@ -33,7 +33,7 @@ function readOptions(): Options | null {
     const isRounds = Number.isSafeInteger(rounds) && rounds >= 1 && rounds <= roundsMax
     return isRounds && Number.isSafeInteger(seed) ? { rounds, seed, json: values.json } : null
   } catch {
-    // An unknown option: the usage says which there are.
+    // An unknown option: the usage lists the known ones.
     return null
   }
 }
@@ -72,7 +72,8 @@ async function runPart(
   const own = Math.max(1, Math.floor(rounds / entry.killsPerRound))
   const part = entry.name
   if (entry.needsPower && powerMissing !== null) {
-    // Where nobody reads the output, a part that does not run must not look like one that passed.
+    // In CI, where the output is not read, a part that does not run must not look like one that
+    // passed.
     const violations = process.env['CI'] === 'true' ? [`skipped: ${powerMissing}`] : []
     return { part, violations, skipped: powerMissing, figures: {}, seconds: 0 }
   }

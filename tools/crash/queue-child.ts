@@ -8,10 +8,9 @@ import { systemClock } from '../../packages/fabric/src/lib/clock.ts'
 import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
 
 /**
- * Publishes and settles as fast as it can until it is killed, and says on its standard output what
- * was acknowledged: `p <offset> <number>`, `i <offset>` before settling and
- * `s <offset>` after it. Arguments: directory, FULL or NORMAL, the
- * first number.
+ * Publishes and settles as fast as it can until it is killed, and writes to its standard output
+ * what was acknowledged: `p <offset> <number>`, `i <offset>` before settling and `s <offset>` after
+ * it. Arguments: directory, FULL or NORMAL, the first number.
  */
 const [, , directory = '', synchronous = 'FULL', from = '0'] = process.argv
 const producers = 4
@@ -86,7 +85,7 @@ async function run(): Promise<void> {
         delayMs: 0,
         reason: '',
       }))
-      // Said before, because what is settled may be swept before anybody hears that it was.
+      // Written before, because a settled message may be swept before the settlement is reported.
       for (const { offset } of orders) say(`i ${offset}`)
       const settled = await store.settle(orders)
       for (const [i, { offset }] of orders.entries()) if (settled[i] === true) say(`s ${offset}`)

@@ -27,13 +27,13 @@ import { fileURLToPath } from 'node:url'
 export interface LossyDisk {
   environment(directory: string): Readonly<Record<string, string>>
   /**
-   * Takes unsynced writes back, newest first. `keep` says for each file how many of its `count`
-   * unsynced writes had reached the disk by themselves, oldest first. Gives how many were lost.
+   * Takes unsynced writes back, newest first. `keep` returns for each file how many of its `count`
+   * unsynced writes had reached the disk by themselves, oldest first. Returns how many were lost.
    */
   loseUnsynced(directory: string, keep: (count: number) => number): number
 }
 
-/** Why this machine cannot run it, or null when it can. */
+/** Returns the reason why this machine cannot run it, or null when it can. */
 export function lossyDiskMissing(): string | null {
   if (process.platform !== 'linux') return 'preloading needs Linux'
   try {

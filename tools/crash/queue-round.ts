@@ -12,7 +12,7 @@ export interface CrashRound {
   /** The child is killed once it has said this many lines. */
   readonly killAfter: number
   readonly environment: Readonly<Record<string, string>>
-  /** What happens to the files between the kill and the next start. */
+  /** Changes the files between the kill and the next start. */
   readonly afterKill: () => void
 }
 
@@ -102,7 +102,7 @@ async function liveAndDie(
     if (what === 'i') settling.add(Number(offset))
     if (what === 's') settled.add(Number(offset))
     if (what === 'f') refused = line
-    // What it still said before it died was acknowledged all the same, so reading goes on.
+    // Lines that it wrote before it died were acknowledged all the same, so reading goes on.
     if (++lines === round.killAfter) child.kill('SIGKILL')
   }
   await exited

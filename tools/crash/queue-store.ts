@@ -11,8 +11,8 @@ export interface CrashSeries {
 }
 
 /**
- * Kills the store again and again, each time with what the rounds before left behind. Gives the sum
- * of what was wrong: all zeros but for `acknowledged`, unless `synchronous` is NORMAL.
+ * Kills the store again and again, each time with what the rounds before left behind. Returns the
+ * sum of what was wrong: all zeros except for `acknowledged`, unless `synchronous` is NORMAL.
  */
 export async function crashQueueStore(series: CrashSeries): Promise<CrashVerdict> {
   const scratch = mkdtempSync(join(tmpdir(), 'queue-crash-'))
@@ -46,7 +46,7 @@ export async function crashQueueStore(series: CrashSeries): Promise<CrashVerdict
         changed: sum.changed + verdict.changed,
         resurrected: sum.resurrected + verdict.resurrected,
       }
-      // What is lost once would be counted in every later round.
+      // A message that is lost once would be counted in every later round.
       if (verdict.lost + verdict.changed + verdict.resurrected > 0) break
     }
     return sum

@@ -8,7 +8,7 @@ export interface Verdict {
   readonly violations: readonly string[]
   readonly exchanges: number
   readonly entries: number
-  /** Exchanges that receivers were handed and nobody was answered for. */
+  /** Exchanges that were delivered to receivers and never answered to the caller. */
   readonly indeterminate: number
   readonly deadLetters: number
 }
@@ -101,7 +101,10 @@ export class FabricVerdict {
       .map(({ exchange, index, facts }) => `${index} ${exchange} ${JSON.stringify(facts)}`)
   }
 
-  /** What was answered has a receipt that verifies offline, from its intent to its outcome. */
+  /**
+   * Checks that an answered exchange has a receipt that verifies offline, from its intent to its
+   * outcome.
+   */
   async #checkReceipt(
     { transport, exchange, what }: AcknowledgedExchange,
     fault: (text: string) => void,
@@ -143,7 +146,8 @@ export class FabricVerdict {
   }
 
   /**
-   * What was delivered was recorded first; and what nobody knows the end of is recorded as that.
+   * Checks that a delivered exchange was recorded first, and that an exchange with an unknown end
+   * is recorded as that.
    */
   async #checkIntent(
     { transport, exchange, call }: HandedExchange,

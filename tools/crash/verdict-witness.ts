@@ -4,7 +4,7 @@ export type Transport = (typeof TRANSPORTS)[number]
 export interface AcknowledgedExchange {
   readonly transport: Transport
   readonly exchange: string
-  /** What the client did, in words, for the report of a loss. */
+  /** The action of the client, in words, for the report of a loss. */
   readonly what: string
 }
 
@@ -21,8 +21,8 @@ export interface LoadMessage {
 }
 
 /**
- * What the world outside of the fabric saw, over all its crashes. It is written down the moment it
- * is seen, so that what counts is never more, and never less, than what a client could rely on.
+ * The observations from outside of the fabric, over all its crashes. Each is written down the
+ * moment it is seen, so that what counts is exactly what a client could rely on.
  */
 export class Witness {
   /** Since the last round; `takeAcknowledged` empties it. */
@@ -91,7 +91,7 @@ export class Witness {
   }
 
   /**
-   * What was received may be more than what was acknowledged, but never more than what was sent.
+   * Received messages may be more than the acknowledged ones, but never more than the sent ones.
    */
   receive({ key, n }: LoadMessage, messageId: string): void {
     const name = `message ${key}/${n}`

@@ -7,7 +7,7 @@ import type { Socket } from 'node:net'
 import { connect as connectPlain } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 
-/** Where an attacker strikes, and the one identity that it may have. */
+/** The target of an attacker, and the one identity that it may have. */
 export interface Target {
   readonly host: string
   readonly port: number
@@ -23,8 +23,8 @@ export interface Target {
   /** Resolves after `ms`, or at the end of the siege. */
   pause(ms: number): Promise<void>
   /**
-   * What the attack is for has happened: the server refused it, waited for it, or was waited for.
-   * An attack that never confirms an effect is one that does not work, and fails the siege.
+   * Reports that the attack had its effect: the server refused it, waited for it, or was waited
+   * for. An attack that never confirms an effect is one that does not work, and fails the siege.
    */
   confirm(): void
 }
@@ -81,7 +81,7 @@ export interface Attack {
   round(target: Target): Promise<unknown>
 }
 
-/** How long an attacker sits on what it occupies before it begins anew. */
+/** Time that an attacker sits on what it occupies before it begins anew. */
 export const holdMs = 8_000
 
 /** A TLS connection that is up; the errors of its later life are the attacker's own business. */

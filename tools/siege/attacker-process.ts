@@ -56,7 +56,7 @@ process.on('uncaughtException', (error: NodeJS.ErrnoException) => {
 })
 process.once('disconnect', () => process.exit(0))
 process.once('message', (orders: Orders) => {
-  // What loading took is no part of the siege.
+  // The cost of loading is not part of the siege.
   before = { cpu: process.cpuUsage(), uptime: process.uptime() }
   for (const attack of attacks) void run(attack, { ...orders, pause })
   setInterval(() => say({ tallies }), 1_000)

@@ -17,7 +17,7 @@ export const KINDS: readonly Kind[] = [
   'receipt',
 ]
 
-/** What the well-behaved client saw in one phase. */
+/** The observations of the well-behaved client in one phase. */
 export interface Seen {
   readonly latenciesMs: Readonly<Record<Kind, readonly number[]>>
   readonly failures: readonly string[]
@@ -48,7 +48,7 @@ export class Client {
     return this.#failures.length
   }
 
-  /** What was seen since the last call. */
+  /** Returns the observations since the last call. */
   take(): Seen {
     const seen = { latenciesMs: this.#latencies, failures: this.#failures }
     this.#latencies = emptyLatencies()

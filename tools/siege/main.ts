@@ -75,7 +75,7 @@ function readOptions(): Options | null {
       ? { minutes, only: values.only, times }
       : null
   } catch {
-    // An unknown option: the usage says which there are.
+    // An unknown option: the usage lists the known ones.
     return null
   }
 }
@@ -134,7 +134,7 @@ permit(principal == Agent::"mallory", action in [Action::"publish", Action::"con
 `
 const decisionFacts = new Set(['policy.version', 'policy.rules', 'private.request'])
 const order = { kind: 'agent', roles: [], segment: '', attributes: {}, ttlSeconds: 900 } as const
-/** What there is on the channel for the attacker to lease: a few times what one lease brings. */
+/** The messages on the channel for the attacker to lease: a few times what one lease brings. */
 const messages = 12
 const messageBytes = 500_000
 
@@ -143,7 +143,7 @@ interface Ground {
   close(): Promise<void>
 }
 
-/** Whom the attackers strike, and as whom. */
+/** Sets up the targets of the attackers and their identities. */
 async function prepare(host: FabricHost, parties: Parties, root: string): Promise<Ground> {
   const { mallory, join, decision } = await enrolMallory(host, parties, root)
   await host.invite({ ...order, name: 'evil' })
@@ -213,7 +213,10 @@ async function enrolMallory(host: FabricHost, parties: Parties, root: string) {
   return { mallory: { cert, key }, join: parseJoin(join).token, decision }
 }
 
-/** What an honest connector of mallory would state of a call of mallory to itself. */
+/**
+ * Returns the decision that an honest connector of mallory would state of a call of mallory to
+ * itself.
+ */
 async function ownDecision({ admin }: Parties): Promise<Readonly<Record<string, string>>> {
   const [decided] = await decidedIn({ admin }, [ownIntent()])
   const stated = Object.entries(decided?.facts ?? {}).filter(([name]) => decisionFacts.has(name))
@@ -288,7 +291,7 @@ async function besiege(root: string, options: Options): Promise<readonly string[
   try {
     const watched = { client, pid: host.pid ?? 0 }
     const ground = await prepare(host, parties, root)
-    // What is loaded and compiled once belongs to neither phase.
+    // Code that is loaded and compiled once belongs to neither phase.
     await watch('warm-up', 5_000, watched)
     const quiet = await watch('quiet', Math.max(10_000, options.minutes * 12_000), watched)
     const faults: string[] = []

@@ -27,7 +27,7 @@ export const BUDGETS_BYTES: Readonly<Record<string, number>> = {
 export const budgetMib: number =
   Object.values(BUDGETS_BYTES).reduce((sum, each) => sum + each, 0) / mebibyte
 
-/** How much more than at its quietest the server may hold once the siege is over. */
+/** Memory that the server may hold beyond its quietest phase once the siege is over. */
 export const leftMibMax = 96
 
 export interface Phase {
@@ -44,7 +44,7 @@ export interface Outcome {
   readonly hasServerEnded: boolean
 }
 
-/** What makes the siege a failure; empty when the server withstood it. */
+/** Returns the faults that make the siege a failure; empty when the server withstood it. */
 export function faultsOf({ quiet, siege, afterMib, hasServerEnded }: Outcome): readonly string[] {
   const failures = [...quiet.seen.failures, ...siege.seen.failures]
   const counts = new Map<string, number>()
@@ -62,7 +62,7 @@ export function faultsOf({ quiet, siege, afterMib, hasServerEnded }: Outcome): r
   ]
 }
 
-/** What a second siege may leave beyond the first: what is above grows with every siege. */
+/** Memory that a second siege may leave beyond the first: anything above grows with every siege. */
 const leakMibMax = 32
 
 /**
@@ -94,7 +94,7 @@ export function tableOf({ quiet, siege, afterMib }: Outcome): string {
   return [...columns([head, ...rows]), '', memory, failed].join('\n')
 }
 
-/** What came of each attack: rounds, rounds that failed, and effects. */
+/** The result of each attack: rounds, rounds that failed, and effects. */
 export function tallyTable(
   names: readonly string[],
   tallies: Readonly<Record<string, Tally>>,

@@ -1,6 +1,6 @@
 import type { Attack, Target } from './attack.ts'
 
-/** What came of one attack. */
+/** The result of one attack. */
 export interface Tally {
   /** Rounds that came to their end. */
   rounds: number
@@ -16,8 +16,8 @@ export function newTally(): Tally {
 }
 
 /**
- * A round that throws is not one that was fought: a server that hangs up is told from an attack
- * that is broken by its effects.
+ * Counts a round that throws as failed: the effects distinguish a server that hangs up from an
+ * attack that is broken.
  */
 export async function fight(
   attack: Attack,
@@ -36,7 +36,10 @@ export async function fight(
   }
 }
 
-/** Why a siege by these attacks shows less than it says; empty when each of them worked. */
+/**
+ * Returns the reasons why a siege by these attacks shows less than it claims; empty when each of
+ * them worked.
+ */
 export function tallyFaults(
   names: readonly string[],
   tallies: Readonly<Record<string, Tally>>,

@@ -29,8 +29,9 @@ export interface TlsCredential {
 export type KeyExchange = 'hybrid-preferred' | 'hybrid-required'
 
 /**
- * Who must be at the other end: one SPIFFE ID, or anybody of one trust domain. The second is for
- * meeting strangers; with it, any agent of the domain may stand in for any other.
+ * The peer that must be at the other end: one SPIFFE ID, or any agent of one trust domain. The
+ * second is for meeting unknown agents; with it, any agent of the domain may stand in for any
+ * other.
  */
 export type ExpectedPeer = string | { readonly trustDomain: string }
 
@@ -90,9 +91,7 @@ export interface ClientTls extends PeerTrust {
   readonly keyExchange?: KeyExchange
 }
 
-/**
- * What `clientTlsOptions` gives: members of `tls.connect`, `https.Agent` and undici's `connect`.
- */
+/** Result of `clientTlsOptions`: members of `tls.connect`, `https.Agent` and undici's `connect`. */
 export interface ClientTlsOptions {
   readonly minVersion: 'TLSv1.3'
   readonly maxVersion: 'TLSv1.3'
@@ -198,7 +197,7 @@ export function peerChain(socket: TLSSocket | null): readonly Uint8Array[] | nul
 function chainOf(certificate: PeerCertificate): readonly Uint8Array[] {
   const chain: Uint8Array[] = []
   let next: Partial<PeerCertificate> & { issuerCertificate?: PeerCertificate } = certificate
-  // Node gives an empty object when there is no certificate, and ties a root to itself.
+  // Node gives an empty object when the certificate is missing, and ties a root to itself.
   while (next.raw !== undefined && chain.length < chainMax) {
     chain.push(new Uint8Array(next.raw))
     if (next.issuerCertificate === undefined || next.issuerCertificate === next) break
@@ -207,7 +206,10 @@ function chainOf(certificate: PeerCertificate): readonly Uint8Array[] {
   return chain
 }
 
-/** Who is at the other end, from certificate bytes alone; `peer` is a socket or a chain in DER. */
+/**
+ * Returns the identity of the peer, from certificate bytes alone; `peer` is a socket or a chain in
+ * DER.
+ */
 export function peerIdentity(
   peer: TLSSocket | readonly Uint8Array[],
   bundles: TrustBundles,
@@ -248,7 +250,8 @@ function domainOf(expected: ExpectedPeer): string {
 }
 
 /**
- * A handshake that ended without the expected peer; `fault` is null when there was no handshake.
+ * A handshake that ended without the expected peer; `fault` is null when the handshake did not take
+ * place.
  */
 export class PeerError extends Error {
   override readonly name = 'PeerError'
@@ -268,7 +271,7 @@ function toError(peer: PeerIdentity | PeerFault): PeerError | undefined {
 /**
  * Connects, and resolves once the peer is proved to be the expected one. Rejects with a PeerError,
  * the socket destroyed, in every other case. The connection closes itself when the peer's
- * certificate expires, or is no longer good for another reason.
+ * certificate expires, or stops being good for another reason.
  */
 export function connectTls(
   client: ClientTls & {
@@ -301,14 +304,19 @@ export function connectTls(
   })
 }
 
-/** Who must be at the other end for as long as a connection stands, and until when it may stand. */
+/**
+ * The peer that must be at the other end for as long as a connection stands, and the time until
+ * which it may stand.
+ */
 export type ConnectedPeer = Pick<ClientTls, 'bundles' | 'now' | 'expected' | 'admits'> & {
   /** The end of what the peer's certificate was renewed to, in Unix milliseconds; 0 for nothing. */
   readonly continuesUntil?: (peer: PeerIdentity) => number
 }
 
 export interface PeerWatch {
-  /** Why nothing new may be sent, or null: the question of the handshake, as of now. */
+  /**
+   * Returns the reason why nothing new may be sent, or null: the check of the handshake, as of now.
+   */
   fault(): PeerFault | null
   /** Destroys the connection if not even what is under way may go on. It also happens in time. */
   look(): void
@@ -378,9 +386,9 @@ export function watchExpiry(
 /**
  * Puts the identity check in front of a listener. A connection whose peer has no good identity is
  * closed when one is `required`; otherwise it stays, so that the request can be refused and
- * recorded. One that has, closes at its expiry, or at that of what it was renewed to: then it
- * carries what is under way, and whoever reads a new request from it must look at the certificate
- * again.
+ * recorded. A connection with a good identity is closed when its certificate expires, or when the
+ * renewal of that certificate does. In between it carries what is under way: code that reads a new
+ * request from it must look at the certificate again.
  */
 export function guardPeers(
   server: NetServer,

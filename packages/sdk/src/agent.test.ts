@@ -191,20 +191,20 @@ interface Answer {
   body: Uint8Array
 }
 
-/** What a connection to an agent shows of who makes it; the fabric's own certificate by default. */
+/** The identity that a connection to an agent shows; the fabric's own certificate by default. */
 interface Shown {
   anonymous?: boolean
   credential?: TlsCredential
 }
 
-/** What a hostile, or merely strict, fabric does differently. */
+/** The behaviour in which a hostile, or merely strict, fabric differs. */
 interface Lies {
   refuseCall?: string
   refuseRenewal?: string
   renewAs?: string
   /** Changes the answer after it was put on record. */
   answer?: (answer: Answer) => void
-  /** Which exchange a receipt is asked of, in place of the right one. */
+  /** Replaces the exchange whose receipt is asked for. */
   receiptOf?: (exchange: string) => string
   receipt?: (bytes: Uint8Array) => Uint8Array
   /** Changes what is forwarded after it was signed. */
@@ -304,7 +304,7 @@ class TestFabric {
     return refuse(response, 'OPERATION_UNKNOWN', 404)
   }
 
-  /** There are no channels here, but only a signed request is told so. */
+  /** This fabric has no channels, but only a signed request receives that answer. */
   async #refuseChannel(request: IncomingMessage, response: ServerResponse, body: Uint8Array) {
     const { method = '', url: path = '' } = request
     const headers = headerList(request.rawHeaders)

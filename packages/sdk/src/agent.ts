@@ -22,7 +22,7 @@ export interface AgentOptions {
    * its address counts, and it has to name the same root.
    */
   readonly join?: string
-  /** Directory of this agent alone; holds its private keys, readable by nobody else. */
+  /** Directory of this agent alone; holds its private keys, readable only by its owner. */
   readonly dir: string
   readonly clock?: Clock
   /** Hears what fails in the background: a renewal, a registration. Both are tried again. */

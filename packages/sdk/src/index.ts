@@ -20,7 +20,8 @@ export type { Reply } from './call/reply.ts'
 export type { Channel, OutgoingMessage, SendOptions } from './channel/channel.ts'
 export type { ReceivedMessage, ReceiveOptions } from './channel/channel-receiver.ts'
 export type { SentMessage } from './channel/channel-sender.ts'
-// What the command line and connectors build on: an identity, its line to the fabric, and events.
+// The base of the command line and connectors: an identity, its connection to the fabric, and
+// events.
 export { askControl, type ControlRequest } from './connection/control.ts'
 export type { Line, LineRequest, LineResponse } from './connection/line.ts'
 export { findRefusal, RefusedError } from './connection/refused.ts'

@@ -4,7 +4,7 @@ const type = 'Content-Type: application/x-www-form-urlencoded'
 
 /**
  * Requests for a token that are left in the middle; the first one is whole, and shows that they are
- * heard.
+ * received.
  */
 export const attack: Attack = {
   name: 'abandoned token requests',

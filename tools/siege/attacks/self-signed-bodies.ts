@@ -18,7 +18,7 @@ async function forge(): Promise<{ readonly cert: string; readonly key: string }>
   return { cert: toPem(der), key: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString() }
 }
 
-/** Half of a body behind a certificate that nobody issued. */
+/** Half of a body behind a certificate that no CA issued. */
 export const attack: Attack = {
   name: 'half-sent bodies, self-signed',
   async round(target) {

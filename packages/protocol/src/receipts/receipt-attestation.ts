@@ -142,9 +142,9 @@ async function verifyHalf(
 }
 
 /**
- * What an entry holds of the signature over one half, with everything checked but the signature
- * itself; null where it holds none. Costs a few microseconds, so that whoever records an entry asks
- * for it before anything is delivered. Throws a ReceiptError.
+ * Reads and checks the signature of an entry over one half, except the signature value itself;
+ * returns null if the entry holds none. Takes only a few microseconds, so that the recorder of an
+ * entry can call it before anything is delivered. Throws a ReceiptError.
  */
 export function readSignedHalf(
   facts: Facts,
@@ -161,7 +161,7 @@ export function readSignedHalf(
   }
   const parsed = parseBase(half, made === undefined ? base : made)
   const { tag } = parsed.params
-  // A signature for another purpose says nothing of this half.
+  // A signature for another purpose does not attest this half.
   if (tag !== null && tag !== tagOf[half]) {
     throw new ReceiptError(rejectedCode[half], `it is tagged ${tag}`)
   }
@@ -188,7 +188,10 @@ function checkStatus({ status }: Facts, base: ParsedSignatureBase): void {
   throw new ReceiptError('RESPONSE_SIGNATURE_REJECTED', `it is over the status ${signed}`)
 }
 
-/** What the caller signed is what the entry says was asked, as far as a signature covers it. */
+/**
+ * Checks that the request in the entry is the one that the caller signed, as far as a signature
+ * covers it.
+ */
 function checkAsked(base: ParsedSignatureBase, facts: Facts, trustDomain: string): void {
   const said = (name: string): string => readTextFact(facts, name) ?? ''
   const fault = askedFault(base.values, {
@@ -201,7 +204,10 @@ function checkAsked(base: ParsedSignatureBase, facts: Facts, trustDomain: string
   if (fault !== null) throw new ReceiptError('REQUEST_CONTRADICTED', fault)
 }
 
-/** What was signed as content is what the ledger recorded as content; unsigned means empty. */
+/**
+ * Checks that the content that was signed is the content that the ledger recorded. Unsigned content
+ * means empty content.
+ */
 function checkDigest(facts: Facts, half: Half, base: ParsedSignatureBase): void {
   const recorded = readBytesFact(facts, `${half}.digest`, 32)
   const field = base.values.get('"content-digest"')
@@ -271,8 +277,8 @@ interface Signers {
 }
 
 /**
- * A party attested exactly when a key that is not the fabric's signed. The fabric cannot pass its
- * own signature off as theirs, nor drop theirs from what it says.
+ * A party attested exactly when a key other than the fabric's signed. The fabric cannot pass its
+ * own signature off as the party's, or omit the party's from its claim.
  */
 function attestation(facts: Facts, half: Half, { signed, fabricKey }: Signers): Attestation {
   const party = partyOf[half]

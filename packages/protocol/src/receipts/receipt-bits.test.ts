@@ -37,7 +37,7 @@ async function unnoticed(bytes: Uint8Array, bitsOf: (at: number) => readonly num
   return found
 }
 
-// A bit that may change is a statement that nobody made.
+// A changed bit that goes unnoticed is a statement that neither party made.
 describe('a changed bit', () => {
   test('is noticed wherever it is in a receipt of a refusal', async () => {
     const bytes = bytesOf(vector.refusal)

@@ -60,8 +60,8 @@ export interface ClaimedEntry {
 }
 
 /**
- * Throws a ReceiptError unless the entry discloses whatever decides what it says, has values out of
- * the closed sets, and attests as who recorded it.
+ * Throws a ReceiptError unless the entry discloses every fact that decides its meaning, has values
+ * out of the closed sets, and attests as the party that recorded it.
  */
 export function checkEntryClaims(entry: ClaimedEntry, trustDomain: string): void {
   const hidden = entry.withheld.find((name) => !isWithholdable(name))

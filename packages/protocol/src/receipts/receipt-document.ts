@@ -8,7 +8,9 @@ import { type FactValue, factsMax, isFactName, saltBytes } from '../log/statemen
 import { ReceiptError } from './receipt-error.ts'
 import { readBytes, readMembers } from './trust.ts'
 
-/** A fact with what opens its commitment. Without the salt nobody can test a guess. */
+/**
+ * A fact with the salt that opens its commitment. Without the salt, a reader cannot test a guess.
+ */
 export interface DisclosedFact {
   /** 32 bytes. */
   readonly salt: Uint8Array
@@ -37,7 +39,7 @@ export interface Receipt {
 
 const receiptVersion = 1
 const entriesMax = 2
-/** Two statements of 64 KiB and their facts fit; nobody reads a longer receipt. */
+/** Two statements of 64 KiB and their facts fit; readers reject a longer receipt. */
 export const receiptBytesMax = 1024 * 1024
 
 export function createReceipt(receipt: Receipt): Uint8Array {

@@ -34,7 +34,7 @@ export type ReceiptFault = keyof typeof RECEIPT_FAULTS
 export class ReceiptError extends Error {
   override readonly name = 'ReceiptError'
   readonly code: ReceiptFault
-  /** Which part failed, for whoever looks into it; empty when the code says it all. */
+  /** The part that failed, for a person who investigates; empty when the code is sufficient. */
   readonly detail: string
 
   constructor(code: ReceiptFault, detail = '') {

@@ -17,7 +17,7 @@ export interface AttributedFact {
 
 const partyOf = { request: 'caller', response: 'callee' } as const
 
-/** What a signature is made of, and says by being there. */
+/** The parts of a signature; the party that signed is their source. */
 const signatureFacts = ['digest', 'signature', 'signature-base', 'key']
 
 /**
@@ -38,8 +38,8 @@ function componentsOf(name: string, receipt: Pick<VerifiedReceipt, 'entries'>): 
 }
 
 /**
- * On whose word a fact of entry `entry` stands: the party's whose signature covers it, or else of
- * whoever recorded the entry. The caller is named by its key, which the fabric compares with its
+ * Returns the source of a fact of entry `entry`: the party whose signature covers it, or else the
+ * recorder of the entry. The caller is named by its key, which the fabric compares with its
  * directory before it records a connector's entry as well.
  */
 export function sourceOf(

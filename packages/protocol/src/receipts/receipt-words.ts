@@ -5,7 +5,10 @@ import type { Attestation, Half } from './receipt-attestation.ts'
 import type { MessageMatch } from './receipt-message.ts'
 import type { Source } from './receipt-sources.ts'
 
-/** How an exchange ended, for people: what the caller received, and whether the receiver acted. */
+/**
+ * Descriptions, for people, of how an exchange ended: what the caller received, and whether the
+ * receiver acted.
+ */
 const endings: Readonly<Record<ExchangeResult, string>> = {
   delivered: 'delivered: the response was handed to the caller',
   completed: 'completed: the stream was handed to the caller to its end',
@@ -26,7 +29,8 @@ export function describeEnding({ result, code }: Ending): string {
 }
 
 /**
- * Who stands behind one half of the exchange. A connector is named, and never called the fabric.
+ * Describes the party that attests one half of the exchange. A connector is named, and never called
+ * the fabric.
  */
 export function describeAttestation({ by, producer }: Attestation, half: Half): string {
   const party = half === 'request' ? 'caller' : 'receiver'
@@ -44,7 +48,7 @@ export function describeAttestation({ by, producer }: Attestation, half: Half): 
   }
 }
 
-/** Who recorded how the exchange ended. */
+/** Describes the party that recorded how the exchange ended. */
 export function describeRecorder({ entries }: Pick<VerifiedReceipt, 'entries'>): string {
   const producer = entries.at(-1)?.producer ?? null
   return producer === null ? 'the fabric' : `the connector of ${producer}`
@@ -64,7 +68,9 @@ export function describeSource(source: Source): string {
   }
 }
 
-/** Only what a party signed is said of it as such; what the other side received, nobody signs. */
+/**
+ * Describes as signed only what a party signed; the form that the other side received is unsigned.
+ */
 export function describeMatch(match: MessageMatch, half: Half, attestation: Attestation): string {
   const [from, to] = half === 'request' ? ['caller', 'receiver'] : ['receiver', 'caller']
   const { signature, by, producer } = attestation

@@ -83,7 +83,7 @@ const draft = { created: 1_760_000_000, keyId: 'k', nonce: 'n-1' }
 
 const digestOf = (body: Uint8Array) => formatContentDigest(sha256(body))
 
-/** Both messages of one exchange, signed by whom the specification says. */
+/** Both messages of one exchange, signed by the parties that the specification requires. */
 function signedFacts(asker: typeof caller, answerer: typeof caller, answerTo = requestBody) {
   const head = (body: Uint8Array): HeaderList => [
     ['content-type', 'application/json'],

@@ -43,7 +43,7 @@ export interface VerifiedEntry {
   readonly withheld: readonly string[]
 }
 
-/** What a receipt proves. What it does not disclose is null. */
+/** The facts that a receipt proves. Undisclosed facts are null. */
 export interface VerifiedReceipt {
   readonly exchange: DecisionId
   readonly origin: string
@@ -56,7 +56,7 @@ export interface VerifiedReceipt {
   readonly caller: string | null
   readonly receiver: string | null
   readonly operation: string | null
-  /** Whom or what an administrative operation was about, and why; null for every other. */
+  /** Subject (person or thing) and reason of an administrative operation; null for every other. */
   readonly object: string | null
   readonly reason: string | null
   /** The result of the outcome, or the code of the refusal. */
@@ -79,9 +79,9 @@ interface ReadEntry {
 /**
  * Verifies a receipt offline against pinned keys, in this order: its form; that its statements are
  * the trusted fabric's and make one closed exchange; that each is in the log; that every disclosed
- * fact is what was committed to; the signatures of log and statements; that nothing is withheld
- * which decides what the receipt says; the signatures of caller and callee. Throws a ReceiptError
- * on the first failure; a changed bit anywhere is one.
+ * fact is what was committed to; the signatures of log and statements; that every fact that decides
+ * the receipt's meaning is disclosed; the signatures of caller and callee. Throws a ReceiptError on
+ * the first failure; a changed bit anywhere is one.
  */
 export async function verifyReceipt(bytes: Uint8Array, trust: Trust): Promise<VerifiedReceipt> {
   const receipt = parseReceipt(bytes)
@@ -202,7 +202,7 @@ function readCheckpoint(read: readonly ReadEntry[], trust: Trust): Checkpoint {
     throw new ReceiptError('CHECKPOINTS_DIFFERENT')
   }
   const note = reading('PROOF_MALFORMED', () => parseNote(text))
-  // A line of a key that is not pinned could be changed by anyone and nobody would see it.
+  // The line of a key that is not pinned is not verified, so any party could change it undetected.
   if (note.signatures.length !== 1) {
     throw new ReceiptError('CHECKPOINT_REJECTED', 'a receipt carries the signature of the log only')
   }

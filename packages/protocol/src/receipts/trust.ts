@@ -6,7 +6,7 @@ import { parseStrictJson } from '../encoding/strict-json.ts'
 import { isNoteKeyName, noteKeyType, parseVkey } from '../log/note.ts'
 import { sha256 } from '../signatures/web-crypto.ts'
 
-/** What an auditor pins, once, out of band: all that a receipt is verified against. */
+/** The values that an auditor pins, once, out of band: all that a receipt is verified against. */
 export interface Trust {
   /** The log's name, and that of its key. */
   readonly origin: string
@@ -31,9 +31,10 @@ export function formatTrust(trust: Trust): string {
 }
 
 /**
- * What two people compare out of band: SHA-256 over the trust file's members as canonical JSON
- * (RFC 8785), so that neither white space nor the longer document of `GET /v1/trust` changes it.
- * Written as OpenSSH writes the fingerprint of a key: `SHA256:` and unpadded base64.
+ * Returns the fingerprint that two people compare out of band: SHA-256 over the trust file's
+ * members as canonical JSON (RFC 8785), so that neither white space nor the longer document of `GET
+ * /v1/trust` changes it. Written as OpenSSH writes the fingerprint of a key: `SHA256:` and unpadded
+ * base64.
  */
 export async function trustFingerprint(trust: Trust): Promise<string> {
   const digest = await sha256(utf8(canonicalJson(trustJson(trust))))

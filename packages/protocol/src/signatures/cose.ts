@@ -76,8 +76,8 @@ export function parseStatement(bytes: Uint8Array): Statement {
   if (item.value.length !== 4 || !(protectedHeader instanceof Uint8Array)) {
     throw new MalformedError('the statement is not a COSE_Sign1')
   }
-  // A statement with an unprotected member has many encodings under one signature, and so many
-  // leaf hashes: whoever relays it could log it twice.
+  // A statement with an unprotected member has many encodings under one signature, and so many leaf
+  // hashes: any relay could log it twice.
   if (!(unprotected instanceof Map) || unprotected.size !== 0) {
     throw new MalformedError('the unprotected header of a statement is empty')
   }

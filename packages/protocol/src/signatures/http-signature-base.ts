@@ -22,7 +22,7 @@ export interface SignableRequest {
   readonly headers: HeaderList
   /** `https` unless said otherwise; only `@target-uri` and the default port depend on it. */
   readonly scheme?: 'http' | 'https'
-  /** Whether there is content; without it the headers that describe content tell. */
+  /** True when there is content; if absent, the headers that describe content decide. */
   readonly hasBody?: boolean
 }
 
@@ -215,8 +215,8 @@ export function parseSignatureBase(base: string): ParsedSignatureBase {
 }
 
 /**
- * What `parseSignatureBase` gives for the `base` of a signature whose fields were read already, at
- * a tenth of its cost. Throws a MalformedError on a base that no reader takes.
+ * Returns the result of `parseSignatureBase` for the `base` of a signature whose fields were read
+ * already, at a tenth of its cost. Throws a MalformedError on a base that every reader rejects.
  */
 export function readSignatureBase(signed: {
   readonly components: readonly string[]

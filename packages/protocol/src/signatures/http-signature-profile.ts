@@ -17,7 +17,10 @@ import {
 /** Names the agent or channel that a request is meant for, whatever route it takes. */
 export const receiverHeader = 'countersign-to'
 
-/** What our profile covers of a request; those of `requestComponentsIfPresent` where they exist. */
+/**
+ * Components of a request that our profile covers; also those of `requestComponentsIfPresent` where
+ * they exist.
+ */
 export const requestProfileComponents = ['"@method"', '"@path"'] as const
 export const requestComponentsIfPresent = [
   '"@query"',
@@ -26,7 +29,10 @@ export const requestComponentsIfPresent = [
   '"countersign-to"',
 ] as const
 
-/** What our profile covers of a response: its request's signature makes it a countersignature. */
+/**
+ * Components of a response that our profile covers; its request's signature makes it a
+ * countersignature.
+ */
 export const responseProfileComponents = [
   '"@status"',
   '"content-digest"',
@@ -52,7 +58,7 @@ export interface PreparedSignature {
   readonly base: string
 }
 
-/** What a reader finds in a message that carries `signature` under `label`. */
+/** Returns what a reader finds in a message that carries `signature` under `label`. */
 export function signedMessage(
   label: string,
   { draft, base }: PreparedSignature,
@@ -69,7 +75,8 @@ export function profileRequestComponents(request: SignableRequest): readonly str
   for (const name of ['content-digest', 'content-type', receiverHeader]) {
     if (hasField(name, request.headers)) components.push(`"${name}"`)
   }
-  // Something has to say whom the request is for, or it could be replayed to another receiver.
+  // Some covered component has to name the receiver, or the request could be replayed to another
+  // one.
   if (!hasField(receiverHeader, request.headers)) components.push('"@authority"')
   return components
 }
@@ -108,8 +115,8 @@ function prepare(draft: SignatureInputDraft, message: SignableRequest | Answer):
 }
 
 /**
- * Why the signature covers too little of `request` to stand for it, as a sentence for operators, or
- * null when it is enough.
+ * Returns the reason, as a sentence for operators, if the signature covers too little of `request`
+ * to stand for it; null when it is enough.
  */
 export function requestProfileFault(
   signed: SignedRequest,
@@ -129,7 +136,7 @@ export function requestProfileFault(
   if (!covers(receiverHeader) && !covers('@authority') && !covers('@target-uri')) {
     return 'the signature does not cover whom the request is for'
   }
-  // A field that says whom the request is for, but is not signed, could be added on the way.
+  // A field that names the receiver, but is not signed, could be added in transit.
   if (hasField(receiverHeader, request.headers) && !covers(receiverHeader)) {
     return `the signature does not cover ${receiverHeader}`
   }

@@ -54,7 +54,7 @@ export interface SignatureInputDraft {
   readonly tag?: string
 }
 
-/** What marks a signature as ours; a signature with another tag speaks to another application. */
+/** The tag of our signatures; a signature with another tag is for another application. */
 export const requestSignatureTag = 'countersign'
 export const responseSignatureTag = 'countersign-response'
 
@@ -73,9 +73,10 @@ export function createSignatureInput(draft: SignatureInputDraft): string {
 }
 
 /**
- * The inner list with parameters and the base over `message`, for whoever is about to sign: what
- * `createSignatureBase` gives for `createSignatureInput`, without parsing the input again. Throws a
- * MalformedError when a component is not supported, occurs twice or cannot be derived.
+ * Returns the inner list with parameters and the base over `message`, for a caller that is about to
+ * sign: what `createSignatureBase` gives for `createSignatureInput`, without parsing the input
+ * again. Throws a MalformedError when a component is not supported, occurs twice or cannot be
+ * derived.
  */
 export function draftSignature(
   draft: SignatureInputDraft,
@@ -142,7 +143,8 @@ function readSigned(
   const all = parseSignatures(headers)
   const tagged = all.filter(({ params }) => params.tag === tag)
   const ours = tagged.length > 0 ? tagged : all.filter(({ params }) => params.tag === null)
-  // Two candidates are two answers to who signed; whoever chose between them could choose wrongly.
+  // Two candidates give two answers to the question of who signed; a verifier that chose between
+  // them could choose wrongly.
   if (ours.length > 1) throw new MalformedError('more than one signature could be meant')
   const [one] = ours
   if (one === undefined) return null

@@ -28,7 +28,9 @@ export async function hmacSha256(key: Uint8Array, bytes: Uint8Array): Promise<Ui
   return new Uint8Array(await crypto.subtle.sign('HMAC', imported, own(bytes)))
 }
 
-/** False for a wrong signature and for bytes that are no key. Rejects where Ed25519 is missing. */
+/**
+ * False for a wrong signature and for bytes that are not a key. Rejects where Ed25519 is missing.
+ */
 export async function verifyEd25519(
   publicKey: Uint8Array,
   signature: Uint8Array,

@@ -11,7 +11,9 @@ export interface ServerSentEvent {
   readonly id: string
 }
 
-/** What stands between two blank lines; a block without data is no event, yet it was forwarded. */
+/**
+ * The content between two blank lines; a block without data is not an event, yet it was forwarded.
+ */
 export interface EventBlock {
   readonly data: string
   readonly event: ServerSentEvent | null

@@ -31,7 +31,7 @@ export interface OutgoingCall {
   readonly signal: AbortSignal | undefined
 }
 
-/** What was received of a body, for the comparison with a receipt. */
+/** The received part of a body, for the comparison with a receipt. */
 export type BodyProof =
   | { readonly kind: 'whole'; readonly digest: Uint8Array }
   | ({ readonly kind: 'events' } & Readonly<ReturnType<Transcript['digests']>>)

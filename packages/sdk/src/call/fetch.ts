@@ -71,7 +71,7 @@ function targetOf(url: string, fabricUrl: string): { to: string; path: string } 
   const [, name, path] = /^\/agents\/([^/]+)(\/.*)?$/.exec(pathname) ?? []
   if (origin === fabricUrl && name !== undefined)
     return { to: name, path: `${path ?? '/'}${search}` }
-  // Going elsewhere would be a call that nobody authorizes or records.
+  // A call to another origin would be neither authorized nor recorded.
   throw new AgentError(
     'REQUEST_MALFORMED',
     `${origin} is neither https://<name>${agentHostSuffix} nor ${fabricUrl}/agents/<name>/`,
@@ -92,7 +92,7 @@ function toResponse(made: Exchange, request: Request): Response {
   return response
 }
 
-/** An absent body still ends, and its end is part of what the receipt speaks of. */
+/** An absent body still ends, and the receipt covers its end. */
 function drain(made: Exchange): void {
   readAll(made.body, 0, 'ANSWER_MALFORMED').catch(() => made.discard())
 }

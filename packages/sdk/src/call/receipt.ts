@@ -19,7 +19,7 @@ import { AgentError } from '../lib/fault.ts'
 import { LIMITS } from '../lib/limits.ts'
 import type { BodyProof, Exchange } from './exchange.ts'
 
-/** A verified receipt, with the bytes that anybody else can verify. */
+/** A verified receipt, with its bytes, so that others can verify them as well. */
 export interface Receipt extends VerifiedReceipt {
   readonly bytes: Uint8Array
 }

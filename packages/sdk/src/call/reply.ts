@@ -9,7 +9,7 @@ import { EventParser, type ServerSentEvent } from './events.ts'
 import { type Exchange, toHeaders } from './exchange.ts'
 import { checkAbout, fetchReceipt, type Receipt } from './receipt.ts'
 
-/** What an agent answered. Its status may be any; a refusal is never a Reply. */
+/** The response of an agent. It may have any status; a refusal is never a Reply. */
 export class Reply {
   readonly status: number
   readonly headers: Headers

@@ -34,7 +34,9 @@ async function open(identity: Identity, name: string, clock: Clock): Promise<Cha
   return openChannel({ name, identity, clock, request: channelRequest(identity, clock), authority })
 }
 
-/** What a channel asks of the fabric goes over the agent's own line, signed like every call. */
+/**
+ * Sends the channel requests to the fabric over the agent's own connection, signed like every call.
+ */
 function channelRequest(identity: Identity, clock: Clock): ChannelRequest {
   return async (method, path, headers, content) => {
     identity.assertCurrent()

@@ -30,8 +30,8 @@ export interface ChannelReply {
 }
 
 /**
- * One request to the fabric, authenticated by whoever passes this in. Rejects when there was no
- * answer.
+ * One request to the fabric, authenticated by the provider of this function. Rejects when no answer
+ * arrived.
  */
 export type ChannelRequest = (
   method: 'GET' | 'POST',
@@ -112,7 +112,7 @@ export class ChannelCalls {
 
   async lease(request: LeaseRequest): Promise<readonly LeasedFrame[]> {
     const asked = encodeLeaseRequest(request)
-    // What a lost response leased comes again when that lease runs out.
+    // Messages that a lost response leased come again when that lease runs out.
     const { body } = await repeating(() => this.#post('/leases', 'application/json', asked))
     return parsed(parseLeases(body), 'a lease')
   }
@@ -179,7 +179,7 @@ function isUnknown(error: unknown): boolean {
 }
 
 export interface Published extends PublishAnswer {
-  /** The exchange under which the fabric recorded it; null when the transport did not tell. */
+  /** The exchange under which the fabric recorded it; null when the transport did not state it. */
   readonly exchange: string | null
 }
 

@@ -23,7 +23,7 @@ export interface ReceiveOptions {
   /** Receivers of one group share its messages; every group sees all of them. */
   readonly group: string
   readonly countMax: number
-  /** How long the messages are ours before the broker gives them to the next. */
+  /** Time for which the messages are ours before the broker gives them to the next receiver. */
   readonly leaseMs: number
   readonly waitMs: number
 }
@@ -41,7 +41,7 @@ export interface ReceivedMessage {
   readonly attempt: number
   /** Unix milliseconds, by the broker's clock. */
   readonly leaseUntil: number
-  /** Done. Throws LEASE_LOST when the message is somebody else's by now. */
+  /** Acknowledges the message as done. Throws LEASE_LOST when another receiver has it by now. */
   ack(): Promise<void>
   /** Again, after `delayMs`; at the channel's cap of attempts it becomes a dead letter. */
   retry(delayMs?: number): Promise<void>
@@ -67,8 +67,8 @@ export interface ReceiverOptions {
 }
 
 /**
- * Leases, opens and settles for one group. What cannot be opened goes to the dead letters by
- * itself.
+ * Leases, opens and settles for one group. Messages that cannot be opened go to the dead letters
+ * automatically.
  */
 export class ChannelReceiver {
   readonly #options: ReceiverOptions
@@ -111,7 +111,8 @@ export class ChannelReceiver {
       if (opened instanceof SealFailure) failed.push(this.#discard(frame, opened))
       else received.push(this.#toReceived(frame, opened))
     }
-    // What could not be settled comes again, and fails again; it must not cost us the good ones.
+    // Messages that could not be settled come again, and fail again; they must not cost us the good
+    // ones.
     await Promise.allSettled(failed)
     return received
   }

@@ -22,18 +22,21 @@ export interface SenderOptions {
   readonly random: Random
 }
 
-/** What became of one message. */
+/** The result for one message. */
 export interface SentMessage {
   readonly messageId: MessageId
   readonly offset: number
   /** `duplicate`: it was stored before, under the same idempotency key, with the same body. */
   readonly state: 'stored' | 'duplicate'
-  /** Where the fabric recorded it, for a receipt; null when the transport did not tell. */
+  /**
+   * The exchange under which the fabric recorded it, for a receipt; null when the transport did not
+   * state it.
+   */
   readonly exchange: string | null
 }
 
 /**
- * What a state without an offset means to the sender; the fabric answered it inside of a success.
+ * Meaning of a state without an offset to the sender; the fabric answered it inside of a success.
  */
 const refusedStates = {
   conflict: { code: 'IDEMPOTENCY_CONFLICT', status: 409 },
@@ -80,7 +83,7 @@ export class ChannelSender {
     } catch (error) {
       if (!(error instanceof RefusedError) || error.code !== 'EPOCH_STALE') throw error
       // Once, under the next epoch's key, and with the same ids: a retry must not become a second
-      // message. If the epoch moved again meanwhile, the caller hears of it.
+      // message. If the epoch moved again meanwhile, the caller receives the error.
       this.#drop(sealer)
       const fresh = await this.#sealerFor(orders.length)
       const again = orders.map((order, i) => ({

@@ -33,7 +33,9 @@ export interface ChannelOptions {
   readonly identity: SealingIdentity
   readonly request: ChannelRequest
   readonly authority: ChannelAuthorityKey
-  /** How much the length of a ciphertext tells; `block` when not given. */
+  /**
+   * The padding; it decides how much the length of a ciphertext reveals. `block` when not given.
+   */
   readonly padding?: SealedPadding
   readonly clock?: Clock
   readonly random?: Random

@@ -73,7 +73,7 @@ export interface Wrap {
   readonly info: Uint8Array
 }
 
-/** Seals 32 bytes to `publicKey`. Throws when that is no key of the suite. */
+/** Seals 32 bytes to `publicKey`. Throws when that is not a key of the suite. */
 export function wrapSecret(
   secret: Uint8Array,
   publicKey: Uint8Array,

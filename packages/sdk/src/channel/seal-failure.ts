@@ -1,6 +1,6 @@
 /**
- * Why a sealed message was not opened. Each is a dead-letter reason of its own, and none reaches
- * the receiver's code.
+ * Reasons why a sealed message was not opened. Each is a separate dead-letter reason, and none
+ * reaches the receiver's code.
  */
 export const SEAL_FAILURES = {
   MALFORMED: 'the bytes are not a sealed message',

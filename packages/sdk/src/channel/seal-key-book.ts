@@ -23,7 +23,9 @@ import { SharedAnswers } from './shared-answers.ts'
 
 const epochsMax = 64
 
-/** Where the book looks when a message names an epoch or a session that it has not met. */
+/**
+ * The source that the book consults when a message names an epoch or a session that it has not met.
+ */
 export interface KeySource {
   /**
    * The descriptor of that epoch, its signature verified; null when there is none for this

@@ -11,7 +11,7 @@ import {
 import { concat, parseBase64Url, toBase64Url, utf8 } from '@countersign/protocol'
 import type { OpeningKey } from './hpke.ts'
 
-/** What an agent needs of itself to seal and to open. */
+/** The part of its own identity that an agent needs to seal and to open. */
 export interface SealingIdentity {
   readonly name: string
   readonly trustDomain: string
@@ -48,7 +48,10 @@ export function sha256(...parts: readonly Uint8Array[]): Uint8Array {
   return new Uint8Array(digest.buffer, digest.byteOffset, digest.byteLength)
 }
 
-/** Where a key is used; all of it goes into the derivation, so that no key serves two places. */
+/**
+ * The scope in which a key is used; all of it goes into the derivation, so that a key never serves
+ * two scopes.
+ */
 export interface KeyScope {
   readonly suite: number
   readonly trustDomain: string
@@ -129,7 +132,7 @@ export function decrypt(
   } catch {
     return null
   }
-  // Plain bytes, so that what is handed out is what its type says.
+  // Plain bytes, so that the returned value is what its type declares.
   return new Uint8Array(plaintext.buffer, plaintext.byteOffset, plaintext.byteLength)
 }
 

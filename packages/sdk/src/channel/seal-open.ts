@@ -115,7 +115,7 @@ class ChannelOpener implements Opener {
     if (key === null) return false
     const { batch } = message
     if (batch === null) return verifyInPool(messageSignatureInput(digest), key, signature)
-    // Who signed is part of the name: a batch of one member proves nothing about another.
+    // The signer is part of the name: a batch of one member proves nothing about another.
     const signer = `${header.epoch} ${header.sender} ${header.signingKeyId} ${batch.count}`
     const name = `${signer} ${Buffer.from(signature).toString('latin1')}`
     const known = this.#batches.get(name)

@@ -6,8 +6,8 @@ export const REPLAY_WINDOW_MIN = 1024
 export const REPLAY_WINDOW_DEFAULT: number = 64 * 1024
 
 /**
- * Which sequence numbers of one session were completed: a high-water mark and a ring of bits below
- * it. What fell out of the window counts as completed, because it can no longer be told.
+ * Tracks which sequence numbers of one session were completed: a high-water mark and a ring of bits
+ * below it. Numbers below the window count as completed, because their state is lost.
  */
 export class ReplayWindow {
   readonly #bits: Uint32Array

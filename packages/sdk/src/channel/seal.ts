@@ -75,12 +75,14 @@ export interface Sealed {
 export interface Sealer {
   readonly epoch: number
   readonly session: Uint8Array
-  /** How many messages it can still seal; make another one before it reaches zero. */
+  /** Number of messages that it can still seal; make another one before it reaches zero. */
   readonly left: number
   seal(order: SealOrder): Sealed
   /** One signature for all, at most `SEALED_BATCH_MAX`. */
   sealBatch(orders: readonly SealOrder[]): readonly Sealed[]
-  /** What has to be in the channel's key log before the first message is sent. */
+  /**
+   * Returns the message that has to be in the channel's key log before the first message is sent.
+   */
   keyMessage(members: readonly ChannelMember[]): Promise<Uint8Array>
 }
 

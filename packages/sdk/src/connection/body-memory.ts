@@ -56,7 +56,7 @@ export function answerMemoryOf(line: object): BodyMemory {
 }
 
 export interface BodyAccount {
-  /** Whether that many more bytes may be held. */
+  /** Returns whether that many more bytes may be kept. */
   take(bytes: number): boolean
   close(): void
 }

@@ -3,8 +3,8 @@ import { AgentError, type FaultCode } from '../lib/fault.ts'
 import type { BodyAccount } from './body-memory.ts'
 
 /**
- * Everything of `chunks`; throws `tooLarge` above `bytesMax`, having held no more than about twice
- * that, in whatever pieces it came, and MEMORY_FULL when there is no room for it on `account`.
+ * Reads everything of `chunks`; throws `tooLarge` above `bytesMax`, having held no more than about
+ * twice that, in whatever pieces it came, and MEMORY_FULL when `account` lacks space for it.
  */
 export async function readAll(
   chunks: AsyncIterable<Uint8Array>,

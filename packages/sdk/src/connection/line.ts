@@ -38,7 +38,7 @@ export interface LineRequest {
   readonly signAgain?: () => HeaderList
 }
 
-/** A response head, and a body that nobody has read yet. */
+/** A response head, and a body that has not been read yet. */
 export interface LineResponse {
   readonly status: number
   /** Lower-case names; a repeated name is several pairs. */
@@ -107,7 +107,7 @@ export function openLine(options: LineOptions): Line {
       }
     },
     renew(credential) {
-      // Sockets in use finish what they carry, and then have nobody who keeps them.
+      // Sockets in use finish what they carry, and are then not kept.
       agent.keepAlive = false
       for (const socket of idleOf(agent)) socket.destroy()
       agent = createAgent(options, credential)
@@ -254,7 +254,7 @@ function outgoingHeaders(request: LineRequest, authority: string): OutgoingHttpH
 /** Connections whose peer is not proved yet: Node holds back what is written to them. */
 const unproved = new WeakSet<Duplex>()
 
-/** What asks of a connection again what its handshake was asked. */
+/** Watches that repeat the checks of the handshake on a connection. */
 const watches = new WeakMap<Duplex, PeerWatch>()
 
 /** Node looked at the certificate during the handshake; from here on this does. */
@@ -264,7 +264,7 @@ function guardSocket(socket: TLSSocket, options: LineOptions): void {
   const connecting = setTimeout(() => {
     socket.destroy(new AgentError('FABRIC_UNREACHABLE', 'no connection in time'))
   }, LIMITS.connectMsMax)
-  // The request that waits for it gets the error; where none does, there is nobody to tell.
+  // The request that waits for the socket gets the error; where none waits, the error is dropped.
   socket.on('error', () => undefined)
   socket.once('close', () => clearTimeout(connecting))
   socket.once('secureConnect', () => {
@@ -281,17 +281,19 @@ function guardSocket(socket: TLSSocket, options: LineOptions): void {
 /** Connections that carried a request. */
 const carriers = new WeakSet<Duplex>()
 
-/** How far a request came, by its connection. */
+/** The progress of a request, as its connection shows it. */
 interface Progress {
   /** False only while no byte can have left: without a connection, or before its peer is proved. */
   isSent(): boolean
-  /** Whether the connection had carried a request before, and brought nothing back for this one. */
+  /**
+   * True when the connection had carried a request before, and brought nothing back for this one.
+   */
   isStale(): boolean
 }
 
 /**
- * Asks the connection itself. `reusedSocket` of Node tells of connections from the idle list alone,
- * and not of one that went straight from a response to a request in the queue.
+ * Asks the connection itself. `reusedSocket` of Node covers connections from the idle list alone,
+ * and not one that went straight from a response to a request in the queue.
  */
 function watchProgress(out: ClientRequest): Progress {
   let carrier: Duplex | null = null
@@ -327,7 +329,7 @@ function toFault(error: Error, progress: Progress): Error {
   return isReset && progress.isStale() ? new StaleConnection(fault) : fault
 }
 
-/** How OpenSSL words a chain that does not lead to the roots that we pinned. */
+/** The codes of OpenSSL for a chain that does not lead to the roots that we pinned. */
 const certificateFaults: ReadonlySet<string> = new Set([
   'SELF_SIGNED_CERT_IN_CHAIN',
   'DEPTH_ZERO_SELF_SIGNED_CERT',

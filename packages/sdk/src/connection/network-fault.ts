@@ -1,4 +1,4 @@
-/** What the codes of the system and of OpenSSL mean to whoever set the address. */
+/** Meaning of the codes of the system and of OpenSSL to the person who set the address. */
 const words: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'nothing listens at that address',
   ECONNRESET: 'the other side closed the connection',

@@ -11,7 +11,7 @@ import {
 } from '@countersign/protocol'
 import { LIMITS } from '../lib/limits.ts'
 
-/** What the author of the calling agent can do about each refusal. */
+/** The step that the author of the calling agent can take after each refusal. */
 const NEXT: Readonly<Record<RefusalCode, string>> = {
   CREDENTIAL_MISSING: 'open the agent with `openAgent` and call through it',
   CREDENTIAL_REJECTED: 'check that this identity belongs to this fabric; otherwise enrol again',
@@ -70,29 +70,29 @@ export class RefusedError extends Error {
   readonly says: string
   /** The decision to quote to the operator; null when the refusal came before there was one. */
   readonly exchange: string | null
-  /** Whether the same message may be tried again unchanged. */
+  /** True when the same message may be tried again unchanged. */
   readonly retry: boolean
   /**
-   * Whether the receiver acted or may have acted, so that a second call could act twice. False
+   * True when the receiver acted or may have acted, so that a second call could act twice. False
    * means that the receiver has done nothing.
    */
   readonly mayHaveActed: boolean
-  /** Milliseconds after which it may be, where the refusing side told. */
+  /** Milliseconds after which it may be tried again, where the refusing side stated them. */
   readonly retryAfterMs: number | null
   /** The limit that was reached, such as `limits.bodyBytes, 4 MiB`; null for other refusals. */
   readonly limit: string | null
-  /** What the reader can do about it, as one sentence. */
+  /** The step that the reader can take about it, as one sentence. */
   readonly next: string
-  /** Why a right ended that was good at first; null for every other refusal. */
+  /** The reason why a right ended that was good at first; null for every other refusal. */
   readonly reason: WithdrawalReason | null
   /**
-   * Whether to begin again, with a new exchange: after a credential ended that has been renewed,
-   * say.
+   * True when the caller should begin again, with a new exchange: for example, after a credential
+   * ended that has been renewed.
    */
   readonly reconnect: boolean
   /**
    * SPIFFE ID of the receiver, where this refusal is the receiver's own statement: it had the
-   * request, and no one else can tell whether it acted first. Null for a refusal of the fabric.
+   * request, and only the receiver knows whether it acted first. Null for a refusal of the fabric.
    */
   readonly statedBy: string | null
   /** The HTTP status that carried it. */
@@ -186,7 +186,7 @@ export function findRefusal(
   })
 }
 
-/** Anything else that stands there is shown to no one, and still counts as a statement. */
+/** Any other text in its place is not shown, and still counts as a statement. */
 function agentOf(text: string | null): string | null {
   if (text === null) return null
   return parseSpiffeId(text) === null ? 'the receiver' : text

@@ -32,12 +32,12 @@ export interface Granted {
   readonly name: string
   readonly credential: TlsCredential
   readonly bundles: TrustBundles
-  /** Unix milliseconds: the earlier of what the grant says and what the certificates say. */
+  /** Unix milliseconds: the earlier of the times in the grant and in the certificates. */
   readonly issuedAt: number
   readonly expiresAt: number
 }
 
-/** What the join string and the trust document say about one enrolment. */
+/** The content of the join string and the trust document for one enrolment. */
 export interface EnrollmentTerms {
   readonly token: string
   /** Refused without spending the token when it is for another name. */

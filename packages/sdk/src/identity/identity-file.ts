@@ -6,7 +6,8 @@ import { systemRandom } from '../lib/random.ts'
 import type { KeyTexts } from './keys.ts'
 
 /**
- * What an agent keeps between runs. `granted` is null between making the keys and the enrolment.
+ * The data that an agent keeps between runs. `granted` is null between making the keys and the
+ * enrolment.
  */
 export interface StoredIdentity {
   readonly v: 1
@@ -67,8 +68,8 @@ export async function saveIdentity(dir: string, identity: StoredIdentity): Promi
 }
 
 /**
- * Each folder is tried once. `recursive` of Node tries for ever where a file system says of a new
- * name that it does not exist, as that of `/proc` does.
+ * Each folder is tried once. `recursive` of Node tries for ever where a file system reports a new
+ * name as missing, as that of `/proc` does.
  */
 async function makeFolder(dir: string): Promise<void> {
   const missing: string[] = []

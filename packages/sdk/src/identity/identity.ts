@@ -21,7 +21,8 @@ import type { Signer } from './signing.ts'
 import { type FabricTrust, fetchTrust, parseTrustDocument } from './trust.ts'
 
 /**
- * Who this agent is, now: certificates and TLS keys change underneath; name and other keys stay.
+ * The current identity of this agent: certificates and TLS keys change underneath; name and other
+ * keys stay.
  */
 export interface Identity {
   readonly url: string
@@ -224,7 +225,7 @@ class LiveIdentity implements Identity {
     return this.#listeners.add(listener)
   }
 
-  /** One renewal at a time, whoever asks. */
+  /** One renewal at a time, for all callers together. */
   renew(): Promise<void> {
     this.#renewing ??= this.#renew().finally(() => {
       this.#renewing = null

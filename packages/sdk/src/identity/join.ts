@@ -2,7 +2,8 @@ import { parseBase64Url, toBase64Url } from '@countersign/protocol'
 import { AgentError } from '../lib/fault.ts'
 
 /**
- * What an operator hands out so that one agent can enrol: where, with what, and whom to believe.
+ * The document that an operator hands out so that one agent can enrol: the address, the credential,
+ * and the party to trust.
  */
 export interface Join {
   /** Origin of the fabric, such as `https://fabric.example:7443`. */

@@ -19,7 +19,7 @@ import { AgentError } from '../lib/fault.ts'
 import { LIMITS } from '../lib/limits.ts'
 import { type Join, parseJoin } from './join.ts'
 
-/** What an agent believes: the keys that receipts are verified against, and the roots of peers. */
+/** The trust of an agent: the keys that receipts are verified against, and the roots of peers. */
 export interface FabricTrust extends Trust {
   /** Roots of the trust domain, DER. */
   readonly roots: readonly Uint8Array[]
@@ -33,9 +33,7 @@ export interface FabricTrust extends Trust {
 
 const rootsMax = 64
 
-/**
- * The document of `GET /v1/trust`. Throws TRUST_MALFORMED; says nothing about where it came from.
- */
+/** The document of `GET /v1/trust`. Throws TRUST_MALFORMED; does not check where it came from. */
 export function parseTrustDocument(document: unknown): FabricTrust {
   try {
     const { v, trustDomain, bundle, origin, vkey, statementKey, ...keys } = members(document)

@@ -1,6 +1,6 @@
 /**
- * What can go wrong on this side of the wire: `says` what happened, `next` what its reader can do.
- * What the fabric refuses is a `RefusedError` instead.
+ * Faults on this side of the wire: `says` states what happened, `next` what its reader can do. A
+ * refusal by the fabric is a `RefusedError` instead.
  */
 export const FAULTS = {
   JOIN_MALFORMED: {
@@ -99,11 +99,11 @@ const AFTER_SENDING: ReadonlySet<FaultCode> = new Set([
 /** A failure on this side of the wire. `message` holds code, sentence, detail and the next step. */
 export class AgentError extends Error {
   readonly code: FaultCode
-  /** What the reader can do about it, as one sentence. */
+  /** The step that the reader can take about it, as one sentence. */
   readonly next: string
-  /** Whether the receiver may have acted, so that a second call could act twice. */
+  /** True when the receiver may have acted, so that a second call could act twice. */
   readonly mayHaveActed: boolean
-  /** Whether the same call may be tried again unchanged. */
+  /** True when the same call may be tried again unchanged. */
   readonly retry: boolean
 
   constructor(code: FaultCode, detail = '', options: ErrorOptions = {}) {

@@ -15,7 +15,7 @@ export const LIMITS = {
   attemptsMax: 5,
   /** No peer can make a caller wait longer than a day. */
   retryAfterMsMax: 86_400_000,
-  /** How long a receipt may take after the response: the outcome is written after delivery. */
+  /** Time that a receipt may take after the response: the outcome is written after delivery. */
   receiptWaitMsMax: 10_000,
   /** Silence on a connection that is not an event stream. */
   idleMsMax: 300_000,

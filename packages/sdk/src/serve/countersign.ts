@@ -37,8 +37,8 @@ export function signResponse(
 }
 
 /**
- * The signature fields of the head of a stream. There is no digest yet; what was streamed is
- * attested by the transcript of whoever forwards it.
+ * Returns the signature fields of the head of a stream. The digest does not exist yet; the
+ * transcript of the forwarder attests what was streamed.
  */
 export function signStreamHead(
   response: { readonly status: number; readonly headers: HeaderList },
@@ -153,7 +153,7 @@ function signWhole(
   const body = Buffer.concat(held)
   const { status, headers } = headOf(response)
   const isEmpty = status === 204 || status === 304
-  // What stays unsent must stay unsigned: the receiver hashes what arrives.
+  // A body that stays unsent must stay unsigned: the receiver hashes the bytes that arrive.
   const sent = isEmpty || response.req.method === 'HEAD' ? new Uint8Array(0) : body
   setAll(response, signResponse({ status, headers, body: sent }, rules))
   response.removeHeader('transfer-encoding')
@@ -165,7 +165,10 @@ function isEventStream(response: ServerResponse): boolean {
   return /^text\/event-stream\s*(?:;|$)/i.test(String(response.getHeader('content-type') ?? ''))
 }
 
-/** A response that nobody can inspect must not leave; breaking it off is the one way to say so. */
+/**
+ * A response that cannot be inspected must not leave; breaking it off is the only way to report
+ * that.
+ */
 function isPlain(response: ServerResponse): boolean {
   const encoding = response.getHeader('content-encoding') ?? 'identity'
   if (encoding === 'identity') return true

@@ -21,12 +21,12 @@ import { type Clock, monotonicOf } from '../lib/clock.ts'
 import { LIMITS } from '../lib/limits.ts'
 import type { NonceMemory } from './nonce-memory.ts'
 
-/** What a verified forward signature vouches for. */
+/** The facts that a verified forward signature vouches for. */
 export interface Forwarded {
   readonly exchange: string
   /** SPIFFE ID of the caller. */
   readonly from: string
-  /** Whether the caller itself signed; the one that forwarded verified it. */
+  /** True when the caller itself signed; the forwarder verified that signature. */
   readonly signed: boolean
 }
 
@@ -57,9 +57,11 @@ export interface ForwardRules {
   readonly findKey: (keyId: string) => Promise<ForwardKey | null>
 }
 
-/** The fabric forwards at once; what takes longer was held back by somebody. */
+/** The fabric forwards at once; a request that takes longer was held back in transit. */
 const ageMsMax = 60_000
-/** How long a nonce has to be remembered: from the earliest to the latest moment it is good. */
+/**
+ * Time for which a nonce has to be remembered: from the earliest to the latest moment it is good.
+ */
 export const nonceWindowMs = ageMsMax + 2 * clockSkewMs
 
 const forwardTag = 'countersign-forward'
@@ -128,7 +130,7 @@ async function forwardKey(
     return isFabric ? rules.trust.fabricKey : null
   }
   const key = await rules.findKey(params.keyId)
-  // A connector speaks for its own agent and for nobody else.
+  // A connector vouches for its own agent only.
   return key?.spiffeId === peer.spiffeId && key.spiffeId === from ? key.publicKey : null
 }
 

@@ -18,7 +18,7 @@ export function listenerOf(handler: AgentHandler): NodeListener {
     try {
       answer = await handler({ ...forwarded, request: await toRequest(raw, gone.signal) })
     } catch {
-      // The message of an error may hold anything; nobody but this process may read it.
+      // The message of an error may hold anything; only this process may read it.
       answer = Response.json({ title: 'the agent failed', status: 500 }, { status: 500 })
     }
     await write(answer, response)

@@ -1,7 +1,7 @@
 /**
- * Remembers nonces for at least `windowMs`, in two generations, so that forgetting costs nothing.
- * A live nonce is never forgotten to make room: an attacker would only have to send enough. Time is
- * monotonic: setting the wall clock back or forth must neither keep nor free a nonce.
+ * Remembers nonces for at least `windowMs`, in two generations, so that forgetting costs nothing. A
+ * live nonce is never forgotten to make space: an attacker would only have to send enough. Time is
+ * monotonic: setting the wall clock backward or forward must neither keep nor free a nonce.
  */
 export class NonceMemory {
   readonly #windowMs: number
@@ -17,7 +17,7 @@ export class NonceMemory {
     this.#turnedAt = now
   }
 
-  /** `full` means that it cannot tell, which is no as well. */
+  /** `full` means that the answer is unknown, which counts as a rejection as well. */
   claim(nonce: string, now: number): 'first' | 'seen' | 'full' {
     if (now - this.#turnedAt >= this.#windowMs) {
       this.#old = now - this.#turnedAt >= 2 * this.#windowMs ? new Set() : this.#young

@@ -26,13 +26,13 @@ export class Places {
   }
 
   /**
-   * For a request of which there is a head; `peer` holds the connection. Null: there is no place.
+   * For a request whose head has arrived; `peer` holds the connection. Null: all places are taken.
    */
   arrive(peer: string, isFabric: boolean): Leave | null {
     return take(isFabric ? this.#fromFabric : this.#fromAgents, peer)
   }
 
-  /** For a request that is verified. Null: there is no place. */
+  /** For a request that is verified. Null: all places are taken. */
   work(caller: string): Leave | null {
     return take(this.#working, caller)
   }

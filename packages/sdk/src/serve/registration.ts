@@ -13,7 +13,7 @@ export interface Registration {
  */
 const ttlSeconds = 60
 const againMs = (ttlSeconds / 3) * 1000
-/** How long a closing agent waits for the fabric to hear that it leaves. */
+/** Time that a closing agent waits for the fabric to receive its withdrawal. */
 const withdrawMsMax = 2_000
 
 /**

@@ -49,10 +49,10 @@ export interface ReceivedRequest extends Forwarded {
   readonly request: Request
 }
 
-/** Answers a request. What it throws becomes a countersigned 500 without its message. */
+/** Answers a request. An error that it throws becomes a countersigned 500 without its message. */
 export type AgentHandler = (incoming: ReceivedRequest) => Response | Promise<Response>
 
-/** What Node, express and most frameworks are; who calls is in `receivedOf(req)`. */
+/** A listener of Node, express and most frameworks; the caller is in `receivedOf(req)`. */
 export type NodeListener = (request: IncomingMessage, response: ServerResponse) => unknown
 
 export interface ServeOptions {
@@ -62,9 +62,9 @@ export interface ServeOptions {
   readonly port?: number
   /** Origin under which the fabric reaches this agent; null registers nothing. */
   readonly expose?: string | null
-  /** What this agent speaks; `auto` lets the fabric tell from each request. */
+  /** The protocol of this agent; with `auto`, the fabric detects it from each request. */
   readonly protocol?: EndpointProtocol
-  /** Of a request, and of a response that is no event stream. */
+  /** Of a request, and of a response that is not an event stream. */
   readonly bodyBytesMax?: number
   /**
    * A response of which the peer takes nothing for this long is destroyed; 30 seconds by default.
@@ -95,7 +95,10 @@ interface Site {
 
 const vouched = new WeakMap<IncomingMessage, Forwarded>()
 
-/** Who sent a request that a served Node listener got; null for one that came another way. */
+/**
+ * Returns the sender of a request that a served Node listener got; null for a request that came
+ * another way.
+ */
 export function receivedOf(request: IncomingMessage): Forwarded | null {
   return vouched.get(request) ?? null
 }
@@ -309,7 +312,7 @@ function refuse(response: ServerResponse, code: RefusalCode, status: number): vo
   response.writeHead(status, {
     'content-type': 'application/problem+json',
     'countersign-refusal': code,
-    // What is left of the request is not worth reading.
+    // The rest of the request is not worth reading.
     connection: 'close',
   })
   response.end(JSON.stringify({ type, title: says, status, code, retry }))

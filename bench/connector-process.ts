@@ -8,7 +8,7 @@ export interface ConnectorReady {
   readonly loopbackUrl: string
 }
 
-/** A connector beside an agent at `expose`, or beside one that only calls. */
+/** A connector next to an agent at `expose`, or next to one that only calls. */
 const [dir = '', join = '', trustDomain = '', expose = ''] = process.argv.slice(2)
 const onFault = (): void => undefined
 const identity = await openIdentity({ join, dir, clock: systemClock, onFault })

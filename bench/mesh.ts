@@ -6,7 +6,7 @@ import { startNginx } from './nginx.ts'
 import { start } from './process.ts'
 import { type Row, row } from './row.ts'
 
-/** Two connectors between a caller and a receiver, every control on, beside two nginx hops. */
+/** Two connectors between a caller and a receiver, every control on, next to two nginx hops. */
 export async function measureMesh(dir: string): Promise<readonly Row[]> {
   const echo = await start<{ port: number }>('./echo-process.ts')
   const load = await start<object>('./load-process.ts')

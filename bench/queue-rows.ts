@@ -3,7 +3,7 @@ import { measureQueue } from './queue.ts'
 import { measureRabbitMq } from './rabbitmq-baseline.ts'
 import { type Row, row } from './row.ts'
 
-/** Sealed channels, send to acknowledgement, beside RabbitMQ's quorum queues where installed. */
+/** Sealed channels, send to acknowledgement, next to RabbitMQ's quorum queues where installed. */
 export async function measureQueueRows(dir: string): Promise<readonly Row[]> {
   const figures = await measureQueue(join(dir, 'queue'))
   const rabbit = await measureRabbitMq()

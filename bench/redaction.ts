@@ -3,7 +3,7 @@ import { DATA_CLASSES } from '../packages/fabric/src/redaction/redactor.ts'
 import { createRedactor } from '../packages/fabric/src/redaction/scan/create-redactor.ts'
 
 /**
- * Long enough for the optimizer to settle and the clock to matter; short beside the other benches.
+ * Long enough for the optimizer to settle and the clock to matter; short next to the other benches.
  */
 const warmUpMs = 150
 const measureMs = 500

@@ -36,7 +36,7 @@ async function inFolder(scene: (folder: Folder) => Promise<void>): Promise<void>
   }
 }
 
-/** Starts and stops; the trust file is what `countersign up` leaves beside the ledger. */
+/** Starts and stops; the trust file is what `countersign up` leaves next to the ledger. */
 async function runOnce({ dir, open }: Folder): Promise<void> {
   const fabric = await open()
   const trust = formatTrust(parseTrustDocument(JSON.parse(fabric.trust)))

@@ -8,12 +8,12 @@ import type { Place } from './doors.ts'
 import type { Echo } from './echo.ts'
 import { policyParser, RECEIVERS } from './policies.ts'
 
-/** One connector beside each agent, opened when it is first needed. */
+/** One connector next to each agent, opened when it is first needed. */
 export interface Connectors {
   of(name: string): Promise<Connector>
-  /** One beside `name`, in front of whatever answers at `url`; closed with the rest. */
+  /** One next to `name`, in front of whatever answers at `url`; closed with the rest. */
   exposing(name: string, url: string): Promise<Connector>
-  /** Another one beside `name`, with a clock of its own; closed with the rest. */
+  /** Another one next to `name`, with a clock of its own; closed with the rest. */
   beside(name: string, clock: ShiftedClock): Promise<Connector>
   /** The callee's side: where others reach `to`. */
   place(to: string, path: string): Promise<Place>

@@ -6,14 +6,14 @@ export type HeaderList = readonly (readonly [string, string])[]
 
 /** A request as a caller would make it, and the ways in which it may lie. */
 export interface Draft {
-  /** The receiver's name; `echo` unless said otherwise. */
+  /** The receiver's name; `echo` unless stated otherwise. */
   readonly to?: string
-  /** POST unless said otherwise. */
+  /** POST unless stated otherwise. */
   readonly method?: string
   /** Path and query at the receiver. */
   readonly path?: string
   readonly headers?: HeaderList
-  /** `{"hello":"world"}` as JSON unless said otherwise; null for none. */
+  /** `{"hello":"world"}` as JSON unless stated otherwise; null for none. */
   readonly body?: string | Uint8Array | null
   readonly contentType?: string
   /** The certificate that is shown; that of `caller` by default, none when null. */
@@ -24,7 +24,7 @@ export interface Draft {
   readonly payload?: readonly (string | Uint8Array)[]
 }
 
-/** A way to a receiver over which callers and liars come. */
+/** A way to a receiver over which callers and attackers come. */
 export interface Door {
   readonly transport: 'gateway' | 'mesh'
   /** Returns the address at which `to` is reached, and the form of its own `path` there. */

@@ -16,7 +16,7 @@ interface Forging {
   readonly keyId: string
   readonly from?: string
   readonly to?: string
-  /** Unix milliseconds of the signature; now unless said otherwise. */
+  /** Unix milliseconds of the signature; now unless stated otherwise. */
   readonly at?: number
 }
 

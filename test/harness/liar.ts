@@ -15,7 +15,7 @@ export interface LyingAnswer {
 
 /**
  * A receiver that terminates the mesh by itself, without a connector to keep it honest, and is
- * registered under its own name. `credential` is what it shows; its own unless said otherwise.
+ * registered under its own name. `credential` is what it shows; its own unless stated otherwise.
  */
 export async function openLiar(
   identity: Identity,

@@ -17,7 +17,7 @@ async function receiptOf(world: World, exchange: string): Promise<string> {
 async function alterEverywhere(world: World, text: string): Promise<void> {
   const { trust } = world.caller
   await verify(Buffer.from(text), trust)
-  // Every seventh character is enough here; each single bit is flipped beside the verifier.
+  // Every seventh character is enough here; each single bit is flipped next to the verifier.
   for (let at = 0; at < text.length; at += 7) {
     const other = text[at] === 'A' ? 'B' : 'A'
     const altered = text.slice(0, at) + other + text.slice(at + 1)

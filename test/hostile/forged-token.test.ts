@@ -11,7 +11,7 @@ type Forge = (token: string, world: World) => string | Promise<string>
 
 const ownKey = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey
 
-/** Signed with a key of the liar's, under whatever header it likes. */
+/** Signed with a key of the attacker's, under whatever header it likes. */
 const resigned =
   (change: Record<string, unknown>): Forge =>
   (token) => {

@@ -69,7 +69,7 @@ const each =
       name.startsWith('signature') ? change(name, value) : value,
     ])
 
-/** Beside the honest signature, one of another member over the same request. */
+/** Next to the honest signature, one of another member over the same request. */
 const beside =
   (label: string, tag: string): Edit =>
   async (headers, world, { channel, draft }) => {

@@ -56,12 +56,12 @@ const calledBy =
       const heard = await vi.waitFor(async () => {
         const before = reached
         const answer = await throughLoopback(world, name)
-        // Until its connector knows the liar's roles, it refuses the call itself, with a code of
-        // this kind.
+        // Until its connector knows the attacker's roles, it refuses the call itself, with a code
+        // of this kind.
         expect(reached).toBeGreaterThan(before)
         expect(answer.status).toBeGreaterThanOrEqual(400)
         expect(field(answer, 'countersign-refusal')).toBe(code)
-        // Until its connector knows the liar's address, calls go by the gateway, which has an
+        // Until its connector knows the attacker's address, calls go by the gateway, which has an
         // intent.
         const [first] = await world.explain(exchangeOf(answer))
         expect(first?.facts['transport']).toBe('mesh')

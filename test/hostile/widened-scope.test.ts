@@ -16,7 +16,7 @@ const byKey = async (world: World): Promise<HeaderList> => {
   return [['X-Api-Key', (made as { key: string }).key]]
 }
 
-/** One credential names `echo` and `other`, the one beside it a single one of them. */
+/** One credential names `echo` and `other`, the one next to it a single one of them. */
 const byBoth =
   (wide: 'token' | 'key') =>
   async (world: World): Promise<HeaderList> => {

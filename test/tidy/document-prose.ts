@@ -5,7 +5,9 @@ interface Block {
   readonly text: string
 }
 
-/** Paragraphs, list items, headings and table cells of a Markdown file; code blocks hold no prose. */
+/**
+ * Paragraphs, list items, headings and table cells of a Markdown file; code blocks hold no prose.
+ */
 function blocksOf(text: string): readonly Block[] {
   const blocks: { line: number; text: string }[] = []
   let isFenced = false

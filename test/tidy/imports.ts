@@ -6,8 +6,8 @@ const MODULES = ['identity', 'policy', 'redaction', 'detection', 'secrets', 'led
 
 /**
  * Which folders of the server each folder may import. `lib`, `concurrency` and the protocol are
- * open to all, and a folder is always open to itself. The transports do not know one another; code that two of them
- * need because both speak HTTP is in `transports/http`.
+ * open to all, and a folder is always open to itself. The transports do not know one another; code
+ * that two of them need because both speak HTTP is in `transports/http`.
  */
 const FABRIC: Readonly<Record<string, readonly string[]>> = {
   lib: [],
@@ -58,8 +58,8 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
 }
 
 /**
- * What a file may import on top of its package. The CLI is the SDK's second user, and loads the demo
- * where that is installed.
+ * What a file may import on top of its package. The CLI is the SDK's second user, and loads the
+ * demo where that is installed.
  */
 const PACKAGES_EXTRA: readonly { readonly where: string; readonly specifier: string }[] = [
   { where: 'packages/fabric/src/cli/', specifier: '@countersign/sdk' },
@@ -144,7 +144,7 @@ function mayImport(importer: string, target: string, typeOnly: boolean): boolean
   const from = folderOf(importer)
   const to = folderOf(target)
   if (to === 'lib' || to === 'concurrency' || KNOWS_ALL.has(from)) return true
-  // Each engine stands alone; what adapters share lies beside their folders.
+  // Each engine stands alone; what adapters share lies next to their folders.
   if (from === 'adapters' && to === 'adapters') {
     return engineOf(target) === null || engineOf(target) === engineOf(importer)
   }

@@ -1,6 +1,7 @@
 /**
- * Rules of prose for documents and code comments, as far as a pattern can decide them. The word lists
- * stand here once; `documents.ts` and the rules for comments extract the text that they apply to.
+ * Rules of prose for documents and code comments, as far as a pattern can decide them. The word
+ * lists stand here once; `documents.ts` and the rules for comments extract the text that they apply
+ * to.
  */
 export interface ProseRule {
   readonly name: string
@@ -75,7 +76,10 @@ export const VOCABULARY_RULES: readonly ProseRule[] = [
 
 export const PROSE_RULES: readonly ProseRule[] = [...SENTENCE_RULES, ...VOCABULARY_RULES]
 
-/** Sentences of one paragraph, list item, table cell or comment; code and quotations are removed first. */
+/**
+ * Sentences of one paragraph, list item, table cell or comment; code and quotations are removed
+ * first.
+ */
 export function sentencesOf(block: string): readonly string[] {
   return block
     .replaceAll(/``[^`]+``|`[^`]*`/g, 'CODE')

@@ -90,7 +90,7 @@ function wireRow(code: string, { gateway, mesh, queue }: WireTables): string {
   return [status, jsonRpc, closes, queue[code]?.['disposition']].join(' | ')
 }
 
-/** One status for one code on all three ways, so that a caller may switch between them. */
+/** One status for one code on all three transports, so that a caller may switch between them. */
 export function statusFaults(wire: WireTables): readonly string[] {
   return codes.flatMap((code) => {
     const [gateway, mesh, queue] = [wire.gateway, wire.mesh, wire.queue].map(

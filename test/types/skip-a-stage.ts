@@ -76,7 +76,7 @@ export async function skipping(given: Given): Promise<void> {
   await recordIntent(authorized, deps)
   // @ts-expect-error wrong type: delivers what is not on record
   await deliver(inspected, forwarder, deps)
-  // @ts-expect-error wrong type: hands what is not on record to the courier
+  // @ts-expect-error wrong type: hands what is not on record to the forwarder
   await forwarder(inspected, () => null)
 }
 

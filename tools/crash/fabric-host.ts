@@ -18,7 +18,7 @@ export class FabricEnded extends Error {
 }
 
 export interface HostOptions {
-  /** Holds the data folder and, beside it, the master key: everything that the fabric writes. */
+  /** Holds the data folder and, next to it, the master key: everything that the fabric writes. */
   readonly root: string
   readonly port: number
   readonly power: Power | null

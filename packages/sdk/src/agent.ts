@@ -25,7 +25,7 @@ export interface AgentOptions {
   /** Directory of this agent alone; holds its private keys, readable only by its owner. */
   readonly dir: string
   readonly clock?: Clock
-  /** Hears what fails in the background: a renewal, a registration. Both are tried again. */
+  /** Receives the failures in the background: a renewal, a registration. Both are tried again. */
   readonly onFault?: (error: Error) => void
 }
 

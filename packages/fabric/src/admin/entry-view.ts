@@ -2,7 +2,7 @@ import { endingOf, parseSpiffeId } from '@countersign/protocol'
 import type { FactValue, OpenedEntry } from '../ledger/ledger.ts'
 
 /**
- * An entry as JSON: byte strings become hex. Beside the facts stand what views would otherwise
+ * An entry as JSON: byte strings become hex. Next to the facts stand what views would otherwise
  * derive each in its own manner: short names of the caller, of the principal that an entry without
  * a caller is about, and of the agent whose connector recorded it; the object and reason of
  * administration; and how the exchange ended.

@@ -31,7 +31,7 @@ export function answerBudget(options: AnswerBudgetOptions): BodyBudget {
     identityBytesMax: totalBytesMax * receiverPart,
     addressBytesMax: totalBytesMax * callerPart,
     floorBytes,
-    // Answers have their deadline in the patience of the exchange.
+    // Answers have their deadline in the deadline of the exchange.
     timeoutMs: Number.POSITIVE_INFINITY,
     rate,
     now: () => clock.monotonic(),

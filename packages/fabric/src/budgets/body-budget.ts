@@ -63,7 +63,7 @@ export interface RequestRate {
 }
 
 export interface BodyBudgetOptions {
-  /** Bodies of requests unless said otherwise: their parts are an identity's and an address's. */
+  /** Bodies of requests unless stated otherwise: their parts are an identity's and an address's. */
   readonly kind?: keyof typeof kinds
   /** The name of the total and of its parts in docs/operate/limits.md. */
   readonly name: Limit['name']

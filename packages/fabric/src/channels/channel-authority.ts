@@ -52,8 +52,8 @@ export interface CreateChannel {
 }
 
 /**
- * Says who may open what a channel carries: a signed, versioned list of members and their keys. The
- * epoch is the version, and no message of an earlier one is accepted once the list has changed.
+ * Decides who may open what a channel carries: a signed, versioned list of members and their keys.
+ * The epoch is the version, and no message of an earlier one is accepted once the list has changed.
  */
 export class ChannelAuthority {
   readonly #options: ChannelAuthorityOptions

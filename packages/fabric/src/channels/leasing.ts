@@ -180,7 +180,7 @@ export class Leasing {
     return { review, look: review.next(rights, now) }
   }
 
-  /** Keeps what the receiver may have at this moment, and puts the rest back or buries it. */
+  /** Keeps what the receiver may have at this moment, and puts the rest back or dead-letters it. */
   async #sift(
     call: ReceiverCall,
     place: LeasePlace,

@@ -15,7 +15,9 @@ interface Missing {
   readonly importer: 'fabric' | 'demo'
 }
 
-/** Resolves a package from the root folder, where Node does not find it: the error is Node's own. */
+/**
+ * Resolves a package from the root folder, where Node does not find it: the error is Node's own.
+ */
 function without({ specifier: missing, importer }: Missing): string {
   const hook = `
     import { registerHooks } from 'node:module'

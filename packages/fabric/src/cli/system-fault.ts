@@ -10,7 +10,7 @@ export interface SystemFault {
 }
 
 interface FileWords {
-  /** Of the command line unless said otherwise: another file would have done. */
+  /** Of the command line unless stated otherwise: another file would have done. */
   readonly exit?: ExitName
   /** Behind the path; and as a sentence of its own, where no path is known. */
   readonly says: string

@@ -79,7 +79,7 @@ const upstreamTimeoutMs = 120_000
 const connectionsAsked = 4_096
 const streamMs = 3_600_000
 
-/** Opens a connector beside one agent: the same pipeline as the gateway, fed by the fabric. */
+/** Opens a connector next to one agent: the same pipeline as the gateway, fed by the fabric. */
 export async function openConnector(options: ConnectorOptions): Promise<Connector> {
   const { agent, clock, random } = options
   const known = new FollowedState(options.policyParser ?? createCedarParser())

@@ -15,7 +15,7 @@ export interface FabricKeys {
   readonly statement: StatementKey & { readonly publicKey: Uint8Array }
   /** Signs what the fabric forwards, and the cards it rewrites. */
   readonly forward: ForwardSigner & { readonly publicKey: Uint8Array }
-  /** Seals the facts that are kept beside the ledger. */
+  /** Seals the facts that are kept next to the ledger. */
   readonly detail: Uint8Array
   /** Keys the hashes that stand for masked values. */
   readonly mask: Uint8Array

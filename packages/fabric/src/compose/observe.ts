@@ -19,7 +19,7 @@ export function openDiskWatch({ config: { dataDir }, onFatal }: Environment): Di
   return watchDisk(dataDir, (cause) => onFatal('the data folder cannot be used', cause))
 }
 
-/** As many as configured, or as this process can hold beside the files of its stores. */
+/** As many as configured, or as this process can hold next to the files of its stores. */
 export async function connectionsMax({ config, log }: Environment): Promise<number> {
   const { connections } = config.limits
   const files = await openFilesMax()

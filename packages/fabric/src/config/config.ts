@@ -91,7 +91,7 @@ function placeMasterKey(
   const account = createHash('sha256').update(dataDir).digest('hex').slice(0, 16)
   switch (asked.from) {
     case 'key-file': {
-      // Beside the data the key would be copied with every backup of what it protects.
+      // Next to the data the key would be copied with every backup of what it protects.
       const path = asked.path ?? resolve(environment.userConfigDir, 'countersign', `${account}.key`)
       return { from: 'key-file', path: resolve(path) }
     }

@@ -17,7 +17,7 @@ export interface ApiKeyTerms {
   readonly owner: string
   /** Null: everything that policy allows its owner. Otherwise only these agents and channels. */
   readonly scopes: readonly string[] | null
-  /** At most a year; ninety days unless said. */
+  /** At most a year; ninety days unless stated. */
   readonly ttlMs?: number
   /** For people, to distinguish keys. */
   readonly label?: string

@@ -293,7 +293,7 @@ async function createIntermediate(
     issuerPublicKey: rootPublicKey,
     signingKey: rootKey,
   })
-  // One value: a crash can never leave a certificate beside another one's key.
+  // One value: a crash can never leave a certificate next to another one's key.
   const value = {
     certificate: Buffer.from(certificate).toString('base64'),
     key: Buffer.from(formatPrivateKey(privateKey)).toString('base64'),

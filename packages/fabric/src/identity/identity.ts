@@ -45,7 +45,7 @@ export interface IdentityOptions {
   readonly issuer: () => string
   /** The resource that tokens are for, usually `https://host:port`. */
   readonly audience: () => string
-  /** Hears of a failed rotation of the server's certificate, which is tried again. */
+  /** Receives the cause of a failed rotation of the server's certificate, which is tried again. */
   readonly onFailure?: (error: unknown) => void
 }
 

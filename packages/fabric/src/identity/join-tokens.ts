@@ -23,7 +23,7 @@ export interface JoinTerms {
   readonly roles?: readonly string[]
   readonly segment?: string
   readonly attributes?: Attributes
-  /** At most a day; a quarter of an hour unless said. */
+  /** At most a day; a quarter of an hour unless stated. */
   readonly ttlMs?: number
 }
 

@@ -20,10 +20,13 @@ export interface ServerIdentityOptions {
   readonly clock: Clock
   /** The last part of the SPIFFE ID, `spiffe://<trust domain>/fabric/<name>`. */
   readonly name: string
-  /** Further DNS names and addresses, beside those of the loopback interface. */
+  /** Further DNS names and addresses, next to those of the loopback interface. */
   readonly names: readonly string[]
   readonly lifetimeMs?: number
-  /** Hears why a rotation failed; it is tried again, and the old certificate stands until then. */
+  /**
+   * Receives the reason when a rotation failed; it is tried again, and the old certificate stands
+   * until then.
+   */
   readonly onFailure?: (error: unknown) => void
 }
 

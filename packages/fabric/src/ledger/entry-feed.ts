@@ -1,7 +1,9 @@
 import { ListenerSet } from '@countersign/protocol'
 import type { Committed, EntryDraft, Ledger, OpenedEntry } from './ledger.ts'
 
-/** The ledger as everything appends to it that runs: each entry is announced, opened, once durable. */
+/**
+ * The ledger as everything appends to it that runs: each entry is announced, opened, once durable.
+ */
 export interface EntryFeed {
   append(draft: EntryDraft): Promise<Committed>
   /** Returns the function that ends it. */

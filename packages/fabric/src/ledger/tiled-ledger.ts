@@ -257,7 +257,10 @@ export class TiledLedger implements Ledger {
     if (draft.kind === 'intent') this.#intents.assertSpace(ownerOf(draft))
   }
 
-  /** For an entry that must not wait behind others: one that closes an exchange, or of the fabric's own. */
+  /**
+   * For an entry that must not wait behind others: one that closes an exchange, or of the fabric's
+   * own.
+   */
   async #record(draft: EntryDraft): Promise<Committed> {
     this.#assertServing()
     this.#parts.space.assertSpace('reserved')

@@ -28,7 +28,7 @@ const perInterval = 2
 const sendTimeoutMs = 10_000
 
 /**
- * Tells systemd how the process is. Node has no datagram sockets in the file system, so
+ * Reports to systemd how the process is. Node has no datagram sockets in the file system, so
  * `systemd-notify`, which comes with systemd, sends each message; the unit needs
  * `NotifyAccess=all`.
  */

@@ -98,7 +98,7 @@ async function callerOf(
 }
 
 /**
- * Of two proofs of one principal the scoped one counts: beside a certificate, it means that its
+ * Of two proofs of one principal the scoped one counts: next to a certificate, it means that its
  * holder wants less. Of two scoped ones neither opens what the other does not.
  */
 function narrower(caller: Caller, other: Caller): Caller {

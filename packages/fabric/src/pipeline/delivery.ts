@@ -158,7 +158,7 @@ export function withheld(given: Refusal, attempts: number = 1): Undelivered {
  * Takes an `Intended`, so nothing can be carried that is not on record. Returns a plain `Refusal`
  * when the receiver is part of this process and declined, having done nothing; `Undelivered` when a
  * receiver outside gave no acceptable response. A throw counts as sent: the receiver may have
- * acted. A courier that waits before it acts asks `still` first.
+ * acted. A forwarder that waits before it acts asks `still` first.
  */
 export type Forwarder = (
   intended: Intended,

@@ -73,7 +73,7 @@ function namesSubject(entity: EntityValue, subject: Subject): boolean {
   return entity.type === ENTITY_TYPES[subject.kind] && entity.id === subject.name
 }
 
-/** A double that is no 64-bit integer must not be compared as if it were one. */
+/** A double that is not a 64-bit integer must not be compared as if it were one. */
 function toInteger(value: number, name: string): number {
   if (!Number.isSafeInteger(value)) throw new EvaluationError(`${name} is not a whole number`)
   return value + 0

@@ -12,8 +12,8 @@ export interface PolicyChange {
 }
 
 /**
- * Puts a change on record. Null once the entry would survive a power loss; the refusal when it would
- * not, and then the change must not take effect.
+ * Puts a change on record. Null once the entry would survive a power loss; the refusal when it
+ * would not, and then the change must not take effect.
  */
 export type RecordPolicyChange = (change: PolicyChange) => Promise<Refusal | null>
 

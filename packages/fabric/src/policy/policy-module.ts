@@ -26,8 +26,8 @@ export interface OpenPolicyModule extends PolicyModule {
   readonly current: CompiledPolicySet
   /**
    * Reads the folder again. Resolves to the set in force: the same object when nothing changed.
-   * Rejects, and changes nothing, when the folder is not a valid set (`PoliciesRejected`), could not
-   * be read, or its change could not be recorded. Calls run one after the other.
+   * Rejects, and changes nothing, when the folder is not a valid set (`PoliciesRejected`), could
+   * not be read, or its change could not be recorded. Calls run one after the other.
    */
   reload(): Promise<CompiledPolicySet>
   /**

@@ -58,7 +58,7 @@ export interface TestDocument {
   placeOf(path: readonly (string | number)[]): { readonly line: number; readonly column: number }
 }
 
-/** Reads YAML; throws a `PoliciesRejected` with the place of what is no YAML. */
+/** Reads YAML; throws a `PoliciesRejected` with the place of what is not YAML. */
 export type ReadTestDocument = (text: string, file: string) => TestDocument
 
 /**

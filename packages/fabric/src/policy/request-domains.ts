@@ -44,7 +44,7 @@ const grammars = {
   owner: grammarOf(nameOrNone, nameLetters, nameLengthMax),
   tool: {
     fits: isToolName,
-    // Beside letters, a piece has the neighbours that forbid it least.
+    // Next to letters, a piece has the neighbours that forbid it least.
     canHold: (piece, at) =>
       piece === '' || isLegible(`${at === 'start' ? '' : 'a'}${piece}${at === 'end' ? '' : 'a'}`),
     lengthMax: toolLengthMax,

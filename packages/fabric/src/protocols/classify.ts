@@ -67,7 +67,10 @@ export interface Classified {
 
 type Named = Omit<Classified, 'tasks'>
 
-/** Both are recorded with every decision, refused ones and those of strangers included. */
+/**
+ * Both are recorded with every decision, refused ones and those of unauthenticated clients
+ * included.
+ */
 const methodLimit = { name: 'rpc.methodLength', value: operationLengthMax, unit: 'count' } as const
 const subjectLimit = { name: 'rpc.subjectLength', value: wordsLengthMax, unit: 'count' } as const
 /** MCP 2026-07-28: the version from which the mirrored headers are part of the protocol. */
@@ -87,7 +90,7 @@ export type Classify = (
   request: RequestContent & { readonly client: string },
   pathInRoute: string,
   protocol: RouteProtocol,
-  /** Ids that belong to someone; empty where tasks are not guarded. */
+  /** Ids that have an owner; empty where tasks are not guarded. */
   known?: readonly IdFilter[],
 ) => Classified | Refusal | Promise<Classified | Refusal>
 

@@ -37,7 +37,9 @@ export const STEPS = {
   cardDigit: 2,
   /** A candidate for an IBAN: a country's letters before digits, read twice. */
   iban: 120,
-  /** A row of digits with a check digit of a card: how it is written, and what stands beside it. */
+  /**
+   * A row of digits with a check digit of a card: how it is written, and what stands next to it.
+   */
   cardCandidate: 400,
   /** A byte whose look-alikes are folded into another view. */
   foldedByte: 1,
@@ -55,7 +57,7 @@ export const STEPS = {
   secretStem: 500,
   /** A value that may be a name written with escapes: it is decoded in each way that it reads. */
   escapedName: 500,
-  /** A byte of a value, a tag or a name that is read because of a name beside it. */
+  /** A byte of a value, a tag or a name that is read because of a name next to it. */
   valueByte: 2,
   /** A byte of a list behind a name, which is taken apart. */
   listedByte: 12,

@@ -99,7 +99,7 @@ export class TrustBundles {
   /**
    * Replaces the bundle of one domain. An empty list of roots revokes everything that it issued.
    *
-   * Throws a TypeError when a root is no usable authority, and a RangeError when `sequence` is
+   * Throws a TypeError when a root is not a usable authority, and a RangeError when `sequence` is
    * behind the present one or repeats it with other roots: an old bundle must not come back.
    */
   set(trustDomain: string, bundle: { sequence: number; roots: readonly Uint8Array[] }): void {

@@ -8,7 +8,9 @@ export class ListenerSet<Value = void> {
     return this.#listeners.size
   }
 
-  /** Returns the function that removes the listener. A listener is called once, however often added. */
+  /**
+   * Returns the function that removes the listener. A listener is called once, however often added.
+   */
   add(listener: Listener<Value>): () => void {
     this.#listeners.add(listener)
     return () => {

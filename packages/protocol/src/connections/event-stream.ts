@@ -16,10 +16,10 @@ export interface EventBlockLimits {
 }
 
 /**
- * Cuts `text/event-stream` (WHATWG HTML, section 9.2.6) into its blocks: the lines between two blank
- * ones, ended by CR, LF or CRLF, behind at most one byte order mark. It works on bytes, so that no
- * chunk boundary can split a character, a line or an event, and looks for the end of a block only,
- * which is parsed once, when it is whole. Until then the block is held as bytes.
+ * Cuts `text/event-stream` (WHATWG HTML, section 9.2.6) into its blocks: the lines between two
+ * blank ones, ended by CR, LF or CRLF, behind at most one byte order mark. It works on bytes, so
+ * that no chunk boundary can split a character, a line or an event, and looks for the end of a
+ * block only, which is parsed once, when it is whole. Until then the block is held as bytes.
  */
 export class EventBlocks {
   static readonly linesMax = blockLinesMax
@@ -91,8 +91,9 @@ export class EventBlocks {
   }
 
   /**
-   * To be called when the stream has ended and `next` has returned null. Returns whole lines that no
-   * blank line followed, 'cut' when the stream ended inside a line, and null when nothing is left.
+   * To be called when the stream has ended and `next` has returned null. Returns whole lines that
+   * no blank line followed, 'cut' when the stream ended inside a line, and null when nothing is
+   * left.
    */
   end(): Uint8Array | 'cut' | null {
     if (this.#begun.length === 0) return null

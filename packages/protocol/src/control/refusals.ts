@@ -1,8 +1,9 @@
 /**
  * Every refusal of this fabric.
  *
- * `says` is the one fixed sentence that a caller receives. `retry` is true when the same message may
- * be sent again unchanged. docs/refusals.md explains each code and the action that it calls for.
+ * `says` is the one fixed sentence that a caller receives. `retry` is true when the same message
+ * may be sent again unchanged. docs/refusals.md explains each code and the action that it calls
+ * for.
  */
 export const REFUSALS = {
   CREDENTIAL_MISSING: { retry: false, says: 'no credential was presented' },

@@ -26,7 +26,7 @@ export function legibleLines(text: string): string {
 }
 
 /**
- * One value as it is shown beside others: legible, and in quotes where its own blanks or quotes
+ * One value as it is shown next to others: legible, and in quotes where its own blanks or quotes
  * could be taken for the layout around it. Two values are never shown alike.
  */
 export function legibleValue(text: string): string {

@@ -4,7 +4,7 @@ import type { FactValue, StatementKind } from './statement.ts'
 
 /** The facts that an entry with one result may state besides. */
 interface EndingRule {
-  /** Of codes that are known here, which may stand beside it. */
+  /** Of codes that are known here, which may stand next to it. */
   readonly codes: (code: RefusalCode) => boolean
   readonly needsCode: boolean
   /** The progress of the message, where the entry states it. */

@@ -20,7 +20,7 @@ export interface SignableRequest {
   /** Host, with the port where it is not the scheme's own. */
   readonly authority: string
   readonly headers: HeaderList
-  /** `https` unless said otherwise; only `@target-uri` and the default port depend on it. */
+  /** `https` unless stated otherwise; only `@target-uri` and the default port depend on it. */
   readonly scheme?: 'http' | 'https'
   /** True when there is content; if absent, the headers that describe content decide. */
   readonly hasBody?: boolean

@@ -9,9 +9,9 @@ import { exchange } from './exchange.ts'
 import { Reply } from './reply.ts'
 
 export interface CallOptions {
-  /** POST with content, GET without, unless said otherwise. */
+  /** POST with content, GET without, unless stated otherwise. */
   readonly method?: string
-  /** Path and query at the receiver, percent-encoded; `/` unless said otherwise. */
+  /** Path and query at the receiver, percent-encoded; `/` unless stated otherwise. */
   readonly path?: string
   readonly headers?: ConstructorParameters<typeof Headers>[0]
   /** Read whole before it is sent, because its digest is signed; at most 10 MiB. */

@@ -20,8 +20,8 @@ export interface EventBlock {
 }
 
 /**
- * Reads the blocks of an event stream. Throws ANSWER_TOO_LARGE when one block exceeds its limit, and
- * ANSWER_MALFORMED for bytes that are not UTF-8.
+ * Reads the blocks of an event stream. Throws ANSWER_TOO_LARGE when one block exceeds its limit,
+ * and ANSWER_MALFORMED for bytes that are not UTF-8.
  */
 export class EventParser {
   readonly #blocks: EventBlocks
@@ -41,7 +41,9 @@ export class EventParser {
     return read
   }
 
-  /** To be called when the stream has ended. Throws BODY_UNFINISHED when it ended inside a block. */
+  /**
+   * To be called when the stream has ended. Throws BODY_UNFINISHED when it ended inside a block.
+   */
   end(): void {
     const rest = this.#blocks.end()
     if (rest === null || (rest !== 'cut' && this.#parse(rest) === null)) return

@@ -53,7 +53,7 @@ export interface IdentityOptions {
   readonly name?: string
   readonly dir: string
   readonly clock: Clock
-  /** Hears what fails in the background; it is tried again while the certificate lasts. */
+  /** Receives the failures in the background; it is tried again while the certificate lasts. */
   readonly onFault: (error: Error) => void
 }
 

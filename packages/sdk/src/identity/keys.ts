@@ -37,7 +37,7 @@ export function formatKeys(keys: AgentPrivateKeys): KeyTexts {
   return { tls: pem(keys.tls), signing: pem(keys.signing), sealing: pem(keys.sealing) }
 }
 
-/** Throws when a text is no PKCS#8 key of the kind that its name promises. */
+/** Throws when a text is not a PKCS#8 key of the kind that its name promises. */
 export function parseKeys(texts: KeyTexts): AgentPrivateKeys {
   return {
     tls: parseKey('tls', texts),

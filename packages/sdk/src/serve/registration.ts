@@ -17,9 +17,9 @@ const againMs = (ttlSeconds / 3) * 1000
 const withdrawMsMax = 2_000
 
 /**
- * Tells the fabric where this agent listens, and keeps telling it. Resolves once the fabric knows;
- * rejects when it refuses or cannot be reached at first. Later failures go to `onFault`, and the
- * next turn tries again.
+ * Registers with the fabric where this agent listens, and keeps telling it. Resolves once the
+ * fabric knows; rejects when it refuses or cannot be reached at first. Later failures go to
+ * `onFault`, and the next turn tries again.
  */
 export async function registerEndpoint(
   identity: Identity,

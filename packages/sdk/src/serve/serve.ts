@@ -56,7 +56,7 @@ export type AgentHandler = (incoming: ReceivedRequest) => Response | Promise<Res
 export type NodeListener = (request: IncomingMessage, response: ServerResponse) => unknown
 
 export interface ServeOptions {
-  /** Address to listen on; `127.0.0.1` unless said otherwise. */
+  /** Address to listen on; `127.0.0.1` unless stated otherwise. */
   readonly host?: string
   /** 0, the default, takes a free one. */
   readonly port?: number

@@ -6,7 +6,7 @@ import type { CedarAnswer, CedarOrder } from './cedar-process.ts'
 /** Twenty thousand policies take less; past this the process hangs and is ended. */
 const parseTimeoutMs = 120_000
 
-/** The sources run as they are; the published package holds the compiled twin beside this file. */
+/** The sources run as they are; the published package holds the compiled twin next to this file. */
 const program = fileURLToPath(
   new URL(
     import.meta.url.endsWith('.ts') ? './cedar-process.ts' : './cedar-process.js',

@@ -517,7 +517,7 @@ function pairs(texts: readonly string[], write: (a: string, b: string) => string
   return texts.flatMap((a) => texts.map((b) => write(a, b)))
 }
 
-/** Every spelling at the edge of each extension type, alone and beside every other. */
+/** Every spelling at the edge of each extension type, alone and next to every other. */
 const extensionPolicies = [
   ...['isIpv4', 'isIpv6', 'isLoopback', 'isMulticast'].flatMap((called) =>
     ipTexts.map((text) => `ip("${text}").${called}()`),

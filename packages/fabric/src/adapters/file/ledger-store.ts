@@ -25,8 +25,8 @@ export interface FileLedgerOptions {
 }
 
 /**
- * `log/` (what a static server may show: checkpoint and tiles, with details and index beside them),
- * `wal/`, `head`, `lock`. Rejects when another process holds the lock.
+ * `log/` (what a static server may show: checkpoint and tiles, with details and index next to
+ * them), `wal/`, `head`, `lock`. Rejects when another process holds the lock.
  */
 export async function openFileLedgerStore(options: FileLedgerOptions): Promise<LedgerStore> {
   const { directory, headDirectory = directory, files = systemFiles, lock = lockFile } = options

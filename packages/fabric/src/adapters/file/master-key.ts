@@ -73,8 +73,8 @@ async function openKeyringEntry(
 }
 
 /**
- * A key beside the data would be copied with every backup of what it protects. The default place is
- * in the home of the user, which is the data folder itself where a service account has no other
+ * A key next to the data would be copied with every backup of what it protects. The default place
+ * is in the home of the user, which is the data folder itself where a service account has no other
  * folder.
  */
 function assertOutside(path: string, dataDir: string): void {

@@ -34,7 +34,7 @@ const temporaryEnding = '.new'
 /**
  * Opens the folder of sealed secrets, or makes an empty one.
  *
- * Beside one file per secret there is an index, sealed like a secret, with the highest version of
+ * Next to one file per secret there is an index, sealed like a secret, with the highest version of
  * each. It is the key check (a wrong master key fails here, not at the first use), and it tells a
  * file that was put back to an older version. Someone who puts back all files at once is not
  * noticed by this store; the ledger, which outlives it, is where that shows.

@@ -18,7 +18,7 @@ export interface ChannelLimits {
   readonly dedupMs: number
 }
 
-/** A stretch of the buffer that travels beside the commands, by transfer and not by copy. */
+/** A stretch of the buffer that travels next to the commands, by transfer and not by copy. */
 export interface Span {
   readonly at: number
   readonly length: number

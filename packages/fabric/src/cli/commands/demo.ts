@@ -38,7 +38,7 @@ export function addDemoCommand(program: Command, context: CliContext): void {
   })
 }
 
-/** Everything in one folder, the master key beside the data, so that nothing stays behind. */
+/** Everything in one folder, the master key next to the data, so that nothing stays behind. */
 function throwawayConfig({ environment }: CliContext, folder: string, port: number): Config {
   const masterKey = { from: 'key-file', path: join(folder, 'master.key') }
   // YAML holds JSON.

@@ -59,7 +59,7 @@ const listedLimit = { name: 'tasks.ownersListed', value: 256, unit: 'count' } as
 const cutLimit = { name: 'tasks.ownersCut', value: 1_024, unit: 'count' } as const
 
 /**
- * Guards a courier: a task belongs to the caller whose request created it. Another's task looks
+ * Guards a forwarder: a task belongs to the caller whose request created it. Another's task looks
  * like one that never was, in every operation, which the pipeline decides by `Target.strangers`,
  * here `reached`; lists are cut down to the caller's own; and what a response creates is remembered
  * as its caller's.

@@ -142,7 +142,8 @@ function parsed(data: Uint8Array): Parsed | null {
 }
 
 /**
- * An error of JSON-RPC, or a message of its own; with a result beside it, it may be taken for that.
+ * An error of JSON-RPC, or a message of its own; with a result next to it, it may be taken for
+ * that.
  */
 function isError(value: unknown): boolean {
   if (!isRecord(value)) return false

@@ -24,11 +24,12 @@ export const fieldLengthMax = 8 * 1024
 const countedBytesMin = 4 * 1024
 
 /**
- * Reads `text/event-stream`, block by block. A block that is not whole is held on the account of the
- * answer. Comments are dropped: they are not inspected, and keep-alives are the fabric's to send.
- * Names of the fabric's own events are for those who know whose stream it is: `inspectedEvents` of a
- * receiver's, `outboundEvents` of one by way of the gateway. Rejects for an event above a limit, for
- * bytes that are not UTF-8, and for a stream that ends inside an event: it is not whole.
+ * Reads `text/event-stream`, block by block. A block that is not whole is held on the account of
+ * the answer. Comments are dropped: they are not inspected, and keep-alives are the fabric's to
+ * send. Names of the fabric's own events are for those who know whose stream it is:
+ * `inspectedEvents` of a receiver's, `outboundEvents` of one by way of the gateway. Rejects for an
+ * event above a limit, for bytes that are not UTF-8, and for a stream that ends inside an event: it
+ * is not whole.
  */
 export class EventReader implements AsyncIterableIterator<StreamEvent, undefined> {
   readonly #chunks: AsyncIterator<Uint8Array>

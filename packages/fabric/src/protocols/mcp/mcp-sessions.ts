@@ -77,7 +77,7 @@ export function isEndpointEvent({ frame, contentType }: Omit<StreamEvent, 'data'
 
 const prefix = 'session '
 
-/** Guards a courier: another's session looks like one that never was, and new ones are bound. */
+/** Guards a forwarder: another's session looks like one that never was, and new ones are bound. */
 export function withSessions(
   forwarder: Forwarder,
   sessions: McpSessions,

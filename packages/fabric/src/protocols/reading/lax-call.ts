@@ -19,7 +19,7 @@ const everydayValues = ['initialize$', 'ping$', 'notifications/']
 
 /**
  * The methods of A2A and MCP, each as far as it is unlike other text. `everyday` are those whose
- * names are words of any text: these count beside `jsonrpc`, behind `method`, and where YAML's
+ * names are words of any text: these count next to `jsonrpc`, behind `method`, and where YAML's
  * aliases stand for either.
  */
 const methods = new WordMatcher({

@@ -16,9 +16,9 @@ import {
 } from './digit-chain.ts'
 import { scanIban } from './iban.ts'
 
-/** Digits of other groups in the same row that a card in unusual groups may have beside it. */
+/** Digits of other groups in the same row that a card in unusual groups may have next to it. */
 const neighbourDigitsMax = 8
-/** Groups of nothing but zeros before a number that do not count as beside it. */
+/** Groups of nothing but zeros before a number that do not count as next to it. */
 const zeroGroupsMax = 16
 
 const chain = createChain()
@@ -34,7 +34,7 @@ let candidates = 0
  *
  * A candidate is any row of whole groups of digits, at most four characters apart, that has an
  * issuer, a length and a check digit of a card. It counts by how the groups are written
- * (`isWritten`), never by what else stands in the text, so nothing beside it hides it. From each
+ * (`isWritten`), never by what else stands in the text, so nothing next to it hides it. From each
  * group at most nineteen digits are read: the work is linear.
  */
 export function scanCards(scan: Scan): readonly number[] {

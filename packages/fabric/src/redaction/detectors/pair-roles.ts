@@ -31,7 +31,7 @@ export function pairRole(key: string): PairRole | null {
   const found = known.get(key)
   if (found !== undefined) return found
   const role = judgeKey(key)
-  // Filled by any client: started afresh, so that none pays for the keys of others.
+  // Filled by any client: restarted, so that none pays for the keys of others.
   if (known.size >= knownMax) known.clear()
   known.set(ownText(key), role)
   return role

@@ -33,7 +33,7 @@ const CODES = new Set(
  *
  * Only shapes that hardly anything else has are taken by themselves: `+` or `00` with a country
  * code, the North American 3-3-4 with hyphens, dots or parentheses, and the French five pairs.
- * Everything else needs a word beside it, or a field's name, that says what it is.
+ * Everything else needs a word next to it, or a field's name, that says what it is.
  */
 export function findPhone(scan: Scan, run: DigitRun, candidate: Candidate): number {
   if (!isFreeStart(scan, run, candidate.at)) return -1
@@ -149,7 +149,7 @@ function findInContext(scan: Scan, run: DigitRun, candidate: Candidate): number 
   return isDate(scan, run, candidate.at, last) ? -1 : last
 }
 
-/** `2024-01-15` and `15.01.2024`, which stand beside telephone numbers in every contact record. */
+/** `2024-01-15` and `15.01.2024`, which stand next to telephone numbers in every contact record. */
 function isDate(scan: Scan, run: DigitRun, i: number, last: number): boolean {
   if (last - i < 2) return false
   const [first, second, third] = [i, i + 1, i + 2].map((k) => leadingDigits(scan, run, k, 4))

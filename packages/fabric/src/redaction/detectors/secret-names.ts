@@ -169,7 +169,7 @@ export function secretRule(given: string): SecretRule | null {
   const found = known.get(name)
   if (found !== undefined) return found
   const rule = judgeName(name)
-  // Filled by any client: started afresh, so that none pays for the names of others.
+  // Filled by any client: restarted, so that none pays for the names of others.
   if (known.size >= knownMax) known.clear()
   known.set(ownText(name), rule)
   return rule

@@ -31,7 +31,7 @@ const content = />\s*(?:<!\[CDATA\[\s*)?$/
  * The values of a name that is a value itself: `<add value="…" key="password"/>`,
  * `<name>password</name><value>…`, `'value': '…', 'name': 'password'`, `?name=password&value=…`,
  * and a row of two cells. A place that can be read in several of these ways is read in all of them.
- * Null where nothing is beside it; what is masked already still is.
+ * Null where nothing is next to it; what is masked already still is.
  */
 export function beside(place: Beside, given: Span): readonly Span[] | null {
   const { view, spend } = place

@@ -13,7 +13,7 @@ const LITERALS = ['true', 'false', 'null'].map((word) => new TextEncoder().encod
 
 /**
  * Reads the JSON array or object that begins at `from`, if there is one (RFC 8259, without the
- * rules of RFC 7493 that lenient receivers do not have). Says where reading stopped instead of
+ * rules of RFC 7493 that lenient receivers do not have). Reports where reading stopped instead of
  * throwing: in text that is made for it, almost every byte is a fault.
  */
 export class JsonReader {

@@ -32,7 +32,7 @@ export interface JsonString {
  * Reads the string whose first byte is at `from` and gives the offset of its closing quote. Adds to
  * `seen` what its bytes are. Throws `JsonFault` where it is not a string.
  *
- * `\n` and its kin stand for bytes that no keyword holds, so a survey that starts afresh after them
+ * `\n` and its kin stand for bytes that no keyword holds, so a survey that restarts after them
  * misses nothing. `\u` and `\/` may stand for any, and `\b` and `\f` for nothing that is seen: then
  * `seen` counts as having escapes.
  */

@@ -87,7 +87,7 @@ interface Preceding {
 const NOTHING_BEFORE: Preceding = { before: null, isFlag: false, expected: null, at: -1 }
 
 /**
- * Finds the secrets of one JSON text by their names: under a name at any depth, beside one in an
+ * Finds the secrets of one JSON text by their names: under a name at any depth, next to one in an
  * object, and after one in a list. Every layer of JSON is read by this class alone.
  *
  * Sleeps until a name of a secret comes: without one no frame would hold anything.

@@ -3,7 +3,7 @@ import { Refusal } from '../../lib/refusal.ts'
 import { createRedactor } from './create-redactor.ts'
 
 /*
- * A place can be read in two ways: a name in a value belongs to the value beside it, and to what
+ * A place can be read in two ways: a name in a value belongs to the value next to it, and to what
  * the same value gives it. Neither reading takes the place of the other.
  */
 const redactor = createRedactor({ hashKey: new Uint8Array(32).fill(5) })

@@ -321,7 +321,7 @@ const pieces = [
 ]
 const piece = fc.constantFrom(...pieces)
 const text = fc.array(piece, { maxLength: 12 }).map((parts) => parts.join(''))
-/** Names that make secrets of what stands below, beside or behind them. */
+/** Names that make secrets of what stands below, next to or behind them. */
 const names = [
   ...['password', 'phone', 'ssn', 'token', 'auth', 'pass', 'cookies', 'api_key'],
   ...['name', 'value', 'key', 'label'],

@@ -5,7 +5,7 @@ import { pairRole, partnersOf, type RowKey } from '../detectors/pair-roles.ts'
 import { createRedactor } from './create-redactor.ts'
 
 /*
- * The promise of SECURITY.md, "A name that is a value itself": the value beside it is found in
+ * The promise of SECURITY.md, "A name that is a value itself": the value next to it is found in
  * every container that has pairs, in either order, with other fields between, and with nothing left
  * of it.
  */

@@ -38,7 +38,7 @@ const HAN: ReadonlyMap<string, string> = new Map(
     '九玖',
   ].flatMap((signs, digit) => Array.from(signs, (sign) => [sign, String(digit)] as const)),
 )
-/** Signs of Han digits that stand in a circle, in parentheses, beside a line or as a radical. */
+/** Signs of Han digits that stand in a circle, in parentheses, next to a line or as a radical. */
 const hanFrom = 0x2e80
 const hanTo = 0x33ff
 

@@ -39,7 +39,9 @@ export interface UnparsedOptions {
   readonly random: Random
 }
 
-/** Not recorded one by one: a flood of strangers must not be able to fill the ledger. */
+/**
+ * Not recorded one by one: a flood of unauthenticated clients must not be able to fill the ledger.
+ */
 function tooMany(perMinute: number): Refusal {
   const limit = { name: 'limits.refusalsPerMinute', value: perMinute, unit: 'per-minute' } as const
   return overLimit('RATE_LIMITED', limit, '', 60_000)

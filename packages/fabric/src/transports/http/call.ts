@@ -161,7 +161,7 @@ interface Refused extends Pick<Call, 'wireOf'> {
   readonly exchange: string
 }
 
-/** Problem Details where the request was no JSON-RPC call, or none that could be read. */
+/** Problem Details where the request was not a JSON-RPC call, or none that could be read. */
 export function refusalReply(refusal: Refusal, call: Refused, spoken: Spoken = plainHttp): Reply {
   const { status } = spokenWire(refusal, call.wireOf(refusal), spoken)
   const headers: [string, string][] = [

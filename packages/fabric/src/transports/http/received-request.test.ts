@@ -105,7 +105,7 @@ test('a request counts for what it occupies until another limit counts it', asyn
   for (const { request } of [small, large]) request.emit('end')
   const [first, second] = await Promise.all([small.received, large.received])
   expect(budget.totalBytes).toBe(2 * waitingBytes + 100)
-  // The body and what is beside it stay, and so does the head.
+  // The body and what is next to it stay, and so does the head.
   for (const each of [first, first]) (each as ReceivedRequest).begun()
   expect(budget.totalBytes).toBe(waitingBytes + bodyOverheadBytes + 100)
   ;(second as ReceivedRequest).begun()

@@ -3,7 +3,7 @@ import { BodyBudget, floorBytes } from '../../budgets/body-budget.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { connectorHeadLimits } from '../http/unparsed.ts'
 
-/** Request bodies at one side of a connector, which is a small process beside one agent. */
+/** Request bodies at one side of a connector, which is a small process next to one agent. */
 const totalBytesMax = 64 * 1024 * 1024
 
 /**

@@ -187,7 +187,7 @@ class Queue {
     try {
       const answer = await this.#ask(batch)
       if (answer.status === tooLarge && batch.length > 1) {
-        // Nothing was recorded; a large entry must not take along those beside it.
+        // Nothing was recorded; a large entry must not take along those next to it.
         const middle = batch.length >> 1
         await this.#send(batch.slice(0, middle))
         await this.#send(batch.slice(middle))

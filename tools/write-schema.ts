@@ -28,17 +28,17 @@ interface Node {
 /** For keys whose meaning the schema leaves to their name. */
 const meanings: Readonly<Record<string, string>> = {
   trustDomain: 'The name that every identity begins with. It cannot be changed later.',
-  dataDir: 'Where everything is kept. Relative to where the fabric is started.',
+  dataDir: 'The data folder. Relative to the folder in which the fabric is started.',
   'listen.host': 'The address to listen on. Others than loopback make the gateway reachable.',
   'listen.port': 'The port to listen on; 0 takes a free one.',
-  'masterKey.from': 'Where the master key comes from.',
-  'masterKey.path': 'With `key-file` and `passphrase-file`: which file.',
+  'masterKey.from': 'The source of the master key.',
+  'masterKey.path': 'With `key-file` and `passphrase-file`: the file.',
   'limits.bodyBytes': 'Largest body of a request or answer through the gateway.',
   'limits.requestsPerMinute': 'Of one caller to one receiver.',
   'limits.connections': 'Open at once.',
   'limits.upstreamTimeoutMs':
-    'How long an answer may take to begin, and to end when it is no stream.',
-  'limits.streamMs': 'How long the events of one stream may go on.',
+    'The deadline for an answer to begin, and to end if it is not a stream.',
+  'limits.streamMs': 'The longest duration of one event stream.',
   'agents.<name>.roles': 'Roles of a receiver that never enrolled.',
   'agents.<name>.segment': 'Segment of a receiver that never enrolled.',
 }
@@ -60,7 +60,7 @@ export function formatTable(): string {
   const lines = rows.map(
     ({ key, kind, byDefault, says }) => `| \`${key}\` | ${kind} | ${byDefault} | ${says} |`,
   )
-  return ['| key | takes | default | means |', '| --- | --- | --- | --- |', ...lines].join('\n')
+  return ['| Key | Type | Default | Meaning |', '| --- | --- | --- | --- |', ...lines].join('\n')
 }
 
 function rowsOf(node: Node, at: string): readonly Row[] {

@@ -5,9 +5,10 @@ export function formatFaults(): string {
   return [
     '# Process faults',
     '',
-    'What an operator sees when a process or what it stands on breaks: the exit code, how long it takes, the message, and what the next',
-    'start needs. Each row is carried out by `test/engines/process-faults.test.ts` on a real process, which then starts again. What each',
-    'exit code means for a supervisor: [how a server ends](recover.md#how-a-server-ends).',
+    'Each row is a fault of a process or of its environment, with the exit code, the time until the',
+    'process ends, the message, and the action before the next start.',
+    '`test/engines/process-faults.test.ts` runs each row on a real process, which then starts again. For',
+    'supervisors: [exit codes](recover.md#exit-codes).',
     '',
     ...section('At the start', startFaults),
     ...section('While it runs', runFaults),
@@ -19,7 +20,7 @@ function section(title: string, faults: readonly Fault[]): readonly string[] {
   return [
     `## ${title}`,
     '',
-    '| fault | ends with | within | message | before the next start |',
+    '| Fault | Ends with | Within | Message | Before the next start |',
     '| --- | --- | --- | --- | --- |',
     ...faults.map(
       ({ fault, ends, within, message, next, mayRefuse = false }) =>

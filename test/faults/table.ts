@@ -655,7 +655,7 @@ export const runFaults: readonly Fault[] = [
     repair: (lab) => rmSync(join(lab.data, 'policies/broken.cedar')),
   },
   {
-    fault: 'whoever reads its output goes away',
+    fault: 'the reader of its output goes away',
     ends: 'runs',
     within: '',
     says: /^/,

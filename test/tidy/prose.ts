@@ -26,7 +26,7 @@ export const SENTENCE_RULES: readonly ProseRule[] = [
   },
   {
     name: 'is no',
-    pattern: /(?<!\bthere )\b(?:is|are|was|were) no\b(?! (?:longer|more|fewer|less)\b)/i,
+    pattern: /(?<!\bthere )\b(?:is|are|was|were) no\b(?! (?:longer|more|fewer|less)\b|[,.:;])/i,
     instead: '"is not a"',
   },
   {

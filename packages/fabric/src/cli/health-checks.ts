@@ -176,7 +176,7 @@ async function checkLedger({ config, clock }: Patient): Promise<Verdict> {
     return ok(says.join('; '))
   } catch (error) {
     const says = error instanceof Error ? error.message : String(error)
-    return fail(says, 'see "It refuses to start" in docs/operate/recover.md')
+    return fail(says, 'see "Start failures" in docs/operate/recover.md')
   }
 }
 

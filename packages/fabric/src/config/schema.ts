@@ -99,9 +99,9 @@ const limits = z
       .max(64 * 1024 * 1024 * 1024)
       .default(256 * 1024 * 1024)
       .describe(
-        'What is held of the answers and event streams of all receivers together, until it is ' +
-          'written: a quarter for one receiver, half for one caller, and never less than four of ' +
-          'the largest bodies.',
+        'Buffered answers and event streams of all receivers together, until they are written: a ' +
+          'quarter for one receiver, half for one caller, and never less than four of the largest ' +
+          'bodies.',
       ),
     requestsPerMinute: z.int().min(1).max(10_000_000).default(6_000),
     refusalsPerMinute: z

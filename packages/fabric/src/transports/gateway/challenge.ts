@@ -15,10 +15,9 @@ const acceptSignature =
  * states that nothing was attempted: no receiver can set either field (docs/protocol.md, "Fields").
  */
 export function challenged(reply: Reply, origin: string): Reply {
-  if (reply.status !== 401) return reply
-  const valueOf = (field: string) => reply.headers.find(([name]) => name === field)?.[1]
-  if (valueOf('countersign-may-have-acted') !== 'false') return reply
-  if (valueOf('countersign-refusal') === 'SIGNATURE_MISSING') {
+  const { status, refusal } = reply
+  if (status !== 401 || refusal === undefined || refusal.mayHaveActed) return reply
+  if (refusal.code === 'SIGNATURE_MISSING') {
     return withField(reply, 'accept-signature', acceptSignature)
   }
   const metadata = `${origin}/.well-known/oauth-protected-resource`

@@ -1,6 +1,6 @@
 import type { TLSSocket, TlsOptions } from 'node:tls'
 import { promisify } from 'node:util'
-import { createId } from '@countersign/protocol'
+import { createId, type RefusalCode } from '@countersign/protocol'
 import {
   type ConnectionLimits,
   type PeerIdentity,
@@ -297,9 +297,10 @@ async function answer(
     // refusal.
     return problemReply(refusalOfFailure(cause), exchange)
   })
-  const code = reply.headers.find(([name]) => name === 'countersign-refusal')?.[1] ?? ''
+  const { refusal } = reply
+  const isRefused = refusal !== undefined && unauthenticatedCodes.has(refusal.code)
   // Out of signature checks, the sender is not identified either.
-  const isUnidentified = unauthenticatedCodes.has(code) || received.refused?.code === 'RATE_LIMITED'
+  const isUnidentified = isRefused || received.refused?.code === 'RATE_LIMITED'
   if (isUnidentified) options.countUnauthenticated(socket.remoteAddress ?? '')
   return reply
 }
@@ -307,7 +308,7 @@ async function answer(
 /**
  * Codes of refusals to callers that have not proved an identity, or have no active one at present.
  */
-const unauthenticatedCodes: ReadonlySet<string> = new Set([
+const unauthenticatedCodes: ReadonlySet<RefusalCode> = new Set<RefusalCode>([
   'CREDENTIAL_MISSING',
   'CREDENTIAL_REJECTED',
   'CREDENTIAL_SPENT',

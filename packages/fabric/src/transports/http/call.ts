@@ -172,10 +172,10 @@ export function refusalReply(refusal: Refusal, call: Refused, spoken: Spoken = p
   headers.push(...quotaHeadersOf(refusal))
   if (spoken.rpcId !== undefined) {
     headers.push(['content-type', 'application/json'])
-    return { status, headers, body: utf8(rpcError(refusal, call, spoken)) }
+    return { status, headers, body: utf8(rpcError(refusal, call, spoken)), refusal }
   }
   headers.push(['content-type', 'application/problem+json'])
-  return { status, headers, body: utf8(problem(refusal, call.exchange, status)) }
+  return { status, headers, body: utf8(problem(refusal, call.exchange, status)), refusal }
 }
 
 /**

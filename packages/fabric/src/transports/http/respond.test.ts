@@ -2,6 +2,7 @@ import { createServer, get, type IncomingMessage, type ServerResponse } from 'no
 import { connect as connectHttp2, createServer as createHttp2 } from 'node:http2'
 import type { AddressInfo, Server } from 'node:net'
 import { expect, test } from 'vitest'
+import { Refusal } from '../../lib/refusal.ts'
 import { type NodeResponse, type Reply, writeReply } from './respond.ts'
 
 /** A stream that never sends anything, and whether it was released. */
@@ -103,5 +104,20 @@ test.each([
   const { headers } = await answered.promise
   expect(headers['content-length']).toBe(length)
   server.closeAllConnections()
+  server.close()
+})
+
+test.each([
+  ['closes behind a refusal for the size of the request', true, 'close'],
+  ['stays open behind a reply whose field only looks like one', false, 'keep-alive'],
+])('the connection %s', async (_, isRefusal, connection) => {
+  const refusal = isRefusal ? { refusal: new Refusal('MESSAGE_TOO_LARGE', '') } : {}
+  const headers = [['countersign-refusal', 'MESSAGE_TOO_LARGE']] as const
+  const reply: Reply = { status: 413, headers, body: new Uint8Array(0), ...refusal }
+  const server = createServer((_request, response) => {
+    writeReply(response, reply).catch(() => undefined)
+  })
+  const response = await fetch(`http://127.0.0.1:${await listen(server)}`)
+  expect(response.headers.get('connection')).toBe(connection)
   server.close()
 })

@@ -15,6 +15,8 @@ export interface Reply {
   readonly status: number
   readonly headers: readonly (readonly [string, string])[]
   readonly body: Uint8Array | ReplyEvents
+  /** The refusal that this reply states; absent from every other reply. */
+  readonly refusal?: Refusal
   /** The request was not read to its end: the meaning of its next bytes is unknown. */
   readonly closes?: boolean
   /** The peer has spent its allowance: over HTTP/2 as well, no further request of it is read. */
@@ -83,11 +85,8 @@ export function leavingSignal(response: NodeResponse): AbortSignal {
 }
 
 /** More of the request may be on its way than is worth waiting for. */
-function leavesUnparsed({ headers, closes = false }: Reply): boolean {
-  if (closes) return true
-  return headers.some(
-    ([name, value]) => name === 'countersign-refusal' && value === 'MESSAGE_TOO_LARGE',
-  )
+function leavesUnparsed({ refusal, closes = false }: Reply): boolean {
+  return closes || refusal?.code === 'MESSAGE_TOO_LARGE'
 }
 
 function closeAfter(response: NodeResponse): void {

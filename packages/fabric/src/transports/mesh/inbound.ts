@@ -283,8 +283,7 @@ function meshRefusal(refusal: Refusal, exchange: string): Reply {
 
 /** Some refusals end the connection: what its peer proved at the handshake no longer holds. */
 async function writeMeshReply(response: NodeResponse, reply: Reply): Promise<void> {
-  const code = reply.headers.find(([name]) => name === 'countersign-refusal')?.[1] ?? ''
-  const closes = Object.hasOwn(MESH_WIRE, code) && MESH_WIRE[code as keyof typeof MESH_WIRE].closes
+  const closes = reply.refusal !== undefined && MESH_WIRE[reply.refusal.code].closes
   const headers = closes ? [...reply.headers, ['connection', 'close'] as const] : reply.headers
   await writeReply(response, { ...reply, headers })
 }

@@ -496,6 +496,11 @@ export const REQUIREMENTS = {
       'A change of the policies is on record before it takes effect: their new version, the files, and the exchange that put them.',
     on: fabric,
   },
+  'record:certificates': {
+    promise:
+      'A certificate, enrolled or renewed, is on record before it takes effect and before its agent has it.',
+    on: fabric,
+  },
   'record:tokens': {
     promise: 'Every access token, and every refusal of one, is on record before its client hears.',
     on: fabric,

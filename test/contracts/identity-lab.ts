@@ -19,7 +19,7 @@ import { memoryReplayGuard } from '../../packages/fabric/src/adapters/memory/rep
 import { memoryStateStore } from '../../packages/fabric/src/adapters/memory/state-store.ts'
 import { oidcTokenServer } from '../../packages/fabric/src/adapters/oidc/token-server.ts'
 import { derCertificateWriter } from '../../packages/fabric/src/adapters/x509/der-certificate-writer.ts'
-import type { Authenticator } from '../../packages/fabric/src/identity/caller.ts'
+import type { RecordCertificate } from '../../packages/fabric/src/identity/enrollment.ts'
 import { type Identity, openIdentity } from '../../packages/fabric/src/identity/identity.ts'
 import type { JoinTerms } from '../../packages/fabric/src/identity/join-tokens.ts'
 import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
@@ -53,8 +53,14 @@ export function testClock() {
   }
 }
 
+/** A ledger that takes every certificate. */
+export const recordNothing: RecordCertificate = () => Promise.resolve(null)
+
 /** The identity room on memory adapters. `url` is asked for late, as with a real listener. */
-export async function openTestIdentity(url = () => 'https://localhost:8443') {
+export async function openTestIdentity(
+  url = () => 'https://localhost:8443',
+  record: RecordCertificate = recordNothing,
+) {
   const clock = testClock()
   const store = memoryStateStore()
   const secrets = memorySecrets()
@@ -68,6 +74,7 @@ export async function openTestIdentity(url = () => 'https://localhost:8443') {
     certificateWriter: derCertificateWriter(),
     replayGuard: memoryReplayGuard({ clock }),
     openTokenServer: oidcTokenServer,
+    record,
     clock,
     random: systemRandom,
     server: { name: 'gateway', names: [] },
@@ -168,14 +175,4 @@ export async function enrollAgent(
 
 export function chainOf(grant: EnrollmentGrant): readonly Uint8Array[] {
   return grant.certificateChain.map((each) => parseBase64Url(each) ?? new Uint8Array())
-}
-
-/** The authenticator of one kind; the order is the order of the pipeline. */
-export function authenticatorOf(
-  { authenticators }: Identity,
-  method: 'certificate' | 'token' | 'api-key',
-): Authenticator {
-  const found = authenticators[['certificate', 'token', 'api-key'].indexOf(method)]
-  if (found === undefined) throw new Error(`nothing authenticates by ${method}`)
-  return found
 }

@@ -1,6 +1,6 @@
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { RefusedError } from '@countersign/sdk'
+import { type Identity, openIdentity, RefusedError } from '@countersign/sdk'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import type { EntryDraft } from '../../packages/fabric/src/ledger/ledger.ts'
 import { LedgerBusy } from '../../packages/fabric/src/ledger/unavailable.ts'
@@ -92,5 +92,42 @@ describe('a change of the policies that cannot be recorded does not take effect 
     failing.event = null
     await vi.waitFor(async () => expect((await send(world.gateway)).status).toBe(403), deadline)
     expect(readFileSync(join(folder(), 'by-hand.cedar'), 'utf8')).toBe(forbidden)
+  })
+})
+
+describe('a certificate that cannot be recorded is not given out [record:certificates]', () => {
+  async function joinString(name: string): Promise<string> {
+    const order = { name, roles: ['caller'], ttlSeconds: 900 }
+    const { join: line } = (await world.admin('agent.enroll', order)) as { readonly join: string }
+    return line
+  }
+
+  async function enrol(name: string, line: string): Promise<Identity> {
+    const dir = join(world.dir, `recorded-${name}`)
+    mkdirSync(dir, { recursive: true, mode: 0o700 })
+    return openIdentity({ join: line, dir, clock: world.clock, onFault: () => undefined })
+  }
+
+  test('of an enrolment: the agent stays unknown, and its join string is good later', async () => {
+    const line = await joinString('newcomer')
+    failing.event = 'enrolled'
+    expect(await refusedBy(enrol('newcomer', line))).toMatchObject(unrecordable)
+    const unknown = await refusedBy(world.admin('agent.show', { name: 'newcomer' }))
+    expect(unknown).toMatchObject({ code: 'RECEIVER_UNKNOWN' })
+    failing.event = null
+    const agent = await enrol('newcomer', line)
+    expect((await send(world.gateway, { as: agent.credential() })).status).toBe(200)
+    agent.close()
+  })
+
+  test('of a renewal: the certificate before it stays good, and is renewed later', async () => {
+    const agent = await enrol('renewing', await joinString('renewing'))
+    failing.event = 'renewed'
+    expect(await refusedBy(agent.renew())).toMatchObject(unrecordable)
+    expect((await send(world.gateway, { as: agent.credential() })).status).toBe(200)
+    failing.event = null
+    await agent.renew()
+    expect((await send(world.gateway, { as: agent.credential() })).status).toBe(200)
+    agent.close()
   })
 })

@@ -1,20 +1,17 @@
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
-import type { EnrollmentGrant } from '@countersign/protocol'
 import { serverTlsOptions } from '@countersign/protocol/tls'
 import { memoryUnauthenticatedLimits } from '../adapters/rate-limiter/rate-limits.ts'
 import { undiciUpstream } from '../adapters/undici/upstream.ts'
 import { createAdministration } from '../admin/administration.ts'
 import type { InviteOrder } from '../admin/ports.ts'
 import { type Closer, type ClosingFault, closeInOrder } from '../concurrency/closing.ts'
-import type { Presented } from '../identity/caller.ts'
 import { isProvenRequest } from '../identity/caller-proof.ts'
 import { Ed25519Keys } from '../identity/ed25519-keys.ts'
 import { isCurrent } from '../identity/status.ts'
 import type { TokenRecord } from '../identity/token-server.ts'
 import type { OpenedEntry } from '../ledger/ledger.ts'
 import { keepHeapSmall } from '../lib/heap.ts'
-import { Refusal } from '../lib/refusal.ts'
 import { fittingUpstreams, openFilesMax } from '../observe/open-files.ts'
 import { identify } from '../pipeline/authenticate.ts'
 import { refuseUnparsedRequest } from '../pipeline/control.ts'
@@ -49,10 +46,8 @@ import {
   fabricVersion,
   type Lifecycle,
   logPolicyWarnings,
-  outOfSpaceFor,
-  recordGrant,
   recordLifecycle,
-  recordMember,
+  recordToken,
 } from './lifecycle.ts'
 import { composeMeshState } from './mesh.ts'
 import { connectionsMax, observeFabric, openDiskWatch } from './observe.ts'
@@ -116,6 +111,7 @@ export async function openFabric(around: Environment): Promise<Fabric> {
     await lifecycle('started')
     // Behind the listener, so that it stands behind every exchange that the listener let end.
     closers.push({ name: 'the entry of the stop', close: () => lifecycle('stopped') })
+    closers.push({ name: 'enrolments', close: endEarlierEnrolments(stores, parts) })
     const gateway = await openListener(around, stores, parts)
     let graceMs = 0
     closers.push({
@@ -333,21 +329,15 @@ async function openListener(around: Environment, stores: Stores, parts: Parts): 
     publicRouters: publicRouters({
       trust: () => trustDocument(stores),
       trustFingerprint: await fingerprintOf(stores),
-      enroll: (body) => enrollAgent(around, stores, parts, body),
-      renew: (presented, body) => renewAgent(around, stores, parts, { presented, body }),
+      enroll: (body) => identity.enrollment.enroll(body),
+      renew: (presented, body) => identity.renew(presented, body),
       refuse: (request, refusal, operation) =>
         refuseAsked(request, refusal, { ...unread, operation }),
       findLogResource: (path) => stores.ledger.findResource(path),
       findPage,
       handleTokens: (request, response, body) => {
         const record: TokenRecord = {
-          issued: ({ subject, tokenId, scopes, expiresAt }) =>
-            recordMember(around, parts.deps, 'token-issued', {
-              agent: subject,
-              'expires-at': expiresAt,
-              'token.id': tokenId,
-              'token.scopes': scopes?.join(' ') ?? '',
-            }),
+          issued: (token) => recordToken(around, stores, token),
           refused: (refusal) => recordAsked(request, refusal, { ...unread, operation: 'token' }),
         }
         return identity.handleTokens(request as never, response as never, { body, record })
@@ -358,49 +348,16 @@ async function openListener(around: Environment, stores: Stores, parts: Parts): 
   })
 }
 
-async function enrollAgent(
-  around: Environment,
-  { identity, ledger }: Stores,
-  parts: Parts,
-  body: unknown,
-): Promise<EnrollmentGrant | Refusal> {
-  // The join string is spent with what it changes: both wait until that can go on record.
-  const outOfSpace = await outOfSpaceFor(null, ledger)
-  if (outOfSpace !== null) return outOfSpace
-  const grant = await identity.enrollment.enroll(body)
-  if (!(grant instanceof Refusal)) endEarlierEnrolment(grant.name, identity, parts)
-  return recordGrant(around, parts.deps, 'enrolled', grant)
-}
-
-/**
- * Goes on while the disk fills up: an agent whose certificate has ended needs another join string.
- */
-async function renewAgent(
-  around: Environment,
-  { identity, ledger }: Stores,
-  parts: Parts,
-  { presented, body }: { readonly presented: Presented; readonly body: unknown },
-): Promise<EnrollmentGrant | Refusal> {
-  const [byCertificate] = identity.authenticators
-  const caller = (await byCertificate?.({ ...presented, bearer: null, apiKey: null })) ?? null
-  if (caller === null) return new Refusal('CREDENTIAL_MISSING', 'renewal needs a certificate')
-  if (caller instanceof Refusal) return caller
-  const outOfSpace = await outOfSpaceFor('oversight', ledger)
-  if (outOfSpace !== null) return outOfSpace
-  const answer = await identity.enrollment.renew(caller, body)
-  return recordGrant(around, parts.deps, 'renewed', answer)
-}
-
 /** The holder of the earlier certificates must not be called in the agent's name either. */
-function endEarlierEnrolment(
-  name: string,
-  { directory }: Pick<Stores['identity'], 'directory'>,
+function endEarlierEnrolments(
+  { identity }: Stores,
   { endpoints, upstream }: Pick<Parts, 'endpoints' | 'upstream'>,
-): void {
-  if ((directory.find(name)?.generation ?? 0) <= 1) return
-  endpoints.forget(name)
-  // Connections that are open were accepted with a certificate that no longer stands.
-  upstream.refresh()
+): () => void {
+  return identity.onEnrolledAgain((name) => {
+    endpoints.forget(name)
+    // Connections that are open were accepted with a certificate that no longer stands.
+    upstream.refresh()
+  })
 }
 
 function followRotation({ identity }: Stores, gateway: Gateway, { upstream }: Parts): () => void {

@@ -1,10 +1,9 @@
-import type { EnrollmentGrant } from '@countersign/protocol'
 import { createId } from '@countersign/protocol'
+import type { CertificateFacts, RecordCertificate } from '../identity/enrollment.ts'
+import type { VerifiedToken } from '../identity/token-server.ts'
 import type { EntryFeed } from '../ledger/entry-feed.ts'
-import type { EntryPurpose, Ledger } from '../ledger/ledger.ts'
-import { Refusal } from '../lib/refusal.ts'
+import type { EntryDraft, EntryPurpose } from '../ledger/ledger.ts'
 import { writable } from '../pipeline/ending.ts'
-import type { PipelineDeps } from '../pipeline/enforce.ts'
 import { refusalOfFailure } from '../pipeline/record.ts'
 import { formatProblem } from '../policy/compile-policies.ts'
 import type { RecordPolicyChange } from '../policy/policy-change.ts'
@@ -48,42 +47,32 @@ export function recordPolicyChanges(environment: Environment, feed: EntryFeed): 
 }
 
 /**
- * Records enrolments, renewals and issued tokens: on record before the agent receives the answer,
- * like every decision.
+ * Puts a certificate on record before its agent has it. While the disk fills up, certificates are
+ * renewed for longer than agents are enrolled: one that has ended needs another join string.
  */
-export async function recordMember(
-  { clock, random }: Environment,
-  deps: PipelineDeps,
-  event: 'enrolled' | 'renewed' | 'token-issued',
-  facts: Readonly<Record<string, string | number>>,
+export function recordCertificates(
+  environment: Environment,
+  { feed, ledger }: Pick<Stores, 'feed' | 'ledger'>,
+): RecordCertificate {
+  const record = async (facts: CertificateFacts): Promise<null> => {
+    await ledger.assertSpace(facts.event === 'enrolled' ? null : 'oversight')
+    await appendLifecycle(environment, feed, { facts: { ...facts }, purpose: 'lifecycle' })
+    return null
+  }
+  return (facts) => record(facts).catch(refusalOfFailure)
+}
+
+/** Records a token before its agent has it; rejects when it is not on record. */
+export function recordToken(
+  environment: Environment,
+  { feed }: Pick<Stores, 'feed'>,
+  { subject, tokenId, scopes, expiresAt }: VerifiedToken,
 ): Promise<void> {
-  const at = clock.now()
-  const exchange = createId('dec', at, random(10))
-  const entry = { exchange, at, kind: 'lifecycle', facts: { event, ...facts } } as const
-  // A token is on record before its agent has it; a change of the directory is already in effect
-  // when it is recorded.
-  await deps.append(event === 'token-issued' ? entry : { ...entry, purpose: 'lifecycle' })
-}
-
-/** Null when what is about to change can go on record; otherwise nothing may be changed. */
-export async function outOfSpaceFor(
-  purpose: EntryPurpose | null,
-  ledger: Pick<Ledger, 'assertSpace'>,
-): Promise<Refusal | null> {
-  return ledger.assertSpace(purpose).then(() => null, refusalOfFailure)
-}
-
-export async function recordGrant(
-  around: Environment,
-  deps: PipelineDeps,
-  event: 'enrolled' | 'renewed',
-  answer: EnrollmentGrant | Refusal,
-): Promise<EnrollmentGrant | Refusal> {
-  // A refusal is recorded where it is answered.
-  if (answer instanceof Refusal) return answer
-  const { spiffeId, expiresAt } = answer
-  await recordMember(around, deps, event, { agent: spiffeId, 'expires-at': expiresAt })
-  return answer
+  const facts = {
+    ...{ event: 'token-issued', agent: subject, 'expires-at': expiresAt, 'token.id': tokenId },
+    'token.scopes': scopes?.join(' ') ?? '',
+  }
+  return appendLifecycle(environment, feed, { facts, purpose: null })
 }
 
 export interface Lifecycle {
@@ -94,16 +83,24 @@ export interface Lifecycle {
   readonly 'changed-by'?: string
 }
 
-export async function recordLifecycle(
-  { clock, random }: Environment,
-  feed: Pick<EntryFeed, 'append'>,
+export function recordLifecycle(
+  environment: Environment,
+  feed: EntryFeed,
   what: Lifecycle,
 ): Promise<void> {
-  const at = clock.now()
   const facts = { ...what, version: fabricVersion }
-  const exchange = createId('dec', at, random(10))
   // A fabric starts only with room to work in. The events of a running one are recorded in any
   // case.
-  const purpose = what.event === 'started' ? {} : ({ purpose: 'lifecycle' } as const)
-  await feed.append({ kind: 'lifecycle', exchange, at, facts, ...purpose })
+  const purpose = what.event === 'started' ? null : 'lifecycle'
+  return appendLifecycle(environment, feed, { facts, purpose })
+}
+
+async function appendLifecycle(
+  { clock, random }: Pick<Environment, 'clock' | 'random'>,
+  feed: Pick<EntryFeed, 'append'>,
+  { facts, purpose }: Pick<EntryDraft, 'facts'> & { readonly purpose: EntryPurpose | null },
+): Promise<void> {
+  const at = clock.now()
+  const draft = { kind: 'lifecycle', exchange: createId('dec', at, random(10)), at, facts } as const
+  await feed.append(purpose === null ? draft : { ...draft, purpose })
 }

@@ -32,7 +32,7 @@ import type { PolicyParser } from '../policy/parser.ts'
 import { type OpenPolicyModule, openPolicyModule } from '../policy/policy-module.ts'
 import { DATA_CLASSES } from '../redaction/redactor.ts'
 import { type FabricKeys, openFabricKeys } from './keys.ts'
-import { recordPolicyChanges } from './lifecycle.ts'
+import { recordCertificates, recordPolicyChanges } from './lifecycle.ts'
 import type { Observations } from './observe.ts'
 import { OPERATION_NAMES } from './operation-names.ts'
 
@@ -122,6 +122,7 @@ export async function openStores(around: Environment, origin: () => string): Pro
       certificateWriter: derCertificateWriter(),
       replayGuard: memoryReplayGuard({ clock }),
       openTokenServer: oidcTokenServer,
+      record: recordCertificates(around, { feed, ledger }),
       clock,
       random,
       server: { name: 'gateway', names: namesOf(config), lifetimeMs: serverLifetimeMs },

@@ -1,10 +1,6 @@
 import { expect, test } from 'vitest'
 import { agentRecord } from '../../../../test/contracts/directory.ts'
-import {
-  authenticatorOf,
-  enrollAgent,
-  openTestIdentity,
-} from '../../../../test/contracts/identity-lab.ts'
+import { enrollAgent, openTestIdentity } from '../../../../test/contracts/identity-lab.ts'
 import { openApiKeys } from './api-keys.ts'
 import type { Presented } from './caller.ts'
 
@@ -13,7 +9,7 @@ const nothing: Presented = { certificateChain: null, bearer: null, apiKey: null 
 async function open() {
   const deps = await openTestIdentity()
   await enrollAgent(deps.identity, { name: 'alice', roles: ['writer'] })
-  const byApiKey = authenticatorOf(deps.identity, 'api-key')
+  const byApiKey = deps.identity.authenticatorOf('api-key')
   const made = await deps.identity.apiKeys.create({
     owner: 'alice',
     scopes: ['bob'],

@@ -2,13 +2,13 @@ import { createHash, generateKeyPairSync } from 'node:crypto'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { agentRecord } from '../../../../test/contracts/directory.ts'
 import {
-  authenticatorOf,
   chainOf,
   enrollAgent,
   enrollmentKey,
   enrollmentRequest,
   newAgentSecrets,
   openTestIdentity,
+  recordNothing,
   renewalRequest,
 } from '../../../../test/contracts/identity-lab.ts'
 import { systemRandom } from '../lib/random.ts'
@@ -19,16 +19,19 @@ import { type JoinTerms, openJoinTokens } from './join-tokens.ts'
 import { Renewals } from './renewals.ts'
 import { openDirectory } from './stored-directory.ts'
 
+const unwatched = { record: recordNothing, enrolledAgain: () => undefined }
+
 let deps: Awaited<ReturnType<typeof openTestIdentity>>
 beforeEach(async () => {
   deps = await openTestIdentity()
 })
 
 async function callerWith(chain: readonly Uint8Array[] | null): Promise<Caller | Refusal | null> {
-  return authenticatorOf(
-    deps.identity,
-    'certificate',
-  )({ certificateChain: chain, bearer: null, apiKey: null })
+  return deps.identity.authenticatorOf('certificate')({
+    certificateChain: chain,
+    bearer: null,
+    apiKey: null,
+  })
 }
 
 async function certificateCaller(chain: readonly Uint8Array[]): Promise<Caller> {
@@ -128,7 +131,8 @@ describe('enrolment', () => {
     const { privateKey } = enrollmentKey
     const renewals = new Renewals(clock)
     const ports = { authority, directory, joinTokens, clock, renewals, enrollmentKey: privateKey }
-    const reopened = createEnrollment(ports)
+
+    const reopened = createEnrollment({ ...ports, ...unwatched })
     expect(
       await reopened.enroll(await enrollmentRequest(text, newAgentSecrets())),
     ).not.toBeInstanceOf(Refusal)
@@ -311,6 +315,7 @@ describe('a certificate', () => {
     const enrollment = createEnrollment({
       ...{ directory, joinTokens, renewals, clock: deps.clock },
       enrollmentKey: enrollmentKey.privateKey,
+      ...unwatched,
       authority: {
         ...authority,
         async issue(request) {
@@ -335,6 +340,7 @@ test('an authority that gives no certificate makes none of its bytes the newest 
   const enrollment = createEnrollment({
     ...{ directory, joinTokens, renewals, clock: deps.clock },
     enrollmentKey: enrollmentKey.privateKey,
+    ...unwatched,
     authority: {
       ...authority,
       async issue(order) {
@@ -423,6 +429,7 @@ describe('an older join token', () => {
     const enrollment = createEnrollment({
       ...{ authority, directory, joinTokens, renewals, clock },
       enrollmentKey: enrollmentKey.privateKey,
+      ...unwatched,
     })
     const reuse = async (text: string) =>
       enrollment.enroll(await enrollmentRequest(text, newAgentSecrets()))
@@ -454,6 +461,7 @@ describe('an enrolment that waits', () => {
     const enrollment = createEnrollment({
       ...{ directory, joinTokens, renewals, clock: deps.clock },
       enrollmentKey: enrollmentKey.privateKey,
+      ...unwatched,
       authority: {
         ...authority,
         async issue(order) {

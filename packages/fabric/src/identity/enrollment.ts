@@ -33,6 +33,21 @@ export interface Enrollment {
   renew(caller: Caller, body: unknown): Promise<EnrollmentGrant | Refusal>
 }
 
+/** A certificate that an agent is about to receive, as its entry states it. */
+export interface CertificateFacts {
+  readonly event: 'enrolled' | 'renewed'
+  /** The agent's SPIFFE ID. */
+  readonly agent: string
+  /** Unix milliseconds. */
+  readonly 'expires-at': number
+}
+
+/**
+ * Puts a certificate on record. Null once the entry would survive a power loss; the refusal when it
+ * would not, and then the agent must not receive it.
+ */
+export type RecordCertificate = (certificate: CertificateFacts) => Promise<Refusal | null>
+
 interface Ports {
   readonly authority: Authority
   readonly directory: StoredDirectory
@@ -40,6 +55,10 @@ interface Ports {
   /** X25519: what sealing keys are proved against. */
   readonly enrollmentKey: KeyObject
   readonly renewals: Renewals
+  /** Called before the certificate takes any effect. */
+  readonly record: RecordCertificate
+  /** Called when an agent that was enrolled before has enrolled again. */
+  readonly enrolledAgain: (name: string) => void
   readonly clock: Clock
 }
 
@@ -72,14 +91,26 @@ async function enroll(
   const { trustDomain } = ports.authority
   const { kind, name } = token
   const spiffeId = formatSpiffeId({ trustDomain, kind, name, instance: null })
-  // Issue, then use up the token: a crash between the two leaves a certificate that was never
-  // delivered, where the opposite order would leave an agent that can never enrol.
+  // Issue, record, then use up the token. A crash before the last step leaves a certificate that was
+  // never handed out, or its entry without an effect; the token is good for another try. In another
+  // order the agent could never enrol, or would be enrolled without an entry.
   const generation = presentGeneration(ports, name) + 1
   const issued = await ports.authority.issue({ spiffeId, tlsPublicKey: keys.tls, generation })
-  const record = await admit(ports, request.token, { name, keys: keys.agent, generation })
-  if (record instanceof Refusal) return record
+  const grant = grantOf(ports.authority, { name, keys: keys.agent }, issued)
+  const made = { name, keys: keys.agent, generation }
+  const record = () => ports.record(factsOf('enrolled', issued))
+  const refusal = await admit(ports, request.token, { ...made, record })
+  if (refusal !== null) return refusal
   ports.renewals.enrolled(spiffeId, issued)
-  return grantOf(ports.authority, record, issued)
+  if (generation > 1) ports.enrolledAgain(name)
+  return grant
+}
+
+function factsOf(
+  event: CertificateFacts['event'],
+  { spiffeId, expiresAt }: IssuedCertificate,
+): CertificateFacts {
+  return { event, agent: spiffeId, 'expires-at': expiresAt }
 }
 
 function noSuchToken(): Refusal {
@@ -121,13 +152,23 @@ function outdated(made: number | undefined, present: number): string | null {
   return made === present ? null : 'the agent was enrolled since it was made'
 }
 
+interface Admission {
+  readonly name: string
+  readonly keys: AgentKeys
+  readonly generation: number
+  record(): Promise<Refusal | null>
+}
+
+/**
+ * Null once the agent is in the directory with these keys, the token used up, and both on record.
+ * The entry is written in the turn of the directory, when only its own write is left to do.
+ */
 async function admit(
-  ports: Ports,
+  ports: Pick<Ports, 'directory' | 'joinTokens' | 'clock'>,
   text: string,
-  made: { readonly name: string; readonly keys: AgentKeys; readonly generation: number },
-): Promise<AgentRecord | Refusal> {
+  { name: admitted, keys, generation, record }: Admission,
+): Promise<Refusal | null> {
   const { directory, joinTokens, clock } = ports
-  const { keys, generation } = made
   let refusal: Refusal | null = null
   let id = ''
   const change = (present: AgentRecord | null): AgentRecord | null => {
@@ -155,12 +196,12 @@ async function admit(
     const standing = { status: 'active', statusReason: '' } as const
     return { name, kind, roles, segment, attributes, ...standing, keys, generation, createdAt }
   }
-  const durable = await directory.updateTogether(made.name, change, () =>
-    joinTokens.consumption(id),
-  )
-  if (refusal !== null) return refusal
-  if (!durable) return new Refusal('CREDENTIAL_SPENT', `join token ${id} was used before`)
-  return directory.find(made.name) ?? new Refusal('OUTCOME_UNKNOWN', 'the record vanished')
+  const durable = await directory.updateTogether(admitted, change, async () => {
+    refusal = await record()
+    return refusal === null ? joinTokens.consumption(id) : null
+  })
+  if (refusal !== null || durable) return refusal
+  return new Refusal('CREDENTIAL_SPENT', `join token ${id} was used before`)
 }
 
 async function proveKeys(
@@ -201,19 +242,22 @@ async function proveKeys(
 }
 
 async function renew(
-  { authority, directory, renewals }: Ports,
+  ports: Ports,
   caller: Caller,
   request: { readonly tlsKey: string; readonly tlsProof: string },
 ): Promise<EnrollmentGrant | Refusal> {
+  const { authority, directory, renewals } = ports
   // Only a live certificate renews itself: a stolen token or key must not grow into one.
   if (caller.method !== 'certificate') {
     return new Refusal('CREDENTIAL_REJECTED', `renewal over ${caller.method}`)
   }
   const record = directory.find(caller.name)
   if (record === null) return new Refusal('CREDENTIAL_REJECTED', 'no such agent')
-  const standing = statusOf(record, caller)
-  if (standing !== null) return standing
-  if (!renewals.mayRenew(caller.spiffeId, caller.credentialId)) return superseded(caller)
+  const { name, keys, generation } = record
+  if (keys === null) return new Refusal('CREDENTIAL_REJECTED', 'the agent never enrolled')
+  const lost = (): Refusal | null => renewalFault(ports, caller, generation)
+  const fault = lost()
+  if (fault !== null) return fault
   const tls = p256OrRefuse(request.tlsKey)
   if (tls instanceof Refusal) return tls
   const fingerprint = new Uint8Array(Buffer.from(caller.credentialId, 'hex'))
@@ -221,16 +265,27 @@ async function renew(
   if (!provesP256(tls, bytes, bytesOf(request.tlsProof))) {
     return new Refusal('CREDENTIAL_REJECTED', 'possession of the TLS key is not proved')
   }
-  const { generation } = record
   const issued = await authority.issue({ spiffeId: caller.spiffeId, tlsPublicKey: tls, generation })
-  // Issuing takes a while, in which the agent can have been quarantined, or enrolled again.
+  const grant = grantOf(authority, { name, keys }, issued)
+  // Issuing takes a while, and so does the entry: in either the agent can have been quarantined, or
+  // enrolled again. An entry `renewed` is then followed by the refusal.
+  const refusal = lost() ?? (await ports.record(factsOf('renewed', issued))) ?? lost()
+  if (refusal !== null) return refusal
+  const from = { fingerprint: caller.credentialId, expiresAt: caller.expiresAt }
+  return renewals.renewed(caller.spiffeId, from, issued) ? grant : superseded(caller)
+}
+
+/** Returns the reason why `caller` may not renew at this moment. */
+function renewalFault(
+  { directory, renewals }: Pick<Ports, 'directory' | 'renewals'>,
+  caller: Caller,
+  generation: number,
+): Refusal | null {
   const present = directory.find(caller.name)
   if (present?.generation !== generation) return outlived(caller)
-  const lost = statusOf(present, caller)
-  if (lost !== null) return lost
-  const from = { fingerprint: caller.credentialId, expiresAt: caller.expiresAt }
-  if (!renewals.renewed(caller.spiffeId, from, issued)) return superseded(caller)
-  return grantOf(authority, record, issued)
+  const fault = statusOf(present, caller)
+  if (fault !== null) return fault
+  return renewals.mayRenew(caller.spiffeId, caller.credentialId) ? null : superseded(caller)
 }
 
 function statusOf(record: AgentRecord, caller: Caller): Refusal | null {
@@ -250,10 +305,9 @@ function superseded({ name, spiffeId }: Caller): Refusal {
 
 function grantOf(
   { bundles }: Authority,
-  record: AgentRecord,
+  { name, keys }: { readonly name: string; readonly keys: AgentKeys },
   issued: IssuedCertificate,
-): EnrollmentGrant | Refusal {
-  if (record.keys === null) return new Refusal('CREDENTIAL_REJECTED', 'the agent never enrolled')
+): EnrollmentGrant {
   const entries = bundles.domains().flatMap((trustDomain) => {
     const bundle = bundles.find(trustDomain)
     if (bundle === null || bundle.roots.length === 0) return []
@@ -263,9 +317,9 @@ function grantOf(
   return {
     version: 1,
     spiffeId: issued.spiffeId,
-    name: record.name,
-    signingKeyId: record.keys.signing.keyId,
-    sealingKeyId: record.keys.sealing.keyId,
+    name,
+    signingKeyId: keys.signing.keyId,
+    sealingKeyId: keys.sealing.keyId,
     certificateChain: issued.certificateChain.map(toBase64Url),
     bundles: Object.fromEntries(entries),
     expiresAt: issued.expiresAt,

@@ -1,17 +1,19 @@
 import { hash } from 'node:crypto'
+import { type EnrollmentGrant, ListenerSet } from '@countersign/protocol'
 import type { TrustBundles } from '@countersign/protocol/tls'
 import type { Clock } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
+import { Refusal } from '../lib/refusal.ts'
 import { type KeyStore, openPrivateKey } from '../lib/stored-key.ts'
 import { type ApiKeys, openApiKeys } from './api-keys.ts'
 import { authenticateByApiKey } from './authenticate-by-api-key.ts'
 import { authenticateByCertificate } from './authenticate-by-certificate.ts'
 import { authenticateByToken } from './authenticate-by-token.ts'
-import type { Authenticator } from './caller.ts'
+import type { Authenticator, Caller, Presented } from './caller.ts'
 import { type Authority, openAuthority } from './certificate-authority.ts'
 import type { CertificateWriter } from './certificate-writer.ts'
 import type { AgentRecord, AgentStatus } from './directory.ts'
-import { createEnrollment, type Enrollment } from './enrollment.ts'
+import { createEnrollment, type Enrollment, type RecordCertificate } from './enrollment.ts'
 import { type JoinTokens, openJoinTokens } from './join-tokens.ts'
 import { createMessageSignatures } from './message-signature.ts'
 import type { MessageSignatures } from './message-signatures.ts'
@@ -33,6 +35,8 @@ export interface IdentityOptions {
   readonly certificateWriter: CertificateWriter
   readonly replayGuard: ReplayGuard
   readonly openTokenServer: OpenTokenServer
+  /** Called before an agent receives a certificate, which waits for it. */
+  readonly record: RecordCertificate
   readonly clock: Clock
   readonly random: Random
   /** The fabric's own certificate: last part of its SPIFFE ID, further DNS names and addresses. */
@@ -58,6 +62,10 @@ export interface Identity {
   readonly server: ServerIdentity
   readonly joinTokens: JoinTokens
   readonly enrollment: Enrollment
+  /** Renews the certificate that a connection proved; no other credential renews one. */
+  renew(presented: Presented, body: unknown): Promise<EnrollmentGrant | Refusal>
+  /** Called with the name of an agent whose earlier certificates have just ended. */
+  onEnrolledAgain(listener: (name: string) => void): () => void
   /** The certificates to which others were renewed, by which streams go on. */
   readonly renewals: Renewals
   /** Raw X25519 public key, which new agents prove their sealing keys against. */
@@ -67,6 +75,7 @@ export interface Identity {
   readonly handleTokens: TokenServer['handle']
   /** In the order in which the pipeline asks them. */
   readonly authenticators: readonly Authenticator[]
+  authenticatorOf(method: Caller['method']): Authenticator
   readonly signatures: MessageSignatures
   /**
    * Quarantines, revokes or restores; null for an unknown name. A revoked one stays
@@ -97,6 +106,17 @@ export async function openIdentity(options: IdentityOptions): Promise<Identity> 
     isCurrent: (peer) => isCurrent(directory, peer),
   })
   const deps = { trustDomain, directory, clock, bundles, apiKeys, tokens }
+  const by: Readonly<Record<Caller['method'], Authenticator>> = {
+    certificate: authenticateByCertificate(deps),
+    token: authenticateByToken(deps),
+    'api-key': authenticateByApiKey(deps),
+  }
+  const enrolledAgain = new ListenerSet<string>()
+  const enrollment = createEnrollment({
+    ...{ authority, directory, joinTokens, enrollmentKey, renewals, clock },
+    record: options.record,
+    enrolledAgain: (name) => enrolledAgain.notify(name),
+  })
   return {
     trustDomain,
     directory,
@@ -104,38 +124,18 @@ export async function openIdentity(options: IdentityOptions): Promise<Identity> 
     bundles,
     server,
     joinTokens,
-    enrollment: createEnrollment({
-      ...{ authority, directory, joinTokens, enrollmentKey, renewals, clock },
-    }),
+    enrollment,
+    onEnrolledAgain: (listener) => enrolledAgain.add(listener),
+    renew: renewalBy(by.certificate, enrollment),
     renewals,
     enrollmentKey: rawPublicKey(enrollmentKey),
     apiKeys,
     handleTokens: tokens.handle,
     // Certificates first: a caller that holds several must not choose the weakest.
-    authenticators: [
-      authenticateByCertificate(deps),
-      authenticateByToken(deps),
-      authenticateByApiKey(deps),
-    ],
+    authenticators: [by.certificate, by.token, by['api-key']],
+    authenticatorOf: (method) => by[method],
     signatures: createMessageSignatures({ directory, replayGuard, clock }),
-    async setStatus(name, status, reason) {
-      const statusReason = status === 'active' ? '' : reason
-      const durable = await directory.updateTogether(
-        name,
-        (record) => {
-          if (record?.status === 'revoked' && status !== 'revoked') return record
-          return record && { ...record, status, statusReason }
-        },
-        // Or an agent that is restored could be enrolled with what was handed out before.
-        () =>
-          status === 'active'
-            ? noChanges
-            : joinTokens.endings(name, `the agent was ${status} since it was made`),
-      )
-      const record = directory.find(name)
-      if (!durable && record !== null) throw new Error(`the record of ${name} moved on`)
-      return record
-    },
+    setStatus: (...order) => setStatus({ directory, joinTokens }, ...order),
     async admitKeyHolder(name) {
       // In the turn of the records: an agent that enrols meanwhile is not replaced by one without
       // keys.
@@ -148,6 +148,36 @@ export async function openIdentity(options: IdentityOptions): Promise<Identity> 
       await store.close()
     },
   }
+}
+
+function renewalBy(byCertificate: Authenticator, enrollment: Enrollment): Identity['renew'] {
+  return async (presented, body) => {
+    const caller = await byCertificate({ ...presented, bearer: null, apiKey: null })
+    if (caller === null) return new Refusal('CREDENTIAL_MISSING', 'renewal needs a certificate')
+    return caller instanceof Refusal ? caller : enrollment.renew(caller, body)
+  }
+}
+
+async function setStatus(
+  { directory, joinTokens }: Pick<Identity, 'directory' | 'joinTokens'>,
+  ...[name, status, reason]: Parameters<Identity['setStatus']>
+): Promise<AgentRecord | null> {
+  const statusReason = status === 'active' ? '' : reason
+  const durable = await directory.updateTogether(
+    name,
+    (record) => {
+      if (record?.status === 'revoked' && status !== 'revoked') return record
+      return record && { ...record, status, statusReason }
+    },
+    // Or an agent that is restored could be enrolled with what was handed out before.
+    () =>
+      status === 'active'
+        ? noChanges
+        : joinTokens.endings(name, `the agent was ${status} since it was made`),
+  )
+  const record = directory.find(name)
+  if (!durable && record !== null) throw new Error(`the record of ${name} moved on`)
+  return record
 }
 
 /** It can neither sign nor be called. */

@@ -22,12 +22,13 @@ export interface StoredDirectory extends Directory {
   ): Promise<AgentRecord | null>
   /**
    * As `update`, durable together with other changes, which are asked for after `change`: all or
-   * none. False when one of their expectations failed, or when `change` gave null.
+   * none. False when one of their expectations failed, or when `change` or `others` gave null.
+   * Later writes wait for `others`, which must wait for none of them.
    */
   updateTogether(
     name: string,
     change: (present: AgentRecord | null) => AgentRecord | null,
-    others: () => JointChanges,
+    others: () => JointChanges | Promise<JointChanges | null>,
   ): Promise<boolean>
   /**
    * Commits changes that go by the records, in the order of their writes, so that none is made of a
@@ -80,7 +81,10 @@ export async function openDirectory(store: StateStore): Promise<StoredDirectory>
   const updateTogether: StoredDirectory['updateTogether'] = (name, change, others) =>
     writes.run(async () => {
       const next = change(records.get(name) ?? null)
-      return next === null ? false : write(next, others())
+      if (next === null) return false
+      assertAdmissible(next, records, namesByKey)
+      const joint = await others()
+      return joint === null ? false : write(next, joint)
     })
 
   return {

@@ -6,7 +6,6 @@ import { clientTlsOptions, serverTlsOptions } from '@countersign/protocol/tls'
 import { decodeJwt, decodeProtectedHeader, SignJWT } from 'jose'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import {
-  authenticatorOf,
   type EnrolledAgent,
   enrollAgent,
   openTestIdentity,
@@ -121,10 +120,7 @@ async function assertion(
 }
 
 function authenticate(presented: Partial<Presented>) {
-  return authenticatorOf(
-    deps.identity,
-    'token',
-  )({
+  return deps.identity.authenticatorOf('token')({
     certificateChain: null,
     bearer: null,
     apiKey: null,

@@ -5,12 +5,16 @@ import {
   ENTRY_COLUMNS,
   type EntryView,
   entryRow,
+  WATCH_WIDTHS,
 } from '../../packages/fabric/src/cli/entry-view.ts'
 import { explain } from '../../packages/fabric/src/cli/explain.ts'
 import { logOf } from '../../packages/fabric/src/cli/logging.ts'
 import { displayWidth } from '../../packages/fabric/src/cli/output/display-width.ts'
 import { createOutput } from '../../packages/fabric/src/cli/output/output.ts'
-import { formatStreamLine } from '../../packages/fabric/src/cli/output/stream-lines.ts'
+import {
+  formatFittedLine,
+  formatStreamLine,
+} from '../../packages/fabric/src/cli/output/stream-lines.ts'
 import { createTerminal, type Terminal } from '../../packages/fabric/src/cli/output/terminal.ts'
 import { lie } from '../harness/lie.ts'
 import { narrowClusters, rowsOf, wcwidth } from '../harness/rows.ts'
@@ -49,6 +53,11 @@ const views: Readonly<Record<string, (text: string) => (terminal: Terminal) => v
     const cells = entryRow(entryOf(text))
     const widths = [6, 8, 8, 7, 14, 14, 20, 18, 12]
     terminal.print(formatStreamLine(cells, { widths, paint: terminal.paint }))
+  },
+  'stream that fits the terminal': (text) => (terminal) => {
+    const { width, paint } = terminal
+    const layout = { columns: ENTRY_COLUMNS, widths: WATCH_WIDTHS, width: width(), paint }
+    terminal.print(formatFittedLine(entryRow(entryOf(text)), layout))
   },
   facts: (text) => (terminal) => terminal.print(terminal.facts([['reason', text]])),
   paragraphs: (text) => (terminal) => terminal.print(terminal.paragraphs([['reason', text]])),

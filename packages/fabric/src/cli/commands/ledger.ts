@@ -1,12 +1,18 @@
 import type { Command } from 'commander'
 import { addClientOptions, type CliContext, type ClientOptions, outputOf } from '../context.ts'
-import { createEntryCompletion, ENTRY_COLUMNS, type EntryView, entryRow } from '../entry-view.ts'
+import {
+  createEntryCompletion,
+  ENTRY_COLUMNS,
+  type EntryView,
+  entryRow,
+  WATCH_WIDTHS,
+} from '../entry-view.ts'
 import { type FabricClient, withFabric } from '../fabric-client.ts'
 import { watchInterruption } from '../interruption.ts'
 import { parseCount } from '../option-values.ts'
 import type { Output } from '../output/output.ts'
 import { formatCount } from '../output/quantities.ts'
-import { formatStreamLine } from '../output/stream-lines.ts'
+import { formatFittedLine } from '../output/stream-lines.ts'
 
 interface LedgerCheck {
   readonly entries: number
@@ -92,9 +98,8 @@ async function watchLedger(context: CliContext, options: ClientOptions): Promise
   }
 }
 
-/** Widths that hold most names; a stream cannot know what will come. */
-const watchWidths = [6, 8, 8, 7, 14, 14, 20, 18, 12]
-
 function formatWatched(entry: EntryView, { terminal }: Output): string {
-  return formatStreamLine(entryRow(entry), { widths: watchWidths, paint: terminal.paint })
+  const { width, paint } = terminal
+  const layout = { columns: ENTRY_COLUMNS, widths: WATCH_WIDTHS, width: width(), paint }
+  return formatFittedLine(entryRow(entry), layout)
 }

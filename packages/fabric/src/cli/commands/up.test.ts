@@ -4,7 +4,9 @@ import { createServer, type IncomingHttpHeaders, type Server, type ServerRespons
 import { request as httpsRequest } from 'node:https'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { stripVTControlCharacters } from 'node:util'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { displayWidth } from '../output/display-width.ts'
 import { run } from '../run.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'countersign-up-'))
@@ -200,6 +202,42 @@ test('the operator lists, enrols, and takes a token', async () => {
   expect(JSON.parse((await countersign('ledger', 'check', '--json')).stdout)).toMatchObject({
     entries: expect.any(Number),
   })
+})
+
+const columns = 80
+
+/** The lines that a command prints on a terminal of 80 columns, without colours. */
+async function linesOnTerminal(...args: readonly string[]): Promise<readonly string[]> {
+  let written = ''
+  const stdout = { isTTY: true, columns, write: (text: unknown) => void (written += String(text)) }
+  const stderr = { write: () => undefined }
+  expect(await run(args, { stdout, stderr })).toBe(0)
+  return stripVTControlCharacters(written).trimEnd().split('\n')
+}
+
+test('every table fits a terminal of 80 columns, with one line for each row', async () => {
+  const long = 'n'.repeat(60)
+  for (const command of [
+    ['agent', 'enroll', long, '--role', 'r'.repeat(40), '--segment', 's'.repeat(40)],
+    ['protect', `${upstreamUrl}/${'p'.repeat(80)}`, '--as', 'protected', '--caller', `c-${long}`],
+    ['channel', 'create', `ch-${long}`, '--member', 'operator'],
+  ]) {
+    const { status, stderr } = await countersign(...command)
+    expect(status, stderr).toBe(0)
+  }
+  for (const command of ['agent list', 'route list', 'channel list', 'key list']) {
+    const args = [...command.split(' '), '--data', data]
+    const [head = '', ...rows] = await linesOnTerminal(...args)
+    const listed = JSON.parse((await countersign(...command.split(' '), '--json')).stdout) as []
+    expect(rows, command).toHaveLength(listed.length)
+    expect([head, ...rows].filter((row) => displayWidth(row) > columns)).toEqual([])
+  }
+  const entries = await linesOnTerminal('ledger', 'recent', '--count', '50', '--data', data)
+  expect(entries).toHaveLength(51)
+  // Ids are copied, so that they are never cut.
+  for (const row of entries.slice(1)) expect(row).toMatch(/[a-z]{3}_[0-9a-f]{32}$/)
+  const codes = await linesOnTerminal('help', 'exit-codes')
+  for (const row of [...entries, ...codes]) expect(displayWidth(row)).toBeLessThanOrEqual(columns)
 })
 
 test('a second fabric on the same folder is refused', async () => {

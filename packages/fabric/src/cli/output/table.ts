@@ -40,10 +40,10 @@ const columnWidthMin = 6
 
 /** Title line and rows. Cells are made legible, and the widest columns are cut until all fits. */
 export function formatTable(table: Table, { width, paint }: TableLayout): string {
-  const { columns, rows } = withoutSpare(table, width)
-  const texts = rows.map((row) => columns.map((_, i) => shown(row[i] ?? '')))
-  const natural = naturalWidths({ columns, rows })
-  const widths = shrink(natural, columns, width - gap.length * (columns.length - 1))
+  const { kept, widths } = fitColumns(table.columns, naturalWidths(table), width)
+  const columns = kept.map((i) => table.columns[i] ?? { title: '' })
+  const rows = table.rows.map((row) => kept.map((i) => row[i] ?? ''))
+  const texts = rows.map((row) => row.map(shown))
   const format = (cells: readonly string[], styleOf: (i: number) => Style | null): string => {
     const last = cells.length - 1
     const padded = cells.map((text, i) => {
@@ -72,23 +72,44 @@ function naturalWidths({ columns, rows }: Table): readonly number[] {
   )
 }
 
-/** Leaves spare columns out, first ones first, until a readable form of the rest fits. */
-function withoutSpare(table: Table, width: number): Table {
-  const { columns, rows } = table
-  const readable = naturalWidths(table).reduce(
-    (sum, natural, i) =>
-      sum +
-      gap.length +
-      (columns[i]?.whole === true ? natural : Math.min(natural, columnWidthReadable)),
-    -gap.length,
+/** The columns that a terminal has room for, by their indexes, and the width of each. */
+export interface FittedColumns {
+  readonly kept: readonly number[]
+  readonly widths: readonly number[]
+}
+
+/** Leaves spare columns out and cuts others, until columns of the `natural` widths fit `width`. */
+export function fitColumns(
+  columns: readonly Column[],
+  natural: readonly number[],
+  width: number,
+): FittedColumns {
+  const kept = withoutSpare(columns, natural, width)
+  const widths = shrink(
+    kept.map((i) => natural[i] ?? 0),
+    kept.map((i) => columns[i] ?? { title: '' }),
+    width - gap.length * (kept.length - 1),
   )
-  const spare = columns.findIndex((column) => column.spare === true)
-  if (readable <= width || spare === -1) return table
-  const others = {
-    columns: columns.toSpliced(spare, 1),
-    rows: rows.map((row) => row.toSpliced(spare, 1)),
+  return { kept, widths }
+}
+
+/** Leaves spare columns out, first ones first, until a readable form of the rest fits. */
+function withoutSpare(
+  columns: readonly Column[],
+  natural: readonly number[],
+  width: number,
+): readonly number[] {
+  const kept = [...columns.keys()]
+  const readableWidth = (i: number): number => {
+    const whole = natural[i] ?? 0
+    return columns[i]?.whole === true ? whole : Math.min(whole, columnWidthReadable)
   }
-  return withoutSpare(others, width)
+  for (;;) {
+    const readable = kept.reduce((sum, i) => sum + gap.length + readableWidth(i), -gap.length)
+    const spare = kept.findIndex((i) => columns[i]?.spare === true)
+    if (readable <= width || spare === -1) return kept
+    kept.splice(spare, 1)
+  }
 }
 
 /** On a pipe as well, where no terminal bounds a line. */

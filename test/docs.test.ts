@@ -347,7 +347,7 @@ describe('decisions', () => {
     expect(pages.filter((page) => !index.includes(`](${page})`))).toEqual([])
   })
 
-  test('every package that an installation brings says what it replaces', () => {
+  test('every package that an installation brings states what it replaces', () => {
     const table = read('docs/decisions/dependencies.md')
     const names = ['protocol', 'sdk', 'fabric'].flatMap((name) => {
       const { dependencies = {}, peerDependencies = {} } = JSON.parse(

@@ -148,7 +148,7 @@ export const REQUIREMENTS = {
   },
   'authenticate:newcomer': {
     promise:
-      'An agent is admitted from the moment of its enrolment: a connector that has not heard of it waits for news, within a bound.',
+      'An agent is admitted from the moment of its enrolment: a connector that does not know it yet waits for news, within a bound.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'the fabric decides on its channels itself' },
     lies: ['unheard-newcomer'],
@@ -550,7 +550,7 @@ export const REQUIREMENTS = {
   },
   'deliver:unknown-outcome': {
     promise:
-      'Once a receiver may have acted, no refusal says that it has not, and no response has a client try again by a standard.',
+      'Once a receiver may have acted, no refusal states that it has not, and no response has a client try again by a standard.',
     on: everywhere,
     lies: [
       'receiver-that-breaks-off',
@@ -640,7 +640,7 @@ export const REQUIREMENTS = {
   },
   'queue:epochs': {
     promise:
-      'Whoever leaves a channel cannot open what is sealed after, nor a newcomer what came before.',
+      'A member that leaves a channel cannot open what is sealed after, nor a newcomer what came before.',
     on: ['queue'],
     notOn: queueOnly('epochs belong to channels'),
     lies: ['removed-member'],
@@ -690,7 +690,7 @@ export const REQUIREMENTS = {
   },
   'detection:by-others': {
     promise:
-      'What others say of an agent or bring about, all of them together and for however long, adds at most 14 to its risk.',
+      'Claims of others about an agent and signals that they bring about, all of them together and for however long, add at most 14 to its risk.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'the fabric counts what it saw itself' },
     lies: ['made-up-risk', 'brought-about-refusals'],
@@ -715,7 +715,7 @@ export const REQUIREMENTS = {
   },
   'operate:waiting-share': {
     promise:
-      'Requests that wait, and what is read for them, occupy bounded places and memory, per identity and in total; a change that many wait for is told to each of them.',
+      'Requests that wait, and what is read for them, occupy bounded places and memory, per identity and in total; a change that many wait for reaches each of them.',
     on: fabric,
     lies: ['waiting-polls', 'hoarded-leases'],
   },
@@ -728,7 +728,7 @@ export const REQUIREMENTS = {
   },
   'operate:own-room': {
     promise:
-      'A message waits for its inspection, an answer too; what the fabric has no room or time for is never told as the fault of its receiver.',
+      'A message waits for its inspection, an answer too; a lack of space or time in the fabric is never reported as the fault of its receiver.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'the fabric cannot read sealed content' },
     lies: ['crowded-answers'],

@@ -56,7 +56,7 @@ export function channelStoreContract(
       expect((await store.lease({ ...lease, channel: 'other' })).map(bodyOf)).toEqual([3])
     })
 
-    test('what is leased is what was published, byte for byte', async () => {
+    test('a leased message is the published one, byte for byte', async () => {
       const { store } = await openStore()
       const sealed = Uint8Array.from({ length: 70_000 }, (_, i) => (i * 7) & 0xff)
       await store.publish([message(1), { ...message(2), sealed }, message(3)])
@@ -78,7 +78,7 @@ export function channelStoreContract(
       ).toEqual([1, 2, 3, 4, 5, 6])
     })
 
-    test('what was never handed over is due again, and its attempt does not count', async () => {
+    test('a message that was never handed over is due again, and its attempt does not count', async () => {
       const { store } = await openStore()
       await store.publish([message(1), message(2)])
       const [first, second] = await store.lease(lease)
@@ -89,7 +89,7 @@ export function channelStoreContract(
       expect(again.map((one) => [bodyOf(one), one.attempt])).toEqual([[1, 1]])
     })
 
-    test('what was passed over stands behind what is new, keeps its place and outlives a restart', async () => {
+    test('a message that was passed over stands behind new ones, keeps its place and outlives a restart', async () => {
       const { store, reopen } = await openStore()
       await store.publish([message(1), message(2), message(3)])
       const [first, second] = await store.lease({ ...lease, countMax: 2 })
@@ -173,7 +173,7 @@ export function channelStoreContract(
       expect(await store.lease({ ...lease, now: start + hour - 1 })).toEqual([])
     })
 
-    test('an acknowledgement after the lease ran out changes nothing, even with nobody else there', async () => {
+    test('an acknowledgement after the lease ran out changes nothing, even without another consumer', async () => {
       const { store } = await openStore()
       await store.publish([message(1)])
       const [held] = await store.lease(lease)

@@ -89,7 +89,7 @@ export function directoryContract(engine: string, openStore: () => Promise<State
       await store.close()
     })
 
-    test('tells listeners of every change, in order, until they stop', async () => {
+    test('notifies listeners of every change, in order, until they stop', async () => {
       const store = await openStore()
       const directory = await openDirectory(store)
       const heard: string[] = []

@@ -16,7 +16,7 @@ export function replayGuardContract(
       expect(claims.filter(Boolean)).toHaveLength(1)
     })
 
-    test('tells nonces apart, and remembers each for its own window', async () => {
+    test('distinguishes nonces, and remembers each for its own window', async () => {
       const { guard, wait } = await open(100)
       expect(await guard.claim('short', 1_000)).toBe(true)
       expect(await guard.claim('long', 60_000)).toBe(true)
@@ -36,7 +36,7 @@ export function replayGuardContract(
       expect(await guard.claim('one more', 10_000)).toBe(true)
     })
 
-    test('rejects a window that nobody could mean', async () => {
+    test('rejects a meaningless window', async () => {
       const { guard } = await open(10)
       for (const windowMs of [0, -1, Number.NaN, Number.POSITIVE_INFINITY]) {
         await expect(guard.claim('n', windowMs)).rejects.toThrow()

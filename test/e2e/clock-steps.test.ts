@@ -99,7 +99,7 @@ test(`${promise}: two days ahead at the very first start`, () =>
     await fabric.close(0)
   }))
 
-test(`${promise}: ten years ahead changes nothing, and says what to do`, () =>
+test(`${promise}: ten years ahead changes nothing, and the fault names a next step`, () =>
   inFolder(async (folder) => {
     const { clock, open } = folder
     await runOnce(folder)

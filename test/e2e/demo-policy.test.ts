@@ -80,7 +80,7 @@ describe('the policies of the demo', () => {
     }
   })
 
-  test('open nothing to anybody else, whatever role or segment they share', () => {
+  test('open nothing to any other agent, whatever role or segment they share', () => {
     const elsewhere = subject('agent', 'payroll')
     expect(decide({ from: 'payroll', to: billing }).effect).toBe('deny')
     expect(decide({ to: elsewhere }).effect).toBe('deny')

@@ -133,7 +133,7 @@ describe('the demo', () => {
     expect(checks).toContainEqual({ says: 'billing countersigned the acknowledgement', ok: true })
   })
 
-  test('cuts the stream of a quarantined agent and says so [revoke:live@gateway]', () => {
+  test('cuts the stream of a quarantined agent and reports it [revoke:live@gateway]', () => {
     const { cutMs, refusal, result } = stepOf('quarantine')
     expect(cutMs).toBeGreaterThan(0)
     expect(refusal).toBe('WITHDRAWN')

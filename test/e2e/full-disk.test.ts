@@ -114,7 +114,7 @@ describe('on a disk that is nearly full [record:ledger-failure]', () => {
     expect(await stateOf('filler')).toMatchObject({ status: 'quarantined' })
   })
 
-  test('a request that no one reads is answered as well', async () => {
+  test('a request that no handler reads is answered as well', async () => {
     await fill(nearlyFull)
     for (const path of ['/v1/nothing', '/nothing', '/v1/enroll']) {
       const heard = await send(world.control, { path, body: '{', as: null })

@@ -263,13 +263,16 @@ describe('the official A2A client', () => {
     expect(await streamed(way, 'notary')).toEqual(wholeStream)
   })
 
-  test.each(ways)('is told of an unknown task as by any agent, over the %s', async (way) => {
-    const client = await clientOf(way)
-    const asked = client.getTask({ tenant: '', id: 'no-such-task-0001' })
-    await expect(asked).rejects.toMatchObject({ name: 'TaskNotFoundError' })
-  })
+  test.each(ways)(
+    'receives the error of an unknown task as from any agent, over the %s',
+    async (way) => {
+      const client = await clientOf(way)
+      const asked = client.getTask({ tenant: '', id: 'no-such-task-0001' })
+      await expect(asked).rejects.toMatchObject({ name: 'TaskNotFoundError' })
+    },
+  )
 
-  test('is told the refusal as an error of its own protocol [authenticate:quarantine@gateway]', async () => {
+  test('receives the refusal as an error of its own protocol [authenticate:quarantine@gateway]', async () => {
     const client = await clientOf('gateway', 'clerk', 'carl')
     await world.admin('agent.quarantine', { name: 'carl', reason: 'test' })
     await expect(client.sendMessage(saying('hello'))).rejects.toThrow(
@@ -307,7 +310,7 @@ describe('the official MCP client', () => {
     })
 
     test.each(ways)(
-      'hears of progress while the tool still works, over the %s [deliver:events]',
+      'receives progress while the tool still works, over the %s [deliver:events]',
       async (way) => {
         const heard: number[] = []
         const answer = await use(way, (client) =>

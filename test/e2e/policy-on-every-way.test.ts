@@ -103,7 +103,7 @@ describe('policy', () => {
     expect(await publish(blue, 'colours')).toBe('NOT_PERMITTED')
   })
 
-  test('is on record whenever it changes, also by a file that nobody announced [record:policies]', async () => {
+  test('is on record whenever it changes, also by a file that was not announced [record:policies]', async () => {
     const versions: unknown[] = []
     const causes: unknown[] = []
     const stop = world.fabric.onEntry(({ kind, facts }) => {

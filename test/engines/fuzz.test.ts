@@ -28,40 +28,46 @@ const readers = [
 
 for (const { name, isHere, open } of readers) {
   // Named as skipped where the reader is missing; in CI that fails the run.
-  describe.skipIf(!isHere)(`what we accept, ${name} reads as we do, or rejects`, () => {
-    let dir = ''
-    let oracle: Oracle
-    let heads: HeadReader
+  describe.skipIf(!isHere)(
+    `${name} reads every input that we accept as we do, or rejects it`,
+    () => {
+      let dir = ''
+      let oracle: Oracle
+      let heads: HeadReader
 
-    beforeAll(async () => {
-      dir = mkdtempSync(join(tmpdir(), 'countersign-fuzz-'))
-      oracle = await open(dir)
-      heads = await openHeadReader()
-    }, 300_000)
+      beforeAll(async () => {
+        dir = mkdtempSync(join(tmpdir(), 'countersign-fuzz-'))
+        oracle = await open(dir)
+        heads = await openHeadReader()
+      }, 300_000)
 
-    afterAll(async () => {
-      await oracle.close()
-      await heads.close()
-      rmSync(dir, { recursive: true, force: true })
-    })
+      afterAll(async () => {
+        await oracle.close()
+        await heads.close()
+        rmSync(dir, { recursive: true, force: true })
+      })
 
-    test.each(kinds)('every %s of the corpus', async (kind) => {
-      const cases = readCorpus().filter((one) => one.kind === kind)
-      const found = await findDifference(oracle, cases, heads)
-      expect(found === null ? '' : describeDifference(found, seed)).toBe('')
-    })
-
-    test.each(kinds)('every generated %s', { timeout: 300_000 }, async (kind) => {
-      for (let from = 0; from < count; from += batch) {
-        const cases = generate(kind, seed + from, batch)
+      test.each(kinds)('every %s of the corpus', async (kind) => {
+        const cases = readCorpus().filter((one) => one.kind === kind)
         const found = await findDifference(oracle, cases, heads)
-        expect(found === null ? '' : describeDifference(found, seed + from)).toBe('')
-      }
-    })
+        expect(found === null ? '' : describeDifference(found, seed)).toBe('')
+      })
 
-    test.each(['json', 'form', 'text'] as const)('no masked number is left in %s', async (kind) => {
-      const found = await findUnmasked(oracle, generateMasked(kind, seed, batch), maskedNumber)
-      expect(found === null ? '' : Buffer.from(found.body).toString('latin1')).toBe('')
-    })
-  })
+      test.each(kinds)('every generated %s', { timeout: 300_000 }, async (kind) => {
+        for (let from = 0; from < count; from += batch) {
+          const cases = generate(kind, seed + from, batch)
+          const found = await findDifference(oracle, cases, heads)
+          expect(found === null ? '' : describeDifference(found, seed + from)).toBe('')
+        }
+      })
+
+      test.each(['json', 'form', 'text'] as const)(
+        'no masked number is left in %s',
+        async (kind) => {
+          const found = await findUnmasked(oracle, generateMasked(kind, seed, batch), maskedNumber)
+          expect(found === null ? '' : Buffer.from(found.body).toString('latin1')).toBe('')
+        },
+      )
+    },
+  )
 }

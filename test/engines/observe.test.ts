@@ -112,7 +112,7 @@ async function openSupervisor(path: string) {
 }
 
 describe('under systemd', () => {
-  test('a fabric says when it is ready, feeds the watchdog, and says when it stops', async () => {
+  test('a fabric reports when it is ready, feeds the watchdog, and reports when it stops', async () => {
     const own = Lab.open(seed)
     const socket = own.path('notify')
     const supervisor = await openSupervisor(socket)

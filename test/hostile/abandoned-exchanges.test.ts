@@ -143,7 +143,7 @@ lie(
             true,
           )
         }),
-      'and then tells how they ended, when that is on record as unknown': () =>
+      'and then reports how they ended, when that is on record as unknown': () =>
         inOwnWorld({ receivers: [] }, async (world) => {
           const agent = await world.agent('late', ['caller'])
           const old = intent('late')

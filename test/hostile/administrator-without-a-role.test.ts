@@ -29,7 +29,7 @@ const everyOperation: Record<string, Telling> = Object.fromEntries(
 lie(
   verifies(
     ['admin:same-pipeline', 'admin:names', 'authorize:default-deny@gateway'],
-    'an administrative order from somebody without the role is refused',
+    'an administrative command from a caller without the role is refused',
   ),
   {
     gateway: {
@@ -37,7 +37,7 @@ lie(
       'making itself an operator': refusedByFabric('NOT_PERMITTED', () =>
         order('agent.enroll', { name: 'caller', kind: 'user', roles: ['operator'] }),
       ),
-      'and the record says what it was about, and why': async (world) => {
+      'and the record states its object and its reason': async (world) => {
         const about = { name: 'echo', reason: 'a grudge' }
         const heard = await send(world.control, order('agent.quarantine', about))
         const [entry] = await world.explain(exchangeOf(heard))

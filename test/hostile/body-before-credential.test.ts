@@ -48,7 +48,7 @@ const lies: Readonly<Record<string, readonly [RefusalCode, Partial<HalfSent>]>> 
   'with nothing': ['CREDENTIAL_MISSING', {}],
   'with a certificate of its own making': ['CREDENTIAL_REJECTED', { credential: forge() }],
   'with a key that was never made': ['CREDENTIAL_REJECTED', { headers: forged }],
-  'with a token of nobody': [
+  'with a token that names no subject': [
     'CREDENTIAL_REJECTED',
     { headers: [['Authorization', 'Bearer eyJhbGciOiJFUzI1NiJ9.e30.AAAA']] },
   ],

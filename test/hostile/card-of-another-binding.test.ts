@@ -40,7 +40,7 @@ const listed =
   }
 
 const onEach = (transport: 'gateway' | 'mesh') => ({
-  'where the protocol is open': listed(transport, 'echo', ['HTTP+JSON', 'JSONRPC']),
+  'on a route with an open protocol': listed(transport, 'echo', ['HTTP+JSON', 'JSONRPC']),
   'on a route of A2A alone': listed(transport, 'a2a', ['JSONRPC']),
 })
 

@@ -20,7 +20,7 @@ const dropped = (...more: Fields): Crooked => ({ more, fate: 'dropped' })
 const malformed = (...more: Fields): Crooked => ({ more, fate: 'MESSAGE_MALFORMED' })
 
 const lies: Readonly<Record<string, Crooked>> = {
-  'a host beside another authority': malformed(['host', 'other.example']),
+  'a host with another authority': malformed(['host', 'other.example']),
   'two credentials in one field': malformed(
     ['authorization', 'Bearer a.b.c'],
     ['authorization', 'Bearer d.e.f'],

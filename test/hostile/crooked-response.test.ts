@@ -12,17 +12,21 @@ const json =
   }
 
 const answers: Readonly<Record<string, Answering>> = {
-  'compressed though nobody asked': json(gzipSync('{}'), 'content-encoding', 'gzip'),
+  'compressed although the caller did not ask for it': json(
+    gzipSync('{}'),
+    'content-encoding',
+    'gzip',
+  ),
   'in an unknown coding': json('{}', 'content-encoding', 'rot13'),
   'with two types': json('{}', 'content-type', 'text/html'),
   'with two digests': json('{}', 'content-digest', 'sha-256=:AA==:', 'content-digest', 'a=:AA==:'),
   'with two sessions': json('{}', 'mcp-session-id', 'a', 'mcp-session-id', 'b'),
   'with a session id without end': json('{}', 'mcp-session-id', 'a'.repeat(8_000)),
   'that names a member twice': json('{"a":1,"a":2}'),
-  'that is no JSON': json('<html>'),
-  'that is no text': json(Buffer.from([0x22, 0xff, 0x22])),
+  'that is not JSON': json('<html>'),
+  'that is not text': json(Buffer.from([0x22, 0xff, 0x22])),
   'that nests too deep': json('['.repeat(100) + ']'.repeat(100)),
-  'of a type that nobody inspects': (_, response) => {
+  'of a type that the fabric does not inspect': (_, response) => {
     response.writeHead(200, { 'content-type': 'application/pdf' }).end('%PDF')
   },
   'without a type, and not as JSON although it starts so': (_, response) => {

@@ -126,7 +126,7 @@ const onEach = (transport: Transport): Readonly<Record<string, Telling>> => {
 lie(
   verifies(
     ['inspect:bounds@gateway', 'inspect:bounds@mesh'],
-    'what an answer says of ids is bounded where the event loop goes through it',
+    'the ids that an answer states are bounded where the event loop goes through it',
   ),
   {
     gateway: onEach('gateway'),

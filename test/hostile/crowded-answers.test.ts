@@ -83,7 +83,7 @@ const inStreams =
 
 const onEach = (transport: Transport): Readonly<Record<string, Telling>> => ({
   'as answers and as requests': crowded(transport),
-  'beside another caller': besideAnother(transport),
+  'next to another caller': besideAnother(transport),
   'as events of streams': inStreams(transport),
 })
 

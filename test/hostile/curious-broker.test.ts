@@ -34,7 +34,7 @@ const forms = [
 lie(
   verifies(
     ['queue:ciphertext-only', 'record:no-bodies'],
-    'whoever reads everything that the fabric holds reads no message',
+    'a reader of everything that the fabric holds reads no message',
   ),
   {
     gateway: 'the gateway inspects content',

@@ -71,7 +71,7 @@ lie(
         (i) => ({ path: `/v1/channels/none-${i}/leases`, body: leaseBody() }),
         'control',
       ),
-      'in bytes that are no lease': burst(
+      'in bytes that are not a lease': burst(
         'bursting-bytes',
         () => ({ path: '/v1/channels/none/leases', body: '{}' }),
         'control',

@@ -33,10 +33,10 @@ const hidings: Readonly<Record<string, Hiding>> = {
     body: JSON.stringify({ name: '[PROD] password', value: secret }),
   },
   'in an imitated marker': { body: JSON.stringify({ password: `[ABC ${secret}]` }) },
-  'beside a name that begins with a verb': {
+  'next to a name that begins with a verb': {
     body: JSON.stringify({ env: [{ name: 'READ_DB_PASSWORD', value: secret }] }),
   },
-  'beside a weaker name': {
+  'next to a weaker name': {
     body: JSON.stringify({ type: 'token', name: 'password', value: secret }),
   },
   'below a weaker name': { body: JSON.stringify({ secrets: { token: secret } }) },
@@ -47,8 +47,8 @@ const hidings: Readonly<Record<string, Hiding>> = {
     body: JSON.stringify({ patch: [{ op: 'add', path: '/password', value: secret }] }),
   },
   'behind a comma': text(`password=Ab1,${tail}`),
-  'beside the value of another field': text(`{title: 'password: ${secret}', content: 'ok'}`),
-  'beside the value of another field, in a string': {
+  'next to the value of another field': text(`{title: 'password: ${secret}', content: 'ok'}`),
+  'next to the value of another field, in a string': {
     body: nested({ title: `password: ${secret}`, content: 'ok' }, 1),
   },
   'behind another field of a log': text(`type=login password=${secret} data=1`),
@@ -91,11 +91,13 @@ const hidings: Readonly<Record<string, Hiding>> = {
   'in CDATA': text(`<password><![CDATA[Ab1]${tail}]]></password>`, 'text/xml'),
   'in an element in an element': text(`<password><value>${secret}</value></password>`, 'text/xml'),
   'in another attribute': text(`<add value="${secret}" key="password"/>`, 'text/xml'),
-  'beside its name in a form': text(
+  'next to its name in a form': text(
     `name=password&value=${secret}`,
     'application/x-www-form-urlencoded',
   ),
-  'beside its name in a query': { body: JSON.stringify({ a: `/x?value=${secret}&name=password` }) },
+  'next to its name in a query': {
+    body: JSON.stringify({ a: `/x?value=${secret}&name=password` }),
+  },
   'before its name in elements': text(
     `<p><value>${secret}</value><name>password</name></p>`,
     'text/xml',
@@ -112,7 +114,7 @@ const hidings: Readonly<Record<string, Hiding>> = {
   'below a backslash': text(`password = abcd1\\\n  ${tail}`),
   'under a name in octal escapes': { body: JSON.stringify({ a: `p\\141ssword=${secret}` }) },
   'under a name with an escape near its end': { body: JSON.stringify({ 'sec%72et': secret }) },
-  'beside a name with an escape in a form': text(
+  'next to a name with an escape in a form': text(
     `name=passw%6Frd&value=${secret}`,
     'application/x-www-form-urlencoded',
   ),
@@ -120,17 +122,17 @@ const hidings: Readonly<Record<string, Hiding>> = {
   'behind a name that goes on in the next line': text(`pass\\\nword=${secret}`),
   'under a name in references with zeros': text(`pass&#0000000119;ord=${secret}`),
   'under a name in an escape within an escape': text(`pass&#11%39;ord=${secret}`),
-  'beside a name with a word before it': text(
+  'next to a name with a word before it': text(
     `<add key="Login Password" value="${secret}"/>`,
     'text/xml',
   ),
-  'beside a name in brackets': text(`name=user[password]\nvalue=${secret}`),
+  'next to a name in brackets': text(`name=user[password]\nvalue=${secret}`),
   'behind a name and a word for a variant': text(`**Password old**: ${secret}`),
   'behind a name in words joined in two ways': text(`mot_de passe: ${secret}`),
-  'beside its name in a query of JSON in a string': {
+  'next to its name in a query of JSON in a string': {
     body: JSON.stringify({ a: JSON.stringify({ b: `/x?name=password&value=${secret}` }) }),
   },
-  'beside its name in a literal': text(`q = "name=password;value=${secret}"`),
+  'next to its name in a literal': text(`q = "name=password;value=${secret}"`),
   'behind a switch in a list in a string': {
     body: JSON.stringify({ a: JSON.stringify({ run: 'x', args: ['-u', `jane:${secret}`] }) }),
   },
@@ -143,13 +145,13 @@ const hidings: Readonly<Record<string, Hiding>> = {
   },
   'in a call under a quoted name': text(`"password": os.environ.get("X", "${secret}"),`),
   'in a choice behind a name in brackets': text(`$c['password'] = $x ?: '${secret}';`),
-  'beside its name in a block': text(`- name: PASSWORD\n  value: |\n    ${secret}\n`),
-  'beside its name in a here-document': text(`name = "password"\nvalue = <<E\n${secret}\nE\n`),
+  'next to its name in a block': text(`- name: PASSWORD\n  value: |\n    ${secret}\n`),
+  'next to its name in a here-document': text(`name = "password"\nvalue = <<E\n${secret}\nE\n`),
   'in a block behind a tag': text(`password: !!str |\n  ${secret}\n`),
   'in a here-document behind a prefix of its label': text(`password=<<EOF\nEOFx\n${secret}\nEOF\n`),
   'in a here-document of PHP': text(`'password' => <<<'EOT'\n  ${secret}\n  EOT,`),
   'in a literal with hashes': text(`let password = r#"my\n"${secret}"#;`),
-  'beside a name in words of its own': {
+  'next to a name in words of its own': {
     body: JSON.stringify([{ ParameterKey: 'DBPassword', ParameterValue: secret }]),
   },
   'below its name in a form': text(

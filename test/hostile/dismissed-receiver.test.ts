@@ -5,7 +5,7 @@ import { verifies } from '../requirements.ts'
 lie(
   verifies(
     ['authorize:default-deny@gateway', 'authenticate:quarantine@gateway'],
-    'a receiver that nobody may talk to gets nothing',
+    'a receiver that no agent may call gets nothing',
   ),
   {
     gateway: {

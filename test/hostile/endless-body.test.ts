@@ -16,8 +16,8 @@ const inChunks: Draft['edit'] = (lines) => [
 ]
 
 const alone = eachRefusedOnBoth('MESSAGE_TOO_LARGE', {
-  'that says how large it is': { body: big },
-  'that says so and never comes': {
+  'that states its size': { body: big },
+  'that states its size and never comes': {
     edit: (lines) => [
       ...lines.filter((line) => !line.startsWith('Content-Length')),
       'Content-Length: 99999999999',

@@ -13,7 +13,7 @@ const streams: Readonly<Record<string, readonly (string | Uint8Array)[]>> = {
   'of many lines in JSON': ['data: {"a":1}\n\n', `data: ["${'\x85'.repeat(17_000)}"]\n\n`],
   'of an endless name': ['data: {"a":1}\n\n', `event: ${mebibyte.slice(9_000)}\ndata: x\n\n`],
   'of an endless id': ['data: {"a":1}\n\n', `id: ${'x'.repeat(9_000)}\ndata: x\n\n`],
-  'in bytes that are no text': ['data: {"a":1}\n\n', Buffer.from('646174613a20ff0a0a', 'hex')],
+  'in bytes that are not text': ['data: {"a":1}\n\n', Buffer.from('646174613a20ff0a0a', 'hex')],
   'of JSON that names a member twice': ['data: {"a":1}\n\n', 'data: {"b":1,"b":2}\n\n'],
 }
 

@@ -16,7 +16,7 @@ lie(
       'of a tool': { to: 'mcp', body: call('tools/call', { name: long }) },
       'of a resource': { to: 'mcp', body: call('resources/read', { uri: long }) },
       'of a notification': { to: 'mcp', body: call(`notifications/${long}`, {}) },
-      'of a method that nobody knows': { to: 'a2a', body: call(long, {}) },
+      'of an unknown method': { to: 'a2a', body: call(long, {}) },
     }),
     queue: 'sealed messages name no operation',
   },

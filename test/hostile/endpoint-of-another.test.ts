@@ -51,7 +51,7 @@ lie(
         'MESSAGE_MALFORMED',
         registration({ url: 'nowhere', protocol: 'auto' }),
       ),
-      'in a protocol that nobody speaks': refusedByFabric(
+      'in an unsupported protocol': refusedByFabric(
         'MESSAGE_MALFORMED',
         registration({ url, protocol: 'smtp' }),
       ),

@@ -102,7 +102,7 @@ lie(
         expect((await record(world, [meshEntry({ facts })])).status).toBe(200)
         expect((await record(world, [meshEntry({ facts })])).status).toBe(403)
       },
-      'one request that its caller did not sign, beside one that nobody claims to be signed':
+      'one request that its caller did not sign, next to one without a claim of a signature':
         async (world) => {
           const [honest, forged] = [meshEntry(), meshEntry({ facts: attested(world, 'echo') })]
           const heard = await record(world, [forged, honest])
@@ -118,20 +118,20 @@ lie(
         const statuses = answers.map(({ status }) => status)
         expect(statuses.toSorted((a, b) => a - b)).toEqual([200, 403])
       },
-      'a signature that nobody is said to have made': claim(async () => [
+      'a signature without a claimed signer': claim(async () => [
         { facts: { 'request.signature': randomBytes(64) } },
       ]),
       'an answer that its own agent signed, without a signature': claim(async (world) => [
         { ...(await opened(world)), facts: { 'attested.response': 'callee' } },
       ]),
-      'what the fabric signs': claim(
+      'a signature that only the fabric makes': claim(
         async () => [{ facts: { 'forwarded.signature': randomBytes(64) } }],
         'MESSAGE_MALFORMED',
       ),
       'an exchange of last year': claim(async () => [
         { exchange: newExchange(Date.now() - 365 * 86_400_000) },
       ]),
-      'a request of nobody, over a key': claim(
+      'a request without a caller, over a key': claim(
         async () => [{ facts: { caller: null, 'request.key': randomBytes(32) } }],
         'MESSAGE_MALFORMED',
       ),
@@ -152,7 +152,7 @@ lie(
         expect(indexes).toEqual([expect.any(Number), null])
         expect((await world.explain(exchange)).map(({ kind }) => kind)).toEqual(['intent'])
       },
-      'by a token, which is no certificate': refusedByFabric('NOT_PERMITTED', async (world) => {
+      'by a token, which is not a certificate': refusedByFabric('NOT_PERMITTED', async (world) => {
         const made = await world.admin('key.create', {
           agent: (await world.agent('thief', ['caller'])).name,
         })
@@ -165,7 +165,7 @@ lie(
         ...{ path: '/v1/mesh/entries', as: (await world.agent('thief', ['caller'])).credential() },
         body: formatMeshEntries([{ ...meshEntry(), kind: 'genesis' as 'intent' }]),
       })),
-      'and nobody becomes a party to what it claims': async (world) => {
+      'and a claim makes no agent a party to it': async (world) => {
         const { exchange } = await taken(world)
         const thief = await world.agent('thief', ['caller'])
         await record(world, [meshEntry({ exchange, kind: 'refusal' })])

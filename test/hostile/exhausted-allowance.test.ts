@@ -8,7 +8,7 @@ import { verifies } from '../requirements.ts'
 lie(
   verifies(
     ['authorize:rate'],
-    'a caller over its allowance is refused, told when to come back, and alone',
+    'only a caller over its allowance is refused, with the time to come back',
   ),
   {
     gateway: {

@@ -106,7 +106,10 @@ const onEach = (transport: Transport): Record<string, Telling> => ({
 })
 
 lie(
-  verifies(['deliver:rebuilt'], 'what is valid in an unusual form passes in the usual one alone'),
+  verifies(
+    ['deliver:rebuilt'],
+    'a field that is valid in an unusual form passes in the usual one alone',
+  ),
   {
     gateway: onEach('gateway'),
     mesh: onEach('mesh'),

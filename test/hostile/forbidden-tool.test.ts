@@ -14,7 +14,7 @@ lie(
     ...eachRefusedOnBoth('NOT_PERMITTED', {
       'by its name': { to: 'mcp', body: call('delete') },
       'in escapes': { to: 'mcp', body: call('delete').replace('delete', 'd\\u0065lete') },
-      'where the protocol is open': { to: 'echo', body: call('delete') },
+      'on a route with an open protocol': { to: 'echo', body: call('delete') },
       'as a resource that bears another name': {
         to: 'mcp',
         body: JSON.stringify({

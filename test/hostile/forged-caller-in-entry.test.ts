@@ -31,7 +31,7 @@ const forged: Readonly<Record<string, MeshFact | null>> = {
   'a blank at the end': `${agentId('caller')} `,
   bytes: Buffer.from(agentId('caller')),
   'a flag': true,
-  'nobody at all': null,
+  'no caller at all': null,
 }
 
 async function refusedAlone(world: World, caller: MeshFact | null): Promise<void> {

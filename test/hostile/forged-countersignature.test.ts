@@ -45,7 +45,7 @@ lie(
           return answerWith(countersignatureOf(reached, caller, how), answerBody)
         },
       },
-      'in the name of a key that nobody knows': signedAs({ keyId: 'unknown' }),
+      'in the name of an unknown key': signedAs({ keyId: 'unknown' }),
       'over everything but the question': signedAs({ cover: without('"signature";req') }),
       'over everything but the body': signedAs({ cover: without('"content-digest"') }),
       'over everything but the status': signedAs({ cover: without('"@status"') }),

@@ -64,7 +64,7 @@ lie(
         ['countersign-from', agentId('operator')],
         ['countersign-to', agentId('serving')],
       ]),
-      'signed by the liar': forge('SIGNATURE_REJECTED', (liar) =>
+      'signed by the attacker': forge('SIGNATURE_REJECTED', (liar) =>
         forwarding(liar, { keyId: liar.signing.keyId }),
       ),
       'signed in the name of the fabric': forge('SIGNATURE_REJECTED', (liar) =>

@@ -43,7 +43,7 @@ lie(
       'under its key id': forge((member, { signing }) => ({
         signing: { ...member.signing, keyId: signing.keyId },
       })),
-      'under a key id that nobody knows': forge((member) => ({
+      'under an unknown key id': forge((member) => ({
         signing: { ...member.signing, keyId: 'unknown' },
       })),
       'of another trust domain': forge(() => ({ trustDomain: 'elsewhere.example' })),

@@ -59,7 +59,7 @@ const forgeries: Readonly<Record<string, Forge>> = {
     const [head = '', claims = '', signature = ''] = token.split('.')
     return `${head}.${claims}.${signature.startsWith('A') ? 'B' : 'A'}${signature.slice(1)}`
   },
-  'that is no token': () => 'a.b.c',
+  'that is not a token': () => 'a.b.c',
   'too long to be one': () => 'x'.repeat(5000),
 }
 

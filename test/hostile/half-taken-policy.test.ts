@@ -40,12 +40,12 @@ const besideSpoiled =
 lie(
   verifies(
     ['authorize:reload'],
-    'no policy takes force of which its author heard that it was not taken',
+    'a policy that was reported to its author as not taken never takes force',
   ),
   {
     gateway: {
-      'beside a file that does not compile': besideSpoiled(Buffer.from('permit(')),
-      'beside a file that is no text': besideSpoiled(Buffer.from([0xff, 0xfe])),
+      'next to a file that does not compile': besideSpoiled(Buffer.from('permit(')),
+      'next to a file that is not text': besideSpoiled(Buffer.from([0xff, 0xfe])),
     },
     mesh: 'connectors follow the policies in force',
     queue: 'the fabric decides on its channels itself',

@@ -174,7 +174,7 @@ const atCaller: Telling = () =>
 lie(
   verifies(
     ['operate:answer-memory', 'deliver:unknown-outcome'],
-    'a receiver that never ends its answers loses its own, and no one else’s',
+    'a receiver that never ends its answers loses its own, not those of another',
   ),
   {
     gateway: {

@@ -94,7 +94,7 @@ const unparsed: Telling = () =>
 lie(
   verifies(
     ['operate:waiting-share'],
-    'who leases again and again and reads nothing occupies its own share, and others lease on',
+    'an agent that leases again and again and reads nothing occupies its own share, and others lease on',
   ),
   {
     gateway: 'waiting-polls',

@@ -197,7 +197,7 @@ const byEnrolments: Telling = () =>
 lie(
   verifies(
     ['operate:memory-share'],
-    'who leaves bodies half sent loses its own requests, and no one else’s',
+    'a client that leaves bodies half sent loses its own requests, not those of another',
   ),
   {
     gateway: {

@@ -61,7 +61,7 @@ const keepsNothing: Telling = async (world) => {
 lie(
   verifies(
     ['operate:frames'],
-    'frames of HTTP/2 that ask for nothing end their connection, and keep no one else waiting',
+    'frames of HTTP/2 that ask for nothing end their connection, and keep no other client waiting',
   ),
   {
     gateway: {

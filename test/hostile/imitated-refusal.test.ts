@@ -71,7 +71,7 @@ const onEach = (transport: 'gateway' | 'mesh') => ({
     Object.entries(events).map(([way, event]) => [way, told(transport, event)]),
   ),
   'in fields and trailers': header(transport),
-  'as a JSON-RPC error, which is told apart by the event after ours': (async (world) => {
+  'as a JSON-RPC error, which is distinguished by the event after ours': (async (world) => {
     const body = JSON.stringify({
       jsonrpc: '2.0',
       id: 7,
@@ -96,5 +96,5 @@ lie(verifies(['inspect:refusals-are-ours'], 'a receiver cannot speak in the name
   gateway: onEach('gateway'),
   mesh: onEach('mesh'),
   queue:
-    'the fabric itself answers on a channel; what its members try is told by signature-on-a-channel',
+    'the fabric itself answers on a channel; attempts of its members are in signature-on-a-channel',
 })

@@ -10,7 +10,7 @@ lie(verifies(['inspect:malformed'], 'calls that hide behind one another in a bat
     'of one call': { to: 'mcp', body: `[${call}]` },
     'that is empty': { to: 'mcp', body: '[]' },
     'to an A2A agent': { to: 'a2a', body: `[${call}]` },
-    'where the protocol is open': { to: 'echo', body: `[${call}]` },
+    'on a route with an open protocol': { to: 'echo', body: `[${call}]` },
   }),
   queue: 'the fabric cannot read sealed operations',
 })

@@ -73,15 +73,15 @@ const eachByItself = (text: string): Telling =>
 lie(
   verifies(
     ['inspect:labels', 'authorize:forbid-wins'],
-    'the label of one message does not speak for another one beside it',
+    'the label of one message does not count for another one next to it',
   ),
   {
     gateway: 'labels stand on sealed messages only',
     mesh: 'labels stand on sealed messages only',
     queue: {
-      'where a label is required': eachByItself(reviewed),
-      'where a label is forbidden': eachByItself(restricted),
-      'where two labels together are forbidden': eachByItself(notBoth),
+      'with a label that is required': eachByItself(reviewed),
+      'with a label that is forbidden': eachByItself(restricted),
+      'with two labels that are forbidden together': eachByItself(notBoth),
       'and the refusal shows the labels that were decided on': onChannel(
         reviewed,
         async (put, world) => {
@@ -91,7 +91,7 @@ lie(
           expect(JSON.stringify(entries)).toContain('draft-of-tuesday')
         },
       ),
-      'where policy asks for a label that says what was masked': onChannel(
+      'with a policy that asks for a label of what was masked': onChannel(
         `@id("masked-by-sender") @mask("card") permit(principal == Agent::"sender", action == Action::"publish", resource);`,
         async (put, world) => {
           expect((await put([['no-card'], ['a', 'no-card']])).status).toBe(200)

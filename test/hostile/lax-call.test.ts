@@ -261,7 +261,7 @@ const drafts: Readonly<Record<string, Draft>> = {
         Object.entries(besideQuery).map(([way, each]) => [path, way, each] as const),
       )
       .map(([path, way, each]) => [
-        `in the query ${path} beside ${way}`,
+        `in the query ${path} next to ${way}`,
         { to: 'echo', ...each, path },
       ]),
   ),
@@ -314,7 +314,7 @@ const drafts: Readonly<Record<string, Draft>> = {
       ['Mcp-Param-Amount', '1'],
     ].flatMap(([name = '', value = '']) =>
       Object.entries(besideHeader).map(([way, each]) => [
-        `with ${name} beside ${way}`,
+        `with ${name} next to ${way}`,
         { to: 'echo', ...each, headers: [[name, value], ...(each.headers ?? [])] },
       ]),
     ),
@@ -345,7 +345,7 @@ const drafts: Readonly<Record<string, Draft>> = {
     to: 'echo',
     body: '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"pay "}}',
   },
-  'by a path beside another call': {
+  'by a path next to another call': {
     to: 'echo',
     path: '/v1/tasks/42:cancel',
     body: '{"jsonrpc":"2.0","id":1,"method":"ping"}',

@@ -17,12 +17,12 @@ interface Task {
 
 /** Answers to a question for a list, which show tasks of others where these are not looked for. */
 const forms: Readonly<Record<string, (own: Task, others: Task) => object>> = {
-  'a result beside an error that is null': (_, others) => ({ error: null, result: [others] }),
-  'items beside an error that is null': (_, others) => ({
+  'a result next to an error that is null': (_, others) => ({ error: null, result: [others] }),
+  'items next to an error that is null': (_, others) => ({
     error: null,
     result: { items: [others] },
   }),
-  'a result beside an error': (_, others) => ({ error: { code: 1 }, result: { items: [others] } }),
+  'a result next to an error': (_, others) => ({ error: { code: 1 }, result: { items: [others] } }),
   'a result of a notification': (_, others) => ({ method: 'x', Result: [others] }),
   'the data of an error': (_, others) => ({ error: { code: 1, message: '', data: [others] } }),
   'the parameters of a notification': (_, others) => ({ method: 'x', params: { items: [others] } }),
@@ -32,18 +32,18 @@ const forms: Readonly<Record<string, (own: Task, others: Task) => object>> = {
   'a list deep in a task of one’s own': (own, others) => ({
     result: { tasks: [{ ...own, metadata: [{ page: { Tasks: [others] } }] }] },
   }),
-  'items beside an empty list': (_, others) => ({
+  'items next to an empty list': (_, others) => ({
     result: { tasks: [], items: [others], total: 7 },
   }),
-  'a record beside an empty list': (_, others) => ({ result: { tasks: [], last: others } }),
-  'a record in lists beside one': (_, others) => ({
+  'a record next to an empty list': (_, others) => ({ result: { tasks: [], last: others } }),
+  'a record in lists next to one': (_, others) => ({
     result: { tasks: [] },
     more: [[{ x: others }]],
   }),
-  'the id of a task beside one': (_, { id, secret }) => ({
+  'the id of a task next to one': (_, { id, secret }) => ({
     result: { tasks: [], more: [{ taskId: id, secret }] },
   }),
-  'the name of a task beside one': (_, { id, secret }) => ({
+  'the name of a task next to one': (_, { id, secret }) => ({
     result: { tasks: [], more: [{ name: `tasks/${id}`, secret }] },
   }),
   'the list itself': (_, others) => ({ result: [others] }),

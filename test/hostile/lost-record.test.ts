@@ -182,7 +182,7 @@ const atCaller =
 lie(
   verifies(
     ['record:ledger-failure', 'deliver:unknown-outcome'],
-    'a message of which the record is lost is neither delivered nor said to be undelivered',
+    'a message of which the record is lost is neither delivered nor reported as undelivered',
   ),
   {
     mesh: {

@@ -91,7 +91,7 @@ const straight: Telling = async (world) => {
 lie(
   verifies(
     ['inspect:response', 'inspect:refusals-are-ours'],
-    'what the fabric says of an allowance, a limit, a time or a body is never the word of a receiver',
+    'a statement of the fabric on an allowance, a limit, a time or a body never comes from a receiver',
   ),
   {
     gateway: byGateway,

@@ -261,11 +261,11 @@ lie(
       ...Object.fromEntries(
         ['AGENT_QUARANTINED', 'AGENT_REVOKED'].flatMap((code) => [
           [
-            `of a refusal with ${code}, of a caller in good standing`,
+            `of a refusal with ${code}, of a caller with active status`,
             refusedAs({ code, ...undecided }),
           ],
           [
-            `of a refusal with ${code}, of nobody`,
+            `of a refusal with ${code}, without a caller`,
             refusedAs({ code, ...undecided, caller: null, 'caller.method': null }),
           ],
         ]),

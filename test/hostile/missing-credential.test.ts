@@ -13,7 +13,7 @@ lie(
   {
     gateway: {
       'calling an agent': refused('gateway', 'CREDENTIAL_MISSING', () => ({ as: null })),
-      'and is told where to get one': async (world) => {
+      'and the refusal names the place to get one': async (world) => {
         const heard = await send(world.gateway, { as: null })
         expect(field(heard, 'www-authenticate')).toContain(world.fabric.origin)
       },

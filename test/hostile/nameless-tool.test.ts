@@ -8,7 +8,7 @@ const call = (change: object) =>
 lie(
   verifies(
     ['authorize:operation', 'inspect:malformed@gateway', 'inspect:malformed@mesh'],
-    'a call that does not say its tool where every receiver looks for it is refused',
+    'a call that does not name its tool where every receiver looks for it is refused',
   ),
   {
     ...eachRefusedOnBoth('MESSAGE_MALFORMED', {

@@ -103,7 +103,7 @@ const streamCut = (transport: 'gateway' | 'mesh'): Telling =>
 lie(
   verifies(
     ['revoke:enrolment'],
-    'what was stolen before an agent was enrolled again is worth nothing after it',
+    'anything stolen before an agent was enrolled again is worth nothing after it',
   ),
   {
     gateway: {

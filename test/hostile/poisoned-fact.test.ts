@@ -41,14 +41,14 @@ const poison: Readonly<Record<string, Readonly<Record<string, MeshFact>>>> = {
   'an integer as a name': { operation: 7 },
   'an empty operation': { operation: '' },
   'an operation of 257 characters': { operation: 'x'.repeat(257) },
-  'a fact that nobody knows': { colour: 'red' },
-  'a private fact that nobody knows': { 'private.notes': 'x' },
-  'a name that is no fact name': { 'Not A Name': 'x' },
+  'an unknown fact': { colour: 'red' },
+  'an unknown private fact': { 'private.notes': 'x' },
+  'a name that is not a fact name': { 'Not A Name': 'x' },
   'a member that every object has': { constructor: 'x' },
   'the signature of an acknowledgement': { 'ack.countersignature': new Uint8Array(64) },
-  'what an acknowledgement signs': { 'ack.countersigned': new Uint8Array(50) },
+  'the content that an acknowledgement signs': { 'ack.countersigned': new Uint8Array(50) },
   'the key of an acknowledgement': { 'ack.key-id': 'another' },
-  'what was settled': { 'settled.done': '1' },
+  'the settled messages': { 'settled.done': '1' },
   'the transport of the gateway': { transport: 'gateway' },
   'the protocol of administration': { protocol: 'admin' },
   'a method of authentication that is none': { 'caller.method': 'trust-me' },
@@ -105,13 +105,13 @@ lie(
           (world: World) => refusedAlone(world, meshEntry({ facts })),
         ]),
       ),
-      'elements of a batch that are no entries': async (world) => {
+      'elements of a batch that are not entries': async (world) => {
         const odd = [null, 7, 'entry', [], {}, { kind: 'intent' }, { ...meshEntry(), more: 1 }]
         const heard = await sendRaw(world, [...odd, await plain(world)])
         const { indexes } = JSON.parse(heard.body.toString()) as { indexes: unknown[] }
         expect(indexes).toEqual([...odd.map(() => null), expect.any(Number)])
       },
-      'facts that are no facts': async (world) => {
+      'values that are not facts': async (world) => {
         for (const value of [null, {}, [], 1.5, 2 ** 53, { b64: '*' }, { b64: 'AA==', more: 1 }]) {
           const entry = await plain(world)
           const bad = { ...entry, facts: { ...entry.facts, tool: value } }
@@ -120,7 +120,7 @@ lie(
           expect(indexes).toEqual([null, expect.any(Number)])
         }
       },
-      'whatever is admitted is recorded, shown and closed': async (world) => {
+      'every admitted entry is recorded, shown and closed': async (world) => {
         const names = ['tool', 'operation', 'masked', 'policy.rules', 'private.request', 'status']
         await fc.assert(
           fc.asyncProperty(
@@ -140,7 +140,7 @@ lie(
           { numRuns: 60 },
         )
       },
-      'one that says what it may is recorded': async (world) => {
+      'one that states only permitted facts is recorded': async (world) => {
         const exchange = newExchange()
         const intent = meshEntry({ exchange, facts: { 'private.request': request() } })
         expect((await record(world, [intent])).status).toBe(200)

@@ -16,7 +16,7 @@ const call = (params: unknown, beside: object = {}) => ({
 const copies = {
   'in a request': call({ request: { message, configuration: inline } }),
   'in parameters of parameters': call({ params: { message, configuration: inline } }),
-  'beside the parameters': call({ message }, { configuration: inline }),
+  'next to the parameters': call({ message }, { configuration: inline }),
   'in the parameters themselves': call({ message, ...inline }),
   'in the message': call({ message: { ...message, configuration: inline } }),
   'in a part': call({ message: { ...message, parts: [{ data: inline }] } }),
@@ -65,7 +65,10 @@ lie(
       'over plain HTTP': { to: 'echo', body: '{"configuration":{"push_notification_config":{}}}' },
       'registered by itself': { to: 'a2a', body: rpc('CreateTaskPushNotificationConfig') },
       'registered in the older form': { to: 'a2a', body: rpc('tasks/pushNotificationConfig/set') },
-      'where the protocol is open': { to: 'echo', body: send({ pushNotificationConfig: { url } }) },
+      'on a route with an open protocol': {
+        to: 'echo',
+        body: send({ pushNotificationConfig: { url } }),
+      },
       'registered where the protocol is open': {
         to: 'echo',
         body: rpc('tasks/pushNotificationConfig/set'),

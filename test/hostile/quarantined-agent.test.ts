@@ -55,7 +55,7 @@ const byOtherProof: Telling = async (world) => {
 lie(
   verifies(
     ['authenticate:quarantine'],
-    'an agent out of standing is refused, with credentials that are otherwise good',
+    'an agent that is not active is refused, with credentials that are otherwise good',
   ),
   {
     gateway: {

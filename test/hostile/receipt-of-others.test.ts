@@ -23,7 +23,7 @@ lie(
         const heard = await send(world.control, { method: 'GET', path, body: null })
         expect(heard.status).toBe(200)
       },
-      'to an agent named like the fabric, which nobody may be': async (world) => {
+      'to an agent named like the fabric, a name that no agent may have': async (world) => {
         const upstream = 'http://127.0.0.1:9'
         for (const name of ['fabric', 'gateway', 'unknown']) {
           for (const [operation, args] of [
@@ -51,7 +51,7 @@ lie(
         ...{ method: 'GET', body: null, path: `/v1/receipts/${await exchange(world)}` },
         as: (await world.agent('thief', ['caller'])).credential(),
       })),
-      'to a stranger': refusedByFabric('CREDENTIAL_MISSING', async (world) => ({
+      'to an unauthenticated client': refusedByFabric('CREDENTIAL_MISSING', async (world) => ({
         ...{ method: 'GET', body: null, path: `/v1/receipts/${await exchange(world)}` },
         as: null,
       })),

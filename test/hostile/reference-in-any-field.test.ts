@@ -237,8 +237,8 @@ const letters = (count: number): string =>
 const { 'a UUID without hyphens': _uuid, ...saying } = anywhere
 const quoted: typeof anywhere = {
   ...saying,
-  'a backslash that says nothing': ({ task }) => text(`parent: "${backslashed(task)}"`),
-  'a backslash that says nothing, in a string': ({ task }) =>
+  'a backslash without meaning': ({ task }) => text(`parent: "${backslashed(task)}"`),
+  'a backslash without meaning, in a string': ({ task }) =>
     json({ input: `"${backslashed(task)}"` }),
 }
 /** In fields of requests and in percent signs only ASCII stands. */

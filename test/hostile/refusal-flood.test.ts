@@ -18,10 +18,13 @@ async function sizeOf(world: World): Promise<number> {
 const floods: Readonly<Record<string, Draft>> = {
   'without a credential': { as: null },
   'with a key that was never made': { as: null, headers: [['X-Api-Key', 'csk_guess']] },
-  'at a path that nobody answers': { as: null, path: '/nowhere', to: '' },
-  'by a method that nobody takes': { as: null, method: 'PURGE' },
-  'in a coding that nobody inspects': { as: null, headers: [['Content-Encoding', 'gzip']] },
-  'in bytes that are no HTTP': { as: null, edit: () => ['NOT HTTP'] },
+  'at an unknown path': { as: null, path: '/nowhere', to: '' },
+  'by an unsupported method': { as: null, method: 'PURGE' },
+  'in a coding that the fabric does not inspect': {
+    as: null,
+    headers: [['Content-Encoding', 'gzip']],
+  },
+  'in bytes that are not HTTP': { as: null, edit: () => ['NOT HTTP'] },
   'in a head without end': { as: null, headers: [['X-A', 'a'.repeat(40_000)]] },
   'below the mesh': { as: null, path: '/v1/mesh/nothing', to: 'control' },
   'at channels': { as: null, path: '/v1/channels/none/messages', to: 'control' },
@@ -46,7 +49,7 @@ async function endsConnection(world: World): Promise<void> {
 lie(
   verifies(
     ['authorize:rate@gateway', 'record:refusals-too@gateway'],
-    'a flood of refused strangers neither fills the ledger nor locks agents out',
+    'a flood of refused unauthenticated clients neither fills the ledger nor locks agents out',
   ),
   {
     gateway: () =>

@@ -88,7 +88,7 @@ const ruinousOutcomes: Readonly<Record<string, (callee: Identity, asked: Facts) 
   'a signature for another purpose': (callee, asked) =>
     answeredBy(callee, asked, { body: noContent, tag: 'countersign' }),
   'half a signature': () => ({ 'attested.response': 'callee' }),
-  'a signature that nobody is said to have made': (callee, asked) => ({
+  'a signature without a claimed signer': (callee, asked) => ({
     ...answeredBy(callee, asked, { body: noContent }),
     'attested.response': 'connector',
   }),
@@ -168,7 +168,7 @@ lie(verifies(['receipt:whatever-is-recorded'], 'a receiver cannot ruin its calle
         (world: World) => refusedOutcome(world, change),
       ]),
     ),
-    'whatever is admitted verifies': async (world) => {
+    'every admitted exchange verifies': async (world) => {
       const thief = await world.agent('thief', ['caller'])
       await fc.assert(
         fc.asyncProperty(fc.boolean(), changes, changes, async (isSigned, first, last) => {

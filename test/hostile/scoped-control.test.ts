@@ -41,7 +41,7 @@ const get = (path: string): Draft => ({ method: 'GET', body: null, path })
 /** Other routes that the fabric answers itself, to any caller that policy permits. */
 const routes: Readonly<Record<string, Draft>> = {
   'the state of the mesh': get('/v1/mesh/state'),
-  'where it is reached': { path: '/v1/mesh/endpoints', body: '{}' },
+  'the address at which it is reached': { path: '/v1/mesh/endpoints', body: '{}' },
   'entries of the ledger': { path: '/v1/mesh/entries', body: '{"entries":[]}' },
   ...Object.fromEntries(
     Object.keys(operations).map((operation) => [
@@ -125,7 +125,7 @@ const apart = (telling: Telling) => () => inWorld(telling)
 lie(
   verifies(
     ['authorize:scoped-token'],
-    'a narrowed credential reads and changes nothing beside its scope',
+    'a narrowed credential reads and changes nothing outside its scope',
   ),
   {
     gateway: {

@@ -118,7 +118,7 @@ const named = (way: string, told: Readonly<Record<string, Telling>>) =>
 lie(
   verifies(
     ['deliver:unknown-outcome'],
-    'what becomes of a second copy does not say that the first was not acted on',
+    'the fate of a second copy does not imply that the first was not acted on',
   ),
   {
     gateway: Object.assign(

@@ -22,7 +22,7 @@ const refused = eachRefusedOnBoth('CONTENT_BLOCKED', {
   'in the media type of JSON': { to: 'masked', contentType: `application/vnd.${card}+json` },
   'in the media type, where policy blocks': { to: 'blocked', contentType: `text/x${card}` },
   'by its name in the query': { to: 'masked', path: '/pay?api_key=hunter2hunter2' },
-  'where policy blocks': { to: 'blocked', path: `/pay?card=${card}` },
+  'with a policy that blocks': { to: 'blocked', path: `/pay?card=${card}` },
 })
 
 const names = ['Idempotency-Key', 'X-Request-Id', 'User-Agent', 'Prefer']

@@ -17,7 +17,7 @@ const splits: Readonly<Record<string, readonly (string | Uint8Array)[]>> = {
   'in an unfinished event': [`data: {"a":1}\n\ndata: ${card}`],
   'in the name of an event': [`event: ${card}\ndata: {"a":1}\n\n`],
   'in the id of an event': [`id: ${card}\ndata: {"a":1}\n\n`],
-  'in a field that nobody knows': [`x: ${card}\ndata: {"a":1}\n\n`],
+  'in an unknown field': [`x: ${card}\ndata: {"a":1}\n\n`],
 }
 
 const split =

@@ -26,9 +26,9 @@ const thefts: Readonly<Record<string, Draft>> = {
   'to call a tool': { to: 'mcp', body: rpc('tools/list') },
   'to listen': { to: 'mcp', method: 'GET', body: null },
   'to end it': { to: 'mcp', method: 'DELETE', body: null },
-  'where the protocol is open': { to: 'echo', body: rpc('tools/list') },
+  'on a route with an open protocol': { to: 'echo', body: rpc('tools/list') },
   'under an operation of A2A': { to: 'echo', body: rpc('message/send') },
-  'under an operation that nobody knows': { to: 'echo', body: rpc('tasks/list') },
+  'under an unknown operation': { to: 'echo', body: rpc('tasks/list') },
   'under plain HTTP': { to: 'echo', body: '{"a":1}' },
 }
 
@@ -91,7 +91,7 @@ const onEach = (transport: 'gateway' | 'mesh') => ({
 lie(
   verifies(
     ['authenticate:someone@gateway', 'authenticate:someone@mesh'],
-    'a session id is no credential',
+    'a session id is not a credential',
   ),
   {
     gateway: onEach('gateway'),

@@ -95,7 +95,7 @@ const ways = {
 const onEach = (transport: 'gateway' | 'mesh'): Record<string, Telling> =>
   Object.fromEntries(Object.entries(ways).map(([way, telling]) => [way, telling(transport)]))
 
-lie(verifies(['authorize:operation'], 'what is unknown inside a session does not end it'), {
+lie(verifies(['authorize:operation'], 'anything unknown inside a session does not end it'), {
   gateway: onEach('gateway'),
   mesh: onEach('mesh'),
   queue: 'channels know no sessions of the protocols above',

@@ -80,7 +80,7 @@ const unsigned = { gateway: 'fabric', mesh: 'connector' } as const
 const proven = (transport: 'gateway' | 'mesh') => ({
   ...Object.fromEntries(
     ['countersign-forward', 'countersign-response', 'Countersign', 'another'].map((tag) => [
-      `one with the tag ${tag} is nobody’s word`,
+      `one with the tag ${tag} attests for no agent`,
       (async (world) => {
         const door = world[transport]
         const headers = await foreign(door, world.caller, { tag, label: 'fabric' })
@@ -103,7 +103,7 @@ const proven = (transport: 'gateway' | 'mesh') => ({
       }) satisfies Telling,
     ]),
   ),
-  'the caller’s own beside one of another application': (async (world) => {
+  'the caller’s own next to one of another application': (async (world) => {
     const door = world[transport]
     const ours = await signed(door, world.caller)
     const other = await foreign(door, await world.agent('thief', ['caller']), {
@@ -148,8 +148,11 @@ const refusals = eachRefusedOnBoth('SIGNATURE_REJECTED', {
   'one that was made for a bare name': to('echo'),
 })
 
-lie(verifies(['authenticate:signature'], 'a signature is no one’s but by its key, tag and cover'), {
-  gateway: { ...refusals.gateway, ...proven('gateway') },
-  mesh: { ...refusals.mesh, ...proven('mesh') },
-  queue: 'told by signature-on-a-channel',
-})
+lie(
+  verifies(['authenticate:signature'], 'a signature is attributed only by its key, tag and cover'),
+  {
+    gateway: { ...refusals.gateway, ...proven('gateway') },
+    mesh: { ...refusals.mesh, ...proven('mesh') },
+    queue: 'told by signature-on-a-channel',
+  },
+)

@@ -18,7 +18,7 @@ lie(verifies(['authenticate:signature'], 'a signature that is not the caller’s
       ...(await signed(door, world.caller)),
       as: (await world.agent('thief', ['caller'])).credential(),
     }),
-    'by a key that nobody knows': async (world, door) =>
+    'by an unknown key': async (world, door) =>
       signed(door, world.caller, {}, { keyId: 'unknown' }),
     'by the fabric’s own key id': async (world, door) =>
       signed(door, world.caller, {}, { keyId: world.caller.trust.fabricKeyId }),

@@ -114,7 +114,7 @@ const believed: Readonly<Record<string, readonly [Edit, string]>> = {
     each((_, value) => value.replace('caller=', 'callee=')),
     'caller',
   ],
-  'the maker’s own beside one of another application': [beside('fabric', 'another'), 'caller'],
+  'the maker’s own next to one of another application': [beside('fabric', 'another'), 'caller'],
 }
 
 const forgedFields: HeaderList = [
@@ -223,7 +223,7 @@ const labelled =
 lie(
   verifies(
     ['authenticate:signature', 'inspect:refusals-are-ours'],
-    'on a channel no one speaks for another member or for the fabric',
+    'on a channel no member speaks for another member or for the fabric',
   ),
   {
     gateway: 'told by signature-label, forged-identity-header and imitated-refusal',

@@ -58,7 +58,7 @@ const slow = atOnce({
 lie(
   verifies(
     ['operate:slow-requests'],
-    'a request that never becomes whole is refused with the limit, and keeps no one waiting',
+    'a request that never becomes whole is refused with the limit, and keeps no other client waiting',
   ),
   {
     gateway: { head: slow.headAtGateway, body: slow.bodyAtGateway },

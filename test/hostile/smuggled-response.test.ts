@@ -49,7 +49,7 @@ async function inWorld(world: World, bytes: string): Promise<void> {
 lie(
   verifies(
     ['deliver:rebuilt', 'inspect:response', 'operate:fail-closed@gateway'],
-    'a response inside a response does not reach anybody',
+    'a response inside a response does not reach any caller',
   ),
   {
     gateway: Object.fromEntries(

@@ -181,7 +181,7 @@ async function waitingLease(world: World, channel: string, as: Identity) {
 lie(
   verifies(
     ['authorize:every-delivery', 'revoke:lease'],
-    'what was permitted when it was asked for is not handed over once it no longer is',
+    'content that was permitted when it was asked for is not handed over once it no longer is',
   ),
   {
     gateway: {
@@ -249,7 +249,7 @@ lie(
     },
     mesh: { ...onEach('mesh'), 'a response at the connector of its caller': atOwnConnector },
     queue: {
-      'a message that came after policy said no': async (world) => {
+      'a message that came after a denial by policy': async (world) => {
         // The longest wait of a lease can end first, without a message: then nothing has been
         // shown.
         const { heard, channel, other } = await vi.waitFor(() => overtakenLease(world), deadline)

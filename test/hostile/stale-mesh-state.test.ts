@@ -12,7 +12,7 @@ import { verifies } from '../requirements.ts'
 lie(
   verifies(
     ['operate:fail-closed@mesh', 'authorize:attributes@mesh'],
-    'a connector that hears nothing new from the fabric decides nothing',
+    'a connector that receives nothing new from the fabric decides nothing',
   ),
   {
     gateway: 'the gateway is the fabric',

@@ -9,7 +9,7 @@ const bearer = (token: string) => [['Authorization', `Bearer ${token}`]] as cons
 lie(
   verifies(
     ['authenticate:key-bound', 'authenticate:conflicting'],
-    'a token is refused from whoever is not the one that it was bound to',
+    'a token is refused from any caller except the one to which it was bound',
   ),
   {
     gateway: {
@@ -25,7 +25,7 @@ lie(
           headers: bearer(await tokenFor(world.caller, { isBound: true })),
         }),
       ),
-      'unbound, beside the certificate of the thief': refused(
+      'unbound, with the certificate of the thief': refused(
         'gateway',
         'CREDENTIALS_CONFLICTING',
         async (world) => ({

@@ -116,11 +116,11 @@ const withdrawn =
 const receivers: Readonly<
   Record<string, { readonly answer: Answering; readonly code: string; readonly result: string }>
 > = {
-  'whose receiver imitates an event of the fabric': {
+  'with a receiver that imitates an event of the fabric': {
     answer: streaming([first, 'event: countersign-refusal\ndata: {"code":"RATE_LIMITED"}\n\n']),
     ...{ code: 'RESPONSE_REJECTED', result: 'cut' },
   },
-  'whose receiver breaks off': {
+  'with a receiver that breaks off': {
     answer(_, response) {
       response.writeHead(200, { 'content-type': 'text/event-stream' })
       response.write(first, () => response.destroy())
@@ -245,7 +245,10 @@ const errorFirst: Telling = async (world) => {
 }
 
 lie(
-  verifies(['inspect:refusals-are-ours'], 'the end of a stream is the word of whoever ended it'),
+  verifies(
+    ['inspect:refusals-are-ours'],
+    'the end of a stream is attributed to the party that ended it',
+  ),
   {
     gateway: 'the gateway itself ends the stream: withdrawn-mid-stream, imitated-refusal',
     mesh: {

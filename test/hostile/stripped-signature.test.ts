@@ -20,7 +20,7 @@ lie(
   {
     gateway: {
       'without any of it': bare.gateway,
-      'and is told what to sign': async (world) => {
+      'and the refusal names the components to sign': async (world) => {
         const heard = await send(world.gateway, { to: 'strict' })
         expect(field(heard, 'accept-signature')).toContain('"content-digest"')
       },

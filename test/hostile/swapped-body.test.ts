@@ -26,7 +26,7 @@ lie(
         )
         return { ...draft, headers, body: swapped }
       },
-      'where none was signed': async (world, door) => ({
+      'although no body was signed': async (world, door) => ({
         ...(await signed(door, world.caller, { body: null })),
         body: swapped,
       }),
@@ -38,7 +38,7 @@ lie(
         ...(await signed(door, world.caller, { body: honest })),
         contentType: 'text/plain',
       }),
-      'under a digest of a kind that nobody checks': async (world, door) => {
+      'under a digest of an unsupported kind': async (world, door) => {
         const draft = await signed(door, world.caller, { body: honest })
         const headers = (draft.headers ?? []).map(([name, value]): [string, string] =>
           name === 'content-digest' ? [name, value.replace('sha-256', 'md5')] : [name, value],

@@ -65,7 +65,7 @@ const thefts: Readonly<Record<string, (created: Created) => Draft>> = {
       `"\\u${task.charCodeAt(0).toString(16).padStart(4, '0')}${task.slice(1)}"`,
     ),
   }),
-  'with an own one beside it': ({ task }) => ({
+  'with an own one next to it': ({ task }) => ({
     ...{ to: 'a2a', body: rpc('GetTask', { id: 'own', taskId: task }) },
   }),
   'write to it': ({ task }) => ({ to: 'a2a', ...send1({ taskId: task }) }),
@@ -75,7 +75,7 @@ const thefts: Readonly<Record<string, (created: Created) => Draft>> = {
   'list its conversation': ({ context }) => ({
     ...{ to: 'a2a', body: rpc('ListTasks', { contextId: context }) },
   }),
-  'where the protocol is open': ({ task }) => ({
+  'on a route with an open protocol': ({ task }) => ({
     to: 'echo',
     body: rpc('tasks/get', { id: task }),
   }),
@@ -195,7 +195,7 @@ const oddThefts: Readonly<Record<string, (created: Created, own: Created) => Dra
         rpc('SendMessage', { message: { metadata: { taskId: task } } }),
       'metadata of the parameters': (task: string) =>
         rpc('SendMessage', { message: {}, metadata: { task_id: task } }),
-      'a reference that is no list': (task: string) =>
+      'a reference that is not a list': (task: string) =>
         rpc('SendMessage', { message: { referenceTasks: { id: task } } }),
     }).map(([way, bodyOf]) => [
       `in a call with ${way}`,
@@ -224,7 +224,7 @@ const oddThefts: Readonly<Record<string, (created: Created, own: Created) => Dra
       result({ _meta: { 'io.modelcontextprotocol/related-task': { taskId: task } } }),
     ),
   }),
-  'in a body that is no call': ({ task }) => ({
+  'in a body that is not a call': ({ task }) => ({
     ...{ to: 'echo', path: '/anything', body: JSON.stringify({ deep: [{ taskId: task }] }) },
   }),
 }
@@ -290,7 +290,7 @@ const steal =
     const as = (await thief(world, transport, 'thief')).credential()
     await expectHidden(world, transport, { ...draft, as })
     // Its creator goes on as before, where it names nothing but its own.
-    if (way !== 'with an own one beside it') {
+    if (way !== 'with an own one next to it') {
       const own = await world.echo.during(answering(result({ tasks: [] })), () =>
         send(world[transport], draft),
       )
@@ -400,7 +400,7 @@ const onEach = (transport: Transport) => ({
       expect(refusalOf(await send(world[transport], draft))).toBeNull()
     }
   }) satisfies Telling,
-  'that no one is known to have created': (async (world) => {
+  'without a known creator': (async (world) => {
     const draft = { to: 'a2a', body: rpc('GetTask', { id: randomUUID() }) }
     await expectHidden(world, transport, draft)
     // Asking for it does not make it the asker's.

@@ -8,7 +8,7 @@ beforeEach(async () => {
 })
 afterEach(() => lab.close())
 
-test('a certificate that does not say what its key is for is refused', async () => {
+test('a certificate that does not state the use of its key is refused', async () => {
   const credential = forge({ issuer: lab.intermediate, keyUsage: null })
   expect(await lab.attempt({ credential })).toMatchObject({
     accepted: false,

@@ -8,7 +8,7 @@ beforeEach(async () => {
 })
 afterEach(() => lab.close())
 
-test('a certificate with DNS names only is nobody', async () => {
+test('a certificate with DNS names only identifies no agent', async () => {
   const credential = forge({ issuer: lab.intermediate, uris: [], dnsNames: ['alice.a.test'] })
   expect(await lab.attempt({ credential })).toMatchObject({
     accepted: false,

@@ -30,7 +30,7 @@ test.each([
   'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n',
   `GET /${'a'.repeat(100_000)}`,
 ])(
-  'plain HTTP to a TLS port is told so and goes no further, and the port serves on',
+  'plain HTTP to a TLS port receives an error and goes no further, and the port serves on',
   async (text) => {
     const heard = await heardAfter(text)
     // The rest of a long request lies unread, and the reset that follows can overtake the answer.
@@ -41,7 +41,7 @@ test.each([
   },
 )
 
-test('a handshake that fails hears no HTTP', async () => {
+test('a failed handshake receives no HTTP', async () => {
   const old = await heardAfter('\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00')
   expect(old).not.toContain('HTTP')
 })

@@ -15,7 +15,7 @@ test('a session is not resumed, so an expired certificate cannot hide behind one
   expect(second.resumed).toBe(false)
 })
 
-test('where a session is resumed all the same, the certificate in it has still expired', async () => {
+test('if a session is resumed all the same, the certificate in it has still expired', async () => {
   // A listener that someone built without our options, but with our rule.
   lab = await openLab({ secureOptions: 0 })
   const credential = forge({ issuer: lab.intermediate })

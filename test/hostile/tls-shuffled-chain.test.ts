@@ -26,7 +26,7 @@ test('a chain that leaves out an authority is refused', async () => {
   })
 })
 
-test('the certificate of somebody else behind the own one changes nothing', async () => {
+test('the certificate of another agent behind the own one changes nothing', async () => {
   const leaf = forge({ issuer: lab.intermediate })
   const admin = forge({ issuer: lab.intermediate, uris: ['spiffe://a.test/agent/admin'] })
   const certificateChain = [...leaf.certificateChain, admin.certificate]

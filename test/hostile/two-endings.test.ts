@@ -40,9 +40,9 @@ const outcomes: Readonly<Record<string, Facts>> = {
   'abandoned, by the code of a refusal': { result: 'abandoned', code: 'NOT_PERMITTED' },
   'abandoned, and not sent': { ...none, result: 'abandoned', progress: 'not-sent' },
   'completed, without a transcript': { result: 'completed' },
-  'cut, for what is no answer': { result: 'cut', code: 'RATE_LIMITED' },
-  'withheld, for what is no answer': { result: 'withheld', code: 'NOT_PERMITTED' },
-  'broken, for what is no answer': { result: 'broken', code: 'NOT_PERMITTED' },
+  'cut, for a code that is not of an answer': { result: 'cut', code: 'RATE_LIMITED' },
+  'withheld, for a code that is not of an answer': { result: 'withheld', code: 'NOT_PERMITTED' },
+  'broken, for a code that is not of an answer': { result: 'broken', code: 'NOT_PERMITTED' },
   'stated, for what no receiver states': { ...none, result: 'stated', code: 'EPOCH_STALE' },
   'stated, for a credential that is spent': {
     ...{ ...none, result: 'stated', code: 'CREDENTIAL_SPENT' },
@@ -97,7 +97,7 @@ async function closed(world: World, facts: Facts, kind: 'outcome' | 'indetermina
   return (await indexesOf(world, [ending, meshEntry()]))[0]
 }
 
-lie(verifies(['record:ending'], 'an exchange has one ending, whoever looks'), {
+lie(verifies(['record:ending'], 'an exchange has one ending, for every reader'), {
   gateway: 'the fabric makes its own entries',
   mesh: {
     ...Object.fromEntries(

@@ -63,7 +63,7 @@ const utf16WithMark = Buffer.concat([Buffer.from([0xff, 0xfe]), utf16])
 const cards: Readonly<Record<string, Answer>> = {
   'a plain card': { headers: [json], body: card },
   'a card in UTF-16 with its mark': { headers: [json], body: utf16WithMark },
-  'a card in UTF-16 that says so': {
+  'a card in UTF-16 that declares its charset': {
     headers: typed('application/json; charset=utf-16'),
     body: utf16WithMark,
   },

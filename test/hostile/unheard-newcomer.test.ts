@@ -81,7 +81,7 @@ const fresh = (name: string) => async (world: World) => ({
 lie(
   verifies(
     ['authenticate:newcomer'],
-    'an agent that has just enrolled is not taken for a stranger by a connector that has not heard of it',
+    'an agent that has just enrolled is admitted by a connector that does not know it yet',
   ),
   {
     gateway: admitted('told-late', {
@@ -89,7 +89,7 @@ lie(
       draftOf: fresh('fresh-at-gateway'),
     }),
     mesh: {
-      'a new agent of which nothing is heard in time': refusedUntilTold,
+      'a new agent that stays unknown in time': refusedUntilTold,
       'a new agent': admitted('told-later', {
         way: ({ direct }) => direct,
         draftOf: fresh('fresh-on-mesh'),

@@ -17,7 +17,7 @@ const others = fc
 lie(
   verifies(
     ['record:attestor', 'receipt:disclosure'],
-    'who attested is one of a closed set, when it is recorded and when it is verified',
+    'the attestor is one of a closed set, when it is recorded and when it is verified',
   ),
   {
     gateway: 'the fabric attests what it saw itself',

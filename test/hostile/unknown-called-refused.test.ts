@@ -93,23 +93,29 @@ const contradicting: Telling = async (world) => {
   ])
 }
 
-lie(verifies(['record:ending'], 'what the receiver may have done is not shown as refused'), {
-  gateway: 'the fabric closes the intent: told by receiver-that-breaks-off',
-  mesh: {
-    'half a response': calledBy(
-      [
-        ['content-length', '70'],
-        ['connection', 'close'],
-      ],
-      'unknown',
-      'OUTCOME_UNKNOWN',
-    ),
-    'a response that only calls itself a refusal': calledBy(
-      [['countersign-refusal', 'NOT_PERMITTED']],
-      'stated',
-      'NOT_PERMITTED',
-    ),
-    'by an entry whose result and code contradict each other': contradicting,
+lie(
+  verifies(
+    ['record:ending'],
+    'an exchange that the receiver may have acted on is not shown as refused',
+  ),
+  {
+    gateway: 'the fabric closes the intent: told by receiver-that-breaks-off',
+    mesh: {
+      'half a response': calledBy(
+        [
+          ['content-length', '70'],
+          ['connection', 'close'],
+        ],
+        'unknown',
+        'OUTCOME_UNKNOWN',
+      ),
+      'a response that only calls itself a refusal': calledBy(
+        [['countersign-refusal', 'NOT_PERMITTED']],
+        'stated',
+        'NOT_PERMITTED',
+      ),
+      'by an entry whose result and code contradict each other': contradicting,
+    },
+    queue: 'the fabric is the receiver: told by lost-response',
   },
-  queue: 'the fabric is the receiver: told by lost-response',
-})
+)

@@ -24,7 +24,7 @@ const onEach = (transport: 'gateway' | 'mesh'): Record<string, Telling> =>
     ]),
   )
 
-lie(verifies(['authenticate:someone'], 'a credential of a kind that nobody knows is refused'), {
+lie(verifies(['authenticate:someone'], 'a credential of an unknown kind is refused'), {
   gateway: onEach('gateway'),
   mesh: onEach('mesh'),
   queue: 'members come in by the gateway',

@@ -167,55 +167,65 @@ const call = {
   'request.forwarded-digest': sha256(Buffer.from(forged)),
 }
 
-lie(verifies(['receipt:whose-word'], 'what a caller did not sign is not shown as signed by it'), {
-  gateway: 'the fabric makes its own entries',
-  mesh: {
-    ...Object.fromEntries(
-      Object.entries(contradictions).map(([name, [draft, facts]]) => [
-        `recorded as ${name}`,
-        (world: World) => refused(world, draft, facts),
-      ]),
-    ),
-    'what A2A carries in its path or content is recorded': async (world) => {
-      for (const [draft, operation] of honest) {
-        const facts = { ...attestedBy(world.caller, draft), protocol: 'a2a', operation }
-        const heard = await record(world, [meshEntry({ facts })])
-        expect(heard.status, JSON.stringify([draft, operation])).toBe(200)
-      }
+lie(
+  verifies(
+    ['receipt:whose-word'],
+    'content that a caller did not sign is not shown as signed by it',
+  ),
+  {
+    gateway: 'the fabric makes its own entries',
+    mesh: {
+      ...Object.fromEntries(
+        Object.entries(contradictions).map(([name, [draft, facts]]) => [
+          `recorded as ${name}`,
+          (world: World) => refused(world, draft, facts),
+        ]),
+      ),
+      'the operation that A2A carries in its path or content is recorded': async (world) => {
+        for (const [draft, operation] of honest) {
+          const facts = { ...attestedBy(world.caller, draft), protocol: 'a2a', operation }
+          const heard = await record(world, [meshEntry({ facts })])
+          expect(heard.status, JSON.stringify([draft, operation])).toBe(200)
+        }
+      },
+      'every fact has its source': async (world) => {
+        const receipt = await receiptOf(world, call)
+        const says = (name: string, entry = 0) => describeSource(sourceOf(receipt, entry, name))
+        for (const name of ['caller', 'receiver', 'request.digest', 'request.signature']) {
+          expect(says(name), name).toBe('signed by the caller')
+        }
+        for (const name of Object.keys(call)) expect(says(name), name).toBe(byThief)
+        for (const name of ['result', 'status', 'response.digest', 'response.bytes']) {
+          expect(says(name, 1), name).toBe(byThief)
+        }
+      },
+      'the method of plain HTTP is the caller’s word, as it is signed': async (world) => {
+        const receipt = await receiptOf(world, {})
+        expect(describeSource(sourceOf(receipt, 0, 'operation'))).toBe('signed by the caller')
+        expect(describeSource(sourceOf(receipt, 0, 'tool'))).toBe(byThief)
+      },
+      'a message that only the connector reports as received': async (world) => {
+        const receipt = await receiptOf(world, call)
+        const match = await compareMessage(receipt, 'request', utf8(forged))
+        expect(match).toBe('forwarded')
+        const words = describeMatch(match, 'request', receipt.request)
+        expect(words).toContain(`according to the connector of ${agentId('thief')}`)
+        expect(words).toContain('the caller signed something else')
+      },
+      'in the report of the command line, and in that of the page': async (world) => {
+        const receipt = await receiptOf(world, call)
+        const verification = { verified: receipt, failure: null, steps: [] }
+        const text = formatVerification(
+          verification,
+          { trustFingerprint: '', matches: [] },
+          terminal,
+        )
+        expect(text.replaceAll(/\s+/g, ' ')).toContain(`operation tools/call, ${byThief}`)
+        expect(text.replaceAll(/\s+/g, ' ')).toContain(`tool wire-transfer, ${byThief}`)
+        const lines = reportVerified(receipt).sections.flatMap((section) => section.lines)
+        expect(lines).toContainEqual({ label: 'Tool', value: `wire-transfer, ${byThief}` })
+      },
     },
-    'every fact has its source': async (world) => {
-      const receipt = await receiptOf(world, call)
-      const says = (name: string, entry = 0) => describeSource(sourceOf(receipt, entry, name))
-      for (const name of ['caller', 'receiver', 'request.digest', 'request.signature']) {
-        expect(says(name), name).toBe('signed by the caller')
-      }
-      for (const name of Object.keys(call)) expect(says(name), name).toBe(byThief)
-      for (const name of ['result', 'status', 'response.digest', 'response.bytes']) {
-        expect(says(name, 1), name).toBe(byThief)
-      }
-    },
-    'the method of plain HTTP is the caller’s word, as it is signed': async (world) => {
-      const receipt = await receiptOf(world, {})
-      expect(describeSource(sourceOf(receipt, 0, 'operation'))).toBe('signed by the caller')
-      expect(describeSource(sourceOf(receipt, 0, 'tool'))).toBe(byThief)
-    },
-    'a message that only the connector says was received': async (world) => {
-      const receipt = await receiptOf(world, call)
-      const match = await compareMessage(receipt, 'request', utf8(forged))
-      expect(match).toBe('forwarded')
-      const words = describeMatch(match, 'request', receipt.request)
-      expect(words).toContain(`according to the connector of ${agentId('thief')}`)
-      expect(words).toContain('the caller signed something else')
-    },
-    'in the report of the command line, and in that of the page': async (world) => {
-      const receipt = await receiptOf(world, call)
-      const verification = { verified: receipt, failure: null, steps: [] }
-      const text = formatVerification(verification, { trustFingerprint: '', matches: [] }, terminal)
-      expect(text.replaceAll(/\s+/g, ' ')).toContain(`operation tools/call, ${byThief}`)
-      expect(text.replaceAll(/\s+/g, ' ')).toContain(`tool wire-transfer, ${byThief}`)
-      const lines = reportVerified(receipt).sections.flatMap((section) => section.lines)
-      expect(lines).toContainEqual({ label: 'Tool', value: `wire-transfer, ${byThief}` })
-    },
+    queue: 'the fabric makes its own entries',
   },
-  queue: 'the fabric makes its own entries',
-})
+)

@@ -46,7 +46,7 @@ const manyPolls: Telling = () =>
 lie(
   verifies(
     ['operate:waiting-share'],
-    'who opens polls without end takes no one else’s place, and each change is told to all',
+    'a client that opens polls without end takes the place of no other, and each change reaches all',
   ),
   {
     gateway: manyPolls,

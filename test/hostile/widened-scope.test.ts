@@ -45,7 +45,7 @@ const widened = (headersOf: (world: World) => Promise<HeaderList>) => ({
     as: null,
     headers: await headersOf(world),
   })),
-  'is not widened by a certificate beside it': refused(
+  'is not widened by a certificate next to it': refused(
     'gateway',
     'NOT_PERMITTED',
     async (world) => ({

@@ -80,7 +80,7 @@ const bySignature =
 lie(
   verifies(
     ['receipt:disclosure'],
-    'no receipt says something else because a part of it is withheld',
+    'no receipt states anything else because a part of it is withheld',
   ),
   {
     gateway: {

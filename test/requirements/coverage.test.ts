@@ -13,7 +13,7 @@ function expectNone(faults: readonly string[]): void {
 }
 
 describe('requirements', () => {
-  test('every row says of each transport whether it holds there', () => {
+  test('every row states for each transport whether it holds there', () => {
     expectNone(undecidedTransports())
   })
 

@@ -6,8 +6,8 @@ const told = readdirSync(new URL('../hostile', import.meta.url))
   .filter((file) => file.endsWith('.test.ts'))
   .map((file) => file.slice(0, -'.test.ts'.length))
 
-describe('the catalogue of lies', () => {
-  test('holds nothing that is not told', () => {
+describe('the catalogue of attacks', () => {
+  test('holds no attack without a test', () => {
     expect([...LIES].filter((name) => !told.includes(name))).toEqual([])
   })
 

@@ -16,7 +16,7 @@ import { fight, newTally, tallyFaults } from '../../tools/siege/tally.ts'
 const target = {} as Omit<Target, 'confirm'>
 const attack = (round: Attack['round']): Attack => ({ name: 'a', round })
 
-test('a round that throws is a failed one, and says why', async () => {
+test('a round that throws is a failed one, and reports the reason', async () => {
   const tally = newTally()
   await fight(
     attack(() => Promise.reject(new Error('hung up'))),
@@ -29,7 +29,7 @@ test('a round that throws is a failed one, and says why', async () => {
   ])
 })
 
-test('an attack whose effect nobody saw fails the siege, however many rounds it fought', async () => {
+test('an attack without an observed effect fails the siege, however many rounds it fought', async () => {
   const tally = newTally()
   for (let at = 0; at < 3; at++)
     await fight(

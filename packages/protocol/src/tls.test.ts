@@ -84,7 +84,7 @@ describe('a connection', () => {
     socket.destroy()
   })
 
-  test('may expect anybody of a trust domain', async () => {
+  test('may expect any peer of a trust domain', async () => {
     const port = await listen(greeter())
     const expected = { trustDomain: 'a.test' }
     const { socket, peer } = await connectTls({ ...client, expected, host: 'localhost', port })

@@ -30,7 +30,7 @@ const closing = (
 })
 
 describe('mergeDecision', () => {
-  test('an outcome completes the line of its intent and keeps what the intent said', () => {
+  test('an outcome completes the line of its intent and keeps the fields of the intent', () => {
     const signed = closing('delivered', null, { 'attested.response': 'callee' })
     const [line, ...others] = mergeDecision(mergeDecision([], intent), signed)
     expect(others).toEqual([])

@@ -18,7 +18,7 @@ async function reportOf(base64: string) {
 }
 
 describe('the report on a receipt', () => {
-  test('says who asked whom for what, when, and who signed', async () => {
+  test('names the caller, the receiver, the operation, the time and the signers', async () => {
     const report = await reportOf(vector.receipt)
     expect(report).toMatchObject({ verified: true, title: 'Verified and countersigned' })
     expect(report.sentence).toBe(
@@ -35,7 +35,7 @@ describe('the report on a receipt', () => {
     expect(lines).toContainEqual({ label: 'Facts', value: '17 opened, 1 withheld' })
   })
 
-  test('says whether the message that is given is the one on record', async () => {
+  test('reports whether the message that is given is the one on record', async () => {
     const receipt = await verifyReceipt(parseBase64(vector.receipt) ?? new Uint8Array(0), trust)
     const body = (text: string) => new TextEncoder().encode(text)
     const same = await compareMessage(receipt, 'request', body('{"invoice":4411}'))

@@ -34,8 +34,8 @@ const samples: Readonly<Record<Name, readonly [args: object, object: string | un
   'route.delete': [{ name: 'pay' }, 'pay'],
 }
 
-describe('what the record says an administrative operation is about', () => {
-  test('whatever changes something has an object', () => {
+describe('the object of an administrative operation on record', () => {
+  test('every operation that changes something has an object', () => {
     const nameless = names.filter((each) => {
       const { action, object } = OPERATIONS[each]
       return action === 'administer' && object.length === 0

@@ -20,7 +20,7 @@ function open(options: Partial<ConstructorParameters<typeof BodyBudget>[0]> = {}
   })
 }
 
-test('beyond its own share an identity loses its own body, and no one else does', () => {
+test('beyond its own share an identity loses its own body, and other identities lose none', () => {
   const budget = open()
   const other = budget.open('agent/other', 'b')
   other.take(50 * kib)
@@ -83,7 +83,7 @@ test('a body that has arrived stays accounted for and is not evicted', () => {
   expect(budget.totalBytes).toBe(0)
 })
 
-test('whatever arrives, every bound holds and everything is given back', () => {
+test('for any bodies, every bound holds and everything is given back', () => {
   const step = fc.record({
     identity: fc.integer({ min: 0, max: 5 }),
     address: fc.integer({ min: 0, max: 2 }),
@@ -147,7 +147,7 @@ describe('a budget of answers', () => {
     expect(budget.bytesOf('shop')).toBe(small.bytes)
   })
 
-  test('refuses what has not begun, of the caller that uses a receiver up, and of no one else', () => {
+  test('refuses exchanges that have not begun, of the caller that uses a receiver up, and of no other caller', () => {
     const budget = answers()
     for (let i = 0; i < 8; i++) held(budget, 'shop', 'greedy').take(95_000)
     expect(budget.admit('shop', 'greedy')).toMatchObject({

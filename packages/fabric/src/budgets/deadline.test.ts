@@ -8,8 +8,8 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
-describe('patience', () => {
-  test('ends when the time is up, and says so', () => {
+describe('a deadline', () => {
+  test('ends when the time is up, and reports the timeout', () => {
     const deadline = createDeadline(new AbortController().signal, 100)
     vi.advanceTimersByTime(99)
     expect(deadline.signal.aborted).toBe(false)
@@ -27,7 +27,7 @@ describe('patience', () => {
     expect(deadline.signal.aborted).toBe(true)
   })
 
-  test('ends with the caller, which is no time-out', () => {
+  test('ends with the caller, which is not a timeout', () => {
     const caller = new AbortController()
     const deadline = createDeadline(caller.signal, 100)
     caller.abort()

@@ -27,7 +27,7 @@ function served(queue: FairQueue<Item>): readonly Item[] {
   return order
 }
 
-test('whatever waits is served once, and what was removed is not', () => {
+test('each item that waits is served once, and a removed one is not', () => {
   fc.assert(
     fc.property(items, fc.array(fc.nat(59)), (given, removed) => {
       const queue = new FairQueue<Item>()

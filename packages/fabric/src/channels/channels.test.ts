@@ -355,7 +355,7 @@ describe('membership', () => {
     expect(told.toSorted()).toEqual(['for all 1', 'for few 1'])
   })
 
-  test('a sender that did not hear of the new epoch seals again, with the same message id', async () => {
+  test('a sender that has not received the new epoch seals again, with the same message id', async () => {
     await create(alice, bob)
     const seen: string[] = []
     const sender = channelOf(alice, (request) => async (...call) => {
@@ -571,7 +571,7 @@ describe('lies', () => {
     expect(await publishAs('alice')).toBe('MESSAGE_MALFORMED')
   })
 
-  test('a key message that leaves a member out, lets one in or is somebody else’s is refused', async () => {
+  test('a key message that leaves a member out, lets one in or comes from another agent is refused', async () => {
     await create(alice, bob)
     const signed = await open.authority.findDescriptor('orders', 1)
     const members = parseDescriptor(signed?.payload ?? new Uint8Array())?.members ?? []
@@ -642,7 +642,7 @@ describe('lies', () => {
     expect(text(again?.body)).toBe('ten')
   })
 
-  test('what a receiver cannot open goes to the dead letters with its reason [queue:dead-letter]', async () => {
+  test('a message that a receiver cannot open goes to the dead letters with its reason [queue:dead-letter]', async () => {
     await create(alice, bob)
     // No key message was ever put in the log.
     expect(await publishAs('alice', sealAs(alice).bytes)).toBe('PUBLISHED')

@@ -5,7 +5,7 @@ import { LeaseMemory } from './lease-memory.ts'
 
 const place = { channel: 'orders', offset: 1 }
 
-test('what is read back for a settlement is bounded, however many ask at once', async () => {
+test('the messages that are read back for settlements are bounded, however many callers ask at once', async () => {
   const memory = new LeaseMemory()
   let reading = 0
   let most = 0

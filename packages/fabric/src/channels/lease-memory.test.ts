@@ -17,7 +17,7 @@ function opened(answer: Hold | Refusal): Hold {
   return answer
 }
 
-test('what is reserved lets at least one message be read, and less when others are being read', async () => {
+test('a reservation lets at least one message be read, and less when others are being read', async () => {
   const memory = new LeaseMemory(limits)
   const read = async () => opened(await memory.reserve('a', 8 * mebibyte)).readBytesMax
   const sizes = [await read(), await read(), await read()]
@@ -63,7 +63,7 @@ test('parallel requests of one identity share its room, as long as their respons
   expect(memory.totalBytes).toBe(0)
 })
 
-test('who finds no room for responses that have not left is told so, and others are served', async () => {
+test('an identity without space for responses that have not left is refused, and others are served', async () => {
   const memory = new LeaseMemory(limits)
   const held: Hold[] = []
   for (;;) {
@@ -89,7 +89,7 @@ test('more of one kind than there ever is room for is refused, not waited for', 
   expect(memory.totalBytes).toBe(0)
 })
 
-test('whatever is reserved, kept and released, the bounds hold, and everyone is answered', async () => {
+test('for any reservations and releases, the bounds hold, and every caller is answered', async () => {
   const step = fc.record({
     identity: fc.constantFrom('a', 'b', 'c', 'd', 'e', 'f', 'g'),
     most: fc.nat(10 * mebibyte),

@@ -5,7 +5,7 @@ const longMs = 60_000
 const orders = { channel: 'orders', identity: 'a' }
 const others = { channel: 'others', identity: 'a' }
 
-test('who waits hears of its channel alone', async () => {
+test('a waiter is woken for its own channel alone', async () => {
   const waiters = new LeaseWaiters()
   let heard = ''
   const first = waiters.wait(orders, longMs, null).then((waited) => (heard += `orders ${waited}`))
@@ -17,7 +17,7 @@ test('who waits hears of its channel alone', async () => {
   expect(await second).toBe(true)
 })
 
-test('beyond the bound nobody waits, and is told so, until another one has left', async () => {
+test('beyond the bound a caller is refused at once, until another one has left', async () => {
   const waiters = new LeaseWaiters(1)
   const leaving = new AbortController()
   const waiting = waiters.wait(orders, longMs, leaving.signal)
@@ -30,7 +30,7 @@ test('beyond the bound nobody waits, and is told so, until another one has left'
   expect(await next).toBe(true)
 })
 
-test('one identity fills its own share of those who wait, and nobody else’s', async () => {
+test('one identity fills its own share of the waiters, not that of another', async () => {
   const waiters = new LeaseWaiters(10, 2)
   const held = [1, 2].map(() => waiters.wait(orders, longMs, null))
   expect(await waiters.wait(orders, longMs, null)).toBe(false)

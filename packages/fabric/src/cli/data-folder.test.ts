@@ -38,7 +38,7 @@ describe('the data folder', () => {
     expect(findDataFolder({ config }, environment)).toBe(join(dir, 'configured'))
   })
 
-  test('is .countersign here when nothing says otherwise', () => {
+  test('is .countersign here by default', () => {
     expect(findDataFolder({}, environment)).toBe(resolve('.countersign'))
   })
 })

@@ -135,7 +135,7 @@ describe('a fault of the machine', () => {
     ['ENOENT: no such file or directory, open', 'files of the data folder are gone'],
     ['database disk image is malformed', 'a database is damaged'],
     ['database is locked', 'another process holds a database'],
-  ])('%s says what to do', (text, means) => {
+  ])('%s comes with a next step', (text, means) => {
     const failure = brokenFailure({ what: 'the ledger cannot record', dataDir }, new Error(text))
     expect(failure.exit).toBe('broken')
     expect(failure.message).toBe(`the ledger cannot record: ${means} (${text})`)

@@ -34,7 +34,7 @@ const outcome: EntryView = {
   ended: { result: 'delivered', code: null, reason: null },
 }
 
-test('a closing entry is told of whom it is about', () => {
+test('a closing entry is shown with its caller and operation', () => {
   const complete = createEntryCompletion()
   complete(intent)
   const told = complete(outcome)
@@ -43,7 +43,7 @@ test('a closing entry is told of whom it is about', () => {
   expect(resultOf(told)).toBe('delivered')
 })
 
-test('what was opened before the listening began stays unknown', () => {
+test('an exchange that was opened before the listening began stays unknown', () => {
   expect(createEntryCompletion()(outcome)).toEqual(outcome)
   expect(entryRow(outcome).slice(4, 7)).toEqual(['-', '-', { phrase: '-' }])
 })
@@ -98,7 +98,7 @@ test('a lifecycle entry names its principal or object, an administrative one obj
   expect([operationOf(lost), resultOf(lost)]).toEqual([asked, 'unknown: restart'])
 })
 
-test('what a caller or a connector names is quoted unless it is a word', () => {
+test('a name from a caller or a connector is quoted unless it is a word', () => {
   const shown = (facts: EntryView['facts']) => operationOf({ ...intent, facts })
   expect(shown({ operation: 'agent.revoke billing because "leaked key"' })).toBe(
     '"agent.revoke billing because \\"leaked key\\""',

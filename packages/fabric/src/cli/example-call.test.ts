@@ -33,7 +33,7 @@ test('the example for plain HTTP gets the root and the key', () => {
   expect(words).not.toContain('-d ')
 })
 
-test.each(['a2a', 'mcp'] as const)('the example for %s says hello in JSON-RPC', (protocol) => {
+test.each(['a2a', 'mcp'] as const)('the example for %s sends hello in JSON-RPC', (protocol) => {
   const script = exampleCall({ ...order, protocol }).replace(/^curl/, `printf '%s\\0'`)
   const words = execFileSync('sh', ['-c', script]).toString('utf8').split('\0')
   const body: unknown = JSON.parse(words[words.indexOf('-d') + 1] ?? '')

@@ -42,7 +42,7 @@ test('a refusal is explained by its code, its detail and the policies', () => {
   expect(text).not.toContain('request.digest')
 })
 
-test('an exchange that never came to policy says so', () => {
+test('an exchange that never came to policy is explained as such', () => {
   const text = explain({ exchange: 'dec_1', entries: [refusal], policy: null }, terminal)
   expect(text).toContain('before policy was asked')
 })

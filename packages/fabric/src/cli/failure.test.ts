@@ -17,7 +17,7 @@ describe('every error becomes a failure with its exit code', () => {
     expect(failure.next).not.toBe('')
   })
 
-  test('a fault of this side says its next step once', () => {
+  test('a fault of this side names its next step once', () => {
     const failure = toFailure(new AgentError('FABRIC_UNREACHABLE', 'ECONNREFUSED'))
     expect(failure.exit).toBe('unreachable')
     expect(failure.message).not.toContain('Next')
@@ -82,7 +82,7 @@ describe('every error becomes a failure with its exit code', () => {
     expect(failure.next).toContain('--port 0')
   })
 
-  test('what nobody expected is internal, and keeps its stack', () => {
+  test('an unexpected error is internal, and keeps its stack', () => {
     const failure = toFailure(new TypeError('x is not a function'))
     expect(failure.exit).toBe('internal')
     expect(failure.message).toContain('failure.test.ts')

@@ -52,7 +52,7 @@ describe('doctor', () => {
     expect(found?.next).toContain('restore it')
   })
 
-  test('sees a port that somebody else holds', async () => {
+  test('sees a port that another process holds', async () => {
     const server = createServer()
     const port = await new Promise<number>((resolve) => {
       server.listen(0, '127.0.0.1', () => {

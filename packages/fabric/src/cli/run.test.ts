@@ -76,7 +76,7 @@ describe('countersign', () => {
     expect(stderr).toContain(says)
   })
 
-  test('ends with 3 where no fabric is running, and says how to start one', async () => {
+  test('ends with 3 when no fabric is running, and shows how to start one', async () => {
     const { status, stdout, stderr } = await countersign('agent', 'list', '--json', '--data', dir)
     expect({ status, stdout }).toEqual({ status: 3, stdout: '' })
     expect(stderr).toContain(`next: start one with \`countersign up --data ${dir}`)
@@ -101,7 +101,7 @@ describe('countersign', () => {
   })
 
   test.skipIf(process.platform !== 'linux')(
-    'ends at once with 2 for a data folder that cannot be made, and says what to do',
+    'ends at once with 2 for a data folder that cannot be made, with a next step',
     async () => {
       for (const data of ['/proc/xx', '/proc/xx/yy', '/proc', '/dev/null/x']) {
         const { status, stderr } = await countersign('up', '--port', '0', '--data', data)
@@ -124,7 +124,7 @@ describe('countersign', () => {
     },
   )
 
-  test('says of a join string of http that a fabric speaks https', async () => {
+  test('reports for a join string of http that a fabric speaks https', async () => {
     const join = `http://127.0.0.1:1/#csj_aaaaaaaa.${'A'.repeat(43)}`
     const { status, stderr } = await countersign(
       'connect',
@@ -139,7 +139,7 @@ describe('countersign', () => {
     expect(stderr).toContain('https only')
   })
 
-  test('doctor says in words that a port is taken', async () => {
+  test('doctor reports in words that a port is taken', async () => {
     const server = createServer()
     await new Promise<void>((resolve) => {
       server.listen(0, '127.0.0.1', resolve)
@@ -163,7 +163,7 @@ describe('countersign', () => {
     expect(stdout).toContain('a.cedar:1')
   })
 
-  test('says of a folder without an identity how to come by one', async () => {
+  test('reports a folder without an identity, and how to get one', async () => {
     const { status, stderr } = await countersign('status', '--identity', join(dir, 'none'))
     expect(status).toBe(3)
     expect(stderr).toContain('next: name the folder of an enrolled identity')

@@ -33,7 +33,7 @@ test.each([
   ['server', 7, null],
   ['command', null, 'SIGTERM'],
 ] as const)(
-  'a %s stops when its launcher says so, and when the launcher is gone',
+  'a %s stops on the signal of its launcher, and when the launcher is gone',
   async (kind, ...end) => {
     const told = await started(kind)
     told.child.send({ signal: 'SIGTERM' })

@@ -47,7 +47,7 @@ test.each([
     'broken',
     '/x cannot be read or written: the disk reports an error',
   ],
-] as const)('%j is told in words, with a next step', (members, exit, says) => {
+] as const)('%j is reported in words, with a next step', (members, exit, says) => {
   const fault = systemFault(Object.assign(new Error(members.code), members))
   expect(fault).toMatchObject({ exit, says })
   expect(fault?.next).not.toBe('')

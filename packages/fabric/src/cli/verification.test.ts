@@ -14,7 +14,7 @@ const terminal = createTerminal({ stdout: screen, stderr: screen, colours: false
 const context = { trustFingerprint: 'SHA256:x', matches: [] }
 
 describe('the report about a receipt', () => {
-  test('says first how it ended, then who attested each half [receipt:ending]', async () => {
+  test('shows first how it ended, then who attested each half [receipt:ending]', async () => {
     const report = formatVerification(await verifyInSteps(receipt, trust), context, terminal)
     expect(report).toContain('spiffe://acme.test/agent/invoice')
     expect(report).toMatch(/^ended +delivered: the response was handed to the caller\n/)
@@ -37,7 +37,7 @@ describe('the report about a receipt', () => {
     expect(report).not.toContain('\nverified')
   })
 
-  test('says of no key that it is trusted, where the trust is of another fabric of the same name', async () => {
+  test('marks no key as trusted when the trust is of another fabric of the same name', async () => {
     const keyId = trust.statementKey.keyId.map((byte) => byte ^ 1)
     const other = { ...trust, statementKey: { ...trust.statementKey, keyId } }
     const verification = await verifyInSteps(receipt, other)

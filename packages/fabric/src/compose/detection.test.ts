@@ -22,7 +22,7 @@ function openObserver() {
 
 const signed = { caller, receiver: 'billing', 'attested.request': 'caller', producer: receiver }
 
-describe('what connectors record', () => {
+describe('entries that connectors record', () => {
   test('raises the risk of an agent that its own connector refused [detection:risk@mesh]', () => {
     const { entry, risk } = openObserver()
     const facts = { caller, producer: caller, receiver: 'billing', code: 'NOT_PERMITTED' }

@@ -47,7 +47,7 @@ describe('names of agents', () => {
 
 describe('a name that cannot be one', () => {
   test.each(['Billing', 'a b', '-a', 'a-', 'ä', 'a'.repeat(64)])(
-    '%s is told what names may hold',
+    '%s is refused with the characters that names may hold',
     (name) => {
       const text = `agents: { ${JSON.stringify(name)}: { upstream: 'http://127.0.0.1:9000' } }`
       expect(() => read(text)).toThrow(/lower-case letters.*63 characters/)
@@ -66,7 +66,7 @@ describe('an address that cannot be one', () => {
     ['agents: { a: { upstream: nonsense } }', 'agents.a.upstream: a URL that starts with http://'],
     ['agents: { a: { upstream: "localhost:9000" } }', 'agents.a.upstream: a URL that starts with'],
     ['agents: { a: { upstream: "http://10.0.0.1" } }', 'agents.a.upstream: plain http leaves'],
-  ])('%s is told so, once', (text, says) => {
+  ])('%s is reported once', (text, says) => {
     expect(() => read(text)).toThrow(ConfigError)
     expect(() => read(text)).toThrow(says)
     expect(() => read(text)).not.toThrow(/\n.*\n/)
@@ -87,7 +87,7 @@ describe('a key or value that was misspelt', () => {
     expect(() => read(text)).toThrow(`did you mean ${meant}?`)
   })
 
-  test('that is like none is told nothing', () => {
+  test('that resembles none gets no suggestion', () => {
     expect(() => read('entirelySomethingElse: 1')).toThrow(/"entirelySomethingElse"$/)
   })
 })

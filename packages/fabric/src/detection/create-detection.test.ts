@@ -182,7 +182,7 @@ describe('the score', () => {
     expect(detection.riskOf('shop', start + 20 * halfLifeMs)).toEqual({ score: 0, signals: [] })
   })
 
-  test('the score alone is that of the signals that count, whoever brought them about', () => {
+  test('the score alone is that of the signals that count, regardless of their origin', () => {
     const raised = fc.record({
       detector: fc.constantFrom(...Object.keys(DETECTORS), 'operator'),
       weight: fc.integer({ min: 0, max: 100 }),
@@ -364,7 +364,7 @@ describe('an agent that is not known yet', () => {
   })
 })
 
-describe('what others bring about', () => {
+describe('the risk that others bring about', () => {
   test('never reaches 50, however long they try', () => {
     const { detection, observe } = openDetection()
     let highest = 0
@@ -387,7 +387,7 @@ describe('what others bring about', () => {
   })
 })
 
-describe('what others bring about', () => {
+describe('the risk that others bring about', () => {
   const told = fc.record({
     after: fc.integer({ min: 0, max: 20 * minute }),
     receivedBytes: fc.constantFrom(0, 1, 2 ** 20, 2 ** 40),
@@ -398,7 +398,7 @@ describe('what others bring about', () => {
     isLeak: fc.boolean(),
   })
 
-  test('stays below 50 however many say what, and for how long [detection:risk]', () => {
+  test('stays below 50 for any number of their reports, over any time [detection:risk]', () => {
     fc.assert(
       fc.property(fc.array(told, { minLength: 1, maxLength: 200 }), (events) => {
         const { detection, observe } = openDetection()

@@ -35,7 +35,7 @@ test('a key proves its owner, within its scopes, in either place', async () => {
   expect(await byApiKey({ ...nothing, bearer: 'ey.ey.x' })).toBeNull()
 })
 
-test('a key with another secret, of nobody, or beside another key is refused', async () => {
+test('a key with another secret, an unknown key, or a key next to another one is refused', async () => {
   const { byApiKey, text, identity } = await open()
   const other = await identity.apiKeys.create({ owner: 'alice', scopes: null })
   const mixed = `${text.slice(0, 13)}${other.text.slice(13)}`
@@ -47,7 +47,7 @@ test('a key with another secret, of nobody, or beside another key is refused', a
   })
 })
 
-test('a key ends with its time, with its removal and with its owner’s standing', async () => {
+test('a key ends with its time, with its removal and with the active status of its owner', async () => {
   const { byApiKey, text, key, identity, clock, store } = await open()
   await identity.setStatus('alice', 'quarantined', 'odd')
   expect(await byApiKey({ ...nothing, apiKey: text })).toMatchObject({ code: 'AGENT_QUARANTINED' })

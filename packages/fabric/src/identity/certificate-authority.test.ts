@@ -156,7 +156,7 @@ describe('a leaf', () => {
     await expect(authority.issue({ ...alice, ...change })).rejects.toThrow(TypeError)
   })
 
-  test('is accepted by nobody else’s bundle', async () => {
+  test('is accepted by the bundle of no other authority', async () => {
     const issued = await (await openAuthority(options())).issue(alice)
     const stranger = await openAuthority(options())
     const now = testClock().now()
@@ -170,7 +170,7 @@ describe('a leaf', () => {
 })
 
 describe('the identity of the server', () => {
-  test('changes key and certificate on rotation, and tells its listeners', async () => {
+  test('changes key and certificate on rotation, and notifies its listeners', async () => {
     const given = options()
     const authority = await openAuthority(given)
     const server = await openServerIdentity({

@@ -56,7 +56,7 @@ test('a rotation of the fabric’s own certificate is announced, so that what it
 })
 
 describe('enrolment', () => {
-  test('gives whoever holds a join token a certificate, and the record that the token says', async () => {
+  test('gives the holder of a join token a certificate, and the record that the token states', async () => {
     const alice = await enrollAgent(deps.identity, {
       name: 'alice',
       roles: ['writer'],
@@ -234,7 +234,7 @@ describe('enrolment', () => {
     expect(deps.identity.directory.find('alice')?.status).toBe('quarantined')
   })
 
-  test('answers a body that is no request with a refusal', async () => {
+  test('answers a body that is not a request with a refusal', async () => {
     for (const body of [null, 7, {}, [], { version: 1, token: 'x' }]) {
       expect(await deps.identity.enrollment.enroll(body)).toMatchObject({
         code: 'MESSAGE_MALFORMED',
@@ -257,7 +257,7 @@ describe('renewal', () => {
     expect(await certificateCaller(chainOf(grant))).toMatchObject({ spiffeId: caller.spiffeId })
   })
 
-  test('refuses proofs for another certificate, other methods, and agents out of standing', async () => {
+  test('refuses proofs for another certificate, other methods, and agents that are not active', async () => {
     const alice = await enrollAgent(deps.identity, { name: 'alice' })
     const caller = await certificateCaller(alice.certificateChain)
     const { tls } = newAgentSecrets()
@@ -288,7 +288,7 @@ describe('a certificate', () => {
     expect(await callerWith(bob.certificateChain)).toMatchObject({ code: 'CREDENTIAL_EXPIRED' })
   })
 
-  test('of the fabric, of a user by an agent’s name, or of nobody known is no caller', async () => {
+  test('of the fabric, of a user by an agent’s name, or of an unknown agent is not a caller', async () => {
     await enrollAgent(deps.identity, { name: 'alice' })
     for (const spiffeId of [
       'spiffe://a.test/fabric/gateway',
@@ -402,7 +402,7 @@ describe('an older join token', () => {
   })
 
   test.each(['quarantined', 'revoked'] as const)(
-    'ends when its agent is %s, and says so',
+    'ends when its agent is %s, and its refusal names the reason',
     async (status) => {
       await enrollAgent(deps.identity, { name: 'alice', roles: [] })
       const text = await make({ name: 'alice', roles: ['operator'] })

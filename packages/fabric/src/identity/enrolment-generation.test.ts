@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { generationOf, serialOfGeneration } from './enrolment-generation.ts'
 
-test('a serial number says its generation, whatever else is in it', () => {
+test('a serial number states its generation, whatever else is in it', () => {
   const random = fc.uint8Array({ minLength: 15, maxLength: 15 })
   fc.assert(
     fc.property(fc.nat({ max: 0xffff_ffff }), random, (generation, bytes) => {

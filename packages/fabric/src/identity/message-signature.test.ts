@@ -129,7 +129,7 @@ function keyOf({ grant }: EnrolledAgent): Uint8Array {
   return key
 }
 
-test('what has been verified by the caller’s own key is not verified again, by another it is', async () => {
+test('a signature that was verified by the caller’s own key is not verified again, by another it is', async () => {
   const { checkRequest } = deps.identity.signatures
   const verified = { ...signedBy(alice), signature: new Uint8Array(64) }
   expect(await checkRequest(verified, callerOf(alice), keyOf(bob))).toMatchObject({
@@ -141,7 +141,7 @@ test('what has been verified by the caller’s own key is not verified again, by
   })
 })
 
-test('what has been verified is still refused for all else', async () => {
+test('a verified signature is still refused for all other faults', async () => {
   const now = Math.floor(deps.clock.now() / 1000)
   for (const [signed, caller] of [
     [signedBy(alice, { created: now - 61 }), alice],

@@ -20,7 +20,7 @@ function openCopy() {
   return { wait, hear, listeners }
 }
 
-test('nobody waits for an enrolment that is known, nor for an earlier one', () => {
+test('an enrolment that is known, or an earlier one, needs no wait', () => {
   const { wait, hear } = openCopy()
   hear('a', 2)
   expect([wait('a', 2), wait('a', 1), wait('a', 0)]).toEqual([null, null, null])
@@ -51,7 +51,7 @@ test('without news a wait ends all the same', async () => {
   expect(listeners.size).toBe(0)
 })
 
-test('what one agent cannot wait for any more, another one can', async () => {
+test('an agent can wait when another one has used up its waits', async () => {
   const { wait } = openCopy()
   const waiting = Array.from({ length: 8 }, () => wait('a', 0))
   expect(waiting).not.toContain(null)

@@ -5,7 +5,7 @@ import { Renewals } from './renewals.ts'
 const alice = 'spiffe://a.test/agent/alice'
 const leaf = (fingerprint: string, expiresAt: number) => ({ fingerprint, expiresAt })
 
-test('what began under a certificate goes on with everything it is renewed to', () => {
+test('a stream that began under a certificate goes on with every renewal of it', () => {
   const renewals = new Renewals({ now: () => 0 })
   renewals.enrolled(alice, leaf('c0', 100))
   expect(renewals.untilOf(alice, 'c0')).toBe(100)
@@ -31,7 +31,7 @@ test('enrolling again begins anew, and the holder of the earlier keys gains noth
   expect(['c0', 'c1', 'd0'].map((each) => renewals.untilOf(alice, each))).toEqual([0, 0, 120])
 })
 
-test('connectors are told of what was renewed, for as long as it can carry a stream', () => {
+test('connectors receive each renewal, for as long as it can carry a stream', () => {
   const renewals = new Renewals({ now: () => 0 })
   renewals.renewed(alice, leaf('c0', 1_000), leaf('c1', 2_000))
   expect(renewals.announced(900)).toEqual({ c0: 2_000 })
@@ -85,7 +85,7 @@ test('a superseded renewal is extended by nothing that was renewed next to it', 
   expect(renewals.announced(0)).toEqual({ c0: 200, v1: 200 })
 })
 
-test('whatever two holders renew, in any order, one line goes on and extends only itself', () => {
+test('for any renewals of two holders, in any order, one line goes on and extends only itself', () => {
   const steps = fc.array(fc.nat({ max: 40 }), { maxLength: 120 })
   fc.assert(
     fc.property(steps, (picks) => {
@@ -113,7 +113,7 @@ test('whatever two holders renew, in any order, one line goes on and extends onl
   )
 })
 
-test('what is kept of one agent is bounded, by count and by time', () => {
+test('the renewals that are kept of one agent are bounded, by count and by time', () => {
   let now = 0
   const renewals = new Renewals({ now: () => now })
   const hour = 3_600_000

@@ -87,7 +87,7 @@ test('a wait ends by its deadline, with the limit', async () => {
   expect(queue.depth).toBe(2)
 })
 
-test('a ledger that stops lets no one wait', async () => {
+test('a ledger that stops leaves no caller waiting', async () => {
   const queue = new AppendQueue(bounds, still)
   fill(queue, 'a', 'b')
   const turn = queue.enter('c')

@@ -178,7 +178,7 @@ test('a damaged page is never searched, and a damaged header or list is rebuilt'
   }
 })
 
-test('what stays open is written once, however many segments follow', async () => {
+test('an exchange that stays open is written once, however many segments follow', async () => {
   await fc.assert(
     fc.asyncProperty(fc.nat(200), fc.integer({ min: 1, max: 30 }), async (open, segmentEntries) => {
       const resources = new MemoryResources()

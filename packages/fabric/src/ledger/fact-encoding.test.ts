@@ -37,7 +37,7 @@ test('a fact is encoded to the same bytes as by the protocol, and within its bou
   )
 })
 
-test('what the protocol refuses is refused', () => {
+test('facts that the protocol refuses are refused', () => {
   const lies: readonly (readonly [string, FactValue])[] = [
     ['Bad', 1],
     ['', 1],

@@ -79,7 +79,7 @@ const swapped = (list: Uint8Array[]) => {
   return [a, c, b, ...rest]
 }
 
-describe('what an operator with the files, but not the keys, can try', () => {
+describe('attacks of an operator with the files, but not the keys', () => {
   const attacks: readonly (readonly [string, (disk: LossyDisk) => void])[] = [
     [
       'an entry is replaced by another genuine one',
@@ -247,7 +247,7 @@ describe('the write-ahead log', () => {
     }
   })
 
-  test('torn at any byte of a record that nobody heard of, it opens without that record', async () => {
+  test('torn at any byte of a record that was never acknowledged, it opens without that record', async () => {
     const { disk, path, written, size } = await died()
     const acknowledged = recordsOf(disk.readWhole(path))
     const longer = disk.copy()
@@ -263,7 +263,7 @@ describe('the write-ahead log', () => {
     }
   })
 
-  test('a whole record that nobody heard of is kept, because its head was signed', async () => {
+  test('a whole record that was never acknowledged is kept, because its head was signed', async () => {
     const { disk, path, size } = await died()
     const more = await openUnheard(disk.copy(), path)
     disk.overwrite(path, more)

@@ -94,7 +94,7 @@ test('entries stand in the order in which they were appended, and are explained 
   await ledger.close()
 })
 
-test('an intent that nobody closed is closed as indeterminate by the next start, once [record:indeterminate]', async () => {
+test('an intent that was left open is closed as indeterminate by the next start, once [record:indeterminate]', async () => {
   const disk = new LossyDisk()
   const first = await openLossyLedger(disk, keys)
   const [open, closed] = [newExchange(), await closeExchange(first)]
@@ -158,7 +158,7 @@ test('published resources follow the checkpoint, and older partial tiles stay av
   await ledger.close()
 })
 
-test('a failed sync stops the ledger for good, and says so once', async () => {
+test('a failed sync stops the ledger for good, and is reported once', async () => {
   const disk = new LossyDisk()
   let fatal = 0
   const ledger = await openLossyLedger(disk, keys, { onFatal: () => fatal++, limits: lazy })

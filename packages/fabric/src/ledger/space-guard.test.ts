@@ -39,7 +39,7 @@ test('the first entry after a pause is judged by the space that is free then', a
   await ledger.close()
 })
 
-test('where nothing begins any more, exchanges still end and administration goes on', async () => {
+test('while no exchange may begin, exchanges still end and administration goes on', async () => {
   const disk = new LossyDisk()
   const { clock, wait } = atHand()
   const ledger = await openLossyLedger(disk, keys, { clock })

@@ -46,7 +46,7 @@ for (const [name, open] of layers) {
       await again.close()
     })
 
-    test('what is not there is null, an empty list, or nothing to remove', async () => {
+    test('a missing file is null, an empty list, or nothing to remove', async () => {
       const { files, root } = await open()
       expect(await files.open(`${root}/none`, 'read')).toBeNull()
       expect(await files.open(`${root}/none`, 'update')).toBeNull()

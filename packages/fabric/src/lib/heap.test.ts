@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { giveBackGarbage, HeapKeeper } from './heap.ts'
 
-test('what nobody refers to is collected', async () => {
+test('an object without references is collected', async () => {
   const reference = new WeakRef({ bytes: new Uint8Array(1024) })
   // A weak reference holds what it points to until the turn that made it is over.
   await new Promise((resolve) => setImmediate(resolve))
@@ -9,7 +9,7 @@ test('what nobody refers to is collected', async () => {
   expect(reference.deref()).toBeUndefined()
 })
 
-test('a surplus is collected once, and what is in use or stays is no surplus', async () => {
+test('a surplus is collected once, and memory that is in use or stays is not a surplus', async () => {
   const mebibyte = 1024 * 1024
   let held = 100
   let used = 0

@@ -27,7 +27,7 @@ test('work is done in order, and no turn does more than its part', async () => {
     expect(count - (seen[at - 1] ?? 0)).toBeLessThanOrEqual(4)
 })
 
-test('whoever has many waits behind the first of everyone else', () => {
+test('an owner of many waits behind the first of every other one', () => {
   expect(inTurns([['a1', 'a2', 'a3'], ['b1'], ['c1', 'c2']])).toEqual([
     ...['a1', 'b1', 'c1', 'a2', 'c2', 'a3'],
   ])

@@ -63,17 +63,20 @@ describe('a folder', () => {
     }
   })
 
-  test('whose name is too long is refused', () => {
+  test('with a name that is too long is refused', () => {
     expect(faultOf(join(dir, 'a'.repeat(300))).message).toContain('the name is too long')
   })
 
-  test.skipIf(process.getuid?.() === 0)('where this user may not write is refused', () => {
-    chmodSync(dir, 0o500)
-    expect(faultOf(join(dir, 'a')).message).toContain('this user may not write there')
-  })
+  test.skipIf(process.getuid?.() === 0)(
+    'without permission for this user to write is refused',
+    () => {
+      chmodSync(dir, 0o500)
+      expect(faultOf(join(dir, 'a')).message).toContain('this user may not write there')
+    },
+  )
 })
 
-describe('a file that somebody named', () => {
+describe('a file that the user named', () => {
   test('is read whole, up to its bound', () => {
     const path = join(dir, 'file')
     const bytes = new Uint8Array(100_000).map((_, i) => i)

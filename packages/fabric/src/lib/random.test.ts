@@ -15,6 +15,6 @@ test('no bytes are given out twice, however often the pool is filled again', () 
   expect(given.size).toBe(2000)
 })
 
-test('what is no count is refused', () => {
+test('a value that is not a count is refused', () => {
   for (const count of [-1, Number.NaN]) expect(() => systemRandom(count)).toThrow(RangeError)
 })

@@ -46,7 +46,7 @@ async function ask(url: string, { method = 'GET', headers = {} }: Asked = {}) {
 }
 
 describe('probes', () => {
-  test('say that a process lives from its start on, and is ready while it serves', async () => {
+  test('report that a process lives from its start on, and is ready while it serves', async () => {
     const { url, readiness } = await listening()
     expect((await ask(`${url}/healthz`)).status).toBe(200)
     expect(await ask(`${url}/readyz`)).toMatchObject({

@@ -41,7 +41,7 @@ describe('a log', () => {
     expect(lines.map(({ event }) => event)).toEqual(['certificate rotation failed'])
   })
 
-  test('bounds each kind of event in a minute, and says how many it dropped', () => {
+  test('bounds each kind of event in a minute, and reports the number of dropped ones', () => {
     const { lines, log, wait } = logTo()
     for (let i = 0; i < 50; i++) log('registration failed')
     log('another kind')

@@ -16,7 +16,10 @@ test('no caller takes all connections to receivers', () => {
   expect(fittingExchanges(8_192, null)).toBe(8_192)
 })
 
-test.runIf(process.platform === 'linux')('the system says how many files there are', async () => {
-  expect(await openFilesMax()).toBeGreaterThan(0)
-  expect(await openFiles()).toBeGreaterThan(2)
-})
+test.runIf(process.platform === 'linux')(
+  'the system reports how many files there are',
+  async () => {
+    expect(await openFilesMax()).toBeGreaterThan(0)
+    expect(await openFiles()).toBeGreaterThan(2)
+  },
+)

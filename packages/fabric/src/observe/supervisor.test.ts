@@ -18,7 +18,7 @@ function supervised(watchdogMs: number | null, notifySocket: string | null = '/r
 }
 
 describe('systemd', () => {
-  test('is told when the server serves, and when it stops', async () => {
+  test('is notified when the server serves, and when it stops', async () => {
     const { supervisor, sent } = supervised(null)
     supervisor.ready()
     supervisor.stopping(20_000)
@@ -42,7 +42,7 @@ describe('systemd', () => {
     supervisor.close()
   })
 
-  test('is told nothing where it did not start the process', async () => {
+  test('is not notified when it did not start the process', async () => {
     const { supervisor, sent } = supervised(1_000, null)
     supervisor.ready()
     supervisor.stopping(1)
@@ -51,7 +51,7 @@ describe('systemd', () => {
     expect(sent).toEqual([])
   })
 
-  test('that cannot be told is a line in the log, and ends nothing', async () => {
+  test('that cannot be notified is a line in the log, and ends nothing', async () => {
     const onFault = vi.fn<(cause: Error) => void>()
     const supervisor = openSupervisor({
       environment: { notifySocket: '/run/notify', watchdogMs: 1_000 },

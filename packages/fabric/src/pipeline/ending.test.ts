@@ -73,7 +73,7 @@ function expectOneEnding(drafts: readonly EntryDraft[]): void {
 
 const streamed = { transcript: new Uint8Array(32), events: 2, 'attested.response': 'fabric' }
 
-describe('what a refusal ends has one ending [receipt:whatever-is-recorded]', () => {
+describe('an exchange that a refusal ends has one ending [receipt:whatever-is-recorded]', () => {
   test('a stream, at the side that records it', () => {
     return fc.assert(
       fc.asyncProperty(refusals, transports, async (refusal, transport) => {

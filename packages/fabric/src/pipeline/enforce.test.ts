@@ -207,7 +207,7 @@ describe('enforce', () => {
     expect(world.entries[0]?.facts['code']).toBe('NOT_PERMITTED')
   })
 
-  test('without a credential nobody gets further [authenticate:someone]', async () => {
+  test('without a credential a request gets no further [authenticate:someone]', async () => {
     const world = new World()
     world.identify = () => Promise.resolve(null)
     expect((await world.enforce()).refusal?.code).toBe('CREDENTIAL_MISSING')
@@ -301,7 +301,7 @@ describe('enforce', () => {
     })
   })
 
-  test('a withdrawal before delivery that cannot be recorded is no unknown outcome [deliver:unknown-outcome]', async () => {
+  test('a withdrawal before delivery that cannot be recorded is not an unknown outcome [deliver:unknown-outcome]', async () => {
     const world = new World()
     world.ledgerFails = ({ kind }) => {
       world.status = 'quarantined'
@@ -361,7 +361,7 @@ describe('enforce', () => {
     expect(world.entries.at(-1)?.facts).toMatchObject({ result: 'unknown', progress: 'sent' })
   })
 
-  test('what we have no room to inspect is not the fault of who answered', async () => {
+  test('an answer that we have no space to inspect is not the fault of its sender', async () => {
     const inspected = { fields: [], frame: [], body: null, findings: [] }
     for (const [given, limit, told] of [
       ['OVERLOADED', null, 'OUTCOME_UNKNOWN'],
@@ -492,7 +492,7 @@ describe('a stream', () => {
     expect(stream.wasEnded()).toBe(true)
   })
 
-  test('an event that is ready together with the loss of standing does not pass [revoke:live]', async () => {
+  test('an event that is ready together with the loss of active status does not pass [revoke:live]', async () => {
     const world = new World()
     world.answer = delivered(streamOf('a', 'b').body)
     const events = eventsOf(await world.enforce())
@@ -502,7 +502,7 @@ describe('a stream', () => {
     expect(last.done).toBe(true)
   })
 
-  test('a caller that leaves ends the receiver’s side, and the outcome says so [deliver:cancel]', async () => {
+  test('a caller that leaves ends the receiver’s side, and the outcome records it [deliver:cancel]', async () => {
     const world = new World()
     const stream = streamOf('a')
     world.answer = delivered(stream.body)
@@ -546,7 +546,7 @@ describe('a stream', () => {
   )
 })
 
-describe('what a receiver states', () => {
+describe('a refusal that a receiver states', () => {
   const statedBy = 'spiffe://a.test/agent/shop'
   const states = (world: World, before: () => void = () => undefined) =>
     enforce(world.deps(), unchecked, async (intended, still) => {

@@ -20,7 +20,7 @@ test.each([masked, blocked])('a field with what policy names is left out: %j', (
   expect(kept.findings.map(({ path }) => path)).toEqual(['header x-request-id', 'header etag'])
 })
 
-test('what machines make up stays, and so does everything that no policy names', () => {
+test('generated values stay, and so does everything that no policy names', () => {
   const fields = [
     ['mcp-session-id', '41111111-1111-4111-8111-111111111111'],
     ['traceparent', '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'],
@@ -37,7 +37,7 @@ test.each([
   ['accept', `text/plain;x=${card}`],
   ['mcp-name', `=?base64?${Buffer.from(card).toString('base64')}?=`],
   ['mcp-param-a', `=?base64?${Buffer.from(card).toString('base64')}?=`],
-])('the field %s is no place for a card: %s', (name, value) => {
+])('the field %s is not a place for a card: %s', (name, value) => {
   expect(inspectFields([[name, value]], masked, redactor).fields).toEqual([])
 })
 
@@ -59,7 +59,7 @@ test('a type with a finding in its parameters keeps its essence', () => {
   expect(kept.findings.map(({ path }) => path)).toEqual(['header content-type'])
 })
 
-test('a signature is no place for a card: neither its nonce nor the names that it covers', () => {
+test('a signature is not a place for a card: neither its nonce nor the names that it covers', () => {
   const components = ['"@method"', '"@path"']
   const drawn = '4bf92f3577b34da6a3ce929d0e0e4736'
   const inspected = (names: readonly string[], nonce: string | null) =>
@@ -86,7 +86,7 @@ test.each([
   expect(kept.findings.map(({ path }) => path)).toEqual([`header ${name}`])
 })
 
-test('the name of an argument is no place for a card either, and no path repeats it', () => {
+test('the name of an argument is not a place for a card either, and no path repeats it', () => {
   const kept = inspectFields([[`mcp-param-${card}`, 'a']], masked, redactor)
   expect(kept.fields).toEqual([])
   expect(new Set(kept.findings.map(({ path }) => path))).toEqual(
@@ -95,7 +95,7 @@ test('the name of an argument is no place for a card either, and no path repeats
 })
 
 test.each(['/a?password=hunter2hunter2', '/a?x=1&api_key=hunter2hunter2'])(
-  'what the query of %s names as a secret is one',
+  'a value that the query of %s names as a secret is one',
   (path) => {
     const secrets = { mask: ['credential'], block: [] }
     expect(inspectPath(path, secrets, redactor)).toMatchObject({ code: 'CONTENT_BLOCKED' })

@@ -6,7 +6,7 @@ import { inspectParts, noParts } from './inspect-parts.ts'
 const redactor = createRedactor({ hashKey: new Uint8Array(32) })
 const order = { mask: ['email'], block: [] }
 
-test('what is found in all parts of an event together is bounded', () => {
+test('the findings in all parts of an event together are bounded', () => {
   const addresses = (count: number) =>
     Array.from({ length: count }, (_, at) => `a${at}@b.example`).join(' ')
   const event = (inBody: number, inFrame: number) =>

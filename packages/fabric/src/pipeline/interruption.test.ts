@@ -20,7 +20,7 @@ test('an interruption ends every wait, also those that begin later, and the firs
   expect(await interruption.or(Promise.resolve(1))).toBe('left')
 })
 
-test('work that fails after the interruption is nobody’s unhandled rejection', async () => {
+test('work that fails after the interruption is not an unhandled rejection', async () => {
   const interruption = new Interruption<'over'>()
   const unhandled: unknown[] = []
   const listener = (cause: unknown) => void unhandled.push(cause)
@@ -36,7 +36,7 @@ test('work that fails after the interruption is nobody’s unhandled rejection',
   expect(unhandled).toEqual([])
 })
 
-test('what was waited for is not kept while nothing interrupts', async () => {
+test('an awaited value is not kept while nothing interrupts', async () => {
   const interruption = new Interruption<'over'>()
   const values: WeakRef<object>[] = []
   for (let turn = 0; turn < 100; turn++) {

@@ -47,7 +47,7 @@ function open(costMs = 0, cpuMs = costMs) {
 const filled = (unit: string, length: number) =>
   unit.repeat(Math.ceil(length / unit.length)).slice(0, length)
 
-describe('whatever part of a message is large goes to the thread', () => {
+describe('any part of a message that is large goes to the thread', () => {
   const large = filled('a ', inlineBytesMax + 1)
   const body = { contentType: 'text/plain' }
   test.each<[string, Partial<Parts>]>([
@@ -110,7 +110,7 @@ test('messages that cost what ordinary ones do use no share', async () => {
   expect(handed()).toBe(0)
 })
 
-test('what other processes do meanwhile is on no account', async () => {
+test('the work of other processes meanwhile is on no account', async () => {
   const { inspect, handed, read } = open(50, 0.2)
   for (let i = 0; i < 1_000; i++) await inspect({ path: '/a' })
   expect(handed()).toBe(0)

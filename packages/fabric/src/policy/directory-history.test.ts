@@ -27,7 +27,7 @@ function open(first: readonly Described[] = [record]) {
   return { history, clock, put }
 }
 
-test('what a name was is found for two minutes after each change', () => {
+test('the earlier state of a name is found for two minutes after each change', () => {
   const { history, clock, put } = open()
   const [board, none] = [
     { ...record, roles: ['board'] },

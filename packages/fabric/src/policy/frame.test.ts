@@ -24,7 +24,7 @@ function frameOf(changes: Partial<PolicyRequest['principal']> = {}, time = 0): F
   })
 }
 
-describe('what a policy can see', () => {
+describe('the facts that a policy can see', () => {
   test('a role and a segment of the same name are two things', () => {
     const frame = frameOf({ roles: ['x'], segment: 'y' })
     const isPrincipalIn = (type: string, id: string) =>

@@ -39,6 +39,6 @@ test('many wildcards on a long text that does not match end at once', () => {
   expect(compilePattern([...pattern, { Literal: 'b' }])('a'.repeat(50_000))).toBe(false)
 })
 
-test('a literal star is told from a wildcard in writing', () => {
+test('a literal star is written differently from a wildcard', () => {
   expect(formatPattern(['Wildcard', { Literal: '*' }, { Literal: '"' }])).toBe('"*\\*\\""')
 })

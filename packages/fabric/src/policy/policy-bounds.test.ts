@@ -6,7 +6,7 @@ function nested(depth: number): string {
   return `${'(['.repeat(depth / 2)}1${'])'.repeat(depth / 2)}`
 }
 
-describe('what is given to the parser', () => {
+describe('the text that is given to the parser', () => {
   test('brackets in one another and operators in a row are bounded', () => {
     expect(() => assertReadable(nested(bracketDepthMax))).not.toThrow()
     expect(() => assertReadable(nested(bracketDepthMax + 2))).toThrow(PolicyUnsupported)

@@ -19,7 +19,7 @@ test('a new fabric gets every policy that it is shipped with', async () => {
   expect(await readdir(root)).toEqual(['policies'])
 })
 
-test('what a death in the middle of the installation left is not taken for policies', async () => {
+test('files that a crash in the middle of the installation left are not taken for policies', async () => {
   await installDefaultPolicies(`${policyDir}.new`)
   await rm(join(`${policyDir}.new`, '10-operators.cedar'))
   await writeFile(join(`${policyDir}.new`, '20-agents.cedar'), 'permit(')

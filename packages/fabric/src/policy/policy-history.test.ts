@@ -41,7 +41,7 @@ function open(first: CompiledPolicySet) {
   }
 }
 
-test('a superseded set is found for two minutes, and given back then though nobody asks', () => {
+test('a superseded set is found for two minutes, and given back then even without a request', () => {
   const { history, change, pass } = open(setOf('one'))
   change(setOf('two'))
   pass(60_000)
@@ -56,7 +56,7 @@ test('a superseded set is found for two minutes, and given back then though nobo
   expect(history.find('three')?.version).toBe('three')
 })
 
-test('what is kept is bounded by the text of the sets, the last one excepted', () => {
+test('the history is bounded by the text of the sets, the last one excepted', () => {
   const large = 3 * 1024 * 1024
   const { history, change } = open(setOf('one', large))
   change(setOf('two', large))

@@ -127,7 +127,7 @@ describe('the policy room', () => {
     expect(effectOf(opened)).toBe('deny')
   })
 
-  test('listeners hear of a new set once, after it took force, and not of none', async () => {
+  test('listeners receive a new set once, after it took force, and nothing without one', async () => {
     const opened = await open(false)
     const heard: string[] = []
     const stop = opened.onChange((set) =>

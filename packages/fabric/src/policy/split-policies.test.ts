@@ -14,7 +14,7 @@ describe('splitting a file into policies', () => {
     expect(splitPolicies('a "unclosed ; ').map(({ text }) => text)).toEqual(['a "unclosed ; '])
   })
 
-  test('every piece stands where it says, and only blanks and comments lie between', () => {
+  test('every piece stands at its stated place, with only blanks and comments between', () => {
     const source = fc.string({
       unit: fc.constantFrom('a', ';', '"', '\\', '/', '\n', ' '),
       maxLength: 40,

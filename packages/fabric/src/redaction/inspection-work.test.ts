@@ -75,7 +75,7 @@ test('no text costs more steps than its length allows', () => {
   )
 })
 
-test('a bracket that opens no list is no reason to read on', () => {
+test('a bracket that opens no list is not a reason to read on', () => {
   const text = `\\@${fill('pin=[CARD *1111]', 4_200)}`
   expect(stepsOf(text, 'text/plain')).toBeLessThan(200 * text.length)
 })

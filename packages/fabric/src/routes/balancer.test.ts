@@ -67,7 +67,7 @@ describe('requests over several endpoints', () => {
     expect(tried).toHaveLength(1)
   })
 
-  test('whose second copy may not leave are not reported as unsent', async () => {
+  test('with a second copy that may not leave are not reported as unsent', async () => {
     const right = new Withdrawal('caller-quarantined', 'told to')
     const failures = [
       new UpstreamError('reset', { progress: 'sent', stale: true, cause: null }),
@@ -107,7 +107,7 @@ describe('requests over several endpoints', () => {
     expect(tried.some((url) => Number(/\d+/.exec(url)) > 255)).toBe(true)
   })
 
-  test('without any endpoint reach nobody, and say so', async () => {
+  test('without any endpoint reach no receiver, and are reported as not sent', async () => {
     const { upstream, tried } = upstreamWith(new Set(), 'sent')
     const balancer = createBalancer(upstream, systemRandom, () => 0)
     const none = { ...route, endpoints: [] }

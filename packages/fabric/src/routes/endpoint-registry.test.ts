@@ -20,7 +20,7 @@ function openRegistry() {
 }
 
 describe('registrations of one agent', () => {
-  test('by two instances stand beside each other, and each takes back only its own', () => {
+  test('by two instances coexist, and each takes back only its own', () => {
     const { say, urls } = openRegistry()
     say('one', 'https://a.test')
     say('two', 'https://b.test')
@@ -39,21 +39,21 @@ describe('registrations of one agent', () => {
     expect(changes()).toBe(before)
   })
 
-  test('end when nobody renews them', () => {
+  test('end unless they are renewed', () => {
     const { say, urls, time } = openRegistry()
     say('one', 'https://a.test')
     time.now = 100
     expect(urls()).toEqual([])
   })
 
-  test('are bounded, and the one heard of longest ago goes first', () => {
+  test('are bounded, and the one renewed longest ago goes first', () => {
     const { say, urls } = openRegistry()
     for (let i = 0; i <= instancesPerAgentMax; i++) say(`${i}`, `https://i${i}.test`)
     expect(urls()).toHaveLength(instancesPerAgentMax)
     expect(urls()).not.toContain('https://i0.test')
   })
 
-  test('that speak several protocols are reached in one, whoever renewed last', () => {
+  test('that speak several protocols are reached in one, regardless of the last renewal', () => {
     const { registry } = openRegistry()
     const say = (instance: string, protocol: 'mcp' | 'a2a') =>
       registry.register('billing', instance, [

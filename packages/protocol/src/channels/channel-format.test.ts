@@ -126,7 +126,7 @@ describe('settlement', () => {
     { ...good, items: [{ ...item, verdict: 'dead' as const, reason: 'a\nb' }] },
     { ...good, countersignature: new Uint8Array(63) },
     { ...good, signingKeyId: '' },
-  ])('a settlement that says something else is refused (%#)', (settlement) => {
+  ])('a settlement that states anything else is refused (%#)', (settlement) => {
     expect(parseSettlement(encodeSettlement(settlement))).toBeNull()
   })
 })

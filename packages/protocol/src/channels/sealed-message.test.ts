@@ -86,7 +86,7 @@ describe('sealed message', () => {
     )
   })
 
-  test('whatever parses has no other encoding', () => {
+  test('a message that parses has no other encoding', () => {
     fc.assert(
       fc.property(
         sealedMessage,

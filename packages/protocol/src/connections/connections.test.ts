@@ -121,7 +121,7 @@ async function readers(
   return { connections, dropped, open }
 }
 
-test('who has proved nothing makes room before anyone who has, however little it holds', async () => {
+test('an unauthenticated connection is closed before any authenticated one, however little it holds', async () => {
   const { dropped, open, connections } = await readers(
     { unsentBytesMax: 4 * mebibyte },
     { alice: [3 * mebibyte], nobody: [mebibyte / 4], 'nobody-2': [mebibyte], bob: [mebibyte / 2] },
@@ -142,7 +142,7 @@ test('among those who have, the largest and slowest goes, and no more than it ta
   expect(open).toMatchObject({ bob: [true], carol: [true] })
 })
 
-test('beyond the share of an identity its own worst connection ends, and nobody else’s larger one', async () => {
+test('beyond the share of an identity its own worst connection ends, not a larger one of another identity', async () => {
   const { dropped, open } = await readers(
     { unsentBytesPerIdentity: 4 * mebibyte },
     { bob: [3.9 * mebibyte], 'alice 1': [3 * mebibyte], 'alice 2': [2 * mebibyte] },
@@ -152,7 +152,7 @@ test('beyond the share of an identity its own worst connection ends, and nobody 
   expect(dropped).toEqual(['identity'])
 })
 
-test('what is cut for its connection is not counted against its identity or the listener as well', async () => {
+test('a stream that is cut for its connection is not counted against its identity or the listener as well', async () => {
   const { dropped, open } = await readers(
     {
       unsentBytesPerConnection: 4 * mebibyte,

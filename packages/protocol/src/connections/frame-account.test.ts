@@ -11,7 +11,7 @@ function settled(): FrameAccount {
   return account
 }
 
-test('what a client needs is never too much, whatever its requests and bodies are', () => {
+test('the frames that a client needs are never too many, whatever its requests and bodies are', () => {
   const sample = fc.record({
     requests: fc.nat(200),
     headBytes: fc.nat(2 * 1024),
@@ -70,7 +70,7 @@ test('single bytes pay for themselves, heads of frames and padding for nothing',
   expect(account.isOver(16_384 * (10 + 255), 500)).toBe(true)
 })
 
-test('a field that may refer to the table pays for one octet, whatever it says', () => {
+test('a field that may refer to the table pays for one octet, whatever its value is', () => {
   const head = [':method', 'GET', ':path', '/', 'x', 'a'.repeat(4_000)]
   const octets = 9 + 3
   const account = new FrameAccount()

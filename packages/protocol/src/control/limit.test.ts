@@ -38,7 +38,7 @@ describe('a limit', () => {
     )
   })
 
-  test('whatever is accepted has one spelling', () => {
+  test('every text that is accepted has one spelling', () => {
     const word = fc.constantFrom('per', 'minute', 'KiB', 'bytes', 'receiver', '', 's', '1', 'x')
     const texts = fc
       .tuple(fc.constantFrom('a.b', 'limits.bodyBytes', 'a'), fc.nat(5000), fc.array(word))

@@ -69,7 +69,7 @@ describe('bytes', () => {
     )
   })
 
-  test('that are not UTF-8 are no text, and a byte order mark is kept', () => {
+  test('that are not UTF-8 are not text, and a byte order mark is kept', () => {
     expect(() => parseUtf8(Uint8Array.of(0xc0, 0x80))).toThrow(TypeError)
     expect(parseUtf8(utf8('\ufeffa'))).toBe('\ufeffa')
   })

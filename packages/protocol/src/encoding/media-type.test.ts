@@ -80,7 +80,7 @@ test.each([
   expect(plainMediaType(field)).toBe(plain)
 })
 
-test('what the next reader gets says the same, and nothing unusual', () => {
+test('the next reader receives the same media type, and nothing unusual', () => {
   const part = fc.constantFrom(...[';', ' ', '\t', ';a=1', ';b="x y"', '; charset=utf-8', 'x'])
   fc.assert(
     fc.property(fc.array(part, { maxLength: 12 }), (parts) => {

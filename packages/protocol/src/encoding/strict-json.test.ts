@@ -29,7 +29,7 @@ function hasDuplicate(text: string): boolean {
 }
 
 describe('strict JSON', () => {
-  test('is what JSON.parse makes of every document without lies', () => {
+  test('agrees with JSON.parse on every document without an attack', () => {
     fc.assert(
       fc.property(json, fc.constantFrom(0, 1, 2), (value, indent) => {
         const text = JSON.stringify(value, null, indent)
@@ -85,7 +85,7 @@ describe('strict JSON', () => {
     expect(() => parseStrictJson(text)).toThrow(MalformedError)
   })
 
-  test('accepts what only looks like a lie', () => {
+  test('accepts a text that only looks like an attack', () => {
     const texts = [
       '{"a":{"a":{"a":1}}}',
       '[{"a":1},{"a":1}]',

@@ -144,7 +144,7 @@ describe('an inclusion proof', () => {
     )
   })
 
-  test('is refused with a size or index that is no count, or hashes of another length', () => {
+  test('is refused with a size or index that is not a count, or hashes of another length', () => {
     const proof = inclusionOf(3, 7)
     for (const change of [{ size: 7.5 }, { index: -1 }, { index: 7 }, { size: 2 ** 53 }]) {
       expect(verifyInclusionWith(sha256, { ...proof, ...change })).toBe(false)

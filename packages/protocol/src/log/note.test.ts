@@ -194,7 +194,7 @@ describe('a vkey', () => {
     expect(sha256(concat(utf8('log.test\n'), typed)).slice(0, 4)).toEqual(log.keyId)
   })
 
-  test('whose id is not that of its key verifies nothing', async () => {
+  test('with an id that is not that of its key verifies nothing', async () => {
     const lying = signer('log.test', 3).vkey.replace(/\+[0-9a-f]{8}\+/, `+${hex(log.keyId)}+`)
     expect(await verifyNote(note, lying)).toBe(false)
   })

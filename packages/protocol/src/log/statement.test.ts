@@ -98,7 +98,7 @@ describe('the payload of an entry', () => {
   })
 })
 
-describe('what a commitment covers', () => {
+describe('the facts that a commitment covers', () => {
   const value: fc.Arbitrary<FactValue> = fc.oneof(
     fc.string({ unit: 'grapheme' }),
     fc.maxSafeInteger(),

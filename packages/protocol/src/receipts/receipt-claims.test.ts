@@ -63,7 +63,7 @@ describe('claims of a receipt', () => {
     expect(exchange(intent, { result: 'delivered' }, 'indeterminate')).toBe('VALUE_UNKNOWN')
   })
 
-  test('fail without a fact that decides what is said', () => {
+  test('fail without a fact that decides the claim', () => {
     for (const name of Object.keys(intent)) {
       const { [name]: _, ...rest } = intent
       expect(exchange(rest, outcome), name).toBe('FACT_MISSING')

@@ -221,7 +221,7 @@ function edited(edit: (receipt: { [key: string]: JsonValue }) => void): Uint8Arr
 }
 
 describe('a countersigned receipt', () => {
-  test('tells who, to whom, what, when, and by whose signatures', async () => {
+  test('names the caller, the receiver, the operation, the time and the signers', async () => {
     const verified = await verifyReceipt(good, trust)
     expect(verified).toMatchObject({
       exchange,
@@ -438,7 +438,7 @@ describe('signatures of the parties', () => {
     expect(await faultOfSpecs([{ ...intent, withheld }, outcome])).toBe('FACT_WITHHELD')
   })
 
-  test('must be linked: the answer to another request is no countersignature', async () => {
+  test('must be linked: the answer to another request is not a countersignature', async () => {
     const moved = signedFacts(caller, callee, responseBody)
     expect(await faultWith({ outcome: moved.outcome })).toBe('COUNTERSIGNATURE_UNLINKED')
     const request = Object.keys(halves.intent).filter((name) => name !== 'attested.request')
@@ -491,7 +491,7 @@ describe('signatures of the parties', () => {
     expect(await faultWith({}, ['response.digest'])).toBe('DIGEST_MISMATCHED')
   })
 
-  test('must agree with who is said to have attested', async () => {
+  test('must agree with the attestor on record', async () => {
     const claims = [
       { intent: { 'attested.request': 'fabric' } },
       { outcome: { 'attested.response': 'fabric' } },

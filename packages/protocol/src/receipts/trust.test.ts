@@ -42,7 +42,7 @@ describe('a trust file', () => {
   })
 })
 
-test('the fingerprint is of what the file says, not of how it is written', async () => {
+test('the fingerprint is of the content of the file, not of its formatting', async () => {
   const trust = parseTrust(vector.trust)
   const fingerprint = await trustFingerprint(trust)
   expect(fingerprint).toMatch(/^SHA256:[A-Za-z0-9+/]{43}$/)

@@ -88,7 +88,7 @@ describe('a call', () => {
     await expect(made).rejects.toThrow('enough')
   })
 
-  test('to a fabric that is gone says that it could not be reached', async () => {
+  test('to a fabric that is gone fails as unreachable', async () => {
     const other = await TestFabric.start()
     const dir = joinPath(lab.base, 'orphan')
     const agent = await openAgent({ join: other.join('orphan'), dir })

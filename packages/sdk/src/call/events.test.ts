@@ -57,7 +57,7 @@ describe('the event parser', () => {
     )
   })
 
-  test('tells a stream that ended inside an event from one that is whole', () => {
+  test('distinguishes a stream that ended inside an event from one that is whole', () => {
     const ended = (text: string) => () => {
       const parser = new EventParser(1000)
       parser.read(utf8(text))

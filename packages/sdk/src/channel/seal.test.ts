@@ -274,7 +274,7 @@ describe('nonces', () => {
   })
 })
 
-describe('what is refused', () => {
+describe('messages that are refused', () => {
   test('a message with any single bit changed', async () => {
     const { sealer, opener } = await meet()
     const single = sealer.seal(order('pay 10', { labels: ['a', 'b'], orderingKey: 'k' })).bytes
@@ -402,7 +402,7 @@ describe('what is refused', () => {
     }
   })
 
-  test('a message without its key in the log, or with a key somebody else signed', async () => {
+  test('a message without its key in the log, or with a key that another agent signed', async () => {
     const { place, opener } = await meet()
     const sealer = sealerOf(alice)
     const { bytes } = sealer.seal(order('x'))
@@ -415,7 +415,7 @@ describe('what is refused', () => {
 })
 
 describe('replay', () => {
-  test('a redelivery is no replay until the first copy is completed', async () => {
+  test('a redelivery is not a replay until the first copy is completed', async () => {
     const { sealer, opener } = await meet()
     const { bytes } = sealer.seal(order('x'))
     const first = await opener.open(bytes)

@@ -64,7 +64,7 @@ test('text in any other form is not taken for a limit', () => {
   expect(refusalWith({ ...code, 'countersign-limit': 'pay here: http://x' })?.limit).toBeNull()
 })
 
-test('what a receiver states of itself is never a reason to call again', () => {
+test('a refusal that a receiver states itself is never a reason to call again', () => {
   const by = 'spiffe://example.test/agent/shop'
   for (const code of Object.keys(REFUSALS)) {
     for (const stated of [by, 'not an id', '']) {

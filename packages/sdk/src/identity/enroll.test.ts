@@ -85,7 +85,7 @@ describe('enrolment', () => {
     expect(await faultOf(openAgent({ dir }))).toBe('IDENTITY_DAMAGED')
   })
 
-  test('a later join string of the same fabric only tells its address, one of another is refused', async () => {
+  test('a later join string of the same fabric only supplies its address, one of another is refused', async () => {
     const { agent, dir } = await lab.agentNamed('fresh')
     await agent.close()
     const again = await openAgent({ dir, join: lab.fabric.join('other') })
@@ -96,7 +96,7 @@ describe('enrolment', () => {
     expect(await faultOf(openAgent({ dir, join }))).toBe('ROOT_MISMATCHED')
   })
 
-  test('without identity and join string it says which of them is missing', async () => {
+  test('without identity and join string the error names the missing one', async () => {
     expect(await faultOf(openAgent({ dir: joinPath(lab.base, 'none') }))).toBe('JOIN_MISSING')
   })
 })

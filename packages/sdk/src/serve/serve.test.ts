@@ -92,7 +92,7 @@ describe('a served agent', () => {
     expect(await directly(() => undefined, {}, { credential: mallory })).toBe('SIGNATURE_REJECTED')
   })
 
-  test('lets a connector speak for its own agent only, when it is told whose key it is', async () => {
+  test('lets a connector speak for its own agent only, when it knows the owner of the key', async () => {
     const key = signingKey()
     await lab.serving(() => new Response('ok'), {
       findKey: (keyId) =>
@@ -131,7 +131,7 @@ describe('a served agent', () => {
     expect(large.status).toBe(413)
   })
 
-  test('says so when its port is taken', async () => {
+  test('reports that its port is taken', async () => {
     const { port } = await lab.echo()
     expect(await faultOf(lab.callee.serve(() => new Response('x'), { port }))).toBe(
       'SERVER_UNAVAILABLE',
@@ -147,7 +147,7 @@ describe('a served agent', () => {
     },
   )
 
-  test('tells the application when its peer has left', async () => {
+  test('notifies the application when its peer has left', async () => {
     const { promise: left, resolve } = Promise.withResolvers<void>()
     await lab.servingNode((request, response) => {
       request.once('close', () => resolve())

@@ -138,7 +138,7 @@ describe('loading policies', () => {
     expect(`${problems[0]?.message} ${problems[0]?.help}`).toContain(hint)
   })
 
-  test('what the parser process reads is what the wasm reads', async () => {
+  test('the parser process reads a text as the wasm reads it', async () => {
     const texts = [
       'permit(principal, action, resource) when { "ü" like "*" };',
       'permit(',
@@ -188,7 +188,7 @@ describe('deciding', () => {
     expect(set.decide({ ...request, context }).effect).toBe('permit')
   })
 
-  test('a combination that the schema lacks is denied whatever the policies say', async () => {
+  test('a combination that the schema lacks is denied regardless of the policies', async () => {
     const set = await compile('permit(principal, action, resource);')
     const resource = { ...request.resource, kind: 'channel' } as const
     expect(set.decide({ ...request, resource })).toMatchObject({ effect: 'deny', policies: [] })
@@ -286,8 +286,8 @@ when { context.signed && context.tool == "refund" } unless { context.risk > 50 |
 const folder = fileURLToPath(new URL('../../../policies/', import.meta.url))
 const guide = fileURLToPath(new URL('../../../../../docs/policy.md', import.meta.url))
 
-describe('what is shipped', () => {
-  test('the installed policies pass the tests beside them', async () => {
+describe('the policies that are shipped', () => {
+  test('the installed policies pass the tests next to them', async () => {
     const set = await compilePolicies(await readPolicyFolder(folder), compilation)
     const cases = await loadPolicyTests(folder, readTestDocument, OPERATION_NAMES)
     expect(testPolicies(cases, set).filter(({ passed }) => !passed)).toEqual([])
@@ -318,7 +318,7 @@ describe('what is shipped', () => {
     expect(cases).toHaveLength(2)
   })
 
-  test('a case that is not met says what was decided instead', async () => {
+  test('a case that is not met reports the actual decision', async () => {
     const set = await compile('permit(principal, action, resource);')
     const [result] = testPolicies(
       [{ name: 'n', file: 'f', request, expect: 'deny', policies: null }],

@@ -541,7 +541,7 @@ const extensionPolicies = [
   ),
 ].map((body) => `permit(principal, action, resource) when { ${body} };`)
 
-describe('our compiler beside cedar-wasm', () => {
+describe('our compiler compared with cedar-wasm', () => {
   test('agrees on every edge of decimal, ipaddr, datetime and duration', () => {
     const [known] = fc.sample(directory, { numRuns: 1, seed: 1 })
     const [shape] = fc.sample(requestShape, { numRuns: 1, seed: 1 })

@@ -129,7 +129,7 @@ const scope = fc.constantFrom(
   'principal in Role::"a", action, resource == Agent::"b"',
 )
 
-test('a policy that is said never to match matches no request that can come [authorize:possible]', async () => {
+test('a policy that is reported as never matching matches no request that can come [authorize:possible]', async () => {
   let reported = 0
   let silent = 0
   await fc.assert(

@@ -54,7 +54,7 @@ describe('a condition that no request can meet is reported', () => {
     ],
     ['two segments at once', when('principal in Segment::"a" && principal in Segment::"b"')],
     [
-      'a segment beside the one of the scope',
+      'a segment other than that of the scope',
       when(
         'principal.segment == Segment::"b"',
         'permit',
@@ -65,7 +65,7 @@ describe('a condition that no request can meet is reported', () => {
     ['a flag and its opposite', when('context.signed && !context.signed')],
     ['every alternative', when('context.method == "jwt" || context.method == "basic"')],
     [
-      'what unless leaves nothing of',
+      'an unless that leaves nothing',
       'permit(principal, action, resource) unless { context.risk <= 100 };',
     ],
     ['a nested contradiction', when('!(context.risk < 50 || context.risk >= 50)')],
@@ -260,7 +260,7 @@ describe('a forbid that no request of its action meets is reported', () => {
   })
 })
 
-describe('a condition that never tells two requests apart is reported', () => {
+describe('a condition that never distinguishes two requests is reported', () => {
   test.each([
     ['in an unless, which makes a permit too wide', 'context.transport == "Mesh"'],
     ['in an unless of several', 'context.method == "jwt" || context.risk > 90'],
@@ -349,7 +349,7 @@ describe('a condition that fails for almost every request is reported', () => {
   })
 })
 
-test('what the guide and the installed policies say is not reported', async () => {
+test('the conditions of the guide and of the installed policies are not reported', async () => {
   for (const text of [
     when('context.risk >= 70', 'forbid'),
     when('context.weekday <= 5 && context.now.toTime() >= duration("8h")'),
@@ -391,7 +391,7 @@ async function policiesOfRepository(): Promise<readonly string[]> {
   return files.flatMap((text) => text.match(/\b(?:permit|forbid)\s*\((?:[^`$;])*;/g) ?? [])
 }
 
-test('nothing is said about the policies of the demo, the documents, the benchmarks and the tests', async () => {
+test('there are no warnings about the policies of the demo, the documents, the benchmarks and the tests', async () => {
   let checked = 0
   const found: string[] = []
   for (const text of new Set(await policiesOfRepository())) {

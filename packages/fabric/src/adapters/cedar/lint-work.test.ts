@@ -50,7 +50,7 @@ describe('the work for the warnings of a policy', () => {
     expect(deep).toBeLessThan(6 * shallow)
   })
 
-  test('ends where its share is used up, and says so', () => {
+  test('ends when its share is used up, and reports it', () => {
     const work = new LintWork(1_000_000, 50_000)
     const { lints, steps } = lint(when(doubling(14)), work)
     expect(steps).toBeLessThan(60_000)

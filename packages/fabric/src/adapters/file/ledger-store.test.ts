@@ -72,7 +72,7 @@ test('the second store of one head directory is refused and lets go of its own l
   await (await openFileLedgerStore({ directory: two, headDirectory })).close()
 })
 
-test('what the thread cannot write, it says; what comes after its end is refused', async () => {
+test('a failed write of the thread is reported; a write after its end is refused', async () => {
   const directory = await temporaryDirectory()
   const store = await openFileLedgerStore({ directory })
   await store.heads.swap(null, { size: 0, at: 0, checkpoint: '' })
@@ -139,7 +139,7 @@ test('a segment that is followed by another one ends in zeros, or is damaged', a
   }
 })
 
-test('one readable copy of the head is enough, and it says that the other is not', async () => {
+test('one readable copy of the head is enough, and the unreadable one is reported', async () => {
   const files = new LossyDisk()
   const open = () => openFileLedgerStore({ directory: '/ledger', files, lock: files.lock })
   const store = await open()

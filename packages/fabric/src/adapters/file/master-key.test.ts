@@ -197,7 +197,7 @@ describe('a key in the keyring', () => {
     expect(entries.get('countersign/fabric-1')).toBe('not base64!')
   })
 
-  test('without the client says which package to install', async () => {
+  test('without the client names the package to install', async () => {
     const missing = () => openOsKeyring(() => Promise.reject(new Error('not found')))
     await expect(open(place, missing)).rejects.toThrow('npm install @napi-rs/keyring')
     const foreign = () => openOsKeyring(() => Promise.resolve({}))

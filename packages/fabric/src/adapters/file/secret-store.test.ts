@@ -104,7 +104,7 @@ describe('a secret store', () => {
   })
 })
 
-describe('a lie on disk', () => {
+describe('tampering on disk', () => {
   test('every single flipped bit of every file is noticed', async () => {
     const disk = await createFilled()
     for (const path of disk.paths()) {
@@ -173,7 +173,7 @@ describe('a lie on disk', () => {
     await expect(open(disk)).rejects.toThrow('index of secrets is missing')
   })
 
-  test('a wrong master key fails at once and says what to do', async () => {
+  test('a wrong master key fails at once, with a next step', async () => {
     const disk = await createFilled()
     await expect(open(disk, keyB)).rejects.toThrow(/master key does not open.*configure the key/)
     await expect(open(disk, new Uint8Array(16))).rejects.toThrow('32 bytes')

@@ -133,7 +133,7 @@ async function tokenBySignature(extra: Record<string, string> = {}): Promise<str
   return String(body['access_token'])
 }
 
-test('the discovery document names the configured issuer, whatever Host says', async () => {
+test('the discovery document names the configured issuer, regardless of the Host field', async () => {
   for (const path of [
     '/oauth/.well-known/oauth-authorization-server',
     '/oauth/.well-known/openid-configuration',
@@ -234,7 +234,7 @@ test('no other grant is given', async () => {
   }
 })
 
-test('what becomes of a request is recorded before its client hears it, or there is no token [record:tokens]', async () => {
+test('the outcome of a request is recorded before its client receives it, or there is no token [record:tokens]', async () => {
   issued = []
   refused = []
   const token = decodeJwt(await tokenBySignature({ scope: 'bob' }))
@@ -256,7 +256,7 @@ test('what becomes of a request is recorded before its client hears it, or there
   records = true
 })
 
-test('an agent out of standing gets no token, and one that it has is worth nothing at once', async () => {
+test('an agent that is not active gets no token, and one that it has is worth nothing at once', async () => {
   const dave = await enrollAgent(deps.identity, { name: 'dave' })
   const signed = () => assertion({ iss: 'dave', sub: 'dave' }, dave)
   const { body } = await send('/oauth/token', await signed())

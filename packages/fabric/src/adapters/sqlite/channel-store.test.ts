@@ -176,7 +176,7 @@ test('damage is found at the start after an unclean end', async () => {
   await expect(openAt(directory)).rejects.toThrow()
 })
 
-test('a failed write is fatal: the callback hears it and every later call rejects', async () => {
+test('a failed write is fatal: the callback is called and every later call rejects', async () => {
   const directory = freshDirectory()
   let heard = 0
   const store = await openAt(directory, { onFatal: () => heard++ })
@@ -193,7 +193,7 @@ test('a failed write is fatal: the callback hears it and every later call reject
   await again.close()
 })
 
-test('many callers at once share transactions and each hears its own answer', async () => {
+test('many callers at once share transactions and each receives its own answer', async () => {
   const wide = { ...limits, messagesMax: 10_000 }
   const store = await openAt(freshDirectory(), { limitsOf: () => wide })
   const before = await store.sweep()
@@ -216,7 +216,7 @@ test('many callers at once share transactions and each hears its own answer', as
   await store.close()
 })
 
-test('whatever consumers do, nothing is lost, invented or delivered after it was settled', async () => {
+test('for any actions of consumers, nothing is lost, invented or delivered after it was settled', async () => {
   const wide = { ...limits, messagesMax: 1000 }
   const store = await openAt(freshDirectory(), { limitsOf: () => wide })
   let runs = 0

@@ -15,7 +15,7 @@ afterAll(() => rmSync(folder, { recursive: true }))
 stateStoreContract('SQLite', async () => openSqliteStateStore(newPath()))
 directoryContract('SQLite', async () => openSqliteStateStore(newPath()))
 
-test('what was written outlives a restart', async () => {
+test('a committed value outlives a restart', async () => {
   const path = newPath()
   const before = openSqliteStateStore(path)
   await before.commit([{ table: 'agents', key: 'a', value: '1' }])

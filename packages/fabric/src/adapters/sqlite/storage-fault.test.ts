@@ -29,7 +29,7 @@ test.each([
   expect(onFault).not.toHaveBeenCalled()
 })
 
-test('what works is passed on', async () => {
+test('a successful call is passed on', async () => {
   const store = watchStorage({ load: async (table: string) => [table] }, () => undefined)
   expect(await store.load('agents')).toEqual(['agents'])
 })

@@ -114,7 +114,7 @@ describe('a dispatched request', () => {
     await expect(waiting).rejects.toThrow('aborted')
   })
 
-  test('hears nothing of a signal that is given once the answer is there', () => {
+  test('ignores a signal that is given once the answer is there', () => {
     const leaving = new AbortController()
     const { dispatched, controller } = started(leaving.signal)
     dispatched.onResponseStart(controller, 200, {})

@@ -182,7 +182,7 @@ test('another caller is denied, and the denial is explained', async () => {
   expect(stdout).toContain('Policy "protect-echo"')
 })
 
-test('what the fabric refuses ends with 4 and its code', async () => {
+test('a refusal of the fabric ends with 4 and its code', async () => {
   const { status, stdout, stderr } = await countersign('agent', 'show', 'nobody')
   expect({ status, stdout }).toEqual({ status: 4, stdout: '' })
   expect(stderr).toContain('error: RECEIVER_UNKNOWN')
@@ -246,7 +246,7 @@ test('a second fabric on the same folder is refused', async () => {
   expect(stderr).toContain('already')
 })
 
-test('the folder is for its owner alone, and says no longer that it runs once it was stopped', async () => {
+test('the folder is for its owner alone, and is no longer marked as running after a stop', async () => {
   for (const name of ['', 'operator', 'trust.json', 'fabric.json']) {
     expect(statSync(join(data, name)).mode & 0o077, name).toBe(0)
   }

@@ -39,11 +39,11 @@ describe('a table', () => {
     expect(formatTable(wide, layout(27)).split('\n')[1]).toBe('planner  dec_0197b0d2')
   })
 
-  test('without rows says that there are none', () => {
+  test('without rows shows that there are none', () => {
     expect(formatTable({ columns: [{ title: 'who' }], rows: [] }, layout(80))).toBe('who\n(none)')
   })
 
-  test('gives nobody a way to write outside their cell', () => {
+  test('gives a value no way to write outside its cell', () => {
     const lines = formatTable(
       { columns: [{ title: 'who' }], rows: [['\u001b[2Jadmin\nroot\u202etxt']] },
       layout(80),

@@ -55,7 +55,7 @@ test('progress is drawn on stderr and leaves nothing behind', () => {
   expect(written.err.endsWith('\r\u001b[K')).toBe(true)
 })
 
-test('with --json there is one document on stdout, and nothing beside it', () => {
+test('with --json there is one document on stdout, and nothing else', () => {
   const { written, ...streams } = screens(true)
   const output = createOutput(createTerminal({ ...streams, colours: true, clock }), true)
   output.progress('working').stop()

@@ -11,7 +11,7 @@ test('the first owner of an id keeps it', () => {
   expect(ids.find('shop', 'task 1')).toBeNull()
 })
 
-test('an id that no client would send, or too long to keep, belongs to no one', () => {
+test('an id that no client would send, or too long to keep, has no owner', () => {
   const ids = new OwnedIds({ totalMax: 10, perOwnerMax: 10 })
   ids.claim('billing', '', 'alice')
   ids.claim('billing', 'x'.repeat(257), 'alice')
@@ -19,7 +19,7 @@ test('an id that no client would send, or too long to keep, belongs to no one', 
   expect(ids.find('billing', 'x'.repeat(257))).toBeNull()
 })
 
-test('an id of a megabyte is not folded to tell that it belongs to no one', () => {
+test('an id of a megabyte without an owner is rejected without folding', () => {
   const ids = new OwnedIds({ totalMax: 10, perOwnerMax: 10 })
   const long = `1${'x'.repeat(255)}`
   ids.claim('billing', long, 'alice')
@@ -35,7 +35,7 @@ test('an id of a megabyte is not folded to tell that it belongs to no one', () =
   }
 })
 
-test('a caller that fills its share loses what it used least, and no one else loses anything', () => {
+test('a caller that fills its share loses what it used least, and other callers lose nothing', () => {
   const ids = new OwnedIds({ totalMax: 100, perOwnerMax: 2 })
   ids.claim('billing', 'task a', 'alice')
   for (const n of [1, 2]) ids.claim('billing', `task ${n}`, 'bob')
@@ -100,7 +100,7 @@ class PlainIds {
 
 const limits = { totalMax: 12, perOwnerMax: 5 }
 
-test('whatever is claimed and found, each id has the owner that a look at everything gives it', () => {
+test('for any claims and lookups, each id has the owner that a full scan gives it', () => {
   const step = fc.record({
     isClaim: fc.boolean(),
     receiver: fc.constantFrom('billing', 'shop'),

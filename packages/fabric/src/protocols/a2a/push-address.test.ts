@@ -10,7 +10,7 @@ test.each([
   'pushNotificationConfig',
   null,
   undefined,
-])('%j says no address', (value) => {
+])('%j states no address', (value) => {
   expect(registersPush(value)).toBe(false)
 })
 
@@ -18,7 +18,7 @@ test.each([
   { pushNotificationConfig: {} },
   { a: [[{ 'PUSH-notification_url': 'x' }]] },
   { '\uff50ushNotification\u200bConfig': { url: 'x' } },
-])('%j may say one', (value) => {
+])('%j may state one', (value) => {
   expect(registersPush(value)).toBe(true)
 })
 

@@ -70,9 +70,12 @@ test.each([
   { error: 'no', items: [{ id: 'a' }] },
   { method: 'x', Result: { items: [] } },
   { id: 'another-one-of-16', tasks: [] },
-])('what only looks like an error, or like the answer to a call, is refused: %j', (value) => {
-  expect(taskReaders.filtered(json(value), [])).toMatchObject({ code: 'RESPONSE_REJECTED' })
-})
+])(
+  'a body that only looks like an error, or like the answer to a call, is refused: %j',
+  (value) => {
+    expect(taskReaders.filtered(json(value), [])).toMatchObject({ code: 'RESPONSE_REJECTED' })
+  },
+)
 
 test('an answer with the status of an error passes in any form, without tasks of others', () => {
   for (const body of [utf8('no JSON'), utf8('{"a":1,"a":1}'), json({ title: 'x', status: 404 })]) {
@@ -84,7 +87,7 @@ test('an answer with the status of an error passes in any form, without tasks of
   )
 })
 
-test('what is no list is refused where one is expected, except an error', () => {
+test('a body that is not a list is refused where one is expected, except an error', () => {
   const error = json({ error: { code: -32_001 } })
   expect(taskReaders.filtered(error, [])).toBe(error)
   for (const body of [utf8('{"tasks":[],"tasks":[]}'), utf8('no JSON'), json({ result: {} })]) {
@@ -138,7 +141,7 @@ function spellings(count: number): readonly string[] {
 
 const limitOf = (read: unknown) => (read instanceof Refusal ? read.limit : null)
 
-test('what one answer creates is bounded, by whatever names it says so', () => {
+test('the ids that one answer creates are bounded, by whatever names it states them', () => {
   const created = (records: number, ids: number) =>
     taskReaders.createdIn(
       json({
@@ -161,7 +164,7 @@ test('what one answer creates is bounded, by whatever names it says so', () => {
   expect(taskReaders.createdIn(json(same))).toEqual(['task a', 'context b'])
 })
 
-test('what one answer lists is bounded, each id once', () => {
+test('the ids that one answer lists are bounded, each counted once', () => {
   const history = Array.from({ length: 30 }, (_, at) => ({ messageId: `m${at}`, taskId: 't' }))
   const page = (count: number, more: object = {}) =>
     json({ tasks: Array.from({ length: count }, (_, at) => ({ id: `t${at}`, ...more })) })
@@ -195,7 +198,7 @@ function textOf(filtered: Uint8Array | Refusal): string {
   return Buffer.from(filtered).toString()
 }
 
-test('what stays of a list is what its receiver wrote, digit by digit', () => {
+test('the part of a list that stays is as its receiver wrote it, digit by digit', () => {
   const kept = String.raw`{ "id" : "a\u0062", "n": [12345678901234567890, 1.10, -0.0, 1E2, 0.1000000000000000055] }`
   const other = '{"id":"c","n":12345678901234567890}'
   const body = (tasks: string, more = '') =>

@@ -14,7 +14,7 @@ test.each([
   [{ origin: 'https://fabric.example:8443' }],
   [{ 'sec-fetch-site': 'same-origin' }],
   [{ 'sec-fetch-site': 'none' }],
-])('a program, or a page of our own, is no foreign page: %j', (headers) => {
+])('a program, or a page of our own, is not a foreign page: %j', (headers) => {
   expect(comesFromForeignPage(head(headers))).toBe(false)
 })
 

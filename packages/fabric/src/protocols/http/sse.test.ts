@@ -70,7 +70,7 @@ describe('EventReader', () => {
     )
   })
 
-  test('what every client reads as text is text, and what one may parse as JSON is JSON', async () => {
+  test('data that every client reads as text is text, and data that one may parse as JSON is JSON', async () => {
     const typeOf = async (text: string) =>
       (await collect(`data: ${text}\n\n`)).map(({ contentType }) => contentType)
     for (const text of ['[DONE]', '[info] x', '{name} hi', '[a](http://x)', '[note]', '{"a"', '']) {
@@ -119,7 +119,7 @@ describe('EventReader', () => {
     )
   })
 
-  test('what the fabric writes of an event has no more lines than an event may have', async () => {
+  test('the fabric writes an event with no more lines than an event may have', async () => {
     const refused = 'stream.eventLines, 16384'
     for (const end of ['\v', '\f', '\x1c', '\x1d', '\x1e', '\x85', '\u2028', '\u2029']) {
       const text = (count: number) => `data: ${end.repeat(count)}\n\n`
@@ -191,12 +191,12 @@ describe('EventReader', () => {
     expect(turns).toBeGreaterThan(3)
   })
 
-  test('comments never pass, since nobody inspects them', async () => {
+  test('comments never pass, since they are not inspected', async () => {
     const [event] = await collect(': 4111111111111111\ndata: a\n\n')
     expect(parseUtf8(formatEvent(event ?? missing))).toBe('data: a\n\n')
   })
 
-  test('what looks like JSON is inspected as JSON', async () => {
+  test('data that looks like JSON is inspected as JSON', async () => {
     const [json, text] = await collect('data:  {"a":1}\n\ndata: hello\n\n')
     expect([json?.contentType, text?.contentType]).toEqual(['application/json', 'text/plain'])
   })

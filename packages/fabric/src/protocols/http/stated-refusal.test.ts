@@ -22,7 +22,7 @@ const header = fc.tuple(
   fc.oneof(fc.constantFrom<string>(...codes, 'false', '1', 'limits.bodyBytes, 4 MiB'), fc.string()),
 )
 
-test('whatever a receiver states, its caller is told that it may have acted', () => {
+test('every refusal that a receiver states reaches its caller marked as possibly acted on', () => {
   fc.assert(
     fc.property(fc.array(header), fc.integer({ min: 1, max: 3 }), (headers, attempts) => {
       const told = statedRefusal({ status: 403, headers, attempts }, receiver)

@@ -66,7 +66,7 @@ describe('readHead', () => {
     expect(forwardedHeaders(headOf(get('/', [one, 'a'])))).toHaveLength(1)
   })
 
-  test('an authority beside a different Host is refused', () => {
+  test('an authority with a different Host is refused', () => {
     expect(get('/', ['Host', 'b.test'])).toMatchObject({ code: 'MESSAGE_MALFORMED' })
   })
 

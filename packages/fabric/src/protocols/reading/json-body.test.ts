@@ -21,7 +21,7 @@ describe('parseJsonBody', () => {
     ['{"a":1,"a":2}', 'MESSAGE_MALFORMED'],
     ['{', 'MESSAGE_MALFORMED'],
     ['['.repeat(100) + ']'.repeat(100), 'MESSAGE_TOO_LARGE'],
-  ])('refuses %s with the code that says why', (text, code) => {
+  ])('refuses %s with the code that names the reason', (text, code) => {
     expect(parseJsonBody(bytes(text))).toMatchObject({ code })
   })
 })

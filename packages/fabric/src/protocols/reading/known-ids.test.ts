@@ -93,7 +93,7 @@ const odd = oddIds.flatMap((one) => [
   ['in another case', one, `x: "${one.toUpperCase()}"`],
   ['behind Chinese', one.startsWith('任') ? 'x' : one, `请取消:${one.startsWith('任') ? '' : one}`],
   [
-    'behind a backslash that says nothing',
+    'behind a backslash without meaning',
     one,
     `x: "${one.slice(0, 2)}\\w${one.slice(2)}"`.replace('\\w', '\\'),
   ],
@@ -128,7 +128,7 @@ test('an id is kept and found by one definition, whatever it is made of', () => 
   )
 })
 
-test('what is forgotten is not known, and what is left is', () => {
+test('a forgotten id is not known, and a remaining one is', () => {
   const filter = createIdFilter()
   const ids = new OwnedIds({ totalMax: 10, perOwnerMax: 2 }, filter)
   const [a, b, c] = [randomUUID(), randomUUID(), randomUUID()]

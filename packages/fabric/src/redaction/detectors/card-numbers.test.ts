@@ -204,7 +204,7 @@ describe('a card number is found', () => {
   })
 })
 
-test('what is masked once is not masked further', () => {
+test('text that is masked once is not masked further', () => {
   fc.assert(
     fc.property(card, card, grouping, fc.constantFrom(...separators), (a, b, sizes, separator) => {
       const once = mask(`${cut(a, sizes, separator)} and ${cut(b, sizes, separator)}`, 'text/plain')

@@ -107,7 +107,7 @@ describe('a secret is found by its name in JSON', () => {
   })
 })
 
-test('a secret of words is no placeholder and no kind of credential', () => {
+test('a secret of words is not a placeholder or a kind of credential', () => {
   for (const [name, value] of [
     ['password', 'enter-sandman'],
     ['password', 'replace_batteries'],
@@ -123,7 +123,7 @@ test('a secret of words is no placeholder and no kind of credential', () => {
   }
 })
 
-test('what only speaks of a secret is left alone', () => {
+test('text that only mentions a secret is left alone', () => {
   for (const text of [
     'The password must be at least eight characters long.',
     'Password: must be at least 8 characters',
@@ -151,7 +151,7 @@ test('what only speaks of a secret is left alone', () => {
   }
 })
 
-test('a quote that closes at the very end of all bytes, unlike the one that opened it, is no fault', () => {
+test('a quote that closes at the very end of all bytes, unlike the one that opened it, is not a fault', () => {
   for (const opening of ['"', "'", '\\"', '\\\\"', '"""', '`', '\u201c']) {
     for (const closing of ['"', "'", '\\"', '`', '\u201d', '\\']) {
       for (const text of [`"--password ${opening}`, `${opening}--password ${closing}`]) {

@@ -41,7 +41,7 @@ const notations: Readonly<Record<string, Write>> = {
 }
 
 describe.each(Object.entries(notations))('in %s', (_, write) => {
-  test('a value beside a name does not hide what the name is given', () => {
+  test('a value next to a name does not hide the value that the name is given', () => {
     const left: string[] = []
     for (const naming of namings) {
       for (const holding of holdings.filter((key) => key !== naming)) {

@@ -166,10 +166,10 @@ const spellings: Readonly<Record<string, fc.Arbitrary<string>>> = {
   'in pairs or single digits': fc
     .tuple(card, sign, fc.constantFrom(1, 2))
     .map(([number, s, size]) => cut(number, [size], s)),
-  'in pairs or single digits beside others': fc
+  'in pairs or single digits next to others': fc
     .tuple(below(100), card, below(10_000), joint, fc.constantFrom(1, 2))
     .map(([a, number, b, s, size]) => [String(a), cut(number, [size], s), String(b)].join(s)),
-  'in pairs or single digits beside another card': fc
+  'in pairs or single digits next to another card': fc
     .tuple(card, card, sign, fc.constantFrom(1, 2))
     .filter(([a, , , size]) => a.length % size === 0)
     .map(([a, b, s, size]) => [cut(a, [size], s), cut(b, [size], s)].join(s)),

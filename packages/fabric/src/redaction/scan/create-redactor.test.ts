@@ -140,7 +140,7 @@ describe('a body without a media type', () => {
   })
 })
 
-describe('what cannot be inspected is refused', () => {
+describe('content that cannot be inspected is refused', () => {
   test.each([
     'multipart/form-data; boundary=x',
     'application/octet-stream',
@@ -186,7 +186,7 @@ describe('what cannot be inspected is refused', () => {
     expect((answer as Refusal).code).toBe('MESSAGE_TOO_LARGE')
   })
 
-  test('an order with a class that nobody detects', () => {
+  test('a request with a class that no detector covers', () => {
     expect(codeOf('{}', 'application/json', { mask: ['passport'] as never, block: [] })).toBe(
       'UNDECIDED',
     )
@@ -347,7 +347,7 @@ test.each([
   { pass: keyed },
   ['x', 'token', keyed],
   { text: JSON.stringify(['x', 'token', keyed]) },
-])('what is left once part of a value is masked is judged again: %j', (value) => {
+])('the rest of a value that is masked in part is judged again: %j', (value) => {
   const once = masked(JSON.stringify(value))
   expect(once).not.toContain('a1234567890')
   expect(masked(once)).toBe(once)
@@ -404,7 +404,7 @@ describe('for any body', () => {
     )
   })
 
-  test('findings lie inside the body, in order', () => {
+  test('findings are inside the body, in order', () => {
     fc.assert(
       fc.property(tree, (value) => {
         const text = JSON.stringify(value)

@@ -114,7 +114,7 @@ describe('in CDATA nothing is a tag', () => {
     .tuple(fc.array(part, { maxLength: 6 }), fc.array(part, { maxLength: 4 }))
     .map(([before, behind]) => `${before.join('')}${secret}${behind.join('')}`)
     .filter((each) => !each.includes(']]>'))
-  test('whatever stands around the secret', () => {
+  test('with any text around the secret', () => {
     fc.assert(
       fc.property(text, fc.constantFrom('', '\n', '<!-- a -->'), (value, around) => {
         const element = `<password>${around}<![CDATA[${value}]]>${around}</password>`

@@ -123,7 +123,7 @@ test('a finding below a long name keeps neither the name nor a long path', () =>
   ])
 })
 
-test('the end of a long name still says what its value is', () => {
+test('the end of a long name still classifies its value', () => {
   for (const name of [`${'x'.repeat(1000)} password`, `${'\\\\'.repeat(500)}password`]) {
     const body = new TextEncoder().encode(
       `{"${name}":"hunter2hunter2","${'x'.repeat(999)} phone":2125550123}`,

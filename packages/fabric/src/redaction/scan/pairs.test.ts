@@ -75,7 +75,7 @@ const texts: readonly ((rows: readonly (readonly [string, string])[]) => string)
 describe('a name that is a value', () => {
   const seeded = { numRuns: 400, seed: 20_261 } as const
 
-  test('is told from its value in forms, in either order', () => {
+  test('is distinguished from its value in forms, in either order', () => {
     fc.assert(
       fc.property(fc.record(pair), fc.constantFrom(...keys), (each, key) => {
         const rows = fields(key, each).map(
@@ -92,7 +92,7 @@ describe('a name that is a value', () => {
     )
   })
 
-  test('is told from its value in lines, lists and queries', () => {
+  test('is distinguished from its value in lines, lists and queries', () => {
     fc.assert(
       fc.property(
         fc.record(pair),
@@ -120,7 +120,7 @@ describe('a name that is a value', () => {
     )
   })
 
-  test('is told from its value in attributes and elements', () => {
+  test('is distinguished from its value in attributes and elements', () => {
     const markup: readonly ((rows: readonly (readonly [string, string])[]) => string)[] = [
       (rows) => `<add ${rows.map(([key, text]) => `${key}="${text}"`).join(' ')}/>`,
       (rows) => `<add ${rows.map(([key, text]) => `${key} = '${text}'`).join('\n')} >`,
@@ -145,7 +145,7 @@ describe('a name that is a value', () => {
     )
   })
 
-  test('is told from its value in rows of two cells and in parts of a multipart text', () => {
+  test('is distinguished from its value in rows of two cells and in parts of a multipart text', () => {
     fc.assert(
       fc.property(name, value, fc.constantFrom(',', ';', '\t', '|'), (name, value, sign) => {
         for (const text of [

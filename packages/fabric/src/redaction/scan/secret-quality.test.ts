@@ -415,7 +415,7 @@ test.each([
   expect(mask(JSON.stringify(body), json)).not.toMatch(/sunshine|12345678|1234567/)
 })
 
-describe('what only speaks of secrets stays', () => {
+describe('text that only mentions secrets stays', () => {
   test.each([
     {
       type: 'object',

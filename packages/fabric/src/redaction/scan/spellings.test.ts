@@ -59,7 +59,7 @@ const qualifier = fc.constantFrom(
 )
 
 describe('a secret behind its name', () => {
-  test('and an operator, with blanks and what tells several apart', () => {
+  test('and an operator, with blanks and a qualifier that separates several', () => {
     const parts = fc.tuple(name, qualifier, blank, assign, blank, word)
     fc.assert(
       fc.property(parts, ([name, qualifier, before, sign, after, secret]) => {
@@ -142,7 +142,7 @@ describe('a secret behind its name', () => {
     'check("user", "password", "email")',
     'omit(user, "password", "salt")',
     'password = os.getenv("DB_PASSWORD")',
-  ])('is told from what has none: %s', (text) => {
+  ])('is distinguished from a text without one: %s', (text) => {
     expect(mask(text)).toBe(text)
   })
 })

@@ -30,12 +30,12 @@ const HIDDEN: Record<string, string> = {
   'the middle of a picture': Buffer.concat([picture, Buffer.from(card), picture]).toString(
     'base64',
   ),
-  'bytes that are no text': Buffer.concat([Buffer.from([255]), Buffer.from(prose)]).toString(
+  'bytes that are not text': Buffer.concat([Buffer.from([255]), Buffer.from(prose)]).toString(
     'base64',
   ),
   ...Object.fromEntries(
     ['/', 'a/', '/ab', '/abc', '-____'].map((before) => [
-      `what follows ${before}`,
+      `the text after ${before}`,
       `${before}${Buffer.from(card).toString('base64url')}`,
     ]),
   ),
@@ -73,7 +73,7 @@ test.each(Object.entries(HIDDEN))('a card behind base64 is found in %s', (_, hid
   }
 })
 
-test('of lines that are no text together, the token with a finding is cut out', () => {
+test('of lines that are not text together, the token with a finding is cut out', () => {
   const [harmless, hidden] = ['no card here!', 'a ４１１１１１１１１１１１１１１１'].map((text) =>
     Buffer.from(text).toString('base64url'),
   )
@@ -107,7 +107,7 @@ test('nothing is found in random bytes, hashes, identifiers and words', () => {
   }
 })
 
-test('whatever stands before and after it, a card of its own length in base64 is found', () => {
+test('with any bytes before and after it, a card of its own length in base64 is found', () => {
   const around = fc.uint8Array({ maxLength: 40 })
   const glued = fc.stringMatching(/^[A-Za-z0-9/_-]{0,9}$/)
   fc.assert(

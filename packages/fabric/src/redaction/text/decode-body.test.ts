@@ -108,7 +108,7 @@ test.each([
   expect(left).toMatch(/^text\/plain; charset=utf-8: Zahlung für \[CARD \*1111\]/)
 })
 
-test('what is UTF-8 already leaves byte for byte, with its type as it was', () => {
+test('a body that is UTF-8 already leaves byte for byte, with its type as it was', () => {
   const body = Buffer.from('héllo\tworld\r\n')
   const redacted = redactor.redact(body, 'text/plain; charset=UTF-8', { mask: ['card'], block: [] })
   expect(redacted).toEqual({ body, findings: [] })

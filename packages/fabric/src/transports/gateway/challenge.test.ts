@@ -7,7 +7,7 @@ const reply = (status: number, refusal: Refusal) => ({
   refusal,
 })
 
-test('a caller without a credential is told where tokens come from', () => {
+test('a caller without a credential receives the place where tokens come from', () => {
   const { headers } = challenged(
     reply(401, new Refusal('CREDENTIAL_MISSING', '')),
     'https://a.test',
@@ -18,7 +18,7 @@ test('a caller without a credential is told where tokens come from', () => {
   ])
 })
 
-test('a caller without a signature is told what to sign', () => {
+test('a caller without a signature receives the components to sign', () => {
   const { headers } = challenged(reply(401, new Refusal('SIGNATURE_MISSING', '')), 'https://a.test')
   const [, accepted] = headers.find(([name]) => name === 'accept-signature') ?? []
   for (const component of ['@method', '@path', 'content-digest', 'countersign-to']) {
@@ -31,7 +31,7 @@ test('other answers stay as they are', () => {
   expect(challenged(other, 'https://a.test')).toBe(other)
 })
 
-test('what a receiver may have acted on is not challenged', () => {
+test('a request that a receiver may have acted on is not challenged', () => {
   const statedBy = { statedBy: 'spiffe://a.test/agent/echo', limit: null }
   for (const code of ['CREDENTIAL_EXPIRED', 'SIGNATURE_MISSING'] as const) {
     const stated = reply(401, new StatedRefusal(code, '', statedBy))

@@ -38,7 +38,7 @@ beforeAll(async () => {
 })
 afterAll(() => server.close())
 
-test('what fails while it is carried out may have been done: its caller is not told to repeat', async () => {
+test('a request that fails while it is carried out may have been done: its caller is not asked to repeat it', async () => {
   const refused: unknown[] = []
   const failing = {
     ...options,
@@ -87,7 +87,7 @@ describe('public resources', () => {
     },
   )
 
-  test('everything else is for TLS alone as well, but for a name that other programs share', async () => {
+  test('everything else is for TLS alone as well, except for a name that other programs share', async () => {
     for (const path of ['/', '/v1/trust', '/log/checkpoint', '/log/tile/0/000', '/log/none']) {
       const { headers } = await fetch(`${origin}${path}`, { redirect: 'manual' })
       expect(headers.get('strict-transport-security'), path).toBe('max-age=31536000')

@@ -73,7 +73,7 @@ describe('ArrivingBytes', () => {
     expect(bytes.take().buffer.byteLength).toBe(0)
   })
 
-  test('no piece outlives its arrival', async () => {
+  test('no piece is kept once it was read', async () => {
     const { pieces, kept } = singleBytes(1000)
     const bytes = new ArrivingBytes(1000)
     for (const piece of pieces()) bytes.add(piece)
@@ -96,7 +96,7 @@ describe('readBodyOf', () => {
     return { response, seen }
   }
 
-  test('no chunk of an answer outlives its arrival', async () => {
+  test('no chunk of an answer is kept once it was read', async () => {
     const { pieces, kept } = singleBytes(1000)
     let keptBeforeTheEnd = Number.POSITIVE_INFINITY
     async function* body(): AsyncGenerator<Uint8Array> {

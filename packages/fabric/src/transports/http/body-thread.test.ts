@@ -175,7 +175,7 @@ test('small messages of a client that has used its share of the loop wait as wel
   expect(new Set(await Promise.all(all))).toEqual(new Set(['classified']))
 })
 
-test('a message that nobody wants any more does not wait', async () => {
+test('a message of a caller that has left does not wait', async () => {
   const { thread, puppets } = open()
   const gone = new AbortController()
   const first = thread.inspect(noParts, order, requestOf('a'))

@@ -48,7 +48,7 @@ const requests = fc.record({
   digest: fc.boolean(),
 })
 
-test('whatever a signed request is classified as, every verifier reads it as', () => {
+test('every verifier reads a signed request as it was classified', () => {
   const seen = new Set<string>()
   fc.assert(
     fc.property(requests, (asked) => {

@@ -133,7 +133,7 @@ test('a body beyond the limit is refused while it still arrives', async () => {
   expect(await received).toMatchObject({ fault: { code: 'MESSAGE_TOO_LARGE' }, refused: null })
 })
 
-test('no byte is read of a request whose head identifies no one', async () => {
+test('no byte is read of a request with a head that identifies no caller', async () => {
   const budget = budgetOf()
   const missing = new Refusal('CREDENTIAL_MISSING', 'nothing presented')
   const { request, received } = arriving(budget, missing)

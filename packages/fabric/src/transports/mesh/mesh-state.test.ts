@@ -88,7 +88,7 @@ test('changes that come together are one version, and none is lost', async () =>
   expect(built()).toBe(2)
 })
 
-test('agents can make versions follow one another at a bounded rate, and never delay a standing', async () => {
+test('agents can make versions follow one another at a bounded rate, and never delay a change of status', async () => {
   const { feed, built, change, pass } = feedOf()
   let { sequence } = read(await feed.wait(-1, 25_000, reader()))
   let isOver = false
@@ -110,7 +110,7 @@ test('agents can make versions follow one another at a bounded rate, and never d
   await follower
 })
 
-test('who reads after a change reads the change', async () => {
+test('a read after a change returns the change', async () => {
   const { feed, change, pass } = feedOf()
   await feed.wait(-1, 25_000, reader())
   change('soon', 7)
@@ -141,7 +141,7 @@ test('a reader of another time, before or after, gets the state at once', async 
   }
 })
 
-test('one identity fills its own share of those who wait, and nobody else’s', async () => {
+test('one identity fills its own share of the waiters, not that of another', async () => {
   const { feed, pass } = feedOf()
   const { sequence } = read(await feed.wait(-1, 25_000, reader()))
   const answers: (Uint8Array | Refusal)[] = []

@@ -33,7 +33,7 @@ function open() {
   })
 }
 
-test('a fabric that has forgotten the endpoint is told of it at once', async () => {
+test('a fabric that has forgotten the endpoint receives it again at once', async () => {
   const registration = await open()
   await vi.advanceTimersByTimeAsync(5_000)
   registration.follow(listing)
@@ -48,7 +48,7 @@ test('a fabric that has forgotten the endpoint is told of it at once', async () 
   await registration.withdraw()
 })
 
-test('an endpoint that somebody unlists again and again is repeated once a second, not more', async () => {
+test('an endpoint that is unlisted again and again is repeated once a second, not more', async () => {
   const registration = await open()
   for (let ms = 0; ms < 10_000; ms += 10) {
     registration.follow(without)
@@ -59,7 +59,7 @@ test('an endpoint that somebody unlists again and again is repeated once a secon
   await registration.withdraw()
 })
 
-test('what the fabric did not take is told again, until it lists the endpoint', async () => {
+test('an endpoint that the fabric did not take is sent again, until the fabric lists it', async () => {
   const registration = await open()
   status = 503
   registration.follow(without)

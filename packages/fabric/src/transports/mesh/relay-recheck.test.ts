@@ -183,7 +183,7 @@ test('of a call about tasks of others, the right to each of them is decided agai
   }
 })
 
-test('what changes while a connection is waited for is asked for each delivery', async () => {
+test('a change while a connection is waited for is checked for each delivery', async () => {
   const { recheck, hear } = openRecheck(setOf('one', {}), { next: [setOf('two', null)] })
   const still = await recheck()
   if (still instanceof Refusal) throw new Error(still.detail)

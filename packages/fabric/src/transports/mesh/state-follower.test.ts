@@ -7,7 +7,7 @@ const state = (sequence: number): MeshState => ({
   ...{ bundles: {}, renewals: {} },
 })
 
-test('a sequence alone says that nothing has changed, and is news of the fabric all the same', async () => {
+test('a sequence alone means that nothing has changed, and is news of the fabric all the same', async () => {
   let now = 0
   const answers: unknown[] = [state(7), { sequence: 7 }, { sequence: 7 }, state(8)]
   const paths: string[] = []
@@ -64,7 +64,7 @@ test('retries leave nothing behind, however long the fabric is out of reach', as
   follower.close()
 })
 
-test('a sequence that was not asked for is no state', async () => {
+test('a sequence that was not asked for is not a state', async () => {
   const agent = {
     request: async () => ({ status: 200, headers: [], body: utf8('{"sequence":3}') }),
   }
@@ -72,7 +72,7 @@ test('a sequence that was not asked for is no state', async () => {
   await expect(followMeshState(agent, clock, () => Promise.resolve())).rejects.toThrow()
 })
 
-test('who asks for the present state gets that of a poll which began afterwards, together with others', async () => {
+test('a request for the present state gets that of a poll which began afterwards, together with others', async () => {
   const polls: { readonly after: string; answer(value: unknown): void }[] = []
   const agent = {
     request: ({ path, signal }: { readonly path: string; readonly signal?: AbortSignal | null }) =>

@@ -50,12 +50,12 @@ export function documentProseFaults(file: string, text: string): readonly string
   )
 }
 
-/** Lines over the width, except tables, code blocks and lines that hold one link. */
+/** Lines over the width, except tables, code blocks and lines that hold one link or one code span. */
 export function widthFaults(file: string, text: string): readonly string[] {
   let isFenced = false
   return text.split('\n').flatMap((line, i) => {
     if (line.startsWith('```')) isFenced = !isFenced
-    const isExempt = isFenced || /^\s*\||^!\[|^(?:[-*] )?\S*\]\(\S+\)\S*$/.test(line)
+    const isExempt = isFenced || /^\s*\||^!\[|^(?:[-*] )?(?:\S*\]\(\S+\)|`[^`]+`)\S*$/.test(line)
     return isExempt || line.length <= PROSE_COLUMNS
       ? []
       : [`${file}:${i + 1} has ${line.length} columns`]

@@ -104,7 +104,7 @@ const signature = systemRandom(64)
 function draft(i: number, at = Date.now()): EntryDraft {
   return {
     kind: 'refusal',
-    exchange: `dec_${String(i).padStart(32, '0')}`,
+    exchange: `exc_${String(i).padStart(32, '0')}`,
     at,
     facts: {
       result: 'delivered',

@@ -142,7 +142,7 @@ async function measureStore(directory: string, size: number, count: number): Pro
     await store.settle(
       leased.map(({ message: { offset }, leaseToken }) => ({
         ...{ channel: 'bench', group: 'g', offset, leaseToken, now, delayMs: 0, reason: '' },
-        verdict: 'done' as const,
+        verdict: 'ack' as const,
       })),
     )
   }

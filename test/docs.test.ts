@@ -119,7 +119,7 @@ interface Told {
 /** `command` as it is documented, with its examples of names replaced by what is there. */
 function wordsOf(command: string): readonly string[] {
   return command
-    .replace(/"\$EXCHANGE"|\bdec_0197[0-9a-f]{28}\b/g, known.exchange)
+    .replace(/"\$EXCHANGE"|\bexc_0197[0-9a-f]{28}\b/g, known.exchange)
     .replace(/http:\/\/(?:localhost|127\.0\.0\.1):9\d{3}/g, known.upstream)
     .replace('https://127.0.0.1:8443', known.origin)
     .split(/\s+/)
@@ -186,7 +186,7 @@ const here: readonly (readonly [command: string, how: (command: string) => Promi
   ['countersign verify call.receipt --trust .countersign/trust.json', verifyOwn],
   ['countersign receipt "$EXCHANGE" --out exchange.receipt', says('')],
   ['countersign verify exchange.receipt --trust trust.json', verifyPinned],
-  ['countersign receipt dec_0197b0d2c00070008000000000000a0a --out payment.receipt', says('')],
+  ['countersign receipt exc_0197b0d2c00070008000000000000a0a --out payment.receipt', says('')],
   ['countersign verify payment.receipt --trust trust.json', verifyPinned],
   ['countersign agent enroll planner --role planner', says('https://127.0.0.1:')],
   ['countersign key create planner --ttl 30d', says('csk_')],

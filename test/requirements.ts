@@ -706,6 +706,12 @@ export const REQUIREMENTS = {
     on: fabric,
     lies: ['administrator-without-a-role', 'second-door', 'page-of-an-agent'],
   },
+  'operate:one-format': {
+    promise:
+      'A client or a data folder of an earlier format is refused with the remedy, and nothing of it is used or changed.',
+    on: fabric,
+    lies: ['client-of-an-earlier-version'],
+  },
   'operate:memory-share': {
     promise:
       'Request bodies, and requests without one, occupy bounded memory and places, per identity, per address and in total; a client that goes over its share loses its own requests.',

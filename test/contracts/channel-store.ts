@@ -196,7 +196,7 @@ export function channelStoreContract(
       const { store } = await openStore()
       await store.publish([message(1)])
       const [held] = await store.lease(lease)
-      await store.settle([settle(held, { verdict: 'retry', delayMs: 5000 })])
+      await store.settle([settle(held, { verdict: 'nack', delayMs: 5000 })])
       expect(await store.lease({ ...lease, now: start + 4999 })).toEqual([])
       const [again] = await store.lease({ ...lease, now: start + 5000 })
       expect(again?.attempt).toBe(2)
@@ -218,7 +218,7 @@ export function channelStoreContract(
       await store.publish([message(1)])
       for (let attempt = 0; attempt < 3; attempt++) {
         const [held] = await store.lease({ ...lease, now: start + attempt })
-        const order = { verdict: 'retry' as const, now: start + attempt }
+        const order = { verdict: 'nack' as const, now: start + attempt }
         expect(await store.settle([settle(held, order)])).toEqual([true])
       }
       expect(await store.dead('orders', 10)).toHaveLength(1)
@@ -229,7 +229,7 @@ export function channelStoreContract(
       const { store } = await openStore()
       await store.publish([message(1)])
       const [held] = await store.lease(lease)
-      await store.settle([settle(held, { verdict: 'dead', reason: 'BAD_SIGNATURE' })])
+      await store.settle([settle(held, { verdict: 'reject', reason: 'BAD_SIGNATURE' })])
       expect((await store.dead('orders', 10))[0]).toMatchObject({ reason: 'BAD_SIGNATURE' })
       expect((await store.stats())[0]).toMatchObject({ channel: 'orders', dead: 1 })
       expect(await store.redrive('orders', 'workers', 1, start + 5)).toBe(true)
@@ -259,14 +259,14 @@ export function channelStoreContract(
       ])
       const first = await store.lease(lease)
       expect(first.map(bodyOf)).toEqual([1, 3, 4])
-      await store.settle([settle(first[0], { verdict: 'retry', delayMs: 100 })])
+      await store.settle([settle(first[0], { verdict: 'nack', delayMs: 100 })])
       expect(await store.lease({ ...lease, now: start + 50 })).toEqual([])
       const [again] = await store.lease({ ...lease, now: start + 100 })
       expect(again?.message.offset).toBe(1)
       await store.settle([settle(again, { now: start + 101 })])
       const [second] = await store.lease({ ...lease, now: start + 102 })
       expect(second?.message.offset).toBe(2)
-      await store.settle([settle(second, { now: start + 103, verdict: 'dead', reason: 'no' })])
+      await store.settle([settle(second, { now: start + 103, verdict: 'reject', reason: 'no' })])
       const [third] = await store.lease({ ...lease, now: start + 104 })
       expect(third?.message.offset).toBe(5)
     })
@@ -275,7 +275,7 @@ export function channelStoreContract(
       const { store, reopen } = await openStore()
       await store.publish([message(1), message(2), message(3), message(4)])
       const held = await store.lease({ ...lease, countMax: 3 })
-      await store.settle([settle(held[0]), settle(held[1], { verdict: 'dead', reason: 'no' })])
+      await store.settle([settle(held[0]), settle(held[1], { verdict: 'reject', reason: 'no' })])
       await store.close()
       const again = await reopen()
       expect(await again.settle([settle(held[2], { now: start + 1 })])).toEqual([true])
@@ -328,7 +328,7 @@ function settle(leased: Leased | undefined, changes: Partial<Settle> = {}): Sett
     offset: leased.message.offset,
     leaseToken: leased.leaseToken,
     now: start,
-    verdict: 'done',
+    verdict: 'ack',
     delayMs: 0,
     reason: '',
     ...changes,

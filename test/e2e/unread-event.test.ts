@@ -51,7 +51,7 @@ const atDoor =
     const stream = await openStream(world[transport], draft)
     const text = await stream.ended()
     stream.close()
-    const exchange = /countersign-exchange: (dec_\w+)/i.exec(text)?.[1] ?? ''
+    const exchange = /countersign-exchange: (exc_\w+)/i.exec(text)?.[1] ?? ''
     return { exchange, ...endOf(text) }
   }
 

@@ -41,7 +41,7 @@ const ackOf = ({ sealed, ...signing }: Signing & { readonly sealed: Uint8Array }
       sealedHash: sha256(sealed),
       senderSignature: message.signature,
       group: signing.group ?? group,
-      verdict: signing.verdict ?? 'done',
+      verdict: signing.verdict ?? 'ack',
       reason: signing.reason ?? '',
     },
     hash,
@@ -58,13 +58,13 @@ export function settlementOf(
 ): Uint8Array {
   const [first] = items
   if (first === undefined) throw new Error('nothing to settle')
-  const digests = items.map(({ frame, verdict = 'done', reason = '' }) =>
+  const digests = items.map(({ frame, verdict = 'ack', reason = '' }) =>
     ackOf({ verdict, reason, ...signing, sealed: signing.sealed ?? frame.sealed }),
   )
   const by = signing.by ?? first.listener
   return encodeSettlement({
     group,
-    items: items.map(({ frame: { offset, leaseToken }, verdict = 'done', reason = '' }) => ({
+    items: items.map(({ frame: { offset, leaseToken }, verdict = 'ack', reason = '' }) => ({
       ...{ offset, verdict, delayMs: 0, reason },
       leaseToken: signing.leaseToken ?? leaseToken,
     })),

@@ -10,7 +10,7 @@ import { policyParser } from './policies.ts'
 import type { Heard } from './raw-http.ts'
 import type { World } from './world.ts'
 
-export const newExchange = (at = Date.now()) => createId('dec', at, new Uint8Array(randomBytes(10)))
+export const newExchange = (at = Date.now()) => createId('exc', at, new Uint8Array(randomBytes(10)))
 
 const digest = (text: string) => new Uint8Array(createHash('sha256').update(text).digest())
 

@@ -280,7 +280,7 @@ export class TestFabric {
     body: Uint8Array
   }): Promise<void> {
     const { request, response, caller, body } = visit
-    const id = createId('dec', Date.now(), randomBytes(10))
+    const id = createId('exc', Date.now(), randomBytes(10))
     const [, , name = '', ...rest] = (request.url ?? '').split('/')
     const headers = headerList(request.rawHeaders)
     const asked = { method: request.method ?? '', path: request.url ?? '', authority: 'x', headers }
@@ -489,7 +489,7 @@ export class TestFabric {
       { name: origin, keyId, signature: this.#log.sign(utf8(text)) },
     ])
     return createReceipt({
-      exchange: entries[0]?.exchange as `dec_${string}`,
+      exchange: entries[0]?.exchange as `exc_${string}`,
       origin,
       entries: made.map(({ statement, facts }, index) => ({
         statement,

@@ -18,7 +18,7 @@ import { expectRefused } from '../harness/refusals.ts'
 import { openTestFabric, putPolicies, type World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
-const newExchange = () => createId('dec', Date.now(), new Uint8Array(randomBytes(10)))
+const newExchange = () => createId('exc', Date.now(), new Uint8Array(randomBytes(10)))
 
 const intent = (receiver: string, caller = 'caller'): MeshEntry => ({
   ...{ kind: 'intent', exchange: newExchange() },

@@ -94,7 +94,7 @@ lie(
         const scene = await leaseTwo(world)
         const first = await acknowledge(world, scene)
         expect(await outcomeOf(world, first)).toMatchObject({
-          ...{ messages: 1, settled: 1, 'settled.done': String(scene.frame.offset) },
+          ...{ messages: 1, settled: 1, 'settled.ack': String(scene.frame.offset) },
           'ack.key-id': scene.listener.signing.keyId,
         })
         await expectNothingAcknowledged(world, await acknowledge(world, scene), scene.frame.offset)
@@ -109,21 +109,21 @@ lie(
         expect(settledIn(heard)).toEqual({ settled: [true, false] })
         expect(await outcomeOf(world, heard)).toMatchObject({
           ...{ messages: 2, settled: 1, group: 'workers' },
-          ...{ 'settled.done': String(scene.frame.offset), 'settled.lost': String(other.offset) },
+          ...{ 'settled.ack': String(scene.frame.offset), 'settled.lost': String(other.offset) },
         })
       },
       'one message twice, with two verdicts': async (world) => {
         const scene = await leaseTwo(world)
         const body = settlementOf([
-          { ...scene, verdict: 'done' },
-          { ...scene, verdict: 'retry' },
+          { ...scene, verdict: 'ack' },
+          { ...scene, verdict: 'nack' },
         ])
         const draft = draftTo(scene.channel, 'settlements', { body })
         const heard = await send(world.control, { ...draft, as: scene.listener.credential() })
         const { offset } = scene.frame
         expect(settledIn(heard)).toEqual({ settled: [true, false] })
         expect(await outcomeOf(world, heard)).toMatchObject({
-          ...{ settled: 1, 'settled.done': String(offset), 'settled.lost': String(offset) },
+          ...{ settled: 1, 'settled.ack': String(offset), 'settled.lost': String(offset) },
         })
       },
       'a message whose label it may not have any more': async (world) => {

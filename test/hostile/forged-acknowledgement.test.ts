@@ -39,13 +39,13 @@ lie(
         keyId: caller.signing.keyId,
       })),
       'over another message': forged((_, { other }) => ({ sealed: other.sealed })),
-      'over another verdict': forged(() => ({ verdict: 'retry' })),
+      'over another verdict': forged(() => ({ verdict: 'nack' })),
       'for another group': forged(() => ({ group: 'others' })),
       'without a countersignature': async (world) => {
         const scene = await leaseTwo(world)
         const body = JSON.stringify({
           ...{ group, signingKeyId: scene.listener.signing.keyId },
-          items: [[scene.frame.offset, scene.frame.leaseToken, 'done', 0, '']],
+          items: [[scene.frame.offset, scene.frame.leaseToken, 'ack', 0, '']],
         })
         const draft = draftTo(scene.channel, 'settlements', { body })
         const as = scene.listener.credential()

@@ -66,7 +66,7 @@ const asked: PolicyRequest = {
 }
 
 const opening: EntryView = {
-  ...{ kind: 'refusal', exchange: 'dec_1', index: 0, at: 0, facts: { code: 'NOT_PERMITTED' } },
+  ...{ kind: 'refusal', exchange: 'exc_1', index: 0, at: 0, facts: { code: 'NOT_PERMITTED' } },
   ...{ caller: 'caller', principal: 'caller', object: null, reason: null, changedBy: null },
   ...{ producer: null, ended: { result: 'refused', code: 'NOT_PERMITTED', reason: null } },
 }
@@ -170,7 +170,7 @@ lie(verifies(['record:legible'], 'no name or detail imitates another line'), {
       for (const fill of ['x', 'x ', '日', ...narrowClusters]) {
         const text = `Denied: agent "caller" asks.\n  context.tool is "${long(fill)}"`
         const explained = explain(
-          { exchange: 'dec_1', entries: [opening], policy: { text } },
+          { exchange: 'exc_1', entries: [opening], policy: { text } },
           terminal,
         )
         const [, told = ''] = explained.split('By the policies in force now\n')

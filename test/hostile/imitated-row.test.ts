@@ -31,7 +31,7 @@ function written(columns: number, view: (terminal: Terminal) => void): string {
 }
 
 const entryOf = (tool: string): EntryView => ({
-  ...{ kind: 'refusal', exchange: `dec_${'0'.repeat(32)}`, index: 0, at: 0 },
+  ...{ kind: 'refusal', exchange: `exc_${'0'.repeat(32)}`, index: 0, at: 0 },
   ...{ caller: 'caller', principal: 'caller', object: null, reason: tool, changedBy: null },
   facts: { code: 'CONTENT_BLOCKED', operation: 'tools/call', receiver: 'echo', tool },
   ...{ producer: null, ended: { result: 'refused', code: 'CONTENT_BLOCKED', reason: null } },
@@ -63,7 +63,7 @@ const views: Readonly<Record<string, (text: string) => (terminal: Terminal) => v
   paragraphs: (text) => (terminal) => terminal.print(terminal.paragraphs([['reason', text]])),
   explanation: (text) => (terminal) => {
     const policy = { text: `Denied: agent "caller" asks.\n  context.tool is "${text}"` }
-    const explained = { exchange: 'dec_1', entries: [entryOf(text)], policy }
+    const explained = { exchange: 'exc_1', entries: [entryOf(text)], policy }
     terminal.print(explain(explained, terminal))
   },
   failure: (text) => (terminal) => terminal.fault(`it answered ${text}`, `ask about ${text}`),

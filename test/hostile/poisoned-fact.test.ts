@@ -48,7 +48,7 @@ const poison: Readonly<Record<string, Readonly<Record<string, MeshFact>>>> = {
   'the signature of an acknowledgement': { 'ack.countersignature': new Uint8Array(64) },
   'the content that an acknowledgement signs': { 'ack.countersigned': new Uint8Array(50) },
   'the key of an acknowledgement': { 'ack.key-id': 'another' },
-  'the settled messages': { 'settled.done': '1' },
+  'the settled messages': { 'settled.ack': '1' },
   'the transport of the gateway': { transport: 'gateway' },
   'the protocol of administration': { protocol: 'admin' },
   'a method of authentication that is none': { 'caller.method': 'trust-me' },

@@ -119,7 +119,7 @@ const believed: Readonly<Record<string, readonly [Edit, string]>> = {
 
 const forgedFields: HeaderList = [
   ['Countersign-From', agentId('operator')],
-  ['Countersign-Exchange', `dec_${'0'.repeat(32)}`],
+  ['Countersign-Exchange', `exc_${'0'.repeat(32)}`],
   ['Countersign-Refusal', 'RATE_LIMITED'],
   ['Countersign-Disposition', 'dead-letter'],
   ['Countersign-Withdrawal', 'undecided'],
@@ -161,7 +161,7 @@ const onEachWay = Object.fromEntries(
           expect(field(heard, name), name).toBeNull()
         }
         const exchange = exchangeOf(heard)
-        expect(exchange).not.toBe(`dec_${'0'.repeat(32)}`)
+        expect(exchange).not.toBe(`exc_${'0'.repeat(32)}`)
         const entries = await world.explain(exchange)
         expect(entries.map(({ kind }) => kind)).toEqual(['intent', 'outcome'])
         expect(entries[0]?.facts).toMatchObject({
@@ -205,7 +205,7 @@ const imitatedReason =
     await publish(world, channel, [sealer.seal(orderOf()).bytes])
     const [frame] = await lease(world, channel, listener)
     if (frame === undefined) throw new Error('nothing was leased')
-    const body = settlementOf([{ frame, listener, verdict: 'dead', reason }])
+    const body = settlementOf([{ frame, listener, verdict: 'reject', reason }])
     const draft = draftTo(channel, 'settlements', { body })
     const heard = await send(world.control, { ...draft, as: listener.credential() })
     expect(refusalOf(heard)).toBeNull()

@@ -136,7 +136,7 @@ async function demandWhole(ledger: Ledger, witness: LedgerWitness): Promise<void
 }
 
 export function newExchange(): string {
-  return createId('dec', Date.now(), systemRandom(10))
+  return createId('exc', Date.now(), systemRandom(10))
 }
 
 /** A fixed sequence, so that a failing crash fails again. */

@@ -81,7 +81,7 @@ async function run(): Promise<void> {
         offset,
         leaseToken,
         now,
-        verdict: 'done' as const,
+        verdict: 'ack' as const,
         delayMs: 0,
         reason: '',
       }))

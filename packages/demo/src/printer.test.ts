@@ -13,7 +13,7 @@ const held: StepReport = {
     { says: 'it was masked', ok: true },
   ],
   seen: [['sent', 'a text']],
-  facts: { exchange: 'dec_1', count: 2 },
+  facts: { exchange: 'exc_1', count: 2 },
 }
 const missed: StepReport = {
   ...held,
@@ -56,7 +56,7 @@ describe('the demo for programs', () => {
       step: 'gateway',
       ok: true,
       ms: 12.3,
-      exchange: 'dec_1',
+      exchange: 'exc_1',
       count: 2,
     })
     expect(second).toMatchObject({ step: 'mesh', ok: false, checks: missed.checks })
@@ -80,7 +80,7 @@ describe('the demo for people', () => {
     const good = print([held])
     expect(good).toContain('✓ 1. gateway: a call')
     expect(good).toContain('✓ it arrived  ✓ it was masked')
-    expect(good).toContain('countersign explain dec_1')
+    expect(good).toContain('countersign explain exc_1')
     const bad = print([held, missed])
     expect(bad).toContain('✗ 2. mesh: a call')
     expect(bad).toContain('✗ it was masked')

@@ -17,6 +17,7 @@ export {
   encodeSettlement,
   encodeSettlementAnswer,
   type FrameLimits,
+  hasFormerVerdicts,
   isChannelName,
   isGroupName,
   KEY_LOG_LIMITS,
@@ -147,11 +148,12 @@ export { asciiOf } from './encoding/fold-character.ts'
 export { foldedWord, withoutUnseen } from './encoding/folded-word.ts'
 export {
   createId,
-  type DecisionId,
+  type ExchangeId,
   formatSpiffeId,
   type Id,
   isAgentName,
   isAssignableName,
+  isFormerExchangeId,
   isId,
   isReservedName,
   isTrustDomain,
@@ -167,7 +169,7 @@ export {
   legibleValue,
   quotedUnlessWord,
 } from './encoding/legible.ts'
-export { MalformedError, OverLimitError } from './encoding/malformed-error.ts'
+export { FormerFormatError, MalformedError, OverLimitError } from './encoding/malformed-error.ts'
 export {
   isJsonEssence,
   type MediaType,

@@ -1,6 +1,6 @@
 import { type Attack, dial, expectStatus, postJson } from '../attack.ts'
 
-const entry = { v: 1, kind: 'intent', exchange: 'dec_0', at: 0, facts: { caller: 'user/operator' } }
+const entry = { v: 1, kind: 'intent', exchange: 'exc_0', at: 0, facts: { caller: 'user/operator' } }
 const body = JSON.stringify({ entries: Array.from({ length: 256 }, () => entry) })
 
 /** Batches of entries that name foreign callers. */

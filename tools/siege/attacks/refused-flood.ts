@@ -5,7 +5,7 @@ const paths = [
   '/v1/admin',
   '/nowhere',
   '//',
-  '/v1/receipts/dec_x',
+  '/v1/receipts/exc_x',
   '/v1/mesh/state',
 ]
 

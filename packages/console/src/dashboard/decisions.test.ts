@@ -4,7 +4,7 @@ import { type EntryView, mergeDecision } from './decisions.ts'
 
 const intent: EntryView = {
   kind: 'intent',
-  exchange: 'dec_1',
+  exchange: 'exc_1',
   at: 5,
   principal: 'support',
   ...{ object: null, reason: null, changedBy: null, producer: null, ended: null },
@@ -22,7 +22,7 @@ const closing = (
   facts: EntryView['facts'] = {},
 ): EntryView => ({
   kind: 'outcome',
-  exchange: 'dec_1',
+  exchange: 'exc_1',
   at: 9,
   ...{ principal: null, object: null, reason: null, changedBy: null, producer: null },
   ended: { result, code, reason: null },
@@ -35,7 +35,7 @@ describe('mergeDecision', () => {
     const [line, ...others] = mergeDecision(mergeDecision([], intent), signed)
     expect(others).toEqual([])
     expect(line).toEqual({
-      exchange: 'dec_1',
+      exchange: 'exc_1',
       at: 5,
       caller: 'support',
       receiver: 'billing',
@@ -83,8 +83,8 @@ describe('mergeDecision', () => {
   })
 
   test('the newest exchange is on top', () => {
-    const later = { ...intent, exchange: 'dec_2', at: 6 }
+    const later = { ...intent, exchange: 'exc_2', at: 6 }
     const lines = mergeDecision(mergeDecision([], later), intent)
-    expect(lines.map(({ exchange }) => exchange)).toEqual(['dec_2', 'dec_1'])
+    expect(lines.map(({ exchange }) => exchange)).toEqual(['exc_2', 'exc_1'])
   })
 })

@@ -24,7 +24,7 @@ test('an entry is written once for all who watch, and the next one anew', async 
     return events.map(({ value }) => value?.data)
   }
   const entry = (index: number) =>
-    ({ index, kind: 'refusal', exchange: 'dec_a', at: 0, facts: {} }) as unknown as OpenedEntry
+    ({ index, kind: 'refusal', exchange: 'exc_a', at: 0, facts: {} }) as unknown as OpenedEntry
   const first = await written(entry(1))
   expect(new Set(first).size).toBe(1)
   const second = await written(entry(2))

@@ -1,6 +1,12 @@
-import { isAgentName, isConfidential, isId, isReservedName } from '@countersign/protocol'
+import {
+  isAgentName,
+  isConfidential,
+  isFormerExchangeId,
+  isId,
+  isReservedName,
+} from '@countersign/protocol'
 import { z } from 'zod'
-import { Refusal } from '../lib/refusal.ts'
+import { exchangeIdFault, Refusal } from '../lib/refusal.ts'
 import { entryView } from './entry-view.ts'
 import type { AdminDeps } from './ports.ts'
 
@@ -124,10 +130,13 @@ export const OPERATIONS = {
   'policy.explain': operation({
     action: 'read',
     args: z.strictObject({
-      exchange: z.string().refine((id) => isId('dec', id), 'not an exchange'),
+      // An id of an earlier version is refused by itself, so that its client is told the remedy.
+      exchange: z
+        .string()
+        .refine((id) => isId('exc', id) || isFormerExchangeId(id), 'not an exchange'),
     }),
     object: ['exchange'],
-    run: (deps, { exchange }) => explain(deps, exchange),
+    run: (deps, { exchange }) => exchangeIdFault(exchange) ?? explain(deps, exchange),
   }),
   'channel.list': operation({
     action: 'read',

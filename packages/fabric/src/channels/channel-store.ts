@@ -64,12 +64,12 @@ export interface Settle {
   readonly leaseToken: string
   readonly now: number
   /**
-   * done: never again · retry: after `delayMs` · dead: to the dead letters with `reason` · return:
+   * ack: never again · nack: after `delayMs` · reject: dead-lettered with `reason` · return:
    * it was never handed over, so it is due after `delayMs` and the attempt does not count · pass:
    * it was not handed over either, and from now on it stands behind everything that was not passed
    * over, at `place` where it had one.
    */
-  readonly verdict: 'done' | 'retry' | 'dead' | 'return' | 'pass'
+  readonly verdict: 'ack' | 'nack' | 'reject' | 'return' | 'pass'
   readonly delayMs: number
   readonly reason: string
   readonly place?: number | null

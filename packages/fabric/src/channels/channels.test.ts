@@ -258,7 +258,7 @@ describe('a channel', () => {
     await create(alice, bob)
     await channelOf(alice).send('the canary sings at noon', { idempotencyKey: 'canary-key' })
     const [message] = await channelOf(bob).receive(now)
-    await message?.retry()
+    await message?.nack()
     for (const file of readdirSync(open.queue.directory)) {
       const bytes = readFileSync(join(open.queue.directory, file))
       expect(bytes.includes('canary'), file).toBe(false)
@@ -613,7 +613,7 @@ describe('lies', () => {
       const answer = await open.channels.settle({ channel: 'orders', caller, ...entitled }, parsed)
       return answer instanceof Refusal ? answer.code : answer.settled
     }
-    const dead = [{ ...item, verdict: 'dead' as const, reason: 'no' }]
+    const dead = [{ ...item, verdict: 'reject' as const, reason: 'no' }]
     expect(await settle('bob', { ...settlement, items: dead })).toBe('SIGNATURE_REJECTED')
     expect(await settle('bob', { ...settlement, group: 'h' })).toBe('SIGNATURE_REJECTED')
     expect(await settle('carol', settlement)).toBe('SIGNATURE_REJECTED')

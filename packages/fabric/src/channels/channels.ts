@@ -170,7 +170,7 @@ export class Channels {
     }))
     const settled = await this.#options.store.settle(orders)
     for (const [i, { offset, verdict }] of orders.entries()) {
-      if (settled[i] === true && verdict !== 'retry') {
+      if (settled[i] === true && verdict !== 'nack') {
         this.#held.drop({ channel: channel.name, offset })
       }
     }

@@ -205,7 +205,7 @@ export class Leasing {
     await this.#pass(place, [...back, ...held].toSorted(byOffset))
     await this.#giveBack(place, kept.slice(count).map(handleOf))
     await this.#settle(place, dead.map(handleOf), {
-      ...{ verdict: 'dead', delayMs: 0, reason: 'its sender was revoked' },
+      ...{ verdict: 'reject', delayMs: 0, reason: 'its sender was revoked' },
     })
     for (const { message } of held) {
       if (account.withheld.size < withheldMax) account.withheld.add(message.offset)

@@ -10,7 +10,7 @@ import {
 
 const intent: EntryView = {
   kind: 'intent',
-  exchange: 'dec_1',
+  exchange: 'exc_1',
   index: 7,
   at: 0,
   facts: { receiver: 'billing', operation: 'tools/call', tool: 'refund', protocol: 'mcp' },
@@ -26,7 +26,7 @@ const intent: EntryView = {
 }
 const outcome: EntryView = {
   kind: 'outcome',
-  exchange: 'dec_1',
+  exchange: 'exc_1',
   index: 8,
   at: 1,
   facts: { result: 'delivered', status: 200 },
@@ -51,7 +51,7 @@ test('an exchange that was opened before the listening began stays unknown', () 
 test('an exchange that never ends is forgotten in time', () => {
   const complete = createEntryCompletion()
   complete(intent)
-  for (let n = 0; n < 1_000; n++) complete({ ...intent, exchange: `dec_other_${n}` })
+  for (let n = 0; n < 1_000; n++) complete({ ...intent, exchange: `exc_other_${n}` })
   expect(complete(outcome).caller).toBeNull()
 })
 
@@ -82,9 +82,9 @@ test('a lifecycle entry names its principal or object, an administrative one obj
   const lifecycle = { ...outcome, kind: 'lifecycle', ended: null }
   const enrolled = { ...lifecycle, principal: 'planner', facts: { event: 'enrolled' } }
   expect(entryRow(enrolled).slice(4, 7)).toEqual(['planner', '-', { phrase: 'enrolled' }])
-  const change = { object: 'a.cedar', changedBy: 'dec_7', facts: { event: 'policies-changed' } }
+  const change = { object: 'a.cedar', changedBy: 'exc_7', facts: { event: 'policies-changed' } }
   expect(entryRow({ ...lifecycle, ...change })[6]).toEqual({
-    phrase: 'policies-changed a.cedar by dec_7',
+    phrase: 'policies-changed a.cedar by exc_7',
   })
   const about = { object: 'planner', reason: 'leaked key' }
   const facts = { operation: 'agent.quarantine' }

@@ -8,7 +8,7 @@ const terminal = createTerminal({ stdout: screen, stderr: screen, colours: false
 
 const refusal = {
   kind: 'refusal',
-  exchange: 'dec_1',
+  exchange: 'exc_1',
   index: 3,
   at: 0,
   facts: {
@@ -34,7 +34,7 @@ const refusal = {
 
 test('a refusal is explained by its code, its detail and the policies', () => {
   const policy = { text: 'Denied: agent "other" asks to call agent "billing".\n  line two' }
-  const text = explain({ exchange: 'dec_1', entries: [refusal], policy }, terminal)
+  const text = explain({ exchange: 'exc_1', entries: [refusal], policy }, terminal)
   expect(text).toContain('NOT_PERMITTED: policy does not allow this')
   expect(text).toContain('  Denied: agent "other"')
   expect(text).toContain('no policy permits it')
@@ -43,7 +43,7 @@ test('a refusal is explained by its code, its detail and the policies', () => {
 })
 
 test('an exchange that never came to policy is explained as such', () => {
-  const text = explain({ exchange: 'dec_1', entries: [refusal], policy: null }, terminal)
+  const text = explain({ exchange: 'exc_1', entries: [refusal], policy: null }, terminal)
   expect(text).toContain('before policy was asked')
 })
 
@@ -52,7 +52,7 @@ test('administration is explained with its object and reason, and an open exchan
   const intent = { ...facts, kind: 'intent', facts: { operation: 'agent.revoke' }, ended: null }
   const about = { object: 'billing', reason: 'left the company' }
   const text = explain(
-    { exchange: 'dec_1', entries: [{ ...intent, ...about }], policy: null },
+    { exchange: 'exc_1', entries: [{ ...intent, ...about }], policy: null },
     terminal,
   )
   expect(text).toMatch(/^object +billing$/m)
@@ -65,7 +65,7 @@ test('a lifecycle entry is explained by its event and its principal', () => {
   const facts = { event: 'enrolled', agent: 'spiffe://a.test/agent/planner' }
   const entry = { ...refusal, kind: 'lifecycle', caller: null, principal: 'planner', facts }
   const entries = [{ ...entry, ended: null }]
-  const text = explain({ exchange: 'dec_1', entries, policy: null }, terminal)
+  const text = explain({ exchange: 'exc_1', entries, policy: null }, terminal)
   expect(text).toMatch(/^event +enrolled$/m)
   expect(text).toMatch(/^principal +planner$/m)
   expect(text).not.toContain('not authenticated')

@@ -8,12 +8,12 @@ describe('every error becomes a failure with its exit code', () => {
   test('a refusal keeps its code, its exchange and the next step', () => {
     const headers = new Headers({
       'countersign-refusal': 'NOT_PERMITTED',
-      'countersign-exchange': 'dec_1',
+      'countersign-exchange': 'exc_1',
     })
     const failure = toFailure(findRefusal(403, (name) => headers.get(name)))
     expect(failure.exit).toBe('refused')
     expect(failure.message).toContain('NOT_PERMITTED')
-    expect(failure.message).toContain('dec_1')
+    expect(failure.message).toContain('exc_1')
     expect(failure.next).not.toBe('')
   })
 

@@ -15,7 +15,7 @@ function openObserver() {
   const entry = (kind: EntryDraft['kind'], facts: EntryDraft['facts'], exchange?: string) => {
     now += 100
     count += 1
-    observe({ kind, exchange: exchange ?? `dec_${count}`, at: now, facts })
+    observe({ kind, exchange: exchange ?? `exc_${count}`, at: now, facts })
   }
   return { entry, risk: (agent: string) => detection.riskOf(agent, now).score }
 }
@@ -54,7 +54,7 @@ describe('entries that connectors record', () => {
   test('counts a response for both ends: its size, and the credentials that it adds', () => {
     const { entry, risk } = openObserver()
     for (let i = 0; i < 100; i++) {
-      const exchange = `dec_own_${i}`
+      const exchange = `exc_own_${i}`
       entry('intent', { ...signed, 'request.bytes': 10 }, exchange)
       const facts = { 'response.bytes': 4_194_304, 'response.masked': 'credential:1' }
       entry('outcome', facts, exchange)
@@ -67,7 +67,7 @@ describe('entries that connectors record', () => {
   test('does not blame a receiver for credentials that its caller sent', () => {
     const { entry, risk } = openObserver()
     for (let i = 0; i < 20; i++) {
-      const exchange = `dec_echo_${i}`
+      const exchange = `exc_echo_${i}`
       entry('intent', { ...signed, masked: 'credential:1' }, exchange)
       entry('outcome', { 'response.masked': 'credential:1' }, exchange)
     }
@@ -79,7 +79,7 @@ describe('entries that connectors record', () => {
     const masked = 'credential:999999999 card:999999999'
     for (let i = 0; i < 120; i++) entry('intent', { ...signed, operation: 'known' })
     for (let i = 0; i < 400; i++) {
-      const exchange = `dec_made_up_${i}`
+      const exchange = `exc_made_up_${i}`
       const facts = { operation: `made/up/${i}`, masked, 'request.bytes': 2 ** 40 }
       entry('intent', { ...signed, ...facts }, exchange)
       entry('outcome', { 'response.bytes': 2 ** 40, 'response.masked': masked }, exchange)

@@ -101,6 +101,6 @@ async function appendLifecycle(
   { facts, purpose }: Pick<EntryDraft, 'facts'> & { readonly purpose: EntryPurpose | null },
 ): Promise<void> {
   const at = clock.now()
-  const draft = { kind: 'lifecycle', exchange: createId('dec', at, random(10)), at, facts } as const
+  const draft = { kind: 'lifecycle', exchange: createId('exc', at, random(10)), at, facts } as const
   await feed.append(purpose === null ? draft : { ...draft, purpose })
 }

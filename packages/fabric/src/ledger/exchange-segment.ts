@@ -57,7 +57,7 @@ export function exchangeKey(exchange: string): number {
 
 /** Returns when an exchange began, as far as its id shows; null if it does not. */
 export function begunAt(exchange: string): number | null {
-  return timeOfId('dec', exchange)
+  return timeOfId('exc', exchange)
 }
 
 export interface Segment {

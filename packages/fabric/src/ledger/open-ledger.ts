@@ -108,7 +108,7 @@ async function open(options: LedgerOptions): Promise<Ledger> {
     writer,
     recovered,
     space,
-    newId: () => createId('dec', clock.now(), random(10)),
+    newId: () => createId('exc', clock.now(), random(10)),
     issuer: options.issuer,
     statementKeys: [
       {

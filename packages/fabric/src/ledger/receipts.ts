@@ -32,7 +32,7 @@ export async function findReceipt(
   entries: readonly ReadEntry[],
   parts: ReceiptParts,
 ): Promise<Uint8Array | null> {
-  if (!isId('dec', exchange)) return null
+  if (!isId('exc', exchange)) return null
   const closing = entries.findLast(({ payload }) => closesExchange(payload.kind))
   if (closing === undefined) return null
   const intent = entries.find(({ payload }) => payload.kind === 'intent')

@@ -1,4 +1,10 @@
-import { mayHaveActed, type RefusalCode, type WithdrawalReason } from '@countersign/protocol'
+import {
+  isFormerExchangeId,
+  isId,
+  mayHaveActed,
+  type RefusalCode,
+  type WithdrawalReason,
+} from '@countersign/protocol'
 
 /** Known of some refusals only. */
 export interface RefusalFacts {
@@ -122,4 +128,14 @@ export class StatedRefusal extends Refusal {
 /** For a stage that threw: what could not be decided is refused. */
 export function undecided(cause: unknown): Refusal {
   return new Refusal('UNDECIDED', String(cause))
+}
+
+/** Null for the id of an exchange. A client of an earlier version is refused as that. */
+export function exchangeIdFault(exchange: string): Refusal | null {
+  if (isId('exc', exchange)) return null
+  if (!isFormerExchangeId(exchange)) {
+    return new Refusal('MESSAGE_MALFORMED', `${exchange} is not the id of an exchange`)
+  }
+  const detail = `${exchange} is an id of an earlier version, they begin with exc_: update the client`
+  return new Refusal('VERSION_UNSUPPORTED', detail)
 }

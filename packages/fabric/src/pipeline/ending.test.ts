@@ -45,7 +45,7 @@ const transports = fc.constantFrom('gateway', 'mesh', 'queue')
 function written(transport: string) {
   const drafts: EntryDraft[] = []
   const unchecked = {
-    ...{ exchange: 'dec_1', at: 1, transport },
+    ...{ exchange: 'exc_1', at: 1, transport },
     target: { kind: 'agent', name: 'r', action: 'call', protocol: 'http', operation: 'POST' },
     message: { body: new Uint8Array(0) },
   }

@@ -24,7 +24,7 @@ const caller: Caller = {
 }
 
 const unchecked: UncheckedRequest = {
-  exchange: `dec_${'0'.repeat(32)}`,
+  exchange: `exc_${'0'.repeat(32)}`,
   at: 1_000,
   transport: 'gateway',
   presented: { certificateChain: [], bearer: null, apiKey: null },

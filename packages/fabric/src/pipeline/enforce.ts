@@ -1,4 +1,4 @@
-import type { DecisionId } from '@countersign/protocol'
+import type { ExchangeId } from '@countersign/protocol'
 import type { Caller } from '../identity/caller.ts'
 import { Refusal, undecided, type Withdrawal } from '../lib/refusal.ts'
 import { type AuthenticateDeps, type Authenticated, authenticate } from './authenticate.ts'
@@ -22,7 +22,7 @@ import type { UncheckedRequest } from './unchecked-request.ts'
 export type PipelineDeps = AuthenticateDeps & DeliverDeps & StreamDeps
 
 /** The result that the transport encodes, and the exchange that it is recorded under. */
-export type Outcome = Ended & { readonly exchange: DecisionId }
+export type Outcome = Ended & { readonly exchange: ExchangeId }
 
 /** An answer, whole or as inspected events, or a recorded refusal. */
 type Ended =

@@ -293,7 +293,7 @@ export async function recordLateWithdrawal(
 ): Promise<void> {
   const { unchecked, caller } = intended.inspected.authorized.authenticated
   const at = deps.now()
-  const exchange = createId('dec', at, systemRandom(10))
+  const exchange = createId('exc', at, systemRandom(10))
   const detail = `the response of ${unchecked.exchange} was ${how}: ${refusal.detail}`
   const late = new Refusal(refusal.code, detail)
   await recordRefusal({ ...unchecked, exchange, at }, late, caller, deps)

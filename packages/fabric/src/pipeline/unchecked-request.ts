@@ -1,4 +1,4 @@
-import type { DecisionId, SignableRequest, SignedRequest } from '@countersign/protocol'
+import type { ExchangeId, SignableRequest, SignedRequest } from '@countersign/protocol'
 import type { Presented } from '../identity/caller.ts'
 import type { Refusal } from '../lib/refusal.ts'
 import type { PolicyAction, PolicyContext } from '../policy/policy.ts'
@@ -56,12 +56,12 @@ export interface Message {
 
 /** A decoded, entirely unchecked request. Only `authenticate` turns it into something more. */
 export interface UncheckedRequest {
-  readonly exchange: DecisionId
+  readonly exchange: ExchangeId
   /**
    * Under which the exchange goes on once the caller's signature was verified, where a transport
    * binds the one to the other. A refusal before that keeps `exchange`, which is bound to nothing.
    */
-  readonly boundExchange?: (signature: Uint8Array) => DecisionId
+  readonly boundExchange?: (signature: Uint8Array) => ExchangeId
   readonly at: number
   readonly transport: Transport
   /** Null when the head of the request could not be read; `fault` then gives the reason. */

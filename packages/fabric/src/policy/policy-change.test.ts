@@ -7,14 +7,14 @@ const b = { name: 'b.cedar', text: 'old' }
 const setOf = (version: string, ...sources: readonly PolicySource[]) =>
   createPolicySet({ version, sources, policies: [], warnings: [] })
 const before = setOf('1', a, b)
-const put = { name: 'a.cedar', text: 'new', exchange: 'dec_1' }
+const put = { name: 'a.cedar', text: 'new', exchange: 'exc_1' }
 
 describe('a change of the policies', () => {
   test('names the version that takes effect, and the exchange that put the file', () => {
     expect(changeBetween(before, setOf('2', { ...a, text: 'new' }, b), put)).toEqual({
       version: '2',
       files: ['a.cedar'],
-      changedBy: ['dec_1'],
+      changedBy: ['exc_1'],
     })
   })
 
@@ -31,7 +31,7 @@ describe('a change of the policies', () => {
     const after = setOf('2', { ...a, text: 'new' }, { ...b, text: 'new' })
     expect(changeBetween(before, after, put)).toMatchObject({
       files: ['a.cedar', 'b.cedar'],
-      changedBy: ['dec_1', 'files'],
+      changedBy: ['exc_1', 'files'],
     })
   })
 

@@ -181,7 +181,7 @@ describe('the policy room', () => {
   })
 })
 
-const put = { name: 'a.cedar', text: 'permit;', exchange: 'dec_1' }
+const put = { name: 'a.cedar', text: 'permit;', exchange: 'exc_1' }
 const full = new Refusal('LEDGER_UNAVAILABLE', 'the disk is full', 1000)
 
 describe('a change of the policies is on record before it takes effect [record:policies]', () => {
@@ -206,7 +206,7 @@ describe('a change of the policies is on record before it takes effect [record:p
       return null
     }
     const set = await opened.put(put)
-    expect(states).toEqual([[true, 'deny', { files: ['a.cedar'], changedBy: ['dec_1'] }]])
+    expect(states).toEqual([[true, 'deny', { files: ['a.cedar'], changedBy: ['exc_1'] }]])
     expect(set).toBe(opened.current)
     expect(recorded.map(({ version }) => version)).toEqual([opened.current.version])
     expect(effectOf(opened)).toBe('permit')
@@ -263,7 +263,7 @@ describe('a change of the policies is on record before it takes effect [record:p
       {
         version: opened.current.version,
         files: ['a.cedar', 'b.cedar'],
-        changedBy: ['dec_1', 'files'],
+        changedBy: ['exc_1', 'files'],
       },
     ])
   })
@@ -282,12 +282,12 @@ test('puts run one after the other, also behind one that failed', async () => {
   const opened = await open(false)
   const first = opened.put({ ...put, text: 'nonsense;' })
   const second = opened.put({ ...put, name: 'b.cedar' })
-  const third = opened.put({ ...put, name: 'c.cedar', exchange: 'dec_2' })
+  const third = opened.put({ ...put, name: 'c.cedar', exchange: 'exc_2' })
   await expect(first).rejects.toThrow(PoliciesRejected)
   await Promise.all([second, third])
   expect(recorded.map(({ files, changedBy }) => [...files, ...changedBy])).toEqual([
-    ['b.cedar', 'dec_1'],
-    ['c.cedar', 'dec_2'],
+    ['b.cedar', 'exc_1'],
+    ['c.cedar', 'exc_2'],
   ])
 })
 
@@ -309,7 +309,7 @@ test('thousands of policies are compiled in turns with other work', async () => 
   setImmediate(count)
   await open(false)
   const opening = turns
-  await deps?.put({ name: 'more.cedar', text: 'permit;\n'.repeat(2_000), exchange: 'dec_1' })
+  await deps?.put({ name: 'more.cedar', text: 'permit;\n'.repeat(2_000), exchange: 'exc_1' })
   isOpen = true
   expect(opening).toBeGreaterThan(2_000 / 32)
   expect(turns - opening).toBeGreaterThan(2_000 / 64)

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { concat, toBase64Url, utf8 } from '../encoding/bytes.ts'
+import { concat, parseUtf8, toBase64Url, utf8 } from '../encoding/bytes.ts'
 import {
   type ChannelDescriptor,
   encodeDescriptor,
@@ -15,6 +15,7 @@ import {
   encodePublishAnswer,
   encodeSettlement,
   encodeSettlementAnswer,
+  hasFormerVerdicts,
   parseFrames,
   parseLeaseRequest,
   parseLeases,
@@ -105,10 +106,10 @@ describe('lease request', () => {
 })
 
 describe('settlement', () => {
-  const item = { offset: 1, leaseToken: 'abc', verdict: 'done', delayMs: 0, reason: '' } as const
+  const item = { offset: 1, leaseToken: 'abc', verdict: 'ack', delayMs: 0, reason: '' } as const
   const good = {
     group: 'g1',
-    items: [item, { ...item, verdict: 'dead', reason: 'BAD_SIGNATURE' }],
+    items: [item, { ...item, verdict: 'reject', reason: 'BAD_SIGNATURE' }],
     signingKeyId: 'key-1',
     countersignature: new Uint8Array(64).fill(3),
   } as const
@@ -119,15 +120,38 @@ describe('settlement', () => {
 
   test.each([
     { ...good, items: [] },
-    { ...good, items: [{ ...item, verdict: 'dead' as const }] },
+    { ...good, items: [{ ...item, verdict: 'reject' as const }] },
     { ...good, items: [{ ...item, reason: 'why' }] },
     { ...good, items: [{ ...item, leaseToken: 'a b' }] },
     { ...good, items: [{ ...item, offset: 0 }] },
-    { ...good, items: [{ ...item, verdict: 'dead' as const, reason: 'a\nb' }] },
+    { ...good, items: [{ ...item, verdict: 'reject' as const, reason: 'a\nb' }] },
     { ...good, countersignature: new Uint8Array(63) },
     { ...good, signingKeyId: '' },
   ])('a settlement that states anything else is refused (%#)', (settlement) => {
     expect(parseSettlement(encodeSettlement(settlement))).toBeNull()
+  })
+
+  test('verdicts of earlier versions are refused, and known for what they are', () => {
+    const text = parseUtf8(encodeSettlement(good))
+    for (const [now, former] of [
+      ['"ack"', '"done"'],
+      ['"ack"', '"retry"'],
+      ['"reject"', '"dead"'],
+    ] as const) {
+      const body = utf8(text.replace(now, former))
+      expect(parseSettlement(body)).toBeNull()
+      expect(hasFormerVerdicts(body)).toBe(true)
+    }
+    expect(hasFormerVerdicts(encodeSettlement(good))).toBe(false)
+    for (const body of [
+      '',
+      '7',
+      '{"items":7}',
+      '{"items":["done"]}',
+      text.replace('ack', 'nope'),
+    ]) {
+      expect(hasFormerVerdicts(utf8(body))).toBe(false)
+    }
   })
 })
 

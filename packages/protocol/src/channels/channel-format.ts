@@ -191,7 +191,7 @@ export interface SettlementItem {
   readonly leaseToken: string
   readonly verdict: AckVerdict
   readonly delayMs: number
-  /** Printable ASCII; empty unless the verdict is `dead`. */
+  /** Printable ASCII; empty unless the verdict is `reject`. */
   readonly reason: string
 }
 
@@ -236,9 +236,22 @@ function toSettlementItem(value: unknown): SettlementItem | null {
   if (!isWhole(offset, 1, Number.MAX_SAFE_INTEGER) || !isWhole(delayMs, 0, RETRY_DELAY_MS_MAX))
     return null
   if (typeof leaseToken !== 'string' || !tokenPattern.test(leaseToken)) return null
-  if (!isVerdict(claimed) || !isReason(reason) || (claimed === 'dead') === (reason === ''))
+  if (!isVerdict(claimed) || !isReason(reason) || (claimed === 'reject') === (reason === ''))
     return null
   return { offset, leaseToken, verdict: claimed, delayMs, reason }
+}
+
+/** Of earlier versions, whose clients are refused as such. */
+const formerVerdicts: readonly unknown[] = ['done', 'retry', 'dead']
+
+/** Whether a body that is not a settlement would be one with the verdicts of an earlier version. */
+export function hasFormerVerdicts(body: Uint8Array): boolean {
+  const value = parseJson(body)
+  const items = isRecord(value) ? value['items'] : null
+  return (
+    Array.isArray(items) &&
+    items.some((item) => Array.isArray(item) && formerVerdicts.includes(item[2]))
+  )
 }
 
 /** In the order of the items; false if the lease had ended and nothing changed. */

@@ -223,7 +223,7 @@ describe('acknowledgement', () => {
     sealedHash: new Uint8Array(32).fill(1),
     senderSignature: new Uint8Array(64).fill(2),
     group: 'g',
-    verdict: 'done',
+    verdict: 'ack',
     reason: '',
   } as const
 
@@ -234,7 +234,7 @@ describe('acknowledgement', () => {
       { ...ack, sealedHash: new Uint8Array(32) },
       { ...ack, senderSignature: new Uint8Array(64) },
       { ...ack, group: 'h' },
-      { ...ack, verdict: 'dead' as const },
+      { ...ack, verdict: 'reject' as const },
       { ...ack, reason: 'x' },
     ]
     for (const other of others) expect(ackDigest(other, sha256)).not.toEqual(digest)
@@ -242,7 +242,7 @@ describe('acknowledgement', () => {
 
   test('the order of statements is part of what is signed', () => {
     const a = ackDigest(ack, sha256)
-    const b = ackDigest({ ...ack, verdict: 'retry' }, sha256)
+    const b = ackDigest({ ...ack, verdict: 'nack' }, sha256)
     expect(ackSignatureInput([a, b], sha256)).not.toEqual(ackSignatureInput([b, a], sha256))
   })
 })

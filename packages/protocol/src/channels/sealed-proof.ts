@@ -141,7 +141,7 @@ function nodeName(level: number, index: number): number {
   return level * (SEALED_BATCH_MAX + 1) + index
 }
 
-export const ACK_VERDICTS = { done: 1, retry: 2, dead: 3 } as const
+export const ACK_VERDICTS = { ack: 1, nack: 2, reject: 3 } as const
 export type AckVerdict = keyof typeof ACK_VERDICTS
 
 /** The statement that a receiver countersigns about one message. */
@@ -153,7 +153,7 @@ export interface AckStatement {
   readonly senderSignature: Uint8Array
   readonly group: string
   readonly verdict: AckVerdict
-  /** Empty unless the verdict is `dead`. */
+  /** Empty unless the verdict is `reject`. */
   readonly reason: string
 }
 

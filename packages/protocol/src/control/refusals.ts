@@ -21,7 +21,10 @@ export const REFUSALS = {
   CONTENT_UNSUPPORTED: { retry: false, says: 'this kind of content cannot be inspected' },
   CONTENT_BLOCKED: { retry: false, says: 'inspection stopped this message' },
   OPERATION_UNKNOWN: { retry: false, says: 'the operation is not known here' },
-  VERSION_UNSUPPORTED: { retry: false, says: 'the protocol version is not supported' },
+  VERSION_UNSUPPORTED: {
+    retry: false,
+    says: 'the protocol version is not supported; update the client or use a listed version',
+  },
   NOT_PERMITTED: { retry: false, says: 'policy does not allow this' },
   APPROVAL_REQUIRED: { retry: false, says: 'policy requires an approval first' },
   RATE_LIMITED: { retry: true, says: 'the rate limit is exhausted' },

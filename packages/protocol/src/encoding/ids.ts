@@ -5,7 +5,7 @@ import { toHex } from './bytes.ts'
  * 5.7).
  */
 export type Id<Prefix extends string> = `${Prefix}_${string}`
-export type DecisionId = Id<'dec'>
+export type ExchangeId = Id<'exc'>
 export type MessageId = Id<'msg'>
 
 const uuid7Hex = /^[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}$/
@@ -30,6 +30,11 @@ export function isId<Prefix extends string>(prefix: Prefix, value: unknown): val
     value.startsWith(`${prefix}_`) &&
     uuid7Hex.test(value.slice(prefix.length + 1))
   )
+}
+
+/** An exchange id of an earlier version, which began with `dec_`: refused as that, with the remedy. */
+export function isFormerExchangeId(value: unknown): boolean {
+  return isId('dec', value)
 }
 
 /**

@@ -5,6 +5,11 @@ export class MalformedError extends Error {
   override readonly name: string = 'MalformedError'
 }
 
+/** Well formed for an earlier version of the protocol, whose author has to be updated. */
+export class FormerFormatError extends MalformedError {
+  override readonly name = 'FormerFormatError'
+}
+
 /**
  * The input is larger, or nests deeper, than its limit; whether it is well formed was not asked.
  */

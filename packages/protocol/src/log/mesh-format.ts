@@ -1,6 +1,6 @@
 import { parseBase64, toBase64 } from '../encoding/bytes.ts'
-import { isAgentName, isId } from '../encoding/ids.ts'
-import { MalformedError } from '../encoding/malformed-error.ts'
+import { isAgentName, isFormerExchangeId, isId } from '../encoding/ids.ts'
+import { FormerFormatError, MalformedError } from '../encoding/malformed-error.ts'
 import { meshFactsFault } from './mesh-facts.ts'
 
 /**
@@ -63,7 +63,10 @@ function parseEntry(value: unknown): MeshEntry {
   const { kind, exchange, facts } = record(value, ['kind', 'exchange', 'facts'])
   const known = MESH_ENTRY_KINDS.find((each) => each === kind)
   if (known === undefined) throw new MalformedError('the kind of an entry is unknown')
-  if (!isId('dec', exchange)) throw new MalformedError('the exchange of an entry is not an id')
+  if (isFormerExchangeId(exchange)) {
+    throw new FormerFormatError('exchange ids begin with exc_, not dec_: update the connector')
+  }
+  if (!isId('exc', exchange)) throw new MalformedError('the exchange of an entry is not an id')
   if (typeof facts !== 'object' || facts === null || Array.isArray(facts)) {
     throw new MalformedError('the facts of an entry are not an object')
   }

@@ -1,6 +1,6 @@
 import { equalBytes, parseUtf8, toBase64, utf8 } from '../encoding/bytes.ts'
 import { canonicalJson, type JsonValue } from '../encoding/canonical.ts'
-import { type DecisionId, isId } from '../encoding/ids.ts'
+import { type ExchangeId, isFormerExchangeId, isId } from '../encoding/ids.ts'
 import { MalformedError } from '../encoding/malformed-error.ts'
 import { parseStrictJson } from '../encoding/strict-json.ts'
 import { isNoteKeyName } from '../log/note.ts'
@@ -31,7 +31,7 @@ export interface ReceiptEntry {
  * value is a byte string has `{"bytes":"<base64>"}` for it.
  */
 export interface Receipt {
-  readonly exchange: DecisionId
+  readonly exchange: ExchangeId
   readonly origin: string
   /** An intent with what closed it, or a lone refusal. */
   readonly entries: readonly ReceiptEntry[]
@@ -95,7 +95,10 @@ function readReceipt(document: JsonValue): Receipt {
     'entries',
   ] as const)
   if (v !== receiptVersion) throw new MalformedError('the receipt has another version')
-  if (!isId('dec', exchange)) throw new MalformedError('the exchange is not a decision id')
+  if (isFormerExchangeId(exchange)) {
+    throw new MalformedError('it is of an earlier version (dec_): verify it with that version')
+  }
+  if (!isId('exc', exchange)) throw new MalformedError('the exchange is not an exchange id')
   if (typeof origin !== 'string' || !isNoteKeyName(origin)) {
     throw new MalformedError('the origin is malformed')
   }

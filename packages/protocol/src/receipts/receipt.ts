@@ -1,5 +1,5 @@
 import { equalBytes } from '../encoding/bytes.ts'
-import { type DecisionId, parseSpiffeId } from '../encoding/ids.ts'
+import { type ExchangeId, parseSpiffeId } from '../encoding/ids.ts'
 import { MalformedError } from '../encoding/malformed-error.ts'
 import { hashLeaf, parseTlogProof, type TlogProof, verifyInclusion } from '../log/merkle.ts'
 import { type Checkpoint, parseCheckpoint, parseNote, verifyNote } from '../log/note.ts'
@@ -45,7 +45,7 @@ export interface VerifiedEntry {
 
 /** The facts that a receipt proves. Undisclosed facts are null. */
 export interface VerifiedReceipt {
-  readonly exchange: DecisionId
+  readonly exchange: ExchangeId
   readonly origin: string
   readonly trustDomain: string
   readonly entries: readonly VerifiedEntry[]
@@ -130,7 +130,7 @@ export async function verifyReceipt(bytes: Uint8Array, trust: Trust): Promise<Ve
  */
 async function attestationsOf(
   entries: readonly VerifiedEntry[],
-  exchange: DecisionId,
+  exchange: ExchangeId,
   { trustDomain, fabricKey }: Trust,
 ): Promise<Attestations> {
   let requestSignature: Uint8Array | null = null

@@ -49,7 +49,7 @@ describe('a call', () => {
     const error = await lab.caller.call('pay', { body: 'x' }).catch((cause: unknown) => cause)
     expect(error).toBeInstanceOf(RefusedError)
     expect(error).toMatchObject({ code: 'NOT_PERMITTED', says: 'policy does not allow this' })
-    expect((error as RefusedError).exchange).toMatch(/^dec_/)
+    expect((error as RefusedError).exchange).toMatch(/^exc_/)
     expect((error as RefusedError).next).toContain('policy')
   })
 

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import {
-  type DecisionId,
+  type ExchangeId,
   fieldValues,
   formatSpiffeId,
   type HeaderList,
@@ -39,7 +39,7 @@ export type BodyProof =
 
 /** One exchange as the caller saw it: what it sent, and what came back. */
 export interface Exchange {
-  readonly id: DecisionId | null
+  readonly id: ExchangeId | null
   readonly sent: SentRequest
   readonly receiver: string
   readonly status: number
@@ -116,7 +116,7 @@ function received(response: LineResponse, sent: SentRequest, receiver: string): 
   const isEventStream = /^text\/event-stream\s*(?:;|$)/i.test(header('content-type') ?? '')
   const { body, proof } = isEventStream ? provenEvents(response.body) : provenBody(response.body)
   return {
-    id: isId('dec', id) ? id : null,
+    id: isId('exc', id) ? id : null,
     sent,
     receiver,
     status: response.status,

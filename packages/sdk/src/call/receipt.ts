@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
-  type DecisionId,
+  type ExchangeId,
   equalBytes,
   type FactValue,
+  isFormerExchangeId,
   isId,
   parseSpiffeId,
   ReceiptError,
@@ -53,8 +54,11 @@ export async function fetchReceipt(
   exchange: string,
   waitMs: number = LIMITS.receiptWaitMsMax,
 ): Promise<Receipt> {
-  if (!isId('dec', exchange)) {
-    throw new AgentError('REQUEST_MALFORMED', 'that is not the id of an exchange')
+  if (!isId('exc', exchange)) {
+    const detail = isFormerExchangeId(exchange)
+      ? 'an id that begins with dec_ is of an earlier version, whose fabric has its receipt'
+      : 'that is not the id of an exchange'
+    throw new AgentError('REQUEST_MALFORMED', detail)
   }
   const signal = AbortSignal.timeout(waitMs)
   for (let pauseMs = pauseMsFirst; ; pauseMs = Math.min(pauseMs * 2, pauseMsMax)) {
@@ -71,7 +75,7 @@ export async function fetchReceipt(
 
 async function findReceiptBytes(
   identity: Identity,
-  exchange: DecisionId,
+  exchange: ExchangeId,
 ): Promise<Uint8Array | null> {
   const response = await identity.line.request({
     method: 'GET',

@@ -41,11 +41,11 @@ export interface ReceivedMessage {
   readonly attempt: number
   /** Unix milliseconds, by the broker's clock. */
   readonly leaseUntil: number
-  /** Acknowledges the message as done. Throws LEASE_LOST when another receiver has it by now. */
+  /** Acknowledges the message. Throws LEASE_LOST if another receiver has it by now. */
   ack(): Promise<void>
-  /** Again, after `delayMs`; at the channel's cap of attempts it becomes a dead letter. */
-  retry(delayMs?: number): Promise<void>
-  /** To the dead letters, with the reason (printable ASCII, cut at 200 characters). */
+  /** Returns it for redelivery after `delayMs`; at the channel's cap of attempts it is dead-lettered. */
+  nack(delayMs?: number): Promise<void>
+  /** Dead-letters it, with the reason (printable ASCII, cut at 200 characters). */
   reject(reason: string): Promise<void>
 }
 
@@ -130,13 +130,13 @@ export class ChannelReceiver {
       attempt: frame.attempt,
       leaseUntil: frame.leaseUntil,
       ack: async () => {
-        await settle('done', 0, '')
+        await settle('ack', 0, '')
         // After the broker has it: were it before, and the broker did not, its redelivery would
         // look like a replay.
         this.#opener.complete(opened)
       },
-      retry: (delayMs = 0) => settle('retry', delayMs, ''),
-      reject: (reason) => settle('dead', 0, printable(reason)),
+      nack: (delayMs = 0) => settle('nack', delayMs, ''),
+      reject: (reason) => settle('reject', 0, printable(reason)),
     }
   }
 
@@ -150,7 +150,7 @@ export class ChannelReceiver {
       frame,
       messageId: message.header.messageId,
       senderSignature: message.signature,
-      verdict: isOthers ? 'retry' : 'dead',
+      verdict: isOthers ? 'nack' : 'reject',
       delayMs: isOthers ? wrongEpochRetryMs : 0,
       reason: isOthers ? '' : printable(reason),
     })

@@ -33,7 +33,7 @@ interface Vectors {
   readonly acknowledgement: {
     readonly message: number
     readonly group: string
-    readonly verdict: 'done'
+    readonly verdict: 'ack'
     readonly digest: string
     readonly signature: string
   }

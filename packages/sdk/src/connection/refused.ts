@@ -29,7 +29,7 @@ const NEXT: Readonly<Record<RefusalCode, string>> = {
   CONTENT_UNSUPPORTED: 'send JSON or text, without content encoding',
   CONTENT_BLOCKED: 'remove the sensitive content; `countersign explain <exchange>` names its class',
   OPERATION_UNKNOWN: 'check the name of the operation',
-  VERSION_UNSUPPORTED: 'use a protocol version that the fabric carries',
+  VERSION_UNSUPPORTED: 'update this client, or use a protocol version that the fabric carries',
   NOT_PERMITTED:
     'ask for a policy that permits it; `countersign explain <exchange>` shows the deciding policy',
   APPROVAL_REQUIRED: 'have the exchange approved, then call again',

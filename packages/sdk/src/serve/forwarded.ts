@@ -3,6 +3,7 @@ import {
   createSignatureBase,
   equalBytes,
   fieldValues,
+  isFormerExchangeId,
   isId,
   MalformedError,
   type MessageSignature,
@@ -93,7 +94,10 @@ export async function checkForwarded(
   }
   const exchange = single('countersign-exchange', request)
   const caller = from === null ? null : parseSpiffeId(from)
-  if (!isId('dec', exchange) || from === null || caller === null) {
+  if (isFormerExchangeId(exchange)) {
+    return new ForwardFault('VERSION_UNSUPPORTED', 'the fabric has to be updated: dec_ is now exc_')
+  }
+  if (!isId('exc', exchange) || from === null || caller === null) {
     return new ForwardFault('MESSAGE_MALFORMED', 'exchange or caller is not an id')
   }
   // Last, so that only what is genuine takes up memory.

@@ -9,7 +9,7 @@ import { faultOf, sdkLab } from '../../../../test/harness/sdk-lab.ts'
 const lab = sdkLab()
 
 describe('a served agent', () => {
-  const id = () => createId('dec', Date.now(), randomBytes(10))
+  const id = () => createId('exc', Date.now(), randomBytes(10))
   const from = `spiffe://${trustDomain}/agent/invoice`
 
   /** Sends what the fabric would have forwarded, with one thing different. */
@@ -38,6 +38,8 @@ describe('a served agent', () => {
   test('answers what the fabric forwarded, and nothing that differs from it', async () => {
     await lab.echo()
     expect(await directly(() => undefined)).toBe('200')
+    const ofEarlierFabric = id().replace('exc_', 'exc_') as ReturnType<typeof id>
+    expect(await directly(() => undefined, { id: ofEarlierFabric })).toBe('VERSION_UNSUPPORTED')
     expect(await directly(({ headers }) => replace(headers, 'countersign-from', `${from}x`))).toBe(
       'SIGNATURE_REJECTED',
     )

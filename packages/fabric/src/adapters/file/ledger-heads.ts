@@ -1,6 +1,7 @@
 import type { HeadStore, LoadedHead, StoredHead } from '../../ledger/store.ts'
 import { crc32c } from '../../lib/crc32c.ts'
 import type { DurableFile, FileLayer } from '../../lib/durable-file.ts'
+import { otherFormat } from '../data-format.ts'
 
 /**
  * Two slots of a page each, written in turn and in place: no metadata changes, so the sync costs
@@ -8,7 +9,9 @@ import type { DurableFile, FileLayer } from '../../lib/durable-file.ts'
  * size ‖ uint64 time ‖ uint16 length ‖ checkpoint ‖ zeros ‖ CRC-32C(4)`.
  */
 const slotBytes = 4096
-const magic = 0x43_53_48_44
+const magic = 0x43_53_48_32
+/** Of format 1, where ids of exchanges begin with `dec_`. */
+const formerMagic = 0x43_53_48_44
 const fixedBytes = 30
 const checkpointBytesMax = slotBytes - fixedBytes - 4
 
@@ -98,8 +101,11 @@ async function readSlot(file: DurableFile, place: 0 | 1): Promise<Slot | null> {
   const read = await file.read(place * slotBytes, slotBytes)
   if (read.length !== slotBytes) return null
   const bytes = Buffer.from(read)
-  if (bytes.readUInt32BE(0) !== magic) return null
+  const kind = bytes.readUInt32BE(0)
+  if (kind !== magic && kind !== formerMagic) return null
   if (crc32c(bytes.subarray(0, slotBytes - 4)) !== bytes.readUInt32BE(slotBytes - 4)) return null
+  // In either slot, and whatever the other holds: no entry of this format follows such a head.
+  if (kind === formerMagic) throw otherFormat('the ledger', 1)
   const length = bytes.readUInt16BE(fixedBytes - 2)
   return {
     sequence: Number(bytes.readBigUInt64BE(4)),

@@ -7,6 +7,7 @@ import { afterAll, expect, test } from 'vitest'
 import { ledgerStoreContract } from '../../../../../test/contracts/ledger-store.ts'
 import { LossyDisk } from '../../../../../tools/crash/lossy-files.ts'
 import { recordsOf } from '../../../../../tools/crash/lossy-ledger.ts'
+import { crc32c } from '../../lib/crc32c.ts'
 import { systemFiles } from '../../lib/durable-file.ts'
 import { lockFile } from './ledger-lock.ts'
 import { openFileLedgerStore } from './ledger-store.ts'
@@ -136,6 +137,25 @@ test('a segment that is followed by another one ends in zeros, or is damaged', a
     spoilt[at] = 1
     disk.overwrite(path, spoilt)
     await expect(replayed(disk), `byte ${at}`).rejects.toThrow(WalDamage)
+  }
+})
+
+test('a head of an earlier format is refused in either copy, and never overwritten', async () => {
+  const files = new LossyDisk()
+  const open = () => openFileLedgerStore({ directory: '/ledger', files, lock: files.lock })
+  const store = await open()
+  await store.heads.swap(null, { size: 0, at: 0, checkpoint: 'head 0' })
+  await store.close()
+  const whole = files.readWhole('/ledger/head')
+  for (const start of [0, 4096]) {
+    const former = Buffer.from(whole)
+    former.write('CSHD', start, 'latin1')
+    former.writeUInt32BE(crc32c(former.subarray(start, start + 4092)), start + 4092)
+    files.overwrite('/ledger/head', former)
+    const again = await open()
+    await expect(again.heads.load()).rejects.toThrow('the ledger has format 1')
+    await again.close()
+    expect(Buffer.from(files.readWhole('/ledger/head'))).toEqual(former)
   }
 })
 

@@ -226,7 +226,7 @@ export class ChannelLog {
     // Fencing: only the present holder, and only while its lease lasts, may settle the message.
     if (delivery === null || delivery.token !== order.leaseToken) return false
     if (delivery.due <= order.now) return false
-    if (order.verdict === 'done') {
+    if (order.verdict === 'ack') {
       this.#release(group, delivery, order.now)
     } else if (order.verdict === 'return' || order.verdict === 'pass') {
       const attempts = Math.max(delivery.attempts - 1, 0)
@@ -235,11 +235,11 @@ export class ChannelLog {
           ? order.now + order.delayMs
           : PLACES_FROM + (order.place ?? this.#nextPlaceOf(group))
       this.#sql.updateDelivery.run(due, null, attempts, group.id, order.offset)
-    } else if (order.verdict === 'retry' && delivery.attempts < attemptsMax) {
+    } else if (order.verdict === 'nack' && delivery.attempts < attemptsMax) {
       const due = order.now + order.delayMs
       this.#sql.updateDelivery.run(due, null, delivery.attempts, group.id, order.offset)
     } else {
-      const reason = order.verdict === 'dead' ? order.reason : 'ATTEMPTS_EXHAUSTED'
+      const reason = order.verdict === 'reject' ? order.reason : 'ATTEMPTS_EXHAUSTED'
       const message = this.#findMessage(channel, order.offset)
       this.#bury(channel, group, { delivery, message, reason, now: order.now })
     }

@@ -4,6 +4,7 @@ import { DatabaseSync } from 'node:sqlite'
 import type { SignedDescriptor } from '@countersign/protocol'
 import type { ChannelRecord, ChannelRecords } from '../../channels/channel-records.ts'
 import { makeFolder } from '../../lib/named-path.ts'
+import { dataFormat, otherFormat } from '../data-format.ts'
 
 const schema = `
   CREATE TABLE record (name TEXT PRIMARY KEY, epoch INTEGER NOT NULL, value TEXT NOT NULL) STRICT;
@@ -17,7 +18,6 @@ const schema = `
     bytes BLOB NOT NULL, UNIQUE (channel, epoch, sender, session)
   ) STRICT;
 `
-const schemaVersion = 1
 
 /**
  * Channel records in a file of their own. Written on this thread: a membership change or a new
@@ -47,9 +47,9 @@ function prepareDatabase(database: DatabaseSync): void {
     throw new Error('SQLite does not keep what it commits')
   }
   const version = database.prepare('PRAGMA user_version').get()?.['user_version']
-  if (version === schemaVersion) return
-  if (version !== 0) throw new Error(`channel records of version ${String(version)}`)
-  database.exec(`BEGIN IMMEDIATE; ${schema} PRAGMA user_version = ${schemaVersion}; COMMIT`)
+  if (version === dataFormat) return
+  if (version !== 0) throw otherFormat('the record of channels', Number(version))
+  database.exec(`BEGIN IMMEDIATE; ${schema} PRAGMA user_version = ${dataFormat}; COMMIT`)
 }
 
 function createRecords(database: DatabaseSync): ChannelRecords {

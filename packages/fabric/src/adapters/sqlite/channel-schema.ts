@@ -1,4 +1,5 @@
 import { DatabaseSync } from 'node:sqlite'
+import { dataFormat, otherFormat } from '../data-format.ts'
 
 /**
  * A message's key is its channel's number and its offset in one integer below 2^53, so that the
@@ -15,7 +16,6 @@ export const NEVER: number = Number.MAX_SAFE_INTEGER
  */
 export const PLACES_FROM: number = 2 ** 52
 
-const schemaVersion = 1
 /**
  * Above this, a full integrity check at start would take minutes; the quick one still reads every
  * page.
@@ -98,12 +98,12 @@ export function closeChannelDatabase(database: DatabaseSync): void {
 
 function migrate(database: DatabaseSync): void {
   const version = readPragma(database, 'user_version')
-  if (version === schemaVersion) return
-  if (version !== 0) throw new Error(`channel store of version ${String(version)}`)
+  if (version === dataFormat) return
+  if (version !== 0) throw otherFormat('the channel store', Number(version))
   database.exec('BEGIN IMMEDIATE')
   database.exec(schema)
   database.exec("INSERT INTO state (name, value) VALUES ('clean', 1)")
-  database.exec(`PRAGMA user_version = ${schemaVersion}`)
+  database.exec(`PRAGMA user_version = ${dataFormat}`)
   database.exec('COMMIT')
 }
 

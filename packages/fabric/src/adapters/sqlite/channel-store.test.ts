@@ -49,7 +49,7 @@ const settleOf = ({ message: { offset, channel }, leaseToken }: Leased) => ({
   offset,
   leaseToken,
   now: time,
-  verdict: 'done' as const,
+  verdict: 'ack' as const,
   delayMs: 0,
   reason: '',
 })
@@ -94,7 +94,7 @@ test('the sweeper keeps what a dead letter can bring back', async () => {
   const store = await openAt(freshDirectory())
   await store.publish([message(1), message(2)])
   const held = await store.lease(lease)
-  await store.settle(held.map((item) => ({ ...settleOf(item), verdict: 'dead', reason: 'no' })))
+  await store.settle(held.map((item) => ({ ...settleOf(item), verdict: 'reject', reason: 'no' })))
   await store.sweep()
   expect(await store.redrive('orders', 'g', 2, time)).toBe(true)
   expect((await store.lease(lease)).map((item) => item.message.offset)).toEqual([2])
@@ -154,7 +154,7 @@ test('a file of another version and a damaged file are refused', async () => {
   const other = new DatabaseSync(path)
   other.exec('PRAGMA user_version = 99')
   other.close()
-  await expect(openAt(directory)).rejects.toThrow(/version 99/)
+  await expect(openAt(directory)).rejects.toThrow(/format 99.*: start the version that wrote it/)
   writeFileSync(path, 'not a database, but long enough to be taken for a file with something in it')
   await expect(openAt(directory)).rejects.toThrow()
 })
@@ -224,7 +224,7 @@ test('for any actions of consumers, nothing is lost, invented or delivered after
     fc.record({ do: fc.constant('publish' as const), n: fc.integer({ min: 0, max: 20 }) }),
     fc.record({ do: fc.constant('lease' as const), n: fc.integer({ min: 1, max: 5 }) }),
     fc.record({
-      do: fc.constantFrom('done' as const, 'retry' as const, 'dead' as const),
+      do: fc.constantFrom('ack' as const, 'nack' as const, 'reject' as const),
       n: fc.nat(),
     }),
     fc.record({ do: fc.constant('pass' as const), n: fc.integer({ min: 1, max: 2500 }) }),
@@ -259,7 +259,7 @@ test('for any actions of consumers, nothing is lost, invented or delivered after
           const order = { ...settleOf(entry.leased), verdict, now, reason: 'r' }
           const [settled] = await store.settle([order])
           expect(settled).toBe(now < entry.until)
-          if (settled === true && verdict === 'done') finished.add(entry.leased.message.offset)
+          if (settled === true && verdict === 'ack') finished.add(entry.leased.message.offset)
         }
       }
       now += 2000

@@ -33,6 +33,14 @@ test('a file of a newer format is not touched', () => {
   expect(() => openSqliteStateStore(path)).toThrow('format 99')
 })
 
+test('a file of an earlier format is not touched', () => {
+  const path = newPath()
+  const database = new DatabaseSync(path)
+  database.exec('PRAGMA user_version = 1')
+  database.close()
+  expect(() => openSqliteStateStore(path)).toThrow('start with a new folder')
+})
+
 test('a store that cannot be durable does not open', () => {
   expect(() => openSqliteStateStore(':memory:')).toThrow('full synchronisation')
 })

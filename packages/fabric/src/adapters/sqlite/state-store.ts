@@ -1,8 +1,6 @@
 import { DatabaseSync } from 'node:sqlite'
 import type { StateChange, StateStore } from '../../identity/state-store.ts'
-
-/** Format of the file. A newer one was written by a newer program, and is not touched. */
-const formatVersion = 1
+import { dataFormat, otherFormat } from '../data-format.ts'
 
 /** Another process holds the write lock for one commit at a time, some milliseconds. */
 const busyTimeoutMs = 5_000
@@ -83,9 +81,9 @@ function prepareFormat(database: DatabaseSync): void {
   database.exec('BEGIN IMMEDIATE')
   const [row] = database.prepare('PRAGMA user_version').all()
   const version = row?.['user_version']
-  if (version !== 0 && version !== formatVersion) {
+  if (version !== 0 && version !== dataFormat) {
     database.exec('ROLLBACK')
-    throw new Error(`the state file has format ${String(version)}, this program ${formatVersion}`)
+    throw otherFormat('the state file', Number(version))
   }
   database.exec(
     `CREATE TABLE IF NOT EXISTS state (
@@ -94,7 +92,7 @@ function prepareFormat(database: DatabaseSync): void {
        value TEXT NOT NULL,
        PRIMARY KEY (kind, key)
      ) STRICT, WITHOUT ROWID;
-     PRAGMA user_version = ${formatVersion};
+     PRAGMA user_version = ${dataFormat};
      COMMIT`,
   )
 }

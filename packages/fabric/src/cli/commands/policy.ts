@@ -11,6 +11,7 @@ import {
   outputOf,
 } from '../context.ts'
 import { findPolicyFolder } from '../data-folder.ts'
+import { assertExchangeId } from '../exchange-id.ts'
 import { type Explained, explain } from '../explain.ts'
 import { withFabric } from '../fabric-client.ts'
 import { Failure } from '../failure.ts'
@@ -41,7 +42,7 @@ export function addPolicyCommands(program: Command, context: CliContext): void {
   ).action((options: ClientOptions) => showPolicies(context, options))
   const describe = (command: Command): Command =>
     command
-      .argument('<exchange>', 'the decision id, dec_…')
+      .argument('<exchange>', 'the exchange id, exc_…')
       .description('why an exchange was decided as it was, and what would change it')
   const action = (exchange: string, options: ClientOptions): Promise<void> =>
     explainExchange(context, exchange, options)
@@ -136,10 +137,7 @@ async function explainExchange(
   options: ClientOptions,
 ): Promise<void> {
   const output = outputOf(context, options)
-  if (!/^dec_[0-9a-f]{32}$/.test(exchange)) {
-    const next = 'copy it from the Countersign-Exchange header or from `countersign ledger recent`'
-    throw new Failure('usage', `${legible(exchange)} is not the id of an exchange`, next)
-  }
+  assertExchangeId(exchange)
   await withFabric(context, options, async (fabric) => {
     const explained = await fabric
       .admin<Explained>('policy.explain', { exchange })

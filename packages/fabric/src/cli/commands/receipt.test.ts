@@ -2,9 +2,9 @@ import { RefusedError } from '@countersign/sdk'
 import { expect, test } from 'vitest'
 import { whyNone } from './receipt.ts'
 
-const exchange = 'dec_01890000000070008000000000000000'
+const exchange = 'exc_01890000000070008000000000000000'
 const refused = (code: RefusedError['code']) =>
-  new RefusedError(code, { known: true, status: 404, exchange: 'dec_1', retryAfterMs: null })
+  new RefusedError(code, { known: true, status: 404, exchange: 'exc_1', retryAfterMs: null })
 
 test.each([
   ['EXCHANGE_UNKNOWN', 'no', 'is not on record here'],

@@ -2,6 +2,7 @@ import { writeFile } from 'node:fs/promises'
 import { RefusedError } from '@countersign/sdk'
 import type { Command } from 'commander'
 import { addClientOptions, type CliContext, type ClientOptions, outputOf } from '../context.ts'
+import { assertExchangeId } from '../exchange-id.ts'
 import { fetchBytes, withFabric } from '../fabric-client.ts'
 import { Failure } from '../failure.ts'
 
@@ -13,13 +14,11 @@ export function addReceiptCommand(program: Command, context: CliContext): void {
   addClientOptions(
     program
       .command('receipt')
-      .argument('<exchange>', 'the decision id, dec_…')
+      .argument('<exchange>', 'the exchange id, exc_…')
       .description('fetch the receipt of an exchange, for `verify` and for auditors')
       .option('-o, --out <file>', 'write it there instead of to stdout'),
   ).action(async (exchange: string, { out, ...options }: ReceiptOptions) => {
-    if (!/^dec_[0-9a-f]{32}$/.test(exchange)) {
-      throw new Failure('usage', 'that is not the id of an exchange', 'ids start with dec_')
-    }
+    assertExchangeId(exchange)
     const output = outputOf(context, options)
     await withFabric(context, options, async (fabric) => {
       const bytes = await fetchBytes(fabric, `/v1/receipts/${exchange}`).catch((error: unknown) =>

@@ -145,12 +145,12 @@ test('an exchange under way has no receipt yet, and one that is not on record ne
   await calling
   const ended = await countersign('receipt', exchange, '--out', join(dir, 'slow'))
   expect(ended.status).toBe(0)
-  const unknown = 'dec_01890000000070008000000000000000'
+  const unknown = 'exc_01890000000070008000000000000000'
   for (const command of ['receipt', 'explain']) {
     const { status, stdout, stderr } = await countersign(command, unknown)
     expect({ status, stdout }).toEqual({ status: 1, stdout: '' })
     expect(stderr).toContain(`${unknown} is not on record here`)
-    expect((await countersign(command, 'dec_1')).status).toBe(2)
+    expect((await countersign(command, 'exc_1')).status).toBe(2)
   }
 })
 

@@ -5,7 +5,7 @@ import { displayWidth } from './display-width.ts'
 import { plainPaint } from './paint.ts'
 import { formatFittedLine } from './stream-lines.ts'
 
-const exchange = `dec_${'0'.repeat(32)}`
+const exchange = `exc_${'0'.repeat(32)}`
 
 function entryOf(caller: string, operation: string): EntryView {
   return {

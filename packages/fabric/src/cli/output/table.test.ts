@@ -8,8 +8,8 @@ const layout = (width: number) => ({ width, paint: plainPaint })
 const table: Table = {
   columns: [{ title: 'name' }, { title: 'size', align: 'right' }, { title: 'id', whole: true }],
   rows: [
-    ['planner', 7, 'dec_0197b0d2'],
-    ['an-agent-with-a-long-name', 12345, 'dec_0197b0d3'],
+    ['planner', 7, 'exc_0197b0d2'],
+    ['an-agent-with-a-long-name', 12345, 'exc_0197b0d3'],
   ],
 }
 
@@ -17,26 +17,26 @@ describe('a table', () => {
   test('stands in columns, with numbers aligned by their last digit', () => {
     expect(formatTable(table, layout(Number.POSITIVE_INFINITY)).split('\n')).toEqual([
       'name                        size  id',
-      'planner                        7  dec_0197b0d2',
-      'an-agent-with-a-long-name  12345  dec_0197b0d3',
+      'planner                        7  exc_0197b0d2',
+      'an-agent-with-a-long-name  12345  exc_0197b0d3',
     ])
   })
 
   test('is cut to the terminal, and never in a column that has to stay whole', () => {
     expect(formatTable(table, layout(36)).split('\n')).toEqual([
       'name              size  id',
-      'planner              7  dec_0197b0d2',
-      'an-agent-with-…  12345  dec_0197b0d3',
+      'planner              7  exc_0197b0d2',
+      'an-agent-with-…  12345  exc_0197b0d3',
     ])
   })
 
   test('leaves spare columns out where the others could not be read', () => {
     const wide: Table = {
       columns: [{ title: 'index', spare: true }, { title: 'who' }, { title: 'id', whole: true }],
-      rows: [[123, 'planner', 'dec_0197b0d2']],
+      rows: [[123, 'planner', 'exc_0197b0d2']],
     }
-    expect(formatTable(wide, layout(28)).split('\n')[1]).toBe('123    planner  dec_0197b0d2')
-    expect(formatTable(wide, layout(27)).split('\n')[1]).toBe('planner  dec_0197b0d2')
+    expect(formatTable(wide, layout(28)).split('\n')[1]).toBe('123    planner  exc_0197b0d2')
+    expect(formatTable(wide, layout(27)).split('\n')[1]).toBe('planner  exc_0197b0d2')
   })
 
   test('without rows shows that there are none', () => {

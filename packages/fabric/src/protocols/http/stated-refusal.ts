@@ -96,7 +96,7 @@ export function statedRefusal(
   const [exchange] = valuesOf('countersign-exchange')
   const told = readStatement(codes.length === 1 ? codes[0] : undefined, receiver, {
     limit: others.length === 0 ? parseLimitText(limit) : null,
-    exchange: isId('dec', exchange) ? exchange : null,
+    exchange: isId('exc', exchange) ? exchange : null,
     isOfReference: status !== 404,
   })
   return told.code === 'OUTCOME_UNKNOWN'

@@ -5,6 +5,7 @@ import {
   encodePublishAnswer,
   encodeSettlementAnswer,
   encodeSignedDescriptor,
+  hasFormerVerdicts,
   isAssignableName,
   parseLeaseRequest,
   parseSettlement,
@@ -153,7 +154,9 @@ function settle(
 ) {
   const settlement = parseSettlement(context.received.body)
   const target = targetOf(channel, 'consume', 'settle')
-  if (settlement === null) return exchange(deps, context, target, malformed('settlement'))
+  if (settlement === null) {
+    return exchange(deps, context, target, settlementFault(context.received.body))
+  }
   return exchange(deps, context, target, async (intended, still) => {
     const { authorized } = intended.inspected
     const { caller } = authorized.authenticated
@@ -180,7 +183,7 @@ function settledFacts(
   const became = (i: number) => (settled[i] === true ? items[i]?.verdict : 'lost')
   const count = settled.filter(Boolean).length
   const facts: Record<string, FactValue> = { group, messages: items.length, settled: count }
-  for (const ending of ['done', 'retry', 'dead', 'lost'] as const) {
+  for (const ending of ['ack', 'nack', 'reject', 'lost'] as const) {
     const those = items.filter((_, i) => became(i) === ending)
     if (those.length > 0) facts[`settled.${ending}`] = those.map(({ offset }) => offset).join(' ')
   }
@@ -305,6 +308,12 @@ function refused(refusal: Refusal, exchange: string): Reply {
   const { status, disposition } = QUEUE_WIRE[refusal.code]
   const reply = problemReply(refusal, exchange)
   return { ...reply, status, headers: [...reply.headers, ['countersign-disposition', disposition]] }
+}
+
+function settlementFault(body: Uint8Array): Refusal {
+  if (!hasFormerVerdicts(body)) return malformed('settlement')
+  const detail = 'verdicts are ack, nack and reject, not done, retry and dead: update the client'
+  return new Refusal('VERSION_UNSUPPORTED', detail)
 }
 
 function malformed(what: string): Refusal {

@@ -1,5 +1,4 @@
 import {
-  isId,
   MalformedError,
   type MeshEntry,
   parseMeshEntries,
@@ -7,7 +6,7 @@ import {
 } from '@countersign/protocol'
 import type { Caller } from '../../identity/caller.ts'
 import type { Committed, EntryDraft, OpenedEntry, OpenIntent } from '../../ledger/ledger.ts'
-import { Refusal } from '../../lib/refusal.ts'
+import { exchangeIdFault, Refusal } from '../../lib/refusal.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
 import { admitControl, answerControl, refuseUnparsedRequest } from '../../pipeline/control.ts'
 import type { PipelineDeps } from '../../pipeline/enforce.ts'
@@ -64,9 +63,7 @@ const longPollMs = 25_000
 export function receiptsRouter(options: ControlOptions): Router {
   return async (context) => {
     const exchange = context.path.slice('/v1/receipts/'.length)
-    const malformed = isId('dec', exchange)
-      ? null
-      : new Refusal('MESSAGE_MALFORMED', `${exchange} is not an exchange`)
+    const malformed = exchangeIdFault(exchange)
     const { deps, ledger } = options
     const own = uncheckedFor(context, { action: 'read', operation: 'own.receipt' }, malformed)
     const found = await answerControl(deps, own, async ({ caller, still }) =>

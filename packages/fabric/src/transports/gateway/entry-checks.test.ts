@@ -11,7 +11,7 @@ const connector: Caller = {
 }
 
 function entryOf(at: number): MeshEntry {
-  const exchange = createId('dec', now, Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, at >> 8, at & 255))
+  const exchange = createId('exc', now, Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, at >> 8, at & 255))
   return { kind: 'intent', exchange, facts: { receiver: 'bob', 'private.request': '{}' } }
 }
 
@@ -94,7 +94,7 @@ async function faultOf(entry: Pick<MeshEntry, 'kind' | 'facts'>, begun = now): P
     decisionFault: () => 'looked at the request',
     ledger: { explain: () => Promise.resolve([]), openIntent: () => null },
   }
-  const exchange = createId('dec', begun, new Uint8Array(10))
+  const exchange = createId('exc', begun, new Uint8Array(10))
   const facts = { 'private.request': '{}', ...entry.facts }
   const claim = await createEntryChecks(options).claim(
     [{ kind: entry.kind, exchange, facts }],
@@ -157,7 +157,7 @@ test('an intent of a caller that was quarantined while its entry was proved is n
         openIntent: () => null,
       },
     }
-    const exchange = createId('dec', now, new Uint8Array(10))
+    const exchange = createId('exc', now, new Uint8Array(10))
     const entries = [{ kind: 'intent', exchange, facts: intentFacts } as const]
     const claim = await createEntryChecks(options).claim(entries, connector, now)
     return claim instanceof Refusal ? claim.detail : claim.admitted.size

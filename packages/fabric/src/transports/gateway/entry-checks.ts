@@ -2,6 +2,7 @@ import { setImmediate } from 'node:timers/promises'
 import { isDeepStrictEqual } from 'node:util'
 import {
   equalBytes,
+  FormerFormatError,
   isRefusalCode,
   MalformedError,
   type MeshEntry,
@@ -112,7 +113,9 @@ export function createEntryChecks(options: EntryChecksOptions): EntryChecks {
         for (const [at, entry] of entries.entries()) {
           if (at > 0 && at % entriesPerTurn === 0) await setImmediate()
           if (entry instanceof MalformedError) {
-            refusals.push(new Refusal('MESSAGE_MALFORMED', entry.message))
+            const isFormer = entry instanceof FormerFormatError
+            const code = isFormer ? 'VERSION_UNSUPPORTED' : 'MESSAGE_MALFORMED'
+            refusals.push(new Refusal(code, entry.message))
             continue
           }
           const fault = entryFault(options, entry, { connector, now })
@@ -187,7 +190,7 @@ function statusFault(
  * exchange of last month, nor end one that cannot be under way any more.
  */
 function timeFault({ kind, exchange }: MeshEntry, { now }: Recording): string | null {
-  const age = now - (timeOfId('dec', exchange) ?? 0)
+  const age = now - (timeOfId('exc', exchange) ?? 0)
   if (age < -begunWindowMs) return `${exchange} begins in the future`
   if (isOpening(kind)) {
     return age <= begunWindowMs ? null : `${exchange} did not begin within five minutes of now`

@@ -283,7 +283,7 @@ async function answer(
   const flood = received.refused === null ? null : floodReply(socket, options)
   if (flood !== null) return flood
   const at = options.clock.now()
-  const exchange = createId('dec', at, options.random(10))
+  const exchange = createId('exc', at, options.random(10))
   const { path: target } = received.head
   const [path = ''] = target.split('?', 1)
   // All of it: a second `?` is part of the last value, and no end of the query.

@@ -1,4 +1,4 @@
-import { type DecisionId, utf8 } from '@countersign/protocol'
+import { type ExchangeId, utf8 } from '@countersign/protocol'
 import { Refusal } from '../../lib/refusal.ts'
 import type { Target, UncheckedRequest } from '../../pipeline/unchecked-request.ts'
 import { refusalReply } from '../http/call.ts'
@@ -8,7 +8,7 @@ import { GATEWAY_WIRE } from './wire.ts'
 
 /** One request at the gateway, on its way through the surface that its path belongs to. */
 export interface RequestContext {
-  readonly exchange: DecisionId
+  readonly exchange: ExchangeId
   readonly at: number
   readonly received: ReceivedRequest
   /** Path without query, and the query. */

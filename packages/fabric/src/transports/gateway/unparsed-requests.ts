@@ -58,7 +58,7 @@ export function floodReply(socket: TLSSocket, options: UnparsedOptions): Reply |
   const peer = peerIdentity(chain, trust.bundles, trust.now())
   if (!(peer instanceof PeerFault)) return null
   const at = clock.now()
-  const reply = problemReply(tooMany(options.refusalsPerMinute), createId('dec', at, random(10)))
+  const reply = problemReply(tooMany(options.refusalsPerMinute), createId('exc', at, random(10)))
   return { ...reply, closes: true, endsConnection: true }
 }
 
@@ -78,7 +78,7 @@ export async function refuseUnparsedRequest(
   const certificateChain = peerChain(socket)
   const unchecked: UncheckedRequest = {
     at,
-    exchange: createId('dec', at, random(10)),
+    exchange: createId('exc', at, random(10)),
     transport: 'gateway',
     presented: certificateChain && { certificateChain, bearer: null, apiKey: null },
     fault: refusal,

@@ -1,4 +1,4 @@
-import { type DecisionId, REFUSALS, utf8, WITHDRAWALS } from '@countersign/protocol'
+import { type ExchangeId, REFUSALS, utf8, WITHDRAWALS } from '@countersign/protocol'
 import { Refusal, StatedRefusal, Withdrawal } from '../../lib/refusal.ts'
 import { QuotaRefusal } from '../../pipeline/authorize.ts'
 import type { Forwarder, StreamEvent } from '../../pipeline/delivery.ts'
@@ -19,9 +19,9 @@ import type { ReceivedRequest } from './received-request.ts'
 import type { Reply } from './respond.ts'
 
 export interface Call {
-  readonly exchange: DecisionId
+  readonly exchange: ExchangeId
   /** See `UncheckedRequest`. */
-  readonly boundExchange?: (signature: Uint8Array) => DecisionId
+  readonly boundExchange?: (signature: Uint8Array) => ExchangeId
   readonly at: number
   readonly transport: Transport
   readonly received: ReceivedRequest

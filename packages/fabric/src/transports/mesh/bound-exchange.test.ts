@@ -11,8 +11,8 @@ test('an exchange is bound to the signature of its request and its receiver, and
   fc.assert(
     fc.property(bindings, bindings, fc.nat({ max: 2 ** 47 }), (own, other, at) => {
       const id = boundExchange(at, own)
-      expect(isId('dec', id)).toBe(true)
-      expect(timeOfId('dec', id)).toBe(at)
+      expect(isId('exc', id)).toBe(true)
+      expect(timeOfId('exc', id)).toBe(at)
       expect(isBoundTo(id, own)).toBe(true)
       const { receiver, signature } = other
       expect(isBoundTo(id, { ...own, receiver })).toBe(receiver === own.receiver)
@@ -20,5 +20,5 @@ test('an exchange is bound to the signature of its request and its receiver, and
       expect(isBoundTo(id, { ...own, signature })).toBe(isSame)
     }),
   )
-  expect(isBoundTo('dec_', { signature: new Uint8Array(64), receiver: 'x' })).toBe(false)
+  expect(isBoundTo('exc_', { signature: new Uint8Array(64), receiver: 'x' })).toBe(false)
 })

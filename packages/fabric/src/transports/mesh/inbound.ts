@@ -213,7 +213,7 @@ function peerOf({ agent }: InboundOptions, socket: TLSSocket): PeerIdentity | nu
 function answer(options: Serving, received: ReceivedRequest, signal: AbortSignal): Promise<Reply> {
   const { agent, clock, random } = options
   const at = clock.now()
-  const exchange = createId('dec', at, random(10))
+  const exchange = createId('exc', at, random(10))
   return answerCall(options.deps, {
     exchange,
     boundExchange: (signature) => boundExchange(at, { signature, receiver: agent.spiffeId }),
@@ -257,7 +257,7 @@ async function refuse(
   refusal: Refusal,
 ): Promise<Reply> {
   const at = clock.now()
-  const exchange = createId('dec', at, random(10))
+  const exchange = createId('exc', at, random(10))
   const { name } = agent
   const call = {
     kind: 'agent',

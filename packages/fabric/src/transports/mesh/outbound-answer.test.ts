@@ -104,7 +104,7 @@ test('a card in a stream, and one that cannot be read, is refused', async () => 
 })
 
 test('an exchange and a receipt pass in the one form that a fabric gives them', async () => {
-  const id = createId('dec', 1_800_000_000_000, new Uint8Array(10))
+  const id = createId('exc', 1_800_000_000_000, new Uint8Array(10))
   const path = '/v1/receipts/'
   const heard = (exchange: string, receipt: string) => {
     const named = [

@@ -188,8 +188,8 @@ const receiptPath = (exchange: string): string => `/v1/receipts/${exchange}`
 function passes(name: string, value: string, isFromFabric: boolean): boolean {
   if (receiverFields.has(name)) return true
   if (!recordFields.has(name)) return isFromFabric && fabricFields.has(name)
-  if (name === 'countersign-exchange') return isId('dec', value)
-  return isId('dec', value.replace(/^\/v1\/receipts\//, ''))
+  if (name === 'countersign-exchange') return isId('exc', value)
+  return isId('exc', value.replace(/^\/v1\/receipts\//, ''))
 }
 
 /**

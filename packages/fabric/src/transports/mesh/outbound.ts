@@ -101,7 +101,7 @@ export async function openOutbound(options: OutboundOptions): Promise<Listener> 
   server.maxConnections = options.connectionsMax
   const begin = (signal: AbortSignal): OutboundCall => {
     const at = options.clock.now()
-    return { at, exchange: createId('dec', at, options.random(10)), signal }
+    return { at, exchange: createId('exc', at, options.random(10)), signal }
   }
   const refuseOn = async (_: unknown, refusal: Refusal) => {
     const call = begin(AbortSignal.abort())

@@ -13,7 +13,7 @@ const ended = { result: 'delivered', 'attested.response': 'connector' }
 
 const draft = (kind: 'intent' | 'outcome', caller = 'a'): EntryDraft => ({
   kind,
-  exchange: createId('dec', Date.now(), systemRandom(10)),
+  exchange: createId('exc', Date.now(), systemRandom(10)),
   at: Date.now(),
   facts: kind === 'intent' ? begun(caller) : ended,
 })

@@ -10,11 +10,11 @@ import {
 import { createServer, type Server, TLSSocket } from 'node:tls'
 import { request, Agent as UndiciAgent } from 'undici'
 import { afterEach, describe, expect, test } from 'vitest'
+import { connectTls } from '../../../test/harness/connect-tls.ts'
 import { type Forged, forge, forgeDomain, forgedAt } from '../../../test/hostile/tls-forge.ts'
 import {
   type ClientTls,
   clientTlsOptions,
-  connectTls,
   guardPeers,
   PeerError,
   PeerFault,

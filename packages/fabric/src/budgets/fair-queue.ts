@@ -54,10 +54,6 @@ class Turns<L extends Line> {
     return this.#lines.get(name)
   }
 
-  all(): Iterable<L> {
-    return this.#lines.values()
-  }
-
   #forget(): void {
     for (const [name, { size, used }] of this.#lines) {
       if (size === 0 && used <= this.#clock) this.#lines.delete(name)

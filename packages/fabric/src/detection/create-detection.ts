@@ -36,6 +36,7 @@ export interface DetectionOptions {
 
 /** Detection that can be carried over a restart: afterwards it judges as if it had not happened. */
 export interface RestorableDetection extends Detection {
+  /** Its caller will be the follower of the ledger, which resumes from a snapshot. */
   snapshot(): Uint8Array
 }
 

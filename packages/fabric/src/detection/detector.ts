@@ -42,7 +42,10 @@ export interface Risk {
 /** Watches exchanges and keeps a decaying risk score for each agent. Bounded in memory. */
 export interface Detection {
   observe(observation: Observation): readonly Signal[]
-  /** Takes a signal from outside (another detector, an operator, a cloud service). */
+  /**
+   * Takes a signal from outside: another detector, an operator, a cloud service. Its caller will be
+   * the import of findings.
+   */
   raise(signal: Signal): void
   riskOf(agent: string, now: number): Risk
   /** The score of `riskOf`, without its signals. */

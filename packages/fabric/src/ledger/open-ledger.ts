@@ -32,7 +32,10 @@ export interface LedgerOptions {
   /** Ed25519, private: signs checkpoints and nothing else. */
   readonly logKey: KeyObject
   readonly statementKey: StatementKey
-  /** Keys that signed earlier statements, for `check`. A retired key never comes back. */
+  /**
+   * Keys that signed earlier statements, for `check`. A retired key never comes back. The rotation of
+   * the statement key will pass them.
+   */
   readonly retiredStatementKeys?: readonly ProducerKey[]
   /** 32 bytes for AES-256-GCM: facts and salts. */
   readonly detailKey: Uint8Array

@@ -26,10 +26,6 @@ export class TileNodes {
     return tile
   }
 
-  get width(): number {
-    return this.#width
-  }
-
   get full(): boolean {
     return this.#width === tileWidth
   }

@@ -67,7 +67,7 @@ export interface Obligations {
   /** The request must carry the caller's signature, the response the callee's. */
   readonly signedRequest: boolean
   readonly signedResponse: boolean
-  /** Assurance that the intent must reach before delivery. */
+  /** Assurance that the intent must reach before delivery; higher levels need witnesses. */
   readonly assurance: 'durable'
   /** A human decision that must exist first; null when none is needed. */
   readonly approval: string | null

@@ -20,9 +20,8 @@ export interface PeerIdentity {
   readonly trustDomain: string
   /** Of the leaf: lower-case hex without leading zeros. */
   readonly serialNumber: string
-  /** SHA-256 of the leaf: lower-case hex, and the base64url of RFC 8705, section 3.1. */
+  /** SHA-256 of the leaf in lower-case hex. */
   readonly fingerprint: string
-  readonly thumbprint: string
   /** Unix milliseconds: the narrowest window of the whole path, widened by the clock skew. */
   readonly validFrom: number
   readonly expiresAt: number
@@ -219,7 +218,6 @@ export class TrustBundles {
       ...subject,
       serialNumber: leaf.serialNumber,
       fingerprint: peer.fingerprint,
-      thumbprint: Buffer.from(peer.fingerprint, 'hex').toString('base64url'),
       ...validityOf([leaf, ...path.map((each) => each.certificate)]),
     }
   }

@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { concat, equalBytes } from '../encoding/bytes.ts'
+import { concat, equalBytes, utf8 } from '../encoding/bytes.ts'
 import { createId } from '../encoding/ids.ts'
 import { encodeSealedContent, parseSealedContent } from './sealed-content.ts'
 import { encodeKeyMessage, parseKeyMessage } from './sealed-key.ts'
 import {
+  type BatchProof,
   batchPathLength,
   encodeSealedCore,
   encodeSealedHeader,
@@ -18,7 +19,6 @@ import {
   ackDigest,
   ackSignatureInput,
   BatchProofs,
-  batchRootOf,
   batchTree,
   type Sha256,
 } from './sealed-proof.ts'
@@ -143,6 +143,24 @@ describe('sealed message', () => {
     expect(parseSealedMessage(new Uint8Array(0))).toBeNull()
   })
 })
+
+const nodeContext = utf8('countersign-node-v1\0')
+
+/** The root that `leaf` and its proof lead to, computed alone: what `BatchProofs` must agree with. */
+function batchRootOf(leaf: Uint8Array, proof: BatchProof, hash: typeof sha256): Uint8Array {
+  if (proof.path.length !== batchPathLength(proof.index, proof.count))
+    throw new TypeError('path length')
+  let node = leaf
+  let taken = 0
+  for (let at = proof.index, width = proof.count; width > 1; at >>= 1, width = (width + 1) >> 1) {
+    const right = at % 2 === 1
+    if (!right && at + 1 >= width) continue
+    const sibling = proof.path[taken++]
+    if (sibling === undefined) throw new TypeError('path length')
+    node = right ? hash(nodeContext, sibling, node) : hash(nodeContext, node, sibling)
+  }
+  return node
+}
 
 describe('batch proof', () => {
   test('every leaf of every size leads to the root, and at no other index', () => {

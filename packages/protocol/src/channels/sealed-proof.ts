@@ -1,6 +1,6 @@
 import { concat, equalBytes, utf8 } from '../encoding/bytes.ts'
 import { ByteWriter, hexBytes } from './sealed-bytes.ts'
-import { type BatchProof, batchPathLength, SEALED_BATCH_MAX } from './sealed-message.ts'
+import { type BatchProof, SEALED_BATCH_MAX } from './sealed-message.ts'
 
 /**
  * SHA-256 over the concatenation, given by the caller: this package does no cryptography of its
@@ -53,25 +53,6 @@ export function batchTree(
     level = parents(level, sha256)
   }
   return { root: first(level), proofs: paths.map((path, index) => ({ count, index, path })) }
-}
-
-/**
- * The root that `leaf` and its proof lead to; only the signature shows whether it is the signed
- * one.
- */
-export function batchRootOf(leaf: Uint8Array, proof: BatchProof, sha256: Sha256): Uint8Array {
-  if (proof.path.length !== batchPathLength(proof.index, proof.count))
-    throw new TypeError('path length')
-  let node = leaf
-  let taken = 0
-  for (let at = proof.index, width = proof.count; width > 1; at >>= 1, width = (width + 1) >> 1) {
-    const right = at % 2 === 1
-    if (!right && at + 1 >= width) continue
-    const sibling = proof.path[taken++]
-    if (sibling === undefined) throw new TypeError('path length')
-    node = right ? sha256(nodeContext, sibling, node) : sha256(nodeContext, node, sibling)
-  }
-  return node
 }
 
 /**

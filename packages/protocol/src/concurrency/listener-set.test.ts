@@ -11,7 +11,6 @@ describe('a set of listeners', () => {
     removeFirst()
     listeners.notify(2)
     expect(calls).toEqual(['first 1', 'second 1', 'second 2'])
-    expect(listeners.size).toBe(1)
   })
 
   test('calls a listener once, however often it was added', () => {
@@ -19,7 +18,8 @@ describe('a set of listeners', () => {
     const listener = () => void calls.push('called')
     listeners.add(listener)
     listeners.add(listener)()
-    expect(listeners.size).toBe(0)
+    listeners.notify()
+    expect(calls).toEqual([])
     listeners.add(listener)
     listeners.add(listener)
     listeners.notify()

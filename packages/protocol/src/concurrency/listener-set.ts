@@ -4,10 +4,6 @@ type Listener<Value> = (value: Value) => void
 export class ListenerSet<Value = void> {
   readonly #listeners = new Set<Listener<Value>>()
 
-  get size(): number {
-    return this.#listeners.size
-  }
-
   /**
    * Returns the function that removes the listener. A listener is called once, however often added.
    */

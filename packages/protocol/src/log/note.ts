@@ -205,7 +205,7 @@ async function verifyCosignature(
   return verifyEd25519(publicKey, timed.slice(timestampBytes), signed)
 }
 
-/** `unixSeconds ‖ signature`, as a cosignature line carries it. */
+/** `unixSeconds ‖ signature`, as the cosignature line of a witness carries it. */
 export function formatCosignature(unixSeconds: number, signature: Uint8Array): Uint8Array {
   const time = new Uint8Array(timestampBytes)
   new DataView(time.buffer).setBigUint64(0, BigInt(unixSeconds))

@@ -17,17 +17,8 @@ import {
 /** Names the agent or channel that a request is meant for, whatever route it takes. */
 export const receiverHeader = 'countersign-to'
 
-/**
- * Components of a request that our profile covers; also those of `requestComponentsIfPresent` where
- * they exist.
- */
+/** Components of every request that our profile covers; `profileRequestComponents` adds the rest. */
 export const requestProfileComponents = ['"@method"', '"@path"'] as const
-export const requestComponentsIfPresent = [
-  '"@query"',
-  '"content-digest"',
-  '"content-type"',
-  '"countersign-to"',
-] as const
 
 /**
  * Components of a response that our profile covers; its request's signature makes it a

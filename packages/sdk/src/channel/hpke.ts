@@ -52,6 +52,7 @@ export interface SealingKeyPair {
   readonly privateKey: Uint8Array
 }
 
+/** Its caller will be the enrolment of hybrid sealing keys. */
 export function generateSealingKey(suite: SealSuiteId): Promise<SealingKeyPair> {
   return hpkeOf(suite).generate()
 }

@@ -15,7 +15,7 @@ import { isSealSuite } from './hpke.ts'
 import { SealFailure } from './seal-failure.ts'
 import { KeyBook, type KeySource, sessionName } from './seal-key-book.ts'
 import { decrypt, type MessageKey, type SealingIdentity, sha256 } from './seal-keys.ts'
-import { REPLAY_WINDOW_DEFAULT, ReplayWindow } from './seal-window.ts'
+import { ReplayWindow } from './seal-window.ts'
 import { SharedAnswers } from './shared-answers.ts'
 
 /**
@@ -32,15 +32,11 @@ export interface OpenerOptions {
   readonly channel: string
   readonly source: KeySource
   readonly clock: Clock
-  /** Bits per session, at least `REPLAY_WINDOW_MIN`. */
-  readonly replayWindow?: number
 }
 
 export interface Opened {
   readonly header: SealedHeader
   readonly body: Uint8Array
-  /** The digest by which the sender's next message names this one. */
-  readonly digest: Uint8Array
   readonly signature: Uint8Array
 }
 
@@ -102,7 +98,7 @@ class ChannelOpener implements Opener {
     if (session.window.isCompleted(header.sequence)) return new SealFailure('REPLAYED', '')
     const body = unseal(message, session.key)
     if (body instanceof SealFailure) return body
-    return { header, body, digest, signature: message.signature }
+    return { header, body, signature: message.signature }
   }
 
   complete({ header }: Opened): void {
@@ -141,8 +137,7 @@ class ChannelOpener implements Opener {
   async #beginSession(name: string, header: SealedHeader): Promise<Session | SealFailure> {
     const key = await this.#book.findMessageKey(header)
     if (key instanceof SealFailure) return key
-    const bits = this.#options.replayWindow ?? REPLAY_WINDOW_DEFAULT
-    const session = { key, window: new ReplayWindow(bits) }
+    const session = { key, window: new ReplayWindow() }
     keep(this.#sessions, name, session, sessionsMax)
     return session
   }

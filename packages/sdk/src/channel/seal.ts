@@ -74,7 +74,6 @@ export interface Sealed {
  */
 export interface Sealer {
   readonly epoch: number
-  readonly session: Uint8Array
   /** Number of messages that it can still seal; make another one before it reaches zero. */
   readonly left: number
   seal(order: SealOrder): Sealed
@@ -132,10 +131,6 @@ class SessionSealer implements Sealer {
 
   get epoch(): number {
     return this.#options.epoch
-  }
-
-  get session(): Uint8Array {
-    return this.#scope.session
   }
 
   get left(): number {

@@ -3,7 +3,6 @@ import { fitText } from './display-width.ts'
 
 /** Shows that something long is under way, only to a person who is watching. */
 export interface Progress {
-  update(text: string): void
   /** Leaves no trace. */
   stop(): void
 }
@@ -14,7 +13,7 @@ export interface ProgressScreen {
   readonly clock: Clock
 }
 
-export const silentProgress: Progress = { update: () => undefined, stop: () => undefined }
+export const silentProgress: Progress = { stop: () => undefined }
 
 const frames = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏']
 const frameMs = 100
@@ -23,12 +22,11 @@ const secondsAfterMs = 2_000
 
 export function startProgress(text: string, { stream, columns, clock }: ProgressScreen): Progress {
   const startedAt = clock.monotonic()
-  let shown = text
   let frame = 0
   const draw = (): void => {
     const elapsedMs = clock.monotonic() - startedAt
     const seconds = elapsedMs < secondsAfterMs ? '' : ` (${Math.floor(elapsedMs / 1000)} s)`
-    const line = fitText(`${frames[frame % frames.length]} ${shown}${seconds}`, columns - 1)
+    const line = fitText(`${frames[frame % frames.length]} ${text}${seconds}`, columns - 1)
     frame += 1
     stream.write(`\r${line}\u001b[K`)
   }
@@ -36,10 +34,6 @@ export function startProgress(text: string, { stream, columns, clock }: Progress
   const timer = setInterval(draw, frameMs)
   timer.unref()
   return {
-    update(next) {
-      shown = next
-      draw()
-    },
     stop() {
       clearInterval(timer)
       stream.write('\r\u001b[K')

@@ -26,8 +26,6 @@ export type Printed = string | { readonly whole: string }
 /** The destination of a command's output: text for people, or JSON for programs, never both. */
 export interface Terminal {
   readonly paint: Paint
-  /** True if a person is there to watch; then long work shows progress. */
-  readonly watched: boolean
   /** One line or more on stdout. */
   readonly print: (text: Printed) => void
   /** Bytes on stdout, exactly. */
@@ -79,7 +77,6 @@ export function createTerminal({ stdout, stderr, colours, clock }: TerminalOptio
   const layout = () => ({ width: width(), paint })
   return {
     paint,
-    watched: stderr.isTTY === true,
     width,
     print: (text) => write(stdout, text),
     write: (bytes) => void stdout.write(bytes),

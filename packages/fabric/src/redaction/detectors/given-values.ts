@@ -16,7 +16,6 @@ import {
   blockBelow,
   type Place,
   trimmed,
-  type Value,
   type ValueReader,
 } from './value-grammar.ts'
 import { listBytesMax, listedValues, mayOpenList, opensList } from './value-lists.ts'
@@ -115,7 +114,7 @@ export class GivenValues {
 
   /** After an operator, or in a call, a list or a table: the literals that count. */
   #literals(
-    quoted: Value,
+    quoted: Span,
     rule: SecretRule,
     how: { kind: SeparatorKind; at: number; isSet: boolean; isMember: boolean },
   ): readonly Span[] | null {

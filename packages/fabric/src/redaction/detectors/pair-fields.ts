@@ -10,8 +10,6 @@ export interface TextField {
   readonly value: Span
   /** Number of brackets that are open there, in addition to those open at the start. */
   readonly depth: number
-  /** True for a parameter of a query: it ends at `&`. */
-  readonly isParameter: boolean
 }
 
 const keyLengthMax = 64
@@ -46,7 +44,7 @@ export function readFields(text: string): readonly TextField[] {
     if (/[\r\n&]/.test(sign) || (depth < (open?.depth ?? depth) && open !== null)) close(i)
     if (sign === '\n' && /^[ \t\r]*\n/.test(text.slice(i + 1, i + 8))) {
       const value = { start: i, end: i }
-      fields.push({ key: '', start: i, at: i, value, depth, isParameter: false })
+      fields.push({ key: '', start: i, at: i, value, depth })
     }
     if (!isOperator(text, i)) continue
     const key = keyBefore(text, i, from)
@@ -55,14 +53,12 @@ export function readFields(text: string): readonly TextField[] {
     let at = i + 1
     while (/[=>]/.test(text.charAt(at))) at++
     while (BLANK.test(text.charAt(at))) at++
-    const isParameter = /[&?]/.test(text.charAt(key.start - 1))
     const field = {
       key: key.text,
       start: key.start,
       at,
       value: { start: at, end: at },
       depth,
-      isParameter,
     }
     fields.push(field)
     open = field

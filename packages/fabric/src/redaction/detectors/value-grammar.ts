@@ -20,10 +20,6 @@ export interface Place {
   spend(steps: number): void
 }
 
-export interface Value extends Span {
-  readonly isQuoted: boolean
-}
-
 /** Rules for the end of a value without quotes. */
 export type BareForm = 'line' | 'whole' | 'query' | 'word' | 'cell' | 'argument'
 
@@ -72,7 +68,7 @@ export class ValueReader {
   /**
    * The literal that begins at `at`, with those that are joined to it; null where there is none.
    */
-  quoted(at: number): Value | null {
+  quoted(at: number): Span | null {
     const { bytes, to } = this.#place
     const text = excerptOf(bytes, at, Math.min(to, at + literalStartBytes))
     // Most values have no quote at all.
@@ -95,10 +91,10 @@ export class ValueReader {
     const isClosed = start[0].startsWith('(') && bytes[quoteEnd] === 0x29
     const after = isClosed ? quoteEnd + 1 : quoteEnd
     if (hashes !== '' || slashes.length > 0 || after >= to || this.#endsLiteral(after))
-      return { start: from, end: last, isQuoted: true }
+      return { start: from, end: last }
     const tail = this.bare(after, 'word')
     const isTail = /[\w"'`\x80-\xff]/.test(excerptOf(bytes, after, tail.end))
-    return { start: from, end: isTail ? tail.end : last, isQuoted: true }
+    return { start: from, end: isTail ? tail.end : last }
   }
 
   /**
@@ -215,7 +211,7 @@ export class ValueReader {
   /**
    * Text without quotes, to where its line or what was opened before ends, or another name begins.
    */
-  bare(at: number, form: BareForm, bytesMax: number = Number.POSITIVE_INFINITY): Value {
+  bare(at: number, form: BareForm, bytesMax: number = Number.POSITIVE_INFINITY): Span {
     const { bytes, context, spend } = this.#place
     const to = Math.min(this.#place.to, at + bytesMax)
     let depth = 0
@@ -250,7 +246,7 @@ export class ValueReader {
     spend(STEPS.valueByte * (i - at))
     let end = i
     while (end > at && (bytes[end - 1] === 0x20 || bytes[end - 1] === 0x09)) end--
-    return { start: at, end, isQuoted: false }
+    return { start: at, end }
   }
 
   /**

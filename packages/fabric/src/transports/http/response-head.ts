@@ -1,6 +1,5 @@
 import {
   inputOfBase,
-  type MediaType,
   parseMediaType,
   plainMediaType,
   type SignedResponse,
@@ -33,7 +32,6 @@ export interface ResponseHead {
   readonly headers: readonly (readonly [string, string])[]
   /** In the one form that passes; empty where the receiver wrote none. */
   readonly contentType: string
-  readonly media: MediaType | null
   readonly isStream: boolean
 }
 
@@ -68,7 +66,7 @@ export function readResponseHead(
   if (charset !== null && (isStream ? charset !== 'utf-8' : !isInspectedCharset(charset))) {
     return new Refusal('RESPONSE_REJECTED', 'a charset that is not inspected')
   }
-  return { status, headers, contentType, media, isStream }
+  return { status, headers, contentType, isStream }
 }
 
 function readHeaders(

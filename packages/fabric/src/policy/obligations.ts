@@ -48,6 +48,9 @@ export function isDemand(annotation: string): boolean {
 /** Annotations for people; they demand nothing. */
 const remarks: readonly string[] = ['id', 'advice', 'description']
 
+/** Every annotation that a policy may have. */
+export const ANNOTATIONS: readonly string[] = [...Object.keys(readers), ...remarks]
+
 /**
  * Returns the obligations in a permit's annotations. Throws `PolicyUnsupported` for every unknown
  * annotation.
@@ -58,7 +61,7 @@ export function parseObligations(policy: CedarPolicy, dataClasses: readonly stri
     if (remarks.includes(name)) continue
     const read = Object.hasOwn(readers, name) ? readers[name] : undefined
     if (read === undefined) {
-      const known = [...Object.keys(readers), ...remarks].map((word) => `@${word}`).join(', ')
+      const known = ANNOTATIONS.map((word) => `@${word}`).join(', ')
       throw new PolicyUnsupported(`the annotation @${name} is not known; known are ${known}`)
     }
     if (policy.effect === 'forbid') {

@@ -1,7 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 
-/** A process of the bench's own, and what it said when it was ready. */
+/** A process of the bench's own, and its message when it was ready. */
 export interface Child<Ready> {
   readonly ready: Ready
   readonly process: ChildProcess

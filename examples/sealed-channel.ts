@@ -1,6 +1,6 @@
 /**
- * A message for an agent that is not online, which nobody between can read: neither the broker nor
- * the fabric. Needs a running fabric, two join strings, and a channel that both agents belong to:
+ * A message for an agent that is not online. Neither the broker nor the fabric can read it. Needs a
+ * running fabric, two join strings, and a channel that both agents belong to:
  *
  *     countersign channel create <channel> --member <sender> --member <receiver>
  *     node examples/sealed-channel.ts <join of the sender> <join of the receiver> <channel>

@@ -4,6 +4,7 @@ import { GATEWAY_WIRE } from '../packages/fabric/src/transports/gateway/wire.ts'
 import { MESH_WIRE } from '../packages/fabric/src/transports/mesh/wire.ts'
 import { LIES } from './requirements.ts'
 import { crowdedLib, deepFiles, longFiles, longFunctions, nameFaults } from './tidy/budgets.ts'
+import { commentProseFaults, wideComments } from './tidy/comment-prose.ts'
 import { documentProseFaults, widthFaults } from './tidy/document-prose.ts'
 import { documents, linkFaults, pathFaults, scriptFaults } from './tidy/documents.ts'
 import {
@@ -111,6 +112,14 @@ describe('sources', () => {
 
   test('no compiler error is silenced', () => {
     expectNone([...silencedFaults(sources()), ...expectedErrorFaults(sources())])
+  })
+
+  test('comments keep the rules of prose', () => {
+    expectNone(commentProseFaults(sources()))
+  })
+
+  test('no comment is wider than a hundred columns', () => {
+    expectNone(wideComments(sources()))
   })
 
   test('no test is parked, and every test name states a fact', () => {

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 
-/** Everything that can be said of the repository without running the product; CI runs the same. */
+/** Every check of the repository that does not run the product; CI runs the same. */
 const root = path.resolve(import.meta.dirname, '..')
 const module = (file: string): string => path.join(root, 'node_modules', file)
 

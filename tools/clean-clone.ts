@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 
 /**
- * What a newcomer sees: the last commit, cloned elsewhere, installed, and its scripts run. Finds
- * files that were never added and packages that were only ever installed here.
+ * The repository as a newcomer sees it: the last commit, cloned elsewhere, installed, and its
+ * scripts run. Finds files that were never added and packages that were only ever installed here.
  *
  *     node tools/clean-clone.ts            # runs check and test
  *     node tools/clean-clone.ts demo       # runs the scripts that are named

@@ -21,7 +21,7 @@ let world: World
 let receiver: Server
 let written = 0
 
-/** Says more than anything on the way could hold, as fast as it is taken. */
+/** Sends more than anything on the way could hold, as fast as it is taken. */
 async function pour(response: ServerResponse): Promise<void> {
   response.setHeader('content-type', 'text/event-stream')
   const event = `data: ${'x'.repeat(eventBytes)}\n\n`

@@ -12,7 +12,7 @@ let dir = ''
 
 interface Ended {
   readonly exit: number | null
-  /** The fabric said that it is ready, and was then asked to stop. */
+  /** The fabric reported that it is ready, and was then asked to stop. */
   readonly served: boolean
   readonly errors: string
 }

@@ -47,7 +47,7 @@ export function readOurs({ kind, type, body }: Case): string | null {
     return media && `${media.essence};${media.charset ?? ''}`
   }
   if (kind === 'path') return readPath(Buffer.from(body).toString('latin1'))
-  // Nothing is no JSON, and passes as no content.
+  // An empty body is not JSON, and passes as no content.
   if (kind === 'json' && body.length === 0) return null
   const redacted = redactor.redact(body, type, nothing)
   if (redacted instanceof Refusal) return null

@@ -4,7 +4,7 @@ import { afterAll, describe, test } from 'vitest'
 import type { Transport } from '../requirements.ts'
 import { openWorld, type World } from './world.ts'
 
-/** Tells the lie in a world, and fails when it is believed. */
+/** Runs the attack in a world, and fails when it succeeds. */
 export type Telling = (world: World) => Promise<void>
 
 /** The runs of an attack on each transport, or the reason why it does not apply there. */

@@ -2,7 +2,7 @@ import { connect as connectPlain, type Socket } from 'node:net'
 import { connect, createSecureContext, type SecureContext } from 'node:tls'
 import { type TlsCredential, toPem } from '@countersign/protocol/tls'
 
-/** One response, as its bytes said. */
+/** One response, as parsed from its bytes. */
 export interface Heard {
   readonly status: number
   /** Lower-case names. */
@@ -63,7 +63,7 @@ export async function talk(
 
 /**
  * Asks one after the other on one connection, each when the answer before is whole: a handshake
- * costs more than most answers. Where the peer hangs up after an answer, the next one dials again.
+ * costs more than most answers. If the peer hangs up after an answer, the next one dials again.
  */
 export async function talkInTurn(
   place: Place,

@@ -14,7 +14,7 @@ async function sizeOf(world: World): Promise<number> {
   return ledger.size
 }
 
-/** Whatever a stranger does wrong, only so many of its attempts can reach the disk. */
+/** Faults of an unauthenticated client. Only so many of its attempts can reach the disk. */
 const floods: Readonly<Record<string, Draft>> = {
   'without a credential': { as: null },
   'with a key that was never made': { as: null, headers: [['X-Api-Key', 'csk_guess']] },

@@ -5,7 +5,7 @@ import { lie, type Telling } from '../harness/lie.ts'
 import { dial, talk } from '../harness/raw-http.ts'
 import { verifies } from '../requirements.ts'
 
-/** Whatever the server offers to resume from, after one honest exchange. */
+/** The session that the server offers to resume from, after one honest exchange. */
 async function sessionOf(door: Door, agent: Parameters<typeof dial>[0]['credential']) {
   const { port, authority, path } = await door.place('echo', '/')
   const socket = (await dial({ port, credential: agent })) as TLSSocket

@@ -50,7 +50,7 @@ function answeredBy(callee: Identity, asked: Facts, how: Partial<Answering> = {}
 
 interface Answering {
   readonly tag: string
-  /** The signature that is said to be the request's. */
+  /** The signature that is claimed to be the request's. */
   readonly covered: MeshFact | null
   readonly body: string
 }

@@ -16,7 +16,7 @@ test('a session is not resumed, so an expired certificate cannot hide behind one
 })
 
 test('if a session is resumed all the same, the certificate in it has still expired', async () => {
-  // A listener that someone built without our options, but with our rule.
+  // A listener that was built without our options, but with our rule.
   lab = await openLab({ secureOptions: 0 })
   const credential = forge({ issuer: lab.intermediate })
   const first = await lab.attempt({ credential })

@@ -6,7 +6,8 @@ const directive = /^\s*(?:oxlint|biome|eslint|@ts-|<reference|@vitest|v8 ignore)
 
 /**
  * Rules for code comments: those of sentences, and words of the house where they cannot be code.
- * "room" is space in many comments, bytes may be unread, and "standing" and "story" are ordinary words there.
+ * "room" is space in many comments, bytes may be unread, and "standing" and "story" are ordinary
+ * words there.
  */
 const exempt = /^(?:module|status|unparsed|demo, step, printer|obligations; requires)$/
 export const COMMENT_RULES: readonly ProseRule[] = [
@@ -16,7 +17,7 @@ export const COMMENT_RULES: readonly ProseRule[] = [
 
 export interface Comment {
   readonly line: number
-  /** Without its signs, lines joined by blanks; paragraphs and list items by themselves. */
+  /** Without its signs, lines joined by blanks; paragraphs and list items on their own. */
   readonly blocks: readonly string[]
 }
 
@@ -42,6 +43,8 @@ export function commentsOf(text: string): readonly Comment[] {
   return found
 }
 
+const item = /^(?:[-*] |\d+\. )/
+
 const withoutSigns = (line: string): string =>
   line
     .trim()
@@ -57,12 +60,12 @@ function blocksOf(lines: readonly string[]): readonly string[] {
       isOpen = false
       continue
     }
-    if (isOpen && !/^(?:[-*] |\d+\. |@\w)/.test(line)) {
+    if (isOpen && !item.test(line) && !line.startsWith('@')) {
       blocks[blocks.length - 1] += ` ${line.trim()}`
     } else blocks.push(line.trim())
     isOpen = true
   }
-  return blocks.filter((block) => !directive.test(block))
+  return blocks.filter((block) => !directive.test(block)).map((block) => block.replace(item, ''))
 }
 
 /** Each sentence of a comment that breaks a rule of prose. */

@@ -5,7 +5,7 @@ import { isFile, isProduct, type Source } from './source.ts'
 const MODULES = ['identity', 'policy', 'redaction', 'detection', 'secrets', 'ledger'] as const
 
 /**
- * Which folders of the server each folder may import. `lib`, `concurrency` and the protocol are
+ * The folders of the server that each folder may import. `lib`, `concurrency` and the protocol are
  * open to all, and a folder is always open to itself. The transports do not know one another; code
  * that two of them need because both speak HTTP is in `transports/http`.
  */
@@ -58,8 +58,8 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
 }
 
 /**
- * What a file may import on top of its package. The CLI is the SDK's second user, and loads the
- * demo where that is installed.
+ * The imports that a file may have on top of its package's. The CLI is the SDK's second user, and
+ * loads the demo where that is installed.
  */
 const PACKAGES_EXTRA: readonly { readonly where: string; readonly specifier: string }[] = [
   { where: 'packages/fabric/src/cli/', specifier: '@countersign/sdk' },
@@ -161,8 +161,8 @@ function engineOf(file: string): string | null {
 }
 
 /**
- * Whatever the protocol's entry reaches must run in a browser: no built-ins of Node, no vendors.
- * Its `tls` entry is for Node and may use both.
+ * Everything that the protocol's entry reaches must run in a browser: no built-ins of Node, no
+ * vendors. Its `tls` entry is for Node and may use both.
  */
 export function protocolPurityFaults(all: readonly Source[]): readonly string[] {
   const reached = reachedFrom(all, ['packages/protocol/src/index.ts'])

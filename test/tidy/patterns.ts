@@ -1,8 +1,8 @@
 /**
  * Patterns that an engine which tries one way after the other reads in exponential time: a part
- * that repeats can match the same text in two ways. Told by the automaton of the pattern, so that
- * `(?:a|b+)*` is found and `(?:a|-b+)*` is not. Conditions such as `^` and `(?!…)` count as always
- * met.
+ * that repeats can match the same text in two ways. Decided by the automaton of the pattern, so
+ * that `(?:a|b+)*` is found and `(?:a|-b+)*` is not. Conditions such as `^` and `(?!…)` count as
+ * always met.
  */
 export function isExponential({ source, flags }: RegExp): boolean {
   return new Reader(source, flags).read().some(({ places }) => hasTwoWays(places))

@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest'
+import { commentProseFaults, commentsOf, wideComments } from './comment-prose.ts'
 import { documentProseFaults, widthFaults } from './document-prose.ts'
 import { proseFaults, sentencesOf } from './prose.ts'
+import { parseSource } from './source.ts'
 
 const rulesOf = (text: string): readonly string[] => proseFaults(text).map(({ rule }) => rule)
 
@@ -82,5 +84,51 @@ describe('planted faults of documents', () => {
     expect(widthFaults('a.md', long)).toHaveLength(1)
     expect(widthFaults('a.md', `| ${long} |\n\`\`\`\n${long}\n\`\`\``)).toEqual([])
     expect(widthFaults('a.md', `- [a](https://example.com/${'a'.repeat(100)})`)).toEqual([])
+  })
+})
+
+describe('planted faults of comments', () => {
+  const sourceOf = (...lines: readonly string[]) => [parseSource('a.ts', lines.join('\n'))]
+  const placesOf = (...lines: readonly string[]): readonly string[] =>
+    commentProseFaults(sourceOf(...lines)).map((fault) => fault.split(': ')[0] ?? '')
+
+  test.each([
+    ['free relative', ['/** Whether it is open. */']],
+    ['free relative', ['/**', ' * A list:', ' *', ' * - What is read', ' */']],
+    ['free relative', ['/**', ' * 1. It is read.', ' * 2. Where it ends, it is closed.', ' */']],
+    ['unnamed actor', ['// It is read, and no', '// one else reads it.']],
+    ['is no', ['/* A header is no proof. */']],
+    ['anthropomorphism', ['const a = () => {', '  // The caller hears a code.', '}']],
+    ['vocabulary', ['/** A stranger cannot read it. */']],
+  ])('%s: %j', (rule, lines) => {
+    expect(placesOf(...lines)).toEqual([expect.stringMatching(`^a\\.ts:[12] ${rule}$`)])
+  })
+
+  test.each([
+    [['/** The buffer has room, and its bytes are unread. */']],
+    [['/**', ' * Reads it:', ' *', ' *     Where the path ends', ' */']],
+    [['/** Matches `Nobody`. */']],
+    [['// oxlint-disable-next-line no-await: nobody waits']],
+    [["const text = 'Nobody // hears it'"]],
+  ])('no fault: %j', (lines) => {
+    expect(placesOf(...lines)).toEqual([])
+  })
+
+  test('a comment is cut into paragraphs and items, without its signs', () => {
+    const text = '/**\n * One\n * two.\n *\n * - Three\n * - Four\n */\n\n  // Five\n  // six'
+    expect(commentsOf(text)).toEqual([
+      { line: 1, blocks: ['One two.', 'Three', 'Four'] },
+      { line: 9, blocks: ['Five six'] },
+    ])
+  })
+
+  test('a comment over the width, unless it is a directive', () => {
+    const long = 'word '.repeat(21).trim()
+    const lines = [`// ${long}`, '/**', ` * ${long}`, ' */', `const a = '${long}'`]
+    expect(wideComments(sourceOf(...lines)).map((fault) => fault.split(' ')[0])).toEqual([
+      'a.ts:1',
+      'a.ts:3',
+    ])
+    expect(wideComments(sourceOf(`// oxlint-disable-next-line ${long}`))).toEqual([])
   })
 })

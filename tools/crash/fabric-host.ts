@@ -57,13 +57,13 @@ export class FabricHost {
     return this.#child?.pid ?? null
   }
 
-  /** The end of what the present, or else the last, life said. */
+  /** The end of the output of the present, or else the last, life. */
   get said(): string {
     return this.#stderr
   }
 
   /**
-   * Resolves when it serves. Throws FabricEnded, with what it said, when it does not come to that.
+   * Resolves when it serves. Throws FabricEnded, with its output, when it does not come to that.
    */
   async start(): Promise<void> {
     const child = this.spawn()

@@ -23,7 +23,8 @@ export function bodyOf(number: number): Uint8Array {
 const pause = new Int32Array(new SharedArrayBuffer(4))
 
 function say(line: string): void {
-  // Synchronous, so that nothing is said later than it was true; the pipe's reader may be slower.
+  // Synchronous, so that nothing is reported later than it was true; the pipe's reader may be
+  // slower.
   for (let rest = Buffer.from(`${line}\n`); rest.length > 0; ) {
     try {
       rest = rest.subarray(writeSync(1, rest))

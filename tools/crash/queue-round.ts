@@ -9,7 +9,7 @@ import { bodyOf } from './queue-child.ts'
 export interface CrashRound {
   readonly directory: string
   readonly synchronous: 'FULL' | 'NORMAL'
-  /** The child is killed once it has said this many lines. */
+  /** The child is killed once it has printed this many lines. */
   readonly killAfter: number
   readonly environment: Readonly<Record<string, string>>
   /** Changes the files between the kill and the next start. */

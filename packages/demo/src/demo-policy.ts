@@ -14,7 +14,7 @@ export const DEMO_POLICY_FILE = 'demo.cedar'
 
 /** Everything the demo's agents may do. It names them one by one, so it opens nothing to others. */
 export const DEMO_POLICY = `// The rules of the demo. They name its agents only; delete the file when you are done.
-// What is not permitted here stays denied.
+// Every request that they do not permit stays denied.
 
 // Support may ask billing, and both must sign. Billing needs no personal data to take a note, so
 // the fabric masks it on the way, whatever the sender forgot.

@@ -60,8 +60,9 @@ export type PeerRequest = 'none' | 'optional' | 'required'
  * Options for a listener (`node:tls`, `node:https`, `node:http2`). TLS 1.3 only; sessions are never
  * resumed, because a resumed session skips the checks that give a peer its identity.
  *
- * Node is told not to reject certificates, since it would do so by the wrong rules: the listener
- * must take the caller from `peerIdentity`, and with `required` must also call `guardPeers`.
+ * Node is configured not to reject certificates, since it would do so by the wrong rules: the
+ * listener must take the caller from `peerIdentity`, and with `required` must also call
+ * `guardPeers`.
  */
 export function serverTlsOptions(
   options: TlsCredential & {

@@ -18,8 +18,8 @@ import {
 
 export interface AgentOptions {
   /**
-   * The line that an operator handed out; needed once. Where `dir` holds an identity already, only
-   * its address counts, and it has to name the same root.
+   * The line that an operator handed out; needed once. If `dir` holds an identity already, only its
+   * address counts, and it has to name the same root.
    */
   readonly join?: string
   /** Directory of this agent alone; holds its private keys, readable only by its owner. */

@@ -1,6 +1,8 @@
 import { type Attack, at, dial, expectStatus, get, hold, post } from '../attack.ts'
 
-/** Unsigned requests, strangers and half bodies at an agent that serves by the SDK. */
+/**
+ * Unsigned requests, unauthenticated clients and half bodies at an agent that serves by the SDK.
+ */
 export const attack: Attack = {
   name: 'listener of the SDK',
   async round(target) {

@@ -255,7 +255,7 @@ async function explain(deps: AdminDeps, exchange: string): Promise<unknown> {
   }
 }
 
-/** Whatever was recorded can be shown, if not explained. */
+/** Every recorded request can be shown, even one that cannot be explained. */
 const unreadable = {
   text: 'The recorded request to policy cannot be read, so it is not explained.',
 }

@@ -10,7 +10,7 @@ export interface DemoPackage {
   readonly runDemo: typeof runDemo
 }
 
-/** Loads the demo. Throws a Failure that says how to get it where it is not installed. */
+/** Loads the demo. If it is not installed, throws a Failure that explains how to get it. */
 export async function loadDemo(): Promise<DemoPackage> {
   try {
     return await import('@countersign/demo')

@@ -1,6 +1,6 @@
 /**
- * What each detector adds to an agent's risk score (0 to 100), how fast that fades, and how the
- * alarm reads. One row per detector; `outside` is for signals that others raise.
+ * The points that each detector adds to an agent's risk score (0 to 100), how fast they fade, and
+ * how the alarm reads. One row per detector; `outside` is for signals that others raise.
  *
  * No single signal reaches 50 by itself: the policies that step up or stop at 50 and 80 want two
  * kinds of evidence, or the same kind again and again.

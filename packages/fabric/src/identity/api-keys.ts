@@ -113,7 +113,7 @@ export async function openApiKeys(options: {
     list: () => [...keys.values()].map(withoutHash),
     remove: async (id) => {
       if (!keys.has(id)) return false
-      // Durable first: a key must not come back with the next start after it was said to be gone.
+      // Durable first: a key that was reported as removed must not come back with the next start.
       await store.commit([{ table: 'api-keys', key: id, value: null }])
       const removed = keys.delete(id)
       listeners.notify()

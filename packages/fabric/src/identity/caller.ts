@@ -43,7 +43,7 @@ export interface Caller {
  *
  * Gives the caller when the credential is of this kind and good, a refusal when it is of this kind
  * and bad, and null when none of this kind was presented; a promise of these only where it has to
- * wait, since every request asks all of them twice. Throws or rejects only when it cannot tell;
+ * wait, since every request asks all of them twice. Throws or rejects only when it cannot decide;
  * that, too, means no.
  */
 export type Authenticator = (presented: Presented) => Authentication | Promise<Authentication>

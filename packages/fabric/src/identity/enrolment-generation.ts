@@ -2,9 +2,9 @@ import { toHex } from '@countersign/protocol'
 import type { Random } from '../lib/random.ts'
 
 /**
- * Serial numbers of agents' certificates: 20 bytes, of which four say by which enrolment of its
- * agent a certificate came to be, the first being 1. All others, those of earlier versions with
- * their 16 bytes among them, are of generation 0.
+ * Serial numbers of agents' certificates: 20 bytes, of which four state the enrolment of its agent
+ * that a certificate came from, the first being 1. All others, those of earlier versions with their
+ * 16 bytes among them, are of generation 0.
  *
  * The authority signs the number, so it holds without a clock and without a list of what was
  * issued.

@@ -106,12 +106,13 @@ export class GroupCommit {
   /**
    * 1. The record, entries and signed head together, is durable in the write-ahead log.
    * 2. The head is durable in the head store.
-   * 3. The callers hear of it, and only now may the signature leave this process.
+   * 3. The callers receive the result, and only now may the signature leave this process.
    *
-   * A crash before 1 leaves a torn tail at worst: nobody was told, it is discarded. A crash between
-   * 1 and 2 leaves one record beyond the head: start-up moves the head on to that same signature,
-   * so no second head of its size is ever signed. A head stored first would, after such a crash,
-   * promise entries that nobody has, and that looks the same as an attacker who cut them off.
+   * A crash before 1 leaves a torn tail at worst: callers received nothing, it is discarded. A
+   * crash between 1 and 2 leaves one record beyond the head: start-up moves the head on to that
+   * same signature, so no second head of its size is ever signed. A head stored first would, after
+   * such a crash, promise entries that are not stored anywhere, and that looks the same as an
+   * attacker who cut them off.
    */
   async #commit(group: readonly Waiting[]): Promise<void> {
     const first = group[0]

@@ -36,7 +36,8 @@ export interface HeapUse {
 /**
  * Gives memory back after a burst. The bodies of a flood are garbage once it is over, but a server
  * with little to do allocates too little for the collector to look at them, and would keep their
- * pages for hours. What a collection does not free is in use, and is not a reason for another one.
+ * pages for hours. Memory that a collection does not free is in use, and is not a reason for
+ * another one.
  *
  * The collector of a burst itself leaves pages of which a little is in use. So once a burst is
  * over, one collection follows that compacts them, however little of them is garbage by then.

@@ -39,8 +39,8 @@ const reasons: Readonly<Record<string, string>> = {
  * Makes a folder for this user alone, with the folders above it; nothing happens where it exists.
  * Throws `UnusableFile` where another place would do.
  *
- * Each folder is tried once. `recursive` of Node tries for ever where a file system says of a new
- * name that it does not exist, as that of `/proc` does.
+ * Each folder is tried once. `recursive` of Node tries for ever where a file system reports that a
+ * new name does not exist, as that of `/proc` does.
  */
 export function makeFolder(path: string): void {
   const missing: string[] = []

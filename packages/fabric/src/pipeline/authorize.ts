@@ -113,8 +113,8 @@ export async function authorize(
     const detail = `${caller.name} used up ${quota.limit} on ${target.name}`
     return new QuotaRefusal('RATE_LIMITED', detail, quota)
   }
-  // Strangers to a receiver and receivers that do not exist look alike to policy below; only a
-  // caller that could be permitted learns the difference.
+  // A receiver that the caller may not see and one that does not exist look alike to policy below;
+  // only a caller that could be permitted learns the difference.
   const resource = receiver ?? unknownReceiver(target.kind, target.name)
   const request = policyRequest(authenticated, { principal: caller, resource }, deps)
   const policy = deps.policy()

@@ -3,7 +3,7 @@ import type { AuthorizeDeps, Authorized } from './authorize.ts'
 import { Interruption } from './interruption.ts'
 import { endOf, recheck } from './recheck.ts'
 
-/** Tells that policy, an identity or a risk score changed, so that long exchanges look again. */
+/** Signals that policy, an identity or a risk score changed, so that long exchanges look again. */
 export interface StatusChanges {
   onChange(listener: () => void): () => void
 }

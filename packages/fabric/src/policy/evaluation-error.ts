@@ -1,2 +1,2 @@
-/** One policy could not be evaluated for one request. Says why, for the operator. */
+/** One policy could not be evaluated for one request. States why, for the operator. */
 export class EvaluationError extends Error {}

@@ -1,7 +1,10 @@
 import type { Refusal } from '../lib/refusal.ts'
 import type { CompiledPolicySet, PolicySource } from './policy-set.ts'
 
-/** How a set of policies differs from the one that it replaces, for its entry in the ledger. */
+/**
+ * The differences between a set of policies and the one that it replaces, for its entry in the
+ * ledger.
+ */
 export interface PolicyChange {
   /** Of the set that is about to take effect. */
   readonly version: string

@@ -16,9 +16,12 @@ export interface PolicyModuleOptions extends PolicyCompilation {
   readonly watch: boolean
   /** Called before a change takes effect, which waits for it. */
   readonly record: RecordPolicyChange
-  /** Told once why a changed folder was not taken; the set in force stays in force. */
+  /**
+   * Called once with the reason why a changed folder was not taken; the set in force stays in
+   * force.
+   */
   readonly onRejected: (error: unknown) => void
-  /** Told when the folder is good again after that. */
+  /** Called when the folder is good again after that. */
   readonly onRepaired: (set: PolicySet) => void
 }
 
@@ -42,7 +45,7 @@ export interface OpenPolicyModule extends PolicyModule {
   close(): void
 }
 
-/** Someone who writes all the time must not keep a reader in the loop. */
+/** A process that writes all the time must not keep a reader in the loop. */
 const readingsMax = 5
 
 /**

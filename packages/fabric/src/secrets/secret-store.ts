@@ -1,5 +1,5 @@
 /**
- * Where the fabric keeps its own keys, sealed under the master key.
+ * The store of the fabric's own keys, sealed under the master key.
  *
  * Names are path-like (`ca/intermediate`, `ledger/signing`). A value is durable when `put`
  * resolves. `find` gives null for a name never stored, and rejects when a stored value does not

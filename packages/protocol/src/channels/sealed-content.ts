@@ -2,10 +2,12 @@ import { ByteWriter, check, parsedOrNull } from './sealed-bytes.ts'
 import { SEALED_BODY_BYTES_MAX } from './sealed-message.ts'
 
 /**
- * What is encrypted. Sender and channel stand inside as well as in the signed header, so that
- * nobody can strip a signature and pass the ciphertext on under another name.
+ * The plaintext of a sealed message. Sender and channel stand inside as well as in the signed
+ * header, so that an attacker cannot strip a signature and pass the ciphertext on under another
+ * name.
  *
- *     version u8 = 1 | trust domain | channel | sender | content type | body length u32 | body | zeros
+ *     version u8 = 1 | trust domain | channel | sender | content type | body length u32 |
+ *     body | zeros
  */
 export interface SealedContent {
   readonly trustDomain: string

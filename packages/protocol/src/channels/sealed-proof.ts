@@ -70,7 +70,7 @@ export class BatchProofs {
 
   /**
    * True when `leaf` stands at its place under the root that `isSigned` accepted, and every node of
-   * its path is the right one. `isSigned` is asked until it has said yes once.
+   * its path is the right one. `isSigned` is called until it has returned true once.
    */
   prove(leaf: Uint8Array, proof: BatchProof, isSigned: (root: Uint8Array) => boolean): boolean {
     const climbed: [number, Uint8Array][] = []

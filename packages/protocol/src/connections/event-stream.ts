@@ -40,7 +40,7 @@ export class EventBlocks {
     this.#begun = new ArrivingBytes(limits.bytesMax)
   }
 
-  /** What is occupied by a block that is not whole, apart from the chunk. */
+  /** The bytes that a block that is not whole occupies, apart from the chunk. */
   get heldBytes(): number {
     return this.#begun.heldBytes
   }

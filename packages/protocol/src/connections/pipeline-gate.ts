@@ -13,7 +13,7 @@ const headEnd = '\r\n\r\n'
  *
  * Every head, and every chunked body, ends with an empty line. A piece that ends at the first empty
  * line completes at most one head (two, when the empty line itself was cut in two by the network).
- * What follows waits here, and the socket is paused.
+ * The bytes after it wait here, and the socket is paused.
  */
 export class PipelineGate {
   readonly #socket: Socket

@@ -2,7 +2,8 @@ import { concat, parseBase64Url, toBase64Url, utf8 } from '../encoding/bytes.ts'
 import { isAgentName } from '../encoding/ids.ts'
 
 /**
- * How an agent becomes known, as JSON over TLS. Every binary value is unpadded base64url.
+ * The messages by which an agent becomes known, as JSON over TLS. Every binary value is unpadded
+ * base64url.
  *
  * `POST /enroll` carries an `EnrollmentRequest` and needs no client certificate; `POST /renew`
  * carries a `RenewalRequest` over a connection that presented the certificate being renewed. Both

@@ -91,9 +91,9 @@ export interface AttestedEntry extends Attestations {
 
 /**
  * Judges one entry by its facts alone: what it claims, the signatures that it holds, and that they
- * agree with who is said to have attested what. This one function decides what the fabric records
- * on a connector's word and what every verifier accepts, so that nothing is on record that ruins
- * the receipt of the other end. Throws a ReceiptError.
+ * agree with the recorded names of who attested what. This one function decides what the fabric
+ * records on a connector's word and what every verifier accepts, so that nothing is on record that
+ * ruins the receipt of the other end. Throws a ReceiptError.
  */
 export async function verifyEntry(
   entry: ClaimedEntry,

@@ -5,7 +5,7 @@ import type { Half } from './receipt-attestation.ts'
 import { CONTENT_FACTS } from './receipt-claims.ts'
 
 /**
- * How a message compares with what the receipt holds of it:
+ * The result of comparing a message with what the receipt holds of it:
  *
  * - `same`: what the sender sent, and what the other side received
  * - `sent`: what the sender sent; the other side received a masked or rewritten form

@@ -74,8 +74,8 @@ export function profileRequestComponents(request: SignableRequest): readonly str
 
 /**
  * The components that our profile covers of this response; content-type only where it exists, and
- * content-digest too, since the head of a stream is signed before there is anything to digest. Who
- * verifies a whole body asks for its digest.
+ * content-digest too, since the head of a stream is signed before there is anything to digest. A
+ * verifier of a whole body asks for its digest.
  */
 export function profileResponseComponents({ response, request }: Answer): readonly string[] {
   return responseProfileComponents.filter((component) => {

@@ -63,7 +63,7 @@ const NEXT_OF_STATED =
 /** For a right that ended with its credential, or under a policy that is stricter now. */
 const BEGIN_AGAIN = 'begin again with a new call'
 
-/** The fabric, or a serving agent, said no. Nothing about it is an accident: act on `code`. */
+/** The fabric, or a serving agent, refused. Nothing about it is an accident: act on `code`. */
 export class RefusedError extends Error {
   readonly code: RefusalCode
   /** The one fixed sentence of this code. */

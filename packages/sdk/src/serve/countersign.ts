@@ -61,7 +61,7 @@ function seconds(clock: Clock): number {
 type Callback = (error?: Error | null) => void
 
 /**
- * Makes `response` countersign whatever is written to it, by whomever: an application that knows
+ * Makes `response` countersign everything that any code writes to it, an application that knows
  * nothing of us included. Its bytes are held until it ends, because their digest stands in the
  * head; only an event stream is passed on as it is written, behind a signed head.
  *

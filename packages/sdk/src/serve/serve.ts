@@ -262,7 +262,8 @@ async function answer(site: Site, raw: IncomingMessage, response: ServerResponse
 }
 
 /**
- * The fabric, or an agent of the trust domain; a user or a federated stranger has no business here.
+ * The fabric, or an agent of the trust domain; a user, or a client of a federated trust domain, has
+ * no business here.
  */
 function peerOf(raw: IncomingMessage, { identity, clock }: Site): PeerIdentity | ForwardFault {
   const { socket } = raw

@@ -13,8 +13,8 @@ const keyBytes = 32
  * The master key from the configured place.
  *
  * On the very first start a key file or keyring entry is made. Later a missing one is an error: a
- * fresh key would open none of the secrets that are already there. Rejects with a sentence that
- * says what to do.
+ * fresh key would open none of the secrets that are already there. Rejects with a message that
+ * states the remedy.
  */
 export async function openConfiguredMasterKey(
   place: MasterKeyPlace,

@@ -15,7 +15,7 @@ const bytesMax = 4096
  * The bytes of a file that only its owner can read; null where there is none.
  *
  * Checked on the open descriptor, so that the file that was checked is the one that is read, and
- * without following a link, which someone else may have laid.
+ * without following a link, which another user may have laid.
  */
 export async function readPrivateFile(path: string): Promise<Uint8Array | null> {
   // Non-blocking: opening a FIFO without a writer would hang the start.

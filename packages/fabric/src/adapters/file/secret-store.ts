@@ -35,9 +35,9 @@ const temporaryEnding = '.new'
  * Opens the folder of sealed secrets, or makes an empty one.
  *
  * Next to one file per secret there is an index, sealed like a secret, with the highest version of
- * each. It is the key check (a wrong master key fails here, not at the first use), and it tells a
- * file that was put back to an older version. Someone who puts back all files at once is not
- * noticed by this store; the ledger, which outlives it, is where that shows.
+ * each. It is the key check (a wrong master key fails here, not at the first use), and it detects a
+ * file that was put back to an older version. This store does not detect an attacker who puts back
+ * all files at once; the ledger, which outlives it, is where that shows.
  */
 export async function openFileSecretStore(options: FileSecretStoreOptions): Promise<SecretStore> {
   const store = new FileSecretStore(options)
@@ -156,11 +156,13 @@ class FileSecretStore implements SecretStore {
   }
 
   /**
-   * 1. Every secret is wrapped under both keys. 2. So is the index: now either key opens
-   * everything.
-   * 3. The index alone goes over to the new key; from here on the old one opens nothing. 4. The old
-   * wraps are dropped. A crash before 3 leaves the old key in force, one after it the new; whoever
-   * opens next finishes what is left.
+   * 1. Every secret is wrapped under both keys.
+   * 2. So is the index: now either key opens everything.
+   * 3. The index alone goes over to the new key; from here on the old one opens nothing.
+   * 4. The old wraps are dropped.
+   *
+   * A crash before 3 leaves the old key in force, one after it the new; the next process that opens
+   * the store finishes what is left.
    */
   async #rotate(next: WrappingKey): Promise<void> {
     const { id } = next

@@ -74,7 +74,7 @@ export function openChannelDatabase({ path, synchronous }: OpenChannelDatabase):
     database.exec(`PRAGMA synchronous = ${synchronous}`)
     database.exec('PRAGMA trusted_schema = OFF')
     database.exec('PRAGMA cell_size_check = ON')
-    // Checkpoints run on our timer, between transactions, and never inside of someone's publish.
+    // Checkpoints run on our timer, between transactions, and never inside of a publish.
     database.exec('PRAGMA wal_autocheckpoint = 0')
     database.exec('PRAGMA cache_size = -65536')
     expectPragma(database, 'journal_mode', 'wal')

@@ -26,7 +26,7 @@ export interface Lane {
 }
 
 /**
- * Follows a connection that was just made. Where a peer is `expected`, one that is not proved is an
+ * Follows a connection that was just made. If a peer is `expected`, one that is not proved is an
  * error, its connection closed. Any other receiver of TLS was proved by public authorities.
  */
 export function openLane(

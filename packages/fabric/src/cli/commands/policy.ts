@@ -146,7 +146,7 @@ async function explainExchange(
   })
 }
 
-/** The answer to the question is no, which is not a refusal to answer it. */
+/** The answer to the question is "no", which is not a refusal to answer it. */
 function unrecorded(error: unknown, exchange: string): unknown {
   if (!(error instanceof RefusedError) || error.code !== 'EXCHANGE_UNKNOWN') return error
   const next = 'check the id, and that it is of this fabric'

@@ -43,7 +43,7 @@ test('an address with two members of cards is a card, in any spelling of their n
   )
 })
 
-/** Whatever `bareWord` drops or folds: marks, other alphabets' letters, what shows nothing. */
+/** Characters that `bareWord` drops or folds: marks, other alphabets' letters, invisible ones. */
 const marks = ['', '_', '-', ' ', '.', '\u200b', '\u00ad', '\u0301', '\n', '\t', '\u6f22', '"']
 const lookalikes: Readonly<Record<string, readonly string[]>> = {
   s: ['s', 'S', '\u017f', '\uff53'],

@@ -55,10 +55,10 @@ interface Share extends Linked<Share> {
 }
 
 /**
- * Which caller an id of a receiver belongs to: a task, a conversation, an event of a stream. The
+ * The caller that an id of a receiver belongs to: a task, a conversation, an event of a stream. The
  * first caller keeps it. Each caller has a share of its own, whose least recently used id is
- * forgotten first; in all, the caller that holds the most loses one. What is forgotten belongs to
- * no one. Long ids are one in whatever case they are written, with hyphens or without.
+ * forgotten first; in all, the caller that holds the most loses one. A forgotten id does not belong
+ * to any caller. Long ids are one in whatever case they are written, with hyphens or without.
  *
  * Receivers choose the ids and how many there are, so that each step takes the same time however
  * many are remembered.

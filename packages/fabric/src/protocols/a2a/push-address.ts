@@ -11,10 +11,9 @@ const nameLengthMin = 8
 const document = /[{=]/
 
 /**
- * The second door to push registration: inline in a message. Which member of which member a
- * receiver reads is for the receiver to know, so it is looked for at every depth. A capability,
- * which is a truth value, names no address. Depth and number of members are bounded by the parser
- * of JSON.
+ * The second door to push registration: inline in a message. Only the receiver knows which member
+ * of which member it reads, so the address is looked for at every depth. A capability, which is a
+ * truth value, names no address. Depth and number of members are bounded by the parser of JSON.
  */
 export function registersPush(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return false

@@ -90,8 +90,8 @@ class TaskFilter {
   }
 
   /**
-   * Goes behind a value. Whether it stays; ids that it is or holds, without records, are put into
-   * `ids`.
+   * Goes behind a value and returns whether it stays; ids that it is or holds, without records, are
+   * put into `ids`.
    */
   #visit(place: Place, ids: string[] | null): boolean {
     const unit = this.#unit()

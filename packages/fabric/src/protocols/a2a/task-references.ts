@@ -235,7 +235,7 @@ const looseWord = /^(?:tasks|message:(?:send|stream))(?![a-z0-9_-])./
 
 function placeOf(httpMethod: string, segments: readonly PathSegment[]): Place {
   const last = foldedName(segments.at(-1)?.word ?? '')
-  // Whichever of several a receiver goes by, what follows each is an id.
+  // A receiver may go by any of several, so each segment that follows one is an id.
   const ids = segments.filter((_, i) => foldedName(segments[i - 1]?.word ?? '') === 'tasks')
   const isResource = segments.some(({ word }) => foldedName(word) === 'tasks')
   const isCollection = isResource && ids.length === 0

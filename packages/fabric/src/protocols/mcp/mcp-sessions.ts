@@ -86,7 +86,7 @@ export function withSessions(
   return async (intended, still) => {
     const { unchecked, caller } = intended.inspected.authorized.authenticated
     const receiver = unchecked.target.name
-    // Whatever the request was taken for: the receiver goes by the header alone.
+    // Read for every kind of request, because the receiver goes by the header alone.
     const sessionId = unchecked.message.headers.find(([name]) => name === 'mcp-session-id')?.[1]
     const isMine = (id: string): boolean => sessions.owner(receiver, id) === caller.spiffeId
     const isStrange = (key: string): boolean => {

@@ -18,11 +18,11 @@ const outerLayersMax = 2
 
 /**
  * `text` as each reader may take it: as it is, and with escapes undone in each dialect of which it
- * has any. What stands in none of these is not there for a reader of the notations that are
+ * has any. Text that stands in none of these is not there for a reader of the notations that are
  * promised.
  *
  * `unescapeAll` follows escapes that are completed by others, in one pass and in any order. It
- * cannot tell an outer layer from an inner one where they meet: of `\u005c\u0075` the second
+ * cannot distinguish an outer layer from an inner one where they meet: of `\u005c\u0075` the second
  * backslash is the reader's, and the first is not. So the outer layers are undone one by one as
  * well, as a reader does.
  *

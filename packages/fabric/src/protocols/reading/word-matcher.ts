@@ -77,7 +77,7 @@ const prefixMax = 3
  * well. It ends with `$` when no letter or digit may follow.
  *
  * Signs and blanks alone do not join two parts of a word: no notation reads `send (message` as one.
- * What joins them is a quote, a backslash, or something that is left out. In a pattern, `_` stands
+ * They are joined by a quote, a backslash, or something that is left out. In a pattern, `_` stands
  * where they may be apart.
  *
  * All patterns are followed at once, one bit for each of their letters (Baeza-Yates and Gonnet's

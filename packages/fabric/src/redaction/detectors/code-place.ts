@@ -23,7 +23,7 @@ const headEnd = /^\s*\)\s*->\s*[\w.[\], |"']*$/
 const statement =
   /^(?:(?:def|class|return|raise|pass|yield|assert|if|for|while|try|with|await|del|import|from|global|break|continue|switch|let|const|var|throw|self|this|async|print)\b|[#@"']|\/\/|[\w.]+(?:\[[^\]]{0,64}\]|\.\w+)*(?:\s*,\s*[\w.]+)*\s+[-+*/|]?=\s|[\w.]+\()/
 
-/** Before the name of a file: what stands behind it is said of the file. */
+/** Before the name of a file: the text behind it describes the file. */
 const configuration = /\/etc\/$/
 
 /** Reports whether the head shows that a name there is described rather than given a value. */

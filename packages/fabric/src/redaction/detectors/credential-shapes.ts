@@ -118,7 +118,7 @@ const pemGapMax = 4
 
 /**
  * To the END line, whatever stands before it on each line, or between: headers of an encrypted key,
- * quotes, comment signs. Where it was cut off, to the last line of base64.
+ * quotes, comment signs. If it was cut off, to the last line of base64.
  */
 function pemEnd(scan: Scan, from: number): number {
   const { bytes, to } = scan.view

@@ -63,7 +63,7 @@ interface Stem {
   readonly length: number
 }
 
-/** Of two names that begin together the longer one first: `pass phrase` is no `pass`. */
+/** Of two names that begin together the longer one first: `pass phrase` is not a `pass`. */
 function lookAt(scan: Scan, named: Stem[]): void {
   if (named.length === 0) return
   const secrets = new NamedSecrets(scan)

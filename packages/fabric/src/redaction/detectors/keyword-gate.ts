@@ -2,7 +2,8 @@
  * Finds every occurrence of every keyword in one pass (Aho and Corasick, 1975).
  *
  * The automaton is one dense table over byte classes, so that a byte costs two array reads whatever
- * the text is. States that end a keyword have the highest numbers: one comparison tells them apart.
+ * the text is. States that end a keyword have the highest numbers: one comparison distinguishes
+ * them.
  */
 export interface KeywordGate {
   readonly next: Int32Array

@@ -6,12 +6,12 @@ import type { View } from '../text/view.ts'
 export type Operator = Exclude<Finding['operator'], 'none'>
 
 /**
- * What masking does with each class unless the configuration says otherwise.
+ * The masking of each class, unless the configuration sets another.
  *
- * Cards, IBANs and telephone numbers keep four characters, by which people tell them apart.
+ * Cards, IBANs and telephone numbers keep four characters, by which people distinguish them.
  * Addresses become a keyed hash: the same person stays the same for the agents that read on, and
- * nobody else can find out who it is. Of social security numbers and credentials nothing is kept:
- * four digits of the one are an authenticator, and of the other every character counts.
+ * other readers cannot find out who it is. Of social security numbers and credentials nothing is
+ * kept: four digits of the one are an authenticator, and of the other every character counts.
  */
 export const OPERATORS_DEFAULT: Readonly<Record<DataClass, Operator>> = {
   card: 'mask',

@@ -33,7 +33,7 @@ const CODES = new Set(
  *
  * Only shapes that hardly anything else has are taken by themselves: `+` or `00` with a country
  * code, the North American 3-3-4 with hyphens, dots or parentheses, and the French five pairs.
- * Everything else needs a word next to it, or a field's name, that says what it is.
+ * Everything else needs a word next to it, or a field's name, that identifies it.
  */
 export function findPhone(scan: Scan, run: DigitRun, candidate: Candidate): number {
   if (!isFreeStart(scan, run, candidate.at)) return -1

@@ -15,7 +15,7 @@ import {
  *
  * Area 000, 666 and 900 up, group 00 and serial 0000 were never issued (SSA, POMS RM 10201.035).
  * Nine bare digits, dots or other signs between the groups, or a number that seems to go on need a
- * word next to them that says what they are.
+ * word next to them that identifies them.
  */
 export function findSsn(scan: Scan, run: DigitRun, candidate: Candidate): number {
   const i = candidate.at

@@ -15,8 +15,8 @@ export type VisitLayer = (text: View) => void
  * with JSON inside a string, with a word before it, one object on each line, or between Markdown
  * fences.
  *
- * What is not JSON is no fault here. Reading goes on where it stopped, so that each byte is read
- * once, and what was complete by then has been found.
+ * Text that is not JSON is not a fault here. Reading goes on where it stopped, so that each byte is
+ * read once, and what was complete by then has been found.
  */
 export function scanEmbeddedJson(scan: Scan, visit: VisitLayer): void {
   const { bytes, from, to } = scan.view

@@ -37,7 +37,7 @@ export interface Scanning {
 /**
  * Runs every detector over a view and over its decoded forms.
  *
- * One pass tells what kinds of bytes and which keywords are there; detectors run only where that
+ * One pass finds the kinds of bytes and the keywords that are there; detectors run only where that
  * gave them a reason. Decoded forms are at most half as long again as their source, and there are
  * no more from each than its encodings have alignments, so the work is linear in the length.
  */

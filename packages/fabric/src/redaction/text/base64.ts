@@ -212,7 +212,7 @@ function holdsStretch(bytes: Uint8Array, { start, end }: Span): boolean {
   return false
 }
 
-/** Writes zeros over all but the readable stretches. Whether there is one. */
+/** Writes zeros over all but the readable stretches, and returns whether there is one. */
 function keepStretches(decoded: Uint8Array): boolean {
   let kept = false
   for (let i = 0; i < decoded.length; ) {

@@ -33,7 +33,7 @@ const blanks = /(?:[ \t]|&nbsp;)*/y
 /** Closes what the name stands in: quotes at any layer, brackets, emphasis, an element. */
 const closer = /\[["'\w]{0,32}\]|\\*["'`]|\\?[\])}]|\*{1,2}|__?|<\/[\w:.-]{1,32}>/y
 const closersMax = 4
-/** Tells several of a name apart: `(db)`, `[db]`, `/db`. */
+/** Distinguishes several of a name: `(db)`, `[db]`, `/db`. */
 const qualifier =
   /[ \t]*(?:\((?!\s*\\*["'`])[^()\n"'`]{0,48}\)|\[[^[\]\n"'`]{0,48}\]|[ \t]?\/[ \t]?(?:[\w.]|-(?=\w)){1,40})/y
 const qualifiersMax = 3

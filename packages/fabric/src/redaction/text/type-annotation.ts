@@ -13,7 +13,7 @@ const PARAMETER = /\s*[,;]\s*(?:\.{3}|\*{1,2}|&)?[A-Za-z_$][\w$]*\??\s*:\s*/y
 const ENDS = /^[\s;,:)\]}>|={(]*$/
 
 const words = (text: string): ReadonlySet<string> => new Set(text.split(' '))
-/** Says of whatever stands with it that it is a type; in lower case. */
+/** Names that mark the text that stands with them as a type; in lower case. */
 const PRIMITIVES = words(
   'string str text varchar char secretstr securestring securestr bytes bytearray buffer keyobject cryptokey uint8array arraybuffer arraybufferview unknown any bool boolean int integer number float double void null none undefined never object bigint symbol nonetype bytebuffer url readablestream blob int32 int64 u8 usize',
 )

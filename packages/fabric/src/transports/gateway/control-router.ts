@@ -90,7 +90,10 @@ export function receiptsRouter(options: ControlOptions): Router {
 
 const openAgainMs = 1_000
 
-/** Told to those who may have the receipt; to all others, an exchange is there or not alike. */
+/**
+ * Returned only to callers that may have the receipt; all others cannot see whether an exchange is
+ * there.
+ */
 async function whyNoReceipt(ledger: ControlOptions['ledger'], exchange: string): Promise<Refusal> {
   const entries = await ledger.explain(exchange)
   return entries.some(({ kind }) => kind === 'intent')

@@ -1,9 +1,10 @@
 import type { RefusalCode } from '@countersign/protocol'
 
 /**
- * How the gateway's peers hear a refusal: the HTTP status (RFC 9110, section 15), and the JSON-RPC
- * code inside the body where the caller speaks A2A or MCP. The codes lie outside the range that
- * JSON-RPC 2.0 (section 5.1) reserves, so they can clash with neither protocol's own.
+ * The form in which the gateway's peers receive a refusal: the HTTP status (RFC 9110, section 15),
+ * and the JSON-RPC code inside the body where the caller speaks A2A or MCP. The codes lie outside
+ * the range that JSON-RPC 2.0 (section 5.1) reserves, so they can clash with neither protocol's
+ * own.
  *
  * A refusal added without deciding both does not compile.
  */

@@ -40,7 +40,9 @@ export const ENTRY_COLUMNS: readonly Column[] = [
   { title: 'exchange', whole: true },
 ]
 
-/** The widths of these columns in a stream, which hold most names; an exchange id has 36 columns. */
+/**
+ * The widths of these columns in a stream, which hold most names; an exchange id has 36 columns.
+ */
 export const WATCH_WIDTHS: readonly number[] = [6, 8, 8, 7, 14, 14, 20, 18, 12, 36]
 
 export function entryRow(entry: EntryView): readonly Cell[] {

@@ -91,9 +91,9 @@ async function enroll(
   const { trustDomain } = ports.authority
   const { kind, name } = token
   const spiffeId = formatSpiffeId({ trustDomain, kind, name, instance: null })
-  // Issue, record, then use up the token. A crash before the last step leaves a certificate that was
-  // never handed out, or its entry without an effect; the token is good for another try. In another
-  // order the agent could never enrol, or would be enrolled without an entry.
+  // Issue, record, then use up the token. A crash before the last step leaves a certificate that
+  // was never handed out, or its entry without an effect; the token is good for another try. In
+  // another order the agent could never enrol, or would be enrolled without an entry.
   const generation = presentGeneration(ports, name) + 1
   const issued = await ports.authority.issue({ spiffeId, tlsPublicKey: keys.tls, generation })
   const grant = grantOf(ports.authority, { name, keys: keys.agent }, issued)

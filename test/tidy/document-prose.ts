@@ -50,7 +50,9 @@ export function documentProseFaults(file: string, text: string): readonly string
   )
 }
 
-/** Lines over the width, except tables, code blocks and lines that hold one link or one code span. */
+/**
+ * Lines over the width, except tables, code blocks and lines that hold one link or one code span.
+ */
 export function widthFaults(file: string, text: string): readonly string[] {
   let isFenced = false
   return text.split('\n').flatMap((line, i) => {

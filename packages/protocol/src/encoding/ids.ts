@@ -32,7 +32,9 @@ export function isId<Prefix extends string>(prefix: Prefix, value: unknown): val
   )
 }
 
-/** An exchange id of an earlier version, which began with `dec_`: refused as that, with the remedy. */
+/**
+ * An exchange id of an earlier version, which began with `dec_`: refused as that, with the remedy.
+ */
 export function isFormerExchangeId(value: unknown): boolean {
   return isId('dec', value)
 }

@@ -43,7 +43,10 @@ export interface ReceivedMessage {
   readonly leaseUntil: number
   /** Acknowledges the message. Throws LEASE_LOST if another receiver has it by now. */
   ack(): Promise<void>
-  /** Returns it for redelivery after `delayMs`; at the channel's cap of attempts it is dead-lettered. */
+  /**
+   * Returns it for redelivery after `delayMs`; at the channel's cap of attempts it is
+   * dead-lettered.
+   */
   nack(delayMs?: number): Promise<void>
   /** Dead-letters it, with the reason (printable ASCII, cut at 200 characters). */
   reject(reason: string): Promise<void>

@@ -130,7 +130,7 @@ export const OPERATIONS = {
   'policy.explain': operation({
     action: 'read',
     args: z.strictObject({
-      // An id of an earlier version is refused by itself, so that its client is told the remedy.
+      // An id of an earlier version is refused by itself, so that its client receives the remedy.
       exchange: z
         .string()
         .refine((id) => isId('exc', id) || isFormerExchangeId(id), 'not an exchange'),

@@ -244,7 +244,9 @@ function toSettlementItem(value: unknown): SettlementItem | null {
 /** Of earlier versions, whose clients are refused as such. */
 const formerVerdicts: readonly unknown[] = ['done', 'retry', 'dead']
 
-/** Whether a body that is not a settlement would be one with the verdicts of an earlier version. */
+/**
+ * Reports whether a body that is not a settlement would be one with an earlier version's verdicts.
+ */
 export function hasFormerVerdicts(body: Uint8Array): boolean {
   const value = parseJson(body)
   const items = isRecord(value) ? value['items'] : null

@@ -86,7 +86,9 @@ const names: Names = {
     .join('\n'),
 }
 
-/** The guide of the SDK names members of objects, and the page of figures those of the benchmarks. */
+/**
+ * The guide of the SDK names members of objects, and the page of figures those of the benchmarks.
+ */
 const hasOtherNames = (file: string): boolean =>
   /^(?:docs\/sdk|docs\/performance|packages\/sdk\/README)\.md$/.test(file)
 /** The changelog also names settings and commands that are gone. */

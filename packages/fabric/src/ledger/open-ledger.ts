@@ -33,8 +33,8 @@ export interface LedgerOptions {
   readonly logKey: KeyObject
   readonly statementKey: StatementKey
   /**
-   * Keys that signed earlier statements, for `check`. A retired key never comes back. The rotation of
-   * the statement key will pass them.
+   * Keys that signed earlier statements, for `check`. A retired key never comes back. The rotation
+   * of the statement key will pass them.
    */
   readonly retiredStatementKeys?: readonly ProducerKey[]
   /** 32 bytes for AES-256-GCM: facts and salts. */

@@ -10,8 +10,8 @@ export interface SecretStore {
   put(name: string, value: Uint8Array): Promise<void>
   list(): Promise<readonly string[]>
   /**
-   * Re-wraps every data key under a new master key; the old one opens nothing afterwards. Its caller
-   * will be the rotation of the master key.
+   * Re-wraps every data key under a new master key; the old one opens nothing afterwards. Its
+   * caller will be the rotation of the master key.
    */
   rotate(newMasterKey: Uint8Array): Promise<void>
 }

@@ -146,7 +146,9 @@ describe('sealed message', () => {
 
 const nodeContext = utf8('countersign-node-v1\0')
 
-/** The root that `leaf` and its proof lead to, computed alone: what `BatchProofs` must agree with. */
+/**
+ * The root that `leaf` and its proof lead to, computed alone: what `BatchProofs` must agree with.
+ */
 function batchRootOf(leaf: Uint8Array, proof: BatchProof, hash: typeof sha256): Uint8Array {
   if (proof.path.length !== batchPathLength(proof.index, proof.count))
     throw new TypeError('path length')

@@ -17,7 +17,9 @@ import {
 /** Names the agent or channel that a request is meant for, whatever route it takes. */
 export const receiverHeader = 'countersign-to'
 
-/** Components of every request that our profile covers; `profileRequestComponents` adds the rest. */
+/**
+ * Components of every request that our profile covers; `profileRequestComponents` adds the rest.
+ */
 export const requestProfileComponents = ['"@method"', '"@path"'] as const
 
 /**

@@ -27,7 +27,7 @@ export function stepsLimit(value: number): Limit {
  * so that a sum of steps bounds the time for any input.
  */
 export const STEPS = {
-  /** A byte that the survey and the detectors of numbers read. */
+  /** A byte that the prefilter and the detectors of numbers read. */
   byte: 1,
   /** A digit, which the detectors of numbers read some times more. */
   digit: 1,

@@ -1,6 +1,6 @@
 import { KIND, LETTER, LOWER, UPPER } from '../text/ascii.ts'
 import type { ContextIndex, ContextKind, Scan, View } from '../text/view.ts'
-import { createKeywordGate } from './keyword-gate.ts'
+import { createKeywordMatcher } from './keyword-matcher.ts'
 import { isMarker } from './operators.ts'
 
 /**
@@ -23,7 +23,7 @@ const VOCABULARY = {
 const ENTRIES = Object.entries(VOCABULARY).flatMap(([kind, list]) =>
   list.split(' ').map((word) => ({ kind: kind as ContextKind, word })),
 )
-const gate = createKeywordGate(
+const matcher = createKeywordMatcher(
   ENTRIES.map(({ word }) => word),
   { caseSensitive: false },
 )
@@ -34,7 +34,7 @@ export const NO_CONTEXT: ContextIndex = { card: [], ssn: [], phone: [] }
 export function indexContext(view: View): ContextIndex {
   const index: Record<ContextKind, number[]> = { card: [], ssn: [], phone: [] }
   const { bytes, to } = view
-  const { next, classes, outputsFrom, outputs, width } = gate
+  const { next, classes, outputsFrom, outputs, width } = matcher
   let state = 0
   for (let i = view.from; i < to; i++) {
     state = next[state + (classes[bytes[i] as number] as number)] as number

@@ -37,7 +37,7 @@ export const FOREIGN_STEMS: readonly string[] = [
   ),
 ]
 
-/** Bytes, as the gate compares them; letters of ASCII in any case. */
+/** Bytes, as the matcher compares them; letters of ASCII in any case. */
 function stemOf(name: string): string {
   return Buffer.from(name)
     .toString('latin1')

@@ -1,6 +1,6 @@
 import { indexContext, NO_CONTEXT } from '../detectors/context.ts'
 import { bracketRule } from '../detectors/name-path.ts'
-import { mayNameSecret } from '../detectors/secret-name-gate.ts'
+import { mayNameSecret } from '../detectors/secret-name-matcher.ts'
 import { type SecretRule, secretRule } from '../detectors/secret-names.ts'
 import type { ContextIndex } from '../text/view.ts'
 import { type JsonString, nameOf, viewOf } from './json-string.ts'

@@ -1,4 +1,9 @@
-import { beginsSwitch, behindIndent, type Survey, surveyStretch } from '../detectors/survey.ts'
+import {
+  beginsSwitch,
+  behindIndent,
+  type Prefilter,
+  prefilterStretch,
+} from '../detectors/prefilter.ts'
 import { ESCAPE } from '../text/ascii.ts'
 import { Decoded, originOf } from '../text/decode.ts'
 import type { View } from '../text/view.ts'
@@ -32,14 +37,14 @@ export interface JsonString {
  * Reads the string whose first byte is at `from` and gives the offset of its closing quote. Adds to
  * `seen` what its bytes are. Throws `JsonFault` where it is not a string.
  *
- * `\n` and its kin stand for bytes that no keyword holds, so a survey that restarts after them
+ * `\n` and its kin stand for bytes that no keyword holds, so a prefilter that restarts after them
  * misses nothing. `\u` and `\/` may stand for any, and `\b` and `\f` for nothing that is seen: then
  * `seen` counts as having escapes.
  */
-export function readJsonString(bytes: Uint8Array, from: number, seen: Survey): number {
+export function readJsonString(bytes: Uint8Array, from: number, seen: Prefilter): number {
   let at = from
   for (;;) {
-    at = surveyStretch(bytes, at, bytes.length, seen)
+    at = prefilterStretch(bytes, at, bytes.length, seen)
     const stop = bytes[at]
     if (stop === 0x22) return at
     if (stop !== 0x5c) throw new JsonFault('a string does not end', at)

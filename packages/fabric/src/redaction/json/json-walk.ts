@@ -1,4 +1,4 @@
-import { clearSurvey, createSurvey, isQuiet, type Survey } from '../detectors/survey.ts'
+import { clearPrefilter, createPrefilter, isQuiet, type Prefilter } from '../detectors/prefilter.ts'
 import { jsonNumberEnd } from '../text/json-number.ts'
 import { afterWhiteSpace } from '../text/json-white-space.ts'
 import { JsonFault, type JsonString, nameOf, readJsonString } from './json-string.ts'
@@ -12,7 +12,7 @@ export interface JsonLeaf extends JsonString {
    * The kinds of its bytes; for an escaped leaf, without the bytes that the escapes encode. Not set
    * for numbers.
    */
-  readonly seen: Survey
+  readonly seen: Prefilter
 }
 
 /** One step on the way to a leaf. */
@@ -65,7 +65,7 @@ export class JsonWalk {
   readonly #visit: (leaf: JsonLeaf) => void
   readonly #enter: (() => void) | null
   readonly #close: JsonClose | null
-  readonly #seen: Survey = createSurvey()
+  readonly #seen: Prefilter = createPrefilter()
   /** The leaf that is shown; one object for all of them, valid during `visit` only. */
   readonly #leaf = {
     seen: this.#seen,
@@ -200,7 +200,7 @@ export class JsonWalk {
   #key(at: number): number {
     const frame = this.#frames[this.#depth - 1] as Frame
     if (this.#bytes[at] !== 0x22) throw new JsonFault('a name is missing', at)
-    clearSurvey(this.#seen)
+    clearPrefilter(this.#seen)
     const to = readJsonString(this.#bytes, at + 1, this.#seen)
     const quiet = isQuiet(this.#seen)
     const key = { from: at + 1, to, escaped: this.#seen.escaped, quiet }
@@ -245,7 +245,7 @@ export class JsonWalk {
   }
 
   #string(at: number): number {
-    clearSurvey(this.#seen)
+    clearPrefilter(this.#seen)
     const to = readJsonString(this.#bytes, at + 1, this.#seen)
     this.#show('string', at + 1, to)
     return to + 1

@@ -8,7 +8,7 @@ import {
   LISTING,
 } from '../detectors/member-roles.ts'
 import { type PairRole, pairRole } from '../detectors/pair-roles.ts'
-import { mayNamePlainly, mayNameSecret } from '../detectors/secret-name-gate.ts'
+import { mayNamePlainly, mayNameSecret } from '../detectors/secret-name-matcher.ts'
 import {
   plainMembers,
   type SecretRule,

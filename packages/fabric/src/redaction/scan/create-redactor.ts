@@ -22,11 +22,11 @@ import {
 } from '../redactor.ts'
 import { decodeBody } from '../text/decode-body.ts'
 import { bodyFormOf, bodyFormOfUntyped, type Reading } from '../text/media-type.ts'
+import { maskToFixpoint } from './fixpoint.ts'
 import { inspectForm } from './inspect-form.ts'
 import { inspectJson } from './inspect-json.ts'
 import { type Cut, Inspection, type LeafPlace, planCuts } from './inspection.ts'
 import { scanView } from './scan-view.ts'
-import { settleLeaf } from './settle.ts'
 
 export interface RedactionLimits {
   readonly bodyBytesMax: number
@@ -131,7 +131,7 @@ function inspect(
       }
       scanView(view, (part) => inspection.open(part, place))
       const leaf = { body, start: 0, end: body.length, place }
-      settleLeaf({ ...leaf, decode: (masked) => masked }, inspection, 0)
+      maskToFixpoint({ ...leaf, decode: (masked) => masked }, inspection, 0)
     }
     return null
   } catch (error) {

@@ -1,5 +1,5 @@
 import { type PairRole, pairRole, partnersOf, type RowKey } from '../detectors/pair-roles.ts'
-import { mayNameSecret } from '../detectors/secret-name-gate.ts'
+import { mayNameSecret } from '../detectors/secret-name-matcher.ts'
 import { plainMembers, type SecretRule, secretRule, stronger } from '../detectors/secret-names.ts'
 import type { Span } from '../text/view.ts'
 

@@ -8,10 +8,10 @@ import { textOf } from '../json/json-string.ts'
 import { Decoded, originOf } from '../text/decode.ts'
 import { HEX } from '../text/escapes.ts'
 import type { ContextIndex, View } from '../text/view.ts'
+import { maskToFixpoint } from './fixpoint.ts'
 import { type FormField, pairedRules } from './form-pairs.ts'
 import type { Inspection, LeafPlace } from './inspection.ts'
 import { scanView } from './scan-view.ts'
-import { settleLeaf } from './settle.ts'
 
 /** A path is kept with every finding. */
 const pathNameLengthMax = 64
@@ -71,7 +71,7 @@ function inspectPair(
   const before = inspection.count
   scanView(name, (part) => inspection.open(part, place('key')))
   const nameText = { body, start, end: nameEnd, place: place('key') }
-  settleLeaf({ ...nameText, decode: decodeForm }, inspection, before)
+  maskToFixpoint({ ...nameText, decode: decodeForm }, inspection, before)
   const concealed = inspection.hitsSince(before)[0]?.finding.dataClass
   const shown = fieldName.length > pathNameLengthMax ? `[${nameEnd - start} bytes]` : fieldName
   path += concealed === undefined ? shown : `[${concealed.toUpperCase()}]`
@@ -87,7 +87,7 @@ function inspectPair(
   judge(value)
   scanView(value, (part) => inspection.open(part, place('text')))
   const valueText = { body, start: nameEnd + 1, end, place: place('text') }
-  settleLeaf({ ...valueText, decode: decodeForm, judge }, inspection, beforeValue)
+  maskToFixpoint({ ...valueText, decode: decodeForm, judge }, inspection, beforeValue)
 }
 
 /** The rule by which a value is a secret, by its own name or by the field that names it. */

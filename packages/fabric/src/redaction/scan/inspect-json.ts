@@ -6,9 +6,9 @@ import { SecretMembers } from '../json/secret-members.ts'
 import { latin1 } from '../text/ascii.ts'
 import { isPlainInteger, wholeForms } from '../text/json-number.ts'
 import type { Scan, View } from '../text/view.ts'
+import { maskToFixpoint } from './fixpoint.ts'
 import type { Inspection, LeafPlace } from './inspection.ts'
-import { scanSurveyed, scanView } from './scan-view.ts'
-import { settleLeaf } from './settle.ts'
+import { scanPrefiltered, scanView } from './scan-view.ts'
 
 /**
  * Walks a JSON body and reports into `inspection`. Throws `JsonFault` for what is not strict JSON.
@@ -59,12 +59,12 @@ export function inspectJson(body: Uint8Array, inspection: Inspection, depthMax: 
     const view = viewOf(body, leaf)
     // The walk has surveyed the bytes of the body; only of other bytes nothing is known yet.
     if (leaf.escaped) scanView(view, open)
-    else scanSurveyed(view, leaf.seen, { open, depth: 0 })
+    else scanPrefiltered(view, leaf.seen, { open, depth: 0 })
     if (inspection.count === before) return
     const decode = leaf.escaped ? unescapeJson : (masked: View): View => masked
     const text = { body, start: leaf.from, end: leaf.to, place, decode }
     const judge = (value: View): void => members.lookAgain(leaf, walk, textOf(value))
-    settleLeaf(leaf.kind === 'key' ? text : { ...text, judge }, inspection, before)
+    maskToFixpoint(leaf.kind === 'key' ? text : { ...text, judge }, inspection, before)
     if (leaf.kind !== 'key') return
     const dataClass = inspection.hitsSince(before)[0]?.finding.dataClass ?? ''
     concealed.set(leaf.from, `[${dataClass.toUpperCase()}]`)

@@ -1,5 +1,5 @@
 import { scanCards } from '../detectors/card-numbers.ts'
-import { scanForeignNames, scanKeywords } from '../detectors/detector-gate.ts'
+import { scanForeignNames, scanKeywords } from '../detectors/detector-matcher.ts'
 import { scanDigits } from '../detectors/digits.ts'
 import {
   hasBase64,
@@ -7,9 +7,9 @@ import {
   hasDigits,
   hasEscapes,
   hasNonAscii,
-  type Survey,
-  surveyText,
-} from '../detectors/survey.ts'
+  type Prefilter,
+  prefilterText,
+} from '../detectors/prefilter.ts'
 import { STEPS } from '../inspection-work.ts'
 import { scanEmbeddedJson } from '../json/embedded-json.ts'
 import { eachBase64 } from '../text/base64.ts'
@@ -42,11 +42,11 @@ export interface Scanning {
  * no more from each than its encodings have alignments, so the work is linear in the length.
  */
 export function scanView(view: View, open: OpenScan): void {
-  scanSurveyed(view, surveyText(view.bytes, view.from, view.to), { open, depth: 0 })
+  scanPrefiltered(view, prefilterText(view.bytes, view.from, view.to), { open, depth: 0 })
 }
 
 /** As `scanView`, for a view that is already surveyed. */
-export function scanSurveyed(view: View, seen: Survey, scanning: Scanning): void {
+export function scanPrefiltered(view: View, seen: Prefilter, scanning: Scanning): void {
   const { open, depth } = scanning
   const scan = open(view)
   const length = view.to - view.from
@@ -58,14 +58,14 @@ export function scanSurveyed(view: View, seen: Survey, scanning: Scanning): void
     const folded = fold(view)
     if (folded !== null) {
       plain = folded
-      plainSeen = surveyText(folded.bytes, folded.from, folded.to)
+      plainSeen = prefilterText(folded.bytes, folded.from, folded.to)
       scanPlain(open(folded), plainSeen, scanning)
     }
   }
   if (depth >= decodeDepthMax) return
   const scanDeeper = (decoded: View): void => {
-    const survey = surveyText(decoded.bytes, decoded.from, decoded.to)
-    scanSurveyed(decoded, survey, { ...scanning, depth: depth + 1 })
+    const prefilter = prefilterText(decoded.bytes, decoded.from, decoded.to)
+    scanPrefiltered(decoded, prefilter, { ...scanning, depth: depth + 1 })
   }
   if (hasEscapes(plainSeen)) {
     scan.spend(STEPS.unescapedByte * length)
@@ -82,7 +82,7 @@ export function scanSurveyed(view: View, seen: Survey, scanning: Scanning): void
 
 const NONE: readonly number[] = []
 
-function scanPlain(scan: Scan, seen: Survey, { open, layer = 0 }: Scanning): void {
+function scanPlain(scan: Scan, seen: Prefilter, { open, layer = 0 }: Scanning): void {
   scan.spend(STEPS.byte * (scan.view.to - scan.view.from) + STEPS.digit * seen.digits)
   const claimed = hasCardDigits(seen) ? scanCards(scan) : NONE
   if (hasDigits(seen)) scanDigits(scan, claimed)
@@ -94,7 +94,7 @@ function scanPlain(scan: Scan, seen: Survey, { open, layer = 0 }: Scanning): voi
   scanEmbeddedJson(scan, (text) => {
     scan.spend(STEPS.decodedByte * (text.to - text.from))
     // Encodings are peeled off the outer text, whose escapes these are.
-    const survey = surveyText(text.bytes, text.from, text.to)
-    scanSurveyed(text, survey, { open, depth: decodeDepthMax, layer: layer + 1 })
+    const prefilter = prefilterText(text.bytes, text.from, text.to)
+    scanPrefiltered(text, prefilter, { open, depth: decodeDepthMax, layer: layer + 1 })
   })
 }

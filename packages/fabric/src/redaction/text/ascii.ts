@@ -8,7 +8,7 @@ export const URL_SAFE = 8
 export const STANDARD = 16
 /** Bytes that start an escape: `%`, `\`, `&`. */
 export const ESCAPE = 32
-/** Bytes beyond ASCII, and DEL. A survey counts other control characters among them. */
+/** Bytes beyond ASCII, and DEL. A prefilter counts other control characters among them. */
 export const NON_ASCII = 64
 /** Characters of a domain name or of the local part of an address besides letters and digits. */
 export const MAIL_PUNCTUATION = 128

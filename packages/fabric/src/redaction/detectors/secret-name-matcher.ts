@@ -1,5 +1,5 @@
 import { ALNUM, DIGIT, ESCAPE, KIND, NON_ASCII } from '../text/ascii.ts'
-import { createKeywordGate } from './keyword-gate.ts'
+import { createKeywordMatcher } from './keyword-matcher.ts'
 import { PLAIN_NAMES, secretNameLengthMax, VARIANT_WORDS } from './secret-names.ts'
 
 /** Number of letters at the end of a name that show whether it may be one of the above. */
@@ -39,7 +39,7 @@ const LAST_LETTERS = new Uint8Array(32)
 for (const tail of TAILS) LAST_LETTERS[tail & 31] = 1
 
 /** Every name of the table, found in a name of which separators are passed over. */
-const plainGate = createKeywordGate(PLAIN_NAMES, { caseSensitive: false })
+const plainMatcher = createKeywordMatcher(PLAIN_NAMES, { caseSensitive: false })
 
 /**
  * Turns most names away by their last letters, and the others that hold none of the table. It never
@@ -92,7 +92,7 @@ const MAY_HIDE: ReadonlySet<number> = new Set(Buffer.from('[%&\\'))
  * folded.
  */
 function mayHoldSecretName(bytes: Uint8Array, from: number, to: number): boolean {
-  const { next, classes, outputsFrom } = plainGate
+  const { next, classes, outputsFrom } = plainMatcher
   let state = 0
   for (let i = from; i < to; i++) {
     const byte = bytes[i] as number

@@ -2,7 +2,7 @@ import { STEPS } from '../inspection-work.ts'
 import type { Scan } from '../text/view.ts'
 import { CREDENTIAL_RULES } from './credentials.ts'
 import { scanEmail } from './email.ts'
-import { createKeywordGate, type KeywordGate } from './keyword-gate.ts'
+import { createKeywordMatcher, type KeywordMatcher } from './keyword-matcher.ts'
 import { NamedSecrets } from './named-secret.ts'
 import { FOREIGN_STEMS, SECRET_STEMS } from './secret-stems.ts'
 
@@ -20,13 +20,13 @@ const KEYWORDS = [
 ]
 
 /** Finds keywords in any case, since some have any; the others are compared once more. */
-export const detectorGate = createKeywordGate(
+export const detectorMatcher = createKeywordMatcher(
   KEYWORDS.map((entry) => entry.keyword.toLowerCase()),
   { caseSensitive: false },
 )
 
 /** Apart, since only texts beyond ASCII hold any, and every byte value would widen the table. */
-const foreignGate = createKeywordGate(FOREIGN_STEMS, { caseSensitive: false })
+const foreignMatcher = createKeywordMatcher(FOREIGN_STEMS, { caseSensitive: false })
 
 /**
  * Calls the detectors of every keyword in the view, in the order of the keywords' ends. Names of
@@ -35,7 +35,7 @@ const foreignGate = createKeywordGate(FOREIGN_STEMS, { caseSensitive: false })
 export function scanKeywords(scan: Scan): void {
   const named: Stem[] = []
   const { bytes } = scan.view
-  eachKeyword(detectorGate, scan, (index, end) => {
+  eachKeyword(detectorMatcher, scan, (index, end) => {
     const entry = KEYWORDS[index]
     if (entry === undefined) return
     scan.spend(STEPS.keyword)
@@ -50,7 +50,7 @@ export function scanKeywords(scan: Scan): void {
 /** Names of secrets in other alphabets. */
 export function scanForeignNames(scan: Scan): void {
   const named: Stem[] = []
-  eachKeyword(foreignGate, scan, (index, end) => {
+  eachKeyword(foreignMatcher, scan, (index, end) => {
     scan.spend(STEPS.keyword)
     const length = FOREIGN_STEMS[index]?.length ?? 0
     named.push({ at: end - length, length })
@@ -72,11 +72,11 @@ function lookAt(scan: Scan, named: Stem[]): void {
 }
 
 function eachKeyword(
-  gate: KeywordGate,
+  matcher: KeywordMatcher,
   { view }: Scan,
   visit: (keyword: number, end: number) => void,
 ): void {
-  const { next, classes, outputsFrom, outputs, width } = gate
+  const { next, classes, outputsFrom, outputs, width } = matcher
   const { bytes, to } = view
   let state = 0
   for (let i = view.from; i < to; i++) {

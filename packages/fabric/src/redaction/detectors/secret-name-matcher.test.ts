@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { mayNameSecret } from './secret-name-gate.ts'
+import { mayNameSecret } from './secret-name-matcher.ts'
 import { FOREIGN_NAMES, SECRET_NAMES, secretRule } from './secret-names.ts'
 
 const names = [...SECRET_NAMES.flatMap((row) => row.names), ...FOREIGN_NAMES]

@@ -5,7 +5,7 @@
  * the text is. States that end a keyword have the highest numbers: one comparison distinguishes
  * them.
  */
-export interface KeywordGate {
+export interface KeywordMatcher {
   readonly next: Int32Array
   readonly classes: Uint8Array
   /** States from here on end at least one keyword. */
@@ -22,10 +22,10 @@ interface Node {
   id: number
 }
 
-export function createKeywordGate(
+export function createKeywordMatcher(
   keywords: readonly string[],
   options: { readonly caseSensitive: boolean } = { caseSensitive: true },
-): KeywordGate {
+): KeywordMatcher {
   const root = buildTrie(keywords)
   const nodes = linkFailures(root)
   const classes = new Uint8Array(256)

@@ -2,11 +2,11 @@ import { isControlByte } from '@countersign/protocol'
 import { BASE64, DIGIT, ESCAPE, KIND, NON_ASCII } from '../text/ascii.ts'
 import { base64RunMin } from '../text/base64.ts'
 import { cardDigitsMin } from './card.ts'
-import { detectorGate } from './detector-gate.ts'
+import { detectorMatcher } from './detector-matcher.ts'
 import { DIGIT_BYTE, digitsMin, GAP_BYTE, NUMBER_KIND } from './digit-run.ts'
 
 /** Result of one pass over some text: it shows which detectors have a reason to run. */
-export interface Survey {
+export interface Prefilter {
   /** All kinds of bytes that occur, as bits. */
   kinds: number
   /**
@@ -27,7 +27,7 @@ export interface Survey {
   escaped: boolean
 }
 
-export function createSurvey(): Survey {
+export function createPrefilter(): Prefilter {
   return {
     kinds: 0,
     digitRuns: 0,
@@ -39,19 +39,19 @@ export function createSurvey(): Survey {
   }
 }
 
-export function clearSurvey(seen: Survey): void {
+export function clearPrefilter(seen: Prefilter): void {
   seen.kinds = seen.digitRuns = seen.digits = seen.base64Runs = seen.openRun = 0
   seen.keyword = seen.escaped = false
 }
 
-export const hasDigits = (seen: Survey): boolean => seen.digitRuns > digitsMin
-export const hasCardDigits = (seen: Survey): boolean => seen.digits >= cardDigitsMin
-export const hasBase64 = (seen: Survey): boolean => seen.base64Runs >= base64RunMin
-export const hasEscapes = (seen: Survey): boolean => (seen.kinds & ESCAPE) !== 0
-export const hasNonAscii = (seen: Survey): boolean => (seen.kinds & NON_ASCII) !== 0
+export const hasDigits = (seen: Prefilter): boolean => seen.digitRuns > digitsMin
+export const hasCardDigits = (seen: Prefilter): boolean => seen.digits >= cardDigitsMin
+export const hasBase64 = (seen: Prefilter): boolean => seen.base64Runs >= base64RunMin
+export const hasEscapes = (seen: Prefilter): boolean => (seen.kinds & ESCAPE) !== 0
+export const hasNonAscii = (seen: Prefilter): boolean => (seen.kinds & NON_ASCII) !== 0
 
 /** Reports whether no detector or decoder has anything to do. */
-export function isQuiet(seen: Survey): boolean {
+export function isQuiet(seen: Prefilter): boolean {
   return (
     !seen.keyword &&
     seen.digitRuns <= digitsMin &&
@@ -71,12 +71,12 @@ const CLASS_SHIFT = 16
 const CLASS_MASK = 0xff
 const BYTES = Int32Array.from(KIND, (kind, byte) => {
   const stops = byte === 0x22 || byte === 0x5c || byte < 0x20
-  const gateClass = (detectorGate.classes[byte] as number) << CLASS_SHIFT
+  const matcherClass = (detectorMatcher.classes[byte] as number) << CLASS_SHIFT
   const isBase64 = (kind & BASE64) !== 0 ? 1 << 31 : 0
   const isNumber = ((NUMBER_KIND[byte] as number) & (DIGIT_BYTE | GAP_BYTE)) !== 0 ? 1 << 30 : 0
-  return kind | (stops ? STOP : 0) | gateClass | isBase64 | isNumber
+  return kind | (stops ? STOP : 0) | matcherClass | isBase64 | isNumber
 })
-const { next, outputsFrom } = detectorGate
+const { next, outputsFrom } = detectorMatcher
 
 /**
  * Surveys `bytes` from `from` to the first quote, backslash or control character, or to `to`; adds
@@ -84,7 +84,12 @@ const { next, outputsFrom } = detectorGate
  *
  * This loop sees every byte of every message once: the one place where its shape matters.
  */
-export function surveyStretch(bytes: Uint8Array, from: number, to: number, seen: Survey): number {
+export function prefilterStretch(
+  bytes: Uint8Array,
+  from: number,
+  to: number,
+  seen: Prefilter,
+): number {
   let kinds = 0
   let digits = 0
   let digitRuns = 0
@@ -132,11 +137,11 @@ export const beginsSwitch = (bytes: Uint8Array, at: number): boolean =>
  * Surveys all of a text. No keyword holds a byte that ends a stretch, so nothing is missed between
  * two.
  */
-export function surveyText(bytes: Uint8Array, from: number, to: number): Survey {
-  const seen = createSurvey()
+export function prefilterText(bytes: Uint8Array, from: number, to: number): Prefilter {
+  const seen = createPrefilter()
   let at = from
   while (at < to) {
-    at = surveyStretch(bytes, at, to, seen)
+    at = prefilterStretch(bytes, at, to, seen)
     if (at < to) {
       const stop = bytes[at] as number
       // Folding removes it: `4111\u00001111` is one number for a reader that drops it.

@@ -1,10 +1,10 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { createKeywordGate } from './keyword-gate.ts'
+import { createKeywordMatcher } from './keyword-matcher.ts'
 
 /** Every `[keyword, end]` that the table reports, read as the detectors read it. */
 function findWith(keywords: readonly string[], text: string, caseSensitive: boolean): string[] {
-  const { next, classes, outputsFrom, outputs, width } = createKeywordGate(keywords, {
+  const { next, classes, outputsFrom, outputs, width } = createKeywordMatcher(keywords, {
     caseSensitive,
   })
   const found: string[] = []
@@ -34,7 +34,7 @@ const word = fc.string({
   maxLength: 5,
 })
 
-test('a gate reports exactly the occurrences that a naive search finds', () => {
+test('a matcher reports exactly the occurrences that a naive search finds', () => {
   const text = fc.string({
     unit: fc.constantFrom('a', 'b', 'c', '@', '-', 'z', '\u00ff'),
     maxLength: 60,
@@ -46,7 +46,7 @@ test('a gate reports exactly the occurrences that a naive search finds', () => {
   )
 })
 
-test('a gate that ignores case finds a keyword in any, and no other letters', () => {
+test('a matcher that ignores case finds a keyword in any, and no other letters', () => {
   expect(findWith(['card', 'tel'], 'Card CARD cArd TEL card', false)).toHaveLength(5)
   expect(findWith(['card'], 'CARD', true)).toEqual([])
   expect(findWith(['a-b'], 'A-B A\rB', false)).toHaveLength(1)

@@ -27,7 +27,7 @@ export interface LeafText extends Span {
  * leave the second one masked further than the first. `before` is how many hits there were before
  * this leaf.
  */
-export function settleLeaf(leaf: LeafText, inspection: Inspection, before: number): void {
+export function maskToFixpoint(leaf: LeafText, inspection: Inspection, before: number): void {
   let seen = before
   let made: readonly Cut[] = []
   for (let round = 0; round < roundsMax; round++) {

@@ -69,11 +69,11 @@ describe('a key file', () => {
     await symlink(place().path, link)
     await expect(open({ from: 'key-file', path: link })).rejects.toThrow('link')
     await expect(open({ from: 'key-file', path: join(root, 'keys') })).rejects.toThrow(
-      'no key file',
+      'not a key file',
     )
     const pipe = join(root, 'pipe')
     execFileSync('mkfifo', ['-m', '600', pipe])
-    await expect(open({ from: 'key-file', path: pipe })).rejects.toThrow('no key file')
+    await expect(open({ from: 'key-file', path: pipe })).rejects.toThrow('not a key file')
     await writeFile(place().path, 'secret\n')
     await expect(open(place())).rejects.toThrow('32 bytes in base64')
   })
@@ -193,7 +193,7 @@ describe('a key in the keyring', () => {
     await fillStore()
     await expect(open(place, keyring)).rejects.toThrow('restore the key')
     entries.set('countersign/fabric-1', 'not base64!')
-    await expect(open(place, keyring)).rejects.toThrow('no master key')
+    await expect(open(place, keyring)).rejects.toThrow('not a master key')
     expect(entries.get('countersign/fabric-1')).toBe('not base64!')
   })
 

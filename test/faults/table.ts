@@ -326,7 +326,7 @@ export const startFaults: readonly Fault[] = [
     ends: 3,
     within: theStart,
     says: /clock/,
-    message: 'the clock is far behind the last signed head',
+    message: 'the clock is behind the ledger …',
     next: 'set the clock',
     options: { fault: `clock:-${2 * 86_400_000}` },
   },
@@ -708,7 +708,7 @@ export const connectorFaults: readonly Fault[] = [
     ends: 2,
     within: theStart,
     says: /identity/,
-    message: 'the stored identity cannot be used',
+    message: 'the stored identity could not be read',
     next: 'enrol again',
     prepare(lab) {
       const folder = join(lab.data, 'agents/caller')

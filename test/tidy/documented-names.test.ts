@@ -17,6 +17,7 @@ import {
   commandsWithoutRow,
   commandTableFaults,
   dottedNameFaults,
+  messageFaults,
   type Names,
   optionFaults,
   variableFaults,
@@ -123,6 +124,10 @@ describe('documents', () => {
     expectNone(files.flatMap((file) => variableFaults(file, read(file), names)))
   })
 
+  test('every message that a document explains is written by the product', () => {
+    expectNone(files.flatMap((file) => messageFaults(file, read(file), names)))
+  })
+
   test('docs/cli.md gives each exit code in the words of the program', () => {
     const page = read('docs/cli.md')
     const rows = new Map(
@@ -155,6 +160,11 @@ describe('planted names', () => {
     ['an operation', dottedNameFaults, '`agent.gone`'],
     ['an annotation', annotationFaults, '`@gone("x")`'],
     ['an annotation in a block', annotationFaults, '```cedar\n@gone("x")\n```'],
+    [
+      'a message',
+      messageFaults,
+      '| Message | Action |\n| --- | --- |\n| `port … is in no use` | x |\n',
+    ],
     ['a variable', variableFaults, 'set COUNTERSIGN_GONE'],
   ])('%s that does not exist', (_, rule, text) => {
     expect(faultsOf(rule, text)).toHaveLength(1)
@@ -173,6 +183,7 @@ describe('planted names', () => {
     [dottedNameFaults, '`limits.bodyBytes`, `agent.list`, `policy.version`, `log.level`'],
     [annotationFaults, '`@mask("card")`, `@path`'],
     [variableFaults, '`COUNTERSIGN_DATA`'],
+    [messageFaults, '| Message | Action |\n| --- | --- |\n| `port … is in use` | x |\n'],
   ])('names that exist', (rule, text) => {
     expect(faultsOf(rule, text)).toEqual([])
   })

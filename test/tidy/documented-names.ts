@@ -184,3 +184,22 @@ export function variableFaults(file: string, text: string, { sources }: Names): 
     .filter((name) => !sources.includes(name))
     .map((name) => `${file} names the variable ${name}, which nothing reads`)
 }
+
+/** Each message in the tables of messages is written in the sources, around its variable parts. */
+export function messageFaults(file: string, text: string, { sources }: Names): readonly string[] {
+  const written = sources.replaceAll(/['`]\s*\+\s*['`]/g, '').replaceAll("\\'", "'")
+  const tables = [...text.matchAll(/^\| Message \|.*\n\| -.*\n((?:\|.*\n)+)/gm)]
+  return tables.flatMap(([, body = '']) =>
+    body.split('\n').flatMap((row) => {
+      const [, cell = ''] = row.split(' | ').join('|').split('|')
+      const spans = [...cell.matchAll(/`([^`]+)`/g)].map(([, span = '']) => span)
+      return spans.flatMap((span) =>
+        span
+          .split(/…|<[^>]+>|\d+|, /)
+          .map((part) => part.replaceAll(/^[\s:.]+|[\s:.]+$/g, ''))
+          .filter((part) => part.length > 5 && !written.includes(part))
+          .map((part) => `${file} has the message ${part}, which nothing writes`),
+      )
+    }),
+  )
+}

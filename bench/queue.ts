@@ -267,7 +267,8 @@ function requestAs(caller: string, channels: Channels): ChannelRequest {
   > = {
     'POST messages': async (bytes) => {
       const decoded = accepted(decodePublish(bytes))
-      return encodePublishAnswer(accepted(await channels.publish(call, decoded)))
+      const verified = accepted(await channels.checks.publish(call, decoded))
+      return encodePublishAnswer(accepted(await channels.publish(call, verified)))
     },
     'POST leases': async (bytes) => {
       const request = present(parseLeaseRequest(bytes))
@@ -276,7 +277,9 @@ function requestAs(caller: string, channels: Channels): ChannelRequest {
       return encodeLeases(messages.map(({ message, ...rest }) => ({ ...rest, ...message })))
     },
     'POST settlements': async (bytes) => {
-      const { settled } = accepted(await channels.settle(call, present(parseSettlement(bytes))))
+      const settlement = present(parseSettlement(bytes))
+      const verified = accepted(await channels.checks.settlement(call, settlement))
+      const { settled } = accepted(await channels.settle(call, verified))
       return encodeSettlementAnswer(settled)
     },
     'POST keys': async (bytes) => {

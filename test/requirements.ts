@@ -409,7 +409,8 @@ export const REQUIREMENTS = {
     lies: ['costly-text'],
   },
   'record:intent-first': {
-    promise: 'The intent is durable before anything leaves for the receiver.',
+    promise:
+      'The intent is durable before anything leaves for the receiver, and states a request whose checks are all passed.',
     on: everywhere,
   },
   'record:refusals-too': {

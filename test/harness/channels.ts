@@ -130,7 +130,17 @@ export async function lease(
   return leased
 }
 
-/** Expects what the attacker receives on the queue, and what the ledger holds of it. */
+/** Refused for what only the channel knows at that moment, which can be after the intent. */
+const ofTheChannel: ReadonlySet<RefusalCode> = new Set<RefusalCode>([
+  'IDEMPOTENCY_CONFLICT',
+  'RATE_LIMITED',
+  'WITHDRAWN',
+])
+
+/**
+ * Expects what the attacker receives on the queue, and what the ledger holds of it: membership and
+ * signatures are checked before an intent, so that its refusal is the only entry.
+ */
 export async function expectQueueRefused(
   world: World,
   heard: Heard,
@@ -144,6 +154,7 @@ export async function expectQueueRefused(
   expect(heard.headers.get('countersign-disposition')).toEqual([disposition])
   const entries = await world.explain(exchangeOf(heard))
   expect(entries.at(-1)?.facts).toMatchObject({ code })
+  if (!ofTheChannel.has(code)) expect(entries.map(({ kind }) => kind)).toEqual(['refusal'])
 }
 
 /** A lie about who asks: a lease in the hall of the caller, with whatever the draft changes. */

@@ -14,6 +14,7 @@ import {
   parseLeaseRequest,
   parseSealedMessage,
   parseSettlement,
+  type Settlement,
   utf8,
 } from '@countersign/protocol'
 import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
@@ -28,7 +29,7 @@ import { systemRandom } from '../lib/random.ts'
 import { Refusal } from '../lib/refusal.ts'
 import { ChannelAuthority } from './channel-authority.ts'
 import { Channels } from './channels.ts'
-import { decodePublish } from './publish-decoding.ts'
+import { type DecodedPublish, decodePublish } from './publish-decoding.ts'
 import { QUEUE_WIRE } from './wire.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'queue-'))
@@ -137,6 +138,19 @@ const entitled = {
   senderRight: () => 'stands' as const,
 }
 
+type Publishing = Parameters<Channels['publish']>[0]
+type Settling = Parameters<Channels['settle']>[0]
+
+async function publish(channels: Channels, call: Publishing, decoded: DecodedPublish) {
+  const verified = await channels.checks.publish(call, decoded)
+  return verified instanceof Refusal ? verified : channels.publish(call, verified)
+}
+
+async function settle(channels: Channels, call: Settling, settlement: Settlement) {
+  const verified = await channels.checks.settlement(call, settlement)
+  return verified instanceof Refusal ? verified : channels.settle(call, verified)
+}
+
 /** Does what the routes of a transport do, for one authenticated caller. */
 function requestAs(caller: string, open: () => OpenQueue): ChannelRequest {
   return async (method, path, _headers, body) => {
@@ -151,7 +165,7 @@ function requestAs(caller: string, open: () => OpenQueue): ChannelRequest {
         case 'POST messages': {
           const decoded = decodePublish(bytes)
           if (decoded instanceof Refusal) return decoded
-          const published = await channels.publish(call, decoded)
+          const published = await publish(channels, call, decoded)
           return published instanceof Refusal ? published : encodePublishAnswer(published)
         }
         case 'POST leases': {
@@ -171,7 +185,7 @@ function requestAs(caller: string, open: () => OpenQueue): ChannelRequest {
         case 'POST settlements': {
           const settlement = parseSettlement(bytes)
           if (settlement === null) return new Refusal('MESSAGE_MALFORMED', '')
-          const settled = await channels.settle(call, settlement)
+          const settled = await settle(channels, call, settlement)
           return settled instanceof Refusal ? settled : encodeSettlementAnswer(settled.settled)
         }
         case 'POST keys':
@@ -474,9 +488,30 @@ describe('lies', () => {
   const publishAs = async (caller: string, ...sealed: Uint8Array[]) => {
     const decoded = decodePublish(encodeFrames(sealed))
     if (decoded instanceof Refusal) return decoded.code
-    const answer = await open.channels.publish({ channel: 'orders', caller, ...entitled }, decoded)
+    const answer = await publish(open.channels, { channel: 'orders', caller, ...entitled }, decoded)
     return answer instanceof Refusal ? answer.code : 'PUBLISHED'
   }
+
+  test('a message whose sender leaves, or changes its key, after the check is not stored', async () => {
+    const { authority, channels, queue, store } = open
+    await create(alice, bob)
+    const call = { channel: 'orders', caller: 'alice', ...entitled }
+    const check = async () => {
+      const decoded = decodePublish(encodeFrames([sealAs(alice).bytes]))
+      if (decoded instanceof Refusal) throw new Error(decoded.detail)
+      const verified = await channels.checks.publish(call, decoded)
+      if (verified instanceof Refusal) throw new Error(verified.detail)
+      return verified
+    }
+    const early = await check()
+    const other = { ...alice.record.keys, signing: { ...alice.record.keys.signing, keyId: 'new' } }
+    queue.agents.set('alice', { ...alice.record, keys: other })
+    expect(await channels.publish(call, early)).toMatchObject({ code: 'SIGNATURE_REJECTED' })
+    queue.agents.set('alice', alice.record)
+    await authority.setMembers('orders', ['bob'])
+    expect(await channels.publish(call, early)).toMatchObject({ code: 'NOT_PERMITTED' })
+    expect((await store.stats()).map(({ messages }) => messages)).not.toContain(1)
+  })
 
   test('a message of another sender, channel, epoch, suite or time is refused [queue:sender-proved]', async () => {
     await create(alice, bob)
@@ -607,21 +642,29 @@ describe('lies', () => {
     const settlement = parseSettlement(body)
     const [item] = settlement?.items ?? []
     if (settlement === null || item === undefined) throw new Error('no settlement')
-    const settle = async (caller: string, changed: typeof settlement) => {
+    const settleAs = async (caller: string, changed: typeof settlement) => {
       const parsed = parseSettlement(encodeSettlement(changed))
       if (parsed === null) throw new Error('did not parse')
-      const answer = await open.channels.settle({ channel: 'orders', caller, ...entitled }, parsed)
+      const answer = await settle(open.channels, { channel: 'orders', caller, ...entitled }, parsed)
       return answer instanceof Refusal ? answer.code : answer.settled
     }
     const dead = [{ ...item, verdict: 'reject' as const, reason: 'no' }]
-    expect(await settle('bob', { ...settlement, items: dead })).toBe('SIGNATURE_REJECTED')
-    expect(await settle('bob', { ...settlement, group: 'h' })).toBe('SIGNATURE_REJECTED')
-    expect(await settle('carol', settlement)).toBe('SIGNATURE_REJECTED')
-    expect(await settle('bob', { ...settlement, items: [{ ...item, offset: 9 }] })).toBe(
+    expect(await settleAs('bob', { ...settlement, items: dead })).toBe('SIGNATURE_REJECTED')
+    expect(await settleAs('bob', { ...settlement, group: 'h' })).toBe('SIGNATURE_REJECTED')
+    expect(await settleAs('carol', settlement)).toBe('SIGNATURE_REJECTED')
+    expect(await settleAs('bob', { ...settlement, items: [{ ...item, offset: 9 }] })).toBe(
       'LEASE_LOST',
     )
-    expect(await settle('bob', settlement)).toEqual([true])
-    expect(await settle('bob', settlement)).toEqual([false])
+    // A receiver that changes its key after the check has countersigned with none of its own.
+    const call = { channel: 'orders', caller: 'bob', ...entitled }
+    const verified = await open.channels.checks.settlement(call, settlement)
+    if (verified instanceof Refusal) throw new Error(verified.detail)
+    const other = { ...bob.record.keys, signing: { ...bob.record.keys.signing, keyId: 'new' } }
+    open.queue.agents.set('bob', { ...bob.record, keys: other })
+    expect(await open.channels.settle(call, verified)).toMatchObject({ code: 'SIGNATURE_REJECTED' })
+    open.queue.agents.set('bob', bob.record)
+    expect(await settleAs('bob', settlement)).toEqual([true])
+    expect(await settleAs('bob', settlement)).toEqual([false])
   })
 
   test('a message changed in the store is never handed over, and is a dead letter with its reason', async () => {

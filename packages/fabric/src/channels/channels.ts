@@ -1,25 +1,19 @@
-import { createPublicKey, type KeyObject, verify } from 'node:crypto'
+import { verify } from 'node:crypto'
 import {
-  ackDigest,
-  ackSignatureInput,
   KEY_LOG_MESSAGES_MAX,
   type LeaseRequest,
   type PublishAnswer,
   parseKeyMessage,
-  type Settlement,
-  type SettlementItem,
   type SignedDescriptor,
-  toBase64Url,
   toHex,
 } from '@countersign/protocol'
 import type { AgentRecord } from '../identity/directory.ts'
 import type { Clock } from '../lib/clock.ts'
 import { Refusal } from '../lib/refusal.ts'
-import { sha256OfParts } from '../lib/sha256.ts'
 import type { ChannelAuthority } from './channel-authority.ts'
-import type { ChannelRecord, ChannelRecords } from './channel-records.ts'
+import type { ChannelRecords } from './channel-records.ts'
 import type { ChannelStore, PublishResult } from './channel-store.ts'
-import { type HeldMessage, HeldMessages } from './held-messages.ts'
+import { HeldMessages } from './held-messages.ts'
 import { type Hold, LeaseMemory } from './lease-memory.ts'
 import { LeaseTokens, nobodys } from './lease-tokens.ts'
 import {
@@ -30,12 +24,11 @@ import {
   type ReceiverCall,
   type SettlerCall,
 } from './leasing.ts'
-import { checkHeaders, checkSignatures, type Publisher } from './publish-check.ts'
-import type { DecodedPublish } from './publish-decoding.ts'
+import { Membership } from './membership.ts'
+import { RequestChecks, type VerifiedPublish, type VerifiedSettlement } from './request-checks.ts'
 
 /** Of one epoch's key log, which its readers get whole. */
 const keyLogLimits = { countMax: KEY_LOG_MESSAGES_MAX, bytesMax: 8 * 1024 * 1024 }
-const keyCacheMax = 4096
 
 export interface ChannelsOptions {
   readonly store: ChannelStore
@@ -65,33 +58,37 @@ export class Channels {
   readonly #options: ChannelsOptions
   readonly #memory: LeaseMemory
   readonly #held: HeldMessages
-  readonly #keys = new Map<string, KeyObject>()
+  readonly #members: Membership
   readonly #tokens: LeaseTokens
   readonly #leasing: Leasing
+  /** To be made before the intent of a request is recorded. */
+  readonly checks: RequestChecks
+
   constructor(options: ChannelsOptions, memory: LeaseMemory = new LeaseMemory()) {
     this.#options = options
     this.#memory = memory
     this.#held = new HeldMessages(options.store, memory)
+    this.#members = new Membership(options)
+    this.checks = new RequestChecks({ ...options, members: this.#members, held: this.#held })
     this.#tokens = new LeaseTokens(options.authority.leaseKey())
     this.#leasing = new Leasing({
       ...{ store: options.store, clock: options.clock, memory },
       ...{ held: this.#held, tokens: this.#tokens },
       statusVersion: () => options.authority.statusVersion,
       takePart: (call) => {
-        const taken = this.#takePart(call)
+        const taken = this.#members.takePart(call)
         return taken instanceof Refusal ? taken : taken.channel.name
       },
     })
   }
 
-  async publish(call: ChannelCall, { messages }: DecodedPublish): Promise<PublishAnswer | Refusal> {
-    const claimed = this.#admit(call, messages)
-    if (claimed instanceof Refusal) return claimed
-    const refusal = await checkSignatures(messages, claimed.publisher)
-    if (refusal !== null) return refusal
-    // Asked anew: meanwhile the sender can have been removed, or the epoch, its key or its time
-    // ended.
-    const admitted = this.#admit(call, messages)
+  async publish(
+    call: ChannelCall,
+    { messages }: VerifiedPublish,
+  ): Promise<PublishAnswer | Refusal> {
+    // Asked again: since the signatures were verified the sender can have been removed, or the
+    // epoch, its key or its time ended. Each header names the key that was verified.
+    const admitted = this.checks.admit(this.#members.takePart(call), messages)
     if (admitted instanceof Refusal) return admitted
     const { channel, now } = admitted
     const { authority, store } = this.#options
@@ -137,26 +134,19 @@ export class Channels {
   }
 
   /**
-   * Each verdict holds only under the receiver's countersignature over message and sender's
-   * signature, and while the receiver may have the message: it takes nothing from others that it
-   * could not lease.
+   * Each verdict holds only under the receiver's countersignature, and while the receiver may have
+   * the message: it takes nothing from others that it could not lease.
    */
-  async settle(call: SettlerCall, settlement: Settlement): Promise<Settled | Refusal> {
-    const { group } = settlement
-    const found = await this.#foundOf(call, settlement)
-    if (found instanceof Refusal) return found
-    // Asked anew: messages may have been read back from the disk. No wait from here to the store.
-    const taken = this.#takePart(call)
+  async settle(
+    call: SettlerCall,
+    { settlement, found, countersigned }: VerifiedSettlement,
+  ): Promise<Settled | Refusal> {
+    const { group, signingKeyId } = settlement
+    // Asked again, since the intent took its time. No wait from here to the store.
+    const taken = this.#members.takePart(call)
     if (taken instanceof Refusal) return taken
     const { channel, publisher } = taken
-    const digests = found.map(({ item: { verdict, reason }, held }) =>
-      ackDigest({ ...held, group, verdict, reason }, sha256OfParts),
-    )
-    const countersigned = ackSignatureInput(digests, sha256OfParts)
-    if (
-      settlement.signingKeyId !== publisher.signingKeyId ||
-      !verify(null, countersigned, publisher.signingKey, settlement.countersignature)
-    ) {
+    if (signingKeyId !== publisher.signingKeyId) {
       return new Refusal('SIGNATURE_REJECTED', `${call.caller} on ${channel.name}`)
     }
     const now = this.#options.clock.now()
@@ -179,38 +169,20 @@ export class Channels {
     return { settled, countersigned }
   }
 
-  /** The items of a settlement, each with what it is about. */
-  async #foundOf(
-    call: SettlerCall,
-    { items }: Settlement,
-  ): Promise<readonly FoundItem[] | Refusal> {
-    const taken = this.#takePart(call)
-    if (taken instanceof Refusal) return taken
-    const { name: channel } = taken.channel
-    const found: FoundItem[] = []
-    for (const item of items) {
-      const held = await this.#held.find({ channel, offset: item.offset }, call.caller)
-      if (held instanceof Refusal) return held
-      if (held === null) return new Refusal('LEASE_LOST', `${channel} ${item.offset} is gone`)
-      found.push({ item, held })
-    }
-    return found
-  }
-
   /** The signed descriptor of the present epoch, or of an earlier one that still has messages. */
   async describe(call: ChannelCall, epoch: number | null): Promise<SignedDescriptor | Refusal> {
-    const taken = this.#takePart(call)
+    const taken = this.#members.takePart(call)
     if (taken instanceof Refusal) return taken
     const { name, epoch: present } = taken.channel
     const found = await this.#options.authority.findDescriptor(name, epoch ?? present)
-    const still = this.#takePart(call)
+    const still = this.#members.takePart(call)
     if (still instanceof Refusal) return still
     return found ?? new Refusal('OPERATION_UNKNOWN', `${name} keeps no epoch ${epoch ?? present}`)
   }
 
   /** Puts one key message into the log of the present epoch. Null when it is there. */
   async putKey(call: ChannelCall, bytes: Uint8Array): Promise<Refusal | null> {
-    const taken = this.#takePart(call)
+    const taken = this.#members.takePart(call)
     if (taken instanceof Refusal) return taken
     const signed = parseKeyMessage(bytes)
     if (signed === null) return new Refusal('MESSAGE_MALFORMED', 'not a key message')
@@ -255,7 +227,7 @@ export class Channels {
    * The log of an epoch, with the room that it takes: to be released when its response has left.
    */
   async keys(call: ChannelCall, epoch: number): Promise<LoggedKeys | Refusal> {
-    const taken = this.#takePart(call)
+    const taken = this.#members.takePart(call)
     if (taken instanceof Refusal) return taken
     const { name } = taken.channel
     const bytes = await this.#options.records.keyBytes(name, epoch)
@@ -265,7 +237,7 @@ export class Channels {
       const keys = await this.#options.records.keys(name, epoch)
       // Asked anew: room is waited for, and the log may be of an epoch that began without this
       // caller.
-      const still = this.#takePart(call)
+      const still = this.#members.takePart(call)
       if (!(still instanceof Refusal)) return { keys, hold }
       hold.release()
       return still
@@ -279,56 +251,6 @@ export class Channels {
   close(): void {
     this.#leasing.close()
   }
-
-  /** Checks what may be stored at this moment, if its signatures are good. */
-  #admit(
-    call: ChannelCall,
-    messages: DecodedPublish['messages'],
-  ): (TakingPart & { readonly now: number }) | Refusal {
-    const taken = this.#takePart(call)
-    if (taken instanceof Refusal) return taken
-    const { channel, publisher } = taken
-    const { trustDomain, clock } = this.#options
-    const now = clock.now()
-    return checkHeaders(messages, publisher, { trustDomain, channel, now }) ?? { ...taken, now }
-  }
-
-  /** Membership applies in addition to policy, not after it: both have to permit the call. */
-  #takePart({ channel: name, caller, still }: ChannelCall): TakingPart | Refusal {
-    const lost = still()
-    if (lost !== null) return lost
-    const channel = this.#options.authority.find(name)
-    if (channel === null) return new Refusal('RECEIVER_UNKNOWN', `channel ${name}`)
-    const agent = this.#options.findAgent(caller)
-    if (!channel.members.includes(caller) || agent?.status !== 'active' || agent.keys === null) {
-      return new Refusal('NOT_PERMITTED', `${caller} has no part in ${name}`)
-    }
-    const { keyId, publicKey } = agent.keys.signing
-    return {
-      channel,
-      publisher: { name: caller, signingKeyId: keyId, signingKey: this.#keyOf(publicKey) },
-    }
-  }
-
-  #keyOf(raw: Uint8Array): KeyObject {
-    const x = toBase64Url(raw)
-    const known = this.#keys.get(x)
-    if (known !== undefined) return known
-    const key = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' })
-    if (this.#keys.size >= keyCacheMax) this.#keys.clear()
-    this.#keys.set(x, key)
-    return key
-  }
-}
-
-interface FoundItem {
-  readonly item: SettlementItem
-  readonly held: HeldMessage
-}
-
-interface TakingPart {
-  readonly channel: ChannelRecord
-  readonly publisher: Publisher
 }
 
 /**

@@ -1,6 +1,7 @@
 import { mayHaveActed, type RefusalCode, type SignedResponse } from '@countersign/protocol'
 import type { FactValue } from '../ledger/ledger.ts'
 import { Refusal, StatedRefusal, Withdrawal } from '../lib/refusal.ts'
+import type { Inspected } from './inspect.ts'
 import type { Intended } from './record.ts'
 
 /**
@@ -164,3 +165,12 @@ export type Forwarder = (
   intended: Intended,
   still: StillPermitted,
 ) => Promise<Delivered | Refusal | Undelivered>
+
+/**
+ * A receiver inside this process with conditions of its own, such as membership and signatures. The
+ * request is checked against them before its intent is recorded; a refusal is recorded like every
+ * other. The check returns the forwarder that carries the checked request out.
+ */
+export interface CheckedForwarder {
+  check(inspected: Inspected): Promise<Forwarder | Refusal>
+}

@@ -5,7 +5,13 @@ import type { AgentRecord } from '../identity/directory.ts'
 import type { EntryDraft } from '../ledger/ledger.ts'
 import { Refusal, StatedRefusal } from '../lib/refusal.ts'
 import type { Decision, Obligations } from '../policy/policy.ts'
-import { type Delivered, type Forwarder, type StreamEvent, withheld } from './delivery.ts'
+import {
+  type CheckedForwarder,
+  type Delivered,
+  type Forwarder,
+  type StreamEvent,
+  withheld,
+} from './delivery.ts'
 import { enforce, type Outcome, type PipelineDeps } from './enforce.ts'
 import { LoopShare } from './loop-share.ts'
 import type { UncheckedRequest } from './unchecked-request.ts'
@@ -205,6 +211,36 @@ describe('enforce', () => {
     expect((await world.enforce()).refusal?.code).toBe('NOT_PERMITTED')
     expect(world.events).toEqual(['refusal'])
     expect(world.entries[0]?.facts['code']).toBe('NOT_PERMITTED')
+  })
+
+  test('a receiver that checks the request itself does so before the intent [record:intent-first]', async () => {
+    const world = new World()
+    const check = (answer: () => Forwarder | Refusal): CheckedForwarder => ({
+      async check({ authorized }) {
+        world.events.push(`check ${authorized.authenticated.caller.name}`)
+        return answer()
+      },
+    })
+    const deps = world.deps()
+    await enforce(
+      deps,
+      unchecked,
+      check(() => world.forwarder),
+    )
+    expect(world.events).toEqual([`check ${caller.name}`, 'intent', 'deliver card 4111', 'outcome'])
+    for (const [answer, code] of [
+      [() => new Refusal('SIGNATURE_REJECTED', 'of another'), 'SIGNATURE_REJECTED'],
+      [
+        () => {
+          throw new Error('broken')
+        },
+        'UNDECIDED',
+      ],
+    ] as const) {
+      world.events.length = 0
+      expect((await enforce(deps, unchecked, check(answer))).refusal?.code).toBe(code)
+      expect(world.events).toEqual([`check ${caller.name}`, 'refusal'])
+    }
   })
 
   test('without a credential a request gets no further [authenticate:someone]', async () => {

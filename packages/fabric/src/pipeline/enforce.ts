@@ -4,7 +4,12 @@ import { Refusal, undecided, type Withdrawal } from '../lib/refusal.ts'
 import { type AuthenticateDeps, type Authenticated, authenticate } from './authenticate.ts'
 import { authorize } from './authorize.ts'
 import { type Answered, type DeliverDeps, deliver } from './deliver.ts'
-import { type Forwarder, type StillPermitted, Undelivered } from './delivery.ts'
+import {
+  type CheckedForwarder,
+  type Forwarder,
+  type StillPermitted,
+  Undelivered,
+} from './delivery.ts'
 import { undeliveredEnding, withheldEnding } from './ending.ts'
 import { inspect } from './inspect.ts'
 import {
@@ -40,29 +45,39 @@ type Ended =
  * outcome. Nothing is delivered before its intent is durable, and nothing is answered before the
  * outcome is. Rejects only when the ledger cannot record and the receiver has done nothing. Once it
  * may have acted, an outcome that cannot be recorded is the refusal `OUTCOME_UNKNOWN`.
+ *
+ * A receiver with conditions of its own checks the request before the intent: an intent
+ * states a request whose checks have all passed.
  */
 export async function enforce(
   deps: PipelineDeps,
   unchecked: UncheckedRequest,
-  forwarder: Forwarder,
+  receiver: Forwarder | CheckedForwarder,
 ): Promise<Outcome> {
   const authenticated = await authenticate(unchecked, deps).catch(undecided)
   if (authenticated instanceof Refusal) return refuse(deps, unchecked, authenticated)
 
-  const intended = await admit(deps, authenticated).catch(undecided)
-  if (intended instanceof Refusal) {
-    return refuse(deps, authenticated.unchecked, intended, authenticated.caller)
+  const admitted = await admit(deps, authenticated, receiver).catch(undecided)
+  if (admitted instanceof Refusal) {
+    return refuse(deps, authenticated.unchecked, admitted, authenticated.caller)
   }
+  const { intended, forwarder } = admitted
 
   const answer = await deliver(intended, forwarder, deps)
   const ended = await conclude(deps, intended, answer)
   return { ...ended, exchange: authenticated.unchecked.exchange }
 }
 
+interface Admitted {
+  readonly intended: Intended
+  readonly forwarder: Forwarder
+}
+
 async function admit(
   deps: PipelineDeps,
   authenticated: Authenticated,
-): Promise<Intended | Refusal> {
+  receiver: Forwarder | CheckedForwarder,
+): Promise<Admitted | Refusal> {
   const { fault } = authenticated.unchecked
   if (fault !== null) return fault
 
@@ -72,7 +87,11 @@ async function admit(
   const inspected = await inspect(authorized, deps)
   if (inspected instanceof Refusal) return inspected
 
-  return recordIntent(inspected, deps)
+  const forwarder = typeof receiver === 'function' ? receiver : await receiver.check(inspected)
+  if (forwarder instanceof Refusal) return forwarder
+
+  const intended = await recordIntent(inspected, deps)
+  return intended instanceof Refusal ? intended : { intended, forwarder }
 }
 
 async function refuse(

@@ -14,13 +14,15 @@ import {
 import type { Channels, Settled } from '../../channels/channels.ts'
 import type { Hold } from '../../channels/lease-memory.ts'
 import type { ChannelCall, LeasedMessages } from '../../channels/leasing.ts'
+import type { Participant } from '../../channels/membership.ts'
 import { decodePublish } from '../../channels/publish-decoding.ts'
 import { QUEUE_WIRE } from '../../channels/wire.ts'
 import type { FactValue } from '../../ledger/ledger.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import { admitControl, answerControl } from '../../pipeline/control.ts'
-import type { Delivered, Forwarder } from '../../pipeline/delivery.ts'
+import type { CheckedForwarder, Delivered, Forwarder } from '../../pipeline/delivery.ts'
 import { enforce, type PipelineDeps } from '../../pipeline/enforce.ts'
+import type { Inspected } from '../../pipeline/inspect.ts'
 import { mayReceive } from '../../pipeline/recheck.ts'
 import { SenderRights, type SentMessage } from '../../pipeline/sender-right.ts'
 import type { Target } from '../../pipeline/unchecked-request.ts'
@@ -82,25 +84,36 @@ function publish(
   const target = targetOf(channel, 'publish', 'publish')
   if (decoded instanceof Refusal) return exchange(deps, context, target, decoded)
   const [labels, ...otherLabels] = decoded.labelSets
-  return exchange(deps, context, { ...target, labels, otherLabels }, async (intended, still) => {
-    const { caller } = intended.inspected.authorized.authenticated
-    const answer = await channels.publish({ channel, caller: caller.name, still }, decoded)
-    if (answer instanceof Refusal) return answer
-    const stored = answer.results.filter(({ state }) => state === 'stored').length
-    return delivered(encodePublishAnswer(answer), 'application/json', {
-      messages: decoded.messages.length,
-      stored,
-      epoch: answer.epoch,
-    })
-  })
+  return exchange(
+    deps,
+    context,
+    { ...target, labels, otherLabels },
+    {
+      async check(inspected) {
+        const sender = participantOf(channel, inspected)
+        const verified = await channels.checks.publish(sender, decoded)
+        if (verified instanceof Refusal) return verified
+        return async (_, still) => {
+          const answer = await channels.publish({ ...sender, still }, verified)
+          if (answer instanceof Refusal) return answer
+          const stored = answer.results.filter(({ state }) => state === 'stored').length
+          return delivered(encodePublishAnswer(answer), 'application/json', {
+            messages: decoded.messages.length,
+            stored,
+            epoch: answer.epoch,
+          })
+        }
+      },
+    },
+  )
 }
 
 function lease({ deps, channels, senders }: Serving, context: RequestContext, channel: string) {
   const request = parseLeaseRequest(context.received.body)
   const target = targetOf(channel, 'consume', 'lease')
   if (request === null) return exchange(deps, context, target, malformed('lease'))
-  return inHold((keep) =>
-    exchange(deps, context, target, async (intended, still) => {
+  return inHold((keep) => {
+    const forwarder: Forwarder = async (intended, still) => {
       const { authorized } = intended.inspected
       const { caller, signed } = authorized.authenticated
       const call = {
@@ -114,8 +127,12 @@ function lease({ deps, channels, senders }: Serving, context: RequestContext, ch
       if (leased instanceof Refusal) return leased
       keep(leased.hold)
       return { ...deliveredLease(leased), withheld: leased.giveBack }
-    }),
-  )
+    }
+    return exchange(deps, context, target, {
+      check: async (inspected) =>
+        channels.checks.member(participantOf(channel, inspected)) ?? forwarder,
+    })
+  })
 }
 
 /** Releases the holds of `work` when the response has left, even if that is a refusal after all. */
@@ -157,17 +174,20 @@ function settle(
   if (settlement === null) {
     return exchange(deps, context, target, settlementFault(context.received.body))
   }
-  return exchange(deps, context, target, async (intended, still) => {
-    const { authorized } = intended.inspected
-    const { caller } = authorized.authenticated
-    const call = {
-      ...{ channel, caller: caller.name, still },
-      mayReceive: (labels: readonly string[]) => mayReceive(authorized, labels, deps.authorization),
-    }
-    const answer = await channels.settle(call, settlement)
-    if (answer instanceof Refusal) return answer
-    const body = encodeSettlementAnswer(answer.settled)
-    return delivered(body, 'application/json', settledFacts(settlement, answer))
+  return exchange(deps, context, target, {
+    async check(inspected) {
+      const receiver = participantOf(channel, inspected)
+      const verified = await channels.checks.settlement(receiver, settlement)
+      if (verified instanceof Refusal) return verified
+      const receives = (labels: readonly string[]) =>
+        mayReceive(inspected.authorized, labels, deps.authorization)
+      return async (_, still) => {
+        const answer = await channels.settle({ ...receiver, still, mayReceive: receives }, verified)
+        if (answer instanceof Refusal) return answer
+        const body = encodeSettlementAnswer(answer.settled)
+        return delivered(body, 'application/json', settledFacts(settlement, answer))
+      }
+    },
   })
 }
 
@@ -260,14 +280,20 @@ async function exchange(
   deps: PipelineDeps,
   context: RequestContext,
   target: Target,
-  forwarder: Forwarder | Refusal,
+  receiver: CheckedForwarder | Refusal,
 ): Promise<Reply> {
-  const fault = forwarder instanceof Refusal ? forwarder : null
-  const carry: Forwarder = (intended, still) => {
-    context.received.begun()
-    return forwarder instanceof Refusal ? Promise.resolve(forwarder) : forwarder(intended, still)
+  const fault = receiver instanceof Refusal ? receiver : null
+  const checked: CheckedForwarder = {
+    async check(inspected) {
+      const forwarder = receiver instanceof Refusal ? receiver : await receiver.check(inspected)
+      if (forwarder instanceof Refusal) return forwarder
+      return (intended, still) => {
+        context.received.begun()
+        return forwarder(intended, still)
+      }
+    },
   }
-  const outcome = await enforce(deps, uncheckedRequest(context, target, fault), carry)
+  const outcome = await enforce(deps, uncheckedRequest(context, target, fault), checked)
   if (outcome.refusal !== null) return refused(outcome.refusal, context.exchange)
   const { answer, body, still } = outcome
   if (!(body instanceof Uint8Array)) throw new TypeError('a channel answers whole')
@@ -277,6 +303,10 @@ async function exchange(
     ...quotaHeaders(answer.quota),
   ]
   return { status: answer.status, headers, body, still }
+}
+
+function participantOf(channel: string, { authorized }: Inspected): Participant {
+  return { channel, caller: authorized.authenticated.caller.name }
 }
 
 function targetOf(name: string, action: PolicyAction, operation: string): Target {

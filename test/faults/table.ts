@@ -293,7 +293,7 @@ export const startFaults: readonly Fault[] = [
     ends: 3,
     within: theStart,
     says: /./,
-    message: 'which key is missing',
+    message: 'the name of the missing key',
     next: 'restore all of `secrets/`',
     prepare: (lab) => renameSync(join(lab.data, 'secrets'), lab.path('secrets')),
     repair(lab) {

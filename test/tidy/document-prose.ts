@@ -21,7 +21,8 @@ function blocksOf(text: string): readonly Block[] {
       continue
     }
     if (line.startsWith('|')) {
-      for (const cell of line.split('|')) blocks.push({ line: i + 1, text: cell.trim() })
+      for (const cell of line.split('|'))
+        blocks.push({ line: i + 1, text: capitalized(cell.trim()) })
       isOpen = false
       continue
     }
@@ -33,6 +34,9 @@ function blocksOf(text: string): readonly Block[] {
   }
   return blocks
 }
+
+/** Cells begin in lower case, and with the same words as sentences. */
+const capitalized = (cell: string): string => cell.charAt(0).toUpperCase() + cell.slice(1)
 
 /** A line without the addresses of its links. */
 const plain = (line: string): string =>

@@ -65,7 +65,7 @@ describe('planted faults of documents', () => {
       'A page that [nobody](x.md) reads,',
       'and no one writes.',
       '- Where it is',
-      '| a | Whose |',
+      '| a | whose |',
       '```',
       'Nobody',
       '```',

@@ -22,7 +22,7 @@ export const EXIT_CODES = [
   {
     code: 74,
     name: 'broken',
-    means: 'what it depends on is lost or used up: a full or faulty disk, a file, a thread',
+    means: 'a resource is lost or used up: a full or faulty disk, a file, a thread',
   },
   { code: 75, name: 'cut', means: 'it was stopped before it had ended in order' },
 ] as const

@@ -41,7 +41,7 @@ export const VENDORS: Readonly<Record<string, Exceptions>> = {
 }
 
 /** Time and randomness taken directly, other than in `lib/clock.ts` and `lib/random.ts`. */
-export const CLOCKS_AND_DICE: Exceptions = []
+export const CLOCKS_AND_RANDOMNESS: Exceptions = []
 
 /** Tests that pause for a fixed time. None of them can fail by how long that is. */
 export const PAUSES: Exceptions = [

@@ -1,4 +1,4 @@
-import { CLOCKS_AND_DICE } from './exceptions.ts'
+import { CLOCKS_AND_RANDOMNESS } from './exceptions.ts'
 import { excuse, within } from './imports.ts'
 import { isProduct, type Source } from './source.ts'
 
@@ -66,7 +66,7 @@ export const consoleFaults = (all: readonly Source[]): readonly string[] => [
 ]
 
 export const clockFaults = (all: readonly Source[]): readonly string[] =>
-  excuse(findUses(all, TIME_AND_CHANCE, SOURCES_OF_TIME_AND_CHANCE), CLOCKS_AND_DICE)
+  excuse(findUses(all, TIME_AND_CHANCE, SOURCES_OF_TIME_AND_CHANCE), CLOCKS_AND_RANDOMNESS)
 
 /** `any` and `!` make the compiler look away. */
 export const looseTypeFaults = (all: readonly Source[]): readonly string[] =>

@@ -3,8 +3,8 @@ import { once } from 'node:events'
 import { createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { InviteOrder } from '../../packages/fabric/src/admin/ports.ts'
-import type { Dice } from './fabric-dice.ts'
 import type { Answer, Question } from './fabric-process.ts'
+import type { SeededRandom } from './seeded-random.ts'
 
 /**
  * Generous: on a busy machine with a large ledger a start may take a while, and is still a start.
@@ -158,9 +158,9 @@ export class FabricHost {
  * A port below the ephemeral range: while the fabric is down, clients dial it again and again, and
  * the kernel could give one of them that very port as its own, so that it reaches itself.
  */
-export async function findFreePort(dice: Dice): Promise<number> {
+export async function findFreePort(random: SeededRandom): Promise<number> {
   for (let attempt = 0; attempt < 100; attempt++) {
-    const port = dice.between(20_000, 30_000)
+    const port = random.between(20_000, 30_000)
     const server = createServer().listen(port, '127.0.0.1')
     const free = await Promise.race([
       once(server, 'listening').then(() => true),

@@ -1,10 +1,10 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { runBirths } from './fabric-births.ts'
-import { createDice } from './fabric-dice.ts'
+import { runFirstStarts } from './fabric-first-starts.ts'
 import { createPower, loseWithoutSync } from './fabric-power.ts'
 import { type Round, type RoundsReport, runFabricRounds } from './fabric-rounds.ts'
 import { crashQueueStore } from './queue-store.ts'
+import { createSeededRandom } from './seeded-random.ts'
 import { crashLedgerStore, loseLedgerWithoutSync } from './verdict-stores.ts'
 
 /** One part of the run: what it lost, nothing when all is well. */
@@ -42,13 +42,13 @@ export const PARTS: readonly PartEntry[] = [
   { name: 'ledger store without power', killsPerRound: 10, needsPower: false, run: ledgerStore },
   { name: 'queue store without power', killsPerRound: 10, needsPower: true, run: queueStore },
   { name: 'fabric without power', killsPerRound: 10, needsPower: true, run: wholeFabric },
-  { name: 'deaths in the first start', killsPerRound: 10, needsPower: false, run: births },
+  { name: 'deaths in the first start', killsPerRound: 10, needsPower: false, run: firstStarts },
 ]
 
 async function killUnderLoad({ root, rounds, seed, step }: PartOptions): Promise<Part> {
   const report = await runFabricRounds({
     ...{ root, rounds },
-    dice: createDice(seed),
+    random: createSeededRandom(seed),
     power: null,
     onRound: (round) => step(describe('round', rounds, round)),
   })
@@ -56,7 +56,7 @@ async function killUnderLoad({ root, rounds, seed, step }: PartOptions): Promise
 }
 
 async function ledgerStore({ rounds, seed }: PartOptions): Promise<Part> {
-  const violations = [...(await crashLedgerStore(rounds, createDice(seed)))]
+  const violations = [...(await crashLedgerStore(rounds, createSeededRandom(seed)))]
   if (!(await loseLedgerWithoutSync())) violations.push(blind('a ledger store'))
   return { violations, figures: { rounds } }
 }
@@ -79,10 +79,10 @@ async function queueStore({ rounds }: PartOptions): Promise<Part> {
 const controlRoundsMax = 20
 
 async function wholeFabric({ root, rounds, seed, step }: PartOptions): Promise<Part> {
-  const dice = createDice(seed + 1)
+  const random = createSeededRandom(seed + 1)
   const report = await runFabricRounds({
-    ...{ root, rounds, dice },
-    power: createPower(root, dice),
+    ...{ root, rounds, random },
+    power: createPower(root, random),
     onRound: (round) => step(describe('power failure', rounds, round)),
   })
   const violations = [...report.violations]
@@ -90,7 +90,7 @@ async function wholeFabric({ root, rounds, seed, step }: PartOptions): Promise<P
   if (violations.length > 0) return { violations, figures: figuresOf(report) }
   const control = join(root, 'control')
   mkdirSync(control)
-  const lost = await loseWithoutSync(control, dice)
+  const lost = await loseWithoutSync(control, random)
   if (lost.length === 0) violations.push(blind('a fabric'))
   return {
     violations,
@@ -98,13 +98,13 @@ async function wholeFabric({ root, rounds, seed, step }: PartOptions): Promise<P
   }
 }
 
-async function births({ root, rounds, seed, powerMissing, step }: PartOptions): Promise<Part> {
-  const violations = await runBirths({
+async function firstStarts({ root, rounds, seed, powerMissing, step }: PartOptions): Promise<Part> {
+  const violations = await runFirstStarts({
     ...{ root, rounds },
-    dice: createDice(seed + 2),
+    random: createSeededRandom(seed + 2),
     createPower: powerMissing === null ? createPower : null,
-    onBirth: (round, death, lost) =>
-      step(`birth ${round}/${rounds} ${death}: ${lost.length === 0 ? 'ok' : 'LOST'}`),
+    onFirstStart: (round, death, lost) =>
+      step(`first start ${round}/${rounds} ${death}: ${lost.length === 0 ? 'ok' : 'LOST'}`),
   })
   return { violations, figures: { rounds, powerFailures: powerMissing === null } }
 }

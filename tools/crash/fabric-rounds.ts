@@ -1,12 +1,12 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Dice } from './fabric-dice.ts'
 import { FabricEnded, FabricHost, findFreePort, type Power } from './fabric-host.ts'
 import { drain, type Load, startLoad } from './load-loops.ts'
 import { openParties, type Parties } from './load-parties.ts'
+import type { SeededRandom } from './seeded-random.ts'
 import { FabricVerdict, type Verdict } from './verdict-fabric.ts'
-import { type Transport, Witness } from './verdict-witness.ts'
+import { Observer, type Transport } from './verdict-observer.ts'
 
 export interface Round extends Verdict {
   readonly round: number
@@ -18,7 +18,7 @@ export interface Round extends Verdict {
 export interface RoundsOptions {
   readonly root: string
   readonly rounds: number
-  readonly dice: Dice
+  readonly random: SeededRandom
   /** Null when only the process dies and the page cache survives. */
   readonly power: Power | null
   onRound(round: Round): void
@@ -44,7 +44,7 @@ const stopMsMax = 250
 export interface Session {
   readonly host: FabricHost
   readonly parties: Parties
-  readonly witness: Witness
+  readonly observer: Observer
   readonly load: Load
   readonly verdict: FabricVerdict
   /** Time that the first start took here. */
@@ -54,22 +54,22 @@ export interface Session {
 
 export async function openSession({
   root,
-  dice,
+  random,
   power,
-}: Pick<RoundsOptions, 'root' | 'dice' | 'power'>): Promise<Session> {
+}: Pick<RoundsOptions, 'root' | 'random' | 'power'>): Promise<Session> {
   const home = fabricHome(root)
   mkdirSync(home, { recursive: true })
-  const host = new FabricHost({ root: home, port: await findFreePort(dice), power })
+  const host = new FabricHost({ root: home, port: await findFreePort(random), power })
   const startedAt = performance.now()
   await host.start()
   const startMs = performance.now() - startedAt
-  const witness = new Witness()
+  const observer = new Observer()
   try {
-    const parties = await openParties(host, root, witness)
-    const load = startLoad(parties, witness)
-    const verdict = new FabricVerdict(parties, witness, dice)
+    const parties = await openParties(host, root, observer)
+    const load = startLoad(parties, observer)
+    const verdict = new FabricVerdict(parties, observer, random)
     return {
-      ...{ host, parties, witness, load, verdict, startMs },
+      ...{ host, parties, observer, load, verdict, startMs },
       async close() {
         await load.close()
         await parties.close()
@@ -92,15 +92,15 @@ const stopPatienceMs = 10_000
  */
 export async function runFabricRounds(options: RoundsOptions): Promise<RoundsReport> {
   const session = await openSession(options)
-  const { witness, load, verdict } = session
+  const { observer, load, verdict } = session
   const sum = { rounds: 0, indeterminate: 0, entries: 0, deadLetters: 0 }
   const violations: string[] = []
   try {
     while (sum.rounds < options.rounds && violations.length === 0) {
-      const before = witness.messages
-      const death = await dieAndReturn(session, options.dice)
+      const before = observer.messages
+      const death = await dieAndReturn(session, options.random)
       const found = await verdict.round()
-      const round = { ...found, round: ++sum.rounds, death, messages: witness.messages - before }
+      const round = { ...found, round: ++sum.rounds, death, messages: observer.messages - before }
       sum.indeterminate += found.indeterminate
       sum.entries = found.entries
       sum.deadLetters = found.deadLetters
@@ -115,8 +115,8 @@ export async function runFabricRounds(options: RoundsOptions): Promise<RoundsRep
   }
   return {
     ...sum,
-    acknowledged: witness.totals,
-    messages: witness.messages,
+    acknowledged: observer.totals,
+    messages: observer.messages,
     unanswered: Object.fromEntries([...load.faults].toSorted(([, a], [, b]) => b - a)),
     violations,
   }
@@ -130,10 +130,10 @@ function reasonOf(cause: unknown, host: FabricHost): string {
 }
 
 /** Everything that was acknowledged has to come out of the channel in the end. */
-async function settleUp({ parties, witness, verdict }: Session): Promise<readonly string[]> {
-  await drain(parties.receiving, witness)
+async function settleUp({ parties, observer, verdict }: Session): Promise<readonly string[]> {
+  await drain(parties.receiving, observer)
   const { violations } = await verdict.round()
-  const missing = witness.missing().map((range) => `acknowledged and never received: ${range}`)
+  const missing = observer.missing().map((range) => `acknowledged and never received: ${range}`)
   return [...violations, ...missing]
 }
 
@@ -141,14 +141,14 @@ async function settleUp({ parties, witness, verdict }: Session): Promise<readonl
  * Most deaths come under load, some while it stops, some again while it starts. In half of them the
  * clients go on asking all the while, so that the first requests are there before it is ready.
  */
-async function dieAndReturn(session: Session, dice: Dice): Promise<string> {
+async function dieAndReturn(session: Session, random: SeededRandom): Promise<string> {
   const { host, load, startMs } = session
-  const loadMs = dice.between(loadMsMin, loadMsMax)
-  const stops = dice.chance(0.12)
-  const stopMs = dice.between(0, stopMsMax)
-  const startsTwice = dice.chance(0.15)
-  const bootMs = dice.between(0, Math.ceil(startMs))
-  const goesOnAsking = dice.chance(0.5)
+  const loadMs = random.between(loadMsMin, loadMsMax)
+  const stops = random.chance(0.12)
+  const stopMs = random.between(0, stopMsMax)
+  const startsTwice = random.chance(0.15)
+  const bootMs = random.between(0, Math.ceil(startMs))
+  const goesOnAsking = random.chance(0.5)
   load.resume()
   await sleep(loadMs)
   if (stops) await host.stop(stopMs)

@@ -3,7 +3,7 @@ import type { Channel } from '../../packages/sdk/src/channel/channel.ts'
 import type { ReceivedMessage } from '../../packages/sdk/src/channel/channel-receiver.ts'
 import { AgentError, RefusedError } from '../../packages/sdk/src/index.ts'
 import type { Parties } from './load-parties.ts'
-import type { LoadMessage, Witness } from './verdict-witness.ts'
+import type { LoadMessage, Observer } from './verdict-observer.ts'
 
 /**
  * After a failure: long enough not to spin while the fabric is down, short enough to be there
@@ -32,7 +32,7 @@ export interface Load {
 /**
  * Runs gateway calls, mesh calls, sends and receives until it is closed, whatever becomes of them.
  */
-export function startLoad(parties: Parties, witness: Witness): Load {
+export function startLoad(parties: Parties, observer: Observer): Load {
   const gate = new Gate()
   const faults = new Map<string, number>()
   let ended = false
@@ -47,10 +47,10 @@ export function startLoad(parties: Parties, witness: Witness): Load {
   }
   const counter = { calls: 0 }
   const workers = [
-    ...[1, 2].map(() => run(() => callGateway(parties, witness, ++counter.calls))),
-    ...[1, 2].map(() => run(() => callMesh(parties, witness, ++counter.calls))),
-    ...['north', 'south', 'east'].map((key) => run(sender(parties.sending, witness, key))),
-    run(() => receive(parties.receiving, witness)),
+    ...[1, 2].map(() => run(() => callGateway(parties, observer, ++counter.calls))),
+    ...[1, 2].map(() => run(() => callMesh(parties, observer, ++counter.calls))),
+    ...['north', 'south', 'east'].map((key) => run(sender(parties.sending, observer, key))),
+    run(() => receive(parties.receiving, observer)),
   ]
   return {
     faults,
@@ -70,17 +70,21 @@ function toReason(error: unknown): string {
   return isCoded ? error.code : String(error)
 }
 
-async function callGateway({ caller }: Parties, witness: Witness, number: number): Promise<void> {
+async function callGateway({ caller }: Parties, observer: Observer, number: number): Promise<void> {
   const call = `gateway-${number}`
   const signal = AbortSignal.timeout(callTimeoutMs)
   const reply = await caller.call('echo', { path: '/echo', json: { call }, signal })
   const answered = (await reply.json()) as { call: string }
   if (reply.status !== 200) throw new Error(`gateway: status ${reply.status}`)
-  if (answered.call !== call) witness.violations.push(`${call} was answered for ${answered.call}`)
-  witness.acknowledge('gateway', reply.exchange, call)
+  if (answered.call !== call) observer.violations.push(`${call} was answered for ${answered.call}`)
+  observer.acknowledge('gateway', reply.exchange, call)
 }
 
-async function callMesh({ connectors }: Parties, witness: Witness, number: number): Promise<void> {
+async function callMesh(
+  { connectors }: Parties,
+  observer: Observer,
+  number: number,
+): Promise<void> {
   const call = `mesh-${number}`
   const response = await fetch(`${connectors.caller.loopbackUrl}/mesh-echo/echo`, {
     method: 'POST',
@@ -93,43 +97,43 @@ async function callMesh({ connectors }: Parties, witness: Witness, number: numbe
     throw new Error(`mesh: ${response.headers.get('countersign-refusal') ?? response.status}`)
   }
   const answered = JSON.parse(text) as { call: string }
-  if (answered.call !== call) witness.violations.push(`${call} was answered for ${answered.call}`)
-  witness.acknowledge('mesh', response.headers.get('countersign-exchange'), call)
+  if (answered.call !== call) observer.violations.push(`${call} was answered for ${answered.call}`)
+  observer.acknowledge('mesh', response.headers.get('countersign-exchange'), call)
 }
 
 /**
  * Sends 1, 2, 3 … under one key, each until it is acknowledged, as a client that must not lose any.
  */
-function sender(channel: Channel, witness: Witness, key: string): () => Promise<void> {
+function sender(channel: Channel, observer: Observer, key: string): () => Promise<void> {
   let n = 1
   return async () => {
-    witness.begin({ key, n })
+    observer.begin({ key, n })
     const body = JSON.stringify({ key, n } satisfies LoadMessage)
     const { offset } = await channel.send(body, {
       orderingKey: key,
       idempotencyKey: `${key}-${n}`,
       contentType: 'application/json',
     })
-    witness.send({ key, n }, offset)
+    observer.send({ key, n }, offset)
     n += 1
   }
 }
 
-async function receive(channel: Channel, witness: Witness): Promise<void> {
+async function receive(channel: Channel, observer: Observer): Promise<void> {
   const messages = await channel.receive({ group: 'workers', countMax: 16, leaseMs, waitMs: 250 })
-  await Promise.all(messages.map((message) => settle(message, witness)))
+  await Promise.all(messages.map((message) => settle(message, observer)))
 }
 
 /** Everything a receiver may do with a message; what it leaves alone comes again. */
-async function settle(message: ReceivedMessage, witness: Witness): Promise<void> {
+async function settle(message: ReceivedMessage, observer: Observer): Promise<void> {
   const read = JSON.parse(Buffer.from(message.body).toString()) as LoadMessage
-  witness.receive(read, message.header.messageId)
+  observer.receive(read, message.header.messageId)
   await message.ack()
-  witness.settle(read)
+  observer.settle(read)
 }
 
 /** Takes what is left in the channel, until it is empty for longer than any lease lasts. */
-export async function drain(channel: Channel, witness: Witness): Promise<void> {
+export async function drain(channel: Channel, observer: Observer): Promise<void> {
   const quietMs = 2 * leaseMs
   const endsAt = performance.now() + drainMsMax
   let quietSince = performance.now()
@@ -137,7 +141,7 @@ export async function drain(channel: Channel, witness: Witness): Promise<void> {
     if (performance.now() > endsAt) throw new Error('the channel does not become empty')
     const messages = await channel.receive({ group: 'workers', countMax: 64, leaseMs, waitMs: 500 })
     if (messages.length > 0) quietSince = performance.now()
-    await Promise.allSettled(messages.map((message) => settle(message, witness)))
+    await Promise.allSettled(messages.map((message) => settle(message, observer)))
   }
 }
 

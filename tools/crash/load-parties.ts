@@ -16,7 +16,7 @@ import {
   openIdentity,
 } from '../../packages/sdk/src/index.ts'
 import type { FabricHost } from './fabric-host.ts'
-import type { Transport, Witness } from './verdict-witness.ts'
+import type { Observer, Transport } from './verdict-observer.ts'
 
 /** Everyone who talks through the fabric. All of them outlive every one of its deaths. */
 export interface Parties {
@@ -45,7 +45,7 @@ permit(principal is Agent, action == Action::"discover", resource == Channel::"$
 export async function openParties(
   host: FabricHost,
   root: string,
-  witness: Witness,
+  observer: Observer,
 ): Promise<Parties> {
   const identityOf = async (name: string, kind: 'agent' | 'user' = 'agent', roles = ['load']) => {
     const order = { name, kind, roles, segment: '', attributes: {}, ttlSeconds: 900 }
@@ -59,8 +59,8 @@ export async function openParties(
     const answer = await askControl(operator.line, { method: 'POST', path: '/v1/admin', value })
     return (answer as { result: T }).result
   }
-  const echo = await openEcho('gateway', witness)
-  const meshEcho = await openEcho('mesh', witness)
+  const echo = await openEcho('gateway', observer)
+  const meshEcho = await openEcho('mesh', observer)
   await admin('route.put', { name: 'echo', upstream: echo.url, protocol: 'http' })
   const put = await admin<{ taken: boolean; problems: readonly string[] }>('policy.put', {
     name: 'crash.cedar',
@@ -72,8 +72,8 @@ export async function openParties(
   const caller = await openAgent({ join: callerJoin, dir: join(root, 'identities', 'caller') })
   const meshCaller = await identityOf('mesh-caller')
   const meshCallee = await identityOf('mesh-echo')
-  const sender = watched(await identityOf('sender'), witness)
-  const receiver = watched(await identityOf('receiver'), witness)
+  const sender = watched(await identityOf('sender'), observer)
+  const receiver = watched(await identityOf('receiver'), observer)
   await admin('channel.create', { name: CHANNEL, members: ['sender', 'receiver'] })
   const connectors = {
     callee: await connect(meshCallee, host, meshEcho.url),
@@ -120,9 +120,9 @@ function connect(identity: Identity, host: FabricHost, expose: string | null): P
 const bodyBytesMax = 64 * 1024
 
 /** An agent that writes down which exchange it was handed before it does anything else. */
-async function openEcho(transport: Transport, witness: Witness) {
+async function openEcho(transport: Transport, observer: Observer) {
   const server = createServer((request, response) => {
-    answer(request, response, (exchange, call) => witness.hand(transport, exchange, call)).catch(
+    answer(request, response, (exchange, call) => observer.hand(transport, exchange, call)).catch(
       () => response.destroy(),
     )
   })
@@ -167,8 +167,8 @@ function listen(server: Server): Promise<number> {
 
 const recorded = /^\/v1\/channels\/[^/]+\/(?:messages|leases|settlements)$/
 
-/** The same identity; what the fabric acknowledges over its line goes into the witness. */
-function watched(identity: Identity, witness: Witness): Identity {
+/** The same identity; what the fabric acknowledges over its line goes to the observer. */
+function watched(identity: Identity, observer: Observer): Identity {
   const line: Line = {
     authority: identity.line.authority,
     renew: (credential) => identity.line.renew(credential),
@@ -177,7 +177,7 @@ function watched(identity: Identity, witness: Witness): Identity {
       const response = await identity.line.request(request)
       if (request.method === 'POST' && recorded.test(request.path) && response.status === 200) {
         const exchange = response.headers.find(([name]) => name === 'countersign-exchange')?.[1]
-        witness.acknowledge('queue', exchange ?? null, `${identity.name}: ${request.path}`)
+        observer.acknowledge('queue', exchange ?? null, `${identity.name}: ${request.path}`)
       }
       return response
     },

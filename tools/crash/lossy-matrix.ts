@@ -12,7 +12,7 @@ import { type Fault, LossyDisk, type Survival } from './lossy-files.ts'
 import { createLedgerKeys, type LedgerKeys, openLossyLedger } from './lossy-ledger.ts'
 
 /** The observations of a ledger from outside, over all its crashes. */
-export class LedgerWitness {
+export class LedgerObserver {
   readonly acknowledged: { readonly exchange: string; readonly kind: EntryKind }[] = []
   readonly #roots = new Map<number, string>()
 
@@ -55,7 +55,11 @@ export async function createBase(entries: number): Promise<Base> {
 }
 
 /** The script of every run: three exchanges at a time, seen through receipts and checkpoints. */
-async function runScript(disk: LossyDisk, keys: LedgerKeys, witness: LedgerWitness): Promise<void> {
+async function runScript(
+  disk: LossyDisk,
+  keys: LedgerKeys,
+  observer: LedgerObserver,
+): Promise<void> {
   let ledger: Ledger
   try {
     ledger = await openLossyLedger(disk, keys, { limits })
@@ -64,29 +68,29 @@ async function runScript(disk: LossyDisk, keys: LedgerKeys, witness: LedgerWitne
   }
   for (let round = 0; round < 2; round++) {
     const exchanges = [newExchange(), newExchange(), newExchange()]
-    await Promise.allSettled(exchanges.map((exchange) => runExchange(ledger, exchange, witness)))
+    await Promise.allSettled(exchanges.map((exchange) => runExchange(ledger, exchange, observer)))
     const published = await ledger.findResource('checkpoint').catch(() => null)
-    if (published !== null) witness.see(Buffer.from(published).toString())
+    if (published !== null) observer.see(Buffer.from(published).toString())
   }
   await ledger.close().catch(() => undefined)
 }
 
-async function runExchange(ledger: Ledger, exchange: string, witness: LedgerWitness) {
+async function runExchange(ledger: Ledger, exchange: string, observer: LedgerObserver) {
   for (const kind of ['intent', 'outcome'] as const) {
     await ledger.append({ kind, exchange, at: Date.now(), facts: { step: kind } })
-    witness.acknowledged.push({ exchange, kind })
+    observer.acknowledged.push({ exchange, kind })
   }
   const receipt = await ledger.findReceipt(exchange)
   if (receipt === null) throw new Error('an acknowledged exchange has no receipt')
   for (const { proof } of parseReceipt(receipt).entries) {
-    witness.see(parseTlogProof(proof).checkpoint)
+    observer.see(parseTlogProof(proof).checkpoint)
   }
 }
 
 /** Returns how many operations the script takes when nothing fails. */
 export async function countOperations({ disk, keys }: Base): Promise<number> {
   const copy = disk.copy()
-  await runScript(copy, keys, new LedgerWitness())
+  await runScript(copy, keys, new LedgerObserver())
   return copy.log.length
 }
 
@@ -106,9 +110,9 @@ export interface Crash {
 export async function crashLedger(base: Base, crash: Crash): Promise<void> {
   const { fault, losses, inRecovery } = crash
   const disk = base.disk.copy()
-  const witness = new LedgerWitness()
+  const observer = new LedgerObserver()
   disk.restart(fault)
-  await runScript(disk, base.keys, witness)
+  await runScript(disk, base.keys, observer)
   for (const loss of losses) {
     if (loss === 'process only') disk.restart()
     else disk.powerLoss(loss)
@@ -118,12 +122,12 @@ export async function crashLedger(base: Base, crash: Crash): Promise<void> {
       disk.powerLoss('synced')
     }
     // Not closed: the next loss finds a ledger that has only just recovered.
-    await demandWhole(await openLossyLedger(disk, base.keys, { limits }), witness)
+    await demandWhole(await openLossyLedger(disk, base.keys, { limits }), observer)
   }
 }
 
-async function demandWhole(ledger: Ledger, witness: LedgerWitness): Promise<void> {
-  for (const { exchange, kind } of witness.acknowledged) {
+async function demandWhole(ledger: Ledger, observer: LedgerObserver): Promise<void> {
+  for (const { exchange, kind } of observer.acknowledged) {
     const found = await ledger.explain(exchange)
     if (!found.some((entry) => entry.kind === kind)) {
       throw new Error(`the acknowledged ${kind} of ${exchange} is lost`)
@@ -132,7 +136,7 @@ async function demandWhole(ledger: Ledger, witness: LedgerWitness): Promise<void
   const { unclosed } = await ledger.check()
   if (unclosed !== 0) throw new Error('an intent was left open')
   const checkpoint = await ledger.findResource('checkpoint')
-  witness.see(Buffer.from(checkpoint ?? []).toString())
+  observer.see(Buffer.from(checkpoint ?? []).toString())
 }
 
 export function newExchange(): string {

@@ -1,8 +1,8 @@
 import { fetchReceipt } from '../../packages/sdk/src/call/receipt.ts'
 import type { Agent, Identity, Receipt } from '../../packages/sdk/src/index.ts'
-import type { Dice } from './fabric-dice.ts'
 import { CHANNEL, type Parties } from './load-parties.ts'
-import type { AcknowledgedExchange, HandedExchange, Witness } from './verdict-witness.ts'
+import type { SeededRandom } from './seeded-random.ts'
+import type { AcknowledgedExchange, HandedExchange, Observer } from './verdict-observer.ts'
 
 export interface Verdict {
   readonly violations: readonly string[]
@@ -32,28 +32,28 @@ const samplesPerRound = 8
 const receiptWaitMs = 5_000
 
 /**
- * Compares what the witness saw with what the fabric holds after a restart. The load stands still.
+ * Compares what the observer saw with what the fabric holds after a restart. The load stands still.
  */
 export class FabricVerdict {
   readonly #parties: Parties
-  readonly #witness: Witness
-  readonly #dice: Dice
+  readonly #observer: Observer
+  readonly #random: SeededRandom
   readonly #earlier: AcknowledgedExchange[] = []
   #entries = 0
 
-  constructor(parties: Parties, witness: Witness, dice: Dice) {
+  constructor(parties: Parties, observer: Observer, random: SeededRandom) {
     this.#parties = parties
-    this.#witness = witness
-    this.#dice = dice
+    this.#observer = observer
+    this.#random = random
   }
 
   /** Asks only about what is new since it was called before, and about a sample of the rest. */
   async round(): Promise<Verdict> {
-    const violations = this.#witness.violations.splice(0)
+    const violations = this.#observer.violations.splice(0)
     const fault = (text: string): void => void violations.push(text)
     const entries = await this.#checkLedger(fault)
-    const acknowledged = this.#witness.takeAcknowledged()
-    const handed = this.#witness.takeHanded()
+    const acknowledged = this.#observer.takeAcknowledged()
+    const handed = this.#observer.takeHanded()
     const answered = new Set(acknowledged.map(({ exchange }) => exchange))
     const unanswered = handed.filter(({ exchange }) => !answered.has(exchange))
     const sample = this.#sample()
@@ -169,8 +169,8 @@ export class FabricVerdict {
       'channel.dead',
       { name: CHANNEL },
     )
-    for (const letter of letters) this.#witness.bury(letter)
-    for (const name of this.#witness.skipped) {
+    for (const letter of letters) this.#observer.deadLetter(letter)
+    for (const name of this.#observer.skipped) {
       fault(`message ${name} was never given out, and a later one of its key was`)
     }
     return letters.length
@@ -179,7 +179,7 @@ export class FabricVerdict {
   #sample(): readonly AcknowledgedExchange[] {
     if (this.#earlier.length === 0) return []
     return Array.from({ length: samplesPerRound }, () => {
-      return this.#earlier[this.#dice.between(0, this.#earlier.length - 1)]
+      return this.#earlier[this.#random.between(0, this.#earlier.length - 1)]
     }).filter((each) => each !== undefined)
   }
 }

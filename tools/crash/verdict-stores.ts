@@ -3,22 +3,25 @@ import { openLedger } from '../../packages/fabric/src/ledger/open-ledger.ts'
 import { systemClock } from '../../packages/fabric/src/lib/clock.ts'
 import type { FileLayer } from '../../packages/fabric/src/lib/durable-file.ts'
 import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
-import type { Dice } from './fabric-dice.ts'
 import { LossyDisk } from './lossy-files.ts'
 import { createLedgerKeys, type LedgerKeys, testIssuer, testOrigin } from './lossy-ledger.ts'
 import { countOperations, crashesAt, crashLedger, createBase, newExchange } from './lossy-matrix.ts'
+import type { SeededRandom } from './seeded-random.ts'
 
 /**
  * The ledger store on a modelled disk: a script of appends runs into a fault at a random operation,
  * everything unsynced is lost, and again during recovery. Gives what was lost, nothing when all is
  * well.
  */
-export async function crashLedgerStore(rounds: number, dice: Dice): Promise<readonly string[]> {
+export async function crashLedgerStore(
+  rounds: number,
+  seeded: SeededRandom,
+): Promise<readonly string[]> {
   const bases = [await createBase(0), await createBase(entriesBefore)]
   for (let round = 0; round < rounds; round++) {
     const base = bases[round % bases.length]
     if (base === undefined) break
-    const at = dice.between(1, await countOperations(base))
+    const at = seeded.between(1, await countOperations(base))
     for (const crash of crashesAt(at)) {
       try {
         await crashLedger(base, crash)

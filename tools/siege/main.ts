@@ -13,7 +13,7 @@ import { openAgent, openIdentity, parseJoin } from '../../packages/sdk/src/index
 import { decidedIn } from '../../test/harness/entries.ts'
 import { FabricHost } from '../crash/fabric-host.ts'
 import { openParties, type Parties } from '../crash/load-parties.ts'
-import { Witness } from '../crash/verdict-witness.ts'
+import { Observer } from '../crash/verdict-observer.ts'
 import type { Orders, Report } from './attacker-process.ts'
 import { ownIntent } from './attacks/open-intents.ts'
 import { Client } from './client.ts'
@@ -286,7 +286,7 @@ async function besiege(root: string, options: Options): Promise<readonly string[
   Object.assign(process.env, serverMemory)
   const host = new FabricHost({ root, port: await freePort(), power: null, limits: '{}' })
   await host.start()
-  const parties = await openParties(host, root, new Witness())
+  const parties = await openParties(host, root, new Observer())
   const client = new Client(parties)
   try {
     const watched = { client, pid: host.pid ?? 0 }

@@ -29,7 +29,7 @@ function openDetection(limits = {}) {
 }
 
 /** Random, but the same in every run (mulberry32). */
-function createDice(seed: number): () => number {
+function createSeededRandom(seed: number): () => number {
   let state = seed
   return () => {
     state = (state + 0x6d2b79f5) | 0
@@ -39,12 +39,12 @@ function createDice(seed: number): () => number {
   }
 }
 
-function poisson(dice: () => number, mean: number): number {
+function poisson(random: () => number, mean: number): number {
   const limit = Math.exp(-mean)
-  let product = dice()
+  let product = random()
   let count = 0
   while (product > limit) {
-    product *= dice()
+    product *= random()
     count++
   }
   return count
@@ -62,20 +62,20 @@ function runUsual(
   deps: ReturnType<typeof openDetection>,
   options: { days: number; seed: number; agents?: number },
 ) {
-  const dice = createDice(options.seed)
+  const random = createSeededRandom(options.seed)
   const signals: Signal[] = []
   let highest = 0
   const agents = options.agents ?? 6
   for (let i = 0; i < options.days * 1440; i++) {
     for (let agent = 0; agent < agents; agent++) {
       const caller = `agent-${agent}`
-      const count = poisson(dice, usualRate(agent, i % 1440))
+      const count = poisson(random, usualRate(agent, i % 1440))
       for (let k = 0; k < count; k++) {
         const at = start + i * minute + Math.floor((k / count) * minute)
-        const receiver = `tool-${Math.floor(dice() ** 3 * (3 + agent))}`
-        const outcome = dice() < 0.01 ? 'refused' : 'permitted'
-        const findings = dice() < 0.05 ? 1 + Math.floor(dice() * 3) : 0
-        const bytes = 300 + Math.floor(dice() ** 4 * 40_000)
+        const receiver = `tool-${Math.floor(random() ** 3 * (3 + agent))}`
+        const outcome = random() < 0.01 ? 'refused' : 'permitted'
+        const findings = random() < 0.05 ? 1 + Math.floor(random() * 3) : 0
+        const bytes = 300 + Math.floor(random() ** 4 * 40_000)
         const observation = { at, caller, receiver, outcome, findings, bytes } as const
         signals.push(...deps.observe(observation))
       }
@@ -113,9 +113,9 @@ function openKnown() {
   const noon = end + 12 * hour
   // The next morning as usual, so that the attack stands out against traffic and not against the
   // gap.
-  const dice = createDice(5)
+  const random = createSeededRandom(5)
   for (let i = 0; i < 60; i++) {
-    for (let k = poisson(dice, 4); k > 0; k--) {
+    for (let k = poisson(random, 4); k > 0; k--) {
       deps.observe({ at: noon - hour + i * minute, caller: 'agent-1', receiver: 'tool-0' })
     }
   }

@@ -10,7 +10,7 @@ import { createRedactor } from './create-redactor.ts'
  */
 
 /** Random, but the same in every run (mulberry32). */
-function createDice(seed: number) {
+function createSeededRandom(seed: number) {
   let state = seed
   const next = (): number => {
     state = (state + 0x6d2b79f5) | 0
@@ -28,12 +28,12 @@ function createDice(seed: number) {
     Array.from({ length: count }, () => alphabet[below(alphabet.length)]).join('')
   return { next, below, pick, from, digits: (count: number) => from('0123456789', count) }
 }
-type Dice = ReturnType<typeof createDice>
+type SeededRandom = ReturnType<typeof createSeededRandom>
 
 const alnum = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789'
 
-function makeCard(dice: Dice): string {
-  const [prefix, length] = dice.pick([
+function makeCard(random: SeededRandom): string {
+  const [prefix, length] = random.pick([
     ['4', 16],
     ['4', 16],
     ['51', 16],
@@ -47,21 +47,21 @@ function makeCard(dice: Dice): string {
     ['3540', 16],
     ['62', 16],
   ] as const)
-  const body = prefix + dice.digits(length - prefix.length - 1)
+  const body = prefix + random.digits(length - prefix.length - 1)
   let sum = 0
   for (const [i, digit] of body.split('').toReversed().entries()) {
     const value = Number(digit) * (i % 2 === 0 ? 2 : 1)
     sum += Math.floor(value / 10) + (value % 10)
   }
   const whole = body + String((10 - (sum % 10)) % 10)
-  const separator = dice.pick(['', '', ' ', '-'])
+  const separator = random.pick(['', '', ' ', '-'])
   const groups = length === 16 ? [4, 4, 4, 4] : length === 15 ? [4, 6, 5] : [4, 6, 4]
   let at = 0
   return groups.map((size) => whole.slice(at, (at += size))).join(separator)
 }
 
-function makeIban(dice: Dice): string {
-  const [country, bank, digits, tail] = dice.pick([
+function makeIban(random: SeededRandom): string {
+  const [country, bank, digits, tail] = random.pick([
     ['DE', 0, 18, 0],
     ['GB', 4, 14, 0],
     ['FR', 0, 21, 2],
@@ -78,19 +78,19 @@ function makeIban(dice: Dice): string {
     ['SA', 0, 20, 0],
   ] as const)
   const bban =
-    dice.from('ABCDEFGHIJKLMNOPQRSTUVWXYZ', bank) +
-    dice.digits(digits) +
-    (tail > 0 ? dice.digits(tail) : '')
+    random.from('ABCDEFGHIJKLMNOPQRSTUVWXYZ', bank) +
+    random.digits(digits) +
+    (tail > 0 ? random.digits(tail) : '')
   const text = `${bban}${country}00`.replace(/[A-Z]/g, (letter) =>
     String(letter.charCodeAt(0) - 55),
   )
   const check = String(98n - (BigInt(text) % 97n)).padStart(2, '0')
   const whole = `${country}${check}${bban}`
-  return dice.next() < 0.5 ? whole : whole.replace(/(.{4})(?=.)/g, '$1 ')
+  return random.next() < 0.5 ? whole : whole.replace(/(.{4})(?=.)/g, '$1 ')
 }
 
-function makeEmail(dice: Dice): string {
-  const name = dice.pick([
+function makeEmail(random: SeededRandom): string {
+  const name = random.pick([
     'jane',
     'omar',
     'li.wei',
@@ -101,8 +101,8 @@ function makeEmail(dice: Dice): string {
     'x',
     "o'neil",
   ])
-  const extra = dice.pick(['', '', '+news', '.1984', '99'])
-  const host = dice.pick([
+  const extra = random.pick(['', '', '+news', '.1984', '99'])
+  const host = random.pick([
     'example.org',
     'mail.example.com',
     'firma.example',
@@ -112,76 +112,76 @@ function makeEmail(dice: Dice): string {
   return `${name}${extra}@${host}`
 }
 
-function makeSsn(dice: Dice): string {
+function makeSsn(random: SeededRandom): string {
   let area = 666
-  while (area === 666) area = 1 + dice.below(899)
-  const groups = [area, 1 + dice.below(99), 1 + dice.below(9999)]
+  while (area === 666) area = 1 + random.below(899)
+  const groups = [area, 1 + random.below(99), 1 + random.below(9999)]
   return groups
     .map((group, i) => String(group).padStart([3, 2, 4][i] ?? 0, '0'))
-    .join(dice.pick(['-', '-', ' ']))
+    .join(random.pick(['-', '-', ' ']))
 }
 
-function makePhone(dice: Dice): string {
-  const n = () => String(2 + dice.below(8))
-  const area = `${n()}${dice.pick(['0', '2', '3', '4', '5', '6'])}${n()}`
-  const exchange = `${n()}${dice.digits(2)}`
-  const line = dice.digits(4)
-  return dice.pick([
+function makePhone(random: SeededRandom): string {
+  const n = () => String(2 + random.below(8))
+  const area = `${n()}${random.pick(['0', '2', '3', '4', '5', '6'])}${n()}`
+  const exchange = `${n()}${random.digits(2)}`
+  const line = random.digits(4)
+  return random.pick([
     `(${area}) ${exchange}-${line}`,
     `${area}-${exchange}-${line}`,
     `+1 ${area} ${exchange} ${line}`,
     `+1-${area}-${exchange}-${line}`,
     `${area}.${exchange}.${line}`,
-    `+44 20 ${dice.digits(4)} ${dice.digits(4)}`,
-    `+49 30 ${n()}${dice.digits(6)}`,
-    `+33 6 ${dice.digits(2)} ${dice.digits(2)} ${dice.digits(2)} ${dice.digits(2)}`,
-    `0${n()} ${dice.digits(2)} ${dice.digits(2)} ${dice.digits(2)} ${dice.digits(2)}`,
-    `+91${n()}${dice.digits(9)}`,
+    `+44 20 ${random.digits(4)} ${random.digits(4)}`,
+    `+49 30 ${n()}${random.digits(6)}`,
+    `+33 6 ${random.digits(2)} ${random.digits(2)} ${random.digits(2)} ${random.digits(2)}`,
+    `0${n()} ${random.digits(2)} ${random.digits(2)} ${random.digits(2)} ${random.digits(2)}`,
+    `+91${n()}${random.digits(9)}`,
   ])
 }
 
-function makeCredential(dice: Dice): string {
-  return dice.pick([
-    () => `ghp_${dice.from(alnum, 36)}`,
-    () => `AKIA${dice.from('ABCDEFGHIJKLMNOPQRSTUVWXYZ234567', 16)}`,
-    () => `sk-ant-api03-${dice.from(`${alnum}-_`, 93)}AA`,
-    () => `xoxb-${dice.digits(12)}-${dice.digits(12)}-${dice.from(alnum, 24)}`,
-    () => `sk_live_${dice.from(alnum, 24)}`,
-    () => `eyJhbGciOiJFUzI1NiJ9.eyJ${dice.from(alnum, 60)}.${dice.from(alnum, 86)}`,
-    () => `glpat-${dice.from(alnum, 20)}`,
-    () => `npm_${dice.from(alnum, 36)}`,
+function makeCredential(random: SeededRandom): string {
+  return random.pick([
+    () => `ghp_${random.from(alnum, 36)}`,
+    () => `AKIA${random.from('ABCDEFGHIJKLMNOPQRSTUVWXYZ234567', 16)}`,
+    () => `sk-ant-api03-${random.from(`${alnum}-_`, 93)}AA`,
+    () => `xoxb-${random.digits(12)}-${random.digits(12)}-${random.from(alnum, 24)}`,
+    () => `sk_live_${random.from(alnum, 24)}`,
+    () => `eyJhbGciOiJFUzI1NiJ9.eyJ${random.from(alnum, 60)}.${random.from(alnum, 86)}`,
+    () => `glpat-${random.from(alnum, 20)}`,
+    () => `npm_${random.from(alnum, 36)}`,
   ])()
 }
 
 /** Things that look like one of the above, and are not. */
-function makeDistraction(dice: Dice): string {
-  const hex = (count: number): string => dice.from('0123456789abcdef', count)
-  return dice.pick([
+function makeDistraction(random: SeededRandom): string {
+  const hex = (count: number): string => random.from('0123456789abcdef', count)
+  return random.pick([
     () => `${hex(8)}-${hex(4)}-4${hex(3)}-a${hex(3)}-${hex(12)}`,
     () => hex(40),
     () => hex(24),
-    () => `1${dice.digits(12)}`,
+    () => `1${random.digits(12)}`,
     () =>
-      `2026-0${1 + dice.below(9)}-1${dice.below(9)}T1${dice.below(9)}:0${dice.below(9)}:00.${dice.digits(3)}Z`,
-    () => `10.${dice.below(256)}.${dice.below(256)}.${dice.below(256)}`,
-    () => `v${dice.below(30)}.${dice.below(30)}.${dice.below(300)}`,
-    () => `${dice.below(100_000)}.${dice.digits(2)} EUR`,
-    () => `0.${dice.digits(16)}`,
-    () => `order ${dice.digits(8)}`,
-    () => `#${dice.digits(6)}`,
-    () => `978-${dice.below(10)}-${dice.digits(4)}-${dice.digits(4)}-${dice.below(10)}`,
-    () => `@${dice.pick(['jane', 'ops', 'team'])}`,
-    () => `pkg@${dice.below(9)}.${dice.below(9)}.0`,
-    () => dice.from(alnum, 32),
-    () => `cus_${dice.from(alnum, 14)}`,
-    () => `${dice.digits(3)} of ${dice.digits(3)}`,
-    () => `sk-${dice.pick(['short', 'learn', 'SK'])}`,
-    () => `https://host.example:8443/a/${hex(8)}?page=${dice.below(90)}`,
+      `2026-0${1 + random.below(9)}-1${random.below(9)}T1${random.below(9)}:0${random.below(9)}:00.${random.digits(3)}Z`,
+    () => `10.${random.below(256)}.${random.below(256)}.${random.below(256)}`,
+    () => `v${random.below(30)}.${random.below(30)}.${random.below(300)}`,
+    () => `${random.below(100_000)}.${random.digits(2)} EUR`,
+    () => `0.${random.digits(16)}`,
+    () => `order ${random.digits(8)}`,
+    () => `#${random.digits(6)}`,
+    () => `978-${random.below(10)}-${random.digits(4)}-${random.digits(4)}-${random.below(10)}`,
+    () => `@${random.pick(['jane', 'ops', 'team'])}`,
+    () => `pkg@${random.below(9)}.${random.below(9)}.0`,
+    () => random.from(alnum, 32),
+    () => `cus_${random.from(alnum, 14)}`,
+    () => `${random.digits(3)} of ${random.digits(3)}`,
+    () => `sk-${random.pick(['short', 'learn', 'SK'])}`,
+    () => `https://host.example:8443/a/${hex(8)}?page=${random.below(90)}`,
   ])()
 }
 
 const MAKERS: Readonly<
-  Record<DataClass, { make: (dice: Dice) => string; lead: readonly string[] }>
+  Record<DataClass, { make: (random: SeededRandom) => string; lead: readonly string[] }>
 > = {
   card: { make: makeCard, lead: ['card ', 'charge ', 'paid with ', 'No. ', ''] },
   iban: { make: makeIban, lead: ['IBAN ', 'transfer to ', 'account: ', ''] },
@@ -198,7 +198,7 @@ interface Label {
   readonly end: number
 }
 
-function makeDocument(dice: Dice): { text: string; labels: Label[] } {
+function makeDocument(random: SeededRandom): { text: string; labels: Label[] } {
   const words =
     'please the order was late and we will check it again before Monday because nobody answered'.split(
       ' ',
@@ -206,18 +206,18 @@ function makeDocument(dice: Dice): { text: string; labels: Label[] } {
   const labels: Label[] = []
   let text = ''
   for (let i = 0; i < 12; i++) {
-    const roll = dice.next()
-    if (roll < 0.35) text += dice.pick(words)
-    else if (roll < 0.7) text += makeDistraction(dice)
+    const roll = random.next()
+    if (roll < 0.35) text += random.pick(words)
+    else if (roll < 0.7) text += makeDistraction(random)
     else {
-      const dataClass = dice.pick(CLASSES)
+      const dataClass = random.pick(CLASSES)
       const { make, lead } = MAKERS[dataClass]
-      text += dice.pick(lead)
-      const value = make(dice)
+      text += random.pick(lead)
+      const value = make(random)
       labels.push({ dataClass, start: text.length, end: text.length + value.length })
       text += value
     }
-    text += dice.pick([', ', '. ', '; ', ' and ', '\n', ' | '])
+    text += random.pick([', ', '. ', '; ', ' and ', '\n', ' | '])
   }
   return { text, labels }
 }
@@ -229,10 +229,10 @@ const overlap = (a: Label, b: Label): number => {
 
 describe('on a labelled corpus', () => {
   const redactor = createRedactor({ hashKey: new Uint8Array(32).fill(1) })
-  const dice = createDice(20_260)
+  const random = createSeededRandom(20_260)
   const scores = new Map(CLASSES.map((name) => [name, { right: 0, wrong: 0, missed: 0 }]))
   for (let i = 0; i < 3_000; i++) {
-    const { text, labels } = makeDocument(dice)
+    const { text, labels } = makeDocument(random)
     const answer = redactor.redact(new TextEncoder().encode(text), 'text/plain', {
       mask: [],
       block: [],

@@ -3,16 +3,16 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { systemClock } from '../../packages/fabric/src/lib/clock.ts'
 import { askControl, openIdentity } from '../../packages/sdk/src/index.ts'
-import type { Dice } from './fabric-dice.ts'
 import { FabricEnded, FabricHost, findFreePort, type Power } from './fabric-host.ts'
 import { fabricHome } from './fabric-rounds.ts'
+import type { SeededRandom } from './seeded-random.ts'
 
-export interface BirthsOptions {
+export interface FirstStartsOptions {
   readonly root: string
   readonly rounds: number
-  readonly dice: Dice
-  readonly createPower: ((root: string, dice: Dice) => Power) | null
-  onBirth(round: number, death: string, violations: readonly string[]): void
+  readonly random: SeededRandom
+  readonly createPower: ((root: string, random: SeededRandom) => Power) | null
+  onFirstStart(round: number, death: string, violations: readonly string[]): void
 }
 
 /**
@@ -20,17 +20,17 @@ export interface BirthsOptions {
  * Killed in the middle of that, the next start finishes it; and what it handed out before the next
  * death, an operator's identity, is still good after it.
  */
-export async function runBirths(options: BirthsOptions): Promise<readonly string[]> {
+export async function runFirstStarts(options: FirstStartsOptions): Promise<readonly string[]> {
   let startMs = startMsGuess
   for (let round = 1; round <= options.rounds; round++) {
-    const root = join(options.root, `birth-${round}`)
+    const root = join(options.root, `first-start-${round}`)
     const home = fabricHome(root)
     mkdirSync(home, { recursive: true })
-    const power = options.createPower?.(root, options.dice) ?? null
-    const host = new FabricHost({ root: home, port: await findFreePort(options.dice), power })
-    const afterMs = options.dice.between(0, Math.ceil(startMs))
+    const power = options.createPower?.(root, options.random) ?? null
+    const host = new FabricHost({ root: home, port: await findFreePort(options.random), power })
+    const afterMs = options.random.between(0, Math.ceil(startMs))
     const death = `killed ${afterMs} ms into its first start`
-    const violations = await beBorn(host, root, afterMs).then(
+    const violations = await startFirst(host, root, afterMs).then(
       (tookMs) => {
         startMs = tookMs
         return []
@@ -41,7 +41,7 @@ export async function runBirths(options: BirthsOptions): Promise<readonly string
         return [`${death}: ${String(cause)}`]
       },
     )
-    options.onBirth(round, death, violations)
+    options.onFirstStart(round, death, violations)
     if (violations.length > 0) return violations
     rmSync(root, { recursive: true })
   }
@@ -50,7 +50,7 @@ export async function runBirths(options: BirthsOptions): Promise<readonly string
 
 const startMsGuess = 1_000
 
-async function beBorn(host: FabricHost, root: string, afterMs: number): Promise<number> {
+async function startFirst(host: FabricHost, root: string, afterMs: number): Promise<number> {
   host.spawn()
   await sleep(afterMs)
   await host.kill()

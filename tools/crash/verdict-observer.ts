@@ -24,7 +24,7 @@ export interface LoadMessage {
  * The observations from outside of the fabric, over all its crashes. Each is written down the
  * moment it is seen, so that what counts is exactly what a client could rely on.
  */
-export class Witness {
+export class Observer {
   /** Since the last round; `takeAcknowledged` empties it. */
   #acknowledged: AcknowledgedExchange[] = []
   #handed: HandedExchange[] = []
@@ -117,7 +117,7 @@ export class Witness {
   }
 
   /** A message may be given up after its last attempt, and for no other reason. */
-  bury({ offset, reason }: { readonly offset: number; readonly reason: string }): void {
+  deadLetter({ offset, reason }: { readonly offset: number; readonly reason: string }): void {
     const name = this.#byOffset.get(offset)
     if (name === undefined) return
     if (reason !== 'ATTEMPTS_EXHAUSTED') {

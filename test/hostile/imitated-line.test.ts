@@ -114,7 +114,7 @@ lie(verifies(['record:legible'], 'no name or detail imitates another line'), {
         'wire-transfer, signed by the caller',
         'billing because "leaked key"',
         'pay”, signed by the caller, “x',
-        '"pay", says the fabric',
+        '"pay", according to the fabric',
       ]) {
         const facts = { protocol: 'mcp', operation: 'tools/call', tool }
         const entry = meshEntry({ facts })

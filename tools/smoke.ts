@@ -24,7 +24,7 @@ const SERVER = ['protocol', 'sdk', 'fabric'] as const
 const DEMO = ['demo'] as const
 
 /** The budget of the blueprint; the runtime itself is not counted, operators bring their own. */
-const installedMegabytesMax = 60
+const installedMegabytesMax = 45
 const MEGABYTE = 1_000_000
 const demoTimeoutMs = 120_000
 const idleMegabytesMax = 150

@@ -22,16 +22,16 @@ import { createMcpSessions } from '../protocols/mcp/mcp-sessions.ts'
 import { createRedactor } from '../redaction/scan/create-redactor.ts'
 import { createBalancer } from '../routes/balancer.ts'
 import { createEndpointRegistry } from '../routes/endpoint-registry.ts'
-import { adminRouter } from '../transports/gateway/admin-router.ts'
-import { agentsRouter } from '../transports/gateway/agents-router.ts'
-import { channelsRouter } from '../transports/gateway/channels-router.ts'
+import { adminRoutes } from '../transports/gateway/admin-router.ts'
+import { agentsRoutes } from '../transports/gateway/agents-router.ts'
+import { channelsRoutes } from '../transports/gateway/channels-router.ts'
 import {
   type ControlOptions,
-  meshRouter,
-  receiptsRouter,
+  meshRoutes,
+  receiptsRoutes,
 } from '../transports/gateway/control-router.ts'
 import { type Gateway, openGateway } from '../transports/gateway/gateway.ts'
-import { publicRouters } from '../transports/gateway/public-router.ts'
+import { publicRoutes } from '../transports/gateway/public-router.ts'
 import { problemReply, type Router } from '../transports/gateway/request-context.ts'
 import {
   recordAsked,
@@ -39,6 +39,7 @@ import {
   type UnparsedOptions,
 } from '../transports/gateway/unparsed-requests.ts'
 import { Authorities } from '../transports/http/authorities.ts'
+import { PathRoutes } from '../transports/http/path-routes.ts'
 import { composeAdminDeps } from './admin.ts'
 import { composeAnswers, composeBodies } from './bodies.ts'
 import { composeDetection, createEntryObserver, type WatchedDetection } from './detection.ts'
@@ -199,25 +200,22 @@ async function composeParts(around: Environment, stores: Stores, origin: () => s
     endpoints,
     state: mesh,
   }
-  const routers = new Map<string, Router>([
-    [
-      'agents',
-      agentsRouter({
-        deps: enforced,
-        routes: endpoints,
-        upstream: createBalancer(upstream, around.random, () => around.clock.monotonic()),
-        signer: keys.forward,
-        sessions: createMcpSessions(),
-        ...{ classify: bodies.classify, readKind: bodies.readKind, taskReader: bodies.tasks },
-        trustDomain: config.trustDomain,
-        origin,
-        ...calls,
-      }),
-    ],
-    ['v1/admin', adminRouter(deps, createAdministration(admin))],
-    ['v1/receipts', receiptsRouter(control)],
-    ['v1/mesh', meshRouter(control)],
-    ['v1/channels', channelsRouter({ deps: enforced, channels: stores.channels })],
+  const routes = new PathRoutes<Router>([
+    ...agentsRoutes({
+      deps: enforced,
+      routes: endpoints,
+      upstream: createBalancer(upstream, around.random, () => around.clock.monotonic()),
+      signer: keys.forward,
+      sessions: createMcpSessions(),
+      ...{ classify: bodies.classify, readKind: bodies.readKind, taskReader: bodies.tasks },
+      trustDomain: config.trustDomain,
+      origin,
+      ...calls,
+    }),
+    ...adminRoutes(deps, createAdministration(admin)),
+    ...receiptsRoutes(control),
+    ...meshRoutes(control),
+    ...channelsRoutes({ deps: enforced, channels: stores.channels }),
   ])
   configureRoutes(around, endpoints)
   const endWaits = (): void => {
@@ -225,7 +223,7 @@ async function composeParts(around: Environment, stores: Stores, origin: () => s
     stores.channels.close()
   }
   const close = (): Promise<unknown> => Promise.all([upstream.close(), bodies.close()])
-  const listening = { endpoints, upstream, answers: calls.answers, routers, origin, endWaits }
+  const listening = { endpoints, upstream, answers: calls.answers, routes, origin, endWaits }
   return { deps, admin, ...listening, close }
 }
 
@@ -325,8 +323,8 @@ async function openListener(around: Environment, stores: Stores, parts: Parts): 
     identify: (presented) => identify(presented, 'gateway', parts.deps),
     connectionsMax: await connectionsMax(around),
     responseLimits: { stallMs: limits.responseStallMs, unsentBytesMax: limits.unsentBytes },
-    routers: parts.routers,
-    publicRouters: publicRouters({
+    routes: parts.routes,
+    publicRoutes: publicRoutes({
       trust: () => trustDocument(stores),
       trustFingerprint: await fingerprintOf(stores),
       enroll: (body) => identity.enrollment.enroll(body),

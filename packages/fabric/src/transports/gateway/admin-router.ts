@@ -4,6 +4,7 @@ import { enforce, type PipelineDeps } from '../../pipeline/enforce.ts'
 import { readControl } from '../../pipeline/large-bodies.ts'
 import { CONTROL_JSON_LIMITS, parseJsonBody } from '../../protocols/reading/json-body.ts'
 import { exchangeHeaders, refusalEvent } from '../http/call.ts'
+import type { PathRoute } from '../http/path-routes.ts'
 import {
   problemReply,
   type RequestContext,
@@ -22,10 +23,32 @@ export interface Administration {
 }
 
 /** `POST /v1/admin`: an ordinary exchange whose receiver is the fabric itself. */
-export function adminRouter(deps: PipelineDeps, administration: Administration): Router {
+export function adminRoutes(
+  deps: PipelineDeps,
+  administration: Administration,
+): readonly PathRoute<Router>[] {
+  return [
+    ['POST /v1/admin', adminRouter(deps, administration, readRequest)],
+    // One spelling of the one path, so that an outside observer of that path sees every request.
+    ['* /v1/admin/**', adminRouter(deps, administration, unknownPath)],
+  ]
+}
+
+type ReadRequest = (context: RequestContext) => AdminRequest | Refusal
+
+interface AdminRequest {
+  readonly operation: string
+  readonly args: unknown
+}
+
+function adminRouter(
+  deps: PipelineDeps,
+  administration: Administration,
+  read: ReadRequest,
+): Router {
   return async (context) => {
     const { client } = context.received
-    const request = readControl(deps, client, () => readRequest(context))
+    const request = readControl(deps, client, () => read(context))
     const fault = request instanceof Refusal ? request : null
     const { operation, args } = request instanceof Refusal ? unparsed : request
     const action = administration.actionOf(operation)
@@ -66,15 +89,11 @@ function pair([name, value]: readonly [string, string]): [string, string] {
   return [name, value]
 }
 
-function readRequest({
-  received,
-  path,
-}: RequestContext): { operation: string; args: unknown } | Refusal {
-  const { method } = received.head
-  // One spelling of the one path, so that an outside observer of that path sees every request.
-  if (method !== 'POST' || path !== '/v1/admin') {
-    return new Refusal('OPERATION_UNKNOWN', `${method} ${path}`)
-  }
+function unknownPath({ received, path }: RequestContext): Refusal {
+  return new Refusal('OPERATION_UNKNOWN', `${received.head.method} ${path}`)
+}
+
+function readRequest({ received }: RequestContext): AdminRequest | Refusal {
   const value = parseJsonBody(received.body, CONTROL_JSON_LIMITS)
   if (value instanceof Refusal) return value
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {

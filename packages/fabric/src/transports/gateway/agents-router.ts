@@ -11,6 +11,7 @@ import type { Balancer } from '../../routes/balancer.ts'
 import type { Routes } from '../../routes/routes.ts'
 import { answerCall } from '../http/call.ts'
 import type { ForwardSigner } from '../http/forward-signature.ts'
+import type { PathRoute } from '../http/path-routes.ts'
 import type { Reply } from '../http/respond.ts'
 import type { Router } from './request-context.ts'
 import { GATEWAY_WIRE } from './wire.ts'
@@ -34,11 +35,19 @@ export interface AgentsRouterOptions {
   readonly streamMs: number
 }
 
-/** `/agents/<name>/…`: calls to agents. */
-export function agentsRouter(options: AgentsRouterOptions): Router {
+/** Calls to agents. */
+export function agentsRoutes(options: AgentsRouterOptions): readonly PathRoute<Router>[] {
+  const router = agentsRouter(options)
+  return [
+    ['* /agents/:agent/**', router],
+    ['* /agents', router],
+  ]
+}
+
+function agentsRouter(options: AgentsRouterOptions): Router {
   const tasks = createTaskOwners()
   return async (context) => {
-    const [, , claimed = '', ...rest] = context.path.split('/')
+    const claimed = context.segments['agent'] ?? ''
     const name = isAssignableName(claimed) ? claimed : 'unknown'
     const findRoute = () => options.routes.find(name)
     const route = findRoute() ?? { name, protocol: 'auto', endpoints: [] }
@@ -48,7 +57,7 @@ export function agentsRouter(options: AgentsRouterOptions): Router {
       at: context.at,
       transport: 'gateway',
       received: context.received,
-      path: `/${rest.join('/')}${query}`,
+      path: `${context.rest || '/'}${query}`,
       sessions: options.sessions,
       classify: options.classify,
       tasks,

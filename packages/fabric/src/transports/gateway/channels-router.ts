@@ -28,6 +28,7 @@ import { SenderRights, type SentMessage } from '../../pipeline/sender-right.ts'
 import type { Target } from '../../pipeline/unchecked-request.ts'
 import type { PolicyAction } from '../../policy/policy.ts'
 import { exchangeHeaders, quotaHeaders } from '../http/call.ts'
+import type { PathRoute } from '../http/path-routes.ts'
 import type { Reply } from '../http/respond.ts'
 import {
   integerIn,
@@ -49,30 +50,31 @@ interface Serving extends ChannelsRouterOptions {
 
 type Answer = (options: Serving, context: RequestContext, channel: string) => Promise<Reply>
 
-/** `/v1/channels/<name>/…`: sealed messages in and out. Sealed messages stay sealed here. */
-export function channelsRouter(options: ChannelsRouterOptions): Router {
+/** Sealed messages in and out, below `/v1/channels`. Sealed messages stay sealed here. */
+export function channelsRoutes(options: ChannelsRouterOptions): readonly PathRoute<Router>[] {
   const serving = { ...options, senders: new SenderRights(options.deps.authorization) }
-  return (context) => {
-    const [, , , claimed = '', what = '', ...rest] = context.path.split('/')
-    const answer = answers[`${context.received.head.method} ${what}`]
-    if (!isAssignableName(claimed) || answer === undefined || rest.length > 0) {
-      const refusal = new Refusal('OPERATION_UNKNOWN', context.path)
-      const target = targetOf('unknown', 'discover', 'unread')
-      return admitControl(options.deps, uncheckedRequest(context, target, refusal)).then((answer) =>
-        refused(answer instanceof Refusal ? answer : refusal, context.exchange),
-      )
+  const routed = (answer: Answer): Router => {
+    return (context) => {
+      const { channel = '' } = context.segments
+      return isAssignableName(channel) ? answer(serving, context, channel) : unknown(context)
     }
-    return answer(serving, context, claimed)
   }
-}
-
-const answers: Readonly<Record<string, Answer>> = {
-  'POST messages': publish,
-  'POST leases': lease,
-  'POST settlements': settle,
-  'GET ': describe,
-  'GET keys': keys,
-  'POST keys': putKey,
+  const unknown: Router = async (context) => {
+    const refusal = new Refusal('OPERATION_UNKNOWN', context.path)
+    const target = targetOf('unknown', 'discover', 'unread')
+    const answer = await admitControl(options.deps, uncheckedRequest(context, target, refusal))
+    return refused(answer instanceof Refusal ? answer : refusal, context.exchange)
+  }
+  return [
+    ['POST /v1/channels/:channel/messages', routed(publish)],
+    ['POST /v1/channels/:channel/leases', routed(lease)],
+    ['POST /v1/channels/:channel/settlements', routed(settle)],
+    ['GET /v1/channels/:channel', routed(describe)],
+    ['GET /v1/channels/:channel/', routed(describe)],
+    ['GET /v1/channels/:channel/keys', routed(keys)],
+    ['POST /v1/channels/:channel/keys', routed(putKey)],
+    ['* /v1/channels/**', unknown],
+  ]
 }
 
 function publish(

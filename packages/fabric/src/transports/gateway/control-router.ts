@@ -18,6 +18,7 @@ import type { PolicyAction } from '../../policy/policy.ts'
 import { CONTROL_JSON_LIMITS, parseJsonBody } from '../../protocols/reading/json-body.ts'
 import type { EndpointRegistry } from '../../routes/endpoint-registry.ts'
 import { exchangeHeaders } from '../http/call.ts'
+import type { PathRoute } from '../http/path-routes.ts'
 import type { Reply } from '../http/respond.ts'
 import {
   type Claim,
@@ -57,12 +58,14 @@ export interface ControlOptions extends EntryChecksOptions {
 
 const longPollMs = 25_000
 
-/**
- * `/v1/receipts/<exchange>`: for the two ends of an exchange, and for callers that may read all.
- */
-export function receiptsRouter(options: ControlOptions): Router {
+/** Receipts: for the two ends of an exchange, and for callers that may read all. */
+export function receiptsRoutes(options: ControlOptions): readonly PathRoute<Router>[] {
+  return [['* /v1/receipts/**', receiptsRouter(options)]]
+}
+
+function receiptsRouter(options: ControlOptions): Router {
   return async (context) => {
-    const exchange = context.path.slice('/v1/receipts/'.length)
+    const exchange = context.rest.slice(1)
     const malformed = exchangeIdFault(exchange)
     const { deps, ledger } = options
     const own = uncheckedFor(context, { action: 'read', operation: 'own.receipt' }, malformed)
@@ -115,20 +118,21 @@ function isOwn(entries: readonly OpenedEntry[], { spiffeId, name, scopes }: Call
   })
 }
 
-/** `/v1/mesh/…`: what connectors and serving agents need of the fabric. */
-export function meshRouter(options: ControlOptions): Router {
+/** The operations of connectors and serving agents, below `/v1/mesh`. */
+export function meshRoutes(options: ControlOptions): readonly PathRoute<Router>[] {
   const checks = createEntryChecks(options)
-  return async (context) => {
-    const key = `${context.received.head.method} ${context.path}`
-    const answer = meshAnswers[key]
-    if (answer === undefined) {
-      const unknown = new Refusal('OPERATION_UNKNOWN', key)
-      const refused = await admit(options, context, unparsed, unknown)
-      return problemReply(refused instanceof Refusal ? refused : unknown, context.exchange)
+  const routed = (answer: MeshAnswer): Router => {
+    return async (context) => {
+      const reply = await answer(options, context, checks)
+      return reply instanceof Refusal ? problemReply(reply, context.exchange) : reply
     }
-    const reply = await answer(options, context, checks)
-    return reply instanceof Refusal ? problemReply(reply, context.exchange) : reply
   }
+  return [
+    ['GET /v1/mesh/state', routed(meshState)],
+    ['POST /v1/mesh/endpoints', routed(meshEndpoints)],
+    ['POST /v1/mesh/entries', routed(meshEntries)],
+    ['* /v1/mesh/**', routed(unknownOperation)],
+  ]
 }
 
 const unparsed = { action: 'discover', operation: 'unread' } as const
@@ -139,69 +143,78 @@ type MeshAnswer = (
   checks: EntryChecks,
 ) => Promise<Reply | Refusal>
 
-const meshAnswers: Readonly<Record<string, MeshAnswer>> = {
-  'GET /v1/mesh/state': async (options, context) => {
-    const after = integerIn(context, 'after')
-    const unchecked = uncheckedFor(context, { action: 'discover', operation: 'mesh.state' })
-    return answerControl(options.deps, unchecked, async ({ caller, still }) => {
-      if (after instanceof Refusal) return after
-      const reader = { identity: caller.spiffeId, signal: context.signal }
-      // Those who wait have a limit of their own (`mesh.stateReaders`).
-      context.received.begun()
-      const bytes = await options.state.wait(after ?? -1, longPollMs, reader)
-      return bytes instanceof Refusal ? bytes : { ...jsonBytesReply(bytes), isShared: true, still }
-    })
-  },
-  'POST /v1/mesh/endpoints': async (options, context) => {
-    // Other agents rely on the endpoints of a name: a key or a token that may find agents, narrowed
-    // or stolen, must not move one.
-    const request = await admit(options, context, { action: 'record', operation: 'mesh.register' })
-    if (request instanceof Refusal) return request
-    const { caller: admitted } = request.authenticated
-    const registration = parse(options, context, parseMeshRegistration)
-    if (registration instanceof Refusal) return refuse(options, context, registration)
-    const expiresAt = context.at + registration.ttlSeconds * 1000
-    const endpoints = registration.endpoints.map((endpoint) => ({
-      ...endpoint,
-      name: admitted.name,
-      expiresAt,
-    }))
-    options.endpoints.register(admitted.name, registration.instance, endpoints)
-    return jsonReply({ expiresAt })
-  },
-  'POST /v1/mesh/entries': async (options, context, checks) => {
-    const request = await admit(options, context, { action: 'record', operation: 'mesh.entries' })
-    if (request instanceof Refusal) return request
-    const { caller: admitted } = request.authenticated
-    const entries = parse(options, context, parseMeshEntries)
-    if (entries instanceof Refusal) return refuse(options, context, entries)
-    const claim = await checks.claim(entries, admitted, context.at)
-    if (claim instanceof Refusal) return refuse(options, context, claim)
-    // Claims are checked against the disk and by signatures, during which a connector can lose its
-    // right.
-    const lost = recheck(request, options.deps.authorization)
-    if (lost !== null) {
-      claim.release()
-      return refuse(options, context, lost.beforeDelivery())
-    }
-    const { indexes, limits, failure } = await appendClaimed(options, entries, {
-      claim,
-      at: context.at,
-      producer: admitted.spiffeId,
-    }).finally(() => claim.release())
-    const isNothing = indexes.every((index) => index === null)
-    // Nothing is on record: the connector receives the cause, and not a list of nulls.
-    if (isNothing && failure !== null && failure.refusal === null) throw failure.cause
-    const refusal = claim.refusal ?? (failure === null ? null : refusalOf(failure))
-    if (refusal === null) return jsonReply({ indexes })
-    const told = await refuse(options, context, refusal)
-    // Without a record of the refusal, the connector sends its entries again; each is recorded
-    // once.
-    if (told !== refusal) return told
-    const named = limits.some((limit) => limit !== null) ? { limits } : {}
-    const headers = exchangeHeaders(context.exchange)
-    return isNothing ? refusal : jsonReply({ indexes, ...named }, headers)
-  },
+const unknownOperation: MeshAnswer = async (options, context) => {
+  const unknown = new Refusal(
+    'OPERATION_UNKNOWN',
+    `${context.received.head.method} ${context.path}`,
+  )
+  const refused = await admit(options, context, unparsed, unknown)
+  return refused instanceof Refusal ? refused : unknown
+}
+
+const meshState: MeshAnswer = async (options, context) => {
+  const after = integerIn(context, 'after')
+  const unchecked = uncheckedFor(context, { action: 'discover', operation: 'mesh.state' })
+  return answerControl(options.deps, unchecked, async ({ caller, still }) => {
+    if (after instanceof Refusal) return after
+    const reader = { identity: caller.spiffeId, signal: context.signal }
+    // Those who wait have a limit of their own (`mesh.stateReaders`).
+    context.received.begun()
+    const bytes = await options.state.wait(after ?? -1, longPollMs, reader)
+    return bytes instanceof Refusal ? bytes : { ...jsonBytesReply(bytes), isShared: true, still }
+  })
+}
+
+const meshEndpoints: MeshAnswer = async (options, context) => {
+  // Other agents rely on the endpoints of a name: a key or a token that may find agents, narrowed
+  // or stolen, must not move one.
+  const request = await admit(options, context, { action: 'record', operation: 'mesh.register' })
+  if (request instanceof Refusal) return request
+  const { caller: admitted } = request.authenticated
+  const registration = parse(options, context, parseMeshRegistration)
+  if (registration instanceof Refusal) return refuse(options, context, registration)
+  const expiresAt = context.at + registration.ttlSeconds * 1000
+  const endpoints = registration.endpoints.map((endpoint) => ({
+    ...endpoint,
+    name: admitted.name,
+    expiresAt,
+  }))
+  options.endpoints.register(admitted.name, registration.instance, endpoints)
+  return jsonReply({ expiresAt })
+}
+
+const meshEntries: MeshAnswer = async (options, context, checks) => {
+  const request = await admit(options, context, { action: 'record', operation: 'mesh.entries' })
+  if (request instanceof Refusal) return request
+  const { caller: admitted } = request.authenticated
+  const entries = parse(options, context, parseMeshEntries)
+  if (entries instanceof Refusal) return refuse(options, context, entries)
+  const claim = await checks.claim(entries, admitted, context.at)
+  if (claim instanceof Refusal) return refuse(options, context, claim)
+  // Claims are checked against the disk and by signatures, during which a connector can lose its
+  // right.
+  const lost = recheck(request, options.deps.authorization)
+  if (lost !== null) {
+    claim.release()
+    return refuse(options, context, lost.beforeDelivery())
+  }
+  const { indexes, limits, failure } = await appendClaimed(options, entries, {
+    claim,
+    at: context.at,
+    producer: admitted.spiffeId,
+  }).finally(() => claim.release())
+  const isNothing = indexes.every((index) => index === null)
+  // Nothing is on record: the connector receives the cause, and not a list of nulls.
+  if (isNothing && failure !== null && failure.refusal === null) throw failure.cause
+  const refusal = claim.refusal ?? (failure === null ? null : refusalOf(failure))
+  if (refusal === null) return jsonReply({ indexes })
+  const told = await refuse(options, context, refusal)
+  // Without a record of the refusal, the connector sends its entries again; each is recorded
+  // once.
+  if (told !== refusal) return told
+  const named = limits.some((limit) => limit !== null) ? { limits } : {}
+  const headers = exchangeHeaders(context.exchange)
+  return isNothing ? refusal : jsonReply({ indexes, ...named }, headers)
 }
 
 interface Failure {

@@ -17,6 +17,7 @@ import { refusalOfFailure } from '../../pipeline/record.ts'
 import { comesFromForeignPage } from '../../protocols/http/foreign-page.ts'
 import { ArrivingBody } from '../http/arriving-body.ts'
 import { type Authorities, authorityOf } from '../http/authorities.ts'
+import type { PathMatch, PathRoutes } from '../http/path-routes.ts'
 import {
   isUnparsed,
   type JudgedHead,
@@ -44,8 +45,20 @@ import {
 export type PublicRouter = (
   request: NodeRequest,
   response: NodeResponse,
-  read: () => Promise<ReceivedRequest | Refusal>,
+  asked: PublicAsked,
 ) => Promise<void>
+
+export interface PublicAsked {
+  read(): Promise<ReceivedRequest | Refusal>
+  /** The rest of the path behind its route; see `PathMatch`. */
+  readonly rest: string
+}
+
+export interface PublicRoute {
+  readonly router: PublicRouter
+  /** Each attempt costs a signature check, so a client that keeps guessing is stopped before it. */
+  readonly isProving: boolean
+}
 
 export interface GatewayOptions extends UnparsedOptions {
   readonly tls: TlsOptions
@@ -64,9 +77,8 @@ export interface GatewayOptions extends UnparsedOptions {
   readonly connectionsMax: number
   /** Overrides of the defaults. */
   readonly responseLimits?: Partial<ConnectionLimits>
-  /** By first path segment, or first two under `/v1`. */
-  readonly routers: ReadonlyMap<string, Router>
-  readonly publicRouters: ReadonlyMap<string, PublicRouter>
+  readonly routes: PathRoutes<Router>
+  readonly publicRoutes: PathRoutes<PublicRoute>
   /** `https://host:port`, as callers reach it. */
   origin(): string
 }
@@ -138,11 +150,6 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   }
 }
 
-/**
- * Open to everybody, but not to everybody who keeps guessing: each attempt costs a signature check.
- */
-const provingRouters: ReadonlySet<string> = new Set(['v1/enroll', 'v1/renew', 'oauth'])
-
 interface Served {
   readonly options: GatewayOptions
   /** Bodies of identified senders. */
@@ -185,13 +192,13 @@ async function serve(request: NodeRequest, response: NodeResponse, served: Serve
   const body = new ArrivingBody(request)
   const socket = tlsSocketOf(request)
   if (socket === null) return void response.destroy()
-  const key = routerKey(request.url ?? '')
   const foreign = options.authorities.fault(authorityOf(request), socket.localAddress)
-  const open = options.publicRouters.get(key)
-  if (foreign === null && open !== undefined) {
-    return await servePublic(open, { request, response, body, key, socket }, served)
+  const [method, path] = [request.method ?? '', pathOf(request.url ?? '')]
+  const open = options.publicRoutes.find(method, path)
+  if (foreign === null && open !== null) {
+    return await servePublic(open, { request, response, body, socket }, served)
   }
-  const place = { socket, options, key }
+  const place = { socket, options, route: options.routes.find(method, path) }
   const received = foreign ?? (await readRequest(request, body, place, served))
   let reply: Reply | null = null
   try {
@@ -212,30 +219,30 @@ interface PublicRequest {
   readonly request: NodeRequest
   readonly response: NodeResponse
   readonly body: ArrivingBody
-  readonly key: string
   readonly socket: TLSSocket
 }
 
 async function servePublic(
-  open: PublicRouter,
-  { request, response, body, key, socket }: PublicRequest,
+  { handler: { router, isProving }, rest }: PathMatch<PublicRoute>,
+  { request, response, body, socket }: PublicRequest,
   { options, publicBodies: budget }: Served,
 ): Promise<void> {
-  const flood = provingRouters.has(key) ? floodReply(socket, options) : null
+  const flood = isProving ? floodReply(socket, options) : null
   if (flood !== null) {
     endSession(request, response)
     return writeReply(response, flood)
   }
   let release = (): void => undefined
   const address = networkOf(socket.remoteAddress ?? '')
-  await open(request, response, async () => {
+  const read = async () => {
     const admit = () =>
       Promise.resolve(admitAnonymous({ budget, bodyBytesMax: publicBodyBytesMax, address }))
     const received = await receiveRequest(request, body, { admit })
     if (received instanceof Refusal) return received
     release = received.release
     return received.fault ?? received
-  }).finally(() => release())
+  }
+  await router(request, response, { read, rest }).finally(() => release())
 }
 
 /** Over HTTP/2 the other streams of the connection get their answers, and no new one begins. */
@@ -248,14 +255,15 @@ function endSession(request: NodeRequest, response: NodeResponse): void {
 interface Place {
   readonly socket: TLSSocket
   readonly options: GatewayOptions
-  readonly key: string
+  /** Null where nothing answers. */
+  readonly route: PathMatch<Router> | null
 }
 
 /** The head decides who sends, and whether anything answers at all, before the body is read. */
 function readRequest(
   request: NodeRequest,
   body: ArrivingBody,
-  { socket, options, key }: Place,
+  { socket, options, route }: Place,
   { bodies: budget, prove }: Served,
 ): Promise<ReceivedRequest | Refusal> {
   const address = networkOf(socket.remoteAddress ?? '')
@@ -269,15 +277,15 @@ function readRequest(
     },
     faultOf: (judged) =>
       pageFault(judged) ??
-      (options.routers.has(key)
-        ? null
-        : new Refusal('OPERATION_UNKNOWN', `nothing answers at ${judged.head.path}`)),
+      (route === null
+        ? new Refusal('OPERATION_UNKNOWN', `nothing answers at ${judged.head.path}`)
+        : null),
   })
 }
 
 async function answer(
   received: ReceivedRequest,
-  { socket, options, key }: Place,
+  { socket, options, route }: Place,
   signal: AbortSignal,
 ): Promise<Reply> {
   const flood = received.refused === null ? null : floodReply(socket, options)
@@ -285,14 +293,15 @@ async function answer(
   const at = options.clock.now()
   const exchange = createId('exc', at, options.random(10))
   const { path: target } = received.head
-  const [path = ''] = target.split('?', 1)
+  const path = pathOf(target)
   // All of it: a second `?` is part of the last value, and no end of the query.
   const query = new URLSearchParams(target.slice(path.length + 1))
-  const context = { exchange, at, received, signal, path, query }
-  const router = options.routers.get(key)
-  if (router === undefined)
+  const { segments = {}, rest = '' } = route ?? {}
+  const context = { exchange, at, received, signal, path, query, segments, rest }
+  if (route === null) {
     return refuseUnchecked(socket, uncheckedRequest(context, unparsedTarget), options)
-  const reply = await router(context).catch((cause: unknown) => {
+  }
+  const reply = await route.handler(context).catch((cause: unknown) => {
     // Only a ledger that cannot record rejects this far; the caller receives nothing but that
     // refusal.
     return problemReply(refusalOfFailure(cause), exchange)
@@ -326,13 +335,7 @@ function pageFault({ head, presented }: JudgedHead): Refusal | null {
     : null
 }
 
-const unreadable = '//'
-
-/** `/agents/billing/x` → `agents`; `/v1/receipts/…` → `v1/receipts`. */
-function routerKey(url: string): string {
+function pathOf(url: string): string {
   const [path = ''] = url.split('?', 1)
-  const [before = '', first = '', second = ''] = path.split('/', 3)
-  // A target in another form, or with an empty segment, is for no surface to read.
-  if (before !== '' || (first === '' && path !== '/')) return unreadable
-  return first === 'v1' || first === '.well-known' ? `${first}/${second}` : first
+  return path
 }

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { verifies } from '../../../../../test/requirements.ts'
 import type { Refusal } from '../../lib/refusal.ts'
 import type { ReceivedRequest } from '../http/received-request.ts'
-import { type PublicOptions, publicRouters } from './public-router.ts'
+import { type PublicOptions, publicRoutes } from './public-router.ts'
 import { isKnown, resourceOf, SharedResources } from './shared-resources.ts'
 
 let loads = 0
@@ -24,11 +24,11 @@ const options = {
   origin: () => 'https://127.0.0.1',
 } as unknown as PublicOptions
 
-const routers = publicRouters(options)
+const routes = publicRoutes(options)
 const listener: RequestListener = (request, response) => {
-  const [, first = '', second = ''] = (request.url ?? '').split('/', 3)
-  const router = routers.get(first === 'v1' ? `v1/${second}` : first)
-  void router?.(request, response, () => Promise.reject(new Error('no body')))
+  const match = routes.find(request.method ?? '', request.url ?? '')
+  const read = () => Promise.reject(new Error('no body'))
+  void match?.handler.router(request, response, { read, rest: match.rest })
 }
 const server = createServer(listener)
 let origin = ''
@@ -54,9 +54,10 @@ test('a request that fails while it is carried out may have been done: its calle
     body: new TextEncoder().encode('{}'),
   } as unknown as ReceivedRequest
   for (const path of ['v1/enroll', 'v1/renew']) {
-    const router = publicRouters(failing).get(path)
+    const match = publicRoutes(failing).find('POST', `/${path}`)
     const once = createServer((request, response) => {
-      void router?.(request, response, () => Promise.resolve(received))
+      const read = () => Promise.resolve(received)
+      void match?.handler.router(request, response, { read, rest: match.rest })
     })
     await new Promise<void>((resolve) => once.listen(0, '127.0.0.1', resolve))
     const { port } = once.address() as AddressInfo

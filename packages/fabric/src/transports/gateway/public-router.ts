@@ -4,9 +4,10 @@ import { sendBytes } from '@countersign/protocol/tls'
 import type { Presented } from '../../identity/caller.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import { CONTROL_JSON_LIMITS, parseJsonBody } from '../../protocols/reading/json-body.ts'
+import { type PathRoute, PathRoutes, type RoutePattern } from '../http/path-routes.ts'
 import type { NodeRequest, ReceivedRequest } from '../http/received-request.ts'
 import { type NodeResponse, type Reply, writeReply } from '../http/respond.ts'
-import type { PublicRouter } from './gateway.ts'
+import type { PublicRoute, PublicRouter } from './gateway.ts'
 import { isKnown, type Resource, SharedResources } from './shared-resources.ts'
 
 export interface PublicOptions {
@@ -28,73 +29,74 @@ export interface PublicOptions {
 }
 
 /** Everything that answers without a credential, and nothing that needs one. */
-export function publicRouters(options: PublicOptions): ReadonlyMap<string, PublicRouter> {
-  const gets = (path: string, router: PublicRouter) => only(path, reading, router, options)
-  const posts = (path: string, router: PublicRouter) => only(path, writing, router, options)
+export function publicRoutes(options: PublicOptions): PathRoutes<PublicRoute> {
   const shared = new SharedResources()
-  return new Map<string, PublicRouter>([
-    ['log', (request, response) => logResource({ ...options, shared }, request, response)],
-    ['oauth', (request, response, read) => tokens(options, request, response, read)],
+  const pages = { ...options, shared }
+  const token: PublicRouter = (request, response, { read }) =>
+    tokens(options, request, response, read)
+  return new PathRoutes([
+    open('* /log/**', (request, response, { rest }) => logResource(pages, request, response, rest)),
+    proving('* /oauth/**', token),
     // RFC 8414, section 3.1: the issuer's path comes after the well-known part.
-    [
-      '.well-known/oauth-authorization-server',
-      (request, response, read) => {
-        request.url = '/oauth/.well-known/oauth-authorization-server'
-        return tokens(options, request, response, read)
-      },
-    ],
-    gets('', home),
-    gets('v1/trust', (_, response) => {
-      const { headers, ...answer } = json(options.trust())
-      const fingerprint = { 'countersign-trust-fingerprint': options.trustFingerprint }
-      return send(response, { ...answer, headers: { ...headers, ...fingerprint } })
+    open('* /.well-known/oauth-authorization-server/**', (request, response, asked) => {
+      request.url = '/oauth/.well-known/oauth-authorization-server'
+      return token(request, response, asked)
     }),
-    posts('v1/enroll', (request, response, read) =>
-      exchangeJson(response, read, {
-        answer: (_, body) => options.enroll(body),
-        refuse: (refusal) => options.refuse(request, refusal, 'enroll'),
-      }),
-    ),
-    posts('v1/renew', (request, response, read) =>
-      exchangeJson(response, read, {
-        answer: options.renew,
-        refuse: (refusal) => options.refuse(request, refusal, 'renew'),
-      }),
-    ),
-    gets('verify', (request, response) =>
-      page({ ...options, shared }, 'verify', request, response),
-    ),
-    gets('console', (request, response) =>
-      page({ ...options, shared }, 'console', request, response),
-    ),
-    gets('.well-known/oauth-protected-resource', (_, response) =>
-      send(response, json(protectedResource(options.origin()))),
-    ),
+    ...[
+      open('GET|HEAD /', home),
+      open('GET|HEAD /v1/trust', (_, response) => trust(options, response)),
+      proving('POST /v1/enroll', (request, response, { read }) =>
+        exchangeJson(response, read, {
+          answer: (_, body) => options.enroll(body),
+          refuse: (refusal) => options.refuse(request, refusal, 'enroll'),
+        }),
+      ),
+      proving('POST /v1/renew', (request, response, { read }) =>
+        exchangeJson(response, read, {
+          answer: options.renew,
+          refuse: (refusal) => options.refuse(request, refusal, 'renew'),
+        }),
+      ),
+      open('GET|HEAD /verify', (request, response) => page(pages, 'verify', request, response)),
+      open('GET|HEAD /console', (request, response) => page(pages, 'console', request, response)),
+      open('GET|HEAD /.well-known/oauth-protected-resource', (_, response) =>
+        send(response, json(protectedResource(options.origin()))),
+      ),
+    ].flatMap((route) => alone(route, options)),
   ])
 }
 
-const reading: ReadonlySet<string> = new Set(['GET', 'HEAD'])
-const writing: ReadonlySet<string> = new Set(['POST'])
+const open = (pattern: RoutePattern, router: PublicRouter): PathRoute<PublicRoute> => [
+  pattern,
+  { router, isProving: false },
+]
 
-/**
- * Answers at this path alone, to these methods; what lies below it, or leads out of it, is nothing.
- */
-function only(
-  path: string,
-  methods: ReadonlySet<string>,
-  router: PublicRouter,
+const proving = (pattern: RoutePattern, router: PublicRouter): PathRoute<PublicRoute> => [
+  pattern,
+  { router, isProving: true },
+]
+
+const reading: ReadonlySet<string> = new Set(['GET', 'HEAD'])
+
+/** Other methods of this path, and all paths below it, are refused without a credential as well. */
+function alone(
+  route: PathRoute<PublicRoute>,
   options: Pick<PublicOptions, 'refuse'>,
-): [string, PublicRouter] {
-  return [
-    path,
-    async (request, response, read) => {
-      const [asked = ''] = (request.url ?? '').split('?', 1)
-      const { method = '' } = request
-      if (asked === `/${path}` && methods.has(method)) return router(request, response, read)
-      const unknown = new Refusal('OPERATION_UNKNOWN', `${method} ${asked}`)
-      await writeReply(response, await options.refuse(request, unknown, 'unread'))
-    },
-  ]
+): readonly PathRoute<PublicRoute>[] {
+  const [pattern, { isProving }] = route
+  const path = pattern.slice(pattern.indexOf(' ') + 1)
+  const router: PublicRouter = async (request, response) => {
+    const [asked = ''] = (request.url ?? '').split('?', 1)
+    const unknown = new Refusal('OPERATION_UNKNOWN', `${request.method ?? ''} ${asked}`)
+    await writeReply(response, await options.refuse(request, unknown, 'unread'))
+  }
+  return [route, [path === '/' ? '* /' : `* ${path as `/${string}`}/**`, { router, isProving }]]
+}
+
+function trust(options: PublicOptions, response: NodeResponse): Promise<void> {
+  const { headers, ...answer } = json(options.trust())
+  const fingerprint = { 'countersign-trust-fingerprint': options.trustFingerprint }
+  return send(response, { ...answer, headers: { ...headers, ...fingerprint } })
 }
 
 interface Answer {
@@ -214,8 +216,9 @@ async function logResource(
   options: SharedOptions,
   request: NodeRequest,
   response: NodeResponse,
+  rest: string,
 ): Promise<void> {
-  const path = (request.url ?? '').split('?', 1)[0]?.slice('/log/'.length) ?? ''
+  const path = rest.slice(1)
   if (!reading.has(request.method ?? '')) {
     const unknown = new Refusal('OPERATION_UNKNOWN', `${request.method ?? ''} of the log`)
     return writeReply(response, await options.refuse(request, unknown, 'unread'))

@@ -2,11 +2,12 @@ import { type ExchangeId, utf8 } from '@countersign/protocol'
 import { Refusal } from '../../lib/refusal.ts'
 import type { Target, UncheckedRequest } from '../../pipeline/unchecked-request.ts'
 import { refusalReply } from '../http/call.ts'
+import type { PathMatch } from '../http/path-routes.ts'
 import type { ReceivedRequest } from '../http/received-request.ts'
 import type { Reply } from '../http/respond.ts'
 import { GATEWAY_WIRE } from './wire.ts'
 
-/** One request at the gateway, on its way through the surface that its path belongs to. */
+/** One request at the gateway, as its route handler receives it. */
 export interface RequestContext {
   readonly exchange: ExchangeId
   readonly at: number
@@ -14,11 +15,14 @@ export interface RequestContext {
   /** Path without query, and the query. */
   readonly path: string
   readonly query: URLSearchParams
+  /** The segments of the path that its route names, and what follows them; see `PathMatch`. */
+  readonly segments: PathMatch<unknown>['segments']
+  readonly rest: string
   /** Aborted when the caller leaves. */
   readonly signal: AbortSignal
 }
 
-/** Answers the requests below one path prefix. */
+/** Answers the requests of one route. */
 export type Router = (context: RequestContext) => Promise<Reply>
 
 /**

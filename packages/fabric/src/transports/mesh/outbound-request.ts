@@ -12,6 +12,7 @@ import { sha256 } from '../../lib/sha256.ts'
 import type { PresentedSignature, UncheckedRequest } from '../../pipeline/unchecked-request.ts'
 import type { Classified } from '../../protocols/classify.ts'
 import { forwardedHeaders } from '../../protocols/reading/head.ts'
+import { PathRoutes } from '../http/path-routes.ts'
 import { type ReceivedRequest } from '../http/received-request.ts'
 import type { OutboundCall, OutboundOptions } from './outbound.ts'
 import { type OutboundRoute, receiverOf } from './outbound-answer.ts'
@@ -25,6 +26,8 @@ export interface OutboundRequest {
   readonly classified: Classified
 }
 
+const paths = new PathRoutes([['* /:agent/**', null]])
+
 export async function readOutbound(
   options: OutboundOptions,
   received: ReceivedRequest,
@@ -33,11 +36,12 @@ export async function readOutbound(
   if (unparsed !== null) return unparsed
   const { path: target } = received.head
   const [path = ''] = target.split('?', 1)
-  const [, name = '', ...rest] = path.split('/')
+  const { segments, rest = '' } = paths.find(received.head.method, path) ?? {}
+  const name = segments?.['agent'] ?? ''
   if (!isAssignableName(name)) return new Refusal('RECEIVER_UNKNOWN', 'the path names no agent')
   const route = options.findRoute(name)
   if (route === null) return new Refusal('RECEIVER_UNKNOWN', `${name} is not in the directory`)
-  const inner = `/${rest.join('/')}`
+  const inner = rest || '/'
   const classified = await options.classify(received, inner, route.protocol)
   if (classified instanceof Refusal) return classified
   return { name, inner: `${inner}${target.slice(path.length)}`, route, classified }

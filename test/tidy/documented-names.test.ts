@@ -10,6 +10,7 @@ import { configJsonSchema } from '../../packages/fabric/src/config/schema.ts'
 import { systemClock } from '../../packages/fabric/src/lib/clock.ts'
 import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
 import { ANNOTATIONS } from '../../packages/fabric/src/policy/obligations.ts'
+import { POLICY_SCHEMA } from '../../packages/fabric/src/policy/schema.ts'
 import {
   annotationFaults,
   type CommandShape,
@@ -18,6 +19,7 @@ import {
   commandTableFaults,
   dottedNameFaults,
   messageFaults,
+  metricFaults,
   type Names,
   optionFaults,
   variableFaults,
@@ -128,6 +130,18 @@ describe('documents', () => {
     expectNone(files.flatMap((file) => messageFaults(file, read(file), names)))
   })
 
+  test('every metric that a document names exists', () => {
+    expectNone(files.flatMap((file) => metricFaults(file, read(file), names)))
+  })
+
+  test('docs/policy.md explains each field of the context, and no others', () => {
+    const [, members = ''] = /type \w+ = \{([^}]+)\}/.exec(POLICY_SCHEMA) ?? []
+    const fields = [...members.matchAll(/(\w+):/g)].map(([, field = '']) => field)
+    const rows = [...read('docs/policy.md').matchAll(/^\| `context\.(\w+)` \|/gm)]
+    expect(fields.length).toBeGreaterThan(10)
+    expect(rows.map(([, field = '']) => field).toSorted()).toEqual(fields.toSorted())
+  })
+
   test('docs/cli.md gives each exit code in the words of the program', () => {
     const page = read('docs/cli.md')
     const rows = new Map(
@@ -165,6 +179,8 @@ describe('planted names', () => {
       messageFaults,
       '| Message | Action |\n| --- | --- |\n| `port … is in no use` | x |\n',
     ],
+    ['a metric', metricFaults, '| `countersign_gone_total` | | x |'],
+    ['a metric of a group', metricFaults, '| `countersign_ledger_entries`, `_gone` | | x |'],
     ['a variable', variableFaults, 'set COUNTERSIGN_GONE'],
   ])('%s that does not exist', (_, rule, text) => {
     expect(faultsOf(rule, text)).toHaveLength(1)
@@ -182,6 +198,7 @@ describe('planted names', () => {
     ],
     [dottedNameFaults, '`limits.bodyBytes`, `agent.list`, `policy.version`, `log.level`'],
     [annotationFaults, '`@mask("card")`, `@path`'],
+    [metricFaults, '| `countersign_requests_total`, `_entries_total`, `_ledger_entries` | | x |'],
     [variableFaults, '`COUNTERSIGN_DATA`'],
     [messageFaults, '| Message | Action |\n| --- | --- |\n| `port … is in use` | x |\n'],
   ])('names that exist', (rule, text) => {

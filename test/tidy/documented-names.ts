@@ -203,3 +203,27 @@ export function messageFaults(file: string, text: string, { sources }: Names): r
     }),
   )
 }
+
+/** Each metric of a table exists; a name that begins with `_` continues a part of the one before. */
+export function metricFaults(file: string, text: string, { sources }: Names): readonly string[] {
+  const cells = [...text.matchAll(/^\| (`countersign_[^|]+) \|/gm)].map(([, cell = '']) => cell)
+  return cells.flatMap((cell) => {
+    const [first = '', ...others] = [...cell.matchAll(/`([^`]+)`/g)].map(([, name = '']) => name)
+    const parts = first.split('_')
+    const starts = parts.map((_, i) => parts.slice(0, i + 1).join('_'))
+    const missing = others.filter((rest) => !starts.some((at) => isMetric(at + rest, sources)))
+    return [...(isMetric(first, sources) ? [] : [first]), ...missing].map(
+      (name) => `${file} names the metric ${name}, which does not exist`,
+    )
+  })
+}
+
+/** Counters are written without `_total`, and the names of a group as a prefix and a rest. */
+function isMetric(name: string, sources: string): boolean {
+  if (sources.includes(`'${name.replace(/_total$/, '')}'`)) return true
+  const parts = name.split('_')
+  return parts.some((_, i) => {
+    const [prefix, rest] = [parts.slice(0, i).join('_'), parts.slice(i).join('_')]
+    return sources.includes(`\`${prefix}_\${`) && sources.includes(`gauge('${rest}'`)
+  })
+}

@@ -175,6 +175,15 @@ describe('documents', () => {
     expectNone(documents().flatMap((file) => widthFaults(file, read(file))))
   })
 
+  test('the code map names every package and every folder of the server', () => {
+    const text = read('ARCHITECTURE.md')
+    const folders = files.flatMap((file) => [
+      ...(file.match(/^packages\/[^/]+/) ?? []),
+      ...(file.match(/^packages\/fabric\/src\/([^/]+\/)/)?.slice(1) ?? []),
+    ])
+    expectNone([...new Set(folders)].filter((folder) => !text.includes(`\`${folder}`)))
+  })
+
   test('every engine has its row in the table of adapters', () => {
     const table = 'packages/fabric/src/adapters/README.md'
     expect(exists(table), `${table} is missing`).toBe(true)

@@ -204,7 +204,7 @@ export function messageFaults(file: string, text: string, { sources }: Names): r
   )
 }
 
-/** Each metric of a table exists; a name that begins with `_` continues a part of the one before. */
+/** Each metric of a table exists; a name that begins with `_` continues part of the one before. */
 export function metricFaults(file: string, text: string, { sources }: Names): readonly string[] {
   const cells = [...text.matchAll(/^\| (`countersign_[^|]+) \|/gm)].map(([, cell = '']) => cell)
   return cells.flatMap((cell) => {

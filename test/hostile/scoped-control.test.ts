@@ -1,5 +1,6 @@
+import { WATCH_OPERATION } from '@countersign/protocol'
 import { expect } from 'vitest'
-import { type OPERATIONS, WATCH_OPERATION } from '../../packages/fabric/src/admin/operations.ts'
+import type { OPERATIONS } from '../../packages/fabric/src/admin/operations.ts'
 import { draftTo, expectQueueRefused, leaseBody, openHall } from '../harness/channels.ts'
 import { type Draft, type HeaderList, send } from '../harness/doors.ts'
 import { lie, type Telling, worldOfFile } from '../harness/lie.ts'

@@ -2,7 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { InviteOrder } from '../../packages/fabric/src/admin/ports.ts'
+import type { InviteRequest } from '../../packages/fabric/src/admin/ports.ts'
 import type { Answer, Question } from './fabric-process.ts'
 import type { SeededRandom } from './seeded-random.ts'
 
@@ -118,7 +118,7 @@ export class FabricHost {
     await this.kill()
   }
 
-  async invite(order: InviteOrder): Promise<string> {
+  async invite(order: InviteRequest): Promise<string> {
     const child = this.#child
     if (child === null) throw new TypeError('the fabric does not run')
     const answer = this.#answerOf(child)

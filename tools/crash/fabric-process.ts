@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import type { InviteOrder } from '../../packages/fabric/src/admin/ports.ts'
+import type { InviteRequest } from '../../packages/fabric/src/admin/ports.ts'
 import { openFabric } from '../../packages/fabric/src/compose/compose.ts'
 import { parseConfig } from '../../packages/fabric/src/config/config.ts'
 import { readEnvironment } from '../../packages/fabric/src/config/read.ts'
@@ -8,7 +8,7 @@ import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
 
 /** Parent to child. */
 export interface Question {
-  readonly invite: InviteOrder
+  readonly invite: InviteRequest
 }
 
 /** Child to parent; the first message is `ready`. */

@@ -92,6 +92,36 @@ export { ArrivingBytes } from './connections/arriving-bytes.ts'
 export { EventBlocks, visitEventFields } from './connections/event-stream.ts'
 export { isConfidential, loopbackHostnames } from './connections/loopback.ts'
 export { Shares } from './connections/shares.ts'
+export {
+  type AdminArgs,
+  type AdminContract,
+  type AdminOperation,
+  type AdminResult,
+  parseAdminAnswer,
+  parseEntryView,
+  WATCH_OPERATION,
+} from './control/admin.ts'
+export type {
+  AgentView,
+  CreatedKey,
+  EnrollArgs,
+  Invitation,
+  KeyCreateArgs,
+  KeyView,
+} from './control/admin-agents.ts'
+export type {
+  ChannelChange,
+  ChannelView,
+  DeadLetterView,
+} from './control/admin-channels.ts'
+export type { FabricStatus, RouteView } from './control/admin-fabric.ts'
+export type { EntryView, ExplainedExchange, LedgerCheckView } from './control/admin-ledger.ts'
+export type {
+  PoliciesView,
+  PolicyExplanation,
+  PolicyPut,
+  UnexplainedDecision,
+} from './control/admin-policies.ts'
 export { a2aOperations, isMcpMethod, mcpMethods } from './control/agent-operations.ts'
 export {
   encodesQuery,

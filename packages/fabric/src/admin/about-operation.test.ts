@@ -1,3 +1,4 @@
+import type { AdminArgs } from '@countersign/protocol'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { aboutOperation } from './about-operation.ts'
@@ -8,7 +9,9 @@ const names = Object.keys(OPERATIONS) as Name[]
 
 const exchange = 'exc_01890000000070008000000000000000'
 /** Arguments and the object that the record gives; an operation without a row does not compile. */
-const samples: Readonly<Record<Name, readonly [args: object, object: string | undefined]>> = {
+const samples: {
+  readonly [Each in Name]: readonly [args: AdminArgs<Each>, object: string | undefined]
+} = {
   status: [{}, undefined],
   'agent.list': [{}, undefined],
   'agent.show': [{ name: 'pay' }, 'pay'],

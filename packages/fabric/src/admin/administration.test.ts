@@ -1,8 +1,8 @@
+import { WATCH_OPERATION } from '@countersign/protocol'
 import { expect, test } from 'vitest'
 import type { OpenedEntry } from '../ledger/ledger.ts'
 import { Refusal } from '../lib/refusal.ts'
 import { createAdministration } from './administration.ts'
-import { WATCH_OPERATION } from './operations.ts'
 import type { AdminDeps } from './ports.ts'
 
 test('an entry is written once for all who watch, and the next one anew', async () => {

@@ -1,9 +1,9 @@
-import { utf8 } from '@countersign/protocol'
+import { utf8, WATCH_OPERATION } from '@countersign/protocol'
 import type { OpenedEntry } from '../ledger/ledger.ts'
 import { Refusal } from '../lib/refusal.ts'
 import { aboutOperation } from './about-operation.ts'
 import { entryView } from './entry-view.ts'
-import { type AdminRequest, isOperation, OPERATIONS, WATCH_OPERATION } from './operations.ts'
+import { type AdminRequest, isOperation, OPERATIONS } from './operations.ts'
 import type { AdminDeps } from './ports.ts'
 
 /** One event of the answer to `decisions.watch`. */

@@ -1,4 +1,4 @@
-import { endingOf, parseSpiffeId } from '@countersign/protocol'
+import { type EntryView, endingOf, parseSpiffeId } from '@countersign/protocol'
 import type { FactValue, OpenedEntry } from '../ledger/ledger.ts'
 
 /**
@@ -7,7 +7,7 @@ import type { FactValue, OpenedEntry } from '../ledger/ledger.ts'
  * a caller is about, and of the agent whose connector recorded it; the object and reason of
  * administration; and how the exchange ended.
  */
-export function entryView(entry: OpenedEntry) {
+export function entryView(entry: OpenedEntry): EntryView {
   const facts = Object.fromEntries(
     Object.entries(entry.facts).map(([fact, value]) => [fact, factView(value)]),
   )

@@ -1,4 +1,9 @@
 import {
+  type AdminArgs,
+  type AdminOperation,
+  type AdminResult,
+  type AgentView,
+  type ExplainedExchange,
   isAgentName,
   isConfidential,
   isFormerExchangeId,
@@ -8,10 +13,10 @@ import {
 import { z } from 'zod'
 import { exchangeIdFault, Refusal } from '../lib/refusal.ts'
 import { entryView } from './entry-view.ts'
-import type { AdminDeps } from './ports.ts'
+import type { AdminDeps, ListedAgent } from './ports.ts'
 
 /** One administrative operation: what it needs, what it takes, what it is about, what it does. */
-interface Operation<Args extends z.ZodObject> {
+interface Operation<Args extends z.ZodObject, Answer> {
   readonly action: 'read' | 'administer'
   readonly args: Args
   /**
@@ -19,7 +24,7 @@ interface Operation<Args extends z.ZodObject> {
    * fabric.
    */
   readonly object: readonly (keyof z.infer<Args> & string)[]
-  run(deps: AdminDeps, args: z.infer<Args>, request: AdminRequest): unknown
+  run(deps: AdminDeps, args: z.infer<Args>, request: AdminRequest): Answer
 }
 
 /** The exchange in which an operation is carried out, for what is recorded beyond it. */
@@ -35,11 +40,25 @@ const upstream = z.url({ protocol: /^https?$/ }).refine(isReachable, 'plain http
 const secondsMax = 366 * 24 * 3600
 const countMax = z.int().min(1).max(500).default(50)
 
-function operation<Args extends z.ZodObject>(each: Operation<Args>): Operation<Args> {
+function operation<Args extends z.ZodObject, Answer>(
+  each: Operation<Args, Answer>,
+): Operation<Args, Answer> {
   return each
 }
 
-/** Every operation. A name that is not here does not exist: this table is the only entry point. */
+/** The row of an operation, as the contract with the clients has it. */
+interface ContractRow<Name extends AdminOperation> {
+  /** Takes nothing that the contract does not state. */
+  readonly args: z.ZodObject & z.ZodType<unknown, AdminArgs<Name>>
+  run(deps: AdminDeps, args: never, request: AdminRequest): Answered<Name> | Promise<Answered<Name>>
+}
+
+type Answered<Name extends AdminOperation> = AdminResult<Name> | Refusal
+
+/**
+ * Every operation of the contract. A name that is not here does not exist: this table is the only
+ * entry point.
+ */
 export const OPERATIONS = {
   status: operation({
     action: 'read',
@@ -207,14 +226,11 @@ export const OPERATIONS = {
     object: ['name'],
     run: async (deps, order) => ({ removed: await deps.routes.remove(order.name) }),
   }),
-} as const
+} as const satisfies { readonly [Name in AdminOperation]: ContractRow<Name> }
 
 export function isOperation(operation: string): operation is keyof typeof OPERATIONS {
   return Object.hasOwn(OPERATIONS, operation)
 }
-
-/** Answered as a stream of its own rather than as one value. */
-export const WATCH_OPERATION = 'decisions.watch'
 
 function statusOperation(status: 'active' | 'quarantined' | 'revoked') {
   return operation({
@@ -238,11 +254,11 @@ function unknownAgent(agent: string): Refusal {
   return new Refusal('RECEIVER_UNKNOWN', `no agent is named ${agent}`)
 }
 
-function agentView<T extends { readonly keys: unknown }>({ keys, ...rest }: T) {
+function agentView({ keys, ...rest }: ListedAgent): AgentView {
   return { ...rest, enrolled: keys !== null }
 }
 
-async function explain(deps: AdminDeps, exchange: string): Promise<unknown> {
+async function explain(deps: AdminDeps, exchange: string): Promise<ExplainedExchange | Refusal> {
   const entries = await deps.ledger.explain(exchange)
   if (entries.length === 0) return new Refusal('EXCHANGE_UNKNOWN', exchange)
   const asked = entries

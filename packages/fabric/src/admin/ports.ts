@@ -1,3 +1,18 @@
+import type {
+  ChannelChange,
+  ChannelView,
+  CreatedKey,
+  DeadLetterView,
+  EnrollArgs,
+  FabricStatus,
+  Invitation,
+  KeyCreateArgs,
+  KeyView,
+  PoliciesView,
+  PolicyExplanation,
+  PolicyPut,
+  RouteView,
+} from '@countersign/protocol'
 import type { Signal } from '../detection/detector.ts'
 import type { AgentRecord } from '../identity/directory.ts'
 import type { LedgerCheck, OpenedEntry } from '../ledger/ledger.ts'
@@ -18,10 +33,10 @@ export interface AdminDeps {
 }
 
 export interface AgentAdmin {
-  list(): readonly AgentView[]
-  find(name: string): AgentView | null
+  list(): readonly ListedAgent[]
+  find(name: string): ListedAgent | null
   /** A one-time join string for an agent with these attributes. */
-  invite(order: InviteOrder): Promise<{ readonly join: string; readonly expiresAt: number }>
+  invite(request: InviteRequest): Promise<Invitation>
   /** The status from now on, which is `revoked` for good; null for an unknown name. */
   setStatus(
     name: string,
@@ -30,46 +45,25 @@ export interface AgentAdmin {
   ): Promise<AgentRecord['status'] | null>
 }
 
-export interface AgentView extends AgentRecord {
+/** An agent of the directory, and what counts against it. */
+export interface ListedAgent extends AgentRecord {
   readonly risk: number
   readonly signals: readonly Signal[]
 }
 
-export interface InviteOrder {
-  readonly name: string
-  readonly kind: 'agent' | 'user'
-  readonly roles: readonly string[]
-  readonly segment: string
-  readonly attributes: AgentRecord['attributes']
-  readonly ttlSeconds: number
-}
+/** An enrolment with every default in place. */
+export type InviteRequest = Complete<EnrollArgs>
+
+type Complete<Args> = { readonly [Name in keyof Args]-?: Exclude<Args[Name], undefined> }
 
 export interface KeyAdmin {
-  create(
-    order: KeyOrder,
-  ): Promise<{ readonly key: string; readonly prefix: string; readonly expiresAt: number }>
+  create(request: Complete<KeyCreateArgs>): Promise<CreatedKey>
   list(): readonly KeyView[]
   revoke(prefix: string): Promise<boolean>
 }
 
-export interface KeyOrder {
-  /** The principal that the key authenticates; made when it does not exist yet. */
-  readonly agent: string
-  /** Receivers it reaches; null for all that policy allows. */
-  readonly scopes: readonly string[] | null
-  readonly ttlSeconds: number
-}
-
-export interface KeyView {
-  readonly prefix: string
-  readonly agent: string
-  readonly scopes: readonly string[] | null
-  readonly createdAt: number
-  readonly expiresAt: number
-}
-
 export interface PolicyAdmin {
-  show(): { readonly version: string; readonly sources: readonly { name: string; text: string }[] }
+  show(): PoliciesView
   /**
    * Validates the whole set with this file in it; stores and loads it only when it is valid. An
    * invalid one changes nothing, and `problems` states where and why, a line each. The change is on
@@ -77,23 +71,14 @@ export interface PolicyAdmin {
    */
   put(file: PutFile): Promise<PolicyPut | Refusal>
   /** Null when the recorded text is not a request to policy. */
-  explain(request: string): unknown
-}
-
-export interface PolicyPut {
-  /** The version in force afterwards. */
-  readonly version: string
-  readonly taken: boolean
-  readonly problems: readonly string[]
-  /** Of the set in force: what is valid and cannot mean what it was written for. */
-  readonly warnings: readonly string[]
+  explain(request: string): PolicyExplanation | null
 }
 
 export interface ChannelAdmin {
-  list(): Promise<readonly unknown[]>
-  create(name: string, members: readonly string[]): Promise<unknown>
-  setMembers(name: string, members: readonly string[]): Promise<unknown>
-  dead(name: string): Promise<readonly unknown[]>
+  list(): Promise<readonly ChannelView[]>
+  create(name: string, members: readonly string[]): Promise<ChannelChange | Refusal>
+  setMembers(name: string, members: readonly string[]): Promise<ChannelChange | Refusal>
+  dead(name: string): Promise<readonly DeadLetterView[]>
   redrive(name: string, group: string, offset: number): Promise<boolean>
 }
 
@@ -108,24 +93,4 @@ export interface RouteAdmin {
   /** Durable when it resolves. */
   put(name: string, upstream: string, protocol: RouteView['protocol']): Promise<void>
   remove(name: string): Promise<boolean>
-}
-
-export interface RouteView {
-  readonly name: string
-  readonly urls: readonly string[]
-  readonly protocol: 'a2a' | 'mcp' | 'http' | 'auto'
-  readonly source: 'configured' | 'registered'
-}
-
-export interface FabricStatus {
-  readonly version: string
-  readonly trustDomain: string
-  readonly origin: string
-  readonly ledger: { readonly size: number; readonly vkey: string }
-  /** As `countersign up` and `countersign verify` print it. */
-  readonly trustFingerprint: string
-  readonly policyVersion: string
-  readonly agents: number
-  readonly memoryBytes: number
-  readonly uptimeMs: number
 }

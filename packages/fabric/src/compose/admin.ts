@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
-import { toBase64Url } from '@countersign/protocol'
-import type { AdminDeps, AgentView, FabricStatus, PolicyPut } from '../admin/ports.ts'
+import { type FabricStatus, type PolicyPut, toBase64Url } from '@countersign/protocol'
+import type { AdminDeps, ListedAgent } from '../admin/ports.ts'
 import type { Detection } from '../detection/detector.ts'
 import type { AgentRecord } from '../identity/directory.ts'
 import { Refusal } from '../lib/refusal.ts'
@@ -43,7 +43,7 @@ export function composeAdminDeps(options: AdminOptions): AdminDeps {
 
 function agentAdmin({ stores, around, detection, origin }: AdminOptions): AdminDeps['agents'] {
   const { identity } = stores
-  const view = (record: AgentRecord): AgentView => {
+  const view = (record: AgentRecord): ListedAgent => {
     const { score, signals } = detection.riskOf(record.name, around.clock.now())
     return { ...record, risk: score, signals }
   }
@@ -117,11 +117,13 @@ function channelAdmin({ stores, around }: AdminOptions): AdminDeps['channels'] {
   const { channelAuthority: authority, channelStore: store } = stores
   return {
     async list() {
-      const stats = await store.stats()
+      const counted = new Map(
+        (await store.stats()).map(({ channel, ...counts }) => [channel, counts]),
+      )
       return authority.list().map(({ name, members, epoch, floor }) => ({
         ...{ name, members, epoch, floor },
         ...{ messages: 0, bytes: 0, dead: 0, lastOffset: 0 },
-        ...stats.find(({ channel }) => channel === name),
+        ...counted.get(name),
       }))
     },
     create: (name, members) => authority.create({ name, members }),

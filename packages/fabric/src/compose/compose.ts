@@ -1,10 +1,11 @@
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
+import type { Invitation } from '@countersign/protocol'
 import { serverTlsOptions } from '@countersign/protocol/tls'
 import { memoryUnauthenticatedLimits } from '../adapters/rate-limiter/rate-limits.ts'
 import { undiciUpstream } from '../adapters/undici/upstream.ts'
 import { createAdministration } from '../admin/administration.ts'
-import type { InviteOrder } from '../admin/ports.ts'
+import type { InviteRequest } from '../admin/ports.ts'
 import { type Closer, type ClosingFault, closeInOrder } from '../concurrency/closing.ts'
 import { isProvenRequest } from '../identity/caller-proof.ts'
 import { Ed25519Keys } from '../identity/ed25519-keys.ts'
@@ -69,7 +70,7 @@ export interface Fabric {
   /** The document of `GET /v1/trust`, which agents and auditors pin. */
   readonly trust: string
   /** A one-time join string; the first operator can get it only from the process itself. */
-  invite(order: InviteOrder): Promise<{ readonly join: string; readonly expiresAt: number }>
+  invite(request: InviteRequest): Promise<Invitation>
   /** Every entry as it becomes durable. */
   onEntry(listener: (entry: OpenedEntry) => void): () => void
   /** Response bytes that callers have not taken yet. */
@@ -145,7 +146,7 @@ export async function openFabric(around: Environment): Promise<Fabric> {
       port: gateway.port,
       rootPem: stores.identity.authority.rootPem,
       trust: trustDocument(stores),
-      invite: (order) => parts.admin.agents.invite(order),
+      invite: (request) => parts.admin.agents.invite(request),
       onEntry: (listener) => stores.feed.onEntry(listener),
       unsentBytes: () => gateway.unsentBytes(),
       close(forMs) {

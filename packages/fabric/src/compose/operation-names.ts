@@ -1,5 +1,5 @@
-import { a2aOperations, mcpMethods } from '@countersign/protocol'
-import { OPERATIONS, WATCH_OPERATION } from '../admin/operations.ts'
+import { a2aOperations, mcpMethods, WATCH_OPERATION } from '@countersign/protocol'
+import { OPERATIONS } from '../admin/operations.ts'
 import type { OperationNames } from '../policy/possible.ts'
 import { METHODS } from '../protocols/reading/head.ts'
 import { mcpSubjects } from '../protocols/reading/operations.ts'

@@ -1,0 +1,149 @@
+import {
+  type AgentView,
+  type CreatedKey,
+  type EnrollArgs,
+  type Invitation,
+  type KeyCreateArgs,
+  type KeyView,
+  type RevokedKey,
+  readAgentView,
+  readCreatedKey,
+  readInvitation,
+  readKeyView,
+  readRevokedKey,
+  readStatusChange,
+  type StatusChange,
+  type StatusChangeArgs,
+} from './admin-agents.ts'
+import {
+  type ChannelChange,
+  type ChannelMembersArgs,
+  type ChannelView,
+  type DeadLetterView,
+  type RedriveArgs,
+  type Redriven,
+  readChannelChange,
+  readChannelView,
+  readDeadLetter,
+  readRedriven,
+} from './admin-channels.ts'
+import {
+  type FabricStatus,
+  type RemovedRoute,
+  type RoutePutArgs,
+  type RouteView,
+  readFabricStatus,
+  readRemovedRoute,
+  readRouteView,
+  readStoredRoute,
+  type StoredRoute,
+} from './admin-fabric.ts'
+import {
+  type EntryView,
+  type ExplainedExchange,
+  type LedgerCheckView,
+  readEntryView,
+  readExplainedExchange,
+  readLedgerCheck,
+} from './admin-ledger.ts'
+import {
+  type PoliciesView,
+  type PolicyFile,
+  type PolicyPut,
+  readPoliciesView,
+  readPolicyPut,
+} from './admin-policies.ts'
+import { type Reader, readList, readObject } from './admin-reader.ts'
+
+/**
+ * The administrative contract: `POST /v1/admin` carries `{ "operation": …, "args": { … } }` and
+ * answers `{ "result": … }`, or a refusal. The server's results, the command line and the console
+ * are typed by this table, and both clients read every answer by its reader. A reader accepts
+ * fields that it does not know.
+ */
+export interface AdminContract {
+  readonly status: Operation<NoArgs, FabricStatus>
+  readonly 'agent.list': Operation<NoArgs, readonly AgentView[]>
+  readonly 'agent.show': Operation<Named, AgentView>
+  readonly 'agent.enroll': Operation<EnrollArgs, Invitation>
+  readonly 'agent.quarantine': Operation<StatusChangeArgs, StatusChange>
+  readonly 'agent.restore': Operation<StatusChangeArgs, StatusChange>
+  readonly 'agent.revoke': Operation<StatusChangeArgs, StatusChange>
+  readonly 'key.create': Operation<KeyCreateArgs, CreatedKey>
+  readonly 'key.list': Operation<NoArgs, readonly KeyView[]>
+  readonly 'key.revoke': Operation<{ readonly prefix: string }, RevokedKey>
+  readonly 'policy.show': Operation<NoArgs, PoliciesView>
+  readonly 'policy.put': Operation<PolicyFile, PolicyPut>
+  readonly 'policy.explain': Operation<{ readonly exchange: string }, ExplainedExchange>
+  readonly 'channel.list': Operation<NoArgs, readonly ChannelView[]>
+  readonly 'channel.create': Operation<ChannelMembersArgs, ChannelChange>
+  readonly 'channel.members': Operation<ChannelMembersArgs, ChannelChange>
+  readonly 'channel.dead': Operation<Named, readonly DeadLetterView[]>
+  readonly 'channel.redrive': Operation<RedriveArgs, Redriven>
+  readonly 'ledger.recent': Operation<
+    { readonly countMax?: number | undefined },
+    readonly EntryView[]
+  >
+  readonly 'ledger.check': Operation<NoArgs, LedgerCheckView>
+  readonly 'route.list': Operation<NoArgs, readonly RouteView[]>
+  readonly 'route.put': Operation<RoutePutArgs, StoredRoute>
+  readonly 'route.delete': Operation<Named, RemovedRoute>
+}
+
+interface Operation<Args, Result> {
+  readonly args: Args
+  readonly result: Result
+}
+
+type NoArgs = Readonly<Record<string, never>>
+interface Named {
+  readonly name: string
+}
+
+export type AdminOperation = keyof AdminContract
+export type AdminArgs<Name extends AdminOperation> = AdminContract[Name]['args']
+export type AdminResult<Name extends AdminOperation> = AdminContract[Name]['result']
+
+/** Answers with a stream of entries, each of which `parseEntryView` reads. */
+export const WATCH_OPERATION = 'decisions.watch'
+
+const readers: { readonly [Name in AdminOperation]: Reader<AdminResult<Name>> } = {
+  status: readFabricStatus,
+  'agent.list': readList(readAgentView),
+  'agent.show': readAgentView,
+  'agent.enroll': readInvitation,
+  'agent.quarantine': readStatusChange,
+  'agent.restore': readStatusChange,
+  'agent.revoke': readStatusChange,
+  'key.create': readCreatedKey,
+  'key.list': readList(readKeyView),
+  'key.revoke': readRevokedKey,
+  'policy.show': readPoliciesView,
+  'policy.put': readPolicyPut,
+  'policy.explain': readExplainedExchange,
+  'channel.list': readList(readChannelView),
+  'channel.create': readChannelChange,
+  'channel.members': readChannelChange,
+  'channel.dead': readList(readDeadLetter),
+  'channel.redrive': readRedriven,
+  'ledger.recent': readList(readEntryView),
+  'ledger.check': readLedgerCheck,
+  'route.list': readList(readRouteView),
+  'route.put': readStoredRoute,
+  'route.delete': readRemovedRoute,
+}
+
+/** Reads the body of an answer. Throws a MalformedError that names the field it rejects. */
+export function parseAdminAnswer<Name extends AdminOperation>(
+  operation: Name,
+  body: unknown,
+): AdminResult<Name> {
+  const read: Reader<AdminResult<Name>> = readers[operation]
+  return readObject<{ readonly result: AdminResult<Name> }>({ result: read })(body, 'the answer')
+    .result
+}
+
+/** Reads one event of `decisions.watch`. Throws a MalformedError that names what it rejects. */
+export function parseEntryView(value: unknown): EntryView {
+  return readEntryView(value, 'the entry')
+}

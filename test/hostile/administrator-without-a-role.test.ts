@@ -1,8 +1,8 @@
-import { verifyReceipt } from '@countersign/protocol'
+import { type EntryView, type ExplainedExchange, verifyReceipt } from '@countersign/protocol'
 import { expect } from 'vitest'
 import { OPERATIONS } from '../../packages/fabric/src/admin/operations.ts'
-import { type EntryView, entryRow } from '../../packages/fabric/src/cli/entry-view.ts'
-import { type Explained, explain } from '../../packages/fabric/src/cli/explain.ts'
+import { entryRow } from '../../packages/fabric/src/cli/entry-view.ts'
+import { explain } from '../../packages/fabric/src/cli/explain.ts'
 import { createTerminal } from '../../packages/fabric/src/cli/output/terminal.ts'
 import { send } from '../harness/doors.ts'
 import { lie, type Telling } from '../harness/lie.ts'
@@ -64,7 +64,7 @@ lie(
           const { body } = await send(world.control, { method: 'GET', path, body: null, ...own })
           const receipt = await verifyReceipt(new Uint8Array(body), world.caller.trust)
           expect(receipt).toMatchObject({ operation: 'agent.quarantine', ...about })
-          const view = (await world.admin('policy.explain', { exchange })) as Explained
+          const view = (await world.admin('policy.explain', { exchange })) as ExplainedExchange
           expect(view.entries[0]).toMatchObject(about)
           expect(explain(view, terminal)).toMatch(/^object +suspect$/m)
         }

@@ -1,13 +1,14 @@
-import { quotedUnlessWord, verifyReceipt } from '@countersign/protocol'
+import {
+  type EntryView,
+  type ExplainedExchange,
+  quotedUnlessWord,
+  verifyReceipt,
+} from '@countersign/protocol'
 import fc from 'fast-check'
 import { expect } from 'vitest'
 import { reportVerified } from '../../packages/console/src/verify/report.ts'
-import {
-  ENTRY_COLUMNS,
-  type EntryView,
-  entryRow,
-} from '../../packages/fabric/src/cli/entry-view.ts'
-import { type Explained, explain } from '../../packages/fabric/src/cli/explain.ts'
+import { ENTRY_COLUMNS, entryRow } from '../../packages/fabric/src/cli/entry-view.ts'
+import { explain } from '../../packages/fabric/src/cli/explain.ts'
 import { createTerminal } from '../../packages/fabric/src/cli/output/terminal.ts'
 import { compilePolicies } from '../../packages/fabric/src/policy/compile-policies.ts'
 import { explainDecision } from '../../packages/fabric/src/policy/explain-decision.ts'
@@ -122,7 +123,7 @@ lie(verifies(['record:legible'], 'no name or detail imitates another line'), {
         for (const each of [entry, meshEntry({ exchange, kind: 'outcome' })]) {
           expect(await indexesOf(world, [each])).toEqual([expect.any(Number)])
         }
-        const { entries } = (await world.admin('policy.explain', { exchange })) as Explained
+        const { entries } = (await world.admin('policy.explain', { exchange })) as ExplainedExchange
         const shown = quotedUnlessWord(tool)
         expect(shown.replaceAll('\\"', '').slice(1, -1)).not.toMatch(/["“”]/)
         expect(entries.map((each: EntryView) => entryRow(each)[6])).toContainEqual({
@@ -206,7 +207,7 @@ lie(verifies(['record:legible'], 'no name or detail imitates another line'), {
           const entry = meshEntry({ kind: 'refusal', facts: { 'private.detail': detail } })
           expect((await record(world, [entry])).status).toBe(200)
           const asked = { exchange: entry.exchange }
-          const explained = (await world.admin('policy.explain', asked)) as Explained
+          const explained = (await world.admin('policy.explain', asked)) as ExplainedExchange
           const lines = explain(explained, terminal).split('\n')
           expect(lines.filter((line) => hidden.test(line))).toEqual([])
           expect(lines.filter((line) => /^(?:verified|ended {5}delivered)/.test(line))).toEqual([])

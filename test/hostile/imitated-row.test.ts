@@ -1,12 +1,7 @@
-import { isLegible } from '@countersign/protocol'
+import { type EntryView, isLegible } from '@countersign/protocol'
 import fc from 'fast-check'
 import { expect } from 'vitest'
-import {
-  ENTRY_COLUMNS,
-  type EntryView,
-  entryRow,
-  WATCH_WIDTHS,
-} from '../../packages/fabric/src/cli/entry-view.ts'
+import { ENTRY_COLUMNS, entryRow, WATCH_WIDTHS } from '../../packages/fabric/src/cli/entry-view.ts'
 import { explain } from '../../packages/fabric/src/cli/explain.ts'
 import { logOf } from '../../packages/fabric/src/cli/logging.ts'
 import { displayWidth } from '../../packages/fabric/src/cli/output/display-width.ts'

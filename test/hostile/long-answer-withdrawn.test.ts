@@ -1,5 +1,5 @@
+import type { EntryView } from '@countersign/protocol'
 import { expect, vi } from 'vitest'
-import type { EntryView } from '../../packages/fabric/src/cli/entry-view.ts'
 import {
   draftTo,
   lease,

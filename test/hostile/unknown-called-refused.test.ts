@@ -1,6 +1,6 @@
-import { verifyReceipt } from '@countersign/protocol'
+import { type EntryView, verifyReceipt } from '@countersign/protocol'
 import { expect, vi } from 'vitest'
-import { type EntryView, kindOf, resultOf } from '../../packages/fabric/src/cli/entry-view.ts'
+import { kindOf, resultOf } from '../../packages/fabric/src/cli/entry-view.ts'
 import { deadline } from '../harness/deadline.ts'
 import { field, send } from '../harness/doors.ts'
 import { indexesOf, meshEntry } from '../harness/entries.ts'

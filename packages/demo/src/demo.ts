@@ -29,7 +29,7 @@ export async function runDemo(deps: DemoDeps): Promise<boolean> {
     await runSteps(setup, printer, reports)
   }
   const ok = reports.every((report) => report.ok)
-  const logSize = await operator.admin<{ ledger: { size: number } }>('status').then(
+  const logSize = await operator.admin('status', {}).then(
     ({ ledger }) => ledger.size,
     () => null,
   )

@@ -1,3 +1,4 @@
+import type { AdminArgs, AdminOperation, AdminResult } from '@countersign/protocol'
 import type { Identity } from '@countersign/sdk'
 
 /** Everything that the demo needs from the server. The command line passes it to `runDemo`. */
@@ -19,7 +20,10 @@ export interface DemoDeps {
 export interface Operator {
   readonly identity: Identity
   /** Sends one administrative operation; resolves with its result. */
-  admin<Result>(operation: string, args?: object): Promise<Result>
+  admin<Name extends AdminOperation>(
+    operation: Name,
+    args: AdminArgs<Name>,
+  ): Promise<AdminResult<Name>>
 }
 
 export interface DemoConnectorOptions {

@@ -119,19 +119,10 @@ async function proveHandOver(setup: Setup, exchange: string): Promise<ProvenRece
 /** The number of newest entries that are searched for billing's acknowledgement. */
 const recentMax = 50
 
-/** The part of a ledger entry that the demo reads, as administration returns it. */
-interface LedgerEntry {
-  readonly exchange: string
-  readonly caller: string | null
-  readonly facts: Readonly<Record<string, string | number | boolean>>
-}
-
 async function proveSettlement(
   setup: Setup,
 ): Promise<{ readonly proof: ProvenReceipt; readonly countersigned: boolean }> {
-  const recent = await setup.operator.admin<readonly LedgerEntry[]>('ledger.recent', {
-    countMax: recentMax,
-  })
+  const recent = await setup.operator.admin('ledger.recent', { countMax: recentMax })
   const settling = recent.findLast(
     ({ caller, facts }) => caller === AGENTS.billing && facts['operation'] === 'settle',
   )

@@ -97,26 +97,16 @@ function agentFile(name: 'support-agent' | 'billing-agent' | 'records-agent'): U
   }
 }
 
-interface PolicyPut {
-  readonly taken: boolean
-  readonly problems: readonly string[]
-}
-
 async function installPolicy(operator: Operator): Promise<void> {
   const file = { name: DEMO_POLICY_FILE, text: DEMO_POLICY }
-  const { taken, problems } = await operator.admin<PolicyPut>('policy.put', file)
+  const { taken, problems } = await operator.admin('policy.put', file)
   if (!taken) throw new Error(`the demo's policies were not taken: ${problems.join('; ')}`)
-}
-
-interface ListedAgent {
-  readonly name: string
-  readonly status: string
 }
 
 /** A demo that was interrupted may have left an agent in quarantine, where it could not enrol. */
 async function restoreAll(operator: Operator): Promise<void> {
   const names: readonly string[] = Object.values(AGENTS)
-  const agents = await operator.admin<readonly ListedAgent[]>('agent.list')
+  const agents = await operator.admin('agent.list', {})
   const left = agents.filter(({ name, status }) => names.includes(name) && status === 'quarantined')
   for (const { name } of left) {
     await operator.admin('agent.restore', { name, reason: 'the demo begins again' })
@@ -132,7 +122,7 @@ async function invite(
   await rm(dir, { recursive: true, force: true })
   await mkdir(join(dataDir, 'demo'), { recursive: true, mode: 0o700 })
   const request = { name, roles: ['demo'], segment: 'demo', ttlSeconds: 300 }
-  const invitation = await operator.admin<{ join: string }>('agent.enroll', request)
+  const invitation = await operator.admin('agent.enroll', request)
   return { join: invitation.join, dir }
 }
 

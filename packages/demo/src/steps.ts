@@ -85,12 +85,6 @@ const mesh: Step = {
   },
 }
 
-/** The part of the result of `policy.explain` that the demo reads. */
-interface Explanation {
-  /** Null when the exchange never came to policy. */
-  readonly policy: { readonly text: string } | null
-}
-
 const denied: Step = {
   name: 'denied',
   title: 'support tries another tool, which no policy permits',
@@ -99,7 +93,7 @@ const denied: Step = {
     const answer = await setup.support.send('callTool', { url, tool: 'delete_record', customer })
     const calls = await setup.records.send('listCalls')
     const asked = { exchange: answer.exchange }
-    const { policy } = await setup.operator.admin<Explanation>('policy.explain', asked)
+    const { policy } = await setup.operator.admin('policy.explain', asked)
     const why = policy?.text.split('\n') ?? []
     return {
       checks: [

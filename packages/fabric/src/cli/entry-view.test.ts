@@ -1,12 +1,6 @@
+import type { EntryView } from '@countersign/protocol'
 import { expect, test } from 'vitest'
-import {
-  createEntryCompletion,
-  type EntryView,
-  entryRow,
-  kindOf,
-  operationOf,
-  resultOf,
-} from './entry-view.ts'
+import { createEntryCompletion, entryRow, kindOf, operationOf, resultOf } from './entry-view.ts'
 
 const intent: EntryView = {
   kind: 'intent',

@@ -1,31 +1,7 @@
-import { type Ending, quotedUnlessWord } from '@countersign/protocol'
+import { type EntryView, quotedUnlessWord } from '@countersign/protocol'
 import type { Style } from './output/paint.ts'
 import { formatTime } from './output/quantities.ts'
 import type { Cell, Column } from './output/table.ts'
-
-/** A ledger entry as administration shows it: byte strings are hex. */
-export interface EntryView {
-  readonly kind: string
-  readonly exchange: string
-  readonly index: number
-  readonly at: number
-  readonly facts: Readonly<Record<string, string | number | boolean>>
-  /** The caller's short name; null before any caller was authenticated. */
-  readonly caller: string | null
-  /** The caller's short name, or that of the principal that an entry without a caller is about. */
-  readonly principal: string | null
-  /** The object of an administrative operation, and the reason for it. */
-  readonly object: string | null
-  readonly reason: string | null
-  /**
-   * Of a change of the policies: the exchanges that wrote them, and `files` for the folder itself.
-   */
-  readonly changedBy: string | null
-  /** The agent whose connector recorded the entry; null for the fabric itself. */
-  readonly producer: string | null
-  /** Null for an entry that closes nothing. */
-  readonly ended: (Ending & { readonly reason: string | null }) | null
-}
 
 export const ENTRY_COLUMNS: readonly Column[] = [
   { title: 'index', align: 'right', spare: true },

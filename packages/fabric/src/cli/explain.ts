@@ -1,22 +1,23 @@
-import { isRefusalCode, quotedUnlessWord, REFUSALS } from '@countersign/protocol'
-import { type EntryView, receiverOf, recorderOf, resultOf, styleOfResult } from './entry-view.ts'
+import {
+  type EntryView,
+  type ExplainedExchange,
+  isRefusalCode,
+  quotedUnlessWord,
+  REFUSALS,
+} from '@countersign/protocol'
+import { receiverOf, recorderOf, resultOf, styleOfResult } from './entry-view.ts'
 import { formatTime } from './output/quantities.ts'
 import type { Cell } from './output/table.ts'
 import type { Terminal } from './output/terminal.ts'
-
-/** The answer of `policy.explain`. */
-export interface Explained {
-  readonly exchange: string
-  readonly entries: readonly EntryView[]
-  /** Null when the exchange never came to policy. */
-  readonly policy: { readonly text: string } | null
-}
 
 /** Facts that stand in the head line already, or that no person reads. */
 const boring = /^(private\.request|request\.|response\.|transcript$|caller$|receiver$|operation$)/
 
 /** One exchange for a person: what was asked, what became of it, which policy decided and why. */
-export function explain({ exchange, entries, policy }: Explained, terminal: Terminal): string {
+export function explain(
+  { exchange, entries, policy }: ExplainedExchange,
+  terminal: Terminal,
+): string {
   const { paint } = terminal
   const [opening] = entries
   const closing = entries.at(-1)

@@ -1,5 +1,17 @@
 import { join, resolve } from 'node:path'
-import { parseUtf8, utf8 } from '@countersign/protocol'
+import {
+  type AdminArgs,
+  type AdminOperation,
+  type AdminResult,
+  type EntryView,
+  MalformedError,
+  parseAdminAnswer,
+  parseEntryView,
+  parseStrictJson,
+  parseUtf8,
+  utf8,
+  WATCH_OPERATION,
+} from '@countersign/protocol'
 import {
   AgentError,
   askControl,
@@ -19,10 +31,13 @@ export interface FabricClient {
   readonly identity: Identity
   /** Null when only an identity was named, which may be of a fabric elsewhere. */
   readonly dataDir: string | null
-  /** One administrative operation; its result has the type that the fabric states. */
-  admin<Result>(operation: string, args?: object): Promise<Result>
+  /** Sends one administrative operation; rejects an answer that breaks the contract. */
+  admin<Name extends AdminOperation>(
+    operation: Name,
+    args: AdminArgs<Name>,
+  ): Promise<AdminResult<Name>>
   /** Every decision from now on, until `signal`. */
-  watch(signal: AbortSignal): AsyncGenerator<unknown>
+  watch(signal: AbortSignal): AsyncGenerator<EntryView>
 }
 
 /** An event is one ledger entry; the facts of an entry are bounded to less than this. */
@@ -66,13 +81,10 @@ export function clientOf(identity: Identity, origin: string, dataDir: string | n
     origin,
     identity,
     dataDir,
-    async admin<Result>(operation: string, args: object = {}) {
+    async admin(operation, args) {
       const path = '/v1/admin'
       const answer = await askControl(line, { method: 'POST', path, value: { operation, args } })
-      if (typeof answer === 'object' && answer !== null && 'result' in answer) {
-        return answer.result as Result
-      }
-      throw new AgentError('ANSWER_MALFORMED', `${operation} has no result`)
+      return byContract(operation, () => parseAdminAnswer(operation, answer))
     },
     async *watch(signal) {
       const response = await line.request({
@@ -82,7 +94,7 @@ export function clientOf(identity: Identity, origin: string, dataDir: string | n
           ['accept', 'text/event-stream'],
           ['content-type', 'application/json'],
         ],
-        body: utf8(JSON.stringify({ operation: 'decisions.watch', args: {} })),
+        body: utf8(JSON.stringify({ operation: WATCH_OPERATION, args: {} })),
         signal,
         repeatable: false,
       })
@@ -99,16 +111,30 @@ export function clientOf(identity: Identity, origin: string, dataDir: string | n
   }
 }
 
-async function* readEvents(response: LineResponse): AsyncGenerator<unknown> {
+async function* readEvents(response: LineResponse): AsyncGenerator<EntryView> {
   const parser = new EventParser(eventBytesMax)
   for await (const chunk of response.body) {
     for (const { event } of parser.read(chunk)) {
       if (event === null) continue
       if (event.event === 'countersign-refusal') throw withdrawn(event.data)
-      yield JSON.parse(event.data) as unknown
+      const { data } = event
+      yield byContract(WATCH_OPERATION, () => parseEntryView(parseStrictJson(data)))
     }
   }
   parser.end()
+}
+
+/** The operation was carried out, so a program must not take this for a refusal. */
+function byContract<T>(operation: string, read: () => T): T {
+  try {
+    return read()
+  } catch (error) {
+    if (!(error instanceof MalformedError)) throw error
+    const what = `the fabric answered ${operation} in a form that this command cannot read`
+    const next =
+      'use the `countersign` of the version that the fabric runs: `countersign --version` prints this one'
+    throw new Failure('unknown', `${what}: ${error.message}`, next)
+  }
 }
 
 function withdrawn(data: string): Failure {

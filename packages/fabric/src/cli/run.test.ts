@@ -58,6 +58,7 @@ describe('countersign', () => {
     [['key', 'create', 'fabric'], 'fabric is reserved'],
     [['channel', 'create', 'fabric', '--member', 'a'], 'fabric is reserved'],
     [['protect', 'http://127.0.0.1:1', '--as', 'a', '--protocol', 'grpc'], 'Allowed choices'],
+    [['agent', 'enroll', 'a', '--kind', 'robot'], 'Allowed choices'],
     [['status', '--data', ''], 'A path is expected'],
     [['connect', '--as', 'a', '--expose', 'http://10.0.0.1:9000'], 'in the clear'],
     [['connect', '--as', 'a', '--listen', '10.9.9.9:1'], 'is on loopback'],

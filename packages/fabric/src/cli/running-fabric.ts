@@ -249,7 +249,7 @@ async function openOperator(
  */
 async function isStoredCutOff(stored: Identity, origin: string, dataDir: string): Promise<boolean> {
   try {
-    await clientOf(stored, origin, dataDir).admin('status')
+    await clientOf(stored, origin, dataDir).admin('status', {})
     return false
   } catch (error) {
     return isCutOff(error)

@@ -1,4 +1,5 @@
-import type { Command } from 'commander'
+import type { AgentView } from '@countersign/protocol'
+import { type Command, Option } from 'commander'
 import { addClientOptions, type CliContext, type ClientOptions, outputOf } from '../context.ts'
 import { withFabric } from '../fabric-client.ts'
 import {
@@ -14,24 +15,8 @@ import { formatTime } from '../output/quantities.ts'
 import type { Cell } from '../output/table.ts'
 import type { Terminal } from '../output/terminal.ts'
 
-type Status = 'active' | 'quarantined' | 'revoked'
-
-interface AgentView {
-  readonly name: string
-  readonly kind: 'agent' | 'user'
-  readonly roles: readonly string[]
-  readonly segment: string
-  readonly attributes: Readonly<Record<string, AttributeValue>>
-  readonly status: Status
-  readonly statusReason: string
-  readonly createdAt: number
-  readonly enrolled: boolean
-  readonly risk: number
-  readonly signals: readonly { readonly [fact: string]: unknown }[]
-}
-
 interface EnrollOptions extends ClientOptions {
-  readonly kind: string
+  readonly kind: AgentView['kind']
   readonly role?: readonly string[]
   readonly segment?: string
   readonly attribute?: Readonly<Record<string, AttributeValue>>
@@ -56,7 +41,9 @@ export function addAgentCommands(program: Command, context: CliContext): void {
       .alias('invite')
       .argument('<name>', 'what it will be called', parseAssignableName)
       .description('make a one-time join string; it is the only thing on stdout')
-      .option('--kind <kind>', 'agent or user', 'agent')
+      .addOption(
+        new Option('--kind <kind>', 'agent or user').choices(['agent', 'user']).default('agent'),
+      )
       .option('--role <name>', 'a role; may be given again', collectNames)
       .option('--segment <name>', 'the segment it stands in', parseName)
       .option(
@@ -87,7 +74,7 @@ function addStatusCommands(agent: Command, context: CliContext): void {
       const output = outputOf(context, options)
       await withFabric(context, options, async (fabric) => {
         const order = { name, reason: options.reason }
-        const changed = await fabric.admin<{ status: Status }>(`agent.${verb}`, order)
+        const changed = await fabric.admin(`agent.${verb}`, order)
         const { paint } = output.terminal
         output.show(changed, ({ status }) => `${name} is ${paint(styleOf(status), status)}`)
       })
@@ -98,7 +85,7 @@ function addStatusCommands(agent: Command, context: CliContext): void {
 async function listAgents(context: CliContext, options: ClientOptions): Promise<void> {
   const output = outputOf(context, options)
   await withFabric(context, options, async (fabric) => {
-    const agents = await fabric.admin<readonly AgentView[]>('agent.list')
+    const agents = await fabric.admin('agent.list', {})
     output.show(agents, () =>
       output.terminal.table({
         columns: [
@@ -127,7 +114,7 @@ async function listAgents(context: CliContext, options: ClientOptions): Promise<
 async function showAgent(context: CliContext, name: string, options: ClientOptions): Promise<void> {
   const output = outputOf(context, options)
   await withFabric(context, options, async (fabric) => {
-    const agent = await fabric.admin<AgentView>('agent.show', { name })
+    const agent = await fabric.admin('agent.show', { name })
     output.show(agent, () => formatAgent(agent, output.terminal))
   })
 }
@@ -158,10 +145,7 @@ async function enrollAgent(
   const output = outputOf(context, options)
   await withFabric(context, options, async (fabric) => {
     const order = { name, kind, roles: role, segment, attributes: attribute, ttlSeconds: ttl }
-    const invitation = await fabric.admin<{ join: string; expiresAt: number }>(
-      'agent.enroll',
-      order,
-    )
+    const invitation = await fabric.admin('agent.enroll', order)
     output.show(invitation, ({ join }) => ({ whole: join }))
     output.note(
       `\n${name} has until ${formatTime(invitation.expiresAt)} to use it, once: ` +
@@ -170,6 +154,6 @@ async function enrollAgent(
   })
 }
 
-function styleOf(status: Status): Style {
+function styleOf(status: AgentView['status']): Style {
   return status === 'active' ? 'green' : status === 'quarantined' ? 'yellow' : 'red'
 }

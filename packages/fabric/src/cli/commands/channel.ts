@@ -6,23 +6,6 @@ import { collectNames, parseAssignableName, parseCount, parseName } from '../opt
 import { formatMebibytes, formatTime } from '../output/quantities.ts'
 import { addMessageCommands } from './channel-messages.ts'
 
-interface ChannelView {
-  readonly name: string
-  readonly epoch: number
-  readonly members: readonly (string | { readonly name: string })[]
-  readonly messages: number
-  readonly bytes: number
-  readonly dead: number
-}
-
-interface DeadLetter {
-  readonly group: string
-  readonly offset: number
-  readonly attempts: number
-  readonly reason: string
-  readonly at: number
-}
-
 interface MemberOptions extends ClientOptions {
   readonly member?: readonly string[]
 }
@@ -64,7 +47,7 @@ function withMembers(command: Command, description: string): Command {
 async function listChannels(context: CliContext, options: ClientOptions): Promise<void> {
   const output = outputOf(context, options)
   await withFabric(context, options, async (fabric) => {
-    const channels = await fabric.admin<readonly ChannelView[]>('channel.list')
+    const channels = await fabric.admin('channel.list', {})
     output.show(channels, () =>
       output.terminal.table({
         columns: [
@@ -81,7 +64,7 @@ async function listChannels(context: CliContext, options: ClientOptions): Promis
           messages,
           formatMebibytes(bytes),
           dead > 0 ? { text: String(dead), style: 'red' } : 0,
-          members.map((member) => (typeof member === 'string' ? member : member.name)).join(' '),
+          members.join(' '),
         ]),
       }),
     )
@@ -90,7 +73,7 @@ async function listChannels(context: CliContext, options: ClientOptions): Promis
 
 async function changeMembers(
   context: CliContext,
-  operation: string,
+  operation: 'channel.create' | 'channel.members',
   { name, options }: { readonly name: string; readonly options: MemberOptions },
 ): Promise<void> {
   const { member: members = [], ...rest } = options
@@ -104,7 +87,7 @@ async function changeMembers(
 async function listDead(context: CliContext, name: string, options: ClientOptions): Promise<void> {
   const output = outputOf(context, options)
   await withFabric(context, options, async (fabric) => {
-    const letters = await fabric.admin<readonly DeadLetter[]>('channel.dead', { name })
+    const letters = await fabric.admin('channel.dead', { name })
     output.show(letters, () =>
       output.terminal.table({
         columns: [
@@ -143,7 +126,7 @@ function addRedriveCommand(channel: Command, context: CliContext): void {
     const output = outputOf(context, options)
     await withFabric(context, options, async (fabric) => {
       const order = { name, group, offset }
-      const result = await fabric.admin<{ redriven: boolean }>('channel.redrive', order)
+      const result = await fabric.admin('channel.redrive', order)
       if (!result.redriven) {
         const next = `see \`countersign channel dead ${name}\``
         throw new Failure('no', `${group} has no dead letter at ${offset} of ${name}`, next)

@@ -178,9 +178,7 @@ async function inviteHere(
     throw new Failure('usage', `${options.as} has no identity in ${dataDir} yet`, next)
   }
   return withFabric(context, options, async (fabric) => {
-    const { join: invitation } = await fabric.admin<{ join: string }>('agent.enroll', {
-      name: options.as,
-    })
+    const { join: invitation } = await fabric.admin('agent.enroll', { name: options.as })
     return invitation
   })
 }

@@ -14,7 +14,7 @@ export function addConsoleCommand(program: Command, context: CliContext): void {
     const output = outputOf(context, options)
     await withFabric(context, options, async (fabric) => {
       const order = { agent: fabric.identity.name, ttlSeconds: keyTtlSeconds }
-      const { key } = await fabric.admin<{ readonly key: string }>('key.create', order)
+      const { key } = await fabric.admin('key.create', order)
       // In the fragment, which a browser never sends to any server.
       const url = `${fabric.origin}/console#key=${key}`
       output.show({ url }, () => ({ whole: url }))

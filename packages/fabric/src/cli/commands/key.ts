@@ -4,14 +4,6 @@ import { withFabric } from '../fabric-client.ts'
 import { collectNames, parseAssignableName, parseSeconds } from '../option-values.ts'
 import { formatTime } from '../output/quantities.ts'
 
-interface KeyView {
-  readonly prefix: string
-  readonly agent: string
-  readonly scopes: readonly string[] | null
-  readonly createdAt: number
-  readonly expiresAt: number
-}
-
 interface CreateOptions extends ClientOptions {
   readonly scope?: readonly string[]
   readonly ttl: number
@@ -59,7 +51,7 @@ async function createKey(
   const output = outputOf(context, options)
   await withFabric(context, options, async (fabric) => {
     const order = { agent, scopes: scope ?? null, ttlSeconds: ttl }
-    const made = await fabric.admin<{ key: string; expiresAt: number }>('key.create', order)
+    const made = await fabric.admin('key.create', order)
     output.show(made, ({ key }) => ({ whole: key }))
     const reach = scope === undefined ? 'whatever policy permits it' : scope.join(', ')
     output.note(`\n${agent} reaches ${reach} with it until ${formatTime(made.expiresAt)}.`)
@@ -69,7 +61,7 @@ async function createKey(
 async function listKeys(context: CliContext, options: ClientOptions): Promise<void> {
   const output = outputOf(context, options)
   await withFabric(context, options, async (fabric) => {
-    const keys = await fabric.admin<readonly KeyView[]>('key.list')
+    const keys = await fabric.admin('key.list', {})
     const now = context.clock.now()
     output.show(keys, () =>
       output.terminal.table({

@@ -1,25 +1,13 @@
+import type { EntryView } from '@countersign/protocol'
 import type { Command } from 'commander'
 import { addClientOptions, type CliContext, type ClientOptions, outputOf } from '../context.ts'
-import {
-  createEntryCompletion,
-  ENTRY_COLUMNS,
-  type EntryView,
-  entryRow,
-  WATCH_WIDTHS,
-} from '../entry-view.ts'
+import { createEntryCompletion, ENTRY_COLUMNS, entryRow, WATCH_WIDTHS } from '../entry-view.ts'
 import { type FabricClient, withFabric } from '../fabric-client.ts'
 import { watchInterruption } from '../interruption.ts'
 import { parseCount } from '../option-values.ts'
 import type { Output } from '../output/output.ts'
 import { formatCount } from '../output/quantities.ts'
 import { formatFittedLine } from '../output/stream-lines.ts'
-
-interface LedgerCheck {
-  readonly entries: number
-  readonly tiles: number
-  readonly root: string
-  readonly unclosed: number
-}
 
 interface RecentOptions extends ClientOptions {
   readonly count: number
@@ -45,7 +33,7 @@ async function checkLedger(context: CliContext, options: ClientOptions): Promise
   const output = outputOf(context, options)
   await withFabric(context, options, async (fabric) => {
     const progress = output.progress('Deriving the ledger from its files')
-    const checked = await fabric.admin<LedgerCheck>('ledger.check').finally(() => progress.stop())
+    const checked = await fabric.admin('ledger.check', {}).finally(() => progress.stop())
     output.show(checked, ({ entries, tiles, root, unclosed }) => {
       const { paint, facts } = output.terminal
       return [
@@ -79,7 +67,7 @@ async function showRecent(
 
 async function recentEntries(fabric: FabricClient, count: number): Promise<readonly EntryView[]> {
   const order = { countMax: Math.min(count, 500) }
-  return (await fabric.admin<readonly EntryView[]>('ledger.recent', order)).toReversed()
+  return (await fabric.admin('ledger.recent', order)).toReversed()
 }
 
 async function watchLedger(context: CliContext, options: ClientOptions): Promise<void> {
@@ -90,7 +78,7 @@ async function watchLedger(context: CliContext, options: ClientOptions): Promise
       const complete = createEntryCompletion()
       output.note('Watching; stop with Ctrl-C.')
       for await (const entry of fabric.watch(interruption.signal)) {
-        output.line(entry as EntryView, (each) => formatWatched(complete(each), output))
+        output.line(entry, (each) => formatWatched(complete(each), output))
       }
     })
   } finally {

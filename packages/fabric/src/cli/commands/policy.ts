@@ -12,16 +12,11 @@ import {
 } from '../context.ts'
 import { findPolicyFolder } from '../data-folder.ts'
 import { assertExchangeId } from '../exchange-id.ts'
-import { type Explained, explain } from '../explain.ts'
+import { explain } from '../explain.ts'
 import { withFabric } from '../fabric-client.ts'
 import { Failure } from '../failure.ts'
 import { legible } from '../output/display-width.ts'
 import { formatCount } from '../output/quantities.ts'
-
-interface ShownPolicies {
-  readonly version: string
-  readonly sources: readonly { readonly name: string; readonly text: string }[]
-}
 
 export function addPolicyCommands(program: Command, context: CliContext): void {
   const policy = program.command('policy').description('what is permitted, and why')
@@ -112,7 +107,7 @@ async function testFolder(
 async function showPolicies(context: CliContext, options: ClientOptions): Promise<void> {
   const output = outputOf(context, options)
   await withFabric(context, options, async (fabric) => {
-    const shown = await fabric.admin<ShownPolicies>('policy.show')
+    const shown = await fabric.admin('policy.show', {})
     output.show(shown, ({ version, sources }) => {
       const { paint } = output.terminal
       const files = sources.map(
@@ -140,7 +135,7 @@ async function explainExchange(
   assertExchangeId(exchange)
   await withFabric(context, options, async (fabric) => {
     const explained = await fabric
-      .admin<Explained>('policy.explain', { exchange })
+      .admin('policy.explain', { exchange })
       .catch((error: unknown) => Promise.reject(unrecorded(error, exchange)))
     output.show(explained, () => explain(explained, output.terminal))
   })

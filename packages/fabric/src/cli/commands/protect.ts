@@ -107,13 +107,13 @@ async function protect(fabric: FabricClient, order: ProtectOrder, output: Output
   async function carryOut(): Promise<{ readonly key: string; readonly expiresAt: number }> {
     await fabric.admin('route.put', { name, upstream: url, protocol })
     // The key before the permission: a failure between the two leaves a key that opens nothing.
-    const key = await fabric.admin<{ key: string; expiresAt: number }>('key.create', {
+    const key = await fabric.admin('key.create', {
       agent: caller,
       scopes: [name],
       ttlSeconds,
     })
     const put = { name: file, text: policyText(order) }
-    const { taken, problems } = await fabric.admin<PolicyPut>('policy.put', put)
+    const { taken, problems } = await fabric.admin('policy.put', put)
     if (!taken) {
       const next =
         'correct the policies in the data folder; `countersign policy check` lists what is wrong'
@@ -121,11 +121,6 @@ async function protect(fabric: FabricClient, order: ProtectOrder, output: Output
     }
     return { key: key.key, expiresAt: key.expiresAt }
   }
-}
-
-interface PolicyPut {
-  readonly taken: boolean
-  readonly problems: readonly string[]
 }
 
 function policyText({ name, caller }: ProtectOrder): string {

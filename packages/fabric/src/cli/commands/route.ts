@@ -4,20 +4,13 @@ import { withFabric } from '../fabric-client.ts'
 import { Failure } from '../failure.ts'
 import { parseName } from '../option-values.ts'
 
-interface RouteView {
-  readonly name: string
-  readonly urls: readonly string[]
-  readonly protocol: string
-  readonly source: 'configured' | 'registered'
-}
-
 export function addRouteCommands(program: Command, context: CliContext): void {
   const route = program.command('route').description('where agents are reached')
   addClientOptions(route.command('list').description('every agent that can be reached')).action(
     async (options: ClientOptions) => {
       const output = outputOf(context, options)
       await withFabric(context, options, async (fabric) => {
-        const routes = await fabric.admin<readonly RouteView[]>('route.list')
+        const routes = await fabric.admin('route.list', {})
         output.show(routes, () =>
           output.terminal.table({
             columns: [
@@ -42,7 +35,7 @@ export function addRouteCommands(program: Command, context: CliContext): void {
   ).action(async (name: string, options: ClientOptions) => {
     const output = outputOf(context, options)
     await withFabric(context, options, async (fabric) => {
-      const result = await fabric.admin<{ removed: boolean }>('route.delete', { name })
+      const result = await fabric.admin('route.delete', { name })
       if (!result.removed) {
         throw new Failure('no', `there is no route to ${name}`, 'see `countersign route list`')
       }

@@ -3,24 +3,12 @@ import { addClientOptions, type CliContext, type ClientOptions, outputOf } from 
 import { withFabric } from '../fabric-client.ts'
 import { formatDuration, formatMebibytes } from '../output/quantities.ts'
 
-interface FabricStatus {
-  readonly version: string
-  readonly trustDomain: string
-  readonly origin: string
-  readonly ledger: { readonly size: number; readonly vkey: string }
-  readonly trustFingerprint: string
-  readonly policyVersion: string
-  readonly agents: number
-  readonly memoryBytes: number
-  readonly uptimeMs: number
-}
-
 export function addStatusCommand(program: Command, context: CliContext): void {
   const command = program.command('status').description('the state of the running fabric')
   addClientOptions(command).action(async (options: ClientOptions) => {
     const output = outputOf(context, options)
     await withFabric(context, options, async (fabric) => {
-      const status = await fabric.admin<FabricStatus>('status')
+      const status = await fabric.admin('status', {})
       output.show(status, () =>
         output.terminal.facts([
           ['fabric', status.origin],

@@ -1,6 +1,7 @@
+import type { EntryView } from '@countersign/protocol'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { ENTRY_COLUMNS, type EntryView, entryRow, WATCH_WIDTHS } from '../entry-view.ts'
+import { ENTRY_COLUMNS, entryRow, WATCH_WIDTHS } from '../entry-view.ts'
 import { displayWidth } from './display-width.ts'
 import { plainPaint } from './paint.ts'
 import { formatFittedLine } from './stream-lines.ts'

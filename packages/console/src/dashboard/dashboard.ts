@@ -1,5 +1,11 @@
-import { legible, legibleValue } from '@countersign/protocol'
-import { type AgentView, type Decision, type EntryView, mergeDecision } from './decisions.ts'
+import {
+  type AgentView,
+  type EntryView,
+  legible,
+  legibleValue,
+  MalformedError,
+} from '@countersign/protocol'
+import { type Decision, mergeDecision } from './decisions.ts'
 import { ask, NotAdmitted, watch } from './fabric.ts'
 
 /** As many rows as a person scrolls; older decisions are in the ledger. */
@@ -48,7 +54,7 @@ async function open(key: string): Promise<void> {
   try {
     await showStatus(key)
     await showAgents(key)
-    const recent = (await ask(key, 'ledger.recent', { countMax: 100 })) as readonly EntryView[]
+    const recent = await ask(key, 'ledger.recent', { countMax: 100 })
     for (const entry of [...recent].reverse()) take(entry)
     element('sign-in').hidden = true
     element('main').hidden = false
@@ -57,20 +63,24 @@ async function open(key: string): Promise<void> {
     await follow(key)
   } catch (fault) {
     if (fault instanceof NotAdmitted) signIn('The fabric did not accept this key.')
+    else if (fault instanceof MalformedError) signIn(`${otherVersion} (${fault.message})`)
     else signIn(`The fabric could not be reached: ${String(fault)}`)
   }
 }
+
+/** The fabric was replaced by another version while its page stayed open. */
+const otherVersion = 'This page cannot read the answers of the fabric. Reload it.'
 
 async function follow(key: string): Promise<void> {
   for (;;) {
     try {
       live('on', 'live')
       await watch(key, (entry) => {
-        take(entry as EntryView)
-        if (changesAgents(entry as EntryView)) void showAgents(key).catch(() => undefined)
+        take(entry)
+        if (changesAgents(entry)) void showAgents(key).catch(() => undefined)
       })
     } catch (fault) {
-      if (fault instanceof NotAdmitted) throw fault
+      if (fault instanceof NotAdmitted || fault instanceof MalformedError) throw fault
     }
     live('off', 'reconnecting')
     await new Promise((resolve) => setTimeout(resolve, retryMs))
@@ -92,17 +102,13 @@ function live(state: 'on' | 'off', text: string): void {
 }
 
 async function showStatus(key: string): Promise<void> {
-  const status = (await ask(key, 'status', {})) as {
-    readonly trustDomain: string
-    readonly version: string
-    readonly ledger: { readonly size: number }
-  }
+  const status = await ask(key, 'status', {})
   element('status').textContent =
     `${status.trustDomain} · version ${status.version} · ${status.ledger.size} entries`
 }
 
 async function showAgents(key: string): Promise<void> {
-  const agents = (await ask(key, 'agent.list', {})) as readonly AgentView[]
+  const agents = await ask(key, 'agent.list', {})
   element('agents').replaceChildren(
     ...(agents.length === 0 ? [text('li', 'none', 'No agent yet.')] : agents.map(agentRow)),
   )

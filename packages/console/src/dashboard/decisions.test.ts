@@ -1,11 +1,11 @@
-import type { ExchangeResult } from '@countersign/protocol'
+import type { EntryView, ExchangeResult } from '@countersign/protocol'
 import { describe, expect, test } from 'vitest'
-import { type EntryView, mergeDecision } from './decisions.ts'
+import { mergeDecision } from './decisions.ts'
 
 const intent: EntryView = {
   kind: 'intent',
   exchange: 'exc_1',
-  at: 5,
+  ...{ index: 0, at: 5, caller: 'support' },
   principal: 'support',
   ...{ object: null, reason: null, changedBy: null, producer: null, ended: null },
   facts: {
@@ -23,7 +23,7 @@ const closing = (
 ): EntryView => ({
   kind: 'outcome',
   exchange: 'exc_1',
-  at: 9,
+  ...{ index: 1, at: 9, caller: null },
   ...{ principal: null, object: null, reason: null, changedBy: null, producer: null },
   ended: { result, code, reason: null },
   facts,

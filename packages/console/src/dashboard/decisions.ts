@@ -1,36 +1,4 @@
-import { type Ending, quotedUnlessWord } from '@countersign/protocol'
-
-/** An agent as `agent.list` shows it. */
-export interface AgentView {
-  readonly name: string
-  readonly kind: string
-  readonly roles: readonly string[]
-  readonly segment: string
-  readonly status: 'active' | 'quarantined' | 'revoked'
-  readonly statusReason: string
-  readonly risk: number
-}
-
-/** An entry as `ledger.recent` and `decisions.watch` show it. */
-export interface EntryView {
-  readonly kind: string
-  readonly exchange: string
-  readonly at: number
-  /** The caller's short name, or that of the principal that an entry without a caller is about. */
-  readonly principal: string | null
-  /** The object of an administrative operation, and the reason for it. */
-  readonly object: string | null
-  readonly reason: string | null
-  /**
-   * Of a change of the policies: the exchanges that wrote them, and `files` for the folder itself.
-   */
-  readonly changedBy: string | null
-  /** The agent whose connector recorded the entry; null for the fabric itself. */
-  readonly producer: string | null
-  /** Null for an entry that closes nothing. */
-  readonly ended: (Ending & { readonly reason: string | null }) | null
-  readonly facts: Readonly<Record<string, string | number | boolean>>
-}
+import { type EntryView, quotedUnlessWord } from '@countersign/protocol'
 
 /** One line of the table: an exchange, from whatever entries of it were seen so far. */
 export interface Decision {

@@ -1,25 +1,42 @@
-import { EventBlocks, parseUtf8, visitEventFields } from '@countersign/protocol'
+import {
+  type AdminArgs,
+  type AdminOperation,
+  type AdminResult,
+  type EntryView,
+  EventBlocks,
+  parseAdminAnswer,
+  parseEntryView,
+  parseUtf8,
+  visitEventFields,
+  WATCH_OPERATION,
+} from '@countersign/protocol'
 
 /** The fabric refused the key. */
 export class NotAdmitted extends Error {}
 
-/** One administrative operation, as the CLI sends it. Throws NotAdmitted on a refused key. */
-export async function ask(key: string, operation: string, args: object): Promise<unknown> {
+/**
+ * Sends one administrative operation, as the CLI does. Throws NotAdmitted on a refused key, and a
+ * MalformedError on an answer that breaks the contract.
+ */
+export async function ask<Name extends AdminOperation>(
+  key: string,
+  operation: Name,
+  args: AdminArgs<Name>,
+): Promise<AdminResult<Name>> {
   const response = await send(key, operation, args)
-  const { result } = (await response.json()) as { readonly result: unknown }
-  return result
+  return parseAdminAnswer(operation, await response.json())
 }
 
 /** Calls `take` with every entry as it is recorded; resolves when the stream ends. */
-export async function watch(key: string, take: (entry: unknown) => void): Promise<void> {
-  const response = await send(key, 'decisions.watch', {})
+export async function watch(key: string, take: (entry: EntryView) => void): Promise<void> {
+  const response = await send(key, WATCH_OPERATION, {})
   if (response.body === null) return
   const blocks = new EventBlocks({ bytesMax: eventBytesMax, tooLarge })
   for await (const chunk of response.body) {
     blocks.feed(chunk)
     for (let block = blocks.next(); block !== null; block = blocks.next()) {
       const data = dataOf(block)
-      if (data !== '') take(JSON.parse(data))
+      if (data !== '') take(parseEntryView(JSON.parse(data)))
     }
   }
 }

@@ -7,7 +7,7 @@ import type { EntryView } from './admin-ledger.ts'
 import { adminItemsMax } from './admin-reader.ts'
 
 const entry: EntryView = {
-  ...{ kind: 'refusal', exchange: 'dec_1', index: 7, at: 1, facts: { code: 'X', n: 2, b: true } },
+  ...{ kind: 'refusal', exchange: 'exc_1', index: 7, at: 1, facts: { code: 'X', n: 2, b: true } },
   ...{ caller: 'support', principal: 'support', producer: 'billing' },
   ...{ object: 'planner', reason: 'leaked key', changedBy: 'files' },
   ended: { result: 'refused', code: 'NOT_PERMITTED', reason: 'restart' },
@@ -64,7 +64,7 @@ const answers: { readonly [Name in AdminOperation]: AdminResult<Name> } = {
   'key.revoke': { prefix: 'abcd1234', revoked: true },
   'policy.show': { version: 'v', sources: [{ name: 'a.cedar', text: 'permit(…)' }] },
   'policy.put': { version: 'v', taken: false, problems: ['a.cedar:1'], warnings: ['a.cedar:2'] },
-  'policy.explain': { exchange: 'dec_1', entries: [entry], policy: explanation },
+  'policy.explain': { exchange: 'exc_1', entries: [entry], policy: explanation },
   'channel.list': [{ ...channel, messages: 1, bytes: 2, dead: 3, lastOffset: 4 }],
   'channel.create': channelChange,
   'channel.members': channelChange,
@@ -241,7 +241,7 @@ test('an event of the watch is one entry', () => {
 })
 
 test('a decision that could not be explained has a text alone', () => {
-  const unexplained = { exchange: 'dec_1', entries: [], policy: { text: 'unreadable' } }
+  const unexplained = { exchange: 'exc_1', entries: [], policy: { text: 'unreadable' } }
   expect(parseAdminAnswer('policy.explain', { result: unexplained })).toEqual(unexplained)
   const undecided = { ...unexplained, policy: null }
   expect(parseAdminAnswer('policy.explain', { result: undecided })).toEqual(undecided)

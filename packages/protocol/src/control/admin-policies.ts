@@ -25,7 +25,7 @@ export interface PolicyPut {
   /** The version in force afterwards. */
   readonly version: string
   readonly taken: boolean
-  /** Where and why the set is not valid, a line each; empty when it was taken. */
+  /** The faults of a set that is not valid, a line each; empty when it was taken. */
   readonly problems: readonly string[]
   /** Of the set in force: what is valid and cannot mean what it was written for. */
   readonly warnings: readonly string[]

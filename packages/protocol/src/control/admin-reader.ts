@@ -1,8 +1,8 @@
 import { MalformedError } from '../encoding/malformed-error.ts'
 
 /**
- * Reads one value of an answer, or throws a MalformedError that names it by `where`. What it
- * returns is new and holds the known fields alone: a newer server may send more of them.
+ * Reads one value of an answer, or throws a MalformedError that names it by `where`. The result is
+ * new and holds the known fields alone: a newer server may send more of them.
  */
 export type Reader<T> = (value: unknown, where: string) => T
 

@@ -17,7 +17,7 @@ interface Requirement {
    */
   readonly notOn?: Readonly<Partial<Record<Transport, string>>>
   /** Files of `test/hostile` with the attack that this promise withstands. */
-  readonly lies?: readonly string[]
+  readonly attacks?: readonly string[]
 }
 
 const everywhere = ['gateway', 'mesh', 'queue'] as const
@@ -29,25 +29,25 @@ export const REQUIREMENTS = {
   'authenticate:someone': {
     promise: 'A request without a credential is refused; there is no anonymous caller.',
     on: everywhere,
-    lies: ['missing-credential', 'unknown-scheme', 'cross-site-page'],
+    attacks: ['missing-credential', 'unknown-scheme', 'cross-site-page'],
   },
   'authenticate:before-body': {
     promise:
       'Credentials are verified from the head before a byte of the body is read, and again once it is whole.',
     on: everywhere,
-    lies: ['body-before-credential', 'revoked-while-arriving', 'uninvited-body'],
+    attacks: ['body-before-credential', 'revoked-while-arriving', 'uninvited-body'],
   },
   'authenticate:own-host': {
     promise: 'A request names a host that the listener is known by, or is refused.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'members come in by the gateway' },
-    lies: ['foreign-host'],
+    attacks: ['foreign-host'],
   },
   'authenticate:certificate': {
     promise:
       'A client certificate is accepted only from the trust domain’s own issuer, while it is valid.',
     on: everywhere,
-    lies: [
+    attacks: [
       'expired-certificate',
       'foreign-trust-domain',
       'endpoint-of-another',
@@ -70,41 +70,41 @@ export const REQUIREMENTS = {
   'authenticate:possession': {
     promise: 'No key enters the directory before its holder proved possession of it.',
     on: fabric,
-    lies: ['unproved-sealing-key'],
+    attacks: ['unproved-sealing-key'],
   },
   'authenticate:token': {
     promise: 'A token is accepted only with our issuer, our audience and a known key.',
     on: ['gateway', 'queue'],
     notOn: { mesh: 'the mesh knows callers by certificate only' },
-    lies: ['forged-token', 'token-for-another-audience', 'expired-token'],
+    attacks: ['forged-token', 'token-for-another-audience', 'expired-token'],
   },
   'authenticate:api-key': {
     promise: 'An API key is kept as a hash, and is worthless once it is revoked.',
     on: ['gateway'],
     notOn: { mesh: 'certificates only', queue: 'members hold certificates or tokens' },
-    lies: ['worthless-api-key'],
+    attacks: ['worthless-api-key'],
   },
   'authenticate:key-bound': {
     promise: 'A token that is bound to a key is refused from whoever does not hold the key.',
     on: ['gateway', 'queue'],
     notOn: { mesh: 'the certificate is the key' },
-    lies: ['stolen-token'],
+    attacks: ['stolen-token'],
   },
   'authenticate:conflicting': {
     promise: 'Two credentials that name different callers are both refused.',
     on: ['gateway', 'queue'],
     notOn: { mesh: 'only one kind of credential is read' },
-    lies: ['conflicting-credentials'],
+    attacks: ['conflicting-credentials'],
   },
   'authenticate:expiry': {
     promise: 'What expires during a connection ends the right to use that connection.',
     on: everywhere,
-    lies: ['expired-during-connection', 'expired-message', 'outlived-receiver'],
+    attacks: ['expired-during-connection', 'expired-message', 'outlived-receiver'],
   },
   'authenticate:no-resumption': {
     promise: 'No TLS session is resumed into an identity that was not proved again.',
     on: everywhere,
-    lies: [
+    attacks: [
       'resumed-session-after-revocation',
       'tls-resumed-after-expiry',
       'tls-resumed-without-certificate',
@@ -114,7 +114,7 @@ export const REQUIREMENTS = {
   'authenticate:signature': {
     promise: 'A request signature that does not cover what it must, or fails, refuses the request.',
     on: everywhere,
-    lies: [
+    attacks: [
       'swapped-body',
       'swapped-path',
       'signature-of-another-agent',
@@ -128,30 +128,30 @@ export const REQUIREMENTS = {
   'authenticate:replay': {
     promise: 'A signed request is accepted once.',
     on: everywhere,
-    lies: ['replayed-nonce', 'replayed-message'],
+    attacks: ['replayed-nonce', 'replayed-message'],
   },
   'authenticate:identity-headers': {
     promise: 'Identity headers that a caller sends are dropped, never believed.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'the sender is in the signed header of the sealed message' },
-    lies: ['forged-identity-header', 'forged-forwarding'],
+    attacks: ['forged-identity-header', 'forged-forwarding'],
   },
   'authenticate:quarantine': {
     promise: 'A quarantined agent is refused at once, with credentials that are otherwise good.',
     on: everywhere,
-    lies: ['quarantined-agent', 'renewal-in-quarantine', 'dismissed-receiver'],
+    attacks: ['quarantined-agent', 'renewal-in-quarantine', 'dismissed-receiver'],
   },
   'authenticate:join-once': {
     promise: 'A join token enrols one agent once, into the name it was made for.',
     on: fabric,
-    lies: ['reused-join-token'],
+    attacks: ['reused-join-token'],
   },
   'authenticate:newcomer': {
     promise:
       'An agent is admitted from the moment of its enrolment: a connector that does not know it yet waits for news, within a bound.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'the fabric decides on its channels itself' },
-    lies: ['unheard-newcomer'],
+    attacks: ['unheard-newcomer'],
   },
   'authenticate:rotation': {
     promise: 'An agent renews its certificate before it ends, and no exchange notices.',
@@ -162,55 +162,55 @@ export const REQUIREMENTS = {
       'Enrolling an agent again ends every certificate, token, stream and address of its earlier enrolments.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'members come in by the gateway' },
-    lies: ['outlived-enrolment', 'outlived-receiver'],
+    attacks: ['outlived-enrolment', 'outlived-receiver'],
   },
   'revoke:for-good': {
     promise: 'A revoked name never comes back, whatever an operator asks of it afterwards.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'the same directory decides' },
-    lies: ['revoked-agent-restored'],
+    attacks: ['revoked-agent-restored'],
   },
   'revoke:live': {
     promise: 'Revocation, quarantine or a policy change cuts live streams, and says so.',
     on: ['gateway', 'mesh'],
     notOn: noStreams,
-    lies: ['withdrawn-mid-stream'],
+    attacks: ['withdrawn-mid-stream'],
   },
   'revoke:long-answer': {
     promise: 'An answer that its caller takes slowly breaks off where the right to it ends.',
     on: fabric,
-    lies: ['long-answer-withdrawn'],
+    attacks: ['long-answer-withdrawn'],
   },
   'revoke:follows-renewal': {
     promise: 'A stream goes on under a renewed certificate, and ends with the last of them.',
     on: ['gateway', 'mesh'],
     notOn: noStreams,
-    lies: ['renewed-mid-stream'],
+    attacks: ['renewed-mid-stream'],
   },
   'revoke:lease': {
     promise: 'A member that lost its right is handed no further message, and its leases end.',
     on: ['queue'],
     notOn: queueOnly('leases exist on channels only'),
-    lies: ['removed-member'],
+    attacks: ['removed-member'],
   },
   'revoke:sender': {
     promise:
       'A stored message is handed out only while its sender may still publish it: otherwise it is held, or buried when its sender was revoked.',
     on: ['queue'],
     notOn: queueOnly('messages wait on channels only'),
-    lies: ['sender-without-its-right'],
+    attacks: ['sender-without-its-right'],
   },
   'lease:passed-over': {
     promise:
       'What may not be handed over stands behind everything that has not been looked at: no sender keeps a receiver from what others sent.',
     on: ['queue'],
     notOn: queueOnly('messages wait on channels only'),
-    lies: ['flooded-channel'],
+    attacks: ['flooded-channel'],
   },
   'authorize:every-delivery': {
     promise: 'A decision is made again after every wait, and before anything is handed over.',
     on: everywhere,
-    lies: [
+    attacks: [
       'stale-decision',
       'decision-in-the-queue',
       'decision-before-news',
@@ -221,24 +221,24 @@ export const REQUIREMENTS = {
   'authorize:default-deny': {
     promise: 'What no policy permits is refused.',
     on: everywhere,
-    lies: ['outsider', 'receipt-of-others'],
+    attacks: ['outsider', 'receipt-of-others'],
   },
   'authorize:forbid-wins': {
     promise: 'One forbid outweighs any number of permits.',
     on: everywhere,
-    lies: ['forbidden-tool'],
+    attacks: ['forbidden-tool'],
   },
   'authorize:attributes': {
     promise: 'Policy decides on roles, segments, attributes, risk and time, as they are now.',
     on: everywhere,
-    lies: ['key-of-a-configured-receiver'],
+    attacks: ['key-of-a-configured-receiver'],
   },
   'authorize:operation': {
     promise:
       'Policy decides on the operation and tool that the receiver will carry out, as parsed once.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'the fabric cannot read sealed operations' },
-    lies: [
+    attacks: [
       'mismatched-operation-header',
       'unknown-operation',
       'session-that-goes-on',
@@ -257,19 +257,19 @@ export const REQUIREMENTS = {
       'A task, conversation or resumable stream is open to its creator, unless policy permits more.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'the fabric cannot read sealed operations' },
-    lies: ['task-of-another', 'reference-in-any-field', 'stale-supervision', 'list-in-disguise'],
+    attacks: ['task-of-another', 'reference-in-any-field', 'stale-supervision', 'list-in-disguise'],
   },
   'authorize:lax-reader': {
     promise:
       'What a lax reader could take for an A2A or MCP call passes as that call, or not at all.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'the fabric cannot read sealed operations' },
-    lies: ['lax-call'],
+    attacks: ['lax-call'],
   },
   'authorize:reload': {
     promise: 'A policy set is replaced whole or not at all, and a broken one changes nothing.',
     on: fabric,
-    lies: ['half-taken-policy'],
+    attacks: ['half-taken-policy'],
   },
   'authorize:no-policy': {
     promise: 'A fabric without a valid policy refuses to serve, and says which part is missing.',
@@ -283,7 +283,7 @@ export const REQUIREMENTS = {
       gateway: 'the fabric decides and records by itself',
       queue: 'the fabric decides and records by itself',
     },
-    lies: ['made-up-decision'],
+    attacks: ['made-up-decision'],
   },
   'authorize:possible': {
     promise:
@@ -298,12 +298,12 @@ export const REQUIREMENTS = {
     promise: 'A scoped token opens no more than its scope, whatever policy permits its holder.',
     on: ['gateway', 'queue'],
     notOn: { mesh: 'certificates carry no scope' },
-    lies: ['widened-scope', 'scoped-control'],
+    attacks: ['widened-scope', 'scoped-control'],
   },
   'authorize:rate': {
     promise: 'A caller over its rate is refused with the time to wait, and others are not.',
     on: everywhere,
-    lies: ['exhausted-allowance', 'refusal-flood'],
+    attacks: ['exhausted-allowance', 'refusal-flood'],
   },
   'authorize:approval': {
     promise: 'What needs an approval does not pass without one for exactly this request.',
@@ -314,25 +314,25 @@ export const REQUIREMENTS = {
     promise: 'Data that policy masks reaches neither the receiver nor the ledger.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'the sender masks before it seals' },
-    lies: ['hidden-card-number', 'disguised-secret', 'secret-outside-the-body'],
+    attacks: ['hidden-card-number', 'disguised-secret', 'secret-outside-the-body'],
   },
   'inspect:charset': {
     promise: 'A body is inspected as the text that its receiver decodes, or does not pass.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'the fabric cannot read sealed content' },
-    lies: ['other-charset', 'two-faced-answer'],
+    attacks: ['other-charset', 'two-faced-answer'],
   },
   'inspect:block': {
     promise: 'A message with data that policy blocks is not delivered.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'the fabric cannot read sealed content' },
-    lies: ['blocked-data'],
+    attacks: ['blocked-data'],
   },
   'inspect:response': {
     promise: 'Responses are held to the same rules as requests.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'an acknowledgement carries no content' },
-    lies: [
+    attacks: [
       'crooked-response',
       'made-up-allowance',
       'redirecting-receiver',
@@ -344,7 +344,7 @@ export const REQUIREMENTS = {
     promise:
       'No receiver can give its response a name, field or event that means a refusal of ours, and no member of a channel a reason of ours to what it sets aside.',
     on: everywhere,
-    lies: [
+    attacks: [
       'imitated-refusal',
       'made-up-allowance',
       'stream-cut-by-the-gateway',
@@ -356,7 +356,7 @@ export const REQUIREMENTS = {
     promise: 'A message that parsers could read in two ways is refused.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'sealed messages have one form' },
-    lies: [
+    attacks: [
       'second-question-mark',
       'duplicate-json-keys',
       'malformed-json',
@@ -372,24 +372,24 @@ export const REQUIREMENTS = {
     promise: 'Content that cannot be inspected does not pass.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'the fabric cannot read sealed content' },
-    lies: ['disguised-content-type', 'compressed-body'],
+    attacks: ['disguised-content-type', 'compressed-body'],
   },
   'inspect:labels': {
     promise: 'A sealed message passes only with the signed labels that policy asks for.',
     on: ['queue'],
     notOn: queueOnly('the content itself is inspected'),
-    lies: ['label-of-a-neighbour'],
+    attacks: ['label-of-a-neighbour'],
   },
   'inspect:stream-events': {
     promise: 'Each event of a stream is inspected whole before any of it is forwarded.',
     on: ['gateway', 'mesh'],
     notOn: noStreams,
-    lies: ['secret-split-over-chunks'],
+    attacks: ['secret-split-over-chunks'],
   },
   'inspect:bounds': {
     promise: 'Heads, bodies, events and nesting have limits, and what exceeds one is refused.',
     on: everywhere,
-    lies: [
+    attacks: [
       'endless-body',
       'endless-head',
       'endless-event',
@@ -406,7 +406,7 @@ export const REQUIREMENTS = {
       'Messages of one client take neither the event loop nor a thread from others for long.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'the fabric cannot read sealed content' },
-    lies: ['costly-text'],
+    attacks: ['costly-text'],
   },
   'record:intent-first': {
     promise:
@@ -420,7 +420,7 @@ export const REQUIREMENTS = {
   'record:ledger-failure': {
     promise: 'If the ledger cannot write, nothing is delivered and nothing is acknowledged.',
     on: everywhere,
-    lies: ['lost-record'],
+    attacks: ['lost-record'],
   },
   'record:indeterminate': {
     promise:
@@ -431,7 +431,7 @@ export const REQUIREMENTS = {
     promise:
       'No caller leaves more exchanges open than its share, and none stays open without end.',
     on: everywhere,
-    lies: ['abandoned-exchanges'],
+    attacks: ['abandoned-exchanges'],
   },
   'start:clock': {
     promise:
@@ -446,7 +446,7 @@ export const REQUIREMENTS = {
   'record:no-bodies': {
     promise: 'The ledger holds commitments, never bodies, masked values or credentials.',
     on: fabric,
-    lies: ['stray-file'],
+    attacks: ['stray-file'],
   },
   'record:ending': {
     promise:
@@ -456,12 +456,12 @@ export const REQUIREMENTS = {
       gateway: 'each exchange is closed by its own fabric: see deliver:unknown-outcome',
       queue: 'each exchange is closed by its own fabric: see deliver:unknown-outcome',
     },
-    lies: ['unknown-called-refused', 'two-endings'],
+    attacks: ['unknown-called-refused', 'two-endings'],
   },
   'record:append-only': {
     promise: 'Every later checkpoint is provably an extension of every earlier one.',
     on: fabric,
-    lies: ['rewritten-history', 'entries-of-others', 'repeated-ending'],
+    attacks: ['rewritten-history', 'entries-of-others', 'repeated-ending'],
   },
   'record:attestor': {
     promise:
@@ -471,7 +471,7 @@ export const REQUIREMENTS = {
       gateway: 'the fabric attests what it saw itself',
       queue: 'the fabric attests what it saw itself',
     },
-    lies: ['forged-caller-in-entry', 'back-dated-entry', 'unknown-attestation'],
+    attacks: ['forged-caller-in-entry', 'back-dated-entry', 'unknown-attestation'],
   },
   'record:one-bad-entry': {
     promise:
@@ -481,12 +481,12 @@ export const REQUIREMENTS = {
       gateway: 'the fabric makes its own entries',
       queue: 'the fabric makes its own entries',
     },
-    lies: ['poisoned-fact'],
+    attacks: ['poisoned-fact'],
   },
   'record:legible': {
     promise: 'No recorded value can imitate another line, value or column where people read it.',
     on: fabric,
-    lies: ['imitated-line', 'imitated-row', 'imitated-sender'],
+    attacks: ['imitated-line', 'imitated-row', 'imitated-sender'],
   },
   'record:outside-tools': {
     promise: 'Checkpoints and proofs verify with the published formats alone.',
@@ -514,7 +514,7 @@ export const REQUIREMENTS = {
     promise: 'What leaves is rebuilt from what was parsed, never forwarded raw.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'sealed bytes are passed on unread' },
-    lies: [
+    attacks: [
       'smuggled-request',
       'duplicate-security-header',
       'chunk-extension',
@@ -525,7 +525,7 @@ export const REQUIREMENTS = {
     promise: 'An agent card that passes leads through the fabric and states its security.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'agents on a channel publish no card' },
-    lies: ['spelled-agent-card', 'two-faced-answer', 'card-of-another-binding'],
+    attacks: ['spelled-agent-card', 'two-faced-answer', 'card-of-another-binding'],
   },
   'deliver:hop-by-hop': {
     promise: 'Hop-by-hop fields and the fields they name end here, in both directions.',
@@ -547,13 +547,13 @@ export const REQUIREMENTS = {
     promise: 'What the receiver may have acted on is never sent again without saying so.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'at least once is what a channel promises' },
-    lies: ['invited-repeat'],
+    attacks: ['invited-repeat'],
   },
   'deliver:unknown-outcome': {
     promise:
       'Once a receiver may have acted, no refusal states that it has not, and no response has a client try again by a standard.',
     on: everywhere,
-    lies: [
+    attacks: [
       'receiver-that-breaks-off',
       'lost-response',
       'lost-record',
@@ -583,14 +583,14 @@ export const REQUIREMENTS = {
       'The callee’s signature covers the request’s signature, so no answer fits another question.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'the acknowledgement is what is countersigned' },
-    lies: ['moved-countersignature', 'swapped-response', 'forged-countersignature'],
+    attacks: ['moved-countersignature', 'swapped-response', 'forged-countersignature'],
   },
   'countersign:required': {
     promise:
       'Where policy asks for it, a response without a countersignature does not reach the caller.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'an acknowledgement without one is never accepted' },
-    lies: ['missing-countersignature'],
+    attacks: ['missing-countersignature'],
   },
   'receipt:offline': {
     promise: 'A receipt verifies without a network, against keys that its holder already has.',
@@ -599,19 +599,19 @@ export const REQUIREMENTS = {
   'receipt:any-bit': {
     promise: 'A receipt with any bit changed does not verify.',
     on: fabric,
-    lies: ['altered-receipt'],
+    attacks: ['altered-receipt'],
   },
   'receipt:disclosure': {
     promise: 'A receipt that withholds or lacks a fact which decides what it says does not verify.',
     on: everywhere,
-    lies: ['withheld-facts', 'unknown-attestation'],
+    attacks: ['withheld-facts', 'unknown-attestation'],
   },
   'receipt:whatever-is-recorded': {
     promise:
       'What is delivered, and what a connector states of it, every verifier accepts: no caller, callee or connector ruins the receipt of another.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'its operations stand in no path that another reader reads' },
-    lies: ['ruined-receipt', 'unverifiable-delivery'],
+    attacks: ['ruined-receipt', 'unverifiable-delivery'],
   },
   'receipt:whose-word': {
     promise:
@@ -621,7 +621,7 @@ export const REQUIREMENTS = {
       gateway: 'the fabric makes its own entries',
       queue: 'the fabric makes its own entries',
     },
-    lies: ['unsigned-claim'],
+    attacks: ['unsigned-claim'],
   },
   'receipt:ending': {
     promise: 'A verified receipt says first how the exchange ended, then who attested each half.',
@@ -631,20 +631,20 @@ export const REQUIREMENTS = {
     promise: 'Neither the fabric nor its disk ever holds the plaintext of a sealed message.',
     on: ['queue'],
     notOn: queueOnly('the gateway and the mesh inspect content'),
-    lies: ['curious-broker'],
+    attacks: ['curious-broker'],
   },
   'queue:sender-proved': {
     promise: 'A receiver opens only what a member of the epoch sealed and signed.',
     on: ['queue'],
     notOn: queueOnly('sealing belongs to channels'),
-    lies: ['forged-sender', 'swapped-ciphertext', 'swapped-channel'],
+    attacks: ['forged-sender', 'swapped-ciphertext', 'swapped-channel'],
   },
   'queue:epochs': {
     promise:
       'A member that leaves a channel cannot open what is sealed after, nor a newcomer what came before.',
     on: ['queue'],
     notOn: queueOnly('epochs belong to channels'),
-    lies: ['removed-member'],
+    attacks: ['removed-member'],
   },
   'queue:at-least-once': {
     promise: 'An accepted message is handed out until it is acknowledged, over restarts too.',
@@ -655,7 +655,7 @@ export const REQUIREMENTS = {
     promise: 'An acknowledgement under a lost lease changes nothing.',
     on: ['queue'],
     notOn: queueOnly('leases exist on channels only'),
-    lies: ['late-acknowledgement', 'stolen-lease'],
+    attacks: ['late-acknowledgement', 'stolen-lease'],
   },
   'queue:dead-letter': {
     promise:
@@ -667,7 +667,7 @@ export const REQUIREMENTS = {
     promise: 'An acknowledgement is signed by the consumer over the message it settles.',
     on: ['queue'],
     notOn: queueOnly('responses are countersigned there'),
-    lies: ['forged-acknowledgement', 'claimed-acknowledgement'],
+    attacks: ['forged-acknowledgement', 'claimed-acknowledgement'],
   },
   'queue:idempotent': {
     promise: 'A repeated publish is stored once; the same key with other content is refused.',
@@ -682,95 +682,95 @@ export const REQUIREMENTS = {
   'secrets:encrypted': {
     promise: 'Secrets lie encrypted on disk, bound to their names, and are never logged or listed.',
     on: fabric,
-    lies: ['swapped-secret'],
+    attacks: ['swapped-secret'],
   },
   'detection:risk': {
     promise: 'Behaviour that looks wrong raises the caller’s risk, and policy acts on it at once.',
     on: everywhere,
-    lies: ['denial-burst'],
+    attacks: ['denial-burst'],
   },
   'detection:by-others': {
     promise:
       'Claims of others about an agent and signals that they bring about, all of them together and for however long, add at most 14 to its risk.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'the fabric counts what it saw itself' },
-    lies: ['made-up-risk', 'brought-about-refusals'],
+    attacks: ['made-up-risk', 'brought-about-refusals'],
   },
   'admin:names': {
     promise:
       'The record of an administrative operation names its object and reason from the start, however it ends.',
     on: fabric,
-    lies: ['administrator-without-a-role'],
+    attacks: ['administrator-without-a-role'],
   },
   'admin:same-pipeline': {
     promise: 'Administrative requests are authenticated, authorized and recorded like any other.',
     on: fabric,
-    lies: ['administrator-without-a-role', 'second-door', 'page-of-an-agent'],
+    attacks: ['administrator-without-a-role', 'second-door', 'page-of-an-agent'],
   },
   'operate:one-format': {
     promise:
       'A client or a data folder of an earlier format is refused with the remedy, and nothing of it is used or changed.',
     on: fabric,
-    lies: ['client-of-an-earlier-version'],
+    attacks: ['client-of-an-earlier-version'],
   },
   'operate:memory-share': {
     promise:
       'Request bodies, and requests without one, occupy bounded memory and places, per identity, per address and in total; a client that goes over its share loses its own requests.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'members come in by the gateway' },
-    lies: ['hoarded-memory'],
+    attacks: ['hoarded-memory'],
   },
   'operate:waiting-share': {
     promise:
       'Requests that wait, and what is read for them, occupy bounded places and memory, per identity and in total; a change that many wait for reaches each of them.',
     on: fabric,
-    lies: ['waiting-polls', 'hoarded-leases'],
+    attacks: ['waiting-polls', 'hoarded-leases'],
   },
   'operate:answer-memory': {
     promise:
       'What is held of receivers’ answers and events occupies bounded memory, per receiver, per caller and in total; one that goes over its share loses its own answers.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'the fabric itself answers on a channel' },
-    lies: ['hoarded-answers', 'untimely-answer'],
+    attacks: ['hoarded-answers', 'untimely-answer'],
   },
   'operate:own-room': {
     promise:
       'A message waits for its inspection, an answer too; a lack of space or time in the fabric is never reported as the fault of its receiver.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'the fabric cannot read sealed content' },
-    lies: ['crowded-answers'],
+    attacks: ['crowded-answers'],
   },
   'operate:fair-streams': {
     promise: 'No stream, however many and small its events, keeps other exchanges waiting.',
     on: ['gateway', 'mesh'],
     notOn: noStreams,
-    lies: ['tiny-events'],
+    attacks: ['tiny-events'],
   },
   'deliver:whole-streams': {
     promise: 'A stream or an answer that breaks off is never reported or recorded as whole.',
     on: ['gateway', 'mesh'],
     notOn: noStreams,
-    lies: ['truncated-answer'],
+    attacks: ['truncated-answer'],
   },
   'inspect:one-line-reading': {
     promise:
       'Whatever ends a line to some reader of event streams ends one to all, or is not sent.',
     on: ['gateway', 'mesh'],
     notOn: noStreams,
-    lies: ['forged-line'],
+    attacks: ['forged-line'],
   },
   'serve:unread': {
     promise:
       'Responses that their client does not take hold a bounded share of memory for a bounded time.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'members come in by the gateway' },
-    lies: ['unread-responses'],
+    attacks: ['unread-responses'],
   },
   'serve:answered': {
     promise: 'A request that ends its connection is answered before the connection ends.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'members come in by the gateway' },
-    lies: ['unusual-method', 'cut-refusal'],
+    attacks: ['unusual-method', 'cut-refusal'],
   },
   'serve:browser-headers': {
     promise: 'What a browser opens says how it may be embedded, cached and reached.',
@@ -780,29 +780,29 @@ export const REQUIREMENTS = {
     promise: 'A request that is not whole in its time is refused with the limit that it reached.',
     on: ['gateway', 'mesh'],
     notOn: { queue: 'members come in by the gateway' },
-    lies: ['slow-request'],
+    attacks: ['slow-request'],
   },
   'operate:frames': {
     promise:
       'A connection that sends more frames than its requests need is closed; others are answered meanwhile.',
     on: ['gateway'],
     notOn: { mesh: 'connectors speak HTTP/1.1', queue: 'members come in by the gateway' },
-    lies: ['http2-flood'],
+    attacks: ['http2-flood'],
   },
   'operate:quiet-log': {
     promise: 'No client can write more than a bounded number of lines into the log.',
     on: fabric,
-    lies: ['noisy-log'],
+    attacks: ['noisy-log'],
   },
   'operate:fail-closed': {
     promise: 'A room that cannot answer refuses the exchange; nothing passes undecided.',
     on: everywhere,
-    lies: ['stale-mesh-state'],
+    attacks: ['stale-mesh-state'],
   },
   'operate:no-debugger': {
     promise: 'No signal makes the server open a debugger, through which its keys could be read.',
     on: fabric,
-    lies: ['debugger-by-signal'],
+    attacks: ['debugger-by-signal'],
   },
   'operate:fatal-ends': {
     promise:
@@ -812,7 +812,7 @@ export const REQUIREMENTS = {
   'operate:clean-stop': {
     promise: 'A stop finishes or records what is under way, and leaves nothing half written.',
     on: fabric,
-    lies: ['idle-at-stop'],
+    attacks: ['idle-at-stop'],
   },
 } as const satisfies Readonly<Record<string, Requirement>>
 
@@ -826,9 +826,9 @@ export function verifies(ids: readonly [Citation, ...Citation[]], sentence: stri
   return `${sentence} ${ids.map((id) => `[${id}]`).join(' ')}`
 }
 
-/** Every lie that some promise withstands; each is a file of `test/hostile`. */
-export const LIES: ReadonlySet<string> = new Set(
-  Object.values<Requirement>(REQUIREMENTS).flatMap(({ lies = [] }) => lies),
+/** Every attack that some promise withstands; each is a file of `test/hostile`. */
+export const ATTACKS: ReadonlySet<string> = new Set(
+  Object.values<Requirement>(REQUIREMENTS).flatMap(({ attacks = [] }) => attacks),
 )
 
 export function findRequirement(id: string): Requirement | null {

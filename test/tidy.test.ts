@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { QUEUE_WIRE } from '../packages/fabric/src/channels/wire.ts'
 import { GATEWAY_WIRE } from '../packages/fabric/src/transports/gateway/wire.ts'
 import { MESH_WIRE } from '../packages/fabric/src/transports/mesh/wire.ts'
-import { LIES } from './requirements.ts'
+import { ATTACKS } from './requirements.ts'
 import { crowdedLib, deepFiles, longFiles, longFunctions, nameFaults } from './tidy/budgets.ts'
 import { commentProseFaults, wideComments } from './tidy/comment-prose.ts'
 import { documentProseFaults, widthFaults } from './tidy/document-prose.ts'
@@ -244,14 +244,14 @@ describe('hygiene', () => {
   })
 })
 
-describe('lies', () => {
+describe('attacks', () => {
   const present = files.flatMap((file) => file.match(/^test\/hostile\/(.+)\.test\.ts$/)?.[1] ?? [])
 
-  test('every hostile test is named after a lie that a requirement lists', () => {
-    expectNone(present.filter((name) => !LIES.has(name)))
+  test('every hostile test is named after an attack that a requirement lists', () => {
+    expectNone(present.filter((name) => !ATTACKS.has(name)))
   })
 
-  test('every lie that a requirement lists is told by a hostile test', () => {
-    expectNone([...LIES].filter((name) => !present.includes(name)))
+  test('every attack that a requirement lists has a hostile test', () => {
+    expectNone([...ATTACKS].filter((name) => !present.includes(name)))
   })
 })

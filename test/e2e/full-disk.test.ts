@@ -4,7 +4,7 @@ import { type Identity, openIdentity, RefusedError } from '@countersign/sdk'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { deadline } from '../harness/deadline.ts'
 import { field, refusalOf, send } from '../harness/doors.ts'
-import { openWorld, type Told, type World } from '../harness/world.ts'
+import { type ExplainedEntry, openWorld, type World } from '../harness/world.ts'
 
 const mebibyte = 1024 * 1024
 const disk = vi.hoisted((): { free: number | null } => ({ free: null }))
@@ -61,7 +61,9 @@ const refusedBy = (given: Promise<unknown>): Promise<RefusedError> =>
   )
 
 async function recorded(event: string, name: string): Promise<number> {
-  const entries = (await world.admin('ledger.recent', { countMax: 500 })) as readonly Told[]
+  const entries = (await world.admin('ledger.recent', {
+    countMax: 500,
+  })) as readonly ExplainedEntry[]
   return entries.filter(
     ({ facts }) => facts['event'] === event && String(facts['agent']).endsWith(`/${name}`),
   ).length

@@ -1,9 +1,9 @@
 import { verify } from '@countersign/sdk'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import type { Attempt } from '../harness/attack.ts'
 import { deadline } from '../harness/deadline.ts'
 import { type Draft, send } from '../harness/doors.ts'
-import { openLiar } from '../harness/liar.ts'
-import type { Telling } from '../harness/lie.ts'
+import { openMaliciousServer } from '../harness/malicious-server.ts'
 import { openStream, streaming } from '../harness/streams.ts'
 import { openWorld, type World } from '../harness/world.ts'
 
@@ -57,7 +57,7 @@ const atDoor =
 
 /** Straight from a receiver that has no connector to read its answers first. */
 async function atLoopback(world: World): Promise<End> {
-  const { port, path } = await world.connectors.loopback('caller', 'liar', '/')
+  const { port, path } = await world.connectors.loopback('caller', 'malicious', '/')
   const answer = await fetch(`http://127.0.0.1:${port}${path}`)
   const exchange = answer.headers.get('countersign-exchange') ?? ''
   return { exchange, ...endOf(await answer.text()) }
@@ -87,7 +87,7 @@ const atOnce = (world: World, open: (world: World) => Promise<End>): Promise<rea
   Promise.all(Array.from({ length: streamsAtOnce }, () => open(world)))
 
 const unparsed =
-  (transport: 'gateway' | 'mesh', event: string): Telling =>
+  (transport: 'gateway' | 'mesh', event: string): Attempt =>
   async (world) => {
     const open = atDoor(transport)
     const ends = await world.echo.during(streaming([event, event]), () => atOnce(world, open))
@@ -97,15 +97,18 @@ const unparsed =
     }
   }
 
-const unreadByTheCaller: Telling = async (world) => {
+const unreadByTheCaller: Attempt = async (world) => {
   let isDirect = false
-  const liar = await openLiar(await world.agent('liar', ['open']), ({ headers }) => {
-    isDirect = !Object.hasOwn(headers, 'countersign-exchange')
-    return {
-      ...{ status: 200, headers: [['content-type', 'text/event-stream']] },
-      body: cardLike.repeat(2),
-    }
-  })
+  const maliciousServer = await openMaliciousServer(
+    await world.agent('malicious', ['open']),
+    ({ headers }) => {
+      isDirect = !Object.hasOwn(headers, 'countersign-exchange')
+      return {
+        ...{ status: 200, headers: [['content-type', 'text/event-stream']] },
+        body: cardLike.repeat(2),
+      }
+    },
+  )
   try {
     // Until the connector knows the receiver's address, the gateway asks in its place.
     await vi.waitFor(async () => {
@@ -114,7 +117,7 @@ const unreadByTheCaller: Telling = async (world) => {
     }, deadline)
     await expectReceipts(world, await atOnce(world, atLoopback))
   } finally {
-    await liar.close()
+    await maliciousServer.close()
   }
 }
 

@@ -19,8 +19,8 @@ import { expect } from 'vitest'
 import { QUEUE_WIRE } from '../../packages/fabric/src/channels/wire.ts'
 import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
 import { createSealer, type Sealer, type SealOrder } from '../../packages/sdk/src/channel/seal.ts'
+import type { Attempt } from './attack.ts'
 import { type Draft, refusalOf, send } from './doors.ts'
-import type { Telling } from './lie.ts'
 import type { Heard } from './raw-http.ts'
 import { exchangeOf, expectRefused } from './refusals.ts'
 import type { World } from './world.ts'
@@ -33,7 +33,7 @@ export interface Hall {
 
 let halls = 0
 
-/** A channel of its own for one lie, between the caller of the world and these others. */
+/** A channel of its own for one attack, between the caller of the world and these others. */
 export async function openHall(
   world: World,
   others: readonly string[] = ['listener'],
@@ -157,15 +157,18 @@ export async function expectQueueRefused(
   if (!ofTheChannel.has(code)) expect(entries.map(({ kind }) => kind)).toEqual(['refusal'])
 }
 
-/** A lie about who asks: a lease in the hall of the caller, with whatever the draft changes. */
+/**
+ * An attack that misstates the caller: a lease in the hall of the caller, with whatever the draft
+ * changes.
+ */
 export function refusedOnQueue(
   code: RefusalCode,
   draftOf: (world: World) => Draft | Promise<Draft>,
-): Telling {
+): Attempt {
   return async (world) => {
     const { name } = await openHall(world)
     const draft = draftTo(name, 'leases', { body: leaseBody(), ...(await draftOf(world)) })
-    await expectRefused(world, 'gateway', { code, tell: () => send(world.control, draft) })
+    await expectRefused(world, 'gateway', { code, attempt: () => send(world.control, draft) })
   }
 }
 

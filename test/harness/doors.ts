@@ -4,7 +4,7 @@ import { type Heard, talk, talkInTurn } from './raw-http.ts'
 
 export type HeaderList = readonly (readonly [string, string])[]
 
-/** A request as a caller would make it, and the ways in which it may lie. */
+/** A request as a caller would make it, and the ways in which an attacker may change it. */
 export interface Draft {
   /** The receiver's name; `echo` unless stated otherwise. */
   readonly to?: string

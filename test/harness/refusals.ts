@@ -3,24 +3,24 @@ import { RefusedError } from '@countersign/sdk'
 import { expect, vi } from 'vitest'
 import { GATEWAY_WIRE } from '../../packages/fabric/src/transports/gateway/wire.ts'
 import { MESH_WIRE } from '../../packages/fabric/src/transports/mesh/wire.ts'
+import type { Attempt } from './attack.ts'
 import { deadline } from './deadline.ts'
 import { type Door, type Draft, field, refusalOf, send } from './doors.ts'
-import type { Telling } from './lie.ts'
 import type { Heard } from './raw-http.ts'
-import type { Told, World } from './world.ts'
+import type { ExplainedEntry, World } from './world.ts'
 
 export type DraftOf = (world: World, door: Door) => Draft | Promise<Draft>
 
-/** A lie that is one request: refused with `code`, on record, and unseen by the receiver. */
+/** An attack that is one request: refused with `code`, on record, and unseen by the receiver. */
 export function refused(
   transport: Door['transport'],
   code: RefusalCode,
   draftOf: DraftOf,
-): Telling {
+): Attempt {
   return async (world) => {
     const door = world[transport]
     const draft = await draftOf(world, door)
-    await expectRefused(world, transport, { code, tell: () => send(door, draft) })
+    await expectRefused(world, transport, { code, attempt: () => send(door, draft) })
   }
 }
 
@@ -28,7 +28,7 @@ export function refused(
 export function refusedOnBoth(
   code: RefusalCode,
   draftOf: DraftOf,
-): { readonly gateway: Telling; readonly mesh: Telling } {
+): { readonly gateway: Attempt; readonly mesh: Attempt } {
   return { gateway: refused('gateway', code, draftOf), mesh: refused('mesh', code, draftOf) }
 }
 
@@ -36,29 +36,29 @@ export function refusedOnBoth(
 export function eachRefusedOnBoth(
   code: RefusalCode,
   drafts: Readonly<Record<string, DraftOf | Draft>>,
-): Record<'gateway' | 'mesh', Record<string, Telling>> {
-  const tellings = (transport: Door['transport']): Record<string, Telling> =>
+): Record<'gateway' | 'mesh', Record<string, Attempt>> {
+  const attempts = (transport: Door['transport']): Record<string, Attempt> =>
     Object.fromEntries(
       Object.entries(drafts).map(([way, draft]) => {
         const draftOf = typeof draft === 'function' ? draft : () => draft
         return [way, refused(transport, code, draftOf)]
       }),
     )
-  return { gateway: tellings('gateway'), mesh: tellings('mesh') }
+  return { gateway: attempts('gateway'), mesh: attempts('mesh') }
 }
 
 export interface ExpectedRefusal {
   readonly code: RefusalCode
-  readonly tell: () => Promise<Heard>
+  readonly attempt: () => Promise<Heard>
 }
 
 export async function expectRefused(
   world: World,
   transport: Door['transport'],
-  { code, tell }: ExpectedRefusal,
+  { code, attempt }: ExpectedRefusal,
 ): Promise<void> {
   const before = world.echo.reached.length
-  const heard = await tell()
+  const heard = await attempt()
   expectHeard(heard, transport, code)
   expect(world.echo.reached.slice(before)).toEqual([])
   const entries = await world.explain(exchangeOf(heard))
@@ -85,14 +85,14 @@ export async function expectRefusal(
 export async function expectAnswerRefused(
   world: World,
   transport: Door['transport'],
-  { code, tell }: ExpectedRefusal,
+  { code, attempt }: ExpectedRefusal,
 ): Promise<void> {
-  const heard = await tell()
+  const heard = await attempt()
   expectHeard(heard, transport, code)
   expectOutcome(await world.explain(exchangeOf(heard)), code)
 }
 
-export function expectOutcome(entries: readonly Told[], code: RefusalCode): void {
+export function expectOutcome(entries: readonly ExplainedEntry[], code: RefusalCode): void {
   expect(entries.map(({ kind }) => kind)).toEqual(['intent', 'outcome'])
   expect(entries.at(-1)?.facts).toMatchObject({ code })
 }
@@ -153,9 +153,9 @@ export async function untilRefused(ask: () => Promise<Heard>): Promise<void> {
 export function refusedByFabric(
   code: RefusalCode,
   draftOf: (world: World) => Draft | Promise<Draft>,
-): Telling {
+): Attempt {
   return async (world) => {
     const draft = await draftOf(world)
-    await expectRefused(world, 'gateway', { code, tell: () => send(world.control, draft) })
+    await expectRefused(world, 'gateway', { code, attempt: () => send(world.control, draft) })
   }
 }

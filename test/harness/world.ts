@@ -14,7 +14,7 @@ import { type Echo, openEcho } from './echo.ts'
 import { policyParser, RECEIVERS, WORLD_POLICIES } from './policies.ts'
 
 /** One entry of the ledger, as administration shows it. */
-export interface Told {
+export interface ExplainedEntry {
   readonly kind: string
   readonly exchange: string
   readonly facts: Readonly<Record<string, string | number | boolean>>
@@ -39,7 +39,7 @@ export interface World {
   /** Enrols an agent of that name once; later calls give the same one. */
   agent(name: string, roles?: readonly string[]): Promise<Identity>
   /** Returns what the ledger holds of an exchange, as `countersign explain` shows it. */
-  explain(exchange: string): Promise<readonly Told[]>
+  explain(exchange: string): Promise<readonly ExplainedEntry[]>
   /** Throws when something was recorded of which no receipt would verify; `close` asks as well. */
   checkEntries(): void
   close(): Promise<void>
@@ -209,7 +209,7 @@ export async function putPolicies(admin: Admin): Promise<void> {
   if (!taken) throw new Error(problems.join('\n'))
 }
 
-async function explain(admin: Admin, exchange: string): Promise<readonly Told[]> {
+async function explain(admin: Admin, exchange: string): Promise<readonly ExplainedEntry[]> {
   const told = await admin('policy.explain', { exchange })
-  return (told as { entries: readonly Told[] }).entries
+  return (told as { entries: readonly ExplainedEntry[] }).entries
 }

@@ -9,11 +9,11 @@ import {
 } from '@countersign/protocol'
 import { askControl, type Identity, openIdentity } from '@countersign/sdk'
 import { expect, inject } from 'vitest'
+import { attack, inOwnWorld } from '../harness/attack.ts'
 import { draftTo, expectQueueRefused, openHall } from '../harness/channels.ts'
 import { ShiftedClock } from '../harness/clock.ts'
 import { agentId, type Door, field, refusalOf, send } from '../harness/doors.ts'
 import { decidedIn, UNDECIDED } from '../harness/entries.ts'
-import { inOwnWorld, lie } from '../harness/lie.ts'
 import { expectRefused } from '../harness/refusals.ts'
 import { openTestFabric, putPolicies, type World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
@@ -77,7 +77,7 @@ async function whileHeld(
   )
 }
 
-lie(
+attack(
   verifies(
     ['record:open-exchanges', 'record:indeterminate'],
     'a caller that leaves exchanges open stops itself, and neither the others nor the next start',
@@ -88,7 +88,7 @@ lie(
         whileHeld(world, { door: world.gateway, count: 3 }, async () => {
           await expectRefused(world, 'gateway', {
             code: 'RATE_LIMITED',
-            tell: async () => {
+            attempt: async () => {
               const heard = await send(world.gateway)
               expect(field(heard, 'countersign-limit')).toBe('limits.openExchanges, 3')
               expect(Number(field(heard, 'retry-after'))).toBeGreaterThan(0)
@@ -106,7 +106,7 @@ lie(
             // Before delivery, by name and to be tried again: not as if something had gone wrong.
             await expectRefused(world, 'mesh', {
               code: 'RATE_LIMITED',
-              tell: async () => {
+              attempt: async () => {
                 const heard = await send(world.mesh)
                 expect(field(heard, 'countersign-limit')).toBe('limits.openExchanges, 3')
                 expect(Number(field(heard, 'retry-after'))).toBeGreaterThan(0)

@@ -4,8 +4,8 @@ import { OPERATIONS } from '../../packages/fabric/src/admin/operations.ts'
 import { entryRow } from '../../packages/fabric/src/cli/entry-view.ts'
 import { explain } from '../../packages/fabric/src/cli/explain.ts'
 import { createTerminal } from '../../packages/fabric/src/cli/output/terminal.ts'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { send } from '../harness/doors.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import { exchangeOf, refusedByFabric } from '../harness/refusals.ts'
 import { tokenFor } from '../harness/tokens.ts'
 import { verifies } from '../requirements.ts'
@@ -19,14 +19,14 @@ const order = (operation: string, args: object = {}) => ({
   body: JSON.stringify({ operation, args }),
 })
 
-const everyOperation: Record<string, Telling> = Object.fromEntries(
+const everyOperation: Record<string, Attempt> = Object.fromEntries(
   [...Object.keys(OPERATIONS), 'decisions.watch'].map((operation) => [
     operation,
     refusedByFabric('NOT_PERMITTED', () => order(operation)),
   ]),
 )
 
-lie(
+attack(
   verifies(
     ['admin:same-pipeline', 'admin:names', 'authorize:default-deny@gateway'],
     'an administrative command from a caller without the role is refused',

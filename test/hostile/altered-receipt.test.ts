@@ -1,9 +1,9 @@
 import { verify } from '@countersign/sdk'
 import { expect } from 'vitest'
 import { fetchReceipt } from '../../packages/sdk/src/call/receipt.ts'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { openHall, openSealer, orderOf, publish } from '../harness/channels.ts'
 import { send } from '../harness/doors.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import { exchangeOf } from '../harness/refusals.ts'
 import { signed } from '../harness/signed.ts'
 import type { World } from '../harness/world.ts'
@@ -26,14 +26,14 @@ async function alterEverywhere(world: World, text: string): Promise<void> {
 }
 
 const alter =
-  (transport: 'gateway' | 'mesh'): Telling =>
+  (transport: 'gateway' | 'mesh'): Attempt =>
   async (world) => {
     const door = world[transport]
     const heard = await send(door, await signed(door, world.caller))
     await alterEverywhere(world, await receiptOf(world, exchangeOf(heard)))
   }
 
-const swap: Telling = async (world) => {
+const swap: Attempt = async (world) => {
   const first = await receiptOf(world, exchangeOf(await send(world.gateway)))
   const second = exchangeOf(await send(world.gateway))
   // A fabric, or an attacker in front of it, that answers with another good receipt.
@@ -55,7 +55,7 @@ const swap: Telling = async (world) => {
   })
 }
 
-lie(
+attack(
   verifies(
     ['receipt:any-bit', 'receipt:offline'],
     'a receipt that was altered, or is another’s, does not verify',

@@ -1,4 +1,4 @@
-import { lie } from '../harness/lie.ts'
+import { attack } from '../harness/attack.ts'
 import { type DraftOf, eachRefusedOnBoth } from '../harness/refusals.ts'
 import { signed } from '../harness/signed.ts'
 import { verifies } from '../requirements.ts'
@@ -18,7 +18,7 @@ const both = (value: string): string => `${value}, ${value.replace('caller=', 's
 const input = (from: string | RegExp, to: string) =>
   edited((name, value) => (name === 'signature-input' ? value.replace(from, to) : value))
 
-lie(
+attack(
   verifies(
     ['authenticate:signature', 'inspect:malformed@gateway', 'inspect:malformed@mesh'],
     'a signature that can be read in two ways is refused',

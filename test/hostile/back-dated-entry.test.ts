@@ -1,15 +1,15 @@
 import type { MeshEntryKind } from '@countersign/protocol'
 import fc from 'fast-check'
 import { expect } from 'vitest'
+import { attack } from '../harness/attack.ts'
 import { indexesOf, meshEntry, newExchange, record } from '../harness/entries.ts'
-import { lie } from '../harness/lie.ts'
 import { verifies } from '../requirements.ts'
 
 const minute = 60_000
 const day = 86_400_000
 const opening: readonly MeshEntryKind[] = ['intent', 'refusal']
 
-lie(verifies(['record:attestor'], 'an entry is of now, whatever its kind'), {
+attack(verifies(['record:attestor'], 'an entry is of now, whatever its kind'), {
   gateway: 'the fabric dates its own entries',
   mesh: {
     'an exchange of another time': async (world) => {

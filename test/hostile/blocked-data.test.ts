@@ -1,7 +1,7 @@
 import { expect } from 'vitest'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { send } from '../harness/doors.ts'
 import { answering } from '../harness/echo.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import { exchangeOf, expectAnswerRefused, refused } from '../harness/refusals.ts'
 import { verifies } from '../requirements.ts'
 
@@ -11,7 +11,7 @@ const asked = (transport: 'gateway' | 'mesh') =>
   refused(transport, 'CONTENT_BLOCKED', () => ({ to: 'blocked', body }))
 
 const explained =
-  (transport: 'gateway' | 'mesh'): Telling =>
+  (transport: 'gateway' | 'mesh'): Attempt =>
   async (world) => {
     const exchange = exchangeOf(await send(world[transport], { to: 'blocked', body }))
     const { policy } = (await world.admin('policy.explain', { exchange })) as {
@@ -21,17 +21,17 @@ const explained =
   }
 
 const answered =
-  (transport: 'gateway' | 'mesh'): Telling =>
+  (transport: 'gateway' | 'mesh'): Attempt =>
   async (world) =>
     expectAnswerRefused(world, transport, {
       code: 'RESPONSE_REJECTED',
-      tell: () =>
+      attempt: () =>
         world.echo.during(answering({ note: '4111 1111 1111 1111' }), () =>
           send(world[transport], { to: 'blocked' }),
         ),
     })
 
-lie(
+attack(
   verifies(
     ['inspect:block', 'inspect:response'],
     'data that policy blocks does not pass, either way',

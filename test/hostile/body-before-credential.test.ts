@@ -1,10 +1,10 @@
 import { connect } from 'node:http2'
 import type { RefusalCode } from '@countersign/protocol'
 import { expect } from 'vitest'
+import { type Attempt, attack, inOwnWorld } from '../harness/attack.ts'
 import { openHall } from '../harness/channels.ts'
 import { type HeaderList, send } from '../harness/doors.ts'
 import { type HalfSent, sendHalf } from '../harness/half-sent.ts'
-import { inOwnWorld, lie, type Telling } from '../harness/lie.ts'
 import { expectHeard, expectRefused, untilRefused } from '../harness/refusals.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
@@ -26,16 +26,16 @@ const at =
     world.control.place('control', path)
 
 const refusedFromHead =
-  (where: Where, code: RefusalCode, change: Partial<HalfSent>): Telling =>
+  (where: Where, code: RefusalCode, change: Partial<HalfSent>): Attempt =>
   async (world) => {
     const unfinished = await sendHalf(await where(world), { ...half, ...change })
     try {
-      const tell = async () => {
+      const attempt = async () => {
         const heard = await unfinished.answer()
         if (heard === null) throw new Error('the peer hung up without an answer')
         return heard
       }
-      await expectRefused(world, 'gateway', { code, tell })
+      await expectRefused(world, 'gateway', { code, attempt })
     } finally {
       unfinished.close()
     }
@@ -44,7 +44,7 @@ const refusedFromHead =
 const forged: HeaderList = [
   ['X-Api-Key', 'csk_00000000_0000000000000000000000000000000000000000000'],
 ]
-const lies: Readonly<Record<string, readonly [RefusalCode, Partial<HalfSent>]>> = {
+const attacks: Readonly<Record<string, readonly [RefusalCode, Partial<HalfSent>]>> = {
   'with nothing': ['CREDENTIAL_MISSING', {}],
   'with a certificate of its own making': ['CREDENTIAL_REJECTED', { credential: forge() }],
   'with a key that was never made': ['CREDENTIAL_REJECTED', { headers: forged }],
@@ -54,16 +54,16 @@ const lies: Readonly<Record<string, readonly [RefusalCode, Partial<HalfSent>]>> 
   ],
 }
 
-const each = (place: string, where: Where): Record<string, Telling> =>
+const each = (place: string, where: Where): Record<string, Attempt> =>
   Object.fromEntries(
-    Object.entries(lies).map(([name, [code, change]]) => [
+    Object.entries(attacks).map(([name, [code, change]]) => [
       `${place}, ${name}`,
       refusedFromHead(where, code, change),
     ]),
   )
 
 /** Over HTTP/2 the stream is answered while its body is still open. */
-const overHttp2: Telling = async (world) => {
+const overHttp2: Attempt = async (world) => {
   const { port, authority, path } = await atAgent(world)
   const session = connect(`https://127.0.0.1:${port}`, { rejectUnauthorized: false })
   try {
@@ -81,7 +81,7 @@ const overHttp2: Telling = async (world) => {
 }
 
 /** A connector accepts certificates of the trust domain only; a holder may have lost its status. */
-const onMesh: Telling = (_) =>
+const onMesh: Attempt = (_) =>
   inOwnWorld({ receivers: ['echo'] }, async (world) => {
     const agent = await world.agent('half-sender', ['caller'])
     const credential = agent.credential()
@@ -94,7 +94,7 @@ const onMesh: Telling = (_) =>
     expectHeard(heard, 'mesh', 'AGENT_QUARANTINED')
   })
 
-lie(
+attack(
   verifies(
     ['authenticate:before-body'],
     'a request is refused from its head, while its body has not arrived',

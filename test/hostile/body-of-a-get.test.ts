@@ -1,8 +1,8 @@
-import { lie } from '../harness/lie.ts'
+import { attack } from '../harness/attack.ts'
 import { eachRefusedOnBoth } from '../harness/refusals.ts'
 import { verifies } from '../requirements.ts'
 
-lie(verifies(['inspect:malformed'], 'a body where none belongs is refused'), {
+attack(verifies(['inspect:malformed'], 'a body where none belongs is refused'), {
   ...eachRefusedOnBoth('MESSAGE_MALFORMED', {
     'of GET': { method: 'GET' },
     'of HEAD': { method: 'HEAD' },

@@ -1,9 +1,9 @@
 import type { Identity } from '@countersign/sdk'
 import { expect } from 'vitest'
+import { attack, newName, worldOfFile } from '../harness/attack.ts'
 import { agentId, type Draft, type HeaderList, send, sendInTurn } from '../harness/doors.ts'
 import { meshEntry, recordInTurn, UNDECIDED } from '../harness/entries.ts'
 import { type HeldServer, openHeldServer } from '../harness/held-server.ts'
-import { lie, newName, worldOfFile } from '../harness/lie.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
@@ -36,7 +36,7 @@ type Headers = Readonly<Record<string, string>>
  * The behaviour of a receiver towards its callers, and the requests that they then make in good
  * faith, again and again.
  */
-interface Attack {
+interface Case {
   readonly protocol: 'a2a' | 'mcp'
   /** The response of the receiver to every caller. */
   readonly result?: object
@@ -61,7 +61,7 @@ const mcp = {
 }
 const called = { body: rpc('tools/call', { name: 'x', arguments: {} }) }
 
-const attacks: Readonly<Record<string, Attack>> = {
+const cases: Readonly<Record<string, Case>> = {
   'an id of a task that is too long to be remembered': {
     protocol: 'a2a',
     result: task('x'.repeat(300)),
@@ -123,7 +123,7 @@ const attacks: Readonly<Record<string, Attack>> = {
   },
 }
 
-function answer(receiver: HeldServer, { result, headers = {}, events: stream }: Attack): void {
+function answer(receiver: HeldServer, { result, headers = {}, events: stream }: Case): void {
   receiver.onRequest = (_, response) => {
     const type = stream === undefined ? 'application/json' : 'text/event-stream'
     response.writeHead(200, { 'content-type': type, ...headers })
@@ -134,13 +134,13 @@ function answer(receiver: HeldServer, { result, headers = {}, events: stream }: 
 /** More than enough refusals within a minute to look like an attack of the caller. */
 const askedAgain = 70
 
-async function frame(world: World, attack: Attack): Promise<void> {
+async function frame(world: World, example: Case): Promise<void> {
   await world.admin('policy.put', { name: 'risk.cedar', text: POLICY })
   const evil = newName('evil')
   await world.agent(evil, ['open'])
   const receiver = await openHeldServer()
-  answer(receiver, attack)
-  const { protocol, first, begin, meanwhile, again } = attack
+  answer(receiver, example)
+  const { protocol, first, begin, meanwhile, again } = example
   await world.admin('route.put', { name: evil, upstream: receiver.url, protocol })
   const victim = await world.agent(newName('victim'), ['caller'])
   const ask = (as: typeof victim, draft: Draft) =>
@@ -183,17 +183,14 @@ async function frameByRecord(world: World, code: string): Promise<void> {
 const inWorld = worldOfFile({ receivers: ['echo'] })
 const alone = (scene: (world: World) => Promise<void>) => () => inWorld(scene)
 
-lie(
+attack(
   verifies(
     ['detection:by-others'],
     'a receiver cannot have policy shut out its callers by refusals that it brings about',
   ),
   {
     gateway: Object.fromEntries(
-      Object.entries(attacks).map(([name, attack]) => [
-        name,
-        alone((world) => frame(world, attack)),
-      ]),
+      Object.entries(cases).map(([name, each]) => [name, alone((world) => frame(world, each))]),
     ),
     mesh: {
       'a quarantine that it earned': alone((world) => frameByRecord(world, 'NOT_PERMITTED')),

@@ -1,7 +1,7 @@
 import { expect } from 'vitest'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { send } from '../harness/doors.ts'
 import { answering } from '../harness/echo.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import { verifies } from '../requirements.ts'
 
 interface Card {
@@ -13,7 +13,7 @@ interface Card {
 
 /** Checks which interfaces of an agent's card remain after it passed through us. */
 const listed =
-  (transport: 'gateway' | 'mesh', to: string, bindings: readonly string[]): Telling =>
+  (transport: 'gateway' | 'mesh', to: string, bindings: readonly string[]): Attempt =>
   async (world) => {
     const door = world[transport]
     const interfaces = ['GRPC', 'HTTP+JSON', 'JSONRPC', 'http+json'].map((protocolBinding) => ({
@@ -44,7 +44,7 @@ const onEach = (transport: 'gateway' | 'mesh') => ({
   'on a route of A2A alone': listed(transport, 'a2a', ['JSONRPC']),
 })
 
-lie(verifies(['deliver:cards'], 'a card lists the interfaces that are carried, and no other'), {
+attack(verifies(['deliver:cards'], 'a card lists the interfaces that are carried, and no other'), {
   gateway: onEach('gateway'),
   mesh: onEach('mesh'),
   queue: 'agents on a channel publish no card',

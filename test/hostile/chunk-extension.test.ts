@@ -1,11 +1,11 @@
 import { expect } from 'vitest'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { send } from '../harness/doors.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import { verifies } from '../requirements.ts'
 
 /** Not refused, since HTTP allows them; what matters is that nothing of them travels on. */
 const hide =
-  (transport: 'gateway' | 'mesh'): Telling =>
+  (transport: 'gateway' | 'mesh'): Attempt =>
   async (world) => {
     const heard = await send(world[transport], {
       edit: (lines) => [
@@ -22,7 +22,7 @@ const hide =
     expect(reached?.rawHeaders.join('\n')).not.toMatch(/transfer-encoding|trailer|x-late/i)
   }
 
-lie(
+attack(
   verifies(
     ['deliver:rebuilt', 'deliver:hop-by-hop'],
     'words between the chunks of a body do not travel on',

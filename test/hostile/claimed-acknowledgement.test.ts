@@ -1,5 +1,6 @@
 import { expect } from 'vitest'
 import { acknowledge, leaseTwo, settledIn, settlementOf } from '../harness/acknowledgements.ts'
+import { type Attempt, attack, newName } from '../harness/attack.ts'
 import {
   draftTo,
   expectQueueRefused,
@@ -10,7 +11,6 @@ import {
   publish,
 } from '../harness/channels.ts'
 import { send } from '../harness/doors.ts'
-import { lie, newName, type Telling } from '../harness/lie.ts'
 import type { Heard } from '../harness/raw-http.ts'
 import { exchangeOf } from '../harness/refusals.ts'
 import type { World } from '../harness/world.ts'
@@ -34,7 +34,7 @@ async function expectNothingAcknowledged(world: World, heard: Heard, offset: num
 
 /** As an honest settlement, except for what `change` does to its JSON. */
 const reworded =
-  (change: (settlement: Record<string, unknown>) => Record<string, unknown>): Telling =>
+  (change: (settlement: Record<string, unknown>) => Record<string, unknown>): Attempt =>
   async (world) => {
     const scene = await leaseTwo(world)
     const honest = settlementOf([scene])
@@ -60,14 +60,14 @@ const members: Readonly<Record<string, unknown>> = {
   acknowledged: true,
 }
 
-lie(
+attack(
   verifies(
     ['queue:acknowledgement-countersigned', 'queue:fenced-acknowledgement'],
     'a record states an acknowledgement of no message but what its consumer held and settled',
   ),
   {
     gateway: 'leases exist on channels only',
-    mesh: 'leases exist on channels only; facts of others that a connector states are told of by poisoned-fact',
+    mesh: 'leases exist on channels only; facts of others that a connector states are tested by poisoned-fact',
     queue: {
       'a message that was never handed out': async (world) => {
         const { name, members: hall } = await openHall(world)

@@ -1,10 +1,10 @@
 import { REFUSALS } from '@countersign/protocol'
 import { expect } from 'vitest'
 import { acknowledge, leaseTwo, settledIn, settlementOf } from '../harness/acknowledgements.ts'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { draftTo, expectQueueRefused } from '../harness/channels.ts'
 import { refusalOf, send } from '../harness/doors.ts'
 import { indexesOf, meshEntry, newExchange, record } from '../harness/entries.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import { refusedByFabric } from '../harness/refusals.ts'
 import { verifies } from '../requirements.ts'
 
@@ -12,7 +12,7 @@ const formerId = () => newExchange().replace('exc_', 'dec_') as ReturnType<typeo
 
 /** As an honest settlement, with the verdict as earlier versions wrote it. */
 const settledWith =
-  (verdict: string, reason: string): Telling =>
+  (verdict: string, reason: string): Attempt =>
   async (world) => {
     const scene = await leaseTwo(world)
     const honest = JSON.parse(Buffer.from(settlementOf([scene])).toString()) as {
@@ -26,7 +26,7 @@ const settledWith =
     expect(settledIn(await acknowledge(world, scene))).toEqual({ settled: [true] })
   }
 
-lie(
+attack(
   verifies(
     ['operate:one-format'],
     'a client of an earlier version is refused as that, and nothing of its request is used',

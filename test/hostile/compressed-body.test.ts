@@ -1,12 +1,12 @@
 import { gzipSync } from 'node:zlib'
-import { lie } from '../harness/lie.ts'
+import { attack } from '../harness/attack.ts'
 import { eachRefusedOnBoth } from '../harness/refusals.ts'
 import { verifies } from '../requirements.ts'
 
 const body = gzipSync('{"card":"4111 1111 1111 1111"}')
 const claiming = (coding: string) => ({ body, headers: [['Content-Encoding', coding]] as const })
 
-lie(
+attack(
   verifies(
     ['inspect:unsupported'],
     'a body in a coding that the fabric does not inspect is refused',

@@ -1,5 +1,5 @@
+import { attack } from '../harness/attack.ts'
 import { refusedOnQueue } from '../harness/channels.ts'
-import { lie } from '../harness/lie.ts'
 import { refused } from '../harness/refusals.ts'
 import { tokenFor } from '../harness/tokens.ts'
 import type { World } from '../harness/world.ts'
@@ -10,7 +10,7 @@ async function keyOf(world: World, agent: string): Promise<readonly [string, str
   return ['X-Api-Key', (made as { key: string }).key]
 }
 
-lie(verifies(['authenticate:conflicting'], 'credentials of two callers are both refused'), {
+attack(verifies(['authenticate:conflicting'], 'credentials of two callers are both refused'), {
   gateway: {
     'a certificate and a key': refused('gateway', 'CREDENTIALS_CONFLICTING', async (world) => ({
       headers: [await keyOf(world, 'other')],

@@ -1,7 +1,7 @@
 import { expect, vi } from 'vitest'
+import { type Attempt, attack, newName, worldOfFile } from '../harness/attack.ts'
 import { deadline } from '../harness/deadline.ts'
 import { field, refusalOf, send } from '../harness/doors.ts'
-import { lie, newName, type Telling, worldOfFile } from '../harness/lie.ts'
 import { verifies } from '../requirements.ts'
 
 /**
@@ -17,7 +17,7 @@ const inWorld = worldOfFile({
 
 /** One agent has the threads inspect something for seconds; another sends what needs a thread. */
 const answeredBefore =
-  (transport: 'gateway' | 'mesh'): Telling =>
+  (transport: 'gateway' | 'mesh'): Attempt =>
   () =>
     inWorld(async (world) => {
       const door = world[transport]
@@ -51,7 +51,7 @@ const forked = ['#', '?', '//', '#?', 'or ', '&& ', ' #', '#)'].flatMap((unit) =
 )
 
 const forkedIsAnswered =
-  (transport: 'gateway' | 'mesh'): Telling =>
+  (transport: 'gateway' | 'mesh'): Attempt =>
   async (world) => {
     for (const body of [forked.join('\n'), JSON.stringify({ forked })]) {
       const contentType = body.startsWith('{') ? 'application/json' : 'text/plain'
@@ -62,7 +62,7 @@ const forkedIsAnswered =
 
 /** The limit that a response has reached is named, as that of a request is. */
 const limitIsNamed =
-  (transport: 'gateway' | 'mesh'): Telling =>
+  (transport: 'gateway' | 'mesh'): Attempt =>
   () =>
     inWorld(async (world) => {
       const door = world[transport]
@@ -79,7 +79,7 @@ const limitIsNamed =
       expect(field(answer, 'countersign-limit')).toBe('inspect.findings, 20000')
     })
 
-lie(
+attack(
   verifies(
     ['inspect:fair-time@gateway', 'inspect:fair-time@mesh'],
     'text that is costly to inspect stops no other exchange',

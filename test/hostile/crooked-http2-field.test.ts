@@ -1,5 +1,5 @@
 import { expect } from 'vitest'
-import { lie, type Telling } from '../harness/lie.ts'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { streamOf } from '../harness/raw-http2.ts'
 import { verifies } from '../requirements.ts'
 
@@ -19,7 +19,7 @@ const reset = (...more: Fields): Crooked => ({ more, fate: 'reset' })
 const dropped = (...more: Fields): Crooked => ({ more, fate: 'dropped' })
 const malformed = (...more: Fields): Crooked => ({ more, fate: 'MESSAGE_MALFORMED' })
 
-const lies: Readonly<Record<string, Crooked>> = {
+const attacks: Readonly<Record<string, Crooked>> = {
   'a host with another authority': malformed(['host', 'other.example']),
   'two credentials in one field': malformed(
     ['authorization', 'Bearer a.b.c'],
@@ -55,8 +55,8 @@ const lies: Readonly<Record<string, Crooked>> = {
   'no authority at all': { instead: [[':authority', '']], fate: 'reset' },
 }
 
-const tell =
-  ({ more = [], instead = [], fate }: Crooked): Telling =>
+const attempt =
+  ({ more = [], instead = [], fate }: Crooked): Attempt =>
   async (world) => {
     const { port, authority, path } = await world.gateway.place('echo', '/')
     const honest: Fields = [
@@ -91,7 +91,7 @@ const tell =
     expect(entries).toMatchObject([{ kind: 'refusal', facts: { code: fate } }])
   }
 
-lie(
+attack(
   verifies(
     ['deliver:rebuilt', 'inspect:malformed@gateway'],
     'a field that HTTP/2 could carry and HTTP/1.1 could not does not pass',
@@ -111,7 +111,9 @@ lie(
         const heard = await streamOf({ port, credential, fields, body: '{"a":1}' })
         expect([heard.reset, heard.body.toString()]).toEqual([null, '{"a":1}'])
       },
-      ...Object.fromEntries(Object.entries(lies).map(([way, crooked]) => [way, tell(crooked)])),
+      ...Object.fromEntries(
+        Object.entries(attacks).map(([way, crooked]) => [way, attempt(crooked)]),
+      ),
     },
     mesh: 'connectors speak HTTP/1.1 to each other',
     queue: 'members come in by the gateway',

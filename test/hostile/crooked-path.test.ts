@@ -1,8 +1,8 @@
-import { lie } from '../harness/lie.ts'
+import { attack } from '../harness/attack.ts'
 import { eachRefusedOnBoth } from '../harness/refusals.ts'
 import { verifies } from '../requirements.ts'
 
-lie(verifies(['inspect:malformed'], 'a path that can be read in two ways is refused'), {
+attack(verifies(['inspect:malformed'], 'a path that can be read in two ways is refused'), {
   ...eachRefusedOnBoth(
     'MESSAGE_MALFORMED',
     Object.fromEntries(

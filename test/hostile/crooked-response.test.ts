@@ -1,7 +1,7 @@
 import { gzipSync } from 'node:zlib'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { send } from '../harness/doors.ts'
 import type { Answering } from '../harness/echo.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import { expectAnswerRefused } from '../harness/refusals.ts'
 import { verifies } from '../requirements.ts'
 
@@ -36,17 +36,17 @@ const answers: Readonly<Record<string, Answering>> = {
 }
 
 const answer =
-  (transport: 'gateway' | 'mesh', answering: Answering): Telling =>
+  (transport: 'gateway' | 'mesh', answering: Answering): Attempt =>
   async (world) =>
     expectAnswerRefused(world, transport, {
       code: 'RESPONSE_REJECTED',
-      tell: () => world.echo.during(answering, () => send(world[transport])),
+      attempt: () => world.echo.during(answering, () => send(world[transport])),
     })
 
 const onEach = (transport: 'gateway' | 'mesh') =>
   Object.fromEntries(Object.entries(answers).map(([way, each]) => [way, answer(transport, each)]))
 
-lie(
+attack(
   verifies(
     ['inspect:response'],
     'an answer that a request would be refused for does not reach the caller',

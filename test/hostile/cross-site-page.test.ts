@@ -1,4 +1,4 @@
-import { lie } from '../harness/lie.ts'
+import { attack } from '../harness/attack.ts'
 import { talk } from '../harness/raw-http.ts'
 import { expectRefused, refused, refusedByFabric } from '../harness/refusals.ts'
 import type { World } from '../harness/world.ts'
@@ -16,7 +16,7 @@ async function onLoopback(world: World, fields: readonly string[], path?: string
   const place = await world.connectors.loopback('caller', 'echo', '/')
   await expectRefused(world, 'mesh', {
     code,
-    tell: async () => {
+    attempt: async () => {
       const lines = [`GET ${path ?? place.path} HTTP/1.1`, ...fields]
       const host = fields.some((each) => each.startsWith('Host'))
         ? []
@@ -29,7 +29,7 @@ async function onLoopback(world: World, fields: readonly string[], path?: string
   })
 }
 
-lie(
+attack(
   verifies(
     ['authenticate:someone@gateway', 'authenticate:someone@mesh', 'admin:same-pipeline'],
     'a page from elsewhere does not speak with its reader’s credential',

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { expect } from 'vitest'
+import { type Attempt, attack, worldOfFile } from '../harness/attack.ts'
 import { type Draft, refusalOf, send } from '../harness/doors.ts'
 import { answering } from '../harness/echo.ts'
-import { lie, type Telling, worldOfFile } from '../harness/lie.ts'
 import { openStream, streaming } from '../harness/streams.ts'
 import { verifies } from '../requirements.ts'
 
@@ -48,7 +48,7 @@ const page = (ids: readonly string[]): object => resultOf({ tasks: ids.map((id) 
 const uuids = (count: number): readonly string[] => Array.from({ length: count }, randomUUID)
 
 const refused =
-  (transport: Transport, draft: Draft, body: object, limit: string): Telling =>
+  (transport: Transport, draft: Draft, body: object, limit: string): Attempt =>
   async (world) => {
     const heard = await world.echo.during(answering(body), () => send(world[transport], draft))
     expect(refusalOf(heard)).toBe('RESPONSE_REJECTED')
@@ -66,7 +66,7 @@ const refused =
 
 /** The answer of an ordinary receiver of the protocols stays below the limits. */
 const ordinary =
-  (transport: Transport): Telling =>
+  (transport: Transport): Attempt =>
   async (world) => {
     const created = crowd(64)
     const heard = await world.echo.during(answering(created), () => send(world[transport], sending))
@@ -88,7 +88,7 @@ const ordinary =
   }
 
 const longId =
-  (transport: Transport): Telling =>
+  (transport: Transport): Attempt =>
   async (world) => {
     const long = 'x'.repeat(200_000)
     const asked = await send(world[transport], rpc('GetTask', { id: long }))
@@ -106,8 +106,8 @@ const longId =
     expect(streamed).toContain('{"b":2}')
   }
 
-const onEach = (transport: Transport): Readonly<Record<string, Telling>> => {
-  const scenes: Readonly<Record<string, Telling>> = {
+const onEach = (transport: Transport): Readonly<Record<string, Attempt>> => {
+  const scenes: Readonly<Record<string, Attempt>> = {
     'tasks that an answer creates': refused(transport, sending, crowd(20_000), 'tasks.created, 64'),
     'tasks that a list names': refused(
       transport,
@@ -123,7 +123,7 @@ const onEach = (transport: Transport): Readonly<Record<string, Telling>> => {
   )
 }
 
-lie(
+attack(
   verifies(
     ['inspect:bounds@gateway', 'inspect:bounds@mesh'],
     'the ids that an answer states are bounded where the event loop goes through it',

@@ -1,7 +1,7 @@
 import { expect } from 'vitest'
+import { type Attempt, attack, newName } from '../harness/attack.ts'
 import { bodyOf, type Draft, send } from '../harness/doors.ts'
 import type { Answering } from '../harness/echo.ts'
-import { lie, newName, type Telling } from '../harness/lie.ts'
 import { openStream, streaming } from '../harness/streams.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
@@ -41,7 +41,7 @@ const many = (count: number, draft: (i: number) => Draft): readonly Draft[] =>
   Array.from({ length: count }, (_, i) => draft(i))
 
 const crowded =
-  (transport: Transport): Telling =>
+  (transport: Transport): Attempt =>
   async (world) => {
     const get: Draft = { method: 'GET', body: null }
     await expectAll(world, transport, { drafts: many(100, () => get), answer: large })
@@ -54,7 +54,7 @@ const crowded =
  * The requests of one caller to a receiver at once do not cost any other caller an answer of it.
  */
 const besideAnother =
-  (transport: Transport): Telling =>
+  (transport: Transport): Attempt =>
   async (world) => {
     const other = await world.agent(newName('modest'), ['caller'])
     const get: Draft = { method: 'GET', body: null }
@@ -65,7 +65,7 @@ const besideAnother =
 const events = many(40, () => ({})).map(() => `data: ${large}\n\n`)
 
 const inStreams =
-  (transport: Transport): Telling =>
+  (transport: Transport): Attempt =>
   async (world) => {
     const ends = await world.echo.during(streaming(events), () =>
       Promise.all(
@@ -81,13 +81,13 @@ const inStreams =
     expect(ends).toEqual(ends.map(() => '40 events '))
   }
 
-const onEach = (transport: Transport): Readonly<Record<string, Telling>> => ({
+const onEach = (transport: Transport): Readonly<Record<string, Attempt>> => ({
   'as answers and as requests': crowded(transport),
   'next to another caller': besideAnother(transport),
   'as events of streams': inStreams(transport),
 })
 
-lie(
+attack(
   verifies(
     ['operate:own-room@gateway', 'operate:own-room@mesh'],
     'many messages at once that are too large for the event loop wait for their turn, and none is lost',

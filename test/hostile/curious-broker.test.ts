@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'vitest'
 import { createOpener } from '../../packages/sdk/src/channel/seal-open.ts'
+import { attack } from '../harness/attack.ts'
 import {
   describe,
   keyLog,
@@ -12,7 +13,6 @@ import {
   publish,
   secretText,
 } from '../harness/channels.ts'
-import { lie } from '../harness/lie.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
@@ -31,7 +31,7 @@ const forms = [
   Buffer.from(secretText, 'utf16le'),
 ]
 
-lie(
+attack(
   verifies(
     ['queue:ciphertext-only', 'record:no-bodies'],
     'a reader of everything that the fabric holds reads no message',

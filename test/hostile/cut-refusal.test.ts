@@ -1,6 +1,6 @@
 import { type ClientHttp2Session, connect as connectHttp2 } from 'node:http2'
 import { expect } from 'vitest'
-import { inOwnWorld, lie, type Telling } from '../harness/lie.ts'
+import { type Attempt, attack, inOwnWorld } from '../harness/attack.ts'
 import { pemOf } from '../harness/raw-http.ts'
 import { verifies } from '../requirements.ts'
 
@@ -39,7 +39,7 @@ function ask(session: ClientHttp2Session, path: string, body: Buffer): Promise<A
 const allowed = 5
 
 /** Over HTTP/2 the connection ended before the answer was written. */
-const flooded: Telling = () =>
+const flooded: Attempt = () =>
   inOwnWorld({ limits: { refusalsPerMinute: allowed }, receivers: [] }, async (world) => {
     const connect = (): ClientHttp2Session => {
       const session = connectHttp2(world.fabric.origin, { rejectUnauthorized: false })
@@ -62,7 +62,7 @@ const flooded: Telling = () =>
   })
 
 /** More than the limit, and more than the windows of the stream let through before the answer. */
-const tooLarge: Telling = async (world) => {
+const tooLarge: Attempt = async (world) => {
   const { path } = await world.gateway.place('echo', '/')
   const session = connectHttp2(world.fabric.origin, {
     ...pemOf(world.caller.credential()),
@@ -74,7 +74,7 @@ const tooLarge: Telling = async (world) => {
   session.destroy()
 }
 
-lie(
+attack(
   verifies(
     ['serve:answered@gateway', 'serve:answered@mesh'],
     'a refusal that ends its connection arrives whole',
@@ -84,7 +84,7 @@ lie(
       'of one attempt too many, over HTTP/2': flooded,
       'of a body that is too large, over HTTP/2': tooLarge,
     },
-    mesh: 'connectors speak HTTP/1.1: told by bodies and heads without end',
+    mesh: 'connectors speak HTTP/1.1: tested by bodies and heads without end',
     queue: 'members come in by the gateway',
   },
 )

@@ -1,8 +1,8 @@
 import { expect, vi } from 'vitest'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { deadline } from '../harness/deadline.ts'
 import { field, refusalOf, send } from '../harness/doors.ts'
 import { withLateNews } from '../harness/late-news.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
@@ -20,7 +20,7 @@ const putFor = async (world: World, name: string, rule: string, condition: strin
  * Policy changes meanwhile; the news that come first are of the time before.
  */
 const waiting =
-  (label: string, rule: string, condition = ''): Telling =>
+  (label: string, rule: string, condition = ''): Attempt =>
   (world) =>
     withLateNews(world, `late-${label}`, async ({ direct, cut, tell }) => {
       const to = `late-${label}`
@@ -55,7 +55,7 @@ const waiting =
 const idOf = ({ caller }: World, name: string): string =>
   `spiffe://${caller.trustDomain}/agent/${name}`
 
-lie(
+attack(
   verifies(
     ['authorize:every-delivery'],
     'a call that waits at a connector for news of its caller is decided by what holds when they have come',

@@ -1,8 +1,8 @@
 import type { ServerResponse } from 'node:http'
 import { expect, vi } from 'vitest'
+import { attack } from '../harness/attack.ts'
 import { deadline } from '../harness/deadline.ts'
 import { type Door, field, refusalOf, send } from '../harness/doors.ts'
-import { lie } from '../harness/lie.ts'
 import { watchingPools } from '../harness/pools.ts'
 import type { Heard } from '../harness/raw-http.ts'
 import { exchangeOf } from '../harness/refusals.ts'
@@ -110,7 +110,7 @@ async function expectUnsent(world: World, heard: Heard, name: string): Promise<v
   expect(field(heard, 'countersign-may-have-acted'), name).toBe(String(!isUnsent))
 }
 
-lie(
+attack(
   verifies(
     ['authorize:every-delivery'],
     'a call that waits behind others does not leave once it is no longer permitted',
@@ -142,7 +142,7 @@ lie(
             for (const [name, each] of heard) await expectUnsent(world, each, name)
           }),
     },
-    mesh: 'told by stale-decision, of the connections of both connectors',
-    queue: 'a lease that waits is told by stale-decision',
+    mesh: 'tested by stale-decision, of the connections of both connectors',
+    queue: 'a lease that waits is tested by stale-decision',
   },
 )

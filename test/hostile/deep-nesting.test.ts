@@ -1,10 +1,10 @@
-import { lie } from '../harness/lie.ts'
+import { attack } from '../harness/attack.ts'
 import { eachRefusedOnBoth } from '../harness/refusals.ts'
 import { verifies } from '../requirements.ts'
 
 const nested = (depth: number): string => '['.repeat(depth) + ']'.repeat(depth)
 
-lie(
+attack(
   verifies(
     ['inspect:bounds@gateway', 'inspect:bounds@mesh'],
     'a body that nests too deep is refused',

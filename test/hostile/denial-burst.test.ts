@@ -1,7 +1,7 @@
 import { expect } from 'vitest'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { leaseBody } from '../harness/channels.ts'
 import { type Draft, send } from '../harness/doors.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
@@ -14,7 +14,7 @@ async function riskOf(world: World, name: string): Promise<number> {
 
 /** An agent without any role, in its first minute. */
 const burst =
-  (name: string, draftOf: (i: number) => Draft, at: 'gateway' | 'control'): Telling =>
+  (name: string, draftOf: (i: number) => Draft, at: 'gateway' | 'control'): Attempt =>
   async (world) => {
     const agent = await world.agent(name)
     for (let i = 0; i < 80; i++) {
@@ -26,7 +26,7 @@ const burst =
 
 const command = (operation: string) => JSON.stringify({ operation, args: {} })
 
-lie(
+attack(
   verifies(
     ['detection:risk@gateway', 'detection:risk@queue'],
     'a burst of denials is a risk of the one who was denied',
@@ -64,7 +64,7 @@ lie(
         expect(await riskOf(world, 'operator')).toBe(0)
       },
     },
-    mesh: 'told by compose-detection.test, which observes what connectors record',
+    mesh: 'tested by compose-detection.test, which observes what connectors record',
     queue: {
       'at many channels': burst(
         'bursting-queue',

@@ -1,11 +1,11 @@
-import { lie } from '../harness/lie.ts'
+import { attack } from '../harness/attack.ts'
 import { eachRefusedOnBoth } from '../harness/refusals.ts'
 import { verifies } from '../requirements.ts'
 
 const secret = '{"card":"4111111111111111"}'
 const call = '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"delete"}}'
 
-lie(
+attack(
   verifies(
     ['inspect:unsupported'],
     'content under a type that the fabric does not inspect is refused',

@@ -1,6 +1,6 @@
 import { expect } from 'vitest'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { send } from '../harness/doors.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import { verifies } from '../requirements.ts'
 
 const tail = 'zQ8tail77'
@@ -178,7 +178,7 @@ const hidings: Readonly<Record<string, Hiding>> = {
 }
 
 const hide =
-  (transport: 'gateway' | 'mesh', hiding: Hiding): Telling =>
+  (transport: 'gateway' | 'mesh', hiding: Hiding): Attempt =>
   async (world) => {
     const { body, contentType = 'application/json' } = hiding
     const asked = await send(world[transport], { to: 'masked', ...hiding })
@@ -195,8 +195,11 @@ const hide =
 const onEach = (transport: 'gateway' | 'mesh') =>
   Object.fromEntries(Object.entries(hidings).map(([way, each]) => [way, hide(transport, each)]))
 
-lie(verifies(['inspect:mask', 'inspect:response'], 'a secret is masked by its name, both ways'), {
-  gateway: onEach('gateway'),
-  mesh: onEach('mesh'),
-  queue: 'the sender masks before it seals',
-})
+attack(
+  verifies(['inspect:mask', 'inspect:response'], 'a secret is masked by its name, both ways'),
+  {
+    gateway: onEach('gateway'),
+    mesh: onEach('mesh'),
+    queue: 'the sender masks before it seals',
+  },
+)

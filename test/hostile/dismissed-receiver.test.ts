@@ -1,8 +1,8 @@
-import { lie } from '../harness/lie.ts'
+import { attack } from '../harness/attack.ts'
 import { refused } from '../harness/refusals.ts'
 import { verifies } from '../requirements.ts'
 
-lie(
+attack(
   verifies(
     ['authorize:default-deny@gateway', 'authenticate:quarantine@gateway'],
     'a receiver that no agent may call gets nothing',
@@ -19,6 +19,6 @@ lie(
       }),
     },
     mesh: 'a connector stands before one receiver only',
-    queue: 'told of channels by outsider',
+    queue: 'tested for channels by outsider',
   },
 )

@@ -1,8 +1,8 @@
-import { lie } from '../harness/lie.ts'
+import { attack } from '../harness/attack.ts'
 import { eachRefusedOnBoth } from '../harness/refusals.ts'
 import { verifies } from '../requirements.ts'
 
-lie(verifies(['inspect:malformed'], 'a body that names one member twice is refused'), {
+attack(verifies(['inspect:malformed'], 'a body that names one member twice is refused'), {
   ...eachRefusedOnBoth('MESSAGE_MALFORMED', {
     'at the top': { body: '{"to":"alice","to":"mallory"}' },
     'deep inside': { body: '{"a":[{"b":{"c":1,"c":2}}]}' },

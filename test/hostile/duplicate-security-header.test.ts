@@ -1,4 +1,4 @@
-import { lie } from '../harness/lie.ts'
+import { attack } from '../harness/attack.ts'
 import { eachRefusedOnBoth } from '../harness/refusals.ts'
 import { verifies } from '../requirements.ts'
 
@@ -6,7 +6,7 @@ const twice = (name: string, first: string, second: string) => ({
   edit: (lines: readonly string[]) => [...lines, `${name}: ${first}`, `${name}: ${second}`],
 })
 
-lie(
+attack(
   verifies(
     ['deliver:rebuilt', 'inspect:malformed'],
     'a field that is decided on and occurs twice is refused',

@@ -1,6 +1,6 @@
 import { expect } from 'vitest'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { type Draft, refusalOf, sendAll } from '../harness/doors.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import { eachRefusedOnBoth } from '../harness/refusals.ts'
 import { verifies } from '../requirements.ts'
 
@@ -34,7 +34,7 @@ const alone = eachRefusedOnBoth('MESSAGE_TOO_LARGE', {
 
 /** A body that was not waited for must not be taken for the next request. */
 const thenAnother =
-  (transport: 'gateway' | 'mesh'): Telling =>
+  (transport: 'gateway' | 'mesh'): Attempt =>
   async (world) => {
     const hidden = 'GET /hidden HTTP/1.1\r\nHost: hidden\r\n\r\n'
     const draft = { edit: inChunks, payload: [...chunks, '0\r\n\r\n', hidden] }
@@ -42,8 +42,11 @@ const thenAnother =
     expect(answers.map(refusalOf)).toEqual(['MESSAGE_TOO_LARGE'])
   }
 
-lie(verifies(['inspect:bounds@gateway', 'inspect:bounds@mesh'], 'a body without end is refused'), {
-  gateway: { ...alone.gateway, 'with a request behind it': thenAnother('gateway') },
-  mesh: { ...alone.mesh, 'with a request behind it': thenAnother('mesh') },
-  queue: 'told by oversized messages of its own format',
-})
+attack(
+  verifies(['inspect:bounds@gateway', 'inspect:bounds@mesh'], 'a body without end is refused'),
+  {
+    gateway: { ...alone.gateway, 'with a request behind it': thenAnother('gateway') },
+    mesh: { ...alone.mesh, 'with a request behind it': thenAnother('mesh') },
+    queue: 'tested by oversized messages of its own format',
+  },
+)

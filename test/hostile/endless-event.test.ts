@@ -1,5 +1,5 @@
 import { expect } from 'vitest'
-import { lie, type Telling } from '../harness/lie.ts'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { expectOutcome } from '../harness/refusals.ts'
 import { openStream, streaming } from '../harness/streams.ts'
 import { verifies } from '../requirements.ts'
@@ -18,7 +18,7 @@ const streams: Readonly<Record<string, readonly (string | Uint8Array)[]>> = {
 }
 
 const cut =
-  (transport: 'gateway' | 'mesh', chunks: readonly (string | Uint8Array)[]): Telling =>
+  (transport: 'gateway' | 'mesh', chunks: readonly (string | Uint8Array)[]): Attempt =>
   async (world) => {
     const heard = await world.echo.during(streaming(chunks, true), async () => {
       const stream = await openStream(world[transport], { to: 'masked' })
@@ -36,7 +36,7 @@ const cut =
 const onEach = (transport: 'gateway' | 'mesh') =>
   Object.fromEntries(Object.entries(streams).map(([way, each]) => [way, cut(transport, each)]))
 
-lie(
+attack(
   verifies(
     ['inspect:bounds@gateway', 'inspect:bounds@mesh', 'inspect:response'],
     'an event that cannot be inspected cuts the stream',

@@ -1,6 +1,6 @@
 import { expect } from 'vitest'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { bytesOf, type Draft, field, send } from '../harness/doors.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import { type Heard, talk } from '../harness/raw-http.ts'
 import { eachRefusedOnBoth } from '../harness/refusals.ts'
 import type { World } from '../harness/world.ts'
@@ -21,7 +21,7 @@ const asking: Readonly<Record<'gateway' | 'mesh' | 'loopback', Asking>> = {
 
 /** The number in the refusal is that of this very listener: a head below it passes the parser. */
 const stated =
-  (ask: Asking, kibibytes: number): Telling =>
+  (ask: Asking, kibibytes: number): Attempt =>
   async (world) => {
     const limitAt = async (length: number) => {
       const heard = await ask(world, { headers: [['X-A', 'a'.repeat(length)]] })
@@ -32,7 +32,7 @@ const stated =
   }
 
 const extensions =
-  (ask: Asking): Telling =>
+  (ask: Asking): Attempt =>
   async (world) => {
     const heard = await ask(world, {
       edit: (lines) => [
@@ -55,18 +55,21 @@ const both = eachRefusedOnBoth('MESSAGE_TOO_LARGE', {
   'with a path that is too long': { path: `/${'a'.repeat(9_000)}` },
 })
 
-lie(verifies(['inspect:bounds@gateway', 'inspect:bounds@mesh'], 'a head without end is refused'), {
-  gateway: {
-    ...both.gateway,
-    'for the limit of the gateway': stated(asking.gateway, 32),
-    'between the chunks of a body': extensions(asking.gateway),
+attack(
+  verifies(['inspect:bounds@gateway', 'inspect:bounds@mesh'], 'a head without end is refused'),
+  {
+    gateway: {
+      ...both.gateway,
+      'for the limit of the gateway': stated(asking.gateway, 32),
+      'between the chunks of a body': extensions(asking.gateway),
+    },
+    mesh: {
+      ...both.mesh,
+      'for the limit of a connector': stated(asking.mesh, 16),
+      'for the limit of a connector, on loopback': stated(asking.loopback, 16),
+      'between the chunks of a body': extensions(asking.mesh),
+      'between the chunks of a body, on loopback': extensions(asking.loopback),
+    },
+    queue: 'members come in by the gateway',
   },
-  mesh: {
-    ...both.mesh,
-    'for the limit of a connector': stated(asking.mesh, 16),
-    'for the limit of a connector, on loopback': stated(asking.loopback, 16),
-    'between the chunks of a body': extensions(asking.mesh),
-    'between the chunks of a body, on loopback': extensions(asking.loopback),
-  },
-  queue: 'members come in by the gateway',
-})
+)

@@ -1,4 +1,4 @@
-import { lie } from '../harness/lie.ts'
+import { attack } from '../harness/attack.ts'
 import { eachRefusedOnBoth } from '../harness/refusals.ts'
 import { verifies } from '../requirements.ts'
 
@@ -6,7 +6,7 @@ const call = (method: string, params: object) =>
   JSON.stringify({ jsonrpc: '2.0', id: 1, method, params })
 const long = 'a'.repeat(40_000)
 
-lie(
+attack(
   verifies(
     ['inspect:bounds@gateway', 'inspect:bounds@mesh', 'record:refusals-too'],
     'a name too long to be recorded does not keep its refusal off the record',

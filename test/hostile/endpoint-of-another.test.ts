@@ -1,7 +1,7 @@
 import { expect } from 'vitest'
+import { attack } from '../harness/attack.ts'
 import { refusalOf, send } from '../harness/doors.ts'
-import { openLiar } from '../harness/liar.ts'
-import { lie } from '../harness/lie.ts'
+import { openMaliciousServer } from '../harness/malicious-server.ts'
 import { exchangeOf, refusedByFabric } from '../harness/refusals.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
@@ -12,7 +12,7 @@ const registration = (endpoint: object) => async (world: World) => ({
 })
 const url = 'https://127.0.0.1:1'
 
-lie(
+attack(
   verifies(
     ['authenticate:certificate@gateway', 'authenticate:certificate@mesh', 'inspect:malformed@mesh'],
     'an address at which another agent answers is not believed',
@@ -27,7 +27,7 @@ lie(
         reached += 1
         return { status: 200, headers: [], body: '{}' }
       }
-      const liar = await openLiar(lost, answer, thief.credential())
+      const maliciousServer = await openMaliciousServer(lost, answer, thief.credential())
       try {
         const heard = await send(world.gateway, { to: 'lost' })
         expect(refusalOf(heard)).toBe('RECEIVER_UNREACHABLE')
@@ -35,7 +35,7 @@ lie(
         const entries = await world.explain(exchangeOf(heard))
         expect(entries.at(-1)?.facts).toMatchObject({ code: 'RECEIVER_UNREACHABLE' })
       } finally {
-        await liar.close()
+        await maliciousServer.close()
       }
     },
     mesh: {

@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto'
 import { formatMeshEntries, type RefusalCode } from '@countersign/protocol'
 import { expect } from 'vitest'
+import { attack } from '../harness/attack.ts'
 import { attestedBy } from '../harness/attested.ts'
 import { agentId, send } from '../harness/doors.ts'
 import { decidedIn, indexesOf, meshEntry, newExchange, record } from '../harness/entries.ts'
-import { lie } from '../harness/lie.ts'
 import { exchangeOf, refusedByFabric } from '../harness/refusals.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
@@ -36,7 +36,7 @@ const imaginary = { kind: 'refusal' } as const
 const ofThief = { caller: agentId('thief'), receiver: 'imaginary' } as const
 const ofUser = { ...ofThief, receiver: 'operator' } as const
 
-lie(
+attack(
   verifies(
     ['record:append-only', 'record:explain', 'admin:same-pipeline'],
     'history that is not a connector’s own is not written',

@@ -1,11 +1,11 @@
 import { expect } from 'vitest'
+import { attack, inOwnWorld } from '../harness/attack.ts'
 import { draftTo, expectQueueRefused, leaseBody, openHall } from '../harness/channels.ts'
 import { field, refusalOf, send } from '../harness/doors.ts'
-import { inOwnWorld, lie } from '../harness/lie.ts'
 import { expectRefused } from '../harness/refusals.ts'
 import { verifies } from '../requirements.ts'
 
-lie(
+attack(
   verifies(
     ['authorize:rate'],
     'only a caller over its allowance is refused, with the time to come back',
@@ -30,7 +30,7 @@ lie(
               expect((await send(world.gateway)).status).toBe(200)
             await expectRefused(world, 'gateway', {
               code: 'RATE_LIMITED',
-              tell: async () => {
+              attempt: async () => {
                 const heard = await send(world.gateway)
                 expect(Number(field(heard, 'retry-after'))).toBeGreaterThan(0)
                 expect(field(heard, 'ratelimit')).toMatch(/^"agent-route";r=0;t=\d+$/)
@@ -49,7 +49,7 @@ lie(
         for (let asked = 0; asked < 40; asked++) expect((await send(world.mesh)).status).toBe(200)
         await expectRefused(world, 'mesh', {
           code: 'RATE_LIMITED',
-          tell: async () => {
+          attempt: async () => {
             const heard = await send(world.mesh)
             expect(Number(field(heard, 'retry-after'))).toBeGreaterThan(0)
             expect(field(heard, 'ratelimit-policy')).toBe('"agent-route";q=40;w=60')

@@ -1,7 +1,7 @@
 import { expect } from 'vitest'
+import { attack } from '../harness/attack.ts'
 import { ShiftedClock } from '../harness/clock.ts'
 import { bytesOf, send } from '../harness/doors.ts'
-import { lie } from '../harness/lie.ts'
 import { talk } from '../harness/raw-http.ts'
 import { expectRefused } from '../harness/refusals.ts'
 import { verifies } from '../requirements.ts'
@@ -9,11 +9,11 @@ import { verifies } from '../requirements.ts'
 /** Longer than any agent's certificate lives. */
 const laterMs = 8 * 86_400_000
 
-lie(verifies(['authenticate:certificate'], 'a certificate that has ended is refused'), {
+attack(verifies(['authenticate:certificate'], 'a certificate that has ended is refused'), {
   gateway: async (world) =>
     expectRefused(world, 'gateway', {
       code: 'CREDENTIAL_EXPIRED',
-      tell: () => world.clock.later(laterMs, () => send(world.gateway)),
+      attempt: () => world.clock.later(laterMs, () => send(world.gateway)),
     }),
   mesh: async (world) => {
     // A clock of its own: the connector's own certificate has to stay good.
@@ -23,10 +23,10 @@ lie(verifies(['authenticate:certificate'], 'a certificate that has ended is refu
     const place = { authority: host, port: Number(port), path: '/' }
     const credential = world.caller.credential()
     const before = world.echo.reached.length
-    const tell = () => talk({ port: place.port, credential }, bytesOf({}, place))
-    expect(await tell()).toMatchObject([{ status: 200 }])
+    const attempt = () => talk({ port: place.port, credential }, bytesOf({}, place))
+    expect(await attempt()).toMatchObject([{ status: 200 }])
     // The handshake itself fails, so a request never arrives to be answered.
-    expect(await clock.later(laterMs, tell)).toEqual([])
+    expect(await clock.later(laterMs, attempt)).toEqual([])
     expect(world.echo.reached.length).toBe(before + 1)
   },
   queue: 'members come in by the gateway',

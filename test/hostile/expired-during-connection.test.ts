@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import { expect } from 'vitest'
+import { attack, inOwnWorld } from '../harness/attack.ts'
 import { bytesOf, type Draft, type Place } from '../harness/doors.ts'
-import { inOwnWorld, lie } from '../harness/lie.ts'
 import { RECEIVERS } from '../harness/policies.ts'
 import { dial } from '../harness/raw-http.ts'
 import type { World } from '../harness/world.ts'
@@ -36,7 +36,7 @@ async function outlive(world: World, { place, ms }: Outliving): Promise<void> {
   expect(world.echo.reached.slice(before)).toEqual([])
 }
 
-lie(
+attack(
   verifies(['authenticate:expiry'], 'a connection does not outlive the certificate that opened it'),
   {
     gateway: async (world) =>

@@ -1,4 +1,5 @@
 import { expect } from 'vitest'
+import { type Attempt, attack } from '../harness/attack.ts'
 import {
   expectQueueRefused,
   lease,
@@ -7,12 +8,11 @@ import {
   orderOf,
   publish,
 } from '../harness/channels.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import { verifies } from '../requirements.ts'
 
 /** Sealed by a clock that is `ms` off. */
 const sealedAt =
-  (ms: number, lifetimeMs = 600_000): Telling =>
+  (ms: number, lifetimeMs = 600_000): Attempt =>
   async (world) => {
     const { name } = await openHall(world)
     const clock = { now: () => world.clock.now() + ms, monotonic: world.clock.monotonic }
@@ -22,14 +22,14 @@ const sealedAt =
     expect(await lease(world, name, world.caller)).toEqual([])
   }
 
-lie(
+attack(
   verifies(
     ['authenticate:expiry@queue', 'inspect:bounds@queue'],
     'a message of another time is refused',
   ),
   {
-    gateway: 'told of requests by stale-signature',
-    mesh: 'told of requests by stale-signature',
+    gateway: 'tested for requests by stale-signature',
+    mesh: 'tested for requests by stale-signature',
     queue: {
       'that has ended': sealedAt(-3_600_000),
       'of tomorrow': sealedAt(86_400_000),

@@ -1,7 +1,7 @@
 import { expect } from 'vitest'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { type Draft, refusalOf, send } from '../harness/doors.ts'
 import type { Answering } from '../harness/echo.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import { verifies } from '../requirements.ts'
 
 type Transport = 'gateway' | 'mesh'
@@ -16,7 +16,7 @@ const types: Readonly<Record<string, string>> = {
 }
 
 const carried =
-  (transport: Transport, [contentType, plain]: readonly [string, string]): Telling =>
+  (transport: Transport, [contentType, plain]: readonly [string, string]): Attempt =>
   async (world) => {
     const heard = await send(world[transport], { contentType })
     expect([heard.status, refusalOf(heard)]).toEqual([200, null])
@@ -26,7 +26,7 @@ const carried =
 
 /** The receiver answers in the unusual form, which was not known before it acted. */
 const answered =
-  (transport: Transport, [contentType, plain]: readonly [string, string]): Telling =>
+  (transport: Transport, [contentType, plain]: readonly [string, string]): Attempt =>
   async (world) => {
     const answer: Answering = (_, response) => {
       response.writeHead(200, { 'content-type': contentType }).end('{"a":1}')
@@ -38,7 +38,7 @@ const answered =
 
 /** Proxies add lines of their own to those of the application behind them. */
 const joined =
-  (transport: Transport): Telling =>
+  (transport: Transport): Attempt =>
   async (world) => {
     const answer: Answering = (_, response) => {
       const lists = [
@@ -62,7 +62,7 @@ const joined =
 
 /** On a route for any protocol: only a request that reads the tasks of a path is a list of them. */
 const added =
-  (transport: Transport): Telling =>
+  (transport: Transport): Attempt =>
   async (world) => {
     const answer: Answering = (_, response) => {
       response.writeHead(201, { 'content-type': 'application/json' }).end('{"ok":true}')
@@ -79,7 +79,7 @@ const added =
 
 /** An answer without content lists nothing, so that there is nothing in it to withhold. */
 const empty =
-  (transport: Transport): Telling =>
+  (transport: Transport): Attempt =>
   async (world) => {
     const heard = async (method: string, status: number, headers: Record<string, string> = {}) => {
       const answer: Answering = (_, response) => void response.writeHead(status, headers).end()
@@ -93,7 +93,7 @@ const empty =
     expect(await heard('GET', 304, { etag: '"a"' })).toEqual([304, null])
   }
 
-const onEach = (transport: Transport): Record<string, Telling> => ({
+const onEach = (transport: Transport): Record<string, Attempt> => ({
   ...Object.fromEntries(
     Object.entries(types).flatMap((type) => [
       [`a request of type ${type[0]}`, carried(transport, type)],
@@ -105,7 +105,7 @@ const onEach = (transport: Transport): Record<string, Telling> => ({
   'a list without content': empty(transport),
 })
 
-lie(
+attack(
   verifies(
     ['deliver:rebuilt'],
     'a field that is valid in an unusual form passes in the usual one alone',

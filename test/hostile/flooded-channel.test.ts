@@ -10,9 +10,9 @@ import {
 import type { Identity } from '@countersign/sdk'
 import { expect } from 'vitest'
 import { sha256OfParts } from '../../packages/fabric/src/lib/sha256.ts'
+import { type Attempt, attack, newName, worldOfFile } from '../harness/attack.ts'
 import { draftTo, openHall, openSealer, orderOf, publish } from '../harness/channels.ts'
 import { send } from '../harness/doors.ts'
-import { lie, newName, type Telling, worldOfFile } from '../harness/lie.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
@@ -40,7 +40,7 @@ interface Flooded {
 const inWorld = worldOfFile({ receivers: [] })
 
 const onChannel =
-  (scene: (channel: Flooded) => Promise<void>): Telling =>
+  (scene: (channel: Flooded) => Promise<void>): Attempt =>
   () =>
     inWorld(async (world) => {
       const roles = ['reader', 'second', 'sender'] as const
@@ -95,7 +95,7 @@ function underKeyOf(victim: Uint8Array, sealed: Uint8Array, sender: Identity): U
   return encodeSealedMessage(core, sign(null, input, sender.signing.privateKey), null)
 }
 
-lie(
+attack(
   verifies(
     ['lease:passed-over', 'revoke:sender'],
     'a flood of what may not be handed over does not hide what others sent',
@@ -144,10 +144,10 @@ lie(
       ),
       "under another sender's ordering key": onChannel(async ({ world, name, sender, take }) => {
         const own = await openSealer(world, name, world.caller)
-        const liar = await openSealer(world, name, sender)
+        const attacker = await openSealer(world, name, sender)
         const victim = own.seal(orderOf({ orderingKey: 'a' })).bytes
-        const lies = liar.seal(orderOf({ orderingKey: 'a' })).bytes
-        const forged = underKeyOf(victim, lies, sender)
+        const ownBytes = attacker.seal(orderOf({ orderingKey: 'a' })).bytes
+        const forged = underKeyOf(victim, ownBytes, sender)
         expect((await publish(world, name, [forged], sender)).status).toBe(200)
         expect((await publish(world, name, [victim])).status).toBe(200)
         await world.admin('agent.quarantine', { name: sender.name, reason: 'told to' })

@@ -1,11 +1,11 @@
-import { lie } from '../harness/lie.ts'
+import { attack } from '../harness/attack.ts'
 import { eachRefusedOnBoth } from '../harness/refusals.ts'
 import { verifies } from '../requirements.ts'
 
 const call = (name: string) =>
   JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name } })
 
-lie(
+attack(
   verifies(
     ['authorize:operation', 'authorize:forbid-wins@gateway', 'authorize:forbid-wins@mesh'],
     'a tool that a policy forbids is refused, whatever else permits the call',

@@ -1,8 +1,8 @@
-import { lie } from '../harness/lie.ts'
+import { attack } from '../harness/attack.ts'
 import { eachRefusedOnBoth } from '../harness/refusals.ts'
 import { verifies } from '../requirements.ts'
 
-lie(verifies(['inspect:malformed'], 'a target at another authority than the host is refused'), {
+attack(verifies(['inspect:malformed'], 'a target at another authority than the host is refused'), {
   ...eachRefusedOnBoth('MESSAGE_MALFORMED', {
     'in absolute form': {
       edit: ([first = '', ...lines]) => [first.replace(' /', ' https://other.example/'), ...lines],

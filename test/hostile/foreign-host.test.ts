@@ -1,6 +1,6 @@
 import { expect } from 'vitest'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { type Draft, refusalOf, send } from '../harness/doors.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import { eachRefusedOnBoth } from '../harness/refusals.ts'
 import { verifies } from '../requirements.ts'
 
@@ -37,7 +37,7 @@ const publicPaths = [
   '/.well-known/oauth-authorization-server',
 ]
 
-const onPages: Telling = async (world) => {
+const onPages: Attempt = async (world) => {
   for (const path of publicPaths) {
     const draft: Draft = { method: 'GET', body: null, path, as: null }
     const heard = await send(world.control, { ...draft, edit: named('rebound.example') })
@@ -46,7 +46,7 @@ const onPages: Telling = async (world) => {
   }
 }
 
-const ours: Telling = async (world) => {
+const ours: Attempt = async (world) => {
   for (const host of ['localhost', 'LOCALHOST:1', '127.0.0.1', '[::1]:9', '127.0.0.1:8443']) {
     expect((await send(world.gateway, { edit: named(host) })).status, host).toBe(200)
   }
@@ -54,7 +54,7 @@ const ours: Telling = async (world) => {
 
 const told = eachRefusedOnBoth('MESSAGE_MALFORMED', drafts)
 
-lie(verifies(['authenticate:own-host'], 'a request for a host that is not ours is refused'), {
+attack(verifies(['authenticate:own-host'], 'a request for a host that is not ours is refused'), {
   gateway: { ...told.gateway, 'on public pages': onPages, 'and ours are answered': ours },
   mesh: told.mesh,
   queue: 'members come in by the gateway',

@@ -1,7 +1,7 @@
 import { expect } from 'vitest'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { refusedOnQueue } from '../harness/channels.ts'
 import { sendAll } from '../harness/doors.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import { refused } from '../harness/refusals.ts'
 import { verifies } from '../requirements.ts'
 import { type Forged, forge, forgeDomain } from './tls-forge.ts'
@@ -25,7 +25,7 @@ const onGateway = Object.fromEntries(
 )
 
 const onMesh = Object.fromEntries(
-  Object.entries(forgeries).map(([way, make]): [string, Telling] => [
+  Object.entries(forgeries).map(([way, make]): [string, Attempt] => [
     way,
     async (world) => {
       const before = world.echo.reached.length
@@ -35,7 +35,7 @@ const onMesh = Object.fromEntries(
   ]),
 )
 
-lie(
+attack(
   verifies(
     ['authenticate:certificate'],
     'a certificate that our authority did not issue is refused',

@@ -1,15 +1,15 @@
 import { expect } from 'vitest'
 import { acknowledge, leaseTwo, type Signing, settledIn } from '../harness/acknowledgements.ts'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { draftTo, expectQueueRefused, group, lease } from '../harness/channels.ts'
 import { send } from '../harness/doors.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
 type Scene = Awaited<ReturnType<typeof leaseTwo>>
 
 const forged =
-  (signingOf: (world: World, scene: Scene) => Signing): Telling =>
+  (signingOf: (world: World, scene: Scene) => Signing): Attempt =>
   async (world) => {
     const scene = await leaseTwo(world)
     const heard = await acknowledge(world, scene, signingOf(world, scene))
@@ -19,14 +19,14 @@ const forged =
     expect(again.map(({ offset }) => offset)).toContain(scene.frame.offset)
   }
 
-lie(
+attack(
   verifies(
     ['queue:acknowledgement-countersigned', 'queue:fenced-acknowledgement', 'queue:at-least-once'],
     'an acknowledgement that its consumer did not make changes nothing',
   ),
   {
-    gateway: 'told of responses by forged-countersignature',
-    mesh: 'told of responses by forged-countersignature',
+    gateway: 'tested for responses by forged-countersignature',
+    mesh: 'tested for responses by forged-countersignature',
     queue: {
       'an honest one settles': async (world) => {
         const scene = await leaseTwo(world)

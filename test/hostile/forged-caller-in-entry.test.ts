@@ -2,9 +2,9 @@ import { formatSpiffeId, type MeshFact } from '@countersign/protocol'
 import { verify } from '@countersign/sdk'
 import fc from 'fast-check'
 import { expect } from 'vitest'
+import { attack } from '../harness/attack.ts'
 import { agentId, send, trustDomain } from '../harness/doors.ts'
 import { indexesOf, meshEntry, newExchange, record } from '../harness/entries.ts'
-import { lie } from '../harness/lie.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
@@ -50,78 +50,82 @@ async function receiptOf(world: World, exchange: string) {
   return verify(heard.body, world.caller.trust)
 }
 
-lie(verifies(['record:attestor'], 'a connector attests for no principal that the fabric lacks'), {
-  gateway: 'the fabric attests what it saw itself',
-  mesh: {
-    ...Object.fromEntries(
-      Object.entries(forged).map(([name, caller]) => [
-        name,
-        (world: World) => refusedAlone(world, caller),
-      ]),
-    ),
-    'any other text': async (world) => {
-      const text = fc.string({ unit: 'binary', maxLength: 80 })
-      const wrong = fc.oneof(
-        text,
-        text.map((name) => `spiffe://${trustDomain}/agent/${name}`),
-      )
-      await fc.assert(
-        fc.asyncProperty(
-          wrong.filter(
-            (each) => each.isWellFormed() && each !== `spiffe://${trustDomain}/agent/caller`,
+attack(
+  verifies(['record:attestor'], 'a connector attests for no principal that the fabric lacks'),
+  {
+    gateway: 'the fabric attests what it saw itself',
+    mesh: {
+      ...Object.fromEntries(
+        Object.entries(forged).map(([name, caller]) => [
+          name,
+          (world: World) => refusedAlone(world, caller),
+        ]),
+      ),
+      'any other text': async (world) => {
+        const text = fc.string({ unit: 'binary', maxLength: 80 })
+        const wrong = fc.oneof(
+          text,
+          text.map((name) => `spiffe://${trustDomain}/agent/${name}`),
+        )
+        await fc.assert(
+          fc.asyncProperty(
+            wrong.filter(
+              (each) => each.isWellFormed() && each !== `spiffe://${trustDomain}/agent/caller`,
+            ),
+            async (caller) => {
+              const bad = meshEntry({ facts: { caller } })
+              expect(await indexesOf(world, [bad, meshEntry()])).toEqual([null, expect.any(Number)])
+            },
           ),
-          async (caller) => {
-            const bad = meshEntry({ facts: { caller } })
-            expect(await indexesOf(world, [bad, meshEntry()])).toEqual([null, expect.any(Number)])
-          },
-        ),
-        { numRuns: 40 },
-      )
+          { numRuns: 40 },
+        )
+      },
+      'an agent that is quarantined': async (world) => {
+        await world.agent('lapsed', ['caller'])
+        await world.admin('agent.quarantine', { name: 'lapsed', reason: 'test' })
+        const caller = agentId('lapsed')
+        const intent = meshEntry({ facts: { caller } })
+        const refusal = meshEntry({ kind: 'refusal', facts: { caller, code: 'AGENT_QUARANTINED' } })
+        // A refusal of it is what an honest connector records.
+        expect(await indexesOf(world, [intent, refusal])).toEqual([null, expect.any(Number)])
+      },
+      'a known caller that signed nothing is attested by the connector, never by the fabric':
+        async (world) => {
+          const exchange = newExchange()
+          expect((await record(world, [meshEntry({ exchange })])).status).toBe(200)
+          expect((await record(world, [meshEntry({ exchange, kind: 'outcome' })])).status).toBe(200)
+          const receipt = await receiptOf(world, exchange)
+          const producer = agentId('thief')
+          expect(receipt.request).toEqual({ by: 'connector', producer, signature: null })
+          expect(receipt.response).toEqual({ by: 'connector', producer, signature: null })
+          expect(receipt.entries.map((entry) => entry.producer)).toEqual([producer, producer])
+        },
+      'as the fabric': async (world) => {
+        const intent = meshEntry({ facts: { 'attested.request': 'fabric' } })
+        expect(await indexesOf(world, [intent, meshEntry()])).toEqual([null, expect.any(Number)])
+        const exchange = newExchange()
+        await record(world, [meshEntry({ exchange })])
+        const outcome = meshEntry({
+          ...{ exchange, kind: 'outcome' },
+          facts: { 'attested.response': 'fabric' },
+        })
+        expect((await record(world, [outcome])).status).toBe(400)
+      },
+      'in the name of another connector': async (world) => {
+        const intent = meshEntry({ facts: { producer: agentId('echo') } })
+        expect(await indexesOf(world, [intent, meshEntry()])).toEqual([null, expect.any(Number)])
+      },
+      'a refusal of its own agent by another receiver is stated by the connector': async (
+        world,
+      ) => {
+        const exchange = newExchange()
+        const facts = { caller: agentId('thief'), receiver: 'echo' }
+        await record(world, [meshEntry({ exchange, kind: 'refusal', facts })])
+        const receipt = await receiptOf(world, exchange)
+        expect(receipt.entries[0]?.producer).toBe(agentId('thief'))
+        expect(receipt.ending).toEqual({ result: 'refused', code: 'RATE_LIMITED' })
+      },
     },
-    'an agent that is quarantined': async (world) => {
-      await world.agent('lapsed', ['caller'])
-      await world.admin('agent.quarantine', { name: 'lapsed', reason: 'test' })
-      const caller = agentId('lapsed')
-      const intent = meshEntry({ facts: { caller } })
-      const refusal = meshEntry({ kind: 'refusal', facts: { caller, code: 'AGENT_QUARANTINED' } })
-      // A refusal of it is what an honest connector records.
-      expect(await indexesOf(world, [intent, refusal])).toEqual([null, expect.any(Number)])
-    },
-    'a known caller that signed nothing is attested by the connector, never by the fabric': async (
-      world,
-    ) => {
-      const exchange = newExchange()
-      expect((await record(world, [meshEntry({ exchange })])).status).toBe(200)
-      expect((await record(world, [meshEntry({ exchange, kind: 'outcome' })])).status).toBe(200)
-      const receipt = await receiptOf(world, exchange)
-      const producer = agentId('thief')
-      expect(receipt.request).toEqual({ by: 'connector', producer, signature: null })
-      expect(receipt.response).toEqual({ by: 'connector', producer, signature: null })
-      expect(receipt.entries.map((entry) => entry.producer)).toEqual([producer, producer])
-    },
-    'as the fabric': async (world) => {
-      const intent = meshEntry({ facts: { 'attested.request': 'fabric' } })
-      expect(await indexesOf(world, [intent, meshEntry()])).toEqual([null, expect.any(Number)])
-      const exchange = newExchange()
-      await record(world, [meshEntry({ exchange })])
-      const outcome = meshEntry({
-        ...{ exchange, kind: 'outcome' },
-        facts: { 'attested.response': 'fabric' },
-      })
-      expect((await record(world, [outcome])).status).toBe(400)
-    },
-    'in the name of another connector': async (world) => {
-      const intent = meshEntry({ facts: { producer: agentId('echo') } })
-      expect(await indexesOf(world, [intent, meshEntry()])).toEqual([null, expect.any(Number)])
-    },
-    'a refusal of its own agent by another receiver is stated by the connector': async (world) => {
-      const exchange = newExchange()
-      const facts = { caller: agentId('thief'), receiver: 'echo' }
-      await record(world, [meshEntry({ exchange, kind: 'refusal', facts })])
-      const receipt = await receiptOf(world, exchange)
-      expect(receipt.entries[0]?.producer).toBe(agentId('thief'))
-      expect(receipt.ending).toEqual({ result: 'refused', code: 'RATE_LIMITED' })
-    },
+    queue: 'the fabric attests what it saw itself',
   },
-  queue: 'the fabric attests what it saw itself',
-})
+)

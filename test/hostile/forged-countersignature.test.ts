@@ -1,9 +1,9 @@
-import { type AnswerLie, answerWith, eachAnswered } from '../harness/answer-lies.ts'
+import { type AnswerAttack, answerWith, eachAnswered } from '../harness/answer-attacks.ts'
+import { attack } from '../harness/attack.ts'
 import { answerBody, type Countersigning, countersignatureOf } from '../harness/countersigned.ts'
-import { lie } from '../harness/lie.ts'
 import { verifies } from '../requirements.ts'
 
-const signedAs = (how: Countersigning): AnswerLie => ({
+const signedAs = (how: Countersigning): AnswerAttack => ({
   code: 'COUNTERSIGNATURE_REJECTED',
   answer: (reached, receiver) =>
     answerWith(countersignatureOf(reached, receiver, how), how.body ?? answerBody),
@@ -12,10 +12,10 @@ const signedAs = (how: Countersigning): AnswerLie => ({
 const without = (component: string) => (honest: readonly string[]) =>
   honest.filter((each) => each !== component)
 
-const byOther: AnswerLie['answer'] = (reached, _, { caller }) =>
+const byOther: AnswerAttack['answer'] = (reached, _, { caller }) =>
   answerWith(countersignatureOf(reached, caller), answerBody)
 
-const edited = (name: string, edit: (value: string) => string): AnswerLie => ({
+const edited = (name: string, edit: (value: string) => string): AnswerAttack => ({
   code: 'COUNTERSIGNATURE_REJECTED',
   answer: (reached, receiver) => {
     const headers = countersignatureOf(reached, receiver).map(
@@ -25,7 +25,7 @@ const edited = (name: string, edit: (value: string) => string): AnswerLie => ({
   },
 })
 
-lie(
+attack(
   verifies(
     ['countersign:response'],
     'a countersignature that is not the receiver’s own is refused',
@@ -58,6 +58,6 @@ lie(
       'of no bytes': edited('signature', () => 'callee=::'),
       'without what it covers': edited('signature-input', () => ''),
     }),
-    queue: 'told of acknowledgements by forged-acknowledgement',
+    queue: 'tested for acknowledgements by forged-acknowledgement',
   },
 )

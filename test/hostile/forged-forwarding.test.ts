@@ -1,9 +1,9 @@
 import { join } from 'node:path'
 import { type Agent, type Identity, openAgent } from '@countersign/sdk'
 import { expect } from 'vitest'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { agentId, bytesOf, type HeaderList, refusalOf } from '../harness/doors.ts'
 import { forwardedBody as body, forwarding } from '../harness/forwarding.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import { talk } from '../harness/raw-http.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
@@ -41,7 +41,7 @@ async function withServing(
 }
 
 const forge =
-  (code: string, headersOf: (liar: Identity) => HeaderList): Telling =>
+  (code: string, headersOf: (attacker: Identity) => HeaderList): Attempt =>
   (world) =>
     withServing(world, async (port) => {
       const place = { port, authority: `127.0.0.1:${port}`, path: '/' }
@@ -51,27 +51,27 @@ const forge =
       expect(heard && refusalOf(heard)).toBe(code)
     })
 
-lie(
+attack(
   verifies(
     ['authenticate:identity-headers@mesh', 'authenticate:signature@mesh'],
     'a request that did not come by the fabric is not taken for one that did',
   ),
   {
-    gateway: 'told of callers by forged-identity-header',
+    gateway: 'tested for callers by forged-identity-header',
     mesh: {
       'without a forwarding': forge('SIGNATURE_MISSING', () => []),
       'by headers alone': forge('SIGNATURE_MISSING', () => [
         ['countersign-from', agentId('operator')],
         ['countersign-to', agentId('serving')],
       ]),
-      'signed by the attacker': forge('SIGNATURE_REJECTED', (liar) =>
-        forwarding(liar, { keyId: liar.signing.keyId }),
+      'signed by the attacker': forge('SIGNATURE_REJECTED', (attacker) =>
+        forwarding(attacker, { keyId: attacker.signing.keyId }),
       ),
-      'signed in the name of the fabric': forge('SIGNATURE_REJECTED', (liar) =>
-        forwarding(liar, { keyId: liar.trust.fabricKeyId }),
+      'signed in the name of the fabric': forge('SIGNATURE_REJECTED', (attacker) =>
+        forwarding(attacker, { keyId: attacker.trust.fabricKeyId }),
       ),
-      'in the name of another agent': forge('SIGNATURE_REJECTED', (liar) =>
-        forwarding(liar, { keyId: liar.signing.keyId, from: agentId('other') }),
+      'in the name of another agent': forge('SIGNATURE_REJECTED', (attacker) =>
+        forwarding(attacker, { keyId: attacker.signing.keyId, from: agentId('other') }),
       ),
       'without a certificate': (world) =>
         withServing(world, async (port) => {

@@ -1,6 +1,6 @@
 import { expect } from 'vitest'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { agentId, send } from '../harness/doors.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import { verifies } from '../requirements.ts'
 
 const boss = 'spiffe://countersign.local/user/operator'
@@ -28,7 +28,7 @@ const forged: readonly (readonly [string, string])[] = [
 ]
 
 const forge =
-  (transport: 'gateway' | 'mesh'): Telling =>
+  (transport: 'gateway' | 'mesh'): Attempt =>
   async (world) => {
     const heard = await send(world[transport], {
       headers: forged,
@@ -49,7 +49,7 @@ const forge =
     expect(headers['content-digest']).toBeDefined()
   }
 
-lie(
+attack(
   verifies(
     ['authenticate:identity-headers', 'deliver:hop-by-hop'],
     'identity that a caller claims in a header never reaches the receiver',

@@ -1,5 +1,5 @@
 import { expect } from 'vitest'
-import { lie, type Telling } from '../harness/lie.ts'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { expectOutcome } from '../harness/refusals.ts'
 import { openStream, streaming } from '../harness/streams.ts'
 import { verifies } from '../requirements.ts'
@@ -31,7 +31,7 @@ const refused: Readonly<Record<string, Place>> = {
 }
 
 async function hear(
-  world: Parameters<Telling>[0],
+  world: Parameters<Attempt>[0],
   transport: 'gateway' | 'mesh',
   event: string,
 ): Promise<string> {
@@ -59,7 +59,7 @@ function expectNoForgery(heard: string): void {
 
 const isStandard = (end: string) => end.startsWith('\r')
 
-const onEach = (transport: 'gateway' | 'mesh'): Readonly<Record<string, Telling>> => ({
+const onEach = (transport: 'gateway' | 'mesh'): Readonly<Record<string, Attempt>> => ({
   ...Object.fromEntries(
     Object.entries(passing).map(([place, event]) => [
       `in ${place}`,
@@ -89,7 +89,7 @@ const onEach = (transport: 'gateway' | 'mesh'): Readonly<Record<string, Telling>
   ),
 })
 
-lie(
+attack(
   verifies(
     ['inspect:one-line-reading', 'inspect:refusals-are-ours'],
     'no reader of event streams finds a refusal of ours in what a receiver sent',

@@ -1,6 +1,7 @@
 import type { Identity } from '@countersign/sdk'
 import { expect } from 'vitest'
 import type { SealingIdentity } from '../../packages/sdk/src/channel/seal-keys.ts'
+import { type Attempt, attack } from '../harness/attack.ts'
 import {
   expectQueueRefused,
   lease,
@@ -9,12 +10,11 @@ import {
   orderOf,
   publish,
 } from '../harness/channels.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import { verifies } from '../requirements.ts'
 
 /** Both are members, so only the signed content distinguishes them. */
 const forge =
-  (claim: (member: Identity, victim: Identity) => Partial<SealingIdentity>): Telling =>
+  (claim: (member: Identity, victim: Identity) => Partial<SealingIdentity>): Attempt =>
   async (world) => {
     const { name, members } = await openHall(world)
     const [victim = world.caller, member = world.caller] = members
@@ -26,14 +26,14 @@ const forge =
     expect(await lease(world, name, victim)).toEqual([])
   }
 
-lie(
+attack(
   verifies(
     ['queue:sender-proved', 'authenticate:signature@queue'],
     'a message in the name of another sender is refused',
   ),
   {
-    gateway: 'told of requests by signature-of-another-agent',
-    mesh: 'told of requests by signature-of-another-agent',
+    gateway: 'tested for requests by signature-of-another-agent',
+    mesh: 'tested for requests by signature-of-another-agent',
     queue: {
       'under its name': forge((_, { name }) => ({ name })),
       'under its name and key id': forge((member, { name, signing }) => ({

@@ -1,7 +1,7 @@
 import { createHmac, createPublicKey, generateKeyPairSync } from 'node:crypto'
 import { SignJWT } from 'jose'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { refusedOnQueue } from '../harness/channels.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import { refused } from '../harness/refusals.ts'
 import { base64UrlJson, partsOf, tokenFor } from '../harness/tokens.ts'
 import type { World } from '../harness/world.ts'
@@ -72,7 +72,7 @@ async function fetchJson(world: World, path: string): Promise<unknown> {
   return JSON.parse(Buffer.concat(chunks).toString())
 }
 
-const onGateway: Record<string, Telling> = Object.fromEntries(
+const onGateway: Record<string, Attempt> = Object.fromEntries(
   Object.entries(forgeries).map(([way, make]) => [
     way,
     refused('gateway', 'CREDENTIAL_REJECTED', async (world) => {
@@ -82,7 +82,7 @@ const onGateway: Record<string, Telling> = Object.fromEntries(
   ]),
 )
 
-lie(verifies(['authenticate:token'], 'a token that our server did not sign is refused'), {
+attack(verifies(['authenticate:token'], 'a token that our server did not sign is refused'), {
   gateway: onGateway,
   mesh: 'the mesh knows callers by certificate only',
   queue: refusedOnQueue('CREDENTIAL_REJECTED', async (world) => {

@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'vitest'
+import { type Attempt, attack, inOwnWorld } from '../harness/attack.ts'
 import { send } from '../harness/doors.ts'
-import { inOwnWorld, lie, type Telling } from '../harness/lie.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
@@ -18,7 +18,7 @@ const textsIn = (dir: string): readonly string[] =>
 
 /** An attacker has spoiled another file of the folder, so that a set of it cannot take force. */
 const besideSpoiled =
-  (spoiled: Uint8Array): Telling =>
+  (spoiled: Uint8Array): Attempt =>
   () =>
     inOwnWorld({ receivers: ['echo'] }, async (world) => {
       const dir = folderOf(world)
@@ -37,7 +37,7 @@ const besideSpoiled =
       expect(await put(world, 'spoiled.cedar', '// whole again')).toMatchObject({ taken: true })
     })
 
-lie(
+attack(
   verifies(
     ['authorize:reload'],
     'a policy that was reported to its author as not taken never takes force',

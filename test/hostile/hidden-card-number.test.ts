@@ -1,6 +1,6 @@
 import { expect } from 'vitest'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { send } from '../harness/doors.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import { verifies } from '../requirements.ts'
 
 const card = '4111111111111111'
@@ -153,10 +153,10 @@ function decodePercent(text: string): string {
 }
 
 const hide =
-  (transport: 'gateway' | 'mesh', hiding: Hiding): Telling =>
+  (transport: 'gateway' | 'mesh', hiding: Hiding): Attempt =>
   async (world) => {
     const { trace = card } = hiding
-    expect(digitsIn(Buffer.from(hiding.body)), 'the lie itself').toContain(trace)
+    expect(digitsIn(Buffer.from(hiding.body)), 'the attack itself').toContain(trace)
     const asked = await send(world[transport], { to: 'masked', ...hiding })
     expect(asked.status).toBe(200)
     expect(digitsIn(world.echo.reached.at(-1)?.body ?? Buffer.alloc(0))).not.toContain(trace)
@@ -172,7 +172,7 @@ const hide =
 const onEach = (transport: 'gateway' | 'mesh') =>
   Object.fromEntries(Object.entries(hidings).map(([way, each]) => [way, hide(transport, each)]))
 
-lie(
+attack(
   verifies(['inspect:mask', 'inspect:response'], 'a card number in disguise is masked, both ways'),
   {
     gateway: onEach('gateway'),

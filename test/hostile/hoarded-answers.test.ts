@@ -1,10 +1,10 @@
 import { parseLimitText } from '@countersign/protocol'
 import { expect } from 'vitest'
+import { type Attempt, attack, worldOfFile } from '../harness/attack.ts'
 import { type Door, field, type Place, refusalOf, send } from '../harness/doors.ts'
 import type { Answering } from '../harness/echo.ts'
 import { sendHalf, type Unfinished } from '../harness/half-sent.ts'
-import { openLiar } from '../harness/liar.ts'
-import { lie, type Telling, worldOfFile } from '../harness/lie.ts'
+import { openMaliciousServer } from '../harness/malicious-server.ts'
 import { exchangeOf } from '../harness/refusals.ts'
 import { type OpenStream, openStream } from '../harness/streams.ts'
 import type { World } from '../harness/world.ts'
@@ -78,7 +78,7 @@ async function expectShare(
 }
 
 /** A quarter of 1 MiB is for one receiver: four answers of 64 KiB. */
-const asOneReceiver: Telling = () =>
+const asOneReceiver: Attempt = () =>
   inWorld(async (world) => {
     await world.echo.during(stalled(bodyBytes), async () => {
       const open: Unfinished[] = []
@@ -109,7 +109,7 @@ const lines = 'a: 1\n'.repeat(12_000)
 
 /** An event that never ends costs what it occupies, however it is cut into lines. */
 const asEvents =
-  (transport: 'gateway', begun: string): Telling =>
+  (transport: 'gateway', begun: string): Attempt =>
   () =>
     inWorld(async (world) => {
       const door: Door = world[transport]
@@ -134,7 +134,7 @@ const half = /^mesh\.responseMemoryBytes, 32 MiB per (?:caller|receiver)$/
 const inMeshWorld = worldOfFile({ receivers: ['echo', 'other'] })
 
 /** 64 MiB at each side of a connector: half of it for one caller is eight answers. */
-const atCallee: Telling = () =>
+const atCallee: Attempt = () =>
   inMeshWorld(async (world) => {
     const greedy = await world.agent('greedy', ['caller'])
     const credential = greedy.credential()
@@ -146,11 +146,11 @@ const atCallee: Telling = () =>
   })
 
 /** Half of it for one receiver, which answers without a connector of ours. */
-const atCaller: Telling = () =>
+const atCaller: Attempt = () =>
   inMeshWorld(async (world) => {
     const hoarder = await world.agent('hoarder', ['open'])
     await world.agent('greedy', ['caller'])
-    const liar = await openLiar(hoarder, () => ({
+    const maliciousServer = await openMaliciousServer(hoarder, () => ({
       status: 200,
       headers: [['content-type', 'application/json']],
       body: Buffer.alloc(connectorBody - 1, 0x20),
@@ -167,11 +167,11 @@ const atCaller: Telling = () =>
       expect((await answered.answer())?.status).toBe(200)
       answered.close()
     } finally {
-      await liar.close()
+      await maliciousServer.close()
     }
   })
 
-lie(
+attack(
   verifies(
     ['operate:answer-memory', 'deliver:unknown-outcome'],
     'a receiver that never ends its answers loses its own, not those of another',

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { encodeLeaseRequest, parseLeases } from '@countersign/protocol'
 import { openAgent } from '@countersign/sdk'
 import { expect } from 'vitest'
-import { inOwnWorld, lie, type Telling } from '../harness/lie.ts'
+import { type Attempt, attack, inOwnWorld } from '../harness/attack.ts'
 import { pemOf } from '../harness/raw-http.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
@@ -52,7 +52,7 @@ function leasing(world: World, who: World['caller'], windowBytes: number) {
   return { lease, end: () => session.destroy() }
 }
 
-const unparsed: Telling = () =>
+const unparsed: Attempt = () =>
   inOwnWorld({ receivers: ['echo'], limits: { bodyBytes: 4 * 1024 * 1024 } }, async (world) => {
     const greedy = await world.agent('greedy', ['caller'])
     await world.admin('channel.create', { name: 'room', members: ['greedy', 'caller'] })
@@ -91,7 +91,7 @@ const unparsed: Telling = () =>
     }
   })
 
-lie(
+attack(
   verifies(
     ['operate:waiting-share'],
     'an agent that leases again and again and reads nothing occupies its own share, and others lease on',

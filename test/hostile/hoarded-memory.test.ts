@@ -1,9 +1,9 @@
 import { join } from 'node:path'
 import { openAgent } from '@countersign/sdk'
 import { expect } from 'vitest'
+import { type Attempt, attack, inOwnWorld } from '../harness/attack.ts'
 import { type Place, refusalOf, send } from '../harness/doors.ts'
 import { sendHalf, type Unfinished } from '../harness/half-sent.ts'
-import { inOwnWorld, lie, type Telling } from '../harness/lie.ts'
 import type { Heard } from '../harness/raw-http.ts'
 import { exchangeOf } from '../harness/refusals.ts'
 import type { World } from '../harness/world.ts'
@@ -54,7 +54,7 @@ async function inHoard(
 }
 
 /** A certificate of the trust domain does not entitle its holder to occupy the memory of all. */
-const byOneAgent: Telling = () =>
+const byOneAgent: Attempt = () =>
   inOwnWorld({ limits, receivers: ['echo'] }, async (world) => {
     const greedy = await world.agent('greedy', ['caller'])
     const made = (await world.admin('key.create', { agent: 'caller' })) as { key: string }
@@ -83,7 +83,7 @@ const connectorBody = Buffer.alloc(4 * 1024 * 1024 - 1, 0x20)
 
 /** 64 MiB at each side of a connector, half of it for one identity: seven such bodies. */
 const atSideOf =
-  (place: (world: World) => Promise<Place>, isLoopback: boolean): Telling =>
+  (place: (world: World) => Promise<Place>, isLoopback: boolean): Attempt =>
   () =>
     inOwnWorld({ receivers: ['echo'] }, async (world) => {
       const greedy = await world.agent('greedy', ['caller'])
@@ -107,7 +107,7 @@ const onLoopback = atSideOf((world) => world.connectors.loopback('greedy', 'echo
 const servedBody = Buffer.alloc(9 * 1024 * 1024, 0x20)
 
 /** 32 MiB for one agent at an agent that serves by the SDK: three such bodies. */
-const atServingAgent: Telling = () =>
+const atServingAgent: Attempt = () =>
   inOwnWorld({ receivers: ['echo'] }, async (world) => {
     const greedy = await world.agent('greedy', ['caller'])
     await world.agent('serving', ['open'])
@@ -133,7 +133,7 @@ const atServingAgent: Telling = () =>
   })
 
 /** A head that promises a body takes a place and no memory. */
-const byHeads: Telling = () =>
+const byHeads: Attempt = () =>
   inOwnWorld({ receivers: ['echo'] }, async (world) => {
     const greedy = await world.agent('greedy', ['caller'])
     await world.agent('serving', ['open'])
@@ -157,7 +157,7 @@ const byHeads: Telling = () =>
   })
 
 /** A request of two bytes occupies more than its bytes for as long as it waits. */
-const bySmallRequests: Telling = () =>
+const bySmallRequests: Attempt = () =>
   inOwnWorld({ limits, receivers: ['echo'] }, async (world) => {
     const greedy = await world.agent('greedy', ['caller'])
     const place = await world.gateway.place('echo', '/')
@@ -177,7 +177,7 @@ const bySmallRequests: Telling = () =>
   })
 
 /** Enrolments have a small budget of their own, per address. */
-const byEnrolments: Telling = () =>
+const byEnrolments: Attempt = () =>
   inOwnWorld({ limits, receivers: ['echo'] }, async (world) => {
     const place = await world.control.place('control', '/v1/enroll')
     const half = { length: 16_384, sent: Buffer.alloc(16_000, 0x20) }
@@ -194,7 +194,7 @@ const byEnrolments: Telling = () =>
     )
   })
 
-lie(
+attack(
   verifies(
     ['operate:memory-share'],
     'a client that leaves bodies half sent loses its own requests, not those of another',

@@ -1,8 +1,8 @@
 import type { TlsCredential } from '@countersign/protocol/tls'
 import { expect } from 'vitest'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { send } from '../harness/doors.ts'
 import { flood, floodsOf } from '../harness/http2-flood.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import { literal } from '../harness/raw-http2.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
@@ -26,7 +26,7 @@ const names = Object.keys(floodsOf(() => Buffer.alloc(0)))
 
 /** The connection of the flood ends, a neighbour is answered meanwhile, and nothing is kept. */
 const ends =
-  (name: string): Telling =>
+  (name: string): Attempt =>
   async (world) => {
     const { port, floods } = await floodsAt(world)
     const frames = floods[name]
@@ -44,7 +44,7 @@ const ends =
   }
 
 /** A client that reads nothing may not see that it is cut off; the server keeps nothing for it. */
-const keepsNothing: Telling = async (world) => {
+const keepsNothing: Attempt = async (world) => {
   const { port, floods } = await floodsAt(world)
   const before = process.memoryUsage().external
   for (const name of ['ping', 'settings', 'requests that are reset at once'] as const) {
@@ -58,7 +58,7 @@ const keepsNothing: Telling = async (world) => {
   expect(process.memoryUsage().external - before).toBeLessThan(keptBytesMax)
 }
 
-lie(
+attack(
   verifies(
     ['operate:frames'],
     'frames of HTTP/2 that ask for nothing end their connection, and keep no other client waiting',

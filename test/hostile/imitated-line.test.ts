@@ -15,9 +15,9 @@ import { explainDecision } from '../../packages/fabric/src/policy/explain-decisi
 import type { PolicyRequest } from '../../packages/fabric/src/policy/policy.ts'
 import { readPolicyRequest } from '../../packages/fabric/src/policy/policy-request.ts'
 import { DATA_CLASSES } from '../../packages/fabric/src/redaction/redactor.ts'
+import { attack } from '../harness/attack.ts'
 import { agentId, send } from '../harness/doors.ts'
 import { indexesOf, meshEntry, record } from '../harness/entries.ts'
-import { lie } from '../harness/lie.ts'
 import { policyParser, WORLD_POLICIES } from '../harness/policies.ts'
 import { refusedOnBoth } from '../harness/refusals.ts'
 import { narrowClusters, rowsOf } from '../harness/rows.ts'
@@ -80,7 +80,7 @@ const quoted = (text: string) => {
 
 const hidden = /\p{Cc}|\p{Cf}|[\u2028\u2029\u3164\u2800]|\ufe0f/u
 
-lie(verifies(['record:legible'], 'no name or detail imitates another line'), {
+attack(verifies(['record:legible'], 'no name or detail imitates another line'), {
   gateway: Object.fromEntries(calls.map(({ name, told }) => [`a tool ${name}`, told.gateway])),
   mesh: {
     ...Object.fromEntries(calls.map(({ name, told }) => [`a tool ${name}`, told.mesh])),

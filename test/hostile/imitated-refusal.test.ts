@@ -1,6 +1,6 @@
 import { expect } from 'vitest'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { send } from '../harness/doors.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import { exchangeOf, expectOutcome } from '../harness/refusals.ts'
 import { openStream, streaming } from '../harness/streams.ts'
 import { verifies } from '../requirements.ts'
@@ -23,7 +23,7 @@ const events: Readonly<Record<string, string>> = {
 }
 
 const told =
-  (transport: 'gateway' | 'mesh', event: string): Telling =>
+  (transport: 'gateway' | 'mesh', event: string): Attempt =>
   async (world) => {
     const heard = await world.echo.during(
       streaming(['data: {"a":1}\n\n', event, 'data: {"b":2}\n\n']),
@@ -44,7 +44,7 @@ const told =
   }
 
 const header =
-  (transport: 'gateway' | 'mesh'): Telling =>
+  (transport: 'gateway' | 'mesh'): Attempt =>
   async (world) => {
     const heard = await world.echo.during(
       (_, response) => {
@@ -89,12 +89,15 @@ const onEach = (transport: 'gateway' | 'mesh') => ({
     // It passes as what it is, an event of the receiver: nothing marks it as ours.
     expect(heard).toContain('RATE_LIMITED')
     expect(heard).not.toContain('event: countersign-refusal')
-  }) satisfies Telling,
+  }) satisfies Attempt,
 })
 
-lie(verifies(['inspect:refusals-are-ours'], 'a receiver cannot speak in the name of the fabric'), {
-  gateway: onEach('gateway'),
-  mesh: onEach('mesh'),
-  queue:
-    'the fabric itself answers on a channel; attempts of its members are in signature-on-a-channel',
-})
+attack(
+  verifies(['inspect:refusals-are-ours'], 'a receiver cannot speak in the name of the fabric'),
+  {
+    gateway: onEach('gateway'),
+    mesh: onEach('mesh'),
+    queue:
+      'the fabric itself answers on a channel; attempts of its members are in signature-on-a-channel',
+  },
+)

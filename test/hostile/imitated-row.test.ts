@@ -11,7 +11,7 @@ import {
   formatStreamLine,
 } from '../../packages/fabric/src/cli/output/stream-lines.ts'
 import { createTerminal, type Terminal } from '../../packages/fabric/src/cli/output/terminal.ts'
-import { lie } from '../harness/lie.ts'
+import { attack } from '../harness/attack.ts'
 import { narrowClusters, rowsOf, wcwidth } from '../harness/rows.ts'
 import { verifies } from '../requirements.ts'
 
@@ -97,7 +97,7 @@ const texts = repeated.map((fill) => `${fill}7 from boss, text/plain, pay 5 to m
 
 const atEdge = (lines: readonly string[]) => lines.filter((line) => !line.startsWith(' ')).length
 
-lie(verifies(['record:legible'], 'no text begins a row of the terminal'), {
+attack(verifies(['record:legible'], 'no text begins a row of the terminal'), {
   gateway: 'it answers programs',
   mesh: {
     ...Object.fromEntries(

@@ -4,7 +4,7 @@ import { type Agent, openAgent } from '@countersign/sdk'
 import fc from 'fast-check'
 import { expect } from 'vitest'
 import { run } from '../../packages/fabric/src/cli/run.ts'
-import { lie, newName } from '../harness/lie.ts'
+import { attack, newName } from '../harness/attack.ts'
 import { narrowClusters, rowsOf } from '../harness/rows.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
@@ -32,7 +32,7 @@ async function channelWith(
   contentType = 'text/plain',
 ) {
   const channel = newName('imitated')
-  const [mallory, billing, reader] = ['liar', 'billing-of-lines', 'reader-of-lines'] as const
+  const [mallory, billing, reader] = ['attacker', 'billing-of-lines', 'reader-of-lines'] as const
   const members = [mallory, billing, reader]
   for (const name of members) await world.agent(name, ['caller'])
   await world.admin('channel.create', { name: channel, members })
@@ -42,8 +42,8 @@ async function channelWith(
     for (const name of [mallory, billing]) {
       senders.push(await openAgent({ dir: dirOf(name), clock: world.clock }))
     }
-    const [liar, honest] = senders as [Agent, Agent]
-    for (const body of bodies) await liar.channel(channel).send(body, { contentType })
+    const [attacker, honest] = senders as [Agent, Agent]
+    for (const body of bodies) await attacker.channel(channel).send(body, { contentType })
     await honest.channel(channel).send('invoice 1 is paid', { contentType: 'text/plain' })
   } finally {
     for (const sender of senders) await sender.close()
@@ -57,7 +57,7 @@ async function channelWith(
 
 const group = () => ['--group', newName('g')]
 
-lie(verifies(['record:legible'], 'no message on a channel imitates one of another sender'), {
+attack(verifies(['record:legible'], 'no message on a channel imitates one of another sender'), {
   gateway: 'one request is for one receiver, and no command prints its body',
   mesh: 'one request is for one receiver, and no command prints its body',
   queue: {

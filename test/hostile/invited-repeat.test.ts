@@ -2,10 +2,10 @@ import { REFUSALS, type RefusalCode } from '@countersign/protocol'
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
 import { Agent, fetch as undiciFetch } from 'undici'
 import { afterAll, expect, vi } from 'vitest'
+import { type Attempt, attack, newName } from '../harness/attack.ts'
 import { deadline } from '../harness/deadline.ts'
 import { field, type HeaderList, refusalOf, send } from '../harness/doors.ts'
-import { type LyingAnswer, openLiar } from '../harness/liar.ts'
-import { lie, newName, type Telling } from '../harness/lie.ts'
+import { type MaliciousAnswer, openMaliciousServer } from '../harness/malicious-server.ts'
 import { expectAnswerRefused } from '../harness/refusals.ts'
 import { tokenFor } from '../harness/tokens.ts'
 import type { World } from '../harness/world.ts'
@@ -41,12 +41,12 @@ interface Has {
 type Transport = 'gateway' | 'mesh'
 
 const byStatus =
-  (transport: Transport): Telling =>
+  (transport: Transport): Attempt =>
   async (world) => {
     for (const status of inviting) {
       await expectAnswerRefused(world, transport, {
         code: 'RESPONSE_REJECTED',
-        tell: async () => {
+        attempt: async () => {
           const heard = await world.echo.during(
             (_, response) => {
               response.writeHead(status, [json, ...challenges].flat()).end('{}')
@@ -62,7 +62,7 @@ const byStatus =
   }
 
 const byField =
-  (transport: Transport): Telling =>
+  (transport: Transport): Attempt =>
   async (world) => {
     for (const status of ordinary) {
       const heard = await world.echo.during(
@@ -87,17 +87,23 @@ const codes = Object.keys(REFUSALS) as RefusalCode[]
  */
 async function withStraight(
   world: World,
-  scene: (say: (answer: LyingAnswer) => Promise<Response>, acted: () => number) => Promise<void>,
+  scene: (
+    say: (answer: MaliciousAnswer) => Promise<Response>,
+    acted: () => number,
+  ) => Promise<void>,
 ): Promise<void> {
   const name = newName('invites')
-  let answer: LyingAnswer = { status: 200, headers: [json], body: '{}' }
+  let answer: MaliciousAnswer = { status: 200, headers: [json], body: '{}' }
   let acted = 0
   let isForwarded = true
-  const liar = await openLiar(await world.agent(name, ['open']), ({ headers }) => {
-    acted += 1
-    isForwarded = Object.hasOwn(headers, 'countersign-exchange')
-    return answer
-  })
+  const maliciousServer = await openMaliciousServer(
+    await world.agent(name, ['open']),
+    ({ headers }) => {
+      acted += 1
+      isForwarded = Object.hasOwn(headers, 'countersign-exchange')
+      return answer
+    },
+  )
   const { port, path } = await world.connectors.loopback('caller', name, '/')
   const ask = (): Promise<Response> =>
     fetch(`http://127.0.0.1:${port}${path}`, {
@@ -117,12 +123,12 @@ async function withStraight(
       () => acted,
     )
   } finally {
-    await liar.close()
+    await maliciousServer.close()
   }
 }
 
 /** `fetch` of Node repeats a POST by itself, or calls it unsent, by status alone. */
-const toFetch: Telling = (world) =>
+const toFetch: Attempt = (world) =>
   withStraight(world, async (say, acted) => {
     for (const status of inviting) {
       const heard = await say({ status, headers: [json, ...challenges], body: '{}' })
@@ -140,7 +146,7 @@ const toFetch: Telling = (world) =>
     }
   })
 
-const stating = (code: string): LyingAnswer => ({
+const stating = (code: string): MaliciousAnswer => ({
   ...{ status: 401, body: '{}' },
   headers: [
     ['content-type', 'application/problem+json'],
@@ -149,7 +155,7 @@ const stating = (code: string): LyingAnswer => ({
   ],
 })
 
-const toFetchByStatement: Telling = (world) =>
+const toFetchByStatement: Attempt = (world) =>
   withStraight(world, async (say, acted) => {
     for (const code of codes) {
       const heard = await say(stating(code))
@@ -162,10 +168,12 @@ const toFetchByStatement: Telling = (world) =>
     }
   })
 
-const byStatement: Telling = async (world) => {
+const byStatement: Attempt = async (world) => {
   const name = newName('invites')
   let code = ''
-  const liar = await openLiar(await world.agent(name, ['open']), () => stating(code))
+  const maliciousServer = await openMaliciousServer(await world.agent(name, ['open']), () =>
+    stating(code),
+  )
   try {
     for (code of codes) {
       const heard = await send(world.gateway, { to: name })
@@ -174,7 +182,7 @@ const byStatement: Telling = async (world) => {
         expect([code, heard.status]).toEqual([code, 403])
     }
   } finally {
-    await liar.close()
+    await maliciousServer.close()
   }
 }
 
@@ -184,9 +192,9 @@ const overTls = ((url: string | URL, init?: object) =>
   undiciFetch(url, { ...init, dispatcher })) as unknown as typeof fetch
 
 /** The receiver of one tool call answers it with `refusal`, after it has acted. */
-function mcpAnswer(body: Buffer, refusal: () => LyingAnswer | null): LyingAnswer {
+function mcpAnswer(body: Buffer, refusal: () => MaliciousAnswer | null): MaliciousAnswer {
   const { id, method } = JSON.parse(body.toString() || '{}') as { id?: number; method?: string }
-  const result = (value: object): LyingAnswer => ({
+  const result = (value: object): MaliciousAnswer => ({
     ...{ status: 200, headers: [json] },
     body: JSON.stringify({ jsonrpc: '2.0', id, result: value }),
   })
@@ -203,16 +211,18 @@ function mcpAnswer(body: Buffer, refusal: () => LyingAnswer | null): LyingAnswer
  * again.
  */
 const toOfficialClient =
-  (refusal: LyingAnswer): Telling =>
+  (refusal: MaliciousAnswer): Attempt =>
   async (world) => {
     const name = newName('invites')
     let paid = 0
     let fetched = 0
-    const liar = await openLiar(await world.agent(name, ['open']), ({ body }) =>
-      mcpAnswer(body, () => {
-        paid += 1
-        return paid === 1 ? refusal : null
-      }),
+    const maliciousServer = await openMaliciousServer(
+      await world.agent(name, ['open']),
+      ({ body }) =>
+        mcpAnswer(body, () => {
+          paid += 1
+          return paid === 1 ? refusal : null
+        }),
     )
     const client = new Client({ name: 'caller', version: '1' })
     try {
@@ -235,11 +245,11 @@ const toOfficialClient =
       expect([paid, fetched]).toEqual([1, 0])
     } finally {
       await client.close()
-      await liar.close()
+      await maliciousServer.close()
     }
   }
 
-lie(
+attack(
   verifies(
     ['deliver:unknown-outcome', 'deliver:no-silent-repeat'],
     'a receiver that acted has no client send its request again, by a status or by a challenge',

@@ -1,6 +1,6 @@
 import { expect } from 'vitest'
+import { type Attempt, attack, worldOfFile } from '../harness/attack.ts'
 import { refusalOf, send } from '../harness/doors.ts'
-import { lie, type Telling, worldOfFile } from '../harness/lie.ts'
 import { verifies } from '../requirements.ts'
 
 const inWorld = worldOfFile({
@@ -9,7 +9,7 @@ const inWorld = worldOfFile({
 })
 
 /** An API key that was made for a receiver does not decide its roles. */
-const rolesStay: Telling = () =>
+const rolesStay: Attempt = () =>
   inWorld(async (world) => {
     const body = '{"card":"4111 1111 1111 1111"}'
     const expectDecided = async () => {
@@ -23,7 +23,7 @@ const rolesStay: Telling = () =>
     await expectDecided()
   })
 
-lie(
+attack(
   verifies(
     ['authorize:attributes@gateway'],
     'a key for a receiver of the configuration takes no role from it',

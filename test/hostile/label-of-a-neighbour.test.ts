@@ -1,6 +1,7 @@
 import { parsePublishAnswer } from '@countersign/protocol'
 import type { Identity } from '@countersign/sdk'
 import { expect } from 'vitest'
+import { type Attempt, attack, newName, worldOfFile } from '../harness/attack.ts'
 import {
   expectQueueRefused,
   openHall,
@@ -9,7 +10,6 @@ import {
   publish,
   publishedIn,
 } from '../harness/channels.ts'
-import { lie, newName, type Telling, worldOfFile } from '../harness/lie.ts'
 import { exchangeOf } from '../harness/refusals.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
@@ -34,7 +34,7 @@ const onChannel =
       world: World,
       sender: Identity,
     ) => Promise<void>,
-  ): Telling =>
+  ): Attempt =>
   () =>
     inWorld(async (world) => {
       const own = newName('sender')
@@ -52,7 +52,7 @@ const onChannel =
       await scene(publishing, world, sender)
     })
 
-const eachByItself = (text: string): Telling =>
+const eachByItself = (text: string): Attempt =>
   onChannel(text, async (put, world) => {
     const alone: boolean[] = []
     for (const labels of sets) alone.push((await put([labels])).status === 200)
@@ -70,7 +70,7 @@ const eachByItself = (text: string): Telling =>
     }
   })
 
-lie(
+attack(
   verifies(
     ['inspect:labels', 'authorize:forbid-wins'],
     'the label of one message does not count for another one next to it',

@@ -1,7 +1,7 @@
 import { expect } from 'vitest'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { type Draft, refusalOf, send } from '../harness/doors.ts'
 import type { Answering } from '../harness/echo.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import { openStream, streaming } from '../harness/streams.ts'
 import { verifies } from '../requirements.ts'
 
@@ -28,7 +28,7 @@ const json =
     response.writeHead(200, { 'content-type': 'application/json' }).end(body)
 
 const unasked =
-  (transport: Transport): Telling =>
+  (transport: Transport): Attempt =>
   async (world) => {
     for (const body of Object.values(answers)) {
       const heard = await world.echo.during(json(body), () => send(world[transport]))
@@ -41,7 +41,7 @@ const unasked =
   }
 
 const inEvent =
-  (transport: Transport): Telling =>
+  (transport: Transport): Attempt =>
   async (world) => {
     const heard = await world.echo.during(
       streaming(['data: 1\n\n', `data: ${card}\n\n`]),
@@ -57,7 +57,7 @@ const inEvent =
   }
 
 const asked =
-  (transport: Transport): Telling =>
+  (transport: Transport): Attempt =>
   async (world) => {
     const url = new URL(world.echo.url)
     const own = card.replaceAll('http://127.0.0.1:9/', url.href)
@@ -79,7 +79,7 @@ const rpc = (method: string, params: object) =>
  * do not.
  */
 const tasks =
-  (transport: Transport): Telling =>
+  (transport: Transport): Attempt =>
   async (world) => {
     const message = rpc('SendMessage', { message: { messageId: '1' } })
     const task = `{"id":"large","status":{"state":"x"},"metadata":{${names}}}`
@@ -101,14 +101,14 @@ const tasks =
     expect(result.tasks.map(({ id }) => id)).toEqual(['large'])
   }
 
-const onEach = (transport: Transport): Readonly<Record<string, Telling>> => ({
+const onEach = (transport: Transport): Readonly<Record<string, Attempt>> => ({
   'a card that was not asked for': unasked(transport),
   'a card in an event': inEvent(transport),
   'the card that was asked for': asked(transport),
   'tasks that are created and listed': tasks(transport),
 })
 
-lie(
+attack(
   verifies(
     ['inspect:bounds@gateway', 'inspect:bounds@mesh'],
     'an answer that costs more than it weighs is read in a thread, with the same result',

@@ -1,6 +1,6 @@
 import { expect } from 'vitest'
+import { type Attempt, attack, inOwnWorld } from '../harness/attack.ts'
 import { type Draft, refusalOf, send } from '../harness/doors.ts'
-import { inOwnWorld, lie, type Telling } from '../harness/lie.ts'
 import { verifies } from '../requirements.ts'
 
 const bodyBytes = 4 * 1024 * 1024
@@ -26,7 +26,7 @@ const laborious: Readonly<Record<string, () => string>> = {
  * takes longest.
  */
 const refusedByCount =
-  (transport: 'gateway' | 'mesh'): Telling =>
+  (transport: 'gateway' | 'mesh'): Attempt =>
   () =>
     inOwnWorld({ limits: { bodyBytes }, receivers: ['echo'] }, async (world) => {
       for (const [name, text] of Object.entries(laborious)) {
@@ -41,7 +41,7 @@ const large: Draft = {
   body: JSON.stringify({ filler: '1-'.repeat(100_000), card: '4111 1111 1111 1111' }),
 }
 
-const answeredMeanwhile: Telling = () =>
+const answeredMeanwhile: Attempt = () =>
   inOwnWorld({ limits: { bodyBytes }, receivers: ['echo', 'masked'] }, async (world) => {
     let areDone = false
     const heavy = Promise.all(
@@ -58,7 +58,7 @@ const answeredMeanwhile: Telling = () =>
     expect(text).not.toContain('4111 1111')
   })
 
-lie(
+attack(
   verifies(
     ['inspect:bounds@gateway', 'inspect:bounds@mesh'],
     'a body that costs more than it weighs stops neither others nor itself for long',
@@ -69,6 +69,6 @@ lie(
       'and others are answered meanwhile': answeredMeanwhile,
     },
     mesh: refusedByCount('mesh'),
-    queue: 'told by oversized messages of its own format',
+    queue: 'tested by oversized messages of its own format',
   },
 )

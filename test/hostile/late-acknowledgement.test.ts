@@ -1,10 +1,10 @@
 import { expect } from 'vitest'
 import { acknowledge, leaseTwo, settledIn } from '../harness/acknowledgements.ts'
+import { attack } from '../harness/attack.ts'
 import { expectQueueRefused, lease } from '../harness/channels.ts'
-import { lie } from '../harness/lie.ts'
 import { verifies } from '../requirements.ts'
 
-lie(
+attack(
   verifies(
     ['queue:fenced-acknowledgement', 'queue:at-least-once'],
     'an acknowledgement under a lease that is over changes nothing',

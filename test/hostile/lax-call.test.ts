@@ -1,8 +1,8 @@
 import { a2aOperations, mcpMethods, type RefusalCode } from '@countersign/protocol'
 import { expect } from 'vitest'
 import { obsoleteMethods } from '../../packages/fabric/src/protocols/reading/operations.ts'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { type Draft, type HeaderList, refusalOf, send } from '../harness/doors.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import { exchangeOf, expectRefused } from '../harness/refusals.ts'
 import { verifies } from '../requirements.ts'
 
@@ -381,14 +381,14 @@ const codes: ReadonlySet<string | null> = new Set<RefusalCode>([
 ])
 
 const refused =
-  (transport: 'gateway' | 'mesh', draft: Draft): Telling =>
+  (transport: 'gateway' | 'mesh', draft: Draft): Attempt =>
   async (world) => {
     const before = world.echo.reached.length
     const heard = await send(world[transport], draft)
     expect(world.echo.reached.slice(before)).toEqual([])
     expect(codes, `refused as ${refusalOf(heard)}`).toContain(refusalOf(heard))
     const code = refusalOf(heard) as RefusalCode
-    await expectRefused(world, transport, { code, tell: () => Promise.resolve(heard) })
+    await expectRefused(world, transport, { code, attempt: () => Promise.resolve(heard) })
   }
 
 /** Ordinary text passes, even with the same words. */
@@ -416,7 +416,7 @@ const harmlessLists: readonly string[] = [
 ]
 
 const passes =
-  (transport: 'gateway' | 'mesh'): Telling =>
+  (transport: 'gateway' | 'mesh'): Attempt =>
   async (world) => {
     for (const body of harmless) {
       const heard = await send(world[transport], { ...plain, body })
@@ -442,7 +442,7 @@ const ids: Readonly<Record<string, unknown>> = {
   '1.5': null,
 }
 const answersId =
-  (transport: 'gateway' | 'mesh'): Telling =>
+  (transport: 'gateway' | 'mesh'): Attempt =>
   async (world) => {
     for (const [raw, id] of Object.entries(ids)) {
       const body = `{"jsonrpc":"2.0","id":${raw},"method":"tools/call","params":{"name":"delete"}}`
@@ -464,7 +464,7 @@ const byPath: Readonly<Record<string, string>> = {
 }
 
 const operations =
-  (transport: 'gateway' | 'mesh'): Telling =>
+  (transport: 'gateway' | 'mesh'): Attempt =>
   async (world) => {
     for (const [path, operation] of Object.entries(byPath)) {
       const heard = await send(world[transport], { to: 'echo', path })
@@ -482,7 +482,7 @@ const onEach = (transport: 'gateway' | 'mesh') => ({
   'and a refusal answers no other id': answersId(transport),
 })
 
-lie(
+attack(
   verifies(
     ['authorize:operation', 'authorize:lax-reader'],
     'a call that a lax reader would carry out does not pass as plain HTTP',

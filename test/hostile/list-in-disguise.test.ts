@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import { expect, vi } from 'vitest'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { deadline } from '../harness/deadline.ts'
 import { refusalOf, send } from '../harness/doors.ts'
 import { answering } from '../harness/echo.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import { openStream, streaming } from '../harness/streams.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
@@ -81,7 +81,7 @@ async function create(world: World, transport: Transport, as = world.caller): Pr
 }
 
 const told =
-  (transport: Transport, form: string, isKnown: boolean): Telling =>
+  (transport: Transport, form: string, isKnown: boolean): Attempt =>
   async (world) => {
     const shape = forms[form] ?? knownForms[form]
     if (shape === undefined) throw new Error(form)
@@ -125,7 +125,7 @@ const onEach = (transport: Transport) =>
     ]),
   ])
 
-lie(verifies(['authorize:task-owner'], 'a list shows no task of others, whatever form it has'), {
+attack(verifies(['authorize:task-owner'], 'a list shows no task of others, whatever form it has'), {
   gateway: onEach('gateway'),
   mesh: onEach('mesh'),
   queue: 'sealed messages carry no tasks that the fabric could read',

@@ -1,5 +1,6 @@
 import type { EntryView } from '@countersign/protocol'
 import { expect, vi } from 'vitest'
+import { attack, newName, worldOfFile } from '../harness/attack.ts'
 import {
   draftTo,
   lease,
@@ -13,7 +14,6 @@ import {
 import { deadline } from '../harness/deadline.ts'
 import { type Door, refusalOf, send } from '../harness/doors.ts'
 import { type HalfRead, readHalf, readHalfHttp2 } from '../harness/half-read.ts'
-import { lie, newName, worldOfFile } from '../harness/lie.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
@@ -78,7 +78,7 @@ const forbid = (world: World, name: string) =>
     text: `@id("${name}")\nforbid(principal == Agent::"${name}", action, resource);`,
   })
 
-lie(
+attack(
   verifies(
     ['revoke:long-answer'],
     'a long answer does not go on to a caller that has lost the right to it',

@@ -1,4 +1,4 @@
-import { lie } from '../harness/lie.ts'
+import { attack } from '../harness/attack.ts'
 import { eachRefusedOnBoth } from '../harness/refusals.ts'
 import { verifies } from '../requirements.ts'
 
@@ -7,7 +7,7 @@ const deleting = '"params":{"name":"delete_all"}'
 const mcp = (body: string) => ({ to: 'mcp', body }) as const
 const open = (body: string) => ({ to: 'echo', body }) as const
 
-lie(
+attack(
   verifies(
     ['authorize:operation'],
     'a member that lax receivers take for another hides no operation from policy',

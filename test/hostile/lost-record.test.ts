@@ -1,7 +1,7 @@
 import { utf8 } from '@countersign/protocol'
 import { expect } from 'vitest'
+import { type Attempt, attack, newName } from '../harness/attack.ts'
 import { field, refusalOf, send } from '../harness/doors.ts'
-import { lie, newName, type Telling } from '../harness/lie.ts'
 import {
   type FabricRequest,
   type OwnConnector,
@@ -9,7 +9,7 @@ import {
 } from '../harness/own-connector.ts'
 import { type Heard, talk } from '../harness/raw-http.ts'
 import { exchangeOf } from '../harness/refusals.ts'
-import type { Told, World } from '../harness/world.ts'
+import type { ExplainedEntry, World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
 /** The fault of a batch of entries between a connector and the fabric. */
@@ -34,7 +34,7 @@ interface Faulty extends OwnConnector {
   /** The kinds of the entries of each batch that was sent. */
   readonly sent: readonly (readonly string[])[]
   /** From now on, that many batches with entries of one of these kinds meet the fault. */
-  fail(kinds: readonly Told['kind'][], fault: Fault, times?: number): void
+  fail(kinds: readonly ExplainedEntry['kind'][], fault: Fault, times?: number): void
 }
 
 async function withFaults(world: World, scene: (faulty: Faulty) => Promise<void>): Promise<void> {
@@ -94,7 +94,7 @@ function expectUnknown(heard: Heard): void {
 
 /** An intent that is not on record, or not known to be, is not delivered. */
 const beforeDelivery =
-  (fault: Fault, { isLost = false }: { readonly isLost?: boolean } = {}): Telling =>
+  (fault: Fault, { isLost = false }: { readonly isLost?: boolean } = {}): Attempt =>
   (world) =>
     withFaults(world, async (faulty) => {
       faulty.fail(['intent'], fault)
@@ -112,7 +112,7 @@ const beforeDelivery =
     })
 
 /** Each of them costs a pause of the connector, so that they go on at once. */
-const sentAgain: Telling = (world) => {
+const sentAgain: Attempt = (world) => {
   const { 'the fabric does not take it': _, ...passing } = faults
   return Promise.all(
     Object.entries(passing).map(([name, fault]) =>
@@ -129,7 +129,7 @@ const sentAgain: Telling = (world) => {
 
 const notTaken = faults['the fabric does not take it']
 
-const unrecordedOutcome: Telling = (world) =>
+const unrecordedOutcome: Attempt = (world) =>
   withFaults(world, async (faulty) => {
     faulty.fail(['outcome'], notTaken)
     const { heard, reached } = await call(world, faulty)
@@ -139,7 +139,7 @@ const unrecordedOutcome: Telling = (world) =>
     expect(await kindsOf(world, heard)).toEqual(['intent'])
   })
 
-const unrecordedStream: Telling = (world) =>
+const unrecordedStream: Attempt = (world) =>
   withFaults(world, async (faulty) => {
     faulty.fail(['outcome'], notTaken)
     const heard = await world.echo.during(
@@ -167,7 +167,7 @@ async function atLoopback({ connector }: Faulty, path: string): Promise<Heard> {
 }
 
 const atCaller =
-  (fault: Fault): Telling =>
+  (fault: Fault): Attempt =>
   (world) =>
     withFaults(world, async (faulty) => {
       faulty.fail(['refusal'], fault)
@@ -179,7 +179,7 @@ const atCaller =
       expectUnknown(unknown)
     })
 
-lie(
+attack(
   verifies(
     ['record:ledger-failure', 'deliver:unknown-outcome'],
     'a message of which the record is lost is neither delivered nor reported as undelivered',

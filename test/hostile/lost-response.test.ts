@@ -1,6 +1,6 @@
 import { AgentError, type Reply } from '@countersign/sdk'
 import { expect } from 'vitest'
-import { lie, type Telling } from '../harness/lie.ts'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { type LossyAgent, openLossyAgent } from '../harness/lossy-proxy.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
@@ -8,7 +8,7 @@ import { verifies } from '../requirements.ts'
 let agents = 0
 
 const lossy =
-  (scene: (world: World, lossy: LossyAgent) => Promise<void>): Telling =>
+  (scene: (world: World, lossy: LossyAgent) => Promise<void>): Attempt =>
   async (world) => {
     const opened = await openLossyAgent(world, `lossy-${agents++}`)
     try {
@@ -33,7 +33,7 @@ async function text(calling: Promise<Reply>): Promise<string> {
 }
 
 /** The receiver acts, and the network loses the response at that moment. */
-const payment = (isReused: boolean): Telling =>
+const payment = (isReused: boolean): Attempt =>
   lossy(async (world, { agent, cut }) => {
     if (isReused) expect(await text(agent.call('echo', { body: 'first' }))).toBe('first')
     const body = `pay-${agents}`
@@ -45,7 +45,7 @@ const payment = (isReused: boolean): Telling =>
     expect(paid).toHaveLength(1)
   })
 
-lie(
+attack(
   verifies(
     ['deliver:unknown-outcome', 'deliver:no-silent-repeat@gateway', 'queue:idempotent'],
     'a lost response is not reported as a message that was never delivered',
@@ -62,7 +62,7 @@ lie(
         },
       ),
     },
-    mesh: 'told by receiver-that-breaks-off',
+    mesh: 'tested by receiver-that-breaks-off',
     queue: {
       'of a message, which is stored once': lossy(async (world, { agent, loseNext }) => {
         const name = `lossy-hall-${agents}`

@@ -1,8 +1,8 @@
 import { expect, vi } from 'vitest'
+import { type Attempt, attack, newName } from '../harness/attack.ts'
 import { deadline } from '../harness/deadline.ts'
 import { agentId, field, send } from '../harness/doors.ts'
-import { openLiar } from '../harness/liar.ts'
-import { lie, newName, type Telling } from '../harness/lie.ts'
+import { openMaliciousServer } from '../harness/malicious-server.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
@@ -41,10 +41,13 @@ async function answered(
 ): Promise<Map<string, string | null>> {
   const name = newName('allows')
   let isForwarded = true
-  const liar = await openLiar(await world.agent(name, ['open']), ({ headers }) => {
-    isForwarded = Object.hasOwn(headers, 'countersign-exchange')
-    return { status: 200, headers: [json, ...made, ...honest], body: '{}' }
-  })
+  const maliciousServer = await openMaliciousServer(
+    await world.agent(name, ['open']),
+    ({ headers }) => {
+      isForwarded = Object.hasOwn(headers, 'countersign-exchange')
+      return { status: 200, headers: [json, ...made, ...honest], body: '{}' }
+    },
+  )
   try {
     let fields = new Map<string, string | null>()
     await vi.waitFor(async () => {
@@ -53,7 +56,7 @@ async function answered(
     }, deadline)
     return fields
   } finally {
-    await liar.close()
+    await maliciousServer.close()
   }
 }
 
@@ -64,7 +67,7 @@ function expectOwn(fields: Map<string, string | null>): void {
   for (const [name, value] of honest) expect([name, fields.get(name)]).toEqual([name, value])
 }
 
-const byGateway: Telling = async (world) => {
+const byGateway: Attempt = async (world) => {
   const ask = async (to: string) => {
     const heard = await send(world.gateway, { to })
     return new Map(names.map((name) => [name, field(heard, name)]))
@@ -76,7 +79,7 @@ const byGateway: Telling = async (world) => {
 }
 
 /** Without a gateway between them, nothing was inspected on the way to the caller's connector. */
-const straight: Telling = async (world) => {
+const straight: Attempt = async (world) => {
   const ask = async (to: string) => {
     const { port, path } = await world.connectors.loopback('caller', to, '/')
     const heard = await fetch(`http://127.0.0.1:${port}${path}`, { method: 'POST', body: '{}' })
@@ -88,7 +91,7 @@ const straight: Telling = async (world) => {
   for (const [name] of made) expect([name, fields.get(name)]).toEqual([name, null])
 }
 
-lie(
+attack(
   verifies(
     ['inspect:response', 'inspect:refusals-are-ours'],
     'a statement of the fabric on an allowance, a limit, a time or a body never comes from a receiver',

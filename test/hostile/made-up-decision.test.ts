@@ -1,9 +1,9 @@
 import type { MeshEntry, MeshFact } from '@countersign/protocol'
 import { expect } from 'vitest'
 import type { PolicyRequest } from '../../packages/fabric/src/policy/policy.ts'
+import { type Attempt, attack, newName } from '../harness/attack.ts'
 import { agentId } from '../harness/doors.ts'
 import { decidedIn, meshEntry, record } from '../harness/entries.ts'
-import { lie, newName, type Telling } from '../harness/lie.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
@@ -92,7 +92,7 @@ const madeUp =
     claimed: Parameters<typeof decidedIn>[2],
     rule: string,
     facts: Facts = {},
-  ): Telling =>
+  ): Attempt =>
   async (world) => {
     const intent = await honestIntent(world, { caller: await who(world), ...facts }, claimed)
     expect(intent.facts['policy.rules']).toBe(rule)
@@ -105,14 +105,14 @@ const refusedAs =
     facts: Facts,
     claimed: Parameters<typeof decidedIn>[2] = {},
     who: (world: World) => Promise<string> = plain,
-  ): Telling =>
+  ): Attempt =>
   async (world) => {
     const caller = await who(world)
     await expectUntaken(world, await refusalOf(world, { caller, ...facts }, claimed))
   }
 
 const changedTo =
-  (facts: Facts): Telling =>
+  (facts: Facts): Attempt =>
   async (world) => {
     const honest = await honestIntent(world)
     expect((await record(world, [honest])).status).toBe(200)
@@ -120,7 +120,7 @@ const changedTo =
     await expectUntaken(world, meshEntry({ facts: made }))
   }
 
-lie(
+attack(
   verifies(
     ['record:reproducible-decision'],
     'a decision that a connector states is one of this fabric’s policies',

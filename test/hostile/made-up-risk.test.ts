@@ -1,9 +1,9 @@
 import type { MeshFact } from '@countersign/protocol'
 import { expect } from 'vitest'
+import { attack, newName, worldOfFile } from '../harness/attack.ts'
 import { attestedBy } from '../harness/attested.ts'
 import { agentId, send } from '../harness/doors.ts'
 import { meshEntry, newExchange, recordInTurn } from '../harness/entries.ts'
-import { lie, newName, worldOfFile } from '../harness/lie.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
@@ -57,7 +57,7 @@ async function frame(world: World, facts: (i: number) => readonly [Facts, Facts]
 
 const inWorld = worldOfFile({ receivers: ['echo'] })
 
-lie(verifies(['detection:by-others'], 'a connector cannot have policy shut out another agent'), {
+attack(verifies(['detection:by-others'], 'a connector cannot have policy shut out another agent'), {
   gateway: 'the fabric counts what it saw itself',
   mesh: Object.fromEntries(
     Object.entries(stated).map(([name, facts]) => [

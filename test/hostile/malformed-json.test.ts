@@ -1,8 +1,8 @@
-import { lie } from '../harness/lie.ts'
+import { attack } from '../harness/attack.ts'
 import { eachRefusedOnBoth } from '../harness/refusals.ts'
 import { verifies } from '../requirements.ts'
 
-lie(verifies(['inspect:malformed'], 'bytes that are not what their type claims are refused'), {
+attack(verifies(['inspect:malformed'], 'bytes that are not what their type claims are refused'), {
   ...eachRefusedOnBoth('MESSAGE_MALFORMED', {
     'no JSON': { body: '{"a":1,}' },
     'two values': { body: '{"a":1}{"a":2}' },

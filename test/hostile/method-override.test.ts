@@ -1,6 +1,6 @@
 import { expect } from 'vitest'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { type Draft, refusalOf, send } from '../harness/doors.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import { eachRefusedOnBoth } from '../harness/refusals.ts'
 import { verifies } from '../requirements.ts'
 
@@ -52,7 +52,7 @@ const harmless: Readonly<Record<string, Draft>> = {
 }
 
 const passes =
-  (transport: 'gateway' | 'mesh'): Telling =>
+  (transport: 'gateway' | 'mesh'): Attempt =>
   async (world) => {
     for (const [way, draft] of Object.entries(harmless)) {
       const heard = await send(world[transport], draft)
@@ -62,7 +62,7 @@ const passes =
 
 const each = eachRefusedOnBoth('MESSAGE_MALFORMED', drafts)
 
-lie(verifies(['authorize:operation'], 'a field that overrides the HTTP method is refused'), {
+attack(verifies(['authorize:operation'], 'a field that overrides the HTTP method is refused'), {
   gateway: { ...each.gateway, 'and others pass': passes('gateway') },
   mesh: { ...each.mesh, 'and others pass': passes('mesh') },
   queue: 'the fabric cannot read sealed operations',

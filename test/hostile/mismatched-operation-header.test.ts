@@ -1,11 +1,11 @@
-import { lie } from '../harness/lie.ts'
+import { attack } from '../harness/attack.ts'
 import { eachRefusedOnBoth } from '../harness/refusals.ts'
 import { verifies } from '../requirements.ts'
 
 const body = '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"delete"}}'
 const head = (...headers: (readonly [string, string])[]) => ({ to: 'mcp', body, headers })
 
-lie(
+attack(
   verifies(
     ['authorize:operation'],
     'headers that name another operation than the body are refused',

@@ -1,9 +1,9 @@
-import { answerWith, eachAnswered } from '../harness/answer-lies.ts'
+import { answerWith, eachAnswered } from '../harness/answer-attacks.ts'
+import { attack } from '../harness/attack.ts'
 import { answerBody, countersignatureOf } from '../harness/countersigned.ts'
-import { lie } from '../harness/lie.ts'
 import { verifies } from '../requirements.ts'
 
-lie(
+attack(
   verifies(
     ['countersign:required'],
     'an answer without the countersignature that policy asks for is refused',

@@ -1,11 +1,11 @@
 import { expect } from 'vitest'
+import { attack } from '../harness/attack.ts'
 import { refusedOnQueue } from '../harness/channels.ts'
 import { field, send, sendAll } from '../harness/doors.ts'
-import { lie } from '../harness/lie.ts'
 import { refused } from '../harness/refusals.ts'
 import { verifies } from '../requirements.ts'
 
-lie(
+attack(
   verifies(
     ['authenticate:someone', 'record:refusals-too'],
     'a caller that shows nothing is refused',

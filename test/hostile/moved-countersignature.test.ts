@@ -1,6 +1,11 @@
-import { type Answer, answeredAtGateway, answerWith, eachAnswered } from '../harness/answer-lies.ts'
+import {
+  type Answer,
+  answeredAtGateway,
+  answerWith,
+  eachAnswered,
+} from '../harness/answer-attacks.ts'
+import { attack } from '../harness/attack.ts'
 import { answerBody, countersignatureOf } from '../harness/countersigned.ts'
-import { lie } from '../harness/lie.ts'
 import { verifies } from '../requirements.ts'
 
 /**
@@ -40,7 +45,7 @@ const each = eachAnswered({
   'to another question': { code, answer: moved((same) => same, '/other') },
 })
 
-lie(verifies(['countersign:response'], 'a countersignature of another exchange is refused'), {
+attack(verifies(['countersign:response'], 'a countersignature of another exchange is refused'), {
   ...each,
   gateway: {
     ...each.gateway,
@@ -51,5 +56,5 @@ lie(verifies(['countersign:response'], 'a countersignature of another exchange i
         answerWith(countersignatureOf(reached, receiver, { cover: onlyForwarding }), answerBody),
     }),
   },
-  queue: 'told of acknowledgements by forged-acknowledgement',
+  queue: 'tested for acknowledgements by forged-acknowledgement',
 })

@@ -1,9 +1,9 @@
 import { expect, vi } from 'vitest'
+import { type Attempt, attack, newName } from '../harness/attack.ts'
 import { deadline } from '../harness/deadline.ts'
 import { field, refusalOf, send } from '../harness/doors.ts'
 import { openHeldServer } from '../harness/held-server.ts'
-import { type LyingAnswer, openLiar } from '../harness/liar.ts'
-import { lie, newName, type Telling } from '../harness/lie.ts'
+import { type MaliciousAnswer, openMaliciousServer } from '../harness/malicious-server.ts'
 import { watchingPools } from '../harness/pools.ts'
 import type { Heard } from '../harness/raw-http.ts'
 import { exchangeOf } from '../harness/refusals.ts'
@@ -13,7 +13,7 @@ import { verifies } from '../requirements.ts'
 /** Connections to one receiver. */
 const sockets = 64
 const json = ['content-type', 'application/json'] as const
-const done: LyingAnswer = { status: 200, headers: [json], body: '{}' }
+const done: MaliciousAnswer = { status: 200, headers: [json], body: '{}' }
 
 async function expectNotSent(world: World, heard: Heard): Promise<void> {
   expect(refusalOf(heard)).toBe('RECEIVER_UNREACHABLE')
@@ -26,7 +26,7 @@ type Change = (world: World, name: string, url: string) => Promise<unknown>
 
 /** An operator changes the route while a call waits for a connection to where it led. */
 const atGateway =
-  (change: Change): Telling =>
+  (change: Change): Attempt =>
   async (world) => {
     const old = await openHeldServer()
     const name = newName('moved')
@@ -49,14 +49,14 @@ const atGateway =
   }
 
 /** The receiver itself moves, with a call of a connector on its way to where it was. */
-const atConnector: Telling = async (world) => {
+const atConnector: Attempt = async (world) => {
   const name = newName('moved')
   const identity = await world.agent(name, ['open'])
   const bodies: string[] = []
   let isStraight = false
   let isHeld = false
   const held: (() => void)[] = []
-  const old = await openLiar(identity, ({ headers, body }) => {
+  const old = await openMaliciousServer(identity, ({ headers, body }) => {
     isStraight = !Object.hasOwn(headers, 'countersign-exchange')
     bodies.push(body.toString())
     return isHeld ? new Promise((resolve) => held.push(() => resolve(done))) : done
@@ -82,7 +82,7 @@ const atConnector: Telling = async (world) => {
     const late = ask('"late"')
     await vi.waitFor(() => expect(waiting()).toBeGreaterThan(0), deadline)
     let isHeard = false
-    const moved = await openLiar(identity, ({ headers }) => {
+    const moved = await openMaliciousServer(identity, ({ headers }) => {
       isHeard ||= !Object.hasOwn(headers, 'countersign-exchange')
       return done
     })
@@ -106,7 +106,7 @@ const atConnector: Telling = async (world) => {
   await old.stop()
 }
 
-lie(
+attack(
   verifies(
     ['authorize:every-delivery'],
     'a call that waited does not go to where its route led before it was moved or deleted',

@@ -1,11 +1,11 @@
-import { lie } from '../harness/lie.ts'
+import { attack } from '../harness/attack.ts'
 import { eachRefusedOnBoth } from '../harness/refusals.ts'
 import { verifies } from '../requirements.ts'
 
 const call = (change: object) =>
   JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: {}, ...change })
 
-lie(
+attack(
   verifies(
     ['authorize:operation', 'inspect:malformed@gateway', 'inspect:malformed@mesh'],
     'a call that does not name its tool where every receiver looks for it is refused',

@@ -1,6 +1,6 @@
 import { connect as connectHttp2 } from 'node:http2'
 import { expect, vi } from 'vitest'
-import { lie, type Telling } from '../harness/lie.ts'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { dial } from '../harness/raw-http.ts'
 import { verifies } from '../requirements.ts'
 
@@ -41,7 +41,7 @@ const requests = [
 ]
 
 /** Starts each request and leaves in the middle. */
-const leave: Telling = async (world) => {
+const leave: Attempt = async (world) => {
   const lines = await logOf(async () => {
     for (const request of requests) {
       for (let done = 0; done < attempts; done++) {
@@ -72,7 +72,7 @@ const leave: Telling = async (world) => {
   expect(lines.length).toBeLessThan(10)
 }
 
-lie(
+attack(
   verifies(['operate:quiet-log'], 'a client that leaves in the middle writes nothing into the log'),
   {
     gateway: leave,

@@ -1,6 +1,6 @@
 import { expect } from 'vitest'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { type Draft, field, send } from '../harness/doors.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import { eachRefusedOnBoth, expectAnswerRefused } from '../harness/refusals.ts'
 import { openStream, streaming } from '../harness/streams.ts'
 import { verifies } from '../requirements.ts'
@@ -67,11 +67,11 @@ const asked = (bodies: Readonly<Record<string, Body>>) =>
   Object.fromEntries(Object.entries(bodies).map(([way, each]) => [way, draftOf(each)]))
 
 const answered =
-  (transport: 'gateway' | 'mesh', { body, contentType }: Body): Telling =>
+  (transport: 'gateway' | 'mesh', { body, contentType }: Body): Attempt =>
   (world) =>
     expectAnswerRefused(world, transport, {
       code: 'RESPONSE_REJECTED',
-      tell: () =>
+      attempt: () =>
         world.echo.during(
           (_, response) => {
             response.writeHead(200, contentType === null ? {} : { 'content-type': contentType })
@@ -91,7 +91,7 @@ const answers = (transport: 'gateway' | 'mesh') =>
 
 /** A charset that is declared and inspected: the receiver gets UTF-8, declared as such. */
 const decoded =
-  (transport: 'gateway' | 'mesh'): Telling =>
+  (transport: 'gateway' | 'mesh'): Attempt =>
   async (world) => {
     const body = Buffer.from(`für 4111\u00a01111\u00a01111\u00a01111`, 'latin1')
     const contentType = 'text/plain; charset=ISO-8859-1'
@@ -109,7 +109,7 @@ const decoded =
   }
 
 const controls =
-  (transport: 'gateway' | 'mesh'): Telling =>
+  (transport: 'gateway' | 'mesh'): Attempt =>
   async (world) => {
     for (const between of ['\\u0000', '\\b', '\\f', '\\u001b', '\\u0085', '%00', '\\\\u0000']) {
       const body = `{"pay":"${Array.from(card).join(between)}"}`
@@ -121,7 +121,7 @@ const controls =
   }
 
 const events =
-  (transport: 'gateway' | 'mesh'): Telling =>
+  (transport: 'gateway' | 'mesh'): Attempt =>
   async (world) => {
     for (const data of [
       Array.from(card).join('\0'),
@@ -145,7 +145,7 @@ const onEach = (transport: 'gateway' | 'mesh') => ({
 const asMalformed = eachRefusedOnBoth('MESSAGE_MALFORMED', asked(malformed))
 const asUnsupported = eachRefusedOnBoth('CONTENT_UNSUPPORTED', asked(unsupported))
 
-lie(
+attack(
   verifies(
     ['inspect:mask', 'inspect:block', 'inspect:charset'],
     'a body that its receiver would decode to another text than was inspected does not pass',

@@ -8,10 +8,10 @@ import { acceptGrant, renew } from '../../packages/sdk/src/identity/enroll.ts'
 import { findIdentity } from '../../packages/sdk/src/identity/identity-file.ts'
 import { parseKeys } from '../../packages/sdk/src/identity/keys.ts'
 import { parseTrustDocument } from '../../packages/sdk/src/identity/trust.ts'
+import { type Attempt, attack, inOwnWorld, newName } from '../harness/attack.ts'
 import { deadline } from '../harness/deadline.ts'
 import { type Door, field, refusalOf, send } from '../harness/doors.ts'
-import { openLiar } from '../harness/liar.ts'
-import { inOwnWorld, lie, newName, type Telling } from '../harness/lie.ts'
+import { openMaliciousServer } from '../harness/malicious-server.ts'
 import { expectHeard, expectRefusal } from '../harness/refusals.ts'
 import { openStream, streaming } from '../harness/streams.ts'
 import { tokenFor } from '../harness/tokens.ts'
@@ -50,7 +50,7 @@ type Robbery = (at: {
 
 /** The thief holds a copy of what the agent had before; `again` is the agent now. */
 const robbed =
-  (scene: Robbery): Telling =>
+  (scene: Robbery): Attempt =>
   async (world) => {
     const name = newName('robbed')
     const thief = await world.agent(name, ['caller', 'open'])
@@ -72,7 +72,7 @@ const robbed =
 const bearer = (token: string) =>
   ({ as: null, headers: [['Authorization', `Bearer ${token}`]] }) as const
 
-const refusedAtOnce = (door: (world: World) => Door): Telling =>
+const refusedAtOnce = (door: (world: World) => Door): Attempt =>
   robbed(async ({ world, thief, again }) => {
     const ask = (identity: Identity) => send(door(world), { as: identity.credential() })
     await vi.waitFor(async () => expect((await ask(thief)).status).toBe(200), deadline)
@@ -84,7 +84,7 @@ const refusedAtOnce = (door: (world: World) => Door): Telling =>
     }, deadline)
   })
 
-const streamCut = (transport: 'gateway' | 'mesh'): Telling =>
+const streamCut = (transport: 'gateway' | 'mesh'): Attempt =>
   robbed(async ({ world, thief, again }) => {
     const as = thief.credential()
     await vi.waitFor(async () => {
@@ -100,7 +100,7 @@ const streamCut = (transport: 'gateway' | 'mesh'): Telling =>
     })
   })
 
-lie(
+attack(
   verifies(
     ['revoke:enrolment'],
     'anything stolen before an agent was enrolled again is worth nothing after it',
@@ -134,7 +134,7 @@ lie(
       'an address under its name': robbed(async ({ world, thief, again }) => {
         const answer = { status: 200, headers: [['content-type', 'application/json']], body: '{}' }
         let reached = 0
-        const liar = await openLiar(thief, () => {
+        const maliciousServer = await openMaliciousServer(thief, () => {
           reached += 1
           return answer as never
         })
@@ -150,14 +150,14 @@ lie(
         const register = (identity: Identity, sent: object) =>
           askControl(identity.line, { method: 'POST', path: '/v1/mesh/endpoints', value: sent })
         await expectRefusal(world, code, () => register(thief, { ...value, ttlSeconds: 60 }))
-        const { url: at } = liar
+        const { url: at } = maliciousServer
         const theirs = [{ url: at, protocol: 'auto', connector: false }]
         await register(agent, { instance: 'y', endpoints: theirs, ttlSeconds: 60 })
         const heard = await ask()
         expect(refusalOf(heard)).toBe('RECEIVER_UNREACHABLE')
         expect(field(heard, 'countersign-may-have-acted')).toBe('false')
         expect(reached).toBe(before)
-        await liar.stop()
+        await maliciousServer.stop()
       }),
       'after the fabric was started again': () =>
         inOwnWorld(

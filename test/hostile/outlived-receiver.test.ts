@@ -6,9 +6,9 @@ import type { TLSSocket } from 'node:tls'
 import { serverTlsOptions } from '@countersign/protocol/tls'
 import { askControl, type Identity, openIdentity } from '@countersign/sdk'
 import { expect, vi } from 'vitest'
+import { attack, inOwnWorld } from '../harness/attack.ts'
 import { deadline } from '../harness/deadline.ts'
 import { field, refusalOf, send } from '../harness/doors.ts'
-import { inOwnWorld, lie } from '../harness/lie.ts'
 import { withOwnConnector } from '../harness/own-connector.ts'
 import { openStream } from '../harness/streams.ts'
 import type { World } from '../harness/world.ts'
@@ -107,7 +107,7 @@ const atTheGateway = (isRenewed: boolean) => () =>
     copied.close()
   })
 
-lie(
+attack(
   verifies(
     ['authenticate:expiry', 'revoke:enrolment'],
     'a connection to a receiver does not outlive what the receiver proved by it',

@@ -1,4 +1,5 @@
 import { expect } from 'vitest'
+import { type Attempt, attack } from '../harness/attack.ts'
 import {
   draftTo,
   expectQueueRefused,
@@ -10,7 +11,6 @@ import {
   publish,
 } from '../harness/channels.ts'
 import { send } from '../harness/doors.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
@@ -18,7 +18,7 @@ const get = { method: 'GET', body: null } as const
 
 /** Policy would permit the outsider; the channel's own list of members does not. */
 const asOutsider =
-  (what: string, draft: object, name = 'outsider', roles = ['caller']): Telling =>
+  (what: string, draft: object, name = 'outsider', roles = ['caller']): Attempt =>
   async (world) => {
     const hall = await openHall(world)
     const outsider = await world.agent(name, roles)
@@ -38,7 +38,7 @@ async function publishAs(world: World, name: string): Promise<void> {
   expect(await lease(world, hall.name, world.caller)).toEqual([])
 }
 
-lie(
+attack(
   verifies(
     ['queue:epochs', 'authorize:default-deny@queue', 'record:refusals-too@queue'],
     'an outsider has no part in a channel',

@@ -1,11 +1,11 @@
 import { expect } from 'vitest'
+import { attack } from '../harness/attack.ts'
 import { field, send } from '../harness/doors.ts'
-import { lie } from '../harness/lie.ts'
 import { verifies } from '../requirements.ts'
 
 const page = '<script>fetch("/v1/admin", { method: "POST" })</script>'
 
-lie(
+attack(
   verifies(
     ['admin:same-pipeline', 'inspect:response@gateway'],
     'a page that an agent answers runs nothing where the console lives',

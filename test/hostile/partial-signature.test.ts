@@ -1,4 +1,4 @@
-import { lie } from '../harness/lie.ts'
+import { attack } from '../harness/attack.ts'
 import { eachRefusedOnBoth } from '../harness/refusals.ts'
 import { signed } from '../harness/signed.ts'
 import { verifies } from '../requirements.ts'
@@ -7,7 +7,7 @@ const without = (component: string) => ({
   cover: (honest: readonly string[]) => honest.filter((each) => each !== component),
 })
 
-lie(
+attack(
   verifies(
     ['authenticate:signature', 'countersign:request'],
     'a signature that leaves out what matters is refused',

@@ -1,9 +1,9 @@
 import { formatMeshEntries, type MeshEntry, type MeshFact } from '@countersign/protocol'
 import fc from 'fast-check'
 import { expect } from 'vitest'
+import { attack } from '../harness/attack.ts'
 import { send } from '../harness/doors.ts'
 import { decidedIn, indexesOf, meshEntry, newExchange, record } from '../harness/entries.ts'
-import { lie } from '../harness/lie.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
@@ -91,7 +91,7 @@ const fact = fc.oneof(
   fc.uint8Array({ maxLength: 80 }),
 )
 
-lie(
+attack(
   verifies(
     ['record:one-bad-entry', 'record:explain'],
     'one entry that cannot be recorded harms no other, and what is on record can be shown',

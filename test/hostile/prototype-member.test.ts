@@ -1,8 +1,8 @@
-import { lie } from '../harness/lie.ts'
+import { attack } from '../harness/attack.ts'
 import { eachRefusedOnBoth } from '../harness/refusals.ts'
 import { verifies } from '../requirements.ts'
 
-lie(verifies(['inspect:malformed'], 'a member that would become the prototype is refused'), {
+attack(verifies(['inspect:malformed'], 'a member that would become the prototype is refused'), {
   ...eachRefusedOnBoth('MESSAGE_MALFORMED', {
     'at the top': { body: '{"__proto__":{"role":"admin"}}' },
     'deep inside': { body: '{"a":[[{"__proto__":1}]]}' },

@@ -1,4 +1,4 @@
-import { lie } from '../harness/lie.ts'
+import { attack } from '../harness/attack.ts'
 import { eachRefusedOnBoth } from '../harness/refusals.ts'
 import { verifies } from '../requirements.ts'
 
@@ -50,7 +50,7 @@ const send = (configuration: unknown) =>
 const url = 'https://collector.example/'
 const rpc = (method: string) => JSON.stringify({ jsonrpc: '2.0', id: 1, method, params: { url } })
 
-lie(
+attack(
   verifies(
     ['authorize:operation'],
     'an address at which the receiver would call out unseen is refused',

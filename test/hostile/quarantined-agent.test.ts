@@ -1,13 +1,13 @@
 import { expect } from 'vitest'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { refusedOnQueue } from '../harness/channels.ts'
 import { field, send } from '../harness/doors.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import { expectRefused, untilRefused } from '../harness/refusals.ts'
 import { tokenFor } from '../harness/tokens.ts'
 import { verifies } from '../requirements.ts'
 
 const suspended =
-  (status: 'quarantine' | 'revoke', transport: 'gateway' | 'mesh'): Telling =>
+  (status: 'quarantine' | 'revoke', transport: 'gateway' | 'mesh'): Attempt =>
   async (world) => {
     const name = `${status}d-on-${transport}`
     const agent = await world.agent(name, ['caller'])
@@ -20,7 +20,7 @@ const suspended =
     await untilRefused(() => send(door, draft))
     await expectRefused(world, transport, {
       code,
-      tell: async () => {
+      attempt: async () => {
         const heard = await send(door, draft)
         expect(field(heard, 'connection')).toBe(transport === 'mesh' ? 'close' : 'keep-alive')
         return heard
@@ -28,14 +28,14 @@ const suspended =
     })
   }
 
-const onChannel = (status: 'quarantine' | 'revoke'): Telling =>
+const onChannel = (status: 'quarantine' | 'revoke'): Attempt =>
   refusedOnQueue(status === 'quarantine' ? 'AGENT_QUARANTINED' : 'AGENT_REVOKED', async (world) => {
     const agent = await world.agent(`${status}d-on-queue`, ['caller'])
     await world.admin(`agent.${status}`, { name: agent.name, reason: 'told to' })
     return { as: agent.credential() }
   })
 
-const byOtherProof: Telling = async (world) => {
+const byOtherProof: Attempt = async (world) => {
   const agent = await world.agent('quarantined-with-proofs', ['caller'])
   const made = await world.admin('key.create', { agent: agent.name })
   const proofs = [
@@ -47,12 +47,12 @@ const byOtherProof: Telling = async (world) => {
     const draft = { as: null, headers: [proof] }
     await expectRefused(world, 'gateway', {
       code: 'AGENT_QUARANTINED',
-      tell: () => send(world.gateway, draft),
+      attempt: () => send(world.gateway, draft),
     })
   }
 }
 
-lie(
+attack(
   verifies(
     ['authenticate:quarantine'],
     'an agent that is not active is refused, with credentials that are otherwise good',

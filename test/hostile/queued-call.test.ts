@@ -1,9 +1,9 @@
 import type { Agent } from '@countersign/sdk'
 import { expect, vi } from 'vitest'
+import { attack, inOwnWorld } from '../harness/attack.ts'
 import { deadline } from '../harness/deadline.ts'
 import { send } from '../harness/doors.ts'
 import { type HeldServer, openHeldServer } from '../harness/held-server.ts'
-import { inOwnWorld, lie } from '../harness/lie.ts'
 import { type LossyAgent, openLossyAgent } from '../harness/lossy-proxy.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
@@ -77,7 +77,7 @@ async function queuedAtGateway(world: World): Promise<void> {
   await receiver.close()
 }
 
-lie(
+attack(
   verifies(
     ['deliver:unknown-outcome'],
     'a request that waited for a connection and left is not reported as one that never was sent',

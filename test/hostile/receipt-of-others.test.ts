@@ -1,8 +1,8 @@
 import type { TlsCredential } from '@countersign/protocol/tls'
 import { expect } from 'vitest'
+import { attack } from '../harness/attack.ts'
 import { refusalOf, send } from '../harness/doors.ts'
 import { meshEntry, newExchange, record } from '../harness/entries.ts'
-import { lie } from '../harness/lie.ts'
 import { exchangeOf, refusedByFabric } from '../harness/refusals.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
@@ -11,7 +11,7 @@ async function exchange(world: World): Promise<string> {
   return exchangeOf(await send(world.gateway))
 }
 
-lie(
+attack(
   verifies(
     ['record:explain', 'authorize:default-deny@gateway'],
     'a receipt of others is not handed out',

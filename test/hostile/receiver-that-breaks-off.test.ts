@@ -1,8 +1,8 @@
 import { expect, vi } from 'vitest'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { answersWell, BREAKINGS, type Breaker, openBreaker } from '../harness/breaker.ts'
 import { deadline } from '../harness/deadline.ts'
 import { type Draft, refusalOf, send } from '../harness/doors.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import { type Heard, talk } from '../harness/raw-http.ts'
 import { exchangeOf } from '../harness/refusals.ts'
 import type { World } from '../harness/world.ts'
@@ -91,7 +91,7 @@ async function expectUnknown(world: World, heard: Heard, path: Path): Promise<vo
 
 /** On a new connection, and on one that has carried a request before. */
 const asPayment =
-  (path: Path, way: string): Telling =>
+  (path: Path, way: string): Attempt =>
   async (world) => {
     const { breaker, asks } = await brokenIn(world)
     const breaking = BREAKINGS[way] ?? answersWell
@@ -108,7 +108,7 @@ const asPayment =
 
 /** Nothing came back on a connection that was used before: a safe method is sent once more. */
 const asReading =
-  (path: Path, way: string): Telling =>
+  (path: Path, way: string): Attempt =>
   async (world) => {
     const { breaker, asks } = await brokenIn(world)
     const breaking = BREAKINGS[way] ?? answersWell
@@ -136,7 +136,7 @@ const asReading =
     expect(all).toBe(3)
   }
 
-const each = (path: Path): Readonly<Record<string, Telling>> =>
+const each = (path: Path): Readonly<Record<string, Attempt>> =>
   Object.fromEntries([
     ...Object.keys(BREAKINGS).map((way) => [`${path}, POST: ${way}`, asPayment(path, way)]),
     ...['closes after the whole request', 'resets after the whole request', 'sends no HTTP'].map(
@@ -144,7 +144,7 @@ const each = (path: Path): Readonly<Record<string, Telling>> =>
     ),
   ])
 
-lie(
+attack(
   verifies(
     ['deliver:unknown-outcome', 'deliver:no-silent-repeat'],
     'a receiver that acts and breaks off is reported as unknown, and never asked twice',
@@ -152,6 +152,6 @@ lie(
   {
     gateway: { ...each('gateway'), ...each('gateway and connector') },
     mesh: { ...each('connector'), ...each('both connectors') },
-    queue: 'the fabric is the receiver: told by lost-response',
+    queue: 'the fabric is the receiver: tested by lost-response',
   },
 )

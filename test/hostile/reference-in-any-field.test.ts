@@ -1,9 +1,9 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { expect, vi } from 'vitest'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { deadline } from '../harness/deadline.ts'
 import { type Draft, refusalOf, send } from '../harness/doors.ts'
 import { answering } from '../harness/echo.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import { openStream, streaming } from '../harness/streams.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
@@ -288,7 +288,7 @@ async function prepare(
 }
 
 const refused =
-  (transport: Transport, newId: () => string, requests = fields): Telling =>
+  (transport: Transport, newId: () => string, requests = fields): Attempt =>
   async (world) => {
     const { victim, as } = await prepare(world, transport, newId)
     const passed: string[] = []
@@ -302,7 +302,7 @@ const refused =
   }
 
 const passes =
-  (transport: Transport): Telling =>
+  (transport: Transport): Attempt =>
   async (world) => {
     const { victim, as } = await prepare(world, transport, newIds.long)
     for (const [place, draftOf] of Object.entries(harmless)) {
@@ -322,7 +322,7 @@ const onEach = (transport: Transport) => ({
   'ordinary requests pass': passes(transport),
 })
 
-lie(
+attack(
   verifies(['authorize:task-owner'], 'a reference to something of another is found in any field'),
   {
     gateway: onEach('gateway'),

@@ -5,11 +5,11 @@ import {
   isBoundTo,
 } from '../../packages/fabric/src/transports/mesh/bound-exchange.ts'
 import { MESH_WIRE } from '../../packages/fabric/src/transports/mesh/wire.ts'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { deadline } from '../harness/deadline.ts'
 import { agentId, field, refusalOf, send } from '../harness/doors.ts'
 import { newExchange } from '../harness/entries.ts'
-import { type LyingAnswer, openLiar } from '../harness/liar.ts'
-import { lie, type Telling } from '../harness/lie.ts'
+import { type MaliciousAnswer, openMaliciousServer } from '../harness/malicious-server.ts'
 import { type Heard, talk } from '../harness/raw-http.ts'
 import { exchangeOf } from '../harness/refusals.ts'
 import type { World } from '../harness/world.ts'
@@ -43,22 +43,25 @@ async function withActor(
     ask,
     isByGateway = false,
   }: { readonly name: string; readonly ask: Asking; readonly isByGateway?: boolean },
-  scene: (say: (answer: LyingAnswer) => Promise<Heard>, acted: () => number) => Promise<void>,
+  scene: (say: (answer: MaliciousAnswer) => Promise<Heard>, acted: () => number) => Promise<void>,
 ): Promise<void> {
-  let answer: LyingAnswer = { status: 200, headers: [json], body: '{}' }
+  let answer: MaliciousAnswer = { status: 200, headers: [json], body: '{}' }
   let acted = 0
   let isForwarded = false
-  const liar = await openLiar(await world.agent(name, ['open']), ({ headers }) => {
-    acted += 1
-    isForwarded = Object.hasOwn(headers, 'countersign-exchange')
-    const signature = String(headers['signature'] ?? '')
-    const [own, elsewhere] = [name, 'echo'].map((each) => exchangeFor(signature, each))
-    const named = answer.headers.map(
-      ([field, value]) =>
-        [field, value.replace('$own', `${own}`).replace('$elsewhere', `${elsewhere}`)] as const,
-    )
-    return { ...answer, headers: named }
-  })
+  const maliciousServer = await openMaliciousServer(
+    await world.agent(name, ['open']),
+    ({ headers }) => {
+      acted += 1
+      isForwarded = Object.hasOwn(headers, 'countersign-exchange')
+      const signature = String(headers['signature'] ?? '')
+      const [own, elsewhere] = [name, 'echo'].map((each) => exchangeFor(signature, each))
+      const named = answer.headers.map(
+        ([field, value]) =>
+          [field, value.replace('$own', `${own}`).replace('$elsewhere', `${elsewhere}`)] as const,
+      )
+      return { ...answer, headers: named }
+    },
+  )
   try {
     // A connector sends by the gateway until the state contains the endpoint.
     await vi.waitFor(async () => {
@@ -74,7 +77,7 @@ async function withActor(
       () => acted,
     )
   } finally {
-    await liar.close()
+    await maliciousServer.close()
   }
 }
 
@@ -91,9 +94,9 @@ function exchangeFor(field: string, receiver: string): string {
 
 const json = ['content-type', 'application/json'] as const
 
-function refusing(code: string, more: LyingAnswer['headers'] = []): LyingAnswer {
+function refusing(code: string, more: MaliciousAnswer['headers'] = []): MaliciousAnswer {
   const wire = Object.hasOwn(MESH_WIRE, code) ? MESH_WIRE[code as RefusalCode] : { status: 503 }
-  const headers: LyingAnswer['headers'] = [
+  const headers: MaliciousAnswer['headers'] = [
     ['content-type', 'application/problem+json'],
     ['countersign-refusal', code],
     ['countersign-may-have-acted', 'false'],
@@ -174,11 +177,11 @@ const stating = (transport: 'gateway' | 'mesh') => ({
     for (const code of ['CHANNEL_FULL', 'EPOCH_STALE', 'EXCHANGE_OPEN'] as const) {
       expect(found[code]).toBe('RESPONSE_REJECTED')
     }
-  }) satisfies Telling,
+  }) satisfies Attempt,
   'by a code that is not one, twice, and with a reason to begin again': (async (world) => {
     const name = `acts-oddly-${transport}`
     await withActor(world, { name, ask: asking[transport] }, async (say) => {
-      const odd: readonly LyingAnswer[] = [
+      const odd: readonly MaliciousAnswer[] = [
         refusing('NOTHING_HAPPENED'),
         refusing('__proto__'),
         refusing('rate_limited'),
@@ -196,7 +199,7 @@ const stating = (transport: 'gateway' | 'mesh') => ({
       ]
       for (const answer of odd) await expectStatement(world, await say(answer), name)
     })
-  }) satisfies Telling,
+  }) satisfies Attempt,
   'to a JSON-RPC call': (async (world) => {
     const name = `acts-rpc-${transport}`
     const call = '{"jsonrpc":"2.0","id":7,"method":"SendMessage","params":{"message":{}}}'
@@ -207,7 +210,7 @@ const stating = (transport: 'gateway' | 'mesh') => ({
       expect(heard.body.toString()).toContain('"jsonrpc":"2.0"')
       await expectStatement(world, heard, name)
     })
-  }) satisfies Telling,
+  }) satisfies Attempt,
 })
 
 /**
@@ -228,7 +231,7 @@ function endingOf(code: RefusalCode) {
 }
 
 /** A stream had begun, so that its receiver had the request. */
-const inStream: Telling = async (world) => {
+const inStream: Attempt = async (world) => {
   const name = 'acts-and-streams'
   await withActor(world, { name, ask: throughLoopback }, async (say) => {
     for (const code of codes) {
@@ -253,16 +256,16 @@ const inStream: Telling = async (world) => {
  * With another exchange named, a reader that asks for the receipt of this call would get that of
  * another, or would learn of one.
  */
-const otherExchange: Telling = async (world) => {
+const otherExchange: Attempt = async (world) => {
   const name = 'acts-elsewhere'
   await withActor(world, { name, ask: throughLoopback }, async (say) => {
     const other = exchangeOf(await send(world.gateway))
     // The receiver can determine the exchange that it would have to name.
-    const twice: LyingAnswer['headers'] = [
+    const twice: MaliciousAnswer['headers'] = [
       ['countersign-exchange', '$own'],
       ['countersign-exchange', other],
     ]
-    const named: readonly LyingAnswer['headers'][] = [
+    const named: readonly MaliciousAnswer['headers'][] = [
       [['countersign-exchange', other]],
       [['countersign-exchange', newExchange()]],
       // As the connector of another receiver would name it, which was shown the same signature.
@@ -301,12 +304,12 @@ const otherExchange: Telling = async (world) => {
  * The refusal of a receiver that the request was not signed for is not on record under its
  * signature.
  */
-const shownElsewhere: Telling = async (world) => {
+const shownElsewhere: Attempt = async (world) => {
   const thief = await world.agent('shows-around', ['open', 'caller'])
   const statuses: (number | string | null)[] = []
   const exchanges: string[] = []
   let acted = 0
-  const liar = await openLiar(thief, async ({ url, headers, body: sent }) => {
+  const maliciousServer = await openMaliciousServer(thief, async ({ url, headers, body: sent }) => {
     // The first ones can come by the gateway, which signs itself.
     if (Object.hasOwn(headers, 'countersign-exchange'))
       return { status: 200, headers: [json], body }
@@ -340,11 +343,11 @@ const shownElsewhere: Telling = async (world) => {
     const closing = (await world.explain(exchangeOf(heard))).at(-1)
     expect(closing?.facts).toMatchObject({ result: 'withheld', receiver: 'shows-around' })
   } finally {
-    await liar.close()
+    await maliciousServer.close()
   }
 }
 
-lie(
+attack(
   verifies(
     ['deliver:unknown-outcome'],
     'a receiver that acts and then states a refusal does not have its caller send again',

@@ -1,7 +1,7 @@
 import { expect } from 'vitest'
+import { attack, inOwnWorld } from '../harness/attack.ts'
 import { type Draft, field, refusalOf, send } from '../harness/doors.ts'
 import { flood } from '../harness/http2-flood.ts'
-import { inOwnWorld, lie } from '../harness/lie.ts'
 import { flagBits, frameOf, frameTypes, literal } from '../harness/raw-http2.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
@@ -46,7 +46,7 @@ async function endsConnection(world: World): Promise<void> {
   expect(await flood(flooder, { frames }), 'over HTTP/2').toBe(0)
 }
 
-lie(
+attack(
   verifies(
     ['authorize:rate@gateway', 'record:refusals-too@gateway'],
     'a flood of refused unauthenticated clients neither fills the ledger nor locks agents out',

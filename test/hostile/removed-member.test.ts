@@ -1,5 +1,6 @@
 import { expect, vi } from 'vitest'
 import { LeaseMemory } from '../../packages/fabric/src/channels/lease-memory.ts'
+import { attack } from '../harness/attack.ts'
 import {
   draftTo,
   expectQueueRefused,
@@ -11,10 +12,9 @@ import {
   publish,
 } from '../harness/channels.ts'
 import { send } from '../harness/doors.ts'
-import { lie } from '../harness/lie.ts'
 import { verifies } from '../requirements.ts'
 
-lie(
+attack(
   verifies(
     ['queue:epochs', 'revoke:lease'],
     'a removed member neither sends nor receives, and its epoch is over',

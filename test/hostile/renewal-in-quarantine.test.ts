@@ -1,12 +1,12 @@
+import { attack } from '../harness/attack.ts'
 import { send } from '../harness/doors.ts'
-import { lie } from '../harness/lie.ts'
 import { expectHeard, expectRefusal, expectRefused } from '../harness/refusals.ts'
 import { tokenFor } from '../harness/tokens.ts'
 import { verifies } from '../requirements.ts'
 
 const code = 'AGENT_QUARANTINED'
 
-lie(
+attack(
   verifies(
     ['authenticate:quarantine@gateway', 'authenticate:rotation'],
     'a certificate that is worth nothing is not renewed',
@@ -33,8 +33,8 @@ lie(
       },
       'without a certificate': async (world) => {
         const headers = [['Authorization', `Bearer ${await tokenFor(world.caller)}`]] as const
-        const tell = () => send(world.control, { path: '/v1/renew', as: null, headers })
-        await expectRefused(world, 'gateway', { code: 'CREDENTIAL_MISSING', tell })
+        const attempt = () => send(world.control, { path: '/v1/renew', as: null, headers })
+        await expectRefused(world, 'gateway', { code: 'CREDENTIAL_MISSING', attempt })
       },
     },
     mesh: 'agents renew at the fabric',

@@ -2,9 +2,9 @@ import { cpSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Identity, openIdentity } from '@countersign/sdk'
 import { expect, vi } from 'vitest'
+import { type Attempt, attack, inOwnWorld } from '../harness/attack.ts'
 import { deadline } from '../harness/deadline.ts'
 import { send } from '../harness/doors.ts'
-import { inOwnWorld, lie, type Telling } from '../harness/lie.ts'
 import { expectHeard, expectRefusal } from '../harness/refusals.ts'
 import { openStream } from '../harness/streams.ts'
 import { verifies } from '../requirements.ts'
@@ -16,11 +16,11 @@ const onStream =
   (
     transport: 'gateway' | 'mesh',
     scene: (at: {
-      readonly world: Parameters<Telling>[0]
+      readonly world: Parameters<Attempt>[0]
       readonly stream: Awaited<ReturnType<typeof openStream>>
       readonly more: (text: string) => void
     }) => Promise<void>,
-  ): Telling =>
+  ): Attempt =>
   () =>
     inOwnWorld({ receivers: ['echo'] }, async (world) => {
       const agent = await world.agent('renewing', ['caller'])
@@ -47,7 +47,7 @@ const onStream =
     })
 
 /** Makes the connector learn of what changed: a new agent is a change that reaches it at once. */
-async function tell(world: Parameters<Telling>[0], name = 'newcomer'): Promise<void> {
+async function tell(world: Parameters<Attempt>[0], name = 'newcomer'): Promise<void> {
   const agent = await world.agent(name, ['caller'])
   await vi.waitFor(async () => {
     const heard = await send(world.mesh, { as: agent.credential() })
@@ -89,7 +89,7 @@ const goesOn = (transport: 'gateway' | 'mesh') =>
 
 /** A thief copies the agent's folder, renews, and opens a stream; the agent's own line goes on. */
 const endsWithItself =
-  (transport: 'gateway' | 'mesh'): Telling =>
+  (transport: 'gateway' | 'mesh'): Attempt =>
   () =>
     inOwnWorld({ receivers: ['echo'] }, async (world) => {
       const agent = await world.agent('renewing', ['caller'])
@@ -136,7 +136,7 @@ const endsWithItself =
       }
     })
 
-lie(
+attack(
   verifies(
     ['revoke:follows-renewal', 'authenticate:rotation'],
     'a stream lives as long as the identity that opened it, not longer',

@@ -1,9 +1,9 @@
 import { expect } from 'vitest'
+import { attack } from '../harness/attack.ts'
 import { indexesOf, meshEntry, record } from '../harness/entries.ts'
-import { lie } from '../harness/lie.ts'
 import { verifies } from '../requirements.ts'
 
-lie(verifies(['record:append-only'], 'an ending that is sent again is recorded once'), {
+attack(verifies(['record:append-only'], 'an ending that is sent again is recorded once'), {
   gateway: 'the fabric closes its own exchanges',
   mesh: {
     'word for word, its answer was lost': async (world) => {

@@ -1,4 +1,5 @@
 import { expect } from 'vitest'
+import { attack } from '../harness/attack.ts'
 import {
   expectQueueRefused,
   lease,
@@ -8,17 +9,16 @@ import {
   publish,
   publishedIn,
 } from '../harness/channels.ts'
-import { lie } from '../harness/lie.ts'
 import { verifies } from '../requirements.ts'
 
-lie(
+attack(
   verifies(
     ['queue:idempotent', 'authenticate:replay@queue'],
     'a sealed message that came before is not stored again',
   ),
   {
-    gateway: 'told of requests by replayed-nonce',
-    mesh: 'told of requests by replayed-nonce',
+    gateway: 'tested for requests by replayed-nonce',
+    mesh: 'tested for requests by replayed-nonce',
     queue: {
       'the same bytes': async (world) => {
         const { name } = await openHall(world)

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { openAgent } from '@countersign/sdk'
 import { expect } from 'vitest'
+import { type Attempt, attack } from '../harness/attack.ts'
 import {
   bytesOf,
   type Door,
@@ -11,7 +12,6 @@ import {
   send,
 } from '../harness/doors.ts'
 import { forwardedBody, forwarding, forwardKeyOf } from '../harness/forwarding.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import { talk } from '../harness/raw-http.ts'
 import { expectRefused } from '../harness/refusals.ts'
 import { signed } from '../harness/signed.ts'
@@ -35,14 +35,14 @@ const pairs: Readonly<Record<string, Pair>> = {
 }
 
 const replay =
-  (transport: 'gateway' | 'mesh', pair: Pair): Telling =>
+  (transport: 'gateway' | 'mesh', pair: Pair): Attempt =>
   async (world) => {
     const door = world[transport]
     const [first, second] = await pair(world, door)
     expect((await send(door, first)).status).toBe(200)
     await expectRefused(world, transport, {
       code: 'MESSAGE_REPLAYED',
-      tell: () => send(door, second),
+      attempt: () => send(door, second),
     })
   }
 
@@ -53,7 +53,7 @@ const onEach = (transport: 'gateway' | 'mesh') =>
  * An agent that serves by the SDK, in the middle of whose window its wall clock is set ahead and
  * back.
  */
-const acrossJump: Telling = async (world) => {
+const acrossJump: Attempt = async (world) => {
   await world.agent('serving', ['open'])
   const agent = await openAgent({ dir: join(world.dir, 'serving'), clock: world.clock })
   const findKey = forwardKeyOf(world.caller)
@@ -62,7 +62,7 @@ const acrossJump: Telling = async (world) => {
   const credential = world.caller.credential()
   const { keyId } = world.caller.signing
   const forwarded = () => forwarding(world.caller, { keyId, at: world.clock.now() })
-  const tell = async (headers: HeaderList) => {
+  const attempt = async (headers: HeaderList) => {
     const [heard] = await talk(
       { port, credential },
       bytesOf({ body: forwardedBody, headers }, place),
@@ -71,15 +71,15 @@ const acrossJump: Telling = async (world) => {
   }
   try {
     const captured = forwarded()
-    expect(await tell(captured)).toBe('ok')
-    expect(await world.clock.later(300_000, () => tell(forwarded()))).toBe('ok')
-    expect(await tell(captured)).toBe('MESSAGE_REPLAYED')
+    expect(await attempt(captured)).toBe('ok')
+    expect(await world.clock.later(300_000, () => attempt(forwarded()))).toBe('ok')
+    expect(await attempt(captured)).toBe('MESSAGE_REPLAYED')
   } finally {
     await agent.close()
   }
 }
 
-lie(
+attack(
   verifies(
     ['authenticate:replay@gateway', 'authenticate:replay@mesh'],
     'a signed request that came before is refused',
@@ -87,6 +87,6 @@ lie(
   {
     gateway: onEach('gateway'),
     mesh: { ...onEach('mesh'), 'after a jump of the clock': acrossJump },
-    queue: 'told of sealed messages by replayed-message',
+    queue: 'tested for sealed messages by replayed-message',
   },
 )

@@ -1,7 +1,7 @@
 import type { TLSSocket } from 'node:tls'
 import { expect } from 'vitest'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { type Door, field, refusalOf } from '../harness/doors.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import { dial, talk } from '../harness/raw-http.ts'
 import { verifies } from '../requirements.ts'
 
@@ -19,7 +19,7 @@ async function sessionOf(door: Door, agent: Parameters<typeof dial>[0]['credenti
 }
 
 const resume =
-  (transport: 'gateway' | 'mesh'): Telling =>
+  (transport: 'gateway' | 'mesh'): Attempt =>
   async (world) => {
     const door = world[transport]
     const agent = await world.agent(`resuming-on-${transport}`, ['caller'])
@@ -39,7 +39,7 @@ const resume =
       expect(again && field(again, 'countersign-refusal')).toBe('AGENT_REVOKED')
   }
 
-lie(
+attack(
   verifies(['authenticate:no-resumption'], 'a session of before does not bring an identity back'),
   {
     gateway: resume('gateway'),

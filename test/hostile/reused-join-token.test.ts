@@ -2,8 +2,8 @@ import { createHash, randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { type Identity, openIdentity, parseJoin } from '@countersign/sdk'
 import { expect } from 'vitest'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { send } from '../harness/doors.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import { expectRefusal, expectRefused } from '../harness/refusals.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
@@ -20,7 +20,7 @@ async function invite(world: World, name: string): Promise<string> {
   return (await world.fabric.invite({ ...terms, name })).join
 }
 
-const joins: Readonly<Record<string, Telling>> = {
+const joins: Readonly<Record<string, Attempt>> = {
   'a second time': async (world) => {
     const line = await invite(world, 'joined-once')
     const first = await enrol(world, line)
@@ -112,18 +112,18 @@ function blank(token: string): object {
   }
 }
 
-const formed = (way: string, form: (token: string) => object): Telling => {
+const formed = (way: string, form: (token: string) => object): Attempt => {
   const isRead = way === 'without a proof' || way === 'into another name'
   const code = isRead ? 'CREDENTIAL_REJECTED' : 'MESSAGE_MALFORMED'
   return async (world) => {
     const { token } = parseJoin(await invite(world, 'formed'))
     const body = JSON.stringify(form(token))
-    const tell = () => send(world.control, { path: '/v1/enroll', body, as: null })
-    await expectRefused(world, 'gateway', { code, tell })
+    const attempt = () => send(world.control, { path: '/v1/enroll', body, as: null })
+    await expectRefused(world, 'gateway', { code, attempt })
   }
 }
 
-lie(
+attack(
   verifies(
     ['authenticate:join-once'],
     'a join token that is spent, late, outdated, guessed or stretched is refused',

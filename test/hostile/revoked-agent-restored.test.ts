@@ -1,7 +1,7 @@
 import { expect, vi } from 'vitest'
+import { type Attempt, attack, newName, worldOfFile } from '../harness/attack.ts'
 import { deadline } from '../harness/deadline.ts'
 import { refusalOf, send } from '../harness/doors.ts'
-import { lie, newName, type Telling, worldOfFile } from '../harness/lie.ts'
 import { verifies } from '../requirements.ts'
 
 const inWorld = worldOfFile({ receivers: ['echo'] })
@@ -10,7 +10,7 @@ const inWorld = worldOfFile({ receivers: ['echo'] })
 const attempts = [['restore'], ['quarantine', 'restore'], ['revoke', 'restore']]
 
 const staysRevoked =
-  (transport: 'gateway' | 'mesh'): Telling =>
+  (transport: 'gateway' | 'mesh'): Attempt =>
   () =>
     inWorld(async (world) => {
       for (const verbs of attempts) {
@@ -35,7 +35,7 @@ const staysRevoked =
       }
     })
 
-lie(verifies(['revoke:for-good'], 'a revoked name never comes back'), {
+attack(verifies(['revoke:for-good'], 'a revoked name never comes back'), {
   gateway: staysRevoked('gateway'),
   mesh: staysRevoked('mesh'),
   queue: 'the same directory decides',

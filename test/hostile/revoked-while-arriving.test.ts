@@ -1,9 +1,9 @@
 import type { RefusalCode } from '@countersign/protocol'
 import { expect } from 'vitest'
+import { type Attempt, attack, newName, worldOfFile } from '../harness/attack.ts'
 import { openHall } from '../harness/channels.ts'
 import { type Door, defaultBody, type HeaderList, type Place, send } from '../harness/doors.ts'
 import { sendHalf } from '../harness/half-sent.ts'
-import { lie, newName, type Telling, worldOfFile } from '../harness/lie.ts'
 import { exchangeOf, expectHeard, untilRefused } from '../harness/refusals.ts'
 import { tokenFor } from '../harness/tokens.ts'
 import type { World } from '../harness/world.ts'
@@ -27,7 +27,7 @@ const body = Buffer.from(defaultBody)
 
 /** The head is good; what it proved is over before the last byte of the body has come. */
 const revokedMeanwhile =
-  ({ code, transport = 'gateway', place, proof, revoke }: Scene): Telling =>
+  ({ code, transport = 'gateway', place, proof, revoke }: Scene): Attempt =>
   () =>
     inWorld(async (world) => {
       const name = newName('half-sender')
@@ -56,7 +56,7 @@ const byCertificate = async (world: World, name: string): Promise<Proof> => ({
 const quarantine = (world: World, name: string) =>
   world.admin('agent.quarantine', { name, reason: 'told to' })
 
-const byKey: Telling = (told) => {
+const byKey: Attempt = (told) => {
   let prefix = ''
   return revokedMeanwhile({
     code: 'CREDENTIAL_REJECTED',
@@ -73,7 +73,7 @@ const byKey: Telling = (told) => {
   })(told)
 }
 
-lie(
+attack(
   verifies(
     ['authenticate:before-body', 'authenticate:quarantine'],
     'a credential that is revoked while the body arrives carries nothing',

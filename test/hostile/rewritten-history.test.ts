@@ -1,7 +1,7 @@
 import { copyFileSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'vitest'
-import { lie, type Telling } from '../harness/lie.ts'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { withStoppedFabric } from '../harness/stopped-fabric.ts'
 import { verifies } from '../requirements.ts'
 
@@ -46,14 +46,14 @@ const rewrites: Readonly<Record<string, (log: string) => void>> = {
 }
 
 const rewrite =
-  (change: (log: string) => void): Telling =>
+  (change: (log: string) => void): Attempt =>
   () =>
     withStoppedFabric(async ({ dir, startAndCheck }) => {
       change(join(dir, 'ledger/log'))
       await expect(startAndCheck()).rejects.toThrow()
     })
 
-lie(verifies(['record:append-only'], 'a history that was rewritten on disk is found out'), {
+attack(verifies(['record:append-only'], 'a history that was rewritten on disk is found out'), {
   gateway: Object.fromEntries(
     Object.entries(rewrites).map(([way, change]) => [way, rewrite(change)]),
   ),

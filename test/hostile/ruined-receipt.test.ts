@@ -9,10 +9,10 @@ import {
 import { type Identity, verify } from '@countersign/sdk'
 import fc from 'fast-check'
 import { expect } from 'vitest'
+import { attack } from '../harness/attack.ts'
 import { attestedBy, rawKeyOf } from '../harness/attested.ts'
 import { agentId, send } from '../harness/doors.ts'
 import { meshEntry, newExchange, record } from '../harness/entries.ts'
-import { lie } from '../harness/lie.ts'
 import { sha256 } from '../harness/signed.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
@@ -153,7 +153,7 @@ const changes = fc.dictionary(
   { maxKeys: 3 },
 )
 
-lie(verifies(['receipt:whatever-is-recorded'], 'a receiver cannot ruin its caller’s receipt'), {
+attack(verifies(['receipt:whatever-is-recorded'], 'a receiver cannot ruin its caller’s receipt'), {
   gateway: 'the fabric makes its own entries',
   mesh: {
     ...Object.fromEntries(

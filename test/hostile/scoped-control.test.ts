@@ -1,9 +1,9 @@
 import { WATCH_OPERATION } from '@countersign/protocol'
 import { expect } from 'vitest'
 import type { OPERATIONS } from '../../packages/fabric/src/admin/operations.ts'
+import { type Attempt, attack, worldOfFile } from '../harness/attack.ts'
 import { draftTo, expectQueueRefused, leaseBody, openHall } from '../harness/channels.ts'
 import { type Draft, type HeaderList, send } from '../harness/doors.ts'
-import { lie, type Telling, worldOfFile } from '../harness/lie.ts'
 import { exchangeOf, expectRefused } from '../harness/refusals.ts'
 import { tokenFor } from '../harness/tokens.ts'
 import type { World } from '../harness/world.ts'
@@ -66,19 +66,19 @@ const credentials: Readonly<Record<string, (world: World) => Promise<HeaderList>
 }
 
 const narrowed =
-  (what: string): Telling =>
+  (what: string): Attempt =>
   async (world) => {
     const headers = (await credentials[what]?.(world)) ?? []
     for (const draft of Object.values(routes)) {
-      const tell = () => send(world.control, { ...draft, as: null, headers })
-      await expectRefused(world, 'gateway', { code: 'NOT_PERMITTED', tell })
+      const attempt = () => send(world.control, { ...draft, as: null, headers })
+      await expectRefused(world, 'gateway', { code: 'NOT_PERMITTED', attempt })
     }
     const called = await send(world.gateway, { to: 'other', as: null, headers })
     expect(called.status).toBe(200)
   }
 
 const receipts =
-  (what: string): Telling =>
+  (what: string): Attempt =>
   async (world) => {
     const headers = (await credentials[what]?.(world)) ?? []
     const agent = await world.agent('narrowed', ['operator', 'caller'])
@@ -91,15 +91,15 @@ const receipts =
     const [inside, outside] = asked
     if (inside === undefined || outside === undefined) throw new Error('nothing was asked')
     expect((await send(world.control, inside)).status).toBe(200)
-    const tell = () => send(world.control, outside)
-    await expectRefused(world, 'gateway', { code: 'NOT_PERMITTED', tell })
+    const attempt = () => send(world.control, outside)
+    await expectRefused(world, 'gateway', { code: 'NOT_PERMITTED', attempt })
     // With the whole credential the same agent reads both.
     const whole = { ...outside, headers: [], as: agent.credential() }
     expect((await send(world.control, whole)).status).toBe(200)
   }
 
 const channels =
-  (what: string): Telling =>
+  (what: string): Attempt =>
   async (world) => {
     const headers = (await credentials[what]?.(world)) ?? []
     const { name } = await openHall(world, ['narrowed'])
@@ -121,9 +121,9 @@ const channels =
 
 /** A world of their own: an operator that misbehaves is of no use to the shared world. */
 const inWorld = worldOfFile({ receivers: ['other', 'echo'] })
-const apart = (telling: Telling) => () => inWorld(telling)
+const apart = (attempt: Attempt) => () => inWorld(attempt)
 
-lie(
+attack(
   verifies(
     ['authorize:scoped-token'],
     'a narrowed credential reads and changes nothing outside its scope',

@@ -3,9 +3,9 @@ import { afterAll, expect } from 'vitest'
 import { connectorAgent } from '../../packages/fabric/src/cli/connector-agent.ts'
 import { openConnector } from '../../packages/fabric/src/compose/connector.ts'
 import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
+import { type Attempt, attack, newName, worldOfFile } from '../harness/attack.ts'
 import { trustDomain } from '../harness/doors.ts'
 import { type HeldServer, openHeldServer } from '../harness/held-server.ts'
-import { lie, newName, type Telling, worldOfFile } from '../harness/lie.ts'
 import { type LossyNetwork, openLossyAgent, openLossyProxy } from '../harness/lossy-proxy.ts'
 import { policyParser } from '../harness/policies.ts'
 import type { World } from '../harness/world.ts'
@@ -48,13 +48,13 @@ async function openReceiver(world: World): Promise<HeldServer> {
   return receiver
 }
 
-async function withReceiver(tell: (world: World, receiver: HeldServer) => Promise<void>) {
+async function withReceiver(attempt: (world: World, receiver: HeldServer) => Promise<void>) {
   await inWorld(async (world) => {
     opened ??= openReceiver(world)
     const receiver = await opened
     receiver.onRequest = (_, response) => response.end('{}')
     const before = receiver.bodies.length
-    await tell(world, receiver)
+    await attempt(world, receiver)
     expect(receiver.bodies.length - before).toBe(requestsPerMinute)
   })
 }
@@ -109,13 +109,13 @@ const byConnector = (fate: Fate) => () =>
     }
   })
 
-const ofEach = (tell: (fate: Fate) => Telling): Readonly<Record<string, Telling>> =>
-  Object.fromEntries(Object.entries(fates).map(([name, fate]) => [name, tell(fate)]))
+const ofEach = (attempt: (fate: Fate) => Attempt): Readonly<Record<string, Attempt>> =>
+  Object.fromEntries(Object.entries(fates).map(([name, fate]) => [name, attempt(fate)]))
 
-const named = (way: string, told: Readonly<Record<string, Telling>>) =>
-  Object.fromEntries(Object.entries(told).map(([name, tell]) => [`${way}: ${name}`, tell]))
+const named = (way: string, told: Readonly<Record<string, Attempt>>) =>
+  Object.fromEntries(Object.entries(told).map(([name, attempt]) => [`${way}: ${name}`, attempt]))
 
-lie(
+attack(
   verifies(
     ['deliver:unknown-outcome'],
     'the fate of a second copy does not imply that the first was not acted on',
@@ -129,8 +129,8 @@ lie(
           ofEach((fate) => bySdk(fate, ask)),
         ),
       ),
-    ) as Readonly<Record<string, Telling>>,
+    ) as Readonly<Record<string, Attempt>>,
     mesh: ofEach(byConnector),
-    queue: 'told by lost-response, where a message is published twice',
+    queue: 'tested by lost-response, where a message is published twice',
   },
 )

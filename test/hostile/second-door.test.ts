@@ -1,6 +1,6 @@
 import { expect } from 'vitest'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { type Draft, send, sendAll } from '../harness/doors.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import { talk } from '../harness/raw-http.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
@@ -13,7 +13,7 @@ async function expectSpared(world: World): Promise<void> {
 
 /** Even with the operator's own certificate: what is not the door does not open. */
 const knock =
-  (path: string, draft: Draft = {}): Telling =>
+  (path: string, draft: Draft = {}): Attempt =>
   async (world) => {
     await world.agent('spared')
     const as = world.operator.credential()
@@ -40,7 +40,7 @@ const doors = [
   '/v1/trust/../admin',
 ]
 
-lie(
+attack(
   verifies(
     ['admin:same-pipeline', 'inspect:malformed@gateway'],
     'administration by another door than its own is refused',

@@ -1,6 +1,6 @@
+import { type Attempt, attack } from '../harness/attack.ts'
 import { draftTo, expectQueueRefused, openHall } from '../harness/channels.ts'
 import { send } from '../harness/doors.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import { expectRefused } from '../harness/refusals.ts'
 import { verifies } from '../requirements.ts'
 
@@ -21,7 +21,7 @@ const epochs: Readonly<Record<string, string>> = {
 }
 
 const asked =
-  (query: string): Telling =>
+  (query: string): Attempt =>
   async (world) => {
     const { name } = await openHall(world)
     for (const path of ['keys?', '?']) {
@@ -30,12 +30,12 @@ const asked =
     }
   }
 
-lie(verifies(['inspect:malformed'], 'a query is read whole, and as one number or none'), {
+attack(verifies(['inspect:malformed'], 'a query is read whole, and as one number or none'), {
   gateway: {
     'behind the sequence of a state': (world) =>
       expectRefused(world, 'gateway', {
         code: 'MESSAGE_MALFORMED',
-        tell: () => send(world.control, { ...get, path: '/v1/mesh/state?after=-1?x' }),
+        attempt: () => send(world.control, { ...get, path: '/v1/mesh/state?after=-1?x' }),
       }),
   },
   mesh: 'a connector hands the query to its agent as it came',

@@ -1,7 +1,7 @@
 import { expect } from 'vitest'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { type Draft, send } from '../harness/doors.ts'
 import { answering } from '../harness/echo.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import { eachRefusedOnBoth } from '../harness/refusals.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
@@ -38,7 +38,7 @@ const drafts: readonly Draft[] = [
 ]
 
 const inFields =
-  (transport: 'gateway' | 'mesh'): Telling =>
+  (transport: 'gateway' | 'mesh'): Attempt =>
   async (world) => {
     for (const draft of drafts) await expectNoCard(world, { ...draft, to: 'masked' }, transport)
   }
@@ -57,7 +57,7 @@ async function expectNoCard(
   expect(heard.headers.get('vary')).toEqual(['accept'])
 }
 
-lie(
+attack(
   verifies(
     ['inspect:mask', 'inspect:block', 'inspect:response'],
     'a secret outside of the body does not pass',

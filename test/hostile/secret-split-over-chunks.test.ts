@@ -1,5 +1,5 @@
 import { expect } from 'vitest'
-import { lie, type Telling } from '../harness/lie.ts'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { openStream, streaming } from '../harness/streams.ts'
 import { verifies } from '../requirements.ts'
 
@@ -21,7 +21,7 @@ const splits: Readonly<Record<string, readonly (string | Uint8Array)[]>> = {
 }
 
 const split =
-  (transport: 'gateway' | 'mesh', chunks: readonly (string | Uint8Array)[]): Telling =>
+  (transport: 'gateway' | 'mesh', chunks: readonly (string | Uint8Array)[]): Attempt =>
   async (world) => {
     const heard = await world.echo.during(streaming(chunks), async () => {
       const stream = await openStream(world[transport], { to: 'masked' })
@@ -35,7 +35,7 @@ const split =
   }
 
 const blocked =
-  (transport: 'gateway' | 'mesh'): Telling =>
+  (transport: 'gateway' | 'mesh'): Attempt =>
   async (world) => {
     const chunks = ['data: {"a":1}\n\n', ...Array.from(event), 'data: {"b":2}\n\n']
     const heard = await world.echo.during(streaming(chunks), async () => {
@@ -55,7 +55,7 @@ const onEach = (transport: 'gateway' | 'mesh') => ({
   'in an event that policy blocks': blocked(transport),
 })
 
-lie(
+attack(
   verifies(
     ['inspect:stream-events', 'inspect:mask', 'deliver:events'],
     'a secret that is split over a stream is masked',

@@ -1,10 +1,10 @@
 import { parseLeases } from '@countersign/protocol'
 import type { Identity } from '@countersign/sdk'
 import { expect, vi } from 'vitest'
+import { type Attempt, attack, newName, worldOfFile } from '../harness/attack.ts'
 import { draftTo, leaseBody, openHall, openSealer, orderOf, publish } from '../harness/channels.ts'
 import { deadline } from '../harness/deadline.ts'
 import { send } from '../harness/doors.ts'
-import { lie, newName, type Telling, worldOfFile } from '../harness/lie.ts'
 import { exchangeOf } from '../harness/refusals.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
@@ -27,7 +27,7 @@ interface Channel {
 const inWorld = worldOfFile({ receivers: [] })
 
 const onChannel =
-  (scene: (channel: Channel) => Promise<void>): Telling =>
+  (scene: (channel: Channel) => Promise<void>): Attempt =>
   () =>
     inWorld(async (world) => {
       const { name, members } = await openHall(
@@ -58,64 +58,70 @@ const onChannel =
 const forbidden = (world: World, text: string) =>
   world.admin('policy.put', { name: 'late.cedar', text })
 
-lie(verifies(['revoke:sender'], 'a message from a sender that lost its right is not handed out'), {
-  gateway: 'messages wait on channels only',
-  mesh: 'messages wait on channels only',
-  queue: {
-    'in quarantine it is held, and handed out once the sender is released': onChannel(
-      async ({ world, put, take, sender }) => {
-        await put(2)
-        await world.admin('agent.quarantine', { name: sender.name, reason: 'told to' })
-        const { offsets, facts } = await take()
-        expect(offsets).toEqual([])
-        expect(facts).toMatchObject({ messages: 0, 'messages.held': 2 })
-        await world.admin('agent.restore', { name: sender.name, reason: 'told to' })
-        await world.clock.later(11_000, async () => {
-          // As if they had never been looked at.
-          expect(await take()).toMatchObject({ offsets: [1, 2], attempts: [1, 1] })
-        })
-      },
-    ),
-    'of a revoked sender it is a dead letter': onChannel(
-      async ({ world, name, put, take, sender }) => {
-        await put(2)
-        await world.admin('agent.revoke', { name: sender.name, reason: 'told to' })
-        const { offsets, facts } = await take()
-        expect(offsets).toEqual([])
-        expect(facts).toMatchObject({ messages: 0, 'offsets.dead': '1 2' })
-        expect(await world.admin('channel.dead', { name })).toMatchObject([
-          { offset: 1, reason: 'its sender was revoked' },
-          { offset: 2, reason: 'its sender was revoked' },
-        ])
-        await world.clock.later(11_000, async () => {
-          expect((await take()).facts).not.toHaveProperty('offsets.dead')
-        })
-      },
-    ),
-    'messages that policy now denies are kept back, by the labels of each message': onChannel(
-      async ({ world, put, take, sender }) => {
-        await put(1)
-        await put(1, ['restricted'])
-        await forbidden(
-          world,
-          `@id("late") forbid(principal == Agent::"${sender.name}", action == Action::"publish", resource)
+attack(
+  verifies(['revoke:sender'], 'a message from a sender that lost its right is not handed out'),
+  {
+    gateway: 'messages wait on channels only',
+    mesh: 'messages wait on channels only',
+    queue: {
+      'in quarantine it is held, and handed out once the sender is released': onChannel(
+        async ({ world, put, take, sender }) => {
+          await put(2)
+          await world.admin('agent.quarantine', { name: sender.name, reason: 'told to' })
+          const { offsets, facts } = await take()
+          expect(offsets).toEqual([])
+          expect(facts).toMatchObject({ messages: 0, 'messages.held': 2 })
+          await world.admin('agent.restore', { name: sender.name, reason: 'told to' })
+          await world.clock.later(11_000, async () => {
+            // As if they had never been looked at.
+            expect(await take()).toMatchObject({ offsets: [1, 2], attempts: [1, 1] })
+          })
+        },
+      ),
+      'of a revoked sender it is a dead letter': onChannel(
+        async ({ world, name, put, take, sender }) => {
+          await put(2)
+          await world.admin('agent.revoke', { name: sender.name, reason: 'told to' })
+          const { offsets, facts } = await take()
+          expect(offsets).toEqual([])
+          expect(facts).toMatchObject({ messages: 0, 'offsets.dead': '1 2' })
+          expect(await world.admin('channel.dead', { name })).toMatchObject([
+            { offset: 1, reason: 'its sender was revoked' },
+            { offset: 2, reason: 'its sender was revoked' },
+          ])
+          await world.clock.later(11_000, async () => {
+            expect((await take()).facts).not.toHaveProperty('offsets.dead')
+          })
+        },
+      ),
+      'messages that policy now denies are kept back, by the labels of each message': onChannel(
+        async ({ world, put, take, sender }) => {
+          await put(1)
+          await put(1, ['restricted'])
+          await forbidden(
+            world,
+            `@id("late") forbid(principal == Agent::"${sender.name}", action == Action::"publish", resource)
 when { context.labels.contains("restricted") };`,
-        )
-        expect((await take()).offsets).toEqual([1])
-        await forbidden(world, '@id("late") forbid(principal == Agent::"other", action, resource);')
-        await world.clock.later(11_000, async () => {
-          expect(await take()).toMatchObject({ offsets: [2], attempts: [1] })
-        })
-      },
-    ),
-    'a flood of it does not hide what others sent': onChannel(
-      async ({ world, name, put, take, sender }) => {
-        for (let batch = 0; batch < 5; batch++) await put(64)
-        const other = await openSealer(world, name, world.caller)
-        await publish(world, name, [other.seal(orderOf()).bytes])
-        await world.admin('agent.quarantine', { name: sender.name, reason: 'told to' })
-        await vi.waitFor(async () => expect((await take()).offsets).toEqual([321]), deadline)
-      },
-    ),
+          )
+          expect((await take()).offsets).toEqual([1])
+          await forbidden(
+            world,
+            '@id("late") forbid(principal == Agent::"other", action, resource);',
+          )
+          await world.clock.later(11_000, async () => {
+            expect(await take()).toMatchObject({ offsets: [2], attempts: [1] })
+          })
+        },
+      ),
+      'a flood of it does not hide what others sent': onChannel(
+        async ({ world, name, put, take, sender }) => {
+          for (let batch = 0; batch < 5; batch++) await put(64)
+          const other = await openSealer(world, name, world.caller)
+          await publish(world, name, [other.seal(orderOf()).bytes])
+          await world.admin('agent.quarantine', { name: sender.name, reason: 'told to' })
+          await vi.waitFor(async () => expect((await take()).offsets).toEqual([321]), deadline)
+        },
+      ),
+    },
   },
-})
+)

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { expect } from 'vitest'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { type Door, type Draft, send } from '../harness/doors.ts'
 import { answering } from '../harness/echo.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import { exchangeOf, expectHeard, expectOutcome } from '../harness/refusals.ts'
 import { openStream, streaming } from '../harness/streams.ts'
 import type { World } from '../harness/world.ts'
@@ -33,7 +33,7 @@ const thefts: Readonly<Record<string, Draft>> = {
 }
 
 const steal =
-  (transport: 'gateway' | 'mesh', draft: Draft): Telling =>
+  (transport: 'gateway' | 'mesh', draft: Draft): Attempt =>
   async (world) => {
     const door = world[transport]
     const id = await sessionOf(world, door, draft.to ?? '')
@@ -51,7 +51,7 @@ const steal =
 
 /** The transport of MCP 2024-11-05 gives the address of a session in an event. */
 const listen =
-  (transport: 'gateway' | 'mesh', to: string): Telling =>
+  (transport: 'gateway' | 'mesh', to: string): Attempt =>
   async (world) => {
     const door = world[transport]
     const id = randomBytes(16).toString('hex')
@@ -88,7 +88,7 @@ const onEach = (transport: 'gateway' | 'mesh') => ({
   'over HTTP+SSE where the protocol is open': listen(transport, 'echo'),
 })
 
-lie(
+attack(
   verifies(
     ['authenticate:someone@gateway', 'authenticate:someone@mesh'],
     'a session id is not a credential',

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { expect } from 'vitest'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { type Door, type Draft, refusalOf, send } from '../harness/doors.ts'
 import { answering } from '../harness/echo.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import type { Heard } from '../harness/raw-http.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
@@ -29,7 +29,7 @@ const errorOf = ({ body }: Heard): unknown => JSON.parse(body.toString())
  */
 const error =
   (draft: Draft, [refusal, code]: readonly [string, number], isMcp = true) =>
-  (transport: 'gateway' | 'mesh'): Telling =>
+  (transport: 'gateway' | 'mesh'): Attempt =>
   async (world) => {
     const door = world[transport]
     const before = world.echo.reached.length
@@ -46,7 +46,7 @@ const error =
 /** A request that is not JSON-RPC does not get a JSON-RPC answer. */
 const status =
   (draft: Draft, refusal: string) =>
-  (transport: 'gateway' | 'mesh'): Telling =>
+  (transport: 'gateway' | 'mesh'): Attempt =>
   async (world) => {
     const heard = await inSession(world, world[transport], draft)
     expect([heard.status, refusalOf(heard)]).toEqual([400, refusal])
@@ -92,10 +92,10 @@ const ways = {
   ),
 }
 
-const onEach = (transport: 'gateway' | 'mesh'): Record<string, Telling> =>
-  Object.fromEntries(Object.entries(ways).map(([way, telling]) => [way, telling(transport)]))
+const onEach = (transport: 'gateway' | 'mesh'): Record<string, Attempt> =>
+  Object.fromEntries(Object.entries(ways).map(([way, attempt]) => [way, attempt(transport)]))
 
-lie(verifies(['authorize:operation'], 'anything unknown inside a session does not end it'), {
+attack(verifies(['authorize:operation'], 'anything unknown inside a session does not end it'), {
   gateway: onEach('gateway'),
   mesh: onEach('mesh'),
   queue: 'channels know no sessions of the protocols above',

@@ -9,8 +9,8 @@ import {
 } from '@countersign/protocol'
 import type { Identity } from '@countersign/sdk'
 import { expect } from 'vitest'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { agentId, bodyOf, type Door, type Draft, refusalOf, send } from '../harness/doors.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import { type DraftOf, eachRefusedOnBoth, exchangeOf } from '../harness/refusals.ts'
 import { sha256, signed } from '../harness/signed.ts'
 import type { World } from '../harness/world.ts'
@@ -85,7 +85,7 @@ const proven = (transport: 'gateway' | 'mesh') => ({
         const door = world[transport]
         const headers = await foreign(door, world.caller, { tag, label: 'fabric' })
         expect(await attestorOf(world, door, headers)).toBe(unsigned[transport])
-      }) satisfies Telling,
+      }) satisfies Attempt,
     ]),
   ),
   ...Object.fromEntries(
@@ -100,7 +100,7 @@ const proven = (transport: 'gateway' | 'mesh') => ({
         const labels = String(arrived?.['signature-input'] ?? '').match(/(?<=^|, )[a-z0-9]+(?==)/g)
         // An outgoing message names each signer by the one label that is its own.
         if (labels !== null) expect(labels).toEqual(['caller', 'fabric'])
-      }) satisfies Telling,
+      }) satisfies Attempt,
     ]),
   ),
   'the caller’s own next to one of another application': (async (world) => {
@@ -112,7 +112,7 @@ const proven = (transport: 'gateway' | 'mesh') => ({
     const extra = Object.fromEntries(other)
     const headers = changed(ours, (name, value) => `${value}, ${extra[name]}`)
     expect(await attestorOf(world, door, headers)).toBe('caller')
-  }) satisfies Telling,
+  }) satisfies Attempt,
 })
 
 const refusals = eachRefusedOnBoth('SIGNATURE_REJECTED', {
@@ -148,11 +148,11 @@ const refusals = eachRefusedOnBoth('SIGNATURE_REJECTED', {
   'one that was made for a bare name': to('echo'),
 })
 
-lie(
+attack(
   verifies(['authenticate:signature'], 'a signature is attributed only by its key, tag and cover'),
   {
     gateway: { ...refusals.gateway, ...proven('gateway') },
     mesh: { ...refusals.mesh, ...proven('mesh') },
-    queue: 'told by signature-on-a-channel',
+    queue: 'tested by signature-on-a-channel',
   },
 )

@@ -2,6 +2,7 @@ import { encodeFrames, parseLeases } from '@countersign/protocol'
 import type { Identity } from '@countersign/sdk'
 import { expect } from 'vitest'
 import { settlementOf } from '../harness/acknowledgements.ts'
+import { type Attempt, attack } from '../harness/attack.ts'
 import {
   draftTo,
   expectQueueRefused,
@@ -13,7 +14,6 @@ import {
   publish,
 } from '../harness/channels.ts'
 import { agentId, type Draft, field, type HeaderList, refusalOf, send } from '../harness/doors.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import { exchangeOf } from '../harness/refusals.ts'
 import { signed } from '../harness/signed.ts'
 import type { World } from '../harness/world.ts'
@@ -130,15 +130,15 @@ const forgedFields: HeaderList = [
 ]
 
 const onEachWay = Object.fromEntries(
-  Object.entries(askings).flatMap(([what, asked]): [string, Telling][] => [
-    ...Object.entries(refusals).map(([way, edit]): [string, Telling] => [
+  Object.entries(askings).flatMap(([what, asked]): [string, Attempt][] => [
+    ...Object.entries(refusals).map(([way, edit]): [string, Attempt] => [
       `${what}: ${way}`,
       async (world) => {
         const heard = await askSigned(world, await asked(world), edit)
         await expectQueueRefused(world, heard, 'SIGNATURE_REJECTED')
       },
     ]),
-    ...Object.entries(believed).map(([way, [edit, attestor]]): [string, Telling] => [
+    ...Object.entries(believed).map(([way, [edit, attestor]]): [string, Attempt] => [
       `${what}: ${way} is its word`,
       async (world) => {
         const asking = await asked(world)
@@ -176,7 +176,7 @@ const onEachWay = Object.fromEntries(
  * A receiver gets the content that its sender sealed; none of it stands next to the fabric’s own
  * statements.
  */
-const sealedRefusal: Telling = async (world) => {
+const sealedRefusal: Attempt = async (world) => {
   const { channel, listener, sealer } = await openScene(world)
   const problem = { type: 'about:blank', code: 'RATE_LIMITED', retry: true, status: 429 }
   const { bytes } = sealer.seal(
@@ -199,7 +199,7 @@ const sealedRefusal: Telling = async (world) => {
  * consumer’s.
  */
 const imitatedReason =
-  (reason: string): Telling =>
+  (reason: string): Attempt =>
   async (world) => {
     const { channel, listener, sealer } = await openScene(world)
     await publish(world, channel, [sealer.seal(orderOf()).bytes])
@@ -214,20 +214,20 @@ const imitatedReason =
   }
 
 const labelled =
-  (label: string): Telling =>
+  (label: string): Attempt =>
   async (world) => {
     const { sealer } = await openScene(world)
     expect(() => sealer.seal(orderOf({ labels: [label] }))).toThrow(TypeError)
   }
 
-lie(
+attack(
   verifies(
     ['authenticate:signature', 'inspect:refusals-are-ours'],
     'on a channel no member speaks for another member or for the fabric',
   ),
   {
-    gateway: 'told by signature-label, forged-identity-header and imitated-refusal',
-    mesh: 'told by signature-label, forged-identity-header and imitated-refusal',
+    gateway: 'tested by signature-label, forged-identity-header and imitated-refusal',
+    mesh: 'tested by signature-label, forged-identity-header and imitated-refusal',
     queue: {
       ...onEachWay,
       'a refusal as a sealed message': sealedRefusal,

@@ -1,8 +1,8 @@
 import { type AddressInfo, createServer } from 'node:net'
 import { expect, vi } from 'vitest'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { deadline } from '../harness/deadline.ts'
 import { type Door, field, refusalOf, send } from '../harness/doors.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import { exchangeOf } from '../harness/refusals.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
@@ -14,7 +14,7 @@ const pieces = 20_000
 
 /** A body of a few kilobytes, each of its bytes a chunk of its own. */
 const asRequest =
-  (transport: Transport): Telling =>
+  (transport: Transport): Attempt =>
   async (world) => {
     const heard = await send(world[transport], {
       body: null,
@@ -74,7 +74,7 @@ async function open(world: World): Promise<Readonly<Record<Transport, Door>>> {
 }
 
 const asAnswer =
-  (transport: Transport): Telling =>
+  (transport: Transport): Attempt =>
   async (world) => {
     const heard = await send((await doorsIn(world))[transport])
     expect(refusalOf(heard)).toBe('OUTCOME_UNKNOWN')
@@ -83,12 +83,12 @@ const asAnswer =
     expect(last?.facts).toMatchObject({ result: 'unknown', progress: 'sent' })
   }
 
-const onEach = (transport: Transport): Readonly<Record<string, Telling>> => ({
+const onEach = (transport: Transport): Readonly<Record<string, Attempt>> => ({
   'as a request': asRequest(transport),
   'as an answer': asAnswer(transport),
 })
 
-lie(
+attack(
   verifies(
     ['inspect:bounds@gateway', 'inspect:bounds@mesh', 'operate:fair-streams'],
     'a body in single bytes costs no more than its pieces may',

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import { expect } from 'vitest'
+import { atOnce, attack } from '../harness/attack.ts'
 import { field, refusalOf, send } from '../harness/doors.ts'
-import { atOnce, lie } from '../harness/lie.ts'
 import { dial, type Heard, parseHeard } from '../harness/raw-http.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
@@ -55,7 +55,7 @@ const slow = atOnce({
   bodyAtGateway: bodyIsRefused,
 })
 
-lie(
+attack(
   verifies(
     ['operate:slow-requests'],
     'a request that never becomes whole is refused with the limit, and keeps no other client waiting',

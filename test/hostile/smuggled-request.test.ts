@@ -1,6 +1,6 @@
 import { expect } from 'vitest'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { type Draft, sendAll } from '../harness/doors.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import { expectRefused } from '../harness/refusals.ts'
 import { verifies } from '../requirements.ts'
 
@@ -15,7 +15,7 @@ const framed =
 
 const chunked = framed('Transfer-Encoding: chunked')
 
-const lies: Readonly<Record<string, Draft>> = {
+const attacks: Readonly<Record<string, Draft>> = {
   'a length and chunks': {
     edit: framed('Content-Length: 4', 'Transfer-Encoding: chunked'),
     payload: [`0\r\n\r\n${hidden}`],
@@ -69,11 +69,11 @@ const lies: Readonly<Record<string, Draft>> = {
 }
 
 const smuggle =
-  (transport: 'gateway' | 'mesh', draft: Draft): Telling =>
+  (transport: 'gateway' | 'mesh', draft: Draft): Attempt =>
   async (world) =>
     expectRefused(world, transport, {
       code: 'MESSAGE_MALFORMED',
-      tell: async () => {
+      attempt: async () => {
         // A second answer would be the one to the hidden request.
         const [heard, ...others] = await sendAll(world[transport], draft, 2)
         expect(others).toEqual([])
@@ -83,9 +83,11 @@ const smuggle =
     })
 
 const onEach = (transport: 'gateway' | 'mesh') =>
-  Object.fromEntries(Object.entries(lies).map(([way, draft]) => [way, smuggle(transport, draft)]))
+  Object.fromEntries(
+    Object.entries(attacks).map(([way, draft]) => [way, smuggle(transport, draft)]),
+  )
 
-lie(verifies(['deliver:rebuilt'], 'a request inside a request is refused'), {
+attack(verifies(['deliver:rebuilt'], 'a request inside a request is refused'), {
   gateway: onEach('gateway'),
   mesh: onEach('mesh'),
   queue: 'members come in by the gateway, and sealed messages have their own length',

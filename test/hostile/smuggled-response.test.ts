@@ -1,8 +1,8 @@
 import type { AddressInfo } from 'node:net'
 import { createServer, type Socket } from 'node:net'
 import { expect } from 'vitest'
+import { attack } from '../harness/attack.ts'
 import { refusalOf, send } from '../harness/doors.ts'
-import { lie } from '../harness/lie.ts'
 import { exchangeOf } from '../harness/refusals.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
@@ -46,7 +46,7 @@ async function inWorld(world: World, bytes: string): Promise<void> {
   }
 }
 
-lie(
+attack(
   verifies(
     ['deliver:rebuilt', 'inspect:response', 'operate:fail-closed@gateway'],
     'a response inside a response does not reach any caller',

@@ -1,6 +1,6 @@
 import { expect } from 'vitest'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { refusalOf, send } from '../harness/doors.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import { eachRefusedOnBoth, expectAnswerRefused } from '../harness/refusals.ts'
 import { verifies } from '../requirements.ts'
 
@@ -162,11 +162,11 @@ function escapedNames(value: object): string {
 }
 
 const answered =
-  (transport: 'gateway' | 'mesh', type: string, body: string): Telling =>
+  (transport: 'gateway' | 'mesh', type: string, body: string): Attempt =>
   (world) =>
     expectAnswerRefused(world, transport, {
       code: 'RESPONSE_REJECTED',
-      tell: () =>
+      attempt: () =>
         world.echo.during(
           (_, response) => response.writeHead(200, { 'content-type': type }).end(body),
           () => send(world[transport], { path: '/about', method: 'GET', body: null }),
@@ -174,7 +174,7 @@ const answered =
     })
 
 const inEvent =
-  (transport: 'gateway' | 'mesh', body: string): Telling =>
+  (transport: 'gateway' | 'mesh', body: string): Attempt =>
   async (world) => {
     const heard = await world.echo.during(
       (_, response) =>
@@ -201,7 +201,7 @@ const harmless: readonly string[] = [
 ]
 
 const harmlessPass =
-  (transport: 'gateway' | 'mesh'): Telling =>
+  (transport: 'gateway' | 'mesh'): Attempt =>
   async (world) => {
     for (const body of harmless) {
       const type = body.startsWith('{') ? 'application/json' : 'text/plain'
@@ -214,7 +214,7 @@ const harmlessPass =
   }
 
 const read =
-  (transport: 'gateway' | 'mesh'): Telling =>
+  (transport: 'gateway' | 'mesh'): Attempt =>
   async (world) => {
     for (const path of ['/.well-known/agent-card.json', '/deep/.well-known/agent.json?a=1']) {
       const heard = await world.echo.during(
@@ -247,7 +247,7 @@ const onEach = (transport: 'gateway' | 'mesh') => ({
   'and documents that are none pass': harmlessPass(transport),
 })
 
-lie(
+attack(
   verifies(
     ['authorize:operation', 'deliver:cards'],
     'an agent card reaches no caller with addresses that lead past the fabric',

@@ -1,6 +1,7 @@
 import { LEASE_WAIT_MS_MAX, type MeshState, parseLeases } from '@countersign/protocol'
 import type { Identity } from '@countersign/sdk'
 import { expect, vi } from 'vitest'
+import { type Attempt, attack, newName } from '../harness/attack.ts'
 import {
   draftTo,
   expectQueueRefused,
@@ -13,12 +14,11 @@ import {
 } from '../harness/channels.ts'
 import { deadline } from '../harness/deadline.ts'
 import { type Draft, field, send } from '../harness/doors.ts'
-import { lie, newName, type Telling } from '../harness/lie.ts'
 import { talk } from '../harness/raw-http.ts'
 import { exchangeOf, expectHeard, untilRefused } from '../harness/refusals.ts'
 import { openPolls, type PollAnswer, sequenceOf, untilNews } from '../harness/state-polls.ts'
 import { tokenFor } from '../harness/tokens.ts'
-import type { Told, World } from '../harness/world.ts'
+import type { ExplainedEntry, World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
 const overloaded = ['OVERLOADED', 'OVERLOADED']
@@ -82,7 +82,7 @@ async function overtaken(
 }
 
 const buffered =
-  (transport: 'gateway' | 'mesh', way: string): Telling =>
+  (transport: 'gateway' | 'mesh', way: string): Attempt =>
   async (world) => {
     const [reason, end] = endings[way] ?? ['', forbid]
     const name = `overtaken-${way.replaceAll(' ', '-')}-${transport}`
@@ -104,7 +104,7 @@ const buffered =
  * agent: only the receiver's connector states the withdrawal, and the fabric takes no entry about
  * that, so that nothing is certain here.
  */
-const atOwnConnector: Telling = async (world) => {
+const atOwnConnector: Attempt = async (world) => {
   const name = 'overtaken-at-home'
   const agent = await world.agent(name, ['caller'])
   const { port, authority, path } = await world.connectors.loopback(name, 'echo', '/')
@@ -171,14 +171,16 @@ async function waitingLease(world: World, channel: string, as: Identity) {
   })
   // The fabric has decided: what changes from here on changes the right of a lease that waits.
   await vi.waitFor(async () => {
-    const recent = (await world.admin('ledger.recent', { countMax: 50 })) as readonly Told[]
+    const recent = (await world.admin('ledger.recent', {
+      countMax: 50,
+    })) as readonly ExplainedEntry[]
     const ofLease = recent.filter(({ facts }) => facts['receiver'] === channel)
     expect(ofLease.map(({ kind }) => kind)).toContain('intent')
   }, deadline)
   return { asking }
 }
 
-lie(
+attack(
   verifies(
     ['authorize:every-delivery', 'revoke:lease'],
     'content that was permitted when it was asked for is not handed over once it no longer is',

@@ -2,14 +2,14 @@ import { expect } from 'vitest'
 import { connectorAgent } from '../../packages/fabric/src/cli/connector-agent.ts'
 import { openConnector } from '../../packages/fabric/src/compose/connector.ts'
 import { systemRandom } from '../../packages/fabric/src/lib/random.ts'
+import { attack } from '../harness/attack.ts'
 import { ShiftedClock } from '../harness/clock.ts'
 import { bytesOf, field, refusalOf } from '../harness/doors.ts'
-import { lie } from '../harness/lie.ts'
 import { policyParser } from '../harness/policies.ts'
 import { talk } from '../harness/raw-http.ts'
 import { verifies } from '../requirements.ts'
 
-lie(
+attack(
   verifies(
     ['operate:fail-closed@mesh', 'authorize:attributes@mesh'],
     'a connector that receives nothing new from the fabric decides nothing',

@@ -1,9 +1,9 @@
-import { lie } from '../harness/lie.ts'
+import { attack } from '../harness/attack.ts'
 import { eachRefusedOnBoth } from '../harness/refusals.ts'
 import { signed } from '../harness/signed.ts'
 import { verifies } from '../requirements.ts'
 
-lie(
+attack(
   verifies(
     ['authenticate:signature', 'authenticate:replay'],
     'a signature of another time is refused',
@@ -15,6 +15,6 @@ lie(
       'of the beginning of time': (world, door) =>
         signed(door, world.caller, {}, { createdIn: -Math.floor(Date.now() / 1000) }),
     }),
-    queue: 'told of sealed messages by expired-message',
+    queue: 'tested for sealed messages by expired-message',
   },
 )

@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import type { ServerResponse } from 'node:http'
 import { expect, vi } from 'vitest'
+import { type Attempt, attack, newName } from '../harness/attack.ts'
 import { deadline } from '../harness/deadline.ts'
 import { type Door, field, refusalOf, send } from '../harness/doors.ts'
 import { answering } from '../harness/echo.ts'
 import { withLateNews } from '../harness/late-news.ts'
-import { lie, newName, type Telling } from '../harness/lie.ts'
 import { watchingPools } from '../harness/pools.ts'
 import type { Heard } from '../harness/raw-http.ts'
 import { openStream, streaming } from '../harness/streams.ts'
@@ -100,7 +100,7 @@ const busy = rpc('SendMessage', { message: { messageId: 'busy' } })
 
 /** Calls of others hold all connections; the right ends while the supervisor's waits for one. */
 const queued =
-  (open: Opening, right: Right): Telling =>
+  (open: Opening, right: Right): Attempt =>
   async (world) => {
     const scene = await open(world)
     const { door, to, task, as } = scene
@@ -151,7 +151,7 @@ async function untilHeard({ door, to, task, as }: Scene, pending: Promise<unknow
  * The gateway forwards what it has permitted; the right ends while the connector waits for news.
  */
 const forwarded =
-  (right: Right): Telling =>
+  (right: Right): Attempt =>
   async (world) => {
     const to = newName('watched')
     await withLateNews(world, to, async ({ cut, tell }) => {
@@ -186,7 +186,7 @@ async function untilIntended(world: World, boss: string): Promise<void> {
 
 /** Nothing flows when the right ends: of the stream of one task, or of one that lists tasks. */
 const streamed =
-  (open: Opening, right: Right, method: 'SubscribeToTask' | 'ListTasks'): Telling =>
+  (open: Opening, right: Right, method: 'SubscribeToTask' | 'ListTasks'): Attempt =>
   async (world) => {
     const scene = await open(world)
     const { door, to, task, as } = scene
@@ -209,14 +209,14 @@ const streamed =
 
 const onEach = (open: Opening) =>
   Object.fromEntries(
-    (['administer', 'call'] as const).flatMap((right): [string, Telling][] => [
+    (['administer', 'call'] as const).flatMap((right): [string, Attempt][] => [
       [`${right} ends while a connection is waited for`, queued(open, right)],
       [`${right} ends in the stream of a task`, streamed(open, right, 'SubscribeToTask')],
       [`${right} ends in a stream of lists`, streamed(open, right, 'ListTasks')],
     ]),
   )
 
-lie(
+attack(
   verifies(
     ['authorize:every-delivery', 'authorize:task-owner'],
     'the right to tasks of others is decided on again after every wait, as the right to call is',

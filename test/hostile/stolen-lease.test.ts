@@ -1,9 +1,9 @@
 import { expect } from 'vitest'
 import { acknowledge, leaseTwo, settledIn } from '../harness/acknowledgements.ts'
-import { lie } from '../harness/lie.ts'
+import { attack } from '../harness/attack.ts'
 import { verifies } from '../requirements.ts'
 
-lie(
+attack(
   verifies(
     ['queue:fenced-acknowledgement'],
     'an acknowledgement under the lease of another changes nothing',

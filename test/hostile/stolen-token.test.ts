@@ -1,12 +1,12 @@
+import { attack } from '../harness/attack.ts'
 import { refusedOnQueue } from '../harness/channels.ts'
-import { lie } from '../harness/lie.ts'
 import { refused } from '../harness/refusals.ts'
 import { tokenFor } from '../harness/tokens.ts'
 import { verifies } from '../requirements.ts'
 
 const bearer = (token: string) => [['Authorization', `Bearer ${token}`]] as const
 
-lie(
+attack(
   verifies(
     ['authenticate:key-bound', 'authenticate:conflicting'],
     'a token is refused from any caller except the one to which it was bound',

@@ -1,6 +1,6 @@
 import { expect } from 'vitest'
+import { attack } from '../harness/attack.ts'
 import { send } from '../harness/doors.ts'
-import { lie } from '../harness/lie.ts'
 import { verifies } from '../requirements.ts'
 
 /** Files lie behind these paths; none but the log's own may be had. */
@@ -22,7 +22,7 @@ const paths = [
   '/console/..%5c..%5cstate.db',
 ]
 
-lie(verifies(['record:no-bodies'], 'a file that is not the log’s is not handed out'), {
+attack(verifies(['record:no-bodies'], 'a file that is not the log’s is not handed out'), {
   gateway: Object.fromEntries(
     paths.map((path) => [
       path,

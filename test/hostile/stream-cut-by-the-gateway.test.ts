@@ -1,8 +1,8 @@
 import { expect, vi } from 'vitest'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { deadline } from '../harness/deadline.ts'
 import type { Answering } from '../harness/echo.ts'
-import { openLiar } from '../harness/liar.ts'
-import { lie, type Telling } from '../harness/lie.ts'
+import { openMaliciousServer } from '../harness/malicious-server.ts'
 import { streaming } from '../harness/streams.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
@@ -97,7 +97,7 @@ const policies: Readonly<Record<string, (name: string) => string>> = {
 }
 
 const withdrawn =
-  (reason: 'policy-denies' | 'policy-tightened'): Telling =>
+  (reason: 'policy-denies' | 'policy-tightened'): Attempt =>
   async (world) => {
     const name = `cut-by-${reason}`
     await world.agent(name, ['caller'])
@@ -139,7 +139,7 @@ const ended = Object.fromEntries(
         await stream.close()
         await expectCut(world, stream, heard, expected)
       })
-    }) satisfies Telling,
+    }) satisfies Attempt,
   ]),
 )
 
@@ -158,12 +158,12 @@ const forged: Readonly<Record<string, string>> = {
 /**
  * Straight from the receiver, whose connector is none: nothing but the caller's side inspects it.
  */
-const fromReceiver: Telling = async (world) => {
+const fromReceiver: Attempt = async (world) => {
   const name = 'imitates-in-streams'
   const receiver = await world.agent(name, ['open'])
   let event = ''
   let isDirect = false
-  const liar = await openLiar(receiver, ({ headers }) => {
+  const maliciousServer = await openMaliciousServer(receiver, ({ headers }) => {
     isDirect = !Object.hasOwn(headers, 'countersign-exchange')
     const body = `${first}${event}\ndata: {"code":"WITHDRAWN","reason":"policy-tightened"}\n\n${first}`
     return { status: 200, headers: [['content-type', 'text/event-stream']], body }
@@ -186,7 +186,7 @@ const fromReceiver: Telling = async (world) => {
       expect(closing?.facts).toMatchObject({ code: 'RESPONSE_REJECTED', result: 'cut' })
     }
   } finally {
-    await liar.close()
+    await maliciousServer.close()
   }
 }
 
@@ -210,12 +210,12 @@ const wordsAfter: Readonly<Record<string, string>> = {
   'the end of a connection': 'data: half',
 }
 
-const errorFirst: Telling = async (world) => {
+const errorFirst: Attempt = async (world) => {
   const name = 'errs-before-it-refuses'
   const receiver = await world.agent(name, ['open'])
   let last = ''
   let isDirect = false
-  const liar = await openLiar(receiver, ({ headers }) => {
+  const maliciousServer = await openMaliciousServer(receiver, ({ headers }) => {
     isDirect = !Object.hasOwn(headers, 'countersign-exchange')
     const body = `${rpcError}${last}`
     return { status: 200, headers: [['content-type', 'text/event-stream']], body }
@@ -240,11 +240,11 @@ const errorFirst: Telling = async (world) => {
       ])
     }
   } finally {
-    await liar.close()
+    await maliciousServer.close()
   }
 }
 
-lie(
+attack(
   verifies(
     ['inspect:refusals-are-ours'],
     'the end of a stream is attributed to the party that ended it',

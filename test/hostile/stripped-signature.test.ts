@@ -1,6 +1,6 @@
 import { expect } from 'vitest'
+import { attack } from '../harness/attack.ts'
 import { field, send } from '../harness/doors.ts'
-import { lie } from '../harness/lie.ts'
 import { refused, refusedOnBoth } from '../harness/refusals.ts'
 import { signed } from '../harness/signed.ts'
 import { verifies } from '../requirements.ts'
@@ -12,7 +12,7 @@ const cut = (transport: 'gateway' | 'mesh', field: string) =>
     return { ...draft, headers: (draft.headers ?? []).filter(([name]) => name !== field) }
   })
 
-lie(
+attack(
   verifies(
     ['countersign:request', 'authenticate:signature'],
     'a request without the signature that policy asks for is refused',

@@ -1,5 +1,5 @@
 import { formatContentDigest } from '@countersign/protocol'
-import { lie } from '../harness/lie.ts'
+import { attack } from '../harness/attack.ts'
 import { eachRefusedOnBoth } from '../harness/refusals.ts'
 import { sha256, signed } from '../harness/signed.ts'
 import { verifies } from '../requirements.ts'
@@ -7,7 +7,7 @@ import { verifies } from '../requirements.ts'
 const honest = '{"pay":10}'
 const swapped = '{"pay":99}'
 
-lie(
+attack(
   verifies(
     ['authenticate:signature', 'countersign:request'],
     'a body that was swapped after it was signed is refused',
@@ -46,6 +46,6 @@ lie(
         return { ...draft, headers, body: swapped }
       },
     }),
-    queue: 'told of sealed messages by swapped-ciphertext',
+    queue: 'tested for sealed messages by swapped-ciphertext',
   },
 )

@@ -1,4 +1,5 @@
 import { expect } from 'vitest'
+import { attack } from '../harness/attack.ts'
 import {
   expectQueueRefused,
   lease,
@@ -7,17 +8,16 @@ import {
   orderOf,
   publish,
 } from '../harness/channels.ts'
-import { lie } from '../harness/lie.ts'
 import { verifies } from '../requirements.ts'
 
-lie(
+attack(
   verifies(
     ['queue:sender-proved', 'authenticate:signature@queue'],
     'a message that was sealed for another channel is refused',
   ),
   {
-    gateway: 'told of requests by swapped-path',
-    mesh: 'told of requests by swapped-path',
+    gateway: 'tested for requests by swapped-path',
+    mesh: 'tested for requests by swapped-path',
     queue: async (world) => {
       const [meant, other] = [await openHall(world), await openHall(world)]
       const sealer = await openSealer(world, meant.name, world.caller)

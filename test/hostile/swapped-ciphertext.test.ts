@@ -1,5 +1,6 @@
 import { parseSealedMessage } from '@countersign/protocol'
 import { expect } from 'vitest'
+import { type Attempt, attack } from '../harness/attack.ts'
 import {
   expectQueueRefused,
   lease,
@@ -9,7 +10,6 @@ import {
   publish,
 } from '../harness/channels.ts'
 import { refusalOf } from '../harness/doors.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import { verifies } from '../requirements.ts'
 
 type Part = 'commitment' | 'ciphertext' | 'tag' | 'signature'
@@ -21,7 +21,7 @@ function flipped(bytes: Uint8Array, at: number, bit = 0): Uint8Array {
 }
 
 const swap =
-  (part: Part): Telling =>
+  (part: Part): Attempt =>
   async (world) => {
     const { name } = await openHall(world)
     const sealer = await openSealer(world, name, world.caller)
@@ -33,7 +33,7 @@ const swap =
     expect(await lease(world, name, world.caller)).toEqual([])
   }
 
-const everyHeaderBit: Telling = async (world) => {
+const everyHeaderBit: Attempt = async (world) => {
   const { name } = await openHall(world)
   const sealer = await openSealer(world, name, world.caller)
   const { bytes } = sealer.seal(orderOf({ labels: ['public'], orderingKey: 'a' }))
@@ -49,7 +49,7 @@ const everyHeaderBit: Telling = async (world) => {
   expect(await lease(world, name, world.caller)).toEqual([])
 }
 
-const spliced: Telling = async (world) => {
+const spliced: Attempt = async (world) => {
   const { name } = await openHall(world)
   const sealer = await openSealer(world, name, world.caller)
   const first = sealer.seal(orderOf()).bytes
@@ -63,14 +63,14 @@ const spliced: Telling = async (world) => {
   await expectQueueRefused(world, await publish(world, name, [copy]), 'SIGNATURE_REJECTED')
 }
 
-lie(
+attack(
   verifies(
     ['queue:sender-proved', 'inspect:bounds@queue'],
     'a sealed message of which one bit was changed is refused',
   ),
   {
-    gateway: 'told of requests by swapped-body',
-    mesh: 'told of requests by swapped-body',
+    gateway: 'tested for requests by swapped-body',
+    mesh: 'tested for requests by swapped-body',
     queue: {
       'in the commitment': swap('commitment'),
       'in the ciphertext': swap('ciphertext'),

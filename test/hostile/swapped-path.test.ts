@@ -1,9 +1,9 @@
-import { lie } from '../harness/lie.ts'
+import { attack } from '../harness/attack.ts'
 import { eachRefusedOnBoth } from '../harness/refusals.ts'
 import { signed } from '../harness/signed.ts'
 import { verifies } from '../requirements.ts'
 
-lie(
+attack(
   verifies(
     ['authenticate:signature', 'countersign:request'],
     'a signature over another target is refused',

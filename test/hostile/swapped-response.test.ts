@@ -1,15 +1,15 @@
-import { type AnswerLie, answerWith, eachAnswered } from '../harness/answer-lies.ts'
+import { type AnswerAttack, answerWith, eachAnswered } from '../harness/answer-attacks.ts'
+import { attack } from '../harness/attack.ts'
 import { answerBody, type Countersigning, countersignatureOf } from '../harness/countersigned.ts'
-import { lie } from '../harness/lie.ts'
 import { verifies } from '../requirements.ts'
 
-const swapped = (how: Countersigning, body: string, status = 200): AnswerLie => ({
+const swapped = (how: Countersigning, body: string, status = 200): AnswerAttack => ({
   code: 'COUNTERSIGNATURE_REJECTED',
   answer: (reached, receiver) =>
     answerWith(countersignatureOf(reached, receiver, how), body, status),
 })
 
-lie(
+attack(
   verifies(
     ['countersign:response', 'inspect:response'],
     'an answer that was swapped after it was countersigned is refused',
@@ -20,6 +20,6 @@ lie(
       'no body': swapped({}, ''),
       'another status': swapped({}, answerBody, 404),
     }),
-    queue: 'told of acknowledgements by forged-acknowledgement',
+    queue: 'tested for acknowledgements by forged-acknowledgement',
   },
 )

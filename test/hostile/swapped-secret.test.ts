@@ -1,7 +1,7 @@
 import { copyFileSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'vitest'
-import { lie, type Telling } from '../harness/lie.ts'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { withStoppedFabric } from '../harness/stopped-fabric.ts'
 import { verifies } from '../requirements.ts'
 
@@ -29,7 +29,7 @@ const changes: Readonly<Record<string, (dir: string) => void>> = {
 }
 
 const change =
-  (edit: (dir: string) => void): Telling =>
+  (edit: (dir: string) => void): Attempt =>
   () =>
     withStoppedFabric(async ({ dir, startAndCheck }) => {
       edit(join(dir, 'secrets'))
@@ -38,7 +38,7 @@ const change =
       await expect(startAndCheck()).rejects.toThrow()
     })
 
-lie(
+attack(
   verifies(
     ['secrets:encrypted', 'operate:fail-closed'],
     'a secret that was changed on disk is not used',

@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import type { Identity } from '@countersign/sdk'
 import { expect, vi } from 'vitest'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { deadline } from '../harness/deadline.ts'
 import { type Draft, refusalOf, send } from '../harness/doors.ts'
 import { answering } from '../harness/echo.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import { exchangeOf, expectHeard, expectOutcome } from '../harness/refusals.ts'
 import { openStream, streaming } from '../harness/streams.ts'
 import type { World } from '../harness/world.ts'
@@ -265,7 +265,7 @@ async function expectHidden(world: World, transport: Transport, draft: Draft): P
  * Refused, by whatever code: as unknown, as what readers take in two ways, or whatever the task.
  */
 const stealOddly =
-  (transport: Transport, way: string): Telling =>
+  (transport: Transport, way: string): Attempt =>
   async (world) => {
     const draftOf = oddThefts[way]
     if (draftOf === undefined) throw new Error(way)
@@ -280,7 +280,7 @@ const stealOddly =
   }
 
 const steal =
-  (transport: Transport, way: string): Telling =>
+  (transport: Transport, way: string): Attempt =>
   async (world) => {
     const draftOf = thefts[way]
     if (draftOf === undefined) throw new Error(way)
@@ -299,7 +299,7 @@ const steal =
   }
 
 const stealFromMcp =
-  (transport: Transport, way: string): Telling =>
+  (transport: Transport, way: string): Attempt =>
   async (world) => {
     const taskId = randomUUID()
     const told = result({ task: { taskId, status: 'working' } })
@@ -313,7 +313,7 @@ const stealFromMcp =
   }
 
 const listed =
-  (transport: Transport, { to, body }: { to: string; body: string }): Telling =>
+  (transport: Transport, { to, body }: { to: string; body: string }): Attempt =>
   async (world) => {
     const mine = await create(world, transport, 'a2a')
     const inMcp = randomUUID()
@@ -360,7 +360,7 @@ const onEach = (transport: Transport) => ({
     expect(refusalOf(await send(world[transport], draft))).toBeNull()
     const as = (await thief(world, transport, 'thief')).credential()
     await expectHidden(world, transport, { ...draft, as })
-  }) satisfies Telling,
+  }) satisfies Attempt,
   ...Object.fromEntries(
     Object.keys(mcpThefts).map((way) => [`in MCP: ${way}`, stealFromMcp(transport, way)]),
   ),
@@ -378,7 +378,7 @@ const onEach = (transport: Transport) => ({
       () => send(world[transport], draft),
     )
     expect(script.body.toString()).toContain('export const tasks')
-  }) satisfies Telling,
+  }) satisfies Attempt,
   'in a list of MCP': listed(transport, { to: 'mcp', body: rpc('tasks/list') }),
   'that a stream created': (async (world) => {
     const [task, contextId, next] = [randomUUID(), randomUUID(), randomUUID()]
@@ -399,13 +399,13 @@ const onEach = (transport: Transport) => ({
       await expectHidden(world, transport, { ...draft, as })
       expect(refusalOf(await send(world[transport], draft))).toBeNull()
     }
-  }) satisfies Telling,
+  }) satisfies Attempt,
   'without a known creator': (async (world) => {
     const draft = { to: 'a2a', body: rpc('GetTask', { id: randomUUID() }) }
     await expectHidden(world, transport, draft)
     // Asking for it does not make it the asker's.
     await expectHidden(world, transport, draft)
-  }) satisfies Telling,
+  }) satisfies Attempt,
   'by claiming it in a response': (async (world) => {
     const { task } = await create(world, transport, 'a2a')
     const as = (await thief(world, transport, 'thief')).credential()
@@ -414,7 +414,7 @@ const onEach = (transport: Transport) => ({
       send(world[transport], { to: 'a2a', as, ...send1({}) }),
     )
     await expectHidden(world, transport, { to: 'a2a', as, body: rpc('GetTask', { id: task }) })
-  }) satisfies Telling,
+  }) satisfies Attempt,
   'by going on with its stream': (async (world) => {
     const id = randomUUID()
     const body = rpc('message/stream', { message: {} })
@@ -431,10 +431,10 @@ const onEach = (transport: Transport) => ({
     }
     const as = (await thief(world, transport, 'thief')).credential()
     await expectHidden(world, transport, { ...draft, as })
-  }) satisfies Telling,
+  }) satisfies Attempt,
 })
 
-lie(
+attack(
   verifies(['authorize:task-owner'], 'a task is its creator’s, by whatever name it is asked for'),
   {
     gateway: {

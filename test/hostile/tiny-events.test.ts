@@ -1,7 +1,7 @@
 import { expect } from 'vitest'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { send } from '../harness/doors.ts'
 import type { Answering } from '../harness/echo.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import { openStream } from '../harness/streams.ts'
 import { verifies } from '../requirements.ts'
 
@@ -32,7 +32,7 @@ const tiny: Readonly<Record<string, string>> = {
 }
 
 const flood =
-  (transport: 'gateway' | 'mesh', event: string): Telling =>
+  (transport: 'gateway' | 'mesh', event: string): Attempt =>
   async (world) => {
     await world.echo.during(flooding(event), async () => {
       const streams = await Promise.all(
@@ -50,7 +50,7 @@ const flood =
 const onEach = (transport: 'gateway' | 'mesh') =>
   Object.fromEntries(Object.entries(tiny).map(([what, each]) => [what, flood(transport, each)]))
 
-lie(
+attack(
   verifies(
     ['operate:fair-streams', 'deliver:rate-of-writing'],
     'streams of tiny events leave room for others',

@@ -17,7 +17,9 @@ import {
 } from '@countersign/protocol/tls'
 import { type Forged, forge, forgeDomain, forgedAt } from './tls-forge.ts'
 
-/** A listener of ours with one honest domain, and a client that may lie in any way Node lets it. */
+/**
+ * A listener of ours with one honest domain, and a client that may send anything that Node lets it.
+ */
 export interface Lab {
   readonly root: Forged
   readonly intermediate: Forged

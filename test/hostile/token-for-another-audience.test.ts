@@ -1,10 +1,10 @@
+import { attack, inOwnWorld } from '../harness/attack.ts'
 import { refusedOnQueue } from '../harness/channels.ts'
-import { inOwnWorld, lie } from '../harness/lie.ts'
 import { refused } from '../harness/refusals.ts'
 import { tokenFor } from '../harness/tokens.ts'
 import { verifies } from '../requirements.ts'
 
-lie(verifies(['authenticate:token'], 'a token of another fabric is refused'), {
+attack(verifies(['authenticate:token'], 'a token of another fabric is refused'), {
   // Issuer, audience and key are all another's, while trust domain and agent have the same names.
   gateway: async (world) =>
     inOwnWorld({ receivers: [] }, async (other) => {

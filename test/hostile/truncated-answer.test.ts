@@ -1,8 +1,8 @@
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { expect, vi } from 'vitest'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { deadline } from '../harness/deadline.ts'
 import { type Door, refusalOf, send } from '../harness/doors.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import { exchangeOf } from '../harness/refusals.ts'
 import { openStream } from '../harness/streams.ts'
 import type { World } from '../harness/world.ts'
@@ -118,7 +118,7 @@ function answer(socket: Socket, { bytes, resets = false }: Answer): void {
 }
 
 const brokenStream =
-  (path: Path, given: Answer): Telling =>
+  (path: Path, given: Answer): Attempt =>
   async (world) => {
     const cut = await cutIn(world)
     cut.answer = given
@@ -135,7 +135,7 @@ const brokenStream =
   }
 
 const brokenWhole =
-  (path: Path, given: Answer): Telling =>
+  (path: Path, given: Answer): Attempt =>
   async (world) => {
     const cut = await cutIn(world)
     cut.answer = given
@@ -145,7 +145,7 @@ const brokenWhole =
     expect(last?.facts).toMatchObject({ result: 'unknown', progress: 'sent' })
   }
 
-const each = (path: Path): Readonly<Record<string, Telling>> =>
+const each = (path: Path): Readonly<Record<string, Attempt>> =>
   Object.fromEntries([
     ...Object.entries(streams).map(([way, bytes]) => [
       `${path}: a stream that ends with ${way}`,
@@ -157,7 +157,7 @@ const each = (path: Path): Readonly<Record<string, Telling>> =>
     ]),
   ])
 
-lie(
+attack(
   verifies(
     ['deliver:whole-streams', 'deliver:unknown-outcome'],
     'half an answer is not passed off as a whole one',

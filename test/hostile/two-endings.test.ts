@@ -1,8 +1,8 @@
 import type { MeshFact } from '@countersign/protocol'
 import { expect } from 'vitest'
+import { attack } from '../harness/attack.ts'
 import { agentId } from '../harness/doors.ts'
 import { indexesOf, meshEntry, newExchange, record } from '../harness/entries.ts'
-import { lie } from '../harness/lie.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
 
@@ -97,7 +97,7 @@ async function closed(world: World, facts: Facts, kind: 'outcome' | 'indetermina
   return (await indexesOf(world, [ending, meshEntry()]))[0]
 }
 
-lie(verifies(['record:ending'], 'an exchange has one ending, for every reader'), {
+attack(verifies(['record:ending'], 'an exchange has one ending, for every reader'), {
   gateway: 'the fabric makes its own entries',
   mesh: {
     ...Object.fromEntries(

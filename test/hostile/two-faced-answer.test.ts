@@ -1,9 +1,9 @@
 import { gzipSync } from 'node:zlib'
 import { expect, vi } from 'vitest'
+import { type Attempt, attack, newName } from '../harness/attack.ts'
 import { deadline } from '../harness/deadline.ts'
 import { field, type HeaderList, refusalOf, send } from '../harness/doors.ts'
-import { type LyingAnswer, openLiar } from '../harness/liar.ts'
-import { lie, newName, type Telling } from '../harness/lie.ts'
+import { type MaliciousAnswer, openMaliciousServer } from '../harness/malicious-server.ts'
 import { type Heard, talk } from '../harness/raw-http.ts'
 import { exchangeOf } from '../harness/refusals.ts'
 import type { World } from '../harness/world.ts'
@@ -107,7 +107,7 @@ const events: Readonly<Record<string, string>> = {
 }
 
 /** Asks one receiver, which gives this answer. */
-type Say = (answer: LyingAnswer) => Promise<Heard>
+type Say = (answer: MaliciousAnswer) => Promise<Heard>
 /** The route to one receiver, for as long as `scene` runs. */
 type Route = (world: World, scene: (say: Say) => Promise<void>) => Promise<void>
 
@@ -150,9 +150,9 @@ async function askThrough(world: World, to: string): Promise<Heard> {
 const direct: Route = async (world, scene) => {
   const name = newName('two-faced')
   const receiver = await world.agent(name, ['open'])
-  let answer: LyingAnswer = { status: 200, headers: [json], body: '{}' }
+  let answer: MaliciousAnswer = { status: 200, headers: [json], body: '{}' }
   let isDirect = false
-  const liar = await openLiar(receiver, ({ headers }) => {
+  const maliciousServer = await openMaliciousServer(receiver, ({ headers }) => {
     isDirect = !Object.hasOwn(headers, 'countersign-exchange')
     return answer
   })
@@ -166,7 +166,7 @@ const direct: Route = async (world, scene) => {
       }, deadline)
     })
   } finally {
-    await liar.close()
+    await maliciousServer.close()
   }
 }
 
@@ -230,7 +230,7 @@ async function each<T>(cases: Readonly<Record<string, T>>, check: (one: T) => Pr
 }
 
 const told =
-  (route: Route, answers: Readonly<Record<string, Answer>>): Telling =>
+  (route: Route, answers: Readonly<Record<string, Answer>>): Attempt =>
   (world) =>
     route(world, (say) =>
       each(answers, async ({ status = 200, headers, body = '{}' }) =>
@@ -239,7 +239,7 @@ const told =
     )
 
 const inEvents =
-  (route: Route): Telling =>
+  (route: Route): Attempt =>
   (world) =>
     route(world, (say) =>
       each(events, async (event) =>
@@ -251,7 +251,7 @@ const inEvents =
 
 /** An ordinary answer still passes, each field once, as the receiver sent it. */
 const ordinary =
-  (route: Route): Telling =>
+  (route: Route): Attempt =>
   (world) =>
     route(world, async (say) => {
       const session = '0123456789abcdef0123456789abcdef'
@@ -274,7 +274,7 @@ const onEach = (transport: 'gateway' | 'mesh') =>
     ]),
   )
 
-lie(
+attack(
   verifies(
     ['inspect:response', 'inspect:refusals-are-ours', 'inspect:charset', 'deliver:cards'],
     'an answer that two readers would take for two answers does not reach the caller',

@@ -2,10 +2,10 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Identity, openIdentity } from '@countersign/sdk'
 import { expect, vi } from 'vitest'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { deadline } from '../harness/deadline.ts'
 import { type Door, type Draft, field, refusalOf, send } from '../harness/doors.ts'
 import { type Late, withLateNews } from '../harness/late-news.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import { expectHeard } from '../harness/refusals.ts'
 import { signed } from '../harness/signed.ts'
 import type { World } from '../harness/world.ts'
@@ -31,7 +31,7 @@ const admitted =
       /** The state that the connector has seen before. */
       readonly first?: (world: World, late: Late) => Promise<void>
     },
-  ): Telling =>
+  ): Attempt =>
   (world) =>
     withLateNews(world, name, async (late) => {
       await first(world, late)
@@ -59,7 +59,7 @@ async function enrolAgain({ dir, fabric, clock }: World, name: string): Promise<
  * Nothing comes within the bound: the refusal states that the request may be tried again, and then
  * it is taken.
  */
-const refusedUntilTold: Telling = (world) =>
+const refusedUntilInformed: Attempt = (world) =>
   withLateNews(world, 'told-much-later', async (late) => {
     await known(world, late)
     late.cut()
@@ -78,7 +78,7 @@ const fresh = (name: string) => async (world: World) => ({
   as: (await world.agent(name, ['caller'])).credential(),
 })
 
-lie(
+attack(
   verifies(
     ['authenticate:newcomer'],
     'an agent that has just enrolled is admitted by a connector that does not know it yet',
@@ -89,7 +89,7 @@ lie(
       draftOf: fresh('fresh-at-gateway'),
     }),
     mesh: {
-      'a new agent that stays unknown in time': refusedUntilTold,
+      'a new agent that stays unknown in time': refusedUntilInformed,
       'a new agent': admitted('told-later', {
         way: ({ direct }) => direct,
         draftOf: fresh('fresh-on-mesh'),

@@ -1,10 +1,10 @@
 import { connect } from 'node:http2'
 import type { RefusalCode } from '@countersign/protocol'
 import { expect } from 'vitest'
+import { type Attempt, attack, inOwnWorld } from '../harness/attack.ts'
 import { openHall } from '../harness/channels.ts'
 import { defaultBody, type Place, refusalOf, send } from '../harness/doors.ts'
 import { sendHalf } from '../harness/half-sent.ts'
-import { inOwnWorld, lie, type Telling } from '../harness/lie.ts'
 import { untilRefused } from '../harness/refusals.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
@@ -50,16 +50,16 @@ const atChannel: Where = async (world) => {
 }
 
 const byStrangerAt =
-  (where: Where): Telling =>
+  (where: Where): Attempt =>
   async (world) => {
     await expectUninvited(await where(world), 'CREDENTIAL_MISSING', undefined)
     await expectUninvited(await where(world), 'CREDENTIAL_REJECTED', forge())
   }
 
-const invited: Telling = async (world) =>
+const invited: Attempt = async (world) =>
   expectInvited(await atAgent(world), world.caller.credential())
 
-const overHttp2: Telling = async (world) => {
+const overHttp2: Attempt = async (world) => {
   const { port, authority, path } = await atAgent(world)
   const session = connect(`https://127.0.0.1:${port}`, { rejectUnauthorized: false })
   try {
@@ -79,7 +79,7 @@ const overHttp2: Telling = async (world) => {
   }
 }
 
-const onMesh: Telling = () =>
+const onMesh: Attempt = () =>
   inOwnWorld({ receivers: ['echo'] }, async (world) => {
     const agent = await world.agent('eager', ['caller'])
     const credential = agent.credential()
@@ -90,7 +90,7 @@ const onMesh: Telling = () =>
     await expectUninvited(place, 'AGENT_QUARANTINED', credential)
   })
 
-lie(
+attack(
   verifies(
     ['authenticate:before-body'],
     'a client that waits for 100 (Continue) is judged before its body is invited',

@@ -1,8 +1,8 @@
 import { ATTESTORS } from '@countersign/protocol'
 import fc from 'fast-check'
 import { expect } from 'vitest'
+import { attack } from '../harness/attack.ts'
 import { indexesOf, meshEntry } from '../harness/entries.ts'
-import { lie } from '../harness/lie.ts'
 import { verifies } from '../requirements.ts'
 
 /** Values near to the known ones, and any others. */
@@ -14,7 +14,7 @@ const others = fc
   )
   .map((text) => text.toWellFormed())
 
-lie(
+attack(
   verifies(
     ['record:attestor', 'receipt:disclosure'],
     'the attestor is one of a closed set, when it is recorded and when it is verified',

@@ -1,11 +1,11 @@
 import { type EntryView, verifyReceipt } from '@countersign/protocol'
 import { expect, vi } from 'vitest'
 import { kindOf, resultOf } from '../../packages/fabric/src/cli/entry-view.ts'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { deadline } from '../harness/deadline.ts'
 import { field, send } from '../harness/doors.ts'
 import { indexesOf, meshEntry } from '../harness/entries.ts'
-import { openLiar } from '../harness/liar.ts'
-import { lie, type Telling } from '../harness/lie.ts'
+import { openMaliciousServer } from '../harness/malicious-server.ts'
 import { type Heard, talk } from '../harness/raw-http.ts'
 import { exchangeOf } from '../harness/refusals.ts'
 import type { World } from '../harness/world.ts'
@@ -44,11 +44,11 @@ const json = ['content-type', 'application/json'] as const
 const calledBy =
   (headers: readonly (readonly [string, string])[], ends: 'unknown' | 'stated', code: string) =>
   async (world: World): Promise<void> => {
-    const name = `liar-${ends}`
+    const name = `malicious-${ends}`
     const identity = await world.agent(name, ['open'])
     const body = '{"a":1}'
     let reached = 0
-    const liar = await openLiar(identity, () => {
+    const maliciousServer = await openMaliciousServer(identity, () => {
       reached += 1
       return { status: 200, headers: [json, ...headers], body }
     })
@@ -75,11 +75,11 @@ const calledBy =
         ends === 'unknown' ? ['indeterminate', 'unknown'] : ['outcome', `stated: ${code}`],
       )
     } finally {
-      await liar.close()
+      await maliciousServer.close()
     }
   }
 
-const contradicting: Telling = async (world) => {
+const contradicting: Attempt = async (world) => {
   const refusals = [
     { code: 'OUTCOME_UNKNOWN', result: 'withheld' },
     { code: 'OUTCOME_UNKNOWN', result: 'refused' },
@@ -93,13 +93,13 @@ const contradicting: Telling = async (world) => {
   ])
 }
 
-lie(
+attack(
   verifies(
     ['record:ending'],
     'an exchange that the receiver may have acted on is not shown as refused',
   ),
   {
-    gateway: 'the fabric closes the intent: told by receiver-that-breaks-off',
+    gateway: 'the fabric closes the intent: tested by receiver-that-breaks-off',
     mesh: {
       'half a response': calledBy(
         [
@@ -116,6 +116,6 @@ lie(
       ),
       'by an entry whose result and code contradict each other': contradicting,
     },
-    queue: 'the fabric is the receiver: told by lost-response',
+    queue: 'the fabric is the receiver: tested by lost-response',
   },
 )

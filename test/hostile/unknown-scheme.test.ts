@@ -1,4 +1,4 @@
-import { lie, type Telling } from '../harness/lie.ts'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { refused } from '../harness/refusals.ts'
 import { verifies } from '../requirements.ts'
 
@@ -16,7 +16,7 @@ const schemes = {
  * With a good certificate, too: a scheme that the fabric does not understand must not be passed
  * over.
  */
-const onEach = (transport: 'gateway' | 'mesh'): Record<string, Telling> =>
+const onEach = (transport: 'gateway' | 'mesh'): Record<string, Attempt> =>
   Object.fromEntries(
     Object.entries(schemes).map(([way, value]) => [
       way,
@@ -24,7 +24,7 @@ const onEach = (transport: 'gateway' | 'mesh'): Record<string, Telling> =>
     ]),
   )
 
-lie(verifies(['authenticate:someone'], 'a credential of an unknown kind is refused'), {
+attack(verifies(['authenticate:someone'], 'a credential of an unknown kind is refused'), {
   gateway: onEach('gateway'),
   mesh: onEach('mesh'),
   queue: 'members come in by the gateway',

@@ -13,8 +13,8 @@ import {
   toBase64Url,
 } from '@countersign/protocol'
 import { parseJoin } from '@countersign/sdk'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { send } from '../harness/doors.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import { expectRefused } from '../harness/refusals.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
@@ -48,7 +48,7 @@ const agreeing =
   (enrollmentKey) =>
     diffieHellman({ privateKey, publicKey: publicKeyOf(enrollmentKey) })
 
-const attacks: Readonly<Record<string, (world: World) => Sealing>> = {
+const sealings: Readonly<Record<string, (world: World) => Sealing>> = {
   ...Object.fromEntries(
     smallOrder.flatMap((point) => [
       [`on a point of small order, ${point}`, () => ({ key: littleEndian(point), agreed: zero })],
@@ -70,15 +70,15 @@ const attacks: Readonly<Record<string, (world: World) => Sealing>> = {
 }
 
 const enrolling =
-  (attack: (world: World) => Sealing): Telling =>
+  (sealing: (world: World) => Sealing): Attempt =>
   async (world) => {
     const { join } = await world.fabric.invite({
       ...{ kind: 'agent', roles: [], segment: '', attributes: {}, ttlSeconds: 60 },
       name: 'unproved',
     })
-    const body = JSON.stringify(await request(parseJoin(join).token, world, attack(world)))
-    const tell = () => send(world.control, { path: '/v1/enroll', body, as: null })
-    await expectRefused(world, 'gateway', { code: 'CREDENTIAL_REJECTED', tell })
+    const body = JSON.stringify(await request(parseJoin(join).token, world, sealing(world)))
+    const attempt = () => send(world.control, { path: '/v1/enroll', body, as: null })
+    await expectRefused(world, 'gateway', { code: 'CREDENTIAL_REJECTED', attempt })
   }
 
 /** An honest enrolment in all but the sealing key and its proof. */
@@ -115,11 +115,11 @@ function publicKeyOf(raw: Uint8Array): KeyObject {
   return createPublicKey({ key: { kty: 'OKP', crv: 'X25519', x: toBase64Url(raw) }, format: 'jwk' })
 }
 
-lie(
+attack(
   verifies(['authenticate:possession'], 'a sealing key that its agent does not hold cannot enrol'),
   {
     gateway: Object.fromEntries(
-      Object.entries(attacks).map(([name, attack]) => [name, enrolling(attack)]),
+      Object.entries(sealings).map(([name, sealing]) => [name, enrolling(sealing)]),
     ),
     mesh: 'agents enrol at the fabric',
     queue: 'agents enrol at the fabric',

@@ -4,10 +4,10 @@ import type { Socket } from 'node:net'
 import { join } from 'node:path'
 import { openAgent } from '@countersign/sdk'
 import { expect } from 'vitest'
+import { type Attempt, atOnce, attack, worldOfFile } from '../harness/attack.ts'
 import { agentId, bytesOf, type Draft, type Place } from '../harness/doors.ts'
 import type { Answering } from '../harness/echo.ts'
 import { forwardedBody, forwarding, forwardKeyOf } from '../harness/forwarding.ts'
-import { atOnce, lie, type Telling, worldOfFile } from '../harness/lie.ts'
 import { dial, pemOf } from '../harness/raw-http.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
@@ -54,7 +54,7 @@ const inHttp1 =
     path: string,
     placeOf: (world: World, path: string) => Promise<Place>,
     isPlain = false,
-  ): Telling =>
+  ): Attempt =>
   async (world) => {
     const place = await placeOf(world, path)
     const credential = isPlain ? null : world.caller.credential()
@@ -67,7 +67,7 @@ const inHttp1 =
   }
 
 /** Every stream is reset, although the client never opens its window. */
-const inHttp2: Telling = async (world) => {
+const inHttp2: Attempt = async (world) => {
   const { port, authority, path } = await world.gateway.place('echo', '/http2')
   const session = connectHttp2(`https://${authority}`, {
     ...pemOf(world.caller.credential()),
@@ -97,7 +97,7 @@ const inHttp2: Telling = async (world) => {
 }
 
 /** An agent that serves by the SDK, called by a peer that is permitted to and reads nothing. */
-const served: Telling = async (world) => {
+const served: Attempt = async (world) => {
   await world.agent('serving', ['open'])
   const agent = await openAgent({ dir: join(world.dir, 'serving'), clock: world.clock })
   let calls = 0
@@ -138,7 +138,7 @@ const scenes = atOnce({
 })
 
 const ends =
-  (name: keyof typeof scenes): Telling =>
+  (name: keyof typeof scenes): Attempt =>
   () =>
     inOwnWorld(async (world) => {
       // As long as any of them goes on.
@@ -147,7 +147,7 @@ const ends =
       await scenes[name](world)
     })
 
-lie(
+attack(
   verifies(
     ['serve:unread@gateway', 'serve:unread@mesh'],
     'a client that reads no response is answered no further, and let go',

@@ -11,10 +11,10 @@ import { expect } from 'vitest'
 import { reportVerified } from '../../packages/console/src/verify/report.ts'
 import { createTerminal } from '../../packages/fabric/src/cli/output/terminal.ts'
 import { formatVerification } from '../../packages/fabric/src/cli/verification.ts'
+import { attack } from '../harness/attack.ts'
 import { type AttestedDraft, attestedBy } from '../harness/attested.ts'
 import { agentId, send } from '../harness/doors.ts'
 import { meshEntry, newExchange, record } from '../harness/entries.ts'
-import { lie } from '../harness/lie.ts'
 import { sha256 } from '../harness/signed.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
@@ -167,7 +167,7 @@ const call = {
   'request.forwarded-digest': sha256(Buffer.from(forged)),
 }
 
-lie(
+attack(
   verifies(
     ['receipt:whose-word'],
     'content that a caller did not sign is not shown as signed by it',

@@ -1,8 +1,8 @@
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { expect, vi } from 'vitest'
+import { type Attempt, attack, newName, worldOfFile } from '../harness/attack.ts'
 import { deadline } from '../harness/deadline.ts'
 import { type Door, refusalOf, send } from '../harness/doors.ts'
-import { lie, newName, type Telling, worldOfFile } from '../harness/lie.ts'
 import { exchangeOf } from '../harness/refusals.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
@@ -80,7 +80,7 @@ const inWorld = worldOfFile({
 
 /** The answer counts: it is whole, and the receiver did not need the rest of the request. */
 const asEarly =
-  (transport: Transport): Telling =>
+  (transport: Transport): Attempt =>
   () =>
     inWorld(async (world) => {
       const { door, close } = await receiverIn(world, transport, early)
@@ -97,7 +97,7 @@ const asEarly =
 
 /** At a connector the deadline is that of the constant, so this is asked at the gateway. */
 const asSilent =
-  (answer: (socket: Socket) => void): Telling =>
+  (answer: (socket: Socket) => void): Attempt =>
   () =>
     inWorld(async (world) => {
       const { door, close } = await receiverIn(world, 'gateway', answer)
@@ -112,7 +112,7 @@ const asSilent =
       }
     })
 
-lie(
+attack(
   verifies(
     ['deliver:unknown-outcome', 'operate:answer-memory'],
     'a receiver that answers too early, or never, holds nothing up',

@@ -3,8 +3,8 @@ import { connect as connectHttp2 } from 'node:http2'
 import { join } from 'node:path'
 import { openAgent } from '@countersign/sdk'
 import { expect } from 'vitest'
+import { type Attempt, attack } from '../harness/attack.ts'
 import type { Place } from '../harness/doors.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import { pemOf, talk } from '../harness/raw-http.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
@@ -26,7 +26,7 @@ const offers: Readonly<Record<string, string>> = {
 }
 
 const answered =
-  (placeOf: (world: World) => Promise<Place>, isPlain = false): Telling =>
+  (placeOf: (world: World) => Promise<Place>, isPlain = false): Attempt =>
   async (world) => {
     const { port } = await placeOf(world)
     const credential = isPlain ? null : world.caller.credential()
@@ -43,7 +43,7 @@ const answered =
     }
   }
 
-const connectOverHttp2: Telling = async (world) => {
+const connectOverHttp2: Attempt = async (world) => {
   const session = connectHttp2(world.fabric.origin, {
     ...pemOf(world.caller.credential()),
     rejectUnauthorized: false,
@@ -55,7 +55,7 @@ const connectOverHttp2: Telling = async (world) => {
 }
 
 /** An agent that serves by the SDK; its handler sees none of them. */
-const atServingAgent: Telling = async (world) => {
+const atServingAgent: Attempt = async (world) => {
   await world.agent('tunnelled', ['open'])
   const agent = await openAgent({ dir: join(world.dir, 'tunnelled'), clock: world.clock })
   let served = 0
@@ -76,7 +76,7 @@ const atServingAgent: Telling = async (world) => {
   }
 }
 
-lie(
+attack(
   verifies(
     ['serve:answered@gateway', 'serve:answered@mesh'],
     'a request that only a proxy would serve is answered and not served',

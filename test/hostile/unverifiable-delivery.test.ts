@@ -10,11 +10,11 @@ import {
 import { type Identity, verify } from '@countersign/sdk'
 import fc from 'fast-check'
 import { expect } from 'vitest'
-import { type AnswerLie, answeredAtGateway, answeredOnMesh } from '../harness/answer-lies.ts'
+import { type AnswerAttack, answeredAtGateway, answeredOnMesh } from '../harness/answer-attacks.ts'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { type Door, type Draft, field, refusalOf, send } from '../harness/doors.ts'
 import type { Reached } from '../harness/echo.ts'
-import type { LyingAnswer } from '../harness/liar.ts'
-import { lie, type Telling } from '../harness/lie.ts'
+import type { MaliciousAnswer } from '../harness/malicious-server.ts'
 import { sha256, signed } from '../harness/signed.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
@@ -84,7 +84,7 @@ async function proven(world: World, door: Door, draft: Draft): Promise<boolean> 
 }
 
 const eachSpelling =
-  (at: 'gateway' | 'mesh'): Telling =>
+  (at: 'gateway' | 'mesh'): Attempt =>
   async (world) => {
     let intended = 0
     for (const draft of spelled) if (await proven(world, world[at], draft)) intended++
@@ -92,7 +92,7 @@ const eachSpelling =
   }
 
 const anyRequest =
-  (at: 'gateway' | 'mesh'): Telling =>
+  (at: 'gateway' | 'mesh'): Attempt =>
   async (world) => {
     await fc.assert(
       fc.asyncProperty(drafts, async (draft) => {
@@ -107,7 +107,7 @@ const anyRequest =
  */
 const digested =
   (digest: string, component = '"content-digest"') =>
-  (reached: Reached, { signing }: Identity): LyingAnswer => {
+  (reached: Reached, { signing }: Identity): MaliciousAnswer => {
     const fields: [string, string][] = [
       ['content-type', 'text/event-stream'],
       ['content-digest', digest],
@@ -130,7 +130,7 @@ const digested =
 
 const events = 'data: {"a":1}\n\n'
 const code = 'COUNTERSIGNATURE_REJECTED'
-const streams: Readonly<Record<string, AnswerLie>> = {
+const streams: Readonly<Record<string, AnswerAttack>> = {
   'its own digest': { code, answer: digested(formatContentDigest(sha256(utf8(events)))) },
   'the digest of nothing': { code, answer: digested(formatContentDigest(sha256(utf8('')))) },
   'a digest that is none': { code, answer: digested('zzz') },
@@ -141,24 +141,27 @@ const streams: Readonly<Record<string, AnswerLie>> = {
   },
 }
 
-const answered = (at: (lie: AnswerLie) => Telling) =>
+const answered = (at: (attack: AnswerAttack) => Attempt) =>
   Object.fromEntries(
     Object.entries(streams).map(([name, each]) => [`a stream signed with ${name}`, at(each)]),
   )
 
-lie(verifies(['receipt:whatever-is-recorded'], 'nothing is delivered that no receipt can prove'), {
-  gateway: {
-    'a request by any spelling of its path': eachSpelling('gateway'),
-    'any request': anyRequest('gateway'),
-    ...answered(answeredAtGateway),
-    'a stream signed with its own digest, where the caller signed': answeredAtGateway({
-      ...{ code, isSigned: true, answer: digested(formatContentDigest(sha256(utf8(events)))) },
-    }),
+attack(
+  verifies(['receipt:whatever-is-recorded'], 'nothing is delivered that no receipt can prove'),
+  {
+    gateway: {
+      'a request by any spelling of its path': eachSpelling('gateway'),
+      'any request': anyRequest('gateway'),
+      ...answered(answeredAtGateway),
+      'a stream signed with its own digest, where the caller signed': answeredAtGateway({
+        ...{ code, isSigned: true, answer: digested(formatContentDigest(sha256(utf8(events)))) },
+      }),
+    },
+    mesh: {
+      'a request by any spelling of its path': eachSpelling('mesh'),
+      'any request': anyRequest('mesh'),
+      ...answered(answeredOnMesh),
+    },
+    queue: 'its operations stand in no path that another reader reads',
   },
-  mesh: {
-    'a request by any spelling of its path': eachSpelling('mesh'),
-    'any request': anyRequest('mesh'),
-    ...answered(answeredOnMesh),
-  },
-  queue: 'its operations stand in no path that another reader reads',
-})
+)

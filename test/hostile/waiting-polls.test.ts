@@ -1,5 +1,5 @@
 import { expect } from 'vitest'
-import { inOwnWorld, lie, type Telling } from '../harness/lie.ts'
+import { type Attempt, attack, inOwnWorld } from '../harness/attack.ts'
 import { openPolls, type PollAnswer, sequenceOf, untilNews } from '../harness/state-polls.ts'
 import { verifies } from '../requirements.ts'
 
@@ -9,7 +9,7 @@ const share = 128
 const isOfNewcomer = ({ text }: PollAnswer): boolean => text.includes('newcomer')
 
 /** On as many connections as it takes: a connection carries a hundred streams. */
-const manyPolls: Telling = () =>
+const manyPolls: Attempt = () =>
   inOwnWorld({ receivers: ['echo'] }, async (world) => {
     const greedy = await world.agent('greedy')
     const other = openPolls(world, world.caller)
@@ -43,7 +43,7 @@ const manyPolls: Telling = () =>
     }
   })
 
-lie(
+attack(
   verifies(
     ['operate:waiting-share'],
     'a client that opens polls without end takes the place of no other, and each change reaches all',

@@ -1,7 +1,7 @@
 import { expect } from 'vitest'
+import { attack } from '../harness/attack.ts'
 import { refusedOnQueue } from '../harness/channels.ts'
 import { type HeaderList, send } from '../harness/doors.ts'
-import { lie } from '../harness/lie.ts'
 import { refused } from '../harness/refusals.ts'
 import { tokenFor } from '../harness/tokens.ts'
 import type { World } from '../harness/world.ts'
@@ -55,9 +55,9 @@ const widened = (headersOf: (world: World) => Promise<HeaderList>) => ({
 })
 
 const named = (what: string, each: ReturnType<typeof widened>) =>
-  Object.fromEntries(Object.entries(each).map(([way, telling]) => [`${what} ${way}`, telling]))
+  Object.fromEntries(Object.entries(each).map(([way, attempt]) => [`${what} ${way}`, attempt]))
 
-lie(verifies(['authorize:scoped-token'], 'a credential opens no more than its scope'), {
+attack(verifies(['authorize:scoped-token'], 'a credential opens no more than its scope'), {
   gateway: {
     ...named('a token', widened(byToken)),
     ...named('a key', widened(byKey)),

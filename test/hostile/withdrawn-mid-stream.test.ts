@@ -1,6 +1,6 @@
 import { expect, vi } from 'vitest'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { deadline } from '../harness/deadline.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import { expectOutcome } from '../harness/refusals.ts'
 import { openStream, streaming } from '../harness/streams.ts'
 import type { World } from '../harness/world.ts'
@@ -30,7 +30,7 @@ const taken: Readonly<Record<string, (world: World, name: string) => Promise<unk
 }
 
 const withdraw =
-  (transport: 'gateway' | 'mesh', way: string): Telling =>
+  (transport: 'gateway' | 'mesh', way: string): Attempt =>
   async (world) => {
     const name = `${way.replaceAll(' ', '-')}-${transport}`
     const agent = await world.agent(name, ['caller'])
@@ -55,7 +55,7 @@ const withdraw =
 const onEach = (transport: 'gateway' | 'mesh') =>
   Object.fromEntries(Object.keys(taken).map((way) => [way, withdraw(transport, way)]))
 
-lie(
+attack(
   verifies(
     ['revoke:live', 'authenticate:quarantine@gateway', 'authenticate:quarantine@mesh'],
     'a stream does not outlive the right to it',

@@ -1,9 +1,9 @@
 import { canonicalJson, isWithholdable, type JsonValue, verifyReceipt } from '@countersign/protocol'
 import fc from 'fast-check'
 import { expect } from 'vitest'
+import { type Attempt, attack } from '../harness/attack.ts'
 import { openHall, openSealer, orderOf, publish } from '../harness/channels.ts'
 import { send } from '../harness/doors.ts'
-import { lie, type Telling } from '../harness/lie.ts'
 import { exchangeOf } from '../harness/refusals.ts'
 import { signed } from '../harness/signed.ts'
 import type { World } from '../harness/world.ts'
@@ -66,18 +66,18 @@ async function holds(world: World, exchange: string): Promise<void> {
 }
 
 const unsigned =
-  (transport: 'gateway' | 'mesh'): Telling =>
+  (transport: 'gateway' | 'mesh'): Attempt =>
   async (world) =>
     holds(world, exchangeOf(await send(world[transport])))
 
 const bySignature =
-  (transport: 'gateway' | 'mesh'): Telling =>
+  (transport: 'gateway' | 'mesh'): Attempt =>
   async (world) => {
     const door = world[transport]
     await holds(world, exchangeOf(await send(door, await signed(door, world.caller))))
   }
 
-lie(
+attack(
   verifies(
     ['receipt:disclosure'],
     'no receipt states anything else because a part of it is withheld',

@@ -1,5 +1,5 @@
+import { attack } from '../harness/attack.ts'
 import { send } from '../harness/doors.ts'
-import { lie } from '../harness/lie.ts'
 import { expectRefused, refused } from '../harness/refusals.ts'
 import type { World } from '../harness/world.ts'
 import { verifies } from '../requirements.ts'
@@ -15,7 +15,7 @@ async function newKey(world: World): Promise<MadeKey> {
 
 const shown = (key: string) => ({ as: null, headers: [['X-Api-Key', key]] as const })
 
-lie(
+attack(
   verifies(
     ['authenticate:api-key'],
     'a key that was never made, was changed, has ended or was revoked is refused',
@@ -40,7 +40,7 @@ lie(
         const { key } = await newKey(world)
         await expectRefused(world, 'gateway', {
           code: 'CREDENTIAL_EXPIRED',
-          tell: () => world.clock.later(61_000, () => send(world.gateway, shown(key))),
+          attempt: () => world.clock.later(61_000, () => send(world.gateway, shown(key))),
         })
       },
       revoked: refused('gateway', 'CREDENTIAL_REJECTED', async (world) => {

@@ -24,7 +24,7 @@ const REASONS: Readonly<Record<string, string>> = {
 interface Expected {
   readonly line: number
   readonly reason: string
-  readonly lie: string
+  readonly refused: string
 }
 
 /**
@@ -33,8 +33,10 @@ interface Expected {
 function unmark(text: string): { readonly text: string; readonly expected: readonly Expected[] } {
   const lines = text.split('\n')
   const expected = lines.flatMap((line, index) => {
-    const [, reason, lie] = line.match(MARK) ?? []
-    return reason === undefined || lie === undefined ? [] : [{ line: index + 2, reason, lie }]
+    const [, reason, refused] = line.match(MARK) ?? []
+    return reason === undefined || refused === undefined
+      ? []
+      : [{ line: index + 2, reason, refused }]
   })
   const bare = lines.map((line) => (MARK.test(line) ? '' : line)).join('\n')
   return { text: bare.replaceAll(`'../../packages/`, `'${root}/packages/`), expected }
@@ -59,7 +61,7 @@ describe('a stage cannot be skipped:', () => {
     found = compile(folder)
   })
 
-  test.each(fixture.expected)('the compiler refuses code that $lie', ({ line, reason }) => {
+  test.each(fixture.expected)('the compiler refuses code that $refused', ({ line, reason }) => {
     expect(found.get(line)).toEqual([reason])
   })
 

@@ -457,7 +457,7 @@ describe('membership', () => {
   })
 })
 
-describe('lies', () => {
+describe('attacks', () => {
   const sealAs = (
     agent: Agent,
     changes: { channel?: string; epoch?: number; suite?: 1 | 2; lifetimeMs?: number } = {},

@@ -38,7 +38,7 @@ test('a fact is encoded to the same bytes as by the protocol, and within its bou
 })
 
 test('facts that the protocol refuses are refused', () => {
-  const lies: readonly (readonly [string, FactValue])[] = [
+  const refused: readonly (readonly [string, FactValue])[] = [
     ['Bad', 1],
     ['', 1],
     ['a', 1.5],
@@ -47,7 +47,7 @@ test('facts that the protocol refuses are refused', () => {
     ['a', '\ud800'],
     ['a', `${'x'.repeat(100)}\udc00`],
   ]
-  for (const [fact, given] of lies) {
+  for (const [fact, given] of refused) {
     expect(() => encodeFact(fact, given)).toThrow()
     const target = Buffer.alloc(factBytesBound(fact, given))
     expect(() => writeFact(target, 0, fact, given)).toThrow()

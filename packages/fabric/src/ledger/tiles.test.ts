@@ -34,7 +34,7 @@ test('a path names one tile, and no tile has two paths', () => {
       },
     ),
   )
-  const lies = [
+  const malformed = [
     'tile/0/7',
     'tile/00/007',
     'tile/0/x000/007',
@@ -47,7 +47,7 @@ test('a path names one tile, and no tile has two paths', () => {
     'detail/000',
     'tile/0/007/',
   ]
-  for (const lie of lies) expect(parseTilePath(lie), lie).toBeNull()
+  for (const path of malformed) expect(parseTilePath(path), path).toBeNull()
 })
 
 test('a size of 256 has one full tile and, above it, one hash', () => {

@@ -14,7 +14,7 @@ test('a refusal in a stream names its limit, and the receiver that states it', (
   expect(of(told)).toMatchObject({ limit: told.limit, statedBy: null, mayHaveActed: true })
   const by = 'spiffe://a.test/agent/shop'
   expect(of({ ...told, statedBy: by })).toMatchObject({ statedBy: by, retry: false })
-  expect(of({ ...told, limit: 'a lie', statedBy: '<b>' })).toMatchObject({
+  expect(of({ ...told, limit: 'a forged limit', statedBy: '<b>' })).toMatchObject({
     ...{ limit: null, statedBy: 'the receiver' },
   })
 })

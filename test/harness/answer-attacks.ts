@@ -1,21 +1,21 @@
 import type { RefusalCode } from '@countersign/protocol'
 import type { Identity } from '@countersign/sdk'
 import { expect, vi } from 'vitest'
+import type { Attempt } from './attack.ts'
 import { deadline } from './deadline.ts'
 import type { HeaderList } from './doors.ts'
 import { refusalOf, send } from './doors.ts'
 import type { Reached } from './echo.ts'
-import { type LyingAnswer, openLiar } from './liar.ts'
-import type { Telling } from './lie.ts'
+import { type MaliciousAnswer, openMaliciousServer } from './malicious-server.ts'
 import { type Heard, talk } from './raw-http.ts'
 import { exchangeOf, expectAnswerRefused, expectHeard } from './refusals.ts'
 import { signed } from './signed.ts'
 import type { World } from './world.ts'
 
 /** Given what reached the receiver and its identity, how it answers. */
-export type Answer = (reached: Reached, receiver: Identity, world: World) => LyingAnswer
+export type Answer = (reached: Reached, receiver: Identity, world: World) => MaliciousAnswer
 
-export interface AnswerLie {
+export interface AnswerAttack {
   readonly code: RefusalCode
   readonly answer: Answer
   /** The role of the receiver, by which policy may oblige it to countersign. */
@@ -27,15 +27,15 @@ export interface AnswerLie {
 /**
  * The gateway delivered the request; the response is withheld there, and the outcome states why.
  */
-export function answeredAtGateway(lie: AnswerLie): Telling {
-  const { code, answer, role = 'countersigned', isSigned = false } = lie
+export function answeredAtGateway(attack: AnswerAttack): Attempt {
+  const { code, answer, role = 'countersigned', isSigned = false } = attack
   return async (world) => {
     const to = role === 'open' ? 'echo' : 'countersigned'
     const receiver = await world.agent(to)
     const draft = isSigned ? await signed(world.gateway, world.caller, { to }) : { to }
     await expectAnswerRefused(world, 'gateway', {
       code,
-      tell: () =>
+      attempt: () =>
         world.echo.during(
           (reached, response) => {
             const { status, headers, body } = answer(reached, receiver, world)
@@ -47,17 +47,19 @@ export function answeredAtGateway(lie: AnswerLie): Telling {
   }
 }
 
-let liars = 0
+let maliciousServers = 0
 
 /**
  * The caller's connector asked a receiver that has none: the answer is held back on the caller's
  * side.
  */
-export function answeredOnMesh({ code, answer, role = 'countersigned' }: AnswerLie): Telling {
+export function answeredOnMesh({ code, answer, role = 'countersigned' }: AnswerAttack): Attempt {
   return async (world) => {
-    const name = `liar-${liars++}`
+    const name = `malicious-${maliciousServers++}`
     const receiver = await world.agent(name, [role])
-    const liar = await openLiar(receiver, (reached) => answer(reached, receiver, world))
+    const maliciousServer = await openMaliciousServer(receiver, (reached) =>
+      answer(reached, receiver, world),
+    )
     try {
       // Until the connector knows the receiver, it asks by way of the gateway, where the request is
       // refused as well.
@@ -68,7 +70,7 @@ export function answeredOnMesh({ code, answer, role = 'countersigned' }: AnswerL
         expect(entries.map(({ kind, facts }) => [kind, facts['code']])).toEqual([['refusal', code]])
       }, deadline)
     } finally {
-      await liar.close()
+      await maliciousServer.close()
     }
   }
 }
@@ -93,14 +95,14 @@ export async function askThroughConnector(world: World, to: string): Promise<Hea
 }
 
 /** As both: at the gateway, and on the caller's side of the mesh. */
-export function eachAnswered(lies: Readonly<Record<string, AnswerLie>>) {
-  const all = Object.entries(lies)
+export function eachAnswered(attacks: Readonly<Record<string, AnswerAttack>>) {
+  const all = Object.entries(attacks)
   return {
     gateway: Object.fromEntries(all.map(([way, each]) => [way, answeredAtGateway(each)])),
     mesh: Object.fromEntries(all.map(([way, each]) => [way, answeredOnMesh(each)])),
   }
 }
 
-export function answerWith(headers: HeaderList, body: string, status = 200): LyingAnswer {
+export function answerWith(headers: HeaderList, body: string, status = 200): MaliciousAnswer {
   return { status, headers, body }
 }

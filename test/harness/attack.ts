@@ -5,34 +5,36 @@ import type { Transport } from '../requirements.ts'
 import { openWorld, type World } from './world.ts'
 
 /** Runs the attack in a world, and fails when it succeeds. */
-export type Telling = (world: World) => Promise<void>
+export type Attempt = (world: World) => Promise<void>
 
 /** The runs of an attack on each transport, or the reason why it does not apply there. */
-export type Told = Readonly<Record<Transport, Telling | Readonly<Record<string, Telling>> | string>>
+export type Attempts = Readonly<
+  Record<Transport, Attempt | Readonly<Record<string, Attempt>> | string>
+>
 
 /**
  * One attack, on every transport to which it applies. `promise` is what the attacker tries, with
  * the promises that withstand it; a transport to which the attack does not apply states the reason.
  */
-export function lie(promise: string, told: Told): void {
+export function attack(promise: string, attempts: Attempts): void {
   describe(promise, () => {
-    for (const [transport, telling] of Object.entries(told)) {
-      if (typeof telling === 'string') continue
-      if (typeof telling === 'function') {
-        test(`on the ${transport}`, () => inSharedWorld(telling))
+    for (const [transport, attempt] of Object.entries(attempts)) {
+      if (typeof attempt === 'string') continue
+      if (typeof attempt === 'function') {
+        test(`on the ${transport}`, () => inSharedWorld(attempt))
         continue
       }
-      for (const [way, each] of Object.entries(telling)) {
+      for (const [way, each] of Object.entries(attempt)) {
         test(`on the ${transport}: ${way}`, () => inSharedWorld(each))
       }
     }
   })
 }
 
-/** A scene that went far into the future may leave a certificate behind that is not good yet. */
-async function inSharedWorld(scene: Telling): Promise<void> {
+/** An attempt that went far into the future may leave a certificate behind that is not good yet. */
+async function inSharedWorld(attempt: Attempt): Promise<void> {
   const world = await sharedWorld()
-  await scene(world)
+  await attempt(world)
   world.checkEntries()
   if (!world.clock.wentFar) return
   world.clock.wentFar = false
@@ -63,47 +65,47 @@ export function sharedWorld(): Promise<World> {
 }
 
 /**
- * A world of one file, opened with its first scene: for lies that would spoil the shared one and
- * not one another, as each of them uses names of its own.
+ * A world of one file, opened with its first attempt: for attacks that would spoil the shared one
+ * and not one another, as each of them uses names of its own.
  */
 export function worldOfFile(
   options: Parameters<typeof openWorld>[0],
-): (scene: Telling) => Promise<void> {
+): (attempt: Attempt) => Promise<void> {
   let own: Promise<World> | null = null
   afterAll(async () => (await own)?.close())
-  return async (scene) => {
+  return async (attempt) => {
     own ??= openWorld(options)
     const world = await own
-    await scene(world)
+    await attempt(world)
     world.checkEntries()
   }
 }
 
 /**
- * Scenes of which most of the time goes by in waiting: all of them begin with the first. Each keeps
- * to what is its own, as they go on at the same time.
+ * Attempts that wait for most of their time: all of them begin with the first. Each keeps to what
+ * is its own, as they go on at the same time.
  */
 export function atOnce<Name extends string>(
-  scenes: Readonly<Record<Name, Telling>>,
-): Readonly<Record<Name, Telling>> {
+  attempts: Readonly<Record<Name, Attempt>>,
+): Readonly<Record<Name, Attempt>> {
   const begun = new Map<string, Promise<void>>()
   const begin = (world: World): void => {
-    for (const [name, scene] of Object.entries<Telling>(scenes)) {
-      const telling = scene(world)
+    for (const [name, attempt] of Object.entries<Attempt>(attempts)) {
+      const running = attempt(world)
       // Its own test fails by it, and may come later.
-      telling.catch(() => undefined)
-      begun.set(name, telling)
+      running.catch(() => undefined)
+      begun.set(name, running)
     }
   }
-  const names = Object.keys(scenes) as Name[]
-  const tellings = names.map((name): [Name, Telling] => [
+  const names = Object.keys(attempts) as Name[]
+  const joined = names.map((name): [Name, Attempt] => [
     name,
     async (world) => {
       if (begun.size === 0) begin(world)
       await begun.get(name)
     },
   ])
-  return Object.fromEntries(tellings) as Record<Name, Telling>
+  return Object.fromEntries(joined) as Record<Name, Attempt>
 }
 
 let names = 0
@@ -113,14 +115,14 @@ export function newName(role: string): string {
   return `${role}-${names++}`
 }
 
-/** Runs `scene` in a world of its own, for lies that would spoil the shared one. */
+/** Runs `attempt` in a world of its own, for attacks that would spoil the shared one. */
 export async function inOwnWorld(
   options: Parameters<typeof openWorld>[0],
-  scene: Telling,
+  attempt: Attempt,
 ): Promise<void> {
   const world = await openWorld(options)
   try {
-    await scene(world)
+    await attempt(world)
   } finally {
     await world.close()
   }

@@ -5,7 +5,7 @@ import { askControl, type Identity } from '@countersign/sdk'
 import type { HeaderList } from './doors.ts'
 import type { Reached } from './echo.ts'
 
-export interface LyingAnswer {
+export interface MaliciousAnswer {
   readonly status: number
   readonly headers: HeaderList
   readonly body: string | Uint8Array
@@ -17,9 +17,9 @@ export interface LyingAnswer {
  * A receiver that terminates the mesh by itself, without a connector to keep it honest, and is
  * registered under its own name. `credential` is what it shows; its own unless stated otherwise.
  */
-export async function openLiar(
+export async function openMaliciousServer(
   identity: Identity,
-  answer: (reached: Reached) => LyingAnswer | Promise<LyingAnswer>,
+  answer: (reached: Reached) => MaliciousAnswer | Promise<MaliciousAnswer>,
   credential: TlsCredential = identity.credential(),
 ): Promise<{ readonly url: string; stop(): Promise<void>; close(): Promise<void> }> {
   const options = serverTlsOptions({ ...credential, requestPeer: 'required', alpn: ['http/1.1'] })
@@ -28,10 +28,10 @@ export async function openLiar(
     request.on('data', (chunk: Buffer) => chunks.push(chunk))
     const reply = async (): Promise<void> => {
       const { method = '', url = '', rawHeaders, headers } = request
-      const told = await answer({ method, url, rawHeaders, headers, body: Buffer.concat(chunks) })
-      response.writeHead(told.status, told.headers.flat())
-      if (told.isEndless === true) response.write(told.body)
-      else response.end(told.body)
+      const given = await answer({ method, url, rawHeaders, headers, body: Buffer.concat(chunks) })
+      response.writeHead(given.status, given.headers.flat())
+      if (given.isEndless === true) response.write(given.body)
+      else response.end(given.body)
     }
     request.on('end', () => void reply().catch(() => response.destroy()))
   })
@@ -53,6 +53,6 @@ export async function openLiar(
 }
 
 async function register(identity: Identity, endpoints: readonly object[]): Promise<void> {
-  const value = { instance: 'liar', endpoints, ttlSeconds: 600 }
+  const value = { instance: 'malicious', endpoints, ttlSeconds: 600 }
   await askControl(identity.line, { method: 'POST', path: '/v1/mesh/endpoints', value })
 }

@@ -7,18 +7,15 @@ import { undiciUpstream } from '../adapters/undici/upstream.ts'
 import { createAdministration } from '../admin/administration.ts'
 import type { InviteRequest } from '../admin/ports.ts'
 import { type Closer, type ClosingFault, closeInOrder } from '../concurrency/closing.ts'
-import { isProvenRequest } from '../identity/caller-proof.ts'
-import { Ed25519Keys } from '../identity/ed25519-keys.ts'
 import { isCurrent } from '../identity/status.ts'
 import type { TokenRecord } from '../identity/token-server.ts'
 import type { OpenedEntry } from '../ledger/ledger.ts'
+import { createReceiptAccess } from '../ledger/receipt-access.ts'
 import { keepHeapSmall } from '../lib/heap.ts'
 import { fittingUpstreams, openFilesMax } from '../observe/open-files.ts'
 import { identify } from '../pipeline/authenticate.ts'
 import { refuseUnparsedRequest } from '../pipeline/control.ts'
-import { type PipelineDeps } from '../pipeline/enforce.ts'
 import { installDefaultPolicies } from '../policy/policy-files.ts'
-import { checkStatedDecisions } from '../policy/stated-decision.ts'
 import { createMcpSessions } from '../protocols/mcp/mcp-sessions.ts'
 import { createRedactor } from '../redaction/scan/create-redactor.ts'
 import { createBalancer } from '../routes/balancer.ts'
@@ -26,11 +23,7 @@ import { createEndpointRegistry } from '../routes/endpoint-registry.ts'
 import { adminRoutes } from '../transports/gateway/admin-router.ts'
 import { agentsRoutes } from '../transports/gateway/agents-router.ts'
 import { channelsRoutes } from '../transports/gateway/channels-router.ts'
-import {
-  type ControlOptions,
-  meshRoutes,
-  receiptsRoutes,
-} from '../transports/gateway/control-router.ts'
+import { meshRoutes, receiptsRoutes } from '../transports/gateway/control-router.ts'
 import { type Gateway, openGateway } from '../transports/gateway/gateway.ts'
 import { publicRoutes } from '../transports/gateway/public-router.ts'
 import { problemReply, type Router } from '../transports/gateway/request-context.ts'
@@ -43,7 +36,8 @@ import { Authorities } from '../transports/http/authorities.ts'
 import { PathRoutes } from '../transports/http/path-routes.ts'
 import { composeAdminDeps } from './admin.ts'
 import { composeAnswers, composeBodies } from './bodies.ts'
-import { composeDetection, createEntryObserver, type WatchedDetection } from './detection.ts'
+import { composeDetection } from './detection.ts'
+import { composeEntryAdmission } from './entries.ts'
 import {
   fabricVersion,
   type Lifecycle,
@@ -53,7 +47,7 @@ import {
 } from './lifecycle.ts'
 import { composeMeshState } from './mesh.ts'
 import { connectionsMax, observeFabric, openDiskWatch } from './observe.ts'
-import { composePipeline, isDismissed } from './pipeline.ts'
+import { composePipeline } from './pipeline.ts'
 import { configureRoutes, isReceiver, restoreRoutes } from './routes.ts'
 import { dangerouslyReplaceDeps, type Environment, openStores, type Stores } from './stores.ts'
 import { fingerprintOf, trustDocument } from './trust.ts'
@@ -192,14 +186,12 @@ async function composeParts(around: Environment, stores: Stores, origin: () => s
     origin,
   })
   const mesh = composeMeshState(around, stores, { endpoints, detection })
-  const control: ControlOptions = {
-    deps,
-    ledger: controlLedger(stores, deps, detection),
-    ...proofsOf(stores.identity),
-    trust: { trustDomain: config.trustDomain, fabricKey: keys.forward.publicKey },
-    decisionFault: checkStatedDecisions(stores, around.clock, deps.authorization),
-    endpoints,
-    state: mesh,
+  const control = {
+    ...{ deps, endpoints, state: mesh, receipts: createReceiptAccess(stores.ledger) },
+    entries: composeEntryAdmission(around, stores, {
+      authorization: deps.authorization,
+      detection,
+    }),
   }
   const routes = new PathRoutes<Router>([
     ...agentsRoutes({
@@ -228,18 +220,6 @@ async function composeParts(around: Environment, stores: Stores, origin: () => s
   return { deps, admin, ...listening, close }
 }
 
-/** Returns the means of proving an entry of a connector. */
-function proofsOf({
-  signatures,
-  directory: { find },
-}: Stores['identity']): Pick<ControlOptions, 'isProvenRequest' | 'verify'> {
-  const keys = new Ed25519Keys()
-  return {
-    isProvenRequest: (request) => isProvenRequest(request, { signatures, find }),
-    verify: (...signed) => keys.verify(...signed),
-  }
-}
-
 /** The bounds of a call to an agent, and the account on which its answer is counted. */
 function limitsOfCalls({ config: { limits }, clock }: Environment) {
   return {
@@ -247,27 +227,6 @@ function limitsOfCalls({ config: { limits }, clock }: Environment) {
     timeoutMs: limits.upstreamTimeoutMs,
     streamMs: limits.streamMs,
     answers: composeAnswers(limits, clock),
-  }
-}
-
-/** The ledger as connectors and readers of receipts use it. */
-function controlLedger(
-  { ledger, identity }: Stores,
-  deps: PipelineDeps,
-  detection: WatchedDetection,
-): ControlOptions['ledger'] {
-  const observeEntry = createEntryObserver(detection, (name) =>
-    isDismissed(identity.directory.find(name)),
-  )
-  return {
-    async append(draft) {
-      const committed = await deps.append(draft)
-      observeEntry(draft)
-      return committed
-    },
-    findReceipt: (exchange) => ledger.findReceipt(exchange),
-    explain: (exchange) => ledger.explain(exchange),
-    openIntent: (exchange) => ledger.openIntent(exchange),
   }
 }
 

@@ -2,7 +2,6 @@ import {
   createId,
   type ExchangeResult,
   endingFault,
-  formatLimit,
   parseSpiffeId,
   ReceiptError,
   type RefusalCode,
@@ -12,7 +11,8 @@ import type { Detection } from '../detection/detector.ts'
 import type { Caller } from '../identity/caller.ts'
 import type { MessageSignatures } from '../identity/message-signatures.ts'
 import type { Committed, EntryDraft, EntryPurpose, FactValue } from '../ledger/ledger.ts'
-import { ExchangeNotOpen, LedgerBusy } from '../ledger/unavailable.ts'
+import { refusalOfBusy, refusalOfFailure } from '../ledger/refusals.ts'
+import { LedgerBusy } from '../ledger/unavailable.ts'
 import { systemRandom } from '../lib/random.ts'
 import { Refusal, StatedRefusal, Withdrawal } from '../lib/refusal.ts'
 import { sha256 } from '../lib/sha256.ts'
@@ -51,7 +51,7 @@ class Intended {
 }
 
 export type { Intended }
-export { LedgerBusy }
+export { LedgerBusy, refusalOfFailure }
 
 export async function recordIntent(
   inspected: Inspected,
@@ -110,28 +110,6 @@ export function verifierFault(check: () => unknown): string | null {
     if (!(cause instanceof ReceiptError)) throw cause
     return `no receipt would verify: ${cause.message} (${cause.detail})`
   }
-}
-
-const retryAfterMs = 1000
-
-/** Nothing was recorded, and so nothing delivered: the same message may be sent again later. */
-function refusalOfBusy({ limit, message }: LedgerBusy): Refusal {
-  // One limit is the caller's own share; the others are the fabric's.
-  const code = limit.name === 'limits.openExchanges' ? 'RATE_LIMITED' : 'LEDGER_UNAVAILABLE'
-  return new Refusal(code, message, retryAfterMs, { limit: formatLimit(limit) })
-}
-
-/** For an entry that the ledger does not take; null when it failed to record what it should. */
-export function refusalOfEntry(cause: unknown): Refusal | null {
-  if (cause instanceof LedgerBusy) return refusalOfBusy(cause)
-  return cause instanceof ExchangeNotOpen ? new Refusal('NOT_PERMITTED', cause.message) : null
-}
-
-/** For a refusal or an outcome that could not be recorded. */
-export function refusalOfFailure(cause: unknown): Refusal {
-  return cause instanceof LedgerBusy
-    ? refusalOfBusy(cause)
-    : new Refusal('LEDGER_UNAVAILABLE', String(cause))
 }
 
 /** The receiver acted, and no entry records it: the caller must not take this for a failure. */

@@ -1,18 +1,13 @@
-import {
-  MalformedError,
-  type MeshEntry,
-  parseMeshEntries,
-  parseMeshRegistration,
-} from '@countersign/protocol'
-import type { Caller } from '../../identity/caller.ts'
-import type { Committed, EntryDraft, OpenedEntry, OpenIntent } from '../../ledger/ledger.ts'
+import { parseMeshEntries, parseMeshRegistration } from '@countersign/protocol'
+import type { EntryAdmission } from '../../ledger/entry-admission.ts'
+import type { ReceiptAccess } from '../../ledger/receipt-access.ts'
 import { exchangeIdFault, Refusal } from '../../lib/refusal.ts'
 import type { Authorized } from '../../pipeline/authorize.ts'
 import { admitControl, answerControl, refuseUnparsedRequest } from '../../pipeline/control.ts'
 import type { PipelineDeps } from '../../pipeline/enforce.ts'
 import { readControl } from '../../pipeline/large-bodies.ts'
 import { recheck } from '../../pipeline/recheck.ts'
-import { refusalOfEntry } from '../../pipeline/record.ts'
+import { refusalOfFailure } from '../../pipeline/record.ts'
 import type { UncheckedRequest } from '../../pipeline/unchecked-request.ts'
 import type { PolicyAction } from '../../policy/policy.ts'
 import { CONTROL_JSON_LIMITS, parseJsonBody } from '../../protocols/reading/json-body.ts'
@@ -20,13 +15,6 @@ import type { EndpointRegistry } from '../../routes/endpoint-registry.ts'
 import { exchangeHeaders } from '../http/call.ts'
 import type { PathRoute } from '../http/path-routes.ts'
 import type { Reply } from '../http/respond.ts'
-import {
-  type Claim,
-  createEntryChecks,
-  type EntryChecks,
-  type EntryChecksOptions,
-  recordedEntry,
-} from './entry-checks.ts'
 import {
   integerIn,
   jsonBytesReply,
@@ -37,14 +25,10 @@ import {
   uncheckedRequest,
 } from './request-context.ts'
 
-export interface ControlOptions extends EntryChecksOptions {
+export interface ControlOptions {
   readonly deps: PipelineDeps
-  readonly ledger: {
-    append(draft: EntryDraft): Promise<Committed>
-    findReceipt(exchange: string): Promise<Uint8Array | null>
-    explain(exchange: string): Promise<readonly OpenedEntry[]>
-    openIntent(exchange: string): OpenIntent | null
-  }
+  readonly entries: EntryAdmission
+  readonly receipts: ReceiptAccess
   readonly endpoints: EndpointRegistry
   readonly state: {
     /** The state as JSON, once it is another than that of `after`, or `waitMs` have passed. */
@@ -67,23 +51,23 @@ function receiptsRouter(options: ControlOptions): Router {
   return async (context) => {
     const exchange = context.rest.slice(1)
     const malformed = exchangeIdFault(exchange)
-    const { deps, ledger } = options
+    const { deps, receipts } = options
     const own = uncheckedFor(context, { action: 'read', operation: 'own.receipt' }, malformed)
     const found = await answerControl(deps, own, async ({ caller, still }) =>
-      isOwn(await ledger.explain(exchange), caller)
-        ? { receipt: await ledger.findReceipt(exchange), still }
+      (await receipts.isOwn(exchange, caller))
+        ? { receipt: await receipts.find(exchange), still }
         : null,
     )
     const wider = uncheckedFor(context, { action: 'read', operation: 'receipt.read' })
     const answer =
       found ??
       (await answerControl(deps, wider, async ({ still }) => ({
-        receipt: await ledger.findReceipt(exchange),
+        receipt: await receipts.find(exchange),
         still,
       })))
     if (answer instanceof Refusal) return problemReply(answer, context.exchange)
     if (answer.receipt === null) {
-      return problemReply(await whyNoReceipt(ledger, exchange), context.exchange)
+      return problemReply(await receipts.whyNone(exchange), context.exchange)
     }
     const type = 'application/vnd.countersign.receipt+json'
     const { receipt: body, still } = answer
@@ -91,39 +75,11 @@ function receiptsRouter(options: ControlOptions): Router {
   }
 }
 
-const openAgainMs = 1_000
-
-/**
- * Returned only to callers that may have the receipt; all others cannot see whether an exchange is
- * there.
- */
-async function whyNoReceipt(ledger: ControlOptions['ledger'], exchange: string): Promise<Refusal> {
-  const entries = await ledger.explain(exchange)
-  return entries.some(({ kind }) => kind === 'intent')
-    ? new Refusal('EXCHANGE_OPEN', exchange, openAgainMs)
-    : new Refusal('EXCHANGE_UNKNOWN', exchange)
-}
-
-/**
- * The receiver is a bare name: an agent of that name does not own the messages that a channel or
- * the fabric received. A scoped credential reads entries that went to its targets, and not the
- * other exchanges of its holder.
- */
-function isOwn(entries: readonly OpenedEntry[], { spiffeId, name, scopes }: Caller): boolean {
-  return entries.some(({ facts }) => {
-    const isInScope = scopes === null || scopes.some((scope) => scope === facts['receiver'])
-    const isToAgent = facts['protocol'] !== 'queue' && facts['protocol'] !== 'admin'
-    const isEnd = facts['caller'] === spiffeId || (isToAgent && facts['receiver'] === name)
-    return isInScope && isEnd
-  })
-}
-
 /** The operations of connectors and serving agents, below `/v1/mesh`. */
 export function meshRoutes(options: ControlOptions): readonly PathRoute<Router>[] {
-  const checks = createEntryChecks(options)
   const routed = (answer: MeshAnswer): Router => {
     return async (context) => {
-      const reply = await answer(options, context, checks)
+      const reply = await answer(options, context)
       return reply instanceof Refusal ? problemReply(reply, context.exchange) : reply
     }
   }
@@ -137,11 +93,7 @@ export function meshRoutes(options: ControlOptions): readonly PathRoute<Router>[
 
 const unparsed = { action: 'discover', operation: 'unread' } as const
 
-type MeshAnswer = (
-  options: ControlOptions,
-  context: RequestContext,
-  checks: EntryChecks,
-) => Promise<Reply | Refusal>
+type MeshAnswer = (options: ControlOptions, context: RequestContext) => Promise<Reply | Refusal>
 
 const unknownOperation: MeshAnswer = async (options, context) => {
   const unknown = new Refusal(
@@ -183,13 +135,13 @@ const meshEndpoints: MeshAnswer = async (options, context) => {
   return jsonReply({ expiresAt })
 }
 
-const meshEntries: MeshAnswer = async (options, context, checks) => {
+const meshEntries: MeshAnswer = async (options, context) => {
   const request = await admit(options, context, { action: 'record', operation: 'mesh.entries' })
   if (request instanceof Refusal) return request
   const { caller: admitted } = request.authenticated
   const entries = parse(options, context, parseMeshEntries)
   if (entries instanceof Refusal) return refuse(options, context, entries)
-  const claim = await checks.claim(entries, admitted, context.at)
+  const claim = await options.entries.claim(entries, admitted, context.at)
   if (claim instanceof Refusal) return refuse(options, context, claim)
   // Claims are checked against the disk and by signatures, during which a connector can lose its
   // right.
@@ -198,15 +150,13 @@ const meshEntries: MeshAnswer = async (options, context, checks) => {
     claim.release()
     return refuse(options, context, lost.beforeDelivery())
   }
-  const { indexes, limits, failure } = await appendClaimed(options, entries, {
-    claim,
-    at: context.at,
-    producer: admitted.spiffeId,
-  }).finally(() => claim.release())
+  const { indexes, limits, failure } = await options.entries
+    .record(entries, { claim, at: context.at, producer: admitted.spiffeId })
+    .finally(() => claim.release())
   const isNothing = indexes.every((index) => index === null)
   // Nothing is on record: the connector receives the cause, and not a list of nulls.
   if (isNothing && failure !== null && failure.refusal === null) throw failure.cause
-  const refusal = claim.refusal ?? (failure === null ? null : refusalOf(failure))
+  const refusal = claim.refusal ?? (failure && (failure.refusal ?? refusalOfFailure(failure.cause)))
   if (refusal === null) return jsonReply({ indexes })
   const told = await refuse(options, context, refusal)
   // Without a record of the refusal, the connector sends its entries again; each is recorded
@@ -215,61 +165,6 @@ const meshEntries: MeshAnswer = async (options, context, checks) => {
   const named = limits.some((limit) => limit !== null) ? { limits } : {}
   const headers = exchangeHeaders(context.exchange)
   return isNothing ? refusal : jsonReply({ indexes, ...named }, headers)
-}
-
-interface Failure {
-  readonly cause: unknown
-  /** Null if the ledger could not give a reason. */
-  readonly refusal: Refusal | null
-}
-
-function refusalOf({ cause, refusal }: Failure): Refusal {
-  return refusal ?? new Refusal('LEDGER_UNAVAILABLE', String(cause))
-}
-
-interface Appended {
-  /** By position of the entry; null for one that was not recorded. */
-  readonly indexes: readonly (number | null)[]
-  /**
-   * By position: the limit that stopped an entry, so that its connector can name it to its caller.
-   */
-  readonly limits: readonly (string | null)[]
-  readonly failure: Failure | null
-}
-
-interface Appending {
-  readonly claim: Pick<Claim, 'admitted' | 'recorded'>
-  readonly at: number
-  readonly producer: string
-}
-
-/**
- * Records what was admitted, each entry by itself, so that exchanges of the others are not left
- * open when one meets a limit or cannot be written. The time is the fabric's: a connector cannot
- * write among the entries of last year.
- */
-async function appendClaimed(
-  { ledger }: ControlOptions,
-  entries: readonly (MeshEntry | MalformedError)[],
-  { claim, at: time, producer }: Appending,
-): Promise<Appended> {
-  const failures: Failure[] = []
-  const limits: (string | null)[] = entries.map(() => null)
-  const append = async (entry: MeshEntry | MalformedError, at: number): Promise<number | null> => {
-    const known = claim.recorded.get(entry)
-    if (known !== undefined) return known
-    if (entry instanceof MalformedError || !claim.admitted.has(entry)) return null
-    try {
-      return (await ledger.append({ ...recordedEntry(entry, producer), at: time })).index
-    } catch (cause) {
-      const refusal = refusalOfEntry(cause)
-      failures.push({ cause, refusal })
-      limits[at] = refusal?.limit ?? null
-      return null
-    }
-  }
-  const indexes = await Promise.all(entries.map(append))
-  return { indexes, limits, failure: failures[0] ?? null }
 }
 
 /** For what an admitted caller may not do after all: on record, as every refusal is. */

@@ -1,14 +1,17 @@
 import { createId, type MeshEntry, verifyEd25519 } from '@countersign/protocol'
 import { expect, test } from 'vitest'
-import type { Caller } from '../../identity/caller.ts'
-import { Refusal } from '../../lib/refusal.ts'
-import { createEntryChecks, type EntryChecksOptions } from './entry-checks.ts'
+import { Refusal } from '../lib/refusal.ts'
+import {
+  createEntryAdmission,
+  type EntryAdmissionOptions,
+  type KnownPrincipal,
+} from './entry-admission.ts'
+import type { Connector } from './exchange-claims.ts'
 
 const now = 1_800_000_000_000
-const connector: Caller = {
-  ...{ spiffeId: 'spiffe://a.test/agent/bob', kind: 'agent', name: 'bob', method: 'certificate' },
-  ...{ credentialId: '', roles: [], segment: '', attributes: {}, scopes: null, expiresAt: now },
-}
+const connector: Connector = { spiffeId: 'spiffe://a.test/agent/bob', name: 'bob' }
+
+const append = () => Promise.reject(new Error('nothing is recorded here'))
 
 function entryOf(at: number): MeshEntry {
   const exchange = createId('exc', now, Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, at >> 8, at & 255))
@@ -33,11 +36,9 @@ async function turnsOf(step: 'decided' | 'proved'): Promise<readonly number[]> {
     next = setImmediate(turn)
   })
   const seen = { decided: [] as number[], proved: [] as number[] }
-  const authorization = {
-    findPrincipal: (name: string) => ({ kind: 'agent', name, status: 'active', keys: null }),
-  } as unknown as EntryChecksOptions['deps']['authorization']
-  const options: EntryChecksOptions = {
-    deps: { authorization },
+  const options: EntryAdmissionOptions = {
+    findPrincipal: () => ({ kind: 'agent', status: 'active', keys: null }),
+    hasReceiver: () => false,
     trust: { trustDomain: 'a.test', fabricKey: new Uint8Array(32) },
     verify: verifyEd25519,
     isProvenRequest: () => Promise.resolve(true),
@@ -50,11 +51,12 @@ async function turnsOf(step: 'decided' | 'proved'): Promise<readonly number[]> {
         seen.proved.push(turns)
         return Promise.resolve([])
       },
+      append,
       openIntent: () => null,
     },
   }
   const entries = Array.from({ length: 256 }, (_, at) => ({ ...entryOf(at), facts: intentFacts }))
-  const claim = await createEntryChecks(options).claim(entries, connector, now)
+  const claim = await createEntryAdmission(options).claim(entries, connector, now)
   clearImmediate(next)
   expect(claim).not.toBeInstanceOf(Refusal)
   return seen[step]
@@ -77,26 +79,23 @@ const bobsKey = new Uint8Array(32).fill(1)
  * `decisionFault`.
  */
 async function faultOf(entry: Pick<MeshEntry, 'kind' | 'facts'>, begun = now): Promise<string> {
-  const bob = {
+  const bob: KnownPrincipal = {
     kind: 'agent',
-    name: 'bob',
     status: 'active',
     keys: { signing: { publicKey: bobsKey } },
   }
-  const authorization = {
-    findPrincipal: (name: string) => (name === 'bob' ? bob : null),
-  } as unknown as EntryChecksOptions['deps']['authorization']
-  const options: EntryChecksOptions = {
-    deps: { authorization },
+  const options: EntryAdmissionOptions = {
+    findPrincipal: (name) => (name === 'bob' ? bob : null),
+    hasReceiver: () => false,
     trust: { trustDomain: 'a.test', fabricKey: new Uint8Array(32) },
     verify: verifyEd25519,
     isProvenRequest: () => Promise.resolve(true),
     decisionFault: () => 'looked at the request',
-    ledger: { explain: () => Promise.resolve([]), openIntent: () => null },
+    ledger: { append, explain: () => Promise.resolve([]), openIntent: () => null },
   }
   const exchange = createId('exc', begun, new Uint8Array(10))
   const facts = { 'private.request': '{}', ...entry.facts }
-  const claim = await createEntryChecks(options).claim(
+  const claim = await createEntryAdmission(options).claim(
     [{ kind: entry.kind, exchange, facts }],
     connector,
     now,
@@ -140,11 +139,9 @@ test('the key of a request is that of the caller that the entry names', async ()
 test('an intent of a caller that was quarantined while its entry was proved is not admitted', async () => {
   const claimedAs = async (statusOnceProved: string) => {
     let status = 'active'
-    const authorization = {
-      findPrincipal: (name: string) => ({ kind: 'agent', name, status, keys: null }),
-    } as unknown as EntryChecksOptions['deps']['authorization']
-    const options: EntryChecksOptions = {
-      deps: { authorization },
+    const options: EntryAdmissionOptions = {
+      findPrincipal: () => ({ kind: 'agent', status, keys: null }),
+      hasReceiver: () => false,
       trust: { trustDomain: 'a.test', fabricKey: new Uint8Array(32) },
       verify: verifyEd25519,
       isProvenRequest: () => Promise.resolve(true),
@@ -154,12 +151,13 @@ test('an intent of a caller that was quarantined while its entry was proved is n
           status = statusOnceProved
           return Promise.resolve([])
         },
+        append,
         openIntent: () => null,
       },
     }
     const exchange = createId('exc', now, new Uint8Array(10))
     const entries = [{ kind: 'intent', exchange, facts: intentFacts } as const]
-    const claim = await createEntryChecks(options).claim(entries, connector, now)
+    const claim = await createEntryAdmission(options).claim(entries, connector, now)
     return claim instanceof Refusal ? claim.detail : claim.admitted.size
   }
   expect(await claimedAs('active')).toBe(1)

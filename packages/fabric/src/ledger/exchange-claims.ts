@@ -1,5 +1,10 @@
 import type { MeshEntry } from '@countersign/protocol'
-import type { Caller } from '../../identity/caller.ts'
+
+/** The agent whose connector records, as it was authenticated. */
+export interface Connector {
+  readonly spiffeId: string
+  readonly name: string
+}
 
 export const isOpening = (kind: MeshEntry['kind']): boolean =>
   kind === 'intent' || kind === 'refusal'
@@ -22,7 +27,7 @@ export class ExchangeClaims {
   /**
    * Holds the exchange of `entry` and returns null, or returns why no honest connector sends it.
    */
-  hold(entry: MeshEntry, connector: Caller): string | null {
+  hold(entry: MeshEntry, connector: Connector): string | null {
     const fault = this.#fault(entry, connector)
     if (fault === null) this.#held.add(entry.exchange)
     return fault
@@ -36,13 +41,13 @@ export class ExchangeClaims {
    * An outcome may come too late from an honest connector: its exchange was open for so long that
    * the fabric closed it, or the fabric was restarted. Only that entry is refused.
    */
-  closingFault({ kind, exchange }: MeshEntry, connector: Caller): string | null {
+  closingFault({ kind, exchange }: MeshEntry, connector: Connector): string | null {
     return isOpening(kind) || this.#openProducer(exchange) === connector.spiffeId
       ? null
       : `${exchange} is not open at ${connector.name}`
   }
 
-  #fault({ kind, exchange, facts }: MeshEntry, connector: Caller): string | null {
+  #fault({ kind, exchange, facts }: MeshEntry, connector: Connector): string | null {
     if (this.#held.has(exchange)) return `${exchange} is being recorded`
     if (!isOpening(kind)) return null
     if (this.#openProducer(exchange) !== null) return `${exchange} is open already`

@@ -9,18 +9,23 @@ import {
   mayHaveActed,
   parseSpiffeId,
   ReceiptError,
+  type SignedHalf,
   type SpiffeId,
   type Trust,
   timeOfId,
   type VerifySignature,
   verifyEntry,
 } from '@countersign/protocol'
-import type { Caller } from '../../identity/caller.ts'
-import type { RecordedRequest } from '../../identity/caller-proof.ts'
-import type { OpenedEntry, OpenIntent } from '../../ledger/ledger.ts'
-import { Refusal } from '../../lib/refusal.ts'
-import type { PipelineDeps } from '../../pipeline/enforce.ts'
-import { ExchangeClaims, isOpening } from './exchange-claims.ts'
+import { Refusal } from '../lib/refusal.ts'
+import {
+  type Appended,
+  type Claim,
+  type Claimed,
+  recordClaimed,
+  recordedEntry,
+} from './claimed-entries.ts'
+import { type Connector, ExchangeClaims, isOpening } from './exchange-claims.ts'
+import type { Committed, EntryDraft, Ledger } from './ledger.ts'
 
 /**
  * An exchange is recorded as it begins: a request may take a minute to arrive, and clocks differ.
@@ -37,8 +42,11 @@ const endedWindowMs = 2 * 3_600_000
  */
 const entriesPerTurn = 8
 
-export interface EntryChecksOptions {
-  readonly deps: Pick<PipelineDeps, 'authorization'>
+export interface EntryAdmissionOptions {
+  /** Of the directory, by name; null for an unknown one. */
+  findPrincipal(name: string): KnownPrincipal | null
+  /** Reports whether requests for an agent of that name have a receiver. */
+  hasReceiver(name: string): boolean
   /**
    * The trust that every verifier of receipts pins, so that entries are judged here as they are
    * there.
@@ -50,27 +58,30 @@ export interface EntryChecksOptions {
    * Reports whether the caller just signed the request for the connector that recorded it; once for
    * each entry.
    */
-  isProvenRequest(request: RecordedRequest): Promise<boolean>
+  isProvenRequest(request: {
+    readonly caller: unknown
+    readonly producer: string
+    readonly asked: SignedHalf
+  }): Promise<boolean>
   /**
    * Returns why the decision that an entry states is not one of this fabric's policies on that
    * request, or null.
    */
   decisionFault(entry: MeshEntry): string | null
-  readonly ledger: {
-    explain(exchange: string): Promise<readonly OpenedEntry[]>
-    openIntent(exchange: string): OpenIntent | null
+  readonly ledger: Pick<Ledger, 'explain' | 'openIntent'> & {
+    append(draft: EntryDraft): Promise<Committed>
   }
 }
 
-/**
- * An entry as it is recorded: the fabric, not the connector, states the transport and the producer.
- */
-export function recordedEntry(entry: MeshEntry, producer: string): MeshEntry {
-  return { ...entry, facts: { ...entry.facts, transport: 'mesh', producer } }
+/** A principal as far as an entry can be held to it. */
+export interface KnownPrincipal {
+  readonly kind: 'agent' | 'user'
+  readonly status: string
+  readonly keys: { readonly signing: { readonly publicKey: Uint8Array } } | null
 }
 
 /** The entries that a connector may record (docs/protocol.md, "Mesh control"). */
-export interface EntryChecks {
+export interface EntryAdmission {
   /**
    * Checks every entry before anything is recorded, each by itself: other exchanges wait in the
    * same batch, and must not stay open because of one entry. Holds the exchanges of those that are
@@ -78,25 +89,14 @@ export interface EntryChecks {
    */
   claim(
     entries: readonly (MeshEntry | MalformedError)[],
-    connector: Caller,
+    connector: Connector,
     now: number,
   ): Promise<Claim | Refusal>
+  /** Records what was claimed; to be called before `release`. */
+  record(entries: readonly (MeshEntry | MalformedError)[], claimed: Claimed): Promise<Appended>
 }
 
-export interface Claim {
-  /** The entries that may be recorded; at least one, or there is one in `recorded`. */
-  readonly admitted: ReadonlySet<MeshEntry | MalformedError>
-  /**
-   * Those that are on record already, word for word: their answer was lost. By index in the ledger.
-   */
-  readonly recorded: ReadonlyMap<MeshEntry | MalformedError, number>
-  /** Of the first entry that was not admitted. */
-  readonly refusal: Refusal | null
-  /** Called once the admitted entries are durable, or will never be. */
-  release(): void
-}
-
-export function createEntryChecks(options: EntryChecksOptions): EntryChecks {
+export function createEntryAdmission(options: EntryAdmissionOptions): EntryAdmission {
   const claims = new ExchangeClaims(
     (exchange) => options.ledger.openIntent(exchange)?.producer ?? null,
   )
@@ -151,17 +151,18 @@ export function createEntryChecks(options: EntryChecksOptions): EntryChecks {
         throw cause
       }
     },
+    record: (entries, claimed) => recordClaimed(options.ledger, entries, claimed),
   }
 }
 
 interface Recording {
-  readonly connector: Caller
+  readonly connector: Connector
   readonly now: number
 }
 
 /** The first fault that shows without waiting for anything. */
 function entryFault(
-  options: EntryChecksOptions,
+  options: EntryAdmissionOptions,
   entry: MeshEntry,
   recording: Recording,
 ): string | null {
@@ -174,7 +175,7 @@ function entryFault(
 
 /** Checks the current directory status of the principals that an entry names. */
 function statusFault(
-  options: EntryChecksOptions,
+  options: EntryAdmissionOptions,
   entry: MeshEntry,
   recording: Recording,
 ): string | null {
@@ -204,13 +205,13 @@ function timeFault({ kind, exchange }: MeshEntry, { now }: Recording): string | 
  * obtain a receipt about it.
  */
 function callerFault(
-  { deps }: EntryChecksOptions,
+  options: EntryAdmissionOptions,
   { kind, facts }: MeshEntry,
   { connector }: Recording,
 ): string | null {
   const caller = facts['caller']
   if (caller === undefined) return null
-  const known = findPrincipal(deps, caller, connector)
+  const known = findPrincipal(options, caller, connector)
   if (known === null) return `${String(caller)} is not a principal of this fabric`
   // A permitted exchange is re-evaluated here: the connector's copy of the directory may be stale.
   return kind === 'intent' && known.status !== 'active'
@@ -222,17 +223,14 @@ function callerFault(
  * A connector may be asked for a receiver that does not exist, and records that it refused. Nothing
  * was sent there: no answer of it, nor an act, goes on record.
  */
-function receiverFault({ deps }: EntryChecksOptions, { kind, facts }: MeshEntry): string | null {
+function receiverFault(options: EntryAdmissionOptions, { kind, facts }: MeshEntry): string | null {
   const { receiver, result, code } = facts
   if (kind !== 'refusal' || typeof receiver !== 'string') return null
   const isActed = result !== undefined || (isRefusalCode(code) && mayHaveActed(code))
   if (!isActed) return null
-  const known = deps.authorization.findPrincipal(receiver)
+  const known = options.findPrincipal(receiver)
   // A user is known by such a name, too, and receives nothing.
-  const isKnown =
-    known === null
-      ? deps.authorization.findReceiver('agent', receiver) !== null
-      : known.kind === 'agent'
+  const isKnown = known === null ? options.hasReceiver(receiver) : known.kind === 'agent'
   return isKnown ? null : `no agent is named ${receiver}, so that nothing was sent to it`
 }
 
@@ -241,7 +239,7 @@ function receiverFault({ deps }: EntryChecksOptions, { kind, facts }: MeshEntry)
  * that it made up.
  */
 function keyFault(
-  { deps }: EntryChecksOptions,
+  options: EntryAdmissionOptions,
   { facts }: MeshEntry,
   { connector }: Recording,
 ): string | null {
@@ -249,7 +247,7 @@ function keyFault(
     const key = facts[`${half}.key`]
     if (!(key instanceof Uint8Array)) continue
     const owner = half === 'request' ? facts['caller'] : connector.spiffeId
-    const enrolled = findPrincipal(deps, owner, connector)?.keys?.signing.publicKey
+    const enrolled = findPrincipal(options, owner, connector)?.keys?.signing.publicKey
     if (enrolled === undefined || !equalBytes(key, enrolled)) {
       return `${half}.key is not the key of ${String(owner)}`
     }
@@ -262,15 +260,11 @@ function keyFault(
  * them, and an ID that differs from the principal's own would name a party that cannot read the
  * entries about it.
  */
-function findPrincipal(
-  { authorization }: EntryChecksOptions['deps'],
-  spiffeId: unknown,
-  connector: Caller,
-) {
+function findPrincipal(options: EntryAdmissionOptions, spiffeId: unknown, connector: Connector) {
   const id = idOf(spiffeId)
   if (id === null || id.instance !== null) return null
   if (id.trustDomain !== idOf(connector.spiffeId)?.trustDomain) return null
-  const known = authorization.findPrincipal(id.name)
+  const known = options.findPrincipal(id.name)
   return known?.kind === id.kind ? known : null
 }
 
@@ -283,9 +277,9 @@ function idOf(spiffeId: unknown): SpiffeId | null {
  * lost. An entry that differs in any fact is another one, and its exchange is closed.
  */
 async function findRecorded(
-  { ledger }: EntryChecksOptions,
+  { ledger }: EntryAdmissionOptions,
   entry: MeshEntry,
-  connector: Caller,
+  connector: Connector,
 ): Promise<number | null> {
   const closing = (await ledger.explain(entry.exchange)).at(-1)
   if (closing?.kind !== entry.kind) return null
@@ -299,9 +293,9 @@ function faultOf(cause: unknown): string {
 }
 
 async function findUnproven(
-  { ledger, isProvenRequest, trust, verify }: EntryChecksOptions,
+  { ledger, isProvenRequest, trust, verify }: EntryAdmissionOptions,
   entry: MeshEntry,
-  connector: Caller,
+  connector: Connector,
 ): Promise<string | null> {
   const { kind, exchange, facts } = entry
   const requestSignature = isOpening(kind)

@@ -1,0 +1,39 @@
+import { isProvenRequest } from '../identity/caller-proof.ts'
+import { Ed25519Keys } from '../identity/ed25519-keys.ts'
+import { createEntryAdmission, type EntryAdmission } from '../ledger/entry-admission.ts'
+import type { AuthorizeDeps } from '../pipeline/authorize.ts'
+import { checkStatedDecisions } from '../policy/stated-decision.ts'
+import { createEntryObserver, type WatchedDetection } from './detection.ts'
+import { isDismissed } from './pipeline.ts'
+import type { Environment, Stores } from './stores.ts'
+
+/** Entries of connectors are proved by identity and policy, and observed by detection. */
+export function composeEntryAdmission(
+  { clock, config }: Environment,
+  stores: Stores,
+  parts: { readonly authorization: AuthorizeDeps; readonly detection: WatchedDetection },
+): EntryAdmission {
+  const { ledger, feed, keys } = stores
+  const { authorization, detection } = parts
+  const { signatures, directory } = stores.identity
+  const signingKeys = new Ed25519Keys()
+  const observe = createEntryObserver(detection, (name) => isDismissed(directory.find(name)))
+  return createEntryAdmission({
+    findPrincipal: (name) => authorization.findPrincipal(name),
+    hasReceiver: (name) => authorization.findReceiver('agent', name) !== null,
+    trust: { trustDomain: config.trustDomain, fabricKey: keys.forward.publicKey },
+    verify: (...signed) => signingKeys.verify(...signed),
+    isProvenRequest: (request) =>
+      isProvenRequest(request, { signatures, find: (name) => directory.find(name) }),
+    decisionFault: checkStatedDecisions(stores, clock, authorization),
+    ledger: {
+      async append(draft) {
+        const committed = await feed.append(draft)
+        observe(draft)
+        return committed
+      },
+      explain: (exchange) => ledger.explain(exchange),
+      openIntent: (exchange) => ledger.openIntent(exchange),
+    },
+  })
+}

@@ -1,0 +1,47 @@
+import { describe, expect, test } from 'vitest'
+import type { OpenedEntry } from './ledger.ts'
+import { createReceiptAccess } from './receipt-access.ts'
+
+const ann = { spiffeId: 'spiffe://a.test/agent/ann', name: 'ann', scopes: null }
+const bob = { spiffeId: 'spiffe://a.test/agent/bob', name: 'bob', scopes: null }
+
+function accessTo(kind: OpenedEntry['kind'], facts: OpenedEntry['facts']) {
+  const entry = { kind, facts, exchange: 'exc_1', index: 0, at: 0 }
+  return createReceiptAccess({
+    explain: (exchange) => Promise.resolve(exchange === 'exc_1' ? [entry] : []),
+    findReceipt: () => Promise.resolve(null),
+  })
+}
+
+const called = { caller: ann.spiffeId, receiver: 'bob', protocol: 'a2a' }
+
+describe('a receipt', () => {
+  test('is of the caller and of the agent that received, and of no other', async () => {
+    const { isOwn } = accessTo('intent', called)
+    expect(await isOwn('exc_1', ann)).toBe(true)
+    expect(await isOwn('exc_1', bob)).toBe(true)
+    expect(await isOwn('exc_1', { ...bob, name: 'carol' })).toBe(false)
+    expect(await isOwn('exc_2', ann)).toBe(false)
+  })
+
+  test.each(['queue', 'admin'])(
+    'is not of an agent that is named like a receiver of %s',
+    async (protocol) => {
+      const { isOwn } = accessTo('intent', { ...called, protocol })
+      expect(await isOwn('exc_1', bob)).toBe(false)
+      expect(await isOwn('exc_1', ann)).toBe(true)
+    },
+  )
+
+  test('is read with a scoped credential only where it went to one of its targets', async () => {
+    const { isOwn } = accessTo('intent', called)
+    expect(await isOwn('exc_1', { ...ann, scopes: ['carol'] })).toBe(false)
+    expect(await isOwn('exc_1', { ...ann, scopes: ['carol', 'bob'] })).toBe(true)
+  })
+
+  test('that is not there is one of an open exchange, or of an unknown one', async () => {
+    const { whyNone } = accessTo('intent', called)
+    expect(await whyNone('exc_1')).toMatchObject({ code: 'EXCHANGE_OPEN', retryAfterMs: 1000 })
+    expect(await whyNone('exc_2')).toMatchObject({ code: 'EXCHANGE_UNKNOWN' })
+  })
+})

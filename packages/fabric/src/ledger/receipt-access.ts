@@ -1,0 +1,57 @@
+import { Refusal } from '../lib/refusal.ts'
+import type { Ledger, OpenedEntry } from './ledger.ts'
+
+/** An authenticated caller that asks for a receipt. */
+export interface ReceiptReader {
+  readonly spiffeId: string
+  readonly name: string
+  /** Null: every receiver. */
+  readonly scopes: readonly string[] | null
+}
+
+/** Decides whose a receipt is, and why there is none. */
+export interface ReceiptAccess {
+  /** Reports whether `reader` is one of the two ends of the exchange, within its scopes. */
+  isOwn(exchange: string, reader: ReceiptReader): Promise<boolean>
+  /** Null while no outcome, refusal or indeterminate closes the exchange. */
+  find(exchange: string): Promise<Uint8Array | null>
+  /**
+   * The reason is only for callers that may have the receipt: no other caller can see whether an
+   * exchange is there.
+   */
+  whyNone(exchange: string): Promise<Refusal>
+}
+
+const openAgainMs = 1_000
+
+export function createReceiptAccess(
+  ledger: Pick<Ledger, 'explain' | 'findReceipt'>,
+): ReceiptAccess {
+  return {
+    isOwn: async (exchange, reader) => isEnd(await ledger.explain(exchange), reader),
+    find: (exchange) => ledger.findReceipt(exchange),
+    async whyNone(exchange) {
+      const entries = await ledger.explain(exchange)
+      return entries.some(({ kind }) => kind === 'intent')
+        ? new Refusal('EXCHANGE_OPEN', exchange, openAgainMs)
+        : new Refusal('EXCHANGE_UNKNOWN', exchange)
+    },
+  }
+}
+
+/**
+ * The receiver is a bare name: an agent of that name does not own the messages that a channel or
+ * the fabric received. A scoped credential reads entries that went to its targets, and not the
+ * other exchanges of its holder.
+ */
+function isEnd(
+  entries: readonly OpenedEntry[],
+  { spiffeId, name, scopes }: ReceiptReader,
+): boolean {
+  return entries.some(({ facts }) => {
+    const isInScope = scopes === null || scopes.some((scope) => scope === facts['receiver'])
+    const isToAgent = facts['protocol'] !== 'queue' && facts['protocol'] !== 'admin'
+    const isOne = facts['caller'] === spiffeId || (isToAgent && facts['receiver'] === name)
+    return isInScope && isOne
+  })
+}

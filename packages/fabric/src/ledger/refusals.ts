@@ -1,0 +1,25 @@
+import { formatLimit } from '@countersign/protocol'
+import { Refusal } from '../lib/refusal.ts'
+import { ExchangeNotOpen, LedgerBusy } from './unavailable.ts'
+
+const retryAfterMs = 1000
+
+/** Nothing was recorded, and so nothing delivered: the same message may be sent again later. */
+export function refusalOfBusy({ limit, message }: LedgerBusy): Refusal {
+  // One limit is the caller's own share; the others are the fabric's.
+  const code = limit.name === 'limits.openExchanges' ? 'RATE_LIMITED' : 'LEDGER_UNAVAILABLE'
+  return new Refusal(code, message, retryAfterMs, { limit: formatLimit(limit) })
+}
+
+/** For an entry that the ledger does not take; null when it failed to record what it should. */
+export function refusalOfEntry(cause: unknown): Refusal | null {
+  if (cause instanceof LedgerBusy) return refusalOfBusy(cause)
+  return cause instanceof ExchangeNotOpen ? new Refusal('NOT_PERMITTED', cause.message) : null
+}
+
+/** For a refusal or an outcome that could not be recorded. */
+export function refusalOfFailure(cause: unknown): Refusal {
+  return cause instanceof LedgerBusy
+    ? refusalOfBusy(cause)
+    : new Refusal('LEDGER_UNAVAILABLE', String(cause))
+}

@@ -38,7 +38,7 @@ describe('a served agent', () => {
   test('answers what the fabric forwarded, and nothing that differs from it', async () => {
     await lab.echo()
     expect(await directly(() => undefined)).toBe('200')
-    const ofEarlierFabric = id().replace('exc_', 'exc_') as ReturnType<typeof id>
+    const ofEarlierFabric = id().replace('exc_', 'dec_') as ReturnType<typeof id>
     expect(await directly(() => undefined, { id: ofEarlierFabric })).toBe('VERSION_UNSUPPORTED')
     expect(await directly(({ headers }) => replace(headers, 'countersign-from', `${from}x`))).toBe(
       'SIGNATURE_REJECTED',

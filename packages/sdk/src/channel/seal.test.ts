@@ -1,4 +1,4 @@
-import { createHash, createSecretKey, generateKeyPairSync, sign } from 'node:crypto'
+import { createHash, generateKeyPairSync, sign } from 'node:crypto'
 import {
   type ChannelDescriptor,
   concat,
@@ -15,12 +15,11 @@ import {
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { rawPublicKey } from '../identity/keys.ts'
-import { generateSealingKey, type SealSuiteId, unwrapSecret, wrapSecret } from './hpke.ts'
+import { generateSealingKey, unwrapSecret } from './hpke.ts'
 import { createSealer, type Sealer, type SealOrder } from './seal.ts'
 import { SealFailure } from './seal-failure.ts'
-import { messageNonce, rawSealingKey, type SealingIdentity, sha256 } from './seal-keys.ts'
+import { rawSealingKey, type SealingIdentity, sha256 } from './seal-keys.ts'
 import { createOpener, type Opened, type Opener } from './seal-open.ts'
-import { ReplayWindow } from './seal-window.ts'
 
 let now = 1_700_000_000_000
 const clock = { now: () => now }
@@ -256,15 +255,6 @@ describe('nonces', () => {
     expect(seen.size).toBe(300)
   })
 
-  test('a nonce is the prefix of the key and the sequence', () => {
-    const key = {
-      key: createSecretKey(random(32)),
-      noncePrefix: Uint8Array.of(1, 2, 3, 4),
-      commitment: random(32),
-    }
-    expect([...messageNonce(key, 258)]).toEqual([1, 2, 3, 4, 0, 0, 0, 0, 0, 0, 1, 2])
-  })
-
   test('a session that is used up seals nothing more', () => {
     const sealer = sealerOf(alice)
     const { left } = sealer
@@ -425,52 +415,9 @@ describe('replay', () => {
     expect(codeOf(await opener.open(bytes))).toBe('REPLAYED')
     expect(codeOf(await opener.open(sealer.seal(order('y')).bytes))).toBe('OPENED')
   })
-
-  test('a window remembers exactly what was completed, and takes everything below it as completed', () => {
-    const step = fc.integer({ min: 0, max: 5000 })
-    fc.assert(
-      fc.property(fc.array(step, { maxLength: 200 }), (completed) => {
-        const window = new ReplayWindow(1024)
-        const model = new Set<number>()
-        let highest = -1
-        for (const sequence of completed) {
-          window.complete(sequence)
-          if (sequence > highest - 1024) model.add(sequence)
-          highest = Math.max(highest, sequence)
-        }
-        for (let sequence = 0; sequence <= 5001; sequence += 1) {
-          const expected = model.has(sequence) || (highest >= 0 && sequence <= highest - 1024)
-          expect(window.isCompleted(sequence), `${sequence} of ${highest}`).toBe(expected)
-        }
-      }),
-      { numRuns: 40 },
-    )
-  })
-
-  test('a window narrower than the protocol’s minimum is not made', () => {
-    expect(() => new ReplayWindow(512)).toThrow(RangeError)
-  })
 })
 
 describe('key wrapping', () => {
-  test.each<SealSuiteId>([1, 2])(
-    'suite %i: only the receiver, and only with the same info',
-    async (suite) => {
-      const [receiver, other] = [await generateSealingKey(suite), await generateSealingKey(suite)]
-      const secret = random(32)
-      const info = utf8('here and now')
-      const wrapped = await wrapSecret(secret, receiver.publicKey, { suite, info })
-      expect(await unwrapSecret(wrapped, receiver, { suite, info })).toEqual(new Uint8Array(secret))
-      expect(await unwrapSecret(wrapped, other, { suite, info })).toBeNull()
-      expect(await unwrapSecret(wrapped, receiver, { suite, info: utf8('there') })).toBeNull()
-      const short = { ...wrapped, enc: wrapped.enc.subarray(1) }
-      expect(await unwrapSecret(short, receiver, { suite, info })).toBeNull()
-      expect(() => wrapSecret(secret, receiver.publicKey.subarray(1), { suite, info })).toThrow(
-        TypeError,
-      )
-    },
-  )
-
   test('a channel of the hybrid suite works from end to end', async () => {
     const key = await generateSealingKey(2)
     const dave = { ...bob, sealing: { keyId: 'hybrid', privateKey: key.privateKey } }

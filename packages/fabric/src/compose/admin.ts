@@ -8,7 +8,7 @@ import { formatProblem, PoliciesRejected } from '../policy/compile-policies.ts'
 import { explainDecision } from '../policy/explain-decision.ts'
 import type { PutFile } from '../policy/policy-change.ts'
 import { readPolicyRequest } from '../policy/policy-request.ts'
-import type { EndpointRegistry } from '../routes/endpoint-registry.ts'
+import type { StoredRoutes } from '../routes/stored-routes.ts'
 import type { Environment, Stores } from './stores.ts'
 import { fingerprintOf } from './trust.ts'
 
@@ -16,7 +16,7 @@ export interface AdminOptions {
   readonly stores: Stores
   readonly around: Environment
   readonly detection: Detection
-  readonly endpoints: EndpointRegistry
+  readonly routes: StoredRoutes
   readonly version: string
   origin(): string
 }
@@ -35,7 +35,7 @@ export function composeAdminDeps(options: AdminOptions): AdminDeps {
       explain: (exchange) => ledger.explain(exchange),
       check: () => ledger.check(),
     },
-    routes: routeAdmin(options),
+    routes: options.routes,
     status: () => status(options),
     watchDecisions: (listener) => feed.onEntry(listener),
   }
@@ -135,38 +135,6 @@ function channelAdmin({ stores, around }: AdminOptions): AdminDeps['channels'] {
 
 /** As many as one answer holds; the oldest first, so that redriving them shows the next. */
 const deadLettersMax = 200
-
-function routeAdmin({ stores, endpoints }: AdminOptions): AdminDeps['routes'] {
-  return {
-    list: () => [
-      ...endpoints.configured().map(({ name, protocol, endpoints: places }) => ({
-        name,
-        protocol,
-        urls: places.map(({ url }) => url),
-        source: 'configured' as const,
-      })),
-      ...endpoints.list().map(({ name, url, protocol }) => ({
-        name,
-        protocol,
-        urls: [url],
-        source: 'registered' as const,
-      })),
-    ],
-    async put(name, upstream, protocol) {
-      const value = JSON.stringify({ upstream, protocol })
-      await stores.state.commit([{ table: 'settings', key: `${routePrefix}${name}`, value }])
-      endpoints.configure(name, { name, protocol, endpoints: [{ url: upstream, spiffeId: null }] })
-    },
-    async remove(name) {
-      const known = endpoints.configured().some((route) => route.name === name)
-      await stores.state.commit([{ table: 'settings', key: `${routePrefix}${name}`, value: null }])
-      endpoints.configure(name, null)
-      return known
-    },
-  }
-}
-
-export const routePrefix = 'route/'
 
 async function status({ stores, around, version, origin }: AdminOptions): Promise<FabricStatus> {
   const { ledger, policy, identity } = stores

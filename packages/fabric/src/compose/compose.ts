@@ -20,6 +20,7 @@ import { createMcpSessions } from '../protocols/mcp/mcp-sessions.ts'
 import { createRedactor } from '../redaction/scan/create-redactor.ts'
 import { createBalancer } from '../routes/balancer.ts'
 import { createEndpointRegistry } from '../routes/endpoint-registry.ts'
+import { createStoredRoutes } from '../routes/stored-routes.ts'
 import { adminRoutes } from '../transports/gateway/admin-router.ts'
 import { agentsRoutes } from '../transports/gateway/agents-router.ts'
 import { channelsRoutes } from '../transports/gateway/channels-router.ts'
@@ -48,7 +49,7 @@ import {
 import { composeMeshState } from './mesh.ts'
 import { connectionsMax, observeFabric, openDiskWatch } from './observe.ts'
 import { composePipeline } from './pipeline.ts'
-import { configureRoutes, isReceiver, restoreRoutes } from './routes.ts'
+import { configureRoutes, isReceiver } from './routes.ts'
 import { dangerouslyReplaceDeps, type Environment, openStores, type Stores } from './stores.ts'
 import { fingerprintOf, trustDocument } from './trust.ts'
 
@@ -177,11 +178,12 @@ async function composeParts(around: Environment, stores: Stores, origin: () => s
     hasChannel: (name) => stores.channelAuthority.find(name) !== null,
   })
   const enforced = around[dangerouslyReplaceDeps]?.(deps) ?? deps
+  const storedRoutes = createStoredRoutes(stores.state, endpoints)
   const admin = composeAdminDeps({
     stores,
     around,
     detection,
-    endpoints,
+    routes: storedRoutes,
     version: fabricVersion,
     origin,
   })
@@ -211,6 +213,7 @@ async function composeParts(around: Environment, stores: Stores, origin: () => s
     ...channelsRoutes({ deps: enforced, channels: stores.channels }),
   ])
   configureRoutes(around, endpoints)
+  await storedRoutes.restore()
   const endWaits = (): void => {
     mesh.close()
     stores.channels.close()
@@ -255,8 +258,6 @@ async function openListener(around: Environment, stores: Stores, parts: Parts): 
   const { config, clock, random } = around
   const { identity } = stores
   const { listen, limits } = config
-  await restoreRoutes(stores, parts.endpoints)
-  const unauthenticatedLimits = memoryUnauthenticatedLimits(limits.refusalsPerMinute, clock)
   const unread: UnparsedOptions = {
     trust: { bundles: identity.bundles, now: clock.now },
     async refuse(unchecked, refusal) {
@@ -264,8 +265,7 @@ async function openListener(around: Environment, stores: Stores, parts: Parts): 
       const reply = problemReply(unrecorded ?? refusal, unchecked.exchange)
       return { reply, isUnauthenticated: caller === null, isRecorded: unrecorded === null }
     },
-    admitsUnauthenticated: (address) => unauthenticatedLimits.admits(address),
-    countUnauthenticated: (address) => unauthenticatedLimits.count(address),
+    unauthenticatedLimits: memoryUnauthenticatedLimits(limits.refusalsPerMinute, clock),
     refusalsPerMinute: limits.refusalsPerMinute,
     clock,
     random,

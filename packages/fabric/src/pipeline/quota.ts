@@ -13,3 +13,10 @@ export interface Quota {
 export interface RateLimits {
   spend(caller: string, receiver: string): Promise<Quota>
 }
+
+/** Counts the attempts of unauthenticated clients, by the network of their address. */
+export interface UnauthenticatedLimits {
+  /** False once the address has used up its allowance. */
+  admits(address: string): boolean
+  count(address: string): void
+}

@@ -1,7 +1,7 @@
 import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible'
 import type { Clock } from '../../lib/clock.ts'
 import { networkOf } from '../../lib/limits.ts'
-import type { Quota, RateLimits } from '../../pipeline/quota.ts'
+import type { Quota, RateLimits, UnauthenticatedLimits } from '../../pipeline/quota.ts'
 
 const windowSeconds = 60
 
@@ -33,15 +33,6 @@ function toQuota(state: RateLimiterRes, limit: number, exhausted: boolean): Quot
 
 /** Places that ran out and have not come back; beyond it the oldest is given another try. */
 const exhaustedMax = 100_000
-
-/**
- * Counts the unauthenticated attempts that an address has left; beyond the bound, none are
- * admitted.
- */
-export interface UnauthenticatedLimits {
-  admits(address: string): boolean
-  count(address: string): void
-}
 
 export function memoryUnauthenticatedLimits(
   refusalsPerMinute: number,

@@ -310,7 +310,7 @@ async function answer(
   const isRefused = refusal !== undefined && unauthenticatedCodes.has(refusal.code)
   // Out of signature checks, the sender is not identified either.
   const isUnidentified = isRefused || received.refused?.code === 'RATE_LIMITED'
-  if (isUnidentified) options.countUnauthenticated(socket.remoteAddress ?? '')
+  if (isUnidentified) options.unauthenticatedLimits.count(socket.remoteAddress ?? '')
   return reply
 }
 

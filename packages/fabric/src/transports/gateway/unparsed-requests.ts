@@ -11,6 +11,7 @@ import type { Clock } from '../../lib/clock.ts'
 import { overLimit } from '../../lib/limits.ts'
 import type { Random } from '../../lib/random.ts'
 import { Refusal } from '../../lib/refusal.ts'
+import type { UnauthenticatedLimits } from '../../pipeline/quota.ts'
 import type { UncheckedRequest } from '../../pipeline/unchecked-request.ts'
 import type { NodeRequest } from '../http/received-request.ts'
 import type { Reply } from '../http/respond.ts'
@@ -31,9 +32,7 @@ export interface UnparsedOptions {
    * identified.
    */
   refuse(unchecked: UncheckedRequest, refusal: Refusal): Promise<RefusedUnparsed>
-  /** False once an address has spent its allowance of unauthenticated attempts. */
-  admitsUnauthenticated(address: string): boolean
-  countUnauthenticated(address: string): void
+  readonly unauthenticatedLimits: UnauthenticatedLimits
   readonly refusalsPerMinute: number
   readonly clock: Clock
   readonly random: Random
@@ -52,8 +51,8 @@ function tooMany(perMinute: number): Refusal {
  * cannot lock it out.
  */
 export function floodReply(socket: TLSSocket, options: UnparsedOptions): Reply | null {
-  const { admitsUnauthenticated, trust, clock, random } = options
-  if (admitsUnauthenticated(socket.remoteAddress ?? '')) return null
+  const { unauthenticatedLimits, trust, clock, random } = options
+  if (unauthenticatedLimits.admits(socket.remoteAddress ?? '')) return null
   const chain = peerChain(socket) ?? []
   const peer = peerIdentity(chain, trust.bundles, trust.now())
   if (!(peer instanceof PeerFault)) return null
@@ -130,7 +129,7 @@ export async function refuseUnchecked(
   const fault =
     unchecked.refused ?? unchecked.fault ?? new Refusal('UNDECIDED', 'nothing is at fault')
   const { reply, isUnauthenticated } = await options.refuse(unchecked, fault)
-  if (isUnauthenticated) options.countUnauthenticated(socket.remoteAddress ?? '')
+  if (isUnauthenticated) options.unauthenticatedLimits.count(socket.remoteAddress ?? '')
   return reply
 }
 

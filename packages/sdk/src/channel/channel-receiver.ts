@@ -10,9 +10,10 @@ import {
 } from '@countersign/protocol'
 import { RefusedError } from '../connection/refused.ts'
 import type { Clock } from '../lib/clock.ts'
+import { sha256 } from '../lib/sha256.ts'
 import type { ChannelCalls } from './channel-calls.ts'
 import { SealFailure } from './seal-failure.ts'
-import { type SealingIdentity, sha256 } from './seal-keys.ts'
+import type { SealingIdentity } from './seal-keys.ts'
 import { createOpener, type Opened, type Opener } from './seal-open.ts'
 
 /** Another member of the group may have been there in that epoch; this one comes back for it. */

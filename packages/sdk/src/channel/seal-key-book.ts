@@ -9,6 +9,7 @@ import {
   type SignedKeyMessage,
   toHex,
 } from '@countersign/protocol'
+import { publicKeyOf } from '../identity/public-key.ts'
 import { isSealSuite, unwrapSecret } from './hpke.ts'
 import { SealFailure } from './seal-failure.ts'
 import {
@@ -17,7 +18,6 @@ import {
   type MessageKey,
   rawSealingKey,
   type SealingIdentity,
-  signingPublicKey,
 } from './seal-keys.ts'
 import { SharedAnswers } from './shared-answers.ts'
 
@@ -136,7 +136,7 @@ export class KeyBook {
 function signingKey(epoch: Epoch, member: ChannelMember): KeyObject {
   const known = epoch.signingKeys.get(member.name)
   if (known !== undefined) return known
-  const key = signingPublicKey(member.signing.publicKey)
+  const key = publicKeyOf(member.signing.publicKey)
   epoch.signingKeys.set(member.name, key)
   return key
 }

@@ -1,8 +1,7 @@
-import { createHash, createSecretKey, generateKeyPairSync } from 'node:crypto'
-import { utf8 } from '@countersign/protocol'
+import { createSecretKey, generateKeyPairSync } from 'node:crypto'
 import { expect, test } from 'vitest'
 import { rawPublicKey } from '../identity/keys.ts'
-import { messageNonce, rawSealingKey, sha256, signingPublicKey } from './seal-keys.ts'
+import { messageNonce, rawSealingKey } from './seal-keys.ts'
 
 test('a nonce is the prefix of the key and the sequence', () => {
   const key = {
@@ -22,17 +21,4 @@ test('a sealing key is read from X25519 alone, and raw bytes are taken as they a
   expect(() => rawSealingKey(generateKeyPairSync('x448').privateKey)).toThrow(TypeError)
   const seed = new Uint8Array(32).fill(7)
   expect(rawSealingKey(seed)).toEqual({ privateKey: seed, publicKey: null })
-})
-
-test('a signing key is made of its 32 bytes', () => {
-  const { privateKey, publicKey } = generateKeyPairSync('ed25519')
-  expect(signingPublicKey(rawPublicKey(privateKey)).equals(publicKey)).toBe(true)
-  expect(() => signingPublicKey(new Uint8Array(31))).toThrow()
-})
-
-test('a hash of parts is the hash of their concatenation', () => {
-  const whole = new Uint8Array(createHash('sha256').update('abc').digest())
-  expect(sha256(utf8('abc'))).toEqual(whole)
-  expect(sha256(utf8('a'), utf8(''), utf8('bc'))).toEqual(whole)
-  expect(sha256()).toEqual(new Uint8Array(createHash('sha256').digest()))
 })

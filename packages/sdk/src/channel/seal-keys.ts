@@ -2,13 +2,11 @@ import {
   createCipheriv,
   createDecipheriv,
   createHmac,
-  createPublicKey,
   createSecretKey,
-  hash,
   hkdfSync,
   type KeyObject,
 } from 'node:crypto'
-import { concat, parseBase64Url, toBase64Url, utf8 } from '@countersign/protocol'
+import { concat, parseBase64Url, utf8 } from '@countersign/protocol'
 import type { OpeningKey } from './hpke.ts'
 
 /** The part of its own identity that an agent needs to seal and to open. */
@@ -30,22 +28,6 @@ export function rawSealingKey(key: KeyObject | Uint8Array): OpeningKey {
     throw new TypeError('not an X25519 key')
   }
   return { privateKey, publicKey: parseBase64Url(x) }
-}
-
-/** An Ed25519 key from its 32 bytes (RFC 8032). */
-export function signingPublicKey(raw: Uint8Array): KeyObject {
-  return createPublicKey({
-    key: { kty: 'OKP', crv: 'Ed25519', x: toBase64Url(raw) },
-    format: 'jwk',
-  })
-}
-
-/** Of the concatenation. One call over a copy costs less than a Hash object does for its life. */
-export function sha256(...parts: readonly Uint8Array[]): Uint8Array {
-  const [only] = parts
-  const whole = parts.length === 1 && only !== undefined ? only : concat(...parts)
-  const digest = hash('sha256', whole, 'buffer')
-  return new Uint8Array(digest.buffer, digest.byteOffset, digest.byteLength)
 }
 
 /**

@@ -11,10 +11,11 @@ import {
   type SealedMessage,
 } from '@countersign/protocol'
 import type { Clock } from '../lib/clock.ts'
+import { sha256 } from '../lib/sha256.ts'
 import { isSealSuite } from './hpke.ts'
 import { SealFailure } from './seal-failure.ts'
 import { KeyBook, type KeySource, sessionName } from './seal-key-book.ts'
-import { decrypt, type MessageKey, type SealingIdentity, sha256 } from './seal-keys.ts'
+import { decrypt, type MessageKey, type SealingIdentity } from './seal-keys.ts'
 import { ReplayWindow } from './seal-window.ts'
 import { SharedAnswers } from './shared-answers.ts'
 

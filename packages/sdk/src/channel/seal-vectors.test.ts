@@ -13,9 +13,9 @@ import {
 } from '@countersign/protocol'
 import { expect, test } from 'vitest'
 import { rawPublicKey } from '../identity/keys.ts'
+import { sha256 } from '../lib/sha256.ts'
 import { createSealer, type SealOrder } from './seal.ts'
 import { SealFailure } from './seal-failure.ts'
-import { sha256 } from './seal-keys.ts'
 import { createOpener } from './seal-open.ts'
 
 /** Every byte string is hex; private keys are the 32-byte seeds of RFC 8032 and RFC 7748. */

@@ -15,10 +15,11 @@ import {
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { rawPublicKey } from '../identity/keys.ts'
+import { sha256 } from '../lib/sha256.ts'
 import { generateSealingKey, unwrapSecret } from './hpke.ts'
 import { createSealer, type Sealer, type SealOrder } from './seal.ts'
 import { SealFailure } from './seal-failure.ts'
-import { rawSealingKey, type SealingIdentity, sha256 } from './seal-keys.ts'
+import { rawSealingKey, type SealingIdentity } from './seal-keys.ts'
 import { createOpener, type Opened, type Opener } from './seal-open.ts'
 
 let now = 1_700_000_000_000

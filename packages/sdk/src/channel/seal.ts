@@ -23,6 +23,7 @@ import {
   utf8,
 } from '@countersign/protocol'
 import type { Clock } from '../lib/clock.ts'
+import { sha256 } from '../lib/sha256.ts'
 import { type SealSuiteId, wrapSecret } from './hpke.ts'
 import {
   type ChannelHash,
@@ -32,7 +33,6 @@ import {
   type KeyScope,
   type MessageKey,
   type SealingIdentity,
-  sha256,
 } from './seal-keys.ts'
 
 /** `count` bytes from a cryptographic source; passed in, so that vectors can be reproduced. */

@@ -1,4 +1,4 @@
-import { createHash, type KeyObject, sign } from 'node:crypto'
+import { type KeyObject, sign } from 'node:crypto'
 import {
   formatContentDigest,
   formatSignedRequestHeaders,
@@ -10,6 +10,7 @@ import {
 } from '@countersign/protocol'
 import type { Clock } from '../lib/clock.ts'
 import { systemRandom } from '../lib/random.ts'
+import { sha256 } from '../lib/sha256.ts'
 
 /** The key with which an agent signs, under the id that the fabric knows it by. */
 export interface Signer {
@@ -67,8 +68,4 @@ export function signRequest(
 /** Raw Ed25519, 64 bytes. */
 export function signBytes(signer: Signer, bytes: Uint8Array): Uint8Array {
   return new Uint8Array(sign(null, bytes, signer.privateKey))
-}
-
-export function sha256(bytes: Uint8Array): Uint8Array {
-  return new Uint8Array(createHash('sha256').update(bytes).digest())
 }

@@ -12,9 +12,10 @@ import {
   utf8,
 } from '@countersign/protocol'
 import { sendBytes } from '@countersign/protocol/tls'
-import { type Signer, sha256, signBytes } from '../identity/signing.ts'
+import { type Signer, signBytes } from '../identity/signing.ts'
 import type { Clock } from '../lib/clock.ts'
 import { AgentError } from '../lib/fault.ts'
+import { sha256 } from '../lib/sha256.ts'
 
 export interface Countersigning {
   /** The forwarded request, as it was verified: its whole Signature field is covered. */

@@ -16,10 +16,10 @@ import {
 } from '@countersign/protocol'
 import { clockSkewMs, type PeerIdentity } from '@countersign/protocol/tls'
 import { publicKeyOf } from '../identity/public-key.ts'
-import { sha256 } from '../identity/signing.ts'
 import type { FabricTrust } from '../identity/trust.ts'
 import { type Clock, monotonicOf } from '../lib/clock.ts'
 import { LIMITS } from '../lib/limits.ts'
+import { sha256 } from '../lib/sha256.ts'
 import type { NonceMemory } from './nonce-memory.ts'
 
 /** The facts that a verified forward signature vouches for. */

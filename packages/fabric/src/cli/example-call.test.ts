@@ -33,6 +33,15 @@ test('the example for plain HTTP gets the root and the key', () => {
   expect(words).not.toContain('-d ')
 })
 
+test.each(['auto', 'http', 'a2a', 'mcp'] as const)(
+  'the example for %s shows the headers of the response, one of which names the exchange',
+  (protocol) => {
+    const script = exampleCall({ ...order, protocol }).replace(/^curl/, `printf '%s\\n'`)
+    const words = execFileSync('sh', ['-c', script]).toString('utf8').split('\n')
+    expect(words).toContain('-i')
+  },
+)
+
 test.each(['a2a', 'mcp'] as const)('the example for %s sends hello in JSON-RPC', (protocol) => {
   const script = exampleCall({ ...order, protocol }).replace(/^curl/, `printf '%s\\0'`)
   const words = execFileSync('sh', ['-c', script]).toString('utf8').split('\0')

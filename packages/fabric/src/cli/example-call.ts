@@ -34,14 +34,17 @@ const greeting = {
   auto: null,
 } as const
 
-/** A command line for a shell that calls the protected agent once, as it is printed. */
+/**
+ * Returns a command line for a shell that calls the protected agent once. Its output includes the
+ * headers of the response, because one of them names the exchange.
+ */
 export function exampleCall({ address, key, rootFile, protocol }: ExampleOrder): string {
   const here = relative('.', rootFile)
   const root = here === '' || here.startsWith('..') ? rootFile : here
   const hello = greeting[protocol]
   const headers = [`X-Api-Key: ${key}`, ...(hello?.headers ?? [])]
   const parts = [
-    `curl --cacert ${shellWord(root)}`,
+    `curl -i --cacert ${shellWord(root)}`,
     ...headers.map((header) => `-H ${shellWord(header)}`),
     ...(hello === null ? [] : [`-d ${shellWord(JSON.stringify(hello.body))}`]),
     shellWord(address),

@@ -157,7 +157,8 @@ function formatProtected(done: Protected, { terminal }: Output): string {
       ['policy', done.policy],
     ]),
     `\nTry it:\n  ${done.example.replaceAll('\n', '\n  ')}`,
-    '\nEach `protect` makes a key more, and earlier ones stay good: see `key list` and `key revoke`.',
+    '\nThe header Countersign-Exchange of the response names the exchange, for `explain` and `receipt`.',
+    'Each run creates one more key, and earlier ones stay good: see `key list` and `key revoke`.',
     'Nothing is masked or blocked yet: that is up to policies, see @mask and @block in docs/policy.md.',
   ].join('\n')
 }
